@@ -1,0 +1,53 @@
+export type Listener<T> = (payload: T) => void;
+
+/**
+ * Typed events. A listener that throws or rejects disturbs neither the emitter nor the other listeners: its error goes
+ * to `onListenerError`. A listener added or removed during an emit counts from the next one.
+ */
+export class Emitter<Events extends object> {
+  readonly #listeners = new Map<keyof Events, readonly Listener<never>[]>();
+  readonly #onListenerError: (error: unknown, event: string) => void;
+
+  constructor(onListenerError: (error: unknown, event: string) => void) {
+    this.#onListenerError = onListenerError;
+  }
+
+  on<K extends keyof Events>(event: K, listener: Listener<Events[K]>): Disposable {
+    this.#listeners.set(event, [...(this.#listeners.get(event) ?? []), listener]);
+    let on = true;
+    return {
+      [Symbol.dispose]: () => {
+        if (!on) return;
+        on = false;
+        const kept = [...(this.#listeners.get(event) ?? [])];
+        kept.splice(kept.indexOf(listener), 1);
+        if (kept.length > 0) this.#listeners.set(event, kept);
+        else this.#listeners.delete(event);
+      },
+    };
+  }
+
+  /** Calls the listeners in the order they were added; true when there was one. */
+  emit<K extends keyof Events>(event: K, payload: Events[K]): boolean {
+    const listeners = this.#listeners.get(event) as readonly Listener<Events[K]>[] | undefined;
+    if (listeners === undefined) return false;
+    for (const listener of listeners) {
+      try {
+        const result: unknown = listener(payload);
+        if (result instanceof Promise) result.catch((error) => this.#onListenerError(error, String(event)));
+      } catch (error) {
+        this.#onListenerError(error, String(event));
+      }
+    }
+    return true;
+  }
+
+  listenerCount(event: keyof Events): number {
+    return this.#listeners.get(event)?.length ?? 0;
+  }
+
+  /** Forgets every listener. */
+  clear(): void {
+    this.#listeners.clear();
+  }
+}

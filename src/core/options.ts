@@ -1,0 +1,66 @@
+import { OptionError } from './errors.js';
+
+/** Checks that throw `OptionError` naming option, value and range, and hand the value back. Nothing is ever clamped. */
+
+export interface Range {
+  readonly min?: number;
+  readonly max?: number;
+  /** Whether `Infinity` may stand for "no limit". */
+  readonly infinity?: boolean;
+}
+
+function range(what: string, { min = 0, max = Number.MAX_SAFE_INTEGER, infinity = false }: Range): string {
+  const upper = max === Number.MAX_SAFE_INTEGER ? `${what}, ${min} or more` : `${what} from ${min} to ${max}`;
+  return infinity ? `${upper}, or Infinity` : upper;
+}
+
+function within(value: unknown, { min = 0, max = Number.MAX_SAFE_INTEGER, infinity = false }: Range): value is number {
+  return (
+    typeof value === 'number' && ((infinity && value === Number.POSITIVE_INFINITY) || (value >= min && value <= max))
+  );
+}
+
+/** A whole number. */
+export function checkCount(option: string, value: unknown, bounds: Range = {}): number {
+  if (within(value, bounds) && (Number.isInteger(value) || value === Number.POSITIVE_INFINITY)) return value;
+  throw new OptionError(option, value, range('a whole number', bounds));
+}
+
+/** A duration in milliseconds; fractions are fine. */
+export function checkMs(option: string, value: unknown, bounds: Range = {}): number {
+  if (within(value, bounds)) return value;
+  throw new OptionError(option, value, range('milliseconds', bounds));
+}
+
+/** A size in bytes. */
+export function checkBytes(option: string, value: unknown, bounds: Range = {}): number {
+  if (within(value, bounds) && (Number.isInteger(value) || value === Number.POSITIVE_INFINITY)) return value;
+  throw new OptionError(option, value, range('a whole number of bytes', bounds));
+}
+
+/** A share between 0 and 1, both included. */
+export function checkRatio(option: string, value: unknown): number {
+  if (within(value, { max: 1 })) return value;
+  throw new OptionError(option, value, 'a ratio from 0 to 1');
+}
+
+export function checkBoolean(option: string, value: unknown): boolean {
+  if (typeof value === 'boolean') return value;
+  throw new OptionError(option, value, 'true or false');
+}
+
+/** A string that is not empty. */
+export function checkText(option: string, value: unknown): string {
+  if (typeof value === 'string' && value !== '') return value;
+  throw new OptionError(option, value, 'a string that is not empty');
+}
+
+export function checkOneOf<const T extends string>(option: string, value: unknown, allowed: readonly T[]): T {
+  if (allowed.includes(value as T)) return value as T;
+  throw new OptionError(option, value, `one of ${allowed.map((each) => `'${each}'`).join(', ')}`);
+}
+
+export function checkFunction<F>(option: string, value: F): F {
+  if (typeof value === 'function') return value;
+  throw new OptionError(option, value, 'a function');
+}

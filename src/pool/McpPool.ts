@@ -1,0 +1,257 @@
+import type {
+  ClientCapabilities,
+  Implementation,
+  Prompt,
+  Resource,
+  ResourceTemplateType,
+  ServerCapabilities,
+  Tool,
+} from '@modelcontextprotocol/client';
+import type { Closeable, CloseOptions } from '../core/CloseScope.js';
+import type { PoolkitError } from '../core/errors.js';
+import type { Listener } from '../core/events.js';
+import type { Era, ServerConfig } from '../registry/ServerConfig.js';
+
+/** Who asks. It is also what keeps users apart. */
+export interface Caller {
+  /** Hash of issuer, subject, client and scopes. Connections are never shared across principals. */
+  readonly principal?: string;
+  /** `bound` mode: the downstream session that owns the connection. */
+  readonly key?: string;
+  /** What this caller can do for the server. Part of what keeps connections apart. */
+  readonly capabilities?: ClientCapabilities;
+  readonly clientInfo?: Implementation;
+  /** For the credentials hook alone; never in keys or logs. */
+  readonly context?: unknown;
+}
+
+/** A notification from a server. */
+export interface ServerNotice {
+  readonly method: string;
+  readonly params?: Readonly<Record<string, unknown>>;
+}
+
+/** A request from a server. */
+export interface ServerRequest extends ServerNotice {
+  readonly id: string | number;
+}
+
+export interface Progress {
+  readonly progressToken: string | number;
+  readonly progress: number;
+  readonly total?: number;
+  readonly message?: string;
+}
+
+export interface RequestOptions {
+  readonly caller?: Caller;
+  /** Aborting rejects at once with `signal.reason` and cancels the call upstream. */
+  readonly signal?: AbortSignal;
+  /** The call may be sent again when its outcome is unknown. @defaultValue false */
+  readonly idempotent?: boolean;
+  /** Resolves to the result's bytes (`Uint8Array`), unparsed. @defaultValue false */
+  readonly raw?: boolean;
+  /** The tool being called: its schema says which arguments go into HTTP headers (modern era). */
+  readonly toolDefinition?: Tool;
+  /** Longest wait for a slot, in ms. */
+  readonly acquireTimeoutMs?: number;
+  /** Longest call, in ms from its send. */
+  readonly timeoutMs?: number;
+  /** Progress starts `timeoutMs` anew. @defaultValue false */
+  readonly resetTimeoutOnProgress?: boolean;
+  /** Longest call however much progress comes, in ms from its send. */
+  readonly maxTotalTimeoutMs?: number;
+  /** Longest in all, in ms from now: limiter, queue, start and call. */
+  readonly deadlineMs?: number;
+  /** Asks for progress; called with the caller's own token. */
+  readonly onProgress?: (progress: Progress) => void;
+  /** Notifications that belong to this call. */
+  readonly onNotification?: (notice: ServerNotice) => void;
+  /** Requests of the server that belong to this call; resolves to the result sent back. */
+  readonly onRequest?: (request: ServerRequest, context: { readonly signal: AbortSignal }) => Promise<unknown>;
+}
+
+export type ListKind = 'tools' | 'prompts' | 'resources' | 'resourceTemplates';
+
+export interface ListItems {
+  readonly tools: Tool;
+  readonly prompts: Prompt;
+  readonly resources: Resource;
+  readonly resourceTemplates: ResourceTemplateType;
+}
+
+/** Every page of a list. */
+export interface CompleteList<T = unknown> {
+  readonly items: readonly T[];
+  readonly pages: number;
+  /** The smallest freshness hint of the pages; undefined when one gave none. */
+  readonly ttlMs: number | undefined;
+  /** `private` if one page was. */
+  readonly cacheScope: 'public' | 'private' | undefined;
+}
+
+export interface ServerInfo {
+  readonly era: Era;
+  readonly protocolVersion: string;
+  readonly capabilities: ServerCapabilities;
+  readonly serverInfo: Implementation | undefined;
+  readonly instructions: string | undefined;
+}
+
+/** `degraded`: the breaker is open or the server backs off after failing. */
+export type ServerState = 'idle' | 'starting' | 'ready' | 'degraded' | 'stopping' | 'stopped' | 'failed';
+
+export interface StartReport {
+  readonly started: readonly string[];
+  readonly failed: readonly { readonly name: string; readonly error: PoolkitError }[];
+}
+
+export interface ApplyReport {
+  readonly added: readonly string[];
+  readonly removed: readonly string[];
+  readonly restarted: readonly string[];
+  readonly unchanged: readonly string[];
+}
+
+/** One server at one moment. Counters count from the moment the server was added. */
+export interface ServerStats {
+  readonly name: string;
+  readonly state: ServerState;
+  /** Calls handed to a wire. */
+  readonly calls: number;
+  /** Failed calls by error code, calls that were never sent included. */
+  readonly errors: Readonly<Record<string, number>>;
+  readonly inFlight: number;
+  readonly queued: number;
+  readonly connections: number;
+  /** Of answered calls, in ms from send to answer. Undefined while there were none. */
+  readonly latencyMs: { readonly p50: number; readonly p90: number; readonly p99: number } | undefined;
+  readonly restarts: number;
+  /** Milliseconds until the next try, while backing off. */
+  readonly backoffMs: number | undefined;
+  readonly breaker: 'closed' | 'open' | 'half-open';
+  readonly lastError: string | undefined;
+  readonly pids: readonly number[];
+  /** Resident memory of its process groups; undefined where there is none or it is not known yet. */
+  readonly memoryBytes: number | undefined;
+  readonly unsentBytes: number;
+  /** Replies that came after their call had settled. */
+  readonly lateReplies: number;
+  readonly garbageLines: number;
+  /** Requests of the server that belonged to no caller. */
+  readonly orphanRequests: number;
+  /** Epoch ms of the newest start; undefined while it has none. */
+  readonly startedAt: number | undefined;
+}
+
+export interface PoolEvents {
+  readonly state: { readonly server: string; readonly state: ServerState; readonly previous: ServerState };
+  readonly started: { readonly server: string; readonly pid: number | undefined; readonly startMs: number };
+  readonly exited: {
+    readonly server: string;
+    readonly pid: number | undefined;
+    readonly exitCode: number | null;
+    readonly signal: string | null;
+    readonly expected: boolean;
+  };
+  readonly restarted: { readonly server: string; readonly attempt: number };
+  readonly stderr: { readonly server: string; readonly pid: number | undefined; readonly line: string };
+  /** A notification that belongs to no call. */
+  readonly notification: { readonly server: string; readonly notice: ServerNotice };
+  /** A request of the server that belongs to no call. The first listener to `respond` answers it. */
+  readonly orphanRequest: {
+    readonly server: string;
+    readonly request: ServerRequest;
+    readonly signal: AbortSignal;
+    readonly respond: (answer: Promise<unknown>) => void;
+  };
+  readonly leaked: { readonly server: string; readonly heldMs: number; readonly stack: string | undefined };
+}
+
+/** What a legacy subscription names; modern servers take the rest too. */
+export interface SubscriptionFilter {
+  readonly resourceUris?: readonly string[];
+  readonly toolsListChanged?: boolean;
+  readonly promptsListChanged?: boolean;
+  readonly resourcesListChanged?: boolean;
+}
+
+export interface Subscription extends AsyncDisposable {
+  /** Resolves when it is over, by `close`, its signal or the server. */
+  readonly ended: Promise<void>;
+  close(): Promise<void>;
+}
+
+/** A whole connection, borrowed. */
+export interface ConnectionLease extends AsyncDisposable {
+  readonly server: string;
+  readonly info: ServerInfo;
+  /** Aborted when the connection dies or the lease is revoked. */
+  readonly signal: AbortSignal;
+  request(method: string, params?: Readonly<Record<string, unknown>>, options?: RequestOptions): Promise<unknown>;
+  notify(method: string, params?: Readonly<Record<string, unknown>>): Promise<void>;
+  on(event: 'notification', listener: Listener<ServerNotice>): Disposable;
+  on(
+    event: 'request',
+    listener: (request: ServerRequest, context: { readonly signal: AbortSignal }) => Promise<unknown>,
+  ): Disposable;
+  /** Gives it back; idempotent. */
+  release(): void;
+}
+
+/** Servers by name, and calls to them: what `StdioPool`, `HTTPClientPool`, `SSEPool` and `UnifiedPool` are. */
+export interface McpPool extends AsyncDisposable, Closeable {
+  /** Registers; starts on first use. A second add of a name throws `OptionError`. */
+  addServer(config: ServerConfig): void;
+  /** Resolves when it is initialised; rejects with `StartError`. */
+  startServer(config: ServerConfig | string): Promise<void>;
+  /** Starts all; one bad server never stops the others. */
+  startAll(configs: Iterable<ServerConfig>): Promise<StartReport>;
+  /** Ends it; then `ServerStoppedError` until `startServer(name)`. */
+  stopServer(name: string, options?: CloseOptions): Promise<void>;
+  /** Stop, then start; resets backoff and breaker. Concurrent callers share one. */
+  restartServer(name: string): Promise<void>;
+  removeServer(name: string, options?: CloseOptions & { readonly reason?: string }): Promise<void>;
+  /** Makes the pool hold exactly `configs`: adds, removes, restarts only what changed. Validated whole first. */
+  apply(configs: Iterable<ServerConfig>, options?: { readonly signal?: AbortSignal }): Promise<ApplyReport>;
+  hasServer(name: string): boolean;
+  servers(): string[];
+  state(name: string): ServerState;
+  stats(name: string): ServerStats;
+  /** What the handshake told; undefined before one. */
+  info(name: string, caller?: Caller): ServerInfo | undefined;
+  request(
+    name: string,
+    method: string,
+    params?: Readonly<Record<string, unknown>>,
+    options?: RequestOptions,
+  ): Promise<unknown>;
+  notify(
+    name: string,
+    method: string,
+    params?: Readonly<Record<string, unknown>>,
+    options?: { readonly caller?: Caller; readonly signal?: AbortSignal },
+  ): Promise<void>;
+  /** Every page of a list; a server whose cursors run in a circle is a `WireError`. */
+  listAll<K extends ListKind>(
+    name: string,
+    kind: K,
+    options?: { readonly caller?: Caller; readonly signal?: AbortSignal; readonly maxPages?: number },
+  ): Promise<CompleteList<ListItems[K]>>;
+  /** Takes no slot; taken up again after a reconnect. */
+  subscribe(
+    name: string,
+    filter: SubscriptionFilter,
+    options: {
+      readonly caller?: Caller;
+      readonly signal?: AbortSignal;
+      readonly onNotification: (notice: ServerNotice) => void;
+    },
+  ): Promise<Subscription>;
+  lease(
+    name: string,
+    options?: { readonly caller?: Caller; readonly signal?: AbortSignal; readonly acquireTimeoutMs?: number },
+  ): Promise<ConnectionLease>;
+  on<K extends keyof PoolEvents>(event: K, listener: Listener<PoolEvents[K]>): Disposable;
+  close(options?: CloseOptions): Promise<void>;
+}

@@ -1,0 +1,2 @@
+export { closeAndCheck, type LeakBaseline, type LeakOptions, leakBaseline } from './closeAndCheck.js';
+export { FakeClock } from './FakeClock.js';

@@ -1,0 +1,99 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { expect, test } from 'vitest';
+
+/** What each folder may import, besides itself: the arrows of the house. `.` is the package's own entry. */
+const ARROWS: Readonly<Record<string, readonly string[]>> = {
+  core: [],
+  concurrent: ['core'],
+  toolstore: ['core'],
+  shutdown: ['core'],
+  registry: ['core', 'concurrent'],
+  connection: ['core', 'concurrent', 'registry'],
+  pool: ['core', 'concurrent', 'registry', 'connection'],
+  testing: ['core', 'registry', 'connection', 'pool'],
+  gateway: ['core', 'concurrent', 'registry', 'connection', 'pool', 'toolstore', 'shutdown'],
+  cli: ['core', 'concurrent', 'registry', 'connection', 'pool', 'toolstore', 'shutdown', 'gateway', 'testing', '.'],
+  '.': ['core', 'concurrent', 'registry', 'connection', 'pool', 'toolstore', 'shutdown', 'gateway'],
+};
+
+const SRC = resolve(import.meta.dirname, '../src');
+
+interface Import {
+  readonly from: string;
+  readonly to: string;
+}
+
+const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
+
+/** Every specifier a file imports or re-exports, types and `import()` included. */
+function specifiersOf(source: string): string[] {
+  const code = source.replace(/\/\*[\s\S]*?\*\//g, '').replace(/^\s*\/\/.*$/gm, '');
+  return [...code.matchAll(/(?:\bfrom\s*|\bimport\s*\(?\s*|\brequire\s*\(\s*)(['"])([^'"]+)\1/g)].map(
+    (hit) => hit[2] ?? '',
+  );
+}
+
+const imports: readonly Import[] = files.flatMap((file) =>
+  specifiersOf(readFileSync(join(SRC, file), 'utf8'))
+    .filter((specifier) => specifier.startsWith('.'))
+    .map((specifier) => ({
+      from: file,
+      to: relative(SRC, resolve(SRC, dirname(file), specifier)).replace(/\.js$/, '.ts'),
+    })),
+);
+
+const roomOf = (file: string): string => (file.includes('/') ? (file.split('/')[0] ?? '.') : '.');
+
+test('there are files and imports to check', () => {
+  expect(files.length).toBeGreaterThan(10);
+  expect(imports.length).toBeGreaterThan(10);
+  expect(specifiersOf(`import a from './a.js';\nexport {b} from "../b.js";\nawait import('./c.js')`)).toEqual([
+    './a.js',
+    '../b.js',
+    './c.js',
+  ]);
+});
+
+test('imports go only where the house has an arrow', () => {
+  const wrong = imports.filter(({ from, to }) => {
+    const [a, b] = [roomOf(from), roomOf(to)];
+    return a !== b && !ARROWS[a]?.includes(b);
+  });
+  expect(wrong).toEqual([]);
+});
+
+test('core imports nothing but Node', () => {
+  const packages = files
+    .filter((file) => roomOf(file) === 'core')
+    .flatMap((file) => specifiersOf(readFileSync(join(SRC, file), 'utf8')))
+    .filter((specifier) => !specifier.startsWith('.') && !specifier.startsWith('node:'));
+  expect(packages).toEqual([]);
+});
+
+test('index files re-export by name and are not imported from inside src, but by the package entry', () => {
+  const wrong = imports.filter(
+    ({ from, to }) => to.endsWith('index.ts') && from !== 'index.ts' && !from.endsWith('/index.ts'),
+  );
+  expect(wrong).toEqual([]);
+  const stars = files.filter((file) => /export \*/.test(readFileSync(join(SRC, file), 'utf8')));
+  expect(stars).toEqual([]);
+});
+
+test('no file imports itself in a circle', () => {
+  const edges = new Map<string, string[]>();
+  for (const { from, to } of imports) edges.set(from, [...(edges.get(from) ?? []), to]);
+  const done = new Set<string>();
+  const visit = (file: string, path: readonly string[]): string[] | undefined => {
+    if (path.includes(file)) return [...path.slice(path.indexOf(file)), file];
+    if (done.has(file)) return undefined;
+    for (const to of edges.get(file) ?? []) {
+      const circle = visit(to, [...path, file]);
+      if (circle !== undefined) return circle;
+    }
+    done.add(file);
+    return undefined;
+  };
+  const circles = files.map((file) => visit(file, [])).filter((circle) => circle !== undefined);
+  expect(circles).toEqual([]);
+});

@@ -1,0 +1,11 @@
+import { afterEach, beforeEach } from 'vitest';
+import { closeAndCheck, type LeakBaseline, leakBaseline } from '../../src/testing/closeAndCheck.js';
+
+/** Every test ends through `closeAndCheck`: whatever it left alive fails it. */
+let baseline: LeakBaseline;
+
+beforeEach(() => {
+  baseline = leakBaseline({ ignoreTimer: (stack) => /node_modules\/(@vitest|vitest|birpc|tinypool)\//.test(stack) });
+});
+
+afterEach(() => closeAndCheck(baseline));
