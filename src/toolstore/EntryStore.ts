@@ -1,12 +1,12 @@
 import { LRUCache } from 'lru-cache';
 import type { CloseScope } from '../core/CloseScope.js';
-import { messageOf } from '../core/errors.js';
+import { DiskHealth } from './disk/DiskHealth.js';
+import { EntryFiles } from './disk/EntryFiles.js';
+import { Sweeper } from './disk/Sweeper.js';
+import { Writer } from './disk/Writer.js';
 import { Entry, type EntryHead, toJson } from './Entry.js';
-import { EntryFiles } from './EntryFiles.js';
 import { fileOf, filesPrefix, isEntryFile, type Key, serverPart } from './keys.js';
 import type { FileCacheSettings } from './options.js';
-import { Sweeper } from './Sweeper.js';
-import { Writer } from './Writer.js';
 
 export interface Life {
   readonly ttlMs: number;
@@ -24,9 +24,9 @@ const DRIFT_MS = 1_000;
  */
 export class EntryStore {
   readonly #settings: FileCacheSettings;
-  readonly #scope: CloseScope;
   readonly #files: EntryFiles;
   readonly #writer: Writer;
+  readonly #health: DiskHealth;
   readonly #sweeper: Sweeper;
   readonly #memory: LRUCache<string, Entry>;
   /** Files that were not there, and until when that is believed. */
@@ -35,11 +35,9 @@ export class EntryStore {
   readonly #reads = new Map<string, { promise: Promise<Entry | undefined> }>();
   #order = 0;
   #quarantined = 0;
-  #degraded: string | undefined;
 
   constructor(settings: FileCacheSettings, scope: CloseScope) {
     this.#settings = settings;
-    this.#scope = scope;
     this.#files = new EntryFiles({
       ...settings,
       onQuarantined: (file, why) => {
@@ -51,10 +49,11 @@ export class EntryStore {
       maxPending: settings.maxPendingWrites,
       onSaved: (entry) => {
         if (entry !== undefined) entry.recheckAtMs = settings.clock.now() + settings.recheckMs;
-        this.#healed();
+        this.#health.healed();
       },
-      onFailed: (error) => this.#trouble(error),
+      onFailed: (error) => this.#health.trouble(error),
     });
+    this.#health = new DiskHealth(settings, scope, this.#writer);
     this.#memory = new LRUCache({
       max: settings.maxEntries,
       maxSize: settings.maxBytes,
@@ -111,7 +110,7 @@ export class EntryStore {
       if (hit?.stamp?.racy === false && (await this.#files.identity(file)) === hit.stamp.identity) found = hit;
       else found = await this.#load(key, file);
     } catch (error) {
-      this.#trouble(error);
+      this.#health.trouble(error);
       found = hit;
     }
     if (!current()) return this.find(key);
@@ -234,7 +233,7 @@ export class EntryStore {
       if (part === undefined || seen.has(part) || this.#writer.pending(file) !== undefined) continue;
       const head = await this.#files.read(file).then(
         (found) => found?.head,
-        (error) => this.#trouble(error),
+        (error) => this.#health.trouble(error),
       );
       if (!head || !(this.#ageMs(head) < head.ttlMs + head.staleMs)) continue;
       seen.add(part);
@@ -247,7 +246,7 @@ export class EntryStore {
     try {
       return await this.#files.names();
     } catch (error) {
-      this.#trouble(error);
+      this.#health.trouble(error);
       return [];
     }
   }
@@ -256,36 +255,8 @@ export class EntryStore {
     try {
       await this.#sweeper.run();
     } catch (error) {
-      this.#trouble(error);
+      this.#health.trouble(error);
     }
-  }
-
-  /** The disk refused something: said once, until it heals. */
-  #trouble(error: unknown): void {
-    const { logger, directory, diskRetryMs } = this.#settings;
-    if (this.#degraded !== undefined) return;
-    this.#degraded = messageOf(error);
-    logger.warn({ error, directory }, 'the cache works in memory only: its directory cannot be used');
-    this.#retryIn(diskRetryMs);
-  }
-
-  #retryIn(delayMs: number): void {
-    if (this.#scope.closing) return;
-    this.#scope.timer('disk retry', delayMs, () => {
-      const again = this.#writer.retryFailed().then(() => {
-        if (!this.#healed()) this.#retryIn(delayMs);
-      });
-      void this.#scope.track(again);
-    });
-  }
-
-  #healed(): boolean {
-    if (this.#writer.failing) return false;
-    if (this.#degraded !== undefined) {
-      this.#degraded = undefined;
-      this.#settings.logger.info({ directory: this.#settings.directory }, 'the cache writes to its directory again');
-    }
-    return true;
   }
 
   /** Resolves when no read or write is under way. */
@@ -316,7 +287,7 @@ export class EntryStore {
       unsaved: this.#writer.unsaved,
       quarantined: this.#quarantined,
       swept: this.#sweeper.removed,
-      degraded: this.#degraded,
+      degraded: this.#health.degraded,
     };
   }
 }

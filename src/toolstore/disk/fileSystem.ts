@@ -1,5 +1,6 @@
 import type { BigIntStats } from 'node:fs';
-import type { FileStamp } from './Entry.js';
+import { mkdir } from 'node:fs/promises';
+import type { FileStamp } from '../Entry.js';
 
 export type StatLike = BigIntStats;
 
@@ -20,3 +21,13 @@ export const stampOf = (stat: StatLike): FileStamp => ({
 /** The system's code of an error, or an empty string. */
 export const codeOf = (error: unknown): string =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
+
+/** A folder of ours alone. The plain call first: a recursive one hides why it failed, a read-only disk as ENOENT. */
+export async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { mode: 0o700 });
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') await mkdir(folder, { recursive: true, mode: 0o700 });
+    else if (codeOf(error) !== 'EEXIST') throw error;
+  }
+}

@@ -1,8 +1,8 @@
-import type { Clock } from '../core/clock.js';
-import type { EntryHead } from './Entry.js';
+import type { Clock } from '../../core/clock.js';
+import type { EntryHead } from '../Entry.js';
+import { isEntryFile, isTempFile } from '../keys.js';
 import type { EntryFiles } from './EntryFiles.js';
-import { identityOf } from './fileStamp.js';
-import { isEntryFile, isTempFile } from './keys.js';
+import { identityOf } from './fileSystem.js';
 
 export interface SweeperOptions {
   readonly maxFiles: number;

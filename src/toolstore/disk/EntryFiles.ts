@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { chmod, type FileHandle, lstat, mkdir, open, readdir, rename, unlink } from 'node:fs/promises';
+import { chmod, type FileHandle, lstat, open, readdir, rename, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Semaphore } from 'async-mutex';
-import type { FileStamp } from './Entry.js';
+import type { FileStamp } from '../Entry.js';
+import { TEMP_SUFFIX } from '../keys.js';
 import { type Decoded, decodeFile, ENVELOPE_BYTES, FORMAT_VERSION } from './envelope.js';
-import { codeOf, identityOf, type StatLike, stampOf } from './fileStamp.js';
-import { TEMP_SUFFIX } from './keys.js';
+import { codeOf, identityOf, makeFolder, type StatLike, stampOf } from './fileSystem.js';
 import { Quarantine } from './Quarantine.js';
 
 export interface EntryFilesOptions {
@@ -177,7 +177,7 @@ export class EntryFiles {
   }
 
   async #prepare(): Promise<void> {
-    this.#ready ??= mkdir(this.#folder, { recursive: true, mode: 0o700 }).then(() => this.#checkOwner());
+    this.#ready ??= makeFolder(this.#folder).then(() => this.#checkOwner());
     await this.#ready;
   }
 

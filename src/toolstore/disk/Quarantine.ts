@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { link, lstat, mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { link, lstat, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { codeOf, identityOf } from './fileStamp.js';
+import { codeOf, identityOf, makeFolder } from './fileSystem.js';
 
 /** What is kept for those who want to know what happened; the oldest goes first. */
 export const QUARANTINE_MAX_FILES = 32;
@@ -19,7 +19,7 @@ export class Quarantine {
 
   /** Moves `path` here if it is still the thing that was judged; a writer may have replaced it meanwhile. */
   async take(path: string, file: string, judged: string, why: string): Promise<void> {
-    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+    await makeFolder(this.#folder);
     const target = join(this.#folder, `${Date.now().toString(36)}-${randomBytes(4).toString('hex')}-${file}`);
     try {
       const stat = await lstat(path, { bigint: true });
