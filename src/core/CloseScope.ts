@@ -91,8 +91,8 @@ export class CloseScope {
   }
 
   /**
-   * Work of our own: `close` awaits it. It must settle by itself, after `onDeadline` at the latest. Its rejection is
-   * the caller's to handle: here it counts as handled.
+   * Work of our own: `close` awaits it. It must settle by itself, after `onDeadline` at the latest; what begins in
+   * `onRelease` is not told of a deadline again. A rejection is the caller's to handle: here it counts as handled.
    */
   track<T>(promise: Promise<T>): Promise<T> {
     const done = (): void => void this.#own.delete(settled);
@@ -184,7 +184,8 @@ export class CloseScope {
   async #end(grace: Grace): Promise<void> {
     // What has settled by now leaves first: without any grace it would be taken for work in flight.
     await undefined;
-    await this.#idle(grace);
+    while (this.#inFlight().length > 0 && grace.remainingMs > 0) await this.#settledOrOver(grace);
+    // Judged in the same turn as the loop's end: work that comes a microtask later is not failed before its time.
     if (this.#inFlight().length > 0) this.#attempt(this.#hooks.onDeadline);
     this.#counted = undefined;
     this.#abandon(grace);
@@ -194,9 +195,8 @@ export class CloseScope {
     for (const [part, { name }] of this.#owned) void this.track(this.#closeOwned(part, name, grace));
     this.#owned.clear();
     while (this.#own.size + this.#user.size > 0) {
-      await this.#idle(grace);
-      this.#abandon(grace);
-      await Promise.all(this.#own);
+      if (grace.remainingMs === 0) this.#abandon(grace);
+      await this.#settledOrOver(grace);
     }
     grace[Symbol.dispose]();
     this.#closed = true;
@@ -210,11 +210,10 @@ export class CloseScope {
     return [...this.#own, ...this.#user.keys(), ...(this.#counted === undefined ? [] : [this.#counted])];
   }
 
-  /** Until nothing is in flight, or the grace is over. */
-  async #idle(grace: Grace): Promise<void> {
-    for (let all = this.#inFlight(); all.length > 0 && grace.remainingMs > 0; all = this.#inFlight()) {
-      await Promise.race([grace.over, Promise.all(all)]);
-    }
+  /** Until what is in flight has settled, or the grace is over, whichever is first; once it is over, the former. */
+  #settledOrOver(grace: Grace): Promise<unknown> {
+    const settled = Promise.all(this.#inFlight());
+    return grace.remainingMs > 0 ? Promise.race([grace.over, settled]) : settled;
   }
 
   #askDrain(): void {
@@ -257,7 +256,9 @@ export class CloseScope {
   #attempt(hook: (() => unknown) | undefined): void {
     try {
       const result = hook?.();
-      if (result instanceof Promise) void this.track(result.catch((error: unknown) => this.#fail(error)));
+      if (!(result instanceof Promise)) return;
+      result.catch((error: unknown) => this.#fail(error));
+      this.track(result);
     } catch (error) {
       this.#fail(error);
     }

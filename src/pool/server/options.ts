@@ -174,7 +174,9 @@ export function resolveServerOptions(config: ServerConfig, pool: ResolvedPoolOpt
     maxConnections,
     maxConcurrent: checkCount(option('maxConcurrent'), config.maxConcurrent ?? pool.maxConcurrent, { min: 1 }),
     maxQueue: checkCount(option('maxQueue'), config.maxQueue ?? pool.maxQueue, {}),
-    maxMessageBytes: checkBytes(option('maxMessageBytes'), config.maxMessageBytes ?? pool.maxMessageBytes, { min: 1_024 }),
+    maxMessageBytes: checkBytes(option('maxMessageBytes'), config.maxMessageBytes ?? pool.maxMessageBytes, {
+      min: 1_024,
+    }),
     acquireTimeoutMs: checkMs(option('acquireTimeoutMs'), config.acquireTimeoutMs ?? pool.acquireTimeoutMs, WAIT),
     startTimeoutMs: checkMs(option('startTimeoutMs'), config.startTimeoutMs ?? pool.startTimeoutMs, WAIT),
     idleTimeoutMs: checkMs(option('idleTimeoutMs'), config.idleTimeoutMs ?? pool.idleTimeoutMs, WAIT),
