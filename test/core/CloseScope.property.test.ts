@@ -54,7 +54,7 @@ function take(world: CloseWorld, each: Step): void | Promise<void> {
   // Before the end of the close work may still come, from work in flight; timers and parts of a closed one may not.
   if (each.do === 'close') return world.close(each.graceMs);
   if (each.do === 'wait') return world.clock.advance(each.ms);
-  if (world.settledMs !== undefined) return;
+  if (world.scope.closed) return;
   if (each.do === 'track') world.track(each.ms, each.ends);
   if (each.do === 'user') world.user(each.ms + 1, each.ends);
   if (each.do === 'trackAndClose') world.track(each.ms, 'resolves', () => world.close(each.graceMs));
