@@ -1,13 +1,17 @@
-import { CLOSE_DEFAULTS } from '../core/CloseScope.js';
 import { type Clock, systemClock } from '../core/clock.js';
 import { ClosedError, OptionError } from '../core/errors.js';
 import { type Logger, silentLogger } from '../core/logger.js';
 import { checkBoolean, checkMs, checkOneOf, checkText } from '../core/options.js';
-import { Budget } from './Budget.js';
-import { type ForceOptions, SHUTDOWN_DEFAULTS, type ShutdownPlanOptions, type StepOptions } from './planOptions.js';
-import { runBounded } from './runBounded.js';
-import { ShutdownReport, type StepReport } from './ShutdownReport.js';
-import { type ListenOptions, listenForSignals } from './signals.js';
+import { Budget } from './plan/Budget.js';
+import {
+  type ForceOptions,
+  SHUTDOWN_DEFAULTS,
+  type ShutdownPlanOptions,
+  type StepOptions,
+} from './plan/planOptions.js';
+import { graceWithin, runBounded } from './plan/runBounded.js';
+import { ShutdownReport, type StepReport } from './plan/ShutdownReport.js';
+import { type ListenOptions, listenForSignals } from './plan/signals.js';
 import {
   SHUTDOWN_PHASES,
   type ShutdownContext,
@@ -16,7 +20,7 @@ import {
   STAGES,
   type Step,
   StepTable,
-} from './steps.js';
+} from './plan/steps.js';
 
 /** The plan's own step. */
 const DELAY = 'propagation delay';
@@ -218,7 +222,7 @@ export class ShutdownPlan implements AsyncDisposable {
     const grace = budget.draw(step.timeoutMs, this.#table.keptBack(step));
     const startedMs = budget.elapsedMs;
     const stepMs = grace.remainingMs;
-    const defaultGraceMs = phase === 'drain' ? stepMs * 0.9 : Math.min(CLOSE_DEFAULTS.graceMs, stepMs / 3);
+    const defaultGraceMs = phase === 'drain' ? stepMs * 0.9 : graceWithin(stepMs);
     const result = await runBounded({
       name,
       target,
