@@ -9,7 +9,10 @@ export {
   ShutdownTimeoutError,
 } from '../core/errors.js';
 export type { LogFn, Logger } from '../core/logger.js';
+export { BackgroundWorker, type BackgroundWorkerOptions } from './BackgroundWorker.js';
 export { addHttpServer, closeHttpServer, type HttpStepsOptions } from './closeHttpServer.js';
+export { Health, type HealthOptions, type HealthState, type HealthStatus } from './Health.js';
+export { type CheckFunction, type CheckLine, HEALTH_DEFAULTS, type HealthCheckOptions } from './HealthCheck.js';
 export { type FlightEntry, InFlight, type InFlightOptions } from './InFlight.js';
 export {
   type ForceOptions,
@@ -29,3 +32,4 @@ export {
 } from './plan/steps.js';
 export { ShutdownPlan } from './ShutdownPlan.js';
 export { TrackedHttpServer, trackHttpServer } from './TrackedHttpServer.js';
+export { type WithTimeoutOptions, withTimeout } from './withTimeout.js';
