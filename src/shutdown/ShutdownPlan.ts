@@ -40,13 +40,13 @@ export class ShutdownPlan implements AsyncDisposable {
   readonly #abort = new AbortController();
   readonly #reports: StepReport[] = [];
   readonly #causes: unknown[] = [];
+  readonly #running = new Set<Promise<void>>();
   readonly #lastHook = new Map<ShutdownStage, string>();
   #logger: Logger;
   #budget: Budget | undefined;
   #shutdown: Promise<ShutdownReport> | undefined;
   #reason = '';
   #stage = -1;
-  #pump: () => void = () => undefined;
   #forcedCode: number | undefined;
 
   constructor(options: ShutdownPlanOptions = {}) {
@@ -164,25 +164,26 @@ export class ShutdownPlan implements AsyncDisposable {
     if (place < this.#stage) throw new ClosedError(`phase ${step.stage} of the shutdown plan`);
     this.#table.add(step);
     // Not at once: the caller has not got its Disposable yet.
-    if (place === this.#stage) queueMicrotask(() => this.#pump());
+    const budget = this.#budget;
+    if (place === this.#stage && budget !== undefined) {
+      queueMicrotask(() => this.#startReady(step.stage, budget));
+    }
     return { [Symbol.dispose]: () => this.#table.remove(step) };
   }
 
   async #run(budget: Budget): Promise<ShutdownReport> {
-    let delayMs = this.#delayMs;
     for (; this.#stage < STAGES.length; this.#stage++) {
       const stage = STAGES[this.#stage] as ShutdownStage;
-      // Asked again without a gap, so that a step added in the last moment of its phase is not lost.
-      do {
-        await this.#runStage(stage, budget);
-        if (stage === 'unready' && delayMs > 0) {
-          const startedMs = budget.elapsedMs;
-          await budget.delay(delayMs);
+      let delayMs = stage === 'unready' ? this.#delayMs : 0;
+      // Nothing is awaited between finding the stage empty and entering the next: no addition falls into a gap.
+      for (;;) {
+        this.#startReady(stage, budget);
+        if (this.#running.size > 0) await Promise.race(this.#running);
+        else if (delayMs > 0) {
+          await this.#propagate(delayMs, budget);
           delayMs = 0;
-          const ms = budget.elapsedMs - startedMs;
-          this.#note({ name: DELAY, phase: stage, startedMs, ms, outcome: 'ok', critical: true });
-        }
-      } while (this.#table.hasWaiting(stage));
+        } else break;
+      }
     }
     const report = new ShutdownReport({
       reason: this.#reason,
@@ -198,23 +199,23 @@ export class ShutdownPlan implements AsyncDisposable {
     return report;
   }
 
-  /** Starts what is ready, again at each end and each addition, until nothing runs. */
-  #runStage(stage: ShutdownStage, budget: Budget): Promise<void> {
-    return new Promise((resolve) => {
-      let running = 0;
-      this.#pump = () => {
-        for (const step of this.#table.ready(stage)) {
-          running++;
-          step.state = 'running';
-          void this.#runStep(step, budget).then(() => {
-            running--;
-            this.#pump();
-          });
-        }
-        if (running === 0) resolve();
-      };
-      this.#pump();
-    });
+  async #propagate(delayMs: number, budget: Budget): Promise<void> {
+    const startedMs = budget.elapsedMs;
+    await budget.delay(delayMs);
+    const ms = budget.elapsedMs - startedMs;
+    this.#note({ name: DELAY, phase: 'unready', startedMs, ms, outcome: 'ok', critical: true });
+  }
+
+  /** Starts what waits for nothing any more. Called again at each end and each addition. */
+  #startReady(stage: ShutdownStage, budget: Budget): void {
+    for (const step of this.#table.ready(stage)) {
+      step.state = 'running';
+      const running = this.#runStep(step, budget).then(() => {
+        this.#running.delete(running);
+        this.#startReady(stage, budget);
+      });
+      this.#running.add(running);
+    }
   }
 
   async #runStep(step: Step, budget: Budget): Promise<void> {
