@@ -32,6 +32,11 @@ export class RingQueue<T> {
     return item;
   }
 
+  /** What is in it, oldest first; it stays in. */
+  *[Symbol.iterator](): Generator<T, void, undefined> {
+    for (let i = 0; i < this.#size; i++) yield this.#ring[(this.#head + i) & (this.#ring.length - 1)] as T;
+  }
+
   clear(): void {
     this.#ring = new Array(16).fill(undefined);
     this.#head = 0;

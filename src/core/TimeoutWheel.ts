@@ -45,11 +45,14 @@ export class TimeoutWheel {
     return this.#size;
   }
 
-  /** Puts `entry` in for `delayMs` from now; one that is already in is moved. `Infinity` takes it out. */
-  add(entry: WheelEntry, delayMs: number): void {
+  /**
+   * Puts `entry` in for `delayMs` from now; one that is already in is moved. `Infinity` takes it out. Who adds many at
+   * once reads the clock once and hands `clockMs` in.
+   */
+  add(entry: WheelEntry, delayMs: number, clockMs = this.#clock.now()): void {
     this.remove(entry);
     if (delayMs === Number.POSITIVE_INFINITY) return;
-    const nowMs = this.#clock.now() - this.#originMs;
+    const nowMs = clockMs - this.#originMs;
     if (this.#size === 0) this.#served = Math.max(this.#served, Math.floor(nowMs / TICK_MS) - 1);
     const tick = Math.max(Math.ceil((nowMs + delayMs) / TICK_MS), this.#served + 1);
     const bucket = tick % BUCKETS;

@@ -1,0 +1,214 @@
+import { type Closeable, type CloseOptions, CloseScope } from '../core/CloseScope.js';
+import { type Clock, systemClock } from '../core/clock.js';
+import { AcquireTimeoutError, ClosedError, OptionError, ShutdownTimeoutError } from '../core/errors.js';
+import { checkCount, checkMs, checkText } from '../core/options.js';
+import { WaitQueue } from './WaitQueue.js';
+
+export interface SemaphoreOptions {
+  /** Permits there are: a whole number from 1. */
+  readonly permits: number;
+  /**
+   * Callers waiting at the most, from 0; 0: nobody may wait, `Infinity`: no bound.
+   * @defaultValue 1000
+   */
+  readonly maxWaiters?: number;
+  /**
+   * Longest wait of a caller who sets none, in ms, from 0; 0: nobody waits, `Infinity`: for ever.
+   * @defaultValue 30000
+   */
+  readonly acquireTimeoutMs?: number;
+  /** What errors call it. @defaultValue 'Semaphore' */
+  readonly name?: string;
+  readonly clock?: Clock;
+}
+
+export const SEMAPHORE_DEFAULTS = Object.freeze({ maxWaiters: 1_000, acquireTimeoutMs: 30_000, name: 'Semaphore' });
+
+export interface PermitOptions {
+  /** Permits to take together, from 1 to all there are. @defaultValue 1 */
+  readonly weight?: number;
+  /** Aborting rejects at once with `signal.reason`. */
+  readonly signal?: AbortSignal | undefined;
+  /** Longest wait, in ms. 0 does not wait, `Infinity` waits for ever. @defaultValue the semaphore's `acquireTimeoutMs` */
+  readonly timeoutMs?: number;
+}
+
+/** What `acquire` gives: give it back once; again is a no-op. */
+export class Permit implements Disposable {
+  readonly weight: number;
+  #giveBack: ((weight: number) => void) | undefined;
+
+  /** @internal */
+  constructor(weight: number, giveBack: (weight: number) => void) {
+    this.weight = weight;
+    this.#giveBack = giveBack;
+  }
+
+  release(): void {
+    const giveBack = this.#giveBack;
+    this.#giveBack = undefined;
+    giveBack?.(this.weight);
+  }
+
+  [Symbol.dispose](): void {
+    this.release();
+  }
+}
+
+/**
+ * So many at a time, weighted and fair: strictly first in, first out. A heavy caller at the head is not overtaken by
+ * light ones that would fit, and `tryAcquire` never overtakes anybody, so nobody starves.
+ * Rejections: ERR_ACQUIRE_TIMEOUT, ERR_QUEUE_FULL, ERR_CLOSED, ERR_OPTION (a weight beyond all permits), or the
+ * signal's own reason.
+ */
+export class Semaphore implements Closeable, AsyncDisposable {
+  readonly #name: string;
+  readonly #timeoutMs: number;
+  readonly #queue: WaitQueue<Permit>;
+  readonly #scope: CloseScope;
+  readonly #running = new Map<(error: unknown) => void, string>();
+  readonly #giveBack = (weight: number): void => {
+    this.#inUse -= weight;
+    this.#serve();
+    if (this.#inUse === 0) this.#drained?.();
+  };
+  #permits: number;
+  #inUse = 0;
+  #drained: (() => void) | undefined;
+  #closingSinceMs = 0;
+  #over = false;
+
+  constructor({ permits, clock = systemClock, ...options }: SemaphoreOptions) {
+    const { maxWaiters, acquireTimeoutMs, name } = { ...SEMAPHORE_DEFAULTS, ...options };
+    this.#permits = checkCount('permits', permits, { min: 1 });
+    this.#timeoutMs = checkMs('acquireTimeoutMs', acquireTimeoutMs, { infinity: true });
+    this.#name = checkText('name', name);
+    this.#queue = new WaitQueue({
+      what: name,
+      maxWaiters: checkCount('maxWaiters', maxWaiters, { infinity: true }),
+      clock,
+      timeoutError: (timeoutMs) => this.#timeoutError(timeoutMs),
+      onLeave: () => this.#serve(),
+    });
+    this.#scope = new CloseScope(name, {
+      clock,
+      onRefuse: () => {
+        this.#closingSinceMs = clock.now();
+        this.#queue.rejectAll(new ClosedError(name));
+      },
+      onDrain: () =>
+        new Promise((resolve) => {
+          if (this.#inUse === 0) resolve();
+          else this.#drained = resolve;
+        }),
+      onDeadline: () => this.#abandon(),
+    });
+  }
+
+  /** Permits there are. */
+  get permits(): number {
+    return this.#permits;
+  }
+
+  /** Permits free now. With somebody waiting they are being saved for him. */
+  get available(): number {
+    return Math.max(0, this.#permits - this.#inUse);
+  }
+
+  /** Callers waiting. */
+  get waiting(): number {
+    return this.#queue.size;
+  }
+
+  /** A permit at once, or undefined: too few are free, or somebody waits. @throws ClosedError, OptionError */
+  tryAcquire(weight = 1): Permit | undefined {
+    this.#scope.assertOpen();
+    if (weight !== 1) this.#checkWeight(weight);
+    if (this.#inUse + weight > this.#permits || this.#queue.peek() > 0) return undefined;
+    this.#inUse += weight;
+    return new Permit(weight, this.#giveBack);
+  }
+
+  /** A permit when it is this caller's turn and `weight` are free. */
+  acquire({ weight = 1, signal, timeoutMs = this.#timeoutMs }: PermitOptions = {}): Promise<Permit> {
+    try {
+      if (timeoutMs !== this.#timeoutMs) checkMs('timeoutMs', timeoutMs, { infinity: true });
+      if (signal?.aborted) return Promise.reject(signal.reason);
+      const permit = this.tryAcquire(weight);
+      if (permit !== undefined) return Promise.resolve(permit);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return this.#queue.wait({ weight, signal, timeoutMs });
+  }
+
+  /**
+   * Runs `fn` with a permit, which comes back however `fn` ends. One that still runs at the deadline of a close is
+   * abandoned: this rejects with `ShutdownTimeoutError`, and so does the close.
+   */
+  async run<V>(fn: () => V | PromiseLike<V>, options?: PermitOptions): Promise<V> {
+    const permit = await this.acquire(options);
+    const name = `${this.#name}: ${fn.name || 'a function'}`;
+    try {
+      if (this.#over) throw new ClosedError(this.#name);
+      const running = Promise.resolve(fn());
+      this.#scope.trackUser(name, running);
+      return await new Promise<V>((resolve, reject) => {
+        this.#running.set(reject, name);
+        const done = (): void => void this.#running.delete(reject);
+        running.then(resolve, reject).then(done);
+      });
+    } finally {
+      permit.release();
+    }
+  }
+
+  /**
+   * Changes how many there are. With fewer than are out, nobody is served until enough came back; a waiter who asks for
+   * more than there are is rejected with `OptionError` when his turn comes.
+   */
+  resize(permits: number): void {
+    this.#permits = checkCount('permits', permits, { min: 1 });
+    this.#serve();
+  }
+
+  /** Refuses waiters and new callers at once, gives permits that are out `graceMs` to come back, then forgets them. */
+  close(options?: CloseOptions): Promise<void> {
+    return this.#scope.close(options);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #serve(): void {
+    for (let weight = this.#queue.peek(); weight > 0; weight = this.#queue.peek()) {
+      if (weight > this.#permits) {
+        this.#queue.shift()?.reject(this.#tooHeavy(weight));
+      } else if (this.#inUse + weight <= this.#permits) {
+        this.#inUse += weight;
+        this.#queue.shift()?.resolve(new Permit(weight, this.#giveBack));
+      } else return;
+    }
+  }
+
+  #abandon(): void {
+    this.#over = true;
+    const heldMs = Math.round(this.#scope.clock.now() - this.#closingSinceMs);
+    for (const [reject, name] of this.#running) reject(new ShutdownTimeoutError(name, heldMs));
+  }
+
+  #checkWeight(weight: number): void {
+    checkCount('weight', weight, { min: 1 });
+    if (weight > this.#permits) throw this.#tooHeavy(weight);
+  }
+
+  #tooHeavy(weight: number): OptionError {
+    return new OptionError('weight', weight, `a whole number from 1 to ${this.#permits}`);
+  }
+
+  #timeoutError(timeoutMs: number): AcquireTimeoutError {
+    const detail = { live: 0, creating: 0, dying: 0, slots: this.#permits, inUse: this.#inUse };
+    return new AcquireTimeoutError(this.#name, timeoutMs, { ...detail, waiting: this.#queue.size });
+  }
+}

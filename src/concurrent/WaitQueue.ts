@@ -1,0 +1,167 @@
+import { AbortHub, type AbortWatch } from '../core/AbortHub.js';
+import { type Clock, systemClock } from '../core/clock.js';
+import { QueueFullError } from '../core/errors.js';
+import { TimeoutWheel, WheelEntry } from '../core/TimeoutWheel.js';
+
+export interface WaitQueueOptions {
+  /** Whose queue it is, as errors say it. */
+  readonly what: string;
+  /** Waiters at the most; 0: nobody may wait. */
+  readonly maxWaiters: number;
+  readonly clock?: Clock | undefined;
+  /** Makes the error of a waiter whose time is over; he has left by then. */
+  readonly timeoutError: (timeoutMs: number) => Error;
+  /** Called after a waiter left by abort or timeout: those behind a heavy one may fit now. Must not throw. */
+  readonly onLeave?: (() => void) | undefined;
+}
+
+export interface WaitOptions {
+  /** Aborting rejects at once with `signal.reason` and frees the place. */
+  readonly signal?: AbortSignal | undefined;
+  /** Longest wait, in ms. 0 does not wait at all, `Infinity` waits for ever. */
+  readonly timeoutMs: number;
+  /** What the waiter asks for, in the owner's unit. @defaultValue 1 */
+  readonly weight?: number | undefined;
+}
+
+/** One who left the queue to be served: settle it, now. */
+export interface Waiter<T> {
+  readonly weight: number;
+  resolve(value: T): void;
+  reject(error: unknown): void;
+}
+
+/**
+ * First in, first out, bounded. One listener per distinct signal and one timer for all, however many wait; who is
+ * aborted or out of time leaves at once, in O(1), and what would have been his goes to the next. Whoever owns the queue
+ * serves it: `peek()` tells the oldest one's weight, `shift()` hands him over.
+ */
+export class WaitQueue<T> {
+  readonly #options: WaitQueueOptions;
+  readonly #hub = new AbortHub();
+  readonly #leave = (waiter: Entry<T>, error: unknown): void => {
+    this.#remove(waiter);
+    waiter.reject(error);
+    this.#options.onLeave?.();
+  };
+  #wheel: TimeoutWheel | undefined;
+  #head: Entry<T> | undefined;
+  #tail: Entry<T> | undefined;
+  #size = 0;
+
+  constructor(options: WaitQueueOptions) {
+    this.#options = options;
+  }
+
+  /** Waiters now. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /**
+   * Takes the last place. Settles by `shift`, or rejects with `signal.reason`, the owner's timeout error or what
+   * `rejectAll` is given; at once with `QueueFullError` (ERR_QUEUE_FULL) when all places are taken.
+   */
+  wait({ signal, timeoutMs, weight = 1 }: WaitOptions): Promise<T> {
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    if (timeoutMs === 0) return Promise.reject(this.#options.timeoutError(0));
+    const { what, maxWaiters } = this.#options;
+    if (this.#size >= maxWaiters) return Promise.reject(new QueueFullError(what, this.#size, maxWaiters));
+    const waiter = new Entry<T>(weight, timeoutMs, signal, this.#options, this.#leave);
+    const promise = new Promise<T>((resolve, reject) => {
+      waiter.resolve = resolve;
+      waiter.reject = reject;
+    });
+    if (signal !== undefined) waiter.watch = this.#hub.watch(signal, (reason) => this.#leave(waiter, reason));
+    if (timeoutMs !== Number.POSITIVE_INFINITY) {
+      this.#wheel ??= new TimeoutWheel(this.#options.clock ?? systemClock);
+      this.#wheel.add(waiter, timeoutMs);
+    }
+    waiter.previous = this.#tail;
+    if (this.#tail === undefined) this.#head = waiter;
+    else this.#tail.next = waiter;
+    this.#tail = waiter;
+    this.#size++;
+    return promise;
+  }
+
+  /** The weight of the oldest, who stays; 0 when nobody waits. */
+  peek(): number {
+    while (this.#head?.aborted) this.#reject(this.#head, this.#head.signal?.reason);
+    return this.#head === undefined ? 0 : this.#head.weight;
+  }
+
+  /** Takes the oldest out; undefined when nobody waits. The caller settles him. */
+  shift(): Waiter<T> | undefined {
+    for (let waiter = this.#head; waiter !== undefined; waiter = this.#head) {
+      this.#remove(waiter);
+      // His signal may have aborted a moment ago with our listener still to come: the slot is not for him.
+      if (!waiter.aborted) return waiter;
+      waiter.reject(waiter.signal?.reason);
+    }
+    return undefined;
+  }
+
+  /** Rejects everybody, oldest first, and disarms the timer. */
+  rejectAll(error: unknown): void {
+    while (this.#head !== undefined) this.#reject(this.#head, error);
+    this.#wheel?.close();
+  }
+
+  #reject(waiter: Entry<T>, error: unknown): void {
+    this.#remove(waiter);
+    waiter.reject(error);
+  }
+
+  #remove(waiter: Entry<T>): void {
+    const { previous, next } = waiter;
+    if (previous === undefined) this.#head = next;
+    else previous.next = next;
+    if (next === undefined) this.#tail = previous;
+    else next.previous = previous;
+    waiter.previous = undefined;
+    waiter.next = undefined;
+    this.#size--;
+    if (waiter.wheelBucket >= 0) this.#wheel?.remove(waiter);
+    waiter.watch?.[Symbol.dispose]();
+  }
+}
+
+const unset = (): void => undefined;
+
+/** A waiter: its place in the list and in the timeout wheel is itself, so that waiting allocates little. */
+class Entry<T> extends WheelEntry implements Waiter<T> {
+  readonly weight: number;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal | undefined;
+  resolve: (value: T) => void = unset;
+  reject: (error: unknown) => void = unset;
+  previous: Entry<T> | undefined = undefined;
+  next: Entry<T> | undefined = undefined;
+  watch: AbortWatch | undefined = undefined;
+  readonly #options: WaitQueueOptions;
+  readonly #leave: (waiter: Entry<T>, error: unknown) => void;
+
+  constructor(
+    weight: number,
+    timeoutMs: number,
+    signal: AbortSignal | undefined,
+    options: WaitQueueOptions,
+    leave: (waiter: Entry<T>, error: unknown) => void,
+  ) {
+    super();
+    this.weight = weight;
+    this.timeoutMs = timeoutMs;
+    this.signal = signal;
+    this.#options = options;
+    this.#leave = leave;
+  }
+
+  get aborted(): boolean {
+    return this.signal?.aborted === true;
+  }
+
+  override onTimeout(): void {
+    this.#leave(this, this.#options.timeoutError(this.timeoutMs));
+  }
+}

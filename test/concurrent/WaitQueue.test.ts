@@ -1,0 +1,151 @@
+import { getEventListeners } from 'node:events';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { WaitQueue } from '../../src/concurrent/WaitQueue.js';
+import { FakeClock } from '../../src/testing/FakeClock.js';
+
+let clock: FakeClock;
+let left: number;
+let queue: WaitQueue<string>;
+
+beforeEach(() => {
+  clock = new FakeClock();
+  left = 0;
+  queue = new WaitQueue({
+    what: 'desk',
+    maxWaiters: 5,
+    clock,
+    timeoutError: (timeoutMs) => new Error(`over after ${timeoutMs} with ${queue.size} waiting`),
+    onLeave: () => {
+      left++;
+    },
+  });
+});
+
+afterEach(() => {
+  queue.rejectAll(new Error('end of test'));
+  expect(clock.armedTimers).toBe(0);
+});
+
+const forever = Number.POSITIVE_INFINITY;
+const wait = (options: { timeoutMs?: number; signal?: AbortSignal; weight?: number } = {}) => {
+  const promise = queue.wait({ timeoutMs: forever, ...options });
+  promise.catch(() => undefined);
+  return promise;
+};
+
+test('waiters are served in the order they came', async () => {
+  const all = [wait(), wait(), wait()];
+  for (const name of ['a', 'b', 'c']) queue.shift()?.resolve(name);
+  expect(await Promise.all(all)).toEqual(['a', 'b', 'c']);
+  expect(queue.size).toBe(0);
+  expect(queue.shift()).toBeUndefined();
+  expect(queue.peek()).toBe(0);
+});
+
+test('peek tells the weight of the oldest and leaves him in place', async () => {
+  const first = wait({ weight: 7 });
+  void wait();
+  expect([queue.peek(), queue.peek(), queue.size]).toEqual([7, 7, 2]);
+  queue.shift()?.resolve('heavy');
+  expect(await first).toBe('heavy');
+  expect(queue.peek()).toBe(1);
+});
+
+test('a full queue refuses with its figures', async () => {
+  for (let i = 0; i < 5; i++) void wait();
+  await expect(wait()).rejects.toMatchObject({ code: 'ERR_QUEUE_FULL', what: 'desk', waiting: 5, max: 5 });
+  queue.shift()?.resolve('x');
+  void wait();
+  expect(queue.size).toBe(5);
+});
+
+test.each([0, 1, 2])(
+  'of three, the one at place %i leaves when its signal aborts; the others keep their order',
+  async (place) => {
+    const controller = new AbortController();
+    const all = [0, 1, 2].map((i) => wait(i === place ? { signal: controller.signal } : {}));
+    controller.abort(new Error('gone'));
+    expect(queue.size).toBe(2);
+    expect(left).toBe(1);
+    await expect(all[place]).rejects.toThrow('gone');
+    queue.shift()?.resolve('first');
+    queue.shift()?.resolve('second');
+    expect(await Promise.all(all.filter((_, i) => i !== place))).toEqual(['first', 'second']);
+  },
+);
+
+test('a signal that is already aborted takes no place', async () => {
+  await expect(wait({ signal: AbortSignal.abort('before') })).rejects.toBe('before');
+  expect(queue.size).toBe(0);
+});
+
+test('many waiters under one signal cost it one listener, which is gone when the last is', async () => {
+  const { signal } = new AbortController();
+  for (let i = 0; i < 5; i++) void wait({ signal });
+  expect(getEventListeners(signal, 'abort')).toHaveLength(1);
+  for (let i = 0; i < 4; i++) queue.shift()?.resolve('x');
+  expect(getEventListeners(signal, 'abort')).toHaveLength(1);
+  queue.shift()?.resolve('x');
+  expect(getEventListeners(signal, 'abort')).toHaveLength(0);
+});
+
+test('a signal aborted an instant ago, its listener still to come, gets nothing: the next one does', async () => {
+  const controller = new AbortController();
+  let served: Promise<string> | undefined;
+  // Registered before the queue's own listener, so it runs first.
+  controller.signal.addEventListener('abort', () => queue.shift()?.resolve('slot'), { once: true });
+  const aborted = wait({ signal: controller.signal });
+  served = wait();
+  controller.abort('stop');
+  expect(await served).toBe('slot');
+  await expect(aborted).rejects.toBe('stop');
+});
+
+test('peek passes over those whose signal has aborted', async () => {
+  const controller = new AbortController();
+  const seen: number[] = [];
+  controller.signal.addEventListener('abort', () => seen.push(queue.peek(), queue.size), { once: true });
+  const aborted = wait({ signal: controller.signal, weight: 9 });
+  void wait({ weight: 2 });
+  controller.abort('stop');
+  expect(seen).toEqual([2, 1]);
+  await expect(aborted).rejects.toBe('stop');
+});
+
+test('a waiter leaves when its time is over, never before, under one timer for all', async () => {
+  const all = [wait({ timeoutMs: 50 }), wait({ timeoutMs: 100 }), wait()];
+  expect(clock.armedTimers).toBe(1);
+  await clock.advance(49);
+  expect(queue.size).toBe(3);
+  await clock.advance(20);
+  expect([queue.size, left]).toEqual([2, 1]);
+  await expect(all[0]).rejects.toThrow('over after 50 with 2 waiting');
+  await clock.advance(60);
+  await expect(all[1]).rejects.toThrow('over after 100 with 1 waiting');
+  queue.shift()?.resolve('patient');
+  expect(await all[2]).toBe('patient');
+});
+
+test('one who was served is not timed out later', async () => {
+  const served = wait({ timeoutMs: 50 });
+  queue.shift()?.resolve('x');
+  await clock.advance(1_000);
+  expect(await served).toBe('x');
+  expect(left).toBe(0);
+});
+
+test('zero does not wait', async () => {
+  await expect(wait({ timeoutMs: 0 })).rejects.toThrow('over after 0');
+  expect(queue.size).toBe(0);
+});
+
+test('rejectAll rejects everybody, oldest first, and leaves no timer or listener', async () => {
+  const { signal } = new AbortController();
+  const order: number[] = [];
+  const all = [wait({ signal }), wait({ timeoutMs: 1_000 }), wait()].map((each, i) => each.catch(() => order.push(i)));
+  queue.rejectAll(new Error('closed'));
+  await Promise.all(all);
+  expect(order).toEqual([0, 1, 2]);
+  expect([queue.size, clock.armedTimers, left]).toEqual([0, 0, 0]);
+  expect(getEventListeners(signal, 'abort')).toHaveLength(0);
+});
