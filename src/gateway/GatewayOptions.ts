@@ -78,7 +78,11 @@ export function checkGatewayOptions(options: GatewayOptions): GatewaySettings {
   for (const each of settings.allowedHosts) checkText('allowedHosts', each);
   for (const each of settings.allowedOrigins) checkText('allowedOrigins', each);
   if (!isLoopback(settings.host) && settings.allowedHosts.length === 0) {
-    throw new OptionError('allowedHosts', settings.allowedHosts, `the names clients may use, since ${settings.host} is not loopback`);
+    throw new OptionError(
+      'allowedHosts',
+      settings.allowedHosts,
+      `the names clients may use, since ${settings.host} is not loopback`,
+    );
   }
   return settings;
 }

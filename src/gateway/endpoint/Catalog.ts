@@ -1,5 +1,4 @@
-import { RpcError } from '../../core/errors.js';
-import { messageOf } from '../../core/errors.js';
+import { messageOf, RpcError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { ListItems, McpPool } from '../../pool/McpPool.js';
 import { METHOD_NOT_FOUND } from '../rpc/failure.js';
@@ -89,7 +88,10 @@ export class Catalog<K extends 'tools' | 'prompts'> {
       return keep((await pool.listAll(server, this.#kind, { signal })).items);
     } catch (error) {
       if (error instanceof RpcError && error.rpcCode === METHOD_NOT_FOUND) return keep([]);
-      logger.warn({ server, kind: this.#kind, error: messageOf(error) }, 'a server could not be listed and is left out');
+      logger.warn(
+        { server, kind: this.#kind, error: messageOf(error) },
+        'a server could not be listed and is left out',
+      );
       return undefined;
     } finally {
       if (this.#loading.get(server) === mine) this.#loading.delete(server);

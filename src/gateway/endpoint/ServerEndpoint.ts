@@ -77,7 +77,9 @@ export class ServerEndpoint implements Endpoint {
     const level = params?.['level'];
     if (typeof level !== 'string' || !LEVELS.includes(level)) return params; // the server says what is wrong with it
     session.logLevel = level;
-    const wanted = this.#sessions().map(({ logLevel }) => (logLevel === undefined ? LEVELS.length : LEVELS.indexOf(logLevel)));
+    const wanted = this.#sessions().map(({ logLevel }) =>
+      logLevel === undefined ? LEVELS.length : LEVELS.indexOf(logLevel),
+    );
     return { ...params, level: LEVELS[Math.min(...wanted)] ?? level };
   }
 }

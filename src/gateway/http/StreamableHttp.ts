@@ -2,7 +2,14 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from '../../core/logger.js';
 import type { Endpoint } from '../endpoint/Endpoint.js';
 import type { GatewaySettings } from '../GatewayOptions.js';
-import { BATCH_VERSION, classify, type Incoming, PROTOCOL_VERSIONS, progressTokenOf, type RequestMessage } from '../rpc/envelope.js';
+import {
+  BATCH_VERSION,
+  classify,
+  type Incoming,
+  PROTOCOL_VERSIONS,
+  progressTokenOf,
+  type RequestMessage,
+} from '../rpc/envelope.js';
 import { failureOf, INVALID_REQUEST, PARSE_ERROR } from '../rpc/failure.js';
 import { CANCELLED, type Session } from '../session/Session.js';
 import type { SessionTable } from '../session/SessionTable.js';
@@ -158,8 +165,8 @@ export class StreamableHttp {
   }
 
   #get(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse): void {
-    if (!accepts(request, 'text/event-stream')) return refuse(response, 406, 'accept must name text/event-stream');
-    this.#session(endpoint, request, response)?.openStream(response);
+    if (accepts(request, 'text/event-stream')) this.#session(endpoint, request, response)?.openStream(response);
+    else refuse(response, 406, 'accept must name text/event-stream');
   }
 
   async #delete(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse): Promise<void> {

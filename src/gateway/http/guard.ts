@@ -1,5 +1,5 @@
-import { validateHostHeader, validateOriginHeader } from '@modelcontextprotocol/server';
 import { isIP } from 'node:net';
+import { validateHostHeader, validateOriginHeader } from '@modelcontextprotocol/server';
 import type { GatewaySettings } from '../GatewayOptions.js';
 
 const LOCAL: readonly string[] = ['localhost', '127.0.0.1', '[::1]'];

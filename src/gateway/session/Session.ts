@@ -84,7 +84,9 @@ export class Session {
 
   /** Sends what belongs to no call; it is lost while no stream is open. */
   notify(method: string, params: unknown): void {
-    const sent = this.#stream?.offer(JSON.stringify({ jsonrpc: '2.0', method, ...(params === undefined ? {} : { params }) }));
+    const sent = this.#stream?.offer(
+      JSON.stringify({ jsonrpc: '2.0', method, ...(params === undefined ? {} : { params }) }),
+    );
     if (sent !== true) this.dropped++;
   }
 

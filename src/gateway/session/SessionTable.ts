@@ -70,8 +70,8 @@ export class SessionTable {
     return [...this.#sessions.values()].filter((session) => session.endpoint === endpoint);
   }
 
-  forEach(visit: (session: Session) => void): void {
-    for (const session of this.#sessions.values()) visit(session);
+  [Symbol.iterator](): Iterator<Session> {
+    return this.#sessions.values();
   }
 
   /** Ends all; resolves when every subscription was given back. */
