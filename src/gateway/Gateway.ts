@@ -86,7 +86,8 @@ export class Gateway implements Closeable, AsyncDisposable {
     this.#inFlight = new InFlight({ name: 'gateway requests', clock, logger });
     this.#http = new StreamableHttp({ sessions: this.#sessions, settings, logger, onDrop: () => this.#dropped++ });
     const serverInfo = { name: 'mcp-poolkit', version: packageVersion() };
-    this.#aggregate = new AggregateEndpoint({ pool, serverInfo, listTimeoutMs: settings.listTimeoutMs, logger });
+    const { listTimeoutMs } = settings;
+    this.#aggregate = new AggregateEndpoint({ pool, serverInfo, listTimeoutMs, logger, clock });
     this.#server = createServer({ keepAliveTimeout: settings.keepAliveTimeoutMs }, (request, response) =>
       this.#onRequest(request, response),
     );

@@ -1,17 +1,13 @@
 import type { Implementation, ServerCapabilities } from '@modelcontextprotocol/client';
-import type { Logger } from '../../core/logger.js';
 import type { McpPool, ServerInfo, ServerNotice } from '../../pool/McpPool.js';
 import type { Params } from '../rpc/envelope.js';
 import { INVALID_PARAMS, METHOD_NOT_FOUND, Refusal } from '../rpc/failure.js';
-import type { Session } from '../session/Session.js';
-import { Catalog } from './Catalog.js';
-import { type CallOptions, type Endpoint, type EndpointInfo, infoOf } from './Endpoint.js';
+import { Catalog, type CatalogOptions } from './Catalog.js';
+import { type CallOptions, type Downstream, type Endpoint, type EndpointInfo, infoOf } from './Endpoint.js';
+import { within } from './within.js';
 
-export interface AggregateEndpointOptions {
-  readonly pool: McpPool;
+export interface AggregateEndpointOptions extends CatalogOptions {
   readonly serverInfo: Implementation;
-  readonly listTimeoutMs: number;
-  readonly logger: Logger;
 }
 
 /** Notifications that make a list stale, and what they say to clients of the aggregate. */
@@ -22,27 +18,22 @@ const LIST_CHANGES: Readonly<Record<string, 'tools' | 'prompts'>> = {
 
 /** `/mcp`: the tools and prompts of all servers, as `server__name`. Resources are to be had from each server's own path. */
 export class AggregateEndpoint implements Endpoint {
+  readonly #options: AggregateEndpointOptions;
   readonly #pool: McpPool;
-  readonly #serverInfo: Implementation;
-  readonly #listTimeoutMs: number;
-  readonly #logger: Logger;
   readonly #tools: Catalog<'tools'>;
   readonly #prompts: Catalog<'prompts'>;
 
   constructor(options: AggregateEndpointOptions) {
+    this.#options = options;
     this.#pool = options.pool;
-    this.#serverInfo = options.serverInfo;
-    this.#listTimeoutMs = options.listTimeoutMs;
-    this.#logger = options.logger;
     this.#tools = new Catalog('tools', options);
     this.#prompts = new Catalog('prompts', options);
   }
 
   /** What any server can do, of what the aggregate passes on. A server that does not start is left out. */
   async info(signal: AbortSignal): Promise<EndpointInfo> {
-    const bounded = AbortSignal.any([signal, AbortSignal.timeout(this.#listTimeoutMs)]);
     const names = this.#pool.servers();
-    const infos = await Promise.all(names.map((name) => this.#infoOf(name, bounded)));
+    const infos = await Promise.all(names.map((name) => this.#infoOf(name, signal)));
     const some = (has: (capabilities: ServerCapabilities) => unknown): boolean =>
       infos.some((info) => info !== undefined && has(info.capabilities) !== undefined);
     const instructions = infos.flatMap((info, index) =>
@@ -54,12 +45,12 @@ export class AggregateEndpoint implements Endpoint {
         ...(some(({ prompts }) => prompts) ? { prompts: { listChanged: true } } : {}),
         ...(some(({ completions }) => completions) ? { completions: {} } : {}),
       },
-      serverInfo: this.#serverInfo,
+      serverInfo: this.#options.serverInfo,
       ...(instructions.length === 0 ? {} : { instructions: instructions.join('\n\n') }),
     };
   }
 
-  async request(_: Session, method: string, params: Params | undefined, call: CallOptions): Promise<unknown> {
+  async request(_: Downstream, method: string, params: Params | undefined, call: CallOptions): Promise<unknown> {
     switch (method) {
       case 'tools/list':
         return { tools: await this.#page(this.#tools, params) };
@@ -85,7 +76,7 @@ export class AggregateEndpoint implements Endpoint {
     }
   }
 
-  relay(session: Session, _: string, { method }: ServerNotice): void {
+  relay(session: Downstream, _: string, { method }: ServerNotice): void {
     if (LIST_CHANGES[method] !== undefined) session.notify(method, undefined);
   }
 
@@ -102,10 +93,12 @@ export class AggregateEndpoint implements Endpoint {
   }
 
   async #infoOf(server: string, signal: AbortSignal): Promise<ServerInfo | undefined> {
+    const { clock, listTimeoutMs, logger } = this.#options;
     try {
-      return await infoOf(this.#pool, server, signal);
+      const bound = { clock, timeoutMs: listTimeoutMs, signal };
+      return await within(server, 'initialize', bound, (bounded) => infoOf(this.#pool, server, bounded));
     } catch (error) {
-      this.#logger.debug({ server, error }, 'a server is left out of what the aggregate can do');
+      logger.debug({ server, error }, 'a server is left out of what the aggregate can do');
       return undefined;
     }
   }

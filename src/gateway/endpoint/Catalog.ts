@@ -1,11 +1,14 @@
+import type { Clock } from '../../core/clock.js';
 import { messageOf, RpcError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { ListItems, McpPool } from '../../pool/McpPool.js';
 import { METHOD_NOT_FOUND } from '../rpc/failure.js';
+import { within } from './within.js';
 
 export interface CatalogOptions {
   readonly pool: McpPool;
   readonly listTimeoutMs: number;
+  readonly clock: Clock;
   readonly logger: Logger;
 }
 
@@ -73,7 +76,7 @@ export class Catalog<K extends 'tools' | 'prompts'> {
   }
 
   async #load(server: string): Promise<readonly Named[] | undefined> {
-    const { pool, listTimeoutMs, logger } = this.#options;
+    const { pool, listTimeoutMs, logger, clock } = this.#options;
     await Promise.resolve(); // `#loading` must hold this load before it ends
     const mine = this.#loading.get(server);
     const keep = (items: readonly Named[]): readonly Named[] => {
@@ -84,8 +87,11 @@ export class Catalog<K extends 'tools' | 'prompts'> {
     try {
       const capabilities = pool.state(server) === 'ready' ? pool.info(server)?.capabilities : undefined;
       if (capabilities !== undefined && capabilities[this.#kind] === undefined) return keep([]);
-      const signal = AbortSignal.timeout(listTimeoutMs);
-      return keep((await pool.listAll(server, this.#kind, { signal })).items);
+      const bound = { clock, timeoutMs: listTimeoutMs };
+      const list = await within(server, `${this.#kind}/list`, bound, (signal) =>
+        pool.listAll(server, this.#kind, { signal }),
+      );
+      return keep(list.items);
     } catch (error) {
       if (error instanceof RpcError && error.rpcCode === METHOD_NOT_FOUND) return keep([]);
       logger.warn(

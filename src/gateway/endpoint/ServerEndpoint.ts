@@ -2,8 +2,7 @@ import { ServerNotFoundError } from '../../core/errors.js';
 import type { McpPool, ServerNotice } from '../../pool/McpPool.js';
 import type { Params } from '../rpc/envelope.js';
 import { INVALID_PARAMS, Refusal } from '../rpc/failure.js';
-import type { Session } from '../session/Session.js';
-import { type CallOptions, type Endpoint, type EndpointInfo, infoOf } from './Endpoint.js';
+import { type CallOptions, type Downstream, type Endpoint, type EndpointInfo, infoOf } from './Endpoint.js';
 
 /** Most verbose first. */
 const LEVELS: readonly string[] = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency'];
@@ -12,14 +11,14 @@ export interface ServerEndpointOptions {
   readonly pool: McpPool;
   readonly server: string;
   /** The sessions of this endpoint: the server is told the most verbose level that any of them asked for. */
-  readonly sessions: () => readonly Session[];
+  readonly sessions: () => readonly Downstream[];
 }
 
 /** `/servers/:name/mcp`: one server as it is. Methods, results and errors go through unread. */
 export class ServerEndpoint implements Endpoint {
   readonly #pool: McpPool;
   readonly #server: string;
-  readonly #sessions: () => readonly Session[];
+  readonly #sessions: () => readonly Downstream[];
 
   constructor(options: ServerEndpointOptions) {
     this.#pool = options.pool;
@@ -37,7 +36,7 @@ export class ServerEndpoint implements Endpoint {
     };
   }
 
-  async request(session: Session, method: string, params: Params | undefined, call: CallOptions): Promise<unknown> {
+  async request(session: Downstream, method: string, params: Params | undefined, call: CallOptions): Promise<unknown> {
     if (method === 'resources/subscribe') return this.#subscribe(session, params);
     if (method === 'resources/unsubscribe') {
       await session.unsubscribe(uriOf(params));
@@ -51,7 +50,7 @@ export class ServerEndpoint implements Endpoint {
    * List changes go to all; log messages to who asked for their level. A resource's update comes by the subscription of
    * the session it is for, and progress that belongs to no call belongs to nobody.
    */
-  relay(session: Session, server: string, { method, params }: ServerNotice): void {
+  relay(session: Downstream, server: string, { method, params }: ServerNotice): void {
     if (server !== this.#server) return;
     if (method === 'notifications/message') {
       const level = LEVELS.indexOf(String(params?.['level']));
@@ -61,7 +60,7 @@ export class ServerEndpoint implements Endpoint {
     session.notify(method, params);
   }
 
-  async #subscribe(session: Session, params: Params | undefined): Promise<unknown> {
+  async #subscribe(session: Downstream, params: Params | undefined): Promise<unknown> {
     const uri = uriOf(params);
     await session.subscribe(uri, () =>
       this.#pool.subscribe(
@@ -73,7 +72,7 @@ export class ServerEndpoint implements Endpoint {
     return {};
   }
 
-  #level(session: Session, params: Params | undefined): Params | undefined {
+  #level(session: Downstream, params: Params | undefined): Params | undefined {
     const level = params?.['level'];
     if (typeof level !== 'string' || !LEVELS.includes(level)) return params; // the server says what is wrong with it
     session.logLevel = level;

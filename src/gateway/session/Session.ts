@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import { ClosedError, QueueFullError } from '../../core/errors.js';
 import type { Subscription } from '../../pool/McpPool.js';
-import type { Endpoint } from '../endpoint/Endpoint.js';
+import type { Downstream, Endpoint } from '../endpoint/Endpoint.js';
 import { EventStream } from '../http/EventStream.js';
 import type { RpcId } from '../rpc/envelope.js';
 import { INVALID_PARAMS, INVALID_REQUEST, Refusal } from '../rpc/failure.js';
@@ -17,11 +17,10 @@ export interface SessionLimits {
 export const CANCELLED = Object.freeze({ reason: 'cancelled by the client' });
 
 /** One client of one endpoint: what it has in flight, its stream, what it subscribed to. */
-export class Session {
+export class Session implements Downstream {
   readonly id = randomUUID();
   readonly endpoint: Endpoint;
   readonly protocolVersion: string;
-  /** Lowest level of log messages it asked for; undefined while it asked for none. */
   logLevel: string | undefined;
   usedMs: number;
   /** Notifications lost because nobody read them, or not fast enough. */
@@ -90,7 +89,6 @@ export class Session {
     if (sent !== true) this.dropped++;
   }
 
-  /** Enters a subscription made by `subscribe`, once per URI. */
   async subscribe(uri: string, subscribe: () => Promise<Subscription>): Promise<void> {
     const { maxSubscriptionsPerSession: max } = this.#limits;
     const known = this.#subscriptions.get(uri);
