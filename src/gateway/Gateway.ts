@@ -112,7 +112,7 @@ export class Gateway implements Closeable, AsyncDisposable {
   /** Starts to listen; every call gives the same promise. Rejects with the system's error, such as `EADDRINUSE`. */
   listen(): Promise<GatewayAddress> {
     if (this.#scope.closing) return Promise.reject(new ClosedError('Gateway'));
-    this.#listening ??= this.#listen();
+    this.#listening ??= this.#scope.track(this.#listen());
     return this.#listening;
   }
 
@@ -211,7 +211,8 @@ export class Gateway implements Closeable, AsyncDisposable {
 
   #refuse(): void {
     this.#inFlight.refuse();
-    this.#tracked.refuse();
+    // One that is still about to listen is closed when it does.
+    if (this.#server.listening) this.#tracked.refuse();
     for (const session of this.#sessions) session.endStream();
   }
 
@@ -219,6 +220,7 @@ export class Gateway implements Closeable, AsyncDisposable {
   #fail(): void {
     const reason = new OutcomeUnknownError('gateway', 'the call', 'the proxy shut down');
     for (const session of this.#sessions) session.failInFlight(reason);
+    if (!this.#server.listening) return;
     void this.#tracked.close({ graceMs: FLUSH_MS }).catch(() => undefined); // told by `#release`
   }
 

@@ -67,7 +67,7 @@ test('the aggregate has what its servers have, the path of one server is that se
 test('tools and prompts of all servers are listed under one roof and calls reach their server', async () => {
   const client = await connect(`${await start()}/mcp`);
   const names = async (kind: 'tools' | 'prompts') =>
-    ((await client.call(`${kind}/list`)).result?.[kind] as { name: string }[]).map(({ name }) => name);
+    ((await client.call(`${kind}/list`)).result?.[kind] as { name: string }[] | undefined)?.map(({ name }) => name);
   expect(await names('tools')).toEqual(['one__echo', 'one__add', 'two_b__echo']);
   expect(await names('prompts')).toEqual(['two_b__greet']);
   pool.calls.length = 0;

@@ -97,6 +97,8 @@ export class RawClient {
 /** What comes down a stream, message by message. */
 export class EventReader {
   readonly ended: Promise<void>;
+  /** Resolves at the first comment. */
+  readonly commented: Promise<void>;
   readonly messages: Message[] = [];
   readonly #stream: NodeJS.ReadableStream & { destroy(): unknown };
   #waiting: (() => void)[] = [];
@@ -109,6 +111,11 @@ export class EventReader {
       rest = pieces.pop() ?? '';
       for (const piece of pieces) this.messages.push(...messagesOf(piece));
       for (const wake of this.#waiting.splice(0)) wake();
+    });
+    this.commented = new Promise((resolve) => {
+      stream.on('data', (chunk: string) => {
+        if (chunk.startsWith(':')) resolve();
+      });
     });
     this.ended = new Promise((resolve) => stream.on('close', () => resolve()));
   }
