@@ -7,9 +7,9 @@ import { Channel, type ChannelCounters } from '../Channel.js';
 import type { Connection, ConnectionOptions, Death } from '../Connection.js';
 import { type ClientIdentity, discoverModern, initializeLegacy } from '../handshake.js';
 import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from '../messages.js';
+import { methodNotFound } from '../ServerRequests.js';
 import { idAtEdge, scanReply } from './envelope.js';
 import { LineReader } from './LineReader.js';
-import { methodNotFound } from '../ServerRequests.js';
 import { readRest } from './readRest.js';
 import { StdioWriter } from './StdioWriter.js';
 

@@ -139,15 +139,20 @@ export class Partition {
    * A slot on a live connection, one being started if need be. Rejects with what the start failed with,
    * `ERR_CIRCUIT_OPEN` while backing off, `ERR_ACQUIRE_TIMEOUT`, `ERR_QUEUE_FULL`, or `ERR_CLOSED`.
    */
-  async acquire(options: { readonly signal?: AbortSignal | undefined; readonly timeoutMs: number }): Promise<Lease<Link>> {
+  async acquire(options: {
+    readonly signal?: AbortSignal | undefined;
+    readonly timeoutMs: number;
+  }): Promise<Lease<Link>> {
     for (;;) {
       this.#refuseWhileBackingOff();
-      const lease = await this.#pool.acquire({
-        timeoutMs: options.timeoutMs,
-        ...(options.signal && { signal: options.signal }),
-      }).catch((error: unknown) => {
-        throw error instanceof CreateError && error.cause instanceof PoolkitError ? error.cause : error;
-      });
+      const lease = await this.#pool
+        .acquire({
+          timeoutMs: options.timeoutMs,
+          ...(options.signal && { signal: options.signal }),
+        })
+        .catch((error: unknown) => {
+          throw error instanceof CreateError && error.cause instanceof PoolkitError ? error.cause : error;
+        });
       if (lease.resource.connection.alive) return lease;
       lease.release();
     }

@@ -2,14 +2,14 @@ import type { Death } from '../../connection/Connection.js';
 import { methodNotFound } from '../../connection/ServerRequests.js';
 import type { CloseOptions } from '../../core/CloseScope.js';
 import type { Caller, ServerInfo, ServerState } from '../McpPool.js';
+import { Credentials } from './Credentials.js';
 import { callerKey, checkCaller, isSome } from './callerKey.js';
 import type { ServerContext } from './context.js';
-import { Credentials } from './Credentials.js';
 import { Health } from './Health.js';
 import { type Link, Partition } from './Partition.js';
 import { type Seat, Seats } from './Seats.js';
-import { backoff, refusedForMs, type SlotState } from './slotState.js';
 import { Subscriptions } from './Subscriptions.js';
+import { backoff, refusedForMs, type SlotState } from './slotState.js';
 import { Traffic } from './Traffic.js';
 
 /** Which state of a partition stands for the whole server, the first that any of them is in. */
@@ -186,7 +186,9 @@ export class Partitions {
       onLeaked: (heldMs, stack) => events.emit('leaked', { server: config.name, heldMs, stack }),
       onEmpty: (partition) => {
         if (this.subscriptions.has(partition) || this.isGone(partition)) return;
-        void this.#close(partition).catch((error: unknown) => pool.logger.error({ error }, 'an idle partition did not close'));
+        void this.#close(partition).catch((error: unknown) =>
+          pool.logger.error({ error }, 'an idle partition did not close'),
+        );
       },
     });
   }
