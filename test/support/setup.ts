@@ -1,5 +1,6 @@
 import { afterEach, beforeEach } from 'vitest';
 import { closeAndCheck, type LeakBaseline, leakBaseline } from '../../src/testing/closeAndCheck.js';
+import { closeAll } from './closeAfter.js';
 
 /** Every test ends through `closeAndCheck`: whatever it left alive fails it. */
 let baseline: LeakBaseline;
@@ -8,4 +9,7 @@ beforeEach(() => {
   baseline = leakBaseline({ ignoreTimer: (stack) => /node_modules\/(@vitest|vitest|birpc|tinypool)\//.test(stack) });
 });
 
-afterEach(() => closeAndCheck(baseline));
+afterEach(async () => {
+  await closeAll();
+  await closeAndCheck(baseline);
+});

@@ -1,8 +1,8 @@
 import type { Writable } from 'node:stream';
-import type { Clock } from '../core/clock.js';
-import { QueueFullError } from '../core/errors.js';
-import type { Call } from './Call.js';
-import type { Channel } from './Channel.js';
+import type { Clock } from '../../core/clock.js';
+import { QueueFullError } from '../../core/errors.js';
+import type { Call } from '../Call.js';
+import type { Channel } from '../Channel.js';
 
 export interface StdioWriterOptions {
   readonly server: string;

@@ -1,13 +1,15 @@
-import { type CloseOptions, CloseScope } from '../core/CloseScope.js';
-import { ClosedError, messageOf, RpcError, StartError } from '../core/errors.js';
-import type { ManagedProcess } from '../registry/ManagedProcess.js';
-import type { Era } from '../registry/ServerConfig.js';
-import { Channel, type ChannelCounters } from './Channel.js';
-import type { Connection, ConnectionOptions, Death } from './Connection.js';
+import { type CloseOptions, CloseScope } from '../../core/CloseScope.js';
+import type { Timer } from '../../core/clock.js';
+import { ClosedError, messageOf, StartError } from '../../core/errors.js';
+import type { ManagedProcess } from '../../registry/ManagedProcess.js';
+import type { Era } from '../../registry/ServerConfig.js';
+import { Channel, type ChannelCounters } from '../Channel.js';
+import type { Connection, ConnectionOptions, Death } from '../Connection.js';
+import { type ClientIdentity, discoverModern, initializeLegacy } from '../handshake.js';
+import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from '../messages.js';
 import { idAtEdge, scanReply } from './envelope.js';
-import { type ClientIdentity, discoverModern, initializeLegacy } from './handshake.js';
 import { LineReader } from './LineReader.js';
-import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from './messages.js';
+import { methodNotFound } from '../ServerRequests.js';
 import { readRest } from './readRest.js';
 import { StdioWriter } from './StdioWriter.js';
 
@@ -17,6 +19,9 @@ export interface StdioConnectionOptions extends ConnectionOptions, ClientIdentit
   readonly era: Era;
   readonly signal?: AbortSignal;
 }
+
+/** How long after the end of its output a child's exit is waited for. */
+const EXIT_WAIT_MS = 200;
 
 /** Raw results up to this size are copied, so that a few bytes do not hold a whole chunk. */
 const COPY_BYTES = 64 * 1024;
@@ -41,6 +46,7 @@ export class StdioConnection implements Connection {
   #requestHandler: RequestHandler | undefined;
   #info: ServerInfo | undefined;
   #death: Death | undefined;
+  #endTimer: Timer | undefined;
 
   /** Takes `process` over: makes the handshake, or ends it. @throws StartError, after the process group is gone. */
   static async open(process: ManagedProcess, options: StdioConnectionOptions): Promise<StdioConnection> {
@@ -79,7 +85,7 @@ export class StdioConnection implements Connection {
       logger: options.logger,
       onDrain: () => this.#channel.idle(),
       onDeadline: () => this.#channel.fail('the connection was closed', new ClosedError(this.#scope.name)),
-      onRelease: (grace) => this.#release(grace.remainingMs),
+      onRelease: () => this.#release(),
     });
     this.#channel = new Channel(
       { send: (call, text) => this.#writer.send(call, text), post: (text) => this.#writer.post(text) },
@@ -208,16 +214,18 @@ export class StdioConnection implements Connection {
 
   #answer(request: Parameters<RequestHandler>[0], context: Parameters<RequestHandler>[1]): Promise<unknown> {
     if (this.#requestHandler === undefined) {
-      return Promise.reject(new RpcError(this.server, -32601, `method not found: ${request.method}`));
+      return Promise.reject(methodNotFound(this.server, request.method));
     }
     return this.#requestHandler(request, context);
   }
 
-  /** It closed its output. If it is on its way out, the exit comes next and says more. */
+  /** It closed its output. If it is on its way out, the exit comes soon and says more. */
   #ended(): void {
-    setImmediate(() => {
-      if (this.#process.exitInfo === undefined) this.#die('it closed its output');
-    });
+    if (this.#death === undefined) {
+      this.#endTimer = this.#options.clock.setTimer(() => this.#die('it closed its output'), EXIT_WAIT_MS, {
+        ref: true,
+      });
+    }
   }
 
   #exited(): void {
@@ -230,6 +238,7 @@ export class StdioConnection implements Connection {
   #die(why: string, how: Pick<Death, 'exitCode' | 'signal'> = {}): void {
     if (this.#death !== undefined) return;
     this.#death = { expected: this.#scope.closing, why, ...how };
+    this.#endTimer?.cancel();
     this.#channel.fail(why, this.#scope.closing ? new ClosedError(this.#scope.name) : undefined);
     this.#writer.close();
     const listeners = [...this.#deathListeners];
@@ -237,11 +246,11 @@ export class StdioConnection implements Connection {
     for (const listener of listeners) listener(this.#death);
   }
 
-  async #release(graceMs: number): Promise<void> {
+  async #release(): Promise<void> {
     try {
       // Dead but not gone, it has nothing to finish.
       if (this.#death !== undefined) await this.#process.kill();
-      else await this.#process.stop({ graceMs });
+      else await this.#process.stop();
     } finally {
       this.#die('the connection was closed');
       this.#exitWatch[Symbol.dispose]();
