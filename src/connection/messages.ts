@@ -1,4 +1,4 @@
-import type { Implementation, ServerCapabilities } from '@modelcontextprotocol/client';
+import type { Implementation, ServerCapabilities, Tool } from '@modelcontextprotocol/client';
 import type { Era } from '../registry/ServerConfig.js';
 
 export type Params = Readonly<Record<string, unknown>>;
@@ -39,6 +39,8 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
   /** Resolves to the result's bytes (`Uint8Array`), unparsed. @defaultValue false */
   readonly raw?: boolean;
+  /** The tool being called: its schema says which arguments go into HTTP headers (modern era). */
+  readonly toolDefinition?: Tool;
   /** Longest wait, in ms, for the wire to take the call. */
   readonly acquireTimeoutMs?: number;
   /** Longest call, in ms from its send. */

@@ -5,9 +5,9 @@ import type { ManagedProcess } from '../../registry/ManagedProcess.js';
 import type { Era } from '../../registry/ServerConfig.js';
 import { Channel, type ChannelCounters } from '../Channel.js';
 import type { Connection, ConnectionOptions, Death } from '../Connection.js';
+import { detached, idAtEdge, scanReply } from '../envelope.js';
 import { type ClientIdentity, discoverModern, initializeLegacy } from '../handshake.js';
 import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from '../messages.js';
-import { idAtEdge, scanReply } from './envelope.js';
 import { LineReader } from './LineReader.js';
 import { readRest } from './readRest.js';
 import { StdioWriter } from './StdioWriter.js';
@@ -21,9 +21,6 @@ export interface StdioConnectionOptions extends ConnectionOptions, ClientIdentit
 
 /** How long after the end of its output a child's exit is waited for. */
 const EXIT_WAIT_MS = 200;
-
-/** Raw results up to this size are copied, so that a few bytes do not hold a whole chunk. */
-const COPY_BYTES = 64 * 1024;
 
 /**
  * MCP over a child's stdin and stdout, a JSON line a message. The connection lives as long as the process: its calls
@@ -189,8 +186,7 @@ export class StdioConnection implements Connection {
     if (this.#channel.wantsRaw) {
       const raw = scanReply(line);
       if (raw !== undefined && this.#channel.pending(raw.id)?.options.raw === true) {
-        const bytes = line.subarray(raw.start, raw.end);
-        this.#channel.receiveRaw(raw.id, bytes.length <= COPY_BYTES ? Buffer.from(bytes) : bytes);
+        this.#channel.receiveRaw(raw.id, detached(line.subarray(raw.start, raw.end)));
         return;
       }
     }
