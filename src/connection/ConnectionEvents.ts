@@ -1,6 +1,6 @@
-import { RpcError } from '../core/errors.js';
 import type { Death } from './Connection.js';
 import type { RequestHandler, ServerNotice } from './messages.js';
+import { methodNotFound } from './ServerRequests.js';
 
 /** What a connection tells its pool, whatever its wire: its death, once, and the traffic that belongs to no call. */
 export class ConnectionEvents {
@@ -52,7 +52,7 @@ export class ConnectionEvents {
 
   readonly answer: RequestHandler = (request, context) => {
     if (this.#requestHandler === undefined) {
-      return Promise.reject(new RpcError(this.#server, -32601, `method not found: ${request.method}`));
+      return Promise.reject(methodNotFound(this.#server, request.method));
     }
     return this.#requestHandler(request, context);
   };

@@ -41,7 +41,7 @@ export interface CallOptions {
   readonly raw?: boolean;
   /** The tool being called: its schema says which arguments go into HTTP headers (modern era). */
   readonly toolDefinition?: Tool;
-  /** Longest wait, in ms, for the wire to take the call. */
+  /** Longest wait, in ms, for a slot and for the wire to take the call. */
   readonly acquireTimeoutMs?: number;
   /** Longest call, in ms from its send. */
   readonly timeoutMs?: number;
@@ -55,9 +55,4 @@ export interface CallOptions {
   readonly onNotification?: (notice: ServerNotice) => void;
   /** Requests of the server that belong to this call: those of its own stream. */
   readonly onRequest?: RequestHandler;
-}
-
-/** What a channel tells of traffic that belongs to no call. */
-export interface ChannelEvents {
-  readonly notification: ServerNotice;
 }

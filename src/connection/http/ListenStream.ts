@@ -21,7 +21,9 @@ export interface ListenSubscription extends AsyncDisposable {
   /** What the server agreed to tell. */
   readonly filter: Params;
   /** Resolves when it is over; never rejects. */
-  readonly ended: Promise<ListenEnd>;
+  readonly ended: Promise<void>;
+  /** Why it is over; undefined while it is not. One that was cut may be opened again. */
+  readonly endedBy: ListenEnd | undefined;
   close(): Promise<void>;
 }
 
@@ -70,9 +72,11 @@ export async function listen(
       throw error;
     },
   );
+  let endedBy: ListenEnd | undefined;
   const ended = over
     .catch((): ListenEnd => 'cut')
-    .finally(() => {
+    .then((end) => {
+      endedBy = end;
       signal?.removeEventListener('abort', onAbort);
       tracked[Symbol.dispose]();
     });
@@ -91,7 +95,15 @@ export async function listen(
       control.abort();
       await ended;
     };
-    return { filter: agreed, ended, close, [Symbol.asyncDispose]: close };
+    return {
+      filter: agreed,
+      ended,
+      get endedBy() {
+        return endedBy;
+      },
+      close,
+      [Symbol.asyncDispose]: close,
+    };
   } finally {
     clearTimeout(tooLate);
   }
