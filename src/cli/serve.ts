@@ -72,7 +72,7 @@ async function start(options: ServeOptions, { plan, output, logger }: Context): 
   });
   const { graceMs } = options;
   plan.add('gateway', gateway, { phase: 'drain', graceMs, timeoutMs: graceMs + 2_000 });
-  const [{ url }, servers] = await Promise.all([listen(gateway, options), linesOf(pool, startMs)]);
+  const [{ url }, servers] = await Promise.all([listen(gateway, options), linesOf(pool, config, startMs)]);
   output.ready({ url, config: config.file, servers });
 }
 
@@ -98,9 +98,14 @@ async function listen(gateway: Gateway, { host, port }: ServeOptions): Promise<G
   }
 }
 
-function linesOf(pool: McpPool, startMs: ReadonlyMap<string, number>): Promise<ServerLine[]> {
+function linesOf(
+  pool: McpPool,
+  { servers }: LoadedConfig,
+  startMs: ReadonlyMap<string, number>,
+): Promise<ServerLine[]> {
+  const held = servers.map(({ name }) => name).filter((name) => pool.hasServer(name));
   return Promise.all(
-    pool.servers().map(async (name) => {
+    held.map(async (name) => {
       const running = pool.state(name) === 'ready';
       const tools = running ? await pool.listAll(name, 'tools').then((list) => list.items.length, none) : undefined;
       const { state, pids, startedAt } = pool.stats(name);

@@ -4,6 +4,7 @@ import type { Clock } from '../core/clock.js';
 import { ClosedError, ShutdownTimeoutError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { checkText } from '../core/options.js';
+import { nameSome, requestName } from './names.js';
 
 export interface InFlightOptions {
   /** How errors call it. @defaultValue 'requests' */
@@ -18,9 +19,6 @@ export interface FlightEntry extends Disposable {
   /** It is over; idempotent. */
   end(): void;
 }
-
-/** How many names an error spells out. */
-const NAMES_SHOWN = 5;
 
 /**
  * What is being worked on, so that a shutdown can wait for it and name what it waits for. Put its `refuse` in the
@@ -41,7 +39,8 @@ export class InFlight implements Closeable, AsyncDisposable {
       onRefuse: () => this.refuse(),
       onDrain: () => this.idle(),
       onRelease: (grace) => {
-        if (this.size > 0) throw new ShutdownTimeoutError(this.#describe(), grace.totalMs);
+        if (this.size > 0)
+          throw new ShutdownTimeoutError(`${this.size} of ${this.name} (${nameSome(this.names)})`, grace.totalMs);
       },
     });
   }
@@ -94,7 +93,7 @@ export class InFlight implements Closeable, AsyncDisposable {
         refuseRequest(response);
         return;
       }
-      const entry = this.begin(`${request.method} ${request.url}`);
+      const entry = this.begin(requestName(request));
       const closed = new Promise<void>((resolve) => void response.once('close', resolve));
       // Not caught: a rejection stays as unhandled as it would be without us.
       void Promise.all([closed, handle(request, response)]).finally(entry.end);
@@ -123,12 +122,6 @@ export class InFlight implements Closeable, AsyncDisposable {
 
   #settle(): void {
     for (const resolve of this.#idle.splice(0)) resolve();
-  }
-
-  #describe(): string {
-    const names = this.names.slice(0, NAMES_SHOWN).join(', ');
-    const more = this.size > NAMES_SHOWN ? `, and ${this.size - NAMES_SHOWN} more` : '';
-    return `${this.size} of ${this.name} (${names}${more})`;
   }
 }
 

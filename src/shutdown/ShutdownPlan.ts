@@ -1,13 +1,17 @@
-import { CLOSE_DEFAULTS } from '../core/CloseScope.js';
 import { type Clock, systemClock } from '../core/clock.js';
 import { ClosedError, OptionError } from '../core/errors.js';
 import { type Logger, silentLogger } from '../core/logger.js';
 import { checkBoolean, checkMs, checkOneOf, checkText } from '../core/options.js';
-import { Budget } from './Budget.js';
-import { type ForceOptions, SHUTDOWN_DEFAULTS, type ShutdownPlanOptions, type StepOptions } from './planOptions.js';
-import { runBounded } from './runBounded.js';
-import { ShutdownReport, type StepReport } from './ShutdownReport.js';
-import { type ListenOptions, listenForSignals } from './signals.js';
+import { Budget } from './plan/Budget.js';
+import {
+  type ForceOptions,
+  SHUTDOWN_DEFAULTS,
+  type ShutdownPlanOptions,
+  type StepOptions,
+} from './plan/planOptions.js';
+import { graceWithin, runBounded } from './plan/runBounded.js';
+import { ShutdownReport, type StepReport } from './plan/ShutdownReport.js';
+import { type ListenOptions, listenForSignals } from './plan/signals.js';
 import {
   SHUTDOWN_PHASES,
   type ShutdownContext,
@@ -16,7 +20,7 @@ import {
   STAGES,
   type Step,
   StepTable,
-} from './steps.js';
+} from './plan/steps.js';
 
 /** The plan's own step. */
 const DELAY = 'propagation delay';
@@ -36,13 +40,13 @@ export class ShutdownPlan implements AsyncDisposable {
   readonly #abort = new AbortController();
   readonly #reports: StepReport[] = [];
   readonly #causes: unknown[] = [];
+  readonly #running = new Set<Promise<void>>();
   readonly #lastHook = new Map<ShutdownStage, string>();
   #logger: Logger;
   #budget: Budget | undefined;
   #shutdown: Promise<ShutdownReport> | undefined;
   #reason = '';
   #stage = -1;
-  #pump: () => void = () => undefined;
   #forcedCode: number | undefined;
 
   constructor(options: ShutdownPlanOptions = {}) {
@@ -160,25 +164,26 @@ export class ShutdownPlan implements AsyncDisposable {
     if (place < this.#stage) throw new ClosedError(`phase ${step.stage} of the shutdown plan`);
     this.#table.add(step);
     // Not at once: the caller has not got its Disposable yet.
-    if (place === this.#stage) queueMicrotask(() => this.#pump());
+    const budget = this.#budget;
+    if (place === this.#stage && budget !== undefined) {
+      queueMicrotask(() => this.#startReady(step.stage, budget));
+    }
     return { [Symbol.dispose]: () => this.#table.remove(step) };
   }
 
   async #run(budget: Budget): Promise<ShutdownReport> {
-    let delayMs = this.#delayMs;
     for (; this.#stage < STAGES.length; this.#stage++) {
       const stage = STAGES[this.#stage] as ShutdownStage;
-      // Asked again without a gap, so that a step added in the last moment of its phase is not lost.
-      do {
-        await this.#runStage(stage, budget);
-        if (stage === 'unready' && delayMs > 0) {
-          const startedMs = budget.elapsedMs;
-          await budget.delay(delayMs);
+      let delayMs = stage === 'unready' ? this.#delayMs : 0;
+      // Nothing is awaited between finding the stage empty and entering the next: no addition falls into a gap.
+      for (;;) {
+        this.#startReady(stage, budget);
+        if (this.#running.size > 0) await Promise.race(this.#running);
+        else if (delayMs > 0) {
+          await this.#propagate(delayMs, budget);
           delayMs = 0;
-          const ms = budget.elapsedMs - startedMs;
-          this.#note({ name: DELAY, phase: stage, startedMs, ms, outcome: 'ok', critical: true });
-        }
-      } while (this.#table.hasWaiting(stage));
+        } else break;
+      }
     }
     const report = new ShutdownReport({
       reason: this.#reason,
@@ -194,23 +199,23 @@ export class ShutdownPlan implements AsyncDisposable {
     return report;
   }
 
-  /** Starts what is ready, again at each end and each addition, until nothing runs. */
-  #runStage(stage: ShutdownStage, budget: Budget): Promise<void> {
-    return new Promise((resolve) => {
-      let running = 0;
-      this.#pump = () => {
-        for (const step of this.#table.ready(stage)) {
-          running++;
-          step.state = 'running';
-          void this.#runStep(step, budget).then(() => {
-            running--;
-            this.#pump();
-          });
-        }
-        if (running === 0) resolve();
-      };
-      this.#pump();
-    });
+  async #propagate(delayMs: number, budget: Budget): Promise<void> {
+    const startedMs = budget.elapsedMs;
+    await budget.delay(delayMs);
+    const ms = budget.elapsedMs - startedMs;
+    this.#note({ name: DELAY, phase: 'unready', startedMs, ms, outcome: 'ok', critical: true });
+  }
+
+  /** Starts what waits for nothing any more. Called again at each end and each addition. */
+  #startReady(stage: ShutdownStage, budget: Budget): void {
+    for (const step of this.#table.ready(stage)) {
+      step.state = 'running';
+      const running = this.#runStep(step, budget).then(() => {
+        this.#running.delete(running);
+        this.#startReady(stage, budget);
+      });
+      this.#running.add(running);
+    }
   }
 
   async #runStep(step: Step, budget: Budget): Promise<void> {
@@ -218,7 +223,7 @@ export class ShutdownPlan implements AsyncDisposable {
     const grace = budget.draw(step.timeoutMs, this.#table.keptBack(step));
     const startedMs = budget.elapsedMs;
     const stepMs = grace.remainingMs;
-    const defaultGraceMs = phase === 'drain' ? stepMs * 0.9 : Math.min(CLOSE_DEFAULTS.graceMs, stepMs / 3);
+    const defaultGraceMs = phase === 'drain' ? stepMs * 0.9 : graceWithin(stepMs);
     const result = await runBounded({
       name,
       target,

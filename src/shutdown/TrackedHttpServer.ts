@@ -5,6 +5,7 @@ import { type Closeable, type CloseOptions, CloseScope } from '../core/CloseScop
 import type { Clock } from '../core/clock.js';
 import { ShutdownTimeoutError } from '../core/errors.js';
 import type { Grace } from '../core/Grace.js';
+import { nameSome, requestName } from './names.js';
 
 interface Connection {
   readonly socket: Socket;
@@ -63,10 +64,6 @@ export class TrackedHttpServer implements Closeable {
       if (!(server instanceof TlsServer)) this.#track(socket);
     });
     this.#listen('secureConnection', (socket: Socket) => void this.#track(socket));
-    // A server whose start was still under way when it was refused.
-    this.#listen('listening', () => {
-      if (this.#refusing) this.#stopListening();
-    });
     this.#prepend('request', (_request: IncomingMessage, response: ServerResponse) => this.#onRequest(response));
     for (const event of ['upgrade', 'connect']) if (server.listenerCount(event) > 0) this.#watchUpgrades(event);
     this.#listen('newListener', (event: string) => {
@@ -142,7 +139,7 @@ export class TrackedHttpServer implements Closeable {
   #destroyAll(): void {
     this.#overdue = true;
     const responses = [...this.#connections.values()].flatMap((connection) => [...connection.responses]);
-    this.#cut = responses.map(({ req }) => `${req.method} ${req.url}`);
+    this.#cut = responses.map((response) => requestName(response.req));
     for (const { socket } of this.#connections.values()) socket.destroy();
     this.#server.closeAllConnections();
   }
@@ -159,7 +156,7 @@ export class TrackedHttpServer implements Closeable {
       throw new ShutdownTimeoutError('http server: upgraded connections older than its tracker', grace.totalMs);
     if (this.#cut.length > 0) {
       throw new ShutdownTimeoutError(
-        `http server: ${this.#cut.length} response(s) (${this.#cut[0]}, …)`,
+        `http server: ${this.#cut.length} response(s) (${nameSome(this.#cut)})`,
         grace.totalMs,
       );
     }

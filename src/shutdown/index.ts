@@ -9,18 +9,27 @@ export {
   ShutdownTimeoutError,
 } from '../core/errors.js';
 export type { LogFn, Logger } from '../core/logger.js';
+export { BackgroundWorker, type BackgroundWorkerOptions } from './BackgroundWorker.js';
 export { addHttpServer, closeHttpServer, type HttpStepsOptions } from './closeHttpServer.js';
+export { Health, type HealthOptions, type HealthState, type HealthStatus } from './Health.js';
+export { type CheckFunction, type CheckLine, HEALTH_DEFAULTS, type HealthCheckOptions } from './HealthCheck.js';
 export { type FlightEntry, InFlight, type InFlightOptions } from './InFlight.js';
-export { type ForceOptions, SHUTDOWN_DEFAULTS, type ShutdownPlanOptions, type StepOptions } from './planOptions.js';
-export type { ShutdownOutcome } from './runBounded.js';
-export { ShutdownPlan } from './ShutdownPlan.js';
-export { ShutdownReport, type StepReport } from './ShutdownReport.js';
-export { LISTEN_DEFAULTS, type ListenOptions } from './signals.js';
+export {
+  type ForceOptions,
+  SHUTDOWN_DEFAULTS,
+  type ShutdownPlanOptions,
+  type StepOptions,
+} from './plan/planOptions.js';
+export type { ShutdownOutcome } from './plan/runBounded.js';
+export { ShutdownReport, type StepReport } from './plan/ShutdownReport.js';
+export { LISTEN_DEFAULTS, type ListenOptions } from './plan/signals.js';
 export {
   SHUTDOWN_PHASES,
   type ShutdownContext,
   type ShutdownPhase,
   type ShutdownStage,
   type ShutdownTarget,
-} from './steps.js';
+} from './plan/steps.js';
+export { ShutdownPlan } from './ShutdownPlan.js';
 export { TrackedHttpServer, trackHttpServer } from './TrackedHttpServer.js';
+export { type WithTimeoutOptions, withTimeout } from './withTimeout.js';

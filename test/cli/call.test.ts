@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { configFile, mark, Program, run } from '../support/program.js';
+import { Cli, configFile, mark, run } from '../support/cli.js';
 import { fixture } from '../support/servers.js';
 
 const EXAMPLE = 'examples/mcp.json';
@@ -11,14 +11,14 @@ const echo = (env: Record<string, string> = {}, ...flags: string[]): string =>
 test('a tool is called and its text printed; the server is gone', async () => {
   const { env, bearers } = mark();
   const end = await run('call', 'echo', 'echo', '{"text":"hi\\nthere"}', '--config', echo(env));
-  expect(end).toMatchObject({ code: 0, stdout: 'hi\nthere\n', stderr: '' });
+  expect(end).toMatchObject({ code: 0, stdout: 'hi\nthere', stderr: '' });
   expect(bearers()).toEqual([]);
 });
 
 test('the real servers of the example answer, as text and as JSON', async () => {
   const [sum, files, json] = await Promise.all([
     run('call', 'everything', 'get-sum', '{"a":2,"b":3}', '--config', EXAMPLE),
-    run('call', 'filesystem', 'read_text_file', '{"path":"examples/files/hello.txt"}', '--config', EXAMPLE),
+    run('call', 'filesystem', 'read_text_file', '{"path":"hello.txt"}', '--config', EXAMPLE),
     run('call', 'everything', 'echo', '{"message":"hi"}', '--config', EXAMPLE, '--json'),
   ]);
   expect(sum).toMatchObject({ code: 0, stdout: expect.stringContaining('5') });
@@ -55,9 +55,9 @@ test('every failure is one line and exit code 1', async () => {
 test('interrupted in the middle of a call it ends, and so does its server', async () => {
   const { env, bearers } = mark();
   const args = ['call', 'echo', 'sleep', '{"ms":60000,"steps":600}', '--config', echo(env, '--ignore-term')];
-  const program = new Program(args);
-  await program.complained('progress: 1 of 600');
+  const program = new Cli(...args);
+  await expect.poll(() => program.stderr, { timeout: 10_000 }).toContain('progress: 1 of 600');
   program.kill('SIGINT');
-  expect((await program.ended).code).not.toBe(0);
+  expect((await program.exited).code).not.toBe(0);
   expect(bearers()).toEqual([]);
 });

@@ -1,130 +1,106 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { transformWithOxc } from 'vite';
 import { closeAfter } from './closeAfter.js';
 
-export const root = resolve(import.meta.dirname, '../..');
-const MAIN = join(root, 'dist/cli/main.js');
+const root = resolve(import.meta.dirname, '../..');
 
-export interface Ended {
+export interface ProgramOptions {
+  readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** What to put before `node file`, for example `['sh', '-c', '"$@"; true', 'sh']`. */
+  readonly under?: readonly string[];
+}
+
+export interface ProgramExit {
   readonly code: number | null;
-  readonly signal: string | null;
-  readonly stdout: string;
-  readonly stderr: string;
+  readonly signal: NodeJS.Signals | null;
 }
 
-export interface Event {
-  readonly event: string;
-  readonly [field: string]: unknown;
-}
-
-/** The built program, run as a child. Killed at the end of the test if it still runs. */
+/** A program in a process of its own: its lines can be waited for, and it does not outlive its test. */
 export class Program {
-  readonly ended: Promise<Ended>;
-  readonly #child: ChildProcess;
-  #stdout = '';
+  readonly lines: string[] = [];
+  readonly exited: Promise<ProgramExit>;
+  readonly #child: ChildProcessWithoutNullStreams;
+  readonly #waiting = new Set<() => void>();
   #stderr = '';
-  #waiting: (() => void)[] = [];
-  #exited = false;
+  #over = false;
 
-  constructor(args: readonly string[], options: { readonly cwd?: string; readonly env?: Record<string, string> } = {}) {
-    const { cwd = root, env = {} } = options;
-    this.#child = spawn(process.execPath, [MAIN, ...args], {
-      cwd,
-      env: { ...process.env, ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    const wake = (): void => {
-      for (const each of this.#waiting.splice(0)) each();
-    };
-    this.#child.stdout?.setEncoding('utf8').on('data', (text: string) => {
-      this.#stdout += text;
-      wake();
-    });
-    this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+  constructor(file: string, { args = [], env = {}, under = [] }: ProgramOptions = {}) {
+    const [command, ...rest] = [...under, process.execPath, file, ...args] as [string, ...string[]];
+    this.#child = spawn(command, rest, { cwd: root, env: { ...process.env, ...env } });
+    this.#child.stderr.setEncoding('utf8').on('data', (text: string) => {
       this.#stderr += text;
-      wake();
     });
-    this.ended = new Promise((resolve) => {
-      this.#child.on('close', (code, signal) => {
-        this.#exited = true;
-        resolve({ code, signal, stdout: this.#stdout, stderr: this.#stderr });
-        wake();
+    createInterface({ input: this.#child.stdout }).on('line', (line) => {
+      this.lines.push(line);
+      this.#wake();
+    });
+    this.exited = new Promise((settle, reject) => {
+      this.#child.once('error', reject);
+      // `close`, not `exit`: all it wrote has been read by then.
+      this.#child.once('close', (code, signal) => {
+        this.#over = true;
+        settle({ code, signal });
+        this.#wake();
       });
     });
     closeAfter(this);
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? Number.NaN;
+  }
+
+  get stderr(): string {
+    return this.#stderr;
+  }
+
+  /** Its standard output, as text. */
+  get output(): string {
+    return this.lines.join('\n');
+  }
+
+  /** The first line that matches, printed already or still to come. Rejects when the program ends without one. */
+  async line(pattern: RegExp): Promise<RegExpExecArray> {
+    for (let next = 0; ; ) {
+      for (; next < this.lines.length; next++) {
+        const hit = pattern.exec(this.lines[next] ?? '');
+        if (hit !== null) return hit;
+      }
+      if (this.#over) throw new Error(`it ended without a line like ${pattern}:\n${this.output}\n${this.#stderr}`);
+      await new Promise<void>((settle) => this.#waiting.add(settle));
+    }
   }
 
   kill(signal: NodeJS.Signals): void {
     this.#child.kill(signal);
   }
 
-  /** What `--json` has printed so far. */
-  get events(): Event[] {
-    const lines = this.#stdout.split('\n').slice(0, -1);
-    return lines.map((line) => JSON.parse(line) as Event);
-  }
-
-  /** The first event of that name. Rejects when the program ends without it. */
-  event(name: string): Promise<Event> {
-    return this.#until(`event ${name}`, () => this.events.find(({ event }) => event === name));
-  }
-
-  /** Resolves once `text` was printed. */
-  async printed(text: string): Promise<void> {
-    await this.#until(text, () => this.#stdout.includes(text) || undefined);
-  }
-
-  /** Resolves once `text` was written to stderr. */
-  async complained(text: string): Promise<void> {
-    await this.#until(text, () => this.#stderr.includes(text) || undefined);
-  }
-
-  async #until<T>(what: string, look: () => T | undefined): Promise<T> {
-    for (;;) {
-      const found = look();
-      if (found !== undefined) return found;
-      if (this.#exited) throw new Error(`no ${what}: ${this.#stdout}${this.#stderr}`);
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    }
-  }
-
+  /** For the end of the test. */
   async close(): Promise<void> {
-    if (!this.#exited) this.#child.kill('SIGKILL');
-    await this.ended;
+    if (!this.#over) this.#child.kill('SIGKILL');
+    await this.exited.catch(() => undefined);
+  }
+
+  #wake(): void {
+    for (const wake of this.#waiting) wake();
+    this.#waiting.clear();
   }
 }
 
-/** Runs the program to its end. */
-export function run(...args: string[]): Promise<Ended> {
-  return new Program(args).ended;
-}
-
-/** A config file in a folder of its own, gone at the end of the test. */
-export function configFile(content: unknown): string {
-  const folder = mkdtempSync(join(tmpdir(), 'poolkit-'));
-  closeAfter({ close: async () => rmSync(folder, { recursive: true, force: true }) });
-  const file = join(folder, 'mcp.json');
-  writeFileSync(file, typeof content === 'string' ? content : JSON.stringify({ mcpServers: content }));
+/**
+ * An example as a program for any Node: its types taken off, `mcp-poolkit/…` resolved by name to dist/, as for a user.
+ * Gives the path of the file to run.
+ */
+export async function runnable(name: string): Promise<string> {
+  const source = join(root, 'examples', name);
+  const { code } = await transformWithOxc(readFileSync(source, 'utf8'), source, { sourcemap: false });
+  const folder = join(root, '.build/examples');
+  mkdirSync(folder, { recursive: true });
+  const file = join(folder, `${name.replace(/\.ts$/, '')}.${process.pid}.mjs`);
+  writeFileSync(file, code);
   return file;
-}
-
-/** A mark for a server's environment, and who alive bears it: also what left its group and its parent. */
-export function mark(): { readonly env: Record<string, string>; readonly bearers: () => string[] } {
-  const token = randomUUID();
-  return { env: { POOLKIT_TEST_MARK: token }, bearers: () => bearersOf(token) };
-}
-
-function bearersOf(token: string): string[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .filter((pid) => {
-      try {
-        return readFileSync(`/proc/${pid}/environ`, 'latin1').includes(token);
-      } catch {
-        return false; // gone, or a stranger's
-      }
-    });
 }

@@ -1,12 +1,13 @@
 import { type CloseOptions, CloseScope } from '../../core/CloseScope.js';
 import type { Timer } from '../../core/clock.js';
-import { ClosedError, messageOf, RpcError, StartError } from '../../core/errors.js';
+import { ClosedError, messageOf, StartError } from '../../core/errors.js';
 import type { ManagedProcess } from '../../registry/ManagedProcess.js';
 import type { Era } from '../../registry/ServerConfig.js';
 import { Channel, type ChannelCounters } from '../Channel.js';
 import type { Connection, ConnectionOptions, Death } from '../Connection.js';
 import { type ClientIdentity, discoverModern, initializeLegacy } from '../handshake.js';
 import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from '../messages.js';
+import { methodNotFound } from '../ServerRequests.js';
 import { idAtEdge, scanReply } from './envelope.js';
 import { LineReader } from './LineReader.js';
 import { readRest } from './readRest.js';
@@ -84,7 +85,7 @@ export class StdioConnection implements Connection {
       logger: options.logger,
       onDrain: () => this.#channel.idle(),
       onDeadline: () => this.#channel.fail('the connection was closed', new ClosedError(this.#scope.name)),
-      onRelease: (grace) => this.#release(grace.remainingMs),
+      onRelease: () => this.#release(),
     });
     this.#channel = new Channel(
       { send: (call, text) => this.#writer.send(call, text), post: (text) => this.#writer.post(text) },
@@ -213,7 +214,7 @@ export class StdioConnection implements Connection {
 
   #answer(request: Parameters<RequestHandler>[0], context: Parameters<RequestHandler>[1]): Promise<unknown> {
     if (this.#requestHandler === undefined) {
-      return Promise.reject(new RpcError(this.server, -32601, `method not found: ${request.method}`));
+      return Promise.reject(methodNotFound(this.server, request.method));
     }
     return this.#requestHandler(request, context);
   }
@@ -245,11 +246,11 @@ export class StdioConnection implements Connection {
     for (const listener of listeners) listener(this.#death);
   }
 
-  async #release(graceMs: number): Promise<void> {
+  async #release(): Promise<void> {
     try {
       // Dead but not gone, it has nothing to finish.
       if (this.#death !== undefined) await this.#process.kill();
-      else await this.#process.stop({ graceMs });
+      else await this.#process.stop();
     } finally {
       this.#die('the connection was closed');
       this.#exitWatch[Symbol.dispose]();

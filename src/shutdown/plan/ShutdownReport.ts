@@ -1,4 +1,4 @@
-import { messageOf, ShutdownTimeoutError } from '../core/errors.js';
+import { messageOf, ShutdownTimeoutError } from '../../core/errors.js';
 import type { ShutdownOutcome } from './runBounded.js';
 import type { ShutdownStage } from './steps.js';
 

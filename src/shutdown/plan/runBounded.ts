@@ -1,9 +1,15 @@
-import { ShutdownTimeoutError } from '../core/errors.js';
-import type { Grace } from '../core/Grace.js';
+import { CLOSE_DEFAULTS } from '../../core/CloseScope.js';
+import { ShutdownTimeoutError } from '../../core/errors.js';
+import type { Grace } from '../../core/Grace.js';
 import type { ShutdownTarget } from './steps.js';
 
 /** How a step ended. `timeout`: it was still running when its time was over, and was abandoned. */
 export type ShutdownOutcome = 'ok' | 'failed' | 'timeout';
+
+/** What a part to close is given for its work in flight: so much that its owner's time suffices to end the rest. */
+export function graceWithin(ms: number): number {
+  return Math.min(CLOSE_DEFAULTS.graceMs, ms / 3);
+}
 
 export interface BoundedResult {
   readonly outcome: ShutdownOutcome;

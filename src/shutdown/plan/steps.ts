@@ -1,5 +1,5 @@
-import type { Closeable } from '../core/CloseScope.js';
-import { OptionError } from '../core/errors.js';
+import type { Closeable } from '../../core/CloseScope.js';
+import { OptionError } from '../../core/errors.js';
 
 /**
  * The phases, in their order. `unready`: readiness off. `refuse`: stop accepting. `streams`: end subscriptions and

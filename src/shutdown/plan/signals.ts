@@ -1,7 +1,7 @@
 import { constants } from 'node:os';
-import type { Clock } from '../core/clock.js';
-import type { Logger } from '../core/logger.js';
-import { checkBoolean, checkMs } from '../core/options.js';
+import type { Clock } from '../../core/clock.js';
+import type { Logger } from '../../core/logger.js';
+import { checkBoolean, checkMs } from '../../core/options.js';
 import type { ForceOptions } from './planOptions.js';
 import type { ShutdownReport } from './ShutdownReport.js';
 
@@ -71,9 +71,10 @@ export function listenForSignals(plan: Stoppable, clock: Clock, logger: Logger, 
   };
   const onSignal = (signal: NodeJS.Signals): void => {
     const exitCode = 128 + constants.signals[signal];
-    firstMs ??= clock.now();
-    if (clock.now() - firstMs === 0 || !plan.stopping) void plan.shutdown(signal);
-    else if (clock.now() - firstMs < repeatMs) logger.debug({ signal }, 'the same wish again');
+    if (firstMs === undefined) {
+      firstMs = clock.now();
+      void plan.shutdown(signal);
+    } else if (clock.now() - firstMs < repeatMs) logger.debug({ signal }, 'the same wish again');
     else if (forced && exit) process.exit(exitCode);
     else {
       forced = true;

@@ -1,5 +1,5 @@
-import type { Clock } from '../core/clock.js';
-import { Grace } from '../core/Grace.js';
+import type { Clock } from '../../core/clock.js';
+import { Grace } from '../../core/Grace.js';
 
 /** The time that a shutdown has in all, and who draws on it. */
 export class Budget {

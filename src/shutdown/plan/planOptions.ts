@@ -1,5 +1,5 @@
-import type { Clock } from '../core/clock.js';
-import type { Logger } from '../core/logger.js';
+import type { Clock } from '../../core/clock.js';
+import type { Logger } from '../../core/logger.js';
 import type { ShutdownPhase } from './steps.js';
 
 export interface ShutdownPlanOptions {
