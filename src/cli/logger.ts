@@ -1,8 +1,6 @@
 import { pino } from 'pino';
 import type { Logger } from '../core/logger.js';
 
-export const LOG_LEVELS: readonly string[] = ['trace', 'debug', 'info', 'warn', 'error', 'silent'];
-
 /** Log lines go to stderr, so that stdout is the program's own. Written at once: an exit loses none. */
 export function createLogger(level: string): Logger {
   const options = { level, base: null, serializers: { error: pino.stdSerializers.err } };

@@ -1,9 +1,10 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { GATEWAY_DEFAULTS } from '../gateway/GatewayOptions.js';
 import { packageVersion } from '../gateway/version.js';
-import { type CallOptions, call } from './call.js';
-import { LOG_LEVELS } from './logger.js';
-import { type ServeOptions, serve } from './serve.js';
+import type { CallOptions } from './call.js';
+import type { ServeOptions } from './serve.js';
+
+const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'];
 
 const CONFIG_HELP = `
 The config file has the shape that MCP programs share:
@@ -13,7 +14,7 @@ The config file has the shape that MCP programs share:
 \${VAR} and \${VAR:-default} are expanded in command, args, env, cwd, url and headers; $\${ stands for a plain \${. A
 relative cwd counts from the file's folder. Without --config, mcp.json in this folder is read, else examples/mcp.json.`;
 
-/** The program, ready to parse its arguments. */
+/** The program, ready to parse its arguments. What a command needs is loaded when it runs: help comes at once. */
 export function createProgram(): Command {
   const program = new Command('mcp-poolkit')
     .description('A proxy over MCP servers: pooled connections, bounded queues, and no process left behind.')
@@ -58,7 +59,7 @@ It stops on Ctrl-C or SIGTERM: calls in flight are answered, then every server e
 Exit code: 0 after a clean stop; 1 when no server could start, the address is taken, or something did not stop;
 128 + the signal's number when it was forced.`,
     )
-    .action((options: ServeOptions) => serve(options));
+    .action(async (options: ServeOptions) => (await import('./serve.js')).serve(options));
 }
 
 function addCall(program: Command): void {
@@ -80,7 +81,9 @@ ${CONFIG_HELP}
 
 Exit code: 0 when the tool answered; 1 when it answered with an error, or could not be called.`,
     )
-    .action((server: string, tool: string, json: string, options: CallOptions) => call(server, tool, json, options));
+    .action(async (server: string, tool: string, json: string, options: CallOptions) =>
+      (await import('./call.js')).call(server, tool, json, options),
+    );
 }
 
 function logLevel(): Option {
