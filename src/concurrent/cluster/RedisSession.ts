@@ -118,7 +118,10 @@ export class RedisSession {
       timeout: 2 * leaseMs + 60_000,
     });
     this.#limiter.on('error', (error) => this.#fail(error));
-    await this.#connection.ready();
+    // Rejects when the session ends first, with nobody left to hear it.
+    this.#limiter.ready().catch(() => undefined);
+    // A promise, whatever its declared type says.
+    await (this.#connection as unknown as { readonly ready: Promise<unknown> }).ready;
     this.#connected = true;
     await this.#limiter.ready();
     // A limit that exists keeps its old settings otherwise, and keys made by joining would never expire.
