@@ -38,7 +38,19 @@ export class TestRedis implements AsyncDisposable {
   async start(...args: readonly string[]): Promise<void> {
     const child = spawn(
       'redis-server',
-      ['--port', `${this.port}`, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', this.#folder, ...args],
+      [
+        '--port',
+        `${this.port}`,
+        '--bind',
+        '127.0.0.1',
+        '--save',
+        '',
+        '--appendonly',
+        'no',
+        '--dir',
+        this.#folder,
+        ...args,
+      ],
       { stdio: 'ignore' },
     );
     this.#child = child;
