@@ -35,7 +35,8 @@ async function ours(): Promise<Rival> {
   await pool.startServer({ name: 'echo', transport: 'stdio', command: COMMAND, args: ARGS });
   return {
     name: 'StdioPool',
-    call: (text) => pool.request('echo', 'tools/call', { name: 'echo', arguments: { text } }, { timeoutMs: TIMEOUT_MS }),
+    call: (text) =>
+      pool.request('echo', 'tools/call', { name: 'echo', arguments: { text } }, { timeoutMs: TIMEOUT_MS }),
     [Symbol.asyncDispose]: () => pool.close(),
   };
 }
@@ -101,7 +102,9 @@ export async function suite(bench: Bench): Promise<void> {
     const contenders = rivals.map(
       ({ name, call }): Contender => ({ name, run: (operations) => drive(operations, width, call) }),
     );
-    const figure = await bench.race(`echo, ${width} in flight`, contenders, { operations: width === 1 ? 4_000 : 20_000 });
+    const figure = await bench.race(`echo, ${width} in flight`, contenders, {
+      operations: width === 1 ? 4_000 : 20_000,
+    });
     if (width !== 64) continue;
     const own = figure('StdioPool').medianNs;
     bench.target('64 in flight: times faster than the SDK v2 Client', figure('SDK v2 Client').medianNs / own, '>=', 4);
