@@ -53,6 +53,7 @@ export function decodeFile(file: string, bytes: Buffer): Decoded | string {
         ttlMs: duration(head.ttlMs),
         staleMs: duration(head.staleMs),
         shared: head.shared === true,
+        outdated: head.outdated === true,
       },
       value: deepFreeze(JSON.parse(rest.toString('utf8', start))),
       bytes: rest.length - start,
