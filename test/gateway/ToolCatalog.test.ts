@@ -133,7 +133,7 @@ test('after list_changed callers wait for the new list; the old one is for when 
   expect(await third.tools('a')).toMatchObject({ tools: tools('old'), stale: true });
   await house.clock.advance(1_000);
   expect(await third.tools('a')).toMatchObject({ tools: tools('new'), stale: false });
-  expect(await house.open().getTools('a')).toEqual(tools('new'));
+  await expect.poll(() => house.open().getTools('a')).toEqual(tools('new'));
 });
 
 test('a list that changed while it was fetched is kept for when the server is down, and not believed', async () => {

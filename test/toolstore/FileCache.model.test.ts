@@ -23,7 +23,7 @@ const everyday = [
   fc.record({ op: fc.constant('load' as const), who, key, ttlMs, staleMs, fails: fc.boolean() }),
   fc.record({ op: fc.constant('setTools' as const), who, scope, ttlMs: fc.option(ttlMs), shared: fc.boolean() }),
   fc.record({ op: fc.constant('getTools' as const), who, scope }),
-  fc.record({ op: fc.constant('invalidate' as const), who, scope }),
+  fc.record({ op: fc.constant('invalidate' as const), who, scope, keepAsFallback: fc.boolean() }),
   fc.record({ op: fc.constant('advance' as const), ms: fc.constantFrom(1, 50, 100, 500, 1_000) }),
   fc.record({ op: fc.constant('restart' as const), who }),
 ] as const;
@@ -46,6 +46,7 @@ interface Known {
   readonly setMs: number;
   readonly ttlMs: number;
   readonly staleMs: number;
+  readonly outdated?: boolean;
 }
 
 /** Two processes on one directory, that look at the disk on each call, beside a plain map. */
@@ -90,7 +91,7 @@ class World {
   #check(known: readonly (Known | undefined)[], got: number | undefined, staleToo: boolean): void {
     const nowMs = this.house.clock.now();
     const lives = (each: Known, slackMs: number): boolean =>
-      nowMs - each.setMs - slackMs < each.ttlMs + (staleToo ? each.staleMs : 0);
+      (staleToo || each.outdated !== true) && nowMs - each.setMs - slackMs < each.ttlMs + (staleToo ? each.staleMs : 0);
     const possible = known.filter((each) => each !== undefined);
     if (got === undefined) {
       if (!this.harmed) expect(possible.filter((each) => lives(each, 0))).toEqual([]);
@@ -157,11 +158,15 @@ class World {
         if (cached?.stale === false) this.#check(known, got, false);
         return;
       }
-      case 'invalidate':
-        if (step.scope === undefined) this.tools.clear();
-        this.tools.delete(step.scope ?? 'nobody');
-        this.tools.delete('shared');
-        return this.#cache(step.who).invalidate('s', step.scope);
+      case 'invalidate': {
+        const hit = step.scope === undefined ? [...this.tools.keys()] : [step.scope, 'shared'];
+        for (const at of hit) {
+          const known = this.tools.get(at);
+          if (known !== undefined && step.keepAsFallback) this.tools.set(at, { ...known, outdated: true });
+          else this.tools.delete(at);
+        }
+        return this.#cache(step.who).invalidate('s', step.scope, step);
+      }
       case 'advance':
         return house.clock.advance(step.ms);
       case 'restart':
