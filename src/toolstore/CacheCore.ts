@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { type CloseOptions, CloseScope } from '../core/CloseScope.js';
 import { QueueFullError, ShutdownTimeoutError } from '../core/errors.js';
 import { checkFunction, checkMs } from '../core/options.js';
+import { fitsFile } from './disk/envelope.js';
 import type { Entry } from './Entry.js';
 import { EntryStore, type Life } from './EntryStore.js';
 import { Flights, type Loaded, type Standing } from './Flights.js';
@@ -108,7 +109,7 @@ export class CacheCore {
   /** Stores what fits; what does not fit still makes the older value void. */
   #keep(entry: Entry): Promise<void> {
     const { logger, maxEntryBytes } = this.settings;
-    if (entry.bytes <= maxEntryBytes) return this.store.put(entry);
+    if (fitsFile(entry.head, entry.bytes, maxEntryBytes)) return this.store.put(entry);
     this.refuse();
     logger.warn({ key: entry.key.name, bytes: entry.bytes, maxEntryBytes }, 'a value is too large for the cache');
     return this.store.remove(entry.key);

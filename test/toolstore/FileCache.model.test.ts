@@ -258,38 +258,47 @@ test('changes that overlap end with the last one, in memory and on disk, and no 
     key,
     turns: fc.integer({ min: 0, max: 3 }),
   });
+  const recheckMs = fc.constantFrom(0, 1_000);
   let round = 0;
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { maxLength: 30 }), fc.boolean(), async (steps, small) => {
-      const directory = join(house.directory, String(round++));
-      const cache = house.openLoose({ directory, recheckMs: 0, ...(small ? { maxEntries: 1 } : {}) });
-      const states = new Map<string, (number | undefined)[]>(KEYS.map((each) => [each, [undefined]]));
-      const going: Promise<unknown>[] = [];
-      for (const [at, each] of steps.entries()) {
-        const history = states.get(each.key) ?? [];
-        if (each.op === 'set') {
-          history.push(at);
-          going.push(cache.set(each.key, at));
-        } else if (each.op === 'delete') {
-          history.push(undefined);
-          going.push(cache.delete(each.key));
-        } else {
-          const from = history.length - 1;
-          const got =
-            each.op === 'get' ? cache.get(each.key) : cache.getOrLoad(each.key, ({ hint }) => hint({ store: false }));
-          going.push(got.then((value) => expect(history.slice(from)).toContain(value)));
+    fc.asyncProperty(
+      fc.array(step, { maxLength: 30 }),
+      fc.constantFrom(1, 9),
+      recheckMs,
+      async (steps, max, recheck) => {
+        const directory = join(house.directory, String(round++));
+        const before = house.openLoose({ directory });
+        await Promise.all(KEYS.map((each) => before.set(each, -1)));
+        await before.close();
+        const cache = house.openLoose({ directory, recheckMs: recheck, maxEntries: max });
+        const states = new Map<string, (number | undefined)[]>(KEYS.map((each) => [each, [-1]]));
+        const going: Promise<unknown>[] = [];
+        for (const [at, each] of steps.entries()) {
+          const history = states.get(each.key) ?? [];
+          if (each.op === 'set') {
+            history.push(at);
+            going.push(cache.set(each.key, at));
+          } else if (each.op === 'delete') {
+            history.push(undefined);
+            going.push(cache.delete(each.key));
+          } else {
+            const from = history.length - 1;
+            const got =
+              each.op === 'get' ? cache.get(each.key) : cache.getOrLoad(each.key, ({ hint }) => hint({ store: false }));
+            going.push(got.then((value) => expect(history.slice(from)).toContain(value)));
+          }
+          for (let i = 0; i < each.turns; i++) await new Promise((resolve) => setImmediate(resolve));
         }
-        for (let i = 0; i < each.turns; i++) await new Promise((resolve) => setImmediate(resolve));
-      }
-      await Promise.all(going);
-      const after = house.openLoose({ directory });
-      for (const [each, history] of states) {
-        expect(await cache.get(each)).toBe(history.at(-1));
-        expect(await after.get(each)).toBe(history.at(-1));
-      }
-      await Promise.all([cache.close(), after.close()]);
-      rmSync(directory, { recursive: true, force: true });
-    }),
+        await Promise.all(going);
+        const after = house.openLoose({ directory });
+        for (const [each, history] of states) {
+          expect(await cache.get(each)).toBe(history.at(-1));
+          expect(await after.get(each)).toBe(history.at(-1));
+        }
+        await Promise.all([cache.close(), after.close()]);
+        rmSync(directory, { recursive: true, force: true });
+      },
+    ),
     { numRuns: RUNS },
   );
 });
