@@ -67,6 +67,7 @@ export class EntryStore {
       ...settings,
       isDead: (head) => this.#ageMs(head) >= head.ttlMs + head.staleMs,
       isBusy: (file) => this.#writer.pending(file) !== undefined,
+      remove: (file) => this.replace(file, undefined),
     });
     if (settings.sweepMs !== Number.POSITIVE_INFINITY) {
       scope.timer('first sweep', Math.min(FIRST_SWEEP_MS, settings.sweepMs), () => {
@@ -190,11 +191,16 @@ export class EntryStore {
     return this.#writer.put(file, undefined);
   }
 
+  /** Out of memory; the next look goes to the file. */
+  unload(file: string): void {
+    this.#overtake(file);
+    for (const each of [...this.#memory.values()]) if (each.head.file === file) this.#memory.delete(each.key.memo);
+  }
+
   /** Puts `entry` in the place of whatever `file` holds, or nothing. */
   replace(file: string, entry: Entry | undefined): Promise<void> {
-    for (const each of [...this.#memory.values()]) if (each.head.file === file) this.#memory.delete(each.key.memo);
+    this.unload(file);
     if (entry === undefined) return this.#removeFile(file);
-    this.#overtake(file);
     if (entry.key.memo !== '') this.#memory.set(entry.key.memo, entry);
     return this.#writer.put(file, entry);
   }
