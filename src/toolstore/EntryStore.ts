@@ -69,14 +69,7 @@ export class EntryStore {
       isBusy: (file) => this.#writer.pending(file) !== undefined,
       remove: (file) => this.replace(file, undefined),
     });
-    if (settings.sweepMs !== Number.POSITIVE_INFINITY) {
-      scope.timer('first sweep', Math.min(FIRST_SWEEP_MS, settings.sweepMs), () => {
-        const first = this.#sweep().then(() => {
-          if (!scope.closing) scope.every('sweep', settings.sweepMs, () => this.#sweep());
-        });
-        void scope.track(first);
-      });
-    }
+    this.#sweeper.start(scope, settings.sweepMs, (error) => this.#health.trouble(error));
   }
 
   /** What memory has, if its file need not be looked at first. */
@@ -255,14 +248,6 @@ export class EntryStore {
     }
   }
 
-  async #sweep(): Promise<void> {
-    try {
-      await this.#sweeper.run();
-    } catch (error) {
-      this.#health.trouble(error);
-    }
-  }
-
   /** Resolves when no read or write is under way. */
   async settle(): Promise<void> {
     for (let busy = this.#busy(); busy.length > 0; busy = this.#busy()) await Promise.all(busy);
@@ -296,8 +281,6 @@ export class EntryStore {
     };
   }
 }
-
-const FIRST_SWEEP_MS = 1_000;
 
 const alive = (entry: Entry | undefined, nowMs: number): Entry | undefined =>
   entry !== undefined && nowMs < entry.deadAtMs ? entry : undefined;

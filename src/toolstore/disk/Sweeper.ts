@@ -1,3 +1,4 @@
+import type { CloseScope } from '../../core/CloseScope.js';
 import type { Clock } from '../../core/clock.js';
 import type { EntryHead } from '../Entry.js';
 import { isEntryFile, isTempFile } from '../keys.js';
@@ -19,6 +20,8 @@ export interface SweeperOptions {
 /** No write takes this long: its writer is gone. One that did take it writes again. */
 export const TEMP_MAX_AGE_MS = 300_000;
 
+const FIRST_SWEEP_MS = 1_000;
+
 /** Headers read in one sweep; the next one goes on from there. */
 const MAX_READS = 256;
 
@@ -39,6 +42,18 @@ export class Sweeper {
   constructor(files: EntryFiles, options: SweeperOptions) {
     this.#files = files;
     this.#options = options;
+  }
+
+  /** Runs soon, then every `everyMs`, until the scope closes. */
+  start(scope: CloseScope, everyMs: number, onTrouble: (error: unknown) => void): void {
+    if (everyMs === Number.POSITIVE_INFINITY) return;
+    const sweep = (): Promise<void> => this.run().catch(onTrouble);
+    scope.timer('first sweep', Math.min(FIRST_SWEEP_MS, everyMs), () => {
+      const first = sweep().then(() => {
+        if (!scope.closing) scope.every('sweep', everyMs, sweep);
+      });
+      void scope.track(first);
+    });
   }
 
   async run(): Promise<void> {
