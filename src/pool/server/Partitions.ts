@@ -195,7 +195,7 @@ export class Partitions {
     const { config, fingerprint, options, pool, connector, counters, events } = this.#context;
     const startMs = pool.clock.now();
     const { caller } = partition;
-    const connection = await connector.connect({
+    const made = await connector.connect({
       config,
       fingerprint,
       options,
@@ -207,6 +207,7 @@ export class Partitions {
       onAnswer: (latencyMs) => counters.latency.record(latencyMs),
       onStderr: (line, pid) => events.emit('stderr', { server: config.name, pid, line }),
     });
+    const connection = pool.wrapConnection === undefined ? made : await pool.wrapConnection(made);
     const from = { server: config.name, principal: caller?.principal, key: caller?.key };
     const traffic = new Traffic(connection, {
       exclusive: options.sharing !== 'shared',
