@@ -3,7 +3,7 @@ import { CircuitBreaker } from '../../concurrent/CircuitBreaker.js';
 import type { Limiter } from '../../concurrent/Limiter.js';
 import type { CallOptions, Params } from '../../connection/messages.js';
 import type { CloseOptions } from '../../core/CloseScope.js';
-import { ClosedError, ServerStoppedError } from '../../core/errors.js';
+import { ClosedError, PoolkitError, ServerStoppedError, StartError } from '../../core/errors.js';
 import { fingerprint } from '../../registry/config/fingerprint.js';
 import type { ServerConfig } from '../../registry/ServerConfig.js';
 import type {
@@ -167,7 +167,7 @@ export class Server {
       this.#assertNotRemoved();
       this.#mode = 'running';
       this.#show();
-      await this.partitions.warmUp();
+      await this.#warmUp();
     });
   }
 
@@ -189,7 +189,7 @@ export class Server {
           this.#breaker.reset();
           this.#show();
         }
-        await this.partitions.warmUp();
+        await this.#warmUp();
       })
       .finally(() => {
         this.#restarting = undefined;
@@ -341,6 +341,16 @@ export class Server {
       acquireTimeoutMs: Math.min(options.acquireTimeoutMs ?? this.options.acquireTimeoutMs, leftMs),
       maxTotalTimeoutMs: Math.min(totalMs, leftMs),
     };
+  }
+
+  /** @throws StartError whatever it was that failed */
+  async #warmUp(): Promise<void> {
+    try {
+      await this.partitions.warmUp();
+    } catch (error) {
+      const known = error instanceof StartError || error instanceof ClosedError || !(error instanceof PoolkitError);
+      throw known ? error : new StartError(this.name, error.message, {}, error);
+    }
   }
 
   #assertNotRemoved(): void {
