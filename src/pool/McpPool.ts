@@ -123,15 +123,15 @@ export interface PoolEvents {
   /** A notification that belongs to no call; of the connection of this principal and session, for nobody else. */
   readonly notification: {
     readonly server: string;
-    readonly principal: string | undefined;
-    readonly key: string | undefined;
+    readonly principal?: string | undefined;
+    readonly key?: string | undefined;
     readonly notice: ServerNotice;
   };
   /** A request of the server that belongs to no call. The first listener to `respond` answers it. */
   readonly orphanRequest: {
     readonly server: string;
-    readonly principal: string | undefined;
-    readonly key: string | undefined;
+    readonly principal?: string | undefined;
+    readonly key?: string | undefined;
     readonly request: ServerRequest;
     readonly signal: AbortSignal;
     readonly respond: (answer: Promise<unknown>) => void;

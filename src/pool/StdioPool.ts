@@ -3,7 +3,7 @@ import { StdioConnection } from '../connection/stdio/StdioConnection.js';
 import { OptionError } from '../core/errors.js';
 import { ManagedProcess } from '../registry/ManagedProcess.js';
 import type { StdioServerConfig } from '../registry/ServerConfig.js';
-import type { ConnectRequest, Connector } from './server/Connector.js';
+import type { Connector, ConnectRequest } from './server/Connector.js';
 import type { PoolOptions } from './server/options.js';
 import { ServerPool } from './server/ServerPool.js';
 
@@ -24,10 +24,21 @@ class StdioConnector implements Connector {
   readonly transports = ['stdio'] as const;
   readonly attributes = false;
 
-  async connect({ config, options, pool, caller, capabilities, credentials, signal, onAnswer, onStderr }: ConnectRequest): Promise<Connection> {
+  async connect({
+    config,
+    options,
+    pool,
+    caller,
+    capabilities,
+    credentials,
+    signal,
+    onAnswer,
+    onStderr,
+  }: ConnectRequest): Promise<Connection> {
     if (config.transport !== 'stdio') throw new OptionError('transport', config.transport, "'stdio'");
     const own = await credentials.get(caller, signal);
-    const target: StdioServerConfig = own?.env === undefined ? config : { ...config, env: { ...config.env, ...own.env } };
+    const target: StdioServerConfig =
+      own?.env === undefined ? config : { ...config, env: { ...config.env, ...own.env } };
     signal.throwIfAborted();
     const process = await ManagedProcess.spawn(config.name, target, { clock: pool.clock, logger: pool.logger });
     process.onStderr((line) => onStderr(line, process.pid));

@@ -1,6 +1,6 @@
 import type { ClientCapabilities } from '@modelcontextprotocol/client';
-import type { Closeable } from '../../core/CloseScope.js';
 import type { Connection } from '../../connection/Connection.js';
+import type { Closeable } from '../../core/CloseScope.js';
 import type { ServerConfig } from '../../registry/ServerConfig.js';
 import type { Caller } from '../McpPool.js';
 import type { Credentials } from './Credentials.js';

@@ -1,5 +1,5 @@
-import { RequestTimeoutError, RpcError } from '../../core/errors.js';
 import type { Timer } from '../../core/clock.js';
+import { RequestTimeoutError, RpcError } from '../../core/errors.js';
 import type { ServerContext } from './context.js';
 import type { Link, Partition } from './Partition.js';
 
@@ -72,7 +72,10 @@ export class Health {
       } else if (error instanceof RequestTimeoutError && connection.inFlight === 0) {
         link.missedPings++;
         if (link.missedPings >= MAX_MISSED_PINGS) {
-          this.#context.pool.logger.warn({ server: this.#context.config.name, pid: connection.pid }, 'it answers no ping');
+          this.#context.pool.logger.warn(
+            { server: this.#context.config.name, pid: connection.pid },
+            'it answers no ping',
+          );
           partition.retire(link, 'it answered no ping');
         }
       }

@@ -38,7 +38,6 @@ export interface PartitionOptions {
   readonly acquireTimeoutMs: number;
   readonly createTimeoutMs: number;
   readonly idleTimeoutMs: number;
-  readonly leakThresholdMs: number;
   /** The bounds a connection counts against, in the order they are taken. */
   readonly seats: readonly Seats[];
   readonly connect: (partition: Partition, seats: readonly Seat[], signal: AbortSignal) => Promise<Link>;
@@ -46,7 +45,6 @@ export interface PartitionOptions {
   readonly onLinkGone: (partition: Partition, link: Link, death: Death) => void;
   /** Nothing of it is left, and nothing to remember. */
   readonly onEmpty: (partition: Partition) => void;
-  readonly onLeaked: (heldMs: number, stack: string | undefined) => void;
 }
 
 /** Longer than a process may take to be proved dead. */
@@ -90,13 +88,9 @@ export class Partition {
         createBackoff: { initialMs: 0 },
         parkAfterMs,
         idleTimeoutMs: options.idleTimeoutMs - parkAfterMs,
-        leakThresholdMs: options.leakThresholdMs,
         validateParked: false,
       },
     );
-    if (options.leakThresholdMs > 0) {
-      this.#pool.on('leaked', ({ heldMs, stack }) => options.onLeaked(heldMs, stack));
-    }
   }
 
   get state(): SlotState {
@@ -139,15 +133,20 @@ export class Partition {
    * A slot on a live connection, one being started if need be. Rejects with what the start failed with,
    * `ERR_CIRCUIT_OPEN` while backing off, `ERR_ACQUIRE_TIMEOUT`, `ERR_QUEUE_FULL`, or `ERR_CLOSED`.
    */
-  async acquire(options: { readonly signal?: AbortSignal | undefined; readonly timeoutMs: number }): Promise<Lease<Link>> {
+  async acquire(options: {
+    readonly signal?: AbortSignal | undefined;
+    readonly timeoutMs: number;
+  }): Promise<Lease<Link>> {
     for (;;) {
       this.#refuseWhileBackingOff();
-      const lease = await this.#pool.acquire({
-        timeoutMs: options.timeoutMs,
-        ...(options.signal && { signal: options.signal }),
-      }).catch((error: unknown) => {
-        throw error instanceof CreateError && error.cause instanceof PoolkitError ? error.cause : error;
-      });
+      const lease = await this.#pool
+        .acquire({
+          timeoutMs: options.timeoutMs,
+          ...(options.signal && { signal: options.signal }),
+        })
+        .catch((error: unknown) => {
+          throw error instanceof CreateError && error.cause instanceof PoolkitError ? error.cause : error;
+        });
       if (lease.resource.connection.alive) return lease;
       lease.release();
     }

@@ -2,14 +2,14 @@ import type { Death } from '../../connection/Connection.js';
 import { methodNotFound } from '../../connection/ServerRequests.js';
 import type { CloseOptions } from '../../core/CloseScope.js';
 import type { Caller, ServerInfo, ServerState } from '../McpPool.js';
+import { Credentials } from './Credentials.js';
 import { callerKey, checkCaller, isSome } from './callerKey.js';
 import type { ServerContext } from './context.js';
-import { Credentials } from './Credentials.js';
 import { Health } from './Health.js';
 import { type Link, Partition } from './Partition.js';
 import { type Seat, Seats } from './Seats.js';
-import { backoff, refusedForMs, type SlotState } from './slotState.js';
 import { Subscriptions } from './Subscriptions.js';
+import { backoff, refusedForMs, type SlotState } from './slotState.js';
 import { Traffic } from './Traffic.js';
 
 /** Which state of a partition stands for the whole server, the first that any of them is in. */
@@ -161,7 +161,7 @@ export class Partitions {
   }
 
   #make(key: string, caller: Caller | undefined): Partition {
-    const { config, options, pool, totalSeats, events } = this.#context;
+    const { config, options, pool, totalSeats } = this.#context;
     const whole = options.sharing === 'leased';
     return new Partition({
       server: config.name,
@@ -178,15 +178,15 @@ export class Partitions {
       // The wait for a seat comes before the start.
       createTimeoutMs: options.startTimeoutMs + options.acquireTimeoutMs,
       idleTimeoutMs: options.idleTimeoutMs,
-      leakThresholdMs: pool.leakThresholdMs,
       seats: [this.#seats, totalSeats],
       connect: (partition, seats, signal) => this.#connect(partition, seats, signal),
       onState: () => this.#onState(),
       onLinkGone: (partition, link, death) => this.#gone(partition, link, death),
-      onLeaked: (heldMs, stack) => events.emit('leaked', { server: config.name, heldMs, stack }),
       onEmpty: (partition) => {
         if (this.subscriptions.has(partition) || this.isGone(partition)) return;
-        void this.#close(partition).catch((error: unknown) => pool.logger.error({ error }, 'an idle partition did not close'));
+        void this.#close(partition).catch((error: unknown) =>
+          pool.logger.error({ error }, 'an idle partition did not close'),
+        );
       },
     });
   }

@@ -3,8 +3,8 @@ import { CircuitBreaker } from '../../concurrent/CircuitBreaker.js';
 import type { CallOptions, Params } from '../../connection/messages.js';
 import type { CloseOptions } from '../../core/CloseScope.js';
 import { ClosedError, ServerStoppedError } from '../../core/errors.js';
-import type { ServerConfig } from '../../registry/ServerConfig.js';
 import { fingerprint } from '../../registry/config/fingerprint.js';
+import type { ServerConfig } from '../../registry/ServerConfig.js';
 import type {
   Caller,
   ConnectionLease,
@@ -17,9 +17,9 @@ import type {
   SubscriptionFilter,
 } from '../McpPool.js';
 import type { Lease } from '../resource/Lease.js';
-import type { PoolContext } from './context.js';
 import { Counters } from './Counters.js';
 import { Budget, isServerFailure, mayRepeat, sendAgain } from './callPolicy.js';
+import type { PoolContext } from './context.js';
 import { resolveServerOptions, type ServerOptions } from './options.js';
 import type { Link, Partition } from './Partition.js';
 import { Partitions } from './Partitions.js';
@@ -100,7 +100,11 @@ export class Server {
     }
   }
 
-  async notify(method: string, params: Params | undefined, options: Pick<RequestOptions, 'caller' | 'signal'>): Promise<void> {
+  async notify(
+    method: string,
+    params: Params | undefined,
+    options: Pick<RequestOptions, 'caller' | 'signal'>,
+  ): Promise<void> {
     const { partition, lease } = await this.#acquire(options, undefined);
     try {
       await lease.resource.connection.notify(method, params);
@@ -115,17 +119,29 @@ export class Server {
       release: () => partition.release(lease),
       callOptions: (method, params, own) => this.#callOptions(method, params, own, undefined),
       onFailure: (error) => this.counters.failed(error),
+      watch: (stack) => {
+        const { clock, leakThresholdMs: heldMs } = this.#context.pool;
+        const report = { server: this.name, heldMs, stack };
+        return clock.setTimer(() => void this.#context.events.emit('leaked', report), heldMs);
+      },
     });
   }
 
   async subscribe(
     filter: SubscriptionFilter,
-    { caller, signal, onNotification }: Pick<RequestOptions, 'caller' | 'signal'> & {
+    {
+      caller,
+      signal,
+      onNotification,
+    }: Pick<RequestOptions, 'caller' | 'signal'> & {
       readonly onNotification: (notice: ServerNotice) => void;
     },
   ): Promise<Subscription> {
     signal?.throwIfAborted();
-    const { partition, lease } = await this.#acquire({ ...(caller && { caller }), ...(signal && { signal }) }, undefined);
+    const { partition, lease } = await this.#acquire(
+      { ...(caller && { caller }), ...(signal && { signal }) },
+      undefined,
+    );
     // The slot is given back at once: what keeps the connection up is the subscription.
     try {
       const { connection } = lease.resource;
@@ -261,7 +277,8 @@ export class Server {
     const askedMs = options.acquireTimeoutMs ?? this.options.acquireTimeoutMs;
     const waiting = new Budget(clock.now(), budget?.within(this.name, askedMs, clock.now()) ?? askedMs);
     for (;;) {
-      if (this.#restarting !== undefined) await this.#untilRestarted(this.#restarting, options.signal, waiting, askedMs);
+      if (this.#restarting !== undefined)
+        await this.#untilRestarted(this.#restarting, options.signal, waiting, askedMs);
       if (this.#removed) throw new ClosedError(`server ${this.name}`);
       if (this.#mode !== 'running') throw new ServerStoppedError(this.name);
       const partition = this.partitions.get(options.caller);
@@ -277,7 +294,12 @@ export class Server {
   }
 
   /** However the restart ends: the call then sees for itself what there is. */
-  #untilRestarted(restart: Promise<void>, signal: AbortSignal | undefined, waiting: Budget, askedMs: number): Promise<void> {
+  #untilRestarted(
+    restart: Promise<void>,
+    signal: AbortSignal | undefined,
+    waiting: Budget,
+    askedMs: number,
+  ): Promise<void> {
     const { clock } = this.#context.pool;
     const over = restart.then(
       () => undefined,

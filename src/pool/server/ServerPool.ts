@@ -1,7 +1,7 @@
 import { Mutex } from 'async-mutex';
 import type { Params } from '../../connection/messages.js';
 import { type CloseOptions, CloseScope } from '../../core/CloseScope.js';
-import { OptionError, PoolkitError, ServerNotFoundError, StartError, messageOf } from '../../core/errors.js';
+import { messageOf, OptionError, PoolkitError, ServerNotFoundError, StartError } from '../../core/errors.js';
 import { Emitter, type Listener } from '../../core/events.js';
 import type { Grace } from '../../core/Grace.js';
 import { checkServerConfig } from '../../registry/config/checkServerConfig.js';
@@ -25,11 +25,11 @@ import type {
   SubscriptionFilter,
 } from '../McpPool.js';
 import type { Connector } from './Connector.js';
+import { isSome } from './callerKey.js';
 import type { PoolContext } from './context.js';
 import { listAll } from './listAll.js';
 import { nearNames } from './nearNames.js';
 import { type PoolOptions, resolvePoolOptions } from './options.js';
-import { isSome } from './callerKey.js';
 import { Seats } from './Seats.js';
 import { Server } from './Server.js';
 
@@ -47,7 +47,9 @@ export abstract class ServerPool implements McpPool {
   protected constructor(name: string, connector: Connector, options: PoolOptions) {
     const pool = resolvePoolOptions(options);
     this.#connector = connector;
-    const events = new Emitter<PoolEvents>((error, event) => pool.logger.error({ error, event }, 'a listener of a pool threw'));
+    const events = new Emitter<PoolEvents>((error, event) =>
+      pool.logger.error({ error, event }, 'a listener of a pool threw'),
+    );
     const totalSeats = new Seats({
       max: pool.maxConnectionsTotal,
       clock: pool.clock,
@@ -241,7 +243,11 @@ export abstract class ServerPool implements McpPool {
     checkServerConfig(config);
     const { transports, attributes } = this.#connector;
     if (!transports.includes(config.transport)) {
-      throw new OptionError(`servers.${config.name}.transport`, config.transport, transports.map((each) => `'${each}'`).join(' or '));
+      throw new OptionError(
+        `servers.${config.name}.transport`,
+        config.transport,
+        transports.map((each) => `'${each}'`).join(' or '),
+      );
     }
     if (!replaces && this.#servers.has(config.name)) {
       throw new OptionError('name', config.name, 'a name that is not taken in this pool');
@@ -266,7 +272,11 @@ export abstract class ServerPool implements McpPool {
     this.#servers.set(name, fresh);
     if (!up || fresh.state === 'stopped') return;
     // How it goes is told by events and state; the config was applied either way.
-    fresh.start().catch((error: unknown) => this.#context.pool.logger.warn({ server: name, error: messageOf(error) }, 'restart failed'));
+    fresh
+      .start()
+      .catch((error: unknown) =>
+        this.#context.pool.logger.warn({ server: name, error: messageOf(error) }, 'restart failed'),
+      );
   }
 
   #evictOldest(): void {
@@ -284,7 +294,9 @@ export abstract class ServerPool implements McpPool {
     const last = await Promise.allSettled([this.#connector.close({ graceMs: grace.remainingMs })]);
     this.#context.totalSeats.close();
     this.#context.events.clear();
-    const errors = [...results, ...last].flatMap((each) => (each.status === 'rejected' ? [each.reason as unknown] : []));
+    const errors = [...results, ...last].flatMap((each) =>
+      each.status === 'rejected' ? [each.reason as unknown] : [],
+    );
     if (errors.length > 0) throw new AggregateError(errors);
   }
 }

@@ -175,7 +175,10 @@ export class Subscriptions {
 
   #failed(partition: Partition, error: unknown): void {
     const { config, pool } = this.#context;
-    pool.logger.warn({ server: config.name, caller: partition.key, error: messageOf(error) }, 'a subscription could not be kept up');
+    pool.logger.warn(
+      { server: config.name, caller: partition.key, error: messageOf(error) },
+      'a subscription could not be kept up',
+    );
   }
 }
 
@@ -183,5 +186,7 @@ function matches(filter: SubscriptionFilter, { method, params }: ServerNotice): 
   if (method === 'notifications/resources/updated') {
     return filter.resourceUris?.includes(params?.['uri'] as string) ?? false;
   }
-  return Object.entries(LIST_CHANGED).some(([key, name]) => name === method && filter[key as keyof typeof LIST_CHANGED] === true);
+  return Object.entries(LIST_CHANGED).some(
+    ([key, name]) => name === method && filter[key as keyof typeof LIST_CHANGED] === true,
+  );
 }

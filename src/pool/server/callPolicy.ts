@@ -1,3 +1,4 @@
+import type { Params } from '../../connection/messages.js';
 import {
   AcquireTimeoutError,
   NotSentError,
@@ -6,7 +7,6 @@ import {
   UpstreamBusyError,
   WireError,
 } from '../../core/errors.js';
-import type { Params } from '../../connection/messages.js';
 import type { RequestOptions } from '../McpPool.js';
 
 /** Sends of one call that never ran, at the most. */
