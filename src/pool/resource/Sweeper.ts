@@ -1,12 +1,13 @@
 import type { CloseScope } from '../../core/CloseScope.js';
 import type { Timer } from '../../core/clock.js';
-import type { Lease, Leases } from './Lease.js';
+import type { Lease } from './Lease.js';
+import type { Ledger } from './Ledger.js';
 import type { Entry, LiveSet } from './LiveSet.js';
 import type { Settings } from './options.js';
 
 export interface SweeperHooks<R> {
   readonly live: LiveSet<R>;
-  readonly leases: Leases<R>;
+  readonly leases: Ledger<Lease<R>>;
   /** Every resource, parked ones too. */
   readonly all: ReadonlyMap<R, Entry<R>>;
   readonly mayPark: () => boolean;
@@ -88,10 +89,12 @@ export class Sweeper<R> {
   #report(nowMs: number): void {
     const { leakThresholdMs } = this.#settings;
     if (leakThresholdMs === 0) return;
-    for (let lease = this.#hooks.leases.oldest; lease !== undefined; lease = lease.newer) {
-      const heldMs = nowMs - lease.takenMs;
+    const { leases, leaked } = this.#hooks;
+    for (let id = leases.oldest; id !== 0 && leases.size > 0; id = leases.after(id)) {
+      const heldMs = leases.heldMs(id, nowMs);
       if (heldMs < leakThresholdMs) return;
-      if (lease.reportLeak()) this.#hooks.leaked(lease, heldMs);
+      const lease = leases.known(id);
+      if (lease?.reportLeak()) leaked(lease, heldMs);
     }
   }
 }
