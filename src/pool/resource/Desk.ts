@@ -1,4 +1,5 @@
 import type { WaitQueue } from '../../concurrent/WaitQueue.js';
+import type { Clock } from '../../core/clock.js';
 import { Lease, type Lender } from './Lease.js';
 import { Ledger } from './Ledger.js';
 import type { Entry, LiveSet } from './LiveSet.js';
@@ -11,14 +12,15 @@ export interface DeskHooks<R> {
 
 /** The hot path: slots over the counter, from the live set to callers and back, or straight to the oldest waiter. */
 export class Desk<R> implements Lender<R> {
-  readonly leases = new Ledger<Lease<R>>();
+  readonly leases: Ledger<Lease<R>>;
   readonly #live: LiveSet<R>;
   readonly #queue: WaitQueue<Lease<R>>;
   readonly #tracing: boolean;
   readonly #hooks: DeskHooks<R>;
   #revokedWith: Error | undefined = undefined;
 
-  constructor(live: LiveSet<R>, queue: WaitQueue<Lease<R>>, tracing: boolean, hooks: DeskHooks<R>) {
+  constructor(clock: Clock, live: LiveSet<R>, queue: WaitQueue<Lease<R>>, tracing: boolean, hooks: DeskHooks<R>) {
+    this.leases = new Ledger(clock);
     this.#live = live;
     this.#queue = queue;
     this.#tracing = tracing;
@@ -49,6 +51,10 @@ export class Desk<R> implements Lender<R> {
     this.leases.know(id, lease);
   }
 
+  forget(id: number): void {
+    this.leases.forget(id);
+  }
+
   /** Gives free slots to waiters. */
   serve(): void {
     while (this.#queue.size > 0) {
@@ -62,10 +68,11 @@ export class Desk<R> implements Lender<R> {
   revokeAll(reason: Error): NonNullable<ReturnType<Lease<R>['revoke']>>[] {
     const users = [];
     this.#revokedWith = reason;
-    for (let id = this.leases.oldest; id !== 0; id = this.leases.oldest) {
-      // One that the ledger does not know asks for itself when it is used again.
-      const user = this.leases.known(id)?.revoke(reason);
-      this.leases.remove(id);
+    // One that the ledger does not know asks for itself when it is used again.
+    const known = [...this.leases.known];
+    this.leases.clear();
+    for (const [, lease] of known) {
+      const user = lease.revoke(reason);
       if (user !== undefined) users.push(user);
     }
     return users;

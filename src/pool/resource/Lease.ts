@@ -3,8 +3,9 @@ import type { Entry } from './LiveSet.js';
 /** Who lent a lease and takes it back. */
 export interface Lender<R> {
   giveBack(lease: Lease<R>, entry: Entry<R>, id: number): void;
-  /** From now on the lease must be found when leases are revoked. */
+  /** From now on the lease must be found when leases are revoked, until it is forgotten. */
   know(lease: Lease<R>, id: number): void;
+  forget(id: number): void;
   /** Set when every lease that is out was revoked. */
   readonly revokedWith: Error | undefined;
 }
@@ -52,6 +53,7 @@ export class Lease<R> implements Disposable {
     const entry = this.#entry;
     if (entry === undefined) return;
     this.#entry = undefined;
+    if (this.#rare !== undefined) this.#lender.forget(this.#id);
     this.#lender.giveBack(this, entry, this.#id);
   }
 

@@ -1,100 +1,119 @@
 import type { Clock } from '../../core/clock.js';
 
+/** In `#takenMs`: the number is nobody's, or its lease has not been seen by a stamp yet. */
+const FREE = -2;
+const FRESH = -1;
+/** Stamps are at least so far apart, so that stamping stays cheap however many leases are out and callers wait. */
+const STAMP_MS = 10;
+
 /**
- * Which leases are out, oldest first, and since when. A lease is a number here, and the order a doubly linked list of
- * numbers: a store of an object that lives shorter into one that lives longer costs the collector's write barrier, five
- * times a store of a number. Number 0 is the list's own end.
+ * Which leases are out, and since when. A lease is a number here: storing an object that lives short in one that lives
+ * long costs the collector's write barrier, several times a store of a number. No order is kept, since the oldest is
+ * asked for seldom: it is looked for then, and stays the oldest until it is back.
  */
 export class Ledger<L> {
-  #older = new Int32Array(16);
-  #newer = new Int32Array(16);
-  /** -1 until a sweep or a waiter has seen it. */
-  #takenMs = new Float64Array(16);
+  readonly #clock: Clock;
+  #takenMs = new Float64Array(16).fill(FREE);
+  /** A stack of numbers to hand out, `#top` high; what was never handed out is `#takenMs.length - #issued`. */
+  #free = new Int32Array(16);
+  #top = 0;
+  #issued = 0;
   /** The leases that must be found again: those with a signal, a trace or a function of `use`. */
   readonly #known = new Map<number, L>();
-  /** Given back, a list through `#newer`. */
-  #free = 0;
-  /** Numbers handed out so far. */
-  #top = 0;
-  #size = 0;
+  #oldest = 0;
+  #oldestMs = Number.NaN;
+  #stampedMs = Number.NEGATIVE_INFINITY;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
 
   /** Leases that are out. */
   get size(): number {
-    return this.#size;
-  }
-
-  /** The oldest, 0 when none is out. */
-  get oldest(): number {
-    return this.#newer[0] as number;
-  }
-
-  /** The next younger one, 0 after the youngest. */
-  after(id: number): number {
-    return this.#newer[id] as number;
+    return this.#issued - this.#top;
   }
 
   /** Enters a lease taken now. */
   add(): number {
-    let id = this.#free;
-    if (id === 0) id = this.#extend();
-    else this.#free = this.#newer[id] as number;
-    const newest = this.#older[0] as number;
-    this.#older[id] = newest;
-    this.#newer[id] = 0;
-    this.#newer[newest] = id;
-    this.#older[0] = id;
-    this.#takenMs[id] = -1;
-    this.#size++;
+    const top = this.#top - 1;
+    if (top < 0) return this.#issue();
+    this.#top = top;
+    const id = this.#free[top] as number;
+    this.#takenMs[id] = FRESH;
     return id;
   }
 
   remove(id: number): void {
-    const older = this.#older[id] as number;
-    const newer = this.#newer[id] as number;
-    this.#newer[older] = newer;
-    this.#older[newer] = older;
-    this.#newer[id] = this.#free;
-    this.#free = id;
-    this.#size--;
-    if (this.#known.size > 0) this.#known.delete(id);
-  }
-
-  /** Tells those taken since the last call that they are out since now at the latest; each is told once. */
-  stamp(clock: Clock): void {
-    let id = this.#older[0] as number;
-    if (id === 0 || this.#takenMs[id] !== -1) return;
-    for (const nowMs = clock.now(); id !== 0 && this.#takenMs[id] === -1; id = this.#older[id] as number) {
-      this.#takenMs[id] = nowMs;
-    }
-  }
-
-  /** For how long it has been out at the least; 0 for number 0. */
-  heldMs(id: number, nowMs: number): number {
-    const takenMs = this.#takenMs[id] as number;
-    return id === 0 || takenMs === -1 ? 0 : nowMs - takenMs;
+    this.#takenMs[id] = FREE;
+    this.#free[this.#top++] = id;
   }
 
   know(id: number, lease: L): void {
     this.#known.set(id, lease);
   }
 
-  known(id: number): L | undefined {
-    return this.#known.get(id);
+  forget(id: number): void {
+    this.#known.delete(id);
   }
 
-  #extend(): number {
-    this.#top++;
-    if (this.#top === this.#older.length) {
-      this.#older = doubled(this.#older, Int32Array);
-      this.#newer = doubled(this.#newer, Int32Array);
-      this.#takenMs = doubled(this.#takenMs, Float64Array);
+  get known(): Iterable<[number, L]> {
+    return this.#known;
+  }
+
+  /** Tells those taken since the last stamp that they are out since now at the latest; each is told once. */
+  stamp(): void {
+    const nowMs = this.#clock.now();
+    if (nowMs - this.#stampedMs < STAMP_MS) return;
+    this.#stampedMs = nowMs;
+    const takenMs = this.#takenMs;
+    for (let id = 0; id < this.#issued; id++) if (takenMs[id] === FRESH) takenMs[id] = nowMs;
+  }
+
+  /** For how long a lease has been out at `nowMs`, at the least. */
+  heldMs(id: number, nowMs: number): number {
+    const takenMs = this.#takenMs[id] as number;
+    return takenMs < 0 ? 0 : nowMs - takenMs;
+  }
+
+  /** The lease that has been out longest: for how long, and itself if it is known. Undefined when none is out. */
+  get oldest(): { readonly heldMs: number; readonly lease: L | undefined } | undefined {
+    if (this.size === 0) return undefined;
+    // What was the oldest stays it until it is back; a number handed out again has a later stamp.
+    if (this.#takenMs[this.#oldest] !== this.#oldestMs) this.#findOldest();
+    return { heldMs: this.heldMs(this.#oldest, this.#clock.now()), lease: this.#known.get(this.#oldest) };
+  }
+
+  /** Forgets all. */
+  clear(): void {
+    this.#known.clear();
+    this.#top = 0;
+    this.#issued = 0;
+  }
+
+  #findOldest(): void {
+    let least = Number.POSITIVE_INFINITY;
+    for (let id = 0; id < this.#issued; id++) {
+      const takenMs = this.#takenMs[id] as number;
+      if (takenMs === FREE) continue;
+      const sinceMs = takenMs === FRESH ? Number.MAX_VALUE : takenMs;
+      if (sinceMs >= least) continue;
+      least = sinceMs;
+      this.#oldest = id;
     }
-    return this.#top;
+    this.#oldestMs = least;
   }
-}
 
-function doubled<A extends Int32Array | Float64Array>(old: A, kind: new (length: number) => A): A {
-  const grown = new kind(old.length * 2);
-  grown.set(old);
-  return grown;
+  #issue(): number {
+    const id = this.#issued++;
+    if (id === this.#takenMs.length) {
+      const takenMs = new Float64Array(id * 2).fill(FREE);
+      takenMs.set(this.#takenMs);
+      this.#takenMs = takenMs;
+      const free = new Int32Array(id * 2);
+      free.set(this.#free);
+      this.#free = free;
+    }
+    this.#takenMs[id] = FRESH;
+    return id;
+  }
 }

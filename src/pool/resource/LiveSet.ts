@@ -109,12 +109,8 @@ export class LiveSet<R> {
 
   /** Takes a slot: of the fullest resource with a free one, the last used first; to spread, of the emptiest, in turn. */
   take(): Entry<R> | undefined {
-    let bucket = this.#fullest;
-    let entry = bucket.top;
-    if (!this.#pack) {
-      bucket = this.#idle.bottom === undefined ? (this.#idle.higher ?? this.#idle) : this.#idle;
-      entry = bucket.bottom;
-    }
+    const bucket = this.#pack ? this.#fullest : this.#emptiest();
+    const entry = this.#pack ? bucket.top : bucket.bottom;
     if (entry === undefined) return undefined;
     entry.load++;
     bucket.remove(entry);
@@ -145,6 +141,10 @@ export class LiveSet<R> {
     const bucket = entry.load === 0 ? this.#idle : this.#of(entry);
     bucket.remove(entry);
     this.#unlinkEmpty(bucket);
+  }
+
+  #emptiest(): Bucket<R> {
+    return this.#idle.top === undefined ? (this.#idle.higher ?? this.#idle) : this.#idle;
   }
 
   /** The bucket where a resource with leases, but not full, stands. */

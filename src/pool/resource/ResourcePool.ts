@@ -51,7 +51,7 @@ export class ResourcePool<R> implements Closeable, AsyncDisposable {
       clock,
       timeoutError: (timeoutMs) => new AcquireTimeoutError(name, timeoutMs, this.#detail()),
     });
-    this.#desk = new Desk(this.#live, this.#queue, settings.leakThresholdMs > 0, {
+    this.#desk = new Desk(clock, this.#live, this.#queue, settings.leakThresholdMs > 0, {
       backToRetired: (entry) => {
         this.#population.backToRetired(entry);
         if (this.#desk.leases.size === 0) this.#drained?.();
@@ -157,10 +157,10 @@ export class ResourcePool<R> implements Closeable, AsyncDisposable {
   }
 
   #wait(options: AcquireOptions = {}): Promise<Lease<R>> {
-    const { name, clock, acquireTimeoutMs } = this.#settings;
+    const { name, acquireTimeoutMs } = this.#settings;
     if (this.#scope.closing) return Promise.reject(new ClosedError(name));
     if (this.#queue.size === 0) this.#exhaustedTold = false;
-    this.#desk.leases.stamp(clock);
+    this.#desk.leases.stamp();
     const promise = this.#queue.wait({ signal: options.signal, timeoutMs: options.timeoutMs ?? acquireTimeoutMs });
     this.#population.grow();
     if (!this.#exhaustedTold && this.#population.exhausted) this.#tellExhausted();
@@ -192,13 +192,12 @@ export class ResourcePool<R> implements Closeable, AsyncDisposable {
 
   #detail(): AcquireTimeoutDetail {
     const { oldest, size } = this.#desk.leases;
-    const { clock } = this.#settings;
     return {
       ...this.#population.detail,
       inUse: size,
       waiting: this.#queue.size,
-      oldestLeaseAgeMs: size === 0 ? undefined : this.#desk.leases.heldMs(oldest, clock.now()),
-      oldestLeaseStack: this.#desk.leases.known(oldest)?.stack,
+      oldestLeaseAgeMs: oldest?.heldMs,
+      oldestLeaseStack: oldest?.lease?.stack,
     };
   }
 }

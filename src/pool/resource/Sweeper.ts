@@ -61,7 +61,7 @@ export class Sweeper<R> {
 
   #sweep(): void {
     const nowMs = this.#scope.clock.now();
-    this.#hooks.leases.stamp(this.#scope.clock);
+    this.#hooks.leases.stamp();
     for (let entry = this.#hooks.live.latestIdle; entry?.idleSinceMs === -1; entry = entry.below) {
       entry.idleSinceMs = nowMs;
     }
@@ -88,13 +88,11 @@ export class Sweeper<R> {
 
   #report(nowMs: number): void {
     const { leakThresholdMs } = this.#settings;
-    if (leakThresholdMs === 0) return;
+    if (leakThresholdMs === 0 || leakThresholdMs === Number.POSITIVE_INFINITY) return;
     const { leases, leaked } = this.#hooks;
-    for (let id = leases.oldest; id !== 0 && leases.size > 0; id = leases.after(id)) {
+    for (const [id, lease] of [...leases.known]) {
       const heldMs = leases.heldMs(id, nowMs);
-      if (heldMs < leakThresholdMs) return;
-      const lease = leases.known(id);
-      if (lease?.reportLeak()) leaked(lease, heldMs);
+      if (heldMs >= leakThresholdMs && lease.reportLeak()) leaked(lease, heldMs);
     }
   }
 }
