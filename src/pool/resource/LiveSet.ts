@@ -47,6 +47,25 @@ export class EntryStack<R> {
     this.top = entry;
   }
 
+  /** Takes out the one put in last. */
+  pop(): Entry<R> | undefined {
+    const entry = this.top;
+    if (entry === undefined) return undefined;
+    const { below } = entry;
+    this.top = below;
+    if (below === undefined) this.bottom = undefined;
+    else below.above = undefined;
+    entry.below = undefined;
+    return entry;
+  }
+
+  /** Takes out the one put in first. */
+  popBottom(): Entry<R> | undefined {
+    const entry = this.bottom;
+    if (entry !== undefined) this.remove(entry);
+    return entry;
+  }
+
   remove(entry: Entry<R>): void {
     const { above, below } = entry;
     if (above === undefined) this.top = below;
@@ -109,21 +128,21 @@ export class LiveSet<R> {
 
   /** Takes a slot: of the fullest resource with a free one, the last used first; to spread, of the emptiest, in turn. */
   take(): Entry<R> | undefined {
-    const bucket = this.#pack ? this.#fullest : this.#emptiest();
-    const entry = this.#pack ? bucket.top : bucket.bottom;
-    if (entry === undefined) return undefined;
-    entry.load++;
-    bucket.remove(entry);
-    if (this.slots > 1) this.#raise(entry, bucket);
+    if (this.slots > 1) return this.#takeShared();
+    const entry = this.#pack ? this.#idle.pop() : this.#idle.popBottom();
+    if (entry !== undefined) entry.load = 1;
     return entry;
   }
 
   /** Gives a slot back. */
   put(entry: Entry<R>): void {
-    const load = --entry.load;
-    if (load === 0) entry.idleSinceMs = -1;
-    if (this.slots === 1) this.#idle.push(entry);
-    else this.#lower(entry, load);
+    if (this.slots > 1) {
+      this.#putShared(entry);
+      return;
+    }
+    entry.load = 0;
+    entry.idleSinceMs = -1;
+    this.#idle.push(entry);
   }
 
   /** Takes in a resource without leases. */
@@ -143,35 +162,38 @@ export class LiveSet<R> {
     this.#unlinkEmpty(bucket);
   }
 
-  #emptiest(): Bucket<R> {
-    return this.#idle.top === undefined ? (this.#idle.higher ?? this.#idle) : this.#idle;
-  }
-
   /** The bucket where a resource with leases, but not full, stands. */
   #of(entry: Entry<R>): Bucket<R> {
     return entry.bucket as Bucket<R>;
   }
 
-  /** Puts an entry that was in `from` one bucket up, unless it is full now. */
-  #raise(entry: Entry<R>, from: Bucket<R>): void {
+  #takeShared(): Entry<R> | undefined {
+    let from = this.#fullest;
+    if (!this.#pack) from = this.#idle.top === undefined ? (this.#idle.higher ?? this.#idle) : this.#idle;
+    const entry = this.#pack ? from.pop() : from.popBottom();
+    if (entry === undefined) return undefined;
     from.up ??= new Bucket(from.load + 1, from);
     const to = from.up;
-    // A full one remembers the bucket above all in the row, where it returns to when one lease is back.
+    entry.load = to.load;
+    // A full one stands in no bucket, but remembers this one: back from it leads `down`.
     entry.bucket = to;
     if (to.load < this.slots) {
       if (to.top === undefined) this.#link(to, from);
       to.push(entry);
     }
     this.#unlinkEmpty(from);
+    return entry;
   }
 
-  #lower(entry: Entry<R>, load: number): void {
+  #putShared(entry: Entry<R>): void {
     const from = this.#of(entry);
     const to = from.down as Bucket<R>;
-    const full = load + 1 === this.slots;
+    const full = from.load === this.slots;
     if (!full) from.remove(entry);
+    entry.load = to.load;
     entry.bucket = to;
-    if (to.top === undefined && load > 0) this.#link(to, full ? this.#fullest : (from.lower as Bucket<R>));
+    if (to.load === 0) entry.idleSinceMs = -1;
+    else if (to.top === undefined) this.#link(to, full ? this.#fullest : (from.lower as Bucket<R>));
     to.push(entry);
     if (!full) this.#unlinkEmpty(from);
   }
