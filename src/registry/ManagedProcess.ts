@@ -7,6 +7,7 @@ import { Emitter } from '../core/events.js';
 import { type Logger, silentLogger } from '../core/logger.js';
 import { checkCount, checkMs, checkText } from '../core/options.js';
 import { readProcess } from './process/processTable.js';
+import { releasePipes } from './process/releasePipes.js';
 import { StderrTail } from './process/StderrTail.js';
 import { StopSequence, type StopTimes } from './process/StopSequence.js';
 import { type SpawnConfig, startChild } from './process/startChild.js';
@@ -88,7 +89,9 @@ export class ManagedProcess {
   readonly #logger: Logger;
   readonly #events: Emitter<ProcessEvents>;
   readonly #stderr: StderrTail;
+  #resolveExited!: (info: ExitInfo) => void;
   #exitInfo: ExitInfo | undefined;
+  #seenZombie = false;
   #sequence: StopSequence | undefined;
   #stopping: Promise<void> | undefined;
 
@@ -98,7 +101,7 @@ export class ManagedProcess {
    */
   static async spawn(name: string, config: SpawnConfig, options: ManagedProcessOptions = {}): Promise<ManagedProcess> {
     checkText('command', config.command);
-    const checked = checkOptions(options);
+    const checked = checkProcessOptions(options);
     const { child, pid } = await startChild(name, config, checked.token);
     return new ManagedProcess(name, child, pid, checked);
   }
@@ -133,19 +136,14 @@ export class ManagedProcess {
       child[stream].on('error', (error) => this.#logger.debug({ error, server: name, stream }, 'a pipe failed'));
     }
     this.exited = new Promise((resolve) => {
-      const onExit = (exitCode: number | null, signal: NodeJS.Signals | null): void => {
-        if (this.#exitInfo !== undefined) return;
-        this.#exitInfo = { exitCode, signal };
-        this.group.leaderReaped();
-        resolve(this.#exitInfo);
-        this.#events.emit('exit', this.#exitInfo);
-      };
-      child.on('exit', onExit);
-      child.on('error', (error) => {
-        this.#logger.warn({ error, server: name, pid }, 'the system reports an error about a process');
-        // On Windows cross-spawn turns the exit of a command that was not found into this.
-        if (child.exitCode !== null || child.signalCode !== null) onExit(child.exitCode, child.signalCode);
-      });
+      this.#resolveExited = resolve;
+    });
+    child.on('exit', (exitCode, signal) => this.#exit({ exitCode, signal }));
+    child.on('error', (error) => {
+      this.#logger.warn({ error, server: name, pid }, 'the system reports an error about a process');
+      // On Windows cross-spawn turns the exit of a command that was not found into this.
+      const { exitCode, signalCode } = child;
+      if (exitCode !== null || signalCode !== null) this.#exit({ exitCode, signal: signalCode });
     });
   }
 
@@ -221,7 +219,7 @@ export class ManagedProcess {
     );
     this.#sequence = sequence;
     this.#stopping = sequence.run().then(
-      () => this.#releasePipes(),
+      () => releasePipes(this.#child, this.#clock),
       (error: unknown) => {
         this.#stopping = undefined;
         throw error;
@@ -230,35 +228,35 @@ export class ManagedProcess {
     return this.#stopping;
   }
 
+  /**
+   * For a reaper: takes the child for exited when the system knows it no more, or shows it dead in two calls of this in
+   * a row, and no event has said so.
+   */
+  noticeLostExit(): void {
+    if (this.#exitInfo !== undefined || this.startTime === 0) return;
+    const row = readProcess(this.pid);
+    const gone = row?.startTime !== this.startTime;
+    if (!gone && row.alive) return;
+    if (gone || this.#seenZombie) this.#exit({ exitCode: this.#child.exitCode, signal: this.#child.signalCode });
+    this.#seenZombie = true;
+  }
+
   /** SIGKILL at once, with the same proof. */
   kill(): Promise<void> {
     return this.stop({ graceMs: 0 });
   }
 
-  /** Nobody writes any more. A reader gets what was written before; without one it would hold the descriptor for ever. */
-  async #releasePipes(): Promise<void> {
-    const { stdin, stdout, stderr } = this.#child;
-    stdin.destroy();
-    const closed = [stdout, stderr].map((stream) => {
-      if (stream.closed) return undefined;
-      if (stream.readableFlowing !== true) stream.destroy();
-      return new Promise<void>((resolve) => stream.once('close', resolve));
-    });
-    let timer: Disposable | undefined;
-    const late = new Promise<void>((resolve) => {
-      timer = this.#clock.setTimer(resolve, PIPE_GRACE_MS, { ref: true });
-    });
-    await Promise.race([Promise.all(closed), late]);
-    timer?.[Symbol.dispose]();
-    stdout.destroy();
-    stderr.destroy();
+  #exit(info: ExitInfo): void {
+    if (this.#exitInfo !== undefined) return;
+    this.#exitInfo = info;
+    this.group.leaderReaped();
+    this.#resolveExited(info);
+    this.#events.emit('exit', info);
   }
 }
 
-/** How long a reader gets for what the dead left in a pipe. */
-const PIPE_GRACE_MS = 250;
-
-function checkOptions(options: ManagedProcessOptions): Required<ManagedProcessOptions> {
+/** @throws OptionError */
+export function checkProcessOptions(options: ManagedProcessOptions): Required<ManagedProcessOptions> {
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
   const all = {
     clock: systemClock,

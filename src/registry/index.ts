@@ -9,6 +9,20 @@ export {
   type StartErrorDetail,
   StillAliveError,
 } from '../core/errors.js';
+export { LifecycleManager, type ServerHandle } from './LifecycleManager.js';
+export type { LifecycleEvents, ServerRef } from './lifecycle/events.js';
+export type { SweepReport } from './lifecycle/LedgerKeeper.js';
+export {
+  LIFECYCLE_CONFIG_DEFAULTS,
+  LIFECYCLE_MANAGER_DEFAULTS,
+  type LifecycleConfig,
+  type LifecycleManagerOptions,
+  type Readiness,
+} from './lifecycle/options.js';
+export type { ProcessRecord } from './lifecycle/record.js';
+export type { ServerStatus } from './lifecycle/ServerStatus.js';
+export type { ServerStateTag } from './lifecycle/state.js';
+export type { ServerUsage } from './lifecycle/usage.js';
 export {
   type ExitInfo,
   MANAGED_PROCESS_DEFAULTS,
@@ -17,6 +31,7 @@ export {
   type SpawnConfig,
   type StopOptions,
 } from './ManagedProcess.js';
+export { type LedgerContents, ProcessLedger, type RejectedRecord } from './ProcessLedger.js';
 export { INHERITED_ENV } from './process/environment.js';
 export type {
   Era,
