@@ -9,6 +9,7 @@ import type { ResolvedPoolOptions, ServerOptions } from './options.js';
 /** One connection to make. */
 export interface ConnectRequest<C extends ServerConfig = ServerConfig> {
   readonly config: C;
+  readonly fingerprint: string;
   readonly options: ServerOptions;
   readonly pool: ResolvedPoolOptions;
   /** The first of the callers that will share it. */

@@ -192,11 +192,12 @@ export class Partitions {
   }
 
   async #connect(partition: Partition, seats: readonly Seat[], signal: AbortSignal): Promise<Link> {
-    const { config, options, pool, connector, counters, events } = this.#context;
+    const { config, fingerprint, options, pool, connector, counters, events } = this.#context;
     const startMs = pool.clock.now();
     const { caller } = partition;
     const connection = await connector.connect({
       config,
+      fingerprint,
       options,
       pool,
       caller,

@@ -65,7 +65,7 @@ export class Server {
       clock,
       onChange: () => this.#show(),
     });
-    const own = { ...context, config, options: this.options, counters: this.counters };
+    const own = { ...context, config, fingerprint: this.fingerprint, options: this.options, counters: this.counters };
     this.partitions = new Partitions(own, () => this.#show());
   }
 
