@@ -233,8 +233,9 @@ export class LeaseBook implements PermitSource {
     if (core === undefined || this.#asking || !this.#ready) return;
     const wanted = Math.max(core.waiting.weight, this.#demand) - this.#permits;
     if (wanted <= 0) return;
-    const [first = 1] = core.waiting.weights();
-    const weight = Math.max(Math.min(wanted, this.#maxBlock), first - this.#permits);
+    const [first = 0] = core.waiting.weights();
+    // What the oldest waiter needs comes in one piece: of two, the first could die before the second is there.
+    const weight = Math.max(Math.min(wanted, this.#maxBlock), first > this.#permits ? first : 0);
     const era = this.#era;
     this.#asking = true;
     this.#store.lease(weight, (lease) => {
