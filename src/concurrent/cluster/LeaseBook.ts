@@ -10,7 +10,7 @@ export type BookMode = 'leasing' | 'share' | 'closed' | 'open';
 export interface LeaseBookOptions {
   readonly max: number;
   readonly windowUs: number;
-  /** Permits not used for so long after they came are given back. */
+  /** Permits not used for so long after they were asked for are given back. */
   readonly permitLifeUs: number;
   /** Permits in one lease, at the most, unless one call needs more. */
   readonly maxBlock: number;
@@ -246,14 +246,19 @@ export class LeaseBook implements PermitSource {
   #receive(core: LimiterCore, lease: Lease, weight: number): void {
     this.#asking = false;
     const nowUs = core.nowUs();
-    this.#usable.push({
-      lease,
-      untilUs: nowUs + this.#permitLifeUs,
-      untilWallMs: this.#clock.wallNow() + Math.ceil(this.#permitLifeUs / 1_000),
-      left: weight,
-      usedUs: Number.NEGATIVE_INFINITY,
-    });
-    this.#permits += weight;
+    // Counted from before it was charged, so that a lease that was long on its way, or waited for us, is not overdrawn.
+    const lifeUs = this.#permitLifeUs - Math.ceil((this.#clock.now() - lease.sentMs) * 1_000);
+    if (lifeUs <= 0) lease.end();
+    else {
+      this.#usable.push({
+        lease,
+        untilUs: nowUs + lifeUs,
+        untilWallMs: this.#clock.wallNow() + Math.ceil(lifeUs / 1_000),
+        left: weight,
+        usedUs: Number.NEGATIVE_INFINITY,
+      });
+      this.#permits += weight;
+    }
     core.serve();
     if (core.waiting.size > 0) this.#want();
     this.#arm(nowUs);
