@@ -6,7 +6,9 @@ import { closeAll } from './closeAfter.js';
 let baseline: LeakBaseline;
 
 beforeEach(() => {
-  baseline = leakBaseline({ ignoreTimer: (stack) => /node_modules\/(@vitest|vitest|birpc|tinypool)\/|node:internal\/deps\/undici/.test(stack) });
+  baseline = leakBaseline({
+    ignoreTimer: (stack) => /node_modules\/(@vitest|vitest|birpc|tinypool)\/|node:internal\/deps\/undici/.test(stack),
+  });
 });
 
 afterEach(async () => {
