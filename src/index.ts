@@ -1,11 +1,4 @@
 export {
-  Permit,
-  type PermitOptions,
-  SEMAPHORE_DEFAULTS,
-  Semaphore,
-  type SemaphoreOptions,
-} from './concurrent/index.js';
-export {
   type AcquireTimeoutDetail,
   AcquireTimeoutError,
   type Acted,
@@ -99,3 +92,11 @@ export {
   type ShutdownPlanOptions,
   ShutdownReport,
 } from './shutdown/index.js';
+export {
+  type Cached,
+  FILE_CACHE_DEFAULTS,
+  FileCache,
+  type FileCacheOptions,
+  NoOpCache,
+  type ToolStore,
+} from './toolstore/index.js';

@@ -24,7 +24,8 @@ export interface LedgerContents {
 
 /** Records of other hosts or containers, that nobody here can judge, are dropped after this long. */
 const ELSEWHERE_KEPT_MS = 30 * 24 * 3_600_000;
-const HALF_WRITTEN_KEPT_MS = 3_600_000;
+/** Drafts of owners that were killed while writing one. No living owner takes this long. */
+const DRAFT_KEPT_MS = 60_000;
 const MAX_REJECTED = 100;
 const MAX_RECORD_BYTES = 65_536;
 
@@ -96,7 +97,7 @@ export class ProcessLedger {
       const path = join(this.directory, file);
       if (file === 'rejected') continue;
       if (/^[0-9a-f]{32}\.\d+\.tmp$/.test(file)) {
-        await this.#dropOld(path, HALF_WRITTEN_KEPT_MS);
+        await this.#dropOld(path, DRAFT_KEPT_MS);
         continue;
       }
       let record: ProcessRecord;

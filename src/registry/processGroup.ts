@@ -28,7 +28,7 @@ export class ProcessGroup {
   readonly #startTime: number;
   /** Everyone ever seen, by pid and start time: a descendant that clears its environment is kept in sight so. */
   readonly #known = new Map<number, number>();
-  #ownChild: boolean;
+  readonly #ownChild: boolean;
   #reaped: boolean;
   /** The group's number is free, or somebody else's. */
   #over = false;
@@ -111,8 +111,8 @@ export class ProcessGroup {
     if (this.#pgid === undefined || this.#over) return false;
     const leader = rows.get(this.#pgid);
     const sameLeader = leader?.startTime === this.#startTime;
-    if (this.#reaped && this.#ownChild && leader !== undefined) {
-      // Reaped by us, so this is another process that was given the number after our group had emptied.
+    if (leader !== undefined && !sameLeader && this.#startTime !== 0) {
+      // Another process has been given the number, so our group had emptied.
       this.#over = true;
       return false;
     }

@@ -38,7 +38,6 @@ export interface PartitionOptions {
   readonly acquireTimeoutMs: number;
   readonly createTimeoutMs: number;
   readonly idleTimeoutMs: number;
-  readonly leakThresholdMs: number;
   /** The bounds a connection counts against, in the order they are taken. */
   readonly seats: readonly Seats[];
   readonly connect: (partition: Partition, seats: readonly Seat[], signal: AbortSignal) => Promise<Link>;
@@ -46,7 +45,6 @@ export interface PartitionOptions {
   readonly onLinkGone: (partition: Partition, link: Link, death: Death) => void;
   /** Nothing of it is left, and nothing to remember. */
   readonly onEmpty: (partition: Partition) => void;
-  readonly onLeaked: (heldMs: number, stack: string | undefined) => void;
 }
 
 /** Longer than a process may take to be proved dead. */
@@ -90,13 +88,9 @@ export class Partition {
         createBackoff: { initialMs: 0 },
         parkAfterMs,
         idleTimeoutMs: options.idleTimeoutMs - parkAfterMs,
-        leakThresholdMs: options.leakThresholdMs,
         validateParked: false,
       },
     );
-    if (options.leakThresholdMs > 0) {
-      this.#pool.on('leaked', ({ heldMs, stack }) => options.onLeaked(heldMs, stack));
-    }
   }
 
   get state(): SlotState {

@@ -161,7 +161,7 @@ export class Partitions {
   }
 
   #make(key: string, caller: Caller | undefined): Partition {
-    const { config, options, pool, totalSeats, events } = this.#context;
+    const { config, options, pool, totalSeats } = this.#context;
     const whole = options.sharing === 'leased';
     return new Partition({
       server: config.name,
@@ -178,12 +178,10 @@ export class Partitions {
       // The wait for a seat comes before the start.
       createTimeoutMs: options.startTimeoutMs + options.acquireTimeoutMs,
       idleTimeoutMs: options.idleTimeoutMs,
-      leakThresholdMs: pool.leakThresholdMs,
       seats: [this.#seats, totalSeats],
       connect: (partition, seats, signal) => this.#connect(partition, seats, signal),
       onState: () => this.#onState(),
       onLinkGone: (partition, link, death) => this.#gone(partition, link, death),
-      onLeaked: (heldMs, stack) => events.emit('leaked', { server: config.name, heldMs, stack }),
       onEmpty: (partition) => {
         if (this.subscriptions.has(partition) || this.isGone(partition)) return;
         void this.#close(partition).catch((error: unknown) =>

@@ -119,6 +119,11 @@ export class Server {
       release: () => partition.release(lease),
       callOptions: (method, params, own) => this.#callOptions(method, params, own, undefined),
       onFailure: (error) => this.counters.failed(error),
+      watch: (stack) => {
+        const { clock, leakThresholdMs: heldMs } = this.#context.pool;
+        const report = { server: this.name, heldMs, stack };
+        return clock.setTimer(() => void this.#context.events.emit('leaked', report), heldMs);
+      },
     });
   }
 
