@@ -154,7 +154,10 @@ test('what is no record of ours is moved aside and reported, and nothing is ende
     JSON.stringify({ ...forged, token: '1'.repeat(32), version: 2 }),
   );
   writeFileSync(join(directory, `${'2'.repeat(32)}.json`), JSON.stringify({ ...forged, token: '' }));
-  symlinkSync(join(directory, `${good.token}.json`), join(directory, `${'3'.repeat(32)}.json`));
+  // All right but for being a link: whoever owns what it points to could change it.
+  const linked = join(directory, '..', 'linked.json');
+  writeFileSync(linked, JSON.stringify({ ...good, token: '3'.repeat(32) }));
+  symlinkSync(linked, join(directory, `${'3'.repeat(32)}.json`));
   mkdirSync(join(directory, 'folder'));
   const manager = manage();
   const reports: string[] = [];
