@@ -6,12 +6,17 @@ export {
   OptionError,
   PoolkitError,
   QueueFullError,
+  RateLimitedError,
   ShutdownTimeoutError,
 } from '../core/index.js';
 export {
-  Permit,
-  type PermitOptions,
-  SEMAPHORE_DEFAULTS,
-  Semaphore,
-  type SemaphoreOptions,
-} from './Semaphore.js';
+  ClusterRateLimiter,
+  type ClusterRateLimiterEvents,
+  type ClusterRateLimiterStats,
+} from './cluster/ClusterRateLimiter.js';
+export {
+  CLUSTER_RATE_LIMITER_DEFAULTS,
+  type ClusterRateLimiterOptions,
+  type OnStoreLost,
+} from './cluster/clusterOptions.js';
+export type { RedisLike } from './cluster/RedisSession.js';

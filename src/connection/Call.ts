@@ -5,6 +5,12 @@ import type { CallOptions, Params } from './messages.js';
 /** Where a call stands: `queued` (not one byte handed to the wire), `sent`, `settled`. */
 export type CallPhase = 'queued' | 'sent' | 'settled';
 
+/** A call's own request on a wire that makes one for each. */
+export interface Carrier {
+  /** Lets go of it; nothing more of it is handed on. */
+  end(): void;
+}
+
 /** One call between its request and its settling. Owned by its `Channel`; wires read it and attach their own things. */
 export class Call extends WheelEntry {
   readonly id: number;
@@ -19,6 +25,8 @@ export class Call extends WheelEntry {
   /** The caller's own progress token; the wire has `id` in its place. */
   progressToken: string | number | undefined;
   watch: AbortWatch | undefined;
+  /** What carries the call, where the wire has one such thing per call. */
+  carrier: Carrier | undefined;
   readonly #onTimeout: (call: Call) => void;
 
   constructor(

@@ -24,8 +24,8 @@ export interface ChannelWire {
   send(call: Call, text: string): void;
   /** Sends a notification or a reply; `call` is the one it belongs to, where the wire attributes. Best effort. */
   post(text: string, call: Call | undefined): void;
-  /** Ends a call upstream that nobody waits for any more, where the wire itself does that; else the channel tells it. */
-  cancel?(call: Call): void;
+  /** Ends a sent call upstream that nobody waits for any more, where the wire itself does that; else the channel does. */
+  cancel?(call: Call, reason: string): void;
 }
 
 export interface ChannelOptions {
@@ -149,6 +149,13 @@ export class Channel {
   /** The wire cannot take the call now: it waits, for its `acquireTimeoutMs` at the most. */
   markWaiting(call: Call): void {
     this.#wheel.add(call, call.options.acquireTimeoutMs ?? this.#options.acquireTimeoutMs);
+  }
+
+  /** The server refused the call unread, so that it provably never ran: it waits to be sent again. */
+  requeue(call: Call): void {
+    call.phase = 'queued';
+    this.counters.calls--;
+    this.markWaiting(call);
   }
 
   /** One parsed message; `call` is the one whose stream it came on, where the wire attributes. */
@@ -340,11 +347,8 @@ export class Channel {
 
   /** `initialize` must not be cancelled (spec, cancellation, behaviour requirements). */
   #cancelUpstream(call: Call, reason: string): void {
-    if (this.#wire.cancel !== undefined) this.#wire.cancel(call);
-    else if (call.method !== 'initialize') {
-      const params = { requestId: call.id, reason };
-      this.#wire.post(JSON.stringify({ jsonrpc: '2.0', method: 'notifications/cancelled', params }), call);
-    }
+    if (this.#wire.cancel !== undefined) this.#wire.cancel(call, reason);
+    else if (call.method !== 'initialize') this.#wire.post(cancelledNotice(call, reason), call);
   }
 
   /** Takes the call out of every table; true the first time. The caller settles its promise. */
@@ -404,4 +408,10 @@ export class Channel {
     }
     return text;
   }
+}
+
+/** What tells a server that nobody waits for `call` any more. */
+export function cancelledNotice(call: Call, reason: string): string {
+  const params = { requestId: call.id, reason };
+  return JSON.stringify({ jsonrpc: '2.0', method: 'notifications/cancelled', params });
 }

@@ -5,6 +5,11 @@ import type { RequestHandler, ServerRequest } from './messages.js';
 /** Requests of one server being handled at once, at the most; more are refused. */
 const MAX_OPEN = 256;
 
+/** What a request that nobody answers gets. */
+export function methodNotFound(server: string, method: string): RpcError {
+  return new RpcError(server, -32601, `method not found: ${method}`);
+}
+
 /** The requests a server makes of us: handled, answered once, cancelled when it says so. */
 export class ServerRequests {
   readonly #post: (text: string, call: Call | undefined) => void;

@@ -30,6 +30,8 @@ export interface HandshakeOptions extends ClientIdentity {
   readonly server: string;
   readonly timeoutMs: number;
   readonly signal?: AbortSignal;
+  /** The next request is a modern one, at this version: for wires whose requests say so outside the message. */
+  readonly onModern?: (version: string) => void;
 }
 
 /**
@@ -58,7 +60,7 @@ export async function initializeLegacy(
       `it speaks protocol ${JSON.stringify(protocolVersion)}, not ${LEGACY_VERSIONS.join(', ')}`,
     );
   }
-  notify('notifications/initialized');
+  notify('notifications/initialized', protocolVersion as string);
   return info('legacy', protocolVersion as string, theirs, serverInfo, instructions);
 }
 
@@ -69,6 +71,7 @@ export async function discoverModern(
   version: string = MODERN_VERSIONS[0] as string,
 ): Promise<ServerInfo> {
   channel.envelope = modernEnvelope(options, version);
+  options.onModern?.(version);
   const result = asObject(
     options.server,
     'server/discover',
@@ -102,7 +105,8 @@ export function modernVersionOffered(error: unknown): string | undefined {
   return MODERN_VERSIONS.find((version) => supported.includes(version));
 }
 
-type Notify = (method: string) => void;
+/** Posts a notification at the version agreed on. */
+type Notify = (method: string, protocolVersion: string) => void;
 
 function callOptions({ timeoutMs, signal }: HandshakeOptions): CallOptions {
   const bounds = { timeoutMs, acquireTimeoutMs: timeoutMs, maxTotalTimeoutMs: timeoutMs };

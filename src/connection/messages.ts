@@ -1,4 +1,4 @@
-import type { Implementation, ServerCapabilities } from '@modelcontextprotocol/client';
+import type { Implementation, ServerCapabilities, Tool } from '@modelcontextprotocol/client';
 import type { Era } from '../registry/ServerConfig.js';
 
 export type Params = Readonly<Record<string, unknown>>;
@@ -39,7 +39,9 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
   /** Resolves to the result's bytes (`Uint8Array`), unparsed. @defaultValue false */
   readonly raw?: boolean;
-  /** Longest wait, in ms, for the wire to take the call. */
+  /** The tool being called: its schema says which arguments go into HTTP headers (modern era). */
+  readonly toolDefinition?: Tool;
+  /** Longest wait, in ms, for a slot and for the wire to take the call. */
   readonly acquireTimeoutMs?: number;
   /** Longest call, in ms from its send. */
   readonly timeoutMs?: number;
@@ -53,9 +55,4 @@ export interface CallOptions {
   readonly onNotification?: (notice: ServerNotice) => void;
   /** Requests of the server that belong to this call: those of its own stream. */
   readonly onRequest?: RequestHandler;
-}
-
-/** What a channel tells of traffic that belongs to no call. */
-export interface ChannelEvents {
-  readonly notification: ServerNotice;
 }

@@ -1,4 +1,4 @@
-/** A first-in first-out queue on a ring that doubles when full: push and shift are O(1), nothing is ever moved twice. */
+/** A first-in first-out queue on a ring that doubles when full: push and shift are O(1), amortised. It never shrinks but by `clear`. */
 export class RingQueue<T> {
   #ring: (T | undefined)[];
   #head = 0;

@@ -1,13 +1,14 @@
 import { type CloseOptions, CloseScope } from '../../core/CloseScope.js';
 import type { Timer } from '../../core/clock.js';
-import { ClosedError, messageOf, RpcError, StartError } from '../../core/errors.js';
+import { ClosedError, messageOf, StartError } from '../../core/errors.js';
 import type { ManagedProcess } from '../../registry/ManagedProcess.js';
 import type { Era } from '../../registry/ServerConfig.js';
 import { Channel, type ChannelCounters } from '../Channel.js';
 import type { Connection, ConnectionOptions, Death } from '../Connection.js';
+import { ConnectionEvents } from '../ConnectionEvents.js';
+import { detached, idAtEdge, scanReply } from '../envelope.js';
 import { type ClientIdentity, discoverModern, initializeLegacy } from '../handshake.js';
 import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from '../messages.js';
-import { idAtEdge, scanReply } from './envelope.js';
 import { LineReader } from './LineReader.js';
 import { readRest } from './readRest.js';
 import { StdioWriter } from './StdioWriter.js';
@@ -21,9 +22,6 @@ export interface StdioConnectionOptions extends ConnectionOptions, ClientIdentit
 
 /** How long after the end of its output a child's exit is waited for. */
 const EXIT_WAIT_MS = 200;
-
-/** Raw results up to this size are copied, so that a few bytes do not hold a whole chunk. */
-const COPY_BYTES = 64 * 1024;
 
 /**
  * MCP over a child's stdin and stdout, a JSON line a message. The connection lives as long as the process: its calls
@@ -39,12 +37,9 @@ export class StdioConnection implements Connection {
   readonly #writer: StdioWriter;
   readonly #reader: LineReader;
   readonly #scope: CloseScope;
-  readonly #deathListeners = new Set<(death: Death) => void>();
-  readonly #noticeListeners = new Set<(notice: ServerNotice) => void>();
+  readonly #events: ConnectionEvents;
   readonly #exitWatch: Disposable;
-  #requestHandler: RequestHandler | undefined;
   #info: ServerInfo | undefined;
-  #death: Death | undefined;
   #endTimer: Timer | undefined;
 
   /** Takes `process` over: makes the handshake, or ends it. @throws StartError, after the process group is gone. */
@@ -79,21 +74,20 @@ export class StdioConnection implements Connection {
     this.server = options.server;
     this.#process = process;
     this.#options = options;
+    this.#events = new ConnectionEvents(options.server);
     this.#scope = new CloseScope(`connection to ${options.server}`, {
       clock: options.clock,
       logger: options.logger,
       onDrain: () => this.#channel.idle(),
       onDeadline: () => this.#channel.fail('the connection was closed', new ClosedError(this.#scope.name)),
-      onRelease: (grace) => this.#release(grace.remainingMs),
+      onRelease: () => this.#release(),
     });
     this.#channel = new Channel(
       { send: (call, text) => this.#writer.send(call, text), post: (text) => this.#writer.post(text) },
       {
         ...options,
-        onNotification: (notice) => {
-          for (const listener of [...this.#noticeListeners]) listener(notice);
-        },
-        onRequest: (request, context) => this.#answer(request, context),
+        onNotification: this.#events.notify,
+        onRequest: this.#events.answer,
       },
     );
     this.#writer = new StdioWriter(process.stdin, {
@@ -128,7 +122,7 @@ export class StdioConnection implements Connection {
   }
 
   get alive(): boolean {
-    return this.#death === undefined && !this.#scope.closing;
+    return this.#events.death === undefined && !this.#scope.closing;
   }
 
   get counters(): Readonly<ChannelCounters> {
@@ -154,18 +148,15 @@ export class StdioConnection implements Connection {
   }
 
   onDeath(listener: (death: Death) => void): Disposable {
-    if (this.#death !== undefined) listener(this.#death);
-    else this.#deathListeners.add(listener);
-    return { [Symbol.dispose]: () => void this.#deathListeners.delete(listener) };
+    return this.#events.onDeath(listener);
   }
 
   onNotification(listener: (notice: ServerNotice) => void): Disposable {
-    this.#noticeListeners.add(listener);
-    return { [Symbol.dispose]: () => void this.#noticeListeners.delete(listener) };
+    return this.#events.onNotification(listener);
   }
 
   setRequestHandler(handler: RequestHandler | undefined): void {
-    this.#requestHandler = handler;
+    this.#events.setRequestHandler(handler);
   }
 
   close(options?: CloseOptions): Promise<void> {
@@ -189,8 +180,7 @@ export class StdioConnection implements Connection {
     if (this.#channel.wantsRaw) {
       const raw = scanReply(line);
       if (raw !== undefined && this.#channel.pending(raw.id)?.options.raw === true) {
-        const bytes = line.subarray(raw.start, raw.end);
-        this.#channel.receiveRaw(raw.id, bytes.length <= COPY_BYTES ? Buffer.from(bytes) : bytes);
+        this.#channel.receiveRaw(raw.id, detached(line.subarray(raw.start, raw.end)));
         return;
       }
     }
@@ -211,16 +201,9 @@ export class StdioConnection implements Connection {
     this.#die(`a message of ${bytes} bytes, ${this.#options.maxMessageBytes} allowed, and no id at its edges`);
   }
 
-  #answer(request: Parameters<RequestHandler>[0], context: Parameters<RequestHandler>[1]): Promise<unknown> {
-    if (this.#requestHandler === undefined) {
-      return Promise.reject(new RpcError(this.server, -32601, `method not found: ${request.method}`));
-    }
-    return this.#requestHandler(request, context);
-  }
-
   /** It closed its output. If it is on its way out, the exit comes soon and says more. */
   #ended(): void {
-    if (this.#death === undefined) {
+    if (this.#events.death === undefined) {
       this.#endTimer = this.#options.clock.setTimer(() => this.#die('it closed its output'), EXIT_WAIT_MS, {
         ref: true,
       });
@@ -235,25 +218,22 @@ export class StdioConnection implements Connection {
   }
 
   #die(why: string, how: Pick<Death, 'exitCode' | 'signal'> = {}): void {
-    if (this.#death !== undefined) return;
-    this.#death = { expected: this.#scope.closing, why, ...how };
+    if (!this.#events.die({ expected: this.#scope.closing, why, ...how })) return;
     this.#endTimer?.cancel();
     this.#channel.fail(why, this.#scope.closing ? new ClosedError(this.#scope.name) : undefined);
     this.#writer.close();
-    const listeners = [...this.#deathListeners];
-    this.#deathListeners.clear();
-    for (const listener of listeners) listener(this.#death);
+    this.#events.tellDeath();
   }
 
-  async #release(graceMs: number): Promise<void> {
+  async #release(): Promise<void> {
     try {
       // Dead but not gone, it has nothing to finish.
-      if (this.#death !== undefined) await this.#process.kill();
-      else await this.#process.stop({ graceMs });
+      if (this.#events.death !== undefined) await this.#process.kill();
+      else await this.#process.stop();
     } finally {
       this.#die('the connection was closed');
       this.#exitWatch[Symbol.dispose]();
-      this.#noticeListeners.clear();
+      this.#events.clear();
       this.#process.stdout.destroy();
       this.#process.stdin.destroy();
     }

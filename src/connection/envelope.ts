@@ -7,6 +7,14 @@ export interface RawReply {
   readonly end: number;
 }
 
+/** Raw results up to this size are copied, so that a few bytes do not hold a whole chunk. */
+const COPY_BYTES = 64 * 1024;
+
+/** A part of a chunk, to be kept: copied when it is small. */
+export function detached(bytes: Buffer): Buffer {
+  return bytes.length <= COPY_BYTES ? Buffer.from(bytes) : bytes;
+}
+
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const COLON = 0x3a;
