@@ -8,6 +8,7 @@ import {
   type ProcessTable,
   parsePsLine,
   parseStat,
+  readDescendants,
   readProcess,
   readProcessTable,
 } from '../../src/registry/process/processTable.js';
@@ -48,6 +49,18 @@ test('this very process is in the table, as its own reading has it', async () =>
   expect(row?.residentBytes).toBeGreaterThan(2 ** 24);
   expect(table.environmentOf(process.pid, 'PATH')).toBe(process.env['PATH']);
   expect(table.environmentOf(process.pid, 'ATH')).toBeUndefined();
+});
+
+test('the descendants of a process are found without reading the whole table', async () => {
+  const child = await ManagedProcess.spawn('tree', {
+    command: '/bin/sh',
+    args: ['-c', 'setsid sh -c "sleep 60; true" & cat'],
+  });
+  await expect.poll(() => readDescendants(child.pid)?.length).toBe(4);
+  const rows = readDescendants(child.pid);
+  expect(new Set(rows?.map(({ pid }) => pid))).toEqual(new Set((await child.group.members()).map(({ pid }) => pid)));
+  await child.kill();
+  expect(readDescendants(child.pid)).toBeUndefined();
 });
 
 test('whoever asks in one turn shares one reading of the table', async () => {
@@ -125,6 +138,10 @@ class ScriptedGroup extends ProcessGroup {
   onSignal: (signal: NodeJS.Signals) => void = () => undefined;
 
   override async members(): Promise<ProcessRow[]> {
+    return this.alive;
+  }
+
+  override descendants(): ProcessRow[] {
     return this.alive;
   }
 

@@ -68,9 +68,10 @@ export class StopSequence {
     let termSent = false;
     let proofByMs: number | undefined;
     let emptyLooks = 0;
-    for (;;) {
+    for (let round = 0; ; round++) {
       const exited = this.#subject.exited;
-      const members = await group.members();
+      const below = round === 0 && !exited ? group.descendants() : undefined;
+      const members = below ?? (await group.members());
       if (exited && members.length === 0) {
         // Who is outside the group may have forked and gone while the table was being read: look once more.
         if (++emptyLooks > (group.strayed ? 1 : 0)) return;
