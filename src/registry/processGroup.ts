@@ -98,8 +98,13 @@ export class ProcessGroup {
   /** Whether any member of the last look still lives: a few small reads instead of the whole table. */
   anyKnownAlive(): boolean {
     for (const [pid, startTime] of this.#known) {
-      const row = readProcess(pid);
-      if (row?.alive && row.startTime === startTime) return true;
+      try {
+        const row = readProcess(pid);
+        if (row?.alive && row.startTime === startTime) return true;
+      } catch {
+        // Whoever cannot be looked at has not been seen dead.
+        return true;
+      }
     }
     return false;
   }

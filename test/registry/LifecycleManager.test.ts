@@ -326,6 +326,7 @@ test.each([
   ['readiness', { readiness: { type: 'hope' } }],
   ['readiness.port', { readiness: { type: 'port', port: 70_000 } }],
   ['termGraceMs', { termGraceMs: Number.NaN }],
+  ['stopSignal', { stopSignal: 'SIGNOTHING' }],
   ['stdout', { stdout: 'nowhere' }],
 ])('a config with a bad %s is refused and leaves no id behind', async (option, wrong) => {
   const manager = make();

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { StillAliveError } from '../../src/core/errors.js';
 import { ManagedProcess } from '../../src/registry/ManagedProcess.js';
 import { bearsToken, childEnvironment, TOKEN_VARIABLE } from '../../src/registry/process/environment.js';
@@ -232,6 +232,30 @@ test('a shortened stop gives each step its share of what is left', async () => {
   exit.tell();
   await clock.advance(1);
   await run;
+});
+
+test('a stop that cannot look at the processes signals the group all the same, and is proved once it can', async () => {
+  const { clock, group, exit, sequence } = scripted(0);
+  const look = vi.spyOn(group, 'members').mockRejectedValue(new Error('EMFILE'));
+  vi.spyOn(group, 'descendants').mockImplementation(() => {
+    throw new Error('EMFILE');
+  });
+  const run = sequence.run();
+  await clock.advance(0);
+  expect(group.signals).toEqual(['SIGKILL']);
+  exit.tell();
+  await clock.advance(50);
+  look.mockRestore();
+  group.alive = [];
+  await clock.advance(50);
+  await run;
+
+  const blind = scripted(0);
+  vi.spyOn(blind.group, 'members').mockRejectedValue(new Error('EMFILE'));
+  const failed = expect(blind.sequence.run()).rejects.toThrow('EMFILE');
+  blind.exit.tell();
+  await blind.clock.advance(200);
+  await failed;
 });
 
 test('no grace means SIGKILL at once, without EOF', async () => {

@@ -60,6 +60,15 @@ export function readProcess(pid: number): ProcessRow | undefined {
   }
 }
 
+/** When it was started, 0 when that is not to be had. Never throws: a child that was just spawned must not be lost. */
+export function startTimeOf(pid: number): number {
+  try {
+    return readProcess(pid)?.startTime ?? 0;
+  } catch {
+    return 0;
+  }
+}
+
 /**
  * A process and all below it, by the lists of children that the kernel keeps: a few reads instead of the whole table.
  * Undefined where there are no such lists, or no such process. What has lost its parent is not among them.
