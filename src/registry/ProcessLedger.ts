@@ -78,7 +78,8 @@ export class ProcessLedger {
 
   /** Adds who it became. */
   async complete(record: ProcessRecord, child: ManagedProcess): Promise<void> {
-    await this.#write({ ...record, child: { pid: child.pid, startTime: child.startTime } });
+    // Without its start time a pid is worth nothing; the token remains.
+    if (child.startTime > 0) await this.#write({ ...record, child: { pid: child.pid, startTime: child.startTime } });
   }
 
   /** It is dead, with all that came from it, or never was. */

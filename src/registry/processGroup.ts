@@ -1,6 +1,12 @@
 import { execFile } from 'node:child_process';
 import { bearsToken, TOKEN_VARIABLE } from './process/environment.js';
-import { type ProcessRow, type ProcessTable, readProcess, readProcessTable } from './process/processTable.js';
+import {
+  type ProcessRow,
+  type ProcessTable,
+  readDescendants,
+  readProcess,
+  readProcessTable,
+} from './process/processTable.js';
 
 export interface ProcessGroupOptions {
   /** The leader's pid, which is the group's number. Undefined when it was never learnt: the token alone counts then. */
@@ -74,19 +80,31 @@ export class ProcessGroup {
     }
     this.#addDescendants(rows, ours);
     const members = [...ours].flatMap((pid) => rows.get(pid) ?? []);
-    this.#known.clear();
-    for (const row of members) {
-      this.#known.set(row.pid, row.startTime);
-      if (row.pgid !== this.#pgid) this.#strayed = true;
-    }
+    this.#know(members);
+    return members;
+  }
+
+  /**
+   * The living leader and all below it, at a fraction of the price of `members`, which alone finds what has lost its
+   * parent: enough to begin a stop with, never to end it. Undefined where the system keeps no lists of children.
+   */
+  descendants(): ProcessRow[] | undefined {
+    const rows = this.#pgid === undefined || this.#reaped ? undefined : readDescendants(this.#pgid);
+    const members = rows?.filter(({ alive }) => alive);
+    if (members !== undefined) this.#know(members);
     return members;
   }
 
   /** Whether any member of the last look still lives: a few small reads instead of the whole table. */
   anyKnownAlive(): boolean {
     for (const [pid, startTime] of this.#known) {
-      const row = readProcess(pid);
-      if (row?.alive && row.startTime === startTime) return true;
+      try {
+        const row = readProcess(pid);
+        if (row?.alive && row.startTime === startTime) return true;
+      } catch {
+        // Whoever cannot be looked at has not been seen dead.
+        return true;
+      }
     }
     return false;
   }
@@ -104,6 +122,14 @@ export class ProcessGroup {
       if (row.pgid === this.#pgid && !this.#over) continue;
       const now = readProcess(row.pid);
       if (now === undefined || now.startTime === row.startTime) sendSignal(row.pid, signal);
+    }
+  }
+
+  #know(members: readonly ProcessRow[]): void {
+    this.#known.clear();
+    for (const row of members) {
+      this.#known.set(row.pid, row.startTime);
+      if (row.pgid !== this.#pgid) this.#strayed = true;
     }
   }
 
