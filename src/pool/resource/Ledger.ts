@@ -3,7 +3,8 @@ import type { Clock } from '../../core/clock.js';
 /** In `#takenMs`: the number is nobody's, or its lease has not been seen by a stamp yet. */
 const FREE = -2;
 const FRESH = -1;
-/** Stamps are at least so far apart, so that stamping stays cheap however many leases are out and callers wait. */
+/** With more leases than this, stamps are so far apart at the least: stamping stays cheap however many callers wait. */
+const MANY = 64;
 const STAMP_MS = 10;
 
 /**
@@ -63,7 +64,7 @@ export class Ledger<L> {
   /** Tells those taken since the last stamp that they are out since now at the latest; each is told once. */
   stamp(): void {
     const nowMs = this.#clock.now();
-    if (nowMs - this.#stampedMs < STAMP_MS) return;
+    if (this.#issued > MANY && nowMs - this.#stampedMs < STAMP_MS) return;
     this.#stampedMs = nowMs;
     const takenMs = this.#takenMs;
     for (let id = 0; id < this.#issued; id++) if (takenMs[id] === FRESH) takenMs[id] = nowMs;
