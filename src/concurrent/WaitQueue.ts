@@ -9,8 +9,8 @@ export interface WaitQueueOptions {
   /** Waiters at the most; 0: nobody may wait. */
   readonly maxWaiters: number;
   readonly clock?: Clock | undefined;
-  /** Makes the error of a waiter whose time is over; he still counts as waiting. */
-  readonly timeoutError: (timeoutMs: number) => Error;
+  /** Makes the error of a waiter of that weight whose time is over; he still counts as waiting. */
+  readonly timeoutError: (timeoutMs: number, weight: number) => Error;
   /** Called after a waiter left by abort or timeout: those behind a heavy one may fit now. Must not throw. */
   readonly onLeave?: (() => void) | undefined;
 }
@@ -39,15 +39,16 @@ export interface Waiter<T> {
 export class WaitQueue<T> {
   readonly #options: WaitQueueOptions;
   readonly #hub = new AbortHub();
-  readonly #leave = (waiter: Entry<T>, error: unknown): void => {
+  readonly #leave = (waiter: Entry<T>, error: () => unknown): void => {
     this.#remove(waiter);
-    waiter.reject(error);
+    waiter.reject(error());
     this.#options.onLeave?.();
   };
   #wheel: TimeoutWheel | undefined;
   #head: Entry<T> | undefined;
   #tail: Entry<T> | undefined;
   #size = 0;
+  #weight = 0;
 
   constructor(options: WaitQueueOptions) {
     this.#options = options;
@@ -58,13 +59,23 @@ export class WaitQueue<T> {
     return this.#size;
   }
 
+  /** What they ask for, all together. */
+  get weight(): number {
+    return this.#weight;
+  }
+
+  /** What each asks for, oldest first. */
+  *weights(): Iterable<number> {
+    for (let waiter = this.#head; waiter !== undefined; waiter = waiter.next) yield waiter.weight;
+  }
+
   /**
    * Takes the last place. Settles by `shift`, or rejects with `signal.reason`, the owner's timeout error or what
    * `rejectAll` is given; at once with `QueueFullError` (ERR_QUEUE_FULL) when all places are taken.
    */
   wait({ signal, timeoutMs, weight = 1 }: WaitOptions): Promise<T> {
     if (signal?.aborted) return Promise.reject(signal.reason);
-    if (timeoutMs === 0) return Promise.reject(this.#options.timeoutError(0));
+    if (timeoutMs === 0) return Promise.reject(this.#options.timeoutError(0, weight));
     const { what, maxWaiters } = this.#options;
     if (this.#size >= maxWaiters) return Promise.reject(new QueueFullError(what, this.#size, maxWaiters));
     const waiter = new Entry<T>(weight, timeoutMs, signal, this.#options, this.#leave);
@@ -72,7 +83,7 @@ export class WaitQueue<T> {
       waiter.resolve = resolve;
       waiter.reject = reject;
     });
-    if (signal !== undefined) waiter.watch = this.#hub.watch(signal, (reason) => this.#leave(waiter, reason));
+    if (signal !== undefined) waiter.watch = this.#hub.watch(signal, (reason) => this.#leave(waiter, () => reason));
     if (timeoutMs !== Number.POSITIVE_INFINITY) {
       this.#wheel ??= new TimeoutWheel(this.#options.clock ?? systemClock);
       this.#wheel.add(waiter, timeoutMs);
@@ -82,6 +93,7 @@ export class WaitQueue<T> {
     else this.#tail.next = waiter;
     this.#tail = waiter;
     this.#size++;
+    this.#weight += weight;
     return promise;
   }
 
@@ -122,6 +134,7 @@ export class WaitQueue<T> {
     waiter.previous = undefined;
     waiter.next = undefined;
     this.#size--;
+    this.#weight -= waiter.weight;
     if (waiter.wheelBucket >= 0) this.#wheel?.remove(waiter);
     waiter.watch?.[Symbol.dispose]();
   }
@@ -140,14 +153,14 @@ class Entry<T> extends WheelEntry implements Waiter<T> {
   next: Entry<T> | undefined = undefined;
   watch: AbortWatch | undefined = undefined;
   readonly #options: WaitQueueOptions;
-  readonly #leave: (waiter: Entry<T>, error: unknown) => void;
+  readonly #leave: (waiter: Entry<T>, error: () => unknown) => void;
 
   constructor(
     weight: number,
     timeoutMs: number,
     signal: AbortSignal | undefined,
     options: WaitQueueOptions,
-    leave: (waiter: Entry<T>, error: unknown) => void,
+    leave: (waiter: Entry<T>, error: () => unknown) => void,
   ) {
     super();
     this.weight = weight;
@@ -162,6 +175,6 @@ class Entry<T> extends WheelEntry implements Waiter<T> {
   }
 
   override onTimeout(): void {
-    this.#leave(this, this.#options.timeoutError(this.timeoutMs));
+    this.#leave(this, () => this.#options.timeoutError(this.timeoutMs, this.weight));
   }
 }

@@ -29,7 +29,7 @@ export interface CloseHooks {
    * promise. Asked once, when closing begins; after `onDeadline` it is waited for no longer.
    */
   readonly onDrain?: () => Promise<void>;
-  /** Called once if anything is still in flight at the deadline: it is failed here, with the error that tells the truth. */
+  /** Called once if anything is in flight at the deadline, without a grace in the `close()` itself: it is failed here. */
   readonly onDeadline?: () => void;
   /** Called when the work is over or failed: connections, children, files end here. Bounded by the part itself. */
   readonly onRelease?: (grace: Grace) => void | Promise<void>;
@@ -52,8 +52,8 @@ export class CloseScope {
   readonly #logger: Logger;
   // Each of these promises resolves, never rejects, and has left its collection by then.
   readonly #own = new Set<Promise<void>>();
-  readonly #user = new Map<Promise<void>, string>();
-  #counted: Promise<void> | undefined;
+  /** Waited for until the deadline only: users' functions, each with its name, and the drain, which has none. */
+  readonly #user = new Map<Promise<void>, string | undefined>();
   readonly #timers = new Set<Timer>();
   readonly #owned = new Map<Closeable, { readonly name: string }>();
   readonly #errors: unknown[] = [];
@@ -61,6 +61,7 @@ export class CloseScope {
   #closing: Promise<void> | undefined;
   /** Set when letting go begins: what is given to `own` later is closed on the spot. */
   #releasing: Grace | undefined;
+  #overdue = false;
   #closed = false;
 
   constructor(name: string, hooks: CloseHooks = {}) {
@@ -103,9 +104,7 @@ export class CloseScope {
 
   /** A user's function: `close` awaits it until the deadline, then abandons it and reports it as `name`. */
   trackUser<T>(name: string, promise: Promise<T>): Promise<T> {
-    const done = (): void => void this.#user.delete(settled);
-    const settled = promise.then(done, done);
-    this.#user.set(settled, name);
+    this.#await(promise, name);
     return promise;
   }
 
@@ -178,16 +177,16 @@ export class CloseScope {
     for (const timer of [...this.#timers]) timer.cancel();
     this.#attempt(this.#hooks.onRefuse);
     this.#attempt(() => this.#askDrain());
+    if (grace.remainingMs === 0) this.#deadline();
     return this.#closing;
   }
 
   async #end(grace: Grace): Promise<void> {
-    // What has settled by now leaves first: without any grace it would be taken for work in flight.
+    // What has settled by now leaves first: without any grace it would be named as work in flight.
     await undefined;
     while (this.#inFlight().length > 0 && grace.remainingMs > 0) await this.#settledOrOver(grace);
     // Judged in the same turn as the loop's end: work that comes a microtask later is not failed before its time.
-    if (this.#inFlight().length > 0) this.#attempt(this.#hooks.onDeadline);
-    this.#counted = undefined;
+    this.#deadline();
     this.#abandon(grace);
     while (this.#own.size > 0) await Promise.all(this.#own);
     this.#releasing = grace;
@@ -207,7 +206,7 @@ export class CloseScope {
   }
 
   #inFlight(): Promise<void>[] {
-    return [...this.#own, ...this.#user.keys(), ...(this.#counted === undefined ? [] : [this.#counted])];
+    return [...this.#own, ...this.#user.keys()];
   }
 
   /** Until what is in flight has settled, or the grace is over, whichever is first; once it is over, the former. */
@@ -216,19 +215,29 @@ export class CloseScope {
     return grace.remainingMs > 0 ? Promise.race([grace.over, settled]) : settled;
   }
 
-  #askDrain(): void {
-    const done = (): void => {
-      this.#counted = undefined;
-    };
-    this.#counted = this.#hooks.onDrain?.().then(done, (error: unknown) => {
-      this.#fail(error);
-      done();
-    });
+  #await(promise: Promise<unknown>, name?: string): void {
+    const done = (): void => void this.#user.delete(settled);
+    const settled = promise.then(done, done);
+    this.#user.set(settled, name);
   }
 
-  /** Names each user's function that has outlived the grace, and waits for it no longer. */
+  #askDrain(): void {
+    const drained = this.#hooks.onDrain?.();
+    drained?.catch((error: unknown) => this.#fail(error));
+    if (drained !== undefined) this.#await(drained);
+  }
+
+  #deadline(): void {
+    if (this.#overdue || this.#inFlight().length === 0) return;
+    this.#overdue = true;
+    this.#attempt(this.#hooks.onDeadline);
+  }
+
+  /** Names each user's function that has outlived the grace, and waits for none any longer. */
   #abandon(grace: Grace): void {
-    for (const name of this.#user.values()) this.#fail(new ShutdownTimeoutError(name, grace.totalMs));
+    for (const name of this.#user.values()) {
+      if (name !== undefined) this.#fail(new ShutdownTimeoutError(name, grace.totalMs));
+    }
     this.#user.clear();
   }
 

@@ -160,6 +160,11 @@ export class LifecycleManager implements AsyncDisposable {
     }
   }
 
+  /** Resolves when what dead owners left is ended. Starts wait for it by themselves. */
+  swept(): Promise<void> {
+    return this.#ledger.ready;
+  }
+
   on<K extends keyof LifecycleEvents>(event: K, listener: Listener<LifecycleEvents[K]>): Disposable {
     return this.#events.on(event, listener);
   }

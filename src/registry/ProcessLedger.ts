@@ -24,7 +24,8 @@ export interface LedgerContents {
 
 /** Records of other hosts or containers, that nobody here can judge, are dropped after this long. */
 const ELSEWHERE_KEPT_MS = 30 * 24 * 3_600_000;
-const HALF_WRITTEN_KEPT_MS = 3_600_000;
+/** Drafts of owners that were killed while writing one. No living owner takes this long. */
+const DRAFT_KEPT_MS = 60_000;
 const MAX_REJECTED = 100;
 const MAX_RECORD_BYTES = 65_536;
 
@@ -77,7 +78,8 @@ export class ProcessLedger {
 
   /** Adds who it became. */
   async complete(record: ProcessRecord, child: ManagedProcess): Promise<void> {
-    await this.#write({ ...record, child: { pid: child.pid, startTime: child.startTime } });
+    // Without its start time a pid is worth nothing; the token remains.
+    if (child.startTime > 0) await this.#write({ ...record, child: { pid: child.pid, startTime: child.startTime } });
   }
 
   /** It is dead, with all that came from it, or never was. */
@@ -96,7 +98,7 @@ export class ProcessLedger {
       const path = join(this.directory, file);
       if (file === 'rejected') continue;
       if (/^[0-9a-f]{32}\.\d+\.tmp$/.test(file)) {
-        await this.#dropOld(path, HALF_WRITTEN_KEPT_MS);
+        await this.#dropOld(path, DRAFT_KEPT_MS);
         continue;
       }
       let record: ProcessRecord;

@@ -104,6 +104,19 @@ export class ShutdownPlan implements AsyncDisposable {
   }
 
   /**
+   * Runs the start of the program. When it fails the plan shuts down, with that as the cause; what fails because the
+   * shutdown has begun meanwhile is no failure. `run` is given `signal`. Never rejects.
+   */
+  async start(run: (signal: AbortSignal) => Promise<unknown>): Promise<void> {
+    try {
+      await run(this.signal);
+    } catch (error) {
+      if (this.stopping) this.#log('debug', { error }, 'the start was broken off');
+      else await this.shutdown('start failed', { cause: error });
+    }
+  }
+
+  /**
    * Runs the plan; every call gives the same promise. It never rejects: what failed is in the report. `cause` is the
    * error that made this necessary: it joins the report's errors, also when it comes while the shutdown runs.
    */

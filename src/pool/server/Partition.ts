@@ -2,7 +2,7 @@ import type { Connection, Death } from '../../connection/Connection.js';
 import type { ServerInfo } from '../../connection/messages.js';
 import type { CloseOptions } from '../../core/CloseScope.js';
 import type { Clock } from '../../core/clock.js';
-import { CircuitOpenError, PoolkitError } from '../../core/errors.js';
+import { CircuitOpenError, ForbiddenError, PoolkitError, StartError, UnauthorizedError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { Caller } from '../McpPool.js';
 import { CreateError } from '../resource/errors.js';
@@ -38,7 +38,6 @@ export interface PartitionOptions {
   readonly acquireTimeoutMs: number;
   readonly createTimeoutMs: number;
   readonly idleTimeoutMs: number;
-  readonly leakThresholdMs: number;
   /** The bounds a connection counts against, in the order they are taken. */
   readonly seats: readonly Seats[];
   readonly connect: (partition: Partition, seats: readonly Seat[], signal: AbortSignal) => Promise<Link>;
@@ -46,7 +45,6 @@ export interface PartitionOptions {
   readonly onLinkGone: (partition: Partition, link: Link, death: Death) => void;
   /** Nothing of it is left, and nothing to remember. */
   readonly onEmpty: (partition: Partition) => void;
-  readonly onLeaked: (heldMs: number, stack: string | undefined) => void;
 }
 
 /** Longer than a process may take to be proved dead. */
@@ -90,13 +88,9 @@ export class Partition {
         createBackoff: { initialMs: 0 },
         parkAfterMs,
         idleTimeoutMs: options.idleTimeoutMs - parkAfterMs,
-        leakThresholdMs: options.leakThresholdMs,
         validateParked: false,
       },
     );
-    if (options.leakThresholdMs > 0) {
-      this.#pool.on('leaked', ({ heldMs, stack }) => options.onLeaked(heldMs, stack));
-    }
   }
 
   get state(): SlotState {
@@ -151,7 +145,7 @@ export class Partition {
           ...(options.signal && { signal: options.signal }),
         })
         .catch((error: unknown) => {
-          throw error instanceof CreateError && error.cause instanceof PoolkitError ? error.cause : error;
+          throw plain(error);
         });
       if (lease.resource.connection.alive) return lease;
       lease.release();
@@ -243,4 +237,11 @@ export class Partition {
     this.#state = next(previous, event, this.#options.clock.now(), this.#options.rules);
     if (this.#state.tag !== previous.tag) this.#options.onState(this, previous);
   }
+}
+
+/** What a failed creation was at heart: the connection's own error, and for a refusal of credentials just that. */
+function plain(error: unknown): unknown {
+  const start = error instanceof CreateError && error.cause instanceof PoolkitError ? error.cause : error;
+  const refused = start instanceof StartError ? start.cause : undefined;
+  return refused instanceof UnauthorizedError || refused instanceof ForbiddenError ? refused : start;
 }

@@ -7,8 +7,11 @@ import type { Link } from './Partition.js';
 
 export interface LeaseHooks {
   readonly release: () => void;
-  readonly callOptions: (method: string, params: Params | undefined, options: RequestOptions) => CallOptions;
+  /** Asks the limiter, and says what the call runs by. */
+  readonly prepare: (method: string, params: Params | undefined, options: RequestOptions) => Promise<CallOptions>;
   readonly onFailure: (error: unknown) => void;
+  /** Arms a watch that reports a lease held too long, with the stack that took it. */
+  readonly watch: (stack: string | undefined) => Disposable;
 }
 
 /** A borrowed connection. What comes on it goes to its listeners while it is held, if it is the holder's alone. */
@@ -20,6 +23,7 @@ export class ServerLease implements ConnectionLease {
   readonly #control = new AbortController();
   readonly #death: Disposable;
   readonly #traffic: Disposable;
+  readonly #watch: Disposable;
   #onRequest: RequestHandler | undefined;
   #released = false;
 
@@ -30,6 +34,7 @@ export class ServerLease implements ConnectionLease {
     const { connection, traffic } = lease.resource;
     this.#death = connection.onDeath((death) => this.#control.abort(new Error(death.why)));
     lease.signal.addEventListener('abort', () => this.#control.abort(lease.signal.reason), { once: true });
+    this.#watch = hooks.watch(new Error(`lease of server ${server}`).stack);
     const self = this;
     this.#traffic = traffic.listen({
       onNotification: (notice) => {
@@ -52,7 +57,8 @@ export class ServerLease implements ConnectionLease {
   async request(method: string, params?: Params, options: RequestOptions = {}): Promise<unknown> {
     this.#assertHeld();
     try {
-      const call = this.#hooks.callOptions(method, params, options);
+      const call = await this.#hooks.prepare(method, params, options);
+      this.#assertHeld();
       return await this.#lease.resource.connection.request(method, params, call);
     } catch (error) {
       this.#hooks.onFailure(error);
@@ -88,6 +94,7 @@ export class ServerLease implements ConnectionLease {
     this.#released = true;
     this.#death[Symbol.dispose]();
     this.#traffic[Symbol.dispose]();
+    this.#watch[Symbol.dispose]();
     this.#hooks.release();
   }
 

@@ -21,7 +21,7 @@ export function fingerprint(config: ServerConfig): string {
 }
 
 /** One text for one value: keys sorted, undefined left out, strings quoted, so that no two values share a text. */
-function canonical(value: unknown): string {
+export function canonical(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
   if (typeof value === 'object' && value !== null) {
     const entries = Object.entries(value).filter(([, each]) => each !== undefined);

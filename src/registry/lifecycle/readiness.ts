@@ -22,6 +22,7 @@ export async function whenReady(
   context: ReadinessContext,
 ): Promise<void> {
   const { readiness, readyTimeoutMs } = config;
+  context.signal.throwIfAborted();
   if (readiness.type === 'none') return;
   const over = new AbortController();
   const signal = over.signal;
