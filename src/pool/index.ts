@@ -10,6 +10,7 @@ export {
   ShutdownTimeoutError,
   StartError,
 } from '../core/index.js';
+export { HTTPClientPool, type HTTPClientPoolOptions } from './HTTPClientPool.js';
 export type {
   ApplyReport,
   Caller,
@@ -42,6 +43,7 @@ export type {
   ResourcePoolEvents,
   ResourcePoolStats,
 } from './resource/types.js';
+export { SSEPool, type SSEPoolOptions } from './SSEPool.js';
 export { StdioPool, type StdioPoolOptions } from './StdioPool.js';
 export type { CredentialSet, CredentialsHook } from './server/Credentials.js';
 export { type EraStore, type EraVerdict, MemoryEraStore } from './server/eraStore.js';

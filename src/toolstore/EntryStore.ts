@@ -132,7 +132,13 @@ export class EntryStore {
     const ageMs = this.#ageMs(found.head);
     if (Number.isNaN(ageMs)) return undefined;
     const entry = new Entry(key, found.head, found, { nowMs: this.#settings.clock.now(), ageMs, order: 0 });
-    entry.stamp = found.stamp;
+    // Until it comes, or should it never come, the file is read again instead of compared.
+    found.stamp.then(
+      (stamp) => {
+        entry.stamp = stamp;
+      },
+      (error: unknown) => this.#health.trouble(error),
+    );
     return entry;
   }
 
@@ -275,7 +281,8 @@ export class EntryStore {
 
   /** None of these rejects. */
   #busy(): Promise<unknown>[] {
-    return [...this.#writer.inFlight(), ...[...this.#reads.values()].map(({ promise }) => promise)];
+    const reads = [...this.#reads.values()].map(({ promise }) => promise);
+    return [...this.#writer.inFlight(), ...reads, ...this.#files.closing];
   }
 
   get stats() {

@@ -16,6 +16,12 @@ export function isAlive(pid: number): boolean {
   return /^State:\s+[^ZX\s]/m.test(readProc(pid, 'status'));
 }
 
+/** The children of a process, theirs, and so on. */
+export function descendantsOf(pid: number): number[] {
+  const children = readProc(pid, `task/${pid}/children`).split(' ').filter(Boolean).map(Number);
+  return children.flatMap((child) => [child, ...descendantsOf(child)]);
+}
+
 /** Processes, other than zombies, whose environment holds the token. */
 export function bearersOf(token: string): number[] {
   const pids = readdirSync('/proc').flatMap((name) => (/^\d+$/.test(name) ? [Number(name)] : []));
