@@ -12,7 +12,7 @@ import {
 import { LifecycleManager } from '../../src/registry/LifecycleManager.js';
 import type { LifecycleConfig, LifecycleManagerOptions } from '../../src/registry/lifecycle/options.js';
 import { closeAfter } from '../support/closeAfter.js';
-import { isAlive } from '../support/processes.js';
+import { isAlive, loseExit } from '../support/processes.js';
 
 const make = (options: LifecycleManagerOptions = {}): LifecycleManager =>
   closeAfter(new LifecycleManager({ ledger: false, ...options }));
@@ -274,6 +274,16 @@ test('the long dead are forgotten by the reaper, the living and the newly dead a
   await manager.start({ ...CAT, id: 'dead' });
   await manager.stop('dead');
   await expect.poll(() => manager.list().map(({ id }) => id)).toEqual(['living']);
+});
+
+test('the reaper notices an exit that gave no event, and the policy applies to it', async () => {
+  const manager = make({ reapIntervalMs: 10 });
+  const handle = await manager.start({ ...CAT, restart: 'on-failure' });
+  const ready = event(manager, 'ready');
+  loseExit(handle.process.pid);
+  process.kill(handle.process.pid, 'SIGKILL');
+  await ready;
+  expect(manager.status('a')).toMatchObject({ state: 'ready', restarts: 1, signal: 'SIGKILL' });
 });
 
 test('a readiness check that never ends is abandoned and named by close, and its server is dead', async () => {
