@@ -248,6 +248,19 @@ test('remove forgets an id that is over at once, and stops one that is not', asy
   await expect(manager.stop('a')).rejects.toBeInstanceOf(ServerNotFoundError);
 });
 
+test('a handle whose server was removed does nothing to another that has its id', async () => {
+  const manager = make();
+  const old = await manager.start(CAT);
+  await Promise.all([old.remove(), old.remove({ graceMs: 0 })]);
+  const { process: child } = await manager.start(CAT);
+  await old.stop();
+  await old.kill();
+  await old.remove();
+  await expect(old.restart()).rejects.toBeInstanceOf(ServerNotFoundError);
+  expect(isAlive(child.pid)).toBe(true);
+  expect(manager.status('a').pid).toBe(child.pid);
+});
+
 test('an id in use is refused, one that is over is taken again with the new config', async () => {
   const manager = make();
   const handle = await manager.start(CAT);
