@@ -87,7 +87,11 @@ export class WaitQueue<T> {
 
   /** The weight of the oldest, who stays; 0 when nobody waits. */
   peek(): number {
-    while (this.#head?.aborted) this.#reject(this.#head, this.#head.signal?.reason);
+    if (this.#head?.aborted) {
+      // Their own listener is still to come, and will find them gone: so those behind them are told here.
+      while (this.#head?.aborted) this.#reject(this.#head, this.#head.signal?.reason);
+      this.#options.onLeave?.();
+    }
     return this.#head === undefined ? 0 : this.#head.weight;
   }
 
