@@ -9,7 +9,7 @@ export interface WaitQueueOptions {
   /** Waiters at the most; 0: nobody may wait. */
   readonly maxWaiters: number;
   readonly clock?: Clock | undefined;
-  /** Makes the error of a waiter of that weight whose time is over; he still counts as waiting. */
+  /** Makes the error of a waiter of that weight whose time is over; he has left by then. */
   readonly timeoutError: (timeoutMs: number, weight: number) => Error;
   /** Called after a waiter left by abort or timeout: those behind a heavy one may fit now. Must not throw. */
   readonly onLeave?: (() => void) | undefined;
@@ -39,20 +39,18 @@ export interface Waiter<T> {
 export class WaitQueue<T> {
   readonly #options: WaitQueueOptions;
   readonly #hub = new AbortHub();
-<<<<<<< HEAD
-  readonly #leave = (waiter: Entry<T>, error: () => unknown): void => {
-    this.#remove(waiter);
-    waiter.reject(error());
-    this.#options.onLeave?.();
-=======
   readonly #leaver: Leaver<T> = {
-    leave: (waiter, error) => {
+    aborted: (waiter, reason) => {
       this.#remove(waiter);
-      waiter.reject(error);
+      waiter.reject(reason);
       this.#options.onLeave?.();
     },
-    timedOut: (waiter, timeoutMs) => this.#leaver.leave(waiter, this.#options.timeoutError(timeoutMs)),
->>>>>>> resource
+    // The error is made when he has left: what it tells of the queue is without him.
+    timedOut: (waiter, timeoutMs) => {
+      this.#remove(waiter);
+      waiter.reject(this.#options.timeoutError(timeoutMs, waiter.weight));
+      this.#options.onLeave?.();
+    },
   };
   #wheel: TimeoutWheel | undefined;
   #head: Entry<T> | undefined;
@@ -93,15 +91,7 @@ export class WaitQueue<T> {
       waiter.resolve = resolve;
       waiter.reject = reject;
     });
-<<<<<<< HEAD
-    if (signal !== undefined) waiter.watch = this.#hub.watch(signal, (reason) => this.#leave(waiter, () => reason));
-    if (timeoutMs !== Number.POSITIVE_INFINITY) {
-      this.#wheel ??= new TimeoutWheel(this.#options.clock ?? systemClock);
-      this.#wheel.add(waiter, timeoutMs);
-    }
-=======
     if (signal !== undefined || timeoutMs !== Number.POSITIVE_INFINITY) this.#limit(waiter, signal, timeoutMs);
->>>>>>> resource
     waiter.previous = this.#tail;
     if (this.#tail === undefined) this.#head = waiter;
     else this.#tail.next = waiter;
@@ -152,11 +142,7 @@ export class WaitQueue<T> {
     waiter.previous = undefined;
     waiter.next = undefined;
     this.#size--;
-<<<<<<< HEAD
     this.#weight -= waiter.weight;
-    if (waiter.wheelBucket >= 0) this.#wheel?.remove(waiter);
-    waiter.watch?.[Symbol.dispose]();
-=======
     const { limit } = waiter;
     if (limit === undefined) return;
     this.#wheel?.remove(limit);
@@ -170,7 +156,6 @@ export class WaitQueue<T> {
     if (timeoutMs === Number.POSITIVE_INFINITY) return;
     this.#wheel ??= new TimeoutWheel(this.#options.clock ?? systemClock);
     this.#wheel.add(limit, timeoutMs);
->>>>>>> resource
   }
 }
 
@@ -183,24 +168,9 @@ class Entry<T> implements Waiter<T> {
   reject: (error: unknown) => void = unset;
   previous: Entry<T> | undefined = undefined;
   next: Entry<T> | undefined = undefined;
-<<<<<<< HEAD
-  watch: AbortWatch | undefined = undefined;
-  readonly #options: WaitQueueOptions;
-  readonly #leave: (waiter: Entry<T>, error: () => unknown) => void;
-
-  constructor(
-    weight: number,
-    timeoutMs: number,
-    signal: AbortSignal | undefined,
-    options: WaitQueueOptions,
-    leave: (waiter: Entry<T>, error: () => unknown) => void,
-  ) {
-    super();
-=======
   limit: Limit<T> | undefined = undefined;
 
   constructor(weight: number) {
->>>>>>> resource
     this.weight = weight;
   }
 
@@ -226,20 +196,16 @@ class Limit<T> extends WheelEntry implements AbortEntry {
   }
 
   override onTimeout(): void {
-<<<<<<< HEAD
-    this.#leave(this, () => this.#options.timeoutError(this.timeoutMs, this.weight));
-=======
     this.#leaver.timedOut(this.waiter, this.timeoutMs);
   }
 
   onAbort(reason: unknown): void {
-    this.#leaver.leave(this.waiter, reason);
->>>>>>> resource
+    this.#leaver.aborted(this.waiter, reason);
   }
 }
 
 /** Takes a waiter out of turn. One for all waiters of a queue. */
 interface Leaver<T> {
-  readonly leave: (waiter: Entry<T>, error: unknown) => void;
+  readonly aborted: (waiter: Entry<T>, reason: unknown) => void;
   readonly timedOut: (waiter: Entry<T>, timeoutMs: number) => void;
 }

@@ -51,22 +51,16 @@ class Group implements AbortGroup {
   readonly #groups: Map<AbortSignal, Group>;
   readonly #entries = new Set<AbortEntry>();
   readonly #listener = (): void => {
-<<<<<<< HEAD
-    this.#leave();
+    this.#dissolve();
     const errors: unknown[] = [];
-    for (const watch of [...this.#watches]) {
+    for (const entry of [...this.#entries]) {
       // One that an earlier callback disposed is gone.
-      if (!this.#watches.delete(watch)) continue;
+      if (!this.#entries.delete(entry)) continue;
       try {
-        watch.onAbort(this.#signal.reason);
+        entry.onAbort(this.#signal.reason);
       } catch (error) {
         errors.push(error);
       }
-=======
-    this.#dissolve();
-    for (const entry of [...this.#entries]) {
-      if (this.#entries.delete(entry)) entry.onAbort(this.#signal.reason);
->>>>>>> resource
     }
     // Everyone was told; what a callback threw goes where a listener's own throw goes, to `uncaughtException`.
     if (errors.length > 0) throw errors.length === 1 ? errors[0] : new AggregateError(errors);
