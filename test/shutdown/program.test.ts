@@ -1,11 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { type Answer, HttpClient } from '../support/http.js';
 import { descendantsOf, isAlive } from '../support/processes.js';
 import { Program, runnable } from '../support/program.js';
 import { tempFolder } from '../support/tempFolder.js';
+
+// Children take their time on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 /** A program that is to stop without dropping a request. */
 interface Subject {

@@ -1,11 +1,14 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import type { ListenOptions, ShutdownPlanOptions } from '../../src/shutdown/index.js';
 import { ShutdownPlan } from '../../src/shutdown/index.js';
 import { HttpClient } from '../support/http.js';
 import { Program } from '../support/program.js';
 import { fixture } from '../support/servers.js';
+
+// Children take their time on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 interface ServiceOptions {
   readonly plan?: ShutdownPlanOptions;
