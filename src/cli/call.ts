@@ -54,7 +54,7 @@ export async function call(server: string, tool: string, json: string, options: 
     });
     show(result as ToolResult, options.json === true);
   } catch (error) {
-    complain(messageOf(error));
+    complain(plan.stopping ? 'interrupted' : messageOf(error));
     process.exitCode = 1;
   }
   await plan.shutdown('done');

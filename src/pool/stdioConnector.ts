@@ -97,7 +97,7 @@ export class StdioConnector implements Connector {
       });
     } catch (error) {
       // It stays known as failed, and nobody will ask for it.
-      await this.#manager.remove(id);
+      if (this.#manager.list().some((status) => status.id === id)) await this.#manager.remove(id);
       throw error;
     }
   }

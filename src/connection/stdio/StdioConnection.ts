@@ -6,7 +6,7 @@ import type { Era } from '../../registry/ServerConfig.js';
 import { Channel, type ChannelCounters } from '../Channel.js';
 import type { Connection, ConnectionOptions, Death } from '../Connection.js';
 import { ConnectionEvents } from '../ConnectionEvents.js';
-import { detached, idAtEdge, scanReply } from '../envelope.js';
+import { idAtEdge } from '../envelope.js';
 import { type ClientIdentity, discoverModern, initializeLegacy } from '../handshake.js';
 import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from '../messages.js';
 import { LineReader } from './LineReader.js';
@@ -181,13 +181,7 @@ export class StdioConnection implements Connection {
   }
 
   #line(line: Buffer): void {
-    if (this.#channel.wantsRaw) {
-      const raw = scanReply(line);
-      if (raw !== undefined && this.#channel.pending(raw.id)?.options.raw === true) {
-        this.#channel.receiveRaw(raw.id, detached(line.subarray(raw.start, raw.end)));
-        return;
-      }
-    }
+    if (this.#channel.wantsRaw && this.#channel.receiveBytes(line)) return;
     let message: unknown;
     try {
       message = JSON.parse(line.toString('utf8'));

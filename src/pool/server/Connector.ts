@@ -16,7 +16,12 @@ export interface ConnectRequest<C extends ServerConfig = ServerConfig> {
   readonly caller: Caller | undefined;
   readonly capabilities: ClientCapabilities;
   readonly credentials: Credentials;
+  /** Aborts when the start is given up. */
   readonly signal: AbortSignal;
+  /** Aborts when the server ends: for what is asked while the connection lives. */
+  readonly closing: AbortSignal;
+  /** The connection has a new session, which knows nothing of what the old one was told. */
+  readonly onRenewed: () => void;
   readonly onAnswer: (latencyMs: number) => void;
   readonly onStderr: (line: string, pid: number) => void;
 }
