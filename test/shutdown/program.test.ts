@@ -52,7 +52,7 @@ const code = (error: unknown): string => (error as NodeJS.ErrnoException).code ?
 
 for (const [name, { start, ask, isAnswer, children }] of Object.entries(subjects)) {
   test(`${name}: 50 slow requests, SIGTERM in the middle: all are answered, new ones served, then refused`, async () => {
-    const program = await start(2_000);
+    const program = await start(1_500);
     const url = (await program.line(/listening on (http:\S+)/))[1] ?? '';
     const descendants = descendantsOf(program.pid);
     expect(descendants.length).toBeGreaterThanOrEqual(children);
@@ -68,7 +68,7 @@ for (const [name, { start, ask, isAnswer, children }] of Object.entries(subjects
     });
     let answered = 0;
     const calls = Array.from({ length: 50 }, async (_, id) => {
-      const answer = await ask(client, url, id, id < 25 ? 20 + id * 10 : 5_500);
+      const answer = await ask(client, url, id, id < 25 ? 20 + id * 10 : 4_500);
       if (++answered === 25) middle();
       return isAnswer(answer, id);
     });
