@@ -30,6 +30,8 @@ export class CallExchange extends CallRequest {
   #retryMs = RETRY_MS;
   #fruitless = 0;
   #resting = false;
+  /** The body is JSON, whole. */
+  #json = false;
 
   constructor(wire: HttpWire, call: Call, text: string) {
     super(wire, call.method === 'subscriptions/listen' ? 'streams' : 'calls', call, text);
@@ -58,7 +60,8 @@ export class CallExchange extends CallRequest {
     if (this.method === 'POST') this.#wire.begun(this.status, this.call, this.responseHeaders);
     if (this.status >= 300) return 'excerpt';
     const type = mediaTypeOf(this.responseHeaders);
-    return type === 'events' ? 'events' : type === 'json' && this.method === 'POST' ? 'whole' : 'excerpt';
+    this.#json = type === 'json' && this.method === 'POST';
+    return type === 'events' ? 'events' : this.#json ? 'whole' : 'excerpt';
   }
 
   override onEvent({ id, event, data }: SseEvent): void {
@@ -88,7 +91,7 @@ export class CallExchange extends CallRequest {
     if (!this.pending) return;
     if (this.method === 'GET') this.#unresumed(`resuming its stream got ${this.status}`);
     else if (this.status >= 300) this.#refused(body);
-    else if (mediaTypeOf(this.responseHeaders) === 'json') this.#answered(body);
+    else if (this.#json) this.#answered(body);
     else this.fail(this.refusal(body));
   }
 

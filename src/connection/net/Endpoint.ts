@@ -4,6 +4,7 @@ import { TimeoutWheel } from '../../core/TimeoutWheel.js';
 import type { Exchange } from './Exchange.js';
 import type { HttpDispatchers } from './HttpDispatchers.js';
 import { checkUrl, type HttpWireOptions, resolveWireOptions } from './httpOptions.js';
+import { SseReader, type SseSink } from './SseReader.js';
 
 /** What the credentials hook gives for a URL wire. */
 export interface HttpCredentials {
@@ -30,6 +31,9 @@ export interface EndpointOptions extends HttpWireOptions {
   readonly credentials?: CredentialsSource;
 }
 
+/** Readers kept for the next streams. */
+const MAX_READERS = 64;
+
 /** What the wires set themselves. */
 const OWN_HEADERS = new Set([
   'accept',
@@ -47,6 +51,7 @@ export class Endpoint {
   readonly origin: string;
   readonly maxMessageBytes: number;
   readonly bounds: Required<HttpWireOptions>;
+  readonly clock: Clock;
   /** Timeouts of headers and bodies. */
   readonly wheel: TimeoutWheel;
   path: string;
@@ -58,6 +63,8 @@ export class Endpoint {
   readonly #ownHeaders: readonly string[];
   readonly #source: CredentialsSource | undefined;
   readonly #live = new Set<Exchange>();
+  /** Readers between two streams: making one costs more than reading a short stream. */
+  readonly #readers: SseReader[] = [];
   #headers: readonly string[];
   #renewing: Promise<boolean> | undefined;
 
@@ -69,6 +76,7 @@ export class Endpoint {
     this.path = this.#url.pathname + this.#url.search;
     this.maxMessageBytes = options.maxMessageBytes;
     this.bounds = resolveWireOptions(options, options.maxMessageBytes);
+    this.clock = options.clock;
     this.wheel = new TimeoutWheel(options.clock);
     this.#dispatchers = options.dispatchers;
     this.#source = options.credentials;
@@ -122,6 +130,16 @@ export class Endpoint {
 
   forget(exchange: Exchange): void {
     this.#live.delete(exchange);
+  }
+
+  takeReader(sink: SseSink): SseReader {
+    const reader = this.#readers.pop() ?? new SseReader(this.bounds.maxEventBytes);
+    reader.begin(sink);
+    return reader;
+  }
+
+  giveReader(reader: SseReader): void {
+    if (reader.end() && this.#readers.length < MAX_READERS) this.#readers.push(reader);
   }
 
   /** Ends every exchange. */
