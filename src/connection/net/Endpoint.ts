@@ -62,7 +62,8 @@ export class Endpoint {
   readonly #dispatchers: HttpDispatchers;
   readonly #ownHeaders: readonly string[];
   readonly #source: CredentialsSource | undefined;
-  readonly #live = new Set<Exchange>();
+  /** Those under way, in no order. Not a Set: its outgrown tables keep dead exchanges until a full collection. */
+  readonly #live: Exchange[] = [];
   /** Readers between two streams: making one costs more than reading a short stream. */
   readonly #readers: SseReader[] = [];
   #headers: readonly string[];
@@ -115,7 +116,7 @@ export class Endpoint {
   }
 
   dispatch(exchange: Exchange): void {
-    this.#live.add(exchange);
+    exchange.place = this.#live.push(exchange) - 1;
     this.#dispatchers[exchange.lane].dispatch(
       {
         origin: this.origin,
@@ -129,7 +130,11 @@ export class Endpoint {
   }
 
   forget(exchange: Exchange): void {
-    this.#live.delete(exchange);
+    const { place } = exchange;
+    const last = this.#live.pop();
+    if (last === undefined || last === exchange) return;
+    this.#live[place] = last;
+    last.place = place;
   }
 
   takeReader(sink: SseSink): SseReader {

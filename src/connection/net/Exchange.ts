@@ -25,6 +25,8 @@ const NO_HEADERS: RawHeaders = Object.freeze([]);
  */
 export abstract class Exchange extends WheelEntry implements Dispatcher.DispatchHandler, SseSink {
   readonly endpoint: Endpoint;
+  /** Where its endpoint keeps it. */
+  place = -1;
   lane: Lane;
   method: 'GET' | 'POST' | 'DELETE';
   path: string;
