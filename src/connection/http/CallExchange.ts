@@ -6,7 +6,7 @@ import type { BodyUse } from '../net/Exchange.js';
 import { mediaTypeOf } from '../net/responseHeaders.js';
 import type { SseEvent } from '../net/SseReader.js';
 import { excerpt, type RefusalError, rpcErrorIn } from '../net/statusError.js';
-import type { HttpWire, Session } from './HttpWire.js';
+import type { HttpCallWire, Session } from './HttpCallWire.js';
 
 const METHOD_NOT_FOUND = -32601;
 /** What servers answer to a session they do not know, next to other things. */
@@ -22,7 +22,7 @@ const MAX_FRUITLESS = 3;
 export class CallExchange extends CallRequest {
   /** The session it was sent in. */
   session: Session;
-  readonly #wire: HttpWire;
+  readonly #wire: HttpCallWire;
   #tool: Tool | undefined;
   #resent = false;
   #refreshed = false;
@@ -33,7 +33,7 @@ export class CallExchange extends CallRequest {
   /** The body is JSON, whole. */
   #json = false;
 
-  constructor(wire: HttpWire, call: Call, text: string) {
+  constructor(wire: HttpCallWire, call: Call, text: string) {
     super(wire, call.method === 'subscriptions/listen' ? 'streams' : 'calls', call, text);
     this.#wire = wire;
     this.#tool = call.options.toolDefinition;

@@ -1,8 +1,8 @@
+import type { Dispatcher } from 'undici';
 import type { Clock } from '../../core/clock.js';
 import { OptionError } from '../../core/errors.js';
 import { TimeoutWheel } from '../../core/TimeoutWheel.js';
-import type { Exchange } from './Exchange.js';
-import type { HttpDispatchers } from './HttpDispatchers.js';
+import type { HttpDispatchers, Lane } from './HttpDispatchers.js';
 import { checkUrl, type HttpWireOptions, resolveWireOptions } from './httpOptions.js';
 import { SseReader, type SseSink } from './SseReader.js';
 
@@ -29,6 +29,20 @@ export interface EndpointOptions extends HttpWireOptions {
   /** Added to every request; what the protocol itself sets is refused. */
   readonly headers?: Readonly<Record<string, string>>;
   readonly credentials?: CredentialsSource;
+}
+
+/** A request as its endpoint sees it: what to send, and what hears the response. */
+export interface Outgoing extends Dispatcher.DispatchHandler {
+  /** Where the endpoint keeps it. */
+  place: number;
+  readonly lane: Lane;
+  readonly method: 'GET' | 'POST' | 'DELETE';
+  readonly path: string;
+  /** Names and values in turn. */
+  readonly requestHeaders: string[];
+  readonly requestBody: string | null;
+  /** The connection is closed: ends it, and whoever waits for it is told. */
+  giveUp(): void;
 }
 
 /** Readers kept for the next streams. */
@@ -63,7 +77,7 @@ export class Endpoint {
   readonly #ownHeaders: readonly string[];
   readonly #source: CredentialsSource | undefined;
   /** Those under way, in no order. Not a Set: its outgrown tables keep dead exchanges until a full collection. */
-  readonly #live: Exchange[] = [];
+  readonly #live: Outgoing[] = [];
   /** Readers between two streams: making one costs more than reading a short stream. */
   readonly #readers: SseReader[] = [];
   #headers: readonly string[];
@@ -115,7 +129,7 @@ export class Endpoint {
     return URL.canParse(location, this.#url.href) ? new URL(location, this.#url) : undefined;
   }
 
-  dispatch(exchange: Exchange): void {
+  dispatch(exchange: Outgoing): void {
     exchange.place = this.#live.push(exchange) - 1;
     this.#dispatchers[exchange.lane].dispatch(
       {
@@ -129,7 +143,7 @@ export class Endpoint {
     );
   }
 
-  forget(exchange: Exchange): void {
+  forget(exchange: Outgoing): void {
     const { place } = exchange;
     const last = this.#live.pop();
     if (last === undefined || last === exchange) return;

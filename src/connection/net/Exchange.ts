@@ -1,7 +1,6 @@
-import type { Dispatcher } from 'undici';
 import { WireError } from '../../core/errors.js';
 import { WheelEntry } from '../../core/TimeoutWheel.js';
-import type { Endpoint } from './Endpoint.js';
+import type { Endpoint, Outgoing } from './Endpoint.js';
 import type { Lane } from './HttpDispatchers.js';
 import { headerOf, type RawHeaders } from './responseHeaders.js';
 import type { SseEvent, SseReader, SseSink } from './SseReader.js';
@@ -23,9 +22,8 @@ const NO_HEADERS: RawHeaders = Object.freeze([]);
  * followed within the origin when they keep the method (307, 308), at most three times. Each exchange ends once, by
  * one of `onBody`, `onStreamEnd`, `onFailed`, or by `end()`, which tells nobody. It may then be sent again.
  */
-export abstract class Exchange extends WheelEntry implements Dispatcher.DispatchHandler, SseSink {
+export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
   readonly endpoint: Endpoint;
-  /** Where its endpoint keeps it. */
   place = -1;
   lane: Lane;
   method: 'GET' | 'POST' | 'DELETE';
@@ -99,7 +97,6 @@ export abstract class Exchange extends WheelEntry implements Dispatcher.Dispatch
     this.#abort?.();
   }
 
-  /** Its connection is closed: ends it, and whoever waits for it is told. */
   giveUp(): void {
     this.end();
   }
