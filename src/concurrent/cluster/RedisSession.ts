@@ -62,7 +62,10 @@ export class RedisSession {
   #over = false;
   #ending: Promise<void> | undefined;
   #asked = 0;
+  #nextAsk = 0;
   #sentMs = 0;
+  /** When each lease that has just come was asked for, by its ask. */
+  readonly #sent = new Map<string, number>();
   #runId = '';
   #processes = 1;
 
@@ -122,6 +125,8 @@ export class RedisSession {
     this.#limiter.on('debug', (message: unknown) => {
       if (`${message}`.includes('register.lua')) this.#sentMs = this.#options.clock.now();
     });
+    // In the turn of the answer, before the next is asked for.
+    this.#limiter.on('scheduled', ({ options }) => void this.#sent.set(`${options.id}`, this.#sentMs));
     // Rejects when the session ends first, with nobody left to hear it.
     this.#limiter.ready().catch(() => undefined);
     // A promise, whatever its declared type says.
@@ -137,9 +142,12 @@ export class RedisSession {
   /** Asks for a lease. `granted` is called when the fleet's limit has room for it, unless the session is over. */
   lease(weight: number, granted: (lease: Lease) => void): void {
     this.#asked++;
-    this.#sentMs = this.#options.clock.now();
+    const askId = `${this.#nextAsk++}`;
+    const askedMs = this.#options.clock.now();
     const held = (): Promise<void> =>
       new Promise((resolve) => {
+        const sentMs = this.#sent.get(askId) || askedMs;
+        this.#sent.delete(askId);
         if (this.#over) {
           resolve();
           return;
@@ -148,10 +156,10 @@ export class RedisSession {
           if (this.#held.delete(end)) resolve();
         };
         this.#held.add(end);
-        granted({ sentMs: this.#sentMs, end });
+        granted({ sentMs, end });
       });
     this.#limiter
-      ?.schedule({ weight, expiration: this.#options.leaseMs }, held)
+      ?.schedule({ id: askId, weight, expiration: this.#options.leaseMs }, held)
       .catch((error: unknown) => this.#fail(error))
       .finally(() => this.#asked--);
   }
