@@ -80,10 +80,6 @@ export class LeaseBook implements PermitSource {
     this.#core = core;
   }
 
-  get mode(): BookMode {
-    return this.#mode;
-  }
-
   /** What we may have of the limit as things stand: all of it, unless the store is or was lost. */
   get share(): number {
     return this.#own.limit;
@@ -240,7 +236,7 @@ export class LeaseBook implements PermitSource {
     const nowUs = core.nowUs();
     // Counted from before it was charged, so that a lease that was long on its way, or waited for us, is not overdrawn.
     const lifeUs = this.#permitLifeUs - Math.ceil((this.#clock.now() - lease.sentMs) * 1_000);
-    if (lifeUs <= 0) lease.end();
+    if (!(lifeUs > 0)) lease.end();
     else {
       this.#usable.push({
         lease,

@@ -143,10 +143,9 @@ export class RedisSession {
   lease(weight: number, granted: (lease: Lease) => void): void {
     this.#asked++;
     const askId = `${this.#nextAsk++}`;
-    const askedMs = this.#options.clock.now();
     const held = (): Promise<void> =>
       new Promise((resolve) => {
-        const sentMs = this.#sent.get(askId) || askedMs;
+        const sentMs = this.#sent.get(askId) ?? Number.NEGATIVE_INFINITY;
         this.#sent.delete(askId);
         if (this.#over) {
           resolve();
