@@ -30,14 +30,14 @@ describe.skipIf(!HAVE_REDIS)('a fleet of four processes on one real Redis', () =
 
     const startUs = systemUs();
     fleet.go();
-    await sleep(3.5 * WINDOW_MS);
+    await sleep(2.5 * WINDOW_MS);
     const beforeUs = systemUs();
     for (let i = 0; i < members.length; i++) expect(fleet.grantsOf(i).length).toBeGreaterThan(5);
     await fleet.kill(0);
     expect(fleet.grantsOf(0).length).toBeGreaterThan(MAX / 4);
     // What it held stays charged for a window, a permit's life and the allowance for clocks; the next heartbeat notices.
     const inheritedUs = systemUs() + (1.1 * WINDOW_MS + SKEW_MS + WINDOW_MS) * 1_000;
-    await sleep((inheritedUs - systemUs()) / 1_000 + 2.5 * WINDOW_MS);
+    await sleep((inheritedUs - systemUs()) / 1_000 + 2 * WINDOW_MS);
     const endUs = systemUs();
     await fleet.stop();
 

@@ -6,7 +6,7 @@ import { fullestWindow, sleep } from '../support/fleet.js';
 import { HAVE_REDIS, TestRedis } from '../support/redis.js';
 import { Driven, until } from '../support/stamped.js';
 
-const WINDOW_MS = 400;
+const WINDOW_MS = 300;
 const WINDOW_US = WINDOW_MS * 1_000;
 const MAX = 40;
 const CALLERS = 30;
