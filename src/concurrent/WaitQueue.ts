@@ -9,7 +9,7 @@ export interface WaitQueueOptions {
   /** Waiters at the most; 0: nobody may wait. */
   readonly maxWaiters: number;
   readonly clock?: Clock | undefined;
-  /** Makes the error of a waiter of that weight whose time is over; he has left by then. */
+  /** Makes the error of a waiter of that weight whose time is over; he still counts as waiting. */
   readonly timeoutError: (timeoutMs: number, weight: number) => Error;
   /** Called after a waiter left by abort or timeout: those behind a heavy one may fit now. Must not throw. */
   readonly onLeave?: (() => void) | undefined;

@@ -33,9 +33,18 @@ class Group {
   readonly #watches = new Set<Watch>();
   readonly #listener = (): void => {
     this.#leave();
+    const errors: unknown[] = [];
     for (const watch of [...this.#watches]) {
-      if (this.#watches.delete(watch)) watch.onAbort(this.#signal.reason);
+      // One that an earlier callback disposed is gone.
+      if (!this.#watches.delete(watch)) continue;
+      try {
+        watch.onAbort(this.#signal.reason);
+      } catch (error) {
+        errors.push(error);
+      }
     }
+    // Everyone was told; what a callback threw goes where a listener's own throw goes, to `uncaughtException`.
+    if (errors.length > 0) throw errors.length === 1 ? errors[0] : new AggregateError(errors);
   };
 
   constructor(signal: AbortSignal, groups: Map<AbortSignal, Group>) {

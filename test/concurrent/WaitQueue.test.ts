@@ -91,11 +91,10 @@ test('many waiters under one signal cost it one listener, which is gone when the
 
 test('a signal aborted an instant ago, its listener still to come, gets nothing: the next one does', async () => {
   const controller = new AbortController();
-  let served: Promise<string> | undefined;
   // Registered before the queue's own listener, so it runs first.
   controller.signal.addEventListener('abort', () => queue.shift()?.resolve('slot'), { once: true });
   const aborted = wait({ signal: controller.signal });
-  served = wait();
+  const served = wait();
   controller.abort('stop');
   expect(await served).toBe('slot');
   await expect(aborted).rejects.toBe('stop');
@@ -119,9 +118,9 @@ test('a waiter leaves when its time is over, never before, under one timer for a
   expect(queue.size).toBe(3);
   await clock.advance(20);
   expect([queue.size, left]).toEqual([2, 1]);
-  await expect(all[0]).rejects.toThrow('over after 50 with 2 waiting');
+  await expect(all[0]).rejects.toThrow('over after 50 with 3 waiting');
   await clock.advance(60);
-  await expect(all[1]).rejects.toThrow('over after 100 with 1 waiting');
+  await expect(all[1]).rejects.toThrow('over after 100 with 2 waiting');
   queue.shift()?.resolve('patient');
   expect(await all[2]).toBe('patient');
 });
