@@ -4,6 +4,7 @@ import { ShutdownPlan } from '../shutdown/ShutdownPlan.js';
 import { loadConfig, startProblem } from './configs.js';
 import { createLogger } from './logger.js';
 import { complain } from './output.js';
+import { whenNpmIsGone } from './parent.js';
 
 export interface CallOptions {
   readonly config?: string;
@@ -28,6 +29,7 @@ export async function call(server: string, tool: string, json: string, options: 
       for (const error of report.error?.errors ?? []) complain(messageOf(error));
     },
   });
+  whenNpmIsGone(() => void plan.shutdown('npm is gone'));
   try {
     const pool = new StdioPool({ logger });
     plan.add('server', pool, { phase: 'close' });

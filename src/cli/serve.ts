@@ -7,6 +7,7 @@ import { ShutdownPlan } from '../shutdown/ShutdownPlan.js';
 import { type LoadedConfig, loadConfig, startProblem } from './configs.js';
 import { createLogger } from './logger.js';
 import { jsonOutput, type Output, type ServerLine, textOutput } from './output.js';
+import { whenNpmIsGone } from './parent.js';
 
 export interface ServeOptions {
   readonly config?: string;
@@ -35,6 +36,7 @@ export async function serve(options: ServeOptions): Promise<void> {
     },
   });
   plan.beforeStop(({ reason }) => output.event('stopping', { reason }));
+  whenNpmIsGone(() => void plan.shutdown('npm is gone'));
   try {
     await start(options, { plan, output, logger });
   } catch (error) {

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
-import { Cli, configFile, mark, run } from '../support/cli.js';
+import { Cli, configFile, MAIN, mark, run } from '../support/cli.js';
 import { RawClient } from '../support/httpClient.js';
+import { Program } from '../support/program.js';
 import { fixture } from '../support/servers.js';
 
 const ECHO = fixture('echo-server.mjs');
@@ -163,4 +164,27 @@ test('options that make no sense are refused, and the help of every command name
   }
   for (const each of ['--config', '--timeout-ms', '--json', 'Exit code']) expect(call).toContain(each);
   expect(version).toMatch(/^\d+\.\d+\.\d+$/);
+});
+
+test('started by npm or npx, it stops when they do; started otherwise, it stays', async () => {
+  const under = ['sh', '-c', '"$@"; true', 'sh'];
+  const file = configFile({ one: { command: node, args: [ECHO] } });
+  const args = ['serve', '--config', file, '--port', '0', '--json'];
+  const start = async (npm: Record<string, string>) => {
+    const { env, bearers } = mark();
+    const program = new Program(MAIN, { args, under, env: { ...env, npm_lifecycle_event: undefined, ...npm } });
+    await program.line(/"event":"ready"/);
+    const own = bearers();
+    program.kill('SIGTERM');
+    return { program, bearers, own };
+  };
+  const [byNpx, byShell] = await Promise.all([start({ npm_lifecycle_event: 'npx' }), start({})]);
+  expect(byNpx.own).toHaveLength(2);
+  expect((await byNpx.program.exited).signal).toBe('SIGTERM');
+  await expect.poll(byNpx.bearers, { timeout: 10_000 }).toEqual([]);
+  const [left = ''] = byShell.bearers();
+  expect(left).not.toBe('');
+  process.kill(Number(left), 'SIGTERM');
+  await byShell.program.exited;
+  await expect.poll(byShell.bearers, { timeout: 10_000 }).toEqual([]);
 });
