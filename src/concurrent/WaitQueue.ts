@@ -39,9 +39,9 @@ export interface Waiter<T> {
 export class WaitQueue<T> {
   readonly #options: WaitQueueOptions;
   readonly #hub = new AbortHub();
-  readonly #leave = (waiter: Entry<T>, error: unknown): void => {
+  readonly #leave = (waiter: Entry<T>, error: () => unknown): void => {
     this.#remove(waiter);
-    waiter.reject(error);
+    waiter.reject(error());
     this.#options.onLeave?.();
   };
   #wheel: TimeoutWheel | undefined;
@@ -83,7 +83,7 @@ export class WaitQueue<T> {
       waiter.resolve = resolve;
       waiter.reject = reject;
     });
-    if (signal !== undefined) waiter.watch = this.#hub.watch(signal, (reason) => this.#leave(waiter, reason));
+    if (signal !== undefined) waiter.watch = this.#hub.watch(signal, (reason) => this.#leave(waiter, () => reason));
     if (timeoutMs !== Number.POSITIVE_INFINITY) {
       this.#wheel ??= new TimeoutWheel(this.#options.clock ?? systemClock);
       this.#wheel.add(waiter, timeoutMs);
@@ -153,14 +153,14 @@ class Entry<T> extends WheelEntry implements Waiter<T> {
   next: Entry<T> | undefined = undefined;
   watch: AbortWatch | undefined = undefined;
   readonly #options: WaitQueueOptions;
-  readonly #leave: (waiter: Entry<T>, error: unknown) => void;
+  readonly #leave: (waiter: Entry<T>, error: () => unknown) => void;
 
   constructor(
     weight: number,
     timeoutMs: number,
     signal: AbortSignal | undefined,
     options: WaitQueueOptions,
-    leave: (waiter: Entry<T>, error: unknown) => void,
+    leave: (waiter: Entry<T>, error: () => unknown) => void,
   ) {
     super();
     this.weight = weight;
@@ -175,6 +175,6 @@ class Entry<T> extends WheelEntry implements Waiter<T> {
   }
 
   override onTimeout(): void {
-    this.#leave(this, this.#options.timeoutError(this.timeoutMs, this.weight));
+    this.#leave(this, () => this.#options.timeoutError(this.timeoutMs, this.weight));
   }
 }

@@ -15,6 +15,7 @@ import {
 import type { Logger } from '../core/logger.js';
 import { TimeoutWheel } from '../core/TimeoutWheel.js';
 import { Call } from './Call.js';
+import { detached, scanReply } from './envelope.js';
 import type { CallOptions, Params, Progress, RequestHandler, ServerNotice } from './messages.js';
 import { ServerRequests } from './ServerRequests.js';
 
@@ -165,15 +166,14 @@ export class Channel {
     } else this.#receiveOne(message, call);
   }
 
-  /** A reply to a `raw` call whose result stayed bytes. */
-  receiveRaw(id: number, result: Uint8Array): void {
-    const call = this.#pending.get(id);
-    if (call === undefined) {
-      this.#unexpected(id);
-      return;
-    }
+  /** One message as it came: taken, and true, when it is the reply to a `raw` call, whose result stays bytes. */
+  receiveBytes(bytes: Buffer): boolean {
+    const reply = scanReply(bytes);
+    const call = reply === undefined ? undefined : this.#pending.get(reply.id);
+    if (reply === undefined || call?.options.raw !== true) return false;
     this.#answered(call);
-    call.resolve(result);
+    call.resolve(detached(bytes.subarray(reply.start, reply.end)));
+    return true;
   }
 
   /** The wire says so of one call: it failed, or never went out. */

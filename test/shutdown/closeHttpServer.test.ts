@@ -16,7 +16,8 @@ interface Listening {
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 async function listening(handle: RequestListener, tracked = true): Promise<Listening> {
-  const server = createServer(handle);
+  // Nothing may end because Node grows tired of it.
+  const server = createServer({ keepAliveTimeout: 0 }, handle);
   const sockets: Socket[] = [];
   server.on('connection', (socket) => sockets.push(socket));
   if (tracked) trackHttpServer(server);
@@ -90,7 +91,7 @@ test('what is in flight is answered with Connection: close, idle connections end
   busy.send('/slow');
   await connected(server, 3);
   await asked;
-  const closed = closeHttpServer(server, { graceMs: 10_000 });
+  const closed = closeHttpServer(server, { graceMs: 60_000 });
   expect(closeHttpServer(server)).toBe(closed);
   await Promise.all([idle.ended, fresh.ended]);
   const late = new Client(port);
@@ -109,7 +110,7 @@ test('a request that is half arrived is still read and answered', async () => {
   client.socket.write('GET /half HTTP/1.1\r\nHo');
   await connected(server, 1);
   while (sockets[0]?.bytesRead === 0) await turn();
-  const closed = closeHttpServer(server, { graceMs: 10_000 });
+  const closed = closeHttpServer(server, { graceMs: 60_000 });
   await turn();
   client.socket.write('st: x\r\n\r\n');
   await client.ended;
@@ -127,7 +128,7 @@ test('an answer that a slow client is still reading is not cut off', async () =>
   client.send('/big');
   await connected(server, 1);
   while (sockets[0]?.writableLength === 0) await turn();
-  const closed = closeHttpServer(server, { graceMs: 10_000 });
+  const closed = closeHttpServer(server, { graceMs: 60_000 });
   await turn();
   client.socket.resume();
   await client.ended;
@@ -147,7 +148,7 @@ test('an event stream that a GET opened is ended; one that answers a POST is dra
   const call = new Client(port);
   call.send('/call', 'Content-Length: 0\r\n', 'POST');
   await Promise.all([subscription.until(/first/), call.until(/first/)]);
-  const closed = closeHttpServer(server, { graceMs: 10_000 });
+  const closed = closeHttpServer(server, { graceMs: 60_000 });
   await subscription.ended;
   expect(subscription.text).toMatch(/\r\n0\r\n\r\n$/);
   answer();
@@ -167,7 +168,7 @@ test('upgraded connections are ended', async () => {
   await client.until(/hello/);
   client.socket.write('more bytes than HTTP ever saw');
   await client.until(/ever saw/);
-  await closeHttpServer(server, { graceMs: 10_000 });
+  await closeHttpServer(server, { graceMs: 60_000 });
   await client.ended;
 });
 
@@ -202,7 +203,7 @@ test('a server that was never tracked closes too, as far as Node tells', async (
   await new Promise<void>((resolve) => {
     get({ port, host: '127.0.0.1', agent }, (response) => void response.resume().once('end', resolve));
   });
-  await closeHttpServer(server, { graceMs: 10_000 });
+  await closeHttpServer(server, { graceMs: 60_000 });
   agent.destroy();
 });
 
@@ -248,7 +249,7 @@ test('https: a TLS connection is one connection, drained like any other', async 
     request.once('error', reject).end();
   });
   await asked;
-  const closed = closeHttpServer(server, { graceMs: 10_000 });
+  const closed = closeHttpServer(server, { graceMs: 60_000 });
   await turn();
   respond();
   expect(await text).toBe('close: answer');

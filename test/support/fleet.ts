@@ -96,8 +96,13 @@ export function fullestWindow(ascendingUs: readonly number[], windowUs: number):
   return most;
 }
 
-export function countBetween(stampsUs: readonly number[], fromUs: number, toUs: number): number {
-  return stampsUs.filter((each) => each >= fromUs && each < toUs).length;
+/**
+ * How much of the limit was used: under demand that never ends, each grant comes a window after the one `max` before it,
+ * if nothing is lost.
+ */
+export function useOf(ascendingUs: readonly number[], max: number, windowUs: number): number {
+  const gaps = ascendingUs.slice(max).map((each, i) => each - (ascendingUs[i] as number));
+  return (windowUs * gaps.length) / gaps.reduce((sum, each) => sum + each, 0);
 }
 
 /** Now, in microseconds of the system's monotonic clock. */

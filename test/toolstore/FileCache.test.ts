@@ -135,6 +135,38 @@ test('every name, fingerprint and scope is a key of its own, in a file of its ow
   );
 });
 
+test('keys that look alike when joined, escaped or encoded are not mixed up, in memory or on disk', async () => {
+  const house = new CacheHouse();
+  const cache = house.open();
+  const keys: [{ name: string; fingerprint?: string }, string?][] = [
+    [{ name: 'ab', fingerprint: 'c' }],
+    [{ name: 'a', fingerprint: 'bc' }],
+    [{ name: 'abc' }],
+    [{ name: 'ab' }, 'c'],
+    [{ name: 'ab', fingerprint: ':c' }],
+    [{ name: 'ab:c' }],
+    [{ name: 'ab' }, ':c'],
+    [{ name: 'a,b' }],
+    [{ name: 'a', fingerprint: ',b' }],
+    [{ name: '\ud800' }],
+    [{ name: '\ud801' }],
+    [{ name: '\ufffd' }],
+    [{ name: 'é' }],
+    [{ name: 'e\u0301' }],
+    [{ name: 'x' }, 'null'],
+    [{ name: 'x' }],
+  ];
+  for (const [i, [server, scope]] of keys.entries()) await cache.setTools(server, tools(String(i)), scope);
+  const again = house.open();
+  for (const [i, [server, scope]] of keys.entries()) {
+    expect(await cache.getTools(server, scope)).toEqual(tools(String(i)));
+    expect(await again.getTools(server, scope)).toEqual(tools(String(i)));
+  }
+  await cache.set('key', 'json');
+  await cache.eraStore().set('key', { era: 'legacy', at: 0 });
+  expect(await cache.get('key')).toBe('json');
+});
+
 test('no part of a key that may be secret stands in a file', async () => {
   const house = new CacheHouse();
   const cache = house.open();
@@ -269,12 +301,12 @@ test("another process's set, delete and invalidation are noticed within recheckM
   expect(await mine.get('key')).toBeUndefined();
 });
 
-test('changes within one tick of the file system are told apart', async () => {
+test('changes within one tick of the file system are told apart, also when an inode is used again', async () => {
   const house = new CacheHouse();
   const [mine, other] = [house.open({ recheckMs: 0 }), house.open({ recheckMs: 0 })];
   for (let i = 0; i < 200; i++) {
-    await other.set('key', 100 + i);
-    expect(await mine.get('key')).toBe(100 + i);
+    for (let set = 0; set <= i % 3; set++) await other.set('key', 1_000 + 3 * i + set);
+    expect(await mine.get('key')).toBe(1_000 + 3 * i + (i % 3));
   }
 });
 
@@ -300,6 +332,21 @@ test('a value over maxEntryBytes is counted, not stored, and makes the older one
   expect(await house.open().get('key')).toBeUndefined();
   expect(cache.stats.refused).toBe(1);
   expect(house.logged).toContain('a value is too large for the cache');
+});
+
+test('what is stored is read again, however close to the bound and however long its name', async () => {
+  const house = new CacheHouse();
+  const cache = house.open({ maxEntryBytes: 1_000 });
+  for (const length of [1, 500, 590, 600, 5_000]) {
+    const name = '\u0001'.repeat(length);
+    for (const bytes of [100, 900, 952]) await cache.setTools(name, tools('x'.repeat(bytes)), String(bytes));
+    for (const bytes of [100, 900, 952]) {
+      const again = house.open({ maxEntryBytes: 1_000 });
+      expect(await again.getTools(name, String(bytes))).toEqual(await cache.getTools(name, String(bytes)));
+    }
+  }
+  expect(cache.stats.refused).toBeGreaterThan(0);
+  expect(house.quarantined()).toEqual([]);
 });
 
 test('too many waiting writes are a typed error, not a growing queue', async () => {

@@ -10,7 +10,7 @@ export type BookMode = 'leasing' | 'share' | 'closed' | 'open';
 export interface LeaseBookOptions {
   readonly max: number;
   readonly windowUs: number;
-  /** Permits not used for so long after they came are given back. */
+  /** Permits not used for so long after they were asked for are given back. */
   readonly permitLifeUs: number;
   /** Permits in one lease, at the most, unless one call needs more. */
   readonly maxBlock: number;
@@ -233,8 +233,9 @@ export class LeaseBook implements PermitSource {
     if (core === undefined || this.#asking || !this.#ready) return;
     const wanted = Math.max(core.waiting.weight, this.#demand) - this.#permits;
     if (wanted <= 0) return;
-    const [first = 1] = core.waiting.weights();
-    const weight = Math.max(Math.min(wanted, this.#maxBlock), first - this.#permits);
+    const [first = 0] = core.waiting.weights();
+    // What the oldest waiter needs comes in one piece: of two, the first could die before the second is there.
+    const weight = Math.max(Math.min(wanted, this.#maxBlock), first > this.#permits ? first : 0);
     const era = this.#era;
     this.#asking = true;
     this.#store.lease(weight, (lease) => {
@@ -245,14 +246,19 @@ export class LeaseBook implements PermitSource {
   #receive(core: LimiterCore, lease: Lease, weight: number): void {
     this.#asking = false;
     const nowUs = core.nowUs();
-    this.#usable.push({
-      lease,
-      untilUs: nowUs + this.#permitLifeUs,
-      untilWallMs: this.#clock.wallNow() + Math.ceil(this.#permitLifeUs / 1_000),
-      left: weight,
-      usedUs: Number.NEGATIVE_INFINITY,
-    });
-    this.#permits += weight;
+    // Counted from before it was charged, so that a lease that was long on its way, or waited for us, is not overdrawn.
+    const lifeUs = this.#permitLifeUs - Math.ceil((this.#clock.now() - lease.sentMs) * 1_000);
+    if (lifeUs <= 0) lease.end();
+    else {
+      this.#usable.push({
+        lease,
+        untilUs: nowUs + lifeUs,
+        untilWallMs: this.#clock.wallNow() + Math.ceil(lifeUs / 1_000),
+        left: weight,
+        usedUs: Number.NEGATIVE_INFINITY,
+      });
+      this.#permits += weight;
+    }
     core.serve();
     if (core.waiting.size > 0) this.#want();
     this.#arm(nowUs);

@@ -59,6 +59,7 @@ export class RedisSession {
   #over = false;
   #ending: Promise<void> | undefined;
   #asked = 0;
+  #sentMs = 0;
   #runId = '';
   #processes = 1;
 
@@ -118,6 +119,10 @@ export class RedisSession {
       timeout: 2 * leaseMs + 60_000,
     });
     this.#limiter.on('error', (error) => this.#fail(error));
+    // The only word of when it asks for a queued lease. Were it missed, leases would come out too old to use, not too new.
+    this.#limiter.on('debug', (message: unknown) => {
+      if (`${message}`.includes('register.lua')) this.#sentMs = this.#options.clock.now();
+    });
     // Rejects when the session ends first, with nobody left to hear it.
     this.#limiter.ready().catch(() => undefined);
     // A promise, whatever its declared type says.
@@ -133,6 +138,7 @@ export class RedisSession {
   /** Asks for a lease. `granted` is called when the fleet's limit has room for it, unless the session is over. */
   lease(weight: number, granted: (lease: Lease) => void): void {
     this.#asked++;
+    this.#sentMs = this.#options.clock.now();
     const held = (): Promise<void> =>
       new Promise((resolve) => {
         if (this.#over) {
@@ -143,7 +149,7 @@ export class RedisSession {
           if (this.#held.delete(end)) resolve();
         };
         this.#held.add(end);
-        granted({ end });
+        granted({ sentMs: this.#sentMs, end });
       });
     this.#limiter
       ?.schedule({ weight, expiration: this.#options.leaseMs }, held)

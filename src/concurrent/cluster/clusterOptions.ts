@@ -17,14 +17,13 @@ export interface ClusterRateLimiterOptions extends RateLimiterOptions {
   /** Names the limit: all limiters with this `id` and `keyPrefix` on one Redis share it. No braces. */
   readonly id: string;
   /**
-   * Into how many parts the window is cut, from 1 to 1000: an unused permit lives one part, and a lease holds at most
-   * `maxRequests / subWindows` permits (but one at least).
+   * Into how many parts the window is cut, from 1 to 1000: an unused permit lives one part (100 ms at least), and a lease
+   * holds at most `maxRequests / subWindows` permits (one at least).
    * @defaultValue 10
    */
   readonly subWindows?: number;
   /**
-   * How much the clocks of the machines may differ, together with the time a lease may travel, in ms, from 0. A dead
-   * process's permits return so much later.
+   * How much the wall clocks of the machines may differ, in ms, from 0. A dead process's permits return so much later.
    * @defaultValue 1000
    */
   readonly maxClockSkewMs?: number;

@@ -4,8 +4,9 @@ import { messageOf, NotSentError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { Era } from '../../registry/ServerConfig.js';
 import type { Call } from '../Call.js';
-import { type Channel, type ChannelWire, cancelledNotice } from '../Channel.js';
+import { type Channel, cancelledNotice } from '../Channel.js';
 import type { Params } from '../messages.js';
+import type { CallWire } from '../net/CallRequest.js';
 import type { Endpoint } from '../net/Endpoint.js';
 import { type PlainAnswer, submit } from '../net/PlainExchange.js';
 import { headerOf, type RawHeaders } from '../net/responseHeaders.js';
@@ -19,7 +20,6 @@ export interface Session {
 }
 
 export interface HttpWireSettings {
-  readonly server: string;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Longest time, in ms, that a notification or a reply may take to be accepted. */
@@ -27,7 +27,7 @@ export interface HttpWireSettings {
   /** Sends calls again that a lost session refused; else they fail and the connection ends. */
   readonly resendOnSessionLoss: boolean;
   /** Gives the newest definition of a tool whose headers the server refused. */
-  readonly refreshTool?: (name: string) => Promise<Tool | undefined>;
+  readonly refreshTool: ((name: string) => Promise<Tool | undefined>) | undefined;
   /** The session is gone; calls wait until `reopen`. */
   readonly onSessionLost: () => void;
 }
@@ -48,7 +48,7 @@ const HANDSHAKES: readonly string[] = ['initialize', 'server/discover'];
  * A channel's wire over Streamable HTTP: a POST for each call, each with its own answer stream. It knows the era's
  * headers and the legacy era's session, and holds calls back while a lost session is replaced.
  */
-export class HttpWire implements ChannelWire {
+export class HttpWire implements CallWire {
   readonly endpoint: Endpoint;
   readonly settings: HttpWireSettings;
   session: Session = NO_SESSION;
@@ -67,6 +67,10 @@ export class HttpWire implements ChannelWire {
   constructor(endpoint: Endpoint, settings: HttpWireSettings) {
     this.endpoint = endpoint;
     this.settings = settings;
+  }
+
+  get clock(): Clock {
+    return this.settings.clock;
   }
 
   get channel(): Channel {
@@ -116,7 +120,8 @@ export class HttpWire implements ChannelWire {
 
   post(text: string, call: Call | undefined): void {
     const carrier = call?.carrier;
-    const { server, logger } = this.settings;
+    const { server } = this.endpoint;
+    const { logger } = this.settings;
     // Ids of a lost session mean nothing to the next one.
     if (this.#held !== undefined || (carrier instanceof CallExchange && carrier.session !== this.session)) return;
     this.submit('a reply', text).then(
@@ -129,14 +134,20 @@ export class HttpWire implements ChannelWire {
 
   /** Resolves when the server has accepted the end of the handshake. */
   async initialized(method: string, text: string): Promise<void> {
-    const { server, clock } = this.settings;
+    const {
+      endpoint: { server },
+      clock,
+    } = this;
     const { status, headers, body } = await this.submit(method, text);
     if (status >= 300) throw statusError({ server, method, status, headers, body, wallNowMs: clock.wallNow() });
   }
 
   /** Resolves when the server has accepted it. */
   async notify(method: string, text: string, params: Params | undefined): Promise<void> {
-    const { server, clock } = this.settings;
+    const {
+      endpoint: { server },
+      clock,
+    } = this;
     if (this.#held !== undefined) throw new NotSentError(server, 'its session is being replaced');
     const { session } = this;
     const { status, headers, body } = await this.submit(method, text, this.#about(method, params));
@@ -192,7 +203,7 @@ export class HttpWire implements ChannelWire {
       .then(
         ({ status }) => status === 400 || status === 404,
         (error: unknown) => {
-          this.settings.logger.debug({ server: this.settings.server, error }, 'a session could not be checked');
+          this.settings.logger.debug({ server: this.endpoint.server, error }, 'a session could not be checked');
           return false;
         },
       )
@@ -204,7 +215,8 @@ export class HttpWire implements ChannelWire {
 
   /** Tells the server that the session is over; a server may refuse (405). */
   async leave(timeoutMs: number): Promise<void> {
-    const { server, logger } = this.settings;
+    const { server } = this.endpoint;
+    const { logger } = this.settings;
     if (this.session.id === undefined) return;
     try {
       const { status } = await submit(this.endpoint, 'DELETE', () => ({

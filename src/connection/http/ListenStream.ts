@@ -52,7 +52,7 @@ export async function listen(
   });
   const result = channel.request(
     'subscriptions/listen',
-    { notifications: filter },
+    { notifications: onWire(filter) },
     {
       signal: control.signal,
       timeoutMs: Number.POSITIVE_INFINITY,
@@ -116,4 +116,9 @@ function relabelled(notice: ServerNotice, subscriptionId: string | number | unde
   const { [META_SUBSCRIPTION_ID]: _, ...rest } = meta;
   const mapped = subscriptionId === undefined ? rest : { ...rest, [META_SUBSCRIPTION_ID]: subscriptionId };
   return { ...notice, params: { ...notice.params, _meta: mapped } };
+}
+
+/** The toolkit says `resourceUris` in both eras; the modern wire has a name of its own for them. */
+function onWire({ resourceUris, ...rest }: Params): Params {
+  return resourceUris === undefined ? rest : { resourceSubscriptions: resourceUris, ...rest };
 }

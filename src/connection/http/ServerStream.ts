@@ -84,7 +84,11 @@ export class ServerStream {
 
   #reopen(error: Error | undefined): void {
     if (this.#stopped) return;
-    const { clock, logger, server } = this.#wire.settings;
+    const {
+      clock,
+      endpoint: { server },
+      settings: { logger },
+    } = this.#wire;
     const pauseMs = Math.min(this.#retryMs * 2 ** this.#failures, MAX_PAUSE_MS);
     this.#failures = Math.min(this.#failures + 1, 10);
     logger.debug({ server, error, pauseMs }, 'the stream of the server ended; it is opened again');
@@ -92,7 +96,10 @@ export class ServerStream {
   }
 
   #giveUp(why: string): void {
-    const { logger, server } = this.#wire.settings;
+    const {
+      endpoint: { server },
+      settings: { logger },
+    } = this.#wire;
     logger.debug({ server, why }, 'the server keeps no stream of its own open');
   }
 }

@@ -56,14 +56,26 @@ export abstract class Exchange extends WheelEntry implements Dispatcher.Dispatch
   protected abstract onBegin(): BodyUse;
   /** The response ended; its body, or what was kept of it. */
   protected abstract onBody(body: Buffer): void;
-  /** An event stream ended, `error` when it was cut. */
-  protected abstract onStreamEnd(error: Error | undefined): void;
   /** No response, or half a body. A `WireError` is ours; others are the socket's. */
   protected abstract onFailed(error: Error): void;
+
+  /** An event stream ended, `error` when it was cut. Like the next three only for those who read bodies. */
+  protected onStreamEnd(_error: Error | undefined): void {
+    this.end();
+  }
+
   /** A body or an event over its cap; the exchange is over. */
-  protected abstract onTooLarge(bytes: number, maxBytes: number): void;
-  abstract onEvent(event: SseEvent): void;
-  abstract onRetry(delayMs: number): void;
+  protected onTooLarge(_bytes: number, _maxBytes: number): void {
+    this.end();
+  }
+
+  onEvent(_event: SseEvent): void {
+    this.end();
+  }
+
+  onRetry(_delayMs: number): void {
+    this.end();
+  }
 
   /** True while it is on its way or being answered. */
   get open(): boolean {

@@ -16,7 +16,6 @@ export interface SseSink {
   onOversized(): void;
 }
 
-const RETURN = '\r';
 const BYTE_ORDER_MARK = 0xfeff;
 
 /**
@@ -29,7 +28,7 @@ export class SseReader {
   readonly #parser: EventSourceParser;
   #stopped = false;
   #first = true;
-  /** The last text ended in a carriage return that was handed on as a whole line's end. */
+  /** The last text ended in a carriage return, taken for a whole line's end. */
   #afterReturn = false;
 
   constructor(maxEventBytes: number, sink: SseSink) {
@@ -61,9 +60,9 @@ export class SseReader {
       if (text.charCodeAt(0) === 0x0a) text = text.slice(1);
     }
     // The parser waits with a final CR for the LF that may follow: an event must not wait for the next one.
-    if (text.endsWith(RETURN)) {
-      this.#afterReturn = true;
-      text = `${text.slice(0, -1)}\n`;
+    if (text.includes('\r')) {
+      this.#afterReturn = text.endsWith('\r');
+      text = text.replace(/\r\n?/g, '\n');
     }
     this.#parser.feed(text);
   }

@@ -6,7 +6,7 @@ import type { Era } from '../../registry/ServerConfig.js';
 import { Channel, type ChannelCounters } from '../Channel.js';
 import type { Connection, ConnectionOptions, Death } from '../Connection.js';
 import { ConnectionEvents } from '../ConnectionEvents.js';
-import { detached, idAtEdge, scanReply } from '../envelope.js';
+import { idAtEdge } from '../envelope.js';
 import { type ClientIdentity, discoverModern, initializeLegacy } from '../handshake.js';
 import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from '../messages.js';
 import { LineReader } from './LineReader.js';
@@ -18,6 +18,8 @@ export interface StdioConnectionOptions extends ConnectionOptions, ClientIdentit
   /** Which handshake to make. */
   readonly era: Era;
   readonly signal?: AbortSignal;
+  /** How its process is ended, with proof, by whoever owns it; by itself otherwise. */
+  readonly end?: { readonly stop: () => Promise<void>; readonly kill: () => Promise<void> };
 }
 
 /** How long after the end of its output a child's exit is waited for. */
@@ -39,6 +41,7 @@ export class StdioConnection implements Connection {
   readonly #scope: CloseScope;
   readonly #events: ConnectionEvents;
   readonly #exitWatch: Disposable;
+  readonly #end: { readonly stop: () => Promise<void>; readonly kill: () => Promise<void> };
   #info: ServerInfo | undefined;
   #endTimer: Timer | undefined;
 
@@ -50,7 +53,7 @@ export class StdioConnection implements Connection {
       return connection;
     } catch (error) {
       const { exitCode, signal } = process.exitInfo ?? {};
-      const ended = await process.kill().then(
+      const ended = await connection.#end.kill().then(
         () => undefined,
         (failed: unknown) => failed,
       );
@@ -74,6 +77,7 @@ export class StdioConnection implements Connection {
     this.server = options.server;
     this.#process = process;
     this.#options = options;
+    this.#end = options.end ?? process;
     this.#events = new ConnectionEvents(options.server);
     this.#scope = new CloseScope(`connection to ${options.server}`, {
       clock: options.clock,
@@ -177,13 +181,7 @@ export class StdioConnection implements Connection {
   }
 
   #line(line: Buffer): void {
-    if (this.#channel.wantsRaw) {
-      const raw = scanReply(line);
-      if (raw !== undefined && this.#channel.pending(raw.id)?.options.raw === true) {
-        this.#channel.receiveRaw(raw.id, detached(line.subarray(raw.start, raw.end)));
-        return;
-      }
-    }
+    if (this.#channel.wantsRaw && this.#channel.receiveBytes(line)) return;
     let message: unknown;
     try {
       message = JSON.parse(line.toString('utf8'));
@@ -228,8 +226,8 @@ export class StdioConnection implements Connection {
   async #release(): Promise<void> {
     try {
       // Dead but not gone, it has nothing to finish.
-      if (this.#events.death !== undefined) await this.#process.kill();
-      else await this.#process.stop();
+      if (this.#events.death !== undefined) await this.#end.kill();
+      else await this.#end.stop();
     } finally {
       this.#die('the connection was closed');
       this.#exitWatch[Symbol.dispose]();

@@ -1,12 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { constants } from 'node:fs';
-import { chmod, type FileHandle, lstat, open, readdir, rename, unlink } from 'node:fs/promises';
+import { chmod, lstat, open, readdir, rename, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Semaphore } from 'async-mutex';
 import type { FileStamp } from '../Entry.js';
 import { TEMP_SUFFIX } from '../keys.js';
 import { type Decoded, decodeFile, ENVELOPE_BYTES, FORMAT_VERSION } from './envelope.js';
-import { codeOf, identityOf, makeFolder, type StatLike, stampOf } from './fileSystem.js';
+import { codeOf, identityOf, makeFolder, readFileUpTo, type StatLike, stampOf } from './fileSystem.js';
 import { Quarantine } from './Quarantine.js';
 
 export interface EntryFilesOptions {
@@ -18,14 +17,15 @@ export interface EntryFilesOptions {
 }
 
 export interface FoundFile extends Decoded {
-  readonly stamp: FileStamp;
+  /** Comes a moment later than the content. */
+  readonly stamp: Promise<FileStamp>;
 }
 
 /** Files open at once: the rest waits here, not in the table of descriptors. */
 const MAX_OPEN = 32;
 
-/** A link is not followed, and a pipe put in a file's place does not block the open. */
-const READ_FLAGS = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
+/** How the system refuses to read a directory, a link, a socket, a pipe. */
+const NOT_A_FILE: ReadonlySet<string> = new Set(['EISDIR', 'ELOOP', 'EMLINK', 'ENXIO', 'EAGAIN']);
 
 /**
  * The directory of a cache. A file is written whole under a name of its own, flushed, then renamed: a reader sees the
@@ -37,6 +37,7 @@ export class EntryFiles {
   readonly #folder: string;
   readonly #quarantine: Quarantine;
   readonly #gate = new Semaphore(MAX_OPEN);
+  readonly #closing = new Set<Promise<unknown>>();
   #ready: Promise<void> | undefined;
 
   constructor(options: EntryFilesOptions) {
@@ -49,44 +50,31 @@ export class EntryFiles {
   read(file: string): Promise<FoundFile | undefined> {
     return this.#gate.runExclusive(async () => {
       const path = join(this.#folder, file);
-      let handle: FileHandle;
+      const max = this.#options.maxEntryBytes + ENVELOPE_BYTES;
       try {
         await this.#trusted();
-        handle = await open(path, READ_FLAGS);
+        const { bytes, stat } = await readFileUpTo(path, max, this.#closing);
+        const content = bytes.length > max ? 'it is too large' : decodeFile(file, bytes);
+        if (typeof content !== 'string') {
+          const stamp = stat.then(stampOf);
+          // Not every reader asks for it.
+          stamp.catch(() => undefined);
+          return { ...content, stamp };
+        }
+        await this.#quarantine.take(path, file, identityOf(await stat), content);
       } catch (error) {
         if (isAbsent(error)) return undefined;
-        // A link, or a socket: there is a thing of this name, and it is not ours.
-        if (!['ELOOP', 'EMLINK', 'ENXIO'].includes(codeOf(error))) throw error;
+        if (!NOT_A_FILE.has(codeOf(error))) throw error;
         const stat = await lstatOf(path);
         if (stat !== undefined) await this.#quarantine.take(path, file, identityOf(stat), 'it is not a file');
-        return undefined;
       }
-      const { stat, content } = await this.#content(handle, file);
-      if (typeof content !== 'string') return { ...content, stamp: stampOf(stat) };
-      await this.#quarantine.take(path, file, identityOf(stat), content);
       return undefined;
     });
   }
 
-  async #content(handle: FileHandle, file: string): Promise<{ stat: StatLike; content: Decoded | string }> {
-    let closing: Promise<void> | undefined;
-    try {
-      const stat = await handle.stat({ bigint: true });
-      if (!stat.isFile()) return { stat, content: 'it is not a file' };
-      if (stat.size > this.#options.maxEntryBytes + ENVELOPE_BYTES) return { stat, content: 'it is too large' };
-      const bytes = Buffer.allocUnsafe(Number(stat.size));
-      let filled = 0;
-      while (filled < bytes.length) {
-        const { bytesRead } = await handle.read(bytes, filled, bytes.length - filled, filled);
-        if (bytesRead === 0) break;
-        filled += bytesRead;
-      }
-      // The descriptor goes back while the content is parsed.
-      closing = handle.close();
-      return { stat, content: decodeFile(file, bytes.subarray(0, filled)) };
-    } finally {
-      await (closing ?? handle.close());
-    }
+  /** Descriptors on their way back to the system. */
+  get closing(): Iterable<Promise<unknown>> {
+    return this.#closing;
   }
 
   /** What a later change of the file would change; undefined when there is none. */
