@@ -1,5 +1,5 @@
 import { messageOf, ServerNotFoundError } from '../core/errors.js';
-import { StdioPool } from '../pool/StdioPool.js';
+import { UnifiedPool } from '../pool/UnifiedPool.js';
 import { ShutdownPlan } from '../shutdown/ShutdownPlan.js';
 import { loadConfig, startProblem } from './configs.js';
 import { createLogger } from './logger.js';
@@ -31,7 +31,7 @@ export async function call(server: string, tool: string, json: string, options: 
   });
   whenNpmIsGone(() => void plan.shutdown('npm is gone'));
   try {
-    const pool = new StdioPool({ logger });
+    const pool = new UnifiedPool({ logger });
     plan.add('server', pool, { phase: 'close' });
     const config = await loadConfig(options.config);
     const found = config.servers.find(({ name }) => name === server);
