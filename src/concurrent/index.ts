@@ -6,8 +6,30 @@ export {
   OptionError,
   PoolkitError,
   QueueFullError,
+  RateLimitedError,
   ShutdownTimeoutError,
 } from '../core/index.js';
+export {
+  ClusterRateLimiter,
+  type ClusterRateLimiterEvents,
+  type ClusterRateLimiterStats,
+} from './cluster/ClusterRateLimiter.js';
+export {
+  CLUSTER_RATE_LIMITER_DEFAULTS,
+  type ClusterRateLimiterOptions,
+  type OnStoreLost,
+} from './cluster/clusterOptions.js';
+export type { RedisLike } from './cluster/RedisSession.js';
+export type { AcquireOptions, Limiter, LimiterUsage } from './Limiter.js';
+export { LimiterTableFullError } from './LimiterTableFullError.js';
+export {
+  MULTI_SERVER_RATE_LIMITER_DEFAULTS,
+  MultiServerRateLimiter,
+  type MultiServerRateLimiterOptions,
+  type ServerLimit,
+  type ServerLimiterStats,
+} from './MultiServerRateLimiter.js';
+export { RATE_LIMITER_DEFAULTS, RateLimiter, type RateLimiterOptions } from './RateLimiter.js';
 export {
   Permit,
   type PermitOptions,

@@ -29,7 +29,7 @@ export class AbortHub {
     return { [Symbol.dispose]: () => group.leave(entry) };
   }
 
-  /** The same for what is its own entry, so that watching allocates nothing: `leave` the group to stop. */
+  /** The same for what is its own entry, so that watching allocates nothing: it leaves the group to stop. */
   join(signal: AbortSignal, entry: AbortEntry): AbortGroup {
     let group = this.#groups.get(signal);
     if (group === undefined) {
@@ -52,9 +52,18 @@ class Group implements AbortGroup {
   readonly #entries = new Set<AbortEntry>();
   readonly #listener = (): void => {
     this.#dissolve();
+    const errors: unknown[] = [];
     for (const entry of [...this.#entries]) {
-      if (this.#entries.delete(entry)) entry.onAbort(this.#signal.reason);
+      // One that an earlier callback took out is gone.
+      if (!this.#entries.delete(entry)) continue;
+      try {
+        entry.onAbort(this.#signal.reason);
+      } catch (error) {
+        errors.push(error);
+      }
     }
+    // Everyone was told; what a callback threw goes where a listener's own throw goes, to `uncaughtException`.
+    if (errors.length > 0) throw errors.length === 1 ? errors[0] : new AggregateError(errors);
   };
 
   constructor(signal: AbortSignal, groups: Map<AbortSignal, Group>) {

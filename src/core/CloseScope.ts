@@ -1,12 +1,13 @@
 import { type Clock, systemClock, type Timer } from './clock.js';
-import { ClosedError, ShutdownTimeoutError } from './errors.js';
+import { ClosedError, messageOf, ShutdownTimeoutError } from './errors.js';
 import { Grace } from './Grace.js';
 import { type Logger, silentLogger } from './logger.js';
 import { checkMs } from './options.js';
 
 export interface CloseOptions {
   /**
-   * How long work in flight may still take, in ms, from 0. 0 fails it at once; `Infinity` waits for it.
+   * How long work in flight may still take, in ms, from 0. 0 fails it at once; `Infinity` waits for it. In a later call
+   * it only shortens what is left; left out there, it changes nothing.
    * @defaultValue 5000
    */
   readonly graceMs?: number;
@@ -26,10 +27,10 @@ export interface CloseHooks {
   readonly onRefuse?: () => void;
   /**
    * Resolves when nothing is in flight any more, for a part whose hot path counts its work instead of tracking each
-   * promise. Asked once, when closing begins.
+   * promise. Asked once, when closing begins; after `onDeadline` it is waited for no longer.
    */
   readonly onDrain?: () => Promise<void>;
-  /** Called once if work is still in flight at the deadline: it is failed here, with the error that tells the truth. */
+  /** Called once if anything is in flight at the deadline, without a grace in the `close()` itself: it is failed here. */
   readonly onDeadline?: () => void;
   /** Called when the work is over or failed: connections, children, files end here. Bounded by the part itself. */
   readonly onRelease?: (grace: Grace) => void | Promise<void>;
@@ -42,19 +43,26 @@ export interface CloseHooks {
  * deadline. At once, timers are disarmed and waiters refused. Then what is in flight gets the grace. At its end the
  * part fails its own work (`onDeadline`), which must then settle, and abandons users' functions, each named. Then the
  * part lets go of what it holds (`onRelease` and everything given to `own`, in parallel). All of it is attempted
- * whatever failed before; what failed is joined in one `AggregateError`.
+ * whatever failed before; what failed is joined in one `AggregateError`. `close()` may be called from inside any of
+ * this; only the part's own work must not await it there, since that would be waiting for itself.
  */
 export class CloseScope {
   readonly name: string;
   readonly clock: Clock;
   readonly #hooks: CloseHooks;
   readonly #logger: Logger;
-  readonly #own = new Set<Promise<unknown>>();
-  readonly #user = new Map<Promise<unknown>, string>();
+  // Each of these promises resolves, never rejects, and has left its collection by then.
+  readonly #own = new Set<Promise<void>>();
+  /** Waited for until the deadline only: users' functions, each with its name, and the drain, which has none. */
+  readonly #user = new Map<Promise<void>, string | undefined>();
   readonly #timers = new Set<Timer>();
-  readonly #owned = new Map<Closeable, string>();
+  readonly #owned = new Map<Closeable, { readonly name: string }>();
+  readonly #errors: unknown[] = [];
   #grace: Grace | undefined;
   #closing: Promise<void> | undefined;
+  /** Set when letting go begins: what is given to `own` later is closed on the spot. */
+  #releasing: Grace | undefined;
+  #overdue = false;
   #closed = false;
 
   constructor(name: string, hooks: CloseHooks = {}) {
@@ -84,45 +92,46 @@ export class CloseScope {
     if (this.#closing !== undefined) throw new ClosedError(this.name);
   }
 
-  /** Work of our own: `close` awaits it. It must settle by itself, after `onDeadline` at the latest. */
+  /**
+   * Work of our own: `close` awaits it. It must settle by itself, after `onDeadline` at the latest; what begins in
+   * `onRelease` is not told of a deadline again. A rejection is the caller's to handle: here it counts as handled.
+   */
   track<T>(promise: Promise<T>): Promise<T> {
-    this.#own.add(promise);
-    const done = (): void => void this.#own.delete(promise);
-    promise.then(done, done);
+    const done = (): void => void this.#own.delete(settled);
+    const settled = promise.then(done, done);
+    this.#own.add(settled);
     return promise;
   }
 
   /** A user's function: `close` awaits it until the deadline, then abandons it and reports it as `name`. */
   trackUser<T>(name: string, promise: Promise<T>): Promise<T> {
-    this.#user.set(promise, name);
-    const done = (): void => void this.#user.delete(promise);
-    promise.then(done, done);
+    this.#await(promise, name);
     return promise;
   }
 
-  /** A part that was made here and ends here: it is closed with the grace that is left. Dispose to give it up. */
+  /**
+   * A part that was made here and ends here: it is closed with the grace that is left. Dispose to give it up. One that
+   * comes when the others are already being let go is closed at once.
+   */
   own(name: string, part: Closeable): Disposable {
-    this.#owned.set(part, name);
-    return { [Symbol.dispose]: () => void this.#owned.delete(part) };
+    const entry = { name };
+    if (this.#releasing !== undefined) void this.track(this.#closeOwned(part, name, this.#releasing));
+    else this.#owned.set(part, entry);
+    return { [Symbol.dispose]: () => void (this.#owned.get(part) === entry && this.#owned.delete(part)) };
   }
 
-  /** A background timer, unref'd, once. Disarmed by close. What it throws goes to the logger. */
+  /** A background timer, unref'd, once. Disarmed by close. What it throws or rejects with goes to the logger. */
   timer(name: string, delayMs: number, callback: () => void): Timer {
     this.assertOpen();
     const timer = this.clock.setTimer(() => {
       this.#timers.delete(scoped);
-      this.#guard(name, callback);
+      void this.#run(name, callback);
     }, delayMs);
     const cancel = (): void => {
       timer.cancel();
       this.#timers.delete(scoped);
     };
-    const scoped: Timer = {
-      cancel,
-      ref: () => timer.ref(),
-      unref: () => timer.unref(),
-      [Symbol.dispose]: cancel,
-    };
+    const scoped: Timer = { cancel, ref: () => timer.ref(), unref: () => timer.unref(), [Symbol.dispose]: cancel };
     this.#timers.add(scoped);
     return scoped;
   }
@@ -135,20 +144,9 @@ export class CloseScope {
       if (!stopped && !this.closing) timer = this.timer(name, everyMs, tick);
     };
     const tick = (): void => {
-      let result: unknown;
-      try {
-        result = run();
-      } catch (error) {
-        this.#logger.error({ error, part: this.name, timer: name }, 'a background run failed');
-      }
-      if (!(result instanceof Promise)) {
-        arm();
-        return;
-      }
-      const logged = result.catch((error: unknown) =>
-        this.#logger.error({ error, part: this.name, timer: name }, 'a background run failed'),
-      );
-      this.track(logged.then(arm));
+      const running = this.#run(name, run);
+      if (running === undefined) arm();
+      else void running.then(arm);
     };
     arm();
     return {
@@ -161,7 +159,7 @@ export class CloseScope {
 
   /**
    * Ends the part. Resolves when nothing of it lives; rejects with `AggregateError` naming what did not end, after
-   * everything was attempted. @throws OptionError (as a rejection) for a bad `graceMs`; nothing has begun then.
+   * everything was attempted. @throws OptionError (as a rejection of its own) for a bad `graceMs`, which changes nothing.
    */
   close(options: CloseOptions = {}): Promise<void> {
     const graceMs = options.graceMs ?? CLOSE_DEFAULTS.graceMs;
@@ -171,90 +169,122 @@ export class CloseScope {
       return Promise.reject(error);
     }
     if (this.#closing !== undefined) {
-      this.#grace?.shorten(graceMs);
+      // One that says nothing, as `await using` does, leaves the deadline as it stands.
+      if (options.graceMs !== undefined) this.#attempt(() => this.#grace?.shorten(graceMs));
       return this.#closing;
     }
-    let settle!: { resolve: () => void; reject: (error: unknown) => void };
-    this.#closing = new Promise<void>((resolve, reject) => {
-      settle = { resolve, reject };
-    });
     const grace = new Grace(this.clock, graceMs);
     this.#grace = grace;
-    const errors: unknown[] = [];
+    this.#closing = Promise.resolve().then(() => this.#end(grace));
     for (const timer of [...this.#timers]) timer.cancel();
-    this.#attempt(errors, this.#hooks.onRefuse);
-    void this.#end(grace, errors).then(() => {
-      grace[Symbol.dispose]();
-      this.#closed = true;
-      if (errors.length === 0) settle.resolve();
-      else settle.reject(new AggregateError(errors, `${this.name}: close left ${errors.length} failure(s)`));
-    });
+    this.#attempt(this.#hooks.onRefuse);
+    this.#attempt(() => this.#askDrain());
+    if (grace.remainingMs === 0) this.#deadline();
     return this.#closing;
   }
 
-  /** Never rejects: what fails is added to `errors`. */
-  async #end(grace: Grace, errors: unknown[]): Promise<void> {
-    let over = grace.remainingMs === 0;
-    void grace.over.then(() => {
-      over = true;
-    });
-    let drained = this.#hooks.onDrain === undefined;
-    const drain = Promise.resolve(this.#hooks.onDrain?.()).then(() => {
-      drained = true;
-    });
-    while (!over && (!drained || this.#own.size + this.#user.size > 0)) {
-      await Promise.race([grace.over, Promise.allSettled([drain, ...this.#own, ...this.#user.keys()])]);
-    }
-    if (!drained || this.#own.size > 0) this.#attempt(errors, this.#hooks.onDeadline);
-    for (const name of this.#user.values()) errors.push(new ShutdownTimeoutError(name, grace.totalMs));
-    this.#user.clear();
-    while (this.#own.size > 0) await Promise.allSettled([...this.#own]);
-    await Promise.all([
-      this.#release(grace, errors),
-      ...[...this.#owned].map((each) => this.#closeOwned(each, grace, errors)),
-    ]);
+  async #end(grace: Grace): Promise<void> {
+    // What has settled by now leaves first: without any grace it would be named as work in flight.
+    await undefined;
+    while (this.#inFlight().length > 0 && grace.remainingMs > 0) await this.#settledOrOver(grace);
+    // Judged in the same turn as the loop's end: work that comes a microtask later is not failed before its time.
+    this.#deadline();
+    this.#abandon(grace);
+    while (this.#own.size > 0) await Promise.all(this.#own);
+    this.#releasing = grace;
+    this.#attempt(() => this.#hooks.onRelease?.(grace));
+    for (const [part, { name }] of this.#owned) void this.track(this.#closeOwned(part, name, grace));
     this.#owned.clear();
-    while (this.#own.size > 0) await Promise.allSettled([...this.#own]);
-  }
-
-  async #release(grace: Grace, errors: unknown[]): Promise<void> {
-    try {
-      await this.#hooks.onRelease?.(grace);
-    } catch (error) {
-      errors.push(...flatten(error));
+    while (this.#own.size + this.#user.size > 0) {
+      if (grace.remainingMs === 0) this.#abandon(grace);
+      await this.#settledOrOver(grace);
     }
+    grace[Symbol.dispose]();
+    this.#closed = true;
+    const { length } = this.#errors;
+    if (length === 0) return;
+    const why = this.#errors.map(messageOf).join('; ');
+    throw new AggregateError([...this.#errors], `${this.name}: close left ${length} failure(s): ${why}`);
   }
 
-  async #closeOwned([part, name]: [Closeable, string], grace: Grace, errors: unknown[]): Promise<void> {
-    const shortened = grace.onShorten((graceMs) => void part.close({ graceMs }).catch(() => undefined));
+  #inFlight(): Promise<void>[] {
+    return [...this.#own, ...this.#user.keys()];
+  }
+
+  /** Until what is in flight has settled, or the grace is over, whichever is first; once it is over, the former. */
+  #settledOrOver(grace: Grace): Promise<unknown> {
+    const settled = Promise.all(this.#inFlight());
+    return grace.remainingMs > 0 ? Promise.race([grace.over, settled]) : settled;
+  }
+
+  #await(promise: Promise<unknown>, name?: string): void {
+    const done = (): void => void this.#user.delete(settled);
+    const settled = promise.then(done, done);
+    this.#user.set(settled, name);
+  }
+
+  #askDrain(): void {
+    const drained = this.#hooks.onDrain?.();
+    drained?.catch((error: unknown) => this.#fail(error));
+    if (drained !== undefined) this.#await(drained);
+  }
+
+  #deadline(): void {
+    if (this.#overdue || this.#inFlight().length === 0) return;
+    this.#overdue = true;
+    this.#attempt(this.#hooks.onDeadline);
+  }
+
+  /** Names each user's function that has outlived the grace, and waits for none any longer. */
+  #abandon(grace: Grace): void {
+    for (const name of this.#user.values()) {
+      if (name !== undefined) this.#fail(new ShutdownTimeoutError(name, grace.totalMs));
+    }
+    this.#user.clear();
+  }
+
+  async #closeOwned(part: Closeable, name: string, grace: Grace): Promise<void> {
+    const close = async (graceMs: number): Promise<void> => part.close({ graceMs });
+    // It gives the same promise again: the first call below has its failure.
+    const told = grace.onShorten((graceMs) => void close(graceMs).catch(() => undefined));
     try {
-      await part.close({ graceMs: grace.remainingMs });
+      await close(grace.remainingMs);
     } catch (error) {
+      this.#fail(error);
       this.#logger.error({ error, part: this.name, owned: name }, 'an owned part did not close cleanly');
-      errors.push(...flatten(error));
     } finally {
-      shortened[Symbol.dispose]();
+      told[Symbol.dispose]();
     }
   }
 
-  #attempt(errors: unknown[], hook: (() => void) | undefined): void {
+  /** Adds a failure, once: an aggregate's own errors, so that a tree of parts reports one flat list. */
+  #fail(error: unknown): void {
+    const each: readonly unknown[] =
+      error instanceof AggregateError && error.errors.length > 0 ? error.errors : [error];
+    for (const one of each) if (!(one instanceof Error && this.#errors.includes(one))) this.#errors.push(one);
+  }
+
+  #attempt(hook: (() => unknown) | undefined): void {
     try {
-      hook?.();
+      const result = hook?.();
+      if (!(result instanceof Promise)) return;
+      result.catch((error: unknown) => this.#fail(error));
+      this.track(result);
     } catch (error) {
-      errors.push(error);
+      this.#fail(error);
     }
   }
 
-  #guard(name: string, callback: () => void): void {
+  /** Runs background work. The promise it gives, if any, is tracked and does not reject. */
+  #run(name: string, run: () => unknown): Promise<void> | undefined {
+    const failed = (error: unknown): void =>
+      this.#logger.error({ error, part: this.name, timer: name }, 'a background run failed');
     try {
-      callback();
+      const result = run();
+      if (result instanceof Promise) return this.track(result.then(() => undefined, failed));
     } catch (error) {
-      this.#logger.error({ error, part: this.name, timer: name }, 'a timer callback threw');
+      failed(error);
     }
+    return undefined;
   }
-}
-
-/** An aggregate's own errors, so that a tree of parts reports one flat list. */
-function flatten(error: unknown): readonly unknown[] {
-  return error instanceof AggregateError ? error.errors : [error];
 }

@@ -7,7 +7,7 @@ import type { Clock, Timer } from './clock.js';
 export class Grace {
   readonly #clock: Clock;
   readonly #startMs: number;
-  readonly #onChange = new Set<(remainingMs: number) => void>();
+  readonly #watchers = new Set<{ readonly change: (remainingMs: number) => void }>();
   readonly #over: Promise<void>;
   #resolveOver!: () => void;
   #deadlineMs: number;
@@ -39,36 +39,51 @@ export class Grace {
     return this.#over;
   }
 
-  /** Brings the deadline to `graceMs` from now, if that is earlier than it stands. */
+  /**
+   * Brings the deadline to `graceMs` from now, if that is earlier than it stands. Tells everyone who watches, then
+   * throws `AggregateError` of what they threw.
+   */
   shorten(graceMs: number): void {
     const deadlineMs = this.#clock.now() + graceMs;
     if (this.#ended || deadlineMs >= this.#deadlineMs) return;
     this.#deadlineMs = deadlineMs;
     this.#arm();
-    for (const change of [...this.#onChange]) change(graceMs);
+    const errors: unknown[] = [];
+    for (const watcher of [...this.#watchers]) {
+      if (!this.#watchers.has(watcher)) continue;
+      try {
+        // As it stands now: an earlier one may have shortened it again.
+        watcher.change(this.remainingMs);
+      } catch (error) {
+        errors.push(error);
+      }
+    }
+    if (errors.length > 0) throw new AggregateError(errors, `${errors.length} could not be told of a shorter grace`);
   }
 
   /** Calls `change` at each shortening, so that what closes along with us is told. */
   onShorten(change: (remainingMs: number) => void): Disposable {
-    this.#onChange.add(change);
-    return { [Symbol.dispose]: () => void this.#onChange.delete(change) };
+    const watcher = { change };
+    this.#watchers.add(watcher);
+    return { [Symbol.dispose]: () => void this.#watchers.delete(watcher) };
   }
 
   /** Disarms it: whoever was closing is done. */
   [Symbol.dispose](): void {
     this.#timer?.cancel();
-    this.#onChange.clear();
+    this.#watchers.clear();
     this.#ended = true;
   }
 
   #arm(): void {
     this.#timer?.cancel();
-    const end = (): void => {
-      this.#ended = true;
-      this.#resolveOver();
-    };
     const remainingMs = this.#deadlineMs - this.#clock.now();
-    if (remainingMs <= 0) end();
-    else this.#timer = this.#clock.setTimer(end, remainingMs, { ref: true });
+    if (remainingMs > 0) {
+      // A timer may fire a little early; then it is armed again for the rest.
+      this.#timer = this.#clock.setTimer(() => this.#arm(), remainingMs, { ref: true });
+      return;
+    }
+    this.#ended = true;
+    this.#resolveOver();
   }
 }

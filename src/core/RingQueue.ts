@@ -1,4 +1,4 @@
-/** A first-in first-out queue on a ring that doubles when full: push and shift are O(1), nothing is ever moved twice. */
+/** A first-in first-out queue on a ring that doubles when full: push and shift are O(1), amortised. It never shrinks but by `clear`. */
 export class RingQueue<T> {
   #ring: (T | undefined)[];
   #head = 0;
@@ -30,6 +30,11 @@ export class RingQueue<T> {
     this.#head = (this.#head + 1) & (this.#ring.length - 1);
     this.#size--;
     return item;
+  }
+
+  /** What is in it, oldest first; it stays in. */
+  *[Symbol.iterator](): Generator<T, void, undefined> {
+    for (let i = 0; i < this.#size; i++) yield this.#ring[(this.#head + i) & (this.#ring.length - 1)] as T;
   }
 
   clear(): void {

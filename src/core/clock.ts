@@ -6,7 +6,8 @@ export interface Clock {
   wallNow(): number;
   /**
    * Calls `callback` once after `delayMs` (any length; `Infinity` never). Unref'd unless `ref`: a timer that somebody
-   * awaits must be ref'd, or the process ends under them.
+   * awaits must be ref'd, or the process ends under them. It may fire up to 1 ms early, as Node's timers do: who must
+   * not be early looks at `now()` again.
    */
   setTimer(callback: () => void, delayMs: number, options?: { readonly ref?: boolean }): Timer;
 }
@@ -40,7 +41,7 @@ class SystemTimer implements Timer {
   #arm(delayMs: number): void {
     this.#timeout =
       delayMs > MAX_DELAY_MS
-        ? setTimeout(() => this.#arm(this.#dueMs - performance.now()), MAX_DELAY_MS)
+        ? setTimeout(() => this.#arm(Math.max(0, this.#dueMs - performance.now())), MAX_DELAY_MS)
         : setTimeout(this.#callback, delayMs);
     if (!this.#ref) this.#timeout.unref();
   }

@@ -220,7 +220,7 @@ export class RateLimitedError extends PoolkitError {
   constructor(what: string, source: 'local' | 'upstream', retryAfterMs: number | undefined, cause?: unknown) {
     super(
       'ERR_RATE_LIMITED',
-      `${what}: rate limited (${source})${retryAfterMs === undefined ? '' : `; try again in ${retryAfterMs} ms`}`,
+      `${what}: rate limited (${source})${retryAfterMs === undefined ? '' : `; try again in ${Math.ceil(retryAfterMs)} ms`}`,
       cause,
     );
     this.what = what;
@@ -341,7 +341,10 @@ export class StillAliveError extends PoolkitError {
 export function show(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 80 ? `${value.slice(0, 77)}...` : value);
   if (typeof value === 'bigint') return `${value}n`;
-  if (typeof value === 'function') return `function ${value.name || '(anonymous)'}`;
+  if (typeof value === 'function') {
+    const name: unknown = value.name;
+    return `function ${typeof name === 'string' && name !== '' ? name : '(anonymous)'}`;
+  }
   if (typeof value !== 'object' || value === null) return String(value);
   return Array.isArray(value) ? `an array of ${value.length}` : `an object`;
 }

@@ -2,10 +2,11 @@ export type Listener<T> = (payload: T) => void;
 
 /**
  * Typed events. A listener that throws or rejects disturbs neither the emitter nor the other listeners: its error goes
- * to `onListenerError`. A listener added or removed during an emit counts from the next one.
+ * to `onListenerError`. A listener added or removed during an emit counts from the next one. One added twice is called
+ * twice.
  */
 export class Emitter<Events extends object> {
-  readonly #listeners = new Map<keyof Events, readonly Listener<never>[]>();
+  readonly #listeners = new Map<keyof Events, readonly { readonly call: Listener<never> }[]>();
   readonly #onListenerError: (error: unknown, event: string) => void;
 
   constructor(onListenerError: (error: unknown, event: string) => void) {
@@ -13,14 +14,11 @@ export class Emitter<Events extends object> {
   }
 
   on<K extends keyof Events>(event: K, listener: Listener<Events[K]>): Disposable {
-    this.#listeners.set(event, [...(this.#listeners.get(event) ?? []), listener]);
-    let on = true;
+    const entry = { call: listener };
+    this.#listeners.set(event, [...(this.#listeners.get(event) ?? []), entry]);
     return {
       [Symbol.dispose]: () => {
-        if (!on) return;
-        on = false;
-        const kept = [...(this.#listeners.get(event) ?? [])];
-        kept.splice(kept.indexOf(listener), 1);
+        const kept = this.#listeners.get(event)?.filter((each) => each !== entry) ?? [];
         if (kept.length > 0) this.#listeners.set(event, kept);
         else this.#listeners.delete(event);
       },
@@ -29,11 +27,11 @@ export class Emitter<Events extends object> {
 
   /** Calls the listeners in the order they were added; true when there was one. */
   emit<K extends keyof Events>(event: K, payload: Events[K]): boolean {
-    const listeners = this.#listeners.get(event) as readonly Listener<Events[K]>[] | undefined;
+    const listeners = this.#listeners.get(event) as readonly { readonly call: Listener<Events[K]> }[] | undefined;
     if (listeners === undefined) return false;
-    for (const listener of listeners) {
+    for (const { call } of listeners) {
       try {
-        const result: unknown = listener(payload);
+        const result: unknown = call(payload);
         if (result instanceof Promise) result.catch((error) => this.#onListenerError(error, String(event)));
       } catch (error) {
         this.#onListenerError(error, String(event));

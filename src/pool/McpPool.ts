@@ -4,13 +4,22 @@ import type {
   Prompt,
   Resource,
   ResourceTemplateType,
-  ServerCapabilities,
   Tool,
 } from '@modelcontextprotocol/client';
+import type {
+  CallOptions,
+  Progress,
+  RequestHandler,
+  ServerInfo,
+  ServerNotice,
+  ServerRequest,
+} from '../connection/messages.js';
 import type { Closeable, CloseOptions } from '../core/CloseScope.js';
 import type { PoolkitError } from '../core/errors.js';
 import type { Listener } from '../core/events.js';
-import type { Era, ServerConfig } from '../registry/ServerConfig.js';
+import type { ServerConfig } from '../registry/ServerConfig.js';
+
+export type { Progress, RequestHandler, ServerInfo, ServerNotice, ServerRequest };
 
 /** Who asks. It is also what keeps users apart. */
 export interface Caller {
@@ -25,50 +34,13 @@ export interface Caller {
   readonly context?: unknown;
 }
 
-/** A notification from a server. */
-export interface ServerNotice {
-  readonly method: string;
-  readonly params?: Readonly<Record<string, unknown>>;
-}
-
-/** A request from a server. */
-export interface ServerRequest extends ServerNotice {
-  readonly id: string | number;
-}
-
-export interface Progress {
-  readonly progressToken: string | number;
-  readonly progress: number;
-  readonly total?: number;
-  readonly message?: string;
-}
-
-export interface RequestOptions {
+/** One call: what every connection takes, and what only a pool does. */
+export interface RequestOptions extends CallOptions {
   readonly caller?: Caller;
-  /** Aborting rejects at once with `signal.reason` and cancels the call upstream. */
-  readonly signal?: AbortSignal;
   /** The call may be sent again when its outcome is unknown. @defaultValue false */
   readonly idempotent?: boolean;
-  /** Resolves to the result's bytes (`Uint8Array`), unparsed. @defaultValue false */
-  readonly raw?: boolean;
-  /** The tool being called: its schema says which arguments go into HTTP headers (modern era). */
-  readonly toolDefinition?: Tool;
-  /** Longest wait for a slot, in ms. */
-  readonly acquireTimeoutMs?: number;
-  /** Longest call, in ms from its send. */
-  readonly timeoutMs?: number;
-  /** Progress starts `timeoutMs` anew. @defaultValue false */
-  readonly resetTimeoutOnProgress?: boolean;
-  /** Longest call however much progress comes, in ms from its send. */
-  readonly maxTotalTimeoutMs?: number;
   /** Longest in all, in ms from now: limiter, queue, start and call. */
   readonly deadlineMs?: number;
-  /** Asks for progress; called with the caller's own token. */
-  readonly onProgress?: (progress: Progress) => void;
-  /** Notifications that belong to this call. */
-  readonly onNotification?: (notice: ServerNotice) => void;
-  /** Requests of the server that belong to this call; resolves to the result sent back. */
-  readonly onRequest?: (request: ServerRequest, context: { readonly signal: AbortSignal }) => Promise<unknown>;
 }
 
 export type ListKind = 'tools' | 'prompts' | 'resources' | 'resourceTemplates';
@@ -88,14 +60,6 @@ export interface CompleteList<T = unknown> {
   readonly ttlMs: number | undefined;
   /** `private` if one page was. */
   readonly cacheScope: 'public' | 'private' | undefined;
-}
-
-export interface ServerInfo {
-  readonly era: Era;
-  readonly protocolVersion: string;
-  readonly capabilities: ServerCapabilities;
-  readonly serverInfo: Implementation | undefined;
-  readonly instructions: string | undefined;
 }
 
 /** `degraded`: the breaker is open or the server backs off after failing. */
@@ -156,11 +120,18 @@ export interface PoolEvents {
   };
   readonly restarted: { readonly server: string; readonly attempt: number };
   readonly stderr: { readonly server: string; readonly pid: number | undefined; readonly line: string };
-  /** A notification that belongs to no call. */
-  readonly notification: { readonly server: string; readonly notice: ServerNotice };
+  /** A notification that belongs to no call; of the connection of this principal and session, for nobody else. */
+  readonly notification: {
+    readonly server: string;
+    readonly principal?: string | undefined;
+    readonly key?: string | undefined;
+    readonly notice: ServerNotice;
+  };
   /** A request of the server that belongs to no call. The first listener to `respond` answers it. */
   readonly orphanRequest: {
     readonly server: string;
+    readonly principal?: string | undefined;
+    readonly key?: string | undefined;
     readonly request: ServerRequest;
     readonly signal: AbortSignal;
     readonly respond: (answer: Promise<unknown>) => void;
@@ -191,10 +162,7 @@ export interface ConnectionLease extends AsyncDisposable {
   request(method: string, params?: Readonly<Record<string, unknown>>, options?: RequestOptions): Promise<unknown>;
   notify(method: string, params?: Readonly<Record<string, unknown>>): Promise<void>;
   on(event: 'notification', listener: Listener<ServerNotice>): Disposable;
-  on(
-    event: 'request',
-    listener: (request: ServerRequest, context: { readonly signal: AbortSignal }) => Promise<unknown>,
-  ): Disposable;
+  on(event: 'request', listener: RequestHandler): Disposable;
   /** Gives it back; idempotent. */
   release(): void;
 }

@@ -1,14 +1,19 @@
 import type { Clock, Timer } from '../core/clock.js';
+import { checkMs } from '../core/options.js';
+
+// Kept as it is now: a test may put fakes over the globals.
+const realSetImmediate = globalThis.setImmediate;
 
 interface Armed {
   readonly dueMs: number;
   readonly order: number;
   readonly callback: () => void;
+  ref: boolean;
 }
 
 /**
  * A clock that moves only when told. Timers fire in the order of their time, then of their arming; each sees `now()` as
- * its own due time.
+ * its own due time, unless time was moved past it. A delay of 0 fires at the next advance, also `advance(0)`.
  */
 export class FakeClock implements Clock {
   #nowMs: number;
@@ -34,30 +39,40 @@ export class FakeClock implements Clock {
     return this.#armed.size;
   }
 
-  setTimer(callback: () => void, delayMs: number): Timer {
-    const armed: Armed = { dueMs: this.#nowMs + Math.max(0, delayMs), order: this.#order++, callback };
-    this.#armed.add(armed);
+  /** Timers armed now that would hold a process open. */
+  get refTimers(): number {
+    return [...this.#armed].filter((each) => each.ref).length;
+  }
+
+  setTimer(callback: () => void, delayMs: number, options?: { readonly ref?: boolean }): Timer {
+    const dueMs = this.#nowMs + (delayMs > 0 ? delayMs : 0);
+    const armed: Armed = { dueMs, order: this.#order++, callback, ref: options?.ref ?? false };
+    // As on the system's clock: one that never fires is not armed.
+    if (dueMs !== Number.POSITIVE_INFINITY) this.#armed.add(armed);
     const cancel = (): void => void this.#armed.delete(armed);
-    return { cancel, ref: () => undefined, unref: () => undefined, [Symbol.dispose]: cancel };
+    const hold = (ref: boolean) => (): void => {
+      armed.ref = ref;
+    };
+    return { cancel, ref: hold(true), unref: hold(false), [Symbol.dispose]: cancel };
   }
 
   /** Moves time by `ms`, firing what falls due, then lets every pending microtask and immediate run, at each step. */
   async advance(ms: number): Promise<void> {
-    const untilMs = this.#nowMs + ms;
+    const untilMs = this.#nowMs + checkMs('ms', ms);
     await settle();
     for (let due = this.#next(untilMs); due !== undefined; due = this.#next(untilMs)) {
       this.#fire(due);
       await settle();
     }
-    this.#nowMs = untilMs;
+    this.#reach(untilMs);
     await settle();
   }
 
   /** Moves time by `ms` and fires what falls due, all in this turn: promises go on only after it. */
   advanceSync(ms: number): void {
-    const untilMs = this.#nowMs + ms;
+    const untilMs = this.#nowMs + checkMs('ms', ms);
     for (let due = this.#next(untilMs); due !== undefined; due = this.#next(untilMs)) this.#fire(due);
-    this.#nowMs = untilMs;
+    this.#reach(untilMs);
   }
 
   /** Moves the wall clock alone, as an administrator or NTP does. Nothing that uses `now()` may notice. */
@@ -67,7 +82,7 @@ export class FakeClock implements Clock {
 
   /** Moves time without firing anything, as a machine does that was asleep: timers fire late, at the next advance. */
   suspend(ms: number): void {
-    this.#nowMs += ms;
+    this.#nowMs += checkMs('ms', ms);
   }
 
   #next(untilMs: number): Armed | undefined {
@@ -83,12 +98,17 @@ export class FakeClock implements Clock {
 
   #fire(due: Armed): void {
     this.#armed.delete(due);
-    this.#nowMs = Math.max(this.#nowMs, due.dueMs);
+    this.#reach(due.dueMs);
     due.callback();
+  }
+
+  /** Time never goes back, also when a callback or a second `advance` has moved it further. */
+  #reach(ms: number): void {
+    this.#nowMs = Math.max(this.#nowMs, ms);
   }
 }
 
 /** Lets everything that can go on without time go on. */
 function settle(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
+  return new Promise((resolve) => realSetImmediate(resolve));
 }

@@ -1,2 +1,9 @@
-/** How often a property is tried: 500 times, or as the environment says (`npm run test:long`). */
+/** Runs of each property test: `POOLKIT_RUNS` when it is set, as the long run does, else 500. */
 export const RUNS = Number(process.env['POOLKIT_RUNS'] ?? 500);
+
+if (!Number.isInteger(RUNS) || RUNS < 1) {
+  throw new Error(`POOLKIT_RUNS: got ${process.env['POOLKIT_RUNS']}, expected a whole number, 1 or more`);
+}
+
+/** How long a property test may take, in ms: the runner's own limit is for one run. */
+export const RUNS_TIMEOUT_MS = 20_000 + 20 * RUNS;

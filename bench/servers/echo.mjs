@@ -1,0 +1,32 @@
+// The quickest MCP server there can be in Node: it answers `tools/call` with its text, a write per chunk it reads.
+let rest = '';
+process.stdin.setEncoding('utf8');
+process.stdin.on('data', (chunk) => {
+  const lines = (rest + chunk).split('\n');
+  rest = lines.pop();
+  let out = '';
+  for (const line of lines) {
+    const { id, method, params } = JSON.parse(line);
+    if (id === undefined) continue;
+    out += `${JSON.stringify({ jsonrpc: '2.0', id, result: answer(method, params) })}\n`;
+  }
+  if (out !== '') process.stdout.write(out);
+});
+process.stdin.on('end', () => process.exit(0));
+
+function answer(method, params) {
+  switch (method) {
+    case 'initialize':
+      return {
+        protocolVersion: params.protocolVersion,
+        capabilities: { tools: {} },
+        serverInfo: { name: 'echo', version: '1' },
+      };
+    case 'tools/list':
+      return { tools: [{ name: 'echo', inputSchema: { type: 'object' } }] };
+    case 'tools/call':
+      return { content: [{ type: 'text', text: params.arguments.text }] };
+    default:
+      return {};
+  }
+}

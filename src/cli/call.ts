@@ -1,0 +1,78 @@
+import { messageOf, ServerNotFoundError } from '../core/errors.js';
+import { StdioPool } from '../pool/StdioPool.js';
+import { ShutdownPlan } from '../shutdown/ShutdownPlan.js';
+import { loadConfig, startProblem } from './configs.js';
+import { createLogger } from './logger.js';
+import { complain } from './output.js';
+
+export interface CallOptions {
+  readonly config?: string;
+  readonly timeoutMs: number;
+  readonly json?: boolean;
+  readonly logLevel: string;
+}
+
+/** The parts of a tool's result that are shown. */
+interface ToolResult {
+  readonly isError?: boolean;
+  readonly content?: readonly { readonly type: string; readonly text?: string }[];
+}
+
+/** `mcp-poolkit call`: the exit code says whether the tool answered well. */
+export async function call(server: string, tool: string, json: string, options: CallOptions): Promise<void> {
+  const logger = createLogger(options.logLevel);
+  const plan = new ShutdownPlan({ logger });
+  plan.listen({
+    exit: true,
+    onReport: (report) => {
+      for (const error of report.error?.errors ?? []) complain(messageOf(error));
+    },
+  });
+  try {
+    const pool = new StdioPool({ logger });
+    plan.add('server', pool, { phase: 'close' });
+    const config = await loadConfig(options.config);
+    const found = config.servers.find(({ name }) => name === server);
+    if (found === undefined) {
+      const problems = config.problems.filter((each) => each.server === undefined || each.server === server);
+      if (problems.length === 0)
+        throw new ServerNotFoundError(
+          server,
+          config.servers.map(({ name }) => name),
+        );
+      throw new Error(problems.map(({ message }) => message).join('; '));
+    }
+    const params = { name: tool, arguments: parseArguments(json), _meta: { progressToken: 1 } };
+    await pool.startServer({ ...found, enabled: true }).catch((error: unknown) => {
+      throw startProblem(config.file, found, error);
+    });
+    const result = await pool.request(server, 'tools/call', params, {
+      signal: plan.signal,
+      timeoutMs: options.timeoutMs,
+      onProgress: ({ progress, total }) =>
+        process.stderr.write(`progress: ${progress}${total ? ` of ${total}` : ''}\n`),
+    });
+    show(result as ToolResult, options.json === true);
+  } catch (error) {
+    complain(plan.stopping ? 'interrupted' : messageOf(error));
+    process.exitCode = 1;
+  }
+  await plan.shutdown('done');
+}
+
+function parseArguments(json: string): object {
+  let value: unknown;
+  try {
+    value = JSON.parse(json);
+  } catch (error) {
+    throw new Error(`the arguments are not JSON: ${messageOf(error)}`, { cause: error });
+  }
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
+  throw new Error('the arguments are not a JSON object');
+}
+
+function show(result: ToolResult, json: boolean): void {
+  if (result.isError === true) process.exitCode = 1;
+  const texts = (result.content ?? []).map((each) => (each.type === 'text' ? (each.text ?? '') : JSON.stringify(each)));
+  process.stdout.write(json ? `${JSON.stringify(result, undefined, 2)}\n` : texts.map((text) => `${text}\n`).join(''));
+}

@@ -1,0 +1,95 @@
+import type { ConfigError } from '../registry/config/ConfigError.js';
+
+/** One server as `serve` shows it. */
+export interface ServerLine {
+  readonly name: string;
+  readonly state: string;
+  readonly pid: number | undefined;
+  readonly tools: number | undefined;
+  /** When it started, as ISO 8601. */
+  readonly startedAt: string | undefined;
+  /** How long its start took. */
+  readonly startMs: number | undefined;
+}
+
+export interface Ready {
+  readonly url: string;
+  readonly config: string;
+  readonly servers: readonly ServerLine[];
+}
+
+/** What `serve` tells whoever started it: text for people, or one JSON object a line. */
+export interface Output {
+  warning(message: string): void;
+  problem(problem: ConfigError): void;
+  failure(message: string): void;
+  ready(ready: Ready): void;
+  event(event: string, fields: object): void;
+}
+
+const endpointsOf = ({ url, servers }: Ready): { name: string; url: string }[] => [
+  { name: '(all servers)', url: `${url}/mcp` },
+  ...servers.map(({ name }) => ({ name, url: `${url}/servers/${encodeURIComponent(name)}/mcp` })),
+];
+
+export const jsonOutput: Output = {
+  warning: (message) => print({ event: 'warning', message }),
+  problem: ({ message, file, server, field }) => print({ event: 'problem', message, file, server, field }),
+  failure: (message) => print({ event: 'failure', message }),
+  ready: (ready) => {
+    const [all, ...each] = endpointsOf(ready);
+    print({ event: 'ready', ...ready, endpoints: { all: all?.url, servers: each } });
+  },
+  event: (event, fields) => print({ event, ...fields }),
+};
+
+export const textOutput: Output = {
+  warning: (message) => complain(`warning: ${message}`),
+  problem: ({ message }) => complain(message),
+  failure: (message) => complain(message),
+  ready: (ready) => process.stdout.write(describe(ready)),
+  event: (event, { reason }: { readonly reason?: string }) => {
+    if (event === 'stopping') process.stdout.write(`\n${reason}: answering what is in flight, then stopping.\n`);
+    if (event === 'stopped') process.stdout.write('Stopped; no process is left.\n');
+  },
+};
+
+export function complain(line: string): void {
+  process.stderr.write(`mcp-poolkit: ${line}\n`);
+}
+
+function print(object: object): void {
+  process.stdout.write(`${JSON.stringify(object)}\n`);
+}
+
+function describe(ready: Ready): string {
+  const rows = ready.servers.map(({ name, state, pid, tools, startedAt, startMs }) => [
+    name,
+    state,
+    pid === undefined ? '-' : String(pid),
+    tools === undefined ? '-' : String(tools),
+    startedAt === undefined ? '-' : `${startedAt}${startMs === undefined ? '' : `, in ${Math.round(startMs)} ms`}`,
+  ]);
+  const endpoints = endpointsOf(ready).map(({ name, url }) => [name, url]);
+  return [
+    `Serving ${ready.config}`,
+    '',
+    ...table([['server', 'state', 'pid', 'tools', 'started'], ...rows]),
+    '',
+    ...table([['endpoint', 'url'], ...endpoints]),
+    '',
+    'Ctrl-C stops it: calls in flight are answered first.',
+    '',
+  ].join('\n');
+}
+
+function table(rows: readonly (readonly string[])[]): string[] {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  return rows.map(
+    (row) =>
+      `  ${row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join('   ')
+        .trimEnd()}`,
+  );
+}

@@ -1,0 +1,101 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { GATEWAY_DEFAULTS } from '../gateway/GatewayOptions.js';
+import { packageVersion } from '../gateway/version.js';
+import type { CallOptions } from './call.js';
+import type { ServeOptions } from './serve.js';
+
+const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'];
+
+const CONFIG_HELP = `
+The config file has the shape that MCP programs share:
+
+  { "mcpServers": { "files": { "command": "npx", "args": ["-y", "some-server"], "env": { "TOKEN": "\${TOKEN}" } } } }
+
+\${VAR} and \${VAR:-default} are expanded in command, args, env, cwd, url and headers; $\${ stands for a plain \${. A
+relative cwd counts from the file's folder. Without --config, mcp.json in this folder is read, else examples/mcp.json.`;
+
+/** The program, ready to parse its arguments. What a command needs is loaded when it runs: help comes at once. */
+export function createProgram(): Command {
+  const program = new Command('mcp-poolkit')
+    .description('A proxy over MCP servers: pooled connections, bounded queues, and no process left behind.')
+    .version(packageVersion())
+    .showHelpAfterError('(--help says what there is)')
+    .configureHelp({ showGlobalOptions: true });
+  addServe(program);
+  addCall(program);
+  program.addHelpText(
+    'after',
+    `
+Examples:
+  mcp-poolkit serve --config examples/mcp.json
+  mcp-poolkit call everything echo '{"message":"hello"}' --config examples/mcp.json
+  mcp-poolkit serve --help`,
+  );
+  return program;
+}
+
+function addServe(program: Command): void {
+  program
+    .command('serve')
+    .description('Start the servers of a config and serve them over Streamable HTTP.')
+    .option('-c, --config <file>', 'config file (default: mcp.json, else examples/mcp.json)')
+    .option('--host <address>', 'address to listen on', GATEWAY_DEFAULTS.host)
+    .option('-p, --port <number>', 'port to listen on; 0 picks a free one', whole(0, 65_535), GATEWAY_DEFAULTS.port)
+    .option('--allow-host <name...>', 'host names clients may use, beyond those of this machine')
+    .option('--allow-origin <name...>', 'host names of web pages that may call, beyond those of this machine')
+    .option('--grace-ms <ms>', 'how long calls in flight may still take when it stops', whole(0, 600_000), 10_000)
+    .option('--json', 'print one JSON object a line for each event, instead of text')
+    .addOption(logLevel())
+    .addHelpText(
+      'after',
+      `
+Endpoints:
+  /mcp                 tools and prompts of all servers, as server__name
+  /servers/<name>/mcp  one server as it is
+${CONFIG_HELP}
+
+It stops on Ctrl-C or SIGTERM: calls in flight are answered, then every server ends. A second signal forces it.
+
+Exit code: 0 after a clean stop; 1 when no server could start, the address is taken, or something did not stop;
+128 + the signal's number when it was forced.`,
+    )
+    .action(async (options: ServeOptions) => (await import('./serve.js')).serve(options));
+}
+
+function addCall(program: Command): void {
+  program
+    .command('call')
+    .description('Start one server, call one tool, print the result, stop the server.')
+    .argument('<server>', 'its name in the config')
+    .argument('<tool>', 'the tool to call')
+    .argument('[arguments]', 'the arguments, a JSON object', '{}')
+    .option('-c, --config <file>', 'config file (default: mcp.json, else examples/mcp.json)')
+    .option('--timeout-ms <ms>', 'longest call', whole(1, 86_400_000), 60_000)
+    .option('--json', 'print the whole result as JSON, instead of its text')
+    .addOption(logLevel())
+    .addHelpText(
+      'after',
+      `
+Text of the result goes to stdout as it is, other content as one line of JSON, progress to stderr.
+${CONFIG_HELP}
+
+Exit code: 0 when the tool answered; 1 when it answered with an error, or could not be called.`,
+    )
+    .action(async (server: string, tool: string, json: string, options: CallOptions) =>
+      (await import('./call.js')).call(server, tool, json, options),
+    );
+}
+
+function logLevel(): Option {
+  return new Option('--log-level <level>', 'log lines on stderr, from this level on')
+    .choices(LOG_LEVELS)
+    .default('warn');
+}
+
+function whole(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (/^\d+$/.test(text) && value >= min && value <= max) return value;
+    throw new InvalidArgumentError(`Expected a whole number from ${min} to ${max}.`);
+  };
+}

@@ -1,0 +1,141 @@
+import { messageOf } from '../core/errors.js';
+import type { Logger } from '../core/logger.js';
+import { Gateway, type GatewayAddress } from '../gateway/Gateway.js';
+import type { McpPool } from '../pool/McpPool.js';
+import { StdioPool } from '../pool/StdioPool.js';
+import { ShutdownPlan } from '../shutdown/ShutdownPlan.js';
+import { type LoadedConfig, loadConfig, startProblem } from './configs.js';
+import { createLogger } from './logger.js';
+import { jsonOutput, type Output, type ServerLine, textOutput } from './output.js';
+
+export interface ServeOptions {
+  readonly config?: string;
+  readonly host: string;
+  readonly port: number;
+  readonly allowHost?: string[];
+  readonly allowOrigin?: string[];
+  readonly graceMs: number;
+  readonly json?: boolean;
+  readonly logLevel: string;
+}
+
+/** How long the steps after the grace may take: ending servers that ignore everything, with proof. */
+const STOP_MS = 20_000;
+
+/** `mcp-poolkit serve`: resolves when it serves, or has failed to; signals end it. */
+export async function serve(options: ServeOptions): Promise<void> {
+  const output = options.json === true ? jsonOutput : textOutput;
+  const logger = createLogger(options.logLevel);
+  const plan = new ShutdownPlan({ logger, totalMs: options.graceMs + STOP_MS });
+  plan.listen({
+    exit: true,
+    onReport: (report) => {
+      for (const error of report.error?.errors ?? []) output.failure(messageOf(error));
+      if (report.ok) output.event('stopped', { exitCode: report.exitCode, ms: report.ms });
+    },
+  });
+  plan.beforeStop(({ reason }) => output.event('stopping', { reason }));
+  try {
+    await start(options, { plan, output, logger });
+  } catch (error) {
+    // Whoever stops it while it starts is told so by the plan.
+    if (plan.stopping) return;
+    output.failure(messageOf(error));
+    process.exitCode = 1;
+    await plan.shutdown('it could not start');
+  }
+}
+
+interface Context {
+  readonly plan: ShutdownPlan;
+  readonly output: Output;
+  readonly logger: Logger;
+}
+
+/** Rejects when nothing can be served. */
+async function start(options: ServeOptions, { plan, output, logger }: Context): Promise<void> {
+  const config = await loadConfig(options.config);
+  for (const warning of config.warnings) output.warning(warning);
+  for (const problem of config.problems) output.problem(problem);
+  const pool = new StdioPool({ logger });
+  plan.add('servers', pool, { phase: 'close' });
+  const startMs = new Map<string, number>();
+  watch(pool, { output, logger, startMs });
+  await startServers(pool, config, output);
+  const gateway = new Gateway({
+    pool,
+    logger,
+    host: options.host,
+    port: options.port,
+    allowedHosts: options.allowHost ?? [],
+    allowedOrigins: options.allowOrigin ?? [],
+  });
+  const { graceMs } = options;
+  plan.add('gateway', gateway, { phase: 'drain', graceMs, timeoutMs: graceMs + 2_000 });
+  const [{ url }, servers] = await Promise.all([listen(gateway, options), linesOf(pool, config, startMs)]);
+  output.ready({ url, config: config.file, servers });
+}
+
+/** One bad server never stops the others; only when none starts there is nothing to serve. */
+async function startServers(pool: McpPool, config: LoadedConfig, output: Output): Promise<void> {
+  const wanted = config.servers.filter(({ enabled }) => enabled !== false);
+  for (const each of config.servers) if (each.enabled === false) pool.addServer(each);
+  const { started, failed } = await pool.startAll(wanted);
+  for (const { name, error } of failed) {
+    const server = wanted.find((each) => each.name === name);
+    if (server !== undefined) output.problem(startProblem(config.file, server, error));
+  }
+  if (started.length === 0) throw new Error(`${config.file}: no server could be started`);
+}
+
+async function listen(gateway: Gateway, { host, port }: ServeOptions): Promise<GatewayAddress> {
+  try {
+    return await gateway.listen();
+  } catch (error) {
+    const taken = (error as NodeJS.ErrnoException).code === 'EADDRINUSE';
+    const why = taken ? 'the port is taken (--port 0 picks a free one)' : messageOf(error);
+    throw new Error(`cannot listen on ${host}:${port}: ${why}`, { cause: error });
+  }
+}
+
+function linesOf(
+  pool: McpPool,
+  { servers }: LoadedConfig,
+  startMs: ReadonlyMap<string, number>,
+): Promise<ServerLine[]> {
+  const held = servers.map(({ name }) => name).filter((name) => pool.hasServer(name));
+  return Promise.all(
+    held.map(async (name) => {
+      const running = pool.state(name) === 'ready';
+      const tools = running ? await pool.listAll(name, 'tools').then((list) => list.items.length, none) : undefined;
+      const { state, pids, startedAt } = pool.stats(name);
+      return {
+        name,
+        state,
+        pid: pids[0],
+        tools,
+        startedAt: startedAt === undefined ? undefined : new Date(startedAt).toISOString(),
+        startMs: startMs.get(name),
+      };
+    }),
+  );
+}
+
+/** A server without tools is as good as any. */
+const none = (): undefined => undefined;
+
+function watch(
+  pool: McpPool,
+  { output, logger, startMs }: { output: Output; logger: Logger; startMs: Map<string, number> },
+): void {
+  pool.on('started', (event) => {
+    startMs.set(event.server, event.startMs);
+    output.event('started', event);
+  });
+  pool.on('state', (event) => output.event('state', event));
+  pool.on('exited', (event) => {
+    output.event('exited', event);
+    if (!event.expected) logger.warn(event, 'a server ended by itself');
+  });
+  pool.on('stderr', (event) => logger.debug(event, 'a server wrote'));
+}

@@ -1,0 +1,295 @@
+import type { Clock, Timer } from '../../core/clock.js';
+import { RingQueue } from '../../core/RingQueue.js';
+import type { LimiterCore, PermitSource } from '../LimiterCore.js';
+import { type Line, SlidingWindow } from '../SlidingWindow.js';
+import type { Lease, LeaseStore } from './LeaseStore.js';
+
+/** `leasing`: permits come from the store. Without it: our share of the limit, nothing, or everything. */
+export type BookMode = 'leasing' | 'share' | 'closed' | 'open';
+
+export interface LeaseBookOptions {
+  readonly max: number;
+  readonly windowUs: number;
+  /** Permits not used for so long after they were asked for are given back. */
+  readonly permitLifeUs: number;
+  /** Permits in one lease, at the most, unless one call needs more. */
+  readonly maxBlock: number;
+  readonly store: LeaseStore;
+  readonly clock: Clock;
+}
+
+/** One lease: permits still to be used, and when the last one was. */
+interface Block {
+  readonly lease: Lease;
+  readonly untilUs: number;
+  readonly untilWallMs: number;
+  left: number;
+  usedUs: number;
+}
+
+/**
+ * The fleet's permits in this process, in blocks. A lease is charged to the limit from before its permits can be used
+ * until a window after the last one was, so what is charged at any time covers every grant of the window that ends then:
+ * the fleet never grants more in any window than the store charges. Permits not used in `permitLifeUs` die; a block of
+ * which none was used goes back at once. How many are asked for follows what was wanted lately.
+ *
+ * Every grant is also counted in a window of this process alone, which gives its share when the store is lost and keeps
+ * one process within the limit whatever the store says.
+ */
+export class LeaseBook implements PermitSource {
+  readonly max: number;
+  readonly #own: SlidingWindow;
+  readonly #permitLifeUs: number;
+  readonly #maxBlock: number;
+  readonly #store: LeaseStore;
+  readonly #clock: Clock;
+  readonly #usable = new RingQueue<Block>();
+  /** No permit left, but used ones still count. In the order of their last use. */
+  readonly #spent = new RingQueue<Block>();
+  #core: LimiterCore | undefined;
+  #mode: BookMode = 'leasing';
+  #permits = 0;
+  /** Tells the leases of one stretch of leasing from those that a loss took. */
+  #era = 0;
+  #asking = false;
+  #askQueued = false;
+  #ready = false;
+  #wanted = 0;
+  #wantedBefore = 0;
+  #sliceEndUs = 0;
+  #shareUntilUs = Number.POSITIVE_INFINITY;
+  #timer: Timer | undefined;
+  #timerDueUs = 0;
+
+  constructor({ max, windowUs, permitLifeUs, maxBlock, store, clock }: LeaseBookOptions) {
+    this.max = max;
+    this.#own = new SlidingWindow(max, windowUs);
+    this.#permitLifeUs = permitLifeUs;
+    this.#maxBlock = maxBlock;
+    this.#store = store;
+    this.#clock = clock;
+  }
+
+  /** The core that hands the permits out. */
+  attach(core: LimiterCore): void {
+    this.#core = core;
+  }
+
+  get mode(): BookMode {
+    return this.#mode;
+  }
+
+  /** What we may have of the limit as things stand: all of it, unless the store is or was lost. */
+  get share(): number {
+    return this.#own.limit;
+  }
+
+  /** Permits here that nobody has used yet. */
+  get permits(): number {
+    return this.#permits;
+  }
+
+  /** Leases that are charged to us now. */
+  get leases(): number {
+    return this.#usable.size + this.#spent.size;
+  }
+
+  get asking(): boolean {
+    return this.#asking;
+  }
+
+  get emptyAtUs(): number {
+    return this.#own.emptyAtUs;
+  }
+
+  take(nowUs: number, weight: number): boolean {
+    if (this.#mode !== 'leasing') return this.#takeAlone(nowUs, weight);
+    this.#retire(nowUs);
+    if (nowUs >= this.#shareUntilUs) this.#endShare();
+    if (this.#permits < weight || !this.#own.take(nowUs, weight)) {
+      // Those who wait already are counted when they are served.
+      if (this.#core?.waiting.size === 0) this.#count(nowUs, weight);
+      this.#want();
+      return false;
+    }
+    this.#count(nowUs, weight);
+    this.#use(nowUs, weight);
+    // Half of what a slice needs is left: ask before they are gone, so that steady traffic does not wait.
+    if (this.#permits < Math.min(this.#demand, this.#maxBlock) >> 1) this.#want();
+    return true;
+  }
+
+  fitsAtUs(floorUs: number, ahead: Line, weight: number): number {
+    if (this.#mode === 'closed' || this.#mode === 'open') return floorUs;
+    return this.#own.fitsAtUs(floorUs, ahead, weight);
+  }
+
+  count(nowUs: number): number {
+    return this.#own.count(nowUs);
+  }
+
+  clear(): void {
+    this.#own.clear();
+  }
+
+  /** From now on the store answers: permits are leased. For a window more, `share` (if any) stays our own upper bound. */
+  resume(nowUs: number, share: number | undefined): void {
+    this.#mode = 'leasing';
+    this.#ready = true;
+    this.#own.limit = share ?? this.max;
+    this.#shareUntilUs = share === undefined ? Number.POSITIVE_INFINITY : nowUs + this.#own.windowUs;
+    if (this.#core !== undefined && this.#core.waiting.size > 0) this.#want();
+    this.#arm(nowUs);
+  }
+
+  /** The store is lost, and with it every lease: unused permits die, since nobody counts them any more. */
+  suspend(mode: Exclude<BookMode, 'leasing'>, share: number): void {
+    this.#mode = mode;
+    this.#own.limit = mode === 'share' ? share : this.max;
+    this.#shareUntilUs = Number.POSITIVE_INFINITY;
+    this.close();
+  }
+
+  /** Forgets every lease, without giving any back: used permits still count, the store lets them expire. */
+  close(): void {
+    this.#ready = false;
+    this.#era++;
+    this.#usable.clear();
+    this.#spent.clear();
+    this.#permits = 0;
+    this.#asking = false;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+  }
+
+  #takeAlone(nowUs: number, weight: number): boolean {
+    if (this.#mode === 'closed') return false;
+    return this.#own.take(nowUs, weight) || this.#mode === 'open';
+  }
+
+  #use(nowUs: number, weight: number): void {
+    this.#permits -= weight;
+    for (let owed = weight; owed > 0; ) {
+      const block = this.#usable.peek();
+      if (block === undefined) return;
+      const taken = Math.min(owed, block.left);
+      block.left -= taken;
+      block.usedUs = nowUs;
+      owed -= taken;
+      if (block.left === 0) {
+        this.#usable.shift();
+        this.#spent.push(block);
+        if (this.#spent.size === 1) this.#arm(nowUs);
+      }
+    }
+  }
+
+  /** Ends what has had its time: unused permits, and leases whose last use is a window ago. */
+  #retire(nowUs: number): void {
+    let head = this.#usable.peek();
+    if (head !== undefined) {
+      // The monotonic clock stands still while the machine sleeps, the wall clock does not.
+      const wallMs = this.#clock.wallNow();
+      for (; head !== undefined && (nowUs >= head.untilUs || wallMs >= head.untilWallMs); head = this.#usable.peek()) {
+        this.#usable.shift();
+        this.#permits -= head.left;
+        if (head.usedUs === Number.NEGATIVE_INFINITY) head.lease.end();
+        else this.#spent.push(head);
+      }
+    }
+    for (let old = this.#spent.peek(); old !== undefined; old = this.#spent.peek()) {
+      if (nowUs < old.usedUs + this.#own.windowUs) break;
+      this.#spent.shift();
+      old.lease.end();
+    }
+  }
+
+  /** What a slice of time (as long as a permit lives) wants, as far as the last two tell. */
+  get #demand(): number {
+    return Math.max(this.#wanted, this.#wantedBefore);
+  }
+
+  #count(nowUs: number, weight: number): void {
+    if (nowUs >= this.#sliceEndUs) {
+      this.#wantedBefore = nowUs < this.#sliceEndUs + this.#permitLifeUs ? this.#wanted : 0;
+      this.#wanted = 0;
+      this.#sliceEndUs = nowUs + this.#permitLifeUs;
+    }
+    this.#wanted += weight;
+  }
+
+  /** Asks at the end of the turn, so that callers who came together are asked for together. */
+  #want(): void {
+    if (this.#asking || this.#askQueued || !this.#ready) return;
+    this.#askQueued = true;
+    queueMicrotask(() => {
+      this.#askQueued = false;
+      this.#ask();
+    });
+  }
+
+  #ask(): void {
+    const core = this.#core;
+    if (core === undefined || this.#asking || !this.#ready) return;
+    const wanted = Math.max(core.waiting.weight, this.#demand) - this.#permits;
+    if (wanted <= 0) return;
+    const [first = 0] = core.waiting.weights();
+    // What the oldest waiter needs comes in one piece: of two, the first could die before the second is there.
+    const weight = Math.max(Math.min(wanted, this.#maxBlock), first > this.#permits ? first : 0);
+    const era = this.#era;
+    this.#asking = true;
+    this.#store.lease(weight, (lease) => {
+      if (era === this.#era) this.#receive(core, lease, weight);
+    });
+  }
+
+  #receive(core: LimiterCore, lease: Lease, weight: number): void {
+    this.#asking = false;
+    const nowUs = core.nowUs();
+    // Counted from before it was charged, so that a lease that was long on its way, or waited for us, is not overdrawn.
+    const lifeUs = this.#permitLifeUs - Math.ceil((this.#clock.now() - lease.sentMs) * 1_000);
+    if (lifeUs <= 0) lease.end();
+    else {
+      this.#usable.push({
+        lease,
+        untilUs: nowUs + lifeUs,
+        untilWallMs: this.#clock.wallNow() + Math.ceil(lifeUs / 1_000),
+        left: weight,
+        usedUs: Number.NEGATIVE_INFINITY,
+      });
+      this.#permits += weight;
+    }
+    core.serve();
+    if (core.waiting.size > 0) this.#want();
+    this.#arm(nowUs);
+  }
+
+  #endShare(): void {
+    this.#own.limit = this.max;
+    this.#shareUntilUs = Number.POSITIVE_INFINITY;
+  }
+
+  /** One timer for what comes first: permits that die, a lease that ends, our own bound that is lifted. */
+  #arm(nowUs: number): void {
+    const usable = this.#usable.peek()?.untilUs ?? Number.POSITIVE_INFINITY;
+    const spent = this.#spent.peek();
+    const atUs = Math.min(usable, spent === undefined ? usable : spent.usedUs + this.#own.windowUs, this.#shareUntilUs);
+    if (this.#timer !== undefined && this.#timerDueUs <= atUs) return;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    if (atUs === Number.POSITIVE_INFINITY) return;
+    this.#timerDueUs = atUs;
+    this.#timer = this.#clock.setTimer(() => this.#onTimer(), Math.max(0, atUs - nowUs) / 1_000);
+  }
+
+  #onTimer(): void {
+    this.#timer = undefined;
+    const core = this.#core;
+    if (core === undefined) return;
+    const nowUs = core.nowUs();
+    this.#retire(nowUs);
+    if (nowUs >= this.#shareUntilUs) this.#endShare();
+    core.serve();
+    this.#arm(nowUs);
+  }
+}

@@ -1,0 +1,86 @@
+import type { Clock, Timer } from '../../core/clock.js';
+import type { Lease, LeaseStore } from './LeaseStore.js';
+import { RedisSession, type RedisSessionOptions } from './RedisSession.js';
+
+export interface RedisStoreOptions extends Omit<RedisSessionOptions, 'onLost'> {
+  /** The store answers. `forgot`: it may know nothing of what was leased before. */
+  readonly onUp: (forgot: boolean) => void;
+  /** The store does not answer, or could not be reached; another attempt follows. Called for each failed attempt. */
+  readonly onLost: (error: unknown) => void;
+}
+
+const FIRST_RETRY_MS = 50;
+const LAST_RETRY_MS = 1_000;
+
+/** One session with the store after another, until closed. */
+export class RedisStore implements LeaseStore {
+  readonly #options: RedisStoreOptions;
+  readonly #clock: Clock;
+  #session: RedisSession | undefined;
+  #attempt: Promise<void> = Promise.resolve();
+  #retry: Timer | undefined;
+  #retryMs = FIRST_RETRY_MS;
+  #runId: string | undefined;
+  #processes: number | undefined;
+  #closed = false;
+
+  constructor(options: RedisStoreOptions) {
+    this.#options = options;
+    this.#clock = options.clock;
+  }
+
+  /** Processes that shared the limit when last seen; undefined before the first contact. */
+  get processes(): number | undefined {
+    return this.#session?.runId ? this.#session.processes : this.#processes;
+  }
+
+  open(): void {
+    this.#attempt = this.#open();
+  }
+
+  lease(weight: number, granted: (lease: Lease) => void): void {
+    this.#session?.lease(weight, granted);
+  }
+
+  /** Ends the session; resolves when no connection and no timer is left. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#retry?.cancel();
+    await Promise.all([this.#session?.end(), this.#attempt]);
+  }
+
+  async #open(): Promise<void> {
+    const session = new RedisSession({
+      ...this.#options,
+      onLost: (error, forgot) => {
+        if (forgot) this.#runId = undefined;
+        this.#attempt = this.#lose(session, error);
+      },
+    });
+    this.#session = session;
+    try {
+      await session.open();
+    } catch (error) {
+      await this.#lose(session, error);
+      return;
+    }
+    if (this.#closed) return;
+    this.#retryMs = FIRST_RETRY_MS;
+    const forgot = this.#processes !== undefined && (session.runId === '' || session.runId !== this.#runId);
+    this.#runId = session.runId;
+    this.#processes = session.processes;
+    this.#options.onUp(forgot);
+  }
+
+  async #lose(session: RedisSession, error: unknown): Promise<void> {
+    this.#processes = this.processes;
+    this.#session = undefined;
+    if (!this.#closed) this.#options.onLost(error);
+    await session.end();
+    if (this.#closed) return;
+    // Processes that lost the store together should not come back in step.
+    const delayMs = this.#retryMs * (0.5 + Math.random() / 2);
+    this.#retryMs = Math.min(2 * this.#retryMs, LAST_RETRY_MS);
+    this.#retry = this.#clock.setTimer(() => this.open(), delayMs);
+  }
+}

@@ -1,0 +1,57 @@
+import type { Closeable } from '../core/CloseScope.js';
+import type { Clock } from '../core/clock.js';
+import type { Logger } from '../core/logger.js';
+import type { ChannelCounters } from './Channel.js';
+import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from './messages.js';
+
+/** How a connection ended. */
+export interface Death {
+  /** True when our side ended it. */
+  readonly expected: boolean;
+  readonly why: string;
+  readonly exitCode?: number | null;
+  readonly signal?: string | null;
+}
+
+/** One initialised connection to one server: what the pools share out. Each wire is one. */
+export interface Connection extends Closeable {
+  readonly server: string;
+  readonly info: ServerInfo;
+  /** The process behind it, on stdio. */
+  readonly pid: number | undefined;
+  /** False from the moment it died or began to close. */
+  readonly alive: boolean;
+  /** Epoch ms of its start. */
+  readonly startedAt: number;
+  readonly counters: Readonly<ChannelCounters>;
+  readonly inFlight: number;
+  /** Bytes the server has not taken yet. */
+  readonly unsentBytes: number;
+  request(method: string, params: Params | undefined, options: CallOptions): Promise<unknown>;
+  notify(method: string, params?: Params): Promise<void>;
+  /** Modern era: a `subscriptions/listen` of its own, until closed, ended by the server, or the connection's death. */
+  listen?(
+    filter: Params,
+    options: { readonly onNotification: (notice: ServerNotice) => void },
+  ): Promise<{ readonly ended: Promise<void>; close(): Promise<void> }>;
+  /** Calls back once, in the turn of its death, after its calls were failed; at once when it is dead already. */
+  onDeath(listener: (death: Death) => void): Disposable;
+  /** Notifications that belong to no call. */
+  onNotification(listener: (notice: ServerNotice) => void): Disposable;
+  /** Who answers requests that belong to no call; one at a time. Without one they get -32601. */
+  setRequestHandler(handler: RequestHandler | undefined): void;
+}
+
+/** What every wire takes from its pool. */
+export interface ConnectionOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly maxMessageBytes: number;
+  readonly timeoutMs: number;
+  readonly acquireTimeoutMs: number;
+  readonly maxTotalTimeoutMs: number;
+  /** Longest start, handshake included. */
+  readonly startTimeoutMs: number;
+  /** Told of each answered call: ms from send to answer. */
+  readonly onAnswer?: (latencyMs: number) => void;
+}

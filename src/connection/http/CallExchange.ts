@@ -1,0 +1,231 @@
+import type { Tool } from '@modelcontextprotocol/client';
+import { MessageTooLargeError, messageOf, NotSentError, PoolkitError, WireError } from '../../core/errors.js';
+import type { Call } from '../Call.js';
+import { CallRequest } from '../net/CallRequest.js';
+import type { BodyUse } from '../net/Exchange.js';
+import { mediaTypeOf } from '../net/responseHeaders.js';
+import type { SseEvent } from '../net/SseReader.js';
+import { excerpt, type RefusalError, rpcErrorIn } from '../net/statusError.js';
+import type { HttpWire, Session } from './HttpWire.js';
+
+const METHOD_NOT_FOUND = -32601;
+/** What servers answer to a session they do not know, next to other things. */
+const SERVER_ERROR = -32000;
+/** The headers do not agree with the body (2026-07-28). */
+const HEADER_MISMATCH = -32020;
+/** Where a stream does not say how long to wait before it is resumed, in ms. */
+const RETRY_MS = 1_000;
+/** Resumptions in a row that bring no event. */
+const MAX_FRUITLESS = 3;
+
+/** One call's POST and whatever comes on its stream, resumed by GET where the legacy era allows it. */
+export class CallExchange extends CallRequest {
+  /** The session it was sent in. */
+  session: Session;
+  readonly #wire: HttpWire;
+  #tool: Tool | undefined;
+  #resent = false;
+  #refreshed = false;
+  #lastEventId: string | undefined;
+  #retryMs = RETRY_MS;
+  #fruitless = 0;
+  #resting = false;
+
+  constructor(wire: HttpWire, call: Call, text: string) {
+    super(wire, call.method === 'subscriptions/listen' ? 'streams' : 'calls', call, text);
+    this.#wire = wire;
+    this.#tool = call.options.toolDefinition;
+    this.session = wire.session;
+  }
+
+  protected override prepare(): void {
+    this.session = this.#wire.session;
+    this.requestHeaders = this.#wire.headersOf(this.call, this.#tool);
+  }
+
+  override end(): void {
+    this.#resting = false;
+    this.endpoint.wheel.remove(this);
+    super.end();
+  }
+
+  override onTimeout(): void {
+    if (this.#resting) this.#resume();
+    else super.onTimeout();
+  }
+
+  protected override onBegin(): BodyUse {
+    if (this.method === 'POST') this.#wire.begun(this.status, this.call, this.responseHeaders);
+    if (this.status >= 300) return 'excerpt';
+    const type = mediaTypeOf(this.responseHeaders);
+    return type === 'events' ? 'events' : type === 'json' && this.method === 'POST' ? 'whole' : 'excerpt';
+  }
+
+  override onEvent({ id, event, data }: SseEvent): void {
+    this.#fruitless = 0;
+    if (id !== undefined && id !== '') this.#lastEventId = id;
+    // An event without data only carries its id.
+    if (data === '' || (event !== undefined && event !== 'message')) return;
+    if (this.call.options.raw === true && this.#wire.channel.receiveBytes(Buffer.from(data))) {
+      if (!this.pending) this.linger();
+      return;
+    }
+    let message: unknown;
+    try {
+      message = JSON.parse(data);
+    } catch {
+      this.#wire.channel.counters.garbage++;
+      return;
+    }
+    this.#receive(message);
+  }
+
+  override onRetry(delayMs: number): void {
+    this.#retryMs = delayMs;
+  }
+
+  protected override onBody(body: Buffer): void {
+    if (!this.pending) return;
+    if (this.method === 'GET') this.#unresumed(`resuming its stream got ${this.status}`);
+    else if (this.status >= 300) this.#refused(body);
+    else if (mediaTypeOf(this.responseHeaders) === 'json') this.#answered(body);
+    else this.fail(this.refusal(body));
+  }
+
+  protected override onStreamEnd(error: Error | undefined): void {
+    if (!this.pending) return;
+    if (this.#wire.era === 'legacy' && this.#lastEventId !== undefined) {
+      this.#rest();
+      return;
+    }
+    this.unknown(
+      error === undefined ? 'its stream ended without its answer' : `its stream was cut: ${messageOf(error)}`,
+      error,
+    );
+  }
+
+  protected override onFailed(error: Error): void {
+    if (!this.pending) return;
+    const socket = !(error instanceof PoolkitError) && this.call.phase === 'sent';
+    if (socket && this.method === 'GET' && ++this.#fruitless < MAX_FRUITLESS) this.#rest();
+    else if (socket && brokenProtocol(error)) {
+      this.fail(new WireError(this.endpoint.server, `its response is not HTTP we take: ${messageOf(error)}`, error));
+    } else super.onFailed(error);
+  }
+
+  protected override onTooLarge(bytes: number, maxBytes: number): void {
+    this.fail(new MessageTooLargeError(this.endpoint.server, 'incoming', bytes, maxBytes));
+  }
+
+  /** A whole JSON body: the answer, or an array that holds it. */
+  #answered(body: Buffer): void {
+    if (this.call.options.raw === true && this.#wire.channel.receiveBytes(body)) return;
+    let message: unknown;
+    try {
+      message = JSON.parse(body.toString('utf8'));
+    } catch (error) {
+      this.fail(new WireError(this.endpoint.server, `its answer is not JSON: ${excerpt(body)}`, error));
+      return;
+    }
+    this.#wire.channel.receive(message, this.call);
+    if (this.pending) this.unknown('its response held no answer');
+  }
+
+  #receive(message: unknown): void {
+    this.#wire.channel.receive(message, this.call);
+    if (!this.pending) this.linger();
+  }
+
+  #refused(body: Buffer): void {
+    const error = rpcErrorIn(body);
+    const ownCode = error?.id === this.call.id ? error.code : undefined;
+    const inSession = this.#wire.era === 'legacy' && this.session.id !== undefined;
+    if (this.status === 401) this.renew(this.refusal(body), () => this.#wire.resend(this));
+    else if (inSession && this.status === 404 && ownCode !== METHOD_NOT_FOUND) this.#sessionGone();
+    else if (inSession && this.status === 400 && (ownCode === undefined || ownCode === SERVER_ERROR)) {
+      this.#confirmSession(body, error);
+    } else if (error?.code === HEADER_MISMATCH && this.#refreshTool(body, error)) return;
+    else this.#stand(body, error);
+  }
+
+  /** The refusal stands. */
+  #stand(body: Buffer, error: RefusalError | undefined): void {
+    const answers =
+      error !== undefined &&
+      (this.status === 500 ? error.id === this.call.id : this.status < 500 && ![401, 403, 429].includes(this.status)) &&
+      (error.id === this.call.id || error.id === null);
+    if (answers) this.#wire.channel.receive({ id: this.call.id, error: error.error }, this.call);
+    else this.fail(this.refusal(body));
+  }
+
+  #confirmSession(body: Buffer, error: RefusalError | undefined): void {
+    void this.#wire.confirmLost(this.session).then((lost) => {
+      if (!this.pending) return;
+      if (lost) this.#sessionGone();
+      else this.#stand(body, error);
+    });
+  }
+
+  /** Its session refused it, so it never ran: it goes out once more, in the next one. */
+  #sessionGone(): void {
+    if (this.#resent || !this.#wire.settings.resendOnSessionLoss) {
+      this.fail(new NotSentError(this.endpoint.server, 'its session is gone'));
+      this.#wire.sessionLost(this.session);
+      return;
+    }
+    this.#resent = true;
+    this.#wire.channel.requeue(this.call);
+    this.#wire.sessionLost(this.session);
+    this.#wire.resend(this);
+  }
+
+  /** The definition it went by is outdated: asks for the newest and sends the call once more. */
+  #refreshTool(body: Buffer, error: RefusalError): boolean {
+    const { refreshTool } = this.#wire.settings;
+    const name = this.call.params?.['name'];
+    if (this.#refreshed || refreshTool === undefined || this.call.method !== 'tools/call') return false;
+    this.#refreshed = true;
+    this.#wire.channel.requeue(this.call);
+    new Promise<Tool | undefined>((resolve) => resolve(refreshTool(String(name)))).then(
+      (tool) => {
+        this.#tool = tool;
+        if (tool === undefined) this.#stand(body, error);
+        else this.#wire.resend(this);
+      },
+      (cause: unknown) => {
+        this.#wire.settings.logger.warn({ server: this.endpoint.server, cause }, 'a tool could not be refreshed');
+        this.#stand(body, error);
+      },
+    );
+    return true;
+  }
+
+  #rest(): void {
+    this.#resting = true;
+    this.endpoint.wheel.add(this, this.#retryMs);
+  }
+
+  #resume(): void {
+    this.#resting = false;
+    if (!this.pending) return;
+    if (++this.#fruitless > MAX_FRUITLESS) {
+      this.#unresumed('its stream was resumed in vain');
+      return;
+    }
+    this.lane = 'streams';
+    this.method = 'GET';
+    this.requestBody = null;
+    this.requestHeaders = this.#wire.streamHeaders(this.#lastEventId);
+    this.dispatch();
+  }
+
+  #unresumed(why: string): void {
+    this.unknown(`its stream ended without its answer; ${why}`);
+  }
+}
+
+/** What came is no HTTP response, or has headers over their cap. */
+function brokenProtocol(error: Error): boolean {
+  const { code } = error as { readonly code?: unknown };
+  return code === 'UND_ERR_HEADERS_OVERFLOW' || (typeof code === 'string' && code.startsWith('HPE_'));
+}

@@ -1,0 +1,124 @@
+import { ClosedError, OutcomeUnknownError, WireError } from '../../core/errors.js';
+import type { Channel } from '../Channel.js';
+import { META_SUBSCRIPTION_ID } from '../handshake.js';
+import type { Params, ServerNotice } from '../messages.js';
+
+export interface ListenOptions {
+  /** Aborting ends the subscription; before it is open, `listen` rejects with the reason. */
+  readonly signal?: AbortSignal;
+  /** Longest wait, in ms, for the server to acknowledge it. */
+  readonly timeoutMs?: number;
+  /** The id that the subscription's notifications carry in place of the wire's; without one they carry none. */
+  readonly subscriptionId?: string | number;
+  readonly onNotification: (notice: ServerNotice) => void;
+}
+
+/** Why a subscription is over: our side, the server's empty result, or the end of its stream. */
+export type ListenEnd = 'closed' | 'finished' | 'cut';
+
+/** One open `subscriptions/listen`. */
+export interface ListenSubscription extends AsyncDisposable {
+  /** What the server agreed to tell. */
+  readonly filter: Params;
+  /** Resolves when it is over; never rejects. */
+  readonly ended: Promise<void>;
+  /** Why it is over; undefined while it is not. One that was cut may be opened again. */
+  readonly endedBy: ListenEnd | undefined;
+  close(): Promise<void>;
+}
+
+const ACKNOWLEDGED = 'notifications/subscriptions/acknowledged';
+
+/**
+ * Opens a subscription (2026-07-28, subscriptions) on a stream of its own. Resolves when the server has acknowledged it.
+ * An empty result and the end of the stream both end it. `track` holds its control until it has ended.
+ */
+export async function listen(
+  server: string,
+  channel: Channel,
+  filter: Params,
+  options: ListenOptions & { readonly timeoutMs: number },
+  track: (control: AbortController) => Disposable,
+): Promise<ListenSubscription> {
+  const { signal, timeoutMs, subscriptionId, onNotification } = options;
+  signal?.throwIfAborted();
+  const control = new AbortController();
+  const tracked = track(control);
+  const onAbort = (): void => control.abort(signal?.reason);
+  signal?.addEventListener('abort', onAbort);
+  let open!: (filter: Params) => void;
+  const opened = new Promise<Params>((resolve) => {
+    open = resolve;
+  });
+  const result = channel.request(
+    'subscriptions/listen',
+    { notifications: onWire(filter) },
+    {
+      signal: control.signal,
+      timeoutMs: Number.POSITIVE_INFINITY,
+      maxTotalTimeoutMs: Number.POSITIVE_INFINITY,
+      acquireTimeoutMs: timeoutMs,
+      onNotification: (notice) => {
+        if (notice.method === ACKNOWLEDGED) open((notice.params?.['notifications'] ?? {}) as Params);
+        else onNotification(relabelled(notice, subscriptionId));
+      },
+    },
+  );
+  const over = result.then(
+    (): ListenEnd => 'finished',
+    (error: unknown): ListenEnd => {
+      if (control.signal.aborted) return 'closed';
+      if (error instanceof OutcomeUnknownError || error instanceof ClosedError) return 'cut';
+      throw error;
+    },
+  );
+  let endedBy: ListenEnd | undefined;
+  const ended = over
+    .catch((): ListenEnd => 'cut')
+    .then((end) => {
+      endedBy = end;
+      signal?.removeEventListener('abort', onAbort);
+      tracked[Symbol.dispose]();
+    });
+  const tooLate = setTimeout(
+    () => control.abort(new WireError(server, `no acknowledgement of a subscription within ${timeoutMs} ms`)),
+    timeoutMs,
+  );
+  try {
+    const agreed = await Promise.race([opened, over.then(() => undefined)]);
+    if (agreed === undefined) {
+      if (control.signal.aborted) throw control.signal.reason;
+      await result;
+      throw new WireError(server, 'it ended a subscription without acknowledging it');
+    }
+    const close = async (): Promise<void> => {
+      control.abort();
+      await ended;
+    };
+    return {
+      filter: agreed,
+      ended,
+      get endedBy() {
+        return endedBy;
+      },
+      close,
+      [Symbol.asyncDispose]: close,
+    };
+  } finally {
+    clearTimeout(tooLate);
+  }
+}
+
+/** The wire's id of the subscription is ours alone. */
+function relabelled(notice: ServerNotice, subscriptionId: string | number | undefined): ServerNotice {
+  const meta = notice.params?.['_meta'] as Params | undefined;
+  if (meta?.[META_SUBSCRIPTION_ID] === undefined) return notice;
+  const { [META_SUBSCRIPTION_ID]: _, ...rest } = meta;
+  const mapped = subscriptionId === undefined ? rest : { ...rest, [META_SUBSCRIPTION_ID]: subscriptionId };
+  return { ...notice, params: { ...notice.params, _meta: mapped } };
+}
+
+/** The toolkit says `resourceUris` in both eras; the modern wire has a name of its own for them. */
+function onWire({ resourceUris, ...rest }: Params): Params {
+  return resourceUris === undefined ? rest : { resourceSubscriptions: resourceUris, ...rest };
+}

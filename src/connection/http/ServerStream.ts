@@ -1,0 +1,105 @@
+import type { Timer } from '../../core/clock.js';
+import { messageOf } from '../../core/errors.js';
+import type { SseEvent } from '../net/SseReader.js';
+import { type StreamEnd, StreamExchange } from '../net/StreamExchange.js';
+import type { HttpWire, Session } from './HttpWire.js';
+
+/** Pause before the stream is opened again, where the server does not say; doubles to `MAX_PAUSE_MS`. */
+const PAUSE_MS = 1_000;
+const MAX_PAUSE_MS = 30_000;
+
+/**
+ * The GET stream of a legacy session: what the server says unasked. Opened again with the last event's id when it ends,
+ * until the session does; a server without one (405) is left in peace.
+ */
+export class ServerStream {
+  readonly #wire: HttpWire;
+  readonly #session: Session;
+  #exchange: StreamExchange | undefined;
+  #timer: Timer | undefined;
+  #stopped = false;
+  #lastEventId: string | undefined;
+  #retryMs = PAUSE_MS;
+  #failures = 0;
+  #renewed = false;
+
+  constructor(wire: HttpWire) {
+    this.#wire = wire;
+    this.#session = wire.session;
+    this.#open();
+  }
+
+  /** Ends it for good. */
+  stop(): void {
+    this.#stopped = true;
+    this.#timer?.cancel();
+    this.#exchange?.end();
+  }
+
+  #open(): void {
+    if (this.#stopped) return;
+    const { endpoint } = this.#wire;
+    const used = endpoint.credentials;
+    this.#exchange = new StreamExchange(endpoint, this.#wire.streamHeaders(this.#lastEventId), {
+      onOpen: () => {
+        this.#renewed = false;
+      },
+      onEvent: (event) => this.#event(event),
+      onRetry: (delayMs) => {
+        this.#retryMs = delayMs;
+      },
+      onEnd: (end) => void this.#ended(end, used).catch((error: unknown) => this.#giveUp(messageOf(error))),
+    });
+  }
+
+  #event({ id, event, data }: SseEvent): void {
+    this.#failures = 0;
+    if (id !== undefined && id !== '') this.#lastEventId = id;
+    if (data === '' || (event !== undefined && event !== 'message')) return;
+    const { channel } = this.#wire;
+    try {
+      channel.receive(JSON.parse(data));
+    } catch (error) {
+      if (!(error instanceof SyntaxError)) throw error;
+      channel.counters.garbage++;
+    }
+  }
+
+  async #ended({ status, streamed, error, oversized }: StreamEnd, used: object | undefined): Promise<void> {
+    if (this.#stopped) return;
+    // It would only come again.
+    if (oversized) this.#lastEventId = undefined;
+    if (status === 401) {
+      if (this.#renewed || !(await this.#wire.endpoint.renew(used))) this.#giveUp('it wants other credentials');
+      else {
+        this.#renewed = true;
+        this.#open();
+      }
+    } else if (status === 400 || status === 404) {
+      if (await this.#wire.confirmLost(this.#session)) this.#wire.sessionLost(this.#session);
+      else this.#giveUp(`it answered ${status}`);
+    } else if (status === 0 || streamed || status >= 500 || status === 429) this.#reopen(error);
+    else this.#giveUp(`it answered ${status}`);
+  }
+
+  #reopen(error: Error | undefined): void {
+    if (this.#stopped) return;
+    const {
+      clock,
+      endpoint: { server },
+      settings: { logger },
+    } = this.#wire;
+    const pauseMs = Math.min(this.#retryMs * 2 ** this.#failures, MAX_PAUSE_MS);
+    this.#failures = Math.min(this.#failures + 1, 10);
+    logger.debug({ server, error, pauseMs }, 'the stream of the server ended; it is opened again');
+    this.#timer = clock.setTimer(() => this.#open(), pauseMs);
+  }
+
+  #giveUp(why: string): void {
+    const {
+      endpoint: { server },
+      settings: { logger },
+    } = this.#wire;
+    logger.debug({ server, why }, 'the server keeps no stream of its own open');
+  }
+}

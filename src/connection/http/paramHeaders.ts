@@ -1,0 +1,74 @@
+import type { Tool } from '@modelcontextprotocol/client';
+import type { Params } from '../messages.js';
+
+/** An argument that also goes into a header: where it is, and the header's name. */
+interface ParamHeader {
+  readonly header: string;
+  readonly path: readonly string[];
+}
+
+const NONE: readonly ParamHeader[] = Object.freeze([]);
+const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+const TYPES: readonly unknown[] = ['string', 'integer', 'boolean'];
+const byTool = new WeakMap<object, readonly ParamHeader[]>();
+
+/**
+ * The `Mcp-Param-*` headers of one `tools/call`, names and values in turn: one for each argument whose property in the
+ * tool's `inputSchema` says `x-mcp-header` (2026-07-28, Streamable HTTP, custom headers from tool parameters). An
+ * argument that is absent, null or no primitive has none.
+ */
+export function paramHeaders(tool: Tool, args: unknown): string[] {
+  let declared = byTool.get(tool);
+  if (declared === undefined) {
+    declared = declaredIn(tool.inputSchema);
+    byTool.set(tool, declared);
+  }
+  const headers: string[] = [];
+  for (const { header, path } of declared) {
+    let value: unknown = args;
+    for (const key of path) value = isObject(value) && Object.hasOwn(value, key) ? value[key] : undefined;
+    const text = textOf(value);
+    if (text !== undefined) headers.push(header, headerValue(text));
+  }
+  return headers;
+}
+
+/**
+ * A header value for any text: itself when it is visible ASCII without spaces at its ends; else its UTF-8 bytes in
+ * base64 between `=?base64?` and `?=`.
+ */
+export function headerValue(text: string): string {
+  const plain = /^[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?$/.test(text);
+  return plain && !/^=\?base64\?.*\?=$/.test(text) ? text : `=?base64?${Buffer.from(text).toString('base64')}?=`;
+}
+
+/** Every declaration that can be reached through `properties` alone; those of a wrong shape are passed over. */
+function declaredIn(schema: unknown): readonly ParamHeader[] {
+  const found: ParamHeader[] = [];
+  const names = new Set<string>();
+  const visit = (node: unknown, path: readonly string[]): void => {
+    if (!isObject(node)) return;
+    const name = node['x-mcp-header'];
+    if (typeof name === 'string' && TOKEN.test(name) && path.length > 0 && TYPES.includes(node['type'])) {
+      const header = `mcp-param-${name.toLowerCase()}`;
+      if (!names.has(header)) found.push({ header, path });
+      names.add(header);
+    }
+    const { properties } = node;
+    if (!isObject(properties)) return;
+    for (const [key, child] of Object.entries(properties)) visit(child, [...path, key]);
+  };
+  visit(schema, []);
+  return found.length === 0 ? NONE : found;
+}
+
+function textOf(value: unknown): string | undefined {
+  if (typeof value === 'string') return value;
+  if (typeof value === 'boolean') return String(value);
+  if (typeof value !== 'number' || !Number.isFinite(value)) return undefined;
+  return Number.isInteger(value) && !Number.isSafeInteger(value) ? undefined : String(value);
+}
+
+function isObject(value: unknown): value is Params {
+  return typeof value === 'object' && value !== null;
+}

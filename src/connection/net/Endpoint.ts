@@ -1,0 +1,154 @@
+import type { Clock } from '../../core/clock.js';
+import { OptionError } from '../../core/errors.js';
+import { TimeoutWheel } from '../../core/TimeoutWheel.js';
+import type { Exchange } from './Exchange.js';
+import type { HttpDispatchers } from './HttpDispatchers.js';
+import { checkUrl, type HttpWireOptions, resolveWireOptions } from './httpOptions.js';
+
+/** What the credentials hook gives for a URL wire. */
+export interface HttpCredentials {
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/**
+ * Asked for what a connection acts with: `start` before its first request, `401` when the server refused `stale`. Giving
+ * the same object again, or nothing, lets the refusal stand.
+ */
+export type CredentialsSource = (
+  reason: 'start' | '401',
+  stale?: HttpCredentials,
+) => Promise<HttpCredentials | undefined>;
+
+export interface EndpointOptions extends HttpWireOptions {
+  readonly server: string;
+  readonly url: string;
+  readonly clock: Clock;
+  readonly dispatchers: HttpDispatchers;
+  readonly maxMessageBytes: number;
+  /** Added to every request; what the protocol itself sets is refused. */
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly credentials?: CredentialsSource;
+}
+
+/** What the wires set themselves. */
+const OWN_HEADERS = new Set([
+  'accept',
+  'connection',
+  'content-length',
+  'content-type',
+  'host',
+  'last-event-id',
+  'transfer-encoding',
+]);
+
+/** One origin as one connection uses it: its path, its headers with credentials, and the exchanges under way. */
+export class Endpoint {
+  readonly server: string;
+  readonly origin: string;
+  readonly maxMessageBytes: number;
+  readonly bounds: Required<HttpWireOptions>;
+  /** Timeouts of headers and bodies. */
+  readonly wheel: TimeoutWheel;
+  path: string;
+  /** Counts the changes of `headers`. */
+  generation = 0;
+  credentials: HttpCredentials | undefined;
+  readonly #url: URL;
+  readonly #dispatchers: HttpDispatchers;
+  readonly #ownHeaders: readonly string[];
+  readonly #source: CredentialsSource | undefined;
+  readonly #live = new Set<Exchange>();
+  #headers: readonly string[];
+  #renewing: Promise<boolean> | undefined;
+
+  /** @throws OptionError */
+  constructor(options: EndpointOptions) {
+    this.server = options.server;
+    this.#url = checkUrl('url', options.url);
+    this.origin = this.#url.origin;
+    this.path = this.#url.pathname + this.#url.search;
+    this.maxMessageBytes = options.maxMessageBytes;
+    this.bounds = resolveWireOptions(options, options.maxMessageBytes);
+    this.wheel = new TimeoutWheel(options.clock);
+    this.#dispatchers = options.dispatchers;
+    this.#source = options.credentials;
+    this.#ownHeaders = flat('headers', options.headers);
+    this.#headers = this.#ownHeaders;
+  }
+
+  /** Names and values in turn, of the options and the credentials. */
+  get headers(): readonly string[] {
+    return this.#headers;
+  }
+
+  /** Asks for the first credentials. */
+  async start(): Promise<void> {
+    this.#use(await this.#source?.('start'));
+  }
+
+  /** True when a request refused with `stale` may be sent again. One question for all who ask at once. */
+  async renew(stale: HttpCredentials | undefined): Promise<boolean> {
+    if (this.#source === undefined) return false;
+    if (this.credentials !== stale) return true;
+    this.#renewing ??= this.#source('401', stale)
+      .then((fresh) => {
+        if (fresh === undefined || fresh === stale) return false;
+        this.#use(fresh);
+        return true;
+      })
+      .finally(() => {
+        this.#renewing = undefined;
+      });
+    return this.#renewing;
+  }
+
+  resolve(location: string): URL | undefined {
+    return URL.canParse(location, this.#url.href) ? new URL(location, this.#url) : undefined;
+  }
+
+  dispatch(exchange: Exchange): void {
+    this.#live.add(exchange);
+    this.#dispatchers[exchange.lane].dispatch(
+      {
+        origin: this.origin,
+        path: exchange.path,
+        method: exchange.method,
+        headers: exchange.requestHeaders,
+        body: exchange.requestBody,
+      },
+      exchange,
+    );
+  }
+
+  forget(exchange: Exchange): void {
+    this.#live.delete(exchange);
+  }
+
+  /** Ends every exchange. */
+  close(): void {
+    for (const exchange of [...this.#live]) exchange.giveUp();
+    this.wheel.close();
+  }
+
+  #use(credentials: HttpCredentials | undefined): void {
+    this.credentials = credentials;
+    const theirs = flat('credentials.headers', credentials?.headers);
+    const names = new Set(theirs.filter((_, i) => i % 2 === 0));
+    this.#headers = [...this.#ownHeaders.filter((_, i) => !names.has(this.#ownHeaders[i & ~1] ?? '')), ...theirs];
+    this.generation++;
+  }
+}
+
+function flat(option: string, headers: Readonly<Record<string, string>> = {}): string[] {
+  return Object.entries(headers).flatMap(([name, value]) => {
+    const lower = name.toLowerCase();
+    if (!/^[!#$%&'*+\-.^_`|~0-9a-z]+$/.test(lower) || lower.startsWith('mcp-') || OWN_HEADERS.has(lower)) {
+      throw new OptionError(`${option}.${name}`, name, 'a header name that the protocol does not set itself');
+    }
+    // The value may be a secret: it is not shown.
+    if (typeof value !== 'string' || !/^[\t\x20-\x7e\x80-\xff]*$/.test(value)) {
+      throw new OptionError(`${option}.${name}`, undefined, 'a header value on one line');
+    }
+    return [lower, value];
+  });
+}

@@ -1,0 +1,82 @@
+import type { Endpoint } from './Endpoint.js';
+import { type BodyUse, Exchange } from './Exchange.js';
+import { mediaTypeOf, type RawHeaders } from './responseHeaders.js';
+import type { SseEvent } from './SseReader.js';
+
+export interface StreamListener {
+  onOpen(): void;
+  onEvent(event: SseEvent): void;
+  onRetry(delayMs: number): void;
+  /** It was refused (`status`, with what was read of its body) or is over; `error` says why, when something broke. */
+  onEnd(end: StreamEnd): void;
+}
+
+export interface StreamEnd {
+  /** 0 when there was no response. */
+  readonly status: number;
+  /** It was an event stream. */
+  readonly streamed: boolean;
+  readonly headers: RawHeaders;
+  readonly body: Buffer;
+  readonly error: Error | undefined;
+  readonly oversized: boolean;
+}
+
+/** A GET whose answer is an event stream that stays open. */
+export class StreamExchange extends Exchange {
+  readonly #listener: StreamListener;
+  #streamed = false;
+
+  constructor(endpoint: Endpoint, headers: string[], listener: StreamListener) {
+    super(endpoint, 'streams', 'GET', null);
+    this.requestHeaders = headers;
+    this.#listener = listener;
+    this.dispatch();
+  }
+
+  protected override onSending(): boolean {
+    return true;
+  }
+
+  protected override onBegin(): BodyUse {
+    if (this.status >= 300 || mediaTypeOf(this.responseHeaders) !== 'events') return 'excerpt';
+    this.#streamed = true;
+    this.#listener.onOpen();
+    return 'events';
+  }
+
+  override onEvent(event: SseEvent): void {
+    this.#listener.onEvent(event);
+  }
+
+  override onRetry(delayMs: number): void {
+    this.#listener.onRetry(delayMs);
+  }
+
+  protected override onBody(body: Buffer): void {
+    this.#end(undefined, body);
+  }
+
+  protected override onStreamEnd(error: Error | undefined): void {
+    this.#end(error);
+  }
+
+  protected override onFailed(error: Error): void {
+    this.#end(error);
+  }
+
+  protected override onTooLarge(bytes: number, maxBytes: number): void {
+    this.#end(new Error(`an event of ${bytes} bytes or more, ${maxBytes} allowed`), undefined, true);
+  }
+
+  #end(error: Error | undefined, body: Buffer = Buffer.alloc(0), oversized = false): void {
+    this.#listener.onEnd({
+      status: this.status,
+      streamed: this.#streamed,
+      headers: this.responseHeaders,
+      body,
+      error,
+      oversized,
+    });
+  }
+}

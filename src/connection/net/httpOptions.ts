@@ -1,0 +1,73 @@
+import type { ConnectionOptions as TlsOptions } from 'node:tls';
+import { OptionError } from '../../core/errors.js';
+import { checkBytes, checkCount, checkMs } from '../../core/options.js';
+
+/** What the sockets of the URL wires go by. */
+export interface HttpDispatcherOptions {
+  /** Longest connecting, TLS included, in ms, from 1. */
+  readonly connectTimeoutMs?: number;
+  /** Bytes of a response's headers, from 1024. */
+  readonly maxHeaderBytes?: number;
+  /** How long an idle socket is kept where the server does not say, in ms, from 1. */
+  readonly keepAliveMs?: number;
+  /** Sockets per origin for replies and notifications, from 1. Those of calls and streams are as many as there are. */
+  readonly maxReplySockets?: number;
+  /** TLS options as `node:tls` takes them: `ca`, `cert`, `key`, `servername`, `rejectUnauthorized`. */
+  readonly tls?: TlsOptions;
+}
+
+/** Bounds of one URL connection's answers. */
+export interface HttpWireOptions {
+  /** Longest wait for a response's headers, in ms. `Infinity`: as long as the call may take. */
+  readonly headersTimeoutMs?: number;
+  /** Longest silence within a JSON body, in ms; event streams may be silent. `Infinity` never. */
+  readonly bodyTimeoutMs?: number;
+  /** Bytes of one event of a stream, from 1024. The default is the connection's `maxMessageBytes`. */
+  readonly maxEventBytes?: number;
+}
+
+/** The defaults of the URL wires. */
+export const HTTP_DEFAULTS = Object.freeze({
+  connectTimeoutMs: 10_000,
+  maxHeaderBytes: 16 * 1024,
+  keepAliveMs: 4_000,
+  maxReplySockets: 64,
+  headersTimeoutMs: Number.POSITIVE_INFINITY,
+  bodyTimeoutMs: 60_000,
+});
+
+export function resolveDispatcherOptions(options: HttpDispatcherOptions): Required<Omit<HttpDispatcherOptions, 'tls'>> {
+  const { connectTimeoutMs, maxHeaderBytes, keepAliveMs, maxReplySockets } = HTTP_DEFAULTS;
+  return {
+    connectTimeoutMs: checkMs('connectTimeoutMs', options.connectTimeoutMs ?? connectTimeoutMs, { min: 1 }),
+    maxHeaderBytes: checkBytes('maxHeaderBytes', options.maxHeaderBytes ?? maxHeaderBytes, { min: 1_024 }),
+    keepAliveMs: checkMs('keepAliveMs', options.keepAliveMs ?? keepAliveMs, { min: 1 }),
+    maxReplySockets: checkCount('maxReplySockets', options.maxReplySockets ?? maxReplySockets, { min: 1 }),
+  };
+}
+
+export function resolveWireOptions(options: HttpWireOptions, maxMessageBytes: number): Required<HttpWireOptions> {
+  const wait = { min: 1, infinity: true };
+  return {
+    headersTimeoutMs: checkMs('headersTimeoutMs', options.headersTimeoutMs ?? HTTP_DEFAULTS.headersTimeoutMs, wait),
+    bodyTimeoutMs: checkMs('bodyTimeoutMs', options.bodyTimeoutMs ?? HTTP_DEFAULTS.bodyTimeoutMs, wait),
+    maxEventBytes: checkBytes('maxEventBytes', options.maxEventBytes ?? maxMessageBytes, { min: 1_024 }),
+  };
+}
+
+/** An absolute http or https URL without user and password: those belong into `headers` or the credentials hook. */
+export function checkUrl(option: string, value: unknown): URL {
+  let url: URL;
+  try {
+    url = new URL(String(value));
+  } catch (error) {
+    throw new OptionError(option, value, 'an absolute http or https URL', error);
+  }
+  if (url.protocol !== 'http:' && url.protocol !== 'https:') {
+    throw new OptionError(option, value, 'an absolute http or https URL');
+  }
+  if (url.username !== '' || url.password !== '') {
+    throw new OptionError(option, url.origin, 'a URL without user and password');
+  }
+  return url;
+}

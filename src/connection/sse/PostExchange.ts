@@ -1,0 +1,33 @@
+import type { Call } from '../Call.js';
+import { CallRequest } from '../net/CallRequest.js';
+import type { BodyUse } from '../net/Exchange.js';
+import { rpcErrorIn } from '../net/statusError.js';
+import type { SseWire } from './SseWire.js';
+
+/** A call's POST. Being accepted is no answer: that comes on the stream, perhaps even before. */
+export class PostExchange extends CallRequest {
+  readonly #wire: SseWire;
+
+  constructor(wire: SseWire, call: Call, text: string) {
+    super(wire, 'calls', call, text);
+    this.#wire = wire;
+  }
+
+  protected override prepare(): void {
+    this.path = this.#wire.postPath;
+    this.requestHeaders = this.#wire.postHeaders();
+  }
+
+  protected override onBegin(): BodyUse {
+    return this.status < 300 ? 'skip' : 'excerpt';
+  }
+
+  protected override onBody(body: Buffer): void {
+    if (!this.pending) return;
+    const answer = rpcErrorIn(body);
+    if (this.status === 401) this.renew(this.refusal(body), () => this.start());
+    else if (answer !== undefined && answer.id === this.call.id && this.status < 500) {
+      this.#wire.channel.receive({ id: this.call.id, error: answer.error }, this.call);
+    } else this.fail(this.refusal(body));
+  }
+}

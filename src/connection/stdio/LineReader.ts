@@ -1,0 +1,99 @@
+/** What a reader hands on. */
+export interface LineSink {
+  /** One line without its end, in bytes that stay valid. */
+  onLine(line: Buffer): void;
+  /** A line over the cap, not kept: its first and last bytes, and how long it was. */
+  onOversized(head: Buffer, tail: Buffer, bytes: number): void;
+}
+
+const EDGE_BYTES = 256;
+const NEWLINE = 0x0a;
+const RETURN = 0x0d;
+
+/**
+ * Cuts a byte stream into lines. Chunks of an unfinished line are kept in a list and joined once, when its end comes:
+ * a line of n bytes costs O(n) however it is cut. Cutting at bytes never splits a character.
+ */
+export class LineReader {
+  readonly #maxBytes: number;
+  readonly #sink: LineSink;
+  #chunks: Buffer[] = [];
+  #bytes = 0;
+  /** While a line over the cap is passed over: its edges. */
+  #head: Buffer | undefined;
+  #tail: Buffer = Buffer.alloc(0);
+
+  constructor(maxBytes: number, sink: LineSink) {
+    this.#maxBytes = maxBytes;
+    this.#sink = sink;
+  }
+
+  /** Bytes kept of the line that is not finished yet. */
+  get pendingBytes(): number {
+    return this.#head === undefined ? this.#bytes : this.#head.length + this.#tail.length;
+  }
+
+  push(chunk: Buffer): void {
+    let start = 0;
+    for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, start)) {
+      if (this.#bytes === 0 && end - start <= this.#maxBytes) this.#emit(chunk, start, end);
+      else this.#finish(chunk.subarray(start, end));
+      start = end + 1;
+    }
+    if (start < chunk.length) this.#keep(start === 0 ? chunk : chunk.subarray(start));
+  }
+
+  /** Hands on what stands without a line end, when nothing more can come. */
+  end(): void {
+    if (this.#bytes > 0) this.#finish(Buffer.alloc(0));
+  }
+
+  #keep(part: Buffer): void {
+    this.#bytes += part.length;
+    if (this.#head !== undefined) {
+      this.#tail = lastBytes(this.#tail, part);
+      return;
+    }
+    this.#chunks.push(part);
+    if (this.#bytes <= this.#maxBytes) return;
+    const whole = this.#chunks;
+    this.#head = Buffer.concat(firstBytes(whole));
+    this.#tail = whole.reduce<Buffer>(lastBytes, Buffer.alloc(0));
+    this.#chunks = [];
+  }
+
+  #finish(part: Buffer): void {
+    if (part.length > 0) this.#keep(part);
+    const [bytes, head, tail, chunks] = [this.#bytes, this.#head, this.#tail, this.#chunks];
+    this.#bytes = 0;
+    this.#head = undefined;
+    this.#tail = Buffer.alloc(0);
+    this.#chunks = [];
+    if (head !== undefined) {
+      this.#sink.onOversized(head, tail, bytes);
+      return;
+    }
+    const line = chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, bytes);
+    this.#emit(line, 0, line.length);
+  }
+
+  #emit(bytes: Buffer, start: number, end: number): void {
+    const stop = end > start && bytes[end - 1] === RETURN ? end - 1 : end;
+    if (stop > start) this.#sink.onLine(bytes.subarray(start, stop));
+  }
+}
+
+function firstBytes(chunks: readonly Buffer[]): Buffer[] {
+  const first: Buffer[] = [];
+  for (let room = EDGE_BYTES, i = 0; room > 0 && i < chunks.length; i++) {
+    const part = (chunks[i] as Buffer).subarray(0, room);
+    first.push(part);
+    room -= part.length;
+  }
+  return first;
+}
+
+function lastBytes(before: Buffer, part: Buffer): Buffer {
+  if (part.length >= EDGE_BYTES) return Buffer.from(part.subarray(part.length - EDGE_BYTES));
+  return Buffer.concat([before.subarray(Math.max(0, before.length + part.length - EDGE_BYTES)), part]);
+}

@@ -1,0 +1,243 @@
+import { type CloseOptions, CloseScope } from '../../core/CloseScope.js';
+import type { Timer } from '../../core/clock.js';
+import { ClosedError, messageOf, StartError } from '../../core/errors.js';
+import type { ManagedProcess } from '../../registry/ManagedProcess.js';
+import type { Era } from '../../registry/ServerConfig.js';
+import { Channel, type ChannelCounters } from '../Channel.js';
+import type { Connection, ConnectionOptions, Death } from '../Connection.js';
+import { ConnectionEvents } from '../ConnectionEvents.js';
+import { idAtEdge } from '../envelope.js';
+import { type ClientIdentity, discoverModern, initializeLegacy } from '../handshake.js';
+import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from '../messages.js';
+import { LineReader } from './LineReader.js';
+import { readRest } from './readRest.js';
+import { StdioWriter } from './StdioWriter.js';
+
+export interface StdioConnectionOptions extends ConnectionOptions, ClientIdentity {
+  readonly server: string;
+  /** Which handshake to make. */
+  readonly era: Era;
+  readonly signal?: AbortSignal;
+  /** How its process is ended, with proof, by whoever owns it; by itself otherwise. */
+  readonly end?: { readonly stop: () => Promise<void>; readonly kill: () => Promise<void> };
+}
+
+/** How long after the end of its output a child's exit is waited for. */
+const EXIT_WAIT_MS = 200;
+
+/**
+ * MCP over a child's stdin and stdout, a JSON line a message. The connection lives as long as the process: its calls
+ * fail in the turn of the child's `exit`, after everything it had written was read, whoever else still holds its
+ * output. Lines that are no JSON are counted and passed over. Who opened it closes it, also after its death: `close`
+ * is what ends the process group, with proof.
+ */
+export class StdioConnection implements Connection {
+  readonly server: string;
+  readonly #process: ManagedProcess;
+  readonly #options: StdioConnectionOptions;
+  readonly #channel: Channel;
+  readonly #writer: StdioWriter;
+  readonly #reader: LineReader;
+  readonly #scope: CloseScope;
+  readonly #events: ConnectionEvents;
+  readonly #exitWatch: Disposable;
+  readonly #end: { readonly stop: () => Promise<void>; readonly kill: () => Promise<void> };
+  #info: ServerInfo | undefined;
+  #endTimer: Timer | undefined;
+
+  /** Takes `process` over: makes the handshake, or ends it. @throws StartError, after the process group is gone. */
+  static async open(process: ManagedProcess, options: StdioConnectionOptions): Promise<StdioConnection> {
+    const connection = new StdioConnection(process, options);
+    try {
+      connection.#info = await connection.#handshake();
+      return connection;
+    } catch (error) {
+      const { exitCode, signal } = process.exitInfo ?? {};
+      const ended = await connection.#end.kill().then(
+        () => undefined,
+        (failed: unknown) => failed,
+      );
+      await connection.close({ graceMs: 0 }).catch((failed: unknown) => failed);
+      if (options.signal?.aborted === true) throw options.signal.reason;
+      const why =
+        process.exitInfo !== undefined && exitCode !== undefined
+          ? `it exited ${exit(exitCode, signal)}`
+          : messageOf(error);
+      const detail = { exitCode, signal, stderr: process.stderrLines() };
+      throw new StartError(
+        options.server,
+        why,
+        detail,
+        ended === undefined ? error : new AggregateError([error, ended]),
+      );
+    }
+  }
+
+  private constructor(process: ManagedProcess, options: StdioConnectionOptions) {
+    this.server = options.server;
+    this.#process = process;
+    this.#options = options;
+    this.#end = options.end ?? process;
+    this.#events = new ConnectionEvents(options.server);
+    this.#scope = new CloseScope(`connection to ${options.server}`, {
+      clock: options.clock,
+      logger: options.logger,
+      onDrain: () => this.#channel.idle(),
+      onDeadline: () => this.#channel.fail('the connection was closed', new ClosedError(this.#scope.name)),
+      onRelease: () => this.#release(),
+    });
+    this.#channel = new Channel(
+      { send: (call, text) => this.#writer.send(call, text), post: (text) => this.#writer.post(text) },
+      {
+        ...options,
+        onNotification: this.#events.notify,
+        onRequest: this.#events.answer,
+      },
+    );
+    this.#writer = new StdioWriter(process.stdin, {
+      clock: options.clock,
+      maxUnsentBytes: options.maxMessageBytes * 2,
+      server: options.server,
+      channel: this.#channel,
+    });
+    this.#reader = new LineReader(options.maxMessageBytes, {
+      onLine: (line) => this.#line(line),
+      onOversized: (head, tail, bytes) => this.#oversized(head, tail, bytes),
+    });
+    process.stdin.on('error', (error) => this.#die(`its input broke: ${messageOf(error)}`));
+    process.stdout.on('data', (chunk: Buffer) => this.#reader.push(chunk));
+    process.stdout.on('error', (error) => this.#die(`its output broke: ${messageOf(error)}`));
+    process.stdout.on('end', () => this.#ended());
+    this.#exitWatch = process.onExit(() => this.#exited());
+    if (process.exitInfo !== undefined) this.#exited();
+  }
+
+  get info(): ServerInfo {
+    if (this.#info === undefined) throw new Error('a connection is handed out only after its handshake');
+    return this.#info;
+  }
+
+  get pid(): number {
+    return this.#process.pid;
+  }
+
+  get startedAt(): number {
+    return this.#process.startedAt;
+  }
+
+  get alive(): boolean {
+    return this.#events.death === undefined && !this.#scope.closing;
+  }
+
+  get counters(): Readonly<ChannelCounters> {
+    return this.#channel.counters;
+  }
+
+  get inFlight(): number {
+    return this.#channel.inFlight;
+  }
+
+  get unsentBytes(): number {
+    return this.#writer.unsentBytes;
+  }
+
+  request(method: string, params: Params | undefined, options: CallOptions): Promise<unknown> {
+    if (this.#scope.closing) return Promise.reject(new ClosedError(this.#scope.name));
+    return this.#channel.request(method, params, options);
+  }
+
+  async notify(method: string, params?: Params): Promise<void> {
+    this.#scope.assertOpen();
+    this.#writer.post(this.#channel.encodeNotice(method, params));
+  }
+
+  onDeath(listener: (death: Death) => void): Disposable {
+    return this.#events.onDeath(listener);
+  }
+
+  onNotification(listener: (notice: ServerNotice) => void): Disposable {
+    return this.#events.onNotification(listener);
+  }
+
+  setRequestHandler(handler: RequestHandler | undefined): void {
+    this.#events.setRequestHandler(handler);
+  }
+
+  close(options?: CloseOptions): Promise<void> {
+    return this.#scope.close(options);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #handshake(): Promise<ServerInfo> {
+    const options = { ...this.#options, timeoutMs: this.#options.startTimeoutMs };
+    return this.#options.era === 'modern'
+      ? discoverModern(this.#channel, options)
+      : initializeLegacy(this.#channel, options, (method) =>
+          this.#writer.post(this.#channel.encodeNotice(method, undefined)),
+        );
+  }
+
+  #line(line: Buffer): void {
+    if (this.#channel.wantsRaw && this.#channel.receiveBytes(line)) return;
+    let message: unknown;
+    try {
+      message = JSON.parse(line.toString('utf8'));
+    } catch (error) {
+      this.#channel.counters.garbage++;
+      this.#options.logger.debug({ server: this.server, error, bytes: line.length }, 'a line that is not JSON');
+      return;
+    }
+    this.#channel.receive(message);
+  }
+
+  #oversized(head: Buffer, tail: Buffer, bytes: number): void {
+    const id = idAtEdge(head, tail);
+    if (id !== undefined && this.#channel.failOversized(id, bytes, this.#options.maxMessageBytes)) return;
+    this.#die(`a message of ${bytes} bytes, ${this.#options.maxMessageBytes} allowed, and no id at its edges`);
+  }
+
+  /** It closed its output. If it is on its way out, the exit comes soon and says more. */
+  #ended(): void {
+    if (this.#events.death === undefined) {
+      this.#endTimer = this.#options.clock.setTimer(() => this.#die('it closed its output'), EXIT_WAIT_MS, {
+        ref: true,
+      });
+    }
+  }
+
+  #exited(): void {
+    readRest(this.#process.stdout, (chunk) => this.#reader.push(chunk));
+    this.#reader.end();
+    const { exitCode, signal } = this.#process.exitInfo ?? { exitCode: null, signal: null };
+    this.#die(`it exited ${exit(exitCode, signal)}`, { exitCode, signal });
+  }
+
+  #die(why: string, how: Pick<Death, 'exitCode' | 'signal'> = {}): void {
+    if (!this.#events.die({ expected: this.#scope.closing, why, ...how })) return;
+    this.#endTimer?.cancel();
+    this.#channel.fail(why, this.#scope.closing ? new ClosedError(this.#scope.name) : undefined);
+    this.#writer.close();
+    this.#events.tellDeath();
+  }
+
+  async #release(): Promise<void> {
+    try {
+      // Dead but not gone, it has nothing to finish.
+      if (this.#events.death !== undefined) await this.#end.kill();
+      else await this.#end.stop();
+    } finally {
+      this.#die('the connection was closed');
+      this.#exitWatch[Symbol.dispose]();
+      this.#events.clear();
+      this.#process.stdout.destroy();
+      this.#process.stdin.destroy();
+    }
+  }
+}
+
+function exit(code: number | null | undefined, signal: string | null | undefined): string {
+  return signal === null || signal === undefined ? `with code ${code}` : `on ${signal}`;
+}

@@ -1,0 +1,14 @@
+export interface BackoffOptions {
+  /** The first wait, in ms. */
+  readonly initialMs: number;
+  /** The longest wait, in ms. */
+  readonly maxMs: number;
+  /** The share of each wait that is left to chance, from 0 to 1, so that many do not come back at once. */
+  readonly jitterRatio: number;
+}
+
+/** The wait before try number `attempt` (from 1) in ms: doubling, bounded, never more than without jitter. */
+export function backoffMs(attempt: number, options: BackoffOptions, random: () => number = Math.random): number {
+  const fullMs = Math.min(options.maxMs, options.initialMs * 2 ** (attempt - 1));
+  return fullMs * (1 - options.jitterRatio * random());
+}

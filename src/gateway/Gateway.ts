@@ -1,0 +1,242 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { type Closeable, type CloseOptions, CloseScope } from '../core/CloseScope.js';
+import { systemClock } from '../core/clock.js';
+import { ClosedError, OutcomeUnknownError } from '../core/errors.js';
+import type { Grace } from '../core/Grace.js';
+import { type Logger, silentLogger } from '../core/logger.js';
+import type { McpPool, ServerNotice } from '../pool/McpPool.js';
+import { InFlight } from '../shutdown/InFlight.js';
+import { type TrackedHttpServer, trackHttpServer } from '../shutdown/TrackedHttpServer.js';
+import { AggregateEndpoint } from './endpoint/AggregateEndpoint.js';
+import type { Endpoint } from './endpoint/Endpoint.js';
+import { ServerEndpoint } from './endpoint/ServerEndpoint.js';
+import { checkGatewayOptions, type GatewayOptions, type GatewaySettings } from './GatewayOptions.js';
+import { Guard } from './http/guard.js';
+import { sendFailure } from './http/respond.js';
+import { StreamableHttp } from './http/StreamableHttp.js';
+import { failureOf, INVALID_REQUEST } from './rpc/failure.js';
+import { SessionTable } from './session/SessionTable.js';
+import { packageVersion } from './version.js';
+
+export interface GatewayAddress {
+  readonly host: string;
+  readonly port: number;
+  /** `http://host:port`. */
+  readonly url: string;
+}
+
+/** Counters count from the start. */
+export interface GatewayStats {
+  readonly sessions: number;
+  /** HTTP requests being answered, open streams not among them. */
+  readonly inFlight: number;
+  readonly requests: number;
+  /** Requests refused for their Host or Origin. */
+  readonly refused: number;
+  /** Notifications that no client read, or that a client was too slow for. */
+  readonly droppedNotices: number;
+}
+
+/** How long answers that were written at the last moment may take to leave. */
+const FLUSH_MS = 500;
+const MAX_SWEEP_MS = 60_000;
+
+/**
+ * A proxy over a pool's servers: Streamable HTTP of the legacy era with sessions. `/mcp` has the tools and prompts of all
+ * servers as `server__name`; `/servers/:name/mcp` is one server as it is. Nothing of a client's headers reaches a server.
+ * `close()` answers what is in flight first; the pool stays open.
+ */
+export class Gateway implements Closeable, AsyncDisposable {
+  readonly #pool: McpPool;
+  readonly #settings: GatewaySettings;
+  readonly #logger: Logger;
+  readonly #scope: CloseScope;
+  readonly #guard: Guard;
+  readonly #sessions: SessionTable;
+  readonly #inFlight: InFlight;
+  readonly #http: StreamableHttp;
+  readonly #aggregate: AggregateEndpoint;
+  readonly #servers = new Map<string, ServerEndpoint>();
+  readonly #subscriptions: readonly Disposable[];
+  readonly #server: Server;
+  readonly #tracked: TrackedHttpServer;
+  #listening: Promise<GatewayAddress> | undefined;
+  #requests = 0;
+  #refused = 0;
+  #dropped = 0;
+
+  /** @throws OptionError */
+  constructor(options: GatewayOptions) {
+    const { pool, logger = silentLogger, clock = systemClock } = options;
+    const settings = checkGatewayOptions(options);
+    this.#pool = pool;
+    this.#settings = settings;
+    this.#logger = logger;
+    this.#scope = new CloseScope('Gateway', {
+      clock,
+      logger,
+      onRefuse: () => this.#refuse(),
+      onDrain: () => this.#inFlight.idle(),
+      onDeadline: () => this.#fail(),
+      onRelease: (grace) => this.#release(grace),
+    });
+    this.#guard = new Guard(settings);
+    this.#sessions = new SessionTable(settings, clock);
+    this.#inFlight = new InFlight({ name: 'gateway requests', clock, logger });
+    this.#http = new StreamableHttp({ sessions: this.#sessions, settings, logger, onDrop: () => this.#dropped++ });
+    const serverInfo = { name: 'mcp-poolkit', version: packageVersion() };
+    const { listTimeoutMs } = settings;
+    this.#aggregate = new AggregateEndpoint({ pool, serverInfo, listTimeoutMs, logger, clock });
+    this.#server = createServer({ keepAliveTimeout: settings.keepAliveTimeoutMs }, (request, response) =>
+      this.#onRequest(request, response),
+    );
+    this.#server.maxConnections = settings.maxSockets;
+    this.#tracked = trackHttpServer(this.#server, { clock });
+    this.#subscriptions = [
+      pool.on('notification', ({ server, notice }) => this.#relay(server, notice)),
+      pool.on('started', ({ server }) => this.#aggregate.onStarted(server)),
+    ];
+  }
+
+  get stats(): GatewayStats {
+    return {
+      sessions: this.#sessions.size,
+      inFlight: this.#inFlight.size,
+      requests: this.#requests,
+      refused: this.#refused,
+      droppedNotices: this.#dropped + this.#sessions.dropped,
+    };
+  }
+
+  /** Starts to listen; every call gives the same promise. Rejects with the system's error, such as `EADDRINUSE`. */
+  listen(): Promise<GatewayAddress> {
+    if (this.#scope.closing) return Promise.reject(new ClosedError('Gateway'));
+    this.#listening ??= this.#scope.track(this.#listen());
+    return this.#listening;
+  }
+
+  close(options?: CloseOptions): Promise<void> {
+    return this.#scope.close(options);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #listen(): Promise<GatewayAddress> {
+    const { host, port, sessionIdleMs, heartbeatMs } = this.#settings;
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen({ host, port }, () => {
+        this.#server.off('error', reject);
+        // Out of file descriptors, for example: unheard it would end the process.
+        this.#server.on('error', (error) => this.#logger.error({ error }, 'the server failed'));
+        resolve();
+      });
+    });
+    this.#scope.assertOpen();
+    this.#scope.every('expire sessions', Math.min(sessionIdleMs, MAX_SWEEP_MS), () => this.#sessions.expire());
+    this.#scope.every('heartbeat', heartbeatMs, () => {
+      for (const session of this.#sessions) session.heartbeat();
+    });
+    const address = this.#server.address() as AddressInfo;
+    const shown = address.family === 'IPv6' ? `[${address.address}]` : address.address;
+    return { host: address.address, port: address.port, url: `http://${shown}:${address.port}` };
+  }
+
+  #onRequest(request: IncomingMessage, response: ServerResponse): void {
+    this.#requests++;
+    const endpoint = this.#admit(request, response);
+    if (endpoint === undefined) return;
+    // A stream has no end of its own: it is not work in flight.
+    if (request.method !== 'GET') {
+      const entry = this.#inFlight.begin(`${request.method} ${request.url}`);
+      response.once('close', () => entry.end());
+    }
+    this.#scope
+      .track(this.#http.handle(endpoint, request, response))
+      .catch((error: unknown) => this.#onFailure(error, response));
+  }
+
+  /** What a request is for; one that must not come in is answered here. */
+  #admit({ headers, url = '' }: IncomingMessage, response: ServerResponse): Endpoint | undefined {
+    const refusal = this.#guard.refusal(headers.host, headers.origin);
+    if (refusal !== undefined) {
+      this.#refused++;
+      sendFailure(response, 403, { code: INVALID_REQUEST, message: refusal });
+      return undefined;
+    }
+    if (this.#inFlight.refusing) {
+      const failure = failureOf(new ClosedError('Gateway'), this.#logger);
+      sendFailure(response, 503, failure, { connection: 'close', 'retry-after': '1' });
+      return undefined;
+    }
+    const endpoint = this.#endpoint(url);
+    if (endpoint !== undefined) return endpoint;
+    sendFailure(response, 404, { code: INVALID_REQUEST, message: 'nothing here: try /mcp or /servers/:name/mcp' });
+    return undefined;
+  }
+
+  #onFailure(error: unknown, response: ServerResponse): void {
+    if (response.destroyed || response.req.destroyed) {
+      this.#logger.debug({ error }, 'a client went away');
+      response.destroy();
+    } else {
+      sendFailure(response, 500, failureOf(error, this.#logger));
+    }
+  }
+
+  #endpoint(url: string): Endpoint | undefined {
+    const query = url.indexOf('?');
+    const path = query < 0 ? url : url.slice(0, query);
+    if (path === '/mcp') return this.#aggregate;
+    const encoded = /^\/servers\/([^/]+)\/mcp$/.exec(path)?.[1];
+    const name = encoded === undefined ? undefined : decode(encoded);
+    if (name === undefined) return undefined;
+    const known = this.#servers.get(name);
+    if (known !== undefined) return known;
+    if (!this.#pool.hasServer(name)) return undefined;
+    const endpoint: ServerEndpoint = new ServerEndpoint({
+      pool: this.#pool,
+      server: name,
+      sessions: () => this.#sessions.of(endpoint),
+    });
+    this.#servers.set(name, endpoint);
+    return endpoint;
+  }
+
+  #relay(server: string, notice: ServerNotice): void {
+    this.#aggregate.onNotice(server, notice);
+    for (const session of this.#sessions) session.endpoint.relay(session, server, notice);
+  }
+
+  #refuse(): void {
+    this.#inFlight.refuse();
+    // One that is still about to listen is closed when it does.
+    if (this.#server.listening) this.#tracked.refuse();
+    for (const session of this.#sessions) session.endStream();
+  }
+
+  /** The grace is over: calls are answered with what is known of them, and whoever still sends a body is cut off. */
+  #fail(): void {
+    const reason = new OutcomeUnknownError('gateway', 'the call', 'the proxy shut down');
+    for (const session of this.#sessions) session.failInFlight(reason);
+    if (!this.#server.listening) return;
+    void this.#tracked.close({ graceMs: FLUSH_MS }).catch(() => undefined); // told by `#release`
+  }
+
+  async #release(grace: Grace): Promise<void> {
+    for (const each of this.#subscriptions) each[Symbol.dispose]();
+    await this.#sessions.close();
+    await this.#tracked.close({ graceMs: Math.max(grace.remainingMs, FLUSH_MS) });
+  }
+}
+
+function decode(encoded: string): string | undefined {
+  try {
+    return decodeURIComponent(encoded);
+  } catch {
+    return undefined;
+  }
+}

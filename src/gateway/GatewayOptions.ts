@@ -1,0 +1,97 @@
+import { isIP } from 'node:net';
+import type { Clock } from '../core/clock.js';
+import { OptionError } from '../core/errors.js';
+import type { Logger } from '../core/logger.js';
+import { checkBytes, checkCount, checkMs, checkText } from '../core/options.js';
+import type { McpPool } from '../pool/McpPool.js';
+
+export interface GatewayOptions {
+  /** The servers. It is lent: the gateway never closes it. */
+  readonly pool: McpPool;
+  /** Address to listen on. Anything but loopback needs `allowedHosts`. @defaultValue '127.0.0.1' */
+  readonly host?: string;
+  /** 0 picks a free one. @defaultValue 3399 */
+  readonly port?: number;
+  /**
+   * Host names, without port, that clients may ask for: what keeps a web page from reaching the gateway by a name of its
+   * own (DNS rebinding). `localhost`, `127.0.0.1`, `[::1]` and the address listened on are always among them.
+   */
+  readonly allowedHosts?: readonly string[];
+  /** Host names of web pages that may call. Those of this machine always may; requests without `Origin` always may. */
+  readonly allowedOrigins?: readonly string[];
+  /** Bytes of one request body. @defaultValue 4194304 */
+  readonly maxBodyBytes?: number;
+  /** Sessions at the most, from 1. @defaultValue 1000 */
+  readonly maxSessions?: number;
+  /** A session nobody used for so long, in ms, without call or stream, ends. `Infinity`: never. @defaultValue 1800000 */
+  readonly sessionIdleMs?: number;
+  /** Requests in flight of one session, from 1. @defaultValue 1000 */
+  readonly maxRequestsPerSession?: number;
+  /** Resource subscriptions of one session, from 0. @defaultValue 100 */
+  readonly maxSubscriptionsPerSession?: number;
+  /** Bytes waiting for a slow reader of a stream; notifications beyond are dropped and counted. @defaultValue 1048576 */
+  readonly maxStreamBufferBytes?: number;
+  /** Connections open at once, from 1. @defaultValue 10000 */
+  readonly maxSockets?: number;
+  /** An idle connection is kept for so long, in ms. @defaultValue 65000 */
+  readonly keepAliveTimeoutMs?: number;
+  /** A comment goes down each open stream every so often, in ms, so that nothing between cuts it. @defaultValue 25000 */
+  readonly heartbeatMs?: number;
+  /** How long a listing waits for one server before it goes on without it, in ms. @defaultValue 10000 */
+  readonly listTimeoutMs?: number;
+  readonly logger?: Logger;
+  readonly clock?: Clock;
+}
+
+export const GATEWAY_DEFAULTS = Object.freeze({
+  host: '127.0.0.1',
+  port: 3399,
+  maxBodyBytes: 4 * 1_024 * 1_024,
+  maxSessions: 1_000,
+  sessionIdleMs: 30 * 60_000,
+  maxRequestsPerSession: 1_000,
+  maxSubscriptionsPerSession: 100,
+  maxStreamBufferBytes: 1_024 * 1_024,
+  maxSockets: 10_000,
+  keepAliveTimeoutMs: 65_000,
+  heartbeatMs: 25_000,
+  listTimeoutMs: 10_000,
+});
+
+export type GatewaySettings = Required<Omit<GatewayOptions, 'logger' | 'clock' | 'pool'>>;
+
+/** @throws OptionError */
+export function checkGatewayOptions(options: GatewayOptions): GatewaySettings {
+  const settings: GatewaySettings = { ...GATEWAY_DEFAULTS, allowedHosts: [], allowedOrigins: [], ...defined(options) };
+  checkText('host', settings.host);
+  checkCount('port', settings.port, { max: 65_535 });
+  checkBytes('maxBodyBytes', settings.maxBodyBytes, { min: 1 });
+  checkBytes('maxStreamBufferBytes', settings.maxStreamBufferBytes);
+  for (const option of ['maxSessions', 'maxRequestsPerSession', 'maxSockets'] as const) {
+    checkCount(option, settings[option], { min: 1 });
+  }
+  checkCount('maxSubscriptionsPerSession', settings.maxSubscriptionsPerSession);
+  checkMs('sessionIdleMs', settings.sessionIdleMs, { min: 1, infinity: true });
+  checkMs('heartbeatMs', settings.heartbeatMs, { min: 1, infinity: true });
+  checkMs('listTimeoutMs', settings.listTimeoutMs, { min: 1 });
+  checkMs('keepAliveTimeoutMs', settings.keepAliveTimeoutMs);
+  for (const each of settings.allowedHosts) checkText('allowedHosts', each);
+  for (const each of settings.allowedOrigins) checkText('allowedOrigins', each);
+  if (!isLoopback(settings.host) && settings.allowedHosts.length === 0) {
+    throw new OptionError(
+      'allowedHosts',
+      settings.allowedHosts,
+      `the names clients may use, since ${settings.host} is not loopback`,
+    );
+  }
+  return settings;
+}
+
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+}
+
+/** The options that were given; one given as undefined was not. */
+function defined<T extends object>(options: T): Partial<T> {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
+}

@@ -1,0 +1,114 @@
+import { createHash } from 'node:crypto';
+import { type CloseOptions, CloseScope } from '../core/CloseScope.js';
+import type { Clock } from '../core/clock.js';
+import { type Logger, silentLogger } from '../core/logger.js';
+import { checkCount } from '../core/options.js';
+import type { Caller, McpPool } from '../pool/McpPool.js';
+import { canonical } from '../registry/config/fingerprint.js';
+import type { CachedTools, ServerRef, ToolListing, ToolStore } from '../toolstore/ToolStore.js';
+
+export interface ToolCatalogOptions {
+  /** Asked for the lists; lent, never closed. */
+  readonly pool: Pick<McpPool, 'listAll' | 'on'>;
+  /** Keeps them; lent, never closed. */
+  readonly cache: ToolStore;
+  /** The fingerprint of a server's configuration: a changed one starts with an empty list. @defaultValue none */
+  readonly fingerprint?: (server: string) => string | undefined;
+  /** Pages of one list at the most. @defaultValue the pool's own bound */
+  readonly maxPages?: number;
+  readonly logger?: Logger;
+  readonly clock?: Clock;
+}
+
+export interface CatalogQuery {
+  readonly caller?: Caller;
+  /** Aborting rejects at once with `signal.reason`; the list is still fetched for others who wait. */
+  readonly signal?: AbortSignal;
+}
+
+const LIST_CHANGED = 'notifications/tools/list_changed';
+
+/**
+ * The tools of a pool's servers, through a cache. A fresh list comes from the cache; a stale one too, marked `stale`,
+ * while one loader per server and principal fetches the next: so a dead upstream's last good list stays on offer. After
+ * a server's `list_changed` callers wait for its new list, and get the old one, stale, only when that fails. Lists are kept apart by
+ * principal, by fingerprint and by the capabilities the caller has for the server, since servers offer tools by them.
+ * Rejects: `ERR_CLOSED`, and with no list to fall back on whatever `pool.listAll` rejects with.
+ */
+export class ToolCatalog implements AsyncDisposable {
+  readonly #options: ToolCatalogOptions;
+  readonly #logger: Logger;
+  readonly #scope: CloseScope;
+  readonly #listening: Disposable;
+  readonly #invalidating = new Map<string, Promise<void>>();
+
+  /** @throws OptionError */
+  constructor(options: ToolCatalogOptions) {
+    if (options.maxPages !== undefined) checkCount('maxPages', options.maxPages, { min: 1 });
+    this.#options = options;
+    this.#logger = options.logger ?? silentLogger;
+    const clock = options.clock === undefined ? {} : { clock: options.clock };
+    this.#scope = new CloseScope('ToolCatalog', { ...clock, onRefuse: () => this.#listening[Symbol.dispose]() });
+    this.#listening = options.pool.on('notification', ({ server, notice }) => {
+      if (notice.method !== LIST_CHANGED) return;
+      this.invalidate(server).catch((error: unknown) =>
+        this.#logger.warn({ error, server }, 'a changed tool list could not be forgotten'),
+      );
+    });
+  }
+
+  /** The list of one server as the caller sees it. */
+  async tools(server: string, { caller, signal }: CatalogQuery = {}): Promise<CachedTools> {
+    this.#scope.assertOpen();
+    const { cache } = this.#options;
+    // A list still on disk from before would pass for a fresh one.
+    await this.#invalidating.get(server);
+    return cache.getOrLoadTools(this.#refOf(server, caller), (context) => this.#load(server, caller, context.signal), {
+      scope: caller?.principal,
+      signal,
+    });
+  }
+
+  async #load(server: string, caller: Caller | undefined, signal: AbortSignal): Promise<ToolListing> {
+    const { pool, maxPages } = this.#options;
+    const { items, ttlMs, cacheScope } = await pool.listAll(server, 'tools', {
+      signal,
+      ...(caller === undefined ? {} : { caller }),
+      ...(maxPages === undefined ? {} : { maxPages }),
+    });
+    return { tools: items, ttlMs, cacheScope };
+  }
+
+  /** No longer believes what is known of a server's tools, whoever saw them; it stays for when the server is down. */
+  async invalidate(server: string): Promise<void> {
+    this.#scope.assertOpen();
+    const previous = this.#invalidating.get(server);
+    const done = Promise.all([this.#options.cache.invalidate(server, undefined, { keepAsFallback: true }), previous]);
+    const settled = done.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.#invalidating.set(server, settled);
+    void settled.then(() => {
+      if (this.#invalidating.get(server) === settled) this.#invalidating.delete(server);
+    });
+    await this.#scope.track(done);
+  }
+
+  #refOf(server: string, caller: Caller | undefined): ServerRef {
+    const fingerprint = this.#options.fingerprint?.(server);
+    const capabilities = caller?.capabilities;
+    if (capabilities === undefined || Object.keys(capabilities).length === 0) return { name: server, fingerprint };
+    const profile = createHash('sha256').update(canonical(capabilities)).digest('hex');
+    return { name: server, fingerprint: `${fingerprint ?? ''}+${profile}` };
+  }
+
+  /** Stops listening to the pool. Pool and cache, both lent, stay open. */
+  close(options?: CloseOptions): Promise<void> {
+    return this.#scope.close(options);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}

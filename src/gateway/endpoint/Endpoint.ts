@@ -1,0 +1,52 @@
+import type { Implementation, ServerCapabilities } from '@modelcontextprotocol/client';
+import { PoolkitError } from '../../core/errors.js';
+import type { McpPool, RequestOptions, ServerInfo, ServerNotice, Subscription } from '../../pool/McpPool.js';
+import type { Params } from '../rpc/envelope.js';
+
+/** What a client learns when it initialises, besides the protocol version. */
+export interface EndpointInfo {
+  readonly capabilities: ServerCapabilities;
+  readonly serverInfo: Implementation;
+  readonly instructions?: string;
+}
+
+/** What a request on its way up carries along. */
+export type CallOptions = Pick<RequestOptions, 'signal' | 'onProgress' | 'onNotification'>;
+
+/** A client's session, as far as an endpoint has to do with it. */
+export interface Downstream {
+  /** Lowest level of log messages it asked for; undefined while it asked for none. */
+  logLevel: string | undefined;
+  /** Sends what belongs to no call. */
+  notify(method: string, params: unknown): void;
+  /** Enters a subscription made by `subscribe`, once per URI. */
+  subscribe(uri: string, subscribe: () => Promise<Subscription>): Promise<void>;
+  unsubscribe(uri: string): Promise<void>;
+}
+
+/** What stands behind one path of the gateway. */
+export interface Endpoint {
+  info(signal: AbortSignal): Promise<EndpointInfo>;
+  /** Resolves to the result: a value, or its JSON as bytes. */
+  request(session: Downstream, method: string, params: Params | undefined, call: CallOptions): Promise<unknown>;
+  /** What reaches `session` of a notification that belongs to no call. */
+  relay(session: Downstream, server: string, notice: ServerNotice): void;
+}
+
+/**
+ * What the handshake told, starting the server if there was none yet. A server that was stopped on purpose stays so, and
+ * one that is down for the moment is known all the same.
+ */
+export async function infoOf(pool: McpPool, server: string, signal: AbortSignal): Promise<ServerInfo> {
+  const known = pool.info(server);
+  if (known !== undefined) return known;
+  try {
+    await pool.request(server, 'ping', undefined, { signal, idempotent: true });
+  } catch (error) {
+    // A server that answers at all has shaken hands, whatever it thinks of a ping.
+    if (!(error instanceof PoolkitError) || error.code !== 'ERR_RPC') throw error;
+  }
+  const info = pool.info(server);
+  if (info === undefined) throw new Error(`server ${server} answered without a handshake`);
+  return info;
+}

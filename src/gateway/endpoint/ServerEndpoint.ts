@@ -1,0 +1,90 @@
+import { ServerNotFoundError } from '../../core/errors.js';
+import type { McpPool, ServerNotice } from '../../pool/McpPool.js';
+import type { Params } from '../rpc/envelope.js';
+import { INVALID_PARAMS, Refusal } from '../rpc/failure.js';
+import { type CallOptions, type Downstream, type Endpoint, type EndpointInfo, infoOf } from './Endpoint.js';
+
+/** Most verbose first. */
+const LEVELS: readonly string[] = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency'];
+
+export interface ServerEndpointOptions {
+  readonly pool: McpPool;
+  readonly server: string;
+  /** The sessions of this endpoint: the server is told the most verbose level that any of them asked for. */
+  readonly sessions: () => readonly Downstream[];
+}
+
+/** `/servers/:name/mcp`: one server as it is. Methods, results and errors go through unread. */
+export class ServerEndpoint implements Endpoint {
+  readonly #pool: McpPool;
+  readonly #server: string;
+  readonly #sessions: () => readonly Downstream[];
+
+  constructor(options: ServerEndpointOptions) {
+    this.#pool = options.pool;
+    this.#server = options.server;
+    this.#sessions = options.sessions;
+  }
+
+  async info(signal: AbortSignal): Promise<EndpointInfo> {
+    if (!this.#pool.hasServer(this.#server)) throw new ServerNotFoundError(this.#server);
+    const { capabilities, serverInfo, instructions } = await infoOf(this.#pool, this.#server, signal);
+    return {
+      capabilities,
+      serverInfo: serverInfo ?? { name: this.#server, version: '0' },
+      ...(instructions === undefined ? {} : { instructions }),
+    };
+  }
+
+  async request(session: Downstream, method: string, params: Params | undefined, call: CallOptions): Promise<unknown> {
+    if (method === 'resources/subscribe') return this.#subscribe(session, params);
+    if (method === 'resources/unsubscribe') {
+      await session.unsubscribe(uriOf(params));
+      return {};
+    }
+    const own = method === 'logging/setLevel' ? this.#level(session, params) : params;
+    return this.#pool.request(this.#server, method, own, { ...call, raw: true });
+  }
+
+  /**
+   * List changes go to all; log messages to who asked for their level. A resource's update comes by the subscription of
+   * the session it is for, and progress that belongs to no call belongs to nobody.
+   */
+  relay(session: Downstream, server: string, { method, params }: ServerNotice): void {
+    if (server !== this.#server) return;
+    if (method === 'notifications/message') {
+      const level = LEVELS.indexOf(String(params?.['level']));
+      if (session.logLevel === undefined || level < LEVELS.indexOf(session.logLevel)) return;
+    }
+    if (method === 'notifications/resources/updated' || method === 'notifications/progress') return;
+    session.notify(method, params);
+  }
+
+  async #subscribe(session: Downstream, params: Params | undefined): Promise<unknown> {
+    const uri = uriOf(params);
+    await session.subscribe(uri, () =>
+      this.#pool.subscribe(
+        this.#server,
+        { resourceUris: [uri] },
+        { onNotification: ({ method, params: about }) => session.notify(method, about) },
+      ),
+    );
+    return {};
+  }
+
+  #level(session: Downstream, params: Params | undefined): Params | undefined {
+    const level = params?.['level'];
+    if (typeof level !== 'string' || !LEVELS.includes(level)) return params; // the server says what is wrong with it
+    session.logLevel = level;
+    const wanted = this.#sessions().map(({ logLevel }) =>
+      logLevel === undefined ? LEVELS.length : LEVELS.indexOf(logLevel),
+    );
+    return { ...params, level: LEVELS[Math.min(...wanted)] ?? level };
+  }
+}
+
+function uriOf(params: Params | undefined): string {
+  const uri = params?.['uri'];
+  if (typeof uri === 'string') return uri;
+  throw new Refusal(INVALID_PARAMS, 'uri is a string');
+}

@@ -1,0 +1,88 @@
+import type { ServerResponse } from 'node:http';
+import type { RpcId } from '../rpc/envelope.js';
+import type { Failure } from '../rpc/failure.js';
+import { EventStream } from './EventStream.js';
+import { sendJson } from './respond.js';
+
+export interface PostReplyOptions {
+  /** How many requests the body holds. */
+  readonly requests: number;
+  /** The body was an array, so the answer is one too. */
+  readonly batch: boolean;
+  /** The client takes events; else notifications on the way to the answer are dropped. */
+  readonly events: boolean;
+  readonly maxStreamBufferBytes: number;
+  readonly onDrop: () => void;
+}
+
+/**
+ * The response to one POST: plain JSON in one write, or, from the first notification that belongs to the call on, a
+ * stream of events with the answer as its last. Every request of the body is answered or given up exactly once.
+ */
+export class PostReply {
+  readonly #response: ServerResponse;
+  readonly #options: PostReplyOptions;
+  readonly #answers: (string | Buffer)[] = [];
+  #left: number;
+  #stream: EventStream | undefined;
+
+  constructor(response: ServerResponse, options: PostReplyOptions) {
+    this.#response = response;
+    this.#options = options;
+    this.#left = options.requests;
+  }
+
+  /** A notification that belongs to the call. */
+  notify(method: string, params: unknown): void {
+    if (!this.#options.events || this.#left === 0) return;
+    this.#stream ??= new EventStream(this.#response, this.#options.maxStreamBufferBytes);
+    if (!this.#stream.offer(JSON.stringify({ jsonrpc: '2.0', method, params }))) this.#options.onDrop();
+  }
+
+  /** A result: a value, or its JSON as bytes, which are not looked into. */
+  result(id: RpcId, result: unknown): void {
+    const head = `{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":`;
+    if (result instanceof Uint8Array) {
+      this.#answer(Buffer.concat([Buffer.from(head), result, CLOSING_BRACE]));
+    } else {
+      this.#answer(`${head}${JSON.stringify(result) ?? '{}'}}`);
+    }
+  }
+
+  failure(id: RpcId | null, error: Failure): void {
+    this.#answer(JSON.stringify({ jsonrpc: '2.0', id, error }));
+  }
+
+  /** A request that its client cancelled is not answered. */
+  giveUp(): void {
+    this.#settle();
+  }
+
+  #answer(json: string | Buffer): void {
+    if (this.#left === 1 && !this.#options.batch && this.#stream === undefined) {
+      this.#left = 0;
+      sendJson(this.#response, 200, json);
+    } else if (this.#stream === undefined) {
+      this.#answers.push(json);
+      this.#settle();
+    } else {
+      this.#stream.send(json.toString());
+      this.#settle();
+    }
+  }
+
+  #settle(): void {
+    this.#left--;
+    if (this.#left > 0) return;
+    const answers = this.#answers;
+    if (this.#stream === undefined && answers.length > 0) {
+      sendJson(this.#response, 200, `[${answers.map((each) => each.toString()).join(',')}]`);
+      return;
+    }
+    this.#stream ??= new EventStream(this.#response, this.#options.maxStreamBufferBytes);
+    for (const each of answers) this.#stream.send(each.toString());
+    this.#stream.end();
+  }
+}
+
+const CLOSING_BRACE = Buffer.from('}');

@@ -1,0 +1,203 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Logger } from '../../core/logger.js';
+import type { Endpoint } from '../endpoint/Endpoint.js';
+import type { GatewaySettings } from '../GatewayOptions.js';
+import {
+  BATCH_VERSION,
+  classify,
+  type Incoming,
+  PROTOCOL_VERSIONS,
+  progressTokenOf,
+  type RequestMessage,
+} from '../rpc/envelope.js';
+import { failureOf, INVALID_REQUEST, PARSE_ERROR } from '../rpc/failure.js';
+import { CANCELLED, type Session } from '../session/Session.js';
+import type { SessionTable } from '../session/SessionTable.js';
+import { PostReply } from './PostReply.js';
+import { readBody } from './readBody.js';
+import { sendEmpty, sendFailure, sendJson } from './respond.js';
+
+const MAX_BATCH = 100;
+const NEWEST = PROTOCOL_VERSIONS[0] ?? '';
+
+export interface StreamableHttpOptions {
+  readonly sessions: SessionTable;
+  readonly settings: Pick<GatewaySettings, 'maxBodyBytes' | 'maxStreamBufferBytes'>;
+  readonly logger: Logger;
+  /** Counts a notification that a slow client lost. */
+  readonly onDrop: () => void;
+}
+
+/** The Streamable HTTP transport of the legacy era, with sessions (MCP 2025-11-25, Transports). */
+export class StreamableHttp {
+  readonly #sessions: SessionTable;
+  readonly #settings: StreamableHttpOptions['settings'];
+  readonly #logger: Logger;
+  readonly #onDrop: () => void;
+
+  constructor(options: StreamableHttpOptions) {
+    this.#sessions = options.sessions;
+    this.#settings = options.settings;
+    this.#logger = options.logger;
+    this.#onDrop = options.onDrop;
+  }
+
+  /** Resolves when the response was handed to the socket. Rejects only when the client went away. */
+  async handle(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    switch (request.method) {
+      case 'POST':
+        return this.#post(endpoint, request, response);
+      case 'GET':
+        return this.#get(endpoint, request, response);
+      case 'DELETE':
+        return this.#delete(endpoint, request, response);
+      default:
+        return sendEmpty(response, 405, { allow: 'GET, POST, DELETE' });
+    }
+  }
+
+  async #post(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (!accepts(request, 'application/json') && !accepts(request, 'text/event-stream')) {
+      return refuse(response, 406, 'accept must name application/json and text/event-stream');
+    }
+    const body = await readBody(request, this.#settings.maxBodyBytes);
+    // Node reads and forgets the rest: a client that is still sending would miss the answer otherwise.
+    if ('status' in body) return refuse(response, body.status, body.why);
+    let parsed: unknown;
+    try {
+      parsed = JSON.parse(body.text);
+    } catch {
+      return sendFailure(response, 400, { code: PARSE_ERROR, message: 'the body is not JSON' });
+    }
+    const batch = Array.isArray(parsed);
+    const messages = batch ? (parsed as unknown[]).map(classify) : [classify(parsed)];
+    const [first] = messages;
+    if (first?.kind === 'request' && first.method === 'initialize' && !batch) {
+      return this.#initialize(endpoint, request, response, first);
+    }
+    const session = this.#session(endpoint, request, response);
+    if (session === undefined) return;
+    if (batch && (session.protocolVersion !== BATCH_VERSION || messages.length > MAX_BATCH || first === undefined)) {
+      return refuse(response, 400, 'one message a request');
+    }
+    return this.#dispatch(session, messages, batch, request, response);
+  }
+
+  async #initialize(
+    endpoint: Endpoint,
+    request: IncomingMessage,
+    response: ServerResponse,
+    { id, params }: RequestMessage,
+  ): Promise<void> {
+    if (request.headers['mcp-session-id'] !== undefined) return refuse(response, 400, 'this session is initialised');
+    const gone = new AbortController();
+    response.once('close', () => gone.abort());
+    try {
+      const info = await endpoint.info(gone.signal);
+      if (response.destroyed) return;
+      const asked = params?.['protocolVersion'];
+      const protocolVersion = PROTOCOL_VERSIONS.find((each) => each === asked) ?? NEWEST;
+      const session = this.#sessions.open(endpoint, protocolVersion);
+      const result = { protocolVersion, ...info };
+      sendJson(response, 200, JSON.stringify({ jsonrpc: '2.0', id, result }), { 'mcp-session-id': session.id });
+    } catch (error) {
+      if (response.destroyed) return;
+      sendJson(response, 200, JSON.stringify({ jsonrpc: '2.0', id, error: failureOf(error, this.#logger) }));
+    }
+  }
+
+  #dispatch(
+    session: Session,
+    messages: readonly Incoming[],
+    batch: boolean,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> | void {
+    const requests = messages.filter((each) => each.kind === 'request' || each.kind === 'invalid').length;
+    for (const each of messages) {
+      if (each.kind === 'notification' && each.method === 'notifications/cancelled') {
+        session.cancel(each.params?.['requestId']);
+      }
+    }
+    if (requests === 0) return sendEmpty(response, 202);
+    const [only] = messages;
+    if (!batch && only?.kind === 'invalid') {
+      return sendFailure(response, 400, { code: INVALID_REQUEST, message: only.why });
+    }
+    const reply = new PostReply(response, {
+      requests,
+      batch,
+      events: accepts(request, 'text/event-stream'),
+      maxStreamBufferBytes: this.#settings.maxStreamBufferBytes,
+      onDrop: this.#onDrop,
+    });
+    const calls = messages.map((each) => {
+      if (each.kind === 'request') return this.#call(session, each, reply);
+      if (each.kind === 'invalid') reply.failure(each.id, { code: INVALID_REQUEST, message: each.why });
+      return undefined;
+    });
+    return calls.length === 1 ? calls[0] : Promise.all(calls).then(() => undefined);
+  }
+
+  /** Never rejects. */
+  async #call(session: Session, { id, method, params }: RequestMessage, reply: PostReply): Promise<void> {
+    let began = false;
+    try {
+      const signal = session.begin(id);
+      began = true;
+      if (method === 'ping') return reply.result(id, {});
+      if (method === 'initialize') throw new Error('initialize in an array');
+      const progressToken = progressTokenOf(params);
+      const result = await session.endpoint.request(session, method, params, {
+        signal,
+        ...(progressToken === undefined
+          ? {}
+          : { onProgress: (progress) => reply.notify('notifications/progress', { ...progress, progressToken }) }),
+        onNotification: (notice) => reply.notify(notice.method, notice.params),
+      });
+      reply.result(id, result);
+    } catch (error) {
+      if (error === CANCELLED) reply.giveUp();
+      else reply.failure(id, failureOf(error, this.#logger));
+    } finally {
+      if (began) session.finish(id);
+    }
+  }
+
+  #get(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse): void {
+    if (accepts(request, 'text/event-stream')) this.#session(endpoint, request, response)?.openStream(response);
+    else refuse(response, 406, 'accept must name text/event-stream');
+  }
+
+  async #delete(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const session = this.#session(endpoint, request, response);
+    if (session === undefined) return;
+    await this.#sessions.end(session);
+    sendEmpty(response, 200);
+  }
+
+  /** The session a request names; without one it is answered here. */
+  #session(endpoint: Endpoint, { headers }: IncomingMessage, response: ServerResponse): Session | undefined {
+    const id = headers['mcp-session-id'];
+    const version = headers['mcp-protocol-version'];
+    if (version !== undefined && !PROTOCOL_VERSIONS.includes(String(version))) {
+      refuse(response, 400, `protocol version not supported; these are: ${PROTOCOL_VERSIONS.join(', ')}`);
+      return undefined;
+    }
+    if (typeof id !== 'string') {
+      refuse(response, 400, 'mcp-session-id is missing: initialize first');
+      return undefined;
+    }
+    const session = this.#sessions.find(id, endpoint);
+    if (session === undefined) refuse(response, 404, 'no such session: initialize again');
+    return session;
+  }
+}
+
+function refuse(response: ServerResponse, status: number, message: string): void {
+  sendFailure(response, status, { code: INVALID_REQUEST, message });
+}
+
+function accepts({ headers: { accept } }: IncomingMessage, type: string): boolean {
+  return accept === undefined || accept.includes(type) || accept.includes('*/*');
+}

@@ -1,0 +1,34 @@
+import type { ServerResponse } from 'node:http';
+import type { Failure } from '../rpc/failure.js';
+
+export const JSON_TYPE = 'application/json';
+
+/** Answers with JSON in one write. */
+export function sendJson(
+  response: ServerResponse,
+  status: number,
+  body: string | Buffer,
+  headers?: Readonly<Record<string, string>>,
+): void {
+  if (response.headersSent || response.destroyed) return;
+  const length = typeof body === 'string' ? Buffer.byteLength(body) : body.length;
+  response.writeHead(status, { 'content-type': JSON_TYPE, 'content-length': length, ...headers });
+  response.end(body);
+}
+
+/** Answers that the request itself is at fault: an HTTP status and a JSON-RPC error without id. */
+export function sendFailure(
+  response: ServerResponse,
+  status: number,
+  error: Failure,
+  headers?: Readonly<Record<string, string>>,
+): void {
+  sendJson(response, status, JSON.stringify({ jsonrpc: '2.0', error, id: null }), headers);
+}
+
+/** Answers without a body. */
+export function sendEmpty(response: ServerResponse, status: number, headers?: Readonly<Record<string, string>>): void {
+  if (response.headersSent || response.destroyed) return;
+  response.writeHead(status, { 'content-length': 0, ...headers });
+  response.end();
+}

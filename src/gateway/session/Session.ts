@@ -1,0 +1,139 @@
+import { randomUUID } from 'node:crypto';
+import type { ServerResponse } from 'node:http';
+import { ClosedError, QueueFullError } from '../../core/errors.js';
+import type { Subscription } from '../../pool/McpPool.js';
+import type { Downstream, Endpoint } from '../endpoint/Endpoint.js';
+import { EventStream } from '../http/EventStream.js';
+import type { RpcId } from '../rpc/envelope.js';
+import { INVALID_PARAMS, INVALID_REQUEST, Refusal } from '../rpc/failure.js';
+
+export interface SessionLimits {
+  readonly maxRequestsPerSession: number;
+  readonly maxSubscriptionsPerSession: number;
+  readonly maxStreamBufferBytes: number;
+}
+
+/** Why a call ends that its own client cancelled: nobody waits for its answer. */
+export const CANCELLED = Object.freeze({ reason: 'cancelled by the client' });
+
+/** One client of one endpoint: what it has in flight, its stream, what it subscribed to. */
+export class Session implements Downstream {
+  readonly id = randomUUID();
+  readonly endpoint: Endpoint;
+  readonly protocolVersion: string;
+  logLevel: string | undefined;
+  usedMs: number;
+  /** Notifications lost because nobody read them, or not fast enough. */
+  dropped = 0;
+  readonly #limits: SessionLimits;
+  readonly #inFlight = new Map<RpcId, AbortController>();
+  readonly #subscriptions = new Map<string, Promise<Subscription>>();
+  #stream: EventStream | undefined;
+  #ended = false;
+
+  constructor(endpoint: Endpoint, protocolVersion: string, limits: SessionLimits, nowMs: number) {
+    this.endpoint = endpoint;
+    this.protocolVersion = protocolVersion;
+    this.#limits = limits;
+    this.usedMs = nowMs;
+  }
+
+  get inFlight(): number {
+    return this.#inFlight.size;
+  }
+
+  /** Nothing is in flight and nobody listens: it may be forgotten. */
+  get idle(): boolean {
+    return this.#inFlight.size === 0 && this.#stream === undefined;
+  }
+
+  /** Enters a request; its signal aborts when the client cancels it or the session ends. */
+  begin(id: RpcId): AbortSignal {
+    if (this.#ended) throw new ClosedError('session');
+    if (this.#inFlight.has(id)) throw new Refusal(INVALID_REQUEST, 'a request of this id is in flight');
+    const { maxRequestsPerSession: max } = this.#limits;
+    if (this.#inFlight.size >= max) throw new QueueFullError('requests of this session', this.#inFlight.size, max);
+    const controller = new AbortController();
+    this.#inFlight.set(id, controller);
+    return controller.signal;
+  }
+
+  finish(id: RpcId): void {
+    this.#inFlight.delete(id);
+  }
+
+  /** Cancels a request in flight; a no-op for one that is not. */
+  cancel(id: unknown): void {
+    this.#inFlight.get(id as RpcId)?.abort(CANCELLED);
+  }
+
+  /** Opens the stream for what belongs to no call. An older one ends: its client came back before we saw it leave. */
+  openStream(response: ServerResponse): void {
+    this.#stream?.end();
+    const stream = new EventStream(response, this.#limits.maxStreamBufferBytes, { 'mcp-session-id': this.id });
+    this.#stream = stream;
+    response.once('close', () => {
+      if (this.#stream === stream) this.#stream = undefined;
+    });
+  }
+
+  heartbeat(): void {
+    this.#stream?.heartbeat();
+  }
+
+  /** Sends what belongs to no call; it is lost while no stream is open. */
+  notify(method: string, params: unknown): void {
+    const sent = this.#stream?.offer(
+      JSON.stringify({ jsonrpc: '2.0', method, ...(params === undefined ? {} : { params }) }),
+    );
+    if (sent !== true) this.dropped++;
+  }
+
+  async subscribe(uri: string, subscribe: () => Promise<Subscription>): Promise<void> {
+    const { maxSubscriptionsPerSession: max } = this.#limits;
+    const known = this.#subscriptions.get(uri);
+    if (known === undefined && this.#subscriptions.size >= max) {
+      throw new QueueFullError('subscriptions of this session', this.#subscriptions.size, max);
+    }
+    const subscription = known ?? subscribe();
+    this.#subscriptions.set(uri, subscription);
+    try {
+      const { ended } = await subscription;
+      void ended.then(() => this.#forget(uri, subscription));
+    } catch (error) {
+      this.#forget(uri, subscription);
+      throw error;
+    }
+    if (this.#ended) await (await subscription).close();
+  }
+
+  async unsubscribe(uri: string): Promise<void> {
+    const subscription = this.#subscriptions.get(uri);
+    if (subscription === undefined) throw new Refusal(INVALID_PARAMS, `not subscribed to ${uri}`);
+    this.#subscriptions.delete(uri);
+    await (await subscription).close();
+  }
+
+  /** Ends the stream alone, so that a shutdown is not held up by it. */
+  endStream(): void {
+    this.#stream?.end();
+  }
+
+  /** Fails what is in flight, ends the stream and gives the subscriptions back. */
+  async end(reason: unknown = new ClosedError('session')): Promise<void> {
+    this.#ended = true;
+    this.failInFlight(reason);
+    this.endStream();
+    const subscriptions = [...this.#subscriptions.values()];
+    this.#subscriptions.clear();
+    await Promise.allSettled(subscriptions.map(async (each) => (await each).close()));
+  }
+
+  failInFlight(reason: unknown): void {
+    for (const controller of [...this.#inFlight.values()]) controller.abort(reason);
+  }
+
+  #forget(uri: string, subscription: Promise<Subscription>): void {
+    if (this.#subscriptions.get(uri) === subscription) this.#subscriptions.delete(uri);
+  }
+}

@@ -1,0 +1,312 @@
+import { Mutex } from 'async-mutex';
+import type { Params } from '../../connection/messages.js';
+import { type CloseOptions, CloseScope } from '../../core/CloseScope.js';
+import { messageOf, OptionError, PoolkitError, ServerNotFoundError, StartError } from '../../core/errors.js';
+import { Emitter, type Listener } from '../../core/events.js';
+import type { Grace } from '../../core/Grace.js';
+import { checkServerConfig } from '../../registry/config/checkServerConfig.js';
+import type { ServerConfig } from '../../registry/ServerConfig.js';
+import type {
+  ApplyReport,
+  Caller,
+  CompleteList,
+  ConnectionLease,
+  ListItems,
+  ListKind,
+  McpPool,
+  PoolEvents,
+  RequestOptions,
+  ServerInfo,
+  ServerNotice,
+  ServerState,
+  ServerStats,
+  StartReport,
+  Subscription,
+  SubscriptionFilter,
+} from '../McpPool.js';
+import type { Connector } from './Connector.js';
+import { isSome } from './callerKey.js';
+import type { PoolContext } from './context.js';
+import { listAll } from './listAll.js';
+import { nearNames } from './nearNames.js';
+import { type PoolOptions, resolvePoolOptions } from './options.js';
+import { Seats } from './Seats.js';
+import { Server } from './Server.js';
+
+/**
+ * Servers by name over one kind of wire: what `StdioPool`, `HTTPClientPool` and `SSEPool` are. It finds the server and
+ * hands on; each server keeps its own connections, and none disturbs another.
+ */
+export abstract class ServerPool implements McpPool {
+  readonly #servers = new Map<string, Server>();
+  readonly #context: PoolContext;
+  readonly #connector: Connector;
+  readonly #scope: CloseScope;
+  readonly #applying = new Mutex();
+
+  protected constructor(name: string, connector: Connector, options: PoolOptions) {
+    const pool = resolvePoolOptions(options);
+    this.#connector = connector;
+    const events = new Emitter<PoolEvents>((error, event) =>
+      pool.logger.error({ error, event }, 'a listener of a pool threw'),
+    );
+    const totalSeats = new Seats({
+      max: pool.maxConnectionsTotal,
+      clock: pool.clock,
+      quantumMs: pool.seatQuantumMs,
+      evictIdle: () => [...this.#servers.values()].some((server) => server.partitions.evictIdle()),
+      evictOldest: () => this.#evictOldest(),
+    });
+    this.#context = { pool, connector, events, totalSeats };
+    this.#scope = new CloseScope(name, {
+      clock: pool.clock,
+      logger: pool.logger,
+      onRelease: (grace) => this.#release(grace),
+    });
+  }
+
+  /** Checks configs as `addServer` and `apply` would, and does nothing. @throws OptionError */
+  check(configs: Iterable<ServerConfig>): void {
+    for (const config of configs) this.#check(config, true);
+  }
+
+  /** Every server at one moment. */
+  allStats(): ServerStats[] {
+    return [...this.#servers.values()].map((server) => server.stats());
+  }
+
+  addServer(config: ServerConfig): void {
+    this.#scope.assertOpen();
+    this.#servers.set(config.name, this.#check(config));
+  }
+
+  async startServer(config: ServerConfig | string): Promise<void> {
+    this.#scope.assertOpen();
+    if (typeof config !== 'string') this.addServer(config);
+    await this.#server(typeof config === 'string' ? config : config.name).start();
+  }
+
+  async startAll(configs: Iterable<ServerConfig>): Promise<StartReport> {
+    this.#scope.assertOpen();
+    const started: string[] = [];
+    const failed: { name: string; error: PoolkitError }[] = [];
+    await Promise.all(
+      [...configs].map(async (config) => {
+        try {
+          await this.startServer(config);
+          started.push(config.name);
+        } catch (error) {
+          failed.push({
+            name: config.name,
+            error: error instanceof PoolkitError ? error : new StartError(config.name, messageOf(error), {}, error),
+          });
+        }
+      }),
+    );
+    return { started, failed };
+  }
+
+  async stopServer(name: string, options?: CloseOptions): Promise<void> {
+    await this.#server(name).stop(options);
+  }
+
+  async restartServer(name: string): Promise<void> {
+    this.#scope.assertOpen();
+    await this.#server(name).restart();
+  }
+
+  async removeServer(name: string, options: CloseOptions & { readonly reason?: string } = {}): Promise<void> {
+    const server = this.#server(name);
+    this.#servers.delete(name);
+    this.#context.pool.logger.info({ server: name, reason: options.reason }, 'server removed');
+    await this.#scope.track(server.remove(options));
+  }
+
+  apply(configs: Iterable<ServerConfig>, options: { readonly signal?: AbortSignal } = {}): Promise<ApplyReport> {
+    const wanted = [...configs];
+    return this.#applying.runExclusive(async () => {
+      this.#scope.assertOpen();
+      options.signal?.throwIfAborted();
+      const fresh = new Map<string, Server>();
+      for (const config of wanted) {
+        if (fresh.has(config.name)) throw new OptionError('name', config.name, 'a name that no other config has');
+        fresh.set(config.name, this.#check(config, true));
+      }
+      const kept = (name: string): boolean => this.#servers.get(name)?.fingerprint === fresh.get(name)?.fingerprint;
+      const report: ApplyReport = {
+        added: [...fresh.keys()].filter((name) => !this.#servers.has(name)),
+        removed: [...this.#servers.keys()].filter((name) => !fresh.has(name)),
+        restarted: [...fresh.keys()].filter((name) => this.#servers.has(name) && !kept(name)),
+        unchanged: [...fresh.keys()].filter(kept),
+      };
+      for (const name of report.added) this.#servers.set(name, fresh.get(name) as Server);
+      const results = await Promise.allSettled([
+        ...report.removed.map((name) => this.removeServer(name, { reason: 'no longer configured' })),
+        ...report.restarted.map((name) => this.#replace(name, fresh.get(name) as Server)),
+      ]);
+      const errors = results.flatMap((each) => (each.status === 'rejected' ? [each.reason as unknown] : []));
+      if (errors.length > 0) throw new AggregateError(errors, `${errors.length} server(s) did not end cleanly`);
+      return report;
+    });
+  }
+
+  hasServer(name: string): boolean {
+    return this.#servers.has(name);
+  }
+
+  servers(): string[] {
+    return [...this.#servers.keys()];
+  }
+
+  state(name: string): ServerState {
+    return this.#server(name).state;
+  }
+
+  stats(name: string): ServerStats {
+    return this.#server(name).stats();
+  }
+
+  info(name: string, caller?: Caller): ServerInfo | undefined {
+    return this.#server(name).info(caller);
+  }
+
+  request(name: string, method: string, params?: Params, options: RequestOptions = {}): Promise<unknown> {
+    const server = this.#servers.get(name);
+    if (server === undefined || this.#scope.closing) return Promise.reject(this.#refusal(name));
+    return server.request(method, params, options);
+  }
+
+  async notify(
+    name: string,
+    method: string,
+    params?: Params,
+    options: { readonly caller?: Caller; readonly signal?: AbortSignal } = {},
+  ): Promise<void> {
+    this.#scope.assertOpen();
+    await this.#server(name).notify(method, params, options);
+  }
+
+  async listAll<K extends ListKind>(
+    name: string,
+    kind: K,
+    options: { readonly caller?: Caller; readonly signal?: AbortSignal; readonly maxPages?: number } = {},
+  ): Promise<CompleteList<ListItems[K]>> {
+    const { maxPages, ...call } = options;
+    return listAll(name, kind, (method, params) => this.request(name, method, params, call), maxPages);
+  }
+
+  async subscribe(
+    name: string,
+    filter: SubscriptionFilter,
+    options: {
+      readonly caller?: Caller;
+      readonly signal?: AbortSignal;
+      readonly onNotification: (notice: ServerNotice) => void;
+    },
+  ): Promise<Subscription> {
+    this.#scope.assertOpen();
+    return this.#server(name).subscribe(filter, options);
+  }
+
+  async lease(
+    name: string,
+    options: { readonly caller?: Caller; readonly signal?: AbortSignal; readonly acquireTimeoutMs?: number } = {},
+  ): Promise<ConnectionLease> {
+    this.#scope.assertOpen();
+    return this.#server(name).lease(options);
+  }
+
+  /** Ends the connection of one session of a `bound` server; resolves when it is gone. */
+  async releaseKey(name: string, key: string, options: { readonly principal?: string } = {}): Promise<void> {
+    await this.#server(name).partitions.release(options.principal, key);
+  }
+
+  on<K extends keyof PoolEvents>(event: K, listener: Listener<PoolEvents[K]>): Disposable {
+    return this.#context.events.on(event, listener);
+  }
+
+  close(options?: CloseOptions): Promise<void> {
+    return this.#scope.close(options);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #server(name: string): Server {
+    const server = this.#servers.get(name);
+    if (server === undefined) throw this.#refusal(name);
+    return server;
+  }
+
+  #refusal(name: string): PoolkitError {
+    try {
+      this.#scope.assertOpen();
+    } catch (error) {
+      return error as PoolkitError;
+    }
+    return new ServerNotFoundError(name, nearNames(name, this.#servers.keys()));
+  }
+
+  /** A server ready to be registered. @throws OptionError; nothing has happened then. */
+  #check(config: ServerConfig, replaces = false): Server {
+    checkServerConfig(config);
+    const { transports, attributes } = this.#connector;
+    if (!transports.includes(config.transport)) {
+      throw new OptionError(
+        `servers.${config.name}.transport`,
+        config.transport,
+        transports.map((each) => `'${each}'`).join(' or '),
+      );
+    }
+    if (!replaces && this.#servers.has(config.name)) {
+      throw new OptionError('name', config.name, 'a name that is not taken in this pool');
+    }
+    const server = new Server(config, this.#context);
+    if (server.options.sharing === 'shared' && !attributes && isSome(server.options.clientCapabilities)) {
+      throw new OptionError(
+        `servers.${config.name}.clientCapabilities`,
+        server.options.clientCapabilities,
+        "none with sharing 'shared' on this transport, which cannot tell whose request comes back; use 'leased' or 'bound'",
+      );
+    }
+    return server;
+  }
+
+  /** The old one drains while the new one already takes calls; one that was up is started again. */
+  async #replace(name: string, fresh: Server): Promise<void> {
+    const old = this.#server(name);
+    const up = ['ready', 'starting', 'degraded'].includes(old.state);
+    await this.#scope.track(old.remove());
+    if (this.#servers.get(name) !== old) return;
+    this.#servers.set(name, fresh);
+    if (!up || fresh.state === 'stopped') return;
+    // How it goes is told by events and state; the config was applied either way.
+    fresh
+      .start()
+      .catch((error: unknown) =>
+        this.#context.pool.logger.warn({ server: name, error: messageOf(error) }, 'restart failed'),
+      );
+  }
+
+  #evictOldest(): void {
+    const byUse = [...this.#servers.values()].filter((server) => server.partitions.links.length > 0);
+    byUse.sort((a, b) => a.partitions.lastUsedMs - b.partitions.lastUsedMs)[0]?.partitions.evictOldest();
+  }
+
+  async #release(grace: Grace): Promise<void> {
+    const servers = [...this.#servers.values()];
+    const shortened = grace.onShorten((graceMs) => {
+      for (const server of servers) void server.remove({ graceMs }).catch((error: unknown) => error);
+    });
+    const results = await Promise.allSettled(servers.map((server) => server.remove({ graceMs: grace.remainingMs })));
+    shortened[Symbol.dispose]();
+    const last = await Promise.allSettled([this.#connector.close({ graceMs: grace.remainingMs })]);
+    this.#context.totalSeats.close();
+    this.#context.events.clear();
+    const errors = [...results, ...last].flatMap((each) =>
+      each.status === 'rejected' ? [each.reason as unknown] : [],
+    );
+    if (errors.length > 0) throw new AggregateError(errors);
+  }
+}

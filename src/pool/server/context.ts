@@ -1,0 +1,24 @@
+import type { Emitter } from '../../core/events.js';
+import type { ServerConfig } from '../../registry/ServerConfig.js';
+import type { PoolEvents } from '../McpPool.js';
+import type { Connector } from './Connector.js';
+import type { Counters } from './Counters.js';
+import type { ResolvedPoolOptions, ServerOptions } from './options.js';
+import type { Seats } from './Seats.js';
+
+/** What all servers of a pool share. */
+export interface PoolContext {
+  readonly pool: ResolvedPoolOptions;
+  readonly connector: Connector;
+  readonly events: Emitter<PoolEvents>;
+  /** The whole pool's bound on connections. */
+  readonly totalSeats: Seats;
+}
+
+/** What the parts of one server share. */
+export interface ServerContext extends PoolContext {
+  readonly config: ServerConfig;
+  readonly fingerprint: string;
+  readonly options: ServerOptions;
+  readonly counters: Counters;
+}

@@ -1,0 +1,214 @@
+import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/client';
+import type { Limiter } from '../../concurrent/Limiter.js';
+import type { Connection } from '../../connection/Connection.js';
+import { type Clock, systemClock } from '../../core/clock.js';
+import { type Logger, silentLogger } from '../../core/logger.js';
+import { checkBytes, checkCount, checkFunction, checkMs, checkRatio } from '../../core/options.js';
+import type { Era, ServerConfig, Sharing } from '../../registry/ServerConfig.js';
+import type { CredentialsHook } from './Credentials.js';
+import type { EraStore } from './eraStore.js';
+
+/** What every server pool takes: defaults for its servers, bounds over all of them, and what it is lent. */
+export interface PoolOptions {
+  readonly clock?: Clock;
+  readonly logger?: Logger;
+  /** Who we say we are to servers. */
+  readonly clientInfo?: Implementation;
+  /** What this side can do for servers that do not set it themselves. Not with `sharing: 'shared'` on stdio and SSE. */
+  readonly clientCapabilities?: ClientCapabilities;
+  /** Connections of one server at the most, over all principals and keys, from 1. */
+  readonly maxConnections?: number;
+  /** Connections of the whole pool at the most, from 1. */
+  readonly maxConnectionsTotal?: number;
+  /** Calls in flight on one shared or bound connection, from 1. */
+  readonly maxConcurrent?: number;
+  /** Callers waiting for one partition of a server, from 0; 0 refuses whoever would have to wait. */
+  readonly maxQueue?: number;
+  /** Bytes of one message, each way, from 1024. */
+  readonly maxMessageBytes?: number;
+  /** Longest wait for a slot, in ms, from 1. */
+  readonly acquireTimeoutMs?: number;
+  /** Longest start, handshake included, in ms, from 1. */
+  readonly startTimeoutMs?: number;
+  /** Longest call from its send, in ms, from 1. */
+  readonly requestTimeoutMs?: number;
+  /** Longest call whatever progress comes, in ms, from 1. */
+  readonly maxTotalTimeoutMs?: number;
+  /** A connection without calls ends after this many ms; the next call starts it again. `Infinity` never. */
+  readonly idleTimeoutMs?: number;
+  /** Pause before a start that follows a failed one or an early death: doubles from `initialMs` to `maxMs`. */
+  readonly backoff?: { readonly initialMs?: number; readonly maxMs?: number; readonly jitterRatio?: number };
+  /** A connection that lived this long, in ms, was stable: its death starts no backoff. */
+  readonly stableAfterMs?: number;
+  /** Consecutive failed calls that open the breaker, from 1; `Infinity` never. */
+  readonly breakerThreshold?: number;
+  /** How long it stays open before one call may try, in ms. */
+  readonly breakerResetMs?: number;
+  /** An idle connection is asked to `ping` after this many ms of silence; `Infinity` never. */
+  readonly healthIntervalMs?: number;
+  /** How long a `ping` may take, in ms. */
+  readonly healthTimeoutMs?: number;
+  /** With more principals than connections: how long one may keep a connection that others wait for, in ms. */
+  readonly seatQuantumMs?: number;
+  /** A lease held longer than this, in ms, is reported; `Infinity` never. */
+  readonly leakThresholdMs?: number;
+  /** What a server needs to act for a principal. Asked once at a time per server and principal. */
+  readonly credentials?: CredentialsHook;
+  /** Remembers which era a server speaks. */
+  readonly eraStore?: EraStore;
+  /** Stands in front of every new connection: for fault injection (`faulty`) and for tracing. */
+  readonly wrapConnection?: (connection: Connection) => Connection | Promise<Connection>;
+  /**
+   * Asked for a permit before a call takes a slot: one for all servers, or one for each, as a `MultiServerRateLimiter`
+   * gives them. The wait counts against `deadlineMs`, not `timeoutMs`; a 429 pauses it. The pool does not close it.
+   */
+  readonly limiter?: Limiter | LimiterTable;
+}
+
+/** A limiter for each server. */
+export interface LimiterTable {
+  limiter(server: string): Limiter;
+}
+
+/** The defaults of every server pool. */
+export const POOL_DEFAULTS = Object.freeze({
+  maxConnections: 16,
+  maxConnectionsTotal: 256,
+  maxConcurrent: 64,
+  maxQueue: 1_024,
+  maxMessageBytes: 64 * 1024 * 1024,
+  acquireTimeoutMs: 30_000,
+  startTimeoutMs: 30_000,
+  requestTimeoutMs: 60_000,
+  maxTotalTimeoutMs: 600_000,
+  idleTimeoutMs: 300_000,
+  backoff: Object.freeze({ initialMs: 250, maxMs: 30_000, jitterRatio: 0.2 }),
+  stableAfterMs: 10_000,
+  breakerThreshold: 10,
+  breakerResetMs: 10_000,
+  healthIntervalMs: 30_000,
+  healthTimeoutMs: 5_000,
+  seatQuantumMs: 1_000,
+  leakThresholdMs: 120_000,
+});
+
+/** Options with every default filled in and every value checked. */
+export interface ResolvedPoolOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly clientInfo: Implementation;
+  readonly clientCapabilities: ClientCapabilities;
+  readonly maxConnections: number;
+  readonly maxConnectionsTotal: number;
+  readonly maxConcurrent: number;
+  readonly maxQueue: number;
+  readonly maxMessageBytes: number;
+  readonly acquireTimeoutMs: number;
+  readonly startTimeoutMs: number;
+  readonly requestTimeoutMs: number;
+  readonly maxTotalTimeoutMs: number;
+  readonly idleTimeoutMs: number;
+  readonly backoff: { readonly initialMs: number; readonly maxMs: number; readonly jitterRatio: number };
+  readonly stableAfterMs: number;
+  readonly breakerThreshold: number;
+  readonly breakerResetMs: number;
+  readonly healthIntervalMs: number;
+  readonly healthTimeoutMs: number;
+  readonly seatQuantumMs: number;
+  readonly leakThresholdMs: number;
+  readonly credentials: CredentialsHook | undefined;
+  readonly eraStore: EraStore | undefined;
+  readonly wrapConnection: ((connection: Connection) => Connection | Promise<Connection>) | undefined;
+  readonly limiter: Limiter | LimiterTable | undefined;
+}
+
+const COUNT = { min: 1, infinity: true };
+const WAIT = { min: 1, infinity: true };
+
+/** @throws OptionError naming the first bad value. */
+export function resolvePoolOptions(options: PoolOptions): ResolvedPoolOptions {
+  const all = { ...POOL_DEFAULTS, ...defined(options) };
+  const backoff = { ...POOL_DEFAULTS.backoff, ...defined(options.backoff ?? {}) };
+  return {
+    clock: options.clock ?? systemClock,
+    logger: options.logger ?? silentLogger,
+    clientInfo: options.clientInfo ?? { name: 'mcp-poolkit', version: '0.1.0' },
+    clientCapabilities: options.clientCapabilities ?? {},
+    maxConnections: checkCount('maxConnections', all.maxConnections, { min: 1 }),
+    maxConnectionsTotal: checkCount('maxConnectionsTotal', all.maxConnectionsTotal, { min: 1 }),
+    maxConcurrent: checkCount('maxConcurrent', all.maxConcurrent, { min: 1 }),
+    maxQueue: checkCount('maxQueue', all.maxQueue, {}),
+    maxMessageBytes: checkBytes('maxMessageBytes', all.maxMessageBytes, { min: 1_024 }),
+    acquireTimeoutMs: checkMs('acquireTimeoutMs', all.acquireTimeoutMs, WAIT),
+    startTimeoutMs: checkMs('startTimeoutMs', all.startTimeoutMs, WAIT),
+    requestTimeoutMs: checkMs('requestTimeoutMs', all.requestTimeoutMs, WAIT),
+    maxTotalTimeoutMs: checkMs('maxTotalTimeoutMs', all.maxTotalTimeoutMs, WAIT),
+    idleTimeoutMs: checkMs('idleTimeoutMs', all.idleTimeoutMs, WAIT),
+    backoff: {
+      initialMs: checkMs('backoff.initialMs', backoff.initialMs, { min: 1 }),
+      maxMs: checkMs('backoff.maxMs', backoff.maxMs, { min: 1 }),
+      jitterRatio: checkRatio('backoff.jitterRatio', backoff.jitterRatio),
+    },
+    stableAfterMs: checkMs('stableAfterMs', all.stableAfterMs, {}),
+    breakerThreshold: checkCount('breakerThreshold', all.breakerThreshold, COUNT),
+    breakerResetMs: checkMs('breakerResetMs', all.breakerResetMs, { min: 1 }),
+    healthIntervalMs: checkMs('healthIntervalMs', all.healthIntervalMs, WAIT),
+    healthTimeoutMs: checkMs('healthTimeoutMs', all.healthTimeoutMs, WAIT),
+    seatQuantumMs: checkMs('seatQuantumMs', all.seatQuantumMs, {}),
+    leakThresholdMs: checkMs('leakThresholdMs', all.leakThresholdMs, WAIT),
+    credentials: options.credentials && checkFunction('credentials', options.credentials),
+    eraStore: options.eraStore,
+    wrapConnection: options.wrapConnection && checkFunction('wrapConnection', options.wrapConnection),
+    limiter: options.limiter,
+  };
+}
+
+/** What one server runs by: its own settings over its pool's. */
+export interface ServerOptions {
+  readonly sharing: Sharing;
+  readonly era: Era | 'auto';
+  readonly clientCapabilities: ClientCapabilities;
+  readonly warmSpares: number;
+  readonly maxConnections: number;
+  readonly maxConcurrent: number;
+  readonly maxQueue: number;
+  readonly maxMessageBytes: number;
+  readonly acquireTimeoutMs: number;
+  readonly startTimeoutMs: number;
+  readonly idleTimeoutMs: number;
+  readonly timeoutMs: number;
+  readonly timeoutsByTool: ReadonlyMap<string, number>;
+}
+
+/** @throws OptionError naming server and option. */
+export function resolveServerOptions(config: ServerConfig, pool: ResolvedPoolOptions): ServerOptions {
+  const option = (name: string): string => `servers.${config.name}.${name}`;
+  const maxConnections = checkCount(option('maxConnections'), config.maxConnections ?? pool.maxConnections, { min: 1 });
+  return {
+    sharing: config.sharing ?? 'shared',
+    era: config.era ?? (config.transport === 'stdio' || config.transport === 'sse' ? 'legacy' : 'auto'),
+    clientCapabilities: config.clientCapabilities ?? pool.clientCapabilities,
+    warmSpares: checkCount(option('warmSpares'), config.warmSpares ?? 0, { max: maxConnections }),
+    maxConnections,
+    maxConcurrent: checkCount(option('maxConcurrent'), config.maxConcurrent ?? pool.maxConcurrent, { min: 1 }),
+    maxQueue: checkCount(option('maxQueue'), config.maxQueue ?? pool.maxQueue, {}),
+    maxMessageBytes: checkBytes(option('maxMessageBytes'), config.maxMessageBytes ?? pool.maxMessageBytes, {
+      min: 1_024,
+    }),
+    acquireTimeoutMs: checkMs(option('acquireTimeoutMs'), config.acquireTimeoutMs ?? pool.acquireTimeoutMs, WAIT),
+    startTimeoutMs: checkMs(option('startTimeoutMs'), config.startTimeoutMs ?? pool.startTimeoutMs, WAIT),
+    idleTimeoutMs: checkMs(option('idleTimeoutMs'), config.idleTimeoutMs ?? pool.idleTimeoutMs, WAIT),
+    timeoutMs: checkMs(option('timeouts.default'), config.timeouts?.default ?? pool.requestTimeoutMs, WAIT),
+    timeoutsByTool: new Map(
+      Object.entries(config.timeouts?.byTool ?? {}).map(([tool, ms]) => [
+        tool,
+        checkMs(option(`timeouts.byTool.${tool}`), ms, WAIT),
+      ]),
+    ),
+  };
+}
+
+/** Without the keys that are undefined, so that a spread keeps the default. */
+function defined<T extends object>(options: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as never;
+}

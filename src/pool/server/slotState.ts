@@ -1,0 +1,80 @@
+/**
+ * One slot: the connections of one caller group to one server, as one thing that is up, down or coming.
+ *
+ *            demand              up
+ *   idle ────────────> starting ────> ready ──── idled ───> idle
+ *    ^                   │              │
+ *    │                   │ startFailed  │ died
+ *    │                   v              ├─ after `stableAfterMs`, or the first early one ──> idle (the next call starts it)
+ *    │ reset           failed           └─ early once more ──> backingOff
+ *    └──────────────── (both refuse demand until `untilMs`, then let one start) ─────────────────┘
+ *
+ * `attempt` counts failures in a row: failed starts and deaths before `stableAfterMs`. It alone sets the backoff.
+ */
+export type SlotState =
+  | { readonly tag: 'idle'; readonly attempt: number }
+  | { readonly tag: 'starting'; readonly attempt: number }
+  | { readonly tag: 'ready'; readonly attempt: number; readonly sinceMs: number }
+  | { readonly tag: 'backingOff'; readonly attempt: number; readonly untilMs: number }
+  | { readonly tag: 'failed'; readonly attempt: number; readonly untilMs: number };
+
+/** `up`: a connection is initialised. `died`: the last one died by itself. `idled`: the last one was ended by us. */
+export type SlotEvent = 'demand' | 'up' | 'startFailed' | 'died' | 'idled' | 'reset';
+
+export interface SlotRules {
+  readonly stableAfterMs: number;
+  /** The pause after so many failures in a row, jitter included. */
+  readonly backoffMs: (attempt: number) => number;
+}
+
+/** Pure: time comes in, so a test can enumerate every pair of state and event. */
+export function next(state: SlotState, event: SlotEvent, nowMs: number, rules: SlotRules): SlotState {
+  switch (event) {
+    case 'demand':
+      if (state.tag === 'idle') return { tag: 'starting', attempt: state.attempt };
+      if ((state.tag === 'backingOff' || state.tag === 'failed') && nowMs >= state.untilMs) {
+        return { tag: 'starting', attempt: state.attempt };
+      }
+      return state;
+    case 'up':
+      return state.tag === 'starting' ? { tag: 'ready', attempt: state.attempt, sinceMs: nowMs } : state;
+    case 'startFailed': {
+      if (state.tag !== 'starting') return state;
+      const attempt = state.attempt + 1;
+      return { tag: 'failed', attempt, untilMs: nowMs + rules.backoffMs(attempt) };
+    }
+    case 'died': {
+      if (state.tag !== 'ready') return state;
+      if (nowMs - state.sinceMs >= rules.stableAfterMs) return { tag: 'idle', attempt: 0 };
+      const attempt = state.attempt + 1;
+      if (attempt === 1) return { tag: 'idle', attempt };
+      return { tag: 'backingOff', attempt, untilMs: nowMs + rules.backoffMs(attempt - 1) };
+    }
+    case 'idled':
+      return state.tag === 'ready' || state.tag === 'starting' ? { tag: 'idle', attempt: 0 } : state;
+    case 'reset':
+      return state.tag === 'backingOff' || state.tag === 'failed' || state.tag === 'idle'
+        ? { tag: 'idle', attempt: 0 }
+        : state;
+  }
+}
+
+/** Milliseconds a demand is refused for; 0 when it may start or use what is there. */
+export function refusedForMs(state: SlotState, nowMs: number): number {
+  return state.tag === 'backingOff' || state.tag === 'failed' ? Math.max(0, state.untilMs - nowMs) : 0;
+}
+
+/** Exponential with jitter: `initialMs` doubled per attempt up to `maxMs`, give or take `jitterRatio` of it. */
+export function backoff(
+  {
+    initialMs,
+    maxMs,
+    jitterRatio,
+  }: { readonly initialMs: number; readonly maxMs: number; readonly jitterRatio: number },
+  random: () => number = Math.random,
+): (attempt: number) => number {
+  return (attempt) => {
+    const baseMs = Math.min(maxMs, initialMs * 2 ** Math.min(attempt - 1, 30));
+    return baseMs * (1 + jitterRatio * (2 * random() - 1));
+  };
+}

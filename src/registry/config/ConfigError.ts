@@ -1,0 +1,36 @@
+import { OptionError, show } from '../../core/errors.js';
+
+/** Where in a config file something stands. */
+export interface ConfigPlace {
+  /** The file, as the user named it. */
+  readonly file: string;
+  /** The server's name; undefined when the trouble is the file's own. */
+  readonly server?: string | undefined;
+  /** Path of the field inside the server's entry (`env.TOKEN`, `args.1`) or the file; undefined for the whole of it. */
+  readonly field?: string | undefined;
+}
+
+/** `mcp.json: server "files", field args.1` */
+export function describePlace({ file, server, field }: ConfigPlace): string {
+  const where = [server === undefined ? '' : `server ${show(server)}`, field === undefined ? '' : `field ${field}`];
+  const inside = where.filter((each) => each !== '').join(', ');
+  return inside === '' ? file : `${file}: ${inside}`;
+}
+
+/**
+ * What is wrong at one place of a config file, in one line: file, server, field, what was expected. The code is
+ * `ERR_OPTION`. Values that may be secrets (`env`, `headers`) are never shown.
+ */
+export class ConfigError extends OptionError {
+  readonly file: string;
+  readonly server: string | undefined;
+  readonly field: string | undefined;
+
+  constructor(place: ConfigPlace, why: string, value?: unknown, cause?: unknown) {
+    super(place.field ?? place.server ?? place.file, value, why, cause);
+    this.message = `${describePlace(place)}: ${why}`;
+    this.file = place.file;
+    this.server = place.server;
+    this.field = place.field;
+  }
+}

@@ -1,0 +1,57 @@
+import { z } from 'zod';
+
+/** A count or a time in a file, where JSON has no Infinity. */
+const endless = z.union([z.number().nonnegative(), z.literal('Infinity').transform(() => Number.POSITIVE_INFINITY)], {
+  error: 'expected a number, 0 or more, or "Infinity"',
+});
+const count = z.int({ error: 'expected a whole number, 1 or more' }).min(1, 'expected a whole number, 1 or more');
+const text = z.string({ error: 'expected a string' });
+const texts = z.array(text, { error: 'expected an array of strings' });
+const textMap = z.record(z.string(), text, { error: 'expected an object of strings' });
+const bool = z.boolean({ error: 'expected true or false' });
+
+const oneOf = <const T extends string>(values: readonly [T, ...T[]]) =>
+  z.enum(values, { error: `expected one of ${values.map((each) => `"${each}"`).join(', ')}` });
+
+/** What a server may set for itself beyond how it is reached: the same names in the file as in `ServerConfig`. */
+export const settingsSchema = z.object({
+  era: oneOf(['legacy', 'modern', 'auto']).optional(),
+  sharing: oneOf(['shared', 'leased', 'bound']).optional(),
+  clientCapabilities: z.record(z.string(), z.unknown(), { error: 'expected an object' }).optional(),
+  warmSpares: z.int({ error: 'expected a whole number, 0 or more' }).min(0).optional(),
+  maxConnections: count.optional(),
+  maxConcurrent: count.optional(),
+  maxQueue: z.int({ error: 'expected a whole number, 0 or more' }).min(0).optional(),
+  maxMessageBytes: count.optional(),
+  acquireTimeoutMs: endless.optional(),
+  startTimeoutMs: endless.optional(),
+  idleTimeoutMs: endless.optional(),
+  timeouts: z
+    .object(
+      { default: endless.optional(), byTool: z.record(z.string(), endless).optional() },
+      { error: 'expected an object' },
+    )
+    .optional(),
+});
+
+export const TYPES = ['stdio', 'http', 'streamable-http', 'streamableHttp', 'sse'] as const;
+
+/** One entry of `mcpServers`, before its variables are expanded. */
+export const entrySchema = settingsSchema.extend({
+  command: text.optional(),
+  args: texts.optional(),
+  env: textMap.optional(),
+  cwd: text.optional(),
+  inheritEnv: texts.optional(),
+  url: text.optional(),
+  headers: textMap.optional(),
+  type: oneOf(TYPES).optional(),
+  transport: oneOf(TYPES).optional(),
+  disabled: bool.optional(),
+  enabled: bool.optional(),
+});
+
+export type Entry = z.infer<typeof entrySchema>;
+
+export const ENTRY_FIELDS: ReadonlySet<string> = new Set(Object.keys(entrySchema.shape));
+export const SETTING_FIELDS = Object.keys(settingsSchema.shape) as (keyof z.infer<typeof settingsSchema>)[];

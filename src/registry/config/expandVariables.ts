@@ -1,0 +1,48 @@
+/** Where variables are looked up. */
+export type Variables = Readonly<Record<string, string | undefined>>;
+
+/** What one text became, or what was wrong with it. */
+export type Expansion = { readonly text: string } | { readonly problem: string };
+
+const REFERENCE = /\$\$\{|\$\{([^}]*)(\}?)/g;
+const KNOWN = /^([A-Za-z_][A-Za-z0-9_]*)(?::-([\s\S]*))?$/;
+
+/**
+ * `${NAME}` becomes the variable's value, `${NAME:-text}` too, or `text` while the variable is unset or empty (as in a
+ * shell). `$${` stands for a literal `${`. Values are put in as they are: what they contain is not expanded again. A
+ * variable that is not set and any other form of `${…}` is a problem, since a program handed the bare reference would
+ * fail later and less clearly.
+ */
+export function expandVariables(text: string, variables: Variables): Expansion {
+  if (!text.includes('${')) return { text };
+  const problems: string[] = [];
+  const expanded = text.replace(REFERENCE, (whole, inner: string | undefined, end: string | undefined) => {
+    if (inner === undefined) return '${';
+    const known = end === '' ? null : KNOWN.exec(inner);
+    if (known === null) {
+      problems.push(
+        `${oneLine(whole)} is not understood: write \${NAME} or \${NAME:-default}, or $\${ for a plain \${`,
+      );
+      return '';
+    }
+    const [, name = '', fallback] = known;
+    const value = Object.hasOwn(variables, name) ? variables[name] : undefined;
+    if (fallback !== undefined) return value === undefined || value === '' ? fallback : value;
+    if (value === undefined) {
+      problems.push(`variable ${name} is not set (set it, or give it a default: \${${name}:-…})`);
+      return '';
+    }
+    return value;
+  });
+  return problems.length > 0 ? { problem: problems.join('; ') } : { text: expanded };
+}
+
+/** The text that `expandVariables` turns into `text`. */
+export function escapeVariables(text: string): string {
+  return text.replaceAll('${', '$$${');
+}
+
+function oneLine(text: string): string {
+  const short = text.length > 40 ? `${text.slice(0, 37)}...` : text;
+  return short.replace(/\s+/g, ' ');
+}

@@ -1,0 +1,151 @@
+import { isAbsolute, resolve } from 'node:path';
+import type { ServerConfig, ServerSettings, StdioTarget, UrlTarget } from '../ServerConfig.js';
+import { ConfigError, describePlace } from './ConfigError.js';
+import { nameProblem, urlProblem } from './checkServerConfig.js';
+import { ENTRY_FIELDS, type Entry, entrySchema, SETTING_FIELDS, type TYPES } from './entrySchema.js';
+import { expandVariables, type Variables } from './expandVariables.js';
+
+export interface EntryContext {
+  readonly file: string;
+  /** Absolute folder of the file. */
+  readonly folder: string;
+  readonly variables: Variables;
+}
+
+export interface ParsedEntry {
+  readonly config: ServerConfig | undefined;
+  readonly problems: readonly ConfigError[];
+  readonly warnings: readonly string[];
+}
+
+/** One entry of `mcpServers`. */
+export function parseEntry(name: string, entry: unknown, context: EntryContext): ParsedEntry {
+  const reader = new EntryReader(name, context);
+  const config = reader.read(entry);
+  return {
+    config: reader.problems.length > 0 ? undefined : config,
+    problems: reader.problems,
+    warnings: reader.warnings,
+  };
+}
+
+class EntryReader {
+  readonly problems: ConfigError[] = [];
+  readonly warnings: string[] = [];
+  readonly #name: string;
+  readonly #context: EntryContext;
+
+  constructor(name: string, context: EntryContext) {
+    this.#name = name;
+    this.#context = context;
+  }
+
+  read(entry: unknown): ServerConfig | undefined {
+    const badName = nameProblem(this.#name);
+    if (badName !== undefined) this.#problem(undefined, badName);
+    if (typeof entry !== 'object' || entry === null || Array.isArray(entry)) {
+      this.#problem(undefined, 'expected an object with command or url');
+      return undefined;
+    }
+    for (const field of Object.keys(entry)) if (!ENTRY_FIELDS.has(field)) this.#warn(field, 'not used here');
+    const checked = entrySchema.safeParse(entry);
+    if (!checked.success) {
+      for (const { path, message } of checked.error.issues) this.#problem(path.join('.'), message);
+      return undefined;
+    }
+    const fields = checked.data;
+    const transport = this.#transport(fields);
+    if (transport === 'none') return undefined;
+    const target = transport === 'stdio' ? this.#stdio(fields) : this.#url(transport, fields);
+    return { name: this.#name, ...target, ...this.#settings(fields) };
+  }
+
+  /** `undefined`: a url whose wire nobody said. `none`: it cannot be run. */
+  #transport(fields: Entry): ServerConfig['transport'] | 'none' {
+    if (fields.command !== undefined && fields.url !== undefined) {
+      this.#problem('url', 'command is set too: a server has one or the other');
+      return 'none';
+    }
+    if (fields.command === undefined && fields.url === undefined) {
+      this.#problem('command', 'expected a program to run here, or a url: both are missing');
+      return 'none';
+    }
+    const said = fields.type ?? fields.transport;
+    if (said === undefined) return fields.command === undefined ? undefined : 'stdio';
+    if ((said === 'stdio') !== (fields.command !== undefined)) {
+      const needs = said === 'stdio' ? 'command' : 'url';
+      this.#problem(fields.type === undefined ? 'transport' : 'type', `"${said}" needs a ${needs}`);
+      return 'none';
+    }
+    const known: Record<(typeof TYPES)[number], ServerConfig['transport']> = {
+      stdio: 'stdio',
+      http: 'http',
+      'streamable-http': 'http',
+      streamableHttp: 'http',
+      sse: 'sse',
+    };
+    return known[said];
+  }
+
+  #stdio(fields: Entry): StdioTarget {
+    for (const field of ['url', 'headers'] as const) {
+      if (fields[field] !== undefined) this.#warn(field, 'not used for a program');
+    }
+    const command = this.#expand('command', fields.command ?? '');
+    if (command?.trim() === '') this.#problem('command', 'expected a program to run, got an empty string');
+    const cwd = fields.cwd === undefined ? undefined : this.#expand('cwd', fields.cwd);
+    if (cwd === '') this.#problem('cwd', 'expected a folder, got an empty string');
+    const args = fields.args?.map((each, index) => this.#expand(`args.${index}`, each) ?? '');
+    const env = this.#expandAll('env', fields.env);
+    return {
+      transport: 'stdio',
+      command: command ?? '',
+      ...(args === undefined ? {} : { args }),
+      ...(env === undefined ? {} : { env }),
+      ...(cwd === undefined ? {} : { cwd: isAbsolute(cwd) ? cwd : resolve(this.#context.folder, cwd) }),
+      ...(fields.inheritEnv === undefined ? {} : { inheritEnv: fields.inheritEnv }),
+    };
+  }
+
+  #url(transport: 'http' | 'sse' | undefined, fields: Entry): UrlTarget {
+    for (const field of ['args', 'env', 'cwd', 'inheritEnv'] as const) {
+      if (fields[field] !== undefined) this.#warn(field, 'not used for a url');
+    }
+    const url = this.#expand('url', fields.url ?? '') ?? '';
+    const badUrl = this.problems.length > 0 ? undefined : urlProblem(url);
+    if (badUrl !== undefined) this.#problem('url', badUrl);
+    const headers = this.#expandAll('headers', fields.headers);
+    return { ...(transport && { transport }), url, ...(headers === undefined ? {} : { headers }) };
+  }
+
+  #settings(fields: Entry): Partial<ServerSettings> {
+    const settings: Record<string, unknown> = {};
+    for (const field of SETTING_FIELDS) if (fields[field] !== undefined) settings[field] = fields[field];
+    if (fields.enabled !== undefined || fields.disabled !== undefined) {
+      settings['enabled'] = fields.enabled !== false && fields.disabled !== true;
+    }
+    return settings as Partial<ServerSettings>;
+  }
+
+  #expandAll(field: string, values: Readonly<Record<string, string>> | undefined): Record<string, string> | undefined {
+    if (values === undefined) return undefined;
+    return Object.fromEntries(
+      Object.entries(values).map(([key, value]) => [key, this.#expand(`${field}.${key}`, value) ?? '']),
+    );
+  }
+
+  #expand(field: string, text: string): string | undefined {
+    const expansion = expandVariables(text, this.#context.variables);
+    if ('text' in expansion) return expansion.text;
+    this.#problem(field, expansion.problem);
+    return undefined;
+  }
+
+  #problem(field: string | undefined, why: string): void {
+    this.problems.push(new ConfigError({ file: this.#context.file, server: this.#name, field }, why));
+  }
+
+  #warn(field: string, why: string): void {
+    this.warnings.push(`${describePlace({ file: this.#context.file, server: this.#name, field })}: ${why}`);
+  }
+}

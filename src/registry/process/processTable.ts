@@ -1,0 +1,229 @@
+import { execFile } from 'node:child_process';
+import { closeSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
+import { promisify } from 'node:util';
+
+/** One process as the system shows it. */
+export interface ProcessRow {
+  readonly pid: number;
+  readonly ppid: number;
+  readonly pgid: number;
+  readonly session: number;
+  /** One letter: `R`, `S`, `D`, `T`, `Z` and so on. */
+  readonly state: string;
+  /** False for a zombie: it holds a number and nothing else. */
+  readonly alive: boolean;
+  /** When it was started: ticks since boot on Linux, elsewhere seconds. Only equality and order mean anything. */
+  readonly startTime: number;
+  /** CPU it has used, with that of the children it has waited for, in ms. */
+  readonly cpuMs: number;
+  readonly residentBytes: number;
+}
+
+/** Everything that ran at one moment. */
+export interface ProcessTable {
+  readonly rows: ReadonlyMap<number, ProcessRow>;
+  /** The value of the variable in the environment a process was started with; undefined when it may not be read. */
+  environmentOf(pid: number, variable: string): string | undefined;
+}
+
+const LINUX = process.platform === 'linux';
+
+/** A scan hands the turn back after this long, so that a machine with thousands of processes does not stall calls. */
+const SLICE_MS = 4;
+
+const STAT_BUFFER = Buffer.alloc(4_096);
+
+let pending: Promise<ProcessTable> | undefined;
+
+/** Reads the whole table, from now on. Everybody who asks in the same turn shares one reading. */
+export function readProcessTable(): Promise<ProcessTable> {
+  pending ??= nextTurn().then(() => {
+    pending = undefined;
+    return LINUX ? scanProc() : askPs();
+  });
+  return pending;
+}
+
+/** One process, or undefined when there is none (or, off Linux, when only the whole table can tell). */
+export function readProcess(pid: number): ProcessRow | undefined {
+  try {
+    // Half the cost of readFileSync, which asks for a size that /proc does not know; a line of stat is far shorter.
+    const fd = openSync(`/proc/${pid}/stat`, 'r');
+    try {
+      return parseStat(STAT_BUFFER.toString('latin1', 0, readSync(fd, STAT_BUFFER)));
+    } finally {
+      closeSync(fd);
+    }
+  } catch (error) {
+    if (isUnreadable(error)) return undefined;
+    throw error;
+  }
+}
+
+/** When it was started, 0 when that is not to be had. Never throws: a child that was just spawned must not be lost. */
+export function startTimeOf(pid: number): number {
+  try {
+    return readProcess(pid)?.startTime ?? 0;
+  } catch {
+    return 0;
+  }
+}
+
+/**
+ * A process and all below it, by the lists of children that the kernel keeps: a few reads instead of the whole table.
+ * Undefined where there are no such lists, or no such process. What has lost its parent is not among them.
+ */
+export function readDescendants(pid: number): ProcessRow[] | undefined {
+  const rows: ProcessRow[] = [];
+  const pending = [pid];
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    const row = readProcess(next);
+    const children = row === undefined ? undefined : childrenOf(next);
+    if (row !== undefined) rows.push(row);
+    if (next === pid && children === undefined) return undefined;
+    pending.push(...(children ?? []));
+  }
+  return rows;
+}
+
+function childrenOf(pid: number): number[] | undefined {
+  try {
+    return readdirSync(`/proc/${pid}/task`).flatMap((thread) => {
+      const children = readFileSync(`/proc/${pid}/task/${thread}/children`, 'latin1');
+      return children.split(' ').flatMap((child) => (child === '' ? [] : [Number(child)]));
+    });
+  } catch (error) {
+    if (isUnreadable(error)) return undefined;
+    throw error;
+  }
+}
+
+async function scanProc(): Promise<ProcessTable> {
+  const rows = new Map<number, ProcessRow>();
+  let sliceEndsMs = performance.now() + SLICE_MS;
+  for (const name of readdirSync('/proc')) {
+    if (!/^\d+$/.test(name)) continue;
+    const row = readProcess(Number(name));
+    if (row !== undefined) rows.set(row.pid, row);
+    if (performance.now() < sliceEndsMs) continue;
+    await nextTurn();
+    sliceEndsMs = performance.now() + SLICE_MS;
+  }
+  const environments = new Map<number, string>();
+  return {
+    rows,
+    environmentOf: (pid, variable) => {
+      let environment = environments.get(pid);
+      if (environment === undefined) {
+        environment = `\0${readProcFile(`/proc/${pid}/environ`) ?? ''}`;
+        environments.set(pid, environment);
+      }
+      const start = environment.indexOf(`\0${variable}=`);
+      if (start < 0) return undefined;
+      const valueStart = start + variable.length + 2;
+      const end = environment.indexOf('\0', valueStart);
+      return environment.slice(valueStart, end < 0 ? undefined : end);
+    },
+  };
+}
+
+/** `proc(5)`. The name in parentheses may itself hold spaces and parentheses: fields are counted from its end. */
+export function parseStat(stat: string): ProcessRow | undefined {
+  const nameEnd = stat.lastIndexOf(')');
+  if (nameEnd < 0) return undefined;
+  const fields = stat.slice(nameEnd + 2).split(' ', 22);
+  const field = (number: number): number => Number(fields[number - 3]);
+  const state = fields[0] ?? '?';
+  const { pageBytes, ticksPerSec } = systemUnits();
+  return {
+    pid: Number.parseInt(stat, 10),
+    ppid: field(4),
+    pgid: field(5),
+    session: field(6),
+    state,
+    // A process whose first thread has ended reads as a zombie while its other threads run on.
+    alive: !/[ZXx]/.test(state) || field(20) > 1,
+    startTime: field(22),
+    cpuMs: ((field(14) + field(15) + field(16) + field(17)) * 1_000) / ticksPerSec,
+    residentBytes: field(24) * pageBytes,
+  };
+}
+
+interface SystemUnits {
+  readonly pageBytes: number;
+  readonly ticksPerSec: number;
+}
+
+let units: SystemUnits | undefined;
+
+/** Page size and clock ticks as the kernel told this very process in its auxiliary vector. */
+function systemUnits(): SystemUnits {
+  if (units !== undefined) return units;
+  const found = new Map<bigint, number>();
+  try {
+    const vector = readFileSync('/proc/self/auxv');
+    for (let at = 0; at + 16 <= vector.length; at += 16) {
+      found.set(vector.readBigUInt64LE(at), Number(vector.readBigUInt64LE(at + 8)));
+    }
+  } catch (error) {
+    if (!isUnreadable(error)) throw error;
+  }
+  units = { pageBytes: found.get(6n) ?? 4_096, ticksPerSec: found.get(17n) ?? 100 };
+  return units;
+}
+
+const run = promisify(execFile);
+
+/** macOS and the BSDs: groups and states, no environments. An unreadable table is empty: nothing can be proved then. */
+async function askPs(): Promise<ProcessTable> {
+  const rows = new Map<number, ProcessRow>();
+  if (process.platform !== 'win32') {
+    const { stdout } = await run('ps', ['-A', '-o', 'pid=,ppid=,pgid=,stat=,rss=,time=,lstart='], {
+      maxBuffer: 2 ** 26,
+    });
+    for (const line of stdout.split('\n')) {
+      const row = parsePsLine(line);
+      if (row !== undefined) rows.set(row.pid, row);
+    }
+  }
+  return { rows, environmentOf: () => undefined };
+}
+
+/** One line of `ps -o pid=,ppid=,pgid=,stat=,rss=,time=,lstart=`. */
+export function parsePsLine(line: string): ProcessRow | undefined {
+  const match = /^\s*(\d+)\s+(\d+)\s+(\d+)\s+(\S+)\s+(\d+)\s+(\S+)\s+(.+?)\s*$/.exec(line);
+  if (match === null) return undefined;
+  const [, pid, ppid, pgid, state = '?', residentKb, time = '', started = ''] = match;
+  const cpuSec = time.split(/[-:]/).reduce((sum, part, i, all) => {
+    return sum * (time.includes('-') && i === 1 && all.length > 1 ? 24 : 60) + Number(part);
+  }, 0);
+  return {
+    pid: Number(pid),
+    ppid: Number(ppid),
+    pgid: Number(pgid),
+    session: Number(pgid),
+    state: state.slice(0, 1),
+    alive: !state.startsWith('Z'),
+    startTime: Date.parse(started) / 1_000,
+    cpuMs: cpuSec * 1_000,
+    residentBytes: Number(residentKb) * 1_024,
+  };
+}
+
+/** Undefined when the process is gone or is not ours to read. */
+function readProcFile(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'latin1');
+  } catch (error) {
+    if (isUnreadable(error)) return undefined;
+    throw error;
+  }
+}
+
+function isUnreadable(error: unknown): boolean {
+  return ['ENOENT', 'ESRCH', 'EACCES', 'EPERM'].includes((error as NodeJS.ErrnoException).code ?? '');
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}

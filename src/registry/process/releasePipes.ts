@@ -1,0 +1,28 @@
+import type { ChildProcessWithoutNullStreams } from 'node:child_process';
+import type { Clock } from '../../core/clock.js';
+
+/** How long a reader gets for what the dead left in a pipe. */
+const PIPE_GRACE_MS = 250;
+
+/**
+ * Lets go of a dead child's pipes. Whoever reads them gets what was written before the end; what nobody reads would
+ * hold its descriptor for ever.
+ */
+export async function releasePipes(child: ChildProcessWithoutNullStreams, clock: Clock): Promise<void> {
+  const { stdin, stdout, stderr } = child;
+  stdin.destroy();
+  const closed = [stdout, stderr].map((stream) => {
+    if (stream.closed) return undefined;
+    if (stream.readableFlowing !== true) stream.destroy();
+    return new Promise<void>((resolve) => stream.once('close', resolve));
+  });
+  await new Promise<void>((resolve) => {
+    const timer = clock.setTimer(resolve, PIPE_GRACE_MS, { ref: true });
+    void Promise.all(closed).then(() => {
+      timer.cancel();
+      resolve();
+    });
+  });
+  stdout.destroy();
+  stderr.destroy();
+}

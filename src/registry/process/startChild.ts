@@ -1,0 +1,57 @@
+import type { ChildProcessWithoutNullStreams } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import spawn from 'cross-spawn';
+import { StartError } from '../../core/errors.js';
+import { childEnvironment } from './environment.js';
+
+/** What to run. */
+export interface SpawnConfig {
+  /** The program: a path or a name on PATH. Never a shell line. */
+  readonly command: string;
+  readonly args?: readonly string[];
+  /** Added to what is inherited; wins over it. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Working directory; this process's own by default. */
+  readonly cwd?: string;
+  /** Variables of this process that the child gets beyond the allow-list `INHERITED_ENV`; `NAME_*` is a prefix. */
+  readonly inheritEnv?: readonly string[];
+}
+
+/** Resolves in the turn after the system has started it: the child cannot have been reaped yet. */
+export async function startChild(
+  name: string,
+  config: SpawnConfig,
+  token: string,
+): Promise<{ readonly child: ChildProcessWithoutNullStreams; readonly pid: number }> {
+  let child: ChildProcessWithoutNullStreams;
+  try {
+    child = spawn(config.command, [...(config.args ?? [])], {
+      env: childEnvironment(config, token),
+      ...(config.cwd === undefined ? {} : { cwd: config.cwd }),
+      stdio: 'pipe',
+      shell: false,
+      // On Windows `detached` opens a console window and makes no group.
+      detached: process.platform !== 'win32',
+      windowsHide: true,
+    }) as ChildProcessWithoutNullStreams;
+  } catch (error) {
+    throw new StartError(name, explain(error, config), {}, error);
+  }
+  const { pid } = child;
+  if (pid !== undefined) return { child, pid };
+  const error = await new Promise<Error>((resolve) => child.once('error', resolve));
+  for (const stream of [child.stdin, child.stdout, child.stderr]) stream?.destroy();
+  throw new StartError(name, explain(error, config), {}, error);
+}
+
+/** The system says ENOENT both for the program and for the folder. */
+function explain(error: unknown, config: SpawnConfig): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  const command = JSON.stringify(config.command);
+  if (code === 'ENOENT' && config.cwd !== undefined && !existsSync(config.cwd)) {
+    return `its working directory ${JSON.stringify(config.cwd)} does not exist`;
+  }
+  if (code === 'ENOENT') return `no program ${command} was found`;
+  if (code === 'EACCES') return `${command} may not be executed`;
+  return `${command}: ${message}`;
+}

@@ -1,0 +1,116 @@
+import { type Closeable, type CloseOptions, CloseScope } from '../core/CloseScope.js';
+import type { Clock, Timer } from '../core/clock.js';
+import { type Logger, silentLogger } from '../core/logger.js';
+import { checkBoolean, checkFunction, checkMs, checkText } from '../core/options.js';
+
+export interface BackgroundWorkerOptions {
+  /** One run. The signal aborts when the worker is stopped and the time for finishing is over. */
+  readonly run: (context: { readonly signal: AbortSignal }) => unknown;
+  /** From the end of one run to the start of the next, in ms. */
+  readonly intervalMs: number;
+  /** Whether `start` runs at once instead of after the first interval. @defaultValue false */
+  readonly runImmediately?: boolean;
+  /** Hears what a run threw; the next run comes all the same. Default: the logger. */
+  readonly onError?: (error: unknown) => void;
+  /** @defaultValue 'worker' */
+  readonly name?: string;
+  readonly clock?: Clock;
+  readonly logger?: Logger;
+}
+
+/** Work that is done again and again, one run at a time. Its timer does not hold the process open. */
+export class BackgroundWorker implements Closeable, AsyncDisposable {
+  readonly name: string;
+  readonly #run: BackgroundWorkerOptions['run'];
+  readonly #intervalMs: number;
+  readonly #runImmediately: boolean;
+  readonly #onError: (error: unknown) => void;
+  readonly #logger: Logger;
+  readonly #scope: CloseScope;
+  readonly #abort = new AbortController();
+  #timer: Timer | undefined;
+  #started = false;
+  #running = false;
+  #runs = 0;
+
+  constructor(options: BackgroundWorkerOptions) {
+    this.name = checkText('name', options.name ?? 'worker');
+    this.#run = checkFunction('run', options.run);
+    this.#intervalMs = checkMs('intervalMs', options.intervalMs);
+    this.#runImmediately = checkBoolean('runImmediately', options.runImmediately ?? false);
+    this.#logger = options.logger ?? silentLogger;
+    const log = (error: unknown): void => this.#logger.error({ error, worker: this.name }, 'a run failed');
+    this.#onError = options.onError === undefined ? log : checkFunction('onError', options.onError);
+    this.#scope = new CloseScope(this.name, {
+      logger: this.#logger,
+      ...(options.clock && { clock: options.clock }),
+      onRelease: () => this.#abort.abort(),
+    });
+  }
+
+  /** Whether a run is under way. */
+  get running(): boolean {
+    return this.#running;
+  }
+
+  /** Runs that have begun. */
+  get runs(): number {
+    return this.#runs;
+  }
+
+  /** Begins; a second call does nothing. @throws ClosedError once stopped. */
+  start(): void {
+    this.#scope.assertOpen();
+    if (this.#started) return;
+    this.#started = true;
+    if (this.#runImmediately) this.#tick();
+    else this.#arm();
+  }
+
+  /**
+   * No further run; resolves when the current one is over. Rejects with an `AggregateError` holding a
+   * `ShutdownTimeoutError` when that takes longer than `timeoutMs` (default 5000). Every call gives the same promise.
+   */
+  stop(options: { readonly timeoutMs?: number } = {}): Promise<void> {
+    return this.close(options.timeoutMs === undefined ? {} : { graceMs: options.timeoutMs });
+  }
+
+  /** `stop`, as every part calls it. */
+  close(options?: CloseOptions): Promise<void> {
+    return this.#scope.close(options);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #arm(): void {
+    if (!this.#scope.closing) this.#timer = this.#scope.timer(this.name, this.#intervalMs, () => this.#tick());
+  }
+
+  #tick(): void {
+    this.#timer?.cancel();
+    void this.#scope.trackUser(this.name, this.#once());
+  }
+
+  /** Never rejects. */
+  async #once(): Promise<void> {
+    this.#running = true;
+    this.#runs++;
+    try {
+      await this.#run({ signal: this.#abort.signal });
+    } catch (error) {
+      this.#tell(error);
+    }
+    this.#running = false;
+    this.#arm();
+  }
+
+  #tell(error: unknown): void {
+    try {
+      this.#onError(error);
+    } catch (thrown) {
+      this.#logger.error({ error: thrown, worker: this.name }, 'onError threw');
+    }
+  }
+}

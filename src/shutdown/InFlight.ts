@@ -1,0 +1,137 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { type Closeable, type CloseOptions, CloseScope } from '../core/CloseScope.js';
+import type { Clock } from '../core/clock.js';
+import { ClosedError, ShutdownTimeoutError } from '../core/errors.js';
+import type { Logger } from '../core/logger.js';
+import { checkText } from '../core/options.js';
+import { nameSome, requestName } from './names.js';
+
+export interface InFlightOptions {
+  /** How errors call it. @defaultValue 'requests' */
+  readonly name?: string;
+  readonly clock?: Clock;
+  readonly logger?: Logger;
+}
+
+/** One piece of work that has begun. */
+export interface FlightEntry extends Disposable {
+  readonly name: string;
+  /** It is over; idempotent. */
+  end(): void;
+}
+
+/**
+ * What is being worked on, so that a shutdown can wait for it and name what it waits for. Put its `refuse` in the
+ * phase `refuse` and itself in `drain`. `begin` and `end` cost an object and a set entry.
+ */
+export class InFlight implements Closeable, AsyncDisposable {
+  readonly name: string;
+  readonly #entries = new Set<FlightEntry>();
+  readonly #scope: CloseScope;
+  #idle: (() => void)[] = [];
+  #refusing = false;
+
+  constructor(options: InFlightOptions = {}) {
+    this.name = checkText('name', options.name ?? 'requests');
+    this.#scope = new CloseScope(this.name, {
+      ...(options.clock && { clock: options.clock }),
+      ...(options.logger && { logger: options.logger }),
+      onRefuse: () => this.refuse(),
+      onDrain: () => this.idle(),
+      onRelease: (grace) => {
+        if (this.size > 0)
+          throw new ShutdownTimeoutError(`${this.size} of ${this.name} (${nameSome(this.names)})`, grace.totalMs);
+      },
+    });
+  }
+
+  /** Entries that have begun and not ended. */
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** Their names, the oldest first. */
+  get names(): readonly string[] {
+    return [...this.#entries].map((entry) => entry.name);
+  }
+
+  get refusing(): boolean {
+    return this.#refusing;
+  }
+
+  /** Counts one more until `end()`. @throws ClosedError once refusing. */
+  begin(name = 'unnamed'): FlightEntry {
+    if (this.#refusing) throw new ClosedError(this.name);
+    const end = (): void => {
+      if (this.#entries.delete(entry) && this.#entries.size === 0) this.#settle();
+    };
+    const entry: FlightEntry = { name, end, [Symbol.dispose]: end };
+    this.#entries.add(entry);
+    return entry;
+  }
+
+  /** Counts `work` until it settles; gives it back. Once refusing, rejects with `ClosedError`. */
+  async track<T>(work: Promise<T> | (() => Promise<T>), name?: string): Promise<T> {
+    const entry = this.begin(name);
+    try {
+      return await (typeof work === 'function' ? work() : work);
+    } finally {
+      entry.end();
+    }
+  }
+
+  /**
+   * A node:http listener that counts each request until its response is sent or its connection is gone, and until what `handle`
+   * returns has settled. Once refusing
+   * it answers 503 with `Connection: close` itself.
+   */
+  listener(
+    handle: (request: IncomingMessage, response: ServerResponse) => unknown,
+  ): (request: IncomingMessage, response: ServerResponse) => void {
+    return (request, response) => {
+      if (this.#refusing) {
+        refuseRequest(response);
+        return;
+      }
+      const entry = this.begin(requestName(request));
+      const closed = new Promise<void>((resolve) => void response.once('close', resolve));
+      // Not caught: a rejection stays as unhandled as it would be without us.
+      void Promise.all([closed, handle(request, response)]).finally(entry.end);
+    };
+  }
+
+  /** From now on nothing new begins. Idempotent. */
+  refuse(): void {
+    this.#refusing = true;
+  }
+
+  /** Resolves when nothing is in flight; at once when nothing is. Waits without bound: `close` is the bounded one. */
+  idle(): Promise<void> {
+    if (this.#entries.size === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  /** Refuses, then waits `graceMs` for what is in flight. Rejects with an `AggregateError` that names what is left. */
+  close(options?: CloseOptions): Promise<void> {
+    return this.#scope.close(options);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #settle(): void {
+    for (const resolve of this.#idle.splice(0)) resolve();
+  }
+}
+
+function refuseRequest(response: ServerResponse): void {
+  const body = JSON.stringify({ error: 'shutting down' });
+  response.writeHead(503, {
+    'Content-Type': 'application/json',
+    'Content-Length': Buffer.byteLength(body),
+    Connection: 'close',
+    'Retry-After': '1',
+  });
+  response.end(body);
+}

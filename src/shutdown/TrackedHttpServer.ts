@@ -1,0 +1,229 @@
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { Server as TlsServer } from 'node:tls';
+import { type Closeable, type CloseOptions, CloseScope } from '../core/CloseScope.js';
+import type { Clock } from '../core/clock.js';
+import { ShutdownTimeoutError } from '../core/errors.js';
+import type { Grace } from '../core/Grace.js';
+import { nameSome, requestName } from './names.js';
+
+interface Connection {
+  readonly socket: Socket;
+  readonly responses: Set<ServerResponse>;
+  /** No longer HTTP. */
+  upgraded: boolean;
+  /** `socket.bytesRead` after its last response: more means that a request is arriving. */
+  bytesRead: number;
+}
+
+const trackers = new WeakMap<Server, TrackedHttpServer>();
+
+/** How long sockets that were destroyed may take to go. */
+const GONE_MS = 1_000;
+/** How often connections older than the tracker are looked at. */
+const POLL_MS = 50;
+
+/**
+ * Knows the connections and responses of a node:http or node:https server, so that it can be closed without dropping a
+ * request. Make it before the server listens: of older connections it knows only what Node tells.
+ */
+export function trackHttpServer(server: Server, options: { readonly clock?: Clock } = {}): TrackedHttpServer {
+  const known = trackers.get(server);
+  if (known !== undefined && !known.closed) return known;
+  const tracker = new TrackedHttpServer(server, options.clock);
+  trackers.set(server, tracker);
+  return tracker;
+}
+
+/** See `trackHttpServer`. */
+export class TrackedHttpServer implements Closeable {
+  readonly #server: Server;
+  readonly #scope: CloseScope;
+  readonly #connections = new Map<Socket, Connection>();
+  readonly #listeners: (readonly [string, (...args: never[]) => void])[] = [];
+  readonly #upgradeEvents = new Set<string>();
+  readonly #ended: Promise<void>;
+  /** Connections may be open that it has not seen. */
+  readonly #late: boolean;
+  #announced = false;
+  #refusing = false;
+  #overdue = false;
+  #cut: readonly string[] = [];
+
+  constructor(server: Server, clock?: Clock) {
+    this.#server = server;
+    this.#late = server.listening;
+    this.#scope = new CloseScope('http server', {
+      ...(clock && { clock }),
+      onDrain: () => this.#drain(),
+      onDeadline: () => this.#destroyAll(),
+      onRelease: (grace) => this.#release(grace),
+    });
+    this.#ended = new Promise((resolve) => this.#listen('close', resolve));
+    this.#listen('connection', (socket: Socket) => {
+      if (!(server instanceof TlsServer)) this.#track(socket);
+    });
+    this.#listen('secureConnection', (socket: Socket) => void this.#track(socket));
+    this.#prepend('request', (_request: IncomingMessage, response: ServerResponse) => this.#onRequest(response));
+    for (const event of ['upgrade', 'connect']) if (server.listenerCount(event) > 0) this.#watchUpgrades(event);
+    this.#listen('newListener', (event: string) => {
+      if (event === 'upgrade' || event === 'connect') this.#watchUpgrades(event);
+    });
+  }
+
+  get closed(): boolean {
+    return this.#scope.closed;
+  }
+
+  /** Open connections. */
+  get connections(): number {
+    return this.#connections.size;
+  }
+
+  /** From now on every response says `Connection: close`, so that clients move on before they are refused. */
+  announce(): void {
+    if (this.#announced) return;
+    this.#announced = true;
+    for (const { responses } of this.#connections.values()) for (const each of responses) sayClose(each);
+  }
+
+  /** No new connections from now on. Those that are open stay: requests on them are still handed to the listeners. */
+  refuse(): void {
+    this.announce();
+    if (this.#refusing) return;
+    this.#refusing = true;
+    this.#stopListening();
+  }
+
+  /**
+   * Ends what has no end of its own: upgraded connections, and event streams that a GET opened. An event stream that
+   * answers a POST is work in flight.
+   */
+  endStreams(): void {
+    for (const { socket, responses, upgraded } of this.#connections.values()) {
+      if (upgraded) socket.destroySoon();
+      for (const response of responses) if (isSubscription(response)) response.end();
+    }
+  }
+
+  /**
+   * Refuses, ends streams, closes idle connections at once and the others after their response; what is left after
+   * `graceMs` is destroyed. Rejects with an `AggregateError` when that cut off a response; it names the request.
+   */
+  close(options?: CloseOptions): Promise<void> {
+    this.refuse();
+    this.endStreams();
+    return this.#scope.close(options);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #drain(): Promise<void> {
+    // A turn of the loop, so that requests that have arrived already are seen.
+    await new Promise((resolve) => setImmediate(resolve));
+    for (const connection of this.#connections.values()) closeIfIdle(connection);
+    if (this.#late) this.#poll();
+    await this.#ended;
+  }
+
+  /** Node's own idea of idle, which may cut off a response that a slow client is still reading: for want of a better. */
+  #poll(): void {
+    if (this.#overdue) return;
+    this.#server.closeIdleConnections();
+    const timer = this.#scope.clock.setTimer(() => this.#poll(), POLL_MS);
+    void this.#ended.then(() => timer.cancel());
+  }
+
+  #destroyAll(): void {
+    this.#overdue = true;
+    const responses = [...this.#connections.values()].flatMap((connection) => [...connection.responses]);
+    this.#cut = responses.map((response) => requestName(response.req));
+    for (const { socket } of this.#connections.values()) socket.destroy();
+    this.#server.closeAllConnections();
+  }
+
+  async #release(grace: Grace): Promise<void> {
+    let timer: Disposable | undefined;
+    const late = new Promise<boolean>((resolve) => {
+      timer = this.#scope.clock.setTimer(() => resolve(false), GONE_MS, { ref: true });
+    });
+    const gone = await Promise.race([this.#ended.then(() => true), late]);
+    timer?.[Symbol.dispose]();
+    for (const [event, listener] of this.#listeners) this.#server.off(event, listener as () => void);
+    if (!gone)
+      throw new ShutdownTimeoutError('http server: upgraded connections older than its tracker', grace.totalMs);
+    if (this.#cut.length > 0) {
+      throw new ShutdownTimeoutError(
+        `http server: ${this.#cut.length} response(s) (${nameSome(this.#cut)})`,
+        grace.totalMs,
+      );
+    }
+  }
+
+  /**
+   * `server.close()` would also destroy idle connections, and with them responses that are ended but not yet read. It
+   * asks the server itself to do so: not while this shadow stands.
+   */
+  #stopListening(): void {
+    this.#server.closeIdleConnections = () => undefined;
+    this.#server.close();
+    Reflect.deleteProperty(this.#server, 'closeIdleConnections');
+  }
+
+  #track(socket: Socket): Connection {
+    const known = this.#connections.get(socket);
+    if (known !== undefined) return known;
+    const connection: Connection = { socket, responses: new Set(), upgraded: false, bytesRead: socket.bytesRead };
+    this.#connections.set(socket, connection);
+    socket.once('close', () => this.#connections.delete(socket));
+    return connection;
+  }
+
+  #onRequest(response: ServerResponse): void {
+    const connection = this.#track(response.req.socket);
+    connection.responses.add(response);
+    if (this.#announced) sayClose(response);
+    response.once('close', () => {
+      connection.responses.delete(response);
+      connection.bytesRead = connection.socket.bytesRead;
+      if (this.#scope.closing) closeIfIdle(connection);
+    });
+  }
+
+  /** Only beside a listener of the server's owner: with none, Node handles such a request like any other. */
+  #watchUpgrades(event: string): void {
+    if (this.#upgradeEvents.has(event)) return;
+    this.#upgradeEvents.add(event);
+    this.#prepend(event, (_request: IncomingMessage, socket: Socket) => {
+      this.#track(socket).upgraded = true;
+      if (this.#refusing) socket.destroySoon();
+    });
+  }
+
+  #listen(event: string, listener: (...args: never[]) => void): void {
+    this.#listeners.push([event, listener]);
+    this.#server.on(event, listener as () => void);
+  }
+
+  #prepend(event: string, listener: (...args: never[]) => void): void {
+    this.#listeners.push([event, listener]);
+    this.#server.prependListener(event, listener as () => void);
+  }
+}
+
+function closeIfIdle({ socket, responses, upgraded, bytesRead }: Connection): void {
+  if (responses.size === 0 && (upgraded || socket.bytesRead === bytesRead)) socket.destroySoon();
+}
+
+function sayClose(response: ServerResponse): void {
+  if (!response.headersSent) response.setHeader('Connection', 'close');
+}
+
+function isSubscription(response: ServerResponse): boolean {
+  if (!response.headersSent || response.req.method !== 'GET') return false;
+  // `getHeader` does not know headers that went straight to `writeHead`; `_header` is the head as it was sent.
+  const head = String(Reflect.get(response, '_header'));
+  return /^content-type:\s*text\/event-stream/im.test(head);
+}

@@ -1,0 +1,35 @@
+export type { Closeable, CloseOptions } from '../core/CloseScope.js';
+export type { Clock, Timer } from '../core/clock.js';
+export {
+  ClosedError,
+  ERROR_CODES,
+  type ErrorCode,
+  OptionError,
+  PoolkitError,
+  ShutdownTimeoutError,
+} from '../core/errors.js';
+export type { LogFn, Logger } from '../core/logger.js';
+export { BackgroundWorker, type BackgroundWorkerOptions } from './BackgroundWorker.js';
+export { addHttpServer, closeHttpServer, type HttpStepsOptions } from './closeHttpServer.js';
+export { Health, type HealthOptions, type HealthState, type HealthStatus } from './Health.js';
+export { type CheckFunction, type CheckLine, HEALTH_DEFAULTS, type HealthCheckOptions } from './HealthCheck.js';
+export { type FlightEntry, InFlight, type InFlightOptions } from './InFlight.js';
+export {
+  type ForceOptions,
+  SHUTDOWN_DEFAULTS,
+  type ShutdownPlanOptions,
+  type StepOptions,
+} from './plan/planOptions.js';
+export type { ShutdownOutcome } from './plan/runBounded.js';
+export { ShutdownReport, type StepReport } from './plan/ShutdownReport.js';
+export { LISTEN_DEFAULTS, type ListenOptions } from './plan/signals.js';
+export {
+  SHUTDOWN_PHASES,
+  type ShutdownContext,
+  type ShutdownPhase,
+  type ShutdownStage,
+  type ShutdownTarget,
+} from './plan/steps.js';
+export { ShutdownPlan } from './ShutdownPlan.js';
+export { TrackedHttpServer, trackHttpServer } from './TrackedHttpServer.js';
+export { type WithTimeoutOptions, withTimeout } from './withTimeout.js';

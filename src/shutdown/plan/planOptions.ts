@@ -1,0 +1,45 @@
+import type { Clock } from '../../core/clock.js';
+import type { Logger } from '../../core/logger.js';
+import type { ShutdownPhase } from './steps.js';
+
+export interface ShutdownPlanOptions {
+  readonly logger?: Logger;
+  readonly clock?: Clock;
+  /** Everything together ends within this many ms, from 1. @defaultValue 30000 */
+  readonly totalMs?: number;
+  /**
+   * How long the process goes on serving after readiness went off, in ms: load balancers need it to look away. Part of
+   * `totalMs`, so less than it. @defaultValue 0
+   */
+  readonly propagationDelayMs?: number;
+}
+
+export interface StepOptions {
+  /** @defaultValue 'close' */
+  readonly phase?: ShutdownPhase;
+  /** Longest run of this step, in ms; `Infinity` leaves it to the total. @defaultValue 15000 */
+  readonly timeoutMs?: number;
+  /**
+   * What a part to close is given for its work in flight, in ms. Default: nine tenths of the step's time in `drain`,
+   * elsewhere a third of it, at most 5000, so that the rest is left for ending what would not.
+   */
+  readonly graceMs?: number;
+  /** Names of steps that end first, added or still to be added. In the same phase; earlier ones come first anyway. */
+  readonly after?: string | readonly string[];
+  /** Whether its failure fails the shutdown (exit code 1). @defaultValue true */
+  readonly critical?: boolean;
+}
+
+export interface ForceOptions {
+  /** How long the rest may still take, in ms. @defaultValue 0 */
+  readonly withinMs?: number;
+  /** The exit code that the report is to have. @defaultValue 1 */
+  readonly exitCode?: number;
+}
+
+export const SHUTDOWN_DEFAULTS = Object.freeze({
+  totalMs: 30_000,
+  propagationDelayMs: 0,
+  /** `timeoutMs` of a step. */
+  stepTimeoutMs: 15_000,
+});

@@ -1,0 +1,31 @@
+import { type Clock, systemClock } from '../core/clock.js';
+import { Grace } from '../core/Grace.js';
+import { checkMs, checkText } from '../core/options.js';
+import { graceWithin, runBounded } from './plan/runBounded.js';
+import type { ShutdownTarget } from './plan/steps.js';
+
+export interface WithTimeoutOptions {
+  /** How long the whole may take, in ms. */
+  readonly timeoutMs: number;
+  /** What a part is given for its work in flight, in ms. Default: a third of `timeoutMs`, at most 5000. */
+  readonly graceMs?: number;
+  readonly clock?: Clock;
+}
+
+/**
+ * Closes one part, or runs one clean-up function, within `timeoutMs`: a plan of one step. Rejects with what it rejected
+ * with, or with `ShutdownTimeoutError` (`what` is `name`) when it was still running: then a function's signal aborts,
+ * a part's deadline is brought to now, and it is abandoned.
+ */
+export async function withTimeout(name: string, target: ShutdownTarget, options: WithTimeoutOptions): Promise<void> {
+  const timeoutMs = checkMs('timeoutMs', options.timeoutMs);
+  const result = await runBounded({
+    name: checkText('name', name),
+    target,
+    reason: 'withTimeout',
+    grace: new Grace(options.clock ?? systemClock, timeoutMs),
+    graceMs: Math.min(checkMs('graceMs', options.graceMs ?? graceWithin(timeoutMs)), timeoutMs),
+    onLate: () => undefined,
+  });
+  if (result.outcome !== 'ok') throw result.error;
+}

@@ -1,0 +1,70 @@
+import { syncBuiltinESMExports } from 'node:module';
+import timersModule from 'node:timers';
+import timersPromises from 'node:timers/promises';
+import { promisify } from 'node:util';
+
+/** A timer as Node has it, or what stands for one. */
+export interface LedgerEntry {
+  /** Node's own mark: true once fired or cleared. */
+  readonly _destroyed: boolean;
+}
+
+/** Every timer armed since the ledger was opened; the error holds the stack that armed it, put into words on demand. */
+const ledger = new Map<LedgerEntry, Error>();
+let open = false;
+
+/**
+ * From now on records every `setTimeout` and `setInterval` of this process: the global ones, those of `node:timers`, and
+ * the `setTimeout` of `node:timers/promises`, also when it is had by `promisify`. Not seen: what was taken into a
+ * variable before, and a timer that has fired and is armed again by `refresh()`. Idempotent.
+ */
+export function openTimerLedger(): void {
+  if (open) return;
+  open = true;
+  globalThis.setTimeout = recording(globalThis.setTimeout);
+  globalThis.setInterval = recording(globalThis.setInterval);
+  timersModule.setTimeout = recording(timersModule.setTimeout);
+  timersModule.setInterval = recording(timersModule.setInterval);
+  timersPromises.setTimeout = recordingPromise(timersPromises.setTimeout);
+  syncBuiltinESMExports();
+}
+
+/** Forgets the timers that have fired or were cleared, and gives the rest. */
+export function liveTimers(): ReadonlyMap<LedgerEntry, Error> {
+  for (const timer of ledger.keys()) if (timer._destroyed) ledger.delete(timer);
+  return ledger;
+}
+
+function record(timer: LedgerEntry): void {
+  ledger.set(timer, new Error('armed'));
+  if (ledger.size % 1_024 === 0) liveTimers();
+}
+
+function recording<F extends typeof setTimeout | typeof setInterval>(original: F): F {
+  return new Proxy(original, {
+    apply(target, self, args: unknown[]) {
+      const timer = Reflect.apply(target as (...args: unknown[]) => unknown, self, args) as LedgerEntry;
+      record(timer);
+      return timer;
+    },
+    get(target, key, receiver) {
+      const value: unknown = Reflect.get(target, key, receiver);
+      return key === promisify.custom && value !== undefined ? timersPromises.setTimeout : value;
+    },
+  });
+}
+
+function recordingPromise<F extends typeof timersPromises.setTimeout>(original: F): F {
+  return new Proxy(original, {
+    apply(target, self, args: unknown[]) {
+      const promise = Reflect.apply(target as (...args: unknown[]) => unknown, self, args) as Promise<unknown>;
+      const entry = { _destroyed: false };
+      const done = (): void => {
+        entry._destroyed = true;
+      };
+      promise.then(done, done);
+      record(entry);
+      return promise;
+    },
+  });
+}

@@ -1,0 +1,207 @@
+import { randomBytes } from 'node:crypto';
+import { chmod, lstat, open, readdir, rename, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Semaphore } from 'async-mutex';
+import type { FileStamp } from '../Entry.js';
+import { TEMP_SUFFIX } from '../keys.js';
+import { type Decoded, decodeFile, ENVELOPE_BYTES, FORMAT_VERSION } from './envelope.js';
+import { codeOf, identityOf, makeFolder, readFileUpTo, type StatLike, stampOf } from './fileSystem.js';
+import { Quarantine } from './Quarantine.js';
+
+export interface EntryFilesOptions {
+  readonly directory: string;
+  readonly maxEntryBytes: number;
+  readonly fsync: boolean;
+  /** Called once for each file that was moved away. */
+  readonly onQuarantined: (file: string, why: string) => void;
+}
+
+export interface FoundFile extends Decoded {
+  /** Comes a moment later than the content. */
+  readonly stamp: Promise<FileStamp>;
+}
+
+/** Files open at once: the rest waits here, not in the table of descriptors. */
+const MAX_OPEN = 32;
+
+/** How the system refuses to read a directory, a link, a socket, a pipe. */
+const NOT_A_FILE: ReadonlySet<string> = new Set(['EISDIR', 'ELOOP', 'EMLINK', 'ENXIO', 'EAGAIN']);
+
+/**
+ * The directory of a cache. A file is written whole under a name of its own, flushed, then renamed: a reader sees the
+ * old one or the new one. What cannot be read as one of ours is moved to `quarantine/`. Disk errors are thrown as Node
+ * gives them. Why not write-file-atomic: docs/decisions/060-atomic-writes.md.
+ */
+export class EntryFiles {
+  readonly #options: EntryFilesOptions;
+  readonly #folder: string;
+  readonly #quarantine: Quarantine;
+  readonly #gate = new Semaphore(MAX_OPEN);
+  readonly #closing = new Set<Promise<unknown>>();
+  #ready: Promise<void> | undefined;
+
+  constructor(options: EntryFilesOptions) {
+    this.#options = options;
+    this.#folder = join(options.directory, `v${FORMAT_VERSION}`);
+    this.#quarantine = new Quarantine(join(options.directory, 'quarantine'), options.onQuarantined);
+  }
+
+  /** The file's content, or undefined when there is none or when it had to be moved away. */
+  read(file: string): Promise<FoundFile | undefined> {
+    return this.#gate.runExclusive(async () => {
+      const path = join(this.#folder, file);
+      const max = this.#options.maxEntryBytes + ENVELOPE_BYTES;
+      try {
+        await this.#trusted();
+        const { bytes, stat } = await readFileUpTo(path, max, this.#closing);
+        const content = bytes.length > max ? 'it is too large' : decodeFile(file, bytes);
+        if (typeof content !== 'string') {
+          const stamp = stat.then(stampOf);
+          // Not every reader asks for it.
+          stamp.catch(() => undefined);
+          return { ...content, stamp };
+        }
+        await this.#quarantine.take(path, file, identityOf(await stat), content);
+      } catch (error) {
+        if (isAbsent(error)) return undefined;
+        if (!NOT_A_FILE.has(codeOf(error))) throw error;
+        const stat = await lstatOf(path);
+        if (stat !== undefined) await this.#quarantine.take(path, file, identityOf(stat), 'it is not a file');
+      }
+      return undefined;
+    });
+  }
+
+  /** Descriptors on their way back to the system. */
+  get closing(): Iterable<Promise<unknown>> {
+    return this.#closing;
+  }
+
+  /** What a later change of the file would change; undefined when there is none. */
+  async identity(file: string): Promise<string | undefined> {
+    const stat = await lstatOf(join(this.#folder, file));
+    return stat === undefined ? undefined : identityOf(stat);
+  }
+
+  /** Whole or not at all. The directory is made (again) when it is missing. */
+  write(file: string, bytes: Uint8Array): Promise<FileStamp> {
+    return this.#gate.runExclusive(async () => {
+      for (let attempt = 0; ; attempt++) {
+        try {
+          await this.#prepare();
+          return await this.#replace(file, bytes);
+        } catch (error) {
+          this.#ready = undefined;
+          if (attempt > 0 || !(await this.#cleared(file, codeOf(error)))) throw error;
+        }
+      }
+    });
+  }
+
+  /** Whether a failed write is worth another try: the directory had vanished, or a directory stood in the way. */
+  async #cleared(file: string, code: string): Promise<boolean> {
+    if (code === 'ENOENT') return true;
+    if (!['EISDIR', 'ENOTEMPTY', 'EEXIST', 'EPERM'].includes(code)) return false;
+    const path = join(this.#folder, file);
+    const stat = await lstatOf(path);
+    if (stat === undefined || !stat.isDirectory()) return false;
+    await this.#quarantine.take(path, file, identityOf(stat), 'it is not a file');
+    return true;
+  }
+
+  async #replace(file: string, bytes: Uint8Array): Promise<FileStamp> {
+    const temp = join(this.#folder, `${file}.${randomBytes(8).toString('hex')}${TEMP_SUFFIX}`);
+    const handle = await open(temp, 'wx', 0o600);
+    try {
+      let stat: StatLike;
+      try {
+        await handle.writeFile(bytes);
+        stat = await handle.stat({ bigint: true });
+        if (this.#options.fsync) await handle.sync();
+      } finally {
+        await handle.close();
+      }
+      await rename(temp, join(this.#folder, file));
+      return stampOf(stat);
+    } catch (error) {
+      await unlink(temp).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  /** Resolves when there is no file of this name. */
+  async remove(file: string): Promise<void> {
+    const path = join(this.#folder, file);
+    try {
+      await unlink(path);
+    } catch (error) {
+      if (isAbsent(error)) return;
+      const stat = await lstatOf(path);
+      if (stat?.isDirectory() !== true) throw error;
+      await this.#quarantine.take(path, file, identityOf(stat), 'it is not a file');
+    }
+  }
+
+  /** Removes the file unless it was replaced since `identity` was taken. True when it did. */
+  async removeIf(file: string, identity: string): Promise<boolean> {
+    if ((await this.identity(file)) !== identity) return false;
+    await this.remove(file);
+    return true;
+  }
+
+  /** Every name in the folder, in no order. */
+  async names(): Promise<string[]> {
+    try {
+      await this.#trusted();
+      return await readdir(this.#folder);
+    } catch (error) {
+      if (isAbsent(error)) return [];
+      throw error;
+    }
+  }
+
+  stat(file: string): Promise<StatLike | undefined> {
+    return lstatOf(join(this.#folder, file));
+  }
+
+  async #prepare(): Promise<void> {
+    this.#ready ??= makeFolder(this.#folder).then(() => this.#checkOwner());
+    await this.#ready;
+  }
+
+  /** Before the first read: what another user planted in a shared place is not ours to believe. */
+  async #trusted(): Promise<void> {
+    this.#ready ??= this.#checkOwner();
+    try {
+      await this.#ready;
+    } catch (error) {
+      this.#ready = undefined;
+      throw error;
+    }
+  }
+
+  async #checkOwner(): Promise<void> {
+    const stat = await lstat(this.#folder);
+    if (!stat.isDirectory()) throw distrust(this.#folder, 'is not a directory');
+    const uid = process.getuid?.();
+    if (uid === undefined) return;
+    if (stat.uid !== uid) throw distrust(this.#folder, `belongs to user ${stat.uid}, not to ${uid}`);
+    if ((stat.mode & 0o077) !== 0) await chmod(this.#folder, 0o700);
+  }
+}
+
+function distrust(folder: string, why: string): Error {
+  return Object.assign(new Error(`${folder} ${why}`), { code: 'EACCES' });
+}
+
+/** `ENOTDIR`: a file stands where the directory was, so there is nothing in it. */
+const isAbsent = (error: unknown): boolean => ['ENOENT', 'ENOTDIR'].includes(codeOf(error));
+
+async function lstatOf(path: string): Promise<StatLike | undefined> {
+  try {
+    return await lstat(path, { bigint: true });
+  } catch (error) {
+    if (isAbsent(error)) return undefined;
+    throw error;
+  }
+}

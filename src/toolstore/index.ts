@@ -1,0 +1,20 @@
+export type { CloseOptions } from '../core/CloseScope.js';
+export { ClosedError, OptionError, PoolkitError, QueueFullError, ShutdownTimeoutError } from '../core/errors.js';
+export { FileCache } from './FileCache.js';
+export { NoOpCache } from './NoOpCache.js';
+export { FILE_CACHE_DEFAULTS, type FileCacheOptions } from './options.js';
+export type {
+  Cached,
+  CachedTools,
+  EraStore,
+  EraVerdict,
+  LoadContext,
+  Loader,
+  LoadOptions,
+  ServerRef,
+  SetOptions,
+  ToolHints,
+  ToolListing,
+  ToolStore,
+  ToolStoreStats,
+} from './ToolStore.js';

@@ -1,0 +1,63 @@
+import { expect, test } from 'vitest';
+import { Cli, configFile, mark, run } from '../support/cli.js';
+import { fixture } from '../support/servers.js';
+
+const EXAMPLE = 'examples/mcp.json';
+const ECHO = fixture('echo-server.mjs');
+
+const echo = (env: Record<string, string> = {}, ...flags: string[]): string =>
+  configFile({ echo: { command: process.execPath, args: [ECHO, ...flags], env } });
+
+test('a tool is called and its text printed; the server is gone', async () => {
+  const { env, bearers } = mark();
+  const end = await run('call', 'echo', 'echo', '{"text":"hi\\nthere"}', '--config', echo(env));
+  expect(end).toMatchObject({ code: 0, stdout: 'hi\nthere', stderr: '' });
+  expect(bearers()).toEqual([]);
+});
+
+test('the real servers of the example answer, as text and as JSON', async () => {
+  const [sum, files, json] = await Promise.all([
+    run('call', 'everything', 'get-sum', '{"a":2,"b":3}', '--config', EXAMPLE),
+    run('call', 'filesystem', 'read_text_file', '{"path":"hello.txt"}', '--config', EXAMPLE),
+    run('call', 'everything', 'echo', '{"message":"hi"}', '--config', EXAMPLE, '--json'),
+  ]);
+  expect(sum).toMatchObject({ code: 0, stdout: expect.stringContaining('5') });
+  expect(files).toMatchObject({ code: 0, stdout: expect.stringContaining('Hello from a file') });
+  expect(JSON.parse(json.stdout)).toEqual({ content: [{ type: 'text', text: 'Echo: hi' }] });
+});
+
+test('every failure is one line and exit code 1', async () => {
+  const file = echo();
+  const table: [string[], RegExp][] = [
+    [['ech', 'echo', '--config', file], /no server named "ech"; did you mean "echo"\?/],
+    [['echo', 'none', '--config', file], /unknown tool none/],
+    [['echo', 'echo', '{', '--config', file], /the arguments are not JSON/],
+    [['echo', 'echo', '[1]', '--config', file], /the arguments are not a JSON object/],
+    [['echo', 'exit', '{}', '--config', file], /outcome of tools\/call unknown/],
+    [
+      ['echo', 'sleep', '{"ms":60000}', '--timeout-ms', '100', '--config', file],
+      /did not answer tools\/call within 100 ms/,
+    ],
+    [['echo', 'echo', '--config', echo({}, '--exit-at-start')], /server "echo": did not start: .*no such luck/],
+    [['a', 'echo', '--config', configFile({ a: { command: 'no-such-program-here' } })], /server "a", field command: /],
+    [['a', 'echo', '--config', configFile({ a: { command: '' } })], /server "a", field command: /],
+    [['a', 'echo', '--config', '/no/such/file.json'], /cannot be read: no such file/],
+  ];
+  const ends = await Promise.all(table.map(([args]) => run('call', ...args, '--log-level', 'silent')));
+  for (const [index, [, line]] of table.entries()) {
+    const { code, stderr, stdout } = ends[index] ?? { code: 0, stderr: '', stdout: '' };
+    expect([index, code, stdout]).toEqual([index, 1, '']);
+    expect(stderr).toMatch(line);
+    expect(stderr).toMatch(/^mcp-poolkit: .*\n$/);
+  }
+});
+
+test('interrupted in the middle of a call it ends, and so does its server', async () => {
+  const { env, bearers } = mark();
+  const args = ['call', 'echo', 'sleep', '{"ms":60000,"steps":600}', '--config', echo(env, '--ignore-term')];
+  const program = new Cli(...args);
+  await expect.poll(() => program.stderr, { timeout: 10_000 }).toContain('progress: 1 of 600');
+  program.kill('SIGINT');
+  expect((await program.exited).code).not.toBe(0);
+  expect(bearers()).toEqual([]);
+});

@@ -1,0 +1,166 @@
+import { expect, test } from 'vitest';
+import { Cli, configFile, mark, run } from '../support/cli.js';
+import { RawClient } from '../support/httpClient.js';
+import { fixture } from '../support/servers.js';
+
+const ECHO = fixture('echo-server.mjs');
+const node = process.execPath;
+
+const serving = async (servers: unknown, ...args: string[]): Promise<{ program: Cli; url: string }> => {
+  const program = new Cli('serve', '--config', configFile(servers), '--port', '0', '--json', ...args);
+  return { program, url: String((await program.event('ready'))['url']) };
+};
+
+const SHAPES: readonly [string, object][] = [
+  ['started directly', { command: node, args: [ECHO] }],
+  ['behind a wrapper that stays its parent', { command: 'sh', args: ['-c', `"${node}" "${ECHO}"; true`] }],
+  ['that ignores SIGTERM and the end of its input', { command: node, args: [ECHO, '--ignore-term', '--ignore-eof'] }],
+];
+
+test('ten slow calls in flight survive SIGTERM, and nothing is alive afterwards, whatever the server', async () => {
+  await Promise.all(SHAPES.map(([shape, server]) => survives(shape, server)));
+});
+
+async function survives(shape: string, server: object): Promise<void> {
+  const { env, bearers } = mark();
+  const { program, url } = await serving({ slow: { ...server, env } });
+  expect(bearers(), shape).not.toEqual([]);
+  const client = new RawClient(`${url}/servers/slow/mcp`);
+  await client.initialize();
+  const sleep = { name: 'sleep', arguments: { ms: 1_000 } };
+  const calls = Array.from({ length: 10 }, () => client.call('tools/call', sleep));
+  const seen = async () => JSON.stringify(await client.call('tools/call', { name: 'calls', arguments: {} }));
+  await expect.poll(seen, { timeout: 10_000 }).toMatch(/sleep\\":10/);
+  program.kill('SIGTERM');
+  await program.event('stopping');
+  const answers = await Promise.all(calls);
+  expect(
+    answers.map(({ result }) => result),
+    shape,
+  ).toEqual(Array.from({ length: 10 }, () => ({ content: [{ type: 'text', text: 'slept' }] })));
+  expect(await program.exited, shape).toEqual({ code: 0, signal: null });
+  expect([program.stderr, bearers()], shape).toEqual(['', []]);
+}
+
+test('when ready it says what runs, where, since when, and how to stop it', async () => {
+  const file = configFile({
+    one: { command: node, args: [ECHO] },
+    two: { command: node, args: [ECHO], disabled: true },
+  });
+  const program = new Cli('serve', '--config', file, '--port', '0');
+  await program.line(/Ctrl-C stops it/);
+  program.kill('SIGINT');
+  const { code } = await program.exited;
+  const { lines } = program;
+  expect(lines[0]).toBe(`Serving ${file}`);
+  const row = (name: string) =>
+    lines
+      .find((line) => line.trimStart().startsWith(`${name} `))
+      ?.trim()
+      .split(/ {3,}/);
+  expect(row('one')).toEqual([
+    'one',
+    'ready',
+    expect.stringMatching(/^\d+$/),
+    '1',
+    expect.stringMatching(/^\d{4}-\d\d-\d\dT.*Z, in \d+ ms$/),
+  ]);
+  expect(row('two')?.slice(2)).toEqual(['-', '-', '-']);
+  const urls = lines.flatMap((line) => /http:\/\/127\.0\.0\.1:\d+(\S*)$/.exec(line)?.[1] ?? []);
+  expect(urls).toEqual(['/mcp', '/servers/one/mcp', '/servers/two/mcp']);
+  expect(lines).toContain('Stopped; no process is left.');
+  expect(code).toBe(0);
+});
+
+test('a bad server is one clear line, and the others still start', async () => {
+  const file = configFile({
+    good: { command: node, args: [ECHO], autoApprove: ['x'] },
+    empty: { command: '' },
+    ghost: { command: 'no-such-program-here' },
+    nowhere: { command: node, args: [ECHO], cwd: '/no/such/folder' },
+    secret: { command: node, env: { TOKEN: `\${NO_SUCH_VARIABLE_HERE}` } },
+    crash: { command: node, args: [ECHO, '--exit-at-start'] },
+    remote: { url: 'http://127.0.0.1:1/mcp' },
+  });
+  const program = new Cli('serve', '--config', file, '--port', '0', '--json', '--log-level', 'silent');
+  const { servers } = (await program.event('ready')) as unknown as { servers: { name: string; state: string }[] };
+  expect(servers.filter(({ state }) => state === 'ready').map(({ name }) => name)).toEqual(['good']);
+  program.kill('SIGTERM');
+  expect((await program.exited).code).toBe(0);
+  expect(program.stderr).toBe('');
+  const problems = program.events.filter(({ event }) => event === 'problem').map(({ message }) => String(message));
+  const of = (server: string) => problems.filter((line) => line.startsWith(`${file}: server "${server}"`));
+  expect(of('empty')).toEqual([
+    expect.stringContaining('field command: expected a program to run, got an empty string'),
+  ]);
+  expect(of('ghost')).toEqual([expect.stringMatching(/field command: .*no-such-program-here/)]);
+  expect(of('nowhere')).toEqual([expect.stringMatching(/field cwd: .*no\/such\/folder/)]);
+  expect(of('secret')).toEqual([expect.stringContaining('field env.TOKEN: variable NO_SUCH_VARIABLE_HERE is not set')]);
+  expect(of('crash')).toEqual([expect.stringContaining('cannot start: no such luck')]);
+  expect(of('remote')).toEqual([expect.stringContaining('field url')]);
+  expect(problems).toHaveLength(6);
+  expect(program.events.filter(({ event }) => event === 'warning')).toMatchObject([
+    { message: `${file}: server "good", field autoApprove: not used here` },
+  ]);
+});
+
+test('it fails, in lines and without a stack, only when no server could start', async () => {
+  const table: [string, RegExp][] = [
+    [configFile('{ "mcpServers": '), /mcp\.json: not JSON: /],
+    [configFile({}), /mcp\.json: no server could be started/],
+    [configFile({ a: { command: '' } }), /mcp\.json: server "a", field command: /],
+    [configFile({ a: { command: 'no-such-program-here' } }), /mcp\.json: server "a", field command: /],
+    ['/no/such/file.json', /file\.json: cannot be read: no such file/],
+  ];
+  const ends = await Promise.all(
+    table.map(([file]) => run('serve', '--config', file, '--port', '0', '--log-level', 'silent')),
+  );
+  for (const [index, [, line]] of table.entries()) {
+    const { code, stderr, stdout } = ends[index] ?? { code: 0, stderr: '', stdout: '' };
+    expect(code).toBe(1);
+    expect(stdout).not.toContain('Serving');
+    expect(stderr).toMatch(line);
+    expect(stderr).not.toMatch(/^\s+at /m);
+    for (const each of stderr.trimEnd().split('\n')) expect(each).toMatch(/^mcp-poolkit: /);
+  }
+});
+
+test('an address that is taken is one line, and the servers it had started are gone', async () => {
+  const { env, bearers } = mark();
+  const { url } = await serving({ one: { command: node, args: [ECHO] } });
+  const file = configFile({ one: { command: node, args: [ECHO], env } });
+  const { code, stderr } = await run('serve', '--config', file, '--port', new URL(url).port);
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/^mcp-poolkit: cannot listen on 127\.0\.0\.1:\d+: the port is taken .*\n$/);
+  expect(bearers()).toEqual([]);
+});
+
+test('stopped while its servers still start, it leaves none behind', async () => {
+  const { env, bearers } = mark();
+  const file = configFile({ late: { command: node, args: [ECHO, '--start-delay=60000'], env } });
+  const program = new Cli('serve', '--config', file, '--port', '0', '--json');
+  await expect.poll(() => bearers().length, { timeout: 10_000 }).toBe(1);
+  program.kill('SIGTERM');
+  expect((await program.exited).code).toBe(0);
+  expect(bearers()).toEqual([]);
+});
+
+test('options that make no sense are refused, and the help of every command names its options', async () => {
+  const ends = await Promise.all([
+    run('serve', '--port', 'x'),
+    run('serve', '--what'),
+    run('--help'),
+    run('serve', '--help'),
+    run('call', '--help'),
+    run('--version'),
+  ]);
+  expect(ends.map(({ code }) => code)).toEqual([1, 1, 0, 0, 0, 0]);
+  const [badPort, , help, serve, call, version] = ends.map(({ stdout, stderr }) => stdout + stderr);
+  expect(badPort).toContain('whole number from 0 to 65535');
+  for (const each of ['serve', 'call', 'Examples:']) expect(help).toContain(each);
+  for (const each of ['--config', '--host', '--port', '--json', '--grace-ms', '--allow-host', 'Exit code']) {
+    expect(serve).toContain(each);
+  }
+  for (const each of ['--config', '--timeout-ms', '--json', 'Exit code']) expect(call).toContain(each);
+  expect(version).toMatch(/^\d+\.\d+\.\d+$/);
+});

@@ -1,0 +1,184 @@
+import { afterEach, expect, test } from 'vitest';
+import { Gateway } from '../../src/gateway/Gateway.js';
+import type { GatewayOptions } from '../../src/gateway/GatewayOptions.js';
+import { FakeClock } from '../../src/testing/FakeClock.js';
+import { FakePool } from '../support/FakePool.js';
+import { exchange, RawClient } from '../support/httpClient.js';
+
+let pool: FakePool;
+let gateway: Gateway;
+
+const start = async (options: Partial<GatewayOptions> = {}): Promise<string> => {
+  pool = new FakePool({
+    one: { methods: { 'logging/setLevel': () => ({}), 'tools/call': () => new Promise(() => undefined) } },
+    two: {},
+  });
+  gateway = new Gateway({ pool, port: 0, ...options });
+  return (await gateway.listen()).url;
+};
+
+const open = async (url: string): Promise<RawClient> => {
+  const client = new RawClient(url);
+  await client.initialize();
+  return client;
+};
+
+afterEach(() => gateway.close());
+
+const listChanged = { method: 'notifications/tools/list_changed' };
+
+test('a list change reaches who listens to that server or to all', async () => {
+  const url = await start();
+  const streams = await Promise.all(
+    ['/mcp', '/servers/one/mcp', '/servers/two/mcp'].map(async (path) => (await open(url + path)).listen()),
+  );
+  const [all, one, two] = streams;
+  pool.emit('notification', { server: 'one', notice: listChanged });
+  pool.emit('notification', { server: 'two', notice: { method: 'notifications/custom', params: { a: 1 } } });
+  expect(await all?.has(1)).toEqual([{ jsonrpc: '2.0', ...listChanged }]);
+  expect(await one?.has(1)).toEqual([{ jsonrpc: '2.0', ...listChanged }]);
+  expect(await two?.has(1)).toEqual([{ jsonrpc: '2.0', method: 'notifications/custom', params: { a: 1 } }]);
+  await Promise.all(streams.map((stream) => stream.stop()));
+});
+
+test('log messages go to who asked for their level; the server is told the most verbose', async () => {
+  const url = `${await start()}/servers/one/mcp`;
+  const [quiet, chatty, silent] = await Promise.all([open(url), open(url), open(url)]);
+  await chatty.call('logging/setLevel', { level: 'debug' });
+  await quiet.call('logging/setLevel', { level: 'error' });
+  expect(pool.calls.map(({ params }) => params)).toEqual([{ level: 'debug' }, { level: 'debug' }]);
+  const streams = await Promise.all([quiet.listen(), chatty.listen(), silent.listen()]);
+  for (const level of ['info', 'alert']) {
+    pool.emit('notification', { server: 'one', notice: { method: 'notifications/message', params: { level } } });
+  }
+  pool.emit('notification', { server: 'one', notice: listChanged });
+  await Promise.all(streams.map((stream, i) => stream.has([2, 3, 1][i] ?? 0)));
+  const levels = streams.map(({ messages }) => messages.map(({ params }) => params?.['level']));
+  expect(levels).toEqual([['alert', undefined], ['info', 'alert', undefined], [undefined]]);
+  await Promise.all(streams.map((stream) => stream.stop()));
+});
+
+test('a resource subscription is its session’s own, and ends with it', async () => {
+  const url = `${await start({ maxSubscriptionsPerSession: 2 })}/servers/one/mcp`;
+  const [mine, other] = await Promise.all([open(url), open(url)]);
+  const [stream, otherStream] = await Promise.all([mine.listen(), other.listen()]);
+  expect((await mine.call('resources/subscribe', { uri: 'a:1' })).result).toEqual({});
+  await mine.call('resources/subscribe', { uri: 'a:1' });
+  await mine.call('resources/subscribe', { uri: 'a:2' });
+  expect((await mine.call('resources/subscribe', { uri: 'a:3' })).error).toMatchObject({
+    data: { code: 'ERR_QUEUE_FULL' },
+  });
+  expect(pool.subscriptions.map(({ uri }) => uri)).toEqual(['a:1', 'a:2']);
+  const updated = { method: 'notifications/resources/updated', params: { uri: 'a:1' } };
+  pool.subscriptions[0]?.notify(updated);
+  pool.emit('notification', { server: 'one', notice: updated });
+  expect(await stream.has(1)).toEqual([{ jsonrpc: '2.0', ...updated }]);
+  expect((await mine.call('resources/unsubscribe', { uri: 'a:1' })).result).toEqual({});
+  expect((await mine.call('resources/unsubscribe', { uri: 'a:1' })).error).toMatchObject({ code: -32_602 });
+  expect(await exchange(url, { method: 'DELETE', headers: mine.headers })).toMatchObject({ status: 200 });
+  expect(pool.subscriptions.map(({ closed }) => closed)).toEqual([true, true]);
+  await stream.ended;
+  expect(stream.messages).toHaveLength(1);
+  expect(otherStream.messages).toEqual([]);
+  await otherStream.stop();
+});
+
+test('an ended session fails what it has in flight and is unknown afterwards', async () => {
+  const url = `${await start()}/servers/one/mcp`;
+  const client = await open(url);
+  const call = client.call('tools/call');
+  await expect.poll(() => pool.calls.length).toBe(1);
+  await exchange(url, { method: 'DELETE', headers: client.headers });
+  expect((await call).error).toMatchObject({ code: -32_603, data: { code: 'ERR_CLOSED' } });
+  expect((await client.send({ jsonrpc: '2.0', id: 1, method: 'ping' })).status).toBe(404);
+  expect(gateway.stats.sessions).toBe(0);
+});
+
+test('a client that comes back gets the stream, the one it left behind ends', async () => {
+  const client = await open(`${await start()}/servers/one/mcp`);
+  const first = await client.listen();
+  const second = await client.listen();
+  await first.ended;
+  pool.emit('notification', { server: 'one', notice: listChanged });
+  await second.has(1);
+  await second.stop();
+  await expect
+    .poll(() => {
+      pool.emit('notification', { server: 'one', notice: listChanged });
+      return gateway.stats.droppedNotices;
+    })
+    .toBeGreaterThan(0);
+});
+
+test('sessions nobody uses end after their time; a call or a stream keeps one', async () => {
+  const clock = new FakeClock();
+  const url = `${await start({ clock, sessionIdleMs: 5_000 })}/servers/one/mcp`;
+  const [idle, used, streaming, calling] = await Promise.all([open(url), open(url), open(url), open(url)]);
+  const stream = await streaming.listen();
+  const call = calling.call('tools/call');
+  await expect.poll(() => pool.calls.length).toBe(1);
+  await clock.advance(4_000);
+  await used.call('ping');
+  await clock.advance(4_000);
+  expect(gateway.stats.sessions).toBe(3);
+  expect((await idle.send({ jsonrpc: '2.0', id: 1, method: 'ping' })).status).toBe(404);
+  await clock.advance(20_000);
+  expect(gateway.stats.sessions).toBe(2);
+  await stream.stop();
+  const closing = gateway.close({ graceMs: 0 });
+  await clock.advance(1_000);
+  await Promise.all([closing, call]);
+});
+
+test('with all places taken a new client is told so, until one has been idle for a minute', async () => {
+  const clock = new FakeClock();
+  const url = `${await start({ clock, maxSessions: 2 })}/servers/one/mcp`;
+  const [first] = await Promise.all([open(url), open(url)]);
+  expect((await new RawClient(url).initialize()).error).toMatchObject({ data: { code: 'ERR_QUEUE_FULL' } });
+  await clock.advance(61_000);
+  await first.call('ping');
+  expect((await new RawClient(url).initialize()).result).toBeDefined();
+  expect((await first.send({ jsonrpc: '2.0', id: 1, method: 'ping' })).status).toBe(200);
+  expect(gateway.stats.sessions).toBe(2);
+});
+
+test('a session may not have more in flight than its bound', async () => {
+  const client = await open(`${await start({ maxRequestsPerSession: 2 })}/servers/one/mcp`);
+  const calls = [client.call('tools/call'), client.call('tools/call')];
+  await expect.poll(() => pool.calls.length).toBe(2);
+  expect((await client.call('tools/call')).error).toMatchObject({ data: { code: 'ERR_QUEUE_FULL', retryable: true } });
+  await gateway.close({ graceMs: 0 });
+  expect((await Promise.all(calls)).map(({ error }) => error?.data?.['code'])).toEqual([
+    'ERR_OUTCOME_UNKNOWN',
+    'ERR_OUTCOME_UNKNOWN',
+  ]);
+});
+
+test('a notice for a stream that has just ended is dropped', async () => {
+  const url = `${await start()}/servers/one/mcp`;
+  const client = await open(url);
+  const stream = await client.listen();
+  const closing = gateway.close();
+  pool.emit('notification', { server: 'one', notice: listChanged });
+  await Promise.all([closing, stream.ended]);
+  expect(stream.messages).toEqual([]);
+});
+
+test('a reader that takes nothing loses notifications, not memory', async () => {
+  const client = await open(`${await start({ maxStreamBufferBytes: 10_000 })}/servers/one/mcp`);
+  const stream = await client.listen();
+  const notice = { method: 'notifications/big', params: { pad: 'x'.repeat(100_000) } };
+  for (let i = 0; i < 500; i++) pool.emit('notification', { server: 'one', notice });
+  expect(gateway.stats.droppedNotices).toBeGreaterThan(400);
+  await stream.stop();
+});
+
+test('a quiet stream is kept alive', async () => {
+  const clock = new FakeClock();
+  const client = await open(`${await start({ clock, heartbeatMs: 1_000 })}/servers/one/mcp`);
+  const stream = await client.listen();
+  await clock.advance(1_000);
+  await stream.commented;
+  expect(stream.messages).toEqual([]);
+  await stream.stop();
+});

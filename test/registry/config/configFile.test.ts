@@ -1,0 +1,157 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { expect, onTestFinished, test } from 'vitest';
+import { OptionError } from '../../../src/core/errors.js';
+import { parseConfig, readConfigFile } from '../../../src/registry/config/configFile.js';
+
+const parse = (mcpServers: unknown, variables: Record<string, string> = {}) =>
+  parseConfig(JSON.stringify({ mcpServers }), { file: '/etc/mcp.json', variables });
+
+const problemsOf = (mcpServers: unknown, variables?: Record<string, string>) =>
+  parse(mcpServers, variables).problems.map(({ message }) => message);
+
+test('the shape that MCP programs share becomes server configs', () => {
+  const { servers, problems, warnings } = parse(
+    {
+      files: { command: 'node', args: ['a.js', `\${DIR}`], env: { KEY: `\${KEY:-none}` }, cwd: '../x' },
+      remote: { url: `https://\${HOST}/mcp`, headers: { Authorization: `Bearer \${TOKEN}` } },
+      old: { type: 'sse', url: 'http://localhost/sse', disabled: true },
+      typed: { type: 'streamable-http', url: 'http://localhost/mcp', maxConcurrent: 3, idleTimeoutMs: 'Infinity' },
+    },
+    { DIR: '/data', HOST: 'example.org', TOKEN: 's3cret' },
+  );
+  expect(problems).toEqual([]);
+  expect(warnings).toEqual([]);
+  expect(servers).toEqual([
+    { name: 'files', transport: 'stdio', command: 'node', args: ['a.js', '/data'], env: { KEY: 'none' }, cwd: '/x' },
+    {
+      name: 'remote',
+      url: 'https://example.org/mcp',
+      headers: { Authorization: 'Bearer s3cret' },
+    },
+    { name: 'old', transport: 'sse', url: 'http://localhost/sse', enabled: false },
+    {
+      name: 'typed',
+      transport: 'http',
+      url: 'http://localhost/mcp',
+      maxConcurrent: 3,
+      idleTimeoutMs: Number.POSITIVE_INFINITY,
+    },
+  ]);
+});
+
+test('unknown fields are warnings that say where', () => {
+  const { servers, warnings } = parseConfig(
+    JSON.stringify({ mcpServers: { a: { command: 'x', autoApprove: ['y'] } }, inputs: [] }),
+    { file: 'mcp.json' },
+  );
+  expect(servers).toHaveLength(1);
+  expect(warnings).toEqual([
+    'mcp.json: field inputs: not used here',
+    'mcp.json: server "a", field autoApprove: not used here',
+  ]);
+});
+
+test('each kind of mistake is one line that names file, server and field', () => {
+  const table: [unknown, string][] = [
+    [{ command: '' }, 'field command: expected a program to run, got an empty string'],
+    [{ command: `\${NOPE}` }, `field command: variable NOPE is not set (set it, or give it a default: \${NOPE:-…})`],
+    [{ command: 'x', env: { T: `\${NOPE}` } }, 'field env.T: variable NOPE is not set'],
+    [{ command: 'x', args: ['a', 1] }, 'field args.1: expected a string'],
+    [{ command: 'x', args: 'a b' }, 'field args: expected an array of strings'],
+    [{ command: 7 }, 'field command: expected a string'],
+    [{}, 'field command: expected a program to run here, or a url: both are missing'],
+    [{ command: 'x', url: 'http://h/' }, 'field url: command is set too'],
+    [{ url: 'localhost:80' }, 'field url: expected an absolute http or https URL'],
+    [{ url: 'file:///etc/passwd' }, 'field url: expected an absolute http or https URL'],
+    [{ type: 'ws', url: 'ws://h' }, 'field type: expected one of "stdio", "http"'],
+    [{ type: 'sse', command: 'x' }, 'field type: "sse" needs a url'],
+    [{ command: 'x', maxConcurrent: 0 }, 'field maxConcurrent: expected a whole number, 1 or more'],
+    [{ command: 'x', disabled: 'yes' }, 'field disabled: expected true or false'],
+    [[], 'server "bad": expected an object with command or url'],
+    ['x', 'server "bad": expected an object with command or url'],
+  ];
+  for (const [entry, message] of table) {
+    const [line = '', ...more] = problemsOf({ bad: entry });
+    expect(line).toContain('/etc/mcp.json: server "bad"');
+    expect(line).toContain(message);
+    expect(line).not.toContain('\n');
+    expect(more).toEqual([]);
+  }
+});
+
+test('one bad server never hides the others, and every mistake of one is told', () => {
+  const { servers, problems } = parse({
+    one: { command: 'x' },
+    two: { command: '', env: { A: `\${NOPE}`, B: `\${NOPE2}` } },
+    three: { url: 'http://h/mcp' },
+  });
+  expect(servers.map(({ name }) => name)).toEqual(['one', 'three']);
+  expect(problems.map(({ field }) => field)).toEqual(['command', 'env.A', 'env.B']);
+  for (const problem of problems) {
+    expect(problem).toBeInstanceOf(OptionError);
+    expect(problem).toMatchObject({ code: 'ERR_OPTION', file: '/etc/mcp.json', server: 'two' });
+  }
+});
+
+test('what is not JSON or not the shape is one line, with the place and without a piece of the file', () => {
+  const lines = (text: string) => parseConfig(text, { file: 'mcp.json' }).problems.map(({ message }) => message);
+  expect(lines('{"mcpServers": {"a": {"env": {"K": "s3cret"} "x": 1}}}')).toEqual([
+    expect.stringMatching(/^mcp\.json: not JSON: Expected ',' or '}' after property value.*\(line 1, column 46\)$/),
+  ]);
+  for (const text of ['', 'mcpServers: s3cret', '{"a": s3cret\n}', "{'a': 's3cret'}"]) {
+    const [line = '', ...more] = lines(text);
+    expect(line).toMatch(/^mcp\.json: not JSON: /);
+    expect(line).not.toMatch(/s3cret|\n/);
+    expect(more).toEqual([]);
+  }
+  expect(lines('[]')).toEqual(['mcp.json: expected an object with mcpServers, got an array of 0']);
+  expect(lines('{}')).toEqual(['mcp.json: field mcpServers: expected an object of servers by name, it is missing']);
+  expect(lines('\uFEFF{"mcpServers": {}}')).toEqual([]);
+});
+
+test('a file is read, and one that is missing is a problem', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'poolkit-config-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, 'mcp.json');
+  expect((await readConfigFile(file)).problems.map(({ message }) => message)).toEqual([
+    `${file}: cannot be read: no such file`,
+  ]);
+  writeFileSync(file, JSON.stringify({ mcpServers: { a: { command: 'x', cwd: 'sub' } } }));
+  expect((await readConfigFile(file)).servers).toEqual([
+    { name: 'a', transport: 'stdio', command: 'x', cwd: join(folder, 'sub') },
+  ]);
+});
+
+test('no JSON at all makes the parser throw, and every problem is one line', () => {
+  const entry = fc.record(
+    {
+      command: fc.anything(),
+      args: fc.anything(),
+      env: fc.dictionary(fc.string(), fc.anything()),
+      url: fc.anything(),
+      type: fc.anything(),
+      timeouts: fc.anything(),
+    },
+    { requiredKeys: [] },
+  );
+  fc.assert(
+    fc.property(fc.oneof(fc.dictionary(fc.string(), fc.oneof(entry, fc.anything())), fc.anything()), (mcpServers) => {
+      let text: string | undefined;
+      try {
+        text = JSON.stringify({ mcpServers });
+      } catch {
+        return; // a bigint or a circle: no JSON
+      }
+      const { problems, servers } = parseConfig(text, { variables: {} });
+      for (const { message } of problems) expect(message).not.toContain('\n');
+      expect(new Set([...servers.map(({ name }) => name), ...problems.map(({ server }) => server)]).size).toBe(
+        typeof mcpServers === 'object' && mcpServers !== null && !Array.isArray(mcpServers)
+          ? Object.keys((JSON.parse(text) as { mcpServers: object }).mcpServers).length
+          : 1,
+      );
+    }),
+  );
+});
