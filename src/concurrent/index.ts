@@ -20,3 +20,20 @@ export {
   type OnStoreLost,
 } from './cluster/clusterOptions.js';
 export type { RedisLike } from './cluster/RedisSession.js';
+export type { AcquireOptions, Limiter, LimiterUsage } from './Limiter.js';
+export { LimiterTableFullError } from './LimiterTableFullError.js';
+export {
+  MULTI_SERVER_RATE_LIMITER_DEFAULTS,
+  MultiServerRateLimiter,
+  type MultiServerRateLimiterOptions,
+  type ServerLimit,
+  type ServerLimiterStats,
+} from './MultiServerRateLimiter.js';
+export { RATE_LIMITER_DEFAULTS, RateLimiter, type RateLimiterOptions } from './RateLimiter.js';
+export {
+  Permit,
+  type PermitOptions,
+  SEMAPHORE_DEFAULTS,
+  Semaphore,
+  type SemaphoreOptions,
+} from './Semaphore.js';

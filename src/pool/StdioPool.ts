@@ -1,13 +1,14 @@
-import type { Connection } from '../connection/Connection.js';
-import { StdioConnection } from '../connection/stdio/StdioConnection.js';
-import { OptionError } from '../core/errors.js';
-import { ManagedProcess } from '../registry/ManagedProcess.js';
-import type { StdioServerConfig } from '../registry/ServerConfig.js';
-import type { Connector, ConnectRequest } from './server/Connector.js';
+import { LifecycleManager } from '../registry/LifecycleManager.js';
 import type { PoolOptions } from './server/options.js';
 import { ServerPool } from './server/ServerPool.js';
+import { StdioConnector, type StopTimes } from './stdioConnector.js';
 
-export type StdioPoolOptions = PoolOptions;
+export interface StdioPoolOptions extends PoolOptions, StopTimes {
+  /** Who owns the processes; the pool's own by default. One handed in is not closed, and only loses what this pool started. */
+  readonly lifecycle?: LifecycleManager;
+  /** Where the pool's own manager keeps its ledger, so that what a killed owner left is ended by the next. `false`: nowhere. */
+  readonly ledger?: { readonly directory: string } | false;
+}
 
 /**
  * Local servers over stdio: many calls over few processes. One process a principal in `shared` mode, one a borrower in
@@ -15,51 +16,21 @@ export type StdioPoolOptions = PoolOptions;
  * after a crash on the next; a process ends with everything that came from it.
  */
 export class StdioPool extends ServerPool {
+  /** @throws OptionError */
   constructor(options: StdioPoolOptions = {}) {
-    super('StdioPool', new StdioConnector(), options);
-  }
-}
-
-class StdioConnector implements Connector {
-  readonly transports = ['stdio'] as const;
-  readonly attributes = false;
-
-  async connect({
-    config,
-    options,
-    pool,
-    caller,
-    capabilities,
-    credentials,
-    signal,
-    onAnswer,
-    onStderr,
-  }: ConnectRequest): Promise<Connection> {
-    if (config.transport !== 'stdio') throw new OptionError('transport', config.transport, "'stdio'");
-    const own = await credentials.get(caller, signal);
-    const target: StdioServerConfig =
-      own?.env === undefined ? config : { ...config, env: { ...config.env, ...own.env } };
-    signal.throwIfAborted();
-    const process = await ManagedProcess.spawn(config.name, target, { clock: pool.clock, logger: pool.logger });
-    process.onStderr((line) => onStderr(line, process.pid));
-    return StdioConnection.open(process, {
-      server: config.name,
-      era: options.era === 'modern' ? 'modern' : 'legacy',
-      clientInfo: caller?.clientInfo ?? pool.clientInfo,
-      capabilities,
-      clock: pool.clock,
-      logger: pool.logger,
-      maxMessageBytes: options.maxMessageBytes,
-      timeoutMs: options.timeoutMs,
-      acquireTimeoutMs: options.acquireTimeoutMs,
-      maxTotalTimeoutMs: pool.maxTotalTimeoutMs,
-      startTimeoutMs: options.startTimeoutMs,
-      signal,
-      onAnswer,
-    });
-  }
-
-  async close(): Promise<void> {
-    // Its processes belong to the connections, which the pool has closed by now.
+    const { lifecycle, ledger, clock, logger, stdinGraceMs, termGraceMs, killProofMs } = options;
+    const manager =
+      lifecycle ??
+      new LifecycleManager({
+        ...(clock && { clock }),
+        ...(logger && { logger }),
+        ...(ledger !== undefined && { ledger }),
+      });
+    const times = {
+      ...(stdinGraceMs !== undefined && { stdinGraceMs }),
+      ...(termGraceMs !== undefined && { termGraceMs }),
+      ...(killProofMs !== undefined && { killProofMs }),
+    };
+    super('StdioPool', new StdioConnector(manager, lifecycle === undefined, times), options);
   }
 }

@@ -1,3 +1,4 @@
+export type { Connection, Death } from '../connection/Connection.js';
 export {
   type AcquireTimeoutDetail,
   AcquireTimeoutError,
@@ -10,6 +11,7 @@ export {
   ShutdownTimeoutError,
   StartError,
 } from '../core/index.js';
+export { HTTPClientPool, type HTTPClientPoolOptions } from './HTTPClientPool.js';
 export type {
   ApplyReport,
   Caller,
@@ -42,8 +44,11 @@ export type {
   ResourcePoolEvents,
   ResourcePoolStats,
 } from './resource/types.js';
+export { SSEPool, type SSEPoolOptions } from './SSEPool.js';
 export { StdioPool, type StdioPoolOptions } from './StdioPool.js';
 export type { CredentialSet, CredentialsHook } from './server/Credentials.js';
 export { type EraStore, type EraVerdict, MemoryEraStore } from './server/eraStore.js';
 export { POOL_DEFAULTS, type PoolOptions } from './server/options.js';
 export type { CallTrace } from './server/trace.js';
+export { UnifiedPool, type UnifiedPoolOptions } from './UnifiedPool.js';
+export type { UrlPoolOptions } from './urlConnector.js';

@@ -1,12 +1,13 @@
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
+import { constants } from 'node:os';
 import type { Readable, Writable } from 'node:stream';
 import { type Clock, systemClock } from '../core/clock.js';
 import { OptionError } from '../core/errors.js';
 import { Emitter } from '../core/events.js';
 import { type Logger, silentLogger } from '../core/logger.js';
 import { checkCount, checkMs, checkText } from '../core/options.js';
-import { readProcess } from './process/processTable.js';
+import { newToken } from './process/environment.js';
+import { readProcess, startTimeOf } from './process/processTable.js';
 import { releasePipes } from './process/releasePipes.js';
 import { StderrTail } from './process/StderrTail.js';
 import { StopSequence, type StopTimes } from './process/StopSequence.js';
@@ -55,11 +56,6 @@ export interface StopOptions {
    * `stdinGraceMs + termGraceMs`, which it never exceeds. @defaultValue Infinity
    */
   readonly graceMs?: number;
-}
-
-/** A random mark for one child. */
-export function newToken(): string {
-  return randomBytes(16).toString('hex');
 }
 
 interface ProcessEvents {
@@ -121,7 +117,7 @@ export class ManagedProcess {
     this.#times = options;
     this.startedAt = this.#clock.wallNow();
     // The child cannot have been reaped before this turn ends: the number is surely its own.
-    this.startTime = readProcess(pid)?.startTime ?? 0;
+    this.startTime = startTimeOf(pid);
     this.group = new ProcessGroup({ pgid: pid, token: this.token, startTime: this.startTime, ownChild: true });
     this.#events = new Emitter((error, event) =>
       this.#logger.error({ error, server: name, event }, 'a listener of a process failed'),
@@ -165,7 +161,12 @@ export class ManagedProcess {
     if (info === undefined) return this.#events.on('exit', listener);
     let wanted = true;
     queueMicrotask(() => {
-      if (wanted) listener(info);
+      if (!wanted) return;
+      try {
+        listener(info);
+      } catch (error) {
+        this.#logger.error({ error, server: this.name, event: 'exit' }, 'a listener of a process failed');
+      }
     });
     return {
       [Symbol.dispose]: () => {
@@ -270,6 +271,8 @@ export function checkProcessOptions(options: ManagedProcessOptions): Required<Ma
   checkMs('killProofMs', all.killProofMs);
   checkCount('stderrMaxLines', all.stderrMaxLines, { min: 1 });
   checkCount('stderrMaxLineBytes', all.stderrMaxLineBytes, { min: 1 });
+  if (!Object.hasOwn(constants.signals, all.stopSignal))
+    throw new OptionError('stopSignal', all.stopSignal, 'a signal');
   if (!/^[^\s:=\0]+$/.test(all.token))
     throw new OptionError('token', all.token, "text without ':', '=' or white space");
   return all;

@@ -9,6 +9,11 @@ export {
   type StartErrorDetail,
   StillAliveError,
 } from '../core/errors.js';
+export { ConfigError, type ConfigPlace } from './config/ConfigError.js';
+export { checkServerConfig } from './config/checkServerConfig.js';
+export { type ParsedConfig, type ParseOptions, parseConfig, readConfigFile } from './config/configFile.js';
+export { type Expansion, escapeVariables, expandVariables, type Variables } from './config/expandVariables.js';
+export { fingerprint } from './config/fingerprint.js';
 export { LifecycleManager, type ServerHandle } from './LifecycleManager.js';
 export type { LifecycleEvents, ServerRef } from './lifecycle/events.js';
 export type { SweepReport } from './lifecycle/LedgerKeeper.js';
@@ -43,3 +48,9 @@ export type {
   UrlServerConfig,
   UrlTarget,
 } from './ServerConfig.js';
+export {
+  type RegistryChange,
+  type RegistryEvents,
+  ServerRegistry,
+  type ServerRegistryOptions,
+} from './ServerRegistry.js';

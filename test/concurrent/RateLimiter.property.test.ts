@@ -66,7 +66,9 @@ test('tryAcquire grants exactly what every window allows, whatever the order of 
         } else if (each.do === 'stepBack') {
           // The limiter reads it at its next call, and time goes on from what it knew.
           backUs += each.us;
-          if (limiter.tryAcquire()) model.grants.push({ atUs: nowUs, weight: 1 });
+          const fits = model.fits(nowUs, 1);
+          expect(limiter.tryAcquire()).toBe(fits);
+          if (fits) model.grants.push({ atUs: nowUs, weight: 1 });
         } else if (each.do === 'call') {
           const weight = Math.min(each.weight, maxRequests);
           const fits = model.fits(nowUs, weight);

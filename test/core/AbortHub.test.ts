@@ -2,7 +2,7 @@ import { getEventListeners } from 'node:events';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { AbortHub, type AbortWatch } from '../../src/core/AbortHub.js';
-import { RUNS } from '../support/runs.js';
+import { RUNS, RUNS_TIMEOUT_MS } from '../support/runs.js';
 
 const nobody: AbortWatch = { [Symbol.dispose]: () => undefined };
 
@@ -112,7 +112,9 @@ test('two signals have a listener each, and one’s abort leaves the other’s w
   waiting[Symbol.dispose]();
 });
 
-test('any order of watching, disposing and aborting tells each watch once or never', () => {
+test('any order of watching, disposing and aborting tells each watch once or never', {
+  timeout: RUNS_TIMEOUT_MS,
+}, () => {
   const step = fc.oneof(
     fc.record({ do: fc.constant('watch' as const), signal: fc.nat(3), disposes: fc.option(fc.nat(30)) }),
     fc.record({ do: fc.constant('dispose' as const), watch: fc.nat(30) }),

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { ShutdownTimeoutError } from '../../src/core/errors.js';
-import { RUNS } from '../support/runs.js';
+import { RUNS, RUNS_TIMEOUT_MS } from '../support/runs.js';
 import { type Act, CloseWorld, type PartKind } from './closeWorld.js';
 
 const ms = fc.nat(24);
@@ -122,7 +122,7 @@ function check(world: CloseWorld): void {
   for (const each of world.background) expect(world.logged.filter((logged) => logged === each)).toHaveLength(1);
 }
 
-test('the close contract holds for any interleaving', async () => {
+test('the close contract holds for any interleaving', { timeout: RUNS_TIMEOUT_MS }, async () => {
   await fc.assert(
     fc.asyncProperty(hooks, fc.array(step, { maxLength: 24 }), async (behaviour, steps) => {
       const world = new CloseWorld(behaviour);

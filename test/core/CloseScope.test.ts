@@ -1,38 +1,8 @@
-import { beforeEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { CLOSE_DEFAULTS, type CloseHooks, CloseScope } from '../../src/core/CloseScope.js';
 import { ClosedError, OptionError } from '../../src/core/errors.js';
 import type { Grace } from '../../src/core/Grace.js';
-import { silentLogger } from '../../src/core/logger.js';
-import { FakeClock } from '../../src/testing/FakeClock.js';
-
-let clock: FakeClock;
-let done: string[];
-let logged: unknown[];
-
-beforeEach(() => {
-  clock = new FakeClock();
-  done = [];
-  logged = [];
-});
-
-const error = (fields: object | string): void => void logged.push(fields);
-const scopeOf = (hooks: CloseHooks = {}) =>
-  new CloseScope('pool a', { clock, logger: { ...silentLogger, error }, ...hooks });
-const never = new Promise<never>(() => undefined);
-const note = (what: string) => () => void done.push(`${what}@${clock.now()}`);
-const after = (ms: number) => new Promise<void>((resolve) => void clock.setTimer(resolve, ms));
-
-/** Closes, lets 10 s pass, and gives what the close failed with. */
-async function failuresOf(closing: Promise<void>): Promise<readonly unknown[]> {
-  const failed = closing.then(
-    () => [],
-    (thrown: AggregateError) => thrown.errors as unknown[],
-  );
-  await clock.advance(10_000);
-  return failed;
-}
-
-const endedAt = (closing: Promise<void>) => closing.then(note('closed'), note('failed'));
+import { after, clock, done, endedAt, fail, failuresOf, never, note, reject, scopeOf } from './closeSetting.js';
 
 test('the default grace is pinned and is what close() gives', async () => {
   expect(CLOSE_DEFAULTS).toEqual({ graceMs: 5_000 });
@@ -223,14 +193,6 @@ test.each<readonly [string, CloseHooks]>([
   expect(done).toEqual(expected);
 });
 
-function fail(): never {
-  throw new Error('from a hook');
-}
-
-async function reject(): Promise<never> {
-  return fail();
-}
-
 test('the release is told what is left of the grace', async () => {
   const left: number[] = [];
   const scope = scopeOf({
@@ -246,162 +208,6 @@ test('the release is told what is left of the grace', async () => {
   void scope.close({ graceMs: 30 });
   await clock.advance(100);
   expect([left, done]).toEqual([[90, 30], ['closed@50']]);
-});
-
-test('an owned part gets what is left, is told of a shorter deadline, and is closed once at least', async () => {
-  const graces: number[] = [];
-  const part = {
-    close: ({ graceMs = -1 } = {}) => {
-      graces.push(graceMs);
-      return graces.length === 1 ? after(60) : never;
-    },
-  };
-  const scope = scopeOf();
-  scope.own('part', part);
-  scope.track(after(10));
-  void endedAt(scope.close({ graceMs: 100 }));
-  await clock.advance(20);
-  void scope.close({ graceMs: 30 });
-  await clock.advance(100);
-  expect([graces, done]).toEqual([[90, 30], ['closed@70']]);
-});
-
-test('a part that throws when told of a shorter deadline does not break the call that tells it', async () => {
-  let calls = 0;
-  const scope = scopeOf();
-  scope.own('part', {
-    close: () => {
-      if (++calls > 1) throw new Error('already closing');
-      return after(10);
-    },
-  });
-  const closing = scope.close({ graceMs: 100 });
-  await clock.advance(1);
-  expect(scope.close({ graceMs: 5 })).toBe(closing);
-  await clock.advance(100);
-  await closing;
-  expect(calls).toBe(2);
-});
-
-test('the failures of a tree are one flat list, each once, whoever reports it', async () => {
-  const leaf = new CloseScope('leaf', { clock });
-  leaf.trackUser('job', never);
-  const branch = new CloseScope('branch', { clock, onRelease: () => leaf.close() });
-  branch.own('leaf', leaf);
-  const scope = scopeOf();
-  scope.own('branch', branch);
-  scope.own('leaf too', leaf);
-  expect(await failuresOf(scope.close({ graceMs: 10 }))).toMatchObject([{ what: 'job' }]);
-  expect(logged).toMatchObject([{ part: 'pool a', owned: 'leaf too' }, { owned: 'branch' }]);
-});
-
-test('an aggregate of nothing is a failure too', async () => {
-  const scope = scopeOf();
-  const empty = new AggregateError([], 'nothing in it');
-  scope.own('part', { close: () => Promise.reject(empty) });
-  expect(await failuresOf(scope.close())).toEqual([empty]);
-});
-
-test('a logger that throws does not lose the failure or hang the close', async () => {
-  const scope = scopeOf({ logger: { ...silentLogger, error: fail } });
-  const failure = new Error('from the part');
-  scope.own('part', { close: () => Promise.reject(failure) });
-  expect(await failuresOf(scope.close())).toEqual([failure]);
-});
-
-test('what was given up is not closed; an old disposal does not give up a new ownership', async () => {
-  const scope = scopeOf();
-  const part = (name: string) => ({ close: async () => note(name)() });
-  scope.own('given up', part('given up'))[Symbol.dispose]();
-  const kept = part('kept');
-  const old = scope.own('kept', kept);
-  old[Symbol.dispose]();
-  scope.own('kept', kept);
-  old[Symbol.dispose]();
-  await scope.close();
-  expect(done).toEqual(['kept@0']);
-});
-
-test('a part that comes late is closed all the same: while letting go, and after', async () => {
-  const late = (name: string, ms: number) => ({ close: () => after(ms).then(note(name)) });
-  const scope = scopeOf({ onRelease: () => void scope.own('late', late('late', 20)) });
-  scope.own('part', { close: async () => void scope.own('later', late('later', 30)) });
-  void endedAt(scope.close());
-  await clock.advance(100);
-  scope.own('after', late('after', 1));
-  await clock.advance(1);
-  expect([done, scope.size]).toEqual([['late@20', 'later@30', 'closed@30', 'after@101'], 0]);
-});
-
-test('a timer fires once, unref’d; close and cancel disarm it', async () => {
-  const scope = scopeOf();
-  scope.timer('fires', 10, note('fires'));
-  scope.timer('cancelled', 10, note('cancelled')).cancel();
-  scope.timer('disposed', 10, note('disposed'))[Symbol.dispose]();
-  const held = scope.timer('disarmed', 30, note('disarmed'));
-  expect([scope.size, clock.refTimers]).toEqual([2, 0]);
-  held.ref();
-  expect(clock.refTimers).toBe(1);
-  held.unref();
-  expect(clock.refTimers).toBe(0);
-  await clock.advance(20);
-  expect(scope.size).toBe(1);
-  await scope.close();
-  await clock.advance(20);
-  expect([done, clock.armedTimers]).toEqual([['fires@10'], 0]);
-});
-
-test('what a timer’s callback throws or rejects with goes to the logger, and a close awaits its promise', async () => {
-  const scope = scopeOf();
-  scope.timer('throws', 1, fail);
-  scope.timer('rejects', 2, reject);
-  scope.timer('runs', 3, () => after(50) as unknown as undefined);
-  await clock.advance(3);
-  expect(logged).toMatchObject([
-    { part: 'pool a', timer: 'throws', error: { message: 'from a hook' } },
-    { part: 'pool a', timer: 'rejects', error: { message: 'from a hook' } },
-  ]);
-  void endedAt(scope.close());
-  await clock.advance(100);
-  expect(done).toEqual(['closed@53']);
-});
-
-test('every runs from the end of one run to the start of the next, and goes on after a failure', async () => {
-  const scope = scopeOf();
-  let runs = 0;
-  const repeated = scope.every('sweep', 10, () => {
-    note('run')();
-    if (++runs === 1) fail();
-    return runs === 2 ? after(5).then(fail) : undefined;
-  });
-  await clock.advance(46);
-  expect(done).toEqual(['run@10', 'run@20', 'run@35', 'run@45']);
-  expect(logged).toHaveLength(2);
-  repeated[Symbol.dispose]();
-  await clock.advance(100);
-  expect([done.length, scope.size, clock.armedTimers]).toEqual([4, 0, 0]);
-  await scope.close();
-});
-
-test('a run in flight is awaited by close and is the last', async () => {
-  const scope = scopeOf();
-  scope.every('sweep', 10, () => after(30).then(note('ran')));
-  await clock.advance(15);
-  void endedAt(scope.close());
-  await clock.advance(100);
-  expect(done).toEqual(['ran@40', 'closed@40']);
-  expect(clock.armedTimers).toBe(0);
-});
-
-test('every stopped from its own run does not come again', async () => {
-  const scope = scopeOf();
-  const repeated: Disposable = scope.every('sweep', 10, () => {
-    note('run')();
-    repeated[Symbol.dispose]();
-  });
-  await clock.advance(100);
-  expect([done, clock.armedTimers]).toEqual([['run@10'], 0]);
-  await scope.close();
 });
 
 test('on the system’s clock it closes too', async () => {

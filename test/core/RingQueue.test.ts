@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { RingQueue } from '../../src/core/RingQueue.js';
-import { RUNS } from '../support/runs.js';
+import { RUNS, RUNS_TIMEOUT_MS } from '../support/runs.js';
 
 test('the oldest comes out first, across growth and the ring’s seam', () => {
   const queue = new RingQueue<number>();
@@ -13,7 +13,7 @@ test('the oldest comes out first, across growth and the ring’s seam', () => {
   expect([queue.size, queue.shift(), queue.peek()]).toEqual([0, undefined, undefined]);
 });
 
-test('it behaves as an array does', () => {
+test('it behaves as an array does', { timeout: RUNS_TIMEOUT_MS }, () => {
   const step = fc.oneof(
     { weight: 4, arbitrary: fc.record({ push: fc.nat() }) },
     { weight: 3, arbitrary: fc.constant('shift' as const) },

@@ -50,7 +50,7 @@ test('CPU is that of the whole group: a spinning grandchild is seen, an idle one
       { interval: 300, timeout: 15_000 },
     )
     .toBeGreaterThan(15);
-  expect(spinning.status().usage?.cpuPercent).toBeLessThan(200);
+  expect(spinning.status().usage?.cpuPercent).toBeLessThan(300);
 });
 
 test('the CPU of a member that ended between two samples is not lost, and not counted twice', () => {
@@ -69,5 +69,8 @@ test('the CPU of a member that ended between two samples is not lost, and not co
   expect(meter.sample([row(7, 100), row(8, 400)], 1_000, 0)).toMatchObject({ cpuPercent: 50, residentBytes: 20 });
   // 8 used 100 ms more, ended, and its parent waited for it.
   expect(meter.sample([row(7, 600)], 2_000, 0)).toMatchObject({ cpuPercent: 10, processes: 1 });
-  expect(meter.sample([row(7, 0)], 3_000, 0).cpuPercent).toBe(0);
+  // Too soon for a rate: the clock ticks are coarser.
+  expect(meter.sample([row(7, 700)], 2_001, 0).cpuPercent).toBe(10);
+  expect(meter.sample([row(7, 700)], 3_000, 0).cpuPercent).toBe(10);
+  expect(meter.sample([row(7, 0)], 4_000, 0).cpuPercent).toBe(0);
 });

@@ -93,6 +93,16 @@ test('the policy decides which exits are restarted', () => {
   expect([after('always', false), after('always', true)]).toEqual(['backingOff', 'backingOff']);
 });
 
+test('without a budget every crash is restarted, and no stamps pile up', () => {
+  const endless = { ...policy, maxRestarts: Number.POSITIVE_INFINITY, restartWindowMs: Number.POSITIVE_INFINITY };
+  let state: ServerState = { tag: 'starting', attempt: 1, restartsAtMs: [] };
+  for (let i = 0; i < 100; i++) {
+    state = next(state, { type: 'down', nowMs: i, clean: false }, endless);
+    expect(state).toMatchObject({ tag: 'backingOff', attempt: i + 2, restartsAtMs: [i] });
+    state = next(state, { type: 'due' }, endless);
+  }
+});
+
 test('under any history no window holds more restarts than allowed, and only start leaves an end state', () => {
   const step = fc.record({
     type: fc.constantFrom<ServerEvent['type']>(

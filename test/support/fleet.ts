@@ -18,6 +18,8 @@ export interface FleetMember {
 export class Fleet implements AsyncDisposable {
   readonly #folder = mkdtempSync(join(tmpdir(), 'mcp-poolkit-fleet-'));
   readonly #children: ChildProcess[] = [];
+  /** Why members lost the store, if any did. */
+  readonly lost: unknown[] = [];
 
   /** Starts them all; resolves when each has had its first permit. */
   async start(members: readonly FleetMember[]): Promise<void> {
@@ -28,8 +30,11 @@ export class Fleet implements AsyncDisposable {
           stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
         });
         this.#children.push(child);
+        const ready = new Promise((resolve) => {
+          child.on('message', (message) => (message === 'ready' ? resolve(message) : this.lost.push(message)));
+        });
         await Promise.race([
-          once(child, 'message'),
+          ready,
           once(child, 'exit').then(([code]) => Promise.reject(new Error(`a member ended with ${code}`))),
         ]);
       }),
@@ -96,8 +101,13 @@ export function fullestWindow(ascendingUs: readonly number[], windowUs: number):
   return most;
 }
 
-export function countBetween(stampsUs: readonly number[], fromUs: number, toUs: number): number {
-  return stampsUs.filter((each) => each >= fromUs && each < toUs).length;
+/**
+ * How much of the limit was used: under demand that never ends, each grant comes a window after the one `max` before it,
+ * if nothing is lost.
+ */
+export function useOf(ascendingUs: readonly number[], max: number, windowUs: number): number {
+  const gaps = ascendingUs.slice(max).map((each, i) => each - (ascendingUs[i] as number));
+  return (windowUs * gaps.length) / gaps.reduce((sum, each) => sum + each, 0);
 }
 
 /** Now, in microseconds of the system's monotonic clock. */

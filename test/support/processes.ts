@@ -16,6 +16,12 @@ export function isAlive(pid: number): boolean {
   return /^State:\s+[^ZX\s]/m.test(readProc(pid, 'status'));
 }
 
+/** The children of a process, theirs, and so on. */
+export function descendantsOf(pid: number): number[] {
+  const children = readProc(pid, `task/${pid}/children`).split(' ').filter(Boolean).map(Number);
+  return children.flatMap((child) => [child, ...descendantsOf(child)]);
+}
+
 /** Processes, other than zombies, whose environment holds the token. */
 export function bearersOf(token: string): number[] {
   const pids = readdirSync('/proc').flatMap((name) => (/^\d+$/.test(name) ? [Number(name)] : []));
@@ -45,4 +51,14 @@ export function pidsOf(child: ManagedProcess): Promise<number[]> {
     };
     child.stdout.on('data', onData);
   });
+}
+
+/** Has the exit event of this child reach nobody, as if it had never come. */
+export function loseExit(pid: number): void {
+  const inside = process as unknown as {
+    _getActiveHandles(): { readonly pid?: number; removeAllListeners?(name: string): void }[];
+  };
+  const child = inside._getActiveHandles().find((handle) => handle.pid === pid);
+  if (child?.removeAllListeners === undefined) throw new Error(`no child ${pid} is known to Node`);
+  child.removeAllListeners('exit');
 }

@@ -1,5 +1,6 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { transformWithOxc } from 'vite';
@@ -9,7 +10,7 @@ const root = resolve(import.meta.dirname, '../..');
 
 export interface ProgramOptions {
   readonly args?: readonly string[];
-  readonly env?: Readonly<Record<string, string>>;
+  readonly env?: Readonly<Record<string, string | undefined>>;
   /** What to put before `node file`, for example `['sh', '-c', '"$@"; true', 'sh']`. */
   readonly under?: readonly string[];
 }
@@ -93,14 +94,15 @@ export class Program {
 
 /**
  * An example as a program for any Node: its types taken off, `mcp-poolkit/…` resolved by name to dist/, as for a user.
- * Gives the path of the file to run.
+ * Gives the path of the file to run; it is gone at the end of the test.
  */
 export async function runnable(name: string): Promise<string> {
   const source = join(root, 'examples', name);
   const { code } = await transformWithOxc(readFileSync(source, 'utf8'), source, { sourcemap: false });
   const folder = join(root, '.build/examples');
   mkdirSync(folder, { recursive: true });
-  const file = join(folder, `${name.replace(/\.ts$/, '')}.${process.pid}.mjs`);
+  const file = join(folder, `${name.replace(/\.ts$/, '')}.${randomUUID()}.mjs`);
   writeFileSync(file, code);
+  closeAfter({ close: async () => rmSync(file) });
   return file;
 }

@@ -24,9 +24,9 @@ export class TestRedis implements AsyncDisposable {
     this.#folder = folder;
   }
 
-  static async start(): Promise<TestRedis> {
+  static async start(...args: readonly string[]): Promise<TestRedis> {
     const redis = new TestRedis(await freePort(), await mkdtemp(join(tmpdir(), 'mcp-poolkit-redis-')));
-    await redis.start();
+    await redis.start(...args);
     return redis;
   }
 

@@ -4,3 +4,6 @@ export const RUNS = Number(process.env['POOLKIT_RUNS'] ?? 500);
 if (!Number.isInteger(RUNS) || RUNS < 1) {
   throw new Error(`POOLKIT_RUNS: got ${process.env['POOLKIT_RUNS']}, expected a whole number, 1 or more`);
 }
+
+/** How long a property test may take, in ms: the runner's own limit is for one run. */
+export const RUNS_TIMEOUT_MS = 20_000 + 20 * RUNS;

@@ -32,6 +32,9 @@ export interface ClusterRateLimiterStats {
   readonly processes: number | undefined;
 }
 
+/** A lease takes its time to come; in a window of 100 ms a tenth of it would be gone by then. */
+const MIN_PERMIT_LIFE_MS = 100;
+
 const MODES: Readonly<Record<OnStoreLost, Exclude<BookMode, 'leasing'>>> = {
   'local-share': 'share',
   'fail-closed': 'closed',
@@ -65,12 +68,13 @@ export class ClusterRateLimiter implements Limiter {
     const { redis, name, maxRequests, windowMs, clock, logger } = options;
     this.#options = options;
     this.#logger = logger;
-    const permitLifeMs = windowMs / options.subWindows;
+    const permitLifeMs = Math.max(MIN_PERMIT_LIFE_MS, windowMs / options.subWindows);
     this.#store = new RedisStore({
       redis,
       id: `{${keyPrefixOf(redis)}${options.keyPrefix}${options.id}}`,
       max: maxRequests,
-      leaseMs: Math.ceil(windowMs + permitLifeMs + options.maxClockSkewMs),
+      // One more, since the store counts in whole milliseconds.
+      leaseMs: Math.ceil(windowMs + permitLifeMs + options.maxClockSkewMs) + 1,
       heartbeatMs: Math.min(5_000, Math.max(100, Math.ceil(windowMs))),
       storeTimeoutMs: options.storeTimeoutMs,
       clock,
@@ -80,7 +84,7 @@ export class ClusterRateLimiter implements Limiter {
     this.#book = new LeaseBook({
       max: maxRequests,
       windowUs: Math.round(windowMs * 1_000),
-      permitLifeUs: Math.max(1, Math.floor(permitLifeMs * 1_000)),
+      permitLifeUs: Math.floor(permitLifeMs * 1_000),
       maxBlock: blockSize(maxRequests, options.subWindows),
       store: this.#store,
       clock,
@@ -160,8 +164,9 @@ export class ClusterRateLimiter implements Limiter {
     if (this.#scope.closing) return;
     const lost = this.#state !== 'lost';
     this.#state = 'lost';
-    const count = processes ?? this.#store.processes ?? 1;
-    this.#book.suspend(MODES[onStoreLost], Math.max(1, Math.floor(this.#book.max / count)));
+    const count = processes ?? this.#store.processes;
+    const mode = onStoreLost === 'local-share' && count === undefined ? 'closed' : MODES[onStoreLost];
+    this.#book.suspend(mode, Math.max(1, Math.floor(this.#book.max / (count ?? 1))));
     this.#core.serve();
     if (!lost) return;
     this.#lostAtMs = this.#scope.clock.now();

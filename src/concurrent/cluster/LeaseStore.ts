@@ -1,5 +1,7 @@
 /** Permits lent by the fleet's store, charged to us until `end`, or until the store takes them for lost. */
 export interface Lease {
+  /** What our clock read before the store was asked for it: it is charged from then on, at the latest. */
+  readonly sentMs: number;
   /** Gives the place in the limit back; idempotent. Only when a window has passed since the last permit was used. */
   end(): void;
 }

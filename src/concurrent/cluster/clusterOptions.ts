@@ -17,25 +17,24 @@ export interface ClusterRateLimiterOptions extends RateLimiterOptions {
   /** Names the limit: all limiters with this `id` and `keyPrefix` on one Redis share it. No braces. */
   readonly id: string;
   /**
-   * Into how many parts the window is cut, from 1 to 1000: an unused permit lives one part, and a lease holds at most
-   * `maxRequests / subWindows` permits (but one at least).
+   * Into how many parts the window is cut, from 1 to 1000: an unused permit lives one part (100 ms at least), and a lease
+   * holds at most `maxRequests / subWindows` permits (one at least).
    * @defaultValue 10
    */
   readonly subWindows?: number;
   /**
-   * How much the clocks of the machines may differ, together with the time a lease may travel, in ms, from 0. A dead
-   * process's permits return so much later.
+   * How much the wall clocks of the machines may differ, in ms, from 0. A dead process's permits return so much later.
    * @defaultValue 1000
    */
   readonly maxClockSkewMs?: number;
   /** @defaultValue 'local-share' */
   readonly onStoreLost?: OnStoreLost;
   /**
-   * Processes that share the limit, for `local-share`. @defaultValue as many as the store last saw; 1 before it was ever
-   * reached
+   * Processes that share the limit, for `local-share`. @defaultValue as many as the store last saw; before it was ever
+   * reached that is unknown, and nothing is granted
    */
   readonly processes?: number;
-  /** How long the store may take to connect and to answer, in ms, from 1. @defaultValue 2000 */
+  /** How long the store may take to connect and to answer, in ms, from 1. @defaultValue 5000 */
   readonly storeTimeoutMs?: number;
   /** Stands before `id` in every key and channel, behind Bottleneck's own `b_`. @defaultValue 'mcp-poolkit:' */
   readonly keyPrefix?: string;
@@ -48,7 +47,7 @@ export const CLUSTER_RATE_LIMITER_DEFAULTS = Object.freeze({
   subWindows: 10,
   maxClockSkewMs: 1_000,
   onStoreLost: 'local-share',
-  storeTimeoutMs: 2_000,
+  storeTimeoutMs: 5_000,
   keyPrefix: 'mcp-poolkit:',
 } as const);
 

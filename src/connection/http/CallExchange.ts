@@ -1,20 +1,12 @@
 import type { Tool } from '@modelcontextprotocol/client';
-import {
-  MessageTooLargeError,
-  messageOf,
-  NotSentError,
-  OutcomeUnknownError,
-  PoolkitError,
-  UnauthorizedError,
-  WireError,
-} from '../../core/errors.js';
-import type { Call, Carrier } from '../Call.js';
-import { detached, scanReply } from '../envelope.js';
-import { type BodyUse, Exchange } from '../net/Exchange.js';
-import { headerOf, mediaTypeOf } from '../net/responseHeaders.js';
+import { MessageTooLargeError, messageOf, NotSentError, PoolkitError, WireError } from '../../core/errors.js';
+import type { Call } from '../Call.js';
+import { CallRequest } from '../net/CallRequest.js';
+import type { BodyUse } from '../net/Exchange.js';
+import { mediaTypeOf } from '../net/responseHeaders.js';
 import type { SseEvent } from '../net/SseReader.js';
-import { excerpt, type RefusalError, rpcErrorIn, statusError } from '../net/statusError.js';
-import type { HttpWire, Session } from './HttpWire.js';
+import { excerpt, type RefusalError, rpcErrorIn } from '../net/statusError.js';
+import type { HttpCallWire, Session } from './HttpCallWire.js';
 
 const METHOD_NOT_FOUND = -32601;
 /** What servers answer to a session they do not know, next to other things. */
@@ -27,39 +19,30 @@ const RETRY_MS = 1_000;
 const MAX_FRUITLESS = 3;
 
 /** One call's POST and whatever comes on its stream, resumed by GET where the legacy era allows it. */
-export class CallExchange extends Exchange implements Carrier {
+export class CallExchange extends CallRequest {
   /** The session it was sent in. */
   session: Session;
-  readonly #wire: HttpWire;
-  readonly #call: Call;
+  readonly #wire: HttpCallWire;
   #tool: Tool | undefined;
-  #credentials: unknown;
-  #renewed = false;
   #resent = false;
   #refreshed = false;
   #lastEventId: string | undefined;
   #retryMs = RETRY_MS;
   #fruitless = 0;
   #resting = false;
+  /** The body is JSON, whole. */
+  #json = false;
 
-  constructor(wire: HttpWire, call: Call, text: string) {
-    super(wire.endpoint, call.method === 'subscriptions/listen' ? 'streams' : 'calls', 'POST', text);
+  constructor(wire: HttpCallWire, call: Call, text: string) {
+    super(wire, call.method === 'subscriptions/listen' ? 'streams' : 'calls', call, text);
     this.#wire = wire;
-    this.#call = call;
     this.#tool = call.options.toolDefinition;
     this.session = wire.session;
   }
 
-  /** Sends the call in the session there is now. */
-  start(): void {
-    const call = this.#call;
-    if (call.phase === 'settled') return;
+  protected override prepare(): void {
     this.session = this.#wire.session;
-    this.#credentials = this.endpoint.credentials;
-    this.requestHeaders = this.#wire.headersOf(call, this.#tool);
-    this.dispatch();
-    // With a free socket it is on its way by now.
-    if (call.phase === 'queued') this.#wire.channel.markWaiting(call);
+    this.requestHeaders = this.#wire.headersOf(this.call, this.#tool);
   }
 
   override end(): void {
@@ -73,18 +56,12 @@ export class CallExchange extends Exchange implements Carrier {
     else super.onTimeout();
   }
 
-  protected override onSending(): boolean {
-    const { phase } = this.#call;
-    if (phase === 'settled') return false;
-    if (phase === 'queued') this.#wire.channel.markSent(this.#call, this.#wire.settings.clock.now());
-    return true;
-  }
-
   protected override onBegin(): BodyUse {
-    if (this.method === 'POST') this.#wire.begun(this.status, this.#call, this.responseHeaders);
+    if (this.method === 'POST') this.#wire.begun(this.status, this.call, this.responseHeaders);
     if (this.status >= 300) return 'excerpt';
     const type = mediaTypeOf(this.responseHeaders);
-    return type === 'events' ? 'events' : type === 'json' && this.method === 'POST' ? 'whole' : 'excerpt';
+    this.#json = type === 'json' && this.method === 'POST';
+    return type === 'events' ? 'events' : this.#json ? 'whole' : 'excerpt';
   }
 
   override onEvent({ id, event, data }: SseEvent): void {
@@ -92,7 +69,10 @@ export class CallExchange extends Exchange implements Carrier {
     if (id !== undefined && id !== '') this.#lastEventId = id;
     // An event without data only carries its id.
     if (data === '' || (event !== undefined && event !== 'message')) return;
-    if (this.#call.options.raw === true && this.#receiveRaw(Buffer.from(data))) return;
+    if (this.call.options.raw === true && this.#wire.channel.receiveBytes(Buffer.from(data))) {
+      if (!this.pending) this.linger();
+      return;
+    }
     let message: unknown;
     try {
       message = JSON.parse(data);
@@ -108,72 +88,62 @@ export class CallExchange extends Exchange implements Carrier {
   }
 
   protected override onBody(body: Buffer): void {
-    if (this.#call.phase === 'settled') return;
+    if (!this.pending) return;
     if (this.method === 'GET') this.#unresumed(`resuming its stream got ${this.status}`);
     else if (this.status >= 300) this.#refused(body);
-    else if (mediaTypeOf(this.responseHeaders) === 'json') this.#answered(body);
-    else this.#fail(this.#statusError(body));
+    else if (this.#json) this.#answered(body);
+    else this.fail(this.refusal(body));
   }
 
   protected override onStreamEnd(error: Error | undefined): void {
-    if (this.#call.phase === 'settled') return;
+    if (!this.pending) return;
     if (this.#wire.era === 'legacy' && this.#lastEventId !== undefined) {
       this.#rest();
       return;
     }
-    this.#unknown(
+    this.unknown(
       error === undefined ? 'its stream ended without its answer' : `its stream was cut: ${messageOf(error)}`,
       error,
     );
   }
 
   protected override onFailed(error: Error): void {
-    const call = this.#call;
-    if (call.phase === 'settled') return;
-    if (error instanceof PoolkitError) this.#fail(error);
-    else if (call.phase === 'queued') this.#fail(new NotSentError(this.endpoint.server, messageOf(error), error));
-    else if (this.method === 'GET' && ++this.#fruitless < MAX_FRUITLESS) this.#rest();
-    else if (brokenProtocol(error)) {
-      this.#fail(new WireError(this.endpoint.server, `its response is not HTTP we take: ${messageOf(error)}`, error));
-    } else this.#unknown(messageOf(error), error);
+    if (!this.pending) return;
+    const socket = !(error instanceof PoolkitError) && this.call.phase === 'sent';
+    if (socket && this.method === 'GET' && ++this.#fruitless < MAX_FRUITLESS) this.#rest();
+    else if (socket && brokenProtocol(error)) {
+      this.fail(new WireError(this.endpoint.server, `its response is not HTTP we take: ${messageOf(error)}`, error));
+    } else super.onFailed(error);
   }
 
   protected override onTooLarge(bytes: number, maxBytes: number): void {
-    this.#fail(new MessageTooLargeError(this.endpoint.server, 'incoming', bytes, maxBytes));
+    this.fail(new MessageTooLargeError(this.endpoint.server, 'incoming', bytes, maxBytes));
   }
 
   /** A whole JSON body: the answer, or an array that holds it. */
   #answered(body: Buffer): void {
-    if (this.#call.options.raw === true && this.#receiveRaw(body)) return;
+    if (this.call.options.raw === true && this.#wire.channel.receiveBytes(body)) return;
     let message: unknown;
     try {
       message = JSON.parse(body.toString('utf8'));
     } catch (error) {
-      this.#fail(new WireError(this.endpoint.server, `its answer is not JSON: ${excerpt(body)}`, error));
+      this.fail(new WireError(this.endpoint.server, `its answer is not JSON: ${excerpt(body)}`, error));
       return;
     }
-    this.#wire.channel.receive(message, this.#call);
-    if (this.#pending()) this.#unknown('its response held no answer');
+    this.#wire.channel.receive(message, this.call);
+    if (this.pending) this.unknown('its response held no answer');
   }
 
   #receive(message: unknown): void {
-    this.#wire.channel.receive(message, this.#call);
-    if (!this.#pending()) this.linger();
-  }
-
-  #receiveRaw(bytes: Buffer): boolean {
-    const reply = scanReply(bytes);
-    if (reply?.id !== this.#call.id) return false;
-    this.#wire.channel.receiveRaw(reply.id, detached(bytes.subarray(reply.start, reply.end)));
-    this.linger();
-    return true;
+    this.#wire.channel.receive(message, this.call);
+    if (!this.pending) this.linger();
   }
 
   #refused(body: Buffer): void {
     const error = rpcErrorIn(body);
-    const ownCode = error?.id === this.#call.id ? error.code : undefined;
+    const ownCode = error?.id === this.call.id ? error.code : undefined;
     const inSession = this.#wire.era === 'legacy' && this.session.id !== undefined;
-    if (this.status === 401) this.#unauthorized(body);
+    if (this.status === 401) this.renew(this.refusal(body), () => this.#wire.resend(this));
     else if (inSession && this.status === 404 && ownCode !== METHOD_NOT_FOUND) this.#sessionGone();
     else if (inSession && this.status === 400 && (ownCode === undefined || ownCode === SERVER_ERROR)) {
       this.#confirmSession(body, error);
@@ -185,37 +155,15 @@ export class CallExchange extends Exchange implements Carrier {
   #stand(body: Buffer, error: RefusalError | undefined): void {
     const answers =
       error !== undefined &&
-      (this.status === 500
-        ? error.id === this.#call.id
-        : this.status < 500 && ![401, 403, 429].includes(this.status)) &&
-      (error.id === this.#call.id || error.id === null);
-    if (answers) this.#wire.channel.receive({ id: this.#call.id, error: error.error }, this.#call);
-    else this.#fail(this.#statusError(body));
-  }
-
-  #unauthorized(body: Buffer): void {
-    const refusal = this.#statusError(body);
-    if (this.#renewed) {
-      this.#fail(refusal);
-      return;
-    }
-    this.#renewed = true;
-    this.#wire.channel.requeue(this.#call);
-    this.endpoint.renew(this.#credentials as undefined).then(
-      (fresh) => {
-        if (fresh) this.#wire.resend(this);
-        else this.#fail(refusal);
-      },
-      (cause: unknown) => {
-        const challenge = headerOf(this.responseHeaders, 'www-authenticate');
-        this.#fail(new UnauthorizedError(this.endpoint.server, challenge, cause));
-      },
-    );
+      (this.status === 500 ? error.id === this.call.id : this.status < 500 && ![401, 403, 429].includes(this.status)) &&
+      (error.id === this.call.id || error.id === null);
+    if (answers) this.#wire.channel.receive({ id: this.call.id, error: error.error }, this.call);
+    else this.fail(this.refusal(body));
   }
 
   #confirmSession(body: Buffer, error: RefusalError | undefined): void {
     void this.#wire.confirmLost(this.session).then((lost) => {
-      if (!this.#pending()) return;
+      if (!this.pending) return;
       if (lost) this.#sessionGone();
       else this.#stand(body, error);
     });
@@ -224,12 +172,12 @@ export class CallExchange extends Exchange implements Carrier {
   /** Its session refused it, so it never ran: it goes out once more, in the next one. */
   #sessionGone(): void {
     if (this.#resent || !this.#wire.settings.resendOnSessionLoss) {
-      this.#fail(new NotSentError(this.endpoint.server, 'its session is gone'));
+      this.fail(new NotSentError(this.endpoint.server, 'its session is gone'));
       this.#wire.sessionLost(this.session);
       return;
     }
     this.#resent = true;
-    this.#wire.channel.requeue(this.#call);
+    this.#wire.channel.requeue(this.call);
     this.#wire.sessionLost(this.session);
     this.#wire.resend(this);
   }
@@ -237,10 +185,10 @@ export class CallExchange extends Exchange implements Carrier {
   /** The definition it went by is outdated: asks for the newest and sends the call once more. */
   #refreshTool(body: Buffer, error: RefusalError): boolean {
     const { refreshTool } = this.#wire.settings;
-    const name = this.#call.params?.['name'];
-    if (this.#refreshed || refreshTool === undefined || this.#call.method !== 'tools/call') return false;
+    const name = this.call.params?.['name'];
+    if (this.#refreshed || refreshTool === undefined || this.call.method !== 'tools/call') return false;
     this.#refreshed = true;
-    this.#wire.channel.requeue(this.#call);
+    this.#wire.channel.requeue(this.call);
     new Promise<Tool | undefined>((resolve) => resolve(refreshTool(String(name)))).then(
       (tool) => {
         this.#tool = tool;
@@ -262,7 +210,7 @@ export class CallExchange extends Exchange implements Carrier {
 
   #resume(): void {
     this.#resting = false;
-    if (!this.#pending()) return;
+    if (!this.pending) return;
     if (++this.#fruitless > MAX_FRUITLESS) {
       this.#unresumed('its stream was resumed in vain');
       return;
@@ -275,30 +223,7 @@ export class CallExchange extends Exchange implements Carrier {
   }
 
   #unresumed(why: string): void {
-    this.#unknown(`its stream ended without its answer; ${why}`);
-  }
-
-  #unknown(why: string, cause?: Error): void {
-    this.#fail(new OutcomeUnknownError(this.endpoint.server, this.#call.method, why, { cause }));
-  }
-
-  #fail(error: Error): void {
-    this.#wire.channel.failCall(this.#call, error);
-  }
-
-  #pending(): boolean {
-    return this.#call.phase !== 'settled';
-  }
-
-  #statusError(body: Buffer): PoolkitError {
-    return statusError({
-      server: this.endpoint.server,
-      method: this.#call.method,
-      status: this.status,
-      headers: this.responseHeaders,
-      body,
-      wallNowMs: this.#wire.settings.clock.wallNow(),
-    });
+    this.unknown(`its stream ended without its answer; ${why}`);
   }
 }
 

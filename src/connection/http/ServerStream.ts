@@ -2,7 +2,8 @@ import type { Timer } from '../../core/clock.js';
 import { messageOf } from '../../core/errors.js';
 import type { SseEvent } from '../net/SseReader.js';
 import { type StreamEnd, StreamExchange } from '../net/StreamExchange.js';
-import type { HttpWire, Session } from './HttpWire.js';
+import type { Session } from './HttpCallWire.js';
+import type { HttpWire } from './HttpWire.js';
 
 /** Pause before the stream is opened again, where the server does not say; doubles to `MAX_PAUSE_MS`. */
 const PAUSE_MS = 1_000;
@@ -84,7 +85,11 @@ export class ServerStream {
 
   #reopen(error: Error | undefined): void {
     if (this.#stopped) return;
-    const { clock, logger, server } = this.#wire.settings;
+    const {
+      clock,
+      endpoint: { server },
+      settings: { logger },
+    } = this.#wire;
     const pauseMs = Math.min(this.#retryMs * 2 ** this.#failures, MAX_PAUSE_MS);
     this.#failures = Math.min(this.#failures + 1, 10);
     logger.debug({ server, error, pauseMs }, 'the stream of the server ended; it is opened again');
@@ -92,7 +97,10 @@ export class ServerStream {
   }
 
   #giveUp(why: string): void {
-    const { logger, server } = this.#wire.settings;
+    const {
+      endpoint: { server },
+      settings: { logger },
+    } = this.#wire;
     logger.debug({ server, why }, 'the server keeps no stream of its own open');
   }
 }

@@ -66,20 +66,6 @@ export class PlainExchange extends Exchange {
     this.#reject(error instanceof PoolkitError ? error : this.#unanswered(messageOf(error), error));
   }
 
-  // A body that is not read cannot end in these.
-  protected override onStreamEnd(): void {
-    this.end();
-  }
-  protected override onTooLarge(): void {
-    this.end();
-  }
-  override onEvent(): void {
-    this.end();
-  }
-  override onRetry(): void {
-    this.end();
-  }
-
   #unanswered(why: string, cause?: Error): PoolkitError {
     const { server } = this.endpoint;
     return this.#sent

@@ -1,6 +1,6 @@
 import type { Endpoint } from './Endpoint.js';
 import { type BodyUse, Exchange } from './Exchange.js';
-import { mediaTypeOf } from './responseHeaders.js';
+import { mediaTypeOf, type RawHeaders } from './responseHeaders.js';
 import type { SseEvent } from './SseReader.js';
 
 export interface StreamListener {
@@ -16,6 +16,7 @@ export interface StreamEnd {
   readonly status: number;
   /** It was an event stream. */
   readonly streamed: boolean;
+  readonly headers: RawHeaders;
   readonly body: Buffer;
   readonly error: Error | undefined;
   readonly oversized: boolean;
@@ -69,6 +70,13 @@ export class StreamExchange extends Exchange {
   }
 
   #end(error: Error | undefined, body: Buffer = Buffer.alloc(0), oversized = false): void {
-    this.#listener.onEnd({ status: this.status, streamed: this.#streamed, body, error, oversized });
+    this.#listener.onEnd({
+      status: this.status,
+      streamed: this.#streamed,
+      headers: this.responseHeaders,
+      body,
+      error,
+      oversized,
+    });
   }
 }

@@ -1,13 +1,14 @@
 import { type CloseOptions, CloseScope } from '../../core/CloseScope.js';
 import type { Timer } from '../../core/clock.js';
-import { ClosedError, messageOf, StartError } from '../../core/errors.js';
+import { ClosedError, messageOf, NotSentError, QueueFullError, StartError } from '../../core/errors.js';
 import type { ManagedProcess } from '../../registry/ManagedProcess.js';
 import type { Era } from '../../registry/ServerConfig.js';
 import { Channel, type ChannelCounters } from '../Channel.js';
 import type { Connection, ConnectionOptions, Death } from '../Connection.js';
 import { ConnectionEvents } from '../ConnectionEvents.js';
-import { detached, idAtEdge, scanReply } from '../envelope.js';
+import { idAtEdge } from '../envelope.js';
 import { type ClientIdentity, discoverModern, initializeLegacy } from '../handshake.js';
+import { assertModern, type ListenOptions, type ListenSubscription, listen } from '../listen.js';
 import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from '../messages.js';
 import { LineReader } from './LineReader.js';
 import { readRest } from './readRest.js';
@@ -18,6 +19,8 @@ export interface StdioConnectionOptions extends ConnectionOptions, ClientIdentit
   /** Which handshake to make. */
   readonly era: Era;
   readonly signal?: AbortSignal;
+  /** How its process is ended, with proof, by whoever owns it; by itself otherwise. */
+  readonly end?: { readonly stop: () => Promise<void>; readonly kill: () => Promise<void> };
 }
 
 /** How long after the end of its output a child's exit is waited for. */
@@ -39,6 +42,8 @@ export class StdioConnection implements Connection {
   readonly #scope: CloseScope;
   readonly #events: ConnectionEvents;
   readonly #exitWatch: Disposable;
+  readonly #listening = new Set<AbortController>();
+  readonly #end: { readonly stop: () => Promise<void>; readonly kill: () => Promise<void> };
   #info: ServerInfo | undefined;
   #endTimer: Timer | undefined;
 
@@ -50,7 +55,7 @@ export class StdioConnection implements Connection {
       return connection;
     } catch (error) {
       const { exitCode, signal } = process.exitInfo ?? {};
-      const ended = await process.kill().then(
+      const ended = await connection.#end.kill().then(
         () => undefined,
         (failed: unknown) => failed,
       );
@@ -74,16 +79,21 @@ export class StdioConnection implements Connection {
     this.server = options.server;
     this.#process = process;
     this.#options = options;
+    this.#end = options.end ?? process;
     this.#events = new ConnectionEvents(options.server);
     this.#scope = new CloseScope(`connection to ${options.server}`, {
       clock: options.clock,
       logger: options.logger,
+      // Nobody waits for these: they end with the connection.
+      onRefuse: () => {
+        for (const control of [...this.#listening]) control.abort();
+      },
       onDrain: () => this.#channel.idle(),
       onDeadline: () => this.#channel.fail('the connection was closed', new ClosedError(this.#scope.name)),
       onRelease: () => this.#release(),
     });
     this.#channel = new Channel(
-      { send: (call, text) => this.#writer.send(call, text), post: (text) => this.#writer.post(text) },
+      { send: (call, text) => this.#writer.send(call, text), post: (text) => void this.#writer.post(text) },
       {
         ...options,
         onNotification: this.#events.notify,
@@ -129,8 +139,9 @@ export class StdioConnection implements Connection {
     return this.#channel.counters;
   }
 
+  /** Calls not settled yet; open subscriptions are none. */
   get inFlight(): number {
-    return this.#channel.inFlight;
+    return this.#channel.inFlight - this.#listening.size;
   }
 
   get unsentBytes(): number {
@@ -144,7 +155,20 @@ export class StdioConnection implements Connection {
 
   async notify(method: string, params?: Params): Promise<void> {
     this.#scope.assertOpen();
-    this.#writer.post(this.#channel.encodeNotice(method, params));
+    if (this.#events.death !== undefined) throw new NotSentError(this.server, this.#events.death.why);
+    if (this.#writer.post(this.#channel.encodeNotice(method, params))) return;
+    throw new QueueFullError(`input of server ${this.server} (${this.unsentBytes} bytes unsent)`, 1, 0);
+  }
+
+  /** Opens a subscription (modern era): see `listen`. @throws OptionError in the legacy era. */
+  async listen(filter: Params, options: ListenOptions): Promise<ListenSubscription> {
+    this.#scope.assertOpen();
+    assertModern(this.info.era);
+    const timeoutMs = options.timeoutMs ?? this.#options.timeoutMs;
+    return listen(this.server, this.#channel, filter, { ...options, timeoutMs }, (control) => {
+      this.#listening.add(control);
+      return { [Symbol.dispose]: () => void this.#listening.delete(control) };
+    });
   }
 
   onDeath(listener: (death: Death) => void): Disposable {
@@ -171,19 +195,13 @@ export class StdioConnection implements Connection {
     const options = { ...this.#options, timeoutMs: this.#options.startTimeoutMs };
     return this.#options.era === 'modern'
       ? discoverModern(this.#channel, options)
-      : initializeLegacy(this.#channel, options, (method) =>
-          this.#writer.post(this.#channel.encodeNotice(method, undefined)),
-        );
+      : initializeLegacy(this.#channel, options, (method) => {
+          this.#writer.post(this.#channel.encodeNotice(method, undefined));
+        });
   }
 
   #line(line: Buffer): void {
-    if (this.#channel.wantsRaw) {
-      const raw = scanReply(line);
-      if (raw !== undefined && this.#channel.pending(raw.id)?.options.raw === true) {
-        this.#channel.receiveRaw(raw.id, detached(line.subarray(raw.start, raw.end)));
-        return;
-      }
-    }
+    if (this.#channel.wantsRaw && this.#channel.receiveBytes(line)) return;
     let message: unknown;
     try {
       message = JSON.parse(line.toString('utf8'));
@@ -228,8 +246,8 @@ export class StdioConnection implements Connection {
   async #release(): Promise<void> {
     try {
       // Dead but not gone, it has nothing to finish.
-      if (this.#events.death !== undefined) await this.#process.kill();
-      else await this.#process.stop();
+      if (this.#events.death !== undefined) await this.#end.kill();
+      else await this.#end.stop();
     } finally {
       this.#die('the connection was closed');
       this.#exitWatch[Symbol.dispose]();

@@ -1,10 +1,13 @@
-import type { Clock } from '../../core/clock.js';
 import type { Entry } from './LiveSet.js';
 
 /** Who lent a lease and takes it back. */
 export interface Lender<R> {
-  /** @internal */
-  giveBack(lease: Lease<R>, entry: Entry<R>): void;
+  giveBack(lease: Lease<R>, entry: Entry<R>, id: number): void;
+  /** From now on the lease must be found when leases are revoked, until it is forgotten. */
+  know(lease: Lease<R>, id: number): void;
+  forget(id: number): void;
+  /** Set when every lease that is out was revoked. */
+  readonly revokedWith: Error | undefined;
 }
 
 /** What few leases need: made when one does. */
@@ -12,8 +15,7 @@ interface Rare {
   /** Made where it was asked for. */
   trace?: Error;
   controller?: AbortController;
-  /** Set when it was revoked; `reason` is then what its signal says. */
-  revoked?: { readonly reason: unknown };
+  revokedWith?: Error;
   /** The function of `use` that holds it. */
   user?: { readonly name: string; readonly fail: (error: unknown) => void };
   reported?: true;
@@ -26,30 +28,33 @@ interface Rare {
 export class Lease<R> implements Disposable {
   /** What was asked for. Use it until `release()`, or until `signal` aborts. */
   readonly resource: R;
-  /** @internal undefined once given back or revoked */
-  entry: Entry<R> | undefined;
-  /** @internal since when it has been out; -1 until a sweep or a waiter has seen it so */
-  takenMs = -1;
-  /** @internal */
-  older: Lease<R> | undefined = undefined;
-  /** @internal */
-  newer: Lease<R> | undefined = undefined;
-  #rare: Rare | undefined = undefined;
+  static {
+    // A promise that is resolved with an object looks for its `then`: found here, it need not look further up.
+    Object.defineProperty(Lease.prototype, 'then', { value: undefined });
+  }
+
   readonly #lender: Lender<R>;
+  /** Its number in the ledger. */
+  readonly #id: number;
+  /** Undefined once given back. */
+  #entry: Entry<R> | undefined;
+  #rare: Rare | undefined = undefined;
 
   /** @internal */
-  constructor(entry: Entry<R>, lender: Lender<R>) {
+  constructor(entry: Entry<R>, id: number, lender: Lender<R>) {
     this.resource = entry.resource;
-    this.entry = entry;
     this.#lender = lender;
+    this.#id = id;
+    this.#entry = entry;
   }
 
   /** Gives the slot back, straight to the oldest waiter if there is one. Again is a no-op. */
   release(): void {
-    const { entry } = this;
+    const entry = this.#entry;
     if (entry === undefined) return;
-    this.entry = undefined;
-    this.#lender.giveBack(this, entry);
+    this.#entry = undefined;
+    if (this.#rare !== undefined) this.#lender.forget(this.#id);
+    this.#lender.giveBack(this, entry, this.#id);
   }
 
   [Symbol.dispose](): void {
@@ -58,16 +63,15 @@ export class Lease<R> implements Disposable {
 
   /** True once the pool took it back by itself. */
   get revoked(): boolean {
-    return this.#rare?.revoked !== undefined;
+    return this.#revokedWith !== undefined;
   }
 
   /** Aborts when the lease is revoked; never after a release. */
   get signal(): AbortSignal {
-    this.#rare ??= {};
-    const { revoked } = this.#rare;
-    this.#rare.controller ??= new AbortController();
-    if (revoked !== undefined) this.#rare.controller.abort(revoked.reason);
-    return this.#rare.controller.signal;
+    const rare = this.#need();
+    rare.controller ??= new AbortController();
+    if (this.revoked) rare.controller.abort(this.#revokedWith);
+    return rare.controller.signal;
   }
 
   /** @internal The stack that took it, when leases are traced. */
@@ -77,68 +81,40 @@ export class Lease<R> implements Disposable {
 
   /** @internal */
   trace(at: Error): void {
-    this.#rare = { ...this.#rare, trace: at };
+    this.#need().trace = at;
   }
 
   /** @internal Names the function that holds it, and how it is failed when it is abandoned. */
   heldBy(name: string, fail: (error: unknown) => void): void {
-    this.#rare = { ...this.#rare, user: { name, fail } };
+    this.#need().user = { name, fail };
   }
 
   /** @internal True the first time. */
   reportLeak(): boolean {
-    if (this.#rare?.reported) return false;
-    this.#rare = { ...this.#rare, reported: true };
+    const rare = this.#need();
+    if (rare.reported) return false;
+    rare.reported = true;
     return true;
   }
 
   /** @internal Takes it away from who holds it; gives the function of `use` that held it, if one did. */
-  revoke(reason: unknown): Rare['user'] {
-    this.entry = undefined;
-    this.#rare = { ...this.#rare, revoked: { reason } };
-    this.#rare.controller?.abort(reason);
-    return this.#rare.user;
-  }
-}
-
-/** Every lease that is out, oldest first. A lease is its own link: nothing is allocated, nothing scanned. */
-export class Leases<R> {
-  #oldest: Lease<R> | undefined;
-  #newest: Lease<R> | undefined;
-  #size = 0;
-
-  get size(): number {
-    return this.#size;
+  revoke(reason: Error): Rare['user'] {
+    const rare = this.#need();
+    this.#entry = undefined;
+    rare.revokedWith = reason;
+    rare.controller?.abort(reason);
+    return rare.user;
   }
 
-  get oldest(): Lease<R> | undefined {
-    return this.#oldest;
+  get #revokedWith(): Error | undefined {
+    return this.#rare?.revokedWith ?? (this.#entry === undefined ? undefined : this.#lender.revokedWith);
   }
 
-  add(lease: Lease<R>): void {
-    const newest = this.#newest;
-    lease.older = newest;
-    if (newest === undefined) this.#oldest = lease;
-    else newest.newer = lease;
-    this.#newest = lease;
-    this.#size++;
-  }
-
-  remove(lease: Lease<R>): void {
-    const { older, newer } = lease;
-    if (older === undefined) this.#oldest = newer;
-    else older.newer = newer;
-    if (newer === undefined) this.#newest = older;
-    else newer.older = older;
-    lease.older = undefined;
-    lease.newer = undefined;
-    this.#size--;
-  }
-
-  /** Tells those taken since the last call that they are out since now at the latest; each is told once. */
-  stamp(clock: Clock): void {
-    let lease = this.#newest;
-    if (lease?.takenMs !== -1) return;
-    for (const nowMs = clock.now(); lease?.takenMs === -1; lease = lease.older) lease.takenMs = nowMs;
+  #need(): Rare {
+    if (this.#rare === undefined) {
+      this.#rare = {};
+      if (this.#entry !== undefined) this.#lender.know(this, this.#id);
+    }
+    return this.#rare;
   }
 }

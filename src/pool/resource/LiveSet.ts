@@ -24,6 +24,8 @@ export class Entry<R> {
   /** Neighbours in its bucket or on the shelf; the top was put in last. */
   above: Entry<R> | undefined = undefined;
   below: Entry<R> | undefined = undefined;
+  /** The bucket of its load in the live set. */
+  bucket: EntryStack<R> | undefined = undefined;
 
   constructor(resource: R, createdMs: number, expiresMs: number) {
     this.resource = resource;
@@ -45,6 +47,25 @@ export class EntryStack<R> {
     this.top = entry;
   }
 
+  /** Takes out the one put in last. */
+  pop(): Entry<R> | undefined {
+    const entry = this.top;
+    if (entry === undefined) return undefined;
+    const { below } = entry;
+    this.top = below;
+    if (below === undefined) this.bottom = undefined;
+    else below.above = undefined;
+    entry.below = undefined;
+    return entry;
+  }
+
+  /** Takes out the one put in first. */
+  popBottom(): Entry<R> | undefined {
+    const entry = this.bottom;
+    if (entry !== undefined) this.remove(entry);
+    return entry;
+  }
+
   remove(entry: Entry<R>): void {
     const { above, below } = entry;
     if (above === undefined) this.top = below;
@@ -56,10 +77,21 @@ export class EntryStack<R> {
   }
 }
 
-/** The live resources with the same number of leases; the buckets that hold any stand in a row, least load first. */
+/** The live resources with the same number of leases. Those that hold any stand in a row, least load first. */
 class Bucket<R> extends EntryStack<R> {
+  readonly load: number;
+  /** The buckets of one lease less and one more; `up` is made on first use. */
+  readonly down: Bucket<R> | undefined;
+  up: Bucket<R> | undefined = undefined;
+  /** Neighbours in the row. */
   lower: Bucket<R> | undefined = undefined;
   higher: Bucket<R> | undefined = undefined;
+
+  constructor(load: number, down: Bucket<R> | undefined) {
+    super();
+    this.load = load;
+    this.down = down;
+  }
 }
 
 /**
@@ -69,15 +101,14 @@ class Bucket<R> extends EntryStack<R> {
 export class LiveSet<R> {
   readonly slots: number;
   readonly #pack: boolean;
-  readonly #buckets: Bucket<R>[] = [];
-  #least: Bucket<R> | undefined;
-  #fullest: Bucket<R> | undefined;
+  /** First in the row always, empty or not; the others only while they hold any. */
+  readonly #idle = new Bucket<R>(0, undefined);
+  #fullest = this.#idle;
   #size = 0;
 
   constructor(slotsPerResource: number, placement: 'pack' | 'spread') {
     this.slots = slotsPerResource;
     this.#pack = placement === 'pack';
-    this.#bucket(0);
   }
 
   /** Resources that take leases, full ones too. */
@@ -87,48 +118,38 @@ export class LiveSet<R> {
 
   /** The one that has been without a lease longest. */
   get longestIdle(): Entry<R> | undefined {
-    return this.#buckets[0]?.bottom;
+    return this.#idle.bottom;
   }
 
   /** The one that has been without a lease shortest; the others are below it. */
   get latestIdle(): Entry<R> | undefined {
-    return this.#buckets[0]?.top;
+    return this.#idle.top;
   }
 
-  /** Takes a slot: of the fullest resource with a free one, the last used first; to spread, of the emptiest, the last used last. */
+  /** Takes a slot: of the fullest resource with a free one, the last used first; to spread, of the emptiest, in turn. */
   take(): Entry<R> | undefined {
-    const bucket = this.#pack ? this.#fullest : this.#least;
-    if (bucket === undefined) return undefined;
-    const entry = (this.#pack ? bucket.top : bucket.bottom) as Entry<R>;
-    const load = entry.load + 1;
-    entry.load = load;
-    bucket.remove(entry);
-    if (load < this.slots) this.#push(entry, this.#bucket(load), bucket);
-    if (bucket.top === undefined) this.#unlink(bucket);
+    if (this.slots > 1) return this.#takeShared();
+    const entry = this.#pack ? this.#idle.pop() : this.#idle.popBottom();
+    if (entry !== undefined) entry.load = 1;
     return entry;
   }
 
   /** Gives a slot back. */
   put(entry: Entry<R>): void {
-    const load = entry.load - 1;
-    const bucket = this.#bucket(load);
-    entry.load = load;
-    if (load === 0) entry.idleSinceMs = -1;
-    if (load + 1 === this.slots) {
-      this.#push(entry, bucket, this.#fullest);
+    if (this.slots > 1) {
+      this.#putShared(entry);
       return;
     }
-    const from = this.#bucket(load + 1);
-    from.remove(entry);
-    this.#push(entry, bucket, from.lower);
-    if (from.top === undefined) this.#unlink(from);
+    entry.load = 0;
+    entry.idleSinceMs = -1;
+    this.#idle.push(entry);
   }
 
   /** Takes in a resource without leases. */
   add(entry: Entry<R>): void {
     entry.state = 'live';
     entry.idleSinceMs = -1;
-    this.#push(entry, this.#bucket(0), undefined);
+    this.#idle.push(entry);
     this.#size++;
   }
 
@@ -136,38 +157,60 @@ export class LiveSet<R> {
   remove(entry: Entry<R>): void {
     this.#size--;
     if (entry.load === this.slots) return;
-    const bucket = this.#bucket(entry.load);
+    const bucket = entry.load === 0 ? this.#idle : this.#of(entry);
     bucket.remove(entry);
-    if (bucket.top === undefined) this.#unlink(bucket);
+    this.#unlinkEmpty(bucket);
   }
 
-  #bucket(load: number): Bucket<R> {
-    const bucket = this.#buckets[load];
-    if (bucket !== undefined) return bucket;
-    // Loads are reached one by one, so the next one missing is always at the end.
-    const added = new Bucket<R>();
-    this.#buckets.push(added);
-    return added;
+  /** The bucket where a resource with leases, but not full, stands. */
+  #of(entry: Entry<R>): Bucket<R> {
+    return entry.bucket as Bucket<R>;
   }
 
-  /** Puts `entry` into `bucket`, which takes its place in the row behind `lower` if it was empty. */
-  #push(entry: Entry<R>, bucket: Bucket<R>, lower: Bucket<R> | undefined): void {
-    if (bucket.top === undefined) {
-      const higher = lower === undefined ? this.#least : lower.higher;
-      bucket.lower = lower;
-      bucket.higher = higher;
-      if (lower === undefined) this.#least = bucket;
-      else lower.higher = bucket;
-      if (higher === undefined) this.#fullest = bucket;
-      else higher.lower = bucket;
+  #takeShared(): Entry<R> | undefined {
+    let from = this.#fullest;
+    if (!this.#pack) from = this.#idle.top === undefined ? (this.#idle.higher ?? this.#idle) : this.#idle;
+    const entry = this.#pack ? from.pop() : from.popBottom();
+    if (entry === undefined) return undefined;
+    from.up ??= new Bucket(from.load + 1, from);
+    const to = from.up;
+    entry.load = to.load;
+    // A full one stands in no bucket, but remembers this one: back from it leads `down`.
+    entry.bucket = to;
+    if (to.load < this.slots) {
+      if (to.top === undefined) this.#link(to, from);
+      to.push(entry);
     }
-    bucket.push(entry);
+    this.#unlinkEmpty(from);
+    return entry;
   }
 
-  #unlink(bucket: Bucket<R>): void {
+  #putShared(entry: Entry<R>): void {
+    const from = this.#of(entry);
+    const to = from.down as Bucket<R>;
+    const full = from.load === this.slots;
+    if (!full) from.remove(entry);
+    entry.load = to.load;
+    entry.bucket = to;
+    if (to.load === 0) entry.idleSinceMs = -1;
+    else if (to.top === undefined) this.#link(to, full ? this.#fullest : (from.lower as Bucket<R>));
+    to.push(entry);
+    if (!full) this.#unlinkEmpty(from);
+  }
+
+  #link(bucket: Bucket<R>, lower: Bucket<R>): void {
+    const { higher } = lower;
+    bucket.lower = lower;
+    bucket.higher = higher;
+    lower.higher = bucket;
+    if (higher === undefined) this.#fullest = bucket;
+    else higher.lower = bucket;
+  }
+
+  #unlinkEmpty(bucket: Bucket<R>): void {
     const { lower, higher } = bucket;
-    if (lower === undefined) this.#least = higher;
-    else lower.higher = higher;
+    if (bucket.top !== undefined || lower === undefined) return;
+    lower.higher = higher;
     if (higher === undefined) this.#fullest = lower;
     else higher.lower = lower;
     bucket.lower = undefined;

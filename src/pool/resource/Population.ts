@@ -3,7 +3,8 @@ import { ClosedError } from '../../core/errors.js';
 import type { Emitter } from '../../core/events.js';
 import { Growth } from './Growth.js';
 import { type Box, Failure, Inventory } from './Inventory.js';
-import type { Leases } from './Lease.js';
+import type { Lease } from './Lease.js';
+import type { Ledger } from './Ledger.js';
 import type { Entry, LiveSet } from './LiveSet.js';
 import type { Settings } from './options.js';
 import { Sweeper } from './Sweeper.js';
@@ -46,7 +47,7 @@ export class Population<R> {
     settings: Settings,
     scope: CloseScope,
     live: LiveSet<R>,
-    leases: Leases<R>,
+    leases: Ledger<Lease<R>>,
     events: Emitter<ResourcePoolEvents<R>>,
     hooks: PopulationHooks,
   ) {
@@ -146,6 +147,15 @@ export class Population<R> {
     entry.load--;
     this.#retiringLoad--;
     if (entry.load === 0) this.#endRetired(entry);
+  }
+
+  /** Ends what still has leases: they were revoked. */
+  endRetired(): void {
+    for (const entry of [...this.#all.values()]) {
+      if (entry.state !== 'retiring') continue;
+      this.#retiringLoad -= entry.load;
+      this.#endRetired(entry);
+    }
   }
 
   /** Ends what has no lease, now; what has one when it is back. Creations and validations under way are given up. */

@@ -8,8 +8,9 @@ import {
 } from '../../core/errors.js';
 import { Emitter, type Listener } from '../../core/events.js';
 import { checkFunction, checkMs } from '../../core/options.js';
-import { Lease, Leases, type Lender } from './Lease.js';
-import { type Entry, LiveSet } from './LiveSet.js';
+import { Desk } from './Desk.js';
+import type { Lease } from './Lease.js';
+import { LiveSet } from './LiveSet.js';
 import { checkOptions, type ResourcePoolOptions, type Settings } from './options.js';
 import { Population } from './Population.js';
 import type { AcquireOptions, DestroyReason, ResourceFactory, ResourcePoolEvents, ResourcePoolStats } from './types.js';
@@ -25,10 +26,8 @@ import type { AcquireOptions, DestroyReason, ResourceFactory, ResourcePoolEvents
 export class ResourcePool<R> implements Closeable, AsyncDisposable {
   readonly #settings: Settings;
   readonly #live: LiveSet<R>;
-  readonly #leases = new Leases<R>();
   readonly #queue: WaitQueue<Lease<R>>;
-  readonly #lender: Lender<R> = { giveBack: (lease, entry) => this.#giveBack(lease, entry) };
-  readonly #tracing: boolean;
+  readonly #desk: Desk<R>;
   readonly #events: Emitter<ResourcePoolEvents<R>>;
   readonly #scope: CloseScope;
   readonly #population: Population<R>;
@@ -45,13 +44,18 @@ export class ResourcePool<R> implements Closeable, AsyncDisposable {
     const settings = checkOptions(options);
     const { name, clock, logger } = settings;
     this.#settings = settings;
-    this.#tracing = settings.leakThresholdMs > 0;
     this.#live = new LiveSet(settings.slotsPerResource, settings.placement);
     this.#queue = new WaitQueue({
       what: name,
       maxWaiters: settings.maxWaiters,
       clock,
       timeoutError: (timeoutMs) => new AcquireTimeoutError(name, timeoutMs, this.#detail()),
+    });
+    this.#desk = new Desk(clock, this.#live, this.#queue, settings.leakThresholdMs > 0, {
+      backToRetired: (entry) => {
+        this.#population.backToRetired(entry);
+        if (this.#desk.leases.size === 0) this.#drained?.();
+      },
     });
     this.#events = new Emitter((error, event) => logger.error({ error, pool: name, event }, 'a listener threw'));
     this.#scope = new CloseScope(name, {
@@ -64,7 +68,7 @@ export class ResourcePool<R> implements Closeable, AsyncDisposable {
       },
       onDrain: () =>
         new Promise((resolve) => {
-          if (this.#leases.size === 0) resolve();
+          if (this.#desk.leases.size === 0) resolve();
           else this.#drained = resolve;
         }),
       onDeadline: () => this.#revokeAll(),
@@ -73,15 +77,9 @@ export class ResourcePool<R> implements Closeable, AsyncDisposable {
         if (failures.length > 0) throw new AggregateError(failures);
       },
     });
-    this.#population = new Population(factory, settings, this.#scope, this.#live, this.#leases, this.#events, {
+    this.#population = new Population(factory, settings, this.#scope, this.#live, this.#desk.leases, this.#events, {
       waiting: () => this.#queue.size,
-      serve: () => {
-        while (this.#queue.size > 0) {
-          const entry = this.#live.take();
-          if (entry === undefined) return;
-          this.#handOver(entry);
-        }
-      },
+      serve: () => this.#desk.serve(),
       fail: (waiters, error) => {
         for (let i = 0; i < waiters; i++) this.#queue.shift()?.reject(error);
       },
@@ -91,24 +89,19 @@ export class ResourcePool<R> implements Closeable, AsyncDisposable {
 
   /** A lease at once, or undefined: no live resource has a free slot. Starts nothing. @throws ClosedError */
   tryAcquire(): Lease<R> | undefined {
-    const entry = this.#live.take();
-    if (entry !== undefined) return this.#lend(entry);
-    this.#scope.assertOpen();
-    return undefined;
+    const lease = this.#desk.take();
+    if (lease === undefined) this.#scope.assertOpen();
+    return lease;
   }
 
   /** A lease now if a live resource has a free slot, else when it is this caller's turn. */
   acquire(options?: AcquireOptions): Promise<Lease<R>> {
     if (options !== undefined) {
-      try {
-        if (options.timeoutMs !== undefined) checkMs('timeoutMs', options.timeoutMs, { infinity: true });
-      } catch (error) {
-        return Promise.reject(error);
-      }
-      if (options.signal?.aborted) return Promise.reject(options.signal.reason);
+      const refused = refusal(options);
+      if (refused !== undefined) return refused;
     }
-    const entry = this.#live.take();
-    return entry === undefined ? this.#wait(options) : Promise.resolve(this.#lend(entry));
+    const lease = this.#desk.take();
+    return lease === undefined ? this.#wait(options) : Promise.resolve(lease);
   }
 
   /**
@@ -142,7 +135,7 @@ export class ResourcePool<R> implements Closeable, AsyncDisposable {
   /** One consistent snapshot. */
   get stats(): ResourcePoolStats {
     const { parked, retiringLoad, counts } = this.#population;
-    const free = this.#live.size * this.#live.slots - (this.#leases.size - retiringLoad);
+    const free = this.#live.size * this.#live.slots - (this.#desk.leases.size - retiringLoad);
     return { ...this.#detail(), parked, free, ...counts };
   }
 
@@ -163,40 +156,15 @@ export class ResourcePool<R> implements Closeable, AsyncDisposable {
     return this.close();
   }
 
-  #lend(entry: Entry<R>): Lease<R> {
-    const lease = new Lease(entry, this.#lender);
-    this.#leases.add(lease);
-    if (this.#tracing) lease.trace(new Error('taken here'));
-    return lease;
-  }
-
-  #giveBack(lease: Lease<R>, entry: Entry<R>): void {
-    this.#leases.remove(lease);
-    if (entry.state !== 'live') this.#backToRetired(entry);
-    else if (this.#queue.size > 0) this.#handOver(entry);
-    else this.#live.put(entry);
-  }
-
-  #handOver(entry: Entry<R>): void {
-    const waiter = this.#queue.shift();
-    if (waiter === undefined) this.#live.put(entry);
-    else waiter.resolve(this.#lend(entry));
-  }
-
-  #backToRetired(entry: Entry<R>): void {
-    this.#population.backToRetired(entry);
-    if (this.#leases.size === 0) this.#drained?.();
-  }
-
   #wait(options: AcquireOptions = {}): Promise<Lease<R>> {
-    const { name, clock, acquireTimeoutMs } = this.#settings;
+    const { name, acquireTimeoutMs } = this.#settings;
     if (this.#scope.closing) return Promise.reject(new ClosedError(name));
     if (this.#queue.size === 0) this.#exhaustedTold = false;
-    this.#leases.stamp(clock);
+    this.#desk.leases.stamp();
     const promise = this.#queue.wait({ signal: options.signal, timeoutMs: options.timeoutMs ?? acquireTimeoutMs });
     this.#population.grow();
     if (!this.#exhaustedTold && this.#population.exhausted) this.#tellExhausted();
-    if (!this.#tracing) return promise;
+    if (this.#settings.leakThresholdMs === 0) return promise;
     const at = new Error('taken here');
     return promise.then((lease) => {
       lease.trace(at);
@@ -207,34 +175,38 @@ export class ResourcePool<R> implements Closeable, AsyncDisposable {
   #tellExhausted(): void {
     this.#exhaustedTold = true;
     const { maxResources } = this.#settings;
-    this.#events.emit('exhausted', { waiting: this.#queue.size, inUse: this.#leases.size, maxResources });
+    this.#events.emit('exhausted', { waiting: this.#queue.size, inUse: this.#desk.leases.size, maxResources });
   }
 
   #revokeAll(): void {
     const { name, clock } = this.#settings;
     const heldMs = Math.round(clock.now() - this.#closingSinceMs);
-    for (let lease = this.#leases.oldest; lease !== undefined; lease = this.#leases.oldest) {
-      const { entry } = lease;
-      this.#leases.remove(lease);
-      const user = lease.revoke(new ClosedError(name));
-      if (user !== undefined) {
-        const error = new ShutdownTimeoutError(`${name}: ${user.name}`, heldMs);
-        this.#abandoned.push(error);
-        user.fail(error);
-      }
-      if (entry !== undefined) this.#population.backToRetired(entry);
+    const reason = new ClosedError(name);
+    for (const { name: fn, fail } of this.#desk.revokeAll(reason)) {
+      const error = new ShutdownTimeoutError(`${name}: ${fn}`, heldMs);
+      this.#abandoned.push(error);
+      fail(error);
     }
+    this.#population.endRetired();
   }
 
   #detail(): AcquireTimeoutDetail {
-    const { oldest } = this.#leases;
-    const { clock } = this.#settings;
+    const { oldest, size } = this.#desk.leases;
     return {
       ...this.#population.detail,
-      inUse: this.#leases.size,
+      inUse: size,
       waiting: this.#queue.size,
-      oldestLeaseAgeMs: oldest && (oldest.takenMs === -1 ? 0 : clock.now() - oldest.takenMs),
-      oldestLeaseStack: oldest?.stack,
+      oldestLeaseAgeMs: oldest?.heldMs,
+      oldestLeaseStack: oldest?.lease?.stack,
     };
   }
+}
+
+function refusal({ timeoutMs, signal }: AcquireOptions): Promise<never> | undefined {
+  try {
+    if (timeoutMs !== undefined) checkMs('timeoutMs', timeoutMs, { infinity: true });
+  } catch (error) {
+    return Promise.reject(error);
+  }
+  return signal?.aborted ? Promise.reject(signal.reason) : undefined;
 }

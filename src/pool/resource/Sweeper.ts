@@ -1,12 +1,13 @@
 import type { CloseScope } from '../../core/CloseScope.js';
 import type { Timer } from '../../core/clock.js';
-import type { Lease, Leases } from './Lease.js';
+import type { Lease } from './Lease.js';
+import type { Ledger } from './Ledger.js';
 import type { Entry, LiveSet } from './LiveSet.js';
 import type { Settings } from './options.js';
 
 export interface SweeperHooks<R> {
   readonly live: LiveSet<R>;
-  readonly leases: Leases<R>;
+  readonly leases: Ledger<Lease<R>>;
   /** Every resource, parked ones too. */
   readonly all: ReadonlyMap<R, Entry<R>>;
   readonly mayPark: () => boolean;
@@ -60,7 +61,7 @@ export class Sweeper<R> {
 
   #sweep(): void {
     const nowMs = this.#scope.clock.now();
-    this.#hooks.leases.stamp(this.#scope.clock);
+    this.#hooks.leases.stamp();
     for (let entry = this.#hooks.live.latestIdle; entry?.idleSinceMs === -1; entry = entry.below) {
       entry.idleSinceMs = nowMs;
     }
@@ -87,11 +88,11 @@ export class Sweeper<R> {
 
   #report(nowMs: number): void {
     const { leakThresholdMs } = this.#settings;
-    if (leakThresholdMs === 0) return;
-    for (let lease = this.#hooks.leases.oldest; lease !== undefined; lease = lease.newer) {
-      const heldMs = nowMs - lease.takenMs;
-      if (heldMs < leakThresholdMs) return;
-      if (lease.reportLeak()) this.#hooks.leaked(lease, heldMs);
+    if (leakThresholdMs === 0 || leakThresholdMs === Number.POSITIVE_INFINITY) return;
+    const { leases, leaked } = this.#hooks;
+    for (const [id, lease] of [...leases.known]) {
+      const heldMs = leases.heldMs(id, nowMs);
+      if (heldMs >= leakThresholdMs && lease.reportLeak()) leaked(lease, heldMs);
     }
   }
 }

@@ -9,13 +9,19 @@ import type { ResolvedPoolOptions, ServerOptions } from './options.js';
 /** One connection to make. */
 export interface ConnectRequest<C extends ServerConfig = ServerConfig> {
   readonly config: C;
+  readonly fingerprint: string;
   readonly options: ServerOptions;
   readonly pool: ResolvedPoolOptions;
   /** The first of the callers that will share it. */
   readonly caller: Caller | undefined;
   readonly capabilities: ClientCapabilities;
   readonly credentials: Credentials;
+  /** Aborts when the start is given up. */
   readonly signal: AbortSignal;
+  /** Aborts when the server ends: for what is asked while the connection lives. */
+  readonly closing: AbortSignal;
+  /** The connection has a new session, which knows nothing of what the old one was told. */
+  readonly onRenewed: () => void;
   readonly onAnswer: (latencyMs: number) => void;
   readonly onStderr: (line: string, pid: number) => void;
 }

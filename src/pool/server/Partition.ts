@@ -2,7 +2,7 @@ import type { Connection, Death } from '../../connection/Connection.js';
 import type { ServerInfo } from '../../connection/messages.js';
 import type { CloseOptions } from '../../core/CloseScope.js';
 import type { Clock } from '../../core/clock.js';
-import { CircuitOpenError, PoolkitError } from '../../core/errors.js';
+import { CircuitOpenError, ForbiddenError, PoolkitError, StartError, UnauthorizedError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { Caller } from '../McpPool.js';
 import { CreateError } from '../resource/errors.js';
@@ -145,7 +145,7 @@ export class Partition {
           ...(options.signal && { signal: options.signal }),
         })
         .catch((error: unknown) => {
-          throw error instanceof CreateError && error.cause instanceof PoolkitError ? error.cause : error;
+          throw plain(error);
         });
       if (lease.resource.connection.alive) return lease;
       lease.release();
@@ -237,4 +237,11 @@ export class Partition {
     this.#state = next(previous, event, this.#options.clock.now(), this.#options.rules);
     if (this.#state.tag !== previous.tag) this.#options.onState(this, previous);
   }
+}
+
+/** What a failed creation was at heart: the connection's own error, and for a refusal of credentials just that. */
+function plain(error: unknown): unknown {
+  const start = error instanceof CreateError && error.cause instanceof PoolkitError ? error.cause : error;
+  const refused = start instanceof StartError ? start.cause : undefined;
+  return refused instanceof UnauthorizedError || refused instanceof ForbiddenError ? refused : start;
 }

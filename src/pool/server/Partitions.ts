@@ -1,6 +1,7 @@
 import type { Death } from '../../connection/Connection.js';
 import { methodNotFound } from '../../connection/ServerRequests.js';
 import type { CloseOptions } from '../../core/CloseScope.js';
+import { ClosedError } from '../../core/errors.js';
 import type { Caller, ServerInfo, ServerState } from '../McpPool.js';
 import { Credentials } from './Credentials.js';
 import { callerKey, checkCaller, isSome } from './callerKey.js';
@@ -33,6 +34,7 @@ export class Partitions {
   readonly #seats: Seats;
   readonly #credentials: Credentials;
   readonly #health: Health;
+  readonly #closed = new AbortController();
   #lastInfo: ServerInfo | undefined;
 
   constructor(context: ServerContext, onState: () => void) {
@@ -141,6 +143,7 @@ export class Partitions {
   end(): void {
     this.#health.stop();
     this.#seats.close();
+    this.#closed.abort(new ClosedError(`server ${this.#context.config.name}`));
   }
 
   /** Has the idle partition that was used longest ago give its connections up; false when all are busy. */
@@ -192,20 +195,26 @@ export class Partitions {
   }
 
   async #connect(partition: Partition, seats: readonly Seat[], signal: AbortSignal): Promise<Link> {
-    const { config, options, pool, connector, counters, events } = this.#context;
+    const { config, fingerprint, options, pool, connector, counters, events } = this.#context;
     const startMs = pool.clock.now();
     const { caller } = partition;
-    const connection = await connector.connect({
+    const made = await connector.connect({
       config,
+      fingerprint,
       options,
       pool,
       caller,
       capabilities: isSome(caller?.capabilities) ? (caller?.capabilities ?? {}) : options.clientCapabilities,
       credentials: this.#credentials,
       signal,
+      closing: this.#closed.signal,
+      onRenewed: () => {
+        for (const link of partition.links) this.subscriptions.resume(partition, link.connection);
+      },
       onAnswer: (latencyMs) => counters.latency.record(latencyMs),
       onStderr: (line, pid) => events.emit('stderr', { server: config.name, pid, line }),
     });
+    const connection = pool.wrapConnection === undefined ? made : await pool.wrapConnection(made);
     const from = { server: config.name, principal: caller?.principal, key: caller?.key };
     const traffic = new Traffic(connection, {
       exclusive: options.sharing !== 'shared',

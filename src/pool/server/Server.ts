@@ -1,8 +1,9 @@
 import { Mutex } from 'async-mutex';
 import { CircuitBreaker } from '../../concurrent/CircuitBreaker.js';
+import type { Limiter } from '../../concurrent/Limiter.js';
 import type { CallOptions, Params } from '../../connection/messages.js';
 import type { CloseOptions } from '../../core/CloseScope.js';
-import { ClosedError, ServerStoppedError } from '../../core/errors.js';
+import { ClosedError, PoolkitError, ServerStoppedError, StartError } from '../../core/errors.js';
 import { fingerprint } from '../../registry/config/fingerprint.js';
 import type { ServerConfig } from '../../registry/ServerConfig.js';
 import type {
@@ -18,7 +19,7 @@ import type {
 } from '../McpPool.js';
 import type { Lease } from '../resource/Lease.js';
 import { Counters } from './Counters.js';
-import { Budget, isServerFailure, mayRepeat, sendAgain } from './callPolicy.js';
+import { Budget, isServerFailure, mayRepeat, pauseAfter, permit, sendAgain } from './callPolicy.js';
 import type { PoolContext } from './context.js';
 import { resolveServerOptions, type ServerOptions } from './options.js';
 import type { Link, Partition } from './Partition.js';
@@ -40,6 +41,7 @@ export class Server {
   readonly counters = new Counters();
   readonly #context: PoolContext;
   readonly #breaker: CircuitBreaker;
+  readonly #limiter: Limiter | undefined;
   readonly #transition = new Mutex();
   #mode: 'running' | 'stopping' | 'stopped' = 'running';
   #restarting: Promise<void> | undefined;
@@ -56,7 +58,8 @@ export class Server {
       this.#mode = 'stopped';
       this.#shown = 'stopped';
     }
-    const { breakerThreshold, breakerResetMs, clock } = context.pool;
+    const { breakerThreshold, breakerResetMs, clock, limiter } = context.pool;
+    this.#limiter = limiter !== undefined && 'limiter' in limiter ? limiter.limiter(config.name) : limiter;
     this.#breaker = new CircuitBreaker({
       what: config.name,
       threshold: breakerThreshold,
@@ -65,7 +68,7 @@ export class Server {
       clock,
       onChange: () => this.#show(),
     });
-    const own = { ...context, config, options: this.options, counters: this.counters };
+    const own = { ...context, config, fingerprint: this.fingerprint, options: this.options, counters: this.counters };
     this.partitions = new Partitions(own, () => this.#show());
   }
 
@@ -90,6 +93,7 @@ export class Server {
         try {
           return await this.#breaker.call(() => this.#send(method, params, options, budget, trace));
         } catch (error) {
+          pauseAfter(error, this.#limiter);
           if (!sendAgain(error, sends, shared, mayRepeat(method, params, options))) throw error;
           if (this.#mode !== 'running' || options.signal?.aborted === true) throw error;
         }
@@ -117,8 +121,14 @@ export class Server {
     const { partition, lease } = await this.#acquire(options, undefined);
     return new ServerLease(this.name, lease, {
       release: () => partition.release(lease),
-      callOptions: (method, params, own) => this.#callOptions(method, params, own, undefined),
-      onFailure: (error) => this.counters.failed(error),
+      prepare: async (method, params, own) => {
+        await permit(this.#limiter, this.name, own.signal, undefined, this.#context.pool.clock);
+        return this.#callOptions(method, params, own, undefined);
+      },
+      onFailure: (error) => {
+        pauseAfter(error, this.#limiter);
+        this.counters.failed(error);
+      },
       watch: (stack) => {
         const { clock, leakThresholdMs: heldMs } = this.#context.pool;
         const report = { server: this.name, heldMs, stack };
@@ -157,7 +167,7 @@ export class Server {
       this.#assertNotRemoved();
       this.#mode = 'running';
       this.#show();
-      await this.partitions.warmUp();
+      await this.#warmUp();
     });
   }
 
@@ -179,7 +189,7 @@ export class Server {
           this.#breaker.reset();
           this.#show();
         }
-        await this.partitions.warmUp();
+        await this.#warmUp();
       })
       .finally(() => {
         this.#restarting = undefined;
@@ -249,6 +259,8 @@ export class Server {
     budget: Budget | undefined,
     trace: CallTracer | undefined,
   ): Promise<unknown> {
+    const permitted = permit(this.#limiter, this.name, options.signal, budget, this.#context.pool.clock);
+    if (permitted !== undefined) await permitted;
     const { partition, lease } = this.#tryAcquire(options.caller) ?? (await this.#acquire(options, budget));
     const { connection, traffic } = lease.resource;
     const exclusive = this.options.sharing !== 'shared' && (options.onNotification ?? options.onRequest) !== undefined;
@@ -329,6 +341,16 @@ export class Server {
       acquireTimeoutMs: Math.min(options.acquireTimeoutMs ?? this.options.acquireTimeoutMs, leftMs),
       maxTotalTimeoutMs: Math.min(totalMs, leftMs),
     };
+  }
+
+  /** @throws StartError whatever it was that failed */
+  async #warmUp(): Promise<void> {
+    try {
+      await this.partitions.warmUp();
+    } catch (error) {
+      const known = error instanceof StartError || error instanceof ClosedError || !(error instanceof PoolkitError);
+      throw known ? error : new StartError(this.name, error.message, {}, error);
+    }
   }
 
   #assertNotRemoved(): void {

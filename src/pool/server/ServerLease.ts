@@ -7,7 +7,8 @@ import type { Link } from './Partition.js';
 
 export interface LeaseHooks {
   readonly release: () => void;
-  readonly callOptions: (method: string, params: Params | undefined, options: RequestOptions) => CallOptions;
+  /** Asks the limiter, and says what the call runs by. */
+  readonly prepare: (method: string, params: Params | undefined, options: RequestOptions) => Promise<CallOptions>;
   readonly onFailure: (error: unknown) => void;
   /** Arms a watch that reports a lease held too long, with the stack that took it. */
   readonly watch: (stack: string | undefined) => Disposable;
@@ -56,7 +57,8 @@ export class ServerLease implements ConnectionLease {
   async request(method: string, params?: Params, options: RequestOptions = {}): Promise<unknown> {
     this.#assertHeld();
     try {
-      const call = this.#hooks.callOptions(method, params, options);
+      const call = await this.#hooks.prepare(method, params, options);
+      this.#assertHeld();
       return await this.#lease.resource.connection.request(method, params, call);
     } catch (error) {
       this.#hooks.onFailure(error);

@@ -1,8 +1,11 @@
+import type { Limiter } from '../../concurrent/Limiter.js';
 import type { Params } from '../../connection/messages.js';
+import type { Clock } from '../../core/clock.js';
 import {
   AcquireTimeoutError,
   NotSentError,
   OutcomeUnknownError,
+  RateLimitedError,
   RequestTimeoutError,
   UpstreamBusyError,
   WireError,
@@ -60,5 +63,25 @@ export class Budget {
   spent(what: string): AcquireTimeoutError {
     const none = { live: 0, creating: 0, dying: 0, slots: 0, inUse: 0, waiting: 0 };
     return new AcquireTimeoutError(`server ${what}: the call's time`, this.#deadlineMs, none);
+  }
+}
+
+/** Has a limiter grant the call, now or after a wait within its budget; undefined when nothing has to be waited for. */
+export function permit(
+  limiter: Limiter | undefined,
+  server: string,
+  signal: AbortSignal | undefined,
+  budget: Budget | undefined,
+  clock: Clock,
+): Promise<void> | undefined {
+  if (limiter === undefined || limiter.tryAcquire()) return undefined;
+  const maxWaitMs = budget?.within(server, Number.POSITIVE_INFINITY, clock.now());
+  return limiter.acquire({ ...(signal && { signal }), ...(maxWaitMs !== undefined && { maxWaitMs }) });
+}
+
+/** An upstream that says how long it wants to be left alone is left alone by all its callers. */
+export function pauseAfter(error: unknown, limiter: Limiter | undefined): void {
+  if (error instanceof RateLimitedError && error.source === 'upstream' && error.retryAfterMs !== undefined) {
+    limiter?.pauseFor(error.retryAfterMs);
   }
 }

@@ -18,6 +18,7 @@ export interface PoolContext {
 /** What the parts of one server share. */
 export interface ServerContext extends PoolContext {
   readonly config: ServerConfig;
+  readonly fingerprint: string;
   readonly options: ServerOptions;
   readonly counters: Counters;
 }

@@ -1,4 +1,6 @@
 import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/client';
+import type { Limiter } from '../../concurrent/Limiter.js';
+import type { Connection } from '../../connection/Connection.js';
 import { type Clock, systemClock } from '../../core/clock.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
 import { checkBytes, checkCount, checkFunction, checkMs, checkRatio } from '../../core/options.js';
@@ -54,6 +56,18 @@ export interface PoolOptions {
   readonly credentials?: CredentialsHook;
   /** Remembers which era a server speaks. */
   readonly eraStore?: EraStore;
+  /** Stands in front of every new connection: for fault injection (`faulty`) and for tracing. */
+  readonly wrapConnection?: (connection: Connection) => Connection | Promise<Connection>;
+  /**
+   * Asked for a permit before a call takes a slot: one for all servers, or one for each, as a `MultiServerRateLimiter`
+   * gives them. The wait counts against `deadlineMs`, not `timeoutMs`; a 429 pauses it. The pool does not close it.
+   */
+  readonly limiter?: Limiter | LimiterTable;
+}
+
+/** A limiter for each server. */
+export interface LimiterTable {
+  limiter(server: string): Limiter;
 }
 
 /** The defaults of every server pool. */
@@ -104,6 +118,8 @@ export interface ResolvedPoolOptions {
   readonly leakThresholdMs: number;
   readonly credentials: CredentialsHook | undefined;
   readonly eraStore: EraStore | undefined;
+  readonly wrapConnection: ((connection: Connection) => Connection | Promise<Connection>) | undefined;
+  readonly limiter: Limiter | LimiterTable | undefined;
 }
 
 const COUNT = { min: 1, infinity: true };
@@ -142,6 +158,8 @@ export function resolvePoolOptions(options: PoolOptions): ResolvedPoolOptions {
     leakThresholdMs: checkMs('leakThresholdMs', all.leakThresholdMs, WAIT),
     credentials: options.credentials && checkFunction('credentials', options.credentials),
     eraStore: options.eraStore,
+    wrapConnection: options.wrapConnection && checkFunction('wrapConnection', options.wrapConnection),
+    limiter: options.limiter,
   };
 }
 
@@ -168,7 +186,7 @@ export function resolveServerOptions(config: ServerConfig, pool: ResolvedPoolOpt
   const maxConnections = checkCount(option('maxConnections'), config.maxConnections ?? pool.maxConnections, { min: 1 });
   return {
     sharing: config.sharing ?? 'shared',
-    era: config.era ?? (config.transport === 'http' ? 'auto' : 'legacy'),
+    era: config.era ?? (config.transport === 'stdio' || config.transport === 'sse' ? 'legacy' : 'auto'),
     clientCapabilities: config.clientCapabilities ?? pool.clientCapabilities,
     warmSpares: checkCount(option('warmSpares'), config.warmSpares ?? 0, { max: maxConnections }),
     maxConnections,

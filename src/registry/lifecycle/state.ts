@@ -91,7 +91,8 @@ function wantsRestart(policy: RestartPolicy, clean: boolean): boolean {
 
 /** As in OTP's supervisors: more than `maxRestarts` within any `restartWindowMs` is a failure that waiting won't mend. */
 function retry(state: Running, nowMs: number, policy: RestartPolicy): ServerState {
-  const recent = state.restartsAtMs.filter((atMs) => nowMs - atMs < policy.restartWindowMs);
+  const counted = policy.maxRestarts === Number.POSITIVE_INFINITY ? [] : state.restartsAtMs;
+  const recent = counted.filter((atMs) => nowMs - atMs < policy.restartWindowMs);
   if (recent.length >= policy.maxRestarts) return { tag: 'failed' };
   const stable = state.tag === 'ready' && nowMs - state.sinceMs >= policy.stableAfterMs;
   const attempt = stable ? 1 : state.attempt + 1;

@@ -60,7 +60,7 @@ export class StopSequence {
     this.#wake?.();
   }
 
-  /** @throws StillAliveError when something outlived SIGKILL by `killProofMs` */
+  /** @throws StillAliveError when something outlived SIGKILL by `killProofMs`; the error of looking when that failed */
   async run(): Promise<void> {
     const { group } = this.#subject;
     using _exit = this.#subject.onExit(() => this.#wake?.());
@@ -68,10 +68,10 @@ export class StopSequence {
     let termSent = false;
     let proofByMs: number | undefined;
     let emptyLooks = 0;
-    for (;;) {
+    for (let round = 0; ; round++) {
       const exited = this.#subject.exited;
-      const members = await group.members();
-      if (exited && members.length === 0) {
+      const { members, blind } = await this.#look(round === 0 && !exited);
+      if (exited && members.length === 0 && blind === undefined) {
         // Who is outside the group may have forked and gone while the table was being read: look once more.
         if (++emptyLooks > (group.strayed ? 1 : 0)) return;
         continue;
@@ -82,7 +82,7 @@ export class StopSequence {
       if (now >= this.#killAtMs) {
         if (proofByMs === undefined) this.#pollMs = FIRST_POLL_MS;
         proofByMs ??= now + this.#times.killProofMs;
-        if (now >= proofByMs) throw this.#stillAlive(members);
+        if (now >= proofByMs) throw blind ?? this.#stillAlive(members);
         await group.signal('SIGKILL', members);
         untilMs = proofByMs;
       } else {
@@ -96,6 +96,16 @@ export class StopSequence {
       }
       // What happened while the table was being read is not waited for.
       if (this.#subject.exited === exited) await this.#pause(untilMs);
+    }
+  }
+
+  /** Without a descriptor left to look with (EMFILE), the group can still be signalled; only the proof has to wait. */
+  async #look(below: boolean): Promise<{ readonly members: readonly ProcessRow[]; readonly blind?: unknown }> {
+    const { group } = this.#subject;
+    try {
+      return { members: (below ? group.descendants() : undefined) ?? (await group.members()) };
+    } catch (error) {
+      return { members: [], blind: error };
     }
   }
 

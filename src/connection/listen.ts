@@ -1,7 +1,7 @@
-import { ClosedError, OutcomeUnknownError, WireError } from '../../core/errors.js';
-import type { Channel } from '../Channel.js';
-import { META_SUBSCRIPTION_ID } from '../handshake.js';
-import type { Params, ServerNotice } from '../messages.js';
+import { ClosedError, NotSentError, OptionError, OutcomeUnknownError, WireError } from '../core/errors.js';
+import type { Era } from '../registry/ServerConfig.js';
+import type { Channel } from './Channel.js';
+import { META_SUBSCRIPTION_ID, type Params, type ServerNotice } from './messages.js';
 
 export interface ListenOptions {
   /** Aborting ends the subscription; before it is open, `listen` rejects with the reason. */
@@ -25,6 +25,12 @@ export interface ListenSubscription extends AsyncDisposable {
   /** Why it is over; undefined while it is not. One that was cut may be opened again. */
   readonly endedBy: ListenEnd | undefined;
   close(): Promise<void>;
+}
+
+/** @throws OptionError in the legacy era, which has `resources/subscribe` in its place. */
+export function assertModern(era: Era): void {
+  if (era === 'modern') return;
+  throw new OptionError('era', era, 'a server of the modern era: a legacy one has resources/subscribe');
 }
 
 const ACKNOWLEDGED = 'notifications/subscriptions/acknowledged';
@@ -52,7 +58,7 @@ export async function listen(
   });
   const result = channel.request(
     'subscriptions/listen',
-    { notifications: filter },
+    { notifications: onWire(filter) },
     {
       signal: control.signal,
       timeoutMs: Number.POSITIVE_INFINITY,
@@ -68,7 +74,7 @@ export async function listen(
     (): ListenEnd => 'finished',
     (error: unknown): ListenEnd => {
       if (control.signal.aborted) return 'closed';
-      if (error instanceof OutcomeUnknownError || error instanceof ClosedError) return 'cut';
+      if ([OutcomeUnknownError, NotSentError, ClosedError].some((cut) => error instanceof cut)) return 'cut';
       throw error;
     },
   );
@@ -116,4 +122,9 @@ function relabelled(notice: ServerNotice, subscriptionId: string | number | unde
   const { [META_SUBSCRIPTION_ID]: _, ...rest } = meta;
   const mapped = subscriptionId === undefined ? rest : { ...rest, [META_SUBSCRIPTION_ID]: subscriptionId };
   return { ...notice, params: { ...notice.params, _meta: mapped } };
+}
+
+/** The toolkit says `resourceUris` in both eras; the modern wire has a name of its own for them. */
+function onWire({ resourceUris, ...rest }: Params): Params {
+  return resourceUris === undefined ? rest : { resourceSubscriptions: resourceUris, ...rest };
 }

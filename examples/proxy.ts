@@ -1,0 +1,22 @@
+// A proxy of your own over the servers of a config file.
+import { Gateway } from 'mcp-poolkit/gateway';
+import { StdioPool } from 'mcp-poolkit/pool';
+import { readConfigFile } from 'mcp-poolkit/registry';
+import { ShutdownPlan } from 'mcp-poolkit/shutdown';
+
+const plan = new ShutdownPlan();
+plan.listen({ exit: true }); // SIGINT and SIGTERM
+
+const { servers, problems } = await readConfigFile('examples/mcp.json');
+for (const { message } of problems) console.error(message);
+
+const pool = new StdioPool();
+plan.add('servers', pool, { phase: 'close' });
+await pool.startAll(servers); // one bad server never stops the others
+
+const params = { name: 'echo', arguments: { message: 'hello' } };
+console.log(await pool.request('everything', 'tools/call', params, { timeoutMs: 5_000 }));
+
+const gateway = new Gateway({ pool, port: Number(process.env['PORT'] ?? 3399) });
+plan.add('gateway', gateway, { phase: 'drain' }); // before `close`: calls in flight are answered
+console.log(`serving ${(await gateway.listen()).url}/mcp`);

@@ -1,0 +1,100 @@
+import type { Clock } from '../../core/clock.js';
+import { messageOf, NotSentError, OutcomeUnknownError, PoolkitError, UnauthorizedError } from '../../core/errors.js';
+import type { Call, Carrier } from '../Call.js';
+import type { Channel, ChannelWire } from '../Channel.js';
+import type { Endpoint, HttpCredentials } from './Endpoint.js';
+import { Exchange } from './Exchange.js';
+import type { Lane } from './HttpDispatchers.js';
+import { headerOf } from './responseHeaders.js';
+import { statusError } from './statusError.js';
+
+/** A channel's wire whose calls are requests of their own. */
+export interface CallWire extends ChannelWire {
+  readonly endpoint: Endpoint;
+  readonly clock: Clock;
+  channel: Channel;
+}
+
+/** One call's POST: sent once, and again only where it was refused unread. Fails its call with the truth. */
+export abstract class CallRequest extends Exchange implements Carrier {
+  protected readonly call: Call;
+  readonly #wire: CallWire;
+  #credentials: HttpCredentials | undefined;
+  #renewed = false;
+
+  constructor(wire: CallWire, lane: Lane, call: Call, text: string) {
+    super(wire.endpoint, lane, 'POST', text);
+    this.#wire = wire;
+    this.call = call;
+  }
+
+  /** Path and headers as they are now. */
+  protected abstract prepare(): void;
+
+  /** Sends the call off, or off again; one that has settled meanwhile is not sent. */
+  start(): void {
+    const { call } = this;
+    if (call.phase === 'settled') return;
+    this.#credentials = this.endpoint.credentials;
+    this.prepare();
+    this.dispatch();
+    // With a free socket it is on its way by now.
+    if (call.phase === 'queued') this.#wire.channel.markWaiting(call);
+  }
+
+  protected get pending(): boolean {
+    return this.call.phase !== 'settled';
+  }
+
+  protected override onSending(): boolean {
+    if (this.call.phase === 'queued') this.#wire.channel.markSent(this.call, this.#wire.clock.now());
+    return this.pending;
+  }
+
+  protected override onFailed(error: Error): void {
+    const { server } = this.endpoint;
+    if (error instanceof PoolkitError) this.fail(error);
+    else if (this.call.phase === 'queued') this.fail(new NotSentError(server, messageOf(error), error));
+    else this.unknown(messageOf(error), error);
+  }
+
+  /** Other credentials are asked for, once, and `resend` is called if there are any; else the refusal stands. */
+  protected renew(refusal: PoolkitError, resend: () => void): void {
+    if (this.#renewed) {
+      this.fail(refusal);
+      return;
+    }
+    this.#renewed = true;
+    this.#wire.channel.requeue(this.call);
+    this.endpoint.renew(this.#credentials).then(
+      (fresh) => {
+        if (fresh) resend();
+        else this.fail(refusal);
+      },
+      (cause: unknown) => {
+        const challenge = headerOf(this.responseHeaders, 'www-authenticate');
+        this.fail(new UnauthorizedError(this.endpoint.server, challenge, cause));
+      },
+    );
+  }
+
+  protected fail(error: Error): void {
+    this.#wire.channel.failCall(this.call, error);
+  }
+
+  protected unknown(why: string, cause?: Error): void {
+    this.fail(new OutcomeUnknownError(this.endpoint.server, this.call.method, why, { cause }));
+  }
+
+  /** What this response means for the call, being no answer. */
+  protected refusal(body: Buffer): PoolkitError {
+    return statusError({
+      server: this.endpoint.server,
+      method: this.call.method,
+      status: this.status,
+      headers: this.responseHeaders,
+      body,
+      wallNowMs: this.#wire.clock.wallNow(),
+    });
+  }
+}

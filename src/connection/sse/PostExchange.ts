@@ -1,0 +1,39 @@
+import type { Call } from '../Call.js';
+import { CallRequest, type CallWire } from '../net/CallRequest.js';
+import type { BodyUse } from '../net/Exchange.js';
+import { rpcErrorIn } from '../net/statusError.js';
+
+/** What a call's POST asks of its wire. */
+export interface PostWire extends CallWire {
+  /** Where messages go: what the stream's `endpoint` event said. */
+  readonly postPath: string;
+  postHeaders(): string[];
+}
+
+/** A call's POST. Being accepted is no answer: that comes on the stream, perhaps even before. */
+export class PostExchange extends CallRequest {
+  readonly #wire: PostWire;
+
+  constructor(wire: PostWire, call: Call, text: string) {
+    super(wire, 'calls', call, text);
+    this.#wire = wire;
+  }
+
+  protected override prepare(): void {
+    this.path = this.#wire.postPath;
+    this.requestHeaders = this.#wire.postHeaders();
+  }
+
+  protected override onBegin(): BodyUse {
+    return this.status < 300 ? 'skip' : 'excerpt';
+  }
+
+  protected override onBody(body: Buffer): void {
+    if (!this.pending) return;
+    const answer = rpcErrorIn(body);
+    if (this.status === 401) this.renew(this.refusal(body), () => this.start());
+    else if (answer !== undefined && answer.id === this.call.id && this.status < 500) {
+      this.#wire.channel.receive({ id: this.call.id, error: answer.error }, this.call);
+    } else this.fail(this.refusal(body));
+  }
+}

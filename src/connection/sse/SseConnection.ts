@@ -1,0 +1,148 @@
+import { messageOf, WireError } from '../../core/errors.js';
+import { initializeLegacy } from '../handshake.js';
+import type { Params, ServerInfo } from '../messages.js';
+import type { Endpoint, HttpCredentials } from '../net/Endpoint.js';
+import type { SseEvent } from '../net/SseReader.js';
+import { type StreamEnd, StreamExchange } from '../net/StreamExchange.js';
+import { statusError } from '../net/statusError.js';
+import { UrlConnection, type UrlConnectionOptions } from '../net/UrlConnection.js';
+import { SseWire } from './SseWire.js';
+
+export type SseConnectionOptions = UrlConnectionOptions;
+
+/**
+ * MCP over legacy HTTP+SSE (2024-11-05): one GET stream brings everything, each message out is a POST to where the
+ * stream's first event says, on the same origin only. The stream is the session: when it drops, the connection is dead
+ * and its calls fail. Nothing on it tells which call a message belongs to, but ids and progress tokens.
+ */
+export class SseConnection extends UrlConnection<SseWire, SseConnectionOptions> {
+  #stream: StreamExchange | undefined;
+  /** While the stream is being opened. */
+  #opening: { readonly resolve: () => void; readonly reject: (error: Error) => void } | undefined;
+
+  /** @throws StartError with its cause, after everything is gone; OptionError; the signal's reason. */
+  static async open(options: SseConnectionOptions): Promise<SseConnection> {
+    const connection = new SseConnection(options);
+    await connection.start();
+    return connection;
+  }
+
+  protected override makeWire(endpoint: Endpoint, { clock, logger }: SseConnectionOptions): SseWire {
+    return new SseWire(endpoint, clock, logger);
+  }
+
+  protected override async handshake(deadlineMs: number): Promise<ServerInfo> {
+    await this.#open(deadlineMs);
+    let accepted = Promise.resolve();
+    const info = await initializeLegacy(this.channel, this.handshakeOptions(deadlineMs), (method) => {
+      accepted = this.wire.notify(method, this.channel.encodeNotice(method, undefined));
+      // Awaited below; it may fail before that.
+      accepted.catch(() => undefined);
+    });
+    await accepted;
+    return info;
+  }
+
+  protected override post(method: string, text: string, _params: Params | undefined): Promise<void> {
+    return this.wire.notify(method, text);
+  }
+
+  protected override refuse(): void {
+    this.#opening?.reject(new WireError(this.server, 'the connection was closed'));
+  }
+
+  /** The end of the stream is the end of the session. */
+  protected override leave(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  protected override stop(): void {
+    this.#stream?.end();
+  }
+
+  async #open(deadlineMs: number): Promise<void> {
+    const { clock, signal, startTimeoutMs } = this.options;
+    const timer = clock.setTimer(
+      () => this.#opening?.reject(new WireError(this.server, `no endpoint event within ${startTimeoutMs} ms`)),
+      deadlineMs - clock.now(),
+      { ref: true },
+    );
+    const onAbort = (): void => this.#opening?.reject(new WireError(this.server, 'the start was given up'));
+    signal?.addEventListener('abort', onAbort, { once: true });
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.#opening = { resolve, reject };
+        this.#connect(false);
+      });
+    } finally {
+      timer.cancel();
+      signal?.removeEventListener('abort', onAbort);
+      this.#opening = undefined;
+    }
+  }
+
+  #connect(renewed: boolean): void {
+    const { endpoint } = this.wire;
+    const used = endpoint.credentials;
+    this.#stream = new StreamExchange(endpoint, ['accept', 'text/event-stream', ...endpoint.headers], {
+      onOpen: () => undefined,
+      // Nothing can be resumed on this wire.
+      onRetry: () => undefined,
+      onEvent: (event) => this.#event(event),
+      onEnd: (end) => this.#ended(end, renewed ? undefined : { used }),
+    });
+  }
+
+  #event({ event, data }: SseEvent): void {
+    if (event === 'endpoint') this.#endpointSaid(data);
+    else if (data !== '' && (event === undefined || event === 'message')) this.#message(data);
+  }
+
+  #endpointSaid(data: string): void {
+    if (this.#opening === undefined) return;
+    const { endpoint } = this.wire;
+    const target = endpoint.resolve(data);
+    if (target?.origin !== endpoint.origin) {
+      this.#opening.reject(
+        new WireError(this.server, `its endpoint is not on its own origin: ${target?.origin ?? data}`),
+      );
+      return;
+    }
+    this.wire.postPath = target.pathname + target.search;
+    this.#opening.resolve();
+  }
+
+  #message(data: string): void {
+    if (this.channel.wantsRaw && this.channel.receiveBytes(Buffer.from(data))) return;
+    let message: unknown;
+    try {
+      message = JSON.parse(data);
+    } catch {
+      this.wire.channel.counters.garbage++;
+      return;
+    }
+    this.channel.receive(message);
+  }
+
+  #ended(
+    { status, streamed, body, headers, error }: StreamEnd,
+    retry: { used: HttpCredentials | undefined } | undefined,
+  ): void {
+    if (this.#opening === undefined) {
+      this.die(error === undefined ? 'its stream ended' : `its stream broke: ${messageOf(error)}`, error);
+      return;
+    }
+    const { reject } = this.#opening;
+    if (status === 401 && retry !== undefined) {
+      this.wire.endpoint.renew(retry.used).then((fresh) => {
+        if (fresh) this.#connect(true);
+        else reject(statusError({ server: this.server, method: 'GET', status, headers, body, wallNowMs: 0 }));
+      }, reject);
+    } else if (status === 0 || streamed) {
+      reject(error ?? new WireError(this.server, 'its stream ended without an endpoint event'));
+    } else {
+      const wallNowMs = this.options.clock.wallNow();
+      reject(statusError({ server: this.server, method: 'GET', status, headers, body, wallNowMs }));
+    }
+  }
+}

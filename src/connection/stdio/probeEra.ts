@@ -1,0 +1,65 @@
+import { OutcomeUnknownError, RequestTimeoutError, RpcError } from '../../core/errors.js';
+import type { ManagedProcess } from '../../registry/ManagedProcess.js';
+import { Channel } from '../Channel.js';
+import type { ConnectionOptions } from '../Connection.js';
+import { type ClientIdentity, MODERN_VERSIONS, modernEnvelope, modernVersionOffered } from '../handshake.js';
+import type { Params } from '../messages.js';
+import { LineReader } from './LineReader.js';
+import { StdioWriter } from './StdioWriter.js';
+
+/** What a probe found; `evidence` is false when the server just said nothing, which proves neither era. */
+export interface ProbeResult {
+  readonly era: 'legacy' | 'modern';
+  readonly version?: string;
+  readonly evidence: boolean;
+}
+
+/**
+ * Asks a short-lived process which era its server speaks: `server/discover`, and nothing else, since some servers exit
+ * on any request that comes before `initialize`. Whatever is no modern answer is legacy. The caller ends `process`.
+ */
+export async function probeEra(
+  process: ManagedProcess,
+  options: ConnectionOptions & ClientIdentity & { readonly server: string; readonly probeTimeoutMs: number },
+): Promise<ProbeResult> {
+  const channel: Channel = new Channel(
+    { send: (call, text) => writer.send(call, text), post: (text) => writer.post(text) },
+    options,
+  );
+  const { server, clock, maxMessageBytes, probeTimeoutMs: timeoutMs } = options;
+  const writer = new StdioWriter(process.stdin, { server, clock, channel, maxUnsentBytes: maxMessageBytes });
+  const reader = new LineReader(maxMessageBytes, {
+    onLine: (line) => {
+      try {
+        channel.receive(JSON.parse(line.toString('utf8')));
+      } catch (error) {
+        options.logger.debug({ server, error }, 'a line that is not JSON');
+      }
+    },
+    onOversized: () => channel.fail('its answer is too large'),
+  });
+  process.stdin.on('error', () => channel.fail('its input broke'));
+  process.stdout.on('data', (chunk: Buffer) => reader.push(chunk));
+  const exit = process.onExit(() => channel.fail('it exited'));
+  const version = MODERN_VERSIONS[0] as string;
+  try {
+    const params = modernEnvelope(options, version)(undefined);
+    const bounds = { timeoutMs, acquireTimeoutMs: timeoutMs, maxTotalTimeoutMs: timeoutMs };
+    const result = (await channel.request('server/discover', params, bounds)) as Params | null;
+    const supported = result?.['supportedVersions'];
+    const common = Array.isArray(supported) ? MODERN_VERSIONS.find((each) => supported.includes(each)) : undefined;
+    return common === undefined
+      ? { era: 'legacy', evidence: true }
+      : { era: 'modern', version: common, evidence: true };
+  } catch (error) {
+    const offered = modernVersionOffered(error);
+    if (offered !== undefined) return { era: 'modern', version: offered, evidence: true };
+    if (error instanceof RpcError || error instanceof OutcomeUnknownError) return { era: 'legacy', evidence: true };
+    if (error instanceof RequestTimeoutError) return { era: 'legacy', evidence: false };
+    throw error;
+  } finally {
+    exit[Symbol.dispose]();
+    channel.fail('the probe is over');
+    writer.close();
+  }
+}

@@ -1,0 +1,16 @@
+import { ServerPool } from './server/ServerPool.js';
+import { UrlConnector, type UrlPoolOptions } from './urlConnector.js';
+
+export type HTTPClientPoolOptions = UrlPoolOptions;
+
+/**
+ * Remote servers over Streamable HTTP, of both eras. Every call is a POST of its own, so what a server asks back while
+ * it runs is known to be that call's: a shared connection serves callers with capabilities too. A session that the server
+ * lost is made anew once for all its callers, and what it refused is sent once more.
+ */
+export class HTTPClientPool extends ServerPool {
+  /** @throws OptionError */
+  constructor(options: HTTPClientPoolOptions = {}) {
+    super('HTTPClientPool', new UrlConnector('http', options), options);
+  }
+}

@@ -1,0 +1,16 @@
+import { ServerPool } from './server/ServerPool.js';
+import { UrlConnector, type UrlPoolOptions } from './urlConnector.js';
+
+export type SSEPoolOptions = UrlPoolOptions;
+
+/**
+ * Remote servers over the HTTP+SSE wire of 2024-11-05. Answers come on one stream for all calls, so that the wire does
+ * not tell whose request comes back: callers with capabilities need `leased` or `bound`. When the stream drops, the
+ * calls in flight fail and the next one finds a new, initialised connection.
+ */
+export class SSEPool extends ServerPool {
+  /** @throws OptionError */
+  constructor(options: SSEPoolOptions = {}) {
+    super('SSEPool', new UrlConnector('sse', options), options);
+  }
+}

@@ -1,0 +1,149 @@
+import { Redis } from 'ioredis';
+import { Redis as Redis6 } from 'ioredis6';
+import { describe, expect, test } from 'vitest';
+import { ClusterRateLimiter, type OnStoreLost } from '../../src/concurrent/index.js';
+import { fullestWindow, sleep } from '../support/fleet.js';
+import { HAVE_REDIS, TestRedis } from '../support/redis.js';
+import { Driven, until } from '../support/stamped.js';
+
+const WINDOW_MS = 300;
+const WINDOW_US = WINDOW_MS * 1_000;
+const MAX = 40;
+const CALLERS = 30;
+
+interface Outage {
+  readonly all: readonly number[];
+  /** Everybody had lost the store. */
+  readonly lostUs: number;
+  /** The first had it back, the last had it back. */
+  readonly backUs: readonly [number, number];
+  readonly endUs: number;
+  readonly between: (fromUs: number, toUs: number) => number[];
+}
+
+/** Two limiters of one id: Redis up, killed for two windows and more, started again empty, up. */
+async function outage(onStoreLost: OnStoreLost): Promise<Outage> {
+  await using server = await TestRedis.start();
+  const clients = [new Redis(server.port, '127.0.0.1'), new Redis6(server.port, '127.0.0.1') as unknown as Redis];
+  // The users' clients report what happens to them to the users.
+  for (const client of clients) client.on('error', () => undefined);
+  const options = { id: 'outage', maxRequests: MAX, windowMs: WINDOW_MS, onStoreLost, maxClockSkewMs: 100 };
+  const drivens = clients.map((client) => new Driven(client, options));
+  try {
+    await Promise.all(drivens.map(({ limiter }) => limiter.acquire()));
+    await until(() => drivens.every(({ limiter }) => limiter.stats.processes === 2));
+    for (const each of drivens) each.drive(CALLERS);
+    await sleep(1.5 * WINDOW_MS);
+
+    await server.stop();
+    await until(() => drivens.every(({ limiter }) => limiter.stats.store === 'lost'));
+    await sleep(2.5 * WINDOW_MS);
+    await server.start();
+    await until(() => drivens.every(({ limiter }) => limiter.stats.store === 'up'));
+    await sleep(2.5 * WINDOW_MS);
+  } finally {
+    await Promise.all(drivens.map(({ limiter }) => limiter.close()));
+    for (const client of clients) client.disconnect();
+  }
+  for (const { events } of drivens) expect(events.map(({ name }) => name)).toEqual(['storeLost', 'storeRestored']);
+  const all = drivens.flatMap(({ grants }) => grants).sort((a, b) => a - b);
+  const back = drivens.map((each) => each.atUs('storeRestored'));
+  return {
+    all,
+    lostUs: Math.max(...drivens.map((each) => each.atUs('storeLost'))),
+    backUs: [Math.min(...back), Math.max(...back)],
+    endUs: all.at(-1) ?? 0,
+    between: (fromUs, toUs) => all.filter((each) => each >= fromUs && each < toUs),
+  };
+}
+
+describe.skipIf(!HAVE_REDIS)('Redis stopped and started again, empty, in the middle of a run', () => {
+  test('local-share: each grants its share meanwhile, the limit holds within the outage and after it', async () => {
+    const { all, between, lostUs, backUs, endUs } = await outage('local-share');
+    const during = between(lostUs + WINDOW_US, backUs[0]);
+    expect(during.length).toBeGreaterThanOrEqual(MAX / 2);
+    expect(fullestWindow(during, WINDOW_US)).toBeLessThanOrEqual(MAX);
+    const after = between(backUs[1] + WINDOW_US, endUs);
+    expect(after.length).toBeGreaterThanOrEqual(MAX / 2);
+    expect(fullestWindow(after, WINDOW_US)).toBeLessThanOrEqual(MAX);
+    expect(fullestWindow(all, WINDOW_US)).toBeLessThanOrEqual(2 * MAX);
+  });
+
+  test('fail-closed: nothing is granted meanwhile, and no window at all exceeds the limit', async () => {
+    const { all, between, lostUs, backUs, endUs } = await outage('fail-closed');
+    expect(between(lostUs, backUs[0])).toEqual([]);
+    expect(between(backUs[1], endUs).length).toBeGreaterThanOrEqual(MAX);
+    expect(fullestWindow(all, WINDOW_US)).toBeLessThanOrEqual(MAX);
+  });
+
+  test('fail-open: everything is granted meanwhile, and the limit holds again a window later', async () => {
+    const { between, lostUs, backUs, endUs } = await outage('fail-open');
+    expect(between(lostUs, backUs[0]).length).toBeGreaterThan(10 * MAX);
+    const after = between(backUs[1] + WINDOW_US, endUs);
+    expect(after.length).toBeGreaterThanOrEqual(MAX / 2);
+    expect(fullestWindow(after, WINDOW_US)).toBeLessThanOrEqual(MAX);
+  });
+
+  test('a Redis that hangs is lost after storeTimeoutMs, and found again when it answers', async () => {
+    await using server = await TestRedis.start();
+    const redis = new Redis(server.port, '127.0.0.1');
+    const limiter = new ClusterRateLimiter({ redis, id: 'h', maxRequests: 10, windowMs: 100, storeTimeoutMs: 300 });
+    const events: string[] = [];
+    limiter.on('storeLost', ({ error }) => events.push(String(error)));
+    limiter.on('storeRestored', () => events.push('restored'));
+    await limiter.acquire();
+    process.kill(server.pid, 'SIGSTOP');
+    await until(() => limiter.stats.store === 'lost');
+    expect(limiter.tryAcquire()).toBe(true);
+    process.kill(server.pid, 'SIGCONT');
+    await until(() => limiter.stats.store === 'up');
+    expect(events).toEqual(['Error: the store did not answer within 300 ms', 'restored']);
+    await limiter.acquire();
+    await limiter.close();
+    redis.disconnect();
+  });
+
+  test('a Redis that was emptied is noticed, also when everybody waits', async () => {
+    await using server = await TestRedis.start();
+    const redis = new Redis(server.port, '127.0.0.1');
+    const limiter = new ClusterRateLimiter({
+      redis,
+      id: 'e',
+      maxRequests: 2,
+      windowMs: 300,
+      onStoreLost: 'fail-closed',
+    });
+    await limiter.acquire({ weight: 2 });
+    const waiting = limiter.acquire({ weight: 2 });
+    await redis.flushall();
+    await until(() => limiter.stats.store === 'lost');
+    await waiting;
+    expect(limiter.stats.store).toBe('up');
+    await limiter.close();
+    redis.disconnect();
+  });
+
+  test('a limiter made while Redis is down works by onStoreLost, and by the fleet once Redis is there', async () => {
+    await using server = await TestRedis.start();
+    await server.stop();
+    const redis = new Redis(server.port, '127.0.0.1', { lazyConnect: true });
+    const options = { redis, id: 'd', maxRequests: 10, windowMs: 100 };
+    const limiter = new ClusterRateLimiter({ ...options, processes: 5 });
+    const alone = new ClusterRateLimiter(options);
+    expect(limiter.stats.store).toBe('connecting');
+    await limiter.acquire({ weight: 2 });
+    expect(limiter.stats.store).toBe('lost');
+    await expect(limiter.acquire({ weight: 3 })).rejects.toMatchObject({ code: 'ERR_RATE_LIMITED' });
+    // Nobody said how many share the limit: a share of it cannot be told.
+    await until(() => alone.stats.store === 'lost');
+    expect(alone.tryAcquire()).toBe(false);
+    await server.start();
+    await until(() => limiter.stats.store === 'up');
+    await limiter.acquire({ weight: 2 });
+    expect(redis.status).toBe('wait');
+    await alone.acquire();
+    await alone.close();
+    await limiter.close();
+    redis.disconnect();
+  });
+});

@@ -1,0 +1,212 @@
+import { expect, test } from 'vitest';
+import type { HttpConnection } from '../../../src/connection/http/HttpConnection.js';
+import type { ServerNotice } from '../../../src/connection/messages.js';
+import { HttpDispatchers } from '../../../src/connection/net/HttpDispatchers.js';
+import { ClosedError, NotSentError, OutcomeUnknownError, RpcError, WireError } from '../../../src/core/errors.js';
+import { closeAfter } from '../../support/closeAfter.js';
+import { openHttp } from '../../support/httpServers.js';
+import { call, failure, LEGACY, serve } from '../../support/rawCalls.js';
+import { type Exchange, type Handler, RawServer, said } from '../../support/rawServer.js';
+
+test.each([404, 400] as const)(
+  'a session lost by %s is replaced once for all callers, and every call runs once',
+  async (lost) => {
+    let infos = 0;
+    const { server, connection } = await serve({}, { lost }, { onNewSession: () => infos++ });
+    expect(server.of('tools/call')).toHaveLength(0);
+    server.sessions.clear();
+    const texts = Array.from({ length: 40 }, (_, i) => `t${i}`);
+    const answers = await Promise.all(texts.map((text) => call(connection, 'echo', { text })));
+    expect(answers).toEqual(texts.map(said));
+    expect(server.initialises).toBe(2);
+    expect(infos).toBe(1);
+    const ran = server.of('tools/call').filter((each) => each.headers['mcp-session-id'] === 'session-2');
+    expect(new Set(ran.map((each) => each.message.params.arguments.text)).size).toBe(40);
+    expect(connection.counters.calls).toBe(42);
+    expect(server.of('initialize').every((each) => each.headers['mcp-session-id'] === undefined)).toBe(true);
+    await connection.close();
+    expect(server.of('DELETE').map((each) => each.headers['mcp-session-id'])).toEqual(['session-2']);
+  },
+);
+
+test('a 400 that a ping does not confirm is the call’s own', async () => {
+  const { server, connection } = await serve(
+    {
+      bad: ({ json, message }) =>
+        json({ jsonrpc: '2.0', id: message.id, error: { code: -32000, message: 'bad' } }, 400),
+      plain: ({ res }) => void res.writeHead(400).end('no'),
+    },
+    { lost: 404 },
+  );
+  expect(await failure(call(connection, 'bad'))).toMatchObject({ constructor: RpcError, rpcCode: -32000 });
+  expect(await failure(call(connection, 'plain'))).toBeInstanceOf(WireError);
+  expect(server.of('ping')).toHaveLength(2);
+  expect(server.initialises).toBe(1);
+});
+
+test('where a session belongs to one user, its loss sends nothing again and ends the connection', async () => {
+  const { server, connection } = await serve({}, { lost: 404 }, { resendOnSessionLoss: false });
+  const deaths: unknown[] = [];
+  connection.onDeath((death) => deaths.push(death));
+  server.sessions.clear();
+  const failures = await Promise.all([1, 2, 3].map(() => failure(call(connection, 'echo'))));
+  expect(failures[0]).toMatchObject({ constructor: NotSentError, acted: 'no' });
+  for (const each of failures) expect([NotSentError, OutcomeUnknownError]).toContain((each as Error).constructor);
+  expect(deaths).toEqual([{ expected: false, why: 'its session is gone' }]);
+  expect(connection.alive).toBe(false);
+  expect(server.initialises).toBe(1);
+});
+
+test('a session that cannot be replaced ends the connection, and what was refused was not sent', async () => {
+  let up = true;
+  const { server, connection } = await serve(
+    {},
+    {
+      lost: 404,
+      before: ({ message, res }) => {
+        if (up || message?.method !== 'initialize') return false;
+        res.writeHead(503).end();
+        return true;
+      },
+    },
+  );
+  server.sessions.clear();
+  up = false;
+  const failures = await Promise.all([1, 2, 3].map(() => failure(call(connection, 'echo'))));
+  for (const each of failures) expect(each).toMatchObject({ constructor: NotSentError });
+  expect(connection.alive).toBe(false);
+});
+
+test('calls of the old session that still run are neither sent again nor misjudged', async () => {
+  let answer: (() => void) | undefined;
+  const { server, connection } = await serve(
+    {
+      slow: (exchange) => {
+        answer = () => exchange.answer('slow but sure');
+      },
+      dies: ({ req }) => void setTimeout(() => req.socket.destroy(), 30),
+    },
+    { lost: 404 },
+  );
+  const slow = call(connection, 'slow');
+  await expect.poll(() => answer).toBeDefined();
+  const dies = failure(call(connection, 'dies'));
+  await expect.poll(() => server.of('tools/call').length).toBe(2);
+  server.sessions.clear();
+  expect(await call(connection, 'echo', { text: 'x' })).toEqual(said('x'));
+  answer?.();
+  expect(await slow).toEqual(said('slow but sure'));
+  expect(await dies).toBeInstanceOf(OutcomeUnknownError);
+  expect(server.of('tools/call').filter((each) => each.message.params.name !== 'echo')).toHaveLength(2);
+});
+
+/** A GET stream whose exchanges are kept. */
+function streams(): { readonly open: Exchange[]; readonly get: Handler } {
+  const open: Exchange[] = [];
+  return {
+    open,
+    get: (exchange) => {
+      exchange.sse();
+      open.push(exchange);
+    },
+  };
+}
+
+test('the server’s own stream brings what belongs to no call, and is opened again where it broke off', async () => {
+  const { open, get } = streams();
+  const { server, connection } = await serve({}, { lost: 404, get });
+  const heard: ServerNotice[] = [];
+  connection.onNotification((each) => heard.push(each));
+  await expect.poll(() => open.length).toBe(1);
+  expect(server.seen.findIndex((each) => each.method === 'GET')).toBeGreaterThan(
+    server.seen.findIndex((each) => each.message?.method === 'notifications/initialized'),
+  );
+  open[0]?.res.write('retry: 10\n\n');
+  open[0]?.event({ jsonrpc: '2.0', method: 'notifications/tools/list_changed' }, 'g1');
+  await expect.poll(() => heard.length).toBe(1);
+  open[0]?.res.end();
+  await expect.poll(() => open.length).toBe(2);
+  expect(open[1]?.headers['last-event-id']).toBe('g1');
+  open[1]?.event({ jsonrpc: '2.0', id: 'q', method: 'roots/list' });
+  await expect.poll(() => server.seen.some((each) => each.message?.error?.code === -32601)).toBe(true);
+  connection.setRequestHandler(async ({ method }) => ({ asked: method }));
+  open[1]?.event({ jsonrpc: '2.0', id: 'q2', method: 'roots/list' });
+  await expect
+    .poll(() => server.seen.find((each) => each.message?.id === 'q2')?.message.result)
+    .toEqual({ asked: 'roots/list' });
+  expect(connection.counters.orphanRequests).toBe(2);
+});
+
+test('a session lost while nobody calls is found out by its stream', async () => {
+  const { open, get } = streams();
+  const { server } = await serve({}, { lost: 404, get });
+  await expect.poll(() => open.length).toBe(1);
+  server.sessions.clear();
+  open[0]?.res.write('retry: 5\n\n');
+  open[0]?.res.end();
+  await expect.poll(() => server.initialises).toBe(2);
+  await expect.poll(() => open.length).toBe(2);
+  expect(open[1]?.headers['mcp-session-id']).toBe('session-2');
+});
+
+test('closing with calls and streams open fails them truthfully, ends the session, and leaves no socket', async () => {
+  const { open, get } = streams();
+  const { server, connection } = await serve(
+    { hang: () => undefined, streams: ({ sse }) => sse() },
+    { lost: 404, get },
+  );
+  await expect.poll(() => open.length).toBe(1);
+  const failures = [failure(call(connection, 'hang')), failure(call(connection, 'streams'))];
+  await expect.poll(() => server.of('tools/call').length).toBe(2);
+  const closing = connection.close({ graceMs: 20 });
+  expect(connection.close()).toBe(closing);
+  expect(await failure(call(connection, 'echo'))).toBeInstanceOf(ClosedError);
+  for (const each of await Promise.all(failures)) expect(each).toBeInstanceOf(OutcomeUnknownError);
+  await closing;
+  expect(server.of('DELETE')).toHaveLength(1);
+  expect(connection.alive).toBe(false);
+});
+
+test('a server that never answers the DELETE does not hold the close for ever', async () => {
+  const { connection } = await serve({}, { lost: 404, before: ({ method }) => method === 'DELETE' });
+  await connection.close();
+  expect(connection.alive).toBe(false);
+});
+
+test('300 streams of the servers’ own do not keep calls or replies from going through', async () => {
+  const { open, get } = streams();
+  const server = await RawServer.listen({
+    lost: 404,
+    get,
+    tools: {
+      ask: (exchange) => {
+        exchange.sse();
+        exchange.event({ jsonrpc: '2.0', id: `q-${exchange.message.id}`, method: 'sampling/createMessage' });
+        const session = exchange.headers['mcp-session-id'];
+        asked.set(`${session}/q-${exchange.message.id}`, () => {
+          exchange.event({ jsonrpc: '2.0', id: exchange.message.id, result: said('asked') });
+          exchange.res.end();
+        });
+      },
+    },
+    before: ({ message, headers, res }) => {
+      if (message?.result === undefined) return false;
+      res.writeHead(202).end();
+      asked.get(`${headers['mcp-session-id']}/${message.id}`)?.();
+      return true;
+    },
+  });
+  const asked = new Map<string, () => void>();
+  const dispatchers = closeAfter(new HttpDispatchers({ maxReplySockets: 4 }));
+  const connections: HttpConnection[] = [];
+  for (let i = 0; i < 300; i += 50) {
+    const some = Array.from({ length: 50 }, () => openHttp(server.url, { ...LEGACY, dispatchers }));
+    connections.push(...(await Promise.all(some)));
+  }
+  await expect.poll(() => open.length).toBe(300);
+  const answers = await Promise.all(
+    connections.map((each) => call(each, 'ask', {}, { onRequest: async () => ({ role: 'assistant' }) })),
+  );
+  expect(answers).toEqual(connections.map(() => said('asked')));
+  await Promise.all(connections.map((each) => each.close()));
+});
