@@ -59,10 +59,16 @@ export class HttpConnection extends UrlConnection<HttpWire, HttpConnectionOption
       throw new OptionError('era', 'legacy', 'a server of the modern era: a legacy one has resources/subscribe');
     }
     const timeoutMs = options.timeoutMs ?? this.options.timeoutMs;
-    return listen(this.server, this.channel, filter, { ...options, timeoutMs }, (control) => {
-      this.#listening.add(control);
-      return { [Symbol.dispose]: () => void this.#listening.delete(control) };
-    });
+    const ground = {
+      server: this.server,
+      channel: this.channel,
+      clock: this.options.clock,
+      track: (control: AbortController) => {
+        this.#listening.add(control);
+        return { [Symbol.dispose]: () => void this.#listening.delete(control) };
+      },
+    };
+    return listen(ground, filter, { ...options, timeoutMs });
   }
 
   protected override makeWire(endpoint: Endpoint, options: HttpConnectionOptions): HttpWire {

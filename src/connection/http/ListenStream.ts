@@ -1,3 +1,4 @@
+import type { Clock } from '../../core/clock.js';
 import { ClosedError, OutcomeUnknownError, WireError } from '../../core/errors.js';
 import type { Channel } from '../Channel.js';
 import { META_SUBSCRIPTION_ID } from '../handshake.js';
@@ -27,18 +28,25 @@ export interface ListenSubscription extends AsyncDisposable {
   close(): Promise<void>;
 }
 
+/** What a subscription stands on. */
+export interface ListenGround {
+  readonly server: string;
+  readonly channel: Channel;
+  readonly clock: Clock;
+  /** Holds a subscription's control until it has ended. */
+  readonly track: (control: AbortController) => Disposable;
+}
+
 const ACKNOWLEDGED = 'notifications/subscriptions/acknowledged';
 
 /**
  * Opens a subscription (2026-07-28, subscriptions) on a stream of its own. Resolves when the server has acknowledged it.
- * An empty result and the end of the stream both end it. `track` holds its control until it has ended.
+ * An empty result and the end of the stream both end it.
  */
 export async function listen(
-  server: string,
-  channel: Channel,
+  { server, channel, clock, track }: ListenGround,
   filter: Params,
   options: ListenOptions & { readonly timeoutMs: number },
-  track: (control: AbortController) => Disposable,
 ): Promise<ListenSubscription> {
   const { signal, timeoutMs, subscriptionId, onNotification } = options;
   signal?.throwIfAborted();
@@ -80,9 +88,10 @@ export async function listen(
       signal?.removeEventListener('abort', onAbort);
       tracked[Symbol.dispose]();
     });
-  const tooLate = setTimeout(
+  const tooLate = clock.setTimer(
     () => control.abort(new WireError(server, `no acknowledgement of a subscription within ${timeoutMs} ms`)),
     timeoutMs,
+    { ref: true },
   );
   try {
     const agreed = await Promise.race([opened, over.then(() => undefined)]);
@@ -105,7 +114,7 @@ export async function listen(
       [Symbol.asyncDispose]: close,
     };
   } finally {
-    clearTimeout(tooLate);
+    tooLate.cancel();
   }
 }
 
