@@ -1,4 +1,7 @@
-/** Keeps `width` calls in flight until `operations` are done; each answer is checked. */
+/** Who the benchmarks say they are. */
+export const IDENTITY = { name: 'bench', version: '1' };
+
+/** Keeps `width` echo calls in flight until `operations` are done; each answer is checked. */
 export async function drive(
   operations: number,
   width: number,

@@ -8,10 +8,9 @@ import { HttpConnection } from '../src/connection/http/HttpConnection.js';
 import { SseConnection } from '../src/connection/sse/SseConnection.js';
 import { systemClock } from '../src/core/clock.js';
 import { silentLogger } from '../src/core/logger.js';
-import { drive } from './drive.js';
+import { drive, IDENTITY } from './drive.js';
 import type { Bench, Contender, Figure } from './harness.js';
 
-const IDENTITY = { name: 'bench', version: '1' };
 const TIMEOUT_MS = 60_000;
 
 interface Rival extends AsyncDisposable {

@@ -5,13 +5,12 @@ import { StdioClientTransport as TransportV2 } from '@modelcontextprotocol/clien
 import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport as TransportV1 } from '@modelcontextprotocol/sdk/client/stdio.js';
 import { StdioPool } from '../src/pool/StdioPool.js';
-import { drive } from './drive.js';
+import { drive, IDENTITY } from './drive.js';
 import type { Bench, Contender } from './harness.js';
 
 const TIMEOUT_MS = 60_000;
 const COMMAND = process.execPath;
 const ARGS = ['bench/servers/echo.mjs'];
-const IDENTITY = { name: 'bench', version: '1' };
 
 interface Rival extends AsyncDisposable {
   readonly name: string;

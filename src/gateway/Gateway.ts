@@ -130,6 +130,8 @@ export class Gateway implements Closeable, AsyncDisposable {
       this.#server.once('error', reject);
       this.#server.listen({ host, port }, () => {
         this.#server.off('error', reject);
+        // Out of file descriptors, for example: unheard it would end the process.
+        this.#server.on('error', (error) => this.#logger.error({ error }, 'the server failed'));
         resolve();
       });
     });

@@ -12,3 +12,4 @@ export {
 export type { LogFn, Logger } from '../core/logger.js';
 export { Gateway, type GatewayAddress, type GatewayStats } from './Gateway.js';
 export { GATEWAY_DEFAULTS, type GatewayOptions } from './GatewayOptions.js';
+export { type CatalogQuery, ToolCatalog, type ToolCatalogOptions } from './ToolCatalog.js';

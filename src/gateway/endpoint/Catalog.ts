@@ -32,6 +32,8 @@ export class Catalog<K extends 'tools' | 'prompts'> {
   readonly #lists = new Map<string, readonly Named[]>();
   readonly #loading = new Map<string, Promise<readonly Named[] | undefined>>();
   #routes: ReadonlyMap<string, Route<ListItems[K]>> | undefined;
+  /** The servers that `#routes` is made of. */
+  #routed: readonly string[] = [];
 
   constructor(kind: K, options: CatalogOptions) {
     this.#kind = kind;
@@ -48,7 +50,8 @@ export class Catalog<K extends 'tools' | 'prompts'> {
   /** Every route by its exposed name. */
   async routes(): Promise<ReadonlyMap<string, Route<ListItems[K]>>> {
     const names = this.#options.pool.servers();
-    if (this.#routes !== undefined && names.every((name) => this.#lists.has(name))) return this.#routes;
+    const same = names.length === this.#routed.length && names.every((name, index) => name === this.#routed[index]);
+    if (this.#routes !== undefined && same && names.every((name) => this.#lists.has(name))) return this.#routes;
     const lists = await Promise.all(names.map(async (server) => ({ server, items: await this.#list(server) })));
     const routes = new Map<string, Route<ListItems[K]>>();
     for (const { server, items } of lists) {
@@ -58,6 +61,7 @@ export class Catalog<K extends 'tools' | 'prompts'> {
       }
     }
     this.#routes = routes;
+    this.#routed = names;
     return routes;
   }
 
@@ -85,7 +89,7 @@ export class Catalog<K extends 'tools' | 'prompts'> {
       return items;
     };
     try {
-      const capabilities = pool.state(server) === 'ready' ? pool.info(server)?.capabilities : undefined;
+      const capabilities = pool.info(server)?.capabilities;
       if (capabilities !== undefined && capabilities[this.#kind] === undefined) return keep([]);
       const bound = { clock, timeoutMs: listTimeoutMs };
       const list = await within(server, `${this.#kind}/list`, bound, (signal) =>

@@ -33,10 +33,13 @@ export interface Endpoint {
   relay(session: Downstream, server: string, notice: ServerNotice): void;
 }
 
-/** What the handshake told, starting the server if need be. A server that was stopped on purpose stays so. */
+/**
+ * What the handshake told, starting the server if there was none yet. A server that was stopped on purpose stays so, and
+ * one that is down for the moment is known all the same.
+ */
 export async function infoOf(pool: McpPool, server: string, signal: AbortSignal): Promise<ServerInfo> {
   const known = pool.info(server);
-  if (known !== undefined && pool.state(server) === 'ready') return known;
+  if (known !== undefined) return known;
   try {
     await pool.request(server, 'ping', undefined, { signal, idempotent: true });
   } catch (error) {

@@ -61,8 +61,8 @@ export class StreamableHttp {
       return refuse(response, 406, 'accept must name application/json and text/event-stream');
     }
     const body = await readBody(request, this.#settings.maxBodyBytes);
-    // What is left of the body is not read: the connection can serve nothing more.
-    if ('status' in body) return refuse(response, body.status, body.why, { connection: 'close' });
+    // Node reads and forgets the rest: a client that is still sending would miss the answer otherwise.
+    if ('status' in body) return refuse(response, body.status, body.why);
     let parsed: unknown;
     try {
       parsed = JSON.parse(body.text);
@@ -194,8 +194,8 @@ export class StreamableHttp {
   }
 }
 
-function refuse(response: ServerResponse, status: number, message: string, headers?: Record<string, string>): void {
-  sendFailure(response, status, { code: INVALID_REQUEST, message }, headers);
+function refuse(response: ServerResponse, status: number, message: string): void {
+  sendFailure(response, status, { code: INVALID_REQUEST, message });
 }
 
 function accepts({ headers: { accept } }: IncomingMessage, type: string): boolean {

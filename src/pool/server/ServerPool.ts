@@ -65,6 +65,16 @@ export abstract class ServerPool implements McpPool {
     });
   }
 
+  /** Checks configs as `addServer` and `apply` would, and does nothing. @throws OptionError */
+  check(configs: Iterable<ServerConfig>): void {
+    for (const config of configs) this.#check(config, true);
+  }
+
+  /** Every server at one moment. */
+  allStats(): ServerStats[] {
+    return [...this.#servers.values()].map((server) => server.stats());
+  }
+
   addServer(config: ServerConfig): void {
     this.#scope.assertOpen();
     this.#servers.set(config.name, this.#check(config));
