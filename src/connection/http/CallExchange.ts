@@ -2,7 +2,7 @@ import type { Tool } from '@modelcontextprotocol/client';
 import { MessageTooLargeError, messageOf, NotSentError, PoolkitError, WireError } from '../../core/errors.js';
 import type { Call } from '../Call.js';
 import { CallRequest } from '../net/CallRequest.js';
-import type { BodyUse } from '../net/Exchange.js';
+import { type BodyUse, ResponseTimeout } from '../net/Exchange.js';
 import { mediaTypeOf } from '../net/responseHeaders.js';
 import type { SseEvent } from '../net/SseReader.js';
 import { excerpt, type RefusalError, rpcErrorIn } from '../net/statusError.js';
@@ -42,6 +42,7 @@ export class CallExchange extends CallRequest {
 
   protected override prepare(): void {
     this.session = this.#wire.session;
+    this.path = this.endpoint.path;
     this.requestHeaders = this.#wire.headersOf(this.call, this.#tool);
   }
 
@@ -109,6 +110,7 @@ export class CallExchange extends CallRequest {
 
   protected override onFailed(error: Error): void {
     if (!this.pending) return;
+    if (error instanceof ResponseTimeout) this.#wire.cancel(this.call, error.message);
     const socket = !(error instanceof PoolkitError) && this.call.phase === 'sent';
     if (socket && this.method === 'GET' && ++this.#fruitless < MAX_FRUITLESS) this.#rest();
     else if (socket && brokenProtocol(error)) {
@@ -217,6 +219,7 @@ export class CallExchange extends CallRequest {
     }
     this.lane = 'streams';
     this.method = 'GET';
+    this.path = this.endpoint.path;
     this.requestBody = null;
     this.requestHeaders = this.#wire.streamHeaders(this.#lastEventId);
     this.dispatch();

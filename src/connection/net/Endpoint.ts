@@ -162,8 +162,13 @@ export class Endpoint {
   }
 
   /** Ends every exchange. */
-  close(): void {
+  abandon(): void {
     for (const exchange of [...this.#live]) exchange.giveUp();
+  }
+
+  /** Ends every exchange, and there will be no others. */
+  close(): void {
+    this.abandon();
     this.wheel.close();
   }
 

@@ -32,7 +32,7 @@ export class SseConnection extends UrlConnection<SseWire, SseConnectionOptions> 
   }
 
   protected override async handshake(deadlineMs: number): Promise<ServerInfo> {
-    await this.#open(deadlineMs);
+    await this.#open();
     let accepted = Promise.resolve();
     const info = await initializeLegacy(this.channel, this.handshakeOptions(deadlineMs), (method) => {
       accepted = this.wire.notify(method, this.channel.encodeNotice(method, undefined));
@@ -60,23 +60,14 @@ export class SseConnection extends UrlConnection<SseWire, SseConnectionOptions> 
     this.#stream?.end();
   }
 
-  async #open(deadlineMs: number): Promise<void> {
-    const { clock, signal, startTimeoutMs } = this.options;
-    const timer = clock.setTimer(
-      () => this.#opening?.reject(new WireError(this.server, `no endpoint event within ${startTimeoutMs} ms`)),
-      deadlineMs - clock.now(),
-      { ref: true },
-    );
-    const onAbort = (): void => this.#opening?.reject(new WireError(this.server, 'the start was given up'));
-    signal?.addEventListener('abort', onAbort, { once: true });
+  /** Resolves when the stream has said where to send. The start's own bounds end the waiting. */
+  async #open(): Promise<void> {
     try {
       await new Promise<void>((resolve, reject) => {
         this.#opening = { resolve, reject };
         this.#connect(false);
       });
     } finally {
-      timer.cancel();
-      signal?.removeEventListener('abort', onAbort);
       this.#opening = undefined;
     }
   }

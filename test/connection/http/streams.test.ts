@@ -24,10 +24,10 @@ test('what comes on a call’s stream belongs to that call, and empty data is no
   });
   const orphans: ServerNotice[] = [];
   connection.onNotification((each) => orphans.push(each));
-  const heard: Record<string, unknown[]> = {};
+  const heard: Record<string, unknown[]> = { a: [], b: [], c: [] };
   await Promise.all(
     ['a', 'b', 'c'].map((who) =>
-      call(connection, 'talk', { who }, { onNotification: ({ params }) => (heard[who] ??= []).push(params?.['data']) }),
+      call(connection, 'talk', { who }, { onNotification: ({ params }) => heard[who]?.push(params?.['data']) }),
     ),
   );
   expect(heard).toEqual({ a: ['a'], b: ['b'], c: ['c'] });

@@ -62,7 +62,7 @@ test('a server-legacy server answers, cancels, and its death fails what was in f
 test('an endpoint on another origin is not believed, and one that never comes is a StartError', async () => {
   for (const [options, why] of [
     [{ endpoint: 'http://127.0.0.1:1/message' }, 'not on its own origin'],
-    [{ endpoint: null }, 'no endpoint event within 100 ms'],
+    [{ endpoint: null }, 'not ready within 100 ms'],
     [{ onGet: (_: unknown, res: { end(): unknown }) => Boolean(res.end()) }, ''],
     [
       {
