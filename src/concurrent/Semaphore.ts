@@ -124,7 +124,7 @@ export class Semaphore implements Closeable, AsyncDisposable {
   tryAcquire(weight = 1): Permit | undefined {
     this.#scope.assertOpen();
     if (weight !== 1) this.#checkWeight(weight);
-    if (this.#inUse + weight > this.#permits || this.#queue.peek() > 0) return undefined;
+    if (this.#queue.peek() > 0 || this.#inUse + weight > this.#permits) return undefined;
     this.#inUse += weight;
     return new Permit(weight, this.#giveBack);
   }

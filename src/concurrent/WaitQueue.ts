@@ -1,4 +1,4 @@
-import { AbortHub, type AbortWatch } from '../core/AbortHub.js';
+import { type AbortEntry, type AbortGroup, AbortHub } from '../core/AbortHub.js';
 import { type Clock, systemClock } from '../core/clock.js';
 import { QueueFullError } from '../core/errors.js';
 import { TimeoutWheel, WheelEntry } from '../core/TimeoutWheel.js';
@@ -39,10 +39,13 @@ export interface Waiter<T> {
 export class WaitQueue<T> {
   readonly #options: WaitQueueOptions;
   readonly #hub = new AbortHub();
-  readonly #leave = (waiter: Entry<T>, error: () => unknown): void => {
-    this.#remove(waiter);
-    waiter.reject(error());
-    this.#options.onLeave?.();
+  readonly #leaver: Leaver<T> = {
+    leave: (waiter, error) => {
+      this.#remove(waiter);
+      waiter.reject(error);
+      this.#options.onLeave?.();
+    },
+    timedOut: (waiter, timeoutMs) => this.#leaver.leave(waiter, this.#options.timeoutError(timeoutMs, waiter.weight)),
   };
   #wheel: TimeoutWheel | undefined;
   #head: Entry<T> | undefined;
@@ -78,16 +81,12 @@ export class WaitQueue<T> {
     if (timeoutMs === 0) return Promise.reject(this.#options.timeoutError(0, weight));
     const { what, maxWaiters } = this.#options;
     if (this.#size >= maxWaiters) return Promise.reject(new QueueFullError(what, this.#size, maxWaiters));
-    const waiter = new Entry<T>(weight, timeoutMs, signal, this.#options, this.#leave);
+    const waiter = new Entry<T>(weight);
     const promise = new Promise<T>((resolve, reject) => {
       waiter.resolve = resolve;
       waiter.reject = reject;
     });
-    if (signal !== undefined) waiter.watch = this.#hub.watch(signal, (reason) => this.#leave(waiter, () => reason));
-    if (timeoutMs !== Number.POSITIVE_INFINITY) {
-      this.#wheel ??= new TimeoutWheel(this.#options.clock ?? systemClock);
-      this.#wheel.add(waiter, timeoutMs);
-    }
+    if (signal !== undefined || timeoutMs !== Number.POSITIVE_INFINITY) this.#limit(waiter, signal, timeoutMs);
     waiter.previous = this.#tail;
     if (this.#tail === undefined) this.#head = waiter;
     else this.#tail.next = waiter;
@@ -99,7 +98,11 @@ export class WaitQueue<T> {
 
   /** The weight of the oldest, who stays; 0 when nobody waits. */
   peek(): number {
-    while (this.#head?.aborted) this.#reject(this.#head, this.#head.signal?.reason);
+    if (this.#head?.aborted) {
+      // Their own listener is still to come, and will find them gone: so those behind them are told here.
+      while (this.#head?.aborted) this.#reject(this.#head, this.#head.limit?.signal?.reason);
+      this.#options.onLeave?.();
+    }
     return this.#head === undefined ? 0 : this.#head.weight;
   }
 
@@ -109,7 +112,7 @@ export class WaitQueue<T> {
       this.#remove(waiter);
       // His signal may have aborted a moment ago with our listener still to come: the slot is not for him.
       if (!waiter.aborted) return waiter;
-      waiter.reject(waiter.signal?.reason);
+      waiter.reject(waiter.limit?.signal?.reason);
     }
     return undefined;
   }
@@ -135,46 +138,69 @@ export class WaitQueue<T> {
     waiter.next = undefined;
     this.#size--;
     this.#weight -= waiter.weight;
-    if (waiter.wheelBucket >= 0) this.#wheel?.remove(waiter);
-    waiter.watch?.[Symbol.dispose]();
+    const { limit } = waiter;
+    if (limit === undefined) return;
+    this.#wheel?.remove(limit);
+    limit.group?.leave(limit);
+  }
+
+  #limit(waiter: Entry<T>, signal: AbortSignal | undefined, timeoutMs: number): void {
+    const limit = new Limit(waiter, timeoutMs, signal, this.#leaver);
+    waiter.limit = limit;
+    if (signal !== undefined) limit.group = this.#hub.join(signal, limit);
+    if (timeoutMs === Number.POSITIVE_INFINITY) return;
+    this.#wheel ??= new TimeoutWheel(this.#options.clock ?? systemClock);
+    this.#wheel.add(limit, timeoutMs);
   }
 }
 
 const unset = (): void => undefined;
 
-/** A waiter: its place in the list and in the timeout wheel is itself, so that waiting allocates little. */
-class Entry<T> extends WheelEntry implements Waiter<T> {
+/** A waiter is its own place in the list. As small as can be: of a hundred thousand, the collector copies each twice. */
+class Entry<T> implements Waiter<T> {
   readonly weight: number;
-  readonly timeoutMs: number;
-  readonly signal: AbortSignal | undefined;
   resolve: (value: T) => void = unset;
   reject: (error: unknown) => void = unset;
   previous: Entry<T> | undefined = undefined;
   next: Entry<T> | undefined = undefined;
-  watch: AbortWatch | undefined = undefined;
-  readonly #options: WaitQueueOptions;
-  readonly #leave: (waiter: Entry<T>, error: () => unknown) => void;
+  limit: Limit<T> | undefined = undefined;
 
-  constructor(
-    weight: number,
-    timeoutMs: number,
-    signal: AbortSignal | undefined,
-    options: WaitQueueOptions,
-    leave: (waiter: Entry<T>, error: () => unknown) => void,
-  ) {
-    super();
+  constructor(weight: number) {
     this.weight = weight;
-    this.timeoutMs = timeoutMs;
-    this.signal = signal;
-    this.#options = options;
-    this.#leave = leave;
   }
 
   get aborted(): boolean {
-    return this.signal?.aborted === true;
+    return this.limit?.signal?.aborted === true;
+  }
+}
+
+/** What may end a waiter's wait: his place in the timeout wheel and in the abort hub. */
+class Limit<T> extends WheelEntry implements AbortEntry {
+  readonly waiter: Entry<T>;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal | undefined;
+  group: AbortGroup | undefined = undefined;
+  readonly #leaver: Leaver<T>;
+
+  constructor(waiter: Entry<T>, timeoutMs: number, signal: AbortSignal | undefined, leaver: Leaver<T>) {
+    super();
+    this.waiter = waiter;
+    this.timeoutMs = timeoutMs;
+    this.signal = signal;
+    this.#leaver = leaver;
   }
 
   override onTimeout(): void {
-    this.#leave(this, () => this.#options.timeoutError(this.timeoutMs, this.weight));
+    this.#leaver.timedOut(this.waiter, this.timeoutMs);
   }
+
+  onAbort(reason: unknown): void {
+    this.#leaver.leave(this.waiter, reason);
+  }
+}
+
+/** Takes a waiter out of turn. One for all waiters of a queue. */
+interface Leaver<T> {
+  readonly leave: (waiter: Entry<T>, error: unknown) => void;
+  readonly timedOut: (waiter: Entry<T>, timeoutMs: number) => void;
 }

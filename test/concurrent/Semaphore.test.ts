@@ -70,6 +70,27 @@ test('when a heavy waiter leaves, those behind him that fit are served', async (
   expect(clock.armedTimers).toBe(0);
 });
 
+test('one who asks in the very moment in which a heavy waiter is aborted makes nobody else wait for ever', async () => {
+  const semaphore = new Semaphore({ permits: 3 });
+  const held = semaphore.tryAcquire(2);
+  const controller = new AbortController();
+  let asked: unknown;
+  controller.signal.addEventListener(
+    'abort',
+    () => {
+      asked = semaphore.tryAcquire();
+    },
+    { once: true },
+  );
+  const heavy = caught(semaphore.acquire({ weight: 3, signal: controller.signal }));
+  const light = semaphore.acquire();
+  controller.abort('stop');
+  (await light).release();
+  expect([asked, await heavy]).toEqual([undefined, 'stop']);
+  held?.release();
+  await semaphore.close();
+});
+
 test('the wait is finite by default', async () => {
   const clock = new FakeClock();
   const semaphore = new Semaphore({ permits: 1, acquireTimeoutMs: 100, clock, name: 'doors' });

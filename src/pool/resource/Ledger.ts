@@ -23,6 +23,8 @@ export class Ledger<L> {
   readonly #known = new Map<number, L>();
   #oldest = 0;
   #oldestMs = Number.NaN;
+  /** Whether a lease was taken since the last stamp. */
+  #unseen = false;
   #stampedMs = Number.NEGATIVE_INFINITY;
 
   constructor(clock: Clock) {
@@ -41,6 +43,7 @@ export class Ledger<L> {
     this.#top = top;
     const id = this.#free[top] as number;
     this.#takenMs[id] = FRESH;
+    this.#unseen = true;
     return id;
   }
 
@@ -63,9 +66,11 @@ export class Ledger<L> {
 
   /** Tells those taken since the last stamp that they are out since now at the latest; each is told once. */
   stamp(): void {
+    if (!this.#unseen) return;
     const nowMs = this.#clock.now();
     if (this.#issued > MANY && nowMs - this.#stampedMs < STAMP_MS) return;
     this.#stampedMs = nowMs;
+    this.#unseen = false;
     const takenMs = this.#takenMs;
     for (let id = 0; id < this.#issued; id++) if (takenMs[id] === FRESH) takenMs[id] = nowMs;
   }
@@ -115,6 +120,7 @@ export class Ledger<L> {
       this.#free = free;
     }
     this.#takenMs[id] = FRESH;
+    this.#unseen = true;
     return id;
   }
 }
