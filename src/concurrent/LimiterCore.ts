@@ -55,7 +55,7 @@ export class LimiterCore {
       what: name,
       maxWaiters: checkCount('maxWaiters', maxWaiters, { infinity: true }),
       clock,
-      timeoutError: (_timeoutMs, weight) => this.#refusal(weight, without(this.#queue, weight)),
+      timeoutError: (_timeoutMs, weight) => this.#refusal(weight),
       onLeave: () => this.serve(),
     });
   }
@@ -177,9 +177,9 @@ export class LimiterCore {
     this.#timer = undefined;
   }
 
-  #refusal(weight: number, ahead: Line = this.#queue): RateLimitedError {
+  #refusal(weight: number): RateLimitedError {
     const nowUs = this.nowUs();
-    const atUs = this.#source.fitsAtUs(Math.max(nowUs, this.#pausedUntilUs), ahead, weight);
+    const atUs = this.#source.fitsAtUs(Math.max(nowUs, this.#pausedUntilUs), this.#queue, weight);
     const known = atUs > nowUs && atUs !== Number.POSITIVE_INFINITY;
     return new RateLimitedError(this.#name, 'local', known ? (atUs - nowUs) / 1_000 : undefined);
   }
@@ -191,13 +191,3 @@ export class LimiterCore {
 }
 
 const NOBODY: Line = { size: 0, weight: 0, weights: () => [] };
-
-/** The line that is left when one of that weight leaves it. */
-function without(line: Line, weight: number): Line {
-  const rest = (): number[] => {
-    const weights = [...line.weights()];
-    weights.splice(weights.indexOf(weight), 1);
-    return weights;
-  };
-  return { size: line.size - 1, weight: line.weight - weight, weights: rest };
-}

@@ -9,7 +9,7 @@ export interface WaitQueueOptions {
   /** Waiters at the most; 0: nobody may wait. */
   readonly maxWaiters: number;
   readonly clock?: Clock | undefined;
-  /** Makes the error of a waiter of that weight whose time is over; he still counts as waiting. */
+  /** Makes the error of a waiter of that weight whose time is over; he has left by then. */
   readonly timeoutError: (timeoutMs: number, weight: number) => Error;
   /** Called after a waiter left by abort or timeout: those behind a heavy one may fit now. Must not throw. */
   readonly onLeave?: (() => void) | undefined;
@@ -40,12 +40,17 @@ export class WaitQueue<T> {
   readonly #options: WaitQueueOptions;
   readonly #hub = new AbortHub();
   readonly #leaver: Leaver<T> = {
-    leave: (waiter, error) => {
+    aborted: (waiter, reason) => {
       this.#remove(waiter);
-      waiter.reject(error);
+      waiter.reject(reason);
       this.#options.onLeave?.();
     },
-    timedOut: (waiter, timeoutMs) => this.#leaver.leave(waiter, this.#options.timeoutError(timeoutMs, waiter.weight)),
+    // The error is made when he has left: what it tells of the queue is without him.
+    timedOut: (waiter, timeoutMs) => {
+      this.#remove(waiter);
+      waiter.reject(this.#options.timeoutError(timeoutMs, waiter.weight));
+      this.#options.onLeave?.();
+    },
   };
   #wheel: TimeoutWheel | undefined;
   #head: Entry<T> | undefined;
@@ -195,12 +200,12 @@ class Limit<T> extends WheelEntry implements AbortEntry {
   }
 
   onAbort(reason: unknown): void {
-    this.#leaver.leave(this.waiter, reason);
+    this.#leaver.aborted(this.waiter, reason);
   }
 }
 
 /** Takes a waiter out of turn. One for all waiters of a queue. */
 interface Leaver<T> {
-  readonly leave: (waiter: Entry<T>, error: unknown) => void;
+  readonly aborted: (waiter: Entry<T>, reason: unknown) => void;
   readonly timedOut: (waiter: Entry<T>, timeoutMs: number) => void;
 }

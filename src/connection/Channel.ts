@@ -15,6 +15,7 @@ import {
 import type { Logger } from '../core/logger.js';
 import { TimeoutWheel } from '../core/TimeoutWheel.js';
 import { Call } from './Call.js';
+import { CallTable } from './CallTable.js';
 import { detached, scanReply } from './envelope.js';
 import type { CallOptions, Params, Progress, RequestHandler, ServerNotice } from './messages.js';
 import { ServerRequests } from './ServerRequests.js';
@@ -71,7 +72,7 @@ export class Channel {
   envelope: ((params: Params | undefined) => Params) | undefined;
   readonly #options: ChannelOptions;
   readonly #wire: ChannelWire;
-  readonly #pending = new Map<number, Call>();
+  readonly #pending = new CallTable();
   readonly #wheel: TimeoutWheel;
   readonly #aborts = new AbortHub();
   readonly #serverRequests: ServerRequests;
@@ -126,7 +127,7 @@ export class Channel {
         reject(error);
         return;
       }
-      this.#pending.set(call.id, call);
+      this.#pending.add(call);
       if (options.raw === true) this.#rawPending++;
       if (signal !== undefined) call.watch = this.#aborts.watch(signal, (reason) => this.#aborted(call, reason));
       this.#wire.send(call, text);
@@ -202,7 +203,7 @@ export class Channel {
         : call.phase === 'sent'
           ? new OutcomeUnknownError(server, call.method, why, { cause })
           : new NotSentError(server, why, cause);
-    for (const call of [...this.#pending.values()]) {
+    for (const call of this.#pending.values()) {
       const error = this.#failure(call);
       if (this.#settle(call)) call.reject(error);
     }
@@ -355,7 +356,7 @@ export class Channel {
   #settle(call: Call): boolean {
     if (call.phase === 'settled') return false;
     call.phase = 'settled';
-    this.#pending.delete(call.id);
+    this.#pending.delete(call);
     this.#wheel.remove(call);
     if (call.options.raw === true) this.#rawPending--;
     call.watch?.[Symbol.dispose]();

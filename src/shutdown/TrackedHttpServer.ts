@@ -42,7 +42,10 @@ export class TrackedHttpServer implements Closeable {
   readonly #connections = new Map<Socket, Connection>();
   readonly #listeners: (readonly [string, (...args: never[]) => void])[] = [];
   readonly #upgradeEvents = new Set<string>();
-  readonly #ended: Promise<void>;
+  /** TCP connections of a TLS server: those whose handshake never ends are no HTTP connections. */
+  readonly #raw = new Set<Socket>();
+  #ended: Promise<void> = Promise.resolve();
+  #endingStreams = false;
   /** Connections may be open that it has not seen. */
   readonly #late: boolean;
   #announced = false;
@@ -55,13 +58,17 @@ export class TrackedHttpServer implements Closeable {
     this.#late = server.listening;
     this.#scope = new CloseScope('http server', {
       ...(clock && { clock }),
+      onRefuse: () => {
+        this.refuse();
+        this.endStreams();
+      },
       onDrain: () => this.#drain(),
       onDeadline: () => this.#destroyAll(),
       onRelease: (grace) => this.#release(grace),
     });
-    this.#ended = new Promise((resolve) => this.#listen('close', resolve));
     this.#listen('connection', (socket: Socket) => {
       if (!(server instanceof TlsServer)) this.#track(socket);
+      else this.#raw.add(socket.once('close', () => this.#raw.delete(socket)));
     });
     this.#listen('secureConnection', (socket: Socket) => void this.#track(socket));
     this.#prepend('request', (_request: IncomingMessage, response: ServerResponse) => this.#onRequest(response));
@@ -104,6 +111,9 @@ export class TrackedHttpServer implements Closeable {
       if (upgraded) socket.destroySoon();
       for (const response of responses) if (isSubscription(response)) response.end();
     }
+    if (this.#endingStreams) return;
+    this.#endingStreams = true;
+    this.#poll();
   }
 
   /**
@@ -111,8 +121,6 @@ export class TrackedHttpServer implements Closeable {
    * `graceMs` is destroyed. Rejects with an `AggregateError` when that cut off a response; it names the request.
    */
   close(options?: CloseOptions): Promise<void> {
-    this.refuse();
-    this.endStreams();
     return this.#scope.close(options);
   }
 
@@ -124,15 +132,19 @@ export class TrackedHttpServer implements Closeable {
     // A turn of the loop, so that requests that have arrived already are seen.
     await new Promise((resolve) => setImmediate(resolve));
     for (const connection of this.#connections.values()) closeIfIdle(connection);
-    if (this.#late) this.#poll();
+    if (this.#late) this.#server.closeIdleConnections();
     await this.#ended;
   }
 
-  /** Node's own idea of idle, which may cut off a response that a slow client is still reading: for want of a better. */
+  /** For what no event tells: a stream that a request in flight opens late, and connections older than we are. */
   #poll(): void {
     if (this.#overdue) return;
-    this.#server.closeIdleConnections();
-    const timer = this.#scope.clock.setTimer(() => this.#poll(), POLL_MS);
+    const timer = this.#scope.clock.setTimer(() => {
+      this.endStreams();
+      // Node's idea of idle may cut off a response that a slow client is still reading: for want of a better.
+      if (this.#late && this.#scope.closing) this.#server.closeIdleConnections();
+      this.#poll();
+    }, POLL_MS);
     void this.#ended.then(() => timer.cancel());
   }
 
@@ -140,7 +152,7 @@ export class TrackedHttpServer implements Closeable {
     this.#overdue = true;
     const responses = [...this.#connections.values()].flatMap((connection) => [...connection.responses]);
     this.#cut = responses.map((response) => requestName(response.req));
-    for (const { socket } of this.#connections.values()) socket.destroy();
+    for (const socket of [...this.#connections.keys(), ...this.#raw]) socket.destroy();
     this.#server.closeAllConnections();
   }
 
@@ -168,6 +180,7 @@ export class TrackedHttpServer implements Closeable {
    */
   #stopListening(): void {
     this.#server.closeIdleConnections = () => undefined;
+    this.#ended = new Promise((resolve) => void this.#server.once('close', resolve));
     this.#server.close();
     Reflect.deleteProperty(this.#server, 'closeIdleConnections');
   }

@@ -53,7 +53,7 @@ export class EntryStore {
       },
       onFailed: (error) => this.#health.trouble(error),
     });
-    this.#health = new DiskHealth(settings, scope, this.#writer);
+    this.#health = new DiskHealth(settings, scope, this.#writer, () => this.#files.names());
     this.#memory = new LRUCache({
       max: settings.maxEntries,
       maxSize: settings.maxBytes,

@@ -118,9 +118,9 @@ test('a waiter leaves when its time is over, never before, under one timer for a
   expect(queue.size).toBe(3);
   await clock.advance(20);
   expect([queue.size, left]).toEqual([2, 1]);
-  await expect(all[0]).rejects.toThrow('over after 50 with 3 waiting');
+  await expect(all[0]).rejects.toThrow('over after 50 with 2 waiting');
   await clock.advance(60);
-  await expect(all[1]).rejects.toThrow('over after 100 with 2 waiting');
+  await expect(all[1]).rejects.toThrow('over after 100 with 1 waiting');
   queue.shift()?.resolve('patient');
   expect(await all[2]).toBe('patient');
 });

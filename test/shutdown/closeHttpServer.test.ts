@@ -157,6 +157,27 @@ test('an event stream that a GET opened is ended; one that answers a POST is dra
   await closed;
 });
 
+test('an event stream that a GET in flight opens only after the others were ended is ended too', async () => {
+  let open: () => void = () => undefined;
+  let ask: () => void = () => undefined;
+  const asked = new Promise<void>((resolve) => {
+    ask = resolve;
+  });
+  const { server, port } = await listening((_request, response) => {
+    open = () => response.writeHead(200, { 'Content-Type': 'text/event-stream' }).write('data: first\n\n');
+    ask();
+  });
+  const client = new Client(port);
+  client.send('/events');
+  await asked;
+  const closed = closeHttpServer(server, { graceMs: 60_000 });
+  await turn();
+  open();
+  await client.ended;
+  expect(client.text).toMatch(/first/);
+  await closed;
+});
+
 test('upgraded connections are ended', async () => {
   const { server, port } = await listening(() => undefined);
   server.on('upgrade', (_request, socket: Socket) => {
@@ -220,6 +241,17 @@ test('1,000 connections kept alive, half of them never used, close at once', asy
   await connected(server, 1_000);
   await closeHttpServer(server, { graceMs: 60_000 });
   await Promise.all(clients.map((client) => client.ended));
+});
+
+test('https: a handshake that never begins is destroyed at the grace, and is nobody’s answer', async () => {
+  const server = createHttpsServer({});
+  trackHttpServer(server);
+  const accepted = new Promise((resolve) => void server.once('connection', resolve));
+  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
+  const client = new Client((server.address() as AddressInfo).port);
+  await accepted;
+  await closeHttpServer(server, { graceMs: 20 });
+  await client.ended;
 });
 
 test('https: a TLS connection is one connection, drained like any other', async () => {

@@ -1,7 +1,8 @@
-import { mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { FileCache } from '../../src/toolstore/FileCache.js';
 import { NoOpCache } from '../../src/toolstore/NoOpCache.js';
@@ -310,6 +311,37 @@ test('changes within one tick of the file system are told apart, also when an in
   }
 });
 
+function linkOf(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
+  } catch (error) {
+    // The descriptor of the listing itself.
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+test('a change that the file system stamps like the one before is noticed when it came within the same tick', async () => {
+  const house = new CacheHouse();
+  const [mine, other] = [house.open({ recheckMs: 0 }), house.open()];
+  await other.set('key', 2);
+  const second = readFileSync(house.file());
+  await other.set('key', 1);
+  const [file, like] = [house.file(), join(house.directory, 'like')];
+  writeFileSync(like, '');
+  execFileSync('touch', ['-r', file, like]);
+  const now = vi.spyOn(Date, 'now').mockReturnValue(statSync(file).mtimeMs);
+  onTestFinished(() => now.mockRestore());
+  expect(await mine.get('key')).toBe(1);
+  // The stamp comes a moment after the value.
+  const isOpen = () => readdirSync('/proc/self/fd').some((fd) => linkOf(`/proc/self/fd/${fd}`) === file);
+  await expect.poll(isOpen).toBe(false);
+  await house.clock.advance(0);
+  writeFileSync(file, second);
+  execFileSync('touch', ['-r', like, file]);
+  expect(await mine.get('key')).toBe(2);
+});
+
 test('memory is bounded by entries and by bytes; what left it is read again', async () => {
   const house = new CacheHouse();
   const cache = house.open({ maxEntries: 3, maxBytes: 1_000 });
@@ -421,7 +453,6 @@ test('verdicts on eras survive restarts and end after eraTtlMs', async () => {
 
 test('the sweep removes stale temporary files, expired entries, and the oldest beyond the bounds', async () => {
   const house = new CacheHouse();
-  const { utimesSync, writeFileSync } = await import('node:fs');
   const cache = house.open({ maxFiles: 3 });
   await cache.set('expired', 1, { ttlMs: 10, staleMs: 0 });
   for (let i = 0; i < 5; i++) {

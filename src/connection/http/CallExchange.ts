@@ -6,7 +6,7 @@ import type { BodyUse } from '../net/Exchange.js';
 import { mediaTypeOf } from '../net/responseHeaders.js';
 import type { SseEvent } from '../net/SseReader.js';
 import { excerpt, type RefusalError, rpcErrorIn } from '../net/statusError.js';
-import type { HttpWire, Session } from './HttpWire.js';
+import type { HttpCallWire, Session } from './HttpCallWire.js';
 
 const METHOD_NOT_FOUND = -32601;
 /** What servers answer to a session they do not know, next to other things. */
@@ -22,7 +22,7 @@ const MAX_FRUITLESS = 3;
 export class CallExchange extends CallRequest {
   /** The session it was sent in. */
   session: Session;
-  readonly #wire: HttpWire;
+  readonly #wire: HttpCallWire;
   #tool: Tool | undefined;
   #resent = false;
   #refreshed = false;
@@ -30,8 +30,10 @@ export class CallExchange extends CallRequest {
   #retryMs = RETRY_MS;
   #fruitless = 0;
   #resting = false;
+  /** The body is JSON, whole. */
+  #json = false;
 
-  constructor(wire: HttpWire, call: Call, text: string) {
+  constructor(wire: HttpCallWire, call: Call, text: string) {
     super(wire, call.method === 'subscriptions/listen' ? 'streams' : 'calls', call, text);
     this.#wire = wire;
     this.#tool = call.options.toolDefinition;
@@ -58,7 +60,8 @@ export class CallExchange extends CallRequest {
     if (this.method === 'POST') this.#wire.begun(this.status, this.call, this.responseHeaders);
     if (this.status >= 300) return 'excerpt';
     const type = mediaTypeOf(this.responseHeaders);
-    return type === 'events' ? 'events' : type === 'json' && this.method === 'POST' ? 'whole' : 'excerpt';
+    this.#json = type === 'json' && this.method === 'POST';
+    return type === 'events' ? 'events' : this.#json ? 'whole' : 'excerpt';
   }
 
   override onEvent({ id, event, data }: SseEvent): void {
@@ -88,7 +91,7 @@ export class CallExchange extends CallRequest {
     if (!this.pending) return;
     if (this.method === 'GET') this.#unresumed(`resuming its stream got ${this.status}`);
     else if (this.status >= 300) this.#refused(body);
-    else if (mediaTypeOf(this.responseHeaders) === 'json') this.#answered(body);
+    else if (this.#json) this.#answered(body);
     else this.fail(this.refusal(body));
   }
 

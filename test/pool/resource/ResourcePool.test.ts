@@ -149,7 +149,7 @@ test('AcquireTimeoutError says why', async () => {
     code: 'ERR_ACQUIRE_TIMEOUT',
     what: 'sockets',
     timeoutMs: 300,
-    detail: { live: 2, creating: 0, dying: 0, slots: 4, inUse: 4, waiting: 1, oldestLeaseStack: undefined },
+    detail: { live: 2, creating: 0, dying: 0, slots: 4, inUse: 4, waiting: 0, oldestLeaseStack: undefined },
   });
   expect((error as { detail: { oldestLeaseAgeMs: number } }).detail.oldestLeaseAgeMs).toBeGreaterThanOrEqual(300);
   expect(await outcome(pool.acquire({ timeoutMs: 0 }))).toMatchObject({ code: 'ERR_ACQUIRE_TIMEOUT', timeoutMs: 0 });
