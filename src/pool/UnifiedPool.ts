@@ -196,6 +196,11 @@ export class UnifiedPool implements McpPool {
     return [...new Set([...WIRES.flatMap((wire) => this.#pools[wire].servers()), ...this.#undecided.keys()])];
   }
 
+  /** What it was added with; undefined while its wire is not known, and for one that is not here. */
+  config(name: string): ServerConfig | undefined {
+    return this.#find(name)?.config(name);
+  }
+
   state(name: string): ServerState {
     const undecided = this.#undecided.get(name);
     return undecided === undefined ? this.#known(name).state(name) : undecided.state;
