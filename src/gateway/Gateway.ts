@@ -5,7 +5,6 @@ import { systemClock } from '../core/clock.js';
 import { ClosedError, OutcomeUnknownError } from '../core/errors.js';
 import type { Grace } from '../core/Grace.js';
 import { type Logger, silentLogger } from '../core/logger.js';
-import type { PoolEvents } from '../pool/McpPool.js';
 import { Health } from '../shutdown/Health.js';
 import { InFlight } from '../shutdown/InFlight.js';
 import { type TrackedHttpServer, trackHttpServer } from '../shutdown/TrackedHttpServer.js';
@@ -17,6 +16,7 @@ import { checkGatewayOptions, type GatewayOptions, type GatewayPool, type Gatewa
 import { Guard } from './http/guard.js';
 import { sendFailure } from './http/respond.js';
 import { StreamableHttp } from './http/StreamableHttp.js';
+import { PoolRelay } from './PoolRelay.js';
 import { failureOf, INVALID_REQUEST } from './rpc/failure.js';
 import { ServerChecks } from './ServerChecks.js';
 import { Callers } from './session/Callers.js';
@@ -63,7 +63,7 @@ export class Gateway implements Closeable, AsyncDisposable {
   readonly #http: StreamableHttp;
   readonly #aggregate: AggregateEndpoint;
   readonly #servers = new Map<string, ServerEndpoint>();
-  readonly #subscriptions: readonly Disposable[];
+  readonly #relay: PoolRelay;
   readonly #server: Server;
   readonly #tracked: TrackedHttpServer;
   readonly #closing = new AbortController();
@@ -122,14 +122,7 @@ export class Gateway implements Closeable, AsyncDisposable {
     );
     this.#server.maxConnections = settings.maxSockets;
     this.#tracked = trackHttpServer(this.#server, { clock });
-    this.#subscriptions = [
-      pool.on('notification', (event) => this.#relay(event)),
-      pool.on('orphanRequest', (event) => this.#ask(event)),
-      pool.on('started', ({ server }) => this.#aggregate.onStarted(server)),
-      pool.on('state', ({ server }) => {
-        if (!pool.hasServer(server)) this.#aggregate.onRemoved(server);
-      }),
-    ];
+    this.#relay = new PoolRelay({ pool, callers: this.#callers, sessions: this.#sessions, aggregate });
   }
 
   get stats(): GatewayStats {
@@ -273,25 +266,6 @@ export class Gateway implements Closeable, AsyncDisposable {
     return endpoint;
   }
 
-  /** What a bound connection says is for its session alone; a spare one, that no session has yet, speaks to nobody. */
-  #relay({ server, key, notice }: PoolEvents['notification']): void {
-    if (this.#callers.isBound(server)) {
-      const session = key === undefined ? undefined : this.#sessions.byKey(key);
-      session?.endpoint.relay(session, server, notice, true);
-      return;
-    }
-    this.#aggregate.onNotice(server, notice);
-    for (const session of this.#sessions) session.endpoint.relay(session, server, notice, false);
-  }
-
-  /** A server asks its own session's client; unanswered here, the pool says that nobody knows the method. */
-  #ask({ server, key, request, signal, respond }: PoolEvents['orphanRequest']): void {
-    if (key === undefined || !this.#callers.isBound(server)) return;
-    const session = this.#sessions.byKey(key);
-    const { method, params } = request;
-    if (session?.canBeAsked(method) === true) respond(session.ask({ server, method, params, signal }));
-  }
-
   #refuse(): void {
     this.#closing.abort(new ClosedError('Gateway'));
     this.refuse();
@@ -306,7 +280,8 @@ export class Gateway implements Closeable, AsyncDisposable {
   }
 
   async #release(grace: Grace): Promise<void> {
-    for (const each of [...this.#subscriptions, this.#checks]) each[Symbol.dispose]();
+    this.#relay[Symbol.dispose]();
+    this.#checks[Symbol.dispose]();
     await this.#sessions.close();
     await this.#tracked.close({ graceMs: Math.max(grace.remainingMs, FLUSH_MS) });
   }
