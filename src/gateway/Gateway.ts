@@ -14,11 +14,12 @@ import { makeAggregate } from './endpoint/makeAggregate.js';
 import { ServerEndpoint } from './endpoint/ServerEndpoint.js';
 import { checkGatewayOptions, type GatewayOptions, type GatewayPool, type GatewaySettings } from './GatewayOptions.js';
 import { Guard } from './http/guard.js';
+import { targetOf } from './http/paths.js';
 import { sendFailure } from './http/respond.js';
+import { ServerChecks } from './http/ServerChecks.js';
 import { StreamableHttp } from './http/StreamableHttp.js';
 import { PoolRelay } from './PoolRelay.js';
 import { failureOf, INVALID_REQUEST } from './rpc/failure.js';
-import { ServerChecks } from './ServerChecks.js';
 import { Callers } from './session/Callers.js';
 import { SessionTable } from './session/SessionTable.js';
 
@@ -247,12 +248,10 @@ export class Gateway implements Closeable, AsyncDisposable {
   }
 
   #endpoint(url: string): Endpoint | undefined {
-    const query = url.indexOf('?');
-    const path = query < 0 ? url : url.slice(0, query);
-    if (path === '/mcp') return this.#aggregate;
-    const encoded = /^\/servers\/([^/]+)\/mcp$/.exec(path)?.[1];
-    const name = encoded === undefined ? undefined : decode(encoded);
-    if (name === undefined) return undefined;
+    const target = targetOf(url);
+    if (target === undefined) return undefined;
+    const { server: name } = target;
+    if (name === undefined) return this.#aggregate;
     const known = this.#servers.get(name);
     if (known !== undefined) return known;
     if (!this.#pool.hasServer(name)) return undefined;
@@ -284,13 +283,5 @@ export class Gateway implements Closeable, AsyncDisposable {
     this.#checks[Symbol.dispose]();
     await this.#sessions.close();
     await this.#tracked.close({ graceMs: Math.max(grace.remainingMs, FLUSH_MS) });
-  }
-}
-
-function decode(encoded: string): string | undefined {
-  try {
-    return decodeURIComponent(encoded);
-  } catch {
-    return undefined;
   }
 }

@@ -1,0 +1,17 @@
+/** What a URL's path is for: the aggregate, or the server of that name; undefined when for nothing here. */
+export function targetOf(url: string): { readonly server: string | undefined } | undefined {
+  const query = url.indexOf('?');
+  const path = query < 0 ? url : url.slice(0, query);
+  if (path === '/mcp') return { server: undefined };
+  const encoded = /^\/servers\/([^/]+)\/mcp$/.exec(path)?.[1];
+  const server = encoded === undefined ? undefined : decode(encoded);
+  return server === undefined ? undefined : { server };
+}
+
+function decode(encoded: string): string | undefined {
+  try {
+    return decodeURIComponent(encoded);
+  } catch {
+    return undefined;
+  }
+}
