@@ -1,8 +1,9 @@
 import { messageOf } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { addGateway } from '../gateway/addGateway.js';
-import { Gateway, type GatewayAddress } from '../gateway/Gateway.js';
+import { Gateway } from '../gateway/Gateway.js';
 import { isLoopback } from '../gateway/GatewayOptions.js';
+import type { GatewayAddress } from '../gateway/http/paths.js';
 import type { McpPool } from '../pool/McpPool.js';
 import { UnifiedPool } from '../pool/UnifiedPool.js';
 import { LifecycleManager } from '../registry/LifecycleManager.js';

@@ -1,5 +1,4 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { type Closeable, type CloseOptions, CloseScope } from '../core/CloseScope.js';
 import { systemClock } from '../core/clock.js';
 import { ClosedError, OutcomeUnknownError } from '../core/errors.js';
@@ -14,7 +13,7 @@ import { makeAggregate } from './endpoint/makeAggregate.js';
 import { ServerEndpoint } from './endpoint/ServerEndpoint.js';
 import { checkGatewayOptions, type GatewayOptions, type GatewayPool, type GatewaySettings } from './GatewayOptions.js';
 import { Guard } from './http/guard.js';
-import { targetOf } from './http/paths.js';
+import { addressOf, type GatewayAddress, targetOf } from './http/paths.js';
 import { sendFailure } from './http/respond.js';
 import { ServerChecks } from './http/ServerChecks.js';
 import { StreamableHttp } from './http/StreamableHttp.js';
@@ -22,13 +21,6 @@ import { PoolRelay } from './PoolRelay.js';
 import { failureOf, INVALID_REQUEST } from './rpc/failure.js';
 import { Callers } from './session/Callers.js';
 import { SessionTable } from './session/SessionTable.js';
-
-export interface GatewayAddress {
-  readonly host: string;
-  readonly port: number;
-  /** `http://host:port`. */
-  readonly url: string;
-}
 
 /** Counters count from the start. */
 export interface GatewayStats {
@@ -185,9 +177,7 @@ export class Gateway implements Closeable, AsyncDisposable {
     this.#scope.every('heartbeat', heartbeatMs, () => {
       for (const session of this.#sessions) session.heartbeat();
     });
-    const address = this.#server.address() as AddressInfo;
-    const shown = address.family === 'IPv6' ? `[${address.address}]` : address.address;
-    return { host: address.address, port: address.port, url: `http://${shown}:${address.port}` };
+    return addressOf(this.#server);
   }
 
   #onRequest(request: IncomingMessage, response: ServerResponse): void {
