@@ -204,6 +204,8 @@ interface Entry<T> extends Waiter<T> {
 
 /** One who waits as long as it takes. Small: of many thousands who wait, the collector copies each twice. */
 class Unlimited<T> implements Entry<T> {
+  /** With none alive at a full collection the engine would forget the class's shape, and the code optimised for it. */
+  static readonly kept: unknown = new Unlimited(0);
   readonly weight: number;
   gone = false;
   resolve: (value: T) => void = unset;
@@ -227,6 +229,8 @@ interface Exits<T> {
 
 /** One whose wait may end before his turn: his own place in the timeout wheel and in the abort hub, too. */
 class Limited<T> extends WheelEntry implements Entry<T>, AbortEntry {
+  /** As with those without a limit. */
+  static readonly kept: unknown = new Limited(0, 0, undefined, {} as Exits<unknown>);
   readonly weight: number;
   readonly signal: AbortSignal | undefined;
   gone = false;
