@@ -159,7 +159,7 @@ async function raceOf(
   width: number,
   rivals: readonly Rival[],
 ): Promise<(name: string) => Figure> {
-  const operations = width === 1 ? 2_000 : 10_000;
+  const operations = width === 1 ? 1_000 : 5_000;
   const contenders: Contender[] = rivals.map(({ name, call, slow }) => ({
     name,
     run: (count) => drive(count, width, call),
