@@ -190,12 +190,16 @@ export class CallExchange extends CallRequest {
     const name = this.call.params?.['name'];
     if (this.#refreshed || refreshTool === undefined || this.call.method !== 'tools/call') return false;
     this.#refreshed = true;
-    this.#wire.channel.requeue(this.call);
     new Promise<Tool | undefined>((resolve) => resolve(refreshTool(String(name)))).then(
       (tool) => {
+        if (!this.pending) return;
         this.#tool = tool;
-        if (tool === undefined) this.#stand(body, error);
-        else this.#wire.resend(this);
+        if (tool === undefined) {
+          this.#stand(body, error);
+          return;
+        }
+        this.#wire.channel.requeue(this.call);
+        this.#wire.resend(this);
       },
       (cause: unknown) => {
         this.#wire.settings.logger.warn({ server: this.endpoint.server, cause }, 'a tool could not be refreshed');

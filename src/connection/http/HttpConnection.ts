@@ -1,13 +1,13 @@
 import type { Tool } from '@modelcontextprotocol/client';
-import { messageOf, OptionError } from '../../core/errors.js';
+import { messageOf } from '../../core/errors.js';
 import type { Era } from '../../registry/ServerConfig.js';
 import { discoverModern, type HandshakeOptions, initializeLegacy } from '../handshake.js';
+import { assertModern, type ListenOptions, type ListenSubscription, listen } from '../listen.js';
 import type { Params, ServerInfo } from '../messages.js';
 import type { Endpoint } from '../net/Endpoint.js';
 import { UrlConnection, type UrlConnectionOptions } from '../net/UrlConnection.js';
 import { type EraMemory, negotiate } from './era.js';
 import { HttpWire } from './HttpWire.js';
-import { type ListenOptions, type ListenSubscription, listen } from './ListenStream.js';
 import { ServerStream } from './ServerStream.js';
 
 export interface HttpConnectionOptions extends UrlConnectionOptions {
@@ -52,12 +52,10 @@ export class HttpConnection extends UrlConnection<HttpWire, HttpConnectionOption
     return this.channel.inFlight - this.#listening.size;
   }
 
-  /** Opens a subscription (modern era): see `listen` in ListenStream. @throws OptionError in the legacy era. */
+  /** Opens a subscription (modern era): see `listen`. @throws OptionError in the legacy era. */
   async listen(filter: Params, options: ListenOptions): Promise<ListenSubscription> {
     this.scope.assertOpen();
-    if (this.info.era === 'legacy') {
-      throw new OptionError('era', 'legacy', 'a server of the modern era: a legacy one has resources/subscribe');
-    }
+    assertModern(this.info.era);
     const timeoutMs = options.timeoutMs ?? this.options.timeoutMs;
     const ground = {
       server: this.server,

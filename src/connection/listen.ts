@@ -1,8 +1,8 @@
-import type { Clock } from '../../core/clock.js';
-import { ClosedError, OutcomeUnknownError, WireError } from '../../core/errors.js';
-import type { Channel } from '../Channel.js';
-import { META_SUBSCRIPTION_ID } from '../handshake.js';
-import type { Params, ServerNotice } from '../messages.js';
+import type { Clock } from '../core/clock.js';
+import { ClosedError, NotSentError, OptionError, OutcomeUnknownError, WireError } from '../core/errors.js';
+import type { Era } from '../registry/ServerConfig.js';
+import type { Channel } from './Channel.js';
+import { META_SUBSCRIPTION_ID, type Params, type ServerNotice } from './messages.js';
 
 export interface ListenOptions {
   /** Aborting ends the subscription; before it is open, `listen` rejects with the reason. */
@@ -26,6 +26,12 @@ export interface ListenSubscription extends AsyncDisposable {
   /** Why it is over; undefined while it is not. One that was cut may be opened again. */
   readonly endedBy: ListenEnd | undefined;
   close(): Promise<void>;
+}
+
+/** @throws OptionError in the legacy era, which has `resources/subscribe` in its place. */
+export function assertModern(era: Era): void {
+  if (era === 'modern') return;
+  throw new OptionError('era', era, 'a server of the modern era: a legacy one has resources/subscribe');
 }
 
 /** What a subscription stands on. */
@@ -76,7 +82,7 @@ export async function listen(
     (): ListenEnd => 'finished',
     (error: unknown): ListenEnd => {
       if (control.signal.aborted) return 'closed';
-      if (error instanceof OutcomeUnknownError || error instanceof ClosedError) return 'cut';
+      if ([OutcomeUnknownError, NotSentError, ClosedError].some((cut) => error instanceof cut)) return 'cut';
       throw error;
     },
   );
