@@ -45,6 +45,8 @@ export class Server {
   readonly #transition = new Mutex();
   #mode: 'running' | 'stopping' | 'stopped' = 'running';
   #restarting: Promise<void> | undefined;
+  #before: Promise<void> | undefined;
+  #go: (() => void) | undefined;
   #shown: ServerState = 'idle';
   #removed = false;
 
@@ -175,6 +177,17 @@ export class Server {
     return this.#transition.runExclusive(() => this.#halt(options));
   }
 
+  /** Its calls wait until `gone` has settled: what it takes the place of is still draining. */
+  after(gone: Promise<void>): void {
+    this.#before = new Promise((resolve) => {
+      this.#go = () => {
+        this.#before = undefined;
+        resolve();
+      };
+      gone.then(this.#go, this.#go);
+    });
+  }
+
   /** Stop, then start; calls that come meanwhile wait for it. Concurrent callers share one. */
   restart(): Promise<void> {
     this.#restarting ??= this.#transition
@@ -201,6 +214,7 @@ export class Server {
   remove(options?: CloseOptions): Promise<void> {
     this.#removed = true;
     this.#mode = 'stopping';
+    this.#go?.();
     // A transition under way is waiting for connections that end sooner when told so now.
     const closed = this.partitions.closeAll(options);
     closed.catch(() => undefined);
@@ -289,8 +303,8 @@ export class Server {
     const askedMs = options.acquireTimeoutMs ?? this.options.acquireTimeoutMs;
     const waiting = new Budget(clock.now(), budget?.within(this.name, askedMs, clock.now()) ?? askedMs);
     for (;;) {
-      if (this.#restarting !== undefined)
-        await this.#untilRestarted(this.#restarting, options.signal, waiting, askedMs);
+      const first = this.#restarting ?? this.#before;
+      if (first !== undefined) await this.#until(first, options.signal, waiting, askedMs);
       if (this.#removed) throw new ClosedError(`server ${this.name}`);
       if (this.#mode !== 'running') throw new ServerStoppedError(this.name);
       const partition = this.partitions.get(options.caller);
@@ -305,15 +319,10 @@ export class Server {
     }
   }
 
-  /** However the restart ends: the call then sees for itself what there is. */
-  #untilRestarted(
-    restart: Promise<void>,
-    signal: AbortSignal | undefined,
-    waiting: Budget,
-    askedMs: number,
-  ): Promise<void> {
+  /** However that ends: the call then sees for itself what there is. */
+  #until(first: Promise<void>, signal: AbortSignal | undefined, waiting: Budget, askedMs: number): Promise<void> {
     const { clock } = this.#context.pool;
-    const over = restart.then(
+    const over = first.then(
       () => undefined,
       () => undefined,
     );

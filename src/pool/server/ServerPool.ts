@@ -1,7 +1,7 @@
 import { Mutex } from 'async-mutex';
 import type { Params } from '../../connection/messages.js';
 import { type CloseOptions, CloseScope } from '../../core/CloseScope.js';
-import { messageOf, OptionError, PoolkitError, ServerNotFoundError, StartError } from '../../core/errors.js';
+import { messageOf, OptionError, type PoolkitError, ServerNotFoundError } from '../../core/errors.js';
 import { Emitter, type Listener } from '../../core/events.js';
 import type { Grace } from '../../core/Grace.js';
 import { checkServerConfig } from '../../registry/config/checkServerConfig.js';
@@ -32,6 +32,7 @@ import { nearNames } from './nearNames.js';
 import { type PoolOptions, resolvePoolOptions } from './options.js';
 import { Seats } from './Seats.js';
 import { Server } from './Server.js';
+import { startAll } from './startAll.js';
 
 /**
  * Servers by name over one kind of wire: what `StdioPool`, `HTTPClientPool` and `SSEPool` are. It finds the server and
@@ -43,6 +44,8 @@ export abstract class ServerPool implements McpPool {
   readonly #connector: Connector;
   readonly #scope: CloseScope;
   readonly #applying = new Mutex();
+  /** Removed, and not gone yet. */
+  readonly #leaving = new Set<Server>();
 
   protected constructor(name: string, connector: Connector, options: PoolOptions) {
     const pool = resolvePoolOptions(options);
@@ -61,6 +64,10 @@ export abstract class ServerPool implements McpPool {
     this.#scope = new CloseScope(name, {
       clock: pool.clock,
       logger: pool.logger,
+      // A removal may have been given more time than the close.
+      onDeadline: () => {
+        for (const server of this.#leaving) void server.remove({ graceMs: 0 }).catch((error: unknown) => error);
+      },
       onRelease: (grace) => this.#release(grace),
     });
   }
@@ -88,22 +95,7 @@ export abstract class ServerPool implements McpPool {
 
   async startAll(configs: Iterable<ServerConfig>): Promise<StartReport> {
     this.#scope.assertOpen();
-    const started: string[] = [];
-    const failed: { name: string; error: PoolkitError }[] = [];
-    await Promise.all(
-      [...configs].map(async (config) => {
-        try {
-          await this.startServer(config);
-          started.push(config.name);
-        } catch (error) {
-          failed.push({
-            name: config.name,
-            error: error instanceof PoolkitError ? error : new StartError(config.name, messageOf(error), {}, error),
-          });
-        }
-      }),
-    );
-    return { started, failed };
+    return startAll(configs, (config) => this.startServer(config));
   }
 
   async stopServer(name: string, options?: CloseOptions): Promise<void> {
@@ -119,10 +111,14 @@ export abstract class ServerPool implements McpPool {
     const server = this.#server(name);
     this.#servers.delete(name);
     this.#context.pool.logger.info({ server: name, reason: options.reason }, 'server removed');
-    await this.#scope.track(server.remove(options));
+    await this.#leave(server, options);
   }
 
-  apply(configs: Iterable<ServerConfig>, options: { readonly signal?: AbortSignal } = {}): Promise<ApplyReport> {
+  /** `keep`: names that are somebody else's concern; they stay as they are. */
+  apply(
+    configs: Iterable<ServerConfig>,
+    options: { readonly signal?: AbortSignal; readonly keep?: (name: string) => boolean } = {},
+  ): Promise<ApplyReport> {
     const wanted = [...configs];
     return this.#applying.runExclusive(async () => {
       this.#scope.assertOpen();
@@ -135,7 +131,7 @@ export abstract class ServerPool implements McpPool {
       const kept = (name: string): boolean => this.#servers.get(name)?.fingerprint === fresh.get(name)?.fingerprint;
       const report: ApplyReport = {
         added: [...fresh.keys()].filter((name) => !this.#servers.has(name)),
-        removed: [...this.#servers.keys()].filter((name) => !fresh.has(name)),
+        removed: [...this.#servers.keys()].filter((name) => !fresh.has(name) && options.keep?.(name) !== true),
         restarted: [...fresh.keys()].filter((name) => this.#servers.has(name) && !kept(name)),
         unchanged: [...fresh.keys()].filter(kept),
       };
@@ -152,6 +148,11 @@ export abstract class ServerPool implements McpPool {
 
   hasServer(name: string): boolean {
     return this.#servers.has(name);
+  }
+
+  /** Of the config that a server runs by. */
+  fingerprint(name: string): string {
+    return this.#server(name).fingerprint;
   }
 
   servers(): string[] {
@@ -273,13 +274,15 @@ export abstract class ServerPool implements McpPool {
     return server;
   }
 
-  /** The old one drains while the new one already takes calls; one that was up is started again. */
+  /** From now on calls go to the new one, which waits until the old one has drained; one that was up is started again. */
   async #replace(name: string, fresh: Server): Promise<void> {
     const old = this.#server(name);
     const up = ['ready', 'starting', 'degraded'].includes(old.state);
-    await this.#scope.track(old.remove());
-    if (this.#servers.get(name) !== old) return;
     this.#servers.set(name, fresh);
+    const gone = this.#leave(old);
+    fresh.after(gone);
+    await gone;
+    if (this.#servers.get(name) !== fresh || this.#scope.closing) return;
     if (!up || fresh.state === 'stopped') return;
     // How it goes is told by events and state; the config was applied either way.
     fresh
@@ -287,6 +290,11 @@ export abstract class ServerPool implements McpPool {
       .catch((error: unknown) =>
         this.#context.pool.logger.warn({ server: name, error: messageOf(error) }, 'restart failed'),
       );
+  }
+
+  #leave(server: Server, options?: CloseOptions): Promise<void> {
+    this.#leaving.add(server);
+    return this.#scope.track(server.remove(options).finally(() => this.#leaving.delete(server)));
   }
 
   #evictOldest(): void {
