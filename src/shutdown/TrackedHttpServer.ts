@@ -244,7 +244,7 @@ export class TrackedHttpServer implements Closeable {
     });
   }
 
-  #listen(event: string | symbol, listener: (...args: never[]) => void): void {
+  #listen(event: string, listener: (...args: never[]) => void): void {
     this.#listeners.push([event, listener]);
     this.#server.on(event, listener as () => void);
   }

@@ -307,7 +307,7 @@ export abstract class ServerPool implements McpPool {
   }
 
   async #release(grace: Grace): Promise<void> {
-    const servers = this.#all;
+    const servers = [...this.#all, ...this.#leaving];
     const shortened = grace.onShorten((graceMs) => {
       for (const server of servers) void server.remove({ graceMs }).catch((error: unknown) => error);
     });
