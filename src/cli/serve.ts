@@ -2,11 +2,12 @@ import { messageOf } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { Gateway, type GatewayAddress } from '../gateway/Gateway.js';
 import type { McpPool } from '../pool/McpPool.js';
-import { StdioPool } from '../pool/StdioPool.js';
+import { UnifiedPool } from '../pool/UnifiedPool.js';
 import { ShutdownPlan } from '../shutdown/ShutdownPlan.js';
 import { type LoadedConfig, loadConfig, startProblem } from './configs.js';
 import { createLogger } from './logger.js';
 import { jsonOutput, type Output, type ServerLine, textOutput } from './output.js';
+import { whenNpmIsGone } from './parent.js';
 
 export interface ServeOptions {
   readonly config?: string;
@@ -35,6 +36,7 @@ export async function serve(options: ServeOptions): Promise<void> {
     },
   });
   plan.beforeStop(({ reason }) => output.event('stopping', { reason }));
+  whenNpmIsGone(() => void plan.shutdown('npm is gone'));
   try {
     await start(options, { plan, output, logger });
   } catch (error) {
@@ -57,7 +59,7 @@ async function start(options: ServeOptions, { plan, output, logger }: Context): 
   const config = await loadConfig(options.config);
   for (const warning of config.warnings) output.warning(warning);
   for (const problem of config.problems) output.problem(problem);
-  const pool = new StdioPool({ logger });
+  const pool = new UnifiedPool({ logger });
   plan.add('servers', pool, { phase: 'close' });
   const startMs = new Map<string, number>();
   watch(pool, { output, logger, startMs });

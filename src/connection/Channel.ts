@@ -1,64 +1,18 @@
 import { AbortHub } from '../core/AbortHub.js';
-import type { Clock } from '../core/clock.js';
-import {
-  AcquireTimeoutError,
-  ClosedError,
-  MessageTooLargeError,
-  messageOf,
-  NotSentError,
-  OptionError,
-  OutcomeUnknownError,
-  RequestTimeoutError,
-  RpcError,
-  WireError,
-} from '../core/errors.js';
-import type { Logger } from '../core/logger.js';
-import { TimeoutWheel } from '../core/TimeoutWheel.js';
+import { ClosedError, MessageTooLargeError, messageOf, NotSentError, OutcomeUnknownError } from '../core/errors.js';
 import { Call } from './Call.js';
-import { detached, scanReply } from './envelope.js';
-import type { CallOptions, Params, Progress, RequestHandler, ServerNotice } from './messages.js';
+
+import { CallTable } from './CallTable.js';
+import { CallTimes } from './CallTimes.js';
+import type { ChannelCounters, ChannelOptions, ChannelWire } from './ChannelOptions.js';
+import { cancelledNotice, type Envelope, encodeCall, encodeNotice } from './encode.js';
+import { detached, replyError, scanReply } from './envelope.js';
+import { Inbox } from './Inbox.js';
+import type { CallOptions, Params, Progress } from './messages.js';
+
 import { ServerRequests } from './ServerRequests.js';
 
-/** What a channel needs of its wire. */
-export interface ChannelWire {
-  /** Takes a call's text. It calls `channel.markSent(call)` right before the first byte goes out. */
-  send(call: Call, text: string): void;
-  /** Sends a notification or a reply; `call` is the one it belongs to, where the wire attributes. Best effort. */
-  post(text: string, call: Call | undefined): void;
-  /** Ends a sent call upstream that nobody waits for any more, where the wire itself does that; else the channel does. */
-  cancel?(call: Call, reason: string): void;
-}
-
-export interface ChannelOptions {
-  /** The server's name, for errors. */
-  readonly server: string;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  /** Bytes of one outgoing message. */
-  readonly maxMessageBytes: number;
-  /** Longest call in ms from its send, where the call does not say. */
-  readonly timeoutMs: number;
-  readonly acquireTimeoutMs: number;
-  /** Longest call however much progress comes. */
-  readonly maxTotalTimeoutMs: number;
-  /** Notifications that belong to no call. */
-  readonly onNotification?: (notice: ServerNotice) => void;
-  /** Requests that belong to no call; without one they get -32601. */
-  readonly onRequest?: RequestHandler;
-  /** Told of each answered call: ms from send to answer. */
-  readonly onAnswer?: (latencyMs: number) => void;
-}
-
-export interface ChannelCounters {
-  /** Calls handed to the wire. */
-  calls: number;
-  /** Replies to calls that had settled. */
-  lateReplies: number;
-  /** What came and was no message of the protocol, or answered a call never made. */
-  garbage: number;
-  /** Requests of the server that belonged to no call. */
-  orphanRequests: number;
-}
+export type { ChannelCounters, ChannelOptions, ChannelWire };
 
 /**
  * JSON-RPC over one connection: many calls in flight, each settled exactly once, by its answer, its timeout, its
@@ -68,13 +22,14 @@ export interface ChannelCounters {
 export class Channel {
   readonly counters: ChannelCounters = { calls: 0, lateReplies: 0, garbage: 0, orphanRequests: 0 };
   /** Adds what an era asks of every request's params; set after the handshake. */
-  envelope: ((params: Params | undefined) => Params) | undefined;
+  envelope: Envelope | undefined;
   readonly #options: ChannelOptions;
   readonly #wire: ChannelWire;
-  readonly #pending = new Map<number, Call>();
-  readonly #wheel: TimeoutWheel;
+  readonly #pending = new CallTable();
+  readonly #times: CallTimes;
   readonly #aborts = new AbortHub();
   readonly #serverRequests: ServerRequests;
+  readonly #inbox: Inbox;
   readonly #onTimeout = (call: Call): void => this.#timedOut(call);
   #nextId = 1;
   #failure: ((call: Call) => unknown) | undefined;
@@ -84,8 +39,21 @@ export class Channel {
   constructor(wire: ChannelWire, options: ChannelOptions) {
     this.#wire = wire;
     this.#options = options;
-    this.#wheel = new TimeoutWheel(options.clock);
-    this.#serverRequests = new ServerRequests((text, call) => this.#wire.post(text, call));
+    this.#times = new CallTimes(options);
+    const { server, logger, onNotification, onRequest } = options;
+    this.#serverRequests = new ServerRequests((text, call) => this.#wire.post(text, call), options);
+    this.#inbox = new Inbox({
+      server,
+      logger,
+      requests: this.#serverRequests,
+      pending: (id) => this.#pending.get(id as number),
+      onProgress: (call, params) => this.#progressed(call, params as unknown as Progress),
+      onOrphan: () => {
+        this.counters.orphanRequests++;
+      },
+      onNotification,
+      onRequest,
+    });
   }
 
   /** Calls not settled yet. */
@@ -121,12 +89,12 @@ export class Channel {
       }
       let text: string;
       try {
-        text = this.#encode(call);
+        text = encodeCall(call, this.envelope, this.#options);
       } catch (error) {
         reject(error);
         return;
       }
-      this.#pending.set(call.id, call);
+      this.#pending.add(call);
       if (options.raw === true) this.#rawPending++;
       if (signal !== undefined) call.watch = this.#aborts.watch(signal, (reason) => this.#aborted(call, reason));
       this.#wire.send(call, text);
@@ -135,8 +103,7 @@ export class Channel {
 
   /** A notification's text, checked as a request's is. */
   encodeNotice(method: string, params: Params | undefined): string {
-    const full = this.envelope === undefined ? params : this.envelope(params);
-    return this.#stringify(full === undefined ? { jsonrpc: '2.0', method } : { jsonrpc: '2.0', method, params: full });
+    return encodeNotice(method, params, this.envelope, this.#options);
   }
 
   /** The wire is about to hand the call's first byte on: from here it may have run, and its timeout begins. */
@@ -144,12 +111,12 @@ export class Channel {
     call.phase = 'sent';
     call.sentMs = nowMs;
     this.counters.calls++;
-    this.#wheel.add(call, this.#budgetMs(call, nowMs), nowMs);
+    this.#times.running(call, nowMs);
   }
 
   /** The wire cannot take the call now: it waits, for its `acquireTimeoutMs` at the most. */
   markWaiting(call: Call): void {
-    this.#wheel.add(call, call.options.acquireTimeoutMs ?? this.#options.acquireTimeoutMs);
+    this.#times.waiting(call);
   }
 
   /** The server refused the call unread, so that it provably never ran: it waits to be sent again. */
@@ -169,7 +136,7 @@ export class Channel {
   /** One message as it came: taken, and true, when it is the reply to a `raw` call, whose result stays bytes. */
   receiveBytes(bytes: Buffer): boolean {
     const reply = scanReply(bytes);
-    const call = reply === undefined ? undefined : this.#pending.get(reply.id);
+    const call = reply === undefined ? undefined : this.#sent(reply.id);
     if (reply === undefined || call?.options.raw !== true) return false;
     this.#answered(call);
     call.resolve(detached(bytes.subarray(reply.start, reply.end)));
@@ -181,10 +148,14 @@ export class Channel {
     if (this.#settle(call)) call.reject(error);
   }
 
-  /** An over-cap reply: its own call fails. False when no call has that id. */
+  /** An over-cap reply: its own call fails, or it is late. False when no call was ever sent with that id. */
   failOversized(id: number, bytes: number, maxBytes: number): boolean {
-    const call = this.#pending.get(id);
-    if (call === undefined) return id < this.#nextId && id > 0;
+    const call = this.#sent(id);
+    if (call === undefined) {
+      const late = this.#wasSent(id);
+      if (late) this.counters.lateReplies++;
+      return late;
+    }
     this.failCall(call, new MessageTooLargeError(this.#options.server, 'incoming', bytes, maxBytes));
     return true;
   }
@@ -202,12 +173,12 @@ export class Channel {
         : call.phase === 'sent'
           ? new OutcomeUnknownError(server, call.method, why, { cause })
           : new NotSentError(server, why, cause);
-    for (const call of [...this.#pending.values()]) {
+    for (const call of this.#pending.values()) {
       const error = this.#failure(call);
       if (this.#settle(call)) call.reject(error);
     }
     this.#serverRequests.close();
-    this.#wheel.close();
+    this.#times.close();
   }
 
   /** Resolves when no call is in flight. */
@@ -229,9 +200,9 @@ export class Channel {
     }
     const { id, method, result, error, params } = message as Record<string, unknown>;
     if (typeof method === 'string') {
-      if (id === undefined) this.#notified(method, params as Params | undefined, stream);
+      if (id === undefined) this.#inbox.notified(method, params as Params | undefined, stream);
       else if (typeof id === 'number' || typeof id === 'string') {
-        this.#requested(id, method, params as Params | undefined, stream);
+        this.#inbox.requested(id, method, params as Params | undefined, stream);
       } else this.counters.garbage++;
       return;
     }
@@ -240,13 +211,14 @@ export class Channel {
       this.counters.garbage++;
       return;
     }
-    const call = typeof id === 'number' ? this.#pending.get(id) : undefined;
+    const call = this.#sent(id);
     if (call === undefined) {
-      this.#unexpected(id);
+      if (this.#wasSent(id)) this.counters.lateReplies++;
+      else this.counters.garbage++;
       return;
     }
     this.#answered(call);
-    if (failed) call.reject(this.#rpcError(error));
+    if (failed) call.reject(replyError(this.#options.server, error));
     else if (call.options.raw === true) call.resolve(Buffer.from(JSON.stringify(result)));
     else call.resolve(result);
   }
@@ -257,87 +229,34 @@ export class Channel {
     this.#settle(call);
   }
 
-  #unexpected(id: unknown): void {
-    if (typeof id === 'number' && Number.isInteger(id) && id > 0 && id < this.#nextId) this.counters.lateReplies++;
-    else this.counters.garbage++;
+  /** The call of that id that waits for its answer. One that was never sent cannot be answered. */
+  #sent(id: unknown): Call | undefined {
+    const call = this.#pending.get(id as number);
+    return call?.phase === 'sent' ? call : undefined;
   }
 
-  #rpcError(error: unknown): Error {
-    const { code, message, data } = (typeof error === 'object' && error !== null ? error : {}) as Record<
-      string,
-      unknown
-    >;
-    if (typeof code !== 'number' || typeof message !== 'string') {
-      return new WireError(this.#options.server, `an error reply without code and message: ${JSON.stringify(error)}`);
-    }
-    return new RpcError(this.#options.server, code, message, data);
-  }
-
-  #notified(method: string, params: Params | undefined, stream: Call | undefined): void {
-    if (method === 'notifications/progress') {
-      const owner = this.#pending.get(params?.['progressToken'] as number);
-      if (owner !== undefined) this.#progressed(owner, params as unknown as Progress);
-      return;
-    }
-    if (method === 'notifications/cancelled') {
-      this.#serverRequests.cancel(params?.['requestId'], params?.['reason']);
-      return;
-    }
-    const notice: ServerNotice = params === undefined ? { method } : { method, params };
-    if (stream !== undefined && stream.phase !== 'settled' && stream.options.onNotification !== undefined) {
-      this.#tell(stream.options.onNotification, notice);
-    } else this.#tell(this.#options.onNotification, notice);
-  }
-
-  /** A user's callback must not disturb the wire that calls it. */
-  #tell<T>(callback: ((payload: T) => void) | undefined, payload: T): void {
-    try {
-      callback?.(payload);
-    } catch (error) {
-      this.#options.logger.error({ error, server: this.#options.server }, 'a callback of a call threw');
-    }
+  /** Whether a call of that id was sent and has settled. */
+  #wasSent(id: unknown): boolean {
+    return (
+      typeof id === 'number' &&
+      Number.isInteger(id) &&
+      id > 0 &&
+      id < this.#nextId &&
+      this.#pending.get(id) === undefined
+    );
   }
 
   #progressed(call: Call, params: Progress): void {
     if (call.options.resetTimeoutOnProgress === true && call.phase === 'sent') {
-      const nowMs = this.#options.clock.now();
-      this.#wheel.add(call, this.#budgetMs(call, nowMs), nowMs);
+      this.#times.running(call, this.#options.clock.now());
     }
-    this.#tell(call.options.onProgress, { ...params, progressToken: call.progressToken ?? call.id });
-  }
-
-  #requested(id: string | number, method: string, params: Params | undefined, stream: Call | undefined): void {
-    const request = params === undefined ? { id, method } : { id, method, params };
-    if (method === 'ping') {
-      this.#serverRequests.answer(id, {}, stream);
-      return;
-    }
-    const own = stream?.phase === 'settled' ? undefined : stream?.options.onRequest;
-    if (own === undefined) this.counters.orphanRequests++;
-    this.#serverRequests.serve(request, own ?? this.#options.onRequest, stream);
+    this.#inbox.tell(call.options.onProgress, { ...params, progressToken: call.progressToken ?? call.id });
   }
 
   #timedOut(call: Call): void {
-    const { server } = this.#options;
-    if (call.phase === 'queued') {
-      const timeoutMs = call.options.acquireTimeoutMs ?? this.#options.acquireTimeoutMs;
-      this.failCall(
-        call,
-        new AcquireTimeoutError(`server ${server}: its input is blocked`, timeoutMs, {
-          live: 1,
-          creating: 0,
-          dying: 0,
-          slots: this.#pending.size,
-          inUse: this.#pending.size,
-          waiting: 0,
-        }),
-      );
-      return;
-    }
-    const nowMs = this.#options.clock.now();
-    const timeoutMs = Math.round(nowMs - call.sentMs);
-    this.#cancelUpstream(call, `no answer within ${timeoutMs} ms`);
-    this.failCall(call, new RequestTimeoutError(server, call.method, this.#timeoutMs(call)));
+    const error = this.#times.error(call, this.#pending.size);
+    if (call.phase === 'sent') this.#cancelUpstream(call, `no answer within ${error.timeoutMs} ms`);
+    this.failCall(call, error);
   }
 
   #aborted(call: Call, reason: unknown): void {
@@ -355,8 +274,8 @@ export class Channel {
   #settle(call: Call): boolean {
     if (call.phase === 'settled') return false;
     call.phase = 'settled';
-    this.#pending.delete(call.id);
-    this.#wheel.remove(call);
+    this.#pending.delete(call);
+    this.#times.settled(call);
     if (call.options.raw === true) this.#rawPending--;
     call.watch?.[Symbol.dispose]();
     if (this.#pending.size === 0 && this.#onIdle !== undefined) {
@@ -366,52 +285,4 @@ export class Channel {
     }
     return true;
   }
-
-  #timeoutMs(call: Call): number {
-    return call.options.timeoutMs ?? this.#options.timeoutMs;
-  }
-
-  /** What the call may still take: its timeout, within its total. */
-  #budgetMs(call: Call, nowMs: number): number {
-    const totalMs = call.options.maxTotalTimeoutMs ?? this.#options.maxTotalTimeoutMs;
-    return Math.min(this.#timeoutMs(call), Math.max(0, call.sentMs + totalMs - nowMs));
-  }
-
-  #encode(call: Call): string {
-    let { params } = call;
-    if (this.envelope !== undefined && call.method !== 'initialize') params = this.envelope(params);
-    const meta = params?.['_meta'] as Params | undefined;
-    const token = meta?.['progressToken'] as string | number | undefined;
-    if (token !== undefined || call.options.onProgress !== undefined) {
-      call.progressToken = token;
-      params = { ...params, _meta: { ...meta, progressToken: call.id } };
-    }
-    return this.#stringify(
-      params === undefined
-        ? { jsonrpc: '2.0', id: call.id, method: call.method }
-        : { jsonrpc: '2.0', id: call.id, method: call.method, params },
-    );
-  }
-
-  #stringify(message: Params): string {
-    const { server, maxMessageBytes } = this.#options;
-    let text: string;
-    try {
-      text = JSON.stringify(message);
-    } catch (error) {
-      throw new OptionError('params', message['params'], 'a value that JSON can carry', error);
-    }
-    // A UTF-16 unit is at most three bytes: most messages need no count.
-    if (text.length * 3 > maxMessageBytes) {
-      const bytes = Buffer.byteLength(text);
-      if (bytes > maxMessageBytes) throw new MessageTooLargeError(server, 'outgoing', bytes, maxMessageBytes);
-    }
-    return text;
-  }
-}
-
-/** What tells a server that nobody waits for `call` any more. */
-export function cancelledNotice(call: Call, reason: string): string {
-  const params = { requestId: call.id, reason };
-  return JSON.stringify({ jsonrpc: '2.0', method: 'notifications/cancelled', params });
 }

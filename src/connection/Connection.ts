@@ -13,6 +13,11 @@ export interface Death {
   readonly signal?: string | null;
 }
 
+type Listen = (
+  filter: Params,
+  options: { readonly onNotification: (notice: ServerNotice) => void },
+) => Promise<{ readonly ended: Promise<void>; close(): Promise<void> }>;
+
 /** One initialised connection to one server: what the pools share out. Each wire is one. */
 export interface Connection extends Closeable {
   readonly server: string;
@@ -30,10 +35,7 @@ export interface Connection extends Closeable {
   request(method: string, params: Params | undefined, options: CallOptions): Promise<unknown>;
   notify(method: string, params?: Params): Promise<void>;
   /** Modern era: a `subscriptions/listen` of its own, until closed, ended by the server, or the connection's death. */
-  listen?(
-    filter: Params,
-    options: { readonly onNotification: (notice: ServerNotice) => void },
-  ): Promise<{ readonly ended: Promise<void>; close(): Promise<void> }>;
+  readonly listen?: Listen | undefined;
   /** Calls back once, in the turn of its death, after its calls were failed; at once when it is dead already. */
   onDeath(listener: (death: Death) => void): Disposable;
   /** Notifications that belong to no call. */

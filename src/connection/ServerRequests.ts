@@ -1,5 +1,6 @@
 import { messageOf, RpcError } from '../core/errors.js';
 import type { Call } from './Call.js';
+import { type MessageBounds, stringify } from './encode.js';
 import type { RequestHandler, ServerRequest } from './messages.js';
 
 /** Requests of one server being handled at once, at the most; more are refused. */
@@ -13,11 +14,13 @@ export function methodNotFound(server: string, method: string): RpcError {
 /** The requests a server makes of us: handled, answered once, cancelled when it says so. */
 export class ServerRequests {
   readonly #post: (text: string, call: Call | undefined) => void;
+  readonly #bounds: MessageBounds;
   readonly #open = new Map<string | number, AbortController>();
   #closed = false;
 
-  constructor(post: (text: string, call: Call | undefined) => void) {
+  constructor(post: (text: string, call: Call | undefined) => void, bounds: MessageBounds) {
     this.#post = post;
+    this.#bounds = bounds;
   }
 
   /** Hands `request` to `handler` and its answer back; without a handler it is -32601. */
@@ -49,8 +52,16 @@ export class ServerRequests {
     );
   }
 
+  /** An answer that is no JSON or over the cap goes out as an error: the server must not wait for ever. */
   answer(id: string | number, result: unknown, stream: Call | undefined): void {
-    this.#post(JSON.stringify({ jsonrpc: '2.0', id, result }), stream);
+    let text: string;
+    try {
+      text = stringify({ jsonrpc: '2.0', id, result }, this.#bounds);
+    } catch (error) {
+      this.#refuse(id, -32603, messageOf(error), undefined, stream);
+      return;
+    }
+    this.#post(text, stream);
   }
 
   /** The server gave its request up. */
@@ -69,6 +80,13 @@ export class ServerRequests {
 
   #refuse(id: string | number, code: number, message: string, data: unknown, stream: Call | undefined): void {
     const error = data === undefined ? { code, message } : { code, message, data };
-    this.#post(JSON.stringify({ jsonrpc: '2.0', id, error }), stream);
+    let text: string;
+    try {
+      text = stringify({ jsonrpc: '2.0', id, error }, this.#bounds);
+    } catch {
+      // The data is what cannot be sent.
+      text = JSON.stringify({ jsonrpc: '2.0', id, error: { code, message: message.slice(0, 256) } });
+    }
+    this.#post(text, stream);
   }
 }

@@ -1,3 +1,5 @@
+import { RpcError, show, WireError } from '../core/errors.js';
+
 /** JSON-RPC envelopes: read with a few comparisons, on bytes where the result must stay unparsed. */
 
 /** A reply's result in its line, as byte offsets, with its id. */
@@ -87,16 +89,29 @@ function trimEnd(line: Buffer, end: number): number {
   return at;
 }
 
+/** An error reply as the caller gets it: the server's own, if it is one. */
+export function replyError(server: string, error: unknown): RpcError | WireError {
+  const { code, message, data } = (typeof error === 'object' && error !== null ? error : {}) as Record<string, unknown>;
+  return typeof code === 'number' && typeof message === 'string'
+    ? new RpcError(server, code, message, data)
+    : new WireError(server, `an error reply without code and message: ${show(error)}`);
+}
+
+const VERSION = String.raw`"jsonrpc"\s*:\s*"2\.0"\s*`;
+const ANSWER = String.raw`"(?:result|error)"\s*:`;
+const ID = String.raw`"id"\s*:\s*(\d{1,15})\s*`;
+const ID_FIRST = new RegExp(String.raw`^\s*\{\s*(?:${VERSION},\s*)?${ID},\s*(?:${VERSION},\s*)?${ANSWER}`);
+const ANSWER_FIRST = new RegExp(String.raw`^\s*\{\s*(?:${VERSION},\s*)?${ANSWER}`);
+const ID_LAST = new RegExp(String.raw`[}\]"\dle]\s*,\s*(?:${VERSION},\s*)?${ID}(?:,\s*${VERSION})?\}\s*$`);
+
 /**
  * The id of a reply of which only the edges are known: its own, or undefined. It stands right behind the opening brace
- * or right before the closing one; anything between might be the payload's.
+ * or right before the closing one; anything between might be the payload's. A request of the server has an id too, of
+ * its own counting: only what begins as a reply is one.
  */
 export function idAtEdge(head: Buffer, tail: Buffer): number | undefined {
-  const first = /^\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*(\d{1,15})\s*,/.exec(head.toString('latin1'));
-  const last =
-    /[}\]"\dle]\s*,\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*(\d{1,15})\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$/.exec(
-      tail.toString('latin1'),
-    );
-  const digits = first?.[1] ?? last?.[1];
+  const start = head.toString('latin1');
+  const first = ID_FIRST.exec(start)?.[1];
+  const digits = first ?? (ANSWER_FIRST.test(start) ? ID_LAST.exec(tail.toString('latin1'))?.[1] : undefined);
   return digits === undefined ? undefined : Number(digits);
 }

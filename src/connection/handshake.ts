@@ -18,7 +18,6 @@ export const META_PROTOCOL_VERSION = `${META}/protocolVersion`;
 export const META_CLIENT_INFO = `${META}/clientInfo`;
 export const META_CLIENT_CAPABILITIES = `${META}/clientCapabilities`;
 export const META_SERVER_INFO = `${META}/serverInfo`;
-export const META_SUBSCRIPTION_ID = `${META}/subscriptionId`;
 
 /** Who we say we are, and what we can do for the server. */
 export interface ClientIdentity {

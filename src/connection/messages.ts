@@ -3,6 +3,9 @@ import type { Era } from '../registry/ServerConfig.js';
 
 export type Params = Readonly<Record<string, unknown>>;
 
+/** Where a notification says which subscription it belongs to (2026-07-28, subscriptions). */
+export const META_SUBSCRIPTION_ID = 'io.modelcontextprotocol/subscriptionId';
+
 /** A notification from a server. */
 export interface ServerNotice {
   readonly method: string;
@@ -49,6 +52,8 @@ export interface CallOptions {
   readonly resetTimeoutOnProgress?: boolean;
   /** Longest call however much progress comes, in ms from its send. */
   readonly maxTotalTimeoutMs?: number;
+  /** @internal Clock ms at which the call is over, sent or not: what a pool makes of `deadlineMs`. */
+  readonly untilMs?: number;
   /** Asks for progress; called with the caller's own token. */
   readonly onProgress?: (progress: Progress) => void;
   /** Notifications that belong to this call: those of its own stream. */

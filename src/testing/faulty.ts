@@ -114,6 +114,10 @@ class FaultyConnection implements Connection {
     return this.#inner.notify(method, params);
   }
 
+  get listen(): Connection['listen'] {
+    return this.#inner.listen?.bind(this.#inner);
+  }
+
   onDeath(listener: (death: Death) => void): Disposable {
     if (this.#death !== undefined) listener(this.#death);
     else this.#deathListeners.add(listener);

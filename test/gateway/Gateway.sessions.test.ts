@@ -160,6 +160,7 @@ test('a notice for a stream that has just ended is dropped', async () => {
   const stream = await client.listen();
   const closing = gateway.close();
   pool.emit('notification', { server: 'one', notice: listChanged });
+  expect(gateway.stats.droppedNotices).toBe(1);
   await Promise.all([closing, stream.ended]);
   expect(stream.messages).toEqual([]);
 });

@@ -157,6 +157,27 @@ test('an event stream that a GET opened is ended; one that answers a POST is dra
   await closed;
 });
 
+test('an event stream that a GET in flight opens only after the others were ended is ended too', async () => {
+  let open: () => void = () => undefined;
+  let ask: () => void = () => undefined;
+  const asked = new Promise<void>((resolve) => {
+    ask = resolve;
+  });
+  const { server, port } = await listening((_request, response) => {
+    open = () => response.writeHead(200, { 'Content-Type': 'text/event-stream' }).write('data: first\n\n');
+    ask();
+  });
+  const client = new Client(port);
+  client.send('/events');
+  await asked;
+  const closed = closeHttpServer(server, { graceMs: 60_000 });
+  await turn();
+  open();
+  await client.ended;
+  expect(client.text).toMatch(/first/);
+  await closed;
+});
+
 test('upgraded connections are ended', async () => {
   const { server, port } = await listening(() => undefined);
   server.on('upgrade', (_request, socket: Socket) => {
@@ -197,6 +218,35 @@ test('a server whose start is still under way does not start after all', async (
   expect(server.listening).toBe(false);
 });
 
+test('a server closed while it starts tells whoever waits for its start, and is closed all the same', async () => {
+  for (const host of ['127.0.0.1', 'localhost']) {
+    const server = createServer();
+    trackHttpServer(server);
+    const started = new Promise((resolve) => void server.listen(0, host, () => resolve('started')));
+    await closeHttpServer(server);
+    expect(await started).toBe('started');
+    expect([server.listening, Object.hasOwn(server, 'listen')]).toEqual([false, false]);
+  }
+});
+
+test('a server closed while it fails to start ends with the failure told', async () => {
+  const { port } = await listening(() => undefined);
+  const server = createServer();
+  trackHttpServer(server);
+  const failed = new Promise((resolve) => void server.once('error', resolve).listen(port, '127.0.0.1'));
+  await closeHttpServer(server);
+  expect(await failed).toMatchObject({ code: 'EADDRINUSE' });
+});
+
+test('a server that starts only after it was refused is closed at once', async () => {
+  const server = createServer();
+  const tracked = trackHttpServer(server);
+  tracked.refuse();
+  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
+  expect(server.listening).toBe(false);
+  await tracked.close();
+});
+
 test('a server that was never tracked closes too, as far as Node tells', async () => {
   const { server, port } = await listening((_request, response) => void response.end('answer'), false);
   const agent = new Agent({ keepAlive: true });
@@ -220,6 +270,17 @@ test('1,000 connections kept alive, half of them never used, close at once', asy
   await connected(server, 1_000);
   await closeHttpServer(server, { graceMs: 60_000 });
   await Promise.all(clients.map((client) => client.ended));
+});
+
+test('https: a handshake that never begins is destroyed at the grace, and is nobody’s answer', async () => {
+  const server = createHttpsServer({});
+  trackHttpServer(server);
+  const accepted = new Promise((resolve) => void server.once('connection', resolve));
+  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
+  const client = new Client((server.address() as AddressInfo).port);
+  await accepted;
+  await closeHttpServer(server, { graceMs: 20 });
+  await client.ended;
 });
 
 test('https: a TLS connection is one connection, drained like any other', async () => {

@@ -73,6 +73,7 @@ class World {
   async close(): Promise<void> {
     for (const cache of this.caches) await cache.close();
     expect(this.house.clock.armedTimers).toBe(0);
+    if (!this.harmed) expect(this.house.logged.filter((line) => !line.includes('loaded anew'))).toEqual([]);
   }
 
   #cache(who: number): FileCache {
@@ -242,7 +243,7 @@ function holds(name: string, steps: fc.Arbitrary<Step>, runs: number): void {
 holds(
   'two processes and any number of restarts on one directory agree with a plain map, hits and misses',
   fc.oneof(...everyday),
-  RUNS,
+  Math.ceil(RUNS / 2),
 );
 
 holds(
@@ -251,7 +252,9 @@ holds(
   RUNS,
 );
 
-test('changes that overlap end with the last one, in memory and on disk, and no get sees an older state', async () => {
+test('changes that overlap end with the last one, in memory and on disk, and no get sees an older state', {
+  timeout: 120_000,
+}, async () => {
   const house = new CacheHouse();
   const step = fc.record({
     op: fc.constantFrom('set' as const, 'set' as const, 'delete' as const, 'get' as const, 'load' as const),
@@ -299,6 +302,6 @@ test('changes that overlap end with the last one, in memory and on disk, and no 
         rmSync(directory, { recursive: true, force: true });
       },
     ),
-    { numRuns: RUNS },
+    { numRuns: Math.ceil(RUNS / 2) },
   );
 });

@@ -1,13 +1,13 @@
 import type { Tool } from '@modelcontextprotocol/client';
-import { messageOf, OptionError } from '../../core/errors.js';
+import { messageOf } from '../../core/errors.js';
 import type { Era } from '../../registry/ServerConfig.js';
 import { discoverModern, type HandshakeOptions, initializeLegacy } from '../handshake.js';
+import { assertModern, type ListenOptions, type ListenSubscription, listen } from '../listen.js';
 import type { Params, ServerInfo } from '../messages.js';
 import type { Endpoint } from '../net/Endpoint.js';
 import { UrlConnection, type UrlConnectionOptions } from '../net/UrlConnection.js';
 import { type EraMemory, negotiate } from './era.js';
 import { HttpWire } from './HttpWire.js';
-import { type ListenOptions, type ListenSubscription, listen } from './ListenStream.js';
 import { ServerStream } from './ServerStream.js';
 
 export interface HttpConnectionOptions extends UrlConnectionOptions {
@@ -52,17 +52,21 @@ export class HttpConnection extends UrlConnection<HttpWire, HttpConnectionOption
     return this.channel.inFlight - this.#listening.size;
   }
 
-  /** Opens a subscription (modern era): see `listen` in ListenStream. @throws OptionError in the legacy era. */
+  /** Opens a subscription (modern era): see `listen`. @throws OptionError in the legacy era. */
   async listen(filter: Params, options: ListenOptions): Promise<ListenSubscription> {
     this.scope.assertOpen();
-    if (this.info.era === 'legacy') {
-      throw new OptionError('era', 'legacy', 'a server of the modern era: a legacy one has resources/subscribe');
-    }
+    assertModern(this.info.era);
     const timeoutMs = options.timeoutMs ?? this.options.timeoutMs;
-    return listen(this.server, this.channel, filter, { ...options, timeoutMs }, (control) => {
-      this.#listening.add(control);
-      return { [Symbol.dispose]: () => void this.#listening.delete(control) };
-    });
+    const ground = {
+      server: this.server,
+      channel: this.channel,
+      clock: this.options.clock,
+      track: (control: AbortController) => {
+        this.#listening.add(control);
+        return { [Symbol.dispose]: () => void this.#listening.delete(control) };
+      },
+    };
+    return listen(ground, filter, { ...options, timeoutMs });
   }
 
   protected override makeWire(endpoint: Endpoint, options: HttpConnectionOptions): HttpWire {

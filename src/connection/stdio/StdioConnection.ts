@@ -1,6 +1,6 @@
 import { type CloseOptions, CloseScope } from '../../core/CloseScope.js';
 import type { Timer } from '../../core/clock.js';
-import { ClosedError, messageOf, StartError } from '../../core/errors.js';
+import { ClosedError, messageOf, NotSentError, QueueFullError, StartError } from '../../core/errors.js';
 import type { ManagedProcess } from '../../registry/ManagedProcess.js';
 import type { Era } from '../../registry/ServerConfig.js';
 import { Channel, type ChannelCounters } from '../Channel.js';
@@ -8,6 +8,7 @@ import type { Connection, ConnectionOptions, Death } from '../Connection.js';
 import { ConnectionEvents } from '../ConnectionEvents.js';
 import { idAtEdge } from '../envelope.js';
 import { type ClientIdentity, discoverModern, initializeLegacy } from '../handshake.js';
+import { assertModern, type ListenOptions, type ListenSubscription, listen } from '../listen.js';
 import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from '../messages.js';
 import { LineReader } from './LineReader.js';
 import { readRest } from './readRest.js';
@@ -41,6 +42,7 @@ export class StdioConnection implements Connection {
   readonly #scope: CloseScope;
   readonly #events: ConnectionEvents;
   readonly #exitWatch: Disposable;
+  readonly #listening = new Set<AbortController>();
   readonly #end: { readonly stop: () => Promise<void>; readonly kill: () => Promise<void> };
   #info: ServerInfo | undefined;
   #endTimer: Timer | undefined;
@@ -82,12 +84,16 @@ export class StdioConnection implements Connection {
     this.#scope = new CloseScope(`connection to ${options.server}`, {
       clock: options.clock,
       logger: options.logger,
+      // Nobody waits for these: they end with the connection.
+      onRefuse: () => {
+        for (const control of [...this.#listening]) control.abort();
+      },
       onDrain: () => this.#channel.idle(),
       onDeadline: () => this.#channel.fail('the connection was closed', new ClosedError(this.#scope.name)),
       onRelease: () => this.#release(),
     });
     this.#channel = new Channel(
-      { send: (call, text) => this.#writer.send(call, text), post: (text) => this.#writer.post(text) },
+      { send: (call, text) => this.#writer.send(call, text), post: (text) => void this.#writer.post(text) },
       {
         ...options,
         onNotification: this.#events.notify,
@@ -133,8 +139,9 @@ export class StdioConnection implements Connection {
     return this.#channel.counters;
   }
 
+  /** Calls not settled yet; open subscriptions are none. */
   get inFlight(): number {
-    return this.#channel.inFlight;
+    return this.#channel.inFlight - this.#listening.size;
   }
 
   get unsentBytes(): number {
@@ -148,7 +155,26 @@ export class StdioConnection implements Connection {
 
   async notify(method: string, params?: Params): Promise<void> {
     this.#scope.assertOpen();
-    this.#writer.post(this.#channel.encodeNotice(method, params));
+    if (this.#events.death !== undefined) throw new NotSentError(this.server, this.#events.death.why);
+    if (this.#writer.post(this.#channel.encodeNotice(method, params))) return;
+    throw new QueueFullError(`input of server ${this.server} (${this.unsentBytes} bytes unsent)`, 1, 0);
+  }
+
+  /** Opens a subscription (modern era): see `listen`. @throws OptionError in the legacy era. */
+  async listen(filter: Params, options: ListenOptions): Promise<ListenSubscription> {
+    this.#scope.assertOpen();
+    assertModern(this.info.era);
+    const timeoutMs = options.timeoutMs ?? this.#options.timeoutMs;
+    const ground = {
+      server: this.server,
+      channel: this.#channel,
+      clock: this.#options.clock,
+      track: (control: AbortController) => {
+        this.#listening.add(control);
+        return { [Symbol.dispose]: () => void this.#listening.delete(control) };
+      },
+    };
+    return listen(ground, filter, { ...options, timeoutMs });
   }
 
   onDeath(listener: (death: Death) => void): Disposable {
@@ -175,9 +201,9 @@ export class StdioConnection implements Connection {
     const options = { ...this.#options, timeoutMs: this.#options.startTimeoutMs };
     return this.#options.era === 'modern'
       ? discoverModern(this.#channel, options)
-      : initializeLegacy(this.#channel, options, (method) =>
-          this.#writer.post(this.#channel.encodeNotice(method, undefined)),
-        );
+      : initializeLegacy(this.#channel, options, (method) => {
+          this.#writer.post(this.#channel.encodeNotice(method, undefined));
+        });
   }
 
   #line(line: Buffer): void {

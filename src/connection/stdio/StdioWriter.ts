@@ -1,6 +1,7 @@
 import type { Writable } from 'node:stream';
 import type { Clock } from '../../core/clock.js';
 import { QueueFullError } from '../../core/errors.js';
+import { RingQueue } from '../../core/RingQueue.js';
 import type { Call } from '../Call.js';
 import type { Channel } from '../Channel.js';
 
@@ -30,9 +31,9 @@ export class StdioWriter {
     if (error === undefined || error === null) this.#writeBatch();
   };
   #notices: string[] = [];
-  #calls: { readonly call: Call; readonly text: string }[] = [];
-  /** Calls before this index were taken or given up. */
-  #taken = 0;
+  #calls = new RingQueue<Waiting>();
+  /** Of the calls, so many at the end wait without a bound: they are to go out in this turn. */
+  #unbounded = 0;
   #scheduled = false;
   #outstandingBytes = 0;
   #waitingChars = 0;
@@ -55,9 +56,9 @@ export class StdioWriter {
   }
 
   send(call: Call, text: string): void {
-    const { server, channel, maxUnsentBytes } = this.#options;
-    if (this.#waitingChars > 0 && this.unsentBytes + text.length > maxUnsentBytes) {
-      const waiting = this.#calls.length - this.#taken;
+    const { server, channel } = this.#options;
+    if (!this.#hasRoom(text)) {
+      const waiting = this.#calls.size;
       channel.failCall(
         call,
         new QueueFullError(`input of server ${server} (${this.unsentBytes} bytes unsent)`, waiting, waiting),
@@ -67,28 +68,50 @@ export class StdioWriter {
     this.#calls.push({ call, text });
     this.#waitingChars += text.length;
     if (this.#outstandingBytes > 0) channel.markWaiting(call);
-    else this.#schedule();
+    else {
+      this.#unbounded++;
+      this.#schedule();
+    }
   }
 
-  /** Sends a line that belongs to no waiting call, before those that wait. */
-  post(text: string): void {
-    if (this.#closed) return;
-    if (this.#waitingChars > 0 && this.unsentBytes + text.length > this.#options.maxUnsentBytes) {
+  /** Sends a line that belongs to no waiting call, before those that wait. False when there is no room for it. */
+  post(text: string): boolean {
+    if (this.#closed) return true;
+    if (!this.#hasRoom(text)) {
       this.#droppedNotices++;
-      return;
+      return false;
     }
     this.#notices.push(text);
     this.#waitingChars += text.length;
     if (this.#outstandingBytes === 0) this.#schedule();
+    return true;
   }
 
   /** Nothing more is written. */
   close(): void {
     this.#closed = true;
     this.#notices = [];
-    this.#calls = [];
-    this.#taken = 0;
+    this.#calls.clear();
     this.#waitingChars = 0;
+  }
+
+  /** One message is always taken, however large: the cap of a message is not this one's to keep. */
+  #hasRoom(text: string): boolean {
+    const { maxUnsentBytes } = this.#options;
+    if (this.#waitingChars === 0 || this.unsentBytes + text.length <= maxUnsentBytes) return true;
+    this.#forgetSettled();
+    return this.#waitingChars === 0 || this.unsentBytes + text.length <= maxUnsentBytes;
+  }
+
+  /** Who has given up holds no room. */
+  #forgetSettled(): void {
+    const left = new RingQueue<Waiting>();
+    for (const each of this.#calls) {
+      if (each.call.phase === 'queued') left.push(each);
+      else this.#waitingChars -= each.text.length;
+    }
+    this.#calls = left;
+    this.#unbounded = Math.min(this.#unbounded, left.size);
   }
 
   /** After the callers that this turn's answers woke have made their next calls: ticks run when microtasks are done. */
@@ -117,18 +140,29 @@ export class StdioWriter {
     }
     this.#notices = [];
     const nowMs = clock.now();
-    while (this.#taken < this.#calls.length && batch.length < BATCH_CHARS) {
-      const { call, text } = this.#calls[this.#taken++] as { call: Call; text: string };
+    for (let next = this.#calls.peek(); next !== undefined && batch.length < BATCH_CHARS; next = this.#calls.peek()) {
+      this.#calls.shift();
+      const { call, text } = next;
       this.#waitingChars -= text.length;
       if (call.phase !== 'queued') continue;
       channel.markSent(call, nowMs);
       batch += `${text}\n`;
     }
-    if (this.#taken === this.#calls.length) {
-      this.#calls = [];
-      this.#taken = 0;
-      this.#waitingChars = 0;
-    }
+    if (this.#unbounded > 0) this.#bound();
     return batch;
   }
+
+  /** Those of this turn that found no place in its batch wait from now on. */
+  #bound(): void {
+    let skip = this.#calls.size - this.#unbounded;
+    this.#unbounded = 0;
+    if (this.#calls.size === 0) return;
+    for (const { call } of this.#calls)
+      if (skip-- <= 0 && call.phase === 'queued') this.#options.channel.markWaiting(call);
+  }
+}
+
+interface Waiting {
+  readonly call: Call;
+  readonly text: string;
 }

@@ -1,7 +1,7 @@
 import { Mutex } from 'async-mutex';
 import type { Params } from '../../connection/messages.js';
 import { type CloseOptions, CloseScope } from '../../core/CloseScope.js';
-import { messageOf, OptionError, PoolkitError, ServerNotFoundError, StartError } from '../../core/errors.js';
+import { messageOf, OptionError, type PoolkitError, ServerNotFoundError } from '../../core/errors.js';
 import { Emitter, type Listener } from '../../core/events.js';
 import type { Grace } from '../../core/Grace.js';
 import { checkServerConfig } from '../../registry/config/checkServerConfig.js';
@@ -27,11 +27,13 @@ import type {
 import type { Connector } from './Connector.js';
 import { isSome } from './callerKey.js';
 import type { PoolContext } from './context.js';
+import { leastUsed, leave, longestSeated } from './Link.js';
 import { listAll } from './listAll.js';
 import { nearNames } from './nearNames.js';
 import { type PoolOptions, resolvePoolOptions } from './options.js';
 import { Seats } from './Seats.js';
 import { Server } from './Server.js';
+import { startAll } from './startAll.js';
 
 /**
  * Servers by name over one kind of wire: what `StdioPool`, `HTTPClientPool` and `SSEPool` are. It finds the server and
@@ -39,6 +41,8 @@ import { Server } from './Server.js';
  */
 export abstract class ServerPool implements McpPool {
   readonly #servers = new Map<string, Server>();
+  /** Removed or replaced, and not gone yet. */
+  readonly #leaving = new Set<Server>();
   readonly #context: PoolContext;
   readonly #connector: Connector;
   readonly #scope: CloseScope;
@@ -54,13 +58,17 @@ export abstract class ServerPool implements McpPool {
       max: pool.maxConnectionsTotal,
       clock: pool.clock,
       quantumMs: pool.seatQuantumMs,
-      evictIdle: () => [...this.#servers.values()].some((server) => server.partitions.evictIdle()),
-      evictOldest: () => this.#evictOldest(),
+      evictIdle: () => leave(leastUsed(this.#all.flatMap(({ partitions }) => partitions.sparable))),
+      evictOldest: () => void leave(longestSeated(this.#all.flatMap(({ partitions }) => partitions.sitters))),
     });
     this.#context = { pool, connector, events, totalSeats };
     this.#scope = new CloseScope(name, {
       clock: pool.clock,
       logger: pool.logger,
+      // A removal may have been given more time than the close.
+      onDeadline: () => {
+        for (const server of this.#leaving) void server.remove({ graceMs: 0 }).catch((error: unknown) => error);
+      },
       onRelease: (grace) => this.#release(grace),
     });
   }
@@ -88,22 +96,7 @@ export abstract class ServerPool implements McpPool {
 
   async startAll(configs: Iterable<ServerConfig>): Promise<StartReport> {
     this.#scope.assertOpen();
-    const started: string[] = [];
-    const failed: { name: string; error: PoolkitError }[] = [];
-    await Promise.all(
-      [...configs].map(async (config) => {
-        try {
-          await this.startServer(config);
-          started.push(config.name);
-        } catch (error) {
-          failed.push({
-            name: config.name,
-            error: error instanceof PoolkitError ? error : new StartError(config.name, messageOf(error), {}, error),
-          });
-        }
-      }),
-    );
-    return { started, failed };
+    return startAll(configs, (config) => this.startServer(config));
   }
 
   async stopServer(name: string, options?: CloseOptions): Promise<void> {
@@ -119,10 +112,14 @@ export abstract class ServerPool implements McpPool {
     const server = this.#server(name);
     this.#servers.delete(name);
     this.#context.pool.logger.info({ server: name, reason: options.reason }, 'server removed');
-    await this.#scope.track(server.remove(options));
+    await this.#end(server, options);
   }
 
-  apply(configs: Iterable<ServerConfig>, options: { readonly signal?: AbortSignal } = {}): Promise<ApplyReport> {
+  /** `keep`: names that are somebody else's concern; they stay as they are. */
+  apply(
+    configs: Iterable<ServerConfig>,
+    options: { readonly signal?: AbortSignal; readonly keep?: (name: string) => boolean } = {},
+  ): Promise<ApplyReport> {
     const wanted = [...configs];
     return this.#applying.runExclusive(async () => {
       this.#scope.assertOpen();
@@ -135,7 +132,7 @@ export abstract class ServerPool implements McpPool {
       const kept = (name: string): boolean => this.#servers.get(name)?.fingerprint === fresh.get(name)?.fingerprint;
       const report: ApplyReport = {
         added: [...fresh.keys()].filter((name) => !this.#servers.has(name)),
-        removed: [...this.#servers.keys()].filter((name) => !fresh.has(name)),
+        removed: [...this.#servers.keys()].filter((name) => !fresh.has(name) && options.keep?.(name) !== true),
         restarted: [...fresh.keys()].filter((name) => this.#servers.has(name) && !kept(name)),
         unchanged: [...fresh.keys()].filter(kept),
       };
@@ -152,6 +149,11 @@ export abstract class ServerPool implements McpPool {
 
   hasServer(name: string): boolean {
     return this.#servers.has(name);
+  }
+
+  /** Of the config that a server runs by. */
+  fingerprint(name: string): string {
+    return this.#server(name).fingerprint;
   }
 
   servers(): string[] {
@@ -173,7 +175,7 @@ export abstract class ServerPool implements McpPool {
   request(name: string, method: string, params?: Params, options: RequestOptions = {}): Promise<unknown> {
     const server = this.#servers.get(name);
     if (server === undefined || this.#scope.closing) return Promise.reject(this.#refusal(name));
-    return server.request(method, params, options);
+    return server.calls.request(method, params, options);
   }
 
   async notify(
@@ -183,7 +185,7 @@ export abstract class ServerPool implements McpPool {
     options: { readonly caller?: Caller; readonly signal?: AbortSignal } = {},
   ): Promise<void> {
     this.#scope.assertOpen();
-    await this.#server(name).notify(method, params, options);
+    await this.#server(name).calls.notify(method, params, options);
   }
 
   async listAll<K extends ListKind>(
@@ -213,7 +215,7 @@ export abstract class ServerPool implements McpPool {
     options: { readonly caller?: Caller; readonly signal?: AbortSignal; readonly acquireTimeoutMs?: number } = {},
   ): Promise<ConnectionLease> {
     this.#scope.assertOpen();
-    return this.#server(name).lease(options);
+    return this.#server(name).calls.lease(options);
   }
 
   /** Ends the connection of one session of a `bound` server; resolves when it is gone. */
@@ -231,6 +233,10 @@ export abstract class ServerPool implements McpPool {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  get #all(): Server[] {
+    return [...this.#servers.values()];
   }
 
   #server(name: string): Server {
@@ -273,14 +279,25 @@ export abstract class ServerPool implements McpPool {
     return server;
   }
 
-  /** The old one drains while the new one already takes calls; one that was up is started again. */
+  /** Ends it for good; a close meanwhile waits for it, within its own grace. */
+  async #end(server: Server, options?: CloseOptions): Promise<void> {
+    this.#leaving.add(server);
+    try {
+      await server.remove(options);
+    } finally {
+      this.#leaving.delete(server);
+    }
+  }
+
+  /** Calls that come meanwhile wait for the old one's end. One that was up is started again. */
   async #replace(name: string, fresh: Server): Promise<void> {
     const old = this.#server(name);
     const up = ['ready', 'starting', 'degraded'].includes(old.state);
-    await this.#scope.track(old.remove());
-    if (this.#servers.get(name) !== old) return;
+    const gone = this.#end(old);
+    fresh.replace(old, gone);
     this.#servers.set(name, fresh);
-    if (!up || fresh.state === 'stopped') return;
+    await gone;
+    if (!up || this.#servers.get(name) !== fresh || fresh.state === 'stopped') return;
     // How it goes is told by events and state; the config was applied either way.
     fresh
       .start()
@@ -289,13 +306,8 @@ export abstract class ServerPool implements McpPool {
       );
   }
 
-  #evictOldest(): void {
-    const byUse = [...this.#servers.values()].filter((server) => server.partitions.links.length > 0);
-    byUse.sort((a, b) => a.partitions.lastUsedMs - b.partitions.lastUsedMs)[0]?.partitions.evictOldest();
-  }
-
   async #release(grace: Grace): Promise<void> {
-    const servers = [...this.#servers.values()];
+    const servers = [...this.#all, ...this.#leaving];
     const shortened = grace.onShorten((graceMs) => {
       for (const server of servers) void server.remove({ graceMs }).catch((error: unknown) => error);
     });
