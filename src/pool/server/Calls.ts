@@ -107,6 +107,7 @@ export class Calls {
         await permit(this.#limiter, config.name, own.signal, budget, pool.clock);
         return this.#callOptions(method, params, own, budget);
       },
+      tell: (listener, notice) => lease.resource.traffic.tell(listener, notice),
       onFailure: (error) => {
         pauseAfter(error, this.#limiter);
         counters.failed(error);
