@@ -209,6 +209,18 @@ test('the breaker opens after failures in a row, lets one try after a while, and
   expect(connector.made).toHaveLength(2);
 });
 
+test('a crash is one failure to the breaker, however many calls it took with it', async () => {
+  const { pool, connector, call } = memoryPool({ breakerThreshold: 3, stableAfterMs: 0 });
+  pool.addServer(MEMORY);
+  for (let crash = 1; crash <= 3; crash++) {
+    const hanging = Array.from({ length: 20 }, () => outcome(call('hang')));
+    await settled();
+    connector.last.die('it crashed');
+    expect(new Set(await Promise.all(hanging))).toEqual(new Set(['ERR_OUTCOME_UNKNOWN']));
+    expect(pool.stats('s').breaker).toBe(crash < 3 ? 'closed' : 'open');
+  }
+});
+
 test('a lease is a whole connection: requests, notices, listeners, and a signal that tells of its end', async () => {
   const { pool, connector, call } = memoryPool();
   pool.addServer({ ...MEMORY, sharing: 'leased', maxConnections: 1 });
