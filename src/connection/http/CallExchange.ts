@@ -211,6 +211,11 @@ export class CallExchange extends CallRequest {
   #resume(): void {
     this.#resting = false;
     if (!this.pending) return;
+    // The server forgot that session; the event's id means nothing in the next one, which may wait for it in silence.
+    if (this.session !== this.#wire.session) {
+      this.#unresumed('its session is gone');
+      return;
+    }
     if (++this.#fruitless > MAX_FRUITLESS) {
       this.#unresumed('its stream was resumed in vain');
       return;
