@@ -246,8 +246,8 @@ export class TrackedHttpServer implements Closeable {
 
   #listen(event: string | symbol, listener: (...args: never[]) => void): void {
     this.#listeners.push([event, listener]);
-    const emitter: EventEmitter = this.#server;
-    emitter.on(event, listener as () => void);
+    const server: EventEmitter = this.#server;
+    server.on(event, listener as () => void);
   }
 
   #prepend(event: string, listener: (...args: never[]) => void): void {
