@@ -154,7 +154,7 @@ export class UnifiedPool implements McpPool {
 
   /** What it was added with; undefined while its wire is not known, and for one that is not here. */
   config(name: string): ServerConfig | undefined {
-    return this.#find(name)?.config(name);
+    return this.#routes.find(name)?.config(name);
   }
 
   state(name: string): ServerState {

@@ -77,7 +77,10 @@ test('nobody hears what a bound server says to another session, on the path of t
   const streams = await Promise.all(clients.map(listen));
   const [first] = clients as [RawClient];
   // Asked by the first: what it says comes ahead of that answer, as it belongs to the same client.
-  const notify = { name: 'notify', arguments: { method: 'notifications/message', params: { level: 'info', data: 'mine' } } };
+  const notify = {
+    name: 'notify',
+    arguments: { method: 'notifications/message', params: { level: 'info', data: 'mine' } },
+  };
   const { messages } = await first.send({ jsonrpc: '2.0', id: 'n', method: 'tools/call', params: notify });
   expect(messages.map(({ id, params }) => id ?? params?.['data'])).toEqual(['mine', 'n']);
   const changed = { name: 'notify', arguments: { method: 'notifications/tools/list_changed' } };
@@ -163,7 +166,9 @@ test('in the aggregate, sessions share what is shared and have their own of what
   const clients = await Promise.all([open(url), open(url)]);
   const names = async (client: RawClient) =>
     ((await client.call('tools/list')).result?.['tools'] as { name: string }[]).map(({ name }) => name);
-  expect(await Promise.all(clients.map(names))).toEqual([0, 1].map(() => ['shared__echo0', 'leased__echo0', 'bound__echo0']));
+  expect(await Promise.all(clients.map(names))).toEqual(
+    [0, 1].map(() => ['shared__echo0', 'leased__echo0', 'bound__echo0']),
+  );
   const { pids } = pool.stats('bound');
   expect(pids).toHaveLength(2);
   const calls = await Promise.all(clients.map((client) => tool(client, 'bound__echo0')));
