@@ -1,4 +1,4 @@
-import { errorMonitor } from 'node:events';
+import { type EventEmitter, errorMonitor } from 'node:events';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { Server as TlsServer } from 'node:tls';
@@ -244,9 +244,10 @@ export class TrackedHttpServer implements Closeable {
     });
   }
 
-  #listen(event: string, listener: (...args: never[]) => void): void {
+  #listen(event: string | symbol, listener: (...args: never[]) => void): void {
     this.#listeners.push([event, listener]);
-    this.#server.on(event, listener as () => void);
+    const server: EventEmitter = this.#server;
+    server.on(event, listener as () => void);
   }
 
   #prepend(event: string, listener: (...args: never[]) => void): void {

@@ -164,7 +164,8 @@ export class MemoryConnector implements Connector {
 }
 
 function reply({ id, method, params }: Message, connection: MemoryConnection): void {
-  if (id === undefined) return;
+  // An answer to a request of the server's has no method.
+  if (id === undefined || method === undefined) return;
   const name = params?.['name'];
   if (name === 'hang') return;
   if (name === 'crash') connection.die('it crashed');

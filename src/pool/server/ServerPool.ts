@@ -160,6 +160,11 @@ export abstract class ServerPool implements McpPool {
     return [...this.#servers.keys()];
   }
 
+  /** What it was added with; undefined for one that is not here. */
+  config(name: string): ServerConfig | undefined {
+    return this.#servers.get(name)?.config;
+  }
+
   state(name: string): ServerState {
     return this.#server(name).state;
   }
