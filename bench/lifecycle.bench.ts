@@ -103,9 +103,10 @@ export async function suite(bench: Bench): Promise<void> {
     ],
     { operations: 30 },
   );
-  const floor = race('child_process, EOF, wait for close').medianNs;
+  const cpu = (name: string): number => race(name).cpuNs / race('child_process, EOF, wait for close').cpuNs;
   bench.note(
-    `proof and ledger cost x${(race('LifecycleManager with its ledger').medianNs / floor).toFixed(2)} of the floor`,
+    `CPU beside the floor: proof x${cpu('ManagedProcess, proved dead').toFixed(1)}, ` +
+      `with the ledger x${cpu('LifecycleManager with its ledger').toFixed(1)}`,
   );
   await bench.race(
     `the process table (${(await readProcessTable()).rows.size} processes)`,

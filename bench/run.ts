@@ -37,7 +37,7 @@ if (values.one !== undefined) {
     const flags = [...(values.quick ? ['--quick'] : []), ...(values.json ? ['--json'] : [])];
     const { status, stdout } = spawnSync(
       process.execPath,
-      ['--expose-gc', import.meta.filename, '--one', one, ...flags],
+      ['--expose-gc', '--no-warnings', import.meta.filename, '--one', one, ...flags],
       { stdio: ['ignore', values.json ? 'pipe' : 'inherit', 'inherit'], encoding: 'utf8', maxBuffer: 2 ** 26 },
     );
     if (status !== 0) process.exit(status ?? 1);

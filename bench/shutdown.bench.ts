@@ -43,7 +43,7 @@ async function scenario(bench: Bench, kind: 'plain' | 'busy', rounds: number): P
       const soFar = outcomes.get(name) ?? [];
       // Those that wait for their own timeout need no more precision.
       if (soFar.length >= 2 && soFar.every((each) => each.exitMs > SLOW_MS)) return;
-      soFar.push(await run(name, kind === 'busy'));
+      soFar.push(await run(name, kind === 'busy', bench.quick ? 3_000 : 5_000));
     });
     // Side by side when there is no time: they disturb each other then.
     if (bench.quick) await Promise.all(turns.map((turn) => turn()));
@@ -79,9 +79,9 @@ async function scenario(bench: Bench, kind: 'plain' | 'busy', rounds: number): P
   }
 }
 
-async function run(name: string, busy: boolean): Promise<Outcome> {
+async function run(name: string, busy: boolean, limitMs: number): Promise<Outcome> {
   const file = resolve(import.meta.dirname, '../../bench/fixtures/shutdown-server.mjs');
-  const child = spawn(process.execPath, [file, name], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, [file, name, String(limitMs)], { stdio: ['ignore', 'pipe', 'inherit'] });
   const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
   const { port, upstream } = JSON.parse(line) as { port: number; upstream: number };
   const url = `http://127.0.0.1:${port}`;

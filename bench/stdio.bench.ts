@@ -5,6 +5,7 @@ import { StdioClientTransport as TransportV2 } from '@modelcontextprotocol/clien
 import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport as TransportV1 } from '@modelcontextprotocol/sdk/client/stdio.js';
 import { StdioPool } from '../src/pool/StdioPool.js';
+import { drive, IDENTITY } from './drive.js';
 import { type Bench, type Contender, median } from './harness.js';
 
 const TIMEOUT_MS = 60_000;
@@ -12,20 +13,6 @@ const SLEEP_MS = 200;
 const LARGE_BYTES = 50 * 1024 * 1024;
 const COMMAND = process.execPath;
 const ARGS = ['bench/servers/echo.mjs'];
-const IDENTITY = { name: 'bench', version: '1' };
-
-/** Keeps `width` calls in flight until `operations` are done; each answer is checked. */
-async function drive(operations: number, width: number, call: (text: string) => Promise<unknown>): Promise<void> {
-  let started = 0;
-  const worker = async (): Promise<void> => {
-    while (started < operations) {
-      const text = `call ${started++}`;
-      const result = (await call(text)) as { content: { text: string }[] };
-      if (result.content[0]?.text !== text) throw new Error(`a wrong answer to ${text}`);
-    }
-  };
-  await Promise.all(Array.from({ length: width }, worker));
-}
 
 interface Rival extends AsyncDisposable {
   readonly name: string;

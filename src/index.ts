@@ -1,4 +1,17 @@
 export {
+  LimiterTableFullError,
+  MULTI_SERVER_RATE_LIMITER_DEFAULTS,
+  MultiServerRateLimiter,
+  type MultiServerRateLimiterOptions,
+  Permit,
+  RATE_LIMITER_DEFAULTS,
+  RateLimiter,
+  type RateLimiterOptions,
+  SEMAPHORE_DEFAULTS,
+  Semaphore,
+  type SemaphoreOptions,
+} from './concurrent/index.js';
+export {
   type AcquireTimeoutDetail,
   AcquireTimeoutError,
   type Acted,
@@ -48,6 +61,7 @@ export {
   type Caller,
   type CompleteList,
   type ConnectionLease,
+  HTTPClientPool,
   type Lease,
   type McpPool,
   POOL_DEFAULTS,
@@ -64,11 +78,14 @@ export {
   type ServerRequest,
   type ServerState,
   type ServerStats,
+  SSEPool,
   type StartReport,
   StdioPool,
   type StdioPoolOptions,
   type Subscription,
   type SubscriptionFilter,
+  UnifiedPool,
+  type UnifiedPoolOptions,
 } from './pool/index.js';
 export {
   ConfigError,

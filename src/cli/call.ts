@@ -1,9 +1,10 @@
 import { messageOf, ServerNotFoundError } from '../core/errors.js';
-import { StdioPool } from '../pool/StdioPool.js';
+import { UnifiedPool } from '../pool/UnifiedPool.js';
 import { ShutdownPlan } from '../shutdown/ShutdownPlan.js';
 import { loadConfig, startProblem } from './configs.js';
 import { createLogger } from './logger.js';
 import { complain } from './output.js';
+import { whenNpmIsGone } from './parent.js';
 
 export interface CallOptions {
   readonly config?: string;
@@ -28,8 +29,9 @@ export async function call(server: string, tool: string, json: string, options: 
       for (const error of report.error?.errors ?? []) complain(messageOf(error));
     },
   });
+  whenNpmIsGone(() => void plan.shutdown('npm is gone'));
   try {
-    const pool = new StdioPool({ logger });
+    const pool = new UnifiedPool({ logger });
     plan.add('server', pool, { phase: 'close' });
     const config = await loadConfig(options.config);
     const found = config.servers.find(({ name }) => name === server);
@@ -54,7 +56,7 @@ export async function call(server: string, tool: string, json: string, options: 
     });
     show(result as ToolResult, options.json === true);
   } catch (error) {
-    complain(messageOf(error));
+    complain(plan.stopping ? 'interrupted' : messageOf(error));
     process.exitCode = 1;
   }
   await plan.shutdown('done');

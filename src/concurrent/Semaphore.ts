@@ -35,6 +35,8 @@ export interface PermitOptions {
 
 /** What `acquire` gives: give it back once; again is a no-op. */
 export class Permit implements Disposable {
+  /** @internal With none alive at a full collection the engine would forget the shape, and the code optimised for it. */
+  static readonly kept: unknown = new Permit(0, () => undefined);
   readonly weight: number;
   #giveBack: ((weight: number) => void) | undefined;
 
@@ -124,7 +126,7 @@ export class Semaphore implements Closeable, AsyncDisposable {
   tryAcquire(weight = 1): Permit | undefined {
     this.#scope.assertOpen();
     if (weight !== 1) this.#checkWeight(weight);
-    if (this.#inUse + weight > this.#permits || this.#queue.peek() > 0) return undefined;
+    if (this.#queue.peek() > 0 || this.#inUse + weight > this.#permits) return undefined;
     this.#inUse += weight;
     return new Permit(weight, this.#giveBack);
   }

@@ -1,12 +1,15 @@
 import { AbortHub } from '../core/AbortHub.js';
 import { ClosedError, MessageTooLargeError, messageOf, NotSentError, OutcomeUnknownError } from '../core/errors.js';
 import { Call } from './Call.js';
+
+import { CallTable } from './CallTable.js';
 import { CallTimes } from './CallTimes.js';
 import type { ChannelCounters, ChannelOptions, ChannelWire } from './ChannelOptions.js';
 import { cancelledNotice, type Envelope, encodeCall, encodeNotice } from './encode.js';
 import { detached, replyError, scanReply } from './envelope.js';
 import { Inbox } from './Inbox.js';
 import type { CallOptions, Params, Progress } from './messages.js';
+
 import { ServerRequests } from './ServerRequests.js';
 
 export type { ChannelCounters, ChannelOptions, ChannelWire };
@@ -22,7 +25,7 @@ export class Channel {
   envelope: Envelope | undefined;
   readonly #options: ChannelOptions;
   readonly #wire: ChannelWire;
-  readonly #pending = new Map<number, Call>();
+  readonly #pending = new CallTable();
   readonly #times: CallTimes;
   readonly #aborts = new AbortHub();
   readonly #serverRequests: ServerRequests;
@@ -91,7 +94,7 @@ export class Channel {
         reject(error);
         return;
       }
-      this.#pending.set(call.id, call);
+      this.#pending.add(call);
       if (options.raw === true) this.#rawPending++;
       if (signal !== undefined) call.watch = this.#aborts.watch(signal, (reason) => this.#aborted(call, reason));
       this.#wire.send(call, text);
@@ -170,7 +173,7 @@ export class Channel {
         : call.phase === 'sent'
           ? new OutcomeUnknownError(server, call.method, why, { cause })
           : new NotSentError(server, why, cause);
-    for (const call of [...this.#pending.values()]) {
+    for (const call of this.#pending.values()) {
       const error = this.#failure(call);
       if (this.#settle(call)) call.reject(error);
     }
@@ -235,7 +238,11 @@ export class Channel {
   /** Whether a call of that id was sent and has settled. */
   #wasSent(id: unknown): boolean {
     return (
-      typeof id === 'number' && Number.isInteger(id) && id > 0 && id < this.#nextId && !this.#pending.has(id as number)
+      typeof id === 'number' &&
+      Number.isInteger(id) &&
+      id > 0 &&
+      id < this.#nextId &&
+      this.#pending.get(id) === undefined
     );
   }
 
@@ -267,7 +274,7 @@ export class Channel {
   #settle(call: Call): boolean {
     if (call.phase === 'settled') return false;
     call.phase = 'settled';
-    this.#pending.delete(call.id);
+    this.#pending.delete(call);
     this.#times.settled(call);
     if (call.options.raw === true) this.#rawPending--;
     call.watch?.[Symbol.dispose]();

@@ -6,7 +6,8 @@ import { checkMs } from './options.js';
 
 export interface CloseOptions {
   /**
-   * How long work in flight may still take, in ms, from 0. 0 fails it at once; `Infinity` waits for it.
+   * How long work in flight may still take, in ms, from 0. 0 fails it at once; `Infinity` waits for it. In a later call
+   * it only shortens what is left; left out there, it changes nothing.
    * @defaultValue 5000
    */
   readonly graceMs?: number;
@@ -168,7 +169,8 @@ export class CloseScope {
       return Promise.reject(error);
     }
     if (this.#closing !== undefined) {
-      this.#attempt(() => this.#grace?.shorten(graceMs));
+      // One that says nothing, as `await using` does, leaves the deadline as it stands.
+      if (options.graceMs !== undefined) this.#attempt(() => this.#grace?.shorten(graceMs));
       return this.#closing;
     }
     const grace = new Grace(this.clock, graceMs);

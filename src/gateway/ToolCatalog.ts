@@ -30,8 +30,8 @@ const LIST_CHANGED = 'notifications/tools/list_changed';
 
 /**
  * The tools of a pool's servers, through a cache. A fresh list comes from the cache; a stale one too, marked `stale`,
- * while one loader per server and principal fetches the next: so a dead upstream's last good list stays on offer. A
- * server's `list_changed` makes all its lists void, also the one being fetched at that moment. Lists are kept apart by
+ * while one loader per server and principal fetches the next: so a dead upstream's last good list stays on offer. After
+ * a server's `list_changed` callers wait for its new list, and get the old one, stale, only when that fails. Lists are kept apart by
  * principal, by fingerprint and by the capabilities the caller has for the server, since servers offer tools by them.
  * Rejects: `ERR_CLOSED`, and with no list to fall back on whatever `pool.listAll` rejects with.
  */
@@ -40,6 +40,7 @@ export class ToolCatalog implements AsyncDisposable {
   readonly #logger: Logger;
   readonly #scope: CloseScope;
   readonly #listening: Disposable;
+  readonly #invalidating = new Map<string, Promise<void>>();
 
   /** @throws OptionError */
   constructor(options: ToolCatalogOptions) {
@@ -60,10 +61,18 @@ export class ToolCatalog implements AsyncDisposable {
   async tools(server: string, { caller, signal }: CatalogQuery = {}): Promise<CachedTools> {
     this.#scope.assertOpen();
     const { cache } = this.#options;
+    // A list still on disk from before would pass for a fresh one.
+    await this.#invalidating.get(server);
     return cache.getOrLoadTools(this.#refOf(server, caller), (context) => this.#load(server, caller, context.signal), {
       scope: caller?.principal,
       signal,
     });
+  }
+
+  /** The list as the server has it now, for callers of no principal; the last good one, stale, when it cannot tell. */
+  async refresh(server: string, { signal }: Pick<CatalogQuery, 'signal'> = {}): Promise<CachedTools> {
+    await this.invalidate(server);
+    return this.tools(server, signal === undefined ? {} : { signal });
   }
 
   async #load(server: string, caller: Caller | undefined, signal: AbortSignal): Promise<ToolListing> {
@@ -76,10 +85,20 @@ export class ToolCatalog implements AsyncDisposable {
     return { tools: items, ttlMs, cacheScope };
   }
 
-  /** Forgets what is known of a server's tools, whoever saw them. */
+  /** No longer believes what is known of a server's tools, whoever saw them; it stays for when the server is down. */
   async invalidate(server: string): Promise<void> {
     this.#scope.assertOpen();
-    await this.#scope.track(this.#options.cache.invalidate(server));
+    const previous = this.#invalidating.get(server);
+    const done = Promise.all([this.#options.cache.invalidate(server, undefined, { keepAsFallback: true }), previous]);
+    const settled = done.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.#invalidating.set(server, settled);
+    void settled.then(() => {
+      if (this.#invalidating.get(server) === settled) this.#invalidating.delete(server);
+    });
+    await this.#scope.track(done);
   }
 
   #refOf(server: string, caller: Caller | undefined): ServerRef {

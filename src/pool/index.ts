@@ -1,3 +1,4 @@
+export type { Connection, Death } from '../connection/Connection.js';
 export {
   type AcquireTimeoutDetail,
   AcquireTimeoutError,
@@ -49,3 +50,5 @@ export type { CredentialSet, CredentialsHook } from './server/Credentials.js';
 export { type EraStore, type EraVerdict, MemoryEraStore } from './server/eraStore.js';
 export { POOL_DEFAULTS, type PoolOptions } from './server/options.js';
 export type { CallTrace } from './server/trace.js';
+export { UnifiedPool, type UnifiedPoolOptions } from './UnifiedPool.js';
+export type { UrlPoolOptions } from './urlConnector.js';

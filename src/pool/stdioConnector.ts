@@ -60,11 +60,7 @@ export class StdioConnector implements Connector {
   async #open(target: StdioServerConfig, request: ConnectRequest, era: Era): Promise<Connection> {
     const handle = await this.#start(target, request);
     handle.process.onStderr((line) => request.onStderr(line, handle.process.pid));
-    let ended: Promise<void> | undefined;
-    const end = {
-      stop: () => (ended ??= handle.remove()),
-      kill: () => (ended ??= handle.remove({ graceMs: 0 })),
-    };
+    const end = { stop: () => handle.remove(), kill: () => handle.remove({ graceMs: 0 }) };
     const connection = await StdioConnection.open(handle.process, { ...this.#options(request), era, end });
     this.#handles.set(connection, handle);
     return connection;

@@ -18,7 +18,10 @@ import type { ServerStatus } from './lifecycle/ServerStatus.js';
 import type { ManagedProcess, StopOptions } from './ManagedProcess.js';
 import { readProcessTable } from './process/processTable.js';
 
-/** A started server. It stays good over restarts; `process` is then another. */
+/**
+ * A started server. It stays good over restarts; `process` is then another. Once it is removed, `stop`, `kill` and
+ * `remove` have nothing left to do, and `restart` is refused, also when another server has its id by then.
+ */
 export interface ServerHandle {
   readonly id: string;
   readonly name: string;
@@ -110,8 +113,7 @@ export class LifecycleManager implements AsyncDisposable {
 
   /** Resolves when it is dead, with all that came from it. A later call may only shorten an earlier one's grace. */
   async stop(id: string, options: StopOptions = {}): Promise<void> {
-    checkGrace(options);
-    await this.#find(id).stop(options);
+    await stopServer(this.#find(id), options);
   }
 
   /** SIGKILL at once. */
@@ -128,11 +130,7 @@ export class LifecycleManager implements AsyncDisposable {
 
   /** Stops it if need be, and forgets the id. */
   async remove(id: string, options: StopOptions = {}): Promise<void> {
-    checkGrace(options);
-    const server = this.#find(id);
-    if (!server.idle || server.needsProof) await server.stop(options);
-    // Whoever started it again meanwhile keeps it.
-    if (server.idle && !server.needsProof) this.#forget(server);
+    await this.#remove(this.#find(id), options);
   }
 
   /** @throws ServerNotFoundError */
@@ -209,6 +207,13 @@ export class LifecycleManager implements AsyncDisposable {
     return server;
   }
 
+  async #remove(server: ManagedServer, options: StopOptions): Promise<void> {
+    checkGrace(options);
+    if (!server.idle || server.needsProof) await server.stop(options);
+    // Whoever started it again meanwhile keeps it.
+    if (server.idle && !server.needsProof) this.#forget(server);
+  }
+
   #newId(name: string): string {
     let id: string;
     do id = `${name}-${++this.#named}`;
@@ -242,12 +247,21 @@ export class LifecycleManager implements AsyncDisposable {
         return server.process as ManagedProcess;
       },
       status: () => server.status,
-      stop: (options) => this.stop(id, options),
-      kill: () => this.kill(id),
-      restart: (options) => this.restart(id, options),
-      remove: (options) => this.remove(id, options),
+      // By the server, not by its id, which may be another's once this one is removed.
+      stop: (options = {}) => stopServer(server, options),
+      kill: () => stopServer(server, { graceMs: 0 }),
+      restart: async (options) => {
+        if (this.#servers.get(id) !== server) throw new ServerNotFoundError(id);
+        await this.restart(id, options);
+      },
+      remove: (options = {}) => this.#remove(server, options),
     };
   }
+}
+
+async function stopServer(server: ManagedServer, options: StopOptions): Promise<void> {
+  checkGrace(options);
+  await server.stop(options);
 }
 
 function checkGrace({ graceMs }: StopOptions): void {

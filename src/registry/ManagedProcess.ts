@@ -1,5 +1,4 @@
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { constants } from 'node:os';
 import type { Readable, Writable } from 'node:stream';
 import { type Clock, systemClock } from '../core/clock.js';
@@ -7,6 +6,7 @@ import { OptionError } from '../core/errors.js';
 import { Emitter } from '../core/events.js';
 import { type Logger, silentLogger } from '../core/logger.js';
 import { checkCount, checkMs, checkText } from '../core/options.js';
+import { newToken } from './process/environment.js';
 import { readProcess, startTimeOf } from './process/processTable.js';
 import { releasePipes } from './process/releasePipes.js';
 import { StderrTail } from './process/StderrTail.js';
@@ -56,11 +56,6 @@ export interface StopOptions {
    * `stdinGraceMs + termGraceMs`, which it never exceeds. @defaultValue Infinity
    */
   readonly graceMs?: number;
-}
-
-/** A random mark for one child. */
-export function newToken(): string {
-  return randomBytes(16).toString('hex');
 }
 
 interface ProcessEvents {
@@ -166,7 +161,12 @@ export class ManagedProcess {
     if (info === undefined) return this.#events.on('exit', listener);
     let wanted = true;
     queueMicrotask(() => {
-      if (wanted) listener(info);
+      if (!wanted) return;
+      try {
+        listener(info);
+      } catch (error) {
+        this.#logger.error({ error, server: this.name, event: 'exit' }, 'a listener of a process failed');
+      }
     });
     return {
       [Symbol.dispose]: () => {

@@ -6,8 +6,8 @@ import envPaths from 'env-paths';
 import { type Clock, systemClock } from '../core/clock.js';
 import { messageOf } from '../core/errors.js';
 import { newRecord, ownerOf, type ProcessRecord, parseRecord } from './lifecycle/record.js';
-import { type ManagedProcess, newToken, type SpawnConfig } from './ManagedProcess.js';
-import { bearsToken, TOKEN_VARIABLE } from './process/environment.js';
+import type { ManagedProcess, SpawnConfig } from './ManagedProcess.js';
+import { bearsToken, newToken, TOKEN_VARIABLE } from './process/environment.js';
 
 /** A file in the ledger that is not to be trusted. It was moved to the folder `rejected`. */
 export interface RejectedRecord {

@@ -23,7 +23,8 @@ export interface StdioTarget {
 }
 
 export interface UrlTarget {
-  readonly transport: 'http' | 'sse';
+  /** Left out, `UnifiedPool` tries Streamable HTTP, then the older SSE wire, and remembers. Its parts need to be told. */
+  readonly transport?: 'http' | 'sse';
   /** An absolute http or https URL. */
   readonly url: string;
   /** Sent with every request to that origin; never to another. */

@@ -97,15 +97,7 @@ export class ProcessGroup {
 
   /** Whether any member of the last look still lives: a few small reads instead of the whole table. */
   anyKnownAlive(): boolean {
-    for (const [pid, startTime] of this.#known) {
-      try {
-        const row = readProcess(pid);
-        if (row?.alive && row.startTime === startTime) return true;
-      } catch {
-        // Whoever cannot be looked at has not been seen dead.
-        return true;
-      }
-    }
+    for (const [pid, startTime] of this.#known) if (mayLive(pid, startTime)) return true;
     return false;
   }
 
@@ -120,13 +112,14 @@ export class ProcessGroup {
     if (this.#pgid !== undefined && !this.#over && (inGroup || !this.#reaped)) sendSignal(-this.#pgid, signal);
     for (const row of members) {
       if (row.pgid === this.#pgid && !this.#over) continue;
-      const now = readProcess(row.pid);
-      if (now === undefined || now.startTime === row.startTime) sendSignal(row.pid, signal);
+      // The number may have passed to a stranger since the look; off Linux there is no asking again.
+      if (process.platform !== 'linux' || mayLive(row.pid, row.startTime)) sendSignal(row.pid, signal);
     }
   }
 
   #know(members: readonly ProcessRow[]): void {
-    this.#known.clear();
+    // A look may be older than one that saw more: who is missing from it is asked for by name.
+    for (const [pid, startTime] of this.#known) if (!mayLive(pid, startTime)) this.#known.delete(pid);
     for (const row of members) {
       this.#known.set(row.pid, row.startTime);
       if (row.pgid !== this.#pgid) this.#strayed = true;
@@ -170,6 +163,16 @@ export function describeState(state: string): string {
   };
   const word = words[state];
   return word === undefined ? state : `${state} (${word})`;
+}
+
+/** Whether this very process still lives. Whoever cannot be looked at has not been seen dead. */
+function mayLive(pid: number, startTime: number): boolean {
+  try {
+    const row = readProcess(pid);
+    return row?.alive === true && row.startTime === startTime;
+  } catch {
+    return true;
+  }
 }
 
 /** False when there is nobody to signal, or nobody who may be signalled: the next look at the table tells which. */

@@ -95,8 +95,13 @@ export class InFlight implements Closeable, AsyncDisposable {
       }
       const entry = this.begin(requestName(request));
       const closed = new Promise<void>((resolve) => void response.once('close', resolve));
-      // Not caught: a rejection stays as unhandled as it would be without us.
-      void Promise.all([closed, handle(request, response)]).finally(entry.end);
+      let handled: unknown;
+      try {
+        handled = handle(request, response);
+      } finally {
+        // Not caught: what it throws or rejects with stays as unhandled as it would be without us.
+        void Promise.all([closed, handled]).finally(entry.end);
+      }
     };
   }
 

@@ -1,3 +1,4 @@
+import { type EventEmitter, errorMonitor } from 'node:events';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { Server as TlsServer } from 'node:tls';
@@ -40,13 +41,18 @@ export class TrackedHttpServer implements Closeable {
   readonly #server: Server;
   readonly #scope: CloseScope;
   readonly #connections = new Map<Socket, Connection>();
-  readonly #listeners: (readonly [string, (...args: never[]) => void])[] = [];
+  readonly #listeners: (readonly [string | symbol, (...args: never[]) => void])[] = [];
   readonly #upgradeEvents = new Set<string>();
-  readonly #ended: Promise<void>;
+  /** TCP connections of a TLS server: those whose handshake never ends are no HTTP connections. */
+  readonly #raw = new Set<Socket>();
+  #ended: Promise<void> = Promise.resolve();
+  #endingStreams = false;
   /** Connections may be open that it has not seen. */
   readonly #late: boolean;
   #announced = false;
   #refusing = false;
+  /** `listen()` was called, and its outcome is still to come. */
+  #starting = false;
   #overdue = false;
   #cut: readonly string[] = [];
 
@@ -55,16 +61,21 @@ export class TrackedHttpServer implements Closeable {
     this.#late = server.listening;
     this.#scope = new CloseScope('http server', {
       ...(clock && { clock }),
+      onRefuse: () => {
+        this.refuse();
+        this.endStreams();
+      },
       onDrain: () => this.#drain(),
       onDeadline: () => this.#destroyAll(),
       onRelease: (grace) => this.#release(grace),
     });
-    this.#ended = new Promise((resolve) => this.#listen('close', resolve));
     this.#listen('connection', (socket: Socket) => {
       if (!(server instanceof TlsServer)) this.#track(socket);
+      else this.#raw.add(socket.once('close', () => this.#raw.delete(socket)));
     });
     this.#listen('secureConnection', (socket: Socket) => void this.#track(socket));
     this.#prepend('request', (_request: IncomingMessage, response: ServerResponse) => this.#onRequest(response));
+    this.#watchStart();
     for (const event of ['upgrade', 'connect']) if (server.listenerCount(event) > 0) this.#watchUpgrades(event);
     this.#listen('newListener', (event: string) => {
       if (event === 'upgrade' || event === 'connect') this.#watchUpgrades(event);
@@ -104,6 +115,9 @@ export class TrackedHttpServer implements Closeable {
       if (upgraded) socket.destroySoon();
       for (const response of responses) if (isSubscription(response)) response.end();
     }
+    if (this.#endingStreams) return;
+    this.#endingStreams = true;
+    this.#poll();
   }
 
   /**
@@ -111,8 +125,6 @@ export class TrackedHttpServer implements Closeable {
    * `graceMs` is destroyed. Rejects with an `AggregateError` when that cut off a response; it names the request.
    */
   close(options?: CloseOptions): Promise<void> {
-    this.refuse();
-    this.endStreams();
     return this.#scope.close(options);
   }
 
@@ -124,15 +136,19 @@ export class TrackedHttpServer implements Closeable {
     // A turn of the loop, so that requests that have arrived already are seen.
     await new Promise((resolve) => setImmediate(resolve));
     for (const connection of this.#connections.values()) closeIfIdle(connection);
-    if (this.#late) this.#poll();
+    if (this.#late) this.#server.closeIdleConnections();
     await this.#ended;
   }
 
-  /** Node's own idea of idle, which may cut off a response that a slow client is still reading: for want of a better. */
+  /** For what no event tells: a stream that a request in flight opens late, and connections older than we are. */
   #poll(): void {
     if (this.#overdue) return;
-    this.#server.closeIdleConnections();
-    const timer = this.#scope.clock.setTimer(() => this.#poll(), POLL_MS);
+    const timer = this.#scope.clock.setTimer(() => {
+      this.endStreams();
+      // Node's idea of idle may cut off a response that a slow client is still reading: for want of a better.
+      if (this.#late && this.#scope.closing) this.#server.closeIdleConnections();
+      this.#poll();
+    }, POLL_MS);
     void this.#ended.then(() => timer.cancel());
   }
 
@@ -140,7 +156,7 @@ export class TrackedHttpServer implements Closeable {
     this.#overdue = true;
     const responses = [...this.#connections.values()].flatMap((connection) => [...connection.responses]);
     this.#cut = responses.map((response) => requestName(response.req));
-    for (const { socket } of this.#connections.values()) socket.destroy();
+    for (const socket of [...this.#connections.keys(), ...this.#raw]) socket.destroy();
     this.#server.closeAllConnections();
   }
 
@@ -152,6 +168,7 @@ export class TrackedHttpServer implements Closeable {
     const gone = await Promise.race([this.#ended.then(() => true), late]);
     timer?.[Symbol.dispose]();
     for (const [event, listener] of this.#listeners) this.#server.off(event, listener as () => void);
+    Reflect.deleteProperty(this.#server, 'listen');
     if (!gone)
       throw new ShutdownTimeoutError('http server: upgraded connections older than its tracker', grace.totalMs);
     if (this.#cut.length > 0) {
@@ -167,9 +184,34 @@ export class TrackedHttpServer implements Closeable {
    * asks the server itself to do so: not while this shadow stands.
    */
   #stopListening(): void {
+    this.#ended = new Promise((resolve) => void this.#server.once('close', resolve));
+    if (!this.#starting) this.#closeServer();
+  }
+
+  #closeServer(): void {
     this.#server.closeIdleConnections = () => undefined;
     this.#server.close();
     Reflect.deleteProperty(this.#server, 'closeIdleConnections');
+  }
+
+  /**
+   * A `close()` between `listen()` and its outcome would swallow the outcome, and whoever waits for it would wait for ever
+   * (on older Nodes the server even listens afterwards). No event tells that `listen()` was called: so it is looked at.
+   * One that is refused by then starts, says so, and is closed at once.
+   */
+  #watchStart(): void {
+    const listen = Reflect.get(this.#server, 'listen') as (...args: unknown[]) => unknown;
+    Reflect.set(this.#server, 'listen', (...args: unknown[]): unknown => {
+      const result = Reflect.apply(listen, this.#server, args);
+      this.#starting = !this.#server.listening;
+      return result;
+    });
+    const started = (): void => {
+      this.#starting = false;
+      if (this.#refusing) this.#closeServer();
+    };
+    this.#listen('listening', started);
+    this.#listen(errorMonitor, () => this.#starting && started());
   }
 
   #track(socket: Socket): Connection {
@@ -202,9 +244,10 @@ export class TrackedHttpServer implements Closeable {
     });
   }
 
-  #listen(event: string, listener: (...args: never[]) => void): void {
+  #listen(event: string | symbol, listener: (...args: never[]) => void): void {
     this.#listeners.push([event, listener]);
-    this.#server.on(event, listener as () => void);
+    const server: EventEmitter = this.#server;
+    server.on(event, listener as () => void);
   }
 
   #prepend(event: string, listener: (...args: never[]) => void): void {

@@ -2,11 +2,13 @@ import { LRUCache } from 'lru-cache';
 import { type CloseOptions, CloseScope } from '../core/CloseScope.js';
 import { QueueFullError, ShutdownTimeoutError } from '../core/errors.js';
 import { checkFunction, checkMs } from '../core/options.js';
+import { fitsFile } from './disk/envelope.js';
 import type { Entry } from './Entry.js';
 import { EntryStore, type Life } from './EntryStore.js';
-import { Flights, type Loaded } from './Flights.js';
+import { Flights, type Loaded, type Standing } from './Flights.js';
 import { type Key, sharedKey } from './keys.js';
 import type { FileCacheSettings } from './options.js';
+import { ServerLists } from './ServerLists.js';
 import type { Cached, Loader, LoadOptions, SetOptions, ToolStoreStats } from './ToolStore.js';
 
 /** How long a write may still take when the grace of a close is over; a disk that hangs longer is reported. */
@@ -18,7 +20,7 @@ interface Negative {
   readonly outcome: { readonly error: unknown } | undefined;
 }
 
-/** What makes a loaded value into what the callers get; it stores it too, when `loaded.current`. */
+/** What makes a loaded value into what the callers get; it stores it too, as `loaded.standing` allows. */
 export type Settle<T, R> = (loaded: Loaded<T>) => Cached<R>;
 
 /** The cache by whole keys: lookups, sets and loads of any kind of entry. `FileCache` is its public face. */
@@ -26,6 +28,7 @@ export class CacheCore {
   readonly settings: FileCacheSettings;
   readonly scope: CloseScope;
   readonly store: EntryStore;
+  readonly lists: ServerLists;
   readonly flights: Flights;
   readonly #negatives: LRUCache<string, Negative>;
   #hits = 0;
@@ -44,6 +47,7 @@ export class CacheCore {
       onRelease: () => this.#proveWritten(),
     });
     this.store = new EntryStore(settings, this.scope);
+    this.lists = new ServerLists(this.store);
     this.flights = new Flights(this.scope);
     this.#negatives = new LRUCache({ max: maxEntries });
   }
@@ -105,7 +109,7 @@ export class CacheCore {
   /** Stores what fits; what does not fit still makes the older value void. */
   #keep(entry: Entry): Promise<void> {
     const { logger, maxEntryBytes } = this.settings;
-    if (entry.bytes <= maxEntryBytes) return this.store.put(entry);
+    if (fitsFile(entry.head, entry.bytes, maxEntryBytes)) return this.store.put(entry);
     this.refuse();
     logger.warn({ key: entry.key.name, bytes: entry.bytes, maxEntryBytes }, 'a value is too large for the cache');
     return this.store.remove(entry.key);
@@ -147,6 +151,9 @@ export class CacheCore {
       entry = this.#isFresh(late) ? late : best;
     }
     const noting = negativeTtlMs === 0 ? loader : this.#noting(key, loader, negativeTtlMs);
+    if (entry?.head.outdated === true && clock.now() >= entry.retryAtMs) {
+      return this.#loadOrFallBack(entry, key, noting, settle, signal);
+    }
     const cached = this.#answer<R>(entry, true);
     if (cached !== undefined) {
       if (cached.stale && entry !== undefined) this.#revalidate(entry, noting, settle, key);
@@ -157,7 +164,7 @@ export class CacheCore {
       return this.flights.join(key, noting, settle, signal);
     }
     if (negative.outcome !== undefined) throw negative.outcome.error;
-    return settle({ value: undefined as T, hints: {}, current: false });
+    return settle({ value: undefined as T, hints: {}, standing: 'void' });
   }
 
   /** Loads anew behind a stale value; a failure leaves that where it is, and is not tried again for `retryMs`. */
@@ -168,6 +175,26 @@ export class CacheCore {
       stale.retryAtMs = clock.now() + retryMs;
       logger.warn({ error, key: key.name }, 'a value could not be loaded anew; the stale one stays');
     });
+  }
+
+  /** Waits for the load; when that fails, the value that was no longer believed is still better than none. */
+  async #loadOrFallBack<T, R>(
+    outdated: Entry,
+    key: Key,
+    loader: Loader<T>,
+    settle: Settle<T, R>,
+    signal: AbortSignal | undefined,
+  ): Promise<Cached<R>> {
+    try {
+      return await this.flights.join(key, loader, settle, signal);
+    } catch (error) {
+      const { clock, logger, retryMs } = this.settings;
+      const fallback = signal?.aborted || this.scope.closing ? undefined : this.#answer<R>(outdated, true);
+      if (fallback === undefined) throw error;
+      outdated.retryAtMs = clock.now() + retryMs;
+      logger.warn({ error, key: key.name }, 'a value could not be loaded anew; the outdated one stays');
+      return fallback;
+    }
   }
 
   #noting<T>(key: Key, loader: Loader<T>, negativeTtlMs: number): Loader<T> {
@@ -186,18 +213,20 @@ export class CacheCore {
     };
   }
 
-  /** A loaded value as its callers get it; kept, unless something newer happened to its key. Writing goes on behind. */
-  keepLoaded<T>(key: Key, value: unknown, life: Life, keep: boolean): Cached<T> {
+  /** A loaded value as its callers get it; kept as its standing allows. Writing goes on behind. */
+  keepLoaded<T>(key: Key, value: unknown, life: Life, standing: Standing): Cached<T> {
     const entry = this.store.make(key, value, life, 'the loaded value');
-    if (keep) {
-      try {
+    try {
+      if (standing === 'current') {
         this.#negatives.delete(key.memo);
         void this.#keep(entry);
-      } catch (error) {
-        if (!(error instanceof QueueFullError)) throw error;
-        this.refuse();
-      }
-    } else this.refuse();
+      } else if (standing === 'outdated' && !this.store.holds(entry)) {
+        void this.#keep(entry.asOutdated(entry.order));
+      } else this.refuse();
+    } catch (error) {
+      if (!(error instanceof QueueFullError)) throw error;
+      this.refuse();
+    }
     return { value: entry.value as T, stale: false, ageMs: 0 };
   }
 

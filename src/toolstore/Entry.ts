@@ -12,6 +12,8 @@ export interface EntryHead {
   readonly staleMs: number;
   /** True for a list that other scopes may see. */
   readonly shared: boolean;
+  /** True for a list its server said is no longer right: served only when no newer one can be had. */
+  readonly outdated: boolean;
 }
 
 /** What tells one written file from the next without reading it. */
@@ -50,8 +52,8 @@ export class Entry {
     this.bytes = content.bytes;
     this.order = life.order;
     this.#bornMs = life.nowMs - life.ageMs;
-    this.freshUntilMs = this.#bornMs + head.ttlMs;
-    this.deadAtMs = this.freshUntilMs + head.staleMs;
+    this.freshUntilMs = head.outdated ? this.#bornMs : this.#bornMs + head.ttlMs;
+    this.deadAtMs = this.#bornMs + head.ttlMs + head.staleMs;
     if ('text' in content) this.#text = content.text;
     else this.#value = content.value;
   }
@@ -68,6 +70,12 @@ export class Entry {
   /** The value as JSON. */
   get text(): string {
     return this.#text ?? JSON.stringify(this.#value);
+  }
+
+  /** The same value, no longer believed. */
+  asOutdated(order: number): Entry {
+    const life = { nowMs: this.#bornMs, ageMs: 0, order };
+    return new Entry(this.key, { ...this.head, outdated: true }, { text: this.text, bytes: this.bytes }, life);
   }
 
   ageMs(nowMs: number): number {

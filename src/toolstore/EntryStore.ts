@@ -5,7 +5,7 @@ import { EntryFiles } from './disk/EntryFiles.js';
 import { Sweeper } from './disk/Sweeper.js';
 import { Writer } from './disk/Writer.js';
 import { Entry, type EntryHead, toJson } from './Entry.js';
-import { fileOf, filesPrefix, isEntryFile, type Key, serverPart } from './keys.js';
+import { fileOf, type Key } from './keys.js';
 import type { FileCacheSettings } from './options.js';
 
 export interface Life {
@@ -53,7 +53,7 @@ export class EntryStore {
       },
       onFailed: (error) => this.#health.trouble(error),
     });
-    this.#health = new DiskHealth(settings, scope, this.#writer);
+    this.#health = new DiskHealth(settings, scope, this.#writer, () => this.#files.names());
     this.#memory = new LRUCache({
       max: settings.maxEntries,
       maxSize: settings.maxBytes,
@@ -67,15 +67,9 @@ export class EntryStore {
       ...settings,
       isDead: (head) => this.#ageMs(head) >= head.ttlMs + head.staleMs,
       isBusy: (file) => this.#writer.pending(file) !== undefined,
+      remove: (file) => this.replace(file, undefined),
     });
-    if (settings.sweepMs !== Number.POSITIVE_INFINITY) {
-      scope.timer('first sweep', Math.min(FIRST_SWEEP_MS, settings.sweepMs), () => {
-        const first = this.#sweep().then(() => {
-          if (!scope.closing) scope.every('sweep', settings.sweepMs, () => this.#sweep());
-        });
-        void scope.track(first);
-      });
-    }
+    this.#sweeper.start(scope, settings.sweepMs, (error) => this.#health.trouble(error));
   }
 
   /** What memory has, if its file need not be looked at first. */
@@ -152,9 +146,14 @@ export class EntryStore {
   make(key: Key, value: unknown, { ttlMs, staleMs, shared = false }: Life, option = 'value'): Entry {
     const { clock } = this.#settings;
     const server = key.kind === 'tools' ? key.name : '';
-    const head: EntryHead = { file: fileOf(key), server, setAt: clock.wallNow(), ttlMs, staleMs, shared };
+    const head = { file: fileOf(key), server, setAt: clock.wallNow(), ttlMs, staleMs, shared, outdated: false };
     const life = { nowMs: clock.now(), ageMs: 0, order: ++this.#order };
     return new Entry(key, head, toJson(option, value), life);
+  }
+
+  /** Whether memory, or what waits to be written, has a value for the entry's key, or its removal. */
+  holds({ key, head }: Entry): boolean {
+    return this.#memory.peek(key.memo) !== undefined || this.#writer.pending(head.file) !== undefined;
   }
 
   /** @throws QueueFullError when too many writes wait */
@@ -185,70 +184,51 @@ export class EntryStore {
     return this.#writer.put(file, undefined);
   }
 
+  /** Out of memory; the next look goes to the file. */
+  unload(file: string): void {
+    this.#overtake(file);
+    for (const each of [...this.#memory.values()]) if (each.head.file === file) this.#memory.delete(each.key.memo);
+  }
+
+  /** Puts `entry` in the place of whatever `file` holds, or nothing. */
+  replace(file: string, entry: Entry | undefined): Promise<void> {
+    this.unload(file);
+    if (entry === undefined) return this.#removeFile(file);
+    if (entry.key.memo !== '') this.#memory.set(entry.key.memo, entry);
+    return this.#writer.put(file, entry);
+  }
+
   #overtake(file: string): void {
     this.#reads.delete(file);
     this.#absent.delete(file);
   }
 
-  /** Removes every list of a server, whatever scope it is of, that was stored before this call. */
-  async removeServer(parts: { readonly name: string; readonly fingerprint: string }): Promise<void> {
-    const before = this.#order;
-    const known = this.#removeMatching(parts, before, []);
-    const names = await this.#names();
-    await Promise.all([known, this.#removeMatching(parts, before, names)]);
+  /** Counts the sets so far: what is made from now on has a higher one. */
+  get order(): number {
+    return this.#order;
   }
 
-  async #removeMatching(
-    parts: { readonly name: string; readonly fingerprint: string },
-    before: number,
-    names: readonly string[],
-  ): Promise<void> {
-    const prefix = filesPrefix(parts);
-    const files = new Set(
-      [...names, ...this.#reads.keys(), ...this.#writer.files()].filter((f) => f.startsWith(prefix)),
-    );
-    for (const { head, order, key } of [...this.#memory.values()]) {
-      if (!head.file.startsWith(prefix)) continue;
-      if (order > before) files.delete(head.file);
-      else files.add(head.file);
-      if (order <= before) this.#memory.delete(key.memo);
-    }
-    const doomed = [...files].filter((file) => isEntryFile(file) && !this.#isNewer(file, before));
-    await Promise.all(doomed.map((file) => this.#removeFile(file)));
+  /** An order for a change that is none of a user's values. */
+  nextOrder(): number {
+    return ++this.#order;
   }
 
-  #isNewer(file: string, before: number): boolean {
-    const pending = this.#writer.pending(file);
-    return pending !== undefined && (pending.wanted === undefined || pending.wanted.order > before);
+  entries(): Iterable<Entry> {
+    return [...this.#memory.values()];
   }
 
-  /** Servers that have a list, in order. */
-  async servers(): Promise<string[]> {
-    const nowMs = this.#settings.clock.now();
-    const servers = new Set<string>();
-    const seen = new Set<string>();
-    const note = (entry: Entry | undefined): void => {
-      if (entry?.key.kind !== 'tools' || nowMs >= entry.deadAtMs) return;
-      servers.add(entry.key.name);
-      seen.add(serverPart(entry.head.file) ?? '');
-    };
-    for (const entry of this.#memory.values()) note(entry);
-    for (const file of this.#writer.files()) note(this.#writer.pending(file)?.wanted);
-    for (const file of await this.#names()) {
-      const part = isEntryFile(file) ? serverPart(file) : undefined;
-      if (part === undefined || seen.has(part) || this.#writer.pending(file) !== undefined) continue;
-      const head = await this.#files.read(file).then(
-        (found) => found?.head,
-        (error) => this.#health.trouble(error),
-      );
-      if (!head || !(this.#ageMs(head) < head.ttlMs + head.staleMs)) continue;
-      seen.add(part);
-      servers.add(head.server);
-    }
-    return [...servers].sort();
+  /** The truth about a file that is not on disk yet. */
+  pending(file: string): { readonly wanted: Entry | undefined } | undefined {
+    return this.#writer.pending(file);
   }
 
-  async #names(): Promise<string[]> {
+  /** Files being read or written, or waiting for it. */
+  filesInHand(): string[] {
+    return [...this.#reads.keys(), ...this.#writer.files()];
+  }
+
+  /** Every name in the directory; none where it cannot be read. */
+  async names(): Promise<string[]> {
     try {
       return await this.#files.names();
     } catch (error) {
@@ -257,11 +237,14 @@ export class EntryStore {
     }
   }
 
-  async #sweep(): Promise<void> {
+  /** A server's list by its file alone: its scope and fingerprint, known only as hashes, stay unknown. */
+  async loadTools(file: string): Promise<Entry | undefined> {
     try {
-      await this.#sweeper.run();
+      const entry = await this.#load({ kind: 'tools', name: '', fingerprint: '', scope: undefined, memo: '' }, file);
+      return alive(entry, this.#settings.clock.now());
     } catch (error) {
       this.#health.trouble(error);
+      return undefined;
     }
   }
 
@@ -298,8 +281,6 @@ export class EntryStore {
     };
   }
 }
-
-const FIRST_SWEEP_MS = 1_000;
 
 const alive = (entry: Entry | undefined, nowMs: number): Entry | undefined =>
   entry !== undefined && nowMs < entry.deadAtMs ? entry : undefined;

@@ -1,9 +1,10 @@
 import type { Tool } from '@modelcontextprotocol/client';
 import type { CloseOptions } from '../core/CloseScope.js';
 import { OptionError } from '../core/errors.js';
+import { checkBoolean } from '../core/options.js';
 import { CacheCore } from './CacheCore.js';
 import type { Loaded } from './Flights.js';
-import { eraKey, jsonKey, jsonMemo, serverParts, sharedKey, toolsKey } from './keys.js';
+import { eraKey, fileOf, jsonKey, jsonMemo, serverParts, sharedKey, toolsKey } from './keys.js';
 import { type FileCacheOptions, fileCacheSettings } from './options.js';
 import type {
   Cached,
@@ -67,10 +68,10 @@ export class FileCache implements ToolStore {
   async getOrLoad<T>(key: string, loader: Loader<T>, options: LoadOptions = {}): Promise<T> {
     const own = jsonKey(key);
     const life = this.#core.life(options);
-    const settle = ({ value, hints: { store = true, ...hints }, current }: Loaded<T>): Cached<T> =>
+    const settle = ({ value, hints: { store = true, ...hints }, standing }: Loaded<T>): Cached<T> =>
       value === undefined
         ? { value, stale: false, ageMs: 0 }
-        : this.#core.keepLoaded<T>(own, value, this.#core.life({ ...life, ...hints }), store && current);
+        : this.#core.keepLoaded<T>(own, value, this.#core.life({ ...life, ...hints }), store ? standing : 'void');
     return (await this.#core.load(own, loader, settle, options)).value;
   }
 
@@ -99,24 +100,31 @@ export class FileCache implements ToolStore {
     await Promise.all([this.#core.set(sharedKey(key), tools, life, 'tools'), this.#core.delete(key)]);
   }
 
-  async invalidate(server: ServerRef, scope?: string): Promise<void> {
+  async invalidate(
+    server: ServerRef,
+    scope?: string,
+    { keepAsFallback = false }: { readonly keepAsFallback?: boolean } = {},
+  ): Promise<void> {
     const key = toolsKey(server, scope);
-    const { store, flights, scope: own } = this.#core;
+    const { store, flights, lists, scope: own } = this.#core;
     own.assertOpen();
+    checkBoolean('keepAsFallback', keepAsFallback);
     // Whatever any scope is loading now may be of a time before.
     flights.detach(
       ({ kind, name, fingerprint }) =>
         kind === 'tools' && name === key.name && (key.fingerprint === '' || fingerprint === key.fingerprint),
+      keepAsFallback ? 'outdated' : 'void',
     );
-    if (scope === undefined) return store.removeServer(serverParts(server));
-    const everyone = sharedKey(key);
-    const shared = (await store.find(everyone))?.head.shared === true;
-    await Promise.all([store.remove(key), shared && store.remove(everyone)]);
+    if (scope === undefined) return lists.retire(serverParts(server), keepAsFallback);
+    const retired = lists.retireFile(fileOf(key), keepAsFallback);
+    const shared = await store.find(sharedKey(key));
+    if (shared?.head.shared === true) await lists.retireFile(shared.head.file, keepAsFallback);
+    await retired;
   }
 
   async listServers(): Promise<string[]> {
     this.#core.scope.assertOpen();
-    return this.#core.store.servers();
+    return this.#core.lists.servers(this.#core.settings.clock.now());
   }
 
   /** As `getOrLoad`, with the upstream's hints; a list fetched just now is not marked stale, whatever its `ttlMs`. */
@@ -126,15 +134,14 @@ export class FileCache implements ToolStore {
     options: Pick<LoadOptions, 'signal' | 'negativeTtlMs'> & { readonly scope?: string | undefined } = {},
   ): Promise<CachedTools> {
     const key = toolsKey(server, options.scope);
-    const settle = ({ value: listing, hints: { store = true, ...hints }, current }: Loaded<ToolListing>) => {
+    const settle = ({ value: listing, hints: { store = true, ...hints }, standing }: Loaded<ToolListing>) => {
       checkTools(listing?.tools);
       const shared = listing.cacheScope === 'public';
       const life = { ...this.#core.life({ ttlMs: this.#ttlMs(listing), ...hints }), shared };
-      const keep = store && current && isStorable(listing);
-      if (!shared || key.scope === undefined)
-        return this.#core.keepLoaded<readonly Tool[]>(key, listing.tools, life, keep);
-      if (keep) void this.#core.store.remove(key);
-      return this.#core.keepLoaded<readonly Tool[]>(sharedKey(key), listing.tools, life, keep);
+      const allowed = store && isStorable(listing) ? standing : 'void';
+      const target = shared ? sharedKey(key) : key;
+      if (target.memo !== key.memo && allowed === 'current') void this.#core.store.remove(key);
+      return this.#core.keepLoaded<readonly Tool[]>(target, listing.tools, life, allowed);
     };
     return toolsOf(await this.#core.load(key, loader, settle, options));
   }

@@ -7,9 +7,14 @@ import type { LoadContext, Loader, SetOptions } from './ToolStore.js';
 export interface Loaded<T> {
   readonly value: T;
   readonly hints: SetOptions & { readonly store?: boolean };
-  /** False when the key was set, deleted or invalidated since: the value is of a time before, and must not be kept. */
-  readonly current: boolean;
+  readonly standing: Standing;
 }
+
+/**
+ * What may be done with a loaded value: keep it; keep it as outdated, since its server said meanwhile that it changed;
+ * or only hand it over, since its key was set, deleted or forgotten meanwhile.
+ */
+export type Standing = 'current' | 'outdated' | 'void';
 
 /** One loader on its way, and all who wait for it. */
 class Flight<R> {
@@ -20,6 +25,8 @@ class Flight<R> {
   reject!: (error: unknown) => void;
   /** Callers who can still leave, plus one for ever once somebody is in who cannot. */
   waiting = 0;
+  /** Once it is no longer the load of its key. */
+  detached: Standing = 'void';
 
   constructor(key: Key) {
     this.key = key;
@@ -82,19 +89,19 @@ export class Flights {
         hints = { ...hints, ...more };
       },
     };
-    const land = (): boolean => {
+    const land = (): Standing => {
       const current = this.#byMemo.get(key.memo) === known;
       if (current) this.#byMemo.delete(key.memo);
       this.#all.delete(known);
-      return current;
+      return current ? 'current' : flight.detached;
     };
     const work = invoke(loader, context).then(
       (value) => {
         // Given up at a close's deadline: its callers have their answer.
         if (!this.#all.has(known)) return;
-        const current = land();
+        const standing = land();
         try {
-          flight.resolve(settle({ value, hints, current }));
+          flight.resolve(settle({ value, hints, standing }));
         } catch (error) {
           this.failures++;
           flight.reject(error);
@@ -133,9 +140,15 @@ export class Flights {
     });
   }
 
-  /** The loads of these keys go on for those who wait, but what they bring is not kept and nobody joins them. */
-  detach(matches: (key: Key) => boolean): void {
-    for (const [memo, flight] of this.#byMemo) if (matches(flight.key)) this.#byMemo.delete(memo);
+  /** The loads of these keys go on for those who wait, but nobody joins them, and what they bring is `standing`. */
+  detach(matches: (key: Key) => boolean, standing: 'outdated' | 'void' = 'void'): void {
+    for (const flight of this.#all) {
+      if (!matches(flight.key)) continue;
+      const { memo } = flight.key;
+      const current = this.#byMemo.get(memo) === flight;
+      if (current) this.#byMemo.delete(memo);
+      if (current || standing === 'void') flight.detached = standing;
+    }
   }
 
   detachKey(memo: string): void {

@@ -68,7 +68,7 @@ export interface Cached<T> {
 export interface EraVerdict {
   readonly era: 'legacy' | 'modern';
   /** The newest protocol version both sides know. */
-  readonly version?: string | undefined;
+  readonly version?: string;
   readonly at: number;
 }
 
@@ -121,8 +121,11 @@ export interface ToolStore extends Closeable, AsyncDisposable {
   lookupTools(server: ServerRef, scope?: string): Promise<CachedTools | undefined>;
   /** Resolves when the list is on disk, or known not to get there now. */
   setTools(server: ServerRef, tools: readonly Tool[], scope?: string, hints?: ToolHints): Promise<void>;
-  /** Forgets a server's lists: those of one scope, or of all; with a fingerprint, only those under it. */
-  invalidate(server: ServerRef, scope?: string): Promise<void>;
+  /**
+   * Forgets a server's lists: those of one scope, or of all; with a fingerprint, only those under it. With
+   * `keepAsFallback` they stay for `getOrLoadTools`, which serves one, marked stale, only when its loader fails.
+   */
+  invalidate(server: ServerRef, scope?: string, options?: { readonly keepAsFallback?: boolean }): Promise<void>;
   /** Names of the servers that have a list here, fresh or stale, in order. */
   listServers(): Promise<string[]>;
   /** The list, from here or from `loader`; stale lists are served while the loader runs behind. */

@@ -1,6 +1,9 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { Cli, configFile, mark, run } from '../support/cli.js';
 import { fixture } from '../support/servers.js';
+
+// Programs start here, several at once, and the machine may be busy.
+vi.setConfig({ testTimeout: 60_000 });
 
 const EXAMPLE = 'examples/mcp.json';
 const ECHO = fixture('echo-server.mjs');
@@ -56,7 +59,7 @@ test('interrupted in the middle of a call it ends, and so does its server', asyn
   const { env, bearers } = mark();
   const args = ['call', 'echo', 'sleep', '{"ms":60000,"steps":600}', '--config', echo(env, '--ignore-term')];
   const program = new Cli(...args);
-  await expect.poll(() => program.stderr, { timeout: 10_000 }).toContain('progress: 1 of 600');
+  await expect.poll(() => program.stderr, { timeout: 30_000 }).toContain('progress: 1 of 600');
   program.kill('SIGINT');
   expect((await program.exited).code).not.toBe(0);
   expect(bearers()).toEqual([]);

@@ -79,7 +79,7 @@ test('the table is bounded: idle servers make room, busy ones do not', async () 
   expect(limiter.tryAcquire('c')).toBe(true);
 });
 
-test('the sweep forgets what has been idle, least recently used first, and keeps what still counts', async () => {
+test('the sweep forgets what has been idle, and keeps what still counts', async () => {
   const limiter = make({ idleMs: 10_000, perServer: { long: { windowMs: 3_600_000 } } });
   limiter.tryAcquire('long');
   limiter.tryAcquire('a');

@@ -61,13 +61,34 @@ test('when a heavy waiter leaves, those behind him that fit are served', async (
   expect(await late).toMatchObject({
     code: 'ERR_ACQUIRE_TIMEOUT',
     timeoutMs: 20,
-    detail: { slots: 2, inUse: 1, waiting: 2 },
+    detail: { slots: 2, inUse: 1, waiting: 1 },
   });
   (await lighter).release();
   held?.release();
   expect(semaphore.available).toBe(2);
   await semaphore.close();
   expect(clock.armedTimers).toBe(0);
+});
+
+test('one who asks in the very moment in which a heavy waiter is aborted makes nobody else wait for ever', async () => {
+  const semaphore = new Semaphore({ permits: 3 });
+  const held = semaphore.tryAcquire(2);
+  const controller = new AbortController();
+  let asked: unknown;
+  controller.signal.addEventListener(
+    'abort',
+    () => {
+      asked = semaphore.tryAcquire();
+    },
+    { once: true },
+  );
+  const heavy = caught(semaphore.acquire({ weight: 3, signal: controller.signal }));
+  const light = semaphore.acquire();
+  controller.abort('stop');
+  (await light).release();
+  expect([asked, await heavy]).toEqual([undefined, 'stop']);
+  held?.release();
+  await semaphore.close();
 });
 
 test('the wait is finite by default', async () => {

@@ -118,9 +118,9 @@ test('a waiter leaves when its time is over, never before, under one timer for a
   expect(queue.size).toBe(3);
   await clock.advance(20);
   expect([queue.size, left]).toEqual([2, 1]);
-  await expect(all[0]).rejects.toThrow('over after 50 with 3 waiting');
+  await expect(all[0]).rejects.toThrow('over after 50 with 2 waiting');
   await clock.advance(60);
-  await expect(all[1]).rejects.toThrow('over after 100 with 2 waiting');
+  await expect(all[1]).rejects.toThrow('over after 100 with 1 waiting');
   queue.shift()?.resolve('patient');
   expect(await all[2]).toBe('patient');
 });
@@ -147,4 +147,30 @@ test('rejectAll rejects everybody, oldest first, and leaves no timer or listener
   expect(order).toEqual([0, 1, 2]);
   expect([queue.size, clock.armedTimers, left]).toEqual([0, 0, 0]);
   expect(getEventListeners(signal, 'abort')).toHaveLength(0);
+});
+
+test('however many leave out of turn, the order of the others holds and nothing is kept of those who left', async () => {
+  const queue = new WaitQueue<number>({ what: 'big', maxWaiters: 2_000, timeoutError: () => new Error('over') });
+  const controllers = Array.from({ length: 1_000 }, () => new AbortController());
+  const served: number[] = [];
+  const all = controllers.map(({ signal }, i) =>
+    queue.wait({ signal, timeoutMs: forever, weight: i + 1 }).then(
+      () => served.push(i),
+      () => undefined,
+    ),
+  );
+  const stays = (i: number) => i % 10 === 3;
+  controllers.forEach((controller, i) => void (stays(i) || controller.abort()));
+  expect(queue.size).toBe(100);
+  const kept = controllers.map((_, i) => i).filter(stays);
+  expect([...queue.weights()]).toEqual(kept.map((i) => i + 1));
+  expect(queue.weight).toBe(kept.reduce((sum, i) => sum + i + 1, 0));
+  const last = queue.wait({ timeoutMs: forever, weight: 5 });
+  for (let i = 0; i < 100; i++) queue.shift()?.resolve(i);
+  expect([queue.size, queue.peek()]).toEqual([1, 5]);
+  queue.shift()?.resolve(7);
+  expect(await last).toBe(7);
+  await Promise.all(all);
+  expect(served).toEqual(kept);
+  expect([queue.size, queue.weight, queue.peek()]).toEqual([0, 0, 0]);
 });

@@ -154,6 +154,17 @@ test('a session may not have more in flight than its bound', async () => {
   ]);
 });
 
+test('a notice for a stream that has just ended is dropped', async () => {
+  const url = `${await start()}/servers/one/mcp`;
+  const client = await open(url);
+  const stream = await client.listen();
+  const closing = gateway.close();
+  pool.emit('notification', { server: 'one', notice: listChanged });
+  expect(gateway.stats.droppedNotices).toBe(1);
+  await Promise.all([closing, stream.ended]);
+  expect(stream.messages).toEqual([]);
+});
+
 test('a reader that takes nothing loses notifications, not memory', async () => {
   const client = await open(`${await start({ maxStreamBufferBytes: 10_000 })}/servers/one/mcp`);
   const stream = await client.listen();

@@ -113,6 +113,17 @@ test('a server that cannot be listed is left out, and is there when it can', asy
   expect((await client.call('tools/list')).result?.['tools']).toHaveLength(2);
 });
 
+test('a server that was removed is gone from the list, one that was added is there', async () => {
+  const client = await connect(`${await start()}/mcp`);
+  const names = async () =>
+    ((await client.call('tools/list')).result?.['tools'] as { name: string }[] | undefined) ?? [];
+  expect(await names()).toHaveLength(3);
+  pool.remove('one');
+  expect(await names()).toHaveLength(1);
+  pool.add('three', { lists: { tools: [tool('echo')] } });
+  expect(await names()).toHaveLength(2);
+});
+
 test('two tools that would have one name get two', async () => {
   pool = new FakePool({
     'a b': { lists: { tools: [tool('c')] }, methods: { 'tools/call': () => ({ from: 1 }) } },

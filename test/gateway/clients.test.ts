@@ -2,9 +2,12 @@ import { Client as ClientV2, StreamableHTTPClientTransport as TransportV2 } from
 import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport as TransportV1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import type { Transport as TransportOfV1 } from '@modelcontextprotocol/sdk/shared/transport.js';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { Cli } from '../support/cli.js';
 import { RawClient } from '../support/httpClient.js';
+
+// Programs start here, several at once, and the machine may be busy.
+vi.setConfig({ testTimeout: 60_000 });
 
 interface Progress {
   readonly progress: number;

@@ -1,9 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { RawClient } from '../support/httpClient.js';
 import { Program, runnable } from '../support/program.js';
 import { examples } from '../support/servers.js';
+
+// Programs start here, several at once, and the machine may be busy.
+vi.setConfig({ testTimeout: 60_000 });
 
 test('the proxy of the README serves, and ends cleanly', async () => {
   const program = new Program(await runnable('proxy.ts'), { env: { PORT: '0' } });

@@ -14,8 +14,8 @@ test('500 starts and stops leave no process, no descriptor, no listener and no r
   const manager = closeAfter(new LifecycleManager({ ledger: { directory } }));
   const pids = new Set<number>();
   let [fdsBefore, listenersBefore] = [0, 0];
-  const lanes = 10;
-  for (let round = 0; round < 50; round++) {
+  const lanes = 25;
+  for (let round = 0; round < 20; round++) {
     await Promise.all(
       Array.from({ length: lanes }, async (_, lane) => {
         const handle = await manager.start({ id: `lane ${lane}`, name: 'cat', command: '/bin/cat' });

@@ -3,12 +3,15 @@ import { once } from 'node:events';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { LifecycleManager, type ServerHandle } from '../../src/registry/LifecycleManager.js';
 import type { LifecycleConfig } from '../../src/registry/lifecycle/options.js';
 import type { ManagedProcess } from '../../src/registry/ManagedProcess.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { bearersOf, isAlive, OWNER, pidsOf, unruly } from '../support/processes.js';
+
+// Sixteen children at once, most of them a Node of their own: a busy machine takes its time.
+vi.setConfig({ testTimeout: 60_000 });
 
 const GRACES = { stdinGraceMs: 100, termGraceMs: 100 };
 

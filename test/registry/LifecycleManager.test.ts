@@ -12,7 +12,7 @@ import {
 import { LifecycleManager } from '../../src/registry/LifecycleManager.js';
 import type { LifecycleConfig, LifecycleManagerOptions } from '../../src/registry/lifecycle/options.js';
 import { closeAfter } from '../support/closeAfter.js';
-import { isAlive } from '../support/processes.js';
+import { isAlive, loseExit } from '../support/processes.js';
 
 const make = (options: LifecycleManagerOptions = {}): LifecycleManager =>
   closeAfter(new LifecycleManager({ ledger: false, ...options }));
@@ -30,7 +30,9 @@ const sh = (script: string, config: Partial<LifecycleConfig> = {}): LifecycleCon
 });
 
 const CAT = sh('exec cat');
-const STUBBORN = sh("trap '' TERM; echo up; while :; do sleep 5; done", { readiness: { type: 'line', match: 'up' } });
+const STUBBORN = sh("trap '' TERM; echo up; for i in 1 2 3 4 5 6; do sleep 20; done", {
+  readiness: { type: 'line', match: 'up' },
+});
 
 const event = <K extends 'exited' | 'restarting' | 'failed' | 'ready' | 'started' | 'stopped' | 'starting'>(
   manager: LifecycleManager,
@@ -231,7 +233,9 @@ test('what a crashed server left behind is dead before the next run begins', asy
     manager.on('starting', ({ attempt }) => attempt > 0 && resolve(left.filter(isAlive)));
   });
   const handle = await manager.start(
-    sh('setsid sh -c \'trap "" TERM; echo $$; while :; do sleep 5; done\' & sleep 0.1; exit 1', { restart: 'always' }),
+    sh('setsid sh -c \'trap "" TERM; echo $$; for i in 1 2 3 4 5 6; do sleep 20; done\' & sleep 0.1; exit 1', {
+      restart: 'always',
+    }),
   );
   handle.process.stdout.on('data', (chunk) => left.push(Number(chunk)));
   expect(await restarted).toEqual([]);
@@ -246,6 +250,19 @@ test('remove forgets an id that is over at once, and stops one that is not', asy
   expect(isAlive(handle.process.pid)).toBe(false);
   expect(() => manager.status('a')).toThrow(ServerNotFoundError);
   await expect(manager.stop('a')).rejects.toBeInstanceOf(ServerNotFoundError);
+});
+
+test('a handle whose server was removed does nothing to another that has its id', async () => {
+  const manager = make();
+  const old = await manager.start(CAT);
+  await Promise.all([old.remove(), old.remove({ graceMs: 0 })]);
+  const { process: child } = await manager.start(CAT);
+  await old.stop();
+  await old.kill();
+  await old.remove();
+  await expect(old.restart()).rejects.toBeInstanceOf(ServerNotFoundError);
+  expect(isAlive(child.pid)).toBe(true);
+  expect(manager.status('a').pid).toBe(child.pid);
 });
 
 test('an id in use is refused, one that is over is taken again with the new config', async () => {
@@ -274,6 +291,16 @@ test('the long dead are forgotten by the reaper, the living and the newly dead a
   await manager.start({ ...CAT, id: 'dead' });
   await manager.stop('dead');
   await expect.poll(() => manager.list().map(({ id }) => id)).toEqual(['living']);
+});
+
+test('the reaper notices an exit that gave no event, and the policy applies to it', async () => {
+  const manager = make({ reapIntervalMs: 10 });
+  const handle = await manager.start({ ...CAT, restart: 'on-failure' });
+  const ready = event(manager, 'ready');
+  loseExit(handle.process.pid);
+  process.kill(handle.process.pid, 'SIGKILL');
+  await ready;
+  expect(manager.status('a')).toMatchObject({ state: 'ready', restarts: 1, signal: 'SIGKILL' });
 });
 
 test('a readiness check that never ends is abandoned and named by close, and its server is dead', async () => {

@@ -33,7 +33,9 @@ test('a child that reads its stdin ends by EOF alone, with its exit code', async
 test('a child that ignores EOF and the polite signal is killed, group and all', async () => {
   const child = await ManagedProcess.spawn(
     'stubborn',
-    sh(`trap '' TERM; sh -c "trap '' TERM; while :; do sleep 60; done" & echo up; while :; do sleep 60; done`),
+    sh(
+      `trap '' TERM; sh -c "trap '' TERM; for i in 1 2 3 4 5 6; do sleep 20; done" & echo up; for i in 1 2 3 4 5 6; do sleep 20; done`,
+    ),
     quick,
   );
   await once(child.stdout, 'data');
@@ -69,10 +71,14 @@ test('a program that does not exist, may not run or starts nowhere is a StartErr
 });
 
 test('every caller of stop shares one promise, and a later one can only shorten it', async () => {
-  const child = await ManagedProcess.spawn('deaf', sh(`trap '' TERM; echo up; while :; do sleep 60; done`), {
-    stdinGraceMs: 600_000,
-    termGraceMs: 600_000,
-  });
+  const child = await ManagedProcess.spawn(
+    'deaf',
+    sh(`trap '' TERM; echo up; for i in 1 2 3 4 5 6; do sleep 20; done`),
+    {
+      stdinGraceMs: 600_000,
+      termGraceMs: 600_000,
+    },
+  );
   await once(child.stdout, 'data');
   const first = child.stop();
   expect(child.stop({ graceMs: 700_000 })).toBe(first);

@@ -16,7 +16,7 @@ import { StderrTail } from '../../src/registry/process/StderrTail.js';
 import { StopSequence } from '../../src/registry/process/StopSequence.js';
 import { ProcessGroup } from '../../src/registry/processGroup.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
-import { isAlive } from '../support/processes.js';
+import { isAlive, loseExit } from '../support/processes.js';
 
 const STAT =
   '42 (a) b (c)) S 7 40 39 0 -1 4194560 1 2 3 4 100 50 30 20 20 0 1 0 9876 1000000 256 18446744073709551615 1';
@@ -324,10 +324,7 @@ test('an exit that gave no event is noticed when asked for, and the stop is prov
   const child = await ManagedProcess.spawn('cat', { command: '/bin/cat' });
   child.noticeLostExit();
   expect(child.exitInfo).toBeUndefined();
-  const handles = (
-    process as unknown as { _getActiveHandles(): { pid?: number; removeAllListeners?(name: string): void }[] }
-  )._getActiveHandles();
-  handles.find(({ pid }) => pid === child.pid)?.removeAllListeners?.('exit');
+  loseExit(child.pid);
   process.kill(child.pid, 'SIGKILL');
   await expect.poll(() => readProcess(child.pid)).toBeUndefined();
   expect(child.exitInfo).toBeUndefined();

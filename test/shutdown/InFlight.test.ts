@@ -1,3 +1,5 @@
+import { EventEmitter } from 'node:events';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { ClosedError, InFlight } from '../../src/shutdown/index.js';
@@ -60,6 +62,51 @@ test('close names what is left at the deadline', async () => {
   });
   await clock.advance(1_000);
   await check;
+});
+
+/** As much of a request and a response as a listener touches. */
+function pair(path: string): { request: IncomingMessage; response: ServerResponse & { sent: unknown[] } } {
+  const response = Object.assign(new EventEmitter(), {
+    sent: [] as unknown[],
+    writeHead: (...args: unknown[]) => response.sent.push(...args),
+    end: (body: unknown) => response.sent.push(body),
+  });
+  const request = { method: 'GET', url: path };
+  return { request: request as IncomingMessage, response: response as unknown as ReturnType<typeof pair>['response'] };
+}
+
+test('a listener is counted until its response is closed and its promise has settled, by path without query', async () => {
+  const calls = new InFlight();
+  let finish: () => void = () => undefined;
+  const listener = calls.listener(
+    () =>
+      new Promise<void>((resolve) => {
+        finish = resolve;
+      }),
+  );
+  const { request, response } = pair('/slow?token=secret');
+  listener(request, response);
+  expect(calls.names).toEqual(['GET /slow']);
+  response.emit('close');
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(calls.size).toBe(1);
+  finish();
+  await calls.idle();
+
+  const failing = calls.listener(() => {
+    throw new Error('thrown at once');
+  });
+  const second = pair('/');
+  expect(() => failing(second.request, second.response)).toThrow('thrown at once');
+  expect(calls.size).toBe(1);
+  second.response.emit('close');
+  await calls.idle();
+
+  calls.refuse();
+  const third = pair('/');
+  listener(third.request, third.response);
+  expect(third.response.sent).toEqual([503, expect.objectContaining({ Connection: 'close' }), expect.any(String)]);
+  expect(calls.size).toBe(0);
 });
 
 test('any order of begin, end, refuse and idle keeps the count right', () =>

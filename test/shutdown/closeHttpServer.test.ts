@@ -16,7 +16,8 @@ interface Listening {
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 async function listening(handle: RequestListener, tracked = true): Promise<Listening> {
-  const server = createServer(handle);
+  // Nothing may end because Node grows tired of it.
+  const server = createServer({ keepAliveTimeout: 0 }, handle);
   const sockets: Socket[] = [];
   server.on('connection', (socket) => sockets.push(socket));
   if (tracked) trackHttpServer(server);
@@ -90,7 +91,7 @@ test('what is in flight is answered with Connection: close, idle connections end
   busy.send('/slow');
   await connected(server, 3);
   await asked;
-  const closed = closeHttpServer(server, { graceMs: 10_000 });
+  const closed = closeHttpServer(server, { graceMs: 60_000 });
   expect(closeHttpServer(server)).toBe(closed);
   await Promise.all([idle.ended, fresh.ended]);
   const late = new Client(port);
@@ -109,7 +110,7 @@ test('a request that is half arrived is still read and answered', async () => {
   client.socket.write('GET /half HTTP/1.1\r\nHo');
   await connected(server, 1);
   while (sockets[0]?.bytesRead === 0) await turn();
-  const closed = closeHttpServer(server, { graceMs: 10_000 });
+  const closed = closeHttpServer(server, { graceMs: 60_000 });
   await turn();
   client.socket.write('st: x\r\n\r\n');
   await client.ended;
@@ -127,7 +128,7 @@ test('an answer that a slow client is still reading is not cut off', async () =>
   client.send('/big');
   await connected(server, 1);
   while (sockets[0]?.writableLength === 0) await turn();
-  const closed = closeHttpServer(server, { graceMs: 10_000 });
+  const closed = closeHttpServer(server, { graceMs: 60_000 });
   await turn();
   client.socket.resume();
   await client.ended;
@@ -147,12 +148,33 @@ test('an event stream that a GET opened is ended; one that answers a POST is dra
   const call = new Client(port);
   call.send('/call', 'Content-Length: 0\r\n', 'POST');
   await Promise.all([subscription.until(/first/), call.until(/first/)]);
-  const closed = closeHttpServer(server, { graceMs: 10_000 });
+  const closed = closeHttpServer(server, { graceMs: 60_000 });
   await subscription.ended;
   expect(subscription.text).toMatch(/\r\n0\r\n\r\n$/);
   answer();
   await call.ended;
   expect(call.text).toMatch(/data: answer/);
+  await closed;
+});
+
+test('an event stream that a GET in flight opens only after the others were ended is ended too', async () => {
+  let open: () => void = () => undefined;
+  let ask: () => void = () => undefined;
+  const asked = new Promise<void>((resolve) => {
+    ask = resolve;
+  });
+  const { server, port } = await listening((_request, response) => {
+    open = () => response.writeHead(200, { 'Content-Type': 'text/event-stream' }).write('data: first\n\n');
+    ask();
+  });
+  const client = new Client(port);
+  client.send('/events');
+  await asked;
+  const closed = closeHttpServer(server, { graceMs: 60_000 });
+  await turn();
+  open();
+  await client.ended;
+  expect(client.text).toMatch(/first/);
   await closed;
 });
 
@@ -167,7 +189,7 @@ test('upgraded connections are ended', async () => {
   await client.until(/hello/);
   client.socket.write('more bytes than HTTP ever saw');
   await client.until(/ever saw/);
-  await closeHttpServer(server, { graceMs: 10_000 });
+  await closeHttpServer(server, { graceMs: 60_000 });
   await client.ended;
 });
 
@@ -196,13 +218,42 @@ test('a server whose start is still under way does not start after all', async (
   expect(server.listening).toBe(false);
 });
 
+test('a server closed while it starts tells whoever waits for its start, and is closed all the same', async () => {
+  for (const host of ['127.0.0.1', 'localhost']) {
+    const server = createServer();
+    trackHttpServer(server);
+    const started = new Promise((resolve) => void server.listen(0, host, () => resolve('started')));
+    await closeHttpServer(server);
+    expect(await started).toBe('started');
+    expect([server.listening, Object.hasOwn(server, 'listen')]).toEqual([false, false]);
+  }
+});
+
+test('a server closed while it fails to start ends with the failure told', async () => {
+  const { port } = await listening(() => undefined);
+  const server = createServer();
+  trackHttpServer(server);
+  const failed = new Promise((resolve) => void server.once('error', resolve).listen(port, '127.0.0.1'));
+  await closeHttpServer(server);
+  expect(await failed).toMatchObject({ code: 'EADDRINUSE' });
+});
+
+test('a server that starts only after it was refused is closed at once', async () => {
+  const server = createServer();
+  const tracked = trackHttpServer(server);
+  tracked.refuse();
+  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
+  expect(server.listening).toBe(false);
+  await tracked.close();
+});
+
 test('a server that was never tracked closes too, as far as Node tells', async () => {
   const { server, port } = await listening((_request, response) => void response.end('answer'), false);
   const agent = new Agent({ keepAlive: true });
   await new Promise<void>((resolve) => {
     get({ port, host: '127.0.0.1', agent }, (response) => void response.resume().once('end', resolve));
   });
-  await closeHttpServer(server, { graceMs: 10_000 });
+  await closeHttpServer(server, { graceMs: 60_000 });
   agent.destroy();
 });
 
@@ -219,6 +270,17 @@ test('1,000 connections kept alive, half of them never used, close at once', asy
   await connected(server, 1_000);
   await closeHttpServer(server, { graceMs: 60_000 });
   await Promise.all(clients.map((client) => client.ended));
+});
+
+test('https: a handshake that never begins is destroyed at the grace, and is nobody’s answer', async () => {
+  const server = createHttpsServer({});
+  trackHttpServer(server);
+  const accepted = new Promise((resolve) => void server.once('connection', resolve));
+  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
+  const client = new Client((server.address() as AddressInfo).port);
+  await accepted;
+  await closeHttpServer(server, { graceMs: 20 });
+  await client.ended;
 });
 
 test('https: a TLS connection is one connection, drained like any other', async () => {
@@ -248,7 +310,7 @@ test('https: a TLS connection is one connection, drained like any other', async 
     request.once('error', reject).end();
   });
   await asked;
-  const closed = closeHttpServer(server, { graceMs: 10_000 });
+  const closed = closeHttpServer(server, { graceMs: 60_000 });
   await turn();
   respond();
   expect(await text).toBe('close: answer');

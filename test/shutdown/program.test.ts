@@ -1,11 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { type Answer, HttpClient } from '../support/http.js';
 import { descendantsOf, isAlive } from '../support/processes.js';
 import { Program, runnable } from '../support/program.js';
 import { tempFolder } from '../support/tempFolder.js';
+
+// Children take their time on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 /** A program that is to stop without dropping a request. */
 interface Subject {
@@ -49,7 +52,7 @@ const code = (error: unknown): string => (error as NodeJS.ErrnoException).code ?
 
 for (const [name, { start, ask, isAnswer, children }] of Object.entries(subjects)) {
   test(`${name}: 50 slow requests, SIGTERM in the middle: all are answered, new ones served, then refused`, async () => {
-    const program = await start(400);
+    const program = await start(1_500);
     const url = (await program.line(/listening on (http:\S+)/))[1] ?? '';
     const descendants = descendantsOf(program.pid);
     expect(descendants.length).toBeGreaterThanOrEqual(children);
@@ -65,7 +68,7 @@ for (const [name, { start, ask, isAnswer, children }] of Object.entries(subjects
     });
     let answered = 0;
     const calls = Array.from({ length: 50 }, async (_, id) => {
-      const answer = await ask(client, url, id, id < 25 ? 20 + id * 10 : 4_000);
+      const answer = await ask(client, url, id, id < 25 ? 20 + id * 10 : 4_500);
       if (++answered === 25) middle();
       return isAnswer(answer, id);
     });
@@ -82,9 +85,12 @@ for (const [name, { start, ask, isAnswer, children }] of Object.entries(subjects
     expect(served.headers.connection).toBe('close');
 
     // Then refused: new connections by the system, kept ones with 503.
-    let refused: string | undefined;
-    while (refused === undefined) refused = await ask(new HttpClient(), url, 903, 0).then(() => undefined, code);
-    expect(refused).toBe('ECONNREFUSED');
+    const refusals: string[] = [];
+    while (!refusals.includes('ECONNREFUSED')) {
+      await ask(new HttpClient(), url, 903, 0).catch((error: unknown) => refusals.push(code(error)));
+    }
+    // One that the system had accepted, and the process had not yet, is reset by the system.
+    expect(refusals.filter((each) => each !== 'ECONNREFUSED' && each !== 'ECONNRESET')).toEqual([]);
     const answer = await ask(kept, url, 904, 0);
     expect([answer.status, answer.headers.connection]).toEqual([503, 'close']);
 

@@ -1,11 +1,14 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import type { ListenOptions, ShutdownPlanOptions } from '../../src/shutdown/index.js';
 import { ShutdownPlan } from '../../src/shutdown/index.js';
 import { HttpClient } from '../support/http.js';
 import { Program } from '../support/program.js';
 import { fixture } from '../support/servers.js';
+
+// Children take their time on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 interface ServiceOptions {
   readonly plan?: ShutdownPlanOptions;
@@ -28,16 +31,20 @@ const reportOf = async (program: Program): Promise<{ stillRunning: string[]; exi
   JSON.parse((await program.line(/^report (.*)/))[1] ?? '') as { stillRunning: string[]; exitCode: number };
 
 /** As many requests of `ms` each, all of them being worked on. */
-async function slowCalls(url: string, count: number, ms: number): Promise<{ answers(): Promise<readonly string[]> }> {
+async function slowCalls(
+  program: Program,
+  count: number,
+  ms: number,
+): Promise<{ answers(): Promise<readonly string[]> }> {
+  const url = await urlOf(program);
   const client = new HttpClient();
   const calls = Array.from({ length: count }, (_, id) =>
-    client.ask(`${url}?id=${id}&ms=${ms}`).then(
+    client.ask(`${url}?id=${id}&ms=${ms}&of=${count}`).then(
       ({ status, body }) => `${status} ${body}`,
       (error: unknown) => String(error),
     ),
   );
-  const watcher = new HttpClient();
-  for (let size = 0; size < count; ) size = Number((await watcher.ask(`${url}/size`)).body);
+  await program.line(/in flight/);
   return { answers: () => Promise.all(calls) };
 }
 
@@ -45,7 +52,7 @@ const all = (count: number): readonly string[] => Array.from({ length: count }, 
 
 test('a step that hangs is named, the rest is done, and the exit code is 1 within the budget', async () => {
   const program = service({ plan: { totalMs: 2_000 }, hang: Number.MAX_SAFE_INTEGER });
-  const calls = await slowCalls(await urlOf(program), 50, 600);
+  const calls = await slowCalls(program, 50, 800);
   program.kill('SIGTERM');
   expect(await calls.answers()).toEqual(all(50));
   expect(await reportOf(program)).toEqual({ stillRunning: ['the one that hangs'], exitCode: 1 });
@@ -56,7 +63,7 @@ test('a step that hangs is named, the rest is done, and the exit code is 1 withi
 
 test('a step that throws is reported, the rest is done, and the exit code is 1', async () => {
   const program = service({ throws: true });
-  const calls = await slowCalls(await urlOf(program), 50, 600);
+  const calls = await slowCalls(program, 50, 800);
   program.kill('SIGTERM');
   expect(await calls.answers()).toEqual(all(50));
   expect((await program.exited).code).toBe(1);
@@ -94,7 +101,7 @@ test('a third signal exits at once', async () => {
 
 test('SIGTERM twice at once is one wish: everything is answered and the exit code is 0', async () => {
   const program = service({ listen: { repeatMs: 10_000 } });
-  const calls = await slowCalls(await urlOf(program), 50, 600);
+  const calls = await slowCalls(program, 50, 800);
   program.kill('SIGTERM');
   program.kill('SIGTERM');
   await program.line(/stopping/);
@@ -119,9 +126,9 @@ test('with 1,000 connections kept alive and an open event stream it still exits 
   const client = new HttpClient();
   await Promise.all(Array.from({ length: 1_000 }, () => client.ask(`${url}?ms=100`)));
   expect(client.sockets).toBe(1_000);
-  const stream = new HttpClient();
-  const events = stream.ask(`${url}/events`);
-  const calls = await slowCalls(url, 50, 600);
+  const events = new HttpClient().ask(`${url}/events`);
+  await program.line(/stream open/);
+  const calls = await slowCalls(program, 50, 800);
   program.kill('SIGTERM');
   expect(await calls.answers()).toEqual(all(50));
   expect(await program.exited).toEqual({ code: 0, signal: null });
@@ -138,7 +145,7 @@ test('an uncaught exception and an unhandled rejection shut down when asked to, 
       plan: { totalMs: 1_000 },
     });
     const url = await urlOf(program);
-    const calls = await slowCalls(url, 10, 300);
+    const calls = await slowCalls(program, 10, 800);
     const crash = new HttpClient().ask(url + path).catch(() => undefined);
     expect(await calls.answers()).toEqual(all(10));
     expect((await program.exited).code).toBe(1);
@@ -168,7 +175,7 @@ if (!canUnshare) console.warn('SKIPPED: process 1 of a container (unshare --pid 
 
 test.skipIf(!canUnshare)('as process 1 of a container it answers signals like any other', async () => {
   const program = service({}, unshare);
-  const calls = await slowCalls(await urlOf(program), 50, 600);
+  const calls = await slowCalls(program, 50, 800);
   const inner = Number(readFileSync(`/proc/${program.pid}/task/${program.pid}/children`, 'utf8'));
   expect(/^NSpid:\t\d+\t1$/m.test(readFileSync(`/proc/${inner}/status`, 'utf8'))).toBe(true);
   process.kill(inner, 'SIGTERM');

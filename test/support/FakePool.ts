@@ -50,6 +50,14 @@ export class FakePool implements McpPool {
     return this.#events.listenerCount(event);
   }
 
+  add(name: string, server: FakeServer): void {
+    this.#servers.set(name, server);
+  }
+
+  remove(name: string): void {
+    this.#servers.delete(name);
+  }
+
   servers(): string[] {
     return [...this.#servers.keys()];
   }

@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import { closeAfter } from './closeAfter.js';
 import { Program, type ProgramExit } from './program.js';
 
-const MAIN = resolve(import.meta.dirname, '../../dist/cli/main.js');
+export const MAIN = resolve(import.meta.dirname, '../../dist/cli/main.js');
 
 export interface Event {
   readonly event: string;

@@ -18,6 +18,8 @@ export interface FleetMember {
 export class Fleet implements AsyncDisposable {
   readonly #folder = mkdtempSync(join(tmpdir(), 'mcp-poolkit-fleet-'));
   readonly #children: ChildProcess[] = [];
+  /** Why members lost the store, if any did. */
+  readonly lost: unknown[] = [];
 
   /** Starts them all; resolves when each has had its first permit. */
   async start(members: readonly FleetMember[]): Promise<void> {
@@ -28,8 +30,11 @@ export class Fleet implements AsyncDisposable {
           stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
         });
         this.#children.push(child);
+        const ready = new Promise((resolve) => {
+          child.on('message', (message) => (message === 'ready' ? resolve(message) : this.lost.push(message)));
+        });
         await Promise.race([
-          once(child, 'message'),
+          ready,
           once(child, 'exit').then(([code]) => Promise.reject(new Error(`a member ended with ${code}`))),
         ]);
       }),

@@ -2,10 +2,11 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { HttpConnection, type HttpConnectionOptions } from '../../src/connection/http/HttpConnection.js';
+import { SseConnection, type SseConnectionOptions } from '../../src/connection/sse/SseConnection.js';
 import { systemClock } from '../../src/core/clock.js';
 import { silentLogger } from '../../src/core/logger.js';
 import { closeAfter } from './closeAfter.js';
-import { EVERYTHING } from './servers.js';
+import { EVERYTHING, fixture } from './servers.js';
 
 /** A port that was free a moment ago. */
 export async function freePort(): Promise<number> {
@@ -74,4 +75,13 @@ export const URL_OPTIONS = {
 
 export async function openHttp(url: string, options: Partial<HttpConnectionOptions> = {}): Promise<HttpConnection> {
   return closeAfter(await HttpConnection.open({ ...URL_OPTIONS, url, ...options }));
+}
+
+/** A server of test/fixtures/http-server.mjs. */
+export async function sdkServer(mode: 'modern' | 'sessions' | 'sse', port?: number): Promise<HttpServerChild> {
+  return serverChild([fixture('http-server.mjs'), mode], port ?? (await freePort()), mode === 'sse' ? '/sse' : '/mcp');
+}
+
+export async function openSse(url: string, options: Partial<SseConnectionOptions> = {}): Promise<SseConnection> {
+  return closeAfter(await SseConnection.open({ ...URL_OPTIONS, url, ...options }));
 }

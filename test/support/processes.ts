@@ -52,3 +52,13 @@ export function pidsOf(child: ManagedProcess): Promise<number[]> {
     child.stdout.on('data', onData);
   });
 }
+
+/** Has the exit event of this child reach nobody, as if it had never come. */
+export function loseExit(pid: number): void {
+  const inside = process as unknown as {
+    _getActiveHandles(): { readonly pid?: number; removeAllListeners?(name: string): void }[];
+  };
+  const child = inside._getActiveHandles().find((handle) => handle.pid === pid);
+  if (child?.removeAllListeners === undefined) throw new Error(`no child ${pid} is known to Node`);
+  child.removeAllListeners('exit');
+}

@@ -10,7 +10,7 @@ const root = resolve(import.meta.dirname, '../..');
 
 export interface ProgramOptions {
   readonly args?: readonly string[];
-  readonly env?: Readonly<Record<string, string>>;
+  readonly env?: Readonly<Record<string, string | undefined>>;
   /** What to put before `node file`, for example `['sh', '-c', '"$@"; true', 'sh']`. */
   readonly under?: readonly string[];
 }

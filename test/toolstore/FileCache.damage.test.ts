@@ -3,6 +3,7 @@ import { copyFileSync, mkdirSync, readFileSync, rmSync, symlinkSync, truncateSyn
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { Quarantine } from '../../src/toolstore/disk/Quarantine.js';
 import { CacheHouse, tools } from './cacheHouse.js';
 
 const VALUE = { tools: tools('a', 'b'), text: 'ünïcode' };
@@ -144,4 +145,17 @@ test('a list whose file is damaged is not listed, and the scopes beside it are',
   writeFileSync(house.file(), 'garbage');
   await cache.setTools('b', tools('x'));
   expect(await house.open().listServers()).toEqual(['b']);
+});
+
+test('what was replaced by a good file since it was judged stays where it is, unreported', async () => {
+  const house = new CacheHouse();
+  const cache = house.open();
+  await cache.set('key', 1);
+  const taken: string[] = [];
+  const quarantine = new Quarantine(join(house.directory, 'quarantine'), (file) => void taken.push(file));
+  await quarantine.take(house.file(), 'name', 'the identity of what was there before', 'why');
+  await quarantine.take(join(house.folder, 'gone'), 'name', 'any', 'why');
+  expect(taken).toEqual([]);
+  expect(house.quarantined()).toEqual([]);
+  expect(await house.open().get('key')).toBe(1);
 });

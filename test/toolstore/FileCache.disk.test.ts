@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chownSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chownSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { tempFolder } from '../support/tempFolder.js';
@@ -18,7 +18,7 @@ function mountTmpfs(sizeKiB: number): string | undefined {
 }
 
 const DEGRADED = 'the cache works in memory only: its directory cannot be used';
-const HEALED = 'the cache writes to its directory again';
+const HEALED = 'the cache uses its directory again';
 
 test('a full disk makes it a memory cache: no torn file, no older value behind a newer one, reported once, healed', async ({
   skip,
@@ -122,22 +122,44 @@ test('a directory removed under a running cache is made again; what was in it is
   expect(cache.stats.degraded).toBeUndefined();
 });
 
-test("another user's folder in our place is not believed", async ({ skip }) => {
+test("another user's folder in our place is not believed, and used again once it is ours", async ({ skip }) => {
   if (process.getuid?.() !== 0) return skip('only root can give a folder away');
   const house = new CacheHouse();
   await house.open().set('key', 'planted');
   chownSync(house.folder, 65_534, 65_534);
-  const cache = house.open();
+  const cache = house.open({ diskRetryMs: 1_000 });
   expect(await cache.get('key')).toBeUndefined();
+  expect(cache.stats.degraded).toMatch(/belongs to user 65534/);
+  await house.clock.advance(1_000);
+  expect(await cache.get('other')).toBeUndefined();
+  expect(house.logged).toEqual([DEGRADED]);
   await cache.set('key', 'mine');
   expect(await cache.get('key')).toBe('mine');
-  expect(cache.stats.degraded).toMatch(/belongs to user 65534/);
-  const house2 = new CacheHouse();
-  mkdirSync(join(house2.directory, 'v1'));
-  chownSync(house2.folder, 65_534, 65_534);
-  const cache2 = house2.open();
-  await cache2.set('key', 1);
-  expect(house2.files()).toEqual([]);
+  chownSync(house.folder, 0, 0);
+  await house.clock.advance(1_000);
+  await expect.poll(() => cache.stats.degraded).toBeUndefined();
+  expect(house.logged).toEqual([DEGRADED, HEALED]);
+  expect(await house.open().get('key')).toBe('mine');
+});
+
+test('twenty values that do not fit keep no small one from the disk for long', async ({ skip }) => {
+  const folder = mountTmpfs(256);
+  if (folder === undefined) return skip();
+  const house = new CacheHouse(folder);
+  const cache = house.open({ diskRetryMs: 1_000 });
+  await cache.set('first', 0);
+  const ballast = join(folder, 'ballast');
+  expect(() => writeFileSync(ballast, Buffer.alloc(512 * 1_024))).toThrow('ENOSPC');
+  for (let i = 0; i < 20; i++) await cache.set(`large${i}`, 'x'.repeat(100_000));
+  await cache.set('small', 1);
+  expect(cache.stats.unsaved).toBe(21);
+  truncateSync(ballast, statSync(ballast).size - 8_192);
+  const saved = async () => {
+    await house.clock.advance(1_000);
+    return cache.stats.unsaved;
+  };
+  await expect.poll(saved).toBe(20);
+  expect(await house.open().get('small')).toBe(1);
 });
 
 test('what the disk refused is tried once more at close', async () => {

@@ -1,10 +1,14 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
+
 import { systemClock } from '../../src/core/clock.js';
 import { fixture } from '../support/servers.js';
 import { CacheHouse } from './cacheHouse.js';
+
+// Three fixtures at once on a busy machine take their time.
+vi.setConfig({ testTimeout: 60_000 });
 
 interface Ended {
   readonly code: number | null;

@@ -1,7 +1,8 @@
-import { mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { FileCache } from '../../src/toolstore/FileCache.js';
 import { NoOpCache } from '../../src/toolstore/NoOpCache.js';
@@ -135,6 +136,38 @@ test('every name, fingerprint and scope is a key of its own, in a file of its ow
   );
 });
 
+test('keys that look alike when joined, escaped or encoded are not mixed up, in memory or on disk', async () => {
+  const house = new CacheHouse();
+  const cache = house.open();
+  const keys: [{ name: string; fingerprint?: string }, string?][] = [
+    [{ name: 'ab', fingerprint: 'c' }],
+    [{ name: 'a', fingerprint: 'bc' }],
+    [{ name: 'abc' }],
+    [{ name: 'ab' }, 'c'],
+    [{ name: 'ab', fingerprint: ':c' }],
+    [{ name: 'ab:c' }],
+    [{ name: 'ab' }, ':c'],
+    [{ name: 'a,b' }],
+    [{ name: 'a', fingerprint: ',b' }],
+    [{ name: '\ud800' }],
+    [{ name: '\ud801' }],
+    [{ name: '\ufffd' }],
+    [{ name: 'é' }],
+    [{ name: 'e\u0301' }],
+    [{ name: 'x' }, 'null'],
+    [{ name: 'x' }],
+  ];
+  for (const [i, [server, scope]] of keys.entries()) await cache.setTools(server, tools(String(i)), scope);
+  const again = house.open();
+  for (const [i, [server, scope]] of keys.entries()) {
+    expect(await cache.getTools(server, scope)).toEqual(tools(String(i)));
+    expect(await again.getTools(server, scope)).toEqual(tools(String(i)));
+  }
+  await cache.set('key', 'json');
+  await cache.eraStore().set('key', { era: 'legacy', at: 0 });
+  expect(await cache.get('key')).toBe('json');
+});
+
 test('no part of a key that may be secret stands in a file', async () => {
   const house = new CacheHouse();
   const cache = house.open();
@@ -244,6 +277,20 @@ test('a list set while an invalidation is under way survives it', async () => {
   expect(await house.open().getTools('s')).toEqual(tools('new'));
 });
 
+test('an invalidation that keeps lists keeps the newest one, whoever stored it', async () => {
+  const house = new CacheHouse();
+  const [mine, other] = [house.open(), house.open()];
+  for (const scope of [undefined, 'x']) {
+    await mine.setTools('s', tools('old'), 'x');
+    await other.setTools('s', tools('new'), 'x');
+    await mine.invalidate('s', scope, { keepAsFallback: true });
+    expect(await mine.getTools('s', 'x')).toBeUndefined();
+    for (const each of [mine, house.open()]) {
+      expect(await each.lookupTools('s', 'x')).toMatchObject({ tools: tools('new'), stale: true });
+    }
+  }
+});
+
 test('an invalidation reaches a public list through any scope', async () => {
   const cache = new CacheHouse().open();
   await cache.setTools('s', tools('a'), 'x', { ttlMs: 1_000, cacheScope: 'public' });
@@ -269,13 +316,44 @@ test("another process's set, delete and invalidation are noticed within recheckM
   expect(await mine.get('key')).toBeUndefined();
 });
 
-test('changes within one tick of the file system are told apart', async () => {
+test('changes within one tick of the file system are told apart, also when an inode is used again', async () => {
   const house = new CacheHouse();
   const [mine, other] = [house.open({ recheckMs: 0 }), house.open({ recheckMs: 0 })];
   for (let i = 0; i < 200; i++) {
-    await other.set('key', 100 + i);
-    expect(await mine.get('key')).toBe(100 + i);
+    for (let set = 0; set <= i % 3; set++) await other.set('key', 1_000 + 3 * i + set);
+    expect(await mine.get('key')).toBe(1_000 + 3 * i + (i % 3));
   }
+});
+
+function linkOf(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
+  } catch (error) {
+    // The descriptor of the listing itself.
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+test('a change that the file system stamps like the one before is noticed when it came within the same tick', async () => {
+  const house = new CacheHouse();
+  const [mine, other] = [house.open({ recheckMs: 0 }), house.open()];
+  await other.set('key', 2);
+  const second = readFileSync(house.file());
+  await other.set('key', 1);
+  const [file, like] = [house.file(), join(house.directory, 'like')];
+  writeFileSync(like, '');
+  execFileSync('touch', ['-r', file, like]);
+  const now = vi.spyOn(Date, 'now').mockReturnValue(statSync(file).mtimeMs);
+  onTestFinished(() => now.mockRestore());
+  expect(await mine.get('key')).toBe(1);
+  // The stamp comes a moment after the value.
+  const isOpen = () => readdirSync('/proc/self/fd').some((fd) => linkOf(`/proc/self/fd/${fd}`) === file);
+  await expect.poll(isOpen).toBe(false);
+  await house.clock.advance(0);
+  writeFileSync(file, second);
+  execFileSync('touch', ['-r', like, file]);
+  expect(await mine.get('key')).toBe(2);
 });
 
 test('memory is bounded by entries and by bytes; what left it is read again', async () => {
@@ -300,6 +378,21 @@ test('a value over maxEntryBytes is counted, not stored, and makes the older one
   expect(await house.open().get('key')).toBeUndefined();
   expect(cache.stats.refused).toBe(1);
   expect(house.logged).toContain('a value is too large for the cache');
+});
+
+test('what is stored is read again, however close to the bound and however long its name', async () => {
+  const house = new CacheHouse();
+  const cache = house.open({ maxEntryBytes: 1_000 });
+  for (const length of [1, 500, 590, 600, 5_000]) {
+    const name = '\u0001'.repeat(length);
+    for (const bytes of [100, 900, 952]) await cache.setTools(name, tools('x'.repeat(bytes)), String(bytes));
+    for (const bytes of [100, 900, 952]) {
+      const again = house.open({ maxEntryBytes: 1_000 });
+      expect(await again.getTools(name, String(bytes))).toEqual(await cache.getTools(name, String(bytes)));
+    }
+  }
+  expect(cache.stats.refused).toBeGreaterThan(0);
+  expect(house.quarantined()).toEqual([]);
 });
 
 test('too many waiting writes are a typed error, not a growing queue', async () => {
@@ -374,7 +467,6 @@ test('verdicts on eras survive restarts and end after eraTtlMs', async () => {
 
 test('the sweep removes stale temporary files, expired entries, and the oldest beyond the bounds', async () => {
   const house = new CacheHouse();
-  const { utimesSync, writeFileSync } = await import('node:fs');
   const cache = house.open({ maxFiles: 3 });
   await cache.set('expired', 1, { ttlMs: 10, staleMs: 0 });
   for (let i = 0; i < 5; i++) {

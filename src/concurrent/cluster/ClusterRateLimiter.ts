@@ -164,8 +164,9 @@ export class ClusterRateLimiter implements Limiter {
     if (this.#scope.closing) return;
     const lost = this.#state !== 'lost';
     this.#state = 'lost';
-    const count = processes ?? this.#store.processes ?? 1;
-    this.#book.suspend(MODES[onStoreLost], Math.max(1, Math.floor(this.#book.max / count)));
+    const count = processes ?? this.#store.processes;
+    const mode = onStoreLost === 'local-share' && count === undefined ? 'closed' : MODES[onStoreLost];
+    this.#book.suspend(mode, Math.max(1, Math.floor(this.#book.max / (count ?? 1))));
     this.#core.serve();
     if (!lost) return;
     this.#lostAtMs = this.#scope.clock.now();

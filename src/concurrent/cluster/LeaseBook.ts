@@ -2,6 +2,7 @@ import type { Clock, Timer } from '../../core/clock.js';
 import { RingQueue } from '../../core/RingQueue.js';
 import type { LimiterCore, PermitSource } from '../LimiterCore.js';
 import { type Line, SlidingWindow } from '../SlidingWindow.js';
+import { Demand } from './Demand.js';
 import type { Lease, LeaseStore } from './LeaseStore.js';
 
 /** `leasing`: permits come from the store. Without it: our share of the limit, nothing, or everything. */
@@ -17,6 +18,9 @@ export interface LeaseBookOptions {
   readonly store: LeaseStore;
   readonly clock: Clock;
 }
+
+/** Leases on their way at a time: the second is asked for while the first travels, and none is hoarded. */
+const MAX_ASKS = 3;
 
 /** One lease: permits still to be used, and when the last one was. */
 interface Block {
@@ -43,6 +47,8 @@ export class LeaseBook implements PermitSource {
   readonly #maxBlock: number;
   readonly #store: LeaseStore;
   readonly #clock: Clock;
+  /** In a slice as long as a permit lives. */
+  readonly #demand: Demand;
   readonly #usable = new RingQueue<Block>();
   /** No permit left, but used ones still count. In the order of their last use. */
   readonly #spent = new RingQueue<Block>();
@@ -51,12 +57,10 @@ export class LeaseBook implements PermitSource {
   #permits = 0;
   /** Tells the leases of one stretch of leasing from those that a loss took. */
   #era = 0;
-  #asking = false;
+  /** Weights of the leases that were asked for and have not come. */
+  readonly #asks: number[] = [];
   #askQueued = false;
   #ready = false;
-  #wanted = 0;
-  #wantedBefore = 0;
-  #sliceEndUs = 0;
   #shareUntilUs = Number.POSITIVE_INFINITY;
   #timer: Timer | undefined;
   #timerDueUs = 0;
@@ -68,15 +72,12 @@ export class LeaseBook implements PermitSource {
     this.#maxBlock = maxBlock;
     this.#store = store;
     this.#clock = clock;
+    this.#demand = new Demand(permitLifeUs);
   }
 
   /** The core that hands the permits out. */
   attach(core: LimiterCore): void {
     this.#core = core;
-  }
-
-  get mode(): BookMode {
-    return this.#mode;
   }
 
   /** What we may have of the limit as things stand: all of it, unless the store is or was lost. */
@@ -94,10 +95,6 @@ export class LeaseBook implements PermitSource {
     return this.#usable.size + this.#spent.size;
   }
 
-  get asking(): boolean {
-    return this.#asking;
-  }
-
   get emptyAtUs(): number {
     return this.#own.emptyAtUs;
   }
@@ -108,14 +105,14 @@ export class LeaseBook implements PermitSource {
     if (nowUs >= this.#shareUntilUs) this.#endShare();
     if (this.#permits < weight || !this.#own.take(nowUs, weight)) {
       // Those who wait already are counted when they are served.
-      if (this.#core?.waiting.size === 0) this.#count(nowUs, weight);
+      if (this.#core?.waiting.size === 0) this.#demand.add(nowUs, weight);
       this.#want();
       return false;
     }
-    this.#count(nowUs, weight);
+    this.#demand.add(nowUs, weight);
     this.#use(nowUs, weight);
     // Half of what a slice needs is left: ask before they are gone, so that steady traffic does not wait.
-    if (this.#permits < Math.min(this.#demand, this.#maxBlock) >> 1) this.#want();
+    if (this.#permits < Math.min(this.#demand.perSlice, this.#maxBlock) >> 1) this.#want();
     return true;
   }
 
@@ -157,7 +154,7 @@ export class LeaseBook implements PermitSource {
     this.#usable.clear();
     this.#spent.clear();
     this.#permits = 0;
-    this.#asking = false;
+    this.#asks.length = 0;
     this.#timer?.cancel();
     this.#timer = undefined;
   }
@@ -204,23 +201,9 @@ export class LeaseBook implements PermitSource {
     }
   }
 
-  /** What a slice of time (as long as a permit lives) wants, as far as the last two tell. */
-  get #demand(): number {
-    return Math.max(this.#wanted, this.#wantedBefore);
-  }
-
-  #count(nowUs: number, weight: number): void {
-    if (nowUs >= this.#sliceEndUs) {
-      this.#wantedBefore = nowUs < this.#sliceEndUs + this.#permitLifeUs ? this.#wanted : 0;
-      this.#wanted = 0;
-      this.#sliceEndUs = nowUs + this.#permitLifeUs;
-    }
-    this.#wanted += weight;
-  }
-
   /** Asks at the end of the turn, so that callers who came together are asked for together. */
   #want(): void {
-    if (this.#asking || this.#askQueued || !this.#ready) return;
+    if (this.#askQueued || !this.#ready || this.#asks.length === MAX_ASKS) return;
     this.#askQueued = true;
     queueMicrotask(() => {
       this.#askQueued = false;
@@ -230,25 +213,30 @@ export class LeaseBook implements PermitSource {
 
   #ask(): void {
     const core = this.#core;
-    if (core === undefined || this.#asking || !this.#ready) return;
-    const wanted = Math.max(core.waiting.weight, this.#demand) - this.#permits;
-    if (wanted <= 0) return;
+    if (core === undefined || !this.#ready) return;
     const [first = 0] = core.waiting.weights();
-    // What the oldest waiter needs comes in one piece: of two, the first could die before the second is there.
-    const weight = Math.max(Math.min(wanted, this.#maxBlock), first > this.#permits ? first : 0);
-    const era = this.#era;
-    this.#asking = true;
-    this.#store.lease(weight, (lease) => {
-      if (era === this.#era) this.#receive(core, lease, weight);
-    });
+    // What a heavy waiter needs comes in one piece, and nothing else meanwhile: of several, the first would die before the
+    // last is there, and each would keep the others from coming.
+    const heavy = first > 1 && first > this.#permits;
+    while (this.#asks.length < MAX_ASKS && !(heavy && this.#asks.some((each) => each >= first))) {
+      const coming = this.#asks.reduce((sum, each) => sum + each, this.#permits);
+      const wanted = Math.min(Math.max(core.waiting.weight, this.#demand.perSlice) - coming, this.#maxBlock);
+      const weight = heavy ? Math.max(wanted, first) : wanted;
+      if (weight <= 0) return;
+      const era = this.#era;
+      this.#asks.push(weight);
+      this.#store.lease(weight, (lease) => {
+        if (era === this.#era) this.#receive(core, lease, weight);
+      });
+    }
   }
 
   #receive(core: LimiterCore, lease: Lease, weight: number): void {
-    this.#asking = false;
+    this.#asks.splice(this.#asks.indexOf(weight), 1);
     const nowUs = core.nowUs();
     // Counted from before it was charged, so that a lease that was long on its way, or waited for us, is not overdrawn.
     const lifeUs = this.#permitLifeUs - Math.ceil((this.#clock.now() - lease.sentMs) * 1_000);
-    if (lifeUs <= 0) lease.end();
+    if (!(lifeUs > 0)) lease.end();
     else {
       this.#usable.push({
         lease,

@@ -35,6 +35,9 @@ export interface RedisSessionOptions {
   readonly onLost: (error: unknown, forgot: boolean) => void;
 }
 
+/** A timer that fires so late says that this process was held up, not the store. */
+const STALL_MS = 50;
+
 /** Fields of Bottleneck that outlive its own `disconnect`. */
 interface Leftovers {
   readonly _store?: { readonly capacityPriorityCounters?: Readonly<Record<string, NodeJS.Timeout>> };
@@ -54,12 +57,15 @@ export class RedisSession {
   #limiter: Bottleneck | undefined;
   #connection: Bottleneck.IORedisConnection | undefined;
   #connected = false;
-  #pollTimer: Timer | undefined;
+  #timer: Timer | undefined;
   #failed: ((error: unknown) => void) | undefined;
   #over = false;
   #ending: Promise<void> | undefined;
   #asked = 0;
+  #nextAsk = 0;
   #sentMs = 0;
+  /** When each lease that has just come was asked for, by its ask. */
+  readonly #sent = new Map<string, number>();
   #runId = '';
   #processes = 1;
 
@@ -87,26 +93,22 @@ export class RedisSession {
 
   /** Connects; rejects when that fails or takes longer than `storeTimeoutMs`. `end` is owed either way. */
   async open(): Promise<void> {
-    const { clock, storeTimeoutMs } = this.#options;
-    let timer: Timer | undefined;
     const failed = new Promise<never>((_, reject) => {
       this.#failed = reject;
-      const late = new Error(`the store did not answer within ${storeTimeoutMs} ms`);
-      timer = clock.setTimer(() => reject(late), storeTimeoutMs, { ref: true });
     });
     try {
-      await Promise.race([failed, this.#connect()]);
+      await Promise.race([failed, import('bottleneck').then(({ default: Limiter }) => this.#connect(Limiter))]);
     } finally {
-      timer?.cancel();
+      this.#timer?.cancel();
       this.#failed = undefined;
     }
     this.#poll();
   }
 
-  async #connect(): Promise<void> {
-    const { id, max, leaseMs, heartbeatMs } = this.#options;
-    const { default: Limiter } = await import('bottleneck');
+  async #connect(Limiter: typeof Bottleneck): Promise<void> {
     if (this.#over) return;
+    const { id, max, leaseMs, heartbeatMs } = this.#options;
+    this.#expectAnswer();
     this.#connection = new Limiter.IORedisConnection({ client: this.#client });
     this.#limiter = new Limiter({
       id,
@@ -123,6 +125,8 @@ export class RedisSession {
     this.#limiter.on('debug', (message: unknown) => {
       if (`${message}`.includes('register.lua')) this.#sentMs = this.#options.clock.now();
     });
+    // In the turn of the answer, before the next is asked for.
+    this.#limiter.on('scheduled', ({ options }) => void this.#sent.set(`${options.id}`, this.#sentMs));
     // Rejects when the session ends first, with nobody left to hear it.
     this.#limiter.ready().catch(() => undefined);
     // A promise, whatever its declared type says.
@@ -138,9 +142,11 @@ export class RedisSession {
   /** Asks for a lease. `granted` is called when the fleet's limit has room for it, unless the session is over. */
   lease(weight: number, granted: (lease: Lease) => void): void {
     this.#asked++;
-    this.#sentMs = this.#options.clock.now();
+    const askId = `${this.#nextAsk++}`;
     const held = (): Promise<void> =>
       new Promise((resolve) => {
+        const sentMs = this.#sent.get(askId) ?? Number.NEGATIVE_INFINITY;
+        this.#sent.delete(askId);
         if (this.#over) {
           resolve();
           return;
@@ -149,10 +155,10 @@ export class RedisSession {
           if (this.#held.delete(end)) resolve();
         };
         this.#held.add(end);
-        granted({ sentMs: this.#sentMs, end });
+        granted({ sentMs, end });
       });
     this.#limiter
-      ?.schedule({ weight, expiration: this.#options.leaseMs }, held)
+      ?.schedule({ id: askId, weight, expiration: this.#options.leaseMs }, held)
       .catch((error: unknown) => this.#fail(error))
       .finally(() => this.#asked--);
   }
@@ -165,7 +171,7 @@ export class RedisSession {
 
   async #end(): Promise<void> {
     this.#over = true;
-    this.#pollTimer?.cancel();
+    this.#timer?.cancel();
     this.#failed?.(new Error('the session was ended'));
     const gone = Promise.all([ended(this.#client), ended(this.#subscriber)]);
     if (this.#connection === undefined) {
@@ -189,18 +195,27 @@ export class RedisSession {
   /** Looks regularly whether the store answers and still knows us, and how many we are. */
   #poll(): void {
     if (this.#over) return;
-    const { clock, storeTimeoutMs, heartbeatMs } = this.#options;
-    this.#pollTimer = clock.setTimer(() => {
-      const late = new Error(`the store did not answer within ${storeTimeoutMs} ms`);
-      this.#pollTimer = clock.setTimer(() => this.#fail(late), storeTimeoutMs);
+    const { clock, heartbeatMs } = this.#options;
+    this.#timer = clock.setTimer(() => {
+      this.#expectAnswer();
       this.#look().then(
         () => {
-          this.#pollTimer?.cancel();
+          this.#timer?.cancel();
           this.#poll();
         },
         (error: unknown) => this.#fail(error),
       );
     }, heartbeatMs);
+  }
+
+  /** Fails the session unless the timer is cancelled in time. After a stall of our own the answer may be here, unread. */
+  #expectAnswer(): void {
+    const { clock, storeTimeoutMs } = this.#options;
+    const dueMs = clock.now() + storeTimeoutMs;
+    this.#timer = clock.setTimer(() => {
+      if (clock.now() - dueMs > STALL_MS) this.#expectAnswer();
+      else this.#fail(new Error(`the store did not answer within ${storeTimeoutMs} ms`));
+    }, storeTimeoutMs);
   }
 
   async #look(): Promise<void> {
@@ -217,7 +232,7 @@ export class RedisSession {
   #fail(error: unknown, forgot = false): void {
     if (this.#over) return;
     this.#over = true;
-    this.#pollTimer?.cancel();
+    this.#timer?.cancel();
     if (this.#failed !== undefined) this.#failed(error);
     else this.#options.onLost(error, forgot);
   }

@@ -30,11 +30,11 @@ export interface ClusterRateLimiterOptions extends RateLimiterOptions {
   /** @defaultValue 'local-share' */
   readonly onStoreLost?: OnStoreLost;
   /**
-   * Processes that share the limit, for `local-share`. @defaultValue as many as the store last saw; 1 before it was ever
-   * reached
+   * Processes that share the limit, for `local-share`. @defaultValue as many as the store last saw; before it was ever
+   * reached that is unknown, and nothing is granted
    */
   readonly processes?: number;
-  /** How long the store may take to connect and to answer, in ms, from 1. @defaultValue 2000 */
+  /** How long the store may take to connect and to answer, in ms, from 1. @defaultValue 5000 */
   readonly storeTimeoutMs?: number;
   /** Stands before `id` in every key and channel, behind Bottleneck's own `b_`. @defaultValue 'mcp-poolkit:' */
   readonly keyPrefix?: string;
@@ -47,7 +47,7 @@ export const CLUSTER_RATE_LIMITER_DEFAULTS = Object.freeze({
   subWindows: 10,
   maxClockSkewMs: 1_000,
   onStoreLost: 'local-share',
-  storeTimeoutMs: 2_000,
+  storeTimeoutMs: 5_000,
   keyPrefix: 'mcp-poolkit:',
 } as const);
 

@@ -2,11 +2,11 @@ import type { Tool } from '@modelcontextprotocol/client';
 import { MessageTooLargeError, messageOf, NotSentError, PoolkitError, WireError } from '../../core/errors.js';
 import type { Call } from '../Call.js';
 import { CallRequest } from '../net/CallRequest.js';
-import type { BodyUse } from '../net/Exchange.js';
+import { type BodyUse, ResponseTimeout } from '../net/Exchange.js';
 import { mediaTypeOf } from '../net/responseHeaders.js';
 import type { SseEvent } from '../net/SseReader.js';
 import { excerpt, type RefusalError, rpcErrorIn } from '../net/statusError.js';
-import type { HttpWire, Session } from './HttpWire.js';
+import type { HttpCallWire, Session } from './HttpCallWire.js';
 
 const METHOD_NOT_FOUND = -32601;
 /** What servers answer to a session they do not know, next to other things. */
@@ -22,7 +22,7 @@ const MAX_FRUITLESS = 3;
 export class CallExchange extends CallRequest {
   /** The session it was sent in. */
   session: Session;
-  readonly #wire: HttpWire;
+  readonly #wire: HttpCallWire;
   #tool: Tool | undefined;
   #resent = false;
   #refreshed = false;
@@ -30,8 +30,10 @@ export class CallExchange extends CallRequest {
   #retryMs = RETRY_MS;
   #fruitless = 0;
   #resting = false;
+  /** The body is JSON, whole. */
+  #json = false;
 
-  constructor(wire: HttpWire, call: Call, text: string) {
+  constructor(wire: HttpCallWire, call: Call, text: string) {
     super(wire, call.method === 'subscriptions/listen' ? 'streams' : 'calls', call, text);
     this.#wire = wire;
     this.#tool = call.options.toolDefinition;
@@ -40,6 +42,7 @@ export class CallExchange extends CallRequest {
 
   protected override prepare(): void {
     this.session = this.#wire.session;
+    this.path = this.endpoint.path;
     this.requestHeaders = this.#wire.headersOf(this.call, this.#tool);
   }
 
@@ -58,7 +61,8 @@ export class CallExchange extends CallRequest {
     if (this.method === 'POST') this.#wire.begun(this.status, this.call, this.responseHeaders);
     if (this.status >= 300) return 'excerpt';
     const type = mediaTypeOf(this.responseHeaders);
-    return type === 'events' ? 'events' : type === 'json' && this.method === 'POST' ? 'whole' : 'excerpt';
+    this.#json = type === 'json' && this.method === 'POST';
+    return type === 'events' ? 'events' : this.#json ? 'whole' : 'excerpt';
   }
 
   override onEvent({ id, event, data }: SseEvent): void {
@@ -88,7 +92,7 @@ export class CallExchange extends CallRequest {
     if (!this.pending) return;
     if (this.method === 'GET') this.#unresumed(`resuming its stream got ${this.status}`);
     else if (this.status >= 300) this.#refused(body);
-    else if (mediaTypeOf(this.responseHeaders) === 'json') this.#answered(body);
+    else if (this.#json) this.#answered(body);
     else this.fail(this.refusal(body));
   }
 
@@ -106,6 +110,7 @@ export class CallExchange extends CallRequest {
 
   protected override onFailed(error: Error): void {
     if (!this.pending) return;
+    if (error instanceof ResponseTimeout) this.#wire.cancel(this.call, error.message);
     const socket = !(error instanceof PoolkitError) && this.call.phase === 'sent';
     if (socket && this.method === 'GET' && ++this.#fruitless < MAX_FRUITLESS) this.#rest();
     else if (socket && brokenProtocol(error)) {
@@ -185,12 +190,16 @@ export class CallExchange extends CallRequest {
     const name = this.call.params?.['name'];
     if (this.#refreshed || refreshTool === undefined || this.call.method !== 'tools/call') return false;
     this.#refreshed = true;
-    this.#wire.channel.requeue(this.call);
     new Promise<Tool | undefined>((resolve) => resolve(refreshTool(String(name)))).then(
       (tool) => {
+        if (!this.pending) return;
         this.#tool = tool;
-        if (tool === undefined) this.#stand(body, error);
-        else this.#wire.resend(this);
+        if (tool === undefined) {
+          this.#stand(body, error);
+          return;
+        }
+        this.#wire.channel.requeue(this.call);
+        this.#wire.resend(this);
       },
       (cause: unknown) => {
         this.#wire.settings.logger.warn({ server: this.endpoint.server, cause }, 'a tool could not be refreshed');
@@ -208,12 +217,14 @@ export class CallExchange extends CallRequest {
   #resume(): void {
     this.#resting = false;
     if (!this.pending) return;
-    if (++this.#fruitless > MAX_FRUITLESS) {
-      this.#unresumed('its stream was resumed in vain');
+    const inVain = ++this.#fruitless > MAX_FRUITLESS;
+    if (inVain || this.session !== this.#wire.session) {
+      this.#unresumed(inVain ? 'it was resumed in vain' : 'its session is gone');
       return;
     }
     this.lane = 'streams';
     this.method = 'GET';
+    this.path = this.endpoint.path;
     this.requestBody = null;
     this.requestHeaders = this.#wire.streamHeaders(this.#lastEventId);
     this.dispatch();

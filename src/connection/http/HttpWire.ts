@@ -1,37 +1,18 @@
 import type { Tool } from '@modelcontextprotocol/client';
 import type { Clock } from '../../core/clock.js';
 import { messageOf, NotSentError } from '../../core/errors.js';
-import type { Logger } from '../../core/logger.js';
 import type { Era } from '../../registry/ServerConfig.js';
 import type { Call } from '../Call.js';
 import type { Channel } from '../Channel.js';
 import { cancelledNotice } from '../encode.js';
 import type { Params } from '../messages.js';
-import type { CallWire } from '../net/CallRequest.js';
 import type { Endpoint } from '../net/Endpoint.js';
 import { type PlainAnswer, submit } from '../net/PlainExchange.js';
 import { headerOf, type RawHeaders } from '../net/responseHeaders.js';
 import { statusError } from '../net/statusError.js';
 import { CallExchange } from './CallExchange.js';
+import type { HttpCallWire, HttpWireSettings, Sendable, Session } from './HttpCallWire.js';
 import { headerValue, paramHeaders } from './paramHeaders.js';
-
-/** One session of the legacy era, by identity; `id` is what the server calls it, if it does. */
-export interface Session {
-  readonly id: string | undefined;
-}
-
-export interface HttpWireSettings {
-  readonly clock: Clock;
-  readonly logger: Logger;
-  /** Longest time, in ms, that a notification or a reply may take to be accepted. */
-  readonly replyTimeoutMs: number;
-  /** Sends calls again that a lost session refused; else they fail and the connection ends. */
-  readonly resendOnSessionLoss: boolean;
-  /** Gives the newest definition of a tool whose headers the server refused. */
-  readonly refreshTool: ((name: string) => Promise<Tool | undefined>) | undefined;
-  /** The session is gone; calls wait until `reopen`. */
-  readonly onSessionLost: () => void;
-}
 
 const NO_SESSION: Session = Object.freeze({ id: undefined });
 
@@ -49,7 +30,7 @@ const HANDSHAKES: readonly string[] = ['initialize', 'server/discover'];
  * A channel's wire over Streamable HTTP: a POST for each call, each with its own answer stream. It knows the era's
  * headers and the legacy era's session, and holds calls back while a lost session is replaced.
  */
-export class HttpWire implements CallWire {
+export class HttpWire implements HttpCallWire {
   readonly endpoint: Endpoint;
   readonly settings: HttpWireSettings;
   session: Session = NO_SESSION;
@@ -61,8 +42,8 @@ export class HttpWire implements CallWire {
   #common:
     | { readonly generation: number; readonly post: readonly string[]; readonly get: readonly string[] }
     | undefined;
-  #held: CallExchange[] | undefined;
-  #confirming: Promise<boolean> | undefined;
+  #held: Sendable[] | undefined;
+  #confirming: { readonly session: Session; readonly lost: Promise<boolean> } | undefined;
   #pings = 0;
 
   constructor(endpoint: Endpoint, settings: HttpWireSettings) {
@@ -106,15 +87,13 @@ export class HttpWire implements CallWire {
     exchange.start();
   }
 
-  /** A response began: while there is no session yet, it may be what tells the era. */
   begun(status: number, call: Call, headers: RawHeaders): void {
     if (!HANDSHAKES.includes(call.method)) return;
     this.handshakeStatus = status;
     if (call.method === 'initialize' && status < 300) this.#enter(headerOf(headers, 'mcp-session-id'));
   }
 
-  /** Sends a call again that was refused unread. */
-  resend(exchange: CallExchange): void {
+  resend(exchange: Sendable): void {
     if (this.#held !== undefined) this.#held.push(exchange);
     else exchange.start();
   }
@@ -163,7 +142,6 @@ export class HttpWire implements CallWire {
     call.carrier?.end();
   }
 
-  /** Headers of a call. */
   headersOf(call: Call, tool: Tool | undefined): string[] {
     const { post } = this.#headers();
     if (this.#era === 'legacy') return post as string[];
@@ -172,13 +150,11 @@ export class HttpWire implements CallWire {
     return [...post, ...about, ...own];
   }
 
-  /** Headers of a GET. */
   streamHeaders(lastEventId: string | undefined): string[] {
     const { get } = this.#headers();
     return lastEventId === undefined ? [...get] : [...get, 'last-event-id', lastEventId];
   }
 
-  /** `session` was refused with 404, or what amounts to it. Once for each. */
   sessionLost(session: Session): void {
     if (session !== this.session || this.#held !== undefined) return;
     this.session = NO_SESSION;
@@ -194,24 +170,10 @@ export class HttpWire implements CallWire {
     for (const exchange of held) exchange.start();
   }
 
-  /** Whether the server, which answered 400, does not know `session` any more: it answers a `ping` so, too. */
   async confirmLost(session: Session): Promise<boolean> {
     if (session !== this.session) return true;
-    this.#confirming ??= this.submit(
-      'ping',
-      JSON.stringify({ jsonrpc: '2.0', id: `ping-${++this.#pings}`, method: 'ping' }),
-    )
-      .then(
-        ({ status }) => status === 400 || status === 404,
-        (error: unknown) => {
-          this.settings.logger.debug({ server: this.endpoint.server, error }, 'a session could not be checked');
-          return false;
-        },
-      )
-      .finally(() => {
-        this.#confirming = undefined;
-      });
-    return this.#confirming;
+    if (this.#confirming?.session !== session) this.#confirming = { session, lost: this.#ping() };
+    return this.#confirming.lost;
   }
 
   /** Tells the server that the session is over; a server may refuse (405). */
@@ -239,6 +201,20 @@ export class HttpWire implements CallWire {
       body: text,
       timeoutMs: this.settings.replyTimeoutMs,
     }));
+  }
+
+  /** Whether even a `ping` is refused. */
+  async #ping(): Promise<boolean> {
+    const text = JSON.stringify({ jsonrpc: '2.0', id: `ping-${++this.#pings}`, method: 'ping' });
+    try {
+      const { status } = await this.submit('ping', text);
+      return status === 400 || status === 404;
+    } catch (error) {
+      this.settings.logger.debug({ server: this.endpoint.server, error }, 'a session could not be checked');
+      return false;
+    } finally {
+      this.#confirming = undefined;
+    }
   }
 
   async #lost(session: Session, status: number): Promise<boolean> {

@@ -2,7 +2,8 @@ import type { Timer } from '../../core/clock.js';
 import { messageOf } from '../../core/errors.js';
 import type { SseEvent } from '../net/SseReader.js';
 import { type StreamEnd, StreamExchange } from '../net/StreamExchange.js';
-import type { HttpWire, Session } from './HttpWire.js';
+import type { Session } from './HttpCallWire.js';
+import type { HttpWire } from './HttpWire.js';
 
 /** Pause before the stream is opened again, where the server does not say; doubles to `MAX_PAUSE_MS`. */
 const PAUSE_MS = 1_000;

@@ -1,9 +1,10 @@
+import type { Dispatcher } from 'undici';
 import type { Clock } from '../../core/clock.js';
 import { OptionError } from '../../core/errors.js';
 import { TimeoutWheel } from '../../core/TimeoutWheel.js';
-import type { Exchange } from './Exchange.js';
-import type { HttpDispatchers } from './HttpDispatchers.js';
+import type { HttpDispatchers, Lane } from './HttpDispatchers.js';
 import { checkUrl, type HttpWireOptions, resolveWireOptions } from './httpOptions.js';
+import { SseReader, type SseSink } from './SseReader.js';
 
 /** What the credentials hook gives for a URL wire. */
 export interface HttpCredentials {
@@ -30,6 +31,24 @@ export interface EndpointOptions extends HttpWireOptions {
   readonly credentials?: CredentialsSource;
 }
 
+/** A request as its endpoint sees it: what to send, and what hears the response. */
+export interface Outgoing extends Dispatcher.DispatchHandler {
+  /** Where the endpoint keeps it. */
+  place: number;
+  readonly lane: Lane;
+  readonly method: 'GET' | 'POST' | 'DELETE';
+  readonly path: string;
+  /** Names and values in turn. */
+  readonly requestHeaders: string[];
+  readonly requestBody: string | null;
+  onError(error: Error): void;
+  /** The connection is closed: ends it, and whoever waits for it is told. */
+  giveUp(): void;
+}
+
+/** Readers kept for the next streams. */
+const MAX_READERS = 64;
+
 /** What the wires set themselves. */
 const OWN_HEADERS = new Set([
   'accept',
@@ -47,6 +66,7 @@ export class Endpoint {
   readonly origin: string;
   readonly maxMessageBytes: number;
   readonly bounds: Required<HttpWireOptions>;
+  readonly clock: Clock;
   /** Timeouts of headers and bodies. */
   readonly wheel: TimeoutWheel;
   path: string;
@@ -57,8 +77,12 @@ export class Endpoint {
   readonly #dispatchers: HttpDispatchers;
   readonly #ownHeaders: readonly string[];
   readonly #source: CredentialsSource | undefined;
-  readonly #live = new Set<Exchange>();
+  /** Those under way, in no order. Not a Set: its outgrown tables keep dead exchanges until a full collection. */
+  readonly #live: Outgoing[] = [];
+  /** Readers between two streams: making one costs more than reading a short stream. */
+  readonly #readers: SseReader[] = [];
   #headers: readonly string[];
+  #closed = false;
   #renewing: Promise<boolean> | undefined;
 
   /** @throws OptionError */
@@ -69,6 +93,7 @@ export class Endpoint {
     this.path = this.#url.pathname + this.#url.search;
     this.maxMessageBytes = options.maxMessageBytes;
     this.bounds = resolveWireOptions(options, options.maxMessageBytes);
+    this.clock = options.clock;
     this.wheel = new TimeoutWheel(options.clock);
     this.#dispatchers = options.dispatchers;
     this.#source = options.credentials;
@@ -106,8 +131,12 @@ export class Endpoint {
     return URL.canParse(location, this.#url.href) ? new URL(location, this.#url) : undefined;
   }
 
-  dispatch(exchange: Exchange): void {
-    this.#live.add(exchange);
+  dispatch(exchange: Outgoing): void {
+    if (this.#closed) {
+      exchange.onError(new Error('the connection is closed'));
+      return;
+    }
+    exchange.place = this.#live.push(exchange) - 1;
     this.#dispatchers[exchange.lane].dispatch(
       {
         origin: this.origin,
@@ -120,13 +149,34 @@ export class Endpoint {
     );
   }
 
-  forget(exchange: Exchange): void {
-    this.#live.delete(exchange);
+  forget(exchange: Outgoing): void {
+    const { place } = exchange;
+    if (this.#live[place] !== exchange) return;
+    const last = this.#live.pop();
+    if (last === undefined || last === exchange) return;
+    this.#live[place] = last;
+    last.place = place;
+  }
+
+  takeReader(sink: SseSink): SseReader {
+    const reader = this.#readers.pop() ?? new SseReader(this.bounds.maxEventBytes);
+    reader.begin(sink);
+    return reader;
+  }
+
+  giveReader(reader: SseReader): void {
+    if (reader.end() && this.#readers.length < MAX_READERS) this.#readers.push(reader);
   }
 
   /** Ends every exchange. */
-  close(): void {
+  abandon(): void {
     for (const exchange of [...this.#live]) exchange.giveUp();
+  }
+
+  /** Ends every exchange, and there will be no others. */
+  close(): void {
+    this.#closed = true;
+    this.abandon();
     this.wheel.close();
   }
 

@@ -1,10 +1,9 @@
-import type { Dispatcher } from 'undici';
 import { WireError } from '../../core/errors.js';
 import { WheelEntry } from '../../core/TimeoutWheel.js';
-import type { Endpoint } from './Endpoint.js';
+import type { Endpoint, Outgoing } from './Endpoint.js';
 import type { Lane } from './HttpDispatchers.js';
 import { headerOf, type RawHeaders } from './responseHeaders.js';
-import { type SseEvent, SseReader, type SseSink } from './SseReader.js';
+import type { SseEvent, SseReader, SseSink } from './SseReader.js';
 
 /** What is done with a response's body: kept whole, read as events, kept in part for an error's text, or passed over. */
 export type BodyUse = 'whole' | 'events' | 'excerpt' | 'skip';
@@ -15,28 +14,38 @@ const EXCERPT_BYTES = 64 * 1024;
 const LINGER_MS = 1_000;
 const MAX_REDIRECTS = 3;
 const EMPTY = Buffer.alloc(0);
+const NO_STRINGS: string[] = [];
+const NO_HEADERS: RawHeaders = Object.freeze([]);
+
+/** The server took longer than the exchange's own bounds allow. */
+export class ResponseTimeout extends Error {}
 
 /**
  * One HTTP request and its response, as undici's handler: no stream, no signal and no promise of its own. Redirects are
  * followed within the origin when they keep the method (307, 308), at most three times. Each exchange ends once, by
  * one of `onBody`, `onStreamEnd`, `onFailed`, or by `end()`, which tells nobody. It may then be sent again.
  */
-export abstract class Exchange extends WheelEntry implements Dispatcher.DispatchHandler, SseSink {
+export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
   readonly endpoint: Endpoint;
+  place = -1;
   lane: Lane;
   method: 'GET' | 'POST' | 'DELETE';
   path: string;
-  requestHeaders: string[] = [];
+  requestHeaders: string[] = NO_STRINGS;
   requestBody: string | null;
   /** Longest wait for the response's headers, in ms. */
   headersTimeoutMs: number;
   status = 0;
-  responseHeaders: RawHeaders = [];
+  responseHeaders: RawHeaders = NO_HEADERS;
   #abort: ((error?: Error) => void) | undefined;
   #over = true;
   #use: BodyUse | undefined;
-  #chunks: Buffer[] = [];
+  /** The first chunk of the body; most have one. */
+  #first: Buffer | undefined;
+  #more: Buffer[] | undefined;
   #bytes = 0;
+  /** Clock ms of the newest chunk. */
+  #heardMs = 0;
   #reader: SseReader | undefined;
   #redirects = 0;
 
@@ -77,11 +86,6 @@ export abstract class Exchange extends WheelEntry implements Dispatcher.Dispatch
     this.end();
   }
 
-  /** True while it is on its way or being answered. */
-  get open(): boolean {
-    return !this.#over;
-  }
-
   /** Sends it off, or off again. */
   protected dispatch(): void {
     this.#over = false;
@@ -96,7 +100,6 @@ export abstract class Exchange extends WheelEntry implements Dispatcher.Dispatch
     this.#abort?.();
   }
 
-  /** Its connection is closed: ends it, and whoever waits for it is told. */
   giveUp(): void {
     this.end();
   }
@@ -114,10 +117,16 @@ export abstract class Exchange extends WheelEntry implements Dispatcher.Dispatch
       this.end();
       return;
     }
-    const error = new Error(
+    const { bodyTimeoutMs } = this.endpoint.bounds;
+    const leftMs = this.#use === undefined ? 0 : this.#heardMs + bodyTimeoutMs - this.endpoint.clock.now();
+    if (leftMs > 0) {
+      this.endpoint.wheel.add(this, leftMs);
+      return;
+    }
+    const error = new ResponseTimeout(
       this.#use === undefined
         ? `no response headers within ${this.headersTimeoutMs} ms`
-        : `nothing of the response body within ${this.endpoint.bounds.bodyTimeoutMs} ms`,
+        : `nothing of the response body within ${bodyTimeoutMs} ms`,
     );
     this.end();
     this.onFailed(error);
@@ -125,7 +134,7 @@ export abstract class Exchange extends WheelEntry implements Dispatcher.Dispatch
 
   onConnect(abort: (error?: Error) => void): void {
     if (this.#over || !this.onSending()) {
-      this.#finish();
+      if (!this.#over) this.#finish();
       abort();
       return;
     }
@@ -140,7 +149,7 @@ export abstract class Exchange extends WheelEntry implements Dispatcher.Dispatch
     this.responseHeaders = headers;
     this.#use = redirects(status) ? 'excerpt' : this.onBegin();
     if (this.#over) return true;
-    if (this.#use === 'events') this.#reader = new SseReader(this.endpoint.bounds.maxEventBytes, this);
+    if (this.#use === 'events') this.#reader = this.endpoint.takeReader(this);
     else if (this.#use === 'skip') this.linger();
     else this.#awaitBody();
     return true;
@@ -153,12 +162,19 @@ export abstract class Exchange extends WheelEntry implements Dispatcher.Dispatch
       return true;
     }
     if (this.#use === 'skip') return true;
-    this.#chunks.push(chunk);
+    if (this.#first === undefined) this.#first = chunk;
+    else {
+      this.#more ??= [this.#first];
+      this.#more.push(chunk);
+      // The timeout stands since the headers: it is looked at again when it is over.
+      this.#heardMs = this.endpoint.clock.now();
+    }
     this.#bytes += chunk.length;
     if (this.#use === 'excerpt') {
       if (this.#bytes >= EXCERPT_BYTES) this.#complete(true);
-    } else if (this.#bytes > this.endpoint.maxMessageBytes) this.#tooLarge(this.#bytes, this.endpoint.maxMessageBytes);
-    else this.#awaitBody();
+    } else if (this.#bytes > this.endpoint.maxMessageBytes) {
+      this.#tooLarge(this.#bytes, this.endpoint.maxMessageBytes);
+    }
     return true;
   }
 
@@ -184,15 +200,17 @@ export abstract class Exchange extends WheelEntry implements Dispatcher.Dispatch
     this.status = 0;
     this.#abort = undefined;
     this.#use = undefined;
-    this.#chunks = [];
+    this.#first = undefined;
+    this.#more = undefined;
     this.#bytes = 0;
-    this.#reader = undefined;
     this.endpoint.dispatch(this);
   }
 
   #awaitBody(): void {
     const { bodyTimeoutMs } = this.endpoint.bounds;
-    if (bodyTimeoutMs !== Number.POSITIVE_INFINITY) this.endpoint.wheel.add(this, bodyTimeoutMs);
+    if (bodyTimeoutMs === Number.POSITIVE_INFINITY) return;
+    this.#heardMs = this.endpoint.clock.now();
+    this.endpoint.wheel.add(this, bodyTimeoutMs, this.#heardMs);
   }
 
   #tooLarge(bytes: number, maxBytes: number): void {
@@ -210,9 +228,10 @@ export abstract class Exchange extends WheelEntry implements Dispatcher.Dispatch
   }
 
   #takeBody(): Buffer {
-    const chunks = this.#chunks;
-    this.#chunks = [];
-    return chunks.length === 0 ? EMPTY : chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks);
+    const body = this.#more === undefined ? (this.#first ?? EMPTY) : Buffer.concat(this.#more, this.#bytes);
+    this.#first = undefined;
+    this.#more = undefined;
+    return body;
   }
 
   #redirected(): void {
@@ -241,6 +260,10 @@ export abstract class Exchange extends WheelEntry implements Dispatcher.Dispatch
     this.#over = true;
     this.endpoint.wheel.remove(this);
     this.endpoint.forget(this);
+    if (this.#reader !== undefined) {
+      this.endpoint.giveReader(this.#reader);
+      this.#reader = undefined;
+    }
   }
 }
 

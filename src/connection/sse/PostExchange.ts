@@ -1,14 +1,20 @@
 import type { Call } from '../Call.js';
-import { CallRequest } from '../net/CallRequest.js';
+import { CallRequest, type CallWire } from '../net/CallRequest.js';
 import type { BodyUse } from '../net/Exchange.js';
 import { rpcErrorIn } from '../net/statusError.js';
-import type { SseWire } from './SseWire.js';
+
+/** What a call's POST asks of its wire. */
+export interface PostWire extends CallWire {
+  /** Where messages go: what the stream's `endpoint` event said. */
+  readonly postPath: string;
+  postHeaders(): string[];
+}
 
 /** A call's POST. Being accepted is no answer: that comes on the stream, perhaps even before. */
 export class PostExchange extends CallRequest {
-  readonly #wire: SseWire;
+  readonly #wire: PostWire;
 
-  constructor(wire: SseWire, call: Call, text: string) {
+  constructor(wire: PostWire, call: Call, text: string) {
     super(wire, 'calls', call, text);
     this.#wire = wire;
   }

@@ -2,19 +2,17 @@ import type { Clock } from '../../core/clock.js';
 import type { Logger } from '../../core/logger.js';
 import type { Call } from '../Call.js';
 import type { Channel } from '../Channel.js';
-import type { CallWire } from '../net/CallRequest.js';
 import type { Endpoint } from '../net/Endpoint.js';
 import { type PlainAnswer, submit } from '../net/PlainExchange.js';
 import { statusError } from '../net/statusError.js';
-import { PostExchange } from './PostExchange.js';
+import { PostExchange, type PostWire } from './PostExchange.js';
 
 const REPLY_TIMEOUT_MS = 30_000;
 
 /** A channel's wire over legacy HTTP+SSE: a POST out for each message, everything back on the one stream. */
-export class SseWire implements CallWire {
+export class SseWire implements PostWire {
   readonly endpoint: Endpoint;
   readonly clock: Clock;
-  /** Where messages go: what the stream's `endpoint` event said. */
   postPath = '';
   readonly #logger: Logger;
   #channel: Channel | undefined;

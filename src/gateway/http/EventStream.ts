@@ -16,7 +16,8 @@ export class EventStream {
 
   /** A message that may be lost: false when the reader is too slow and it was dropped. */
   offer(json: string): boolean {
-    if (this.#response.writableLength > this.#maxBufferBytes || this.#response.destroyed) return false;
+    const { writableLength, writableEnded, destroyed } = this.#response;
+    if (writableEnded || destroyed || writableLength > this.#maxBufferBytes) return false;
     this.#response.write(event(json));
     return true;
   }
@@ -28,7 +29,8 @@ export class EventStream {
 
   /** Keeps what stands between from cutting a quiet stream. */
   heartbeat(): void {
-    if (this.#response.writableLength === 0) this.#response.write(':\n\n');
+    const { writableLength, writableEnded, destroyed } = this.#response;
+    if (writableLength === 0 && !writableEnded && !destroyed) this.#response.write(':\n\n');
   }
 
   /** Ends it, after `last` when there is one. */

@@ -3,7 +3,8 @@ import type { Clock } from '../../core/clock.js';
 /** In `#takenMs`: the number is nobody's, or its lease has not been seen by a stamp yet. */
 const FREE = -2;
 const FRESH = -1;
-/** Stamps are at least so far apart, so that stamping stays cheap however many leases are out and callers wait. */
+/** With more leases than this, stamps are so far apart at the least: stamping stays cheap however many callers wait. */
+const MANY = 64;
 const STAMP_MS = 10;
 
 /**
@@ -22,6 +23,8 @@ export class Ledger<L> {
   readonly #known = new Map<number, L>();
   #oldest = 0;
   #oldestMs = Number.NaN;
+  /** Whether a lease was taken since the last stamp. */
+  #unseen = false;
   #stampedMs = Number.NEGATIVE_INFINITY;
 
   constructor(clock: Clock) {
@@ -40,6 +43,7 @@ export class Ledger<L> {
     this.#top = top;
     const id = this.#free[top] as number;
     this.#takenMs[id] = FRESH;
+    this.#unseen = true;
     return id;
   }
 
@@ -62,9 +66,11 @@ export class Ledger<L> {
 
   /** Tells those taken since the last stamp that they are out since now at the latest; each is told once. */
   stamp(): void {
+    if (!this.#unseen) return;
     const nowMs = this.#clock.now();
-    if (nowMs - this.#stampedMs < STAMP_MS) return;
+    if (this.#issued > MANY && nowMs - this.#stampedMs < STAMP_MS) return;
     this.#stampedMs = nowMs;
+    this.#unseen = false;
     const takenMs = this.#takenMs;
     for (let id = 0; id < this.#issued; id++) if (takenMs[id] === FRESH) takenMs[id] = nowMs;
   }
@@ -114,6 +120,7 @@ export class Ledger<L> {
       this.#free = free;
     }
     this.#takenMs[id] = FRESH;
+    this.#unseen = true;
     return id;
   }
 }

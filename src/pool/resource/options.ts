@@ -122,7 +122,8 @@ export function checkOptions(options: ResourcePoolOptions): Settings {
   checkCount('maxConcurrentCreates', all.maxConcurrentCreates, { min: 1, infinity });
   checkMs('createBackoff.initialMs', all.createBackoff.initialMs);
   const { factor } = all.createBackoff;
-  if (!(factor >= 1)) throw new OptionError('createBackoff.factor', factor, 'a number, 1 or more');
+  if (typeof factor !== 'number' || !(factor >= 1))
+    throw new OptionError('createBackoff.factor', factor, 'a number, 1 or more');
   checkMs('createBackoff.maxMs', all.createBackoff.maxMs);
   checkRatio('createBackoff.jitterRatio', all.createBackoff.jitterRatio);
   checkMs('parkAfterMs', all.parkAfterMs, { infinity });

@@ -8,6 +8,8 @@ export interface EraVerdict {
   readonly era: Era;
   /** The modern version agreed on. */
   readonly version?: string;
+  /** The wire that a URL without a type was found to speak. */
+  readonly transport?: 'http' | 'sse';
   /** Epoch ms. */
   readonly at: number;
 }

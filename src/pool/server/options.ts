@@ -186,7 +186,7 @@ export function resolveServerOptions(config: ServerConfig, pool: ResolvedPoolOpt
   const maxConnections = checkCount(option('maxConnections'), config.maxConnections ?? pool.maxConnections, { min: 1 });
   return {
     sharing: config.sharing ?? 'shared',
-    era: config.era ?? (config.transport === 'http' ? 'auto' : 'legacy'),
+    era: config.era ?? (config.transport === 'stdio' || config.transport === 'sse' ? 'legacy' : 'auto'),
     clientCapabilities: config.clientCapabilities ?? pool.clientCapabilities,
     warmSpares: checkCount(option('warmSpares'), config.warmSpares ?? 0, { max: maxConnections }),
     maxConnections,

@@ -24,7 +24,8 @@ export function checkServerConfig<C extends ServerConfig>(config: C): C {
   const badName = nameProblem(name);
   if (badName !== undefined) throw new OptionError('name', name, badName);
   const option = (field: string): string => `servers[${show(name)}].${field}`;
-  if (checkOneOf(option('transport'), config.transport, ['stdio', 'http', 'sse']) === 'stdio') {
+  if (config.transport !== undefined) checkOneOf(option('transport'), config.transport, ['stdio', 'http', 'sse']);
+  if (config.transport === 'stdio') {
     const { command, args = [], env = {}, cwd } = config as Extract<ServerConfig, { transport: 'stdio' }>;
     if (typeof command !== 'string' || command.trim() === '') {
       throw new OptionError(option('command'), command, 'a program to run');

@@ -55,26 +55,27 @@ class EntryReader {
     }
     const fields = checked.data;
     const transport = this.#transport(fields);
-    if (transport === undefined) return undefined;
+    if (transport === 'none') return undefined;
     const target = transport === 'stdio' ? this.#stdio(fields) : this.#url(transport, fields);
     return { name: this.#name, ...target, ...this.#settings(fields) };
   }
 
-  #transport(fields: Entry): ServerConfig['transport'] | undefined {
+  /** `undefined`: a url whose wire nobody said. `none`: it cannot be run. */
+  #transport(fields: Entry): ServerConfig['transport'] | 'none' {
     if (fields.command !== undefined && fields.url !== undefined) {
       this.#problem('url', 'command is set too: a server has one or the other');
-      return undefined;
+      return 'none';
     }
     if (fields.command === undefined && fields.url === undefined) {
       this.#problem('command', 'expected a program to run here, or a url: both are missing');
-      return undefined;
+      return 'none';
     }
     const said = fields.type ?? fields.transport;
-    if (said === undefined) return fields.command === undefined ? 'http' : 'stdio';
+    if (said === undefined) return fields.command === undefined ? undefined : 'stdio';
     if ((said === 'stdio') !== (fields.command !== undefined)) {
       const needs = said === 'stdio' ? 'command' : 'url';
       this.#problem(fields.type === undefined ? 'transport' : 'type', `"${said}" needs a ${needs}`);
-      return undefined;
+      return 'none';
     }
     const known: Record<(typeof TYPES)[number], ServerConfig['transport']> = {
       stdio: 'stdio',
@@ -106,7 +107,7 @@ class EntryReader {
     };
   }
 
-  #url(transport: 'http' | 'sse', fields: Entry): UrlTarget {
+  #url(transport: 'http' | 'sse' | undefined, fields: Entry): UrlTarget {
     for (const field of ['args', 'env', 'cwd', 'inheritEnv'] as const) {
       if (fields[field] !== undefined) this.#warn(field, 'not used for a url');
     }
@@ -114,7 +115,7 @@ class EntryReader {
     const badUrl = this.problems.length > 0 ? undefined : urlProblem(url);
     if (badUrl !== undefined) this.#problem('url', badUrl);
     const headers = this.#expandAll('headers', fields.headers);
-    return { transport, url, ...(headers === undefined ? {} : { headers }) };
+    return { ...(transport && { transport }), url, ...(headers === undefined ? {} : { headers }) };
   }
 
   #settings(fields: Entry): Partial<ServerSettings> {

@@ -1,3 +1,5 @@
+import { randomBytes } from 'node:crypto';
+
 /** The variable that marks every process of ours, its descendants and, nested, theirs. */
 export const TOKEN_VARIABLE = 'MCP_POOLKIT_TOKEN';
 
@@ -37,11 +39,18 @@ export function childEnvironment(
     const folded = fold(name);
     if (exact.has(folded) || prefixes.some((prefix) => folded.startsWith(prefix))) result[name] = value;
   }
+  const replaced = new Set(Object.keys(config.env ?? {}).map(fold));
+  for (const name of Object.keys(result)) if (replaced.has(fold(name))) delete result[name];
   Object.assign(result, config.env);
   // We may be somebody's child ourselves: his mark stays beside ours, so that he too finds what we started.
   const outer = own[TOKEN_VARIABLE];
   result[TOKEN_VARIABLE] = outer === undefined ? token : `${outer}:${token}`;
   return result;
+}
+
+/** A random mark for one child. */
+export function newToken(): string {
+  return randomBytes(16).toString('hex');
 }
 
 /** Whether a token variable's value, read from a running process, holds this token. */

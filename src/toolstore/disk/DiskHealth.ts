@@ -8,16 +8,19 @@ export class DiskHealth {
   readonly #settings: Pick<FileCacheSettings, 'logger' | 'directory' | 'diskRetryMs'>;
   readonly #scope: CloseScope;
   readonly #writer: Writer;
+  readonly #probe: () => Promise<unknown>;
   #degraded: string | undefined;
 
   constructor(
     settings: Pick<FileCacheSettings, 'logger' | 'directory' | 'diskRetryMs'>,
     scope: CloseScope,
     writer: Writer,
+    probe: () => Promise<unknown>,
   ) {
     this.#settings = settings;
     this.#scope = scope;
     this.#writer = writer;
+    this.#probe = probe;
   }
 
   /** What is wrong; undefined while nothing is. */
@@ -36,12 +39,19 @@ export class DiskHealth {
 
   #retryLater(): void {
     if (this.#scope.closing) return;
-    this.#scope.timer('disk retry', this.#settings.diskRetryMs, () => {
-      const again = this.#writer.retryFailed().then(() => {
-        if (!this.healed()) this.#retryLater();
-      });
-      void this.#scope.track(again);
-    });
+    this.#scope.timer('disk retry', this.#settings.diskRetryMs, () => void this.#scope.track(this.#retry()));
+  }
+
+  async #retry(): Promise<void> {
+    try {
+      await this.#writer.retryFailed();
+      // With nothing to write, a look at the directory tells.
+      await this.#probe();
+      if (this.healed()) return;
+    } catch (error) {
+      this.#degraded = messageOf(error);
+    }
+    this.#retryLater();
   }
 
   /** Something went well: true when nothing is left to be tried again. */
@@ -50,7 +60,7 @@ export class DiskHealth {
     if (this.#degraded !== undefined) {
       this.#degraded = undefined;
       const { logger, directory } = this.#settings;
-      logger.info({ directory }, 'the cache writes to its directory again');
+      logger.info({ directory }, 'the cache uses its directory again');
     }
     return true;
   }

@@ -94,6 +94,9 @@ export class Writer {
       this.failures++;
       if (slot.next === undefined) {
         slot.failed = true;
+        // To the end of the line: what fails for its size must not keep the others from their next try.
+        this.#slots.delete(file);
+        this.#slots.set(file, slot);
         slot.oldOnDisk = !(await this.#removed(file));
       }
       this.#hooks.onFailed(error);

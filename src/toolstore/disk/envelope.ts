@@ -18,8 +18,16 @@ const firstLine = (rest: Uint8Array): string =>
 
 const PREFIX_BYTES = firstLine(new Uint8Array()).length;
 
-/** What a header can add to a value's own size, a long server name aside. */
+/** What a file may have beyond its value. */
 export const ENVELOPE_BYTES = 4_096;
+
+/** Whether a value's file would be read again: the value within its bound, and a server's name within the envelope's. */
+export const fitsFile = (head: EntryHead, bytes: number, maxEntryBytes: number): boolean =>
+  bytes <= maxEntryBytes && bytes + MAX_ESCAPED * head.server.length + HEADER_BYTES <= maxEntryBytes + ENVELOPE_BYTES;
+
+/** A header without its server's name, and what JSON makes of a control character. */
+const HEADER_BYTES = 512;
+const MAX_ESCAPED = 6;
 
 export function encodeFile(head: EntryHead, text: string): Buffer {
   const stored = { ...head, ttlMs: finite(head.ttlMs), staleMs: finite(head.staleMs) };
@@ -53,6 +61,7 @@ export function decodeFile(file: string, bytes: Buffer): Decoded | string {
         ttlMs: duration(head.ttlMs),
         staleMs: duration(head.staleMs),
         shared: head.shared === true,
+        outdated: head.outdated === true,
       },
       value: deepFreeze(JSON.parse(rest.toString('utf8', start))),
       bytes: rest.length - start,

@@ -11,7 +11,8 @@ interface Told {
 
 function read(chunks: readonly Buffer[], maxEventBytes = 1_000_000): Told {
   const told: Told = { events: [], retries: [], oversized: 0 };
-  const reader = new SseReader(maxEventBytes, {
+  const reader = new SseReader(maxEventBytes);
+  reader.begin({
     onEvent: ({ id, event, data }) => told.events.push({ id, event, data }),
     onRetry: (delayMs) => told.retries.push(delayMs),
     onOversized: () => told.oversized++,

@@ -28,7 +28,6 @@ test('the shape that MCP programs share becomes server configs', () => {
     { name: 'files', transport: 'stdio', command: 'node', args: ['a.js', '/data'], env: { KEY: 'none' }, cwd: '/x' },
     {
       name: 'remote',
-      transport: 'http',
       url: 'https://example.org/mcp',
       headers: { Authorization: 'Bearer s3cret' },
     },

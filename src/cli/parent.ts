@@ -1,0 +1,21 @@
+/** How often the parent is looked at. */
+const LOOK_MS = 500;
+
+/**
+ * Calls back once when the shell between npm and us is gone. `npm` and `npx` pass a signal on to that shell alone, and it
+ * dies without telling us: whoever stopped npm meant us. Programs started otherwise may outlive their parent, as with
+ * `nohup`: for them this does nothing.
+ */
+export function whenNpmIsGone(callback: () => void): Disposable {
+  const parent = process.ppid;
+  if (process.env['npm_lifecycle_event'] === undefined || process.platform === 'win32') {
+    return { [Symbol.dispose]: () => undefined };
+  }
+  const timer = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(timer);
+    callback();
+  }, LOOK_MS);
+  timer.unref();
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}

@@ -1,0 +1,57 @@
+import type { Call } from './Call.js';
+
+const START_SIZE = 256;
+
+/**
+ * Calls by id, for ids that count up. A slot each, by the id's low bits; a call so old that its slot is wanted again
+ * moves to a Map. Not a Map alone: one that is added to and deleted from without end outgrows its table again and
+ * again, each outgrown table still holds what it held and the table after it, and once one of them is in the old
+ * generation none dies before a full collection (docs/decisions/080-call-table.md).
+ */
+export class CallTable {
+  #slots: (Call | undefined)[] = new Array(START_SIZE).fill(undefined);
+  readonly #elders = new Map<number, Call>();
+  #size = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  get(id: number): Call | undefined {
+    const call = this.#slots[id & (this.#slots.length - 1)];
+    return call?.id === id ? call : this.#elders.get(id);
+  }
+
+  /** Its id must be new. */
+  add(call: Call): void {
+    if (this.#size * 2 >= this.#slots.length) this.#grow();
+    this.#put(call);
+    this.#size++;
+  }
+
+  delete(call: Call): void {
+    const slot = call.id & (this.#slots.length - 1);
+    if (this.#slots[slot] === call) this.#slots[slot] = undefined;
+    else if (!this.#elders.delete(call.id)) return;
+    this.#size--;
+  }
+
+  /** All of them, oldest first. */
+  values(): Call[] {
+    const calls = [...this.#elders.values(), ...this.#slots.filter((call) => call !== undefined)];
+    return calls.sort((a, b) => a.id - b.id);
+  }
+
+  #put(call: Call): void {
+    const slot = call.id & (this.#slots.length - 1);
+    const before = this.#slots[slot];
+    if (before !== undefined) this.#elders.set(before.id, before);
+    this.#slots[slot] = call;
+  }
+
+  #grow(): void {
+    const calls = this.#slots;
+    this.#slots = new Array(calls.length * 2).fill(undefined);
+    for (const call of calls) if (call !== undefined) this.#put(call);
+  }
+}
