@@ -130,7 +130,7 @@ export async function suite(bench: Bench): Promise<void> {
           }),
         },
       ],
-      { operations: 1_000 },
+      { operations: 3_000 },
     );
     bench.target(
       'cold get over bare',

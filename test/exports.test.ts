@@ -170,6 +170,7 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
     'PoolkitError',
     'ShutdownTimeoutError',
     'ToolCatalog',
+    'addGateway',
   ],
   './testing': ['FakeClock', 'FaultPlan', 'closeAndCheck', 'faulty', 'leakBaseline'],
 };

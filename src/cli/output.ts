@@ -16,6 +16,8 @@ export interface Ready {
   readonly url: string;
   readonly config: string;
   readonly servers: readonly ServerLine[];
+  /** The longest that a stop can take. */
+  readonly stopMs: number;
 }
 
 /** What `serve` tells whoever started it: text for people, or one JSON object a line. */
@@ -78,7 +80,7 @@ function describe(ready: Ready): string {
     '',
     ...table([['endpoint', 'url'], ...endpoints]),
     '',
-    'Ctrl-C stops it: calls in flight are answered first.',
+    `Ctrl-C stops it: calls in flight are answered first, all within ${ready.stopMs / 1_000} s.`,
     '',
   ].join('\n');
 }

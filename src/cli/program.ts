@@ -41,9 +41,19 @@ function addServe(program: Command): void {
     .option('-c, --config <file>', 'config file (default: mcp.json, else examples/mcp.json)')
     .option('--host <address>', 'address to listen on', GATEWAY_DEFAULTS.host)
     .option('-p, --port <number>', 'port to listen on; 0 picks a free one', whole(0, 65_535), GATEWAY_DEFAULTS.port)
-    .option('--allow-host <name...>', 'host names clients may use, beyond those of this machine')
+    .option(
+      '--allow-host <name...>',
+      'host names clients may use, beyond localhost; needed with a --host that is not loopback',
+    )
     .option('--allow-origin <name...>', 'host names of web pages that may call, beyond those of this machine')
     .option('--grace-ms <ms>', 'how long calls in flight may still take when it stops', whole(0, 600_000), 10_000)
+    .option(
+      '--propagation-delay <ms>',
+      'how long it goes on serving after /readyz went off, for load balancers that ask it',
+      whole(0, 600_000),
+      0,
+    )
+    .option('--cache <folder>', "keep the servers' tool lists there: after a restart they are there at once")
     .option('--json', 'print one JSON object a line for each event, instead of text')
     .addOption(logLevel())
     .addHelpText(
@@ -52,9 +62,12 @@ function addServe(program: Command): void {
 Endpoints:
   /mcp                 tools and prompts of all servers, as server__name
   /servers/<name>/mcp  one server as it is
+  /livez, /readyz      for probes, which may ask by address; a server that is down makes it degraded, not unready
 ${CONFIG_HELP}
 
-It stops on Ctrl-C or SIGTERM: calls in flight are answered, then every server ends. A second signal forces it.
+It stops on Ctrl-C or SIGTERM: /readyz says no, after --propagation-delay new calls are refused, those in flight get
+--grace-ms, then every server ends. All that takes delay + grace + 20 s at the most, 30 s by default (from 28 s of delay
+and grace on: 1.6 times delay + grace + 2 s). A second signal forces it.
 
 Exit code: 0 after a clean stop; 1 when no server could start, the address is taken, or something did not stop;
 128 + the signal's number when it was forced.`,

@@ -1,13 +1,18 @@
 import { messageOf } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
+import { addGateway } from '../gateway/addGateway.js';
 import { Gateway, type GatewayAddress } from '../gateway/Gateway.js';
+import { isLoopback } from '../gateway/GatewayOptions.js';
 import type { McpPool } from '../pool/McpPool.js';
 import { UnifiedPool } from '../pool/UnifiedPool.js';
+import { Health } from '../shutdown/Health.js';
 import { ShutdownPlan } from '../shutdown/ShutdownPlan.js';
+import { FileCache } from '../toolstore/FileCache.js';
 import { type LoadedConfig, loadConfig, startProblem } from './configs.js';
 import { createLogger } from './logger.js';
 import { jsonOutput, type Output, type ServerLine, textOutput } from './output.js';
 import { whenNpmIsGone } from './parent.js';
+import { ANSWER_MS, stopBudgetMs } from './stopTimes.js';
 
 export interface ServeOptions {
   readonly config?: string;
@@ -16,18 +21,21 @@ export interface ServeOptions {
   readonly allowHost?: string[];
   readonly allowOrigin?: string[];
   readonly graceMs: number;
+  /** In ms. */
+  readonly propagationDelay: number;
+  /** A folder. */
+  readonly cache?: string;
   readonly json?: boolean;
   readonly logLevel: string;
 }
-
-/** How long the steps after the grace may take: ending servers that ignore everything, with proof. */
-const STOP_MS = 20_000;
 
 /** `mcp-poolkit serve`: resolves when it serves, or has failed to; signals end it. */
 export async function serve(options: ServeOptions): Promise<void> {
   const output = options.json === true ? jsonOutput : textOutput;
   const logger = createLogger(options.logLevel);
-  const plan = new ShutdownPlan({ logger, totalMs: options.graceMs + STOP_MS });
+  const { graceMs, propagationDelay: propagationDelayMs } = options;
+  const totalMs = stopBudgetMs({ graceMs, propagationDelayMs });
+  const plan = new ShutdownPlan({ logger, totalMs, propagationDelayMs });
   plan.listen({
     exit: true,
     onReport: (report) => {
@@ -56,10 +64,18 @@ interface Context {
 
 /** Rejects when nothing can be served. */
 async function start(options: ServeOptions, { plan, output, logger }: Context): Promise<void> {
+  const { host, port, graceMs, allowHost = [], allowOrigin = [] } = options;
+  if (!isLoopback(host) && allowHost.length === 0) {
+    throw new Error(
+      `--host ${host} can be reached from elsewhere: say with --allow-host by which names, as they stand in clients' URLs`,
+    );
+  }
   const config = await loadConfig(options.config);
   for (const warning of config.warnings) output.warning(warning);
   for (const problem of config.problems) output.problem(problem);
-  const pool = new UnifiedPool({ logger });
+  const cache = options.cache === undefined ? undefined : new FileCache({ directory: options.cache, logger });
+  if (cache !== undefined) plan.add('tool lists', cache, { phase: 'release' });
+  const pool = new UnifiedPool({ logger, ...(cache && { eraStore: cache.eraStore() }) });
   plan.add('servers', pool, { phase: 'close' });
   const startMs = new Map<string, number>();
   watch(pool, { output, logger, startMs });
@@ -67,15 +83,16 @@ async function start(options: ServeOptions, { plan, output, logger }: Context): 
   const gateway = new Gateway({
     pool,
     logger,
-    host: options.host,
-    port: options.port,
-    allowedHosts: options.allowHost ?? [],
-    allowedOrigins: options.allowOrigin ?? [],
+    host,
+    port,
+    allowedHosts: allowHost,
+    allowedOrigins: allowOrigin,
+    health: new Health({ plan }),
+    ...(cache && { cache }),
   });
-  const { graceMs } = options;
-  plan.add('gateway', gateway, { phase: 'drain', graceMs, timeoutMs: graceMs + 2_000 });
+  addGateway(plan, gateway, { graceMs, timeoutMs: graceMs + ANSWER_MS });
   const [{ url }, servers] = await Promise.all([listen(gateway, options), linesOf(pool, config, startMs)]);
-  output.ready({ url, config: config.file, servers });
+  output.ready({ url, config: config.file, servers, stopMs: plan.totalMs });
 }
 
 /** One bad server never stops the others; only when none starts there is nothing to serve. */

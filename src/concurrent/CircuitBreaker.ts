@@ -12,6 +12,11 @@ export interface CircuitBreakerOptions {
   readonly resetMs: number;
   /** Whether an error counts as a failure; what does not counts for nothing. */
   readonly isFailure: (error: unknown) => boolean;
+  /**
+   * Whether an error proves that what it protects works again. A call that tries and ends with any other error (an
+   * abort, a refusal) proves nothing: the next one may try at once. @defaultValue every error that is no failure
+   */
+  readonly isAnswer?: (error: unknown) => boolean;
   readonly clock?: Clock;
   /** Told of each change of state. */
   readonly onChange?: (state: BreakerState) => void;
@@ -21,8 +26,8 @@ export type BreakerState = 'closed' | 'open' | 'half-open';
 
 /**
  * A breaker in front of calls that keep failing: open, it refuses with `ERR_CIRCUIT_OPEN`; after `resetMs` it lets one
- * call through, whose end decides, and goes on refusing the others meanwhile. Cockatiel keeps the states and the wall
- * time; while all is well a call costs two comparisons.
+ * call through, whose end decides, and goes on refusing the others meanwhile. Cockatiel keeps the states;
+ * while all is well a call costs two comparisons.
  */
 export class CircuitBreaker {
   readonly #options: CircuitBreakerOptions;
@@ -73,18 +78,23 @@ export class CircuitBreaker {
 
   /** Closes it and forgets what failed. */
   reset(): void {
-    const { threshold, resetMs, isFailure, onChange } = this.#options;
+    const { threshold, isFailure, isAnswer = () => true, onChange } = this.#options;
     this.#failures = 0;
     const was = this.state;
     this.#policy =
       threshold === Number.POSITIVE_INFINITY
         ? undefined
-        : circuitBreaker(handleWhen(isFailure), {
-            halfOpenAfter: resetMs,
-            breaker: new ConsecutiveBreaker(threshold),
-          });
-    this.#policy?.onBreak(() => {
-      this.#openedMs = this.#clock.now();
+        : circuitBreaker(
+            handleWhen((error) => isFailure(error) || (this.state === 'half-open' && !isAnswer(error))),
+            {
+              // When it may try is told by our clock: the wall's may jump.
+              halfOpenAfter: Number.NEGATIVE_INFINITY,
+              breaker: new ConsecutiveBreaker(threshold),
+            },
+          );
+    this.#policy?.onBreak((reason) => {
+      const failed = 'error' in reason && isFailure(reason.error);
+      this.#openedMs = failed ? this.#clock.now() : Number.NEGATIVE_INFINITY;
     });
     this.#policy?.onStateChange(() => onChange?.(this.state));
     if (was !== 'closed') onChange?.('closed');

@@ -31,32 +31,30 @@ export interface Waiter<T> {
   reject(error: unknown): void;
 }
 
+/** Those who left out of turn stay in the list until it holds so many of them, and more than of the others. */
+const GONE = 64;
+
 /**
  * First in, first out, bounded. One listener per distinct signal and one timer for all, however many wait; who is
- * aborted or out of time leaves at once, in O(1), and what would have been his goes to the next. Whoever owns the queue
- * serves it: `peek()` tells the oldest one's weight, `shift()` hands him over.
+ * aborted or out of time leaves at once, in O(1) amortised, and what would have been his goes to the next. Whoever owns
+ * the queue serves it: `peek()` tells the oldest one's weight, `shift()` hands him over.
+ *
+ * A list linked one way, since links back cost the collector half as much again with many waiters.
  */
 export class WaitQueue<T> {
   readonly #options: WaitQueueOptions;
   readonly #hub = new AbortHub();
-  readonly #leaver: Leaver<T> = {
-    aborted: (waiter, reason) => {
-      this.#remove(waiter);
-      waiter.reject(reason);
-      this.#options.onLeave?.();
-    },
-    // The error is made when he has left: what it tells of the queue is without him.
-    timedOut: (waiter, timeoutMs) => {
-      this.#remove(waiter);
-      waiter.reject(this.#options.timeoutError(timeoutMs, waiter.weight));
-      this.#options.onLeave?.();
-    },
+  readonly #exits: Exits<T> = {
+    aborted: (waiter, reason) => this.#leave(waiter, () => reason),
+    timedOut: (waiter, timeoutMs) => this.#leave(waiter, () => this.#options.timeoutError(timeoutMs, waiter.weight)),
   };
   #wheel: TimeoutWheel | undefined;
   #head: Entry<T> | undefined;
   #tail: Entry<T> | undefined;
   #size = 0;
   #weight = 0;
+  /** Who left out of turn and still stands in the list. */
+  #gone = 0;
 
   constructor(options: WaitQueueOptions) {
     this.#options = options;
@@ -74,7 +72,7 @@ export class WaitQueue<T> {
 
   /** What each asks for, oldest first. */
   *weights(): Iterable<number> {
-    for (let waiter = this.#head; waiter !== undefined; waiter = waiter.next) yield waiter.weight;
+    for (let waiter = this.#head; waiter !== undefined; waiter = waiter.next) if (!waiter.gone) yield waiter.weight;
   }
 
   /**
@@ -86,13 +84,12 @@ export class WaitQueue<T> {
     if (timeoutMs === 0) return Promise.reject(this.#options.timeoutError(0, weight));
     const { what, maxWaiters } = this.#options;
     if (this.#size >= maxWaiters) return Promise.reject(new QueueFullError(what, this.#size, maxWaiters));
-    const waiter = new Entry<T>(weight);
+    const limited = signal !== undefined || timeoutMs !== Number.POSITIVE_INFINITY;
+    const waiter = limited ? this.#limited(weight, timeoutMs, signal) : new Unlimited<T>(weight);
     const promise = new Promise<T>((resolve, reject) => {
       waiter.resolve = resolve;
       waiter.reject = reject;
     });
-    if (signal !== undefined || timeoutMs !== Number.POSITIVE_INFINITY) this.#limit(waiter, signal, timeoutMs);
-    waiter.previous = this.#tail;
     if (this.#tail === undefined) this.#head = waiter;
     else this.#tail.next = waiter;
     this.#tail = waiter;
@@ -103,109 +100,160 @@ export class WaitQueue<T> {
 
   /** The weight of the oldest, who stays; 0 when nobody waits. */
   peek(): number {
-    if (this.#head?.aborted) {
-      // Their own listener is still to come, and will find them gone: so those behind them are told here.
-      while (this.#head?.aborted) this.#reject(this.#head, this.#head.limit?.signal?.reason);
-      this.#options.onLeave?.();
+    let told = false;
+    for (let waiter = this.#oldest(); waiter?.signal?.aborted; waiter = this.#oldest()) {
+      this.#remove(waiter);
+      waiter.reject(waiter.signal?.reason);
+      told = true;
     }
-    return this.#head === undefined ? 0 : this.#head.weight;
+    // Their own listener is still to come and will find them gone: so those behind them are told here.
+    if (told) this.#options.onLeave?.();
+    return this.#oldest()?.weight ?? 0;
   }
 
   /** Takes the oldest out; undefined when nobody waits. The caller settles him. */
   shift(): Waiter<T> | undefined {
-    for (let waiter = this.#head; waiter !== undefined; waiter = this.#head) {
+    for (let waiter = this.#oldest(); waiter !== undefined; waiter = this.#oldest()) {
       this.#remove(waiter);
       // His signal may have aborted a moment ago with our listener still to come: the slot is not for him.
-      if (!waiter.aborted) return waiter;
-      waiter.reject(waiter.limit?.signal?.reason);
+      if (!waiter.signal?.aborted) return waiter;
+      waiter.reject(waiter.signal?.reason);
     }
     return undefined;
   }
 
   /** Rejects everybody, oldest first, and disarms the timer. */
   rejectAll(error: unknown): void {
-    while (this.#head !== undefined) this.#reject(this.#head, error);
+    for (let waiter = this.#oldest(); waiter !== undefined; waiter = this.#oldest()) {
+      this.#remove(waiter);
+      waiter.reject(error);
+    }
     this.#wheel?.close();
   }
 
-  #reject(waiter: Entry<T>, error: unknown): void {
+  /** The first in the list; those before him who are gone are let go. */
+  #oldest(): Entry<T> | undefined {
+    while (this.#head?.gone) {
+      this.#behead(this.#head);
+      this.#gone--;
+    }
+    return this.#head;
+  }
+
+  #behead(head: Entry<T>): void {
+    this.#head = head.next;
+    if (head.next === undefined) this.#tail = undefined;
+    head.next = undefined;
+  }
+
+  #leave(waiter: Entry<T>, error: () => unknown): void {
     this.#remove(waiter);
-    waiter.reject(error);
+    waiter.reject(error());
+    this.#options.onLeave?.();
   }
 
   #remove(waiter: Entry<T>): void {
-    const { previous, next } = waiter;
-    if (previous === undefined) this.#head = next;
-    else previous.next = next;
-    if (next === undefined) this.#tail = previous;
-    else next.previous = previous;
-    waiter.previous = undefined;
-    waiter.next = undefined;
     this.#size--;
     this.#weight -= waiter.weight;
-    const { limit } = waiter;
-    if (limit === undefined) return;
-    this.#wheel?.remove(limit);
-    limit.group?.leave(limit);
+    if (waiter instanceof Limited) {
+      this.#wheel?.remove(waiter);
+      waiter.group?.leave(waiter);
+    }
+    if (waiter === this.#head) this.#behead(waiter);
+    else {
+      waiter.gone = true;
+      this.#gone++;
+      if (this.#gone > GONE && this.#gone > this.#size) this.#sweep();
+    }
   }
 
-  #limit(waiter: Entry<T>, signal: AbortSignal | undefined, timeoutMs: number): void {
-    const limit = new Limit(waiter, timeoutMs, signal, this.#leaver);
-    waiter.limit = limit;
-    if (signal !== undefined) limit.group = this.#hub.join(signal, limit);
-    if (timeoutMs === Number.POSITIVE_INFINITY) return;
-    this.#wheel ??= new TimeoutWheel(this.#options.clock ?? systemClock);
-    this.#wheel.add(limit, timeoutMs);
+  /** Takes out of the list all who are gone. */
+  #sweep(): void {
+    let last = this.#oldest();
+    for (let waiter = last?.next; waiter !== undefined; waiter = waiter.next) {
+      if (waiter.gone || last === undefined) continue;
+      last.next = waiter;
+      last = waiter;
+    }
+    if (last !== undefined) last.next = undefined;
+    this.#tail = last;
+    this.#gone = 0;
+  }
+
+  #limited(weight: number, timeoutMs: number, signal: AbortSignal | undefined): Limited<T> {
+    const waiter = new Limited(weight, timeoutMs, signal, this.#exits);
+    if (signal !== undefined) waiter.group = this.#hub.join(signal, waiter);
+    if (timeoutMs !== Number.POSITIVE_INFINITY) {
+      this.#wheel ??= new TimeoutWheel(this.#options.clock ?? systemClock);
+      this.#wheel.add(waiter, timeoutMs);
+    }
+    return waiter;
   }
 }
 
 const unset = (): void => undefined;
 
-/** A waiter is its own place in the list. As small as can be: of a hundred thousand, the collector copies each twice. */
-class Entry<T> implements Waiter<T> {
+/** A waiter as the queue knows him: his own place in the list. */
+interface Entry<T> extends Waiter<T> {
+  gone: boolean;
+  resolve: (value: T) => void;
+  reject: (error: unknown) => void;
+  next: Entry<T> | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** One who waits as long as it takes. Small: of many thousands who wait, the collector copies each twice. */
+class Unlimited<T> implements Entry<T> {
+  /** With none alive at a full collection the engine would forget the class's shape, and the code optimised for it. */
+  static readonly kept: unknown = new Unlimited(0);
   readonly weight: number;
+  gone = false;
   resolve: (value: T) => void = unset;
   reject: (error: unknown) => void = unset;
-  previous: Entry<T> | undefined = undefined;
   next: Entry<T> | undefined = undefined;
-  limit: Limit<T> | undefined = undefined;
 
   constructor(weight: number) {
     this.weight = weight;
   }
 
-  get aborted(): boolean {
-    return this.limit?.signal?.aborted === true;
+  get signal(): undefined {
+    return undefined;
   }
 }
 
-/** What may end a waiter's wait: his place in the timeout wheel and in the abort hub. */
-class Limit<T> extends WheelEntry implements AbortEntry {
-  readonly waiter: Entry<T>;
-  readonly timeoutMs: number;
-  readonly signal: AbortSignal | undefined;
-  group: AbortGroup | undefined = undefined;
-  readonly #leaver: Leaver<T>;
+/** How a waiter leaves out of turn. One for all waiters of a queue. */
+interface Exits<T> {
+  readonly aborted: (waiter: Entry<T>, reason: unknown) => void;
+  readonly timedOut: (waiter: Entry<T>, timeoutMs: number) => void;
+}
 
-  constructor(waiter: Entry<T>, timeoutMs: number, signal: AbortSignal | undefined, leaver: Leaver<T>) {
+/** One whose wait may end before his turn: his own place in the timeout wheel and in the abort hub, too. */
+class Limited<T> extends WheelEntry implements Entry<T>, AbortEntry {
+  /** As with those without a limit. */
+  static readonly kept: unknown = new Limited(0, 0, undefined, {} as Exits<unknown>);
+  readonly weight: number;
+  readonly signal: AbortSignal | undefined;
+  gone = false;
+  resolve: (value: T) => void = unset;
+  reject: (error: unknown) => void = unset;
+  next: Entry<T> | undefined = undefined;
+  group: AbortGroup | undefined = undefined;
+  readonly #timeoutMs: number;
+  readonly #exits: Exits<T>;
+
+  constructor(weight: number, timeoutMs: number, signal: AbortSignal | undefined, exits: Exits<T>) {
     super();
-    this.waiter = waiter;
-    this.timeoutMs = timeoutMs;
+    this.weight = weight;
     this.signal = signal;
-    this.#leaver = leaver;
+    this.#timeoutMs = timeoutMs;
+    this.#exits = exits;
   }
 
   override onTimeout(): void {
-    this.#leaver.timedOut(this.waiter, this.timeoutMs);
+    this.#exits.timedOut(this, this.#timeoutMs);
   }
 
   onAbort(reason: unknown): void {
-    this.#leaver.aborted(this.waiter, reason);
+    this.#exits.aborted(this, reason);
   }
-}
-
-/** Takes a waiter out of turn. One for all waiters of a queue. */
-interface Leaver<T> {
-  readonly aborted: (waiter: Entry<T>, reason: unknown) => void;
-  readonly timedOut: (waiter: Entry<T>, timeoutMs: number) => void;
 }

@@ -1,3 +1,4 @@
+import type { Clock } from '../core/clock.js';
 import { ClosedError, NotSentError, OptionError, OutcomeUnknownError, WireError } from '../core/errors.js';
 import type { Era } from '../registry/ServerConfig.js';
 import type { Channel } from './Channel.js';
@@ -33,18 +34,25 @@ export function assertModern(era: Era): void {
   throw new OptionError('era', era, 'a server of the modern era: a legacy one has resources/subscribe');
 }
 
+/** What a subscription stands on. */
+export interface ListenGround {
+  readonly server: string;
+  readonly channel: Channel;
+  readonly clock: Clock;
+  /** Holds a subscription's control until it has ended. */
+  readonly track: (control: AbortController) => Disposable;
+}
+
 const ACKNOWLEDGED = 'notifications/subscriptions/acknowledged';
 
 /**
  * Opens a subscription (2026-07-28, subscriptions) on a stream of its own. Resolves when the server has acknowledged it.
- * An empty result and the end of the stream both end it. `track` holds its control until it has ended.
+ * An empty result and the end of the stream both end it.
  */
 export async function listen(
-  server: string,
-  channel: Channel,
+  { server, channel, clock, track }: ListenGround,
   filter: Params,
   options: ListenOptions & { readonly timeoutMs: number },
-  track: (control: AbortController) => Disposable,
 ): Promise<ListenSubscription> {
   const { signal, timeoutMs, subscriptionId, onNotification } = options;
   signal?.throwIfAborted();
@@ -86,9 +94,10 @@ export async function listen(
       signal?.removeEventListener('abort', onAbort);
       tracked[Symbol.dispose]();
     });
-  const tooLate = setTimeout(
+  const tooLate = clock.setTimer(
     () => control.abort(new WireError(server, `no acknowledgement of a subscription within ${timeoutMs} ms`)),
     timeoutMs,
+    { ref: true },
   );
   try {
     const agreed = await Promise.race([opened, over.then(() => undefined)]);
@@ -111,7 +120,7 @@ export async function listen(
       [Symbol.asyncDispose]: close,
     };
   } finally {
-    clearTimeout(tooLate);
+    tooLate.cancel();
   }
 }
 

@@ -29,7 +29,7 @@ export class AbortHub {
     return { [Symbol.dispose]: () => group.leave(entry) };
   }
 
-  /** The same for what is its own entry, so that watching allocates nothing: `leave` the group to stop. */
+  /** The same for what is its own entry, so that watching allocates nothing: it leaves the group to stop. */
   join(signal: AbortSignal, entry: AbortEntry): AbortGroup {
     let group = this.#groups.get(signal);
     if (group === undefined) {
@@ -54,7 +54,7 @@ class Group implements AbortGroup {
     this.#dissolve();
     const errors: unknown[] = [];
     for (const entry of [...this.#entries]) {
-      // One that an earlier callback disposed is gone.
+      // One that an earlier callback took out is gone.
       if (!this.#entries.delete(entry)) continue;
       try {
         entry.onAbort(this.#signal.reason);

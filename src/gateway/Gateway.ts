@@ -5,19 +5,22 @@ import { systemClock } from '../core/clock.js';
 import { ClosedError, OutcomeUnknownError } from '../core/errors.js';
 import type { Grace } from '../core/Grace.js';
 import { type Logger, silentLogger } from '../core/logger.js';
-import type { McpPool, ServerNotice } from '../pool/McpPool.js';
+import type { PoolEvents } from '../pool/McpPool.js';
+import { Health } from '../shutdown/Health.js';
 import { InFlight } from '../shutdown/InFlight.js';
 import { type TrackedHttpServer, trackHttpServer } from '../shutdown/TrackedHttpServer.js';
-import { AggregateEndpoint } from './endpoint/AggregateEndpoint.js';
+import type { AggregateEndpoint } from './endpoint/AggregateEndpoint.js';
 import type { Endpoint } from './endpoint/Endpoint.js';
+import { makeAggregate } from './endpoint/makeAggregate.js';
 import { ServerEndpoint } from './endpoint/ServerEndpoint.js';
-import { checkGatewayOptions, type GatewayOptions, type GatewaySettings } from './GatewayOptions.js';
+import { checkGatewayOptions, type GatewayOptions, type GatewayPool, type GatewaySettings } from './GatewayOptions.js';
 import { Guard } from './http/guard.js';
 import { sendFailure } from './http/respond.js';
 import { StreamableHttp } from './http/StreamableHttp.js';
 import { failureOf, INVALID_REQUEST } from './rpc/failure.js';
+import { ServerChecks } from './ServerChecks.js';
+import { Callers } from './session/Callers.js';
 import { SessionTable } from './session/SessionTable.js';
-import { packageVersion } from './version.js';
 
 export interface GatewayAddress {
   readonly host: string;
@@ -48,11 +51,13 @@ const MAX_SWEEP_MS = 60_000;
  * `close()` answers what is in flight first; the pool stays open.
  */
 export class Gateway implements Closeable, AsyncDisposable {
-  readonly #pool: McpPool;
+  readonly #pool: GatewayPool;
   readonly #settings: GatewaySettings;
   readonly #logger: Logger;
   readonly #scope: CloseScope;
   readonly #guard: Guard;
+  readonly #callers: Callers;
+  readonly #checks: ServerChecks;
   readonly #sessions: SessionTable;
   readonly #inFlight: InFlight;
   readonly #http: StreamableHttp;
@@ -61,6 +66,7 @@ export class Gateway implements Closeable, AsyncDisposable {
   readonly #subscriptions: readonly Disposable[];
   readonly #server: Server;
   readonly #tracked: TrackedHttpServer;
+  readonly #closing = new AbortController();
   #listening: Promise<GatewayAddress> | undefined;
   #requests = 0;
   #refused = 0;
@@ -82,20 +88,47 @@ export class Gateway implements Closeable, AsyncDisposable {
       onRelease: (grace) => this.#release(grace),
     });
     this.#guard = new Guard(settings);
-    this.#sessions = new SessionTable(settings, clock);
+    this.#callers = new Callers(pool, logger);
+    this.#sessions = new SessionTable({ ...settings, onEnd: (session) => this.#callers.release(session) }, clock);
     this.#inFlight = new InFlight({ name: 'gateway requests', clock, logger });
-    this.#http = new StreamableHttp({ sessions: this.#sessions, settings, logger, onDrop: () => this.#dropped++ });
-    const serverInfo = { name: 'mcp-poolkit', version: packageVersion() };
-    const { listTimeoutMs } = settings;
-    this.#aggregate = new AggregateEndpoint({ pool, serverInfo, listTimeoutMs, logger, clock });
+    const inFlight = this.#inFlight;
+    const own = {
+      get stopping() {
+        return inFlight.refusing;
+      },
+    };
+    this.#checks = new ServerChecks(options.health ?? new Health({ plan: own, clock }), pool);
+    this.#http = new StreamableHttp({
+      sessions: this.#sessions,
+      settings,
+      logger,
+      onDrop: () => this.#dropped++,
+      onNotification: (session, method, params) => {
+        if (method === 'notifications/roots/list_changed') this.#callers.notify(session, method, params);
+      },
+    });
+    const { aggregate, parts } = makeAggregate(options, {
+      callers: this.#callers,
+      sessions: () => this.#sessions.of(aggregate),
+      listTimeoutMs: settings.listTimeoutMs,
+      signal: this.#closing.signal,
+      logger,
+      clock,
+    });
+    this.#aggregate = aggregate;
+    for (const [name, part] of parts) this.#scope.own(name, part);
     this.#server = createServer({ keepAliveTimeout: settings.keepAliveTimeoutMs }, (request, response) =>
       this.#onRequest(request, response),
     );
     this.#server.maxConnections = settings.maxSockets;
     this.#tracked = trackHttpServer(this.#server, { clock });
     this.#subscriptions = [
-      pool.on('notification', ({ server, notice }) => this.#relay(server, notice)),
+      pool.on('notification', (event) => this.#relay(event)),
+      pool.on('orphanRequest', (event) => this.#ask(event)),
       pool.on('started', ({ server }) => this.#aggregate.onStarted(server)),
+      pool.on('state', ({ server }) => {
+        if (!pool.hasServer(server)) this.#aggregate.onRemoved(server);
+      }),
     ];
   }
 
@@ -116,6 +149,24 @@ export class Gateway implements Closeable, AsyncDisposable {
     return this.#listening;
   }
 
+  /** From now on responses say `Connection: close`, so that clients move on before they are refused. */
+  announce(): void {
+    this.#tracked.announce();
+  }
+
+  /** No new connections; requests on those there are get 503. What is in flight goes on. */
+  refuse(): void {
+    this.#inFlight.refuse();
+    this.#tracked.refuse();
+  }
+
+  /** Ends the streams of clients, which would never end by themselves. */
+  endStreams(): void {
+    for (const session of this.#sessions) session.endStream();
+    this.#tracked.endStreams();
+  }
+
+  /** `announce`, `refuse`, `endStreams`; then what is in flight gets the grace. */
   close(options?: CloseOptions): Promise<void> {
     return this.#scope.close(options);
   }
@@ -147,6 +198,10 @@ export class Gateway implements Closeable, AsyncDisposable {
 
   #onRequest(request: IncomingMessage, response: ServerResponse): void {
     this.#requests++;
+    if (this.#checks.concerns(request.url ?? '')) {
+      this.#probe(request, response);
+      return;
+    }
     const endpoint = this.#admit(request, response);
     if (endpoint === undefined) return;
     // A stream has no end of its own: it is not work in flight.
@@ -159,12 +214,23 @@ export class Gateway implements Closeable, AsyncDisposable {
       .catch((error: unknown) => this.#onFailure(error, response));
   }
 
+  /** Probes are asked also while calls are refused: that is when they are needed. */
+  #probe(request: IncomingMessage, response: ServerResponse): void {
+    const refusal = this.#guard.probeRefusal(request.headers.host, request.headers.origin);
+    if (refusal === undefined) this.#checks.handle(request, response);
+    else this.#forbid(response, refusal);
+  }
+
+  #forbid(response: ServerResponse, why: string): void {
+    this.#refused++;
+    sendFailure(response, 403, { code: INVALID_REQUEST, message: why });
+  }
+
   /** What a request is for; one that must not come in is answered here. */
   #admit({ headers, url = '' }: IncomingMessage, response: ServerResponse): Endpoint | undefined {
     const refusal = this.#guard.refusal(headers.host, headers.origin);
     if (refusal !== undefined) {
-      this.#refused++;
-      sendFailure(response, 403, { code: INVALID_REQUEST, message: refusal });
+      this.#forbid(response, refusal);
       return undefined;
     }
     if (this.#inFlight.refusing) {
@@ -200,34 +266,47 @@ export class Gateway implements Closeable, AsyncDisposable {
     const endpoint: ServerEndpoint = new ServerEndpoint({
       pool: this.#pool,
       server: name,
+      callers: this.#callers,
       sessions: () => this.#sessions.of(endpoint),
     });
     this.#servers.set(name, endpoint);
     return endpoint;
   }
 
-  #relay(server: string, notice: ServerNotice): void {
+  /** What a bound connection says is for its session alone; a spare one, that no session has yet, speaks to nobody. */
+  #relay({ server, key, notice }: PoolEvents['notification']): void {
+    if (this.#callers.isBound(server)) {
+      const session = key === undefined ? undefined : this.#sessions.byKey(key);
+      session?.endpoint.relay(session, server, notice, true);
+      return;
+    }
     this.#aggregate.onNotice(server, notice);
-    for (const session of this.#sessions) session.endpoint.relay(session, server, notice);
+    for (const session of this.#sessions) session.endpoint.relay(session, server, notice, false);
+  }
+
+  /** A server asks its own session's client; unanswered here, the pool says that nobody knows the method. */
+  #ask({ server, key, request, signal, respond }: PoolEvents['orphanRequest']): void {
+    if (key === undefined || !this.#callers.isBound(server)) return;
+    const session = this.#sessions.byKey(key);
+    const { method, params } = request;
+    if (session?.canBeAsked(method) === true) respond(session.ask({ server, method, params, signal }));
   }
 
   #refuse(): void {
-    this.#inFlight.refuse();
-    // One that is still about to listen is closed when it does.
-    if (this.#server.listening) this.#tracked.refuse();
-    for (const session of this.#sessions) session.endStream();
+    this.#closing.abort(new ClosedError('Gateway'));
+    this.refuse();
+    this.endStreams();
   }
 
   /** The grace is over: calls are answered with what is known of them, and whoever still sends a body is cut off. */
   #fail(): void {
     const reason = new OutcomeUnknownError('gateway', 'the call', 'the proxy shut down');
     for (const session of this.#sessions) session.failInFlight(reason);
-    if (!this.#server.listening) return;
     void this.#tracked.close({ graceMs: FLUSH_MS }).catch(() => undefined); // told by `#release`
   }
 
   async #release(grace: Grace): Promise<void> {
-    for (const each of this.#subscriptions) each[Symbol.dispose]();
+    for (const each of [...this.#subscriptions, this.#checks]) each[Symbol.dispose]();
     await this.#sessions.close();
     await this.#tracked.close({ graceMs: Math.max(grace.remainingMs, FLUSH_MS) });
   }

@@ -4,10 +4,31 @@ import { OptionError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { checkBytes, checkCount, checkMs, checkText } from '../core/options.js';
 import type { McpPool } from '../pool/McpPool.js';
+import type { ServerConfig } from '../registry/ServerConfig.js';
+import type { Health } from '../shutdown/Health.js';
+import type { ToolStore } from '../toolstore/ToolStore.js';
+
+/** A pool, and what those of this toolkit can do besides: without it every server is taken for a shared one. */
+export interface GatewayPool extends McpPool {
+  /** What a server was added with: says whether it is `bound`, and is what cached lists are kept apart by. */
+  config?(name: string): ServerConfig | undefined;
+  /** Ends the connection of one session of a `bound` server. */
+  releaseKey?(name: string, key: string): Promise<void>;
+}
 
 export interface GatewayOptions {
   /** The servers. It is lent: the gateway never closes it. */
-  readonly pool: McpPool;
+  readonly pool: GatewayPool;
+  /**
+   * Keeps the servers' tool lists, so that after a restart they are there at once, and stay while a server is down. Lent.
+   * @defaultValue one that keeps nothing: lists live in memory, until their server says that they changed
+   */
+  readonly cache?: ToolStore;
+  /**
+   * Answers `/livez`, `/readyz` and `/healthz`; the gateway adds a check for each server, which is never critical. Lent.
+   * @defaultValue one of its own, that is no longer ready once the gateway refuses
+   */
+  readonly health?: Health;
   /** Address to listen on. Anything but loopback needs `allowedHosts`. @defaultValue '127.0.0.1' */
   readonly host?: string;
   /** 0 picks a free one. @defaultValue 3399 */
@@ -58,7 +79,7 @@ export const GATEWAY_DEFAULTS = Object.freeze({
   listTimeoutMs: 10_000,
 });
 
-export type GatewaySettings = Required<Omit<GatewayOptions, 'logger' | 'clock' | 'pool'>>;
+export type GatewaySettings = Required<Omit<GatewayOptions, 'logger' | 'clock' | 'pool' | 'cache' | 'health'>>;
 
 /** @throws OptionError */
 export function checkGatewayOptions(options: GatewayOptions): GatewaySettings {

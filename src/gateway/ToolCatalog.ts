@@ -69,6 +69,12 @@ export class ToolCatalog implements AsyncDisposable {
     });
   }
 
+  /** The list as the server has it now, for callers of no principal; the last good one, stale, when it cannot tell. */
+  async refresh(server: string, { signal }: Pick<CatalogQuery, 'signal'> = {}): Promise<CachedTools> {
+    await this.invalidate(server);
+    return this.tools(server, signal === undefined ? {} : { signal });
+  }
+
   async #load(server: string, caller: Caller | undefined, signal: AbortSignal): Promise<ToolListing> {
     const { pool, maxPages } = this.#options;
     const { items, ttlMs, cacheScope } = await pool.listAll(server, 'tools', {

@@ -10,6 +10,7 @@ export {
   ShutdownTimeoutError,
 } from '../core/errors.js';
 export type { LogFn, Logger } from '../core/logger.js';
+export { addGateway, type GatewayStepsOptions } from './addGateway.js';
 export { Gateway, type GatewayAddress, type GatewayStats } from './Gateway.js';
-export { GATEWAY_DEFAULTS, type GatewayOptions } from './GatewayOptions.js';
+export { GATEWAY_DEFAULTS, type GatewayOptions, type GatewayPool } from './GatewayOptions.js';
 export { type CatalogQuery, ToolCatalog, type ToolCatalogOptions } from './ToolCatalog.js';

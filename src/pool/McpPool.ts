@@ -81,7 +81,7 @@ export interface ApplyReport {
 export interface ServerStats {
   readonly name: string;
   readonly state: ServerState;
-  /** Calls handed to a wire. */
+  /** Calls handed to a wire, handshakes and pings included. */
   readonly calls: number;
   /** Failed calls by error code, calls that were never sent included. */
   readonly errors: Readonly<Record<string, number>>;
@@ -90,6 +90,7 @@ export interface ServerStats {
   readonly connections: number;
   /** Of answered calls, in ms from send to answer. Undefined while there were none. */
   readonly latencyMs: { readonly p50: number; readonly p90: number; readonly p99: number } | undefined;
+  /** Starts in the place of a connection that died by itself, and those of `restartServer`. */
   readonly restarts: number;
   /** Milliseconds until the next try, while backing off. */
   readonly backoffMs: number | undefined;
@@ -163,7 +164,7 @@ export interface ConnectionLease extends AsyncDisposable {
   notify(method: string, params?: Readonly<Record<string, unknown>>): Promise<void>;
   on(event: 'notification', listener: Listener<ServerNotice>): Disposable;
   on(event: 'request', listener: RequestHandler): Disposable;
-  /** Gives it back; idempotent. */
+  /** Gives it back, once the calls made on it have settled; new ones are refused at once. Idempotent. */
   release(): void;
 }
 

@@ -152,6 +152,11 @@ export class UnifiedPool implements McpPool {
     return this.#routes.names();
   }
 
+  /** What it was added with; undefined while its wire is not known, and for one that is not here. */
+  config(name: string): ServerConfig | undefined {
+    return this.#routes.find(name)?.config(name);
+  }
+
   state(name: string): ServerState {
     return this.#routes.undecided.get(name)?.state ?? this.#routes.known(name).state(name);
   }

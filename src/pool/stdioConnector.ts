@@ -7,7 +7,7 @@ import { OptionError } from '../core/errors.js';
 import type { LifecycleManager, ServerHandle } from '../registry/LifecycleManager.js';
 import type { Era, StdioServerConfig } from '../registry/ServerConfig.js';
 import type { Connector, ConnectRequest } from './server/Connector.js';
-import { rememberedEra } from './server/eraStore.js';
+import { type EraFinding, startInEra } from './server/eraStore.js';
 
 /** How long a stop may take at each of its steps, in ms. */
 export interface StopTimes {
@@ -41,8 +41,12 @@ export class StdioConnector implements Connector {
     const own = await credentials.get(caller, signal);
     const target = own?.env === undefined ? config : { ...config, env: { ...config.env, ...own.env } };
     if (request.options.era !== 'auto') return this.#open(target, request, request.options.era);
-    const era = rememberedEra(pool, request.fingerprint, () => this.#probe(target, request));
-    return this.#open(target, request, await era);
+    return startInEra(
+      pool,
+      request.fingerprint,
+      () => this.#probe(target, request),
+      (era) => this.#open(target, request, era),
+    );
   }
 
   memoryBytes(connection: Connection): number | undefined {
@@ -62,7 +66,7 @@ export class StdioConnector implements Connector {
     return connection;
   }
 
-  async #probe(target: StdioServerConfig, request: ConnectRequest): Promise<Awaited<ReturnType<typeof probeEra>>> {
+  async #probe(target: StdioServerConfig, request: ConnectRequest): Promise<EraFinding> {
     const handle = await this.#start(target, request);
     try {
       const { startTimeoutMs } = request.options;

@@ -1,3 +1,4 @@
+import { type EventEmitter, errorMonitor } from 'node:events';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { Server as TlsServer } from 'node:tls';
@@ -40,7 +41,7 @@ export class TrackedHttpServer implements Closeable {
   readonly #server: Server;
   readonly #scope: CloseScope;
   readonly #connections = new Map<Socket, Connection>();
-  readonly #listeners: (readonly [string, (...args: never[]) => void])[] = [];
+  readonly #listeners: (readonly [string | symbol, (...args: never[]) => void])[] = [];
   readonly #upgradeEvents = new Set<string>();
   /** TCP connections of a TLS server: those whose handshake never ends are no HTTP connections. */
   readonly #raw = new Set<Socket>();
@@ -50,6 +51,8 @@ export class TrackedHttpServer implements Closeable {
   readonly #late: boolean;
   #announced = false;
   #refusing = false;
+  /** `listen()` was called, and its outcome is still to come. */
+  #starting = false;
   #overdue = false;
   #cut: readonly string[] = [];
 
@@ -72,6 +75,7 @@ export class TrackedHttpServer implements Closeable {
     });
     this.#listen('secureConnection', (socket: Socket) => void this.#track(socket));
     this.#prepend('request', (_request: IncomingMessage, response: ServerResponse) => this.#onRequest(response));
+    this.#watchStart();
     for (const event of ['upgrade', 'connect']) if (server.listenerCount(event) > 0) this.#watchUpgrades(event);
     this.#listen('newListener', (event: string) => {
       if (event === 'upgrade' || event === 'connect') this.#watchUpgrades(event);
@@ -164,6 +168,7 @@ export class TrackedHttpServer implements Closeable {
     const gone = await Promise.race([this.#ended.then(() => true), late]);
     timer?.[Symbol.dispose]();
     for (const [event, listener] of this.#listeners) this.#server.off(event, listener as () => void);
+    Reflect.deleteProperty(this.#server, 'listen');
     if (!gone)
       throw new ShutdownTimeoutError('http server: upgraded connections older than its tracker', grace.totalMs);
     if (this.#cut.length > 0) {
@@ -179,10 +184,34 @@ export class TrackedHttpServer implements Closeable {
    * asks the server itself to do so: not while this shadow stands.
    */
   #stopListening(): void {
-    this.#server.closeIdleConnections = () => undefined;
     this.#ended = new Promise((resolve) => void this.#server.once('close', resolve));
+    if (!this.#starting) this.#closeServer();
+  }
+
+  #closeServer(): void {
+    this.#server.closeIdleConnections = () => undefined;
     this.#server.close();
     Reflect.deleteProperty(this.#server, 'closeIdleConnections');
+  }
+
+  /**
+   * A `close()` between `listen()` and its outcome would swallow the outcome, and whoever waits for it would wait for ever
+   * (on older Nodes the server even listens afterwards). No event tells that `listen()` was called: so it is looked at.
+   * One that is refused by then starts, says so, and is closed at once.
+   */
+  #watchStart(): void {
+    const listen = Reflect.get(this.#server, 'listen') as (...args: unknown[]) => unknown;
+    Reflect.set(this.#server, 'listen', (...args: unknown[]): unknown => {
+      const result = Reflect.apply(listen, this.#server, args);
+      this.#starting = !this.#server.listening;
+      return result;
+    });
+    const started = (): void => {
+      this.#starting = false;
+      if (this.#refusing) this.#closeServer();
+    };
+    this.#listen('listening', started);
+    this.#listen(errorMonitor, () => this.#starting && started());
   }
 
   #track(socket: Socket): Connection {
@@ -215,9 +244,10 @@ export class TrackedHttpServer implements Closeable {
     });
   }
 
-  #listen(event: string, listener: (...args: never[]) => void): void {
+  #listen(event: string | symbol, listener: (...args: never[]) => void): void {
     this.#listeners.push([event, listener]);
-    this.#server.on(event, listener as () => void);
+    const server: EventEmitter = this.#server;
+    server.on(event, listener as () => void);
   }
 
   #prepend(event: string, listener: (...args: never[]) => void): void {

@@ -67,15 +67,9 @@ export class EntryStore {
       ...settings,
       isDead: (head) => this.#ageMs(head) >= head.ttlMs + head.staleMs,
       isBusy: (file) => this.#writer.pending(file) !== undefined,
+      remove: (file) => this.replace(file, undefined),
     });
-    if (settings.sweepMs !== Number.POSITIVE_INFINITY) {
-      scope.timer('first sweep', Math.min(FIRST_SWEEP_MS, settings.sweepMs), () => {
-        const first = this.#sweep().then(() => {
-          if (!scope.closing) scope.every('sweep', settings.sweepMs, () => this.#sweep());
-        });
-        void scope.track(first);
-      });
-    }
+    this.#sweeper.start(scope, settings.sweepMs, (error) => this.#health.trouble(error));
   }
 
   /** What memory has, if its file need not be looked at first. */
@@ -190,11 +184,16 @@ export class EntryStore {
     return this.#writer.put(file, undefined);
   }
 
+  /** Out of memory; the next look goes to the file. */
+  unload(file: string): void {
+    this.#overtake(file);
+    for (const each of [...this.#memory.values()]) if (each.head.file === file) this.#memory.delete(each.key.memo);
+  }
+
   /** Puts `entry` in the place of whatever `file` holds, or nothing. */
   replace(file: string, entry: Entry | undefined): Promise<void> {
-    for (const each of [...this.#memory.values()]) if (each.head.file === file) this.#memory.delete(each.key.memo);
+    this.unload(file);
     if (entry === undefined) return this.#removeFile(file);
-    this.#overtake(file);
     if (entry.key.memo !== '') this.#memory.set(entry.key.memo, entry);
     return this.#writer.put(file, entry);
   }
@@ -249,14 +248,6 @@ export class EntryStore {
     }
   }
 
-  async #sweep(): Promise<void> {
-    try {
-      await this.#sweeper.run();
-    } catch (error) {
-      this.#health.trouble(error);
-    }
-  }
-
   /** Resolves when no read or write is under way. */
   async settle(): Promise<void> {
     for (let busy = this.#busy(); busy.length > 0; busy = this.#busy()) await Promise.all(busy);
@@ -290,8 +281,6 @@ export class EntryStore {
     };
   }
 }
-
-const FIRST_SWEEP_MS = 1_000;
 
 const alive = (entry: Entry | undefined, nowMs: number): Entry | undefined =>
   entry !== undefined && nowMs < entry.deadAtMs ? entry : undefined;

@@ -3,9 +3,8 @@ import type { CloseOptions } from '../core/CloseScope.js';
 import { OptionError } from '../core/errors.js';
 import { checkBoolean } from '../core/options.js';
 import { CacheCore } from './CacheCore.js';
-import type { Entry } from './Entry.js';
 import type { Loaded } from './Flights.js';
-import { eraKey, jsonKey, jsonMemo, serverParts, sharedKey, toolsKey } from './keys.js';
+import { eraKey, fileOf, jsonKey, jsonMemo, serverParts, sharedKey, toolsKey } from './keys.js';
 import { type FileCacheOptions, fileCacheSettings } from './options.js';
 import type {
   Cached,
@@ -117,10 +116,10 @@ export class FileCache implements ToolStore {
       keepAsFallback ? 'outdated' : 'void',
     );
     if (scope === undefined) return lists.retire(serverParts(server), keepAsFallback);
-    const retire = async (entry: Entry | undefined): Promise<void> =>
-      entry && store.replace(entry.head.file, keepAsFallback ? entry.asOutdated(store.nextOrder()) : undefined);
+    const retired = lists.retireFile(fileOf(key), keepAsFallback);
     const shared = await store.find(sharedKey(key));
-    await Promise.all([retire(await store.find(key)), retire(shared?.head.shared === true ? shared : undefined)]);
+    if (shared?.head.shared === true) await lists.retireFile(shared.head.file, keepAsFallback);
+    await retired;
   }
 
   async listServers(): Promise<string[]> {

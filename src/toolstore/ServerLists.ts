@@ -10,7 +10,7 @@ export class ServerLists {
     this.#store = store;
   }
 
-  /** Removes every list stored before this call, or keeps it as outdated. What is in memory changes at once. */
+  /** Removes every list stored before this call, in memory at once; or keeps it as outdated. */
   async retire(parts: { readonly name: string; readonly fingerprint: string }, keep: boolean): Promise<void> {
     const before = this.#store.order;
     const prefix = filesPrefix(parts);
@@ -19,32 +19,36 @@ export class ServerLists {
     await Promise.all([inHand, this.#retireAll(prefix, before, keep, names)]);
   }
 
-  async #retireAll(prefix: string, before: number, keep: boolean, names: readonly string[]): Promise<void> {
-    const files = new Map<string, Entry | undefined>();
-    for (const file of [...names, ...this.#store.filesInHand()]) files.set(file, undefined);
-    for (const entry of this.#store.entries()) files.set(entry.head.file, entry);
-    const matching = [...files].filter(([file]) => file.startsWith(prefix) && isEntryFile(file));
-    await Promise.all(matching.map(([file, entry]) => this.#retireOne(file, entry, before, keep)));
+  /** The same for one file. */
+  retireFile(file: string, keep: boolean): Promise<void> {
+    return this.#retireOne(file, this.#store.order, keep);
   }
 
-  async #retireOne(file: string, inMemory: Entry | undefined, before: number, keep: boolean): Promise<void> {
-    if (this.#isNewer(file, inMemory, before)) return undefined;
+  async #retireAll(prefix: string, before: number, keep: boolean, names: readonly string[]): Promise<void> {
+    const known = [...this.#store.entries()].map(({ head }) => head.file);
+    const files = new Set([...names, ...this.#store.filesInHand(), ...known]);
+    const matching = [...files].filter((file) => file.startsWith(prefix) && isEntryFile(file));
+    await Promise.all(matching.map((file) => this.#retireOne(file, before, keep)));
+  }
+
+  async #retireOne(file: string, before: number, keep: boolean): Promise<void> {
+    if (this.#isNewer(file, before)) return undefined;
     if (!keep) return this.#store.replace(file, undefined);
-    let entry = inMemory ?? this.#store.pending(file)?.wanted;
+    // Never the copy in memory: another process may have stored a newer list since.
+    let entry = this.#store.pending(file)?.wanted;
     if (entry === undefined) {
       entry = await this.#store.loadTools(file);
-      const now = [...this.#store.entries()].find(({ head }) => head.file === file);
-      if (this.#isNewer(file, now, before)) return undefined;
+      if (this.#isNewer(file, before)) return undefined;
     }
-    if (entry?.head.outdated === true) return undefined;
+    if (entry?.head.outdated === true) return this.#store.unload(file);
     return this.#store.replace(file, entry?.asOutdated(this.#store.nextOrder()));
   }
 
   /** Set since then, or on its way out already. */
-  #isNewer(file: string, inMemory: Entry | undefined, before: number): boolean {
-    if (inMemory !== undefined && inMemory.order > before) return true;
+  #isNewer(file: string, before: number): boolean {
     const pending = this.#store.pending(file);
-    return pending !== undefined && (pending.wanted === undefined || pending.wanted.order > before);
+    if (pending !== undefined) return pending.wanted === undefined || pending.wanted.order > before;
+    return [...this.#store.entries()].some(({ head, order }) => head.file === file && order > before);
   }
 
   /** Names of the servers that have a list, in order. */

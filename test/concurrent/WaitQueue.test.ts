@@ -148,3 +148,29 @@ test('rejectAll rejects everybody, oldest first, and leaves no timer or listener
   expect([queue.size, clock.armedTimers, left]).toEqual([0, 0, 0]);
   expect(getEventListeners(signal, 'abort')).toHaveLength(0);
 });
+
+test('however many leave out of turn, the order of the others holds and nothing is kept of those who left', async () => {
+  const queue = new WaitQueue<number>({ what: 'big', maxWaiters: 2_000, timeoutError: () => new Error('over') });
+  const controllers = Array.from({ length: 1_000 }, () => new AbortController());
+  const served: number[] = [];
+  const all = controllers.map(({ signal }, i) =>
+    queue.wait({ signal, timeoutMs: forever, weight: i + 1 }).then(
+      () => served.push(i),
+      () => undefined,
+    ),
+  );
+  const stays = (i: number) => i % 10 === 3;
+  controllers.forEach((controller, i) => void (stays(i) || controller.abort()));
+  expect(queue.size).toBe(100);
+  const kept = controllers.map((_, i) => i).filter(stays);
+  expect([...queue.weights()]).toEqual(kept.map((i) => i + 1));
+  expect(queue.weight).toBe(kept.reduce((sum, i) => sum + i + 1, 0));
+  const last = queue.wait({ timeoutMs: forever, weight: 5 });
+  for (let i = 0; i < 100; i++) queue.shift()?.resolve(i);
+  expect([queue.size, queue.peek()]).toEqual([1, 5]);
+  queue.shift()?.resolve(7);
+  expect(await last).toBe(7);
+  await Promise.all(all);
+  expect(served).toEqual(kept);
+  expect([queue.size, queue.weight, queue.peek()]).toEqual([0, 0, 0]);
+});

@@ -218,6 +218,35 @@ test('a server whose start is still under way does not start after all', async (
   expect(server.listening).toBe(false);
 });
 
+test('a server closed while it starts tells whoever waits for its start, and is closed all the same', async () => {
+  for (const host of ['127.0.0.1', 'localhost']) {
+    const server = createServer();
+    trackHttpServer(server);
+    const started = new Promise((resolve) => void server.listen(0, host, () => resolve('started')));
+    await closeHttpServer(server);
+    expect(await started).toBe('started');
+    expect([server.listening, Object.hasOwn(server, 'listen')]).toEqual([false, false]);
+  }
+});
+
+test('a server closed while it fails to start ends with the failure told', async () => {
+  const { port } = await listening(() => undefined);
+  const server = createServer();
+  trackHttpServer(server);
+  const failed = new Promise((resolve) => void server.once('error', resolve).listen(port, '127.0.0.1'));
+  await closeHttpServer(server);
+  expect(await failed).toMatchObject({ code: 'EADDRINUSE' });
+});
+
+test('a server that starts only after it was refused is closed at once', async () => {
+  const server = createServer();
+  const tracked = trackHttpServer(server);
+  tracked.refuse();
+  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
+  expect(server.listening).toBe(false);
+  await tracked.close();
+});
+
 test('a server that was never tracked closes too, as far as Node tells', async () => {
   const { server, port } = await listening((_request, response) => void response.end('answer'), false);
   const agent = new Agent({ keepAlive: true });

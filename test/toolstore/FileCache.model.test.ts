@@ -73,6 +73,7 @@ class World {
   async close(): Promise<void> {
     for (const cache of this.caches) await cache.close();
     expect(this.house.clock.armedTimers).toBe(0);
+    if (!this.harmed) expect(this.house.logged.filter((line) => !line.includes('loaded anew'))).toEqual([]);
   }
 
   #cache(who: number): FileCache {

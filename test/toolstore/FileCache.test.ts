@@ -277,6 +277,20 @@ test('a list set while an invalidation is under way survives it', async () => {
   expect(await house.open().getTools('s')).toEqual(tools('new'));
 });
 
+test('an invalidation that keeps lists keeps the newest one, whoever stored it', async () => {
+  const house = new CacheHouse();
+  const [mine, other] = [house.open(), house.open()];
+  for (const scope of [undefined, 'x']) {
+    await mine.setTools('s', tools('old'), 'x');
+    await other.setTools('s', tools('new'), 'x');
+    await mine.invalidate('s', scope, { keepAsFallback: true });
+    expect(await mine.getTools('s', 'x')).toBeUndefined();
+    for (const each of [mine, house.open()]) {
+      expect(await each.lookupTools('s', 'x')).toMatchObject({ tools: tools('new'), stale: true });
+    }
+  }
+});
+
 test('an invalidation reaches a public list through any scope', async () => {
   const cache = new CacheHouse().open();
   await cache.setTools('s', tools('a'), 'x', { ttlMs: 1_000, cacheScope: 'public' });

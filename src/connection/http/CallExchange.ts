@@ -2,7 +2,7 @@ import type { Tool } from '@modelcontextprotocol/client';
 import { MessageTooLargeError, messageOf, NotSentError, PoolkitError, WireError } from '../../core/errors.js';
 import type { Call } from '../Call.js';
 import { CallRequest } from '../net/CallRequest.js';
-import type { BodyUse } from '../net/Exchange.js';
+import { type BodyUse, ResponseTimeout } from '../net/Exchange.js';
 import { mediaTypeOf } from '../net/responseHeaders.js';
 import type { SseEvent } from '../net/SseReader.js';
 import { excerpt, type RefusalError, rpcErrorIn } from '../net/statusError.js';
@@ -42,6 +42,7 @@ export class CallExchange extends CallRequest {
 
   protected override prepare(): void {
     this.session = this.#wire.session;
+    this.path = this.endpoint.path;
     this.requestHeaders = this.#wire.headersOf(this.call, this.#tool);
   }
 
@@ -109,6 +110,7 @@ export class CallExchange extends CallRequest {
 
   protected override onFailed(error: Error): void {
     if (!this.pending) return;
+    if (error instanceof ResponseTimeout) this.#wire.cancel(this.call, error.message);
     const socket = !(error instanceof PoolkitError) && this.call.phase === 'sent';
     if (socket && this.method === 'GET' && ++this.#fruitless < MAX_FRUITLESS) this.#rest();
     else if (socket && brokenProtocol(error)) {
@@ -188,12 +190,16 @@ export class CallExchange extends CallRequest {
     const name = this.call.params?.['name'];
     if (this.#refreshed || refreshTool === undefined || this.call.method !== 'tools/call') return false;
     this.#refreshed = true;
-    this.#wire.channel.requeue(this.call);
     new Promise<Tool | undefined>((resolve) => resolve(refreshTool(String(name)))).then(
       (tool) => {
+        if (!this.pending) return;
         this.#tool = tool;
-        if (tool === undefined) this.#stand(body, error);
-        else this.#wire.resend(this);
+        if (tool === undefined) {
+          this.#stand(body, error);
+          return;
+        }
+        this.#wire.channel.requeue(this.call);
+        this.#wire.resend(this);
       },
       (cause: unknown) => {
         this.#wire.settings.logger.warn({ server: this.endpoint.server, cause }, 'a tool could not be refreshed');
@@ -211,17 +217,14 @@ export class CallExchange extends CallRequest {
   #resume(): void {
     this.#resting = false;
     if (!this.pending) return;
-    // The server forgot that session; the event's id means nothing in the next one, which may wait for it in silence.
-    if (this.session !== this.#wire.session) {
-      this.#unresumed('its session is gone');
-      return;
-    }
-    if (++this.#fruitless > MAX_FRUITLESS) {
-      this.#unresumed('its stream was resumed in vain');
+    const inVain = ++this.#fruitless > MAX_FRUITLESS;
+    if (inVain || this.session !== this.#wire.session) {
+      this.#unresumed(inVain ? 'it was resumed in vain' : 'its session is gone');
       return;
     }
     this.lane = 'streams';
     this.method = 'GET';
+    this.path = this.endpoint.path;
     this.requestBody = null;
     this.requestHeaders = this.#wire.streamHeaders(this.#lastEventId);
     this.dispatch();

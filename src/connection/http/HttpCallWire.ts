@@ -35,6 +35,7 @@ export interface HttpCallWire extends CallWire {
   readonly era: Era;
   /** The session there is now. */
   readonly session: Session;
+  cancel(call: Call, reason: string): void;
   /** Headers of a call's POST. */
   headersOf(call: Call, tool: Tool | undefined): string[];
   /** Headers of a GET. */

@@ -43,7 +43,7 @@ export class HttpWire implements HttpCallWire {
     | { readonly generation: number; readonly post: readonly string[]; readonly get: readonly string[] }
     | undefined;
   #held: Sendable[] | undefined;
-  #confirming: Promise<boolean> | undefined;
+  #confirming: { readonly session: Session; readonly lost: Promise<boolean> } | undefined;
   #pings = 0;
 
   constructor(endpoint: Endpoint, settings: HttpWireSettings) {
@@ -172,21 +172,8 @@ export class HttpWire implements HttpCallWire {
 
   async confirmLost(session: Session): Promise<boolean> {
     if (session !== this.session) return true;
-    this.#confirming ??= this.submit(
-      'ping',
-      JSON.stringify({ jsonrpc: '2.0', id: `ping-${++this.#pings}`, method: 'ping' }),
-    )
-      .then(
-        ({ status }) => status === 400 || status === 404,
-        (error: unknown) => {
-          this.settings.logger.debug({ server: this.endpoint.server, error }, 'a session could not be checked');
-          return false;
-        },
-      )
-      .finally(() => {
-        this.#confirming = undefined;
-      });
-    return this.#confirming;
+    if (this.#confirming?.session !== session) this.#confirming = { session, lost: this.#ping() };
+    return this.#confirming.lost;
   }
 
   /** Tells the server that the session is over; a server may refuse (405). */
@@ -214,6 +201,20 @@ export class HttpWire implements HttpCallWire {
       body: text,
       timeoutMs: this.settings.replyTimeoutMs,
     }));
+  }
+
+  /** Whether even a `ping` is refused. */
+  async #ping(): Promise<boolean> {
+    const text = JSON.stringify({ jsonrpc: '2.0', id: `ping-${++this.#pings}`, method: 'ping' });
+    try {
+      const { status } = await this.submit('ping', text);
+      return status === 400 || status === 404;
+    } catch (error) {
+      this.settings.logger.debug({ server: this.endpoint.server, error }, 'a session could not be checked');
+      return false;
+    } finally {
+      this.#confirming = undefined;
+    }
   }
 
   async #lost(session: Session, status: number): Promise<boolean> {

@@ -17,6 +17,9 @@ const EMPTY = Buffer.alloc(0);
 const NO_STRINGS: string[] = [];
 const NO_HEADERS: RawHeaders = Object.freeze([]);
 
+/** The server took longer than the exchange's own bounds allow. */
+export class ResponseTimeout extends Error {}
+
 /**
  * One HTTP request and its response, as undici's handler: no stream, no signal and no promise of its own. Redirects are
  * followed within the origin when they keep the method (307, 308), at most three times. Each exchange ends once, by
@@ -120,7 +123,7 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
       this.endpoint.wheel.add(this, leftMs);
       return;
     }
-    const error = new Error(
+    const error = new ResponseTimeout(
       this.#use === undefined
         ? `no response headers within ${this.headersTimeoutMs} ms`
         : `nothing of the response body within ${bodyTimeoutMs} ms`,
@@ -131,7 +134,7 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
 
   onConnect(abort: (error?: Error) => void): void {
     if (this.#over || !this.onSending()) {
-      this.#finish();
+      if (!this.#over) this.#finish();
       abort();
       return;
     }

@@ -1,5 +1,5 @@
 import { type CloseOptions, CloseScope } from '../../core/CloseScope.js';
-import { ClosedError, messageOf, OptionError, StartError } from '../../core/errors.js';
+import { ClosedError, messageOf, OptionError, StartError, WireError } from '../../core/errors.js';
 import { Channel, type ChannelCounters } from '../Channel.js';
 import type { Connection, ConnectionOptions, Death } from '../Connection.js';
 import { ConnectionEvents } from '../ConnectionEvents.js';
@@ -55,7 +55,11 @@ export abstract class UrlConnection<W extends CallWire, O extends UrlConnectionO
       logger,
       onRefuse: () => this.refuse(),
       onDrain: () => this.channel.idle(),
-      onDeadline: () => this.channel.fail('the connection was closed', new ClosedError(this.scope.name)),
+      onDeadline: () => {
+        this.channel.fail('the connection was closed', new ClosedError(this.scope.name));
+        // Notifications and a handshake under way end here, too.
+        this.#endpoint.abandon();
+      },
       onRelease: () => this.#release(),
     });
     this.wire = this.makeWire(this.#endpoint, options);
@@ -136,16 +140,33 @@ export abstract class UrlConnection<W extends CallWire, O extends UrlConnectionO
   /** Makes it ready, or ends it. @throws StartError with its cause, when nothing is left; the signal's reason. */
   protected async start(): Promise<void> {
     const { server, signal, clock, startTimeoutMs } = this.options;
+    const deadlineMs = clock.now() + startTimeoutMs;
+    let giveUp!: (reason: unknown) => void;
+    const givenUp = new Promise<never>((_, reject) => {
+      giveUp = reject;
+    });
+    const late = (): void => giveUp(new WireError(server, `it was not ready within ${startTimeoutMs} ms`));
+    const timer = clock.setTimer(late, startTimeoutMs, { ref: true });
+    const onAbort = (): void => giveUp(signal?.reason);
+    signal?.addEventListener('abort', onAbort, { once: true });
     try {
       signal?.throwIfAborted();
-      await this.#endpoint.start();
-      this.serverInfo = await this.handshake(clock.now() + startTimeoutMs);
-      signal?.throwIfAborted();
+      // The hook for credentials and the memory of eras are other people's: they may hang.
+      this.serverInfo = await Promise.race([this.#begin(deadlineMs), givenUp]);
     } catch (error) {
       await this.close({ graceMs: 0 });
       if (signal?.aborted === true) throw signal.reason;
       throw error instanceof OptionError ? error : new StartError(server, messageOf(error), {}, error);
+    } finally {
+      timer.cancel();
+      signal?.removeEventListener('abort', onAbort);
     }
+  }
+
+  async #begin(deadlineMs: number): Promise<ServerInfo> {
+    await this.#endpoint.start();
+    this.scope.assertOpen();
+    return this.handshake(deadlineMs);
   }
 
   /** What a handshake takes. The signal of the start ends with it. */

@@ -32,7 +32,7 @@ export class SseConnection extends UrlConnection<SseWire, SseConnectionOptions> 
   }
 
   protected override async handshake(deadlineMs: number): Promise<ServerInfo> {
-    await this.#open(deadlineMs);
+    await this.#open();
     let accepted = Promise.resolve();
     const info = await initializeLegacy(this.channel, this.handshakeOptions(deadlineMs), (method) => {
       accepted = this.wire.notify(method, this.channel.encodeNotice(method, undefined));
@@ -60,23 +60,14 @@ export class SseConnection extends UrlConnection<SseWire, SseConnectionOptions> 
     this.#stream?.end();
   }
 
-  async #open(deadlineMs: number): Promise<void> {
-    const { clock, signal, startTimeoutMs } = this.options;
-    const timer = clock.setTimer(
-      () => this.#opening?.reject(new WireError(this.server, `no endpoint event within ${startTimeoutMs} ms`)),
-      deadlineMs - clock.now(),
-      { ref: true },
-    );
-    const onAbort = (): void => this.#opening?.reject(new WireError(this.server, 'the start was given up'));
-    signal?.addEventListener('abort', onAbort, { once: true });
+  /** Resolves when the stream has said where to send. The start's own bounds end the waiting. */
+  async #open(): Promise<void> {
     try {
       await new Promise<void>((resolve, reject) => {
         this.#opening = { resolve, reject };
         this.#connect(false);
       });
     } finally {
-      timer.cancel();
-      signal?.removeEventListener('abort', onAbort);
       this.#opening = undefined;
     }
   }
@@ -99,17 +90,18 @@ export class SseConnection extends UrlConnection<SseWire, SseConnectionOptions> 
   }
 
   #endpointSaid(data: string): void {
-    if (this.#opening === undefined) return;
+    const opening = this.#opening;
+    if (opening === undefined) return;
     const { endpoint } = this.wire;
     const target = endpoint.resolve(data);
     if (target?.origin !== endpoint.origin) {
-      this.#opening.reject(
-        new WireError(this.server, `its endpoint is not on its own origin: ${target?.origin ?? data}`),
-      );
+      opening.reject(new WireError(this.server, `its endpoint is not on its own origin: ${target?.origin ?? data}`));
       return;
     }
     this.wire.postPath = target.pathname + target.search;
-    this.#opening.resolve();
+    // In this turn: the stream may end in the same one, and that is a death then.
+    this.#opening = undefined;
+    opening.resolve();
   }
 
   #message(data: string): void {
@@ -135,6 +127,7 @@ export class SseConnection extends UrlConnection<SseWire, SseConnectionOptions> 
     const { reject } = this.#opening;
     if (status === 401 && retry !== undefined) {
       this.wire.endpoint.renew(retry.used).then((fresh) => {
+        if (this.scope.closing) return;
         if (fresh) this.#connect(true);
         else reject(statusError({ server: this.server, method: 'GET', status, headers, body, wallNowMs: 0 }));
       }, reject);

@@ -165,10 +165,16 @@ export class StdioConnection implements Connection {
     this.#scope.assertOpen();
     assertModern(this.info.era);
     const timeoutMs = options.timeoutMs ?? this.#options.timeoutMs;
-    return listen(this.server, this.#channel, filter, { ...options, timeoutMs }, (control) => {
-      this.#listening.add(control);
-      return { [Symbol.dispose]: () => void this.#listening.delete(control) };
-    });
+    const ground = {
+      server: this.server,
+      channel: this.#channel,
+      clock: this.#options.clock,
+      track: (control: AbortController) => {
+        this.#listening.add(control);
+        return { [Symbol.dispose]: () => void this.#listening.delete(control) };
+      },
+    };
+    return listen(ground, filter, { ...options, timeoutMs });
   }
 
   onDeath(listener: (death: Death) => void): Disposable {

@@ -1,4 +1,4 @@
-import { OutcomeUnknownError, RequestTimeoutError, RpcError } from '../../core/errors.js';
+import { OutcomeUnknownError, PoolkitError, RpcError } from '../../core/errors.js';
 import type { ManagedProcess } from '../../registry/ManagedProcess.js';
 import { Channel } from '../Channel.js';
 import type { ConnectionOptions } from '../Connection.js';
@@ -20,10 +20,11 @@ export interface ProbeResult {
  */
 export async function probeEra(
   process: ManagedProcess,
-  options: ConnectionOptions & ClientIdentity & { readonly server: string; readonly probeTimeoutMs: number },
+  options: ConnectionOptions &
+    ClientIdentity & { readonly server: string; readonly probeTimeoutMs: number; readonly signal?: AbortSignal },
 ): Promise<ProbeResult> {
   const channel: Channel = new Channel(
-    { send: (call, text) => writer.send(call, text), post: (text) => writer.post(text) },
+    { send: (call, text) => writer.send(call, text), post: (text) => void writer.post(text) },
     options,
   );
   const { server, clock, maxMessageBytes, probeTimeoutMs: timeoutMs } = options;
@@ -44,7 +45,12 @@ export async function probeEra(
   const version = MODERN_VERSIONS[0] as string;
   try {
     const params = modernEnvelope(options, version)(undefined);
-    const bounds = { timeoutMs, acquireTimeoutMs: timeoutMs, maxTotalTimeoutMs: timeoutMs };
+    const bounds = {
+      timeoutMs,
+      acquireTimeoutMs: timeoutMs,
+      maxTotalTimeoutMs: timeoutMs,
+      ...(options.signal && { signal: options.signal }),
+    };
     const result = (await channel.request('server/discover', params, bounds)) as Params | null;
     const supported = result?.['supportedVersions'];
     const common = Array.isArray(supported) ? MODERN_VERSIONS.find((each) => supported.includes(each)) : undefined;
@@ -55,7 +61,8 @@ export async function probeEra(
     const offered = modernVersionOffered(error);
     if (offered !== undefined) return { era: 'modern', version: offered, evidence: true };
     if (error instanceof RpcError || error instanceof OutcomeUnknownError) return { era: 'legacy', evidence: true };
-    if (error instanceof RequestTimeoutError) return { era: 'legacy', evidence: false };
+    // Silent, or gone before it was asked: the start itself will tell more.
+    if (error instanceof PoolkitError) return { era: 'legacy', evidence: false };
     throw error;
   } finally {
     exit[Symbol.dispose]();

@@ -1,13 +1,18 @@
 import type { Implementation, ServerCapabilities } from '@modelcontextprotocol/client';
-import type { McpPool, ServerInfo, ServerNotice } from '../../pool/McpPool.js';
+import type { ListItems, McpPool, ServerInfo, ServerNotice } from '../../pool/McpPool.js';
 import type { Params } from '../rpc/envelope.js';
 import { INVALID_PARAMS, METHOD_NOT_FOUND, Refusal } from '../rpc/failure.js';
-import { Catalog, type CatalogOptions } from './Catalog.js';
+import type { Callers } from '../session/Callers.js';
+import type { ToolCatalog } from '../ToolCatalog.js';
+import { Catalog, type CatalogOptions, type CatalogSource } from './Catalog.js';
 import { type CallOptions, type Downstream, type Endpoint, type EndpointInfo, infoOf } from './Endpoint.js';
 import { within } from './within.js';
 
 export interface AggregateEndpointOptions extends CatalogOptions {
   readonly serverInfo: Implementation;
+  readonly catalog: ToolCatalog;
+  /** The sessions of this endpoint. */
+  readonly sessions: () => readonly Downstream[];
 }
 
 /** Notifications that make a list stale, and what they say to clients of the aggregate. */
@@ -20,20 +25,25 @@ const LIST_CHANGES: Readonly<Record<string, 'tools' | 'prompts'>> = {
 export class AggregateEndpoint implements Endpoint {
   readonly #options: AggregateEndpointOptions;
   readonly #pool: McpPool;
+  readonly #callers: Callers;
   readonly #tools: Catalog<'tools'>;
   readonly #prompts: Catalog<'prompts'>;
 
   constructor(options: AggregateEndpointOptions) {
     this.#options = options;
     this.#pool = options.pool;
-    this.#tools = new Catalog('tools', options);
-    this.#prompts = new Catalog('prompts', options);
+    this.#callers = options.callers;
+    const changed = (kind: string) => (): void => {
+      for (const session of options.sessions()) session.notify(`notifications/${kind}/list_changed`, undefined);
+    };
+    this.#tools = new Catalog('tools', options, toolsFrom(options), changed('tools'));
+    this.#prompts = new Catalog('prompts', options, promptsFrom(options.pool), changed('prompts'));
   }
 
   /** What any server can do, of what the aggregate passes on. A server that does not start is left out. */
-  async info(signal: AbortSignal): Promise<EndpointInfo> {
+  async info(session: Downstream, signal: AbortSignal): Promise<EndpointInfo> {
     const names = this.#pool.servers();
-    const infos = await Promise.all(names.map((name) => this.#infoOf(name, signal)));
+    const infos = await Promise.all(names.map((name) => this.#infoOf(name, session, signal)));
     const some = (has: (capabilities: ServerCapabilities) => unknown): boolean =>
       infos.some((info) => info !== undefined && has(info.capabilities) !== undefined);
     const instructions = infos.flatMap((info, index) =>
@@ -50,67 +60,115 @@ export class AggregateEndpoint implements Endpoint {
     };
   }
 
-  async request(_: Downstream, method: string, params: Params | undefined, call: CallOptions): Promise<unknown> {
+  async request(session: Downstream, method: string, params: Params | undefined, call: CallOptions): Promise<unknown> {
     switch (method) {
       case 'tools/list':
-        return { tools: await this.#page(this.#tools, params) };
+        return { tools: await this.#page(this.#tools, session, params) };
       case 'prompts/list':
-        return { prompts: await this.#page(this.#prompts, params) };
+        return { prompts: await this.#page(this.#prompts, session, params) };
       case 'tools/call': {
-        const route = await found(this.#tools, params?.['name'], 'tool');
-        return this.#pool.request(route.server, method, { ...params, name: route.name }, { ...call, raw: true });
+        const { server, name } = await found(this.#tools, session, params?.['name'], 'tool');
+        return this.#pool.request(server, method, { ...params, name }, this.#callers.options(server, session, call));
       }
       case 'prompts/get': {
-        const route = await found(this.#prompts, params?.['name'], 'prompt');
-        return this.#pool.request(route.server, method, { ...params, name: route.name }, { ...call, raw: true });
+        const { server, name } = await found(this.#prompts, session, params?.['name'], 'prompt');
+        return this.#pool.request(server, method, { ...params, name }, this.#callers.options(server, session, call));
       }
       case 'completion/complete': {
         const ref = params?.['ref'] as Params | undefined;
         if (ref?.['type'] !== 'ref/prompt') throw new Refusal(INVALID_PARAMS, 'ref is of type "ref/prompt" here');
-        const route = await found(this.#prompts, ref['name'], 'prompt');
-        const renamed = { ...params, ref: { ...ref, name: route.name } };
-        return this.#pool.request(route.server, method, renamed, { ...call, raw: true });
+        const { server, name } = await found(this.#prompts, session, ref['name'], 'prompt');
+        const renamed = { ...params, ref: { ...ref, name } };
+        return this.#pool.request(server, method, renamed, this.#callers.options(server, session, call));
       }
       default:
         throw new Refusal(METHOD_NOT_FOUND, `${method} is not to be had here: see the servers' own paths`);
     }
   }
 
-  relay(session: Downstream, _: string, { method }: ServerNotice): void {
-    if (LIST_CHANGES[method] !== undefined) session.notify(method, undefined);
+  relay(session: Downstream, server: string, { method }: ServerNotice, own: boolean): void {
+    const kind = LIST_CHANGES[method];
+    if (kind === undefined) return;
+    if (!own) session.notify(method, undefined);
+    else {
+      this.#catalogs[kind].invalidate(server, session);
+      session.tell(method, undefined);
+    }
   }
 
-  /** A server's lists may be others now. Before anything is relayed. */
+  /** What all share of a server's lists may be another now. Before anything is relayed. */
   onNotice(server: string, { method }: ServerNotice): void {
     const kind = LIST_CHANGES[method];
-    if (kind === 'tools') this.#tools.invalidate(server);
-    if (kind === 'prompts') this.#prompts.invalidate(server);
+    if (kind !== undefined) this.#catalogs[kind].invalidate(server);
   }
 
   onStarted(server: string): void {
-    this.#tools.invalidate(server);
-    this.#prompts.invalidate(server);
+    this.#tools.onStarted(server);
+    this.#prompts.onStarted(server);
   }
 
-  async #infoOf(server: string, signal: AbortSignal): Promise<ServerInfo | undefined> {
+  onRemoved(server: string): void {
+    this.#tools.onRemoved(server);
+    this.#prompts.onRemoved(server);
+  }
+
+  get #catalogs(): { readonly tools: Catalog<'tools'>; readonly prompts: Catalog<'prompts'> } {
+    return { tools: this.#tools, prompts: this.#prompts };
+  }
+
+  async #infoOf(server: string, session: Downstream, signal: AbortSignal): Promise<ServerInfo | undefined> {
     const { clock, listTimeoutMs, logger } = this.#options;
     try {
       const bound = { clock, timeoutMs: listTimeoutMs, signal };
-      return await within(server, 'initialize', bound, (bounded) => infoOf(this.#pool, server, bounded));
+      return await within(server, 'initialize', bound, (bounded) =>
+        infoOf(this.#pool, server, this.#callers.of(server, session), bounded),
+      );
     } catch (error) {
       logger.debug({ server, error }, 'a server is left out of what the aggregate can do');
       return undefined;
     }
   }
 
-  async #page(catalog: Catalog<'tools' | 'prompts'>, params: Params | undefined): Promise<unknown[]> {
+  async #page(
+    catalog: Catalog<'tools' | 'prompts'>,
+    session: Downstream,
+    params: Params | undefined,
+  ): Promise<unknown[]> {
     if (params?.['cursor'] !== undefined) throw new Refusal(INVALID_PARAMS, 'this list has one page and no cursors');
-    return [...(await catalog.routes()).values()].map(({ item }) => item);
+    return catalog.items(session);
   }
 }
 
-async function found<K extends 'tools' | 'prompts'>(catalog: Catalog<K>, name: unknown, what: string) {
-  const route = typeof name === 'string' ? await catalog.find(name) : undefined;
+/** Tools come through the cache. What a `bound` server offers a session is nobody else's, so that it is not cached. */
+function toolsFrom({ pool, catalog }: AggregateEndpointOptions): CatalogSource<ListItems['tools']> {
+  return {
+    list: async (server, { signal, caller }) => {
+      if (caller !== undefined) return { ...(await pool.listAll(server, 'tools', { signal, caller })), stale: false };
+      const { tools, stale } = await catalog.tools(server, { signal });
+      return { items: tools, stale };
+    },
+    refresh: async (server, signal) => {
+      const { tools, stale } = await catalog.refresh(server, { signal });
+      return { items: tools, stale };
+    },
+  };
+}
+
+function promptsFrom(pool: McpPool): CatalogSource<ListItems['prompts']> {
+  const list: CatalogSource<ListItems['prompts']>['list'] = async (server, query) => ({
+    ...(await pool.listAll(server, 'prompts', query)),
+    stale: false,
+  });
+  return { list, refresh: (server, signal) => list(server, { signal }) };
+}
+
+async function found<K extends 'tools' | 'prompts'>(
+  catalog: Catalog<K>,
+  session: Downstream,
+  name: unknown,
+  what: string,
+) {
+  const route = typeof name === 'string' ? await catalog.find(name, session) : undefined;
   if (route === undefined) throw new Refusal(INVALID_PARAMS, `unknown ${what}: ${String(name).slice(0, 200)}`);
   return route;
 }

@@ -1,15 +1,33 @@
 import type { Clock } from '../../core/clock.js';
 import { messageOf, RpcError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
-import type { ListItems, McpPool } from '../../pool/McpPool.js';
+import type { Caller, ListItems, McpPool } from '../../pool/McpPool.js';
 import { METHOD_NOT_FOUND } from '../rpc/failure.js';
+import type { Callers } from '../session/Callers.js';
+import type { Downstream } from './Endpoint.js';
 import { within } from './within.js';
 
 export interface CatalogOptions {
   readonly pool: McpPool;
+  readonly callers: Callers;
   readonly listTimeoutMs: number;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Aborts what is being listed. */
+  readonly signal: AbortSignal;
+}
+
+/** One server's list, as a cache gives it. */
+export interface Listing<T> {
+  readonly items: readonly T[];
+  /** It may be another by now, or its server is down: it is asked for again behind. */
+  readonly stale: boolean;
+}
+
+export interface CatalogSource<T> {
+  list(server: string, query: { readonly signal: AbortSignal; readonly caller?: Caller }): Promise<Listing<T>>;
+  /** The same, but waits for the server; stale when that failed. */
+  refresh(server: string, signal: AbortSignal): Promise<Listing<T>>;
 }
 
 export interface Route<T> {
@@ -20,7 +38,13 @@ export interface Route<T> {
   readonly item: T;
 }
 
-type Named = ListItems['tools' | 'prompts'];
+/** The lists of all who see the same, or of one session: a `bound` server may offer each another. */
+class Lists<T> {
+  readonly known = new Map<string, readonly T[]>();
+  readonly loading = new Map<string, Promise<readonly T[] | undefined>>();
+  /** Loads behind a stale list. */
+  readonly refreshing = new Map<string, Promise<void>>();
+}
 
 /**
  * What all servers offer under one roof: `server__name`, in the order of the servers. A server's list is kept until it
@@ -29,91 +53,175 @@ type Named = ListItems['tools' | 'prompts'];
 export class Catalog<K extends 'tools' | 'prompts'> {
   readonly #kind: K;
   readonly #options: CatalogOptions;
-  readonly #lists = new Map<string, readonly Named[]>();
-  readonly #loading = new Map<string, Promise<readonly Named[] | undefined>>();
-  #routes: ReadonlyMap<string, Route<ListItems[K]>> | undefined;
-  /** The servers that `#routes` is made of. */
-  #routed: readonly string[] = [];
+  readonly #source: CatalogSource<ListItems[K]>;
+  readonly #onChange: () => void;
+  readonly #shared = new Lists<ListItems[K]>();
+  readonly #own = new WeakMap<Downstream, Lists<ListItems[K]>>();
+  /** Routes found, as long as nothing has changed. */
+  readonly #found = new Map<string, Route<ListItems[K]>>();
+  /** What clients were last shown of each server, as JSON. */
+  readonly #shown = new Map<string, string>();
 
-  constructor(kind: K, options: CatalogOptions) {
+  /** `onChange`: what clients were shown is not what there is any more, and no server says so. */
+  constructor(kind: K, options: CatalogOptions, source: CatalogSource<ListItems[K]>, onChange: () => void) {
     this.#kind = kind;
     this.#options = options;
+    this.#source = source;
+    this.#onChange = onChange;
   }
 
-  /** Forgets what `server` listed. */
-  invalidate(server: string): void {
-    this.#lists.delete(server);
-    this.#loading.delete(server);
-    this.#routes = undefined;
+  /** Forgets what `server` listed: to all, or to a session on its own connection. */
+  invalidate(server: string, session?: Downstream): void {
+    const lists = session === undefined ? this.#shared : this.#listsOf(server, session);
+    for (const each of [lists.known, lists.loading, lists.refreshing]) each.delete(server);
+    this.#found.clear();
   }
 
-  /** Every route by its exposed name. */
-  async routes(): Promise<ReadonlyMap<string, Route<ListItems[K]>>> {
-    const names = this.#options.pool.servers();
-    const same = names.length === this.#routed.length && names.every((name, index) => name === this.#routed[index]);
-    if (this.#routes !== undefined && same && names.every((name) => this.#lists.has(name))) return this.#routes;
-    const lists = await Promise.all(names.map(async (server) => ({ server, items: await this.#list(server) })));
-    const routes = new Map<string, Route<ListItems[K]>>();
+  /** A server is up, again or for the first time. One that came up to be listed is being looked at already. */
+  onStarted(server: string): void {
+    const { loading, refreshing } = this.#shared;
+    if (this.#options.callers.isBound(server) || loading.has(server) || refreshing.has(server)) return;
+    this.invalidate(server);
+    if (this.#shown.size === 0) return;
+    void this.#load(server, this.#shared).then((items) => {
+      if (items !== undefined) this.#tellUnless(items, this.#shown.get(server) ?? EMPTY);
+    });
+  }
+
+  /** A server is not there any more. */
+  onRemoved(server: string): void {
+    this.invalidate(server);
+    const shown = this.#shown.get(server);
+    this.#shown.delete(server);
+    if (shown !== undefined && shown !== EMPTY) this.#onChange();
+  }
+
+  /** Everything, as `session` sees it, under its exposed name. */
+  async items(session: Downstream): Promise<ListItems[K][]> {
+    const servers = this.#options.pool.servers();
+    const lists = await this.#listsFrom(servers, session);
+    for (const { server, items } of lists) this.#show(server, items);
+    return [...this.#named(lists)].map(({ exposed, item }) => ({ ...item, name: exposed }));
+  }
+
+  /** Where `exposed` leads. Only servers that it may lead to are asked, those that could not be listed so far included. */
+  async find(exposed: string, session: Downstream): Promise<Route<ListItems[K]> | undefined> {
+    const found = this.#found.get(exposed);
+    if (found !== undefined) return found;
+    // Two names are one only with one prefix, so that other servers have no part in telling them apart.
+    const servers = this.#options.pool.servers().filter((server) => exposed.startsWith(`${prefixOf(server)}__`));
+    const lists = await this.#listsFrom(servers, session);
+    for (const named of this.#named(lists)) {
+      if (named.exposed !== exposed) continue;
+      const { server, item } = named;
+      const route = { server, name: item.name, item };
+      if (!servers.some((each) => this.#options.callers.isBound(each))) this.#found.set(exposed, route);
+      return route;
+    }
+    return undefined;
+  }
+
+  async #listsFrom(servers: readonly string[], session: Downstream): Promise<List<ListItems[K]>[]> {
+    return Promise.all(servers.map(async (server) => ({ server, items: (await this.#list(server, session)) ?? [] })));
+  }
+
+  *#named(lists: readonly List<ListItems[K]>[]): Generator<{ exposed: string; server: string; item: ListItems[K] }> {
+    const taken = new Set<string>();
     for (const { server, items } of lists) {
-      for (const item of items ?? []) {
-        const exposed = this.#free(routes, `${prefixOf(server)}__${item.name}`);
-        routes.set(exposed, { server, name: item.name, item: { ...item, name: exposed } as ListItems[K] });
+      for (const item of items) {
+        const name = `${prefixOf(server)}__${item.name}`;
+        let exposed = name;
+        for (let n = 2; taken.has(exposed); n++) exposed = `${name}_${n}`;
+        taken.add(exposed);
+        yield { exposed, server, item };
       }
     }
-    this.#routes = routes;
-    this.#routed = names;
-    return routes;
   }
 
-  /** Where `exposed` leads. An unknown name is looked for in servers that could not be listed so far. */
-  async find(exposed: string): Promise<Route<ListItems[K]> | undefined> {
-    return this.#routes?.get(exposed) ?? (await this.routes()).get(exposed);
+  #listsOf(server: string, session: Downstream): Lists<ListItems[K]> {
+    if (!this.#options.callers.isBound(server)) return this.#shared;
+    const own = this.#own.get(session) ?? new Lists<ListItems[K]>();
+    this.#own.set(session, own);
+    return own;
   }
 
-  /** One list per server at a time; undefined when the server has none to give now. */
-  #list(server: string): Promise<readonly Named[] | undefined> {
-    const known = this.#lists.get(server);
+  /** One load per server at a time; undefined when the server has nothing to give now. */
+  #list(server: string, session: Downstream): Promise<readonly ListItems[K][] | undefined> {
+    const lists = this.#listsOf(server, session);
+    const known = lists.known.get(server);
     if (known !== undefined) return Promise.resolve(known);
-    const under = this.#loading.get(server) ?? this.#load(server);
-    this.#loading.set(server, under);
-    return under;
+    return lists.loading.get(server) ?? this.#load(server, lists, this.#options.callers.of(server, session));
   }
 
-  async #load(server: string): Promise<readonly Named[] | undefined> {
-    const { pool, listTimeoutMs, logger, clock } = this.#options;
-    await Promise.resolve(); // `#loading` must hold this load before it ends
-    const mine = this.#loading.get(server);
-    const keep = (items: readonly Named[]): readonly Named[] => {
+  #load(server: string, lists: Lists<ListItems[K]>, caller?: Caller): Promise<readonly ListItems[K][] | undefined> {
+    const load = this.#ask(server, caller, false).then((listing) => {
       // One that was invalidated meanwhile may be of before the change.
-      if (this.#loading.get(server) === mine) this.#lists.set(server, items);
-      return items;
-    };
+      if (lists.loading.get(server) !== load || listing === undefined) return listing?.items;
+      lists.known.set(server, listing.items);
+      if (listing.stale) this.#refresh(server, lists, listing.items);
+      return listing.items;
+    });
+    lists.loading.set(server, load);
+    void load.then(() => lists.loading.get(server) === load && lists.loading.delete(server));
+    return load;
+  }
+
+  /** Until the server has told its new list the stale one stands; when it cannot, whoever asks next has it asked again. */
+  #refresh(server: string, lists: Lists<ListItems[K]>, stale: readonly ListItems[K][]): void {
+    const refresh = this.#ask(server, undefined, true).then((listing) => {
+      if (lists.refreshing.get(server) !== refresh) return;
+      lists.refreshing.delete(server);
+      if (listing === undefined || listing.stale) {
+        lists.known.delete(server);
+        return;
+      }
+      lists.known.set(server, listing.items);
+      this.#tellUnless(listing.items, JSON.stringify(stale));
+    });
+    lists.refreshing.set(server, refresh);
+  }
+
+  #tellUnless(items: readonly ListItems[K][], shown: string): void {
+    if (JSON.stringify(items) === shown) return;
+    this.#found.clear();
+    this.#onChange();
+  }
+
+  #show(server: string, items: readonly ListItems[K][]): void {
+    if (!this.#options.callers.isBound(server)) this.#shown.set(server, JSON.stringify(items));
+  }
+
+  /** Never rejects. */
+  async #ask(server: string, caller: Caller | undefined, refresh: boolean): Promise<Listing<ListItems[K]> | undefined> {
+    const { pool, listTimeoutMs, logger, clock, signal } = this.#options;
     try {
-      const capabilities = pool.info(server)?.capabilities;
-      if (capabilities !== undefined && capabilities[this.#kind] === undefined) return keep([]);
-      const bound = { clock, timeoutMs: listTimeoutMs };
-      const list = await within(server, `${this.#kind}/list`, bound, (signal) =>
-        pool.listAll(server, this.#kind, { signal }),
+      const capabilities = pool.info(server, caller)?.capabilities;
+      if (capabilities !== undefined && capabilities[this.#kind] === undefined) return NOTHING;
+      const bound = { clock, timeoutMs: listTimeoutMs, signal };
+      return await within(server, `${this.#kind}/list`, bound, (bounded) =>
+        refresh
+          ? this.#source.refresh(server, bounded)
+          : this.#source.list(server, { signal: bounded, ...(caller && { caller }) }),
       );
-      return keep(list.items);
     } catch (error) {
-      if (error instanceof RpcError && error.rpcCode === METHOD_NOT_FOUND) return keep([]);
+      if (signal.aborted) return undefined;
+      if (error instanceof RpcError && error.rpcCode === METHOD_NOT_FOUND) return NOTHING;
       logger.warn(
         { server, kind: this.#kind, error: messageOf(error) },
         'a server could not be listed and is left out',
       );
       return undefined;
-    } finally {
-      if (this.#loading.get(server) === mine) this.#loading.delete(server);
     }
   }
-
-  #free(taken: ReadonlyMap<string, unknown>, name: string): string {
-    let free = name;
-    for (let n = 2; taken.has(free); n++) free = `${name}_${n}`;
-    return free;
-  }
 }
+
+interface List<T> {
+  readonly server: string;
+  readonly items: readonly T[];
+}
+
+const NOTHING = Object.freeze({ items: [], stale: false });
+const EMPTY = '[]';
 
 /** A server's name as part of a tool's: what clients refuse in one becomes `_`. */
 function prefixOf(server: string): string {

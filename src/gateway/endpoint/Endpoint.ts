@@ -1,6 +1,6 @@
-import type { Implementation, ServerCapabilities } from '@modelcontextprotocol/client';
+import type { ClientCapabilities, Implementation, ServerCapabilities } from '@modelcontextprotocol/client';
 import { PoolkitError } from '../../core/errors.js';
-import type { McpPool, RequestOptions, ServerInfo, ServerNotice, Subscription } from '../../pool/McpPool.js';
+import type { Caller, McpPool, RequestOptions, ServerInfo, ServerNotice, Subscription } from '../../pool/McpPool.js';
 import type { Params } from '../rpc/envelope.js';
 
 /** What a client learns when it initialises, besides the protocol version. */
@@ -17,8 +17,16 @@ export type CallOptions = Pick<RequestOptions, 'signal' | 'onProgress' | 'onNoti
 export interface Downstream {
   /** Lowest level of log messages it asked for; undefined while it asked for none. */
   logLevel: string | undefined;
-  /** Sends what belongs to no call. */
+  /** What its connections to `bound` servers are known by. Not its id: that one is a secret. */
+  readonly key: string;
+  /** What its client can do for a server; undefined when nothing. */
+  readonly capabilities: ClientCapabilities | undefined;
+  /** Aborts when the session ends. */
+  readonly signal: AbortSignal;
+  /** Sends what belongs to no call and is for others too: down the client's stream alone. */
   notify(method: string, params: unknown): void;
+  /** Sends what a connection of its own said: down a call's stream while one is in flight, else the client's stream. */
+  tell(method: string, params: unknown): void;
   /** Enters a subscription made by `subscribe`, once per URI. */
   subscribe(uri: string, subscribe: () => Promise<Subscription>): Promise<void>;
   unsubscribe(uri: string): Promise<void>;
@@ -26,27 +34,36 @@ export interface Downstream {
 
 /** What stands behind one path of the gateway. */
 export interface Endpoint {
-  info(signal: AbortSignal): Promise<EndpointInfo>;
+  info(session: Downstream, signal: AbortSignal): Promise<EndpointInfo>;
   /** Resolves to the result: a value, or its JSON as bytes. */
   request(session: Downstream, method: string, params: Params | undefined, call: CallOptions): Promise<unknown>;
-  /** What reaches `session` of a notification that belongs to no call. */
-  relay(session: Downstream, server: string, notice: ServerNotice): void;
+  /** What reaches `session` of a notification that belongs to no call. `own`: it came on a connection of its own. */
+  relay(session: Downstream, server: string, notice: ServerNotice, own: boolean): void;
 }
 
 /**
  * What the handshake told, starting the server if there was none yet. A server that was stopped on purpose stays so, and
  * one that is down for the moment is known all the same.
  */
-export async function infoOf(pool: McpPool, server: string, signal: AbortSignal): Promise<ServerInfo> {
+export async function infoOf(
+  pool: McpPool,
+  server: string,
+  caller: Caller | undefined,
+  signal: AbortSignal,
+): Promise<ServerInfo> {
   const known = pool.info(server);
   if (known !== undefined) return known;
   try {
-    await pool.request(server, 'ping', undefined, { signal, idempotent: true });
+    await pool.request(server, 'ping', undefined, {
+      signal,
+      idempotent: true,
+      ...(caller && { caller }),
+    });
   } catch (error) {
     // A server that answers at all has shaken hands, whatever it thinks of a ping.
     if (!(error instanceof PoolkitError) || error.code !== 'ERR_RPC') throw error;
   }
-  const info = pool.info(server);
+  const info = pool.info(server, caller) ?? pool.info(server);
   if (info === undefined) throw new Error(`server ${server} answered without a handshake`);
   return info;
 }

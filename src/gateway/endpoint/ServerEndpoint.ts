@@ -2,6 +2,7 @@ import { ServerNotFoundError } from '../../core/errors.js';
 import type { McpPool, ServerNotice } from '../../pool/McpPool.js';
 import type { Params } from '../rpc/envelope.js';
 import { INVALID_PARAMS, Refusal } from '../rpc/failure.js';
+import type { Callers } from '../session/Callers.js';
 import { type CallOptions, type Downstream, type Endpoint, type EndpointInfo, infoOf } from './Endpoint.js';
 
 /** Most verbose first. */
@@ -10,6 +11,7 @@ const LEVELS: readonly string[] = ['debug', 'info', 'notice', 'warning', 'error'
 export interface ServerEndpointOptions {
   readonly pool: McpPool;
   readonly server: string;
+  readonly callers: Callers;
   /** The sessions of this endpoint: the server is told the most verbose level that any of them asked for. */
   readonly sessions: () => readonly Downstream[];
 }
@@ -18,17 +20,20 @@ export interface ServerEndpointOptions {
 export class ServerEndpoint implements Endpoint {
   readonly #pool: McpPool;
   readonly #server: string;
+  readonly #callers: Callers;
   readonly #sessions: () => readonly Downstream[];
 
   constructor(options: ServerEndpointOptions) {
     this.#pool = options.pool;
     this.#server = options.server;
+    this.#callers = options.callers;
     this.#sessions = options.sessions;
   }
 
-  async info(signal: AbortSignal): Promise<EndpointInfo> {
+  async info(session: Downstream, signal: AbortSignal): Promise<EndpointInfo> {
     if (!this.#pool.hasServer(this.#server)) throw new ServerNotFoundError(this.#server);
-    const { capabilities, serverInfo, instructions } = await infoOf(this.#pool, this.#server, signal);
+    const caller = this.#callers.of(this.#server, session);
+    const { capabilities, serverInfo, instructions } = await infoOf(this.#pool, this.#server, caller, signal);
     return {
       capabilities,
       serverInfo: serverInfo ?? { name: this.#server, version: '0' },
@@ -37,36 +42,43 @@ export class ServerEndpoint implements Endpoint {
   }
 
   async request(session: Downstream, method: string, params: Params | undefined, call: CallOptions): Promise<unknown> {
-    if (method === 'resources/subscribe') return this.#subscribe(session, params);
+    if (method === 'resources/subscribe') return this.#subscribe(session, params, call);
     if (method === 'resources/unsubscribe') {
       await session.unsubscribe(uriOf(params));
       return {};
     }
     const own = method === 'logging/setLevel' ? this.#level(session, params) : params;
-    return this.#pool.request(this.#server, method, own, { ...call, raw: true });
+    return this.#pool.request(this.#server, method, own, this.#callers.options(this.#server, session, call));
   }
 
   /**
    * List changes go to all; log messages to who asked for their level. A resource's update comes by the subscription of
    * the session it is for, and progress that belongs to no call belongs to nobody.
    */
-  relay(session: Downstream, server: string, { method, params }: ServerNotice): void {
+  relay(session: Downstream, server: string, { method, params }: ServerNotice, own: boolean): void {
     if (server !== this.#server) return;
-    if (method === 'notifications/message') {
+    // On a connection of its own the server itself keeps to the level it was told, or to its own.
+    if (method === 'notifications/message' && !own) {
       const level = LEVELS.indexOf(String(params?.['level']));
       if (session.logLevel === undefined || level < LEVELS.indexOf(session.logLevel)) return;
     }
     if (method === 'notifications/resources/updated' || method === 'notifications/progress') return;
-    session.notify(method, params);
+    if (own) session.tell(method, params);
+    else session.notify(method, params);
   }
 
-  async #subscribe(session: Downstream, params: Params | undefined): Promise<unknown> {
+  async #subscribe(session: Downstream, params: Params | undefined, { signal }: CallOptions): Promise<unknown> {
     const uri = uriOf(params);
+    const caller = this.#callers.of(this.#server, session);
     await session.subscribe(uri, () =>
       this.#pool.subscribe(
         this.#server,
         { resourceUris: [uri] },
-        { onNotification: ({ method, params: about }) => session.notify(method, about) },
+        {
+          onNotification: ({ method, params: about }) => session.notify(method, about),
+          ...(signal && { signal }),
+          ...(caller && { caller }),
+        },
       ),
     );
     return {};
@@ -76,6 +88,7 @@ export class ServerEndpoint implements Endpoint {
     const level = params?.['level'];
     if (typeof level !== 'string' || !LEVELS.includes(level)) return params; // the server says what is wrong with it
     session.logLevel = level;
+    if (this.#callers.isBound(this.#server)) return params;
     const wanted = this.#sessions().map(({ logLevel }) =>
       logLevel === undefined ? LEVELS.length : LEVELS.indexOf(logLevel),
     );

@@ -32,11 +32,21 @@ export class PostReply {
     this.#left = options.requests;
   }
 
+  /** Whether a message can still go ahead of the answer. */
+  get open(): boolean {
+    return this.#options.events && this.#left > 0;
+  }
+
+  /** A request or a notification that goes ahead of the answer; false when it cannot. */
+  offer(message: object): boolean {
+    if (!this.open) return false;
+    this.#stream ??= new EventStream(this.#response, this.#options.maxStreamBufferBytes);
+    return this.#stream.offer(JSON.stringify({ jsonrpc: '2.0', ...message }));
+  }
+
   /** A notification that belongs to the call. */
   notify(method: string, params: unknown): void {
-    if (!this.#options.events || this.#left === 0) return;
-    this.#stream ??= new EventStream(this.#response, this.#options.maxStreamBufferBytes);
-    if (!this.#stream.offer(JSON.stringify({ jsonrpc: '2.0', method, params }))) this.#options.onDrop();
+    if (this.open && !this.offer({ method, params })) this.#options.onDrop();
   }
 
   /** A result: a value, or its JSON as bytes, which are not looked into. */

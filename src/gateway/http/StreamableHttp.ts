@@ -4,8 +4,10 @@ import type { Endpoint } from '../endpoint/Endpoint.js';
 import type { GatewaySettings } from '../GatewayOptions.js';
 import {
   BATCH_VERSION,
+  capabilitiesOf,
   classify,
   type Incoming,
+  type Params,
   PROTOCOL_VERSIONS,
   progressTokenOf,
   type RequestMessage,
@@ -26,6 +28,8 @@ export interface StreamableHttpOptions {
   readonly logger: Logger;
   /** Counts a notification that a slow client lost. */
   readonly onDrop: () => void;
+  /** What a client says of itself, to nobody here. */
+  readonly onNotification: (session: Session, method: string, params: Params | undefined) => void;
 }
 
 /** The Streamable HTTP transport of the legacy era, with sessions (MCP 2025-11-25, Transports). */
@@ -34,12 +38,14 @@ export class StreamableHttp {
   readonly #settings: StreamableHttpOptions['settings'];
   readonly #logger: Logger;
   readonly #onDrop: () => void;
+  readonly #onNotification: StreamableHttpOptions['onNotification'];
 
   constructor(options: StreamableHttpOptions) {
     this.#sessions = options.sessions;
     this.#settings = options.settings;
     this.#logger = options.logger;
     this.#onDrop = options.onDrop;
+    this.#onNotification = options.onNotification;
   }
 
   /** Resolves when the response was handed to the socket. Rejects only when the client went away. */
@@ -92,15 +98,17 @@ export class StreamableHttp {
     if (request.headers['mcp-session-id'] !== undefined) return refuse(response, 400, 'this session is initialised');
     const gone = new AbortController();
     response.once('close', () => gone.abort());
+    const asked = params?.['protocolVersion'];
+    const protocolVersion = PROTOCOL_VERSIONS.find((each) => each === asked) ?? NEWEST;
+    let session: Session | undefined;
     try {
-      const info = await endpoint.info(gone.signal);
-      if (response.destroyed) return;
-      const asked = params?.['protocolVersion'];
-      const protocolVersion = PROTOCOL_VERSIONS.find((each) => each === asked) ?? NEWEST;
-      const session = this.#sessions.open(endpoint, protocolVersion);
+      session = this.#sessions.open(endpoint, { protocolVersion, capabilities: capabilitiesOf(params) });
+      const info = await endpoint.info(session, AbortSignal.any([gone.signal, session.signal]));
+      if (response.destroyed) return void (await this.#sessions.end(session));
       const result = { protocolVersion, ...info };
       sendJson(response, 200, JSON.stringify({ jsonrpc: '2.0', id, result }), { 'mcp-session-id': session.id });
     } catch (error) {
+      if (session !== undefined) await this.#sessions.end(session);
       if (response.destroyed) return;
       sendJson(response, 200, JSON.stringify({ jsonrpc: '2.0', id, error: failureOf(error, this.#logger) }));
     }
@@ -115,9 +123,10 @@ export class StreamableHttp {
   ): Promise<void> | void {
     const requests = messages.filter((each) => each.kind === 'request' || each.kind === 'invalid').length;
     for (const each of messages) {
-      if (each.kind === 'notification' && each.method === 'notifications/cancelled') {
-        session.cancel(each.params?.['requestId']);
-      }
+      if (each.kind === 'response') session.answered(each.id, each);
+      if (each.kind !== 'notification') continue;
+      if (each.method === 'notifications/cancelled') session.cancel(each.params?.['requestId']);
+      else this.#onNotification(session, each.method, each.params);
     }
     if (requests === 0) return sendEmpty(response, 202);
     const [only] = messages;
@@ -143,7 +152,7 @@ export class StreamableHttp {
   async #call(session: Session, { id, method, params }: RequestMessage, reply: PostReply): Promise<void> {
     let began = false;
     try {
-      const signal = session.begin(id);
+      const signal = session.begin(id, reply);
       began = true;
       if (method === 'ping') return reply.result(id, {});
       if (method === 'initialize') throw new Error('initialize in an array');

@@ -30,6 +30,16 @@ export class Guard {
     return why;
   }
 
+  /**
+   * The same for a probe, which may also ask by address, as a platform does: no page can have an address for its name and
+   * reach us without being our own.
+   */
+  probeRefusal(host: string | undefined, origin: string | undefined): string | undefined {
+    const name = /^\[(.*)\](:\d+)?$|^([^:]*)(:\d+)?$/.exec(host ?? '');
+    const address = isIP(name?.[1] ?? name?.[3] ?? '') !== 0;
+    return this.refusal(address ? 'localhost' : host, origin);
+  }
+
   #check(host: string | undefined, origin: string | undefined): string | undefined {
     const byHost = validateHostHeader(host, this.#hosts);
     if (!byHost.ok) return byHost.message;

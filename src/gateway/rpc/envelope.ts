@@ -1,8 +1,17 @@
+import type { ClientCapabilities } from '@modelcontextprotocol/client';
+
 /** Newest first. Streamable HTTP came with the last of them. */
 export const PROTOCOL_VERSIONS: readonly string[] = ['2025-11-25', '2025-06-18', '2025-03-26'];
 
 /** The one version whose clients may send several messages in an array. */
 export const BATCH_VERSION = '2025-03-26';
+
+/** What a server may ask its client, by the capability it takes. */
+const ASKED_FOR: Readonly<Record<string, string>> = Object.freeze({
+  sampling: 'sampling/createMessage',
+  elicitation: 'elicitation/create',
+  roots: 'roots/list',
+});
 
 export type RpcId = string | number;
 export type Params = Readonly<Record<string, unknown>>;
@@ -14,11 +23,11 @@ export interface RequestMessage {
   readonly params: Params | undefined;
 }
 
-/** What one message of a client is. A response answers nothing here: the gateway asks its clients nothing. */
+/** What one message of a client is. A response answers what a server asked it by way of the gateway. */
 export type Incoming =
   | RequestMessage
   | { readonly kind: 'notification'; readonly method: string; readonly params: Params | undefined }
-  | { readonly kind: 'response' }
+  | { readonly kind: 'response'; readonly id: unknown; readonly result: unknown; readonly error: unknown }
   | { readonly kind: 'invalid'; readonly id: RpcId | null; readonly why: string };
 
 const isObject = (value: unknown): value is Params =>
@@ -30,12 +39,27 @@ export function classify(message: unknown): Incoming {
   const { jsonrpc, id, method, params } = message;
   const known = typeof id === 'string' || typeof id === 'number' ? id : null;
   if (jsonrpc !== '2.0') return { kind: 'invalid', id: known, why: 'jsonrpc is "2.0"' };
-  if (method === undefined && ('result' in message || 'error' in message)) return { kind: 'response' };
+  if (method === undefined && ('result' in message || 'error' in message)) {
+    return { kind: 'response', id, result: message['result'], error: message['error'] };
+  }
   if (typeof method !== 'string') return { kind: 'invalid', id: known, why: 'method is a string' };
   if (params !== undefined && !isObject(params)) return { kind: 'invalid', id: known, why: 'params is an object' };
   if (id === undefined) return { kind: 'notification', method, params };
   if (known === null) return { kind: 'invalid', id: null, why: 'id is a string or a number' };
   return { kind: 'request', id: known, method, params };
+}
+
+/** What a client says in `initialize` that it can do, of what a server may ask it by way of the gateway. */
+export function capabilitiesOf(params: Params | undefined): ClientCapabilities | undefined {
+  const given = params?.['capabilities'];
+  if (!isObject(given)) return undefined;
+  const known = Object.entries(given).filter(([name, value]) => Object.hasOwn(ASKED_FOR, name) && isObject(value));
+  return known.length === 0 ? undefined : (Object.fromEntries(known) as ClientCapabilities);
+}
+
+/** Whether a client of those capabilities can be asked this. */
+export function canBeAsked(capabilities: ClientCapabilities | undefined, method: string): boolean {
+  return Object.keys(capabilities ?? {}).some((name) => ASKED_FOR[name] === method);
 }
 
 /** The client's own progress token, when it asked for progress. */

@@ -1,16 +1,25 @@
 import { randomUUID } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
+import type { ClientCapabilities } from '@modelcontextprotocol/client';
 import { ClosedError, QueueFullError } from '../../core/errors.js';
 import type { Subscription } from '../../pool/McpPool.js';
 import type { Downstream, Endpoint } from '../endpoint/Endpoint.js';
 import { EventStream } from '../http/EventStream.js';
-import type { RpcId } from '../rpc/envelope.js';
+import type { PostReply } from '../http/PostReply.js';
+import { canBeAsked, type RpcId } from '../rpc/envelope.js';
 import { INVALID_PARAMS, INVALID_REQUEST, Refusal } from '../rpc/failure.js';
+import { type AskOptions, Asks, type ClientAnswer } from './Asks.js';
 
 export interface SessionLimits {
   readonly maxRequestsPerSession: number;
   readonly maxSubscriptionsPerSession: number;
   readonly maxStreamBufferBytes: number;
+}
+
+/** What a client says of itself. */
+export interface SessionClient {
+  readonly protocolVersion: string;
+  readonly capabilities?: ClientCapabilities | undefined;
 }
 
 /** Why a call ends that its own client cancelled: nobody waits for its answer. */
@@ -19,21 +28,27 @@ export const CANCELLED = Object.freeze({ reason: 'cancelled by the client' });
 /** One client of one endpoint: what it has in flight, its stream, what it subscribed to. */
 export class Session implements Downstream {
   readonly id = randomUUID();
+  readonly key = randomUUID();
   readonly endpoint: Endpoint;
   readonly protocolVersion: string;
+  readonly capabilities: ClientCapabilities | undefined;
   logLevel: string | undefined;
   usedMs: number;
   /** Notifications lost because nobody read them, or not fast enough. */
   dropped = 0;
   readonly #limits: SessionLimits;
-  readonly #inFlight = new Map<RpcId, AbortController>();
+  readonly #inFlight = new Map<RpcId, { readonly controller: AbortController; readonly reply: PostReply }>();
   readonly #subscriptions = new Map<string, Promise<Subscription>>();
+  readonly #asks: Asks;
+  readonly #life = new AbortController();
   #stream: EventStream | undefined;
   #ended = false;
 
-  constructor(endpoint: Endpoint, protocolVersion: string, limits: SessionLimits, nowMs: number) {
+  constructor(endpoint: Endpoint, client: SessionClient, limits: SessionLimits, nowMs: number) {
     this.endpoint = endpoint;
-    this.protocolVersion = protocolVersion;
+    this.protocolVersion = client.protocolVersion;
+    this.capabilities = client.capabilities;
+    this.#asks = new Asks((message) => this.#send(message), limits.maxRequestsPerSession);
     this.#limits = limits;
     this.usedMs = nowMs;
   }
@@ -42,19 +57,23 @@ export class Session implements Downstream {
     return this.#inFlight.size;
   }
 
-  /** Nothing is in flight and nobody listens: it may be forgotten. */
-  get idle(): boolean {
-    return this.#inFlight.size === 0 && this.#stream === undefined;
+  get signal(): AbortSignal {
+    return this.#life.signal;
   }
 
-  /** Enters a request; its signal aborts when the client cancels it or the session ends. */
-  begin(id: RpcId): AbortSignal {
+  /** Nothing is in flight and nobody listens: it may be forgotten. */
+  get idle(): boolean {
+    return this.#inFlight.size === 0 && this.#asks.size === 0 && this.#stream === undefined;
+  }
+
+  /** Enters a request, answered in `reply`; its signal aborts when the client cancels it or the session ends. */
+  begin(id: RpcId, reply: PostReply): AbortSignal {
     if (this.#ended) throw new ClosedError('session');
     if (this.#inFlight.has(id)) throw new Refusal(INVALID_REQUEST, 'a request of this id is in flight');
     const { maxRequestsPerSession: max } = this.#limits;
     if (this.#inFlight.size >= max) throw new QueueFullError('requests of this session', this.#inFlight.size, max);
     const controller = new AbortController();
-    this.#inFlight.set(id, controller);
+    this.#inFlight.set(id, { controller, reply });
     return controller.signal;
   }
 
@@ -64,7 +83,7 @@ export class Session implements Downstream {
 
   /** Cancels a request in flight; a no-op for one that is not. */
   cancel(id: unknown): void {
-    this.#inFlight.get(id as RpcId)?.abort(CANCELLED);
+    this.#inFlight.get(id as RpcId)?.controller.abort(CANCELLED);
   }
 
   /** Opens the stream for what belongs to no call. An older one ends: its client came back before we saw it leave. */
@@ -87,6 +106,25 @@ export class Session implements Downstream {
       JSON.stringify({ jsonrpc: '2.0', method, ...(params === undefined ? {} : { params }) }),
     );
     if (sent !== true) this.dropped++;
+  }
+
+  tell(method: string, params: unknown): void {
+    if (!this.#send({ method, ...(params === undefined ? {} : { params }) })) this.dropped++;
+  }
+
+  /** Whether the client can be asked this. */
+  canBeAsked(method: string): boolean {
+    return !this.#ended && canBeAsked(this.capabilities, method);
+  }
+
+  /** Hands a server's request to the client, and its answer back. */
+  ask(options: AskOptions): Promise<unknown> {
+    return this.#asks.ask(options);
+  }
+
+  /** What the client answered to a request of `ask`. */
+  answered(id: unknown, answer: ClientAnswer): void {
+    this.#asks.answer(id, answer);
   }
 
   async subscribe(uri: string, subscribe: () => Promise<Subscription>): Promise<void> {
@@ -123,6 +161,8 @@ export class Session implements Downstream {
   async end(reason: unknown = new ClosedError('session')): Promise<void> {
     this.#ended = true;
     this.failInFlight(reason);
+    this.#asks.close(reason);
+    this.#life.abort(reason);
     this.endStream();
     const subscriptions = [...this.#subscriptions.values()];
     this.#subscriptions.clear();
@@ -130,7 +170,13 @@ export class Session implements Downstream {
   }
 
   failInFlight(reason: unknown): void {
-    for (const controller of [...this.#inFlight.values()]) controller.abort(reason);
+    for (const { controller } of [...this.#inFlight.values()]) controller.abort(reason);
+  }
+
+  /** Ahead of the answer to the newest call in flight that takes events, else down the stream. */
+  #send(message: object): boolean {
+    for (const { reply } of [...this.#inFlight.values()].reverse()) if (reply.offer(message)) return true;
+    return this.#stream?.offer(JSON.stringify({ jsonrpc: '2.0', ...message })) === true;
   }
 
   #forget(uri: string, subscription: Promise<Subscription>): void {

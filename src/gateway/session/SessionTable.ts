@@ -1,11 +1,13 @@
 import type { Clock } from '../../core/clock.js';
 import { ClosedError, QueueFullError } from '../../core/errors.js';
 import type { Endpoint } from '../endpoint/Endpoint.js';
-import { Session, type SessionLimits } from './Session.js';
+import { Session, type SessionClient, type SessionLimits } from './Session.js';
 
 export interface SessionTableOptions extends SessionLimits {
   readonly maxSessions: number;
   readonly sessionIdleMs: number;
+  /** One is over. */
+  readonly onEnd?: (session: Session) => void;
 }
 
 /** An idle session makes room for a new one only after this long, so that a flood of new ones does not end live ones. */
@@ -16,6 +18,7 @@ export class SessionTable {
   readonly #options: SessionTableOptions;
   readonly #clock: Clock;
   readonly #sessions = new Map<string, Session>();
+  readonly #byKey = new Map<string, Session>();
   readonly #ending = new Set<Promise<void>>();
   #droppedByGone = 0;
 
@@ -34,10 +37,11 @@ export class SessionTable {
   }
 
   /** A new one. @throws QueueFullError when there are `maxSessions` and all are in use */
-  open(endpoint: Endpoint, protocolVersion: string): Session {
+  open(endpoint: Endpoint, client: SessionClient): Session {
     if (this.#sessions.size >= this.#options.maxSessions) this.#makeRoom();
-    const session = new Session(endpoint, protocolVersion, this.#options, this.#clock.now());
+    const session = new Session(endpoint, client, this.#options, this.#clock.now());
     this.#sessions.set(session.id, session);
+    this.#byKey.set(session.key, session);
     return session;
   }
 
@@ -49,10 +53,17 @@ export class SessionTable {
     return session;
   }
 
+  /** The session whose connections are known by `key`. */
+  byKey(key: string): Session | undefined {
+    return this.#byKey.get(key);
+  }
+
   end(session: Session, reason?: unknown): Promise<void> {
     if (!this.#sessions.delete(session.id)) return Promise.resolve();
+    this.#byKey.delete(session.key);
     this.#droppedByGone += session.dropped;
     const ending = session.end(reason);
+    this.#options.onEnd?.(session);
     this.#ending.add(ending);
     return ending.finally(() => this.#ending.delete(ending));
   }

@@ -6,10 +6,23 @@ import { Latency } from './Latency.js';
 export class Counters {
   readonly latency = new Latency();
   readonly #errors = new Map<string, number>();
-  readonly #gone: ChannelCounters = { calls: 0, lateReplies: 0, garbage: 0, orphanRequests: 0 };
+  readonly #gone = { calls: 0, lateReplies: 0, garbage: 0 };
+  readonly #onRestart: (attempt: number) => void;
   restarts = 0;
+  /** Requests of the server that belonged to no caller. */
+  orphanRequests = 0;
   lastError: string | undefined;
   startedAt: number | undefined;
+
+  constructor(onRestart: (attempt: number) => void) {
+    this.#onRestart = onRestart;
+  }
+
+  /** A connection took the place of one that had died by itself, or that `restartServer` ended. */
+  restarted(attempt: number): void {
+    this.restarts++;
+    this.#onRestart(attempt);
+  }
 
   /** A call failed; `ABORTED` counts those whose signal aborted. */
   failed(error: unknown): void {
@@ -23,17 +36,15 @@ export class Counters {
     this.#gone.calls += counters.calls;
     this.#gone.lateReplies += counters.lateReplies;
     this.#gone.garbage += counters.garbage;
-    this.#gone.orphanRequests += counters.orphanRequests;
   }
 
   /** Those gone and those that live, added up. */
-  wire(live: Iterable<Readonly<ChannelCounters>>): ChannelCounters {
+  wire(live: Iterable<Readonly<ChannelCounters>>): Omit<ChannelCounters, 'orphanRequests'> {
     const sum = { ...this.#gone };
     for (const each of live) {
       sum.calls += each.calls;
       sum.lateReplies += each.lateReplies;
       sum.garbage += each.garbage;
-      sum.orphanRequests += each.orphanRequests;
     }
     return sum;
   }

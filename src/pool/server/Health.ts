@@ -1,7 +1,8 @@
 import type { Timer } from '../../core/clock.js';
 import { RequestTimeoutError, RpcError } from '../../core/errors.js';
 import type { ServerContext } from './context.js';
-import type { Link, Partition } from './Partition.js';
+import type { Link } from './Link.js';
+import type { Partition } from './Partition.js';
 
 /** Pings left unanswered, in a row, that end a connection. */
 const MAX_MISSED_PINGS = 2;
@@ -31,6 +32,12 @@ export class Health {
   /** A connection is up. */
   start(): void {
     if (this.#timer !== undefined) return;
+    const { pool } = this.#context;
+    this.#sinceMs = pool.clock.now();
+    this.#arm();
+  }
+
+  #arm(): void {
     const { pool, options } = this.#context;
     const everyMs = Math.min(pool.healthIntervalMs, options.idleTimeoutMs / 8, 2_000);
     this.#timer = pool.clock.setTimer(() => this.#tick(), everyMs);
@@ -55,12 +62,13 @@ export class Health {
         if (due) void this.#ping(partition, link);
       }
     }
-    if (live) this.start();
+    if (live) this.#arm();
   }
 
   async #ping(partition: Partition, link: Link): Promise<void> {
     const { connection } = link;
     if (!link.pings || connection.info.era !== 'legacy' || connection.inFlight > 0 || !connection.alive) return;
+    const { calls } = connection.counters;
     try {
       await connection.request('ping', undefined, { timeoutMs: this.#context.pool.healthTimeoutMs });
       link.missedPings = 0;
@@ -69,13 +77,15 @@ export class Health {
         // It answered. If it does not know the method there is nothing to ask again.
         link.missedPings = 0;
         link.pings = error.rpcCode !== -32601;
-      } else if (error instanceof RequestTimeoutError && connection.inFlight === 0) {
+      } else if (error instanceof RequestTimeoutError && connection.counters.calls === calls + 1) {
+        // Nobody else has had a word with it meanwhile.
         link.missedPings++;
         if (link.missedPings >= MAX_MISSED_PINGS) {
           this.#context.pool.logger.warn(
             { server: this.#context.config.name, pid: connection.pid },
             'it answers no ping',
           );
+          this.#context.counters.lastError = 'it answered no ping';
           partition.retire(link, 'it answered no ping');
         }
       }

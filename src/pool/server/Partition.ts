@@ -1,27 +1,25 @@
-import type { Connection, Death } from '../../connection/Connection.js';
+import type { Death } from '../../connection/Connection.js';
 import type { ServerInfo } from '../../connection/messages.js';
 import type { CloseOptions } from '../../core/CloseScope.js';
 import type { Clock } from '../../core/clock.js';
-import { CircuitOpenError, ForbiddenError, PoolkitError, StartError, UnauthorizedError } from '../../core/errors.js';
+import {
+  CircuitOpenError,
+  ClosedError,
+  ForbiddenError,
+  PoolkitError,
+  QueueFullError,
+  StartError,
+  UnauthorizedError,
+} from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { Caller } from '../McpPool.js';
 import { CreateError } from '../resource/errors.js';
 import type { Lease } from '../resource/Lease.js';
 import { ResourcePool } from '../resource/ResourcePool.js';
-import type { Seat, Seats } from './Seats.js';
+import type { Link, Sitter } from './Link.js';
+import type { Room } from './Room.js';
+import type { Seat } from './Seats.js';
 import { next, refusedForMs, type SlotEvent, type SlotRules, type SlotState } from './slotState.js';
-import type { Traffic } from './Traffic.js';
-
-/** A connection with what belongs to it while it lives. */
-export interface Link {
-  readonly connection: Connection;
-  readonly traffic: Traffic;
-  readonly seats: readonly Seat[];
-  /** Pings that were not answered, in a row. */
-  missedPings: number;
-  /** Whether the server knows `ping`. */
-  pings: boolean;
-}
 
 export interface PartitionOptions {
   readonly server: string;
@@ -38,9 +36,12 @@ export interface PartitionOptions {
   readonly acquireTimeoutMs: number;
   readonly createTimeoutMs: number;
   readonly idleTimeoutMs: number;
-  /** The bounds a connection counts against, in the order they are taken. */
-  readonly seats: readonly Seats[];
-  readonly connect: (partition: Partition, seats: readonly Seat[], signal: AbortSignal) => Promise<Link>;
+  readonly room: Room;
+  /** A connection that was made for nobody in particular and may be this partition's. */
+  readonly spare: (partition: Partition) => Link | undefined;
+  readonly connect: (partition: Partition, seat: Seat, signal: AbortSignal) => Promise<Link>;
+  /** Whether its connection must not be taken from it though nobody calls. */
+  readonly wanted: (partition: Partition) => boolean;
   readonly onState: (partition: Partition, previous: SlotState) => void;
   readonly onLinkGone: (partition: Partition, link: Link, death: Death) => void;
   /** Nothing of it is left, and nothing to remember. */
@@ -64,6 +65,8 @@ export class Partition {
   #lastError: unknown;
   #lastInfo: ServerInfo | undefined;
   #lastUsedMs: number;
+  /** A connection died by itself: the next one takes its place. */
+  #bereft = false;
 
   constructor(options: PartitionOptions) {
     this.key = options.key;
@@ -106,10 +109,6 @@ export class Partition {
     return this.#lastInfo;
   }
 
-  get lastUsedMs(): number {
-    return this.#lastUsedMs;
-  }
-
   get queued(): number {
     return this.#pool.stats.waiting;
   }
@@ -120,13 +119,35 @@ export class Partition {
     return inUse === 0 && waiting === 0 && creating === 0;
   }
 
+  /** Nothing of it is left that is worth remembering at `nowMs`; `forgetAfterMs` is the longest pause there is. */
+  forgettable(nowMs: number, forgetAfterMs: number): boolean {
+    const rests = refusedForMs(this.#state, nowMs) === 0 && nowMs - this.#lastUsedMs >= forgetAfterMs;
+    return rests && this.links.size === 0 && this.idle && !this.#options.wanted(this);
+  }
+
+  /** Its connections that nobody uses and nobody waits for. */
+  get sparable(): Sitter[] {
+    if (this.#options.wanted(this) || this.queued > 0) return [];
+    return this.sitters.filter(({ link }) => link.load === 0);
+  }
+
+  /** Its connections that take calls. */
+  get sitters(): Sitter[] {
+    const staying = [...this.links].filter((link) => !link.leaving);
+    return staying.map((link) => ({ link, leave: () => this.retire(link, 'another caller waits for its seat') }));
+  }
+
+  /** Whether the connection coming up takes the place of one that died by itself. */
+  takePlace(): boolean {
+    const was = this.#bereft;
+    this.#bereft = false;
+    return was;
+  }
+
   /** A slot on a live connection, now or not at all. */
   tryAcquire(): Lease<Link> | undefined {
     const lease = this.#pool.tryAcquire();
-    if (lease === undefined) return undefined;
-    if (lease.resource.connection.alive) return lease;
-    lease.release();
-    return undefined;
+    return lease === undefined ? undefined : this.#usable(lease);
   }
 
   /**
@@ -147,18 +168,21 @@ export class Partition {
         .catch((error: unknown) => {
           throw plain(error);
         });
-      if (lease.resource.connection.alive) return lease;
-      lease.release();
+      const usable = this.#usable(lease);
+      if (usable !== undefined) return usable;
     }
   }
 
   /** The caller is done with his slot. With others waiting for a seat, an idle connection gives way. */
   release(lease: Lease<Link>): void {
+    const link = lease.resource;
+    const { clock, room } = this.#options;
+    const yields = room.crowded && link.load === 1 && this.queued === 0 && !this.#options.wanted(this);
+    link.load--;
     lease.release();
-    this.#lastUsedMs = this.#options.clock.now();
-    for (const seats of this.#options.seats) {
-      if (seats.waiting > 0 && this.idle) this.giveWay('another caller waits for its seat');
-    }
+    this.#lastUsedMs = clock.now();
+    link.lastUsedMs = this.#lastUsedMs;
+    if (yields) this.retire(link, 'another caller waits for its seat');
   }
 
   /** Uses a connection for a moment, so that it does not idle away. */
@@ -166,12 +190,9 @@ export class Partition {
     this.#pool.tryAcquire()?.release();
   }
 
-  /** Takes no new calls on the connections there are; each ends when its last call is back. */
-  giveWay(reason: string): void {
-    for (const link of [...this.links]) this.#pool.retire(link, reason);
-  }
-
+  /** Takes no new calls on `link`; it ends when its last call is back. */
   retire(link: Link, reason: string): void {
+    link.leaving = true;
     this.#pool.retire(link, reason);
   }
 
@@ -189,37 +210,70 @@ export class Partition {
     if (ms > 0) throw new CircuitOpenError(this.#options.server, ms, this.#lastError);
   }
 
+  /** Counts a lease on its connection; gives it back if that has died. */
+  #usable(lease: Lease<Link>): Lease<Link> | undefined {
+    const link = lease.resource;
+    if (link.connection.alive) {
+      link.load++;
+      return lease;
+    }
+    this.#pool.retire(link, 'dead');
+    lease.release();
+    return undefined;
+  }
+
   async #create(signal: AbortSignal): Promise<Link> {
-    const { clock, seats: bounds, connect } = this.#options;
     this.#refuseWhileBackingOff();
     this.#move('demand');
-    const seats: Seat[] = [];
+    const spare = this.#options.spare(this);
+    if (spare !== undefined) return this.#adopt(spare);
+    let seat: Seat | undefined;
     try {
-      for (const bound of bounds) seats.push(await bound.take(this.caller?.principal ?? '', signal));
-      const link = await connect(this, seats, signal);
-      this.#lastInfo = link.connection.info;
-      this.links.add(link);
-      this.#move('up');
-      // Clock and state are settled before its death can be told.
-      link.connection.onDeath((death) => this.#died(link, death));
-      this.#lastUsedMs = clock.now();
-      return link;
+      seat = await this.#seat(signal);
+      const link = await this.#options.connect(this, seat, signal);
+      if (!link.connection.alive) throw await this.#stillborn(link);
+      return this.#adopt(link);
     } catch (error) {
-      for (const seat of seats) seat.release();
-      if (signal.aborted) this.#move('idled');
-      else {
-        this.#lastError = error;
-        this.#move('startFailed');
-      }
+      const given = seat === undefined || (signal.aborted && signal.reason instanceof ClosedError);
+      seat?.release();
+      if (!given) this.#lastError = error;
+      this.#move(given ? 'gaveUp' : 'startFailed');
       throw error;
     }
   }
 
+  /** One that nobody waits for, to be kept ready, takes no seat that anybody else may want. */
+  async #seat(signal: AbortSignal): Promise<Seat> {
+    const { room, server, maxLinks } = this.#options;
+    if (this.queued > 0) return room.take(this.caller?.principal ?? '', signal);
+    const seat = room.tryTake();
+    if (seat === undefined) throw new QueueFullError(`seats of server ${server}`, this.links.size, maxLinks);
+    return seat;
+  }
+
+  async #stillborn({ connection }: Link): Promise<StartError> {
+    await connection.close({ graceMs: 0 });
+    return new StartError(this.#options.server, 'it died right after its start');
+  }
+
+  #adopt(link: Link): Link {
+    this.#lastInfo = link.connection.info;
+    this.#lastUsedMs = this.#options.clock.now();
+    this.links.add(link);
+    this.#move('up');
+    // Clock and state are settled before its death can be told.
+    link.connection.onDeath((death) => this.#died(link, death));
+    return link;
+  }
+
   #died(link: Link, death: Death): void {
     this.links.delete(link);
-    if (!death.expected) this.#lastError = new Error(death.why);
+    if (!death.expected) {
+      this.#bereft = true;
+      this.#lastError = new Error(death.why);
+    }
     if (this.links.size === 0) this.#move(death.expected ? 'idled' : 'died');
-    this.#pool.retire(link, death.why);
+    this.retire(link, death.why);
     this.#options.onLinkGone(this, link, death);
   }
 
@@ -227,8 +281,11 @@ export class Partition {
     try {
       await link.connection.close({ graceMs: 0 });
     } finally {
-      for (const seat of link.seats) seat.release();
-      if (this.links.size === 0 && this.#state.tag === 'idle' && this.idle) this.#options.onEmpty(this);
+      link.seat.release();
+      const { tag, attempt } = this.#state;
+      // What failed before must be remembered for the next call.
+      const clean = tag === 'idle' && attempt === 0 && !this.#bereft;
+      if (clean && this.links.size === 0 && this.idle) this.#options.onEmpty(this);
     }
   }
 

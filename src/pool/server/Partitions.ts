@@ -1,17 +1,19 @@
 import type { Death } from '../../connection/Connection.js';
-import { methodNotFound } from '../../connection/ServerRequests.js';
 import type { CloseOptions } from '../../core/CloseScope.js';
 import { ClosedError } from '../../core/errors.js';
 import type { Caller, ServerInfo, ServerState } from '../McpPool.js';
 import { Credentials } from './Credentials.js';
-import { callerKey, checkCaller, isSome } from './callerKey.js';
+import { callerKey, checkCaller } from './callerKey.js';
 import type { ServerContext } from './context.js';
 import { Health } from './Health.js';
-import { type Link, Partition } from './Partition.js';
+import { type Link, leastUsed, leave, longestSeated, type Sitter } from './Link.js';
+import { LinkMaker } from './LinkMaker.js';
+import { Partition } from './Partition.js';
+import { Room } from './Room.js';
 import { type Seat, Seats } from './Seats.js';
+import { Spares } from './Spares.js';
 import { Subscriptions } from './Subscriptions.js';
 import { backoff, refusedForMs, type SlotState } from './slotState.js';
-import { Traffic } from './Traffic.js';
 
 /** Which state of a partition stands for the whole server, the first that any of them is in. */
 const SHOWN: readonly (readonly [SlotState['tag'], ServerState])[] = [
@@ -20,6 +22,9 @@ const SHOWN: readonly (readonly [SlotState['tag'], ServerState])[] = [
   ['backingOff', 'degraded'],
   ['failed', 'failed'],
 ];
+
+/** From so many partitions on they are looked through, each time they have doubled. */
+const SWEEP_MIN = 64;
 
 /**
  * All connections to one server, by who may share them, within the server's bound. Partitions are made on use and go
@@ -32,37 +37,55 @@ export class Partitions {
   readonly #byKey = new Map<string, Partition>();
   readonly #closing = new Map<Partition, Promise<void>>();
   readonly #seats: Seats;
+  readonly #room: Room;
   readonly #credentials: Credentials;
+  readonly #maker: LinkMaker;
+  readonly #spares: Spares;
   readonly #health: Health;
   readonly #closed = new AbortController();
   #lastInfo: ServerInfo | undefined;
+  #sweepAt = SWEEP_MIN;
 
   constructor(context: ServerContext, onState: () => void) {
-    const { config, options, pool } = context;
+    const { config, options, pool, totalSeats } = context;
     this.#context = context;
     this.#onState = onState;
     this.#credentials = new Credentials(config.name, pool.credentials, pool.clock);
-    this.subscriptions = new Subscriptions(context);
+    this.subscriptions = new Subscriptions(context, (caller) => this.#reach(caller));
     this.#health = new Health(
       context,
       () => this.#byKey.values(),
-      (partition) => this.subscriptions.has(partition),
+      (partition) => this.subscriptions.has(partition.key),
     );
     this.#seats = new Seats({
       max: options.maxConnections,
       clock: pool.clock,
       quantumMs: pool.seatQuantumMs,
-      evictIdle: () => this.evictIdle(),
-      evictOldest: () => this.evictOldest(),
+      evictIdle: () => leave(leastUsed(this.sparable)),
+      evictOldest: () => void leave(longestSeated(this.sitters)),
+    });
+    this.#room = new Room([this.#seats, totalSeats]);
+    this.#maker = new LinkMaker(context, {
+      credentials: this.#credentials,
+      subscriptions: this.subscriptions,
+      closing: this.#closed.signal,
+    });
+    this.#spares = new Spares(context, {
+      maker: this.#maker,
+      room: this.#room,
+      onGone: (link, death) => this.#tellGone(link, death),
+      onChange: onState,
     });
   }
 
+  /** All there are, those on their way out and those of nobody too. */
   get links(): Link[] {
-    return [...this.#byKey.values()].flatMap((partition) => [...partition.links]);
+    const all = [...this.#byKey.values(), ...this.#closing.keys()];
+    return [...all.flatMap((partition) => [...partition.links]), ...this.#spares.links];
   }
 
   get state(): ServerState {
-    const tags = new Set([...this.#byKey.values()].map((partition) => partition.state.tag));
+    const tags = new Set([...[...this.#byKey.values()].map(({ state }) => state.tag), this.#spares.state]);
     return SHOWN.find(([tag]) => tags.has(tag))?.[1] ?? 'idle';
   }
 
@@ -77,9 +100,14 @@ export class Partitions {
     return pauses.length === 0 ? undefined : Math.min(...pauses);
   }
 
-  /** Clock ms of the last use of any that is up. */
-  get lastUsedMs(): number {
-    return Math.max(...[...this.#byKey.values()].map((partition) => partition.lastUsedMs));
+  /** Connections that nobody uses. */
+  get sparable(): Sitter[] {
+    return [...this.#spares.sitters, ...[...this.#byKey.values()].flatMap((partition) => partition.sparable)];
+  }
+
+  /** Connections that take calls. */
+  get sitters(): Sitter[] {
+    return [...this.#spares.sitters, ...[...this.#byKey.values()].flatMap((partition) => partition.sitters)];
   }
 
   /** What the newest handshake told, whoever it was made for: for a caller of no principal only. */
@@ -90,10 +118,11 @@ export class Partitions {
   /** The caller's partition, made if need be. @throws OptionError when the sharing mode asks for something else. */
   get(caller: Caller | undefined): Partition {
     const { config, options, connector } = this.#context;
-    const key = callerKey(caller, options.sharing);
+    const key = callerKey(caller, options);
     let partition = this.#byKey.get(key);
     if (partition === undefined || key === '') checkCaller(config.name, caller, options.sharing, connector.attributes);
     if (partition === undefined) {
+      if (this.#byKey.size >= this.#sweepAt) this.#sweep();
       partition = this.#make(key, caller);
       this.#byKey.set(key, partition);
     }
@@ -101,7 +130,7 @@ export class Partitions {
   }
 
   find(caller: Caller | undefined): Partition | undefined {
-    return this.#byKey.get(callerKey(caller, this.#context.options.sharing));
+    return this.#byKey.get(callerKey(caller, this.#context.options));
   }
 
   /** Whether it has been closed, so that its callers must ask for another. */
@@ -109,8 +138,15 @@ export class Partitions {
     return this.#byKey.get(partition.key) !== partition;
   }
 
-  /** Has the connection of a caller of no principal up; what `startServer` promises. @throws what the start failed with. */
+  /**
+   * Has a connection up, as `startServer` promises: that of a caller of no principal; in `bound` mode, whose sessions
+   * each have their own, one that the first takes. @throws what the start failed with
+   */
   async warmUp(): Promise<void> {
+    if (this.#context.options.sharing === 'bound') {
+      await this.#spares.prove();
+      return;
+    }
     const partition = this.#byKey.get('') ?? this.#make('', undefined);
     this.#byKey.set('', partition);
     partition.reset();
@@ -118,8 +154,9 @@ export class Partitions {
     partition.release(lease);
   }
 
-  /** Ends the connection of one session, in `bound` mode; resolves when it is gone. */
+  /** Ends the connection of one session, which only `bound` mode has; resolves when it is gone. */
   async release(principal: string | undefined, key: string): Promise<void> {
+    if (this.#context.options.sharing !== 'bound') return;
     const gone = [...this.#byKey.values()].filter(
       ({ caller }) => caller?.key === key && (principal === undefined || caller.principal === principal),
     );
@@ -129,11 +166,13 @@ export class Partitions {
   /** Closes all there are; a call that comes later makes new ones. Errors are joined. */
   async closeAll(options?: CloseOptions): Promise<void> {
     this.#health.stop();
-    this.subscriptions.close();
+    this.subscriptions.pause();
+    const spares = this.#spares.close();
+    spares.catch(() => undefined);
     // Those that are closing already may have to end sooner now.
     for (const partition of this.#closing.keys()) void partition.close(options).catch((error: unknown) => error);
     for (const partition of this.#byKey.values()) void this.#close(partition, options).catch((error: unknown) => error);
-    const results = await Promise.allSettled([...this.#closing.values()]);
+    const results = await Promise.allSettled([...this.#closing.values(), spares]);
     const errors = results.flatMap((each) => (each.status === 'rejected' ? [each.reason as unknown] : []));
     if (errors.length === 1) throw errors[0];
     if (errors.length > 1) throw new AggregateError(errors, `server ${this.#context.config.name} left something alive`);
@@ -146,25 +185,8 @@ export class Partitions {
     this.#closed.abort(new ClosedError(`server ${this.#context.config.name}`));
   }
 
-  /** Has the idle partition that was used longest ago give its connections up; false when all are busy. */
-  evictIdle(): boolean {
-    const idle = [...this.#byKey.values()].filter((each) => each.links.size > 0 && each.idle);
-    return this.#giveWay(idle);
-  }
-
-  /** Has the connection that has been up longest end when its calls are back. */
-  evictOldest(): void {
-    this.#giveWay([...this.#byKey.values()].filter((each) => each.links.size > 0));
-  }
-
-  #giveWay(candidates: Partition[]): boolean {
-    const [oldest] = candidates.sort((a, b) => a.lastUsedMs - b.lastUsedMs);
-    oldest?.giveWay('another caller waits for its seat');
-    return oldest !== undefined;
-  }
-
   #make(key: string, caller: Caller | undefined): Partition {
-    const { config, options, pool, totalSeats } = this.#context;
+    const { config, options, pool } = this.#context;
     const whole = options.sharing === 'leased';
     return new Partition({
       server: config.name,
@@ -181,12 +203,14 @@ export class Partitions {
       // The wait for a seat comes before the start.
       createTimeoutMs: options.startTimeoutMs + options.acquireTimeoutMs,
       idleTimeoutMs: options.idleTimeoutMs,
-      seats: [this.#seats, totalSeats],
-      connect: (partition, seats, signal) => this.#connect(partition, seats, signal),
+      room: this.#room,
+      spare: (partition) => this.#spareFor(partition),
+      connect: (partition, seat, signal) => this.#connect(partition, seat, signal),
+      wanted: (partition) => this.subscriptions.has(partition.key),
       onState: () => this.#onState(),
       onLinkGone: (partition, link, death) => this.#gone(partition, link, death),
       onEmpty: (partition) => {
-        if (this.subscriptions.has(partition) || this.isGone(partition)) return;
+        if (this.subscriptions.has(partition.key) || this.isGone(partition)) return;
         void this.#close(partition).catch((error: unknown) =>
           pool.logger.error({ error }, 'an idle partition did not close'),
         );
@@ -194,63 +218,39 @@ export class Partitions {
     });
   }
 
-  async #connect(partition: Partition, seats: readonly Seat[], signal: AbortSignal): Promise<Link> {
-    const { config, fingerprint, options, pool, connector, counters, events } = this.#context;
-    const startMs = pool.clock.now();
-    const { caller } = partition;
-    const made = await connector.connect({
-      config,
-      fingerprint,
-      options,
-      pool,
-      caller,
-      capabilities: isSome(caller?.capabilities) ? (caller?.capabilities ?? {}) : options.clientCapabilities,
-      credentials: this.#credentials,
-      signal,
-      closing: this.#closed.signal,
-      onRenewed: () => {
-        for (const link of partition.links) this.subscriptions.resume(partition, link.connection);
-      },
-      onAnswer: (latencyMs) => counters.latency.record(latencyMs),
-      onStderr: (line, pid) => events.emit('stderr', { server: config.name, pid, line }),
-    });
-    const connection = pool.wrapConnection === undefined ? made : await pool.wrapConnection(made);
-    const from = { server: config.name, principal: caller?.principal, key: caller?.key };
-    const traffic = new Traffic(connection, {
-      exclusive: options.sharing !== 'shared',
-      onAny: (notice) => this.subscriptions.dispatch(partition, notice),
-      orphan: {
-        onNotification: (notice) => void events.emit('notification', { ...from, notice }),
-        onRequest: (request, { signal: given }) =>
-          new Promise((resolve, reject) => {
-            let answered = false;
-            events.emit('orphanRequest', {
-              ...from,
-              request,
-              signal: given,
-              respond: (answer) => {
-                if (answered) return;
-                answered = true;
-                answer.then(resolve, reject);
-              },
-            });
-            if (!answered) reject(methodNotFound(config.name, request.method));
-          }),
-      },
-    });
-    counters.startedAt = connection.startedAt;
-    if (partition.info !== undefined) {
-      counters.restarts++;
-      events.emit('restarted', { server: config.name, attempt: partition.state.attempt });
-    }
-    this.#lastInfo = connection.info;
-    this.#health.start();
-    events.emit('started', { server: config.name, pid: connection.pid, startMs: pool.clock.now() - startMs });
-    this.subscriptions.resume(partition, connection);
-    return { connection, traffic, seats, missedPings: 0, pings: true };
+  async #connect(partition: Partition, seat: Seat, signal: AbortSignal): Promise<Link> {
+    const link = await this.#maker.make(partition.caller, seat, signal);
+    this.#up(partition, link);
+    return link;
   }
 
-  #gone(partition: Partition, { connection }: Link, death: Death): void {
+  /** A spare was made with the server's own capabilities and no principal's credentials: it suits who asks no more. */
+  #spareFor(partition: Partition): Link | undefined {
+    const { options, pool } = this.#context;
+    const { principal, capabilities, clientInfo } = partition.caller ?? {};
+    if (options.sharing !== 'bound' || capabilities !== undefined || clientInfo !== undefined) return undefined;
+    if (pool.credentials !== undefined && principal !== undefined) return undefined;
+    const link = this.#spares.take();
+    if (link === undefined) return undefined;
+    link.owner = partition.caller;
+    link.seatedMs = pool.clock.now();
+    this.#up(partition, link);
+    return link;
+  }
+
+  #up(partition: Partition, { connection }: Link): void {
+    if (partition.takePlace()) this.#context.counters.restarted(partition.state.attempt);
+    this.#lastInfo = connection.info;
+    this.#health.start();
+    this.subscriptions.resume(partition.key, connection);
+  }
+
+  #gone(partition: Partition, link: Link, death: Death): void {
+    this.#tellGone(link, death);
+    if (!this.isGone(partition)) this.subscriptions.reconnect(partition.key);
+  }
+
+  #tellGone({ connection }: Link, death: Death): void {
     const { config, counters, events } = this.#context;
     counters.keep(connection.counters);
     if (!death.expected) counters.lastError = death.why;
@@ -261,7 +261,27 @@ export class Partitions {
       signal: death.signal ?? null,
       expected: death.expected,
     });
-    if (!this.isGone(partition)) this.subscriptions.reconnect(partition);
+  }
+
+  /** A live connection of that caller's, for what was subscribed on one that has gone. */
+  async #reach(caller: Caller | undefined): Promise<Link['connection']> {
+    const partition = this.get(caller);
+    const lease = await partition.acquire({ timeoutMs: this.#context.options.acquireTimeoutMs });
+    try {
+      return lease.resource.connection;
+    } finally {
+      partition.release(lease);
+    }
+  }
+
+  /** Forgets those that nothing is left of: starts that failed for callers who never came back. */
+  #sweep(): void {
+    const { clock, backoff: pause } = this.#context.pool;
+    const nowMs = clock.now();
+    for (const partition of [...this.#byKey.values()]) {
+      if (partition.forgettable(nowMs, pause.maxMs)) void this.#close(partition).catch((error: unknown) => error);
+    }
+    this.#sweepAt = Math.max(SWEEP_MIN, this.#byKey.size * 2);
   }
 
   #close(partition: Partition, options?: CloseOptions): Promise<void> {

@@ -1,5 +1,4 @@
 import type { Clock, Timer } from '../../core/clock.js';
-import { RingQueue } from '../../core/RingQueue.js';
 
 export interface SeatsOptions {
   readonly max: number;
@@ -8,7 +7,7 @@ export interface SeatsOptions {
   readonly quantumMs: number;
   /** Asks somebody who does nothing to leave; true when one will. */
   readonly evictIdle: () => boolean;
-  /** Asks whoever has sat longest to leave when his calls are done. */
+  /** Asks whoever has sat longest to leave when his calls are done; not one who was asked before. */
   readonly evictOldest: () => void;
 }
 
@@ -17,22 +16,21 @@ export interface Seat {
   release(): void;
 }
 
-interface Waiter {
-  readonly take: (seat: Seat) => void;
-  gone: boolean;
-}
+type Waiter = (seat: Seat) => void;
 
 /**
  * Room for so many connections over all callers. Groups (principals) that wait are served in turn, one seat each, so
- * that one with a thousand sessions does not keep out the others. Who waits first has an idle one leave, and after a
- * quantum the one that has sat longest.
+ * that one with a thousand sessions does not keep out the others. Who waits has an idle one leave, and after a quantum
+ * the one that has sat longest.
  */
 export class Seats {
   readonly #options: SeatsOptions;
-  readonly #groups = new Map<string, RingQueue<Waiter>>();
-  readonly #turns = new RingQueue<string>();
+  /** In the order of their turns; each with its waiters, oldest first. None is empty. */
+  readonly #groups = new Map<string, Set<Waiter>>();
   #taken = 0;
   #waiting = 0;
+  /** Asked to leave and not gone yet: so many need not be asked again. */
+  #leaving = 0;
   #timer: Timer | undefined;
 
   constructor(options: SeatsOptions) {
@@ -47,29 +45,31 @@ export class Seats {
     return this.#waiting;
   }
 
+  /** A seat that is free and that nobody waits for. */
+  tryTake(): Seat | undefined {
+    return this.#taken < this.#options.max && this.#waiting === 0 ? this.#seat() : undefined;
+  }
+
   /** Resolves to a seat; rejects with the signal's reason. Whoever waits is bounded by the signal he brings. */
   async take(group: string, signal: AbortSignal): Promise<Seat> {
     signal.throwIfAborted();
-    if (this.#taken < this.#options.max && this.#waiting === 0) return this.#seat();
-    const seat = await new Promise<Seat>((resolve, reject) => {
-      const waiter: Waiter = {
-        gone: false,
-        take: (given) => {
-          signal.removeEventListener('abort', onAbort);
-          resolve(given);
-        },
+    const free = this.tryTake();
+    if (free !== undefined) return free;
+    return new Promise<Seat>((resolve, reject) => {
+      const waiter: Waiter = (seat) => {
+        signal.removeEventListener('abort', onAbort);
+        resolve(seat);
       };
       const onAbort = (): void => {
-        waiter.gone = true;
-        this.#left();
+        this.#leave(group, waiter);
         reject(signal.reason);
       };
       signal.addEventListener('abort', onAbort, { once: true });
-      this.#enqueue(group, waiter);
-      this.#serve();
-      if (this.#waiting > 0) this.#press();
+      const queue = this.#groups.get(group) ?? new Set();
+      this.#groups.set(group, queue.add(waiter));
+      this.#waiting++;
+      this.#press();
     });
-    return seat;
   }
 
   /** Disarms the timer; those who wait are told through their signals. */
@@ -86,60 +86,46 @@ export class Seats {
         if (!held) return;
         held = false;
         this.#taken--;
+        this.#leaving = Math.max(0, this.#leaving - 1);
         this.#serve();
       },
     };
   }
 
-  #enqueue(group: string, waiter: Waiter): void {
-    let queue = this.#groups.get(group);
-    if (queue === undefined) {
-      queue = new RingQueue();
-      this.#groups.set(group, queue);
-      this.#turns.push(group);
-    }
-    queue.push(waiter);
-    this.#waiting++;
-  }
-
-  #left(): void {
+  #leave(group: string, waiter: Waiter): void {
+    const queue = this.#groups.get(group);
+    if (queue?.delete(waiter) !== true) return;
+    if (queue.size === 0) this.#groups.delete(group);
     this.#waiting--;
     if (this.#waiting === 0) this.close();
   }
 
-  #serve(): void {
-    while (this.#taken < this.#options.max && this.#waiting > 0) {
-      const waiter = this.#next();
-      if (waiter === undefined) return;
-      this.#left();
-      waiter.take(this.#seat());
-    }
-  }
-
   /** The oldest waiter of the group whose turn it is; the group goes to the end of the turns while it has more. */
-  #next(): Waiter | undefined {
-    for (let group = this.#turns.shift(); group !== undefined; group = this.#turns.shift()) {
-      const queue = this.#groups.get(group);
-      let waiter = queue?.shift();
-      while (waiter?.gone === true) waiter = queue?.shift();
-      if (queue !== undefined && queue.size > 0) this.#turns.push(group);
-      else this.#groups.delete(group);
-      if (waiter !== undefined) return waiter;
+  #serve(): void {
+    for (const [group, queue] of this.#groups) {
+      const [waiter] = queue;
+      if (waiter === undefined || this.#taken >= this.#options.max) return;
+      this.#leave(group, waiter);
+      if (queue.size > 0) {
+        this.#groups.delete(group);
+        this.#groups.set(group, queue);
+      }
+      waiter(this.#seat());
     }
-    return undefined;
   }
 
   #press(): void {
-    if (this.#options.evictIdle() || this.#timer !== undefined) return;
-    this.#timer = this.#options.clock.setTimer(
-      () => {
-        this.#timer = undefined;
-        if (this.#waiting === 0) return;
-        if (!this.#options.evictIdle()) this.#options.evictOldest();
-        this.#press();
-      },
-      this.#options.quantumMs,
-      { ref: true },
-    );
+    while (this.#waiting > this.#leaving && this.#options.evictIdle()) this.#leaving++;
+    if (this.#waiting === 0) return;
+    this.#timer ??= this.#options.clock.setTimer(() => this.#quantumOver(), this.#options.quantumMs, { ref: true });
+  }
+
+  #quantumOver(): void {
+    this.#timer = undefined;
+    if (this.#waiting === 0) return;
+    // Whoever was asked and is still here has calls that run: another may be done sooner.
+    if (!this.#options.evictIdle()) this.#options.evictOldest();
+    this.#leaving++;
+    this.#press();
   }
 }

@@ -3,13 +3,15 @@ import { ClosedError, OptionError } from '../../core/errors.js';
 import type { Listener as EventListener } from '../../core/events.js';
 import type { ConnectionLease, RequestOptions } from '../McpPool.js';
 import type { Lease } from '../resource/Lease.js';
-import type { Link } from './Partition.js';
+import type { Link } from './Link.js';
 
 export interface LeaseHooks {
   readonly release: () => void;
   /** Asks the limiter, and says what the call runs by. */
   readonly prepare: (method: string, params: Params | undefined, options: RequestOptions) => Promise<CallOptions>;
   readonly onFailure: (error: unknown) => void;
+  /** Calls a listener; what it throws keeps nothing from the others. */
+  readonly tell: (listener: EventListener<ServerNotice>, notice: ServerNotice) => void;
   /** Arms a watch that reports a lease held too long, with the stack that took it. */
   readonly watch: (stack: string | undefined) => Disposable;
 }
@@ -26,6 +28,9 @@ export class ServerLease implements ConnectionLease {
   readonly #watch: Disposable;
   #onRequest: RequestHandler | undefined;
   #released = false;
+  #returned = false;
+  /** Calls that have not settled. */
+  #running = 0;
 
   constructor(server: string, lease: Lease<Link>, hooks: LeaseHooks) {
     this.server = server;
@@ -38,7 +43,7 @@ export class ServerLease implements ConnectionLease {
     const self = this;
     this.#traffic = traffic.listen({
       onNotification: (notice) => {
-        for (const listener of [...this.#notices]) listener(notice);
+        for (const listener of [...this.#notices]) hooks.tell(listener, notice);
       },
       get onRequest() {
         return self.#onRequest;
@@ -56,13 +61,22 @@ export class ServerLease implements ConnectionLease {
 
   async request(method: string, params?: Params, options: RequestOptions = {}): Promise<unknown> {
     this.#assertHeld();
+    const { connection, traffic } = this.#lease.resource;
+    const listening = options.onNotification ?? options.onRequest;
+    const own = listening === undefined ? undefined : traffic.listen(options);
+    this.#running++;
     try {
       const call = await this.#hooks.prepare(method, params, options);
-      this.#assertHeld();
-      return await this.#lease.resource.connection.request(method, params, call);
+      // Made before a release, it may still run.
+      if (this.#lease.revoked) throw new ClosedError(`lease of server ${this.server}`);
+      return await connection.request(method, params, call);
     } catch (error) {
       this.#hooks.onFailure(error);
       throw error;
+    } finally {
+      own?.[Symbol.dispose]();
+      this.#running--;
+      this.#giveBack();
     }
   }
 
@@ -92,14 +106,21 @@ export class ServerLease implements ConnectionLease {
   release(): void {
     if (this.#released) return;
     this.#released = true;
-    this.#death[Symbol.dispose]();
-    this.#traffic[Symbol.dispose]();
     this.#watch[Symbol.dispose]();
-    this.#hooks.release();
+    this.#giveBack();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.release();
+  }
+
+  /** Not before its calls have settled: what still comes for them must not reach the next holder. */
+  #giveBack(): void {
+    if (!this.#released || this.#running > 0 || this.#returned) return;
+    this.#returned = true;
+    this.#death[Symbol.dispose]();
+    this.#traffic[Symbol.dispose]();
+    this.#hooks.release();
   }
 
   #assertHeld(): void {

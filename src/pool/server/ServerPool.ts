@@ -27,6 +27,7 @@ import type {
 import type { Connector } from './Connector.js';
 import { isSome } from './callerKey.js';
 import type { PoolContext } from './context.js';
+import { leastUsed, leave, longestSeated } from './Link.js';
 import { listAll } from './listAll.js';
 import { nearNames } from './nearNames.js';
 import { type PoolOptions, resolvePoolOptions } from './options.js';
@@ -40,12 +41,12 @@ import { startAll } from './startAll.js';
  */
 export abstract class ServerPool implements McpPool {
   readonly #servers = new Map<string, Server>();
+  /** Removed or replaced, and not gone yet. */
+  readonly #leaving = new Set<Server>();
   readonly #context: PoolContext;
   readonly #connector: Connector;
   readonly #scope: CloseScope;
   readonly #applying = new Mutex();
-  /** Removed, and not gone yet. */
-  readonly #leaving = new Set<Server>();
 
   protected constructor(name: string, connector: Connector, options: PoolOptions) {
     const pool = resolvePoolOptions(options);
@@ -57,8 +58,8 @@ export abstract class ServerPool implements McpPool {
       max: pool.maxConnectionsTotal,
       clock: pool.clock,
       quantumMs: pool.seatQuantumMs,
-      evictIdle: () => [...this.#servers.values()].some((server) => server.partitions.evictIdle()),
-      evictOldest: () => this.#evictOldest(),
+      evictIdle: () => leave(leastUsed(this.#all.flatMap(({ partitions }) => partitions.sparable))),
+      evictOldest: () => void leave(longestSeated(this.#all.flatMap(({ partitions }) => partitions.sitters))),
     });
     this.#context = { pool, connector, events, totalSeats };
     this.#scope = new CloseScope(name, {
@@ -111,7 +112,7 @@ export abstract class ServerPool implements McpPool {
     const server = this.#server(name);
     this.#servers.delete(name);
     this.#context.pool.logger.info({ server: name, reason: options.reason }, 'server removed');
-    await this.#leave(server, options);
+    await this.#end(server, options);
   }
 
   /** `keep`: names that are somebody else's concern; they stay as they are. */
@@ -159,6 +160,11 @@ export abstract class ServerPool implements McpPool {
     return [...this.#servers.keys()];
   }
 
+  /** What it was added with; undefined for one that is not here. */
+  config(name: string): ServerConfig | undefined {
+    return this.#servers.get(name)?.config;
+  }
+
   state(name: string): ServerState {
     return this.#server(name).state;
   }
@@ -174,7 +180,7 @@ export abstract class ServerPool implements McpPool {
   request(name: string, method: string, params?: Params, options: RequestOptions = {}): Promise<unknown> {
     const server = this.#servers.get(name);
     if (server === undefined || this.#scope.closing) return Promise.reject(this.#refusal(name));
-    return server.request(method, params, options);
+    return server.calls.request(method, params, options);
   }
 
   async notify(
@@ -184,7 +190,7 @@ export abstract class ServerPool implements McpPool {
     options: { readonly caller?: Caller; readonly signal?: AbortSignal } = {},
   ): Promise<void> {
     this.#scope.assertOpen();
-    await this.#server(name).notify(method, params, options);
+    await this.#server(name).calls.notify(method, params, options);
   }
 
   async listAll<K extends ListKind>(
@@ -214,7 +220,7 @@ export abstract class ServerPool implements McpPool {
     options: { readonly caller?: Caller; readonly signal?: AbortSignal; readonly acquireTimeoutMs?: number } = {},
   ): Promise<ConnectionLease> {
     this.#scope.assertOpen();
-    return this.#server(name).lease(options);
+    return this.#server(name).calls.lease(options);
   }
 
   /** Ends the connection of one session of a `bound` server; resolves when it is gone. */
@@ -232,6 +238,10 @@ export abstract class ServerPool implements McpPool {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  get #all(): Server[] {
+    return [...this.#servers.values()];
   }
 
   #server(name: string): Server {
@@ -274,16 +284,25 @@ export abstract class ServerPool implements McpPool {
     return server;
   }
 
-  /** From now on calls go to the new one, which waits until the old one has drained; one that was up is started again. */
+  /** Ends it for good; a close meanwhile waits for it, within its own grace. */
+  async #end(server: Server, options?: CloseOptions): Promise<void> {
+    this.#leaving.add(server);
+    try {
+      await server.remove(options);
+    } finally {
+      this.#leaving.delete(server);
+    }
+  }
+
+  /** Calls that come meanwhile wait for the old one's end. One that was up is started again. */
   async #replace(name: string, fresh: Server): Promise<void> {
     const old = this.#server(name);
     const up = ['ready', 'starting', 'degraded'].includes(old.state);
+    const gone = this.#end(old);
+    fresh.replace(old, gone);
     this.#servers.set(name, fresh);
-    const gone = this.#leave(old);
-    fresh.after(gone);
     await gone;
-    if (this.#servers.get(name) !== fresh || this.#scope.closing) return;
-    if (!up || fresh.state === 'stopped') return;
+    if (!up || this.#servers.get(name) !== fresh || fresh.state === 'stopped') return;
     // How it goes is told by events and state; the config was applied either way.
     fresh
       .start()
@@ -292,18 +311,8 @@ export abstract class ServerPool implements McpPool {
       );
   }
 
-  #leave(server: Server, options?: CloseOptions): Promise<void> {
-    this.#leaving.add(server);
-    return this.#scope.track(server.remove(options).finally(() => this.#leaving.delete(server)));
-  }
-
-  #evictOldest(): void {
-    const byUse = [...this.#servers.values()].filter((server) => server.partitions.links.length > 0);
-    byUse.sort((a, b) => a.partitions.lastUsedMs - b.partitions.lastUsedMs)[0]?.partitions.evictOldest();
-  }
-
   async #release(grace: Grace): Promise<void> {
-    const servers = [...this.#servers.values()];
+    const servers = [...this.#all, ...this.#leaving];
     const shortened = grace.onShorten((graceMs) => {
       for (const server of servers) void server.remove({ graceMs }).catch((error: unknown) => error);
     });

@@ -1,9 +1,8 @@
 import type { Connection } from '../../connection/Connection.js';
 import type { ServerNotice } from '../../connection/messages.js';
-import { CircuitOpenError, messageOf } from '../../core/errors.js';
-import type { Subscription, SubscriptionFilter } from '../McpPool.js';
+import { CircuitOpenError, messageOf, NotSentError, OutcomeUnknownError, RpcError } from '../../core/errors.js';
+import type { Caller, Subscription, SubscriptionFilter } from '../McpPool.js';
 import type { ServerContext } from './context.js';
-import type { Partition } from './Partition.js';
 
 /** How long an attempt to take subscriptions up again waits after one that failed. */
 const RETRY_MS = 1_000;
@@ -17,53 +16,62 @@ const LIST_CHANGED = {
 type Stream = Omit<Subscription, typeof Symbol.asyncDispose>;
 
 interface Open {
-  readonly partition: Partition;
+  /** The partition it is of. */
+  readonly key: string;
+  readonly caller: Caller | undefined;
   readonly filter: SubscriptionFilter;
   readonly onNotification: (notice: ServerNotice) => void;
+  /** Where it is subscribed. */
+  connection: Connection;
   /** The server's own stream for it, in the modern era. */
   stream: Stream | undefined;
   readonly end: () => void;
 }
 
+export interface SubscribeRequest {
+  readonly caller: Caller | undefined;
+  readonly filter: SubscriptionFilter;
+  readonly onNotification: (notice: ServerNotice) => void;
+  readonly signal: AbortSignal | undefined;
+}
+
 /**
- * What callers of one server subscribed to. Legacy: URIs are counted per partition, so that the first asks the server
+ * What callers of one server subscribed to. Legacy: URIs are counted per connection, so that the first asks the server
  * and the last one gives it back; updates go to those who asked for that URI and to nobody of another partition.
  * Modern: each is a `subscriptions/listen` of its own. No slot is held; after a reconnect all are taken up again.
  */
 export class Subscriptions {
   readonly #context: ServerContext;
+  readonly #reach: (caller: Caller | undefined) => Promise<Connection>;
   readonly #open = new Set<Open>();
-  readonly #retries = new Map<Partition, Disposable>();
+  readonly #retries = new Map<string, Disposable>();
+  /** Legacy subscribes under way: who comes meanwhile shares their end. */
+  readonly #asking = new Map<Connection, Map<string, Promise<unknown>>>();
 
-  constructor(context: ServerContext) {
+  /** `reach`: gets a live connection of that caller's, started if need be. */
+  constructor(context: ServerContext, reach: (caller: Caller | undefined) => Promise<Connection>) {
     this.#context = context;
+    this.#reach = reach;
   }
 
-  has(partition: Partition): boolean {
-    for (const open of this.#open) if (open.partition === partition) return true;
+  has(key: string): boolean {
+    for (const open of this.#open) if (open.key === key) return true;
     return false;
   }
 
-  /** Subscribes over `connection`, a live one of `partition`. @throws what the server answered. */
-  async add(
-    partition: Partition,
-    connection: Connection,
-    filter: SubscriptionFilter,
-    onNotification: (notice: ServerNotice) => void,
-    signal: AbortSignal | undefined,
-  ): Promise<Subscription> {
-    let resolveEnded!: () => void;
+  /** Subscribes over `connection`, a live one of the partition `key`. @throws what the server answered. */
+  async add(key: string, connection: Connection, request: SubscribeRequest): Promise<Subscription> {
+    const { caller, filter, onNotification, signal } = request;
+    let end!: () => void;
     const ended = new Promise<void>((resolve) => {
-      resolveEnded = resolve;
+      end = resolve;
     });
-    const open: Open = { partition, filter, onNotification, stream: undefined, end: resolveEnded };
-    const fresh = (filter.resourceUris ?? []).filter((uri) => !this.#watches(partition, uri));
+    const open: Open = { key, caller, filter, onNotification, connection, stream: undefined, end };
     this.#open.add(open);
     try {
-      await this.#ask(open, connection, fresh);
+      await this.#ask(open, connection);
     } catch (error) {
-      this.#open.delete(open);
-      resolveEnded();
+      await this.#close(open);
       throw error;
     }
     const close = async (): Promise<void> => {
@@ -76,10 +84,10 @@ export class Subscriptions {
     return { ended, close, [Symbol.asyncDispose]: close };
   }
 
-  /** A notification came on a connection of `partition`. */
-  dispatch(partition: Partition, notice: ServerNotice): void {
+  /** A notification that belongs to no call came on `connection`. */
+  dispatch(connection: Connection, notice: ServerNotice): void {
     for (const open of [...this.#open]) {
-      if (open.partition !== partition || open.stream !== undefined || !matches(open.filter, notice)) continue;
+      if (open.connection !== connection || open.stream !== undefined || !matches(open.filter, notice)) continue;
       try {
         open.onNotification(notice);
       } catch (error) {
@@ -88,57 +96,111 @@ export class Subscriptions {
     }
   }
 
-  /** A new connection of `partition` is up: it is asked for all that the old one was. */
-  resume(partition: Partition, connection: Connection): void {
-    this.#retries.get(partition)?.[Symbol.dispose]();
-    this.#retries.delete(partition);
-    const asked = new Set<string>();
-    for (const open of this.#open) {
-      if (open.partition !== partition) continue;
-      const fresh = (open.filter.resourceUris ?? []).filter((uri) => !asked.has(uri));
-      for (const uri of fresh) asked.add(uri);
-      this.#ask(open, connection, fresh).catch((error: unknown) => this.#failed(partition, error));
-    }
+  /** A connection of the partition is up: it is asked for all that was subscribed on those that are gone. */
+  resume(key: string, connection: Connection): void {
+    const left = [...this.#open].filter((open) => open.key === key && !open.connection.alive);
+    this.#again(left, connection);
   }
 
-  /** The connection is gone: somebody is still waiting for its news, so another is made. */
-  reconnect(partition: Partition): void {
-    if (!this.has(partition) || this.#retries.has(partition)) return;
-    const { clock } = this.#context.pool;
-    const attempt = (): void => {
-      this.#retries.delete(partition);
-      if (!this.has(partition)) return;
-      partition.acquire({ timeoutMs: this.#context.options.acquireTimeoutMs }).then(
-        (lease) => partition.release(lease),
-        (error: unknown) => {
-          this.#failed(partition, error);
-          const waitMs = error instanceof CircuitOpenError ? error.retryAfterMs : RETRY_MS;
-          if (this.has(partition)) this.#retries.set(partition, clock.setTimer(attempt, Math.max(waitMs, 1)));
-        },
-      );
-    };
-    this.#retries.set(partition, clock.setTimer(attempt, 0));
+  /** The connection has a new session, which knows nothing of what the old one was asked. */
+  renewed(connection: Connection): void {
+    this.#asking.delete(connection);
+    this.#again(
+      [...this.#open].filter((open) => open.connection === connection),
+      connection,
+    );
   }
 
-  /** Ends all; the connections end too. */
-  close(): void {
-    for (const open of [...this.#open]) this.#forget(open);
+  /** A connection of the partition is gone: somebody is still waiting for its news, so another is made. */
+  reconnect(key: string): void {
+    const [waiting] = [...this.#open].filter((open) => open.key === key && !open.connection.alive);
+    if (waiting === undefined || this.#retries.has(key)) return;
+    this.#retry(waiting, 0);
+  }
+
+  /** After a restart of the server. */
+  reconnectAll(): void {
+    for (const { key } of [...this.#open]) this.reconnect(key);
+  }
+
+  /** The connections end, and for the time being no others are made. */
+  pause(): void {
     for (const retry of this.#retries.values()) retry[Symbol.dispose]();
     this.#retries.clear();
   }
 
-  async #ask(open: Open, connection: Connection, uris: readonly string[]): Promise<void> {
+  /** Ends all. */
+  close(): void {
+    this.pause();
+    for (const open of [...this.#open]) this.#forget(open);
+  }
+
+  #retry({ key, caller }: Open, delayMs: number): void {
+    const timer = this.#context.pool.clock.setTimer(() => {
+      if (!this.has(key)) {
+        this.#retries.delete(key);
+        return;
+      }
+      const mine = this.#retries.get(key);
+      this.#reach(caller).then(
+        (connection) => {
+          if (this.#retries.get(key) === mine) this.#retries.delete(key);
+          this.resume(key, connection);
+        },
+        (error: unknown) => {
+          if (this.#retries.get(key) !== mine) return;
+          this.#retries.delete(key);
+          this.#warn(key, error);
+          const open = [...this.#open].find((each) => each.key === key && !each.connection.alive);
+          const waitMs = error instanceof CircuitOpenError ? error.retryAfterMs : RETRY_MS;
+          if (open !== undefined) this.#retry(open, Math.max(waitMs, 1));
+        },
+      );
+    }, delayMs);
+    this.#retries.set(key, timer);
+  }
+
+  #again(opens: readonly Open[], connection: Connection): void {
+    for (const open of opens) {
+      open.connection = connection;
+      open.stream = undefined;
+      this.#ask(open, connection).catch((error: unknown) => {
+        this.#warn(open.key, error);
+        // Refused: over. Lost with its connection: the next one is asked. Else nobody knows, and it may still come.
+        if (error instanceof RpcError) this.#forget(open);
+      });
+    }
+  }
+
+  async #ask(open: Open, connection: Connection): Promise<void> {
     if (connection.listen !== undefined && connection.info.era === 'modern') {
       const stream = await connection.listen({ ...open.filter }, { onNotification: open.onNotification });
       if (!this.#open.has(open)) await stream.close();
       else {
         open.stream = stream;
-        stream.ended.then(() => this.#streamEnded(open, stream, connection));
+        void stream.ended.then(() => this.#streamEnded(open, stream, connection));
       }
       return;
     }
-    const options = { timeoutMs: this.#context.options.timeoutMs };
-    await Promise.all(uris.map((uri) => connection.request('resources/subscribe', { uri }, options)));
+    await Promise.all((open.filter.resourceUris ?? []).map((uri) => this.#subscribe(open, connection, uri)));
+  }
+
+  /** Asks the server, unless it was asked for another on that connection. */
+  async #subscribe(open: Open, connection: Connection, uri: string): Promise<void> {
+    const asking = this.#asking.get(connection) ?? new Map<string, Promise<unknown>>();
+    this.#asking.set(connection, asking);
+    let answer = asking.get(uri);
+    if (answer === undefined) {
+      if (this.#watches(connection, uri, open)) return;
+      answer = connection.request('resources/subscribe', { uri }, { timeoutMs: this.#context.options.timeoutMs });
+      asking.set(uri, answer);
+      const done = (): void => {
+        if (asking.get(uri) === answer) asking.delete(uri);
+        if (asking.size === 0 && this.#asking.get(connection) === asking) this.#asking.delete(connection);
+      };
+      answer.then(done, done);
+    }
+    await answer;
   }
 
   /** By the server: over. By the death of its connection: taken up again on the next. */
@@ -152,19 +214,24 @@ export class Subscriptions {
     if (!this.#open.has(open)) return;
     this.#forget(open);
     await open.stream?.close();
-    const [link] = open.partition.links;
-    if (link === undefined || link.connection.info.era === 'modern') return;
-    for (const uri of open.filter.resourceUris ?? []) {
-      if (this.#watches(open.partition, uri)) continue;
-      await link.connection
-        .request('resources/unsubscribe', { uri }, { timeoutMs: this.#context.options.timeoutMs })
-        .catch((error: unknown) => this.#failed(open.partition, error));
-    }
+    const { connection, filter, key } = open;
+    if (connection.info.era === 'modern' || !connection.alive) return;
+    const last = (filter.resourceUris ?? []).filter((uri) => !this.#watches(connection, uri, open));
+    await Promise.all(
+      last.map((uri) =>
+        connection
+          .request('resources/unsubscribe', { uri }, { timeoutMs: this.#context.options.timeoutMs })
+          .catch((error: unknown) => {
+            if (!(error instanceof OutcomeUnknownError || error instanceof NotSentError)) this.#warn(key, error);
+          }),
+      ),
+    );
   }
 
-  #watches(partition: Partition, uri: string): boolean {
-    for (const open of this.#open) {
-      if (open.partition === partition && open.filter.resourceUris?.includes(uri)) return true;
+  /** Whether another than `open` is subscribed to that URI on the connection. */
+  #watches(connection: Connection, uri: string, open: Open): boolean {
+    for (const each of this.#open) {
+      if (each !== open && each.connection === connection && each.filter.resourceUris?.includes(uri)) return true;
     }
     return false;
   }
@@ -173,10 +240,10 @@ export class Subscriptions {
     if (this.#open.delete(open)) open.end();
   }
 
-  #failed(partition: Partition, error: unknown): void {
+  #warn(key: string, error: unknown): void {
     const { config, pool } = this.#context;
     pool.logger.warn(
-      { server: config.name, caller: partition.key, error: messageOf(error) },
+      { server: config.name, caller: key, error: messageOf(error) },
       'a subscription could not be kept up',
     );
   }

@@ -1,6 +1,7 @@
 import type { Connection } from '../../connection/Connection.js';
 import type { RequestHandler, ServerNotice } from '../../connection/messages.js';
 import { methodNotFound } from '../../connection/ServerRequests.js';
+import type { Logger } from '../../core/logger.js';
 
 /** Somebody who uses an exclusive connection and takes what comes on it. */
 export interface Listener {
@@ -9,6 +10,7 @@ export interface Listener {
 }
 
 export interface TrafficOptions {
+  readonly logger: Logger;
   /** Whether all that comes belongs to whoever uses the connection now: `leased` and `bound`. */
   readonly exclusive: boolean;
   /** Everything that comes, for the server's subscriptions. */
@@ -45,10 +47,19 @@ export class Traffic {
       for (const { onNotification } of [...this.#listeners]) {
         if (onNotification === undefined) continue;
         taken = true;
-        onNotification(notice);
+        this.tell(onNotification, notice);
       }
     }
     if (!taken) this.#options.orphan.onNotification?.(notice);
+  }
+
+  /** One who throws keeps nothing from the others. */
+  tell(listener: (notice: ServerNotice) => void, notice: ServerNotice): void {
+    try {
+      listener(notice);
+    } catch (error) {
+      this.#options.logger.error({ error, method: notice.method }, 'a listener for notifications threw');
+    }
   }
 
   /** The newest of those who answer requests. */

@@ -10,6 +10,7 @@ import {
   UpstreamBusyError,
   WireError,
 } from '../../core/errors.js';
+import { checkMs } from '../../core/options.js';
 import type { RequestOptions } from '../McpPool.js';
 
 /** Sends of one call that never ran, at the most. */
@@ -49,17 +50,20 @@ export function isServerFailure(error: unknown): boolean {
 
 /** Time as one call may still spend it. */
 export class Budget {
-  readonly #untilMs: number;
+  /** Clock ms at which it is spent. */
+  readonly untilMs: number;
   readonly #deadlineMs: number;
 
+  /** @throws OptionError */
   constructor(nowMs: number, deadlineMs: number) {
-    this.#untilMs = nowMs + deadlineMs;
+    checkMs('deadlineMs', deadlineMs, { infinity: true });
+    this.untilMs = nowMs + deadlineMs;
     this.#deadlineMs = deadlineMs;
   }
 
   /** `ms`, or what is left if that is less. @throws AcquireTimeoutError when nothing is left. */
   within(what: string, ms: number, nowMs: number): number {
-    const leftMs = this.#untilMs - nowMs;
+    const leftMs = this.untilMs - nowMs;
     if (leftMs > 0) return Math.min(ms, leftMs);
     throw this.spent(what);
   }

@@ -7,8 +7,7 @@ import type { Caller } from '../McpPool.js';
 const profiles = new WeakMap<object, string>();
 
 /** A short name for a set of capabilities, the same for equal ones. */
-export function capabilityProfile(capabilities: ClientCapabilities | undefined): string {
-  if (capabilities === undefined) return '';
+function capabilityProfile(capabilities: ClientCapabilities): string {
   let profile = profiles.get(capabilities);
   if (profile === undefined) {
     profile = createHash('sha256')
@@ -24,12 +23,21 @@ export function capabilityProfile(capabilities: ClientCapabilities | undefined):
  * What keeps connections apart: callers with the same key may share one. Principal, session key and capability profile
  * are never mixed up, whatever characters they hold.
  */
-export function callerKey(caller: Caller | undefined, sharing: Sharing): string {
+export function callerKey(
+  caller: Caller | undefined,
+  { sharing, clientCapabilities }: { readonly sharing: Sharing; readonly clientCapabilities: ClientCapabilities },
+): string {
   if (caller === undefined) return '';
   const { principal = '', key = '', capabilities } = caller;
   const session = sharing === 'bound' ? key : '';
-  if (principal === '' && session === '' && capabilities === undefined) return '';
-  return JSON.stringify([principal, session, capabilityProfile(capabilities)]);
+  let profile = '';
+  if (capabilities !== undefined) {
+    profile = capabilityProfile(capabilities);
+    // Who says what the server's settings say anyway is like one who says nothing.
+    if (profile === capabilityProfile(clientCapabilities)) profile = '';
+  }
+  if (principal === '' && session === '' && profile === '') return '';
+  return JSON.stringify([principal, session, profile]);
 }
 
 /** What a sharing mode asks of a caller. `attributes`: whether the wire tells which call a server's request belongs to. */

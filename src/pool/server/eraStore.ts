@@ -1,4 +1,5 @@
 import type { Clock } from '../../core/clock.js';
+import { StartError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { Era } from '../../registry/ServerConfig.js';
 
@@ -37,30 +38,50 @@ export class MemoryEraStore implements EraStore {
   }
 }
 
+/** What a probe found; `evidence` is false when the server said nothing, which proves neither era. */
+export interface EraFinding {
+  readonly era: Era;
+  readonly version?: string;
+  readonly evidence: boolean;
+}
+
 /**
- * The era a store remembers for a server, else what `probe` finds, remembered if it was evidence. A store that fails is
- * logged and asked again next time: it never stands in the way of a start.
+ * Starts a server in the era that a store remembers for it, else in the one that `probe` finds, remembered if it was
+ * evidence. A modern verdict whose start fails may be stale: it is deleted, and what a new probe finds is tried, once.
+ * A store that fails is logged and asked again next time: it never stands in the way of a start.
  */
-export async function rememberedEra(
-  {
-    eraStore,
-    logger,
-    clock,
-  }: { readonly eraStore: EraStore | undefined; readonly logger: Logger; readonly clock: Clock },
+export async function startInEra<T>(
+  pool: { readonly eraStore: EraStore | undefined; readonly logger: Logger; readonly clock: Clock },
   fingerprint: string,
-  probe: () => Promise<{ readonly era: Era; readonly version?: string; readonly evidence: boolean }>,
-): Promise<Era> {
-  const known = await eraStore?.get(fingerprint).catch((error: unknown) => {
-    logger.warn({ error }, 'the era store cannot be read');
-    return undefined;
-  });
-  if (known !== undefined) return known.era;
-  const { era, version, evidence } = await probe();
-  if (evidence) {
-    const verdict = { era, at: clock.wallNow(), ...(version !== undefined && { version }) };
-    await eraStore
-      ?.set(fingerprint, verdict)
-      .catch((error: unknown) => logger.warn({ error }, 'the era store cannot be written'));
+  probe: () => Promise<EraFinding>,
+  start: (era: Era) => Promise<T>,
+): Promise<T> {
+  const { eraStore, logger } = pool;
+  const safely = async <V>(doing: string, run: (store: EraStore) => Promise<V>): Promise<V | undefined> => {
+    if (eraStore === undefined) return undefined;
+    try {
+      return await run(eraStore);
+    } catch (error) {
+      logger.warn({ error }, `the era store cannot be ${doing}`);
+      return undefined;
+    }
+  };
+  const find = async (): Promise<Era> => {
+    const { era, version, evidence } = await probe();
+    const verdict = { era, at: pool.clock.wallNow(), ...(version !== undefined && { version }) };
+    if (evidence) await safely('written', (store) => store.set(fingerprint, verdict));
+    return era;
+  };
+  const known = await safely('read', (store) => store.get(fingerprint));
+  if (known === undefined) return start(await find());
+  try {
+    return await start(known.era);
+  } catch (error) {
+    // Legacy needs no second look: a server that has become modern says so and is followed.
+    if (known.era !== 'modern' || !(error instanceof StartError)) throw error;
+    await safely('written', (store) => store.delete(fingerprint));
+    const era = await find();
+    if (era === 'modern') throw error;
+    return start(era);
   }
-  return era;
 }

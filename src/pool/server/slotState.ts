@@ -3,13 +3,14 @@
  *
  *            demand              up
  *   idle ────────────> starting ────> ready ──── idled ───> idle
- *    ^                   │              │
- *    │                   │ startFailed  │ died
- *    │                   v              ├─ after `stableAfterMs`, or the first early one ──> idle (the next call starts it)
- *    │ reset           failed           └─ early once more ──> backingOff
- *    └──────────────── (both refuse demand until `untilMs`, then let one start) ─────────────────┘
+ *    ^ ^                 │  │           │
+ *    │ └──── gaveUp ─────┘  │ startFailed  died
+ *    │                      v           ├─ after `stableAfterMs`, or the first early one ──> idle (the next call starts it)
+ *    │ reset              failed        └─ early once more ──> backingOff
+ *    └─────────────────── (both refuse demand until `untilMs`, then let one start) ─────────────────┘
  *
  * `attempt` counts failures in a row: failed starts and deaths before `stableAfterMs`. It alone sets the backoff.
+ * A slot may hold several connections (`leased`): one that comes up makes it ready whatever befell the others.
  */
 export type SlotState =
   | { readonly tag: 'idle'; readonly attempt: number }
@@ -18,8 +19,11 @@ export type SlotState =
   | { readonly tag: 'backingOff'; readonly attempt: number; readonly untilMs: number }
   | { readonly tag: 'failed'; readonly attempt: number; readonly untilMs: number };
 
-/** `up`: a connection is initialised. `died`: the last one died by itself. `idled`: the last one was ended by us. */
-export type SlotEvent = 'demand' | 'up' | 'startFailed' | 'died' | 'idled' | 'reset';
+/**
+ * `up`: a connection is initialised. `gaveUp`: a start was given up by us, which says nothing of the server. `died`: the
+ * last connection died by itself. `idled`: the last one was ended by us.
+ */
+export type SlotEvent = 'demand' | 'up' | 'startFailed' | 'gaveUp' | 'died' | 'idled' | 'reset';
 
 export interface SlotRules {
   readonly stableAfterMs: number;
@@ -37,12 +41,15 @@ export function next(state: SlotState, event: SlotEvent, nowMs: number, rules: S
       }
       return state;
     case 'up':
-      return state.tag === 'starting' ? { tag: 'ready', attempt: state.attempt, sinceMs: nowMs } : state;
+      return state.tag === 'ready' ? state : { tag: 'ready', attempt: state.attempt, sinceMs: nowMs };
     case 'startFailed': {
-      if (state.tag !== 'starting') return state;
+      // Those that were started together count as one.
+      if (state.tag !== 'starting' && state.tag !== 'idle') return state;
       const attempt = state.attempt + 1;
       return { tag: 'failed', attempt, untilMs: nowMs + rules.backoffMs(attempt) };
     }
+    case 'gaveUp':
+      return state.tag === 'starting' ? { tag: 'idle', attempt: state.attempt } : state;
     case 'died': {
       if (state.tag !== 'ready') return state;
       if (nowMs - state.sinceMs >= rules.stableAfterMs) return { tag: 'idle', attempt: 0 };
@@ -51,7 +58,7 @@ export function next(state: SlotState, event: SlotEvent, nowMs: number, rules: S
       return { tag: 'backingOff', attempt, untilMs: nowMs + rules.backoffMs(attempt - 1) };
     }
     case 'idled':
-      return state.tag === 'ready' || state.tag === 'starting' ? { tag: 'idle', attempt: 0 } : state;
+      return state.tag === 'ready' ? { tag: 'idle', attempt: 0 } : state;
     case 'reset':
       return state.tag === 'backingOff' || state.tag === 'failed' || state.tag === 'idle'
         ? { tag: 'idle', attempt: 0 }

@@ -32,16 +32,14 @@ export class CallTracer {
     this.#tell('queue');
   }
 
-  async follow(answer: Promise<unknown>): Promise<unknown> {
+  /** It is handed to a connection. */
+  sent(): void {
     this.#tell('send');
-    try {
-      const result = await answer;
-      this.#tell('answer');
-      return result;
-    } catch (error) {
-      calls.publish({ phase: 'answer', ...this.#base, error } satisfies CallTrace);
-      throw error;
-    }
+  }
+
+  answered(error?: unknown): void {
+    if (error === undefined) this.#tell('answer');
+    else calls.publish({ phase: 'answer', ...this.#base, error } satisfies CallTrace);
   }
 
   #tell(phase: CallTrace['phase']): void {

@@ -38,7 +38,8 @@ export class EntryFiles {
   readonly #quarantine: Quarantine;
   readonly #gate = new Semaphore(MAX_OPEN);
   readonly #closing = new Set<Promise<unknown>>();
-  #ready: Promise<void> | undefined;
+  #made: Promise<void> | undefined;
+  #isTrusted = false;
 
   constructor(options: EntryFilesOptions) {
     this.#options = options;
@@ -53,10 +54,11 @@ export class EntryFiles {
       const max = this.#options.maxEntryBytes + ENVELOPE_BYTES;
       try {
         await this.#trusted();
+        const takenMs = Date.now();
         const { bytes, stat } = await readFileUpTo(path, max, this.#closing);
         const content = bytes.length > max ? 'it is too large' : decodeFile(file, bytes);
         if (typeof content !== 'string') {
-          const stamp = stat.then(stampOf);
+          const stamp = stat.then((each) => stampOf(each, takenMs));
           // Not every reader asks for it.
           stamp.catch(() => undefined);
           return { ...content, stamp };
@@ -91,7 +93,8 @@ export class EntryFiles {
           await this.#prepare();
           return await this.#replace(file, bytes);
         } catch (error) {
-          this.#ready = undefined;
+          this.#made = undefined;
+          this.#isTrusted = false;
           if (attempt > 0 || !(await this.#cleared(file, codeOf(error)))) throw error;
         }
       }
@@ -114,15 +117,17 @@ export class EntryFiles {
     const handle = await open(temp, 'wx', 0o600);
     try {
       let stat: StatLike;
+      let takenMs: number;
       try {
         await handle.writeFile(bytes);
+        takenMs = Date.now();
         stat = await handle.stat({ bigint: true });
         if (this.#options.fsync) await handle.sync();
       } finally {
         await handle.close();
       }
       await rename(temp, join(this.#folder, file));
-      return stampOf(stat);
+      return stampOf(stat, takenMs);
     } catch (error) {
       await unlink(temp).catch(() => undefined);
       throw error;
@@ -142,13 +147,6 @@ export class EntryFiles {
     }
   }
 
-  /** Removes the file unless it was replaced since `identity` was taken. True when it did. */
-  async removeIf(file: string, identity: string): Promise<boolean> {
-    if ((await this.identity(file)) !== identity) return false;
-    await this.remove(file);
-    return true;
-  }
-
   /** Every name in the folder, in no order. */
   async names(): Promise<string[]> {
     try {
@@ -164,20 +162,16 @@ export class EntryFiles {
     return lstatOf(join(this.#folder, file));
   }
 
+  /** Before a write: once for all who write, until one finds the directory gone. */
   async #prepare(): Promise<void> {
-    this.#ready ??= makeFolder(this.#folder).then(() => this.#checkOwner());
-    await this.#ready;
+    this.#made ??= makeFolder(this.#folder).then(() => this.#trusted());
+    await this.#made;
   }
 
   /** Before the first read: what another user planted in a shared place is not ours to believe. */
   async #trusted(): Promise<void> {
-    this.#ready ??= this.#checkOwner();
-    try {
-      await this.#ready;
-    } catch (error) {
-      this.#ready = undefined;
-      throw error;
-    }
+    if (!this.#isTrusted) await this.#checkOwner();
+    this.#isTrusted = true;
   }
 
   async #checkOwner(): Promise<void> {

@@ -1,3 +1,4 @@
+import type { CloseScope } from '../../core/CloseScope.js';
 import type { Clock } from '../../core/clock.js';
 import type { EntryHead } from '../Entry.js';
 import { isEntryFile, isTempFile } from '../keys.js';
@@ -12,10 +13,14 @@ export interface SweeperOptions {
   readonly isDead: (head: EntryHead) => boolean;
   /** Being written or removed by this process. */
   readonly isBusy: (file: string) => boolean;
+  /** Removes an entry in its turn among this process's own changes. */
+  readonly remove: (file: string) => Promise<void>;
 }
 
 /** No write takes this long: its writer is gone. One that did take it writes again. */
 export const TEMP_MAX_AGE_MS = 300_000;
+
+const FIRST_SWEEP_MS = 1_000;
 
 /** Headers read in one sweep; the next one goes on from there. */
 const MAX_READS = 256;
@@ -37,6 +42,18 @@ export class Sweeper {
   constructor(files: EntryFiles, options: SweeperOptions) {
     this.#files = files;
     this.#options = options;
+  }
+
+  /** Runs soon, then every `everyMs`, until the scope closes. */
+  start(scope: CloseScope, everyMs: number, onTrouble: (error: unknown) => void): void {
+    if (everyMs === Number.POSITIVE_INFINITY) return;
+    const sweep = (): Promise<void> => this.run().catch(onTrouble);
+    scope.timer('first sweep', Math.min(FIRST_SWEEP_MS, everyMs), () => {
+      const first = sweep().then(() => {
+        if (!scope.closing) scope.every('sweep', everyMs, sweep);
+      });
+      void scope.track(first);
+    });
   }
 
   async run(): Promise<void> {
@@ -81,7 +98,12 @@ export class Sweeper {
   }
 
   async #remove({ file, identity }: Seen): Promise<void> {
-    if (this.#options.isBusy(file)) return;
-    if (await this.#files.removeIf(file, identity)) this.removed++;
+    if (isTempFile(file)) await this.#files.remove(file);
+    else {
+      // Unless somebody has written it anew; what this process writes from here on comes after the removal.
+      if ((await this.#files.identity(file)) !== identity || this.#options.isBusy(file)) return;
+      await this.#options.remove(file);
+    }
+    this.removed++;
   }
 }

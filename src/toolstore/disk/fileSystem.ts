@@ -12,10 +12,10 @@ const TICK_MS = 50;
 
 export const identityOf = (stat: StatLike): string => `${stat.dev}:${stat.ino}:${stat.mtimeNs}:${stat.size}`;
 
-/** Against the file system's clock, which no fake clock moves. */
-export const stampOf = (stat: StatLike): FileStamp => ({
+/** `takenMs` is of the file system's clock, which no fake clock moves: a moment not after the stat. */
+export const stampOf = (stat: StatLike, takenMs: number): FileStamp => ({
   identity: identityOf(stat),
-  racy: Math.abs(Date.now() - Number(stat.mtimeMs)) < TICK_MS,
+  racy: Math.abs(takenMs - Number(stat.mtimeMs)) < TICK_MS,
 });
 
 /** The system's code of an error, or an empty string. */

@@ -143,6 +143,11 @@ test('a start that is given up rejects with the reason and leaves nothing', asyn
   control.abort('changed my mind');
   expect(await opening).toBe('changed my mind');
   expect(await failure(openHttp(server.url, { ...LEGACY, startTimeoutMs: 40 }))).toBeInstanceOf(StartError);
+  const hanging = { ...LEGACY, credentials: () => new Promise<never>(() => undefined) };
+  expect(await failure(openHttp(server.url, { ...hanging, startTimeoutMs: 40 }))).toBeInstanceOf(StartError);
+  const soon = new AbortController();
+  setImmediate(() => soon.abort('not now'));
+  expect(await failure(openHttp(server.url, { ...hanging, signal: soon.signal }))).toBe('not now');
   const gone = await failure(openHttp('http://127.0.0.1:1/mcp'));
   expect(gone).toMatchObject({ constructor: StartError, cause: { constructor: NotSentError } });
 });

@@ -173,23 +173,56 @@ test('a call aborted before its socket stands is never sent', async () => {
   expect(await hanging).toBeInstanceOf(OutcomeUnknownError);
 });
 
+test('many calls aborted before their sockets stand leave the rest in good order', async () => {
+  const { server, connection } = await serve({ hang: () => undefined });
+  const control = new AbortController();
+  const aborted = Array.from({ length: 20 }, () => failure(call(connection, 'echo', {}, { signal: control.signal })));
+  const hanging = Array.from({ length: 20 }, () => failure(call(connection, 'hang')));
+  control.abort('all of them');
+  expect(await Promise.all(aborted)).toEqual(aborted.map(() => 'all of them'));
+  await expect.poll(() => server.of('tools/call').length).toBe(20);
+  await connection.close({ graceMs: 0 });
+  for (const each of await Promise.all(hanging)) expect(each).toBeInstanceOf(OutcomeUnknownError);
+});
+
 test('the timeouts of headers and body say which they are', async () => {
-  const { connection } = await serve(
+  const { server, connection } = await serve(
     {
       hang: () => undefined,
       slowLoris: ({ res }) => void res.writeHead(200, { 'content-type': 'application/json' }).write('{"jsonrpc"'),
     },
     {},
-    { headersTimeoutMs: 60, bodyTimeoutMs: 40 },
+    { headersTimeoutMs: 400, bodyTimeoutMs: 300 },
   );
   expect(await failure(call(connection, 'hang'))).toMatchObject({
     constructor: OutcomeUnknownError,
-    message: expect.stringContaining('no response headers within 60 ms'),
+    message: expect.stringContaining('no response headers within 400 ms'),
   });
   expect(await failure(call(connection, 'slowLoris'))).toMatchObject({
     constructor: OutcomeUnknownError,
-    message: expect.stringContaining('nothing of the response body within 40 ms'),
+    message: expect.stringContaining('nothing of the response body within 300 ms'),
   });
+  // Nobody waits for them any more, and the server is told.
+  await expect.poll(() => server.of('notifications/cancelled').length).toBe(2);
+});
+
+test('a JSON body may come slowly, as long as it comes', async () => {
+  const { connection } = await serve(
+    {
+      slowly: async ({ res, message }) => {
+        res.writeHead(200, { 'content-type': 'application/json' });
+        const text = JSON.stringify({ jsonrpc: '2.0', id: message.id, result: said('slow') });
+        for (let at = 0; at < text.length; at += 10) {
+          res.write(text.slice(at, at + 10));
+          await new Promise((resolve) => setTimeout(resolve, 60));
+        }
+        res.end();
+      },
+    },
+    {},
+    { bodyTimeoutMs: 400 },
+  );
+  expect(await call(connection, 'slowly')).toEqual(said('slow'));
 });
 
 test('bodies, events and headers over their caps fail their own call', async () => {

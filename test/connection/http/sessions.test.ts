@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
 import type { HttpConnection } from '../../../src/connection/http/HttpConnection.js';
 import type { ServerNotice } from '../../../src/connection/messages.js';
 import { HttpDispatchers } from '../../../src/connection/net/HttpDispatchers.js';
@@ -7,6 +7,11 @@ import { closeAfter } from '../../support/closeAfter.js';
 import { openHttp } from '../../support/httpServers.js';
 import { call, failure, LEGACY, serve } from '../../support/rawCalls.js';
 import { type Exchange, type Handler, RawServer, said } from '../../support/rawServer.js';
+
+let lost = false;
+beforeEach(() => {
+  lost = false;
+});
 
 test.each([404, 400] as const)(
   'a session lost by %s is replaced once for all callers, and every call runs once',
@@ -171,6 +176,26 @@ test('a server that never answers the DELETE does not hold the close for ever', 
   const { connection } = await serve({}, { lost: 404, before: ({ method }) => method === 'DELETE' });
   await connection.close();
   expect(connection.alive).toBe(false);
+});
+
+test('a notification or a new session that hangs does not hold the close beyond its grace', async () => {
+  const { server, connection } = await serve(
+    {},
+    {
+      lost: 404,
+      before: ({ message }) =>
+        message?.method === 'notifications/roots/list_changed' || (lost && message?.method === 'initialize'),
+    },
+  );
+  const notified = failure(connection.notify('notifications/roots/list_changed'));
+  await expect.poll(() => server.of('notifications/roots/list_changed').length).toBe(1);
+  lost = true;
+  server.sessions.clear();
+  const refused = failure(call(connection, 'echo'));
+  await expect.poll(() => server.of('initialize').length).toBe(2);
+  await connection.close({ graceMs: 50 });
+  expect(await notified).toBeInstanceOf(OutcomeUnknownError);
+  expect(await refused).toMatchObject({ acted: 'no' });
 });
 
 test('300 streams of the servers’ own do not keep calls or replies from going through', async () => {

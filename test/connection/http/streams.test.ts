@@ -24,10 +24,10 @@ test('what comes on a call’s stream belongs to that call, and empty data is no
   });
   const orphans: ServerNotice[] = [];
   connection.onNotification((each) => orphans.push(each));
-  const heard: Record<string, unknown[]> = {};
+  const heard: Record<string, unknown[]> = { a: [], b: [], c: [] };
   await Promise.all(
     ['a', 'b', 'c'].map((who) =>
-      call(connection, 'talk', { who }, { onNotification: ({ params }) => (heard[who] ??= []).push(params?.['data']) }),
+      call(connection, 'talk', { who }, { onNotification: ({ params }) => heard[who]?.push(params?.['data']) }),
     ),
   );
   expect(heard).toEqual({ a: ['a'], b: ['b'], c: ['c'] });
@@ -40,8 +40,8 @@ test('progress carries the caller’s own token, and starts the timeout anew whe
     work: async (exchange) => {
       const { progressToken } = exchange.message.params._meta;
       exchange.sse();
-      for (let progress = 1; progress <= 4; progress++) {
-        await new Promise((resolve) => setTimeout(resolve, 40));
+      for (let progress = 1; progress <= 12; progress++) {
+        await new Promise((resolve) => setTimeout(resolve, 50));
         exchange.event({ jsonrpc: '2.0', method: 'notifications/progress', params: { progressToken, progress } });
       }
       exchange.event(result(exchange, 'worked'));
@@ -52,10 +52,10 @@ test('progress carries the caller’s own token, and starts the timeout anew whe
   const answer = connection.request(
     'tools/call',
     { name: 'work', _meta: { progressToken: 'mine' } },
-    { timeoutMs: 100, resetTimeoutOnProgress: true, onProgress: (each) => seen.push(each) },
+    { timeoutMs: 400, resetTimeoutOnProgress: true, onProgress: (each) => seen.push(each) },
   );
   expect(await answer).toEqual(said('worked'));
-  expect(seen).toEqual([1, 2, 3, 4].map((progress) => ({ progressToken: 'mine', progress })));
+  expect(seen).toEqual(Array.from({ length: 12 }, (_, i) => ({ progressToken: 'mine', progress: i + 1 })));
 });
 
 test('a stream that ends without its answer fails the call at once', async () => {

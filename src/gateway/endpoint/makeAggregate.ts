@@ -1,0 +1,30 @@
+import type { Closeable } from '../../core/CloseScope.js';
+import { fingerprint } from '../../registry/config/fingerprint.js';
+import { NoOpCache } from '../../toolstore/NoOpCache.js';
+import type { GatewayOptions } from '../GatewayOptions.js';
+import { ToolCatalog } from '../ToolCatalog.js';
+import { packageVersion } from '../version.js';
+import { AggregateEndpoint, type AggregateEndpointOptions } from './AggregateEndpoint.js';
+
+/** The aggregate of a pool with what its lists come through, and what is to be closed along with it. */
+export function makeAggregate(
+  { pool, cache }: Pick<GatewayOptions, 'pool' | 'cache'>,
+  options: Omit<AggregateEndpointOptions, 'pool' | 'catalog' | 'serverInfo'>,
+): { readonly aggregate: AggregateEndpoint; readonly parts: readonly (readonly [string, Closeable])[] } {
+  const { logger, clock } = options;
+  const store = cache ?? new NoOpCache({ clock });
+  const catalog = new ToolCatalog({
+    pool,
+    cache: store,
+    fingerprint: (server) => {
+      const config = pool.config?.(server);
+      return config && fingerprint(config);
+    },
+    logger,
+    clock,
+  });
+  const serverInfo = { name: 'mcp-poolkit', version: packageVersion() };
+  const aggregate = new AggregateEndpoint({ ...options, pool, catalog, serverInfo });
+  const lent: [string, Closeable][] = [['tool catalog', catalog]];
+  return { aggregate, parts: cache === undefined ? [...lent, ['tool lists', store]] : lent };
+}

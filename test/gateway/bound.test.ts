@@ -1,0 +1,187 @@
+import { afterEach, expect, test, vi } from 'vitest';
+import { Gateway } from '../../src/gateway/Gateway.js';
+import { StdioPool } from '../../src/pool/StdioPool.js';
+import type { Sharing } from '../../src/registry/ServerConfig.js';
+import { closeAfter } from '../support/closeAfter.js';
+import { type EventReader, exchange, type Message, RawClient } from '../support/httpClient.js';
+import { fixture } from '../support/servers.js';
+
+// Programs start here, and the machine may be busy.
+vi.setConfig({ testTimeout: 60_000 });
+
+let pool: StdioPool;
+let readers: EventReader[] = [];
+
+afterEach(async () => {
+  await Promise.all(readers.map((reader) => reader.stop()));
+  readers = [];
+});
+
+const start = async (...sharings: Sharing[]): Promise<string> => {
+  pool = closeAfter(new StdioPool({ ledger: false }));
+  for (const sharing of sharings) {
+    const args = [fixture('echo-server.mjs')];
+    pool.addServer({ name: sharing, transport: 'stdio', command: process.execPath, args, sharing });
+  }
+  const gateway = closeAfter(new Gateway({ pool, port: 0 }));
+  return (await gateway.listen()).url;
+};
+
+const open = async (url: string, capabilities: object = {}): Promise<RawClient> => {
+  const client = new RawClient(url);
+  await client.initialize('2025-11-25', capabilities);
+  return client;
+};
+
+const listen = async (client: RawClient): Promise<EventReader> => {
+  const reader = await client.listen();
+  readers.push(reader);
+  return reader;
+};
+
+const tool = async (client: RawClient, name: string, args: object = {}): Promise<string> => {
+  const { result, error } = await client.call('tools/call', { name, arguments: args });
+  const [first] = (result?.['content'] ?? []) as { text: string }[];
+  return first?.text ?? JSON.stringify(error);
+};
+
+const pidOf = async (client: RawClient, name = 'calls'): Promise<number> =>
+  (JSON.parse(await tool(client, name)) as { pid: number }).pid;
+
+const end = (client: RawClient) => exchange(client.url, { method: 'DELETE', headers: client.headers });
+
+const alive = (pid: number): boolean => {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+};
+
+test('each session has a process of its own on a bound server, which ends with it', async () => {
+  const url = `${await start('bound')}/servers/bound/mcp`;
+  const clients = await Promise.all([open(url), open(url, { sampling: {} })]);
+  const pids = await Promise.all(clients.map((client) => pidOf(client)));
+  expect(new Set(pids).size).toBe(2);
+  expect(await Promise.all(clients.map((client) => pidOf(client)))).toEqual(pids);
+  await Promise.all(clients.map(end));
+  await expect.poll(() => pids.map(alive), { timeout: 30_000 }).toEqual([false, false]);
+  expect(pool.stats('bound')).toMatchObject({ connections: 0, pids: [], inFlight: 0, queued: 0 });
+});
+
+test('nobody hears what a bound server says to another session, on the path of the server and in the aggregate', async () => {
+  const url = await start('bound');
+  const paths = ['/servers/bound/mcp', '/servers/bound/mcp', '/mcp', '/mcp'];
+  const clients = await Promise.all(paths.map((path) => open(url + path)));
+  await Promise.all(clients.slice(0, 2).map((client) => pidOf(client)));
+  const streams = await Promise.all(clients.map(listen));
+  const [first] = clients as [RawClient];
+  // Asked by the first: what it says comes ahead of that answer, as it belongs to the same client.
+  const notify = {
+    name: 'notify',
+    arguments: { method: 'notifications/message', params: { level: 'info', data: 'mine' } },
+  };
+  const { messages } = await first.send({ jsonrpc: '2.0', id: 'n', method: 'tools/call', params: notify });
+  expect(messages.map(({ id, params }) => id ?? params?.['data'])).toEqual(['mine', 'n']);
+  const changed = { name: 'notify', arguments: { method: 'notifications/tools/list_changed' } };
+  await first.send({ jsonrpc: '2.0', id: 'c', method: 'tools/call', params: changed });
+  // Whatever had been sent to the others would have come before this.
+  await Promise.all(clients.map((client) => client.call('ping')));
+  expect(streams.map(({ messages: heard }) => heard)).toEqual([[], [], [], []]);
+});
+
+test('what a bound server says while no call of its session is in flight comes down that session’s stream', async () => {
+  const url = `${await start('bound')}/servers/bound/mcp`;
+  const [mine, other] = (await Promise.all([open(url), open(url)])) as [RawClient, RawClient];
+  await Promise.all([pidOf(mine), pidOf(other)]);
+  const [stream, otherStream] = (await Promise.all([listen(mine), listen(other)])) as [EventReader, EventReader];
+  const said = { method: 'notifications/message', params: { level: 'info', data: 'later' } };
+  // The client takes no events in its answer, so that nothing can go ahead of it.
+  const call = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'notify', arguments: said } };
+  await mine.send(call, { accept: 'application/json' });
+  expect(await stream.has(1)).toEqual([{ jsonrpc: '2.0', ...said }]);
+  expect(otherStream.messages).toEqual([]);
+});
+
+test('a bound server asks the client of its own session, and gets its answer or its error', async () => {
+  const url = `${await start('bound')}/servers/bound/mcp`;
+  const [asked, other] = (await Promise.all([open(url, { sampling: {} }), open(url, { sampling: {} })])) as [
+    RawClient,
+    RawClient,
+  ];
+  const [stream, otherStream] = (await Promise.all([listen(asked), listen(other)])) as [EventReader, EventReader];
+  const ask = (id: number) =>
+    asked.send(
+      { jsonrpc: '2.0', id, method: 'tools/call', params: { name: 'ask', arguments: { question: id } } },
+      { accept: 'application/json' },
+    );
+  const answers = [ask(1), ask(2)];
+  const questions = await stream.has(2);
+  expect(questions.map(({ method, params }) => [method, params])).toEqual([
+    ['sampling/createMessage', { question: 1 }],
+    ['sampling/createMessage', { question: 2 }],
+  ]);
+  const [one, two] = questions as [Message, Message];
+  // Another session's answer is nobody's, also to the same id.
+  await other.send({ jsonrpc: '2.0', id: one.id, result: { stolen: true } });
+  await asked.send({ jsonrpc: '2.0', id: two.id, error: { code: -1, message: 'no' } });
+  await asked.send({ jsonrpc: '2.0', id: one.id, result: { model: 'm' } });
+  const texts = (await Promise.all(answers)).map(({ messages }) => JSON.stringify(messages[0]?.result));
+  expect(texts[0]).toContain('{\\"model\\":\\"m\\"}');
+  expect(texts[1]).toContain('{\\"error\\":{\\"code\\":-1,\\"message\\":\\"no\\"}}');
+  expect(otherStream.messages).toEqual([]);
+});
+
+test('a client is asked only what it said it can do, and a question given up is withdrawn', async () => {
+  const url = `${await start('bound')}/servers/bound/mcp`;
+  const client = await open(url, { roots: {} });
+  expect(await tool(client, 'ask', { question: 1 })).toContain('-32601');
+  expect(await tool(client, 'ask', { method: 'elicitation/create' })).toContain('-32601');
+  const call = { name: 'ask', arguments: { method: 'roots/list', cancelAfterMs: 50 } };
+  const { messages } = await client.send({ jsonrpc: '2.0', id: 'r', method: 'tools/call', params: call });
+  expect(messages[0]).toMatchObject({ method: 'roots/list' });
+  const withdrawn = messages.find(({ method }) => method === 'notifications/cancelled');
+  const answer = messages.find(({ id }) => id === 'r');
+  expect(JSON.stringify(answer?.result)).toContain('cancelled my question');
+  expect(withdrawn?.params).toEqual({ requestId: messages[0]?.id });
+});
+
+test('a session that ends while its client is asked leaves nothing waiting', async () => {
+  const url = `${await start('bound')}/servers/bound/mcp`;
+  const client = await open(url, { sampling: {} });
+  const pid = await pidOf(client);
+  const stream = await listen(client);
+  const call = client.send(
+    { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'ask' } },
+    { accept: 'application/json' },
+  );
+  await stream.has(1);
+  await end(client);
+  expect((await call).messages[0]?.error).toMatchObject({ data: { code: 'ERR_CLOSED' } });
+  await expect.poll(() => alive(pid), { timeout: 30_000 }).toBe(false);
+});
+
+test('in the aggregate, sessions share what is shared and have their own of what is bound', async () => {
+  const url = `${await start('shared', 'leased', 'bound')}/mcp`;
+  const clients = await Promise.all([open(url), open(url)]);
+  const names = async (client: RawClient) =>
+    ((await client.call('tools/list')).result?.['tools'] as { name: string }[]).map(({ name }) => name);
+  expect(await Promise.all(clients.map(names))).toEqual(
+    [0, 1].map(() => ['shared__echo0', 'leased__echo0', 'bound__echo0']),
+  );
+  const { pids } = pool.stats('bound');
+  expect(pids).toHaveLength(2);
+  const calls = await Promise.all(clients.map((client) => tool(client, 'bound__echo0')));
+  expect(calls.every((text) => text.includes('unknown tool echo0'))).toBe(true);
+  expect(pool.stats('shared').pids).toHaveLength(1);
+  await Promise.all(clients.map(end));
+  await expect.poll(() => pids.map(alive), { timeout: 30_000 }).toEqual([false, false]);
+});
+
+test('calls of two sessions on a leased server each have a connection for themselves', async () => {
+  const url = `${await start('leased')}/servers/leased/mcp`;
+  const clients = await Promise.all([open(url), open(url)]);
+  const slept = await Promise.all(clients.map((client) => tool(client, 'sleep', { ms: 300 })));
+  expect(slept).toEqual(['slept', 'slept']);
+  expect(pool.stats('leased').connections).toBe(2);
+});
