@@ -35,6 +35,8 @@ export interface PermitOptions {
 
 /** What `acquire` gives: give it back once; again is a no-op. */
 export class Permit implements Disposable {
+  /** @internal With none alive at a full collection the engine would forget the shape, and the code optimised for it. */
+  static readonly kept: unknown = new Permit(0, () => undefined);
   readonly weight: number;
   #giveBack: ((weight: number) => void) | undefined;
 

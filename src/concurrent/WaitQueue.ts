@@ -22,11 +22,14 @@ export interface WaitOptions {
   readonly timeoutMs: number;
   /** What the waiter asks for, in the owner's unit. @defaultValue 1 */
   readonly weight?: number | undefined;
+  /** What the owner wants to find again at the waiter whom he serves. */
+  readonly tag?: unknown;
 }
 
 /** One who left the queue to be served: settle it, now. */
 export interface Waiter<T> {
   readonly weight: number;
+  readonly tag: unknown;
   resolve(value: T): void;
   reject(error: unknown): void;
 }
@@ -79,17 +82,18 @@ export class WaitQueue<T> {
    * Takes the last place. Settles by `shift`, or rejects with `signal.reason`, the owner's timeout error or what
    * `rejectAll` is given; at once with `QueueFullError` (ERR_QUEUE_FULL) when all places are taken.
    */
-  wait({ signal, timeoutMs, weight = 1 }: WaitOptions): Promise<T> {
+  wait({ signal, timeoutMs, weight = 1, tag }: WaitOptions): Promise<T> {
     if (signal?.aborted) return Promise.reject(signal.reason);
     if (timeoutMs === 0) return Promise.reject(this.#options.timeoutError(0, weight));
     const { what, maxWaiters } = this.#options;
     if (this.#size >= maxWaiters) return Promise.reject(new QueueFullError(what, this.#size, maxWaiters));
-    const waiter = new Entry<T>(weight);
+    const limited = signal !== undefined || timeoutMs !== Number.POSITIVE_INFINITY;
+    const waiter = limited ? this.#limited(weight, timeoutMs, signal) : new Unlimited<T>(weight);
+    waiter.tag = tag;
     const promise = new Promise<T>((resolve, reject) => {
       waiter.resolve = resolve;
       waiter.reject = reject;
     });
-    if (signal !== undefined || timeoutMs !== Number.POSITIVE_INFINITY) this.#limit(waiter, signal, timeoutMs);
     if (this.#tail === undefined) this.#head = waiter;
     else this.#tail.next = waiter;
     this.#tail = waiter;
@@ -101,9 +105,9 @@ export class WaitQueue<T> {
   /** The weight of the oldest, who stays; 0 when nobody waits. */
   peek(): number {
     let told = false;
-    for (let waiter = this.#oldest(); waiter?.aborted; waiter = this.#oldest()) {
+    for (let waiter = this.#oldest(); waiter?.signal?.aborted; waiter = this.#oldest()) {
       this.#remove(waiter);
-      waiter.reject(waiter.limit?.signal?.reason);
+      waiter.reject(waiter.signal?.reason);
       told = true;
     }
     // Their own listener is still to come and will find them gone: so those behind them are told here.
@@ -116,8 +120,8 @@ export class WaitQueue<T> {
     for (let waiter = this.#oldest(); waiter !== undefined; waiter = this.#oldest()) {
       this.#remove(waiter);
       // His signal may have aborted a moment ago with our listener still to come: the slot is not for him.
-      if (!waiter.aborted) return waiter;
-      waiter.reject(waiter.limit?.signal?.reason);
+      if (!waiter.signal?.aborted) return waiter;
+      waiter.reject(waiter.signal?.reason);
     }
     return undefined;
   }
@@ -155,10 +159,9 @@ export class WaitQueue<T> {
   #remove(waiter: Entry<T>): void {
     this.#size--;
     this.#weight -= waiter.weight;
-    const { limit } = waiter;
-    if (limit !== undefined) {
-      this.#wheel?.remove(limit);
-      limit.group?.leave(limit);
+    if (waiter instanceof Limited) {
+      this.#wheel?.remove(waiter);
+      waiter.group?.leave(waiter);
     }
     if (waiter === this.#head) this.#behead(waiter);
     else {
@@ -181,33 +184,46 @@ export class WaitQueue<T> {
     this.#gone = 0;
   }
 
-  #limit(waiter: Entry<T>, signal: AbortSignal | undefined, timeoutMs: number): void {
-    const limit = new Limit(waiter, timeoutMs, signal, this.#exits);
-    waiter.limit = limit;
-    if (signal !== undefined) limit.group = this.#hub.join(signal, limit);
-    if (timeoutMs === Number.POSITIVE_INFINITY) return;
-    this.#wheel ??= new TimeoutWheel(this.#options.clock ?? systemClock);
-    this.#wheel.add(limit, timeoutMs);
+  #limited(weight: number, timeoutMs: number, signal: AbortSignal | undefined): Limited<T> {
+    const waiter = new Limited(weight, timeoutMs, signal, this.#exits);
+    if (signal !== undefined) waiter.group = this.#hub.join(signal, waiter);
+    if (timeoutMs !== Number.POSITIVE_INFINITY) {
+      this.#wheel ??= new TimeoutWheel(this.#options.clock ?? systemClock);
+      this.#wheel.add(waiter, timeoutMs);
+    }
+    return waiter;
   }
 }
 
 const unset = (): void => undefined;
 
-/** A waiter is its own place in the list, and small: of many thousands, the collector copies each twice. */
-class Entry<T> implements Waiter<T> {
+/** A waiter as the queue knows him: his own place in the list. */
+interface Entry<T> extends Waiter<T> {
+  tag: unknown;
+  gone: boolean;
+  resolve: (value: T) => void;
+  reject: (error: unknown) => void;
+  next: Entry<T> | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** One who waits as long as it takes. Small: of many thousands who wait, the collector copies each twice. */
+class Unlimited<T> implements Entry<T> {
+  /** With none alive at a full collection the engine would forget the class's shape, and the code optimised for it. */
+  static readonly kept: unknown = new Unlimited(0);
   readonly weight: number;
+  tag: unknown = undefined;
   gone = false;
   resolve: (value: T) => void = unset;
   reject: (error: unknown) => void = unset;
   next: Entry<T> | undefined = undefined;
-  limit: Limit<T> | undefined = undefined;
 
   constructor(weight: number) {
     this.weight = weight;
   }
 
-  get aborted(): boolean {
-    return this.limit?.signal?.aborted === true;
+  get signal(): undefined {
+    return undefined;
   }
 }
 
@@ -217,27 +233,34 @@ interface Exits<T> {
   readonly timedOut: (waiter: Entry<T>, timeoutMs: number) => void;
 }
 
-/** What may end a wait: a waiter's place in the timeout wheel and in the abort hub. */
-class Limit<T> extends WheelEntry implements AbortEntry {
+/** One whose wait may end before his turn: his own place in the timeout wheel and in the abort hub, too. */
+class Limited<T> extends WheelEntry implements Entry<T>, AbortEntry {
+  /** As with those without a limit. */
+  static readonly kept: unknown = new Limited(0, 0, undefined, {} as Exits<unknown>);
+  readonly weight: number;
   readonly signal: AbortSignal | undefined;
+  tag: unknown = undefined;
+  gone = false;
+  resolve: (value: T) => void = unset;
+  reject: (error: unknown) => void = unset;
+  next: Entry<T> | undefined = undefined;
   group: AbortGroup | undefined = undefined;
-  readonly #waiter: Entry<T>;
   readonly #timeoutMs: number;
   readonly #exits: Exits<T>;
 
-  constructor(waiter: Entry<T>, timeoutMs: number, signal: AbortSignal | undefined, exits: Exits<T>) {
+  constructor(weight: number, timeoutMs: number, signal: AbortSignal | undefined, exits: Exits<T>) {
     super();
+    this.weight = weight;
     this.signal = signal;
-    this.#waiter = waiter;
     this.#timeoutMs = timeoutMs;
     this.#exits = exits;
   }
 
   override onTimeout(): void {
-    this.#exits.timedOut(this.#waiter, this.#timeoutMs);
+    this.#exits.timedOut(this, this.#timeoutMs);
   }
 
   onAbort(reason: unknown): void {
-    this.#exits.aborted(this.#waiter, reason);
+    this.#exits.aborted(this, reason);
   }
 }

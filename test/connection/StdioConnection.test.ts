@@ -1,39 +1,7 @@
 import { expect, test } from 'vitest';
-import { StdioConnection, type StdioConnectionOptions } from '../../src/connection/stdio/StdioConnection.js';
-import { systemClock } from '../../src/core/clock.js';
 import { RequestTimeoutError, StartError } from '../../src/core/errors.js';
-import { silentLogger } from '../../src/core/logger.js';
-import { ManagedProcess } from '../../src/registry/ManagedProcess.js';
-import { closeAfter } from '../support/closeAfter.js';
-import { EVERYTHING, fixture } from '../support/servers.js';
-
-const OPTIONS: Omit<StdioConnectionOptions, 'server'> = {
-  era: 'legacy',
-  clientInfo: { name: 'test', version: '1' },
-  capabilities: {},
-  clock: systemClock,
-  logger: silentLogger,
-  maxMessageBytes: 1024 * 1024,
-  timeoutMs: 10_000,
-  acquireTimeoutMs: 10_000,
-  maxTotalTimeoutMs: 60_000,
-  startTimeoutMs: 10_000,
-};
-
-async function open(args: readonly string[], options: Partial<StdioConnectionOptions> = {}): Promise<StdioConnection> {
-  const process_ = await ManagedProcess.spawn(
-    's',
-    { command: process.execPath, args },
-    { termGraceMs: 300, stdinGraceMs: 300 },
-  );
-  const connection = await StdioConnection.open(process_, { server: 's', ...OPTIONS, ...options });
-  return closeAfter(connection);
-}
-
-const echo = (...flags: string[]): string[] => [fixture('echo-server.mjs'), ...flags];
-const call = (connection: StdioConnection, name: string, args: object = {}, options = {}): Promise<unknown> =>
-  connection.request('tools/call', { name, arguments: args }, options);
-const said = (text: string): object => ({ content: [{ type: 'text', text }] });
+import { EVERYTHING } from '../support/servers.js';
+import { call, echoArgs as echo, open, said } from '../support/stdioConnection.js';
 
 test('a real server is initialised, lists its tools and answers a call', async () => {
   const connection = await open([EVERYTHING, 'stdio']);

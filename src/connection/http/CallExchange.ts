@@ -217,8 +217,9 @@ export class CallExchange extends CallRequest {
   #resume(): void {
     this.#resting = false;
     if (!this.pending) return;
-    if (++this.#fruitless > MAX_FRUITLESS) {
-      this.#unresumed('its stream was resumed in vain');
+    const inVain = ++this.#fruitless > MAX_FRUITLESS;
+    if (inVain || this.session !== this.#wire.session) {
+      this.#unresumed(inVain ? 'it was resumed in vain' : 'its session is gone');
       return;
     }
     this.lane = 'streams';

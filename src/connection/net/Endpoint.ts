@@ -41,6 +41,7 @@ export interface Outgoing extends Dispatcher.DispatchHandler {
   /** Names and values in turn. */
   readonly requestHeaders: string[];
   readonly requestBody: string | null;
+  onError(error: Error): void;
   /** The connection is closed: ends it, and whoever waits for it is told. */
   giveUp(): void;
 }
@@ -81,6 +82,7 @@ export class Endpoint {
   /** Readers between two streams: making one costs more than reading a short stream. */
   readonly #readers: SseReader[] = [];
   #headers: readonly string[];
+  #closed = false;
   #renewing: Promise<boolean> | undefined;
 
   /** @throws OptionError */
@@ -130,6 +132,10 @@ export class Endpoint {
   }
 
   dispatch(exchange: Outgoing): void {
+    if (this.#closed) {
+      exchange.onError(new Error('the connection is closed'));
+      return;
+    }
     exchange.place = this.#live.push(exchange) - 1;
     this.#dispatchers[exchange.lane].dispatch(
       {
@@ -145,6 +151,7 @@ export class Endpoint {
 
   forget(exchange: Outgoing): void {
     const { place } = exchange;
+    if (this.#live[place] !== exchange) return;
     const last = this.#live.pop();
     if (last === undefined || last === exchange) return;
     this.#live[place] = last;
@@ -168,6 +175,7 @@ export class Endpoint {
 
   /** Ends every exchange, and there will be no others. */
   close(): void {
+    this.#closed = true;
     this.abandon();
     this.wheel.close();
   }

@@ -90,17 +90,18 @@ export class SseConnection extends UrlConnection<SseWire, SseConnectionOptions> 
   }
 
   #endpointSaid(data: string): void {
-    if (this.#opening === undefined) return;
+    const opening = this.#opening;
+    if (opening === undefined) return;
     const { endpoint } = this.wire;
     const target = endpoint.resolve(data);
     if (target?.origin !== endpoint.origin) {
-      this.#opening.reject(
-        new WireError(this.server, `its endpoint is not on its own origin: ${target?.origin ?? data}`),
-      );
+      opening.reject(new WireError(this.server, `its endpoint is not on its own origin: ${target?.origin ?? data}`));
       return;
     }
     this.wire.postPath = target.pathname + target.search;
-    this.#opening.resolve();
+    // In this turn: the stream may end in the same one, and that is a death then.
+    this.#opening = undefined;
+    opening.resolve();
   }
 
   #message(data: string): void {
@@ -126,6 +127,7 @@ export class SseConnection extends UrlConnection<SseWire, SseConnectionOptions> 
     const { reject } = this.#opening;
     if (status === 401 && retry !== undefined) {
       this.wire.endpoint.renew(retry.used).then((fresh) => {
+        if (this.scope.closing) return;
         if (fresh) this.#connect(true);
         else reject(statusError({ server: this.server, method: 'GET', status, headers, body, wallNowMs: 0 }));
       }, reject);

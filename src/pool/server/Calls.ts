@@ -1,10 +1,10 @@
-import type { CircuitBreaker } from '../../concurrent/CircuitBreaker.js';
+import { CircuitBreaker } from '../../concurrent/CircuitBreaker.js';
 import type { Limiter } from '../../concurrent/Limiter.js';
 import type { CallOptions, Params } from '../../connection/messages.js';
-import { ClosedError, NotSentError, OutcomeUnknownError, PoolkitError } from '../../core/errors.js';
+import { ClosedError, NotSentError, OutcomeUnknownError, PoolkitError, RpcError } from '../../core/errors.js';
 import type { Caller, ConnectionLease, RequestOptions } from '../McpPool.js';
 import type { Lease } from '../resource/Lease.js';
-import { Budget, mayRepeat, pauseAfter, permit, sendAgain } from './callPolicy.js';
+import { Budget, isServerFailure, mayRepeat, pauseAfter, permit, sendAgain } from './callPolicy.js';
 import type { ServerContext } from './context.js';
 import type { Link } from './Link.js';
 import type { Partition } from './Partition.js';
@@ -31,24 +31,30 @@ interface Slot {
 
 /** The calls of one server: request -> limiter -> partition -> lease -> connection and back. No message is touched. */
 export class Calls {
+  readonly breaker: CircuitBreaker;
   readonly #context: ServerContext;
   readonly #partitions: Partitions;
-  readonly #breaker: CircuitBreaker;
   readonly #limiter: Limiter | undefined;
   readonly #gate: Gate;
+  /** Failures by a death that counts already. */
+  readonly #sameDeath = new WeakSet<Error>();
 
-  constructor(
-    context: ServerContext,
-    partitions: Partitions,
-    breaker: CircuitBreaker,
-    limiter: Limiter | undefined,
-    gate: Gate,
-  ) {
+  constructor(context: ServerContext, partitions: Partitions, gate: Gate, onBreaker: () => void) {
+    const { config, pool } = context;
+    const { limiter, breakerThreshold: threshold, breakerResetMs: resetMs, clock } = pool;
     this.#context = context;
     this.#partitions = partitions;
-    this.#breaker = breaker;
-    this.#limiter = limiter;
+    this.#limiter = limiter !== undefined && 'limiter' in limiter ? limiter.limiter(config.name) : limiter;
     this.#gate = gate;
+    this.breaker = new CircuitBreaker({
+      what: config.name,
+      threshold,
+      resetMs,
+      isFailure: (error) => isServerFailure(error) && !this.#sameDeath.has(error as Error),
+      isAnswer: (error) => error instanceof RpcError,
+      clock,
+      onChange: onBreaker,
+    });
   }
 
   async request(method: string, params: Params | undefined, options: RequestOptions): Promise<unknown> {
@@ -61,7 +67,7 @@ export class Calls {
       let unknown: OutcomeUnknownError | undefined;
       for (let sends = 1; ; sends++) {
         try {
-          const result = await this.#breaker.call(() => this.#send(method, params, options, budget, trace));
+          const result = await this.breaker.call(() => this.#send(method, params, options, budget, trace));
           trace?.answered();
           return result;
         } catch (error) {
@@ -107,6 +113,7 @@ export class Calls {
         await permit(this.#limiter, config.name, own.signal, budget, pool.clock);
         return this.#callOptions(method, params, own, budget);
       },
+      tell: (listener, notice) => lease.resource.traffic.tell(listener, notice),
       onFailure: (error) => {
         pauseAfter(error, this.#limiter);
         counters.failed(error);
@@ -169,10 +176,19 @@ export class Calls {
     try {
       trace?.sent();
       return await connection.request(method, params, this.#callOptions(method, params, options, budget));
+    } catch (error) {
+      if (error instanceof OutcomeUnknownError && !connection.alive) this.#diedUnder(lease.resource, error);
+      throw error;
     } finally {
       listening?.[Symbol.dispose]();
       partition.release(lease);
     }
+  }
+
+  /** However many calls a death takes with it, to the breaker it is one failure. */
+  #diedUnder(link: Link, error: OutcomeUnknownError): void {
+    if (link.deathCounted) this.#sameDeath.add(error);
+    link.deathCounted = true;
   }
 
   #tryAcquire(caller: Caller | undefined): Slot | undefined {

@@ -18,6 +18,8 @@ export class Link {
   load = 0;
   /** Clock ms at which the last of them ended. */
   lastUsedMs: number;
+  /** Its death has counted as a failure of the server. */
+  deathCounted = false;
   /** It takes no more. */
   leaving = false;
   /** Pings that were not answered, in a row. */

@@ -1,7 +1,6 @@
 import { Mutex } from 'async-mutex';
-import { CircuitBreaker } from '../../concurrent/CircuitBreaker.js';
 import type { CloseOptions } from '../../core/CloseScope.js';
-import { ClosedError, PoolkitError, RpcError, ServerStoppedError, StartError } from '../../core/errors.js';
+import { ClosedError, PoolkitError, ServerStoppedError, StartError } from '../../core/errors.js';
 import { fingerprint } from '../../registry/config/fingerprint.js';
 import type { ServerConfig } from '../../registry/ServerConfig.js';
 import type {
@@ -16,7 +15,6 @@ import type {
 } from '../McpPool.js';
 import { Calls, type Gate } from './Calls.js';
 import { Counters } from './Counters.js';
-import { isServerFailure } from './callPolicy.js';
 import type { PoolContext } from './context.js';
 import { resolveServerOptions, type ServerOptions } from './options.js';
 import { Partitions } from './Partitions.js';
@@ -31,7 +29,6 @@ export class Server implements Gate {
   readonly calls: Calls;
   readonly #counters: Counters;
   readonly #context: PoolContext;
-  readonly #breaker: CircuitBreaker;
   readonly #transition = new Mutex();
   #mode: 'running' | 'stopping' | 'stopped' = 'running';
   /** Stops that wait for their turn: what is before them need not bring anything up. */
@@ -51,27 +48,16 @@ export class Server implements Gate {
       this.#mode = 'stopped';
       this.#shown = 'stopped';
     }
-    const { breakerThreshold, breakerResetMs, clock, limiter } = context.pool;
-    this.#breaker = new CircuitBreaker({
-      what: config.name,
-      threshold: breakerThreshold,
-      resetMs: breakerResetMs,
-      isFailure: isServerFailure,
-      isAnswer: (error) => error instanceof RpcError,
-      clock,
-      onChange: () => this.#show(),
-    });
     this.#counters = new Counters((attempt) => context.events.emit('restarted', { server: config.name, attempt }));
     const own = { ...context, config, fingerprint: this.fingerprint, options: this.options, counters: this.#counters };
     this.partitions = new Partitions(own, () => this.#show());
-    const limit = limiter !== undefined && 'limiter' in limiter ? limiter.limiter(config.name) : limiter;
-    this.calls = new Calls(own, this.partitions, this.#breaker, limit, this);
+    this.calls = new Calls(own, this.partitions, this, () => this.#show());
   }
 
   get state(): ServerState {
     if (this.#mode !== 'running') return this.#mode;
     const { state } = this.partitions;
-    return state === 'ready' && this.#breaker.state !== 'closed' ? 'degraded' : state;
+    return state === 'ready' && this.calls.breaker.state !== 'closed' ? 'degraded' : state;
   }
 
   get open(): boolean {
@@ -148,7 +134,7 @@ export class Server implements Gate {
         try {
           await this.partitions.closeAll();
         } finally {
-          this.#breaker.reset();
+          this.calls.breaker.reset();
           this.#enter();
         }
         await this.#warmUp();
@@ -199,7 +185,7 @@ export class Server implements Gate {
       latencyMs: this.#counters.latency.quantiles,
       restarts: this.#counters.restarts,
       backoffMs: this.partitions.backoffMs,
-      breaker: this.#breaker.state,
+      breaker: this.calls.breaker.state,
       lastError: this.#counters.lastError,
       pids: links.flatMap(({ connection }) => connection.pid ?? []),
       memoryBytes: known.length === 0 ? undefined : known.reduce((sum, bytes) => sum + bytes, 0),
@@ -236,7 +222,7 @@ export class Server implements Gate {
       await Promise.all([ended, this.#end(options)]);
     } finally {
       this.#mode = 'stopped';
-      this.#breaker.reset();
+      this.calls.breaker.reset();
       this.#show();
     }
   }

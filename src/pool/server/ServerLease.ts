@@ -10,6 +10,8 @@ export interface LeaseHooks {
   /** Asks the limiter, and says what the call runs by. */
   readonly prepare: (method: string, params: Params | undefined, options: RequestOptions) => Promise<CallOptions>;
   readonly onFailure: (error: unknown) => void;
+  /** Calls a listener; what it throws keeps nothing from the others. */
+  readonly tell: (listener: EventListener<ServerNotice>, notice: ServerNotice) => void;
   /** Arms a watch that reports a lease held too long, with the stack that took it. */
   readonly watch: (stack: string | undefined) => Disposable;
 }
@@ -41,7 +43,7 @@ export class ServerLease implements ConnectionLease {
     const self = this;
     this.#traffic = traffic.listen({
       onNotification: (notice) => {
-        for (const listener of [...this.#notices]) listener(notice);
+        for (const listener of [...this.#notices]) hooks.tell(listener, notice);
       },
       get onRequest() {
         return self.#onRequest;

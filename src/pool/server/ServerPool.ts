@@ -1,7 +1,7 @@
 import { Mutex } from 'async-mutex';
 import type { Params } from '../../connection/messages.js';
 import { type CloseOptions, CloseScope } from '../../core/CloseScope.js';
-import { messageOf, OptionError, PoolkitError, ServerNotFoundError, StartError } from '../../core/errors.js';
+import { messageOf, OptionError, type PoolkitError, ServerNotFoundError } from '../../core/errors.js';
 import { Emitter, type Listener } from '../../core/events.js';
 import type { Grace } from '../../core/Grace.js';
 import { checkServerConfig } from '../../registry/config/checkServerConfig.js';
@@ -33,6 +33,7 @@ import { nearNames } from './nearNames.js';
 import { type PoolOptions, resolvePoolOptions } from './options.js';
 import { Seats } from './Seats.js';
 import { Server } from './Server.js';
+import { startAll } from './startAll.js';
 
 /**
  * Servers by name over one kind of wire: what `StdioPool`, `HTTPClientPool` and `SSEPool` are. It finds the server and
@@ -64,6 +65,10 @@ export abstract class ServerPool implements McpPool {
     this.#scope = new CloseScope(name, {
       clock: pool.clock,
       logger: pool.logger,
+      // A removal may have been given more time than the close.
+      onDeadline: () => {
+        for (const server of this.#leaving) void server.remove({ graceMs: 0 }).catch((error: unknown) => error);
+      },
       onRelease: (grace) => this.#release(grace),
     });
   }
@@ -91,22 +96,7 @@ export abstract class ServerPool implements McpPool {
 
   async startAll(configs: Iterable<ServerConfig>): Promise<StartReport> {
     this.#scope.assertOpen();
-    const started: string[] = [];
-    const failed: { name: string; error: PoolkitError }[] = [];
-    await Promise.all(
-      [...configs].map(async (config) => {
-        try {
-          await this.startServer(config);
-          started.push(config.name);
-        } catch (error) {
-          failed.push({
-            name: config.name,
-            error: error instanceof PoolkitError ? error : new StartError(config.name, messageOf(error), {}, error),
-          });
-        }
-      }),
-    );
-    return { started, failed };
+    return startAll(configs, (config) => this.startServer(config));
   }
 
   async stopServer(name: string, options?: CloseOptions): Promise<void> {
@@ -125,7 +115,11 @@ export abstract class ServerPool implements McpPool {
     await this.#end(server, options);
   }
 
-  apply(configs: Iterable<ServerConfig>, options: { readonly signal?: AbortSignal } = {}): Promise<ApplyReport> {
+  /** `keep`: names that are somebody else's concern; they stay as they are. */
+  apply(
+    configs: Iterable<ServerConfig>,
+    options: { readonly signal?: AbortSignal; readonly keep?: (name: string) => boolean } = {},
+  ): Promise<ApplyReport> {
     const wanted = [...configs];
     return this.#applying.runExclusive(async () => {
       this.#scope.assertOpen();
@@ -138,7 +132,7 @@ export abstract class ServerPool implements McpPool {
       const kept = (name: string): boolean => this.#servers.get(name)?.fingerprint === fresh.get(name)?.fingerprint;
       const report: ApplyReport = {
         added: [...fresh.keys()].filter((name) => !this.#servers.has(name)),
-        removed: [...this.#servers.keys()].filter((name) => !fresh.has(name)),
+        removed: [...this.#servers.keys()].filter((name) => !fresh.has(name) && options.keep?.(name) !== true),
         restarted: [...fresh.keys()].filter((name) => this.#servers.has(name) && !kept(name)),
         unchanged: [...fresh.keys()].filter(kept),
       };
@@ -155,6 +149,11 @@ export abstract class ServerPool implements McpPool {
 
   hasServer(name: string): boolean {
     return this.#servers.has(name);
+  }
+
+  /** Of the config that a server runs by. */
+  fingerprint(name: string): string {
+    return this.#server(name).fingerprint;
   }
 
   servers(): string[] {

@@ -47,14 +47,14 @@ export class Traffic {
       for (const { onNotification } of [...this.#listeners]) {
         if (onNotification === undefined) continue;
         taken = true;
-        this.#tell(onNotification, notice);
+        this.tell(onNotification, notice);
       }
     }
     if (!taken) this.#options.orphan.onNotification?.(notice);
   }
 
   /** One who throws keeps nothing from the others. */
-  #tell(listener: (notice: ServerNotice) => void, notice: ServerNotice): void {
+  tell(listener: (notice: ServerNotice) => void, notice: ServerNotice): void {
     try {
       listener(notice);
     } catch (error) {

@@ -34,9 +34,13 @@ export function sendAgain(error: unknown, sends: number, shared: boolean, repeat
   return error instanceof OutcomeUnknownError && repeatable && sends === 1;
 }
 
-/** What the breaker counts: the server or its wire failed. An answer, a refusal of ours or an abort is none of it. */
+/**
+ * What the breaker counts: the server or its wire failed. An answer, a refusal of ours or an abort is none of it. Of calls
+ * that were never sent, those that found no server to connect to, which is their cause; a lost session has none.
+ */
 export function isServerFailure(error: unknown): boolean {
   return (
+    (error instanceof NotSentError && error.cause !== undefined) ||
     error instanceof OutcomeUnknownError ||
     error instanceof RequestTimeoutError ||
     error instanceof WireError ||

@@ -192,15 +192,15 @@ test('the timeouts of headers and body say which they are', async () => {
       slowLoris: ({ res }) => void res.writeHead(200, { 'content-type': 'application/json' }).write('{"jsonrpc"'),
     },
     {},
-    { headersTimeoutMs: 60, bodyTimeoutMs: 40 },
+    { headersTimeoutMs: 400, bodyTimeoutMs: 300 },
   );
   expect(await failure(call(connection, 'hang'))).toMatchObject({
     constructor: OutcomeUnknownError,
-    message: expect.stringContaining('no response headers within 60 ms'),
+    message: expect.stringContaining('no response headers within 400 ms'),
   });
   expect(await failure(call(connection, 'slowLoris'))).toMatchObject({
     constructor: OutcomeUnknownError,
-    message: expect.stringContaining('nothing of the response body within 40 ms'),
+    message: expect.stringContaining('nothing of the response body within 300 ms'),
   });
   // Nobody waits for them any more, and the server is told.
   await expect.poll(() => server.of('notifications/cancelled').length).toBe(2);
@@ -214,13 +214,13 @@ test('a JSON body may come slowly, as long as it comes', async () => {
         const text = JSON.stringify({ jsonrpc: '2.0', id: message.id, result: said('slow') });
         for (let at = 0; at < text.length; at += 10) {
           res.write(text.slice(at, at + 10));
-          await new Promise((resolve) => setTimeout(resolve, 30));
+          await new Promise((resolve) => setTimeout(resolve, 60));
         }
         res.end();
       },
     },
     {},
-    { bodyTimeoutMs: 150 },
+    { bodyTimeoutMs: 400 },
   );
   expect(await call(connection, 'slowly')).toEqual(said('slow'));
 });

@@ -40,8 +40,8 @@ test('progress carries the caller’s own token, and starts the timeout anew whe
     work: async (exchange) => {
       const { progressToken } = exchange.message.params._meta;
       exchange.sse();
-      for (let progress = 1; progress <= 4; progress++) {
-        await new Promise((resolve) => setTimeout(resolve, 40));
+      for (let progress = 1; progress <= 12; progress++) {
+        await new Promise((resolve) => setTimeout(resolve, 50));
         exchange.event({ jsonrpc: '2.0', method: 'notifications/progress', params: { progressToken, progress } });
       }
       exchange.event(result(exchange, 'worked'));
@@ -52,10 +52,10 @@ test('progress carries the caller’s own token, and starts the timeout anew whe
   const answer = connection.request(
     'tools/call',
     { name: 'work', _meta: { progressToken: 'mine' } },
-    { timeoutMs: 100, resetTimeoutOnProgress: true, onProgress: (each) => seen.push(each) },
+    { timeoutMs: 400, resetTimeoutOnProgress: true, onProgress: (each) => seen.push(each) },
   );
   expect(await answer).toEqual(said('worked'));
-  expect(seen).toEqual([1, 2, 3, 4].map((progress) => ({ progressToken: 'mine', progress })));
+  expect(seen).toEqual(Array.from({ length: 12 }, (_, i) => ({ progressToken: 'mine', progress: i + 1 })));
 });
 
 test('a stream that ends without its answer fails the call at once', async () => {

@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http';
 import { expect, test } from 'vitest';
 import type { ServerNotice } from '../../../src/connection/messages.js';
 import type { SseConnection } from '../../../src/connection/sse/SseConnection.js';
@@ -66,6 +67,15 @@ test('an endpoint on another origin is not believed, and one that never comes is
     [{ onGet: (_: unknown, res: { end(): unknown }) => Boolean(res.end()) }, ''],
     [
       {
+        onGet: (_: unknown, res: ServerResponse) => {
+          res.writeHead(200, { 'content-type': 'text/event-stream' }).end('event: endpoint\ndata: /message\n\n');
+          return true;
+        },
+      },
+      'its stream ended',
+    ],
+    [
+      {
         onGet: (_: unknown, res: { writeHead(status: number): { end(text: string): unknown } }) =>
           Boolean(res.writeHead(404).end('nothing here')),
       },
@@ -73,9 +83,11 @@ test('an endpoint on another origin is not believed, and one that never comes is
     ],
   ] as const) {
     const server = await RawSse.listen(options as RawSseOptions);
-    const error = await failure(openSse(server.url, { startTimeoutMs: 100 }));
+    const error = await failure(
+      openSse(server.url, 'endpoint' in options && options.endpoint === null ? { startTimeoutMs: 100 } : {}),
+    );
     expect(error).toMatchObject({ constructor: StartError, message: expect.stringContaining(why) });
-    expect(server.posts).toEqual([]);
+    expect(server.posts.filter((each) => each.message.method !== 'initialize')).toEqual([]);
   }
   expect(await failure(openSse('http://127.0.0.1:1/sse'))).toMatchObject({ cause: { code: 'ECONNREFUSED' } });
 });
@@ -213,7 +225,7 @@ test('closing waits for calls in flight, then fails them, and leaves no socket',
   const soon = call(connection, 'soon');
   const hanging = failure(call(connection, 'hang'));
   await expect.poll(() => answer).toBeDefined();
-  const closing = connection.close({ graceMs: 100 });
+  const closing = connection.close({ graceMs: 500 });
   expect(await failure(call(connection, 'echo'))).toBeInstanceOf(ClosedError);
   answer?.();
   expect(await soon).toEqual(said('in time'));

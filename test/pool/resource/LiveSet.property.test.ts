@@ -58,12 +58,14 @@ test('the live set gives what a search over all resources would', () => {
     fc.property(
       fc.integer({ min: 1, max: 4 }),
       fc.constantFrom('pack' as const, 'spread' as const),
+      fc.integer({ min: 0, max: 5 }),
       fc.array(step, { maxLength: 80 }),
-      (slots, placement, steps) => {
+      (slots, placement, atFirst, steps) => {
         const live = new LiveSet<number>(slots, placement);
         const model = new Model(slots, placement === 'pack');
         let count = 0;
-        for (const { do: what, which } of steps) {
+        const first = Array.from({ length: atFirst }, () => ({ do: 'add', which: 0 }));
+        for (const { do: what, which } of [...first, ...steps]) {
           const any = model.entries[which % Math.max(1, model.entries.length)];
           if (what === 'add') {
             const entry = new Entry(count++, 0, 0);

@@ -199,3 +199,44 @@ test('jitter takes a random share off the wait', async () => {
   expect(waits).toEqual([75]);
   await pool.close();
 });
+
+test('a waiter who could wait on for a release is served by the next try, if that comes first', async () => {
+  const { pool, factory, clock, make } = workbench({ maxResources: 2, createBackoff: { initialMs: 100 } });
+  const held = await pool.acquire();
+  factory.create = () => Promise.reject(new Error('not now'));
+  const waiting = pool.acquire();
+  await tick();
+  factory.create = make;
+  await clock.advance(99);
+  expect(pool.stats.waiting).toBe(1);
+  await clock.advance(1);
+  (await waiting).release();
+  held.release();
+  await pool.close();
+});
+
+test('a success ends the row of failures', async () => {
+  const { pool, factory, clock, make } = workbench({ maxResources: 1, createBackoff: { initialMs: 100 } });
+  const waits: number[] = [];
+  pool.on('createFailed', ({ retryInMs }) => waits.push(retryInMs));
+  const fail = () => Promise.reject(new Error('no'));
+  for (const create of [fail, fail, make, fail]) {
+    factory.create = create;
+    await outcome(pool.acquire().then((lease) => pool.retire(lease.resource) && lease.release()));
+    await clock.advance(1_000);
+  }
+  expect(waits).toEqual([100, 200, 100]);
+  await pool.close();
+});
+
+test('what replaces a retired one does not wait for its end, where there is a seat', async () => {
+  const { pool, factory, log, clock } = workbench({ minResources: 1, maxResources: 2, destroyTimeoutMs: 100 });
+  await tick();
+  factory.destroy = () => new Promise(() => undefined);
+  pool.retire(log.created[0] as Thing);
+  await tick();
+  expect(pool.stats).toMatchObject({ live: 1, dying: 1 });
+  const closing = outcome(pool.close());
+  await clock.advance(100);
+  await closing;
+});

@@ -293,3 +293,20 @@ test('without listeners, background trouble goes to the logger', async () => {
   expect(lines).toEqual(['a lease has been out for too long', 'a creation failed', 'a destroy failed']);
   await pool.close();
 });
+
+test('a parked one whose life ended since the last sweep is not lent', async () => {
+  const { pool, clock, log } = workbench({
+    maxLifetimeMs: 4_000,
+    lifetimeJitterRatio: 0,
+    parkAfterMs: 800,
+    idleTimeoutMs: forever,
+  });
+  (await pool.acquire()).release();
+  await clock.advance(3_999);
+  expect(pool.stats.parked).toBe(1);
+  clock.suspend(500);
+  const lease = await pool.acquire();
+  expect([lease.resource.id, log.reasons]).toEqual([1, ['lifetime']]);
+  lease.release();
+  await pool.close();
+});

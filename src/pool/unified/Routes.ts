@@ -1,0 +1,71 @@
+import { OptionError, ServerNotFoundError } from '../../core/errors.js';
+import { nearNames } from '../server/nearNames.js';
+import type { ServerPool } from '../server/ServerPool.js';
+import type { Undecided } from './Undecided.js';
+
+export type Wire = 'stdio' | 'http' | 'sse';
+
+export const WIRES: readonly Wire[] = ['stdio', 'http', 'sse'];
+
+export type Pools = Readonly<Record<Wire, ServerPool>>;
+
+/** Which pool each name is in, and the names whose wire is not known yet. */
+export class Routes {
+  readonly pools: Pools;
+  /** While a name is in here, a server of that name in a pool is no more than a try. */
+  readonly undecided = new Map<string, Undecided>();
+  readonly #byName = new Map<string, ServerPool>();
+
+  constructor(pools: Pools) {
+    this.pools = pools;
+  }
+
+  /** The pool of a name that was asked for before: the hot path. */
+  get(name: string): ServerPool | undefined {
+    const pool = this.#byName.get(name);
+    return pool?.hasServer(name) === true ? pool : undefined;
+  }
+
+  /** The pool of a name, also of one that was added to that pool itself. */
+  find(name: string): ServerPool | undefined {
+    if (this.undecided.has(name)) return undefined;
+    const routed = this.get(name);
+    if (routed !== undefined) return routed;
+    const found = WIRES.map((wire) => this.pools[wire]).find((pool) => pool.hasServer(name));
+    if (found === undefined) this.#byName.delete(name);
+    else this.#byName.set(name, found);
+    return found;
+  }
+
+  /** @throws ServerNotFoundError with the names that are near */
+  known(name: string): ServerPool {
+    const pool = this.find(name);
+    if (pool === undefined) throw new ServerNotFoundError(name, nearNames(name, this.names()));
+    return pool;
+  }
+
+  set(name: string, pool: ServerPool): void {
+    this.#byName.set(name, pool);
+  }
+
+  forget(name: string): void {
+    this.#byName.delete(name);
+  }
+
+  has(name: string): boolean {
+    return this.undecided.has(name) || this.find(name) !== undefined;
+  }
+
+  names(): string[] {
+    return [...new Set([...WIRES.flatMap((wire) => this.pools[wire].servers()), ...this.undecided.keys()])];
+  }
+}
+
+/** A name belongs to one pool. @throws OptionError */
+export function assertDistinct(pools: readonly (ServerPool | undefined)[]): void {
+  const names = new Set<string>();
+  for (const name of pools.flatMap((pool) => pool?.servers() ?? [])) {
+    if (names.has(name)) throw new OptionError('name', name, 'a name that one pool only has');
+    names.add(name);
+  }
+}

@@ -1,0 +1,94 @@
+import { expect, test } from 'vitest';
+import { systemClock } from '../../src/core/clock.js';
+import type { CredentialsHook } from '../../src/pool/server/Credentials.js';
+import { echoFor, rawPool } from '../support/httpPool.js';
+import { failure } from '../support/rawCalls.js';
+import type { Exchange, RawOptions } from '../support/rawServer.js';
+
+/** Tokens that a server takes, and a hook that gives each principal the next of its own. */
+function tokens(options: { readonly expiresAt?: () => number } = {}): {
+  readonly valid: Set<string>;
+  readonly asked: string[];
+  readonly hook: CredentialsHook;
+  readonly guard: RawOptions;
+} {
+  const valid = new Set<string>();
+  const asked: string[] = [];
+  const hook: CredentialsHook = async ({ server, caller, reason }) => {
+    const principal = caller?.principal ?? 'nobody';
+    asked.push(`${server} ${principal} ${reason}`);
+    await new Promise((resolve) => setImmediate(resolve));
+    const token = `${principal}-${asked.length}`;
+    valid.add(token);
+    const expiresAt = options.expiresAt?.();
+    return { headers: { authorization: `Bearer ${token}` }, ...(expiresAt !== undefined && { expiresAt }) };
+  };
+  const before = ({ headers, res }: Exchange): boolean => {
+    const known = valid.has(String(headers.authorization).replace('Bearer ', ''));
+    if (!known) res.writeHead(401).end();
+    return !known;
+  };
+  return { valid, asked, hook, guard: { before } };
+}
+
+test('credentials are asked for once a principal, and each acts with its own', async () => {
+  const { asked, hook, guard } = tokens();
+  const { server, pool } = await rawPool(guard, { credentials: hook });
+  await Promise.all(['ann', 'bob', 'ann', 'bob', 'ann'].map((principal) => echoFor(pool, { principal }, principal)));
+  expect(asked.sort()).toEqual(['raw ann start', 'raw bob start']);
+  for (const { message, headers } of server.of('tools/call')) {
+    expect(headers.authorization).toMatch(`Bearer ${message.params.arguments.text}-`);
+  }
+});
+
+test('when they are refused they are asked for once by all, and every call is sent once more', async () => {
+  const { valid, asked, hook, guard } = tokens();
+  const { server, pool } = await rawPool(guard, { credentials: hook });
+  const caller = { principal: 'ann' };
+  await echoFor(pool, caller);
+  valid.clear();
+  const texts = Array.from({ length: 20 }, (_, i) => `t${i}`);
+  expect(await Promise.all(texts.map((text) => echoFor(pool, caller, text)))).toEqual(texts);
+  expect(asked).toEqual(['raw ann start', 'raw ann 401']);
+  expect(server.initialises).toBe(1);
+});
+
+test('a second refusal stands, and only for that principal', async () => {
+  const { valid, asked, hook, guard } = tokens();
+  const { pool } = await rawPool(guard, {
+    credentials: async (request) => {
+      const set = await hook(request);
+      if (request.caller?.principal === 'mallory') valid.delete(`mallory-${asked.length}`);
+      return set;
+    },
+  });
+  expect(await failure(echoFor(pool, { principal: 'mallory' }))).toMatchObject({ code: 'ERR_UNAUTHORIZED' });
+  expect(asked).toEqual(['raw mallory start', 'raw mallory 401']);
+  expect(await echoFor(pool, { principal: 'ann' }, 'fine')).toBe('fine');
+});
+
+test('a hook that fails fails the start with its own reason, and is asked again by the next', async () => {
+  const { hook, guard } = tokens();
+  let broken = true;
+  const credentials: CredentialsHook = async (request) => {
+    if (broken) throw new Error('the vault is shut');
+    return hook(request);
+  };
+  const { pool } = await rawPool(guard, { credentials, backoff: { initialMs: 1, maxMs: 1 } });
+  const caller = { principal: 'ann' };
+  expect(await failure(echoFor(pool, caller))).toMatchObject({
+    code: 'ERR_START_FAILED',
+    message: expect.stringContaining('the vault is shut'),
+  });
+  broken = false;
+  await expect.poll(() => echoFor(pool, caller, 'open').catch((error: Error) => error.message)).toBe('open');
+});
+
+test('expired ones are not used for a new connection', async () => {
+  const { asked, hook, guard } = tokens({ expiresAt: () => systemClock.wallNow() + 1_000 });
+  const { pool } = await rawPool(guard, { credentials: hook });
+  await echoFor(pool, { principal: 'ann' });
+  await echoFor(pool, { principal: 'ann', capabilities: { roots: {} } });
+  // Their second is less than the five seconds ahead of their expiry in which they are no longer handed out.
+  expect(asked).toEqual(['raw ann start', 'raw ann start']);
+});

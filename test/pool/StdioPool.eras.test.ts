@@ -1,0 +1,143 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { MemoryEraStore } from '../../src/pool/server/eraStore.js';
+import type { StdioServerConfig } from '../../src/registry/ServerConfig.js';
+import { fixture } from '../support/servers.js';
+import { said, stdioPool } from '../support/stdioPool.js';
+import { tempFolder } from '../support/tempFolder.js';
+
+const modern = (flags: readonly string[], settings: Partial<StdioServerConfig> = {}): StdioServerConfig => ({
+  name: 'm',
+  transport: 'stdio',
+  command: process.execPath,
+  args: [fixture('modern-server.mjs'), ...flags],
+  ...settings,
+});
+const echo = { name: 'echo', arguments: { text: 'hi' } };
+
+test('a modern server is called without a handshake, and its results come back as they are', async () => {
+  const pool = stdioPool();
+  pool.addServer(modern(['--modern-only'], { era: 'modern' }));
+  const result = await pool.request('m', 'tools/call', echo);
+  expect(result).toMatchObject({ resultType: 'complete', content: [{ type: 'text', text: 'hi' }] });
+  expect(pool.info('m')).toMatchObject({ era: 'modern', protocolVersion: '2026-07-28' });
+  const capabilities = { elicitation: { form: {} } };
+  await pool.removeServer('m');
+  pool.addServer(modern(['--modern-only'], { era: 'modern', sharing: 'leased', clientCapabilities: capabilities }));
+  const asked = await pool.request('m', 'tools/call', { name: 'ask', arguments: {} });
+  expect(asked).toMatchObject({ resultType: 'input_required', requestState: 'half way' });
+});
+
+test('a legacy start that is answered by -32022 goes on as modern on the same process', async () => {
+  const log = join(tempFolder(), 'log');
+  const pool = stdioPool();
+  pool.addServer(modern(['--modern-only', `--log=${log}`]));
+  expect(await said(pool.request('m', 'tools/call', echo))).toBe('hi');
+  expect(pool.info('m')?.era).toBe('modern');
+  expect(readFileSync(log, 'utf8').match(/start/g)).toHaveLength(1);
+});
+
+test('auto asks a sibling once, and the store remembers what it said', async () => {
+  const folder = tempFolder();
+  const log = join(folder, 'log');
+  const starts = (): number => readFileSync(log, 'utf8').match(/start/g)?.length ?? 0;
+  const eraStore = new MemoryEraStore();
+  for (const [flag, era, probes] of [
+    ['--modern-only', 'modern', 1],
+    ['--legacy-only', 'legacy', 1],
+  ] as const) {
+    const config = modern([flag, `--log=${log}`], { era: 'auto' });
+    const before = (() => {
+      try {
+        return starts();
+      } catch {
+        return 0;
+      }
+    })();
+    const pool = stdioPool({ eraStore });
+    pool.addServer(config);
+    expect(await said(pool.request('m', 'tools/call', echo))).toBe('hi');
+    expect(pool.info('m')?.era).toBe(era);
+    expect(starts() - before).toBe(1 + probes);
+    await pool.restartServer('m');
+    expect(pool.info('m')?.era).toBe(era);
+    expect(starts() - before).toBe(2 + probes);
+    await pool.close();
+  }
+});
+
+test('a modern verdict that fails at the start is forgotten, and the server is asked anew, once', async () => {
+  const eraStore = new MemoryEraStore();
+  const verdicts: string[] = [];
+  const stale = {
+    get: async (key: string) => (await eraStore.get(key)) ?? { era: 'modern' as const, at: 1 },
+    set: async (key: string, verdict: { era: 'legacy' | 'modern'; at: number }) => {
+      verdicts.push(`set ${verdict.era}`);
+      await eraStore.set(key, verdict);
+    },
+    delete: async (key: string) => {
+      verdicts.push('delete');
+      await eraStore.delete(key);
+    },
+  };
+  const pool = stdioPool({ eraStore: stale });
+  pool.addServer(modern(['--legacy-only'], { era: 'auto' }));
+  expect(await said(pool.request('m', 'tools/call', echo))).toBe('hi');
+  expect(pool.info('m')?.era).toBe('legacy');
+  expect(verdicts).toEqual(['delete', 'set legacy']);
+  expect(pool.stats('m')).toMatchObject({ restarts: 0, errors: {}, pids: [expect.any(Number)] });
+});
+
+test('a broken era store stands in nobody’s way', async () => {
+  const broken = { get: () => Promise.reject(new Error('a')), set: () => Promise.reject(new Error('b')) };
+  const pool = stdioPool({ eraStore: { ...broken, delete: () => Promise.reject(new Error('c')) } });
+  pool.addServer(modern(['--modern-only'], { era: 'auto' }));
+  expect(await said(pool.request('m', 'tools/call', echo))).toBe('hi');
+});
+
+test('a modern subscription over stdio hears of changes, survives a crash, and ends when it is closed', async () => {
+  const pool = stdioPool();
+  pool.addServer(modern(['--modern-only'], { era: 'modern' }));
+  let heard = 0;
+  let tell: (() => void) | undefined;
+  const next = (): Promise<void> =>
+    new Promise((resolve) => {
+      tell = resolve;
+    });
+  const subscription = await pool.subscribe(
+    'm',
+    { toolsListChanged: true },
+    {
+      onNotification: ({ method, params }) => {
+        expect(method).toBe('notifications/tools/list_changed');
+        expect(JSON.stringify(params)).not.toContain('subscriptionId');
+        heard++;
+        tell?.();
+      },
+    },
+  );
+  expect(pool.stats('m').inFlight).toBe(0);
+  const first = next();
+  await pool.request('m', 'tools/call', { name: 'grow', arguments: {} });
+  await first;
+  const again = new Promise<void>((resolve) => {
+    pool.on('restarted', () => resolve());
+  });
+  await expect(pool.request('m', 'tools/call', { name: 'die', arguments: {} })).rejects.toMatchObject({
+    code: 'ERR_OUTCOME_UNKNOWN',
+  });
+  await again;
+  const second = next();
+  // The subscription is taken up again right after the start: until it is, the server tells nobody.
+  const asking = (async () => {
+    while (heard < 2) await pool.request('m', 'tools/call', { name: 'grow', arguments: {} });
+  })();
+  await second;
+  await asking;
+  await subscription.close();
+  await subscription.ended;
+  const before = heard;
+  await pool.request('m', 'tools/call', { name: 'grow', arguments: {} });
+  expect(heard).toBe(before);
+});
