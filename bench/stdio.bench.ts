@@ -6,9 +6,11 @@ import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport as TransportV1 } from '@modelcontextprotocol/sdk/client/stdio.js';
 import { StdioPool } from '../src/pool/StdioPool.js';
 import { drive, IDENTITY } from './drive.js';
-import type { Bench, Contender } from './harness.js';
+import { type Bench, type Contender, median } from './harness.js';
 
 const TIMEOUT_MS = 60_000;
+const SLEEP_MS = 200;
+const LARGE_BYTES = 50 * 1024 * 1024;
 const COMMAND = process.execPath;
 const ARGS = ['bench/servers/echo.mjs'];
 
@@ -17,11 +19,20 @@ interface Rival extends AsyncDisposable {
   readonly call: (text: string) => Promise<unknown>;
 }
 
-async function ours(): Promise<Rival> {
+interface OwnRival extends Rival {
+  readonly request: (name: string, args: object, server?: string) => Promise<unknown>;
+}
+
+async function ours(): Promise<OwnRival> {
   const pool = new StdioPool({ maxConcurrent: 512 });
-  await pool.startServer({ name: 'echo', transport: 'stdio', command: COMMAND, args: ARGS });
+  for (const name of ['echo', 'other']) {
+    pool.addServer({ name, transport: 'stdio', command: COMMAND, args: ARGS });
+  }
+  await pool.startServer('echo');
   return {
     name: 'StdioPool',
+    request: (name, args, server = 'echo') =>
+      pool.request(server, 'tools/call', { name, arguments: args }, { timeoutMs: TIMEOUT_MS }),
     call: (text) =>
       pool.request('echo', 'tools/call', { name: 'echo', arguments: { text } }, { timeoutMs: TIMEOUT_MS }),
     [Symbol.asyncDispose]: () => pool.close(),
@@ -83,6 +94,65 @@ async function rawLines(): Promise<Rival> {
   };
 }
 
+/** Twenty slow calls share one process: what they take together against what one takes. */
+async function sleepers(bench: Bench): Promise<void> {
+  await using rival = await ours();
+  const sleep = async (): Promise<void> => {
+    await rival.request('sleep', { ms: SLEEP_MS });
+  };
+  const figure = await bench.race(
+    `calls of ${SLEEP_MS} ms on one process`,
+    [
+      { name: 'one', run: sleep },
+      { name: 'twenty at once', run: async () => void (await Promise.all(Array.from({ length: 20 }, sleep))) },
+    ],
+    { operations: 1, rounds: 5 },
+  );
+  bench.target('20 calls of 200 ms against one', figure('twenty at once').medianNs / figure('one').medianNs, '<=', 1.3);
+}
+
+/** A large reply, while another server of the same pool is called all the time. */
+async function largeReply(bench: Bench): Promise<void> {
+  await using rival = await ours();
+  const client = new ClientV2(IDENTITY);
+  await client.connect(new TransportV2({ command: COMMAND, args: ARGS, maxBufferSize: 2 * LARGE_BYTES }));
+  // The SDK's time grows with the square of it: a quick run takes less.
+  const bytes = bench.quick ? LARGE_BYTES / 10 : LARGE_BYTES;
+  const timed = async (call: () => Promise<unknown>): Promise<number> => {
+    const startMs = performance.now();
+    const { content } = (await call()) as { content: { text: string }[] };
+    if (content[0]?.text.length !== bytes) throw new Error('a part of the reply is missing');
+    return performance.now() - startMs;
+  };
+  const own = async (): Promise<number> => timed(() => rival.request('size', { bytes }, 'other'));
+  await own();
+  const ownMs = median([await own(), await own(), await own()]);
+  const sdkMs = await timed(() => client.callTool({ name: 'size', arguments: { bytes } }, { timeout: TIMEOUT_MS }));
+  const mb = bytes / 2 ** 20;
+  bench.note(
+    `a reply of ${mb} MB: StdioPool ${ownMs.toFixed(0)} ms, SDK v2 with its cap raised ${sdkMs.toFixed(0)} ms`,
+  );
+  if (!bench.quick) bench.target('50 MB reply: times faster than the SDK v2 transport', sdkMs / ownMs, '>=', 10);
+  let waiting = true;
+  const others: number[] = [];
+  const large = own().finally(() => {
+    waiting = false;
+  });
+  while (waiting) {
+    const startMs = performance.now();
+    await rival.call('small');
+    others.push(performance.now() - startMs);
+  }
+  const largeMs = await large;
+  const slowestMs = Math.max(...others);
+  bench.note(
+    `meanwhile ${others.length} calls to another server in ${largeMs.toFixed(0)} ms: ` +
+      `median ${median(others).toFixed(2)} ms, slowest ${slowestMs.toFixed(0)} ms`,
+  );
+  bench.target("others' slowest call, as a share of the large reply's time", slowestMs / largeMs, '<=', 0.5);
+  await client.close();
+}
+
 export async function suite(bench: Bench): Promise<void> {
   const rivals = await Promise.all([ours(), rawLines(), sdkV2(), sdkV1()]);
   for (const width of [1, 16, 64, 256]) {
@@ -98,4 +168,6 @@ export async function suite(bench: Bench): Promise<void> {
     bench.target('64 in flight: share of the floor', figure('raw JSON lines (floor)').medianNs / own, '>=', 0.8);
   }
   for (const rival of rivals) await rival[Symbol.asyncDispose]();
+  await sleepers(bench);
+  await largeReply(bench);
 }

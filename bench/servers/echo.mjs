@@ -1,4 +1,5 @@
 // The quickest MCP server there can be in Node: it answers `tools/call` with its text, a write per chunk it reads.
+// Tool `sleep` answers after `ms`, tool `size` with a text of so many `bytes`.
 let rest = '';
 process.stdin.setEncoding('utf8');
 process.stdin.on('data', (chunk) => {
@@ -8,11 +9,22 @@ process.stdin.on('data', (chunk) => {
   for (const line of lines) {
     const { id, method, params } = JSON.parse(line);
     if (id === undefined) continue;
+    if (params?.name === 'sleep') {
+      setTimeout(
+        () => process.stdout.write(`${JSON.stringify({ jsonrpc: '2.0', id, result: said('slept') })}\n`),
+        params.arguments.ms,
+      );
+      continue;
+    }
     out += `${JSON.stringify({ jsonrpc: '2.0', id, result: answer(method, params) })}\n`;
   }
   if (out !== '') process.stdout.write(out);
 });
 process.stdin.on('end', () => process.exit(0));
+
+function said(text) {
+  return { content: [{ type: 'text', text }] };
+}
 
 function answer(method, params) {
   switch (method) {
@@ -25,7 +37,7 @@ function answer(method, params) {
     case 'tools/list':
       return { tools: [{ name: 'echo', inputSchema: { type: 'object' } }] };
     case 'tools/call':
-      return { content: [{ type: 'text', text: params.arguments.text }] };
+      return said(params.name === 'size' ? 'x'.repeat(params.arguments.bytes) : params.arguments.text);
     default:
       return {};
   }

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Call } from '../../src/connection/Call.js';
@@ -30,7 +31,18 @@ const step = fc.oneof(
   {
     weight: 6,
     arbitrary: fc.record({
-      do: fc.constantFrom('send', 'answer', 'error', 'nonsense', 'oversized', 'abort', 'progress', 'bytes', 'batch'),
+      do: fc.constantFrom(
+        'send',
+        'answer',
+        'error',
+        'nonsense',
+        'oversized',
+        'abort',
+        'progress',
+        'bytes',
+        'batch',
+        'again',
+      ),
       which: fc.nat({ max: 11 }),
     }),
   },
@@ -132,6 +144,11 @@ test(
                 if (taken) settle(call, `{"n": ${call.id}}`);
                 break;
               }
+              case 'again': {
+                const own = wire.get(call.id);
+                if (call.phase === 'settled' && own !== undefined) channel.failCall(own, new Error('too late'));
+                break;
+              }
               case 'error':
                 reply(call, { error: { code: -1, message: 'no' } }, 'ERR_RPC');
                 break;
@@ -198,6 +215,7 @@ test(
         for (const call of calls) {
           const end = call.expected ?? (call.phase === 'sent' ? 'ERR_OUTCOME_UNKNOWN' : 'ERR_NOT_SENT');
           expect(call.settled).toEqual([end]);
+          expect(getEventListeners(call.control.signal, 'abort')).toEqual([]);
         }
         expect(channel.counters.lateReplies).toBe(late);
         expect(channel.inFlight).toBe(0);

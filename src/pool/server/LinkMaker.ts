@@ -1,4 +1,4 @@
-import type { Connection } from '../../connection/Connection.js';
+import type { Connection, Death } from '../../connection/Connection.js';
 import type { ServerRequest } from '../../connection/messages.js';
 import { methodNotFound } from '../../connection/ServerRequests.js';
 import type { Caller, PoolEvents } from '../McpPool.js';
@@ -16,7 +16,7 @@ export interface LinkMakerHooks {
   readonly closing: AbortSignal;
 }
 
-/** Makes a server's connections, and says where goes what comes on them and belongs to no call. */
+/** Makes a server's connections, tells of their start and end, and says where goes what comes on them and belongs to no call. */
 export class LinkMaker {
   readonly #context: ServerContext;
   readonly #hooks: LinkMakerHooks;
@@ -66,6 +66,20 @@ export class LinkMaker {
     counters.startedAt = connection.startedAt;
     events.emit('started', { server: config.name, pid: connection.pid, startMs: pool.clock.now() - startMs });
     return link;
+  }
+
+  /** One has died or was ended: its counts stay. */
+  gone({ connection }: Link, death: Death): void {
+    const { config, counters, events } = this.#context;
+    counters.keep(connection.counters);
+    if (!death.expected) counters.lastError = death.why;
+    events.emit('exited', {
+      server: config.name,
+      pid: connection.pid,
+      exitCode: death.exitCode ?? null,
+      signal: death.signal ?? null,
+      expected: death.expected,
+    });
   }
 
   async #wrapped(made: Connection): Promise<Connection> {

@@ -1,7 +1,6 @@
 import type { Death } from '../../connection/Connection.js';
 import type { ServerInfo } from '../../connection/messages.js';
 import type { CloseOptions } from '../../core/CloseScope.js';
-import type { Clock } from '../../core/clock.js';
 import {
   CircuitOpenError,
   ClosedError,
@@ -11,42 +10,14 @@ import {
   StartError,
   UnauthorizedError,
 } from '../../core/errors.js';
-import type { Logger } from '../../core/logger.js';
 import type { Caller } from '../McpPool.js';
 import { CreateError } from '../resource/errors.js';
 import type { Lease } from '../resource/Lease.js';
 import { ResourcePool } from '../resource/ResourcePool.js';
 import type { Link, Sitter } from './Link.js';
-import type { Room } from './Room.js';
+import type { PartitionOptions } from './PartitionOptions.js';
 import type { Seat } from './Seats.js';
-import { next, refusedForMs, type SlotEvent, type SlotRules, type SlotState } from './slotState.js';
-
-export interface PartitionOptions {
-  readonly server: string;
-  readonly key: string;
-  readonly caller: Caller | undefined;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly rules: SlotRules;
-  /** Connections at the most, and calls on each. */
-  readonly maxLinks: number;
-  readonly slotsPerLink: number;
-  readonly minLinks: number;
-  readonly maxQueue: number;
-  readonly acquireTimeoutMs: number;
-  readonly createTimeoutMs: number;
-  readonly idleTimeoutMs: number;
-  readonly room: Room;
-  /** A connection that was made for nobody in particular and may be this partition's. */
-  readonly spare: (partition: Partition) => Link | undefined;
-  readonly connect: (partition: Partition, seat: Seat, signal: AbortSignal) => Promise<Link>;
-  /** Whether its connection must not be taken from it though nobody calls. */
-  readonly wanted: (partition: Partition) => boolean;
-  readonly onState: (partition: Partition, previous: SlotState) => void;
-  readonly onLinkGone: (partition: Partition, link: Link, death: Death) => void;
-  /** Nothing of it is left, and nothing to remember. */
-  readonly onEmpty: (partition: Partition) => void;
-}
+import { next, refusedForMs, type SlotEvent, type SlotState } from './slotState.js';
 
 /** Longer than a process may take to be proved dead. */
 const DESTROY_TIMEOUT_MS = 30_000;
@@ -59,7 +30,7 @@ export class Partition {
   readonly key: string;
   readonly caller: Caller | undefined;
   readonly links = new Set<Link>();
-  readonly #options: PartitionOptions;
+  readonly #options: PartitionOptions<Partition>;
   readonly #pool: ResourcePool<Link>;
   #state: SlotState = { tag: 'idle', attempt: 0 };
   #lastError: unknown;
@@ -68,7 +39,7 @@ export class Partition {
   /** A connection died by itself: the next one takes its place. */
   #bereft = false;
 
-  constructor(options: PartitionOptions) {
+  constructor(options: PartitionOptions<Partition>) {
     this.key = options.key;
     this.caller = options.caller;
     this.#options = options;

@@ -73,7 +73,6 @@ export class Partitions {
     this.#spares = new Spares(context, {
       maker: this.#maker,
       room: this.#room,
-      onGone: (link, death) => this.#tellGone(link, death),
       onChange: onState,
     });
   }
@@ -246,21 +245,8 @@ export class Partitions {
   }
 
   #gone(partition: Partition, link: Link, death: Death): void {
-    this.#tellGone(link, death);
+    this.#maker.gone(link, death);
     if (!this.isGone(partition)) this.subscriptions.reconnect(partition.key);
-  }
-
-  #tellGone({ connection }: Link, death: Death): void {
-    const { config, counters, events } = this.#context;
-    counters.keep(connection.counters);
-    if (!death.expected) counters.lastError = death.why;
-    events.emit('exited', {
-      server: config.name,
-      pid: connection.pid,
-      exitCode: death.exitCode ?? null,
-      signal: death.signal ?? null,
-      expected: death.expected,
-    });
   }
 
   /** A live connection of that caller's, for what was subscribed on one that has gone. */

@@ -9,8 +9,6 @@ import type { Room } from './Room.js';
 export interface SparesHooks {
   readonly maker: LinkMaker;
   readonly room: Room;
-  /** One died or ended that was nobody's yet. */
-  readonly onGone: (link: Link, death: Death) => void;
   readonly onChange: () => void;
 }
 
@@ -122,7 +120,7 @@ export class Spares {
 
   #died(link: Link, death: Death): void {
     if (!this.#ready.has(link)) return;
-    this.#hooks.onGone(link, death);
+    this.#hooks.maker.gone(link, death);
     void this.#end(link);
   }
 
@@ -133,7 +131,7 @@ export class Spares {
     const ended = link.connection.close({ graceMs: 0 }).finally(() => {
       link.seat.release();
       this.#ending.delete(ended);
-      if (told) this.#hooks.onGone(link, { expected: true, why: 'it was a spare' });
+      if (told) this.#hooks.maker.gone(link, { expected: true, why: 'it was a spare' });
     });
     this.#ending.add(ended);
     ended.catch((error: unknown) => this.#context.pool.logger.error({ error }, 'a spare connection did not end'));

@@ -45,8 +45,8 @@ export class Subscriptions {
   readonly #reach: (caller: Caller | undefined) => Promise<Connection>;
   readonly #open = new Set<Open>();
   readonly #retries = new Map<string, Disposable>();
-  /** Legacy subscribes under way: who comes meanwhile shares their end. */
-  readonly #asking = new Map<Connection, Map<string, Promise<unknown>>>();
+  /** What each connection was asked for in the legacy era, and how it ended: who comes later shares that. */
+  readonly #asked = new WeakMap<Connection, Map<string, Promise<unknown>>>();
 
   /** `reach`: gets a live connection of that caller's, started if need be. */
   constructor(context: ServerContext, reach: (caller: Caller | undefined) => Promise<Connection>) {
@@ -104,7 +104,7 @@ export class Subscriptions {
 
   /** The connection has a new session, which knows nothing of what the old one was asked. */
   renewed(connection: Connection): void {
-    this.#asking.delete(connection);
+    this.#asked.delete(connection);
     this.#again(
       [...this.#open].filter((open) => open.connection === connection),
       connection,
@@ -182,23 +182,19 @@ export class Subscriptions {
       }
       return;
     }
-    await Promise.all((open.filter.resourceUris ?? []).map((uri) => this.#subscribe(open, connection, uri)));
+    await Promise.all((open.filter.resourceUris ?? []).map((uri) => this.#subscribe(connection, uri)));
   }
 
   /** Asks the server, unless it was asked for another on that connection. */
-  async #subscribe(open: Open, connection: Connection, uri: string): Promise<void> {
-    const asking = this.#asking.get(connection) ?? new Map<string, Promise<unknown>>();
-    this.#asking.set(connection, asking);
-    let answer = asking.get(uri);
+  async #subscribe(connection: Connection, uri: string): Promise<void> {
+    const asked = this.#asked.get(connection) ?? new Map<string, Promise<unknown>>();
+    this.#asked.set(connection, asked);
+    let answer = asked.get(uri);
     if (answer === undefined) {
-      if (this.#watches(connection, uri, open)) return;
       answer = connection.request('resources/subscribe', { uri }, { timeoutMs: this.#context.options.timeoutMs });
-      asking.set(uri, answer);
-      const done = (): void => {
-        if (asking.get(uri) === answer) asking.delete(uri);
-        if (asking.size === 0 && this.#asking.get(connection) === asking) this.#asking.delete(connection);
-      };
-      answer.then(done, done);
+      asked.set(uri, answer);
+      const failed = answer;
+      failed.catch(() => asked.get(uri) === failed && asked.delete(uri));
     }
     await answer;
   }
@@ -216,16 +212,20 @@ export class Subscriptions {
     await open.stream?.close();
     const { connection, filter, key } = open;
     if (connection.info.era === 'modern' || !connection.alive) return;
-    const last = (filter.resourceUris ?? []).filter((uri) => !this.#watches(connection, uri, open));
-    await Promise.all(
-      last.map((uri) =>
-        connection
-          .request('resources/unsubscribe', { uri }, { timeoutMs: this.#context.options.timeoutMs })
-          .catch((error: unknown) => {
-            if (!(error instanceof OutcomeUnknownError || error instanceof NotSentError)) this.#warn(key, error);
-          }),
-      ),
+    const asked = this.#asked.get(connection);
+    // One that the server refused, or was never asked for, needs no giving back.
+    const last = (filter.resourceUris ?? []).filter(
+      (uri) => !this.#watches(connection, uri, open) && asked?.delete(uri) === true,
     );
+    await Promise.all(last.map((uri) => this.#unsubscribe(key, connection, uri)));
+  }
+
+  async #unsubscribe(key: string, connection: Connection, uri: string): Promise<void> {
+    try {
+      await connection.request('resources/unsubscribe', { uri }, { timeoutMs: this.#context.options.timeoutMs });
+    } catch (error) {
+      if (!(error instanceof OutcomeUnknownError || error instanceof NotSentError)) this.#warn(key, error);
+    }
   }
 
   /** Whether another than `open` is subscribed to that URI on the connection. */

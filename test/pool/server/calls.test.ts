@@ -469,3 +469,36 @@ test('every page of a list, the shortest freshness; a circle and too many pages 
   pages['c'] = { tools: [], nextCursor: '' };
   expect(await outcome(pool.listAll('s', 'tools'))).toBe('ERR_WIRE');
 });
+
+test('what may be repeated is repeated once, not for ever', async () => {
+  const { pool, connector, call } = memoryPool({ stableAfterMs: 0 });
+  pool.addServer(MEMORY);
+  connector.onMessage = (_, connection) => connection.die('it crashed');
+  expect(await outcome(call('a', { idempotent: true }))).toBe('ERR_OUTCOME_UNKNOWN');
+  expect(connector.made.map(({ calls }) => calls)).toEqual([['a'], ['a']]);
+});
+
+test('early deaths are remembered however long after each other they come', async () => {
+  const { pool, call, clock } = memoryPool({ backoff: { initialMs: 5_000, jitterRatio: 0 } });
+  pool.addServer(MEMORY);
+  for (let i = 0; i < 2; i++) {
+    expect(await outcome(call('crash'))).toBe('ERR_OUTCOME_UNKNOWN');
+    await clock.advance(2_000);
+  }
+  expect(await outcome(call('a'))).toBe('ERR_CIRCUIT_OPEN');
+  await clock.advance(3_100);
+  expect(await call('a')).toEqual({ name: 'a' });
+  expect(pool.stats('s').restarts).toBe(2);
+});
+
+test('a stop overtakes a start that waits: nothing is started for it', async () => {
+  const { pool, connector } = memoryPool();
+  await pool.startServer(MEMORY);
+  const restarting = outcome(pool.restartServer('s'));
+  const starting = outcome(pool.startServer('s'));
+  await pool.stopServer('s');
+  expect(await Promise.all([restarting, starting])).toEqual(['ERR_SERVER_STOPPED', 'ERR_SERVER_STOPPED']);
+  expect(connector.attempts).toBe(1);
+  await pool.startServer('s');
+  expect(pool.state('s')).toBe('ready');
+});

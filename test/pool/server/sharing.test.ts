@@ -237,3 +237,27 @@ test('principals whose starts failed and who never came back are forgotten', asy
   expect(pool.stats('s').backoffMs).toBeUndefined();
   expect(['ready', 'idle']).toContain(pool.state('s'));
 });
+
+test('leased: the death of one connection leaves the others, and the server ready', async () => {
+  const { pool, connector, call } = memoryPool();
+  pool.addServer({ ...MEMORY, sharing: 'leased' });
+  const hanging = [outcome(call('hang')), outcome(call('hang'))];
+  await settled();
+  connector.made[0]?.die('it crashed');
+  expect(await Promise.race(hanging)).toBe('ERR_OUTCOME_UNKNOWN');
+  expect(pool.state('s')).toBe('ready');
+  await pool.close({ graceMs: 0 });
+  await Promise.all(hanging);
+});
+
+test('a seat that somebody waits for is free when the last call of whoever sits there is back', async () => {
+  const { pool, connector, call } = memoryPool();
+  pool.addServer({ ...MEMORY, maxConnections: 1 });
+  const first = call('hang', as('a'));
+  await settled();
+  const second = call('b', as('b'));
+  await settled();
+  connector.last.answer(1, 'done');
+  expect(await first).toBe('done');
+  expect(await second).toEqual({ name: 'b' });
+});
