@@ -17,7 +17,9 @@ export class Routes {
   readonly pools: Pools;
   /** While a name is in here, a server of that name in a pool is no more than a try. */
   readonly undecided = new Map<string, Undecided>();
+  /** Forgotten whole when a pool lost a name: it may be one of these, and it may be in another pool by now. */
   readonly #byName = new Map<string, ServerPool>();
+  #removals = 0;
   readonly #options: ResolvedPoolOptions;
   readonly #onState: (server: string, state: ServerState, previous: ServerState) => void;
 
@@ -32,10 +34,15 @@ export class Routes {
     this.#onState = onState;
   }
 
-  /** The pool of a name that was asked for before: the hot path. */
+  /** The pool of a name that was asked for before: the hot path, one look-up. */
   get(name: string): ServerPool | undefined {
-    const pool = this.#byName.get(name);
-    return pool?.hasServer(name) === true ? pool : undefined;
+    const { stdio, http, sse } = this.pools;
+    const removals = stdio.removals + http.removals + sse.removals;
+    if (removals !== this.#removals) {
+      this.#removals = removals;
+      this.#byName.clear();
+    }
+    return this.#byName.get(name);
   }
 
   /** The pool of a name, also of one that was added to that pool itself. */
@@ -44,8 +51,7 @@ export class Routes {
     const routed = this.get(name);
     if (routed !== undefined) return routed;
     const found = WIRES.map((wire) => this.pools[wire]).find((pool) => pool.hasServer(name));
-    if (found === undefined) this.#byName.delete(name);
-    else this.#byName.set(name, found);
+    if (found !== undefined) this.#byName.set(name, found);
     return found;
   }
 
