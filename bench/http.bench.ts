@@ -8,6 +8,7 @@ import { HttpConnection } from '../src/connection/http/HttpConnection.js';
 import { SseConnection } from '../src/connection/sse/SseConnection.js';
 import { systemClock } from '../src/core/clock.js';
 import { silentLogger } from '../src/core/logger.js';
+import { HTTPClientPool } from '../src/pool/HTTPClientPool.js';
 import { drive, IDENTITY } from './drive.js';
 import type { Bench, Contender, Figure } from './harness.js';
 
@@ -33,6 +34,17 @@ const OPTIONS = {
 } as const;
 
 async function ours(url: string): Promise<Rival> {
+  const pool = new HTTPClientPool({ requestTimeoutMs: TIMEOUT_MS });
+  await pool.startServer({ name: 'echo', transport: 'http', url, era: 'legacy' });
+  return {
+    name: 'HTTPClientPool',
+    call: (text) => pool.request('echo', 'tools/call', { name: 'echo', arguments: { text } }),
+    [Symbol.asyncDispose]: () => pool.close(),
+  };
+}
+
+/** What the pool adds is the difference. */
+async function beneath(url: string): Promise<Rival> {
   const connection = await HttpConnection.open({ ...OPTIONS, url, era: 'legacy' });
   return {
     name: 'HttpConnection',
@@ -183,7 +195,7 @@ export async function suite(bench: Bench): Promise<void> {
     for (const kind of ['json', 'sse'] as const) {
       const url = `${base}/${kind}`;
       const own = await ours(url);
-      const rivals = [own, floor(url), await sdkTransport(url), await sdkClient(url)];
+      const rivals = [own, await beneath(url), floor(url), await sdkTransport(url), await sdkClient(url)];
       for (const width of widths) {
         const figure = await raceOf(bench, `${kind} replies`, width, rivals);
         if (width !== 64) continue;

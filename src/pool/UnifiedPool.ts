@@ -32,7 +32,6 @@ import { startAll } from './server/startAll.js';
 import { applyConfigs, asHttp } from './unified/applyConfigs.js';
 import { forwardEvents } from './unified/forwardEvents.js';
 import { assertDistinct, Routes } from './unified/Routes.js';
-import { Undecided } from './unified/Undecided.js';
 import type { UrlPoolOptions } from './urlConnector.js';
 
 export interface UnifiedPoolOptions extends StdioPoolOptions, UrlPoolOptions {
@@ -74,7 +73,9 @@ export class UnifiedPool implements McpPool {
       stdio: stdio ?? own(new StdioPool(common)),
     };
     this.#made = made;
-    this.#routes = new Routes(pools);
+    this.#routes = new Routes(pools, this.#context, (server, state, previous) => {
+      this.#events.emit('state', { server, state, previous });
+    });
     this.#scope = new CloseScope('UnifiedPool', { clock, logger, onRelease: () => this.#end() });
     for (const pool of made) this.#scope.own(pool.constructor.name, pool);
     this.#forwards = forwardEvents(this.#routes, this.#events);
@@ -85,10 +86,10 @@ export class UnifiedPool implements McpPool {
     checkServerConfig(config);
     const { name, transport } = config;
     if (this.hasServer(name)) throw new OptionError('name', name, 'a name that is not taken in this pool');
-    const { pools, undecided } = this.#routes;
+    const { pools } = this.#routes;
     if (transport === undefined) {
       pools.http.check([asHttp(config)]);
-      undecided.set(name, this.#undecided(config));
+      this.#routes.hold(config);
     } else {
       pools[transport].addServer(config);
       this.#routes.set(name, pools[transport]);
@@ -137,7 +138,6 @@ export class UnifiedPool implements McpPool {
       return applyConfigs(wanted, {
         routes: this.#routes,
         logger: this.#context.logger,
-        undecided: (config) => this.#undecided(config),
         start: (name) => this.startServer(name),
         state: (name) => this.state(name),
       });
@@ -152,9 +152,9 @@ export class UnifiedPool implements McpPool {
     return this.#routes.names();
   }
 
-  /** What it was added with; undefined while its wire is not known, and for one that is not here. */
+  /** What it was added with, with its wire once that is known; undefined for one that is not here. */
   config(name: string): ServerConfig | undefined {
-    return this.#routes.find(name)?.config(name);
+    return this.#routes.undecided.get(name)?.config ?? this.#routes.find(name)?.config(name);
   }
 
   state(name: string): ServerState {
@@ -269,20 +269,6 @@ export class UnifiedPool implements McpPool {
     if (undecided === undefined) return this.#routes.known(name);
     const timeoutMs = Math.min(acquireTimeoutMs ?? this.#context.acquireTimeoutMs, deadlineMs ?? Infinity);
     return undecided.decide(caller, { signal, timeoutMs });
-  }
-
-  #undecided(config: ServerConfig): Undecided {
-    const { name } = config;
-    const undecided: Undecided = new Undecided(config, {
-      pools: this.#routes.pools,
-      pool: this.#context,
-      onDecided: (pool) => {
-        this.#routes.undecided.delete(name);
-        this.#routes.set(name, pool);
-      },
-      onState: (state, previous) => void this.#events.emit('state', { server: name, state, previous }),
-    });
-    return undecided;
   }
 }
 

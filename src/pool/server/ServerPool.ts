@@ -43,6 +43,7 @@ export abstract class ServerPool implements McpPool {
   readonly #servers = new Map<string, Server>();
   /** Removed or replaced, and not gone yet. */
   readonly #leaving = new Set<Server>();
+  #removals = 0;
   readonly #context: PoolContext;
   readonly #connector: Connector;
   readonly #scope: CloseScope;
@@ -111,6 +112,7 @@ export abstract class ServerPool implements McpPool {
   async removeServer(name: string, options: CloseOptions & { readonly reason?: string } = {}): Promise<void> {
     const server = this.#server(name);
     this.#servers.delete(name);
+    this.#removals++;
     this.#context.pool.logger.info({ server: name, reason: options.reason }, 'server removed');
     await this.#end(server, options);
   }
@@ -149,6 +151,11 @@ export abstract class ServerPool implements McpPool {
 
   hasServer(name: string): boolean {
     return this.#servers.has(name);
+  }
+
+  /** Names that were taken out so far: whoever keeps where a name was need not ask `hasServer` while it stands still. */
+  get removals(): number {
+    return this.#removals;
   }
 
   /** Of the config that a server runs by. */

@@ -38,6 +38,26 @@ export class MemoryEraStore implements EraStore {
   }
 }
 
+export interface StoreContext {
+  readonly eraStore: EraStore | undefined;
+  readonly logger: Logger;
+}
+
+/** Undefined without a store, and when it fails, which is logged: it never stands in the way of a start. */
+export async function withStore<T>(
+  { eraStore, logger }: StoreContext,
+  doing: 'read' | 'written',
+  run: (store: EraStore) => Promise<T>,
+): Promise<T | undefined> {
+  if (eraStore === undefined) return undefined;
+  try {
+    return await run(eraStore);
+  } catch (error) {
+    logger.warn({ error }, `the era store cannot be ${doing}`);
+    return undefined;
+  }
+}
+
 /** What a probe found; `evidence` is false when the server said nothing, which proves neither era. */
 export interface EraFinding {
   readonly era: Era;
@@ -51,35 +71,25 @@ export interface EraFinding {
  * A store that fails is logged and asked again next time: it never stands in the way of a start.
  */
 export async function startInEra<T>(
-  pool: { readonly eraStore: EraStore | undefined; readonly logger: Logger; readonly clock: Clock },
+  pool: StoreContext & { readonly clock: Clock },
   fingerprint: string,
   probe: () => Promise<EraFinding>,
   start: (era: Era) => Promise<T>,
 ): Promise<T> {
-  const { eraStore, logger } = pool;
-  const safely = async <V>(doing: string, run: (store: EraStore) => Promise<V>): Promise<V | undefined> => {
-    if (eraStore === undefined) return undefined;
-    try {
-      return await run(eraStore);
-    } catch (error) {
-      logger.warn({ error }, `the era store cannot be ${doing}`);
-      return undefined;
-    }
-  };
   const find = async (): Promise<Era> => {
     const { era, version, evidence } = await probe();
     const verdict = { era, at: pool.clock.wallNow(), ...(version !== undefined && { version }) };
-    if (evidence) await safely('written', (store) => store.set(fingerprint, verdict));
+    if (evidence) await withStore(pool, 'written', (store) => store.set(fingerprint, verdict));
     return era;
   };
-  const known = await safely('read', (store) => store.get(fingerprint));
+  const known = await withStore(pool, 'read', (store) => store.get(fingerprint));
   if (known === undefined) return start(await find());
   try {
     return await start(known.era);
   } catch (error) {
     // Legacy needs no second look: a server that has become modern says so and is followed.
     if (known.era !== 'modern' || !(error instanceof StartError)) throw error;
-    await safely('written', (store) => store.delete(fingerprint));
+    await withStore(pool, 'written', (store) => store.delete(fingerprint));
     const era = await find();
     if (era === 'modern') throw error;
     return start(era);

@@ -1,7 +1,10 @@
 import { OptionError, ServerNotFoundError } from '../../core/errors.js';
+import type { ServerConfig } from '../../registry/ServerConfig.js';
+import type { ServerState } from '../McpPool.js';
 import { nearNames } from '../server/nearNames.js';
+import type { ResolvedPoolOptions } from '../server/options.js';
 import type { ServerPool } from '../server/ServerPool.js';
-import type { Undecided } from './Undecided.js';
+import { Undecided } from './Undecided.js';
 
 export type Wire = 'stdio' | 'http' | 'sse';
 
@@ -14,16 +17,32 @@ export class Routes {
   readonly pools: Pools;
   /** While a name is in here, a server of that name in a pool is no more than a try. */
   readonly undecided = new Map<string, Undecided>();
+  /** Forgotten whole when a pool lost a name: it may be one of these, and it may be in another pool by now. */
   readonly #byName = new Map<string, ServerPool>();
+  #removals = 0;
+  readonly #options: ResolvedPoolOptions;
+  readonly #onState: (server: string, state: ServerState, previous: ServerState) => void;
 
-  constructor(pools: Pools) {
+  constructor(
+    pools: Pools,
+    options: ResolvedPoolOptions,
+    /** Told of the states of servers whose wire is not known. */
+    onState: (server: string, state: ServerState, previous: ServerState) => void,
+  ) {
     this.pools = pools;
+    this.#options = options;
+    this.#onState = onState;
   }
 
-  /** The pool of a name that was asked for before: the hot path. */
+  /** The pool of a name that was asked for before: the hot path, one look-up. */
   get(name: string): ServerPool | undefined {
-    const pool = this.#byName.get(name);
-    return pool?.hasServer(name) === true ? pool : undefined;
+    const { stdio, http, sse } = this.pools;
+    const removals = stdio.removals + http.removals + sse.removals;
+    if (removals !== this.#removals) {
+      this.#removals = removals;
+      this.#byName.clear();
+    }
+    return this.#byName.get(name);
   }
 
   /** The pool of a name, also of one that was added to that pool itself. */
@@ -32,8 +51,7 @@ export class Routes {
     const routed = this.get(name);
     if (routed !== undefined) return routed;
     const found = WIRES.map((wire) => this.pools[wire]).find((pool) => pool.hasServer(name));
-    if (found === undefined) this.#byName.delete(name);
-    else this.#byName.set(name, found);
+    if (found !== undefined) this.#byName.set(name, found);
     return found;
   }
 
@@ -42,6 +60,22 @@ export class Routes {
     const pool = this.find(name);
     if (pool === undefined) throw new ServerNotFoundError(name, nearNames(name, this.names()));
     return pool;
+  }
+
+  /** Takes in a server whose wire is not known, in the place of what had its name. */
+  hold(config: ServerConfig): void {
+    const { name } = config;
+    this.#byName.delete(name);
+    const undecided = new Undecided(config, {
+      pools: this.pools,
+      pool: this.#options,
+      onDecided: (pool) => {
+        this.undecided.delete(name);
+        this.#byName.set(name, pool);
+      },
+      onState: (state, previous) => this.#onState(name, state, previous),
+    });
+    this.undecided.set(name, undecided);
   }
 
   set(name: string, pool: ServerPool): void {

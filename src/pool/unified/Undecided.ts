@@ -13,7 +13,7 @@ import {
 import { fingerprint } from '../../registry/config/fingerprint.js';
 import type { ServerConfig } from '../../registry/ServerConfig.js';
 import type { Caller, ServerState, ServerStats } from '../McpPool.js';
-import type { EraVerdict } from '../server/eraStore.js';
+import { type EraVerdict, withStore } from '../server/eraStore.js';
 import type { ResolvedPoolOptions } from '../server/options.js';
 import { race } from '../server/race.js';
 import type { ServerPool } from '../server/ServerPool.js';
@@ -50,7 +50,7 @@ const NAMES: Readonly<Record<UrlWire, string>> = { http: 'Streamable HTTP', sse:
  */
 export class Undecided {
   readonly fingerprint: string;
-  readonly #config: ServerConfig;
+  readonly config: ServerConfig;
   readonly #options: UndecidedOptions;
   readonly #backoffMs: (attempt: number) => number;
   #stopped: boolean;
@@ -64,7 +64,7 @@ export class Undecided {
 
   constructor(config: ServerConfig, options: UndecidedOptions) {
     this.fingerprint = fingerprint(config);
-    this.#config = config;
+    this.config = config;
     this.#options = options;
     this.#backoffMs = backoff(options.pool.backoff);
     this.#stopped = config.enabled === false;
@@ -80,7 +80,7 @@ export class Undecided {
   get stats(): ServerStats {
     const lastError = this.#lastError === undefined ? undefined : messageOf(this.#lastError);
     const backoffMs = this.#pauseMs > 0 ? this.#pauseMs : undefined;
-    return noStats({ name: this.#config.name, state: this.state, lastError, backoffMs });
+    return noStats({ name: this.config.name, state: this.state, lastError, backoffMs });
   }
 
   /**
@@ -98,14 +98,14 @@ export class Undecided {
     for (;;) {
       signal?.throwIfAborted();
       if (this.#ended !== undefined) throw this.#ended;
-      if (this.#stopped) throw new ServerStoppedError(this.#config.name);
+      if (this.#stopped) throw new ServerStoppedError(this.config.name);
       if (this.#trying === undefined && this.#pauseMs > 0) {
-        throw new CircuitOpenError(this.#config.name, this.#pauseMs, this.#lastError);
+        throw new CircuitOpenError(this.config.name, this.#pauseMs, this.#lastError);
       }
       const trying = this.#trying ?? this.#try(caller);
       const late = (): unknown => {
         const detail = { live: 0, creating: 1, dying: 0, slots: 0, inUse: 0, waiting: 1 };
-        return new AcquireTimeoutError(`server ${this.#config.name}`, timeoutMs, detail);
+        return new AcquireTimeoutError(`server ${this.config.name}`, timeoutMs, detail);
       };
       try {
         return await race(trying.found, { clock, timeoutMs: Math.max(0, untilMs - clock.now()), late, signal });
@@ -127,7 +127,7 @@ export class Undecided {
   /** Resolves when nothing of a try is left; uses are refused until `start`. */
   async stop(options?: CloseOptions): Promise<void> {
     this.#stopped = true;
-    await this.#abandon(new ServerStoppedError(this.#config.name), options);
+    await this.#abandon(new ServerStoppedError(this.config.name), options);
   }
 
   /** It is removed, or the pool closes: who waits is told `reason` at once. Resolves when nothing of it is left. */
@@ -147,7 +147,7 @@ export class Undecided {
     if (trying !== undefined) trying.trial = undefined;
     trying?.control.abort(reason);
     // At once, so that the name is free; what was begun there fails by it.
-    const removed = trial?.removeServer(this.#config.name, options);
+    const removed = trial?.removeServer(this.config.name, options);
     this.#show();
     await Promise.all([removed, trying?.leaving]);
   }
@@ -181,9 +181,10 @@ export class Undecided {
         try {
           const pool = await this.#start(wire, trying, caller);
           this.#trying = undefined;
-          void this.#remember(wire);
+          const found = { era: 'legacy', transport: wire, at: this.#options.pool.clock.wallNow() } as const;
+          void withStore(this.#options.pool, 'written', (store) => store.set(this.fingerprint, found));
           this.#options.onDecided(pool);
-          this.#options.onState(pool.state(this.#config.name), this.#shown);
+          this.#options.onState(pool.state(this.config.name), this.#shown);
           return pool;
         } catch (error) {
           signal.throwIfAborted();
@@ -192,7 +193,7 @@ export class Undecided {
         }
       }
       const why = failures.map(({ wire, error }) => `over ${NAMES[wire]}: ${messageOf(error)}`).join('; ');
-      throw new StartError(this.#config.name, why, {}, new AggregateError(failures.map(({ error }) => error)));
+      throw new StartError(this.config.name, why, {}, new AggregateError(failures.map(({ error }) => error)));
     } catch (error) {
       signal.throwIfAborted();
       this.#failed(error);
@@ -203,9 +204,9 @@ export class Undecided {
   /** @throws what the start failed with, when nothing is left of it */
   async #start(wire: UrlWire, trying: Trying, caller: Caller | undefined): Promise<ServerPool> {
     const { signal } = trying.control;
-    const { name } = this.#config;
+    const { name } = this.config;
     const pool = this.#options.pools[wire];
-    const config = { ...this.#config, transport: wire } as ServerConfig;
+    const config = { ...this.config, transport: wire } as ServerConfig;
     pool.addServer(config);
     trying.trial = pool;
     try {
@@ -249,24 +250,12 @@ export class Undecided {
   }
 
   async #remembered(signal: AbortSignal): Promise<EraVerdict['transport']> {
-    const { eraStore, logger, clock, startTimeoutMs: timeoutMs } = this.#options.pool;
-    if (eraStore === undefined) return undefined;
-    try {
-      const late = (): unknown => new Error(`the era store did not answer within ${timeoutMs} ms`);
-      return (await race(eraStore.get(this.fingerprint), { clock, timeoutMs, late, signal }))?.transport;
-    } catch (error) {
-      logger.warn({ error }, 'the era store cannot be read');
-      return undefined;
-    }
-  }
-
-  async #remember(transport: UrlWire): Promise<void> {
-    const { eraStore, logger, clock } = this.#options.pool;
-    try {
-      await eraStore?.set(this.fingerprint, { era: 'legacy', transport, at: clock.wallNow() });
-    } catch (error) {
-      logger.warn({ error }, 'the era store cannot be written');
-    }
+    const { clock, startTimeoutMs: timeoutMs, logger } = this.#options.pool;
+    // A store of somebody else's must not hold a start up for ever.
+    const late = (): unknown => logger.warn({ timeoutMs }, 'the era store did not answer');
+    const verdict = withStore(this.#options.pool, 'read', (store) => store.get(this.fingerprint));
+    const known = await race(verdict, { clock, timeoutMs, late, signal }).catch(() => undefined);
+    return known?.transport;
   }
 }
 

@@ -5,12 +5,10 @@ import { fingerprint } from '../../registry/config/fingerprint.js';
 import type { ServerConfig } from '../../registry/ServerConfig.js';
 import type { ApplyReport, ServerState } from '../McpPool.js';
 import { type Routes, WIRES, type Wire } from './Routes.js';
-import type { Undecided } from './Undecided.js';
 
 export interface ApplyHost {
   readonly routes: Routes;
   readonly logger: Logger;
-  readonly undecided: (config: ServerConfig) => Undecided;
   readonly start: (name: string) => Promise<void>;
   readonly state: (name: string) => ServerState;
 }
@@ -40,9 +38,9 @@ export async function applyConfigs(configs: Iterable<ServerConfig>, host: ApplyH
   for (const name of before) if (!wanted.has(name)) leaving.push(leave(name, routes));
   const moved = [...wanted.values()].filter((config) => held.has(config.name) && moves(config, routes));
   const wereUp = moved.map(({ name }) => name).filter((name) => isUp(host.state(name)));
-  for (const config of moved) leaving.push(move(config, host));
+  for (const config of moved) leaving.push(move(config, routes));
   for (const config of of(undefined)) {
-    if (!held.has(config.name)) routes.undecided.set(config.name, host.undecided(config));
+    if (!held.has(config.name)) routes.hold(config);
   }
   const keep = (name: string): boolean => wanted.get(name)?.transport === undefined && wanted.has(name);
   const applied = Promise.allSettled(WIRES.map((wire) => pools[wire].apply(of(wire), { keep })));
@@ -95,16 +93,14 @@ function moves(config: ServerConfig, routes: Routes): boolean {
 }
 
 /** The new place has the name before the old one lets go of it; resolves when that has. */
-function move(config: ServerConfig, { routes, undecided: make }: ApplyHost): Promise<void> {
+function move(config: ServerConfig, routes: Routes): Promise<void> {
   const { name, transport } = config;
   const old = routes.find(name);
   const undecided = routes.undecided.get(name);
   // A try may stand in the very pool that gets it.
   const ended = undecided?.end(new ClosedError(`server ${name}`));
-  if (transport === undefined) {
-    routes.forget(name);
-    routes.undecided.set(name, make(config));
-  } else {
+  if (transport === undefined) routes.hold(config);
+  else {
     routes.undecided.delete(name);
     routes.pools[transport].addServer(config);
     routes.set(name, routes.pools[transport]);
