@@ -22,11 +22,14 @@ export interface WaitOptions {
   readonly timeoutMs: number;
   /** What the waiter asks for, in the owner's unit. @defaultValue 1 */
   readonly weight?: number | undefined;
+  /** What the owner wants to find again at the waiter whom he serves. */
+  readonly tag?: unknown;
 }
 
 /** One who left the queue to be served: settle it, now. */
 export interface Waiter<T> {
   readonly weight: number;
+  readonly tag: unknown;
   resolve(value: T): void;
   reject(error: unknown): void;
 }
@@ -79,13 +82,14 @@ export class WaitQueue<T> {
    * Takes the last place. Settles by `shift`, or rejects with `signal.reason`, the owner's timeout error or what
    * `rejectAll` is given; at once with `QueueFullError` (ERR_QUEUE_FULL) when all places are taken.
    */
-  wait({ signal, timeoutMs, weight = 1 }: WaitOptions): Promise<T> {
+  wait({ signal, timeoutMs, weight = 1, tag }: WaitOptions): Promise<T> {
     if (signal?.aborted) return Promise.reject(signal.reason);
     if (timeoutMs === 0) return Promise.reject(this.#options.timeoutError(0, weight));
     const { what, maxWaiters } = this.#options;
     if (this.#size >= maxWaiters) return Promise.reject(new QueueFullError(what, this.#size, maxWaiters));
     const limited = signal !== undefined || timeoutMs !== Number.POSITIVE_INFINITY;
     const waiter = limited ? this.#limited(weight, timeoutMs, signal) : new Unlimited<T>(weight);
+    waiter.tag = tag;
     const promise = new Promise<T>((resolve, reject) => {
       waiter.resolve = resolve;
       waiter.reject = reject;
@@ -195,6 +199,7 @@ const unset = (): void => undefined;
 
 /** A waiter as the queue knows him: his own place in the list. */
 interface Entry<T> extends Waiter<T> {
+  tag: unknown;
   gone: boolean;
   resolve: (value: T) => void;
   reject: (error: unknown) => void;
@@ -207,6 +212,7 @@ class Unlimited<T> implements Entry<T> {
   /** With none alive at a full collection the engine would forget the class's shape, and the code optimised for it. */
   static readonly kept: unknown = new Unlimited(0);
   readonly weight: number;
+  tag: unknown = undefined;
   gone = false;
   resolve: (value: T) => void = unset;
   reject: (error: unknown) => void = unset;
@@ -233,6 +239,7 @@ class Limited<T> extends WheelEntry implements Entry<T>, AbortEntry {
   static readonly kept: unknown = new Limited(0, 0, undefined, {} as Exits<unknown>);
   readonly weight: number;
   readonly signal: AbortSignal | undefined;
+  tag: unknown = undefined;
   gone = false;
   resolve: (value: T) => void = unset;
   reject: (error: unknown) => void = unset;

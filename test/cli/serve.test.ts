@@ -1,8 +1,10 @@
+import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { Cli, configFile, MAIN, mark, run } from '../support/cli.js';
 import { RawClient } from '../support/httpClient.js';
 import { Program } from '../support/program.js';
 import { fixture } from '../support/servers.js';
+import { tempFolder } from '../support/tempFolder.js';
 
 // Programs start here, several at once, and the machine may be busy.
 vi.setConfig({ testTimeout: 60_000 });
@@ -166,6 +168,54 @@ test('stopped while its servers still start, it leaves none behind', async () =>
   expect(bearers()).toEqual([]);
 });
 
+test('a second signal forces it, also with a call that never ends and a server that ignores everything', async () => {
+  const { env, bearers } = mark();
+  const args = [ECHO, '--ignore-term', '--ignore-eof'];
+  const { program, url } = await serving({ stuck: { command: node, args, env } }, '--grace-ms', '60000');
+  expect((await program.event('ready'))['stopMs']).toBe(99_200);
+  const client = new RawClient(`${url}/servers/stuck/mcp`);
+  await client.initialize();
+  const call = client.call('tools/call', { name: 'sleep', arguments: { ms: 600_000 } });
+  const seen = async () => JSON.stringify(await client.call('tools/call', { name: 'calls', arguments: {} }));
+  await expect.poll(seen, { timeout: 30_000 }).toMatch(/sleep\\":1/);
+  program.kill('SIGTERM');
+  await program.event('stopping');
+  await new Promise((resolve) => setTimeout(resolve, 400)); // sooner it would be the same wish
+  program.kill('SIGTERM');
+  expect((await call).error).toMatchObject({ data: { code: 'ERR_OUTCOME_UNKNOWN' } });
+  expect((await program.exited).code).toBe(143);
+  await expect.poll(bearers, { timeout: 30_000 }).toEqual([]);
+});
+
+test('with a cache, the tools of a server that does not start any more are still listed', async () => {
+  const cache = tempFolder();
+  const list = async (url: string) => {
+    const client = new RawClient(`${url}/mcp`);
+    await client.initialize();
+    const { result } = await client.call('tools/list');
+    return (result?.['tools'] as { name: string }[] | undefined)?.map(({ name }) => name);
+  };
+  const flag = join(tempFolder(), 'broken');
+  const start = () => {
+    // Broken from the second start on, with the same configuration.
+    const script = `test -e "${flag}" && exit 3; touch "${flag}"; exec "${node}" "${ECHO}"`;
+    return serving(
+      { one: { command: node, args: [ECHO] }, two: { command: 'sh', args: ['-c', script] } },
+      ...['--cache', cache, '--log-level', 'silent'],
+    );
+  };
+  const stop = async (program: Cli) => {
+    program.kill('SIGTERM');
+    expect((await program.exited).code).toBe(0);
+  };
+  const first = await start();
+  expect(await list(first.url)).toEqual(['one__echo0', 'two__echo0']);
+  await stop(first.program);
+  const second = await start();
+  expect(await list(second.url)).toEqual(['one__echo0', 'two__echo0']);
+  await stop(second.program);
+});
+
 test('options that make no sense are refused, and the help of every command names its options', async () => {
   const ends = await Promise.all([
     run('serve', '--port', 'x'),
@@ -174,12 +224,24 @@ test('options that make no sense are refused, and the help of every command name
     run('serve', '--help'),
     run('call', '--help'),
     run('--version'),
+    run('serve', '--host', '0.0.0.0'),
   ]);
-  expect(ends.map(({ code }) => code)).toEqual([1, 1, 0, 0, 0, 0]);
-  const [badPort, , help, serve, call, version] = ends.map(({ stdout, stderr }) => stdout + stderr);
+  expect(ends.map(({ code }) => code)).toEqual([1, 1, 0, 0, 0, 0, 1]);
+  const [badPort, , help, serve, call, version, open] = ends.map(({ stdout, stderr }) => stdout + stderr);
+  expect(open).toMatch(/^mcp-poolkit: --host 0\.0\.0\.0 .*--allow-host/m);
   expect(badPort).toContain('whole number from 0 to 65535');
   for (const each of ['serve', 'call', 'Examples:']) expect(help).toContain(each);
-  for (const each of ['--config', '--host', '--port', '--json', '--grace-ms', '--allow-host', 'Exit code']) {
+  for (const each of [
+    '--config',
+    '--host',
+    '--port',
+    '--json',
+    '--grace-ms',
+    '--propagation-delay',
+    '--cache',
+    '--allow-host',
+    '/readyz',
+  ]) {
     expect(serve).toContain(each);
   }
   for (const each of ['--config', '--timeout-ms', '--json', 'Exit code']) expect(call).toContain(each);

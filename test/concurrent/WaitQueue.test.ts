@@ -111,6 +111,17 @@ test('peek passes over those whose signal has aborted', async () => {
   await expect(aborted).rejects.toBe('stop');
 });
 
+test('peek passes over all who are aborted at once, and tells the owner', async () => {
+  const controller = new AbortController();
+  const seen: number[] = [];
+  controller.signal.addEventListener('abort', () => seen.push(queue.peek(), queue.size, left), { once: true });
+  const aborted = [wait({ signal: controller.signal }), wait({ signal: controller.signal, weight: 2 })];
+  void wait({ weight: 3 });
+  controller.abort('stop');
+  expect(seen).toEqual([3, 1, 1]);
+  for (const each of aborted) await expect(each).rejects.toBe('stop');
+});
+
 test('a waiter leaves when its time is over, never before, under one timer for all', async () => {
   const all = [wait({ timeoutMs: 50 }), wait({ timeoutMs: 100 }), wait()];
   expect(clock.armedTimers).toBe(1);
@@ -149,28 +160,32 @@ test('rejectAll rejects everybody, oldest first, and leaves no timer or listener
   expect(getEventListeners(signal, 'abort')).toHaveLength(0);
 });
 
-test('however many leave out of turn, the order of the others holds and nothing is kept of those who left', async () => {
-  const queue = new WaitQueue<number>({ what: 'big', maxWaiters: 2_000, timeoutError: () => new Error('over') });
-  const controllers = Array.from({ length: 1_000 }, () => new AbortController());
-  const served: number[] = [];
-  const all = controllers.map(({ signal }, i) =>
-    queue.wait({ signal, timeoutMs: forever, weight: i + 1 }).then(
-      () => served.push(i),
-      () => undefined,
-    ),
-  );
-  const stays = (i: number) => i % 10 === 3;
-  controllers.forEach((controller, i) => void (stays(i) || controller.abort()));
-  expect(queue.size).toBe(100);
-  const kept = controllers.map((_, i) => i).filter(stays);
-  expect([...queue.weights()]).toEqual(kept.map((i) => i + 1));
-  expect(queue.weight).toBe(kept.reduce((sum, i) => sum + i + 1, 0));
-  const last = queue.wait({ timeoutMs: forever, weight: 5 });
-  for (let i = 0; i < 100; i++) queue.shift()?.resolve(i);
-  expect([queue.size, queue.peek()]).toEqual([1, 5]);
-  queue.shift()?.resolve(7);
-  expect(await last).toBe(7);
-  await Promise.all(all);
-  expect(served).toEqual(kept);
-  expect([queue.size, queue.weight, queue.peek()]).toEqual([0, 0, 0]);
-});
+test.each(['from the front', 'from the back'])(
+  'however many leave out of turn, %s, the order of the others holds',
+  async (end) => {
+    const queue = new WaitQueue<number>({ what: 'big', maxWaiters: 2_000, timeoutError: () => new Error('over') });
+    const controllers = Array.from({ length: 1_000 }, () => new AbortController());
+    const served: number[] = [];
+    const all = controllers.map(({ signal }, i) =>
+      queue.wait({ signal, timeoutMs: forever, weight: i + 1 }).then(
+        () => served.push(i),
+        () => undefined,
+      ),
+    );
+    const stays = (i: number) => i % 10 === 3;
+    const leaving = controllers.filter((_, i) => !stays(i));
+    for (const controller of end === 'from the back' ? leaving.reverse() : leaving) controller.abort();
+    expect(queue.size).toBe(100);
+    const kept = controllers.map((_, i) => i).filter(stays);
+    expect([...queue.weights()]).toEqual(kept.map((i) => i + 1));
+    expect(queue.weight).toBe(kept.reduce((sum, i) => sum + i + 1, 0));
+    const last = queue.wait({ timeoutMs: forever, weight: 5 });
+    for (let i = 0; i < 100; i++) queue.shift()?.resolve(i);
+    expect([queue.size, queue.peek()]).toEqual([1, 5]);
+    queue.shift()?.resolve(7);
+    expect(await last).toBe(7);
+    await Promise.all(all);
+    expect(served).toEqual(kept);
+    expect([queue.size, queue.weight, queue.peek()]).toEqual([0, 0, 0]);
+  },
+);

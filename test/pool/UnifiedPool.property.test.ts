@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { PoolkitError } from '../../src/core/errors.js';
 import type { ApplyReport } from '../../src/pool/McpPool.js';
 import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
-import { type FakeAnswer, FakeNet, FakeWirePool, fakeServer, type Speaks, type Wire } from '../support/fakeWires.js';
+import { type FakeAnswer, FakeNet, fakeServer, fakeWires, type Speaks, type Wire } from '../support/fakeWires.js';
 import { RUNS, RUNS_TIMEOUT_MS } from '../support/runs.js';
 
 const NAMES = ['a', 'b', 'c'];
@@ -79,11 +79,7 @@ const outcome = (call: () => unknown): Promise<Outcome> =>
 /** A pool over fake wires beside what it should be. */
 class Trial {
   readonly net = new FakeNet();
-  readonly wires = {
-    stdio: new FakeWirePool('stdio', this.net, OPTIONS),
-    http: new FakeWirePool('http', this.net, OPTIONS),
-    sse: new FakeWirePool('sse', this.net, OPTIONS),
-  };
+  readonly wires = fakeWires(OPTIONS, this.net).wires;
   readonly pool = new UnifiedPool({ ...this.wires, ...OPTIONS });
   readonly held = new Map<string, Held>();
   readonly flights: Promise<void>[] = [];

@@ -1,9 +1,13 @@
 import { expect, test } from 'vitest';
-import { OptionError, ServerNotFoundError, StartError } from '../../src/core/errors.js';
+import type { Connection } from '../../src/connection/Connection.js';
+import { ClosedError, messageOf, OptionError, ServerNotFoundError, StartError } from '../../src/core/errors.js';
 import { UnifiedPool, type UnifiedPoolOptions } from '../../src/pool/UnifiedPool.js';
 import type { ServerConfig } from '../../src/registry/ServerConfig.js';
 import { closeAfter } from '../support/closeAfter.js';
+import { fakeServer, fakeWires } from '../support/fakeWires.js';
 import { everythingHttp, everythingSse, freePort } from '../support/httpServers.js';
+import { RawServer } from '../support/rawServer.js';
+import { RawSse } from '../support/rawSse.js';
 import { everything } from '../support/servers.js';
 import { said } from '../support/stdioPool.js';
 
@@ -80,6 +84,79 @@ test('apply makes it hold exactly what is asked, and a bad config changes nothin
   expect(report).toEqual({ added: ['c', 'e'], removed: ['b'], restarted: [], unchanged: ['a'] });
   expect(pool.stats('a').pids).toEqual(pid);
   expect(await echo(pool, 'c', 'hello')).toBe('Echo: hello');
+});
+
+test('pools that were handed in live on, those made here end with it; events of all are told', async () => {
+  const { wires, net } = fakeWires();
+  closeAfter(wires.stdio);
+  closeAfter(wires.sse);
+  const pool = unifiedPool({ stdio: wires.stdio, sse: wires.sse });
+  const started: string[] = [];
+  const states: string[] = [];
+  pool.on('started', ({ server }) => started.push(server));
+  pool.on('state', ({ server, state }) => states.push(`${server} ${state}`));
+  const server = await RawServer.listen();
+  await pool.startServer(fakeServer('local', 'stdio', 'stdio'));
+  await pool.startServer({ name: 'remote', transport: 'http', url: server.url });
+  expect(started).toEqual(['local', 'remote']);
+  await pool.close();
+  expect(states.filter((each) => each.startsWith('remote'))).toEqual([
+    'remote starting',
+    'remote ready',
+    'remote stopping',
+    'remote stopped',
+  ]);
+  expect(pool.state('remote')).toBe('stopped');
+  expect(net.live.size).toBe(1);
+  expect(await wires.stdio.request('local', 'ping')).toMatchObject({ name: 'local' });
+  await expect(pool.request('local', 'ping')).rejects.toThrow(ClosedError);
+  await expect(pool.request('unknown', 'ping')).rejects.toThrow(ClosedError);
+  expect(wires.stdio.state('local')).toBe('ready');
+});
+
+test('what does not end is told by the close, with all of it, after everything was tried', async () => {
+  const wrapConnection = (connection: Connection): Connection => {
+    const { close } = connection;
+    connection.close = async (options) => {
+      await close.call(connection, options);
+      throw new Error(`${connection.server} is stuck`);
+    };
+    return connection;
+  };
+  const pool = new UnifiedPool({ wrapConnection });
+  const server = await RawServer.listen();
+  const old = await RawSse.listen();
+  await pool.startServer({ name: 'remote', transport: 'http', url: server.url });
+  await pool.startServer({ name: 'old', transport: 'sse', url: old.url });
+  const closed = pool.close({ graceMs: 0 });
+  expect(pool.close()).toBe(closed);
+  const error = (await closed.catch((thrown: unknown) => thrown)) as AggregateError;
+  expect(error).toBeInstanceOf(AggregateError);
+  const said = [error, ...error.errors].map(messageOf).join(' ');
+  expect(said).toContain('remote is stuck');
+  expect(said).toContain('old is stuck');
+});
+
+test('two pools handed in may not have one name', () => {
+  const { wires } = fakeWires();
+  wires.http.addServer(fakeServer('a', 'http', 'http'));
+  wires.sse.addServer(fakeServer('a', 'sse', 'sse'));
+  expect(() => new UnifiedPool({ http: wires.http, sse: wires.sse })).toThrow(OptionError);
+});
+
+test('a call while its server is replaced by an apply waits, and is answered by the new one', async () => {
+  const { wires, net } = fakeWires();
+  for (const wire of Object.values(wires)) closeAfter(wire);
+  const pool = unifiedPool(wires);
+  await pool.startServer(fakeServer('x', 'http', 'http', 1));
+  const lease = await pool.lease('x');
+  const applied = pool.apply([fakeServer('x', 'http', 'http', 2)]);
+  await new Promise((resolve) => setImmediate(resolve));
+  const call = pool.request('x', 'ping');
+  expect(net.starts).toHaveLength(1);
+  lease.release();
+  expect(await call).toMatchObject({ address: 'http-2' });
+  expect((await applied).restarted).toEqual(['x']);
 });
 
 test('a name belongs to one pool, and an unknown one is told with those that are near', async () => {

@@ -1,7 +1,7 @@
 import type { Connection, Death } from '../../src/connection/Connection.js';
 import { ConnectionEvents } from '../../src/connection/ConnectionEvents.js';
 import type { ServerInfo } from '../../src/connection/messages.js';
-import { NotSentError, OutcomeUnknownError, StartError, WireError } from '../../src/core/errors.js';
+import { NotSentError, OutcomeUnknownError, StartError, UnauthorizedError, WireError } from '../../src/core/errors.js';
 import type { Connector, ConnectRequest } from '../../src/pool/server/Connector.js';
 import type { PoolOptions } from '../../src/pool/server/options.js';
 import { ServerPool } from '../../src/pool/server/ServerPool.js';
@@ -44,16 +44,31 @@ export class FakeNet {
   readonly live = new Set<FakeConnection>();
   /** Names and wires of the starts so far. */
   readonly starts: string[] = [];
-  /** Turns of the event loop that a start and a call take. */
-  delayTurns = 1;
+  /** What every start waits for. */
+  #gate: Promise<void> = Promise.resolve();
 
   /** All connections of a server die. */
   kill(name: string): void {
     for (const connection of [...this.live]) if (connection.server === name) connection.die(false);
   }
 
-  async delay(): Promise<void> {
-    for (let i = 0; i < this.delayTurns; i++) await turn();
+  /** Holds every start up that begins from now on, until the result is called. */
+  hold(): () => void {
+    let release = (): void => undefined;
+    this.#gate = new Promise((resolve) => {
+      release = resolve;
+    });
+    return release;
+  }
+
+  async delay(signal?: AbortSignal): Promise<void> {
+    await turn();
+    if (signal === undefined) return;
+    await Promise.race([
+      this.#gate,
+      new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true })),
+    ]);
+    signal.throwIfAborted();
   }
 }
 
@@ -140,19 +155,21 @@ class FakeConnector implements Connector {
     this.#net = net;
   }
 
-  async connect({ config, signal }: ConnectRequest): Promise<Connection> {
+  /** `mallory` is let in nowhere. */
+  async connect({ config, signal, caller }: ConnectRequest): Promise<Connection> {
     const { name } = config;
     const address = addressOf(config);
     this.#net.starts.push(`${name} ${this.#wire}`);
-    await this.#net.delay();
-    signal.throwIfAborted();
-    const refusal = address.startsWith('nothing')
-      ? new NotSentError(name, 'nobody is there')
-      : address.startsWith(this.#wire)
-        ? undefined
-        : new WireError(name, 'it answered 404');
+    await this.#net.delay(signal);
+    const refusal = this.#refusal(name, address, caller?.principal);
     if (refusal !== undefined) throw new StartError(name, refusal.message, {}, refusal);
     return new FakeConnection(this.#net, { name, wire: this.#wire, address });
+  }
+
+  #refusal(name: string, address: string, principal: string | undefined): Error | undefined {
+    if (address.startsWith('nothing')) return new NotSentError(name, 'nobody is there');
+    if (!address.startsWith(this.#wire)) return new WireError(name, 'it answered 404');
+    return principal === 'mallory' ? new UnauthorizedError(name) : undefined;
   }
 
   /** Its connections are the pool's to end. */
@@ -166,4 +183,13 @@ export class FakeWirePool extends ServerPool {
   constructor(wire: Wire, net: FakeNet, options: PoolOptions = {}) {
     super(`fake ${wire}`, new FakeConnector(wire, net), options);
   }
+}
+
+/** Pools of all three wires over one net, to be handed to a `UnifiedPool`. */
+export function fakeWires(
+  options: PoolOptions = {},
+  net: FakeNet = new FakeNet(),
+): { readonly net: FakeNet; readonly wires: Readonly<Record<Wire, FakeWirePool>> } {
+  const wire = (name: Wire): FakeWirePool => new FakeWirePool(name, net, options);
+  return { net, wires: { stdio: wire('stdio'), http: wire('http'), sse: wire('sse') } };
 }

@@ -64,8 +64,8 @@ export class RawClient {
     };
   }
 
-  async initialize(protocolVersion = '2025-11-25'): Promise<Message> {
-    const params = { protocolVersion, capabilities: {}, clientInfo: { name: 'raw', version: '1' } };
+  async initialize(protocolVersion = '2025-11-25', capabilities: object = {}): Promise<Message> {
+    const params = { protocolVersion, capabilities, clientInfo: { name: 'raw', version: '1' } };
     const { headers, messages } = await this.send({ jsonrpc: '2.0', id: 'init', method: 'initialize', params });
     this.sessionId = String(headers['mcp-session-id'] ?? '');
     await this.send({ jsonrpc: '2.0', method: 'notifications/initialized' });

@@ -1,4 +1,4 @@
-import type { WaitQueue } from '../../concurrent/WaitQueue.js';
+import type { Waiter, WaitQueue } from '../../concurrent/WaitQueue.js';
 import type { Clock } from '../../core/clock.js';
 import { Lease, type Lender } from './Lease.js';
 import { Ledger } from './Ledger.js';
@@ -78,16 +78,17 @@ export class Desk<R> implements Lender<R> {
     return users;
   }
 
-  #lend(entry: Entry<R>): Lease<R> {
+  #lend(entry: Entry<R>, waiter?: Waiter<Lease<R>>): Lease<R> {
     const lease = new Lease(entry, this.leases.add(), this);
-    if (this.#tracing) lease.trace(new Error('taken here'));
+    // A waiter's stack is the one that asked, not the one that released.
+    if (this.#tracing) lease.trace((waiter?.tag as Error | undefined) ?? new Error('taken here'));
     return lease;
   }
 
   #handOver(entry: Entry<R>): void {
     const waiter = this.#queue.shift();
     if (waiter === undefined) this.#live.put(entry);
-    else waiter.resolve(this.#lend(entry));
+    else waiter.resolve(this.#lend(entry, waiter));
   }
 
   /** Back to a resource that takes no more leases; or after it was revoked, when nothing is owed. */

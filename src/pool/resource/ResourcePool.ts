@@ -157,19 +157,18 @@ export class ResourcePool<R> implements Closeable, AsyncDisposable {
   }
 
   #wait(options: AcquireOptions = {}): Promise<Lease<R>> {
-    const { name, acquireTimeoutMs } = this.#settings;
+    const { name, acquireTimeoutMs, leakThresholdMs } = this.#settings;
     if (this.#scope.closing) return Promise.reject(new ClosedError(name));
     if (this.#queue.size === 0) this.#exhaustedTold = false;
     this.#desk.leases.stamp();
-    const promise = this.#queue.wait({ signal: options.signal, timeoutMs: options.timeoutMs ?? acquireTimeoutMs });
+    const promise = this.#queue.wait({
+      signal: options.signal,
+      timeoutMs: options.timeoutMs ?? acquireTimeoutMs,
+      tag: leakThresholdMs > 0 ? new Error('taken here') : undefined,
+    });
     this.#population.grow();
     if (!this.#exhaustedTold && this.#population.exhausted) this.#tellExhausted();
-    if (this.#settings.leakThresholdMs === 0) return promise;
-    const at = new Error('taken here');
-    return promise.then((lease) => {
-      lease.trace(at);
-      return lease;
-    });
+    return promise;
   }
 
   #tellExhausted(): void {

@@ -1,4 +1,4 @@
-import { ShutdownTimeoutError } from '../../core/errors.js';
+import { ClosedError, ShutdownTimeoutError } from '../../core/errors.js';
 import { CreateError } from './errors.js';
 import { Entry } from './LiveSet.js';
 import type { Settings } from './options.js';
@@ -48,6 +48,8 @@ export class Workshop<R> {
   /** Makes one. Rejects with `CreateError`, or with the error of `create` if that is the toolkit's own. */
   create(): Promise<Entry<R>> {
     const { clock, name, createTimeoutMs, maxLifetimeMs, lifetimeJitterRatio, random } = this.#settings;
+    // generic-pool begins some creations a few microtasks after it was asked: the close may have come between.
+    if (this.#closing) return Promise.reject(new ClosedError(name));
     const startMs = clock.now();
     const made = (resource: R): Entry<R> => {
       const lifeMs = maxLifetimeMs * (1 - lifetimeJitterRatio * random());
@@ -192,7 +194,11 @@ export class Workshop<R> {
       const timer = clock.setTimer(() => giveUp(job.timeoutError()), job.timeoutMs, { ref: true });
       if (job.unbroken !== true) this.#pending.add(giveUp);
       Promise.resolve()
-        .then(() => job.run(controller.signal))
+        .then(() => {
+          // Given up on before its turn: it is not begun.
+          controller.signal.throwIfAborted();
+          return job.run(controller.signal);
+        })
         .then(
           (value) => (settle() ? resolve(job.done(value)) : job.lateDone(value)),
           (error: unknown) => (settle() ? reject(job.failed(error)) : job.lateFailed(error)),

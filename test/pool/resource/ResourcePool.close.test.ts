@@ -225,3 +225,11 @@ test('resources whose warm-up is on its way when the pool closes are destroyed',
   await pool.close();
   expect(log.destroyed.length).toBe(log.created.length);
 });
+
+test('a creation that was wanted a moment before the close is not begun', async () => {
+  const { pool, log } = workbench();
+  const waiter = outcome(pool.acquire());
+  await pool.close();
+  expect(await waiter).toMatchObject({ code: 'ERR_CLOSED' });
+  expect(log.signals).toHaveLength(0);
+});
