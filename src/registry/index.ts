@@ -1,14 +1,31 @@
 export {
+  type AcquireTimeoutDetail,
+  AcquireTimeoutError,
+  type Acted,
+  CircuitOpenError,
   ClosedError,
+  ERROR_CODES,
   type ErrorCode,
+  ForbiddenError,
+  MessageTooLargeError,
+  NotSentError,
   OptionError,
+  OutcomeUnknownError,
   PoolkitError,
+  QueueFullError,
+  RateLimitedError,
+  RequestTimeoutError,
+  RpcError,
   ServerNotFoundError,
   ServerStoppedError,
+  ShutdownTimeoutError,
   StartError,
   type StartErrorDetail,
   StillAliveError,
-} from '../core/errors.js';
+  UnauthorizedError,
+  UpstreamBusyError,
+  WireError,
+} from '../core/index.js';
 export { ConfigError, type ConfigPlace } from './config/ConfigError.js';
 export { checkServerConfig } from './config/checkServerConfig.js';
 export { type ParsedConfig, type ParseOptions, parseConfig, readConfigFile } from './config/configFile.js';

@@ -1,14 +1,37 @@
-export type { Closeable, CloseOptions } from '../core/CloseScope.js';
-export type { Clock, Timer } from '../core/clock.js';
 export {
+  type AcquireTimeoutDetail,
+  AcquireTimeoutError,
+  type Acted,
+  CircuitOpenError,
+  type Clock,
+  type Closeable,
   ClosedError,
+  type CloseOptions,
   ERROR_CODES,
   type ErrorCode,
+  ForbiddenError,
+  type LogFn,
+  type Logger,
+  MessageTooLargeError,
+  NotSentError,
   OptionError,
+  OutcomeUnknownError,
   PoolkitError,
+  QueueFullError,
+  RateLimitedError,
+  RequestTimeoutError,
+  RpcError,
+  ServerNotFoundError,
+  ServerStoppedError,
   ShutdownTimeoutError,
-} from '../core/errors.js';
-export type { LogFn, Logger } from '../core/logger.js';
+  StartError,
+  type StartErrorDetail,
+  StillAliveError,
+  type Timer,
+  UnauthorizedError,
+  UpstreamBusyError,
+  WireError,
+} from '../core/index.js';
 export { BackgroundWorker, type BackgroundWorkerOptions } from './BackgroundWorker.js';
 export { addHttpServer, closeHttpServer, type HttpStepsOptions } from './closeHttpServer.js';
 export { Health, type HealthOptions, type HealthState, type HealthStatus } from './Health.js';

@@ -1,5 +1,32 @@
-export type { CloseOptions } from '../core/CloseScope.js';
-export { ClosedError, OptionError, PoolkitError, QueueFullError, ShutdownTimeoutError } from '../core/errors.js';
+export {
+  type AcquireTimeoutDetail,
+  AcquireTimeoutError,
+  type Acted,
+  CircuitOpenError,
+  ClosedError,
+  type CloseOptions,
+  ERROR_CODES,
+  type ErrorCode,
+  ForbiddenError,
+  MessageTooLargeError,
+  NotSentError,
+  OptionError,
+  OutcomeUnknownError,
+  PoolkitError,
+  QueueFullError,
+  RateLimitedError,
+  RequestTimeoutError,
+  RpcError,
+  ServerNotFoundError,
+  ServerStoppedError,
+  ShutdownTimeoutError,
+  StartError,
+  type StartErrorDetail,
+  StillAliveError,
+  UnauthorizedError,
+  UpstreamBusyError,
+  WireError,
+} from '../core/index.js';
 export { FileCache } from './FileCache.js';
 export { NoOpCache } from './NoOpCache.js';
 export { FILE_CACHE_DEFAULTS, type FileCacheOptions } from './options.js';
