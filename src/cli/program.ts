@@ -67,7 +67,7 @@ ${CONFIG_HELP}
 
 It stops on Ctrl-C or SIGTERM: /readyz says no, after --propagation-delay new calls are refused, those in flight get
 --grace-ms, then every server ends. All that takes delay + grace + 20 s at the most, 30 s by default (from 28 s of delay
-and grace on: 1.6 times delay + grace + 2 s). A second signal forces it.
+and grace on: 1.6 times delay + grace + 2 s). A second signal kills what is left.
 
 Exit code: 0 after a clean stop; 1 when no server could start, the address is taken, or something did not stop;
 128 + the signal's number when it was forced.`,

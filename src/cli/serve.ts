@@ -1,10 +1,12 @@
 import { messageOf } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { addGateway } from '../gateway/addGateway.js';
-import { Gateway, type GatewayAddress } from '../gateway/Gateway.js';
+import { Gateway } from '../gateway/Gateway.js';
 import { isLoopback } from '../gateway/GatewayOptions.js';
+import type { GatewayAddress } from '../gateway/http/paths.js';
 import type { McpPool } from '../pool/McpPool.js';
 import { UnifiedPool } from '../pool/UnifiedPool.js';
+import { LifecycleManager } from '../registry/LifecycleManager.js';
 import { Health } from '../shutdown/Health.js';
 import { ShutdownPlan } from '../shutdown/ShutdownPlan.js';
 import { FileCache } from '../toolstore/FileCache.js';
@@ -29,6 +31,9 @@ export interface ServeOptions {
   readonly logLevel: string;
 }
 
+/** After a second signal: enough to tell clients, to kill every server and to see it dead, also on a busy machine. */
+const FORCE_MS = 3_000;
+
 /** `mcp-poolkit serve`: resolves when it serves, or has failed to; signals end it. */
 export async function serve(options: ServeOptions): Promise<void> {
   const output = options.json === true ? jsonOutput : textOutput;
@@ -38,6 +43,7 @@ export async function serve(options: ServeOptions): Promise<void> {
   const plan = new ShutdownPlan({ logger, totalMs, propagationDelayMs });
   plan.listen({
     exit: true,
+    forceMs: FORCE_MS,
     onReport: (report) => {
       for (const error of report.error?.errors ?? []) output.failure(messageOf(error));
       if (report.ok) output.event('stopped', { exitCode: report.exitCode, ms: report.ms });
@@ -75,8 +81,11 @@ async function start(options: ServeOptions, { plan, output, logger }: Context): 
   for (const problem of config.problems) output.problem(problem);
   const cache = options.cache === undefined ? undefined : new FileCache({ directory: options.cache, logger });
   if (cache !== undefined) plan.add('tool lists', cache, { phase: 'release' });
-  const pool = new UnifiedPool({ logger, ...(cache && { eraStore: cache.eraStore() }) });
+  const lifecycle = new LifecycleManager({ logger });
+  const pool = new UnifiedPool({ logger, lifecycle, ...(cache && { eraStore: cache.eraStore() }) });
   plan.add('servers', pool, { phase: 'close' });
+  // What the pool had no time to end, as after a second signal, is killed.
+  plan.add('processes', lifecycle, { phase: 'close', after: 'servers', graceMs: 0 });
   const startMs = new Map<string, number>();
   watch(pool, { output, logger, startMs });
   await startServers(pool, config, output);

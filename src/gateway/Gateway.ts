@@ -1,11 +1,9 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { type Closeable, type CloseOptions, CloseScope } from '../core/CloseScope.js';
 import { systemClock } from '../core/clock.js';
 import { ClosedError, OutcomeUnknownError } from '../core/errors.js';
 import type { Grace } from '../core/Grace.js';
 import { type Logger, silentLogger } from '../core/logger.js';
-import type { PoolEvents } from '../pool/McpPool.js';
 import { Health } from '../shutdown/Health.js';
 import { InFlight } from '../shutdown/InFlight.js';
 import { type TrackedHttpServer, trackHttpServer } from '../shutdown/TrackedHttpServer.js';
@@ -15,19 +13,14 @@ import { makeAggregate } from './endpoint/makeAggregate.js';
 import { ServerEndpoint } from './endpoint/ServerEndpoint.js';
 import { checkGatewayOptions, type GatewayOptions, type GatewayPool, type GatewaySettings } from './GatewayOptions.js';
 import { Guard } from './http/guard.js';
+import { addressOf, type GatewayAddress, targetOf } from './http/paths.js';
 import { sendFailure } from './http/respond.js';
+import { ServerChecks } from './http/ServerChecks.js';
 import { StreamableHttp } from './http/StreamableHttp.js';
+import { PoolRelay } from './PoolRelay.js';
 import { failureOf, INVALID_REQUEST } from './rpc/failure.js';
-import { ServerChecks } from './ServerChecks.js';
 import { Callers } from './session/Callers.js';
 import { SessionTable } from './session/SessionTable.js';
-
-export interface GatewayAddress {
-  readonly host: string;
-  readonly port: number;
-  /** `http://host:port`. */
-  readonly url: string;
-}
 
 /** Counters count from the start. */
 export interface GatewayStats {
@@ -63,7 +56,7 @@ export class Gateway implements Closeable, AsyncDisposable {
   readonly #http: StreamableHttp;
   readonly #aggregate: AggregateEndpoint;
   readonly #servers = new Map<string, ServerEndpoint>();
-  readonly #subscriptions: readonly Disposable[];
+  readonly #relay: PoolRelay;
   readonly #server: Server;
   readonly #tracked: TrackedHttpServer;
   readonly #closing = new AbortController();
@@ -122,14 +115,7 @@ export class Gateway implements Closeable, AsyncDisposable {
     );
     this.#server.maxConnections = settings.maxSockets;
     this.#tracked = trackHttpServer(this.#server, { clock });
-    this.#subscriptions = [
-      pool.on('notification', (event) => this.#relay(event)),
-      pool.on('orphanRequest', (event) => this.#ask(event)),
-      pool.on('started', ({ server }) => this.#aggregate.onStarted(server)),
-      pool.on('state', ({ server }) => {
-        if (!pool.hasServer(server)) this.#aggregate.onRemoved(server);
-      }),
-    ];
+    this.#relay = new PoolRelay({ pool, callers: this.#callers, sessions: this.#sessions, aggregate });
   }
 
   get stats(): GatewayStats {
@@ -191,9 +177,7 @@ export class Gateway implements Closeable, AsyncDisposable {
     this.#scope.every('heartbeat', heartbeatMs, () => {
       for (const session of this.#sessions) session.heartbeat();
     });
-    const address = this.#server.address() as AddressInfo;
-    const shown = address.family === 'IPv6' ? `[${address.address}]` : address.address;
-    return { host: address.address, port: address.port, url: `http://${shown}:${address.port}` };
+    return addressOf(this.#server);
   }
 
   #onRequest(request: IncomingMessage, response: ServerResponse): void {
@@ -254,12 +238,10 @@ export class Gateway implements Closeable, AsyncDisposable {
   }
 
   #endpoint(url: string): Endpoint | undefined {
-    const query = url.indexOf('?');
-    const path = query < 0 ? url : url.slice(0, query);
-    if (path === '/mcp') return this.#aggregate;
-    const encoded = /^\/servers\/([^/]+)\/mcp$/.exec(path)?.[1];
-    const name = encoded === undefined ? undefined : decode(encoded);
-    if (name === undefined) return undefined;
+    const target = targetOf(url);
+    if (target === undefined) return undefined;
+    const { server: name } = target;
+    if (name === undefined) return this.#aggregate;
     const known = this.#servers.get(name);
     if (known !== undefined) return known;
     if (!this.#pool.hasServer(name)) return undefined;
@@ -271,25 +253,6 @@ export class Gateway implements Closeable, AsyncDisposable {
     });
     this.#servers.set(name, endpoint);
     return endpoint;
-  }
-
-  /** What a bound connection says is for its session alone; a spare one, that no session has yet, speaks to nobody. */
-  #relay({ server, key, notice }: PoolEvents['notification']): void {
-    if (this.#callers.isBound(server)) {
-      const session = key === undefined ? undefined : this.#sessions.byKey(key);
-      session?.endpoint.relay(session, server, notice, true);
-      return;
-    }
-    this.#aggregate.onNotice(server, notice);
-    for (const session of this.#sessions) session.endpoint.relay(session, server, notice, false);
-  }
-
-  /** A server asks its own session's client; unanswered here, the pool says that nobody knows the method. */
-  #ask({ server, key, request, signal, respond }: PoolEvents['orphanRequest']): void {
-    if (key === undefined || !this.#callers.isBound(server)) return;
-    const session = this.#sessions.byKey(key);
-    const { method, params } = request;
-    if (session?.canBeAsked(method) === true) respond(session.ask({ server, method, params, signal }));
   }
 
   #refuse(): void {
@@ -306,16 +269,9 @@ export class Gateway implements Closeable, AsyncDisposable {
   }
 
   async #release(grace: Grace): Promise<void> {
-    for (const each of [...this.#subscriptions, this.#checks]) each[Symbol.dispose]();
+    this.#relay[Symbol.dispose]();
+    this.#checks[Symbol.dispose]();
     await this.#sessions.close();
     await this.#tracked.close({ graceMs: Math.max(grace.remainingMs, FLUSH_MS) });
-  }
-}
-
-function decode(encoded: string): string | undefined {
-  try {
-    return decodeURIComponent(encoded);
-  } catch {
-    return undefined;
   }
 }

@@ -184,7 +184,7 @@ test('a second signal forces it, also with a call that never ends and a server t
   program.kill('SIGTERM');
   expect((await call).error).toMatchObject({ data: { code: 'ERR_OUTCOME_UNKNOWN' } });
   expect((await program.exited).code).toBe(143);
-  await expect.poll(bearers, { timeout: 30_000 }).toEqual([]);
+  expect(bearers()).toEqual([]);
 });
 
 test('with a cache, the tools of a server that does not start any more are still listed', async () => {
@@ -228,7 +228,7 @@ test('options that make no sense are refused, and the help of every command name
   ]);
   expect(ends.map(({ code }) => code)).toEqual([1, 1, 0, 0, 0, 0, 1]);
   const [badPort, , help, serve, call, version, open] = ends.map(({ stdout, stderr }) => stdout + stderr);
-  expect(open).toMatch(/^mcp-poolkit: --host 0\.0\.0\.0 .*--allow-host/m);
+  expect(open).toMatch(/mcp-poolkit: --host 0\.0\.0\.0 .*--allow-host/);
   expect(badPort).toContain('whole number from 0 to 65535');
   for (const each of ['serve', 'call', 'Examples:']) expect(help).toContain(each);
   for (const each of [

@@ -35,6 +35,7 @@ test('a plan of that budget gives calls their whole grace, and servers their who
     };
     plan.add('gateway', hangs, { phase: 'drain', graceMs, timeoutMs: graceMs + ANSWER_MS });
     plan.add('servers', ({ timeoutMs }) => void given.push(timeoutMs), { phase: 'close' });
+    plan.add('processes', () => undefined, { phase: 'close', after: 'servers' });
     plan.add('tool lists', () => undefined, { phase: 'release' });
     const stopped = plan.shutdown();
     await clock.advance(stopBudgetMs(times));

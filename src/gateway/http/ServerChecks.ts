@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { McpPool } from '../pool/McpPool.js';
-import type { Health } from '../shutdown/Health.js';
+import type { McpPool } from '../../pool/McpPool.js';
+import type { Health } from '../../shutdown/Health.js';
 
 const PATH = /^\/(livez|readyz|healthz)(\?|$)/;
 const DOWN: ReadonlySet<string> = new Set(['degraded', 'failed']);
