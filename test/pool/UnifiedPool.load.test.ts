@@ -13,11 +13,13 @@ class Load {
   readonly answered: Record<Name, number> = { stdio: 0, http: 0, sse: 0 };
   readonly failed: Record<Name, unknown[]> = { stdio: [], http: [], sse: [] };
   readonly #pool: UnifiedPool;
+  readonly #victim: Name;
   readonly #workers: Promise<void>[] = [];
   #on = true;
 
-  constructor(pool: UnifiedPool, width: number) {
+  constructor(pool: UnifiedPool, width: number, victim: Name) {
     this.#pool = pool;
+    this.#victim = victim;
     for (const name of NAMES) for (let i = 0; i < width; i++) this.#workers.push(this.#work(name, i));
   }
 
@@ -25,7 +27,7 @@ class Load {
   async more(names: readonly Name[], count: number): Promise<void> {
     const wanted = names.map((name) => this.answered[name] + count);
     await expect
-      .poll(() => names.every((name, i) => this.answered[name] >= (wanted[i] as number)), { timeout: 10_000 })
+      .poll(() => names.every((name, i) => this.answered[name] >= (wanted[i] as number)), { timeout: 15_000 })
       .toBe(true);
   }
 
@@ -41,7 +43,7 @@ class Load {
         name,
         'tools/call',
         { name: 'echo', arguments: { text } },
-        { timeoutMs: name === 'stdio' ? 2_000 : 1_000 },
+        { timeoutMs: name === this.#victim ? 500 : 15_000 },
       );
       try {
         const answer = await said(call);
@@ -68,7 +70,7 @@ test.each(NAMES)(
     ]);
     const others = NAMES.filter((name) => name !== victim);
     const children: Partial<Record<Name, HttpServerChild>> = { http, sse };
-    const load = new Load(pool, 4);
+    const load = new Load(pool, 4, victim);
     await load.more(NAMES, 20);
     const pid = children[victim]?.child.pid ?? (pool.stats('stdio').pids[0] as number);
     process.kill(pid, 'SIGSTOP');
@@ -87,4 +89,5 @@ test.each(NAMES)(
     for (const error of load.failed[victim]) expect(error).toBeInstanceOf(PoolkitError);
     expect(others.map((name) => pool.stats(name).restarts)).toEqual([0, 0]);
   },
+  40_000,
 );

@@ -159,6 +159,18 @@ test('a call while its server is replaced by an apply waits, and is answered by 
   expect((await applied).restarted).toEqual(['x']);
 });
 
+test('a removal that was given more time than the close does not hold it up', async () => {
+  const { wires, net } = fakeWires();
+  const pool = unifiedPool({ sse: wires.sse });
+  await pool.startServer(fakeServer('x', 'sse', 'sse'));
+  const lease = await pool.lease('x');
+  const removed = pool.removeServer('x', { graceMs: 3_600_000 });
+  await wires.sse.close({ graceMs: 0 });
+  await removed;
+  expect(lease.signal.aborted).toBe(true);
+  expect(net.live.size).toBe(0);
+});
+
 test('a name belongs to one pool, and an unknown one is told with those that are near', async () => {
   const pool = unifiedPool();
   pool.addServer(everything('weather'));
