@@ -104,6 +104,8 @@ export class LiveSet<R> {
   /** First in the row always, empty or not; the others only while they hold any. */
   readonly #idle = new Bucket<R>(0, undefined);
   #fullest = this.#idle;
+  /** Exclusive and packed: the one given back last, on top of all that are idle. Mostly it is the next one taken. */
+  #hot: Entry<R> | undefined = undefined;
   #size = 0;
 
   constructor(slotsPerResource: number, placement: 'pack' | 'spread') {
@@ -118,18 +120,22 @@ export class LiveSet<R> {
 
   /** The one that has been without a lease longest. */
   get longestIdle(): Entry<R> | undefined {
+    this.#cool();
     return this.#idle.bottom;
   }
 
   /** The one that has been without a lease shortest; the others are below it. */
   get latestIdle(): Entry<R> | undefined {
+    this.#cool();
     return this.#idle.top;
   }
 
   /** Takes a slot: of the fullest resource with a free one, the last used first; to spread, of the emptiest, in turn. */
   take(): Entry<R> | undefined {
     if (this.slots > 1) return this.#takeShared();
-    const entry = this.#pack ? this.#idle.pop() : this.#idle.popBottom();
+    let entry = this.#hot;
+    if (entry === undefined) entry = this.#pack ? this.#idle.pop() : this.#idle.popBottom();
+    else this.#hot = undefined;
     if (entry !== undefined) entry.load = 1;
     return entry;
   }
@@ -142,11 +148,17 @@ export class LiveSet<R> {
     }
     entry.load = 0;
     entry.idleSinceMs = -1;
-    this.#idle.push(entry);
+    if (!this.#pack) {
+      this.#idle.push(entry);
+      return;
+    }
+    if (this.#hot !== undefined) this.#idle.push(this.#hot);
+    this.#hot = entry;
   }
 
   /** Takes in a resource without leases. */
   add(entry: Entry<R>): void {
+    this.#cool();
     entry.state = 'live';
     entry.idleSinceMs = -1;
     this.#idle.push(entry);
@@ -156,10 +168,17 @@ export class LiveSet<R> {
   /** Lets a resource go, whatever its load: no new leases on it. */
   remove(entry: Entry<R>): void {
     this.#size--;
+    this.#cool();
     if (entry.load === this.slots) return;
     const bucket = entry.load === 0 ? this.#idle : this.#of(entry);
     bucket.remove(entry);
     this.#unlinkEmpty(bucket);
+  }
+
+  #cool(): void {
+    if (this.#hot === undefined) return;
+    this.#idle.push(this.#hot);
+    this.#hot = undefined;
   }
 
   /** The bucket where a resource with leases, but not full, stands. */

@@ -84,6 +84,8 @@ test('the live set gives what a search over all resources would', () => {
           }
           expect(live.size).toBe(model.entries.length);
           for (const { entry, load } of model.entries) expect(entry.load).toBe(load);
+          // Not at every step: looking at the idle ones puts them in order.
+          if (which % 3 > 0) continue;
           expect(live.longestIdle).toBe(model.idle[0]);
           const idle: Entry<number>[] = [];
           for (let entry = live.latestIdle; entry !== undefined; entry = entry.below) idle.unshift(entry);
