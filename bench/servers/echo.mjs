@@ -1,5 +1,8 @@
 // The quickest MCP server there can be in Node: it answers `tools/call` with its text, a write per chunk it reads.
-// Tool `sleep` answers after `ms`, tool `size` with a text of so many `bytes`.
+// An echo is cut out of its line unparsed, so that what is measured is the client. Tool `sleep` answers after `ms`, tool `size` with a text of so many `bytes`.
+const ID = /"id":(\d+)/;
+const TEXT = /"text":("(?:[^"\\]|\\.)*")/;
+
 let rest = '';
 process.stdin.setEncoding('utf8');
 process.stdin.on('data', (chunk) => {
@@ -7,6 +10,10 @@ process.stdin.on('data', (chunk) => {
   rest = lines.pop();
   let out = '';
   for (const line of lines) {
+    if (line.includes('"name":"echo"')) {
+      out += `{"jsonrpc":"2.0","id":${ID.exec(line)[1]},"result":{"content":[{"type":"text","text":${TEXT.exec(line)[1]}}]}}\n`;
+      continue;
+    }
     const { id, method, params } = JSON.parse(line);
     if (id === undefined) continue;
     if (params?.name === 'sleep') {
