@@ -201,7 +201,7 @@ async function million(bench: Bench): Promise<void> {
     assert.equal(uses() - before, waiters);
   };
   const many = bench.quick ? 100_000 : 1_000_000;
-  const few = many / 10;
+  const few = bench.quick ? 50_000 : 100_000;
   const figure = await bench.race(
     'waiters at a time',
     [few, many].map((waiters) => ({
