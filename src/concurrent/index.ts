@@ -40,16 +40,16 @@ export {
   type OnStoreLost,
 } from './cluster/clusterOptions.js';
 export type { RedisLike } from './cluster/RedisSession.js';
-export type { AcquireOptions, Limiter, LimiterUsage } from './Limiter.js';
-export { LimiterTableFullError } from './LimiterTableFullError.js';
+export type { AcquireOptions, Limiter, LimiterUsage } from './limiter/Limiter.js';
+export { LimiterTableFullError } from './limiter/LimiterTableFullError.js';
 export {
   MULTI_SERVER_RATE_LIMITER_DEFAULTS,
   MultiServerRateLimiter,
   type MultiServerRateLimiterOptions,
   type ServerLimit,
   type ServerLimiterStats,
-} from './MultiServerRateLimiter.js';
-export { RATE_LIMITER_DEFAULTS, RateLimiter, type RateLimiterOptions } from './RateLimiter.js';
+} from './limiter/MultiServerRateLimiter.js';
+export { RATE_LIMITER_DEFAULTS, RateLimiter, type RateLimiterOptions } from './limiter/RateLimiter.js';
 export {
   Permit,
   type PermitOptions,

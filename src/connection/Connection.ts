@@ -1,7 +1,7 @@
 import type { Closeable } from '../core/CloseScope.js';
 import type { Clock } from '../core/clock.js';
 import type { Logger } from '../core/logger.js';
-import type { ChannelCounters } from './Channel.js';
+import type { ChannelCounters } from './channel/Channel.js';
 import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from './messages.js';
 
 /** How a connection ended. */

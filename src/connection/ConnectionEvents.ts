@@ -1,6 +1,6 @@
 import type { Death } from './Connection.js';
+import { methodNotFound } from './channel/ServerRequests.js';
 import type { RequestHandler, ServerNotice } from './messages.js';
-import { methodNotFound } from './ServerRequests.js';
 
 /** What a connection tells its pool, whatever its wire: its death, once, and the traffic that belongs to no call. */
 export class ConnectionEvents {

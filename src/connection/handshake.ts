@@ -1,7 +1,7 @@
 import type { ClientCapabilities, Implementation, ServerCapabilities } from '@modelcontextprotocol/client';
 import { RpcError, WireError } from '../core/errors.js';
 import type { Era } from '../registry/ServerConfig.js';
-import type { Channel } from './Channel.js';
+import type { Channel } from './channel/Channel.js';
 import type { CallOptions, Params, ServerInfo } from './messages.js';
 
 /** The legacy era's versions, newest first. */

@@ -1,7 +1,7 @@
 import type { Clock } from '../core/clock.js';
 import { ClosedError, NotSentError, OptionError, OutcomeUnknownError, WireError } from '../core/errors.js';
 import type { Era } from '../registry/ServerConfig.js';
-import type { Channel } from './Channel.js';
+import type { Channel } from './channel/Channel.js';
 import { META_SUBSCRIPTION_ID, type Params, type ServerNotice } from './messages.js';
 
 export interface ListenOptions {

@@ -64,9 +64,9 @@ export type {
 } from './resource/types.js';
 export { SSEPool, type SSEPoolOptions } from './SSEPool.js';
 export { StdioPool, type StdioPoolOptions } from './StdioPool.js';
-export type { CredentialSet, CredentialsHook } from './server/Credentials.js';
-export { type EraStore, type EraVerdict, MemoryEraStore } from './server/eraStore.js';
+export type { CredentialSet, CredentialsHook } from './server/callers/Credentials.js';
+export { type EraStore, type EraVerdict, MemoryEraStore } from './server/callers/eraStore.js';
+export type { CallTrace } from './server/calls/trace.js';
 export { POOL_DEFAULTS, type PoolOptions } from './server/options.js';
-export type { CallTrace } from './server/trace.js';
 export { UnifiedPool, type UnifiedPoolOptions } from './UnifiedPool.js';
 export type { UrlPoolOptions } from './urlConnector.js';

@@ -7,7 +7,7 @@ import { OptionError } from '../core/errors.js';
 import type { LifecycleManager, ServerHandle } from '../registry/LifecycleManager.js';
 import type { Era, StdioServerConfig } from '../registry/ServerConfig.js';
 import type { Connector, ConnectRequest } from './server/Connector.js';
-import { type EraFinding, startInEra } from './server/eraStore.js';
+import { type EraFinding, startInEra } from './server/callers/eraStore.js';
 
 /** How long a stop may take at each of its steps, in ms. */
 export interface StopTimes {

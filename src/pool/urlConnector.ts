@@ -7,7 +7,7 @@ import { SseConnection } from '../connection/sse/SseConnection.js';
 import type { CloseOptions } from '../core/CloseScope.js';
 import { OptionError } from '../core/errors.js';
 import type { Connector, ConnectRequest } from './server/Connector.js';
-import type { CredentialSet } from './server/Credentials.js';
+import type { CredentialSet } from './server/callers/Credentials.js';
 import { listAll } from './server/listAll.js';
 import { POOL_DEFAULTS, type PoolOptions } from './server/options.js';
 

@@ -1,5 +1,5 @@
-import type { ChannelCounters } from '../connection/Channel.js';
 import type { Connection, Death } from '../connection/Connection.js';
+import type { ChannelCounters } from '../connection/channel/Channel.js';
 import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from '../connection/messages.js';
 import type { CloseOptions } from '../core/CloseScope.js';
 import { type Clock, systemClock } from '../core/clock.js';

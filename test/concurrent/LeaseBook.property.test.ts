@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { LeaseBook } from '../../src/concurrent/cluster/LeaseBook.js';
 import type { Lease, LeaseStore } from '../../src/concurrent/cluster/LeaseStore.js';
-import { LimiterCore } from '../../src/concurrent/LimiterCore.js';
+import { LimiterCore } from '../../src/concurrent/limiter/LimiterCore.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { fullestWindow } from '../support/fleet.js';
 import { RUNS } from '../support/runs.js';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { RateLimiter } from '../../src/concurrent/RateLimiter.js';
+import { RateLimiter } from '../../src/concurrent/limiter/RateLimiter.js';
 import { ClosedError, RateLimitedError } from '../../src/core/errors.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { RUNS } from '../support/runs.js';

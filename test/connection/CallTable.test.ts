@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { Call } from '../../src/connection/Call.js';
-import { CallTable } from '../../src/connection/CallTable.js';
+import { Call } from '../../src/connection/channel/Call.js';
+import { CallTable } from '../../src/connection/channel/CallTable.js';
 import { RUNS } from '../support/runs.js';
 
 const nothing = (): undefined => undefined;

@@ -1,8 +1,8 @@
 import { getEventListeners } from 'node:events';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { Call } from '../../src/connection/Call.js';
-import { Channel } from '../../src/connection/Channel.js';
+import type { Call } from '../../src/connection/channel/Call.js';
+import { Channel } from '../../src/connection/channel/Channel.js';
 import { ClosedError } from '../../src/core/errors.js';
 import { silentLogger } from '../../src/core/logger.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';

@@ -1,6 +1,6 @@
 import { Writable } from 'node:stream';
 import { expect, test } from 'vitest';
-import { Channel } from '../../src/connection/Channel.js';
+import { Channel } from '../../src/connection/channel/Channel.js';
 import { StdioWriter } from '../../src/connection/stdio/StdioWriter.js';
 import { silentLogger } from '../../src/core/logger.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';

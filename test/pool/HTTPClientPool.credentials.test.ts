@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { systemClock } from '../../src/core/clock.js';
-import type { CredentialsHook } from '../../src/pool/server/Credentials.js';
+import type { CredentialsHook } from '../../src/pool/server/callers/Credentials.js';
 import { echoFor, rawPool } from '../support/httpPool.js';
 import { failure } from '../support/rawCalls.js';
 import type { Exchange, RawOptions } from '../support/rawServer.js';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { RateLimiter } from '../../src/concurrent/RateLimiter.js';
+import { RateLimiter } from '../../src/concurrent/limiter/RateLimiter.js';
 import { UnauthorizedError } from '../../src/core/errors.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { rawPool, tool } from '../support/httpPool.js';

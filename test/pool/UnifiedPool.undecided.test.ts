@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { ServerNotFoundError } from '../../src/core/errors.js';
-import { MemoryEraStore } from '../../src/pool/server/eraStore.js';
+import { MemoryEraStore } from '../../src/pool/server/callers/eraStore.js';
 import type { PoolOptions } from '../../src/pool/server/options.js';
 import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
 import { closeAfter } from '../support/closeAfter.js';

@@ -1,6 +1,6 @@
-import { Channel } from '../../src/connection/Channel.js';
 import type { Connection, Death } from '../../src/connection/Connection.js';
 import { ConnectionEvents } from '../../src/connection/ConnectionEvents.js';
+import { Channel } from '../../src/connection/channel/Channel.js';
 import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from '../../src/connection/messages.js';
 import { type CloseOptions, CloseScope } from '../../src/core/CloseScope.js';
 import { ClosedError } from '../../src/core/errors.js';

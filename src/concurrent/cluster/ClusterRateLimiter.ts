@@ -1,9 +1,9 @@
 import { type CloseOptions, CloseScope } from '../../core/CloseScope.js';
 import { Emitter, type Listener } from '../../core/events.js';
 import type { Logger } from '../../core/logger.js';
-import type { AcquireOptions, Limiter, LimiterUsage } from '../Limiter.js';
-import { LimiterCore } from '../LimiterCore.js';
-import { ScheduledWork } from '../ScheduledWork.js';
+import type { AcquireOptions, Limiter, LimiterUsage } from '../limiter/Limiter.js';
+import { LimiterCore } from '../limiter/LimiterCore.js';
+import { ScheduledWork } from '../limiter/ScheduledWork.js';
 import {
   blockSize,
   type ClusterRateLimiterOptions,

@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../../core/clock.js';
 import { RingQueue } from '../../core/RingQueue.js';
-import type { LimiterCore, PermitSource } from '../LimiterCore.js';
-import { type Line, SlidingWindow } from '../SlidingWindow.js';
+import type { LimiterCore, PermitSource } from '../limiter/LimiterCore.js';
+import { type Line, SlidingWindow } from '../limiter/SlidingWindow.js';
 import { Demand } from './Demand.js';
 import type { Lease, LeaseStore } from './LeaseStore.js';
 

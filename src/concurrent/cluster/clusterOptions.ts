@@ -2,7 +2,7 @@ import { systemClock } from '../../core/clock.js';
 import { OptionError } from '../../core/errors.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
 import { checkCount, checkMs, checkOneOf, checkText } from '../../core/options.js';
-import { RATE_LIMITER_DEFAULTS, type RateLimiterOptions } from '../RateLimiter.js';
+import { RATE_LIMITER_DEFAULTS, type RateLimiterOptions } from '../limiter/RateLimiter.js';
 import type { RedisLike } from './RedisSession.js';
 
 /**

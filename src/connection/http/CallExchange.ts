@@ -1,6 +1,6 @@
 import type { Tool } from '@modelcontextprotocol/client';
 import { MessageTooLargeError, messageOf, NotSentError, PoolkitError, WireError } from '../../core/errors.js';
-import type { Call } from '../Call.js';
+import type { Call } from '../channel/Call.js';
 import { CallRequest } from '../net/CallRequest.js';
 import { type BodyUse, ResponseTimeout } from '../net/Exchange.js';
 import { mediaTypeOf } from '../net/responseHeaders.js';

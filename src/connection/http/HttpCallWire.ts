@@ -2,7 +2,7 @@ import type { Tool } from '@modelcontextprotocol/client';
 import type { Clock } from '../../core/clock.js';
 import type { Logger } from '../../core/logger.js';
 import type { Era } from '../../registry/ServerConfig.js';
-import type { Call } from '../Call.js';
+import type { Call } from '../channel/Call.js';
 import type { CallWire } from '../net/CallRequest.js';
 import type { RawHeaders } from '../net/responseHeaders.js';
 

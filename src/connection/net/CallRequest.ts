@@ -1,7 +1,7 @@
 import type { Clock } from '../../core/clock.js';
 import { messageOf, NotSentError, OutcomeUnknownError, PoolkitError, UnauthorizedError } from '../../core/errors.js';
-import type { Call, Carrier } from '../Call.js';
-import type { Channel, ChannelWire } from '../Channel.js';
+import type { Call, Carrier } from '../channel/Call.js';
+import type { Channel, ChannelWire } from '../channel/Channel.js';
 import type { Endpoint, HttpCredentials } from './Endpoint.js';
 import { Exchange } from './Exchange.js';
 import type { Lane } from './HttpDispatchers.js';

@@ -1,8 +1,8 @@
 import { type CloseOptions, CloseScope } from '../../core/CloseScope.js';
 import { ClosedError, messageOf, OptionError, StartError, WireError } from '../../core/errors.js';
-import { Channel, type ChannelCounters } from '../Channel.js';
 import type { Connection, ConnectionOptions, Death } from '../Connection.js';
 import { ConnectionEvents } from '../ConnectionEvents.js';
+import { Channel, type ChannelCounters } from '../channel/Channel.js';
 import type { ClientIdentity, HandshakeOptions } from '../handshake.js';
 import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from '../messages.js';
 import type { CallWire } from './CallRequest.js';

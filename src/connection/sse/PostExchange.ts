@@ -1,4 +1,4 @@
-import type { Call } from '../Call.js';
+import type { Call } from '../channel/Call.js';
 import { CallRequest, type CallWire } from '../net/CallRequest.js';
 import type { BodyUse } from '../net/Exchange.js';
 import { rpcErrorIn } from '../net/statusError.js';

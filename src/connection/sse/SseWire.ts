@@ -1,7 +1,7 @@
 import type { Clock } from '../../core/clock.js';
 import type { Logger } from '../../core/logger.js';
-import type { Call } from '../Call.js';
-import type { Channel } from '../Channel.js';
+import type { Call } from '../channel/Call.js';
+import type { Channel } from '../channel/Channel.js';
 import type { Endpoint } from '../net/Endpoint.js';
 import { type PlainAnswer, submit } from '../net/PlainExchange.js';
 import { statusError } from '../net/statusError.js';

@@ -2,8 +2,8 @@ import type { Writable } from 'node:stream';
 import type { Clock } from '../../core/clock.js';
 import { QueueFullError } from '../../core/errors.js';
 import { RingQueue } from '../../core/RingQueue.js';
-import type { Call } from '../Call.js';
-import type { Channel } from '../Channel.js';
+import type { Call } from '../channel/Call.js';
+import type { Channel } from '../channel/Channel.js';
 
 export interface StdioWriterOptions {
   readonly server: string;

@@ -1,7 +1,7 @@
 import { OutcomeUnknownError, PoolkitError, RpcError } from '../../core/errors.js';
 import type { ManagedProcess } from '../../registry/ManagedProcess.js';
-import { Channel } from '../Channel.js';
 import type { ConnectionOptions } from '../Connection.js';
+import { Channel } from '../channel/Channel.js';
 import { type ClientIdentity, MODERN_VERSIONS, modernEnvelope, modernVersionOffered } from '../handshake.js';
 import type { Params } from '../messages.js';
 import { LineReader } from './LineReader.js';

@@ -3,7 +3,7 @@ import type { Connection } from '../../connection/Connection.js';
 import type { Closeable } from '../../core/CloseScope.js';
 import type { ServerConfig } from '../../registry/ServerConfig.js';
 import type { Caller } from '../McpPool.js';
-import type { Credentials } from './Credentials.js';
+import type { Credentials } from './callers/Credentials.js';
 import type { ResolvedPoolOptions, ServerOptions } from './options.js';
 
 /** One connection to make. */

@@ -13,11 +13,11 @@ import type {
   Subscription,
   SubscriptionFilter,
 } from '../McpPool.js';
-import { Calls, type Gate } from './Calls.js';
-import { Counters } from './Counters.js';
+import { Calls, type Gate } from './calls/Calls.js';
+import { Counters } from './calls/Counters.js';
 import type { PoolContext } from './context.js';
 import { resolveServerOptions, type ServerOptions } from './options.js';
-import { Partitions } from './Partitions.js';
+import { Partitions } from './slots/Partitions.js';
 
 /** One named server of a pool: its partitions, its breaker, its counters, and whether it may run. */
 export class Server implements Gate {

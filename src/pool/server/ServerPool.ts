@@ -25,14 +25,14 @@ import type {
   SubscriptionFilter,
 } from '../McpPool.js';
 import type { Connector } from './Connector.js';
-import { isSome } from './callerKey.js';
+import { isSome } from './callers/callerKey.js';
 import type { PoolContext } from './context.js';
-import { leastUsed, leave, longestSeated } from './Link.js';
 import { listAll } from './listAll.js';
 import { nearNames } from './nearNames.js';
 import { type PoolOptions, resolvePoolOptions } from './options.js';
-import { Seats } from './Seats.js';
 import { Server } from './Server.js';
+import { leastUsed, leave, longestSeated } from './slots/Link.js';
+import { Seats } from './slots/Seats.js';
 import { startAll } from './startAll.js';
 
 /**

@@ -2,9 +2,9 @@ import type { Emitter } from '../../core/events.js';
 import type { ServerConfig } from '../../registry/ServerConfig.js';
 import type { PoolEvents } from '../McpPool.js';
 import type { Connector } from './Connector.js';
-import type { Counters } from './Counters.js';
+import type { Counters } from './calls/Counters.js';
 import type { ResolvedPoolOptions, ServerOptions } from './options.js';
-import type { Seats } from './Seats.js';
+import type { Seats } from './slots/Seats.js';
 
 /** What all servers of a pool share. */
 export interface PoolContext {

@@ -1,12 +1,12 @@
 import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/client';
-import type { Limiter } from '../../concurrent/Limiter.js';
+import type { Limiter } from '../../concurrent/limiter/Limiter.js';
 import type { Connection } from '../../connection/Connection.js';
 import { type Clock, systemClock } from '../../core/clock.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
 import { checkBytes, checkCount, checkFunction, checkMs, checkRatio } from '../../core/options.js';
 import type { Era, ServerConfig, Sharing } from '../../registry/ServerConfig.js';
-import type { CredentialsHook } from './Credentials.js';
-import type { EraStore } from './eraStore.js';
+import type { CredentialsHook } from './callers/Credentials.js';
+import type { EraStore } from './callers/eraStore.js';
 
 /** What every server pool takes: defaults for its servers, bounds over all of them, and what it is lent. */
 export interface PoolOptions {

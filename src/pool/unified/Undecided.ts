@@ -13,11 +13,11 @@ import {
 import { fingerprint } from '../../registry/config/fingerprint.js';
 import type { ServerConfig } from '../../registry/ServerConfig.js';
 import type { Caller, ServerState, ServerStats } from '../McpPool.js';
-import { type EraVerdict, withStore } from '../server/eraStore.js';
+import { type EraVerdict, withStore } from '../server/callers/eraStore.js';
+import { race } from '../server/calls/race.js';
 import type { ResolvedPoolOptions } from '../server/options.js';
-import { race } from '../server/race.js';
 import type { ServerPool } from '../server/ServerPool.js';
-import { backoff } from '../server/slotState.js';
+import { backoff } from '../server/slots/slotState.js';
 import { noStats } from './noStats.js';
 
 type UrlWire = 'http' | 'sse';

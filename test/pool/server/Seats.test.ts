@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { Room } from '../../../src/pool/server/Room.js';
-import { type Seat, Seats } from '../../../src/pool/server/Seats.js';
+import { Room } from '../../../src/pool/server/slots/Room.js';
+import { type Seat, Seats } from '../../../src/pool/server/slots/Seats.js';
 import { FakeClock } from '../../../src/testing/FakeClock.js';
 import { RUNS, RUNS_TIMEOUT_MS } from '../../support/runs.js';
 

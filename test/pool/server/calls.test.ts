@@ -1,10 +1,10 @@
 import { channel } from 'node:diagnostics_channel';
 import { expect, test } from 'vitest';
-import { MultiServerRateLimiter } from '../../../src/concurrent/MultiServerRateLimiter.js';
-import { RateLimiter } from '../../../src/concurrent/RateLimiter.js';
+import { MultiServerRateLimiter } from '../../../src/concurrent/limiter/MultiServerRateLimiter.js';
+import { RateLimiter } from '../../../src/concurrent/limiter/RateLimiter.js';
 import type { ServerNotice } from '../../../src/connection/messages.js';
 import { RateLimitedError } from '../../../src/core/errors.js';
-import type { CallTrace } from '../../../src/pool/server/trace.js';
+import type { CallTrace } from '../../../src/pool/server/calls/trace.js';
 import { FakeClock } from '../../../src/testing/FakeClock.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { MEMORY, memoryPool, outcome } from '../../support/memoryPool.js';

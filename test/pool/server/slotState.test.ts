@@ -6,7 +6,7 @@ import {
   type SlotEvent,
   type SlotRules,
   type SlotState,
-} from '../../../src/pool/server/slotState.js';
+} from '../../../src/pool/server/slots/slotState.js';
 
 const NOW = 1_000;
 const RULES: SlotRules = { stableAfterMs: 100, backoffMs: (attempt) => attempt * 10 };

@@ -1,0 +1,67 @@
+import { AbortHub } from '../../core/AbortHub.js';
+import { ClosedError } from '../../core/errors.js';
+import type { AcquireOptions, Limiter } from './Limiter.js';
+
+/** The table that a `ServerLimiter` looks into, each time: what is idle there may have been forgotten. */
+export interface ServerTable {
+  tryAcquire(server: string, weight?: number): boolean;
+  acquire(server: string, options?: AcquireOptions): Promise<void>;
+  pauseFor(server: string, ms: number): void;
+}
+
+/** One server of a `MultiServerRateLimiter`, as a limiter. It owns nothing but the callers that wait through it. */
+export class ServerLimiter implements Limiter {
+  readonly #table: ServerTable;
+  readonly #server: string;
+  readonly #hub = new AbortHub();
+  readonly #waiting = new Set<AbortController>();
+  #closing: Promise<void> | undefined;
+
+  constructor(table: ServerTable, server: string) {
+    this.#table = table;
+    this.#server = server;
+  }
+
+  tryAcquire(weight = 1): boolean {
+    this.#assertOpen();
+    return this.#table.tryAcquire(this.#server, weight);
+  }
+
+  async acquire({ signal, ...options }: AcquireOptions = {}): Promise<void> {
+    this.#assertOpen();
+    signal?.throwIfAborted();
+    if (this.#table.tryAcquire(this.#server, options.weight)) return;
+    const leave = new AbortController();
+    this.#waiting.add(leave);
+    const watch = signal && this.#hub.watch(signal, (reason) => leave.abort(reason));
+    try {
+      await this.#table.acquire(this.#server, { ...options, signal: leave.signal });
+    } finally {
+      watch?.[Symbol.dispose]();
+      this.#waiting.delete(leave);
+    }
+  }
+
+  pauseFor(ms: number): void {
+    this.#assertOpen();
+    this.#table.pauseFor(this.#server, ms);
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= Promise.resolve();
+    for (const leave of this.#waiting) leave.abort(this.#closed());
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #assertOpen(): void {
+    if (this.#closing !== undefined) throw this.#closed();
+  }
+
+  #closed(): ClosedError {
+    return new ClosedError(`the limiter of server ${this.#server}`);
+  }
+}

@@ -1,0 +1,53 @@
+import type { AbortWatch } from '../../core/AbortHub.js';
+import { WheelEntry } from '../../core/TimeoutWheel.js';
+import type { CallOptions, Params } from '../messages.js';
+
+/** Where a call stands: `queued` (not one byte handed to the wire), `sent`, `settled`. */
+export type CallPhase = 'queued' | 'sent' | 'settled';
+
+/** A call's own request on a wire that makes one for each. */
+export interface Carrier {
+  /** Lets go of it; nothing more of it is handed on. */
+  end(): void;
+}
+
+/** One call between its request and its settling. Owned by its `Channel`; wires read it and attach their own things. */
+export class Call extends WheelEntry {
+  readonly id: number;
+  readonly method: string;
+  readonly params: Params | undefined;
+  readonly options: CallOptions;
+  readonly resolve: (result: unknown) => void;
+  readonly reject: (error: unknown) => void;
+  phase: CallPhase = 'queued';
+  /** Clock ms of the send. */
+  sentMs = 0;
+  /** The caller's own progress token; the wire has `id` in its place. */
+  progressToken: string | number | undefined;
+  watch: AbortWatch | undefined;
+  /** What carries the call, where the wire has one such thing per call. */
+  carrier: Carrier | undefined;
+  readonly #onTimeout: (call: Call) => void;
+
+  constructor(
+    id: number,
+    method: string,
+    params: Params | undefined,
+    options: CallOptions,
+    settle: { readonly resolve: (result: unknown) => void; readonly reject: (error: unknown) => void },
+    onTimeout: (call: Call) => void,
+  ) {
+    super();
+    this.id = id;
+    this.method = method;
+    this.params = params;
+    this.options = options;
+    this.resolve = settle.resolve;
+    this.reject = settle.reject;
+    this.#onTimeout = onTimeout;
+  }
+
+  override onTimeout(): void {
+    this.#onTimeout(this);
+  }
+}

@@ -1,0 +1,74 @@
+import type { Clock } from '../../core/clock.js';
+import { AcquireTimeoutError, RequestTimeoutError } from '../../core/errors.js';
+import { TimeoutWheel } from '../../core/TimeoutWheel.js';
+import type { Call } from './Call.js';
+
+export interface CallTimesOptions {
+  readonly server: string;
+  readonly clock: Clock;
+  readonly timeoutMs: number;
+  readonly acquireTimeoutMs: number;
+  readonly maxTotalTimeoutMs: number;
+}
+
+/** How long the calls of one channel may take: waiting for the wire, and from their send. One wheel for all. */
+export class CallTimes {
+  readonly #options: CallTimesOptions;
+  readonly #wheel: TimeoutWheel;
+
+  constructor(options: CallTimesOptions) {
+    this.#options = options;
+    this.#wheel = new TimeoutWheel(options.clock);
+  }
+
+  /** Waiting for the wire from now on. */
+  waiting(call: Call): void {
+    const nowMs = this.#options.clock.now();
+    this.#wheel.add(call, Math.min(this.#acquireMs(call), leftOf(call.options.untilMs, nowMs)), nowMs);
+  }
+
+  /** On its way from now on; or, with progress, anew. */
+  running(call: Call, nowMs: number): void {
+    const leftMs = Math.max(0, call.sentMs + this.#totalMs(call) - nowMs);
+    const budgetMs = Math.min(this.#timeoutMs(call), leftMs, leftOf(call.options.untilMs, nowMs));
+    this.#wheel.add(call, budgetMs, nowMs);
+  }
+
+  settled(call: Call): void {
+    this.#wheel.remove(call);
+  }
+
+  /** What a call gets whose time is over. `calls`: how many the wire has, in all. */
+  error(call: Call, calls: number): AcquireTimeoutError | RequestTimeoutError {
+    const { server } = this.#options;
+    if (call.phase !== 'queued') return new RequestTimeoutError(server, call.method, this.#limitMs(call));
+    const counts = { live: 1, creating: 0, dying: 0, slots: calls, inUse: calls, waiting: 0 };
+    return new AcquireTimeoutError(`server ${server}: its input is blocked`, this.#acquireMs(call), counts);
+  }
+
+  close(): void {
+    this.#wheel.close();
+  }
+
+  #acquireMs(call: Call): number {
+    return call.options.acquireTimeoutMs ?? this.#options.acquireTimeoutMs;
+  }
+
+  #timeoutMs(call: Call): number {
+    return call.options.timeoutMs ?? this.#options.timeoutMs;
+  }
+
+  #totalMs(call: Call): number {
+    return call.options.maxTotalTimeoutMs ?? this.#options.maxTotalTimeoutMs;
+  }
+
+  /** Which of its limits a sent call has just reached. */
+  #limitMs(call: Call): number {
+    const tookMs = Math.round(this.#options.clock.now() - call.sentMs);
+    return tookMs >= this.#totalMs(call) ? this.#totalMs(call) : Math.min(this.#timeoutMs(call), tookMs);
+  }
+}
+
+function leftOf(untilMs: number | undefined, nowMs: number): number {
+  return untilMs === undefined ? Number.POSITIVE_INFINITY : Math.max(0, untilMs - nowMs);
+}

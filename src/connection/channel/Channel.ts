@@ -1,0 +1,287 @@
+import { AbortHub } from '../../core/AbortHub.js';
+import { ClosedError, MessageTooLargeError, messageOf, NotSentError, OutcomeUnknownError } from '../../core/errors.js';
+import type { CallOptions, Params, Progress } from '../messages.js';
+import { Call } from './Call.js';
+import { CallTable } from './CallTable.js';
+import { CallTimes } from './CallTimes.js';
+import type { ChannelCounters, ChannelOptions, ChannelWire } from './ChannelOptions.js';
+import { cancelledNotice, type Envelope, encodeCall, encodeNotice } from './encode.js';
+import { detached, replyError, scanReply } from './envelope.js';
+import { Inbox } from './Inbox.js';
+
+import { ServerRequests } from './ServerRequests.js';
+
+export type { ChannelCounters, ChannelOptions, ChannelWire };
+
+/**
+ * JSON-RPC over one connection: many calls in flight, each settled exactly once, by its answer, its timeout, its
+ * signal, or the death of the wire. Ids and progress tokens on the wire are its own; callers get theirs back. It
+ * checks the envelope and nothing else. A timeout cancels the call and keeps the connection.
+ */
+export class Channel {
+  readonly counters: ChannelCounters = { calls: 0, lateReplies: 0, garbage: 0, orphanRequests: 0 };
+  /** Adds what an era asks of every request's params; set after the handshake. */
+  envelope: Envelope | undefined;
+  readonly #options: ChannelOptions;
+  readonly #wire: ChannelWire;
+  readonly #pending = new CallTable();
+  readonly #times: CallTimes;
+  readonly #aborts = new AbortHub();
+  readonly #serverRequests: ServerRequests;
+  readonly #inbox: Inbox;
+  readonly #onTimeout = (call: Call): void => this.#timedOut(call);
+  #nextId = 1;
+  #failure: ((call: Call) => unknown) | undefined;
+  #rawPending = 0;
+  #onIdle: (() => void) | undefined;
+
+  constructor(wire: ChannelWire, options: ChannelOptions) {
+    this.#wire = wire;
+    this.#options = options;
+    this.#times = new CallTimes(options);
+    const { server, logger, onNotification, onRequest } = options;
+    this.#serverRequests = new ServerRequests((text, call) => this.#wire.post(text, call), options);
+    this.#inbox = new Inbox({
+      server,
+      logger,
+      requests: this.#serverRequests,
+      pending: (id) => this.#pending.get(id as number),
+      onProgress: (call, params) => this.#progressed(call, params as unknown as Progress),
+      onOrphan: () => {
+        this.counters.orphanRequests++;
+      },
+      onNotification,
+      onRequest,
+    });
+  }
+
+  /** Calls not settled yet. */
+  get inFlight(): number {
+    return this.#pending.size;
+  }
+
+  /** Whether some call wants its result's bytes. */
+  get wantsRaw(): boolean {
+    return this.#rawPending > 0;
+  }
+
+  pending(id: number): Call | undefined {
+    return this.#pending.get(id);
+  }
+
+  /**
+   * Sends a request and resolves to its result. Errors: `ERR_RPC`, `ERR_REQUEST_TIMEOUT`, `ERR_OUTCOME_UNKNOWN`,
+   * `ERR_NOT_SENT`, `ERR_ACQUIRE_TIMEOUT` (the wire took nothing in time), `ERR_MESSAGE_TOO_LARGE`, `ERR_WIRE`,
+   * `ERR_OPTION` (params that are not JSON), or the signal's reason.
+   */
+  request(method: string, params: Params | undefined, options: CallOptions): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const { signal } = options;
+      if (signal?.aborted === true) {
+        reject(signal.reason);
+        return;
+      }
+      const call = new Call(this.#nextId++, method, params, options, { resolve, reject }, this.#onTimeout);
+      if (this.#failure !== undefined) {
+        reject(this.#failure(call));
+        return;
+      }
+      let text: string;
+      try {
+        text = encodeCall(call, this.envelope, this.#options);
+      } catch (error) {
+        reject(error);
+        return;
+      }
+      this.#pending.add(call);
+      if (options.raw === true) this.#rawPending++;
+      if (signal !== undefined) call.watch = this.#aborts.watch(signal, (reason) => this.#aborted(call, reason));
+      this.#wire.send(call, text);
+    });
+  }
+
+  /** A notification's text, checked as a request's is. */
+  encodeNotice(method: string, params: Params | undefined): string {
+    return encodeNotice(method, params, this.envelope, this.#options);
+  }
+
+  /** The wire is about to hand the call's first byte on: from here it may have run, and its timeout begins. */
+  markSent(call: Call, nowMs: number): void {
+    call.phase = 'sent';
+    call.sentMs = nowMs;
+    this.counters.calls++;
+    this.#times.running(call, nowMs);
+  }
+
+  /** The wire cannot take the call now: it waits, for its `acquireTimeoutMs` at the most. */
+  markWaiting(call: Call): void {
+    this.#times.waiting(call);
+  }
+
+  /** The server refused the call unread, so that it provably never ran: it waits to be sent again. */
+  requeue(call: Call): void {
+    call.phase = 'queued';
+    this.counters.calls--;
+    this.markWaiting(call);
+  }
+
+  /** One parsed message; `call` is the one whose stream it came on, where the wire attributes. */
+  receive(message: unknown, call?: Call): void {
+    if (Array.isArray(message)) {
+      for (const each of message) this.#receiveOne(each, call);
+    } else this.#receiveOne(message, call);
+  }
+
+  /** One message as it came: taken, and true, when it is the reply to a `raw` call, whose result stays bytes. */
+  receiveBytes(bytes: Buffer): boolean {
+    const reply = scanReply(bytes);
+    const call = reply === undefined ? undefined : this.#sent(reply.id);
+    if (reply === undefined || call?.options.raw !== true) return false;
+    this.#answered(call);
+    call.resolve(detached(bytes.subarray(reply.start, reply.end)));
+    return true;
+  }
+
+  /** The wire says so of one call: it failed, or never went out. */
+  failCall(call: Call, error: unknown): void {
+    if (this.#settle(call)) call.reject(error);
+  }
+
+  /** An over-cap reply: its own call fails, or it is late. False when no call was ever sent with that id. */
+  failOversized(id: number, bytes: number, maxBytes: number): boolean {
+    const call = this.#sent(id);
+    if (call === undefined) {
+      const late = this.#wasSent(id);
+      if (late) this.counters.lateReplies++;
+      return late;
+    }
+    this.failCall(call, new MessageTooLargeError(this.#options.server, 'incoming', bytes, maxBytes));
+    return true;
+  }
+
+  /**
+   * The wire is dead: every call fails, those sent as `ERR_OUTCOME_UNKNOWN`, those not as `ERR_NOT_SENT`, and so does
+   * every later one. Idempotent: the first reason stands.
+   */
+  fail(why: string, cause?: unknown): void {
+    if (this.#failure !== undefined) return;
+    const { server } = this.#options;
+    this.#failure = (call) =>
+      cause instanceof ClosedError && call.phase === 'queued'
+        ? cause
+        : call.phase === 'sent'
+          ? new OutcomeUnknownError(server, call.method, why, { cause })
+          : new NotSentError(server, why, cause);
+    for (const call of this.#pending.values()) {
+      const error = this.#failure(call);
+      if (this.#settle(call)) call.reject(error);
+    }
+    this.#serverRequests.close();
+    this.#times.close();
+  }
+
+  /** Resolves when no call is in flight. */
+  idle(): Promise<void> {
+    if (this.#pending.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      const before = this.#onIdle;
+      this.#onIdle = () => {
+        before?.();
+        resolve();
+      };
+    });
+  }
+
+  #receiveOne(message: unknown, stream: Call | undefined): void {
+    if (typeof message !== 'object' || message === null) {
+      this.counters.garbage++;
+      return;
+    }
+    const { id, method, result, error, params } = message as Record<string, unknown>;
+    if (typeof method === 'string') {
+      if (id === undefined) this.#inbox.notified(method, params as Params | undefined, stream);
+      else if (typeof id === 'number' || typeof id === 'string') {
+        this.#inbox.requested(id, method, params as Params | undefined, stream);
+      } else this.counters.garbage++;
+      return;
+    }
+    const failed = error !== undefined && error !== null;
+    if (result === undefined && !failed) {
+      this.counters.garbage++;
+      return;
+    }
+    const call = this.#sent(id);
+    if (call === undefined) {
+      if (this.#wasSent(id)) this.counters.lateReplies++;
+      else this.counters.garbage++;
+      return;
+    }
+    this.#answered(call);
+    if (failed) call.reject(replyError(this.#options.server, error));
+    else if (call.options.raw === true) call.resolve(Buffer.from(JSON.stringify(result)));
+    else call.resolve(result);
+  }
+
+  /** An answer came: the caller settles the call's promise right after. */
+  #answered(call: Call): void {
+    this.#options.onAnswer?.(this.#options.clock.now() - call.sentMs);
+    this.#settle(call);
+  }
+
+  /** The call of that id that waits for its answer. One that was never sent cannot be answered. */
+  #sent(id: unknown): Call | undefined {
+    const call = this.#pending.get(id as number);
+    return call?.phase === 'sent' ? call : undefined;
+  }
+
+  /** Whether a call of that id was sent and has settled. */
+  #wasSent(id: unknown): boolean {
+    return (
+      typeof id === 'number' &&
+      Number.isInteger(id) &&
+      id > 0 &&
+      id < this.#nextId &&
+      this.#pending.get(id) === undefined
+    );
+  }
+
+  #progressed(call: Call, params: Progress): void {
+    if (call.options.resetTimeoutOnProgress === true && call.phase === 'sent') {
+      this.#times.running(call, this.#options.clock.now());
+    }
+    this.#inbox.tell(call.options.onProgress, { ...params, progressToken: call.progressToken ?? call.id });
+  }
+
+  #timedOut(call: Call): void {
+    const error = this.#times.error(call, this.#pending.size);
+    if (call.phase === 'sent') this.#cancelUpstream(call, `no answer within ${error.timeoutMs} ms`);
+    this.failCall(call, error);
+  }
+
+  #aborted(call: Call, reason: unknown): void {
+    if (call.phase === 'sent') this.#cancelUpstream(call, messageOf(reason));
+    this.failCall(call, reason);
+  }
+
+  /** `initialize` must not be cancelled (spec, cancellation, behaviour requirements). */
+  #cancelUpstream(call: Call, reason: string): void {
+    if (this.#wire.cancel !== undefined) this.#wire.cancel(call, reason);
+    else if (call.method !== 'initialize') this.#wire.post(cancelledNotice(call, reason), call);
+  }
+
+  /** Takes the call out of every table; true the first time. The caller settles its promise. */
+  #settle(call: Call): boolean {
+    if (call.phase === 'settled') return false;
+    call.phase = 'settled';
+    this.#pending.delete(call);
+    this.#times.settled(call);
+    if (call.options.raw === true) this.#rawPending--;
+    call.watch?.[Symbol.dispose]();
+    if (this.#pending.size === 0 && this.#onIdle !== undefined) {
+      const onIdle = this.#onIdle;
+      this.#onIdle = undefined;
+      onIdle();
+    }
+    return true;
+  }
+}

@@ -1,0 +1,45 @@
+import type { Clock } from '../../core/clock.js';
+import type { Logger } from '../../core/logger.js';
+import type { RequestHandler, ServerNotice } from '../messages.js';
+import type { Call } from './Call.js';
+
+/** What a channel needs of its wire. */
+export interface ChannelWire {
+  /** Takes a call's text. It calls `channel.markSent(call)` right before the first byte goes out. */
+  send(call: Call, text: string): void;
+  /** Sends a notification or a reply; `call` is the one it belongs to, where the wire attributes. Best effort. */
+  post(text: string, call: Call | undefined): void;
+  /** Ends a sent call upstream that nobody waits for any more, where the wire itself does that; else the channel does. */
+  cancel?(call: Call, reason: string): void;
+}
+
+export interface ChannelOptions {
+  /** The server's name, for errors. */
+  readonly server: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Bytes of one outgoing message. */
+  readonly maxMessageBytes: number;
+  /** Longest call in ms from its send, where the call does not say. */
+  readonly timeoutMs: number;
+  readonly acquireTimeoutMs: number;
+  /** Longest call however much progress comes. */
+  readonly maxTotalTimeoutMs: number;
+  /** Notifications that belong to no call. */
+  readonly onNotification?: (notice: ServerNotice) => void;
+  /** Requests that belong to no call; without one they get -32601. */
+  readonly onRequest?: RequestHandler;
+  /** Told of each answered call: ms from send to answer. */
+  readonly onAnswer?: (latencyMs: number) => void;
+}
+
+export interface ChannelCounters {
+  /** Calls handed to the wire. */
+  calls: number;
+  /** Replies to calls that had settled. */
+  lateReplies: number;
+  /** What came and was no message of the protocol, or answered a call never made. */
+  garbage: number;
+  /** Requests of the server that belonged to no call. */
+  orphanRequests: number;
+}

@@ -1,0 +1,69 @@
+import type { Logger } from '../../core/logger.js';
+import { META_SUBSCRIPTION_ID, type Params, type RequestHandler, type ServerNotice } from '../messages.js';
+import type { Call } from './Call.js';
+import type { ServerRequests } from './ServerRequests.js';
+
+export interface InboxOptions {
+  readonly server: string;
+  readonly logger: Logger;
+  readonly requests: ServerRequests;
+  /** The call of that id, while it is pending. */
+  readonly pending: (id: unknown) => Call | undefined;
+  /** Progress of a call came. */
+  readonly onProgress: (call: Call, params: Params) => void;
+  /** A request came that belongs to no call. */
+  readonly onOrphan: () => void;
+  /** Notifications that belong to no call. */
+  readonly onNotification: ((notice: ServerNotice) => void) | undefined;
+  /** Requests that belong to no call; without one they get -32601. */
+  readonly onRequest: RequestHandler | undefined;
+}
+
+/** What a server sends of its own accord, on its way to the call it belongs to, or to whoever takes the rest. */
+export class Inbox {
+  readonly #options: InboxOptions;
+
+  constructor(options: InboxOptions) {
+    this.#options = options;
+  }
+
+  /** `stream`: the call on whose stream it came, where the wire attributes. */
+  notified(method: string, params: Params | undefined, stream: Call | undefined): void {
+    const { pending, requests, onProgress, onNotification } = this.#options;
+    if (method === 'notifications/progress') {
+      const owner = pending(params?.['progressToken']);
+      if (owner !== undefined && params !== undefined) onProgress(owner, params);
+      return;
+    }
+    if (method === 'notifications/cancelled') {
+      requests.cancel(params?.['requestId'], params?.['reason']);
+      return;
+    }
+    const notice: ServerNotice = params === undefined ? { method } : { method, params };
+    // A subscription's own id tells whose it is, also on a wire without streams (2026-07-28, subscriptions).
+    const owner = stream ?? pending((params?.['_meta'] as Params | undefined)?.[META_SUBSCRIPTION_ID]);
+    if (owner !== undefined && owner.phase !== 'settled' && owner.options.onNotification !== undefined) {
+      this.tell(owner.options.onNotification, notice);
+    } else this.tell(onNotification, notice);
+  }
+
+  requested(id: string | number, method: string, params: Params | undefined, stream: Call | undefined): void {
+    const { requests, onOrphan, onRequest } = this.#options;
+    if (method === 'ping') {
+      requests.answer(id, {}, stream);
+      return;
+    }
+    const own = stream?.phase === 'settled' ? undefined : stream?.options.onRequest;
+    if (own === undefined) onOrphan();
+    requests.serve(params === undefined ? { id, method } : { id, method, params }, own ?? onRequest, stream);
+  }
+
+  /** A user's callback must not disturb the wire that calls it. */
+  tell<T>(callback: ((payload: T) => void) | undefined, payload: T): void {
+    try {
+      callback?.(payload);
+    } catch (error) {
+      this.#options.logger.error({ error, server: this.#options.server }, 'a callback of a call threw');
+    }
+  }
+}

@@ -1,0 +1,89 @@
+import { LRUCache } from 'lru-cache';
+import type { Clock } from '../../../core/clock.js';
+import type { Caller } from '../../McpPool.js';
+
+/** What a server needs to act for a principal. */
+export interface CredentialSet {
+  /** Added to every HTTP request to the server's origin. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Added to the environment of a process started for the principal. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Epoch ms from which they are asked for anew; never when undefined. */
+  readonly expiresAt?: number;
+}
+
+export type CredentialsHook = (request: {
+  readonly server: string;
+  readonly caller: Caller | undefined;
+  readonly signal: AbortSignal;
+  /** `start`: a connection is being made. `401`: the server refused what it had. */
+  readonly reason: 'start' | '401';
+}) => Promise<CredentialSet | undefined>;
+
+/** Ahead of their expiry they are asked for anew by this much, so that they do not expire on their way. */
+const EARLY_MS = 5_000;
+
+/** Principals whose credentials are kept at the most; the least recently used are asked for again. */
+const MAX_PRINCIPALS = 10_000;
+
+interface Asked {
+  readonly answer: Promise<CredentialSet | undefined>;
+  /** Epoch ms; known once answered. */
+  expiresAt: number;
+}
+
+/** The credentials of one server's callers: asked once at a time per principal, kept until they expire. */
+export class Credentials {
+  readonly #server: string;
+  readonly #hook: CredentialsHook | undefined;
+  readonly #clock: Clock;
+  readonly #asked = new LRUCache<string, Asked>({ max: MAX_PRINCIPALS });
+
+  constructor(server: string, hook: CredentialsHook | undefined, clock: Clock) {
+    this.#server = server;
+    this.#hook = hook;
+    this.#clock = clock;
+  }
+
+  /** Those of the caller's principal. Concurrent callers share one question; a failed one is not kept. */
+  get(caller: Caller | undefined, signal: AbortSignal): Promise<CredentialSet | undefined> {
+    const known = this.#asked.get(caller?.principal ?? '');
+    if (known !== undefined && known.expiresAt - EARLY_MS > this.#clock.wallNow()) return known.answer;
+    return this.#ask(caller, signal, 'start');
+  }
+
+  /** The server refused `stale`: asks anew, unless somebody already has. */
+  async renew(
+    caller: Caller | undefined,
+    stale: CredentialSet | undefined,
+    signal: AbortSignal,
+  ): Promise<CredentialSet | undefined> {
+    const known = this.#asked.get(caller?.principal ?? '');
+    const set = await known?.answer;
+    if (known !== undefined && set !== stale) return set;
+    // During the await another caller may have asked.
+    const now = this.#asked.get(caller?.principal ?? '');
+    return now !== undefined && now !== known ? now.answer : this.#ask(caller, signal, '401');
+  }
+
+  #ask(caller: Caller | undefined, signal: AbortSignal, reason: 'start' | '401'): Promise<CredentialSet | undefined> {
+    const hook = this.#hook;
+    if (hook === undefined) return Promise.resolve(undefined);
+    const principal = caller?.principal ?? '';
+    const request = { server: this.#server, caller, signal, reason };
+    const asked: Asked = {
+      answer: new Promise((resolve) => resolve(hook(request))),
+      expiresAt: Number.POSITIVE_INFINITY,
+    };
+    this.#asked.set(principal, asked);
+    asked.answer.then(
+      (set) => {
+        asked.expiresAt = set?.expiresAt ?? Number.POSITIVE_INFINITY;
+      },
+      () => {
+        if (this.#asked.peek(principal) === asked) this.#asked.delete(principal);
+      },
+    );
+    return asked.answer;
+  }
+}

@@ -1,0 +1,259 @@
+import type { Connection } from '../../../connection/Connection.js';
+import type { ServerNotice } from '../../../connection/messages.js';
+import { CircuitOpenError, messageOf, NotSentError, OutcomeUnknownError, RpcError } from '../../../core/errors.js';
+import type { Caller, Subscription, SubscriptionFilter } from '../../McpPool.js';
+import type { ServerContext } from '../context.js';
+
+/** How long an attempt to take subscriptions up again waits after one that failed. */
+const RETRY_MS = 1_000;
+
+const LIST_CHANGED = {
+  toolsListChanged: 'notifications/tools/list_changed',
+  promptsListChanged: 'notifications/prompts/list_changed',
+  resourcesListChanged: 'notifications/resources/list_changed',
+} as const;
+
+type Stream = Omit<Subscription, typeof Symbol.asyncDispose>;
+
+interface Open {
+  /** The partition it is of. */
+  readonly key: string;
+  readonly caller: Caller | undefined;
+  readonly filter: SubscriptionFilter;
+  readonly onNotification: (notice: ServerNotice) => void;
+  /** Where it is subscribed. */
+  connection: Connection;
+  /** The server's own stream for it, in the modern era. */
+  stream: Stream | undefined;
+  readonly end: () => void;
+}
+
+export interface SubscribeRequest {
+  readonly caller: Caller | undefined;
+  readonly filter: SubscriptionFilter;
+  readonly onNotification: (notice: ServerNotice) => void;
+  readonly signal: AbortSignal | undefined;
+}
+
+/**
+ * What callers of one server subscribed to. Legacy: URIs are counted per connection, so that the first asks the server
+ * and the last one gives it back; updates go to those who asked for that URI and to nobody of another partition.
+ * Modern: each is a `subscriptions/listen` of its own. No slot is held; after a reconnect all are taken up again.
+ */
+export class Subscriptions {
+  readonly #context: ServerContext;
+  readonly #reach: (caller: Caller | undefined) => Promise<Connection>;
+  readonly #open = new Set<Open>();
+  readonly #retries = new Map<string, Disposable>();
+  /** What each connection was asked for in the legacy era, and how it ended: who comes later shares that. */
+  readonly #asked = new WeakMap<Connection, Map<string, Promise<unknown>>>();
+
+  /** `reach`: gets a live connection of that caller's, started if need be. */
+  constructor(context: ServerContext, reach: (caller: Caller | undefined) => Promise<Connection>) {
+    this.#context = context;
+    this.#reach = reach;
+  }
+
+  has(key: string): boolean {
+    for (const open of this.#open) if (open.key === key) return true;
+    return false;
+  }
+
+  /** Subscribes over `connection`, a live one of the partition `key`. @throws what the server answered. */
+  async add(key: string, connection: Connection, request: SubscribeRequest): Promise<Subscription> {
+    const { caller, filter, onNotification, signal } = request;
+    let end!: () => void;
+    const ended = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    const open: Open = { key, caller, filter, onNotification, connection, stream: undefined, end };
+    this.#open.add(open);
+    try {
+      await this.#ask(open, connection);
+    } catch (error) {
+      await this.#close(open);
+      throw error;
+    }
+    const close = async (): Promise<void> => {
+      signal?.removeEventListener('abort', onAbort);
+      await this.#close(open);
+    };
+    const onAbort = (): void => void close();
+    if (signal?.aborted === true) await close();
+    else signal?.addEventListener('abort', onAbort, { once: true });
+    return { ended, close, [Symbol.asyncDispose]: close };
+  }
+
+  /** A notification that belongs to no call came on `connection`. */
+  dispatch(connection: Connection, notice: ServerNotice): void {
+    for (const open of [...this.#open]) {
+      if (open.connection !== connection || open.stream !== undefined || !matches(open.filter, notice)) continue;
+      try {
+        open.onNotification(notice);
+      } catch (error) {
+        this.#context.pool.logger.error({ error, server: this.#context.config.name }, 'a subscription listener threw');
+      }
+    }
+  }
+
+  /** A connection of the partition is up: it is asked for all that was subscribed on those that are gone. */
+  resume(key: string, connection: Connection): void {
+    const left = [...this.#open].filter((open) => open.key === key && !open.connection.alive);
+    this.#again(left, connection);
+  }
+
+  /** The connection has a new session, which knows nothing of what the old one was asked. */
+  renewed(connection: Connection): void {
+    this.#asked.delete(connection);
+    this.#again(
+      [...this.#open].filter((open) => open.connection === connection),
+      connection,
+    );
+  }
+
+  /** A connection of the partition is gone: somebody is still waiting for its news, so another is made. */
+  reconnect(key: string): void {
+    const [waiting] = [...this.#open].filter((open) => open.key === key && !open.connection.alive);
+    if (waiting === undefined || this.#retries.has(key)) return;
+    this.#retry(waiting, 0);
+  }
+
+  /** After a restart of the server. */
+  reconnectAll(): void {
+    for (const { key } of [...this.#open]) this.reconnect(key);
+  }
+
+  /** The connections end, and for the time being no others are made. */
+  pause(): void {
+    for (const retry of this.#retries.values()) retry[Symbol.dispose]();
+    this.#retries.clear();
+  }
+
+  /** Ends all. */
+  close(): void {
+    this.pause();
+    for (const open of [...this.#open]) this.#forget(open);
+  }
+
+  #retry({ key, caller }: Open, delayMs: number): void {
+    const timer = this.#context.pool.clock.setTimer(() => {
+      if (!this.has(key)) {
+        this.#retries.delete(key);
+        return;
+      }
+      const mine = this.#retries.get(key);
+      this.#reach(caller).then(
+        (connection) => {
+          if (this.#retries.get(key) === mine) this.#retries.delete(key);
+          this.resume(key, connection);
+        },
+        (error: unknown) => {
+          if (this.#retries.get(key) !== mine) return;
+          this.#retries.delete(key);
+          this.#warn(key, error);
+          const open = [...this.#open].find((each) => each.key === key && !each.connection.alive);
+          const waitMs = error instanceof CircuitOpenError ? error.retryAfterMs : RETRY_MS;
+          if (open !== undefined) this.#retry(open, Math.max(waitMs, 1));
+        },
+      );
+    }, delayMs);
+    this.#retries.set(key, timer);
+  }
+
+  #again(opens: readonly Open[], connection: Connection): void {
+    for (const open of opens) {
+      open.connection = connection;
+      open.stream = undefined;
+      this.#ask(open, connection).catch((error: unknown) => {
+        this.#warn(open.key, error);
+        // Refused: over. Lost with its connection: the next one is asked. Else nobody knows, and it may still come.
+        if (error instanceof RpcError) this.#forget(open);
+      });
+    }
+  }
+
+  async #ask(open: Open, connection: Connection): Promise<void> {
+    if (connection.listen !== undefined && connection.info.era === 'modern') {
+      const stream = await connection.listen({ ...open.filter }, { onNotification: open.onNotification });
+      if (!this.#open.has(open)) await stream.close();
+      else {
+        open.stream = stream;
+        void stream.ended.then(() => this.#streamEnded(open, stream, connection));
+      }
+      return;
+    }
+    await Promise.all((open.filter.resourceUris ?? []).map((uri) => this.#subscribe(connection, uri)));
+  }
+
+  /** Asks the server, unless it was asked for another on that connection. */
+  async #subscribe(connection: Connection, uri: string): Promise<void> {
+    const asked = this.#asked.get(connection) ?? new Map<string, Promise<unknown>>();
+    this.#asked.set(connection, asked);
+    let answer = asked.get(uri);
+    if (answer === undefined) {
+      answer = connection.request('resources/subscribe', { uri }, { timeoutMs: this.#context.options.timeoutMs });
+      asked.set(uri, answer);
+      const failed = answer;
+      failed.catch(() => asked.get(uri) === failed && asked.delete(uri));
+    }
+    await answer;
+  }
+
+  /** By the server: over. By the death of its connection: taken up again on the next. */
+  #streamEnded(open: Open, stream: Stream, connection: Connection): void {
+    if (open.stream !== stream) return;
+    open.stream = undefined;
+    if (connection.alive) this.#forget(open);
+  }
+
+  async #close(open: Open): Promise<void> {
+    if (!this.#open.has(open)) return;
+    this.#forget(open);
+    await open.stream?.close();
+    const { connection, filter, key } = open;
+    if (connection.info.era === 'modern' || !connection.alive) return;
+    const asked = this.#asked.get(connection);
+    // One that the server refused, or was never asked for, needs no giving back.
+    const last = (filter.resourceUris ?? []).filter(
+      (uri) => !this.#watches(connection, uri, open) && asked?.delete(uri) === true,
+    );
+    await Promise.all(last.map((uri) => this.#unsubscribe(key, connection, uri)));
+  }
+
+  async #unsubscribe(key: string, connection: Connection, uri: string): Promise<void> {
+    try {
+      await connection.request('resources/unsubscribe', { uri }, { timeoutMs: this.#context.options.timeoutMs });
+    } catch (error) {
+      if (!(error instanceof OutcomeUnknownError || error instanceof NotSentError)) this.#warn(key, error);
+    }
+  }
+
+  /** Whether another than `open` is subscribed to that URI on the connection. */
+  #watches(connection: Connection, uri: string, open: Open): boolean {
+    for (const each of this.#open) {
+      if (each !== open && each.connection === connection && each.filter.resourceUris?.includes(uri)) return true;
+    }
+    return false;
+  }
+
+  #forget(open: Open): void {
+    if (this.#open.delete(open)) open.end();
+  }
+
+  #warn(key: string, error: unknown): void {
+    const { config, pool } = this.#context;
+    pool.logger.warn(
+      { server: config.name, caller: key, error: messageOf(error) },
+      'a subscription could not be kept up',
+    );
+  }
+}
+
+function matches(filter: SubscriptionFilter, { method, params }: ServerNotice): boolean {
+  if (method === 'notifications/resources/updated') {
+    return filter.resourceUris?.includes(params?.['uri'] as string) ?? false;
+  }
+  return Object.entries(LIST_CHANGED).some(
+    ([key, name]) => name === method && filter[key as keyof typeof LIST_CHANGED] === true,
+  );
+}

@@ -1,0 +1,70 @@
+import { createHash } from 'node:crypto';
+import type { ClientCapabilities } from '@modelcontextprotocol/client';
+import { OptionError } from '../../../core/errors.js';
+import type { Sharing } from '../../../registry/ServerConfig.js';
+import type { Caller } from '../../McpPool.js';
+
+const profiles = new WeakMap<object, string>();
+
+/** A short name for a set of capabilities, the same for equal ones. */
+function capabilityProfile(capabilities: ClientCapabilities): string {
+  let profile = profiles.get(capabilities);
+  if (profile === undefined) {
+    profile = createHash('sha256')
+      .update(JSON.stringify(sorted(capabilities)))
+      .digest('base64url')
+      .slice(0, 16);
+    profiles.set(capabilities, profile);
+  }
+  return profile;
+}
+
+/**
+ * What keeps connections apart: callers with the same key may share one. Principal, session key and capability profile
+ * are never mixed up, whatever characters they hold.
+ */
+export function callerKey(
+  caller: Caller | undefined,
+  { sharing, clientCapabilities }: { readonly sharing: Sharing; readonly clientCapabilities: ClientCapabilities },
+): string {
+  if (caller === undefined) return '';
+  const { principal = '', key = '', capabilities } = caller;
+  const session = sharing === 'bound' ? key : '';
+  let profile = '';
+  if (capabilities !== undefined) {
+    profile = capabilityProfile(capabilities);
+    // Who says what the server's settings say anyway is like one who says nothing.
+    if (profile === capabilityProfile(clientCapabilities)) profile = '';
+  }
+  if (principal === '' && session === '' && profile === '') return '';
+  return JSON.stringify([principal, session, profile]);
+}
+
+/** What a sharing mode asks of a caller. `attributes`: whether the wire tells which call a server's request belongs to. */
+export function checkCaller(server: string, caller: Caller | undefined, sharing: Sharing, attributes: boolean): void {
+  if (sharing === 'bound' && (caller?.key === undefined || caller.key === '')) {
+    throw new OptionError('caller.key', caller?.key, `the session's key: server '${server}' has sharing 'bound'`);
+  }
+  if (sharing === 'shared' && !attributes && isSome(caller?.capabilities)) {
+    throw new OptionError(
+      'caller.capabilities',
+      caller?.capabilities,
+      `none: server '${server}' is shared over a wire that cannot tell whose request comes back; ` +
+        `set sharing: 'leased' or 'bound' for it`,
+    );
+  }
+}
+
+export function isSome(capabilities: ClientCapabilities | undefined): boolean {
+  return capabilities !== undefined && Object.keys(capabilities).length > 0;
+}
+
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([key, each]) => [key, sorted(each)]),
+  );
+}

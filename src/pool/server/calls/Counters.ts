@@ -1,0 +1,55 @@
+import type { ChannelCounters } from '../../../connection/channel/Channel.js';
+import { PoolkitError } from '../../../core/errors.js';
+import { Latency } from './Latency.js';
+
+/** What one server's stats count, over all its connections, those that are gone included. */
+export class Counters {
+  readonly latency = new Latency();
+  readonly #errors = new Map<string, number>();
+  readonly #gone = { calls: 0, lateReplies: 0, garbage: 0 };
+  readonly #onRestart: (attempt: number) => void;
+  restarts = 0;
+  /** Requests of the server that belonged to no caller. */
+  orphanRequests = 0;
+  lastError: string | undefined;
+  startedAt: number | undefined;
+
+  constructor(onRestart: (attempt: number) => void) {
+    this.#onRestart = onRestart;
+  }
+
+  /** A connection took the place of one that had died by itself, or that `restartServer` ended. */
+  restarted(attempt: number): void {
+    this.restarts++;
+    this.#onRestart(attempt);
+  }
+
+  /** A call failed; `ABORTED` counts those whose signal aborted. */
+  failed(error: unknown): void {
+    const code = error instanceof PoolkitError ? error.code : 'ABORTED';
+    this.#errors.set(code, (this.#errors.get(code) ?? 0) + 1);
+    if (error instanceof PoolkitError) this.lastError = error.message;
+  }
+
+  /** A connection is gone: its counts stay. */
+  keep(counters: Readonly<ChannelCounters>): void {
+    this.#gone.calls += counters.calls;
+    this.#gone.lateReplies += counters.lateReplies;
+    this.#gone.garbage += counters.garbage;
+  }
+
+  /** Those gone and those that live, added up. */
+  wire(live: Iterable<Readonly<ChannelCounters>>): Omit<ChannelCounters, 'orphanRequests'> {
+    const sum = { ...this.#gone };
+    for (const each of live) {
+      sum.calls += each.calls;
+      sum.lateReplies += each.lateReplies;
+      sum.garbage += each.garbage;
+    }
+    return sum;
+  }
+
+  get errors(): Readonly<Record<string, number>> {
+    return Object.fromEntries(this.#errors);
+  }
+}

@@ -1,0 +1,129 @@
+import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from '../../../connection/messages.js';
+import { ClosedError, OptionError } from '../../../core/errors.js';
+import type { Listener as EventListener } from '../../../core/events.js';
+import type { ConnectionLease, RequestOptions } from '../../McpPool.js';
+import type { Lease } from '../../resource/Lease.js';
+import type { Link } from '../slots/Link.js';
+
+export interface LeaseHooks {
+  readonly release: () => void;
+  /** Asks the limiter, and says what the call runs by. */
+  readonly prepare: (method: string, params: Params | undefined, options: RequestOptions) => Promise<CallOptions>;
+  readonly onFailure: (error: unknown) => void;
+  /** Calls a listener; what it throws keeps nothing from the others. */
+  readonly tell: (listener: EventListener<ServerNotice>, notice: ServerNotice) => void;
+  /** Arms a watch that reports a lease held too long, with the stack that took it. */
+  readonly watch: (stack: string | undefined) => Disposable;
+}
+
+/** A borrowed connection. What comes on it goes to its listeners while it is held, if it is the holder's alone. */
+export class ServerLease implements ConnectionLease {
+  readonly server: string;
+  readonly #lease: Lease<Link>;
+  readonly #hooks: LeaseHooks;
+  readonly #notices = new Set<EventListener<ServerNotice>>();
+  readonly #control = new AbortController();
+  readonly #death: Disposable;
+  readonly #traffic: Disposable;
+  readonly #watch: Disposable;
+  #onRequest: RequestHandler | undefined;
+  #released = false;
+  #returned = false;
+  /** Calls that have not settled. */
+  #running = 0;
+
+  constructor(server: string, lease: Lease<Link>, hooks: LeaseHooks) {
+    this.server = server;
+    this.#lease = lease;
+    this.#hooks = hooks;
+    const { connection, traffic } = lease.resource;
+    this.#death = connection.onDeath((death) => this.#control.abort(new Error(death.why)));
+    lease.signal.addEventListener('abort', () => this.#control.abort(lease.signal.reason), { once: true });
+    this.#watch = hooks.watch(new Error(`lease of server ${server}`).stack);
+    const self = this;
+    this.#traffic = traffic.listen({
+      onNotification: (notice) => {
+        for (const listener of [...this.#notices]) hooks.tell(listener, notice);
+      },
+      get onRequest() {
+        return self.#onRequest;
+      },
+    });
+  }
+
+  get info(): ServerInfo {
+    return this.#lease.resource.connection.info;
+  }
+
+  get signal(): AbortSignal {
+    return this.#control.signal;
+  }
+
+  async request(method: string, params?: Params, options: RequestOptions = {}): Promise<unknown> {
+    this.#assertHeld();
+    const { connection, traffic } = this.#lease.resource;
+    const listening = options.onNotification ?? options.onRequest;
+    const own = listening === undefined ? undefined : traffic.listen(options);
+    this.#running++;
+    try {
+      const call = await this.#hooks.prepare(method, params, options);
+      // Made before a release, it may still run.
+      if (this.#lease.revoked) throw new ClosedError(`lease of server ${this.server}`);
+      return await connection.request(method, params, call);
+    } catch (error) {
+      this.#hooks.onFailure(error);
+      throw error;
+    } finally {
+      own?.[Symbol.dispose]();
+      this.#running--;
+      this.#giveBack();
+    }
+  }
+
+  async notify(method: string, params?: Params): Promise<void> {
+    this.#assertHeld();
+    await this.#lease.resource.connection.notify(method, params);
+  }
+
+  on(event: 'notification', listener: EventListener<ServerNotice>): Disposable;
+  on(event: 'request', listener: RequestHandler): Disposable;
+  on(event: 'notification' | 'request', listener: EventListener<ServerNotice> | RequestHandler): Disposable {
+    if (event === 'notification') {
+      const taken = listener as EventListener<ServerNotice>;
+      this.#notices.add(taken);
+      return { [Symbol.dispose]: () => void this.#notices.delete(taken) };
+    }
+    if (event !== 'request') throw new OptionError('event', event, "'notification' or 'request'");
+    if (this.#onRequest !== undefined) throw new OptionError('event', event, 'one listener: an answer is given once');
+    this.#onRequest = listener as RequestHandler;
+    return {
+      [Symbol.dispose]: () => {
+        if (this.#onRequest === listener) this.#onRequest = undefined;
+      },
+    };
+  }
+
+  release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    this.#watch[Symbol.dispose]();
+    this.#giveBack();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.release();
+  }
+
+  /** Not before its calls have settled: what still comes for them must not reach the next holder. */
+  #giveBack(): void {
+    if (!this.#released || this.#running > 0 || this.#returned) return;
+    this.#returned = true;
+    this.#death[Symbol.dispose]();
+    this.#traffic[Symbol.dispose]();
+    this.#hooks.release();
+  }
+
+  #assertHeld(): void {
+    if (this.#released || this.#lease.revoked) throw new ClosedError(`lease of server ${this.server}`);
+  }
+}

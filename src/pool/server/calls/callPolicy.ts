@@ -1,0 +1,95 @@
+import type { Limiter } from '../../../concurrent/limiter/Limiter.js';
+import type { Params } from '../../../connection/messages.js';
+import type { Clock } from '../../../core/clock.js';
+import {
+  AcquireTimeoutError,
+  NotSentError,
+  OutcomeUnknownError,
+  RateLimitedError,
+  RequestTimeoutError,
+  UpstreamBusyError,
+  WireError,
+} from '../../../core/errors.js';
+import { checkMs } from '../../../core/options.js';
+import type { RequestOptions } from '../../McpPool.js';
+
+/** Sends of one call that never ran, at the most. */
+export const MAX_SENDS = 3;
+
+const LISTS = new Set(['tools/list', 'prompts/list', 'resources/list', 'resources/templates/list']);
+
+/** Whether a call may be repeated though it may have run: it changes nothing, or its caller says so. */
+export function mayRepeat(method: string, params: Params | undefined, options: RequestOptions): boolean {
+  if (options.idempotent === true || method === 'ping' || method === 'server/discover') return true;
+  return LISTS.has(method) && params?.['cursor'] === undefined;
+}
+
+/**
+ * Whether to send a failed call once more. In `shared` mode, when it provably never ran (`ERR_NOT_SENT`), or once after
+ * `ERR_OUTCOME_UNKNOWN` when it may be repeated. Else never: a session's state is gone with its connection.
+ */
+export function sendAgain(error: unknown, sends: number, shared: boolean, repeatable: boolean): boolean {
+  if (!shared || sends >= MAX_SENDS) return false;
+  if (error instanceof NotSentError) return true;
+  return error instanceof OutcomeUnknownError && repeatable && sends === 1;
+}
+
+/**
+ * What the breaker counts: the server or its wire failed. An answer, a refusal of ours or an abort is none of it. Of calls
+ * that were never sent, those that found no server to connect to, which is their cause; a lost session has none.
+ */
+export function isServerFailure(error: unknown): boolean {
+  return (
+    (error instanceof NotSentError && error.cause !== undefined) ||
+    error instanceof OutcomeUnknownError ||
+    error instanceof RequestTimeoutError ||
+    error instanceof WireError ||
+    error instanceof UpstreamBusyError
+  );
+}
+
+/** Time as one call may still spend it. */
+export class Budget {
+  /** Clock ms at which it is spent. */
+  readonly untilMs: number;
+  readonly #deadlineMs: number;
+
+  /** @throws OptionError */
+  constructor(nowMs: number, deadlineMs: number) {
+    checkMs('deadlineMs', deadlineMs, { infinity: true });
+    this.untilMs = nowMs + deadlineMs;
+    this.#deadlineMs = deadlineMs;
+  }
+
+  /** `ms`, or what is left if that is less. @throws AcquireTimeoutError when nothing is left. */
+  within(what: string, ms: number, nowMs: number): number {
+    const leftMs = this.untilMs - nowMs;
+    if (leftMs > 0) return Math.min(ms, leftMs);
+    throw this.spent(what);
+  }
+
+  spent(what: string): AcquireTimeoutError {
+    const none = { live: 0, creating: 0, dying: 0, slots: 0, inUse: 0, waiting: 0 };
+    return new AcquireTimeoutError(`server ${what}: the call's time`, this.#deadlineMs, none);
+  }
+}
+
+/** Has a limiter grant the call, now or after a wait within its budget; undefined when nothing has to be waited for. */
+export function permit(
+  limiter: Limiter | undefined,
+  server: string,
+  signal: AbortSignal | undefined,
+  budget: Budget | undefined,
+  clock: Clock,
+): Promise<void> | undefined {
+  if (limiter === undefined || limiter.tryAcquire()) return undefined;
+  const maxWaitMs = budget?.within(server, Number.POSITIVE_INFINITY, clock.now());
+  return limiter.acquire({ ...(signal && { signal }), ...(maxWaitMs !== undefined && { maxWaitMs }) });
+}
+
+/** An upstream that says how long it wants to be left alone is left alone by all its callers. */
+export function pauseAfter(error: unknown, limiter: Limiter | undefined): void {
+  if (error instanceof RateLimitedError && error.source === 'upstream' && error.retryAfterMs !== undefined) {
+    limiter?.pauseFor(error.retryAfterMs);
+  }
+}
