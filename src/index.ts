@@ -97,6 +97,7 @@ export {
   type DestroyReason,
   type EraStore,
   type EraVerdict,
+  HTTP_DEFAULTS,
   HTTPClientPool,
   type HTTPClientPoolOptions,
   type Lease,

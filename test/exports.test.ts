@@ -38,6 +38,7 @@ const OWN: Readonly<Record<string, readonly string[]>> = {
   './pool': [
     'CreateError',
     'HTTPClientPool',
+    'HTTP_DEFAULTS',
     'MemoryEraStore',
     'POOL_DEFAULTS',
     'RESOURCE_POOL_DEFAULTS',

@@ -13,10 +13,17 @@ export interface Death {
   readonly signal?: string | null;
 }
 
+/** An open `subscriptions/listen`: `cut` means that its stream broke, so that it may be opened again. */
+export interface OpenListen {
+  readonly ended: Promise<void>;
+  readonly endedBy: 'closed' | 'finished' | 'cut' | undefined;
+  close(): Promise<void>;
+}
+
 type Listen = (
   filter: Params,
   options: { readonly onNotification: (notice: ServerNotice) => void },
-) => Promise<{ readonly ended: Promise<void>; close(): Promise<void> }>;
+) => Promise<OpenListen>;
 
 /** One initialised connection to one server: what the pools share out. Each wire is one. */
 export interface Connection extends Closeable {

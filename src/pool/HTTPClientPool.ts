@@ -1,4 +1,5 @@
 import { ServerPool } from './server/ServerPool.js';
+import type { TotalSeats } from './server/slots/TotalSeats.js';
 import { UrlConnector, type UrlPoolOptions } from './urlConnector.js';
 
 export type HTTPClientPoolOptions = UrlPoolOptions;
@@ -9,8 +10,8 @@ export type HTTPClientPoolOptions = UrlPoolOptions;
  * lost is made anew once for all its callers, and what it refused is sent once more.
  */
 export class HTTPClientPool extends ServerPool {
-  /** @throws OptionError */
-  constructor(options: HTTPClientPoolOptions = {}) {
-    super('HTTPClientPool', new UrlConnector('http', options), options);
+  /** `total` is for `UnifiedPool`, whose pools share one bound. @throws OptionError */
+  constructor(options: HTTPClientPoolOptions = {}, total?: TotalSeats) {
+    super('HTTPClientPool', new UrlConnector('http', options), options, total);
   }
 }

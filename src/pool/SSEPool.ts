@@ -1,4 +1,5 @@
 import { ServerPool } from './server/ServerPool.js';
+import type { TotalSeats } from './server/slots/TotalSeats.js';
 import { UrlConnector, type UrlPoolOptions } from './urlConnector.js';
 
 export type SSEPoolOptions = UrlPoolOptions;
@@ -9,8 +10,8 @@ export type SSEPoolOptions = UrlPoolOptions;
  * calls in flight fail and the next one finds a new, initialised connection.
  */
 export class SSEPool extends ServerPool {
-  /** @throws OptionError */
-  constructor(options: SSEPoolOptions = {}) {
-    super('SSEPool', new UrlConnector('sse', options), options);
+  /** `total` is for `UnifiedPool`, whose pools share one bound. @throws OptionError */
+  constructor(options: SSEPoolOptions = {}, total?: TotalSeats) {
+    super('SSEPool', new UrlConnector('sse', options), options, total);
   }
 }

@@ -1,6 +1,7 @@
 import { LifecycleManager } from '../registry/LifecycleManager.js';
 import type { PoolOptions } from './server/options.js';
 import { ServerPool } from './server/ServerPool.js';
+import type { TotalSeats } from './server/slots/TotalSeats.js';
 import { StdioConnector, type StopTimes } from './stdioConnector.js';
 
 export interface StdioPoolOptions extends PoolOptions, StopTimes {
@@ -16,8 +17,8 @@ export interface StdioPoolOptions extends PoolOptions, StopTimes {
  * after a crash on the next; a process ends with everything that came from it.
  */
 export class StdioPool extends ServerPool {
-  /** @throws OptionError */
-  constructor(options: StdioPoolOptions = {}) {
+  /** `total` is for `UnifiedPool`, whose pools share one bound. @throws OptionError */
+  constructor(options: StdioPoolOptions = {}, total?: TotalSeats) {
     const { lifecycle, ledger, clock, logger, stdinGraceMs, termGraceMs, killProofMs } = options;
     const manager =
       lifecycle ??
@@ -31,6 +32,6 @@ export class StdioPool extends ServerPool {
       ...(termGraceMs !== undefined && { termGraceMs }),
       ...(killProofMs !== undefined && { killProofMs }),
     };
-    super('StdioPool', new StdioConnector(manager, lifecycle === undefined, times), options);
+    super('StdioPool', new StdioConnector(manager, lifecycle === undefined, times), options, total);
   }
 }

@@ -28,6 +28,7 @@ import { SSEPool } from './SSEPool.js';
 import { StdioPool, type StdioPoolOptions } from './StdioPool.js';
 import { type ResolvedPoolOptions, resolvePoolOptions } from './server/options.js';
 import type { ServerPool } from './server/ServerPool.js';
+import { TotalSeats } from './server/slots/TotalSeats.js';
 import { startAll } from './server/startAll.js';
 import { applyConfigs, asHttp } from './unified/applyConfigs.js';
 import { forwardEvents } from './unified/forwardEvents.js';
@@ -67,10 +68,11 @@ export class UnifiedPool implements McpPool {
       made.push(pool);
       return pool;
     };
+    const total = new TotalSeats(this.#context);
     const pools = {
-      http: http ?? own(new HTTPClientPool(common)),
-      sse: sse ?? own(new SSEPool(common)),
-      stdio: stdio ?? own(new StdioPool(common)),
+      http: http ?? own(new HTTPClientPool(common, total)),
+      sse: sse ?? own(new SSEPool(common, total)),
+      stdio: stdio ?? own(new StdioPool(common, total)),
     };
     this.#made = made;
     this.#routes = new Routes(pools, this.#context, (server, state, previous) => {

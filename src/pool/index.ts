@@ -1,4 +1,5 @@
 export type { Connection, Death } from '../connection/Connection.js';
+export { HTTP_DEFAULTS } from '../connection/net/httpOptions.js';
 export {
   type AcquireTimeoutDetail,
   AcquireTimeoutError,

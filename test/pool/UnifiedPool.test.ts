@@ -178,3 +178,14 @@ test('a name belongs to one pool, and an unknown one is told with those that are
   await expect(pool.request('wether', 'ping')).rejects.toMatchObject({ near: ['weather'] });
   expect(() => pool.state('nothing')).toThrow(ServerNotFoundError);
 });
+
+test('maxConnectionsTotal is one bound over all wires: whoever is idle on one gives way to another', async () => {
+  const { url } = await everythingHttp();
+  const pool = unifiedPool({ maxConnectionsTotal: 1 });
+  pool.addServer(everything('local'));
+  pool.addServer({ name: 'remote', transport: 'http', url });
+  for (const name of ['local', 'remote', 'local']) {
+    expect(await echo(pool, name, 'hi')).toBe('Echo: hi');
+    expect(pool.allStats().filter(({ connections }) => connections > 0)).toMatchObject([{ name }]);
+  }
+});

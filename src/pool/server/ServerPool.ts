@@ -31,8 +31,7 @@ import { listAll } from './listAll.js';
 import { nearNames } from './nearNames.js';
 import { type PoolOptions, resolvePoolOptions } from './options.js';
 import { Server } from './Server.js';
-import { leastUsed, leave, longestSeated } from './slots/Link.js';
-import { Seats } from './slots/Seats.js';
+import { TotalSeats } from './slots/TotalSeats.js';
 import { startAll } from './startAll.js';
 
 /**
@@ -46,23 +45,20 @@ export abstract class ServerPool implements McpPool {
   #removals = 0;
   readonly #context: PoolContext;
   readonly #connector: Connector;
+  readonly #seated: Disposable;
   readonly #scope: CloseScope;
   readonly #applying = new Mutex();
 
-  protected constructor(name: string, connector: Connector, options: PoolOptions) {
+  /** `total`: the bound that it shares with other pools; its own by default. */
+  protected constructor(name: string, connector: Connector, options: PoolOptions, total?: TotalSeats) {
     const pool = resolvePoolOptions(options);
     this.#connector = connector;
     const events = new Emitter<PoolEvents>((error, event) =>
       pool.logger.error({ error, event }, 'a listener of a pool threw'),
     );
-    const totalSeats = new Seats({
-      max: pool.maxConnectionsTotal,
-      clock: pool.clock,
-      quantumMs: pool.seatQuantumMs,
-      evictIdle: () => leave(leastUsed(this.#all.flatMap(({ partitions }) => partitions.sparable))),
-      evictOldest: () => void leave(longestSeated(this.#all.flatMap(({ partitions }) => partitions.sitters))),
-    });
-    this.#context = { pool, connector, events, totalSeats };
+    const room = total ?? new TotalSeats(pool);
+    this.#seated = room.join(() => this.#all.map(({ partitions }) => partitions));
+    this.#context = { pool, connector, events, totalSeats: room.seats };
     this.#scope = new CloseScope(name, {
       clock: pool.clock,
       logger: pool.logger,
@@ -326,7 +322,7 @@ export abstract class ServerPool implements McpPool {
     const results = await Promise.allSettled(servers.map((server) => server.remove({ graceMs: grace.remainingMs })));
     shortened[Symbol.dispose]();
     const last = await Promise.allSettled([this.#connector.close({ graceMs: grace.remainingMs })]);
-    this.#context.totalSeats.close();
+    this.#seated[Symbol.dispose]();
     this.#context.events.clear();
     const errors = [...results, ...last].flatMap((each) =>
       each.status === 'rejected' ? [each.reason as unknown] : [],

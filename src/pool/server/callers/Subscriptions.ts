@@ -1,4 +1,4 @@
-import type { Connection } from '../../../connection/Connection.js';
+import type { Connection, OpenListen } from '../../../connection/Connection.js';
 import type { ServerNotice } from '../../../connection/messages.js';
 import { CircuitOpenError, messageOf, NotSentError, OutcomeUnknownError, RpcError } from '../../../core/errors.js';
 import type { Caller, Subscription, SubscriptionFilter } from '../../McpPool.js';
@@ -13,8 +13,6 @@ const LIST_CHANGED = {
   resourcesListChanged: 'notifications/resources/list_changed',
 } as const;
 
-type Stream = Omit<Subscription, typeof Symbol.asyncDispose>;
-
 interface Open {
   /** The partition it is of. */
   readonly key: string;
@@ -24,7 +22,7 @@ interface Open {
   /** Where it is subscribed. */
   connection: Connection;
   /** The server's own stream for it, in the modern era. */
-  stream: Stream | undefined;
+  stream: OpenListen | undefined;
   readonly end: () => void;
 }
 
@@ -45,6 +43,7 @@ export class Subscriptions {
   readonly #reach: (caller: Caller | undefined) => Promise<Connection>;
   readonly #open = new Set<Open>();
   readonly #retries = new Map<string, Disposable>();
+  readonly #reopenings = new Set<Disposable>();
   /** What each connection was asked for in the legacy era, and how it ended: who comes later shares that. */
   readonly #asked = new WeakMap<Connection, Map<string, Promise<unknown>>>();
 
@@ -127,6 +126,8 @@ export class Subscriptions {
   pause(): void {
     for (const retry of this.#retries.values()) retry[Symbol.dispose]();
     this.#retries.clear();
+    for (const reopening of this.#reopenings) reopening[Symbol.dispose]();
+    this.#reopenings.clear();
   }
 
   /** Ends all. */
@@ -168,6 +169,7 @@ export class Subscriptions {
         this.#warn(open.key, error);
         // Refused: over. Lost with its connection: the next one is asked. Else nobody knows, and it may still come.
         if (error instanceof RpcError) this.#forget(open);
+        else if (connection.alive && connection.info.era === 'modern') this.#reopen(open, connection);
       });
     }
   }
@@ -200,10 +202,22 @@ export class Subscriptions {
   }
 
   /** By the server: over. By the death of its connection: taken up again on the next. */
-  #streamEnded(open: Open, stream: Stream, connection: Connection): void {
+  #streamEnded(open: Open, stream: OpenListen, connection: Connection): void {
     if (open.stream !== stream) return;
     open.stream = undefined;
-    if (connection.alive) this.#forget(open);
+    if (!connection.alive) return;
+    if (stream.endedBy === 'cut') this.#reopen(open, connection);
+    else this.#forget(open);
+  }
+
+  /** Its stream broke, or could not be opened, and the connection lives. */
+  #reopen(open: Open, connection: Connection): void {
+    const timer = this.#context.pool.clock.setTimer(() => {
+      this.#reopenings.delete(timer);
+      const waiting = this.#open.has(open) && open.stream === undefined && open.connection === connection;
+      if (waiting && connection.alive) this.#again([open], connection);
+    }, RETRY_MS);
+    this.#reopenings.add(timer);
   }
 
   async #close(open: Open): Promise<void> {
