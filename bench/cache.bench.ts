@@ -130,7 +130,7 @@ export async function suite(bench: Bench): Promise<void> {
           }),
         },
       ],
-      { operations: 3_000 },
+      { operations: 1_500 },
     );
     bench.target(
       'cold get over bare',

@@ -37,7 +37,8 @@ export class Credentials {
   readonly #server: string;
   readonly #hook: CredentialsHook | undefined;
   readonly #clock: Clock;
-  readonly #asked = new LRUCache<string, Asked>({ max: MAX_PRINCIPALS });
+  /** Made with the first question: its table is large, and most servers have no hook. */
+  #table: LRUCache<string, Asked> | undefined;
 
   constructor(server: string, hook: CredentialsHook | undefined, clock: Clock) {
     this.#server = server;
@@ -47,7 +48,7 @@ export class Credentials {
 
   /** Those of the caller's principal. Concurrent callers share one question; a failed one is not kept. */
   get(caller: Caller | undefined, signal: AbortSignal): Promise<CredentialSet | undefined> {
-    const known = this.#asked.get(caller?.principal ?? '');
+    const known = this.#table?.get(caller?.principal ?? '');
     if (known !== undefined && known.expiresAt - EARLY_MS > this.#clock.wallNow()) return known.answer;
     return this.#ask(caller, signal, 'start');
   }
@@ -58,11 +59,11 @@ export class Credentials {
     stale: CredentialSet | undefined,
     signal: AbortSignal,
   ): Promise<CredentialSet | undefined> {
-    const known = this.#asked.get(caller?.principal ?? '');
+    const known = this.#table?.get(caller?.principal ?? '');
     const set = await known?.answer;
     if (known !== undefined && set !== stale) return set;
     // During the await another caller may have asked.
-    const now = this.#asked.get(caller?.principal ?? '');
+    const now = this.#table?.get(caller?.principal ?? '');
     return now !== undefined && now !== known ? now.answer : this.#ask(caller, signal, '401');
   }
 
@@ -75,13 +76,15 @@ export class Credentials {
       answer: new Promise((resolve) => resolve(hook(request))),
       expiresAt: Number.POSITIVE_INFINITY,
     };
-    this.#asked.set(principal, asked);
+    this.#table ??= new LRUCache({ max: MAX_PRINCIPALS });
+    const table = this.#table;
+    table.set(principal, asked);
     asked.answer.then(
       (set) => {
         asked.expiresAt = set?.expiresAt ?? Number.POSITIVE_INFINITY;
       },
       () => {
-        if (this.#asked.peek(principal) === asked) this.#asked.delete(principal);
+        if (table.peek(principal) === asked) table.delete(principal);
       },
     );
     return asked.answer;
