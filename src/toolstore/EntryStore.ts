@@ -67,7 +67,6 @@ export class EntryStore {
       ...settings,
       isDead: (head) => this.#ageMs(head) >= head.ttlMs + head.staleMs,
       isBusy: (file) => this.#writer.pending(file) !== undefined,
-      remove: (file) => this.replace(file, undefined),
     });
     this.#sweeper.start(scope, settings.sweepMs, (error) => this.#health.trouble(error));
   }

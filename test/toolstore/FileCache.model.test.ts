@@ -200,9 +200,12 @@ class World {
       if (how === 'directory') mkdirSync(path);
       return;
     }
+    const other = files.find((each) => each !== path) ?? path;
     let bytes: Buffer;
+    let swapped: string;
     try {
       bytes = readFileSync(path);
+      swapped = readFileSync(other, 'latin1');
     } catch (error) {
       // A directory put there before.
       if ((error as NodeJS.ErrnoException).code === 'EISDIR') return;
@@ -211,7 +214,7 @@ class World {
     const offset = Math.floor(at * Math.max(0, bytes.length - 1));
     if (how === 'truncate') truncateSync(path, offset);
     else if (how === 'garbage') writeFileSync(path, 'garbage');
-    else if (how === 'swap') writeFileSync(path, readFileSync(files.find((other) => other !== path) ?? path, 'latin1'));
+    else if (how === 'swap') writeFileSync(path, swapped);
     else {
       bytes[offset] = (bytes[offset] ?? 0) ^ 1;
       writeFileSync(path, bytes);
@@ -220,7 +223,7 @@ class World {
 }
 
 function holds(name: string, steps: fc.Arbitrary<Step>, runs: number): void {
-  test(name, { timeout: 120_000 }, async () => {
+  test(name, { timeout: Math.max(120_000, RUNS * 60) }, async () => {
     const house = new CacheHouse();
     let round = 0;
     await fc.assert(

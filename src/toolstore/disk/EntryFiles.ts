@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, lstat, open, readdir, rename, unlink } from 'node:fs/promises';
+import { chmod, link, lstat, open, readdir, rename, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Semaphore } from 'async-mutex';
 import type { FileStamp } from '../Entry.js';
@@ -144,6 +144,32 @@ export class EntryFiles {
       const stat = await lstatOf(path);
       if (stat?.isDirectory() !== true) throw error;
       await this.#quarantine.take(path, file, identityOf(stat), 'it is not a file');
+    }
+  }
+
+  /**
+   * Removes the file if it is still that one. Another process may write it anew at any moment: so it is set aside, looked
+   * at, and put back unless it is the one. A name that a still newer one has taken meanwhile stays as it is.
+   */
+  async removeIf(file: string, identity: string): Promise<boolean> {
+    if ((await this.identity(file)) !== identity) return false;
+    const path = join(this.#folder, file);
+    const aside = join(this.#folder, `${file}.${randomBytes(8).toString('hex')}${TEMP_SUFFIX}`);
+    try {
+      await rename(path, aside);
+      const stat = await lstatOf(aside);
+      const isIt = stat !== undefined && identityOf(stat) === identity;
+      if (stat?.isDirectory() === true) {
+        await rename(aside, path);
+        return false;
+      }
+      if (!isIt) await link(aside, path);
+      await unlink(aside);
+      return isIt;
+    } catch (error) {
+      if (codeOf(error) === 'EEXIST') await unlink(aside);
+      else if (!isAbsent(error)) throw error;
+      return false;
     }
   }
 

@@ -13,8 +13,6 @@ export interface SweeperOptions {
   readonly isDead: (head: EntryHead) => boolean;
   /** Being written or removed by this process. */
   readonly isBusy: (file: string) => boolean;
-  /** Removes an entry in its turn among this process's own changes. */
-  readonly remove: (file: string) => Promise<void>;
 }
 
 /** No write takes this long: its writer is gone. One that did take it writes again. */
@@ -100,9 +98,8 @@ export class Sweeper {
   async #remove({ file, identity }: Seen): Promise<void> {
     if (isTempFile(file)) await this.#files.remove(file);
     else {
-      // Unless somebody has written it anew; what this process writes from here on comes after the removal.
-      if ((await this.#files.identity(file)) !== identity || this.#options.isBusy(file)) return;
-      await this.#options.remove(file);
+      // Unless somebody has written it anew, in this process or another.
+      if (this.#options.isBusy(file) || !(await this.#files.removeIf(file, identity))) return;
     }
     this.removed++;
   }
