@@ -157,20 +157,28 @@ export class EntryFiles {
     const aside = join(this.#folder, `${file}.${randomBytes(8).toString('hex')}${TEMP_SUFFIX}`);
     try {
       await rename(path, aside);
-      const stat = await lstatOf(aside);
-      const isIt = stat !== undefined && identityOf(stat) === identity;
-      if (stat?.isDirectory() === true) {
-        await rename(aside, path);
-        return false;
-      }
-      if (!isIt) await link(aside, path);
-      await unlink(aside);
-      return isIt;
     } catch (error) {
-      if (codeOf(error) === 'EEXIST') await unlink(aside);
-      else if (!isAbsent(error)) throw error;
+      if (isAbsent(error)) return false;
+      throw error;
+    }
+    const stat = await lstatOf(aside);
+    if (stat === undefined) return false;
+    if (identityOf(stat) !== identity) {
+      await this.#putBack(aside, path);
       return false;
     }
+    await unlink(aside);
+    return true;
+  }
+
+  async #putBack(aside: string, path: string): Promise<void> {
+    try {
+      await link(aside, path);
+    } catch (error) {
+      // What is no plain file, and a file system without links, has only the rename.
+      if (codeOf(error) !== 'EEXIST') return rename(aside, path);
+    }
+    await unlink(aside);
   }
 
   /** Every name in the folder, in no order. */
