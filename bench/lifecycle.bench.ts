@@ -3,8 +3,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
-import { LifecycleManager } from '../src/registry/LifecycleManager.js';
-import { ManagedProcess } from '../src/registry/ManagedProcess.js';
+import { LifecycleManager } from '../src/registry/lifecycle/LifecycleManager.js';
+import { ManagedProcess } from '../src/registry/process/ManagedProcess.js';
 import { readProcessTable } from '../src/registry/process/processTable.js';
 import { type Bench, median } from './harness.js';
 

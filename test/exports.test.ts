@@ -30,7 +30,7 @@ const ERRORS: readonly string[] = [
   'StillAliveError',
   'UnauthorizedError',
   'UpstreamBusyError',
-  'WireError',
+  'ProtocolError',
 ];
 
 /** What each subpath exports besides, at run time. A change here is a change of the API. */

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { messageOf } from '../core/errors.js';
 import { ConfigError } from '../registry/config/ConfigError.js';
 import { readConfigFile } from '../registry/config/configFile.js';
-import type { ServerConfig } from '../registry/ServerConfig.js';
+import type { ServerConfig } from '../registry/config/ServerConfig.js';
 
 const DEFAULT_FILES = ['mcp.json', 'examples/mcp.json'] as const;
 

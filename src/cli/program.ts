@@ -1,6 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { packageVersion } from '../core/version.js';
 import { GATEWAY_DEFAULTS } from '../gateway/GatewayOptions.js';
-import { packageVersion } from '../gateway/version.js';
 import type { CallOptions } from './call.js';
 import type { ServeOptions } from './serve.js';
 

@@ -1,5 +1,5 @@
-import { type Closeable, type CloseOptions, CloseScope } from '../core/CloseScope.js';
 import { type Clock, systemClock } from '../core/clock.js';
+import { type Closeable, type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
 import { AcquireTimeoutError, ClosedError, OptionError, ShutdownTimeoutError } from '../core/errors.js';
 import { checkCount, checkMs, checkText } from '../core/options.js';
 import { WaitQueue } from './WaitQueue.js';

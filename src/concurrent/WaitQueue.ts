@@ -1,7 +1,7 @@
-import { type AbortEntry, type AbortGroup, AbortHub } from '../core/AbortHub.js';
 import { type Clock, systemClock } from '../core/clock.js';
 import { QueueFullError } from '../core/errors.js';
-import { TimeoutWheel, WheelEntry } from '../core/TimeoutWheel.js';
+import { TimeoutWheel, WheelEntry } from '../core/time/TimeoutWheel.js';
+import { type AbortEntry, type AbortGroup, AbortHub } from '../core/wait/AbortHub.js';
 
 export interface WaitQueueOptions {
   /** Whose queue it is, as errors say it. */

@@ -14,6 +14,7 @@ export {
   OptionError,
   OutcomeUnknownError,
   PoolkitError,
+  ProtocolError,
   QueueFullError,
   RateLimitedError,
   RequestTimeoutError,
@@ -26,7 +27,6 @@ export {
   StillAliveError,
   UnauthorizedError,
   UpstreamBusyError,
-  WireError,
 } from '../core/index.js';
 export { type BreakerState, CircuitBreaker, type CircuitBreakerOptions } from './CircuitBreaker.js';
 export {

@@ -1,11 +1,11 @@
-import type { Closeable } from '../core/CloseScope.js';
 import type { Clock } from '../core/clock.js';
+import type { Closeable } from '../core/close/CloseScope.js';
 import type { Logger } from '../core/logger.js';
 import type { ChannelCounters } from './channel/Channel.js';
-import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from './messages.js';
+import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from './protocol/messages.js';
 
 /** How a connection ended. */
-export interface Death {
+export interface DisconnectReason {
   /** True when our side ended it. */
   readonly expected: boolean;
   readonly why: string;
@@ -44,7 +44,7 @@ export interface Connection extends Closeable {
   /** Modern era: a `subscriptions/listen` of its own, until closed, ended by the server, or the connection's death. */
   readonly listen?: Listen | undefined;
   /** Calls back once, in the turn of its death, after its calls were failed; at once when it is dead already. */
-  onDeath(listener: (death: Death) => void): Disposable;
+  onClose(listener: (death: DisconnectReason) => void): Disposable;
   /** Notifications that belong to no call. */
   onNotification(listener: (notice: ServerNotice) => void): Disposable;
   /** Who answers requests that belong to no call; one at a time. Without one they get -32601. */

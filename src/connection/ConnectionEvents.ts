@@ -1,25 +1,25 @@
-import type { Death } from './Connection.js';
+import type { DisconnectReason } from './Connection.js';
 import { methodNotFound } from './channel/ServerRequests.js';
-import type { RequestHandler, ServerNotice } from './messages.js';
+import type { RequestHandler, ServerNotice } from './protocol/messages.js';
 
 /** What a connection tells its pool, whatever its wire: its death, once, and the traffic that belongs to no call. */
 export class ConnectionEvents {
   readonly #server: string;
-  readonly #deathListeners = new Set<(death: Death) => void>();
+  readonly #deathListeners = new Set<(death: DisconnectReason) => void>();
   readonly #noticeListeners = new Set<(notice: ServerNotice) => void>();
   #requestHandler: RequestHandler | undefined;
-  #death: Death | undefined;
+  #death: DisconnectReason | undefined;
 
   constructor(server: string) {
     this.#server = server;
   }
 
-  get death(): Death | undefined {
+  get death(): DisconnectReason | undefined {
     return this.#death;
   }
 
   /** Notes how it ended; false when it had ended before. The listeners are told by `tellDeath`, when calls are failed. */
-  die(death: Death): boolean {
+  die(death: DisconnectReason): boolean {
     if (this.#death !== undefined) return false;
     this.#death = death;
     return true;
@@ -31,7 +31,7 @@ export class ConnectionEvents {
     for (const listener of listeners) if (this.#death !== undefined) listener(this.#death);
   }
 
-  onDeath(listener: (death: Death) => void): Disposable {
+  onClose(listener: (death: DisconnectReason) => void): Disposable {
     if (this.#death !== undefined) listener(this.#death);
     else this.#deathListeners.add(listener);
     return { [Symbol.dispose]: () => void this.#deathListeners.delete(listener) };

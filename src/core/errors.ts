@@ -23,7 +23,7 @@ export const ERROR_CODES = Object.freeze({
   ERR_REQUEST_TIMEOUT: { acted: 'perhaps', retryable: false },
   ERR_OUTCOME_UNKNOWN: { acted: 'perhaps', retryable: false },
   ERR_UPSTREAM_BUSY: { acted: 'perhaps', retryable: false },
-  ERR_WIRE: { acted: 'perhaps', retryable: false },
+  ERR_PROTOCOL: { acted: 'perhaps', retryable: false },
   ERR_MESSAGE_TOO_LARGE: { acted: 'perhaps', retryable: false },
   ERR_RPC: { acted: 'answered', retryable: false },
   ERR_SHUTDOWN_TIMEOUT: { acted: undefined, retryable: false },
@@ -271,10 +271,10 @@ export class UpstreamBusyError extends PoolkitError {
 }
 
 /** What came back is not the protocol. */
-export class WireError extends PoolkitError {
+export class ProtocolError extends PoolkitError {
   readonly server: string;
   constructor(server: string, why: string, cause?: unknown) {
-    super('ERR_WIRE', `server ${show(server)}: ${why}`, cause);
+    super('ERR_PROTOCOL', `server ${show(server)}: ${why}`, cause);
     this.server = server;
   }
 }

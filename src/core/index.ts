@@ -1,11 +1,12 @@
+export { type Clock, systemClock, type Timer } from './clock.js';
 export {
   CLOSE_DEFAULTS,
   type Closeable,
   type CloseHooks,
   type CloseOptions,
   CloseScope,
-} from './CloseScope.js';
-export { type Clock, systemClock, type Timer } from './clock.js';
+} from './close/CloseScope.js';
+export type { GracePeriod } from './close/GracePeriod.js';
 export {
   type AcquireTimeoutDetail,
   AcquireTimeoutError,
@@ -20,6 +21,7 @@ export {
   OptionError,
   OutcomeUnknownError,
   PoolkitError,
+  ProtocolError,
   QueueFullError,
   RateLimitedError,
   RequestTimeoutError,
@@ -32,8 +34,6 @@ export {
   StillAliveError,
   UnauthorizedError,
   UpstreamBusyError,
-  WireError,
 } from './errors.js';
 export { Emitter, type Listener } from './events.js';
-export type { Grace } from './Grace.js';
 export { type LogFn, type Logger, silentLogger } from './logger.js';

@@ -1,4 +1,5 @@
 import { OptionError } from './errors.js';
+import { nearNames } from './nearNames.js';
 
 /** Checks that throw `OptionError` naming option, value and range, and hand the value back. Nothing is ever clamped. */
 
@@ -63,4 +64,40 @@ export function checkOneOf<const T extends string>(option: string, value: unknow
 export function checkFunction<F>(option: string, value: F): F {
   if (typeof value === 'function') return value;
   throw new OptionError(option, value, 'a function');
+}
+
+/** The keys of `O` that have no default in `D`. */
+type Rest<O, D> = Exclude<keyof O, keyof D>;
+
+/** `O` with the defaults of `D` filled in. */
+export type Resolved<O, D> = { readonly [K in keyof O & keyof D]-?: Exclude<O[K], undefined> } & {
+  readonly [K in Rest<O, D> & keyof O]: O[K];
+};
+
+/**
+ * `options` over `defaults`; one that is undefined counts as absent. `others` names the options without a default, all of
+ * them, so that the compiler keeps the list complete. @throws OptionError for a name that is in neither, with the nearest.
+ */
+export function withDefaults<O extends object, const D extends Partial<Record<keyof O, unknown>>>(
+  part: string,
+  options: O,
+  defaults: D,
+  others: { readonly [K in Rest<O, D>]-?: true },
+): Resolved<O, D> {
+  if (typeof options !== 'object' || options === null) throw new OptionError(part, options, 'an object of options');
+  const result: Record<string, unknown> = { ...defaults };
+  for (const [name, value] of Object.entries(options)) {
+    if (!Object.hasOwn(defaults, name) && !Object.hasOwn(others, name)) {
+      throw unknownOption(part, name, value, [...Object.keys(defaults), ...Object.keys(others)]);
+    }
+    if (value !== undefined) result[name] = value;
+  }
+  return result as Resolved<O, D>;
+}
+
+/** The error for an option that does not exist, naming the nearest one that does. */
+export function unknownOption(part: string, name: string, value: unknown, known: readonly string[]): OptionError {
+  const near = nearNames(name, known);
+  const hint = near.length > 0 ? `did you mean ${near.map((each) => `'${each}'`).join(' or ')}?` : known.join(', ');
+  return new OptionError(`${part}.${name}`, value, `an option that exists; ${hint}`);
 }

@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { type Closeable, type CloseOptions, CloseScope } from '../core/CloseScope.js';
 import { systemClock } from '../core/clock.js';
+import { type Closeable, type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
+import type { GracePeriod } from '../core/close/GracePeriod.js';
 import { ClosedError, OutcomeUnknownError } from '../core/errors.js';
-import type { Grace } from '../core/Grace.js';
 import { type Logger, silentLogger } from '../core/logger.js';
 import { Health } from '../shutdown/Health.js';
 import { InFlight } from '../shutdown/InFlight.js';
@@ -268,7 +268,7 @@ export class Gateway implements Closeable, AsyncDisposable {
     void this.#tracked.close({ graceMs: FLUSH_MS }).catch(() => undefined); // told by `#release`
   }
 
-  async #release(grace: Grace): Promise<void> {
+  async #release(grace: GracePeriod): Promise<void> {
     this.#relay[Symbol.dispose]();
     this.#checks[Symbol.dispose]();
     await this.#sessions.close();

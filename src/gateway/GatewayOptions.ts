@@ -4,7 +4,7 @@ import { OptionError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { checkBytes, checkCount, checkMs, checkText } from '../core/options.js';
 import type { McpPool } from '../pool/McpPool.js';
-import type { ServerConfig } from '../registry/ServerConfig.js';
+import type { ServerConfig } from '../registry/config/ServerConfig.js';
 import type { Health } from '../shutdown/Health.js';
 import type { ToolStore } from '../toolstore/ToolStore.js';
 

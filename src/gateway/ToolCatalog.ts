@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { type CloseOptions, CloseScope } from '../core/CloseScope.js';
 import type { Clock } from '../core/clock.js';
+import { type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
 import { type Logger, silentLogger } from '../core/logger.js';
 import { checkCount } from '../core/options.js';
 import type { Caller, McpPool } from '../pool/McpPool.js';

@@ -13,11 +13,11 @@ import type {
   ServerInfo,
   ServerNotice,
   ServerRequest,
-} from '../connection/messages.js';
-import type { Closeable, CloseOptions } from '../core/CloseScope.js';
+} from '../connection/protocol/messages.js';
+import type { Closeable, CloseOptions } from '../core/close/CloseScope.js';
 import type { PoolkitError } from '../core/errors.js';
 import type { Listener } from '../core/events.js';
-import type { ServerConfig } from '../registry/ServerConfig.js';
+import type { ServerConfig } from '../registry/config/ServerConfig.js';
 
 export type { Progress, RequestHandler, ServerInfo, ServerNotice, ServerRequest };
 
@@ -201,7 +201,7 @@ export interface McpPool extends AsyncDisposable, Closeable {
     params?: Readonly<Record<string, unknown>>,
     options?: { readonly caller?: Caller; readonly signal?: AbortSignal },
   ): Promise<void>;
-  /** Every page of a list; a server whose cursors run in a circle is a `WireError`. */
+  /** Every page of a list; a server whose cursors run in a circle is a `ProtocolError`. */
   listAll<K extends ListKind>(
     name: string,
     kind: K,

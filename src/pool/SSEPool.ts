@@ -1,6 +1,6 @@
+import { UrlConnector, type UrlPoolOptions } from './connectors/urlConnector.js';
+import type { TotalSeats } from './server/partitions/TotalSeats.js';
 import { ServerPool } from './server/ServerPool.js';
-import type { TotalSeats } from './server/slots/TotalSeats.js';
-import { UrlConnector, type UrlPoolOptions } from './urlConnector.js';
 
 export type SSEPoolOptions = UrlPoolOptions;
 

@@ -1,8 +1,8 @@
-import { LifecycleManager } from '../registry/LifecycleManager.js';
+import { LifecycleManager } from '../registry/lifecycle/LifecycleManager.js';
+import { StdioConnector, type StopTimes } from './connectors/stdioConnector.js';
 import type { PoolOptions } from './server/options.js';
+import type { TotalSeats } from './server/partitions/TotalSeats.js';
 import { ServerPool } from './server/ServerPool.js';
-import type { TotalSeats } from './server/slots/TotalSeats.js';
-import { StdioConnector, type StopTimes } from './stdioConnector.js';
 
 export interface StdioPoolOptions extends PoolOptions, StopTimes {
   /** Who owns the processes; the pool's own by default. One handed in is not closed, and only loses what this pool started. */

@@ -1,10 +1,11 @@
 import { Mutex } from 'async-mutex';
-import type { Params } from '../connection/messages.js';
-import { type CloseOptions, CloseScope } from '../core/CloseScope.js';
+import type { Params } from '../connection/protocol/messages.js';
+import { type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
 import { ClosedError, OptionError } from '../core/errors.js';
 import { Emitter, type Listener } from '../core/events.js';
 import { checkServerConfig } from '../registry/config/checkServerConfig.js';
-import type { ServerConfig } from '../registry/ServerConfig.js';
+import type { ServerConfig } from '../registry/config/ServerConfig.js';
+import type { UrlPoolOptions } from './connectors/urlConnector.js';
 import { HTTPClientPool } from './HTTPClientPool.js';
 import type {
   ApplyReport,
@@ -27,13 +28,12 @@ import type {
 import { SSEPool } from './SSEPool.js';
 import { StdioPool, type StdioPoolOptions } from './StdioPool.js';
 import { type ResolvedPoolOptions, resolvePoolOptions } from './server/options.js';
+import { TotalSeats } from './server/partitions/TotalSeats.js';
 import type { ServerPool } from './server/ServerPool.js';
-import { TotalSeats } from './server/slots/TotalSeats.js';
 import { startAll } from './server/startAll.js';
 import { applyConfigs, asHttp } from './unified/applyConfigs.js';
 import { forwardEvents } from './unified/forwardEvents.js';
 import { assertDistinct, Routes } from './unified/Routes.js';
-import type { UrlPoolOptions } from './urlConnector.js';
 
 export interface UnifiedPoolOptions extends StdioPoolOptions, UrlPoolOptions {
   /** Pools to use instead of ones made here from the options. They are not closed with this one. */

@@ -1,4 +1,4 @@
-export type { Connection, Death } from '../connection/Connection.js';
+export type { Connection, DisconnectReason } from '../connection/Connection.js';
 export { HTTP_DEFAULTS } from '../connection/net/httpOptions.js';
 export {
   type AcquireTimeoutDetail,
@@ -16,6 +16,7 @@ export {
   OptionError,
   OutcomeUnknownError,
   PoolkitError,
+  ProtocolError,
   QueueFullError,
   RateLimitedError,
   RequestTimeoutError,
@@ -28,8 +29,8 @@ export {
   StillAliveError,
   UnauthorizedError,
   UpstreamBusyError,
-  WireError,
 } from '../core/index.js';
+export type { UrlPoolOptions } from './connectors/urlConnector.js';
 export { HTTPClientPool, type HTTPClientPoolOptions } from './HTTPClientPool.js';
 export type {
   ApplyReport,
@@ -70,4 +71,3 @@ export { type EraStore, type EraVerdict, MemoryEraStore } from './server/callers
 export type { CallTrace } from './server/calls/trace.js';
 export { POOL_DEFAULTS, type PoolOptions } from './server/options.js';
 export { UnifiedPool, type UnifiedPoolOptions } from './UnifiedPool.js';
-export type { UrlPoolOptions } from './urlConnector.js';

@@ -12,6 +12,7 @@ export {
   OptionError,
   OutcomeUnknownError,
   PoolkitError,
+  ProtocolError,
   QueueFullError,
   RateLimitedError,
   RequestTimeoutError,
@@ -24,16 +25,31 @@ export {
   StillAliveError,
   UnauthorizedError,
   UpstreamBusyError,
-  WireError,
 } from '../core/index.js';
 export { ConfigError, type ConfigPlace } from './config/ConfigError.js';
 export { checkServerConfig } from './config/checkServerConfig.js';
 export { type ParsedConfig, type ParseOptions, parseConfig, readConfigFile } from './config/configFile.js';
 export { type Expansion, escapeVariables, expandVariables, type Variables } from './config/expandVariables.js';
 export { fingerprint } from './config/fingerprint.js';
-export { LifecycleManager, type ServerHandle } from './LifecycleManager.js';
+export type {
+  Era,
+  ServerConfig,
+  ServerSettings,
+  Sharing,
+  StdioServerConfig,
+  StdioTarget,
+  UrlServerConfig,
+  UrlTarget,
+} from './config/ServerConfig.js';
+export {
+  type RegistryChange,
+  type RegistryEvents,
+  ServerRegistry,
+  type ServerRegistryOptions,
+} from './config/ServerRegistry.js';
 export type { LifecycleEvents, ServerRef } from './lifecycle/events.js';
 export type { SweepReport } from './lifecycle/LedgerKeeper.js';
+export { LifecycleManager, type ServerHandle } from './lifecycle/LifecycleManager.js';
 export {
   LIFECYCLE_CONFIG_DEFAULTS,
   LIFECYCLE_MANAGER_DEFAULTS,
@@ -45,6 +61,7 @@ export type { ProcessRecord } from './lifecycle/record.js';
 export type { ServerStatus } from './lifecycle/ServerStatus.js';
 export type { ServerStateTag } from './lifecycle/state.js';
 export type { ServerUsage } from './lifecycle/usage.js';
+export { INHERITED_ENV } from './process/environment.js';
 export {
   type ExitInfo,
   MANAGED_PROCESS_DEFAULTS,
@@ -52,22 +69,5 @@ export {
   type ManagedProcessOptions,
   type SpawnConfig,
   type StopOptions,
-} from './ManagedProcess.js';
-export { type LedgerContents, ProcessLedger, type RejectedRecord } from './ProcessLedger.js';
-export { INHERITED_ENV } from './process/environment.js';
-export type {
-  Era,
-  ServerConfig,
-  ServerSettings,
-  Sharing,
-  StdioServerConfig,
-  StdioTarget,
-  UrlServerConfig,
-  UrlTarget,
-} from './ServerConfig.js';
-export {
-  type RegistryChange,
-  type RegistryEvents,
-  ServerRegistry,
-  type ServerRegistryOptions,
-} from './ServerRegistry.js';
+} from './process/ManagedProcess.js';
+export { type LedgerContents, ProcessLedger, type RejectedRecord } from './process/ProcessLedger.js';

@@ -1,5 +1,5 @@
-import { type Closeable, type CloseOptions, CloseScope } from '../core/CloseScope.js';
 import type { Clock, Timer } from '../core/clock.js';
+import { type Closeable, type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
 import { type Logger, silentLogger } from '../core/logger.js';
 import { checkBoolean, checkFunction, checkMs, checkText } from '../core/options.js';
 

@@ -1,6 +1,6 @@
 import type { Clock } from '../core/clock.js';
+import { GracePeriod } from '../core/close/GracePeriod.js';
 import { messageOf } from '../core/errors.js';
-import { Grace } from '../core/Grace.js';
 import { checkBoolean, checkFunction, checkMs } from '../core/options.js';
 import { runBounded } from './plan/runBounded.js';
 
@@ -90,7 +90,7 @@ export class HealthCheck {
         if ((await this.#check({ signal })) === false) throw new Error('the check said no');
       },
       reason: 'health check',
-      grace: new Grace(this.#clock, this.#timeoutMs),
+      grace: new GracePeriod(this.#clock, this.#timeoutMs),
       graceMs: 0,
       onLate: () => {
         this.#stuckMs = undefined;

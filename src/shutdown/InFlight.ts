@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { type Closeable, type CloseOptions, CloseScope } from '../core/CloseScope.js';
 import type { Clock } from '../core/clock.js';
+import { type Closeable, type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
 import { ClosedError, ShutdownTimeoutError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { checkText } from '../core/options.js';

@@ -2,10 +2,10 @@ import { type EventEmitter, errorMonitor } from 'node:events';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { Server as TlsServer } from 'node:tls';
-import { type Closeable, type CloseOptions, CloseScope } from '../core/CloseScope.js';
 import type { Clock } from '../core/clock.js';
+import { type Closeable, type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
+import type { GracePeriod } from '../core/close/GracePeriod.js';
 import { ShutdownTimeoutError } from '../core/errors.js';
-import type { Grace } from '../core/Grace.js';
 import { nameSome, requestName } from './names.js';
 
 interface Connection {
@@ -160,7 +160,7 @@ export class TrackedHttpServer implements Closeable {
     this.#server.closeAllConnections();
   }
 
-  async #release(grace: Grace): Promise<void> {
+  async #release(grace: GracePeriod): Promise<void> {
     let timer: Disposable | undefined;
     const late = new Promise<boolean>((resolve) => {
       timer = this.#scope.clock.setTimer(() => resolve(false), GONE_MS, { ref: true });

@@ -1,6 +1,6 @@
 import type { Server } from 'node:http';
-import type { CloseOptions } from '../core/CloseScope.js';
 import type { Clock } from '../core/clock.js';
+import type { CloseOptions } from '../core/close/CloseScope.js';
 import type { InFlight } from './InFlight.js';
 import type { ShutdownPlan } from './ShutdownPlan.js';
 import { trackHttpServer } from './TrackedHttpServer.js';

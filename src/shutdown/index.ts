@@ -17,6 +17,7 @@ export {
   OptionError,
   OutcomeUnknownError,
   PoolkitError,
+  ProtocolError,
   QueueFullError,
   RateLimitedError,
   RequestTimeoutError,
@@ -30,7 +31,6 @@ export {
   type Timer,
   UnauthorizedError,
   UpstreamBusyError,
-  WireError,
 } from '../core/index.js';
 export { BackgroundWorker, type BackgroundWorkerOptions } from './BackgroundWorker.js';
 export { addHttpServer, closeHttpServer, type HttpStepsOptions } from './closeHttpServer.js';

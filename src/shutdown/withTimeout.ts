@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from '../core/clock.js';
-import { Grace } from '../core/Grace.js';
+import { GracePeriod } from '../core/close/GracePeriod.js';
 import { checkMs, checkText } from '../core/options.js';
 import { graceWithin, runBounded } from './plan/runBounded.js';
 import type { ShutdownTarget } from './plan/steps.js';
@@ -23,7 +23,7 @@ export async function withTimeout(name: string, target: ShutdownTarget, options:
     name: checkText('name', name),
     target,
     reason: 'withTimeout',
-    grace: new Grace(options.clock ?? systemClock, timeoutMs),
+    grace: new GracePeriod(options.clock ?? systemClock, timeoutMs),
     graceMs: Math.min(checkMs('graceMs', options.graceMs ?? graceWithin(timeoutMs)), timeoutMs),
     onLate: () => undefined,
   });

@@ -1,6 +1,6 @@
 import type { EventEmitter } from 'node:events';
 import { getEventListeners } from 'node:events';
-import type { Closeable } from '../core/CloseScope.js';
+import type { Closeable } from '../core/close/CloseScope.js';
 import { checkMs } from '../core/options.js';
 import type { FakeClock } from './FakeClock.js';
 import { childPids, describeProcess, openFds } from './procfs.js';

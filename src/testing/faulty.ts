@@ -1,15 +1,15 @@
-import type { Connection, Death } from '../connection/Connection.js';
+import type { Connection, DisconnectReason } from '../connection/Connection.js';
 import type { ChannelCounters } from '../connection/channel/Channel.js';
-import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from '../connection/messages.js';
-import type { CloseOptions } from '../core/CloseScope.js';
+import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from '../connection/protocol/messages.js';
 import { type Clock, systemClock } from '../core/clock.js';
+import type { CloseOptions } from '../core/close/CloseScope.js';
 import {
   NotSentError,
   OutcomeUnknownError,
+  ProtocolError,
   RequestTimeoutError,
   RpcError,
   StartError,
-  WireError,
 } from '../core/errors.js';
 import type { FaultPlan } from './FaultPlan.js';
 
@@ -38,9 +38,9 @@ class FaultyConnection implements Connection {
   readonly #plan: FaultPlan;
   readonly #clock: Clock;
   readonly #timeoutMs: number;
-  readonly #deathListeners = new Set<(death: Death) => void>();
+  readonly #deathListeners = new Set<(death: DisconnectReason) => void>();
   readonly #lost = new Set<(error: unknown) => void>();
-  #death: Death | undefined;
+  #death: DisconnectReason | undefined;
   #late = 0;
 
   constructor(inner: Connection, plan: FaultPlan, { clock = systemClock, timeoutMs = 60_000 }: FaultyOptions) {
@@ -48,7 +48,7 @@ class FaultyConnection implements Connection {
     this.#plan = plan;
     this.#clock = clock;
     this.#timeoutMs = timeoutMs;
-    inner.onDeath((death) => this.#die(death));
+    inner.onClose((death) => this.#die(death));
   }
 
   get server(): string {
@@ -100,7 +100,7 @@ class FaultyConnection implements Connection {
         return this.#unanswered(method, options);
       case 'garbage':
         await send();
-        throw new WireError(server, 'its answer is no message');
+        throw new ProtocolError(server, 'its answer is no message');
       case 'truncate':
         await send();
         throw this.#crash(method, 'the wire died in the middle of the answer');
@@ -118,7 +118,7 @@ class FaultyConnection implements Connection {
     return this.#inner.listen?.bind(this.#inner);
   }
 
-  onDeath(listener: (death: Death) => void): Disposable {
+  onClose(listener: (death: DisconnectReason) => void): Disposable {
     if (this.#death !== undefined) listener(this.#death);
     else this.#deathListeners.add(listener);
     return { [Symbol.dispose]: () => void this.#deathListeners.delete(listener) };
@@ -161,7 +161,7 @@ class FaultyConnection implements Connection {
     return new OutcomeUnknownError(this.server, method, why);
   }
 
-  #die(death: Death): void {
+  #die(death: DisconnectReason): void {
     if (this.#death !== undefined) return;
     this.#death = death;
     for (const fail of [...this.#lost]) fail(new OutcomeUnknownError(this.server, 'a lost call', death.why));

@@ -12,6 +12,7 @@ export {
   OptionError,
   OutcomeUnknownError,
   PoolkitError,
+  ProtocolError,
   QueueFullError,
   RateLimitedError,
   RequestTimeoutError,
@@ -24,7 +25,6 @@ export {
   StillAliveError,
   UnauthorizedError,
   UpstreamBusyError,
-  WireError,
 } from '../core/index.js';
 export { closeAndCheck, type LeakBaseline, type LeakOptions, leakBaseline } from './closeAndCheck.js';
 export { FakeClock } from './FakeClock.js';

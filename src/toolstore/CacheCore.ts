@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { type CloseOptions, CloseScope } from '../core/CloseScope.js';
+import { type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
 import { QueueFullError, ShutdownTimeoutError } from '../core/errors.js';
 import { checkFunction, checkMs } from '../core/options.js';
 import { fitsFile } from './disk/envelope.js';

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import type { CloseScope } from '../core/CloseScope.js';
+import type { CloseScope } from '../core/close/CloseScope.js';
 import { DiskHealth } from './disk/DiskHealth.js';
 import { EntryFiles } from './disk/EntryFiles.js';
 import { Sweeper } from './disk/Sweeper.js';

@@ -1,5 +1,5 @@
 import type { Tool } from '@modelcontextprotocol/client';
-import type { CloseOptions } from '../core/CloseScope.js';
+import type { CloseOptions } from '../core/close/CloseScope.js';
 import { OptionError } from '../core/errors.js';
 import { checkBoolean } from '../core/options.js';
 import { CacheCore } from './CacheCore.js';

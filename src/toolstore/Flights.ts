@@ -1,6 +1,6 @@
-import { AbortHub } from '../core/AbortHub.js';
-import type { CloseScope } from '../core/CloseScope.js';
+import type { CloseScope } from '../core/close/CloseScope.js';
 import { ClosedError, show } from '../core/errors.js';
+import { AbortHub } from '../core/wait/AbortHub.js';
 import type { Key } from './keys.js';
 import type { LoadContext, Loader, SetOptions } from './ToolStore.js';
 

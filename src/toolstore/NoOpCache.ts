@@ -1,5 +1,5 @@
-import { type CloseOptions, CloseScope } from '../core/CloseScope.js';
 import type { Clock } from '../core/clock.js';
+import { type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
 import { Flights } from './Flights.js';
 import { eraKey, jsonKey, type Key, toolsKey } from './keys.js';
 import type {

@@ -1,5 +1,5 @@
 import type { Tool } from '@modelcontextprotocol/client';
-import type { Closeable, CloseOptions } from '../core/CloseScope.js';
+import type { Closeable, CloseOptions } from '../core/close/CloseScope.js';
 
 /** A server as a cache knows it: its name, or its name and the fingerprint of the configuration it runs under. */
 export type ServerRef = string | { readonly name: string; readonly fingerprint?: string | undefined };

@@ -13,6 +13,7 @@ export {
   OptionError,
   OutcomeUnknownError,
   PoolkitError,
+  ProtocolError,
   QueueFullError,
   RateLimitedError,
   RequestTimeoutError,
@@ -25,7 +26,6 @@ export {
   StillAliveError,
   UnauthorizedError,
   UpstreamBusyError,
-  WireError,
 } from '../core/index.js';
 export { FileCache } from './FileCache.js';
 export { NoOpCache } from './NoOpCache.js';

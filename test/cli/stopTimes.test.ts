@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { ANSWER_MS, stopBudgetMs } from '../../src/cli/stopTimes.js';
-import { CLOSE_DEFAULTS } from '../../src/core/CloseScope.js';
-import { MANAGED_PROCESS_DEFAULTS } from '../../src/registry/ManagedProcess.js';
+import { CLOSE_DEFAULTS } from '../../src/core/close/CloseScope.js';
+import { MANAGED_PROCESS_DEFAULTS } from '../../src/registry/process/ManagedProcess.js';
 import { SHUTDOWN_DEFAULTS, ShutdownPlan } from '../../src/shutdown/index.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 

@@ -11,6 +11,7 @@ import {
   OptionError,
   OutcomeUnknownError,
   PoolkitError,
+  ProtocolError,
   QueueFullError,
   RateLimitedError,
   RequestTimeoutError,
@@ -23,7 +24,6 @@ import {
   show,
   UnauthorizedError,
   UpstreamBusyError,
-  WireError,
 } from '../../src/core/errors.js';
 
 const detail = { live: 2, creating: 1, dying: 1, slots: 32, inUse: 31, waiting: 7 };
@@ -144,7 +144,7 @@ const PINNED: readonly (readonly [PoolkitError, string, string, string | undefin
     false,
     'server "fs" is busy (503); it asks to try again in 2000 ms',
   ],
-  [new WireError('fs', 'not JSON'), 'WireError', 'ERR_WIRE', 'perhaps', false, 'server "fs": not JSON'],
+  [new ProtocolError('fs', 'not JSON'), 'ProtocolError', 'ERR_PROTOCOL', 'perhaps', false, 'server "fs": not JSON'],
   [
     new MessageTooLargeError('fs', 'incoming', 11, 10),
     'MessageTooLargeError',
@@ -228,7 +228,7 @@ test('a cause is kept, and there is none where none was given', () => {
     new RateLimitedError('a', 'local', 1, cause),
     new OutcomeUnknownError('a', 'b', 'c', { cause }),
     new UpstreamBusyError('a', 503, 1, cause),
-    new WireError('a', 'b', cause),
+    new ProtocolError('a', 'b', cause),
     new AcquireTimeoutError('a', 1, { ...detail, lastCreateError: cause }),
   ];
   for (const error of caused) expect(error.cause, error.name).toBe(cause);

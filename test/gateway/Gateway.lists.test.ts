@@ -5,7 +5,7 @@ import type { ToolStore } from '../../src/toolstore/ToolStore.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { FakePool } from '../support/FakePool.js';
 import { type EventReader, RawClient } from '../support/httpClient.js';
-import { CacheHouse, deferred } from '../toolstore/cacheHouse.js';
+import { CacheHouse, deferred } from '../toolstore/fixtureCache.js';
 
 const tool = (name: string) => ({ name, inputSchema: { type: 'object' } });
 const CHANGED = 'notifications/tools/list_changed';

@@ -5,7 +5,7 @@ import { fingerprint } from '../../src/registry/config/fingerprint.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { everything } from '../support/servers.js';
 import { stdioPool } from '../support/stdioPool.js';
-import { CacheHouse } from '../toolstore/cacheHouse.js';
+import { CacheHouse } from '../toolstore/fixtureCache.js';
 
 test('a real server is listed once, its list outlives it and the proxy, and its changes are noticed', async () => {
   const house = new CacheHouse();

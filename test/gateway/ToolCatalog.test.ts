@@ -5,7 +5,7 @@ import type { Caller, CompleteList, ListItems, ListKind } from '../../src/pool/M
 import type { EraStore } from '../../src/pool/server/callers/eraStore.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { FakePool } from '../support/FakePool.js';
-import { CacheHouse, deferred, tools } from '../toolstore/cacheHouse.js';
+import { CacheHouse, deferred, tools } from '../toolstore/fixtureCache.js';
 
 type ListOptions = { readonly caller?: Caller; readonly signal?: AbortSignal; readonly maxPages?: number };
 

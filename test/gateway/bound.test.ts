@@ -1,7 +1,7 @@
 import { afterEach, expect, test, vi } from 'vitest';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import { StdioPool } from '../../src/pool/StdioPool.js';
-import type { Sharing } from '../../src/registry/ServerConfig.js';
+import type { Sharing } from '../../src/registry/config/ServerConfig.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { type EventReader, exchange, type Message, RawClient } from '../support/httpClient.js';
 import { fixture } from '../support/servers.js';

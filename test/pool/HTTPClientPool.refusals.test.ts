@@ -30,13 +30,13 @@ test('each status becomes the error that tells the truth about its call', async 
   });
   expect(await of('late')).toMatchObject({ code: 'ERR_OUTCOME_UNKNOWN', status: 504 });
   expect(await of('often')).toMatchObject({ code: 'ERR_RATE_LIMITED', source: 'upstream', retryAfterMs: 3_000 });
-  expect(await of('lost')).toMatchObject({ code: 'ERR_WIRE' });
-  expect(await of('wrong')).toMatchObject({ code: 'ERR_WIRE' });
+  expect(await of('lost')).toMatchObject({ code: 'ERR_PROTOCOL' });
+  expect(await of('wrong')).toMatchObject({ code: 'ERR_PROTOCOL' });
   expect(server.of('tools/call')).toHaveLength(8);
   expect(pool.stats('raw')).toMatchObject({
     state: 'ready',
     connections: 1,
-    errors: { ERR_OUTCOME_UNKNOWN: 2, ERR_WIRE: 2, ERR_UNAUTHORIZED: 1, ERR_RATE_LIMITED: 1 },
+    errors: { ERR_OUTCOME_UNKNOWN: 2, ERR_PROTOCOL: 2, ERR_UNAUTHORIZED: 1, ERR_RATE_LIMITED: 1 },
   });
 });
 

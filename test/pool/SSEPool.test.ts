@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { OptionError, OutcomeUnknownError } from '../../src/core/errors.js';
 import { SSEPool, type SSEPoolOptions } from '../../src/pool/SSEPool.js';
-import type { UrlServerConfig } from '../../src/registry/ServerConfig.js';
+import type { UrlServerConfig } from '../../src/registry/config/ServerConfig.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { echoFor, tool } from '../support/httpPool.js';
 import { everythingSse, sdkServer } from '../support/httpServers.js';
@@ -104,7 +104,7 @@ test('an endpoint on another origin is refused, and nothing is sent there', asyn
   const { pool } = await rawPool({ endpoint: new URL('/message', other.url).href });
   expect(await failure(tool(pool, 'echo'))).toMatchObject({
     code: 'ERR_START_FAILED',
-    cause: { code: 'ERR_WIRE', message: expect.stringContaining('not on its own origin') },
+    cause: { code: 'ERR_PROTOCOL', message: expect.stringContaining('not on its own origin') },
   });
   expect(other.posts).toHaveLength(0);
   expect(pool.state('raw')).toBe('failed');

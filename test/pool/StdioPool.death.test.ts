@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { StdioPool } from '../../src/pool/StdioPool.js';
-import { LifecycleManager } from '../../src/registry/LifecycleManager.js';
+import { LifecycleManager } from '../../src/registry/lifecycle/LifecycleManager.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { outcome } from '../support/memoryPool.js';
 import { echo, stdioPool, tool } from '../support/stdioPool.js';

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { MemoryEraStore } from '../../src/pool/server/callers/eraStore.js';
-import type { StdioServerConfig } from '../../src/registry/ServerConfig.js';
+import type { StdioServerConfig } from '../../src/registry/config/ServerConfig.js';
 import { fixture } from '../support/servers.js';
 import { said, stdioPool } from '../support/stdioPool.js';
 import { tempFolder } from '../support/tempFolder.js';

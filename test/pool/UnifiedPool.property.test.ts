@@ -3,13 +3,20 @@ import { expect, test } from 'vitest';
 import { PoolkitError } from '../../src/core/errors.js';
 import type { ApplyReport } from '../../src/pool/McpPool.js';
 import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
-import { type FakeAnswer, FakeNet, fakeServer, fakeWires, type Speaks, type Wire } from '../support/fakeWires.js';
+import {
+  type FakeAnswer,
+  FakeNet,
+  fakeServer,
+  fakeTransports,
+  type Speaks,
+  type Transport,
+} from '../support/fakeTransports.js';
 import { RUNS, RUNS_TIMEOUT_MS } from '../support/runs.js';
 
 const NAMES = ['a', 'b', 'c'];
 
 /** What stands at an address, and how it is configured: with its type, without, or with nobody there. */
-const KINDS: readonly (readonly [Speaks, Wire | undefined])[] = [
+const KINDS: readonly (readonly [Speaks, Transport | undefined])[] = [
   ['stdio', 'stdio'],
   ['http', 'http'],
   ['sse', 'sse'],
@@ -22,7 +29,7 @@ const KINDS: readonly (readonly [Speaks, Wire | undefined])[] = [
 interface Spec {
   readonly name: string;
   readonly speaks: Speaks;
-  readonly transport: Wire | undefined;
+  readonly transport: Transport | undefined;
   readonly version: number;
 }
 
@@ -79,7 +86,7 @@ const outcome = (call: () => unknown): Promise<Outcome> =>
 /** A pool over fake wires beside what it should be. */
 class Trial {
   readonly net = new FakeNet();
-  readonly wires = fakeWires(OPTIONS, this.net).wires;
+  readonly wires = fakeTransports(OPTIONS, this.net).wires;
   readonly pool = new UnifiedPool({ ...this.wires, ...OPTIONS });
   readonly held = new Map<string, Held>();
   readonly flights: Promise<void>[] = [];
@@ -221,7 +228,7 @@ class Trial {
   }
 
   #answerOf({ name: of, speaks, version }: Spec): FakeAnswer {
-    return { name: of, wire: speaks as Wire, address: `${speaks}-${version}` };
+    return { name: of, wire: speaks as Transport, address: `${speaks}-${version}` };
   }
 
   #sameNames(): void {

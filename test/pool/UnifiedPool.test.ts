@@ -2,9 +2,9 @@ import { expect, test } from 'vitest';
 import type { Connection } from '../../src/connection/Connection.js';
 import { ClosedError, messageOf, OptionError, ServerNotFoundError, StartError } from '../../src/core/errors.js';
 import { UnifiedPool, type UnifiedPoolOptions } from '../../src/pool/UnifiedPool.js';
-import type { ServerConfig } from '../../src/registry/ServerConfig.js';
+import type { ServerConfig } from '../../src/registry/config/ServerConfig.js';
 import { closeAfter } from '../support/closeAfter.js';
-import { fakeServer, fakeWires } from '../support/fakeWires.js';
+import { fakeServer, fakeTransports } from '../support/fakeTransports.js';
 import { everythingHttp, everythingSse, freePort } from '../support/httpServers.js';
 import { RawServer } from '../support/rawServer.js';
 import { RawSse } from '../support/rawSse.js';
@@ -87,7 +87,7 @@ test('apply makes it hold exactly what is asked, and a bad config changes nothin
 });
 
 test('pools that were handed in live on, those made here end with it; events of all are told', async () => {
-  const { wires, net } = fakeWires();
+  const { wires, net } = fakeTransports();
   closeAfter(wires.stdio);
   closeAfter(wires.sse);
   const pool = unifiedPool({ stdio: wires.stdio, sse: wires.sse });
@@ -138,14 +138,14 @@ test('what does not end is told by the close, with all of it, after everything w
 });
 
 test('two pools handed in may not have one name', () => {
-  const { wires } = fakeWires();
+  const { wires } = fakeTransports();
   wires.http.addServer(fakeServer('a', 'http', 'http'));
   wires.sse.addServer(fakeServer('a', 'sse', 'sse'));
   expect(() => new UnifiedPool({ http: wires.http, sse: wires.sse })).toThrow(OptionError);
 });
 
 test('a call while its server is replaced by an apply waits, and is answered by the new one', async () => {
-  const { wires, net } = fakeWires();
+  const { wires, net } = fakeTransports();
   for (const wire of Object.values(wires)) closeAfter(wire);
   const pool = unifiedPool(wires);
   await pool.startServer(fakeServer('x', 'http', 'http', 1));
@@ -160,7 +160,7 @@ test('a call while its server is replaced by an apply waits, and is answered by 
 });
 
 test('a removal that was given more time than the close does not hold it up', async () => {
-  const { wires, net } = fakeWires();
+  const { wires, net } = fakeTransports();
   const pool = unifiedPool({ sse: wires.sse });
   await pool.startServer(fakeServer('x', 'sse', 'sse'));
   const lease = await pool.lease('x');

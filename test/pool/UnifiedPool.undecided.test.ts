@@ -4,17 +4,17 @@ import { MemoryEraStore } from '../../src/pool/server/callers/eraStore.js';
 import type { PoolOptions } from '../../src/pool/server/options.js';
 import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
 import { closeAfter } from '../support/closeAfter.js';
-import { type FakeAnswer, FakeNet, fakeServer, fakeWires, type Wire } from '../support/fakeWires.js';
+import { type FakeAnswer, FakeNet, fakeServer, fakeTransports, type Transport } from '../support/fakeTransports.js';
 import { failure } from '../support/rawCalls.js';
 
 const SLOW_RETRY: PoolOptions = { backoff: { initialMs: 60_000, maxMs: 60_000, jitterRatio: 0 } };
 
 /** A pool over fakes, with what its parts are. */
 function fakes(options: PoolOptions = {}, net = new FakeNet()) {
-  const { wires } = fakeWires(options, net);
+  const { wires } = fakeTransports(options, net);
   for (const wire of Object.values(wires)) closeAfter(wire);
   const pool = closeAfter(new UnifiedPool({ ...wires, ...options }));
-  const wireOf = async (name: string, caller = {}): Promise<Wire> =>
+  const wireOf = async (name: string, caller = {}): Promise<Transport> =>
     ((await pool.request(name, 'ping', undefined, { caller })) as FakeAnswer).wire;
   return { net, wires, pool, wireOf };
 }
@@ -161,8 +161,8 @@ test('a caller’s time covers the finding out, and a caller who leaves does not
 
 test('a name moves between wires without a moment in which it is unknown', async () => {
   const { pool, wires, wireOf } = fakes();
-  const places: readonly (Wire | undefined)[] = ['stdio', 'http', undefined, 'sse', undefined, 'stdio'];
-  const speaks = (transport: Wire | undefined): Wire => transport ?? 'sse';
+  const places: readonly (Transport | undefined)[] = ['stdio', 'http', undefined, 'sse', undefined, 'stdio'];
+  const speaks = (transport: Transport | undefined): Transport => transport ?? 'sse';
   await pool.startServer(fakeServer('x', 'stdio', 'stdio', 9));
   const codes = new Set<string>();
   let moving = true;

@@ -1,4 +1,4 @@
-import type { CloseOptions } from '../../src/core/CloseScope.js';
+import type { CloseOptions } from '../../src/core/close/CloseScope.js';
 import { RpcError, ServerNotFoundError } from '../../src/core/errors.js';
 import { Emitter, type Listener } from '../../src/core/events.js';
 import type {

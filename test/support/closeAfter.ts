@@ -1,4 +1,4 @@
-import type { Closeable } from '../../src/core/CloseScope.js';
+import type { Closeable } from '../../src/core/close/CloseScope.js';
 
 const parts: Closeable[] = [];
 

@@ -1,6 +1,6 @@
 import { HTTPClientPool, type HTTPClientPoolOptions } from '../../src/pool/HTTPClientPool.js';
 import type { Caller, McpPool, RequestOptions } from '../../src/pool/McpPool.js';
-import type { UrlServerConfig } from '../../src/registry/ServerConfig.js';
+import type { UrlServerConfig } from '../../src/registry/config/ServerConfig.js';
 import { closeAfter } from './closeAfter.js';
 import { type RawOptions, RawServer } from './rawServer.js';
 import { said } from './stdioPool.js';

@@ -1,10 +1,16 @@
-import type { Connection, Death } from '../../src/connection/Connection.js';
+import type { Connection, DisconnectReason } from '../../src/connection/Connection.js';
 import { ConnectionEvents } from '../../src/connection/ConnectionEvents.js';
 import { Channel } from '../../src/connection/channel/Channel.js';
-import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from '../../src/connection/messages.js';
-import { type CloseOptions, CloseScope } from '../../src/core/CloseScope.js';
+import type {
+  CallOptions,
+  Params,
+  RequestHandler,
+  ServerInfo,
+  ServerNotice,
+} from '../../src/connection/protocol/messages.js';
+import { type CloseOptions, CloseScope } from '../../src/core/close/CloseScope.js';
 import { ClosedError } from '../../src/core/errors.js';
-import type { Connector, ConnectRequest } from '../../src/pool/server/Connector.js';
+import type { Connector, ConnectRequest } from '../../src/pool/connectors/Connector.js';
 import type { PoolOptions } from '../../src/pool/server/options.js';
 import { ServerPool } from '../../src/pool/server/ServerPool.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
@@ -115,8 +121,8 @@ export class MemoryConnection implements Connection {
   async notify(method: string, params?: Params): Promise<void> {
     this.seen.push({ method, ...(params && { params }) });
   }
-  onDeath(listener: (death: Death) => void): Disposable {
-    return this.#events.onDeath(listener);
+  onClose(listener: (death: DisconnectReason) => void): Disposable {
+    return this.#events.onClose(listener);
   }
   onNotification(listener: (notice: ServerNotice) => void): Disposable {
     return this.#events.onNotification(listener);

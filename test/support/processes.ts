@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { ManagedProcess } from '../../src/registry/ManagedProcess.js';
+import type { ManagedProcess } from '../../src/registry/process/ManagedProcess.js';
 
 /** What /proc says, read apart from the code under test. */
 

@@ -1,5 +1,5 @@
 import type { HttpConnection, HttpConnectionOptions } from '../../src/connection/http/HttpConnection.js';
-import type { CallOptions } from '../../src/connection/messages.js';
+import type { CallOptions } from '../../src/connection/protocol/messages.js';
 import { openHttp } from './httpServers.js';
 import { type Handler, type RawOptions, RawServer } from './rawServer.js';
 

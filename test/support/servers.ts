@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
-import type { StdioServerConfig } from '../../src/registry/ServerConfig.js';
+import type { StdioServerConfig } from '../../src/registry/config/ServerConfig.js';
 
 const require = createRequire(import.meta.url);
 const root = resolve(import.meta.dirname, '../..');

@@ -1,7 +1,7 @@
 import { StdioConnection, type StdioConnectionOptions } from '../../src/connection/stdio/StdioConnection.js';
 import { systemClock } from '../../src/core/clock.js';
 import { silentLogger } from '../../src/core/logger.js';
-import { ManagedProcess } from '../../src/registry/ManagedProcess.js';
+import { ManagedProcess } from '../../src/registry/process/ManagedProcess.js';
 import { closeAfter } from './closeAfter.js';
 import { fixture } from './servers.js';
 

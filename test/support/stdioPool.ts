@@ -1,5 +1,5 @@
 import { StdioPool, type StdioPoolOptions } from '../../src/pool/StdioPool.js';
-import type { StdioServerConfig } from '../../src/registry/ServerConfig.js';
+import type { StdioServerConfig } from '../../src/registry/config/ServerConfig.js';
 import { closeAfter } from './closeAfter.js';
 import { fixture } from './servers.js';
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { EntryFiles } from '../../src/toolstore/disk/EntryFiles.js';
 import { FORMAT_VERSION } from '../../src/toolstore/disk/envelope.js';
-import { CacheHouse } from './cacheHouse.js';
+import { CacheHouse } from './fixtureCache.js';
 
 const FILE = 'a.json';
 

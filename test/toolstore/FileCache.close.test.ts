@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { CacheHouse, deferred, tools } from './cacheHouse.js';
+import { CacheHouse, deferred, tools } from './fixtureCache.js';
 
 test('close waits for writes and loaders under way, keeps what they bring, and gives everyone one promise', async () => {
   const house = new CacheHouse();

@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { Quarantine } from '../../src/toolstore/disk/Quarantine.js';
-import { CacheHouse, tools } from './cacheHouse.js';
+import { CacheHouse, tools } from './fixtureCache.js';
 
 const VALUE = { tools: tools('a', 'b'), text: 'ünïcode' };
 

@@ -3,7 +3,7 @@ import { chownSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:f
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { tempFolder } from '../support/tempFolder.js';
-import { CacheHouse, tools } from './cacheHouse.js';
+import { CacheHouse, tools } from './fixtureCache.js';
 
 /** A file system of the test's own; undefined where mounting is not permitted, said loudly. */
 function mountTmpfs(sizeKiB: number): string | undefined {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { CacheHouse, deferred, tools } from './cacheHouse.js';
+import { CacheHouse, deferred, tools } from './fixtureCache.js';
 
 test('however many ask for a key, one loader runs, and all get its value', async () => {
   const house = new CacheHouse();

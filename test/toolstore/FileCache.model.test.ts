@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { FileCache } from '../../src/toolstore/FileCache.js';
 import { RUNS } from '../support/runs.js';
-import { CacheHouse, tools } from './cacheHouse.js';
+import { CacheHouse, tools } from './fixtureCache.js';
 
 const KEYS = ['a', 'a/b', 'a_b'] as const;
 const SCOPES = [undefined, 'her', 'him'] as const;

@@ -5,7 +5,7 @@ import { expect, test, vi } from 'vitest';
 
 import { systemClock } from '../../src/core/clock.js';
 import { fixture } from '../support/servers.js';
-import { CacheHouse } from './cacheHouse.js';
+import { CacheHouse } from './fixtureCache.js';
 
 // Three fixtures at once on a busy machine take their time.
 vi.setConfig({ testTimeout: 60_000 });

@@ -8,7 +8,7 @@ import { FileCache } from '../../src/toolstore/FileCache.js';
 import { NoOpCache } from '../../src/toolstore/NoOpCache.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { RUNS } from '../support/runs.js';
-import { CacheHouse, tools } from './cacheHouse.js';
+import { CacheHouse, tools } from './fixtureCache.js';
 
 test('a value survives a restart, equal and frozen all the way down', async () => {
   const house = new CacheHouse();

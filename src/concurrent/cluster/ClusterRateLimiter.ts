@@ -1,4 +1,4 @@
-import { type CloseOptions, CloseScope } from '../../core/CloseScope.js';
+import { type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import { Emitter, type Listener } from '../../core/events.js';
 import type { Logger } from '../../core/logger.js';
 import type { AcquireOptions, Limiter, LimiterUsage } from '../limiter/Limiter.js';

@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../../core/clock.js';
-import { RingQueue } from '../../core/RingQueue.js';
+import { RingQueue } from '../../core/wait/RingQueue.js';
 import type { LimiterCore, PermitSource } from '../limiter/LimiterCore.js';
 import { type Line, SlidingWindow } from '../limiter/SlidingWindow.js';
 import { Demand } from './Demand.js';

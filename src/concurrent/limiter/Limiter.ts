@@ -1,4 +1,4 @@
-import type { Closeable } from '../../core/CloseScope.js';
+import type { Closeable } from '../../core/close/CloseScope.js';
 
 export interface AcquireOptions {
   /** Aborting rejects the wait at once with `signal.reason` and frees the place. */

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
-import { type CloseOptions, CloseScope } from '../../core/CloseScope.js';
 import { type Clock, systemClock } from '../../core/clock.js';
+import { type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import { ClosedError } from '../../core/errors.js';
 import { checkCount, checkMs, checkText } from '../../core/options.js';
 import type { AcquireOptions, Limiter, LimiterUsage } from './Limiter.js';

@@ -1,5 +1,5 @@
-import { type CloseOptions, CloseScope } from '../../core/CloseScope.js';
 import { type Clock, systemClock } from '../../core/clock.js';
+import { type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import { checkCount, checkMs, checkText } from '../../core/options.js';
 import type { AcquireOptions, Limiter, LimiterUsage } from './Limiter.js';
 import { LimiterCore } from './LimiterCore.js';

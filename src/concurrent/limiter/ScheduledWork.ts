@@ -1,5 +1,5 @@
-import type { CloseHooks, CloseScope } from '../../core/CloseScope.js';
 import type { Clock } from '../../core/clock.js';
+import type { CloseHooks, CloseScope } from '../../core/close/CloseScope.js';
 import { ClosedError, ShutdownTimeoutError } from '../../core/errors.js';
 
 /**

@@ -1,5 +1,5 @@
-import { AbortHub } from '../../core/AbortHub.js';
 import { ClosedError } from '../../core/errors.js';
+import { AbortHub } from '../../core/wait/AbortHub.js';
 import type { AcquireOptions, Limiter } from './Limiter.js';
 
 /** The table that a `ServerLimiter` looks into, each time: what is idle there may have been forgotten. */

@@ -1,6 +1,6 @@
-import type { AbortWatch } from '../../core/AbortHub.js';
-import { WheelEntry } from '../../core/TimeoutWheel.js';
-import type { CallOptions, Params } from '../messages.js';
+import { WheelEntry } from '../../core/time/TimeoutWheel.js';
+import type { AbortWatch } from '../../core/wait/AbortHub.js';
+import type { CallOptions, Params } from '../protocol/messages.js';
 
 /** Where a call stands: `queued` (not one byte handed to the wire), `sent`, `settled`. */
 export type CallPhase = 'queued' | 'sent' | 'settled';

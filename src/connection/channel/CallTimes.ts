@@ -1,6 +1,6 @@
 import type { Clock } from '../../core/clock.js';
 import { AcquireTimeoutError, RequestTimeoutError } from '../../core/errors.js';
-import { TimeoutWheel } from '../../core/TimeoutWheel.js';
+import { TimeoutWheel } from '../../core/time/TimeoutWheel.js';
 import type { Call } from './Call.js';
 
 export interface CallTimesOptions {

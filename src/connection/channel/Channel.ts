@@ -1,17 +1,17 @@
-import { AbortHub } from '../../core/AbortHub.js';
 import { ClosedError, MessageTooLargeError, messageOf, NotSentError, OutcomeUnknownError } from '../../core/errors.js';
-import type { CallOptions, Params, Progress } from '../messages.js';
+import { AbortHub } from '../../core/wait/AbortHub.js';
+import type { CallOptions, Params, Progress } from '../protocol/messages.js';
 import { Call } from './Call.js';
 import { CallTable } from './CallTable.js';
 import { CallTimes } from './CallTimes.js';
-import type { ChannelCounters, ChannelOptions, ChannelWire } from './ChannelOptions.js';
+import type { ChannelCounters, ChannelOptions, ChannelTransport } from './ChannelOptions.js';
 import { cancelledNotice, type Envelope, encodeCall, encodeNotice } from './encode.js';
 import { detached, replyError, scanReply } from './envelope.js';
 import { Inbox } from './Inbox.js';
 
 import { ServerRequests } from './ServerRequests.js';
 
-export type { ChannelCounters, ChannelOptions, ChannelWire };
+export type { ChannelCounters, ChannelOptions, ChannelTransport };
 
 /**
  * JSON-RPC over one connection: many calls in flight, each settled exactly once, by its answer, its timeout, its
@@ -23,7 +23,7 @@ export class Channel {
   /** Adds what an era asks of every request's params; set after the handshake. */
   envelope: Envelope | undefined;
   readonly #options: ChannelOptions;
-  readonly #wire: ChannelWire;
+  readonly #wire: ChannelTransport;
   readonly #pending = new CallTable();
   readonly #times: CallTimes;
   readonly #aborts = new AbortHub();
@@ -35,7 +35,7 @@ export class Channel {
   #rawPending = 0;
   #onIdle: (() => void) | undefined;
 
-  constructor(wire: ChannelWire, options: ChannelOptions) {
+  constructor(wire: ChannelTransport, options: ChannelOptions) {
     this.#wire = wire;
     this.#options = options;
     this.#times = new CallTimes(options);
@@ -71,7 +71,7 @@ export class Channel {
 
   /**
    * Sends a request and resolves to its result. Errors: `ERR_RPC`, `ERR_REQUEST_TIMEOUT`, `ERR_OUTCOME_UNKNOWN`,
-   * `ERR_NOT_SENT`, `ERR_ACQUIRE_TIMEOUT` (the wire took nothing in time), `ERR_MESSAGE_TOO_LARGE`, `ERR_WIRE`,
+   * `ERR_NOT_SENT`, `ERR_ACQUIRE_TIMEOUT` (the wire took nothing in time), `ERR_MESSAGE_TOO_LARGE`, `ERR_PROTOCOL`,
    * `ERR_OPTION` (params that are not JSON), or the signal's reason.
    */
   request(method: string, params: Params | undefined, options: CallOptions): Promise<unknown> {

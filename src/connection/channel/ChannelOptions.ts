@@ -1,10 +1,10 @@
 import type { Clock } from '../../core/clock.js';
 import type { Logger } from '../../core/logger.js';
-import type { RequestHandler, ServerNotice } from '../messages.js';
+import type { RequestHandler, ServerNotice } from '../protocol/messages.js';
 import type { Call } from './Call.js';
 
 /** What a channel needs of its wire. */
-export interface ChannelWire {
+export interface ChannelTransport {
   /** Takes a call's text. It calls `channel.markSent(call)` right before the first byte goes out. */
   send(call: Call, text: string): void;
   /** Sends a notification or a reply; `call` is the one it belongs to, where the wire attributes. Best effort. */

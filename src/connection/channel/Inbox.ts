@@ -1,5 +1,5 @@
 import type { Logger } from '../../core/logger.js';
-import { META_SUBSCRIPTION_ID, type Params, type RequestHandler, type ServerNotice } from '../messages.js';
+import { META_SUBSCRIPTION_ID, type Params, type RequestHandler, type ServerNotice } from '../protocol/messages.js';
 import type { Call } from './Call.js';
 import type { ServerRequests } from './ServerRequests.js';
 

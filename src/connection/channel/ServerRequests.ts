@@ -1,5 +1,5 @@
 import { messageOf, RpcError } from '../../core/errors.js';
-import type { RequestHandler, ServerRequest } from '../messages.js';
+import type { RequestHandler, ServerRequest } from '../protocol/messages.js';
 import type { Call } from './Call.js';
 import { type MessageBounds, stringify } from './encode.js';
 

@@ -1,5 +1,5 @@
 import { MessageTooLargeError, OptionError } from '../../core/errors.js';
-import type { Params } from '../messages.js';
+import type { Params } from '../protocol/messages.js';
 import type { Call } from './Call.js';
 
 /** What a message must keep to: whose it is, for errors, and its size in bytes. */

@@ -1,4 +1,4 @@
-import { RpcError, show, WireError } from '../../core/errors.js';
+import { ProtocolError, RpcError, show } from '../../core/errors.js';
 
 /** JSON-RPC envelopes: read with a few comparisons, on bytes where the result must stay unparsed. */
 
@@ -90,11 +90,11 @@ function trimEnd(line: Buffer, end: number): number {
 }
 
 /** An error reply as the caller gets it: the server's own, if it is one. */
-export function replyError(server: string, error: unknown): RpcError | WireError {
+export function replyError(server: string, error: unknown): RpcError | ProtocolError {
   const { code, message, data } = (typeof error === 'object' && error !== null ? error : {}) as Record<string, unknown>;
   return typeof code === 'number' && typeof message === 'string'
     ? new RpcError(server, code, message, data)
-    : new WireError(server, `an error reply without code and message: ${show(error)}`);
+    : new ProtocolError(server, `an error reply without code and message: ${show(error)}`);
 }
 
 const VERSION = String.raw`"jsonrpc"\s*:\s*"2\.0"\s*`;

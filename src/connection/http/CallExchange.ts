@@ -1,12 +1,12 @@
 import type { Tool } from '@modelcontextprotocol/client';
-import { MessageTooLargeError, messageOf, NotSentError, PoolkitError, WireError } from '../../core/errors.js';
+import { MessageTooLargeError, messageOf, NotSentError, PoolkitError, ProtocolError } from '../../core/errors.js';
 import type { Call } from '../channel/Call.js';
 import { CallRequest } from '../net/CallRequest.js';
 import { type BodyUse, ResponseTimeout } from '../net/Exchange.js';
 import { mediaTypeOf } from '../net/responseHeaders.js';
 import type { SseEvent } from '../net/SseReader.js';
 import { excerpt, type RefusalError, rpcErrorIn } from '../net/statusError.js';
-import type { HttpCallWire, Session } from './HttpCallWire.js';
+import type { HttpCallTransport, Session } from './HttpCallTransport.js';
 
 const METHOD_NOT_FOUND = -32601;
 /** What servers answer to a session they do not know, next to other things. */
@@ -22,7 +22,7 @@ const MAX_FRUITLESS = 3;
 export class CallExchange extends CallRequest {
   /** The session it was sent in. */
   session: Session;
-  readonly #wire: HttpCallWire;
+  readonly #wire: HttpCallTransport;
   #tool: Tool | undefined;
   #resent = false;
   #refreshed = false;
@@ -33,7 +33,7 @@ export class CallExchange extends CallRequest {
   /** The body is JSON, whole. */
   #json = false;
 
-  constructor(wire: HttpCallWire, call: Call, text: string) {
+  constructor(wire: HttpCallTransport, call: Call, text: string) {
     super(wire, call.method === 'subscriptions/listen' ? 'streams' : 'calls', call, text);
     this.#wire = wire;
     this.#tool = call.options.toolDefinition;
@@ -114,7 +114,9 @@ export class CallExchange extends CallRequest {
     const socket = !(error instanceof PoolkitError) && this.call.phase === 'sent';
     if (socket && this.method === 'GET' && ++this.#fruitless < MAX_FRUITLESS) this.#rest();
     else if (socket && brokenProtocol(error)) {
-      this.fail(new WireError(this.endpoint.server, `its response is not HTTP we take: ${messageOf(error)}`, error));
+      this.fail(
+        new ProtocolError(this.endpoint.server, `its response is not HTTP we take: ${messageOf(error)}`, error),
+      );
     } else super.onFailed(error);
   }
 
@@ -129,7 +131,7 @@ export class CallExchange extends CallRequest {
     try {
       message = JSON.parse(body.toString('utf8'));
     } catch (error) {
-      this.fail(new WireError(this.endpoint.server, `its answer is not JSON: ${excerpt(body)}`, error));
+      this.fail(new ProtocolError(this.endpoint.server, `its answer is not JSON: ${excerpt(body)}`, error));
       return;
     }
     this.#wire.channel.receive(message, this.call);

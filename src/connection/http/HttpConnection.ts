@@ -1,13 +1,13 @@
 import type { Tool } from '@modelcontextprotocol/client';
 import { messageOf } from '../../core/errors.js';
-import type { Era } from '../../registry/ServerConfig.js';
-import { discoverModern, type HandshakeOptions, initializeLegacy } from '../handshake.js';
-import { assertModern, type ListenOptions, type ListenSubscription, listen } from '../listen.js';
-import type { Params, ServerInfo } from '../messages.js';
+import type { Era } from '../../registry/config/ServerConfig.js';
 import type { Endpoint } from '../net/Endpoint.js';
 import { UrlConnection, type UrlConnectionOptions } from '../net/UrlConnection.js';
-import { type EraMemory, negotiate } from './era.js';
-import { HttpWire } from './HttpWire.js';
+import { type EraMemory, negotiate } from '../protocol/era.js';
+import { discoverModern, type HandshakeOptions, initializeLegacy } from '../protocol/handshake.js';
+import { assertModern, type ListenOptions, type ListenSubscription, listen } from '../protocol/listen.js';
+import type { Params, ServerInfo } from '../protocol/messages.js';
+import { HttpTransport } from './HttpTransport.js';
 import { ServerStream } from './ServerStream.js';
 
 export interface HttpConnectionOptions extends UrlConnectionOptions {
@@ -35,7 +35,7 @@ const REPLY_TIMEOUT_MS = 30_000;
  * connection outlives sockets, and a legacy session that the server forgot: one `initialize` for all callers, and what
  * was refused goes out once more. It dies when that fails, or by `close()`, which also ends the session.
  */
-export class HttpConnection extends UrlConnection<HttpWire, HttpConnectionOptions> {
+export class HttpConnection extends UrlConnection<HttpTransport, HttpConnectionOptions> {
   readonly #listening = new Set<AbortController>();
   #stream: ServerStream | undefined;
 
@@ -69,8 +69,8 @@ export class HttpConnection extends UrlConnection<HttpWire, HttpConnectionOption
     return listen(ground, filter, { ...options, timeoutMs });
   }
 
-  protected override makeWire(endpoint: Endpoint, options: HttpConnectionOptions): HttpWire {
-    return new HttpWire(endpoint, {
+  protected override makeTransport(endpoint: Endpoint, options: HttpConnectionOptions): HttpTransport {
+    return new HttpTransport(endpoint, {
       clock: options.clock,
       logger: options.logger,
       replyTimeoutMs: REPLY_TIMEOUT_MS,

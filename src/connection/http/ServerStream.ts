@@ -2,8 +2,8 @@ import type { Timer } from '../../core/clock.js';
 import { messageOf } from '../../core/errors.js';
 import type { SseEvent } from '../net/SseReader.js';
 import { type StreamEnd, StreamExchange } from '../net/StreamExchange.js';
-import type { Session } from './HttpCallWire.js';
-import type { HttpWire } from './HttpWire.js';
+import type { Session } from './HttpCallTransport.js';
+import type { HttpTransport } from './HttpTransport.js';
 
 /** Pause before the stream is opened again, where the server does not say; doubles to `MAX_PAUSE_MS`. */
 const PAUSE_MS = 1_000;
@@ -14,7 +14,7 @@ const MAX_PAUSE_MS = 30_000;
  * until the session does; a server without one (405) is left in peace.
  */
 export class ServerStream {
-  readonly #wire: HttpWire;
+  readonly #wire: HttpTransport;
   readonly #session: Session;
   #exchange: StreamExchange | undefined;
   #timer: Timer | undefined;
@@ -24,7 +24,7 @@ export class ServerStream {
   #failures = 0;
   #renewed = false;
 
-  constructor(wire: HttpWire) {
+  constructor(wire: HttpTransport) {
     this.#wire = wire;
     this.#session = wire.session;
     this.#open();

@@ -1,5 +1,5 @@
 import type { Tool } from '@modelcontextprotocol/client';
-import type { Params } from '../messages.js';
+import type { Params } from '../protocol/messages.js';
 
 /** An argument that also goes into a header: where it is, and the header's name. */
 interface ParamHeader {

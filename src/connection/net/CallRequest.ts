@@ -1,7 +1,7 @@
 import type { Clock } from '../../core/clock.js';
 import { messageOf, NotSentError, OutcomeUnknownError, PoolkitError, UnauthorizedError } from '../../core/errors.js';
 import type { Call, Carrier } from '../channel/Call.js';
-import type { Channel, ChannelWire } from '../channel/Channel.js';
+import type { Channel, ChannelTransport } from '../channel/Channel.js';
 import type { Endpoint, HttpCredentials } from './Endpoint.js';
 import { Exchange } from './Exchange.js';
 import type { Lane } from './HttpDispatchers.js';
@@ -9,7 +9,7 @@ import { headerOf } from './responseHeaders.js';
 import { statusError } from './statusError.js';
 
 /** A channel's wire whose calls are requests of their own. */
-export interface CallWire extends ChannelWire {
+export interface CallTransport extends ChannelTransport {
   readonly endpoint: Endpoint;
   readonly clock: Clock;
   channel: Channel;
@@ -18,11 +18,11 @@ export interface CallWire extends ChannelWire {
 /** One call's POST: sent once, and again only where it was refused unread. Fails its call with the truth. */
 export abstract class CallRequest extends Exchange implements Carrier {
   protected readonly call: Call;
-  readonly #wire: CallWire;
+  readonly #wire: CallTransport;
   #credentials: HttpCredentials | undefined;
   #renewed = false;
 
-  constructor(wire: CallWire, lane: Lane, call: Call, text: string) {
+  constructor(wire: CallTransport, lane: Lane, call: Call, text: string) {
     super(wire.endpoint, lane, 'POST', text);
     this.#wire = wire;
     this.call = call;

@@ -1,9 +1,9 @@
 import type { Dispatcher } from 'undici';
 import type { Clock } from '../../core/clock.js';
 import { OptionError } from '../../core/errors.js';
-import { TimeoutWheel } from '../../core/TimeoutWheel.js';
+import { TimeoutWheel } from '../../core/time/TimeoutWheel.js';
 import type { HttpDispatchers, Lane } from './HttpDispatchers.js';
-import { checkUrl, type HttpWireOptions, resolveWireOptions } from './httpOptions.js';
+import { checkUrl, type HttpTransportOptions, resolveHttpTransportOptions } from './httpOptions.js';
 import { SseReader, type SseSink } from './SseReader.js';
 
 /** What the credentials hook gives for a URL wire. */
@@ -20,7 +20,7 @@ export type CredentialsSource = (
   stale?: HttpCredentials,
 ) => Promise<HttpCredentials | undefined>;
 
-export interface EndpointOptions extends HttpWireOptions {
+export interface EndpointOptions extends HttpTransportOptions {
   readonly server: string;
   readonly url: string;
   readonly clock: Clock;
@@ -65,7 +65,7 @@ export class Endpoint {
   readonly server: string;
   readonly origin: string;
   readonly maxMessageBytes: number;
-  readonly bounds: Required<HttpWireOptions>;
+  readonly bounds: Required<HttpTransportOptions>;
   readonly clock: Clock;
   /** Timeouts of headers and bodies. */
   readonly wheel: TimeoutWheel;
@@ -92,7 +92,7 @@ export class Endpoint {
     this.origin = this.#url.origin;
     this.path = this.#url.pathname + this.#url.search;
     this.maxMessageBytes = options.maxMessageBytes;
-    this.bounds = resolveWireOptions(options, options.maxMessageBytes);
+    this.bounds = resolveHttpTransportOptions(options, options.maxMessageBytes);
     this.clock = options.clock;
     this.wheel = new TimeoutWheel(options.clock);
     this.#dispatchers = options.dispatchers;

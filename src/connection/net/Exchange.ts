@@ -1,5 +1,5 @@
-import { WireError } from '../../core/errors.js';
-import { WheelEntry } from '../../core/TimeoutWheel.js';
+import { ProtocolError } from '../../core/errors.js';
+import { WheelEntry } from '../../core/time/TimeoutWheel.js';
 import type { Endpoint, Outgoing } from './Endpoint.js';
 import type { Lane } from './HttpDispatchers.js';
 import { headerOf, type RawHeaders } from './responseHeaders.js';
@@ -65,7 +65,7 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
   protected abstract onBegin(): BodyUse;
   /** The response ended; its body, or what was kept of it. */
   protected abstract onBody(body: Buffer): void;
-  /** No response, or half a body. A `WireError` is ours; others are the socket's. */
+  /** No response, or half a body. A `ProtocolError` is ours; others are the socket's. */
   protected abstract onFailed(error: Error): void;
 
   /** An event stream ended, `error` when it was cut. Like the next three only for those who read bodies. */
@@ -252,7 +252,7 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
           ? 'too often'
           : `with ${this.status}, which does not keep the method`;
     this.onFailed(
-      new WireError(this.endpoint.server, `it redirects ${why}; not followed: ${target?.origin ?? location}`),
+      new ProtocolError(this.endpoint.server, `it redirects ${why}; not followed: ${target?.origin ?? location}`),
     );
   }
 

@@ -1,6 +1,6 @@
 import { Agent, buildConnector } from 'undici';
-import { type CloseOptions, CloseScope } from '../../core/CloseScope.js';
 import { type Clock, systemClock } from '../../core/clock.js';
+import { type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import { type HttpDispatcherOptions, resolveDispatcherOptions } from './httpOptions.js';
 
 /** Which sockets a request goes over. */

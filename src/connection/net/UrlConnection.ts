@@ -1,21 +1,21 @@
-import { type CloseOptions, CloseScope } from '../../core/CloseScope.js';
-import { ClosedError, messageOf, OptionError, StartError, WireError } from '../../core/errors.js';
-import type { Connection, ConnectionOptions, Death } from '../Connection.js';
+import { type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
+import { ClosedError, messageOf, OptionError, ProtocolError, StartError } from '../../core/errors.js';
+import type { Connection, ConnectionOptions, DisconnectReason } from '../Connection.js';
 import { ConnectionEvents } from '../ConnectionEvents.js';
 import { Channel, type ChannelCounters } from '../channel/Channel.js';
-import type { ClientIdentity, HandshakeOptions } from '../handshake.js';
-import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from '../messages.js';
-import type { CallWire } from './CallRequest.js';
+import type { ClientIdentity, HandshakeOptions } from '../protocol/handshake.js';
+import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from '../protocol/messages.js';
+import type { CallTransport } from './CallRequest.js';
 import { type CredentialsSource, Endpoint } from './Endpoint.js';
 import { HttpDispatchers } from './HttpDispatchers.js';
-import type { HttpDispatcherOptions, HttpWireOptions } from './httpOptions.js';
+import type { HttpDispatcherOptions, HttpTransportOptions } from './httpOptions.js';
 
 /** What both URL wires take. */
 export interface UrlConnectionOptions
   extends ConnectionOptions,
     ClientIdentity,
     HttpDispatcherOptions,
-    HttpWireOptions {
+    HttpTransportOptions {
   readonly server: string;
   readonly url: string;
   /** Added to every request. What the protocol sets itself is refused with `ERR_OPTION`. */
@@ -28,7 +28,7 @@ export interface UrlConnectionOptions
 }
 
 /** What a connection to a URL is, whichever its wire: one origin, one channel, and an end that leaves no socket. */
-export abstract class UrlConnection<W extends CallWire, O extends UrlConnectionOptions> implements Connection {
+export abstract class UrlConnection<W extends CallTransport, O extends UrlConnectionOptions> implements Connection {
   readonly server: string;
   readonly pid = undefined;
   readonly startedAt: number;
@@ -62,7 +62,7 @@ export abstract class UrlConnection<W extends CallWire, O extends UrlConnectionO
       },
       onRelease: () => this.#release(),
     });
-    this.wire = this.makeWire(this.#endpoint, options);
+    this.wire = this.makeTransport(this.#endpoint, options);
     this.channel = new Channel(this.wire, {
       ...options,
       onNotification: this.#events.notify,
@@ -72,7 +72,7 @@ export abstract class UrlConnection<W extends CallWire, O extends UrlConnectionO
   }
 
   /** Called by the constructor, before the fields of the class itself are there. */
-  protected abstract makeWire(endpoint: Endpoint, options: O): W;
+  protected abstract makeTransport(endpoint: Endpoint, options: O): W;
   /** The handshake, until `deadlineMs` on the clock. */
   protected abstract handshake(deadlineMs: number): Promise<ServerInfo>;
   /** Sends a notification and resolves when the server accepted it. */
@@ -117,8 +117,8 @@ export abstract class UrlConnection<W extends CallWire, O extends UrlConnectionO
     await this.scope.track(this.post(method, this.channel.encodeNotice(method, params), params));
   }
 
-  onDeath(listener: (death: Death) => void): Disposable {
-    return this.#events.onDeath(listener);
+  onClose(listener: (death: DisconnectReason) => void): Disposable {
+    return this.#events.onClose(listener);
   }
 
   onNotification(listener: (notice: ServerNotice) => void): Disposable {
@@ -145,7 +145,7 @@ export abstract class UrlConnection<W extends CallWire, O extends UrlConnectionO
     const givenUp = new Promise<never>((_, reject) => {
       giveUp = reject;
     });
-    const late = (): void => giveUp(new WireError(server, `it was not ready within ${startTimeoutMs} ms`));
+    const late = (): void => giveUp(new ProtocolError(server, `it was not ready within ${startTimeoutMs} ms`));
     const timer = clock.setTimer(late, startTimeoutMs, { ref: true });
     const onAbort = (): void => giveUp(signal?.reason);
     signal?.addEventListener('abort', onAbort, { once: true });

@@ -17,7 +17,7 @@ export interface HttpDispatcherOptions {
 }
 
 /** Bounds of one URL connection's answers. */
-export interface HttpWireOptions {
+export interface HttpTransportOptions {
   /** Longest wait for a response's headers, in ms. `Infinity`: as long as the call may take. */
   readonly headersTimeoutMs?: number;
   /** Longest silence within a JSON body, in ms; event streams may be silent. `Infinity` never. */
@@ -46,7 +46,10 @@ export function resolveDispatcherOptions(options: HttpDispatcherOptions): Requir
   };
 }
 
-export function resolveWireOptions(options: HttpWireOptions, maxMessageBytes: number): Required<HttpWireOptions> {
+export function resolveHttpTransportOptions(
+  options: HttpTransportOptions,
+  maxMessageBytes: number,
+): Required<HttpTransportOptions> {
   const wait = { min: 1, infinity: true };
   return {
     headersTimeoutMs: checkMs('headersTimeoutMs', options.headersTimeoutMs ?? HTTP_DEFAULTS.headersTimeoutMs, wait),

@@ -2,10 +2,10 @@ import {
   ForbiddenError,
   OutcomeUnknownError,
   type PoolkitError,
+  ProtocolError,
   RateLimitedError,
   UnauthorizedError,
   UpstreamBusyError,
-  WireError,
 } from '../../core/errors.js';
 import { headerOf, type RawHeaders, retryAfterMs } from './responseHeaders.js';
 
@@ -37,7 +37,10 @@ export function statusError({ server, method, status, headers, body, wallNowMs }
         return new OutcomeUnknownError(server, method, `it answered ${status}${said && `: ${said}`}`, { status });
       }
       const type = headerOf(headers, 'content-type') ?? 'none';
-      return new WireError(server, `it answered ${method} with ${status}, content type ${type}${said && `: ${said}`}`);
+      return new ProtocolError(
+        server,
+        `it answered ${method} with ${status}, content type ${type}${said && `: ${said}`}`,
+      );
     }
   }
 }

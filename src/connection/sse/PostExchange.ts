@@ -1,10 +1,10 @@
 import type { Call } from '../channel/Call.js';
-import { CallRequest, type CallWire } from '../net/CallRequest.js';
+import { CallRequest, type CallTransport } from '../net/CallRequest.js';
 import type { BodyUse } from '../net/Exchange.js';
 import { rpcErrorIn } from '../net/statusError.js';
 
 /** What a call's POST asks of its wire. */
-export interface PostWire extends CallWire {
+export interface PostTransport extends CallTransport {
   /** Where messages go: what the stream's `endpoint` event said. */
   readonly postPath: string;
   postHeaders(): string[];
@@ -12,9 +12,9 @@ export interface PostWire extends CallWire {
 
 /** A call's POST. Being accepted is no answer: that comes on the stream, perhaps even before. */
 export class PostExchange extends CallRequest {
-  readonly #wire: PostWire;
+  readonly #wire: PostTransport;
 
-  constructor(wire: PostWire, call: Call, text: string) {
+  constructor(wire: PostTransport, call: Call, text: string) {
     super(wire, 'calls', call, text);
     this.#wire = wire;
   }

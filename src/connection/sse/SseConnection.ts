@@ -1,12 +1,12 @@
-import { messageOf, WireError } from '../../core/errors.js';
-import { initializeLegacy } from '../handshake.js';
-import type { Params, ServerInfo } from '../messages.js';
+import { messageOf, ProtocolError } from '../../core/errors.js';
 import type { Endpoint, HttpCredentials } from '../net/Endpoint.js';
 import type { SseEvent } from '../net/SseReader.js';
 import { type StreamEnd, StreamExchange } from '../net/StreamExchange.js';
 import { statusError } from '../net/statusError.js';
 import { UrlConnection, type UrlConnectionOptions } from '../net/UrlConnection.js';
-import { SseWire } from './SseWire.js';
+import { initializeLegacy } from '../protocol/handshake.js';
+import type { Params, ServerInfo } from '../protocol/messages.js';
+import { SseTransport } from './SseTransport.js';
 
 export type SseConnectionOptions = UrlConnectionOptions;
 
@@ -15,7 +15,7 @@ export type SseConnectionOptions = UrlConnectionOptions;
  * stream's first event says, on the same origin only. The stream is the session: when it drops, the connection is dead
  * and its calls fail. Nothing on it tells which call a message belongs to, but ids and progress tokens.
  */
-export class SseConnection extends UrlConnection<SseWire, SseConnectionOptions> {
+export class SseConnection extends UrlConnection<SseTransport, SseConnectionOptions> {
   #stream: StreamExchange | undefined;
   /** While the stream is being opened. */
   #opening: { readonly resolve: () => void; readonly reject: (error: Error) => void } | undefined;
@@ -27,8 +27,8 @@ export class SseConnection extends UrlConnection<SseWire, SseConnectionOptions> 
     return connection;
   }
 
-  protected override makeWire(endpoint: Endpoint, { clock, logger }: SseConnectionOptions): SseWire {
-    return new SseWire(endpoint, clock, logger);
+  protected override makeTransport(endpoint: Endpoint, { clock, logger }: SseConnectionOptions): SseTransport {
+    return new SseTransport(endpoint, clock, logger);
   }
 
   protected override async handshake(deadlineMs: number): Promise<ServerInfo> {
@@ -48,7 +48,7 @@ export class SseConnection extends UrlConnection<SseWire, SseConnectionOptions> 
   }
 
   protected override refuse(): void {
-    this.#opening?.reject(new WireError(this.server, 'the connection was closed'));
+    this.#opening?.reject(new ProtocolError(this.server, 'the connection was closed'));
   }
 
   /** The end of the stream is the end of the session. */
@@ -95,7 +95,9 @@ export class SseConnection extends UrlConnection<SseWire, SseConnectionOptions> 
     const { endpoint } = this.wire;
     const target = endpoint.resolve(data);
     if (target?.origin !== endpoint.origin) {
-      opening.reject(new WireError(this.server, `its endpoint is not on its own origin: ${target?.origin ?? data}`));
+      opening.reject(
+        new ProtocolError(this.server, `its endpoint is not on its own origin: ${target?.origin ?? data}`),
+      );
       return;
     }
     this.wire.postPath = target.pathname + target.search;
@@ -132,7 +134,7 @@ export class SseConnection extends UrlConnection<SseWire, SseConnectionOptions> 
         else reject(statusError({ server: this.server, method: 'GET', status, headers, body, wallNowMs: 0 }));
       }, reject);
     } else if (status === 0 || streamed) {
-      reject(error ?? new WireError(this.server, 'its stream ended without an endpoint event'));
+      reject(error ?? new ProtocolError(this.server, 'its stream ended without an endpoint event'));
     } else {
       const wallNowMs = this.options.clock.wallNow();
       reject(statusError({ server: this.server, method: 'GET', status, headers, body, wallNowMs }));

@@ -1,15 +1,15 @@
-import { type CloseOptions, CloseScope } from '../../core/CloseScope.js';
 import type { Timer } from '../../core/clock.js';
+import { type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import { ClosedError, messageOf, NotSentError, QueueFullError, StartError } from '../../core/errors.js';
-import type { ManagedProcess } from '../../registry/ManagedProcess.js';
-import type { Era } from '../../registry/ServerConfig.js';
-import type { Connection, ConnectionOptions, Death } from '../Connection.js';
+import type { Era } from '../../registry/config/ServerConfig.js';
+import type { ManagedProcess } from '../../registry/process/ManagedProcess.js';
+import type { Connection, ConnectionOptions, DisconnectReason } from '../Connection.js';
 import { ConnectionEvents } from '../ConnectionEvents.js';
 import { Channel, type ChannelCounters } from '../channel/Channel.js';
 import { idAtEdge } from '../channel/envelope.js';
-import { type ClientIdentity, discoverModern, initializeLegacy } from '../handshake.js';
-import { assertModern, type ListenOptions, type ListenSubscription, listen } from '../listen.js';
-import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from '../messages.js';
+import { type ClientIdentity, discoverModern, initializeLegacy } from '../protocol/handshake.js';
+import { assertModern, type ListenOptions, type ListenSubscription, listen } from '../protocol/listen.js';
+import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from '../protocol/messages.js';
 import { LineReader } from './LineReader.js';
 import { readRest } from './readRest.js';
 import { StdioWriter } from './StdioWriter.js';
@@ -177,8 +177,8 @@ export class StdioConnection implements Connection {
     return listen(ground, filter, { ...options, timeoutMs });
   }
 
-  onDeath(listener: (death: Death) => void): Disposable {
-    return this.#events.onDeath(listener);
+  onClose(listener: (death: DisconnectReason) => void): Disposable {
+    return this.#events.onClose(listener);
   }
 
   onNotification(listener: (notice: ServerNotice) => void): Disposable {
@@ -241,7 +241,7 @@ export class StdioConnection implements Connection {
     this.#die(`it exited ${exit(exitCode, signal)}`, { exitCode, signal });
   }
 
-  #die(why: string, how: Pick<Death, 'exitCode' | 'signal'> = {}): void {
+  #die(why: string, how: Pick<DisconnectReason, 'exitCode' | 'signal'> = {}): void {
     if (!this.#events.die({ expected: this.#scope.closing, why, ...how })) return;
     this.#endTimer?.cancel();
     this.#channel.fail(why, this.#scope.closing ? new ClosedError(this.#scope.name) : undefined);

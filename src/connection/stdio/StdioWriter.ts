@@ -1,7 +1,7 @@
 import type { Writable } from 'node:stream';
 import type { Clock } from '../../core/clock.js';
 import { QueueFullError } from '../../core/errors.js';
-import { RingQueue } from '../../core/RingQueue.js';
+import { RingQueue } from '../../core/wait/RingQueue.js';
 import type { Call } from '../channel/Call.js';
 import type { Channel } from '../channel/Channel.js';
 

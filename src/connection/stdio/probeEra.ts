@@ -1,9 +1,9 @@
 import { OutcomeUnknownError, PoolkitError, RpcError } from '../../core/errors.js';
-import type { ManagedProcess } from '../../registry/ManagedProcess.js';
+import type { ManagedProcess } from '../../registry/process/ManagedProcess.js';
 import type { ConnectionOptions } from '../Connection.js';
 import { Channel } from '../channel/Channel.js';
-import { type ClientIdentity, MODERN_VERSIONS, modernEnvelope, modernVersionOffered } from '../handshake.js';
-import type { Params } from '../messages.js';
+import { type ClientIdentity, MODERN_VERSIONS, modernEnvelope, modernVersionOffered } from '../protocol/handshake.js';
+import type { Params } from '../protocol/messages.js';
 import { LineReader } from './LineReader.js';
 import { StdioWriter } from './StdioWriter.js';
 

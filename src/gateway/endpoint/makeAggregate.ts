@@ -1,9 +1,9 @@
-import type { Closeable } from '../../core/CloseScope.js';
+import type { Closeable } from '../../core/close/CloseScope.js';
+import { packageVersion } from '../../core/version.js';
 import { fingerprint } from '../../registry/config/fingerprint.js';
 import { NoOpCache } from '../../toolstore/NoOpCache.js';
 import type { GatewayOptions } from '../GatewayOptions.js';
 import { ToolCatalog } from '../ToolCatalog.js';
-import { packageVersion } from '../version.js';
 import { AggregateEndpoint, type AggregateEndpointOptions } from './AggregateEndpoint.js';
 
 /** The aggregate of a pool with what its lists come through, and what is to be closed along with it. */

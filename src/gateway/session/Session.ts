@@ -8,7 +8,7 @@ import { EventStream } from '../http/EventStream.js';
 import type { PostReply } from '../http/PostReply.js';
 import { canBeAsked, type RpcId } from '../rpc/envelope.js';
 import { INVALID_PARAMS, INVALID_REQUEST, Refusal } from '../rpc/failure.js';
-import { type AskOptions, Asks, type ClientAnswer } from './Asks.js';
+import { type AskOptions, type ClientAnswer, ClientRequests } from './ClientRequests.js';
 
 export interface SessionLimits {
   readonly maxRequestsPerSession: number;
@@ -39,7 +39,7 @@ export class Session implements Downstream {
   readonly #limits: SessionLimits;
   readonly #inFlight = new Map<RpcId, { readonly controller: AbortController; readonly reply: PostReply }>();
   readonly #subscriptions = new Map<string, Promise<Subscription>>();
-  readonly #asks: Asks;
+  readonly #asks: ClientRequests;
   readonly #life = new AbortController();
   #stream: EventStream | undefined;
   #ended = false;
@@ -48,7 +48,7 @@ export class Session implements Downstream {
     this.endpoint = endpoint;
     this.protocolVersion = client.protocolVersion;
     this.capabilities = client.capabilities;
-    this.#asks = new Asks((message) => this.#send(message), limits.maxRequestsPerSession);
+    this.#asks = new ClientRequests((message) => this.#send(message), limits.maxRequestsPerSession);
     this.#limits = limits;
     this.usedMs = nowMs;
   }

@@ -1,4 +1,4 @@
-import type { CloseScope } from '../../core/CloseScope.js';
+import type { CloseScope } from '../../core/close/CloseScope.js';
 import { ClosedError } from '../../core/errors.js';
 import type { Emitter } from '../../core/events.js';
 import { Growth } from './Growth.js';

@@ -1,5 +1,5 @@
 import { WaitQueue } from '../../concurrent/WaitQueue.js';
-import { type Closeable, type CloseOptions, CloseScope } from '../../core/CloseScope.js';
+import { type Closeable, type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import {
   type AcquireTimeoutDetail,
   AcquireTimeoutError,

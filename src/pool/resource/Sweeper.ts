@@ -1,5 +1,5 @@
-import type { CloseScope } from '../../core/CloseScope.js';
 import type { Timer } from '../../core/clock.js';
+import type { CloseScope } from '../../core/close/CloseScope.js';
 import type { Lease } from './Lease.js';
 import type { Ledger } from './Ledger.js';
 import type { Entry, LiveSet } from './LiveSet.js';

@@ -1,8 +1,8 @@
 import { Mutex } from 'async-mutex';
-import type { CloseOptions } from '../../core/CloseScope.js';
+import type { CloseOptions } from '../../core/close/CloseScope.js';
 import { ClosedError, PoolkitError, ServerStoppedError, StartError } from '../../core/errors.js';
 import { fingerprint } from '../../registry/config/fingerprint.js';
-import type { ServerConfig } from '../../registry/ServerConfig.js';
+import type { ServerConfig } from '../../registry/config/ServerConfig.js';
 import type {
   Caller,
   RequestOptions,
@@ -13,20 +13,20 @@ import type {
   Subscription,
   SubscriptionFilter,
 } from '../McpPool.js';
-import { Calls, type Gate } from './calls/Calls.js';
-import { Counters } from './calls/Counters.js';
+import { type Admission, ServerCalls } from './calls/ServerCalls.js';
 import type { PoolContext } from './context.js';
 import { resolveServerOptions, type ServerOptions } from './options.js';
-import { Partitions } from './slots/Partitions.js';
+import { PartitionTable } from './partitions/PartitionTable.js';
+import { Counters } from './stats/Counters.js';
 
 /** One named server of a pool: its partitions, its breaker, its counters, and whether it may run. */
-export class Server implements Gate {
+export class Server implements Admission {
   readonly config: ServerConfig;
   readonly name: string;
   readonly fingerprint: string;
   readonly options: ServerOptions;
-  readonly partitions: Partitions;
-  readonly calls: Calls;
+  readonly partitions: PartitionTable;
+  readonly calls: ServerCalls;
   readonly #counters: Counters;
   readonly #context: PoolContext;
   readonly #transition = new Mutex();
@@ -50,8 +50,8 @@ export class Server implements Gate {
     }
     this.#counters = new Counters((attempt) => context.events.emit('restarted', { server: config.name, attempt }));
     const own = { ...context, config, fingerprint: this.fingerprint, options: this.options, counters: this.#counters };
-    this.partitions = new Partitions(own, () => this.#show());
-    this.calls = new Calls(own, this.partitions, this, () => this.#show());
+    this.partitions = new PartitionTable(own, () => this.#show());
+    this.calls = new ServerCalls(own, this.partitions, this, () => this.#show());
   }
 
   get state(): ServerState {

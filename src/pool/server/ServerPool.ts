@@ -1,11 +1,13 @@
 import { Mutex } from 'async-mutex';
-import type { Params } from '../../connection/messages.js';
-import { type CloseOptions, CloseScope } from '../../core/CloseScope.js';
+import type { Params } from '../../connection/protocol/messages.js';
+import { type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
+import type { GracePeriod } from '../../core/close/GracePeriod.js';
 import { messageOf, OptionError, type PoolkitError, ServerNotFoundError } from '../../core/errors.js';
 import { Emitter, type Listener } from '../../core/events.js';
-import type { Grace } from '../../core/Grace.js';
+import { nearNames } from '../../core/nearNames.js';
 import { checkServerConfig } from '../../registry/config/checkServerConfig.js';
-import type { ServerConfig } from '../../registry/ServerConfig.js';
+import type { ServerConfig } from '../../registry/config/ServerConfig.js';
+import type { Connector } from '../connectors/Connector.js';
 import type {
   ApplyReport,
   Caller,
@@ -24,14 +26,12 @@ import type {
   Subscription,
   SubscriptionFilter,
 } from '../McpPool.js';
-import type { Connector } from './Connector.js';
 import { isSome } from './callers/callerKey.js';
 import type { PoolContext } from './context.js';
 import { listAll } from './listAll.js';
-import { nearNames } from './nearNames.js';
 import { type PoolOptions, resolvePoolOptions } from './options.js';
+import { TotalSeats } from './partitions/TotalSeats.js';
 import { Server } from './Server.js';
-import { TotalSeats } from './slots/TotalSeats.js';
 import { startAll } from './startAll.js';
 
 /**
@@ -314,7 +314,7 @@ export abstract class ServerPool implements McpPool {
       );
   }
 
-  async #release(grace: Grace): Promise<void> {
+  async #release(grace: GracePeriod): Promise<void> {
     const servers = [...this.#all, ...this.#leaving];
     const shortened = grace.onShorten((graceMs) => {
       for (const server of servers) void server.remove({ graceMs }).catch((error: unknown) => error);

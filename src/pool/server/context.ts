@@ -1,10 +1,10 @@
 import type { Emitter } from '../../core/events.js';
-import type { ServerConfig } from '../../registry/ServerConfig.js';
+import type { ServerConfig } from '../../registry/config/ServerConfig.js';
+import type { Connector } from '../connectors/Connector.js';
 import type { PoolEvents } from '../McpPool.js';
-import type { Connector } from './Connector.js';
-import type { Counters } from './calls/Counters.js';
 import type { ResolvedPoolOptions, ServerOptions } from './options.js';
-import type { Seats } from './slots/Seats.js';
+import type { Seats } from './partitions/Seats.js';
+import type { Counters } from './stats/Counters.js';
 
 /** What all servers of a pool share. */
 export interface PoolContext {

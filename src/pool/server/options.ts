@@ -4,7 +4,7 @@ import type { Connection } from '../../connection/Connection.js';
 import { type Clock, systemClock } from '../../core/clock.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
 import { checkBytes, checkCount, checkFunction, checkMs, checkRatio } from '../../core/options.js';
-import type { Era, ServerConfig, Sharing } from '../../registry/ServerConfig.js';
+import type { Era, ServerConfig, Sharing } from '../../registry/config/ServerConfig.js';
 import type { CredentialsHook } from './callers/Credentials.js';
 import type { EraStore } from './callers/eraStore.js';
 
@@ -49,7 +49,7 @@ export interface PoolOptions {
   /** How long a `ping` may take, in ms. */
   readonly healthTimeoutMs?: number;
   /** With more principals than connections: how long one may keep a connection that others wait for, in ms. */
-  readonly seatQuantumMs?: number;
+  readonly maxHoldMs?: number;
   /** A lease held longer than this, in ms, is reported; `Infinity` never. */
   readonly leakThresholdMs?: number;
   /** What a server needs to act for a principal. Asked once at a time per server and principal. */
@@ -88,7 +88,7 @@ export const POOL_DEFAULTS = Object.freeze({
   breakerResetMs: 10_000,
   healthIntervalMs: 30_000,
   healthTimeoutMs: 5_000,
-  seatQuantumMs: 1_000,
+  maxHoldMs: 1_000,
   leakThresholdMs: 120_000,
 });
 
@@ -114,7 +114,7 @@ export interface ResolvedPoolOptions {
   readonly breakerResetMs: number;
   readonly healthIntervalMs: number;
   readonly healthTimeoutMs: number;
-  readonly seatQuantumMs: number;
+  readonly maxHoldMs: number;
   readonly leakThresholdMs: number;
   readonly credentials: CredentialsHook | undefined;
   readonly eraStore: EraStore | undefined;
@@ -154,7 +154,7 @@ export function resolvePoolOptions(options: PoolOptions): ResolvedPoolOptions {
     breakerResetMs: checkMs('breakerResetMs', all.breakerResetMs, { min: 1 }),
     healthIntervalMs: checkMs('healthIntervalMs', all.healthIntervalMs, WAIT),
     healthTimeoutMs: checkMs('healthTimeoutMs', all.healthTimeoutMs, WAIT),
-    seatQuantumMs: checkMs('seatQuantumMs', all.seatQuantumMs, {}),
+    maxHoldMs: checkMs('maxHoldMs', all.maxHoldMs, {}),
     leakThresholdMs: checkMs('leakThresholdMs', all.leakThresholdMs, WAIT),
     credentials: options.credentials && checkFunction('credentials', options.credentials),
     eraStore: options.eraStore,

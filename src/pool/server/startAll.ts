@@ -1,5 +1,5 @@
 import { messageOf, PoolkitError, StartError } from '../../core/errors.js';
-import type { ServerConfig } from '../../registry/ServerConfig.js';
+import type { ServerConfig } from '../../registry/config/ServerConfig.js';
 import type { StartReport } from '../McpPool.js';
 
 /** Starts all at once; what fails is told of and stops no other. */

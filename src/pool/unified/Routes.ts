@@ -1,16 +1,16 @@
 import { OptionError, ServerNotFoundError } from '../../core/errors.js';
-import type { ServerConfig } from '../../registry/ServerConfig.js';
+import { nearNames } from '../../core/nearNames.js';
+import type { ServerConfig } from '../../registry/config/ServerConfig.js';
 import type { ServerState } from '../McpPool.js';
-import { nearNames } from '../server/nearNames.js';
 import type { ResolvedPoolOptions } from '../server/options.js';
 import type { ServerPool } from '../server/ServerPool.js';
 import { Undecided } from './Undecided.js';
 
-export type Wire = 'stdio' | 'http' | 'sse';
+export type Transport = 'stdio' | 'http' | 'sse';
 
-export const WIRES: readonly Wire[] = ['stdio', 'http', 'sse'];
+export const WIRES: readonly Transport[] = ['stdio', 'http', 'sse'];
 
-export type Pools = Readonly<Record<Wire, ServerPool>>;
+export type Pools = Readonly<Record<Transport, ServerPool>>;
 
 /** Which pool each name is in, and the names whose wire is not known yet. */
 export class Routes {

@@ -1,29 +1,29 @@
-import type { CloseOptions } from '../../core/CloseScope.js';
+import type { CloseOptions } from '../../core/close/CloseScope.js';
 import {
   AcquireTimeoutError,
   CircuitOpenError,
   ForbiddenError,
   messageOf,
+  ProtocolError,
   RpcError,
   ServerStoppedError,
   StartError,
   UnauthorizedError,
-  WireError,
 } from '../../core/errors.js';
 import { fingerprint } from '../../registry/config/fingerprint.js';
-import type { ServerConfig } from '../../registry/ServerConfig.js';
+import type { ServerConfig } from '../../registry/config/ServerConfig.js';
 import type { Caller, ServerState, ServerStats } from '../McpPool.js';
 import { type EraVerdict, withStore } from '../server/callers/eraStore.js';
 import { race } from '../server/calls/race.js';
 import type { ResolvedPoolOptions } from '../server/options.js';
+import { backoff } from '../server/partitions/partitionState.js';
 import type { ServerPool } from '../server/ServerPool.js';
-import { backoff } from '../server/slots/slotState.js';
 import { noStats } from './noStats.js';
 
-type UrlWire = 'http' | 'sse';
+type UrlTransport = 'http' | 'sse';
 
 export interface UndecidedOptions {
-  readonly pools: Readonly<Record<UrlWire, ServerPool>>;
+  readonly pools: Readonly<Record<UrlTransport, ServerPool>>;
   readonly pool: ResolvedPoolOptions;
   /** It is up in that pool, which has it from here on. */
   readonly onDecided: (pool: ServerPool) => void;
@@ -41,7 +41,7 @@ interface Trying {
   leaving: Promise<void> | undefined;
 }
 
-const NAMES: Readonly<Record<UrlWire, string>> = { http: 'Streamable HTTP', sse: 'SSE' };
+const NAMES: Readonly<Record<UrlTransport, string>> = { http: 'Streamable HTTP', sse: 'SSE' };
 
 /**
  * A server at a URL whose wire nobody said. On its first use it is started over Streamable HTTP; if what is there
@@ -173,9 +173,10 @@ export class Undecided {
 
   async #search(trying: Trying, caller: Caller | undefined): Promise<ServerPool> {
     const { signal } = trying.control;
-    const failures: { readonly wire: UrlWire; readonly error: unknown }[] = [];
+    const failures: { readonly wire: UrlTransport; readonly error: unknown }[] = [];
     try {
-      const order: readonly UrlWire[] = (await this.#remembered(signal)) === 'sse' ? ['sse', 'http'] : ['http', 'sse'];
+      const order: readonly UrlTransport[] =
+        (await this.#remembered(signal)) === 'sse' ? ['sse', 'http'] : ['http', 'sse'];
       for (const wire of order) {
         signal.throwIfAborted();
         try {
@@ -189,7 +190,7 @@ export class Undecided {
         } catch (error) {
           signal.throwIfAborted();
           failures.push({ wire, error });
-          if (!saysOtherWire(error)) throw error;
+          if (!saysOtherTransport(error)) throw error;
         }
       }
       const why = failures.map(({ wire, error }) => `over ${NAMES[wire]}: ${messageOf(error)}`).join('; ');
@@ -202,7 +203,7 @@ export class Undecided {
   }
 
   /** @throws what the start failed with, when nothing is left of it */
-  async #start(wire: UrlWire, trying: Trying, caller: Caller | undefined): Promise<ServerPool> {
+  async #start(wire: UrlTransport, trying: Trying, caller: Caller | undefined): Promise<ServerPool> {
     const { signal } = trying.control;
     const { name } = this.config;
     const pool = this.#options.pools[wire];
@@ -260,9 +261,9 @@ export class Undecided {
 }
 
 /** Whether a failed start shows that something is there which speaks, but not this wire. */
-function saysOtherWire(error: unknown): boolean {
+function saysOtherTransport(error: unknown): boolean {
   const cause = error instanceof StartError ? error.cause : undefined;
-  return cause instanceof WireError || cause instanceof RpcError;
+  return cause instanceof ProtocolError || cause instanceof RpcError;
 }
 
 /** Whether what failed were somebody's credentials. `startServer` tells it as the cause. */

@@ -2,9 +2,9 @@ import { ClosedError, messageOf, OptionError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { checkServerConfig } from '../../registry/config/checkServerConfig.js';
 import { fingerprint } from '../../registry/config/fingerprint.js';
-import type { ServerConfig } from '../../registry/ServerConfig.js';
+import type { ServerConfig } from '../../registry/config/ServerConfig.js';
 import type { ApplyReport, ServerState } from '../McpPool.js';
-import { type Routes, WIRES, type Wire } from './Routes.js';
+import { type Routes, type Transport, WIRES } from './Routes.js';
 
 export interface ApplyHost {
   readonly routes: Routes;
@@ -27,7 +27,7 @@ export async function applyConfigs(configs: Iterable<ServerConfig>, host: ApplyH
     if (wanted.has(config.name)) throw new OptionError('name', config.name, 'a name that no other config has');
     wanted.set(config.name, typed(config, routes));
   }
-  const of = (wire: Wire | undefined): ServerConfig[] =>
+  const of = (wire: Transport | undefined): ServerConfig[] =>
     [...wanted.values()].filter(({ transport }) => transport === wire);
   for (const wire of WIRES) pools[wire].check(of(wire));
   pools.http.check(of(undefined).map(asHttp));

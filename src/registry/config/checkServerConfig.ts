@@ -1,7 +1,7 @@
 import { OptionError, show } from '../../core/errors.js';
 import { checkOneOf, checkText } from '../../core/options.js';
-import type { ServerConfig } from '../ServerConfig.js';
 import { settingsSchema } from './entrySchema.js';
+import type { ServerConfig } from './ServerConfig.js';
 
 const MAX_NAME_LENGTH = 128;
 

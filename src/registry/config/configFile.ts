@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { messageOf, show } from '../../core/errors.js';
-import type { ServerConfig } from '../ServerConfig.js';
 import { ConfigError, describePlace } from './ConfigError.js';
 import type { Variables } from './expandVariables.js';
 import { parseEntry } from './parseEntry.js';
+import type { ServerConfig } from './ServerConfig.js';
 
 export interface ParseOptions {
   /** How the file is named in errors; a relative `cwd` counts from its folder. @defaultValue 'config' */

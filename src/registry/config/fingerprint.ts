@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { ServerConfig } from '../ServerConfig.js';
+import type { ServerConfig } from './ServerConfig.js';
 
 /**
  * A stable hash of everything that decides how a server runs: program or URL, arguments, environment, headers, era,

@@ -1,9 +1,9 @@
 import { isAbsolute, resolve } from 'node:path';
-import type { ServerConfig, ServerSettings, StdioTarget, UrlTarget } from '../ServerConfig.js';
 import { ConfigError, describePlace } from './ConfigError.js';
 import { nameProblem, urlProblem } from './checkServerConfig.js';
 import { ENTRY_FIELDS, type Entry, entrySchema, SETTING_FIELDS, type TYPES } from './entrySchema.js';
 import { expandVariables, type Variables } from './expandVariables.js';
+import type { ServerConfig, ServerSettings, StdioTarget, UrlTarget } from './ServerConfig.js';
 
 export interface EntryContext {
   readonly file: string;

@@ -1,8 +1,8 @@
 import type { Clock } from '../../core/clock.js';
-import type { ManagedProcess, SpawnConfig } from '../ManagedProcess.js';
-import { ProcessLedger, type RejectedRecord } from '../ProcessLedger.js';
+import type { ManagedProcess, SpawnConfig } from '../process/ManagedProcess.js';
+import { ProcessLedger, type RejectedRecord } from '../process/ProcessLedger.js';
+import { ProcessGroup } from '../process/processGroup.js';
 import { StopSequence, type StopTimes } from '../process/StopSequence.js';
-import { ProcessGroup } from '../processGroup.js';
 import type { ProcessRecord } from './record.js';
 
 /** What was found of owners that are gone. */

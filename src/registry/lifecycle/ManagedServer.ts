@@ -1,8 +1,8 @@
 import { Mutex } from 'async-mutex';
-import { backoffMs } from '../../core/backoff.js';
 import type { Timer } from '../../core/clock.js';
 import { messageOf, ServerStoppedError, StartError } from '../../core/errors.js';
-import type { ExitInfo, ManagedProcess, StopOptions } from '../ManagedProcess.js';
+import { backoffMs } from '../../core/time/backoff.js';
+import type { ExitInfo, ManagedProcess, StopOptions } from '../process/ManagedProcess.js';
 import type { ProcessTable } from '../process/processTable.js';
 import type { LifecycleEvents, ServerRef } from './events.js';
 import type { FullLifecycleConfig } from './options.js';

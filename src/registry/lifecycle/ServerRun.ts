@@ -1,6 +1,6 @@
 import type { Clock } from '../../core/clock.js';
 import type { Logger } from '../../core/logger.js';
-import { ManagedProcess } from '../ManagedProcess.js';
+import { ManagedProcess } from '../process/ManagedProcess.js';
 import type { ProcessTable } from '../process/processTable.js';
 import type { LedgerKeeper } from './LedgerKeeper.js';
 import type { FullLifecycleConfig } from './options.js';

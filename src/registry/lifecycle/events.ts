@@ -1,4 +1,4 @@
-import type { ExitInfo } from '../ManagedProcess.js';
+import type { ExitInfo } from '../process/ManagedProcess.js';
 import type { SweepReport } from './LedgerKeeper.js';
 
 /** Which server an event is about. */

@@ -7,7 +7,7 @@ import {
   type ManagedProcess,
   type ManagedProcessOptions,
   type SpawnConfig,
-} from '../ManagedProcess.js';
+} from '../process/ManagedProcess.js';
 
 /** When a started program counts as ready. */
 export type Readiness =

@@ -1,7 +1,7 @@
 import { connect } from 'node:net';
 import type { Readable } from 'node:stream';
 import type { Clock } from '../../core/clock.js';
-import type { ManagedProcess } from '../ManagedProcess.js';
+import type { ManagedProcess } from '../process/ManagedProcess.js';
 import type { FullLifecycleConfig, Readiness } from './options.js';
 
 export interface ReadinessContext {

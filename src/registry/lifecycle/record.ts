@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { z } from 'zod';
-import type { SpawnConfig } from '../ManagedProcess.js';
+import type { SpawnConfig } from '../process/ManagedProcess.js';
 import { readProcess } from '../process/processTable.js';
 
 const processId = z.object({ pid: z.int().min(2), startTime: z.int().min(1) });

@@ -1,5 +1,5 @@
 import { StringDecoder } from 'node:string_decoder';
-import { RingQueue } from '../../core/RingQueue.js';
+import { RingQueue } from '../../core/wait/RingQueue.js';
 
 /** The last lines of a child's stderr, bounded in number and length whatever it writes. */
 export class StderrTail {

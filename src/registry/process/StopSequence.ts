@@ -1,6 +1,6 @@
 import type { Clock } from '../../core/clock.js';
 import { StillAliveError } from '../../core/errors.js';
-import { describeState, type ProcessGroup } from '../processGroup.js';
+import { describeState, type ProcessGroup } from './processGroup.js';
 import type { ProcessRow } from './processTable.js';
 
 export interface StopTimes {

@@ -1,14 +1,14 @@
 import type { Clock } from '../../core/clock.js';
-import { Grace } from '../../core/Grace.js';
+import { GracePeriod } from '../../core/close/GracePeriod.js';
 
 /** The time that a shutdown has in all, and who draws on it. */
 export class Budget {
   readonly #clock: Clock;
-  readonly #running = new Set<Grace>();
+  readonly #running = new Set<GracePeriod>();
   readonly #startMs: number;
   #endMs: number;
   #sizeMs: number;
-  #delay: Grace | undefined;
+  #delay: GracePeriod | undefined;
 
   constructor(clock: Clock, totalMs: number) {
     this.#clock = clock;
@@ -30,21 +30,21 @@ export class Budget {
    * The time of one step: at most `timeoutMs`, and what is left but for `keptBack` sixteenths of the whole, which
    * others will need. When so much is not left any more: a fair share of what is.
    */
-  draw(timeoutMs: number, keptBack: number): Grace {
+  draw(timeoutMs: number, keptBack: number): GracePeriod {
     const leftMs = this.#leftMs;
     const shareMs = Math.max(leftMs - (keptBack * this.#sizeMs) / 16, leftMs / (keptBack + 1));
-    const grace = new Grace(this.#clock, Math.min(timeoutMs, shareMs));
+    const grace = new GracePeriod(this.#clock, Math.min(timeoutMs, shareMs));
     this.#running.add(grace);
     return grace;
   }
 
-  giveBack(grace: Grace): void {
+  giveBack(grace: GracePeriod): void {
     this.#running.delete(grace);
   }
 
   /** Waits `delayMs`, or until the end, or until forced. */
   async delay(delayMs: number): Promise<void> {
-    this.#delay = new Grace(this.#clock, Math.min(delayMs, this.#leftMs));
+    this.#delay = new GracePeriod(this.#clock, Math.min(delayMs, this.#leftMs));
     await this.#delay.over;
     this.#delay = undefined;
   }

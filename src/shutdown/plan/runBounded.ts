@@ -1,6 +1,6 @@
-import { CLOSE_DEFAULTS } from '../../core/CloseScope.js';
+import { CLOSE_DEFAULTS } from '../../core/close/CloseScope.js';
+import type { GracePeriod } from '../../core/close/GracePeriod.js';
 import { ShutdownTimeoutError } from '../../core/errors.js';
-import type { Grace } from '../../core/Grace.js';
 import type { ShutdownTarget } from './steps.js';
 
 /** How a step ended. `timeout`: it was still running when its time was over, and was abandoned. */
@@ -21,7 +21,7 @@ export interface BoundedRun {
   readonly target: ShutdownTarget;
   readonly reason: string;
   /** The time the target has; it may be shortened meanwhile. Disposed here. */
-  readonly grace: Grace;
+  readonly grace: GracePeriod;
   /** What a part to close is given for its work in flight, in ms. */
   readonly graceMs: number;
   /** Hears what an abandoned target did in the end, should it ever settle. */

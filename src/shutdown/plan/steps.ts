@@ -1,4 +1,4 @@
-import type { Closeable } from '../../core/CloseScope.js';
+import type { Closeable } from '../../core/close/CloseScope.js';
 import { OptionError } from '../../core/errors.js';
 
 /**

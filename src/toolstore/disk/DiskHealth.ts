@@ -1,4 +1,4 @@
-import type { CloseScope } from '../../core/CloseScope.js';
+import type { CloseScope } from '../../core/close/CloseScope.js';
 import { messageOf } from '../../core/errors.js';
 import type { FileCacheSettings } from '../options.js';
 import type { Writer } from './Writer.js';

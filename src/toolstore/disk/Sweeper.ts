@@ -1,5 +1,5 @@
-import type { CloseScope } from '../../core/CloseScope.js';
 import type { Clock } from '../../core/clock.js';
+import type { CloseScope } from '../../core/close/CloseScope.js';
 import type { EntryHead } from '../Entry.js';
 import { isEntryFile, isTempFile } from '../keys.js';
 import type { EntryFiles } from './EntryFiles.js';

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { HttpCredentials } from '../../../src/connection/net/Endpoint.js';
-import { NotSentError, StartError, UnauthorizedError, WireError } from '../../../src/core/errors.js';
+import { NotSentError, ProtocolError, StartError, UnauthorizedError } from '../../../src/core/errors.js';
 import { openHttp } from '../../support/httpServers.js';
 import { call, failure, LEGACY, serve } from '../../support/rawCalls.js';
 import { type Exchange, RawServer, said } from '../../support/rawServer.js';
@@ -91,7 +91,7 @@ test('a redirect within the origin that keeps the method is followed, at most th
   expect(hops).toBe(3);
   expect(server.of('tools/call').at(-1)).toMatchObject({ method: 'POST', path: '/hop3' });
   expect(await failure(call(connection, 'far'))).toMatchObject({
-    constructor: WireError,
+    constructor: ProtocolError,
     message: expect.stringContaining('too often'),
   });
   expect(connection.counters.calls).toBe(3);
@@ -114,7 +114,7 @@ test('no redirect to another origin, or to another method, is followed, and no c
     ['nowhere', 'not followed'],
   ] as const) {
     const error = (await failure(call(connection, name))) as Error;
-    expect(error).toBeInstanceOf(WireError);
+    expect(error).toBeInstanceOf(ProtocolError);
     expect(error.message).toContain(why);
     expect(error.message).not.toContain('secret');
   }

@@ -6,13 +6,13 @@ import {
   MessageTooLargeError,
   NotSentError,
   OutcomeUnknownError,
+  ProtocolError,
   RateLimitedError,
   RequestTimeoutError,
   RpcError,
   StartError,
   UnauthorizedError,
   UpstreamBusyError,
-  WireError,
 } from '../../../src/core/errors.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { freePort, openHttp } from '../../support/httpServers.js';
@@ -61,11 +61,11 @@ test('each status says what became of the call', async () => {
   expect(gateway.message).not.toContain('<');
   expect(await failure(call(connection, 'late'))).toMatchObject({ constructor: OutcomeUnknownError, status: 504 });
   expect(await failure(call(connection, 'html'))).toMatchObject({
-    constructor: WireError,
+    constructor: ProtocolError,
     message: expect.stringContaining('text/html'),
   });
   expect(await failure(call(connection, 'gone'))).toMatchObject({ message: expect.stringContaining('gone fishing') });
-  expect(await failure(call(connection, 'accepted'))).toBeInstanceOf(WireError);
+  expect(await failure(call(connection, 'accepted'))).toBeInstanceOf(ProtocolError);
   expect(await call(connection, 'echo', { text: 'still here' })).toEqual(said('still here'));
 });
 
@@ -251,7 +251,7 @@ test('bodies, events and headers over their caps fail their own call', async () 
       direction: 'incoming',
     });
   }
-  expect(await failure(call(connection, 'headers'))).toBeInstanceOf(WireError);
+  expect(await failure(call(connection, 'headers'))).toBeInstanceOf(ProtocolError);
   expect(await call(connection, 'echo', { text: 'x' })).toEqual(said('x'));
 });
 
@@ -265,7 +265,7 @@ test('what is no JSON, no answer, or half an answer fails its call at once', asy
     },
   });
   expect(await failure(call(connection, 'noJson'))).toMatchObject({
-    constructor: WireError,
+    constructor: ProtocolError,
     message: expect.stringContaining('hello'),
   });
   expect(await failure(call(connection, 'noAnswer'))).toBeInstanceOf(OutcomeUnknownError);

@@ -1,8 +1,8 @@
 import { beforeEach, expect, test } from 'vitest';
 import type { HttpConnection } from '../../../src/connection/http/HttpConnection.js';
-import type { ServerNotice } from '../../../src/connection/messages.js';
 import { HttpDispatchers } from '../../../src/connection/net/HttpDispatchers.js';
-import { ClosedError, NotSentError, OutcomeUnknownError, RpcError, WireError } from '../../../src/core/errors.js';
+import type { ServerNotice } from '../../../src/connection/protocol/messages.js';
+import { ClosedError, NotSentError, OutcomeUnknownError, ProtocolError, RpcError } from '../../../src/core/errors.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { openHttp } from '../../support/httpServers.js';
 import { call, failure, LEGACY, serve } from '../../support/rawCalls.js';
@@ -44,7 +44,7 @@ test('a 400 that a ping does not confirm is the call’s own', async () => {
     { lost: 404 },
   );
   expect(await failure(call(connection, 'bad'))).toMatchObject({ constructor: RpcError, rpcCode: -32000 });
-  expect(await failure(call(connection, 'plain'))).toBeInstanceOf(WireError);
+  expect(await failure(call(connection, 'plain'))).toBeInstanceOf(ProtocolError);
   expect(server.of('ping')).toHaveLength(2);
   expect(server.initialises).toBe(1);
 });
@@ -52,7 +52,7 @@ test('a 400 that a ping does not confirm is the call’s own', async () => {
 test('where a session belongs to one user, its loss sends nothing again and ends the connection', async () => {
   const { server, connection } = await serve({}, { lost: 404 }, { resendOnSessionLoss: false });
   const deaths: unknown[] = [];
-  connection.onDeath((death) => deaths.push(death));
+  connection.onClose((death) => deaths.push(death));
   server.sessions.clear();
   const failures = await Promise.all([1, 2, 3].map(() => failure(call(connection, 'echo'))));
   expect(failures[0]).toMatchObject({ constructor: NotSentError, acted: 'no' });

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { ServerNotice } from '../../../src/connection/messages.js';
+import type { ServerNotice } from '../../../src/connection/protocol/messages.js';
 import { OutcomeUnknownError, RequestTimeoutError } from '../../../src/core/errors.js';
 import { call, failure, serve } from '../../support/rawCalls.js';
 import { type Exchange, said } from '../../support/rawServer.js';

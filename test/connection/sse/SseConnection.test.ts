@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { expect, test } from 'vitest';
-import type { ServerNotice } from '../../../src/connection/messages.js';
+import type { ServerNotice } from '../../../src/connection/protocol/messages.js';
 import type { SseConnection } from '../../../src/connection/sse/SseConnection.js';
 import {
   ClosedError,
@@ -52,7 +52,7 @@ test('a server-legacy server answers, cancels, and its death fails what was in f
   const slow = failure(call(connection, 'slow', { ms: 60_000 }));
   await call(connection, 'echo', { text: 'x' });
   const deaths: unknown[] = [];
-  connection.onDeath((death) => deaths.push(death));
+  connection.onClose((death) => deaths.push(death));
   await server.close();
   expect(await slow).toMatchObject({ constructor: OutcomeUnknownError, acted: 'perhaps' });
   expect(deaths).toMatchObject([{ expected: false }]);

@@ -2,7 +2,7 @@ import { channel } from 'node:diagnostics_channel';
 import { expect, test } from 'vitest';
 import { MultiServerRateLimiter } from '../../../src/concurrent/limiter/MultiServerRateLimiter.js';
 import { RateLimiter } from '../../../src/concurrent/limiter/RateLimiter.js';
-import type { ServerNotice } from '../../../src/connection/messages.js';
+import type { ServerNotice } from '../../../src/connection/protocol/messages.js';
 import { RateLimitedError } from '../../../src/core/errors.js';
 import type { CallTrace } from '../../../src/pool/server/calls/trace.js';
 import { FakeClock } from '../../../src/testing/FakeClock.js';
@@ -464,10 +464,10 @@ test('every page of a list, the shortest freshness; a circle and too many pages 
     ttlMs: 20,
     cacheScope: 'private',
   });
-  expect(await outcome(pool.listAll('s', 'tools', { maxPages: 2 }))).toBe('ERR_WIRE');
-  expect(await outcome(pool.listAll('s', 'prompts'))).toBe('ERR_WIRE');
+  expect(await outcome(pool.listAll('s', 'tools', { maxPages: 2 }))).toBe('ERR_PROTOCOL');
+  expect(await outcome(pool.listAll('s', 'prompts'))).toBe('ERR_PROTOCOL');
   pages['c'] = { tools: [], nextCursor: '' };
-  expect(await outcome(pool.listAll('s', 'tools'))).toBe('ERR_WIRE');
+  expect(await outcome(pool.listAll('s', 'tools'))).toBe('ERR_PROTOCOL');
 });
 
 test('what may be repeated is repeated once, not for ever', async () => {

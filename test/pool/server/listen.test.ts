@@ -44,7 +44,7 @@ function modern(inner: Connection, streams: ReturnType<typeof openListen>[]): Co
     },
     request: (method, params, options) => inner.request(method, params, options),
     notify: (method, params) => inner.notify(method, params),
-    onDeath: (listener) => inner.onDeath(listener),
+    onClose: (listener) => inner.onClose(listener),
     onNotification: (listener) => inner.onNotification(listener),
     setRequestHandler: (handler) => inner.setRequestHandler(handler),
     close: (options) => inner.close(options),

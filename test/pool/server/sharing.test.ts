@@ -187,7 +187,7 @@ test('at maxConnections the one unused longest gives way, and is back on its nex
 });
 
 test('more principals than seats, all busy: everybody is served, in turn, without an error', async () => {
-  const { pool, connector, clock } = memoryPool({ seatQuantumMs: 100, acquireTimeoutMs: 60_000 });
+  const { pool, connector, clock } = memoryPool({ maxHoldMs: 100, acquireTimeoutMs: 60_000 });
   pool.addServer({ ...MEMORY, maxConnections: 2, maxConcurrent: 1, maxQueue: 100 });
   const busy = new Map<string, number>();
   connector.onMessage = ({ id, method }, connection) => {

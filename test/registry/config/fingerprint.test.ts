@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { fingerprint } from '../../../src/registry/config/fingerprint.js';
-import type { ServerConfig } from '../../../src/registry/ServerConfig.js';
+import type { ServerConfig } from '../../../src/registry/config/ServerConfig.js';
 
 const strings = fc.dictionary(fc.string(), fc.string(), { maxKeys: 4 });
 const config = fc.record(

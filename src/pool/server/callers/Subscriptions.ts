@@ -1,5 +1,5 @@
 import type { Connection, OpenListen } from '../../../connection/Connection.js';
-import type { ServerNotice } from '../../../connection/messages.js';
+import type { ServerNotice } from '../../../connection/protocol/messages.js';
 import { CircuitOpenError, messageOf, NotSentError, OutcomeUnknownError, RpcError } from '../../../core/errors.js';
 import type { Caller, Subscription, SubscriptionFilter } from '../../McpPool.js';
 import type { ServerContext } from '../context.js';

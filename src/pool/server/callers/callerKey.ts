@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { ClientCapabilities } from '@modelcontextprotocol/client';
 import { OptionError } from '../../../core/errors.js';
-import type { Sharing } from '../../../registry/ServerConfig.js';
+import type { Sharing } from '../../../registry/config/ServerConfig.js';
 import type { Caller } from '../../McpPool.js';
 
 const profiles = new WeakMap<object, string>();

@@ -1,7 +1,7 @@
 import type { Clock } from '../../../core/clock.js';
 import { StartError } from '../../../core/errors.js';
 import type { Logger } from '../../../core/logger.js';
-import type { Era } from '../../../registry/ServerConfig.js';
+import type { Era } from '../../../registry/config/ServerConfig.js';
 
 /** Which era a server was found to speak, and when. */
 export interface EraVerdict {

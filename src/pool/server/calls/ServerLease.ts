@@ -1,9 +1,15 @@
-import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from '../../../connection/messages.js';
+import type {
+  CallOptions,
+  Params,
+  RequestHandler,
+  ServerInfo,
+  ServerNotice,
+} from '../../../connection/protocol/messages.js';
 import { ClosedError, OptionError } from '../../../core/errors.js';
 import type { Listener as EventListener } from '../../../core/events.js';
 import type { ConnectionLease, RequestOptions } from '../../McpPool.js';
 import type { Lease } from '../../resource/Lease.js';
-import type { Link } from '../slots/Link.js';
+import type { PooledConnection } from '../partitions/PooledConnection.js';
 
 export interface LeaseHooks {
   readonly release: () => void;
@@ -19,7 +25,7 @@ export interface LeaseHooks {
 /** A borrowed connection. What comes on it goes to its listeners while it is held, if it is the holder's alone. */
 export class ServerLease implements ConnectionLease {
   readonly server: string;
-  readonly #lease: Lease<Link>;
+  readonly #lease: Lease<PooledConnection>;
   readonly #hooks: LeaseHooks;
   readonly #notices = new Set<EventListener<ServerNotice>>();
   readonly #control = new AbortController();
@@ -32,12 +38,12 @@ export class ServerLease implements ConnectionLease {
   /** Calls that have not settled. */
   #running = 0;
 
-  constructor(server: string, lease: Lease<Link>, hooks: LeaseHooks) {
+  constructor(server: string, lease: Lease<PooledConnection>, hooks: LeaseHooks) {
     this.server = server;
     this.#lease = lease;
     this.#hooks = hooks;
     const { connection, traffic } = lease.resource;
-    this.#death = connection.onDeath((death) => this.#control.abort(new Error(death.why)));
+    this.#death = connection.onClose((death) => this.#control.abort(new Error(death.why)));
     lease.signal.addEventListener('abort', () => this.#control.abort(lease.signal.reason), { once: true });
     this.#watch = hooks.watch(new Error(`lease of server ${server}`).stack);
     const self = this;

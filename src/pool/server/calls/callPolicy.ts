@@ -1,14 +1,14 @@
 import type { Limiter } from '../../../concurrent/limiter/Limiter.js';
-import type { Params } from '../../../connection/messages.js';
+import type { Params } from '../../../connection/protocol/messages.js';
 import type { Clock } from '../../../core/clock.js';
 import {
   AcquireTimeoutError,
   NotSentError,
   OutcomeUnknownError,
+  ProtocolError,
   RateLimitedError,
   RequestTimeoutError,
   UpstreamBusyError,
-  WireError,
 } from '../../../core/errors.js';
 import { checkMs } from '../../../core/options.js';
 import type { RequestOptions } from '../../McpPool.js';
@@ -43,7 +43,7 @@ export function isServerFailure(error: unknown): boolean {
     (error instanceof NotSentError && error.cause !== undefined) ||
     error instanceof OutcomeUnknownError ||
     error instanceof RequestTimeoutError ||
-    error instanceof WireError ||
+    error instanceof ProtocolError ||
     error instanceof UpstreamBusyError
   );
 }

@@ -1,5 +1,5 @@
 import { channel } from 'node:diagnostics_channel';
-import type { Params } from '../../../connection/messages.js';
+import type { Params } from '../../../connection/protocol/messages.js';
 
 /**
  * What subscribers of the diagnostics channel `mcp-poolkit:call` get: `queue` when a call is accepted, `send` when it

@@ -1,0 +1,51 @@
+import type { Tool } from '@modelcontextprotocol/client';
+import type { Clock } from '../../core/clock.js';
+import type { Logger } from '../../core/logger.js';
+import type { Era } from '../../registry/config/ServerConfig.js';
+import type { Call } from '../channel/Call.js';
+import type { CallTransport } from '../net/CallRequest.js';
+import type { RawHeaders } from '../net/responseHeaders.js';
+
+/** One session of the legacy era, by identity; `id` is what the server calls it, if it does. */
+export interface Session {
+  readonly id: string | undefined;
+}
+
+export interface HttpTransportSettings {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Longest time, in ms, that a notification or a reply may take to be accepted. */
+  readonly replyTimeoutMs: number;
+  /** Sends calls again that a lost session refused; else they fail and the connection ends. */
+  readonly resendOnSessionLoss: boolean;
+  /** Gives the newest definition of a tool whose headers the server refused. */
+  readonly refreshTool: ((name: string) => Promise<Tool | undefined>) | undefined;
+  /** The session is gone; calls wait until `reopen`. */
+  readonly onSessionLost: () => void;
+}
+
+/** What can be sent off, or off again. */
+export interface Sendable {
+  start(): void;
+}
+
+/** What a call's exchange asks of its wire. */
+export interface HttpCallTransport extends CallTransport {
+  readonly settings: HttpTransportSettings;
+  readonly era: Era;
+  /** The session there is now. */
+  readonly session: Session;
+  cancel(call: Call, reason: string): void;
+  /** Headers of a call's POST. */
+  headersOf(call: Call, tool: Tool | undefined): string[];
+  /** Headers of a GET. */
+  streamHeaders(lastEventId: string | undefined): string[];
+  /** A response began: while there is no session yet, it may be what tells the era. */
+  begun(status: number, call: Call, headers: RawHeaders): void;
+  /** Sends a call again that was refused unread. */
+  resend(exchange: Sendable): void;
+  /** `session` was refused with 404, or what amounts to it. Once for each. */
+  sessionLost(session: Session): void;
+  /** Whether the server, which answered 400, does not know `session` any more: it answers a `ping` so, too. */
+  confirmLost(session: Session): Promise<boolean>;
+}

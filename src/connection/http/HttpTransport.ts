@@ -1,0 +1,258 @@
+import type { Tool } from '@modelcontextprotocol/client';
+import type { Clock } from '../../core/clock.js';
+import { messageOf, NotSentError } from '../../core/errors.js';
+import type { Era } from '../../registry/config/ServerConfig.js';
+import type { Call } from '../channel/Call.js';
+import type { Channel } from '../channel/Channel.js';
+import { cancelledNotice } from '../channel/encode.js';
+import type { Endpoint } from '../net/Endpoint.js';
+import { type PlainAnswer, submit } from '../net/PlainExchange.js';
+import { headerOf, type RawHeaders } from '../net/responseHeaders.js';
+import { statusError } from '../net/statusError.js';
+import type { Params } from '../protocol/messages.js';
+import { CallExchange } from './CallExchange.js';
+import type { HttpCallTransport, HttpTransportSettings, Sendable, Session } from './HttpCallTransport.js';
+import { headerValue, paramHeaders } from './paramHeaders.js';
+
+const NO_SESSION: Session = Object.freeze({ id: undefined });
+
+/** What a modern request is about, as its `Mcp-Name` header says it (2026-07-28, Streamable HTTP). */
+const NAMED_BY: Readonly<Record<string, string>> = {
+  'tools/call': 'name',
+  'prompts/get': 'name',
+  'resources/read': 'uri',
+};
+
+/** These make the session; they never wait for one. */
+const HANDSHAKES: readonly string[] = ['initialize', 'server/discover'];
+
+/**
+ * A channel's wire over Streamable HTTP: a POST for each call, each with its own answer stream. It knows the era's
+ * headers and the legacy era's session, and holds calls back while a lost session is replaced.
+ */
+export class HttpTransport implements HttpCallTransport {
+  readonly endpoint: Endpoint;
+  readonly settings: HttpTransportSettings;
+  session: Session = NO_SESSION;
+  /** The status of the newest handshake's response; 0 while there is none. */
+  handshakeStatus = 0;
+  #channel: Channel | undefined;
+  #era: Era = 'legacy';
+  #version: string | undefined;
+  #common:
+    | { readonly generation: number; readonly post: readonly string[]; readonly get: readonly string[] }
+    | undefined;
+  #held: Sendable[] | undefined;
+  #confirming: { readonly session: Session; readonly lost: Promise<boolean> } | undefined;
+  #pings = 0;
+
+  constructor(endpoint: Endpoint, settings: HttpTransportSettings) {
+    this.endpoint = endpoint;
+    this.settings = settings;
+  }
+
+  get clock(): Clock {
+    return this.settings.clock;
+  }
+
+  get channel(): Channel {
+    if (this.#channel === undefined) throw new Error('a wire is used only after its channel was set');
+    return this.#channel;
+  }
+
+  set channel(channel: Channel) {
+    this.#channel = channel;
+  }
+
+  get era(): Era {
+    return this.#era;
+  }
+
+  /** What every request says from here on. Undefined: nothing is agreed on yet. */
+  speak(era: Era, version: string | undefined): void {
+    this.#era = era;
+    this.#version = version;
+    this.#common = undefined;
+  }
+
+  send(call: Call, text: string): void {
+    const exchange = new CallExchange(this, call, text);
+    call.carrier = exchange;
+    if (HANDSHAKES.includes(call.method)) this.handshakeStatus = 0;
+    else if (this.#held !== undefined) {
+      this.#held.push(exchange);
+      this.channel.markWaiting(call);
+      return;
+    }
+    exchange.start();
+  }
+
+  begun(status: number, call: Call, headers: RawHeaders): void {
+    if (!HANDSHAKES.includes(call.method)) return;
+    this.handshakeStatus = status;
+    if (call.method === 'initialize' && status < 300) this.#enter(headerOf(headers, 'mcp-session-id'));
+  }
+
+  resend(exchange: Sendable): void {
+    if (this.#held !== undefined) this.#held.push(exchange);
+    else exchange.start();
+  }
+
+  post(text: string, call: Call | undefined): void {
+    const carrier = call?.carrier;
+    const { server } = this.endpoint;
+    const { logger } = this.settings;
+    // Ids of a lost session mean nothing to the next one.
+    if (this.#held !== undefined || (carrier instanceof CallExchange && carrier.session !== this.session)) return;
+    this.submit('a reply', text).then(
+      ({ status }) => {
+        if (status >= 300) logger.warn({ server, status }, 'the server refused a reply or notification');
+      },
+      (error: unknown) => logger.warn({ server, error }, 'a reply or notification did not reach the server'),
+    );
+  }
+
+  /** Resolves when the server has accepted the end of the handshake. */
+  async initialized(method: string, text: string): Promise<void> {
+    const {
+      endpoint: { server },
+      clock,
+    } = this;
+    const { status, headers, body } = await this.submit(method, text);
+    if (status >= 300) throw statusError({ server, method, status, headers, body, wallNowMs: clock.wallNow() });
+  }
+
+  /** Resolves when the server has accepted it. */
+  async notify(method: string, text: string, params: Params | undefined): Promise<void> {
+    const {
+      endpoint: { server },
+      clock,
+    } = this;
+    if (this.#held !== undefined) throw new NotSentError(server, 'its session is being replaced');
+    const { session } = this;
+    const { status, headers, body } = await this.submit(method, text, this.#about(method, params));
+    if (status < 300) return;
+    if (await this.#lost(session, status)) throw new NotSentError(server, 'its session is gone');
+    throw statusError({ server, method, status, headers, body, wallNowMs: clock.wallNow() });
+  }
+
+  /** Legacy: says so and lets go of the stream, which alone would cancel nothing. Modern: the end of the stream says it. */
+  cancel(call: Call, reason: string): void {
+    if (this.#era === 'legacy' && call.method !== 'initialize') this.post(cancelledNotice(call, reason), call);
+    call.carrier?.end();
+  }
+
+  headersOf(call: Call, tool: Tool | undefined): string[] {
+    const { post } = this.#headers();
+    if (this.#era === 'legacy') return post as string[];
+    const about = this.#about(call.method, call.params);
+    const own = tool === undefined ? [] : paramHeaders(tool, call.params?.['arguments']);
+    return [...post, ...about, ...own];
+  }
+
+  streamHeaders(lastEventId: string | undefined): string[] {
+    const { get } = this.#headers();
+    return lastEventId === undefined ? [...get] : [...get, 'last-event-id', lastEventId];
+  }
+
+  sessionLost(session: Session): void {
+    if (session !== this.session || this.#held !== undefined) return;
+    this.session = NO_SESSION;
+    this.speak('legacy', undefined);
+    this.#held = [];
+    this.settings.onSessionLost();
+  }
+
+  /** There is a session again: what was held goes out. */
+  reopen(): void {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    for (const exchange of held) exchange.start();
+  }
+
+  async confirmLost(session: Session): Promise<boolean> {
+    if (session !== this.session) return true;
+    if (this.#confirming?.session !== session) this.#confirming = { session, lost: this.#ping() };
+    return this.#confirming.lost;
+  }
+
+  /** Tells the server that the session is over; a server may refuse (405). */
+  async leave(timeoutMs: number): Promise<void> {
+    const { server } = this.endpoint;
+    const { logger } = this.settings;
+    if (this.session.id === undefined) return;
+    try {
+      const { status } = await submit(this.endpoint, 'DELETE', () => ({
+        method: 'DELETE',
+        headers: this.streamHeaders(undefined),
+        body: null,
+        timeoutMs,
+      }));
+      if (status >= 300) logger.debug({ server, status }, 'the server refused to end the session');
+    } catch (error) {
+      logger.debug({ server, error: messageOf(error) }, 'the session could not be ended');
+    }
+  }
+
+  submit(what: string, text: string, about: readonly string[] = []): Promise<PlainAnswer> {
+    return submit(this.endpoint, what, () => ({
+      method: 'POST',
+      headers: [...this.#headers().post, ...about],
+      body: text,
+      timeoutMs: this.settings.replyTimeoutMs,
+    }));
+  }
+
+  /** Whether even a `ping` is refused. */
+  async #ping(): Promise<boolean> {
+    const text = JSON.stringify({ jsonrpc: '2.0', id: `ping-${++this.#pings}`, method: 'ping' });
+    try {
+      const { status } = await this.submit('ping', text);
+      return status === 400 || status === 404;
+    } catch (error) {
+      this.settings.logger.debug({ server: this.endpoint.server, error }, 'a session could not be checked');
+      return false;
+    } finally {
+      this.#confirming = undefined;
+    }
+  }
+
+  async #lost(session: Session, status: number): Promise<boolean> {
+    if (this.#era === 'modern' || session.id === undefined) return false;
+    if (status !== 404 && !(status === 400 && (await this.confirmLost(session)))) return false;
+    this.sessionLost(session);
+    return true;
+  }
+
+  /** `initialize` was answered: every request belongs to this session from here on. */
+  #enter(id: string | undefined): void {
+    this.session = { id };
+    this.#common = undefined;
+  }
+
+  /** `Mcp-Method` and `Mcp-Name`; none in the legacy era. */
+  #about(method: string, params: Params | undefined): string[] {
+    if (this.#era === 'legacy') return [];
+    const name = params?.[NAMED_BY[method] ?? ''];
+    return typeof name === 'string' ? ['mcp-method', method, 'mcp-name', headerValue(name)] : ['mcp-method', method];
+  }
+
+  #headers(): { readonly post: readonly string[]; readonly get: readonly string[] } {
+    const { headers, generation } = this.endpoint;
+    if (this.#common?.generation === generation) return this.#common;
+    const own = [
+      ...(this.#version === undefined ? [] : ['mcp-protocol-version', this.#version]),
+      ...(this.session.id === undefined ? [] : ['mcp-session-id', this.session.id]),
+    ];
+    const post = [
+      'accept',
+      'application/json, text/event-stream',
+      'content-type',
+      'application/json',
+      ...own,
+      ...headers,
+    ];
+    this.#common = { generation, post, get: ['accept', 'text/event-stream', ...own, ...headers] };
+    return this.#common;
+  }
+}

@@ -1,0 +1,128 @@
+import type { ClientCapabilities, Implementation, ServerCapabilities } from '@modelcontextprotocol/client';
+import { ProtocolError, RpcError } from '../../core/errors.js';
+import type { Era } from '../../registry/config/ServerConfig.js';
+import type { Channel } from '../channel/Channel.js';
+import type { CallOptions, Params, ServerInfo } from './messages.js';
+
+/** The legacy era's versions, newest first. */
+export const LEGACY_VERSIONS = Object.freeze(['2025-11-25', '2025-06-18', '2025-03-26', '2024-11-05', '2024-10-07']);
+
+/** The modern era's versions, newest first. */
+export const MODERN_VERSIONS = Object.freeze(['2026-07-28']);
+
+/** UnsupportedProtocolVersion: its data names the versions that are (2026-07-28, errors). */
+export const UNSUPPORTED_VERSION = -32022;
+
+const META = 'io.modelcontextprotocol';
+export const META_PROTOCOL_VERSION = `${META}/protocolVersion`;
+export const META_CLIENT_INFO = `${META}/clientInfo`;
+export const META_CLIENT_CAPABILITIES = `${META}/clientCapabilities`;
+export const META_SERVER_INFO = `${META}/serverInfo`;
+
+/** Who we say we are, and what we can do for the server. */
+export interface ClientIdentity {
+  readonly clientInfo: Implementation;
+  readonly capabilities: ClientCapabilities;
+}
+
+export interface HandshakeOptions extends ClientIdentity {
+  readonly server: string;
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal;
+  /** The next request is a modern one, at this version: for wires whose requests say so outside the message. */
+  readonly onModern?: (version: string) => void;
+}
+
+/**
+ * Legacy: `initialize` at the newest version, whatever older one the server answers with, then `initialized`. A server
+ * that answers -32022 and names a modern version goes on as modern on the same connection.
+ */
+export async function initializeLegacy(
+  channel: Channel,
+  options: HandshakeOptions,
+  notify: Notify,
+): Promise<ServerInfo> {
+  const { server, clientInfo, capabilities } = options;
+  let result: unknown;
+  try {
+    const params = { protocolVersion: LEGACY_VERSIONS[0], capabilities, clientInfo };
+    result = await channel.request('initialize', params, callOptions(options));
+  } catch (error) {
+    const version = modernVersionOffered(error);
+    if (version === undefined) throw error;
+    return discoverModern(channel, options, version);
+  }
+  const { protocolVersion, capabilities: theirs, serverInfo, instructions } = asObject(server, 'initialize', result);
+  if (!LEGACY_VERSIONS.includes(protocolVersion as string)) {
+    throw new ProtocolError(
+      server,
+      `it speaks protocol ${JSON.stringify(protocolVersion)}, not ${LEGACY_VERSIONS.join(', ')}`,
+    );
+  }
+  notify('notifications/initialized', protocolVersion as string);
+  return info('legacy', protocolVersion as string, theirs, serverInfo, instructions);
+}
+
+/** Modern: no handshake; `server/discover` tells the same, and every request carries the envelope from here on. */
+export async function discoverModern(
+  channel: Channel,
+  options: HandshakeOptions,
+  version: string = MODERN_VERSIONS[0] as string,
+): Promise<ServerInfo> {
+  channel.envelope = modernEnvelope(options, version);
+  options.onModern?.(version);
+  const result = asObject(
+    options.server,
+    'server/discover',
+    await channel.request('server/discover', undefined, callOptions(options)),
+  );
+  const meta = result['_meta'] as Params | undefined;
+  return info(
+    'modern',
+    version,
+    result['capabilities'],
+    result['serverInfo'] ?? meta?.[META_SERVER_INFO],
+    result['instructions'],
+  );
+}
+
+/** What the modern era adds to every request's `_meta`. The caller's own keys stay, but never over these. */
+export function modernEnvelope(identity: ClientIdentity, version: string): (params: Params | undefined) => Params {
+  const own = {
+    [META_PROTOCOL_VERSION]: version,
+    [META_CLIENT_INFO]: identity.clientInfo,
+    [META_CLIENT_CAPABILITIES]: identity.capabilities,
+  };
+  return (params) => ({ ...params, _meta: { ...(params?.['_meta'] as Params | undefined), ...own } });
+}
+
+/** The newest modern version that a -32022 names and we speak; undefined when the error is anything else. */
+export function modernVersionOffered(error: unknown): string | undefined {
+  if (!(error instanceof RpcError) || error.rpcCode !== UNSUPPORTED_VERSION) return undefined;
+  const { supported } = (error.data ?? {}) as { supported?: unknown };
+  if (!Array.isArray(supported)) return undefined;
+  return MODERN_VERSIONS.find((version) => supported.includes(version));
+}
+
+/** Posts a notification at the version agreed on. */
+type Notify = (method: string, protocolVersion: string) => void;
+
+function callOptions({ timeoutMs, signal }: HandshakeOptions): CallOptions {
+  const bounds = { timeoutMs, acquireTimeoutMs: timeoutMs, maxTotalTimeoutMs: timeoutMs };
+  return signal === undefined ? bounds : { ...bounds, signal };
+}
+
+function asObject(server: string, method: string, result: unknown): Params {
+  if (typeof result === 'object' && result !== null && !Array.isArray(result)) return result as Params;
+  throw new ProtocolError(server, `its answer to ${method} is not an object`);
+}
+
+function info(era: Era, version: string, capabilities: unknown, server: unknown, instructions: unknown): ServerInfo {
+  return {
+    era,
+    protocolVersion: version,
+    capabilities: (capabilities ?? {}) as ServerCapabilities,
+    serverInfo: server as Implementation | undefined,
+    instructions: typeof instructions === 'string' ? instructions : undefined,
+  };
+}

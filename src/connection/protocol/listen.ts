@@ -1,0 +1,139 @@
+import type { Clock } from '../../core/clock.js';
+import { ClosedError, NotSentError, OptionError, OutcomeUnknownError, ProtocolError } from '../../core/errors.js';
+import type { Era } from '../../registry/config/ServerConfig.js';
+import type { Channel } from '../channel/Channel.js';
+import { META_SUBSCRIPTION_ID, type Params, type ServerNotice } from './messages.js';
+
+export interface ListenOptions {
+  /** Aborting ends the subscription; before it is open, `listen` rejects with the reason. */
+  readonly signal?: AbortSignal;
+  /** Longest wait, in ms, for the server to acknowledge it. */
+  readonly timeoutMs?: number;
+  /** The id that the subscription's notifications carry in place of the wire's; without one they carry none. */
+  readonly subscriptionId?: string | number;
+  readonly onNotification: (notice: ServerNotice) => void;
+}
+
+/** Why a subscription is over: our side, the server's empty result, or the end of its stream. */
+export type ListenEnd = 'closed' | 'finished' | 'cut';
+
+/** One open `subscriptions/listen`. */
+export interface ListenSubscription extends AsyncDisposable {
+  /** What the server agreed to tell. */
+  readonly filter: Params;
+  /** Resolves when it is over; never rejects. */
+  readonly ended: Promise<void>;
+  /** Why it is over; undefined while it is not. One that was cut may be opened again. */
+  readonly endedBy: ListenEnd | undefined;
+  close(): Promise<void>;
+}
+
+/** @throws OptionError in the legacy era, which has `resources/subscribe` in its place. */
+export function assertModern(era: Era): void {
+  if (era === 'modern') return;
+  throw new OptionError('era', era, 'a server of the modern era: a legacy one has resources/subscribe');
+}
+
+/** What a subscription stands on. */
+export interface ListenGround {
+  readonly server: string;
+  readonly channel: Channel;
+  readonly clock: Clock;
+  /** Holds a subscription's control until it has ended. */
+  readonly track: (control: AbortController) => Disposable;
+}
+
+const ACKNOWLEDGED = 'notifications/subscriptions/acknowledged';
+
+/**
+ * Opens a subscription (2026-07-28, subscriptions) on a stream of its own. Resolves when the server has acknowledged it.
+ * An empty result and the end of the stream both end it.
+ */
+export async function listen(
+  { server, channel, clock, track }: ListenGround,
+  filter: Params,
+  options: ListenOptions & { readonly timeoutMs: number },
+): Promise<ListenSubscription> {
+  const { signal, timeoutMs, subscriptionId, onNotification } = options;
+  signal?.throwIfAborted();
+  const control = new AbortController();
+  const tracked = track(control);
+  const onAbort = (): void => control.abort(signal?.reason);
+  signal?.addEventListener('abort', onAbort);
+  let open!: (filter: Params) => void;
+  const opened = new Promise<Params>((resolve) => {
+    open = resolve;
+  });
+  const result = channel.request(
+    'subscriptions/listen',
+    { notifications: onTransport(filter) },
+    {
+      signal: control.signal,
+      timeoutMs: Number.POSITIVE_INFINITY,
+      maxTotalTimeoutMs: Number.POSITIVE_INFINITY,
+      acquireTimeoutMs: timeoutMs,
+      onNotification: (notice) => {
+        if (notice.method === ACKNOWLEDGED) open((notice.params?.['notifications'] ?? {}) as Params);
+        else onNotification(relabelled(notice, subscriptionId));
+      },
+    },
+  );
+  const over = result.then(
+    (): ListenEnd => 'finished',
+    (error: unknown): ListenEnd => {
+      if (control.signal.aborted) return 'closed';
+      if ([OutcomeUnknownError, NotSentError, ClosedError].some((cut) => error instanceof cut)) return 'cut';
+      throw error;
+    },
+  );
+  let endedBy: ListenEnd | undefined;
+  const ended = over
+    .catch((): ListenEnd => 'cut')
+    .then((end) => {
+      endedBy = end;
+      signal?.removeEventListener('abort', onAbort);
+      tracked[Symbol.dispose]();
+    });
+  const tooLate = clock.setTimer(
+    () => control.abort(new ProtocolError(server, `no acknowledgement of a subscription within ${timeoutMs} ms`)),
+    timeoutMs,
+    { ref: true },
+  );
+  try {
+    const agreed = await Promise.race([opened, over.then(() => undefined)]);
+    if (agreed === undefined) {
+      if (control.signal.aborted) throw control.signal.reason;
+      await result;
+      throw new ProtocolError(server, 'it ended a subscription without acknowledging it');
+    }
+    const close = async (): Promise<void> => {
+      control.abort();
+      await ended;
+    };
+    return {
+      filter: agreed,
+      ended,
+      get endedBy() {
+        return endedBy;
+      },
+      close,
+      [Symbol.asyncDispose]: close,
+    };
+  } finally {
+    tooLate.cancel();
+  }
+}
+
+/** The wire's id of the subscription is ours alone. */
+function relabelled(notice: ServerNotice, subscriptionId: string | number | undefined): ServerNotice {
+  const meta = notice.params?.['_meta'] as Params | undefined;
+  if (meta?.[META_SUBSCRIPTION_ID] === undefined) return notice;
+  const { [META_SUBSCRIPTION_ID]: _, ...rest } = meta;
+  const mapped = subscriptionId === undefined ? rest : { ...rest, [META_SUBSCRIPTION_ID]: subscriptionId };
+  return { ...notice, params: { ...notice.params, _meta: mapped } };
+}
+
+/** The toolkit says `resourceUris` in both eras; the modern wire has a name of its own for them. */
+function onTransport({ resourceUris, ...rest }: Params): Params {
+  return resourceUris === undefined ? rest : { resourceSubscriptions: resourceUris, ...rest };
+}

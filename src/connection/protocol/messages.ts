@@ -1,0 +1,63 @@
+import type { Implementation, ServerCapabilities, Tool } from '@modelcontextprotocol/client';
+import type { Era } from '../../registry/config/ServerConfig.js';
+
+export type Params = Readonly<Record<string, unknown>>;
+
+/** Where a notification says which subscription it belongs to (2026-07-28, subscriptions). */
+export const META_SUBSCRIPTION_ID = 'io.modelcontextprotocol/subscriptionId';
+
+/** A notification from a server. */
+export interface ServerNotice {
+  readonly method: string;
+  readonly params?: Params;
+}
+
+/** A request from a server. */
+export interface ServerRequest extends ServerNotice {
+  readonly id: string | number;
+}
+
+/** Answers a server's request: resolves to the result sent back. An `RpcError` thrown is sent as it is. */
+export type RequestHandler = (request: ServerRequest, context: { readonly signal: AbortSignal }) => Promise<unknown>;
+
+export interface Progress {
+  readonly progressToken: string | number;
+  readonly progress: number;
+  readonly total?: number;
+  readonly message?: string;
+}
+
+/** What the handshake told about a server. */
+export interface ServerInfo {
+  readonly era: Era;
+  readonly protocolVersion: string;
+  readonly capabilities: ServerCapabilities;
+  readonly serverInfo: Implementation | undefined;
+  readonly instructions: string | undefined;
+}
+
+/** One call on one connection. */
+export interface CallOptions {
+  /** Aborting rejects at once with `signal.reason` and cancels the call upstream. */
+  readonly signal?: AbortSignal;
+  /** Resolves to the result's bytes (`Uint8Array`), unparsed. @defaultValue false */
+  readonly raw?: boolean;
+  /** The tool being called: its schema says which arguments go into HTTP headers (modern era). */
+  readonly toolDefinition?: Tool;
+  /** Longest wait, in ms, for a slot and for the wire to take the call. */
+  readonly acquireTimeoutMs?: number;
+  /** Longest call, in ms from its send. */
+  readonly timeoutMs?: number;
+  /** Progress starts `timeoutMs` anew. @defaultValue false */
+  readonly resetTimeoutOnProgress?: boolean;
+  /** Longest call however much progress comes, in ms from its send. */
+  readonly maxTotalTimeoutMs?: number;
+  /** @internal Clock ms at which the call is over, sent or not: what a pool makes of `deadlineMs`. */
+  readonly untilMs?: number;
+  /** Asks for progress; called with the caller's own token. */
+  readonly onProgress?: (progress: Progress) => void;
+  /** Notifications that belong to this call: those of its own stream. */
+  readonly onNotification?: (notice: ServerNotice) => void;
+  /** Requests of the server that belong to this call: those of its own stream. */
+  readonly onRequest?: RequestHandler;
+}

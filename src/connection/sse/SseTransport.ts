@@ -1,0 +1,77 @@
+import type { Clock } from '../../core/clock.js';
+import type { Logger } from '../../core/logger.js';
+import type { Call } from '../channel/Call.js';
+import type { Channel } from '../channel/Channel.js';
+import type { Endpoint } from '../net/Endpoint.js';
+import { type PlainAnswer, submit } from '../net/PlainExchange.js';
+import { statusError } from '../net/statusError.js';
+import { PostExchange, type PostTransport } from './PostExchange.js';
+
+const REPLY_TIMEOUT_MS = 30_000;
+
+/** A channel's wire over legacy HTTP+SSE: a POST out for each message, everything back on the one stream. */
+export class SseTransport implements PostTransport {
+  readonly endpoint: Endpoint;
+  readonly clock: Clock;
+  postPath = '';
+  readonly #logger: Logger;
+  #channel: Channel | undefined;
+  #headers: { readonly generation: number; readonly list: string[] } | undefined;
+
+  constructor(endpoint: Endpoint, clock: Clock, logger: Logger) {
+    this.endpoint = endpoint;
+    this.clock = clock;
+    this.#logger = logger;
+  }
+
+  get channel(): Channel {
+    if (this.#channel === undefined) throw new Error('a wire is used only after its channel was set');
+    return this.#channel;
+  }
+
+  set channel(channel: Channel) {
+    this.#channel = channel;
+  }
+
+  send(call: Call, text: string): void {
+    const exchange = new PostExchange(this, call, text);
+    call.carrier = exchange;
+    exchange.start();
+  }
+
+  post(text: string): void {
+    const { server } = this.endpoint;
+    this.#submit('a reply', text).then(
+      ({ status }) => {
+        if (status >= 300) this.#logger.warn({ server, status }, 'the server refused a reply or notification');
+      },
+      (error: unknown) => this.#logger.warn({ server, error }, 'a reply or notification did not reach the server'),
+    );
+  }
+
+  /** Resolves when the server accepted it. */
+  async notify(method: string, text: string): Promise<void> {
+    const { server } = this.endpoint;
+    const { status, headers, body } = await this.#submit(method, text);
+    if (status >= 300) throw statusError({ server, method, status, headers, body, wallNowMs: this.clock.wallNow() });
+  }
+
+  postHeaders(): string[] {
+    const { generation, headers } = this.endpoint;
+    if (this.#headers?.generation !== generation) {
+      const accept = ['accept', 'application/json, text/event-stream', 'content-type', 'application/json'];
+      this.#headers = { generation, list: [...accept, ...headers] };
+    }
+    return this.#headers.list;
+  }
+
+  #submit(what: string, text: string): Promise<PlainAnswer> {
+    return submit(this.endpoint, what, () => ({
+      method: 'POST',
+      path: this.postPath,
+      headers: this.postHeaders(),
+      body: text,
+      timeoutMs: REPLY_TIMEOUT_MS,
+    }));
+  }
+}

@@ -1,0 +1,73 @@
+import type { Clock } from '../clock.js';
+
+/** The bounds of a wait. */
+export interface WaitBounds {
+  readonly clock: Clock;
+  /** Longest wait in ms; `Infinity`, the default, sets no timer. */
+  readonly timeoutMs?: number;
+  /** The error of a wait that took too long. */
+  readonly late?: () => unknown;
+  readonly signal?: AbortSignal | undefined;
+  /** Whether the timer holds the process open, as one that is awaited must. @defaultValue true */
+  readonly ref?: boolean;
+}
+
+/**
+ * Settles as `promise` does, or rejects with the signal's reason, or with `late()` after `timeoutMs`, whichever comes
+ * first. Afterwards no timer is armed and no listener is left. A promise that loses may still reject: nothing is unhandled.
+ */
+export function within<T>(promise: PromiseLike<T>, bounds: WaitBounds): Promise<T> {
+  const { clock, timeoutMs = Number.POSITIVE_INFINITY, late, signal, ref = true } = bounds;
+  return new Promise<T>((resolve, reject) => {
+    const onAbort = (): void => {
+      release();
+      reject(signal?.reason);
+    };
+    const timer =
+      timeoutMs === Number.POSITIVE_INFINITY
+        ? undefined
+        : clock.setTimer(
+            () => {
+              release();
+              reject(late?.());
+            },
+            timeoutMs,
+            { ref },
+          );
+    const release = (): void => {
+      timer?.cancel();
+      signal?.removeEventListener('abort', onAbort);
+    };
+    if (signal?.aborted === true) onAbort();
+    else signal?.addEventListener('abort', onAbort, { once: true });
+    promise.then(
+      (value) => {
+        release();
+        resolve(value);
+      },
+      (error: unknown) => {
+        release();
+        reject(error);
+      },
+    );
+  });
+}
+
+/**
+ * Runs `work` with a signal that aborts with `late()` after `timeoutMs`, or with the outer signal's reason, and settles
+ * as `work` does: for work that obeys its signal. Afterwards no timer is armed and no listener is left.
+ */
+export async function withDeadline<T>(bounds: WaitBounds, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const { clock, timeoutMs = Number.POSITIVE_INFINITY, late, signal, ref = true } = bounds;
+  const controller = new AbortController();
+  const onAbort = (): void => controller.abort(signal?.reason);
+  if (signal?.aborted === true) onAbort();
+  else signal?.addEventListener('abort', onAbort, { once: true });
+  const timer = clock.setTimer(() => controller.abort(late?.()), timeoutMs, { ref });
+  try {
+    return await work(controller.signal);
+  } finally {
+    timer.cancel();
+    signal?.removeEventListener('abort', onAbort);
+  }
+}

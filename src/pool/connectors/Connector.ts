@@ -1,0 +1,39 @@
+import type { ClientCapabilities } from '@modelcontextprotocol/client';
+import type { Connection } from '../../connection/Connection.js';
+import type { Closeable } from '../../core/close/CloseScope.js';
+import type { ServerConfig } from '../../registry/config/ServerConfig.js';
+import type { Caller } from '../McpPool.js';
+import type { Credentials } from '../server/callers/Credentials.js';
+import type { ResolvedPoolOptions, ServerOptions } from '../server/options.js';
+
+/** One connection to make. */
+export interface ConnectRequest<C extends ServerConfig = ServerConfig> {
+  readonly config: C;
+  readonly fingerprint: string;
+  readonly options: ServerOptions;
+  readonly pool: ResolvedPoolOptions;
+  /** The first of the callers that will share it. */
+  readonly caller: Caller | undefined;
+  readonly capabilities: ClientCapabilities;
+  readonly credentials: Credentials;
+  /** Aborts when the start is given up. */
+  readonly signal: AbortSignal;
+  /** Aborts when the server ends: for what is asked while the connection lives. */
+  readonly closing: AbortSignal;
+  /** The connection has a new session, which knows nothing of what the old one was told. */
+  readonly onRenewed: () => void;
+  readonly onAnswer: (latencyMs: number) => void;
+  readonly onStderr: (line: string, pid: number) => void;
+}
+
+/** What makes a pool a stdio, HTTP or SSE pool: how its connections are made. */
+export interface Connector<C extends ServerConfig = ServerConfig> extends Closeable {
+  /** The transports it takes. */
+  readonly transports: readonly ServerConfig['transport'][];
+  /** Whether the wire tells which call a server's request or notification belongs to. */
+  readonly attributes: boolean;
+  /** Makes an initialised connection, or rejects with `StartError` (or the signal's reason) having left nothing. */
+  connect(request: ConnectRequest<C>): Promise<Connection>;
+  /** Resident memory of what the connection runs in, in bytes, where there is such a thing. */
+  memoryBytes?(connection: Connection): number | undefined;
+}

@@ -1,0 +1,122 @@
+import { randomUUID } from 'node:crypto';
+import type { Connection } from '../../connection/Connection.js';
+import { probeEra } from '../../connection/stdio/probeEra.js';
+import { StdioConnection, type StdioConnectionOptions } from '../../connection/stdio/StdioConnection.js';
+import type { CloseOptions } from '../../core/close/CloseScope.js';
+import { OptionError } from '../../core/errors.js';
+import type { Era, StdioServerConfig } from '../../registry/config/ServerConfig.js';
+import type { LifecycleManager, ServerHandle } from '../../registry/lifecycle/LifecycleManager.js';
+import { type EraFinding, startInEra } from '../server/callers/eraStore.js';
+import type { Connector, ConnectRequest } from './Connector.js';
+
+/** How long a stop may take at each of its steps, in ms. */
+export interface StopTimes {
+  readonly stdinGraceMs?: number;
+  readonly termGraceMs?: number;
+  readonly killProofMs?: number;
+}
+
+/** A silent probe ends after this long; the server it found silent then gets its own start time. */
+const PROBE_TIMEOUT_MS = 5_000;
+
+/** Makes stdio connections: each a process of the manager's, which never restarts it. The pool does. */
+export class StdioConnector implements Connector {
+  readonly transports = ['stdio'] as const;
+  readonly attributes = false;
+  readonly #manager: LifecycleManager;
+  /** Whether the manager was made for this pool and ends with it. */
+  readonly #owned: boolean;
+  readonly #times: StopTimes;
+  readonly #handles = new WeakMap<Connection, ServerHandle>();
+
+  constructor(manager: LifecycleManager, owned: boolean, times: StopTimes) {
+    this.#manager = manager;
+    this.#owned = owned;
+    this.#times = times;
+  }
+
+  async connect(request: ConnectRequest): Promise<Connection> {
+    const { config, pool, caller, credentials, signal } = request;
+    if (config.transport !== 'stdio') throw new OptionError('transport', config.transport, "'stdio'");
+    const own = await credentials.get(caller, signal);
+    const target = own?.env === undefined ? config : { ...config, env: { ...config.env, ...own.env } };
+    if (request.options.era !== 'auto') return this.#open(target, request, request.options.era);
+    return startInEra(
+      pool,
+      request.fingerprint,
+      () => this.#probe(target, request),
+      (era) => this.#open(target, request, era),
+    );
+  }
+
+  memoryBytes(connection: Connection): number | undefined {
+    return this.#handles.get(connection)?.status().usage?.residentBytes;
+  }
+
+  async close(options?: CloseOptions): Promise<void> {
+    if (this.#owned) await this.#manager.close(options);
+  }
+
+  async #open(target: StdioServerConfig, request: ConnectRequest, era: Era): Promise<Connection> {
+    const handle = await this.#start(target, request);
+    handle.process.onStderr((line) => request.onStderr(line, handle.process.pid));
+    const end = { stop: () => handle.remove(), kill: () => handle.remove({ graceMs: 0 }) };
+    const connection = await StdioConnection.open(handle.process, { ...this.#options(request), era, end });
+    this.#handles.set(connection, handle);
+    return connection;
+  }
+
+  async #probe(target: StdioServerConfig, request: ConnectRequest): Promise<EraFinding> {
+    const handle = await this.#start(target, request);
+    try {
+      const { startTimeoutMs } = request.options;
+      return await probeEra(handle.process, {
+        ...this.#options(request),
+        probeTimeoutMs: Math.min(PROBE_TIMEOUT_MS, startTimeoutMs / 2),
+      });
+    } finally {
+      await handle.remove({ graceMs: 0 });
+    }
+  }
+
+  async #start(target: StdioServerConfig, { signal }: ConnectRequest): Promise<ServerHandle> {
+    signal.throwIfAborted();
+    const { name, command, args, env, cwd, inheritEnv } = target;
+    const id = `${name}#${randomUUID()}`;
+    try {
+      return await this.#manager.start({
+        id,
+        name,
+        command,
+        ...(args && { args }),
+        ...(env && { env }),
+        ...(cwd !== undefined && { cwd }),
+        ...(inheritEnv && { inheritEnv }),
+        ...this.#times,
+        restart: 'never',
+      });
+    } catch (error) {
+      // It stays known as failed, and nobody will ask for it.
+      if (this.#manager.list().some((status) => status.id === id)) await this.#manager.remove(id);
+      throw error;
+    }
+  }
+
+  #options(request: ConnectRequest): Omit<StdioConnectionOptions, 'era' | 'end'> {
+    const { config, options, pool, caller, capabilities, signal, onAnswer } = request;
+    return {
+      server: config.name,
+      clientInfo: caller?.clientInfo ?? pool.clientInfo,
+      capabilities,
+      clock: pool.clock,
+      logger: pool.logger,
+      maxMessageBytes: options.maxMessageBytes,
+      timeoutMs: options.timeoutMs,
+      acquireTimeoutMs: options.acquireTimeoutMs,
+      maxTotalTimeoutMs: pool.maxTotalTimeoutMs,
+      startTimeoutMs: options.startTimeoutMs,
+      signal,
+      onAnswer,
+    };
+  }
+}

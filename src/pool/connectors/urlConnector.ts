@@ -1,0 +1,101 @@
+import type { Connection } from '../../connection/Connection.js';
+import { HttpConnection } from '../../connection/http/HttpConnection.js';
+import { HttpDispatchers } from '../../connection/net/HttpDispatchers.js';
+import {
+  type HttpDispatcherOptions,
+  type HttpTransportOptions,
+  resolveHttpTransportOptions,
+} from '../../connection/net/httpOptions.js';
+import type { UrlConnectionOptions } from '../../connection/net/UrlConnection.js';
+import { SseConnection } from '../../connection/sse/SseConnection.js';
+import type { CloseOptions } from '../../core/close/CloseScope.js';
+import { OptionError } from '../../core/errors.js';
+import type { CredentialSet } from '../server/callers/Credentials.js';
+import { listAll } from '../server/listAll.js';
+import { POOL_DEFAULTS, type PoolOptions } from '../server/options.js';
+import type { Connector, ConnectRequest } from './Connector.js';
+
+/** What the pools of both URL wires take beyond the common options. */
+export interface UrlPoolOptions extends PoolOptions, HttpDispatcherOptions, HttpTransportOptions {}
+
+/** Makes connections to URLs, all over the sockets of one set of dispatchers. */
+export class UrlConnector implements Connector {
+  readonly transports;
+  readonly attributes;
+  readonly #dispatchers: HttpDispatchers;
+  readonly #wire: HttpTransportOptions;
+
+  /** @throws OptionError */
+  constructor(transport: 'http' | 'sse', options: UrlPoolOptions) {
+    this.transports = [transport];
+    this.attributes = transport === 'http';
+    this.#dispatchers = new HttpDispatchers(options, options.clock);
+    this.#wire = {
+      ...(options.headersTimeoutMs !== undefined && { headersTimeoutMs: options.headersTimeoutMs }),
+      ...(options.bodyTimeoutMs !== undefined && { bodyTimeoutMs: options.bodyTimeoutMs }),
+      ...(options.maxEventBytes !== undefined && { maxEventBytes: options.maxEventBytes }),
+    };
+    resolveHttpTransportOptions(this.#wire, options.maxMessageBytes ?? POOL_DEFAULTS.maxMessageBytes);
+  }
+
+  async connect(request: ConnectRequest): Promise<Connection> {
+    return request.config.transport === 'http' ? this.#http(request) : SseConnection.open(this.#common(request));
+  }
+
+  async close(options?: CloseOptions): Promise<void> {
+    await this.#dispatchers.close(options);
+  }
+
+  async #http(request: ConnectRequest): Promise<Connection> {
+    const { pool, options, fingerprint, onRenewed } = request;
+    const { eraStore } = pool;
+    const connection: HttpConnection = await HttpConnection.open({
+      ...this.#common(request),
+      era: options.era,
+      resendOnSessionLoss: options.sharing === 'shared',
+      onNewSession: onRenewed,
+      refreshTool: async (name) => {
+        const send = (method: string, params: Readonly<Record<string, unknown>>): Promise<unknown> =>
+          connection.request(method, params, {});
+        const { items } = await listAll(request.config.name, 'tools', send);
+        return items.find((tool) => tool.name === name);
+      },
+      ...(eraStore && {
+        eraMemory: {
+          get: () => eraStore.get(fingerprint),
+          set: (verdict) => eraStore.set(fingerprint, verdict),
+        },
+      }),
+    });
+    return connection;
+  }
+
+  #common(request: ConnectRequest): UrlConnectionOptions {
+    const { config, options, pool, caller, capabilities, credentials, signal, onAnswer } = request;
+    if (config.transport === 'stdio') throw new OptionError('transport', config.transport, "'http' or 'sse'");
+    return {
+      ...this.#wire,
+      server: config.name,
+      url: config.url,
+      ...(config.headers && { headers: config.headers }),
+      dispatchers: this.#dispatchers,
+      clientInfo: caller?.clientInfo ?? pool.clientInfo,
+      capabilities,
+      clock: pool.clock,
+      logger: pool.logger,
+      maxMessageBytes: options.maxMessageBytes,
+      timeoutMs: options.timeoutMs,
+      acquireTimeoutMs: options.acquireTimeoutMs,
+      maxTotalTimeoutMs: pool.maxTotalTimeoutMs,
+      startTimeoutMs: options.startTimeoutMs,
+      signal,
+      onAnswer,
+      ...(pool.credentials && {
+        credentials: (reason, stale) =>
+          reason === 'start'
+            ? credentials.get(caller, request.closing)
+            : credentials.renew(caller, stale as CredentialSet | undefined, request.closing),
+      }),
+    };
+  }
+}

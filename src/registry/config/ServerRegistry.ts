@@ -1,0 +1,227 @@
+import { readFile } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import writeFileAtomic from 'write-file-atomic';
+import { type Closeable, type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
+import { OptionError, ServerNotFoundError } from '../../core/errors.js';
+import { Emitter, type Listener } from '../../core/events.js';
+import { type Logger, silentLogger } from '../../core/logger.js';
+import { checkServerConfig } from './checkServerConfig.js';
+import { type ParsedConfig, type ParseOptions, readConfigFile } from './configFile.js';
+import { escapeVariables } from './expandVariables.js';
+import { fingerprint } from './fingerprint.js';
+import type { ServerConfig } from './ServerConfig.js';
+
+export interface ServerRegistryOptions {
+  readonly logger?: Logger;
+}
+
+/** What a change did, by name. A server is changed when its fingerprint is another. */
+export interface RegistryChange {
+  readonly added: readonly string[];
+  readonly removed: readonly string[];
+  readonly changed: readonly string[];
+  readonly unchanged: readonly string[];
+}
+
+export interface RegistryEvents {
+  readonly added: { readonly config: ServerConfig };
+  readonly removed: { readonly config: ServerConfig };
+  readonly changed: { readonly config: ServerConfig; readonly previous: ServerConfig };
+}
+
+interface Held {
+  readonly config: ServerConfig;
+  readonly fingerprint: string;
+  /** Its entry as a file had it: what `save` writes, so that references are kept and secrets do not reach the disk. */
+  readonly origin: { readonly entry: object; readonly folder: string } | undefined;
+}
+
+/** Server configs by name: validated, observed, read from and written to the `mcpServers` file shape. Starts nothing. */
+export class ServerRegistry implements Closeable, AsyncDisposable {
+  readonly #scope: CloseScope;
+  readonly #events: Emitter<RegistryEvents>;
+  readonly #held = new Map<string, Held>();
+
+  constructor(options: ServerRegistryOptions = {}) {
+    const logger = options.logger ?? silentLogger;
+    this.#events = new Emitter((error, event) => logger.error({ error, event }, 'a registry listener threw'));
+    this.#scope = new CloseScope('ServerRegistry', { logger, onRelease: () => this.#events.clear() });
+  }
+
+  get size(): number {
+    return this.#held.size;
+  }
+
+  /** The names, in the order they were added. */
+  names(): string[] {
+    return [...this.#held.keys()];
+  }
+
+  /** The configs, in the order they were added. */
+  list(): ServerConfig[] {
+    return [...this.#held.values()].map(({ config }) => config);
+  }
+
+  has(name: string): boolean {
+    return this.#held.has(name);
+  }
+
+  /** @throws ServerNotFoundError */
+  get(name: string): ServerConfig {
+    return this.#find(name).config;
+  }
+
+  /** @throws ServerNotFoundError */
+  fingerprint(name: string): string {
+    return this.#find(name).fingerprint;
+  }
+
+  /** @throws OptionError for a bad config or a name that is taken */
+  add(config: ServerConfig): void {
+    this.#scope.assertOpen();
+    if (this.#held.has(config.name)) throw new OptionError('name', config.name, 'a name that is not taken');
+    this.#put(hold(config));
+  }
+
+  /** Adds or replaces. True when something changed. @throws OptionError for a bad config; the old one stays then */
+  set(config: ServerConfig): boolean {
+    this.#scope.assertOpen();
+    return this.#put(hold(config)) !== 'unchanged';
+  }
+
+  /** True when it was there. */
+  remove(name: string): boolean {
+    this.#scope.assertOpen();
+    const held = this.#held.get(name);
+    if (held === undefined) return false;
+    this.#held.delete(name);
+    this.#events.emit('removed', { config: held.config });
+    return true;
+  }
+
+  /** Holds exactly `configs` afterwards. All are checked first: a bad or doubled one changes nothing. @throws OptionError */
+  replace(configs: Iterable<ServerConfig>): RegistryChange {
+    this.#scope.assertOpen();
+    return this.#replace([...configs].map((config) => hold(config)));
+  }
+
+  /**
+   * Holds exactly the good servers of the file afterwards; what is wrong with others is in `problems`. A file that cannot
+   * be read or parsed at all changes nothing, so that a slip of the editor does not stop every server.
+   */
+  async load(file: string, options: Omit<ParseOptions, 'file'> = {}): Promise<ParsedConfig & RegistryChange> {
+    this.#scope.assertOpen();
+    const parsed = await this.#scope.track(readConfigFile(file, options));
+    this.#scope.assertOpen();
+    const folder = dirname(resolve(file));
+    const unusable = parsed.problems.some(({ server }) => server === undefined);
+    const change: RegistryChange = unusable
+      ? { added: [], removed: [], changed: [], unchanged: this.names() }
+      : this.#replace(
+          parsed.servers.map((config) => hold(config, { entry: parsed.entries.get(config.name) as object, folder })),
+        );
+    return { ...parsed, ...change };
+  }
+
+  /**
+   * Writes all to `file` at once or not at all, readable by this user alone. Servers that came from a file and have not
+   * changed are written as they stood there, `${VAR}` and all; the file's other root fields are kept.
+   */
+  async save(file: string): Promise<void> {
+    this.#scope.assertOpen();
+    const folder = dirname(resolve(file));
+    const mcpServers = Object.fromEntries([...this.#held].map(([name, held]) => [name, entryOf(held, folder)]));
+    await this.#scope.track(write(file, mcpServers));
+  }
+
+  on<K extends keyof RegistryEvents>(event: K, listener: Listener<RegistryEvents[K]>): Disposable {
+    this.#scope.assertOpen();
+    return this.#events.on(event, listener);
+  }
+
+  /** Waits for a `save` or `load` under way; then forgets the listeners. What it holds can still be read. */
+  close(options?: CloseOptions): Promise<void> {
+    return this.#scope.close(options);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #find(name: string): Held {
+    const held = this.#held.get(name);
+    if (held === undefined) throw new ServerNotFoundError(name);
+    return held;
+  }
+
+  #replace(next: readonly Held[]): RegistryChange {
+    const names = new Set<string>();
+    for (const { config } of next) {
+      if (names.has(config.name)) throw new OptionError('name', config.name, 'each name once');
+      names.add(config.name);
+    }
+    const removed = this.names().filter((name) => !names.has(name));
+    for (const name of removed) this.remove(name);
+    const change = { added: [] as string[], changed: [] as string[], unchanged: [] as string[] };
+    for (const held of next) change[this.#put(held)].push(held.config.name);
+    return { ...change, removed };
+  }
+
+  #put(held: Held): 'added' | 'changed' | 'unchanged' {
+    const { config } = held;
+    const previous = this.#held.get(config.name);
+    this.#held.set(config.name, held);
+    if (previous === undefined) {
+      this.#events.emit('added', { config });
+      return 'added';
+    }
+    if (previous.fingerprint === held.fingerprint) return 'unchanged';
+    this.#events.emit('changed', { config, previous: previous.config });
+    return 'changed';
+  }
+}
+
+function hold(config: ServerConfig, origin?: Held['origin']): Held {
+  const copy = structuredClone(checkServerConfig(config));
+  return { config: copy, fingerprint: fingerprint(copy), origin };
+}
+
+/** The entry that, in a file in `folder`, is parsed into the config. */
+function entryOf({ config, origin }: Held, folder: string): object {
+  const { name: _, transport, enabled, ...rest } = config;
+  const cwd = 'cwd' in rest && rest.cwd !== undefined ? { cwd: escapeVariables(resolve(rest.cwd)) } : {};
+  if (origin !== undefined) return origin.folder === folder ? origin.entry : { ...origin.entry, ...cwd };
+  const entry: Record<string, unknown> = { ...rest, ...cwd };
+  if (transport !== 'stdio') entry['type'] = transport;
+  if (enabled !== undefined) entry['enabled'] = enabled;
+  for (const field of ['command', 'url', 'args', 'env', 'headers']) {
+    if (entry[field] !== undefined) entry[field] = escapeAll(entry[field]);
+  }
+  return entry;
+}
+
+function escapeAll(value: unknown): unknown {
+  if (typeof value === 'string') return escapeVariables(value);
+  if (Array.isArray(value)) return value.map(escapeAll);
+  return Object.fromEntries(Object.entries(value as object).map(([key, each]) => [key, escapeAll(each)]));
+}
+
+async function write(file: string, mcpServers: Record<string, unknown>): Promise<void> {
+  const others = await rootOf(file);
+  const text = JSON.stringify(
+    { ...others, mcpServers },
+    (_, value: unknown) => (value === Number.POSITIVE_INFINITY ? 'Infinity' : value),
+    2,
+  );
+  await writeFileAtomic(file, `${text}\n`, { mode: 0o600 });
+}
+
+/** The file's root as it is now; nothing when there is no such file. A file that is not JSON is not overwritten. */
+async function rootOf(file: string): Promise<Record<string, unknown>> {
+  try {
+    return JSON.parse(await readFile(file, 'utf8')) as Record<string, unknown>;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {};
+    throw new OptionError('file', file, 'a file that does not exist yet or is JSON', error);
+  }
+}

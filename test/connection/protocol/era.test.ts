@@ -1,0 +1,144 @@
+import { expect, test } from 'vitest';
+import type { EraFinding } from '../../../src/connection/protocol/era.js';
+import { StartError } from '../../../src/core/errors.js';
+import { openHttp } from '../../support/httpServers.js';
+import { call, failure } from '../../support/rawCalls.js';
+import { type Exchange, RawServer, said } from '../../support/rawServer.js';
+
+function memory(known?: EraFinding) {
+  const kept: EraFinding[] = [];
+  return { kept, get: async () => known, set: async (finding: EraFinding) => void kept.push(finding) };
+}
+
+/** A legacy server that answers `server/discover` so. */
+function legacyThat(discover: (exchange: Exchange) => void) {
+  return RawServer.listen({
+    before: (exchange) => {
+      if (exchange.message?.method !== 'server/discover') return false;
+      discover(exchange);
+      return true;
+    },
+  });
+}
+
+const rpc =
+  (status: number, code: number, data?: unknown) =>
+  ({ json, message }: Exchange): void =>
+    json({ jsonrpc: '2.0', id: message.id, error: { code, message: 'm', data } }, status);
+
+test('evidence of the legacy era leads to initialize, and is remembered', async () => {
+  for (const discover of [
+    rpc(400, -32000),
+    rpc(404, -32601),
+    rpc(200, -32601),
+    rpc(200, -32602),
+    rpc(400, -32022, { supported: ['2025-11-25'] }),
+    ({ res }: Exchange) => void res.writeHead(405).end(),
+    ({ res }: Exchange) => void res.writeHead(404, { 'content-type': 'text/html' }).end('<h1>nope</h1>'),
+  ]) {
+    const server = await legacyThat(discover);
+    const eraMemory = memory();
+    const connection = await openHttp(server.url, { eraMemory });
+    expect(connection.info.era).toBe('legacy');
+    expect(eraMemory.kept).toMatchObject([{ era: 'legacy' }]);
+    expect(await call(connection, 'echo', { text: 'x' })).toEqual(said('x'));
+    expect(server.of('tools/call')[0]?.message.params._meta).toBeUndefined();
+    expect(server.of('tools/call')[0]?.headers).toMatchObject({ 'mcp-protocol-version': '2025-11-25' });
+  }
+});
+
+test('401, 403, 408, 429, 5xx, garbage, silence and modern errors are no evidence: nothing is tried or remembered', async () => {
+  for (const discover of [
+    ...[401, 403, 408, 429, 500, 503].map(
+      (status) =>
+        ({ res }: Exchange) =>
+          void res.writeHead(status).end(),
+    ),
+    ({ res }: Exchange) => void res.writeHead(200, { 'content-type': 'text/html' }).end('<p>welcome'),
+    () => undefined,
+    rpc(400, -32020),
+    rpc(400, -32021),
+  ]) {
+    const server = await legacyThat(discover);
+    const eraMemory = memory();
+    expect(await failure(openHttp(server.url, { eraMemory, startTimeoutMs: 100 }))).toBeInstanceOf(StartError);
+    expect(server.initialises).toBe(0);
+    expect(eraMemory.kept).toEqual([]);
+  }
+});
+
+test('a modern server that asks for another version it names is asked again at that one', async () => {
+  let refused = 0;
+  const server = await RawServer.listen({
+    era: 'modern',
+    before: (exchange) => {
+      if (exchange.message?.method !== 'server/discover' || refused++ > 0) return false;
+      rpc(400, -32022, { supported: ['2026-07-28'] })(exchange);
+      return true;
+    },
+  });
+  const connection = await openHttp(server.url);
+  expect(connection.info).toMatchObject({ era: 'modern', protocolVersion: '2026-07-28' });
+  expect(server.of('server/discover')).toHaveLength(2);
+});
+
+test('a legacy verdict spares the question while it is fresh, and is revised when it proves wrong', async () => {
+  const server = await RawServer.listen();
+  await openHttp(server.url, { eraMemory: memory({ era: 'legacy', at: Date.now() }) });
+  expect(server.of('server/discover')).toHaveLength(0);
+  await openHttp(server.url, { eraMemory: memory({ era: 'legacy', at: Date.now() - 2 * 24 * 3_600_000 }) });
+  expect(server.of('server/discover')).toHaveLength(1);
+  const upgraded = await RawServer.listen({
+    era: 'modern',
+    before: (exchange) => {
+      if (exchange.message?.method !== 'initialize') return false;
+      rpc(404, -32601)(exchange);
+      return true;
+    },
+  });
+  const eraMemory = memory({ era: 'legacy', at: Date.now() });
+  expect((await openHttp(upgraded.url, { eraMemory })).info.era).toBe('modern');
+  expect(eraMemory.kept).toMatchObject([{ era: 'modern', version: '2026-07-28' }]);
+});
+
+test('a memory that fails does not stop the start', async () => {
+  const server = await RawServer.listen({ era: 'modern' });
+  const broken = () => Promise.reject(new Error('disk'));
+  expect((await openHttp(server.url, { eraMemory: { get: broken, set: broken } })).info.era).toBe('modern');
+});
+
+test('modern requests say in headers what they are, and hand back input_required as it is', async () => {
+  const server = await RawServer.listen({
+    era: 'modern',
+    tools: {
+      asks: ({ json, message }) =>
+        json({
+          jsonrpc: '2.0',
+          id: message.id,
+          result: { resultType: 'input_required', requestState: 's', inputRequests: {} },
+        }),
+    },
+  });
+  const connection = await openHttp(server.url, { era: 'modern', capabilities: { elicitation: {} } });
+  expect(await call(connection, 'asks')).toEqual({
+    resultType: 'input_required',
+    requestState: 's',
+    inputRequests: {},
+  });
+  await failure(connection.request('resources/read', { uri: 'file:///ä' }, {}));
+  await failure(connection.request('prompts/get', { name: 'p', _meta: { traceparent: 't' } }, {}));
+  const [asks, read, prompt] = server.seen.slice(-3);
+  expect(asks?.headers).toMatchObject({
+    'mcp-protocol-version': '2026-07-28',
+    'mcp-method': 'tools/call',
+    'mcp-name': 'asks',
+  });
+  expect(read?.headers['mcp-name']).toBe(`=?base64?${Buffer.from('file:///ä').toString('base64')}?=`);
+  expect(prompt?.message.params._meta).toMatchObject({
+    traceparent: 't',
+    'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+    'io.modelcontextprotocol/clientCapabilities': { elicitation: {} },
+  });
+  expect(server.of('GET')).toHaveLength(0);
+  expect(server.seen.every((each) => each.headers['mcp-session-id'] === undefined)).toBe(true);
+});

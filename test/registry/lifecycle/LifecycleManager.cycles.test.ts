@@ -1,0 +1,35 @@
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { LifecycleManager } from '../../../src/registry/lifecycle/LifecycleManager.js';
+import { closeAfter } from '../../support/closeAfter.js';
+import { isAlive } from '../../support/processes.js';
+
+const openFds = (): number => readdirSync('/proc/self/fd').length;
+const listeners = (): number => process.eventNames().reduce((sum, name) => sum + process.listenerCount(name), 0);
+
+test('500 starts and stops leave no process, no descriptor, no listener and no record', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'poolkit-ledger-'));
+  const manager = closeAfter(new LifecycleManager({ ledger: { directory } }));
+  const pids = new Set<number>();
+  let [fdsBefore, listenersBefore] = [0, 0];
+  const lanes = 25;
+  for (let round = 0; round < 20; round++) {
+    await Promise.all(
+      Array.from({ length: lanes }, async (_, lane) => {
+        const handle = await manager.start({ id: `lane ${lane}`, name: 'cat', command: '/bin/cat' });
+        pids.add(handle.process.pid);
+        await (lane % 2 === 0 ? handle.stop() : handle.kill());
+      }),
+    );
+    if (round === 0) [fdsBefore, listenersBefore] = [openFds(), listeners()];
+  }
+  expect(pids.size).toBe(500);
+  expect([...pids].filter(isAlive)).toEqual([]);
+  expect(openFds()).toBe(fdsBefore);
+  expect(listeners()).toBe(listenersBefore);
+  expect(readdirSync(directory)).toEqual([]);
+  expect(manager.list()).toHaveLength(lanes);
+  rmSync(directory, { recursive: true });
+}, 40_000);
