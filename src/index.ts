@@ -1,6 +1,7 @@
 export {
   type AcquireOptions,
   type BreakerState,
+  CIRCUIT_BREAKER_DEFAULTS,
   CircuitBreaker,
   type CircuitBreakerOptions,
   CLUSTER_RATE_LIMITER_DEFAULTS,

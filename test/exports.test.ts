@@ -48,6 +48,7 @@ const OWN: Readonly<Record<string, readonly string[]>> = {
     'UnifiedPool',
   ],
   './concurrent': [
+    'CIRCUIT_BREAKER_DEFAULTS',
     'CLUSTER_RATE_LIMITER_DEFAULTS',
     'CircuitBreaker',
     'ClusterRateLimiter',

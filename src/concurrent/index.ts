@@ -28,7 +28,12 @@ export {
   UnauthorizedError,
   UpstreamBusyError,
 } from '../core/index.js';
-export { type BreakerState, CircuitBreaker, type CircuitBreakerOptions } from './CircuitBreaker.js';
+export {
+  type BreakerState,
+  CIRCUIT_BREAKER_DEFAULTS,
+  type CircuitBreakerOptions,
+} from './breaker/breakerOptions.js';
+export { type BreakerInspection, type BreakerTicket, CircuitBreaker } from './breaker/CircuitBreaker.js';
 export {
   ClusterRateLimiter,
   type ClusterRateLimiterEvents,

@@ -3,7 +3,7 @@ import type { Limiter } from '../../concurrent/limiter/Limiter.js';
 import type { Connection } from '../../connection/Connection.js';
 import { type Clock, systemClock } from '../../core/clock.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
-import { checkBytes, checkCount, checkFunction, checkMs, checkRatio } from '../../core/options.js';
+import { checkBoolean, checkBytes, checkCount, checkFunction, checkMs, checkRatio } from '../../core/options.js';
 import type { Era, ServerConfig, Sharing } from '../../registry/config/ServerConfig.js';
 import type { CredentialsHook } from './callers/Credentials.js';
 import type { EraStore } from './callers/eraStore.js';
@@ -44,6 +44,8 @@ export interface PoolOptions {
   readonly breakerThreshold?: number;
   /** How long it stays open before one call may try, in ms. */
   readonly breakerResetMs?: number;
+  /** Whether a call's timeout counts as a failure to the breaker. @defaultValue false */
+  readonly breakerCountsTimeouts?: boolean;
   /** An idle connection is asked to `ping` after this many ms of silence; `Infinity` never. */
   readonly healthIntervalMs?: number;
   /** How long a `ping` may take, in ms. */
@@ -86,6 +88,7 @@ export const POOL_DEFAULTS = Object.freeze({
   stableAfterMs: 10_000,
   breakerThreshold: 10,
   breakerResetMs: 10_000,
+  breakerCountsTimeouts: false,
   healthIntervalMs: 30_000,
   healthTimeoutMs: 5_000,
   maxHoldMs: 1_000,
@@ -112,6 +115,7 @@ export interface ResolvedPoolOptions {
   readonly stableAfterMs: number;
   readonly breakerThreshold: number;
   readonly breakerResetMs: number;
+  readonly breakerCountsTimeouts: boolean;
   readonly healthIntervalMs: number;
   readonly healthTimeoutMs: number;
   readonly maxHoldMs: number;
@@ -152,6 +156,7 @@ export function resolvePoolOptions(options: PoolOptions): ResolvedPoolOptions {
     stableAfterMs: checkMs('stableAfterMs', all.stableAfterMs, {}),
     breakerThreshold: checkCount('breakerThreshold', all.breakerThreshold, COUNT),
     breakerResetMs: checkMs('breakerResetMs', all.breakerResetMs, { min: 1 }),
+    breakerCountsTimeouts: checkBoolean('breakerCountsTimeouts', all.breakerCountsTimeouts),
     healthIntervalMs: checkMs('healthIntervalMs', all.healthIntervalMs, WAIT),
     healthTimeoutMs: checkMs('healthTimeoutMs', all.healthTimeoutMs, WAIT),
     maxHoldMs: checkMs('maxHoldMs', all.maxHoldMs, {}),

@@ -166,7 +166,11 @@ test('the diagnostics channel follows a call: queue, send, answer', async () => 
 });
 
 test('the breaker opens after failures in a row, lets one try after a while, and closes on an answer', async () => {
-  const { pool, connector, call, clock } = memoryPool({ breakerThreshold: 3, breakerResetMs: 1_000 });
+  const { pool, connector, call, clock } = memoryPool({
+    breakerThreshold: 3,
+    breakerResetMs: 1_000,
+    breakerCountsTimeouts: true,
+  });
   pool.addServer(MEMORY);
   const states: string[] = [];
   pool.on('state', ({ state }) => states.push(state));

@@ -1,4 +1,4 @@
-import { CircuitBreaker } from '../../../concurrent/CircuitBreaker.js';
+import { CircuitBreaker } from '../../../concurrent/breaker/CircuitBreaker.js';
 import type { Limiter } from '../../../concurrent/limiter/Limiter.js';
 import type { CallOptions, Params } from '../../../connection/protocol/messages.js';
 import { ClosedError, NotSentError, OutcomeUnknownError, PoolkitError, RpcError } from '../../../core/errors.js';
@@ -47,12 +47,13 @@ export class ServerCalls {
     this.#limiter = limiter !== undefined && 'limiter' in limiter ? limiter.limiter(config.name) : limiter;
     this.#gate = gate;
     this.breaker = new CircuitBreaker({
-      what: config.name,
+      name: config.name,
       threshold,
       resetMs,
-      isFailure: (error) => isServerFailure(error) && !this.#sameDeath.has(error as Error),
+      isFailure: (error) => isServerFailure(error, pool.breakerCountsTimeouts) && !this.#sameDeath.has(error as Error),
       isAnswer: (error) => error instanceof RpcError,
       clock,
+      logger: pool.logger,
       onChange: onBreaker,
     });
   }

@@ -35,14 +35,15 @@ export function sendAgain(error: unknown, sends: number, shared: boolean, repeat
 }
 
 /**
- * What the breaker counts: the server or its wire failed. An answer, a refusal of ours or an abort is none of it. Of calls
- * that were never sent, those that found no server to connect to, which is their cause; a lost session has none.
+ * What the breaker counts: the server or its connection failed. An answer, a refusal of ours or an abort does not count.
+ * Of calls that were never sent, those count that found no server to connect to, which is their cause; a lost session
+ * has none. Timeouts count only on request: one caller's short ones must not refuse all the others.
  */
-export function isServerFailure(error: unknown): boolean {
+export function isServerFailure(error: unknown, countTimeouts = false): boolean {
   return (
     (error instanceof NotSentError && error.cause !== undefined) ||
     error instanceof OutcomeUnknownError ||
-    error instanceof RequestTimeoutError ||
+    (countTimeouts && error instanceof RequestTimeoutError) ||
     error instanceof ProtocolError ||
     error instanceof UpstreamBusyError
   );
