@@ -2,46 +2,45 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { Client, SSEClientTransport } from '@modelcontextprotocol/client';
 import { SSEPool } from '../src/pool/SSEPool.js';
-import { StdioPool } from '../src/pool/StdioPool.js';
 import { UnifiedPool } from '../src/pool/UnifiedPool.js';
 import { drive, IDENTITY } from './drive.js';
 import type { Bench } from './harness.js';
 
 const DONE = Promise.resolve('done');
 
-/** A pool whose calls cost nothing, so that what is measured is the way to it. */
-class InstantPool extends StdioPool {
-  calls = 0;
-
-  override request(): Promise<unknown> {
-    this.calls++;
-    return DONE;
-  }
-}
-
+/** What every call of a pool does before its server has it: one look-up, in a pool of so many names. */
 async function routing(bench: Bench, names: number): Promise<void> {
-  const stdio = new InstantPool({ ledger: false });
+  const unified = new UnifiedPool({ ledger: false });
   const servers = Array.from({ length: names }, (_, i) => `server ${i}`);
-  for (const name of servers) stdio.addServer({ name, transport: 'stdio', command: 'never-started' });
-  const unified = new UnifiedPool({ stdio });
-  const through = (pool: { request(name: string, method: string): Promise<unknown> }) => async (operations: number) => {
-    const before = stdio.calls;
-    let last: Promise<unknown> = DONE;
-    for (let i = 0; i < operations; i++) last = pool.request(servers[i % names] as string, 'tools/call');
-    if ((await last) !== 'done' || stdio.calls - before !== operations) throw new Error('a call went astray');
-  };
+  for (const name of servers) unified.addServer({ name, transport: 'stdio', command: 'never-started', enabled: false });
+  const bare = new Map(servers.map((name) => [name, DONE]));
   const figure = await bench.race(
     `routing, ${names} names`,
     [
-      { name: 'UnifiedPool', run: through(unified) },
-      { name: 'the pool beneath', run: through(stdio) },
+      {
+        name: 'UnifiedPool.state',
+        run: async (operations: number) => {
+          let stopped = 0;
+          for (let i = 0; i < operations; i++) {
+            if (unified.state(servers[i % names] as string) === 'stopped') stopped++;
+          }
+          if (stopped !== operations) throw new Error('a name went astray');
+        },
+      },
+      {
+        name: 'a Map look-up',
+        run: async (operations: number) => {
+          let found = 0;
+          for (let i = 0; i < operations; i++) if (bare.get(servers[i % names] as string) === DONE) found++;
+          if (found !== operations) throw new Error('a name went astray');
+        },
+      },
     ],
     { operations: 1_000_000 },
   );
-  const costNs = figure('UnifiedPool').medianNs - figure('the pool beneath').medianNs;
+  const costNs = figure('UnifiedPool.state').medianNs - figure('a Map look-up').medianNs;
   bench.target(`routing cost in ns, ${names} names`, costNs, '<=', 150);
   await unified.close();
-  await stdio.close();
 }
 
 async function sseServer(): Promise<{ readonly url: string; readonly child: ChildProcess }> {

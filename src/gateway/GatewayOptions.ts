@@ -4,17 +4,11 @@ import { OptionError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { checkBytes, checkCount, checkMs, checkText } from '../core/options.js';
 import type { McpPool } from '../pool/McpPool.js';
-import type { ServerConfig } from '../registry/config/ServerConfig.js';
 import type { Health } from '../shutdown/Health.js';
 import type { ToolStore } from '../toolstore/ToolStore.js';
 
-/** A pool, and what those of this toolkit can do besides: without it every server is taken for a shared one. */
-export interface GatewayPool extends McpPool {
-  /** What a server was added with: says whether it is `bound`, and is what cached lists are kept apart by. */
-  config?(name: string): ServerConfig | undefined;
-  /** Ends the connection of one session of a `bound` server. */
-  releaseKey?(name: string, key: string): Promise<void>;
-}
+/** What the gateway stands on. */
+export type GatewayPool = McpPool;
 
 export interface GatewayOptions {
   /** The servers. It is lent: the gateway never closes it. */

@@ -1,5 +1,4 @@
-import { UrlConnector, type UrlPoolOptions } from './connectors/urlConnector.js';
-import type { TotalSeats } from './server/partitions/TotalSeats.js';
+import { UrlConnector, type UrlPoolOptions } from './connectors/UrlConnector.js';
 import { ServerPool } from './server/ServerPool.js';
 
 export type HTTPClientPoolOptions = UrlPoolOptions;
@@ -10,8 +9,8 @@ export type HTTPClientPoolOptions = UrlPoolOptions;
  * lost is made anew once for all its callers, and what it refused is sent once more.
  */
 export class HTTPClientPool extends ServerPool {
-  /** `total` is for `UnifiedPool`, whose pools share one bound. @throws OptionError */
-  constructor(options: HTTPClientPoolOptions = {}, total?: TotalSeats) {
-    super('HTTPClientPool', new UrlConnector('http', options), options, total);
+  /** @throws OptionError */
+  constructor(options: HTTPClientPoolOptions = {}) {
+    super('HTTPClientPool', new UrlConnector(['http'], options), options);
   }
 }

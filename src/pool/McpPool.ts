@@ -172,7 +172,10 @@ export interface ConnectionLease extends AsyncDisposable {
 export interface McpPool extends AsyncDisposable, Closeable {
   /** Registers; starts on first use. A second add of a name throws `OptionError`. */
   addServer(config: ServerConfig): void;
-  /** Resolves when it is initialised; rejects with `StartError`. */
+  /**
+   * Registers it, unless it is registered with this very config, and starts it: resolves when it is initialised, rejects
+   * with `StartError`. After a failure it may be called again.
+   */
   startServer(config: ServerConfig | string): Promise<void>;
   /** Starts all; one bad server never stops the others. */
   startAll(configs: Iterable<ServerConfig>): Promise<StartReport>;
@@ -185,8 +188,12 @@ export interface McpPool extends AsyncDisposable, Closeable {
   apply(configs: Iterable<ServerConfig>, options?: { readonly signal?: AbortSignal }): Promise<ApplyReport>;
   hasServer(name: string): boolean;
   servers(): string[];
+  /** What it was added with; undefined for one that is not here. */
+  config(name: string): ServerConfig | undefined;
   state(name: string): ServerState;
   stats(name: string): ServerStats;
+  /** Every server at one moment. */
+  allStats(): ServerStats[];
   /** What the handshake told; undefined before one. */
   info(name: string, caller?: Caller): ServerInfo | undefined;
   request(
@@ -221,6 +228,8 @@ export interface McpPool extends AsyncDisposable, Closeable {
     name: string,
     options?: { readonly caller?: Caller; readonly signal?: AbortSignal; readonly acquireTimeoutMs?: number },
   ): Promise<ConnectionLease>;
+  /** Ends the connection of one session of a `bound` server; resolves when it is gone. */
+  releaseKey(name: string, key: string, options?: { readonly principal?: string }): Promise<void>;
   on<K extends keyof PoolEvents>(event: K, listener: Listener<PoolEvents[K]>): Disposable;
   close(options?: CloseOptions): Promise<void>;
 }

@@ -30,7 +30,9 @@ export {
   UnauthorizedError,
   UpstreamBusyError,
 } from '../core/index.js';
-export type { UrlPoolOptions } from './connectors/urlConnector.js';
+export type { ConfiguredTransport, Connector, ConnectRequest } from './connectors/Connector.js';
+export type { StdioConnectorOptions } from './connectors/StdioConnector.js';
+export type { UrlPoolOptions } from './connectors/UrlConnector.js';
 export { HTTPClientPool, type HTTPClientPoolOptions } from './HTTPClientPool.js';
 export type {
   ApplyReport,

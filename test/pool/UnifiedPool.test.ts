@@ -18,7 +18,7 @@ function unifiedPool(options: UnifiedPoolOptions = {}): UnifiedPool {
 const echo = (pool: UnifiedPool, name: string, message: string): Promise<string> =>
   said(pool.request(name, 'tools/call', { name: 'echo', arguments: { message } }));
 
-test('servers of all three wires answer under one roof, and none disturbs the others when one is killed', async () => {
+test('servers of all three transports answer from one pool, and none disturbs the others when one is killed', async () => {
   const [http, sse] = await Promise.all([everythingHttp(), everythingSse()]);
   const pool = unifiedPool();
   const report = await pool.startAll([
@@ -39,10 +39,10 @@ test('servers of all three wires answer under one roof, and none disturbs the ot
   const answers = Array.from({ length: 50 }, (_, i) => echo(pool, i % 2 === 0 ? 'local' : 'remote', `${i}`));
   await expect(echo(pool, 'old', 'gone')).rejects.toThrow();
   expect(await Promise.all(answers)).toEqual(Array.from({ length: 50 }, (_, i) => `Echo: ${i}`));
-  expect(pool.allStats().map(({ name }) => name)).toEqual(['local', 'remote', 'nowhere', 'old']);
+  expect(pool.allStats().map(({ name }) => name)).toEqual(['local', 'remote', 'old', 'nowhere']);
 });
 
-test('a URL whose wire nobody said is found out on its first use, and remembered', async () => {
+test('the transport of a URL that names none is found out on its first use, and remembered', async () => {
   const [http, sse] = await Promise.all([everythingHttp(), everythingSse()]);
   const pool = unifiedPool();
   pool.addServer({ name: 'new', url: http.url });
@@ -61,7 +61,7 @@ test('a URL whose wire nobody said is found out on its first use, and remembered
   expect(report).toEqual({ added: [], removed: [], restarted: [], unchanged: ['new', 'old'] });
 });
 
-test('a refused connection says nothing about a wire: the start fails and the next use tries again', async () => {
+test('a refused connection says nothing about a transport: the start fails and the next use tries again', async () => {
   const port = await freePort();
   const pool = unifiedPool({ backoff: { initialMs: 1, maxMs: 1 } });
   pool.addServer({ name: 'late', url: `http://127.0.0.1:${port}/mcp` });
@@ -86,11 +86,10 @@ test('apply makes it hold exactly what is asked, and a bad config changes nothin
   expect(await echo(pool, 'c', 'hello')).toBe('Echo: hello');
 });
 
-test('pools that were handed in live on, those made here end with it; events of all are told', async () => {
-  const { wires, net } = fakeTransports();
-  closeAfter(wires.stdio);
-  closeAfter(wires.sse);
-  const pool = unifiedPool({ stdio: wires.stdio, sse: wires.sse });
+test('connectors that were handed in live on, those made here end with the pool; events of all servers are told', async () => {
+  const { connectors, net } = fakeTransports();
+  const lent = connectors.filter(({ transports }) => !transports.includes('http'));
+  const pool = unifiedPool({ connectors: lent });
   const started: string[] = [];
   const states: string[] = [];
   pool.on('started', ({ server }) => started.push(server));
@@ -100,18 +99,18 @@ test('pools that were handed in live on, those made here end with it; events of 
   await pool.startServer({ name: 'remote', transport: 'http', url: server.url });
   expect(started).toEqual(['local', 'remote']);
   await pool.close();
-  expect(states.filter((each) => each.startsWith('remote'))).toEqual([
-    'remote starting',
-    'remote ready',
-    'remote stopping',
-    'remote stopped',
-  ]);
+  for (const name of ['local', 'remote']) {
+    expect(states.filter((each) => each.startsWith(name))).toEqual([
+      `${name} starting`,
+      `${name} ready`,
+      `${name} stopping`,
+      `${name} stopped`,
+    ]);
+  }
   expect(pool.state('remote')).toBe('stopped');
-  expect(net.live.size).toBe(1);
-  expect(await wires.stdio.request('local', 'ping')).toMatchObject({ name: 'local' });
+  expect([net.live.size, lent.map(({ closes }) => closes)]).toEqual([0, [0, 0]]);
   await expect(pool.request('local', 'ping')).rejects.toThrow(ClosedError);
   await expect(pool.request('unknown', 'ping')).rejects.toThrow(ClosedError);
-  expect(wires.stdio.state('local')).toBe('ready');
 });
 
 test('what does not end is told by the close, with all of it, after everything was tried', async () => {
@@ -137,17 +136,9 @@ test('what does not end is told by the close, with all of it, after everything w
   expect(said).toContain('old is stuck');
 });
 
-test('two pools handed in may not have one name', () => {
-  const { wires } = fakeTransports();
-  wires.http.addServer(fakeServer('a', 'http', 'http'));
-  wires.sse.addServer(fakeServer('a', 'sse', 'sse'));
-  expect(() => new UnifiedPool({ http: wires.http, sse: wires.sse })).toThrow(OptionError);
-});
-
 test('a call while its server is replaced by an apply waits, and is answered by the new one', async () => {
-  const { wires, net } = fakeTransports();
-  for (const wire of Object.values(wires)) closeAfter(wire);
-  const pool = unifiedPool(wires);
+  const { connectors, net } = fakeTransports();
+  const pool = unifiedPool({ connectors });
   await pool.startServer(fakeServer('x', 'http', 'http', 1));
   const lease = await pool.lease('x');
   const applied = pool.apply([fakeServer('x', 'http', 'http', 2)]);
@@ -160,12 +151,12 @@ test('a call while its server is replaced by an apply waits, and is answered by 
 });
 
 test('a removal that was given more time than the close does not hold it up', async () => {
-  const { wires, net } = fakeTransports();
-  const pool = unifiedPool({ sse: wires.sse });
+  const { connectors, net } = fakeTransports();
+  const pool = unifiedPool({ connectors });
   await pool.startServer(fakeServer('x', 'sse', 'sse'));
   const lease = await pool.lease('x');
   const removed = pool.removeServer('x', { graceMs: 3_600_000 });
-  await wires.sse.close({ graceMs: 0 });
+  await pool.close({ graceMs: 0 });
   await removed;
   expect(lease.signal.aborted).toBe(true);
   expect(net.live.size).toBe(0);
@@ -179,7 +170,7 @@ test('a name belongs to one pool, and an unknown one is told with those that are
   expect(() => pool.state('nothing')).toThrow(ServerNotFoundError);
 });
 
-test('maxConnectionsTotal is one bound over all wires: whoever is idle on one gives way to another', async () => {
+test('maxConnectionsTotal is one bound over all transports: what is idle on one gives way to another', async () => {
   const { url } = await everythingHttp();
   const pool = unifiedPool({ maxConnectionsTotal: 1 });
   pool.addServer(everything('local'));

@@ -1,5 +1,4 @@
 import { expect, test } from 'vitest';
-import { ServerNotFoundError } from '../../src/core/errors.js';
 import { MemoryEraStore } from '../../src/pool/server/callers/eraStore.js';
 import type { PoolOptions } from '../../src/pool/server/options.js';
 import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
@@ -9,14 +8,13 @@ import { failure } from '../support/rawCalls.js';
 
 const SLOW_RETRY: PoolOptions = { backoff: { initialMs: 60_000, maxMs: 60_000, jitterRatio: 0 } };
 
-/** A pool over fakes, with what its parts are. */
+/** A pool over fakes. */
 function fakes(options: PoolOptions = {}, net = new FakeNet()) {
-  const { wires } = fakeTransports(options, net);
-  for (const wire of Object.values(wires)) closeAfter(wire);
-  const pool = closeAfter(new UnifiedPool({ ...wires, ...options }));
+  const { connectors } = fakeTransports(net);
+  const pool = closeAfter(new UnifiedPool({ connectors, ...options }));
   const wireOf = async (name: string, caller = {}): Promise<Transport> =>
     ((await pool.request(name, 'ping', undefined, { caller })) as FakeAnswer).wire;
-  return { net, wires, pool, wireOf };
+  return { net, pool, wireOf };
 }
 
 /** One whose starts take their time, with a first call under way. */
@@ -24,10 +22,12 @@ async function deciding(options: PoolOptions = {}) {
   const parts = fakes(options);
   const release = parts.net.hold();
   parts.pool.addServer(fakeServer('x', 'sse', undefined));
-  const first = failure(parts.wireOf('x'));
+  const call = parts.wireOf('x');
+  // Some tests ask later how it ended.
+  call.catch(() => undefined);
   await expect.poll(() => parts.net.starts).toEqual(['x http']);
   expect(parts.pool.state('x')).toBe('starting');
-  return { ...parts, release, first };
+  return { ...parts, release, call };
 }
 
 test('one try serves all who ask, and is told as one start, not as a failure over the wrong wire', async () => {
@@ -88,25 +88,24 @@ test('that one principal is let in nowhere says nothing of another', async () =>
 });
 
 test('removed in the middle of it, it leaves nothing, and a new server of that name is left alone', async () => {
-  const { net, pool, wires, wireOf, release, first } = await deciding();
+  const { net, pool, wireOf, release, call } = await deciding();
   const removed = pool.removeServer('x');
   pool.addServer(fakeServer('x', 'http', 'http'));
   const again = wireOf('x');
   await removed;
-  expect(await first).toMatchObject({ code: 'ERR_CLOSED' });
+  expect(await failure(call)).toMatchObject({ code: 'ERR_CLOSED' });
   release();
   expect(await again).toBe('http');
-  expect(wires.http.servers()).toEqual(['x']);
   expect(net.starts.filter((start) => start === 'x sse')).toEqual([]);
 });
 
 test('stopped in the middle of it, its callers are told so, and it starts again on purpose only', async () => {
-  const { pool, wires, wireOf, release, first } = await deciding();
+  const { net, pool, wireOf, release, call } = await deciding();
   await pool.stopServer('x');
   release();
-  expect(await first).toMatchObject({ code: 'ERR_SERVER_STOPPED' });
-  expect(wires.http.servers()).toEqual([]);
+  expect(await failure(call)).toMatchObject({ code: 'ERR_SERVER_STOPPED' });
   expect(await failure(wireOf('x'))).toMatchObject({ code: 'ERR_SERVER_STOPPED' });
+  expect([net.live.size, net.starts]).toEqual([0, ['x http']]);
   await pool.startServer('x');
   expect(await wireOf('x')).toBe('sse');
 });
@@ -120,27 +119,26 @@ test('one that is switched off does not start by being used', async () => {
   expect(await wireOf('x')).toBe('http');
 });
 
-test('closing in the middle of it refuses its callers at once and leaves nothing in pools that live on', async () => {
-  const { net, pool, wires, first } = await deciding();
+test('closing in the middle of it refuses its callers at once and leaves nothing', async () => {
+  const { net, pool, call } = await deciding();
   const closed = pool.close();
-  expect(await first).toMatchObject({ code: 'ERR_CLOSED' });
+  expect(await failure(call)).toMatchObject({ code: 'ERR_CLOSED' });
   await closed;
-  expect([wires.http.servers(), wires.sse.servers(), net.live.size]).toEqual([[], [], 0]);
+  expect([net.starts, net.live.size]).toEqual([['x http'], 0]);
   expect(pool.state('x')).toBe('stopped');
 });
 
 test('an apply that keeps it does not disturb a try under way; one that changes it begins anew', async () => {
-  const { net, pool, release, first } = await deciding();
+  const { net, pool, release, call } = await deciding();
   const unchanged = { added: [], removed: [], restarted: [], unchanged: ['x'] };
   expect(await pool.apply([fakeServer('x', 'sse', undefined)])).toEqual(unchanged);
   await new Promise((resolve) => setImmediate(resolve));
   expect([net.starts, pool.state('x')]).toEqual([['x http'], 'starting']);
   const changed = fakeServer('x', 'sse', undefined, 1);
   expect(await pool.apply([changed])).toEqual({ ...unchanged, unchanged: [], restarted: ['x'] });
-  expect(await first).toMatchObject({ code: 'ERR_CLOSED' });
   release();
-  // It was starting, so it is started again.
-  await expect.poll(() => pool.state('x')).toBe('ready');
+  // It never ran, so the server in its place answers it.
+  expect(await call).toBe('sse');
   expect(await pool.request('x', 'ping')).toMatchObject({ address: 'sse-1' });
 });
 
@@ -160,7 +158,7 @@ test('a caller’s time covers the finding out, and a caller who leaves does not
 });
 
 test('a name moves between wires without a moment in which it is unknown', async () => {
-  const { pool, wires, wireOf } = fakes();
+  const { net, pool, wireOf } = fakes();
   const places: readonly (Transport | undefined)[] = ['stdio', 'http', undefined, 'sse', undefined, 'stdio'];
   const speaks = (transport: Transport | undefined): Transport => transport ?? 'sse';
   await pool.startServer(fakeServer('x', 'stdio', 'stdio', 9));
@@ -182,15 +180,29 @@ test('a name moves between wires without a moment in which it is unknown', async
   await Promise.all(load);
   // A call may be cut off with the old place, but is never told that there is no such server.
   expect(codes).not.toContain('ERR_SERVER_NOT_FOUND');
-  expect([...wires.http.servers(), ...wires.sse.servers()]).toEqual([]);
+  expect([...net.live].map(({ server }) => server)).toEqual(['x']);
 });
 
-test('servers that are put into a handed-in pool itself are found, there or elsewhere', async () => {
-  const { wires, wireOf } = fakes();
-  wires.http.addServer(fakeServer('mine', 'http', 'http'));
-  expect(await wireOf('mine')).toBe('http');
-  await wires.http.removeServer('mine');
-  expect(await failure(wireOf('mine'))).toBeInstanceOf(ServerNotFoundError);
-  wires.sse.addServer(fakeServer('mine', 'sse', 'sse'));
-  expect(await wireOf('mine')).toBe('sse');
+test('startServer with the same config may be called again, after a failure and while it runs; another config may not', async () => {
+  const { net, pool } = fakes(SLOW_RETRY);
+  const config = fakeServer('x', 'nothing', undefined);
+  await expect(pool.startServer(config)).rejects.toMatchObject({ code: 'ERR_START_FAILED' });
+  await expect(pool.startServer(config)).rejects.toMatchObject({ code: 'ERR_START_FAILED' });
+  expect(net.starts).toHaveLength(2);
+  await expect(pool.startServer(fakeServer('x', 'http', undefined))).rejects.toMatchObject({ code: 'ERR_OPTION' });
+  await pool.startServer(fakeServer('y', 'http', undefined));
+  await pool.startServer(fakeServer('y', 'http', undefined));
+  expect(net.starts.slice(2)).toEqual(['y http']);
+});
+
+test('a shared server found to speak SSE takes no caller with capabilities, and tells what to set', async () => {
+  const { pool, wireOf } = fakes();
+  pool.addServer(fakeServer('x', 'sse', undefined));
+  expect(await wireOf('x')).toBe('sse');
+  const caller = { capabilities: { sampling: {} } };
+  expect(await failure(wireOf('x', caller))).toMatchObject({
+    code: 'ERR_OPTION',
+    message: expect.stringContaining('bound'),
+  });
+  expect(await wireOf('x')).toBe('sse');
 });

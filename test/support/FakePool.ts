@@ -133,6 +133,15 @@ export class FakePool implements McpPool {
   removeServer = this.#no;
   apply = this.#no;
   notify = this.#no;
+  config(): undefined {
+    return undefined;
+  }
+  releaseKey(): Promise<void> {
+    return Promise.resolve();
+  }
+  allStats(): ServerStats[] {
+    return [];
+  }
   stats(): ServerStats {
     throw new Error('not in the fake');
   }

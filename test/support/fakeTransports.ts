@@ -9,8 +9,6 @@ import {
   UnauthorizedError,
 } from '../../src/core/errors.js';
 import type { Connector, ConnectRequest } from '../../src/pool/connectors/Connector.js';
-import type { PoolOptions } from '../../src/pool/server/options.js';
-import { ServerPool } from '../../src/pool/server/ServerPool.js';
 import type { ServerConfig } from '../../src/registry/config/ServerConfig.js';
 
 export type Transport = 'stdio' | 'http' | 'sse';
@@ -148,17 +146,21 @@ class FakeConnection implements Connection {
   }
 }
 
-class FakeConnector implements Connector {
+export class FakeConnector implements Connector {
   readonly transports: readonly Transport[];
-  readonly attributes: boolean;
+  /** How often it was closed. */
+  closes = 0;
   readonly #wire: Transport;
   readonly #net: FakeNet;
 
   constructor(wire: Transport, net: FakeNet) {
     this.transports = [wire];
-    this.attributes = wire === 'http';
     this.#wire = wire;
     this.#net = net;
+  }
+
+  attributes(): boolean {
+    return this.#wire === 'http';
   }
 
   /** `mallory` is let in nowhere. */
@@ -180,22 +182,16 @@ class FakeConnector implements Connector {
 
   /** Its connections are the pool's to end. */
   close(): Promise<void> {
+    this.closes++;
     return this.#net.delay();
   }
 }
 
-/** A pool of one wire whose servers are fakes; it takes the place of a real one in a `UnifiedPool`. */
-export class FakeTransportPool extends ServerPool {
-  constructor(wire: Transport, net: FakeNet, options: PoolOptions = {}) {
-    super(`fake ${wire}`, new FakeConnector(wire, net), options);
-  }
-}
-
-/** Pools of all three wires over one net, to be handed to a `UnifiedPool`. */
-export function fakeTransports(
-  options: PoolOptions = {},
-  net: FakeNet = new FakeNet(),
-): { readonly net: FakeNet; readonly wires: Readonly<Record<Transport, FakeTransportPool>> } {
-  const wire = (name: Transport): FakeTransportPool => new FakeTransportPool(name, net, options);
-  return { net, wires: { stdio: wire('stdio'), http: wire('http'), sse: wire('sse') } };
+/** Connectors of all three transports over one net, to be handed to a `UnifiedPool`. */
+export function fakeTransports(net: FakeNet = new FakeNet()): {
+  readonly net: FakeNet;
+  readonly connectors: readonly FakeConnector[];
+} {
+  const connectors = (['stdio', 'http', 'sse'] as const).map((transport) => new FakeConnector(transport, net));
+  return { net, connectors };
 }

@@ -138,7 +138,6 @@ export class MemoryConnection implements Connection {
 /** Makes connections in memory and keeps them all. */
 export class MemoryConnector implements Connector {
   readonly transports = ['stdio'] as const;
-  readonly attributes = false;
   readonly made: MemoryConnection[] = [];
   /** Runs before each start: throw to fail it, wait to delay it. */
   onStart: (request: ConnectRequest, attempt: number) => void | Promise<void> = () => undefined;
@@ -152,6 +151,10 @@ export class MemoryConnector implements Connector {
 
   get last(): MemoryConnection {
     return this.made.at(-1) as MemoryConnection;
+  }
+
+  attributes(): boolean {
+    return false;
   }
 
   async connect(request: ConnectRequest): Promise<Connection> {

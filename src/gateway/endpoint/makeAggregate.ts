@@ -17,7 +17,7 @@ export function makeAggregate(
     pool,
     cache: store,
     fingerprint: (server) => {
-      const config = pool.config?.(server);
+      const config = pool.config(server);
       return config && fingerprint(config);
     },
     logger,

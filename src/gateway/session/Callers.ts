@@ -21,7 +21,7 @@ export class Callers {
   }
 
   isBound(server: string): boolean {
-    return this.#pool.config?.(server)?.sharing === 'bound';
+    return this.#pool.config(server)?.sharing === 'bound';
   }
 
   /** Undefined for a server that is not `bound`. */
@@ -61,7 +61,7 @@ export class Callers {
     for (const server of this.#used.get(session) ?? []) {
       if (!this.#pool.hasServer(server)) continue;
       this.#pool
-        .releaseKey?.(server, session.key)
+        .releaseKey(server, session.key)
         .catch((error: unknown) =>
           this.#logger.warn({ server, error: messageOf(error) }, "a session's connection did not end cleanly"),
         );

@@ -6,6 +6,9 @@ import type { Caller } from '../McpPool.js';
 import type { Credentials } from '../server/callers/Credentials.js';
 import type { ResolvedPoolOptions, ServerOptions } from '../server/options.js';
 
+/** What a config may name as its transport; undefined for a URL that names none. */
+export type ConfiguredTransport = ServerConfig['transport'];
+
 /** One connection to make. */
 export interface ConnectRequest<C extends ServerConfig = ServerConfig> {
   readonly config: C;
@@ -26,12 +29,15 @@ export interface ConnectRequest<C extends ServerConfig = ServerConfig> {
   readonly onStderr: (line: string, pid: number) => void;
 }
 
-/** What makes a pool a stdio, HTTP or SSE pool: how its connections are made. */
+/** How connections are made: all that a `StdioPool`, `HTTPClientPool`, `SSEPool` and `UnifiedPool` differ in. */
 export interface Connector<C extends ServerConfig = ServerConfig> extends Closeable {
-  /** The transports it takes. */
-  readonly transports: readonly ServerConfig['transport'][];
-  /** Whether the wire tells which call a server's request or notification belongs to. */
-  readonly attributes: boolean;
+  /** The transports it takes; undefined among them for URLs that name none. */
+  readonly transports: readonly ConfiguredTransport[];
+  /**
+   * Whether a transport tells which call a server's request or notification belongs to. For a URL that names none: whether
+   * it may.
+   */
+  attributes(transport: ConfiguredTransport): boolean;
   /** Makes an initialised connection, or rejects with `StartError` (or the signal's reason) having left nothing. */
   connect(request: ConnectRequest<C>): Promise<Connection>;
   /** Resident memory of what the connection runs in, in bytes, where there is such a thing. */

@@ -6,6 +6,7 @@ import { messageOf, OptionError, type PoolkitError, ServerNotFoundError } from '
 import { Emitter, type Listener } from '../../core/events.js';
 import { nearNames } from '../../core/nearNames.js';
 import { checkServerConfig } from '../../registry/config/checkServerConfig.js';
+import { fingerprint } from '../../registry/config/fingerprint.js';
 import type { ServerConfig } from '../../registry/config/ServerConfig.js';
 import type { Connector } from '../connectors/Connector.js';
 import type {
@@ -30,35 +31,40 @@ import { isSome } from './callers/callerKey.js';
 import type { PoolContext } from './context.js';
 import { listAll } from './listAll.js';
 import { type PoolOptions, resolvePoolOptions } from './options.js';
-import { TotalSeats } from './partitions/TotalSeats.js';
+import type { PartitionTable } from './partitions/PartitionTable.js';
+import { leastUsed, leave, longestSeated } from './partitions/PooledConnection.js';
+import { Seats } from './partitions/Seats.js';
 import { Server } from './Server.js';
 import { startAll } from './startAll.js';
 
 /**
- * Servers by name over one kind of wire: what `StdioPool`, `HTTPClientPool` and `SSEPool` are. It finds the server and
- * hands on; each server keeps its own connections, and none disturbs another.
+ * Servers by name over a `Connector`: what `StdioPool`, `HTTPClientPool`, `SSEPool` and `UnifiedPool` are. It finds the
+ * server and hands on; each server keeps its own connections, and none disturbs another.
  */
 export abstract class ServerPool implements McpPool {
   readonly #servers = new Map<string, Server>();
   /** Removed or replaced, and not gone yet. */
   readonly #leaving = new Set<Server>();
-  #removals = 0;
   readonly #context: PoolContext;
   readonly #connector: Connector;
-  readonly #seated: Disposable;
   readonly #scope: CloseScope;
   readonly #applying = new Mutex();
 
-  /** `total`: the bound that it shares with other pools; its own by default. */
-  protected constructor(name: string, connector: Connector, options: PoolOptions, total?: TotalSeats) {
+  /** The connector is the pool's from here on. @throws OptionError */
+  protected constructor(name: string, connector: Connector, options: PoolOptions) {
     const pool = resolvePoolOptions(options);
     this.#connector = connector;
     const events = new Emitter<PoolEvents>((error, event) =>
       pool.logger.error({ error, event }, 'a listener of a pool threw'),
     );
-    const room = total ?? new TotalSeats(pool);
-    this.#seated = room.join(() => this.#all.map(({ partitions }) => partitions));
-    this.#context = { pool, connector, events, totalSeats: room.seats };
+    const totalSeats = new Seats({
+      max: pool.maxConnectionsTotal,
+      clock: pool.clock,
+      quantumMs: pool.maxHoldMs,
+      evictIdle: () => leave(leastUsed(this.#tables.flatMap(({ sparable }) => sparable))),
+      evictOldest: () => void leave(longestSeated(this.#tables.flatMap(({ sitters }) => sitters))),
+    });
+    this.#context = { pool, connector, events, totalSeats };
     this.#scope = new CloseScope(name, {
       clock: pool.clock,
       logger: pool.logger,
@@ -70,12 +76,6 @@ export abstract class ServerPool implements McpPool {
     });
   }
 
-  /** Checks configs as `addServer` and `apply` would, and does nothing. @throws OptionError */
-  check(configs: Iterable<ServerConfig>): void {
-    for (const config of configs) this.#check(config, true);
-  }
-
-  /** Every server at one moment. */
   allStats(): ServerStats[] {
     return [...this.#servers.values()].map((server) => server.stats());
   }
@@ -87,7 +87,8 @@ export abstract class ServerPool implements McpPool {
 
   async startServer(config: ServerConfig | string): Promise<void> {
     this.#scope.assertOpen();
-    if (typeof config !== 'string') this.addServer(config);
+    // Again after it failed, or while it runs: the same server.
+    if (typeof config !== 'string' && !this.#holds(config)) this.addServer(config);
     await this.#server(typeof config === 'string' ? config : config.name).start();
   }
 
@@ -108,16 +109,11 @@ export abstract class ServerPool implements McpPool {
   async removeServer(name: string, options: CloseOptions & { readonly reason?: string } = {}): Promise<void> {
     const server = this.#server(name);
     this.#servers.delete(name);
-    this.#removals++;
     this.#context.pool.logger.info({ server: name, reason: options.reason }, 'server removed');
     await this.#end(server, options);
   }
 
-  /** `keep`: names that are somebody else's concern; they stay as they are. */
-  apply(
-    configs: Iterable<ServerConfig>,
-    options: { readonly signal?: AbortSignal; readonly keep?: (name: string) => boolean } = {},
-  ): Promise<ApplyReport> {
+  apply(configs: Iterable<ServerConfig>, options: { readonly signal?: AbortSignal } = {}): Promise<ApplyReport> {
     const wanted = [...configs];
     return this.#applying.runExclusive(async () => {
       this.#scope.assertOpen();
@@ -130,7 +126,7 @@ export abstract class ServerPool implements McpPool {
       const kept = (name: string): boolean => this.#servers.get(name)?.fingerprint === fresh.get(name)?.fingerprint;
       const report: ApplyReport = {
         added: [...fresh.keys()].filter((name) => !this.#servers.has(name)),
-        removed: [...this.#servers.keys()].filter((name) => !fresh.has(name) && options.keep?.(name) !== true),
+        removed: [...this.#servers.keys()].filter((name) => !fresh.has(name)),
         restarted: [...fresh.keys()].filter((name) => this.#servers.has(name) && !kept(name)),
         unchanged: [...fresh.keys()].filter(kept),
       };
@@ -149,21 +145,10 @@ export abstract class ServerPool implements McpPool {
     return this.#servers.has(name);
   }
 
-  /** Names that were taken out so far: whoever keeps where a name was need not ask `hasServer` while it stands still. */
-  get removals(): number {
-    return this.#removals;
-  }
-
-  /** Of the config that a server runs by. */
-  fingerprint(name: string): string {
-    return this.#server(name).fingerprint;
-  }
-
   servers(): string[] {
     return [...this.#servers.keys()];
   }
 
-  /** What it was added with; undefined for one that is not here. */
   config(name: string): ServerConfig | undefined {
     return this.#servers.get(name)?.config;
   }
@@ -226,7 +211,6 @@ export abstract class ServerPool implements McpPool {
     return this.#server(name).calls.lease(options);
   }
 
-  /** Ends the connection of one session of a `bound` server; resolves when it is gone. */
   async releaseKey(name: string, key: string, options: { readonly principal?: string } = {}): Promise<void> {
     await this.#server(name).partitions.release(options.principal, key);
   }
@@ -243,8 +227,16 @@ export abstract class ServerPool implements McpPool {
     return this.close();
   }
 
-  get #all(): Server[] {
-    return [...this.#servers.values()];
+  get #tables(): PartitionTable[] {
+    return [...this.#servers.values()].map(({ partitions }) => partitions);
+  }
+
+  /** Whether exactly this is registered. */
+  #holds(config: ServerConfig): boolean {
+    const held = this.#servers.get(config?.name);
+    if (held === undefined) return false;
+    checkServerConfig(config);
+    return held.fingerprint === fingerprint(config);
   }
 
   #server(name: string): Server {
@@ -265,18 +257,19 @@ export abstract class ServerPool implements McpPool {
   /** A server ready to be registered. @throws OptionError; nothing has happened then. */
   #check(config: ServerConfig, replaces = false): Server {
     checkServerConfig(config);
-    const { transports, attributes } = this.#connector;
+    const { transports } = this.#connector;
     if (!transports.includes(config.transport)) {
       throw new OptionError(
         `servers.${config.name}.transport`,
         config.transport,
-        transports.map((each) => `'${each}'`).join(' or '),
+        transports.map((each) => (each === undefined ? 'a url alone' : `'${each}'`)).join(' or '),
       );
     }
     if (!replaces && this.#servers.has(config.name)) {
       throw new OptionError('name', config.name, 'a name that is not taken in this pool');
     }
     const server = new Server(config, this.#context);
+    const attributes = this.#connector.attributes(config.transport);
     if (server.options.sharing === 'shared' && !attributes && isSome(server.options.clientCapabilities)) {
       throw new OptionError(
         `servers.${config.name}.clientCapabilities`,
@@ -315,14 +308,14 @@ export abstract class ServerPool implements McpPool {
   }
 
   async #release(grace: GracePeriod): Promise<void> {
-    const servers = [...this.#all, ...this.#leaving];
+    const servers = [...this.#servers.values(), ...this.#leaving];
     const shortened = grace.onShorten((graceMs) => {
       for (const server of servers) void server.remove({ graceMs }).catch((error: unknown) => error);
     });
     const results = await Promise.allSettled(servers.map((server) => server.remove({ graceMs: grace.remainingMs })));
     shortened[Symbol.dispose]();
     const last = await Promise.allSettled([this.#connector.close({ graceMs: grace.remainingMs })]);
-    this.#seated[Symbol.dispose]();
+    this.#context.totalSeats.close();
     this.#context.events.clear();
     const errors = [...results, ...last].flatMap((each) =>
       each.status === 'rejected' ? [each.reason as unknown] : [],

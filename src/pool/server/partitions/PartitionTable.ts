@@ -119,7 +119,9 @@ export class PartitionTable {
     const { config, options, connector } = this.#context;
     const key = callerKey(caller, options);
     let partition = this.#byKey.get(key);
-    if (partition === undefined || key === '') checkCaller(config.name, caller, options.sharing, connector.attributes);
+    if (partition === undefined || key === '') {
+      checkCaller(config.name, caller, options.sharing, connector.attributes(config.transport));
+    }
     if (partition === undefined) {
       if (this.#byKey.size >= this.#sweepAt) this.#sweep();
       partition = this.#make(key, caller);

@@ -13,22 +13,20 @@ import { OptionError } from '../../core/errors.js';
 import type { CredentialSet } from '../server/callers/Credentials.js';
 import { listAll } from '../server/listAll.js';
 import { POOL_DEFAULTS, type PoolOptions } from '../server/options.js';
-import type { Connector, ConnectRequest } from './Connector.js';
+import type { ConfiguredTransport, Connector, ConnectRequest } from './Connector.js';
 
-/** What the pools of both URL wires take beyond the common options. */
+/** What the pools of both URL transports take beyond the common options. */
 export interface UrlPoolOptions extends PoolOptions, HttpDispatcherOptions, HttpTransportOptions {}
 
 /** Makes connections to URLs, all over the sockets of one set of dispatchers. */
 export class UrlConnector implements Connector {
   readonly transports;
-  readonly attributes;
   readonly #dispatchers: HttpDispatchers;
   readonly #wire: HttpTransportOptions;
 
   /** @throws OptionError */
-  constructor(transport: 'http' | 'sse', options: UrlPoolOptions) {
-    this.transports = [transport];
-    this.attributes = transport === 'http';
+  constructor(transports: readonly ('http' | 'sse')[], options: UrlPoolOptions) {
+    this.transports = transports;
     this.#dispatchers = new HttpDispatchers(options, options.clock);
     this.#wire = {
       ...(options.headersTimeoutMs !== undefined && { headersTimeoutMs: options.headersTimeoutMs }),
@@ -36,6 +34,11 @@ export class UrlConnector implements Connector {
       ...(options.maxEventBytes !== undefined && { maxEventBytes: options.maxEventBytes }),
     };
     resolveHttpTransportOptions(this.#wire, options.maxMessageBytes ?? POOL_DEFAULTS.maxMessageBytes);
+  }
+
+  /** Over Streamable HTTP every call is a POST of its own. */
+  attributes(transport: ConfiguredTransport): boolean {
+    return transport === 'http';
   }
 
   async connect(request: ConnectRequest): Promise<Connection> {

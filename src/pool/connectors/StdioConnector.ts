@@ -2,10 +2,12 @@ import { randomUUID } from 'node:crypto';
 import type { Connection } from '../../connection/Connection.js';
 import { probeEra } from '../../connection/stdio/probeEra.js';
 import { StdioConnection, type StdioConnectionOptions } from '../../connection/stdio/StdioConnection.js';
+import type { Clock } from '../../core/clock.js';
 import type { CloseOptions } from '../../core/close/CloseScope.js';
 import { OptionError } from '../../core/errors.js';
+import type { Logger } from '../../core/logger.js';
 import type { Era, StdioServerConfig } from '../../registry/config/ServerConfig.js';
-import type { LifecycleManager, ServerHandle } from '../../registry/lifecycle/LifecycleManager.js';
+import { LifecycleManager, type ServerHandle } from '../../registry/lifecycle/LifecycleManager.js';
 import { type EraFinding, startInEra } from '../server/callers/eraStore.js';
 import type { Connector, ConnectRequest } from './Connector.js';
 
@@ -16,23 +18,39 @@ export interface StopTimes {
   readonly killProofMs?: number;
 }
 
+/** Who runs the processes, and how they are stopped. */
+export interface StdioConnectorOptions extends StopTimes {
+  /** Owns the processes; one is made by default. One handed in is not closed, and only loses what was started through here. */
+  readonly lifecycle?: LifecycleManager;
+  /** Where the manager made here keeps its ledger, so that what a killed owner left is ended by the next. `false`: nowhere. */
+  readonly ledger?: { readonly directory: string } | false;
+  readonly clock?: Clock;
+  readonly logger?: Logger;
+}
+
 /** A silent probe ends after this long; the server it found silent then gets its own start time. */
 const PROBE_TIMEOUT_MS = 5_000;
 
 /** Makes stdio connections: each a process of the manager's, which never restarts it. The pool does. */
 export class StdioConnector implements Connector {
   readonly transports = ['stdio'] as const;
-  readonly attributes = false;
   readonly #manager: LifecycleManager;
   /** Whether the manager was made for this pool and ends with it. */
   readonly #owned: boolean;
   readonly #times: StopTimes;
   readonly #handles = new WeakMap<Connection, ServerHandle>();
 
-  constructor(manager: LifecycleManager, owned: boolean, times: StopTimes) {
-    this.#manager = manager;
-    this.#owned = owned;
-    this.#times = times;
+  /** @throws OptionError */
+  constructor({ lifecycle, ledger, clock, logger, ...times }: StdioConnectorOptions) {
+    const made = { ...(clock && { clock }), ...(logger && { logger }), ...(ledger !== undefined && { ledger }) };
+    this.#manager = lifecycle ?? new LifecycleManager(made);
+    this.#owned = lifecycle === undefined;
+    this.#times = stopTimes(times);
+  }
+
+  /** One pipe carries the answers to all calls. */
+  attributes(): boolean {
+    return false;
   }
 
   async connect(request: ConnectRequest): Promise<Connection> {
@@ -119,4 +137,13 @@ export class StdioConnector implements Connector {
       onAnswer,
     };
   }
+}
+
+/** Only what is set: the manager has defaults of its own. */
+function stopTimes({ stdinGraceMs, termGraceMs, killProofMs }: StopTimes): StopTimes {
+  return {
+    ...(stdinGraceMs !== undefined && { stdinGraceMs }),
+    ...(termGraceMs !== undefined && { termGraceMs }),
+    ...(killProofMs !== undefined && { killProofMs }),
+  };
 }

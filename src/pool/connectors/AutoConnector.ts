@@ -1,0 +1,96 @@
+import { LRUCache } from 'lru-cache';
+import type { Connection } from '../../connection/Connection.js';
+import { messageOf, OptionError, ProtocolError, RpcError, StartError } from '../../core/errors.js';
+import { within } from '../../core/time/within.js';
+import { fingerprint } from '../../registry/config/fingerprint.js';
+import type { ServerConfig } from '../../registry/config/ServerConfig.js';
+import { isSome } from '../server/callers/callerKey.js';
+import { withStore } from '../server/callers/eraStore.js';
+import type { Connector, ConnectRequest } from './Connector.js';
+
+type UrlTransport = 'http' | 'sse';
+
+const NAMES: Readonly<Record<UrlTransport, string>> = { http: 'Streamable HTTP', sse: 'SSE' };
+
+/** Servers whose transport is remembered; the least recently used is found out again. */
+const MAX_VERDICTS = 10_000;
+
+/**
+ * Connects to a URL that names no transport: over Streamable HTTP; if what is there answers and is no such server (a
+ * 4xx, or no MCP), over SSE. What was found is remembered by config fingerprint and tried first from then on. A refused
+ * connection, a refusal of credentials, a 5xx or a silence says nothing about a transport: the start has failed.
+ */
+export class AutoConnector implements Connector {
+  readonly transports = [undefined];
+  readonly #connectors: Readonly<Record<UrlTransport, Connector>>;
+  readonly #verdicts = new LRUCache<string, UrlTransport>({ max: MAX_VERDICTS });
+
+  /** The connectors are lent: it does not close them. */
+  constructor(connectors: Readonly<Record<UrlTransport, Connector>>) {
+    this.#connectors = connectors;
+  }
+
+  /** It may: a connection over a transport that does not is refused where it matters. */
+  attributes(): boolean {
+    return true;
+  }
+
+  async connect(request: ConnectRequest): Promise<Connection> {
+    const { config, pool, signal } = request;
+    const failures: { readonly transport: UrlTransport; readonly error: unknown }[] = [];
+    const order: readonly UrlTransport[] =
+      (await this.#remembered(request)) === 'sse' ? ['sse', 'http'] : ['http', 'sse'];
+    for (const transport of order) {
+      signal.throwIfAborted();
+      try {
+        const connection = await this.#connect(transport, request);
+        this.#verdicts.set(request.fingerprint, transport);
+        const verdict = { era: connection.info.era, transport, at: pool.clock.wallNow() };
+        void withStore(pool, 'written', (store) => store.set(request.fingerprint, verdict));
+        return connection;
+      } catch (error) {
+        failures.push({ transport, error });
+        if (!saysOtherTransport(error)) throw error;
+      }
+    }
+    this.#verdicts.delete(request.fingerprint);
+    const why = failures.map(({ transport, error }) => `over ${NAMES[transport]}: ${messageOf(error)}`).join('; ');
+    throw new StartError(config.name, why, {}, new AggregateError(failures.map(({ error }) => error)));
+  }
+
+  /** Nothing is its own. */
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  #connect(transport: UrlTransport, request: ConnectRequest): Promise<Connection> {
+    const config = { ...request.config, transport } as ServerConfig;
+    const connector = this.#connectors[transport];
+    const { capabilities, options } = request;
+    if (options.sharing === 'shared' && isSome(capabilities) && !connector.attributes(transport)) {
+      const expected = `none: server '${config.name}' speaks ${NAMES[transport]}, which cannot tell whose request comes back; set sharing: 'leased' or 'bound' for it`;
+      return Promise.reject(new OptionError('clientCapabilities', capabilities, expected));
+    }
+    // A fingerprint of its own, under which a store keeps the era found over this transport.
+    return connector.connect({ ...request, config, fingerprint: fingerprint(config) });
+  }
+
+  async #remembered({ pool, fingerprint: key, signal, options }: ConnectRequest): Promise<UrlTransport | undefined> {
+    const known = this.#verdicts.get(key);
+    if (known !== undefined || pool.eraStore === undefined) return known;
+    // A store that never answers must not hold a start up.
+    const late = (): unknown => pool.logger.warn({ timeoutMs: options.startTimeoutMs }, 'the era store did not answer');
+    const verdict = withStore(pool, 'read', (store) => store.get(key));
+    return (
+      await within(verdict, { clock: pool.clock, timeoutMs: options.startTimeoutMs, late, signal }).catch(
+        () => undefined,
+      )
+    )?.transport;
+  }
+}
+
+/** Whether a failed start shows that something is there which speaks, but not this transport. */
+function saysOtherTransport(error: unknown): boolean {
+  const cause = error instanceof StartError ? error.cause : undefined;
+  return cause instanceof ProtocolError || cause instanceof RpcError;
+}

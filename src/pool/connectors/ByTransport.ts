@@ -1,0 +1,50 @@
+import type { Connection } from '../../connection/Connection.js';
+import type { Closeable, CloseOptions } from '../../core/close/CloseScope.js';
+import type { ConfiguredTransport, Connector, ConnectRequest } from './Connector.js';
+
+/** Several connectors as one: each config goes to the first that takes its transport. It closes those it owns. */
+export class ByTransport implements Connector {
+  readonly transports: readonly ConfiguredTransport[];
+  readonly #byTransport = new Map<ConfiguredTransport, Connector>();
+  readonly #owned: readonly Closeable[];
+
+  /** `lent`: connectors that are used before the `owned` ones and are not closed with this one. */
+  constructor(lent: readonly Connector[], owned: readonly Connector[]) {
+    for (const connector of [...lent, ...owned]) {
+      for (const transport of connector.transports) {
+        if (!this.#byTransport.has(transport)) this.#byTransport.set(transport, connector);
+      }
+    }
+    this.transports = [...this.#byTransport.keys()];
+    this.#owned = owned;
+  }
+
+  attributes(transport: ConfiguredTransport): boolean {
+    return this.#of(transport).attributes(transport);
+  }
+
+  connect(request: ConnectRequest): Promise<Connection> {
+    return this.#of(request.config.transport).connect(request);
+  }
+
+  memoryBytes(connection: Connection): number | undefined {
+    for (const connector of new Set(this.#byTransport.values())) {
+      const bytes = connector.memoryBytes?.(connection);
+      if (bytes !== undefined) return bytes;
+    }
+    return undefined;
+  }
+
+  /** Closes all it owns, whatever fails among them. */
+  async close(options?: CloseOptions): Promise<void> {
+    const results = await Promise.allSettled(this.#owned.map((connector) => connector.close(options)));
+    const errors = results.flatMap((each) => (each.status === 'rejected' ? [each.reason as unknown] : []));
+    if (errors.length === 1) throw errors[0];
+    if (errors.length > 1) throw new AggregateError(errors, `${errors.length} connectors did not close`);
+  }
+
+  /** The pool has checked the transport against `transports`. */
+  #of(transport: ConfiguredTransport): Connector {
+    return this.#byTransport.get(transport) as Connector;
+  }
+}
