@@ -192,9 +192,9 @@ async function queued(bench: Bench): Promise<void> {
       {
         name: 'RateLimiter.schedule',
         run: async (operations) => {
-          const ours = new RateLimiter({ maxRequests: QUEUED, windowMs: 3_600_000, maxWaiters: QUEUED });
+          const ours = new RateLimiter({ maxRequests: QUEUED, windowMs: 3_600_000, maxQueue: QUEUED });
           ours.tryAcquire(QUEUED);
-          const results = all(operations, () => ours.schedule(() => 1, { maxWaitMs: Number.POSITIVE_INFINITY }));
+          const results = all(operations, () => ours.schedule(() => 1, { acquireTimeoutMs: Number.POSITIVE_INFINITY }));
           // The window was full when they came: all of them wait.
           done(ours.blockedCount, operations);
           ours.reset();

@@ -1,5 +1,4 @@
 export {
-  type AcquireOptions,
   type BreakerState,
   CIRCUIT_BREAKER_DEFAULTS,
   CircuitBreaker,

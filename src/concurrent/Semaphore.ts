@@ -1,19 +1,19 @@
 import { type Clock, systemClock } from '../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
 import { AcquireTimeoutError, ClosedError, OptionError, ShutdownTimeoutError } from '../core/errors.js';
-import { checkCount, checkMs, checkText } from '../core/options.js';
+import { checkCount, checkMs, checkText, withDefaults } from '../core/options.js';
 import { WaitQueue } from './WaitQueue.js';
 
 export interface SemaphoreOptions {
   /** Permits there are: a whole number from 1. */
   readonly permits: number;
   /**
-   * Callers waiting at the most, from 0; 0: nobody may wait, `Infinity`: no bound.
+   * Most callers that may wait: a whole number from 0; 0: none may, `Infinity`: no bound.
    * @defaultValue 1000
    */
-  readonly maxWaiters?: number;
+  readonly maxQueue?: number;
   /**
-   * Longest wait of a caller who sets none, in ms, from 0; 0: nobody waits, `Infinity`: for ever.
+   * Longest wait of a caller that sets none, in ms from 0; 0: none waits, `Infinity`: for ever.
    * @defaultValue 30000
    */
   readonly acquireTimeoutMs?: number;
@@ -22,15 +22,31 @@ export interface SemaphoreOptions {
   readonly clock?: Clock;
 }
 
-export const SEMAPHORE_DEFAULTS = Object.freeze({ maxWaiters: 1_000, acquireTimeoutMs: 30_000, name: 'Semaphore' });
+export const SEMAPHORE_DEFAULTS = Object.freeze({ maxQueue: 1_000, acquireTimeoutMs: 30_000, name: 'Semaphore' });
 
 export interface PermitOptions {
   /** Permits to take together, from 1 to all there are. @defaultValue 1 */
   readonly weight?: number;
   /** Aborting rejects at once with `signal.reason`. */
   readonly signal?: AbortSignal | undefined;
-  /** Longest wait, in ms. 0 does not wait, `Infinity` waits for ever. @defaultValue the semaphore's `acquireTimeoutMs` */
-  readonly timeoutMs?: number;
+  /** Longest wait, in ms from 0. 0 does not wait, `Infinity` waits for ever. @defaultValue the semaphore's `acquireTimeoutMs` */
+  readonly acquireTimeoutMs?: number | undefined;
+  /** @deprecated the old name of `acquireTimeoutMs` */
+  readonly timeoutMs?: number | undefined;
+}
+
+/** What a semaphore holds and waits for; plain data for a debug endpoint. */
+export interface SemaphoreInspection {
+  readonly name: string;
+  readonly permits: number;
+  readonly inUse: number;
+  readonly available: number;
+  /** Callers waiting, and the permits they ask for. */
+  readonly waiting: number;
+  readonly waitingWeight: number;
+  /** Functions that `run` is running. */
+  readonly running: number;
+  readonly closed: boolean;
 }
 
 /** What `acquire` gives: give it back once; again is a no-op. */
@@ -59,7 +75,7 @@ export class Permit implements Disposable {
 
 /**
  * So many at a time, weighted and fair: strictly first in, first out. A heavy caller at the head is not overtaken by
- * light ones that would fit, and `tryAcquire` never overtakes anybody, so nobody starves.
+ * light ones that would fit, and `tryAcquire` never overtakes a waiter, so none starves.
  * Rejections: ERR_ACQUIRE_TIMEOUT, ERR_QUEUE_FULL, ERR_CLOSED, ERR_OPTION (a weight beyond all permits), or the
  * signal's own reason.
  */
@@ -80,14 +96,16 @@ export class Semaphore implements Closeable, AsyncDisposable {
   #closingSinceMs = 0;
   #over = false;
 
-  constructor({ permits, clock = systemClock, ...options }: SemaphoreOptions) {
-    const { maxWaiters, acquireTimeoutMs, name } = { ...SEMAPHORE_DEFAULTS, ...options };
+  constructor(options: SemaphoreOptions) {
+    const others = { permits: true, clock: true } as const;
+    const all = withDefaults('Semaphore', options, SEMAPHORE_DEFAULTS, others);
+    const { permits, clock = systemClock, maxQueue, acquireTimeoutMs, name } = all;
     this.#permits = checkCount('permits', permits, { min: 1 });
     this.#timeoutMs = checkMs('acquireTimeoutMs', acquireTimeoutMs, { infinity: true });
     this.#name = checkText('name', name);
     this.#queue = new WaitQueue({
       what: name,
-      maxWaiters: checkCount('maxWaiters', maxWaiters, { infinity: true }),
+      maxQueue: checkCount('maxQueue', maxQueue, { infinity: true }),
       clock,
       timeoutError: (timeoutMs) => this.#timeoutError(timeoutMs),
       onLeave: () => this.#serve(),
@@ -112,7 +130,7 @@ export class Semaphore implements Closeable, AsyncDisposable {
     return this.#permits;
   }
 
-  /** Permits free now. With somebody waiting they are being saved for him. */
+  /** Permits free now. With a caller waiting they are being saved for it. */
   get available(): number {
     return Math.max(0, this.#permits - this.#inUse);
   }
@@ -122,7 +140,7 @@ export class Semaphore implements Closeable, AsyncDisposable {
     return this.#queue.size;
   }
 
-  /** A permit at once, or undefined: too few are free, or somebody waits. @throws ClosedError, OptionError */
+  /** A permit at once, or undefined: too few are free, or a caller waits. @throws ClosedError, OptionError */
   tryAcquire(weight = 1): Permit | undefined {
     this.#scope.assertOpen();
     if (weight !== 1) this.#checkWeight(weight);
@@ -132,16 +150,21 @@ export class Semaphore implements Closeable, AsyncDisposable {
   }
 
   /** A permit when it is this caller's turn and `weight` are free. */
-  acquire({ weight = 1, signal, timeoutMs = this.#timeoutMs }: PermitOptions = {}): Promise<Permit> {
+  acquire({
+    weight = 1,
+    signal,
+    timeoutMs,
+    acquireTimeoutMs = timeoutMs ?? this.#timeoutMs,
+  }: PermitOptions = {}): Promise<Permit> {
     try {
-      if (timeoutMs !== this.#timeoutMs) checkMs('timeoutMs', timeoutMs, { infinity: true });
+      if (acquireTimeoutMs !== this.#timeoutMs) checkMs('acquireTimeoutMs', acquireTimeoutMs, { infinity: true });
       if (signal?.aborted) return Promise.reject(signal.reason);
       const permit = this.tryAcquire(weight);
       if (permit !== undefined) return Promise.resolve(permit);
     } catch (error) {
       return Promise.reject(error);
     }
-    return this.#queue.wait({ weight, signal, timeoutMs });
+    return this.#queue.wait({ weight, signal, timeoutMs: acquireTimeoutMs });
   }
 
   /**
@@ -166,8 +189,8 @@ export class Semaphore implements Closeable, AsyncDisposable {
   }
 
   /**
-   * Changes how many there are. With fewer than are out, nobody is served until enough came back; a waiter who asks for
-   * more than there are is rejected with `OptionError` when his turn comes.
+   * Changes how many there are. With fewer than are out, none is served until enough came back; a waiter that asks for
+   * more than there are is rejected with `OptionError` when its turn comes.
    */
   resize(permits: number): void {
     this.#permits = checkCount('permits', permits, { min: 1 });
@@ -181,6 +204,19 @@ export class Semaphore implements Closeable, AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  inspect(): SemaphoreInspection {
+    return {
+      name: this.#name,
+      permits: this.#permits,
+      inUse: this.#inUse,
+      available: this.available,
+      waiting: this.#queue.size,
+      waitingWeight: this.#queue.weight,
+      running: this.#running.size,
+      closed: this.#scope.closing,
+    };
   }
 
   #serve(): void {

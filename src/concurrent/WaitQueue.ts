@@ -7,7 +7,7 @@ export interface WaitQueueOptions {
   /** Whose queue it is, as errors say it. */
   readonly what: string;
   /** Waiters at the most; 0: nobody may wait. */
-  readonly maxWaiters: number;
+  readonly maxQueue: number;
   readonly clock?: Clock | undefined;
   /** Makes the error of a waiter of that weight whose time is over; he has left by then. */
   readonly timeoutError: (timeoutMs: number, weight: number) => Error;
@@ -85,8 +85,8 @@ export class WaitQueue<T> {
   wait({ signal, timeoutMs, weight = 1, tag }: WaitOptions): Promise<T> {
     if (signal?.aborted) return Promise.reject(signal.reason);
     if (timeoutMs === 0) return Promise.reject(this.#options.timeoutError(0, weight));
-    const { what, maxWaiters } = this.#options;
-    if (this.#size >= maxWaiters) return Promise.reject(new QueueFullError(what, this.#size, maxWaiters));
+    const { what, maxQueue } = this.#options;
+    if (this.#size >= maxQueue) return Promise.reject(new QueueFullError(what, this.#size, maxQueue));
     const limited = signal !== undefined || timeoutMs !== Number.POSITIVE_INFINITY;
     const waiter = limited ? this.#limited(weight, timeoutMs, signal) : new Unlimited<T>(weight);
     waiter.tag = tag;

@@ -37,6 +37,7 @@ export { type BreakerInspection, type BreakerTicket, CircuitBreaker } from './br
 export {
   ClusterRateLimiter,
   type ClusterRateLimiterEvents,
+  type ClusterRateLimiterInspection,
   type ClusterRateLimiterStats,
 } from './cluster/ClusterRateLimiter.js';
 export {
@@ -45,20 +46,30 @@ export {
   type OnStoreLost,
 } from './cluster/clusterOptions.js';
 export type { RedisLike } from './cluster/RedisSession.js';
-export type { AcquireOptions, Limiter, LimiterUsage } from './limiter/Limiter.js';
+export type {
+  LimitedCall,
+  Limiter,
+  LimiterAcquireOptions,
+  LimiterInspection,
+  LimiterSource,
+  LimiterUsage,
+} from './limiter/Limiter.js';
 export { LimiterTableFullError } from './limiter/LimiterTableFullError.js';
 export {
   MULTI_SERVER_RATE_LIMITER_DEFAULTS,
   MultiServerRateLimiter,
+  type MultiServerRateLimiterInspection,
   type MultiServerRateLimiterOptions,
   type ServerLimit,
   type ServerLimiterStats,
 } from './limiter/MultiServerRateLimiter.js';
-export { RATE_LIMITER_DEFAULTS, RateLimiter, type RateLimiterOptions } from './limiter/RateLimiter.js';
+export { RATE_LIMITER_DEFAULTS, type RateLimiterOptions } from './limiter/limiterOptions.js';
+export { RateLimiter } from './limiter/RateLimiter.js';
 export {
   Permit,
   type PermitOptions,
   SEMAPHORE_DEFAULTS,
   Semaphore,
+  type SemaphoreInspection,
   type SemaphoreOptions,
 } from './Semaphore.js';

@@ -62,13 +62,13 @@ describe.skipIf(!HAVE_REDIS).each([
     await expect(left).rejects.toThrow('left');
     await until(() => one.stats.permits === 9);
     // All ten fit only when the nine are back; they were never used, so nobody has to wait for a window.
-    await other.acquire({ weight: 10, maxWaitMs: 2_500 });
+    await other.acquire({ weight: 10, acquireTimeoutMs: 2_500 });
     expect(one.stats).toMatchObject({ permits: 0, leases: 0 });
   });
 
   test('two limits on one Redis do not touch', async () => {
     const [a, b, prefixed] = [make({ id: 'a' }), make({ id: 'b' }), make({ id: 'a', keyPrefix: 'other:' })];
-    await Promise.all([a, b, prefixed].map((limiter) => limiter.acquire({ weight: 10, maxWaitMs: 1_000 })));
+    await Promise.all([a, b, prefixed].map((limiter) => limiter.acquire({ weight: 10, acquireTimeoutMs: 1_000 })));
     for (const limiter of [a, b, prefixed]) expect(limiter.usage.current).toBe(10);
     const keys = await redis.keys('*');
     for (const key of keys) expect(key).toMatch(/^b_\{(mcp-poolkit|other):[ab]\}_/);
@@ -109,7 +109,7 @@ describe.skipIf(!HAVE_REDIS).each([
   test('a wait is refused when its time is over', async () => {
     const limiter = make({ maxRequests: 1, windowMs: 60_000 });
     await limiter.acquire();
-    await expect(limiter.acquire({ maxWaitMs: 30 })).rejects.toMatchObject({
+    await expect(limiter.acquire({ acquireTimeoutMs: 30 })).rejects.toMatchObject({
       code: 'ERR_RATE_LIMITED',
       source: 'local',
     });
@@ -118,7 +118,7 @@ describe.skipIf(!HAVE_REDIS).each([
 
   test('a changed limit takes the place of the old one', async () => {
     await make({ maxRequests: 1, windowMs: 60_000 }).acquire();
-    await make({ maxRequests: 3, windowMs: 60_000 }).acquire({ weight: 2, maxWaitMs: 1_000 });
+    await make({ maxRequests: 3, windowMs: 60_000 }).acquire({ weight: 2, acquireTimeoutMs: 1_000 });
   });
 
   test('close refuses who waits, leaves the client that was handed in alone, and no connection of ours', async () => {
@@ -126,7 +126,7 @@ describe.skipIf(!HAVE_REDIS).each([
     const listeners = redis.listenerCount('error') + redis.listenerCount('ready');
     const limiter = make({ maxRequests: 1, windowMs: 60_000 });
     await limiter.acquire();
-    const waiting = limiter.acquire({ maxWaitMs: Number.POSITIVE_INFINITY });
+    const waiting = limiter.acquire({ acquireTimeoutMs: Number.POSITIVE_INFINITY });
     expect(await connections()).toBe(before + 2);
     const closing = limiter.close();
     expect(limiter.close()).toBe(closing);
@@ -209,8 +209,8 @@ test('options are checked', () => {
     { storeTimeoutMs: 0 },
     { onStoreLost: 'shrug' as 'fail-open' },
     { processes: 0 },
-    { maxWaiters: -1 },
-    { maxWaitMs: Number.NaN },
+    { maxQueue: -1 },
+    { acquireTimeoutMs: Number.NaN },
     { name: '' },
   ]) {
     expect(() => new ClusterRateLimiter({ ...good, ...bad }), JSON.stringify(bad)).toThrow(OptionError);

@@ -134,7 +134,7 @@ test('one server as a limiter: a pool can use it, and closing it refuses its own
   const aborted = refusal(one.acquire({ signal: leave.signal }));
   const refused = refusal(one.acquire());
   const kept = other.acquire();
-  expect(await refusal(one.acquire({ maxWaitMs: 10 }))).toBeInstanceOf(RateLimitedError);
+  expect(await refusal(one.acquire({ acquireTimeoutMs: 10 }))).toBeInstanceOf(RateLimitedError);
   leave.abort('left');
   expect(await aborted).toBe('left');
   await one.close();

@@ -110,7 +110,7 @@ test('retryAfterMs is exact: granted then, refused a microsecond before', () =>
         }
         if (pauseUs > 2_500) limiter.pauseFor(pauseUs / 1_000);
         const wanted = Math.min(weight, maxRequests);
-        const error = await limiter.acquire({ weight: wanted, maxWaitMs: 0 }).catch((reason: unknown) => reason);
+        const error = await limiter.acquire({ weight: wanted, acquireTimeoutMs: 0 }).catch((reason: unknown) => reason);
         if (error === undefined) return;
         expect(error).toBeInstanceOf(RateLimitedError);
         const { retryAfterMs, source } = error as RateLimitedError;
@@ -139,7 +139,7 @@ test('waiters are granted in order, each at the first microsecond that allows it
   fc.assert(
     fc.asyncProperty(limits, fc.array(queueStep, { maxLength: 60 }), async ({ maxRequests, windowUs }, steps) => {
       const clock = new FakeClock();
-      const limiter = new RateLimiter({ maxRequests, windowMs: windowUs / 1_000, clock, maxWaitMs: Infinity });
+      const limiter = new RateLimiter({ maxRequests, windowMs: windowUs / 1_000, clock, acquireTimeoutMs: Infinity });
       const model = new Model(maxRequests, windowUs);
       const waiting: { id: number; weight: number; abort: AbortController }[] = [];
       const got: { id: number; atUs: number }[] = [];
@@ -211,10 +211,10 @@ test('the wait that a refusal names is the wait that the next caller would have 
       fc.integer({ min: 1, max: 4 }),
       async ({ maxRequests, windowUs }, ahead, weight) => {
         const clock = new FakeClock();
-        const limiter = new RateLimiter({ maxRequests, windowMs: windowUs / 1_000, clock, maxWaitMs: Infinity });
+        const limiter = new RateLimiter({ maxRequests, windowMs: windowUs / 1_000, clock, acquireTimeoutMs: Infinity });
         for (const each of ahead) void limiter.acquire({ weight: Math.min(each, maxRequests) });
         const wanted = Math.min(weight, maxRequests);
-        const error = await limiter.acquire({ weight: wanted, maxWaitMs: 0 }).catch((reason: unknown) => reason);
+        const error = await limiter.acquire({ weight: wanted, acquireTimeoutMs: 0 }).catch((reason: unknown) => reason);
         if (error instanceof RateLimitedError) {
           let grantedMs = -1;
           void limiter.acquire({ weight: wanted }).then(() => {

@@ -68,7 +68,7 @@ test('a thousand waiters under one signal share two timers and one listener', as
   limiter.tryAcquire();
   const leave = new AbortController();
   const waiting = Array.from({ length: 1_000 }, () =>
-    refusal(limiter.acquire({ signal: leave.signal, maxWaitMs: 2_000_000 })),
+    refusal(limiter.acquire({ signal: leave.signal, acquireTimeoutMs: 2_000_000 })),
   );
   expect(clock.armedTimers).toBe(2);
   leave.abort('enough');
@@ -79,11 +79,11 @@ test('a thousand waiters under one signal share two timers and one listener', as
 test('a wait that is known to be too long is refused at once, one that just fits is not', async () => {
   const limiter = make({ maxRequests: 1 });
   limiter.tryAcquire();
-  const first = limiter.acquire({ maxWaitMs: 1_000 });
-  const error = await refusal(limiter.acquire({ maxWaitMs: 1_999.999 }));
+  const first = limiter.acquire({ acquireTimeoutMs: 1_000 });
+  const error = await refusal(limiter.acquire({ acquireTimeoutMs: 1_999.999 }));
   expect(error).toBeInstanceOf(RateLimitedError);
   expect(error).toMatchObject({ code: 'ERR_RATE_LIMITED', retryable: true, source: 'local', retryAfterMs: 2_000 });
-  const second = limiter.acquire({ maxWaitMs: 2_000 });
+  const second = limiter.acquire({ acquireTimeoutMs: 2_000 });
   await clock.advance(2_000);
   await Promise.all([first, second]);
 });
@@ -91,8 +91,8 @@ test('a wait that is known to be too long is refused at once, one that just fits
 test('a pause holds everybody, keeps their order, and a wait that it made too long ends in time', async () => {
   const limiter = make({ maxRequests: 1 });
   limiter.tryAcquire();
-  const patient = limiter.acquire({ maxWaitMs: 10_000 });
-  const hasty = refusal(limiter.acquire({ maxWaitMs: 2_500 }));
+  const patient = limiter.acquire({ acquireTimeoutMs: 10_000 });
+  const hasty = refusal(limiter.acquire({ acquireTimeoutMs: 2_500 }));
   limiter.pauseFor(5_000);
   limiter.pauseFor(10);
   expect(limiter.usage.availableInMs).toBe(7_000);
@@ -119,7 +119,7 @@ test('an abort frees the place, and who fits behind goes on at once', async () =
 });
 
 test('the queue is bounded', async () => {
-  const limiter = make({ maxRequests: 1, maxWaiters: 1 });
+  const limiter = make({ maxRequests: 1, maxQueue: 1 });
   limiter.tryAcquire();
   const waiting = refusal(limiter.acquire());
   const error = await refusal(limiter.acquire());
@@ -133,7 +133,7 @@ test('reset forgets grants and pause, and serves who waits', async () => {
   const limiter = make({ maxRequests: 1 });
   limiter.tryAcquire();
   limiter.pauseFor(60_000);
-  const waiting = limiter.acquire({ maxWaitMs: Infinity });
+  const waiting = limiter.acquire({ acquireTimeoutMs: Infinity });
   limiter.reset();
   await waiting;
   expect(limiter.usage.current).toBe(1);
@@ -213,8 +213,8 @@ test('a bad option or argument names itself', async () => {
     { maxRequests: 1.5 },
     { windowMs: 0 },
     { windowMs: Number.POSITIVE_INFINITY },
-    { maxWaiters: -1 },
-    { maxWaitMs: -1 },
+    { maxQueue: -1 },
+    { acquireTimeoutMs: -1 },
     { name: '' },
   ]) {
     expect(() => new RateLimiter({ maxRequests: 1, windowMs: 1, ...bad })).toThrow(Object.keys(bad)[0]);
@@ -222,7 +222,7 @@ test('a bad option or argument names itself', async () => {
   const limiter = make();
   for (const weight of [0, 3, 1.5, Number.NaN]) expect(() => limiter.tryAcquire(weight)).toThrow(OptionError);
   expect(await refusal(limiter.acquire({ weight: 3 }))).toBeInstanceOf(OptionError);
-  expect(await refusal(limiter.acquire({ maxWaitMs: -1 }))).toBeInstanceOf(OptionError);
+  expect(await refusal(limiter.acquire({ acquireTimeoutMs: -1 }))).toBeInstanceOf(OptionError);
   expect(() => limiter.pauseFor(Number.NaN)).toThrow(OptionError);
 });
 

@@ -104,7 +104,7 @@ test('the wait is finite by default', async () => {
 });
 
 test('a bounded queue refuses the one too many', async () => {
-  const semaphore = new Semaphore({ permits: 1, maxWaiters: 0 });
+  const semaphore = new Semaphore({ permits: 1, maxQueue: 0 });
   const held = semaphore.tryAcquire();
   expect(await caught(semaphore.acquire())).toMatchObject({ code: 'ERR_QUEUE_FULL', what: 'Semaphore', max: 0 });
   held?.release();
@@ -221,7 +221,7 @@ test('a function whose turn came as the deadline passed does not run', async () 
 
 test('bad options and weights are named', async () => {
   for (const permits of [0, -1, 1.5, Number.NaN]) expect(() => new Semaphore({ permits })).toThrow(OptionError);
-  expect(() => new Semaphore({ permits: 1, maxWaiters: -1 })).toThrow('option maxWaiters');
+  expect(() => new Semaphore({ permits: 1, maxQueue: -1 })).toThrow('option maxQueue');
   expect(() => new Semaphore({ permits: 1, acquireTimeoutMs: -1 })).toThrow('option acquireTimeoutMs');
   const semaphore = new Semaphore({ permits: 2 });
   expect(() => semaphore.tryAcquire(3)).toThrow('option weight: got 3, expected a whole number from 1 to 2');

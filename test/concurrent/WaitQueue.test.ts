@@ -12,7 +12,7 @@ beforeEach(() => {
   left = 0;
   queue = new WaitQueue({
     what: 'desk',
-    maxWaiters: 5,
+    maxQueue: 5,
     clock,
     timeoutError: (timeoutMs) => new Error(`over after ${timeoutMs} with ${queue.size} waiting`),
     onLeave: () => {
@@ -163,7 +163,7 @@ test('rejectAll rejects everybody, oldest first, and leaves no timer or listener
 test.each(['from the front', 'from the back'])(
   'however many leave out of turn, %s, the order of the others holds',
   async (end) => {
-    const queue = new WaitQueue<number>({ what: 'big', maxWaiters: 2_000, timeoutError: () => new Error('over') });
+    const queue = new WaitQueue<number>({ what: 'big', maxQueue: 2_000, timeoutError: () => new Error('over') });
     const controllers = Array.from({ length: 1_000 }, () => new AbortController());
     const served: number[] = [];
     const all = controllers.map(({ signal }, i) =>

@@ -20,7 +20,7 @@ export class Driven {
         return this.#nowMs;
       },
     };
-    this.limiter = new ClusterRateLimiter({ redis, clock, maxWaitMs: Number.POSITIVE_INFINITY, ...options });
+    this.limiter = new ClusterRateLimiter({ redis, clock, acquireTimeoutMs: Number.POSITIVE_INFINITY, ...options });
     for (const name of ['storeLost', 'storeRestored'] as const) {
       this.limiter.on(name, () => this.events.push({ name, atUs: systemClock.now() * 1_000 }));
     }

@@ -1,9 +1,16 @@
 import { type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import { Emitter, type Listener } from '../../core/events.js';
 import type { Logger } from '../../core/logger.js';
-import type { AcquireOptions, Limiter, LimiterUsage } from '../limiter/Limiter.js';
+import type {
+  LimitedCall,
+  Limiter,
+  LimiterAcquireOptions,
+  LimiterInspection,
+  LimiterUsage,
+} from '../limiter/Limiter.js';
 import { LimiterCore } from '../limiter/LimiterCore.js';
 import { ScheduledWork } from '../limiter/ScheduledWork.js';
+import { ServerPauses } from '../limiter/ServerPauses.js';
 import {
   blockSize,
   type ClusterRateLimiterOptions,
@@ -11,7 +18,7 @@ import {
   keyPrefixOf,
   type OnStoreLost,
 } from './clusterOptions.js';
-import { type BookMode, LeaseBook } from './LeaseBook.js';
+import { type BlockMode, PermitBlocks } from './PermitBlocks.js';
 import { RedisStore } from './RedisStore.js';
 
 export interface ClusterRateLimiterEvents {
@@ -32,10 +39,16 @@ export interface ClusterRateLimiterStats {
   readonly processes: number | undefined;
 }
 
+export interface ClusterRateLimiterInspection extends LimiterInspection, ClusterRateLimiterStats {
+  /** How long the store has been lost, in ms; 0 while it is not. */
+  readonly outageMs: number;
+  readonly pausedServers: number;
+}
+
 /** A lease takes its time to come; in a window of 100 ms a tenth of it would be gone by then. */
 const MIN_PERMIT_LIFE_MS = 100;
 
-const MODES: Readonly<Record<OnStoreLost, Exclude<BookMode, 'leasing'>>> = {
+const MODES: Readonly<Record<OnStoreLost, Exclude<BlockMode, 'leasing'>>> = {
   'local-share': 'share',
   'fail-closed': 'closed',
   'fail-open': 'open',
@@ -52,7 +65,8 @@ const MODES: Readonly<Record<OnStoreLost, Exclude<BookMode, 'leasing'>>> = {
  */
 export class ClusterRateLimiter implements Limiter {
   readonly #core: LimiterCore;
-  readonly #book: LeaseBook;
+  readonly #pauses: ServerPauses;
+  readonly #blocks: PermitBlocks;
   readonly #store: RedisStore;
   readonly #scope: CloseScope;
   readonly #work: ScheduledWork;
@@ -81,7 +95,7 @@ export class ClusterRateLimiter implements Limiter {
       onUp: (forgot) => this.#onUp(forgot),
       onLost: (error) => this.#onLost(error),
     });
-    this.#book = new LeaseBook({
+    this.#blocks = new PermitBlocks({
       max: maxRequests,
       windowUs: Math.round(windowMs * 1_000),
       permitLifeUs: Math.floor(permitLifeMs * 1_000),
@@ -89,17 +103,21 @@ export class ClusterRateLimiter implements Limiter {
       store: this.#store,
       clock,
     });
-    this.#core = new LimiterCore({ ...options, source: this.#book, clock });
-    this.#book.attach(this.#core);
+    this.#core = new LimiterCore({ ...options, source: this.#blocks, clock });
+    this.#blocks.attach(this.#core);
+    this.#pauses = new ServerPauses(this.#core, options);
     this.#events = new Emitter((error, event) => logger.error({ error, part: name, event }, 'a listener failed'));
     this.#work = new ScheduledWork(clock);
     this.#scope = new CloseScope(name, {
       clock,
       logger,
-      onRefuse: () => this.#core.refuse(),
+      onRefuse: () => {
+        this.#core.refuse();
+        this.#pauses.refuse();
+      },
       ...this.#work.hooks,
       onRelease: () => {
-        this.#book.close();
+        this.#blocks.close();
         return this.#store.close();
       },
     });
@@ -117,7 +135,7 @@ export class ClusterRateLimiter implements Limiter {
   }
 
   get stats(): ClusterRateLimiterStats {
-    const { permits, leases } = this.#book;
+    const { permits, leases } = this.#blocks;
     return { store: this.#state, permits, leases, processes: this.#store.processes };
   }
 
@@ -127,20 +145,31 @@ export class ClusterRateLimiter implements Limiter {
   }
 
   /**
-   * Waits for `weight` permits of the fleet. Rejections: ERR_RATE_LIMITED when `maxWaitMs` is over (`retryAfterMs` only
+   * Waits for `weight` permits of the fleet. Rejections: ERR_RATE_LIMITED when `acquireTimeoutMs` is over (`retryAfterMs` only
    * when known: by a pause or by this process's own use), ERR_QUEUE_FULL, ERR_CLOSED, ERR_OPTION, or the signal's reason.
    * A weight of more than a block is leased in one piece, and may wait long while others ask for less.
    */
-  acquire(options: AcquireOptions = {}): Promise<void> {
+  acquire(options: LimiterAcquireOptions = {}): Promise<void> {
     return this.#core.acquire(options);
   }
 
   /** Runs `fn` when it has its permits; as `RateLimiter.schedule`. */
-  schedule<T>(fn: () => T | PromiseLike<T>, options: AcquireOptions = {}): Promise<T> {
+  schedule<T>(fn: () => T | PromiseLike<T>, options: LimiterAcquireOptions = {}): Promise<T> {
     return this.#work.run(this.#scope, this.#core.acquire(options), fn);
   }
 
-  /** Grants nothing in this process for `ms` from now; a longer pause stays. */
+  /** This limiter for calls to one server: permits are shared with all, a pause is that server's alone. */
+  for(call: LimitedCall): Limiter {
+    this.#scope.assertOpen();
+    return this.#pauses.for(call);
+  }
+
+  inspect(): ClusterRateLimiterInspection {
+    const outageMs = this.#lostAtMs === undefined ? 0 : this.#scope.clock.now() - this.#lostAtMs;
+    return { ...this.#core.inspect(), ...this.stats, outageMs, pausedServers: this.#pauses.size };
+  }
+
+  /** Grants nothing in this process for `ms` from now, at most `maxPauseMs`; a longer pause stays. */
   pauseFor(ms: number): void {
     this.#core.pauseFor(ms);
   }
@@ -166,7 +195,7 @@ export class ClusterRateLimiter implements Limiter {
     this.#state = 'lost';
     const count = processes ?? this.#store.processes;
     const mode = onStoreLost === 'local-share' && count === undefined ? 'closed' : MODES[onStoreLost];
-    this.#book.suspend(mode, Math.max(1, Math.floor(this.#book.max / (count ?? 1))));
+    this.#blocks.suspend(mode, Math.max(1, Math.floor(this.#blocks.max / (count ?? 1))));
     this.#core.serve();
     if (!lost) return;
     this.#lostAtMs = this.#scope.clock.now();
@@ -188,7 +217,7 @@ export class ClusterRateLimiter implements Limiter {
     const share = lostAtMs !== undefined && this.#options.onStoreLost === 'local-share';
     this.#state = 'up';
     this.#lostAtMs = undefined;
-    this.#book.resume(this.#core.nowUs(), share ? this.#book.share : undefined);
+    this.#blocks.resume(this.#core.nowUs(), share ? this.#blocks.share : undefined);
     this.#core.serve();
     if (lostAtMs === undefined) return;
     const outageMs = this.#scope.clock.now() - lostAtMs;

@@ -6,7 +6,7 @@ export interface Lease {
   end(): void;
 }
 
-/** Where a `LeaseBook` gets its permits. */
+/** Where a `PermitBlocks` gets its permits. */
 export interface LeaseStore {
   /**
    * Asks for `weight` permits in one lease, as soon as the limit has them. Calls `granted` at most once; never when the

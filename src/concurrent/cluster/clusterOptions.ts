@@ -1,8 +1,14 @@
 import { systemClock } from '../../core/clock.js';
 import { OptionError } from '../../core/errors.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
-import { checkCount, checkMs, checkOneOf, checkText } from '../../core/options.js';
-import { RATE_LIMITER_DEFAULTS, type RateLimiterOptions } from '../limiter/RateLimiter.js';
+import { checkCount, checkMs, checkOneOf, checkText, withDefaults } from '../../core/options.js';
+import {
+  checkLimiter,
+  LIMITER_OTHERS,
+  RATE_LIMITER_DEFAULTS,
+  type RateLimiterOptions,
+  renamed,
+} from '../limiter/limiterOptions.js';
 import type { RedisLike } from './RedisSession.js';
 
 /**
@@ -52,8 +58,15 @@ export const CLUSTER_RATE_LIMITER_DEFAULTS = Object.freeze({
 } as const);
 
 /** The options with their defaults. @throws OptionError */
-export function clusterOptions({ clock = systemClock, logger = silentLogger, ...given }: ClusterRateLimiterOptions) {
-  const options = { ...CLUSTER_RATE_LIMITER_DEFAULTS, ...given, clock, logger };
+export function clusterOptions(given: ClusterRateLimiterOptions) {
+  const all = withDefaults('ClusterRateLimiter', renamed(given), CLUSTER_RATE_LIMITER_DEFAULTS, {
+    ...LIMITER_OTHERS,
+    redis: true,
+    id: true,
+    processes: true,
+    logger: true,
+  });
+  const options = { ...checkLimiter(all), clock: all.clock ?? systemClock, logger: all.logger ?? silentLogger };
   const { redis, processes, id } = options;
   checkCount('maxRequests', options.maxRequests, { min: 1 });
   // Bottleneck arms a timer for each lease, and the system's longest is 24 days.
@@ -62,7 +75,6 @@ export function clusterOptions({ clock = systemClock, logger = silentLogger, ...
   checkMs('maxClockSkewMs', options.maxClockSkewMs, { max: 86_400_000 });
   checkMs('storeTimeoutMs', options.storeTimeoutMs, { min: 1, max: 600_000 });
   checkOneOf('onStoreLost', options.onStoreLost, ['local-share', 'fail-closed', 'fail-open']);
-  checkText('name', options.name);
   if (processes !== undefined) checkCount('processes', processes, { min: 1 });
   if (/[{}]/.test(checkText('id', id))) throw new OptionError('id', id, 'a string without braces');
   if (typeof (redis as Partial<RedisLike> | undefined)?.duplicate !== 'function') {

@@ -1,15 +1,17 @@
 import type { Closeable } from '../../core/close/CloseScope.js';
 
-export interface AcquireOptions {
+export interface LimiterAcquireOptions {
   /** Aborting rejects the wait at once with `signal.reason` and frees the place. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /**
-   * The longest wait, in ms, from 0; `Infinity` waits for ever. When the wait is known to be longer, the call is refused
-   * at once. @defaultValue the limiter's own `maxWaitMs`
+   * The longest wait, in ms from 0; 0 does not wait, `Infinity` waits for ever. When the wait is known to be longer, the
+   * call is refused at once. @defaultValue the limiter's own `acquireTimeoutMs`
    */
-  readonly maxWaitMs?: number;
+  readonly acquireTimeoutMs?: number | undefined;
   /** How many permits the call takes, from 1 to `maxRequests`. @defaultValue 1 */
-  readonly weight?: number;
+  readonly weight?: number | undefined;
+  /** @deprecated the old name of `acquireTimeoutMs` */
+  readonly maxWaitMs?: number | undefined;
 }
 
 /** How full a limiter is, in one moment. */
@@ -22,8 +24,45 @@ export interface LimiterUsage {
   readonly availableInMs: number;
 }
 
-/** What every limiter can do, and all that a pool needs of one. */
-export interface Limiter extends Closeable, AsyncDisposable {
+/** What a limiter holds, waits for and has counted; plain data for a debug endpoint. */
+export interface LimiterInspection {
+  readonly name: string;
+  /** Permits a window may have. */
+  readonly maxRequests: number;
+  /** Permits granted in the window that ends now. */
+  readonly current: number;
+  /** Milliseconds until a call of weight 1 can pass, behind those who wait. */
+  readonly availableInMs: number;
+  /** Callers waiting, and the permits they ask for. */
+  readonly waiting: number;
+  readonly waitingWeight: number;
+  /** Milliseconds until the pause of the whole limiter ends; 0 when there is none. */
+  readonly pausedForMs: number;
+  /** Whether it was closed. */
+  readonly closed: boolean;
+}
+
+/** The call that needs a permit: what a limit may be chosen by. */
+export interface LimitedCall {
+  readonly server: string;
+  /** The protocol method; undefined for the server as a whole. */
+  readonly method?: string | undefined;
+  /** The tool of a `tools/call`. */
+  readonly tool?: string | undefined;
+  readonly caller?: { readonly principal?: string | undefined; readonly key?: string | undefined } | undefined;
+}
+
+/** What a pool asks: it chooses a limiter by the call. Every limiter of the toolkit is one. */
+export interface LimiterSource {
+  /**
+   * The limiter that this call takes its permit from, and that a 429 of the call pauses; undefined when it has no limit.
+   * Asked once for each call, on the hot path: it must be cheap, and the same call must get the same limiter.
+   */
+  for(call: LimitedCall): Limiter | undefined;
+}
+
+/** What every limiter can do. */
+export interface Limiter extends LimiterSource, Closeable, AsyncDisposable {
   /**
    * Takes `weight` permits now, or none. Never barges past a waiter. @throws ClosedError, OptionError for a weight that
    * no window could hold.
@@ -31,9 +70,12 @@ export interface Limiter extends Closeable, AsyncDisposable {
   tryAcquire(weight?: number): boolean;
   /**
    * Waits for `weight` permits, first in, first out. Rejects with RateLimitedError (ERR_RATE_LIMITED) when the wait is
-   * or becomes longer than `maxWaitMs`, QueueFullError (ERR_QUEUE_FULL), ClosedError, OptionError or `signal.reason`.
+   * or becomes longer than `acquireTimeoutMs`, QueueFullError (ERR_QUEUE_FULL), ClosedError, OptionError or `signal.reason`.
    */
-  acquire(options?: AcquireOptions): Promise<void>;
-  /** Grants nothing for `ms` from now, as after a 429 with `Retry-After`. It prolongs a pause, never shortens one. */
+  acquire(options?: LimiterAcquireOptions): Promise<void>;
+  /**
+   * Grants nothing for `ms` from now, as after a 429 with `Retry-After`, but never for longer than the limiter's
+   * `maxPauseMs`: the number may come from a server. It prolongs a pause, never shortens one.
+   */
   pauseFor(ms: number): void;
 }

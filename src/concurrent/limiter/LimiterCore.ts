@@ -1,9 +1,9 @@
 import type { Clock, Timer } from '../../core/clock.js';
 import { ClosedError, RateLimitedError } from '../../core/errors.js';
-import { checkCount, checkMs } from '../../core/options.js';
+import { checkCount, checkMs, type Range } from '../../core/options.js';
 import { WaitQueue } from '../WaitQueue.js';
-import type { AcquireOptions, LimiterUsage } from './Limiter.js';
-import type { Line } from './SlidingWindow.js';
+import type { LimiterAcquireOptions, LimiterInspection, LimiterUsage } from './Limiter.js';
+import type { QueueAhead } from './SlidingWindow.js';
 
 /** Where permits come from: a sliding window of our own, or blocks leased from the fleet's store. */
 export interface PermitSource {
@@ -11,7 +11,7 @@ export interface PermitSource {
   /** Takes `weight` permits now, or none. */
   take(nowUs: number, weight: number): boolean;
   /** When `weight` can be had behind `ahead`, not before `floorUs`; `floorUs` itself when nobody knows. */
-  fitsAtUs(floorUs: number, ahead: Line, weight: number): number;
+  fitsAtUs(floorUs: number, ahead: QueueAhead, weight: number): number;
   /** Permits granted in the window that ends now. */
   count(nowUs: number): number;
   /** When the last of them counts no longer. */
@@ -23,9 +23,12 @@ export interface LimiterCoreOptions {
   readonly name: string;
   readonly source: PermitSource;
   readonly clock: Clock;
-  readonly maxWaiters: number;
-  readonly maxWaitMs: number;
+  readonly maxQueue: number;
+  readonly acquireTimeoutMs: number;
+  readonly maxPauseMs: number;
 }
+
+const ANY: Range = Object.freeze({ infinity: true });
 
 const GRANTED = Promise.resolve();
 
@@ -37,7 +40,8 @@ export class LimiterCore {
   readonly #name: string;
   readonly #source: PermitSource;
   readonly #clock: Clock;
-  readonly #maxWaitMs: number;
+  readonly #acquireTimeoutMs: number;
+  readonly #maxPauseMs: number;
   readonly #queue: WaitQueue<void>;
   #lastUs = Number.NEGATIVE_INFINITY;
   #shiftUs = 0;
@@ -46,21 +50,22 @@ export class LimiterCore {
   #timerDueUs = 0;
   #closed = false;
 
-  constructor({ name, source, clock, maxWaiters, maxWaitMs }: LimiterCoreOptions) {
+  constructor({ name, source, clock, maxQueue, acquireTimeoutMs, maxPauseMs }: LimiterCoreOptions) {
     this.#name = name;
     this.#source = source;
     this.#clock = clock;
-    this.#maxWaitMs = checkMs('maxWaitMs', maxWaitMs, { infinity: true });
+    this.#acquireTimeoutMs = checkMs('acquireTimeoutMs', acquireTimeoutMs, ANY);
+    this.#maxPauseMs = maxPauseMs;
     this.#queue = new WaitQueue<void>({
       what: name,
-      maxWaiters: checkCount('maxWaiters', maxWaiters, { infinity: true }),
+      maxQueue: checkCount('maxQueue', maxQueue, ANY),
       clock,
       timeoutError: (_timeoutMs, weight) => this.#refusal(weight),
       onLeave: () => this.serve(),
     });
   }
 
-  get waiting(): Line {
+  get waiting(): QueueAhead {
     return this.#queue;
   }
 
@@ -68,6 +73,21 @@ export class LimiterCore {
     const nowUs = Math.max(this.#lastUs, this.#readUs());
     const atUs = this.#source.fitsAtUs(Math.max(nowUs, this.#pausedUntilUs), this.#queue, 1);
     return { current: this.#source.count(nowUs), max: this.#source.max, availableInMs: (atUs - nowUs) / 1_000 };
+  }
+
+  inspect(): LimiterInspection {
+    const nowUs = Math.max(this.#lastUs, this.#readUs());
+    const { current, max, availableInMs } = this.usage;
+    return {
+      name: this.#name,
+      maxRequests: max,
+      current,
+      availableInMs,
+      waiting: this.#queue.size,
+      waitingWeight: this.#queue.weight,
+      pausedForMs: Math.max(0, this.#pausedUntilUs - nowUs) / 1_000,
+      closed: this.#closed,
+    };
   }
 
   /** When the clock last read, for this limiter's own work. */
@@ -102,26 +122,32 @@ export class LimiterCore {
     return nowUs >= this.#pausedUntilUs && this.#source.take(nowUs, weight);
   }
 
-  acquire({ signal, weight = 1, maxWaitMs = this.#maxWaitMs }: AcquireOptions): Promise<void> {
+  acquire({
+    signal,
+    weight = 1,
+    maxWaitMs,
+    acquireTimeoutMs = maxWaitMs ?? this.#acquireTimeoutMs,
+  }: LimiterAcquireOptions): Promise<void> {
     try {
-      if (maxWaitMs !== this.#maxWaitMs) checkMs('maxWaitMs', maxWaitMs, { infinity: true });
+      if (acquireTimeoutMs !== this.#acquireTimeoutMs) checkMs('acquireTimeoutMs', acquireTimeoutMs, ANY);
       if (signal?.aborted && !this.#closed) return Promise.reject(signal.reason);
       if (this.tryAcquire(weight)) return GRANTED;
     } catch (error) {
       return Promise.reject(error);
     }
     const first = this.#queue.size === 0;
-    if (first || maxWaitMs !== Number.POSITIVE_INFINITY) {
+    if (first || acquireTimeoutMs !== Number.POSITIVE_INFINITY) {
       const nowUs = this.#lastUs;
       const atUs = this.#source.fitsAtUs(Math.max(nowUs, this.#pausedUntilUs), this.#queue, weight);
-      if (maxWaitMs === 0 || (atUs - nowUs) / 1_000 > maxWaitMs) return Promise.reject(this.#refusal(weight));
+      if (acquireTimeoutMs === 0 || (atUs - nowUs) / 1_000 > acquireTimeoutMs) return Promise.reject(this.#refusal(weight));
       if (first) this.#arm(atUs, nowUs);
     }
-    return this.#queue.wait({ signal, weight, timeoutMs: maxWaitMs });
+    return this.#queue.wait({ signal, weight, timeoutMs: acquireTimeoutMs });
   }
 
   pauseFor(ms: number): void {
-    const untilUs = this.nowUs() + Math.round(checkMs('ms', ms) * 1_000);
+    const pauseMs = Math.min(checkMs('ms', ms, ANY), this.#maxPauseMs);
+    const untilUs = this.nowUs() + Math.round(pauseMs * 1_000);
     // The timer of the oldest waiter is left: it finds the pause and arms itself for its end.
     this.#pausedUntilUs = Math.max(this.#pausedUntilUs, untilUs);
   }
@@ -190,4 +216,4 @@ export class LimiterCore {
   }
 }
 
-const NOBODY: Line = { size: 0, weight: 0, weights: () => [] };
+const NOBODY: QueueAhead = { size: 0, weight: 0, weights: () => [] };

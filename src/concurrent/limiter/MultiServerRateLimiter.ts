@@ -2,23 +2,37 @@ import { LRUCache } from 'lru-cache';
 import { type Clock, systemClock } from '../../core/clock.js';
 import { type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import { ClosedError } from '../../core/errors.js';
-import { checkCount, checkMs, checkText } from '../../core/options.js';
-import type { AcquireOptions, Limiter, LimiterUsage } from './Limiter.js';
+import { checkCount, checkFunction, checkMs, checkText, withDefaults } from '../../core/options.js';
+import type { LimitedCall, Limiter, LimiterAcquireOptions, LimiterInspection, LimiterSource, LimiterUsage } from './Limiter.js';
 import { LimiterCore } from './LimiterCore.js';
 import { LimiterTableFullError } from './LimiterTableFullError.js';
-import { RATE_LIMITER_DEFAULTS, type RateLimiterOptions, slidingWindow } from './RateLimiter.js';
+import {
+  checkLimiter,
+  LIMITER_OTHERS,
+  RATE_LIMITER_DEFAULTS,
+  type RateLimiterOptions,
+  renamed,
+  slidingWindow,
+} from './limiterOptions.js';
 import { ServerLimiter } from './ServerLimiter.js';
 
 /** What one server may have of its own. */
-export type ServerLimit = Partial<Pick<RateLimiterOptions, 'maxRequests' | 'windowMs' | 'maxWaiters' | 'maxWaitMs'>>;
+export type ServerLimit = Partial<
+  Pick<RateLimiterOptions, 'maxRequests' | 'windowMs' | 'maxQueue' | 'acquireTimeoutMs' | 'maxPauseMs'>
+>;
 
 export interface MultiServerRateLimiterOptions extends RateLimiterOptions {
-  /** Limits of servers that differ, by name. */
+  /** Limits that differ, by server name (or by what `keyOf` gives). */
   readonly perServer?: Readonly<Record<string, ServerLimit>>;
-  /** Servers remembered at a time, from 1. @defaultValue 10000 */
+  /** Servers remembered at a time: a whole number from 1 to 10,000,000. @defaultValue 10000 */
   readonly maxServers?: number;
-  /** A server unused for so long is forgotten, once nothing of it counts any more; in ms, from 1. @defaultValue 60000 */
+  /** A server unused for so long is forgotten, once nothing of it counts any more; in ms from 1. @defaultValue 60000 */
   readonly idleMs?: number;
+  /**
+   * What a call is limited by, for `for(call)`: its tool, its principal, any text. `undefined` or `''`: no limit.
+   * @defaultValue the server's name
+   */
+  readonly keyOf?: (call: LimitedCall) => string | undefined;
 }
 
 export const MULTI_SERVER_RATE_LIMITER_DEFAULTS = Object.freeze({
@@ -27,6 +41,18 @@ export const MULTI_SERVER_RATE_LIMITER_DEFAULTS = Object.freeze({
   maxServers: 10_000,
   idleMs: 60_000,
 });
+
+export interface MultiServerRateLimiterInspection {
+  readonly name: string;
+  /** Servers remembered, and how many may be. */
+  readonly size: number;
+  readonly maxServers: number;
+  /** Callers waiting, over all servers. */
+  readonly waiting: number;
+  readonly closed: boolean;
+  /** The first 100 of them, those with waiters before the others. */
+  readonly servers: Readonly<Record<string, LimiterInspection>>;
+}
 
 export interface ServerLimiterStats extends LimiterUsage {
   /** Callers waiting. */
@@ -38,35 +64,34 @@ export interface ServerLimiterStats extends LimiterUsage {
  * empty, that is paused or has waiters is never forgotten, so forgetting never grants anything; when all are such, a new
  * name gets `LimiterTableFullError` (ERR_QUEUE_FULL). Otherwise each is served as `RateLimiter` says.
  */
-export class MultiServerRateLimiter implements AsyncDisposable {
-  readonly #options: Required<Omit<RateLimiterOptions, 'clock'>>;
+export class MultiServerRateLimiter implements LimiterSource, AsyncDisposable {
+  readonly #options: ReturnType<typeof resolve>;
   readonly #perServer: ReadonlyMap<string, ServerLimit>;
-  readonly #maxServers: number;
-  readonly #idleMs: number;
   readonly #clock: Clock;
   readonly #table: LRUCache<string, LimiterCore>;
+  /** Views hold no state but their own waiters, so any may be forgotten. */
+  readonly #views = new LRUCache<string, Limiter>({ max: 1_000 });
   readonly #scope: CloseScope;
   /** No place can fall free before. */
   #fullUntilMs = Number.NEGATIVE_INFINITY;
 
-  constructor({ clock = systemClock, perServer = {}, ...given }: MultiServerRateLimiterOptions) {
-    const { maxServers, idleMs, ...options } = { ...MULTI_SERVER_RATE_LIMITER_DEFAULTS, ...given };
+  constructor(given: MultiServerRateLimiterOptions) {
+    const options = resolve(given);
+    const { name, maxServers, idleMs, clock = systemClock } = options;
     this.#options = options;
-    this.#perServer = new Map(Object.entries(perServer));
-    this.#maxServers = checkCount('maxServers', maxServers, { min: 1, max: 10_000_000 });
-    this.#idleMs = checkMs('idleMs', idleMs, { min: 1 });
+    this.#perServer = new Map(Object.entries(options.perServer ?? {}));
     this.#clock = clock;
     this.#table = new LRUCache({ max: maxServers });
-    checkText('name', options.name);
     for (const server of ['', ...this.#perServer.keys()]) this.#make(server);
-    this.#scope = new CloseScope(options.name, {
+    this.#scope = new CloseScope(name, {
       clock,
       onRefuse: () => {
         for (const core of this.#table.values()) core.refuse();
         this.#table.clear();
+        this.#views.clear();
       },
     });
-    this.#scope.every('sweep', this.#idleMs, () => this.#forget(clock.now(), clock.now() - this.#idleMs));
+    this.#scope.every('sweep', idleMs, () => this.#forget(clock.now(), clock.now() - idleMs));
   }
 
   /** Servers remembered. */
@@ -80,7 +105,7 @@ export class MultiServerRateLimiter implements AsyncDisposable {
   }
 
   /** Waits for permits of `server`; rejects as `RateLimiter.acquire`, or with LimiterTableFullError. */
-  acquire(server: string, options: AcquireOptions = {}): Promise<void> {
+  acquire(server: string, options: LimiterAcquireOptions = {}): Promise<void> {
     try {
       return this.#core(server).acquire(options);
     } catch (error) {
@@ -97,6 +122,35 @@ export class MultiServerRateLimiter implements AsyncDisposable {
   limiter(server: string): Limiter {
     this.#scope.assertOpen();
     return new ServerLimiter(this, server);
+  }
+
+  /** The limiter of that call, by `keyOf`; undefined when it has no limit. What `keyOf` throws is thrown. */
+  for(call: LimitedCall): Limiter | undefined {
+    const { keyOf } = this.#options;
+    const key = keyOf === undefined ? call.server : keyOf(call);
+    if (key === undefined || key === '') return undefined;
+    let view = this.#views.get(key);
+    if (view === undefined) {
+      view = this.limiter(key);
+      this.#views.set(key, view);
+    }
+    return view;
+  }
+
+  inspect(): MultiServerRateLimiterInspection {
+    const all = [...this.#table.entries()];
+    const shown = all
+      .sort(([, one], [, other]) => other.waiting.size - one.waiting.size)
+      .slice(0, 100)
+      .map(([server, core]) => [server, core.inspect()] as const);
+    return {
+      name: this.#options.name,
+      size: this.#table.size,
+      maxServers: this.#options.maxServers,
+      waiting: all.reduce((sum, [, core]) => sum + core.waiting.size, 0),
+      closed: this.#scope.closing,
+      servers: Object.fromEntries(shown),
+    };
   }
 
   /** How full one server is; undefined when nothing is remembered of it. */
@@ -130,20 +184,19 @@ export class MultiServerRateLimiter implements AsyncDisposable {
     const known = this.#table.peek(server);
     if (known !== undefined) return known;
     if (this.#scope.closing) throw new ClosedError(this.#options.name);
-    if (this.#table.size >= this.#maxServers) this.#makeRoom(server);
+    if (this.#table.size >= this.#options.maxServers) this.#makeRoom(server);
     const core = this.#make(checkText('server', server));
     this.#table.set(server, core);
     return core;
   }
 
   #make(server: string): LimiterCore {
-    const { maxRequests, windowMs, maxWaiters, maxWaitMs, name } = { ...this.#options, ...this.#perServer.get(server) };
+    const all = { ...this.#options, ...this.#perServer.get(server) };
     return new LimiterCore({
-      name: server === '' ? name : `${name} ${server}`,
-      source: slidingWindow({ maxRequests, windowMs }),
+      ...checkLimiter(all),
+      name: server === '' ? all.name : `${all.name} ${server}`,
+      source: slidingWindow(all),
       clock: this.#clock,
-      maxWaiters,
-      maxWaitMs,
     });
   }
 
@@ -151,12 +204,12 @@ export class MultiServerRateLimiter implements AsyncDisposable {
   #makeRoom(server: string): void {
     const nowMs = this.#clock.now();
     if (nowMs >= this.#fullUntilMs) this.#forget(nowMs, nowMs);
-    if (this.#table.size < this.#maxServers) return;
+    if (this.#table.size < this.#options.maxServers) return;
     if (nowMs >= this.#fullUntilMs) {
       this.#fullUntilMs = Number.POSITIVE_INFINITY;
       for (const { idleFromMs } of this.#table.values()) this.#fullUntilMs = Math.min(this.#fullUntilMs, idleFromMs);
     }
-    throw new LimiterTableFullError(this.#options.name, server, this.#maxServers);
+    throw new LimiterTableFullError(this.#options.name, server, this.#options.maxServers);
   }
 
   /** Drops what is idle and was last used by `usedByMs`. */
@@ -169,4 +222,19 @@ export class MultiServerRateLimiter implements AsyncDisposable {
     });
     for (const server of idle) this.#table.delete(server);
   }
+}
+
+/** The options, checked, with their defaults. @throws OptionError */
+function resolve(given: MultiServerRateLimiterOptions) {
+  const options = checkLimiter(
+    withDefaults('MultiServerRateLimiter', renamed(given), MULTI_SERVER_RATE_LIMITER_DEFAULTS, {
+      ...LIMITER_OTHERS,
+      perServer: true,
+      keyOf: true,
+    }),
+  );
+  checkCount('maxServers', options.maxServers, { min: 1, max: 10_000_000 });
+  checkMs('idleMs', options.idleMs, { min: 1 });
+  if (options.keyOf !== undefined) checkFunction('keyOf', options.keyOf);
+  return options;
 }

@@ -1,41 +1,24 @@
 import { type Clock, systemClock } from '../../core/clock.js';
 import { type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
-import { checkCount, checkMs, checkText } from '../../core/options.js';
-import type { AcquireOptions, Limiter, LimiterUsage } from './Limiter.js';
+import { withDefaults } from '../../core/options.js';
+import type {
+  LimitedCall,
+  Limiter,
+  LimiterAcquireOptions,
+  LimiterInspection,
+  LimiterUsage,
+} from './Limiter.js';
 import { LimiterCore } from './LimiterCore.js';
+import {
+  checkLimiter,
+  LIMITER_OTHERS,
+  RATE_LIMITER_DEFAULTS,
+  type RateLimiterOptions,
+  renamed,
+  slidingWindow,
+} from './limiterOptions.js';
 import { ScheduledWork } from './ScheduledWork.js';
-import { SlidingWindow } from './SlidingWindow.js';
-
-export interface RateLimiterOptions {
-  /** Permits in any window, from 1. */
-  readonly maxRequests: number;
-  /** Length of the window in ms, from 0.001, in steps of a microsecond. */
-  readonly windowMs: number;
-  /**
-   * Callers waiting at the most, from 0; 0: nobody may wait, `Infinity`: no bound.
-   * @defaultValue 1000
-   */
-  readonly maxWaiters?: number;
-  /**
-   * Longest wait of a caller who sets none, in ms, from 0; 0: nobody waits, `Infinity`: for ever.
-   * @defaultValue 30000
-   */
-  readonly maxWaitMs?: number;
-  /** What errors call it. @defaultValue 'RateLimiter' */
-  readonly name?: string;
-  readonly clock?: Clock;
-}
-
-export const RATE_LIMITER_DEFAULTS = Object.freeze({ maxWaiters: 1_000, maxWaitMs: 30_000, name: 'RateLimiter' });
-
-/** The window that the options ask for. @throws OptionError */
-export function slidingWindow({
-  maxRequests,
-  windowMs,
-}: Pick<RateLimiterOptions, 'maxRequests' | 'windowMs'>): SlidingWindow {
-  checkCount('maxRequests', maxRequests, { min: 1 });
-  return new SlidingWindow(maxRequests, Math.round(checkMs('windowMs', windowMs, { min: 0.001 }) * 1_000));
-}
+import { ServerPauses } from './ServerPauses.js';
 
 /**
  * An exact sliding window: never more than `maxRequests` permits in *any* window of `windowMs` (half-open: a permit
@@ -46,20 +29,29 @@ export function slidingWindow({
  * ```ts
  * const limiter = new RateLimiter({ maxRequests: 100, windowMs: 1_000 });
  * if (limiter.tryAcquire()) send();
- * await limiter.schedule(() => fetch(url), { signal, maxWaitMs: 2_000 });
+ * await limiter.schedule(() => fetch(url), { signal, acquireTimeoutMs: 2_000 });
  * ```
  */
 export class RateLimiter implements Limiter {
   readonly #core: LimiterCore;
+  readonly #pauses: ServerPauses;
   readonly #scope: CloseScope;
   readonly #work: ScheduledWork;
 
-  constructor({ maxRequests, windowMs, clock = systemClock, ...options }: RateLimiterOptions) {
-    const { maxWaiters, maxWaitMs, name } = { ...RATE_LIMITER_DEFAULTS, ...options };
-    const source = slidingWindow({ maxRequests, windowMs });
-    this.#core = new LimiterCore({ name: checkText('name', name), source, clock, maxWaiters, maxWaitMs });
+  constructor(options: RateLimiterOptions) {
+    const all = checkLimiter(withDefaults('RateLimiter', renamed(options), RATE_LIMITER_DEFAULTS, LIMITER_OTHERS));
+    const { name, clock = systemClock } = all;
+    this.#core = new LimiterCore({ ...all, clock, source: slidingWindow(all) });
+    this.#pauses = new ServerPauses(this.#core, { ...all, clock });
     this.#work = new ScheduledWork(clock);
-    this.#scope = new CloseScope(name, { clock, onRefuse: () => this.#core.refuse(), ...this.#work.hooks });
+    this.#scope = new CloseScope(name, {
+      clock,
+      onRefuse: () => {
+        this.#core.refuse();
+        this.#pauses.refuse();
+      },
+      ...this.#work.hooks,
+    });
   }
 
   /** How full it is. */
@@ -78,10 +70,10 @@ export class RateLimiter implements Limiter {
   }
 
   /**
-   * Waits for `weight` permits. Rejections: ERR_RATE_LIMITED, at once when the wait is known to exceed `maxWaitMs`, with
+   * Waits for `weight` permits. Rejections: ERR_RATE_LIMITED, at once when the wait is known to exceed `acquireTimeoutMs`, with
    * the exact `retryAfterMs`; ERR_QUEUE_FULL, ERR_CLOSED, ERR_OPTION, or the signal's own reason.
    */
-  acquire(options: AcquireOptions = {}): Promise<void> {
+  acquire(options: LimiterAcquireOptions = {}): Promise<void> {
     return this.#core.acquire(options);
   }
 
@@ -89,18 +81,29 @@ export class RateLimiter implements Limiter {
    * Runs `fn` when it has its permits, and settles as it does. A close awaits it; one that still runs at the deadline is
    * abandoned: this rejects with `ShutdownTimeoutError`, and so does the close.
    */
-  schedule<T>(fn: () => T | PromiseLike<T>, options: AcquireOptions = {}): Promise<T> {
+  schedule<T>(fn: () => T | PromiseLike<T>, options: LimiterAcquireOptions = {}): Promise<T> {
     return this.#work.run(this.#scope, this.#core.acquire(options), fn);
   }
 
-  /** Grants nothing for `ms` from now; a longer pause stays. Waiters keep their places. */
+  /** This limiter for calls to one server: permits are shared with all, a pause is that server's alone. */
+  for(call: LimitedCall): Limiter {
+    this.#scope.assertOpen();
+    return this.#pauses.for(call);
+  }
+
+  /** Grants nothing to anybody for `ms` from now, at most `maxPauseMs`; a longer pause stays. Waiters keep their places. */
   pauseFor(ms: number): void {
     this.#core.pauseFor(ms);
   }
 
-  /** Forgets every grant and the pause, and serves who waits. */
+  /** Forgets every grant and every pause, and serves those who wait. */
   reset(): void {
     this.#core.reset();
+    this.#pauses.reset();
+  }
+
+  inspect(): LimiterInspection & { readonly pausedServers: number } {
+    return { ...this.#core.inspect(), pausedServers: this.#pauses.size };
   }
 
   /** Rejects who waits at once, awaits scheduled work for `graceMs`; its timers are gone after it. */

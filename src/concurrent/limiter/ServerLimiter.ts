@@ -1,15 +1,15 @@
 import { ClosedError } from '../../core/errors.js';
 import { AbortHub } from '../../core/wait/AbortHub.js';
-import type { AcquireOptions, Limiter } from './Limiter.js';
+import type { Limiter, LimiterAcquireOptions } from './Limiter.js';
 
 /** The table that a `ServerLimiter` looks into, each time: what is idle there may have been forgotten. */
 export interface ServerTable {
   tryAcquire(server: string, weight?: number): boolean;
-  acquire(server: string, options?: AcquireOptions): Promise<void>;
+  acquire(server: string, options?: LimiterAcquireOptions): Promise<void>;
   pauseFor(server: string, ms: number): void;
 }
 
-/** One server of a `MultiServerRateLimiter`, as a limiter. It owns nothing but the callers that wait through it. */
+/** One server (or another key) of a table, as a limiter. It owns nothing but the callers that wait through it. */
 export class ServerLimiter implements Limiter {
   readonly #table: ServerTable;
   readonly #server: string;
@@ -27,7 +27,7 @@ export class ServerLimiter implements Limiter {
     return this.#table.tryAcquire(this.#server, weight);
   }
 
-  async acquire({ signal, ...options }: AcquireOptions = {}): Promise<void> {
+  async acquire({ signal, ...options }: LimiterAcquireOptions = {}): Promise<void> {
     this.#assertOpen();
     signal?.throwIfAborted();
     if (this.#table.tryAcquire(this.#server, options.weight)) return;
@@ -40,6 +40,11 @@ export class ServerLimiter implements Limiter {
       watch?.[Symbol.dispose]();
       this.#waiting.delete(leave);
     }
+  }
+
+  /** Every call gets this limiter. */
+  for(): Limiter {
+    return this;
   }
 
   pauseFor(ms: number): void {

@@ -1,5 +1,5 @@
 /** Those who are let in before a caller. */
-export interface Line {
+export interface QueueAhead {
   readonly size: number;
   /** What they ask for, all together. */
   readonly weight: number;
@@ -49,7 +49,7 @@ export class SlidingWindow {
    * When `weight` more fit, behind `ahead` who are let in first, each as soon as it fits, nobody before `floorUs`.
    * `Infinity` for more than a window may have.
    */
-  fitsAtUs(floorUs: number, ahead: Line, weight: number): number {
+  fitsAtUs(floorUs: number, ahead: QueueAhead, weight: number): number {
     if (weight > this.limit) return Number.POSITIVE_INFINITY;
     if (ahead.weight > ahead.size) return this.#fitsBehindHeavyUs(floorUs, ahead, weight);
     let excess = this.#size + ahead.weight + weight - this.limit;
@@ -81,7 +81,7 @@ export class SlidingWindow {
   }
 
   /** A heavy one takes all its places when the last of them is free, which no formula gives: let them in one by one. */
-  #fitsBehindHeavyUs(floorUs: number, ahead: Line, weight: number): number {
+  #fitsBehindHeavyUs(floorUs: number, ahead: QueueAhead, weight: number): number {
     const grants: { readonly end: number; readonly atUs: number }[] = [];
     let end = this.#size;
     let atUs = floorUs;

@@ -47,7 +47,7 @@ export class ResourcePool<R> implements Closeable, AsyncDisposable {
     this.#live = new LiveSet(settings.slotsPerResource, settings.placement);
     this.#queue = new WaitQueue({
       what: name,
-      maxWaiters: settings.maxWaiters,
+      maxQueue: settings.maxWaiters,
       clock,
       timeoutError: (timeoutMs) => new AcquireTimeoutError(name, timeoutMs, this.#detail()),
     });

@@ -1,5 +1,5 @@
 import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/client';
-import type { Limiter } from '../../concurrent/limiter/Limiter.js';
+import type { LimiterSource } from '../../concurrent/limiter/Limiter.js';
 import type { Connection } from '../../connection/Connection.js';
 import { type Clock, systemClock } from '../../core/clock.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
@@ -61,15 +61,10 @@ export interface PoolOptions {
   /** Stands in front of every new connection: for fault injection (`faulty`) and for tracing. */
   readonly wrapConnection?: (connection: Connection) => Connection | Promise<Connection>;
   /**
-   * Asked for a permit before a call takes a slot: one for all servers, or one for each, as a `MultiServerRateLimiter`
-   * gives them. The wait counts against `deadlineMs`, not `timeoutMs`; a 429 pauses it. The pool does not close it.
+   * Asked for a permit before a call takes a slot: any limiter of `mcp-poolkit/concurrent`, or your own choice by call.
+   * The wait counts against `deadlineMs`, not `timeoutMs`; a 429 pauses that server's calls. The pool does not close it.
    */
-  readonly limiter?: Limiter | LimiterTable;
-}
-
-/** A limiter for each server. */
-export interface LimiterTable {
-  limiter(server: string): Limiter;
+  readonly limiter?: LimiterSource;
 }
 
 /** The defaults of every server pool. */
@@ -123,7 +118,7 @@ export interface ResolvedPoolOptions {
   readonly credentials: CredentialsHook | undefined;
   readonly eraStore: EraStore | undefined;
   readonly wrapConnection: ((connection: Connection) => Connection | Promise<Connection>) | undefined;
-  readonly limiter: Limiter | LimiterTable | undefined;
+  readonly limiter: LimiterSource | undefined;
 }
 
 const COUNT = { min: 1, infinity: true };

@@ -71,7 +71,7 @@ test('a limiter is asked first: its wait counts against deadlineMs, not timeoutM
   };
   expect(await outcome(call('d'))).toBe('ERR_RATE_LIMITED');
   await clock.advance(2_000);
-  expect(limiter.tryAcquire()).toBe(false);
+  expect(limiter.for({ server: 's' }).tryAcquire()).toBe(false);
   await clock.advance(3_100);
   expect(limiter.tryAcquire()).toBe(true);
 });

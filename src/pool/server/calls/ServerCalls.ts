@@ -44,7 +44,7 @@ export class ServerCalls {
     const { limiter, breakerThreshold: threshold, breakerResetMs: resetMs, clock } = pool;
     this.#context = context;
     this.#partitions = partitions;
-    this.#limiter = limiter !== undefined && 'limiter' in limiter ? limiter.limiter(config.name) : limiter;
+    this.#limiter = limiter?.for({ server: config.name });
     this.#gate = gate;
     this.breaker = new CircuitBreaker({
       name: config.name,

@@ -84,8 +84,8 @@ export function permit(
   clock: Clock,
 ): Promise<void> | undefined {
   if (limiter === undefined || limiter.tryAcquire()) return undefined;
-  const maxWaitMs = budget?.within(server, Number.POSITIVE_INFINITY, clock.now());
-  return limiter.acquire({ ...(signal && { signal }), ...(maxWaitMs !== undefined && { maxWaitMs }) });
+  const acquireTimeoutMs = budget?.within(server, Number.POSITIVE_INFINITY, clock.now());
+  return limiter.acquire({ signal, acquireTimeoutMs });
 }
 
 /** An upstream that says how long it wants to be left alone is left alone by all its callers. */

@@ -1,14 +1,14 @@
 import type { Clock, Timer } from '../../core/clock.js';
 import { RingQueue } from '../../core/wait/RingQueue.js';
 import type { LimiterCore, PermitSource } from '../limiter/LimiterCore.js';
-import { type Line, SlidingWindow } from '../limiter/SlidingWindow.js';
+import { type QueueAhead, SlidingWindow } from '../limiter/SlidingWindow.js';
 import { Demand } from './Demand.js';
 import type { Lease, LeaseStore } from './LeaseStore.js';
 
 /** `leasing`: permits come from the store. Without it: our share of the limit, nothing, or everything. */
-export type BookMode = 'leasing' | 'share' | 'closed' | 'open';
+export type BlockMode = 'leasing' | 'share' | 'closed' | 'open';
 
-export interface LeaseBookOptions {
+export interface PermitBlocksOptions {
   readonly max: number;
   readonly windowUs: number;
   /** Permits not used for so long after they were asked for are given back. */
@@ -40,7 +40,7 @@ interface Block {
  * Every grant is also counted in a window of this process alone, which gives its share when the store is lost and keeps
  * one process within the limit whatever the store says.
  */
-export class LeaseBook implements PermitSource {
+export class PermitBlocks implements PermitSource {
   readonly max: number;
   readonly #own: SlidingWindow;
   readonly #permitLifeUs: number;
@@ -53,7 +53,7 @@ export class LeaseBook implements PermitSource {
   /** No permit left, but used ones still count. In the order of their last use. */
   readonly #spent = new RingQueue<Block>();
   #core: LimiterCore | undefined;
-  #mode: BookMode = 'leasing';
+  #mode: BlockMode = 'leasing';
   #permits = 0;
   /** Tells the leases of one stretch of leasing from those that a loss took. */
   #era = 0;
@@ -65,7 +65,7 @@ export class LeaseBook implements PermitSource {
   #timer: Timer | undefined;
   #timerDueUs = 0;
 
-  constructor({ max, windowUs, permitLifeUs, maxBlock, store, clock }: LeaseBookOptions) {
+  constructor({ max, windowUs, permitLifeUs, maxBlock, store, clock }: PermitBlocksOptions) {
     this.max = max;
     this.#own = new SlidingWindow(max, windowUs);
     this.#permitLifeUs = permitLifeUs;
@@ -116,7 +116,7 @@ export class LeaseBook implements PermitSource {
     return true;
   }
 
-  fitsAtUs(floorUs: number, ahead: Line, weight: number): number {
+  fitsAtUs(floorUs: number, ahead: QueueAhead, weight: number): number {
     if (this.#mode === 'closed' || this.#mode === 'open') return floorUs;
     return this.#own.fitsAtUs(floorUs, ahead, weight);
   }
@@ -140,7 +140,7 @@ export class LeaseBook implements PermitSource {
   }
 
   /** The store is lost, and with it every lease: unused permits die, since nobody counts them any more. */
-  suspend(mode: Exclude<BookMode, 'leasing'>, share: number): void {
+  suspend(mode: Exclude<BlockMode, 'leasing'>, share: number): void {
     this.#mode = mode;
     this.#own.limit = mode === 'share' ? share : this.max;
     this.#shareUntilUs = Number.POSITIVE_INFINITY;

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { LeaseBook } from '../../src/concurrent/cluster/LeaseBook.js';
+import { PermitBlocks } from '../../src/concurrent/cluster/PermitBlocks.js';
 import type { Lease, LeaseStore } from '../../src/concurrent/cluster/LeaseStore.js';
 import { LimiterCore } from '../../src/concurrent/limiter/LimiterCore.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
@@ -105,7 +105,7 @@ test('no window of the fleet exceeds the limit: slow messages, killed processes,
         const grants: number[] = [];
         const dead = new Set<number>();
         const processes = [0, 1, 2, 3].map((who) => {
-          const book = new LeaseBook({
+          const blocks = new PermitBlocks({
             max,
             windowUs: WINDOW_MS * 1_000,
             permitLifeUs: PERMIT_MS * 1_000,
@@ -114,28 +114,28 @@ test('no window of the fleet exceeds the limit: slow messages, killed processes,
             clock,
           });
           // Stamps every permit as it is handed out, be it to a caller or to a waiter.
-          const source = Object.create(book, {
+          const source = Object.create(blocks, {
             take: {
               value: (nowUs: number, weight: number) => {
-                const taken = book.take(nowUs, weight);
+                const taken = blocks.take(nowUs, weight);
                 if (taken) for (let i = 0; i < weight; i++) grants.push(nowUs);
                 return taken;
               },
             },
             max: { value: max },
-            emptyAtUs: { get: () => book.emptyAtUs },
-            fitsAtUs: { value: book.fitsAtUs.bind(book) },
-            count: { value: book.count.bind(book) },
-            clear: { value: book.clear.bind(book) },
-          }) as LeaseBook;
-          const core = new LimiterCore({ name: `${who}`, source, clock, maxWaiters: 100, maxWaitMs: Infinity });
-          book.attach(core);
-          book.resume(core.nowUs(), undefined);
-          return { book, core };
+            emptyAtUs: { get: () => blocks.emptyAtUs },
+            fitsAtUs: { value: blocks.fitsAtUs.bind(blocks) },
+            count: { value: blocks.count.bind(blocks) },
+            clear: { value: blocks.clear.bind(blocks) },
+          }) as PermitBlocks;
+          const core = new LimiterCore({ name: `${who}`, source, clock, maxQueue: 100, acquireTimeoutMs: Infinity });
+          blocks.attach(core);
+          blocks.resume(core.nowUs(), undefined);
+          return { blocks, core };
         });
         const kill = (who: number): void => {
           dead.add(who);
-          processes[who]?.book.close();
+          processes[who]?.blocks.close();
           processes[who]?.core.refuse();
         };
         for (const each of steps) {
