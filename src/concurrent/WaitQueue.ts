@@ -6,10 +6,10 @@ import { type AbortEntry, type AbortGroup, AbortHub } from '../core/wait/AbortHu
 export interface WaitQueueOptions {
   /** Whose queue it is, as errors say it. */
   readonly what: string;
-  /** Waiters at the most; 0: nobody may wait. */
+  /** Most callers that may wait; 0: none may, `Infinity`: no bound. */
   readonly maxQueue: number;
   readonly clock?: Clock | undefined;
-  /** Makes the error of a waiter of that weight whose time is over; he has left by then. */
+  /** Makes the error of a waiter of that weight whose time is over; it has left by then. */
   readonly timeoutError: (timeoutMs: number, weight: number) => Error;
   /** Called after a waiter left by abort or timeout: those behind a heavy one may fit now. Must not throw. */
   readonly onLeave?: (() => void) | undefined;
@@ -22,11 +22,11 @@ export interface WaitOptions {
   readonly timeoutMs: number;
   /** What the waiter asks for, in the owner's unit. @defaultValue 1 */
   readonly weight?: number | undefined;
-  /** What the owner wants to find again at the waiter whom he serves. */
+  /** What the owner wants to find again at the waiter that it serves. */
   readonly tag?: unknown;
 }
 
-/** One who left the queue to be served: settle it, now. */
+/** A waiter that left the queue to be served: the owner settles it at once. */
 export interface Waiter<T> {
   readonly weight: number;
   readonly tag: unknown;
@@ -34,13 +34,13 @@ export interface Waiter<T> {
   reject(error: unknown): void;
 }
 
-/** Those who left out of turn stay in the list until it holds so many of them, and more than of the others. */
+/** Waiters that left out of turn stay in the list until it holds so many of them, and more of them than of the others. */
 const GONE = 64;
 
 /**
- * First in, first out, bounded. One listener per distinct signal and one timer for all, however many wait; who is
- * aborted or out of time leaves at once, in O(1) amortised, and what would have been his goes to the next. Whoever owns
- * the queue serves it: `peek()` tells the oldest one's weight, `shift()` hands him over.
+ * First in, first out, bounded. One listener per distinct signal and one timer for all, however many wait; a waiter
+ * that is aborted or out of time leaves at once, in O(1) amortised, and what would have been its own goes to the next. The owner of
+ * the queue serves it: `peek()` tells the oldest one's weight, `shift()` takes it out.
  *
  * A list linked one way, since links back cost the collector half as much again with many waiters.
  */
@@ -56,7 +56,7 @@ export class WaitQueue<T> {
   #tail: Entry<T> | undefined;
   #size = 0;
   #weight = 0;
-  /** Who left out of turn and still stands in the list. */
+  /** Waiters that left out of turn and still stand in the list. */
   #gone = 0;
 
   constructor(options: WaitQueueOptions) {
@@ -102,7 +102,7 @@ export class WaitQueue<T> {
     return promise;
   }
 
-  /** The weight of the oldest, who stays; 0 when nobody waits. */
+  /** The weight of the oldest, which stays; 0 when none waits. */
   peek(): number {
     let told = false;
     for (let waiter = this.#oldest(); waiter?.signal?.aborted; waiter = this.#oldest()) {
@@ -110,23 +110,23 @@ export class WaitQueue<T> {
       waiter.reject(waiter.signal?.reason);
       told = true;
     }
-    // Their own listener is still to come and will find them gone: so those behind them are told here.
+    // Their own listener is still to come and will find them gone, so the owner is told here for those behind them.
     if (told) this.#options.onLeave?.();
     return this.#oldest()?.weight ?? 0;
   }
 
-  /** Takes the oldest out; undefined when nobody waits. The caller settles him. */
+  /** Takes the oldest out; undefined when none waits. The caller settles it. */
   shift(): Waiter<T> | undefined {
     for (let waiter = this.#oldest(); waiter !== undefined; waiter = this.#oldest()) {
       this.#remove(waiter);
-      // His signal may have aborted a moment ago with our listener still to come: the slot is not for him.
+      // Its signal may have aborted a moment ago, with our listener still to come: then it must not be served.
       if (!waiter.signal?.aborted) return waiter;
       waiter.reject(waiter.signal?.reason);
     }
     return undefined;
   }
 
-  /** Rejects everybody, oldest first, and disarms the timer. */
+  /** Rejects every waiter, oldest first, and disarms the timer. */
   rejectAll(error: unknown): void {
     for (let waiter = this.#oldest(); waiter !== undefined; waiter = this.#oldest()) {
       this.#remove(waiter);
@@ -135,16 +135,16 @@ export class WaitQueue<T> {
     this.#wheel?.close();
   }
 
-  /** The first in the list; those before him who are gone are let go. */
+  /** The first in the list; those before it that are gone are dropped. */
   #oldest(): Entry<T> | undefined {
     while (this.#head?.gone) {
-      this.#behead(this.#head);
+      this.#removeHead(this.#head);
       this.#gone--;
     }
     return this.#head;
   }
 
-  #behead(head: Entry<T>): void {
+  #removeHead(head: Entry<T>): void {
     this.#head = head.next;
     if (head.next === undefined) this.#tail = undefined;
     head.next = undefined;
@@ -163,7 +163,7 @@ export class WaitQueue<T> {
       this.#wheel?.remove(waiter);
       waiter.group?.leave(waiter);
     }
-    if (waiter === this.#head) this.#behead(waiter);
+    if (waiter === this.#head) this.#removeHead(waiter);
     else {
       waiter.gone = true;
       this.#gone++;
@@ -171,7 +171,7 @@ export class WaitQueue<T> {
     }
   }
 
-  /** Takes out of the list all who are gone. */
+  /** Drops from the list all that are gone. */
   #sweep(): void {
     let last = this.#oldest();
     for (let waiter = last?.next; waiter !== undefined; waiter = waiter.next) {
@@ -197,7 +197,7 @@ export class WaitQueue<T> {
 
 const unset = (): void => undefined;
 
-/** A waiter as the queue knows him: his own place in the list. */
+/** A waiter as the queue knows it, which is its own place in the list. */
 interface Entry<T> extends Waiter<T> {
   tag: unknown;
   gone: boolean;
@@ -207,7 +207,7 @@ interface Entry<T> extends Waiter<T> {
   readonly signal: AbortSignal | undefined;
 }
 
-/** One who waits as long as it takes. Small: of many thousands who wait, the collector copies each twice. */
+/** One that waits as long as it takes. Small: of many thousands waiting, the collector copies each twice. */
 class Unlimited<T> implements Entry<T> {
   /** With none alive at a full collection the engine would forget the class's shape, and the code optimised for it. */
   static readonly kept: unknown = new Unlimited(0);
@@ -233,7 +233,7 @@ interface Exits<T> {
   readonly timedOut: (waiter: Entry<T>, timeoutMs: number) => void;
 }
 
-/** One whose wait may end before his turn: his own place in the timeout wheel and in the abort hub, too. */
+/** One whose wait may end before its turn: it is its own place in the timeout wheel and in the abort hub, too. */
 class Limited<T> extends WheelEntry implements Entry<T>, AbortEntry {
   /** As with those without a limit. */
   static readonly kept: unknown = new Limited(0, 0, undefined, {} as Exits<unknown>);

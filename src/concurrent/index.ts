@@ -55,6 +55,7 @@ export type {
   LimiterUsage,
 } from './limiter/Limiter.js';
 export { LimiterTableFullError } from './limiter/LimiterTableFullError.js';
+export { RATE_LIMITER_DEFAULTS, type RateLimiterOptions } from './limiter/limiterOptions.js';
 export {
   MULTI_SERVER_RATE_LIMITER_DEFAULTS,
   MultiServerRateLimiter,
@@ -63,7 +64,6 @@ export {
   type ServerLimit,
   type ServerLimiterStats,
 } from './limiter/MultiServerRateLimiter.js';
-export { RATE_LIMITER_DEFAULTS, type RateLimiterOptions } from './limiter/limiterOptions.js';
 export { RateLimiter } from './limiter/RateLimiter.js';
 export {
   Permit,

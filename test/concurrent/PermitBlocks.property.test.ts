@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { PermitBlocks } from '../../src/concurrent/cluster/PermitBlocks.js';
 import type { Lease, LeaseStore } from '../../src/concurrent/cluster/LeaseStore.js';
+import { PermitBlocks } from '../../src/concurrent/cluster/PermitBlocks.js';
 import { LimiterCore } from '../../src/concurrent/limiter/LimiterCore.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { fullestWindow } from '../support/fleet.js';
@@ -128,7 +128,14 @@ test('no window of the fleet exceeds the limit: slow messages, killed processes,
             count: { value: blocks.count.bind(blocks) },
             clear: { value: blocks.clear.bind(blocks) },
           }) as PermitBlocks;
-          const core = new LimiterCore({ name: `${who}`, source, clock, maxQueue: 100, acquireTimeoutMs: Infinity });
+          const core = new LimiterCore({
+            name: `${who}`,
+            source,
+            clock,
+            maxQueue: 100,
+            acquireTimeoutMs: Infinity,
+            maxPauseMs: Infinity,
+          });
           blocks.attach(core);
           blocks.resume(core.nowUs(), undefined);
           return { blocks, core };

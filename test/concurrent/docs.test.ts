@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 import { tempFolder } from '../support/tempFolder.js';
 
 const root = resolve(import.meta.dirname, '../..');
-const PAGES = ['circuit-breaker.md'];
+const PAGES = ['circuit-breaker.md', 'rate-limiting.md'];
 
 function blocks(page: string): readonly string[] {
   const text = readFileSync(join(root, 'docs', page), 'utf8');

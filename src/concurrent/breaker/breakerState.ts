@@ -97,7 +97,7 @@ function probed(
     case 'failed':
       return open(round + 1, nowMs, rules);
     case 'abandoned':
-      // With nothing known and nobody trying it is open again, and the next call may try at once.
+      // With nothing known and no probe running it is open again, and the next call may try at once.
       if (trying <= 1 && succeeded === 0) return { tag: 'open', round, untilMs: nowMs };
       return { ...phase, trying: trying - 1 };
     default:

@@ -72,7 +72,7 @@ export class ClusterRateLimiter implements Limiter {
   readonly #work: ScheduledWork;
   readonly #events: Emitter<ClusterRateLimiterEvents>;
   readonly #logger: Logger;
-  readonly #options: Pick<ClusterRateLimiterOptions, 'windowMs' | 'processes'> & { readonly onStoreLost: OnStoreLost };
+  readonly #options: ReturnType<typeof clusterOptions>;
   #state: ClusterRateLimiterStats['store'] = 'connecting';
   #lostAtMs: number | undefined;
   #resuming: Disposable | undefined;
@@ -178,7 +178,7 @@ export class ClusterRateLimiter implements Limiter {
     return this.#events.on(event, listener);
   }
 
-  /** Rejects who waits at once, awaits scheduled work, then ends its two connections; the client handed in stays. */
+  /** Rejects the waiters at once, awaits scheduled work, then ends its two connections; the client handed in stays. */
   close(options?: CloseOptions): Promise<void> {
     return this.#scope.close(options);
   }

@@ -13,7 +13,7 @@ export interface PermitBlocksOptions {
   readonly windowUs: number;
   /** Permits not used for so long after they were asked for are given back. */
   readonly permitLifeUs: number;
-  /** Permits in one lease, at the most, unless one call needs more. */
+  /** Most permits in one lease, unless one call needs more. */
   readonly maxBlock: number;
   readonly store: LeaseStore;
   readonly clock: Clock;
@@ -85,7 +85,7 @@ export class PermitBlocks implements PermitSource {
     return this.#own.limit;
   }
 
-  /** Permits here that nobody has used yet. */
+  /** Permits here, not used yet. */
   get permits(): number {
     return this.#permits;
   }
@@ -104,7 +104,7 @@ export class PermitBlocks implements PermitSource {
     this.#retire(nowUs);
     if (nowUs >= this.#shareUntilUs) this.#endShare();
     if (this.#permits < weight || !this.#own.take(nowUs, weight)) {
-      // Those who wait already are counted when they are served.
+      // Callers that wait already are counted when they are served.
       if (this.#core?.waiting.size === 0) this.#demand.add(nowUs, weight);
       this.#want();
       return false;
@@ -139,7 +139,7 @@ export class PermitBlocks implements PermitSource {
     this.#arm(nowUs);
   }
 
-  /** The store is lost, and with it every lease: unused permits die, since nobody counts them any more. */
+  /** The store is lost, and with it every lease: unused permits die, since the store counts them no longer. */
   suspend(mode: Exclude<BlockMode, 'leasing'>, share: number): void {
     this.#mode = mode;
     this.#own.limit = mode === 'share' ? share : this.max;
@@ -201,7 +201,7 @@ export class PermitBlocks implements PermitSource {
     }
   }
 
-  /** Asks at the end of the turn, so that callers who came together are asked for together. */
+  /** Asks at the end of the turn, so that one lease serves callers that came together. */
   #want(): void {
     if (this.#askQueued || !this.#ready || this.#asks.length === MAX_ASKS) return;
     this.#askQueued = true;

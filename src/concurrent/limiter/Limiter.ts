@@ -20,7 +20,7 @@ export interface LimiterUsage {
   readonly current: number;
   /** Permits a window may have. */
   readonly max: number;
-  /** Milliseconds until a call of weight 1 can pass, behind those who wait; 0 when it can now. */
+  /** Milliseconds until a call of weight 1 can pass, behind those waiting; 0 when it can now. */
   readonly availableInMs: number;
 }
 
@@ -31,7 +31,7 @@ export interface LimiterInspection {
   readonly maxRequests: number;
   /** Permits granted in the window that ends now. */
   readonly current: number;
-  /** Milliseconds until a call of weight 1 can pass, behind those who wait. */
+  /** Milliseconds until a call of weight 1 can pass, behind those waiting. */
   readonly availableInMs: number;
   /** Callers waiting, and the permits they ask for. */
   readonly waiting: number;

@@ -10,7 +10,7 @@ export interface PermitSource {
   readonly max: number;
   /** Takes `weight` permits now, or none. */
   take(nowUs: number, weight: number): boolean;
-  /** When `weight` can be had behind `ahead`, not before `floorUs`; `floorUs` itself when nobody knows. */
+  /** When `weight` can be had behind `ahead`, not before `floorUs`; `floorUs` itself when that is unknown. */
   fitsAtUs(floorUs: number, ahead: QueueAhead, weight: number): number;
   /** Permits granted in the window that ends now. */
   count(nowUs: number): number;
@@ -33,7 +33,7 @@ const ANY: Range = Object.freeze({ infinity: true });
 const GRANTED = Promise.resolve();
 
 /**
- * What all limiters share: who is served next, waiting, pausing, and time. One timer stands for the oldest waiter; a
+ * What all limiters share: the order of service, waiting, pausing, and time. One timer stands for the oldest waiter; a
  * second, coarse one for all deadlines (they matter only when a pause or a stall makes a wait longer than was known).
  */
 export class LimiterCore {
@@ -139,7 +139,8 @@ export class LimiterCore {
     if (first || acquireTimeoutMs !== Number.POSITIVE_INFINITY) {
       const nowUs = this.#lastUs;
       const atUs = this.#source.fitsAtUs(Math.max(nowUs, this.#pausedUntilUs), this.#queue, weight);
-      if (acquireTimeoutMs === 0 || (atUs - nowUs) / 1_000 > acquireTimeoutMs) return Promise.reject(this.#refusal(weight));
+      if (acquireTimeoutMs === 0 || (atUs - nowUs) / 1_000 > acquireTimeoutMs)
+        return Promise.reject(this.#refusal(weight));
       if (first) this.#arm(atUs, nowUs);
     }
     return this.#queue.wait({ signal, weight, timeoutMs: acquireTimeoutMs });
@@ -171,7 +172,7 @@ export class LimiterCore {
     this.serve();
   }
 
-  /** From now on nobody is served, and those who wait are refused. */
+  /** From now on no caller is served, and those waiting are refused. */
   refuse(): void {
     this.#closed = true;
     this.#queue.rejectAll(new ClosedError(this.#name));

@@ -3,7 +3,14 @@ import { type Clock, systemClock } from '../../core/clock.js';
 import { type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import { ClosedError } from '../../core/errors.js';
 import { checkCount, checkFunction, checkMs, checkText, withDefaults } from '../../core/options.js';
-import type { LimitedCall, Limiter, LimiterAcquireOptions, LimiterInspection, LimiterSource, LimiterUsage } from './Limiter.js';
+import type {
+  LimitedCall,
+  Limiter,
+  LimiterAcquireOptions,
+  LimiterInspection,
+  LimiterSource,
+  LimiterUsage,
+} from './Limiter.js';
 import { LimiterCore } from './LimiterCore.js';
 import { LimiterTableFullError } from './LimiterTableFullError.js';
 import {
@@ -159,7 +166,7 @@ export class MultiServerRateLimiter implements LimiterSource, AsyncDisposable {
     return core === undefined ? undefined : { ...core.usage, blockedCount: core.waiting.size };
   }
 
-  /** Forgets the grants and the pause of one server, and serves who waits there. */
+  /** Forgets the grants and the pause of one server, and serves its waiters. */
   reset(server: string): void {
     this.#table.peek(server)?.reset();
     this.#fullUntilMs = Number.NEGATIVE_INFINITY;
@@ -180,7 +187,7 @@ export class MultiServerRateLimiter implements LimiterSource, AsyncDisposable {
   }
 
   #core(server: string): LimiterCore {
-    // Not `get`: moving each to the front costs more than the limiter itself, and who was used when, the limiters know.
+    // Not `get`: moving each to the front costs more than the limiter itself, and the limiters know when they were last used.
     const known = this.#table.peek(server);
     if (known !== undefined) return known;
     if (this.#scope.closing) throw new ClosedError(this.#options.name);

@@ -1,13 +1,7 @@
-import { type Clock, systemClock } from '../../core/clock.js';
+import { systemClock } from '../../core/clock.js';
 import { type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import { withDefaults } from '../../core/options.js';
-import type {
-  LimitedCall,
-  Limiter,
-  LimiterAcquireOptions,
-  LimiterInspection,
-  LimiterUsage,
-} from './Limiter.js';
+import type { LimitedCall, Limiter, LimiterAcquireOptions, LimiterInspection, LimiterUsage } from './Limiter.js';
 import { LimiterCore } from './LimiterCore.js';
 import {
   checkLimiter,
@@ -23,7 +17,7 @@ import { ServerPauses } from './ServerPauses.js';
 /**
  * An exact sliding window: never more than `maxRequests` permits in *any* window of `windowMs` (half-open: a permit
  * granted at `t` counts until just before `t + windowMs`), and no refusal that the window does not demand, except while
- * somebody waits or the limiter is paused. Strictly first in, first out. Time is the monotonic clock in whole
+ * a caller waits or the limiter is paused. Strictly first in, first out. Time is the monotonic clock in whole
  * microseconds: steps of the wall clock change nothing, after a suspend it may grant late, never more.
  *
  * ```ts
@@ -96,7 +90,7 @@ export class RateLimiter implements Limiter {
     this.#core.pauseFor(ms);
   }
 
-  /** Forgets every grant and every pause, and serves those who wait. */
+  /** Forgets every grant and every pause, and serves the waiters. */
   reset(): void {
     this.#core.reset();
     this.#pauses.reset();
@@ -106,7 +100,7 @@ export class RateLimiter implements Limiter {
     return { ...this.#core.inspect(), pausedServers: this.#pauses.size };
   }
 
-  /** Rejects who waits at once, awaits scheduled work for `graceMs`; its timers are gone after it. */
+  /** Rejects the waiters at once, awaits scheduled work for `graceMs`; its timers are gone after it. */
   close(options?: CloseOptions): Promise<void> {
     return this.#scope.close(options);
   }

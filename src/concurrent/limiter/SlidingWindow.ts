@@ -1,7 +1,7 @@
-/** Those who are let in before a caller. */
+/** The waiters that are let in before a caller. */
 export interface QueueAhead {
   readonly size: number;
-  /** What they ask for, all together. */
+  /** Permits that they ask for, all together. */
   readonly weight: number;
   /** What each asks for, first to last. */
   weights(): Iterable<number>;
@@ -14,7 +14,7 @@ export interface QueueAhead {
  *
  * A grant of weight `w` fills `w` places. Whether it fits is one comparison: the stamp that must have left the window to
  * make room for it stands at a known place. Stamps are dropped only when their place is needed, so nothing is scanned.
- * The ring grows on use, to `max` at the most, and never shrinks.
+ * The ring grows on use, up to `max`, and never shrinks.
  */
 export class SlidingWindow {
   readonly max: number;
@@ -46,7 +46,7 @@ export class SlidingWindow {
   }
 
   /**
-   * When `weight` more fit, behind `ahead` who are let in first, each as soon as it fits, nobody before `floorUs`.
+   * When `weight` more fit, behind the waiters `ahead`, each let in as soon as it fits, none before `floorUs`.
    * `Infinity` for more than a window may have.
    */
   fitsAtUs(floorUs: number, ahead: QueueAhead, weight: number): number {
