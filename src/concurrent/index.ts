@@ -45,7 +45,7 @@ export {
   type ClusterRateLimiterOptions,
   type OnStoreLost,
 } from './cluster/clusterOptions.js';
-export type { RedisLike } from './cluster/RedisSession.js';
+export type { RedisLike } from './cluster/redisConnection.js';
 export type {
   LimitedCall,
   Limiter,

@@ -1,24 +1,12 @@
+import { randomUUID } from 'node:crypto';
 import type Bottleneck from 'bottleneck';
 import type { Clock, Timer } from '../../core/clock.js';
+import { sleep } from '../../core/time/sleep.js';
+import { within } from '../../core/time/within.js';
+import { FleetMarks } from './FleetMarks.js';
 import type { Lease } from './LeaseStore.js';
-
-/** What is asked of an ioredis client or cluster that is handed in: it is only ever duplicated. */
-export interface RedisLike {
-  readonly status: string;
-  duplicate(...args: never[]): unknown;
-}
-
-/** The part of ioredis that a session uses of its own connections. */
-interface Connection {
-  status: string;
-  duplicate: (...args: unknown[]) => Connection;
-  on(event: 'error' | 'close' | 'end', listener: (error?: unknown) => void): unknown;
-  once(event: 'end', listener: () => void): unknown;
-  disconnect(reconnect?: boolean): void;
-  info(section: string): Promise<string>;
-  exists(key: string): Promise<number>;
-  pubsub(command: 'NUMSUB', channel: string): Promise<unknown[]>;
-}
+import { type Connection, DISCONNECT_MS, duplicate, ended, type RedisLike } from './redisConnection.js';
+import { ScriptTimes } from './ScriptTimes.js';
 
 export interface RedisSessionOptions {
   readonly redis: RedisLike;
@@ -38,10 +26,11 @@ export interface RedisSessionOptions {
 /** A timer that fires so late says that this process was held up, not the store. */
 const STALL_MS = 50;
 
-/** Fields of Bottleneck that outlive its own `disconnect`. */
-interface Leftovers {
-  readonly _store?: { readonly capacityPriorityCounters?: Readonly<Record<string, NodeJS.Timeout>> };
-}
+/**
+ * After a message of the fleet Bottleneck may arm a timer of one second, which outlives its own `disconnect` (it then fails
+ * into the `error` event). A session has settled when that one is over, too.
+ */
+const LAST_TIMER_MS = 1_050;
 
 /**
  * One connected stretch with the store, from `open` to `end`: two connections of our own (Bottleneck needs one for
@@ -63,7 +52,10 @@ export class RedisSession {
   #ending: Promise<void> | undefined;
   #asked = 0;
   #nextAsk = 0;
-  #sentMs = 0;
+  readonly #marks: FleetMarks;
+  #mark: string | undefined;
+  readonly #scripts: ScriptTimes;
+  #heardMs = Number.NEGATIVE_INFINITY;
   /** When each lease that has just come was asked for, by its ask. */
   readonly #sent = new Map<string, number>();
   #runId = '';
@@ -74,6 +66,17 @@ export class RedisSession {
     this.#client = duplicate(options.redis, options.storeTimeoutMs);
     this.#subscriber = duplicate(options.redis, options.storeTimeoutMs);
     this.#client.duplicate = () => this.#subscriber;
+    this.#scripts = new ScriptTimes(this.#client, options.clock);
+    this.#subscriber.on('message', () => {
+      // It is armed for the sake of another process only.
+      if (this.#processes > 1) this.#heardMs = options.clock.now();
+    });
+    this.#marks = new FleetMarks(this.#client, {
+      id: options.id,
+      me: randomUUID(),
+      memberMs: 4 * options.heartbeatMs + options.storeTimeoutMs,
+      markMs: keyLifeMs(options.leaseMs),
+    });
     for (const connection of [this.#client, this.#subscriber]) {
       connection.on('error', (error) => this.#fail(error));
       connection.on('close', () => this.#fail(new Error('the connection to the store closed')));
@@ -117,17 +120,15 @@ export class RedisSession {
       maxConcurrent: max,
       heartbeatInterval: heartbeatMs,
       clientTimeout: Math.max(10_000, 4 * heartbeatMs),
-      // Keys expire so long after the last lease: it is over by then.
-      timeout: 2 * leaseMs + 60_000,
+      timeout: keyLifeMs(leaseMs),
     });
     this.#limiter.on('error', (error) => this.#fail(error));
-    // The only word of when it asks for a queued lease. Were it missed, leases would come out too old to use, not too new.
-    this.#limiter.on('debug', (message: unknown) => {
-      if (`${message}`.includes('register.lua')) this.#sentMs = this.#options.clock.now();
+    // In the turn of the answer. In another turn it would be too new; without an answer it counts as too old to use.
+    this.#limiter.on('scheduled', ({ options }) => {
+      const { sentMs } = this.#scripts;
+      if (sentMs !== undefined) this.#sent.set(`${options.id}`, sentMs);
     });
-    // In the turn of the answer, before the next is asked for.
-    this.#limiter.on('scheduled', ({ options }) => void this.#sent.set(`${options.id}`, this.#sentMs));
-    // Rejects when the session ends first, with nobody left to hear it.
+    // Rejects when the session ends first: no caller is left to hear it.
     this.#limiter.ready().catch(() => undefined);
     // A promise, whatever its declared type says.
     await (this.#connection as unknown as { readonly ready: Promise<unknown> }).ready;
@@ -169,6 +170,14 @@ export class RedisSession {
     return this.#ending;
   }
 
+  /** Resolves when Bottleneck's last timer is over, too. */
+  async settled(): Promise<void> {
+    await this.end();
+    const { clock } = this.#options;
+    const restMs = this.#heardMs + LAST_TIMER_MS - clock.now();
+    if (restMs > 0) await sleep(clock, restMs);
+  }
+
   async #end(): Promise<void> {
     this.#over = true;
     this.#timer?.cancel();
@@ -178,6 +187,7 @@ export class RedisSession {
       this.#client.disconnect();
       this.#subscriber.disconnect();
     } else {
+      if (this.#client.status === 'ready') await this.#leave();
       // First, so that what the leases say in ending no longer reaches the store.
       await this.#connection.disconnect(false);
     }
@@ -186,8 +196,6 @@ export class RedisSession {
       await this.#limiter.ready().catch(() => undefined);
       await this.#limiter.disconnect(false);
       await this.#limiter.stop({ dropWaitingJobs: true }).catch(() => undefined);
-      const { _store: store } = this.#limiter as unknown as Leftovers;
-      for (const timer of Object.values(store?.capacityPriorityCounters ?? {})) clearTimeout(timer);
     }
     await gone;
   }
@@ -219,14 +227,18 @@ export class RedisSession {
   }
 
   async #look(): Promise<void> {
-    const { id } = this.#options;
     const asked = this.#asked;
-    const [known, [, processes]] = await Promise.all([
-      this.#client.exists(`b_${id}_settings`),
-      this.#client.pubsub('NUMSUB', `b_${id}`),
-    ]);
-    this.#processes = Math.max(1, Number(processes));
-    if (known === 0 && asked > 0) this.#fail(new Error('the store has forgotten the limit'), true);
+    const { processes, mark } = await this.#marks.look();
+    this.#processes = processes;
+    this.#mark ??= mark;
+    if (mark !== this.#mark && asked > 0) this.#fail(new Error('the store has forgotten the limit'), true);
+    this.#mark = mark;
+  }
+
+  /** At most for as long as a disconnect may take: a store that does not answer is left without a word. */
+  async #leave(): Promise<void> {
+    const { clock } = this.#options;
+    await within(this.#marks.leave(), { clock, timeoutMs: DISCONNECT_MS }).catch(() => undefined);
   }
 
   #fail(error: unknown, forgot = false): void {
@@ -238,23 +250,7 @@ export class RedisSession {
   }
 }
 
-function duplicate(redis: RedisLike, storeTimeoutMs: number): Connection {
-  const override = {
-    lazyConnect: false,
-    enableOfflineQueue: false,
-    autoResendUnfulfilledCommands: false,
-    maxRetriesPerRequest: 0,
-    retryStrategy: () => null,
-    connectTimeout: storeTimeoutMs,
-    disconnectTimeout: 250,
-    keyPrefix: '',
-  };
-  const lent = redis as unknown as { readonly isCluster?: boolean; duplicate(...args: unknown[]): Connection };
-  if (lent.isCluster !== true) return lent.duplicate(override);
-  return lent.duplicate([], { ...override, clusterRetryStrategy: () => null, enableOfflineQueue: true });
-}
-
-function ended(connection: Connection): Promise<void> {
-  if (connection.status === 'end') return Promise.resolve();
-  return new Promise((resolve) => connection.once('end', resolve));
+/** Keys expire so long after the last lease: it is over by then. */
+function keyLifeMs(leaseMs: number): number {
+  return 2 * leaseMs + 60_000;
 }

@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../../core/clock.js';
+import { backoffMs } from '../../core/time/backoff.js';
 import type { Lease, LeaseStore } from './LeaseStore.js';
 import { RedisSession, type RedisSessionOptions } from './RedisSession.js';
 
@@ -9,8 +10,8 @@ export interface RedisStoreOptions extends Omit<RedisSessionOptions, 'onLost'> {
   readonly onLost: (error: unknown) => void;
 }
 
-const FIRST_RETRY_MS = 50;
-const LAST_RETRY_MS = 1_000;
+/** Jitter, so that processes that lost the store together do not come back in step. */
+const RETRY = Object.freeze({ initialMs: 50, maxMs: 1_000, jitterRatio: 0.5 });
 
 /** One session with the store after another, until closed. */
 export class RedisStore implements LeaseStore {
@@ -19,7 +20,9 @@ export class RedisStore implements LeaseStore {
   #session: RedisSession | undefined;
   #attempt: Promise<void> = Promise.resolve();
   #retry: Timer | undefined;
-  #retryMs = FIRST_RETRY_MS;
+  /** Sessions that were lost and have not settled. */
+  readonly #ending = new Set<Promise<void>>();
+  #failures = 0;
   #runId: string | undefined;
   #processes: number | undefined;
   #closed = false;
@@ -46,7 +49,7 @@ export class RedisStore implements LeaseStore {
   async close(): Promise<void> {
     this.#closed = true;
     this.#retry?.cancel();
-    await Promise.all([this.#session?.end(), this.#attempt]);
+    await Promise.all([this.#session?.settled(), ...this.#ending, this.#attempt]);
   }
 
   async #open(): Promise<void> {
@@ -65,7 +68,7 @@ export class RedisStore implements LeaseStore {
       return;
     }
     if (this.#closed) return;
-    this.#retryMs = FIRST_RETRY_MS;
+    this.#failures = 0;
     const forgot = this.#processes !== undefined && (session.runId === '' || session.runId !== this.#runId);
     this.#runId = session.runId;
     this.#processes = session.processes;
@@ -76,11 +79,11 @@ export class RedisStore implements LeaseStore {
     this.#processes = this.processes;
     this.#session = undefined;
     if (!this.#closed) this.#options.onLost(error);
+    const settling: Promise<void> = session.settled().finally(() => this.#ending.delete(settling));
+    this.#ending.add(settling);
     await session.end();
     if (this.#closed) return;
-    // Processes that lost the store together should not come back in step.
-    const delayMs = this.#retryMs * (0.5 + Math.random() / 2);
-    this.#retryMs = Math.min(2 * this.#retryMs, LAST_RETRY_MS);
+    const delayMs = backoffMs(++this.#failures, RETRY);
     this.#retry = this.#clock.setTimer(() => this.open(), delayMs);
   }
 }

@@ -9,7 +9,7 @@ import {
   type RateLimiterOptions,
   renamed,
 } from '../limiter/limiterOptions.js';
-import type { RedisLike } from './RedisSession.js';
+import type { RedisLike } from './redisConnection.js';
 
 /**
  * What a process does while it cannot reach the store. `local-share`: it grants its share of the limit, `maxRequests` by
