@@ -29,6 +29,46 @@ export {
   UpstreamBusyError,
 } from '../core/index.js';
 export {
+  ADAPTIVE_LIMIT_DEFAULTS,
+  AdaptiveLimit,
+  type AdaptiveLimitInspection,
+  type AdaptiveLimitOptions,
+  type AdaptiveTicket,
+} from './balance/AdaptiveLimit.js';
+export {
+  BALANCER_DEFAULTS,
+  Balancer,
+  type BalancerInspection,
+  type BalancerOptions,
+  BalancerPick,
+  type BalancerTarget,
+  type PickOptions,
+} from './balance/Balancer.js';
+export {
+  BULKHEAD_DEFAULTS,
+  Bulkhead,
+  type BulkheadAcquireOptions,
+  type BulkheadInspection,
+  type BulkheadOptions,
+  type BulkheadPermit,
+} from './balance/Bulkhead.js';
+export { HEDGE_DEFAULTS, type HedgeOptions, hedge } from './balance/hedge.js';
+export { LATENCY_WINDOW_DEFAULTS, LatencyWindow, type LatencyWindowOptions } from './balance/LatencyWindow.js';
+export {
+  type EjectionReason,
+  OUTLIER_DETECTOR_DEFAULTS,
+  OutlierDetector,
+  type OutlierDetectorOptions,
+  type OutlierInspection,
+} from './balance/OutlierDetector.js';
+export type { BalancePolicy } from './balance/policies.js';
+export {
+  RETRY_BUDGET_DEFAULTS,
+  RetryBudget,
+  type RetryBudgetInspection,
+  type RetryBudgetOptions,
+} from './balance/RetryBudget.js';
+export {
   type BreakerState,
   CIRCUIT_BREAKER_DEFAULTS,
   type CircuitBreakerOptions,

@@ -1,0 +1,185 @@
+import { type Clock, systemClock } from '../../core/clock.js';
+import { OptionError } from '../../core/errors.js';
+import { checkCount, checkFunction, checkMs, checkOneOf, withDefaults } from '../../core/options.js';
+import { type AdaptiveState, next } from './adaptiveState.js';
+
+export interface AdaptiveLimitOptions {
+  /** `gradient` follows latency, `aimd` follows drops only. @defaultValue 'gradient' */
+  readonly algorithm?: 'gradient' | 'aimd';
+  /** The limit at the start: a whole number from `minLimit` to `maxLimit`. @defaultValue 20 */
+  readonly initialLimit?: number;
+  /** The least limit: a whole number from 1. @defaultValue 1 */
+  readonly minLimit?: number;
+  /** The greatest limit: a whole number from `minLimit`. @defaultValue 1000 */
+  readonly maxLimit?: number;
+  /** How much more than the server seems to take is let in, from 0.01 to 0.5 of the limit. @defaultValue 0.08 */
+  readonly headroomRatio?: number;
+  /** What a window with drops multiplies the limit by, from 0.1 to 0.99. @defaultValue 0.9 */
+  readonly backoffRatio?: number;
+  /** Calls in a window: a whole number from 1; a window also has at least twice as many as the limit. @defaultValue 50 */
+  readonly windowCalls?: number;
+  /** A window that has at least ten calls also ends after so long, in ms from 1. @defaultValue 1000 */
+  readonly windowMs?: number;
+  /** Windows between two measurements of the latency without a queue: a whole number from 2. @defaultValue 20 */
+  readonly probeEvery?: number;
+  /** What the limit is cut to for such a measurement, from 0.1 to 0.95 of itself. @defaultValue 0.7 */
+  readonly probeRatio?: number;
+  /** Told of each new limit; it must not throw. */
+  readonly onChange?: (limit: number) => void;
+  readonly clock?: Clock;
+}
+
+export const ADAPTIVE_LIMIT_DEFAULTS = Object.freeze({
+  algorithm: 'gradient',
+  initialLimit: 20,
+  minLimit: 1,
+  maxLimit: 1_000,
+  headroomRatio: 0.08,
+  backoffRatio: 0.9,
+  windowCalls: 50,
+  windowMs: 1_000,
+  probeEvery: 20,
+  probeRatio: 0.7,
+} as const);
+
+/** A call let in: hand it to `succeeded`, `dropped` or `ignored`, once. */
+export interface AdaptiveTicket {
+  readonly startedMs: number;
+}
+
+/** What a limit holds and has counted. */
+export interface AdaptiveLimitInspection {
+  readonly limit: number;
+  readonly inFlight: number;
+  /** Latency without a queue, in ms, as last measured. */
+  readonly baseMs: number | undefined;
+  /** Whether the limit is cut for the moment to measure that. */
+  readonly probing: boolean;
+  readonly refused: number;
+  readonly dropped: number;
+}
+
+const FEWEST_CALLS = 10;
+
+/**
+ * How many calls a server takes at a time, found by watching it: docs/balancing.md. `tryAcquire` never waits; who wants to
+ * wait puts a queue in front, as a pool with `maxConcurrent: 'auto'` does. How the limit moves is a pure function,
+ * `next` in adaptiveState.ts.
+ */
+export class AdaptiveLimit {
+  readonly #options: ReturnType<typeof resolve>;
+  #state: AdaptiveState;
+  #inFlight = 0;
+  #windowStartMs: number;
+  #calls = 0;
+  #sumMs = 0;
+  #peak = 0;
+  #drops = 0;
+  #refused = 0;
+  #dropped = 0;
+
+  constructor(options: AdaptiveLimitOptions = {}) {
+    this.#options = resolve(options);
+    const { initialLimit, clock } = this.#options;
+    this.#state = { limit: initialLimit, baseMs: Number.POSITIVE_INFINITY, age: 0, cut: undefined, probing: false };
+    this.#windowStartMs = clock.now();
+  }
+
+  /** Calls that may be in flight: a whole number. */
+  get limit(): number {
+    return Math.floor(this.#state.limit);
+  }
+
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /** Lets a call in, or not: undefined. */
+  tryAcquire(): AdaptiveTicket | undefined {
+    if (this.#inFlight >= this.limit) {
+      this.#refused++;
+      return undefined;
+    }
+    this.#inFlight++;
+    if (this.#inFlight > this.#peak) this.#peak = this.#inFlight;
+    return { startedMs: this.#options.clock.now() };
+  }
+
+  /** The call was answered: its latency counts. */
+  succeeded(ticket: AdaptiveTicket): void {
+    const nowMs = this.#options.clock.now();
+    this.#inFlight--;
+    // One that began under an earlier limit tells of that one.
+    if (ticket.startedMs < this.#windowStartMs) return;
+    this.#calls++;
+    this.#sumMs += nowMs - ticket.startedMs;
+    this.#turn(nowMs);
+  }
+
+  /** The call was refused for load, or timed out: a sign of too much. */
+  dropped(_ticket: AdaptiveTicket): void {
+    this.#inFlight--;
+    this.#drops++;
+    this.#dropped++;
+    this.#turn(this.#options.clock.now());
+  }
+
+  /** The call ended in a way that tells nothing: aborted, or failed at once. */
+  ignored(_ticket: AdaptiveTicket): void {
+    this.#inFlight--;
+  }
+
+  inspect(): AdaptiveLimitInspection {
+    const { baseMs, probing } = this.#state;
+    return {
+      limit: this.limit,
+      inFlight: this.#inFlight,
+      baseMs: baseMs === Number.POSITIVE_INFINITY ? undefined : baseMs,
+      probing,
+      refused: this.#refused,
+      dropped: this.#dropped,
+    };
+  }
+
+  #turn(nowMs: number): void {
+    const { windowCalls, windowMs, onChange } = this.#options;
+    const calls = this.#calls + this.#drops;
+    const full = calls >= Math.max(windowCalls, 2 * this.#state.limit);
+    if (!full && (calls < FEWEST_CALLS || nowMs - this.#windowStartMs < windowMs)) return;
+    const before = this.limit;
+    // Without an answer there are drops, and no mean is asked for.
+    const meanMs = this.#sumMs / Math.max(1, this.#calls);
+    const sample = { meanMs, peakInFlight: this.#peak, drops: this.#drops };
+    this.#state = next(this.#state, sample, this.#options);
+    this.#windowStartMs = nowMs;
+    this.#calls = 0;
+    this.#sumMs = 0;
+    this.#drops = 0;
+    this.#peak = this.#inFlight;
+    if (this.limit !== before) onChange?.(this.limit);
+  }
+}
+
+function ratio(option: string, value: unknown, min: number, max: number): void {
+  if (typeof value === 'number' && value >= min && value <= max) return;
+  throw new OptionError(option, value, `a number from ${min} to ${max}`);
+}
+
+/** @throws OptionError */
+function resolve(given: AdaptiveLimitOptions) {
+  const options = withDefaults('AdaptiveLimit', given, ADAPTIVE_LIMIT_DEFAULTS, { onChange: true, clock: true });
+  checkOneOf('algorithm', options.algorithm, ['gradient', 'aimd']);
+  const minLimit = checkCount('minLimit', options.minLimit, { min: 1 });
+  const maxLimit = checkCount('maxLimit', options.maxLimit, { min: minLimit });
+  // The default gives way to bounds that exclude it; what was asked for does not.
+  const initialLimit = given.initialLimit ?? Math.min(maxLimit, Math.max(minLimit, options.initialLimit));
+  checkCount('initialLimit', initialLimit, { min: minLimit, max: maxLimit });
+  ratio('headroomRatio', options.headroomRatio, 0.01, 0.5);
+  ratio('backoffRatio', options.backoffRatio, 0.1, 0.99);
+  ratio('probeRatio', options.probeRatio, 0.1, 0.95);
+  checkCount('windowCalls', options.windowCalls, { min: 1 });
+  checkMs('windowMs', options.windowMs, { min: 1 });
+  checkCount('probeEvery', options.probeEvery, { min: 2 });
+  if (options.onChange !== undefined) checkFunction('onChange', options.onChange);
+  return { ...options, initialLimit, clock: options.clock ?? systemClock };
+}

@@ -1,0 +1,237 @@
+import { type Clock, systemClock } from '../../core/clock.js';
+import { OptionError } from '../../core/errors.js';
+import { checkFunction, checkMs, checkOneOf, checkText, withDefaults } from '../../core/options.js';
+import { hash32 } from './hashing.js';
+import type { OutlierDetector, OutlierInspection } from './OutlierDetector.js';
+import { type BalancePolicy, type Candidate, type Choose, observe, policy } from './policies.js';
+
+export interface BalancerTarget<T> {
+  /** Names it: unique among the targets. A target of an update with a known id keeps its load and its latencies. */
+  readonly id: string;
+  readonly target: T;
+  /** Its part of the calls in relation to the others, from 0 (none) to 1,000,000. @defaultValue 1 */
+  readonly weight?: number | undefined;
+  /** Where it is; those of the balancer's own zone are preferred. */
+  readonly zone?: string | undefined;
+}
+
+export interface BalancerOptions<T> {
+  readonly targets: readonly BalancerTarget<T>[];
+  /**
+   * `least-loaded`: fewest calls in flight by weight. `p2c-ewma`: of two by chance the lower expected wait. `round-robin`:
+   * in turn, by weight. `failover`: the first that is healthy, in the order given. `hash`: by key.
+   * @defaultValue 'p2c-ewma'
+   */
+  readonly policy?: BalancePolicy;
+  /** How `hash` finds a target: `rendezvous` for up to some hundreds, `consistent` (a ring) for more. @defaultValue 'rendezvous' */
+  readonly hashing?: 'rendezvous' | 'consistent';
+  /** Targets of this zone are taken while one of them is healthy. @defaultValue all zones alike */
+  readonly zone?: string;
+  /** How fast old latencies are forgotten by `p2c-ewma`, in ms from 1. @defaultValue 10000 */
+  readonly ewmaDecayMs?: number;
+  /** Takes sick targets out. @defaultValue none: all are healthy */
+  readonly outliers?: OutlierDetector;
+  /** From 0 to 1, as `Math.random`, which is the default. */
+  readonly random?: () => number;
+  readonly clock?: Clock;
+}
+
+export const BALANCER_DEFAULTS = Object.freeze({
+  policy: 'p2c-ewma',
+  hashing: 'rendezvous',
+  ewmaDecayMs: 10_000,
+} as const);
+
+export interface PickOptions {
+  /** What `hash` goes by: a caller, a session. Without one a call goes anywhere. */
+  readonly key?: string | undefined;
+  /** Whether a target may not be taken, as one that this call was tried on already. */
+  readonly exclude?: ((id: string) => boolean) | undefined;
+}
+
+/** What a balancer holds about one target. */
+export interface BalancerInspection {
+  readonly id: string;
+  readonly weight: number;
+  readonly zone: string | undefined;
+  readonly inFlight: number;
+  /** Peak-EWMA of the latency in ms; undefined before the first answer. */
+  readonly ewmaMs: number | undefined;
+  readonly picked: number;
+  readonly health: OutlierInspection | undefined;
+}
+
+class Entry<T> implements Candidate {
+  readonly id: string;
+  readonly hash: number;
+  target: T;
+  weight: number;
+  zone: string | undefined;
+  share = 0;
+  inFlight = 0;
+  ewmaMs = 0;
+  ewmaAtMs = 0;
+  credit = 0;
+  picked = 0;
+
+  constructor({ id, target, weight = 1, zone }: BalancerTarget<T>) {
+    this.id = id;
+    this.hash = hash32(id);
+    this.target = target;
+    this.weight = weight;
+    this.zone = zone;
+  }
+}
+
+type End = 'succeeded' | 'failed' | 'abandoned';
+type EndOfPick = (how: End, startedMs: number) => void;
+
+/** A call on its way to a target. End it once, by one of the three; again is a no-op. */
+export class BalancerPick<T> {
+  readonly id: string;
+  readonly target: T;
+  readonly #end: EndOfPick;
+  readonly #startedMs: number;
+  #over = false;
+
+  /** @internal */
+  constructor(id: string, target: T, startedMs: number, end: EndOfPick) {
+    this.id = id;
+    this.target = target;
+    this.#startedMs = startedMs;
+    this.#end = end;
+  }
+
+  /** It was answered: its latency counts. */
+  succeeded(): void {
+    this.#finish('succeeded');
+  }
+
+  /** It failed by the target's fault. */
+  failed(): void {
+    this.#finish('failed');
+  }
+
+  /** It ended without telling anything of the target. */
+  abandoned(): void {
+    this.#finish('abandoned');
+  }
+
+  #finish(how: End): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#end(how, this.#startedMs);
+  }
+}
+
+/**
+ * Chooses among several targets for each call, by policy, weight, zone and health, and hears how it ended. It is synchronous
+ * and has no timer. When no target is healthy all are tried: a guess is better than a certain refusal.
+ */
+export class Balancer<T> {
+  readonly #choose: Choose;
+  readonly #options;
+  #entries: readonly Entry<T>[] = [];
+
+  constructor(options: BalancerOptions<T>) {
+    const all = withDefaults('Balancer', options, BALANCER_DEFAULTS, {
+      targets: true,
+      zone: true,
+      outliers: true,
+      random: true,
+      clock: true,
+    });
+    checkOneOf('policy', all.policy, ['least-loaded', 'p2c-ewma', 'round-robin', 'failover', 'hash']);
+    checkOneOf('hashing', all.hashing, ['rendezvous', 'consistent']);
+    checkMs('ewmaDecayMs', all.ewmaDecayMs, { min: 1 });
+    if (all.zone !== undefined) checkText('zone', all.zone);
+    const random = checkFunction('random', all.random ?? Math.random);
+    this.#options = { ...all, random, clock: all.clock ?? systemClock };
+    this.#choose = policy(all.policy, this.#options);
+    this.update(all.targets);
+  }
+
+  /** Replaces the targets. Those that stay keep what is known of them; calls to those that go end as they do. */
+  update(targets: readonly BalancerTarget<T>[]): void {
+    if (!Array.isArray(targets)) throw new OptionError('targets', targets, 'an array of targets');
+    const known = new Map(this.#entries.map((entry) => [entry.id, entry]));
+    const ids = new Set<string>();
+    for (const [index, { id, weight, zone }] of targets.entries()) {
+      const at = `targets[${index}]`;
+      if (ids.has(checkText(`${at}.id`, id))) throw new OptionError(`${at}.id`, id, 'an id that no other target has');
+      ids.add(id);
+      if (weight !== undefined && !(typeof weight === 'number' && weight >= 0 && weight <= 1_000_000)) {
+        throw new OptionError(`${at}.weight`, weight, 'a number from 0 to 1000000');
+      }
+      if (zone !== undefined) checkText(`${at}.zone`, zone);
+    }
+    const { outliers } = this.#options;
+    for (const id of known.keys()) if (!ids.has(id)) outliers?.remove(id);
+    this.#entries = targets.map((given) => {
+      outliers?.add(given.id);
+      const old = known.get(given.id);
+      if (old === undefined) return new Entry(given);
+      old.target = given.target;
+      old.weight = given.weight ?? 1;
+      old.zone = given.zone;
+      return old;
+    });
+  }
+
+  /** Targets there are. */
+  get size(): number {
+    return this.#entries.length;
+  }
+
+  /** A target for one call; undefined when there is none, or every one is excluded or has weight 0. */
+  pick({ key, exclude }: PickOptions = {}): BalancerPick<T> | undefined {
+    const { clock, random, outliers, zone } = this.#options;
+    const nowMs = clock.now();
+    const entries = this.#entries;
+    let healthy = 0;
+    let near = 0;
+    for (const each of entries) {
+      each.share = exclude?.(each.id) === true ? 0 : each.weight * (outliers?.share(each.id, nowMs) ?? 1);
+      if (each.share <= 0) continue;
+      healthy++;
+      if (each.zone === zone) near++;
+    }
+    if (healthy === 0) for (const each of entries) each.share = exclude?.(each.id) === true ? 0 : each.weight;
+    else if (zone !== undefined && near > 0) for (const each of entries) if (each.zone !== zone) each.share = 0;
+    const keyHash = key === undefined ? Math.floor(random() * 4_294_967_296) : hash32(key);
+    const chosen = this.#choose(entries, keyHash, nowMs) as Entry<T> | undefined;
+    if (chosen === undefined) return undefined;
+    chosen.inFlight++;
+    chosen.picked++;
+    return new BalancerPick(chosen.id, chosen.target, nowMs, (how, startedMs) => this.#ended(chosen, how, startedMs));
+  }
+
+  inspect(): readonly BalancerInspection[] {
+    const health = this.#options.outliers?.inspect();
+    return this.#entries.map(({ id, weight, zone, inFlight, ewmaMs, picked }) => ({
+      id,
+      weight,
+      zone,
+      inFlight,
+      ewmaMs: ewmaMs === 0 ? undefined : ewmaMs,
+      picked,
+      health: health?.[id],
+    }));
+  }
+
+  #ended(entry: Entry<T>, how: End, startedMs: number): void {
+    entry.inFlight--;
+    if (how === 'abandoned') return;
+    const { clock, ewmaDecayMs, outliers } = this.#options;
+    const nowMs = clock.now();
+    const latencyMs = nowMs - startedMs;
+    if (how === 'failed') {
+      // A failure may be quick: it must not look like a good latency.
+      observe(entry, Math.max(latencyMs, entry.ewmaMs), nowMs, ewmaDecayMs);
+      outliers?.failed(entry.id);
+      return;
+    }
+    observe(entry, latencyMs, nowMs, ewmaDecayMs);
+    outliers?.succeeded(entry.id, latencyMs);
+  }
+}

@@ -1,0 +1,213 @@
+import { type Clock, systemClock } from '../../core/clock.js';
+import { OptionError } from '../../core/errors.js';
+import { checkCount, checkFunction, checkMs, checkRatio, withDefaults } from '../../core/options.js';
+
+export interface OutlierDetectorOptions {
+  /** Failures in a row that eject a target: a whole number from 1, or `Infinity` for never. @defaultValue 5 */
+  readonly consecutiveFailures?: number;
+  /** Share of failed calls of an interval that ejects, from 0.01 to 1, or `Infinity` for never. @defaultValue 0.5 */
+  readonly failureRatio?: number;
+  /**
+   * How many times the median of all targets' mean latencies a target may take, from 1.1, or `Infinity` for any.
+   * @defaultValue 5
+   */
+  readonly latencyFactor?: number;
+  /** Calls of an interval below which its shares and latencies eject nothing: a whole number from 1. @defaultValue 10 */
+  readonly minCalls?: number;
+  /** How often shares and latencies are looked at, in ms from 10. @defaultValue 1000 */
+  readonly intervalMs?: number;
+  /** The first ejection of a target, in ms from 1; each more in a row takes that much longer. @defaultValue 5000 */
+  readonly ejectionMs?: number;
+  /** The longest ejection, in ms from `ejectionMs`. @defaultValue 60000 */
+  readonly maxEjectionMs?: number;
+  /** Share of the targets that may be out at a time, from 0 (none ever) to 1. @defaultValue 0.5 */
+  readonly maxEjectedRatio?: number;
+  /** How long a target that comes back takes to its full weight, in ms from 0; 0: at once. @defaultValue 10000 */
+  readonly slowStartMs?: number;
+  /** Told when a target is ejected; it must not throw. */
+  readonly onEject?: (id: string, reason: EjectionReason) => void;
+  readonly clock?: Clock;
+}
+
+export const OUTLIER_DETECTOR_DEFAULTS = Object.freeze({
+  consecutiveFailures: 5,
+  failureRatio: 0.5,
+  latencyFactor: 5,
+  minCalls: 10,
+  intervalMs: 1_000,
+  ejectionMs: 5_000,
+  maxEjectionMs: 60_000,
+  maxEjectedRatio: 0.5,
+  slowStartMs: 10_000,
+});
+
+export type EjectionReason = 'consecutiveFailures' | 'failureRatio' | 'latency';
+
+/** What a detector holds about one target. */
+export interface OutlierInspection {
+  readonly ejected: boolean;
+  /** Milliseconds until it comes back; 0 when it is in. */
+  readonly backInMs: number;
+  /** Share of its weight that it gets, from 0 to 1. */
+  readonly share: number;
+  readonly ejections: number;
+  readonly failuresInRow: number;
+}
+
+/** A target that comes back begins with this share of its weight. */
+const FIRST_SHARE = 0.1;
+
+interface Health {
+  calls: number;
+  failures: number;
+  sumMs: number;
+  answered: number;
+  inRow: number;
+  /** Ejections in a row; one interval without trouble takes one off. */
+  level: number;
+  ejections: number;
+  outUntilMs: number;
+}
+
+/**
+ * Passive health: it watches the calls to several targets and takes out those that fail or are much slower than the others,
+ * each for a time that grows, never more than a share of them all. One that comes back gets its calls back slowly.
+ * It has no timer: time is looked at when a call ends or a target is asked for. (Envoy's outlier detection.)
+ */
+export class OutlierDetector {
+  readonly #options: ReturnType<typeof resolve>;
+  readonly #targets = new Map<string, Health>();
+  #intervalEndMs: number;
+
+  constructor(options: OutlierDetectorOptions = {}) {
+    this.#options = resolve(options);
+    this.#intervalEndMs = this.#options.clock.now() + this.#options.intervalMs;
+  }
+
+  /** Targets out now. */
+  get ejected(): number {
+    const nowMs = this.#options.clock.now();
+    let count = 0;
+    for (const { outUntilMs } of this.#targets.values()) if (nowMs < outUntilMs) count++;
+    return count;
+  }
+
+  /** Begins to watch a target; one that is watched already stays as it is. */
+  add(id: string): void {
+    if (this.#targets.has(id)) return;
+    this.#targets.set(id, {
+      calls: 0,
+      failures: 0,
+      sumMs: 0,
+      answered: 0,
+      inRow: 0,
+      level: 0,
+      ejections: 0,
+      outUntilMs: Number.NEGATIVE_INFINITY,
+    });
+  }
+
+  remove(id: string): void {
+    this.#targets.delete(id);
+  }
+
+  /** A call to the target was answered after so long. */
+  succeeded(id: string, latencyMs: number): void {
+    const health = this.#targets.get(id);
+    if (health === undefined) return;
+    health.inRow = 0;
+    health.calls++;
+    health.answered++;
+    health.sumMs += latencyMs;
+    this.#look(this.#options.clock.now());
+  }
+
+  /** A call to the target failed by the target's fault. */
+  failed(id: string): void {
+    const health = this.#targets.get(id);
+    if (health === undefined) return;
+    health.inRow++;
+    health.calls++;
+    health.failures++;
+    const nowMs = this.#options.clock.now();
+    if (health.inRow >= this.#options.consecutiveFailures) this.#eject(id, health, 'consecutiveFailures', nowMs);
+    this.#look(nowMs);
+  }
+
+  /** The share of its weight that a target gets now: 0 while it is out, then rising to 1. */
+  share(id: string, nowMs = this.#options.clock.now()): number {
+    const health = this.#targets.get(id);
+    if (health === undefined || health.level === 0) return 1;
+    if (nowMs < health.outUntilMs) return 0;
+    const { slowStartMs } = this.#options;
+    const sinceMs = nowMs - health.outUntilMs;
+    return sinceMs >= slowStartMs ? 1 : FIRST_SHARE + (1 - FIRST_SHARE) * (sinceMs / slowStartMs);
+  }
+
+  inspect(): Readonly<Record<string, OutlierInspection>> {
+    const nowMs = this.#options.clock.now();
+    const all: Record<string, OutlierInspection> = Object.create(null);
+    for (const [id, { outUntilMs, ejections, inRow }] of this.#targets) {
+      const backInMs = Math.max(0, outUntilMs - nowMs);
+      all[id] = { ejected: backInMs > 0, backInMs, share: this.share(id, nowMs), ejections, failuresInRow: inRow };
+    }
+    return all;
+  }
+
+  /** At the end of an interval: shares and latencies, and forgiveness. */
+  #look(nowMs: number): void {
+    if (nowMs < this.#intervalEndMs) return;
+    const { intervalMs, minCalls, failureRatio, latencyFactor, slowStartMs } = this.#options;
+    this.#intervalEndMs = nowMs + intervalMs;
+    const means = [...this.#targets.values()]
+      .filter(({ answered }) => answered >= minCalls)
+      .map(({ sumMs, answered }) => sumMs / answered)
+      .sort((a, b) => a - b);
+    // The lower of two in the middle: of two targets, the slow one must not be its own measure.
+    const median = means[(means.length - 1) >> 1];
+    for (const [id, health] of this.#targets) {
+      const { calls, failures, answered, sumMs } = health;
+      const mean = answered >= minCalls ? sumMs / answered : 0;
+      if (calls >= minCalls && failures / calls >= failureRatio) this.#eject(id, health, 'failureRatio', nowMs);
+      else if (means.length > 1 && median !== undefined && mean > latencyFactor * Math.max(median, Number.MIN_VALUE)) {
+        this.#eject(id, health, 'latency', nowMs);
+      } else if (health.level > 0 && calls > 0 && nowMs >= health.outUntilMs + slowStartMs) health.level--;
+      health.calls = 0;
+      health.failures = 0;
+      health.answered = 0;
+      health.sumMs = 0;
+    }
+  }
+
+  #eject(id: string, health: Health, reason: EjectionReason, nowMs: number): void {
+    const { ejectionMs, maxEjectionMs, maxEjectedRatio, onEject } = this.#options;
+    if (nowMs < health.outUntilMs) return;
+    if (this.ejected + 1 > Math.floor(this.#targets.size * maxEjectedRatio + 1e-9)) return;
+    health.level++;
+    health.ejections++;
+    health.inRow = 0;
+    health.outUntilMs = nowMs + Math.min(maxEjectionMs, ejectionMs * health.level);
+    onEject?.(id, reason);
+  }
+}
+
+/** @throws OptionError */
+function resolve(given: OutlierDetectorOptions) {
+  const options = withDefaults('OutlierDetector', given, OUTLIER_DETECTOR_DEFAULTS, { onEject: true, clock: true });
+  const { failureRatio, latencyFactor } = options;
+  checkCount('consecutiveFailures', options.consecutiveFailures, { min: 1, infinity: true });
+  if (!(failureRatio === Number.POSITIVE_INFINITY || (failureRatio >= 0.01 && failureRatio <= 1))) {
+    throw new OptionError('failureRatio', failureRatio, 'a ratio from 0.01 to 1, or Infinity');
+  }
+  if (typeof latencyFactor !== 'number' || !(latencyFactor >= 1.1)) {
+    throw new OptionError('latencyFactor', latencyFactor, 'a number, 1.1 or more, or Infinity');
+  }
+  checkCount('minCalls', options.minCalls, { min: 1 });
+  checkMs('intervalMs', options.intervalMs, { min: 10 });
+  checkMs('ejectionMs', options.ejectionMs, { min: 1 });
+  checkMs('maxEjectionMs', options.maxEjectionMs, { min: options.ejectionMs });
+  checkRatio('maxEjectedRatio', options.maxEjectedRatio);
+  checkMs('slowStartMs', options.slowStartMs);
+  if (options.onEject !== undefined) checkFunction('onEject', options.onEject);
+  return { ...options, clock: options.clock ?? systemClock };
+}
