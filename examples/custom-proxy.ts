@@ -5,7 +5,8 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { json } from 'node:stream/consumers';
 import { MultiServerRateLimiter } from 'mcp-poolkit/concurrent';
-import { type PoolkitError, StdioPool } from 'mcp-poolkit/pool';
+import type { PoolkitError } from 'mcp-poolkit/errors';
+import { StdioPool } from 'mcp-poolkit/pool';
 import { addHttpServer, Health, InFlight, ShutdownPlan } from 'mcp-poolkit/shutdown';
 import { FileCache } from 'mcp-poolkit/toolstore';
 

@@ -7,7 +7,7 @@ const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as
   exports: Record<string, { default: string } | string>;
 };
 
-/** The errors, which every subpath exports. */
+/** The errors: exported by `/errors`, and by the package's entry. */
 const ERRORS: readonly string[] = [
   'AcquireTimeoutError',
   'CircuitOpenError',
@@ -33,7 +33,7 @@ const ERRORS: readonly string[] = [
   'ProtocolError',
 ];
 
-/** What each subpath exports besides, at run time. A change here is a change of the API. */
+/** What each other subpath exports at run time. A change here is a change of the API. */
 const OWN: Readonly<Record<string, readonly string[]>> = {
   './pool': [
     'CreateError',
@@ -123,7 +123,8 @@ const EXPORTS: Readonly<Record<string, readonly string[]>> = {
     ...new Set(Object.entries(OWN).flatMap(([subpath, names]) => (subpath === './testing' ? [] : names))),
     ...ENTRY,
   ],
-  ...Object.fromEntries(Object.entries(OWN).map(([subpath, names]) => [subpath, [...ERRORS, ...names]])),
+  './errors': ERRORS,
+  ...OWN,
 };
 
 const sourceOf = (target: string): string => join(root, target.replace('./dist/', 'src/').replace(/\.js$/, '.ts'));

@@ -3,6 +3,10 @@
  * and whether calling again is safe. Decide by class or by `code`, never by the message.
  */
 
+import { messageOf, printable, show } from './show.js';
+
+export { messageOf, show };
+
 /** Whether the upstream acted: `no` (never ran), `perhaps` (nobody can know), `answered` (it ran and said so). */
 export type Acted = 'no' | 'perhaps' | 'answered';
 
@@ -46,6 +50,16 @@ export abstract class PoolkitError extends Error {
     this.code = code;
     this.retryable = ERROR_CODES[code].retryable;
     this.acted = ERROR_CODES[code].acted;
+  }
+
+  /**
+   * What `JSON.stringify` and any logger print: name, message, code and the fields of the class, bounded in depth and
+   * length. Without a stack, so that it may be shown to a client; loggers that want the stack read it from the error.
+   */
+  toJSON(): Record<string, unknown> {
+    const { name, message } = this;
+    const { name: _, ...fields } = printable({ ...this }, 0) as Record<string, unknown>;
+    return { name, message, ...fields, ...(this.cause === undefined ? {} : { cause: printable(this.cause, 1) }) };
   }
 }
 
@@ -335,22 +349,4 @@ export class StillAliveError extends PoolkitError {
     this.pid = pid;
     this.state = state;
   }
-}
-
-/** A value as an error message shows it: short, on one line, safe for anything. */
-export function show(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value.length > 80 ? `${value.slice(0, 77)}...` : value);
-  if (typeof value === 'bigint') return `${value}n`;
-  if (typeof value === 'function') {
-    const name: unknown = value.name;
-    return `function ${typeof name === 'string' && name !== '' ? name : '(anonymous)'}`;
-  }
-  if (typeof value !== 'object' || value === null) return String(value);
-  return Array.isArray(value) ? `an array of ${value.length}` : `an object`;
-}
-
-/** The message of anything thrown. */
-export function messageOf(error: unknown): string {
-  if (error instanceof AggregateError && error.message === '') return error.errors.map(messageOf).join('; ');
-  return error instanceof Error ? error.message : show(error);
 }

@@ -1,35 +1,6 @@
 export type { Connection, DisconnectReason } from '../connection/Connection.js';
 export { HTTP_DEFAULTS } from '../connection/net/httpOptions.js';
-export {
-  type AcquireTimeoutDetail,
-  AcquireTimeoutError,
-  type Acted,
-  CircuitOpenError,
-  type Closeable,
-  ClosedError,
-  type CloseOptions,
-  ERROR_CODES,
-  type ErrorCode,
-  ForbiddenError,
-  MessageTooLargeError,
-  NotSentError,
-  OptionError,
-  OutcomeUnknownError,
-  PoolkitError,
-  ProtocolError,
-  QueueFullError,
-  RateLimitedError,
-  RequestTimeoutError,
-  RpcError,
-  ServerNotFoundError,
-  ServerStoppedError,
-  ShutdownTimeoutError,
-  StartError,
-  type StartErrorDetail,
-  StillAliveError,
-  UnauthorizedError,
-  UpstreamBusyError,
-} from '../core/index.js';
+export type { Closeable, CloseOptions } from '../core/index.js';
 export type { ConfiguredTransport, Connector, ConnectRequest } from './connectors/Connector.js';
 export type { StdioConnectorOptions } from './connectors/StdioConnector.js';
 export type { UrlPoolOptions } from './connectors/UrlConnector.js';

@@ -1,31 +1,3 @@
-export {
-  type AcquireTimeoutDetail,
-  AcquireTimeoutError,
-  type Acted,
-  CircuitOpenError,
-  ClosedError,
-  ERROR_CODES,
-  type ErrorCode,
-  ForbiddenError,
-  MessageTooLargeError,
-  NotSentError,
-  OptionError,
-  OutcomeUnknownError,
-  PoolkitError,
-  ProtocolError,
-  QueueFullError,
-  RateLimitedError,
-  RequestTimeoutError,
-  RpcError,
-  ServerNotFoundError,
-  ServerStoppedError,
-  ShutdownTimeoutError,
-  StartError,
-  type StartErrorDetail,
-  StillAliveError,
-  UnauthorizedError,
-  UpstreamBusyError,
-} from '../core/index.js';
 export { ConfigError, type ConfigPlace } from './config/ConfigError.js';
 export { checkServerConfig } from './config/checkServerConfig.js';
 export { type ParsedConfig, type ParseOptions, parseConfig, readConfigFile } from './config/configFile.js';

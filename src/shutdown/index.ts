@@ -1,37 +1,4 @@
-export {
-  type AcquireTimeoutDetail,
-  AcquireTimeoutError,
-  type Acted,
-  CircuitOpenError,
-  type Clock,
-  type Closeable,
-  ClosedError,
-  type CloseOptions,
-  ERROR_CODES,
-  type ErrorCode,
-  ForbiddenError,
-  type LogFn,
-  type Logger,
-  MessageTooLargeError,
-  NotSentError,
-  OptionError,
-  OutcomeUnknownError,
-  PoolkitError,
-  ProtocolError,
-  QueueFullError,
-  RateLimitedError,
-  RequestTimeoutError,
-  RpcError,
-  ServerNotFoundError,
-  ServerStoppedError,
-  ShutdownTimeoutError,
-  StartError,
-  type StartErrorDetail,
-  StillAliveError,
-  type Timer,
-  UnauthorizedError,
-  UpstreamBusyError,
-} from '../core/index.js';
+export type { Clock, Closeable, CloseOptions, LogFn, Logger, Timer } from '../core/index.js';
 export { BackgroundWorker, type BackgroundWorkerOptions } from './BackgroundWorker.js';
 export { addHttpServer, closeHttpServer, type HttpStepsOptions } from './closeHttpServer.js';
 export { Health, type HealthOptions, type HealthState, type HealthStatus } from './Health.js';

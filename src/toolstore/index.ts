@@ -1,32 +1,4 @@
-export {
-  type AcquireTimeoutDetail,
-  AcquireTimeoutError,
-  type Acted,
-  CircuitOpenError,
-  ClosedError,
-  type CloseOptions,
-  ERROR_CODES,
-  type ErrorCode,
-  ForbiddenError,
-  MessageTooLargeError,
-  NotSentError,
-  OptionError,
-  OutcomeUnknownError,
-  PoolkitError,
-  ProtocolError,
-  QueueFullError,
-  RateLimitedError,
-  RequestTimeoutError,
-  RpcError,
-  ServerNotFoundError,
-  ServerStoppedError,
-  ShutdownTimeoutError,
-  StartError,
-  type StartErrorDetail,
-  StillAliveError,
-  UnauthorizedError,
-  UpstreamBusyError,
-} from '../core/index.js';
+export type { CloseOptions } from '../core/index.js';
 export { FileCache } from './FileCache.js';
 export { NoOpCache } from './NoOpCache.js';
 export { FILE_CACHE_DEFAULTS, type FileCacheOptions } from './options.js';

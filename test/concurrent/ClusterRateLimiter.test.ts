@@ -1,12 +1,8 @@
 import { Cluster, Redis } from 'ioredis';
 import { Redis as Redis6 } from 'ioredis6';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import {
-  ClosedError,
-  ClusterRateLimiter,
-  type ClusterRateLimiterOptions,
-  OptionError,
-} from '../../src/concurrent/index.js';
+import { ClusterRateLimiter, type ClusterRateLimiterOptions } from '../../src/concurrent/index.js';
+import { ClosedError, OptionError } from '../../src/errors.js';
 import { HAVE_REDIS, TestRedis } from '../support/redis.js';
 import { until } from '../support/stamped.js';
 

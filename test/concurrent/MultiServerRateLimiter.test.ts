@@ -1,14 +1,11 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import {
-  ClosedError,
   LimiterTableFullError,
   MultiServerRateLimiter,
   type MultiServerRateLimiterOptions,
-  OptionError,
-  QueueFullError,
-  RateLimitedError,
 } from '../../src/concurrent/index.js';
+import { ClosedError, OptionError, QueueFullError, RateLimitedError } from '../../src/errors.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { RUNS } from '../support/runs.js';
 

@@ -1,12 +1,6 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import {
-  ClosedError,
-  OptionError,
-  QueueFullError,
-  RateLimitedError,
-  RateLimiter,
-  type RateLimiterOptions,
-} from '../../src/concurrent/index.js';
+import { RateLimiter, type RateLimiterOptions } from '../../src/concurrent/index.js';
+import { ClosedError, OptionError, QueueFullError, RateLimitedError } from '../../src/errors.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 
 let clock: FakeClock;

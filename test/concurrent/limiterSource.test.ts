@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { MultiServerRateLimiter, OptionError, RateLimiter, Semaphore } from '../../src/concurrent/index.js';
+import { MultiServerRateLimiter, RateLimiter, Semaphore } from '../../src/concurrent/index.js';
+import { OptionError } from '../../src/errors.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { closeAfter } from '../support/closeAfter.js';
 

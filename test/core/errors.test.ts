@@ -1,3 +1,4 @@
+import pino from 'pino';
 import { expect, test } from 'vitest';
 import {
   AcquireTimeoutError,
@@ -267,4 +268,56 @@ test.each([
   [new AggregateError([new Error('a')], 'both failed'), 'both failed'],
 ])('messageOf finds words in anything thrown: %o', (thrown, message) => {
   expect(messageOf(thrown)).toBe(message);
+});
+
+/** The one line that a real pino writes for `fields`. */
+function logged(fields: object): { error: Record<string, unknown> } {
+  let line = '';
+  pino(
+    {},
+    {
+      write: (text: string) => {
+        line += text;
+      },
+    },
+  ).error(fields, 'failed');
+  return JSON.parse(line) as { error: Record<string, unknown> };
+}
+
+test('a plain { error } in pino keeps name, message, code, fields and cause', () => {
+  const cause = Object.assign(new Error('spawn x ENOENT'), { code: 'ENOENT' });
+  const error = new StartError(
+    'files',
+    'the command was not found',
+    { exitCode: 127, stderr: ['sh: x: not found'] },
+    cause,
+  );
+  expect(logged({ error }).error).toEqual({
+    name: 'StartError',
+    message: error.message,
+    code: 'ERR_START_FAILED',
+    retryable: true,
+    acted: 'no',
+    server: 'files',
+    exitCode: 127,
+    stderr: ['sh: x: not found'],
+    cause: { name: 'Error', message: 'spawn x ENOENT', code: 'ENOENT' },
+  });
+});
+
+test('an error prints whatever it carries: cycles, big integers, getters that throw, great lists', () => {
+  const cycle: Record<string, unknown> = { big: 12n, run: () => undefined };
+  cycle['self'] = cycle;
+  const value = { cycle, list: Array.from({ length: 10_000 }, (_, index) => index) };
+  const trap = Object.defineProperty({}, 'x', {
+    enumerable: true,
+    get: () => {
+      throw new Error('getter');
+    },
+  });
+  const error = new OptionError('o', value, 'a number', trap);
+  const text = JSON.stringify(error);
+  expect(text.length).toBeLessThan(2_000);
+  expect(JSON.parse(text)).toMatchObject({ message: error.message, code: 'ERR_OPTION', cause: 'an object' });
+  expect(logged({ error }).error['message']).toBe(error.message);
 });

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { BackgroundWorker, ClosedError } from '../../src/shutdown/index.js';
+import { ClosedError } from '../../src/errors.js';
+import { BackgroundWorker } from '../../src/shutdown/index.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { RUNS } from '../support/runs.js';

@@ -2,7 +2,8 @@ import { EventEmitter } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { ClosedError, InFlight } from '../../src/shutdown/index.js';
+import { ClosedError } from '../../src/errors.js';
+import { InFlight } from '../../src/shutdown/index.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { RUNS } from '../support/runs.js';
 

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import type { Logger } from '../../src/core/logger.js';
-import { ClosedError, OptionError, type ShutdownPhase, ShutdownPlan, withTimeout } from '../../src/shutdown/index.js';
+import { ClosedError, OptionError } from '../../src/errors.js';
+import { type ShutdownPhase, ShutdownPlan, withTimeout } from '../../src/shutdown/index.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 
 const hang = (): Promise<never> => new Promise(() => undefined);

@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { bestFixed, SERVERS, simulate } from '../../../bench/adaptive/simulation.js';
 import { type AdaptiveRules, type AdaptiveState, next } from '../../../src/concurrent/balance/adaptiveState.js';
-import { AdaptiveLimit, OptionError } from '../../../src/concurrent/index.js';
+import { AdaptiveLimit } from '../../../src/concurrent/index.js';
+import { OptionError } from '../../../src/errors.js';
 import { FakeClock } from '../../../src/testing/FakeClock.js';
 
 for (const server of SERVERS) {

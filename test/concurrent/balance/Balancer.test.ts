@@ -1,13 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { seeded } from '../../../bench/adaptive/simulation.js';
-import {
-  Balancer,
-  type BalancerOptions,
-  type BalancerPick,
-  OptionError,
-  OutlierDetector,
-} from '../../../src/concurrent/index.js';
+import { Balancer, type BalancerOptions, type BalancerPick, OutlierDetector } from '../../../src/concurrent/index.js';
+import { OptionError } from '../../../src/errors.js';
 import { FakeClock } from '../../../src/testing/FakeClock.js';
 
 const named = (...ids: readonly string[]) => ids.map((id) => ({ id, target: id.toUpperCase() }));

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { Bulkhead, type BulkheadPermit, OptionError } from '../../../src/concurrent/index.js';
+import { Bulkhead, type BulkheadPermit } from '../../../src/concurrent/index.js';
+import { OptionError } from '../../../src/errors.js';
 import { FakeClock } from '../../../src/testing/FakeClock.js';
 
 test('one key that hangs leaves the others alone; its own callers wait in turn', async () => {

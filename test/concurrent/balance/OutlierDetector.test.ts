@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { OptionError, OutlierDetector, type OutlierDetectorOptions } from '../../../src/concurrent/index.js';
+import { OutlierDetector, type OutlierDetectorOptions } from '../../../src/concurrent/index.js';
+import { OptionError } from '../../../src/errors.js';
 import { FakeClock } from '../../../src/testing/FakeClock.js';
 
 function setup(options: OutlierDetectorOptions = {}, ids = ['a', 'b', 'c', 'd']) {

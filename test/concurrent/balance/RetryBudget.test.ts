@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { LatencyWindow, OptionError, RetryBudget } from '../../../src/concurrent/index.js';
+import { LatencyWindow, RetryBudget } from '../../../src/concurrent/index.js';
+import { OptionError } from '../../../src/errors.js';
 import { FakeClock } from '../../../src/testing/FakeClock.js';
 
 test('a storm of failures adds the share to the load and no more', async () => {

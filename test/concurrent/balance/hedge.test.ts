@@ -1,7 +1,8 @@
 import { createServer } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, test, vi } from 'vitest';
-import { type HedgeOptions, hedge, LatencyWindow, OptionError, RetryBudget } from '../../../src/concurrent/index.js';
+import { type HedgeOptions, hedge, LatencyWindow, RetryBudget } from '../../../src/concurrent/index.js';
+import { OptionError } from '../../../src/errors.js';
 import { FakeClock } from '../../../src/testing/FakeClock.js';
 
 interface Attempt {

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { CircuitBreaker, CircuitOpenError } from '../../../src/concurrent/index.js';
+import { CircuitBreaker } from '../../../src/concurrent/index.js';
+import { CircuitOpenError } from '../../../src/errors.js';
 import { FakeClock } from '../../../src/testing/FakeClock.js';
 
 interface ModelCall {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { CircuitBreaker, type CircuitBreakerOptions, CircuitOpenError } from '../../../src/concurrent/index.js';
+import { CircuitBreaker, type CircuitBreakerOptions } from '../../../src/concurrent/index.js';
 import {
   NotSentError,
   OutcomeUnknownError,
@@ -8,6 +8,7 @@ import {
   UnauthorizedError,
   UpstreamBusyError,
 } from '../../../src/core/errors.js';
+import { CircuitOpenError } from '../../../src/errors.js';
 import { FakeClock } from '../../../src/testing/FakeClock.js';
 
 function setup(options: CircuitBreakerOptions = {}) {
