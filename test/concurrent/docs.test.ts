@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 import { tempFolder } from '../support/tempFolder.js';
 
 const root = resolve(import.meta.dirname, '../..');
-const PAGES = ['circuit-breaker.md', 'rate-limiting.md'];
+const PAGES = ['balancing.md', 'circuit-breaker.md', 'rate-limiting.md'];
 
 function blocks(page: string): readonly string[] {
   const text = readFileSync(join(root, 'docs', page), 'utf8');
@@ -28,7 +28,7 @@ test('every ts block of these pages compiles', { timeout: 60_000 }, async () => 
     compilerOptions: {
       noUnusedLocals: false,
       lib: ['es2023', 'esnext.disposable'],
-      paths: { 'mcp-poolkit/*': [join(root, 'src/*/index.ts')] },
+      paths: { 'mcp-poolkit/*': [join(root, 'src/*/index.ts'), join(root, 'src/*.ts')] },
     },
     include: [join(folder, 'blocks')],
   };
