@@ -79,7 +79,8 @@ export interface LifecycleManagerOptions {
   readonly logger?: Logger;
   readonly clock?: Clock;
   /**
-   * Where a record of every child is kept, so that the next owner ends what this one could not. `false`: nowhere.
+   * Where a record of every child is kept, so that the next owner ends what this one could not: in the sub-folder
+   * `processes` of `directory`. `false`: nowhere.
    * @defaultValue `$XDG_STATE_HOME/mcp-poolkit/processes`; a folder of the user's own under the system's temporary one
    * when that cannot be made
    */

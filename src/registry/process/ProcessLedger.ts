@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { lstat, mkdir, open, readdir, rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
+import { lstat, open, readdir, rename, rm, unlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import envPaths from 'env-paths';
@@ -8,8 +8,9 @@ import { messageOf } from '../../core/errors.js';
 import { newRecord, ownerOf, type ProcessRecord, parseRecord } from '../lifecycle/record.js';
 import { bearsToken, newToken, TOKEN_VARIABLE } from './environment.js';
 import type { ManagedProcess, SpawnConfig } from './ManagedProcess.js';
+import { OwnFolder } from './OwnFolder.js';
 
-/** A file in the ledger that is not to be trusted. It was moved to the folder `rejected`. */
+/** A record in the ledger that is not to be trusted. A file of ours was moved to the folder `rejected`. */
 export interface RejectedRecord {
   readonly file: string;
   readonly why: string;
@@ -28,6 +29,11 @@ const ELSEWHERE_KEPT_MS = 30 * 24 * 3_600_000;
 const DRAFT_KEPT_MS = 60_000;
 const MAX_REJECTED = 100;
 const MAX_RECORD_BYTES = 65_536;
+const SUBFOLDER = 'processes';
+/** The only names a ledger writes, and so the only ones it moves or removes. */
+const RECORD_NAME = /^[0-9a-f]{32}\.json$/;
+const DRAFT_NAME = /^[0-9a-f]{32}\.\d+\.tmp$/;
+const REJECTED_NAME = /^\d+-[0-9a-f]{32}\.json$/;
 
 /**
  * A folder with one small file for every child that is alive or about to be: what is needed to find it again after its
@@ -36,11 +42,14 @@ const MAX_RECORD_BYTES = 65_536;
  * Linux only: elsewhere nothing could be proved by them.
  */
 export class ProcessLedger {
+  /** The sub-folder `processes` of the one that was given. */
   readonly directory: string;
+  readonly #folder: OwnFolder;
   readonly #clock: Clock;
 
-  private constructor(directory: string, clock: Clock) {
-    this.directory = directory;
+  private constructor(folder: OwnFolder, clock: Clock) {
+    this.directory = folder.path;
+    this.#folder = folder;
     this.#clock = clock;
   }
 
@@ -50,19 +59,22 @@ export class ProcessLedger {
   }
 
   /**
-   * Makes the folder (0700) where it is missing. Without `directory` it is `$XDG_STATE_HOME/mcp-poolkit/processes`
+   * Makes the sub-folder `processes` (0700) of `directory`. Without one it is `$XDG_STATE_HOME/mcp-poolkit/processes`
    * (`~/.local/state` by default) or, when that cannot be used, one of the user's own under the temporary folder.
+   * Files that the ledger did not name itself are never touched.
    * @throws the system's error, or one that says what is wrong with the folder
    */
   static async open(options: { readonly directory?: string; readonly clock?: Clock } = {}): Promise<ProcessLedger> {
     const { directory, clock = systemClock } = options;
-    if (directory !== undefined) return new ProcessLedger(await ownFolder(directory), clock);
+    if (directory !== undefined) return new ProcessLedger(await ledgerFolder(directory), clock);
     try {
-      return new ProcessLedger(await ownFolder(join(stateFolder(), 'processes')), clock);
+      return new ProcessLedger(await ledgerFolder(stateFolder()), clock);
     } catch (first) {
       try {
-        const user = process.getuid?.() ?? 'user';
-        return new ProcessLedger(await ownFolder(join(tmpdir(), `mcp-poolkit-${user}`, 'processes')), clock);
+        // Others may write into the temporary folder: what they planted there under our name is refused, not followed.
+        const base = await OwnFolder.make(join(tmpdir(), `mcp-poolkit-${process.getuid?.() ?? 'user'}`));
+        await base.within(async () => undefined);
+        return new ProcessLedger(await ledgerFolder(base.path), clock);
       } catch (error) {
         throw new AggregateError([first, error], `no folder for the ledger: ${messageOf(first)}; ${messageOf(error)}`);
       }
@@ -84,63 +96,76 @@ export class ProcessLedger {
 
   /** It is dead, with all that came from it, or never was. */
   async forget(record: Pick<ProcessRecord, 'token'>): Promise<void> {
-    await rm(this.#fileOf(record), { force: true });
+    await this.#folder.within((pathOf) => rm(pathOf(fileOf(record)), { force: true }));
   }
 
   /**
    * Every record whose owner is gone. Those of living owners are left alone, those of another boot dropped, and what is
-   * no record is moved aside and reported. A record that marks this very process is for others to judge.
+   * no record but has the name of one is moved aside and reported. A record that marks this very process is for others to judge.
    */
   async read(): Promise<LedgerContents> {
     const orphans: ProcessRecord[] = [];
     const rejected: RejectedRecord[] = [];
-    for (const file of await readdir(this.directory)) {
-      const path = join(this.directory, file);
-      if (file === 'rejected') continue;
-      if (/^[0-9a-f]{32}\.\d+\.tmp$/.test(file)) {
-        await this.#dropOld(path, DRAFT_KEPT_MS);
-        continue;
+    await this.#folder.within(async (pathOf) => {
+      for (const file of await readdir(pathOf('.'))) {
+        if (DRAFT_NAME.test(file)) await this.#dropOld(pathOf(file), DRAFT_KEPT_MS);
+        if (!RECORD_NAME.test(file)) continue;
+        try {
+          const text = await readOwnFile(pathOf(file));
+          if (text !== undefined) await this.#judge(parseRecord(file, text), pathOf(file), orphans);
+        } catch (error) {
+          // One that cannot be moved stays where it is, and the orphans of the other records are still found.
+          const why = messageOf(error);
+          await this.#reject(pathOf(file), file).then(
+            () => rejected.push({ file, why }),
+            (failed: unknown) => rejected.push({ file, why: `${why}; it was left in place: ${messageOf(failed)}` }),
+          );
+        }
       }
-      let record: ProcessRecord;
-      try {
-        const text = await readOwnFile(path);
-        if (text === undefined) continue;
-        record = parseRecord(file, text);
-      } catch (error) {
-        await this.#reject(file);
-        rejected.push({ file, why: messageOf(error) });
-        continue;
-      }
-      const owner = ownerOf(record);
-      if (owner === 'rebooted') await this.forget(record);
-      else if (owner === 'elsewhere') await this.#dropOld(path, ELSEWHERE_KEPT_MS);
-      else if (owner === 'gone' && !bearsToken(process.env[TOKEN_VARIABLE], record.token)) orphans.push(record);
-    }
+    });
     return { orphans, rejected };
   }
 
-  #fileOf({ token }: Pick<ProcessRecord, 'token'>): string {
-    return join(this.directory, `${token}.json`);
+  async #judge(record: ProcessRecord, path: string, orphans: ProcessRecord[]): Promise<void> {
+    const owner = ownerOf(record);
+    if (owner === 'rebooted') await rm(path, { force: true });
+    else if (owner === 'elsewhere') await this.#dropOld(path, ELSEWHERE_KEPT_MS);
+    else if (owner === 'gone' && !bearsToken(process.env[TOKEN_VARIABLE], record.token)) orphans.push(record);
   }
 
   async #write(record: ProcessRecord): Promise<void> {
-    const draft = join(this.directory, `${record.token}.${process.pid}.tmp`);
-    await writeFile(draft, `${JSON.stringify(record)}\n`, { mode: 0o600 });
-    await rename(draft, this.#fileOf(record));
+    await this.#folder.within(async (pathOf) => {
+      const draft = pathOf(`${record.token}.${process.pid}.tmp`);
+      await rm(draft, { force: true });
+      // wx: a link under this name is not followed.
+      await writeFile(draft, `${JSON.stringify(record)}\n`, { mode: 0o600, flag: 'wx' });
+      await rename(draft, pathOf(fileOf(record)));
+    });
   }
 
-  async #reject(file: string): Promise<void> {
-    const folder = join(this.directory, 'rejected');
-    await mkdir(folder, { recursive: true, mode: 0o700 });
-    await rename(join(this.directory, file), join(folder, `${Math.round(this.#clock.wallNow())}-${file}`));
-    const all = (await readdir(folder)).sort();
-    for (const old of all.slice(0, -MAX_REJECTED)) await rm(join(folder, old), { recursive: true, force: true });
+  /** Only a plain file is moved: a folder, link or socket under a record's name is not ours. */
+  async #reject(path: string, file: string): Promise<void> {
+    if (!(await lstat(path).catch(ignoreMissing))?.isFile()) return;
+    const folder = await OwnFolder.make(join(this.directory, 'rejected'));
+    await folder.within(async (pathOf) => {
+      await rename(path, pathOf(`${Math.round(this.#clock.wallNow())}-${file}`));
+      const all = (await readdir(pathOf('.'))).filter((each) => REJECTED_NAME.test(each)).sort();
+      for (const old of all.slice(0, -MAX_REJECTED)) await unlinkFile(pathOf(old));
+    });
   }
 
   async #dropOld(path: string, keptMs: number): Promise<void> {
     const found = await lstat(path).catch(ignoreMissing);
-    if (found !== undefined && this.#clock.wallNow() - found.mtimeMs > keptMs) await unlink(path).catch(ignoreMissing);
+    if (found?.isFile() && this.#clock.wallNow() - found.mtimeMs > keptMs) await unlinkFile(path);
   }
+}
+
+function fileOf({ token }: Pick<ProcessRecord, 'token'>): string {
+  return `${token}.json`;
+}
+
+async function unlinkFile(path: string): Promise<void> {
+  if ((await lstat(path).catch(ignoreMissing))?.isFile()) await unlink(path).catch(ignoreMissing);
 }
 
 function stateFolder(): string {
@@ -148,22 +173,15 @@ function stateFolder(): string {
   return envPaths('mcp-poolkit', { suffix: '' }).log;
 }
 
-/** Anybody else who may write there could have us kill what he likes. */
-async function ownFolder(directory: string): Promise<string> {
-  await mkdir(directory, { recursive: true, mode: 0o700 });
-  const { uid, mode } = await stat(directory);
-  const self = process.getuid?.() ?? uid;
-  if (uid !== self) throw new Error(`the folder ${directory} belongs to user ${uid}, not to ${self}`);
-  if ((mode & 0o022) !== 0) throw new Error(`the folder ${directory} may be written by others (mode ${octal(mode)})`);
-  // Found out now rather than at the first start.
-  const probe = join(directory, `${newToken()}.${process.pid}.tmp`);
-  await writeFile(probe, '', { mode: 0o600 });
-  await unlink(probe);
-  return directory;
-}
-
-function octal(mode: number): string {
-  return `0${(mode & 0o777).toString(8)}`;
+/** Another user who may write there could have any process of this user killed: hence the proof, before the first start. */
+async function ledgerFolder(parent: string): Promise<OwnFolder> {
+  const folder = await OwnFolder.make(join(parent, SUBFOLDER));
+  await folder.within(async (pathOf) => {
+    const probe = pathOf(`${newToken()}.${process.pid}.tmp`);
+    await writeFile(probe, '', { mode: 0o600, flag: 'wx' });
+    await unlink(probe);
+  });
+  return folder;
 }
 
 /** Undefined when it has gone meanwhile: its owner was done with it. */

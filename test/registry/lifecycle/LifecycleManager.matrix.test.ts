@@ -93,7 +93,7 @@ async function withLedger(run: (directory: string) => Promise<void>): Promise<vo
   try {
     await run(directory);
     // A killed owner may leave a draft; a record would be a child that nobody looked for.
-    expect(readdirSync(directory).filter((file) => !file.endsWith('.tmp'))).toEqual([]);
+    expect(readdirSync(join(directory, 'processes')).filter((file) => !file.endsWith('.tmp'))).toEqual([]);
   } finally {
     rmSync(directory, { recursive: true });
   }

@@ -21,10 +21,12 @@ import { ProcessLedger } from '../../../src/registry/process/ProcessLedger.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { bearersOf, isAlive } from '../../support/processes.js';
 
+let parent: string;
 let directory: string;
 
 beforeEach(() => {
-  directory = join(mkdtempSync(join(tmpdir(), 'poolkit-ledger-')), 'processes');
+  parent = mkdtempSync(join(tmpdir(), 'poolkit-ledger-'));
+  directory = join(parent, 'processes');
 });
 
 afterEach(() => {
@@ -41,10 +43,10 @@ function orphan(record: ProcessRecord, change: Partial<ProcessRecord> = {}): voi
   writeFileSync(join(directory, `${record.token}.json`), JSON.stringify(gone));
 }
 
-const manage = (): LifecycleManager => closeAfter(new LifecycleManager({ ledger: { directory } }));
+const manage = (): LifecycleManager => closeAfter(new LifecycleManager({ ledger: { directory: parent } }));
 
 test('the folder is for its owner alone, and so is each record', async () => {
-  const ledger = await ProcessLedger.open({ directory });
+  const ledger = await ProcessLedger.open({ directory: parent });
   const record = await ledger.intend('cat', CAT);
   expect(statSync(directory).mode & 0o777).toBe(0o700);
   expect(statSync(join(directory, `${record.token}.json`)).mode & 0o777).toBe(0o600);
@@ -78,7 +80,7 @@ test('a start that fails leaves no record', async () => {
 });
 
 test('an orphan is ended by its token alone, when its owner was killed before the record was completed', async () => {
-  const ledger = await ProcessLedger.open({ directory });
+  const ledger = await ProcessLedger.open({ directory: parent });
   const record = await ledger.intend('cat', CAT);
   const child = await ManagedProcess.spawn('cat', CAT, { token: record.token });
   orphan(record);
@@ -89,7 +91,7 @@ test('an orphan is ended by its token alone, when its owner was killed before th
 });
 
 test('an orphan that cleared its environment is ended by pid and start time, its group too', async () => {
-  const ledger = await ProcessLedger.open({ directory });
+  const ledger = await ProcessLedger.open({ directory: parent });
   const record = await ledger.intend('bare', CAT);
   const script = 'sleep 60 & echo $!; exec env -i sleep 60';
   const child = await ManagedProcess.spawn(
@@ -107,7 +109,7 @@ test('an orphan that cleared its environment is ended by pid and start time, its
 });
 
 test('a pid that was given to another process is left alone', async () => {
-  const ledger = await ProcessLedger.open({ directory });
+  const ledger = await ProcessLedger.open({ directory: parent });
   const record = await ledger.intend('gone', CAT);
   const stranger = await ManagedProcess.spawn('stranger', CAT);
   orphan(record, { child: { pid: stranger.pid, startTime: stranger.startTime - 1 } });
@@ -125,7 +127,7 @@ test("a living owner's children and records are not touched", async () => {
 });
 
 test('a record of another boot is dropped, one of another host or container is kept', async () => {
-  const ledger = await ProcessLedger.open({ directory });
+  const ledger = await ProcessLedger.open({ directory: parent });
   const rebooted = await ledger.intend('rebooted', CAT);
   const far = await ledger.intend('far', CAT);
   const contained = await ledger.intend('contained', CAT);
@@ -140,8 +142,8 @@ test('a record of another boot is dropped, one of another host or container is k
   expect(records()).toEqual([`${contained.token}.json`]);
 });
 
-test('what is no record of ours is moved aside and reported, and nothing is ended for it', async () => {
-  const ledger = await ProcessLedger.open({ directory });
+test('a record that is not to be trusted is moved aside and reported; what others put there stays; nothing is ended for it', async () => {
+  const ledger = await ProcessLedger.open({ directory: parent });
   const good = await ledger.intend('good', CAT);
   const stranger = await ManagedProcess.spawn('stranger', CAT);
   const forged = { ...good, child: { pid: stranger.pid, startTime: stranger.startTime } };
@@ -166,9 +168,19 @@ test('what is no record of ours is moved aside and reported, and nothing is ende
     reports.push(...rejected.map(({ file }) => file));
   });
   await manager.swept();
-  expect(reports).toHaveLength(8);
-  expect(readdirSync(directory).sort()).toEqual([`${good.token}.json`, 'rejected'].sort());
-  expect(readdirSync(join(directory, 'rejected'))).toHaveLength(8);
+  expect(reports.sort()).toEqual(['0', '1', '2', '3'].map((digit) => `${digit.repeat(32)}.json`));
+  expect(readdirSync(directory).sort()).toEqual(
+    [
+      `${good.token}.json`,
+      'rejected',
+      'torn.json',
+      'empty.json',
+      'notes.txt',
+      'folder',
+      `${'3'.repeat(32)}.json`,
+    ].sort(),
+  );
+  expect(readdirSync(join(directory, 'rejected'))).toHaveLength(3);
   expect(isAlive(stranger.pid)).toBe(true);
   await stranger.stop();
 });
@@ -190,7 +202,7 @@ test('a folder that cannot be made, or vanishes, is reported and starts go on', 
   const failures: string[] = [];
   unusable.on('ledgerFailed', ({ error }) => failures.push((error as NodeJS.ErrnoException).code ?? ''));
   await unusable.start({ name: 'cat', ...CAT });
-  expect(failures).toEqual(['EEXIST']);
+  expect(failures).toEqual(['ENOTDIR']);
   rmSync(directory);
   const vanishing = manage();
   vanishing.on('ledgerFailed', ({ error }) => failures.push((error as NodeJS.ErrnoException).code ?? ''));
@@ -198,7 +210,7 @@ test('a folder that cannot be made, or vanishes, is reported and starts go on', 
   rmSync(directory, { recursive: true });
   const handle = await vanishing.start({ name: 'cat', ...CAT });
   await handle.stop();
-  expect(failures).toEqual(['EEXIST', 'ENOENT']);
+  expect(failures).toEqual(['ENOTDIR', 'ENOENT']);
 });
 
 test('by default the ledger is in the state folder of the user', async () => {
@@ -212,4 +224,39 @@ test('by default the ledger is in the state folder of the user', async () => {
     if (before === undefined) delete process.env['XDG_STATE_HOME'];
     else process.env['XDG_STATE_HOME'] = before;
   }
+});
+
+test('what others keep in the folder is never moved or removed, however much it is; a planted link is refused', async () => {
+  const victim = join(parent, 'victim');
+  for (const folder of [victim, directory]) mkdirSync(folder, { recursive: true, mode: 0o700 });
+  for (let index = 0; index < 150; index++) {
+    for (const folder of [parent, directory, victim]) writeFileSync(join(folder, `${index}-note.json`), 'mine');
+    mkdirSync(join(directory, `folder-${index}`));
+    symlinkSync(victim, join(directory, `link-${index}`));
+  }
+  // Records that are broken make the ledger tidy its folder `rejected`, which is a link to a folder of this user.
+  symlinkSync(victim, join(directory, 'rejected'));
+  for (let index = 0; index < 3; index++) writeFileSync(join(directory, `${String(index).repeat(32)}.json`), 'torn');
+  const before = [parent, directory, victim].map((folder) => readdirSync(folder).sort());
+  const ledger = await ProcessLedger.open({ directory: parent });
+  const { rejected } = await ledger.read();
+  expect(rejected.map(({ why }) => why.includes('left in place'))).toEqual([true, true, true]);
+  expect([parent, directory, victim].map((folder) => readdirSync(folder).sort())).toEqual(before);
+});
+
+test('a ledger folder that is a link is refused at open, one that becomes a link is refused when used', async () => {
+  const elsewhere = join(parent, 'elsewhere');
+  mkdirSync(elsewhere, { mode: 0o700 });
+  symlinkSync(elsewhere, directory);
+  await expect(ProcessLedger.open({ directory: parent })).rejects.toThrow('is a link or no folder');
+  rmSync(directory);
+  const ledger = await ProcessLedger.open({ directory: parent });
+  rmSync(directory, { recursive: true });
+  symlinkSync(elsewhere, directory);
+  await expect(ledger.intend('cat', CAT)).rejects.toThrow('is a link or no folder');
+  expect(readdirSync(elsewhere)).toEqual([]);
+});
+
+test('a folder where nothing can be made is an error at once, not an endless try', async () => {
+  await expect(ProcessLedger.open({ directory: '/proc/none/mcp-poolkit' })).rejects.toThrow('takes no folders');
 });
