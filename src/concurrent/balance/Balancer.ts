@@ -84,20 +84,22 @@ class Entry<T> implements Candidate {
 }
 
 type End = 'succeeded' | 'failed' | 'abandoned';
-type EndOfPick = (how: End, startedMs: number) => void;
+type EndOfPick<T> = (entry: Entry<T>, how: End, startedMs: number) => void;
 
 /** A call on its way to a target. End it once, by one of the three; again is a no-op. */
 export class BalancerPick<T> {
   readonly id: string;
   readonly target: T;
-  readonly #end: EndOfPick;
+  readonly #entry: Entry<T>;
+  readonly #end: EndOfPick<T>;
   readonly #startedMs: number;
   #over = false;
 
   /** @internal */
-  constructor(id: string, target: T, startedMs: number, end: EndOfPick) {
-    this.id = id;
-    this.target = target;
+  constructor(entry: Entry<T>, startedMs: number, end: EndOfPick<T>) {
+    this.id = entry.id;
+    this.target = entry.target;
+    this.#entry = entry;
     this.#startedMs = startedMs;
     this.#end = end;
   }
@@ -120,7 +122,7 @@ export class BalancerPick<T> {
   #finish(how: End): void {
     if (this.#over) return;
     this.#over = true;
-    this.#end(how, this.#startedMs);
+    this.#end(this.#entry, how, this.#startedMs);
   }
 }
 
@@ -131,6 +133,22 @@ export class BalancerPick<T> {
 export class Balancer<T> {
   readonly #choose: Choose;
   readonly #options;
+  /** One function for all picks. */
+  readonly #ended = (entry: Entry<T>, how: End, startedMs: number): void => {
+    entry.inFlight--;
+    if (how === 'abandoned') return;
+    const { clock, ewmaDecayMs, outliers } = this.#options;
+    const nowMs = clock.now();
+    const latencyMs = nowMs - startedMs;
+    if (how === 'failed') {
+      // A failure may be quick: it must not look like a good latency.
+      observe(entry, Math.max(latencyMs, entry.ewmaMs), nowMs, ewmaDecayMs);
+      outliers?.failed(entry.id);
+      return;
+    }
+    observe(entry, latencyMs, nowMs, ewmaDecayMs);
+    outliers?.succeeded(entry.id, latencyMs);
+  };
   #entries: readonly Entry<T>[] = [];
 
   constructor(options: BalancerOptions<T>) {
@@ -203,7 +221,7 @@ export class Balancer<T> {
     if (chosen === undefined) return undefined;
     chosen.inFlight++;
     chosen.picked++;
-    return new BalancerPick(chosen.id, chosen.target, nowMs, (how, startedMs) => this.#ended(chosen, how, startedMs));
+    return new BalancerPick(chosen, nowMs, this.#ended);
   }
 
   inspect(): readonly BalancerInspection[] {
@@ -217,21 +235,5 @@ export class Balancer<T> {
       picked,
       health: health?.[id],
     }));
-  }
-
-  #ended(entry: Entry<T>, how: End, startedMs: number): void {
-    entry.inFlight--;
-    if (how === 'abandoned') return;
-    const { clock, ewmaDecayMs, outliers } = this.#options;
-    const nowMs = clock.now();
-    const latencyMs = nowMs - startedMs;
-    if (how === 'failed') {
-      // A failure may be quick: it must not look like a good latency.
-      observe(entry, Math.max(latencyMs, entry.ewmaMs), nowMs, ewmaDecayMs);
-      outliers?.failed(entry.id);
-      return;
-    }
-    observe(entry, latencyMs, nowMs, ewmaDecayMs);
-    outliers?.succeeded(entry.id, latencyMs);
   }
 }
