@@ -61,6 +61,15 @@ test('a step that hangs is named, the rest is done, and the exit code is 1 withi
   expect(Number((await program.line(/: (\d+) of 2000 ms/))[1])).toBeLessThanOrEqual(2_000);
 });
 
+test('SIGHUP, which a closed terminal sends, is an orderly stop like SIGTERM: calls in flight are answered', async () => {
+  const program = service({});
+  const calls = await slowCalls(program, 50, 800);
+  program.kill('SIGHUP');
+  expect(await calls.answers()).toEqual(all(50));
+  expect((await program.exited).code).toBe(0);
+  await program.line(/^last step/);
+});
+
 test('a step that throws is reported, the rest is done, and the exit code is 1', async () => {
   const program = service({ throws: true });
   const calls = await slowCalls(program, 50, 800);

@@ -7,10 +7,14 @@ import type { ShutdownReport } from './ShutdownReport.js';
 
 /**
  * Exit codes: 0 when nothing critical failed, 1 when something did or an uncaught error was the cause, 128 + the
- * signal's number (130 for SIGINT, 143 for SIGTERM) when a second signal forced it.
+ * signal's number (129 for SIGHUP, 130 for SIGINT, 143 for SIGTERM) when a second signal forced it.
  */
 export interface ListenOptions {
-  /** @defaultValue ['SIGINT', 'SIGTERM'] */
+  /**
+   * Which signals shut down. SIGHUP, which a closed terminal sends, is one: unhandled it ends the process without a stop
+   * and leaves children behind. Leave it out where it means something else, such as reading the config again.
+   * @defaultValue ['SIGINT', 'SIGTERM', 'SIGHUP']
+   */
   readonly signals?: readonly NodeJS.Signals[];
   /** Ends the process when the plan is through. Without it, only `process.exitCode` is set. @defaultValue false */
   readonly exit?: boolean;
@@ -30,7 +34,7 @@ export interface ListenOptions {
 }
 
 export const LISTEN_DEFAULTS = Object.freeze({
-  signals: Object.freeze(['SIGINT', 'SIGTERM'] as const),
+  signals: Object.freeze(['SIGINT', 'SIGTERM', 'SIGHUP'] as const),
   exit: false,
   uncaughtException: false,
   unhandledRejection: false,
