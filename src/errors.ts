@@ -2,6 +2,7 @@ export {
   type AcquireTimeoutDetail,
   AcquireTimeoutError,
   type Acted,
+  BackingOffError,
   CircuitOpenError,
   ClosedError,
   ERROR_CODES,

@@ -46,6 +46,7 @@ export {
   type AcquireTimeoutDetail,
   AcquireTimeoutError,
   type Acted,
+  BackingOffError,
   CircuitOpenError,
   CLOSE_DEFAULTS,
   type Clock,

@@ -10,6 +10,7 @@ const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as
 /** The errors: exported by `/errors`, and by the package's entry. */
 const ERRORS: readonly string[] = [
   'AcquireTimeoutError',
+  'BackingOffError',
   'CircuitOpenError',
   'ClosedError',
   'ERROR_CODES',

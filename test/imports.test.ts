@@ -63,6 +63,31 @@ test('imports go only where the house has an arrow', () => {
   expect(wrong).toEqual([]);
 });
 
+/** The rooms of the pool, each above all that it may import. A file beside rooms is a room of its own. */
+const POOL_FLOORS = [
+  ['McpPool', 'listAll', 'methods', 'resource', 'server/stats', 'server/limits', 'server/callers'],
+  ['server/PoolOptions', 'server/options'],
+  ['connectors'],
+  ['server/context'],
+  ['server/connections'],
+  ['server/partitions'],
+  ['server/calls'],
+  ['server/Server', 'server/startAll', 'server/ServerPool'],
+  ['UnifiedPool', 'StdioPool', 'HTTPClientPool', 'SSEPool'],
+  ['index'],
+] as const;
+
+test('inside the pool imports go down only, sub-folders included', () => {
+  const floorOf = (file: string): number => {
+    const path = file.slice('pool/'.length).replace(/\.ts$/, '');
+    return POOL_FLOORS.findIndex((rooms) => rooms.some((room) => path === room || path.startsWith(`${room}/`)));
+  };
+  const inside = imports.filter(({ from, to }) => roomOf(from) === 'pool' && roomOf(to) === 'pool');
+  expect(inside.filter(({ from, to }) => floorOf(from) < 0 || floorOf(to) < 0)).toEqual([]);
+  expect(inside.filter(({ from, to }) => floorOf(to) > floorOf(from))).toEqual([]);
+  expect(inside.length).toBeGreaterThan(50);
+});
+
 test('core imports nothing but Node', () => {
   const packages = files
     .filter((file) => roomOf(file) === 'core')

@@ -22,6 +22,7 @@ export const ERROR_CODES = Object.freeze({
   ERR_ACQUIRE_TIMEOUT: { acted: 'no', retryable: true },
   ERR_START_FAILED: { acted: 'no', retryable: true },
   ERR_NOT_SENT: { acted: 'no', retryable: true },
+  ERR_BACKING_OFF: { acted: 'no', retryable: true },
   ERR_CIRCUIT_OPEN: { acted: 'no', retryable: true },
   ERR_RATE_LIMITED: { acted: 'no', retryable: true },
   ERR_REQUEST_TIMEOUT: { acted: 'perhaps', retryable: false },
@@ -214,7 +215,19 @@ export class NotSentError extends PoolkitError {
   }
 }
 
-/** The breaker is open, or the server is backing off after a failed start. */
+/** The server failed to start, or died early again, and rests before its next start. `cause` is what it failed with. */
+export class BackingOffError extends PoolkitError {
+  readonly server: string;
+  readonly retryAfterMs: number;
+  constructor(server: string, retryAfterMs: number, cause?: unknown) {
+    const why = cause === undefined ? '' : `: ${messageOf(cause)}`;
+    super('ERR_BACKING_OFF', `server ${show(server)} is started again in ${Math.ceil(retryAfterMs)} ms${why}`, cause);
+    this.server = server;
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+/** The breaker is open. */
 export class CircuitOpenError extends PoolkitError {
   readonly server: string;
   readonly retryAfterMs: number;

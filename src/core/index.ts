@@ -11,6 +11,7 @@ export {
   type AcquireTimeoutDetail,
   AcquireTimeoutError,
   type Acted,
+  BackingOffError,
   CircuitOpenError,
   ClosedError,
   ERROR_CODES,

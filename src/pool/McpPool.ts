@@ -137,6 +137,16 @@ export interface PoolEvents {
     readonly signal: AbortSignal;
     readonly respond: (answer: Promise<unknown>) => void;
   };
+  /**
+   * The connection of a `bound` session ended, and what the server kept for the session with it: by its death, a restart
+   * or idling. The next call of that key gets a new connection. Not told after `releaseKey`.
+   */
+  readonly sessionLost: {
+    readonly server: string;
+    readonly principal: string | undefined;
+    readonly key: string | undefined;
+    readonly reason: string;
+  };
   readonly leaked: { readonly server: string; readonly heldMs: number; readonly stack: string | undefined };
 }
 

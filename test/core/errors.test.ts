@@ -2,6 +2,7 @@ import pino from 'pino';
 import { expect, test } from 'vitest';
 import {
   AcquireTimeoutError,
+  BackingOffError,
   CircuitOpenError,
   ClosedError,
   ERROR_CODES,
@@ -104,6 +105,14 @@ const PINNED: readonly (readonly [PoolkitError, string, string, string | undefin
     'no',
     true,
     'server "fs": the call was not sent: the pipe is closed',
+  ],
+  [
+    new BackingOffError('fs', 99.2, new Error('boom')),
+    'BackingOffError',
+    'ERR_BACKING_OFF',
+    'no',
+    true,
+    'server "fs" is started again in 100 ms: boom',
   ],
   [
     new CircuitOpenError('fs', 99.2),
@@ -225,6 +234,7 @@ test('a cause is kept, and there is none where none was given', () => {
     new ForbiddenError('a', undefined, cause),
     new StartError('a', 'b', {}, cause),
     new NotSentError('a', 'b', cause),
+    new BackingOffError('a', 1, cause),
     new CircuitOpenError('a', 1, cause),
     new RateLimitedError('a', 'local', 1, cause),
     new OutcomeUnknownError('a', 'b', 'c', { cause }),

@@ -108,5 +108,5 @@ test('a start that is refused fails with its cause, backs off, and leaves the se
     cause: { code: 'ERR_NOT_SENT' },
   });
   expect(pool.state('gone')).toBe('failed');
-  expect(await failure(pool.request('gone', 'ping'))).toMatchObject({ code: 'ERR_CIRCUIT_OPEN' });
+  expect(await failure(pool.request('gone', 'ping'))).toMatchObject({ code: 'ERR_BACKING_OFF' });
 });

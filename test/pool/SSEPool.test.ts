@@ -124,7 +124,7 @@ test('a stream that drops at once again and again is not opened in a loop', asyn
   );
   const failures = await Promise.all([1, 2, 3].map(() => failure(tool(pool, 'echo'))));
   for (const error of failures) expect(error).toMatchObject({ code: 'ERR_START_FAILED' });
-  expect(await failure(tool(pool, 'echo'))).toMatchObject({ code: 'ERR_CIRCUIT_OPEN' });
+  expect(await failure(tool(pool, 'echo'))).toMatchObject({ code: 'ERR_BACKING_OFF' });
   expect(opened).toBe(1);
 });
 

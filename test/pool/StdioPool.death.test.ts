@@ -31,11 +31,11 @@ test('a program that is not there fails its first call with ENOENT in the cause,
   for (let at = failure as Error | undefined; at !== undefined; at = at.cause as Error | undefined) causes.push(at);
   expect(causes).toContainEqual(expect.objectContaining({ code: 'ENOENT' }));
   const storm = await Promise.all(Array.from({ length: 50 }, () => outcome(tool(pool, 'echo'))));
-  expect(new Set(storm)).toEqual(new Set(['ERR_CIRCUIT_OPEN']));
+  expect(new Set(storm)).toEqual(new Set(['ERR_BACKING_OFF']));
   expect(pool.stats('echo')).toMatchObject({
     state: 'failed',
     calls: 0,
-    errors: { ERR_START_FAILED: 1, ERR_CIRCUIT_OPEN: 50 },
+    errors: { ERR_START_FAILED: 1, ERR_BACKING_OFF: 50 },
     backoffMs: expect.any(Number),
   });
   expect(pool.stats('echo').lastError).toBeDefined();
@@ -66,7 +66,7 @@ test('backoff: after early deaths in a row calls are refused for a while, then o
   pool.addServer(echo());
   for (let i = 0; i < 2; i++) expect(await outcome(tool(pool, 'exit'))).toBe('ERR_OUTCOME_UNKNOWN');
   const refusal = (await tool(pool, 'echo').catch((error: unknown) => error)) as { code: string; retryAfterMs: number };
-  expect(refusal.code).toBe('ERR_CIRCUIT_OPEN');
+  expect(refusal.code).toBe('ERR_BACKING_OFF');
   expect(pool.state('echo')).toBe('degraded');
   expect(pool.stats('echo').backoffMs).toBeLessThanOrEqual(60);
   await new Promise((resolve) => setTimeout(resolve, refusal.retryAfterMs + 2));

@@ -172,7 +172,7 @@ class Trial {
     if (server === undefined) expect(end).toEqual({ code: 'ERR_SERVER_NOT_FOUND' });
     else if (server.stopped) expect(end).toEqual({ code: 'ERR_SERVER_STOPPED' });
     else if (server.speaks === 'nothing') {
-      expect(['ERR_START_FAILED', 'ERR_CIRCUIT_OPEN']).toContain('code' in end && end.code);
+      expect(['ERR_START_FAILED', 'ERR_BACKING_OFF']).toContain('code' in end && end.code);
     } else expect(end).toEqual({ ok: this.#answerOf(server) });
   }
 

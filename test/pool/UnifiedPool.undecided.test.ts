@@ -71,7 +71,7 @@ test('a failed start backs off, and starting it on purpose does not wait', async
   const { net, pool, wireOf } = fakes(SLOW_RETRY);
   pool.addServer(fakeServer('x', 'nothing', undefined));
   expect(await failure(wireOf('x'))).toMatchObject({ code: 'ERR_START_FAILED' });
-  expect(await failure(wireOf('x'))).toMatchObject({ code: 'ERR_CIRCUIT_OPEN', cause: { code: 'ERR_START_FAILED' } });
+  expect(await failure(wireOf('x'))).toMatchObject({ code: 'ERR_BACKING_OFF', cause: { code: 'ERR_START_FAILED' } });
   expect(net.starts).toHaveLength(1);
   expect(pool.stats('x')).toMatchObject({ state: 'failed', backoffMs: expect.any(Number) });
   await expect(pool.startServer('x')).rejects.toMatchObject({ code: 'ERR_START_FAILED' });

@@ -68,6 +68,7 @@ export class FakeNet {
   async delay(signal?: AbortSignal): Promise<void> {
     await turn();
     if (signal === undefined) return;
+    signal.throwIfAborted();
     await Promise.race([
       this.#gate,
       new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true })),

@@ -75,17 +75,14 @@ export class AutoConnector implements Connector {
     return connector.connect({ ...request, config, fingerprint: fingerprint(config) });
   }
 
-  async #remembered({ pool, fingerprint: key, signal, options }: ConnectRequest): Promise<UrlTransport | undefined> {
+  async #remembered({ pool, fingerprint: key, signal, leftMs }: ConnectRequest): Promise<UrlTransport | undefined> {
     const known = this.#verdicts.get(key);
     if (known !== undefined || pool.eraStore === undefined) return known;
-    // A store that never answers must not hold a start up.
-    const late = (): unknown => pool.logger.warn({ timeoutMs: options.startTimeoutMs }, 'the era store did not answer');
+    // A store that never answers must leave the start most of its time.
+    const timeoutMs = leftMs() / 4;
+    const late = (): unknown => pool.logger.warn({ timeoutMs }, 'the era store did not answer');
     const verdict = withStore(pool, 'read', (store) => store.get(key));
-    return (
-      await within(verdict, { clock: pool.clock, timeoutMs: options.startTimeoutMs, late, signal }).catch(
-        () => undefined,
-      )
-    )?.transport;
+    return (await within(verdict, { clock: pool.clock, timeoutMs, late, signal }).catch(() => undefined))?.transport;
   }
 }
 

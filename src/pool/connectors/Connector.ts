@@ -21,6 +21,8 @@ export interface ConnectRequest<C extends ServerConfig = ServerConfig> {
   readonly credentials: Credentials;
   /** Aborts when the start is given up. */
   readonly signal: AbortSignal;
+  /** Milliseconds left of the start. */
+  readonly leftMs: () => number;
   /** Aborts when the server ends: for what is asked while the connection lives. */
   readonly closing: AbortSignal;
   /** The connection has a new session, which knows nothing of what the old one was told. */

@@ -6,6 +6,7 @@ import type { Clock } from '../../core/clock.js';
 import type { CloseOptions } from '../../core/close/CloseScope.js';
 import { OptionError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
+import { within } from '../../core/time/within.js';
 import type { Era, StdioServerConfig } from '../../registry/config/ServerConfig.js';
 import { LifecycleManager, type ServerHandle } from '../../registry/lifecycle/LifecycleManager.js';
 import { type EraFinding, startInEra } from '../server/callers/eraStore.js';
@@ -56,7 +57,7 @@ export class StdioConnector implements Connector {
   async connect(request: ConnectRequest): Promise<Connection> {
     const { config, pool, caller, credentials, signal } = request;
     if (config.transport !== 'stdio') throw new OptionError('transport', config.transport, "'stdio'");
-    const own = await credentials.get(caller, signal);
+    const own = await within(credentials.get(caller, signal), { clock: pool.clock, signal });
     const target = own?.env === undefined ? config : { ...config, env: { ...config.env, ...own.env } };
     if (request.options.era !== 'auto') return this.#open(target, request, request.options.era);
     return startInEra(
@@ -87,10 +88,9 @@ export class StdioConnector implements Connector {
   async #probe(target: StdioServerConfig, request: ConnectRequest): Promise<EraFinding> {
     const handle = await this.#start(target, request);
     try {
-      const { startTimeoutMs } = request.options;
       return await probeEra(handle.process, {
         ...this.#options(request),
-        probeTimeoutMs: Math.min(PROBE_TIMEOUT_MS, startTimeoutMs / 2),
+        probeTimeoutMs: Math.min(PROBE_TIMEOUT_MS, request.leftMs() / 2),
       });
     } finally {
       await handle.remove({ graceMs: 0 });
@@ -132,7 +132,7 @@ export class StdioConnector implements Connector {
       timeoutMs: options.timeoutMs,
       acquireTimeoutMs: options.acquireTimeoutMs,
       maxTotalTimeoutMs: pool.maxTotalTimeoutMs,
-      startTimeoutMs: options.startTimeoutMs,
+      startTimeoutMs: request.leftMs(),
       signal,
       onAnswer,
     };

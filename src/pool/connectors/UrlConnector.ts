@@ -10,8 +10,8 @@ import type { UrlConnectionOptions } from '../../connection/net/UrlConnection.js
 import { SseConnection } from '../../connection/sse/SseConnection.js';
 import type { CloseOptions } from '../../core/close/CloseScope.js';
 import { OptionError } from '../../core/errors.js';
+import { listAll } from '../listAll.js';
 import type { CredentialSet } from '../server/callers/Credentials.js';
-import { listAll } from '../server/listAll.js';
 import { POOL_DEFAULTS, type PoolOptions } from '../server/options.js';
 import type { ConfiguredTransport, Connector, ConnectRequest } from './Connector.js';
 
@@ -90,7 +90,7 @@ export class UrlConnector implements Connector {
       timeoutMs: options.timeoutMs,
       acquireTimeoutMs: options.acquireTimeoutMs,
       maxTotalTimeoutMs: pool.maxTotalTimeoutMs,
-      startTimeoutMs: options.startTimeoutMs,
+      startTimeoutMs: request.leftMs(),
       signal,
       onAnswer,
       ...(pool.credentials && {

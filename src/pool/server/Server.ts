@@ -57,7 +57,7 @@ export class Server implements Admission {
   get state(): ServerState {
     if (this.#mode !== 'running') return this.#mode;
     const { state } = this.partitions;
-    return state === 'ready' && this.calls.breaker.state !== 'closed' ? 'degraded' : state;
+    return state === 'ready' && this.calls.breakers.main.state !== 'closed' ? 'degraded' : state;
   }
 
   get open(): boolean {
@@ -91,17 +91,18 @@ export class Server implements Admission {
     },
   ): Promise<Subscription> {
     signal?.throwIfAborted();
-    const { partition, lease } = await this.calls.acquire(
-      { ...(caller && { caller }), ...(signal && { signal }) },
-      undefined,
-    );
+    const pooled = await this.calls.acquire({ ...(caller && { caller }), ...(signal && { signal }) }, undefined);
     // The slot is given back at once: what keeps the connection up is the subscription.
     try {
-      const { connection } = lease.resource;
-      const request = { caller, filter, onNotification, signal };
-      return await this.partitions.subscriptions.add(partition.key, connection, request);
+      const { key } = this.partitions.get(caller);
+      return await this.partitions.subscriptions.add(key, pooled.connection, {
+        caller,
+        filter,
+        onNotification,
+        signal,
+      });
     } finally {
-      partition.release(lease);
+      pooled.release();
     }
   }
 
@@ -134,7 +135,7 @@ export class Server implements Admission {
         try {
           await this.partitions.closeAll();
         } finally {
-          this.calls.breaker.reset();
+          this.calls.breakers.reset();
           this.#enter();
         }
         await this.#warmUp();
@@ -170,26 +171,26 @@ export class Server implements Admission {
   }
 
   stats(): ServerStats {
-    const links = this.partitions.links;
-    const wire = this.#counters.wire(links.map(({ connection }) => connection.counters));
-    const memory = links.map(({ made }) => this.#context.connector.memoryBytes?.(made));
+    const { connections } = this.partitions;
+    const wire = this.#counters.wire(connections.map(({ connection }) => connection.counters));
+    const memory = connections.map(({ made }) => this.#context.connector.memoryBytes?.(made));
     const known = memory.filter((bytes) => bytes !== undefined);
     return {
       name: this.name,
       state: this.state,
       calls: wire.calls,
       errors: this.#counters.errors,
-      inFlight: links.reduce((sum, { connection }) => sum + connection.inFlight, 0),
+      inFlight: connections.reduce((sum, { connection }) => sum + connection.inFlight, 0),
       queued: this.partitions.queued,
-      connections: links.length,
+      connections: connections.length,
       latencyMs: this.#counters.latency.quantiles,
       restarts: this.#counters.restarts,
       backoffMs: this.partitions.backoffMs,
-      breaker: this.calls.breaker.state,
+      breaker: this.calls.breakers.state,
       lastError: this.#counters.lastError,
-      pids: links.flatMap(({ connection }) => connection.pid ?? []),
+      pids: connections.flatMap(({ connection }) => connection.pid ?? []),
       memoryBytes: known.length === 0 ? undefined : known.reduce((sum, bytes) => sum + bytes, 0),
-      unsentBytes: links.reduce((sum, { connection }) => sum + connection.unsentBytes, 0),
+      unsentBytes: connections.reduce((sum, { connection }) => sum + connection.unsentBytes, 0),
       lateReplies: wire.lateReplies,
       garbageLines: wire.garbage,
       orphanRequests: this.#counters.orphanRequests,
@@ -222,7 +223,7 @@ export class Server implements Admission {
       await Promise.all([ended, this.#end(options)]);
     } finally {
       this.#mode = 'stopped';
-      this.calls.breaker.reset();
+      this.calls.breakers.reset();
       this.#show();
     }
   }

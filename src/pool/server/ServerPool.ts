@@ -9,6 +9,7 @@ import { checkServerConfig } from '../../registry/config/checkServerConfig.js';
 import { fingerprint } from '../../registry/config/fingerprint.js';
 import type { ServerConfig } from '../../registry/config/ServerConfig.js';
 import type { Connector } from '../connectors/Connector.js';
+import { listAll } from '../listAll.js';
 import type {
   ApplyReport,
   Caller,
@@ -29,11 +30,9 @@ import type {
 } from '../McpPool.js';
 import { isSome } from './callers/callerKey.js';
 import type { PoolContext } from './context.js';
-import { listAll } from './listAll.js';
+import { ConnectionLimit, type Evictable } from './limits/ConnectionLimit.js';
+import { Sweeper } from './limits/Sweeper.js';
 import { type PoolOptions, resolvePoolOptions } from './options.js';
-import type { PartitionTable } from './partitions/PartitionTable.js';
-import { leastUsed, leave, longestSeated } from './partitions/PooledConnection.js';
-import { Seats } from './partitions/Seats.js';
 import { Server } from './Server.js';
 import { startAll } from './startAll.js';
 
@@ -57,14 +56,13 @@ export abstract class ServerPool implements McpPool {
     const events = new Emitter<PoolEvents>((error, event) =>
       pool.logger.error({ error, event }, 'a listener of a pool threw'),
     );
-    const totalSeats = new Seats({
+    const totalLimit = new ConnectionLimit({
       max: pool.maxConnectionsTotal,
       clock: pool.clock,
-      quantumMs: pool.maxHoldMs,
-      evictIdle: () => leave(leastUsed(this.#tables.flatMap(({ sparable }) => sparable))),
-      evictOldest: () => void leave(longestSeated(this.#tables.flatMap(({ sitters }) => sitters))),
+      maxHoldMs: pool.maxHoldMs,
+      candidates: () => this.#evictable(),
     });
-    this.#context = { pool, connector, events, totalSeats };
+    this.#context = { pool, connector, events, totalLimit, sweeper: new Sweeper(pool.clock) };
     this.#scope = new CloseScope(name, {
       clock: pool.clock,
       logger: pool.logger,
@@ -227,8 +225,8 @@ export abstract class ServerPool implements McpPool {
     return this.close();
   }
 
-  get #tables(): PartitionTable[] {
-    return [...this.#servers.values()].map(({ partitions }) => partitions);
+  *#evictable(): Iterable<Evictable> {
+    for (const { partitions } of this.#servers.values()) yield* partitions.evictable();
   }
 
   /** Whether exactly this is registered. */
@@ -315,7 +313,8 @@ export abstract class ServerPool implements McpPool {
     const results = await Promise.allSettled(servers.map((server) => server.remove({ graceMs: grace.remainingMs })));
     shortened[Symbol.dispose]();
     const last = await Promise.allSettled([this.#connector.close({ graceMs: grace.remainingMs })]);
-    this.#context.totalSeats.close();
+    this.#context.totalLimit.close();
+    this.#context.sweeper.close();
     this.#context.events.clear();
     const errors = [...results, ...last].flatMap((each) =>
       each.status === 'rejected' ? [each.reason as unknown] : [],

@@ -2,8 +2,9 @@ import type { Emitter } from '../../core/events.js';
 import type { ServerConfig } from '../../registry/config/ServerConfig.js';
 import type { Connector } from '../connectors/Connector.js';
 import type { PoolEvents } from '../McpPool.js';
+import type { ConnectionLimit } from './limits/ConnectionLimit.js';
+import type { Sweeper } from './limits/Sweeper.js';
 import type { ResolvedPoolOptions, ServerOptions } from './options.js';
-import type { Seats } from './partitions/Seats.js';
 import type { Counters } from './stats/Counters.js';
 
 /** What all servers of a pool share. */
@@ -12,7 +13,9 @@ export interface PoolContext {
   readonly connector: Connector;
   readonly events: Emitter<PoolEvents>;
   /** The whole pool's bound on connections. */
-  readonly totalSeats: Seats;
+  readonly totalLimit: ConnectionLimit;
+  /** One timer for all that idles. */
+  readonly sweeper: Sweeper;
 }
 
 /** What the parts of one server share. */

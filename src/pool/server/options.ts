@@ -3,7 +3,15 @@ import type { LimiterSource } from '../../concurrent/limiter/Limiter.js';
 import type { Connection } from '../../connection/Connection.js';
 import { type Clock, systemClock } from '../../core/clock.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
-import { checkBoolean, checkBytes, checkCount, checkFunction, checkMs, checkRatio } from '../../core/options.js';
+import {
+  checkBoolean,
+  checkBytes,
+  checkCount,
+  checkFunction,
+  checkMs,
+  checkOneOf,
+  checkRatio,
+} from '../../core/options.js';
 import type { Era, ServerConfig, Sharing } from '../../registry/config/ServerConfig.js';
 import type { CredentialsHook } from './callers/Credentials.js';
 import type { EraStore } from './callers/eraStore.js';
@@ -46,6 +54,8 @@ export interface PoolOptions {
   readonly breakerResetMs?: number;
   /** Whether a call's timeout counts as a failure to the breaker. @defaultValue false */
   readonly breakerCountsTimeouts?: boolean;
+  /** What a breaker is for: the whole server, or each principal or tool by itself. @defaultValue 'server' */
+  readonly breakerScope?: 'server' | 'principal' | 'tool';
   /** An idle connection is asked to `ping` after this many ms of silence; `Infinity` never. */
   readonly healthIntervalMs?: number;
   /** How long a `ping` may take, in ms. */
@@ -84,6 +94,7 @@ export const POOL_DEFAULTS = Object.freeze({
   breakerThreshold: 10,
   breakerResetMs: 10_000,
   breakerCountsTimeouts: false,
+  breakerScope: 'server' as const,
   healthIntervalMs: 30_000,
   healthTimeoutMs: 5_000,
   maxHoldMs: 1_000,
@@ -111,6 +122,7 @@ export interface ResolvedPoolOptions {
   readonly breakerThreshold: number;
   readonly breakerResetMs: number;
   readonly breakerCountsTimeouts: boolean;
+  readonly breakerScope: 'server' | 'principal' | 'tool';
   readonly healthIntervalMs: number;
   readonly healthTimeoutMs: number;
   readonly maxHoldMs: number;
@@ -152,6 +164,7 @@ export function resolvePoolOptions(options: PoolOptions): ResolvedPoolOptions {
     breakerThreshold: checkCount('breakerThreshold', all.breakerThreshold, COUNT),
     breakerResetMs: checkMs('breakerResetMs', all.breakerResetMs, { min: 1 }),
     breakerCountsTimeouts: checkBoolean('breakerCountsTimeouts', all.breakerCountsTimeouts),
+    breakerScope: checkOneOf('breakerScope', all.breakerScope, ['server', 'principal', 'tool']),
     healthIntervalMs: checkMs('healthIntervalMs', all.healthIntervalMs, WAIT),
     healthTimeoutMs: checkMs('healthTimeoutMs', all.healthTimeoutMs, WAIT),
     maxHoldMs: checkMs('maxHoldMs', all.maxHoldMs, {}),

@@ -489,7 +489,7 @@ test('early deaths are remembered however long after each other they come', asyn
     expect(await outcome(call('crash'))).toBe('ERR_OUTCOME_UNKNOWN');
     await clock.advance(2_000);
   }
-  expect(await outcome(call('a'))).toBe('ERR_CIRCUIT_OPEN');
+  expect(await outcome(call('a'))).toBe('ERR_BACKING_OFF');
   await clock.advance(3_100);
   expect(await call('a')).toEqual({ name: 'a' });
   expect(pool.stats('s').restarts).toBe(2);

@@ -26,6 +26,7 @@ const CODES = [
   'ERR_OUTCOME_UNKNOWN',
   'ERR_REQUEST_TIMEOUT',
   'ERR_START_FAILED',
+  'ERR_BACKING_OFF',
   'ERR_CIRCUIT_OPEN',
   'ERR_NOT_SENT',
   'ERR_PROTOCOL',
@@ -81,7 +82,15 @@ test(
             if (typeof end === 'string') expect(CODES).toContain(end);
             else expect(end).toEqual({ name: 'x', n });
             // What says that it never ran did not.
-            if (['ERR_START_FAILED', 'ERR_CIRCUIT_OPEN', 'ERR_NOT_SENT', 'ERR_ACQUIRE_TIMEOUT'].includes(String(end))) {
+            if (
+              [
+                'ERR_START_FAILED',
+                'ERR_BACKING_OFF',
+                'ERR_CIRCUIT_OPEN',
+                'ERR_NOT_SENT',
+                'ERR_ACQUIRE_TIMEOUT',
+              ].includes(String(end))
+            ) {
               expect(times).toBe(0);
             }
           }

@@ -1,17 +1,16 @@
-import { CircuitBreaker } from '../../../concurrent/breaker/CircuitBreaker.js';
 import type { Limiter } from '../../../concurrent/limiter/Limiter.js';
 import type { CallOptions, Params } from '../../../connection/protocol/messages.js';
-import { ClosedError, NotSentError, OutcomeUnknownError, PoolkitError, RpcError } from '../../../core/errors.js';
-import type { Caller, ConnectionLease, RequestOptions } from '../../McpPool.js';
-import type { Lease } from '../../resource/Lease.js';
+import { ClosedError, NotSentError, OutcomeUnknownError, PoolkitError } from '../../../core/errors.js';
+import { checkMs } from '../../../core/options.js';
+import { within } from '../../../core/time/within.js';
+import type { ConnectionLease, RequestOptions } from '../../McpPool.js';
+import type { PooledConnection } from '../connections/PooledConnection.js';
 import type { ServerContext } from '../context.js';
-import type { Partition } from '../partitions/Partition.js';
 import type { PartitionTable } from '../partitions/PartitionTable.js';
-import type { PooledConnection } from '../partitions/PooledConnection.js';
-import { Budget, isServerFailure, mayRepeat, pauseAfter, permit, sendAgain } from './callPolicy.js';
-import { race } from './race.js';
+import { Breakers } from './Breakers.js';
+import { Budget, mayRepeat, pauseAfter, permit, sendAgain } from './callPolicy.js';
 import { ServerLease } from './ServerLease.js';
-import { type CallTracer, traceCall } from './trace.js';
+import { traceCall } from './trace.js';
 
 /** Whether a server takes calls. */
 export interface Admission {
@@ -24,70 +23,69 @@ export interface Admission {
   refusal(): PoolkitError;
 }
 
-interface Slot {
-  readonly partition: Partition;
-  readonly lease: Lease<PooledConnection>;
-}
-
-/** The calls of one server: request -> limiter -> partition -> lease -> connection and back. No message is touched. */
+/** The calls of one server: request -> breaker -> limiter -> partition -> connection and back. No message is touched. */
 export class ServerCalls {
-  readonly breaker: CircuitBreaker;
+  readonly breakers: Breakers;
   readonly #context: ServerContext;
   readonly #partitions: PartitionTable;
-  readonly #limiter: Limiter | undefined;
-  readonly #gate: Admission;
-  /** Failures by a death that counts already. */
-  readonly #sameDeath = new WeakSet<Error>();
+  readonly #admission: Admission;
+  /** Failures by an end of a connection that counts already. */
+  readonly #counted = new WeakSet<Error>();
 
-  constructor(context: ServerContext, partitions: PartitionTable, gate: Admission, onBreaker: () => void) {
-    const { config, pool } = context;
-    const { limiter, breakerThreshold: threshold, breakerResetMs: resetMs, clock } = pool;
+  constructor(context: ServerContext, partitions: PartitionTable, admission: Admission, onBreaker: () => void) {
     this.#context = context;
     this.#partitions = partitions;
-    this.#limiter = limiter?.for({ server: config.name });
-    this.#gate = gate;
-    this.breaker = new CircuitBreaker({
-      name: config.name,
-      threshold,
-      resetMs,
-      isFailure: (error) => isServerFailure(error, pool.breakerCountsTimeouts) && !this.#sameDeath.has(error as Error),
-      isAnswer: (error) => error instanceof RpcError,
-      clock,
-      logger: pool.logger,
-      onChange: onBreaker,
-    });
+    this.#admission = admission;
+    this.breakers = new Breakers(context, (error) => !this.#counted.has(error as Error), onBreaker);
   }
 
+  /** One asynchronous frame: a call in a healthy pool makes one promise here and one in its connection. */
   async request(method: string, params: Params | undefined, options: RequestOptions): Promise<unknown> {
-    let trace: CallTracer | undefined;
+    const { config, pool, options: own } = this.#context;
+    const trace = traceCall(config.name, method, params);
+    let unknown: OutcomeUnknownError | undefined;
     try {
       options.signal?.throwIfAborted();
-      const { config, pool, options: own } = this.#context;
       const budget = options.deadlineMs === undefined ? undefined : new Budget(pool.clock.now(), options.deadlineMs);
-      trace = traceCall(config.name, method, params);
-      let unknown: OutcomeUnknownError | undefined;
       for (let sends = 1; ; sends++) {
+        const limiter = pool.limiter === undefined ? undefined : this.#limiter(method, params, options);
+        const breaker = this.breakers.of(method, params, options.caller);
+        const ticket = breaker.enter();
+        let pooled: PooledConnection | undefined;
+        let listening: Disposable | undefined;
         try {
-          const result = await this.breaker.call(() => this.#send(method, params, options, budget, trace));
+          if (limiter !== undefined) await permit(limiter, config.name, options.signal, budget, pool.clock);
+          pooled = this.#tryAcquire(options) ?? (await this.acquire(options, budget));
+          if (own.sharing !== 'shared' && (options.onNotification ?? options.onRequest) !== undefined) {
+            listening = pooled.router.listen(options);
+          }
+          trace?.sent();
+          const call = this.#callOptions(method, params, options, budget);
+          const result = await pooled.connection.request(method, params, call);
+          breaker.succeeded(ticket);
           trace?.answered();
           return result;
         } catch (error) {
-          pauseAfter(error, this.#limiter);
+          if (pooled !== undefined) this.#countOnce(pooled, error);
+          breaker.failed(ticket, error);
+          pauseAfter(error, limiter);
           if (error instanceof OutcomeUnknownError) unknown ??= error;
           const again = sendAgain(error, sends, own.sharing === 'shared', mayRepeat(method, params, options));
-          if (again && this.#gate.open && options.signal?.aborted !== true) continue;
-          // That the last send never ran does not say so of the first.
-          if (unknown !== undefined && error instanceof PoolkitError && error.acted === 'no') throw unknown;
-          throw error;
+          if (!again || !this.#admission.open || options.signal?.aborted === true) throw error;
+        } finally {
+          listening?.[Symbol.dispose]();
+          pooled?.release();
         }
       }
     } catch (error) {
-      const { successor } = this.#gate;
+      const { successor } = this.#admission;
       const refused = error instanceof ClosedError || error instanceof NotSentError;
       if (successor !== undefined && refused) return successor.calls.request(method, params, options);
-      trace?.answered(error);
-      this.#context.counters.failed(error);
-      throw error;
+      // That the last send never ran does not say so of the first.
+      const told = unknown !== undefined && error instanceof PoolkitError && error.acted === 'no' ? unknown : error;
+      trace?.answered(told);
+      this.#context.counters.failed(told);
+      throw told;
     }
   }
 
@@ -96,27 +94,26 @@ export class ServerCalls {
     params: Params | undefined,
     options: Pick<RequestOptions, 'caller' | 'signal'>,
   ): Promise<void> {
-    const { partition, lease } = await this.acquire(options, undefined);
+    const pooled = await this.acquire(options, undefined);
     try {
-      await lease.resource.connection.notify(method, params);
+      await pooled.connection.notify(method, params);
     } finally {
-      partition.release(lease);
+      pooled.release();
     }
   }
 
   async lease(options: Pick<RequestOptions, 'caller' | 'signal' | 'acquireTimeoutMs'>): Promise<ConnectionLease> {
-    const { partition, lease } = await this.acquire(options, undefined);
+    const pooled = await this.acquire(options, undefined);
     const { config, counters, events, pool } = this.#context;
-    return new ServerLease(config.name, lease, {
-      release: () => partition.release(lease),
+    return new ServerLease(config.name, pooled, {
       prepare: async (method, params, own) => {
         const budget = own.deadlineMs === undefined ? undefined : new Budget(pool.clock.now(), own.deadlineMs);
-        await permit(this.#limiter, config.name, own.signal, budget, pool.clock);
+        const limiter = this.#limiter(method, params, own);
+        await permit(limiter, config.name, own.signal, budget, pool.clock);
         return this.#callOptions(method, params, own, budget);
       },
-      tell: (listener, notice) => lease.resource.traffic.tell(listener, notice),
-      onFailure: (error) => {
-        pauseAfter(error, this.#limiter);
+      onFailure: (error, method, params, own) => {
+        pauseAfter(error, this.#limiter(method, params, own));
         counters.failed(error);
       },
       watch: (stack) => {
@@ -129,88 +126,62 @@ export class ServerCalls {
     });
   }
 
-  /** A slot on a live connection, in its turn, within `acquireTimeoutMs` and the budget. */
+  /**
+   * A slot on a live connection, in its turn. The wait for a slot is bounded by `acquireTimeoutMs`, that for a start by
+   * the start's own time; an `acquireTimeoutMs` of the call's own, and its budget, bound all of it.
+   */
   async acquire(
     options: Pick<RequestOptions, 'caller' | 'signal' | 'acquireTimeoutMs'>,
     budget: Budget | undefined,
-  ): Promise<Slot> {
-    const { pool, config } = this.#context;
+  ): Promise<PooledConnection> {
+    const { pool, config, options: own } = this.#context;
     const { clock } = pool;
-    const askedMs = options.acquireTimeoutMs ?? this.#context.options.acquireTimeoutMs;
-    const waiting = new Budget(clock.now(), budget?.within(config.name, askedMs, clock.now()) ?? askedMs);
+    const { signal, acquireTimeoutMs: askedMs = Number.POSITIVE_INFINITY } = options;
+    checkMs('acquireTimeoutMs', askedMs, { infinity: true });
+    const whole = new Budget(clock.now(), askedMs, budget);
+    const bounds = { signal, queueMs: own.acquireTimeoutMs, untilMs: whole.untilMs };
     for (;;) {
-      const { restarting } = this.#gate;
-      if (restarting !== undefined) await this.#after(restarting, options.signal, waiting, askedMs);
-      if (!this.#gate.open) throw this.#gate.refusal();
+      const { restarting } = this.#admission;
+      if (restarting !== undefined) {
+        const timeoutMs = whole.within(config.name, Number.POSITIVE_INFINITY, clock.now());
+        const over = restarting.catch(() => undefined);
+        await within(over, { clock, timeoutMs, signal, late: () => whole.spent(config.name) });
+      }
+      if (!this.#admission.open) throw this.#admission.refusal();
+      whole.within(config.name, 0, clock.now());
       const partition = this.#partitions.get(options.caller);
       try {
-        const timeoutMs = waiting.within(config.name, askedMs, clock.now());
-        return { partition, lease: await partition.acquire({ signal: options.signal, timeoutMs }) };
+        return await partition.acquire(bounds);
       } catch (error) {
-        // The partition gave way to another while we waited, or a restart took it: there is a new one.
-        if (error instanceof ClosedError && this.#partitions.isGone(partition)) continue;
+        // The partition was closed while we waited, by a restart or because it was empty: there is a new one.
+        if (error instanceof ClosedError && partition.closing) continue;
         throw error;
       }
     }
   }
 
-  async #send(
-    method: string,
-    params: Params | undefined,
-    options: RequestOptions,
-    budget: Budget | undefined,
-    trace: CallTracer | undefined,
-  ): Promise<unknown> {
-    const permitted = permit(
-      this.#limiter,
-      this.#context.config.name,
-      options.signal,
-      budget,
-      this.#context.pool.clock,
-    );
-    if (permitted !== undefined) await permitted;
-    const { partition, lease } = this.#tryAcquire(options.caller) ?? (await this.acquire(options, budget));
-    const { connection, traffic } = lease.resource;
-    const shared = this.#context.options.sharing === 'shared';
-    const listening =
-      !shared && (options.onNotification ?? options.onRequest) !== undefined ? traffic.listen(options) : undefined;
-    try {
-      trace?.sent();
-      return await connection.request(method, params, this.#callOptions(method, params, options, budget));
-    } catch (error) {
-      if (error instanceof OutcomeUnknownError && !connection.alive) this.#diedUnder(lease.resource, error);
-      throw error;
-    } finally {
-      listening?.[Symbol.dispose]();
-      partition.release(lease);
-    }
+  /** The one that this call takes its permit from. */
+  #limiter(method: string, params: Params | undefined, { caller }: RequestOptions): Limiter | undefined {
+    const { config, pool } = this.#context;
+    const tool = method === 'tools/call' ? params?.['name'] : undefined;
+    return pool.limiter?.for({
+      server: config.name,
+      method,
+      tool: typeof tool === 'string' ? tool : undefined,
+      caller,
+    });
   }
 
-  /** However many calls a death takes with it, to the breaker it is one failure. */
-  #diedUnder(link: PooledConnection, error: OutcomeUnknownError): void {
-    if (link.deathCounted) this.#sameDeath.add(error);
-    link.deathCounted = true;
+  /** However many calls an end of a connection takes with it, to the breaker it is one failure. */
+  #countOnce(pooled: PooledConnection, error: unknown): void {
+    if (!(error instanceof OutcomeUnknownError) || pooled.connection.alive) return;
+    if (pooled.deathCounted) this.#counted.add(error);
+    pooled.deathCounted = true;
   }
 
-  #tryAcquire(caller: Caller | undefined): Slot | undefined {
-    if (!this.#gate.open || this.#gate.restarting !== undefined) return undefined;
-    const partition = this.#partitions.get(caller);
-    const lease = partition.tryAcquire();
-    return lease === undefined ? undefined : { partition, lease };
-  }
-
-  /** However the restart ends: the call then sees for itself what there is. */
-  #after(
-    restart: Promise<unknown>,
-    signal: AbortSignal | undefined,
-    waiting: Budget,
-    askedMs: number,
-  ): Promise<unknown> {
-    const { clock } = this.#context.pool;
-    const { name } = this.#context.config;
-    const over = restart.catch(() => undefined);
-    const timeoutMs = waiting.within(name, askedMs, clock.now());
-    return race(over, { clock, timeoutMs, signal, late: () => waiting.spent(name) });
+  #tryAcquire({ caller, signal }: RequestOptions): PooledConnection | undefined {
+    if (!this.#admission.open || this.#admission.restarting !== undefined) return undefined;
+    return signal?.aborted === true ? undefined : this.#partitions.get(caller).tryAcquire();
   }
 
   #callOptions(

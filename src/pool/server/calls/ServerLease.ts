@@ -8,16 +8,12 @@ import type {
 import { ClosedError, OptionError } from '../../../core/errors.js';
 import type { Listener as EventListener } from '../../../core/events.js';
 import type { ConnectionLease, RequestOptions } from '../../McpPool.js';
-import type { Lease } from '../../resource/Lease.js';
-import type { PooledConnection } from '../partitions/PooledConnection.js';
+import type { PooledConnection } from '../connections/PooledConnection.js';
 
 export interface LeaseHooks {
-  readonly release: () => void;
   /** Asks the limiter, and says what the call runs by. */
   readonly prepare: (method: string, params: Params | undefined, options: RequestOptions) => Promise<CallOptions>;
-  readonly onFailure: (error: unknown) => void;
-  /** Calls a listener; what it throws keeps nothing from the others. */
-  readonly tell: (listener: EventListener<ServerNotice>, notice: ServerNotice) => void;
+  readonly onFailure: (error: unknown, method: string, params: Params | undefined, options: RequestOptions) => void;
   /** Arms a watch that reports a lease held too long, with the stack that took it. */
   readonly watch: (stack: string | undefined) => Disposable;
 }
@@ -25,12 +21,12 @@ export interface LeaseHooks {
 /** A borrowed connection. What comes on it goes to its listeners while it is held, if it is the holder's alone. */
 export class ServerLease implements ConnectionLease {
   readonly server: string;
-  readonly #lease: Lease<PooledConnection>;
+  readonly #pooled: PooledConnection;
   readonly #hooks: LeaseHooks;
   readonly #notices = new Set<EventListener<ServerNotice>>();
   readonly #control = new AbortController();
-  readonly #death: Disposable;
-  readonly #traffic: Disposable;
+  readonly #closed: Disposable;
+  readonly #listening: Disposable;
   readonly #watch: Disposable;
   #onRequest: RequestHandler | undefined;
   #released = false;
@@ -38,18 +34,17 @@ export class ServerLease implements ConnectionLease {
   /** Calls that have not settled. */
   #running = 0;
 
-  constructor(server: string, lease: Lease<PooledConnection>, hooks: LeaseHooks) {
+  constructor(server: string, pooled: PooledConnection, hooks: LeaseHooks) {
     this.server = server;
-    this.#lease = lease;
+    this.#pooled = pooled;
     this.#hooks = hooks;
-    const { connection, traffic } = lease.resource;
-    this.#death = connection.onClose((death) => this.#control.abort(new Error(death.why)));
-    lease.signal.addEventListener('abort', () => this.#control.abort(lease.signal.reason), { once: true });
+    const { connection, router } = pooled;
+    this.#closed = connection.onClose(({ why }) => this.#control.abort(new Error(why)));
     this.#watch = hooks.watch(new Error(`lease of server ${server}`).stack);
     const self = this;
-    this.#traffic = traffic.listen({
+    this.#listening = router.listen({
       onNotification: (notice) => {
-        for (const listener of [...this.#notices]) hooks.tell(listener, notice);
+        for (const listener of [...this.#notices]) router.tell(listener, notice);
       },
       get onRequest() {
         return self.#onRequest;
@@ -58,7 +53,7 @@ export class ServerLease implements ConnectionLease {
   }
 
   get info(): ServerInfo {
-    return this.#lease.resource.connection.info;
+    return this.#pooled.connection.info;
   }
 
   get signal(): AbortSignal {
@@ -67,17 +62,17 @@ export class ServerLease implements ConnectionLease {
 
   async request(method: string, params?: Params, options: RequestOptions = {}): Promise<unknown> {
     this.#assertHeld();
-    const { connection, traffic } = this.#lease.resource;
+    const { connection, router } = this.#pooled;
     const listening = options.onNotification ?? options.onRequest;
-    const own = listening === undefined ? undefined : traffic.listen(options);
+    const own = listening === undefined ? undefined : router.listen(options);
     this.#running++;
     try {
       const call = await this.#hooks.prepare(method, params, options);
       // Made before a release, it may still run.
-      if (this.#lease.revoked) throw new ClosedError(`lease of server ${this.server}`);
+      if (this.#revoked) throw new ClosedError(`lease of server ${this.server}`);
       return await connection.request(method, params, call);
     } catch (error) {
-      this.#hooks.onFailure(error);
+      this.#hooks.onFailure(error, method, params, options);
       throw error;
     } finally {
       own?.[Symbol.dispose]();
@@ -88,7 +83,7 @@ export class ServerLease implements ConnectionLease {
 
   async notify(method: string, params?: Params): Promise<void> {
     this.#assertHeld();
-    await this.#lease.resource.connection.notify(method, params);
+    await this.#pooled.connection.notify(method, params);
   }
 
   on(event: 'notification', listener: EventListener<ServerNotice>): Disposable;
@@ -124,12 +119,17 @@ export class ServerLease implements ConnectionLease {
   #giveBack(): void {
     if (!this.#released || this.#running > 0 || this.#returned) return;
     this.#returned = true;
-    this.#death[Symbol.dispose]();
-    this.#traffic[Symbol.dispose]();
-    this.#hooks.release();
+    this.#closed[Symbol.dispose]();
+    this.#listening[Symbol.dispose]();
+    this.#pooled.release();
+  }
+
+  /** Whether our side ended the connection under it. */
+  get #revoked(): boolean {
+    return this.#pooled.leaving !== undefined && !this.#pooled.connection.alive && !this.#pooled.died;
   }
 
   #assertHeld(): void {
-    if (this.#released || this.#lease.revoked) throw new ClosedError(`lease of server ${this.server}`);
+    if (this.#released || this.#revoked) throw new ClosedError(`lease of server ${this.server}`);
   }
 }

@@ -13,7 +13,7 @@ import {
 import { checkMs } from '../../../core/options.js';
 import type { RequestOptions } from '../../McpPool.js';
 
-/** Sends of one call that never ran, at the most. */
+/** The most sends of one call that never ran. */
 export const MAX_SENDS = 3;
 
 const LISTS = new Set(['tools/list', 'prompts/list', 'resources/list', 'resources/templates/list']);
@@ -55,11 +55,13 @@ export class Budget {
   readonly untilMs: number;
   readonly #deadlineMs: number;
 
-  /** @throws OptionError */
-  constructor(nowMs: number, deadlineMs: number) {
+  /** `outer`: a wider budget, within which it stays. @throws OptionError */
+  constructor(nowMs: number, deadlineMs: number, outer?: Budget) {
     checkMs('deadlineMs', deadlineMs, { infinity: true });
-    this.untilMs = nowMs + deadlineMs;
-    this.#deadlineMs = deadlineMs;
+    const untilMs = nowMs + deadlineMs;
+    const isOuter = outer !== undefined && outer.untilMs < untilMs;
+    this.untilMs = isOuter ? outer.untilMs : untilMs;
+    this.#deadlineMs = isOuter ? outer.#deadlineMs : deadlineMs;
   }
 
   /** `ms`, or what is left if that is less. @throws AcquireTimeoutError when nothing is left. */

@@ -1,275 +1,305 @@
 import type { DisconnectReason } from '../../../connection/Connection.js';
 import type { ServerInfo } from '../../../connection/protocol/messages.js';
-import type { CloseOptions } from '../../../core/close/CloseScope.js';
-import {
-  CircuitOpenError,
-  ClosedError,
-  ForbiddenError,
-  PoolkitError,
-  QueueFullError,
-  StartError,
-  UnauthorizedError,
-} from '../../../core/errors.js';
+import { type CloseOptions, CloseScope } from '../../../core/close/CloseScope.js';
+import { AcquireTimeoutError, ClosedError, QueueFullError } from '../../../core/errors.js';
 import type { Caller } from '../../McpPool.js';
-import { CreateError } from '../../resource/errors.js';
-import type { Lease } from '../../resource/Lease.js';
-import { ResourcePool } from '../../resource/ResourcePool.js';
-import type { PartitionOptions } from './PartitionOptions.js';
-import type { PooledConnection, Sitter } from './PooledConnection.js';
-import { next, type PartitionState, refusedForMs, type SlotEvent } from './partitionState.js';
-import type { Seat } from './Seats.js';
-
-/** Longer than a process may take to be proved dead. */
-const DESTROY_TIMEOUT_MS = 30_000;
+import { ConnectionEnds } from '../connections/ConnectionEnds.js';
+import { ConnectionStarts, type StartFailure } from '../connections/ConnectionStarts.js';
+import type { ConnectionHolder, PooledConnection } from '../connections/PooledConnection.js';
+import { PartitionHealth } from './PartitionHealth.js';
+import { PartitionQueue } from './PartitionQueue.js';
+import type { AcquireBounds, PartitionSettings } from './PartitionSettings.js';
 
 /**
- * The connections of one caller group (principal, session, capabilities) to one server, and the slot that says whether
- * they are up. A `ResourcePool` shares them out and keeps the queue; the slot alone backs off and counts failures.
+ * The connections of one group of callers (principal, session, capabilities) to one server: a counter and a queue. A
+ * call takes a slot on a connection that is up. While none is up it waits for the start, which all callers share, as long
+ * as that may take; while all are busy it waits in the queue, first come, first served. No timer is its own: what
+ * idles is found by the server's sweep.
  */
-export class Partition {
+export class Partition implements ConnectionHolder {
   readonly key: string;
   readonly caller: Caller | undefined;
-  readonly links = new Set<PooledConnection>();
-  readonly #options: PartitionOptions<Partition>;
-  readonly #pool: ResourcePool<PooledConnection>;
-  #state: PartitionState = { tag: 'idle', attempt: 0 };
-  #lastError: unknown;
-  #lastInfo: ServerInfo | undefined;
-  #lastUsedMs: number;
-  /** A connection died by itself: the next one takes its place. */
-  #bereft = false;
-
-  constructor(options: PartitionOptions<Partition>) {
-    this.key = options.key;
-    this.caller = options.caller;
-    this.#options = options;
-    this.#lastUsedMs = options.clock.now();
-    const parkAfterMs = Math.min(5_000, options.idleTimeoutMs / 2);
-    this.#pool = new ResourcePool<PooledConnection>(
-      { create: ({ signal }) => this.#create(signal), destroy: (link) => this.#destroy(link) },
-      {
-        name: `server ${options.server}`,
-        clock: options.clock,
-        logger: options.logger,
-        minResources: options.minLinks,
-        maxResources: options.maxLinks,
-        slotsPerResource: options.slotsPerLink,
-        maxWaiters: options.maxQueue,
-        acquireTimeoutMs: options.acquireTimeoutMs,
-        createTimeoutMs: options.createTimeoutMs,
-        destroyTimeoutMs: DESTROY_TIMEOUT_MS,
-        // The slot owns restarts.
-        createBackoff: { initialMs: 0 },
-        parkAfterMs,
-        idleTimeoutMs: options.idleTimeoutMs - parkAfterMs,
-        validateParked: false,
-      },
-    );
-  }
-
-  get state(): PartitionState {
-    return this.#state;
-  }
-
-  get lastError(): unknown {
-    return this.#lastError;
-  }
-
+  /** Those that live. */
+  readonly connections = new Set<PooledConnection>();
+  readonly health: PartitionHealth<Partition>;
   /** What the newest handshake told, also after its connection has gone. */
-  get info(): ServerInfo | undefined {
-    return this.#lastInfo;
+  info: ServerInfo | undefined;
+  /** Connections kept up though no call runs. */
+  minConnections = 0;
+  readonly #settings: PartitionSettings<Partition>;
+  /** Those with a free slot; the last one is used next, so that others idle. */
+  readonly #free: PooledConnection[] = [];
+  /** Those that live and take calls. */
+  #open = 0;
+  #queue: PartitionQueue | undefined;
+  readonly #starts: ConnectionStarts;
+  readonly #ends: ConnectionEnds;
+  /** A connection died by itself: the next one takes its place. */
+  #replaceNext = false;
+  #scope: CloseScope | undefined;
+  #onUnused: (() => void) | undefined;
+
+  constructor(key: string, caller: Caller | undefined, settings: PartitionSettings<Partition>) {
+    this.key = key;
+    this.caller = caller;
+    this.#settings = settings;
+    this.health = new PartitionHealth(settings);
+    this.#starts = new ConnectionStarts(settings, caller, {
+      onUp: (pooled) => this.#adopt(pooled),
+      onFailed: (failure) => this.#startFailed(failure),
+      onSettled: (up) => {
+        // One that failed is not tried again at once: the sweep does so.
+        if (up) this.fill();
+        this.#settled();
+      },
+    });
+    this.#ends = new ConnectionEnds(settings, (pooled) => {
+      // One that would not end has told nothing.
+      this.disconnected(pooled, { expected: true, why: pooled.leaving ?? 'closed' });
+      this.#settled();
+    });
   }
 
+  /** Callers that wait, for a slot or for a start. */
   get queued(): number {
-    return this.#pool.stats.waiting;
+    return this.#queue?.size ?? 0;
   }
 
-  /** Nobody uses it, waits for it or is starting it. */
-  get idle(): boolean {
-    const { inUse, waiting, creating } = this.#pool.stats;
-    return inUse === 0 && waiting === 0 && creating === 0;
+  get closing(): boolean {
+    return this.#scope !== undefined;
   }
 
-  /** Nothing of it is left that is worth remembering at `nowMs`; `forgetAfterMs` is the longest pause there is. */
-  forgettable(nowMs: number, forgetAfterMs: number): boolean {
-    const rests = refusedForMs(this.#state, nowMs) === 0 && nowMs - this.#lastUsedMs >= forgetAfterMs;
-    return rests && this.links.size === 0 && this.idle && !this.#options.wanted(this);
+  /** Calls and leases on all its connections. */
+  get load(): number {
+    let load = 0;
+    for (const pooled of this.connections) load += pooled.load;
+    return load;
   }
 
-  /** Its connections that nobody uses and nobody waits for. */
-  get sparable(): Sitter[] {
-    if (this.#options.wanted(this) || this.queued > 0) return [];
-    return this.sitters.filter(({ link }) => link.load === 0);
+  /** Nothing is up, coming or going, and no caller waits. */
+  get unused(): boolean {
+    return this.connections.size === 0 && this.#starts.size === 0 && this.#ends.size === 0 && this.queued === 0;
   }
 
-  /** Its connections that take calls. */
-  get sitters(): Sitter[] {
-    const staying = [...this.links].filter((link) => !link.leaving);
-    return staying.map((link) => ({ link, leave: () => this.retire(link, 'another caller waits for its seat') }));
-  }
-
-  /** Whether the connection coming up takes the place of one that died by itself. */
-  takePlace(): boolean {
-    const was = this.#bereft;
-    this.#bereft = false;
-    return was;
+  mayEvict(pooled: PooledConnection): boolean {
+    const { evictable, host } = this.#settings;
+    return evictable && pooled.leaving === undefined && this.queued === 0 && !host.isWanted(this);
   }
 
   /** A slot on a live connection, now or not at all. */
-  tryAcquire(): Lease<PooledConnection> | undefined {
-    const lease = this.#pool.tryAcquire();
-    return lease === undefined ? undefined : this.#usable(lease);
+  tryAcquire(): PooledConnection | undefined {
+    if (this.#queue !== undefined && this.#queue.size > 0) return undefined;
+    for (;;) {
+      const pooled = this.#free[this.#free.length - 1];
+      if (pooled === undefined) return undefined;
+      if (pooled.connection.alive) {
+        if (pooled.take() >= this.#settings.slots) this.#free.pop();
+        return pooled;
+      }
+      this.retire(pooled, 'it is dead');
+    }
   }
 
   /**
    * A slot on a live connection, one being started if need be. Rejects with what the start failed with,
-   * `ERR_CIRCUIT_OPEN` while backing off, `ERR_ACQUIRE_TIMEOUT`, `ERR_QUEUE_FULL`, or `ERR_CLOSED`.
+   * `ERR_BACKING_OFF`, `ERR_ACQUIRE_TIMEOUT`, `ERR_QUEUE_FULL`, `ERR_CLOSED` or the signal's reason.
    */
-  async acquire(options: {
-    readonly signal?: AbortSignal | undefined;
-    readonly timeoutMs: number;
-  }): Promise<Lease<PooledConnection>> {
+  async acquire(bounds: AcquireBounds): Promise<PooledConnection> {
     for (;;) {
-      this.#refuseWhileBackingOff();
-      const lease = await this.#pool
-        .acquire({
-          timeoutMs: options.timeoutMs,
-          ...(options.signal && { signal: options.signal }),
-        })
-        .catch((error: unknown) => {
-          throw plain(error);
-        });
-      const usable = this.#usable(lease);
-      if (usable !== undefined) return usable;
+      if (this.#scope !== undefined) throw new ClosedError(`server ${this.#settings.server}`);
+      const refusal = this.#open > 0 ? undefined : this.health.refusal();
+      if (refusal !== undefined) throw refusal;
+      const pooled = this.tryAcquire() ?? (await this.#wait(bounds));
+      if (pooled?.connection.alive) return pooled;
+      if (pooled !== undefined) this.release(pooled);
     }
   }
 
-  /** The caller is done with his slot. With others waiting for a seat, an idle connection gives way. */
-  release(lease: Lease<PooledConnection>): void {
-    const link = lease.resource;
-    const { clock, room } = this.#options;
-    const yields = room.crowded && link.load === 1 && this.queued === 0 && !this.#options.wanted(this);
-    link.load--;
-    lease.release();
-    this.#lastUsedMs = clock.now();
-    link.lastUsedMs = this.#lastUsedMs;
-    if (yields) this.retire(link, 'another caller waits for its seat');
+  /** Gives a slot back. With others waiting for a connection, one that is idle now gives way. */
+  release(pooled: PooledConnection): void {
+    const wasFull = pooled.load-- >= this.#settings.slots;
+    if (pooled.leaving !== undefined) {
+      if (pooled.load === 0) this.#ends.end(pooled);
+      this.#onUnused?.();
+      return;
+    }
+    if (wasFull) this.#free.push(pooled);
+    if (this.#queue !== undefined && this.#queue.size > 0) this.#serve();
+    else if (pooled.load === 0 && this.#settings.host.crowded && pooled.idle) pooled.evict();
   }
 
-  /** Uses a connection for a moment, so that it does not idle away. */
-  touch(): void {
-    this.#pool.tryAcquire()?.release();
+  retire(pooled: PooledConnection, reason: string): void {
+    if (pooled.leaving === undefined) {
+      pooled.leaving = reason;
+      this.#open--;
+      const at = this.#free.indexOf(pooled);
+      if (at >= 0) this.#free.splice(at, 1);
+    }
+    if (pooled.load === 0) this.#ends.end(pooled);
+    // Those who wait for a slot wait for a start, or are refused while it backs off.
+    if (this.#open === 0) this.#queue?.release();
   }
 
-  /** Takes no new calls on `link`; it ends when its last call is back. */
-  retire(link: PooledConnection, reason: string): void {
-    link.leaving = true;
-    this.#pool.retire(link, reason);
+  disconnected(pooled: PooledConnection, reason: DisconnectReason): void {
+    if (!this.connections.delete(pooled)) return;
+    if (!reason.expected) {
+      this.#replaceNext = true;
+      this.health.lastError = new Error(reason.why);
+    }
+    if (this.connections.size === 0) this.health.move(reason.expected ? 'idled' : 'died', this);
+    // With calls on it, which fail now, it is ended by the last of them.
+    this.retire(pooled, reason.why);
+    this.#settings.host.onDisconnected(this, pooled, reason);
+    this.#grow();
   }
 
-  /** Forgets what failed before. */
-  reset(): void {
-    this.#move('reset');
+  /** Takes out a connection that no caller has used, for another partition. */
+  give(): PooledConnection | undefined {
+    const at = this.#free.findIndex(({ load, connection }) => load === 0 && connection.alive);
+    const [pooled] = at < 0 ? [] : this.#free.splice(at, 1);
+    if (pooled === undefined) return undefined;
+    this.#open--;
+    this.connections.delete(pooled);
+    if (this.connections.size === 0) this.health.move('idled', this);
+    return pooled;
   }
 
+  /** Stamps what was used since the last sweep, and ends what has idled for `idleTimeoutMs`. */
+  sweep(nowMs: number): void {
+    const { host, idleTimeoutMs } = this.#settings;
+    const wanted = host.isWanted(this);
+    for (const pooled of this.connections) {
+      const idleMs = pooled.idleMs(nowMs, wanted);
+      if (idleMs >= idleTimeoutMs && this.#open > this.minConnections) this.retire(pooled, 'it was idle');
+    }
+    this.fill();
+  }
+
+  /** Starts what is missing to `minConnections`. A start that fails is logged; the next sweep tries again. */
+  fill(): void {
+    const missing = this.minConnections - this.#open - this.#starts.size;
+    if (missing <= 0 || this.closing || this.health.refusal() !== undefined) return;
+    for (let i = 0; i < missing; i++) this.#start(false);
+  }
+
+  /** Refuses callers at once; calls in flight get the grace. Rejects with what did not end. */
   close(options?: CloseOptions): Promise<void> {
-    return this.#pool.close(options);
+    this.#scope ??= this.#closeScope();
+    return this.#scope.close(options);
   }
 
-  #refuseWhileBackingOff(): void {
-    const ms = refusedForMs(this.#state, this.#options.clock.now());
-    if (ms > 0) throw new CircuitOpenError(this.#options.server, ms, this.#lastError);
+  /** In the queue: for a start as long as it takes, for a slot as long as the bounds allow. */
+  async #wait(bounds: AcquireBounds): Promise<PooledConnection | undefined> {
+    const { clock, server, maxQueue, maxConnections, slots } = this.#settings;
+    const what = `server ${server}`;
+    this.#queue ??= new PartitionQueue(what, clock, (timeoutMs) => this.#timeoutError(timeoutMs));
+    // Those for whom a connection is or can be started are not queued.
+    const max = maxQueue + (maxConnections - this.#open) * slots;
+    if (this.#queue.size >= max) throw new QueueFullError(what, this.#queue.size, max);
+    const waiting = this.#queue.wait(bounds, this.#open === 0);
+    this.#grow();
+    return waiting;
   }
 
-  /** Counts a lease on its connection; gives it back if that has died. */
-  #usable(lease: Lease<PooledConnection>): Lease<PooledConnection> | undefined {
-    const link = lease.resource;
-    if (link.connection.alive) {
-      link.load++;
-      return lease;
-    }
-    this.#pool.retire(link, 'dead');
-    lease.release();
-    return undefined;
+  #timeoutError(timeoutMs: number): AcquireTimeoutError {
+    const { server, slots } = this.#settings;
+    return new AcquireTimeoutError(`server ${server}`, timeoutMs, {
+      live: this.connections.size,
+      creating: this.#starts.size,
+      dying: this.#ends.size,
+      slots: this.#open * slots,
+      inUse: this.load,
+      waiting: this.queued + 1,
+      lastCreateError: this.health.lastError,
+    });
   }
 
-  async #create(signal: AbortSignal): Promise<PooledConnection> {
-    this.#refuseWhileBackingOff();
-    this.#move('demand');
-    const spare = this.#options.spare(this);
-    if (spare !== undefined) return this.#adopt(spare);
-    let seat: Seat | undefined;
-    try {
-      seat = await this.#seat(signal);
-      const link = await this.#options.connect(this, seat, signal);
-      if (!link.connection.alive) throw await this.#stillborn(link);
-      return this.#adopt(link);
-    } catch (error) {
-      const given = seat === undefined || (signal.aborted && signal.reason instanceof ClosedError);
-      seat?.release();
-      if (!given) this.#lastError = error;
-      this.#move(given ? 'gaveUp' : 'startFailed');
-      throw error;
-    }
-  }
-
-  /** One that nobody waits for, to be kept ready, takes no seat that anybody else may want. */
-  async #seat(signal: AbortSignal): Promise<Seat> {
-    const { room, server, maxLinks } = this.#options;
-    if (this.queued > 0) return room.take(this.caller?.principal ?? '', signal);
-    const seat = room.tryTake();
-    if (seat === undefined) throw new QueueFullError(`seats of server ${server}`, this.links.size, maxLinks);
-    return seat;
-  }
-
-  async #stillborn({ connection }: PooledConnection): Promise<StartError> {
-    await connection.close({ graceMs: 0 });
-    return new StartError(this.#options.server, 'it died right after its start');
-  }
-
-  #adopt(link: PooledConnection): PooledConnection {
-    this.#lastInfo = link.connection.info;
-    this.#lastUsedMs = this.#options.clock.now();
-    this.links.add(link);
-    this.#move('up');
-    // Clock and state are settled before its death can be told.
-    link.connection.onClose((death) => this.#died(link, death));
-    return link;
-  }
-
-  #died(link: PooledConnection, death: DisconnectReason): void {
-    this.links.delete(link);
-    if (!death.expected) {
-      this.#bereft = true;
-      this.#lastError = new Error(death.why);
-    }
-    if (this.links.size === 0) this.#move(death.expected ? 'idled' : 'died');
-    this.retire(link, death.why);
-    this.#options.onLinkGone(this, link, death);
-  }
-
-  async #destroy(link: PooledConnection): Promise<void> {
-    try {
-      await link.connection.close({ graceMs: 0 });
-    } finally {
-      link.seat.release();
-      const { tag, attempt } = this.#state;
-      // What failed before must be remembered for the next call.
-      const clean = tag === 'idle' && attempt === 0 && !this.#bereft;
-      if (clean && this.links.size === 0 && this.idle) this.#options.onEmpty(this);
+  /** Hands free slots to those who wait, oldest first. */
+  #serve(): void {
+    for (let pooled = this.#free.at(-1); pooled !== undefined; pooled = this.#free.at(-1)) {
+      const waiter = this.#queue?.shift();
+      if (waiter === undefined) return;
+      if (pooled.take() >= this.#settings.slots) this.#free.pop();
+      waiter.resolve(pooled);
     }
   }
 
-  #move(event: SlotEvent): void {
-    const previous = this.#state;
-    this.#state = next(previous, event, this.#options.clock.now(), this.#options.rules);
-    if (this.#state.tag !== previous.tag) this.#options.onState(this, previous);
+  /** Starts as many connections as those who wait need, within `maxConnections`. */
+  #grow(): void {
+    const { slots, maxConnections } = this.#settings;
+    const needed = (): boolean => this.queued > this.#starts.size * slots;
+    while (!this.closing && needed() && this.#open + this.#starts.size < maxConnections) this.#start(true);
   }
-}
 
-/** What a failed creation was at heart: the connection's own error, and for a refusal of credentials just that. */
-function plain(error: unknown): unknown {
-  const start = error instanceof CreateError && error.cause instanceof PoolkitError ? error.cause : error;
-  const refused = start instanceof StartError ? start.cause : undefined;
-  return refused instanceof UnauthorizedError || refused instanceof ForbiddenError ? refused : start;
+  #start(awaited: boolean): void {
+    this.health.move('demand', this);
+    const spare = this.#settings.host.spare(this);
+    if (spare === undefined) this.#starts.start(awaited);
+    else this.#adopt(spare);
+  }
+
+  /** A failed start is told to those it was for: to all, when nothing else is up or coming. */
+  #startFailed({ error, tried, awaited }: StartFailure): void {
+    if (tried) this.health.lastError = error;
+    this.health.move(tried ? 'startFailed' : 'gaveUp', this);
+    if (!awaited) return;
+    const coming = (this.#starts.size - 1) * this.#settings.slots;
+    const all = this.#open === 0 && coming <= 0;
+    for (let left = this.#settings.slots; all || (left > 0 && this.queued > coming); left--) {
+      const waiter = this.#queue?.shift();
+      if (waiter === undefined) return;
+      waiter.reject(error);
+    }
+  }
+
+  #adopt(pooled: PooledConnection): void {
+    const replaces = this.#replaceNext;
+    this.#replaceNext = false;
+    this.info = pooled.connection.info;
+    this.connections.add(pooled);
+    this.#free.push(pooled);
+    this.#open++;
+    this.health.move('up', this);
+    // State and counts are settled before its end can be told.
+    pooled.attach(this);
+    this.#settings.host.onConnected(this, pooled, replaces);
+    this.#serve();
+    // Those it has no slot for wait for one from here on.
+    if (this.#starts.size <= 1) this.#queue?.release();
+  }
+
+  /** A start or an end is over. */
+  #settled(): void {
+    this.#grow();
+    const nothing = this.unused && this.health.clean && !this.#replaceNext && this.minConnections === 0;
+    if (nothing && !this.closing) this.#settings.host.onEmpty(this);
+  }
+
+  #closeScope(): CloseScope {
+    const closed = new ClosedError(`server ${this.#settings.server}`);
+    return new CloseScope(closed.what, {
+      clock: this.#settings.clock,
+      logger: this.#settings.logger,
+      onRefuse: () => {
+        this.#ends.keepErrors();
+        this.#starts.abort(closed);
+        this.#queue?.rejectAll(closed);
+        for (const pooled of [...this.connections]) this.retire(pooled, 'the server was closed');
+      },
+      onDrain: () =>
+        new Promise((resolve) => {
+          this.#onUnused = () => {
+            if (this.load === 0) resolve();
+          };
+          this.#onUnused();
+        }),
+      onDeadline: () => {
+        for (const pooled of [...this.connections]) this.#ends.end(pooled);
+      },
+      onRelease: async () => {
+        await this.#starts.settled();
+        await this.#ends.settled();
+      },
+    });
+  }
 }

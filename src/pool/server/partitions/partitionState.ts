@@ -1,5 +1,5 @@
 /**
- * One slot: the connections of one caller group to one server, as one thing that is up, down or coming.
+ * The connections of one group of callers to one server, as one thing that is up, down or coming.
  *
  *            demand              up
  *   idle ────────────> starting ────> ready ──── idled ───> idle
@@ -10,7 +10,7 @@
  *    └─────────────────── (both refuse demand until `untilMs`, then let one start) ─────────────────┘
  *
  * `attempt` counts failures in a row: failed starts and deaths before `stableAfterMs`. It alone sets the backoff.
- * A slot may hold several connections (`leased`): one that comes up makes it ready whatever befell the others.
+ * A partition may hold several connections (`leased`): one that comes up makes it ready whatever befell the others.
  */
 export type PartitionState =
   | { readonly tag: 'idle'; readonly attempt: number }
@@ -23,16 +23,21 @@ export type PartitionState =
  * `up`: a connection is initialised. `gaveUp`: a start was given up by us, which says nothing of the server. `died`: the
  * last connection died by itself. `idled`: the last one was ended by us.
  */
-export type SlotEvent = 'demand' | 'up' | 'startFailed' | 'gaveUp' | 'died' | 'idled' | 'reset';
+export type PartitionEvent = 'demand' | 'up' | 'startFailed' | 'gaveUp' | 'died' | 'idled' | 'reset';
 
-export interface SlotRules {
+export interface PartitionRules {
   readonly stableAfterMs: number;
   /** The pause after so many failures in a row, jitter included. */
   readonly backoffMs: (attempt: number) => number;
 }
 
 /** Pure: time comes in, so a test can enumerate every pair of state and event. */
-export function next(state: PartitionState, event: SlotEvent, nowMs: number, rules: SlotRules): PartitionState {
+export function next(
+  state: PartitionState,
+  event: PartitionEvent,
+  nowMs: number,
+  rules: PartitionRules,
+): PartitionState {
   switch (event) {
     case 'demand':
       if (state.tag === 'idle') return { tag: 'starting', attempt: state.attempt };
@@ -69,19 +74,4 @@ export function next(state: PartitionState, event: SlotEvent, nowMs: number, rul
 /** Milliseconds a demand is refused for; 0 when it may start or use what is there. */
 export function refusedForMs(state: PartitionState, nowMs: number): number {
   return state.tag === 'backingOff' || state.tag === 'failed' ? Math.max(0, state.untilMs - nowMs) : 0;
-}
-
-/** Exponential with jitter: `initialMs` doubled per attempt up to `maxMs`, give or take `jitterRatio` of it. */
-export function backoff(
-  {
-    initialMs,
-    maxMs,
-    jitterRatio,
-  }: { readonly initialMs: number; readonly maxMs: number; readonly jitterRatio: number },
-  random: () => number = Math.random,
-): (attempt: number) => number {
-  return (attempt) => {
-    const baseMs = Math.min(maxMs, initialMs * 2 ** Math.min(attempt - 1, 30));
-    return baseMs * (1 + jitterRatio * (2 * random() - 1));
-  };
 }

@@ -1,32 +1,43 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { Room } from '../../../../src/pool/server/partitions/Room.js';
-import { type Seat, Seats } from '../../../../src/pool/server/partitions/Seats.js';
+import {
+  ConnectionLimit,
+  type ConnectionPermit,
+  type Evictable,
+} from '../../../../src/pool/server/limits/ConnectionLimit.js';
 import { FakeClock } from '../../../../src/testing/FakeClock.js';
 import { RUNS, RUNS_TIMEOUT_MS } from '../../../support/runs.js';
 
-function seats(max: number, options: { idle?: () => boolean; oldest?: () => void } = {}) {
+function limit(max: number, candidates: () => Iterable<Evictable> = () => [], parent?: ConnectionLimit) {
   const clock = new FakeClock();
-  const all = new Seats({
-    max,
-    clock,
-    quantumMs: 1_000,
-    evictIdle: options.idle ?? (() => false),
-    evictOldest: options.oldest ?? (() => undefined),
-  });
+  const all = new ConnectionLimit({ max, clock, maxHoldMs: 1_000, candidates, ...(parent && { parent }) });
   return { all, clock };
+}
+
+/** A connection that may give way, and counts how often it was asked. */
+function evictable(idle: boolean, lastUse: number, heldSinceMs = 0) {
+  return {
+    idle,
+    lastUse,
+    heldSinceMs,
+    asked: 0,
+    evict() {
+      this.asked++;
+      this.idle = false;
+    },
+  };
 }
 const never = new AbortController().signal;
 
-test('principals that wait are served in turn, one seat each', async () => {
-  const { all } = seats(1);
+test('principals that wait are served in turn, one permit each', async () => {
+  const { all } = limit(1);
   let held = await all.take('first', never);
   const order: string[] = [];
   const line = ['a', 'a', 'a', 'b', 'c', 'b'];
   const served = line.map((group, i) =>
-    all.take(group, never).then((seat) => {
+    all.take(group, never).then((permit) => {
       order.push(group + i);
-      return seat;
+      return permit;
     }),
   );
   for (let i = 0; i < line.length; i++) {
@@ -42,74 +53,74 @@ test('principals that wait are served in turn, one seat each', async () => {
   expect(all.taken).toBe(0);
 });
 
-test('who waits has as many leave as are needed, and no more', async () => {
-  let idle = 5;
-  const { all } = seats(5, { idle: () => idle-- > 0 });
-  const held = await Promise.all([1, 2, 3, 4, 5].map(() => all.take('old', never)));
+test('waiters evict as many idle connections as they need, those used longest ago first, and no more', async () => {
+  const idle = [3, 1, 2].map((lastUse) => evictable(true, lastUse));
+  const { all } = limit(3, () => idle);
+  const held = await Promise.all([1, 2, 3].map(() => all.take('old', never)));
   const first = all.take('a', never);
+  expect(idle.map(({ asked }) => asked)).toEqual([0, 1, 0]);
   const second = all.take('b', never);
-  expect(idle).toBe(3);
+  expect(idle.map(({ asked }) => asked)).toEqual([0, 1, 1]);
   held[0]?.release();
   held[1]?.release();
   await Promise.all([first, second]);
   all.close();
 });
 
-test('after a quantum the one that sat longest is asked, and again for as long as somebody waits', async () => {
-  let asked = 0;
-  const { all, clock } = seats(1, { oldest: () => asked++ });
+test('after maxHoldMs the connection held longest is asked, and again for as long as a caller waits', async () => {
+  const busy = [evictable(false, 1, 20), evictable(false, 2, 10)];
+  const { all, clock } = limit(1, () => busy);
   const held = await all.take('old', never);
   const waiting = all.take('new', never);
+  const asked = (): number[] => busy.map((each) => each.asked);
   await clock.advance(999);
-  expect(asked).toBe(0);
+  expect(asked()).toEqual([0, 0]);
   await clock.advance(1);
-  expect(asked).toBe(1);
+  expect(asked()).toEqual([0, 1]);
   await clock.advance(2_000);
-  expect(asked).toBe(3);
+  expect(asked()).toEqual([0, 3]);
   held.release();
   await waiting;
   await clock.advance(5_000);
-  expect(asked).toBe(3);
+  expect(asked()).toEqual([0, 3]);
   expect(clock.armedTimers).toBe(0);
 });
 
-test('a second waiter is not forgotten when the first one’s seat was all that was idle', async () => {
-  let idle = 1;
-  let asked = 0;
-  const { all, clock } = seats(2, { idle: () => idle-- > 0, oldest: () => asked++ });
+test('a second waiter is not forgotten when the first one’s permit was all that was idle', async () => {
+  const connections = [evictable(true, 1), evictable(false, 2)];
+  const { all, clock } = limit(2, () => connections);
   const [one] = await Promise.all([all.take('x', never), all.take('y', never)]);
   const first = all.take('a', never);
   const second = all.take('b', never);
   one?.release();
   await first;
   await clock.advance(1_000);
-  expect(asked).toBe(1);
+  expect(connections[0]?.asked).toBe(2);
   expect(all.waiting).toBe(1);
   all.close();
   second.catch(() => undefined);
 });
 
-test('a seat under two bounds is under both or none', async () => {
-  const { all: own } = seats(2);
-  const { all: total } = seats(1);
-  const room = new Room([own, total]);
-  const seat = room.tryTake();
+test('a permit under two limits is under both or none', async () => {
+  const { all: total } = limit(1);
+  const { all: own } = limit(2, undefined, total);
+  const permit = own.tryTake();
   expect([own.taken, total.taken]).toEqual([1, 1]);
-  expect(room.tryTake()).toBeUndefined();
+  expect(own.tryTake()).toBeUndefined();
   expect([own.taken, total.taken]).toEqual([1, 1]);
   const control = new AbortController();
-  const waiting = room.take('a', control.signal).catch((error: unknown) => error);
+  const waiting = own.take('a', control.signal).catch((error: unknown) => error);
   await Promise.resolve();
-  expect(room.crowded).toBe(true);
+  expect(own.crowded).toBe(true);
   control.abort('no');
   expect(await waiting).toBe('no');
   expect([own.taken, total.taken]).toEqual([1, 1]);
-  seat?.release();
-  expect([own.taken, total.taken, room.crowded]).toEqual([0, 0, false]);
+  permit?.release();
+  expect([own.taken, total.taken, own.crowded]).toEqual([0, 0, false]);
 });
 
 test(
-  'seats are conserved, and nobody waits beside a free one, under any order of take, release and abort',
+  'permits are conserved, and no caller waits beside a free one, under any order of take, release and abort',
   () =>
     fc.assert(
       fc.asyncProperty(
@@ -123,17 +134,17 @@ test(
           { maxLength: 60 },
         ),
         async (max, steps) => {
-          const { all, clock } = seats(max);
-          const held: Seat[] = [];
+          const { all, clock } = limit(max);
+          const held: ConnectionPermit[] = [];
           const waiting = new Set<AbortController>();
           for (const { do: what, group, which } of steps) {
             if (what === 'take') {
               const control = new AbortController();
               waiting.add(control);
               all.take(group, control.signal).then(
-                (seat) => {
+                (permit) => {
                   waiting.delete(control);
-                  held.push(seat);
+                  held.push(permit);
                 },
                 () => waiting.delete(control),
               );

@@ -1,15 +1,14 @@
 import { expect, test } from 'vitest';
 import {
-  backoff,
   next,
+  type PartitionEvent,
+  type PartitionRules,
   type PartitionState,
   refusedForMs,
-  type SlotEvent,
-  type SlotRules,
 } from '../../../../src/pool/server/partitions/partitionState.js';
 
 const NOW = 1_000;
-const RULES: SlotRules = { stableAfterMs: 100, backoffMs: (attempt) => attempt * 10 };
+const RULES: PartitionRules = { stableAfterMs: 100, backoffMs: (attempt) => attempt * 10 };
 
 const STATES = {
   idle: { tag: 'idle', attempt: 1 },
@@ -30,7 +29,7 @@ const ready = (attempt: number): PartitionState => ({ tag: 'ready', attempt, sin
 const starting = (attempt: number): PartitionState => ({ tag: 'starting', attempt });
 
 /** Every pair of state and event. */
-const TABLE: Record<SlotEvent, Record<StateName, PartitionState | typeof same>> = {
+const TABLE: Record<PartitionEvent, Record<StateName, PartitionState | typeof same>> = {
   demand: {
     idle: starting(1),
     starting: same,
@@ -114,7 +113,7 @@ for (const [event, row] of Object.entries(TABLE)) {
   test(`a slot on '${event}', from every state`, () => {
     for (const [name, expected] of Object.entries(row)) {
       const state = STATES[name as StateName];
-      const after = next(state, event as SlotEvent, NOW, RULES);
+      const after = next(state, event as PartitionEvent, NOW, RULES);
       expect(after, name).toEqual(expected === same ? state : expected);
     }
   });
@@ -122,12 +121,4 @@ for (const [event, row] of Object.entries(TABLE)) {
 
 test('a demand is refused for as long as the pause lasts', () => {
   expect(Object.values(STATES).map((state) => refusedForMs(state, NOW))).toEqual([0, 0, 0, 0, 0, 1, 0, 1, 0]);
-});
-
-test('a pause doubles up to its bound, give or take the jitter', () => {
-  const options = { initialMs: 100, maxMs: 1_000, jitterRatio: 0.2 };
-  const middle = backoff(options, () => 0.5);
-  expect([1, 2, 3, 4, 5, 60].map((attempt) => Math.round(middle(attempt)))).toEqual([100, 200, 400, 800, 1_000, 1_000]);
-  expect(backoff(options, () => 0)(1)).toBeCloseTo(80);
-  expect(backoff(options, () => 1)(1)).toBeCloseTo(120);
 });

@@ -1,7 +1,7 @@
-import type { Params } from '../../connection/protocol/messages.js';
-import { ProtocolError } from '../../core/errors.js';
-import { checkCount } from '../../core/options.js';
-import type { CompleteList, ListItems, ListKind } from '../McpPool.js';
+import type { Params } from '../connection/protocol/messages.js';
+import { ProtocolError } from '../core/errors.js';
+import { checkCount } from '../core/options.js';
+import type { CompleteList, ListItems, ListKind } from './McpPool.js';
 
 const METHODS: Readonly<Record<ListKind, string>> = {
   tools: 'tools/list',

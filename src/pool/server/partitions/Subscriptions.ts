@@ -1,6 +1,13 @@
 import type { Connection, OpenListen } from '../../../connection/Connection.js';
 import type { ServerNotice } from '../../../connection/protocol/messages.js';
-import { CircuitOpenError, messageOf, NotSentError, OutcomeUnknownError, RpcError } from '../../../core/errors.js';
+import {
+  BackingOffError,
+  CircuitOpenError,
+  messageOf,
+  NotSentError,
+  OutcomeUnknownError,
+  RpcError,
+} from '../../../core/errors.js';
 import type { Caller, Subscription, SubscriptionFilter } from '../../McpPool.js';
 import type { ServerContext } from '../context.js';
 
@@ -42,6 +49,8 @@ export class Subscriptions {
   readonly #context: ServerContext;
   readonly #reach: (caller: Caller | undefined) => Promise<Connection>;
   readonly #open = new Set<Open>();
+  /** How many each partition has. */
+  readonly #counts = new Map<string, number>();
   readonly #retries = new Map<string, Disposable>();
   readonly #reopenings = new Set<Disposable>();
   /** What each connection was asked for in the legacy era, and how it ended: who comes later shares that. */
@@ -54,8 +63,7 @@ export class Subscriptions {
   }
 
   has(key: string): boolean {
-    for (const open of this.#open) if (open.key === key) return true;
-    return false;
+    return this.#counts.has(key);
   }
 
   /** Subscribes over `connection`, a live one of the partition `key`. @throws what the server answered. */
@@ -67,6 +75,7 @@ export class Subscriptions {
     });
     const open: Open = { key, caller, filter, onNotification, connection, stream: undefined, end };
     this.#open.add(open);
+    this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1);
     try {
       await this.#ask(open, connection);
     } catch (error) {
@@ -153,7 +162,8 @@ export class Subscriptions {
           this.#retries.delete(key);
           this.#warn(key, error);
           const open = [...this.#open].find((each) => each.key === key && !each.connection.alive);
-          const waitMs = error instanceof CircuitOpenError ? error.retryAfterMs : RETRY_MS;
+          const waitMs =
+            error instanceof CircuitOpenError || error instanceof BackingOffError ? error.retryAfterMs : RETRY_MS;
           if (open !== undefined) this.#retry(open, Math.max(waitMs, 1));
         },
       );
@@ -251,7 +261,11 @@ export class Subscriptions {
   }
 
   #forget(open: Open): void {
-    if (this.#open.delete(open)) open.end();
+    if (!this.#open.delete(open)) return;
+    const left = (this.#counts.get(open.key) ?? 1) - 1;
+    if (left > 0) this.#counts.set(open.key, left);
+    else this.#counts.delete(open.key);
+    open.end();
   }
 
   #warn(key: string, error: unknown): void {

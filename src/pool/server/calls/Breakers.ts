@@ -1,0 +1,72 @@
+import { CircuitBreaker } from '../../../concurrent/breaker/CircuitBreaker.js';
+import type { Params } from '../../../connection/protocol/messages.js';
+import { RpcError } from '../../../core/errors.js';
+import type { Caller } from '../../McpPool.js';
+import type { ServerContext } from '../context.js';
+import { isServerFailure } from './callPolicy.js';
+
+/** Breakers of one server beyond which the one unused longest is forgotten. */
+const MAX_BREAKERS = 1_000;
+
+/** The breakers of one server: one, or one for each principal or tool, as `breakerScope` says. */
+export class Breakers {
+  /** Of the whole server; with a narrower scope, of what belongs to no principal or tool. */
+  readonly main: CircuitBreaker;
+  readonly #context: ServerContext;
+  readonly #counts: (error: unknown) => boolean;
+  readonly #onChange: () => void;
+  /** The least recently used first. */
+  readonly #narrow = new Map<string, CircuitBreaker>();
+
+  /** `counts`: whether a failure is one to count, and not one that counts already. */
+  constructor(context: ServerContext, counts: (error: unknown) => boolean, onChange: () => void) {
+    this.#context = context;
+    this.#counts = counts;
+    this.#onChange = onChange;
+    this.main = this.#make(context.config.name);
+  }
+
+  /** The one a call has to pass. */
+  of(method: string, params: Params | undefined, caller: Caller | undefined): CircuitBreaker {
+    const { breakerScope } = this.#context.pool;
+    if (breakerScope === 'server') return this.main;
+    const name =
+      breakerScope === 'principal' ? caller?.principal : method === 'tools/call' ? params?.['name'] : undefined;
+    return typeof name === 'string' ? this.#of(name) : this.main;
+  }
+
+  /** The worst state of any. */
+  get state(): CircuitBreaker['state'] {
+    let worst = this.main.state;
+    for (const { state } of this.#narrow.values()) if (state === 'open' || worst === 'closed') worst = state;
+    return worst;
+  }
+
+  reset(): void {
+    this.main.reset();
+    this.#narrow.clear();
+  }
+
+  #of(name: string): CircuitBreaker {
+    const breaker = this.#narrow.get(name) ?? this.#make(`${this.#context.config.name}: ${name}`);
+    this.#narrow.delete(name);
+    this.#narrow.set(name, breaker);
+    const [oldest] = this.#narrow.keys();
+    if (this.#narrow.size > MAX_BREAKERS && oldest !== undefined) this.#narrow.delete(oldest);
+    return breaker;
+  }
+
+  #make(name: string): CircuitBreaker {
+    const { clock, logger, breakerThreshold, breakerResetMs, breakerCountsTimeouts } = this.#context.pool;
+    return new CircuitBreaker({
+      name,
+      threshold: breakerThreshold,
+      resetMs: breakerResetMs,
+      isFailure: (error) => isServerFailure(error, breakerCountsTimeouts) && this.#counts(error),
+      isAnswer: (error) => error instanceof RpcError,
+      clock,
+      logger,
+      onChange: this.#onChange,
+    });
+  }
+}

@@ -1,0 +1,193 @@
+import type { Connection, DisconnectReason } from '../../../connection/Connection.js';
+import { methodNotFound } from '../../../connection/channel/ServerRequests.js';
+import type { ServerNotice, ServerRequest } from '../../../connection/protocol/messages.js';
+import { AcquireTimeoutError, QueueFullError, StartError } from '../../../core/errors.js';
+import { withDeadline, within } from '../../../core/time/within.js';
+import type { Caller, PoolEvents } from '../../McpPool.js';
+import type { Credentials } from '../callers/Credentials.js';
+import { InboundRouter } from '../callers/InboundRouter.js';
+import type { ServerContext } from '../context.js';
+import type { ConnectionLimit, ConnectionPermit } from '../limits/ConnectionLimit.js';
+import { PooledConnection } from './PooledConnection.js';
+
+/** Our own end of a start comes this much after the connection's, which knows more of why it failed. */
+const MARGIN_MS = 50;
+
+export interface ConnectionMakerHooks {
+  readonly credentials: Credentials;
+  readonly limit: ConnectionLimit;
+  /** Aborts when the server ends. */
+  readonly closing: AbortSignal;
+  /** It has a new session, which knows nothing of what the old one was told. */
+  readonly onRenewed: (connection: Connection) => void;
+  /** A notification that belongs to no call came on it. */
+  readonly onNotice: (connection: Connection, notice: ServerNotice) => void;
+}
+
+/** Makes a server's connections, tells of their start and end, and says where goes what comes on them and belongs to no call. */
+export class ConnectionMaker {
+  readonly #context: ServerContext;
+  readonly #hooks: ConnectionMakerHooks;
+
+  constructor(context: ServerContext, hooks: ConnectionMakerHooks) {
+    this.#context = context;
+    this.#hooks = hooks;
+  }
+
+  /**
+   * One within the limits and the start's time. `awaited`: callers wait for it, so that it waits for room.
+   * @throws AcquireTimeoutError, QueueFullError without room; StartError, or what the connector failed with: then nothing is left
+   */
+  async make(caller: Caller | undefined, signal: AbortSignal, awaited: boolean): Promise<PooledConnection> {
+    const permit = await this.#permit(caller, signal, awaited);
+    try {
+      return await this.#start(caller, permit, signal);
+    } catch (error) {
+      permit.release();
+      throw error;
+    }
+  }
+
+  /** One has died or was ended: its counts stay. */
+  gone({ connection }: PooledConnection, reason: DisconnectReason): void {
+    const { config, counters, events } = this.#context;
+    counters.keep(connection.counters);
+    if (!reason.expected) counters.lastError = reason.why;
+    events.emit('exited', {
+      server: config.name,
+      pid: connection.pid,
+      exitCode: reason.exitCode ?? null,
+      signal: reason.signal ?? null,
+      expected: reason.expected,
+    });
+  }
+
+  /** A connection that nobody waits for, to be kept ready, takes no permit that a caller waits for. */
+  #permit(caller: Caller | undefined, signal: AbortSignal, awaited: boolean): Promise<ConnectionPermit> {
+    const { config, options, pool } = this.#context;
+    const { limit } = this.#hooks;
+    const permit = limit.tryTake();
+    if (permit !== undefined) return Promise.resolve(permit);
+    const what = `connections of server ${config.name}`;
+    if (!awaited) return Promise.reject(new QueueFullError(what, limit.waiting, options.maxConnections));
+    const { acquireTimeoutMs: timeoutMs } = options;
+    const late = (): unknown => {
+      const { taken, waiting } = limit;
+      const detail = { live: taken, creating: 0, dying: 0, slots: taken, inUse: taken, waiting };
+      return new AcquireTimeoutError(what, timeoutMs, detail);
+    };
+    return withDeadline({ clock: pool.clock, timeoutMs, late, signal }, (bound) =>
+      limit.take(caller?.principal ?? '', bound),
+    );
+  }
+
+  #start(caller: Caller | undefined, permit: ConnectionPermit, signal: AbortSignal): Promise<PooledConnection> {
+    const { config, options, pool } = this.#context;
+    const { startTimeoutMs } = options;
+    const untilMs = pool.clock.now() + startTimeoutMs;
+    const late = (): unknown =>
+      new StartError(config.name, `it was not up within ${startTimeoutMs} ms (startTimeoutMs)`);
+    return withDeadline({ clock: pool.clock, timeoutMs: startTimeoutMs + MARGIN_MS, late, signal }, (bound) =>
+      this.#connect(caller, permit, bound, untilMs),
+    );
+  }
+
+  async #connect(
+    caller: Caller | undefined,
+    permit: ConnectionPermit,
+    signal: AbortSignal,
+    untilMs: number,
+  ): Promise<PooledConnection> {
+    const { config, fingerprint, options, pool, connector, counters, events } = this.#context;
+    const { credentials, closing, onRenewed } = this.#hooks;
+    const startMs = pool.clock.now();
+    let pooled: PooledConnection | undefined;
+    const made = await connector.connect({
+      config,
+      fingerprint,
+      options,
+      pool,
+      caller,
+      capabilities: caller?.capabilities ?? options.clientCapabilities,
+      credentials,
+      signal,
+      closing,
+      leftMs: () => Math.max(1, untilMs - pool.clock.now()),
+      onRenewed: () => {
+        if (pooled !== undefined) onRenewed(pooled.connection);
+      },
+      onAnswer: (latencyMs) => {
+        // The handshake is no call.
+        if (pooled === undefined) return;
+        pooled.answers++;
+        counters.latency.record(latencyMs);
+      },
+      onStderr: (line, pid) => events.emit('stderr', { server: config.name, pid, line }),
+    });
+    const connection = await this.#wrapped(made, signal);
+    pooled = new PooledConnection(
+      connection,
+      made,
+      this.#router(connection, () => pooled),
+      permit,
+      startMs,
+    );
+    counters.startedAt = connection.startedAt;
+    events.emit('started', { server: config.name, pid: connection.pid, startMs: pool.clock.now() - startMs });
+    return pooled;
+  }
+
+  #router(connection: Connection, pooled: () => PooledConnection | undefined): InboundRouter {
+    const { events, options, pool, config } = this.#context;
+    const from = (): Pick<PoolEvents['notification'], 'server' | 'principal' | 'key'> => {
+      const owner = pooled()?.owner;
+      return { server: config.name, principal: owner?.principal, key: owner?.key };
+    };
+    return new InboundRouter(connection, {
+      exclusive: options.sharing !== 'shared',
+      logger: pool.logger,
+      onAny: (notice) => this.#hooks.onNotice(connection, notice),
+      orphan: {
+        onNotification: (notice) => void events.emit('notification', { ...from(), notice }),
+        onRequest: (request, { signal }) => this.#ask(from(), request, signal),
+      },
+    });
+  }
+
+  /** `wrapConnection` is a user's function: it may hang or throw, and counts into the start. */
+  async #wrapped(made: Connection, signal: AbortSignal): Promise<Connection> {
+    const { wrapConnection, logger, clock } = this.#context.pool;
+    if (wrapConnection === undefined) return made;
+    try {
+      return await within(Promise.resolve(wrapConnection(made)), { clock, signal });
+    } catch (error) {
+      // Idempotent: the wrapper may have done so itself.
+      await made.close({ graceMs: 0 }).catch((failed: unknown) => logger.error({ error: failed }, 'it did not end'));
+      throw error;
+    }
+  }
+
+  /** A request that belongs to no call: the first listener of the pool that responds answers it. */
+  #ask(
+    from: Pick<PoolEvents['orphanRequest'], 'server' | 'principal' | 'key'>,
+    request: ServerRequest,
+    signal: AbortSignal,
+  ): Promise<unknown> {
+    const { config, counters, events } = this.#context;
+    counters.orphanRequests++;
+    return new Promise((resolve, reject) => {
+      let answered = false;
+      events.emit('orphanRequest', {
+        ...from,
+        request,
+        signal,
+        respond: (answer) => {
+          if (answered) return;
+          answered = true;
+          answer.then(resolve, reject);
+        },
+      });
+      if (!answered) reject(methodNotFound(config.name, request.method));
+    });
+  }
+}

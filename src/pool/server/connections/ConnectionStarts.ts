@@ -1,0 +1,113 @@
+import type { Clock } from '../../../core/clock.js';
+import {
+  AcquireTimeoutError,
+  ForbiddenError,
+  messageOf,
+  PoolkitError,
+  QueueFullError,
+  ShutdownTimeoutError,
+  StartError,
+  UnauthorizedError,
+} from '../../../core/errors.js';
+import type { Logger } from '../../../core/logger.js';
+import { within } from '../../../core/time/within.js';
+import type { Caller } from '../../McpPool.js';
+import { END_TIMEOUT_MS } from './ConnectionEnds.js';
+import type { PooledConnection } from './PooledConnection.js';
+
+/** How one start ended, without a connection. */
+export interface StartFailure {
+  readonly error: unknown;
+  /** False when nothing was tried: there was no room, or the partition was closed. */
+  readonly tried: boolean;
+  /** Whether callers waited for it. */
+  readonly awaited: boolean;
+}
+
+export interface ConnectionStartsOptions {
+  readonly server: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly host: {
+    connect(caller: Caller | undefined, signal: AbortSignal, awaited: boolean): Promise<PooledConnection>;
+  };
+}
+
+export interface ConnectionStartsHooks {
+  readonly onUp: (pooled: PooledConnection) => void;
+  readonly onFailed: (failure: StartFailure) => void;
+  /** It has settled, and no longer counts. */
+  readonly onSettled: (up: boolean) => void;
+}
+
+/** The connections of a partition that are being started. */
+export class ConnectionStarts {
+  readonly #options: ConnectionStartsOptions;
+  readonly #caller: Caller | undefined;
+  readonly #hooks: ConnectionStartsHooks;
+  readonly #running = new Set<Promise<void>>();
+  /** Of those that run; made anew for each time that any do. */
+  #control: AbortController | undefined;
+  #ended = false;
+
+  constructor(options: ConnectionStartsOptions, caller: Caller | undefined, hooks: ConnectionStartsHooks) {
+    this.#options = options;
+    this.#caller = caller;
+    this.#hooks = hooks;
+  }
+
+  get size(): number {
+    return this.#running.size;
+  }
+
+  /** Begins one. `awaited`: callers wait for it, so that it waits for room, too. */
+  start(awaited: boolean): void {
+    this.#control ??= new AbortController();
+    const running = this.#start(awaited, this.#control.signal).then((up) => {
+      this.#running.delete(running);
+      if (this.#running.size === 0) this.#control = undefined;
+      this.#hooks.onSettled(up);
+    });
+    this.#running.add(running);
+  }
+
+  /** Gives up those that run; what comes up all the same is ended. */
+  abort(reason: unknown): void {
+    this.#ended = true;
+    this.#control?.abort(reason);
+  }
+
+  /** Resolves when none runs. @throws ShutdownTimeoutError for a connector that does not obey its signal */
+  async settled(): Promise<void> {
+    if (this.#running.size === 0) return;
+    const { server, clock } = this.#options;
+    const late = (): unknown => new ShutdownTimeoutError(`a start of server ${server}`, END_TIMEOUT_MS);
+    await within(Promise.all(this.#running), { clock, timeoutMs: END_TIMEOUT_MS, late });
+  }
+
+  /** Whether one is up. Never rejects. */
+  async #start(awaited: boolean, signal: AbortSignal): Promise<boolean> {
+    const { host, server, logger } = this.#options;
+    try {
+      const pooled = await host.connect(this.#caller, signal, awaited);
+      if (this.#ended || !pooled.connection.alive) {
+        await pooled.connection.close({ graceMs: 0 }).finally(() => pooled.permit.release());
+        throw new StartError(server, 'it died right after its start');
+      }
+      this.#hooks.onUp(pooled);
+      return true;
+    } catch (error) {
+      const tried = !(this.#ended || error instanceof AcquireTimeoutError || error instanceof QueueFullError);
+      if (tried && !awaited) logger.warn({ server, error: messageOf(error) }, 'a warm connection could not be started');
+      this.#hooks.onFailed({ error: plain(server, error), tried, awaited });
+      return false;
+    }
+  }
+}
+
+/** What a failed start is told as: for a refusal of credentials just that, and what is no error of ours as a `StartError`. */
+function plain(server: string, error: unknown): unknown {
+  const refused = error instanceof StartError ? error.cause : undefined;
+  if (refused instanceof UnauthorizedError || refused instanceof ForbiddenError) return refused;
+  return error instanceof PoolkitError ? error : new StartError(server, messageOf(error), {}, error);
+}

@@ -1,0 +1,121 @@
+import type { Connection, DisconnectReason } from '../../../connection/Connection.js';
+import type { Caller } from '../../McpPool.js';
+import type { InboundRouter } from '../callers/InboundRouter.js';
+import type { ConnectionPermit, Evictable } from '../limits/ConnectionLimit.js';
+
+/** Whose a pooled connection is at the moment. */
+export interface ConnectionHolder {
+  readonly caller: Caller | undefined;
+  /** Whether a connection of it may be ended now for another caller. */
+  mayEvict(pooled: PooledConnection): boolean;
+  /** A call or lease on it is over. */
+  release(pooled: PooledConnection): void;
+  /** Takes no new calls on it; it ends when its last one is back. */
+  retire(pooled: PooledConnection, reason: string): void;
+  /** It is dead. */
+  disconnected(pooled: PooledConnection, reason: DisconnectReason): void;
+}
+
+/** How a connection that idles is known to live. */
+export interface Pulse {
+  /** What it is asked; undefined when it answers nothing of that kind. */
+  method: string | undefined;
+  /** Questions without an answer, in a row. */
+  missed: number;
+  /** `answers` when it was last looked at. */
+  answers: number;
+  /** Clock ms from which on it is asked; 0 before the first look. */
+  dueMs: number;
+}
+
+let uses = 0;
+
+/** A connection with what belongs to it while it lives. The one place where its load, last use and leaving are kept. */
+export class PooledConnection implements Evictable {
+  readonly connection: Connection;
+  /** As the connector made it, in front of which the pool's `wrapConnection` may have put another. */
+  readonly made: Connection;
+  readonly router: InboundRouter;
+  readonly permit: ConnectionPermit;
+  #holder: ConnectionHolder | undefined;
+  heldSinceMs: number;
+  /** Calls and leases on it. */
+  load = 0;
+  lastUse = 0;
+  /** Takes no new calls, and why. */
+  leaving: string | undefined;
+  /** `lastUse` as the sweep found it last, and the clock's ms of the sweep that found it changed. */
+  #sweptUse = 0;
+  #idleSinceMs: number;
+  /** Answers that came on it, those to pings too. */
+  answers = 0;
+  /** It ended by itself. */
+  died = false;
+  /** Its death has counted as a failure of the server. */
+  deathCounted = false;
+  /** What the ping monitor knows of it. */
+  readonly pulse: Pulse = { method: 'ping', missed: 0, answers: 0, dueMs: 0 };
+
+  constructor(
+    connection: Connection,
+    made: Connection,
+    router: InboundRouter,
+    permit: ConnectionPermit,
+    nowMs: number,
+  ) {
+    this.connection = connection;
+    this.made = made;
+    this.router = router;
+    this.permit = permit;
+    this.heldSinceMs = nowMs;
+    this.#idleSinceMs = nowMs;
+  }
+
+  /** Whose it is; undefined before it is up. */
+  get owner(): Caller | undefined {
+    return this.#holder?.caller;
+  }
+
+  /** It belongs to `holder` from here on, which is told of its end; now, if that has come. */
+  attach(holder: ConnectionHolder): void {
+    const first = this.#holder === undefined;
+    this.#holder = holder;
+    if (!first) return;
+    this.connection.onClose((reason) => {
+      this.died = !reason.expected;
+      this.#holder?.disconnected(this, reason);
+    });
+  }
+
+  /** One more call or lease is on it; tells how many there are now. */
+  take(): number {
+    this.lastUse = ++uses;
+    return ++this.load;
+  }
+
+  /** How long it has been idle, to the sweep's grain, never too long; `kept`: though unused it counts as used. */
+  idleMs(nowMs: number, kept: boolean): number {
+    if (this.load > 0 || this.lastUse !== this.#sweptUse || kept) {
+      this.#sweptUse = this.lastUse;
+      this.#idleSinceMs = nowMs;
+    }
+    return nowMs - this.#idleSinceMs;
+  }
+
+  get idle(): boolean {
+    return this.load === 0 && this.#holder?.mayEvict(this) === true;
+  }
+
+  /** Gives a call's or lease's slot back. */
+  release(): void {
+    this.#holder?.release(this);
+  }
+
+  retire(reason: string): void {
+    this.#holder?.retire(this, reason);
+  }
+
+  evict(): void {
+    this.retire('another caller waits for a connection');
+  }
+}
