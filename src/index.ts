@@ -117,6 +117,7 @@ export {
   HTTPClientPool,
   type HTTPClientPoolOptions,
   type Lease,
+  LIST_DEFAULTS,
   type ListItems,
   type ListKind,
   type McpPool,

@@ -40,6 +40,7 @@ const OWN: Readonly<Record<string, readonly string[]>> = {
     'CreateError',
     'HTTPClientPool',
     'HTTP_DEFAULTS',
+    'LIST_DEFAULTS',
     'MemoryEraStore',
     'POOL_DEFAULTS',
     'RESOURCE_POOL_DEFAULTS',

@@ -18,6 +18,7 @@ import type { Closeable, CloseOptions } from '../core/close/CloseScope.js';
 import type { PoolkitError } from '../core/errors.js';
 import type { Listener } from '../core/events.js';
 import type { ServerConfig } from '../registry/config/ServerConfig.js';
+import type { ListBounds } from './ListBounds.js';
 
 export type { Progress, RequestHandler, ServerInfo, ServerNotice, ServerRequest };
 
@@ -218,11 +219,11 @@ export interface McpPool extends AsyncDisposable, Closeable {
     params?: Readonly<Record<string, unknown>>,
     options?: { readonly caller?: Caller; readonly signal?: AbortSignal },
   ): Promise<void>;
-  /** Every page of a list; a server whose cursors run in a circle is a `ProtocolError`. */
+  /** Every page of a list, within bounds. A server whose cursors run in a circle is warned of, and what it gave is kept. */
   listAll<K extends ListKind>(
     name: string,
     kind: K,
-    options?: { readonly caller?: Caller; readonly signal?: AbortSignal; readonly maxPages?: number },
+    options?: ListBounds & { readonly caller?: Caller; readonly signal?: AbortSignal },
   ): Promise<CompleteList<ListItems[K]>>;
   /** Takes no slot; taken up again after a reconnect. */
   subscribe(

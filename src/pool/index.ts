@@ -5,6 +5,7 @@ export type { ConfiguredTransport, Connector, ConnectRequest } from './connector
 export type { StdioConnectorOptions } from './connectors/StdioConnector.js';
 export type { UrlPoolOptions } from './connectors/UrlConnector.js';
 export { HTTPClientPool, type HTTPClientPoolOptions } from './HTTPClientPool.js';
+export { LIST_DEFAULTS, type ListBounds } from './ListBounds.js';
 export type {
   ApplyReport,
   Caller,

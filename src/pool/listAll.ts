@@ -1,6 +1,9 @@
+import { createHash } from 'node:crypto';
 import type { Params } from '../connection/protocol/messages.js';
-import { ProtocolError } from '../core/errors.js';
-import { checkCount } from '../core/options.js';
+import { ProtocolError, RpcError } from '../core/errors.js';
+import { type Logger, silentLogger } from '../core/logger.js';
+import { checkBytes, checkCount, checkMs } from '../core/options.js';
+import { LIST_DEFAULTS, type ListBounds } from './ListBounds.js';
 import type { CompleteList, ListItems, ListKind } from './McpPool.js';
 
 const METHODS: Readonly<Record<ListKind, string>> = {
@@ -10,39 +13,92 @@ const METHODS: Readonly<Record<ListKind, string>> = {
   resourceTemplates: 'resources/templates/list',
 };
 
-export const LIST_DEFAULTS = Object.freeze({ maxPages: 1_000 });
+export interface ListSource {
+  readonly server: string;
+  /** Sends one request; `deadlineMs` is what is left of the whole list's time. */
+  readonly request: (method: string, params: Params, deadlineMs: number) => Promise<unknown>;
+  readonly nowMs: () => number;
+  readonly logger?: Logger;
+}
 
 /**
- * Every page of a list, in order. A cursor that comes twice is a circle, and more than `maxPages` are too many: both
- * are a `ProtocolError`, since a part of a list is none. Freshness is the shortest of the pages, privacy that of the most
- * private (2026-07-28, caching).
+ * Every page of a list, in order; items are passed as they are. Cursors that run in a circle, or pages that come twice
+ * (servers that end their lists with `""` begin again), end the list: what was read is kept, without doubles, and a
+ * warning is logged. Freshness is the shortest of the pages, privacy that of the most private (2026-07-28, caching).
+ * @throws ProtocolError for a page that is none, and for a list beyond its bounds
  */
 export async function listAll<K extends ListKind>(
-  server: string,
+  { server, request, nowMs, logger = silentLogger }: ListSource,
   kind: K,
-  request: (method: string, params: Params) => Promise<unknown>,
-  maxPages: number = LIST_DEFAULTS.maxPages,
+  bounds: ListBounds = {},
 ): Promise<CompleteList<ListItems[K]>> {
-  checkCount('maxPages', maxPages, { min: 1 });
+  const method = METHODS[kind];
+  const { maxPages, maxItems, maxBytes, maxTotalTimeoutMs } = checked(bounds);
+  const untilMs = nowMs() + maxTotalTimeoutMs;
   const items: ListItems[K][] = [];
   const cursors = new Set<string>();
+  const seen = new Set<string>();
+  let bytes = 0;
   let ttlMs: number | undefined = Number.POSITIVE_INFINITY;
   let cacheScope: 'public' | 'private' | undefined = 'public';
-  for (let cursor: string | undefined, pages = 1; ; pages++) {
-    const page = (await request(METHODS[kind], cursor === undefined ? {} : { cursor })) as Params | null;
+  let pages = 0;
+  const fail = (what: string): ProtocolError => new ProtocolError(server, `its ${method} ${what}`);
+  const list = (why?: string): CompleteList<ListItems[K]> => {
+    if (why !== undefined) logger.warn({ server, method, pages }, `${why}: the list ends there`);
+    return { items, pages, ttlMs, cacheScope };
+  };
+  for (let cursor: string | undefined; ; ) {
+    const leftMs = untilMs - nowMs();
+    if (leftMs <= 0) throw fail(`took longer than ${maxTotalTimeoutMs} ms`);
+    let page: Params | null;
+    try {
+      page = (await request(method, cursor === undefined ? {} : { cursor }, leftMs)) as Params | null;
+    } catch (error) {
+      // It said `""` for the end, and knows no such cursor.
+      if (cursor === '' && error instanceof RpcError) return list('an empty cursor is refused');
+      throw error;
+    }
     const found = page?.[kind];
-    if (!Array.isArray(found)) throw new ProtocolError(server, `its ${METHODS[kind]} has no array of ${kind}`);
-    items.push(...(found as ListItems[K][]));
+    if (!Array.isArray(found)) throw fail(`has no array of ${kind}`);
+    const text = textOf(found);
+    if (text === undefined) throw fail('is nested too deeply');
+    const print = createHash('sha1').update(text).digest('base64');
+    if (found.length > 0 && seen.has(print)) return list('a page of a list came twice');
+    seen.add(print);
+    pages++;
+    bytes += Buffer.byteLength(text);
+    if (bytes > maxBytes) throw fail(`has more than ${maxBytes} bytes`);
+    if (items.length + found.length > maxItems) throw fail(`has more than ${maxItems} items`);
+    for (const item of found) items.push(item as ListItems[K]);
     ttlMs = typeof page?.['ttlMs'] === 'number' && ttlMs !== undefined ? Math.min(ttlMs, page['ttlMs']) : undefined;
     if (page?.['cacheScope'] === 'private') cacheScope = 'private';
     else if (page?.['cacheScope'] !== 'public' && cacheScope === 'public') cacheScope = undefined;
     const next = page?.['nextCursor'];
-    // An empty string is a cursor like any other.
-    if (typeof next !== 'string') return { items, pages, ttlMs, cacheScope };
-    if (cursors.has(next))
-      throw new ProtocolError(server, `its ${METHODS[kind]} runs in a circle: a cursor came twice`);
-    if (pages >= maxPages) throw new ProtocolError(server, `its ${METHODS[kind]} has more than ${maxPages} pages`);
+    if (typeof next !== 'string') return list();
+    if (cursors.has(next)) return list('a cursor of a list came twice');
+    if (pages >= maxPages) throw fail(`has more than ${maxPages} pages`);
     cursors.add(next);
     cursor = next;
+  }
+}
+
+function checked(bounds: ListBounds) {
+  return {
+    maxPages: checkCount('maxPages', bounds.maxPages ?? LIST_DEFAULTS.maxPages, { min: 1 }),
+    maxItems: checkCount('maxItems', bounds.maxItems ?? LIST_DEFAULTS.maxItems, { min: 1 }),
+    maxBytes: checkBytes('maxBytes', bounds.maxBytes ?? LIST_DEFAULTS.maxBytes, { min: 1_024 }),
+    maxTotalTimeoutMs: checkMs('maxTotalTimeoutMs', bounds.maxTotalTimeoutMs ?? LIST_DEFAULTS.maxTotalTimeoutMs, {
+      min: 1,
+      infinity: true,
+    }),
+  };
+}
+
+/** The items as JSON; undefined when they are nested too deeply for it. */
+function textOf(items: readonly unknown[]): string | undefined {
+  try {
+    return JSON.stringify(items);
+  } catch {
+    return undefined;
   }
 }

@@ -60,7 +60,13 @@ export class UrlConnector implements Connector {
       refreshTool: async (name) => {
         const send = (method: string, params: Readonly<Record<string, unknown>>): Promise<unknown> =>
           connection.request(method, params, {});
-        const { items } = await listAll(request.config.name, 'tools', send);
+        const source = {
+          server: request.config.name,
+          request: send,
+          nowMs: () => pool.clock.now(),
+          logger: pool.logger,
+        };
+        const { items } = await listAll(source, 'tools');
         return items.find((tool) => tool.name === name);
       },
       ...(eraStore && {

@@ -9,6 +9,7 @@ import { checkServerConfig } from '../../registry/config/checkServerConfig.js';
 import { fingerprint } from '../../registry/config/fingerprint.js';
 import type { ServerConfig } from '../../registry/config/ServerConfig.js';
 import type { Connector } from '../connectors/Connector.js';
+import type { ListBounds } from '../ListBounds.js';
 import { listAll } from '../listAll.js';
 import type {
   ApplyReport,
@@ -182,10 +183,13 @@ export abstract class ServerPool implements McpPool {
   async listAll<K extends ListKind>(
     name: string,
     kind: K,
-    options: { readonly caller?: Caller; readonly signal?: AbortSignal; readonly maxPages?: number } = {},
+    { caller, signal, ...bounds }: ListBounds & { readonly caller?: Caller; readonly signal?: AbortSignal } = {},
   ): Promise<CompleteList<ListItems[K]>> {
-    const { maxPages, ...call } = options;
-    return listAll(name, kind, (method, params) => this.request(name, method, params, call), maxPages);
+    const { clock, logger } = this.#context.pool;
+    const call = { ...(caller && { caller }), ...(signal && { signal }) };
+    const request = (method: string, params: Params, deadlineMs: number): Promise<unknown> =>
+      this.request(name, method, params, deadlineMs === Number.POSITIVE_INFINITY ? call : { ...call, deadlineMs });
+    return listAll({ server: name, request, nowMs: () => clock.now(), logger }, kind, bounds);
   }
 
   async subscribe(

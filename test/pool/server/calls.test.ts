@@ -451,7 +451,7 @@ test('a subscribed connection does not idle away; another does, and is back on i
   expect(pool.stats('s')).toMatchObject({ restarts: 0, connections: 1 });
 });
 
-test('every page of a list, the shortest freshness; a circle and too many pages are errors', async () => {
+test('every page of a list, the shortest freshness; one beyond its bounds is an error', async () => {
   const { pool, connector } = memoryPool();
   pool.addServer(MEMORY);
   const pages: Record<string, object> = {
@@ -470,8 +470,50 @@ test('every page of a list, the shortest freshness; a circle and too many pages 
   });
   expect(await outcome(pool.listAll('s', 'tools', { maxPages: 2 }))).toBe('ERR_PROTOCOL');
   expect(await outcome(pool.listAll('s', 'prompts'))).toBe('ERR_PROTOCOL');
-  pages['c'] = { tools: [], nextCursor: '' };
-  expect(await outcome(pool.listAll('s', 'tools'))).toBe('ERR_PROTOCOL');
+  expect(await outcome(pool.listAll('s', 'tools', { maxItems: 2 }))).toBe('ERR_PROTOCOL');
+  pages['c'] = { tools: [{ name: 'd', description: 'x'.repeat(2_000) }] };
+  expect(await outcome(pool.listAll('s', 'tools', { maxBytes: 1_024 }))).toBe('ERR_PROTOCOL');
+});
+
+test('a list whose cursor is empty, repeats or does not advance is kept as far as it was read, without doubles', async () => {
+  const { pool, connector } = memoryPool();
+  pool.addServer(MEMORY);
+  const names = async (): Promise<readonly string[]> =>
+    (await pool.listAll('s', 'tools')).items.map(({ name }) => name);
+  const answers = (page: (cursor: string | undefined) => object): void => {
+    connector.onMessage = ({ id, params }, connection) => {
+      if (id !== undefined) connection.answer(id, page(params?.['cursor'] as string | undefined));
+    };
+  };
+  // The end is told as an empty string, which means the first page when it is sent back.
+  answers((cursor) =>
+    cursor === 'b' ? { tools: [{ name: 'b' }], nextCursor: '' } : { tools: [{ name: 'a' }], nextCursor: 'b' },
+  );
+  expect(await names()).toEqual(['a', 'b']);
+  answers((cursor) => ({ tools: [{ name: cursor ?? 'a' }], nextCursor: 'b' }));
+  expect(await names()).toEqual(['a', 'b']);
+  let page = 0;
+  answers(() => ({ tools: [{ name: 'a' }, null], nextCursor: `${page++}` }));
+  expect((await pool.listAll('s', 'tools')).items).toEqual([{ name: 'a' }, null]);
+  connector.onMessage = ({ id, params }, connection) => {
+    if (params?.['cursor'] === '') connection.say({ id, error: { code: -32602, message: 'bad cursor' } });
+    else if (id !== undefined) connection.answer(id, { tools: [{ name: 'a' }], nextCursor: '' });
+  };
+  expect(await names()).toEqual(['a']);
+});
+
+test('a list that never ends is refused when its time is over', async () => {
+  const { pool, connector, clock } = memoryPool();
+  pool.addServer(MEMORY);
+  let page = 0;
+  connector.onMessage = ({ id }, connection) => {
+    page++;
+    clock.setTimer(() => connection.answer(id as number, { tools: [{ name: `${page}` }], nextCursor: `${page}` }), 100);
+  };
+  const listing = outcome(pool.listAll('s', 'tools', { maxTotalTimeoutMs: 1_000 }));
+  await clock.advance(1_200);
+  expect(['ERR_PROTOCOL', 'ERR_REQUEST_TIMEOUT']).toContain(await listing);
+  expect(page).toBeLessThan(12);
 });
 
 test('what may be repeated is repeated once, not for ever', async () => {

@@ -5,6 +5,7 @@ import {
   messageOf,
   PoolkitError,
   QueueFullError,
+  RequestTimeoutError,
   ShutdownTimeoutError,
   StartError,
   UnauthorizedError,
@@ -109,5 +110,10 @@ export class ConnectionStarts {
 function plain(server: string, error: unknown): unknown {
   const refused = error instanceof StartError ? error.cause : undefined;
   if (refused instanceof UnauthorizedError || refused instanceof ForbiddenError) return refused;
+  if (error instanceof StartError && error.cause instanceof RequestTimeoutError) {
+    const { method, timeoutMs } = error.cause;
+    const why = `${method} was not answered within ${Math.round(timeoutMs)} ms (startTimeoutMs)`;
+    return new StartError(server, why, error, error.cause);
+  }
   return error instanceof PoolkitError ? error : new StartError(server, messageOf(error), {}, error);
 }
