@@ -13,7 +13,7 @@ const INFO = {
   serverInfo: { name: 'memory', version: '1' },
   instructions: undefined,
 };
-const COUNTERS = { calls: 0, lateReplies: 0, garbage: 0, orphanRequests: 0 };
+const COUNTERS = { calls: 0, lateReplies: 0, garbage: 0, orphanRequests: 0, callbackErrors: 0 };
 
 /** Answers at once, and holds no more than it must. */
 class BareConnection implements Connection {

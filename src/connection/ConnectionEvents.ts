@@ -1,17 +1,23 @@
+import type { Logger } from '../core/logger.js';
 import type { DisconnectReason } from './Connection.js';
 import { methodNotFound } from './channel/ServerRequests.js';
 import type { RequestHandler, ServerNotice } from './protocol/messages.js';
 
-/** What a connection tells its pool, whatever its wire: its death, once, and the traffic that belongs to no call. */
+/**
+ * What a connection tells its pool, whatever its transport: its end, once, and the traffic that belongs to no call. A
+ * listener that throws is logged; it disturbs neither the connection nor the other listeners.
+ */
 export class ConnectionEvents {
   readonly #server: string;
+  readonly #logger: Logger;
   readonly #deathListeners = new Set<(death: DisconnectReason) => void>();
   readonly #noticeListeners = new Set<(notice: ServerNotice) => void>();
   #requestHandler: RequestHandler | undefined;
   #death: DisconnectReason | undefined;
 
-  constructor(server: string) {
+  constructor(server: string, logger: Logger) {
     this.#server = server;
+    this.#logger = logger;
   }
 
   get death(): DisconnectReason | undefined {
@@ -28,11 +34,11 @@ export class ConnectionEvents {
   tellDeath(): void {
     const listeners = [...this.#deathListeners];
     this.#deathListeners.clear();
-    for (const listener of listeners) if (this.#death !== undefined) listener(this.#death);
+    for (const listener of listeners) if (this.#death !== undefined) this.#tell(listener, this.#death);
   }
 
   onClose(listener: (death: DisconnectReason) => void): Disposable {
-    if (this.#death !== undefined) listener(this.#death);
+    if (this.#death !== undefined) this.#tell(listener, this.#death);
     else this.#deathListeners.add(listener);
     return { [Symbol.dispose]: () => void this.#deathListeners.delete(listener) };
   }
@@ -43,7 +49,7 @@ export class ConnectionEvents {
   }
 
   readonly notify = (notice: ServerNotice): void => {
-    for (const listener of [...this.#noticeListeners]) listener(notice);
+    for (const listener of [...this.#noticeListeners]) this.#tell(listener, notice);
   };
 
   setRequestHandler(handler: RequestHandler | undefined): void {
@@ -57,8 +63,16 @@ export class ConnectionEvents {
     return this.#requestHandler(request, context);
   };
 
-  /** Nobody is told anything any more. */
+  /** No listener is told anything any more. */
   clear(): void {
     this.#noticeListeners.clear();
+  }
+
+  #tell<T>(listener: (payload: T) => void, payload: T): void {
+    try {
+      listener(payload);
+    } catch (error) {
+      this.#logger.error({ server: this.#server, error }, 'a listener of a connection threw');
+    }
   }
 }

@@ -8,6 +8,7 @@ import {
   StartError,
   UnauthorizedError,
 } from '../../src/core/errors.js';
+import { silentLogger } from '../../src/core/logger.js';
 import type { Connector, ConnectRequest } from '../../src/pool/connectors/Connector.js';
 import type { ServerConfig } from '../../src/registry/config/ServerConfig.js';
 
@@ -81,7 +82,7 @@ class FakeConnection implements Connection {
   readonly server: string;
   readonly pid = undefined;
   readonly startedAt = 1;
-  readonly counters = { calls: 0, lateReplies: 0, garbage: 0, orphanRequests: 0 };
+  readonly counters = { calls: 0, lateReplies: 0, garbage: 0, orphanRequests: 0, callbackErrors: 0 };
   readonly unsentBytes = 0;
   readonly info: ServerInfo;
   readonly #net: FakeNet;
@@ -93,7 +94,7 @@ class FakeConnection implements Connection {
     this.server = answer.name;
     this.#net = net;
     this.#answer = answer;
-    this.#events = new ConnectionEvents(answer.name);
+    this.#events = new ConnectionEvents(answer.name, silentLogger);
     const serverInfo = { name: answer.address, version: '1' };
     this.info = { era: 'legacy', protocolVersion: '2025-11-25', capabilities: {}, serverInfo, instructions: undefined };
     net.live.add(this);

@@ -10,6 +10,7 @@ import type {
 } from '../../src/connection/protocol/messages.js';
 import { type CloseOptions, CloseScope } from '../../src/core/close/CloseScope.js';
 import { ClosedError } from '../../src/core/errors.js';
+import { silentLogger } from '../../src/core/logger.js';
 import type { Connector, ConnectRequest } from '../../src/pool/connectors/Connector.js';
 import type { PoolOptions } from '../../src/pool/server/options.js';
 import { ServerPool } from '../../src/pool/server/ServerPool.js';
@@ -48,7 +49,7 @@ export class MemoryConnection implements Connection {
       serverInfo: { name: config.name, version: '1' },
       instructions: undefined,
     };
-    this.#events = new ConnectionEvents(config.name);
+    this.#events = new ConnectionEvents(config.name, silentLogger);
     const take = (text: string): void => {
       const message = JSON.parse(text) as Message;
       this.seen.push(message);

@@ -8,7 +8,7 @@ import type { ChannelCounters, ChannelOptions, ChannelTransport } from './Channe
 import { cancelledNotice, type Envelope, encodeCall, encodeNotice } from './encode.js';
 import { detached, replyError, scanReply } from './envelope.js';
 import { Inbox } from './Inbox.js';
-
+import { objectOf, ownId } from './ownId.js';
 import { ServerRequests } from './ServerRequests.js';
 
 export type { ChannelCounters, ChannelOptions, ChannelTransport };
@@ -19,7 +19,7 @@ export type { ChannelCounters, ChannelOptions, ChannelTransport };
  * checks the envelope and nothing else. A timeout cancels the call and keeps the connection.
  */
 export class Channel {
-  readonly counters: ChannelCounters = { calls: 0, lateReplies: 0, garbage: 0, orphanRequests: 0 };
+  readonly counters: ChannelCounters = { calls: 0, lateReplies: 0, garbage: 0, orphanRequests: 0, callbackErrors: 0 };
   /** Adds what an era asks of every request's params; set after the handshake. */
   envelope: Envelope | undefined;
   readonly #options: ChannelOptions;
@@ -45,7 +45,13 @@ export class Channel {
       server,
       logger,
       requests: this.#serverRequests,
-      pending: (id) => this.#pending.get(id as number),
+      pending: (id) => {
+        const own = ownId(id);
+        return own === undefined ? undefined : this.#pending.get(own);
+      },
+      onError: () => {
+        this.counters.callbackErrors++;
+      },
       onProgress: (call, params) => this.#progressed(call, params as unknown as Progress),
       onOrphan: () => {
         this.counters.orphanRequests++;
@@ -199,10 +205,8 @@ export class Channel {
     }
     const { id, method, result, error, params } = message as Record<string, unknown>;
     if (typeof method === 'string') {
-      if (id === undefined) this.#inbox.notified(method, params as Params | undefined, stream);
-      else if (typeof id === 'number' || typeof id === 'string') {
-        this.#inbox.requested(id, method, params as Params | undefined, stream);
-      } else this.counters.garbage++;
+      const given = objectOf(params);
+      if (given === false || !this.#inbox.received(id, method, given, stream)) this.counters.garbage++;
       return;
     }
     const failed = error !== undefined && error !== null;
@@ -224,24 +228,27 @@ export class Channel {
 
   /** An answer came: the caller settles the call's promise right after. */
   #answered(call: Call): void {
-    this.#options.onAnswer?.(this.#options.clock.now() - call.sentMs);
+    const { onAnswer, clock } = this.#options;
+    if (onAnswer !== undefined) this.#inbox.tell(onAnswer, clock.now() - call.sentMs);
     this.#settle(call);
   }
 
   /** The call of that id that waits for its answer. One that was never sent cannot be answered. */
   #sent(id: unknown): Call | undefined {
-    const call = this.#pending.get(id as number);
+    const own = ownId(id);
+    const call = own === undefined ? undefined : this.#pending.get(own);
     return call?.phase === 'sent' ? call : undefined;
   }
 
   /** Whether a call of that id was sent and has settled. */
   #wasSent(id: unknown): boolean {
+    const own = ownId(id);
     return (
-      typeof id === 'number' &&
-      Number.isInteger(id) &&
-      id > 0 &&
-      id < this.#nextId &&
-      this.#pending.get(id) === undefined
+      own !== undefined &&
+      Number.isInteger(own) &&
+      own > 0 &&
+      own < this.#nextId &&
+      this.#pending.get(own) === undefined
     );
   }
 

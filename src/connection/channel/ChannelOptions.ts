@@ -42,4 +42,6 @@ export interface ChannelCounters {
   garbage: number;
   /** Requests of the server that belonged to no call. */
   orphanRequests: number;
+  /** Times that a callback of ours or of a caller threw; each is logged, and the connection goes on. */
+  callbackErrors: number;
 }

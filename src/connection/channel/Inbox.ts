@@ -11,6 +11,8 @@ export interface InboxOptions {
   readonly pending: (id: unknown) => Call | undefined;
   /** Progress of a call came. */
   readonly onProgress: (call: Call, params: Params) => void;
+  /** A callback threw. */
+  readonly onError: () => void;
   /** A request came that belongs to no call. */
   readonly onOrphan: () => void;
   /** Notifications that belong to no call. */
@@ -27,8 +29,25 @@ export class Inbox {
     this.#options = options;
   }
 
-  /** `stream`: the call on whose stream it came, where the wire attributes. */
-  notified(method: string, params: Params | undefined, stream: Call | undefined): void {
+  /** A notification or request came; false when its id is none. `stream`: the call on whose stream it came. */
+  received(id: unknown, method: string, params: Params | undefined, stream: Call | undefined): boolean {
+    if (id === undefined) this.#notified(method, params, stream);
+    else if (typeof id === 'number' || typeof id === 'string') this.#requested(id, method, params, stream);
+    else return false;
+    return true;
+  }
+
+  /** A callback must not disturb the connection that calls it: what it throws is logged and counted. */
+  tell<T>(callback: ((payload: T) => void) | undefined, payload: T): void {
+    try {
+      callback?.(payload);
+    } catch (error) {
+      this.#options.onError();
+      this.#options.logger.error({ error, server: this.#options.server }, 'a callback threw');
+    }
+  }
+
+  #notified(method: string, params: Params | undefined, stream: Call | undefined): void {
     const { pending, requests, onProgress, onNotification } = this.#options;
     if (method === 'notifications/progress') {
       const owner = pending(params?.['progressToken']);
@@ -47,7 +66,7 @@ export class Inbox {
     } else this.tell(onNotification, notice);
   }
 
-  requested(id: string | number, method: string, params: Params | undefined, stream: Call | undefined): void {
+  #requested(id: string | number, method: string, params: Params | undefined, stream: Call | undefined): void {
     const { requests, onOrphan, onRequest } = this.#options;
     if (method === 'ping') {
       requests.answer(id, {}, stream);
@@ -56,14 +75,5 @@ export class Inbox {
     const own = stream?.phase === 'settled' ? undefined : stream?.options.onRequest;
     if (own === undefined) onOrphan();
     requests.serve(params === undefined ? { id, method } : { id, method, params }, own ?? onRequest, stream);
-  }
-
-  /** A user's callback must not disturb the wire that calls it. */
-  tell<T>(callback: ((payload: T) => void) | undefined, payload: T): void {
-    try {
-      callback?.(payload);
-    } catch (error) {
-      this.#options.logger.error({ error, server: this.#options.server }, 'a callback of a call threw');
-    }
   }
 }

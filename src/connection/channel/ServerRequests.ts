@@ -40,7 +40,7 @@ export class ServerRequests {
       // A cancelled request gets no answer (spec, cancellation).
       if (!control.signal.aborted && !this.#closed) reply();
     };
-    new Promise<unknown>((resolve) => {
+    const answered = new Promise<unknown>((resolve) => {
       resolve(handler(request, { signal: control.signal }));
     }).then(
       (result) => done(() => this.answer(request.id, result ?? {}, stream)),
@@ -50,6 +50,8 @@ export class ServerRequests {
           else this.#refuse(request.id, -32603, messageOf(error), undefined, stream);
         }),
     );
+    // Whatever the handler gave or threw, an odd error object too, ends here.
+    answered.catch(() => done(() => this.#refuse(request.id, -32603, 'internal error', undefined, stream)));
   }
 
   /** An answer that is no JSON or over the cap goes out as an error: the server must not wait for ever. */

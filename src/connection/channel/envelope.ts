@@ -1,4 +1,5 @@
 import { ProtocolError, RpcError, show } from '../../core/errors.js';
+import { ownId } from './ownId.js';
 
 /** JSON-RPC envelopes: read with a few comparisons, on bytes where the result must stay unparsed. */
 
@@ -75,12 +76,17 @@ export function scanReply(line: Buffer): RawReply | undefined {
     const start = skipSpace(line, at + 1);
     const end = skipValue(line, start);
     if (end < 0 || key === 'method' || key === 'error') return undefined;
-    if (key === 'id') id = Number(line.toString('latin1', start, end));
+    if (key === 'id') id = idOf(line.toString('latin1', start, end).trim());
     else if (key === 'result') result = { start, end: trimEnd(line, end) };
     at = skipSpace(line, end);
     if (line[at] === COMMA) at = skipSpace(line, at + 1);
   }
   return id !== undefined && Number.isInteger(id) && result !== undefined ? { id, ...result } : undefined;
+}
+
+/** An id's text, which may be our number as a string. */
+function idOf(text: string): number | undefined {
+  return ownId(/^"[1-9]\d*"$/.test(text) ? text.slice(1, -1) : Number(text));
 }
 
 function trimEnd(line: Buffer, end: number): number {
@@ -99,7 +105,7 @@ export function replyError(server: string, error: unknown): RpcError | ProtocolE
 
 const VERSION = String.raw`"jsonrpc"\s*:\s*"2\.0"\s*`;
 const ANSWER = String.raw`"(?:result|error)"\s*:`;
-const ID = String.raw`"id"\s*:\s*(\d{1,15})\s*`;
+const ID = String.raw`"id"\s*:\s*"?(\d{1,15})"?\s*`;
 const ID_FIRST = new RegExp(String.raw`^\s*\{\s*(?:${VERSION},\s*)?${ID},\s*(?:${VERSION},\s*)?${ANSWER}`);
 const ANSWER_FIRST = new RegExp(String.raw`^\s*\{\s*(?:${VERSION},\s*)?${ANSWER}`);
 const ID_LAST = new RegExp(String.raw`[}\]"\dle]\s*,\s*(?:${VERSION},\s*)?${ID}(?:,\s*${VERSION})?\}\s*$`);

@@ -19,6 +19,7 @@ export class LineReader {
   readonly #sink: LineSink;
   #chunks: Buffer[] = [];
   #bytes = 0;
+  #count = 0;
   /** While a line over the cap is passed over: its edges. */
   #head: Buffer | undefined;
   #tail: Buffer = Buffer.alloc(0);
@@ -33,14 +34,26 @@ export class LineReader {
     return this.#head === undefined ? this.#bytes : this.#head.length + this.#tail.length;
   }
 
-  push(chunk: Buffer): void {
+  /** Lines that ended since it was asked last. */
+  takeCount(): number {
+    const count = this.#count;
+    this.#count = 0;
+    return count;
+  }
+
+  /** Reads `chunk`, or its first `maxLines` lines; how many bytes of it were read. */
+  push(chunk: Buffer, maxLines = Number.POSITIVE_INFINITY): number {
     let start = 0;
+    let left = maxLines;
     for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, start)) {
+      if (left-- <= 0) return start;
+      this.#count++;
       if (this.#bytes === 0 && end - start <= this.#maxBytes) this.#emit(chunk, start, end);
       else this.#finish(chunk.subarray(start, end));
       start = end + 1;
     }
     if (start < chunk.length) this.#keep(start === 0 ? chunk : chunk.subarray(start));
+    return chunk.length;
   }
 
   /** Hands on what stands without a line end, when nothing more can come. */

@@ -1,6 +1,8 @@
 import type { Timer } from '../../core/clock.js';
 import { type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import { ClosedError, messageOf, NotSentError, QueueFullError, StartError } from '../../core/errors.js';
+import { limitedLogger } from '../../core/limitedLogger.js';
+import type { Logger } from '../../core/logger.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
 import type { ManagedProcess } from '../../registry/process/ManagedProcess.js';
 import type { Connection, ConnectionOptions, DisconnectReason } from '../Connection.js';
@@ -11,7 +13,8 @@ import { type ClientIdentity, discoverModern, initializeLegacy } from '../protoc
 import { assertModern, type ListenOptions, type ListenSubscription, listen } from '../protocol/listen.js';
 import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from '../protocol/messages.js';
 import { LineReader } from './LineReader.js';
-import { readRest } from './readRest.js';
+import { messageIn } from './messageIn.js';
+import { OutputReader } from './OutputReader.js';
 import { StdioWriter } from './StdioWriter.js';
 
 export interface StdioConnectionOptions extends ConnectionOptions, ClientIdentity {
@@ -36,9 +39,10 @@ export class StdioConnection implements Connection {
   readonly server: string;
   readonly #process: ManagedProcess;
   readonly #options: StdioConnectionOptions;
+  readonly #logger: Logger;
   readonly #channel: Channel;
   readonly #writer: StdioWriter;
-  readonly #reader: LineReader;
+  readonly #output: OutputReader;
   readonly #scope: CloseScope;
   readonly #events: ConnectionEvents;
   readonly #exitWatch: Disposable;
@@ -79,11 +83,12 @@ export class StdioConnection implements Connection {
     this.server = options.server;
     this.#process = process;
     this.#options = options;
+    this.#logger = limitedLogger(options.logger, () => options.clock.now());
     this.#end = options.end ?? process;
-    this.#events = new ConnectionEvents(options.server);
+    this.#events = new ConnectionEvents(options.server, this.#logger);
     this.#scope = new CloseScope(`connection to ${options.server}`, {
       clock: options.clock,
-      logger: options.logger,
+      logger: this.#logger,
       // Nobody waits for these: they end with the connection.
       onRefuse: () => {
         for (const control of [...this.#listening]) control.abort();
@@ -96,6 +101,7 @@ export class StdioConnection implements Connection {
       { send: (call, text) => this.#writer.send(call, text), post: (text) => void this.#writer.post(text) },
       {
         ...options,
+        logger: this.#logger,
         onNotification: this.#events.notify,
         onRequest: this.#events.answer,
       },
@@ -106,12 +112,12 @@ export class StdioConnection implements Connection {
       server: options.server,
       channel: this.#channel,
     });
-    this.#reader = new LineReader(options.maxMessageBytes, {
+    const lines = new LineReader(options.maxMessageBytes, {
       onLine: (line) => this.#line(line),
       onOversized: (head, tail, bytes) => this.#oversized(head, tail, bytes),
     });
+    this.#output = new OutputReader(process.stdout, lines, (error) => this.#unreadable(error));
     process.stdin.on('error', (error) => this.#die(`its input broke: ${messageOf(error)}`));
-    process.stdout.on('data', (chunk: Buffer) => this.#reader.push(chunk));
     process.stdout.on('error', (error) => this.#die(`its output broke: ${messageOf(error)}`));
     process.stdout.on('end', () => this.#ended());
     this.#exitWatch = process.onExit(() => this.#exited());
@@ -207,16 +213,25 @@ export class StdioConnection implements Connection {
   }
 
   #line(line: Buffer): void {
-    if (this.#channel.wantsRaw && this.#channel.receiveBytes(line)) return;
+    const text = messageIn(line);
     let message: unknown;
     try {
-      message = JSON.parse(line.toString('utf8'));
-    } catch (error) {
-      this.#channel.counters.garbage++;
-      this.#options.logger.debug({ server: this.server, error, bytes: line.length }, 'a line that is not JSON');
-      return;
+      if (text !== undefined && this.#channel.wantsRaw && this.#channel.receiveBytes(text)) return;
+      message = text === undefined ? undefined : JSON.parse(text.toString('utf8'));
+    } catch {
+      message = undefined;
     }
-    this.#channel.receive(message);
+    if (message !== undefined) this.#channel.receive(message);
+    else {
+      this.#channel.counters.garbage++;
+      this.#logger.debug({ server: this.server, bytes: line.length, line: excerpt(line) }, 'a line that is not JSON');
+    }
+  }
+
+  /** A fault of ours while a line was read: it ends this connection, never the process. */
+  #unreadable(error: unknown): void {
+    this.#logger.error({ server: this.server, error }, 'the output of the server could not be read');
+    this.#die(`its output could not be read: ${messageOf(error)}`);
   }
 
   #oversized(head: Buffer, tail: Buffer, bytes: number): void {
@@ -235,8 +250,7 @@ export class StdioConnection implements Connection {
   }
 
   #exited(): void {
-    readRest(this.#process.stdout, (chunk) => this.#reader.push(chunk));
-    this.#reader.end();
+    this.#output.drain();
     const { exitCode, signal } = this.#process.exitInfo ?? { exitCode: null, signal: null };
     this.#die(`it exited ${exit(exitCode, signal)}`, { exitCode, signal });
   }
@@ -246,6 +260,7 @@ export class StdioConnection implements Connection {
     this.#endTimer?.cancel();
     this.#channel.fail(why, this.#scope.closing ? new ClosedError(this.#scope.name) : undefined);
     this.#writer.close();
+    this.#output.close();
     this.#events.tellDeath();
   }
 
@@ -266,4 +281,9 @@ export class StdioConnection implements Connection {
 
 function exit(code: number | null | undefined, signal: string | null | undefined): string {
   return signal === null || signal === undefined ? `with code ${code}` : `on ${signal}`;
+}
+
+/** The beginning of a line, for the log. */
+function excerpt(line: Buffer): string {
+  return line.toString('utf8', 0, 200).replace(/\p{C}+/gu, ' ');
 }

@@ -5,6 +5,8 @@ import { Channel } from '../channel/Channel.js';
 import { type ClientIdentity, MODERN_VERSIONS, modernEnvelope, modernVersionOffered } from '../protocol/handshake.js';
 import type { Params } from '../protocol/messages.js';
 import { LineReader } from './LineReader.js';
+import { messageIn } from './messageIn.js';
+import { OutputReader } from './OutputReader.js';
 import { StdioWriter } from './StdioWriter.js';
 
 /** What a probe found; `evidence` is false when the server just said nothing, which proves neither era. */
@@ -32,7 +34,8 @@ export async function probeEra(
   const reader = new LineReader(maxMessageBytes, {
     onLine: (line) => {
       try {
-        channel.receive(JSON.parse(line.toString('utf8')));
+        const text = messageIn(line);
+        if (text !== undefined) channel.receive(JSON.parse(text.toString('utf8')));
       } catch (error) {
         options.logger.debug({ server, error }, 'a line that is not JSON');
       }
@@ -40,7 +43,7 @@ export async function probeEra(
     onOversized: () => channel.fail('its answer is too large'),
   });
   process.stdin.on('error', () => channel.fail('its input broke'));
-  process.stdout.on('data', (chunk: Buffer) => reader.push(chunk));
+  const output = new OutputReader(process.stdout, reader, () => channel.fail('its output could not be read'));
   const exit = process.onExit(() => channel.fail('it exited'));
   const version = MODERN_VERSIONS[0] as string;
   try {
@@ -68,5 +71,6 @@ export async function probeEra(
     exit[Symbol.dispose]();
     channel.fail('the probe is over');
     writer.close();
+    output.close();
   }
 }

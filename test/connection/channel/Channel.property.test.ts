@@ -193,7 +193,7 @@ test(
             expect(channel.counters.garbage).toBe(before + 6);
           } else if (each.do === 'stranger') {
             const before = channel.counters.garbage;
-            for (const id of [0, -1, 1.5, 10_000, '1', null]) channel.receive({ id, result: {} });
+            for (const id of [0, -1, 1.5, 10_000, '01', null]) channel.receive({ id, result: {} });
             expect(channel.counters.garbage).toBe(before + 6);
           } else if (dead === undefined) {
             dead = each.do as 'crash' | 'close';

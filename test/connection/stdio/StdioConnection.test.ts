@@ -17,7 +17,13 @@ test('a thousand calls at once each get their own answer', async () => {
   const texts = Array.from({ length: 1_000 }, (_, i) => `text ${i}`);
   const answers = await Promise.all(texts.map((text) => call(connection, 'echo', { text })));
   expect(answers).toEqual(texts.map(said));
-  expect(connection.counters).toEqual({ calls: 1_001, lateReplies: 0, garbage: 0, orphanRequests: 0 });
+  expect(connection.counters).toEqual({
+    calls: 1_001,
+    lateReplies: 0,
+    garbage: 0,
+    orphanRequests: 0,
+    callbackErrors: 0,
+  });
 });
 
 test('a timeout cancels the call upstream and keeps the connection', async () => {

@@ -39,7 +39,7 @@ export class Counters {
   }
 
   /** Those gone and those that live, added up. */
-  wire(live: Iterable<Readonly<ChannelCounters>>): Omit<ChannelCounters, 'orphanRequests'> {
+  wire(live: Iterable<Readonly<ChannelCounters>>): Omit<ChannelCounters, 'orphanRequests' | 'callbackErrors'> {
     const sum = { ...this.#gone };
     for (const each of live) {
       sum.calls += each.calls;

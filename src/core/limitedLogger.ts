@@ -1,0 +1,63 @@
+import { type LogFn, type Logger, silentLogger } from './logger.js';
+
+/** Lines of one kind (level and message) that pass in a window; the rest are counted and dropped. */
+const LINES_PER_KIND = 20;
+const WINDOW_MS = 10_000;
+/** Kinds remembered. Messages are constants of ours, so this is never reached but by a mistake of ours. */
+const MAX_KINDS = 256;
+
+interface Kind {
+  fromMs: number;
+  lines: number;
+  dropped: number;
+}
+
+/**
+ * A logger for what a peer can cause at will: at most 20 lines of one kind pass in 10 seconds, and the next line that
+ * passes says in `dropped` how many did not. A logger that throws disturbs no caller.
+ */
+export function limitedLogger(logger: Logger, now: () => number): Logger {
+  if (logger === silentLogger) return logger;
+  const kinds = new Map<string, Kind>();
+  const limited = (level: keyof Logger): LogFn => {
+    return (fields: object | string, message?: string): void => {
+      const dropped = admit(kinds, `${level} ${typeof fields === 'string' ? fields : message}`, now());
+      if (dropped === undefined) return;
+      try {
+        if (typeof fields === 'string') logger[level](dropped === 0 ? {} : { dropped }, fields);
+        else logger[level](dropped === 0 ? fields : { ...fields, dropped }, message);
+      } catch {
+        // There is nowhere to report a logger that fails.
+      }
+    };
+  };
+  return {
+    trace: limited('trace'),
+    debug: limited('debug'),
+    info: limited('info'),
+    warn: limited('warn'),
+    error: limited('error'),
+  };
+}
+
+/** How many lines of this kind were dropped since the last that passed; undefined when this one is dropped too. */
+function admit(kinds: Map<string, Kind>, name: string, nowMs: number): number | undefined {
+  let kind = kinds.get(name);
+  if (kind === undefined) {
+    if (kinds.size >= MAX_KINDS) kinds.clear();
+    kind = { fromMs: nowMs, lines: 0, dropped: 0 };
+    kinds.set(name, kind);
+  }
+  if (nowMs - kind.fromMs >= WINDOW_MS) {
+    kind.fromMs = nowMs;
+    kind.lines = 0;
+  }
+  if (kind.lines >= LINES_PER_KIND) {
+    kind.dropped++;
+    return undefined;
+  }
+  kind.lines++;
+  const { dropped } = kind;
+  kind.dropped = 0;
+  return dropped;
+}

@@ -1,0 +1,152 @@
+import { expect, test, vi } from 'vitest';
+import { TURN_DEFAULTS } from '../../../src/connection/channel/TurnBudget.js';
+import { type Logger, silentLogger } from '../../../src/core/logger.js';
+import { fixture } from '../../support/servers.js';
+import { call, open } from '../../support/stdioConnection.js';
+
+const hostile = (before?: string): string[] => [
+  fixture('hostile-server.mjs'),
+  ...(before === undefined ? [] : [before]),
+];
+const ODD_IDS: readonly unknown[] = [
+  { valueOf: 1, toString: 1 },
+  ['1'],
+  [1],
+  {},
+  true,
+  '1.5',
+  '-1',
+  '01',
+  ' 1',
+  '__proto__',
+  'constructor',
+  1.5,
+  -1,
+  1e300,
+];
+
+test('an id, progress token, subscription or request id that is none is garbage or passed over, whatever it is', async () => {
+  const connection = await open(hostile());
+  const lines = ODD_IDS.flatMap((id) => [
+    { id, result: {} },
+    { id, error: { code: 1, message: 'no' } },
+    { method: 'notifications/progress', params: { progressToken: id, progress: 1 } },
+    { method: 'notifications/cancelled', params: { requestId: id } },
+    { method: 'notifications/message', params: { _meta: { 'io.modelcontextprotocol/subscriptionId': id } } },
+  ]);
+  expect(
+    await call(connection, 'x', { js: `for (const each of ${JSON.stringify(lines)}) send(each); reply({ a: 1 })` }),
+  ).toEqual({
+    a: 1,
+  });
+  expect(connection.counters.garbage).toBe(ODD_IDS.length * 2);
+});
+
+test('params, methods and messages of a wrong shape are garbage', async () => {
+  const connection = await open(hostile());
+  const lines = [
+    { method: 'notifications/message', params: 5 },
+    { method: 'notifications/message', params: [1] },
+    { id: {}, method: 'ping' },
+    { id: null, method: 'ping' },
+    { method: { toString: 1 } },
+    5,
+    null,
+    [null, [1], { id: { valueOf: 1 }, result: 1 }],
+  ];
+  const js = `for (const each of ${JSON.stringify(lines)}) out(JSON.stringify(each) + '\\n');
+    send({ method: 'notifications/message', params: null });
+    for (const method of ['constructor', '__proto__', 'toString', 'hasOwnProperty']) send({ method });
+    reply({ a: 1 })`;
+  expect(await call(connection, 'x', { js })).toEqual({ a: 1 });
+  expect(connection.counters.garbage).toBe(10);
+});
+
+test('an id that comes back as the string of our number is taken, for parsed and raw answers', async () => {
+  const connection = await open(hostile());
+  const js = 'send({ id: String(id), result: { big: 1 } })';
+  expect(await call(connection, 'x', { js })).toEqual({ big: 1 });
+  const raw = (await call(connection, 'x', { js }, { raw: true })) as Uint8Array;
+  expect(Buffer.from(raw).toString()).toBe('{"big":1}');
+  expect(connection.counters).toMatchObject({ garbage: 0, lateReplies: 0 });
+});
+
+test('a byte order mark and terminal sequences around a message are passed over', async () => {
+  const connection = await open(hostile("out('\\uFEFF')"));
+  for (const [before, after] of [
+    ['\u001b]0;a title\u0007', ''],
+    ['\u001b]0;a title\u001b\\', ''],
+    ['\u001b[2J\u001b[1;31m', '\u001b[0m'],
+    ['\u0007 \t', ' \u001b[K'],
+  ]) {
+    const js = `out(${JSON.stringify(before)}); out(JSON.stringify({ id, result: { a: '}' } }) + ${JSON.stringify(after)} + '\\n')`;
+    expect(await call(connection, 'x', { js })).toEqual({ a: '}' });
+  }
+  expect(connection.counters.garbage).toBe(0);
+});
+
+test('what a callback of a call, a listener or the logger throws disturbs neither the call nor the connection', async () => {
+  const throws = (): never => {
+    throw new Error('from a user');
+  };
+  const logger = Object.fromEntries(Object.keys(silentLogger).map((level) => [level, throws])) as unknown as Logger;
+  const connection = await open(hostile(), { logger, onAnswer: throws });
+  connection.onNotification(throws);
+  connection.onClose(throws);
+  const closed = vi.fn();
+  connection.onClose(closed);
+  connection.setRequestHandler(throws);
+  const js = `send({ method: 'notifications/progress', params: { progressToken: id, progress: 1 } });
+    send({ method: 'notifications/message', params: {} }); send({ id: 's', method: 'roots/list' }); out('{]\\n'); reply({ a: 1 })`;
+  expect(
+    await call(connection, 'x', { js }, { onProgress: throws, onNotification: throws, onRequest: throws }),
+  ).toEqual({
+    a: 1,
+  });
+  expect(connection.counters.callbackErrors).toBeGreaterThan(1);
+  expect(connection.alive).toBe(true);
+  await connection.close();
+  expect(closed).toHaveBeenCalledOnce();
+});
+
+test('a request that a handler answers with an odd throw still gets an answer', async () => {
+  const connection = await open(hostile());
+  connection.setRequestHandler(() => {
+    throw Object.defineProperty(new Error(), 'message', {
+      get: () => {
+        throw new Error('worse');
+      },
+    });
+  });
+  const js = "globalThis.onAnswer = ({ error }) => reply(error); send({ id: 's1', method: 'roots/list' })";
+  expect(await call(connection, 'x', { js })).toMatchObject({ code: -32603 });
+});
+
+test('a flood of lines is read in turns: timers and other work of the loop go on beside it', async () => {
+  const connection = await open(hostile());
+  const lines = 200_000;
+  let most = 0;
+  let before = 0;
+  let done = false;
+  const look = (): void => {
+    const { garbage } = connection.counters;
+    most = Math.max(most, garbage - before);
+    before = garbage;
+    if (!done) setImmediate(look);
+  };
+  setImmediate(look);
+  await call(connection, 'x', { js: `out('{]\\n'.repeat(${lines})); reply()` });
+  done = true;
+  expect(connection.counters.garbage).toBe(lines);
+  // A turn's budget, and what is left of the one before.
+  expect(most).toBeLessThanOrEqual(2 * TURN_DEFAULTS.maxMessages);
+});
+
+test('log lines of one kind that a server causes are limited, and counted', async () => {
+  const debug = vi.fn();
+  const connection = await open(hostile(), { logger: { ...silentLogger, debug } });
+  await call(connection, 'x', { js: "out('no json\\n'.repeat(5000)); reply()" });
+  expect(connection.counters.garbage).toBe(5_000);
+  expect(debug.mock.calls.length).toBeGreaterThan(0);
+  expect(debug.mock.calls.length).toBeLessThanOrEqual(20);
+});
