@@ -1,0 +1,214 @@
+import { build, decodeFromCompressedBase64, encodeIntoCompressedBase64, type Histogram } from 'hdr-histogram-js';
+
+/** Latencies are kept in microseconds, to three significant digits, up to ten minutes (HdrHistogram). */
+const HISTOGRAM = {
+  lowestDiscernibleValue: 1,
+  highestTrackableValue: 600_000_000,
+  numberOfSignificantValueDigits: 3,
+} as const;
+
+/** A histogram of latencies in microseconds. */
+export const newHistogram = (): Histogram => build({ bitBucketSize: 'packed', useWebAssembly: false, ...HISTOGRAM });
+
+/** The latency of answered calls, in ms. Undefined figures do not occur: without samples there is no `Latency`. */
+export interface Latency {
+  readonly min: number;
+  readonly mean: number;
+  readonly p50: number;
+  readonly p90: number;
+  readonly p95: number;
+  readonly p99: number;
+  readonly p999: number;
+  readonly max: number;
+}
+
+/** One second of a run: what ended in it. */
+export interface Second {
+  /** Seconds since measuring began. */
+  readonly at: number;
+  readonly calls: number;
+  readonly errors: number;
+  /** The median and 99th percentile of the calls answered in this second, in ms; 0 when there were none. */
+  readonly p50: number;
+  readonly p99: number;
+}
+
+/** A recorder as it travels between processes. */
+export interface RecorderData {
+  readonly name: string;
+  readonly histogram: string;
+  readonly queueWait: string;
+  readonly errors: Readonly<Record<string, number>>;
+  readonly late: number;
+  readonly dropped: number;
+  readonly events: number;
+  readonly firstMs: number;
+  readonly maxUs: number;
+  readonly seconds: readonly { readonly at: number; readonly errors: number; readonly histogram: string }[];
+}
+
+interface Bucket {
+  errors: number;
+  readonly histogram: Histogram;
+}
+
+/** What one class of calls did: only answers that were right are samples, everything else is an error by its class. */
+export class Recorder {
+  readonly name: string;
+  readonly errors = new Map<string, number>();
+  /** Open model: calls sent more than 10 ms after their intended time. */
+  late = 0;
+  /** Open model: calls that were never sent, because the limit in flight was reached. */
+  dropped = 0;
+  /** Notifications that came with calls, such as progress. */
+  events = 0;
+  #histogram = newHistogram();
+  #queueWait = newHistogram();
+  readonly #seconds = new Map<number, Bucket>();
+  /** The exact maximum: the histogram rounds it up. */
+  #maxUs = 0;
+  #startMs = 0;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  /** Measuring begins now, on the monotonic clock: what was recorded before is forgotten. */
+  begin(nowMs: number): void {
+    this.#startMs = nowMs;
+    this.errors.clear();
+    this.late = 0;
+    this.dropped = 0;
+    this.events = 0;
+    this.#maxUs = 0;
+    this.#histogram = newHistogram();
+    this.#queueWait = newHistogram();
+    this.#seconds.clear();
+  }
+
+  /** One right answer. */
+  answered(latencyMs: number, nowMs: number): void {
+    const us = Math.min(HISTOGRAM.highestTrackableValue, Math.max(1, Math.round(latencyMs * 1_000)));
+    this.#histogram.recordValue(us);
+    if (us > this.#maxUs) this.#maxUs = us;
+    this.#bucket(nowMs).histogram.recordValue(us);
+  }
+
+  failed(code: string, nowMs: number): void {
+    this.errors.set(code, (this.errors.get(code) ?? 0) + 1);
+    this.#bucket(nowMs).errors++;
+  }
+
+  /** The time a call waited for a connection before it was sent. */
+  waited(ms: number): void {
+    this.#queueWait.recordValue(Math.min(HISTOGRAM.highestTrackableValue, Math.max(0, Math.round(ms * 1_000))));
+  }
+
+  get calls(): number {
+    return this.#histogram.totalCount;
+  }
+
+  get failures(): number {
+    let sum = 0;
+    for (const count of this.errors.values()) sum += count;
+    return sum;
+  }
+
+  get latency(): Latency | undefined {
+    return latencyOf(this.#histogram, this.#maxUs);
+  }
+
+  get queueWait(): Latency | undefined {
+    return latencyOf(this.#queueWait);
+  }
+
+  /** Latency in ms at a percentile from 0 to 100; NaN without samples. */
+  percentile(percent: number): number {
+    return this.calls === 0 ? Number.NaN : this.#histogram.getValueAtPercentile(percent) / 1_000;
+  }
+
+  /** Points of the distribution for a chart: percentile and latency in ms. */
+  distribution(): readonly { readonly percentile: number; readonly ms: number }[] {
+    if (this.calls === 0) return [];
+    const percentiles = [
+      0, 5, 10, 20, 30, 40, 50, 60, 70, 75, 80, 85, 90, 92.5, 95, 97, 98, 99, 99.5, 99.9, 99.99, 100,
+    ];
+    return percentiles.map((percentile) => ({ percentile, ms: this.percentile(percentile) }));
+  }
+
+  get seconds(): readonly Second[] {
+    return [...this.#seconds.entries()]
+      .sort(([a], [b]) => a - b)
+      .map(([at, { errors, histogram }]) => ({
+        at,
+        errors,
+        calls: histogram.totalCount,
+        p50: histogram.totalCount === 0 ? 0 : histogram.getValueAtPercentile(50) / 1_000,
+        p99: histogram.totalCount === 0 ? 0 : histogram.getValueAtPercentile(99) / 1_000,
+      }));
+  }
+
+  toData(): RecorderData {
+    return {
+      name: this.name,
+      histogram: encodeIntoCompressedBase64(this.#histogram),
+      queueWait: encodeIntoCompressedBase64(this.#queueWait),
+      errors: Object.fromEntries(this.errors),
+      late: this.late,
+      dropped: this.dropped,
+      events: this.events,
+      firstMs: this.#startMs,
+      maxUs: this.#maxUs,
+      seconds: [...this.#seconds.entries()].map(([at, { errors, histogram }]) => ({
+        at,
+        errors,
+        histogram: encodeIntoCompressedBase64(histogram),
+      })),
+    };
+  }
+
+  /** Adds what another process recorded of the same calls. */
+  merge(data: RecorderData): void {
+    this.#histogram.add(decodeFromCompressedBase64(data.histogram));
+    this.#queueWait.add(decodeFromCompressedBase64(data.queueWait));
+    for (const [code, count] of Object.entries(data.errors))
+      this.errors.set(code, (this.errors.get(code) ?? 0) + count);
+    this.late += data.late;
+    this.dropped += data.dropped;
+    this.events += data.events;
+    this.#maxUs = Math.max(this.#maxUs, data.maxUs);
+    for (const { at, errors, histogram } of data.seconds) {
+      const bucket = this.#bucketAt(at);
+      bucket.errors += errors;
+      bucket.histogram.add(decodeFromCompressedBase64(histogram));
+    }
+  }
+
+  #bucket(nowMs: number): Bucket {
+    return this.#bucketAt(Math.max(0, Math.floor((nowMs - this.#startMs) / 1_000)));
+  }
+
+  #bucketAt(at: number): Bucket {
+    let bucket = this.#seconds.get(at);
+    if (bucket === undefined) {
+      bucket = { errors: 0, histogram: newHistogram() };
+      this.#seconds.set(at, bucket);
+    }
+    return bucket;
+  }
+}
+
+function latencyOf(histogram: Histogram, maxUs?: number): Latency | undefined {
+  if (histogram.totalCount === 0) return undefined;
+  const at = (percent: number): number => histogram.getValueAtPercentile(percent) / 1_000;
+  return {
+    min: at(0),
+    mean: histogram.mean / 1_000,
+    p50: at(50),
+    p90: at(90),
+    p95: at(95),
+    p99: at(99),
+    p999: at(99.9),
+    max: (maxUs ?? histogram.maxValue) / 1_000,
+  };
+}

@@ -1,0 +1,117 @@
+import { fork } from 'node:child_process';
+import type { StepResult } from '../report/results.js';
+import { Target, type TargetSettings } from '../target/Target.js';
+import type { TargetSpec } from '../target/TargetSpec.js';
+import { describeWorkload, makeStreams, settingsFor, type Workload } from '../workload/Workload.js';
+import { describeModel, type Model } from './models.js';
+import type { Recorder } from './Recorder.js';
+import { type Measured, runStep } from './runStep.js';
+import { toResult } from './toResult.js';
+
+/** One step, as plain data. */
+export interface StepPlan {
+  readonly target: TargetSpec;
+  readonly settings: TargetSettings;
+  readonly workload: Workload;
+  readonly model: Model;
+  readonly durationMs: number;
+  readonly warmupMs: number;
+  readonly drainMs: number;
+  /** Processes that generate the load; each drives its share. @defaultValue 1 */
+  readonly workers?: number;
+  /** Measure each call's wait for a connection apart from the call. @defaultValue false */
+  readonly queueWait?: boolean;
+}
+
+export interface GenerateHooks {
+  readonly stopping?: AbortSignal | undefined;
+  /** Told twice a second of what this process measured so far. */
+  readonly onTick?: ((all: Recorder, elapsedMs: number) => void) | undefined;
+}
+
+/** What a worker is told and tells. */
+export interface WorkerOrder {
+  readonly plan: StepPlan;
+  readonly firstTurn: number;
+}
+export type WorkerAnswer = { readonly measured: Measured } | { readonly error: string };
+
+/** Calls numbered by different workers never meet. */
+const TURNS_PER_WORKER = 2 ** 40;
+
+/** Opens the target, runs the step, closes it again. An open target may be handed in, and then stays open. */
+export async function generate(plan: StepPlan, hooks: GenerateHooks = {}, open?: Target): Promise<StepResult> {
+  const title = {
+    target: plan.target.label,
+    workload: describeWorkload(plan.workload),
+    model: describeModel(plan.model),
+    size: plan.model.model === 'closed' ? plan.model.concurrency : plan.model.ratePerSec,
+  };
+  const workers = Math.min(plan.workers ?? 1, plan.model.model === 'closed' ? plan.model.concurrency : 64);
+  if (workers === 1) return toResult(title, [await measure(plan, hooks, 0, open)]);
+  const shares = Array.from({ length: workers }, (_, i) => ({
+    ...plan,
+    workers: 1,
+    model: shareOf(plan.model, workers, i),
+  }));
+  const orders = shares.map((share, i) => runWorker({ plan: share, firstTurn: i * TURNS_PER_WORKER }, hooks.stopping));
+  return toResult(title, await Promise.all(orders));
+}
+
+/** One generator's part, in this process. */
+export async function measure(
+  plan: StepPlan,
+  hooks: GenerateHooks,
+  firstTurn: number,
+  open?: Target,
+): Promise<Measured> {
+  const target = open ?? (await Target.open(plan.target, settingsFor(plan.workload, plan.settings), hooks.stopping));
+  try {
+    const streams = await makeStreams(target, plan.workload, plan.model, hooks.stopping);
+    const { durationMs, warmupMs, drainMs } = plan;
+    const load = { streams, durationMs, warmupMs, drainMs, firstTurn, byCaller: plan.workload.kind === 'fairness' };
+    return await runStep(load, {
+      ...hooks,
+      pids: () => target.pids(),
+      onRecorder: (all) => {
+        if (plan.queueWait === true) target.watchQueue((ms) => all.waited(ms));
+      },
+    });
+  } finally {
+    if (open === undefined) await target[Symbol.asyncDispose]();
+  }
+}
+
+function shareOf(model: Model, workers: number, index: number): Model {
+  if (model.model === 'open') {
+    const { ratePerSec, rampTo } = model;
+    return { ...model, ratePerSec: ratePerSec / workers, ...(rampTo !== undefined && { rampTo: rampTo / workers }) };
+  }
+  const { concurrency } = model;
+  return { ...model, concurrency: Math.floor(concurrency / workers) + (index < concurrency % workers ? 1 : 0) };
+}
+
+function runWorker(order: WorkerOrder, stopping: AbortSignal | undefined): Promise<Measured> {
+  return new Promise((resolve, reject) => {
+    // A process group of the terminal would interrupt it too: it is told to stop by a message, after which it answers.
+    const worker = fork(new URL('./worker.js', import.meta.url), { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    const onStop = (): void => {
+      if (worker.connected) worker.send({ stop: true });
+    };
+    stopping?.addEventListener('abort', onStop);
+    let answer: WorkerAnswer | undefined;
+    worker.on('message', (message: WorkerAnswer) => {
+      answer = message;
+    });
+    worker.on('error', reject);
+    worker.on('exit', (code, signal) => {
+      stopping?.removeEventListener('abort', onStop);
+      if (answer === undefined)
+        reject(new Error(`a load generator exited with ${signal ?? `code ${code}`} before its result`));
+      else if ('error' in answer) reject(new Error(answer.error));
+      else resolve(answer.measured);
+    });
+    worker.send(order);
+    if (stopping?.aborted === true) onStop();
+  });
+}

@@ -1,0 +1,123 @@
+import { type GeneratorFigures, GeneratorSampler } from '../sample/generator.js';
+import { ProcessSampler, type SideFigures } from '../sample/processes.js';
+import { Recorder, type RecorderData } from './Recorder.js';
+import { runStream, type Stream } from './runStream.js';
+
+export interface StepLoad {
+  readonly streams: readonly Stream[];
+  readonly durationMs: number;
+  /** Load before measuring, in ms: its calls are not counted. */
+  readonly warmupMs: number;
+  /** How long calls in flight may still take when the time is over, in ms; then they count as `UNFINISHED`. */
+  readonly drainMs: number;
+  /** Record each caller by itself, for fairness. */
+  readonly byCaller?: boolean;
+  /** The first call's number; workers take numbers of their own. */
+  readonly firstTurn?: number;
+}
+
+export interface StepHooks {
+  /** Pids of the target's own processes, looked at while measuring. */
+  readonly pids?: (() => readonly number[]) | undefined;
+  /** Aborts to end the step early with what was measured. */
+  readonly stopping?: AbortSignal | undefined;
+  /** Told twice a second. */
+  readonly onTick?: ((all: Recorder, elapsedMs: number) => void) | undefined;
+  /** Told the recorder of everything before load begins. */
+  readonly onRecorder?: ((all: Recorder) => void) | undefined;
+}
+
+/** What one load generator measured. */
+export interface Measured {
+  readonly durationMs: number;
+  readonly all: RecorderData;
+  readonly classes: readonly RecorderData[];
+  readonly callers: readonly RecorderData[];
+  readonly generator: GeneratorFigures;
+  readonly processes: SideFigures | undefined;
+  readonly complete: boolean;
+}
+
+/** Runs all streams at once: a warm-up, then the measured time, then the drain of what is in flight. */
+export async function runStep(load: StepLoad, hooks: StepHooks = {}): Promise<Measured> {
+  const all = new Recorder('all');
+  hooks.onRecorder?.(all);
+  const classes = new Map<string, Recorder>();
+  const callers = new Map<string, Recorder>();
+  const hard = new AbortController();
+  const stopping = hooks.stopping ?? new AbortController().signal;
+  let turn = load.firstTurn ?? 0;
+  let measuring = false;
+  const named = (table: Map<string, Recorder>, name: string): Recorder => {
+    let recorder = table.get(name);
+    if (recorder === undefined) {
+      recorder = new Recorder(name);
+      recorder.begin(beganMs);
+      table.set(name, recorder);
+    }
+    return recorder;
+  };
+  const unmeasured = [new Recorder('warm-up')];
+  const recorderOf = (stream: Stream) => (operation: string, caller: number) => {
+    if (!measuring) return unmeasured;
+    const found = [all, named(classes, load.streams.length > 1 ? stream.name : operation)];
+    if (load.byCaller === true) found.push(named(callers, `${stream.name} ${caller}`));
+    return found;
+  };
+  const run = async (untilMs: number): Promise<void> => {
+    const streams = load.streams.map((stream) =>
+      runStream({
+        stream,
+        recorderOf: recorderOf(stream),
+        untilMs,
+        signal: hard.signal,
+        stopping,
+        nextTurn: () => turn++,
+      }),
+    );
+    const lateMs = untilMs + load.drainMs - performance.now();
+    const timer = setTimeout(() => hard.abort(new Error('the time of the run is over')), lateMs);
+    const onStop = (): void =>
+      void setTimeout(() => hard.abort(new Error('interrupted')), Math.min(load.drainMs, 2_000)).unref();
+    stopping.addEventListener('abort', onStop, { once: true });
+    try {
+      await Promise.all(streams);
+    } finally {
+      clearTimeout(timer);
+      stopping.removeEventListener('abort', onStop);
+    }
+  };
+  let beganMs = performance.now();
+  if (load.warmupMs > 0) await run(beganMs + load.warmupMs);
+  const processes = hooks.pids === undefined ? undefined : new ProcessSampler('target', hooks.pids);
+  const generator = new GeneratorSampler();
+  processes?.start();
+  generator.start();
+  measuring = true;
+  beganMs = performance.now();
+  all.begin(beganMs);
+  const ticker = setInterval(() => hooks.onTick?.(all, performance.now() - beganMs), 500);
+  let issuedUntilMs = beganMs;
+  try {
+    if (!stopping.aborted) {
+      const untilMs = beganMs + load.durationMs;
+      stopping.addEventListener('abort', () => {
+        issuedUntilMs = performance.now();
+      });
+      issuedUntilMs = untilMs;
+      await run(untilMs);
+    }
+  } finally {
+    clearInterval(ticker);
+  }
+  return {
+    // Answers that came in the drain count, so does their time.
+    durationMs: Math.max(1, Math.max(performance.now(), Math.min(issuedUntilMs, performance.now())) - beganMs),
+    all: all.toData(),
+    classes: [...classes.values()].map((each) => each.toData()),
+    callers: [...callers.values()].map((each) => each.toData()),
+    generator: generator.stop(),
+    processes: processes?.stop(),
+    complete: !stopping.aborted,
+  };
+}

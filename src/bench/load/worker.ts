@@ -1,0 +1,22 @@
+import { messageOf } from '../../core/errors.js';
+import { measure, type WorkerAnswer, type WorkerOrder } from './generate.js';
+
+/** One load generator in a process of its own: takes an order from its parent, answers with what it measured, ends. */
+const stopping = new AbortController();
+// The terminal's Ctrl-C reaches every process of the group: the parent tells this one to stop.
+process.on('SIGINT', () => undefined);
+process.on('disconnect', () => stopping.abort(new Error('the parent is gone')));
+process.on('message', (message: WorkerOrder | { readonly stop: true }) => {
+  if ('stop' in message) stopping.abort(new Error('interrupted'));
+  else void work(message);
+});
+
+async function work({ plan, firstTurn }: WorkerOrder): Promise<void> {
+  let answer: WorkerAnswer;
+  try {
+    answer = { measured: await measure(plan, { stopping: stopping.signal }, firstTurn) };
+  } catch (error) {
+    answer = { error: messageOf(error) };
+  }
+  if (process.connected) process.send?.(answer, () => process.disconnect());
+}

@@ -1,0 +1,85 @@
+import { columns } from './format.js';
+import type { BenchReport } from './results.js';
+import { tablesOf } from './tables.js';
+
+/** The report for a terminal or a pipe: plain text. */
+export function textReport(report: BenchReport): string {
+  const { machine, startedAt } = report;
+  const tables = tablesOf(report).flatMap(({ title, head, rows }) => [
+    '',
+    title,
+    ...columns([head, ...rows]).map((line) => `  ${line}`),
+  ]);
+  const notes = report.notes.map((note) => `note: ${note}`);
+  return [
+    `${report.tool} on ${machine.cpu}, ${machine.cores} cores, Node ${machine.node}, ${startedAt}`,
+    ...tables,
+    ...(notes.length > 0 ? ['', ...notes] : []),
+    '',
+  ].join('\n');
+}
+
+/** The report as Markdown tables, for a pull request. */
+export function markdownReport(report: BenchReport): string {
+  const { machine, startedAt, command } = report;
+  const cell = (text: string): string =>
+    text.replaceAll('\\', '\\\\').replaceAll('|', '\\|').replaceAll('\n', ' ').replaceAll('<', '&lt;');
+  const row = (cells: readonly string[]): string => `| ${cells.map(cell).join(' | ')} |`;
+  const tables = tablesOf(report).flatMap(({ title, head, rows }) => [
+    '',
+    `#### ${title}`,
+    '',
+    row(head),
+    `|${head.map((_, i) => (i === 0 ? '---' : '---:')).join('|')}|`,
+    ...rows.map(row),
+  ]);
+  return [
+    `\`${command}\``,
+    '',
+    `${machine.cpu}, ${machine.cores} cores, Node ${machine.node}, ${startedAt}`,
+    ...tables,
+    ...report.notes.flatMap((note) => ['', `> ${note}`]),
+    '',
+  ].join('\n');
+}
+
+/** The thresholds and verdicts as JUnit XML: a test case each. */
+export function junitReport(report: BenchReport): string {
+  const cases = [
+    ...report.judgements.map(({ criterion, step, value, kept }) => ({
+      name: `${criterion}: ${step}`,
+      failure: kept ? undefined : `value ${value}`,
+    })),
+    ...report.steps.map((step) => ({
+      name: `every answer is right: ${step.target}, ${step.workload}, ${step.model}`,
+      failure:
+        step.all.calls > 0 && step.all.errorRatio === 0
+          ? undefined
+          : `${step.all.calls} answered, errors ${JSON.stringify(step.all.errors)}`,
+    })),
+  ];
+  const failures = cases.filter(({ failure }) => failure !== undefined).length;
+  const body = cases.map(({ name, failure }) =>
+    failure === undefined
+      ? `  <testcase classname="mcp-poolkit.bench" name="${xml(name)}"/>`
+      : `  <testcase classname="mcp-poolkit.bench" name="${xml(name)}"><failure message="${xml(failure)}"/></testcase>`,
+  );
+  return [
+    '<?xml version="1.0" encoding="UTF-8"?>',
+    `<testsuite name="mcp-poolkit bench" tests="${cases.length}" failures="${failures}">`,
+    ...body,
+    '</testsuite>',
+    '',
+  ].join('\n');
+}
+
+/** Text for XML and HTML, attributes too. Control characters, which XML forbids, are left out. */
+export function xml(text: string): string {
+  const clean = [...text].filter((char) => char >= ' ' || char === '\n' || char === '\t').join('');
+  return clean
+    .replaceAll('&', '&amp;')
+    .replaceAll('<', '&lt;')
+    .replaceAll('>', '&gt;')
+    .replaceAll('"', '&quot;')
+    .replaceAll("'", '&#39;');
+}

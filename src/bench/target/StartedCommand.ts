@@ -1,0 +1,61 @@
+import { systemClock } from '../../core/clock.js';
+import { messageOf } from '../../core/errors.js';
+import { sleep } from '../../core/time/sleep.js';
+import { ManagedProcess } from '../../registry/process/ManagedProcess.js';
+import { splitCommand } from './TargetSpec.js';
+
+const READY_MS = 60_000;
+
+/** A command that stands behind a target's URL: started before, ended with its whole process group after. */
+export class StartedCommand implements AsyncDisposable {
+  readonly #process: ManagedProcess;
+  #ended = false;
+
+  private constructor(child: ManagedProcess) {
+    this.#process = child;
+    void child.exited.then(() => {
+      this.#ended = true;
+    });
+  }
+
+  /** Resolves once something answers at the URL. @throws when the command ends first or nothing answers in a minute. */
+  static async start(commandLine: string, url: string, signal?: AbortSignal): Promise<StartedCommand> {
+    const [command = '', ...args] = splitCommand(commandLine);
+    const child = await ManagedProcess.spawn('start', { command, args, inheritEnv: Object.keys(process.env) });
+    const started = new StartedCommand(child);
+    child.stdout.resume();
+    child.stdin.on('error', () => undefined);
+    try {
+      await started.#answers(commandLine, url, signal);
+      return started;
+    } catch (error) {
+      await started[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  get pid(): number {
+    return this.#process.pid;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#process.stop();
+  }
+
+  async #answers(commandLine: string, url: string, signal: AbortSignal | undefined): Promise<void> {
+    const untilMs = performance.now() + READY_MS;
+    let last: unknown;
+    while (performance.now() < untilMs) {
+      if (this.#ended) throw new Error(`${commandLine} ended before anything answered at ${url}`);
+      try {
+        const response = await fetch(new URL('/', url), { signal: AbortSignal.timeout(2_000) });
+        await response.body?.cancel();
+        return;
+      } catch (error) {
+        last = error;
+      }
+      await sleep(systemClock, 100, { signal });
+    }
+    throw new Error(`${commandLine} did not answer at ${url} within ${READY_MS / 1_000} s: ${messageOf(last)}`);
+  }
+}

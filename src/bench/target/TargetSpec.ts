@@ -1,0 +1,86 @@
+import { OptionError, ServerNotFoundError } from '../../core/errors.js';
+import { nearNames } from '../../core/nearNames.js';
+import { readConfigFile } from '../../registry/config/configFile.js';
+import type { Era, ServerConfig } from '../../registry/config/ServerConfig.js';
+
+/** What is measured: one server, however it is reached. Plain data, so that workers can be told of it. */
+export interface TargetSpec {
+  /** How tables name it. */
+  readonly label: string;
+  readonly config: ServerConfig;
+  /** A command that is run before and ended after: a proxy or server behind the target's URL. */
+  readonly start?: string;
+}
+
+export interface TargetOptions {
+  /** A config file to look names up in. */
+  readonly config?: string;
+  /** Sent with each request to a URL, for example `{ authorization: 'Bearer …' }`. */
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly transport?: 'http' | 'sse';
+  readonly era?: Era;
+  readonly label?: string;
+  readonly start?: string;
+}
+
+/**
+ * A target from what a user writes: a URL, the name of a server in a config file, or a command line for stdio.
+ * @throws OptionError for a text that is none of them, ServerNotFoundError with the nearest names of the config.
+ */
+export async function parseTarget(text: string, options: TargetOptions = {}): Promise<TargetSpec> {
+  const { headers, transport, era, label, start } = options;
+  const more = { ...(start !== undefined && { start }) };
+  if (/^https?:\/\//i.test(text)) {
+    if (!URL.canParse(text)) throw new OptionError('target', text, 'a URL such as http://127.0.0.1:3000/mcp');
+    const config = {
+      name: 'target',
+      url: text,
+      ...(transport !== undefined && { transport }),
+      ...(headers !== undefined && { headers }),
+      ...(era !== undefined && { era }),
+    } as ServerConfig;
+    return { label: label ?? text, config, ...more };
+  }
+  if (options.config !== undefined) {
+    const { servers, problems } = await readConfigFile(options.config);
+    const found = servers.find(({ name }) => name === text);
+    if (found !== undefined) {
+      return { label: label ?? text, config: { ...found, enabled: true, ...(era !== undefined && { era }) }, ...more };
+    }
+    const problem = problems.find(({ server }) => server === text);
+    if (problem !== undefined) throw problem;
+    if (!/\s/.test(text)) {
+      const names = servers.map(({ name }) => name);
+      throw new ServerNotFoundError(text, nearNames(text, names));
+    }
+  }
+  const [command, ...args] = splitCommand(text);
+  if (command === undefined) throw new OptionError('target', text, 'a URL, a server of --config, or a command line');
+  const config: ServerConfig = { name: 'target', transport: 'stdio', command, args, ...(era !== undefined && { era }) };
+  return { label: label ?? text, config, ...more };
+}
+
+/** The words of a command line, quotes as a POSIX shell reads them; nothing is expanded. */
+export function splitCommand(text: string): string[] {
+  const words: string[] = [];
+  let word: string | undefined;
+  let quote = '';
+  for (let i = 0; i < text.length; i++) {
+    const char = text[i] as string;
+    if (quote !== '') {
+      if (char === quote) quote = '';
+      else if (char === '\\' && quote === '"' && '"\\'.includes(text[i + 1] ?? '')) word = `${word ?? ''}${text[++i]}`;
+      else word = `${word ?? ''}${char}`;
+    } else if (char === '"' || char === "'") {
+      quote = char;
+      word ??= '';
+    } else if (char === '\\' && i + 1 < text.length) word = (word ?? '') + text[++i];
+    else if (/\s/.test(char)) {
+      if (word !== undefined) words.push(word);
+      word = undefined;
+    } else word = (word ?? '') + char;
+  }
+  if (quote !== '') throw new OptionError('target', text, `a closing ${quote}`);
+  if (word !== undefined) words.push(word);
+  return words;
+}
