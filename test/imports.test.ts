@@ -13,7 +13,8 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   pool: ['core', 'concurrent', 'registry', 'connection'],
   testing: ['core', 'registry', 'connection', 'pool'],
   gateway: ['core', 'concurrent', 'registry', 'connection', 'pool', 'toolstore', 'shutdown'],
-  cli: ['core', 'concurrent', 'registry', 'connection', 'pool', 'toolstore', 'shutdown', 'gateway', 'testing', '.'],
+  bench: ['core', 'concurrent', 'registry', 'connection', 'pool', 'testing'],
+  cli: ['core', 'bench', 'concurrent', 'registry', 'connection', 'pool', 'toolstore', 'shutdown', 'gateway', 'testing', '.'],
   '.': ['core', 'concurrent', 'registry', 'connection', 'pool', 'toolstore', 'shutdown', 'gateway'],
 };
 

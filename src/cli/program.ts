@@ -1,6 +1,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { packageVersion } from '../core/version.js';
 import { GATEWAY_DEFAULTS } from '../gateway/GatewayOptions.js';
+import { addBench } from './benchCommand.js';
 import type { CallOptions } from './call.js';
 import type { ServeOptions } from './serve.js';
 
@@ -23,6 +24,7 @@ export function createProgram(): Command {
     .configureHelp({ showGlobalOptions: true });
   addServe(program);
   addCall(program);
+  addBench(program);
   program.addHelpText(
     'after',
     `
