@@ -14,7 +14,19 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   testing: ['core', 'registry', 'connection', 'pool'],
   gateway: ['core', 'concurrent', 'registry', 'connection', 'pool', 'toolstore', 'shutdown'],
   bench: ['core', 'concurrent', 'registry', 'connection', 'pool', 'testing'],
-  cli: ['core', 'bench', 'concurrent', 'registry', 'connection', 'pool', 'toolstore', 'shutdown', 'gateway', 'testing', '.'],
+  cli: [
+    'core',
+    'bench',
+    'concurrent',
+    'registry',
+    'connection',
+    'pool',
+    'toolstore',
+    'shutdown',
+    'gateway',
+    'testing',
+    '.',
+  ],
   '.': ['core', 'concurrent', 'registry', 'connection', 'pool', 'toolstore', 'shutdown', 'gateway'],
 };
 

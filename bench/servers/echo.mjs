@@ -3,6 +3,8 @@
 const ID = /"id":(\d+)/;
 const TEXT = /"text":("(?:[^"\\]|\\.)*")/;
 
+const ECHO = { type: 'object', properties: { text: { type: 'string' } }, required: ['text'] };
+
 let rest = '';
 process.stdin.setEncoding('utf8');
 process.stdin.on('data', (chunk) => {
@@ -42,7 +44,7 @@ function answer(method, params) {
         serverInfo: { name: 'echo', version: '1' },
       };
     case 'tools/list':
-      return { tools: [{ name: 'echo', inputSchema: { type: 'object' } }] };
+      return { tools: [{ name: 'echo', inputSchema: ECHO }] };
     case 'tools/call':
       return said(params.name === 'size' ? 'x'.repeat(params.arguments.bytes) : params.arguments.text);
     default:

@@ -97,22 +97,14 @@ export async function runStep(load: StepLoad, hooks: StepHooks = {}): Promise<Me
   beganMs = performance.now();
   all.begin(beganMs);
   const ticker = setInterval(() => hooks.onTick?.(all, performance.now() - beganMs), 500);
-  let issuedUntilMs = beganMs;
   try {
-    if (!stopping.aborted) {
-      const untilMs = beganMs + load.durationMs;
-      stopping.addEventListener('abort', () => {
-        issuedUntilMs = performance.now();
-      });
-      issuedUntilMs = untilMs;
-      await run(untilMs);
-    }
+    if (!stopping.aborted) await run(beganMs + load.durationMs);
   } finally {
     clearInterval(ticker);
   }
   return {
-    // Answers that came in the drain count, so does their time.
-    durationMs: Math.max(1, Math.max(performance.now(), Math.min(issuedUntilMs, performance.now())) - beganMs),
+    // Answers that came in the drain count, and so does their time.
+    durationMs: Math.max(1, performance.now() - beganMs),
     all: all.toData(),
     classes: [...classes.values()].map((each) => each.toData()),
     callers: [...callers.values()].map((each) => each.toData()),

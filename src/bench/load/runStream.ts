@@ -1,3 +1,4 @@
+import { AbortHub } from '../../core/wait/AbortHub.js';
 import { type ClosedModel, intendedTimes, type Model, type OpenModel } from './models.js';
 import { failureClass, type Operation, type Turn } from './Operation.js';
 import type { Recorder } from './Recorder.js';
@@ -105,19 +106,23 @@ async function once(run: StreamRun, caller: number, intendedMs: number): Promise
   }
 }
 
+/** One listener on a run's signal, however many callers pause under it. */
+const hub = new AbortHub();
+
 /** A pause that ends early when the run is stopped. */
 function pause(ms: number, stopping: AbortSignal): Promise<void> {
+  if (stopping.aborted) return Promise.resolve();
   return new Promise((resolve) => {
-    if (stopping.aborted) {
-      resolve();
-      return;
-    }
-    const end = (): void => {
+    const watch = hub.watch(stopping, () => {
       clearTimeout(timer);
-      stopping.removeEventListener('abort', end);
       resolve();
-    };
-    const timer = setTimeout(end, Math.max(0, ms));
-    stopping.addEventListener('abort', end);
+    });
+    const timer = setTimeout(
+      () => {
+        watch[Symbol.dispose]();
+        resolve();
+      },
+      Math.max(0, ms),
+    );
   });
 }

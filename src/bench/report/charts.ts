@@ -35,7 +35,7 @@ export function lineChart(series: readonly Series[], options: ChartOptions): str
 }
 
 const HEIGHT = 260;
-const MARGIN = { left: 62, right: 14, top: 12, bottom: 44 };
+const MARGIN = { left: 78, right: 14, top: 12, bottom: 44 };
 
 function lineSvg(series: readonly Series[], options: ChartOptions, width: number, kind: string): string {
   const { xScale = 'linear', yScale = 'linear', xFormat = String, yFormat = String } = options;
@@ -73,7 +73,7 @@ function lineSvg(series: readonly Series[], options: ChartOptions, width: number
     return path + marks;
   });
   const middle = (MARGIN.left + width - MARGIN.right) / 2;
-  return `<svg class="${kind}" viewBox="0 0 ${width} ${HEIGHT}" role="img" aria-label="${xml(options.title)}">${grid.join('')}${axis.join('')}${lines.join('')}<text class="label" x="${middle}" y="${HEIGHT - 6}" text-anchor="middle">${xml(options.xLabel)}</text><text class="label" transform="translate(12 ${HEIGHT / 2 - 12}) rotate(-90)" text-anchor="middle">${xml(options.yLabel)}</text></svg>`;
+  return `<svg class="${kind}" viewBox="0 0 ${width} ${HEIGHT}" role="img" aria-label="${xml(options.title)}">${grid.join('')}${axis.join('')}${lines.join('')}<text class="label" x="${middle}" y="${HEIGHT - 6}" text-anchor="middle">${xml(options.xLabel)}</text><text class="label" transform="translate(13 ${HEIGHT / 2 - 12}) rotate(-90)" text-anchor="middle">${xml(options.yLabel)}</text></svg>`;
 }
 
 interface Scale {

@@ -21,7 +21,7 @@ export function htmlReport(report: BenchReport): string {
       `<section><h2>${xml(title)}</h2><div class="scroll"><table><thead><tr>${head.map((cell) => `<th>${xml(cell)}</th>`).join('')}</tr></thead><tbody>${rows
         .map(
           (row) =>
-            `<tr>${row.map((cell, i) => `<td data-head="${xml(head[i] ?? '')}">${xml(cell)}</td>`).join('')}</tr>`,
+            `<tr>${row.map((cell, i) => `<td${cell.length < 18 ? ' class="short"' : ''} data-head="${xml(head[i] ?? '')}">${xml(cell)}</td>`).join('')}</tr>`,
         )
         .join('')}</tbody></table></div></section>`,
   );
@@ -141,9 +141,9 @@ function errorsOverTime(steps: readonly StepResult[]): string {
 
 function cpuBars(steps: readonly StepResult[]): string {
   return barChart(
-    'CPU of all its processes, µs a call',
+    'CPU of all its processes, a call',
     barsOf(steps, ({ cpuPerCallUs }) => cpuPerCallUs),
-    (us) => `${us.toPrecision(3)} µs`,
+    (us) => ms(us / 1_000),
   );
 }
 
@@ -177,7 +177,7 @@ svg{width:100%;height:auto;display:block}svg.narrow{display:none}svg text{fill:v
 ${Array.from({ length: 8 }, (_, i) => `polyline.c${i}{stroke:var(--c${i})}circle.c${i}{fill:var(--c${i})}.bar.c${i}{background:var(--c${i})}.legend .c${i}::before{background:var(--c${i})}`).join('')}
 .legend{list-style:none;margin:6px 0 0;padding:0;font-size:13px;overflow-wrap:anywhere}.legend li::before{content:"";display:inline-block;width:10px;height:10px;border-radius:2px;margin-right:6px}
 .bars{list-style:none;margin:0;padding:0}.bars li{display:grid;grid-template-columns:1fr auto;gap:2px 10px;margin:8px 0;font-size:13px}.bars .name{overflow-wrap:anywhere}.bars .track{grid-row:2;grid-column:1/3}.bars .bar{display:block;height:12px;border-radius:3px;min-width:2px}
-table{border-collapse:collapse;width:100%;font-size:13px}th,td{padding:5px 8px;border-bottom:1px solid var(--line);text-align:right;vertical-align:top}th:first-child,td:first-child{text-align:left}th{color:var(--soft);font-weight:600}td{overflow-wrap:anywhere}
+table{border-collapse:collapse;width:100%;font-size:13px}th,td{padding:5px 8px;border-bottom:1px solid var(--line);text-align:right;vertical-align:top}th:first-child,td:first-child{text-align:left}th{color:var(--soft);font-weight:600}td{overflow-wrap:anywhere}@media (min-width:901px){td.short{white-space:nowrap}}
 @media (max-width:900px){thead{display:none}tr{display:block;border:1px solid var(--line);border-radius:8px;margin:10px 0;padding:6px 0}td,td:first-child{display:flex;justify-content:space-between;gap:16px;text-align:right;border:0;padding:2px 10px}td::before{content:attr(data-head);color:var(--soft);text-align:left;flex:none}td:empty{display:none}}
 @media (max-width:520px){svg.wide{display:none}svg.narrow{display:block}}
 `;

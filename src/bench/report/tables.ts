@@ -123,7 +123,7 @@ function overheadTable(steps: readonly StepResult[]): Table {
   };
 }
 
-const cpu = (us: number): string => (Number.isFinite(us) ? `${us.toPrecision(3)} µs` : '-');
+const cpu = (us: number): string => ms(us / 1_000);
 
 function classesTable(steps: readonly StepResult[]): Table {
   return {

@@ -1,0 +1,96 @@
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { generate, type StepPlan } from '../../src/bench/load/generate.js';
+import { Recorder } from '../../src/bench/load/Recorder.js';
+import { Target } from '../../src/bench/target/Target.js';
+import { parseTarget } from '../../src/bench/target/TargetSpec.js';
+
+const SERVER = join(import.meta.dirname, '../fixtures/timed-server.mjs');
+
+async function timed(mode: string, model: StepPlan['model'], durationMs: number) {
+  const spec = await parseTarget(`"${process.execPath}" "${SERVER}" ${mode}`, { label: mode });
+  await using target = await Target.open(spec);
+  const plan: StepPlan = {
+    target: spec,
+    settings: {},
+    workload: { kind: 'tool', tool: 'echo' },
+    model,
+    durationMs,
+    warmupMs: 0,
+    drainMs: 5_000,
+  };
+  const result = await generate(plan, {}, target);
+  const { content } = (await target.callTool('truth', {})) as { content: { text: string }[] };
+  // The first two are those of the choice of the tool.
+  const truth = (JSON.parse(content[0]?.text ?? '[]') as number[]).slice(2).sort((x, y) => x - y);
+  return { result, truth };
+}
+
+/** Nearest rank, as HdrHistogram counts. */
+const at = (sorted: readonly number[], percent: number): number =>
+  sorted[Math.max(0, Math.ceil((percent / 100) * sorted.length) - 1)] ?? Number.NaN;
+
+test.each([
+  ['fixed:5', 2],
+  ['exponential:8', 2],
+])(
+  'percentiles of a server with %s ms agree with what it measured itself, within 2 % or 0.2 ms',
+  async (mode, concurrency) => {
+    // A shared machine may stop a process between the server's clock and ours; a wrong measure is wrong in every attempt.
+    const best = new Map<number, number>();
+    for (let attempt = 0; attempt < 6 && (attempt === 0 || [...best.values()].some((miss) => miss > 1)); attempt++) {
+      const { result, truth } = await timed(mode, { model: 'closed', concurrency }, 1_500);
+      expect(result.all.errors).toEqual({});
+      expect(truth.length).toBe(result.all.calls);
+      expect(result.all.calls).toBeGreaterThan(150);
+      const { p50 = Number.NaN, p90 = Number.NaN, p95 = Number.NaN } = result.all.latencyMs ?? {};
+      for (const [percent, seen] of [
+        [50, p50],
+        [90, p90],
+        [95, p95],
+      ] as const) {
+        const wanted = at(truth, percent);
+        const miss = Math.abs(seen - wanted) / Math.max(0.2, wanted * 0.02);
+        best.set(percent, Math.min(miss, best.get(percent) ?? Number.POSITIVE_INFINITY));
+      }
+    }
+    for (const [percent, miss] of best) expect(miss, `p${percent} missed by so many tolerances`).toBeLessThanOrEqual(1);
+  },
+);
+
+test('stalls of a server show in the open model, and the closed model is labelled', async () => {
+  const open = await timed('stall:400:2000', { model: 'open', ratePerSec: 100 }, 4_000);
+  // Two tenths of the time is stalled: a fifth of the calls, and they wait up to 400 ms, evenly.
+  expect(open.result.all.dropped).toBe(0);
+  expect(open.result.all.latencyMs?.p90).toBeGreaterThan(150);
+  expect(open.result.all.latencyMs?.p90).toBeLessThan(260);
+  const closed = await timed('stall:400:2000', { model: 'closed', concurrency: 1 }, 4_000);
+  expect(closed.result.model).toMatch(/^closed, 1 in flight/);
+  expect(closed.result.all.latencyMs?.p90).toBeLessThan(50);
+});
+
+test('a server that swaps two answers is caught: they are errors, never samples', async () => {
+  const { result, truth } = await timed('swap', { model: 'closed', concurrency: 4 }, 600);
+  expect(result.all.errors['WRONG_ANSWER']).toBeGreaterThan(10);
+  expect(result.all.calls).toBeLessThan(200);
+  expect(result.all.calls + (result.all.errors['WRONG_ANSWER'] ?? 0)).toBeLessThanOrEqual(truth.length);
+});
+
+test('recorders of several processes add up to the one that saw everything', () => {
+  const [whole, ...parts] = ['all', 'all', 'all'].map((name) => new Recorder(name));
+  for (const each of [whole, ...parts]) each?.begin(0);
+  for (let i = 1; i <= 3_000; i++) {
+    whole?.answered(i / 10, i);
+    parts[i % 2]?.answered(i / 10, i);
+    if (i % 100 === 0) {
+      whole?.failed('ERR_X', i);
+      parts[1]?.failed('ERR_X', i);
+    }
+  }
+  const merged = new Recorder('all');
+  for (const part of parts) merged.merge(part.toData());
+  expect(merged.latency).toEqual(whole?.latency);
+  expect(merged.seconds).toEqual(whole?.seconds);
+  expect(merged.failures).toBe(30);
+  expect(merged.percentile(50)).toBeCloseTo(150, 0);
+});

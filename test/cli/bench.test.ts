@@ -1,0 +1,121 @@
+import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { expect, test } from 'vitest';
+import type { BenchReport } from '../../src/bench/report/results.js';
+import { splitCommand } from '../../src/bench/target/TargetSpec.js';
+import { tempFolder } from '../support/tempFolder.js';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+const MAIN = join(ROOT, 'dist/cli/main.js');
+const SERVER = `"${process.execPath}" "${join(ROOT, 'test/fixtures/timed-server.mjs')}"`;
+
+interface Run {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function run(args: readonly string[], options: { readonly interruptAfterMs?: number } = {}): Promise<Run> {
+  return new Promise((done) => {
+    const child = spawn(process.execPath, [MAIN, ...args], { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
+    let [stdout, stderr] = ['', ''];
+    child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+      stdout += chunk;
+    });
+    child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
+      stderr += chunk;
+    });
+    if (options.interruptAfterMs !== undefined) setTimeout(() => child.kill('SIGINT'), options.interruptAfterMs);
+    child.on('close', (code) => done({ code, stdout, stderr }));
+  });
+}
+
+const SHORT = ['--duration', '300ms', '--warmup', '50ms', '--quiet'];
+
+test('a run prints rates, percentiles and processes; as JSON it has its schema', async () => {
+  const text = await run(['bench', `${SERVER} none`, '-c', '1,4', ...SHORT]);
+  expect(text).toMatchObject({ code: 0, stderr: '' });
+  expect(text.stdout).toMatch(/closed, 4 in flight/);
+  expect(text.stdout).toMatch(/node timed-server\.mjs none/);
+  const { stdout } = await run(['bench', `${SERVER} none`, '-c', '2', '--json', '--workers', '2', ...SHORT]);
+  const report = JSON.parse(stdout) as BenchReport;
+  expect(report).toMatchObject({ schema: 'mcp-poolkit-bench/1', complete: true });
+  expect(report.steps[0]?.all.calls).toBeGreaterThan(50);
+  expect(report.steps[0]?.processes?.processes[0]?.command).toMatch(/timed-server/);
+});
+
+test.each([
+  [['http://127.0.0.1:1/mcp'], /did not start|ECONNREFUSED/],
+  [[`${SERVER} none`, '--tool', 'ecko'], /did you mean echo/],
+  [[`${SERVER} none`, '--tool', 'broken'], /answered with an error: .*no/],
+  [[`${SERVER} none`, '--args', '{"text":5}'], /schema of echo/],
+  [[`${SERVER} none`, '--args', '{"text":"{{nonse}}"}'], /\{\{nonce\}\}/],
+  [[`${SERVER} none`, '--slo', 'p99<1s'], /--find-max/],
+  [[`${SERVER} none`, '--fail-if', 'p99>+20%'], /base report/],
+  [['everythin', '--config', 'examples/mcp.json'], /did you mean "everything"/],
+  [[`${SERVER} none`, '--compare', 'package.json'], /mcp-poolkit-bench\/1/],
+  [[], /a URL, a server of --config, or a command line/],
+])('bad input %j is one line before any load, exit 1', async (args, line) => {
+  const { code, stdout, stderr } = await run(['bench', ...args, ...SHORT]);
+  expect(stderr).toMatch(line);
+  expect(stderr.trim().split('\n')).toHaveLength(1);
+  expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+});
+
+test('wrong answers are exit 2, a threshold that is broken exit 3 and in the JUnit file', async () => {
+  expect(
+    (await run(['bench', `${SERVER} swap`, '-c', '8', '--duration', '600ms', '--warmup', '0ms', '--quiet'])).code,
+  ).toBe(2);
+  const file = join(tempFolder(), 'junit.xml');
+  const { code } = await run([
+    'bench',
+    `${SERVER} fixed:5`,
+    '-c',
+    '1',
+    '--fail-if',
+    'p50>1ms',
+    '--junit',
+    file,
+    ...SHORT,
+  ]);
+  expect(code).toBe(3);
+  expect(readFileSync(file, 'utf8')).toMatch(/<failure message="value /);
+});
+
+test('Ctrl-C ends a run cleanly with what was measured so far', async () => {
+  const { code, stdout } = await run(
+    ['bench', `${SERVER} fixed:2`, '-c', '2', '--duration', '60s', '--warmup', '0ms', '--json', '--quiet'],
+    { interruptAfterMs: 1_500 },
+  );
+  const report = JSON.parse(stdout) as BenchReport;
+  expect(code).toBe(130);
+  expect(report.complete).toBe(false);
+  expect(report.steps[0]?.all.calls).toBeGreaterThan(50);
+  expect(report.steps[0]?.all.errors).toEqual({});
+});
+
+/** Every command of the guide, with shorter times where it has none of its own. */
+const GUIDE = readFileSync(join(ROOT, 'docs/benchmarking.md'), 'utf8');
+const blocks = [...GUIDE.matchAll(/```sh\n([\s\S]*?)```/g)].map((hit) => hit[1] ?? '');
+
+test.each(blocks)('the guide’s commands run: %s', { timeout: 60_000 }, async (block) => {
+  const folder = tempFolder();
+  const commands = block.replaceAll('\\\n', ' ').trim().split('\n');
+  for (const command of commands) {
+    const words = splitCommand(command).slice(2);
+    const args = words.map((word) => (/^(base\.json|bench\.(xml|md|html))$/.test(word) ? join(folder, word) : word));
+    const started = args.map((word) => word.replace(/^npx mcp-poolkit/, `"${process.execPath}" "${MAIN}"`));
+    const duration = started.indexOf('--duration');
+    if (duration > 0) started[duration + 1] = '400ms';
+    const { code, stdout, stderr } = await run([...started, '--warmup', '50ms', '--quiet']);
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/Load and latency/);
+  }
+});
+
+test('the guide’s scenario is the example’s', () => {
+  const yaml = /```yaml\n# examples\/scenario\.yaml\n([\s\S]*?)```/.exec(GUIDE)?.[1];
+  expect(readFileSync(join(ROOT, 'examples/scenario.yaml'), 'utf8')).toBe(yaml);
+});
