@@ -135,13 +135,17 @@ const OWN: Readonly<Record<string, readonly string[]>> = {
   './testing': ['FakeClock', 'FaultPlan', 'closeAndCheck', 'faulty', 'leakBaseline'],
 };
 
-/** The package's entry exports what all but `testing` do, and these. */
+/** The package's entry exports what all but `testing` and `bench` do, and these. */
 const ENTRY: readonly string[] = ['CLOSE_DEFAULTS', 'CloseScope', 'Emitter', 'silentLogger', 'systemClock'];
 
 const EXPORTS: Readonly<Record<string, readonly string[]>> = {
   '.': [
     ...ERRORS,
-    ...new Set(Object.entries(OWN).flatMap(([subpath, names]) => (subpath === './testing' ? [] : names))),
+    ...new Set(
+      Object.entries(OWN).flatMap(([subpath, names]) =>
+        subpath === './testing' || subpath === './bench' ? [] : names,
+      ),
+    ),
     ...ENTRY,
   ],
   './errors': ERRORS,

@@ -43,6 +43,10 @@ test.each([
       expect(result.all.errors).toEqual({});
       expect(truth.length).toBe(result.all.calls);
       expect(result.all.calls).toBeGreaterThan(150);
+      // What the pipe and the turns of two processes take is no error of the measure: it is measured beside it.
+      const floor = await timed('fixed:1', { model: 'closed', concurrency: 1 }, 400);
+      const pipeMs = (floor.result.all.latencyMs?.p50 ?? Number.NaN) - at(floor.truth, 50);
+      expect(pipeMs).toBeLessThan(1);
       const { p50 = Number.NaN, p90 = Number.NaN, p95 = Number.NaN } = result.all.latencyMs ?? {};
       for (const [percent, seen] of [
         [50, p50],
@@ -50,7 +54,7 @@ test.each([
         [95, p95],
       ] as const) {
         const wanted = at(truth, percent);
-        const miss = Math.abs(seen - wanted) / Math.max(0.2, wanted * 0.02);
+        const miss = Math.abs(seen - pipeMs - wanted) / Math.max(0.2, wanted * 0.02);
         best.set(percent, Math.min(miss, best.get(percent) ?? Number.POSITIVE_INFINITY));
       }
     }
