@@ -1,4 +1,11 @@
-import { ClosedError, MessageTooLargeError, messageOf, NotSentError, OutcomeUnknownError } from '../../core/errors.js';
+import {
+  ClosedError,
+  MessageTooLargeError,
+  messageOf,
+  NotSentError,
+  OutcomeUnknownError,
+  ProtocolError,
+} from '../../core/errors.js';
 import { AbortHub } from '../../core/wait/AbortHub.js';
 import type { CallOptions, Params, Progress } from '../protocol/messages.js';
 import { Call } from './Call.js';
@@ -6,12 +13,15 @@ import { CallTable } from './CallTable.js';
 import { CallTimes } from './CallTimes.js';
 import type { ChannelCounters, ChannelOptions, ChannelTransport } from './ChannelOptions.js';
 import { cancelledNotice, type Envelope, encodeCall, encodeNotice } from './encode.js';
-import { detached, replyError, scanReply } from './envelope.js';
+import { detached, idAtEdge, replyError, scanReply } from './envelope.js';
 import { Inbox } from './Inbox.js';
 import { objectOf, ownId } from './ownId.js';
 import { ServerRequests } from './ServerRequests.js';
 
 export type { ChannelCounters, ChannelOptions, ChannelTransport };
+
+/** Of a message that is no JSON, so much is looked at from each end. */
+const EDGE_BYTES = 256;
 
 /**
  * JSON-RPC over one connection: many calls in flight, each settled exactly once, by its answer, its timeout, its
@@ -146,6 +156,18 @@ export class Channel {
     this.#answered(call);
     call.resolve(detached(bytes.subarray(reply.start, reply.end)));
     return true;
+  }
+
+  /**
+   * Bytes that are no JSON came. When they begin or end as the answer of a call does, that call fails at once
+   * (`ERR_PROTOCOL`): no other answer of it will come. They are garbage either way.
+   */
+  receiveGarbage(bytes: Buffer): void {
+    this.counters.garbage++;
+    const id = idAtEdge(bytes.subarray(0, EDGE_BYTES), bytes.subarray(-EDGE_BYTES));
+    const call = id === undefined ? undefined : this.#sent(id);
+    if (call === undefined) return;
+    this.failCall(call, new ProtocolError(this.#options.server, `its answer to ${call.method} is not JSON`));
   }
 
   /** The wire says so of one call: it failed, or never went out. */

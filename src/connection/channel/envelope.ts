@@ -1,5 +1,7 @@
+import { isUtf8 } from 'node:buffer';
 import { ProtocolError, RpcError, show } from '../../core/errors.js';
 import { ownId } from './ownId.js';
+import { skipJson, skipSpace, skipString } from './skipJson.js';
 
 /** JSON-RPC envelopes: read with a few comparisons, on bytes where the result must stay unparsed. */
 
@@ -19,48 +21,14 @@ export function detached(bytes: Buffer): Buffer {
 }
 
 const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
 const COLON = 0x3a;
 const COMMA = 0x2c;
-const OPEN = new Set([0x7b, 0x5b]);
-const CLOSE = new Set([0x7d, 0x5d]);
+const CLOSE_BRACE = 0x7d;
 
-function skipSpace(line: Buffer, from: number): number {
-  let at = from;
-  for (let byte = line[at]; byte === 0x20 || byte === 0x09 || byte === 0x0a || byte === 0x0d; byte = line[at]) at++;
-  return at;
-}
-
-/** The offset behind the string that opens at `from`, or -1 when it has no end. */
-function skipString(line: Buffer, from: number): number {
-  for (let at = line.indexOf(QUOTE, from + 1); at >= 0; at = line.indexOf(QUOTE, at + 1)) {
-    let slashes = 0;
-    while (line[at - 1 - slashes] === BACKSLASH) slashes++;
-    if (slashes % 2 === 0) return at + 1;
-  }
-  return -1;
-}
-
-/** The offset behind the value that begins at `from`, or -1. It trusts the value itself; nothing is parsed. */
-function skipValue(line: Buffer, from: number): number {
-  const first = line[from] ?? 0;
-  if (first === QUOTE) return skipString(line, from);
-  let depth = 0;
-  for (let at = from; at < line.length; at++) {
-    const byte = line[at] as number;
-    if (byte === QUOTE) {
-      at = skipString(line, at) - 1;
-      if (at < 0) return -1;
-    } else if (OPEN.has(byte)) depth++;
-    else if (CLOSE.has(byte)) {
-      if (depth === 0) return at;
-      if (--depth === 0) return at + 1;
-    } else if (depth === 0 && byte === COMMA) return at;
-  }
-  return -1;
-}
-
-/** Finds id and result of a reply in its line's bytes; undefined when it is no reply with a result. */
+/**
+ * Finds id and result of a reply in its line's bytes; undefined when it is no reply with a result, or no JSON: what is
+ * handed on as bytes is proved to be JSON (docs/decisions/135-raw-results-are-checked.md).
+ */
 export function scanReply(line: Buffer): RawReply | undefined {
   let at = skipSpace(line, 0);
   if (line[at] !== 0x7b) return undefined;
@@ -70,17 +38,21 @@ export function scanReply(line: Buffer): RawReply | undefined {
   while (line[at] === QUOTE) {
     const keyEnd = skipString(line, at);
     if (keyEnd < 0) return undefined;
-    const key = line.toString('latin1', at + 1, keyEnd - 1);
+    const key = line.toString('latin1', at + 1, Math.min(keyEnd - 1, at + 16));
     at = skipSpace(line, keyEnd);
     if (line[at] !== COLON) return undefined;
     const start = skipSpace(line, at + 1);
-    const end = skipValue(line, start);
+    const end = skipJson(line, start);
     if (end < 0 || key === 'method' || key === 'error') return undefined;
     if (key === 'id') id = idOf(line.toString('latin1', start, end).trim());
-    else if (key === 'result') result = { start, end: trimEnd(line, end) };
+    else if (key === 'result') result = { start, end };
     at = skipSpace(line, end);
     if (line[at] === COMMA) at = skipSpace(line, at + 1);
+    else break;
   }
+  if (line[at] !== CLOSE_BRACE || skipSpace(line, at + 1) !== line.length) return undefined;
+  // Bytes that are no UTF-8 are read by the parser, which puts replacement characters in their place.
+  if (result !== undefined && !isUtf8(line)) return undefined;
   return id !== undefined && Number.isInteger(id) && result !== undefined ? { id, ...result } : undefined;
 }
 
@@ -89,19 +61,21 @@ function idOf(text: string): number | undefined {
   return ownId(/^"[1-9]\d*"$/.test(text) ? text.slice(1, -1) : Number(text));
 }
 
-function trimEnd(line: Buffer, end: number): number {
-  let at = end;
-  for (let byte = line[at - 1]; byte === 0x20 || byte === 0x09; byte = line[at - 1]) at--;
-  return at;
-}
-
 /** An error reply as the caller gets it: the server's own, if it is one. */
 export function replyError(server: string, error: unknown): RpcError | ProtocolError {
   const { code, message, data } = (typeof error === 'object' && error !== null ? error : {}) as Record<string, unknown>;
-  return typeof code === 'number' && typeof message === 'string'
-    ? new RpcError(server, code, message, data)
-    : new ProtocolError(server, `an error reply without code and message: ${show(error)}`);
+  if (typeof code === 'number' && typeof message === 'string') return new RpcError(server, code, message, data);
+  const words = typeof message === 'string' ? message : typeof error === 'string' ? error : undefined;
+  return new ProtocolError(
+    server,
+    words === undefined
+      ? `an error reply without code and message: ${show(error)}`
+      : `an error reply with code ${show(code)}: ${words.slice(0, MAX_WORDS)}`,
+  );
 }
+
+/** Of an error's message that has no proper code, so many characters are kept. */
+const MAX_WORDS = 500;
 
 const VERSION = String.raw`"jsonrpc"\s*:\s*"2\.0"\s*`;
 const ANSWER = String.raw`"(?:result|error)"\s*:`;

@@ -78,7 +78,8 @@ export class CallExchange extends CallRequest {
     try {
       message = JSON.parse(data);
     } catch {
-      this.#wire.channel.counters.garbage++;
+      this.#wire.channel.receiveGarbage(Buffer.from(data));
+      if (!this.pending) this.linger();
       return;
     }
     this.#receive(message);
@@ -134,7 +135,7 @@ export class CallExchange extends CallRequest {
       this.fail(new ProtocolError(this.endpoint.server, `its answer is not JSON: ${excerpt(body)}`, error));
       return;
     }
-    this.#wire.channel.receive(message, this.call);
+    this.#wire.channel.receive(answerFor(this.call.id, message), this.call);
     if (this.pending) this.unknown('its response held no answer');
   }
 
@@ -241,4 +242,13 @@ export class CallExchange extends CallRequest {
 function brokenProtocol(error: Error): boolean {
   const { code } = error as { readonly code?: unknown };
   return code === 'UND_ERR_HEADERS_OVERFLOW' || (typeof code === 'string' && code.startsWith('HPE_'));
+}
+
+/** An error with no id, alone in the body of a call's response, is that call's. */
+function answerFor(id: number, message: unknown): unknown {
+  if (typeof message !== 'object' || message === null || Array.isArray(message)) return message;
+  const { error, id: given, method } = message as Record<string, unknown>;
+  return error !== undefined && (given === undefined || given === null) && method === undefined
+    ? { id, error }
+    : message;
 }

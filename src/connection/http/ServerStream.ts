@@ -58,12 +58,14 @@ export class ServerStream {
     if (id !== undefined && id !== '') this.#lastEventId = id;
     if (data === '' || (event !== undefined && event !== 'message')) return;
     const { channel } = this.#wire;
+    let message: unknown;
     try {
-      channel.receive(JSON.parse(data));
-    } catch (error) {
-      if (!(error instanceof SyntaxError)) throw error;
-      channel.counters.garbage++;
+      message = JSON.parse(data);
+    } catch {
+      channel.receiveGarbage(Buffer.from(data));
+      return;
     }
+    channel.receive(message);
   }
 
   async #ended({ status, streamed, error, oversized }: StreamEnd, used: object | undefined): Promise<void> {

@@ -112,7 +112,7 @@ export class SseConnection extends UrlConnection<SseTransport, SseConnectionOpti
     try {
       message = JSON.parse(data);
     } catch {
-      this.wire.channel.counters.garbage++;
+      this.channel.receiveGarbage(Buffer.from(data));
       return;
     }
     this.channel.receive(message);

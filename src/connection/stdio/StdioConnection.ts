@@ -223,7 +223,7 @@ export class StdioConnection implements Connection {
     }
     if (message !== undefined) this.#channel.receive(message);
     else {
-      this.#channel.counters.garbage++;
+      this.#channel.receiveGarbage(line);
       this.#logger.debug({ server: this.server, bytes: line.length, line: excerpt(line) }, 'a line that is not JSON');
     }
   }

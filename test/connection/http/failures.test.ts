@@ -289,3 +289,32 @@ test('a URL, a header or a number that cannot be is refused before anything is s
   expect(server.seen).toEqual([]);
   expect(await freePort()).toBeGreaterThan(0);
 });
+
+test('a result that is not JSON fails its call at once, as a body and as an event, raw or not', async () => {
+  const bad = (id: unknown): string => `{"jsonrpc":"2.0","id":${String(id)},"result":{]}`;
+  const { connection } = await serve({
+    body: ({ res, message }) => void res.writeHead(200, { 'content-type': 'application/json' }).end(bad(message.id)),
+    event: ({ res, message }) =>
+      void res.writeHead(200, { 'content-type': 'text/event-stream' }).write(`data: ${bad(message.id)}\n\n`),
+  });
+  for (const raw of [false, true]) {
+    for (const name of ['body', 'event']) {
+      expect(await failure(call(connection, name, {}, { raw }))).toMatchObject({ code: 'ERR_PROTOCOL' });
+    }
+  }
+});
+
+test("an error without an id in the body of a response is the call's, in the words of the server, also with an odd code", async () => {
+  const { connection } = await serve({
+    nobodys: ({ json }) => json({ jsonrpc: '2.0', id: null, error: { code: -32000, message: 'no such thing' } }),
+    odd: ({ json, message }) => json({ jsonrpc: '2.0', id: message.id, error: { code: 'E_ODD', message: 'so odd' } }),
+  });
+  expect(await failure(call(connection, 'nobodys'))).toMatchObject({
+    rpcCode: -32000,
+    message: expect.stringContaining('no such thing'),
+  });
+  expect(await failure(call(connection, 'odd'))).toMatchObject({
+    code: 'ERR_PROTOCOL',
+    message: expect.stringContaining('so odd'),
+  });
+});

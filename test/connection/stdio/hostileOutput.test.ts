@@ -150,3 +150,15 @@ test('log lines of one kind that a server causes are limited, and counted', asyn
   expect(debug.mock.calls.length).toBeGreaterThan(0);
   expect(debug.mock.calls.length).toBeLessThanOrEqual(20);
 });
+
+test('a result that is not JSON fails its call at once, raw or not, and only that call', async () => {
+  const connection = await open(hostile());
+  for (const raw of [false, true]) {
+    for (const result of ['{]', 'NaN', '"\u0001"', '{} {}', '{"a":1,}']) {
+      const js = `out('{"jsonrpc":"2.0","id":' + id + ',"result":' + ${JSON.stringify(result)} + '}\\n')`;
+      const other = call(connection, 'x', { js: 'setTimeout(reply, 20, { a: 1 })' });
+      await expect(call(connection, 'x', { js }, { raw })).rejects.toMatchObject({ code: 'ERR_PROTOCOL' });
+      expect(await other).toEqual({ a: 1 });
+    }
+  }
+});
