@@ -112,7 +112,11 @@ export class Channel {
       this.#pending.add(call);
       if (options.raw === true) this.#rawPending++;
       if (signal !== undefined) call.watch = this.#aborts.watch(signal, (reason) => this.#aborted(call, reason));
-      this.#wire.send(call, text);
+      try {
+        this.#wire.send(call, text);
+      } catch (error) {
+        this.failCall(call, error);
+      }
     });
   }
 

@@ -15,6 +15,8 @@ const SERVER_ERROR = -32000;
 const HEADER_MISMATCH = -32020;
 /** Where a stream does not say how long to wait before it is resumed, in ms. */
 const RETRY_MS = 1_000;
+/** However little a stream says: `retry: 0` must not make us ask without a pause. */
+const MIN_RETRY_MS = 250;
 /** Resumptions in a row that bring no event. */
 const MAX_FRUITLESS = 3;
 
@@ -86,7 +88,7 @@ export class CallExchange extends CallRequest {
   }
 
   override onRetry(delayMs: number): void {
-    this.#retryMs = delayMs;
+    this.#retryMs = Math.max(delayMs, MIN_RETRY_MS);
   }
 
   protected override onBody(body: Buffer): void {
@@ -167,11 +169,14 @@ export class CallExchange extends CallRequest {
   }
 
   #confirmSession(body: Buffer, error: RefusalError | undefined): void {
-    void this.#wire.confirmLost(this.session).then((lost) => {
-      if (!this.pending) return;
-      if (lost) this.#sessionGone();
-      else this.#stand(body, error);
-    });
+    void this.#wire
+      .confirmLost(this.session)
+      .then((lost) => {
+        if (!this.pending) return;
+        if (lost) this.#sessionGone();
+        else this.#stand(body, error);
+      })
+      .catch((cause: unknown) => this.unknown(messageOf(cause)));
   }
 
   /** Its session refused it, so it never ran: it goes out once more, in the next one. */

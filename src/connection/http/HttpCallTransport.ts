@@ -20,6 +20,8 @@ export interface HttpTransportSettings {
   readonly resendOnSessionLoss: boolean;
   /** Gives the newest definition of a tool whose headers the server refused. */
   readonly refreshTool: ((name: string) => Promise<Tool | undefined>) | undefined;
+  /** The server takes none of our replies. */
+  readonly onOverflow: (why: string) => void;
   /** The session is gone; calls wait until `reopen`. */
   readonly onSessionLost: () => void;
 }

@@ -76,6 +76,7 @@ export class HttpConnection extends UrlConnection<HttpTransport, HttpConnectionO
       replyTimeoutMs: REPLY_TIMEOUT_MS,
       resendOnSessionLoss: options.resendOnSessionLoss ?? true,
       refreshTool: options.refreshTool,
+      onOverflow: (why) => this.die(why),
       onSessionLost: () => this.#sessionLost(),
     });
   }
@@ -147,7 +148,11 @@ export class HttpConnection extends UrlConnection<HttpTransport, HttpConnectionO
       if (!this.alive && !this.scope.closing) return;
       this.serverInfo = info;
       logger.info({ server: this.server }, 'the server had lost the session; there is a new one');
-      onNewSession?.(info);
+      try {
+        onNewSession?.(info);
+      } catch (error) {
+        logger.error({ server: this.server, error }, 'onNewSession threw');
+      }
       this.wire.reopen();
       this.#openStream();
     } catch (error) {

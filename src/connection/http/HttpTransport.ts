@@ -6,6 +6,7 @@ import type { Call } from '../channel/Call.js';
 import type { Channel } from '../channel/Channel.js';
 import { cancelledNotice } from '../channel/encode.js';
 import type { Endpoint } from '../net/Endpoint.js';
+import { PendingReplies } from '../net/PendingReplies.js';
 import { type PlainAnswer, submit } from '../net/PlainExchange.js';
 import { headerOf, type RawHeaders } from '../net/responseHeaders.js';
 import { statusError } from '../net/statusError.js';
@@ -17,11 +18,11 @@ import { headerValue, paramHeaders } from './paramHeaders.js';
 const NO_SESSION: Session = Object.freeze({ id: undefined });
 
 /** What a modern request is about, as its `Mcp-Name` header says it (2026-07-28, Streamable HTTP). */
-const NAMED_BY: Readonly<Record<string, string>> = {
-  'tools/call': 'name',
-  'prompts/get': 'name',
-  'resources/read': 'uri',
-};
+const NAMED_BY: ReadonlyMap<string, string> = new Map([
+  ['tools/call', 'name'],
+  ['prompts/get', 'name'],
+  ['resources/read', 'uri'],
+]);
 
 /** These make the session; they never wait for one. */
 const HANDSHAKES: readonly string[] = ['initialize', 'server/discover'];
@@ -36,6 +37,7 @@ export class HttpTransport implements HttpCallTransport {
   session: Session = NO_SESSION;
   /** The status of the newest handshake's response; 0 while there is none. */
   handshakeStatus = 0;
+  readonly #replies: PendingReplies;
   #channel: Channel | undefined;
   #era: Era = 'legacy';
   #version: string | undefined;
@@ -49,6 +51,9 @@ export class HttpTransport implements HttpCallTransport {
   constructor(endpoint: Endpoint, settings: HttpTransportSettings) {
     this.endpoint = endpoint;
     this.settings = settings;
+    const { logger, onOverflow } = settings;
+    const { server, bounds } = endpoint;
+    this.#replies = new PendingReplies({ server, logger, onOverflow, maxBytes: bounds.maxReplyBytes });
   }
 
   get clock(): Clock {
@@ -100,16 +105,9 @@ export class HttpTransport implements HttpCallTransport {
 
   post(text: string, call: Call | undefined): void {
     const carrier = call?.carrier;
-    const { server } = this.endpoint;
-    const { logger } = this.settings;
     // Ids of a lost session mean nothing to the next one.
     if (this.#held !== undefined || (carrier instanceof CallExchange && carrier.session !== this.session)) return;
-    this.submit('a reply', text).then(
-      ({ status }) => {
-        if (status >= 300) logger.warn({ server, status }, 'the server refused a reply or notification');
-      },
-      (error: unknown) => logger.warn({ server, error }, 'a reply or notification did not reach the server'),
-    );
+    this.#replies.send(text, () => this.submit('a reply', text));
   }
 
   /** Resolves when the server has accepted the end of the handshake. */
@@ -233,7 +231,7 @@ export class HttpTransport implements HttpCallTransport {
   /** `Mcp-Method` and `Mcp-Name`; none in the legacy era. */
   #about(method: string, params: Params | undefined): string[] {
     if (this.#era === 'legacy') return [];
-    const name = params?.[NAMED_BY[method] ?? ''];
+    const name = params?.[NAMED_BY.get(method) ?? ''];
     return typeof name === 'string' ? ['mcp-method', method, 'mcp-name', headerValue(name)] : ['mcp-method', method];
   }
 
@@ -247,12 +245,18 @@ export class HttpTransport implements HttpCallTransport {
     const post = [
       'accept',
       'application/json, text/event-stream',
+      'accept-encoding',
+      'identity',
       'content-type',
       'application/json',
       ...own,
       ...headers,
     ];
-    this.#common = { generation, post, get: ['accept', 'text/event-stream', ...own, ...headers] };
+    this.#common = {
+      generation,
+      post,
+      get: ['accept', 'text/event-stream', 'accept-encoding', 'identity', ...own, ...headers],
+    };
     return this.#common;
   }
 }

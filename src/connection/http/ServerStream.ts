@@ -7,6 +7,8 @@ import type { HttpTransport } from './HttpTransport.js';
 
 /** Pause before the stream is opened again, where the server does not say; doubles to `MAX_PAUSE_MS`. */
 const PAUSE_MS = 1_000;
+/** However little the server says: `retry: 0` must not make us ask without a pause. */
+const MIN_PAUSE_MS = 250;
 const MAX_PAUSE_MS = 30_000;
 
 /**
@@ -47,7 +49,7 @@ export class ServerStream {
       },
       onEvent: (event) => this.#event(event),
       onRetry: (delayMs) => {
-        this.#retryMs = delayMs;
+        this.#retryMs = Math.max(delayMs, MIN_PAUSE_MS);
       },
       onEnd: (end) => void this.#ended(end, used).catch((error: unknown) => this.#giveUp(messageOf(error))),
     });

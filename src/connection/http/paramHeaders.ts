@@ -10,6 +10,8 @@ interface ParamHeader {
 const NONE: readonly ParamHeader[] = Object.freeze([]);
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const TYPES: readonly unknown[] = ['string', 'integer', 'boolean'];
+/** Of a schema, so many levels of properties are looked at. */
+const MAX_DEPTH = 64;
 const byTool = new WeakMap<object, readonly ParamHeader[]>();
 
 /**
@@ -47,7 +49,7 @@ function declaredIn(schema: unknown): readonly ParamHeader[] {
   const found: ParamHeader[] = [];
   const names = new Set<string>();
   const visit = (node: unknown, path: readonly string[]): void => {
-    if (!isObject(node)) return;
+    if (!isObject(node) || path.length > MAX_DEPTH) return;
     const name = node['x-mcp-header'];
     if (typeof name === 'string' && TOKEN.test(name) && path.length > 0 && TYPES.includes(node['type'])) {
       const header = `mcp-param-${name.toLowerCase()}`;

@@ -66,16 +66,19 @@ export abstract class CallRequest extends Exchange implements Carrier {
     }
     this.#renewed = true;
     this.#wire.channel.requeue(this.call);
-    this.endpoint.renew(this.#credentials).then(
-      (fresh) => {
-        if (fresh) resend();
-        else this.fail(refusal);
-      },
-      (cause: unknown) => {
-        const challenge = headerOf(this.responseHeaders, 'www-authenticate');
-        this.fail(new UnauthorizedError(this.endpoint.server, challenge, cause));
-      },
-    );
+    this.endpoint
+      .renew(this.#credentials)
+      .then(
+        (fresh) => {
+          if (fresh) resend();
+          else this.fail(refusal);
+        },
+        (cause: unknown) => {
+          const challenge = headerOf(this.responseHeaders, 'www-authenticate');
+          this.fail(new UnauthorizedError(this.endpoint.server, challenge, cause));
+        },
+      )
+      .catch((error: unknown) => this.fail(new NotSentError(this.endpoint.server, messageOf(error), error)));
   }
 
   protected fail(error: Error): void {

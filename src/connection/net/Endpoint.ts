@@ -2,6 +2,7 @@ import type { Dispatcher } from 'undici';
 import type { Clock } from '../../core/clock.js';
 import { OptionError } from '../../core/errors.js';
 import { TimeoutWheel } from '../../core/time/TimeoutWheel.js';
+import { TurnBudget } from '../channel/TurnBudget.js';
 import type { HttpDispatchers, Lane } from './HttpDispatchers.js';
 import { checkUrl, type HttpTransportOptions, resolveHttpTransportOptions } from './httpOptions.js';
 import { SseReader, type SseSink } from './SseReader.js';
@@ -52,6 +53,7 @@ const MAX_READERS = 64;
 /** What the wires set themselves. */
 const OWN_HEADERS = new Set([
   'accept',
+  'accept-encoding',
   'connection',
   'content-length',
   'content-type',
@@ -69,6 +71,8 @@ export class Endpoint {
   readonly clock: Clock;
   /** Timeouts of headers and bodies. */
   readonly wheel: TimeoutWheel;
+  /** What is read in one turn of the event loop. */
+  readonly turns = new TurnBudget();
   path: string;
   /** Counts the changes of `headers`. */
   generation = 0;
@@ -178,6 +182,7 @@ export class Endpoint {
     this.#closed = true;
     this.abandon();
     this.wheel.close();
+    this.turns.close();
   }
 
   #use(credentials: HttpCredentials | undefined): void {

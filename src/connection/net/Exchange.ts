@@ -1,9 +1,12 @@
-import { ProtocolError } from '../../core/errors.js';
+import { messageOf, ProtocolError, show } from '../../core/errors.js';
 import { WheelEntry } from '../../core/time/TimeoutWheel.js';
+import { BodyDecoder, encodingOf } from './BodyDecoder.js';
 import type { Endpoint, Outgoing } from './Endpoint.js';
+import { EventBody } from './EventBody.js';
 import type { Lane } from './HttpDispatchers.js';
 import { headerOf, type RawHeaders } from './responseHeaders.js';
-import type { SseEvent, SseReader, SseSink } from './SseReader.js';
+import type { SseEvent, SseSink } from './SseReader.js';
+import { WholeBody } from './WholeBody.js';
 
 /** What is done with a response's body: kept whole, read as events, kept in part for an error's text, or passed over. */
 export type BodyUse = 'whole' | 'events' | 'excerpt' | 'skip';
@@ -13,7 +16,8 @@ const EXCERPT_BYTES = 64 * 1024;
 /** A response whose use is over may end by itself within this time, so that its socket can be used again. */
 const LINGER_MS = 1_000;
 const MAX_REDIRECTS = 3;
-const EMPTY = Buffer.alloc(0);
+/** An event that stands open is taken for whole when nothing followed it for so long. */
+const OPEN_EVENT_MS = 250;
 const NO_STRINGS: string[] = [];
 const NO_HEADERS: RawHeaders = Object.freeze([]);
 
@@ -40,13 +44,11 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
   #abort: ((error?: Error) => void) | undefined;
   #over = true;
   #use: BodyUse | undefined;
-  /** The first chunk of the body; most have one. */
-  #first: Buffer | undefined;
-  #more: Buffer[] | undefined;
-  #bytes = 0;
+  readonly #body = new WholeBody();
   /** Clock ms of the newest chunk. */
   #heardMs = 0;
-  #reader: SseReader | undefined;
+  #events: EventBody | undefined;
+  #decoder: BodyDecoder | undefined;
   #redirects = 0;
 
   constructor(endpoint: Endpoint, lane: Lane, method: 'GET' | 'POST' | 'DELETE', body: string | null) {
@@ -109,12 +111,16 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
     if (this.#over) return;
     this.endpoint.wheel.add(this, LINGER_MS);
     this.#use = 'skip';
-    this.#reader?.stop();
+    this.#events?.stop();
   }
 
   override onTimeout(): void {
     if (this.#use === 'skip') {
       this.end();
+      return;
+    }
+    if (this.#use === 'events') {
+      this.#guarded(() => this.#events?.complete());
       return;
     }
     const { bodyTimeoutMs } = this.endpoint.bounds;
@@ -142,52 +148,72 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
     if (this.headersTimeoutMs !== Number.POSITIVE_INFINITY) this.endpoint.wheel.add(this, this.headersTimeoutMs);
   }
 
-  onHeaders(status: number, headers: Buffer[]): boolean {
+  onHeaders(status: number, headers: Buffer[], resume: () => void): boolean {
     if (this.#over || status < 200) return true;
+    return this.#guarded(() => this.#begin(status, headers, resume)) ?? true;
+  }
+
+  #begin(status: number, headers: Buffer[], resume: () => void): boolean {
     this.endpoint.wheel.remove(this);
     this.status = status;
     this.responseHeaders = headers;
     this.#use = redirects(status) ? 'excerpt' : this.onBegin();
     if (this.#over) return true;
-    if (this.#use === 'events') this.#reader = this.endpoint.takeReader(this);
+    const encoding = this.#use === 'skip' ? undefined : encodingOf(headers);
+    if (encoding !== undefined && !this.#decode(encoding, resume)) return true;
+    if (this.#use === 'events') this.#readEvents(resume);
     else if (this.#use === 'skip') this.linger();
     else this.#awaitBody();
     return true;
   }
 
   onData(chunk: Buffer): boolean {
-    if (this.#over) return true;
-    if (this.#use === 'events') {
-      this.#reader?.push(chunk);
+    if (this.#over || this.#use === 'skip') return true;
+    try {
+      return this.#decoder === undefined ? this.#data(chunk) : this.#decoder.push(chunk);
+    } catch (error) {
+      this.#broke(error);
       return true;
     }
-    if (this.#use === 'skip') return true;
-    if (this.#first === undefined) this.#first = chunk;
-    else {
-      this.#more ??= [this.#first];
-      this.#more.push(chunk);
+  }
+
+  #data(chunk: Buffer): boolean {
+    if (this.#use === 'events') {
+      const goesOn = this.#events?.push(chunk) ?? true;
+      if (this.#events?.open === true) this.endpoint.wheel.add(this, OPEN_EVENT_MS);
+      return goesOn;
+    }
+    if (this.#body.bytes > 0) {
       // The timeout stands since the headers: it is looked at again when it is over.
       this.#heardMs = this.endpoint.clock.now();
     }
-    this.#bytes += chunk.length;
+    this.#body.push(chunk);
+    const { bytes } = this.#body;
     if (this.#use === 'excerpt') {
-      if (this.#bytes >= EXCERPT_BYTES) this.#complete(true);
-    } else if (this.#bytes > this.endpoint.maxMessageBytes) {
-      this.#tooLarge(this.#bytes, this.endpoint.maxMessageBytes);
+      if (bytes >= EXCERPT_BYTES) this.#complete(true);
+    } else if (bytes > this.endpoint.maxMessageBytes) {
+      this.#tooLarge(bytes, this.endpoint.maxMessageBytes);
     }
     return true;
   }
 
   onComplete(): void {
-    if (!this.#over) this.#complete(false);
+    if (this.#over) return;
+    if (this.#decoder !== undefined && this.#use !== 'skip') this.#decoder.finish();
+    else this.#guarded(() => this.#complete(false));
   }
 
   onError(error: Error): void {
+    if (!this.#over) this.#guarded(() => this.#failed(error));
+  }
+
+  #failed(error: Error): void {
+    this.#events?.drain();
     if (this.#over) return;
     const use = this.#use;
     this.#finish();
     if (use === 'events') this.onStreamEnd(error);
-    else if (use === 'excerpt' && !redirects(this.status)) this.onBody(this.#takeBody());
+    else if (use === 'excerpt' && !redirects(this.status)) this.onBody(this.#body.take());
     else if (use !== 'skip') this.onFailed(error);
   }
 
@@ -200,9 +226,7 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
     this.status = 0;
     this.#abort = undefined;
     this.#use = undefined;
-    this.#first = undefined;
-    this.#more = undefined;
-    this.#bytes = 0;
+    this.#body.clear();
     this.endpoint.dispatch(this);
   }
 
@@ -219,19 +243,14 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
   }
 
   #complete(cut: boolean): void {
+    this.#events?.drain();
+    if (this.#over) return;
     const use = this.#use;
     if (cut) this.end();
     else this.#finish();
     if (redirects(this.status)) this.#redirected();
     else if (use === 'events') this.onStreamEnd(undefined);
-    else if (use !== 'skip') this.onBody(this.#takeBody());
-  }
-
-  #takeBody(): Buffer {
-    const body = this.#more === undefined ? (this.#first ?? EMPTY) : Buffer.concat(this.#more, this.#bytes);
-    this.#first = undefined;
-    this.#more = undefined;
-    return body;
+    else if (use !== 'skip') this.onBody(this.#body.take());
   }
 
   #redirected(): void {
@@ -245,26 +264,74 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
       this.#submit();
       return;
     }
-    const why =
-      target !== undefined && target.origin !== this.endpoint.origin
-        ? 'to another origin'
-        : follows
-          ? 'too often'
-          : `with ${this.status}, which does not keep the method`;
-    this.onFailed(
-      new ProtocolError(this.endpoint.server, `it redirects ${why}; not followed: ${target?.origin ?? location}`),
-    );
+    this.onFailed(notFollowed(this.endpoint, this.status, location, target, follows));
   }
 
   #finish(): void {
     this.#over = true;
     this.endpoint.wheel.remove(this);
     this.endpoint.forget(this);
-    if (this.#reader !== undefined) {
-      this.endpoint.giveReader(this.#reader);
-      this.#reader = undefined;
+    this.#events?.end();
+    this.#events = undefined;
+    this.#decoder?.close();
+    this.#decoder = undefined;
+  }
+
+  #readEvents(resume: () => void): void {
+    const goOn = (): void => {
+      if (this.#decoder === undefined) resume();
+      else this.#decoder.resume();
+    };
+    this.#events = new EventBody(this.endpoint, this, goOn, (error) => this.#broke(error));
+  }
+
+  /** False, and failed, when the body is in an encoding that is not read here. */
+  #decode(encoding: string, resume: () => void): boolean {
+    const { server } = this.endpoint;
+    const unreadable = (what: string, cause?: Error): void => {
+      this.end();
+      this.onFailed(new ProtocolError(server, `its response has content-encoding ${show(encoding)}, ${what}`, cause));
+    };
+    this.#decoder = BodyDecoder.for(encoding, {
+      onData: (chunk) => this.#over || (this.#guarded(() => this.#data(chunk)) ?? true),
+      onEnd: () => this.#guarded(() => this.#complete(false)),
+      onError: (error) => unreadable('but is not', error),
+      onResume: resume,
+    });
+    if (this.#decoder === undefined) unreadable('which was not asked for and is not read');
+    return this.#decoder !== undefined;
+  }
+
+  /** What throws while a response is read fails its exchange, and nothing else. */
+  #guarded<T>(read: () => T): T | undefined {
+    try {
+      return read();
+    } catch (error) {
+      this.#broke(error);
+      return undefined;
     }
   }
+
+  #broke(error: unknown): void {
+    this.end();
+    this.onFailed(
+      new ProtocolError(this.endpoint.server, `its response could not be read: ${messageOf(error)}`, error),
+    );
+  }
+}
+
+/** Says where the redirect led: without its query, which may hold a secret. */
+function notFollowed(
+  { server, origin }: Endpoint,
+  status: number,
+  location: string | undefined,
+  target: URL | undefined,
+  tooOften: boolean,
+): ProtocolError {
+  const other = target !== undefined && target.origin !== origin;
+  const why = other ? 'to another origin' : tooOften ? 'too often' : `with ${status}, which does not keep the method`;
+  const where = target === undefined ? location : target.origin + target.pathname;
+  return new ProtocolError(server, `it redirects ${why}; not followed: ${where}`);
 }
 
 function redirects(status: number): boolean {

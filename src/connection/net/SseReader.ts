@@ -31,6 +31,8 @@ export class SseReader {
   #first = true;
   /** The last text ended in a carriage return, taken for a whole line's end. */
   #afterReturn = false;
+  /** Text since the last blank line, while some stands there. */
+  #tail = '';
   /** The sink is being called: the parser still stands in its loop. */
   #busy = false;
 
@@ -54,6 +56,7 @@ export class SseReader {
     this.#sink = sink;
     this.#first = true;
     this.#afterReturn = false;
+    this.#tail = '';
   }
 
   push(chunk: Buffer): void {
@@ -73,9 +76,43 @@ export class SseReader {
       this.#afterReturn = text.endsWith('\r');
       text = text.replace(/\r\n?/g, '\n');
     }
+    this.#feed(text);
+    const blank = text.lastIndexOf('\n\n');
+    if (blank >= 0) this.#tail = text.slice(blank + 2);
+    else if (text === '\n' && this.#tail.endsWith('\n')) this.#tail = '';
+    else this.#tail += text;
+  }
+
+  /** An event stands there without the blank line that ends it. */
+  get open(): boolean {
+    return this.#tail !== '' && this.#sink !== undefined;
+  }
+
+  /** Ends the event that stands open, if its data is JSON: nothing can be missing of it then. */
+  complete(): void {
+    if (!this.open) return;
+    const data = this.#tail
+      .split('\n')
+      .filter((line) => line.startsWith('data:'))
+      .map((line) => line.slice(5))
+      .join('\n');
+    try {
+      if (typeof JSON.parse(data) !== 'object') return;
+    } catch {
+      return;
+    }
+    const end = this.#tail.endsWith('\n') ? '\n' : '\n\n';
+    this.#tail = '';
+    this.#feed(end);
+  }
+
+  #feed(text: string): void {
     this.#busy = true;
-    this.#parser.feed(text);
-    this.#busy = false;
+    try {
+      this.#parser.feed(text);
+    } finally {
+      this.#busy = false;
+    }
   }
 
   /** Hands on nothing more. */
@@ -86,6 +123,7 @@ export class SseReader {
   /** The stream is over; whether another may begin, which not from within a call of its own sink. */
   end(): boolean {
     this.#sink = undefined;
+    this.#tail = '';
     if (this.#busy) return false;
     this.#decoder.end();
     this.#parser.reset();

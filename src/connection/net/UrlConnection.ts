@@ -1,5 +1,6 @@
 import { type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import { ClosedError, messageOf, OptionError, ProtocolError, StartError } from '../../core/errors.js';
+import { limitedLogger } from '../../core/limitedLogger.js';
 import type { Connection, ConnectionOptions, DisconnectReason } from '../Connection.js';
 import { ConnectionEvents } from '../ConnectionEvents.js';
 import { Channel, type ChannelCounters } from '../channel/Channel.js';
@@ -42,7 +43,8 @@ export abstract class UrlConnection<W extends CallTransport, O extends UrlConnec
   readonly #events: ConnectionEvents;
 
   protected constructor(options: O) {
-    const { server, clock, logger } = options;
+    const { server, clock } = options;
+    const logger = limitedLogger(options.logger, () => clock.now());
     this.server = server;
     this.startedAt = clock.wallNow();
     this.options = options;
@@ -62,9 +64,10 @@ export abstract class UrlConnection<W extends CallTransport, O extends UrlConnec
       },
       onRelease: () => this.#release(),
     });
-    this.wire = this.makeTransport(this.#endpoint, options);
+    this.wire = this.makeTransport(this.#endpoint, { ...options, logger });
     this.channel = new Channel(this.wire, {
       ...options,
+      logger,
       onNotification: this.#events.notify,
       onRequest: this.#events.answer,
     });

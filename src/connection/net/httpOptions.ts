@@ -24,6 +24,11 @@ export interface HttpTransportOptions {
   readonly bodyTimeoutMs?: number;
   /** Bytes of one event of a stream, from 1024. The default is the connection's `maxMessageBytes`. */
   readonly maxEventBytes?: number;
+  /**
+   * Bytes, as held, of our replies to the server's requests that it has not accepted, from 65,536. Beyond it the
+   * connection ends. @defaultValue 4 MiB
+   */
+  readonly maxReplyBytes?: number;
 }
 
 /** The defaults of the URL wires. */
@@ -34,6 +39,7 @@ export const HTTP_DEFAULTS = Object.freeze({
   maxReplySockets: 64,
   headersTimeoutMs: Number.POSITIVE_INFINITY,
   bodyTimeoutMs: 60_000,
+  maxReplyBytes: 4 * 1024 * 1024,
 });
 
 export function resolveDispatcherOptions(options: HttpDispatcherOptions): Required<Omit<HttpDispatcherOptions, 'tls'>> {
@@ -54,6 +60,7 @@ export function resolveHttpTransportOptions(
   return {
     headersTimeoutMs: checkMs('headersTimeoutMs', options.headersTimeoutMs ?? HTTP_DEFAULTS.headersTimeoutMs, wait),
     bodyTimeoutMs: checkMs('bodyTimeoutMs', options.bodyTimeoutMs ?? HTTP_DEFAULTS.bodyTimeoutMs, wait),
+    maxReplyBytes: checkBytes('maxReplyBytes', options.maxReplyBytes ?? HTTP_DEFAULTS.maxReplyBytes, { min: 65_536 }),
     maxEventBytes: checkBytes('maxEventBytes', options.maxEventBytes ?? maxMessageBytes, { min: 1_024 }),
   };
 }

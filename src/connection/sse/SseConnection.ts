@@ -28,7 +28,7 @@ export class SseConnection extends UrlConnection<SseTransport, SseConnectionOpti
   }
 
   protected override makeTransport(endpoint: Endpoint, { clock, logger }: SseConnectionOptions): SseTransport {
-    return new SseTransport(endpoint, clock, logger);
+    return new SseTransport(endpoint, clock, logger, (why) => this.die(why));
   }
 
   protected override async handshake(deadlineMs: number): Promise<ServerInfo> {
@@ -75,13 +75,17 @@ export class SseConnection extends UrlConnection<SseTransport, SseConnectionOpti
   #connect(renewed: boolean): void {
     const { endpoint } = this.wire;
     const used = endpoint.credentials;
-    this.#stream = new StreamExchange(endpoint, ['accept', 'text/event-stream', ...endpoint.headers], {
-      onOpen: () => undefined,
-      // Nothing can be resumed on this wire.
-      onRetry: () => undefined,
-      onEvent: (event) => this.#event(event),
-      onEnd: (end) => this.#ended(end, renewed ? undefined : { used }),
-    });
+    this.#stream = new StreamExchange(
+      endpoint,
+      ['accept', 'text/event-stream', 'accept-encoding', 'identity', ...endpoint.headers],
+      {
+        onOpen: () => undefined,
+        // Nothing can be resumed on this wire.
+        onRetry: () => undefined,
+        onEvent: (event) => this.#event(event),
+        onEnd: (end) => this.#ended(end, renewed ? undefined : { used }),
+      },
+    );
   }
 
   #event({ event, data }: SseEvent): void {

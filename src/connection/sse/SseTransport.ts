@@ -3,6 +3,7 @@ import type { Logger } from '../../core/logger.js';
 import type { Call } from '../channel/Call.js';
 import type { Channel } from '../channel/Channel.js';
 import type { Endpoint } from '../net/Endpoint.js';
+import { PendingReplies } from '../net/PendingReplies.js';
 import { type PlainAnswer, submit } from '../net/PlainExchange.js';
 import { statusError } from '../net/statusError.js';
 import { PostExchange, type PostTransport } from './PostExchange.js';
@@ -14,14 +15,15 @@ export class SseTransport implements PostTransport {
   readonly endpoint: Endpoint;
   readonly clock: Clock;
   postPath = '';
-  readonly #logger: Logger;
+  readonly #replies: PendingReplies;
   #channel: Channel | undefined;
   #headers: { readonly generation: number; readonly list: string[] } | undefined;
 
-  constructor(endpoint: Endpoint, clock: Clock, logger: Logger) {
+  constructor(endpoint: Endpoint, clock: Clock, logger: Logger, onOverflow: (why: string) => void) {
     this.endpoint = endpoint;
     this.clock = clock;
-    this.#logger = logger;
+    const { server, bounds } = endpoint;
+    this.#replies = new PendingReplies({ server, logger, onOverflow, maxBytes: bounds.maxReplyBytes });
   }
 
   get channel(): Channel {
@@ -40,13 +42,7 @@ export class SseTransport implements PostTransport {
   }
 
   post(text: string): void {
-    const { server } = this.endpoint;
-    this.#submit('a reply', text).then(
-      ({ status }) => {
-        if (status >= 300) this.#logger.warn({ server, status }, 'the server refused a reply or notification');
-      },
-      (error: unknown) => this.#logger.warn({ server, error }, 'a reply or notification did not reach the server'),
-    );
+    this.#replies.send(text, () => this.#submit('a reply', text));
   }
 
   /** Resolves when the server accepted it. */
@@ -59,7 +55,14 @@ export class SseTransport implements PostTransport {
   postHeaders(): string[] {
     const { generation, headers } = this.endpoint;
     if (this.#headers?.generation !== generation) {
-      const accept = ['accept', 'application/json, text/event-stream', 'content-type', 'application/json'];
+      const accept = [
+        'accept',
+        'application/json, text/event-stream',
+        'accept-encoding',
+        'identity',
+        'content-type',
+        'application/json',
+      ];
       this.#headers = { generation, list: [...accept, ...headers] };
     }
     return this.#headers.list;

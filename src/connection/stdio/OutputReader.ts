@@ -12,10 +12,11 @@ export class OutputReader {
   readonly #stream: Readable;
   readonly #lines: LineReader;
   readonly #onError: (error: unknown) => void;
-  readonly #budget = new TurnBudget({ onTurn: () => this.#resume() });
+  readonly #budget = new TurnBudget();
   /** A chunk that is not read to its end. */
   #rest: Buffer[] = [];
   #draining = false;
+  #paused = false;
 
   constructor(stream: Readable, lines: LineReader, onError: (error: unknown) => void) {
     this.#stream = stream;
@@ -60,12 +61,21 @@ export class OutputReader {
     });
     this.#budget.spend(read, this.#lines.takeCount());
     if (read < chunk.length) this.#rest.unshift(chunk.subarray(read));
-    if (this.#budget.spent) this.#stream.pause();
+    if (this.#budget.spent) this.#pause();
+  }
+
+  #pause(): void {
+    this.#stream.pause();
+    if (this.#paused) return;
+    this.#paused = true;
+    this.#budget.inNextTurn(() => this.#resume());
   }
 
   #resume(): void {
+    this.#paused = false;
     while (this.#rest.length > 0 && !this.#budget.spent) this.#read(this.#rest.shift() as Buffer);
     if (this.#rest.length === 0 && !this.#budget.spent) this.#stream.resume();
+    else this.#pause();
   }
 
   #guarded(read: () => void): void {

@@ -1,0 +1,103 @@
+import type { Endpoint } from './Endpoint.js';
+import type { SseReader, SseSink } from './SseReader.js';
+
+const NEWLINE = 0x0a;
+const RETURN = 0x0d;
+
+/**
+ * The body of an event stream: read in turns of the event loop, as much of each as its connection's budget allows, and
+ * paused beyond. An event whose blank line does not come is taken when the stream ends, or is silent behind it, and
+ * its data is whole.
+ */
+export class EventBody {
+  readonly #endpoint: Endpoint;
+  readonly #reader: SseReader;
+  readonly #resume: () => void;
+  readonly #onError: (error: unknown) => void;
+  /** Of the newest chunk, what is not read yet. */
+  #rest: Buffer | undefined;
+  #over = false;
+
+  constructor(endpoint: Endpoint, sink: SseSink, resume: () => void, onError: (error: unknown) => void) {
+    this.#endpoint = endpoint;
+    this.#reader = endpoint.takeReader(sink);
+    this.#resume = resume;
+    this.#onError = onError;
+  }
+
+  /** An event stands there that may be whole but for its blank line. */
+  get open(): boolean {
+    return this.#rest === undefined && this.#reader.open;
+  }
+
+  /** False when nothing more is to come before `resume` was called. */
+  push(chunk: Buffer): boolean {
+    this.#rest = this.#rest === undefined ? chunk : Buffer.concat([this.#rest, chunk]);
+    return this.#read();
+  }
+
+  /** Takes the event that stands open, if its data is whole. */
+  complete(): void {
+    this.#reader.complete();
+  }
+
+  /** The stream has ended: reads all that came of it. */
+  drain(): void {
+    const rest = this.#rest;
+    this.#rest = undefined;
+    if (rest !== undefined) this.#reader.push(rest);
+    this.#reader.complete();
+  }
+
+  /** Hands on nothing more. */
+  stop(): void {
+    this.#reader.stop();
+  }
+
+  end(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#rest = undefined;
+    this.#endpoint.giveReader(this.#reader);
+  }
+
+  #read(): boolean {
+    const { turns } = this.#endpoint;
+    while (this.#rest !== undefined && !this.#over && !turns.spent) {
+      const chunk = this.#rest;
+      // An event is two line ends or more.
+      const { end, lines } = cut(chunk, turns.messagesLeft * 2);
+      this.#rest = end < chunk.length ? chunk.subarray(end) : undefined;
+      turns.spend(end, Math.ceil(lines / 2));
+      this.#reader.push(end < chunk.length ? chunk.subarray(0, end) : chunk);
+    }
+    if (this.#rest === undefined || this.#over) return true;
+    turns.inNextTurn(() => this.#goOn());
+    return false;
+  }
+
+  #goOn(): void {
+    if (this.#over) return;
+    try {
+      if (this.#read()) this.#resume();
+    } catch (error) {
+      this.#onError(error);
+    }
+  }
+}
+
+/** The end of the first `maxLines` lines of `chunk`, and how many there are up to it. */
+function cut(chunk: Buffer, maxLines: number): { readonly end: number; readonly lines: number } {
+  let lines = 0;
+  if (!chunk.includes(RETURN)) {
+    for (let at = chunk.indexOf(NEWLINE); at >= 0; at = chunk.indexOf(NEWLINE, at + 1)) {
+      if (++lines >= maxLines) return { end: at + 1, lines };
+    }
+    return { end: chunk.length, lines };
+  }
+  for (let at = 0; at < chunk.length; at++) {
+    const byte = chunk[at];
+    if ((byte === NEWLINE || byte === RETURN) && ++lines >= maxLines) return { end: at + 1, lines };
+  }
+  return { end: chunk.length, lines };
+}

@@ -1,0 +1,50 @@
+const EMPTY = Buffer.alloc(0);
+const JOIN_CHUNKS = 1_024;
+const JOIN_BYTES = 1024 * 1024;
+
+/**
+ * The chunks of a body that is kept whole; most have one. Many small ones are joined as they come: each costs a hundred
+ * bytes, and keeps the whole buffer that it was read into.
+ */
+export class WholeBody {
+  #first: Buffer | undefined;
+  #more: Buffer[] | undefined;
+  #bytes = 0;
+  /** Chunks at the end of `#more` that may be joined, and their bytes. */
+  #loose = 0;
+  #looseBytes = 0;
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  push(chunk: Buffer): void {
+    this.#bytes += chunk.length;
+    if (this.#first === undefined) {
+      this.#first = chunk;
+      return;
+    }
+    this.#more ??= [this.#first];
+    this.#more.push(chunk);
+    this.#looseBytes += chunk.length;
+    if (++this.#loose < JOIN_CHUNKS) return;
+    if (this.#looseBytes < JOIN_BYTES) this.#more.push(Buffer.concat(this.#more.splice(-this.#loose)));
+    this.#loose = 0;
+    this.#looseBytes = 0;
+  }
+
+  /** All of it; it holds nothing afterwards. */
+  take(): Buffer {
+    const body = this.#more === undefined ? (this.#first ?? EMPTY) : Buffer.concat(this.#more, this.#bytes);
+    this.clear();
+    return body;
+  }
+
+  clear(): void {
+    this.#first = undefined;
+    this.#more = undefined;
+    this.#bytes = 0;
+    this.#loose = 0;
+    this.#looseBytes = 0;
+  }
+}

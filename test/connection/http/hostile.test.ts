@@ -1,0 +1,166 @@
+import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
+import { expect, test } from 'vitest';
+import { TURN_DEFAULTS } from '../../../src/connection/channel/TurnBudget.js';
+import { WholeBody } from '../../../src/connection/net/WholeBody.js';
+import { openHttp } from '../../support/httpServers.js';
+import { call, failure, LEGACY, serve } from '../../support/rawCalls.js';
+import { type Handler, RawServer, said } from '../../support/rawServer.js';
+
+const answer = (id: unknown, text = 'x'): string => JSON.stringify({ jsonrpc: '2.0', id, result: said(text) });
+const encoded =
+  (encoding: string, zip: (text: string) => Buffer, kind: 'json' | 'events'): Handler =>
+  ({ res, message }) => {
+    const text = answer(message.id, 'é'.repeat(5_000));
+    const type = kind === 'json' ? 'application/json' : 'text/event-stream';
+    res.writeHead(200, { 'content-type': type, 'content-encoding': encoding });
+    res.end(zip(kind === 'json' ? text : `data: ${text}\n\n`));
+  };
+
+test('no compressed answer is asked for; one that comes is read', async () => {
+  const { server, connection } = await serve({
+    gzipJson: encoded('gzip', gzipSync, 'json'),
+    gzipEvents: encoded('gzip', gzipSync, 'events'),
+    brJson: encoded('br', brotliCompressSync, 'json'),
+    brEvents: encoded('BR', brotliCompressSync, 'events'),
+    deflateJson: encoded('deflate', deflateSync, 'json'),
+    deflateEvents: encoded('deflate', deflateSync, 'events'),
+    identity: encoded('identity', (text) => Buffer.from(text), 'json'),
+  });
+  for (const name of ['gzipJson', 'gzipEvents', 'brJson', 'brEvents', 'deflateJson', 'deflateEvents', 'identity']) {
+    expect(await call(connection, name)).toEqual(said('é'.repeat(5_000)));
+  }
+  expect(server.of('tools/call').map(({ headers }) => headers['accept-encoding'])).toEqual(
+    new Array(7).fill('identity'),
+  );
+});
+
+test('an encoding that is not known, a body that is not in it, and one that unpacks to too much, fail the call by name', async () => {
+  const { connection } = await serve(
+    {
+      unknown: encoded('zstd', (text) => Buffer.from(text), 'json'),
+      wrong: encoded('gzip', (text) => Buffer.from(text), 'events'),
+      bomb: ({ res }) => {
+        res.writeHead(200, { 'content-type': 'application/json', 'content-encoding': 'gzip' });
+        res.end(gzipSync(Buffer.alloc(50_000_000, 0x20)));
+      },
+    },
+    {},
+    { maxMessageBytes: 1_000_000 },
+  );
+  for (const name of ['unknown', 'wrong']) {
+    const error = await failure(call(connection, name));
+    expect(error).toMatchObject({ code: 'ERR_PROTOCOL', message: expect.stringContaining('content-encoding') });
+  }
+  expect(await failure(call(connection, 'bomb'))).toMatchObject({ code: 'ERR_MESSAGE_TOO_LARGE' });
+  expect(await call(connection, 'echo', { text: 'still here' })).toEqual(said('still here'));
+});
+
+test('an answer whose event never gets its blank line is taken, when the stream ends and when it stays open', async () => {
+  const { connection } = await serve({
+    ends: ({ res, sse, message }) => {
+      sse();
+      res.end(`data: ${answer(message.id)}\n`);
+    },
+    noLineEnd: ({ res, sse, message }) => {
+      sse();
+      res.end(`event: message\ndata: ${answer(message.id)}`);
+    },
+    staysOpen: ({ res, sse, message }) => {
+      sse();
+      res.write(`data: ${answer(message.id)}\r\n`);
+    },
+    inTwoLines: ({ res, sse, message }) => {
+      sse();
+      const text = answer(message.id);
+      const cut = text.indexOf(',') + 1;
+      res.write(`data: ${text.slice(0, cut)}\n`);
+      setTimeout(() => res.write(`data: ${text.slice(cut)}\n\n`), 400);
+    },
+  });
+  for (const name of ['ends', 'noLineEnd', 'staysOpen', 'inTwoLines']) {
+    expect(await call(connection, name)).toEqual(said('x'));
+  }
+});
+
+test('`retry: 0` does not make a stream be opened again without a pause', async () => {
+  let opened = 0;
+  const server = await RawServer.listen({
+    get: ({ sse, res, event }) => {
+      opened++;
+      sse();
+      res.write('retry: 0\n\n');
+      event({ jsonrpc: '2.0', method: 'notifications/message', params: {} }, `${opened}`);
+      res.end();
+    },
+  });
+  await openHttp(server.url, LEGACY);
+  await expect.poll(() => opened, { timeout: 5_000 }).toBeGreaterThan(2);
+  const from = opened;
+  const fromMs = performance.now();
+  await expect.poll(() => opened, { timeout: 5_000 }).toBeGreaterThanOrEqual(from + 4);
+  // Four pauses of 250 ms; a timer is never early by more than a tick.
+  expect(performance.now() - fromMs).toBeGreaterThan(600);
+});
+
+test('a flood of events is read in turns of the loop', async () => {
+  const events = 50_000;
+  let flood = (): void => undefined;
+  const server = await RawServer.listen({
+    get: ({ sse, res }) => {
+      sse();
+      flood = () => void res.write('data:x\n\n'.repeat(events));
+    },
+  });
+  const connection = await openHttp(server.url, LEGACY);
+  await expect.poll(() => server.of('GET').length).toBe(1);
+  let most = 0;
+  let before = 0;
+  const look = (): void => {
+    const { garbage } = connection.counters;
+    most = Math.max(most, garbage - before);
+    before = garbage;
+    if (garbage < events) setImmediate(look);
+  };
+  setImmediate(look);
+  flood();
+  await expect.poll(() => connection.counters.garbage, { timeout: 10_000 }).toBe(events);
+  expect(most).toBeLessThanOrEqual(2 * TURN_DEFAULTS.maxMessages);
+  expect(await connection.request('tools/call', { name: 'echo', arguments: { text: 'here' } }, {})).toEqual(
+    said('here'),
+  );
+});
+
+test('a server that pings without end and takes no reply loses its connection, with the reason', async () => {
+  const server = await RawServer.listen({
+    get: ({ sse, res }) => {
+      sse();
+      for (let i = 0; i < 5_000; i++) res.write(`data: {"jsonrpc":"2.0","id":"p${i}","method":"ping"}\n\n`);
+    },
+    // A reply has no method: it never gets a response.
+    before: ({ message }) => message?.result !== undefined,
+  });
+  const connection = await openHttp(server.url, { ...LEGACY, maxReplyBytes: 1_000_000 });
+  const why = await new Promise<string>((resolve) => connection.onClose((reason) => resolve(reason.why)));
+  expect(why).toContain('it takes none of our replies');
+  expect(server.seen.filter(({ message }) => message?.result !== undefined).length).toBeLessThan(1_000);
+});
+
+test('a redirect that is not followed says where it led, without its query', async () => {
+  const { connection } = await serve({
+    away: ({ res }) => void res.writeHead(307, { location: 'http://other.example/mcp/v2?token=secret' }).end(),
+  });
+  const error = (await failure(call(connection, 'away'))) as Error;
+  expect(error.message).toContain('http://other.example/mcp/v2');
+  expect(error.message).not.toContain('secret');
+});
+
+test('a body of many small chunks is joined as it comes, whatever their sizes', () => {
+  const body = new WholeBody();
+  const all = Buffer.from(Array.from({ length: 10_000 }, (_, i) => i & 0xff));
+  for (let at = 0, size = 1; at < all.length; at += size, size = size === 1 && at > 5_000 ? 7 : 1) {
+    body.push(all.subarray(at, at + size));
+  }
+  expect(body.bytes).toBe(all.length);
+  expect(body.take().equals(all)).toBe(true);
+  expect(body.bytes).toBe(0);
+});
