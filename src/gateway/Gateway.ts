@@ -12,7 +12,9 @@ import type { Endpoint } from './endpoint/Endpoint.js';
 import { makeAggregate } from './endpoint/makeAggregate.js';
 import { ServerEndpoint } from './endpoint/ServerEndpoint.js';
 import { checkGatewayOptions, type GatewayOptions, type GatewayPool, type GatewaySettings } from './GatewayOptions.js';
-import { Guard } from './http/guard.js';
+import { allowOrigin, answerPreflight, isPreflight } from './http/cors.js';
+import { Guard, type Refused } from './http/guard.js';
+import { HeldBytes } from './http/HeldBytes.js';
 import { addressOf, type GatewayAddress, targetOf } from './http/paths.js';
 import { sendFailure } from './http/respond.js';
 import { ServerChecks } from './http/ServerChecks.js';
@@ -95,6 +97,7 @@ export class Gateway implements Closeable, AsyncDisposable {
       sessions: this.#sessions,
       settings,
       logger,
+      held: new HeldBytes(settings.maxBufferedBytes),
       onDrop: () => this.#dropped++,
       onNotification: (session, method, params) => {
         if (method === 'notifications/roots/list_changed') this.#callers.notify(session, method, params);
@@ -200,21 +203,27 @@ export class Gateway implements Closeable, AsyncDisposable {
 
   /** Probes are asked also while calls are refused: that is when they are needed. */
   #probe(request: IncomingMessage, response: ServerResponse): void {
-    const refusal = this.#guard.probeRefusal(request.headers.host, request.headers.origin);
+    const refusal = this.#guard.probeRefusal(request.headers.host, request.headers.origin, request.rawHeaders);
     if (refusal === undefined) this.#checks.handle(request, response);
     else this.#forbid(response, refusal);
   }
 
-  #forbid(response: ServerResponse, why: string): void {
+  #forbid(response: ServerResponse, { status, why }: Refused): void {
     this.#refused++;
-    sendFailure(response, 403, { code: INVALID_REQUEST, message: why });
+    sendFailure(response, status, { code: INVALID_REQUEST, message: why });
   }
 
   /** What a request is for; one that must not come in is answered here. */
-  #admit({ headers, url = '' }: IncomingMessage, response: ServerResponse): Endpoint | undefined {
-    const refusal = this.#guard.refusal(headers.host, headers.origin);
+  #admit(request: IncomingMessage, response: ServerResponse): Endpoint | undefined {
+    const { headers, url = '' } = request;
+    const refusal = this.#guard.refusal(headers.host, headers.origin, request.rawHeaders);
     if (refusal !== undefined) {
       this.#forbid(response, refusal);
+      return undefined;
+    }
+    allowOrigin(request, response);
+    if (isPreflight(request)) {
+      answerPreflight(request, response);
       return undefined;
     }
     if (this.#inFlight.refusing) {
@@ -229,7 +238,8 @@ export class Gateway implements Closeable, AsyncDisposable {
   }
 
   #onFailure(error: unknown, response: ServerResponse): void {
-    if (response.destroyed || response.req.destroyed) {
+    // The request itself is destroyed as soon as its body was read.
+    if (response.destroyed || response.req.socket.destroyed) {
       this.#logger.debug({ error }, 'a client went away');
       response.destroy();
     } else {

@@ -36,7 +36,11 @@ export interface GatewayOptions {
   readonly allowedOrigins?: readonly string[];
   /** Bytes of one request body. @defaultValue 4194304 */
   readonly maxBodyBytes?: number;
-  /** Sessions at the most, from 1. @defaultValue 1000 */
+  /** Longest time a request body may take, in ms, from 1: what comes slower is answered 408. @defaultValue 30000 */
+  readonly bodyTimeoutMs?: number;
+  /** Bytes of bodies on their way and of answers not taken, over all sessions; beyond it bodies are answered 503. @defaultValue 268435456 */
+  readonly maxBufferedBytes?: number;
+  /** Sessions at most, from 1. @defaultValue 1000 */
   readonly maxSessions?: number;
   /** A session nobody used for so long, in ms, without call or stream, ends. `Infinity`: never. @defaultValue 1800000 */
   readonly sessionIdleMs?: number;
@@ -62,6 +66,8 @@ export const GATEWAY_DEFAULTS = Object.freeze({
   host: '127.0.0.1',
   port: 3399,
   maxBodyBytes: 4 * 1_024 * 1_024,
+  bodyTimeoutMs: 30_000,
+  maxBufferedBytes: 256 * 1_024 * 1_024,
   maxSessions: 1_000,
   sessionIdleMs: 30 * 60_000,
   maxRequestsPerSession: 1_000,
@@ -81,6 +87,8 @@ export function checkGatewayOptions(options: GatewayOptions): GatewaySettings {
   checkText('host', settings.host);
   checkCount('port', settings.port, { max: 65_535 });
   checkBytes('maxBodyBytes', settings.maxBodyBytes, { min: 1 });
+  checkBytes('maxBufferedBytes', settings.maxBufferedBytes, { min: 1 });
+  checkMs('bodyTimeoutMs', settings.bodyTimeoutMs, { min: 1 });
   checkBytes('maxStreamBufferBytes', settings.maxStreamBufferBytes);
   for (const option of ['maxSessions', 'maxRequestsPerSession', 'maxSockets'] as const) {
     checkCount(option, settings[option], { min: 1 });

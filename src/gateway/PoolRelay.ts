@@ -2,6 +2,7 @@ import type { PoolEvents } from '../pool/McpPool.js';
 import type { AggregateEndpoint } from './endpoint/AggregateEndpoint.js';
 import type { GatewayPool } from './GatewayOptions.js';
 import type { Callers } from './session/Callers.js';
+import { hearingOf } from './session/hearing.js';
 import type { SessionTable } from './session/SessionTable.js';
 
 export interface PoolRelayOptions {
@@ -25,6 +26,7 @@ export class PoolRelay implements Disposable {
     this.#subscriptions = [
       pool.on('notification', (event) => this.#relay(event)),
       pool.on('orphanRequest', (event) => this.#ask(event)),
+      pool.on('sessionLost', (event) => this.#lost(event)),
       pool.on('started', ({ server }) => aggregate.onStarted(server)),
       pool.on('state', ({ server }) => {
         if (!pool.hasServer(server)) aggregate.onRemoved(server);
@@ -36,20 +38,22 @@ export class PoolRelay implements Disposable {
     for (const each of this.#subscriptions) each[Symbol.dispose]();
   }
 
-  /** What a bound connection says is for its session alone; a spare one, that no session has yet, speaks to nobody. */
-  #relay({ server, key, notice }: PoolEvents['notification']): void {
-    if (this.#callers.isBound(server)) {
-      const session = key === undefined ? undefined : this.#sessions.byKey(key);
-      session?.endpoint.relay(session, server, notice, true);
-      return;
-    }
-    this.#aggregate.onNotice(server, notice);
-    for (const session of this.#sessions) session.endpoint.relay(session, server, notice, false);
+  #relay(event: PoolEvents['notification']): void {
+    const { server, principal, notice } = event;
+    if (principal === undefined && !this.#callers.isBound(server)) this.#aggregate.onNotice(server, notice);
+    const { sessions, own } = hearingOf(event, this.#callers, this.#sessions);
+    for (const session of sessions) session.endpoint.relay(session, server, notice, own);
+  }
+
+  /** Its process ended with what the session had put into it: its client is told by 404, and initialises anew. */
+  #lost({ key }: PoolEvents['sessionLost']): void {
+    const session = key === undefined ? undefined : this.#sessions.byKey(key);
+    if (session !== undefined) void this.#sessions.end(session);
   }
 
   /** A server asks its own session's client; unanswered here, the pool says that nobody knows the method. */
-  #ask({ server, key, request, signal, respond }: PoolEvents['orphanRequest']): void {
-    if (key === undefined || !this.#callers.isBound(server)) return;
+  #ask({ server, principal, key, request, signal, respond }: PoolEvents['orphanRequest']): void {
+    if (principal !== undefined || key === undefined || !this.#callers.isBound(server)) return;
     const session = this.#sessions.byKey(key);
     const { method, params } = request;
     if (session?.canBeAsked(method) === true) respond(session.ask({ server, method, params, signal }));

@@ -7,10 +7,17 @@ import { exchange, RawClient } from '../support/httpClient.js';
 
 let pool: FakePool;
 let gateway: Gateway;
+/** Told how to end each held call. */
+let hold: ((end: () => void) => void) | undefined;
 
 const start = async (options: Partial<GatewayOptions> = {}): Promise<string> => {
   pool = new FakePool({
-    one: { methods: { 'logging/setLevel': () => ({}), 'tools/call': () => new Promise(() => undefined) } },
+    one: {
+      methods: {
+        'logging/setLevel': () => ({}),
+        'tools/call': () => new Promise((end) => hold?.(() => end({ content: [] }))),
+      },
+    },
     two: {},
   });
   gateway = new Gateway({ pool, port: 0, ...options });
@@ -34,10 +41,14 @@ test('a list change reaches who listens to that server or to all', async () => {
   );
   const [all, one, two] = streams;
   pool.emit('notification', { server: 'one', notice: listChanged });
+  // It may be about one caller alone: on a shared connection it is for none.
   pool.emit('notification', { server: 'two', notice: { method: 'notifications/custom', params: { a: 1 } } });
+  pool.emit('notification', { server: 'two', notice: { method: 'notifications/resources/list_changed' } });
+  // A connection made for a principal speaks to none of these sessions.
+  pool.emit('notification', { server: 'two', principal: 'p', notice: listChanged });
   expect(await all?.has(1)).toEqual([{ jsonrpc: '2.0', ...listChanged }]);
   expect(await one?.has(1)).toEqual([{ jsonrpc: '2.0', ...listChanged }]);
-  expect(await two?.has(1)).toEqual([{ jsonrpc: '2.0', method: 'notifications/custom', params: { a: 1 } }]);
+  expect(await two?.has(1)).toEqual([{ jsonrpc: '2.0', method: 'notifications/resources/list_changed' }]);
   await Promise.all(streams.map((stream) => stream.stop()));
 });
 
@@ -48,13 +59,33 @@ test('log messages go to who asked for their level; the server is told the most 
   await quiet.call('logging/setLevel', { level: 'error' });
   expect(pool.calls.map(({ params }) => params)).toEqual([{ level: 'debug' }, { level: 'debug' }]);
   const streams = await Promise.all([quiet.listen(), chatty.listen(), silent.listen()]);
-  for (const level of ['info', 'alert']) {
+  const log = (level: string) =>
     pool.emit('notification', { server: 'one', notice: { method: 'notifications/message', params: { level } } });
-  }
+  // With no call in flight, or with several sessions', it may be about any of them: it is for none.
+  log('alert');
+  const call = (client: RawClient) => {
+    const answer = client.call('tools/call', { name: 'hold' });
+    return new Promise<{ answer: typeof answer; end: () => void }>((resolve) => {
+      hold = (end) => resolve({ answer, end });
+    });
+  };
+  const first = await call(quiet);
+  for (const level of ['info', 'alert']) log(level);
+  const second = await call(chatty);
+  log('emergency');
+  first.end();
+  await first.answer;
+  log('info');
+  second.end();
+  await second.answer;
+  const third = await call(silent);
+  log('alert');
+  third.end();
+  await third.answer;
   pool.emit('notification', { server: 'one', notice: listChanged });
-  await Promise.all(streams.map((stream, i) => stream.has([2, 3, 1][i] ?? 0)));
+  await Promise.all(streams.map((stream, i) => stream.has([2, 2, 1][i] ?? 0)));
   const levels = streams.map(({ messages }) => messages.map(({ params }) => params?.['level']));
-  expect(levels).toEqual([['alert', undefined], ['info', 'alert', undefined], [undefined]]);
+  expect(levels).toEqual([['alert', undefined], ['info', undefined], [undefined]]);
   await Promise.all(streams.map((stream) => stream.stop()));
 });
 
@@ -168,7 +199,7 @@ test('a notice for a stream that has just ended is dropped', async () => {
 test('a reader that takes nothing loses notifications, not memory', async () => {
   const client = await open(`${await start({ maxStreamBufferBytes: 10_000 })}/servers/one/mcp`);
   const stream = await client.listen();
-  const notice = { method: 'notifications/big', params: { pad: 'x'.repeat(100_000) } };
+  const notice = { ...listChanged, params: { pad: 'x'.repeat(100_000) } };
   for (let i = 0; i < 500; i++) pool.emit('notification', { server: 'one', notice });
   expect(gateway.stats.droppedNotices).toBeGreaterThan(400);
   await stream.stop();

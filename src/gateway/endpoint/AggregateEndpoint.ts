@@ -68,18 +68,18 @@ export class AggregateEndpoint implements Endpoint {
         return { prompts: await this.#page(this.#prompts, session, params) };
       case 'tools/call': {
         const { server, name } = await found(this.#tools, session, params?.['name'], 'tool');
-        return this.#pool.request(server, method, { ...params, name }, this.#callers.options(server, session, call));
+        return this.#callers.request(server, session, method, { ...params, name }, call);
       }
       case 'prompts/get': {
         const { server, name } = await found(this.#prompts, session, params?.['name'], 'prompt');
-        return this.#pool.request(server, method, { ...params, name }, this.#callers.options(server, session, call));
+        return this.#callers.request(server, session, method, { ...params, name }, call);
       }
       case 'completion/complete': {
         const ref = params?.['ref'] as Params | undefined;
         if (ref?.['type'] !== 'ref/prompt') throw new Refusal(INVALID_PARAMS, 'ref is of type "ref/prompt" here');
         const { server, name } = await found(this.#prompts, session, ref['name'], 'prompt');
         const renamed = { ...params, ref: { ...ref, name } };
-        return this.#pool.request(server, method, renamed, this.#callers.options(server, session, call));
+        return this.#callers.request(server, session, method, renamed, call);
       }
       default:
         throw new Refusal(METHOD_NOT_FOUND, `${method} is not to be had here: see the servers' own paths`);

@@ -5,6 +5,8 @@ import type { Caller, ListItems, McpPool } from '../../pool/McpPool.js';
 import { METHOD_NOT_FOUND } from '../rpc/failure.js';
 import type { Callers } from '../session/Callers.js';
 import type { Downstream } from './Endpoint.js';
+import { exposedName, prefixIn, prefixOf } from './exposedNames.js';
+import { validItems } from './validItems.js';
 import { within } from './within.js';
 
 export interface CatalogOptions {
@@ -48,7 +50,8 @@ class Lists<T> {
 
 /**
  * What all servers offer under one roof: `server__name`, in the order of the servers. A server's list is kept until it
- * says that it changed, or starts anew; one that cannot be listed is left out and asked again next time.
+ * says that it changed, or starts anew; one that cannot be listed is left out and asked again next
+ * time, and so is an item no client could take.
  */
 export class Catalog<K extends 'tools' | 'prompts'> {
   readonly #kind: K;
@@ -61,6 +64,9 @@ export class Catalog<K extends 'tools' | 'prompts'> {
   readonly #found = new Map<string, Route<ListItems[K]>>();
   /** What clients were last shown of each server, as JSON. */
   readonly #shown = new Map<string, string>();
+
+  readonly #problems = new Map<string, readonly string[]>();
+  readonly #told = new Map<string, string>();
 
   /** `onChange`: what clients were shown is not what there is any more, and no server says so. */
   constructor(kind: K, options: CatalogOptions, source: CatalogSource<ListItems[K]>, onChange: () => void) {
@@ -88,6 +94,11 @@ export class Catalog<K extends 'tools' | 'prompts'> {
     });
   }
 
+  /** What is left out of a server's list and why, as of its last listing. */
+  problems(server: string): readonly string[] {
+    return this.#problems.get(server) ?? [];
+  }
+
   /** A server is not there any more. */
   onRemoved(server: string): void {
     this.invalidate(server);
@@ -104,37 +115,28 @@ export class Catalog<K extends 'tools' | 'prompts'> {
     return [...this.#named(lists)].map(({ exposed, item }) => ({ ...item, name: exposed }));
   }
 
-  /** Where `exposed` leads. Only servers that it may lead to are asked, those that could not be listed so far included. */
+  /** Where `exposed` leads. Only the server whose prefix it has is asked, also when it could not be listed so far. */
   async find(exposed: string, session: Downstream): Promise<Route<ListItems[K]> | undefined> {
     const found = this.#found.get(exposed);
     if (found !== undefined) return found;
-    // Two names are one only with one prefix, so that other servers have no part in telling them apart.
-    const servers = this.#options.pool.servers().filter((server) => exposed.startsWith(`${prefixOf(server)}__`));
-    const lists = await this.#listsFrom(servers, session);
-    for (const named of this.#named(lists)) {
-      if (named.exposed !== exposed) continue;
-      const { server, item } = named;
-      const route = { server, name: item.name, item };
-      if (!servers.some((each) => this.#options.callers.isBound(each))) this.#found.set(exposed, route);
-      return route;
-    }
-    return undefined;
+    const prefix = prefixIn(exposed);
+    const server = this.#options.pool.servers().find((each) => prefixOf(each) === prefix);
+    if (prefix === undefined || server === undefined) return undefined;
+    const item = (await this.#list(server, session))?.find(({ name }) => exposedName(prefix, name) === exposed);
+    if (item === undefined) return undefined;
+    const route = { server, name: item.name, item };
+    if (!this.#options.callers.isBound(server) && this.#found.size < MAX_ROUTES) this.#found.set(exposed, route);
+    return route;
   }
 
   async #listsFrom(servers: readonly string[], session: Downstream): Promise<List<ListItems[K]>[]> {
     return Promise.all(servers.map(async (server) => ({ server, items: (await this.#list(server, session)) ?? [] })));
   }
 
-  *#named(lists: readonly List<ListItems[K]>[]): Generator<{ exposed: string; server: string; item: ListItems[K] }> {
-    const taken = new Set<string>();
+  *#named(lists: readonly List<ListItems[K]>[]): Generator<{ exposed: string; item: ListItems[K] }> {
     for (const { server, items } of lists) {
-      for (const item of items) {
-        const name = `${prefixOf(server)}__${item.name}`;
-        let exposed = name;
-        for (let n = 2; taken.has(exposed); n++) exposed = `${name}_${n}`;
-        taken.add(exposed);
-        yield { exposed, server, item };
-      }
+      const prefix = prefixOf(server);
+      for (const item of items) yield { exposed: exposedName(prefix, item.name), item };
     }
   }
 
@@ -191,6 +193,18 @@ export class Catalog<K extends 'tools' | 'prompts'> {
     if (!this.#options.callers.isBound(server)) this.#shown.set(server, JSON.stringify(items));
   }
 
+  /** What clients can take of a list; what is left out is told once. */
+  #valid(server: string, listed: readonly ListItems[K][]): readonly ListItems[K][] {
+    const { items, problems } = validItems(this.#kind, listed);
+    this.#problems.set(server, problems);
+    const told = problems.slice(0, MAX_TOLD).join('; ');
+    if (problems.length > 0 && this.#told.get(server) !== told) {
+      this.#options.logger.warn({ server, leftOut: problems.length, problems: told }, 'items of a list are left out');
+    }
+    this.#told.set(server, told);
+    return items;
+  }
+
   /** Never rejects. */
   async #ask(server: string, caller: Caller | undefined, refresh: boolean): Promise<Listing<ListItems[K]> | undefined> {
     const { pool, listTimeoutMs, logger, clock, signal } = this.#options;
@@ -198,11 +212,12 @@ export class Catalog<K extends 'tools' | 'prompts'> {
       const capabilities = pool.info(server, caller)?.capabilities;
       if (capabilities !== undefined && capabilities[this.#kind] === undefined) return NOTHING;
       const bound = { clock, timeoutMs: listTimeoutMs, signal };
-      return await within(server, `${this.#kind}/list`, bound, (bounded) =>
+      const listing = await within(server, `${this.#kind}/list`, bound, (bounded) =>
         refresh
           ? this.#source.refresh(server, bounded)
           : this.#source.list(server, { signal: bounded, ...(caller && { caller }) }),
       );
+      return { items: this.#valid(server, listing.items), stale: listing.stale };
     } catch (error) {
       if (signal.aborted) return undefined;
       if (error instanceof RpcError && error.rpcCode === METHOD_NOT_FOUND) return NOTHING;
@@ -222,8 +237,7 @@ interface List<T> {
 
 const NOTHING = Object.freeze({ items: [], stale: false });
 const EMPTY = '[]';
-
-/** A server's name as part of a tool's: what clients refuse in one becomes `_`. */
-function prefixOf(server: string): string {
-  return server.replace(/[^A-Za-z0-9_.-]/g, '_');
-}
+/** Routes remembered at most. */
+const MAX_ROUTES = 100_000;
+/** Problems of a list that are spelled out in the log. */
+const MAX_TOLD = 5;

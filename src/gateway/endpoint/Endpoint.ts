@@ -51,7 +51,8 @@ export async function infoOf(
   caller: Caller | undefined,
   signal: AbortSignal,
 ): Promise<ServerInfo> {
-  const known = pool.info(server);
+  // What another session's process told is nobody else's.
+  const known = pool.info(server, caller);
   if (known !== undefined) return known;
   try {
     await pool.request(server, 'ping', undefined, {
@@ -63,7 +64,7 @@ export async function infoOf(
     // A server that answers at all has shaken hands, whatever it thinks of a ping.
     if (!(error instanceof PoolkitError) || error.code !== 'ERR_RPC') throw error;
   }
-  const info = pool.info(server, caller) ?? pool.info(server);
+  const info = pool.info(server, caller);
   if (info === undefined) throw new Error(`server ${server} answered without a handshake`);
   return info;
 }

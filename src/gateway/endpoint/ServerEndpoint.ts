@@ -47,8 +47,8 @@ export class ServerEndpoint implements Endpoint {
       await session.unsubscribe(uriOf(params));
       return {};
     }
-    const own = method === 'logging/setLevel' ? this.#level(session, params) : params;
-    return this.#pool.request(this.#server, method, own, this.#callers.options(this.#server, session, call));
+    if (method === 'logging/setLevel') return this.#setLevel(session, params, call);
+    return this.#callers.request(this.#server, session, method, params, call);
   }
 
   /**
@@ -84,15 +84,26 @@ export class ServerEndpoint implements Endpoint {
     return {};
   }
 
-  #level(session: Downstream, params: Params | undefined): Params | undefined {
+  /** A level is the session's only when the server took it. A shared server is told the lowest that any session wants. */
+  async #setLevel(session: Downstream, params: Params | undefined, call: CallOptions): Promise<unknown> {
     const level = params?.['level'];
-    if (typeof level !== 'string' || !LEVELS.includes(level)) return params; // the server says what is wrong with it
-    session.logLevel = level;
-    if (this.#callers.isBound(this.#server)) return params;
-    const wanted = this.#sessions().map(({ logLevel }) =>
-      logLevel === undefined ? LEVELS.length : LEVELS.indexOf(logLevel),
+    const known = typeof level === 'string' && LEVELS.includes(level);
+    // The server says what is wrong with another.
+    if (!known) return this.#callers.request(this.#server, session, 'logging/setLevel', params, call);
+    const others = this.#sessions().filter((each) => each !== session);
+    const wanted = [level, ...others.map(({ logLevel }) => logLevel)].map((each) =>
+      each === undefined ? LEVELS.length : LEVELS.indexOf(each),
     );
-    return { ...params, level: LEVELS[Math.min(...wanted)] ?? level };
+    const lowest = this.#callers.isBound(this.#server) ? level : (LEVELS[Math.min(...wanted)] ?? level);
+    const result = await this.#callers.request(
+      this.#server,
+      session,
+      'logging/setLevel',
+      { ...params, level: lowest },
+      call,
+    );
+    session.logLevel = level;
+    return result;
   }
 }
 

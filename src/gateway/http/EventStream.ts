@@ -10,7 +10,13 @@ export class EventStream {
   constructor(response: ServerResponse, maxBufferBytes: number, headers: Readonly<Record<string, string>> = {}) {
     this.#response = response;
     this.#maxBufferBytes = maxBufferBytes;
-    response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache', ...headers });
+    response.writeHead(200, {
+      'content-type': 'text/event-stream',
+      'cache-control': 'no-cache, no-transform',
+      // nginx, and others who took the header over, hold a response back otherwise.
+      'x-accel-buffering': 'no',
+      ...headers,
+    });
     response.flushHeaders();
   }
 

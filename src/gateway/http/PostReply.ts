@@ -49,6 +49,11 @@ export class PostReply {
     if (this.open && !this.offer({ method, params })) this.#options.onDrop();
   }
 
+  /** Keeps what stands between from cutting the stream of a long call. */
+  heartbeat(): void {
+    if (this.#left > 0) this.#stream?.heartbeat();
+  }
+
   /** A result: a value, or its JSON as bytes, which are not looked into. */
   result(id: RpcId, result: unknown): void {
     const head = `{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":`;

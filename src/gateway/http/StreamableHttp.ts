@@ -5,6 +5,7 @@ import type { GatewaySettings } from '../GatewayOptions.js';
 import {
   BATCH_VERSION,
   capabilitiesOf,
+  capabilitiesProblem,
   classify,
   type Incoming,
   type Params,
@@ -12,19 +13,25 @@ import {
   progressTokenOf,
   type RequestMessage,
 } from '../rpc/envelope.js';
-import { failureOf, INVALID_REQUEST, PARSE_ERROR } from '../rpc/failure.js';
+import { failureOf, INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, Refusal } from '../rpc/failure.js';
 import { CANCELLED, type Session } from '../session/Session.js';
 import type { SessionTable } from '../session/SessionTable.js';
+import type { HeldBytes } from './HeldBytes.js';
 import { PostReply } from './PostReply.js';
 import { readBody } from './readBody.js';
 import { sendEmpty, sendFailure, sendJson } from './respond.js';
 
 const MAX_BATCH = 100;
+/** An `initialize` with the id of a session that is gone is this large at most. */
+const MAX_STALE_BODY_BYTES = 128 * 1_024;
+const NO_SESSION = 'no such session: initialize again';
 const NEWEST = PROTOCOL_VERSIONS[0] ?? '';
 
 export interface StreamableHttpOptions {
   readonly sessions: SessionTable;
-  readonly settings: Pick<GatewaySettings, 'maxBodyBytes' | 'maxStreamBufferBytes'>;
+  readonly settings: Pick<GatewaySettings, 'maxBodyBytes' | 'maxStreamBufferBytes' | 'bodyTimeoutMs'>;
+  /** Bytes held over all sessions. */
+  readonly held: HeldBytes;
   readonly logger: Logger;
   /** Counts a notification that a slow client lost. */
   readonly onDrop: () => void;
@@ -36,6 +43,7 @@ export interface StreamableHttpOptions {
 export class StreamableHttp {
   readonly #sessions: SessionTable;
   readonly #settings: StreamableHttpOptions['settings'];
+  readonly #held: HeldBytes;
   readonly #logger: Logger;
   readonly #onDrop: () => void;
   readonly #onNotification: StreamableHttpOptions['onNotification'];
@@ -43,6 +51,7 @@ export class StreamableHttp {
   constructor(options: StreamableHttpOptions) {
     this.#sessions = options.sessions;
     this.#settings = options.settings;
+    this.#held = options.held;
     this.#logger = options.logger;
     this.#onDrop = options.onDrop;
     this.#onNotification = options.onNotification;
@@ -66,7 +75,12 @@ export class StreamableHttp {
     if (!accepts(request, 'application/json') && !accepts(request, 'text/event-stream')) {
       return refuse(response, 406, 'accept must name application/json and text/event-stream');
     }
-    const body = await readBody(request, this.#settings.maxBodyBytes);
+    // A session that is not there is told before its body is read, unless the body may be one that opens a new one.
+    const stale = this.#isStale(endpoint, request);
+    const maxBytes = stale ? Math.min(MAX_STALE_BODY_BYTES, this.#settings.maxBodyBytes) : this.#settings.maxBodyBytes;
+    const body = await readBody(request, { maxBytes, timeoutMs: this.#settings.bodyTimeoutMs, held: this.#held });
+    if ('gone' in body) return;
+    if ('status' in body && stale && body.status === 413) return refuse(response, 404, NO_SESSION);
     // Node reads and forgets the rest: a client that is still sending would miss the answer otherwise.
     if ('status' in body) return refuse(response, body.status, body.why);
     let parsed: unknown;
@@ -79,7 +93,7 @@ export class StreamableHttp {
     const messages = batch ? (parsed as unknown[]).map(classify) : [classify(parsed)];
     const [first] = messages;
     if (first?.kind === 'request' && first.method === 'initialize' && !batch) {
-      return this.#initialize(endpoint, request, response, first);
+      return this.#initialize(endpoint, response, first);
     }
     const session = this.#session(endpoint, request, response);
     if (session === undefined) return;
@@ -89,13 +103,12 @@ export class StreamableHttp {
     return this.#dispatch(session, messages, batch, request, response);
   }
 
-  async #initialize(
-    endpoint: Endpoint,
-    request: IncomingMessage,
-    response: ServerResponse,
-    { id, params }: RequestMessage,
-  ): Promise<void> {
-    if (request.headers['mcp-session-id'] !== undefined) return refuse(response, 400, 'this session is initialised');
+  async #initialize(endpoint: Endpoint, response: ServerResponse, { id, params }: RequestMessage): Promise<void> {
+    const problem = capabilitiesProblem(params);
+    if (problem !== undefined) {
+      const error = { code: INVALID_PARAMS, message: problem };
+      return sendJson(response, 400, JSON.stringify({ jsonrpc: '2.0', id, error }));
+    }
     const gone = new AbortController();
     response.once('close', () => gone.abort());
     const asked = params?.['protocolVersion'];
@@ -155,7 +168,7 @@ export class StreamableHttp {
       const signal = session.begin(id, reply);
       began = true;
       if (method === 'ping') return reply.result(id, {});
-      if (method === 'initialize') throw new Error('initialize in an array');
+      if (method === 'initialize') throw new Refusal(INVALID_REQUEST, 'initialize comes alone, not in an array');
       const progressToken = progressTokenOf(params);
       const result = await session.endpoint.request(session, method, params, {
         signal,
@@ -185,6 +198,11 @@ export class StreamableHttp {
     sendEmpty(response, 200);
   }
 
+  #isStale(endpoint: Endpoint, { headers }: IncomingMessage): boolean {
+    const id = headers['mcp-session-id'];
+    return typeof id === 'string' && this.#sessions.find(id, endpoint) === undefined;
+  }
+
   /** The session a request names; without one it is answered here. */
   #session(endpoint: Endpoint, { headers }: IncomingMessage, response: ServerResponse): Session | undefined {
     const id = headers['mcp-session-id'];
@@ -198,7 +216,7 @@ export class StreamableHttp {
       return undefined;
     }
     const session = this.#sessions.find(id, endpoint);
-    if (session === undefined) refuse(response, 404, 'no such session: initialize again');
+    if (session === undefined) refuse(response, 404, NO_SESSION);
     return session;
   }
 }

@@ -1,49 +1,86 @@
 import { isIP } from 'node:net';
-import { validateHostHeader, validateOriginHeader } from '@modelcontextprotocol/server';
 import type { GatewaySettings } from '../GatewayOptions.js';
 
 const LOCAL: readonly string[] = ['localhost', '127.0.0.1', '[::1]'];
-const MAX_REMEMBERED = 100;
+
+/** What a request is refused with: 400 for a header that is not of its grammar, 403 for a name that may not ask. */
+export interface Refused {
+  readonly status: 400 | 403;
+  readonly why: string;
+}
+
+/** A name, an IPv4 address or an IPv6 address in brackets, and a port or none (RFC 9110, 7.2): nothing else is read as one. */
+const HOST = /^(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9])?)(?::([0-9]{1,5}))?$/;
+/** A scheme and a host (RFC 6454, 6.2), without user, path or query. */
+const ORIGIN = /^https?:\/\/([^/?#@\\\s]+)$/i;
 
 /**
- * Checks the two headers a web page cannot forge: `Host`, against DNS rebinding, and `Origin`. Verdicts are remembered,
- * since each costs the parse of a URL.
+ * Checks the two headers a web page cannot forge: `Host`, against DNS rebinding, and `Origin`. They are compared as they
+ * stand, against a strict grammar: a URL parser reads `127.1`, `0x7f.1` or `localhost\@evil.com` as this machine.
  */
 export class Guard {
-  readonly #hosts: string[];
-  readonly #origins: string[];
-  readonly #verdicts = new Map<string, string | undefined>();
+  readonly #hosts: ReadonlySet<string>;
+  readonly #origins: ReadonlySet<string>;
 
   constructor(settings: Pick<GatewaySettings, 'host' | 'allowedHosts' | 'allowedOrigins'>) {
     const own = isIP(settings.host) === 6 ? `[${settings.host}]` : settings.host;
-    this.#hosts = [...LOCAL, own, ...settings.allowedHosts];
-    this.#origins = [...LOCAL, ...settings.allowedOrigins];
+    const lower = (names: readonly string[]): Set<string> => new Set(names.map((name) => name.toLowerCase()));
+    this.#hosts = lower([...LOCAL, own, ...settings.allowedHosts]);
+    this.#origins = lower([...LOCAL, ...settings.allowedOrigins]);
   }
 
-  /** Why a request must be refused; undefined when it need not. */
-  refusal(host: string | undefined, origin: string | undefined): string | undefined {
-    const key = `${host ?? ''}\n${origin ?? ''}`;
-    if (this.#verdicts.has(key)) return this.#verdicts.get(key);
-    const why = this.#check(host, origin);
-    if (this.#verdicts.size >= MAX_REMEMBERED) this.#verdicts.clear();
-    this.#verdicts.set(key, why);
-    return why;
+  /** Why a request must be refused; undefined when it need not. `rawHeaders` as Node has them: names and values in turn. */
+  refusal(
+    host: string | undefined,
+    origin: string | undefined,
+    rawHeaders: readonly string[] = [],
+  ): Refused | undefined {
+    if (times('host', rawHeaders) > 1) return { status: 400, why: 'one Host header, not several' };
+    if (times('origin', rawHeaders) > 1) return { status: 400, why: 'one Origin header, not several' };
+    const name = hostOf(host);
+    if (name === undefined) {
+      // One that names a foreign host behind what does not belong there is foreign first of all.
+      const behind = hostOf(host?.split('@').at(-1));
+      const foreign = behind !== undefined && !this.#hosts.has(behind);
+      return { status: foreign ? 403 : 400, why: 'Host must be a name or an address, and a port or none' };
+    }
+    if (!this.#hosts.has(name)) return { status: 403, why: `Host ${name} is not allowed` };
+    return this.#originRefusal(origin);
   }
 
   /**
    * The same for a probe, which may also ask by address, as a platform does: no page can have an address for its name and
    * reach us without being our own.
    */
-  probeRefusal(host: string | undefined, origin: string | undefined): string | undefined {
-    const name = /^\[(.*)\](:\d+)?$|^([^:]*)(:\d+)?$/.exec(host ?? '');
-    const address = isIP(name?.[1] ?? name?.[3] ?? '') !== 0;
-    return this.refusal(address ? 'localhost' : host, origin);
+  probeRefusal(
+    host: string | undefined,
+    origin: string | undefined,
+    rawHeaders: readonly string[] = [],
+  ): Refused | undefined {
+    const name = hostOf(host);
+    const address = name !== undefined && isIP(name.replace(/^\[|\]$/g, '')) !== 0;
+    return this.refusal(address ? 'localhost' : host, origin, rawHeaders);
   }
 
-  #check(host: string | undefined, origin: string | undefined): string | undefined {
-    const byHost = validateHostHeader(host, this.#hosts);
-    if (!byHost.ok) return byHost.message;
-    const byOrigin = validateOriginHeader(origin, this.#origins);
-    return byOrigin.ok ? undefined : byOrigin.message;
+  #originRefusal(origin: string | undefined): Refused | undefined {
+    if (origin === undefined) return undefined;
+    const name = hostOf(ORIGIN.exec(origin)?.[1]);
+    if (name === undefined && /^https?:/i.test(origin))
+      return { status: 400, why: 'Origin must be a scheme and a host' };
+    if (name !== undefined && this.#origins.has(name)) return undefined;
+    return { status: 403, why: `Origin ${name ?? 'that is no web page’s'} is not allowed` };
   }
+}
+
+/** The name of a host header in lower case, without its port; undefined when it is not of the grammar. */
+function hostOf(header: string | undefined): string | undefined {
+  const hit = header === undefined ? null : HOST.exec(header);
+  if (hit === null || Number(hit[2] ?? 0) > 65_535) return undefined;
+  return hit[1]?.toLowerCase();
+}
+
+function times(name: string, rawHeaders: readonly string[]): number {
+  let count = 0;
+  for (let i = 0; i < rawHeaders.length; i += 2) if (rawHeaders[i]?.toLowerCase() === name) count++;
+  return count;
 }

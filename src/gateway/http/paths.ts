@@ -16,12 +16,22 @@ export function addressOf(server: Server): GatewayAddress {
 
 /** What a URL's path is for: the aggregate, or the server of that name; undefined when for nothing here. */
 export function targetOf(url: string): { readonly server: string | undefined } | undefined {
-  const query = url.indexOf('?');
-  const path = query < 0 ? url : url.slice(0, query);
+  const path = pathOf(url);
   if (path === '/mcp') return { server: undefined };
   const encoded = /^\/servers\/([^/]+)\/mcp$/.exec(path)?.[1];
   const server = encoded === undefined ? undefined : decode(encoded);
   return server === undefined ? undefined : { server };
+}
+
+/**
+ * The path alone: without a query, doubled or trailing slashes, and without scheme and authority, which a client that
+ * takes us for a forward proxy puts in front (RFC 9112, 3.2.2).
+ */
+function pathOf(url: string): string {
+  const target = /^https?:\/\/[^/?#]*(.*)$/i.exec(url)?.[1] ?? url;
+  const query = target.search(/[?#]/);
+  const path = (query < 0 ? target : target.slice(0, query)).replace(/\/{2,}/g, '/');
+  return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path;
 }
 
 function decode(encoded: string): string | undefined {

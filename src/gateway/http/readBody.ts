@@ -1,10 +1,29 @@
 import type { IncomingMessage } from 'node:http';
+import type { HeldBytes } from './HeldBytes.js';
 
-export type Body = { readonly text: string } | { readonly status: 400 | 413 | 415; readonly why: string };
+export type Body =
+  | { readonly text: string }
+  | { readonly status: 400 | 408 | 413 | 415 | 503; readonly why: string }
+  /** The client went away before the end. */
+  | { readonly gone: true };
 
-/** Reads a JSON body of `maxBytes` at the most. Rejects when the client goes away before its end. */
-export function readBody(request: IncomingMessage, maxBytes: number): Promise<Body> {
+export interface BodyBounds {
+  /** Bytes of one body. */
+  readonly maxBytes: number;
+  /** Longest time from the first read to the end of the body, in ms. */
+  readonly timeoutMs: number;
+  /** Bytes of all bodies and answers together. */
+  readonly held: HeldBytes;
+}
+
+/** A piece smaller than this is copied: a slice of a few bytes holds the whole buffer it was read into. */
+const SMALL_BYTES = 16 * 1_024;
+const GONE: Body = Object.freeze({ gone: true });
+
+/** Reads a JSON body within its bounds. Never rejects. */
+export function readBody(request: IncomingMessage, bounds: BodyBounds): Promise<Body> {
   const { headers } = request;
+  const { maxBytes } = bounds;
   const type = headers['content-type'];
   const encoding = headers['content-encoding'];
   const tooLarge: Body = { status: 413, why: `a body may have ${maxBytes} bytes` };
@@ -15,23 +34,97 @@ export function readBody(request: IncomingMessage, maxBytes: number): Promise<Bo
     return Promise.resolve({ status: 415, why: 'a content-encoding is not understood' });
   }
   if (Number(headers['content-length'] ?? 0) > maxBytes) return Promise.resolve(tooLarge);
-  return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    let bytes = 0;
-    request.on('data', (chunk: Buffer) => {
-      bytes += chunk.length;
-      if (bytes <= maxBytes) chunks.push(chunk);
-      else {
-        request.removeAllListeners('data');
-        request.pause();
-        resolve(tooLarge);
+  return new Promise((resolve) => new BodyReader(request, bounds, tooLarge, resolve));
+}
+
+/** One body on its way. What it holds is counted as held: small pieces are joined into buffers of its own. */
+class BodyReader {
+  readonly #request: IncomingMessage;
+  readonly #bounds: BodyBounds;
+  readonly #tooLarge: Body;
+  readonly #resolve: (body: Body) => void;
+  readonly #chunks: Buffer[] = [];
+  readonly #timer: NodeJS.Timeout;
+  #bytes = 0;
+  #held = 0;
+  #joint: Buffer | undefined;
+  #used = 0;
+  #done = false;
+
+  constructor(request: IncomingMessage, bounds: BodyBounds, tooLarge: Body, resolve: (body: Body) => void) {
+    this.#request = request;
+    this.#bounds = bounds;
+    this.#tooLarge = tooLarge;
+    this.#resolve = resolve;
+    this.#timer = setTimeout(
+      () => this.#end({ status: 408, why: `a body may take ${bounds.timeoutMs} ms` }),
+      bounds.timeoutMs,
+    ).unref();
+    request.on('data', this.#onData);
+    request.on('end', this.#onEnd);
+    request.on('close', this.#onGone);
+    request.on('error', this.#onGone);
+  }
+
+  readonly #onGone = (): void => this.#end(GONE);
+
+  readonly #onData = (chunk: Buffer): void => {
+    this.#bytes += chunk.length;
+    if (this.#bytes > this.#bounds.maxBytes) {
+      this.#end(this.#tooLarge);
+      return;
+    }
+    if (!this.#keep(chunk)) this.#end({ status: 503, why: 'too much is being sent to this proxy at once: try again' });
+  };
+
+  readonly #onEnd = (): void => {
+    const parts = this.#joint === undefined ? this.#chunks : [...this.#chunks, this.#joint.subarray(0, this.#used)];
+    const [only] = parts;
+    this.#end({ text: (parts.length === 1 && only !== undefined ? only : Buffer.concat(parts)).toString('utf8') });
+  };
+
+  /** False when there is no room for it. */
+  #keep(chunk: Buffer): boolean {
+    // The only piece of a body, as nearly every body is, is read where it lies.
+    if (chunk.length >= SMALL_BYTES || (this.#bytes === chunk.length && this.#complete)) {
+      if (this.#joint !== undefined) {
+        this.#chunks.push(this.#joint.subarray(0, this.#used));
+        this.#joint = undefined;
       }
-    });
-    request.on('end', () => {
-      const [first] = chunks;
-      resolve({ text: (chunks.length === 1 && first !== undefined ? first : Buffer.concat(chunks)).toString('utf8') });
-    });
-    request.on('error', reject);
-    request.on('close', () => reject(new Error('the client went away')));
-  });
+      this.#chunks.push(chunk);
+      return this.#hold(chunk.length);
+    }
+    for (let at = 0; at < chunk.length; ) {
+      if (this.#joint === undefined || this.#used === this.#joint.length) {
+        if (this.#joint !== undefined) this.#chunks.push(this.#joint);
+        if (!this.#hold(SMALL_BYTES)) return false;
+        this.#joint = Buffer.allocUnsafeSlow(SMALL_BYTES);
+        this.#used = 0;
+      }
+      const copied = chunk.copy(this.#joint, this.#used, at);
+      at += copied;
+      this.#used += copied;
+    }
+    return true;
+  }
+
+  get #complete(): boolean {
+    return Number(this.#request.headers['content-length'] ?? Number.NaN) === this.#bytes;
+  }
+
+  #hold(bytes: number): boolean {
+    if (!this.#bounds.held.take(bytes)) return false;
+    this.#held += bytes;
+    return true;
+  }
+
+  #end(body: Body): void {
+    if (this.#done) return;
+    this.#done = true;
+    clearTimeout(this.#timer);
+    this.#bounds.held.giveBack(this.#held);
+    this.#request.off('data', this.#onData).off('end', this.#onEnd).off('close', this.#onGone);
+    if ('status' in body) this.#request.pause();
+    this.#resolve(body);
+  }
 }

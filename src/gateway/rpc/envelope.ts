@@ -1,7 +1,7 @@
 import type { ClientCapabilities } from '@modelcontextprotocol/client';
 
-/** Newest first. Streamable HTTP came with the last of them. */
-export const PROTOCOL_VERSIONS: readonly string[] = ['2025-11-25', '2025-06-18', '2025-03-26'];
+/** Newest first. Clients of 2024-11-05 are answered in their version, as the SDK's servers do, also over Streamable HTTP. */
+export const PROTOCOL_VERSIONS: readonly string[] = ['2025-11-25', '2025-06-18', '2025-03-26', '2024-11-05'];
 
 /** The one version whose clients may send several messages in an array. */
 export const BATCH_VERSION = '2025-03-26';
@@ -40,6 +40,7 @@ export function classify(message: unknown): Incoming {
   const known = typeof id === 'string' || typeof id === 'number' ? id : null;
   if (jsonrpc !== '2.0') return { kind: 'invalid', id: known, why: 'jsonrpc is "2.0"' };
   if (method === undefined && ('result' in message || 'error' in message)) {
+    if (known === null && id !== null) return { kind: 'invalid', id: null, why: 'id is a string or a number' };
     return { kind: 'response', id, result: message['result'], error: message['error'] };
   }
   if (typeof method !== 'string') return { kind: 'invalid', id: known, why: 'method is a string' };
@@ -47,6 +48,35 @@ export function classify(message: unknown): Incoming {
   if (id === undefined) return { kind: 'notification', method, params };
   if (known === null) return { kind: 'invalid', id: null, why: 'id is a string or a number' };
   return { kind: 'request', id: known, method, params };
+}
+
+/** Bounds of what a client says of itself, since it is kept as long as its session: bytes of JSON, and values in it. */
+export const MAX_CAPABILITIES_BYTES = 64 * 1_024;
+const MAX_CAPABILITIES_VALUES = 1_000;
+const MAX_CAPABILITIES_DEPTH = 16;
+
+/** Why capabilities are too much to keep; undefined when they are not. */
+export function capabilitiesProblem(params: Params | undefined): string | undefined {
+  let values = 0;
+  let bytes = 0;
+  const pending: { readonly value: unknown; readonly depth: number }[] = [
+    { value: params?.['capabilities'], depth: 0 },
+  ];
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    const { value, depth } = next;
+    values++;
+    if (typeof value === 'string') bytes += value.length;
+    if (values > MAX_CAPABILITIES_VALUES) return `capabilities may hold ${MAX_CAPABILITIES_VALUES} values`;
+    if (depth > MAX_CAPABILITIES_DEPTH) return `capabilities may be ${MAX_CAPABILITIES_DEPTH} levels deep`;
+    if (typeof value !== 'object' || value === null) continue;
+    for (const [key, each] of Object.entries(value)) {
+      bytes += key.length;
+      if (bytes > MAX_CAPABILITIES_BYTES) return `capabilities may have ${MAX_CAPABILITIES_BYTES} bytes`;
+      if (pending.length > MAX_CAPABILITIES_VALUES) return `capabilities may hold ${MAX_CAPABILITIES_VALUES} values`;
+      pending.push({ value: each, depth: depth + 1 });
+    }
+  }
+  return bytes > MAX_CAPABILITIES_BYTES ? `capabilities may have ${MAX_CAPABILITIES_BYTES} bytes` : undefined;
 }
 
 /** What a client says in `initialize` that it can do, of what a server may ask it by way of the gateway. */

@@ -1,4 +1,4 @@
-import { PoolkitError, RpcError } from '../../core/errors.js';
+import { PoolkitError, RpcError, StartError, show } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 
 export const PARSE_ERROR = -32_700;
@@ -34,13 +34,25 @@ export function failureOf(error: unknown, logger: Logger): Failure {
   if (error instanceof Refusal) return error.failure;
   if (error instanceof PoolkitError) {
     const { code, retryable } = error;
+    // What a server wrote to stderr may hold secrets, and is its operator's to read.
+    const start = startErrorOf(error);
+    if (start !== undefined) logger.warn({ error: start, server: start.server }, 'a server did not start');
     const after = 'retryAfterMs' in error && typeof error.retryAfterMs === 'number' ? error.retryAfterMs : undefined;
     return {
       code: INTERNAL_ERROR,
-      message: error.message,
+      message: start === undefined ? error.message : `server ${show(start.server)} did not start`,
       data: { code, retryable, ...(after === undefined ? {} : { retryAfterMs: after }) },
     };
   }
   logger.error({ error }, 'a request failed in an unexpected way');
   return { code: INTERNAL_ERROR, message: 'internal error' };
+}
+
+/** The failed start behind an error, its own or as a cause: messages quote their causes. */
+function startErrorOf(error: unknown): StartError | undefined {
+  let each = error;
+  for (let depth = 0; each instanceof Error && depth < 8; depth++, each = each.cause) {
+    if (each instanceof StartError) return each;
+  }
+  return undefined;
 }

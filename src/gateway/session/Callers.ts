@@ -15,6 +15,9 @@ export class Callers {
   /** The `bound` servers that each session has called. */
   readonly #used = new WeakMap<Downstream, Set<string>>();
 
+  /** Calls in flight by server and session. */
+  readonly #calling = new Map<string, Map<Downstream, number>>();
+
   constructor(pool: GatewayPool, logger: Logger) {
     this.#pool = pool;
     this.#logger = logger;
@@ -34,11 +37,37 @@ export class Callers {
     return capabilities === undefined ? { key } : { key, capabilities };
   }
 
+  /** A call of a session; while it runs, it counts among the server's callers. */
+  async request(
+    server: string,
+    session: Downstream,
+    method: string,
+    params: Params | undefined,
+    call: CallOptions,
+  ): Promise<unknown> {
+    const counts = this.#calling.get(server) ?? new Map<Downstream, number>();
+    this.#calling.set(server, counts);
+    counts.set(session, (counts.get(session) ?? 0) + 1);
+    try {
+      return await this.#pool.request(server, method, params, this.#options(server, session, call));
+    } finally {
+      const left = (counts.get(session) ?? 1) - 1;
+      if (left > 0) counts.set(session, left);
+      else counts.delete(session);
+    }
+  }
+
+  /** The session that alone has calls in flight to the server; undefined when none or several have. */
+  soleCaller(server: string): Downstream | undefined {
+    const counts = this.#calling.get(server);
+    return counts?.size === 1 ? counts.keys().next().value : undefined;
+  }
+
   /**
    * A call's options as the pool takes them. What comes on a connection of its own is the session's whether a call is
    * in flight or not, and with several it belongs to none for sure: it takes the way of the pool's events.
    */
-  options(server: string, session: Downstream, call: CallOptions): RequestOptions {
+  #options(server: string, session: Downstream, call: CallOptions): RequestOptions {
     const caller = this.of(server, session);
     if (caller === undefined) return { ...call, raw: true };
     const { onNotification: _, ...own } = call;

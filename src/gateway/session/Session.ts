@@ -98,6 +98,7 @@ export class Session implements Downstream {
 
   heartbeat(): void {
     this.#stream?.heartbeat();
+    for (const { reply } of this.#inFlight.values()) reply.heartbeat();
   }
 
   /** Sends what belongs to no call; it is lost while no stream is open. */

@@ -1,0 +1,24 @@
+/** Bytes that the gateway holds for its clients, over all sessions: bodies that are not complete, answers not yet taken. */
+export class HeldBytes {
+  readonly #max: number;
+  #held = 0;
+
+  constructor(maxBytes: number) {
+    this.#max = maxBytes;
+  }
+
+  get held(): number {
+    return this.#held;
+  }
+
+  /** Whether so many more still fit; then they count as held until they are given back. */
+  take(bytes: number): boolean {
+    if (this.#held + bytes > this.#max) return false;
+    this.#held += bytes;
+    return true;
+  }
+
+  giveBack(bytes: number): void {
+    this.#held -= bytes;
+  }
+}

@@ -1,0 +1,82 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { exposedName, prefixIn, prefixOf } from '../../src/gateway/endpoint/exposedNames.js';
+import { ITEM_BOUNDS, validItems } from '../../src/gateway/endpoint/validItems.js';
+import { RUNS } from '../support/runs.js';
+
+const ALLOWED = /^[A-Za-z0-9_-]{1,128}$/;
+// Few letters, so that what looks alike comes often.
+const text = fc.string({
+  unit: fc.constantFrom('a', 'b', '_', '-', '.', ' ', 'é', '工', '1'),
+  minLength: 1,
+  maxLength: 12,
+});
+
+test('two originals never share a name, whatever they are called, and each name tells its server', () => {
+  fc.assert(
+    fc.property(text, text, text, text, (serverA, nameA, serverB, nameB) => {
+      const [a, b] = [exposedName(prefixOf(serverA), nameA), exposedName(prefixOf(serverB), nameB)];
+      expect(a).toMatch(ALLOWED);
+      expect(prefixIn(a)).toBe(prefixOf(serverA));
+      expect(a === b).toBe(serverA === serverB && nameA === nameB);
+    }),
+    { numRuns: Math.max(RUNS, 2_000) },
+  );
+});
+
+test.each([
+  ['a', 'b__c', 'a__b', 'c'],
+  ['acme_', 'status', 'acme', '_status'],
+  ['my server', 'delete', 'my_server', 'delete'],
+  ['工具', 'x', '具工', 'x'],
+])('%j %j and %j %j are two names', (serverA, nameA, serverB, nameB) => {
+  const [a, b] = [exposedName(prefixOf(serverA), nameA), exposedName(prefixOf(serverB), nameB)];
+  expect(a).not.toBe(b);
+  expect([a, b].every((name) => ALLOWED.test(name))).toBe(true);
+});
+
+test('plain names stay as they are; long ones are cut and still differ', () => {
+  expect(exposedName(prefixOf('files'), 'read_file')).toBe('files__read_file');
+  const [a, b] = ['x', 'y'].map((end) => exposedName(prefixOf('files'), 'n'.repeat(500) + end));
+  expect(a).toHaveLength(128);
+  expect(a).not.toBe(b);
+});
+
+const good = { name: 'good', inputSchema: { type: 'object' as const } };
+function nested(levels: number): object {
+  let value: object = {};
+  for (let i = 0; i < levels; i++) value = { properties: value };
+  return value;
+}
+
+test.each([
+  ['null', null],
+  ['no name', { inputSchema: { type: 'object' } }],
+  ['an empty name', { name: '', inputSchema: { type: 'object' } }],
+  ['no schema', { name: 'x' }],
+  ['a schema of a string', { name: 'x', inputSchema: { type: 'string' } }],
+  ['a null description', { name: 'x', description: null, inputSchema: { type: 'object' } }],
+  ['20,000 levels', { name: 'x', inputSchema: { type: 'object', ...nested(20_000) } }],
+  [
+    'too many values',
+    { name: 'x', inputSchema: { type: 'object', enum: new Array(ITEM_BOUNDS.maxValues + 1).fill(1) } },
+  ],
+  ['the name of another', { ...good }],
+])('an item with %s is left out, and only it', (_, item) => {
+  const { items, problems } = validItems('tools', [good, item as never, { ...good, name: 'other' }]);
+  expect(items.map(({ name }) => name)).toEqual(['good', 'other']);
+  expect(problems).toHaveLength(1);
+});
+
+test('20,000 tools of one name are looked at once each', () => {
+  let reads = 0;
+  const tool = {
+    inputSchema: { type: 'object' as const },
+    get name() {
+      reads++;
+      return 'same';
+    },
+  };
+  expect(validItems('tools', new Array(20_000).fill(tool)).items).toHaveLength(1);
+  expect(reads).toBeLessThan(20_000 * 8);
+});

@@ -1,0 +1,198 @@
+import { connect, type Socket } from 'node:net';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { StartError } from '../../src/core/errors.js';
+import { Gateway } from '../../src/gateway/Gateway.js';
+import type { ServerConfig } from '../../src/registry/config/ServerConfig.js';
+import { FakePool } from '../support/FakePool.js';
+import { RawClient } from '../support/httpClient.js';
+
+/** What a hostile or an odd client sends to the front, over real sockets. */
+
+let pool: FakePool;
+let gateway: Gateway;
+let url: string;
+let port: number;
+const sockets: Socket[] = [];
+
+beforeEach(async () => {
+  pool = new FakePool({
+    one: {
+      methods: {
+        'tools/call': (params, { onProgress }) => {
+          if (params?.['name'] === 'fail')
+            throw new StartError('one', 'exited', { stderr: ['postgres://u:s3cret@db \u001b[31m'] });
+          onProgress?.({ progress: 1 } as never);
+          return new Promise((resolve) => setTimeout(() => resolve({ content: [] }), 150));
+        },
+      },
+    },
+  });
+  gateway = new Gateway({
+    pool,
+    port: 0,
+    heartbeatMs: 20,
+    bodyTimeoutMs: 300,
+    maxBufferedBytes: 256 * 1_024,
+    allowedOrigins: ['app.test'],
+  });
+  const address = await gateway.listen();
+  url = address.url;
+  port = address.port;
+});
+
+afterEach(async () => {
+  for (const socket of sockets.splice(0)) socket.destroy();
+  await gateway.close();
+});
+
+function raw(head: string, body = ''): { socket: Socket; response: Promise<string> } {
+  const socket = connect(port, '127.0.0.1');
+  sockets.push(socket);
+  const response = new Promise<string>((resolve) => {
+    let text = '';
+    socket.on('data', (chunk) => {
+      text += chunk;
+      if (/\r\n\r\n/.test(text)) resolve(text);
+    });
+    socket.on('close', () => resolve(text));
+    socket.on('error', () => resolve(text));
+  });
+  socket.write(head.replaceAll('\n', '\r\n') + body);
+  return { socket, response };
+}
+
+const INIT = JSON.stringify({
+  jsonrpc: '2.0',
+  id: 1,
+  method: 'initialize',
+  params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 't', version: '1' } },
+});
+const post = (path: string, length: number, more = '') =>
+  `POST ${path} HTTP/1.1\nHost: 127.0.0.1:${port}\nContent-Type: application/json\nAccept: application/json, text/event-stream\nContent-Length: ${length}\n${more}\n`;
+
+test.each(['/mcp/', '//mcp', '/mcp?x=1', '/mcp/?x=1', '/servers/one/mcp/', 'http://127.0.0.1/mcp'])(
+  'POST %s is the same place',
+  async (path) => {
+    expect(await raw(post(path, INIT.length), INIT).response).toMatch(/^HTTP\/1\.1 200 /);
+  },
+);
+
+test('two Host headers are refused', async () => {
+  const two = post('/mcp', INIT.length, 'Host: localhost\n');
+  expect(await raw(two, INIT).response).toMatch(/^HTTP\/1\.1 400 /);
+});
+
+test('a preflight of an allowed page is answered, of another refused', async () => {
+  const ask = (origin: string) =>
+    raw(
+      `OPTIONS /mcp HTTP/1.1\nHost: localhost\nOrigin: ${origin}\nAccess-Control-Request-Method: POST\nAccess-Control-Request-Headers: mcp-session-id, mcp-param-x\n\n`,
+    ).response;
+  const good = await ask('https://app.test');
+  expect(good).toMatch(/^HTTP\/1\.1 204 /);
+  expect(good).toMatch(/access-control-allow-origin: https:\/\/app\.test/i);
+  expect(good).toMatch(/access-control-allow-headers: .*mcp-session-id.*mcp-param-x/i);
+  expect(await ask('https://evil.test')).toMatch(/^HTTP\/1\.1 403 /);
+  const answer = await raw(post('/mcp', INIT.length, 'Origin: https://app.test\n'), INIT).response;
+  expect(answer).toMatch(/access-control-expose-headers: .*mcp-session-id/i);
+});
+
+test('capabilities beyond their bound are refused: values, depth, bytes', async () => {
+  const deep = (levels: number): unknown => (levels === 0 ? {} : { a: deep(levels - 1) });
+  for (const capabilities of [
+    { sampling: { list: new Array(2_000).fill([]) } },
+    { sampling: deep(40) },
+    { experimental: { text: 'x'.repeat(70_000) } },
+  ]) {
+    const client = new RawClient(`${url}/mcp`);
+    const params = { protocolVersion: '2025-11-25', capabilities, clientInfo: { name: 't', version: '1' } };
+    const { status, text } = await client.send({ jsonrpc: '2.0', id: 7, method: 'initialize', params });
+    expect(status).toBe(400);
+    expect(JSON.parse(text)).toMatchObject({
+      id: 7,
+      error: { code: -32_602, message: expect.stringMatching(/^capabilities may/) },
+    });
+  }
+  expect(gateway.stats.sessions).toBe(0);
+});
+
+test('a client’s answer with an object as id is 400, and initialize in an array is refused in words', async () => {
+  const client = new RawClient(`${url}/servers/one/mcp`);
+  await client.initialize('2025-03-26');
+  expect((await client.send({ jsonrpc: '2.0', id: {}, result: {} } as never)).status).toBe(400);
+  const { text } = await client.send([
+    { jsonrpc: '2.0', id: 1, method: 'initialize', params: {} },
+    { jsonrpc: '2.0', id: 2, method: 'ping' },
+  ] as never);
+  expect(text).toMatch(/initialize comes alone/);
+  expect(text).not.toMatch(/internal error/);
+});
+
+test('a body in single bytes holds what it is long, a slow one ends with 408, and too many at once with 503', async () => {
+  const client = new RawClient(`${url}/servers/one/mcp`);
+  await client.initialize();
+  const session = `Mcp-Session-Id: ${client.sessionId}\n`;
+  const slow = raw(post('/servers/one/mcp', 1_000, session), '{"jsonrpc"');
+  expect(await slow.response).toMatch(/^HTTP\/1\.1 408 /);
+  // 40 bodies of 16 KiB each held: more than the 256 KiB of all.
+  const many = Array.from({ length: 40 }, () => raw(post('/servers/one/mcp', 100_000, session), 'x'.repeat(9_000)));
+  const statuses = await Promise.all(many.map(async ({ response }) => (await response).slice(9, 12)));
+  expect(statuses.filter((status) => status === '503').length).toBeGreaterThan(10);
+  expect(statuses.filter((status) => status === '408').length).toBeGreaterThan(5);
+  expect((await client.call('ping')).result).toEqual({});
+});
+
+test('a session that is not there is told before a large body is read', async () => {
+  const head = post('/servers/one/mcp', 3_000_000, 'Mcp-Session-Id: gone\n');
+  expect(await raw(head, 'x'.repeat(200_000)).response).toMatch(/^HTTP\/1\.1 404 /);
+});
+
+test('the stream of a long call is kept alive, and asks proxies not to hold it back', async () => {
+  const client = new RawClient(`${url}/servers/one/mcp`);
+  await client.initialize();
+  const body = JSON.stringify({
+    jsonrpc: '2.0',
+    id: 2,
+    method: 'tools/call',
+    params: { name: 'x', _meta: { progressToken: 1 } },
+  });
+  const { socket } = raw(post('/servers/one/mcp', body.length, `Mcp-Session-Id: ${client.sessionId}\n`), body);
+  let text = '';
+  await new Promise<void>((resolve) =>
+    socket.on('data', (chunk) => {
+      text += chunk;
+      if (text.includes('"result"')) resolve();
+    }),
+  );
+  expect(text).toMatch(/x-accel-buffering: no/i);
+  expect(text).toMatch(/\n:\n/);
+});
+
+test('why a server did not start is its operator’s to know: clients get its name and the code', async () => {
+  const client = new RawClient(`${url}/servers/one/mcp`);
+  await client.initialize();
+  const { error } = await client.call('tools/call', { name: 'fail' });
+  expect(error).toMatchObject({
+    code: -32_603,
+    message: 'server "one" did not start',
+    data: { code: 'ERR_START_FAILED' },
+  });
+});
+
+test('a session whose bound connection was lost is told by 404', async () => {
+  const bound = new FakePool({ one: {} });
+  const config: ServerConfig = { name: 'one', transport: 'stdio', command: 'x', sharing: 'bound' };
+  Object.assign(bound, { config: () => config });
+  await using other = new Gateway({ pool: bound, port: 0 });
+  const client = new RawClient(`${(await other.listen()).url}/servers/one/mcp`);
+  let key: string | undefined;
+  const request = bound.request.bind(bound);
+  bound.request = async (server, method, params, options) => {
+    key = options?.caller?.key;
+    return request(server, method, params, options);
+  };
+  await client.initialize();
+  await client.call('tools/call', { name: 'x' });
+  expect(key).toBeDefined();
+  bound.emit('sessionLost', { server: 'one', key: key as string } as never);
+  expect((await client.send({ jsonrpc: '2.0', id: 3, method: 'ping' })).status).toBe(404);
+});
