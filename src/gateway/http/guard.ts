@@ -40,7 +40,7 @@ export class Guard {
     const name = hostOf(host);
     if (name === undefined) {
       // One that names a foreign host behind what does not belong there is foreign first of all.
-      const behind = hostOf(host?.split('@').at(-1));
+      const behind = hostOf(/^[\w.:-]+@(.+)$/.exec(host ?? '')?.[1]);
       const foreign = behind !== undefined && !this.#hosts.has(behind);
       return { status: foreign ? 403 : 400, why: 'Host must be a name or an address, and a port or none' };
     }
