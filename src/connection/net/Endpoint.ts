@@ -5,6 +5,7 @@ import { TimeoutWheel } from '../../core/time/TimeoutWheel.js';
 import { TurnBudget } from '../channel/TurnBudget.js';
 import type { HttpDispatchers, Lane } from './HttpDispatchers.js';
 import { checkUrl, type HttpTransportOptions, resolveHttpTransportOptions } from './httpOptions.js';
+import { proxyAuthorization, proxyFor } from './proxyFor.js';
 import { SseReader, type SseSink } from './SseReader.js';
 
 /** What the credentials hook gives for a URL wire. */
@@ -79,6 +80,10 @@ export class Endpoint {
   credentials: HttpCredentials | undefined;
   readonly #url: URL;
   readonly #dispatchers: HttpDispatchers;
+  /** The proxy that an https URL is reached through. */
+  readonly #tunnel: URL | undefined;
+  /** The proxy that an http URL is asked of, and what it is told. */
+  readonly #via: { readonly origin: string; readonly headers: readonly string[] } | undefined;
   readonly #ownHeaders: readonly string[];
   readonly #source: CredentialsSource | undefined;
   /** Those under way, in no order. Not a Set: its outgrown tables keep dead exchanges until a full collection. */
@@ -100,6 +105,13 @@ export class Endpoint {
     this.clock = options.clock;
     this.wheel = new TimeoutWheel(options.clock);
     this.#dispatchers = options.dispatchers;
+    const proxy = options.dispatchers.proxyFromEnv ? proxyFor(this.#url) : undefined;
+    if (proxy !== undefined && this.#url.protocol === 'https:') this.#tunnel = proxy;
+    else if (proxy !== undefined) {
+      const authorization = proxyAuthorization(proxy);
+      const own = authorization === undefined ? [] : ['proxy-authorization', authorization];
+      this.#via = { origin: proxy.origin, headers: ['host', this.#url.host, ...own] };
+    }
     this.#source = options.credentials;
     this.#ownHeaders = flat('headers', options.headers);
     this.#headers = this.#ownHeaders;
@@ -141,12 +153,13 @@ export class Endpoint {
       return;
     }
     exchange.place = this.#live.push(exchange) - 1;
-    this.#dispatchers[exchange.lane].dispatch(
+    const via = this.#via;
+    this.#dispatchers.of(exchange.lane, this.#tunnel).dispatch(
       {
-        origin: this.origin,
-        path: exchange.path,
+        origin: via === undefined ? this.origin : via.origin,
+        path: via === undefined ? exchange.path : this.origin + exchange.path,
         method: exchange.method,
-        headers: exchange.requestHeaders,
+        headers: via === undefined ? exchange.requestHeaders : [...exchange.requestHeaders, ...via.headers],
         body: exchange.requestBody,
       },
       exchange,

@@ -1,7 +1,8 @@
-import { Agent, buildConnector } from 'undici';
+import type { buildConnector as Connectors, Dispatcher, Agent as Sockets } from 'undici';
 import { type Clock, systemClock } from '../../core/clock.js';
 import { type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
-import { type HttpDispatcherOptions, resolveDispatcherOptions } from './httpOptions.js';
+import { HTTP_DEFAULTS, type HttpDispatcherOptions, resolveDispatcherOptions } from './httpOptions.js';
+import { Agent, buildConnector, ProxyAgent } from './undici.js';
 
 /** Which sockets a request goes over. */
 export type Lane = 'calls' | 'replies' | 'streams';
@@ -12,14 +13,20 @@ export type Lane = 'calls' | 'replies' | 'streams';
  * it to all its connections; whoever made it closes it, after them.
  */
 export class HttpDispatchers {
-  readonly calls: Agent;
-  readonly replies: Agent;
-  readonly streams: Agent;
+  readonly calls: Sockets;
+  readonly replies: Sockets;
+  readonly streams: Sockets;
+  readonly proxyFromEnv: boolean;
+  readonly #options: HttpDispatcherOptions;
+  readonly #common: Sockets.Options;
+  /** By proxy and lane. */
+  readonly #tunnels = new Map<string, Dispatcher>();
   readonly #scope: CloseScope;
 
   /** @throws OptionError */
   constructor(options: HttpDispatcherOptions = {}, clock: Clock = systemClock) {
-    const { connectTimeoutMs, maxHeaderBytes, keepAliveMs, maxReplySockets } = resolveDispatcherOptions(options);
+    const { connectTimeoutMs, maxHeaderBytes, keepAliveMs, maxReplySockets, proxyFromEnv } =
+      resolveDispatcherOptions(options);
     const common = {
       connect: connector(connectTimeoutMs, options.tls ?? {}, clock),
       maxHeaderSize: maxHeaderBytes,
@@ -28,15 +35,39 @@ export class HttpDispatchers {
       headersTimeout: 0,
       bodyTimeout: 0,
     };
+    this.#options = options;
+    this.#common = common;
+    this.proxyFromEnv = proxyFromEnv;
     this.calls = new Agent(common);
     this.replies = new Agent({ ...common, connections: maxReplySockets });
     this.streams = new Agent(common);
     this.#scope = new CloseScope('http dispatchers', {
       clock,
       onRelease: async () => {
-        await Promise.all([this.calls.destroy(), this.replies.destroy(), this.streams.destroy()]);
+        const own = [this.calls, this.replies, this.streams, ...this.#tunnels.values()];
+        await Promise.all(own.map((each) => each.destroy()));
       },
     });
+  }
+
+  /** The sockets of `lane`; for an https URL behind `proxy`, those of a tunnel through it. */
+  of(lane: Lane, proxy: URL | undefined): Dispatcher {
+    if (proxy === undefined) return this[lane];
+    const key = `${lane} ${proxy.href}`;
+    let tunnel = this.#tunnels.get(key);
+    if (tunnel === undefined) {
+      const { connect: _, ...common } = this.#common;
+      const { connectTimeoutMs = HTTP_DEFAULTS.connectTimeoutMs, tls = {} } = this.#options;
+      const timeout = connectTimeoutMs;
+      tunnel = new ProxyAgent({
+        ...common,
+        uri: proxy.href,
+        proxyTls: { timeout } as never,
+        requestTls: { ...tls, timeout } as never,
+      });
+      this.#tunnels.set(key, tunnel);
+    }
+    return tunnel;
   }
 
   /** Ends every socket at once; requests on them fail. */
@@ -50,10 +81,10 @@ export class HttpDispatchers {
 }
 
 /** undici's own timeout of connecting stands on a clock of half a second that outlives its sockets. */
-function connector(timeoutMs: number, tls: object, clock: Clock): buildConnector.connector {
-  const connect = buildConnector({ ...tls, timeout: 0 } as buildConnector.BuildOptions) as (
-    options: buildConnector.Options,
-    callback: buildConnector.Callback,
+function connector(timeoutMs: number, tls: object, clock: Clock): Connectors.connector {
+  const connect = buildConnector({ ...tls, timeout: 0 } as Connectors.BuildOptions) as (
+    options: Connectors.Options,
+    callback: Connectors.Callback,
   ) => { destroy(error: Error): void };
   return (options, callback) => {
     const timer = clock.setTimer(

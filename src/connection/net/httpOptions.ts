@@ -1,6 +1,6 @@
 import type { ConnectionOptions as TlsOptions } from 'node:tls';
 import { OptionError } from '../../core/errors.js';
-import { checkBytes, checkCount, checkMs } from '../../core/options.js';
+import { checkBoolean, checkBytes, checkCount, checkMs } from '../../core/options.js';
 
 /** What the sockets of the URL wires go by. */
 export interface HttpDispatcherOptions {
@@ -12,6 +12,11 @@ export interface HttpDispatcherOptions {
   readonly keepAliveMs?: number;
   /** Sockets per origin for replies and notifications, from 1. Those of calls and streams are as many as there are. */
   readonly maxReplySockets?: number;
+  /**
+   * URLs are reached through the proxy that `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy` name, loopback
+   * addresses never. @defaultValue true
+   */
+  readonly proxyFromEnv?: boolean;
   /** TLS options as `node:tls` takes them: `ca`, `cert`, `key`, `servername`, `rejectUnauthorized`. */
   readonly tls?: TlsOptions;
 }
@@ -37,17 +42,19 @@ export const HTTP_DEFAULTS = Object.freeze({
   maxHeaderBytes: 16 * 1024,
   keepAliveMs: 4_000,
   maxReplySockets: 64,
+  proxyFromEnv: true,
   headersTimeoutMs: Number.POSITIVE_INFINITY,
   bodyTimeoutMs: 60_000,
   maxReplyBytes: 4 * 1024 * 1024,
 });
 
 export function resolveDispatcherOptions(options: HttpDispatcherOptions): Required<Omit<HttpDispatcherOptions, 'tls'>> {
-  const { connectTimeoutMs, maxHeaderBytes, keepAliveMs, maxReplySockets } = HTTP_DEFAULTS;
+  const { connectTimeoutMs, maxHeaderBytes, keepAliveMs, maxReplySockets, proxyFromEnv } = HTTP_DEFAULTS;
   return {
     connectTimeoutMs: checkMs('connectTimeoutMs', options.connectTimeoutMs ?? connectTimeoutMs, { min: 1 }),
     maxHeaderBytes: checkBytes('maxHeaderBytes', options.maxHeaderBytes ?? maxHeaderBytes, { min: 1_024 }),
     keepAliveMs: checkMs('keepAliveMs', options.keepAliveMs ?? keepAliveMs, { min: 1 }),
+    proxyFromEnv: checkBoolean('proxyFromEnv', options.proxyFromEnv ?? proxyFromEnv),
     maxReplySockets: checkCount('maxReplySockets', options.maxReplySockets ?? maxReplySockets, { min: 1 }),
   };
 }

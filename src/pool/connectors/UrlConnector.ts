@@ -32,6 +32,7 @@ export class UrlConnector implements Connector {
       ...(options.headersTimeoutMs !== undefined && { headersTimeoutMs: options.headersTimeoutMs }),
       ...(options.bodyTimeoutMs !== undefined && { bodyTimeoutMs: options.bodyTimeoutMs }),
       ...(options.maxEventBytes !== undefined && { maxEventBytes: options.maxEventBytes }),
+      ...(options.maxReplyBytes !== undefined && { maxReplyBytes: options.maxReplyBytes }),
     };
     resolveHttpTransportOptions(this.#wire, options.maxMessageBytes ?? POOL_DEFAULTS.maxMessageBytes);
   }

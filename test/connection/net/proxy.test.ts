@@ -1,0 +1,102 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
+import { afterEach, expect, test, vi } from 'vitest';
+import { proxyAuthorization, proxyFor } from '../../../src/connection/net/proxyFor.js';
+import { closeAfter } from '../../support/closeAfter.js';
+import { openHttp } from '../../support/httpServers.js';
+import { call, failure, LEGACY } from '../../support/rawCalls.js';
+import { RawServer, said } from '../../support/rawServer.js';
+
+afterEach(() => void vi.unstubAllEnvs());
+
+test('which proxy a URL is reached through', () => {
+  const at = (url: string, env: Record<string, string>): string | undefined => proxyFor(new URL(url), env)?.href;
+  const both = { http_proxy: 'http://p:1', HTTPS_PROXY: 'q:2', no_proxy: 'in.corp, .lan:8080 10.0.0.1' };
+  expect(at('http://far.example/mcp', both)).toBe('http://p:1/');
+  expect(at('https://far.example/mcp', both)).toBe('http://q:2/');
+  expect(at('https://far.example/mcp', { all_proxy: 'http://r:3' })).toBe('http://r:3/');
+  for (const url of [
+    'http://in.corp',
+    'http://a.in.corp:99',
+    'http://x.lan:8080',
+    'http://10.0.0.1',
+    'http://localhost',
+    'http://127.0.0.9:1',
+    'http://[::1]:1',
+    'http://a.localhost',
+  ]) {
+    expect([url, at(url, both)]).toEqual([url, undefined]);
+  }
+  expect(at('http://x.lan:81', both)).toBe('http://p:1/');
+  expect(at('http://notin.corp.example', both)).toBe('http://p:1/');
+  expect(at('http://far.example', { http_proxy: 'http://p:1', NO_PROXY: '*' })).toBeUndefined();
+  expect(at('http://far.example', {})).toBeUndefined();
+  expect(at('http://far.example', { http_proxy: 'socks5://p:1' })).toBeUndefined();
+  expect(proxyAuthorization(new URL('http://u%40x:p%3Aw@p:1'))).toBe(
+    `Basic ${Buffer.from('u@x:p:w').toString('base64')}`,
+  );
+});
+
+/** A forward proxy that leads everything to `port`, and says what it was asked for. */
+async function forwardProxy(port: number) {
+  const asked: string[] = [];
+  const server = createServer((req, res) => {
+    asked.push(`${req.method} ${req.url} ${req.headers['proxy-authorization']}`);
+    const to = new URL(String(req.url));
+    const headers = { ...req.headers, host: to.host };
+    fetch(`http://127.0.0.1:${port}${to.pathname}`, {
+      method: String(req.method),
+      headers: { 'content-type': 'application/json', accept: String(headers.accept) },
+      ...(req.method === 'POST' && { body: req as never, duplex: 'half' }),
+    } as RequestInit).then(
+      async (answer) => {
+        const body = Buffer.from(await answer.arrayBuffer());
+        res.writeHead(answer.status, { 'content-type': answer.headers.get('content-type') ?? 'text/plain' }).end(body);
+      },
+      () => res.destroy(),
+    );
+  });
+  server.on('connect', (req, socket) => {
+    asked.push(`CONNECT ${req.url}`);
+    const up = connect(port, '127.0.0.1', () => socket.write('HTTP/1.1 200 OK\r\n\r\n'));
+    up.on('error', () => socket.destroy());
+    socket.on('error', () => up.destroy());
+    up.pipe(socket).pipe(up);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  closeAfter({
+    close: async () => {
+      server.closeAllConnections();
+      server.close();
+    },
+  });
+  return { asked, url: `http://u:p@127.0.0.1:${(server.address() as AddressInfo).port}` };
+}
+
+test('an http URL is asked of the proxy of the environment, whole and with what the proxy wants to know', async () => {
+  const server = await RawServer.listen();
+  const { asked, url } = await forwardProxy(server.port);
+  vi.stubEnv('http_proxy', url);
+  const connection = await openHttp('http://mcp.corp.invalid/mcp', LEGACY);
+  expect(await call(connection, 'echo', { text: 'far' })).toEqual(said('far'));
+  expect(asked[0]).toBe(`POST http://mcp.corp.invalid/mcp Basic ${Buffer.from('u:p').toString('base64')}`);
+});
+
+test('an https URL gets a tunnel through the proxy', async () => {
+  const server = await RawServer.listen();
+  const { asked, url } = await forwardProxy(server.port);
+  vi.stubEnv('https_proxy', url);
+  // What answers behind the tunnel speaks no TLS: that the tunnel was asked for is what is seen.
+  await failure(openHttp('https://mcp.corp.invalid/mcp', LEGACY));
+  expect(asked).toContain('CONNECT mcp.corp.invalid:443');
+});
+
+test('`proxyFromEnv: false` asks no proxy', async () => {
+  const server = await RawServer.listen();
+  const { asked, url } = await forwardProxy(server.port);
+  vi.stubEnv('http_proxy', url);
+  await failure(openHttp('http://mcp.corp.invalid/mcp', { ...LEGACY, proxyFromEnv: false }));
+  expect(asked).toEqual([]);
+});
