@@ -1,5 +1,6 @@
 import { messageOf, RpcError } from '../../core/errors.js';
 import type { RequestHandler, ServerRequest } from '../protocol/messages.js';
+import { RPC_CODES } from '../protocol/rpcCodes.js';
 import type { Call } from './Call.js';
 import { type MessageBounds, stringify } from './encode.js';
 
@@ -8,7 +9,7 @@ const MAX_OPEN = 256;
 
 /** What a request that nobody answers gets. */
 export function methodNotFound(server: string, method: string): RpcError {
-  return new RpcError(server, -32601, `method not found: ${method}`);
+  return new RpcError(server, RPC_CODES.methodNotFound, `method not found: ${method}`);
 }
 
 /** The requests a server makes of us: handled, answered once, cancelled when it says so. */
@@ -26,11 +27,11 @@ export class ServerRequests {
   /** Hands `request` to `handler` and its answer back; without a handler it is -32601. */
   serve(request: ServerRequest, handler: RequestHandler | undefined, stream: Call | undefined): void {
     if (handler === undefined) {
-      this.#refuse(request.id, -32601, `method not found: ${request.method}`, undefined, stream);
+      this.#refuse(request.id, RPC_CODES.methodNotFound, `method not found: ${request.method}`, undefined, stream);
       return;
     }
     if (this.#open.size >= MAX_OPEN) {
-      this.#refuse(request.id, -32603, `${MAX_OPEN} requests are being handled`, undefined, stream);
+      this.#refuse(request.id, RPC_CODES.internalError, `${MAX_OPEN} requests are being handled`, undefined, stream);
       return;
     }
     const control = new AbortController();
@@ -47,11 +48,13 @@ export class ServerRequests {
       (error: unknown) =>
         done(() => {
           if (error instanceof RpcError) this.#refuse(request.id, error.rpcCode, error.message, error.data, stream);
-          else this.#refuse(request.id, -32603, messageOf(error), undefined, stream);
+          else this.#refuse(request.id, RPC_CODES.internalError, messageOf(error), undefined, stream);
         }),
     );
     // Whatever the handler gave or threw, an odd error object too, ends here.
-    answered.catch(() => done(() => this.#refuse(request.id, -32603, 'internal error', undefined, stream)));
+    answered.catch(() =>
+      done(() => this.#refuse(request.id, RPC_CODES.internalError, 'internal error', undefined, stream)),
+    );
   }
 
   /** An answer that is no JSON or over the cap goes out as an error: the server must not wait for ever. */
@@ -60,7 +63,7 @@ export class ServerRequests {
     try {
       text = stringify({ jsonrpc: '2.0', id, result }, this.#bounds);
     } catch (error) {
-      this.#refuse(id, -32603, messageOf(error), undefined, stream);
+      this.#refuse(id, RPC_CODES.internalError, messageOf(error), undefined, stream);
       return;
     }
     this.#post(text, stream);

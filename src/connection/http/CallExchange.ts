@@ -6,13 +6,9 @@ import { type BodyUse, ResponseTimeout } from '../net/Exchange.js';
 import { mediaTypeOf } from '../net/responseHeaders.js';
 import type { SseEvent } from '../net/SseReader.js';
 import { excerpt, type RefusalError, rpcErrorIn } from '../net/statusError.js';
+import { RPC_CODES } from '../protocol/rpcCodes.js';
 import type { HttpCallTransport, Session } from './HttpCallTransport.js';
 
-const METHOD_NOT_FOUND = -32601;
-/** What servers answer to a session they do not know, next to other things. */
-const SERVER_ERROR = -32000;
-/** The headers do not agree with the body (2026-07-28). */
-const HEADER_MISMATCH = -32020;
 /** Where a stream does not say how long to wait before it is resumed, in ms. */
 const RETRY_MS = 1_000;
 /** However little a stream says: `retry: 0` must not make us ask without a pause. */
@@ -151,10 +147,10 @@ export class CallExchange extends CallRequest {
     const ownCode = error?.id === this.call.id ? error.code : undefined;
     const inSession = this.#wire.era === 'legacy' && this.session.id !== undefined;
     if (this.status === 401) this.renew(this.refusal(body), () => this.#wire.resend(this));
-    else if (inSession && this.status === 404 && ownCode !== METHOD_NOT_FOUND) this.#sessionGone();
-    else if (inSession && this.status === 400 && (ownCode === undefined || ownCode === SERVER_ERROR)) {
+    else if (inSession && this.status === 404 && ownCode !== RPC_CODES.methodNotFound) this.#sessionGone();
+    else if (inSession && this.status === 400 && (ownCode === undefined || ownCode === RPC_CODES.serverError)) {
       this.#confirmSession(body, error);
-    } else if (error?.code === HEADER_MISMATCH && this.#refreshTool(body, error)) return;
+    } else if (error?.code === RPC_CODES.headerMismatch && this.#refreshTool(body, error)) return;
     else this.#stand(body, error);
   }
 

@@ -83,14 +83,18 @@ export class HttpConnection extends UrlConnection<HttpTransport, HttpConnectionO
 
   protected override handshake(deadlineMs: number): Promise<ServerInfo> {
     const { clock, logger, era = 'auto', eraMemory } = this.options;
+    const startTimeoutMs = Math.max(1, deadlineMs - clock.now());
     return negotiate(
       era,
       {
-        modern: (version) => discoverModern(this.channel, this.#handshake(deadlineMs), version),
+        modern: (version, limitMs = Number.POSITIVE_INFINITY) => {
+          const options = this.#handshake(deadlineMs);
+          return discoverModern(this.channel, { ...options, timeoutMs: Math.min(options.timeoutMs, limitMs) }, version);
+        },
         legacy: () => this.#initialize(deadlineMs),
         status: () => this.wire.handshakeStatus,
       },
-      { server: this.server, logger, memory: eraMemory, wallNow: () => clock.wallNow() },
+      { server: this.server, logger, memory: eraMemory, startTimeoutMs, wallNow: () => clock.wallNow() },
     );
   }
 

@@ -1,8 +1,9 @@
-import { messageOf, RpcError } from '../../core/errors.js';
+import { messageOf, ProtocolError, RequestTimeoutError, RpcError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
-import { modernVersionOffered } from './handshake.js';
 import type { ServerInfo } from './messages.js';
+import { RPC_CODES } from './rpcCodes.js';
+import { modernVersionOffered } from './versions.js';
 
 /** Which era a server was found to speak, and when. */
 export interface EraFinding {
@@ -20,7 +21,8 @@ export interface EraMemory {
 
 /** What a connection can do to find out. Each makes the whole handshake of its era. */
 export interface EraSteps {
-  modern(version: string | undefined): Promise<ServerInfo>;
+  /** `limitMs`: the longest time to wait for an answer; without one as long as the start may take. */
+  modern(version: string | undefined, limitMs?: number): Promise<ServerInfo>;
   legacy(): Promise<ServerInfo>;
   /** The status of the last handshake's response; 0 when there was none. */
   status(): number;
@@ -30,21 +32,27 @@ export interface EraContext {
   readonly server: string;
   readonly logger: Logger;
   readonly memory: EraMemory | undefined;
+  /** Longest start, in ms. */
+  readonly startTimeoutMs: number;
   wallNow(): number;
 }
 
 /** After this long a server that was legacy may have learnt more. */
 const LEGACY_FOR_MS = 24 * 60 * 60 * 1_000;
+/** Of the start's time, how much `server/discover` may stay unanswered before `initialize` is tried. */
+const SILENCE_RATIO = 1 / 3;
+const MAX_SILENCE_MS = 5_000;
 /** Errors that only the modern era has: HeaderMismatch and MissingRequiredClientCapability. */
-const MODERN_ERRORS: readonly number[] = [-32020, -32021];
+const MODERN_ERRORS: readonly number[] = [RPC_CODES.headerMismatch, RPC_CODES.missingClientCapability];
 /** What says nothing about an era. */
 const NO_EVIDENCE: readonly number[] = [401, 403, 408, 429];
 
 /**
  * Makes the handshake, in place. `auto` asks as the modern era does (`server/discover`) and falls back to `initialize`
  * only on evidence: a 4xx other than 401, 403, 408 and 429, or a JSON-RPC error in a 200. A -32022 that names a modern
- * version is tried again at that version; bodies with -32020 or -32021 are modern. A refused connection, a 5xx, a
- * timeout prove nothing: they are thrown, and nothing is remembered.
+ * version is tried again at that version; bodies with -32020 or -32021 are modern. A refused connection or a 5xx proves
+ * nothing: it is thrown, and nothing is remembered. Nor does silence; but since some servers answer no method that they
+ * do not know, `initialize` is tried too when a part of the start's time has passed without an answer.
  */
 export async function negotiate(era: Era | 'auto', steps: EraSteps, context: EraContext): Promise<ServerInfo> {
   if (era === 'legacy') return steps.legacy();
@@ -59,8 +67,11 @@ export async function negotiate(era: Era | 'auto', steps: EraSteps, context: Era
   }
   let info: ServerInfo;
   try {
-    info = await askModern(steps, known?.era === 'modern' ? known.version : undefined);
+    info = await (known?.era === 'modern'
+      ? askModern(steps, known.version)
+      : askModern(steps, undefined, Math.min(context.startTimeoutMs * SILENCE_RATIO, MAX_SILENCE_MS)));
   } catch (error) {
+    if (error instanceof RequestTimeoutError) return askBoth(steps, context, error);
     if (!speaksOther(error, steps.status())) throw error;
     info = await steps.legacy();
   }
@@ -68,9 +79,22 @@ export async function negotiate(era: Era | 'auto', steps: EraSteps, context: Era
   return info;
 }
 
-async function askModern(steps: EraSteps, version: string | undefined): Promise<ServerInfo> {
+/** `server/discover` was not answered in time: asks as the legacy era does, and remembers nothing. */
+async function askBoth(steps: EraSteps, { server }: EraContext, silence: RequestTimeoutError): Promise<ServerInfo> {
   try {
-    return await steps.modern(version);
+    return await steps.legacy();
+  } catch (error) {
+    // It is there, and knows no `initialize`: it was only slow.
+    if (speaksOther(error, steps.status())) return askModern(steps, undefined);
+    if (!(error instanceof RequestTimeoutError)) throw error;
+    const why = `it answered neither server/discover (${silence.timeoutMs} ms) nor initialize (${error.timeoutMs} ms)`;
+    throw new ProtocolError(server, why, error);
+  }
+}
+
+async function askModern(steps: EraSteps, version: string | undefined, limitMs?: number): Promise<ServerInfo> {
+  try {
+    return await steps.modern(version, limitMs);
   } catch (error) {
     const offered = modernVersionOffered(error);
     if (offered === undefined) throw error;

@@ -1,17 +1,9 @@
 import type { ClientCapabilities, Implementation, ServerCapabilities } from '@modelcontextprotocol/client';
-import { ProtocolError, RpcError } from '../../core/errors.js';
+import { ProtocolError } from '../../core/errors.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
 import type { Channel } from '../channel/Channel.js';
 import type { CallOptions, Params, ServerInfo } from './messages.js';
-
-/** The legacy era's versions, newest first. */
-export const LEGACY_VERSIONS = Object.freeze(['2025-11-25', '2025-06-18', '2025-03-26', '2024-11-05', '2024-10-07']);
-
-/** The modern era's versions, newest first. */
-export const MODERN_VERSIONS = Object.freeze(['2026-07-28']);
-
-/** UnsupportedProtocolVersion: its data names the versions that are (2026-07-28, errors). */
-export const UNSUPPORTED_VERSION = -32022;
+import { LEGACY_VERSIONS, legacyVersionOffered, MODERN_VERSIONS, modernVersionOffered } from './versions.js';
 
 const META = 'io.modelcontextprotocol';
 export const META_PROTOCOL_VERSION = `${META}/protocolVersion`;
@@ -35,18 +27,18 @@ export interface HandshakeOptions extends ClientIdentity {
 
 /**
  * Legacy: `initialize` at the newest version, whatever older one the server answers with, then `initialized`. A server
- * that answers -32022 and names a modern version goes on as modern on the same connection.
+ * that refuses the version and names others is asked again at the newest of those. One that answers -32022 and names a
+ * modern version goes on as modern on the same connection.
  */
 export async function initializeLegacy(
   channel: Channel,
   options: HandshakeOptions,
   notify: Notify,
 ): Promise<ServerInfo> {
-  const { server, clientInfo, capabilities } = options;
+  const { server } = options;
   let result: unknown;
   try {
-    const params = { protocolVersion: LEGACY_VERSIONS[0], capabilities, clientInfo };
-    result = await channel.request('initialize', params, callOptions(options));
+    result = await initialize(channel, options, LEGACY_VERSIONS[0] as string);
   } catch (error) {
     const version = modernVersionOffered(error);
     if (version === undefined) throw error;
@@ -61,6 +53,22 @@ export async function initializeLegacy(
   }
   notify('notifications/initialized', protocolVersion as string);
   return info('legacy', protocolVersion as string, theirs, serverInfo, instructions);
+}
+
+/** Asks at `version`, and at an older one each time that the server refuses it and names one. */
+async function initialize(channel: Channel, options: HandshakeOptions, version: string): Promise<unknown> {
+  const { clientInfo, capabilities } = options;
+  try {
+    return await channel.request(
+      'initialize',
+      { protocolVersion: version, capabilities, clientInfo },
+      callOptions(options),
+    );
+  } catch (error) {
+    const older = legacyVersionOffered(error, version);
+    if (older === undefined) throw error;
+    return initialize(channel, options, older);
+  }
 }
 
 /** Modern: no handshake; `server/discover` tells the same, and every request carries the envelope from here on. */
@@ -94,14 +102,6 @@ export function modernEnvelope(identity: ClientIdentity, version: string): (para
     [META_CLIENT_CAPABILITIES]: identity.capabilities,
   };
   return (params) => ({ ...params, _meta: { ...(params?.['_meta'] as Params | undefined), ...own } });
-}
-
-/** The newest modern version that a -32022 names and we speak; undefined when the error is anything else. */
-export function modernVersionOffered(error: unknown): string | undefined {
-  if (!(error instanceof RpcError) || error.rpcCode !== UNSUPPORTED_VERSION) return undefined;
-  const { supported } = (error.data ?? {}) as { supported?: unknown };
-  if (!Array.isArray(supported)) return undefined;
-  return MODERN_VERSIONS.find((version) => supported.includes(version));
 }
 
 /** Posts a notification at the version agreed on. */

@@ -2,8 +2,9 @@ import { OutcomeUnknownError, PoolkitError, RpcError } from '../../core/errors.j
 import type { ManagedProcess } from '../../registry/process/ManagedProcess.js';
 import type { ConnectionOptions } from '../Connection.js';
 import { Channel } from '../channel/Channel.js';
-import { type ClientIdentity, MODERN_VERSIONS, modernEnvelope, modernVersionOffered } from '../protocol/handshake.js';
+import { type ClientIdentity, modernEnvelope } from '../protocol/handshake.js';
 import type { Params } from '../protocol/messages.js';
+import { MODERN_VERSIONS, modernVersionOffered } from '../protocol/versions.js';
 import { LineReader } from './LineReader.js';
 import { messageIn } from './messageIn.js';
 import { OutputReader } from './OutputReader.js';

@@ -47,7 +47,7 @@ test('evidence of the legacy era leads to initialize, and is remembered', async 
   }
 });
 
-test('401, 403, 408, 429, 5xx, garbage, silence and modern errors are no evidence: nothing is tried or remembered', async () => {
+test('401, 403, 408, 429, 5xx, garbage and modern errors are no evidence: nothing is tried or remembered', async () => {
   for (const discover of [
     ...[401, 403, 408, 429, 500, 503].map(
       (status) =>
@@ -55,7 +55,6 @@ test('401, 403, 408, 429, 5xx, garbage, silence and modern errors are no evidenc
           void res.writeHead(status).end(),
     ),
     ({ res }: Exchange) => void res.writeHead(200, { 'content-type': 'text/html' }).end('<p>welcome'),
-    () => undefined,
     rpc(400, -32020),
     rpc(400, -32021),
   ]) {
@@ -65,6 +64,73 @@ test('401, 403, 408, 429, 5xx, garbage, silence and modern errors are no evidenc
     expect(server.initialises).toBe(0);
     expect(eraMemory.kept).toEqual([]);
   }
+});
+
+test('a server that answers no method it does not know is asked for initialize within the time of the start', async () => {
+  const server = await legacyThat(() => undefined);
+  const eraMemory = memory();
+  const connection = await openHttp(server.url, { eraMemory, startTimeoutMs: 900 });
+  expect(connection.info.era).toBe('legacy');
+  expect(await call(connection, 'echo', { text: 'x' })).toEqual(said('x'));
+  // Silence is no evidence.
+  expect(eraMemory.kept).toEqual([]);
+});
+
+test('a modern server that was only slow is asked again; one that answers nothing is told as such', async () => {
+  let asked = 0;
+  const slow = await RawServer.listen({
+    era: 'modern',
+    before: ({ message, json }) => {
+      if (message?.method === 'initialize')
+        json({ jsonrpc: '2.0', id: message.id, error: { code: -32601, message: 'no' } });
+      else return message?.method === 'server/discover' && ++asked === 1;
+      return true;
+    },
+  });
+  const connection = await openHttp(slow.url, { startTimeoutMs: 900 });
+  expect(connection.info.era).toBe('modern');
+  const silent = await RawServer.listen({ before: () => true });
+  expect(await failure(openHttp(silent.url, { startTimeoutMs: 300 }))).toMatchObject({
+    constructor: StartError,
+    message: expect.stringMatching(/server\/discover|not ready within/),
+  });
+});
+
+test('a server that refuses the newest version and names others is asked again at the newest of those', async () => {
+  for (const [status, code, message, data] of [
+    [400, -32000, 'Bad Request: Unsupported protocol version (supported versions: 2025-03-26, 2025-06-18, 2024-11-05)'],
+    [200, -32602, 'Unsupported protocol version', { supported: ['2025-06-18', '2024-11-05'], requested: '2025-11-25' }],
+    [200, -32602, 'Unsupported', ['2025-06-18']],
+  ] as const) {
+    const server = await RawServer.listen({
+      before: (exchange) => {
+        const asked = exchange.message?.params?.protocolVersion;
+        if (exchange.message?.method !== 'initialize' || asked <= '2025-06-18') return false;
+        exchange.json({ jsonrpc: '2.0', id: null, error: { code, message, data } }, status);
+        return true;
+      },
+    });
+    const connection = await openHttp(server.url, { era: 'legacy' });
+    expect(server.of('initialize').map((each) => each.message.params.protocolVersion)).toEqual([
+      '2025-11-25',
+      '2025-06-18',
+    ]);
+    expect(await call(connection, 'echo', { text: 'x' })).toEqual(said('x'));
+    expect(server.of('tools/call')[0]?.headers).toMatchObject({ 'mcp-protocol-version': '2025-06-18' });
+  }
+});
+
+test('a refusal that names no version we speak stands, with its words', async () => {
+  const server = await RawServer.listen({
+    before: (exchange) => {
+      if (exchange.message?.method !== 'initialize') return false;
+      rpc(200, -32602, { supported: ['1999-01-01', {}, null] })(exchange);
+      return true;
+    },
+  });
+  expect(await failure(openHttp(server.url, { era: 'legacy' }))).toBeInstanceOf(StartError);
+  expect(server.initialises).toBe(0);
+  expect(server.of('initialize').length).toBe(1);
 });
 
 test('a modern server that asks for another version it names is asked again at that one', async () => {

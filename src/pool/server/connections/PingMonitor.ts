@@ -1,3 +1,4 @@
+import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
 import { RequestTimeoutError, RpcError } from '../../../core/errors.js';
 import type { ServerContext } from '../context.js';
 import type { PooledConnection } from './PooledConnection.js';
@@ -66,7 +67,7 @@ export class PingMonitor {
       await connection.request(method, undefined, { timeoutMs });
       return 'answer';
     } catch (error) {
-      if (error instanceof RpcError) return error.rpcCode === -32601 ? 'unknown' : 'answer';
+      if (error instanceof RpcError) return error.rpcCode === RPC_CODES.methodNotFound ? 'unknown' : 'answer';
       // A failure of another kind is told by the connection itself.
       return error instanceof RequestTimeoutError ? 'none' : 'nothing';
     }

@@ -1,0 +1,32 @@
+import { RpcError } from '../../core/errors.js';
+import { RPC_CODES } from './rpcCodes.js';
+
+/** The legacy era's versions, newest first. */
+export const LEGACY_VERSIONS = Object.freeze(['2025-11-25', '2025-06-18', '2025-03-26', '2024-11-05', '2024-10-07']);
+
+/** The modern era's versions, newest first. */
+export const MODERN_VERSIONS = Object.freeze(['2026-07-28']);
+
+/** Of an error's words, so much is searched for versions. */
+const MAX_WORDS = 2_000;
+
+/** The newest modern version that a -32022 names and we speak; undefined when the error is anything else. */
+export function modernVersionOffered(error: unknown): string | undefined {
+  if (!(error instanceof RpcError) || error.rpcCode !== RPC_CODES.unsupportedVersion) return undefined;
+  const { supported } = (error.data ?? {}) as { supported?: unknown };
+  if (!Array.isArray(supported)) return undefined;
+  return MODERN_VERSIONS.find((version) => supported.includes(version));
+}
+
+/**
+ * The newest legacy version that a refusal of `initialize` names and that is older than `asked`. Servers that do not answer
+ * with a version of theirs, as they should (lifecycle, version negotiation), say it in the error's data or words.
+ */
+export function legacyVersionOffered(error: unknown, asked: string): string | undefined {
+  if (!(error instanceof RpcError)) return undefined;
+  const { data } = error;
+  const listed: unknown[] = typeof data === 'object' && data !== null ? Object.values(data).flat() : [data];
+  const words = `${listed.filter((each) => typeof each === 'string').join(' ')} ${error.message}`.slice(0, MAX_WORDS);
+  const named: readonly string[] = words.match(/\d{4}-\d{2}-\d{2}/g) ?? [];
+  return LEGACY_VERSIONS.find((version) => version < asked && named.includes(version));
+}
