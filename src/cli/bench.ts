@@ -12,6 +12,7 @@ import type { ToolChoice, Workload } from '../bench/workload/Workload.js';
 import { messageOf, OptionError } from '../core/errors.js';
 import type { Era } from '../registry/config/ServerConfig.js';
 import { complain } from './output.js';
+import { writeOut } from './showResult.js';
 
 export interface BenchCommandOptions {
   readonly concurrency: readonly number[];
@@ -228,8 +229,7 @@ async function write(report: BenchReport, { json, markdown, html, junit }: Bench
   ];
   for (const [file, text] of files) if (file !== undefined) await writeFile(file, text());
   const text = json === true ? jsonText() : markdown === true ? markdownReport(report) : textReport(report);
-  // A slow reader of a pipe gets all of it: the process ends only when it was taken.
-  await new Promise<void>((resolve) => process.stdout.write(text, () => resolve()));
+  await writeOut(text);
 }
 
 const quoted = (word: string): string => (/^[\w./:=,@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);

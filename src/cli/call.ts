@@ -5,18 +5,13 @@ import { loadConfig, startProblem } from './configs.js';
 import { createLogger } from './logger.js';
 import { complain } from './output.js';
 import { whenNpmIsGone } from './parent.js';
+import { showResult, writeOut } from './showResult.js';
 
 export interface CallOptions {
   readonly config?: string;
   readonly timeoutMs: number;
   readonly json?: boolean;
   readonly logLevel: string;
-}
-
-/** The parts of a tool's result that are shown. */
-interface ToolResult {
-  readonly isError?: boolean;
-  readonly content?: readonly { readonly type: string; readonly text?: string }[];
 }
 
 /** `mcp-poolkit call`: the exit code says whether the tool answered well. */
@@ -54,7 +49,10 @@ export async function call(server: string, tool: string, json: string, options: 
       onProgress: ({ progress, total }) =>
         process.stderr.write(`progress: ${progress}${total ? ` of ${total}` : ''}\n`),
     });
-    show(result as ToolResult, options.json === true);
+    const { text, failed, complaint } = showResult(tool, result, options.json === true);
+    if (failed) process.exitCode = 1;
+    if (complaint !== undefined) complain(complaint);
+    await writeOut(text);
   } catch (error) {
     complain(plan.stopping ? 'interrupted' : messageOf(error));
     process.exitCode = 1;
@@ -71,10 +69,4 @@ function parseArguments(json: string): object {
   }
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
   throw new Error('the arguments are not a JSON object');
-}
-
-function show(result: ToolResult, json: boolean): void {
-  if (result.isError === true) process.exitCode = 1;
-  const texts = (result.content ?? []).map((each) => (each.type === 'text' ? (each.text ?? '') : JSON.stringify(each)));
-  process.stdout.write(json ? `${JSON.stringify(result, undefined, 2)}\n` : texts.map((text) => `${text}\n`).join(''));
 }

@@ -71,7 +71,9 @@ It stops on Ctrl-C or SIGTERM: /readyz says no, after --propagation-delay new ca
 --grace-ms, then every server ends. All that takes delay + grace + 20 s at the most, 30 s by default (from 28 s of delay
 and grace on: 1.6 times delay + grace + 2 s). A second signal kills what is left.
 
-Exit code: 0 after a clean stop; 1 when no server could start, the address is taken, or something did not stop;
+It listens first and starts its servers behind: one that is slow or down follows when it is up.
+
+Exit code: 0 after a clean stop; 1 when what the config says cannot be run for any server, the address is taken, or something did not stop;
 128 + the signal's number when it was forced.`,
     )
     .action(async (options: ServeOptions) => (await import('./serve.js')).serve(options));

@@ -1,12 +1,13 @@
+import { systemClock } from '../core/clock.js';
 import { messageOf } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
+import { sleep } from '../core/time/sleep.js';
 import { addGateway } from '../gateway/addGateway.js';
 import { Gateway } from '../gateway/Gateway.js';
 import { isLoopback } from '../gateway/GatewayOptions.js';
 import type { GatewayAddress } from '../gateway/http/paths.js';
 import type { McpPool } from '../pool/McpPool.js';
 import { UnifiedPool } from '../pool/UnifiedPool.js';
-import { LifecycleManager } from '../registry/lifecycle/LifecycleManager.js';
 import { Health } from '../shutdown/Health.js';
 import { ShutdownPlan } from '../shutdown/ShutdownPlan.js';
 import { FileCache } from '../toolstore/FileCache.js';
@@ -33,6 +34,9 @@ export interface ServeOptions {
 
 /** After a second signal: enough to tell clients, to kill every server and to see it dead, also on a busy machine. */
 const FORCE_MS = 3_000;
+
+/** How long the line that says it serves waits for servers to be up. */
+const SETTLE_MS = 3_000;
 
 /** `mcp-poolkit serve`: resolves when it serves, or has failed to; signals end it. */
 export async function serve(options: ServeOptions): Promise<void> {
@@ -81,14 +85,13 @@ async function start(options: ServeOptions, { plan, output, logger }: Context): 
   for (const problem of config.problems) output.problem(problem);
   const cache = options.cache === undefined ? undefined : new FileCache({ directory: options.cache, logger });
   if (cache !== undefined) plan.add('tool lists', cache, { phase: 'release' });
-  const lifecycle = new LifecycleManager({ logger });
-  const pool = new UnifiedPool({ logger, lifecycle, ...(cache && { eraStore: cache.eraStore() }) });
+  const pool = new UnifiedPool({ logger, ...(cache && { eraStore: cache.eraStore() }) });
   plan.add('servers', pool, { phase: 'close' });
-  // What the pool had no time to end, as after a second signal, is killed.
-  plan.add('processes', lifecycle, { phase: 'close', after: 'servers', graceMs: 0 });
   const startMs = new Map<string, number>();
   watch(pool, { output, logger, startMs });
-  await startServers(pool, config, output);
+  const settled = startServers(pool, config, output, plan);
+  // Told below; a stop meanwhile must not leave it unheard.
+  settled.catch((error: unknown) => error);
   const gateway = new Gateway({
     pool,
     logger,
@@ -100,20 +103,36 @@ async function start(options: ServeOptions, { plan, output, logger }: Context): 
     ...(cache && { cache }),
   });
   addGateway(plan, gateway, { graceMs, timeoutMs: graceMs + ANSWER_MS });
-  const [{ url }, servers] = await Promise.all([listen(gateway, options), linesOf(pool, config, startMs)]);
+  const { url } = await listen(gateway, options);
+  // Clients are served from here on. What is slow to start follows by itself, and is told by `started` and `problem`.
+  await Promise.race([settled, sleep(systemClock, SETTLE_MS, { signal: plan.signal })]);
+  const servers = await linesOf(pool, config, startMs);
   output.ready({ url, config: config.file, servers, stopMs: plan.totalMs });
 }
 
-/** One bad server never stops the others; only when none starts there is nothing to serve. */
-async function startServers(pool: McpPool, config: LoadedConfig, output: Output): Promise<void> {
+/**
+ * One bad server never stops the others. A server that is down now may be up at the next call; only when none can ever
+ * start, since what the config says cannot be run, there is nothing to serve.
+ */
+async function startServers(pool: McpPool, config: LoadedConfig, output: Output, plan: ShutdownPlan): Promise<void> {
   const wanted = config.servers.filter(({ enabled }) => enabled !== false);
-  for (const each of config.servers) if (each.enabled === false) pool.addServer(each);
-  const { started, failed } = await pool.startAll(wanted);
-  for (const { name, error } of failed) {
-    const server = wanted.find((each) => each.name === name);
-    if (server !== undefined) output.problem(startProblem(config.file, server, error));
-  }
-  if (started.length === 0) throw new Error(`${config.file}: no server could be started`);
+  // Known before the first one is up, so that clients see none of them missing.
+  for (const each of config.servers) pool.addServer(each);
+  const hopeless = await Promise.all(
+    wanted.map(async (server) => {
+      try {
+        await pool.startServer(server.name);
+        return false;
+      } catch (error) {
+        // A stop ends starts too: that is no problem of the server.
+        if (plan.stopping) return false;
+        const problem = startProblem(config.file, server, error);
+        output.problem(problem);
+        return problem.field === 'command' || problem.field === 'cwd';
+      }
+    }),
+  );
+  if (hopeless.every(Boolean)) throw new Error(`${config.file}: no server could be started`);
 }
 
 async function listen(gateway: Gateway, { host, port }: ServeOptions): Promise<GatewayAddress> {

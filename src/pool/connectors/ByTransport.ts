@@ -27,6 +27,10 @@ export class ByTransport implements Connector {
     return this.#of(request.config.transport).connect(request);
   }
 
+  kill(): void {
+    for (const connector of new Set(this.#byTransport.values())) connector.kill?.();
+  }
+
   memoryBytes(connection: Connection): number | undefined {
     for (const connector of new Set(this.#byTransport.values())) {
       const bytes = connector.memoryBytes?.(connection);

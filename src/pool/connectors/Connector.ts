@@ -42,6 +42,8 @@ export interface Connector<C extends ServerConfig = ServerConfig> extends Closea
   attributes(transport: ConfiguredTransport): boolean;
   /** Makes an initialised connection, or rejects with `StartError` (or the signal's reason) having left nothing. */
   connect(request: ConnectRequest<C>): Promise<Connection>;
+  /** Ends what the connections run in at once, in this very turn: the pool is closed without any grace. */
+  kill?(): void;
   /** Resident memory of what the connection runs in, in bytes, where there is such a thing. */
   memoryBytes?(connection: Connection): number | undefined;
 }

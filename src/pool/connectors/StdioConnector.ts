@@ -9,6 +9,7 @@ import type { Logger } from '../../core/logger.js';
 import { within } from '../../core/time/within.js';
 import type { Era, StdioServerConfig } from '../../registry/config/ServerConfig.js';
 import { LifecycleManager, type ServerHandle } from '../../registry/lifecycle/LifecycleManager.js';
+import type { StopOptions } from '../../registry/process/ManagedProcess.js';
 import { type EraFinding, startInEra } from '../server/callers/eraStore.js';
 import type { Connector, ConnectRequest } from './Connector.js';
 
@@ -40,6 +41,8 @@ export class StdioConnector implements Connector {
   readonly #owned: boolean;
   readonly #times: StopTimes;
   readonly #handles = new WeakMap<Connection, ServerHandle>();
+  /** Processes started through here that have not been proved dead. */
+  readonly #live = new Set<ServerHandle>();
 
   /** @throws OptionError */
   constructor({ lifecycle, ledger, clock, logger, ...times }: StdioConnectorOptions) {
@@ -68,6 +71,11 @@ export class StdioConnector implements Connector {
     );
   }
 
+  kill(): void {
+    // Whoever started the end of one has its failure.
+    for (const handle of this.#live) void handle.remove({ graceMs: 0 }).catch((error: unknown) => error);
+  }
+
   memoryBytes(connection: Connection): number | undefined {
     return this.#handles.get(connection)?.status().usage?.residentBytes;
   }
@@ -79,7 +87,7 @@ export class StdioConnector implements Connector {
   async #open(target: StdioServerConfig, request: ConnectRequest, era: Era): Promise<Connection> {
     const handle = await this.#start(target, request);
     handle.process.onStderr((line) => request.onStderr(line, handle.process.pid));
-    const end = { stop: () => handle.remove(), kill: () => handle.remove({ graceMs: 0 }) };
+    const end = { stop: () => this.#remove(handle), kill: () => this.#remove(handle, { graceMs: 0 }) };
     const connection = await StdioConnection.open(handle.process, { ...this.#options(request), era, end });
     this.#handles.set(connection, handle);
     return connection;
@@ -93,8 +101,13 @@ export class StdioConnector implements Connector {
         probeTimeoutMs: Math.min(PROBE_TIMEOUT_MS, request.leftMs() / 2),
       });
     } finally {
-      await handle.remove({ graceMs: 0 });
+      await this.#remove(handle, { graceMs: 0 });
     }
+  }
+
+  async #remove(handle: ServerHandle, options?: StopOptions): Promise<void> {
+    await handle.remove(options);
+    this.#live.delete(handle);
   }
 
   async #start(target: StdioServerConfig, { signal }: ConnectRequest): Promise<ServerHandle> {
@@ -102,7 +115,7 @@ export class StdioConnector implements Connector {
     const { name, command, args, env, cwd, inheritEnv } = target;
     const id = `${name}#${randomUUID()}`;
     try {
-      return await this.#manager.start({
+      const handle = await this.#manager.start({
         id,
         name,
         command,
@@ -113,6 +126,8 @@ export class StdioConnector implements Connector {
         ...this.#times,
         restart: 'never',
       });
+      this.#live.add(handle);
+      return handle;
     } catch (error) {
       // It stays known as failed, and nobody will ask for it.
       if (this.#manager.list().some((status) => status.id === id)) await this.#manager.remove(id);

@@ -221,8 +221,11 @@ export abstract class ServerPool implements McpPool {
     return this.#context.events.on(event, listener);
   }
 
+  /** With `graceMs: 0` nothing is waited for but the proof: processes are killed in this very turn. */
   close(options?: CloseOptions): Promise<void> {
-    return this.#scope.close(options);
+    const closing = this.#scope.close(options);
+    if (options?.graceMs === 0) this.#connector.kill?.();
+    return closing;
   }
 
   [Symbol.asyncDispose](): Promise<void> {

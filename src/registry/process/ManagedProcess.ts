@@ -2,6 +2,7 @@ import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { constants } from 'node:os';
 import type { Readable, Writable } from 'node:stream';
 import { type Clock, systemClock } from '../../core/clock.js';
+import { atLastResort } from '../../core/close/lastResort.js';
 import { OptionError } from '../../core/errors.js';
 import { Emitter } from '../../core/events.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
@@ -90,6 +91,8 @@ export class ManagedProcess {
   #seenZombie = false;
   #sequence: StopSequence | undefined;
   #stopping: Promise<void> | undefined;
+  /** Until it was proved dead, the end of this process kills its group. */
+  readonly #lastResort = atLastResort(() => this.group.killNow());
 
   /**
    * Resolves once the system has started the program; whether it then works is another question.
@@ -220,7 +223,10 @@ export class ManagedProcess {
     );
     this.#sequence = sequence;
     this.#stopping = sequence.run().then(
-      () => releasePipes(this.#child, this.#clock),
+      () => {
+        this.#lastResort[Symbol.dispose]();
+        return releasePipes(this.#child, this.#clock);
+      },
       (error: unknown) => {
         this.#stopping = undefined;
         throw error;

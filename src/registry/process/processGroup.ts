@@ -111,6 +111,13 @@ export class ProcessGroup {
     }
   }
 
+  /** SIGKILL to the group and to each member known, in this very turn: for an owner that is about to end itself. */
+  killNow(): void {
+    if (process.platform === 'win32') return;
+    if (this.#pgid !== undefined && !this.#over) sendSignal(-this.#pgid, 'SIGKILL');
+    for (const [pid, startTime] of this.#known) if (mayLive(pid, startTime)) sendSignal(pid, 'SIGKILL');
+  }
+
   #know(members: readonly ProcessRow[]): void {
     // A look may be older than one that saw more: who is missing from it is asked for by name.
     for (const [pid, startTime] of this.#known) if (!mayLive(pid, startTime)) this.#known.delete(pid);

@@ -1,5 +1,6 @@
 import { constants } from 'node:os';
 import type { Clock } from '../../core/clock.js';
+import { runLastResort } from '../../core/close/lastResort.js';
 import type { Logger } from '../../core/logger.js';
 import { checkBoolean, checkMs } from '../../core/options.js';
 import type { ForceOptions } from './planOptions.js';
@@ -79,8 +80,11 @@ export function listenForSignals(plan: Stoppable, clock: Clock, logger: Logger, 
       firstMs = clock.now();
       void plan.shutdown(signal);
     } else if (clock.now() - firstMs < repeatMs) logger.debug({ signal }, 'the same wish again');
-    else if (forced && exit) process.exit(exitCode);
-    else {
+    else if (forced && exit) {
+      // Patience is over: nothing is waited for, but no child outlives us either.
+      runLastResort();
+      process.exit(exitCode);
+    } else {
       forced = true;
       void plan.force(signal, { withinMs: forceMs, exitCode });
     }
@@ -98,6 +102,7 @@ export function listenForSignals(plan: Stoppable, clock: Clock, logger: Logger, 
         Promise.all([flushed(process.stdout), flushed(process.stderr)]),
         new Promise<void>((resolve) => void clock.setTimer(resolve, FLUSH_MS, { ref: true })),
       ]);
+      runLastResort();
       process.exit();
     }
     remove();

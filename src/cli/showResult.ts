@@ -1,0 +1,57 @@
+/** The parts of a tool's result that are shown; a server may send anything in their places. */
+interface ToolResult {
+  readonly isError?: unknown;
+  readonly content?: unknown;
+  readonly structuredContent?: unknown;
+}
+
+export interface Shown {
+  /** For stdout. */
+  readonly text: string;
+  /** Whether the tool answered with an error. */
+  readonly failed: boolean;
+  /** For stderr, when the tool failed without a word. */
+  readonly complaint?: string;
+}
+
+/** A tool's result for people: its texts as they are, other content as one line of JSON each; or all of it as JSON. */
+export function showResult(tool: string, result: unknown, json: boolean): Shown {
+  const { isError, content, structuredContent } = (
+    typeof result === 'object' && result !== null ? result : {}
+  ) as ToolResult;
+  const failed = isError === true;
+  if (json) return { text: `${JSON.stringify(result, undefined, 2)}\n`, failed };
+  const blocks = Array.isArray(content)
+    ? (content as unknown[])
+    : content === undefined || content === null
+      ? []
+      : [content];
+  const lines = blocks.map(lineOf);
+  // Without content the data is the answer; a result of neither shows as it is, unless it is empty.
+  if (lines.length === 0 && structuredContent !== undefined) lines.push(JSON.stringify(structuredContent));
+  else if (lines.length === 0 && hasData(result)) lines.push(JSON.stringify(result));
+  const text = lines.map((line) => `${line}\n`).join('');
+  return { text, failed, ...(failed && text === '' && { complaint: `the tool ${tool} failed and said nothing` }) };
+}
+
+function lineOf(block: unknown): string {
+  if (typeof block === 'string') return block;
+  const { type, text } = (typeof block === 'object' && block !== null ? block : {}) as {
+    type?: unknown;
+    text?: unknown;
+  };
+  return type === 'text' && typeof text === 'string' ? text : (JSON.stringify(block) ?? 'null');
+}
+
+function hasData(result: unknown): boolean {
+  if (typeof result !== 'object' || result === null) return result !== undefined;
+  return Object.keys(result).some((key) => !['content', 'isError', '_meta', 'resultType'].includes(key));
+}
+
+/** Writes it all, however slow the reader is. A reader that has gone takes nothing more. */
+export function writeOut(text: string): Promise<void> {
+  return new Promise((resolve) => {
+    if (text === '') resolve();
+    else process.stdout.write(text, () => resolve());
+  });
+}

@@ -1,0 +1,23 @@
+/**
+ * What must be done before this process ends, whatever ends it: children are killed in the same turn. A set of synchronous
+ * functions; whoever ends the process by `process.exit` (`ShutdownPlan.listen`) runs them first. Nothing is hooked by itself.
+ */
+const actions = new Set<() => void>();
+
+/** `action` is run before the process is ended, until disposed. It must be quick, and may not wait. */
+export function atLastResort(action: () => void): Disposable {
+  actions.add(action);
+  return { [Symbol.dispose]: () => void actions.delete(action) };
+}
+
+/** Runs them all, whatever one of them throws. */
+export function runLastResort(): void {
+  for (const action of [...actions]) {
+    try {
+      action();
+    } catch {
+      // The process is ending: there is nobody to tell, and the others must have their turn.
+      actions.delete(action);
+    }
+  }
+}

@@ -1,0 +1,80 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { afterEach, expect, test } from 'vitest';
+import { descendantsOf, isAlive } from '../support/processes.js';
+import { tempFolder } from '../support/tempFolder.js';
+
+const MAIN = resolve(import.meta.dirname, '../../dist/cli/main.js');
+let child: ChildProcess | undefined;
+
+afterEach(() => {
+  if (child?.pid !== undefined)
+    for (const pid of [...descendantsOf(child.pid), child.pid]) if (isAlive(pid)) process.kill(pid, 'SIGKILL');
+});
+
+const SERVER = (more: string): string => `
+  const send = (m) => process.stdout.write(JSON.stringify({ jsonrpc: '2.0', ...m }) + '\\n');
+  ${more}
+  require('readline').createInterface({ input: process.stdin }).on('line', (line) => {
+    const { id, method, params } = JSON.parse(line);
+    if (id === undefined) return;
+    if (method === 'initialize') send({ id, result: { protocolVersion: params.protocolVersion, capabilities: { tools: {} }, serverInfo: { name: 's', version: '1' } } });
+    else if (method === 'tools/list') send({ id, result: { tools: [] } });
+    else send({ id, result: {} });
+  });`;
+
+async function start(server: string, args: readonly string[] = []): Promise<{ url: string; process: ChildProcess }> {
+  const folder = tempFolder();
+  writeFileSync(join(folder, 's.cjs'), server);
+  writeFileSync(
+    join(folder, 'mcp.json'),
+    JSON.stringify({ mcpServers: { s: { command: process.execPath, args: [join(folder, 's.cjs')] } } }),
+  );
+  child = spawn(
+    process.execPath,
+    [MAIN, 'serve', '--config', join(folder, 'mcp.json'), '--port', '0', '--json', '--grace-ms', '200', ...args],
+    {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, XDG_STATE_HOME: folder },
+    },
+  );
+  const started = child;
+  const url = await new Promise<string>((done) => {
+    let text = '';
+    started.stdout?.on('data', (chunk) => {
+      text += chunk;
+      const ready = text.split('\n').find((line) => line.includes('"event":"ready"'));
+      if (ready !== undefined) done((JSON.parse(ready) as { url: string }).url);
+    });
+  });
+  return { url, process: started };
+}
+
+test('a stderr that is not read stops neither the gateway nor its end', async () => {
+  // Every line is logged at debug: far more than a pipe holds.
+  const flood = `setInterval(() => process.stderr.write('a line of some length that the pool tells its log\\n'.repeat(500)), 5);`;
+  const { url, process: running } = await start(SERVER(flood), ['--log-level', 'debug']);
+  running.stderr?.pause();
+  await new Promise((done) => setTimeout(done, 1_000));
+  expect((await fetch(`${url}/livez`)).status).toBe(200);
+  const pids = descendantsOf(running.pid as number);
+  running.kill('SIGTERM');
+  const [code] = (await once(running, 'exit')) as [number | null];
+  expect(code).toBe(0);
+  expect(pids.filter(isAlive)).toEqual([]);
+});
+
+test('a third signal ends it at once, and no child that ignores signals outlives it', async () => {
+  const deaf = `for (const s of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(s, () => {}); process.stdin.on('end', () => {}); setInterval(() => {}, 1000);`;
+  const { process: running } = await start(SERVER(deaf));
+  const pids = descendantsOf(running.pid as number);
+  expect(pids.length).toBeGreaterThan(0);
+  running.kill('SIGINT');
+  await new Promise((done) => setTimeout(done, 400));
+  running.kill('SIGINT');
+  running.kill('SIGTERM');
+  await once(running, 'exit');
+  expect(pids.filter(isAlive)).toEqual([]);
+});
