@@ -109,6 +109,7 @@ export class StdioConnection implements Connection {
     this.#writer = new StdioWriter(process.stdin, {
       clock: options.clock,
       maxUnsentBytes: options.maxMessageBytes * 2,
+      onNoticesFull: (why) => this.#die(why),
       server: options.server,
       channel: this.#channel,
     });

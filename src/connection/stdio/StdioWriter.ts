@@ -11,13 +11,18 @@ export interface StdioWriterOptions {
   readonly channel: Pick<Channel, 'markSent' | 'markWaiting' | 'failCall'>;
   /** Bytes that may wait for a child that does not read. */
   readonly maxUnsentBytes: number;
+  /** More than 4 MiB of notices, or half of `maxUnsentBytes`, wait: the child asks or is told without end and reads nothing. */
+  readonly onNoticesFull?: (why: string) => void;
 }
 
-/** One batch holds about this many characters at the most, so that a blocked reader holds back calls, not megabytes. */
+const MAX_NOTICE_BYTES = 4 * 1024 * 1024;
+/** What a waiting notice holds beside its text. */
+const NOTICE_BYTES = 64;
+/** One batch holds about this many characters, so that a blocked reader holds back calls, not megabytes. */
 const BATCH_CHARS = 256 * 1024;
 
 /**
- * Writes lines to a pipe. Lines of one tick go out as one write; while a write is outstanding the next lines wait, so a
+ * Writes lines to a pipe. Lines of one turn of the event loop go out as one write; while a write is outstanding the next lines wait, so a
  * call that is given up meanwhile is never sent. Notices (cancellations, replies) go ahead of waiting calls. What the
  * child does not take is bounded: beyond it calls are refused with `ERR_QUEUE_FULL` and notices are dropped and counted.
  */
@@ -31,6 +36,7 @@ export class StdioWriter {
     if (error === undefined || error === null) this.#writeBatch();
   };
   #notices: string[] = [];
+  #noticeBytes = 0;
   #calls = new RingQueue<Waiting>();
   /** Of the calls, so many at the end wait without a bound: they are to go out in this turn. */
   #unbounded = 0;
@@ -77,11 +83,17 @@ export class StdioWriter {
   /** Sends a line that belongs to no waiting call, before those that wait. False when there is no room for it. */
   post(text: string): boolean {
     if (this.#closed) return true;
-    if (!this.#hasRoom(text)) {
+    const noticeBytes = this.#noticeBytes + text.length + NOTICE_BYTES;
+    const { maxUnsentBytes, onNoticesFull } = this.#options;
+    const maxNoticeBytes = Math.min(MAX_NOTICE_BYTES, maxUnsentBytes / 2);
+    const full = noticeBytes > maxNoticeBytes && this.#notices.length > 0;
+    if (full || !this.#hasRoom(text)) {
       this.#droppedNotices++;
+      if (full) onNoticesFull?.(`it does not read its input: ${this.#notices.length} replies and notifications wait`);
       return false;
     }
     this.#notices.push(text);
+    this.#noticeBytes = noticeBytes;
     this.#waitingChars += text.length;
     if (this.#outstandingBytes === 0) this.#schedule();
     return true;
@@ -91,6 +103,7 @@ export class StdioWriter {
   close(): void {
     this.#closed = true;
     this.#notices = [];
+    this.#noticeBytes = 0;
     this.#calls.clear();
     this.#waitingChars = 0;
   }
@@ -114,11 +127,11 @@ export class StdioWriter {
     this.#unbounded = Math.min(this.#unbounded, left.size);
   }
 
-  /** After the callers that this turn's answers woke have made their next calls: ticks run when microtasks are done. */
+  /** Once per turn of the loop, after every socket of it was read: docs/decisions/137-one-write-a-turn.md. */
   #schedule(): void {
     if (this.#scheduled || this.#closed) return;
     this.#scheduled = true;
-    process.nextTick(this.#flush);
+    setImmediate(this.#flush);
   }
 
   #writeBatch(): void {
@@ -139,6 +152,7 @@ export class StdioWriter {
       batch += `${text}\n`;
     }
     this.#notices = [];
+    this.#noticeBytes = 0;
     const nowMs = clock.now();
     for (let next = this.#calls.peek(); next !== undefined && batch.length < BATCH_CHARS; next = this.#calls.peek()) {
       this.#calls.shift();

@@ -162,3 +162,14 @@ test('a result that is not JSON fails its call at once, raw or not, and only tha
     }
   }
 });
+
+test('a server that asks without end and reads nothing loses its connection, with the reason', async () => {
+  const connection = await open(hostile());
+  const js = `process.stdin.pause(); let i = 0;
+    const more = () => { for (let n = 0; n < 500; n++) send({ id: 'p' + i++ + 'x'.repeat(500), method: 'ping' }); setImmediate(more) };
+    more()`;
+  const died = new Promise<string>((resolve) => connection.onClose(({ why }) => resolve(why)));
+  const failed = expect(call(connection, 'x', { js })).rejects.toMatchObject({ code: 'ERR_OUTCOME_UNKNOWN' });
+  expect(await died).toContain('it does not read its input');
+  await failed;
+});
