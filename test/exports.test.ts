@@ -1,10 +1,11 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { expect, test } from 'vitest';
+import { TYPES } from './support/exportedTypes.js';
 
 const root = resolve(import.meta.dirname, '..');
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
-  exports: Record<string, { default: string } | string>;
+  exports: Record<string, { types: string; default: string } | string>;
 };
 
 /** The errors: exported by `/errors`, and by the package's entry. */
@@ -117,6 +118,9 @@ const OWN: Readonly<Record<string, readonly string[]>> = {
   './toolstore': ['FILE_CACHE_DEFAULTS', 'FileCache', 'NoOpCache'],
   './shutdown': [
     'BackgroundWorker',
+    'CLOSE_DEFAULTS',
+    'CloseScope',
+    'Emitter',
     'HEALTH_DEFAULTS',
     'Health',
     'InFlight',
@@ -128,6 +132,8 @@ const OWN: Readonly<Record<string, readonly string[]>> = {
     'TrackedHttpServer',
     'addHttpServer',
     'closeHttpServer',
+    'silentLogger',
+    'systemClock',
     'trackHttpServer',
     'withTimeout',
   ],
@@ -135,19 +141,50 @@ const OWN: Readonly<Record<string, readonly string[]>> = {
   './testing': ['FakeClock', 'FaultPlan', 'closeAndCheck', 'faulty', 'leakBaseline'],
 };
 
-/** The package's entry exports what all but `testing` and `bench` do, and these. */
-const ENTRY: readonly string[] = ['CLOSE_DEFAULTS', 'CloseScope', 'Emitter', 'silentLogger', 'systemClock'];
+/** What most proxies are made of: the package's entry. The rest is had by subpath. */
+const ENTRY: readonly string[] = [
+  'AdaptiveLimit',
+  'BackgroundWorker',
+  'Balancer',
+  'Bulkhead',
+  'CircuitBreaker',
+  'CloseScope',
+  'ClusterRateLimiter',
+  'ConfigError',
+  'CreateError',
+  'FileCache',
+  'Gateway',
+  'HTTPClientPool',
+  'Health',
+  'InFlight',
+  'LifecycleManager',
+  'ManagedProcess',
+  'MultiServerRateLimiter',
+  'NoOpCache',
+  'OutlierDetector',
+  'RateLimiter',
+  'ResourcePool',
+  'RetryBudget',
+  'SSEPool',
+  'Semaphore',
+  'ServerRegistry',
+  'ShutdownPlan',
+  'StdioPool',
+  'ToolCatalog',
+  'UnifiedPool',
+  'addGateway',
+  'addHttpServer',
+  'closeHttpServer',
+  'hedge',
+  'parseConfig',
+  'readConfigFile',
+  'silentLogger',
+  'systemClock',
+  'withTimeout',
+];
 
 const EXPORTS: Readonly<Record<string, readonly string[]>> = {
-  '.': [
-    ...ERRORS,
-    ...new Set(
-      Object.entries(OWN).flatMap(([subpath, names]) =>
-        subpath === './testing' || subpath === './bench' ? [] : names,
-      ),
-    ),
-    ...ENTRY,
-  ],
+  '.': [...ERRORS, ...ENTRY],
   './errors': ERRORS,
   ...OWN,
 };
@@ -171,3 +208,27 @@ test('what is written down exists', () => {
   const known = subpaths.map(([subpath]) => subpath);
   expect(Object.keys(EXPORTS).filter((subpath) => !known.includes(subpath))).toEqual([]);
 });
+
+/** The names a declaration file exports as types. */
+function typesOf(file: string): string[] {
+  const text = readFileSync(file, 'utf8');
+  return [...text.matchAll(/^export (type )?\{([^}]*)\}/gm)]
+    .flatMap(([, all, names = '']) =>
+      names
+        .split(',')
+        .map((name) => name.trim())
+        .filter((name) => name !== '' && (all !== undefined || name.startsWith('type ')))
+        .map((name) => name.replace(/^type /, '').replace(/^.* as /, '')),
+    )
+    .sort();
+}
+
+for (const [subpath, target] of Object.entries(manifest.exports)) {
+  if (typeof target === 'string') continue;
+  test.skipIf(!existsSync(join(root, target.types)))(
+    `${subpath} exports exactly the types that are written down`,
+    () => {
+      expect(typesOf(join(root, target.types))).toEqual([...(TYPES[subpath] ?? [])].sort());
+    },
+  );
+}

@@ -1,4 +1,4 @@
-export type { Closeable, CloseOptions } from '../core/index.js';
+export type { Clock, Closeable, CloseOptions, LogFn, Logger, Timer } from '../core/index.js';
 export {
   ADAPTIVE_LIMIT_DEFAULTS,
   AdaptiveLimit,

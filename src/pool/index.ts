@@ -1,6 +1,6 @@
 export type { Connection, DisconnectReason } from '../connection/Connection.js';
 export { HTTP_DEFAULTS } from '../connection/net/httpOptions.js';
-export type { Closeable, CloseOptions } from '../core/index.js';
+export type { Clock, Closeable, CloseOptions, LogFn, Logger, Timer } from '../core/index.js';
 export type { ConfiguredTransport, Connector, ConnectRequest } from './connectors/Connector.js';
 export type { StdioConnectorOptions } from './connectors/StdioConnector.js';
 export type { UrlPoolOptions } from './connectors/UrlConnector.js';

@@ -1,3 +1,4 @@
+export type { Clock, Closeable, CloseOptions, LogFn, Logger, Timer } from '../core/index.js';
 export { ConfigError, type ConfigPlace } from './config/ConfigError.js';
 export { checkServerConfig } from './config/checkServerConfig.js';
 export { type ParsedConfig, type ParseOptions, parseConfig, readConfigFile } from './config/configFile.js';

@@ -1,4 +1,19 @@
-export type { Clock, Closeable, CloseOptions, LogFn, Logger, Timer } from '../core/index.js';
+export {
+  CLOSE_DEFAULTS,
+  type Clock,
+  type Closeable,
+  type CloseHooks,
+  type CloseOptions,
+  CloseScope,
+  Emitter,
+  type GracePeriod,
+  type Listener,
+  type LogFn,
+  type Logger,
+  silentLogger,
+  systemClock,
+  type Timer,
+} from '../core/index.js';
 export { BackgroundWorker, type BackgroundWorkerOptions } from './BackgroundWorker.js';
 export { addHttpServer, closeHttpServer, type HttpStepsOptions } from './closeHttpServer.js';
 export { Health, type HealthOptions, type HealthState, type HealthStatus } from './Health.js';

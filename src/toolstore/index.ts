@@ -1,4 +1,4 @@
-export type { CloseOptions } from '../core/index.js';
+export type { Clock, Closeable, CloseOptions, LogFn, Logger, Timer } from '../core/index.js';
 export { FileCache } from './FileCache.js';
 export { NoOpCache } from './NoOpCache.js';
 export { FILE_CACHE_DEFAULTS, type FileCacheOptions } from './options.js';

@@ -1,10 +1,18 @@
 import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
 
-const entry = resolve(import.meta.dirname, '../../../dist/index.js');
+const root = resolve(import.meta.dirname, '../../..');
+const entry = resolve(root, 'dist/index.js');
+const manifest = JSON.parse(readFileSync(resolve(root, 'package.json'), 'utf8')) as {
+  exports: Record<string, { default: string } | string>;
+};
+/** Every entry of the package, the whole one first. */
+const entries = Object.values(manifest.exports).flatMap((target) =>
+  typeof target === 'string' ? [] : [resolve(root, target.default)],
+);
 
 test.skipIf(!existsSync(entry))(
   'importing the package changes no global: fetch, its dispatcher and the process keep what they had',
@@ -18,6 +26,7 @@ test.skipIf(!existsSync(entry))(
     const listeners = process.eventNames().map(String);
     const { HTTPClientPool } = await import(${JSON.stringify(entry)});
     await new HTTPClientPool({}).close();
+    for (const each of ${JSON.stringify(entries)}) await import(each);
     const now = state();
     console.log(JSON.stringify({
       added: names().filter((name) => !before.has(name)),
