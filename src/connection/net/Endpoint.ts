@@ -2,7 +2,7 @@ import type { Dispatcher } from 'undici';
 import type { Clock } from '../../core/clock.js';
 import { OptionError } from '../../core/errors.js';
 import { TimeoutWheel } from '../../core/time/TimeoutWheel.js';
-import { TurnBudget } from '../channel/TurnBudget.js';
+import { TurnBudget } from '../../core/time/TurnBudget.js';
 import type { HttpDispatchers, Lane } from './HttpDispatchers.js';
 import { checkUrl, type HttpTransportOptions, resolveHttpTransportOptions } from './httpOptions.js';
 import { proxyAuthorization, proxyFor } from './proxyFor.js';

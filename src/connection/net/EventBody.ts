@@ -68,8 +68,9 @@ export class EventBody {
       // An event is two line ends or more.
       const { end, lines } = cut(chunk, turns.messagesLeft * 2);
       this.#rest = end < chunk.length ? chunk.subarray(end) : undefined;
-      turns.spend(end, Math.ceil(lines / 2));
+      const startMs = performance.now();
       this.#reader.push(end < chunk.length ? chunk.subarray(0, end) : chunk);
+      turns.spend(end, Math.ceil(lines / 2), startMs);
     }
     if (this.#rest === undefined || this.#over) return true;
     turns.inNextTurn(() => this.#goOn());

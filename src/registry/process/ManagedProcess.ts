@@ -7,6 +7,7 @@ import { OptionError } from '../../core/errors.js';
 import { Emitter } from '../../core/events.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
 import { checkCount, checkMs, checkText } from '../../core/options.js';
+import { TurnReader } from '../../core/time/TurnReader.js';
 import { newToken } from './environment.js';
 import { ProcessGroup } from './processGroup.js';
 import { readProcess, startTimeOf } from './processTable.js';
@@ -86,6 +87,7 @@ export class ManagedProcess {
   readonly #logger: Logger;
   readonly #events: Emitter<ProcessEvents>;
   readonly #stderr: StderrTail;
+  readonly #stderrReader: TurnReader;
   #resolveExited!: (info: ExitInfo) => void;
   #exitInfo: ExitInfo | undefined;
   #seenZombie = false;
@@ -128,7 +130,8 @@ export class ManagedProcess {
     this.#stderr = new StderrTail(options.stderrMaxLines, options.stderrMaxLineBytes, (line) =>
       this.#events.emit('stderr', line),
     );
-    child.stderr.on('data', (chunk: Buffer) => this.#stderr.push(chunk));
+    // What throws here is a listener of stderr lines: it must not end the process.
+    this.#stderrReader = new TurnReader(child.stderr, this.#stderr, () => undefined);
     child.stderr.on('end', () => this.#stderr.end());
     for (const stream of ['stdin', 'stdout', 'stderr'] as const) {
       // EPIPE and its kin: whoever writes or reads learns of it by the exit; unheard it would end this process.
@@ -185,6 +188,7 @@ export class ManagedProcess {
 
   /** The last lines, oldest first. */
   stderrLines(): string[] {
+    this.#stderrReader.flush();
     return this.#stderr.lines;
   }
 

@@ -10,6 +10,7 @@ export class StderrTail {
   #decoder = new StringDecoder('utf8');
   #partial = '';
   #partialBytes = 0;
+  #count = 0;
 
   constructor(maxLines: number, maxLineBytes: number, onLine: (line: string) => void) {
     this.#maxLines = maxLines;
@@ -22,14 +23,25 @@ export class StderrTail {
     return [...this.#lines, ...(this.#partialBytes > 0 ? [this.#text()] : [])].slice(-this.#maxLines);
   }
 
-  push(chunk: Buffer): void {
+  /** Lines that ended since it was asked last. */
+  takeCount(): number {
+    const count = this.#count;
+    this.#count = 0;
+    return count;
+  }
+
+  /** Reads `chunk`, or its first `maxLines` lines; how many bytes of it were read. */
+  push(chunk: Buffer, maxLines = Number.POSITIVE_INFINITY): number {
     let from = 0;
+    let left = maxLines;
     for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, from)) {
+      if (left-- <= 0) return from;
       this.#extend(chunk.subarray(from, at));
       this.#endLine();
       from = at + 1;
     }
     this.#extend(chunk.subarray(from));
+    return chunk.length;
   }
 
   /** The stream is over: an unfinished line counts as a line. */
@@ -49,6 +61,7 @@ export class StderrTail {
   }
 
   #endLine(): void {
+    this.#count++;
     const line = this.#text();
     this.#partial = '';
     this.#partialBytes = 0;

@@ -1,7 +1,7 @@
 import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
 import { expect, test } from 'vitest';
-import { TURN_DEFAULTS } from '../../../src/connection/channel/TurnBudget.js';
 import { WholeBody } from '../../../src/connection/net/WholeBody.js';
+import { TURN_DEFAULTS } from '../../../src/core/time/TurnBudget.js';
 import { openHttp } from '../../support/httpServers.js';
 import { call, failure, LEGACY, serve } from '../../support/rawCalls.js';
 import { type Handler, RawServer, said } from '../../support/rawServer.js';

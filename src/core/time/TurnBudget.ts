@@ -1,11 +1,15 @@
-/** What one connection may read in one turn of the event loop. */
+/** What one connection may read in one turn of the event loop, in bytes, in messages, and in time. */
 export interface TurnBudgetOptions {
   readonly maxBytes?: number;
   readonly maxMessages?: number;
+  readonly maxMs?: number;
 }
 
-/** Reading this much takes about 2 ms at worst (small messages that are garbage), measured in bench/flood.bench.ts. */
-export const TURN_DEFAULTS = Object.freeze({ maxBytes: 256 * 1024, maxMessages: 256 });
+/** Small messages take 1 to 30 µs each, by what is done with them: see bench/flood.bench.ts. */
+export const TURN_DEFAULTS = Object.freeze({ maxBytes: 256 * 1024, maxMessages: 320, maxMs: 5 });
+
+/** So many messages are read between two looks at the clock. */
+const SLICE_MESSAGES = 64;
 
 /**
  * Cuts the reading of one connection into turns, so that no peer's flood keeps the loop from the others. Once `spent`,
@@ -14,35 +18,45 @@ export const TURN_DEFAULTS = Object.freeze({ maxBytes: 256 * 1024, maxMessages: 
 export class TurnBudget {
   readonly #maxBytes: number;
   readonly #maxMessages: number;
+  readonly #maxMs: number;
   readonly #renew = (): void => {
     this.#immediate = undefined;
     this.#bytes = 0;
     this.#messages = 0;
+    this.#ms = 0;
     for (const read of this.#waiting.splice(0)) read();
   };
   #waiting: (() => void)[] = [];
   #bytes = 0;
   #messages = 0;
+  #ms = 0;
   #immediate: NodeJS.Immediate | undefined;
 
-  constructor({ maxBytes = TURN_DEFAULTS.maxBytes, maxMessages = TURN_DEFAULTS.maxMessages }: TurnBudgetOptions = {}) {
+  constructor({
+    maxBytes = TURN_DEFAULTS.maxBytes,
+    maxMessages = TURN_DEFAULTS.maxMessages,
+    maxMs = TURN_DEFAULTS.maxMs,
+  }: TurnBudgetOptions = {}) {
     this.#maxBytes = maxBytes;
     this.#maxMessages = maxMessages;
+    this.#maxMs = maxMs;
   }
 
-  /** Messages that may still be read in this turn. */
+  /** Messages that may be read before `spend` is called again. */
   get messagesLeft(): number {
-    return Math.max(0, this.#maxMessages - this.#messages);
+    return Math.min(SLICE_MESSAGES, Math.max(0, this.#maxMessages - this.#messages));
   }
 
   get spent(): boolean {
-    return this.#bytes >= this.#maxBytes || this.#messages >= this.#maxMessages;
+    return this.#bytes >= this.#maxBytes || this.#messages >= this.#maxMessages || this.#ms >= this.#maxMs;
   }
 
-  spend(bytes: number, messages: number): void {
+  /** `startMs`: when their reading began, by `performance.now()`. */
+  spend(bytes: number, messages: number, startMs: number): void {
+    this.#ms += performance.now() - startMs;
     this.#bytes += bytes;
     this.#messages += messages;
-    if (this.#messages >= this.#maxMessages / 4 || this.#bytes >= this.#maxBytes / 4) this.#schedule();
+    if (this.#messages >= this.#maxMessages / 4 || this.#bytes >= this.#maxBytes / 4 || this.#ms >= 1) this.#schedule();
   }
 
   /** Calls `read` in the next turn. It must not throw. */
