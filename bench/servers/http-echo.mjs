@@ -13,9 +13,18 @@ function answer({ id, method, params }) {
           capabilities: { tools: {} },
           serverInfo: { name: 'echo', version: '1' },
         }
-      : method === 'tools/call'
-        ? { content: [{ type: 'text', text: params.arguments.text }] }
-        : {};
+      : method === 'tools/list'
+        ? {
+            tools: [
+              {
+                name: 'echo',
+                inputSchema: { type: 'object', properties: { text: { type: 'string' } }, required: ['text'] },
+              },
+            ],
+          }
+        : method === 'tools/call'
+          ? { content: [{ type: 'text', text: params.arguments.text }] }
+          : {};
   return JSON.stringify({ jsonrpc: '2.0', id, result });
 }
 

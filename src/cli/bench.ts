@@ -11,6 +11,7 @@ import { readScenario } from '../bench/workload/Scenario.js';
 import type { ToolChoice, Workload } from '../bench/workload/Workload.js';
 import { messageOf, OptionError } from '../core/errors.js';
 import type { Era } from '../registry/config/ServerConfig.js';
+import { FaultPlan, type FaultPlanOptions } from '../testing/FaultPlan.js';
 import { complain } from './output.js';
 import { writeOut } from './showResult.js';
 
@@ -39,6 +40,7 @@ export interface BenchCommandOptions {
   readonly slow: number;
   readonly light: number;
   readonly scenario?: string;
+  readonly faults?: string;
   readonly sessions?: number;
   readonly workers: number;
   readonly turns?: number;
@@ -75,7 +77,11 @@ export async function bench(target: string | undefined, options: BenchCommandOpt
       durationMs: options.duration,
       warmupMs: options.warmup,
       workers: options.workers,
-      settings: { timeoutMs: options.timeout, ...(options.sessions !== undefined && { sessions: options.sessions }) },
+      settings: {
+        timeoutMs: options.timeout,
+        ...(options.faults !== undefined && { faults: await readFaults(options.faults) }),
+        ...(options.sessions !== undefined && { sessions: options.sessions }),
+      },
       command: `mcp-poolkit ${process.argv.slice(2).map(quoted).join(' ')}`,
       signal: stopping.signal,
       ...modelOf(options),
@@ -87,7 +93,7 @@ export async function bench(target: string | undefined, options: BenchCommandOpt
     });
     live?.clear();
     await write(report, options);
-    process.exitCode = exitCodeOf(report);
+    process.exitCode = exitCodeOf(report, options.faults !== undefined);
   } catch (error) {
     live?.clear();
     complain(stopping.signal.aborted ? 'interrupted before anything was measured' : messageOf(error));
@@ -95,11 +101,12 @@ export async function bench(target: string | undefined, options: BenchCommandOpt
   }
 }
 
-function exitCodeOf(report: BenchReport): number {
+function exitCodeOf(report: BenchReport, faults: boolean): number {
   if (!report.complete) return INTERRUPTED;
   if (report.judgements.some(({ kept }) => !kept)) return THRESHOLD;
   // A search and a fault plan break calls on purpose.
-  const failed = report.max.length === 0 && report.steps.some(({ all }) => all.errorRatio > 0 || all.calls === 0);
+  const failed =
+    !faults && report.max.length === 0 && report.steps.some(({ all }) => all.errorRatio > 0 || all.calls === 0);
   return failed && report.judgements.length === 0 ? WRONG_ANSWERS : 0;
 }
 
@@ -206,6 +213,16 @@ function sweepOf(text: string): { option: SweepOption; values: number[] } {
   if (values === '' || !numbers.every(Number.isInteger))
     throw new OptionError('--sweep', text, 'values, such as maxConnections=1,2,4');
   return { option: option as SweepOption, values: numbers };
+}
+
+async function readFaults(file: string): Promise<FaultPlanOptions> {
+  try {
+    const plan = JSON.parse(await readFile(file, 'utf8')) as FaultPlanOptions;
+    new FaultPlan(plan);
+    return plan;
+  } catch (error) {
+    throw new OptionError('--faults', file, `a fault plan: ${messageOf(error)}`, error);
+  }
 }
 
 async function readReport(file: string): Promise<BenchReport> {

@@ -50,6 +50,10 @@ export function addBench(program: Command): void {
       8,
     )
     .option('--scenario <file>', 'a weighted mix of calls, YAML or JSON')
+    .option(
+      '--faults <file>',
+      'a fault plan (JSON) between the load and the target, such as {"ratios":{"crash":0.001}}',
+    )
     .option('--sessions <number>', 'sessions the calls are spread over; a process each on stdio', whole(1, 10_000))
     .option('--workers <number>', 'processes that generate the load', whole(1, 64), BENCH_DEFAULTS.workers)
     .option('--turns <number>', 'how often each step runs (default: 1, 3 with several targets)', whole(1, 1_000))

@@ -30,6 +30,7 @@ function step(p99: number, rate = 100, errorRatio = 0, size = 1): StepResult {
       late: 0,
       dropped: 0,
       events: 0,
+      outageMs: 0,
       seconds: [],
       distribution: [],
     },

@@ -44,6 +44,7 @@ export interface RecorderData {
   readonly events: number;
   readonly firstMs: number;
   readonly maxUs: number;
+  readonly outageMs: number;
   readonly seconds: readonly { readonly at: number; readonly errors: number; readonly histogram: string }[];
 }
 
@@ -68,6 +69,9 @@ export class Recorder {
   /** The exact maximum: the histogram rounds it up. */
   #maxUs = 0;
   #startMs = 0;
+  /** When the first failure since the last right answer was; NaN while there is none. */
+  #failingSinceMs = Number.NaN;
+  #outageMs = 0;
 
   constructor(name: string) {
     this.name = name;
@@ -81,6 +85,8 @@ export class Recorder {
     this.dropped = 0;
     this.events = 0;
     this.#maxUs = 0;
+    this.#failingSinceMs = Number.NaN;
+    this.#outageMs = 0;
     this.#histogram = newHistogram();
     this.#queueWait = newHistogram();
     this.#seconds.clear();
@@ -92,11 +98,14 @@ export class Recorder {
     this.#histogram.recordValue(us);
     if (us > this.#maxUs) this.#maxUs = us;
     this.#bucket(nowMs).histogram.recordValue(us);
+    if (this.#failingSinceMs <= nowMs) this.#outageMs = Math.max(this.#outageMs, nowMs - this.#failingSinceMs);
+    this.#failingSinceMs = Number.NaN;
   }
 
   failed(code: string, nowMs: number): void {
     this.errors.set(code, (this.errors.get(code) ?? 0) + 1);
     this.#bucket(nowMs).errors++;
+    if (Number.isNaN(this.#failingSinceMs)) this.#failingSinceMs = nowMs;
   }
 
   /** The time a call waited for a connection before it was sent. */
@@ -112,6 +121,11 @@ export class Recorder {
     let sum = 0;
     for (const count of this.errors.values()) sum += count;
     return sum;
+  }
+
+  /** The longest time from a failure to the next right answer, in ms: how long it took to recover. */
+  get outageMs(): number {
+    return this.#outageMs;
   }
 
   get latency(): Latency | undefined {
@@ -159,6 +173,7 @@ export class Recorder {
       events: this.events,
       firstMs: this.#startMs,
       maxUs: this.#maxUs,
+      outageMs: this.#outageMs,
       seconds: [...this.#seconds.entries()].map(([at, { errors, histogram }]) => ({
         at,
         errors,
@@ -177,6 +192,7 @@ export class Recorder {
     this.dropped += data.dropped;
     this.events += data.events;
     this.#maxUs = Math.max(this.#maxUs, data.maxUs);
+    this.#outageMs = Math.max(this.#outageMs, data.outageMs);
     for (const { at, errors, histogram } of data.seconds) {
       const bucket = this.#bucketAt(at);
       bucket.errors += errors;

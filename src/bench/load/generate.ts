@@ -68,6 +68,7 @@ export async function measure(
   const target = open ?? (await Target.open(plan.target, settingsFor(plan.workload, plan.settings), hooks.stopping));
   try {
     const streams = await makeStreams(target, plan.workload, plan.model, hooks.stopping);
+    target.armFaults();
     const { durationMs, warmupMs, drainMs } = plan;
     const load = { streams, durationMs, warmupMs, drainMs, firstTurn, byCaller: plan.workload.kind === 'fairness' };
     return await runStep(load, {

@@ -62,6 +62,7 @@ function classResult(recorder: Recorder, durationMs: number): ClassResult {
     late: recorder.late,
     dropped: recorder.dropped,
     events: recorder.events,
+    outageMs: recorder.outageMs,
     seconds: recorder.seconds,
     distribution: recorder.distribution(),
   };

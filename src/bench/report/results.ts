@@ -24,6 +24,8 @@ export interface ClassResult {
   readonly dropped: number;
   /** Notifications that came with the calls, such as progress. */
   readonly events: number;
+  /** The longest time from a failure to the next right answer, in ms; 0 without failures. */
+  readonly outageMs: number;
   readonly seconds: readonly Second[];
   readonly distribution: readonly { readonly percentile: number; readonly ms: number }[];
 }

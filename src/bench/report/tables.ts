@@ -30,6 +30,7 @@ const errorsText = ({ errors }: ClassResult): string =>
 function stepsTable(steps: readonly StepResult[]): Table {
   const open = steps.some(({ all }) => all.late + all.dropped > 0);
   const queue = steps.some(({ all }) => all.queueWaitMs !== undefined);
+  const failing = steps.some(({ all }) => all.errorRatio > 0);
   const events = steps.some(({ all }) => all.events > 0);
   return {
     title: 'Load and latency',
@@ -47,6 +48,7 @@ function stepsTable(steps: readonly StepResult[]): Table {
       ...(events ? ['events'] : []),
       ...(open ? ['late', 'dropped'] : []),
       'errors',
+      ...(failing ? ['recovery'] : []),
     ],
     rows: steps.map(({ target, workload, model, all, generator, complete }) => [
       target,
@@ -62,6 +64,7 @@ function stepsTable(steps: readonly StepResult[]): Table {
       ...(events ? [count(all.events)] : []),
       ...(open ? [count(all.late), count(all.dropped)] : []),
       errorsText(all),
+      ...(failing ? [ms(all.outageMs)] : []),
     ]),
   };
 }

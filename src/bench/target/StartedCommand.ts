@@ -48,9 +48,12 @@ export class StartedCommand implements AsyncDisposable {
     while (performance.now() < untilMs) {
       if (this.#ended) throw new Error(`${commandLine} ended before anything answered at ${url}`);
       try {
-        const response = await fetch(new URL('/', url), { signal: AbortSignal.timeout(2_000) });
+        // A gateway may listen before what is behind it is up, and says so by 5xx.
+        const headers = { accept: 'text/event-stream' };
+        const response = await fetch(url, { headers, signal: AbortSignal.timeout(2_000) });
         await response.body?.cancel();
-        return;
+        if (response.status < 500) return;
+        last = new Error(`it answered ${response.status}`);
       } catch (error) {
         last = error;
       }

@@ -4,6 +4,8 @@ import type { Progress, ServerInfo } from '../../connection/protocol/messages.js
 import type { CallTrace } from '../../pool/server/calls/trace.js';
 import type { PoolOptions } from '../../pool/server/options.js';
 import { UnifiedPool } from '../../pool/UnifiedPool.js';
+import { FaultPlan, type FaultPlanOptions } from '../../testing/FaultPlan.js';
+import { faulty } from '../../testing/faulty.js';
 import { listenerOf } from '../sample/processes.js';
 import { StartedCommand } from './StartedCommand.js';
 import type { TargetSpec } from './TargetSpec.js';
@@ -13,6 +15,8 @@ export interface TargetSettings {
   readonly sessions?: number;
   /** Longest call in ms. @defaultValue 60000 */
   readonly timeoutMs?: number;
+  /** Faults injected between the load and the target, seeded: what a fault plan takes. */
+  readonly faults?: FaultPlanOptions;
   /** Pool options to try, as a sweep does; the rest are the pool's defaults. */
   readonly pool?: Partial<PoolOptions>;
 }
@@ -32,13 +36,15 @@ export class Target implements AsyncDisposable {
   readonly #pool: UnifiedPool;
   readonly #settings: TargetSettings;
   readonly #started: StartedCommand | undefined;
+  readonly #faults: ArmedPlan | undefined;
   #stopWatching: (() => void) | undefined;
 
   private constructor(spec: TargetSpec, settings: TargetSettings, started: StartedCommand | undefined) {
     this.spec = spec;
     this.#settings = settings;
     this.#started = started;
-    this.#pool = newPool(spec, settings);
+    this.#faults = settings.faults === undefined ? undefined : new ArmedPlan(settings.faults);
+    this.#pool = newPool(spec, settings, this.#faults);
   }
 
   /** Starts what must be started and initialises one session. @throws StartError and others, with one clear line. */
@@ -105,6 +111,11 @@ export class Target implements AsyncDisposable {
 
   #listener: number | undefined;
 
+  /** From now on calls and starts go wrong as the fault plan says. */
+  armFaults(): void {
+    if (this.#faults !== undefined) this.#faults.armed = true;
+  }
+
   /** Calls back with each call's wait for a connection in ms, until the target is closed. */
   watchQueue(onWaited: (ms: number) => void): void {
     const since = new WeakMap<object, number>();
@@ -147,7 +158,20 @@ export class Target implements AsyncDisposable {
   }
 }
 
-function newPool(spec: TargetSpec, settings: TargetSettings): UnifiedPool {
+/** Its faults begin when it is armed: tools are chosen and tried before. */
+class ArmedPlan extends FaultPlan {
+  armed = false;
+
+  override nextCall(): ReturnType<FaultPlan['nextCall']> {
+    return this.armed ? super.nextCall() : undefined;
+  }
+
+  override nextStart(): boolean {
+    return this.armed && super.nextStart();
+  }
+}
+
+function newPool(spec: TargetSpec, settings: TargetSettings, plan: ArmedPlan | undefined): UnifiedPool {
   const { sessions = 1 } = settings;
   const pool = new UnifiedPool({
     maxConcurrent: WIDE,
@@ -157,6 +181,7 @@ function newPool(spec: TargetSpec, settings: TargetSettings): UnifiedPool {
     acquireTimeoutMs: 60_000,
     // What fails is counted call by call: nothing is refused on behalf of the target.
     breakerThreshold: Number.POSITIVE_INFINITY,
+    ...(plan !== undefined && { wrapConnection: (connection) => faulty(connection, plan) }),
     ...settings.pool,
   });
   pool.addServer({ ...spec.config, ...(sessions > 1 && { sharing: 'bound' as const }) });
