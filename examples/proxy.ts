@@ -1,5 +1,5 @@
 // A proxy of your own over the servers of a config file.
-import { Gateway } from 'mcp-poolkit/gateway';
+import { addGateway, Gateway } from 'mcp-poolkit/gateway';
 import { StdioPool } from 'mcp-poolkit/pool';
 import { readConfigFile } from 'mcp-poolkit/registry';
 import { ShutdownPlan } from 'mcp-poolkit/shutdown';
@@ -18,5 +18,5 @@ const params = { name: 'echo', arguments: { message: 'hello' } };
 console.log(await pool.request('everything', 'tools/call', params, { timeoutMs: 5_000 }));
 
 const gateway = new Gateway({ pool, port: Number(process.env['PORT'] ?? 3399) });
-plan.add('gateway', gateway, { phase: 'drain' }); // before `close`: calls in flight are answered
+addGateway(plan, gateway); // readiness first, then no new calls; those in flight are answered before the servers end
 console.log(`serving ${(await gateway.listen()).url}/mcp`);
