@@ -19,6 +19,8 @@ export class Call extends WheelEntry {
   readonly options: CallOptions;
   readonly resolve: (result: unknown) => void;
   readonly reject: (error: unknown) => void;
+  /** Its text, while a transport holds it back; emptied when it is on its way. */
+  text = '';
   phase: CallPhase = 'queued';
   /** Clock ms of the send. */
   sentMs = 0;
@@ -34,7 +36,8 @@ export class Call extends WheelEntry {
     method: string,
     params: Params | undefined,
     options: CallOptions,
-    settle: { readonly resolve: (result: unknown) => void; readonly reject: (error: unknown) => void },
+    resolve: (result: unknown) => void,
+    reject: (error: unknown) => void,
     onTimeout: (call: Call) => void,
   ) {
     super();
@@ -42,8 +45,8 @@ export class Call extends WheelEntry {
     this.method = method;
     this.params = params;
     this.options = options;
-    this.resolve = settle.resolve;
-    this.reject = settle.reject;
+    this.resolve = resolve;
+    this.reject = reject;
     this.#onTimeout = onTimeout;
   }
 

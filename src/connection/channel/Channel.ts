@@ -97,7 +97,7 @@ export class Channel {
         reject(signal.reason);
         return;
       }
-      const call = new Call(this.#nextId++, method, params, options, { resolve, reject }, this.#onTimeout);
+      const call = new Call(this.#nextId++, method, params, options, resolve, reject, this.#onTimeout);
       if (this.#failure !== undefined) {
         reject(this.#failure(call));
         return;

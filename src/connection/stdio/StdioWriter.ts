@@ -37,7 +37,7 @@ export class StdioWriter {
   };
   #notices: string[] = [];
   #noticeBytes = 0;
-  #calls = new RingQueue<Waiting>();
+  #calls = new RingQueue<Call>();
   /** Of the calls, so many at the end wait without a bound: they are to go out in this turn. */
   #unbounded = 0;
   #scheduled = false;
@@ -71,7 +71,8 @@ export class StdioWriter {
       );
       return;
     }
-    this.#calls.push({ call, text });
+    call.text = text;
+    this.#calls.push(call);
     this.#waitingChars += text.length;
     if (this.#outstandingBytes > 0) channel.markWaiting(call);
     else {
@@ -118,10 +119,10 @@ export class StdioWriter {
 
   /** Who has given up holds no room. */
   #forgetSettled(): void {
-    const left = new RingQueue<Waiting>();
-    for (const each of this.#calls) {
-      if (each.call.phase === 'queued') left.push(each);
-      else this.#waitingChars -= each.text.length;
+    const left = new RingQueue<Call>();
+    for (const call of this.#calls) {
+      if (call.phase === 'queued') left.push(call);
+      else this.#waitingChars -= call.text.length;
     }
     this.#calls = left;
     this.#unbounded = Math.min(this.#unbounded, left.size);
@@ -154,9 +155,10 @@ export class StdioWriter {
     this.#notices = [];
     this.#noticeBytes = 0;
     const nowMs = clock.now();
-    for (let next = this.#calls.peek(); next !== undefined && batch.length < BATCH_CHARS; next = this.#calls.peek()) {
+    for (let call = this.#calls.peek(); call !== undefined && batch.length < BATCH_CHARS; call = this.#calls.peek()) {
       this.#calls.shift();
-      const { call, text } = next;
+      const { text } = call;
+      call.text = '';
       this.#waitingChars -= text.length;
       if (call.phase !== 'queued') continue;
       channel.markSent(call, nowMs);
@@ -171,12 +173,6 @@ export class StdioWriter {
     let skip = this.#calls.size - this.#unbounded;
     this.#unbounded = 0;
     if (this.#calls.size === 0) return;
-    for (const { call } of this.#calls)
-      if (skip-- <= 0 && call.phase === 'queued') this.#options.channel.markWaiting(call);
+    for (const call of this.#calls) if (skip-- <= 0 && call.phase === 'queued') this.#options.channel.markWaiting(call);
   }
-}
-
-interface Waiting {
-  readonly call: Call;
-  readonly text: string;
 }
