@@ -25,7 +25,7 @@ type Listen = (
   options: { readonly onNotification: (notice: ServerNotice) => void },
 ) => Promise<OpenListen>;
 
-/** One initialised connection to one server: what the pools share out. Each wire is one. */
+/** One initialised connection to one server: what the pools share out. Each transport is one. */
 export interface Connection extends Closeable {
   readonly server: string;
   readonly info: ServerInfo;
@@ -47,11 +47,11 @@ export interface Connection extends Closeable {
   onClose(listener: (death: DisconnectReason) => void): Disposable;
   /** Notifications that belong to no call. */
   onNotification(listener: (notice: ServerNotice) => void): Disposable;
-  /** Who answers requests that belong to no call; one at a time. Without one they get -32601. */
+  /** What answers requests that belong to no call; one at a time. Without one they get -32601. */
   setRequestHandler(handler: RequestHandler | undefined): void;
 }
 
-/** What every wire takes from its pool. */
+/** What every transport takes from its pool. */
 export interface ConnectionOptions {
   readonly clock: Clock;
   readonly logger: Logger;

@@ -2,16 +2,16 @@ import { WheelEntry } from '../../core/time/TimeoutWheel.js';
 import type { AbortWatch } from '../../core/wait/AbortHub.js';
 import type { CallOptions, Params } from '../protocol/messages.js';
 
-/** Where a call stands: `queued` (not one byte handed to the wire), `sent`, `settled`. */
+/** Where a call stands: `queued` (not one byte handed to the transport), `sent`, `settled`. */
 export type CallPhase = 'queued' | 'sent' | 'settled';
 
-/** A call's own request on a wire that makes one for each. */
+/** A call's own request on a transport that makes one for each. */
 export interface Carrier {
   /** Lets go of it; nothing more of it is handed on. */
   end(): void;
 }
 
-/** One call between its request and its settling. Owned by its `Channel`; wires read it and attach their own things. */
+/** One call between its request and its settling. Owned by its `Channel`; transports read it and attach their own things. */
 export class Call extends WheelEntry {
   readonly id: number;
   readonly method: string;
@@ -24,10 +24,10 @@ export class Call extends WheelEntry {
   phase: CallPhase = 'queued';
   /** Clock ms of the send. */
   sentMs = 0;
-  /** The caller's own progress token; the wire has `id` in its place. */
+  /** The caller's own progress token; the transport has `id` in its place. */
   progressToken: string | number | undefined;
   watch: AbortWatch | undefined;
-  /** What carries the call, where the wire has one such thing per call. */
+  /** What carries the call, where the transport has one such thing per call. */
   carrier: Carrier | undefined;
   readonly #onTimeout: (call: Call) => void;
 

@@ -11,7 +11,7 @@ export interface CallTimesOptions {
   readonly maxTotalTimeoutMs: number;
 }
 
-/** How long the calls of one channel may take: waiting for the wire, and from their send. One wheel for all. */
+/** How long the calls of one channel may take: waiting for the transport, and from their send. One wheel for all. */
 export class CallTimes {
   readonly #options: CallTimesOptions;
   readonly #wheel: TimeoutWheel;
@@ -21,7 +21,7 @@ export class CallTimes {
     this.#wheel = new TimeoutWheel(options.clock);
   }
 
-  /** Waiting for the wire from now on. */
+  /** Waiting for the transport from now on. */
   waiting(call: Call): void {
     const nowMs = this.#options.clock.now();
     this.#wheel.add(call, Math.min(this.#acquireMs(call), leftOf(call.options.untilMs, nowMs)), nowMs);
@@ -38,7 +38,7 @@ export class CallTimes {
     this.#wheel.remove(call);
   }
 
-  /** What a call gets whose time is over. `calls`: how many the wire has, in all. */
+  /** What a call gets whose time is over. `calls`: how many the transport has, in all. */
   error(call: Call, calls: number): AcquireTimeoutError | RequestTimeoutError {
     const { server } = this.#options;
     if (call.phase !== 'queued') return new RequestTimeoutError(server, call.method, this.#limitMs(call));

@@ -25,7 +25,7 @@ const EDGE_BYTES = 256;
 
 /**
  * JSON-RPC over one connection: many calls in flight, each settled exactly once, by its answer, its timeout, its
- * signal, or the death of the wire. Ids and progress tokens on the wire are its own; callers get theirs back. It
+ * signal, or the death of the transport. Ids and progress tokens on the transport are its own; callers get theirs back. It
  * checks the envelope and nothing else. A timeout cancels the call and keeps the connection.
  */
 export class Channel {
@@ -33,7 +33,7 @@ export class Channel {
   /** Adds what an era asks of every request's params; set after the handshake. */
   envelope: Envelope | undefined;
   readonly #options: ChannelOptions;
-  readonly #wire: ChannelTransport;
+  readonly #transport: ChannelTransport;
   readonly #pending = new CallTable();
   readonly #times: CallTimes;
   readonly #aborts = new AbortHub();
@@ -45,12 +45,12 @@ export class Channel {
   #rawPending = 0;
   #onIdle: (() => void) | undefined;
 
-  constructor(wire: ChannelTransport, options: ChannelOptions) {
-    this.#wire = wire;
+  constructor(transport: ChannelTransport, options: ChannelOptions) {
+    this.#transport = transport;
     this.#options = options;
     this.#times = new CallTimes(options);
     const { server, logger, onNotification, onRequest } = options;
-    this.#serverRequests = new ServerRequests((text, call) => this.#wire.post(text, call), options);
+    this.#serverRequests = new ServerRequests((text, call) => this.#transport.post(text, call), options);
     this.#inbox = new Inbox({
       server,
       logger,
@@ -87,7 +87,7 @@ export class Channel {
 
   /**
    * Sends a request and resolves to its result. Errors: `ERR_RPC`, `ERR_REQUEST_TIMEOUT`, `ERR_OUTCOME_UNKNOWN`,
-   * `ERR_NOT_SENT`, `ERR_ACQUIRE_TIMEOUT` (the wire took nothing in time), `ERR_MESSAGE_TOO_LARGE`, `ERR_PROTOCOL`,
+   * `ERR_NOT_SENT`, `ERR_ACQUIRE_TIMEOUT` (the transport took nothing in time), `ERR_MESSAGE_TOO_LARGE`, `ERR_PROTOCOL`,
    * `ERR_OPTION` (params that are not JSON), or the signal's reason.
    */
   request(method: string, params: Params | undefined, options: CallOptions): Promise<unknown> {
@@ -113,7 +113,7 @@ export class Channel {
       if (options.raw === true) this.#rawPending++;
       if (signal !== undefined) call.watch = this.#aborts.watch(signal, (reason) => this.#aborted(call, reason));
       try {
-        this.#wire.send(call, text);
+        this.#transport.send(call, text);
       } catch (error) {
         this.failCall(call, error);
       }
@@ -125,7 +125,7 @@ export class Channel {
     return encodeNotice(method, params, this.envelope, this.#options);
   }
 
-  /** The wire is about to hand the call's first byte on: from here it may have run, and its timeout begins. */
+  /** The transport is about to hand the call's first byte on: from here it may have run, and its timeout begins. */
   markSent(call: Call, nowMs: number): void {
     call.phase = 'sent';
     call.sentMs = nowMs;
@@ -133,7 +133,7 @@ export class Channel {
     this.#times.running(call, nowMs);
   }
 
-  /** The wire cannot take the call now: it waits, for its `acquireTimeoutMs` at the most. */
+  /** The transport cannot take the call now: it waits, no longer than its `acquireTimeoutMs`. */
   markWaiting(call: Call): void {
     this.#times.waiting(call);
   }
@@ -145,7 +145,7 @@ export class Channel {
     this.markWaiting(call);
   }
 
-  /** One parsed message; `call` is the one whose stream it came on, where the wire attributes. */
+  /** One parsed message; `call` is the one whose stream it came on, where the transport attributes. */
   receive(message: unknown, call?: Call): void {
     if (Array.isArray(message)) {
       for (const each of message) this.#receiveOne(each, call);
@@ -174,7 +174,7 @@ export class Channel {
     this.failCall(call, new ProtocolError(this.#options.server, `its answer to ${call.method} is not JSON`));
   }
 
-  /** The wire says so of one call: it failed, or never went out. */
+  /** The transport says so of one call: it failed, or never went out. */
   failCall(call: Call, error: unknown): void {
     if (this.#settle(call)) call.reject(error);
   }
@@ -192,7 +192,7 @@ export class Channel {
   }
 
   /**
-   * The wire is dead: every call fails, those sent as `ERR_OUTCOME_UNKNOWN`, those not as `ERR_NOT_SENT`, and so does
+   * The transport is dead: every call fails, those sent as `ERR_OUTCOME_UNKNOWN`, those not as `ERR_NOT_SENT`, and so does
    * every later one. Idempotent: the first reason stands.
    */
   fail(why: string, cause?: unknown): void {
@@ -298,8 +298,8 @@ export class Channel {
 
   /** `initialize` must not be cancelled (spec, cancellation, behaviour requirements). */
   #cancelUpstream(call: Call, reason: string): void {
-    if (this.#wire.cancel !== undefined) this.#wire.cancel(call, reason);
-    else if (call.method !== 'initialize') this.#wire.post(cancelledNotice(call, reason), call);
+    if (this.#transport.cancel !== undefined) this.#transport.cancel(call, reason);
+    else if (call.method !== 'initialize') this.#transport.post(cancelledNotice(call, reason), call);
   }
 
   /** Takes the call out of every table; true the first time. The caller settles its promise. */

@@ -3,13 +3,13 @@ import type { Logger } from '../../core/logger.js';
 import type { RequestHandler, ServerNotice } from '../protocol/messages.js';
 import type { Call } from './Call.js';
 
-/** What a channel needs of its wire. */
+/** What a channel needs of its transport. */
 export interface ChannelTransport {
   /** Takes a call's text. It calls `channel.markSent(call)` right before the first byte goes out. */
   send(call: Call, text: string): void;
-  /** Sends a notification or a reply; `call` is the one it belongs to, where the wire attributes. Best effort. */
+  /** Sends a notification or a reply; `call` is the one it belongs to, where the transport attributes. Best effort. */
   post(text: string, call: Call | undefined): void;
-  /** Ends a sent call upstream that nobody waits for any more, where the wire itself does that; else the channel does. */
+  /** Ends a sent call upstream whose caller has given it up, where the transport itself does that; else the channel does. */
   cancel?(call: Call, reason: string): void;
 }
 
@@ -34,7 +34,7 @@ export interface ChannelOptions {
 }
 
 export interface ChannelCounters {
-  /** Calls handed to the wire. */
+  /** Calls handed to the transport. */
   calls: number;
   /** Replies to calls that had settled. */
   lateReplies: number;

@@ -21,7 +21,7 @@ export interface InboxOptions {
   readonly onRequest: RequestHandler | undefined;
 }
 
-/** What a server sends of its own accord, on its way to the call it belongs to, or to whoever takes the rest. */
+/** What a server sends of its own accord, on its way to the call it belongs to, or to the listeners of the connection. */
 export class Inbox {
   readonly #options: InboxOptions;
 
@@ -59,7 +59,7 @@ export class Inbox {
       return;
     }
     const notice: ServerNotice = params === undefined ? { method } : { method, params };
-    // A subscription's own id tells whose it is, also on a wire without streams (2026-07-28, subscriptions).
+    // A subscription's own id tells whose it is, also on a transport without streams (2026-07-28, subscriptions).
     const owner = stream ?? pending((params?.['_meta'] as Params | undefined)?.[META_SUBSCRIPTION_ID]);
     if (owner !== undefined && owner.phase !== 'settled' && owner.options.onNotification !== undefined) {
       this.tell(owner.options.onNotification, notice);

@@ -4,10 +4,10 @@ import { RPC_CODES } from '../protocol/rpcCodes.js';
 import type { Call } from './Call.js';
 import { type MessageBounds, stringify } from './encode.js';
 
-/** Requests of one server being handled at once, at the most; more are refused. */
+/** Requests of one server that may be handled at once; more are refused. */
 const MAX_OPEN = 256;
 
-/** What a request that nobody answers gets. */
+/** What a request gets that no handler answers. */
 export function methodNotFound(server: string, method: string): RpcError {
   return new RpcError(server, RPC_CODES.methodNotFound, `method not found: ${method}`);
 }
@@ -76,7 +76,7 @@ export class ServerRequests {
     this.#open.delete(id);
   }
 
-  /** The wire is gone: whatever is being handled is told. */
+  /** The transport is gone: whatever is being handled is told. */
   close(): void {
     this.#closed = true;
     for (const control of this.#open.values()) control.abort(new Error('the connection is gone'));

@@ -43,7 +43,7 @@ export function encodeNotice(
   return stringify(full === undefined ? { jsonrpc: '2.0', method } : { jsonrpc: '2.0', method, params: full }, bounds);
 }
 
-/** What tells a server that nobody waits for `call` any more. */
+/** What tells a server that the caller of `call` has given it up. */
 export function cancelledNotice(call: Call, reason: string): string {
   const params = { requestId: call.id, reason };
   return JSON.stringify({ jsonrpc: '2.0', method: 'notifications/cancelled', params });

@@ -20,7 +20,7 @@ const MAX_FRUITLESS = 3;
 export class CallExchange extends CallRequest {
   /** The session it was sent in. */
   session: Session;
-  readonly #wire: HttpCallTransport;
+  readonly #transport: HttpCallTransport;
   #tool: Tool | undefined;
   #resent = false;
   #refreshed = false;
@@ -31,17 +31,17 @@ export class CallExchange extends CallRequest {
   /** The body is JSON, whole. */
   #json = false;
 
-  constructor(wire: HttpCallTransport, call: Call, text: string) {
-    super(wire, call.method === 'subscriptions/listen' ? 'streams' : 'calls', call, text);
-    this.#wire = wire;
+  constructor(transport: HttpCallTransport, call: Call, text: string) {
+    super(transport, call.method === 'subscriptions/listen' ? 'streams' : 'calls', call, text);
+    this.#transport = transport;
     this.#tool = call.options.toolDefinition;
-    this.session = wire.session;
+    this.session = transport.session;
   }
 
   protected override prepare(): void {
-    this.session = this.#wire.session;
+    this.session = this.#transport.session;
     this.path = this.endpoint.path;
-    this.requestHeaders = this.#wire.headersOf(this.call, this.#tool);
+    this.requestHeaders = this.#transport.headersOf(this.call, this.#tool);
   }
 
   override end(): void {
@@ -56,7 +56,7 @@ export class CallExchange extends CallRequest {
   }
 
   protected override onBegin(): BodyUse {
-    if (this.method === 'POST') this.#wire.begun(this.status, this.call, this.responseHeaders);
+    if (this.method === 'POST') this.#transport.begun(this.status, this.call, this.responseHeaders);
     if (this.status >= 300) return 'excerpt';
     const type = mediaTypeOf(this.responseHeaders);
     this.#json = type === 'json' && this.method === 'POST';
@@ -68,7 +68,7 @@ export class CallExchange extends CallRequest {
     if (id !== undefined && id !== '') this.#lastEventId = id;
     // An event without data only carries its id.
     if (data === '' || (event !== undefined && event !== 'message')) return;
-    if (this.call.options.raw === true && this.#wire.channel.receiveBytes(Buffer.from(data))) {
+    if (this.call.options.raw === true && this.#transport.channel.receiveBytes(Buffer.from(data))) {
       if (!this.pending) this.linger();
       return;
     }
@@ -76,7 +76,7 @@ export class CallExchange extends CallRequest {
     try {
       message = JSON.parse(data);
     } catch {
-      this.#wire.channel.receiveGarbage(Buffer.from(data));
+      this.#transport.channel.receiveGarbage(Buffer.from(data));
       if (!this.pending) this.linger();
       return;
     }
@@ -97,7 +97,7 @@ export class CallExchange extends CallRequest {
 
   protected override onStreamEnd(error: Error | undefined): void {
     if (!this.pending) return;
-    if (this.#wire.era === 'legacy' && this.#lastEventId !== undefined) {
+    if (this.#transport.era === 'legacy' && this.#lastEventId !== undefined) {
       this.#rest();
       return;
     }
@@ -109,7 +109,7 @@ export class CallExchange extends CallRequest {
 
   protected override onFailed(error: Error): void {
     if (!this.pending) return;
-    if (error instanceof ResponseTimeout) this.#wire.cancel(this.call, error.message);
+    if (error instanceof ResponseTimeout) this.#transport.cancel(this.call, error.message);
     const socket = !(error instanceof PoolkitError) && this.call.phase === 'sent';
     if (socket && this.method === 'GET' && ++this.#fruitless < MAX_FRUITLESS) this.#rest();
     else if (socket && brokenProtocol(error)) {
@@ -125,7 +125,7 @@ export class CallExchange extends CallRequest {
 
   /** A whole JSON body: the answer, or an array that holds it. */
   #answered(body: Buffer): void {
-    if (this.call.options.raw === true && this.#wire.channel.receiveBytes(body)) return;
+    if (this.call.options.raw === true && this.#transport.channel.receiveBytes(body)) return;
     let message: unknown;
     try {
       message = JSON.parse(body.toString('utf8'));
@@ -133,20 +133,20 @@ export class CallExchange extends CallRequest {
       this.fail(new ProtocolError(this.endpoint.server, `its answer is not JSON: ${excerpt(body)}`, error));
       return;
     }
-    this.#wire.channel.receive(answerFor(this.call.id, message), this.call);
+    this.#transport.channel.receive(answerFor(this.call.id, message), this.call);
     if (this.pending) this.unknown('its response held no answer');
   }
 
   #receive(message: unknown): void {
-    this.#wire.channel.receive(message, this.call);
+    this.#transport.channel.receive(message, this.call);
     if (!this.pending) this.linger();
   }
 
   #refused(body: Buffer): void {
     const error = rpcErrorIn(body);
     const ownCode = error?.id === this.call.id ? error.code : undefined;
-    const inSession = this.#wire.era === 'legacy' && this.session.id !== undefined;
-    if (this.status === 401) this.renew(this.refusal(body), () => this.#wire.resend(this));
+    const inSession = this.#transport.era === 'legacy' && this.session.id !== undefined;
+    if (this.status === 401) this.renew(this.refusal(body), () => this.#transport.resend(this));
     else if (inSession && this.status === 404 && ownCode !== RPC_CODES.methodNotFound) this.#sessionGone();
     else if (inSession && this.status === 400 && (ownCode === undefined || ownCode === RPC_CODES.serverError)) {
       this.#confirmSession(body, error);
@@ -160,12 +160,12 @@ export class CallExchange extends CallRequest {
       error !== undefined &&
       (this.status === 500 ? error.id === this.call.id : this.status < 500 && ![401, 403, 429].includes(this.status)) &&
       (error.id === this.call.id || error.id === null);
-    if (answers) this.#wire.channel.receive({ id: this.call.id, error: error.error }, this.call);
+    if (answers) this.#transport.channel.receive({ id: this.call.id, error: error.error }, this.call);
     else this.fail(this.refusal(body));
   }
 
   #confirmSession(body: Buffer, error: RefusalError | undefined): void {
-    void this.#wire
+    void this.#transport
       .confirmLost(this.session)
       .then((lost) => {
         if (!this.pending) return;
@@ -177,20 +177,20 @@ export class CallExchange extends CallRequest {
 
   /** Its session refused it, so it never ran: it goes out once more, in the next one. */
   #sessionGone(): void {
-    if (this.#resent || !this.#wire.settings.resendOnSessionLoss) {
+    if (this.#resent || !this.#transport.settings.resendOnSessionLoss) {
       this.fail(new NotSentError(this.endpoint.server, 'its session is gone'));
-      this.#wire.sessionLost(this.session);
+      this.#transport.sessionLost(this.session);
       return;
     }
     this.#resent = true;
-    this.#wire.channel.requeue(this.call);
-    this.#wire.sessionLost(this.session);
-    this.#wire.resend(this);
+    this.#transport.channel.requeue(this.call);
+    this.#transport.sessionLost(this.session);
+    this.#transport.resend(this);
   }
 
   /** The definition it went by is outdated: asks for the newest and sends the call once more. */
   #refreshTool(body: Buffer, error: RefusalError): boolean {
-    const { refreshTool } = this.#wire.settings;
+    const { refreshTool } = this.#transport.settings;
     const name = this.call.params?.['name'];
     if (this.#refreshed || refreshTool === undefined || this.call.method !== 'tools/call') return false;
     this.#refreshed = true;
@@ -202,11 +202,11 @@ export class CallExchange extends CallRequest {
           this.#stand(body, error);
           return;
         }
-        this.#wire.channel.requeue(this.call);
-        this.#wire.resend(this);
+        this.#transport.channel.requeue(this.call);
+        this.#transport.resend(this);
       },
       (cause: unknown) => {
-        this.#wire.settings.logger.warn({ server: this.endpoint.server, cause }, 'a tool could not be refreshed');
+        this.#transport.settings.logger.warn({ server: this.endpoint.server, cause }, 'a tool could not be refreshed');
         this.#stand(body, error);
       },
     );
@@ -222,7 +222,7 @@ export class CallExchange extends CallRequest {
     this.#resting = false;
     if (!this.pending) return;
     const inVain = ++this.#fruitless > MAX_FRUITLESS;
-    if (inVain || this.session !== this.#wire.session) {
+    if (inVain || this.session !== this.#transport.session) {
       this.#unresumed(inVain ? 'it was resumed in vain' : 'its session is gone');
       return;
     }
@@ -230,7 +230,7 @@ export class CallExchange extends CallRequest {
     this.method = 'GET';
     this.path = this.endpoint.path;
     this.requestBody = null;
-    this.requestHeaders = this.#wire.streamHeaders(this.#lastEventId);
+    this.requestHeaders = this.#transport.streamHeaders(this.#lastEventId);
     this.dispatch();
   }
 

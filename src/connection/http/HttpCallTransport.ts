@@ -31,7 +31,7 @@ export interface Sendable {
   start(): void;
 }
 
-/** What a call's exchange asks of its wire. */
+/** What a call's exchange asks of its transport. */
 export interface HttpCallTransport extends CallTransport {
   readonly settings: HttpTransportSettings;
   readonly era: Era;

@@ -92,14 +92,14 @@ export class HttpConnection extends UrlConnection<HttpTransport, HttpConnectionO
           return discoverModern(this.channel, { ...options, timeoutMs: Math.min(options.timeoutMs, limitMs) }, version);
         },
         legacy: () => this.#initialize(deadlineMs),
-        status: () => this.wire.handshakeStatus,
+        status: () => this.transport.handshakeStatus,
       },
       { server: this.server, logger, memory: eraMemory, startTimeoutMs, wallNow: () => clock.wallNow() },
     );
   }
 
   protected override post(method: string, text: string, params: Params | undefined): Promise<void> {
-    return this.wire.notify(method, text, params);
+    return this.transport.notify(method, text, params);
   }
 
   protected override refuse(): void {
@@ -107,7 +107,7 @@ export class HttpConnection extends UrlConnection<HttpTransport, HttpConnectionO
   }
 
   protected override leave(): Promise<void> {
-    return this.wire.leave(LEAVE_MS);
+    return this.transport.leave(LEAVE_MS);
   }
 
   protected override stop(): void {
@@ -115,17 +115,17 @@ export class HttpConnection extends UrlConnection<HttpTransport, HttpConnectionO
   }
 
   #handshake(deadlineMs: number): HandshakeOptions {
-    return { ...this.handshakeOptions(deadlineMs), onModern: (version) => this.wire.speak('modern', version) };
+    return { ...this.handshakeOptions(deadlineMs), onModern: (version) => this.transport.speak('modern', version) };
   }
 
   /** `initialize`, and `initialized` accepted: some servers refuse calls that overtake it. */
   async #initialize(deadlineMs: number): Promise<ServerInfo> {
     this.channel.envelope = undefined;
-    this.wire.speak('legacy', undefined);
+    this.transport.speak('legacy', undefined);
     let accepted = Promise.resolve();
     const info = await initializeLegacy(this.channel, this.#handshake(deadlineMs), (method, version) => {
-      this.wire.speak('legacy', version);
-      accepted = this.wire.initialized(method, this.channel.encodeNotice(method, undefined));
+      this.transport.speak('legacy', version);
+      accepted = this.transport.initialized(method, this.channel.encodeNotice(method, undefined));
       // Awaited below; it may fail before that.
       accepted.catch(() => undefined);
     });
@@ -135,7 +135,7 @@ export class HttpConnection extends UrlConnection<HttpTransport, HttpConnectionO
 
   #openStream(): void {
     this.#stream?.stop();
-    this.#stream = this.wire.era === 'legacy' && this.alive ? new ServerStream(this.wire) : undefined;
+    this.#stream = this.transport.era === 'legacy' && this.alive ? new ServerStream(this.transport) : undefined;
   }
 
   #sessionLost(): void {
@@ -157,7 +157,7 @@ export class HttpConnection extends UrlConnection<HttpTransport, HttpConnectionO
       } catch (error) {
         logger.error({ server: this.server, error }, 'onNewSession threw');
       }
-      this.wire.reopen();
+      this.transport.reopen();
       this.#openStream();
     } catch (error) {
       this.die(`its session is gone, and there was no new one: ${messageOf(error)}`, error);

@@ -28,7 +28,7 @@ const NAMED_BY: ReadonlyMap<string, string> = new Map([
 const HANDSHAKES: readonly string[] = ['initialize', 'server/discover'];
 
 /**
- * A channel's wire over Streamable HTTP: a POST for each call, each with its own answer stream. It knows the era's
+ * A channel's transport over Streamable HTTP: a POST for each call, each with its own answer stream. It knows the era's
  * headers and the legacy era's session, and holds calls back while a lost session is replaced.
  */
 export class HttpTransport implements HttpCallTransport {
@@ -61,7 +61,7 @@ export class HttpTransport implements HttpCallTransport {
   }
 
   get channel(): Channel {
-    if (this.#channel === undefined) throw new Error('a wire is used only after its channel was set');
+    if (this.#channel === undefined) throw new Error('a transport is used only after its channel was set');
     return this.#channel;
   }
 

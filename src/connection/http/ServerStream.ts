@@ -16,7 +16,7 @@ const MAX_PAUSE_MS = 30_000;
  * until the session does; a server without one (405) is left in peace.
  */
 export class ServerStream {
-  readonly #wire: HttpTransport;
+  readonly #transport: HttpTransport;
   readonly #session: Session;
   #exchange: StreamExchange | undefined;
   #timer: Timer | undefined;
@@ -26,9 +26,9 @@ export class ServerStream {
   #failures = 0;
   #renewed = false;
 
-  constructor(wire: HttpTransport) {
-    this.#wire = wire;
-    this.#session = wire.session;
+  constructor(transport: HttpTransport) {
+    this.#transport = transport;
+    this.#session = transport.session;
     this.#open();
   }
 
@@ -41,9 +41,9 @@ export class ServerStream {
 
   #open(): void {
     if (this.#stopped) return;
-    const { endpoint } = this.#wire;
+    const { endpoint } = this.#transport;
     const used = endpoint.credentials;
-    this.#exchange = new StreamExchange(endpoint, this.#wire.streamHeaders(this.#lastEventId), {
+    this.#exchange = new StreamExchange(endpoint, this.#transport.streamHeaders(this.#lastEventId), {
       onOpen: () => {
         this.#renewed = false;
       },
@@ -59,7 +59,7 @@ export class ServerStream {
     this.#failures = 0;
     if (id !== undefined && id !== '') this.#lastEventId = id;
     if (data === '' || (event !== undefined && event !== 'message')) return;
-    const { channel } = this.#wire;
+    const { channel } = this.#transport;
     let message: unknown;
     try {
       message = JSON.parse(data);
@@ -75,13 +75,13 @@ export class ServerStream {
     // It would only come again.
     if (oversized) this.#lastEventId = undefined;
     if (status === 401) {
-      if (this.#renewed || !(await this.#wire.endpoint.renew(used))) this.#giveUp('it wants other credentials');
+      if (this.#renewed || !(await this.#transport.endpoint.renew(used))) this.#giveUp('it wants other credentials');
       else {
         this.#renewed = true;
         this.#open();
       }
     } else if (status === 400 || status === 404) {
-      if (await this.#wire.confirmLost(this.#session)) this.#wire.sessionLost(this.#session);
+      if (await this.#transport.confirmLost(this.#session)) this.#transport.sessionLost(this.#session);
       else this.#giveUp(`it answered ${status}`);
     } else if (status === 0 || streamed || status >= 500 || status === 429) this.#reopen(error);
     else this.#giveUp(`it answered ${status}`);
@@ -93,7 +93,7 @@ export class ServerStream {
       clock,
       endpoint: { server },
       settings: { logger },
-    } = this.#wire;
+    } = this.#transport;
     const pauseMs = Math.min(this.#retryMs * 2 ** this.#failures, MAX_PAUSE_MS);
     this.#failures = Math.min(this.#failures + 1, 10);
     logger.debug({ server, error, pauseMs }, 'the stream of the server ended; it is opened again');
@@ -104,7 +104,7 @@ export class ServerStream {
     const {
       endpoint: { server },
       settings: { logger },
-    } = this.#wire;
+    } = this.#transport;
     logger.debug({ server, why }, 'the server keeps no stream of its own open');
   }
 }

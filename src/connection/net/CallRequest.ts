@@ -8,7 +8,7 @@ import type { Lane } from './HttpDispatchers.js';
 import { headerOf } from './responseHeaders.js';
 import { statusError } from './statusError.js';
 
-/** A channel's wire whose calls are requests of their own. */
+/** A channel's transport whose calls are requests of their own. */
 export interface CallTransport extends ChannelTransport {
   readonly endpoint: Endpoint;
   readonly clock: Clock;
@@ -18,13 +18,13 @@ export interface CallTransport extends ChannelTransport {
 /** One call's POST: sent once, and again only where it was refused unread. Fails its call with the truth. */
 export abstract class CallRequest extends Exchange implements Carrier {
   protected readonly call: Call;
-  readonly #wire: CallTransport;
+  readonly #transport: CallTransport;
   #credentials: HttpCredentials | undefined;
   #renewed = false;
 
-  constructor(wire: CallTransport, lane: Lane, call: Call, text: string) {
-    super(wire.endpoint, lane, 'POST', text);
-    this.#wire = wire;
+  constructor(transport: CallTransport, lane: Lane, call: Call, text: string) {
+    super(transport.endpoint, lane, 'POST', text);
+    this.#transport = transport;
     this.call = call;
   }
 
@@ -39,7 +39,7 @@ export abstract class CallRequest extends Exchange implements Carrier {
     this.prepare();
     this.dispatch();
     // With a free socket it is on its way by now.
-    if (call.phase === 'queued') this.#wire.channel.markWaiting(call);
+    if (call.phase === 'queued') this.#transport.channel.markWaiting(call);
   }
 
   protected get pending(): boolean {
@@ -47,7 +47,7 @@ export abstract class CallRequest extends Exchange implements Carrier {
   }
 
   protected override onSending(): boolean {
-    if (this.call.phase === 'queued') this.#wire.channel.markSent(this.call, this.#wire.clock.now());
+    if (this.call.phase === 'queued') this.#transport.channel.markSent(this.call, this.#transport.clock.now());
     return this.pending;
   }
 
@@ -65,7 +65,7 @@ export abstract class CallRequest extends Exchange implements Carrier {
       return;
     }
     this.#renewed = true;
-    this.#wire.channel.requeue(this.call);
+    this.#transport.channel.requeue(this.call);
     this.endpoint
       .renew(this.#credentials)
       .then(
@@ -82,7 +82,7 @@ export abstract class CallRequest extends Exchange implements Carrier {
   }
 
   protected fail(error: Error): void {
-    this.#wire.channel.failCall(this.call, error);
+    this.#transport.channel.failCall(this.call, error);
   }
 
   protected unknown(why: string, cause?: Error): void {
@@ -97,7 +97,7 @@ export abstract class CallRequest extends Exchange implements Carrier {
       status: this.status,
       headers: this.responseHeaders,
       body,
-      wallNowMs: this.#wire.clock.wallNow(),
+      wallNowMs: this.#transport.clock.wallNow(),
     });
   }
 }

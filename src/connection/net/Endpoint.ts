@@ -8,7 +8,7 @@ import { checkUrl, type HttpTransportOptions, resolveHttpTransportOptions } from
 import { proxyAuthorization, proxyFor } from './proxyFor.js';
 import { SseReader, type SseSink } from './SseReader.js';
 
-/** What the credentials hook gives for a URL wire. */
+/** What the credentials hook gives for a URL transport. */
 export interface HttpCredentials {
   readonly headers?: Readonly<Record<string, string>>;
 }
@@ -44,14 +44,14 @@ export interface Outgoing extends Dispatcher.DispatchHandler {
   readonly requestHeaders: string[];
   readonly requestBody: string | null;
   onError(error: Error): void;
-  /** The connection is closed: ends it, and whoever waits for it is told. */
+  /** The connection is closed: ends it, and tells what waits for it. */
   giveUp(): void;
 }
 
 /** Readers kept for the next streams. */
 const MAX_READERS = 64;
 
-/** What the wires set themselves. */
+/** What the transports set themselves. */
 const OWN_HEADERS = new Set([
   'accept',
   'accept-encoding',

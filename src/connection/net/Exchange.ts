@@ -27,7 +27,7 @@ export class ResponseTimeout extends Error {}
 /**
  * One HTTP request and its response, as undici's handler: no stream, no signal and no promise of its own. Redirects are
  * followed within the origin when they keep the method (307, 308), at most three times. Each exchange ends once, by
- * one of `onBody`, `onStreamEnd`, `onFailed`, or by `end()`, which tells nobody. It may then be sent again.
+ * one of `onBody`, `onStreamEnd`, `onFailed`, or by `end()`, which calls none of them. It may then be sent again.
  */
 export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
   readonly endpoint: Endpoint;
@@ -106,7 +106,7 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
     this.end();
   }
 
-  /** Nobody needs the rest: gives it a moment to end by itself. */
+  /** The rest is not needed: gives it a moment to end by itself. */
   protected linger(): void {
     if (this.#over) return;
     this.endpoint.wheel.add(this, LINGER_MS);

@@ -8,9 +8,9 @@ import { Agent, buildConnector, ProxyAgent } from './undici.js';
 export type Lane = 'calls' | 'replies' | 'streams';
 
 /**
- * The sockets of the URL wires, in three lanes that never wait for each other: a call may wait for an answer of ours,
+ * The sockets of the URL transports, in three lanes that never wait for each other: a call may wait for an answer of ours,
  * and a stream may stay open for ever, so neither must hold the socket that the other needs. A pool makes one and hands
- * it to all its connections; whoever made it closes it, after them.
+ * it to all its connections; its maker closes it, after them.
  */
 export class HttpDispatchers {
   readonly calls: Sockets;

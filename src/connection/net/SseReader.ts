@@ -44,7 +44,7 @@ export class SseReader {
       },
       onRetry: (delayMs) => this.#sink?.onRetry(delayMs),
       onError: (error) => {
-        // Everything else is a field nobody knows, which the format says to pass over.
+        // Everything else is an unknown field, which the format says to pass over.
         if (error.type === 'max-buffer-size-exceeded') this.#oversized();
       },
       maxBufferSize: maxEventBytes,

@@ -11,7 +11,7 @@ import { type CredentialsSource, Endpoint } from './Endpoint.js';
 import { HttpDispatchers } from './HttpDispatchers.js';
 import type { HttpDispatcherOptions, HttpTransportOptions } from './httpOptions.js';
 
-/** What both URL wires take. */
+/** What both URL transports take. */
 export interface UrlConnectionOptions
   extends ConnectionOptions,
     ClientIdentity,
@@ -28,12 +28,12 @@ export interface UrlConnectionOptions
   readonly signal?: AbortSignal;
 }
 
-/** What a connection to a URL is, whichever its wire: one origin, one channel, and an end that leaves no socket. */
+/** What a connection to a URL is, whichever its transport: one origin, one channel, and an end that leaves no socket. */
 export abstract class UrlConnection<W extends CallTransport, O extends UrlConnectionOptions> implements Connection {
   readonly server: string;
   readonly pid = undefined;
   readonly startedAt: number;
-  protected readonly wire: W;
+  protected readonly transport: W;
   protected readonly channel: Channel;
   protected readonly scope: CloseScope;
   protected serverInfo: ServerInfo | undefined;
@@ -64,14 +64,14 @@ export abstract class UrlConnection<W extends CallTransport, O extends UrlConnec
       },
       onRelease: () => this.#release(),
     });
-    this.wire = this.makeTransport(this.#endpoint, { ...options, logger });
-    this.channel = new Channel(this.wire, {
+    this.transport = this.makeTransport(this.#endpoint, { ...options, logger });
+    this.channel = new Channel(this.transport, {
       ...options,
       logger,
       onNotification: this.#events.notify,
       onRequest: this.#events.answer,
     });
-    this.wire.channel = this.channel;
+    this.transport.channel = this.channel;
   }
 
   /** Called by the constructor, before the fields of the class itself are there. */

@@ -2,7 +2,7 @@ import type { ConnectionOptions as TlsOptions } from 'node:tls';
 import { OptionError } from '../../core/errors.js';
 import { checkBoolean, checkBytes, checkCount, checkMs } from '../../core/options.js';
 
-/** What the sockets of the URL wires go by. */
+/** What the sockets of the URL transports go by. */
 export interface HttpDispatcherOptions {
   /** Longest connecting, TLS included, in ms, from 1. */
   readonly connectTimeoutMs?: number;
@@ -36,7 +36,7 @@ export interface HttpTransportOptions {
   readonly maxReplyBytes?: number;
 }
 
-/** The defaults of the URL wires. */
+/** The defaults of the URL transports. */
 export const HTTP_DEFAULTS = Object.freeze({
   connectTimeoutMs: 10_000,
   maxHeaderBytes: 16 * 1024,

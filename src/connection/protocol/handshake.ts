@@ -21,7 +21,7 @@ export interface HandshakeOptions extends ClientIdentity {
   readonly server: string;
   readonly timeoutMs: number;
   readonly signal?: AbortSignal;
-  /** The next request is a modern one, at this version: for wires whose requests say so outside the message. */
+  /** The next request is a modern one, at this version: for transports whose requests say so outside the message. */
   readonly onModern?: (version: string) => void;
 }
 

@@ -9,7 +9,7 @@ export interface ListenOptions {
   readonly signal?: AbortSignal;
   /** Longest wait, in ms, for the server to acknowledge it. */
   readonly timeoutMs?: number;
-  /** The id that the subscription's notifications carry in place of the wire's; without one they carry none. */
+  /** The id that the subscription's notifications carry in place of the transport's; without one they carry none. */
   readonly subscriptionId?: string | number;
   readonly onNotification: (notice: ServerNotice) => void;
 }
@@ -124,7 +124,7 @@ export async function listen(
   }
 }
 
-/** The wire's id of the subscription is ours alone. */
+/** The transport's id of the subscription is ours alone. */
 function relabelled(notice: ServerNotice, subscriptionId: string | number | undefined): ServerNotice {
   const meta = notice.params?.['_meta'] as Params | undefined;
   if (meta?.[META_SUBSCRIPTION_ID] === undefined) return notice;
@@ -133,7 +133,7 @@ function relabelled(notice: ServerNotice, subscriptionId: string | number | unde
   return { ...notice, params: { ...notice.params, _meta: mapped } };
 }
 
-/** The toolkit says `resourceUris` in both eras; the modern wire has a name of its own for them. */
+/** The toolkit says `resourceUris` in both eras; the modern transport has a name of its own for them. */
 function onTransport({ resourceUris, ...rest }: Params): Params {
   return resourceUris === undefined ? rest : { resourceSubscriptions: resourceUris, ...rest };
 }

@@ -44,7 +44,7 @@ export interface CallOptions {
   readonly raw?: boolean;
   /** The tool being called: its schema says which arguments go into HTTP headers (modern era). */
   readonly toolDefinition?: Tool;
-  /** Longest wait, in ms, for a slot and for the wire to take the call. */
+  /** Longest wait, in ms, for a slot and for the transport to take the call. */
   readonly acquireTimeoutMs?: number;
   /** Longest call, in ms from its send. */
   readonly timeoutMs?: number;

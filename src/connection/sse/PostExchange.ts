@@ -3,7 +3,7 @@ import { CallRequest, type CallTransport } from '../net/CallRequest.js';
 import type { BodyUse } from '../net/Exchange.js';
 import { rpcErrorIn } from '../net/statusError.js';
 
-/** What a call's POST asks of its wire. */
+/** What a call's POST asks of its transport. */
 export interface PostTransport extends CallTransport {
   /** Where messages go: what the stream's `endpoint` event said. */
   readonly postPath: string;
@@ -12,16 +12,16 @@ export interface PostTransport extends CallTransport {
 
 /** A call's POST. Being accepted is no answer: that comes on the stream, perhaps even before. */
 export class PostExchange extends CallRequest {
-  readonly #wire: PostTransport;
+  readonly #transport: PostTransport;
 
-  constructor(wire: PostTransport, call: Call, text: string) {
-    super(wire, 'calls', call, text);
-    this.#wire = wire;
+  constructor(transport: PostTransport, call: Call, text: string) {
+    super(transport, 'calls', call, text);
+    this.#transport = transport;
   }
 
   protected override prepare(): void {
-    this.path = this.#wire.postPath;
-    this.requestHeaders = this.#wire.postHeaders();
+    this.path = this.#transport.postPath;
+    this.requestHeaders = this.#transport.postHeaders();
   }
 
   protected override onBegin(): BodyUse {
@@ -33,7 +33,7 @@ export class PostExchange extends CallRequest {
     const answer = rpcErrorIn(body);
     if (this.status === 401) this.renew(this.refusal(body), () => this.start());
     else if (answer !== undefined && answer.id === this.call.id && this.status < 500) {
-      this.#wire.channel.receive({ id: this.call.id, error: answer.error }, this.call);
+      this.#transport.channel.receive({ id: this.call.id, error: answer.error }, this.call);
     } else this.fail(this.refusal(body));
   }
 }

@@ -35,7 +35,7 @@ export class SseConnection extends UrlConnection<SseTransport, SseConnectionOpti
     await this.#open();
     let accepted = Promise.resolve();
     const info = await initializeLegacy(this.channel, this.handshakeOptions(deadlineMs), (method) => {
-      accepted = this.wire.notify(method, this.channel.encodeNotice(method, undefined));
+      accepted = this.transport.notify(method, this.channel.encodeNotice(method, undefined));
       // Awaited below; it may fail before that.
       accepted.catch(() => undefined);
     });
@@ -44,7 +44,7 @@ export class SseConnection extends UrlConnection<SseTransport, SseConnectionOpti
   }
 
   protected override post(method: string, text: string, _params: Params | undefined): Promise<void> {
-    return this.wire.notify(method, text);
+    return this.transport.notify(method, text);
   }
 
   protected override refuse(): void {
@@ -73,14 +73,14 @@ export class SseConnection extends UrlConnection<SseTransport, SseConnectionOpti
   }
 
   #connect(renewed: boolean): void {
-    const { endpoint } = this.wire;
+    const { endpoint } = this.transport;
     const used = endpoint.credentials;
     this.#stream = new StreamExchange(
       endpoint,
       ['accept', 'text/event-stream', 'accept-encoding', 'identity', ...endpoint.headers],
       {
         onOpen: () => undefined,
-        // Nothing can be resumed on this wire.
+        // Nothing can be resumed on this transport.
         onRetry: () => undefined,
         onEvent: (event) => this.#event(event),
         onEnd: (end) => this.#ended(end, renewed ? undefined : { used }),
@@ -96,7 +96,7 @@ export class SseConnection extends UrlConnection<SseTransport, SseConnectionOpti
   #endpointSaid(data: string): void {
     const opening = this.#opening;
     if (opening === undefined) return;
-    const { endpoint } = this.wire;
+    const { endpoint } = this.transport;
     const target = endpoint.resolve(data);
     if (target?.origin !== endpoint.origin) {
       opening.reject(
@@ -104,7 +104,7 @@ export class SseConnection extends UrlConnection<SseTransport, SseConnectionOpti
       );
       return;
     }
-    this.wire.postPath = target.pathname + target.search;
+    this.transport.postPath = target.pathname + target.search;
     // In this turn: the stream may end in the same one, and that is a death then.
     this.#opening = undefined;
     opening.resolve();
@@ -132,7 +132,7 @@ export class SseConnection extends UrlConnection<SseTransport, SseConnectionOpti
     }
     const { reject } = this.#opening;
     if (status === 401 && retry !== undefined) {
-      this.wire.endpoint.renew(retry.used).then((fresh) => {
+      this.transport.endpoint.renew(retry.used).then((fresh) => {
         if (this.scope.closing) return;
         if (fresh) this.#connect(true);
         else reject(statusError({ server: this.server, method: 'GET', status, headers, body, wallNowMs: 0 }));

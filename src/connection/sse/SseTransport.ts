@@ -10,7 +10,7 @@ import { PostExchange, type PostTransport } from './PostExchange.js';
 
 const REPLY_TIMEOUT_MS = 30_000;
 
-/** A channel's wire over legacy HTTP+SSE: a POST out for each message, everything back on the one stream. */
+/** A channel's transport over legacy HTTP+SSE: a POST out for each message, everything back on the one stream. */
 export class SseTransport implements PostTransport {
   readonly endpoint: Endpoint;
   readonly clock: Clock;
@@ -27,7 +27,7 @@ export class SseTransport implements PostTransport {
   }
 
   get channel(): Channel {
-    if (this.#channel === undefined) throw new Error('a wire is used only after its channel was set');
+    if (this.#channel === undefined) throw new Error('a transport is used only after its channel was set');
     return this.#channel;
   }
 

@@ -22,7 +22,7 @@ export interface StdioConnectionOptions extends ConnectionOptions, ClientIdentit
   /** Which handshake to make. */
   readonly era: Era;
   readonly signal?: AbortSignal;
-  /** How its process is ended, with proof, by whoever owns it; by itself otherwise. */
+  /** How its process is ended, with proof, by its owner; by itself otherwise. */
   readonly end?: { readonly stop: () => Promise<void>; readonly kill: () => Promise<void> };
 }
 
@@ -31,8 +31,8 @@ const EXIT_WAIT_MS = 200;
 
 /**
  * MCP over a child's stdin and stdout, a JSON line a message. The connection lives as long as the process: its calls
- * fail in the turn of the child's `exit`, after everything it had written was read, whoever else still holds its
- * output. Lines that are no JSON are counted and passed over. Who opened it closes it, also after its death: `close`
+ * fail in the turn of the child's `exit`, after everything it had written was read, even when another process still holds its
+ * output. Lines that are no JSON are counted and passed over. Its opener closes it, also after its death: `close`
  * is what ends the process group, with proof.
  */
 export class StdioConnection implements Connection {
@@ -89,7 +89,7 @@ export class StdioConnection implements Connection {
     this.#scope = new CloseScope(`connection to ${options.server}`, {
       clock: options.clock,
       logger: this.#logger,
-      // Nobody waits for these: they end with the connection.
+      // No caller waits for these: they end with the connection.
       onRefuse: () => {
         for (const control of [...this.#listening]) control.abort();
       },

@@ -117,7 +117,7 @@ export class StdioWriter {
     return this.#waitingChars === 0 || this.unsentBytes + text.length <= maxUnsentBytes;
   }
 
-  /** Who has given up holds no room. */
+  /** A call that was given up holds no room. */
   #forgetSettled(): void {
     const left = new RingQueue<Call>();
     for (const call of this.#calls) {

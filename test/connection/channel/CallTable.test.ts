@@ -5,7 +5,7 @@ import { CallTable } from '../../../src/connection/channel/CallTable.js';
 import { RUNS } from '../../support/runs.js';
 
 const nothing = (): undefined => undefined;
-const callOf = (id: number): Call => new Call(id, 'm', undefined, {}, { resolve: nothing, reject: nothing }, nothing);
+const callOf = (id: number): Call => new Call(id, 'm', undefined, {}, nothing, nothing, nothing);
 
 test('calls that come and go in any order, some for long, are found like in a map', () =>
   fc.assert(
