@@ -1,21 +1,15 @@
-import {
-  ClosedError,
-  MessageTooLargeError,
-  messageOf,
-  NotSentError,
-  OutcomeUnknownError,
-  ProtocolError,
-} from '../../core/errors.js';
+import { MessageTooLargeError, messageOf, ProtocolError } from '../../core/errors.js';
 import { AbortHub } from '../../core/wait/AbortHub.js';
 import type { CallOptions, Params, Progress } from '../protocol/messages.js';
 import { Call } from './Call.js';
 import { CallTable } from './CallTable.js';
 import { CallTimes } from './CallTimes.js';
 import type { ChannelCounters, ChannelOptions, ChannelTransport } from './ChannelOptions.js';
-import { cancelledNotice, type Envelope, encodeCall, encodeNotice } from './encode.js';
-import { detached, idAtEdge, replyError, scanReply } from './envelope.js';
+import { cancelledNotice, type Envelope, encodeCall, encodeNotice } from './codec/encode.js';
+import { detached, idAtEdge, replyError, scanReply } from './codec/envelope.js';
+import { objectOf, ownId } from './codec/ownId.js';
+import { failureOf } from './failureOf.js';
 import { Inbox } from './Inbox.js';
-import { objectOf, ownId } from './ownId.js';
 import { ServerRequests } from './ServerRequests.js';
 
 export type { ChannelCounters, ChannelOptions, ChannelTransport };
@@ -43,7 +37,7 @@ export class Channel {
   #nextId = 1;
   #failure: ((call: Call) => unknown) | undefined;
   #rawPending = 0;
-  #onIdle: (() => void) | undefined;
+  #onIdle: (() => void)[] = [];
 
   constructor(transport: ChannelTransport, options: ChannelOptions) {
     this.#transport = transport;
@@ -198,12 +192,7 @@ export class Channel {
   fail(why: string, cause?: unknown): void {
     if (this.#failure !== undefined) return;
     const { server } = this.#options;
-    this.#failure = (call) =>
-      cause instanceof ClosedError && call.phase === 'queued'
-        ? cause
-        : call.phase === 'sent'
-          ? new OutcomeUnknownError(server, call.method, why, { cause })
-          : new NotSentError(server, why, cause);
+    this.#failure = failureOf(server, why, cause);
     for (const call of this.#pending.values()) {
       const error = this.#failure(call);
       if (this.#settle(call)) call.reject(error);
@@ -215,13 +204,7 @@ export class Channel {
   /** Resolves when no call is in flight. */
   idle(): Promise<void> {
     if (this.#pending.size === 0) return Promise.resolve();
-    return new Promise((resolve) => {
-      const before = this.#onIdle;
-      this.#onIdle = () => {
-        before?.();
-        resolve();
-      };
-    });
+    return new Promise((resolve) => void this.#onIdle.push(resolve));
   }
 
   #receiveOne(message: unknown, stream: Call | undefined): void {
@@ -268,14 +251,8 @@ export class Channel {
 
   /** Whether a call of that id was sent and has settled. */
   #wasSent(id: unknown): boolean {
-    const own = ownId(id);
-    return (
-      own !== undefined &&
-      Number.isInteger(own) &&
-      own > 0 &&
-      own < this.#nextId &&
-      this.#pending.get(own) === undefined
-    );
+    const own = ownId(id) ?? 0;
+    return Number.isInteger(own) && own > 0 && own < this.#nextId && this.#pending.get(own) === undefined;
   }
 
   #progressed(call: Call, params: Progress): void {
@@ -310,11 +287,7 @@ export class Channel {
     this.#times.settled(call);
     if (call.options.raw === true) this.#rawPending--;
     call.watch?.[Symbol.dispose]();
-    if (this.#pending.size === 0 && this.#onIdle !== undefined) {
-      const onIdle = this.#onIdle;
-      this.#onIdle = undefined;
-      onIdle();
-    }
+    if (this.#pending.size === 0 && this.#onIdle.length > 0) for (const tell of this.#onIdle.splice(0)) tell();
     return true;
   }
 }

@@ -2,7 +2,7 @@ import { messageOf, RpcError } from '../../core/errors.js';
 import type { RequestHandler, ServerRequest } from '../protocol/messages.js';
 import { RPC_CODES } from '../protocol/rpcCodes.js';
 import type { Call } from './Call.js';
-import { type MessageBounds, stringify } from './encode.js';
+import { type MessageBounds, stringify } from './codec/encode.js';
 
 /** Requests of one server that may be handled at once; more are refused. */
 const MAX_OPEN = 256;

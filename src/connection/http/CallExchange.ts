@@ -1,11 +1,12 @@
 import type { Tool } from '@modelcontextprotocol/client';
 import { MessageTooLargeError, messageOf, NotSentError, PoolkitError, ProtocolError } from '../../core/errors.js';
 import type { Call } from '../channel/Call.js';
+import type { BodyUse } from '../net/body/BodyUse.js';
+import { mediaTypeOf } from '../net/body/responseHeaders.js';
+import type { SseEvent } from '../net/body/SseReader.js';
+import { excerpt, type RefusalError, rpcErrorIn } from '../net/body/statusError.js';
 import { CallRequest } from '../net/CallRequest.js';
-import { type BodyUse, ResponseTimeout } from '../net/Exchange.js';
-import { mediaTypeOf } from '../net/responseHeaders.js';
-import type { SseEvent } from '../net/SseReader.js';
-import { excerpt, type RefusalError, rpcErrorIn } from '../net/statusError.js';
+import { ResponseTimeout } from '../net/ResponseTimeout.js';
 import { RPC_CODES } from '../protocol/rpcCodes.js';
 import type { HttpCallTransport, Session } from './HttpCallTransport.js';
 

@@ -3,8 +3,8 @@ import type { Clock } from '../../core/clock.js';
 import type { Logger } from '../../core/logger.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
 import type { Call } from '../channel/Call.js';
+import type { RawHeaders } from '../net/body/responseHeaders.js';
 import type { CallTransport } from '../net/CallRequest.js';
-import type { RawHeaders } from '../net/responseHeaders.js';
 
 /** One session of the legacy era, by identity; `id` is what the server calls it, if it does. */
 export interface Session {

@@ -2,11 +2,11 @@ import type { Clock } from '../../core/clock.js';
 import { messageOf, NotSentError, OutcomeUnknownError, PoolkitError, UnauthorizedError } from '../../core/errors.js';
 import type { Call, Carrier } from '../channel/Call.js';
 import type { Channel, ChannelTransport } from '../channel/Channel.js';
+import { headerOf } from './body/responseHeaders.js';
+import { statusError } from './body/statusError.js';
 import type { Endpoint, HttpCredentials } from './Endpoint.js';
 import { Exchange } from './Exchange.js';
-import type { Lane } from './HttpDispatchers.js';
-import { headerOf } from './responseHeaders.js';
-import { statusError } from './statusError.js';
+import type { Lane } from './sockets/HttpDispatchers.js';
 
 /** A channel's transport whose calls are requests of their own. */
 export interface CallTransport extends ChannelTransport {

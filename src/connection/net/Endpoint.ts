@@ -3,10 +3,10 @@ import type { Clock } from '../../core/clock.js';
 import { OptionError } from '../../core/errors.js';
 import { TimeoutWheel } from '../../core/time/TimeoutWheel.js';
 import { TurnBudget } from '../../core/time/TurnBudget.js';
-import type { HttpDispatchers, Lane } from './HttpDispatchers.js';
+import { SseReader, type SseSink } from './body/SseReader.js';
 import { checkUrl, type HttpTransportOptions, resolveHttpTransportOptions } from './httpOptions.js';
-import { proxyAuthorization, proxyFor } from './proxyFor.js';
-import { SseReader, type SseSink } from './SseReader.js';
+import type { HttpDispatchers, Lane } from './sockets/HttpDispatchers.js';
+import { proxyAuthorization, proxyFor } from './sockets/proxyFor.js';
 
 /** What the credentials hook gives for a URL transport. */
 export interface HttpCredentials {

@@ -1,15 +1,15 @@
-import { messageOf, ProtocolError, show } from '../../core/errors.js';
+import { messageOf, ProtocolError } from '../../core/errors.js';
 import { WheelEntry } from '../../core/time/TimeoutWheel.js';
-import { BodyDecoder, encodingOf } from './BodyDecoder.js';
+import { BodyDecoder, encodingOf, wrongEncoding } from './body/BodyDecoder.js';
+import type { BodyUse } from './body/BodyUse.js';
+import { EventBody } from './body/EventBody.js';
+import { headerOf, type RawHeaders } from './body/responseHeaders.js';
+import type { SseEvent, SseSink } from './body/SseReader.js';
+import { WholeBody } from './body/WholeBody.js';
 import type { Endpoint, Outgoing } from './Endpoint.js';
-import { EventBody } from './EventBody.js';
-import type { Lane } from './HttpDispatchers.js';
-import { headerOf, type RawHeaders } from './responseHeaders.js';
-import type { SseEvent, SseSink } from './SseReader.js';
-import { WholeBody } from './WholeBody.js';
-
-/** What is done with a response's body: kept whole, read as events, kept in part for an error's text, or passed over. */
-export type BodyUse = 'whole' | 'events' | 'excerpt' | 'skip';
+import { ResponseTimeout } from './ResponseTimeout.js';
+import { keepsMethod, notFollowed, redirects } from './redirects.js';
+import type { Lane } from './sockets/HttpDispatchers.js';
 
 /** Of a body that only serves an error, so much is read. */
 const EXCERPT_BYTES = 64 * 1024;
@@ -20,9 +20,6 @@ const MAX_REDIRECTS = 3;
 const OPEN_EVENT_MS = 250;
 const NO_STRINGS: string[] = [];
 const NO_HEADERS: RawHeaders = Object.freeze([]);
-
-/** The server took longer than the exchange's own bounds allow. */
-export class ResponseTimeout extends Error {}
 
 /**
  * One HTTP request and its response, as undici's handler: no stream, no signal and no promise of its own. Redirects are
@@ -115,27 +112,20 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
   }
 
   override onTimeout(): void {
-    if (this.#use === 'skip') {
-      this.end();
-      return;
-    }
-    if (this.#use === 'events') {
-      this.#guarded(() => this.#events?.complete());
-      return;
-    }
+    if (this.#use === 'skip') this.end();
+    else if (this.#use === 'events') this.#guarded(() => this.#events?.complete());
+    else this.#late();
+  }
+
+  #late(): void {
     const { bodyTimeoutMs } = this.endpoint.bounds;
     const leftMs = this.#use === undefined ? 0 : this.#heardMs + bodyTimeoutMs - this.endpoint.clock.now();
-    if (leftMs > 0) {
-      this.endpoint.wheel.add(this, leftMs);
-      return;
+    if (leftMs > 0) this.endpoint.wheel.add(this, leftMs);
+    else {
+      const nothing = this.#use === undefined ? 'no response headers' : 'nothing of the response body';
+      const waitedMs = this.#use === undefined ? this.headersTimeoutMs : bodyTimeoutMs;
+      this.#refuse(new ResponseTimeout(`${nothing} within ${waitedMs} ms`));
     }
-    const error = new ResponseTimeout(
-      this.#use === undefined
-        ? `no response headers within ${this.headersTimeoutMs} ms`
-        : `nothing of the response body within ${bodyTimeoutMs} ms`,
-    );
-    this.end();
-    this.onFailed(error);
   }
 
   onConnect(abort: (error?: Error) => void): void {
@@ -183,10 +173,8 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
       if (this.#events?.open === true) this.endpoint.wheel.add(this, OPEN_EVENT_MS);
       return goesOn;
     }
-    if (this.#body.bytes > 0) {
-      // The timeout stands since the headers: it is looked at again when it is over.
-      this.#heardMs = this.endpoint.clock.now();
-    }
+    // The timeout stands since the headers: it is looked at again when it is over.
+    if (this.#body.bytes > 0) this.#heardMs = this.endpoint.clock.now();
     this.#body.push(chunk);
     const { bytes } = this.#body;
     if (this.#use === 'excerpt') {
@@ -218,23 +206,19 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
   }
 
   onOversized(): void {
-    const { maxEventBytes } = this.endpoint.bounds;
-    this.#tooLarge(maxEventBytes + 1, maxEventBytes);
+    this.#tooLarge(this.endpoint.bounds.maxEventBytes + 1, this.endpoint.bounds.maxEventBytes);
   }
 
   #submit(): void {
     this.status = 0;
-    this.#abort = undefined;
-    this.#use = undefined;
+    this.#abort = this.#use = undefined;
     this.#body.clear();
     this.endpoint.dispatch(this);
   }
 
   #awaitBody(): void {
-    const { bodyTimeoutMs } = this.endpoint.bounds;
-    if (bodyTimeoutMs === Number.POSITIVE_INFINITY) return;
     this.#heardMs = this.endpoint.clock.now();
-    this.endpoint.wheel.add(this, bodyTimeoutMs, this.#heardMs);
+    this.endpoint.wheel.add(this, this.endpoint.bounds.bodyTimeoutMs, this.#heardMs);
   }
 
   #tooLarge(bytes: number, maxBytes: number): void {
@@ -256,7 +240,7 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
   #redirected(): void {
     const location = headerOf(this.responseHeaders, 'location');
     const target = location === undefined ? undefined : this.endpoint.resolve(location);
-    const follows = (this.status === 307 || this.status === 308) && target?.origin === this.endpoint.origin;
+    const follows = keepsMethod(this.status) && target?.origin === this.endpoint.origin;
     if (follows && this.#redirects < MAX_REDIRECTS) {
       this.#redirects++;
       this.path = target.pathname + target.search;
@@ -278,27 +262,20 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
   }
 
   #readEvents(resume: () => void): void {
-    const goOn = (): void => {
-      if (this.#decoder === undefined) resume();
-      else this.#decoder.resume();
-    };
+    const goOn = (): void => (this.#decoder === undefined ? resume() : this.#decoder.resume());
     this.#events = new EventBody(this.endpoint, this, goOn, (error) => this.#broke(error));
   }
 
   /** False, and failed, when the body is in an encoding that is not read here. */
   #decode(encoding: string, resume: () => void): boolean {
     const { server } = this.endpoint;
-    const unreadable = (what: string, cause?: Error): void => {
-      this.end();
-      this.onFailed(new ProtocolError(server, `its response has content-encoding ${show(encoding)}, ${what}`, cause));
-    };
-    this.#decoder = BodyDecoder.for(encoding, {
+    this.#decoder = BodyDecoder.for(encoding, server, {
       onData: (chunk) => this.#over || (this.#guarded(() => this.#data(chunk)) ?? true),
       onEnd: () => this.#guarded(() => this.#complete(false)),
-      onError: (error) => unreadable('but is not', error),
+      onError: (error) => this.#refuse(error),
       onResume: resume,
     });
-    if (this.#decoder === undefined) unreadable('which was not asked for and is not read');
+    if (this.#decoder === undefined) this.#refuse(wrongEncoding(server, encoding, 'which was not asked for'));
     return this.#decoder !== undefined;
   }
 
@@ -313,27 +290,11 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
   }
 
   #broke(error: unknown): void {
-    this.end();
-    this.onFailed(
-      new ProtocolError(this.endpoint.server, `its response could not be read: ${messageOf(error)}`, error),
-    );
+    this.#refuse(new ProtocolError(this.endpoint.server, `its response could not be read: ${messageOf(error)}`, error));
   }
-}
 
-/** Says where the redirect led: without its query, which may hold a secret. */
-function notFollowed(
-  { server, origin }: Endpoint,
-  status: number,
-  location: string | undefined,
-  target: URL | undefined,
-  tooOften: boolean,
-): ProtocolError {
-  const other = target !== undefined && target.origin !== origin;
-  const why = other ? 'to another origin' : tooOften ? 'too often' : `with ${status}, which does not keep the method`;
-  const where = target === undefined ? location : target.origin + target.pathname;
-  return new ProtocolError(server, `it redirects ${why}; not followed: ${where}`);
-}
-
-function redirects(status: number): boolean {
-  return status >= 300 && status < 400;
+  #refuse(error: Error): void {
+    this.end();
+    this.onFailed(error);
+  }
 }

@@ -1,7 +1,8 @@
 import { messageOf, NotSentError, OutcomeUnknownError, PoolkitError } from '../../core/errors.js';
+import type { BodyUse } from './body/BodyUse.js';
+import type { RawHeaders } from './body/responseHeaders.js';
 import type { Endpoint } from './Endpoint.js';
-import { type BodyUse, Exchange } from './Exchange.js';
-import type { RawHeaders } from './responseHeaders.js';
+import { Exchange } from './Exchange.js';
 
 export interface PlainAnswer {
   readonly status: number;

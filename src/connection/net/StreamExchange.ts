@@ -1,7 +1,8 @@
+import type { BodyUse } from './body/BodyUse.js';
+import { mediaTypeOf, type RawHeaders } from './body/responseHeaders.js';
+import type { SseEvent } from './body/SseReader.js';
 import type { Endpoint } from './Endpoint.js';
-import { type BodyUse, Exchange } from './Exchange.js';
-import { mediaTypeOf, type RawHeaders } from './responseHeaders.js';
-import type { SseEvent } from './SseReader.js';
+import { Exchange } from './Exchange.js';
 
 export interface StreamListener {
   onOpen(): void;

@@ -8,8 +8,8 @@ import type { ClientIdentity, HandshakeOptions } from '../protocol/handshake.js'
 import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from '../protocol/messages.js';
 import type { CallTransport } from './CallRequest.js';
 import { type CredentialsSource, Endpoint } from './Endpoint.js';
-import { HttpDispatchers } from './HttpDispatchers.js';
 import type { HttpDispatcherOptions, HttpTransportOptions } from './httpOptions.js';
+import { HttpDispatchers } from './sockets/HttpDispatchers.js';
 
 /** What both URL transports take. */
 export interface UrlConnectionOptions

@@ -1,7 +1,7 @@
 import type { Call } from '../channel/Call.js';
+import type { BodyUse } from '../net/body/BodyUse.js';
+import { rpcErrorIn } from '../net/body/statusError.js';
 import { CallRequest, type CallTransport } from '../net/CallRequest.js';
-import type { BodyUse } from '../net/Exchange.js';
-import { rpcErrorIn } from '../net/statusError.js';
 
 /** What a call's POST asks of its transport. */
 export interface PostTransport extends CallTransport {

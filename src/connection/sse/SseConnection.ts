@@ -1,8 +1,8 @@
 import { messageOf, ProtocolError } from '../../core/errors.js';
+import type { SseEvent } from '../net/body/SseReader.js';
+import { statusError } from '../net/body/statusError.js';
 import type { Endpoint, HttpCredentials } from '../net/Endpoint.js';
-import type { SseEvent } from '../net/SseReader.js';
 import { type StreamEnd, StreamExchange } from '../net/StreamExchange.js';
-import { statusError } from '../net/statusError.js';
 import { UrlConnection, type UrlConnectionOptions } from '../net/UrlConnection.js';
 import { initializeLegacy } from '../protocol/handshake.js';
 import type { Params, ServerInfo } from '../protocol/messages.js';

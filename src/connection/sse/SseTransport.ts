@@ -2,10 +2,10 @@ import type { Clock } from '../../core/clock.js';
 import type { Logger } from '../../core/logger.js';
 import type { Call } from '../channel/Call.js';
 import type { Channel } from '../channel/Channel.js';
+import { statusError } from '../net/body/statusError.js';
 import type { Endpoint } from '../net/Endpoint.js';
 import { PendingReplies } from '../net/PendingReplies.js';
 import { type PlainAnswer, submit } from '../net/PlainExchange.js';
-import { statusError } from '../net/statusError.js';
 import { PostExchange, type PostTransport } from './PostExchange.js';
 
 const REPLY_TIMEOUT_MS = 30_000;

@@ -8,7 +8,7 @@ import type { ManagedProcess } from '../../registry/process/ManagedProcess.js';
 import type { Connection, ConnectionOptions, DisconnectReason } from '../Connection.js';
 import { ConnectionEvents } from '../ConnectionEvents.js';
 import { Channel, type ChannelCounters } from '../channel/Channel.js';
-import { idAtEdge } from '../channel/envelope.js';
+import { idAtEdge } from '../channel/codec/envelope.js';
 import { type ClientIdentity, discoverModern, initializeLegacy } from '../protocol/handshake.js';
 import { assertModern, type ListenOptions, type ListenSubscription, listen } from '../protocol/listen.js';
 import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from '../protocol/messages.js';

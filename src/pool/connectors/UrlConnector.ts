@@ -1,11 +1,11 @@
 import type { Connection } from '../../connection/Connection.js';
 import { HttpConnection } from '../../connection/http/HttpConnection.js';
-import { HttpDispatchers } from '../../connection/net/HttpDispatchers.js';
 import {
   type HttpDispatcherOptions,
   type HttpTransportOptions,
   resolveHttpTransportOptions,
 } from '../../connection/net/httpOptions.js';
+import { HttpDispatchers } from '../../connection/net/sockets/HttpDispatchers.js';
 import type { UrlConnectionOptions } from '../../connection/net/UrlConnection.js';
 import { SseConnection } from '../../connection/sse/SseConnection.js';
 import type { CloseOptions } from '../../core/close/CloseScope.js';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { scanReply } from '../../../src/connection/channel/envelope.js';
-import { skipJson } from '../../../src/connection/channel/skipJson.js';
+import { scanReply } from '../../../src/connection/channel/codec/envelope.js';
+import { skipJson } from '../../../src/connection/channel/codec/skipJson.js';
 import { RUNS, RUNS_TIMEOUT_MS } from '../../support/runs.js';
 
 const parses = (text: string): boolean => {

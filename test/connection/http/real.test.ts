@@ -3,7 +3,7 @@ import { request } from 'node:http';
 import type { Tool } from '@modelcontextprotocol/client';
 import { expect, test } from 'vitest';
 import type { HttpConnection } from '../../../src/connection/http/HttpConnection.js';
-import { HttpDispatchers } from '../../../src/connection/net/HttpDispatchers.js';
+import { HttpDispatchers } from '../../../src/connection/net/sockets/HttpDispatchers.js';
 import type { EraFinding } from '../../../src/connection/protocol/era.js';
 import type { ServerNotice } from '../../../src/connection/protocol/messages.js';
 import { NotSentError, OutcomeUnknownError, RequestTimeoutError, RpcError } from '../../../src/core/errors.js';

@@ -1,6 +1,6 @@
 import { beforeEach, expect, test } from 'vitest';
 import type { HttpConnection } from '../../../src/connection/http/HttpConnection.js';
-import { HttpDispatchers } from '../../../src/connection/net/HttpDispatchers.js';
+import { HttpDispatchers } from '../../../src/connection/net/sockets/HttpDispatchers.js';
 import type { ServerNotice } from '../../../src/connection/protocol/messages.js';
 import { ClosedError, NotSentError, OutcomeUnknownError, ProtocolError, RpcError } from '../../../src/core/errors.js';
 import { closeAfter } from '../../support/closeAfter.js';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { SseReader } from '../../../src/connection/net/SseReader.js';
+import { SseReader } from '../../../src/connection/net/body/SseReader.js';
 import { RUNS } from '../../support/runs.js';
 
 interface Told {

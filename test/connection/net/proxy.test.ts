@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { afterEach, expect, test, vi } from 'vitest';
-import { proxyAuthorization, proxyFor } from '../../../src/connection/net/proxyFor.js';
+import { proxyAuthorization, proxyFor } from '../../../src/connection/net/sockets/proxyFor.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { openHttp } from '../../support/httpServers.js';
 import { call, failure, LEGACY } from '../../support/rawCalls.js';

@@ -1,7 +1,7 @@
 import type { buildConnector as Connectors, Dispatcher, Agent as Sockets } from 'undici';
-import { type Clock, systemClock } from '../../core/clock.js';
-import { type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
-import { HTTP_DEFAULTS, type HttpDispatcherOptions, resolveDispatcherOptions } from './httpOptions.js';
+import { type Clock, systemClock } from '../../../core/clock.js';
+import { type CloseOptions, CloseScope } from '../../../core/close/CloseScope.js';
+import { HTTP_DEFAULTS, type HttpDispatcherOptions, resolveDispatcherOptions } from '../httpOptions.js';
 import { Agent, buildConnector, ProxyAgent } from './undici.js';
 
 /** Which sockets a request goes over. */

@@ -1,6 +1,6 @@
-import { MessageTooLargeError, OptionError } from '../../core/errors.js';
-import type { Params } from '../protocol/messages.js';
-import type { Call } from './Call.js';
+import { MessageTooLargeError, OptionError } from '../../../core/errors.js';
+import type { Params } from '../../protocol/messages.js';
+import type { Call } from '../Call.js';
 
 /** What a message must keep to: whose it is, for errors, and its size in bytes. */
 export interface MessageBounds {

@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer';
-import { ProtocolError, RpcError, show } from '../../core/errors.js';
+import { ProtocolError, RpcError, show } from '../../../core/errors.js';
 import { ownId } from './ownId.js';
 import { skipJson, skipSpace, skipString } from './skipJson.js';
 

@@ -6,7 +6,7 @@ import {
   RateLimitedError,
   UnauthorizedError,
   UpstreamBusyError,
-} from '../../core/errors.js';
+} from '../../../core/errors.js';
 import { headerOf, type RawHeaders, retryAfterMs } from './responseHeaders.js';
 
 /** A response that is no answer. */

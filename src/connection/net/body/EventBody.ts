@@ -1,4 +1,4 @@
-import type { Endpoint } from './Endpoint.js';
+import type { Endpoint } from '../Endpoint.js';
 import type { SseReader, SseSink } from './SseReader.js';
 
 const NEWLINE = 0x0a;
