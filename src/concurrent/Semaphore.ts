@@ -19,6 +19,7 @@ export interface SemaphoreOptions {
   readonly acquireTimeoutMs?: number;
   /** What errors call it. @defaultValue 'Semaphore' */
   readonly name?: string;
+  /** Measures time and arms timers; a `FakeClock` in tests. @defaultValue the system's clock */
   readonly clock?: Clock;
 }
 
@@ -27,11 +28,11 @@ export const SEMAPHORE_DEFAULTS = Object.freeze({ maxQueue: 1_000, acquireTimeou
 export interface PermitOptions {
   /** Permits to take together, from 1 to all there are. @defaultValue 1 */
   readonly weight?: number;
-  /** Aborting rejects at once with `signal.reason`. */
+  /** Aborting rejects at once with `signal.reason`. @defaultValue none */
   readonly signal?: AbortSignal | undefined;
   /** Longest wait, in ms from 0. 0 does not wait, `Infinity` waits for ever. @defaultValue the semaphore's `acquireTimeoutMs` */
   readonly acquireTimeoutMs?: number | undefined;
-  /** @deprecated the old name of `acquireTimeoutMs` */
+  /** @deprecated the old name of `acquireTimeoutMs` @defaultValue the semaphore's `acquireTimeoutMs` */
   readonly timeoutMs?: number | undefined;
 }
 

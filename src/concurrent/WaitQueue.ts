@@ -8,6 +8,7 @@ export interface WaitQueueOptions {
   readonly what: string;
   /** Most callers that may wait; 0: none may, `Infinity`: no bound. */
   readonly maxQueue: number;
+  /** Measures time and arms timers; a `FakeClock` in tests. @defaultValue the system's clock */
   readonly clock?: Clock | undefined;
   /** Makes the error of a waiter of that weight whose time is over; it has left by then. */
   readonly timeoutError: (timeoutMs: number, weight: number) => Error;

@@ -70,9 +70,9 @@ export function checkFunction<F>(option: string, value: F): F {
 type Rest<O, D> = Exclude<keyof O, keyof D>;
 
 /** `O` with the defaults of `D` filled in. */
-export type Resolved<O, D> = { readonly [K in keyof O & keyof D]-?: Exclude<O[K], undefined> } & {
-  readonly [K in Rest<O, D> & keyof O]: O[K];
-};
+export type Resolved<O, D> = { readonly [K in keyof O & keyof D]-?: Exclude<O[K], undefined> } & Readonly<
+  Pick<O, Rest<O, D>>
+>;
 
 /**
  * `options` over `defaults`; one that is undefined counts as absent. `others` names the options without a default, all of

@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import type { Clock } from '../core/clock.js';
 import { OptionError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
-import { checkBytes, checkCount, checkMs, checkText } from '../core/options.js';
+import { checkBytes, checkCount, checkMs, checkText, withDefaults } from '../core/options.js';
 import type { McpPool } from '../pool/McpPool.js';
 import type { Health } from '../shutdown/Health.js';
 import type { ToolStore } from '../toolstore/ToolStore.js';
@@ -28,11 +28,15 @@ export interface GatewayOptions {
   /** 0 picks a free one. @defaultValue 3399 */
   readonly port?: number;
   /**
-   * Host names, without port, that clients may ask for: what keeps a web page from reaching the gateway by a name of its
-   * own (DNS rebinding). `localhost`, `127.0.0.1`, `[::1]` and the address listened on are always among them.
+   * Host names, without port, that clients may ask for: what keeps a web page from reaching the gateway by a name of
+   * its own (DNS rebinding). `localhost`, `127.0.0.1`, `[::1]` and the address listened on are always among them.
+   * @defaultValue []
    */
   readonly allowedHosts?: readonly string[];
-  /** Host names of web pages that may call. Those of this machine always may; requests without `Origin` always may. */
+  /**
+   * Host names of web pages that may call. Those of this machine always may; requests without `Origin` always may.
+   * @defaultValue []
+   */
   readonly allowedOrigins?: readonly string[];
   /** Bytes of one request body. @defaultValue 4194304 */
   readonly maxBodyBytes?: number;
@@ -40,9 +44,9 @@ export interface GatewayOptions {
   readonly bodyTimeoutMs?: number;
   /** Bytes of bodies on their way and of answers not taken, over all sessions; beyond it bodies are answered 503. @defaultValue 268435456 */
   readonly maxBufferedBytes?: number;
-  /** Sessions at most, from 1. @defaultValue 1000 */
+  /** Most sessions, from 1. @defaultValue 1000 */
   readonly maxSessions?: number;
-  /** A session nobody used for so long, in ms, without call or stream, ends. `Infinity`: never. @defaultValue 1800000 */
+  /** A session without call or stream for this long, in ms, from 1, ends. `Infinity`: never. @defaultValue 1800000 */
   readonly sessionIdleMs?: number;
   /** Requests in flight of one session, from 1. @defaultValue 1000 */
   readonly maxRequestsPerSession?: number;
@@ -58,7 +62,9 @@ export interface GatewayOptions {
   readonly heartbeatMs?: number;
   /** How long a listing waits for one server before it goes on without it, in ms. @defaultValue 10000 */
   readonly listTimeoutMs?: number;
+  /** Where it logs; anything with pino's methods. @defaultValue a logger that is silent */
   readonly logger?: Logger;
+  /** Measures time and arms timers; a `FakeClock` in tests. @defaultValue the system's clock */
   readonly clock?: Clock;
 }
 
@@ -83,7 +89,20 @@ export type GatewaySettings = Required<Omit<GatewayOptions, 'logger' | 'clock' |
 
 /** @throws OptionError */
 export function checkGatewayOptions(options: GatewayOptions): GatewaySettings {
-  const settings: GatewaySettings = { ...GATEWAY_DEFAULTS, allowedHosts: [], allowedOrigins: [], ...defined(options) };
+  const {
+    allowedHosts = [],
+    allowedOrigins = [],
+    ...all
+  } = withDefaults('Gateway', options, GATEWAY_DEFAULTS, {
+    pool: true,
+    cache: true,
+    health: true,
+    allowedHosts: true,
+    allowedOrigins: true,
+    logger: true,
+    clock: true,
+  });
+  const settings: GatewaySettings = { ...all, allowedHosts, allowedOrigins };
   checkText('host', settings.host);
   checkCount('port', settings.port, { max: 65_535 });
   checkBytes('maxBodyBytes', settings.maxBodyBytes, { min: 1 });
@@ -112,9 +131,4 @@ export function checkGatewayOptions(options: GatewayOptions): GatewaySettings {
 
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
-}
-
-/** The options that were given; one given as undefined was not. */
-function defined<T extends object>(options: T): Partial<T> {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>;
 }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Clock } from '../core/clock.js';
 import { type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
 import { type Logger, silentLogger } from '../core/logger.js';
-import { checkCount } from '../core/options.js';
+import { checkCount, withDefaults } from '../core/options.js';
 import type { Caller, McpPool } from '../pool/McpPool.js';
 import { canonical } from '../registry/config/fingerprint.js';
 import type { CachedTools, ServerRef, ToolListing, ToolStore } from '../toolstore/ToolStore.js';
@@ -14,9 +14,11 @@ export interface ToolCatalogOptions {
   readonly cache: ToolStore;
   /** The fingerprint of a server's configuration: a changed one starts with an empty list. @defaultValue none */
   readonly fingerprint?: (server: string) => string | undefined;
-  /** Pages of one list at the most. @defaultValue the pool's own bound */
+  /** Most pages of one list, from 1. @defaultValue the pool's own bound */
   readonly maxPages?: number;
+  /** Where it logs; anything with pino's methods. @defaultValue a logger that is silent */
   readonly logger?: Logger;
+  /** Measures time and arms timers; a `FakeClock` in tests. @defaultValue the system's clock */
   readonly clock?: Clock;
 }
 
@@ -43,7 +45,9 @@ export class ToolCatalog implements AsyncDisposable {
   readonly #invalidating = new Map<string, Promise<void>>();
 
   /** @throws OptionError */
-  constructor(options: ToolCatalogOptions) {
+  constructor(given: ToolCatalogOptions) {
+    const others = { pool: true, cache: true, fingerprint: true, maxPages: true, logger: true, clock: true } as const;
+    const options = withDefaults('ToolCatalog', given, {}, others);
     if (options.maxPages !== undefined) checkCount('maxPages', options.maxPages, { min: 1 });
     this.#options = options;
     this.#logger = options.logger ?? silentLogger;

@@ -1,10 +1,14 @@
+import { withDefaults } from '../core/options.js';
 import type { ShutdownPlan } from '../shutdown/ShutdownPlan.js';
 import type { Gateway } from './Gateway.js';
 
 export interface GatewayStepsOptions {
   /** How the steps are called. @defaultValue 'gateway' */
   readonly name?: string;
-  /** Longest wait for calls in flight, in ms. Default: nine tenths of what the plan has for it. */
+  /**
+   * Longest wait for calls in flight, in ms, from 0 (they fail at once).
+   * @defaultValue nine tenths of what the plan has for it
+   */
   readonly graceMs?: number;
   /** Longest run of the last step, in ms; `Infinity` leaves it to the total. @defaultValue Infinity */
   readonly timeoutMs?: number;
@@ -16,7 +20,8 @@ export interface GatewayStepsOptions {
  * in `close`. Give `Health({ plan })` to the gateway for `/readyz` to say no from the first moment.
  */
 export function addGateway(plan: ShutdownPlan, gateway: Gateway, options: GatewayStepsOptions = {}): void {
-  const { name = 'gateway', graceMs, timeoutMs = Number.POSITIVE_INFINITY } = options;
+  const defaults = { name: 'gateway', timeoutMs: Number.POSITIVE_INFINITY };
+  const { name, graceMs, timeoutMs } = withDefaults('addGateway', options, defaults, { graceMs: true });
   plan.add(`${name} last call`, () => gateway.announce(), { phase: 'unready' });
   plan.add(`${name} refuse`, () => gateway.refuse(), { phase: 'refuse' });
   plan.add(`${name} streams`, () => gateway.endStreams(), { phase: 'streams' });

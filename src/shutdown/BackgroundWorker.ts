@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
 import { type Logger, silentLogger } from '../core/logger.js';
-import { checkBoolean, checkFunction, checkMs, checkText } from '../core/options.js';
+import { checkBoolean, checkFunction, checkMs, checkText, withDefaults } from '../core/options.js';
 
 export interface BackgroundWorkerOptions {
   /** One run. The signal aborts when the worker is stopped and the time for finishing is over. */
@@ -10,11 +10,13 @@ export interface BackgroundWorkerOptions {
   readonly intervalMs: number;
   /** Whether `start` runs at once instead of after the first interval. @defaultValue false */
   readonly runImmediately?: boolean;
-  /** Hears what a run threw; the next run comes all the same. Default: the logger. */
+  /** Gets what a run threw; the next run comes all the same. @defaultValue the logger gets it */
   readonly onError?: (error: unknown) => void;
-  /** @defaultValue 'worker' */
+  /** How errors and logs name it. @defaultValue 'worker' */
   readonly name?: string;
+  /** Measures time and arms timers; a `FakeClock` in tests. @defaultValue the system's clock */
   readonly clock?: Clock;
+  /** Where it logs; anything with pino's methods. @defaultValue a logger that is silent */
   readonly logger?: Logger;
 }
 
@@ -33,11 +35,17 @@ export class BackgroundWorker implements Closeable, AsyncDisposable {
   #running = false;
   #runs = 0;
 
-  constructor(options: BackgroundWorkerOptions) {
-    this.name = checkText('name', options.name ?? 'worker');
+  constructor(given: BackgroundWorkerOptions) {
+    const options = withDefaults(
+      'BackgroundWorker',
+      given,
+      { name: 'worker', runImmediately: false },
+      { run: true, intervalMs: true, onError: true, clock: true, logger: true },
+    );
+    this.name = checkText('name', options.name);
     this.#run = checkFunction('run', options.run);
     this.#intervalMs = checkMs('intervalMs', options.intervalMs);
-    this.#runImmediately = checkBoolean('runImmediately', options.runImmediately ?? false);
+    this.#runImmediately = checkBoolean('runImmediately', options.runImmediately);
     this.#logger = options.logger ?? silentLogger;
     const log = (error: unknown): void => this.#logger.error({ error, worker: this.name }, 'a run failed');
     this.#onError = options.onError === undefined ? log : checkFunction('onError', options.onError);

@@ -1,14 +1,15 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Clock, systemClock } from '../core/clock.js';
 import { OptionError } from '../core/errors.js';
-import { checkText } from '../core/options.js';
+import { checkText, withDefaults } from '../core/options.js';
 import { type CheckFunction, type CheckLine, HealthCheck, type HealthCheckOptions } from './HealthCheck.js';
 
 export interface HealthOptions {
-  /** Whose shutdown makes the process unready. */
+  /** The plan whose shutdown makes the process unready. @defaultValue none */
   readonly plan?: { readonly stopping: boolean };
-  /** By name; a bare function is a check that is not critical. */
+  /** By name; a bare function is a check that is not critical. @defaultValue no checks */
   readonly checks?: Readonly<Record<string, CheckFunction | HealthCheckOptions>>;
+  /** Measures time and arms timers; a `FakeClock` in tests. @defaultValue the system's clock */
   readonly clock?: Clock;
 }
 
@@ -41,9 +42,10 @@ export class Health {
   readonly #checks = new Map<string, HealthCheck>();
 
   constructor(options: HealthOptions = {}) {
-    this.#plan = options.plan;
-    this.#clock = options.clock ?? systemClock;
-    for (const [name, check] of Object.entries(options.checks ?? {})) this.add(name, check);
+    const { plan, checks, clock } = withDefaults('Health', options, {}, { plan: true, checks: true, clock: true });
+    this.#plan = plan;
+    this.#clock = clock ?? systemClock;
+    for (const [name, check] of Object.entries(checks ?? {})) this.add(name, check);
   }
 
   /** Adds a check; dispose to take it out. @throws OptionError when the name is taken. */

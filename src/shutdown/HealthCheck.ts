@@ -1,13 +1,14 @@
 import type { Clock } from '../core/clock.js';
 import { GracePeriod } from '../core/close/GracePeriod.js';
 import { messageOf } from '../core/errors.js';
-import { checkBoolean, checkFunction, checkMs } from '../core/options.js';
+import { checkBoolean, checkFunction, checkMs, withDefaults } from '../core/options.js';
 import { runBounded } from './plan/runBounded.js';
 
 /** Is it well? A throw, a rejection or `false` says no. The signal aborts when its time is over. */
 export type CheckFunction = (context: { readonly signal: AbortSignal }) => unknown;
 
 export interface HealthCheckOptions {
+  /** What is run to find out. */
   readonly check: CheckFunction;
   /** Whether its failure makes the process unready; otherwise it is only `degraded`. @defaultValue false */
   readonly critical?: boolean;
@@ -55,14 +56,15 @@ export class HealthCheck {
   #stuckMs: number | undefined;
 
   constructor(name: string, check: CheckFunction | HealthCheckOptions, clock: Clock) {
-    const options: HealthCheckOptions = typeof check === 'function' ? { check } : check;
+    const given: HealthCheckOptions = typeof check === 'function' ? { check } : check;
+    const options = withDefaults(`checks.${name}`, given, HEALTH_DEFAULTS, { check: true });
     this.name = name;
     this.#clock = clock;
     this.#check = checkFunction(`checks.${name}`, options.check);
-    this.critical = checkBoolean('critical', options.critical ?? HEALTH_DEFAULTS.critical);
-    this.live = checkBoolean('live', options.live ?? HEALTH_DEFAULTS.live);
-    this.#timeoutMs = checkMs('timeoutMs', options.timeoutMs ?? HEALTH_DEFAULTS.timeoutMs, { min: 1 });
-    this.#cacheMs = checkMs('cacheMs', options.cacheMs ?? HEALTH_DEFAULTS.cacheMs);
+    this.critical = checkBoolean('critical', options.critical);
+    this.live = checkBoolean('live', options.live);
+    this.#timeoutMs = checkMs('timeoutMs', options.timeoutMs, { min: 1 });
+    this.#cacheMs = checkMs('cacheMs', options.cacheMs);
   }
 
   /** The last finding, without running anything; undefined when there is none. */

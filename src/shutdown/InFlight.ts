@@ -3,13 +3,15 @@ import type { Clock } from '../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
 import { ClosedError, ShutdownTimeoutError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
-import { checkText } from '../core/options.js';
+import { checkText, withDefaults } from '../core/options.js';
 import { nameSome, requestName } from './names.js';
 
 export interface InFlightOptions {
   /** How errors call it. @defaultValue 'requests' */
   readonly name?: string;
+  /** Measures time and arms timers; a `FakeClock` in tests. @defaultValue the system's clock */
   readonly clock?: Clock;
+  /** Where it logs; anything with pino's methods. @defaultValue a logger that is silent */
   readonly logger?: Logger;
 }
 
@@ -31,8 +33,9 @@ export class InFlight implements Closeable, AsyncDisposable {
   #idle: (() => void)[] = [];
   #refusing = false;
 
-  constructor(options: InFlightOptions = {}) {
-    this.name = checkText('name', options.name ?? 'requests');
+  constructor(given: InFlightOptions = {}) {
+    const options = withDefaults('InFlight', given, { name: 'requests' }, { clock: true, logger: true });
+    this.name = checkText('name', options.name);
     this.#scope = new CloseScope(this.name, {
       ...(options.clock && { clock: options.clock }),
       ...(options.logger && { logger: options.logger }),

@@ -1,11 +1,12 @@
 import { type Clock, systemClock } from '../core/clock.js';
 import { ClosedError, OptionError } from '../core/errors.js';
 import { type Logger, silentLogger } from '../core/logger.js';
-import { checkBoolean, checkMs, checkOneOf, checkText } from '../core/options.js';
+import { checkBoolean, checkMs, checkOneOf, checkText, withDefaults } from '../core/options.js';
 import { Budget } from './plan/Budget.js';
 import {
   type ForceOptions,
   SHUTDOWN_DEFAULTS,
+  SHUTDOWN_STEP_DEFAULTS,
   type ShutdownPlanOptions,
   type StepOptions,
 } from './plan/planOptions.js';
@@ -49,11 +50,14 @@ export class ShutdownPlan implements AsyncDisposable {
   #stage = -1;
   #forcedCode: number | undefined;
 
-  constructor(options: ShutdownPlanOptions = {}) {
+  constructor(given: ShutdownPlanOptions = {}) {
+    const { totalMs, propagationDelayMs } = SHUTDOWN_DEFAULTS;
+    const defaults = { totalMs, propagationDelayMs };
+    const options = withDefaults('ShutdownPlan', given, defaults, { logger: true, clock: true });
     this.#clock = options.clock ?? systemClock;
     this.#logger = options.logger ?? silentLogger;
-    this.totalMs = checkMs('totalMs', options.totalMs ?? SHUTDOWN_DEFAULTS.totalMs, { min: 1 });
-    this.#delayMs = checkMs('propagationDelayMs', options.propagationDelayMs ?? SHUTDOWN_DEFAULTS.propagationDelayMs);
+    this.totalMs = checkMs('totalMs', options.totalMs, { min: 1 });
+    this.#delayMs = checkMs('propagationDelayMs', options.propagationDelayMs);
     if (this.#delayMs >= this.totalMs) {
       throw new OptionError('propagationDelayMs', this.#delayMs, `less than totalMs (${this.totalMs})`);
     }
@@ -79,16 +83,17 @@ export class ShutdownPlan implements AsyncDisposable {
    * yet still runs. @throws ClosedError for one whose phase is over. @throws OptionError for a name that is taken, and
    * when `after` makes a circle or names a step of a later phase.
    */
-  add(name: string, target: ShutdownTarget, options: StepOptions = {}): Disposable {
+  add(name: string, target: ShutdownTarget, given: StepOptions = {}): Disposable {
+    const options = withDefaults(`step '${name}'`, given, SHUTDOWN_STEP_DEFAULTS, { graceMs: true, after: true });
     const after = typeof options.after === 'string' ? [options.after] : (options.after ?? []);
     return this.#add({
       name: checkText('name', name),
       target: checkTarget(target),
-      stage: checkOneOf('phase', options.phase ?? 'close', SHUTDOWN_PHASES),
-      timeoutMs: checkMs('timeoutMs', options.timeoutMs ?? SHUTDOWN_DEFAULTS.stepTimeoutMs, { infinity: true }),
+      stage: checkOneOf('phase', options.phase, SHUTDOWN_PHASES),
+      timeoutMs: checkMs('timeoutMs', options.timeoutMs, { infinity: true }),
       graceMs: options.graceMs === undefined ? undefined : checkMs('graceMs', options.graceMs, { infinity: true }),
       after: after.map((each) => checkText('after', each)),
-      critical: checkBoolean('critical', options.critical ?? true),
+      critical: checkBoolean('critical', options.critical),
       state: 'waiting',
     });
   }
@@ -144,9 +149,10 @@ export class ShutdownPlan implements AsyncDisposable {
    * attempted. Begins the shutdown when there is none.
    */
   force(reason: string, options: ForceOptions = {}): Promise<ShutdownReport> {
-    const withinMs = checkMs('withinMs', options.withinMs ?? 0);
+    const all = withDefaults('force', options, { withinMs: 0, exitCode: 1 }, {});
+    const withinMs = checkMs('withinMs', all.withinMs);
     const done = this.shutdown(reason);
-    this.#forcedCode ??= options.exitCode ?? 1;
+    this.#forcedCode ??= all.exitCode;
     if (this.#budget?.force(withinMs)) this.#log('warn', { reason, withinMs }, 'shutdown is forced');
     return done;
   }

@@ -1,6 +1,7 @@
 import type { Server } from 'node:http';
 import type { Clock } from '../core/clock.js';
 import type { CloseOptions } from '../core/close/CloseScope.js';
+import { withDefaults } from '../core/options.js';
 import type { InFlight } from './InFlight.js';
 import type { ShutdownPlan } from './ShutdownPlan.js';
 import { trackHttpServer } from './TrackedHttpServer.js';
@@ -11,17 +12,18 @@ import { trackHttpServer } from './TrackedHttpServer.js';
  * `graceMs` (default 5000) is destroyed. Call `trackHttpServer(server)` before it listens, so that every connection is
  * known. Rejects with an `AggregateError` that names the requests cut off.
  */
-export function closeHttpServer(
-  server: Server,
-  { clock, ...options }: CloseOptions & { readonly clock?: Clock } = {},
-): Promise<void> {
+export function closeHttpServer(server: Server, given: CloseOptions & { readonly clock?: Clock } = {}): Promise<void> {
+  const { clock, ...options } = withDefaults('closeHttpServer', given, {}, { graceMs: true, clock: true });
   return trackHttpServer(server, clock === undefined ? {} : { clock }).close(options);
 }
 
 export interface HttpStepsOptions {
   /** How the steps are called. @defaultValue 'http' */
   readonly name?: string;
-  /** Counts the server's requests: it refuses with the server, and connections close only after it has drained. */
+  /**
+   * Counts the server's requests: it refuses with the server, and connections close only after it has drained.
+   * @defaultValue none
+   */
   readonly inFlight?: InFlight;
   /** Longest wait for requests in flight, in ms; `Infinity` leaves it to the total. @defaultValue Infinity */
   readonly timeoutMs?: number;
@@ -33,7 +35,8 @@ export interface HttpStepsOptions {
  * it before the server listens. With `inFlight`, requests on kept connections are answered 503 while others drain.
  */
 export function addHttpServer(plan: ShutdownPlan, server: Server, options: HttpStepsOptions = {}): void {
-  const { name = 'http', inFlight, timeoutMs = Number.POSITIVE_INFINITY } = options;
+  const defaults = { name: 'http', timeoutMs: Number.POSITIVE_INFINITY };
+  const { name, inFlight, timeoutMs } = withDefaults('addHttpServer', options, defaults, { inFlight: true });
   const tracked = trackHttpServer(server);
   const requests = `${name} requests`;
   plan.add(`${name} last call`, () => tracked.announce(), { phase: 'unready' });

@@ -1,14 +1,18 @@
 import { type Clock, systemClock } from '../core/clock.js';
 import { GracePeriod } from '../core/close/GracePeriod.js';
-import { checkMs, checkText } from '../core/options.js';
+import { checkMs, checkText, withDefaults } from '../core/options.js';
 import { graceWithin, runBounded } from './plan/runBounded.js';
 import type { ShutdownTarget } from './plan/steps.js';
 
 export interface WithTimeoutOptions {
   /** How long the whole may take, in ms. */
   readonly timeoutMs: number;
-  /** What a part is given for its work in flight, in ms. Default: a third of `timeoutMs`, at most 5000. */
+  /**
+   * What a part is given for its work in flight, in ms, from 0 (it fails at once).
+   * @defaultValue a third of `timeoutMs`, never more than 5000
+   */
   readonly graceMs?: number;
+  /** Measures time and arms timers; a `FakeClock` in tests. @defaultValue the system's clock */
   readonly clock?: Clock;
 }
 
@@ -17,7 +21,8 @@ export interface WithTimeoutOptions {
  * with, or with `ShutdownTimeoutError` (`what` is `name`) when it was still running: then a function's signal aborts,
  * a part's deadline is brought to now, and it is abandoned.
  */
-export async function withTimeout(name: string, target: ShutdownTarget, options: WithTimeoutOptions): Promise<void> {
+export async function withTimeout(name: string, target: ShutdownTarget, given: WithTimeoutOptions): Promise<void> {
+  const options = withDefaults('withTimeout', given, {}, { timeoutMs: true, graceMs: true, clock: true });
   const timeoutMs = checkMs('timeoutMs', options.timeoutMs);
   const result = await runBounded({
     name: checkText('name', name),

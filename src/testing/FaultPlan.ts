@@ -1,5 +1,5 @@
 import { OptionError } from '../core/errors.js';
-import { checkMs, checkRatio } from '../core/options.js';
+import { checkMs, checkRatio, withDefaults } from '../core/options.js';
 
 /**
  * What can go wrong with a call, or with a start:
@@ -42,7 +42,9 @@ export class FaultPlan {
   #state: number;
 
   /** @throws OptionError */
-  constructor({ seed = 1, ratios, delayMs = 10, maxFaults = Number.POSITIVE_INFINITY }: FaultPlanOptions) {
+  constructor(options: FaultPlanOptions) {
+    const defaults = { seed: 1, delayMs: 10, maxFaults: Number.POSITIVE_INFINITY };
+    const { seed, ratios, delayMs, maxFaults } = withDefaults('FaultPlan', options, defaults, { ratios: true });
     for (const name of Object.keys(ratios)) {
       if (!FAULTS.includes(name as Fault)) throw new OptionError('ratios', name, FAULTS.join(', '));
     }

@@ -1,17 +1,23 @@
 import type { EventEmitter } from 'node:events';
 import { getEventListeners } from 'node:events';
 import type { Closeable } from '../core/close/CloseScope.js';
-import { checkMs } from '../core/options.js';
+import { checkMs, withDefaults } from '../core/options.js';
 import type { FakeClock } from './FakeClock.js';
 import { childPids, describeProcess, openFds } from './procfs.js';
 import { type LedgerEntry, liveTimers, openTimerLedger } from './timerLedger.js';
 
 export interface LeakOptions {
-  /** What the code under test was lent: the listeners it leaves there are leaks. `process` is always watched. */
+  /**
+   * What the code under test was lent: the listeners it leaves there are leaks. `process` is always watched.
+   * @defaultValue `process` alone
+   */
   readonly lent?: readonly (EventEmitter | AbortSignal)[];
-  /** Clocks that must have no timer armed at the end. */
+  /** Clocks that must have no timer armed at the end. @defaultValue none */
   readonly clocks?: readonly FakeClock[];
-  /** Says of a timer's creation stack that it is not the test's business, for example a test runner's own. */
+  /**
+   * Says of a timer's creation stack that it is not the test's business, for example a test runner's own.
+   * @defaultValue every timer counts
+   */
   readonly ignoreTimer?: (stack: string) => boolean;
   /**
    * How long what is on its way out may take, in ms, from 0: the system reports closed sockets and dead children a turn
@@ -43,8 +49,10 @@ const { setTimeout: realSetTimeout, setImmediate: realSetImmediate } = globalThi
 const realNow = performance.now.bind(performance);
 
 /** What is alive now. Take it before the code under test makes anything. From the first one on, timers are recorded. */
-export function leakBaseline(options: LeakOptions = {}): LeakBaseline {
-  checkMs('settleMs', options.settleMs ?? LEAK_DEFAULTS.settleMs);
+export function leakBaseline(given: LeakOptions = {}): LeakBaseline {
+  const others = { lent: true, clocks: true, ignoreTimer: true } as const;
+  const options = withDefaults('leakBaseline', given, LEAK_DEFAULTS, others);
+  checkMs('settleMs', options.settleMs);
   openTimerLedger();
   return {
     options,

@@ -11,9 +11,11 @@ import {
   RpcError,
   StartError,
 } from '../core/errors.js';
+import { checkMs, withDefaults } from '../core/options.js';
 import type { FaultPlan } from './FaultPlan.js';
 
 export interface FaultyOptions {
+  /** Measures time and arms timers; a `FakeClock` in tests. @defaultValue the system's clock */
   readonly clock?: Clock;
   /** What a call without `timeoutMs` gets whose answer is lost, in ms. @defaultValue 60000 */
   readonly timeoutMs?: number;
@@ -28,6 +30,8 @@ export async function faulty(
   plan: FaultPlan,
   options: FaultyOptions = {},
 ): Promise<Connection> {
+  const { timeoutMs } = withDefaults('faulty', options, { timeoutMs: 60_000 }, { clock: true });
+  checkMs('timeoutMs', timeoutMs, { infinity: true });
   if (!plan.nextStart()) return new FaultyConnection(connection, plan, options);
   await connection.close({ graceMs: 0 });
   throw new StartError(connection.server, 'the fault plan refused it');

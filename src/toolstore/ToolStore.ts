@@ -22,7 +22,10 @@ export interface LoadContext {
 export type Loader<T> = (context: LoadContext) => T | Promise<T>;
 
 export interface LoadOptions extends SetOptions {
-  /** Aborting rejects this caller at once with `signal.reason`; the loader goes on for the others. */
+  /**
+   * Aborting rejects this caller at once with `signal.reason`; the loader goes on for the others.
+   * @defaultValue none
+   */
   readonly signal?: AbortSignal | undefined;
   /**
    * How long a failure, or a loader's `undefined`, answers later callers without a new load, in ms, in memory only.

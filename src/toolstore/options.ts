@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import envPaths from 'env-paths';
 import { type Clock, systemClock } from '../core/clock.js';
 import { type Logger, silentLogger } from '../core/logger.js';
-import { checkBoolean, checkBytes, checkCount, checkMs, checkText } from '../core/options.js';
+import { checkBoolean, checkBytes, checkCount, checkMs, checkText, withDefaults } from '../core/options.js';
 
 export interface FileCacheOptions {
   /** Where the files live; made with mode 0700 when missing. @defaultValue the platform's cache folder for mcp-poolkit */
@@ -17,9 +17,9 @@ export interface FileCacheOptions {
   readonly maxTtlMs?: number;
   /** How long the verdict on a server's era is believed, in ms. @defaultValue 604800000 (7 days) */
   readonly eraTtlMs?: number;
-  /** Values in memory at the most, from 1. @defaultValue 1000 */
+  /** Most values in memory, from 1. @defaultValue 1000 */
   readonly maxEntries?: number;
-  /** Bytes in memory at the most, counted as JSON, from 1. @defaultValue 67108864 (64 MiB) */
+  /** Most bytes in memory, counted as JSON, from 1. @defaultValue 67108864 (64 MiB) */
   readonly maxBytes?: number;
   /** Bytes of one value as JSON; a larger one is not stored, and counted. @defaultValue 8388608 (8 MiB) */
   readonly maxEntryBytes?: number;
@@ -27,7 +27,7 @@ export interface FileCacheOptions {
   readonly maxFiles?: number;
   /** Bytes on disk after a sweep. @defaultValue 536870912 (512 MiB) */
   readonly maxDiskBytes?: number;
-  /** Keys waiting to be written at the most; then `QueueFullError`. @defaultValue 10000 */
+  /** Most keys waiting to be written, from 1; then `QueueFullError`. @defaultValue 10000 */
   readonly maxPendingWrites?: number;
   /** Another process's newer file is noticed within this time, in ms; 0 looks at each call. @defaultValue 1000 */
   readonly recheckMs?: number;
@@ -39,7 +39,9 @@ export interface FileCacheOptions {
   readonly sweepMs?: number;
   /** Whether a file is flushed to the device before it takes its name. @defaultValue true */
   readonly fsync?: boolean;
+  /** Where it logs; anything with pino's methods. @defaultValue a logger that is silent */
   readonly logger?: Logger;
+  /** Measures time and arms timers; a `FakeClock` in tests. @defaultValue the system's clock */
   readonly clock?: Clock;
 }
 
@@ -69,7 +71,7 @@ export type FileCacheSettings = Required<FileCacheOptions>;
 
 /** Checked and complete. @throws OptionError */
 export function fileCacheSettings(options: FileCacheOptions): FileCacheSettings {
-  const all = { ...FILE_CACHE_DEFAULTS, ...dropUndefined(options) };
+  const all = withDefaults('FileCache', options, FILE_CACHE_DEFAULTS, { directory: true, logger: true, clock: true });
   const forever = { infinity: true };
   return {
     directory: resolve(checkText('directory', all.directory ?? envPaths('mcp-poolkit', { suffix: '' }).cache)),
@@ -92,8 +94,4 @@ export function fileCacheSettings(options: FileCacheOptions): FileCacheSettings 
     logger: all.logger ?? silentLogger,
     clock: all.clock ?? systemClock,
   };
-}
-
-function dropUndefined<T extends object>(options: T): T {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T;
 }

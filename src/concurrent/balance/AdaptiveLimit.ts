@@ -24,8 +24,9 @@ export interface AdaptiveLimitOptions {
   readonly probeEvery?: number;
   /** What the limit is cut to for such a measurement, from 0.1 to 0.95 of itself. @defaultValue 0.7 */
   readonly probeRatio?: number;
-  /** Told of each new limit; it must not throw. */
+  /** Told of each new limit; it must not throw. @defaultValue none */
   readonly onChange?: (limit: number) => void;
+  /** Measures time and arms timers; a `FakeClock` in tests. @defaultValue the system's clock */
   readonly clock?: Clock;
 }
 

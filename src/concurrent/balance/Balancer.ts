@@ -8,14 +8,16 @@ import { type BalancePolicy, type Candidate, type Choose, observe, policy } from
 export interface BalancerTarget<T> {
   /** Names it: unique among the targets. A target of an update with a known id keeps its load and its latencies. */
   readonly id: string;
+  /** What a pick hands out. */
   readonly target: T;
   /** Its part of the calls in relation to the others, from 0 (none) to 1,000,000. @defaultValue 1 */
   readonly weight?: number | undefined;
-  /** Where it is; those of the balancer's own zone are preferred. */
+  /** Where it is; those of the balancer's own zone are preferred. @defaultValue none */
   readonly zone?: string | undefined;
 }
 
 export interface BalancerOptions<T> {
+  /** What is picked from, by name. */
   readonly targets: readonly BalancerTarget<T>[];
   /**
    * `least-loaded`: fewest calls in flight by weight. `p2c-ewma`: of two by chance the lower expected wait. `round-robin`:
@@ -31,8 +33,9 @@ export interface BalancerOptions<T> {
   readonly ewmaDecayMs?: number;
   /** Takes sick targets out. @defaultValue none: all are healthy */
   readonly outliers?: OutlierDetector;
-  /** From 0 to 1, as `Math.random`, which is the default. */
+  /** From 0 to 1, as `Math.random`, which is the default. @defaultValue Math.random */
   readonly random?: () => number;
+  /** Measures time and arms timers; a `FakeClock` in tests. @defaultValue the system's clock */
   readonly clock?: Clock;
 }
 
@@ -43,9 +46,9 @@ export const BALANCER_DEFAULTS = Object.freeze({
 } as const);
 
 export interface PickOptions {
-  /** What `hash` goes by: a caller, a session. Without one a call goes anywhere. */
+  /** What `hash` goes by: a caller, a session. Without one a call goes anywhere. @defaultValue none */
   readonly key?: string | undefined;
-  /** Whether a target may not be taken, as one that this call was tried on already. */
+  /** Whether a target may not be taken, as one that this call was tried on already. @defaultValue none */
   readonly exclude?: ((id: string) => boolean) | undefined;
 }
 

@@ -7,7 +7,7 @@ import { WaitQueue } from '../WaitQueue.js';
 export interface BulkheadOptions {
   /** Permits of each key: a whole number from 1. */
   readonly maxConcurrent: number;
-  /** Keys that may have more or fewer. */
+  /** Keys that may have more or fewer. @defaultValue no key has bounds of its own */
   readonly perKey?: Readonly<Record<string, number>>;
   /** Most callers that may wait for one key: a whole number from 0; 0: none may, `Infinity`: no bound. @defaultValue 100 */
   readonly maxQueue?: number;
@@ -17,6 +17,7 @@ export interface BulkheadOptions {
   readonly maxKeys?: number;
   /** What errors call it. @defaultValue 'Bulkhead' */
   readonly name?: string;
+  /** Measures time and arms timers; a `FakeClock` in tests. @defaultValue the system's clock */
   readonly clock?: Clock;
 }
 
@@ -28,7 +29,7 @@ export const BULKHEAD_DEFAULTS = Object.freeze({
 });
 
 export interface BulkheadAcquireOptions {
-  /** Aborting rejects at once with `signal.reason`. */
+  /** Aborting rejects at once with `signal.reason`. @defaultValue none */
   readonly signal?: AbortSignal | undefined;
   /** Longest wait, in ms from 0; 0 does not wait, `Infinity` waits for ever. @defaultValue the bulkhead's own */
   readonly acquireTimeoutMs?: number | undefined;

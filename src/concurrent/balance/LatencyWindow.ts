@@ -10,6 +10,7 @@ const BUCKETS = (24 - LOWEST) * PER_DOUBLING;
 export interface LatencyWindowOptions {
   /** How far back it remembers, in ms from 1: between half of it and all of it. @defaultValue 60000 */
   readonly windowMs?: number;
+  /** Measures time and arms timers; a `FakeClock` in tests. @defaultValue the system's clock */
   readonly clock?: Clock;
 }
 

@@ -24,8 +24,9 @@ export interface OutlierDetectorOptions {
   readonly maxEjectedRatio?: number;
   /** How long a target that comes back takes to its full weight, in ms from 0; 0: at once. @defaultValue 10000 */
   readonly slowStartMs?: number;
-  /** Told when a target is ejected; it must not throw. */
+  /** Told when a target is ejected; it must not throw. @defaultValue none */
   readonly onEject?: (id: string, reason: EjectionReason) => void;
+  /** Measures time and arms timers; a `FakeClock` in tests. @defaultValue the system's clock */
   readonly clock?: Clock;
 }
 

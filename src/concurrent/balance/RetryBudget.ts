@@ -9,6 +9,7 @@ export interface RetryBudgetOptions {
   readonly minRetriesPerSec?: number;
   /** How long a call counts for the budget, in ms from 10. @defaultValue 10000 */
   readonly windowMs?: number;
+  /** Measures time and arms timers; a `FakeClock` in tests. @defaultValue the system's clock */
   readonly clock?: Clock;
 }
 

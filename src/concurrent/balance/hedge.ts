@@ -12,14 +12,15 @@ export interface HedgeOptions {
   readonly after?: number | `p${number}`;
   /** Attempts side by side: a whole number from 1 (no hedging) to 10. @defaultValue 2 */
   readonly maxAttempts?: number;
-  /** Latencies by which a quantile is told; the winner's is added. Needed for a quantile. */
+  /** Latencies by which a quantile is told; the winner's is added. Needed for a quantile. @defaultValue none */
   readonly latencies?: LatencyWindow;
   /** Latencies without which a quantile means nothing and no hedge is made: a whole number from 1. @defaultValue 20 */
   readonly minLatencies?: number;
-  /** Pays for each attempt after the first; without one every call may be hedged. */
+  /** Pays for each attempt after the first; without one every call may be hedged. @defaultValue none */
   readonly budget?: RetryBudget;
-  /** Aborts every attempt, and rejects with its reason. */
+  /** Aborts every attempt, and rejects with its reason. @defaultValue none */
   readonly signal?: AbortSignal | undefined;
+  /** Measures time and arms timers; a `FakeClock` in tests. @defaultValue the system's clock */
   readonly clock?: Clock;
 }
 

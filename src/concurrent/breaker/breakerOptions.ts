@@ -53,8 +53,9 @@ export interface CircuitBreakerOptions {
    * neither (an abort, a refusal) counts for nothing. @defaultValue JSON-RPC errors, 401 and 403; every error with `isFailure`
    */
   readonly isAnswer?: (error: unknown) => boolean;
-  /** Told of each change of state. What it throws is logged. */
+  /** Told of each change of state. What it throws is logged. @defaultValue none */
   readonly onChange?: (state: BreakerState) => void;
+  /** Measures time and arms timers; a `FakeClock` in tests. @defaultValue the system's clock */
   readonly clock?: Clock;
   /** Gets what a function of the options throws. @defaultValue silent */
   readonly logger?: Logger;

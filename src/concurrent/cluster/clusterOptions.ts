@@ -33,7 +33,7 @@ export interface ClusterRateLimiterOptions extends RateLimiterOptions {
    * @defaultValue 1000
    */
   readonly maxClockSkewMs?: number;
-  /** @defaultValue 'local-share' */
+  /** What happens to calls while the store cannot be reached. @defaultValue 'local-share' */
   readonly onStoreLost?: OnStoreLost;
   /**
    * Processes that share the limit, for `local-share`. @defaultValue as many as the store last saw; before it was ever
@@ -44,6 +44,7 @@ export interface ClusterRateLimiterOptions extends RateLimiterOptions {
   readonly storeTimeoutMs?: number;
   /** Stands before `id` in every key and channel, behind Bottleneck's own `b_`. @defaultValue 'mcp-poolkit:' */
   readonly keyPrefix?: string;
+  /** Where it logs; anything with pino's methods. @defaultValue a logger that is silent */
   readonly logger?: Logger;
 }
 

@@ -1,7 +1,7 @@
 import type { Closeable } from '../../core/close/CloseScope.js';
 
 export interface LimiterAcquireOptions {
-  /** Aborting rejects the wait at once with `signal.reason` and frees the place. */
+  /** Aborting rejects the wait at once with `signal.reason` and frees the place. @defaultValue none */
   readonly signal?: AbortSignal | undefined;
   /**
    * The longest wait, in ms from 0; 0 does not wait, `Infinity` waits for ever. When the wait is known to be longer, the
@@ -10,7 +10,7 @@ export interface LimiterAcquireOptions {
   readonly acquireTimeoutMs?: number | undefined;
   /** How many permits the call takes, from 1 to `maxRequests`. @defaultValue 1 */
   readonly weight?: number | undefined;
-  /** @deprecated the old name of `acquireTimeoutMs` */
+  /** @deprecated the old name of `acquireTimeoutMs` @defaultValue `acquireTimeoutMs` */
   readonly maxWaitMs?: number | undefined;
 }
 

@@ -29,7 +29,7 @@ export type ServerLimit = Partial<
 >;
 
 export interface MultiServerRateLimiterOptions extends RateLimiterOptions {
-  /** Limits that differ, by server name (or by what `keyOf` gives). */
+  /** Limits that differ, by server name (or by what `keyOf` gives). @defaultValue every server has the same limits */
   readonly perServer?: Readonly<Record<string, ServerLimit>>;
   /** Servers remembered at a time: a whole number from 1 to 10,000,000. @defaultValue 10000 */
   readonly maxServers?: number;

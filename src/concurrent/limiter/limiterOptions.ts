@@ -21,10 +21,11 @@ export interface RateLimiterOptions {
   readonly maxPauseMs?: number;
   /** What errors call it. @defaultValue the name of the class */
   readonly name?: string;
+  /** Measures time and arms timers; a `FakeClock` in tests. @defaultValue the system's clock */
   readonly clock?: Clock;
-  /** @deprecated the old name of `maxQueue` */
+  /** @deprecated the old name of `maxQueue` @defaultValue `maxQueue` */
   readonly maxWaiters?: number;
-  /** @deprecated the old name of `acquireTimeoutMs` */
+  /** @deprecated the old name of `acquireTimeoutMs` @defaultValue `acquireTimeoutMs` */
   readonly maxWaitMs?: number;
 }
 

@@ -10,24 +10,30 @@ export type Era = 'legacy' | 'modern';
 export type Sharing = 'shared' | 'leased' | 'bound';
 
 export interface StdioTarget {
+  /** Tells a program from a URL. */
   readonly transport: 'stdio';
   /** The program: a path or a name on PATH. Never a shell line. */
   readonly command: string;
+  /** Its arguments. @defaultValue [] */
   readonly args?: readonly string[];
-  /** Added to the inherited allow-list; wins over it. */
+  /** Added to the inherited allow-list; wins over it. @defaultValue {} */
   readonly env?: Readonly<Record<string, string>>;
-  /** Working directory; this process's own by default. */
+  /** Working directory. @defaultValue this process's own */
   readonly cwd?: string;
-  /** Names of this process's variables that the child gets too, beyond the allow-list. */
+  /** Names of this process's variables that the child gets too, beyond the allow-list. @defaultValue [] */
   readonly inheritEnv?: readonly string[];
 }
 
 export interface UrlTarget {
-  /** Left out, `UnifiedPool` tries Streamable HTTP, then the older SSE wire, and remembers. Its parts need to be told. */
+  /**
+   * Left out, `UnifiedPool` tries Streamable HTTP, then the older SSE transport, and remembers; the other pools know
+   * their own.
+   * @defaultValue found out
+   */
   readonly transport?: 'http' | 'sse';
   /** An absolute http or https URL. */
   readonly url: string;
-  /** Sent with every request to that origin; never to another. */
+  /** Sent with every request to that origin; never to another. @defaultValue {} */
   readonly headers?: Readonly<Record<string, string>>;
 }
 
@@ -37,29 +43,38 @@ export interface ServerSettings {
   readonly name: string;
   /** `false` registers it without letting it start. @defaultValue true */
   readonly enabled?: boolean;
-  /** @defaultValue 'legacy' on stdio and SSE, 'auto' on HTTP */
+  /**
+   * Which era of the protocol is spoken; `auto` asks the server.
+   * @defaultValue 'legacy' on stdio and SSE, 'auto' on HTTP
+   */
   readonly era?: Era | 'auto';
-  /** @defaultValue 'shared' */
+  /** How callers share its connections. @defaultValue 'shared' */
   readonly sharing?: Sharing;
-  /** What this side can do for the server (sampling, elicitation, roots). Part of what keeps connections apart. */
+  /**
+   * What this side can do for the server (sampling, elicitation, roots). Part of what keeps connections apart.
+   * @defaultValue the pool's
+   */
   readonly clientCapabilities?: ClientCapabilities;
-  /** Connections kept started ahead of use, in `leased` and `bound` mode. @defaultValue 0 */
+  /** Connections kept started ahead of use, in `leased` and `bound` mode, from 0 (none). @defaultValue 0 */
   readonly warmSpares?: number;
-  /** Connections at the most, over all principals and keys. */
+  /** Most connections over all principals and keys, from 1. @defaultValue the pool's */
   readonly maxConnections?: number;
-  /** Calls in flight on one shared connection. */
+  /** Most calls in flight on one shared connection, from 1. @defaultValue the pool's */
   readonly maxConcurrent?: number;
-  /** Callers waiting at the most. */
+  /** Most callers waiting, from 0 (none may wait). @defaultValue the pool's */
   readonly maxQueue?: number;
-  /** Bytes of one message, each way. */
+  /** Most bytes of one message, each way, from 1024. @defaultValue the pool's */
   readonly maxMessageBytes?: number;
-  /** Longest wait in the queue, in ms. */
+  /** Longest wait in the queue, in ms, from 1; `Infinity` waits without bound. @defaultValue the pool's */
   readonly acquireTimeoutMs?: number;
-  /** Longest start, handshake included, in ms. */
+  /** Longest start, handshake included, in ms, from 1; `Infinity` waits without bound. @defaultValue the pool's */
   readonly startTimeoutMs?: number;
-  /** Idle connections end after this many ms; `Infinity` never. */
+  /** An idle connection ends after this many ms, from 1; `Infinity` keeps it. @defaultValue the pool's */
   readonly idleTimeoutMs?: number;
-  /** Longest call from its send, in ms; by tool name for `tools/call`. */
+  /**
+   * Longest call from its send, in ms, from 1; by tool name for `tools/call`.
+   * @defaultValue the pool's `requestTimeoutMs`
+   */
   readonly timeouts?: { readonly default?: number; readonly byTool?: Readonly<Record<string, number>> };
 }
 

@@ -5,6 +5,7 @@ import { type Closeable, type CloseOptions, CloseScope } from '../../core/close/
 import { OptionError, ServerNotFoundError } from '../../core/errors.js';
 import { Emitter, type Listener } from '../../core/events.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
+import { withDefaults } from '../../core/options.js';
 import { checkServerConfig } from './checkServerConfig.js';
 import { type ParsedConfig, type ParseOptions, readConfigFile } from './configFile.js';
 import { escapeVariables } from './expandVariables.js';
@@ -12,6 +13,7 @@ import { fingerprint } from './fingerprint.js';
 import type { ServerConfig } from './ServerConfig.js';
 
 export interface ServerRegistryOptions {
+  /** Where it logs; anything with pino's methods. @defaultValue a logger that is silent */
   readonly logger?: Logger;
 }
 
@@ -43,7 +45,7 @@ export class ServerRegistry implements Closeable, AsyncDisposable {
   readonly #held = new Map<string, Held>();
 
   constructor(options: ServerRegistryOptions = {}) {
-    const logger = options.logger ?? silentLogger;
+    const { logger = silentLogger } = withDefaults('ServerRegistry', options, {}, { logger: true });
     this.#events = new Emitter((error, event) => logger.error({ error, event }, 'a registry listener threw'));
     this.#scope = new CloseScope('ServerRegistry', { logger, onRelease: () => this.#events.clear() });
   }

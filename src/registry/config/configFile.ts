@@ -15,6 +15,7 @@ export interface ParseOptions {
 
 /** What a config file says. One bad server never hides the others. */
 export interface ParsedConfig {
+  /** The good servers, in the order of the file. */
   readonly servers: readonly ServerConfig[];
   /** One for each place that is wrong. A server that has one is not among `servers`. */
   readonly problems: readonly ConfigError[];

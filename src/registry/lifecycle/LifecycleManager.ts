@@ -4,7 +4,7 @@ import type { GracePeriod } from '../../core/close/GracePeriod.js';
 import { ClosedError, OptionError, QueueFullError, ServerNotFoundError } from '../../core/errors.js';
 import { Emitter, type Listener } from '../../core/events.js';
 import { silentLogger } from '../../core/logger.js';
-import { checkCount, checkFunction, checkMs, checkText } from '../../core/options.js';
+import { checkCount, checkFunction, checkMs, checkText, withDefaults } from '../../core/options.js';
 import type { ManagedProcess, StopOptions } from '../process/ManagedProcess.js';
 import { readProcessTable } from '../process/processTable.js';
 import type { LifecycleEvents } from './events.js';
@@ -54,13 +54,16 @@ export class LifecycleManager implements AsyncDisposable {
 
   /** @throws OptionError */
   constructor(options: LifecycleManagerOptions = {}) {
-    const set = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-    const all = { ...LIFECYCLE_MANAGER_DEFAULTS, ...(set as LifecycleManagerOptions) };
+    const others = { logger: true, clock: true, ledger: true, random: true } as const;
+    const all = withDefaults('LifecycleManager', options, LIFECYCLE_MANAGER_DEFAULTS, others);
     const { clock = systemClock, logger = silentLogger, random = Math.random, ledger = {} } = all;
     this.#forgetAfterMs = checkMs('forgetAfterMs', all.forgetAfterMs, { infinity: true });
     this.#maxServers = checkCount('maxServers', all.maxServers, { min: 1 });
     checkFunction('random', random);
-    if (ledger !== false && 'directory' in ledger) checkText('ledger.directory', ledger.directory);
+    if (ledger !== false) {
+      const { directory } = withDefaults('ledger', ledger as { directory?: string }, {}, { directory: true });
+      if (directory !== undefined) checkText('ledger.directory', directory);
+    }
     const reapIntervalMs = checkMs('reapIntervalMs', all.reapIntervalMs, { min: 1, infinity: true });
     this.#events = new Emitter((error, event) => logger.error({ error, event }, 'a lifecycle listener failed'));
     this.#scope = new CloseScope('LifecycleManager', { clock, logger, onRelease: (grace) => this.#release(grace) });

@@ -1,7 +1,15 @@
 import type { Clock } from '../../core/clock.js';
 import { OptionError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
-import { checkCount, checkFunction, checkMs, checkOneOf, checkRatio, checkText } from '../../core/options.js';
+import {
+  checkCount,
+  checkFunction,
+  checkMs,
+  checkOneOf,
+  checkRatio,
+  checkText,
+  withDefaults,
+} from '../../core/options.js';
 import {
   checkProcessOptions,
   type ManagedProcess,
@@ -31,6 +39,15 @@ type ProcessTimes = Pick<
   'stdinGraceMs' | 'termGraceMs' | 'killProofMs' | 'stderrMaxLines' | 'stderrMaxLineBytes' | 'stopSignal'
 >;
 
+const PROCESS_TIMES = Object.freeze({
+  stdinGraceMs: true,
+  termGraceMs: true,
+  killProofMs: true,
+  stderrMaxLines: true,
+  stderrMaxLineBytes: true,
+  stopSignal: true,
+} as const satisfies Record<keyof ProcessTimes, true>);
+
 /** One program to look after. */
 export interface LifecycleConfig extends SpawnConfig, ProcessTimes {
   /** How it is called from then on. @defaultValue the name and a number */
@@ -39,9 +56,12 @@ export interface LifecycleConfig extends SpawnConfig, ProcessTimes {
   readonly name: string;
   /** `on-failure`: after an exit code other than 0, or a signal. @defaultValue 'never' */
   readonly restart?: 'never' | 'on-failure' | 'always';
-  /** Restarts at the most within any `restartWindowMs`, from 0; then it has failed. @defaultValue 5 */
+  /**
+   * Most restarts within any `restartWindowMs`, from 0 (none); then it has failed. `Infinity`: no bound.
+   * @defaultValue 5
+   */
   readonly maxRestarts?: number;
-  /** @defaultValue 60000 */
+  /** The time over which restarts are counted, in ms; `Infinity` counts them for ever. @defaultValue 60000 */
   readonly restartWindowMs?: number;
   /** The wait before the first restart in a row, in ms; it doubles. @defaultValue 200 */
   readonly backoffInitialMs?: number;
@@ -51,11 +71,14 @@ export interface LifecycleConfig extends SpawnConfig, ProcessTimes {
   readonly backoffJitterRatio?: number;
   /** A run of this many ms starts the waits from the first again. @defaultValue 10000 */
   readonly stableAfterMs?: number;
-  /** @defaultValue none */
+  /** When the program counts as ready. @defaultValue { type: 'none' } */
   readonly readiness?: Readiness;
-  /** How long it may take to be ready, in ms; then it is stopped and the start has failed. @defaultValue 30000 */
+  /**
+   * How long it may take to be ready, in ms; then it is stopped and the start has failed. `Infinity`: no bound.
+   * @defaultValue 30000
+   */
   readonly readyTimeoutMs?: number;
-  /** `discard`: read and thrown away. A `pipe` nobody reads blocks its writer once full. @defaultValue 'pipe' */
+  /** `discard`: read and thrown away. A `pipe` that is not read blocks its writer once full. @defaultValue 'pipe' */
   readonly stdout?: 'pipe' | 'discard';
 }
 
@@ -76,7 +99,9 @@ export type FullLifecycleConfig = LifecycleConfig &
   Required<Pick<LifecycleConfig, keyof typeof LIFECYCLE_CONFIG_DEFAULTS>>;
 
 export interface LifecycleManagerOptions {
+  /** Where it logs; anything with pino's methods. @defaultValue a logger that is silent */
   readonly logger?: Logger;
+  /** Measures time and arms timers; a `FakeClock` in tests. @defaultValue the system's clock */
   readonly clock?: Clock;
   /**
    * Where a record of every child is kept, so that the next owner ends what this one could not: in the sub-folder
@@ -103,8 +128,16 @@ export const LIFECYCLE_MANAGER_DEFAULTS = Object.freeze({
 
 /** @throws OptionError */
 export function checkConfig(given: LifecycleConfig): FullLifecycleConfig {
-  const set = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
-  const config = { ...LIFECYCLE_CONFIG_DEFAULTS, ...set } as FullLifecycleConfig;
+  const config: FullLifecycleConfig = withDefaults('LifecycleConfig', given, LIFECYCLE_CONFIG_DEFAULTS, {
+    id: true,
+    name: true,
+    command: true,
+    args: true,
+    env: true,
+    cwd: true,
+    inheritEnv: true,
+    ...PROCESS_TIMES,
+  });
   checkText('name', config.name);
   checkText('command', config.command);
   if (config.id !== undefined) checkText('id', config.id);
@@ -118,7 +151,8 @@ export function checkConfig(given: LifecycleConfig): FullLifecycleConfig {
   checkMs('readyTimeoutMs', config.readyTimeoutMs, { infinity: true });
   checkOneOf('stdout', config.stdout, ['pipe', 'discard']);
   checkReadiness(config.readiness);
-  checkProcessOptions(config);
+  const times = Object.keys(PROCESS_TIMES) as (keyof ProcessTimes)[];
+  checkProcessOptions(Object.fromEntries(times.map((name) => [name, config[name]])));
   return config;
 }
 

@@ -6,7 +6,7 @@ import { atLastResort } from '../../core/close/lastResort.js';
 import { OptionError } from '../../core/errors.js';
 import { Emitter } from '../../core/events.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
-import { checkCount, checkMs, checkText } from '../../core/options.js';
+import { checkCount, checkMs, checkText, withDefaults } from '../../core/options.js';
 import { TurnReader } from '../../core/time/TurnReader.js';
 import { newToken } from './environment.js';
 import { ProcessGroup } from './processGroup.js';
@@ -19,7 +19,9 @@ import { type SpawnConfig, startChild } from './startChild.js';
 export type { SpawnConfig };
 
 export interface ManagedProcessOptions {
+  /** Measures time and arms timers; a `FakeClock` in tests. @defaultValue the system's clock */
   readonly clock?: Clock;
+  /** Where it logs; anything with pino's methods. @defaultValue a logger that is silent */
   readonly logger?: Logger;
   /** How long it may take to end by itself once its stdin is closed, in ms, from 0. @defaultValue 2000 */
   readonly stdinGraceMs?: number;
@@ -33,7 +35,7 @@ export interface ManagedProcessOptions {
   readonly stderrMaxLineBytes?: number;
   /** The polite signal. @defaultValue 'SIGTERM' */
   readonly stopSignal?: NodeJS.Signals;
-  /** What marks the child and all that comes from it; random by default. No `:`, `=` or white space. */
+  /** What marks the child and all that comes from it. No `:`, `=` or white space. @defaultValue random */
   readonly token?: string;
 }
 
@@ -268,14 +270,14 @@ export class ManagedProcess {
 
 /** @throws OptionError */
 export function checkProcessOptions(options: ManagedProcessOptions): Required<ManagedProcessOptions> {
-  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-  const all = {
-    clock: systemClock,
-    logger: silentLogger,
-    token: newToken(),
-    ...MANAGED_PROCESS_DEFAULTS,
-    ...given,
-  } satisfies Required<ManagedProcessOptions>;
+  const others = { clock: true, logger: true, token: true } as const;
+  const { clock, logger, token, ...rest } = withDefaults('ManagedProcess', options, MANAGED_PROCESS_DEFAULTS, others);
+  const all: Required<ManagedProcessOptions> = {
+    ...rest,
+    clock: clock ?? systemClock,
+    logger: logger ?? silentLogger,
+    token: token ?? newToken(),
+  };
   checkMs('stdinGraceMs', all.stdinGraceMs);
   checkMs('termGraceMs', all.termGraceMs);
   checkMs('killProofMs', all.killProofMs);

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import envPaths from 'env-paths';
 import { type Clock, systemClock } from '../../core/clock.js';
 import { messageOf } from '../../core/errors.js';
+import { withDefaults } from '../../core/options.js';
 import { newRecord, ownerOf, type ProcessRecord, parseRecord } from '../lifecycle/record.js';
 import { bearsToken, newToken, TOKEN_VARIABLE } from './environment.js';
 import type { ManagedProcess, SpawnConfig } from './ManagedProcess.js';
@@ -65,7 +66,8 @@ export class ProcessLedger {
    * @throws the system's error, or one that says what is wrong with the folder
    */
   static async open(options: { readonly directory?: string; readonly clock?: Clock } = {}): Promise<ProcessLedger> {
-    const { directory, clock = systemClock } = options;
+    const given = withDefaults('ProcessLedger', options, {}, { directory: true, clock: true });
+    const { directory, clock = systemClock } = given;
     if (directory !== undefined) return new ProcessLedger(await ledgerFolder(directory), clock);
     try {
       return new ProcessLedger(await ledgerFolder(stateFolder()), clock);

@@ -8,12 +8,16 @@ import { childEnvironment } from './environment.js';
 export interface SpawnConfig {
   /** The program: a path or a name on PATH. Never a shell line. */
   readonly command: string;
+  /** Its arguments. @defaultValue [] */
   readonly args?: readonly string[];
-  /** Added to what is inherited; wins over it. */
+  /** Added to what is inherited; wins over it. @defaultValue {} */
   readonly env?: Readonly<Record<string, string>>;
-  /** Working directory; this process's own by default. */
+  /** Working directory. @defaultValue this process's own */
   readonly cwd?: string;
-  /** Variables of this process that the child gets beyond the allow-list `INHERITED_ENV`; `NAME_*` is a prefix. */
+  /**
+   * Variables of this process that the child gets beyond the allow-list `INHERITED_ENV`; `NAME_*` is a prefix.
+   * @defaultValue []
+   */
   readonly inheritEnv?: readonly string[];
 }
 

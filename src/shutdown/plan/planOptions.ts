@@ -3,7 +3,9 @@ import type { Logger } from '../../core/logger.js';
 import type { ShutdownPhase } from './steps.js';
 
 export interface ShutdownPlanOptions {
+  /** Where it logs; anything with pino's methods. @defaultValue a logger that is silent */
   readonly logger?: Logger;
+  /** Measures time and arms timers; a `FakeClock` in tests. @defaultValue the system's clock */
   readonly clock?: Clock;
   /** Everything together ends within this many ms, from 1. @defaultValue 30000 */
   readonly totalMs?: number;
@@ -15,16 +17,20 @@ export interface ShutdownPlanOptions {
 }
 
 export interface StepOptions {
-  /** @defaultValue 'close' */
+  /** When it runs. @defaultValue 'close' */
   readonly phase?: ShutdownPhase;
   /** Longest run of this step, in ms; `Infinity` leaves it to the total. @defaultValue 15000 */
   readonly timeoutMs?: number;
   /**
-   * What a part to close is given for its work in flight, in ms. Default: nine tenths of the step's time in `drain`,
-   * elsewhere a third of it, at most 5000, so that the rest is left for ending what would not.
+   * What a part to close is given for its work in flight, in ms, from 0 (it fails at once); the rest of the step is
+   * for ending what would not end.
+   * @defaultValue nine tenths of the step's time in `drain`, elsewhere a third of it, never more than 5000
    */
   readonly graceMs?: number;
-  /** Names of steps that end first, added or still to be added. In the same phase; earlier ones come first anyway. */
+  /**
+   * Names of steps that end first, added or still to be added. In the same phase; earlier ones come first anyway.
+   * @defaultValue none
+   */
   readonly after?: string | readonly string[];
   /** Whether its failure fails the shutdown (exit code 1). @defaultValue true */
   readonly critical?: boolean;
@@ -42,4 +48,11 @@ export const SHUTDOWN_DEFAULTS = Object.freeze({
   propagationDelayMs: 0,
   /** `timeoutMs` of a step. */
   stepTimeoutMs: 15_000,
+});
+
+/** What a step has unless its own options say otherwise. @internal */
+export const SHUTDOWN_STEP_DEFAULTS = Object.freeze({
+  phase: 'close' as ShutdownPhase,
+  timeoutMs: SHUTDOWN_DEFAULTS.stepTimeoutMs,
+  critical: true,
 });

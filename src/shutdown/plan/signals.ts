@@ -2,7 +2,7 @@ import { constants } from 'node:os';
 import type { Clock } from '../../core/clock.js';
 import { runLastResort } from '../../core/close/lastResort.js';
 import type { Logger } from '../../core/logger.js';
-import { checkBoolean, checkMs } from '../../core/options.js';
+import { checkBoolean, checkMs, withDefaults } from '../../core/options.js';
 import type { ForceOptions } from './planOptions.js';
 import type { ShutdownReport } from './ShutdownReport.js';
 
@@ -30,7 +30,7 @@ export interface ListenOptions {
    * @defaultValue 300
    */
   readonly repeatMs?: number;
-  /** Called with the report before the process exits. */
+  /** Called with the report before the process exits. @defaultValue none */
   readonly onReport?: (report: ShutdownReport) => void;
 }
 
@@ -54,12 +54,13 @@ interface Stoppable {
   force(reason: string, options?: ForceOptions): Promise<ShutdownReport>;
 }
 
-export function listenForSignals(plan: Stoppable, clock: Clock, logger: Logger, options: ListenOptions): Disposable {
-  const exit = checkBoolean('exit', options.exit ?? LISTEN_DEFAULTS.exit);
-  const forceMs = checkMs('forceMs', options.forceMs ?? LISTEN_DEFAULTS.forceMs);
-  const repeatMs = checkMs('repeatMs', options.repeatMs ?? LISTEN_DEFAULTS.repeatMs);
+export function listenForSignals(plan: Stoppable, clock: Clock, logger: Logger, given: ListenOptions): Disposable {
+  const options = withDefaults('listen', given, LISTEN_DEFAULTS, { onReport: true });
+  const exit = checkBoolean('exit', options.exit);
+  const forceMs = checkMs('forceMs', options.forceMs);
+  const repeatMs = checkMs('repeatMs', options.repeatMs);
   const errors = (['uncaughtException', 'unhandledRejection'] as const).filter((event) =>
-    checkBoolean(event, options[event] ?? LISTEN_DEFAULTS[event]),
+    checkBoolean(event, options[event]),
   );
   const listeners = new Map<string, (...args: never[]) => void>();
   let firstMs: number | undefined;
@@ -110,7 +111,7 @@ export function listenForSignals(plan: Stoppable, clock: Clock, logger: Logger, 
   // However the shutdown began, by a signal or by the program itself, its end is ours.
   const onShutdown = (): void => void plan.shutdown().then(onEnd);
 
-  for (const signal of options.signals ?? LISTEN_DEFAULTS.signals) listen(signal, () => onSignal(signal));
+  for (const signal of options.signals) listen(signal, () => onSignal(signal));
   for (const event of errors) {
     listen(event, (error: unknown) => {
       logger.error({ error }, event);
