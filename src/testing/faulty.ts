@@ -12,6 +12,7 @@ import {
   StartError,
 } from '../core/errors.js';
 import { checkMs, withDefaults } from '../core/options.js';
+import { sleep } from '../core/time/sleep.js';
 import type { FaultPlan } from './FaultPlan.js';
 
 export interface FaultyOptions {
@@ -88,7 +89,7 @@ class FaultyConnection implements Connection {
       case undefined:
         return send();
       case 'delay':
-        await this.#pause(this.#plan.delayMs);
+        await sleep(this.#clock, this.#plan.delayMs);
         return send();
       case 'duplicate': {
         const result = await send();
@@ -172,9 +173,5 @@ class FaultyConnection implements Connection {
     const listeners = [...this.#deathListeners];
     this.#deathListeners.clear();
     for (const listener of listeners) listener(death);
-  }
-
-  #pause(ms: number): Promise<void> {
-    return new Promise((resolve) => this.#clock.setTimer(resolve, ms, { ref: true }));
   }
 }

@@ -1,4 +1,6 @@
 import type { Implementation, ServerCapabilities } from '@modelcontextprotocol/client';
+import { RequestTimeoutError } from '../../core/errors.js';
+import { withDeadline } from '../../core/time/within.js';
 import type { ListItems, McpPool, ServerInfo, ServerNotice } from '../../pool/McpPool.js';
 import type { Params } from '../rpc/envelope.js';
 import { INVALID_PARAMS, METHOD_NOT_FOUND, Refusal } from '../rpc/failure.js';
@@ -6,7 +8,6 @@ import type { Callers } from '../session/Callers.js';
 import type { ToolCatalog } from '../ToolCatalog.js';
 import { Catalog, type CatalogOptions, type CatalogSource } from './Catalog.js';
 import { type CallOptions, type Downstream, type Endpoint, type EndpointInfo, infoOf } from './Endpoint.js';
-import { within } from './within.js';
 
 export interface AggregateEndpointOptions extends CatalogOptions {
   readonly serverInfo: Implementation;
@@ -119,8 +120,9 @@ export class AggregateEndpoint implements Endpoint {
   async #infoOf(server: string, session: Downstream, signal: AbortSignal): Promise<ServerInfo | undefined> {
     const { clock, listTimeoutMs, logger } = this.#options;
     try {
-      const bound = { clock, timeoutMs: listTimeoutMs, signal };
-      return await within(server, 'initialize', bound, (bounded) =>
+      const late = (): Error => new RequestTimeoutError(server, 'initialize', listTimeoutMs);
+      const bounds = { clock, timeoutMs: listTimeoutMs, signal, late };
+      return await withDeadline(bounds, (bounded) =>
         infoOf(this.#pool, server, this.#callers.of(server, session), bounded),
       );
     } catch (error) {

@@ -1,13 +1,13 @@
 import type { Clock } from '../../core/clock.js';
-import { messageOf, RpcError } from '../../core/errors.js';
+import { messageOf, RequestTimeoutError, RpcError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
+import { withDeadline } from '../../core/time/within.js';
 import type { Caller, ListItems, McpPool } from '../../pool/McpPool.js';
 import { METHOD_NOT_FOUND } from '../rpc/failure.js';
 import type { Callers } from '../session/Callers.js';
 import type { Downstream } from './Endpoint.js';
 import { exposedName, prefixIn, prefixOf } from './exposedNames.js';
 import { validItems } from './validItems.js';
-import { within } from './within.js';
 
 export interface CatalogOptions {
   readonly pool: McpPool;
@@ -211,8 +211,9 @@ export class Catalog<K extends 'tools' | 'prompts'> {
     try {
       const capabilities = pool.info(server, caller)?.capabilities;
       if (capabilities !== undefined && capabilities[this.#kind] === undefined) return NOTHING;
-      const bound = { clock, timeoutMs: listTimeoutMs, signal };
-      const listing = await within(server, `${this.#kind}/list`, bound, (bounded) =>
+      const late = (): Error => new RequestTimeoutError(server, `${this.#kind}/list`, listTimeoutMs);
+      const bounds = { clock, timeoutMs: listTimeoutMs, signal, late };
+      const listing = await withDeadline(bounds, (bounded) =>
         refresh
           ? this.#source.refresh(server, bounded)
           : this.#source.list(server, { signal: bounded, ...(caller && { caller }) }),

@@ -3,7 +3,7 @@ import type { Logger } from '../../core/logger.js';
 import { ManagedProcess } from '../process/ManagedProcess.js';
 import type { ProcessTable } from '../process/processTable.js';
 import type { LedgerKeeper } from './LedgerKeeper.js';
-import type { FullLifecycleConfig } from './options.js';
+import { type FullLifecycleConfig, processTimes } from './options.js';
 import type { ProcessRecord } from './record.js';
 import { type ServerUsage, UsageMeter } from './usage.js';
 
@@ -34,7 +34,12 @@ export class ServerRun {
     try {
       signal.throwIfAborted();
       const token = record === undefined ? {} : { token: record.token };
-      const process = await ManagedProcess.spawn(config.name, config, { ...config, clock, logger, ...token });
+      const process = await ManagedProcess.spawn(config.name, config, {
+        ...processTimes(config),
+        clock,
+        logger,
+        ...token,
+      });
       return new ServerRun(process, record, context);
     } catch (error) {
       if (record !== undefined) await ledger.forget(record);

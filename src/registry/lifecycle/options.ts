@@ -151,9 +151,14 @@ export function checkConfig(given: LifecycleConfig): FullLifecycleConfig {
   checkMs('readyTimeoutMs', config.readyTimeoutMs, { infinity: true });
   checkOneOf('stdout', config.stdout, ['pipe', 'discard']);
   checkReadiness(config.readiness);
-  const times = Object.keys(PROCESS_TIMES) as (keyof ProcessTimes)[];
-  checkProcessOptions(Object.fromEntries(times.map((name) => [name, config[name]])));
+  checkProcessOptions(processTimes(config));
   return config;
+}
+
+/** The part of a program's config that its process runs by. */
+export function processTimes(config: ProcessTimes): ProcessTimes {
+  const names = Object.keys(PROCESS_TIMES) as (keyof ProcessTimes)[];
+  return Object.fromEntries(names.map((name) => [name, config[name]]));
 }
 
 function checkReadiness(readiness: Readiness): void {
