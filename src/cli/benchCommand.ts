@@ -110,20 +110,20 @@ function rates(text: string): { ratePerSec: number; rampTo?: number }[] {
   });
 }
 
-const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000 };
+const UNITS: ReadonlyMap<string, number> = new Map(Object.entries({ ms: 1, s: 1_000, m: 60_000 }));
 
 function time(text: string): number {
   const hit = /^(\d+(?:\.\d+)?)(ms|s|m)$/.exec(text);
   if (hit === null) throw new InvalidArgumentError('Expected a time with its unit, such as 10s, 500ms or 2m.');
-  return Number(hit[1]) * (UNITS[hit[2] ?? 'ms'] ?? 1);
+  return Number(hit[1]) * (UNITS.get(hit[2] ?? 'ms') ?? 1);
 }
 
-const SIZES: Readonly<Record<string, number>> = { '': 1, B: 1, KB: 1_024, MB: 2 ** 20 };
+const SIZES: ReadonlyMap<string, number> = new Map(Object.entries({ '': 1, B: 1, KB: 1_024, MB: 2 ** 20 }));
 
 function sizes(text: string): number[] {
   return text.split(',').map((part) => {
     const hit = /^(\d+)(B|KB|MB)?$/i.exec(part.trim());
-    const bytes = Number(hit?.[1]) * (SIZES[(hit?.[2] ?? '').toUpperCase()] ?? 1);
+    const bytes = Number(hit?.[1]) * (SIZES.get((hit?.[2] ?? '').toUpperCase()) ?? 1);
     if (bytes >= 1 && bytes <= 64 * 2 ** 20) return bytes;
     throw new InvalidArgumentError('Expected sizes up to 64MB, such as 1KB,100KB,10MB.');
   });

@@ -17,10 +17,10 @@ export interface AggregateEndpointOptions extends CatalogOptions {
 }
 
 /** Notifications that make a list stale, and what they say to clients of the aggregate. */
-const LIST_CHANGES: Readonly<Record<string, 'tools' | 'prompts'>> = {
-  'notifications/tools/list_changed': 'tools',
-  'notifications/prompts/list_changed': 'prompts',
-};
+const LIST_CHANGES: ReadonlyMap<string, 'tools' | 'prompts'> = new Map([
+  ['notifications/tools/list_changed', 'tools'],
+  ['notifications/prompts/list_changed', 'prompts'],
+]);
 
 /** `/mcp`: the tools and prompts of all servers, as `server__name`. Resources are to be had from each server's own path. */
 export class AggregateEndpoint implements Endpoint {
@@ -88,7 +88,7 @@ export class AggregateEndpoint implements Endpoint {
   }
 
   relay(session: Downstream, server: string, { method }: ServerNotice, own: boolean): void {
-    const kind = LIST_CHANGES[method];
+    const kind = LIST_CHANGES.get(method);
     if (kind === undefined) return;
     if (!own) session.notify(method, undefined);
     else {
@@ -99,7 +99,7 @@ export class AggregateEndpoint implements Endpoint {
 
   /** What all share of a server's lists may be another now. Before anything is relayed. */
   onNotice(server: string, { method }: ServerNotice): void {
-    const kind = LIST_CHANGES[method];
+    const kind = LIST_CHANGES.get(method);
     if (kind !== undefined) this.#catalogs[kind].invalidate(server);
   }
 
