@@ -131,6 +131,11 @@ export class Gateway implements Closeable, AsyncDisposable {
     };
   }
 
+  /** Its counters and whether it still takes requests, for a debug page. */
+  inspect(): GatewayStats & { readonly refusing: boolean; readonly servers: readonly string[] } {
+    return { ...this.stats, refusing: this.#inFlight.refusing, servers: this.#pool.servers() };
+  }
+
   /** Starts to listen; every call gives the same promise. Rejects with the system's error, such as `EADDRINUSE`. */
   listen(): Promise<GatewayAddress> {
     if (this.#scope.closing) return Promise.reject(new ClosedError('Gateway'));

@@ -25,6 +25,15 @@ export interface HealthState {
   readonly checks: readonly CheckLine[];
 }
 
+/** What is known without running a check. */
+export interface HealthInspection {
+  readonly stopping: boolean;
+  /** The names of the checks, in the order they were added. */
+  readonly names: readonly string[];
+  /** The last finding of each check that has run. */
+  readonly last: readonly CheckLine[];
+}
+
 interface Answer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
@@ -59,6 +68,13 @@ export class Health {
         if (this.#checks.get(name) === added) this.#checks.delete(name);
       },
     };
+  }
+
+  /** The checks and their last findings, for a debug page: runs none. */
+  inspect(): HealthInspection {
+    const checks = [...this.#checks.values()];
+    const last = checks.flatMap((check) => check.last ?? []);
+    return { stopping: this.#plan?.stopping ?? false, names: checks.map(({ name }) => name), last };
   }
 
   /** Whether only a restart helps: runs the checks marked `live`, in parallel. */

@@ -15,6 +15,20 @@ export interface InFlightOptions {
   readonly logger?: Logger;
 }
 
+/** Names that `inspect` gives. */
+const MAX_INSPECTED = 100;
+
+/** What is in flight. */
+export interface InFlightInspection {
+  readonly name: string;
+  readonly size: number;
+  /** The names of the entries, the oldest first; never more than 100. */
+  readonly oldest: readonly string[];
+  /** Calls of `idle` that wait. */
+  readonly waiting: number;
+  readonly refusing: boolean;
+}
+
 /** One piece of work that has begun. */
 export interface FlightEntry extends Disposable {
   readonly name: string;
@@ -60,6 +74,13 @@ export class InFlight implements Closeable, AsyncDisposable {
 
   get refusing(): boolean {
     return this.#refusing;
+  }
+
+  /** What it holds now, for a debug page. */
+  inspect(): InFlightInspection {
+    const oldest: string[] = [];
+    for (const { name } of this.#entries) if (oldest.push(name) === MAX_INSPECTED) break;
+    return { name: this.name, size: this.size, oldest, waiting: this.#idle.length, refusing: this.#refusing };
   }
 
   /** Counts one more until `end()`. @throws ClosedError once refusing. */

@@ -7,6 +7,7 @@ import {
   type ForceOptions,
   SHUTDOWN_DEFAULTS,
   SHUTDOWN_STEP_DEFAULTS,
+  type ShutdownPlanInspection,
   type ShutdownPlanOptions,
   type StepOptions,
 } from './plan/planOptions.js';
@@ -71,6 +72,12 @@ export class ShutdownPlan implements AsyncDisposable {
   /** The phase that runs; undefined before the shutdown and after it. */
   get phase(): ShutdownStage | undefined {
     return STAGES[this.#stage];
+  }
+
+  /** How far it is, for a debug page. */
+  inspect(): ShutdownPlanInspection {
+    const { stopping, phase, totalMs } = this;
+    return { stopping, phase, totalMs, elapsedMs: this.#budget?.elapsedMs, steps: this.#table.list() };
   }
 
   /** Aborts, with a `ClosedError`, at the first moment of shutdown: for start-up code and endless loops. */

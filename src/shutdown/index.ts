@@ -16,12 +16,13 @@ export {
 } from '../core/index.js';
 export { BackgroundWorker, type BackgroundWorkerOptions } from './BackgroundWorker.js';
 export { addHttpServer, closeHttpServer, type HttpStepsOptions } from './closeHttpServer.js';
-export { Health, type HealthOptions, type HealthState, type HealthStatus } from './Health.js';
+export { Health, type HealthInspection, type HealthOptions, type HealthState, type HealthStatus } from './Health.js';
 export { type CheckFunction, type CheckLine, HEALTH_DEFAULTS, type HealthCheckOptions } from './HealthCheck.js';
-export { type FlightEntry, InFlight, type InFlightOptions } from './InFlight.js';
+export { type FlightEntry, InFlight, type InFlightInspection, type InFlightOptions } from './InFlight.js';
 export {
   type ForceOptions,
   SHUTDOWN_DEFAULTS,
+  type ShutdownPlanInspection,
   type ShutdownPlanOptions,
   type StepOptions,
 } from './plan/planOptions.js';

@@ -172,6 +172,11 @@ export class FileCache implements ToolStore {
     return this.#core.stats;
   }
 
+  /** Its folder and its counters, for a debug page. */
+  inspect(): ToolStoreStats & { readonly directory: string } {
+    return { directory: this.#core.settings.directory, ...this.stats };
+  }
+
   /** Loaders and writes under way get the grace; then loaders are aborted, named and given up. Idempotent. */
   close(options?: CloseOptions): Promise<void> {
     return this.#core.close(options);

@@ -161,6 +161,11 @@ export class LifecycleManager implements AsyncDisposable {
     }
   }
 
+  /** What it looks after, for a debug page. */
+  inspect(): { readonly servers: readonly ServerStatus[]; readonly maxServers: number; readonly closing: boolean } {
+    return { servers: this.list(), maxServers: this.#maxServers, closing: this.#scope.closing };
+  }
+
   /** Resolves when what dead owners left is ended. Starts wait for it by themselves. */
   swept(): Promise<void> {
     return this.#ledger.ready;

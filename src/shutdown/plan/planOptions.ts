@@ -1,6 +1,6 @@
 import type { Clock } from '../../core/clock.js';
 import type { Logger } from '../../core/logger.js';
-import type { ShutdownPhase } from './steps.js';
+import type { ShutdownPhase, ShutdownStage } from './steps.js';
 
 export interface ShutdownPlanOptions {
   /** Where it logs; anything with pino's methods. @defaultValue a logger that is silent */
@@ -41,6 +41,22 @@ export interface ForceOptions {
   readonly withinMs?: number;
   /** The exit code that the report is to have. @defaultValue 1 */
   readonly exitCode?: number;
+}
+
+/** How far a plan is. */
+export interface ShutdownPlanInspection {
+  readonly stopping: boolean;
+  /** The phase that runs; undefined before the shutdown and after it. */
+  readonly phase: ShutdownStage | undefined;
+  readonly totalMs: number;
+  /** Since the shutdown began; undefined before. */
+  readonly elapsedMs: number | undefined;
+  /** In the order they were added; a step that failed is `settled` too, its error is in the report. */
+  readonly steps: readonly {
+    readonly name: string;
+    readonly phase: ShutdownStage;
+    readonly state: 'waiting' | 'running' | 'settled';
+  }[];
 }
 
 export const SHUTDOWN_DEFAULTS = Object.freeze({

@@ -83,6 +83,11 @@ export class StepTable {
     if (step.state === 'waiting' && this.#steps.get(step.name) === step) this.#steps.delete(step.name);
   }
 
+  /** Every step, in the order they were added. */
+  list(): readonly { readonly name: string; readonly phase: ShutdownStage; readonly state: Step['state'] }[] {
+    return [...this.#steps.values()].map(({ name, stage, state }) => ({ name, phase: stage, state }));
+  }
+
   /** Names in `after` that no step has. */
   unknownNames(): readonly string[] {
     return [...this.#steps.values()].flatMap((step) => step.after.filter((name) => !this.#steps.has(name)));
