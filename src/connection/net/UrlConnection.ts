@@ -4,6 +4,7 @@ import { limitedLogger } from '../../core/limitedLogger.js';
 import type { Connection, ConnectionOptions, DisconnectReason } from '../Connection.js';
 import { ConnectionEvents } from '../ConnectionEvents.js';
 import { Channel, type ChannelCounters } from '../channel/Channel.js';
+import { type ConnectionState, inspectConnection } from '../inspect.js';
 import type { ClientIdentity, HandshakeOptions } from '../protocol/handshake.js';
 import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from '../protocol/messages.js';
 import type { CallTransport } from './CallRequest.js';
@@ -130,6 +131,11 @@ export abstract class UrlConnection<W extends CallTransport, O extends UrlConnec
 
   setRequestHandler(handler: RequestHandler | undefined): void {
     this.#events.setRequestHandler(handler);
+  }
+
+  /** What it holds and has counted, as one plain object. */
+  inspect(): ConnectionState {
+    return inspectConnection(this);
   }
 
   close(options?: CloseOptions): Promise<void> {

@@ -9,6 +9,7 @@ import type { Connection, ConnectionOptions, DisconnectReason } from '../Connect
 import { ConnectionEvents } from '../ConnectionEvents.js';
 import { Channel, type ChannelCounters } from '../channel/Channel.js';
 import { idAtEdge } from '../channel/codec/envelope.js';
+import { type ConnectionState, inspectConnection } from '../inspect.js';
 import { type ClientIdentity, discoverModern, initializeLegacy } from '../protocol/handshake.js';
 import { assertModern, type ListenOptions, type ListenSubscription, listen } from '../protocol/listen.js';
 import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from '../protocol/messages.js';
@@ -194,6 +195,11 @@ export class StdioConnection implements Connection {
 
   setRequestHandler(handler: RequestHandler | undefined): void {
     this.#events.setRequestHandler(handler);
+  }
+
+  /** What it holds and has counted, as one plain object. */
+  inspect(): ConnectionState {
+    return inspectConnection(this);
   }
 
   close(options?: CloseOptions): Promise<void> {

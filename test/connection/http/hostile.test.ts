@@ -4,7 +4,7 @@ import { WholeBody } from '../../../src/connection/net/body/WholeBody.js';
 import { TURN_DEFAULTS } from '../../../src/core/time/TurnBudget.js';
 import { openHttp } from '../../support/httpServers.js';
 import { call, failure, LEGACY, serve } from '../../support/rawCalls.js';
-import { type Handler, RawServer, said } from '../../support/rawServer.js';
+import { type Exchange, type Handler, RawServer, said } from '../../support/rawServer.js';
 
 const answer = (id: unknown, text = 'x'): string => JSON.stringify({ jsonrpc: '2.0', id, result: said(text) });
 const encoded =
@@ -163,4 +163,48 @@ test('a body of many small chunks is joined as it comes, whatever their sizes', 
   expect(body.bytes).toBe(all.length);
   expect(body.take().equals(all)).toBe(true);
   expect(body.bytes).toBe(0);
+});
+
+test('what any hook of a user throws fails at most its own call, and is counted', async () => {
+  const throws = (): never => {
+    throw new Error('from a user');
+  };
+  const logger = { trace: throws, debug: throws, info: throws, warn: throws, error: throws };
+  const tell = ({ sse, event, message, res }: Exchange): void => {
+    sse();
+    event({ jsonrpc: '2.0', method: 'notifications/progress', params: { progressToken: message.id, progress: 1 } });
+    event({ jsonrpc: '2.0', method: 'notifications/message', params: {} });
+    event({ jsonrpc: '2.0', id: 's1', method: 'roots/list' });
+    res.end(`data: ${answer(message.id)}\n\n`);
+  };
+  let asked = 0;
+  const { connection } = await serve(
+    { tell, refused: ({ res }) => void res.writeHead(401).end() },
+    {},
+    {
+      logger,
+      onAnswer: throws,
+      onNewSession: throws,
+      refreshTool: throws,
+      credentials: (reason) =>
+        reason === 'start' ? Promise.resolve({ headers: { 'x-asked': `${asked++}` } }) : throws(),
+    },
+  );
+  connection.onNotification(throws);
+  connection.onClose(throws);
+  connection.setRequestHandler(throws);
+  const options = { onProgress: throws, onNotification: throws, onRequest: throws };
+  expect(await call(connection, 'tell', {}, options)).toEqual(said('x'));
+  expect(connection.counters.callbackErrors).toBeGreaterThan(1);
+  expect(await failure(call(connection, 'refused'))).toMatchObject({ code: 'ERR_UNAUTHORIZED' });
+  expect(await call(connection, 'tell')).toEqual(said('x'));
+  expect(connection.inspect()).toMatchObject({
+    server: connection.server,
+    alive: true,
+    era: 'legacy',
+    inFlight: 0,
+    pid: undefined,
+  });
+  await connection.close();
+  expect(connection.inspect().alive).toBe(false);
 });
