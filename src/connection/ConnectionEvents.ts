@@ -1,6 +1,7 @@
 import type { Logger } from '../core/logger.js';
 import type { DisconnectReason } from './Connection.js';
 import { methodNotFound } from './channel/ServerRequests.js';
+import { ListChanges } from './ListChanges.js';
 import type { RequestHandler, ServerNotice } from './protocol/messages.js';
 
 /**
@@ -12,6 +13,7 @@ export class ConnectionEvents {
   readonly #logger: Logger;
   readonly #deathListeners = new Set<(death: DisconnectReason) => void>();
   readonly #noticeListeners = new Set<(notice: ServerNotice) => void>();
+  readonly #listChanges = new ListChanges((notice) => this.#deliver(notice));
   #requestHandler: RequestHandler | undefined;
   #death: DisconnectReason | undefined;
 
@@ -28,6 +30,7 @@ export class ConnectionEvents {
   die(death: DisconnectReason): boolean {
     if (this.#death !== undefined) return false;
     this.#death = death;
+    this.#listChanges.close();
     return true;
   }
 
@@ -49,6 +52,10 @@ export class ConnectionEvents {
   }
 
   readonly notify = (notice: ServerNotice): void => {
+    if (this.#death !== undefined || this.#listChanges.admit(notice)) this.#deliver(notice);
+  };
+
+  readonly #deliver = (notice: ServerNotice): void => {
     for (const listener of [...this.#noticeListeners]) this.#tell(listener, notice);
   };
 
@@ -66,6 +73,7 @@ export class ConnectionEvents {
   /** No listener is told anything any more. */
   clear(): void {
     this.#noticeListeners.clear();
+    this.#listChanges.close();
   }
 
   #tell<T>(listener: (payload: T) => void, payload: T): void {

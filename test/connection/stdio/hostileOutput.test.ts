@@ -173,3 +173,15 @@ test('a server that asks without end and reads nothing loses its connection, wit
   expect(await died).toContain('it does not read its input');
   await failed;
 });
+
+test('a flood of list changes becomes a few, and the last is never lost', async () => {
+  const connection = await open(hostile());
+  const seen: string[] = [];
+  connection.onNotification(({ method }) => void seen.push(method));
+  const js = `for (let i = 0; i < 5000; i++) send({ method: 'notifications/tools/list_changed' });
+    send({ method: 'notifications/message', params: {} }); reply()`;
+  await call(connection, 'x', { js });
+  expect(seen.at(-1)).toBe('notifications/message');
+  await expect.poll(() => seen.at(-1)).toBe('notifications/tools/list_changed');
+  expect(seen.length).toBeLessThan(200);
+});
