@@ -5,7 +5,7 @@ export interface Clock {
   /** Milliseconds since the epoch, for stamps that are stored or shown. It may jump. */
   wallNow(): number;
   /**
-   * Calls `callback` once after `delayMs` (any length; `Infinity` never). Unref'd unless `ref`: a timer that somebody
+   * Calls `callback` once after `delayMs` (any length; `Infinity` never). Unref'd unless `ref`: a timer that a caller
    * awaits must be ref'd, or the process ends under them. It may fire up to 1 ms early, as Node's timers do: who must
    * not be early looks at `now()` again.
    */

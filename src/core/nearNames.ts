@@ -1,4 +1,4 @@
-/** The names closest to `wanted`, three at the most, none that differs by more than a third. */
+/** The names closest to `wanted`, never more than three, none that differs by more than a third. */
 export function nearNames(wanted: string, names: Iterable<string>): string[] {
   const farthest = Math.max(1, Math.floor(wanted.length / 3));
   return [...names]

@@ -276,7 +276,7 @@ export class Gateway implements Closeable, AsyncDisposable {
     this.endStreams();
   }
 
-  /** The grace is over: calls are answered with what is known of them, and whoever still sends a body is cut off. */
+  /** The grace is over: calls are answered with what is known of them, and clients that still send a body are cut off. */
   #fail(): void {
     const reason = new OutcomeUnknownError('gateway', 'the call', 'the proxy shut down');
     for (const session of this.#sessions) session.failInFlight(reason);

@@ -89,7 +89,7 @@ export class ToolCatalog implements AsyncDisposable {
     return { tools: items, ttlMs, cacheScope };
   }
 
-  /** No longer believes what is known of a server's tools, whoever saw them; it stays for when the server is down. */
+  /** No longer believes what is known of a server's tools, for every caller; it stays for when the server is down. */
   async invalidate(server: string): Promise<void> {
     this.#scope.assertOpen();
     const previous = this.#invalidating.get(server);

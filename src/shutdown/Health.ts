@@ -43,7 +43,7 @@ interface Answer {
 /**
  * Whether the process is alive, and whether it should get traffic. Serves `/livez`, `/readyz` and `/healthz` (the same
  * as `/readyz`): 200 or 503, with the state as JSON. `/readyz` says 503 from the first moment of shutdown; `/livez` goes on
- * saying 200, or the platform would kill what is draining. Error messages of checks are shown to whoever may ask.
+ * saying 200, or the platform would kill what is draining. Error messages of checks are shown to every client that may ask.
  */
 export class Health {
   readonly #plan: { readonly stopping: boolean } | undefined;

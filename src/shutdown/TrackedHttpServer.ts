@@ -195,7 +195,7 @@ export class TrackedHttpServer implements Closeable {
   }
 
   /**
-   * A `close()` between `listen()` and its outcome would swallow the outcome, and whoever waits for it would wait for ever
+   * A `close()` between `listen()` and its outcome would swallow the outcome, and a caller that awaits it would wait for ever
    * (on older Nodes the server even listens afterwards). No event tells that `listen()` was called: so it is looked at.
    * One that is refused by then starts, says so, and is closed at once.
    */

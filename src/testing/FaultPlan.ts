@@ -25,11 +25,11 @@ const FAULTS: readonly Fault[] = [
 export interface FaultPlanOptions {
   /** The same seed gives the same faults in the same order of calls: a 32-bit whole number. @defaultValue 1 */
   readonly seed?: number;
-  /** The share of calls (of starts, for `refuse`) that each fault befalls, 0 to 1; together 1 at the most. */
+  /** The share of calls (of starts, for `refuse`) that each fault befalls, 0 to 1; together no more than 1. */
   readonly ratios: Partial<Readonly<Record<Fault, number>>>;
   /** How late a delayed call is, in ms. @defaultValue 10 */
   readonly delayMs?: number;
-  /** Faults at the most; then all is well. @defaultValue Infinity */
+  /** Most faults, from 0 (none); then every call works. `Infinity`: no bound. @defaultValue Infinity */
   readonly maxFaults?: number;
 }
 
@@ -50,7 +50,7 @@ export class FaultPlan {
     }
     this.#ratios = FAULTS.map((fault) => [fault, checkRatio(`ratios.${fault}`, ratios[fault] ?? 0)]);
     const total = this.#ratios.reduce((sum, [fault, ratio]) => (fault === 'refuse' ? sum : sum + ratio), 0);
-    if (total > 1 + 1e-9) throw new OptionError('ratios', total, 'ratios that add up to 1 at the most');
+    if (total > 1 + 1e-9) throw new OptionError('ratios', total, 'ratios that add up to 1 or less');
     if (!Number.isInteger(seed)) throw new OptionError('seed', seed, 'a whole number');
     this.delayMs = checkMs('delayMs', delayMs);
     this.#left = checkMs('maxFaults', maxFaults, { infinity: true });

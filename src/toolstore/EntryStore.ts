@@ -167,7 +167,7 @@ export class EntryStore {
     this.#overtake(file);
     this.#memory.set(entry.key.memo, entry);
     return this.#writer.put(file, entry).then(() => {
-      // Too large for memory, or evicted while it was written: a failed write has nobody left to try it again for.
+      // Too large for memory, or evicted while it was written: a failed write is not tried again, since no value is left to write.
       if (this.#memory.peek(entry.key.memo) !== entry) this.#writer.forget(entry);
     });
   }

@@ -23,7 +23,7 @@ class Flight<R> {
   readonly done: Promise<R>;
   resolve!: (result: R) => void;
   reject!: (error: unknown) => void;
-  /** Callers who can still leave, plus one for ever once somebody is in who cannot. */
+  /** Callers who can still leave, plus one for ever once a caller is in that cannot. */
   waiting = 0;
   /** Once it is no longer the load of its key. */
   detached: Standing = 'void';
@@ -34,7 +34,7 @@ class Flight<R> {
       this.resolve = resolve;
       this.reject = reject;
     });
-    // A background load has nobody who waits.
+    // No caller waits for a background load.
     this.done.catch(() => undefined);
   }
 }
@@ -140,7 +140,7 @@ export class Flights {
     });
   }
 
-  /** The loads of these keys go on for those who wait, but nobody joins them, and what they bring is `standing`. */
+  /** The loads of these keys go on for those who wait, but no caller joins them, and what they bring is `standing`. */
   detach(matches: (key: Key) => boolean, standing: 'outdated' | 'void' = 'void'): void {
     for (const flight of this.#all) {
       if (!matches(flight.key)) continue;

@@ -30,7 +30,7 @@ export const HEDGE_DEFAULTS = Object.freeze({ after: 'p95', maxAttempts: 2, minL
  * Runs `fn`, and runs it again beside the first when that is slow; the first that succeeds is the answer, and the signals
  * of the others are aborted. **For idempotent work only: it may run more than once, also to its end.** An attempt that
  * fails ends the call with its error unless another is still running; when all fail, it ends with the first error.
- * Nothing is left armed, and what losers do is heard by nobody. (J. Dean, L. A. Barroso: The tail at scale.)
+ * Nothing is left armed, and what losers do is ignored. (J. Dean, L. A. Barroso: The tail at scale.)
  */
 export function hedge<T>(
   fn: (signal: AbortSignal, attempt: number) => T | PromiseLike<T>,

@@ -85,7 +85,7 @@ export class RateLimiter implements Limiter {
     return this.#pauses.for(call);
   }
 
-  /** Grants nothing to anybody for `ms` from now, at most `maxPauseMs`; a longer pause stays. Waiters keep their places. */
+  /** Grants nothing for `ms` from now, at most `maxPauseMs`; a longer pause stays. Waiters keep their places. */
   pauseFor(ms: number): void {
     this.#core.pauseFor(ms);
   }

@@ -68,7 +68,7 @@ export class GracePeriod {
     return { [Symbol.dispose]: () => void this.#watchers.delete(watcher) };
   }
 
-  /** Disarms it: whoever was closing is done. */
+  /** Disarms it once the close is done. */
   [Symbol.dispose](): void {
     this.#timer?.cancel();
     this.#watchers.clear();

@@ -1,6 +1,6 @@
 /**
  * What must be done before this process ends, whatever ends it: children are killed in the same turn. A set of synchronous
- * functions; whoever ends the process by `process.exit` (`ShutdownPlan.listen`) runs them first. Nothing is hooked by itself.
+ * functions; code that ends the process by `process.exit` (`ShutdownPlan.listen`) runs them first. Nothing is hooked by itself.
  */
 const actions = new Set<() => void>();
 
@@ -16,7 +16,7 @@ export function runLastResort(): void {
     try {
       action();
     } catch {
-      // The process is ending: there is nobody to tell, and the others must have their turn.
+      // The process is ending: the error cannot be reported, and the other functions must still run.
       actions.delete(action);
     }
   }

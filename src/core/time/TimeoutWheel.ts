@@ -21,7 +21,7 @@ const BUCKETS = 512;
 /**
  * Any number of timeouts under one timer. Adding and removing are O(1) in linked buckets; an entry fires in the first
  * tick (10 ms) at or after its time, never before, and those of one tick in the order they came. An entry further off than a turn of the wheel (5.12 s) is looked at
- * once a turn. The timer is ref'd while the wheel holds an entry, since somebody awaits it. One that falls empty leaves
+ * once a turn. The timer is ref'd while the wheel holds an entry, since a caller awaits it. One that falls empty leaves
  * its timer armed but unref'd, so that a lone caller does not arm one per call; `close()` disarms it.
  * (G. Varghese, T. Lauck: Hashed and hierarchical timing wheels, scheme 6.)
  */
@@ -112,7 +112,7 @@ export class TimeoutWheel {
     }
     this.#turning = false;
     if (this.#size > 0) this.#armNext();
-    // Everyone had his turn; what a callback threw goes where a timer's own throw goes, to `uncaughtException`.
+    // Every callback has run; what a callback threw goes where a timer's own throw goes, to `uncaughtException`.
     if (errors.length > 0) throw errors.length === 1 ? errors[0] : new AggregateError(errors);
   }
 
@@ -130,7 +130,7 @@ export class TimeoutWheel {
     return due.reverse().sort((a, b) => a.wheelTick - b.wheelTick);
   }
 
-  /** Arms for the next bucket that holds anything, a turn ahead at the most. */
+  /** Arms for the next bucket that holds anything, never more than a turn ahead. */
   #armNext(): void {
     for (let tick = this.#served + 1; tick <= this.#served + BUCKETS; tick++) {
       if (this.#buckets[tick % BUCKETS] !== undefined) {

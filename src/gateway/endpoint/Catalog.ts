@@ -168,7 +168,7 @@ export class Catalog<K extends 'tools' | 'prompts'> {
     return load;
   }
 
-  /** Until the server has told its new list the stale one stands; when it cannot, whoever asks next has it asked again. */
+  /** Until the server has told its new list the stale one stands; when it cannot, the next caller has it asked again. */
   #refresh(server: string, lists: Lists<ListItems[K]>, stale: readonly ListItems[K][]): void {
     const refresh = this.#ask(server, undefined, true).then((listing) => {
       if (lists.refreshing.get(server) !== refresh) return;

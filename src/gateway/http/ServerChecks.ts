@@ -21,7 +21,7 @@ export class ServerChecks implements Disposable {
     return PATH.test(url);
   }
 
-  /** Answers. Why a server is down is not shown to whoever may ask. */
+  /** Answers. Why a server is down is not shown to every client that may ask. */
   handle(request: IncomingMessage, response: ServerResponse): void {
     const servers = new Set(this.#pool.servers());
     for (const [server, check] of this.#checks) {

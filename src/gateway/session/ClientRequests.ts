@@ -21,7 +21,7 @@ export interface AskOptions {
   readonly signal: AbortSignal;
 }
 
-/** Sends a message down to the client; false when nobody there reads. */
+/** Sends a message down to the client; false when no stream is open. */
 type Send = (message: object) => boolean;
 
 const INTERNAL_ERROR = -32_603;

@@ -13,7 +13,7 @@ export interface SessionTableOptions extends SessionLimits {
 /** An idle session makes room for a new one only after this long, so that a flood of new ones does not end live ones. */
 const MIN_IDLE_TO_EVICT_MS = 60_000;
 
-/** The sessions there are: bounded, and forgotten when nobody uses them. */
+/** The sessions there are: bounded, and forgotten when unused. */
 export class SessionTable {
   readonly #options: SessionTableOptions;
   readonly #clock: Clock;
@@ -68,7 +68,7 @@ export class SessionTable {
     return ending.finally(() => this.#ending.delete(ending));
   }
 
-  /** Ends those that nobody used for `sessionIdleMs`. */
+  /** Ends those unused for `sessionIdleMs`. */
   expire(): void {
     const before = this.#clock.now() - this.#options.sessionIdleMs;
     for (const session of [...this.#sessions.values()]) {

@@ -8,7 +8,7 @@ const MAX_NAME_LENGTH = 128;
 /** Why `name` cannot name a server; undefined when it can. */
 export function nameProblem(name: string): string | undefined {
   if (name.trim() === '') return 'expected a name, got an empty one';
-  if (name.length > MAX_NAME_LENGTH) return `expected a name of ${MAX_NAME_LENGTH} characters at the most`;
+  if (name.length > MAX_NAME_LENGTH) return `expected a name of ${MAX_NAME_LENGTH} characters or fewer`;
   return /\p{Cc}/u.test(name) ? 'expected a name without control characters' : undefined;
 }
 

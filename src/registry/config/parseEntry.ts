@@ -60,7 +60,7 @@ class EntryReader {
     return { name: this.#name, ...target, ...this.#settings(fields) };
   }
 
-  /** `undefined`: a url whose wire nobody said. `none`: it cannot be run. */
+  /** `undefined`: a url without a transport. `none`: it cannot be run. */
   #transport(fields: Entry): ServerConfig['transport'] | 'none' {
     if (fields.command !== undefined && fields.url !== undefined) {
       this.#problem('url', 'command is set too: a server has one or the other');

@@ -218,7 +218,7 @@ export class LifecycleManager implements AsyncDisposable {
   async #remove(server: ManagedServer, options: StopOptions): Promise<void> {
     checkGrace(options);
     if (!server.idle || server.needsProof) await server.stop(options);
-    // Whoever started it again meanwhile keeps it.
+    // A start that came meanwhile keeps it.
     if (server.idle && !server.needsProof) this.#forget(server);
   }
 

@@ -48,7 +48,7 @@ export class ManagedServer {
     return this.#run?.process;
   }
 
-  /** True when nothing runs, nothing is going to, and nobody is at work on it. */
+  /** True when nothing runs, nothing is going to, and no operation is at work on it. */
   get idle(): boolean {
     return isOver(this.#state) && !this.#mutex.isLocked() && this.#restarting === undefined;
   }
@@ -203,7 +203,7 @@ export class ManagedServer {
     return run;
   }
 
-  /** Whatever came of the attempt is dead before anybody hears of its failure. Gives the error to throw. */
+  /** Whatever came of the attempt is dead before its failure is reported. Gives the error to throw. */
   async #notStarted(run: ServerRun | undefined, error: unknown, signal: AbortSignal): Promise<unknown> {
     try {
       await run?.end(this.#stopGraceMs);

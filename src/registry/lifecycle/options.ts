@@ -26,7 +26,7 @@ export type Readiness =
    * Lines are cut at 64 KiB.
    */
   | { readonly type: 'line'; readonly match: string | RegExp }
-  /** A TCP connection can be made. Whoever else listens there makes it ready too. */
+  /** A TCP connection can be made. Another listener there makes it ready too. */
   | { readonly type: 'port'; readonly port: number; readonly host?: string }
   /** This resolves; it rejects when the start has failed. */
   | {

@@ -14,7 +14,7 @@
 export type ServerState =
   /** Not started yet, or stopped on purpose. */
   | { readonly tag: 'stopped' }
-  /** `attempt` 0 is a start somebody asked for; above, the n-th try in a row since the last stable run. */
+  /** `attempt` 0 is a start that was asked for; above, the n-th try in a row since the last stable run. */
   | { readonly tag: 'starting'; readonly attempt: number; readonly restartsAtMs: readonly number[] }
   | {
       readonly tag: 'ready';

@@ -136,7 +136,7 @@ export class ManagedProcess {
     this.#stderrReader = new TurnReader(child.stderr, this.#stderr, () => undefined);
     child.stderr.on('end', () => this.#stderr.end());
     for (const stream of ['stdin', 'stdout', 'stderr'] as const) {
-      // EPIPE and its kin: whoever writes or reads learns of it by the exit; unheard it would end this process.
+      // EPIPE and its kin: the exit tells writers and readers; an error without a listener would end this process.
       child[stream].on('error', (error) => this.#logger.debug({ error, server: name, stream }, 'a pipe failed'));
     }
     this.exited = new Promise((resolve) => {
@@ -195,7 +195,7 @@ export class ManagedProcess {
   }
 
   /**
-   * stdin EOF, `stdinGraceMs`, `stopSignal` to the group, `termGraceMs`, SIGKILL to the group, and proof that nobody
+   * stdin EOF, `stdinGraceMs`, `stopSignal` to the group, `termGraceMs`, SIGKILL to the group, and proof that no process
    * is left. One promise for all callers; a later call may only shorten it. What remains of the group after the direct
    * child's exit gets `stopSignal` at once.
    * @throws StillAliveError (as a rejection) when something outlives SIGKILL by `killProofMs`; the next call tries anew

@@ -24,7 +24,7 @@ export interface LedgerContents {
   readonly rejected: readonly RejectedRecord[];
 }
 
-/** Records of other hosts or containers, that nobody here can judge, are dropped after this long. */
+/** Records of other hosts or containers, which this host cannot judge, are dropped after this long. */
 const ELSEWHERE_KEPT_MS = 30 * 24 * 3_600_000;
 /** Drafts of owners that were killed while writing one. No living owner takes this long. */
 const DRAFT_KEPT_MS = 60_000;

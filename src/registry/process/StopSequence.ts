@@ -29,7 +29,7 @@ const LAST_POLL_MS = 50;
 
 /**
  * stdin EOF, `stdinGraceMs`, `stopSignal` to all, `termGraceMs`, SIGKILL to all until a look at the whole process table
- * finds nobody, at the latest `killProofMs` later. What remains after the direct child has gone gets its signal at
+ * finds no process, at the latest `killProofMs` later. What remains after the direct child has gone gets its signal at
  * once: the EOF was for the server, and helpers it left behind have no reason to stay.
  */
 export class StopSequence {

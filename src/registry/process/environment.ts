@@ -42,7 +42,7 @@ export function childEnvironment(
   const replaced = new Set(Object.keys(config.env ?? {}).map(fold));
   for (const name of Object.keys(result)) if (replaced.has(fold(name))) delete result[name];
   Object.assign(result, config.env);
-  // We may be somebody's child ourselves: his mark stays beside ours, so that he too finds what we started.
+  // This process may itself be a child with a mark: that mark stays beside ours, so that its owner finds what we started.
   const outer = own[TOKEN_VARIABLE];
   result[TOKEN_VARIABLE] = outer === undefined ? token : `${outer}:${token}`;
   return result;

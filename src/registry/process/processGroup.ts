@@ -30,7 +30,7 @@ export class ProcessGroup {
   readonly #known = new Map<number, number>();
   readonly #ownChild: boolean;
   #reaped: boolean;
-  /** The group's number is free, or somebody else's. */
+  /** The group's number is free, or belongs to another. */
   #over = false;
   #strayed = false;
 
@@ -166,7 +166,7 @@ export function describeState(state: string): string {
   return word === undefined ? state : `${state} (${word})`;
 }
 
-/** Whether this very process still lives. Whoever cannot be looked at has not been seen dead. */
+/** Whether this very process still lives. A process that cannot be looked at has not been seen dead. */
 function mayLive(pid: number, startTime: number): boolean {
   try {
     const row = readProcess(pid);
@@ -176,7 +176,7 @@ function mayLive(pid: number, startTime: number): boolean {
   }
 }
 
-/** False when there is nobody to signal, or nobody who may be signalled: the next look at the table tells which. */
+/** False when no process is left to signal, or none may be signalled: the next look at the table tells which. */
 function sendSignal(target: number, signal: NodeJS.Signals): boolean {
   try {
     return process.kill(target, signal);

@@ -5,7 +5,7 @@ import type { Clock } from '../../core/clock.js';
 const PIPE_GRACE_MS = 250;
 
 /**
- * Lets go of a dead child's pipes. Whoever reads them gets what was written before the end; what nobody reads would
+ * Lets go of a dead child's pipes. A reader gets what was written before the end; what is not read would
  * hold its descriptor for ever.
  */
 export async function releasePipes(child: ChildProcessWithoutNullStreams, clock: Clock): Promise<void> {

@@ -9,7 +9,7 @@ export interface SweeperOptions {
   readonly maxFiles: number;
   readonly maxDiskBytes: number;
   readonly clock: Clock;
-  /** Past its life, or of an age nobody can know. */
+  /** Past its life, or of an unknown age. */
   readonly isDead: (head: EntryHead) => boolean;
   /** Being written or removed by this process. */
   readonly isBusy: (file: string) => boolean;
@@ -98,7 +98,7 @@ export class Sweeper {
   async #remove({ file, identity }: Seen): Promise<void> {
     if (isTempFile(file)) await this.#files.remove(file);
     else {
-      // Unless somebody has written it anew, in this process or another.
+      // Unless it was written anew, in this process or another.
       if (this.#options.isBusy(file) || !(await this.#files.removeIf(file, identity))) return;
     }
     this.removed++;
