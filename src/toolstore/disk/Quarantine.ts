@@ -1,11 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { link, lstat, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { codeOf, identityOf, makeFolder } from './fileSystem.js';
+import { codeOf, identityOf, makeFolder, proveOwn } from './fileSystem.js';
 
 /** What is kept for those who want to know what happened; the oldest goes first. */
 export const QUARANTINE_MAX_FILES = 32;
 export const QUARANTINE_MAX_BYTES = 16 * 2 ** 20;
+
+/** A stamp, a random part, and the name of the file it was. */
+const OWN_NAME = /^[0-9a-z]{8,10}-[0-9a-f]{8}-./;
 
 /** The folder of files that could not be believed: moved, never read again, reported once, bounded. */
 export class Quarantine {
@@ -20,6 +23,8 @@ export class Quarantine {
   /** Moves `path` here if it is still the thing that was judged; a writer may have replaced it meanwhile. */
   async take(path: string, file: string, judged: string, why: string): Promise<void> {
     await makeFolder(this.#folder);
+    // A link here would have us move into, and delete from, a folder of others.
+    await proveOwn(this.#folder);
     const target = join(this.#folder, `${Date.now().toString(36)}-${randomBytes(4).toString('hex')}-${file}`);
     try {
       const stat = await lstat(path, { bigint: true });
@@ -48,7 +53,12 @@ export class Quarantine {
   }
 
   async #trim(): Promise<void> {
-    const names = (await readdir(this.#folder)).sort().reverse();
+    await proveOwn(this.#folder);
+    // Only what was named here: other files in the folder are their owner's.
+    const names = (await readdir(this.#folder))
+      .filter((name) => OWN_NAME.test(name))
+      .sort()
+      .reverse();
     let bytes = 0;
     for (const [index, name] of names.entries()) {
       const path = join(this.#folder, name);

@@ -1,5 +1,5 @@
 import { type BigIntStats, close, constants, fstat, open, read } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { chmod, lstat, mkdir } from 'node:fs/promises';
 import type { FileStamp } from '../Entry.js';
 
 export type StatLike = BigIntStats;
@@ -30,6 +30,20 @@ export async function makeFolder(folder: string): Promise<void> {
     if (codeOf(error) === 'ENOENT') await mkdir(folder, { recursive: true, mode: 0o700 });
     else if (codeOf(error) !== 'EEXIST') throw error;
   }
+}
+
+/** Throws `EACCES` unless the folder is one, no link, this user's, and (made so, if need be) closed to others. */
+export async function proveOwn(folder: string): Promise<void> {
+  const stat = await lstat(folder);
+  if (!stat.isDirectory()) throw distrust(folder, 'is not a directory');
+  const uid = process.getuid?.();
+  if (uid === undefined) return;
+  if (stat.uid !== uid) throw distrust(folder, `belongs to user ${stat.uid}, not to ${uid}`);
+  if ((stat.mode & 0o077) !== 0) await chmod(folder, 0o700);
+}
+
+function distrust(folder: string, why: string): Error {
+  return Object.assign(new Error(`${folder} ${why}`), { code: 'EACCES' });
 }
 
 /** A link is not followed, and a pipe put in a file's place does not block the open. */
