@@ -116,12 +116,7 @@ export class ManagedServer {
 
   get #policy(): RestartPolicy {
     const { config } = this;
-    const backoff = {
-      initialMs: config.backoffInitialMs,
-      maxMs: config.backoffMaxMs,
-      jitterRatio: config.backoffJitterRatio,
-    };
-    return { ...config, delayMs: (attempt) => backoffMs(attempt, backoff, this.#host.random) };
+    return { ...config, delayMs: (attempt) => backoffMs(attempt, config.backoff, this.#host.random) };
   }
 
   /** Gives the state it is in afterwards. */

@@ -10,6 +10,7 @@ import {
   checkText,
   withDefaults,
 } from '../../core/options.js';
+import type { BackoffOptions } from '../../core/time/backoff.js';
 import {
   checkProcessOptions,
   type ManagedProcess,
@@ -63,12 +64,12 @@ export interface LifecycleConfig extends SpawnConfig, ProcessTimes {
   readonly maxRestarts?: number;
   /** The time over which restarts are counted, in ms; `Infinity` counts them for ever. @defaultValue 60000 */
   readonly restartWindowMs?: number;
-  /** The wait before the first restart in a row, in ms; it doubles. @defaultValue 200 */
-  readonly backoffInitialMs?: number;
-  /** The longest wait, in ms. @defaultValue 30000 */
-  readonly backoffMaxMs?: number;
-  /** The share of the wait left to chance, 0 to 1. @defaultValue 0.5 */
-  readonly backoffJitterRatio?: number;
+  /**
+   * The waits before restarts in a row, in ms: from `initialMs` (0 restarts at once) doubling to `maxMs`, less a share
+   * left to chance of up to `jitterRatio`.
+   * @defaultValue { initialMs: 200, maxMs: 30000, jitterRatio: 0.5 }
+   */
+  readonly backoff?: Partial<BackoffOptions>;
   /** A run of this many ms starts the waits from the first again. @defaultValue 10000 */
   readonly stableAfterMs?: number;
   /** When the program counts as ready. @defaultValue { type: 'none' } */
@@ -86,9 +87,7 @@ export const LIFECYCLE_CONFIG_DEFAULTS = Object.freeze({
   restart: 'never' as const,
   maxRestarts: 5,
   restartWindowMs: 60_000,
-  backoffInitialMs: 200,
-  backoffMaxMs: 30_000,
-  backoffJitterRatio: 0.5,
+  backoff: Object.freeze({ initialMs: 200, maxMs: 30_000, jitterRatio: 0.5 }) as BackoffOptions,
   stableAfterMs: 10_000,
   readiness: Object.freeze({ type: 'none' as const }),
   readyTimeoutMs: 30_000,
@@ -96,7 +95,7 @@ export const LIFECYCLE_CONFIG_DEFAULTS = Object.freeze({
 });
 
 export type FullLifecycleConfig = LifecycleConfig &
-  Required<Pick<LifecycleConfig, keyof typeof LIFECYCLE_CONFIG_DEFAULTS>>;
+  Required<Pick<LifecycleConfig, keyof typeof LIFECYCLE_CONFIG_DEFAULTS>> & { readonly backoff: BackoffOptions };
 
 export interface LifecycleManagerOptions {
   /** Where it logs; anything with pino's methods. @defaultValue a logger that is silent */
@@ -128,7 +127,7 @@ export const LIFECYCLE_MANAGER_DEFAULTS = Object.freeze({
 
 /** @throws OptionError */
 export function checkConfig(given: LifecycleConfig): FullLifecycleConfig {
-  const config: FullLifecycleConfig = withDefaults('LifecycleConfig', given, LIFECYCLE_CONFIG_DEFAULTS, {
+  const all = withDefaults('LifecycleConfig', given, LIFECYCLE_CONFIG_DEFAULTS, {
     id: true,
     name: true,
     command: true,
@@ -138,15 +137,17 @@ export function checkConfig(given: LifecycleConfig): FullLifecycleConfig {
     inheritEnv: true,
     ...PROCESS_TIMES,
   });
+  const backoff = withDefaults('backoff', all.backoff, LIFECYCLE_CONFIG_DEFAULTS.backoff, {});
+  const config: FullLifecycleConfig = { ...all, backoff };
   checkText('name', config.name);
   checkText('command', config.command);
   if (config.id !== undefined) checkText('id', config.id);
   checkOneOf('restart', config.restart, ['never', 'on-failure', 'always']);
   checkCount('maxRestarts', config.maxRestarts, { infinity: true });
   checkMs('restartWindowMs', config.restartWindowMs, { infinity: true });
-  checkMs('backoffInitialMs', config.backoffInitialMs);
-  checkMs('backoffMaxMs', config.backoffMaxMs);
-  checkRatio('backoffJitterRatio', config.backoffJitterRatio);
+  checkMs('backoff.initialMs', config.backoff.initialMs);
+  checkMs('backoff.maxMs', config.backoff.maxMs);
+  checkRatio('backoff.jitterRatio', config.backoff.jitterRatio);
   checkMs('stableAfterMs', config.stableAfterMs, { infinity: true });
   checkMs('readyTimeoutMs', config.readyTimeoutMs, { infinity: true });
   checkOneOf('stdout', config.stdout, ['pipe', 'discard']);

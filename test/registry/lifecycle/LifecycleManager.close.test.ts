@@ -11,7 +11,7 @@ const config = (id: string): LifecycleConfig => ({
   name: id,
   command: '/bin/cat',
   restart: 'always',
-  backoffInitialMs: 1,
+  backoff: { initialMs: 1 },
   stdinGraceMs: 1_000,
   termGraceMs: 1_000,
 });

@@ -53,7 +53,7 @@ const READY: readonly LifecycleConfig[] = [
 const CRASHING: readonly LifecycleConfig[] = [
   upFrom('crashesAtOnce'),
   upFrom('crashesLater'),
-  { ...upFrom('crashesAtOnce'), name: 'crashLoops', restart: 'always', maxRestarts: 1_000, backoffInitialMs: 1 },
+  { ...upFrom('crashesAtOnce'), name: 'crashLoops', restart: 'always', maxRestarts: 1_000, backoff: { initialMs: 1 } },
 ];
 
 interface Started {

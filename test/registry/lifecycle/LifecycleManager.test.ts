@@ -24,8 +24,7 @@ const sh = (script: string, config: Partial<LifecycleConfig> = {}): LifecycleCon
   args: ['-c', script],
   stdinGraceMs: 100,
   termGraceMs: 100,
-  backoffInitialMs: 1,
-  backoffMaxMs: 5,
+  backoff: { initialMs: 1, maxMs: 5 },
   ...config,
 });
 
@@ -161,7 +160,7 @@ test('stop in the turn of start, before there is a process, starts none', async 
 
 test('stop while backing off ends it for good', async () => {
   const manager = make();
-  await manager.start(sh('sleep 0.02; exit 1', { restart: 'always', backoffInitialMs: 60_000, backoffMaxMs: 60_000 }));
+  await manager.start(sh('sleep 0.02; exit 1', { restart: 'always', backoff: { initialMs: 60_000, maxMs: 60_000 } }));
   await event(manager, 'restarting');
   expect(manager.status('a').state).toBe('backingOff');
   await manager.stop('a');
@@ -349,7 +348,7 @@ test.each([
   ['command', { command: '' }],
   ['restart', { restart: 'sometimes' }],
   ['maxRestarts', { maxRestarts: -1 }],
-  ['backoffJitterRatio', { backoffJitterRatio: 2 }],
+  ['backoff.jitterRatio', { backoff: { jitterRatio: 2 } }],
   ['readiness', { readiness: { type: 'hope' } }],
   ['readiness.port', { readiness: { type: 'port', port: 70_000 } }],
   ['termGraceMs', { termGraceMs: Number.NaN }],
