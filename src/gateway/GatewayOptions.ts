@@ -42,7 +42,9 @@ export interface GatewayOptions {
   readonly maxBodyBytes?: number;
   /** Longest time a request body may take, in ms, from 1: what comes slower is answered 408. @defaultValue 30000 */
   readonly bodyTimeoutMs?: number;
-  /** Bytes of bodies on their way and of answers not taken, over all sessions; beyond it bodies are answered 503. @defaultValue 268435456 */
+  /** A client that takes nothing of a large answer for so long, in ms, from 1, is cut. @defaultValue 30000 */
+  readonly stallTimeoutMs?: number;
+  /** Bytes of bodies on their way and of answers not taken, over all sessions; beyond it bodies are answered 503, and answers are told as lost. @defaultValue 268435456 */
   readonly maxBufferedBytes?: number;
   /** Most sessions, from 1. @defaultValue 1000 */
   readonly maxSessions?: number;
@@ -73,6 +75,7 @@ export const GATEWAY_DEFAULTS = Object.freeze({
   port: 3399,
   maxBodyBytes: 4 * 1_024 * 1_024,
   bodyTimeoutMs: 30_000,
+  stallTimeoutMs: 30_000,
   maxBufferedBytes: 256 * 1_024 * 1_024,
   maxSessions: 1_000,
   sessionIdleMs: 30 * 60_000,
@@ -108,6 +111,7 @@ export function checkGatewayOptions(options: GatewayOptions): GatewaySettings {
   checkBytes('maxBodyBytes', settings.maxBodyBytes, { min: 1 });
   checkBytes('maxBufferedBytes', settings.maxBufferedBytes, { min: 1 });
   checkMs('bodyTimeoutMs', settings.bodyTimeoutMs, { min: 1 });
+  checkMs('stallTimeoutMs', settings.stallTimeoutMs, { min: 1 });
   checkBytes('maxStreamBufferBytes', settings.maxStreamBufferBytes);
   for (const option of ['maxSessions', 'maxRequestsPerSession', 'maxSockets'] as const) {
     checkCount(option, settings[option], { min: 1 });

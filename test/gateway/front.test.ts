@@ -19,6 +19,8 @@ beforeEach(async () => {
     one: {
       methods: {
         'tools/call': (params, { onProgress }) => {
+          if (params?.['name'] === 'large')
+            return { content: [{ type: 'text', text: 'y'.repeat(Number(params['bytes'])) }] };
           if (params?.['name'] === 'fail')
             throw new StartError('one', 'exited', { stderr: ['postgres://u:s3cret@db \u001b[31m'] });
           onProgress?.({ progress: 1 } as never);
@@ -195,4 +197,29 @@ test('a session whose bound connection was lost is told by 404', async () => {
   expect(key).toBeDefined();
   bound.emit('sessionLost', { server: 'one', key: key as string } as never);
   expect((await client.send({ jsonrpc: '2.0', id: 3, method: 'ping' })).status).toBe(404);
+});
+
+test('an answer for which there is no room is told as lost; a client that does not read one is cut', async () => {
+  await using other = new Gateway({ pool, port: 0, maxBufferedBytes: 16 * 2 ** 20, stallTimeoutMs: 300 });
+  const address = await other.listen();
+  const client = new RawClient(`${address.url}/servers/one/mcp`);
+  await client.initialize();
+  const tooLarge = await client.call('tools/call', { name: 'large', bytes: 17 * 2 ** 20 });
+  expect(tooLarge.error).toMatchObject({ code: -32_603, data: { code: 'ERR_OUTCOME_UNKNOWN' } });
+  // Larger than what the system takes for a socket that is not read.
+  const body = JSON.stringify({
+    jsonrpc: '2.0',
+    id: 9,
+    method: 'tools/call',
+    params: { name: 'large', bytes: 12 * 2 ** 20 },
+  });
+  const socket = connect(address.port, '127.0.0.1');
+  sockets.push(socket);
+  socket.pause();
+  const head = `POST /servers/one/mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\nMcp-Session-Id: ${client.sessionId}\r\nContent-Length: ${body.length}\r\n\r\n`;
+  socket.write(head + body);
+  // While it is held, a second of its size has no room; once its client is cut, it has.
+  const again = () => client.call('tools/call', { name: 'large', bytes: 12 * 2 ** 20 });
+  await expect.poll(async () => (await again()).error?.code, { timeout: 5_000 }).toBe(-32_603);
+  await expect.poll(async () => (await again()).error, { timeout: 10_000 }).toBeUndefined();
 });

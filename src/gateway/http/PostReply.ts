@@ -1,7 +1,9 @@
 import type { ServerResponse } from 'node:http';
 import type { RpcId } from '../rpc/envelope.js';
-import type { Failure } from '../rpc/failure.js';
+import { type Failure, INTERNAL_ERROR } from '../rpc/failure.js';
 import { EventStream } from './EventStream.js';
+import type { HeldBytes } from './HeldBytes.js';
+import { holdAnswer } from './holdAnswer.js';
 import { sendJson } from './respond.js';
 
 export interface PostReplyOptions {
@@ -12,6 +14,10 @@ export interface PostReplyOptions {
   /** The client takes events; else notifications on the way to the answer are dropped. */
   readonly events: boolean;
   readonly maxStreamBufferBytes: number;
+  /** Bytes held over all sessions. */
+  readonly held: HeldBytes;
+  /** A client that takes nothing of a large answer for so long, in ms, is cut. */
+  readonly stallTimeoutMs: number;
   readonly onDrop: () => void;
 }
 
@@ -58,9 +64,10 @@ export class PostReply {
   result(id: RpcId, result: unknown): void {
     const head = `{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":`;
     if (result instanceof Uint8Array) {
-      this.#answer(Buffer.concat([Buffer.from(head), result, CLOSING_BRACE]));
+      if (this.#holds(id, result.length)) this.#answer(Buffer.concat([Buffer.from(head), result, CLOSING_BRACE]));
     } else {
-      this.#answer(`${head}${JSON.stringify(result) ?? '{}'}}`);
+      const json = JSON.stringify(result) ?? '{}';
+      if (this.#holds(id, json.length)) this.#answer(`${head}${json}}`);
     }
   }
 
@@ -71,6 +78,16 @@ export class PostReply {
   /** A request that its client cancelled is not answered. */
   giveUp(): void {
     this.#settle();
+  }
+
+  /** Whether there is room for an answer; else its client is told that it is lost. */
+  #holds(id: RpcId, bytes: number): boolean {
+    const { held, stallTimeoutMs } = this.#options;
+    if (holdAnswer(this.#response, bytes, held, stallTimeoutMs)) return true;
+    const data = { code: 'ERR_OUTCOME_UNKNOWN', retryable: false };
+    const message = `the answer of ${bytes} bytes is lost: too much waits for clients that do not read`;
+    this.failure(id, { code: INTERNAL_ERROR, message, data });
+    return false;
   }
 
   #answer(json: string | Buffer): void {

@@ -29,7 +29,10 @@ const NEWEST = PROTOCOL_VERSIONS[0] ?? '';
 
 export interface StreamableHttpOptions {
   readonly sessions: SessionTable;
-  readonly settings: Pick<GatewaySettings, 'maxBodyBytes' | 'maxStreamBufferBytes' | 'bodyTimeoutMs'>;
+  readonly settings: Pick<
+    GatewaySettings,
+    'maxBodyBytes' | 'maxStreamBufferBytes' | 'bodyTimeoutMs' | 'stallTimeoutMs'
+  >;
   /** Bytes held over all sessions. */
   readonly held: HeldBytes;
   readonly logger: Logger;
@@ -151,6 +154,8 @@ export class StreamableHttp {
       batch,
       events: accepts(request, 'text/event-stream'),
       maxStreamBufferBytes: this.#settings.maxStreamBufferBytes,
+      held: this.#held,
+      stallTimeoutMs: this.#settings.stallTimeoutMs,
       onDrop: this.#onDrop,
     });
     const calls = messages.map((each) => {
