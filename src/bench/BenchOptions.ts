@@ -28,12 +28,13 @@ export interface BenchOptions {
   readonly thinkMs?: number;
   /** Closed model: callers are idle together this long in ms, then call for `burstMs`. @defaultValue never idle */
   readonly idleMs?: number;
+  /** Closed model: how long callers call between idle times, in ms, from 1. @defaultValue without end */
   readonly burstMs?: number;
-  /** Open model instead of `concurrency`: one step for each. */
+  /** Open model instead of `concurrency`: one step for each. @defaultValue the closed model */
   readonly rates?: readonly OpenModel[];
-  /** Pool options to try, one step for each value; the wait in the queue is measured apart from the call. */
+  /** Pool options to try, one step for each value; the wait in the queue is measured apart from the call. @defaultValue none */
   readonly sweep?: { readonly option: SweepOption; readonly values: readonly number[] };
-  /** Find the largest load that keeps this objective, for example `'p99<200ms,errors<0.1%'`, by halving. */
+  /** Find the largest load that keeps this objective, for example `'p99<200ms,errors<0.1%'`, by halving. @defaultValue no search */
   readonly slo?: string;
   /** Measured time of each step in ms, from 1. @defaultValue 10000 */
   readonly durationMs?: number;
@@ -45,15 +46,17 @@ export interface BenchOptions {
   readonly turns?: number;
   /** Processes that generate load, from 1. @defaultValue 1 */
   readonly workers?: number;
+  /** Sessions, timeouts, faults and pool options of every target. @defaultValue those of a target */
   readonly settings?: TargetSettings;
-  /** Conditions that fail the run, absolute or against `base`. */
+  /** Conditions that fail the run, absolute or against `base`. @defaultValue none */
   readonly failIf?: string;
-  /** An earlier report to compare with. */
+  /** An earlier report to compare with. @defaultValue none */
   readonly base?: BenchReport;
-  /** Shown in reports as what made them. */
+  /** Shown in reports as what made them. @defaultValue 'runBench()' */
   readonly command?: string;
-  /** Aborting ends the run early and cleanly: the report has what was measured so far. */
+  /** Aborting ends the run early and cleanly: the report has what was measured so far. @defaultValue none */
   readonly signal?: AbortSignal;
+  /** Told twice a second what is running and what it measured so far. @defaultValue none */
   readonly onProgress?: (progress: BenchProgress) => void;
 }
 

@@ -15,9 +15,9 @@ export interface TargetSettings {
   readonly sessions?: number;
   /** Longest call in ms. @defaultValue 60000 */
   readonly timeoutMs?: number;
-  /** Faults injected between the load and the target, seeded: what a fault plan takes. */
+  /** Faults injected between the load and the target, seeded: what a fault plan takes. @defaultValue none */
   readonly faults?: FaultPlanOptions;
-  /** Pool options to try, as a sweep does; the rest are the pool's defaults. */
+  /** Pool options to try, as a sweep does; the rest are the pool's defaults. @defaultValue none */
   readonly pool?: Partial<PoolOptions>;
 }
 

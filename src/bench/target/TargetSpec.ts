@@ -13,13 +13,17 @@ export interface TargetSpec {
 }
 
 export interface TargetOptions {
-  /** A config file to look names up in. */
+  /** A config file to look names up in. @defaultValue none */
   readonly config?: string;
-  /** Sent with each request to a URL, for example `{ authorization: 'Bearer …' }`. */
+  /** Sent with each request to a URL, for example `{ authorization: 'Bearer …' }`. @defaultValue none */
   readonly headers?: Readonly<Record<string, string>>;
+  /** Of a URL. @defaultValue found out */
   readonly transport?: 'http' | 'sse';
+  /** The protocol's era. @defaultValue the transport's own default */
   readonly era?: Era;
+  /** How tables name it. @defaultValue the target's text */
   readonly label?: string;
+  /** A command to run before, such as the proxy behind the URL, ended after. @defaultValue none */
   readonly start?: string;
 }
 
