@@ -1,4 +1,5 @@
-import { UrlConnector, type UrlPoolOptions } from './connectors/UrlConnector.js';
+import { URL_OPTION_NAMES, UrlConnector, type UrlPoolOptions } from './connectors/UrlConnector.js';
+import { knownOptions } from './server/options.js';
 import { ServerPool } from './server/ServerPool.js';
 
 export type HTTPClientPoolOptions = UrlPoolOptions;
@@ -11,6 +12,10 @@ export type HTTPClientPoolOptions = UrlPoolOptions;
 export class HTTPClientPool extends ServerPool {
   /** @throws OptionError */
   constructor(options: HTTPClientPoolOptions = {}) {
-    super('HTTPClientPool', new UrlConnector(['http'], options), options);
+    super(
+      'HTTPClientPool',
+      new UrlConnector(['http'], knownOptions('HTTPClientPool', options, URL_OPTION_NAMES)),
+      options,
+    );
   }
 }

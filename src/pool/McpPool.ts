@@ -37,10 +37,11 @@ export interface Caller {
 
 /** One call: what every connection takes, and what only a pool does. */
 export interface RequestOptions extends CallOptions {
+  /** Who asks: what keeps users and sessions apart. @defaultValue a caller of no principal */
   readonly caller?: Caller;
   /** The call may be sent again when its outcome is unknown. @defaultValue false */
   readonly idempotent?: boolean;
-  /** Longest in all, in ms from now: limiter, queue, start and call. */
+  /** Longest in all, in ms from now: limiter, queue, start and call. @defaultValue none */
   readonly deadlineMs?: number;
 }
 

@@ -1,4 +1,5 @@
-import { UrlConnector, type UrlPoolOptions } from './connectors/UrlConnector.js';
+import { URL_OPTION_NAMES, UrlConnector, type UrlPoolOptions } from './connectors/UrlConnector.js';
+import { knownOptions } from './server/options.js';
 import { ServerPool } from './server/ServerPool.js';
 
 export type SSEPoolOptions = UrlPoolOptions;
@@ -11,6 +12,6 @@ export type SSEPoolOptions = UrlPoolOptions;
 export class SSEPool extends ServerPool {
   /** @throws OptionError */
   constructor(options: SSEPoolOptions = {}) {
-    super('SSEPool', new UrlConnector(['sse'], options), options);
+    super('SSEPool', new UrlConnector(['sse'], knownOptions('SSEPool', options, URL_OPTION_NAMES)), options);
   }
 }

@@ -1,5 +1,5 @@
-import { StdioConnector, type StdioConnectorOptions } from './connectors/StdioConnector.js';
-import type { PoolOptions } from './server/options.js';
+import { STDIO_OPTION_NAMES, StdioConnector, type StdioConnectorOptions } from './connectors/StdioConnector.js';
+import { knownOptions, type PoolOptions } from './server/options.js';
 import { ServerPool } from './server/ServerPool.js';
 
 export interface StdioPoolOptions extends PoolOptions, StdioConnectorOptions {}
@@ -12,6 +12,6 @@ export interface StdioPoolOptions extends PoolOptions, StdioConnectorOptions {}
 export class StdioPool extends ServerPool {
   /** @throws OptionError */
   constructor(options: StdioPoolOptions = {}) {
-    super('StdioPool', new StdioConnector(options), options);
+    super('StdioPool', new StdioConnector(knownOptions('StdioPool', options, STDIO_OPTION_NAMES)), options);
   }
 }

@@ -1,12 +1,13 @@
 import { AutoConnector } from './connectors/AutoConnector.js';
 import { ByTransport } from './connectors/ByTransport.js';
 import type { Connector } from './connectors/Connector.js';
-import { StdioConnector, type StdioConnectorOptions } from './connectors/StdioConnector.js';
-import { UrlConnector, type UrlPoolOptions } from './connectors/UrlConnector.js';
+import { STDIO_OPTION_NAMES, StdioConnector, type StdioConnectorOptions } from './connectors/StdioConnector.js';
+import { URL_OPTION_NAMES, UrlConnector, type UrlPoolOptions } from './connectors/UrlConnector.js';
+import { knownOptions } from './server/options.js';
 import { ServerPool } from './server/ServerPool.js';
 
 export interface UnifiedPoolOptions extends UrlPoolOptions, StdioConnectorOptions {
-  /** Used instead of the pool's own for their transports, and not closed with it. */
+  /** Used instead of the pool's own for their transports, and not closed with it. @defaultValue none: its own */
   readonly connectors?: readonly Connector[];
 }
 
@@ -17,7 +18,8 @@ export interface UnifiedPoolOptions extends UrlPoolOptions, StdioConnectorOption
 export class UnifiedPool extends ServerPool {
   /** @throws OptionError */
   constructor({ connectors = [], ...options }: UnifiedPoolOptions = {}) {
-    super('UnifiedPool', connectorOf(connectors, options), options);
+    const known = knownOptions('UnifiedPool', options, { ...STDIO_OPTION_NAMES, ...URL_OPTION_NAMES });
+    super('UnifiedPool', connectorOf(connectors, known), options);
   }
 }
 

@@ -4,30 +4,30 @@ import { checkBoolean, checkBytes, checkCount, checkMs } from '../../core/option
 
 /** What the sockets of the URL transports go by. */
 export interface HttpDispatcherOptions {
-  /** Longest connecting, TLS included, in ms, from 1. */
+  /** Longest connecting, TLS included, in ms, from 1. @defaultValue 10000 */
   readonly connectTimeoutMs?: number;
-  /** Bytes of a response's headers, from 1024. */
+  /** Bytes of a response's headers, from 1024. @defaultValue 16384 */
   readonly maxHeaderBytes?: number;
-  /** How long an idle socket is kept where the server does not say, in ms, from 1. */
+  /** How long an idle socket is kept where the server does not say, in ms, from 1. @defaultValue 4000 */
   readonly keepAliveMs?: number;
-  /** Sockets per origin for replies and notifications, from 1. Those of calls and streams are as many as there are. */
+  /** Sockets per origin for replies and notifications, from 1. Those of calls and streams are as many as there are. @defaultValue 64 */
   readonly maxReplySockets?: number;
   /**
    * URLs are reached through the proxy that `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy` name, loopback
    * addresses never. @defaultValue true
    */
   readonly proxyFromEnv?: boolean;
-  /** TLS options as `node:tls` takes them: `ca`, `cert`, `key`, `servername`, `rejectUnauthorized`. */
+  /** TLS options as `node:tls` takes them: `ca`, `cert`, `key`, `servername`, `rejectUnauthorized`. @defaultValue Node's own */
   readonly tls?: TlsOptions;
 }
 
 /** Bounds of one URL connection's answers. */
 export interface HttpTransportOptions {
-  /** Longest wait for a response's headers, in ms. `Infinity`: as long as the call may take. */
+  /** Longest wait for a response's headers, in ms. `Infinity`: as long as the call may take. @defaultValue Infinity */
   readonly headersTimeoutMs?: number;
-  /** Longest silence within a JSON body, in ms; event streams may be silent. `Infinity` never. */
+  /** Longest silence within a JSON body, in ms; event streams may be silent. `Infinity` never. @defaultValue 60000 */
   readonly bodyTimeoutMs?: number;
-  /** Bytes of one event of a stream, from 1024. The default is the connection's `maxMessageBytes`. */
+  /** Bytes of one event of a stream, from 1024. The default is the connection's `maxMessageBytes`. @defaultValue the connection's `maxMessageBytes` */
   readonly maxEventBytes?: number;
   /**
    * Bytes, as held, of our replies to the server's requests that it has not accepted, from 65,536. Beyond it the

@@ -38,26 +38,26 @@ export interface ServerInfo {
 
 /** One call on one connection. */
 export interface CallOptions {
-  /** Aborting rejects at once with `signal.reason` and cancels the call upstream. */
+  /** Aborting rejects at once with `signal.reason` and cancels the call upstream. @defaultValue none */
   readonly signal?: AbortSignal;
   /** Resolves to the result's bytes (`Uint8Array`), unparsed. @defaultValue false */
   readonly raw?: boolean;
-  /** The tool being called: its schema says which arguments go into HTTP headers (modern era). */
+  /** The tool being called: its schema says which arguments go into HTTP headers (modern era). @defaultValue none: no arguments go into headers */
   readonly toolDefinition?: Tool;
-  /** Longest wait, in ms, for a slot and for the transport to take the call. */
+  /** Longest wait, in ms, for a slot and for the transport to take the call. @defaultValue the server's `acquireTimeoutMs` */
   readonly acquireTimeoutMs?: number;
-  /** Longest call, in ms from its send. */
+  /** Longest call, in ms from its send. @defaultValue the server's `timeouts` */
   readonly timeoutMs?: number;
   /** Progress starts `timeoutMs` anew. @defaultValue false */
   readonly resetTimeoutOnProgress?: boolean;
-  /** Longest call however much progress comes, in ms from its send. */
+  /** Longest call however much progress comes, in ms from its send. @defaultValue the pool's `maxTotalTimeoutMs` */
   readonly maxTotalTimeoutMs?: number;
   /** @internal Clock ms at which the call is over, sent or not: what a pool makes of `deadlineMs`. */
   readonly untilMs?: number;
-  /** Asks for progress; called with the caller's own token. */
+  /** Asks for progress; called with the caller's own token. @defaultValue none: no progress is asked for */
   readonly onProgress?: (progress: Progress) => void;
-  /** Notifications that belong to this call: those of its own stream. */
+  /** Notifications that belong to this call: those of its own stream. @defaultValue none: they go to the listeners of the pool */
   readonly onNotification?: (notice: ServerNotice) => void;
-  /** Requests of the server that belong to this call: those of its own stream. */
+  /** Requests of the server that belong to this call: those of its own stream. @defaultValue none: they go to the listeners of the pool */
   readonly onRequest?: RequestHandler;
 }

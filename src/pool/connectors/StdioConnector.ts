@@ -15,20 +15,36 @@ import type { Connector, ConnectRequest } from './Connector.js';
 
 /** How long a stop may take at each of its steps, in ms. */
 export interface StopTimes {
+  /** After the end of its stdin, from 0. @defaultValue 2000 */
   readonly stdinGraceMs?: number;
+  /** After SIGTERM to its group, from 0. @defaultValue 2000 */
   readonly termGraceMs?: number;
+  /** After SIGKILL, until it is reported as alive. @defaultValue 2000 */
   readonly killProofMs?: number;
 }
 
 /** Who runs the processes, and how they are stopped. */
 export interface StdioConnectorOptions extends StopTimes {
-  /** Owns the processes; one is made by default. One handed in is not closed, and only loses what was started through here. */
+  /** Owns the processes; one is made by default. One handed in is not closed, and only loses what was started through here. @defaultValue one of its own */
   readonly lifecycle?: LifecycleManager;
-  /** Where the manager made here keeps its ledger, so that what a killed owner left is ended by the next. `false`: nowhere. */
+  /** Where the manager made here keeps its ledger, so that what a killed owner left is ended by the next. `false`: nowhere. @defaultValue the user's state folder */
   readonly ledger?: { readonly directory: string } | false;
+  /** Told apart from the machine's own in tests. @defaultValue the machine's own */
   readonly clock?: Clock;
+  /** Where it logs. @defaultValue nowhere */
   readonly logger?: Logger;
 }
+
+/** The names of its options, beside what every pool takes. */
+export const STDIO_OPTION_NAMES: { readonly [K in keyof Required<StdioConnectorOptions>]: true } = {
+  lifecycle: true,
+  ledger: true,
+  clock: true,
+  logger: true,
+  stdinGraceMs: true,
+  termGraceMs: true,
+  killProofMs: true,
+};
 
 /** A silent probe ends after this long; the server it found silent then gets its own start time. */
 const PROBE_TIMEOUT_MS = 5_000;

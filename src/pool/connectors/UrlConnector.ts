@@ -18,6 +18,22 @@ import type { ConfiguredTransport, Connector, ConnectRequest } from './Connector
 /** What the pools of both URL transports take beyond the common options. */
 export interface UrlPoolOptions extends PoolOptions, HttpDispatcherOptions, HttpTransportOptions {}
 
+/** The names of its options, beside what every pool takes. */
+export const URL_OPTION_NAMES: {
+  readonly [K in keyof Required<HttpDispatcherOptions & HttpTransportOptions>]: true;
+} = {
+  connectTimeoutMs: true,
+  maxHeaderBytes: true,
+  keepAliveMs: true,
+  maxReplySockets: true,
+  proxyFromEnv: true,
+  tls: true,
+  headersTimeoutMs: true,
+  bodyTimeoutMs: true,
+  maxEventBytes: true,
+  maxReplyBytes: true,
+};
+
 /** Makes connections to URLs, all over the sockets of one set of dispatchers. */
 export class UrlConnector implements Connector {
   readonly transports;

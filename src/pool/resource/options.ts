@@ -42,7 +42,7 @@ export interface ResourcePoolOptions {
   readonly destroyTimeoutMs?: number;
   /** Creations at a time, from 1; `Infinity`: `maxResources` alone bounds them. @defaultValue 8 */
   readonly maxConcurrentCreates?: number;
-  /** The wait between a failed creation and the next. */
+  /** The wait between a failed creation and the next. @defaultValue 100 ms, doubling to 30 s */
   readonly createBackoff?: BackoffOptions;
   /**
    * A resource without leases this long leaves the live set for the shelf, ms, from 0; 0: at the next sweep,
@@ -64,7 +64,9 @@ export interface ResourcePoolOptions {
   readonly leakThresholdMs?: number;
   /** Whether `validate`, if there is one, is asked before a parked resource is used again. @defaultValue true */
   readonly validateParked?: boolean;
+  /** Told apart from the machine's own in tests. @defaultValue the machine's own */
   readonly clock?: Clock;
+  /** Where the pool logs. @defaultValue nowhere */
   readonly logger?: Logger;
   /** Numbers from 0 to 1, for jitter. @defaultValue Math.random */
   readonly random?: () => number;

@@ -14,7 +14,7 @@ export interface ResourceFactory<R> {
 }
 
 export interface AcquireOptions {
-  /** Aborting rejects at once with `signal.reason` and frees the place in the queue. */
+  /** Aborting rejects at once with `signal.reason` and frees the place in the queue. @defaultValue none */
   readonly signal?: AbortSignal | undefined;
   /** Longest wait, ms, from 0; 0 takes what is free or fails, `Infinity` waits for ever. @defaultValue `acquireTimeoutMs` */
   readonly timeoutMs?: number | undefined;

@@ -11,68 +11,73 @@ import {
   checkMs,
   checkOneOf,
   checkRatio,
+  unknownOption,
 } from '../../core/options.js';
+import { packageVersion } from '../../core/version.js';
 import type { Era, ServerConfig, Sharing } from '../../registry/config/ServerConfig.js';
 import type { CredentialsHook } from './callers/Credentials.js';
 import type { EraStore } from './callers/eraStore.js';
 
 /** What every server pool takes: defaults for its servers, bounds over all of them, and what it is lent. */
 export interface PoolOptions {
+  /** Told apart from the machine's own in tests. @defaultValue the machine's own */
   readonly clock?: Clock;
+  /** Where the pool logs. @defaultValue nowhere */
   readonly logger?: Logger;
-  /** Who we say we are to servers. */
+  /** Who we say we are to servers. @defaultValue this package's name and version */
   readonly clientInfo?: Implementation;
-  /** What this side can do for servers that do not set it themselves. Not with `sharing: 'shared'` on stdio and SSE. */
+  /** What this side can do for servers that do not set it themselves. Not with `sharing: 'shared'` on stdio and SSE. @defaultValue none */
   readonly clientCapabilities?: ClientCapabilities;
-  /** Connections of one server at the most, over all principals and keys, from 1. */
+  /** Connections of one server at most, over all principals and keys, from 1. @defaultValue 16 */
   readonly maxConnections?: number;
-  /** Connections of the whole pool at the most, from 1. */
+  /** Connections of the whole pool at most, from 1. @defaultValue 256 */
   readonly maxConnectionsTotal?: number;
-  /** Calls in flight on one shared or bound connection, from 1. */
+  /** Calls in flight on one shared or bound connection, from 1. @defaultValue 64 */
   readonly maxConcurrent?: number;
-  /** Callers waiting for one partition of a server, from 0; 0 refuses whoever would have to wait. */
+  /** Callers waiting for one partition of a server, from 0; 0 refuses every call that would have to wait. @defaultValue 1024 */
   readonly maxQueue?: number;
-  /** Bytes of one message, each way, from 1024. */
+  /** Bytes of one message, each way, from 1024. @defaultValue 67108864 */
   readonly maxMessageBytes?: number;
-  /** Longest wait for a slot, in ms, from 1. */
+  /** Longest wait for a slot, in ms, from 1; `Infinity` without end. @defaultValue 30000 */
   readonly acquireTimeoutMs?: number;
-  /** Longest start, handshake included, in ms, from 1. */
+  /** Longest start, handshake included, in ms, from 1; `Infinity` without end. @defaultValue 30000 */
   readonly startTimeoutMs?: number;
-  /** Longest call from its send, in ms, from 1. */
+  /** Longest call from its send, in ms, from 1; `Infinity` without end. @defaultValue 60000 */
   readonly requestTimeoutMs?: number;
-  /** Longest call whatever progress comes, in ms, from 1. */
+  /** Longest call whatever progress comes, in ms, from 1; `Infinity` without end. @defaultValue 600000 */
   readonly maxTotalTimeoutMs?: number;
-  /** A connection without calls ends after this many ms; the next call starts it again. `Infinity` never. */
+  /** A connection without calls ends after this many ms; the next call starts it again. `Infinity` never. @defaultValue 300000 */
   readonly idleTimeoutMs?: number;
-  /** Pause before a start that follows a failed one or an early death: doubles from `initialMs` to `maxMs`. */
+  /** Pause before a start that follows a failed one or an early death: doubles from `initialMs` to `maxMs`. @defaultValue 250, 30000, 0.2 */
   readonly backoff?: { readonly initialMs?: number; readonly maxMs?: number; readonly jitterRatio?: number };
-  /** A connection that lived this long, in ms, was stable: its death starts no backoff. */
+  /** A connection that lived this long, in ms, was stable: its death starts no backoff. @defaultValue 10000 */
   readonly stableAfterMs?: number;
-  /** Consecutive failed calls that open the breaker, from 1; `Infinity` never. */
+  /** Consecutive failed calls that open the breaker, from 1; `Infinity` never. @defaultValue 10 */
   readonly breakerThreshold?: number;
-  /** How long it stays open before one call may try, in ms. */
+  /** How long it stays open before one call may try, in ms. @defaultValue 10000 */
   readonly breakerResetMs?: number;
   /** Whether a call's timeout counts as a failure to the breaker. @defaultValue false */
   readonly breakerCountsTimeouts?: boolean;
   /** What a breaker is for: the whole server, or each principal or tool by itself. @defaultValue 'server' */
   readonly breakerScope?: 'server' | 'principal' | 'tool';
-  /** An idle connection is asked to `ping` after this many ms of silence; `Infinity` never. */
+  /** An idle connection is asked to `ping` after this many ms of silence; `Infinity` never. @defaultValue 30000 */
   readonly healthIntervalMs?: number;
-  /** How long a `ping` may take, in ms. */
+  /** How long a `ping` may take, in ms. @defaultValue 5000 */
   readonly healthTimeoutMs?: number;
-  /** With more principals than connections: how long one may keep a connection that others wait for, in ms. */
+  /** With more principals than connections: how long one may keep a connection that others wait for, in ms. @defaultValue 1000 */
   readonly maxHoldMs?: number;
-  /** A lease held longer than this, in ms, is reported; `Infinity` never. */
+  /** A lease held longer than this, in ms, is reported; `Infinity` never. @defaultValue 120000 */
   readonly leakThresholdMs?: number;
-  /** What a server needs to act for a principal. Asked once at a time per server and principal. */
+  /** What a server needs to act for a principal. Asked once at a time per server and principal. @defaultValue none: servers get what their config says */
   readonly credentials?: CredentialsHook;
-  /** Remembers which era a server speaks. */
+  /** Remembers which era a server speaks. @defaultValue none: each pool finds out anew */
   readonly eraStore?: EraStore;
-  /** Stands in front of every new connection: for fault injection (`faulty`) and for tracing. */
+  /** Stands in front of every new connection: for fault injection (`faulty`) and for tracing. @defaultValue none */
   readonly wrapConnection?: (connection: Connection) => Connection | Promise<Connection>;
   /**
    * Asked for a permit before a call takes a slot: any limiter of `mcp-poolkit/concurrent`, or your own choice by call.
    * The wait counts against `deadlineMs`, not `timeoutMs`; a 429 pauses that server's calls. The pool does not close it.
+   * @defaultValue none
    */
   readonly limiter?: LimiterSource;
 }
@@ -136,6 +141,35 @@ export interface ResolvedPoolOptions {
 const COUNT = { min: 1, infinity: true };
 const WAIT = { min: 1, infinity: true };
 
+/** The names of the options that every pool takes; the compiler keeps the list complete. */
+const POOL_OPTION_NAMES: { readonly [K in keyof Required<PoolOptions>]: true } = {
+  ...(Object.fromEntries(Object.keys(POOL_DEFAULTS).map((name) => [name, true])) as {
+    readonly [K in keyof typeof POOL_DEFAULTS]: true;
+  }),
+  clock: true,
+  logger: true,
+  clientInfo: true,
+  clientCapabilities: true,
+  credentials: true,
+  eraStore: true,
+  wrapConnection: true,
+  limiter: true,
+};
+
+/** `options` as they are. @throws OptionError for a name that neither every pool nor `more` has, with the nearest. */
+export function knownOptions<O extends PoolOptions>(part: string, options: O, more: Readonly<Record<string, true>>): O {
+  const known = { ...POOL_OPTION_NAMES, ...more };
+  for (const [name, value] of Object.entries(options)) {
+    if (!Object.hasOwn(known, name)) throw unknownOption(part, name, value, Object.keys(known));
+  }
+  for (const name of Object.keys(options.backoff ?? {})) {
+    if (!Object.hasOwn(POOL_DEFAULTS.backoff, name)) {
+      throw unknownOption(`${part}.backoff`, name, undefined, Object.keys(POOL_DEFAULTS.backoff));
+    }
+  }
+  return options;
+}
+
 /** @throws OptionError naming the first bad value. */
 export function resolvePoolOptions(options: PoolOptions): ResolvedPoolOptions {
   const all = { ...POOL_DEFAULTS, ...defined(options) };
@@ -143,7 +177,7 @@ export function resolvePoolOptions(options: PoolOptions): ResolvedPoolOptions {
   return {
     clock: options.clock ?? systemClock,
     logger: options.logger ?? silentLogger,
-    clientInfo: options.clientInfo ?? { name: 'mcp-poolkit', version: '0.1.0' },
+    clientInfo: options.clientInfo ?? { name: 'mcp-poolkit', version: packageVersion() },
     clientCapabilities: options.clientCapabilities ?? {},
     maxConnections: checkCount('maxConnections', all.maxConnections, { min: 1 }),
     maxConnectionsTotal: checkCount('maxConnectionsTotal', all.maxConnectionsTotal, { min: 1 }),
