@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert';
-import { type Lease, ResourcePool, type ResourcePoolOptions } from '../src/pool/index.js';
+import { type Lease, RESOURCE_POOL_DEFAULTS, ResourcePool, type ResourcePoolOptions } from '../src/pool/index.js';
 import type { Bench, Contender, Figure } from './harness.js';
 import {
   asyncSema,
@@ -16,6 +16,7 @@ import {
 const forever = Number.POSITIVE_INFINITY;
 const WAITERS = 20_000;
 const OURS = 'ResourcePool acquire + release';
+const USUAL = 'ResourcePool, the default acquire timeout';
 const TRY = 'ResourcePool tryAcquire + release';
 
 /** Our pool, all its resources live. */
@@ -103,6 +104,9 @@ async function uncontended(bench: Bench, peers: readonly Rival[], sema: Rival): 
 
 async function contended(bench: Bench, peers: readonly Rival[], sema: Rival): Promise<void> {
   const { pool, uses } = await ours();
+  // What every user has who sets no timeout: the default one.
+  const { acquireTimeoutMs } = RESOURCE_POOL_DEFAULTS;
+  const usual = await ours({ acquireTimeoutMs });
   const { signal } = new AbortController();
   const everybody =
     (once: () => Promise<void>) =>
@@ -129,6 +133,15 @@ async function contended(bench: Bench, peers: readonly Rival[], sema: Rival): Pr
           }),
         ),
       ),
+      proven(
+        USUAL,
+        usual.uses,
+        everybody(async () => {
+          const lease = await usual.pool.acquire();
+          lease.resource.uses++;
+          lease.release();
+        }),
+      ),
       ...[...peers, sema].map(({ name, uses: used, once }) => proven(name, used, everybody(once))),
     ],
     { operations: WAITERS * (bench.quick ? 5 : 1), rounds: 15 },
@@ -136,10 +149,12 @@ async function contended(bench: Bench, peers: readonly Rival[], sema: Rival): Pr
   const fastestPeer = Math.min(...peers.map(({ name }) => figure(name).medianNs));
   const times = (of: Figure): number => fastestPeer / of.medianNs;
   bench.target('contended: times faster than the fastest peer', times(figure('ResourcePool')), '>=', 1.5);
+  bench.target(`contended, ${USUAL}: times faster than the fastest peer without`, times(figure(USUAL)), '>=', 1.5);
   for (const [name] of variants.slice(1)) {
     bench.target(`contended, ${name}: times faster than the fastest peer`, times(figure(name)), '>=', 1);
   }
   await pool.close();
+  await usual.pool.close();
 }
 
 /** Every resource touched: all are taken, then all given back. */

@@ -2,6 +2,7 @@ import { type Clock, systemClock } from '../core/clock.js';
 import { QueueFullError } from '../core/errors.js';
 import { TimeoutWheel, WheelEntry } from '../core/time/TimeoutWheel.js';
 import { type AbortEntry, type AbortGroup, AbortHub } from '../core/wait/AbortHub.js';
+import { TimeoutLane } from './TimeoutLane.js';
 
 export interface WaitQueueOptions {
   /** Whose queue it is, as errors say it. */
@@ -36,7 +37,7 @@ export interface Waiter<T> {
 }
 
 /** Waiters that left out of turn stay in the list until it holds so many of them, and more of them than of the others. */
-const GONE = 64;
+const MAX_GONE = 64;
 
 /**
  * First in, first out, bounded. One listener per distinct signal and one timer for all, however many wait; a waiter
@@ -53,6 +54,8 @@ export class WaitQueue<T> {
     timedOut: (waiter, timeoutMs) => this.#leave(waiter, () => this.#options.timeoutError(timeoutMs, waiter.weight)),
   };
   #wheel: TimeoutWheel | undefined;
+  #lane: TimeoutLane | undefined;
+  #firstTimed: Entry<T> | undefined;
   #head: Entry<T> | undefined;
   #tail: Entry<T> | undefined;
   #size = 0;
@@ -76,7 +79,8 @@ export class WaitQueue<T> {
 
   /** What each asks for, oldest first. */
   *weights(): Iterable<number> {
-    for (let waiter = this.#head; waiter !== undefined; waiter = waiter.next) if (!waiter.gone) yield waiter.weight;
+    for (let waiter = this.#head; waiter !== undefined; waiter = waiter.next)
+      if (waiter.kind !== GONE) yield waiter.weight;
   }
 
   /**
@@ -88,8 +92,7 @@ export class WaitQueue<T> {
     if (timeoutMs === 0) return Promise.reject(this.#options.timeoutError(0, weight));
     const { what, maxQueue } = this.#options;
     if (this.#size >= maxQueue) return Promise.reject(new QueueFullError(what, this.#size, maxQueue));
-    const limited = signal !== undefined || timeoutMs !== Number.POSITIVE_INFINITY;
-    const waiter = limited ? this.#limited(weight, timeoutMs, signal) : new Unlimited<T>(weight);
+    const waiter = this.#waiter(weight, timeoutMs, signal);
     waiter.tag = tag;
     const promise = new Promise<T>((resolve, reject) => {
       waiter.resolve = resolve;
@@ -98,6 +101,7 @@ export class WaitQueue<T> {
     if (this.#tail === undefined) this.#head = waiter;
     else this.#tail.next = waiter;
     this.#tail = waiter;
+    if (waiter.kind === TIMED) this.#firstTimed ??= waiter;
     this.#size++;
     this.#weight += weight;
     return promise;
@@ -138,7 +142,7 @@ export class WaitQueue<T> {
 
   /** The first in the list; those before it that are gone are dropped. */
   #oldest(): Entry<T> | undefined {
-    while (this.#head?.gone) {
+    while (this.#head?.kind === GONE) {
       this.#removeHead(this.#head);
       this.#gone--;
     }
@@ -160,15 +164,16 @@ export class WaitQueue<T> {
   #remove(waiter: Entry<T>): void {
     this.#size--;
     this.#weight -= waiter.weight;
-    if (waiter instanceof Limited) {
-      this.#wheel?.remove(waiter);
-      waiter.group?.leave(waiter);
+    if (waiter.kind === TIMED) this.#leaveLane(waiter);
+    else if (waiter.kind === LIMITED) {
+      this.#wheel?.remove(waiter as Limited<T>);
+      (waiter as Limited<T>).group?.leave(waiter as Limited<T>);
     }
     if (waiter === this.#head) this.#removeHead(waiter);
     else {
-      waiter.gone = true;
+      waiter.kind = GONE;
       this.#gone++;
-      if (this.#gone > GONE && this.#gone > this.#size) this.#sweep();
+      if (this.#gone > MAX_GONE && this.#gone > this.#size) this.#sweep();
     }
   }
 
@@ -176,7 +181,7 @@ export class WaitQueue<T> {
   #sweep(): void {
     let last = this.#oldest();
     for (let waiter = last?.next; waiter !== undefined; waiter = waiter.next) {
-      if (waiter.gone || last === undefined) continue;
+      if (waiter.kind === GONE || last === undefined) continue;
       last.next = waiter;
       last = waiter;
     }
@@ -185,42 +190,70 @@ export class WaitQueue<T> {
     this.#gone = 0;
   }
 
-  #limited(weight: number, timeoutMs: number, signal: AbortSignal | undefined): Limited<T> {
+  #waiter(weight: number, timeoutMs: number, signal: AbortSignal | undefined): Entry<T> {
+    if (signal === undefined) {
+      if (timeoutMs === Number.POSITIVE_INFINITY) return new Plain(weight, UNLIMITED);
+      if ((this.#lane ?? this.#timeouts().lane).add(timeoutMs)) return new Plain(weight, TIMED);
+    }
     const waiter = new Limited(weight, timeoutMs, signal, this.#exits);
     if (signal !== undefined) waiter.group = this.#hub.join(signal, waiter);
-    if (timeoutMs !== Number.POSITIVE_INFINITY) {
-      this.#wheel ??= new TimeoutWheel(this.#options.clock ?? systemClock);
-      this.#wheel.add(waiter, timeoutMs);
-    }
+    if (timeoutMs !== Number.POSITIVE_INFINITY) this.#timeouts().wheel.add(waiter, timeoutMs);
     return waiter;
   }
+
+  #timeouts(): { readonly wheel: TimeoutWheel; readonly lane: TimeoutLane } {
+    const { clock = systemClock } = this.#options;
+    this.#wheel ??= new TimeoutWheel(clock);
+    this.#lane ??= new TimeoutLane(clock, this.#wheel, (ms) => this.#exits.timedOut(this.#firstTimed as Entry<T>, ms));
+    return { wheel: this.#wheel, lane: this.#lane };
+  }
+
+  /** The first of the lane leaves; no other can. Each place of the list is passed once only. */
+  #leaveLane(first: Entry<T>): void {
+    this.#lane?.shift();
+    let { next } = first;
+    while (next !== undefined && next.kind !== TIMED) next = next.next;
+    this.#firstTimed = next;
+  }
 }
+
+/** What may end a wait before its turn: nothing, the lane's timeout, or a timeout and a signal of its own. */
+const UNLIMITED = 0;
+const TIMED = 1;
+const LIMITED = 2;
+/** Left out of turn, and still in the list. */
+const GONE = 3;
+type Kind = typeof UNLIMITED | typeof TIMED | typeof LIMITED | typeof GONE;
 
 const unset = (): void => undefined;
 
 /** A waiter as the queue knows it, which is its own place in the list. */
 interface Entry<T> extends Waiter<T> {
   tag: unknown;
-  gone: boolean;
+  kind: Kind;
   resolve: (value: T) => void;
   reject: (error: unknown) => void;
   next: Entry<T> | undefined;
   readonly signal: AbortSignal | undefined;
 }
 
-/** One that waits as long as it takes. Small: of many thousands waiting, the collector copies each twice. */
-class Unlimited<T> implements Entry<T> {
+/**
+ * One without a signal: it waits as long as it takes, or stands in the timeout lane. Small: of many thousands waiting,
+ * the collector copies each twice.
+ */
+class Plain<T> implements Entry<T> {
   /** With none alive at a full collection the engine would forget the class's shape, and the code optimised for it. */
-  static readonly kept: unknown = new Unlimited(0);
+  static readonly kept: unknown = new Plain(0, 0);
   readonly weight: number;
+  kind: Kind;
   tag: unknown = undefined;
-  gone = false;
   resolve: (value: T) => void = unset;
   reject: (error: unknown) => void = unset;
   next: Entry<T> | undefined = undefined;
 
-  constructor(weight: number) {
+  constructor(weight: number, kind: Kind) {
     this.weight = weight;
+    this.kind = kind;
   }
 
   get signal(): undefined {
@@ -241,7 +274,7 @@ class Limited<T> extends WheelEntry implements Entry<T>, AbortEntry {
   readonly weight: number;
   readonly signal: AbortSignal | undefined;
   tag: unknown = undefined;
-  gone = false;
+  kind: Kind = LIMITED;
   resolve: (value: T) => void = unset;
   reject: (error: unknown) => void = unset;
   next: Entry<T> | undefined = undefined;
