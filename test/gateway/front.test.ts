@@ -1,4 +1,6 @@
 import { connect, type Socket } from 'node:net';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { StartError } from '../../src/core/errors.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
@@ -129,7 +131,7 @@ test('a client’s answer with an object as id is 400, and initialize in an arra
   expect(text).not.toMatch(/internal error/);
 });
 
-test('a body in single bytes holds what it is long, a slow one ends with 408, and too many at once with 503', async () => {
+test('a slow body ends with 408, and too many at once with 503', async () => {
   const client = new RawClient(`${url}/servers/one/mcp`);
   await client.initialize();
   const session = `Mcp-Session-Id: ${client.sessionId}\n`;
@@ -222,4 +224,46 @@ test('an answer for which there is no room is told as lost; a client that does n
   const again = () => client.call('tools/call', { name: 'large', bytes: 12 * 2 ** 20 });
   await expect.poll(async () => (await again()).error?.code, { timeout: 5_000 }).toBe(-32_603);
   await expect.poll(async () => (await again()).error, { timeout: 10_000 }).toBeUndefined();
+});
+
+test('a body in pieces of one byte costs what it is long, not a buffer for each piece', async () => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  await using other = new Gateway({ pool, port: 0 });
+  const address = await other.listen();
+  const client = new RawClient(`${address.url}/servers/one/mcp`);
+  await client.initialize();
+  const pieces = 200_000;
+  collect();
+  const before = process.memoryUsage().heapUsed;
+  const socket = connect(address.port, '127.0.0.1');
+  sockets.push(socket);
+  const head = `POST /servers/one/mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\nMcp-Session-Id: ${client.sessionId}\r\nTransfer-Encoding: chunked\r\n\r\n`;
+  // Each chunk of the encoding is a piece of its own, however many come in one packet.
+  await new Promise<void>((done) => socket.write(head + '1\r\n \r\n'.repeat(pieces), () => done()));
+  await client.call('ping');
+  // All of it was read when the end of the body is answered; the collection comes while the body is held.
+  await new Promise((done) => setTimeout(done, 300));
+  collect();
+  expect(process.memoryUsage().heapUsed - before).toBeLessThan(pieces * 40);
+  const answer = new Promise<string>((done) => socket.once('data', (chunk) => done(String(chunk))));
+  const ping = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'ping' });
+  socket.write(`${ping.length.toString(16)}\r\n${ping}\r\n0\r\n\r\n`);
+  expect(await answer).toMatch(/^HTTP\/1\.1 200 /);
+});
+
+test('a fault of ours after the body was read is answered with a status, not with a reset', async () => {
+  const bound = new FakePool({ one: {} });
+  const config: ServerConfig = { name: 'one', transport: 'stdio', command: 'x', sharing: 'bound' };
+  Object.assign(bound, { config: () => config });
+  await using other = new Gateway({ pool: bound, port: 0 });
+  const client = new RawClient(`${(await other.listen()).url}/servers/one/mcp`);
+  await client.initialize();
+  await client.call('tools/call', { name: 'x' });
+  bound.info = () => {
+    throw new Error('a fault');
+  };
+  const { status, text } = await client.send({ jsonrpc: '2.0', method: 'notifications/roots/list_changed' });
+  expect(status).toBe(500);
+  expect(text).not.toContain('a fault');
 });
