@@ -29,7 +29,13 @@ export class NonBlockingOutput {
 
   write(text: string): void {
     if (this.#fd === undefined) {
+      // A socket, which Node writes to without blocking: what it keeps for it is bounded here.
+      if (this.#fallback.writableLength > MAX_KEPT_BYTES) {
+        this.#dropped++;
+        return;
+      }
       this.#fallback.write(text);
+      if (this.#dropped > 0) this.#fallback.write(this.#toldDropped());
       return;
     }
     const bytes = Buffer.from(text);
@@ -55,12 +61,16 @@ export class NonBlockingOutput {
     }
     this.#keptBytes = 0;
     if (this.#dropped > 0) {
-      const told = `mcp-poolkit: ${this.#dropped} lines were dropped, since nobody read them\n`;
-      this.#dropped = 0;
-      const rest = this.#put(Buffer.from(told));
+      const rest = this.#put(Buffer.from(this.#toldDropped()));
       if (rest !== undefined) this.#keep(rest);
     }
     return this.#kept.length === 0;
+  }
+
+  #toldDropped(): string {
+    const told = `mcp-poolkit: ${this.#dropped} lines were dropped, since they were not read\n`;
+    this.#dropped = 0;
+    return told;
   }
 
   /** What is left of it; undefined when all of it was taken, or the reader has gone for good. */

@@ -1,6 +1,6 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { descendantsOf, isAlive } from '../support/processes.js';
@@ -25,7 +25,11 @@ const SERVER = (more: string): string => `
     else send({ id, result: {} });
   });`;
 
-async function start(server: string, args: readonly string[] = []): Promise<{ url: string; process: ChildProcess }> {
+async function start(
+  server: string,
+  args: readonly string[] = [],
+  stderr: 'pipe' | number = 'pipe',
+): Promise<{ url: string; process: ChildProcess }> {
   const folder = tempFolder();
   writeFileSync(join(folder, 's.cjs'), server);
   writeFileSync(
@@ -36,10 +40,12 @@ async function start(server: string, args: readonly string[] = []): Promise<{ ur
     process.execPath,
     [MAIN, 'serve', '--config', join(folder, 'mcp.json'), '--port', '0', '--json', '--grace-ms', '200', ...args],
     {
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['ignore', 'pipe', stderr],
       env: { ...process.env, XDG_STATE_HOME: folder },
     },
   );
+  // The program holds both ends of its own pipe: it stays open, and is not read.
+  if (typeof stderr === 'number') closeSync(stderr);
   const started = child;
   const url = await new Promise<string>((done) => {
     let text = '';
@@ -52,19 +58,37 @@ async function start(server: string, args: readonly string[] = []): Promise<{ ur
   return { url, process: started };
 }
 
-test('a stderr that is not read stops neither the gateway nor its end', async () => {
-  // Every line is logged at debug: far more than a pipe holds.
-  const flood = `setInterval(() => process.stderr.write('a line of some length that the pool tells its log\\n'.repeat(500)), 5);`;
-  const { url, process: running } = await start(SERVER(flood), ['--log-level', 'debug']);
-  running.stderr?.pause();
-  await new Promise((done) => setTimeout(done, 1_000));
-  expect((await fetch(`${url}/livez`)).status).toBe(200);
-  const pids = descendantsOf(running.pid as number);
-  running.kill('SIGTERM');
-  const [code] = (await once(running, 'exit')) as [number | null];
-  expect(code).toBe(0);
-  expect(pids.filter(isAlive)).toEqual([]);
-});
+/** Node's own pipes are sockets; a shell's are pipes. Both fill up when they are not read. */
+function fifo(): number {
+  const file = join(tempFolder(), 'stderr');
+  execFileSync('mkfifo', [file]);
+  return openSync(file, 'r+');
+}
+
+const rssBytes = (pid: number): number =>
+  Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1_024;
+
+test.each(['socket', 'pipe'])(
+  'a stderr that is not read, a %s, stops neither the gateway nor its end, and fills no memory',
+  async (kind) => {
+    // Every line is logged at debug: far more than a pipe holds.
+    const flood = `setInterval(() => process.stderr.write('a line of some length that the pool tells its log\\n'.repeat(500)), 5);`;
+    const { url, process: running } = await start(
+      SERVER(flood),
+      ['--log-level', 'debug'],
+      kind === 'pipe' ? fifo() : 'pipe',
+    );
+    running.stderr?.pause();
+    await new Promise((done) => setTimeout(done, 3_000));
+    expect(rssBytes(running.pid as number)).toBeLessThan(250 * 2 ** 20);
+    expect((await fetch(`${url}/livez`)).status).toBe(200);
+    const pids = descendantsOf(running.pid as number);
+    running.kill('SIGTERM');
+    const [code] = (await once(running, 'exit')) as [number | null];
+    expect(code).toBe(0);
+    expect(pids.filter(isAlive)).toEqual([]);
+  },
+);
 
 test('a third signal ends it at once, and no child that ignores signals outlives it', async () => {
   const deaf = `for (const s of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(s, () => {}); process.stdin.on('end', () => {}); setInterval(() => {}, 1000);`;

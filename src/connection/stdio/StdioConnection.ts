@@ -50,6 +50,7 @@ export class StdioConnection implements Connection {
   readonly #listening = new Set<AbortController>();
   readonly #end: { readonly stop: () => Promise<void>; readonly kill: () => Promise<void> };
   #info: ServerInfo | undefined;
+  #firstForeignLine: string | undefined;
   #endTimer: Timer | undefined;
 
   /** Takes `process` over: makes the handshake, or ends it. @throws StartError, after the process group is gone. */
@@ -70,7 +71,7 @@ export class StdioConnection implements Connection {
         process.exitInfo !== undefined && exitCode !== undefined
           ? `it exited ${exit(exitCode, signal)}`
           : messageOf(error);
-      const detail = { exitCode, signal, stderr: process.stderrLines() };
+      const detail = { exitCode, signal, stderr: process.stderrLines(), stdout: connection.#firstForeignLine };
       throw new StartError(
         options.server,
         why,
@@ -230,6 +231,8 @@ export class StdioConnection implements Connection {
     }
     if (message !== undefined) this.#channel.receive(message);
     else {
+      // Before the handshake it tells what the program is, if it is no server.
+      if (this.#info === undefined) this.#firstForeignLine ??= line.toString('utf8', 0, 1_000).trim() || undefined;
       this.#channel.receiveGarbage(line);
       this.#logger.debug({ server: this.server, bytes: line.length, line: excerpt(line) }, 'a line that is not JSON');
     }

@@ -1,4 +1,5 @@
 import { messageOf, show } from '../show.js';
+import { lastWords, plainText } from './lastWords.js';
 import { PoolkitError } from './PoolkitError.js';
 
 /** Errors of calls that never ran, and that may be made again later. */
@@ -59,6 +60,8 @@ export interface StartErrorDetail {
   readonly signal?: string | null | undefined;
   /** The last lines the child wrote to stderr. */
   readonly stderr?: readonly string[] | undefined;
+  /** The first line of its stdout that was no message: what a program says that is no server over stdio. */
+  readonly stdout?: string | undefined;
 }
 
 /** A server could not be started. `cause` is what went wrong; the child's own last words are in `stderr`. */
@@ -67,13 +70,17 @@ export class StartError extends PoolkitError {
   readonly exitCode: number | null | undefined;
   readonly signal: string | null | undefined;
   readonly stderr: readonly string[];
+  readonly stdout: string | undefined;
   constructor(server: string, why: string, detail: StartErrorDetail = {}, cause?: unknown) {
-    const last = detail.stderr?.at(-1);
-    super('ERR_START_FAILED', `server ${show(server)} did not start: ${why}${last ? ` (stderr: ${last})` : ''}`, cause);
+    const { stdout } = detail;
+    const last = lastWords(detail.stderr ?? []);
+    const said = [stdout && `stdout: ${plainText(stdout)}`, last && `stderr: ${last}`].filter(Boolean).join('; ');
+    super('ERR_START_FAILED', `server ${show(server)} did not start: ${why}${said === '' ? '' : ` (${said})`}`, cause);
     this.server = server;
     this.exitCode = detail.exitCode;
     this.signal = detail.signal;
     this.stderr = detail.stderr ?? [];
+    this.stdout = stdout;
   }
 }
 

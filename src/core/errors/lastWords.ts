@@ -1,0 +1,25 @@
+import { stripVTControlCharacters } from 'node:util';
+
+/** What hides the line that matters: stack frames, code frames and their carets, Node's own version line, closing braces. */
+const NOISE =
+  /^\s*(?:at .*|\^+|~+|[{}\])]+[,;]?|-+|Node\.js v\d[\w.-]*|node:[\w/]+:\d+|(?:file:\/\/)?\S+:\d+(?::\d+)?|\[eval\]:\d+)\s*$/;
+/** A line that names an error: `TypeError: …`, `foo.BarException: …`, `Error [ERR_X]: …`, `Fatal: …`. */
+const NAMES_ERROR =
+  /^\s*(?:Uncaught\s+)?(?:[\w.]*(?:Error|Exception)(?:\s*\[[\w ]+\])?|fatal(?: error)?|panic|error)\s*:\s*\S/i;
+/** Longest part of a line that goes into a message. */
+const MAX_LENGTH = 300;
+
+/**
+ * The line of a program's stderr that says why it ended: the last that names an error, else the last that is neither a
+ * stack frame nor another noise. Undefined when there is none.
+ */
+export function lastWords(lines: readonly string[]): string | undefined {
+  const clean = lines.map(plainText).filter((line) => line.trim() !== '' && !NOISE.test(line));
+  return clean.findLast((line) => NAMES_ERROR.test(line))?.trim() ?? clean.at(-1)?.trim();
+}
+
+/** Text of a foreign program as a message may carry it: no terminal sequences, no control characters, bounded. */
+export function plainText(text: string): string {
+  const plain = stripVTControlCharacters(text).replace(/\p{Cc}+/gu, ' ');
+  return plain.length > MAX_LENGTH ? `${plain.slice(0, MAX_LENGTH - 1)}…` : plain;
+}
