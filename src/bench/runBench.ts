@@ -23,6 +23,9 @@ export async function runBench(options: BenchOptions): Promise<BenchReport> {
   const steps = stepsOf(options);
   const slo = options.slo === undefined ? undefined : parseCriteria('slo', options.slo);
   const failIf = options.failIf === undefined ? [] : parseCriteria('failIf', options.failIf);
+  if (slo !== undefined && ((options.workloads?.length ?? 1) > 1 || options.sweep !== undefined)) {
+    throw new OptionError('slo', options.slo, 'one workload and no sweep: a search is for one load at a time');
+  }
   if (slo?.some(({ relative }) => relative)) throw new OptionError('slo', options.slo, 'absolute conditions');
   if (failIf.some(({ relative }) => relative) && options.base === undefined) {
     throw new OptionError('failIf', options.failIf, 'a base report to compare with (--compare)');
@@ -178,8 +181,12 @@ async function searchAll(options: BenchOptions, steps: readonly Step[], criteria
   return { results, max };
 }
 
-const sized = (model: Model, size: number): Model =>
-  model.model === 'closed' ? { ...model, concurrency: size } : { ...model, ratePerSec: size };
+/** The model at another size. A search holds each load, so that a ramp has no part in it. */
+function sized(model: Model, size: number): Model {
+  if (model.model === 'closed') return { ...model, concurrency: size };
+  const { rampTo: _, ...steady } = model;
+  return { ...steady, ratePerSec: size };
+}
 
 async function runOne(
   options: BenchOptions,
@@ -201,18 +208,10 @@ async function runOne(
         all,
       }),
   });
-  const pool = plan.settings.pool ?? {};
-  const [sweptValue] = Object.entries(
-    options.sweep === undefined
-      ? {}
-      : { ...pool, ...(plan.settings.sessions !== undefined && { sessions: plan.settings.sessions }) },
-  );
-  if (sweptValue === undefined || options.sweep === undefined) return result;
-  const value =
-    options.sweep.option === 'sessions'
-      ? plan.settings.sessions
-      : (pool as Record<string, unknown>)[options.sweep.option];
-  return { ...result, workload: `${result.workload}, ${options.sweep.option} ${String(value)}` };
+  if (options.sweep === undefined) return result;
+  const { option } = options.sweep;
+  const value = option === 'sessions' ? plan.settings.sessions : plan.settings.pool?.[option];
+  return { ...result, workload: `${result.workload}, ${option} ${value}` };
 }
 
 function notesOf(results: readonly StepResult[], { workers = 1 }: BenchOptions): string[] {

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { generate, type StepPlan } from '../../src/bench/load/generate.js';
 import { Recorder } from '../../src/bench/load/Recorder.js';
+import { runBench } from '../../src/bench/runBench.js';
 import { Target } from '../../src/bench/target/Target.js';
 import { parseTarget } from '../../src/bench/target/TargetSpec.js';
 
@@ -113,4 +114,25 @@ test('recorders of several processes add up to the one that saw everything', () 
   expect(merged.seconds).toEqual(whole?.seconds);
   expect(merged.failures).toBe(30);
   expect(merged.percentile(50)).toBeCloseTo(150, 0);
+});
+
+test('what a listener of progress throws ends the run, and nothing else', async () => {
+  const target = await parseTarget(`"${process.execPath}" "${SERVER}" fixed:2`, { label: 'x' });
+  const fault = new Error('of a listener');
+  const run = runBench({
+    targets: [target],
+    concurrency: [2],
+    durationMs: 60_000,
+    warmupMs: 0,
+    onProgress: () => {
+      throw fault;
+    },
+  });
+  await expect(run).rejects.toBe(fault);
+});
+
+test('a search is for one load at a time', async () => {
+  const target = await parseTarget('x', { label: 'x' });
+  const workloads = [{ kind: 'tool' as const }, { kind: 'lists' as const }];
+  await expect(runBench({ targets: [target], workloads, slo: 'p99<1s' })).rejects.toThrow(/one workload/);
 });

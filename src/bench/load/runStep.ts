@@ -96,12 +96,23 @@ export async function runStep(load: StepLoad, hooks: StepHooks = {}): Promise<Me
   measuring = true;
   beganMs = performance.now();
   all.begin(beganMs);
-  const ticker = setInterval(() => hooks.onTick?.(all, performance.now() - beganMs), 500);
+  let fault: { readonly error: unknown } | undefined;
+  const ticker = setInterval(() => {
+    try {
+      hooks.onTick?.(all, performance.now() - beganMs);
+    } catch (error) {
+      // What a user's function throws ends this run, and not the process.
+      fault ??= { error };
+      clearInterval(ticker);
+      hard.abort(error);
+    }
+  }, 500);
   try {
     if (!stopping.aborted) await run(beganMs + load.durationMs);
   } finally {
     clearInterval(ticker);
   }
+  if (fault !== undefined) throw fault.error;
   return {
     // Answers that came in the drain count, and so does their time.
     durationMs: Math.max(1, performance.now() - beganMs),

@@ -54,6 +54,7 @@ export class Callers {
       const left = (counts.get(session) ?? 1) - 1;
       if (left > 0) counts.set(session, left);
       else counts.delete(session);
+      if (counts.size === 0 && this.#calling.get(server) === counts) this.#calling.delete(server);
     }
   }
 

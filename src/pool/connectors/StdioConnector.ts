@@ -88,7 +88,7 @@ export class StdioConnector implements Connector {
   }
 
   kill(): void {
-    // Whoever started the end of one has its failure.
+    // A failure is reported by the close that waits for the same end.
     for (const handle of this.#live) void handle.remove({ graceMs: 0 }).catch((error: unknown) => error);
   }
 

@@ -2,7 +2,7 @@ import type { Clock, Timer } from '../../../core/clock.js';
 
 /** A connection that may have to give way to another caller's. */
 export interface Evictable {
-  /** Whether it may be ended now for somebody else: nobody uses it, waits for it or listens on it. */
+  /** True while it may be ended for another caller: it has no call, no waiter and no listener. */
   readonly idle: boolean;
   /** Grows with each use: the smallest was used longest ago. */
   readonly lastUse: number;
