@@ -77,13 +77,16 @@ export async function runStep(load: StepLoad, hooks: StepHooks = {}): Promise<Me
     );
     const lateMs = untilMs + load.drainMs - performance.now();
     const timer = setTimeout(() => hard.abort(new Error('the time of the run is over')), lateMs);
-    const onStop = (): void =>
-      void setTimeout(() => hard.abort(new Error('interrupted')), Math.min(load.drainMs, 2_000)).unref();
+    let stopTimer: NodeJS.Timeout | undefined;
+    const onStop = (): void => {
+      stopTimer = setTimeout(() => hard.abort(new Error('interrupted')), Math.min(load.drainMs, 2_000));
+    };
     stopping.addEventListener('abort', onStop, { once: true });
     try {
       await Promise.all(streams);
     } finally {
       clearTimeout(timer);
+      clearTimeout(stopTimer);
       stopping.removeEventListener('abort', onStop);
     }
   };
@@ -96,6 +99,7 @@ export async function runStep(load: StepLoad, hooks: StepHooks = {}): Promise<Me
   measuring = true;
   beganMs = performance.now();
   all.begin(beganMs);
+  let measured: Pick<Measured, 'generator' | 'processes'>;
   let fault: { readonly error: unknown } | undefined;
   const ticker = setInterval(() => {
     try {
@@ -111,6 +115,7 @@ export async function runStep(load: StepLoad, hooks: StepHooks = {}): Promise<Me
     if (!stopping.aborted) await run(beganMs + load.durationMs);
   } finally {
     clearInterval(ticker);
+    measured = { generator: generator.stop(), processes: processes?.stop() };
   }
   if (fault !== undefined) throw fault.error;
   return {
@@ -119,8 +124,7 @@ export async function runStep(load: StepLoad, hooks: StepHooks = {}): Promise<Me
     all: all.toData(),
     classes: [...classes.values()].map((each) => each.toData()),
     callers: [...callers.values()].map((each) => each.toData()),
-    generator: generator.stop(),
-    processes: processes?.stop(),
+    ...measured,
     complete: !stopping.aborted,
   };
 }
