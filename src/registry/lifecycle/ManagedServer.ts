@@ -127,8 +127,7 @@ export class ManagedServer {
     if (this.#state === before) return before.tag;
     if (isOver(this.#state)) this.#overSinceMs = clock.now();
     if (this.#state.tag === 'backingOff') {
-      const { attempt, untilMs } = this.#state;
-      const delayMs = untilMs - clock.now();
+      const { attempt, delayMs } = this.#state;
       // Ref'd: a program whose only server is between two runs still has something to do.
       this.#backoff = clock.setTimer(() => this.#restartDue(), delayMs, { ref: true });
       this.#host.emit('restarting', { ...this.#ref, attempt, delayMs });

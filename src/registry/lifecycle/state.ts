@@ -26,7 +26,7 @@ export type ServerState =
       readonly tag: 'backingOff';
       readonly attempt: number;
       readonly restartsAtMs: readonly number[];
-      readonly untilMs: number;
+      readonly delayMs: number;
     }
   | { readonly tag: 'stopping' }
   /** It ended by itself and its policy does not restart it. */
@@ -100,6 +100,6 @@ function retry(state: Running, nowMs: number, policy: RestartPolicy): ServerStat
     tag: 'backingOff',
     attempt,
     restartsAtMs: [...recent, nowMs],
-    untilMs: nowMs + policy.delayMs(attempt),
+    delayMs: policy.delayMs(attempt),
   };
 }
