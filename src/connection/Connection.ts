@@ -25,6 +25,9 @@ type Listen = (
   options: { readonly onNotification: (notice: ServerNotice) => void },
 ) => Promise<OpenListen>;
 
+/** Who sends a notification, as the credentials hook is told when the server refuses it (401). */
+export type NotifyOptions = Pick<CallOptions, 'caller'>;
+
 /** One initialised connection to one server: what the pools share out. Each transport is one. */
 export interface Connection extends Closeable {
   readonly server: string;
@@ -40,7 +43,7 @@ export interface Connection extends Closeable {
   /** Bytes the server has not taken yet. */
   readonly unsentBytes: number;
   request(method: string, params: Params | undefined, options: CallOptions): Promise<unknown>;
-  notify(method: string, params?: Params): Promise<void>;
+  notify(method: string, params?: Params, options?: NotifyOptions): Promise<void>;
   /** Modern era: a `subscriptions/listen` of its own, until closed, ended by the server, or the connection's death. */
   readonly listen?: Listen | undefined;
   /** Calls back once, in the turn of its death, after its calls were failed; at once when it is dead already. */

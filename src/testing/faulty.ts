@@ -1,4 +1,4 @@
-import type { Connection, DisconnectReason } from '../connection/Connection.js';
+import type { Connection, DisconnectReason, NotifyOptions } from '../connection/Connection.js';
 import type { ChannelCounters } from '../connection/channel/Channel.js';
 import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from '../connection/protocol/messages.js';
 import { type Clock, systemClock } from '../core/clock.js';
@@ -115,8 +115,8 @@ class FaultyConnection implements Connection {
     }
   }
 
-  notify(method: string, params?: Params): Promise<void> {
-    return this.#inner.notify(method, params);
+  notify(method: string, params?: Params, options?: NotifyOptions): Promise<void> {
+    return this.#inner.notify(method, params, options);
   }
 
   get listen(): Connection['listen'] {

@@ -98,8 +98,8 @@ export class HttpConnection extends UrlConnection<HttpTransport, HttpConnectionO
     );
   }
 
-  protected override post(method: string, text: string, params: Params | undefined): Promise<void> {
-    return this.transport.notify(method, text, params);
+  protected override post(method: string, text: string, params: Params | undefined, caller?: object): Promise<void> {
+    return this.transport.notify(method, text, params, caller);
   }
 
   protected override refuse(): void {

@@ -9,7 +9,7 @@ import { headerOf, type RawHeaders } from '../net/body/responseHeaders.js';
 import { statusError } from '../net/body/statusError.js';
 import type { Endpoint } from '../net/Endpoint.js';
 import { PendingReplies } from '../net/PendingReplies.js';
-import { type PlainAnswer, submit } from '../net/PlainExchange.js';
+import { type PlainAnswer, type PlainRequest, submit } from '../net/PlainExchange.js';
 import type { Params } from '../protocol/messages.js';
 import { CallExchange } from './CallExchange.js';
 import type { HttpCallTransport, HttpTransportSettings, Sendable, Session } from './HttpCallTransport.js';
@@ -107,7 +107,7 @@ export class HttpTransport implements HttpCallTransport {
     const carrier = call?.carrier;
     // Ids of a lost session mean nothing to the next one.
     if (this.#held !== undefined || (carrier instanceof CallExchange && carrier.session !== this.session)) return;
-    this.#replies.send(text, () => this.submit('a reply', text));
+    this.#replies.send(text, () => this.submit('a reply', text, [], call?.options.caller));
   }
 
   /** Resolves when the server has accepted the end of the handshake. */
@@ -121,14 +121,14 @@ export class HttpTransport implements HttpCallTransport {
   }
 
   /** Resolves when the server has accepted it. */
-  async notify(method: string, text: string, params: Params | undefined): Promise<void> {
+  async notify(method: string, text: string, params: Params | undefined, caller?: object): Promise<void> {
     const {
       endpoint: { server },
       clock,
     } = this;
     if (this.#held !== undefined) throw new NotSentError(server, 'its session is being replaced');
     const { session } = this;
-    const { status, headers, body } = await this.submit(method, text, this.#about(method, params));
+    const { status, headers, body } = await this.submit(method, text, this.#about(method, params), caller);
     if (status < 300) return;
     if (await this.#lost(session, status)) throw new NotSentError(server, 'its session is gone');
     throw statusError({ server, method, status, headers, body, wallNowMs: clock.wallNow() });
@@ -192,13 +192,14 @@ export class HttpTransport implements HttpCallTransport {
     }
   }
 
-  submit(what: string, text: string, about: readonly string[] = []): Promise<PlainAnswer> {
-    return submit(this.endpoint, what, () => ({
+  submit(what: string, text: string, about: readonly string[] = [], caller?: object): Promise<PlainAnswer> {
+    const request = (): PlainRequest => ({
       method: 'POST',
       headers: [...this.#headers().post, ...about],
       body: text,
       timeoutMs: this.settings.replyTimeoutMs,
-    }));
+    });
+    return submit(this.endpoint, what, request, caller);
   }
 
   /** Whether even a `ping` is refused. */

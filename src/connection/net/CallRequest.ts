@@ -15,12 +15,15 @@ export interface CallTransport extends ChannelTransport {
   channel: Channel;
 }
 
+/** The second, so that credentials which another caller's context brought do not stand in the way of this one's. */
+export const MAX_RENEWALS = 2;
+
 /** One call's POST: sent once, and again only where it was refused unread. Fails its call with the truth. */
 export abstract class CallRequest extends Exchange implements Carrier {
   protected readonly call: Call;
   readonly #transport: CallTransport;
   #credentials: HttpCredentials | undefined;
-  #renewed = false;
+  #renewals = 0;
 
   constructor(transport: CallTransport, lane: Lane, call: Call, text: string) {
     super(transport.endpoint, lane, 'POST', text);
@@ -36,6 +39,7 @@ export abstract class CallRequest extends Exchange implements Carrier {
     const { call } = this;
     if (call.phase === 'settled') return;
     this.#credentials = this.endpoint.credentials;
+    this.endpoint.caller = call.options.caller ?? this.endpoint.caller;
     this.prepare();
     this.dispatch();
     // With a free socket it is on its way by now.
@@ -58,16 +62,16 @@ export abstract class CallRequest extends Exchange implements Carrier {
     else this.unknown(messageOf(error), error);
   }
 
-  /** Other credentials are asked for, once, and `resend` is called if there are any; else the refusal stands. */
+  /** Other credentials are asked for, and `resend` is called if there are any; else the refusal stands. */
   protected renew(refusal: PoolkitError, resend: () => void): void {
-    if (this.#renewed) {
+    if (this.#renewals === MAX_RENEWALS) {
       this.fail(refusal);
       return;
     }
-    this.#renewed = true;
+    const again = this.#renewals++ > 0;
     this.#transport.channel.requeue(this.call);
     this.endpoint
-      .renew(this.#credentials)
+      .renew(this.#credentials, this.call.options.caller, again)
       .then(
         (fresh) => {
           if (fresh) resend();

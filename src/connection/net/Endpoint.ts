@@ -3,6 +3,7 @@ import type { Clock } from '../../core/clock.js';
 import { OptionError } from '../../core/errors.js';
 import { TimeoutWheel } from '../../core/time/TimeoutWheel.js';
 import { TurnBudget } from '../../core/time/TurnBudget.js';
+import { SingleFlight } from '../../core/wait/SingleFlight.js';
 import { SseReader, type SseSink } from './body/SseReader.js';
 import { checkUrl, type HttpTransportOptions, resolveHttpTransportOptions } from './httpOptions.js';
 import type { HttpDispatchers, Lane } from './sockets/HttpDispatchers.js';
@@ -14,12 +15,15 @@ export interface HttpCredentials {
 }
 
 /**
- * Asked for what a connection acts with: `start` before its first request, `401` when the server refused `stale`. Giving
- * the same object again, or nothing, lets the refusal stand.
+ * Asked for what a connection acts with: `start` before its first request, `401` when the server refused `stale` in a
+ * request of `caller`, `again` when it is the second refusal of that request. Giving the same object again, or nothing,
+ * lets the refusal stand.
  */
 export type CredentialsSource = (
   reason: 'start' | '401',
   stale?: HttpCredentials,
+  caller?: object,
+  again?: boolean,
 ) => Promise<HttpCredentials | undefined>;
 
 export interface EndpointOptions extends HttpTransportOptions {
@@ -78,6 +82,8 @@ export class Endpoint {
   /** Counts the changes of `headers`. */
   generation = 0;
   credentials: HttpCredentials | undefined;
+  /** Of the newest call. What belongs to no call, such as the server's own stream, is sent for this caller. */
+  caller: object | undefined;
   readonly #url: URL;
   readonly #dispatchers: HttpDispatchers;
   /** The proxy that an https URL is reached through. */
@@ -92,7 +98,8 @@ export class Endpoint {
   readonly #readers: SseReader[] = [];
   #headers: readonly string[];
   #closed = false;
-  #renewing: Promise<boolean> | undefined;
+  /** By the caller whose request was refused. */
+  readonly #renewals = new SingleFlight<object | undefined>();
 
   /** @throws OptionError */
   constructor(options: EndpointOptions) {
@@ -127,20 +134,23 @@ export class Endpoint {
     this.#use(await this.#source?.('start'));
   }
 
-  /** True when a request refused with `stale` may be sent again. One question for all who ask at once. */
-  async renew(stale: HttpCredentials | undefined): Promise<boolean> {
-    if (this.#source === undefined) return false;
+  /**
+   * True when a request of `caller` refused with `stale` may be sent again. Requests of one caller share one question.
+   * `again`: its first refusal was followed by credentials that were perhaps asked for with another caller's context.
+   */
+  async renew(stale: HttpCredentials | undefined, caller = this.caller, again = false): Promise<boolean> {
+    const source = this.#source;
+    if (source === undefined) return false;
     if (this.credentials !== stale) return true;
-    this.#renewing ??= this.#source('401', stale)
-      .then((fresh) => {
-        if (fresh === undefined || fresh === stale) return false;
-        this.#use(fresh);
-        return true;
-      })
-      .finally(() => {
-        this.#renewing = undefined;
-      });
-    return this.#renewing;
+    const ask = (): Promise<HttpCredentials | undefined> => source('401', stale, caller, again);
+    try {
+      const fresh = await (again ? ask() : this.#renewals.run(caller, ask));
+      if (this.credentials === stale && fresh !== undefined) this.#use(fresh);
+    } catch (error) {
+      if (this.credentials === stale) throw error;
+    }
+    // Another caller's answer serves this one too: they are of one principal.
+    return this.credentials !== stale;
   }
 
   resolve(location: string): URL | undefined {

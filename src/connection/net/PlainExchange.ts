@@ -1,6 +1,7 @@
 import { messageOf, NotSentError, OutcomeUnknownError, PoolkitError } from '../../core/errors.js';
 import type { BodyUse } from './body/BodyUse.js';
 import type { RawHeaders } from './body/responseHeaders.js';
+import { MAX_RENEWALS } from './CallRequest.js';
 import type { Endpoint } from './Endpoint.js';
 import { Exchange } from './Exchange.js';
 
@@ -75,10 +76,17 @@ export class PlainExchange extends Exchange {
   }
 }
 
-/** Sends what `request` makes; when the server refuses the credentials (401) and there are others, once again. */
-export async function submit(endpoint: Endpoint, what: string, request: () => PlainRequest): Promise<PlainAnswer> {
-  const used = endpoint.credentials;
-  const answer = await new PlainExchange(endpoint, what, request()).answer;
-  if (answer.status !== 401 || !(await endpoint.renew(used))) return answer;
-  return new PlainExchange(endpoint, what, request()).answer;
+/** Sends what `request` makes; when the server refuses the credentials (401) and there are others, again with those. */
+export async function submit(
+  endpoint: Endpoint,
+  what: string,
+  request: () => PlainRequest,
+  caller?: object,
+): Promise<PlainAnswer> {
+  for (let sends = 1; ; sends++) {
+    const used = endpoint.credentials;
+    const answer = await new PlainExchange(endpoint, what, request()).answer;
+    if (answer.status !== 401 || sends > MAX_RENEWALS) return answer;
+    if (!(await endpoint.renew(used, caller, sends > 1))) return answer;
+  }
 }

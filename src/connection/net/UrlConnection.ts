@@ -1,7 +1,7 @@
 import { type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import { ClosedError, messageOf, OptionError, ProtocolError, StartError } from '../../core/errors.js';
 import { limitedLogger } from '../../core/limitedLogger.js';
-import type { Connection, ConnectionOptions, DisconnectReason } from '../Connection.js';
+import type { Connection, ConnectionOptions, DisconnectReason, NotifyOptions } from '../Connection.js';
 import { ConnectionEvents } from '../ConnectionEvents.js';
 import { Channel, type ChannelCounters } from '../channel/Channel.js';
 import { type ConnectionState, inspectConnection } from '../inspect.js';
@@ -80,7 +80,7 @@ export abstract class UrlConnection<W extends CallTransport, O extends UrlConnec
   /** The handshake, until `deadlineMs` on the clock. */
   protected abstract handshake(deadlineMs: number): Promise<ServerInfo>;
   /** Sends a notification and resolves when the server accepted it. */
-  protected abstract post(method: string, text: string, params: Params | undefined): Promise<void>;
+  protected abstract post(method: string, text: string, params: Params | undefined, caller?: object): Promise<void>;
   /** Closing begins. */
   protected abstract refuse(): void;
   /** Its calls are over: ends what it has on the server. Bounded, never rejects. */
@@ -116,9 +116,9 @@ export abstract class UrlConnection<W extends CallTransport, O extends UrlConnec
   }
 
   /** Resolves when the server accepted it. */
-  async notify(method: string, params?: Params): Promise<void> {
+  async notify(method: string, params?: Params, { caller }: NotifyOptions = {}): Promise<void> {
     this.scope.assertOpen();
-    await this.scope.track(this.post(method, this.channel.encodeNotice(method, params), params));
+    await this.scope.track(this.post(method, this.channel.encodeNotice(method, params), params, caller));
   }
 
   onClose(listener: (death: DisconnectReason) => void): Disposable {

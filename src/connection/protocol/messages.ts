@@ -54,6 +54,8 @@ export interface CallOptions {
   readonly maxTotalTimeoutMs?: number;
   /** @internal Clock ms at which the call is over, sent or not: what a pool makes of `deadlineMs`. */
   readonly untilMs?: number;
+  /** @internal Who makes the call, as the credentials hook is told when the server refuses it (401). */
+  readonly caller?: object;
   /** Asks for progress; called with the caller's own token. @defaultValue none: no progress is asked for */
   readonly onProgress?: (progress: Progress) => void;
   /** Notifications that belong to this call: those of its own stream. @defaultValue none: they go to the listeners of the pool */

@@ -43,8 +43,8 @@ export class SseConnection extends UrlConnection<SseTransport, SseConnectionOpti
     return info;
   }
 
-  protected override post(method: string, text: string, _params: Params | undefined): Promise<void> {
-    return this.transport.notify(method, text);
+  protected override post(method: string, text: string, _params: Params | undefined, caller?: object): Promise<void> {
+    return this.transport.notify(method, text, caller);
   }
 
   protected override refuse(): void {

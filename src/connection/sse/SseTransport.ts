@@ -5,7 +5,7 @@ import type { Channel } from '../channel/Channel.js';
 import { statusError } from '../net/body/statusError.js';
 import type { Endpoint } from '../net/Endpoint.js';
 import { PendingReplies } from '../net/PendingReplies.js';
-import { type PlainAnswer, submit } from '../net/PlainExchange.js';
+import { type PlainAnswer, type PlainRequest, submit } from '../net/PlainExchange.js';
 import { PostExchange, type PostTransport } from './PostExchange.js';
 
 const REPLY_TIMEOUT_MS = 30_000;
@@ -41,14 +41,14 @@ export class SseTransport implements PostTransport {
     exchange.start();
   }
 
-  post(text: string): void {
-    this.#replies.send(text, () => this.#submit('a reply', text));
+  post(text: string, call: Call | undefined): void {
+    this.#replies.send(text, () => this.#submit('a reply', text, call?.options.caller));
   }
 
   /** Resolves when the server accepted it. */
-  async notify(method: string, text: string): Promise<void> {
+  async notify(method: string, text: string, caller?: object): Promise<void> {
     const { server } = this.endpoint;
-    const { status, headers, body } = await this.#submit(method, text);
+    const { status, headers, body } = await this.#submit(method, text, caller);
     if (status >= 300) throw statusError({ server, method, status, headers, body, wallNowMs: this.clock.wallNow() });
   }
 
@@ -68,13 +68,14 @@ export class SseTransport implements PostTransport {
     return this.#headers.list;
   }
 
-  #submit(what: string, text: string): Promise<PlainAnswer> {
-    return submit(this.endpoint, what, () => ({
+  #submit(what: string, text: string, caller: object | undefined): Promise<PlainAnswer> {
+    const request = (): PlainRequest => ({
       method: 'POST',
       path: this.postPath,
       headers: this.postHeaders(),
       body: text,
       timeoutMs: REPLY_TIMEOUT_MS,
-    }));
+    });
+    return submit(this.endpoint, what, request, caller);
   }
 }

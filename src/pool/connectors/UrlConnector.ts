@@ -117,10 +117,10 @@ export class UrlConnector implements Connector {
       signal,
       onAnswer,
       ...(pool.credentials && {
-        credentials: (reason, stale) =>
+        credentials: (reason, stale, refused = caller, again = false) =>
           reason === 'start'
             ? credentials.get(caller, request.closing)
-            : credentials.renew(caller, stale as CredentialSet | undefined, request.closing),
+            : credentials.renew(refused, stale as CredentialSet | undefined, request.closing, again),
       }),
     };
   }

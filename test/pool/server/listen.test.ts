@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import type { Connection, OpenListen } from '../../../src/connection/Connection.js';
+import { rawPool } from '../../support/httpPool.js';
 import { MEMORY, memoryPool } from '../../support/memoryPool.js';
 
 /** One listen that a test ends as it likes. */
@@ -27,7 +28,7 @@ function openListen(): OpenListen & { end(how: 'finished' | 'cut'): void } {
 function modern(inner: Connection, streams: ReturnType<typeof openListen>[]): Connection {
   return {
     server: inner.server,
-    info: { ...inner.info, era: 'modern' },
+    info: { ...inner.info, era: 'modern', capabilities: { tools: { listChanged: true } } },
     pid: inner.pid,
     startedAt: inner.startedAt,
     get alive() {
@@ -83,4 +84,36 @@ test('a broken stream is not opened again for a subscription that was closed mea
   await subscription.close();
   await clock.advance(5_000);
   expect(streams.length).toBe(1);
+});
+
+test('a subscription to a modern server that offers none fails at once by its capabilities, and it is not asked', async () => {
+  const streams: ReturnType<typeof openListen>[] = [];
+  const { pool } = memoryPool({ wrapConnection: (inner) => modern(inner, streams) });
+  pool.addServer(MEMORY);
+  const onNotification = (): void => undefined;
+  await expect(
+    pool.subscribe('s', { promptsListChanged: true, resourceUris: ['file:///a'] }, { onNotification }),
+  ).rejects.toMatchObject({
+    code: 'ERR_OPTION',
+    message: expect.stringContaining('none of prompts.listChanged, resources.subscribe'),
+  });
+  expect(streams).toHaveLength(0);
+  // One that is offered is enough: the server says itself what it agrees to.
+  await pool.subscribe('s', { promptsListChanged: true, toolsListChanged: true }, { onNotification });
+  expect(streams).toHaveLength(1);
+});
+
+test('over HTTP the same: a server that would never answer a listen is not waited for', async () => {
+  const { server, pool } = await rawPool(
+    { era: 'modern', before: ({ message }) => message?.method === 'subscriptions/listen' },
+    {},
+    { era: 'modern' },
+  );
+  const given = { resourceUris: ['file:///a'] };
+  await expect(pool.subscribe('raw', given, { onNotification: () => undefined })).rejects.toMatchObject({
+    code: 'ERR_OPTION',
+    message: expect.stringContaining('resources.subscribe'),
+  });
+  expect(server.of('subscriptions/listen')).toHaveLength(0);
+  expect(pool.stats('raw').inFlight).toBe(0);
 });

@@ -20,13 +20,15 @@ export type CredentialsHook = (request: {
   readonly reason: 'start' | '401';
 }) => Promise<CredentialSet | undefined>;
 
-/** Ahead of their expiry they are asked for anew by this much, so that they do not expire on their way. */
+/** Ahead of their expiry they are asked for anew by this much, so that they do not expire on the way. */
 const EARLY_MS = 5_000;
 
-/** Principals whose credentials are kept at the most; the least recently used are asked for again. */
+/** The most principals whose credentials are kept; the least recently used are asked for again. */
 const MAX_PRINCIPALS = 10_000;
 
 interface Asked {
+  /** For whom. */
+  readonly caller: Caller | undefined;
   readonly answer: Promise<CredentialSet | undefined>;
   /** Epoch ms; known once answered. */
   expiresAt: number;
@@ -53,18 +55,26 @@ export class Credentials {
     return this.#ask(caller, signal, 'start');
   }
 
-  /** The server refused `stale`: asks anew, unless somebody already has. */
+  /**
+   * The server refused `stale` in a request of `caller`: asks anew with that caller's context. A question that was asked
+   * meanwhile serves for it too, but a question with another context that brought nothing new does not. `again`: it is
+   * the second refusal of that request, which stands if `stale` was asked for with its own context.
+   */
   async renew(
     caller: Caller | undefined,
     stale: CredentialSet | undefined,
     signal: AbortSignal,
+    again: boolean,
   ): Promise<CredentialSet | undefined> {
-    const known = this.#table?.get(caller?.principal ?? '');
-    const set = await known?.answer;
-    if (known !== undefined && set !== stale) return set;
-    // During the await another caller may have asked.
-    const now = this.#table?.get(caller?.principal ?? '');
-    return now !== undefined && now !== known ? now.answer : this.#ask(caller, signal, '401');
+    const principal = caller?.principal ?? '';
+    for (let last: Asked | undefined, first = !again; ; first = false) {
+      const known = this.#table?.get(principal);
+      if (known === undefined || known === last) return this.#ask(caller, signal, '401');
+      if (!first && known.caller?.context === caller?.context) return known.answer;
+      const set = await known.answer.catch(() => stale);
+      if (set !== stale) return set;
+      last = known;
+    }
   }
 
   #ask(caller: Caller | undefined, signal: AbortSignal, reason: 'start' | '401'): Promise<CredentialSet | undefined> {
@@ -73,6 +83,7 @@ export class Credentials {
     const principal = caller?.principal ?? '';
     const request = { server: this.#server, caller, signal, reason };
     const asked: Asked = {
+      caller,
       answer: new Promise((resolve) => resolve(hook(request))),
       expiresAt: Number.POSITIVE_INFINITY,
     };

@@ -96,7 +96,7 @@ export class ServerCalls {
   ): Promise<void> {
     const pooled = await this.acquire(options, undefined);
     try {
-      await pooled.connection.notify(method, params);
+      await pooled.connection.notify(method, params, options);
     } finally {
       pooled.release();
     }
@@ -106,6 +106,7 @@ export class ServerCalls {
     const pooled = await this.acquire(options, undefined);
     const { config, counters, events, pool } = this.#context;
     return new ServerLease(config.name, pooled, {
+      caller: options.caller,
       prepare: async (method, params, own) => {
         const budget = own.deadlineMs === undefined ? undefined : new Budget(pool.clock.now(), own.deadlineMs);
         const limiter = this.#limiter(method, params, own);
@@ -136,10 +137,10 @@ export class ServerCalls {
   ): Promise<PooledConnection> {
     const { pool, config, options: own } = this.#context;
     const { clock } = pool;
-    const { signal, acquireTimeoutMs: askedMs = Number.POSITIVE_INFINITY } = options;
+    const { caller, signal, acquireTimeoutMs: askedMs = Number.POSITIVE_INFINITY } = options;
     checkMs('acquireTimeoutMs', askedMs, { infinity: true });
     const whole = new Budget(clock.now(), askedMs, budget);
-    const bounds = { signal, queueMs: own.acquireTimeoutMs, untilMs: whole.untilMs };
+    const bounds = { caller, signal, queueMs: own.acquireTimeoutMs, untilMs: whole.untilMs };
     for (;;) {
       const { restarting } = this.#admission;
       if (restarting !== undefined) {
@@ -149,7 +150,7 @@ export class ServerCalls {
       }
       if (!this.#admission.open) throw this.#admission.refusal();
       whole.within(config.name, 0, clock.now());
-      const partition = this.#partitions.get(options.caller);
+      const partition = this.#partitions.get(caller);
       try {
         return await partition.acquire(bounds);
       } catch (error) {

@@ -7,10 +7,12 @@ import type {
 } from '../../../connection/protocol/messages.js';
 import { ClosedError, OptionError } from '../../../core/errors.js';
 import type { Listener as EventListener } from '../../../core/events.js';
-import type { ConnectionLease, RequestOptions } from '../../McpPool.js';
+import type { Caller, ConnectionLease, RequestOptions } from '../../McpPool.js';
 import type { PooledConnection } from '../connections/PooledConnection.js';
 
 export interface LeaseHooks {
+  /** Who holds the lease: its calls are this caller's, unless they say otherwise. */
+  readonly caller: Caller | undefined;
   /** Asks the limiter, and says what the call runs by. */
   readonly prepare: (method: string, params: Params | undefined, options: RequestOptions) => Promise<CallOptions>;
   readonly onFailure: (error: unknown, method: string, params: Params | undefined, options: RequestOptions) => void;
@@ -60,9 +62,11 @@ export class ServerLease implements ConnectionLease {
     return this.#control.signal;
   }
 
-  async request(method: string, params?: Params, options: RequestOptions = {}): Promise<unknown> {
+  async request(method: string, params?: Params, given: RequestOptions = {}): Promise<unknown> {
     this.#assertHeld();
     const { connection, router } = this.#pooled;
+    const { caller } = this.#hooks;
+    const options = caller === undefined || given.caller !== undefined ? given : { ...given, caller };
     const listening = options.onNotification ?? options.onRequest;
     const own = listening === undefined ? undefined : router.listen(options);
     this.#running++;
@@ -83,7 +87,8 @@ export class ServerLease implements ConnectionLease {
 
   async notify(method: string, params?: Params): Promise<void> {
     this.#assertHeld();
-    await this.#pooled.connection.notify(method, params);
+    const { caller } = this.#hooks;
+    await this.#pooled.connection.notify(method, params, caller && { caller });
   }
 
   on(event: 'notification', listener: EventListener<ServerNotice>): Disposable;

@@ -44,16 +44,14 @@ export interface ConnectionStartsHooks {
 /** The connections of a partition that are being started. */
 export class ConnectionStarts {
   readonly #options: ConnectionStartsOptions;
-  readonly #caller: Caller | undefined;
   readonly #hooks: ConnectionStartsHooks;
   readonly #running = new Set<Promise<void>>();
   /** Of those that run; made anew for each time that any do. */
   #control: AbortController | undefined;
   #ended = false;
 
-  constructor(options: ConnectionStartsOptions, caller: Caller | undefined, hooks: ConnectionStartsHooks) {
+  constructor(options: ConnectionStartsOptions, hooks: ConnectionStartsHooks) {
     this.#options = options;
-    this.#caller = caller;
     this.#hooks = hooks;
   }
 
@@ -62,9 +60,9 @@ export class ConnectionStarts {
   }
 
   /** Begins one. `awaited`: callers wait for it, so that it waits for room, too. */
-  start(awaited: boolean): void {
+  start(caller: Caller | undefined, awaited: boolean): void {
     this.#control ??= new AbortController();
-    const running = this.#start(awaited, this.#control.signal).then((up) => {
+    const running = this.#start(caller, awaited, this.#control.signal).then((up) => {
       this.#running.delete(running);
       if (this.#running.size === 0) this.#control = undefined;
       this.#hooks.onSettled(up);
@@ -87,10 +85,10 @@ export class ConnectionStarts {
   }
 
   /** Whether one is up. Never rejects. */
-  async #start(awaited: boolean, signal: AbortSignal): Promise<boolean> {
+  async #start(caller: Caller | undefined, awaited: boolean, signal: AbortSignal): Promise<boolean> {
     const { host, server, logger } = this.#options;
     try {
-      const pooled = await host.connect(this.#caller, signal, awaited);
+      const pooled = await host.connect(caller, signal, awaited);
       if (this.#ended || !pooled.connection.alive) {
         await pooled.connection.close({ graceMs: 0 }).finally(() => pooled.permit.release());
         throw new StartError(server, 'it died right after its start');

@@ -18,7 +18,8 @@ import type { AcquireBounds, PartitionSettings } from './PartitionSettings.js';
  */
 export class Partition implements ConnectionHolder {
   readonly key: string;
-  readonly caller: Caller | undefined;
+  /** The newest of its callers that had to wait: connections are started with what this one's context says. */
+  caller: Caller | undefined;
   /** Those that live. */
   readonly connections = new Set<PooledConnection>();
   readonly health: PartitionHealth<Partition>;
@@ -44,7 +45,7 @@ export class Partition implements ConnectionHolder {
     this.caller = caller;
     this.#settings = settings;
     this.health = new PartitionHealth(settings);
-    this.#starts = new ConnectionStarts(settings, caller, {
+    this.#starts = new ConnectionStarts(settings, {
       onUp: (pooled) => this.#adopt(pooled),
       onFailed: (failure) => this.#startFailed(failure),
       onSettled: (up) => {
@@ -192,6 +193,7 @@ export class Partition implements ConnectionHolder {
   async #wait(bounds: AcquireBounds): Promise<PooledConnection | undefined> {
     const { clock, server, maxQueue, maxConnections, slots } = this.#settings;
     const what = `server ${server}`;
+    this.caller = bounds.caller ?? this.caller;
     this.#queue ??= new PartitionQueue(what, clock, (timeoutMs) => this.#timeoutError(timeoutMs));
     // Those for whom a connection is or can be started are not queued.
     const max = maxQueue + (maxConnections - this.#open) * slots;
@@ -234,7 +236,7 @@ export class Partition implements ConnectionHolder {
   #start(awaited: boolean): void {
     this.health.move('demand', this);
     const spare = this.#settings.host.spare(this);
-    if (spare === undefined) this.#starts.start(awaited);
+    if (spare === undefined) this.#starts.start(this.caller, awaited);
     else this.#adopt(spare);
   }
 

@@ -42,6 +42,8 @@ export interface PartitionHost<P> {
 
 /** The bounds of one wait for a slot. */
 export interface AcquireBounds {
+  /** Who waits: a start is made with this caller's context. */
+  readonly caller: Caller | undefined;
   readonly signal: AbortSignal | undefined;
   /** Longest wait for a slot while connections are up, in ms. What was waited is taken off. */
   queueMs: number;

@@ -165,7 +165,12 @@ export class PartitionTable implements PartitionHost<Partition>, Swept {
     const { acquireTimeoutMs, sharing, warmSpares } = this.#context.options;
     const partition = sharing === 'bound' ? this.#sparePartition() : this.#find(undefined);
     partition.health.move('reset', partition);
-    const bounds = { signal: undefined, queueMs: acquireTimeoutMs, untilMs: Number.POSITIVE_INFINITY };
+    const bounds = {
+      caller: undefined,
+      signal: undefined,
+      queueMs: acquireTimeoutMs,
+      untilMs: Number.POSITIVE_INFINITY,
+    };
     partition.release(await partition.acquire(bounds));
     if (sharing !== 'bound') return;
     partition.minConnections = warmSpares;
@@ -311,7 +316,7 @@ export class PartitionTable implements PartitionHost<Partition>, Swept {
   async #reach(caller: Caller | undefined): Promise<Connection> {
     const partition = this.get(caller);
     const { acquireTimeoutMs: queueMs } = this.#context.options;
-    const pooled = await partition.acquire({ signal: undefined, queueMs, untilMs: Number.POSITIVE_INFINITY });
+    const pooled = await partition.acquire({ caller, signal: undefined, queueMs, untilMs: Number.POSITIVE_INFINITY });
     partition.release(pooled);
     return pooled.connection;
   }

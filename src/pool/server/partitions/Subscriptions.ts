@@ -5,20 +5,16 @@ import {
   CircuitOpenError,
   messageOf,
   NotSentError,
+  OptionError,
   OutcomeUnknownError,
   RpcError,
 } from '../../../core/errors.js';
 import type { Caller, Subscription, SubscriptionFilter } from '../../McpPool.js';
 import type { ServerContext } from '../context.js';
+import { matches, notOffered } from './subscriptionFilter.js';
 
 /** How long an attempt to take subscriptions up again waits after one that failed. */
 const RETRY_MS = 1_000;
-
-const LIST_CHANGED = {
-  toolsListChanged: 'notifications/tools/list_changed',
-  promptsListChanged: 'notifications/prompts/list_changed',
-  resourcesListChanged: 'notifications/resources/list_changed',
-} as const;
 
 interface Open {
   /** The partition it is of. */
@@ -42,7 +38,7 @@ export interface SubscribeRequest {
 
 /**
  * What callers of one server subscribed to. Legacy: URIs are counted per connection, so that the first asks the server
- * and the last one gives it back; updates go to those who asked for that URI and to nobody of another partition.
+ * and the last one gives it back; updates go to those subscribed to that URI, and never to another partition.
  * Modern: each is a `subscriptions/listen` of its own. No slot is held; after a reconnect all are taken up again.
  */
 export class Subscriptions {
@@ -53,7 +49,7 @@ export class Subscriptions {
   readonly #counts = new Map<string, number>();
   readonly #retries = new Map<string, Disposable>();
   readonly #reopenings = new Set<Disposable>();
-  /** What each connection was asked for in the legacy era, and how it ended: who comes later shares that. */
+  /** What each connection was asked for in the legacy era, and how it ended: later subscribers share that. */
   readonly #asked = new WeakMap<Connection, Map<string, Promise<unknown>>>();
 
   /** `reach`: gets a live connection of that caller's, started if need be. */
@@ -66,7 +62,10 @@ export class Subscriptions {
     return this.#counts.has(key);
   }
 
-  /** Subscribes over `connection`, a live one of the partition `key`. @throws what the server answered. */
+  /**
+   * Subscribes over `connection`, a live one of the partition `key`. @throws what the server answered; OptionError when a
+   * modern server's capabilities offer nothing of the filter
+   */
   async add(key: string, connection: Connection, request: SubscribeRequest): Promise<Subscription> {
     const { caller, filter, onNotification, signal } = request;
     let end!: () => void;
@@ -119,7 +118,7 @@ export class Subscriptions {
     );
   }
 
-  /** A connection of the partition is gone: somebody is still waiting for its news, so another is made. */
+  /** A connection of the partition is gone: a subscriber still waits for its news, so another is made. */
   reconnect(key: string): void {
     const [waiting] = [...this.#open].filter((open) => open.key === key && !open.connection.alive);
     if (waiting === undefined || this.#retries.has(key)) return;
@@ -177,8 +176,8 @@ export class Subscriptions {
       open.stream = undefined;
       this.#ask(open, connection).catch((error: unknown) => {
         this.#warn(open.key, error);
-        // Refused: over. Lost with its connection: the next one is asked. Else nobody knows, and it may still come.
-        if (error instanceof RpcError) this.#forget(open);
+        // Refused, or no longer offered: over. Lost with its connection: the next one is asked. Else it may still come.
+        if (error instanceof RpcError || error instanceof OptionError) this.#forget(open);
         else if (connection.alive && connection.info.era === 'modern') this.#reopen(open, connection);
       });
     }
@@ -186,6 +185,11 @@ export class Subscriptions {
 
   async #ask(open: Open, connection: Connection): Promise<void> {
     if (connection.listen !== undefined && connection.info.era === 'modern') {
+      const missing = notOffered(open.filter, connection.info.capabilities);
+      if (missing !== undefined) {
+        const offer = `what server '${connection.server}' offers: it declares none of ${missing.join(', ')}`;
+        throw new OptionError('filter', open.filter, offer);
+      }
       const stream = await connection.listen({ ...open.filter }, { onNotification: open.onNotification });
       if (!this.#open.has(open)) await stream.close();
       else {
@@ -275,13 +279,4 @@ export class Subscriptions {
       'a subscription could not be kept up',
     );
   }
-}
-
-function matches(filter: SubscriptionFilter, { method, params }: ServerNotice): boolean {
-  if (method === 'notifications/resources/updated') {
-    return filter.resourceUris?.includes(params?.['uri'] as string) ?? false;
-  }
-  return Object.entries(LIST_CHANGED).some(
-    ([key, name]) => name === method && filter[key as keyof typeof LIST_CHANGED] === true,
-  );
 }

@@ -1,0 +1,36 @@
+import type { ServerCapabilities } from '@modelcontextprotocol/client';
+import type { ServerNotice } from '../../../connection/protocol/messages.js';
+import type { SubscriptionFilter } from '../../McpPool.js';
+
+/** What a filter may name, the notification that it asks for, and the capability of a server that has it. */
+const KINDS = [
+  ['toolsListChanged', 'notifications/tools/list_changed', 'tools.listChanged'],
+  ['promptsListChanged', 'notifications/prompts/list_changed', 'prompts.listChanged'],
+  ['resourcesListChanged', 'notifications/resources/list_changed', 'resources.listChanged'],
+  ['resourceUris', 'notifications/resources/updated', 'resources.subscribe'],
+] as const;
+
+type Kind = (typeof KINDS)[number][0];
+
+/** Whether a subscriber with this filter hears the notification. */
+export function matches(filter: SubscriptionFilter, { method, params }: ServerNotice): boolean {
+  const [kind] = KINDS.find(([, name]) => name === method) ?? [];
+  if (kind === undefined) return false;
+  return kind === 'resourceUris' ? (filter[kind]?.includes(params?.['uri'] as string) ?? false) : filter[kind] === true;
+}
+
+/** The capabilities that a filter needs, when the server offers none of them; undefined when it offers one. */
+export function notOffered(filter: SubscriptionFilter, capabilities: ServerCapabilities): string[] | undefined {
+  const wanted = KINDS.filter(([kind]) => isWanted(filter, kind));
+  const offers = (capability: string): boolean => {
+    const [area = '', flag = ''] = capability.split('.');
+    const declared = (capabilities as Readonly<Record<string, unknown>>)[area];
+    return (declared as Readonly<Record<string, unknown>> | undefined)?.[flag] === true;
+  };
+  if (wanted.length === 0 || wanted.some(([, , capability]) => offers(capability))) return undefined;
+  return wanted.map(([, , capability]) => capability);
+}
+
+function isWanted(filter: SubscriptionFilter, kind: Kind): boolean {
+  return kind === 'resourceUris' ? (filter.resourceUris ?? []).length > 0 : filter[kind] === true;
+}
