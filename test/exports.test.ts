@@ -109,6 +109,7 @@ const OWN: Readonly<Record<string, readonly string[]>> = {
     'ProcessLedger',
     'ServerRegistry',
     'checkServerConfig',
+    'closeInheritedDescriptors',
     'escapeVariables',
     'expandVariables',
     'fingerprint',

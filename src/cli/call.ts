@@ -1,5 +1,6 @@
 import { messageOf, ServerNotFoundError } from '../core/errors.js';
 import { UnifiedPool } from '../pool/UnifiedPool.js';
+import { closeInheritedDescriptors } from '../registry/process/descriptors.js';
 import { ShutdownPlan } from '../shutdown/ShutdownPlan.js';
 import { loadConfig, startProblem } from './configs.js';
 import { createLogger } from './logger.js';
@@ -29,6 +30,8 @@ export async function call(server: string, tool: string, json: string, options: 
     const pool = new UnifiedPool({ logger });
     plan.add('server', pool, { phase: 'close' });
     const config = await loadConfig(options.config);
+    // Not before: the config may be one of them, as with `--config <(…)`.
+    closeInheritedDescriptors();
     const found = config.servers.find(({ name }) => name === server);
     if (found === undefined) {
       const problems = config.problems.filter((each) => each.server === undefined || each.server === server);

@@ -8,6 +8,7 @@ import { isLoopback } from '../gateway/GatewayOptions.js';
 import type { GatewayAddress } from '../gateway/http/paths.js';
 import type { McpPool } from '../pool/McpPool.js';
 import { UnifiedPool } from '../pool/UnifiedPool.js';
+import { closeInheritedDescriptors } from '../registry/process/descriptors.js';
 import { Health } from '../shutdown/Health.js';
 import { ShutdownPlan } from '../shutdown/ShutdownPlan.js';
 import { FileCache } from '../toolstore/FileCache.js';
@@ -81,6 +82,8 @@ async function start(options: ServeOptions, { plan, output, logger }: Context): 
     );
   }
   const config = await loadConfig(options.config);
+  // Not before: the config may be one of them, as with `--config <(…)`.
+  closeInheritedDescriptors();
   for (const warning of config.warnings) output.warning(warning);
   for (const problem of config.problems) output.problem(problem);
   const cache = options.cache === undefined ? undefined : new FileCache({ directory: options.cache, logger });

@@ -34,6 +34,7 @@ export type { ProcessRecord } from './lifecycle/record.js';
 export type { ServerStatus } from './lifecycle/ServerStatus.js';
 export type { ServerStateTag } from './lifecycle/state.js';
 export type { ServerUsage } from './lifecycle/usage.js';
+export { closeInheritedDescriptors } from './process/descriptors.js';
 export { INHERITED_ENV } from './process/environment.js';
 export {
   type ExitInfo,

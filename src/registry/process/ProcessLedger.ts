@@ -5,11 +5,11 @@ import { join } from 'node:path';
 import envPaths from 'env-paths';
 import { type Clock, systemClock } from '../../core/clock.js';
 import { messageOf } from '../../core/errors.js';
+import { OwnFolder } from '../../core/files/OwnFolder.js';
 import { withDefaults } from '../../core/options.js';
 import { newRecord, ownerOf, type ProcessRecord, parseRecord } from '../lifecycle/record.js';
 import { bearsToken, newToken, TOKEN_VARIABLE } from './environment.js';
 import type { ManagedProcess, SpawnConfig } from './ManagedProcess.js';
-import { OwnFolder } from './OwnFolder.js';
 
 /** A record in the ledger that is not to be trusted. A file of ours was moved to the folder `rejected`. */
 export interface RejectedRecord {

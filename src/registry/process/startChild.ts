@@ -1,7 +1,8 @@
-import type { ChildProcessWithoutNullStreams } from 'node:child_process';
+import type { ChildProcess, ChildProcessWithoutNullStreams } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import spawn from 'cross-spawn';
 import { StartError } from '../../core/errors.js';
+import { type ChildStdio, childStdio } from './descriptors.js';
 import { childEnvironment } from './environment.js';
 
 /** What to run. */
@@ -28,18 +29,22 @@ export async function startChild(
   token: string,
 ): Promise<{ readonly child: ChildProcessWithoutNullStreams; readonly pid: number }> {
   let child: ChildProcessWithoutNullStreams;
+  let descriptors: ChildStdio | undefined;
   try {
+    descriptors = childStdio();
     child = spawn(config.command, [...(config.args ?? [])], {
       env: childEnvironment(config, token),
       ...(config.cwd === undefined ? {} : { cwd: config.cwd }),
-      stdio: 'pipe',
+      stdio: [...descriptors.stdio],
       shell: false,
       // On Windows `detached` opens a console window and makes no group.
       detached: process.platform !== 'win32',
       windowsHide: true,
-    }) as ChildProcessWithoutNullStreams;
+    }) as ChildProcess as ChildProcessWithoutNullStreams;
   } catch (error) {
     throw new StartError(name, explain(error, config), {}, error);
+  } finally {
+    descriptors?.[Symbol.dispose]();
   }
   const { pid } = child;
   if (pid !== undefined) return { child, pid };
