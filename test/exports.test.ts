@@ -139,7 +139,19 @@ const OWN: Readonly<Record<string, readonly string[]>> = {
     'withTimeout',
   ],
   './gateway': ['GATEWAY_DEFAULTS', 'Gateway', 'ToolCatalog', 'addGateway'],
-  './testing': ['FakeClock', 'FaultPlan', 'closeAndCheck', 'faulty', 'leakBaseline'],
+  './testing': [
+    'FakeClock',
+    'FaultPlan',
+    'History',
+    'META_CALL',
+    'RULES',
+    'check',
+    'closeAndCheck',
+    'faulty',
+    'leakBaseline',
+    'record',
+    'recordLimiter',
+  ],
 };
 
 /** What most proxies are made of: the package's entry. The rest is had by subpath. */

@@ -4,6 +4,7 @@ import { GATEWAY_DEFAULTS } from '../gateway/GatewayOptions.js';
 import { addBench } from './benchCommand.js';
 import type { CallOptions } from './call.js';
 import type { ServeOptions } from './serve.js';
+import { addCheck } from './testing/checkCommand.js';
 
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'];
 
@@ -25,6 +26,7 @@ export function createProgram(): Command {
   addServe(program);
   addCall(program);
   addBench(program);
+  addCheck(program);
   program.addHelpText(
     'after',
     `

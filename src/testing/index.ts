@@ -3,3 +3,13 @@ export { closeAndCheck, type LeakBaseline, type LeakOptions, leakBaseline } from
 export { FakeClock } from './FakeClock.js';
 export { type Fault, FaultPlan, type FaultPlanOptions } from './FaultPlan.js';
 export { type FaultyOptions, faulty } from './faulty.js';
+export { type CheckOptions, check } from './history/check.js';
+export { History, type HistoryOptions } from './history/History.js';
+export type { HistoryEvent, UntimedEvent } from './history/HistoryEvent.js';
+export { META_CALL } from './history/record/Recorder.js';
+export { type Recordable, record } from './history/record/record.js';
+export type { RecordableClient } from './history/record/recordClient.js';
+export { type RecordableLimiter, recordLimiter } from './history/record/recordLimiter.js';
+export type { RecordOptions } from './history/record/recordOptions.js';
+export type { Verdict, VerdictCounts } from './history/Verdict.js';
+export { RULES, type Rule, type Violation } from './history/Violation.js';

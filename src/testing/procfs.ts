@@ -69,3 +69,16 @@ function read(file: string): string {
 function isGone(error: unknown): boolean {
   return ['ENOENT', 'ESRCH', 'EACCES'].includes((error as NodeJS.ErrnoException).code ?? '');
 }
+
+/** Living processes (zombies are dead) in the process groups that these lead or led. */
+export function aliveInGroups(leaders: ReadonlySet<number>): string[] {
+  if (leaders.size === 0) return [];
+  return list('/proc')
+    .filter((pid) => /^\d+$/.test(pid))
+    .filter((pid) => {
+      const stat = read(`/proc/${pid}/stat`);
+      const [state, , group] = stat.slice(stat.lastIndexOf(')') + 2).split(' ', 3);
+      return leaders.has(Number(group)) && state !== 'Z' && state !== 'X';
+    })
+    .map(describeProcess);
+}

@@ -1,0 +1,37 @@
+import { readFile } from 'node:fs/promises';
+import { messageOf } from '../../core/errors.js';
+import { check as judge } from '../../testing/history/check.js';
+import { History } from '../../testing/history/History.js';
+import type { Rule } from '../../testing/history/Violation.js';
+import { complain } from '../output.js';
+import { writeOut } from '../showResult.js';
+
+export interface CheckCommandOptions {
+  readonly except?: readonly string[];
+  readonly cancelSlack: number;
+  readonly json?: boolean;
+}
+
+/** `mcp-poolkit check`: 0 when nothing was found, 2 when something was, 1 when the history could not be read. */
+export async function check(files: readonly string[], options: CheckCommandOptions): Promise<void> {
+  try {
+    const texts = await Promise.all(files.map(read));
+    const verdict = judge(History.parse(texts.join('\n')), {
+      cancelSlackMs: options.cancelSlack,
+      except: (options.except ?? []) as Rule[],
+      label: files.join(', '),
+    });
+    await writeOut(`${options.json === true ? JSON.stringify(verdict) : String(verdict)}\n`);
+    if (!verdict.ok) process.exitCode = 2;
+  } catch (error) {
+    complain(messageOf(error));
+    process.exitCode = 1;
+  }
+}
+
+async function read(file: string): Promise<string> {
+  if (file !== '-') return readFile(file, 'utf8');
+  const chunks: Buffer[] = [];
+  for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks).toString();
+}

@@ -1,0 +1,81 @@
+import type {
+  AnswerEvent,
+  CancelEvent,
+  EffectEvent,
+  FailureEvent,
+  HistoryEvent,
+  InvokeEvent,
+  ProgressEvent,
+} from './HistoryEvent.js';
+
+/** Everything about one call, each list in the order of the history. */
+export interface CallRecord {
+  readonly call: string;
+  readonly invokes: InvokeEvent[];
+  readonly settles: (AnswerEvent | FailureEvent)[];
+  readonly cancels: CancelEvent[];
+  readonly progress: ProgressEvent[];
+  readonly effects: EffectEvent[];
+  /** What befell it, by name. */
+  readonly faults: Set<string>;
+}
+
+/** A history by call, and by place: what the rules read. Made in one pass. */
+export class CallIndex {
+  readonly events: readonly HistoryEvent[];
+  readonly calls = new Map<string, CallRecord>();
+  /** Where each event stands: "before" means in the history, whatever the clocks say. */
+  readonly places = new Map<HistoryEvent, number>();
+  readonly ended: boolean;
+  /** Servers that tell whose call an effect is. */
+  readonly reporting = new Set<string>();
+
+  constructor(events: readonly HistoryEvent[]) {
+    this.events = events;
+    let ended = false;
+    events.forEach((event, place) => {
+      this.places.set(event, place);
+      switch (event.type) {
+        case 'invoke':
+          this.#of(event.call).invokes.push(event);
+          break;
+        case 'answer':
+        case 'failure':
+          this.#of(event.call).settles.push(event);
+          break;
+        case 'cancel':
+          this.#of(event.call).cancels.push(event);
+          break;
+        case 'progress':
+          this.#of(event.call).progress.push(event);
+          break;
+        case 'effect':
+          if (event.call === undefined) break;
+          this.reporting.add(event.server);
+          this.#of(event.call).effects.push(event);
+          break;
+        case 'fault':
+          if (event.call !== undefined) this.#of(event.call).faults.add(event.fault);
+          break;
+        case 'end':
+          ended = true;
+          break;
+        default:
+      }
+    });
+    this.ended = ended;
+  }
+
+  placeOf(event: HistoryEvent): number {
+    return this.places.get(event) ?? -1;
+  }
+
+  #of(call: string): CallRecord {
+    let record = this.calls.get(call);
+    if (record === undefined) {
+      record = { call, invokes: [], settles: [], cancels: [], progress: [], effects: [], faults: new Set() };
+      this.calls.set(call, record);
+    }
+    return record;
+  }
+}

@@ -1,0 +1,35 @@
+import { OptionError } from '../../../core/errors.js';
+import { checkBoolean, checkFunction, checkMs, checkText, withDefaults } from '../../../core/options.js';
+import type { McpPool } from '../../../pool/McpPool.js';
+import type { History } from '../History.js';
+import { type RecordableClient, recordClient } from './recordClient.js';
+import { RECORD_DEFAULTS, type RecordOptions } from './recordOptions.js';
+import { recordPool } from './recordPool.js';
+
+/** What `record` follows: a pool of the toolkit, or an MCP client (the SDK's `Client` is one). */
+export type Recordable = McpPool | RecordableClient;
+
+/**
+ * `target` with every call, answer, failure, cancel, progress and notification written into `history`, and its close with
+ * what is still alive after it. The target itself is untouched: what is not recorded costs nothing.
+ *
+ * ```ts
+ * const history = new History();
+ * const pool = record(new StdioPool(), history);
+ * // … calls, faults, close
+ * check(history).assert();
+ * ```
+ */
+export function record<T extends Recordable>(target: T, history: History, options: RecordOptions = {}): T {
+  const isPool = 'listAll' in target && 'request' in target && 'on' in target;
+  const defaults = { ...RECORD_DEFAULTS, part: isPool ? 'pool' : 'client' };
+  const others = { expect: true, principal: true, session: true } as const;
+  const all = withDefaults('record', options, defaults, others);
+  checkText('part', all.part);
+  checkBoolean('stamp', all.stamp);
+  checkMs('withinMs', all.withinMs, { infinity: true });
+  if (all.expect !== undefined) checkFunction('expect', all.expect);
+  if (isPool) return recordPool(target as T & McpPool, history, all);
+  if ('callTool' in target) return recordClient(target as T & RecordableClient, history, all);
+  throw new OptionError('target', target, 'a pool or an MCP client');
+}

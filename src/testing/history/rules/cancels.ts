@@ -1,0 +1,28 @@
+import type { CallIndex } from '../CallIndex.js';
+import { nameOf } from '../describe.js';
+import type { Violation } from '../Violation.js';
+
+/** Faults under which a server cannot hear that a call was cancelled. */
+const DEAF =
+  /drop|hang|deaf|stdin|cut|reset|refuse|crash|exit|kill|half|truncate|lost|slow|stall|cancel|garbage|close/i;
+
+/** A cancelled call is not answered, and the server that works on it is told. */
+export function* cancels(index: CallIndex, cancelSlackMs: number): Generator<Violation> {
+  for (const { call, invokes, cancels, settles, effects, faults } of index.calls.values()) {
+    const [invoke] = invokes;
+    const [cancel] = cancels;
+    if (invoke === undefined || cancel === undefined) continue;
+    const answer = settles.find((settle) => settle.type === 'answer' && index.placeOf(settle) > index.placeOf(cancel));
+    if (answer !== undefined) {
+      const message = `${nameOf(invoke)} was cancelled, and answered all the same`;
+      yield { rule: 'cancelled-answered', call, message, events: [invoke, cancel, answer] };
+    }
+    const end = effects.find(({ phase }) => phase === 'end');
+    const told = effects.some(({ phase }) => phase === 'cancelled');
+    if (end === undefined || told || [...faults].some((fault) => DEAF.test(fault))) continue;
+    if (end.atMs - cancel.atMs <= cancelSlackMs) continue;
+    const lateMs = Math.round(end.atMs - cancel.atMs);
+    const message = `${nameOf(invoke)} was cancelled, and ${lateMs} ms later its server still worked on it`;
+    yield { rule: 'cancel-lost', call, message, events: [invoke, ...effects, cancel] };
+  }
+}
