@@ -62,5 +62,8 @@ function explain(error: unknown, config: SpawnConfig): string {
   }
   if (code === 'ENOENT') return `no program ${command} was found`;
   if (code === 'EACCES') return `${command} may not be executed`;
+  if (code === 'EMFILE' || code === 'ENFILE')
+    return `too many files are open (${code}, see ulimit -n) to run ${command}`;
+  if (code === 'EAGAIN') return `too many processes run (${code}, see ulimit -u) to run ${command}`;
   return `${command}: ${message}`;
 }

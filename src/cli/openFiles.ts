@@ -1,0 +1,44 @@
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+
+/** Below it modules are loaded one by one: `import` opens all that a module names at once, 60 files in one place. */
+const LOW_LIMIT = 256;
+const COMMANDS = ['serve', 'call', 'bench'];
+const TOO_MANY = new Set(['EMFILE', 'ENFILE']);
+
+/** How many files this process may have open; undefined where the system does not say. Node has raised it to what is allowed. */
+export function openFilesLimit(): number | undefined {
+  try {
+    const found = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1'))?.[1];
+    return found === undefined ? undefined : Number(found);
+  } catch (error) {
+    return TOO_MANY.has((error as NodeJS.ErrnoException).code ?? '') ? 0 : undefined;
+  }
+}
+
+/**
+ * The program's modules, also where few files may be open: `require` opens one at a time, and what it has loaded is not
+ * loaded again by `import`.
+ * @throws an error that says what to do when even that is too much
+ */
+export async function loadProgram(
+  args: readonly string[],
+  limit: number | undefined,
+): Promise<typeof import('./program.js')> {
+  if (limit === undefined || limit >= LOW_LIMIT) return import('./program.js');
+  try {
+    const require = createRequire(import.meta.url);
+    for (const command of COMMANDS) if (args.includes(command)) require(`./${command}.js`);
+    return require('./program.js') as typeof import('./program.js');
+  } catch (error) {
+    // No import of our own here: this file must load when nothing else can.
+    const why = error instanceof Error ? error.message : String(error);
+    throw new Error(`too few files may be open to start: ${limit} (see ulimit -n); ${why}`, { cause: error });
+  }
+}
+
+/** What a person should know who runs it under such a limit; undefined when there is nothing to say. */
+export function limitWarning(limit: number | undefined): string | undefined {
+  if (limit === undefined || limit >= LOW_LIMIT) return undefined;
+  return `warning: only ${limit} files may be open (see ulimit -n): each server takes 3, each client 1; what does not fit is refused`;
+}

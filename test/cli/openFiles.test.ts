@@ -1,0 +1,50 @@
+import { expect, test, vi } from 'vitest';
+import { configFile, MAIN } from '../support/cli.js';
+import { Program } from '../support/program.js';
+import { fixture } from '../support/servers.js';
+
+// Programs start here, several at once, and the machine may be busy.
+vi.setConfig({ testTimeout: 60_000 });
+
+const under = (limit: number): string[] => ['bash', '-c', `ulimit -n ${limit}; exec "$@"`, 'bash'];
+const echo = (): string => configFile({ echo: { command: process.execPath, args: [fixture('echo-server.mjs')] } });
+/** A line of a stack as Node prints it for what nobody caught. */
+const STACK = /^\s+at |Node\.js v\d/m;
+
+test('a tool is called where 64 files may be open', async () => {
+  const args = ['call', 'echo', 'echo', '{"text":"hi"}', '--config', echo()];
+  const call = new Program(MAIN, { under: under(64), args });
+  expect(await call.exited, call.stderr).toEqual({ code: 0, signal: null });
+  expect(call.output).toBe('hi');
+  expect(call.stderr).toMatch(/^mcp-poolkit: warning: only 64 files may be open \(see ulimit -n\).*\n$/);
+});
+
+test.each([20, 22, 24, 26])(
+  'where %i files may be open, a call that cannot be made says why, without a stack',
+  async (limit) => {
+    const args = ['call', 'echo', 'echo', '{"text":"hi"}', '--config', echo(), '--log-level', 'silent'];
+    const call = new Program(MAIN, { under: under(limit), args });
+    const { code } = await call.exited;
+    expect(call.stderr).not.toMatch(STACK);
+    if (code !== 0) expect(call.stderr).toMatch(/ulimit -n|too many open files/);
+  },
+);
+
+test('the gateway serves what fits, tells of the rest, and stops', async () => {
+  const servers = Object.fromEntries(
+    Array.from({ length: 20 }, (_, i) => [`s${i}`, { command: process.execPath, args: [fixture('echo-server.mjs')] }]),
+  );
+  const few = new Program(MAIN, {
+    under: under(64),
+    args: ['serve', '--config', configFile(servers), '--port', '0', '--json', '--log-level', 'silent'],
+  });
+  const [ready] = await few.line(/^{"event":"ready".*/);
+  const { url, servers: lines } = JSON.parse(ready) as { url: string; servers: { state: string }[] };
+  expect(lines.some(({ state }) => state === 'ready')).toBe(true);
+  const [problem] = await few.line(/^{"event":"problem".*/);
+  expect(JSON.parse(problem)).toMatchObject({ message: expect.stringContaining('too many files are open (EMFILE') });
+  expect((await fetch(`${url}/livez`)).status).toBe(200);
+  few.kill('SIGTERM');
+  expect(await few.exited).toEqual({ code: 0, signal: null });
+  expect(few.stderr).not.toMatch(STACK);
+});
