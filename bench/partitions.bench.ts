@@ -100,8 +100,8 @@ async function idlePartitions(
   pool.addServer({ name: 'memory', transport: 'stdio', command: 'none', sharing });
   const before = heapBytes();
   for (const caller of callers) {
-    if ((await pool.request('memory', 'ping', undefined, { caller })) !== 'answer')
-      throw new Error('a call went astray');
+    const answer: unknown = await pool.request('memory', 'ping', undefined, { caller });
+    if (answer !== 'answer') throw new Error('a call went astray');
   }
   // What was made for the start is done, and what idles is parked.
   await new Promise((resolve) => setTimeout(resolve, 6_000));

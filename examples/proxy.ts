@@ -14,8 +14,8 @@ const pool = new StdioPool();
 plan.add('servers', pool, { phase: 'close' });
 await pool.startAll(servers); // one bad server never stops the others
 
-const params = { name: 'echo', arguments: { message: 'hello' } };
-console.log(await pool.request('everything', 'tools/call', params, { timeoutMs: 5_000 }));
+const { content } = await pool.callTool('everything', 'echo', { message: 'hello' }, { timeoutMs: 5_000 });
+console.log(content);
 
 const gateway = new Gateway({ pool, port: Number(process.env['PORT'] ?? 3399) });
 addGateway(plan, gateway); // readiness first, then no new calls; those in flight are answered before the servers end

@@ -78,14 +78,14 @@ test('imports go only where the house has an arrow', () => {
 
 /** The rooms of the pool, each above all that it may import. A file beside rooms is a room of its own. */
 const POOL_FLOORS = [
-  ['McpPool', 'ListBounds', 'listAll', 'methods', 'resource', 'server/stats', 'server/limits', 'server/callers'],
+  ['McpPool', 'MethodMap', 'ListBounds', 'listAll', 'resource', 'server/stats', 'server/limits', 'server/callers'],
   ['server/PoolOptions', 'server/options'],
   ['connectors'],
   ['server/context'],
   ['server/connections'],
   ['server/partitions'],
   ['server/calls'],
-  ['server/Server', 'server/startAll', 'server/ServerPool'],
+  ['server/Server', 'server/ServerTable', 'server/startAll', 'server/ServerPool'],
   ['UnifiedPool', 'StdioPool', 'HTTPClientPool', 'SSEPool'],
   ['index'],
 ] as const;

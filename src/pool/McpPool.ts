@@ -1,13 +1,19 @@
 import type {
+  CallToolResult,
   ClientCapabilities,
+  CompleteRequest,
+  CompleteResult,
+  GetPromptResult,
   Implementation,
   Prompt,
+  ReadResourceResult,
   Resource,
   ResourceTemplateType,
   Tool,
 } from '@modelcontextprotocol/client';
 import type {
   CallOptions,
+  Params,
   Progress,
   RequestHandler,
   ServerInfo,
@@ -19,6 +25,7 @@ import type { PoolkitError } from '../core/errors.js';
 import type { Listener } from '../core/events.js';
 import type { ServerConfig } from '../registry/config/ServerConfig.js';
 import type { ListBounds } from './ListBounds.js';
+import type { ResultOf } from './MethodMap.js';
 
 export type { Progress, RequestHandler, ServerInfo, ServerNotice, ServerRequest };
 
@@ -44,6 +51,9 @@ export interface RequestOptions extends CallOptions {
   /** Longest in all, in ms from now: limiter, queue, start and call. @defaultValue none */
   readonly deadlineMs?: number;
 }
+
+/** Options of a call whose result is a parsed, typed one. */
+export type TypedRequestOptions = RequestOptions & { readonly raw?: false };
 
 export type ListKind = 'tools' | 'prompts' | 'resources' | 'resourceTemplates';
 
@@ -172,8 +182,9 @@ export interface ConnectionLease extends AsyncDisposable {
   readonly info: ServerInfo;
   /** Aborted when the connection dies or the lease is revoked. */
   readonly signal: AbortSignal;
-  request(method: string, params?: Readonly<Record<string, unknown>>, options?: RequestOptions): Promise<unknown>;
-  notify(method: string, params?: Readonly<Record<string, unknown>>): Promise<void>;
+  request<M extends string>(method: M, params?: Params, options?: TypedRequestOptions): Promise<ResultOf<M>>;
+  request(method: string, params?: Params, options?: RequestOptions): Promise<unknown>;
+  notify(method: string, params?: Params): Promise<void>;
   on(event: 'notification', listener: Listener<ServerNotice>): Disposable;
   on(event: 'request', listener: RequestHandler): Disposable;
   /** Gives it back, once the calls made on it have settled; new ones are refused at once. Idempotent. */
@@ -208,16 +219,35 @@ export interface McpPool extends AsyncDisposable, Closeable {
   allStats(): ServerStats[];
   /** What the handshake told; undefined before one. */
   info(name: string, caller?: Caller): ServerInfo | undefined;
+  /** One request of any method; its result is typed where `MethodMap` knows the method, and bytes with `raw: true`. */
+  request<M extends string>(
+    name: string,
+    method: M,
+    params?: Params,
+    options?: TypedRequestOptions,
+  ): Promise<ResultOf<M>>;
   request(
     name: string,
     method: string,
-    params?: Readonly<Record<string, unknown>>,
-    options?: RequestOptions,
-  ): Promise<unknown>;
+    params: Params | undefined,
+    options: RequestOptions & { readonly raw: true },
+  ): Promise<Uint8Array>;
+  request(name: string, method: string, params?: Params, options?: RequestOptions): Promise<unknown>;
+  /** Calls a tool. A tool that failed is a result with `isError`; what rejects is the call. */
+  callTool(name: string, tool: string, args?: Params, options?: TypedRequestOptions): Promise<CallToolResult>;
+  readResource(name: string, uri: string, options?: TypedRequestOptions): Promise<ReadResourceResult>;
+  getPrompt(
+    name: string,
+    prompt: string,
+    args?: Readonly<Record<string, string>>,
+    options?: TypedRequestOptions,
+  ): Promise<GetPromptResult>;
+  /** Completes an argument of a prompt or of a resource template. */
+  complete(name: string, params: CompleteRequest['params'], options?: TypedRequestOptions): Promise<CompleteResult>;
   notify(
     name: string,
     method: string,
-    params?: Readonly<Record<string, unknown>>,
+    params?: Params,
     options?: { readonly caller?: Caller; readonly signal?: AbortSignal },
   ): Promise<void>;
   /** Every page of a list, within bounds. A server whose cursors run in a circle is warned of, and what it gave is kept. */

@@ -26,7 +26,9 @@ export type {
   StartReport,
   Subscription,
   SubscriptionFilter,
+  TypedRequestOptions,
 } from './McpPool.js';
+export type { MethodMap, ResultOf } from './MethodMap.js';
 export { CreateError } from './resource/errors.js';
 export type { Lease } from './resource/Lease.js';
 export { type BackoffOptions, RESOURCE_POOL_DEFAULTS, type ResourcePoolOptions } from './resource/options.js';

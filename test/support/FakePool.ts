@@ -17,7 +17,9 @@ import type {
   SubscriptionFilter,
 } from '../../src/pool/McpPool.js';
 
-type Handler = (params: Readonly<Record<string, unknown>> | undefined, options: RequestOptions) => unknown;
+type Params = Readonly<Record<string, unknown>>;
+
+type Handler = (params: Params | undefined, options: RequestOptions) => unknown;
 
 /** A server that is a table of functions by method. */
 export interface FakeServer {
@@ -76,12 +78,8 @@ export class FakePool implements McpPool {
     return { era: 'legacy', protocolVersion: '2025-11-25', capabilities, serverInfo, instructions };
   }
 
-  async request(
-    server: string,
-    method: string,
-    params?: Readonly<Record<string, unknown>>,
-    options: RequestOptions = {},
-  ): Promise<unknown> {
+  // biome-ignore lint/suspicious/noExplicitAny: it answers whatever a test says.
+  async request(server: string, method: string, params?: Params, options: RequestOptions = {}): Promise<any> {
     const handler = this.#find(server).methods?.[method];
     this.calls.push({ server, method, params, options });
     if (handler === undefined) throw new RpcError(server, -32_601, `Method not found: ${method}`);
@@ -127,6 +125,10 @@ export class FakePool implements McpPool {
     throw new Error('not in the fake');
   }
   startServer = this.#no;
+  callTool = this.#no;
+  readResource = this.#no;
+  getPrompt = this.#no;
+  complete = this.#no;
   startAll = this.#no;
   stopServer = this.#no;
   restartServer = this.#no;

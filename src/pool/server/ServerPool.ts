@@ -1,12 +1,16 @@
-import { Mutex } from 'async-mutex';
+import type {
+  CallToolResult,
+  CompleteRequest,
+  CompleteResult,
+  GetPromptResult,
+  ReadResourceResult,
+} from '@modelcontextprotocol/client';
 import type { Params } from '../../connection/protocol/messages.js';
 import { type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import type { GracePeriod } from '../../core/close/GracePeriod.js';
-import { messageOf, OptionError, type PoolkitError, ServerNotFoundError } from '../../core/errors.js';
+import { type PoolkitError, ServerNotFoundError } from '../../core/errors.js';
 import { Emitter, type Listener } from '../../core/events.js';
 import { nearNames } from '../../core/nearNames.js';
-import { checkServerConfig } from '../../registry/config/checkServerConfig.js';
-import { fingerprint } from '../../registry/config/fingerprint.js';
 import type { ServerConfig } from '../../registry/config/ServerConfig.js';
 import type { Connector } from '../connectors/Connector.js';
 import type { ListBounds } from '../ListBounds.js';
@@ -28,13 +32,15 @@ import type {
   StartReport,
   Subscription,
   SubscriptionFilter,
+  TypedRequestOptions,
 } from '../McpPool.js';
-import { isSome } from './callers/callerKey.js';
+import type { ResultOf } from '../MethodMap.js';
 import type { PoolContext } from './context.js';
-import { ConnectionLimit, type Evictable } from './limits/ConnectionLimit.js';
+import { ConnectionLimit } from './limits/ConnectionLimit.js';
 import { Sweeper } from './limits/Sweeper.js';
 import { type PoolOptions, resolvePoolOptions } from './options.js';
-import { Server } from './Server.js';
+import type { Server } from './Server.js';
+import { ServerTable } from './ServerTable.js';
 import { startAll } from './startAll.js';
 
 /**
@@ -42,13 +48,10 @@ import { startAll } from './startAll.js';
  * server and hands on; each server keeps its own connections, and none disturbs another.
  */
 export abstract class ServerPool implements McpPool {
-  readonly #servers = new Map<string, Server>();
-  /** Removed or replaced, and not gone yet. */
-  readonly #leaving = new Set<Server>();
+  readonly #servers: ServerTable;
   readonly #context: PoolContext;
   readonly #connector: Connector;
   readonly #scope: CloseScope;
-  readonly #applying = new Mutex();
 
   /** The connector is the pool's from here on. @throws OptionError */
   protected constructor(name: string, connector: Connector, options: PoolOptions) {
@@ -61,33 +64,31 @@ export abstract class ServerPool implements McpPool {
       max: pool.maxConnectionsTotal,
       clock: pool.clock,
       maxHoldMs: pool.maxHoldMs,
-      candidates: () => this.#evictable(),
+      candidates: () => this.#servers.evictable(),
     });
     this.#context = { pool, connector, events, totalLimit, sweeper: new Sweeper(pool.clock) };
+    this.#servers = new ServerTable(this.#context);
     this.#scope = new CloseScope(name, {
       clock: pool.clock,
       logger: pool.logger,
-      // A removal may have been given more time than the close.
-      onDeadline: () => {
-        for (const server of this.#leaving) void server.remove({ graceMs: 0 }).catch((error: unknown) => error);
-      },
+      onDeadline: () => this.#servers.hurry(),
       onRelease: (grace) => this.#release(grace),
     });
   }
 
   allStats(): ServerStats[] {
-    return [...this.#servers.values()].map((server) => server.stats());
+    return this.#servers.all.map((server) => server.stats());
   }
 
   addServer(config: ServerConfig): void {
     this.#scope.assertOpen();
-    this.#servers.set(config.name, this.#check(config));
+    this.#servers.add(config);
   }
 
   async startServer(config: ServerConfig | string): Promise<void> {
     this.#scope.assertOpen();
     // Again after it failed, or while it runs: the same server.
-    if (typeof config !== 'string' && !this.#holds(config)) this.addServer(config);
+    if (typeof config !== 'string' && !this.#servers.holds(config)) this.addServer(config);
     await this.#server(typeof config === 'string' ? config : config.name).start();
   }
 
@@ -106,46 +107,19 @@ export abstract class ServerPool implements McpPool {
   }
 
   async removeServer(name: string, options: CloseOptions & { readonly reason?: string } = {}): Promise<void> {
-    const server = this.#server(name);
-    this.#servers.delete(name);
-    this.#context.pool.logger.info({ server: name, reason: options.reason }, 'server removed');
-    await this.#end(server, options);
+    await this.#servers.remove(this.#server(name), options);
   }
 
   apply(configs: Iterable<ServerConfig>, options: { readonly signal?: AbortSignal } = {}): Promise<ApplyReport> {
-    const wanted = [...configs];
-    return this.#applying.runExclusive(async () => {
-      this.#scope.assertOpen();
-      options.signal?.throwIfAborted();
-      const fresh = new Map<string, Server>();
-      for (const config of wanted) {
-        if (fresh.has(config.name)) throw new OptionError('name', config.name, 'a name that no other config has');
-        fresh.set(config.name, this.#check(config, true));
-      }
-      const kept = (name: string): boolean => this.#servers.get(name)?.fingerprint === fresh.get(name)?.fingerprint;
-      const report: ApplyReport = {
-        added: [...fresh.keys()].filter((name) => !this.#servers.has(name)),
-        removed: [...this.#servers.keys()].filter((name) => !fresh.has(name)),
-        restarted: [...fresh.keys()].filter((name) => this.#servers.has(name) && !kept(name)),
-        unchanged: [...fresh.keys()].filter(kept),
-      };
-      for (const name of report.added) this.#servers.set(name, fresh.get(name) as Server);
-      const results = await Promise.allSettled([
-        ...report.removed.map((name) => this.removeServer(name, { reason: 'no longer configured' })),
-        ...report.restarted.map((name) => this.#replace(name, fresh.get(name) as Server)),
-      ]);
-      const errors = results.flatMap((each) => (each.status === 'rejected' ? [each.reason as unknown] : []));
-      if (errors.length > 0) throw new AggregateError(errors, `${errors.length} server(s) did not end cleanly`);
-      return report;
-    });
+    return this.#servers.apply([...configs], options.signal, () => this.#scope.assertOpen());
   }
 
   hasServer(name: string): boolean {
-    return this.#servers.has(name);
+    return this.#servers.get(name) !== undefined;
   }
 
   servers(): string[] {
-    return [...this.#servers.keys()];
+    return this.#servers.names;
   }
 
   config(name: string): ServerConfig | undefined {
@@ -164,10 +138,46 @@ export abstract class ServerPool implements McpPool {
     return this.#server(name).info(caller);
   }
 
+  request<M extends string>(
+    name: string,
+    method: M,
+    params?: Params,
+    options?: RequestOptions & { readonly raw?: false },
+  ): Promise<ResultOf<M>>;
+  request(
+    name: string,
+    method: string,
+    params: Params | undefined,
+    options: RequestOptions & { readonly raw: true },
+  ): Promise<Uint8Array>;
+  request(name: string, method: string, params?: Params, options?: RequestOptions): Promise<unknown>;
   request(name: string, method: string, params?: Params, options: RequestOptions = {}): Promise<unknown> {
     const server = this.#servers.get(name);
     if (server === undefined || this.#scope.closing) return Promise.reject(this.#refusal(name));
     return server.calls.request(method, params, options);
+  }
+
+  callTool(name: string, tool: string, args?: Params, options?: TypedRequestOptions): Promise<CallToolResult> {
+    const params = args === undefined ? { name: tool } : { name: tool, arguments: args };
+    return this.request(name, 'tools/call', params, options);
+  }
+
+  readResource(name: string, uri: string, options?: TypedRequestOptions): Promise<ReadResourceResult> {
+    return this.request(name, 'resources/read', { uri }, options);
+  }
+
+  getPrompt(
+    name: string,
+    prompt: string,
+    args?: Readonly<Record<string, string>>,
+    options?: TypedRequestOptions,
+  ): Promise<GetPromptResult> {
+    const params = args === undefined ? { name: prompt } : { name: prompt, arguments: args };
+    return this.request(name, 'prompts/get', params, options);
+  }
+
+  complete(name: string, params: CompleteRequest['params'], options?: TypedRequestOptions): Promise<CompleteResult> {
+    return this.request(name, 'completion/complete', params, options);
   }
 
   async notify(
@@ -232,18 +242,6 @@ export abstract class ServerPool implements McpPool {
     return this.close();
   }
 
-  *#evictable(): Iterable<Evictable> {
-    for (const { partitions } of this.#servers.values()) yield* partitions.evictable();
-  }
-
-  /** Whether exactly this is registered. */
-  #holds(config: ServerConfig): boolean {
-    const held = this.#servers.get(config?.name);
-    if (held === undefined) return false;
-    checkServerConfig(config);
-    return held.fingerprint === fingerprint(config);
-  }
-
   #server(name: string): Server {
     const server = this.#servers.get(name);
     if (server === undefined) throw this.#refusal(name);
@@ -256,76 +254,15 @@ export abstract class ServerPool implements McpPool {
     } catch (error) {
       return error as PoolkitError;
     }
-    return new ServerNotFoundError(name, nearNames(name, this.#servers.keys()));
-  }
-
-  /** A server ready to be registered. @throws OptionError; nothing has happened then. */
-  #check(config: ServerConfig, replaces = false): Server {
-    checkServerConfig(config);
-    const { transports } = this.#connector;
-    if (!transports.includes(config.transport)) {
-      throw new OptionError(
-        `servers.${config.name}.transport`,
-        config.transport,
-        transports.map((each) => (each === undefined ? 'a url alone' : `'${each}'`)).join(' or '),
-      );
-    }
-    if (!replaces && this.#servers.has(config.name)) {
-      throw new OptionError('name', config.name, 'a name that is not taken in this pool');
-    }
-    const server = new Server(config, this.#context);
-    const attributes = this.#connector.attributes(config.transport);
-    if (server.options.sharing === 'shared' && !attributes && isSome(server.options.clientCapabilities)) {
-      throw new OptionError(
-        `servers.${config.name}.clientCapabilities`,
-        server.options.clientCapabilities,
-        "none with sharing 'shared' on this transport, which cannot tell whose request comes back; use 'leased' or 'bound'",
-      );
-    }
-    return server;
-  }
-
-  /** Ends it for good; a close meanwhile waits for it, within its own grace. */
-  async #end(server: Server, options?: CloseOptions): Promise<void> {
-    this.#leaving.add(server);
-    try {
-      await server.remove(options);
-    } finally {
-      this.#leaving.delete(server);
-    }
-  }
-
-  /** Calls that come meanwhile wait for the old one's end. One that was up is started again. */
-  async #replace(name: string, fresh: Server): Promise<void> {
-    const old = this.#server(name);
-    const up = ['ready', 'starting', 'degraded'].includes(old.state);
-    const gone = this.#end(old);
-    fresh.replace(old, gone);
-    this.#servers.set(name, fresh);
-    await gone;
-    if (!up || this.#servers.get(name) !== fresh || fresh.state === 'stopped') return;
-    // How it goes is told by events and state; the config was applied either way.
-    fresh
-      .start()
-      .catch((error: unknown) =>
-        this.#context.pool.logger.warn({ server: name, error: messageOf(error) }, 'restart failed'),
-      );
+    return new ServerNotFoundError(name, nearNames(name, this.#servers.names));
   }
 
   async #release(grace: GracePeriod): Promise<void> {
-    const servers = [...this.#servers.values(), ...this.#leaving];
-    const shortened = grace.onShorten((graceMs) => {
-      for (const server of servers) void server.remove({ graceMs }).catch((error: unknown) => error);
-    });
-    const results = await Promise.allSettled(servers.map((server) => server.remove({ graceMs: grace.remainingMs })));
-    shortened[Symbol.dispose]();
-    const last = await Promise.allSettled([this.#connector.close({ graceMs: grace.remainingMs })]);
+    const errors = await this.#servers.close(grace);
+    await this.#connector.close({ graceMs: grace.remainingMs }).catch((error: unknown) => errors.push(error));
     this.#context.totalLimit.close();
     this.#context.sweeper.close();
     this.#context.events.clear();
-    const errors = [...results, ...last].flatMap((each) =>
-      each.status === 'rejected' ? [each.reason as unknown] : [],
-    );
     if (errors.length > 0) throw new AggregateError(errors);
   }
 }

@@ -7,7 +7,8 @@ import type {
 } from '../../../connection/protocol/messages.js';
 import { ClosedError, OptionError } from '../../../core/errors.js';
 import type { Listener as EventListener } from '../../../core/events.js';
-import type { Caller, ConnectionLease, RequestOptions } from '../../McpPool.js';
+import type { Caller, ConnectionLease, RequestOptions, TypedRequestOptions } from '../../McpPool.js';
+import type { ResultOf } from '../../MethodMap.js';
 import type { PooledConnection } from '../connections/PooledConnection.js';
 
 export interface LeaseHooks {
@@ -62,6 +63,8 @@ export class ServerLease implements ConnectionLease {
     return this.#control.signal;
   }
 
+  request<M extends string>(method: M, params?: Params, options?: TypedRequestOptions): Promise<ResultOf<M>>;
+  request(method: string, params?: Params, options?: RequestOptions): Promise<unknown>;
   async request(method: string, params?: Params, given: RequestOptions = {}): Promise<unknown> {
     this.#assertHeld();
     const { connection, router } = this.#pooled;

@@ -1,0 +1,164 @@
+import { Mutex } from 'async-mutex';
+import type { CloseOptions } from '../../core/close/CloseScope.js';
+import type { GracePeriod } from '../../core/close/GracePeriod.js';
+import { messageOf, OptionError } from '../../core/errors.js';
+import { checkServerConfig } from '../../registry/config/checkServerConfig.js';
+import { fingerprint } from '../../registry/config/fingerprint.js';
+import type { ServerConfig } from '../../registry/config/ServerConfig.js';
+import type { ApplyReport } from '../McpPool.js';
+import { isSome } from './callers/callerKey.js';
+import type { PoolContext } from './context.js';
+import type { Evictable } from './limits/ConnectionLimit.js';
+import { Server } from './Server.js';
+
+/** The servers of a pool by name: which there are, and which are on their way out. */
+export class ServerTable {
+  readonly #servers = new Map<string, Server>();
+  /** Removed or replaced, and not gone yet. */
+  readonly #leaving = new Set<Server>();
+  readonly #applying = new Mutex();
+  readonly #context: PoolContext;
+
+  constructor(context: PoolContext) {
+    this.#context = context;
+  }
+
+  get names(): string[] {
+    return [...this.#servers.keys()];
+  }
+
+  get all(): Server[] {
+    return [...this.#servers.values()];
+  }
+
+  get(name: string): Server | undefined {
+    return this.#servers.get(name);
+  }
+
+  /** Whether exactly this is registered. */
+  holds(config: ServerConfig): boolean {
+    const held = this.#servers.get(config?.name);
+    if (held === undefined) return false;
+    checkServerConfig(config);
+    return held.fingerprint === fingerprint(config);
+  }
+
+  /** @throws OptionError; nothing has happened then. */
+  add(config: ServerConfig): void {
+    const server = this.#make(config);
+    if (this.#servers.has(config.name)) {
+      throw new OptionError('name', config.name, 'a name that is not taken in this pool');
+    }
+    this.#servers.set(config.name, server);
+  }
+
+  /** Ends it for good; it is unknown from now on. */
+  remove(server: Server, options: CloseOptions & { readonly reason?: string } = {}): Promise<void> {
+    this.#servers.delete(server.name);
+    this.#context.pool.logger.info({ server: server.name, reason: options.reason }, 'server removed');
+    return this.#end(server, options);
+  }
+
+  /** Adds, removes and replaces, one apply after the other. `assertOpen` throws once the pool refuses. */
+  apply(configs: readonly ServerConfig[], signal: AbortSignal | undefined, assertOpen: () => void) {
+    return this.#applying.runExclusive(async (): Promise<ApplyReport> => {
+      assertOpen();
+      signal?.throwIfAborted();
+      const fresh = new Map<string, Server>();
+      for (const config of configs) {
+        if (fresh.has(config.name)) throw new OptionError('name', config.name, 'a name that no other config has');
+        fresh.set(config.name, this.#make(config));
+      }
+      const kept = (name: string): boolean => this.#servers.get(name)?.fingerprint === fresh.get(name)?.fingerprint;
+      const report: ApplyReport = {
+        added: [...fresh.keys()].filter((name) => !this.#servers.has(name)),
+        removed: this.names.filter((name) => !fresh.has(name)),
+        restarted: [...fresh.keys()].filter((name) => this.#servers.has(name) && !kept(name)),
+        unchanged: [...fresh.keys()].filter(kept),
+      };
+      for (const name of report.added) this.#servers.set(name, fresh.get(name) as Server);
+      const ends = [
+        ...report.removed.map((name) => this.remove(this.#held(name), { reason: 'no longer configured' })),
+        ...report.restarted.map((name) => this.#replace(this.#held(name), fresh.get(name) as Server)),
+      ];
+      const errors = await failures(ends);
+      if (errors.length > 0) throw new AggregateError(errors, `${errors.length} server(s) did not end cleanly`);
+      return report;
+    });
+  }
+
+  /** Connections that may have to give way to those of another server. */
+  *evictable(): Iterable<Evictable> {
+    for (const { partitions } of this.#servers.values()) yield* partitions.evictable();
+  }
+
+  /** What is on its way out ends now: it may have been given more time than the pool's close. */
+  hurry(): void {
+    for (const server of this.#leaving) void server.remove({ graceMs: 0 }).catch((error: unknown) => error);
+  }
+
+  /** Ends all there are within the grace; gives what failed. */
+  async close(grace: GracePeriod): Promise<unknown[]> {
+    const servers = [...this.#servers.values(), ...this.#leaving];
+    const shortened = grace.onShorten((graceMs) => {
+      for (const server of servers) void server.remove({ graceMs }).catch((error: unknown) => error);
+    });
+    const errors = await failures(servers.map((server) => server.remove({ graceMs: grace.remainingMs })));
+    shortened[Symbol.dispose]();
+    return errors;
+  }
+
+  #held(name: string): Server {
+    return this.#servers.get(name) as Server;
+  }
+
+  /** A server ready to be registered. */
+  #make(config: ServerConfig): Server {
+    checkServerConfig(config);
+    const { connector } = this.#context;
+    if (!connector.transports.includes(config.transport)) {
+      const taken = connector.transports.map((each) => (each === undefined ? 'a url alone' : `'${each}'`));
+      throw new OptionError(`servers.${config.name}.transport`, config.transport, taken.join(' or '));
+    }
+    const server = new Server(config, this.#context);
+    const { sharing, clientCapabilities } = server.options;
+    if (sharing === 'shared' && !connector.attributes(config.transport) && isSome(clientCapabilities)) {
+      throw new OptionError(
+        `servers.${config.name}.clientCapabilities`,
+        clientCapabilities,
+        "none with sharing 'shared' on this transport, which cannot tell whose request comes back; use 'leased' or 'bound'",
+      );
+    }
+    return server;
+  }
+
+  /** Ends it for good; a close meanwhile waits for it, within its own grace. */
+  async #end(server: Server, options?: CloseOptions): Promise<void> {
+    this.#leaving.add(server);
+    try {
+      await server.remove(options);
+    } finally {
+      this.#leaving.delete(server);
+    }
+  }
+
+  /** Calls that come meanwhile wait for the old one's end. One that was up is started again. */
+  async #replace(old: Server, fresh: Server): Promise<void> {
+    const { name } = old;
+    const up = ['ready', 'starting', 'degraded'].includes(old.state);
+    const gone = this.#end(old);
+    fresh.replace(old, gone);
+    this.#servers.set(name, fresh);
+    await gone;
+    if (!up || this.#servers.get(name) !== fresh || fresh.state === 'stopped') return;
+    // How it goes is told by events and state; the config was applied either way.
+    const { logger } = this.#context.pool;
+    fresh.start().catch((error: unknown) => logger.warn({ server: name, error: messageOf(error) }, 'restart failed'));
+  }
+}
+
+/** What of it failed, when all of it is over. */
+async function failures(work: readonly Promise<unknown>[]): Promise<unknown[]> {
+  const results = await Promise.allSettled(work);
+  return results.flatMap((each) => (each.status === 'rejected' ? [each.reason as unknown] : []));
+}
