@@ -49,6 +49,15 @@ const types = (history: History, call: string): string[] =>
 const find = <T extends HistoryEvent['type']>(history: History, type: T): Extract<HistoryEvent, { type: T }> =>
   history.events.find((event) => event.type === type) as Extract<HistoryEvent, { type: T }>;
 
+test('a typed call is written down as the request it is', async () => {
+  const { pool, finish } = await recorded();
+  const { content } = await pool.callTool('stamping', 'echo', { text: 'hello' });
+  expect(content).toBeDefined();
+  const history = await finish();
+  expect(find(history, 'invoke')).toMatchObject({ method: 'tools/call', tool: 'echo' });
+  expect(types(history, 'c1')).toEqual(['invoke', 'effect begin', 'effect end', 'answer']);
+});
+
 test('a pool is written down: calls, answers, progress, cancels, effects and the close', async () => {
   const { tool, finish } = await recorded({ withinMs: 60_000 });
   await tool('echo', { text: 'hello' }, { caller: { principal: 'alice', key: 'k' }, idempotent: true });

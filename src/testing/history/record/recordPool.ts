@@ -15,15 +15,20 @@ const SAFE: ReadonlySet<string> = new Set([
   'resources/templates/list',
 ]);
 
+const TYPED: ReadonlySet<string | symbol> = new Set(['callTool', 'readResource', 'getPrompt', 'complete']);
+
+type Send = (server: string, method: string, params?: Values, options?: RequestOptions) => Promise<unknown>;
+
 /** A pool whose calls, leases, notifications and close are written down. Everything else is the pool's own. */
 export function recordPool<P extends McpPool>(pool: P, history: History, options: RecordSettings): P {
   const recorder = new PoolRecorder(pool, history, options);
   return new Proxy(pool, {
-    get(target, name) {
+    get(target, name, receiver) {
       const own = recorder.methods.get(name);
       if (own !== undefined) return own;
       const value: unknown = Reflect.get(target, name, target);
-      return typeof value === 'function' ? value.bind(target) : value;
+      // The typed calls are made of `request`: of the recorded one.
+      return typeof value === 'function' ? value.bind(TYPED.has(name) ? receiver : target) : value;
     },
   });
 }
@@ -45,7 +50,7 @@ class PoolRecorder {
       if (pid !== undefined) this.#pids.add(pid);
     });
     this.methods = new Map<string | symbol, unknown>([
-      ['request', (...args: Parameters<McpPool['request']>) => this.#request(pool.request.bind(pool), ...args)],
+      ['request', (...args: Parameters<Send>) => this.#request(pool.request.bind(pool), ...args)],
       ['lease', (...args: Parameters<McpPool['lease']>) => this.#lease(...args)],
       ['subscribe', (...args: Parameters<McpPool['subscribe']>) => this.#subscribe(...args)],
       ['on', (event: keyof PoolEvents, listener: Listener<PoolEvents[keyof PoolEvents]>) => this.#on(event, listener)],
@@ -55,7 +60,7 @@ class PoolRecorder {
   }
 
   #request(
-    send: McpPool['request'],
+    send: Send,
     server: string,
     method: string,
     params: Values | undefined,
@@ -80,8 +85,8 @@ class PoolRecorder {
   async #lease(...[server, options]: Parameters<McpPool['lease']>): Promise<ConnectionLease> {
     const lease = await this.#pool.lease(server, options);
     const caller = options?.caller;
-    const recorded: Partial<ConnectionLease> = {
-      request: (method, params, own = {}) =>
+    const recorded = {
+      request: (method: string, params?: Values, own: RequestOptions = {}) =>
         this.#request(
           (_, ...args) => lease.request(...args),
           server,
