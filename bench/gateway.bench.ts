@@ -7,7 +7,7 @@ import { join, resolve } from 'node:path';
 import { generate } from '../src/bench/load/generate.js';
 import type { StepResult } from '../src/bench/report/results.js';
 import type { TargetSpec } from '../src/bench/target/TargetSpec.js';
-import { type Bench, median } from './harness.js';
+import { type Bench, type Figure, median } from './harness.js';
 
 /**
  * Gateways in front of one stdio server (bench/servers/echo.mjs), each a process as its users run it, driven by
@@ -18,6 +18,8 @@ const ROOT = resolve(import.meta.dirname, '../..');
 const ECHO = join(ROOT, 'bench/servers/echo.mjs');
 const HTTP_ECHO = join(ROOT, 'bench/servers/http-echo.mjs');
 const NODE = process.execPath;
+const FLOOR = 'bare node:http (floor)';
+const TURNS = 3;
 const bin = (name: string): string => join(ROOT, 'node_modules/.bin', name);
 
 interface Rival {
@@ -66,7 +68,7 @@ async function rivalsOf(config: string, onlyEcho: string, floorPort: number): Pr
     ...(start !== undefined && { start }),
   });
   return [
-    { name: 'bare node:http (floor)', tool: 'echo', spec: at(floorPort, '/json', undefined) },
+    { name: FLOOR, tool: 'echo', spec: at(floorPort, '/json', undefined) },
     { name: 'ours, to a stdio server', tool: 'echo', spec: at(stdio, '/servers/echo/mcp', serve(stdio)) },
     { name: 'ours, to an HTTP server', tool: 'echo', spec: at(web, '/servers/web/mcp', serve(web)) },
     {
@@ -94,7 +96,7 @@ async function rivalsOf(config: string, onlyEcho: string, floorPort: number): Pr
 /** Every rival in turns at one load; then the figures of all, and what ours must reach. */
 async function race(bench: Bench, rivals: readonly Rival[], inFlight: number): Promise<void> {
   const results = new Map<string, StepResult[]>();
-  for (let turn = 0; turn < (bench.quick ? 1 : 3); turn++) {
+  for (let turn = 0; turn < (bench.quick ? 1 : TURNS); turn++) {
     for (const { name, spec, tool } of rivals) {
       const result = await generate({
         target: spec,
@@ -111,48 +113,39 @@ async function race(bench: Bench, rivals: readonly Rival[], inFlight: number): P
       results.set(name, [...(results.get(name) ?? []), result]);
     }
   }
-  const figure = (name: string, read: (result: StepResult) => number): number =>
-    median((results.get(name) ?? []).map(read));
-  const rate = (name: string): number => figure(name, ({ all }) => all.callsPerSec);
-  const p99 = (name: string): number => figure(name, ({ all }) => all.latencyMs?.p99 ?? Number.NaN);
-  const cpu = (name: string): number =>
-    figure(name, ({ processes, all }) => ((processes?.processes[0]?.cpuMs ?? Number.NaN) * 1_000) / all.calls);
-  bench.note(`${inFlight} in flight over ${Math.min(8, inFlight)} sessions:`);
-  for (const { name } of rivals) {
-    bench.note(
-      `  ${name.padEnd(26)} ${rate(name).toFixed(0).padStart(7)}/s  x${(rate(name) / rate('bare node:http (floor)')).toFixed(3)} of the floor  ` +
-        `p50 ${figure(name, ({ all }) => all.latencyMs?.p50 ?? Number.NaN).toFixed(2)} ms  p99 ${p99(name).toFixed(2)} ms  ` +
-        `its own CPU ${cpu(name).toFixed(1)} us a call  RSS ${(figure(name, ({ processes }) => processes?.rssPeak ?? Number.NaN) / 2 ** 20).toFixed(0)} MiB`,
-    );
-  }
+  const sessions = Math.min(8, inFlight);
+  const figures = rivals.map(({ name }): Figure => {
+    const turns = results.get(name) ?? [];
+    const each = (read: (result: StepResult) => number): number[] => turns.map(read);
+    const ns = each(({ all }) => 1e9 / all.callsPerSec);
+    return {
+      name,
+      medianNs: median(ns),
+      minNs: Math.min(...ns),
+      maxNs: Math.max(...ns),
+      cpuNs: median(each(({ processes, all }) => ((processes?.processes[0]?.cpuMs ?? Number.NaN) * 1e6) / all.calls)),
+      p50Ms: median(each(({ all }) => all.latencyMs?.p50 ?? Number.NaN)),
+      p99Ms: median(each(({ all }) => all.latencyMs?.p99 ?? Number.NaN)),
+      rssBytes: median(each(({ processes }) => processes?.rssPeak ?? Number.NaN)),
+    };
+  });
+  const of = bench.result(
+    `echo through a gateway, ${inFlight} in flight over ${sessions} ${sessions === 1 ? 'session' : 'sessions'}`,
+    bench.quick ? 1 : TURNS,
+    figures,
+  );
   if (inFlight !== 64) return;
-  const floor = rate('bare node:http (floor)');
-  const peers = ['mcp-proxy', 'supergateway --stateful', 'mcp-hub'];
-  bench.target(
-    '64 in flight: share of bare node:http, to a stdio server',
-    rate('ours, to a stdio server') / floor,
-    '>=',
-    0.55,
-  );
-  bench.target(
-    '64 in flight: share of bare node:http, to an HTTP server',
-    rate('ours, to an HTTP server') / floor,
-    '>=',
-    0.4,
-  );
-  bench.target('64 in flight: CPU of the gateway, us a call', cpu('ours, to a stdio server'), '<=', 42);
-  bench.target(
-    '64 in flight: p99 against the best peer',
-    p99('ours, to a stdio server') / Math.min(...peers.map(p99)),
-    '<=',
-    0.5,
-  );
-  bench.target(
-    '64 in flight: times the best peer',
-    rate('ours, to a stdio server') / Math.max(...peers.map(rate)),
-    '>=',
-    3,
-  );
+  const floor = of(FLOOR).medianNs;
+  const ours = of('ours, to a stdio server');
+  const peers = ['mcp-proxy', 'supergateway --stateful', 'mcp-hub'].map(of);
+  const best = (read: (figure: Figure) => number): number => Math.min(...peers.map(read));
+  bench.target('64 in flight: share of bare node:http, to a stdio server', floor / ours.medianNs, '>=', 0.55);
+  const web = of('ours, to an HTTP server').medianNs;
+  bench.target('64 in flight: share of bare node:http, to an HTTP server', floor / web, '>=', 0.4);
+  bench.target('64 in flight: CPU of the gateway, us a call', ours.cpuNs / 1_000, '<=', 42);
+  const p99 = (figure: Figure): number => figure.p99Ms ?? Number.NaN;
+  bench.target('64 in flight: p99 against the best peer', p99(ours) / best(p99), '<=', 0.5);
+  bench.target('64 in flight: times the best peer', best(({ medianNs }) => medianNs) / ours.medianNs, '>=', 3);
 }
 
 async function startFloor(): Promise<{ readonly port: number; kill(): void }> {

@@ -14,8 +14,12 @@ export interface Figure {
   readonly medianNs: number;
   readonly minNs: number;
   readonly maxNs: number;
-  /** CPU time of this process per operation, user and system, median. */
+  /** CPU time of what is measured per operation, user and system, median. */
   readonly cpuNs: number;
+  /** Of a load: latency and memory, where they say more than the time per operation. */
+  readonly p50Ms?: number;
+  readonly p99Ms?: number;
+  readonly rssBytes?: number;
 }
 
 export interface Race {
@@ -90,6 +94,11 @@ export class Bench {
       const { wall, cpu } = samples[i] ?? { wall: [], cpu: [] };
       return { name, medianNs: median(wall), minNs: Math.min(...wall), maxNs: Math.max(...wall), cpuNs: median(cpu) };
     });
+    return this.result(title, rounds, figures);
+  }
+
+  /** A race that something else measured: printed and reported like the others. */
+  result(title: string, rounds: number, figures: readonly Figure[]): (name: string) => Figure {
     this.#races.push({ title, rounds, figures });
     this.#table(title, figures);
     return (name) => {
@@ -124,16 +133,18 @@ export class Bench {
   #table(title: string, figures: readonly Figure[]): void {
     const first = figures[0]?.medianNs ?? Number.NaN;
     this.#print(`\n${title}`);
-    for (const { name, medianNs, minNs, maxNs, cpuNs } of figures) {
+    for (const { name, medianNs, minNs, maxNs, cpuNs, p50Ms, p99Ms, rssBytes } of figures) {
       this.#print(
         `  ${name.padEnd(36)} ${format(medianNs).padStart(10)}  x${(medianNs / first).toFixed(2).padEnd(8)}` +
-          ` min ${format(minNs)}, max ${format(maxNs)}, cpu ${format(cpuNs)}`,
+          ` min ${format(minNs)}, max ${format(maxNs)}, cpu ${format(cpuNs)}` +
+          (p50Ms === undefined ? '' : `, p50 ${p50Ms.toFixed(2)} ms, p99 ${p99Ms?.toFixed(2)} ms`) +
+          (rssBytes === undefined ? '' : `, RSS ${(rssBytes / 2 ** 20).toFixed(0)} MiB`),
       );
     }
   }
 }
 
-function format(ns: number): string {
+export function format(ns: number): string {
   if (ns < 1_000) return `${ns.toFixed(1)} ns`;
   if (ns < 1_000_000) return `${(ns / 1_000).toFixed(2)} us`;
   return `${(ns / 1_000_000).toFixed(2)} ms`;

@@ -2,7 +2,7 @@ import { medianOf } from '../judge/compare.js';
 import { type Bar, barChart, lineChart, type Series } from './charts.js';
 import { bytes, count, ms } from './format.js';
 import { type BenchReport, type StepResult, stepName } from './results.js';
-import { tablesOf } from './tables.js';
+import { type Table, tablesOf } from './tables.js';
 import { xml } from './text.js';
 
 /** The report as one HTML file: no script, nothing loaded from elsewhere, for light and dark, wide and narrow. */
@@ -16,32 +16,54 @@ export function htmlReport(report: BenchReport): string {
     cpuBars(steps),
     memoryBars(steps),
   ];
-  const tables = tablesOf(report).map(
-    ({ title, head, rows }) =>
-      `<section><h2>${xml(title)}</h2><div class="scroll"><table><thead><tr>${head.map((cell) => `<th>${xml(cell)}</th>`).join('')}</tr></thead><tbody>${rows
-        .map(
-          (row) =>
-            `<tr>${row.map((cell, i) => `<td${cell.length < 18 ? ' class="short"' : ''} data-head="${xml(head[i] ?? '')}">${xml(cell)}</td>`).join('')}</tr>`,
-        )
-        .join('')}</tbody></table></div></section>`,
-  );
-  const notes = report.notes.map((note) => `<p class="note">${xml(note)}</p>`);
+  const { cpu, cores, node } = machine;
+  const made = `${cpu}, ${cores} cores, Node ${node}, ${report.startedAt}`;
+  return htmlPage({
+    title: report.tool,
+    command: report.command,
+    made: report.complete ? made : `${made}, interrupted`,
+    notes: report.notes,
+    sections: [{ charts, tables: tablesOf(report) }],
+  });
+}
+
+/** What a page shows: text as text, charts as `lineChart` and `barChart` give them. */
+export interface HtmlPage {
+  readonly title: string;
+  readonly command: string;
+  /** Where and when it was measured. */
+  readonly made: string;
+  readonly notes: readonly string[];
+  readonly sections: readonly { readonly charts: readonly string[]; readonly tables: readonly Table[] }[];
+}
+
+export function htmlPage({ title, command, made, notes, sections }: HtmlPage): string {
   return `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${xml(report.tool)} report</title>
+<title>${xml(title)} report</title>
 <style>${STYLE}</style>
 </head>
 <body>
-<header><h1>${xml(report.tool)}</h1><p><code>${xml(report.command)}</code></p><p>${xml(machine.cpu)}, ${machine.cores} cores, Node ${xml(machine.node)}, ${xml(report.startedAt)}${report.complete ? '' : ', <strong>interrupted</strong>'}</p></header>
-${notes.join('\n')}
-<div class="charts">${charts.join('\n')}</div>
-${tables.join('\n')}
+<header><h1>${xml(title)}</h1><p><code>${xml(command)}</code></p><p>${xml(made)}</p></header>
+${notes.map((note) => `<p class="note">${xml(note)}</p>`).join('\n')}
+${sections.map(({ charts, tables }) => `<div class="charts">${charts.join('\n')}</div>\n${tables.map(htmlTable).join('\n')}`).join('\n')}
 </body>
 </html>
 `;
+}
+
+function htmlTable({ title, head, rows }: Table): string {
+  const cells = (row: readonly string[]): string =>
+    row
+      .map(
+        (cell, i) =>
+          `<td${cell.length < 18 ? ' class="short"' : ''} data-head="${xml(head[i] ?? '')}">${xml(cell)}</td>`,
+      )
+      .join('');
+  return `<section><h2>${xml(title)}</h2><div class="scroll"><table><thead><tr>${head.map((cell) => `<th>${xml(cell)}</th>`).join('')}</tr></thead><tbody>${rows.map((row) => `<tr>${cells(row)}</tr>`).join('')}</tbody></table></div></section>`;
 }
 
 /** The first turn of each step, and no more lines than can be told apart. */

@@ -1,6 +1,6 @@
 import { columns } from './format.js';
 import type { BenchReport } from './results.js';
-import { tablesOf } from './tables.js';
+import { type Table, tablesOf } from './tables.js';
 
 /** The report for a terminal or a pipe: plain text. */
 export function textReport(report: BenchReport): string {
@@ -22,17 +22,7 @@ export function textReport(report: BenchReport): string {
 /** The report as Markdown tables, for a pull request. */
 export function markdownReport(report: BenchReport): string {
   const { machine, startedAt, command } = report;
-  const cell = (text: string): string =>
-    text.replaceAll('\\', '\\\\').replaceAll('|', '\\|').replaceAll('\n', ' ').replaceAll('<', '&lt;');
-  const row = (cells: readonly string[]): string => `| ${cells.map(cell).join(' | ')} |`;
-  const tables = tablesOf(report).flatMap(({ title, head, rows }) => [
-    '',
-    `#### ${title}`,
-    '',
-    row(head),
-    `|${head.map((_, i) => (i === 0 ? '---' : '---:')).join('|')}|`,
-    ...rows.map(row),
-  ]);
+  const tables = tablesOf(report).flatMap((table) => ['', `#### ${table.title}`, '', ...markdownTable(table)]);
   return [
     `\`${command}\``,
     '',
@@ -41,6 +31,14 @@ export function markdownReport(report: BenchReport): string {
     ...report.notes.flatMap((note) => ['', `> ${note}`]),
     '',
   ].join('\n');
+}
+
+/** The lines of a Markdown table: the first column to the left, the others to the right. */
+export function markdownTable({ head, rows }: Table): string[] {
+  const cell = (text: string): string =>
+    text.replaceAll('\\', '\\\\').replaceAll('|', '\\|').replaceAll('\n', ' ').replaceAll('<', '&lt;');
+  const row = (cells: readonly string[]): string => `| ${cells.map(cell).join(' | ')} |`;
+  return [row(head), `|${head.map((_, i) => (i === 0 ? '---' : '---:')).join('|')}|`, ...rows.map(row)];
 }
 
 /** The thresholds and verdicts as JUnit XML: a test case each. */
