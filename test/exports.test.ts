@@ -55,6 +55,7 @@ const OWN: Readonly<Record<string, readonly string[]>> = {
     'ProcessSampler',
     'RESULT_SCHEMA',
     'Recorder',
+    'ReferenceServer',
     'SWEEP_OPTIONS',
     'WrongAnswerError',
     'compareReports',

@@ -10,6 +10,7 @@ export { type Criterion, type FigureName, parseCriteria } from './judge/criteria
 export type { ClosedModel, Model, OpenModel } from './load/models.js';
 export { type Operation, type Turn, WrongAnswerError } from './load/Operation.js';
 export { type Latency, Recorder, type RecorderData, type Second } from './load/Recorder.js';
+export { ReferenceServer } from './reference/ReferenceServer.js';
 export { htmlReport } from './report/html.js';
 export {
   type BenchReport,

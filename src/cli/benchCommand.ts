@@ -3,6 +3,19 @@ import { BENCH_DEFAULTS, SWEEP_OPTIONS } from '../bench/BenchOptions.js';
 import { WORKLOAD_KINDS } from '../bench/workload/Workload.js';
 import type { BenchCommandOptions } from './bench.js';
 
+/** `mcp-poolkit reference`: the built-in upstream of known service time. */
+export function addReference(program: Command): void {
+  program
+    .command('reference')
+    .description("An MCP server whose own time is known: its tool 'echo' answers after it, and says how long it took.")
+    .argument('[service]', 'none, fixed:MS, uniform:MIN:MAX, exponential:MEAN or stall:MS:EVERY, in ms', 'none')
+    .option('-p, --port <number>', 'serve Streamable HTTP there, 0 for a free one (default: stdio)', whole(0, 65_535))
+    .action(async (service: string, options: { readonly port?: number }) => {
+      const { runReference } = await import('./reference.js');
+      await runReference(service, options.port);
+    });
+}
+
 /** `mcp-poolkit bench`: its arguments and help. What it needs is loaded when it runs. */
 export function addBench(program: Command): void {
   program

@@ -1,7 +1,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { packageVersion } from '../core/version.js';
 import { GATEWAY_DEFAULTS } from '../gateway/GatewayOptions.js';
-import { addBench } from './benchCommand.js';
+import { addBench, addReference } from './benchCommand.js';
 import type { CallOptions } from './call.js';
 import type { ServeOptions } from './serve.js';
 import { addCheck } from './testing/checkCommand.js';
@@ -26,6 +26,7 @@ export function createProgram(): Command {
   addServe(program);
   addCall(program);
   addBench(program);
+  addReference(program);
   addCheck(program);
   program.addHelpText(
     'after',

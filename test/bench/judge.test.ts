@@ -27,6 +27,7 @@ function step(p99: number, rate = 100, errorRatio = 0, size = 1): StepResult {
       callsPerSec: rate,
       latencyMs,
       queueWaitMs: undefined,
+      beyondServiceMs: undefined,
       late: 0,
       dropped: 0,
       events: 0,

@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { expect, test } from 'vitest';
 import type { BenchReport } from '../../src/bench/report/results.js';
 import { splitCommand } from '../../src/bench/target/TargetSpec.js';
+import { freePort } from '../support/httpServers.js';
 import { tempFolder } from '../support/tempFolder.js';
 
 const ROOT = resolve(import.meta.dirname, '../..');
@@ -93,6 +94,27 @@ test('Ctrl-C ends a run cleanly with what was measured so far', async () => {
   expect(report.complete).toBe(false);
   expect(report.steps[0]?.all.calls).toBeGreaterThan(50);
   expect(report.steps[0]?.all.errors).toEqual({});
+});
+
+test('the reference server serves HTTP until it is told to end; through our own gateway its service time stays known', async () => {
+  const child = spawn(process.execPath, [MAIN, 'reference', 'uniform:1:3', '--port', '0'], { cwd: ROOT });
+  const ended = new Promise((done) => child.on('exit', (...how) => done(how)));
+  const line = await new Promise<string>((done) => child.stderr.once('data', (data) => done(String(data))));
+  const url = /http:\S+/.exec(line)?.[0] ?? '';
+  const folder = tempFolder();
+  const config = join(folder, 'mcp.json');
+  writeFileSync(config, JSON.stringify({ mcpServers: { far: { type: 'http', url } } }));
+  const port = await freePort();
+  const args = ['bench', '--direct', 'far', '--config', config, '-c', '2', '--turns', '1', ...SHORT];
+  const via = ['--via', `http://127.0.0.1:${port}/servers/far/mcp`];
+  const start = `"${process.execPath}" "${MAIN}" serve --config "${config}" --port ${port}`;
+  const { code, stdout } = await run([...args, ...via, '--via-start', start, '--json']);
+  const { steps } = JSON.parse(stdout) as BenchReport;
+  expect(code).toBe(0);
+  expect(steps).toHaveLength(2);
+  for (const { all } of steps) expect(all.beyondServiceMs?.p50).toBeLessThan(all.latencyMs?.p50 ?? 0);
+  child.kill('SIGTERM');
+  expect(await ended).toEqual([0, null]);
 });
 
 /** Every command of the guide, with shorter times where it has none of its own. */

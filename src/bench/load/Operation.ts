@@ -8,6 +8,8 @@ export interface Turn {
   readonly onEvent: () => void;
   /** Reports how long the call waited for a connection, in ms. */
   readonly onWaited: (ms: number) => void;
+  /** Reports how long the server itself took, in ms, where the answer says so. */
+  readonly onServed: (ms: number) => void;
 }
 
 /** One thing a load does again and again. It resolves only when the answer was right; it checks that by itself. */

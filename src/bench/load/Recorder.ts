@@ -38,6 +38,7 @@ export interface RecorderData {
   readonly name: string;
   readonly histogram: string;
   readonly queueWait: string;
+  readonly beyond: string;
   readonly errors: Readonly<Record<string, number>>;
   readonly late: number;
   readonly dropped: number;
@@ -65,6 +66,7 @@ export class Recorder {
   events = 0;
   #histogram = newHistogram();
   #queueWait = newHistogram();
+  #beyond = newHistogram();
   readonly #seconds = new Map<number, Bucket>();
   /** The exact maximum: the histogram rounds it up. */
   #maxUs = 0;
@@ -89,6 +91,7 @@ export class Recorder {
     this.#outageMs = 0;
     this.#histogram = newHistogram();
     this.#queueWait = newHistogram();
+    this.#beyond = newHistogram();
     this.#seconds.clear();
   }
 
@@ -113,6 +116,11 @@ export class Recorder {
     this.#queueWait.recordValue(Math.min(HISTOGRAM.highestTrackableValue, Math.max(0, Math.round(ms * 1_000))));
   }
 
+  /** What a call took beyond the server's own time, in ms. */
+  beyondService(ms: number): void {
+    this.#beyond.recordValue(Math.min(HISTOGRAM.highestTrackableValue, Math.max(0, Math.round(ms * 1_000))));
+  }
+
   get calls(): number {
     return this.#histogram.totalCount;
   }
@@ -134,6 +142,11 @@ export class Recorder {
 
   get queueWait(): Latency | undefined {
     return latencyOf(this.#queueWait);
+  }
+
+  /** Undefined where the server does not say how long it took. */
+  get beyond(): Latency | undefined {
+    return latencyOf(this.#beyond);
   }
 
   /** Latency in ms at a percentile from 0 to 100; NaN without samples. */
@@ -162,11 +175,13 @@ export class Recorder {
       }));
   }
 
-  toData(): RecorderData {
+  /** `withSeconds: false` leaves out what each second had: a tick needs the sums alone. */
+  toData({ withSeconds = true } = {}): RecorderData {
     return {
       name: this.name,
       histogram: encodeIntoCompressedBase64(this.#histogram),
       queueWait: encodeIntoCompressedBase64(this.#queueWait),
+      beyond: encodeIntoCompressedBase64(this.#beyond),
       errors: Object.fromEntries(this.errors),
       late: this.late,
       dropped: this.dropped,
@@ -174,7 +189,7 @@ export class Recorder {
       firstMs: this.#startMs,
       maxUs: this.#maxUs,
       outageMs: this.#outageMs,
-      seconds: [...this.#seconds.entries()].map(([at, { errors, histogram }]) => ({
+      seconds: [...(withSeconds ? this.#seconds : [])].map(([at, { errors, histogram }]) => ({
         at,
         errors,
         histogram: encodeIntoCompressedBase64(histogram),
@@ -186,6 +201,7 @@ export class Recorder {
   merge(data: RecorderData): void {
     this.#histogram.add(decodeFromCompressedBase64(data.histogram));
     this.#queueWait.add(decodeFromCompressedBase64(data.queueWait));
+    this.#beyond.add(decodeFromCompressedBase64(data.beyond));
     for (const [code, count] of Object.entries(data.errors))
       this.errors.set(code, (this.errors.get(code) ?? 0) + count);
     this.late += data.late;

@@ -4,9 +4,9 @@ import { Target, type TargetSettings } from '../target/Target.js';
 import type { TargetSpec } from '../target/TargetSpec.js';
 import { describeWorkload, makeStreams, settingsFor, type Workload } from '../workload/Workload.js';
 import { describeModel, type Model } from './models.js';
-import type { Recorder } from './Recorder.js';
+import type { Recorder, RecorderData } from './Recorder.js';
 import { type Measured, runStep } from './runStep.js';
-import { toResult } from './toResult.js';
+import { mergedOf, toResult } from './toResult.js';
 
 /** One step, as plain data. */
 export interface StepPlan {
@@ -25,7 +25,7 @@ export interface StepPlan {
 
 export interface GenerateHooks {
   readonly stopping?: AbortSignal | undefined;
-  /** Told twice a second of what this process measured so far. */
+  /** Told of what was measured so far, twice a second by each load generator. */
   readonly onTick?: ((all: Recorder, elapsedMs: number) => void) | undefined;
 }
 
@@ -34,7 +34,10 @@ export interface WorkerOrder {
   readonly plan: StepPlan;
   readonly firstTurn: number;
 }
-export type WorkerAnswer = { readonly measured: Measured } | { readonly error: string };
+export type WorkerAnswer =
+  | { readonly measured: Measured }
+  | { readonly error: string }
+  | { readonly tick: RecorderData; readonly elapsedMs: number };
 
 /** Calls numbered by different workers never meet. */
 const TURNS_PER_WORKER = 2 ** 40;
@@ -54,7 +57,13 @@ export async function generate(plan: StepPlan, hooks: GenerateHooks = {}, open?:
     workers: 1,
     model: shareOf(plan.model, workers, i),
   }));
-  const orders = shares.map((share, i) => runWorker({ plan: share, firstTurn: i * TURNS_PER_WORKER }, hooks.stopping));
+  const latest = new Map<number, RecorderData>();
+  const orders = shares.map((share, i) =>
+    runWorker({ plan: share, firstTurn: i * TURNS_PER_WORKER }, hooks.stopping, (tick, elapsedMs) => {
+      latest.set(i, tick);
+      hooks.onTick?.(mergedOf([...latest.values()]), elapsedMs);
+    }),
+  );
   return toResult(title, await Promise.all(orders));
 }
 
@@ -92,7 +101,11 @@ function shareOf(model: Model, workers: number, index: number): Model {
   return { ...model, concurrency: Math.floor(concurrency / workers) + (index < concurrency % workers ? 1 : 0) };
 }
 
-function runWorker(order: WorkerOrder, stopping: AbortSignal | undefined): Promise<Measured> {
+function runWorker(
+  order: WorkerOrder,
+  stopping: AbortSignal | undefined,
+  onTick: (tick: RecorderData, elapsedMs: number) => void,
+): Promise<Measured> {
   return new Promise((resolve, reject) => {
     // A process group of the terminal would interrupt it too: it is told to stop by a message, after which it answers.
     const worker = fork(new URL('./worker.js', import.meta.url), { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
@@ -100,17 +113,27 @@ function runWorker(order: WorkerOrder, stopping: AbortSignal | undefined): Promi
       if (worker.connected) worker.send({ stop: true });
     };
     stopping?.addEventListener('abort', onStop);
-    let answer: WorkerAnswer | undefined;
+    let measured: Measured | undefined;
+    let failure: unknown;
     worker.on('message', (message: WorkerAnswer) => {
-      answer = message;
+      if ('measured' in message) measured = message.measured;
+      else if ('error' in message) failure ??= new Error(message.error);
+      else {
+        try {
+          onTick(message.tick, message.elapsedMs);
+        } catch (error) {
+          // What a user's function throws ends this run, and not the process.
+          failure ??= error;
+          onStop();
+        }
+      }
     });
     worker.on('error', reject);
     worker.on('exit', (code, signal) => {
       stopping?.removeEventListener('abort', onStop);
-      if (answer === undefined)
-        reject(new Error(`a load generator exited with ${signal ?? `code ${code}`} before its result`));
-      else if ('error' in answer) reject(new Error(answer.error));
-      else resolve(answer.measured);
+      if (failure !== undefined) reject(failure);
+      else if (measured !== undefined) resolve(measured);
+      else reject(new Error(`a load generator exited with ${signal ?? `code ${code}`} before its result`));
     });
     worker.send(order);
     if (stopping?.aborted === true) onStop();

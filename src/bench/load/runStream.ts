@@ -83,6 +83,7 @@ async function once(run: StreamRun, caller: number, intendedMs: number): Promise
   const recorders = run.recorderOf(operation.name, caller);
   const sentMs = performance.now();
   if (sentMs - intendedMs > LATE_MS) for (const recorder of recorders) recorder.late++;
+  let servedMs: number | undefined;
   const turn: Turn = {
     number,
     signal: run.signal,
@@ -92,11 +93,17 @@ async function once(run: StreamRun, caller: number, intendedMs: number): Promise
     onWaited: (ms) => {
       for (const recorder of recorders) recorder.waited(ms);
     },
+    onServed: (ms) => {
+      servedMs = ms;
+    },
   };
   try {
     await operation.run(turn);
     const nowMs = performance.now();
-    for (const recorder of recorders) recorder.answered(nowMs - intendedMs, nowMs);
+    for (const recorder of recorders) {
+      recorder.answered(nowMs - intendedMs, nowMs);
+      if (servedMs !== undefined) recorder.beyondService(nowMs - intendedMs - servedMs);
+    }
   } catch (error) {
     const nowMs = performance.now();
     const code = run.signal.aborted ? 'UNFINISHED' : failureClass(error);

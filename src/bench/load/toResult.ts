@@ -38,7 +38,7 @@ export function jain(values: readonly number[]): number {
   return squares === 0 ? 1 : (sum * sum) / (values.length * squares);
 }
 
-function mergedOf(data: readonly RecorderData[]): Recorder {
+export function mergedOf(data: readonly RecorderData[]): Recorder {
   const recorder = new Recorder(data[0]?.name ?? 'all');
   for (const each of data) recorder.merge(each);
   return recorder;
@@ -59,6 +59,7 @@ function classResult(recorder: Recorder, durationMs: number): ClassResult {
     callsPerSec: calls / (durationMs / 1_000),
     latencyMs: recorder.latency,
     queueWaitMs: recorder.queueWait,
+    beyondServiceMs: recorder.beyond,
     late: recorder.late,
     dropped: recorder.dropped,
     events: recorder.events,

@@ -1,5 +1,6 @@
 import { messageOf } from '../../core/errors.js';
 import { measure, type WorkerAnswer, type WorkerOrder } from './generate.js';
+import type { Recorder } from './Recorder.js';
 
 /** One load generator in a process of its own: takes an order from its parent, answers with what it measured, ends. */
 const stopping = new AbortController();
@@ -14,9 +15,15 @@ process.on('message', (message: WorkerOrder | { readonly stop: true }) => {
 async function work({ plan, firstTurn }: WorkerOrder): Promise<void> {
   let answer: WorkerAnswer;
   try {
-    answer = { measured: await measure(plan, { stopping: stopping.signal }, firstTurn) };
+    const onTick = (all: Recorder, elapsedMs: number): void =>
+      tell({ tick: all.toData({ withSeconds: false }), elapsedMs });
+    answer = { measured: await measure(plan, { stopping: stopping.signal, onTick }, firstTurn) };
   } catch (error) {
     answer = { error: messageOf(error) };
   }
-  if (process.connected) process.send?.(answer, () => process.disconnect());
+  tell(answer, () => process.disconnect());
+}
+
+function tell(answer: WorkerAnswer, told?: () => void): void {
+  if (process.connected) process.send?.(answer, () => told?.());
 }

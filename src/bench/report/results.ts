@@ -18,6 +18,11 @@ export interface ClassResult {
   readonly latencyMs: Latency | undefined;
   /** Wait for a connection before the send, in ms, where it was measured. */
   readonly queueWaitMs: Latency | undefined;
+  /**
+   * What calls took beyond the server's own time, in ms: the way there and back, and what stands between. Only where answers say how
+   * long they were served, as those of the reference server do.
+   */
+  readonly beyondServiceMs: Latency | undefined;
   /** Open model: sent more than 10 ms after their time. */
   readonly late: number;
   /** Open model: never sent, since the limit in flight was reached. */

@@ -30,6 +30,7 @@ const errorsText = ({ errors }: ClassResult): string =>
 function stepsTable(steps: readonly StepResult[]): Table {
   const open = steps.some(({ all }) => all.late + all.dropped > 0);
   const queue = steps.some(({ all }) => all.queueWaitMs !== undefined);
+  const served = steps.some(({ all }) => all.beyondServiceMs !== undefined);
   const failing = steps.some(({ all }) => all.errorRatio > 0);
   const events = steps.some(({ all }) => all.events > 0);
   return {
@@ -45,6 +46,7 @@ function stepsTable(steps: readonly StepResult[]): Table {
       'p99.9',
       'max',
       ...(queue ? ['queue p50', 'queue p99'] : []),
+      ...(served ? ['beyond service p50', 'p99'] : []),
       ...(events ? ['events'] : []),
       ...(open ? ['late', 'dropped'] : []),
       'errors',
@@ -61,6 +63,7 @@ function stepsTable(steps: readonly StepResult[]): Table {
       ms(all.latencyMs?.p999),
       ms(all.latencyMs?.max),
       ...(queue ? [ms(all.queueWaitMs?.p50), ms(all.queueWaitMs?.p99)] : []),
+      ...(served ? [ms(all.beyondServiceMs?.p50), ms(all.beyondServiceMs?.p99)] : []),
       ...(events ? [count(all.events)] : []),
       ...(open ? [count(all.late), count(all.dropped)] : []),
       errorsText(all),
@@ -73,6 +76,7 @@ function stepsTable(steps: readonly StepResult[]): Table {
 function overheadTable(steps: readonly StepResult[]): Table {
   const targets = [...new Set(steps.map(({ target }) => target))];
   const loads = [...new Set(steps.map(({ workload, model }) => `${workload}, ${model}`))];
+  const served = steps.some(({ all }) => all.beyondServiceMs !== undefined);
   const rows =
     targets.length < 2
       ? []
@@ -100,6 +104,7 @@ function overheadTable(steps: readonly StepResult[]): Table {
                 perSec(rate),
                 times(rate / figure(base, ({ all }) => all.callsPerSec)),
                 ...cells,
+                ...(served ? [ms(figure(target, ({ all }) => all.beyondServiceMs?.p50))] : []),
                 cpu(figure(target, ({ cpuPerCallUs }) => cpuPerCallUs)),
                 bytes(figure(target, ({ processes }) => processes?.rssPeak)),
                 count(figure(target, ({ processes }) => processes?.processes.length)),
@@ -118,6 +123,7 @@ function overheadTable(steps: readonly StepResult[]): Table {
       'p95',
       'p99',
       'p99.9',
+      ...(served ? ['beyond service p50'] : []),
       'CPU a call',
       'RSS peak',
       'processes',

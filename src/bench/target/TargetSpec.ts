@@ -1,7 +1,9 @@
+import { fileURLToPath } from 'node:url';
 import { OptionError, ServerNotFoundError } from '../../core/errors.js';
 import { nearNames } from '../../core/nearNames.js';
 import { readConfigFile } from '../../registry/config/configFile.js';
 import type { Era, ServerConfig } from '../../registry/config/ServerConfig.js';
+import { serviceTime } from '../reference/serviceTime.js';
 
 /** What is measured: one server, however it is reached. Plain data, so that workers can be told of it. */
 export interface TargetSpec {
@@ -28,7 +30,8 @@ export interface TargetOptions {
 }
 
 /**
- * A target from what a user writes: a URL, the name of a server in a config file, or a command line for stdio.
+ * A target from what a user writes: a URL, the name of a server in a config file, `reference` or `reference:SERVICE` for the
+ * built-in reference server (see `ReferenceServer`), or a command line for stdio.
  * @throws OptionError for a text that is none of them, ServerNotFoundError with the nearest names of the config.
  */
 export async function parseTarget(text: string, options: TargetOptions = {}): Promise<TargetSpec> {
@@ -58,10 +61,16 @@ export async function parseTarget(text: string, options: TargetOptions = {}): Pr
       throw new ServerNotFoundError(text, nearNames(text, names));
     }
   }
-  const [command, ...args] = splitCommand(text);
+  const [command, ...args] = /^reference(:|$)/.test(text) ? referenceCommand(text) : splitCommand(text);
   if (command === undefined) throw new OptionError('target', text, 'a URL, a server of --config, or a command line');
   const config: ServerConfig = { name: 'target', transport: 'stdio', command, args, ...(era !== undefined && { era }) };
   return { label: label ?? text, config, ...more };
+}
+
+function referenceCommand(text: string): string[] {
+  const service = text.slice('reference:'.length) || 'none';
+  serviceTime(service);
+  return [process.execPath, fileURLToPath(new URL('../reference/main.js', import.meta.url)), service];
 }
 
 /** The words of a command line, quotes as a POSIX shell reads them; nothing is expanded. */

@@ -1,6 +1,7 @@
 import type { ClosedModel, Model } from '../load/models.js';
 import { type Operation, WrongAnswerError } from '../load/Operation.js';
 import type { Stream } from '../load/runStream.js';
+import { SERVICE_META } from '../reference/serviceTime.js';
 import { Target } from '../target/Target.js';
 import { checkAnswer } from './answers.js';
 import { type Arguments, type ChosenTool, chooseTool } from './chooseTool.js';
@@ -17,9 +18,12 @@ export function toolOperation(
   const { name = tool, session } = options;
   return {
     name,
-    run: async ({ number, signal }) => {
+    run: async ({ number, signal, onServed }) => {
       const filled = fillTemplate(args, number) as Arguments;
-      checkAnswer(await target.callTool(tool, filled, { session: session ?? number, signal }), shape, nonceOf(number));
+      const result = await target.callTool(tool, filled, { session: session ?? number, signal });
+      checkAnswer(result, shape, nonceOf(number));
+      const servedMs = (result as { _meta?: { [SERVICE_META]?: unknown } })._meta?.[SERVICE_META];
+      if (typeof servedMs === 'number') onServed(servedMs);
     },
   };
 }

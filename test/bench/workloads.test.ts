@@ -1,0 +1,104 @@
+import { join, resolve } from 'node:path';
+import { type BenchOptions, parseTarget, ReferenceServer, runBench, type StepResult } from 'mcp-poolkit/bench';
+import { OptionError } from 'mcp-poolkit/errors';
+import { expect, test } from 'vitest';
+import { closeHttpServer } from '../../src/shutdown/closeHttpServer.js';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+const everything = `"${process.execPath}" "${join(ROOT, 'node_modules/@modelcontextprotocol/server-everything/dist/index.js')}"`;
+
+async function step(text: string, options: Omit<BenchOptions, 'targets'>): Promise<StepResult> {
+  const target = await parseTarget(text);
+  const report = await runBench({ targets: [target], durationMs: 500, warmupMs: 0, concurrency: [2], ...options });
+  return report.steps[0] as StepResult;
+}
+
+test('progress: each call has its notifications, in order and before its answer', async () => {
+  const args = { duration: 0.1, steps: 4 };
+  const workload = { kind: 'progress', tool: 'trigger-long-running-operation', args } as const;
+  const { all } = await step(everything, { workloads: [workload] });
+  expect(all.errors).toEqual({});
+  expect(all.calls).toBeGreaterThan(1);
+  // Calls in flight at the end may have had a part of theirs.
+  expect(all.events).toBeGreaterThanOrEqual(4 * all.calls);
+});
+
+test('a tool that sends no progress is wrong for the progress workload', async () => {
+  const { all } = await step('reference', { workloads: [{ kind: 'progress' }] });
+  expect(all.calls).toBe(0);
+  expect(all.errors['WRONG_ANSWER']).toBeGreaterThan(1);
+});
+
+test.each(['lists', 'cold'] as const)('%s runs against a real server without an error', async (kind) => {
+  const { all } = await step(everything, { workloads: [{ kind }] });
+  expect(all.errors).toEqual({});
+  expect(all.calls).toBeGreaterThan(0);
+});
+
+test.each(['stdio', 'HTTP'])('payloads of 1 KB to 50 MB go both ways over %s', { timeout: 30_000 }, async (wire) => {
+  const server = wire === 'HTTP' ? await new ReferenceServer().serveHttp() : undefined;
+  try {
+    const port = (server?.address() as { port: number } | undefined)?.port;
+    const text = port === undefined ? 'reference' : `http://127.0.0.1:${port}/mcp`;
+    for (const bytes of [1_000, 1_000_000, 50_000_000]) {
+      const { all } = await step(text, { workloads: [{ kind: 'payload', bytes }], concurrency: [1], durationMs: 100 });
+      expect(all.errors, `${bytes} bytes`).toEqual({});
+      expect(all.calls).toBeGreaterThan(0);
+    }
+  } finally {
+    if (server !== undefined) await closeHttpServer(server, { graceMs: 0 });
+  }
+});
+
+test('what a call takes beyond the service time of the reference server stands apart', async () => {
+  const { all } = await step('reference:fixed:5', {});
+  const { latencyMs, beyondServiceMs } = all;
+  expect(all.calls).toBeGreaterThan(10);
+  for (const figure of ['min', 'p50', 'p99'] as const) {
+    expect(latencyMs?.[figure]).toBeGreaterThanOrEqual(5);
+    expect(beyondServiceMs?.[figure]).toBeGreaterThan(0);
+    // Call by call the server took its 5 ms; histograms keep three digits.
+    expect(beyondServiceMs?.[figure]).toBeLessThanOrEqual((latencyMs?.[figure] ?? 0) * 1.002 - 5 + 0.01);
+  }
+  expect((await step(everything, {})).all.beyondServiceMs).toBeUndefined();
+});
+
+test.each(['fixed', 'fixed:x', 'fixed:-1', 'uniform:3:1', 'sometimes:2', 'none:1'])(
+  'a service time of %s is refused',
+  async (service) => {
+    expect(() => new ReferenceServer(service)).toThrow(OptionError);
+    await expect(parseTarget(`reference:${service}`)).rejects.toThrow(/uniform:MIN:MAX/);
+  },
+);
+
+test('several load generators tell of their progress together', async () => {
+  const target = await parseTarget('reference:fixed:2');
+  const told: number[] = [];
+  const report = await runBench({
+    targets: [target],
+    concurrency: [4],
+    workers: 2,
+    durationMs: 1_800,
+    warmupMs: 0,
+    onProgress: ({ all }) => told.push(all.calls),
+  });
+  const calls = report.steps[0]?.all.calls ?? 0;
+  expect(told.length).toBeGreaterThan(1);
+  expect(told.at(-1)).toBeGreaterThan(0);
+  expect(Math.max(...told)).toBeLessThanOrEqual(calls);
+});
+
+test('what a listener throws ends a run of several generators too', async () => {
+  const fault = new Error('of a listener');
+  const run = runBench({
+    targets: [await parseTarget('reference')],
+    concurrency: [2],
+    workers: 2,
+    durationMs: 60_000,
+    warmupMs: 0,
+    onProgress: () => {
+      throw fault;
+    },
+  });
+  await expect(run).rejects.toBe(fault);
+});
