@@ -13,6 +13,7 @@ import { makeAggregate } from './endpoint/makeAggregate.js';
 import { ServerEndpoint } from './endpoint/ServerEndpoint.js';
 import { checkGatewayOptions, type GatewayOptions, type GatewayPool, type GatewaySettings } from './GatewayOptions.js';
 import { allowOrigin, answerPreflight, isPreflight } from './http/cors.js';
+import { NoticeFrames } from './http/Frame.js';
 import { Guard, type Refused } from './http/guard.js';
 import { HeldBytes } from './http/HeldBytes.js';
 import { addressOf, type GatewayAddress, targetOf } from './http/paths.js';
@@ -34,6 +35,8 @@ export interface GatewayStats {
   readonly refused: number;
   /** Notifications that no client read, or that a client was too slow for. */
   readonly droppedNotices: number;
+  /** Bytes held now for all clients: bodies on their way, large answers and notifications not taken. */
+  readonly heldBytes: number;
 }
 
 /** How long answers that were written at the last moment may take to leave. */
@@ -52,6 +55,7 @@ export class Gateway implements Closeable, AsyncDisposable {
   readonly #scope: CloseScope;
   readonly #guard: Guard;
   readonly #callers: Callers;
+  readonly #held: HeldBytes;
   readonly #checks: ServerChecks;
   readonly #sessions: SessionTable;
   readonly #inFlight: InFlight;
@@ -84,7 +88,12 @@ export class Gateway implements Closeable, AsyncDisposable {
     });
     this.#guard = new Guard(settings);
     this.#callers = new Callers(pool, logger);
-    this.#sessions = new SessionTable({ ...settings, onEnd: (session) => this.#callers.release(session) }, clock);
+    const held = new HeldBytes(settings.maxBufferedBytes);
+    this.#held = held;
+    this.#sessions = new SessionTable(
+      { ...settings, held, frames: new NoticeFrames(), onEnd: (session) => this.#callers.release(session) },
+      clock,
+    );
     this.#inFlight = new InFlight({ name: 'gateway requests', clock, logger });
     const inFlight = this.#inFlight;
     const own = {
@@ -97,7 +106,7 @@ export class Gateway implements Closeable, AsyncDisposable {
       sessions: this.#sessions,
       settings,
       logger,
-      held: new HeldBytes(settings.maxBufferedBytes),
+      held,
       onDrop: () => this.#dropped++,
       onNotification: (session, method, params) => {
         if (method === 'notifications/roots/list_changed') this.#callers.notify(session, method, params);
@@ -128,6 +137,7 @@ export class Gateway implements Closeable, AsyncDisposable {
       requests: this.#requests,
       refused: this.#refused,
       droppedNotices: this.#dropped + this.#sessions.dropped,
+      heldBytes: this.#held.held,
     };
   }
 

@@ -44,10 +44,18 @@ export interface GatewayOptions {
   readonly bodyTimeoutMs?: number;
   /** A client that takes nothing of a large answer for so long, in ms, from 1, is cut. @defaultValue 30000 */
   readonly stallTimeoutMs?: number;
-  /** Bytes of bodies on their way and of answers not taken, over all sessions; beyond it bodies are answered 503, and answers are told as lost. @defaultValue 268435456 */
+  /** Bytes of bodies on their way and of answers and notifications not taken, over all sessions; beyond it bodies are answered 503, answers are told as lost, notifications dropped. @defaultValue 268435456 */
   readonly maxBufferedBytes?: number;
-  /** Most sessions, from 1. @defaultValue 1000 */
+  /**
+   * Most sessions, from 1. When all are taken, a client whose address has fewer than another's takes the place of the
+   * longest unused of that one's sessions. @defaultValue 1000
+   */
   readonly maxSessions?: number;
+  /**
+   * Most sessions of one address (of IPv6, one /64), from 1; `Infinity`: no bound but `maxSessions`. Clients behind one
+   * proxy have one address. @defaultValue Infinity
+   */
+  readonly maxSessionsPerAddress?: number;
   /** A session without call or stream for this long, in ms, from 1, ends. `Infinity`: never. @defaultValue 1800000 */
   readonly sessionIdleMs?: number;
   /** Requests in flight of one session, from 1. @defaultValue 1000 */
@@ -78,6 +86,7 @@ export const GATEWAY_DEFAULTS = Object.freeze({
   stallTimeoutMs: 30_000,
   maxBufferedBytes: 256 * 1_024 * 1_024,
   maxSessions: 1_000,
+  maxSessionsPerAddress: Number.POSITIVE_INFINITY,
   sessionIdleMs: 30 * 60_000,
   maxRequestsPerSession: 1_000,
   maxSubscriptionsPerSession: 100,
@@ -116,6 +125,7 @@ export function checkGatewayOptions(options: GatewayOptions): GatewaySettings {
   for (const option of ['maxSessions', 'maxRequestsPerSession', 'maxSockets'] as const) {
     checkCount(option, settings[option], { min: 1 });
   }
+  checkCount('maxSessionsPerAddress', settings.maxSessionsPerAddress, { min: 1, infinity: true });
   checkCount('maxSubscriptionsPerSession', settings.maxSubscriptionsPerSession);
   checkMs('sessionIdleMs', settings.sessionIdleMs, { min: 1, infinity: true });
   checkMs('heartbeatMs', settings.heartbeatMs, { min: 1, infinity: true });

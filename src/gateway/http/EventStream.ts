@@ -1,15 +1,24 @@
 import type { ServerResponse } from 'node:http';
+import { Frame } from './Frame.js';
+import type { HeldBytes } from './HeldBytes.js';
 
-const NEWLINES = /[\r\n]/;
+export interface EventStreamBounds {
+  /** What may wait for this reader when another message comes. */
+  readonly maxStreamBufferBytes: number;
+  /** Bytes held over all sessions. */
+  readonly held: HeldBytes;
+}
 
 /** A response of server-sent events, one JSON-RPC message each. What a slow reader does not take is bounded. */
 export class EventStream {
   readonly #response: ServerResponse;
-  readonly #maxBufferBytes: number;
+  readonly #bounds: EventStreamBounds;
+  /** Frames that were written and have not left yet. */
+  readonly #unsent = new Set<{ readonly frame: Frame }>();
 
-  constructor(response: ServerResponse, maxBufferBytes: number, headers: Readonly<Record<string, string>> = {}) {
+  constructor(response: ServerResponse, bounds: EventStreamBounds, headers: Readonly<Record<string, string>> = {}) {
     this.#response = response;
-    this.#maxBufferBytes = maxBufferBytes;
+    this.#bounds = bounds;
     response.writeHead(200, {
       'content-type': 'text/event-stream',
       'cache-control': 'no-cache, no-transform',
@@ -18,19 +27,30 @@ export class EventStream {
       ...headers,
     });
     response.flushHeaders();
+    response.once('close', () => {
+      for (const each of this.#unsent) each.frame.release(bounds.held);
+      this.#unsent.clear();
+    });
   }
 
-  /** A message that may be lost: false when the reader is too slow and it was dropped. */
-  offer(json: string): boolean {
+  /** A message that may be lost: false when the reader is too slow, or too much is held for all, and it was dropped. */
+  offer(message: string | Frame): boolean {
     const { writableLength, writableEnded, destroyed } = this.#response;
-    if (writableEnded || destroyed || writableLength > this.#maxBufferBytes) return false;
-    this.#response.write(event(json));
+    const { maxStreamBufferBytes, held } = this.#bounds;
+    if (writableEnded || destroyed || writableLength > maxStreamBufferBytes) return false;
+    const frame = typeof message === 'string' ? new Frame(message) : message;
+    if (!frame.hold(held)) return false;
+    const entry = { frame };
+    this.#unsent.add(entry);
+    this.#response.write(frame.bytes, () => {
+      if (this.#unsent.delete(entry)) frame.release(held);
+    });
     return true;
   }
 
   /** A message that may not be lost: an answer. */
   send(json: string): void {
-    this.#response.write(event(json));
+    this.#response.write(new Frame(json).bytes);
   }
 
   /** Keeps what stands between from cutting a quiet stream. */
@@ -39,13 +59,7 @@ export class EventStream {
     if (writableLength === 0 && !writableEnded && !destroyed) this.#response.write(':\n\n');
   }
 
-  /** Ends it, after `last` when there is one. */
-  end(last?: string): void {
-    this.#response.end(last === undefined ? undefined : event(last));
+  end(): void {
+    this.#response.end();
   }
-}
-
-/** Newlines in JSON text stand only between its tokens, where a space does as well. */
-function event(json: string): string {
-  return `event: message\ndata: ${NEWLINES.test(json) ? json.replace(/[\r\n]/g, ' ') : json}\n\n`;
 }

@@ -46,7 +46,7 @@ export class PostReply {
   /** A request or a notification that goes ahead of the answer; false when it cannot. */
   offer(message: object): boolean {
     if (!this.open) return false;
-    this.#stream ??= new EventStream(this.#response, this.#options.maxStreamBufferBytes);
+    this.#stream ??= new EventStream(this.#response, this.#options);
     return this.#stream.offer(JSON.stringify({ jsonrpc: '2.0', ...message }));
   }
 
@@ -111,7 +111,7 @@ export class PostReply {
       sendJson(this.#response, 200, `[${answers.map((each) => each.toString()).join(',')}]`);
       return;
     }
-    this.#stream ??= new EventStream(this.#response, this.#options.maxStreamBufferBytes);
+    this.#stream ??= new EventStream(this.#response, this.#options);
     for (const each of answers) this.#stream.send(each.toString());
     this.#stream.end();
   }

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { QueueFullError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { Endpoint } from '../endpoint/Endpoint.js';
 import type { GatewaySettings } from '../GatewayOptions.js';
@@ -15,7 +16,7 @@ import {
 } from '../rpc/envelope.js';
 import { failureOf, INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, Refusal } from '../rpc/failure.js';
 import { CANCELLED, type Session } from '../session/Session.js';
-import type { SessionTable } from '../session/SessionTable.js';
+import { OF_ADDRESS, type SessionTable } from '../session/SessionTable.js';
 import type { HeldBytes } from './HeldBytes.js';
 import { PostReply } from './PostReply.js';
 import { readBody } from './readBody.js';
@@ -118,7 +119,11 @@ export class StreamableHttp {
     const protocolVersion = PROTOCOL_VERSIONS.find((each) => each === asked) ?? NEWEST;
     let session: Session | undefined;
     try {
-      session = this.#sessions.open(endpoint, { protocolVersion, capabilities: capabilitiesOf(params) });
+      session = this.#sessions.open(endpoint, {
+        protocolVersion,
+        capabilities: capabilitiesOf(params),
+        address: response.req.socket.remoteAddress,
+      });
       const info = await endpoint.info(session, AbortSignal.any([gone.signal, session.signal]));
       if (response.destroyed) return void (await this.#sessions.end(session));
       const result = { protocolVersion, ...info };
@@ -126,7 +131,10 @@ export class StreamableHttp {
     } catch (error) {
       if (session !== undefined) await this.#sessions.end(session);
       if (response.destroyed) return;
-      sendJson(response, 200, JSON.stringify({ jsonrpc: '2.0', id, error: failureOf(error, this.#logger) }));
+      const failure = JSON.stringify({ jsonrpc: '2.0', id, error: failureOf(error, this.#logger) });
+      if (session !== undefined || !(error instanceof QueueFullError)) return sendJson(response, 200, failure);
+      // No session was opened: what stands between client and gateway is to see that too.
+      sendJson(response, error.what === OF_ADDRESS ? 429 : 503, failure, { 'retry-after': '10' });
     }
   }
 

@@ -5,21 +5,30 @@ import { ClosedError, QueueFullError } from '../../core/errors.js';
 import type { Subscription } from '../../pool/McpPool.js';
 import type { Downstream, Endpoint } from '../endpoint/Endpoint.js';
 import { EventStream } from '../http/EventStream.js';
+import type { NoticeFrames } from '../http/Frame.js';
+import type { HeldBytes } from '../http/HeldBytes.js';
 import type { PostReply } from '../http/PostReply.js';
 import { canBeAsked, type RpcId } from '../rpc/envelope.js';
 import { INVALID_PARAMS, INVALID_REQUEST, Refusal } from '../rpc/failure.js';
 import { type AskOptions, type ClientAnswer, ClientRequests } from './ClientRequests.js';
+import { originOf } from './origin.js';
 
 export interface SessionLimits {
   readonly maxRequestsPerSession: number;
   readonly maxSubscriptionsPerSession: number;
   readonly maxStreamBufferBytes: number;
+  /** Bytes held over all sessions. */
+  readonly held: HeldBytes;
+  /** Made once for all sessions. */
+  readonly frames: NoticeFrames;
 }
 
 /** What a client says of itself. */
 export interface SessionClient {
   readonly protocolVersion: string;
   readonly capabilities?: ClientCapabilities | undefined;
+  /** Where it connected from; undefined when that is not known. */
+  readonly address?: string | undefined;
 }
 
 /** Why a call ends that its own client cancelled: nobody waits for its answer. */
@@ -32,6 +41,8 @@ export class Session implements Downstream {
   readonly endpoint: Endpoint;
   readonly protocolVersion: string;
   readonly capabilities: ClientCapabilities | undefined;
+  /** Whose share of the sessions it counts to. */
+  readonly origin: string;
   logLevel: string | undefined;
   usedMs: number;
   /** Notifications lost because nobody read them, or not fast enough. */
@@ -48,6 +59,7 @@ export class Session implements Downstream {
     this.endpoint = endpoint;
     this.protocolVersion = client.protocolVersion;
     this.capabilities = client.capabilities;
+    this.origin = originOf(client.address);
     this.#asks = new ClientRequests((message) => this.#send(message), limits.maxRequestsPerSession);
     this.#limits = limits;
     this.usedMs = nowMs;
@@ -61,9 +73,14 @@ export class Session implements Downstream {
     return this.#life.signal;
   }
 
+  /** Nothing is in flight; its client may listen. */
+  get quiet(): boolean {
+    return this.#inFlight.size === 0 && this.#asks.size === 0;
+  }
+
   /** Nothing is in flight and nobody listens: it may be forgotten. */
   get idle(): boolean {
-    return this.#inFlight.size === 0 && this.#asks.size === 0 && this.#stream === undefined;
+    return this.quiet && this.#stream === undefined;
   }
 
   /** Enters a request, answered in `reply`; its signal aborts when the client cancels it or the session ends. */
@@ -89,7 +106,7 @@ export class Session implements Downstream {
   /** Opens the stream for what belongs to no call. An older one ends: its client came back before we saw it leave. */
   openStream(response: ServerResponse): void {
     this.#stream?.end();
-    const stream = new EventStream(response, this.#limits.maxStreamBufferBytes, { 'mcp-session-id': this.id });
+    const stream = new EventStream(response, this.#limits, { 'mcp-session-id': this.id });
     this.#stream = stream;
     response.once('close', () => {
       if (this.#stream === stream) this.#stream = undefined;
@@ -103,10 +120,7 @@ export class Session implements Downstream {
 
   /** Sends what belongs to no call; it is lost while no stream is open. */
   notify(method: string, params: unknown): void {
-    const sent = this.#stream?.offer(
-      JSON.stringify({ jsonrpc: '2.0', method, ...(params === undefined ? {} : { params }) }),
-    );
-    if (sent !== true) this.dropped++;
+    if (this.#stream?.offer(this.#limits.frames.of(method, params)) !== true) this.dropped++;
   }
 
   tell(method: string, params: unknown): void {

@@ -5,21 +5,30 @@ import { Session, type SessionClient, type SessionLimits } from './Session.js';
 
 export interface SessionTableOptions extends SessionLimits {
   readonly maxSessions: number;
+  readonly maxSessionsPerAddress: number;
   readonly sessionIdleMs: number;
   /** One is over. */
   readonly onEnd?: (session: Session) => void;
 }
 
+/** What is full when an address has its most. */
+export const OF_ADDRESS = 'sessions of this address';
+
 /** An idle session makes room for a new one only after this long, so that a flood of new ones does not end live ones. */
 const MIN_IDLE_TO_EVICT_MS = 60_000;
 
-/** The sessions there are: bounded, and forgotten when unused. */
+/**
+ * The sessions there are: bounded, and forgotten when unused. When all places are taken, addresses share them evenly: one
+ * that has fewer than another takes the place of that one's longest unused session, so that no client locks others out.
+ */
 export class SessionTable {
   readonly #options: SessionTableOptions;
   readonly #clock: Clock;
   readonly #sessions = new Map<string, Session>();
   readonly #byKey = new Map<string, Session>();
   readonly #ending = new Set<Promise<void>>();
+  /** Sessions by where their client connected from. */
+  readonly #counts = new Map<string, number>();
   #droppedByGone = 0;
 
   constructor(options: SessionTableOptions, clock: Clock) {
@@ -36,10 +45,19 @@ export class SessionTable {
     return [...this.#sessions.values()].reduce((sum, each) => sum + each.dropped, this.#droppedByGone);
   }
 
-  /** A new one. @throws QueueFullError when there are `maxSessions` and all are in use */
+  /**
+   * A new one.
+   * @throws QueueFullError when there are `maxSessions` and none of them makes room, or `maxSessionsPerAddress` of its address
+   */
   open(endpoint: Endpoint, client: SessionClient): Session {
-    if (this.#sessions.size >= this.#options.maxSessions) this.#makeRoom();
     const session = new Session(endpoint, client, this.#options, this.#clock.now());
+    const { maxSessions, maxSessionsPerAddress } = this.#options;
+    const own = this.#counts.get(session.origin) ?? 0;
+    if (own >= maxSessionsPerAddress) {
+      throw new QueueFullError(OF_ADDRESS, own, maxSessionsPerAddress);
+    }
+    if (this.#sessions.size >= maxSessions) this.#makeRoom(own);
+    this.#counts.set(session.origin, (this.#counts.get(session.origin) ?? 0) + 1);
     this.#sessions.set(session.id, session);
     this.#byKey.set(session.key, session);
     return session;
@@ -61,6 +79,9 @@ export class SessionTable {
   end(session: Session, reason?: unknown): Promise<void> {
     if (!this.#sessions.delete(session.id)) return Promise.resolve();
     this.#byKey.delete(session.key);
+    const left = (this.#counts.get(session.origin) ?? 1) - 1;
+    if (left > 0) this.#counts.set(session.origin, left);
+    else this.#counts.delete(session.origin);
     this.#droppedByGone += session.dropped;
     const ending = session.end(reason);
     this.#options.onEnd?.(session);
@@ -91,15 +112,25 @@ export class SessionTable {
     await Promise.all(this.#ending);
   }
 
-  #makeRoom(): void {
+  /** For a client whose address has `own` sessions. */
+  #makeRoom(own: number): void {
+    const unused = this.#longestUnused((session) => session.idle);
+    if (unused !== undefined && this.#clock.now() - unused.usedMs >= MIN_IDLE_TO_EVICT_MS) return void this.end(unused);
+    const most = Math.max(...this.#counts.values());
+    // Its place is worth taking only when the newcomer's address then has no more than the other is left with.
+    const rich = (session: Session): boolean => this.#counts.get(session.origin) === most && most > own + 1;
+    const chosen =
+      this.#longestUnused((session) => rich(session) && session.idle) ??
+      this.#longestUnused((session) => rich(session) && session.quiet);
+    if (chosen === undefined) throw new QueueFullError('sessions', this.#sessions.size, this.#options.maxSessions);
+    void this.end(chosen);
+  }
+
+  #longestUnused(may: (session: Session) => boolean): Session | undefined {
     let oldest: Session | undefined;
     for (const session of this.#sessions.values()) {
-      if (session.idle && (oldest === undefined || session.usedMs < oldest.usedMs)) oldest = session;
+      if ((oldest === undefined || session.usedMs < oldest.usedMs) && may(session)) oldest = session;
     }
-    const { maxSessions } = this.#options;
-    if (oldest === undefined || this.#clock.now() - oldest.usedMs < MIN_IDLE_TO_EVICT_MS) {
-      throw new QueueFullError('sessions', this.#sessions.size, maxSessions);
-    }
-    void this.end(oldest);
+    return oldest;
   }
 }

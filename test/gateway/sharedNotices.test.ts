@@ -1,0 +1,86 @@
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { afterEach, expect, test } from 'vitest';
+import { Gateway } from '../../src/gateway/Gateway.js';
+import { FakePool } from '../support/FakePool.js';
+import { RawClient } from '../support/httpClient.js';
+
+const MIB = 2 ** 20;
+const sockets: Socket[] = [];
+let gateway: Gateway;
+
+afterEach(async () => {
+  for (const socket of sockets.splice(0)) socket.destroy();
+  await gateway.close();
+});
+
+/** A session whose stream is open and is not read. */
+async function idleStream(url: string): Promise<Socket> {
+  const client = new RawClient(url);
+  await client.initialize();
+  const { hostname, port, pathname } = new URL(url);
+  const socket = connect(Number(port), hostname);
+  sockets.push(socket.on('error', () => undefined));
+  const lines = [`GET ${pathname} HTTP/1.1`, `Host: ${hostname}:${port}`, 'Accept: text/event-stream'];
+  socket.write(`${lines.join('\r\n')}\r\nmcp-session-id: ${client.sessionId}\r\n\r\n`);
+  await once(socket, 'data');
+  return socket.pause();
+}
+
+const used = (): number => {
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
+};
+
+const changed = (bytes: number) => ({
+  method: 'notifications/tools/list_changed',
+  params: { pad: 'x'.repeat(bytes) },
+});
+
+test('one notification for 40 streams that are not read is held once, and given back with the last of them', async () => {
+  const pool = new FakePool({ one: {} });
+  gateway = new Gateway({ pool, port: 0 });
+  const url = `${(await gateway.listen()).url}/servers/one/mcp`;
+  for (let i = 0; i < 40; i++) await idleStream(url);
+  const before = used();
+  pool.emit('notification', { server: 'one', notice: changed(20 * MIB) });
+  await new Promise((done) => setImmediate(done));
+  // As text, as bytes and on its way through the test: far from 40 times 20 MiB.
+  expect(used() - before).toBeLessThan(150 * MIB);
+  expect(gateway.stats.heldBytes).toBeGreaterThan(20 * MIB);
+  expect(gateway.stats.heldBytes).toBeLessThan(21 * MIB);
+  // What waits already is beyond what a stream may hold: the next one is lost, and counted.
+  pool.emit('notification', { server: 'one', notice: changed(10) });
+  expect(gateway.stats.droppedNotices).toBe(40);
+  for (const socket of sockets) socket.destroy();
+  await expect.poll(() => gateway.stats.heldBytes).toBe(0);
+});
+
+test('a notification for which there is no room among what is held for all is dropped and counted', async () => {
+  const pool = new FakePool({ one: {} });
+  gateway = new Gateway({ pool, port: 0, maxBufferedBytes: 10 * MIB });
+  const url = `${(await gateway.listen()).url}/servers/one/mcp`;
+  await idleStream(url);
+  pool.emit('notification', { server: 'one', notice: changed(11 * MIB) });
+  expect(gateway.stats).toMatchObject({ droppedNotices: 1, heldBytes: 0 });
+  pool.emit('notification', { server: 'one', notice: changed(8 * MIB) });
+  expect(gateway.stats.droppedNotices).toBe(1);
+  expect(gateway.stats.heldBytes).toBeGreaterThan(8 * MIB);
+});
+
+test('two notifications of one turn are two, whatever they share', async () => {
+  const pool = new FakePool({ one: {} });
+  gateway = new Gateway({ pool, port: 0 });
+  const client = new RawClient(`${(await gateway.listen()).url}/servers/one/mcp`);
+  await client.initialize();
+  const stream = await client.listen();
+  const params = { a: 1 };
+  for (const kind of ['tools', 'prompts', 'tools'])
+    pool.emit('notification', { server: 'one', notice: { method: `notifications/${kind}/list_changed`, params } });
+  expect((await stream.has(3)).map(({ method }) => method)).toEqual([
+    'notifications/tools/list_changed',
+    'notifications/prompts/list_changed',
+    'notifications/tools/list_changed',
+  ]);
+  await stream.stop();
+});
