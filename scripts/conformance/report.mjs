@@ -1,0 +1,45 @@
+// The table of docs/conformance.md, out of what the runs gave.
+import { SETS } from './suites.mjs';
+
+const sum = (scenarios) => [...scenarios.values()].reduce((total, { passed }) => total + passed, 0);
+const whole = (scenarios) => [...scenarios.values()].filter(({ failed }) => failed.length === 0).length;
+
+/** `results`: by cell and set, the scenarios of a run. `reasons`: by cell, why it cannot pass what passes straight. */
+export function report(results, reasons) {
+  const lines = [
+    '# Conformance',
+    '',
+    'Made by `npm run conformance`: the official suite `@modelcontextprotocol/conformance`, 0.1.16 and 0.2.0-alpha.12',
+    '(requirement sets 2025-11-25 and 2026-07-28), in its server role. *Straight* is the test server',
+    '`test/fixtures/dual-era/server.mjs` itself; the other rows are that server through the gateway. A cell has the checks',
+    'that passed, and the scenarios of which no check failed. What the suite runs without scoring it is left out.',
+    '',
+    `| through | ${SETS.map(({ name }) => name).join(' | ')} |`,
+    `|---|${'---|'.repeat(SETS.length)}`,
+  ];
+  for (const [cell, sets] of results) {
+    const figures = SETS.map(({ name }) => {
+      const scenarios = sets.get(name);
+      return scenarios === undefined ? '' : `${sum(scenarios)} (${whole(scenarios)} of ${scenarios.size})`;
+    });
+    lines.push(`| ${cell} | ${figures.join(' | ')} |`);
+  }
+  const missing = [...results].flatMap(([cell, sets]) => missingIn(cell, sets, results.get('straight')));
+  lines.push('', '## What passes straight and not through', '');
+  if (missing.length === 0) lines.push('Nothing.');
+  for (const { cell, set, names } of missing) {
+    const why = reasons.find((each) => each.cell.test(cell) && each.set.test(set))?.why;
+    lines.push(`- **${cell}**, ${set}: ${names.map((name) => `\`${name}\``).join(', ')}.${why ? ` ${why}` : ''}`);
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+function missingIn(cell, sets, straight) {
+  if (straight === undefined || cell === 'straight') return [];
+  return [...sets].flatMap(([set, scenarios]) => {
+    const names = [...(straight.get(set) ?? [])]
+      .filter(([name, { failed }]) => failed.length === 0 && (scenarios.get(name)?.failed.length ?? 1) > 0)
+      .map(([name]) => name);
+    return names.length === 0 ? [] : [{ cell, set, names }];
+  });
+}
