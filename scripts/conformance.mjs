@@ -27,9 +27,12 @@ for (const [name, start] of CELLS) {
     try {
       const scenarios = await runSet(suites, set, url);
       sets.set(set.name, scenarios);
-      const bad = [...scenarios].filter(([, { failed }]) => failed.length > 0);
+      const scored = [...scenarios].filter(([, each]) => each.scored);
+      const bad = scored.filter(([, { failed }]) => failed.length > 0);
       const passed = [...scenarios.values()].reduce((total, each) => total + each.passed, 0);
-      console.log(`${name}, ${set.name}: ${passed} checks, ${scenarios.size - bad.length} of ${scenarios.size} scenarios`);
+      console.log(
+        `${name}, ${set.name}: ${passed} checks, ${scored.length - bad.length} of ${scored.length} scenarios`,
+      );
       if (flags.has('verbose')) {
         for (const [scenario, { failed }] of bad) {
           for (const { id, why } of failed) console.log(`  ${scenario}: ${id}: ${why.slice(0, 240)}`);

@@ -45,7 +45,8 @@ function upward(text, prefix) {
   }
   const { method, params } = message;
   if (NAMED.test(method) && typeof params?.name === 'string') params.name = prefix + params.name;
-  else if (method === 'completion/complete' && params?.ref?.name !== undefined) params.ref.name = prefix + params.ref.name;
+  else if (method === 'completion/complete' && params?.ref?.name !== undefined)
+    params.ref.name = prefix + params.ref.name;
   else return text;
   return JSON.stringify(message);
 }

@@ -2,7 +2,8 @@
 import { SETS } from './suites.mjs';
 
 const sum = (scenarios) => [...scenarios.values()].reduce((total, { passed }) => total + passed, 0);
-const whole = (scenarios) => [...scenarios.values()].filter(({ failed }) => failed.length === 0).length;
+const scoredOf = (scenarios) => [...scenarios.values()].filter(({ scored }) => scored);
+const whole = (scenarios) => scoredOf(scenarios).filter(({ failed }) => failed.length === 0).length;
 
 /** `results`: by cell and set, the scenarios of a run. `reasons`: by cell, why it cannot pass what passes straight. */
 export function report(results, reasons) {
@@ -12,7 +13,7 @@ export function report(results, reasons) {
     'Made by `npm run conformance`: the official suite `@modelcontextprotocol/conformance`, 0.1.16 and 0.2.0-alpha.12',
     '(requirement sets 2025-11-25 and 2026-07-28), in its server role. *Straight* is the test server',
     '`test/fixtures/dual-era/server.mjs` itself; the other rows are that server through the gateway. A cell has the checks',
-    'that passed, and the scenarios of which no check failed. What the suite runs without scoring it is left out.',
+    'that passed, and of the scenarios that the set scores, those of which no check failed.',
     '',
     `| through | ${SETS.map(({ name }) => name).join(' | ')} |`,
     `|---|${'---|'.repeat(SETS.length)}`,
@@ -20,7 +21,7 @@ export function report(results, reasons) {
   for (const [cell, sets] of results) {
     const figures = SETS.map(({ name }) => {
       const scenarios = sets.get(name);
-      return scenarios === undefined ? '' : `${sum(scenarios)} (${whole(scenarios)} of ${scenarios.size})`;
+      return scenarios === undefined ? '' : `${sum(scenarios)} (${whole(scenarios)} of ${scoredOf(scenarios).length})`;
     });
     lines.push(`| ${cell} | ${figures.join(' | ')} |`);
   }

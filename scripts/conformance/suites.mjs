@@ -32,7 +32,7 @@ export function findSuites(folder = process.env.CONFORMANCE_DIR ?? FOLDER) {
   return existsSync(node) ? { modules, node } : undefined;
 }
 
-/** Runs one set against `url`. Resolves to the checks of each scenario; what is not scored is not among them. */
+/** Runs one set against `url`. Resolves to the checks of each scenario, and whether the set scores it. */
 export async function runSet({ modules, node }, { suite, args }, url) {
   const out = mkdtempSync(join(tmpdir(), 'conformance-'));
   try {
@@ -67,11 +67,15 @@ function scenariosIn(out, unscored) {
   const scenarios = new Map();
   for (const folder of readdirSync(out).sort()) {
     const name = folder.replace(/^server-/, '').replace(/-\d{4}-\d{2}-\d{2}T.*$/, '');
-    if (unscored.has(name)) continue;
     const checks = JSON.parse(readFileSync(join(out, folder, 'checks.json'), 'utf8'));
     const passed = checks.filter(({ status }) => status === 'SUCCESS').length;
     const failed = checks.filter(({ status }) => status === 'FAILURE');
-    scenarios.set(name, { passed, failed: failed.map(({ id, errorMessage }) => ({ id, why: String(errorMessage) })) });
+    const scored = !unscored.has(name);
+    scenarios.set(name, {
+      scored,
+      passed,
+      failed: failed.map(({ id, errorMessage }) => ({ id, why: String(errorMessage) })),
+    });
   }
   return scenarios;
 }
