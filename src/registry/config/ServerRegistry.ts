@@ -17,12 +17,14 @@ export interface ServerRegistryOptions {
   readonly logger?: Logger;
 }
 
-/** What a change did, by name. A server is changed when its fingerprint is another. */
+/** What a change did, by name; each name is in one list. A server is changed when its fingerprint is another. */
 export interface RegistryChange {
   readonly added: readonly string[];
   readonly removed: readonly string[];
   readonly changed: readonly string[];
   readonly unchanged: readonly string[];
+  /** Held as before, although the file has an entry of that name: it is broken, or a variable of it is unset. */
+  readonly kept: readonly string[];
 }
 
 export interface RegistryEvents {
@@ -108,20 +110,22 @@ export class ServerRegistry implements Closeable, AsyncDisposable {
   }
 
   /**
-   * Holds exactly the good servers of the file afterwards; what is wrong with others is in `problems`. A file that cannot
-   * be read or parsed at all changes nothing, so that a slip of the editor does not stop every server.
+   * Holds the servers of the file afterwards. One whose entry is broken stays as it was, if it was held, and is in `kept`; what
+   * is wrong is in `problems`. A file that cannot be read or parsed at all changes nothing: a slip of the editor stops no server.
    */
   async load(file: string, options: Omit<ParseOptions, 'file'> = {}): Promise<ParsedConfig & RegistryChange> {
     this.#scope.assertOpen();
     const parsed = await this.#scope.track(readConfigFile(file, options));
     this.#scope.assertOpen();
     const folder = dirname(resolve(file));
-    const unusable = parsed.problems.some(({ server }) => server === undefined);
-    const change: RegistryChange = unusable
-      ? { added: [], removed: [], changed: [], unchanged: this.names() }
-      : this.#replace(
-          parsed.servers.map((config) => hold(config, { entry: parsed.entries.get(config.name) as object, folder })),
-        );
+    if (parsed.problems.some(({ server }) => server === undefined)) {
+      return { ...parsed, added: [], removed: [], changed: [], unchanged: this.names(), kept: [] };
+    }
+    const broken = new Set(parsed.problems.map(({ server }) => server as string));
+    const change = this.#replace(
+      parsed.servers.map((config) => hold(config, { entry: parsed.entries.get(config.name) as object, folder })),
+      this.names().filter((name) => broken.has(name)),
+    );
     return { ...parsed, ...change };
   }
 
@@ -156,17 +160,17 @@ export class ServerRegistry implements Closeable, AsyncDisposable {
     return held;
   }
 
-  #replace(next: readonly Held[]): RegistryChange {
+  #replace(next: readonly Held[], kept: readonly string[] = []): RegistryChange {
     const names = new Set<string>();
     for (const { config } of next) {
       if (names.has(config.name)) throw new OptionError('name', config.name, 'each name once');
       names.add(config.name);
     }
-    const removed = this.names().filter((name) => !names.has(name));
+    const removed = this.names().filter((name) => !names.has(name) && !kept.includes(name));
     for (const name of removed) this.remove(name);
     const change = { added: [] as string[], changed: [] as string[], unchanged: [] as string[] };
     for (const held of next) change[this.#put(held)].push(held.config.name);
-    return { ...change, removed };
+    return { ...change, removed, kept };
   }
 
   #put(held: Held): 'added' | 'changed' | 'unchanged' {

@@ -4,8 +4,11 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { beforeEach, expect, onTestFinished, test } from 'vitest';
 import { ClosedError, OptionError, ServerNotFoundError } from '../../../src/core/errors.js';
+import { StdioPool } from '../../../src/pool/StdioPool.js';
 import type { ServerConfig } from '../../../src/registry/config/ServerConfig.js';
 import { ServerRegistry } from '../../../src/registry/config/ServerRegistry.js';
+import { closeAfter } from '../../support/closeAfter.js';
+import { fixture } from '../../support/servers.js';
 
 const stdio = (name: string, command = 'node'): ServerConfig => ({ name, transport: 'stdio', command });
 
@@ -82,6 +85,7 @@ test('replace holds exactly what it is given, or changes nothing', () => {
     removed: ['a'],
     changed: ['b'],
     unchanged: ['c'],
+    kept: [],
   });
   expect(seen).toEqual(['-a', '~b', '+d']);
   expect(() => registry.replace([stdio('e'), stdio('e')])).toThrow(OptionError);
@@ -110,14 +114,68 @@ test('what was loaded is saved with its references and unknown fields, never wit
   expect(again.unchanged).toEqual(['a', 'b']);
 });
 
-test('a file that cannot be parsed changes nothing; one with a bad server loses that one alone', async () => {
+test('a file that cannot be parsed changes nothing', async () => {
   registry.add(stdio('a'));
   writeFileSync(file, '{');
-  expect(await registry.load(file)).toMatchObject({ unchanged: ['a'], problems: [{ code: 'ERR_OPTION' }] });
+  expect(await registry.load(file)).toMatchObject({ unchanged: ['a'], kept: [], problems: [{ code: 'ERR_OPTION' }] });
   await expect(registry.save(file)).rejects.toThrow(OptionError);
-  writeFileSync(file, JSON.stringify({ mcpServers: { a: { command: '' }, b: { command: 'node' } } }));
-  expect(await registry.load(file)).toMatchObject({ added: ['b'], removed: ['a'] });
-  expect(registry.names()).toEqual(['b']);
+});
+
+test('a server whose entry is broken or whose variable is unset stays as it was, and is told as a problem', async () => {
+  const entries = {
+    broken: { command: 'node' },
+    needs: { command: 'node', env: { TOKEN: `\${TOKEN}` } },
+    gone: { command: 'node' },
+    other: { command: 'node' },
+  };
+  writeFileSync(file, JSON.stringify({ mcpServers: entries }));
+  await registry.load(file, { variables: { TOKEN: 's3cret' } });
+  seen = [];
+  const { gone: _, ...rest } = entries;
+  const next = { ...rest, broken: { command: 7 }, other: { command: 'bun' }, fresh: { command: '' } };
+  writeFileSync(file, JSON.stringify({ mcpServers: next }));
+  const change = await registry.load(file, { variables: {} });
+  expect(change).toMatchObject({
+    added: [],
+    removed: ['gone'],
+    changed: ['other'],
+    unchanged: [],
+    kept: ['broken', 'needs'],
+  });
+  expect(change.problems.map(({ server, field }) => [server, field])).toEqual([
+    ['broken', 'command'],
+    ['needs', 'env.TOKEN'],
+    ['fresh', 'command'],
+  ]);
+  expect(seen).toEqual(['-gone', '~other']);
+  expect(registry.get('broken')).toMatchObject({ command: 'node' });
+  expect(registry.get('needs')).toMatchObject({ env: { TOKEN: 's3cret' } });
+  // Repaired, it is as ever.
+  writeFileSync(file, JSON.stringify({ mcpServers: entries }));
+  expect(await registry.load(file, { variables: { TOKEN: 's3cret' } })).toMatchObject({
+    added: ['gone'],
+    unchanged: ['broken', 'needs'],
+    kept: [],
+  });
+});
+
+test('with a pool behind it, a server whose entry broke keeps its process', async () => {
+  const pool = new StdioPool();
+  closeAfter(pool);
+  const command = process.execPath;
+  const echo = { command, args: [fixture('echo-server.mjs')] };
+  const apply = async (mcpServers: object): Promise<void> => {
+    writeFileSync(file, JSON.stringify({ mcpServers }));
+    await registry.load(file, { variables: {} });
+    await pool.apply(registry.list());
+  };
+  await apply({ a: echo });
+  await pool.request('a', 'ping');
+  const { pids } = pool.stats('a');
+  await apply({ a: { ...echo, env: { TOKEN: `\${UNSET}` } }, b: echo });
+  expect(pool.servers()).toEqual(['a', 'b']);
+  await pool.request('a', 'ping');
+  expect(pool.stats('a').pids).toEqual(pids);
 });
 
 test('any set of servers is the same after save and load', async () => {
