@@ -141,6 +141,7 @@ const OWN: Readonly<Record<string, readonly string[]>> = {
   ],
   './gateway': ['GATEWAY_DEFAULTS', 'Gateway', 'ToolCatalog', 'addGateway'],
   './testing': [
+    'FAULTS',
     'FakeClock',
     'FaultPlan',
     'History',
@@ -148,6 +149,8 @@ const OWN: Readonly<Record<string, readonly string[]>> = {
     'RULES',
     'check',
     'closeAndCheck',
+    'epochNow',
+    'faultPlanSchema',
     'faulty',
     'leakBaseline',
     'record',

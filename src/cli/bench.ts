@@ -11,7 +11,7 @@ import { readScenario } from '../bench/workload/Scenario.js';
 import type { ToolChoice, Workload } from '../bench/workload/Workload.js';
 import { messageOf, OptionError } from '../core/errors.js';
 import type { Era } from '../registry/config/ServerConfig.js';
-import { FaultPlan, type FaultPlanOptions } from '../testing/FaultPlan.js';
+import { FaultPlan, type FaultPlanOptions } from '../testing/faults/FaultPlan.js';
 import { complain } from './output.js';
 import { writeOut } from './showResult.js';
 

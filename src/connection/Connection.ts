@@ -28,6 +28,15 @@ type Listen = (
 /** Who sends a notification, as the credentials hook is told when the server refuses it (401). */
 export type NotifyOptions = Pick<CallOptions, 'caller'>;
 
+/** What holds for the calls of a connection where they do not say. */
+export interface ConnectionLimits {
+  readonly clock: Clock;
+  readonly maxMessageBytes: number;
+  readonly timeoutMs: number;
+  readonly acquireTimeoutMs: number;
+  readonly maxTotalTimeoutMs: number;
+}
+
 /** One initialised connection to one server: what the pools share out. Each transport is one. */
 export interface Connection extends Closeable {
   readonly server: string;
@@ -39,6 +48,8 @@ export interface Connection extends Closeable {
   /** Epoch ms of its start. */
   readonly startedAt: number;
   readonly counters: Readonly<ChannelCounters>;
+  /** For what stands in front of it and must keep to the same (`faulty`). */
+  readonly limits?: ConnectionLimits | undefined;
   readonly inFlight: number;
   /** Bytes the server has not taken yet. */
   readonly unsentBytes: number;

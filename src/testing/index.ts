@@ -1,12 +1,24 @@
 export type { Clock, Timer } from '../core/index.js';
 export { closeAndCheck, type LeakBaseline, type LeakOptions, leakBaseline } from './closeAndCheck.js';
 export { FakeClock } from './FakeClock.js';
-export { type Fault, FaultPlan, type FaultPlanOptions } from './FaultPlan.js';
+export { type EffectEvent, epochNow, type FaultEvent, type KitEvent, META_CALL } from './faults/events.js';
+export {
+  FaultPlan,
+  type FaultPlanOptions,
+  type FaultPlanParts,
+  type Injection,
+  type RuleHandle,
+} from './faults/FaultPlan.js';
+export type { FaultRule, FaultSubject } from './faults/FaultRule.js';
+export { FAULTS, type Fault } from './faults/faultTable.js';
+export { faultPlanSchema } from './faults/planSchema.js';
+export type { PlanState } from './faults/RuleTally.js';
+export type { FaultSettings, Latency } from './faults/settings.js';
+export type { FaultSpec, FaultWire } from './faults/table/spec.js';
 export { type FaultyOptions, faulty } from './faulty.js';
 export { type CheckOptions, check } from './history/check.js';
 export { History, type HistoryOptions } from './history/History.js';
 export type { HistoryEvent, UntimedEvent } from './history/HistoryEvent.js';
-export { META_CALL } from './history/record/Recorder.js';
 export { type Recordable, record } from './history/record/record.js';
 export type { RecordableClient } from './history/record/recordClient.js';
 export { type RecordableLimiter, recordLimiter } from './history/record/recordLimiter.js';

@@ -27,7 +27,7 @@ import { InFlight } from '../../src/shutdown/InFlight.js';
 import { ShutdownPlan } from '../../src/shutdown/ShutdownPlan.js';
 import { withTimeout } from '../../src/shutdown/withTimeout.js';
 import { leakBaseline } from '../../src/testing/closeAndCheck.js';
-import { FaultPlan } from '../../src/testing/FaultPlan.js';
+import { FaultPlan } from '../../src/testing/faults/FaultPlan.js';
 import { faulty } from '../../src/testing/faulty.js';
 import { FileCache } from '../../src/toolstore/FileCache.js';
 
@@ -73,7 +73,7 @@ const PARTS: readonly (readonly [string, string, string, (options: Given) => unk
   ['withTimeout', 'timoutMs', 'timeoutMs', (o) => withTimeout('a', work, o)],
   ['leakBaseline', 'setleMs', 'settleMs', (o) => leakBaseline(o)],
   ['FaultPlan', 'ratio', 'ratios', (o) => new FaultPlan(o)],
-  ['faulty', 'timoutMs', 'timeoutMs', (o) => faulty({} as Given, new FaultPlan({ ratios: {} }), o)],
+  ['faulty', 'timoutMs', 'timeoutMs', (o) => faulty({ server: 's' } as Given, new FaultPlan({ ratios: {} }), o)],
   ['FileCache', 'directry', 'directory', (o) => new FileCache(o)],
 ];
 

@@ -1,4 +1,4 @@
-import type { Connection, DisconnectReason } from '../../src/connection/Connection.js';
+import type { Connection, ConnectionLimits, DisconnectReason } from '../../src/connection/Connection.js';
 import { ConnectionEvents } from '../../src/connection/ConnectionEvents.js';
 import { Channel } from '../../src/connection/channel/Channel.js';
 import type {
@@ -30,6 +30,7 @@ export class MemoryConnection implements Connection {
   readonly info: ServerInfo;
   readonly pid = undefined;
   readonly startedAt: number;
+  readonly limits: ConnectionLimits;
   /** Everything that reached the server, in order. */
   readonly seen: Message[] = [];
   readonly channel: Channel;
@@ -39,6 +40,7 @@ export class MemoryConnection implements Connection {
   constructor(request: ConnectRequest, onMessage: (message: Message, connection: MemoryConnection) => void) {
     const { config, pool, options, onAnswer } = request;
     const { clock, logger } = pool;
+    this.limits = { ...options, clock, maxTotalTimeoutMs: pool.maxTotalTimeoutMs };
     this.server = config.name;
     this.request_ = request;
     this.startedAt = clock.wallNow();

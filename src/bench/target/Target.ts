@@ -4,7 +4,7 @@ import type { Progress, ServerInfo } from '../../connection/protocol/messages.js
 import type { CallTrace } from '../../pool/server/calls/trace.js';
 import type { PoolOptions } from '../../pool/server/options.js';
 import { UnifiedPool } from '../../pool/UnifiedPool.js';
-import { FaultPlan, type FaultPlanOptions } from '../../testing/FaultPlan.js';
+import { FaultPlan, type FaultPlanOptions } from '../../testing/faults/FaultPlan.js';
 import { faulty } from '../../testing/faulty.js';
 import { listenerOf } from '../sample/processes.js';
 import { StartedCommand } from './StartedCommand.js';
@@ -36,14 +36,14 @@ export class Target implements AsyncDisposable {
   readonly #pool: UnifiedPool;
   readonly #settings: TargetSettings;
   readonly #started: StartedCommand | undefined;
-  readonly #faults: ArmedPlan | undefined;
+  readonly #faults: FaultPlan | undefined;
   #stopWatching: (() => void) | undefined;
 
   private constructor(spec: TargetSpec, settings: TargetSettings, started: StartedCommand | undefined) {
     this.spec = spec;
     this.#settings = settings;
     this.#started = started;
-    this.#faults = settings.faults === undefined ? undefined : new ArmedPlan(settings.faults);
+    this.#faults = settings.faults === undefined ? undefined : pausedPlan(settings.faults);
     this.#pool = newPool(spec, settings, this.#faults);
   }
 
@@ -113,7 +113,7 @@ export class Target implements AsyncDisposable {
 
   /** From now on calls and starts go wrong as the fault plan says. */
   armFaults(): void {
-    if (this.#faults !== undefined) this.#faults.armed = true;
+    this.#faults?.resume();
   }
 
   /** Calls back with each call's wait for a connection in ms, until the target is closed. */
@@ -159,19 +159,13 @@ export class Target implements AsyncDisposable {
 }
 
 /** Its faults begin when it is armed: tools are chosen and tried before. */
-class ArmedPlan extends FaultPlan {
-  armed = false;
-
-  override nextCall(): ReturnType<FaultPlan['nextCall']> {
-    return this.armed ? super.nextCall() : undefined;
-  }
-
-  override nextStart(): boolean {
-    return this.armed && super.nextStart();
-  }
+function pausedPlan(options: FaultPlanOptions): FaultPlan {
+  const plan = new FaultPlan(options);
+  plan.pause();
+  return plan;
 }
 
-function newPool(spec: TargetSpec, settings: TargetSettings, plan: ArmedPlan | undefined): UnifiedPool {
+function newPool(spec: TargetSpec, settings: TargetSettings, plan: FaultPlan | undefined): UnifiedPool {
   const { sessions = 1 } = settings;
   const pool = new UnifiedPool({
     maxConcurrent: WIDE,

@@ -1,7 +1,13 @@
 import { type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import { ClosedError, messageOf, OptionError, ProtocolError, StartError } from '../../core/errors.js';
 import { limitedLogger } from '../../core/limitedLogger.js';
-import type { Connection, ConnectionOptions, DisconnectReason, NotifyOptions } from '../Connection.js';
+import type {
+  Connection,
+  ConnectionLimits,
+  ConnectionOptions,
+  DisconnectReason,
+  NotifyOptions,
+} from '../Connection.js';
 import { ConnectionEvents } from '../ConnectionEvents.js';
 import { Channel, type ChannelCounters } from '../channel/Channel.js';
 import { type ConnectionState, inspectConnection } from '../inspect.js';
@@ -99,6 +105,10 @@ export abstract class UrlConnection<W extends CallTransport, O extends UrlConnec
 
   get counters(): Readonly<ChannelCounters> {
     return this.channel.counters;
+  }
+
+  get limits(): ConnectionLimits {
+    return this.options;
   }
 
   get inFlight(): number {

@@ -5,7 +5,7 @@ import { limitedLogger } from '../../core/limitedLogger.js';
 import type { Logger } from '../../core/logger.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
 import type { ManagedProcess } from '../../registry/process/ManagedProcess.js';
-import type { Connection, ConnectionOptions, DisconnectReason } from '../Connection.js';
+import type { Connection, ConnectionLimits, ConnectionOptions, DisconnectReason } from '../Connection.js';
 import { ConnectionEvents } from '../ConnectionEvents.js';
 import { Channel, type ChannelCounters } from '../channel/Channel.js';
 import { idAtEdge } from '../channel/codec/envelope.js';
@@ -146,6 +146,10 @@ export class StdioConnection implements Connection {
 
   get counters(): Readonly<ChannelCounters> {
     return this.#channel.counters;
+  }
+
+  get limits(): ConnectionLimits {
+    return this.#options;
   }
 
   /** Calls not settled yet; open subscriptions are none. */

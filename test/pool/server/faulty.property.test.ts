@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { FaultPlan } from '../../../src/testing/FaultPlan.js';
+import { FaultPlan } from '../../../src/testing/faults/FaultPlan.js';
 import { faulty } from '../../../src/testing/faulty.js';
 import { MEMORY, memoryPool, outcome } from '../../support/memoryPool.js';
 import { RUNS, RUNS_TIMEOUT_MS } from '../../support/runs.js';

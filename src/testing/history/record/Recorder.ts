@@ -1,10 +1,8 @@
 import type { Progress, RequestHandler, ServerNotice } from '../../../connection/protocol/messages.js';
 import { type Acted, ERROR_CODES, type ErrorCode, messageOf, PoolkitError, RpcError } from '../../../core/errors.js';
+import { META_CALL, stampOf } from '../../faults/events.js';
 import type { History } from '../History.js';
 import type { InvokeEvent } from '../HistoryEvent.js';
-
-/** Where a call's name stands in `_meta`, on its way to the server and on all that comes back. */
-export const META_CALL = 'mcp-poolkit/call';
 
 export type Values = Readonly<Record<string, unknown>>;
 
@@ -14,13 +12,6 @@ export interface CallHooks {
   readonly onProgress?: (progress: Progress) => void;
   readonly onNotification?: (notice: ServerNotice) => void;
   readonly onRequest?: RequestHandler;
-}
-
-/** The call that params, a result or a notification were stamped for. */
-export function stampOf(value: unknown): string | undefined {
-  const meta = (value as { readonly _meta?: Values } | null | undefined)?._meta;
-  const stamp = typeof meta === 'object' && meta !== null ? meta[META_CALL] : undefined;
-  return typeof stamp === 'string' ? stamp : undefined;
 }
 
 /** The same of a result as it came: `raw` ones are bytes. */

@@ -1,6 +1,7 @@
+import { stampOf } from '../../faults/events.js';
 import type { History } from '../History.js';
 import type { InvokeEvent } from '../HistoryEvent.js';
-import { CallRecorder, stampOf, type Values } from './Recorder.js';
+import { CallRecorder, type Values } from './Recorder.js';
 import type { RecordSettings } from './recordOptions.js';
 
 /** An MCP client as the SDKs have it. */

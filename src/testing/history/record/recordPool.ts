@@ -1,9 +1,10 @@
 import type { Listener } from '../../../core/events.js';
 import type { Caller, ConnectionLease, McpPool, PoolEvents, RequestOptions } from '../../../pool/McpPool.js';
+import { stampOf } from '../../faults/events.js';
 import { aliveInGroups } from '../../procfs.js';
 import type { History } from '../History.js';
 import type { InvokeEvent } from '../HistoryEvent.js';
-import { CallRecorder, stampOf, type Values } from './Recorder.js';
+import { CallRecorder, type Values } from './Recorder.js';
 import type { RecordSettings } from './recordOptions.js';
 
 const SAFE: ReadonlySet<string> = new Set([

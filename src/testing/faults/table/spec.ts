@@ -1,0 +1,31 @@
+import type { FaultSettings } from '../settings.js';
+
+/** The transports that a fault can be on. A wrapped connection (`faulty`) has all of them. */
+export type FaultWire = 'stdio' | 'http' | 'sse';
+
+/** One fault: what it is, where it can be, what it does and what it may be told. */
+export interface FaultSpec {
+  /** `call`: befalls a request; `start`: befalls the start of a process or a connection. */
+  readonly scope: 'call' | 'start';
+  readonly wires: readonly FaultWire[];
+  /** Methods it befalls where its rule names neither method, tool nor URI. @defaultValue the calls that act */
+  readonly methods?: readonly string[];
+  readonly settings: readonly (keyof FaultSettings)[];
+  /** What the wire shows. */
+  readonly shows: string;
+  /** What the toolkit does with it. */
+  readonly answer: string;
+}
+
+export const EVERY_WIRE: readonly FaultWire[] = Object.freeze(['stdio', 'http', 'sse']);
+
+/** The lists of a server, by method. */
+export const LISTS: readonly string[] = Object.freeze([
+  'tools/list',
+  'prompts/list',
+  'resources/list',
+  'resources/templates/list',
+]);
+
+/** Stands for every method that the protocol does not know. */
+export const UNKNOWN_METHODS = '(unknown)';

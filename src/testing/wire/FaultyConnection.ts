@@ -1,0 +1,319 @@
+import type { Connection, DisconnectReason, NotifyOptions } from '../../connection/Connection.js';
+import { ConnectionEvents } from '../../connection/ConnectionEvents.js';
+import type { Call } from '../../connection/channel/Call.js';
+import { Channel, type ChannelCounters } from '../../connection/channel/Channel.js';
+import { idAtEdge } from '../../connection/channel/codec/envelope.js';
+import type {
+  CallOptions,
+  Params,
+  RequestHandler,
+  ServerInfo,
+  ServerNotice,
+  ServerRequest,
+} from '../../connection/protocol/messages.js';
+import { LineReader } from '../../connection/stdio/LineReader.js';
+import { messageIn } from '../../connection/stdio/messageIn.js';
+import type { Clock } from '../../core/clock.js';
+import { type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
+import { ClosedError, messageOf, RpcError } from '../../core/errors.js';
+import { silentLogger } from '../../core/logger.js';
+import type { FaultEvent } from '../faults/events.js';
+import type { FaultPlan } from '../faults/FaultPlan.js';
+import { MemoryFaults } from './MemoryFaults.js';
+import { MessageWire } from './MessageWire.js';
+import { answer, failure, parseMessage, type RpcMessage } from './messages.js';
+import type { ClientPort, WireEnd } from './WireCall.js';
+
+interface FaultyConnectionOptions {
+  readonly clock: Clock;
+  readonly timeoutMs: number;
+  readonly caller: string | undefined;
+  readonly onFault: ((event: FaultEvent) => void) | undefined;
+}
+
+const MAX_MESSAGE_BYTES = 16 * 2 ** 20;
+
+/**
+ * A wire in memory in front of a connection: a real channel on this side, the connection on the other, and a
+ * `MessageWire` between them. So timeouts, signals, counters and ends are those of any transport.
+ */
+export class FaultyConnection implements Connection {
+  readonly #inner: Connection;
+  readonly #channel: Channel;
+  readonly #wire: MessageWire;
+  readonly #lines: LineReader;
+  readonly #port: ClientPort;
+  readonly #events: ConnectionEvents;
+  readonly #scope: CloseScope;
+  readonly #faults: MemoryFaults;
+  /** Calls the inner connection has, by their id on this wire. */
+  readonly #running = new Map<unknown, AbortController>();
+  /** Requests of the server that wait for our client's answer. */
+  readonly #asked = new Map<unknown, { resolve(result: unknown): void; reject(error: unknown): void }>();
+  readonly #watches: readonly Disposable[];
+  #asks = 0;
+
+  constructor(inner: Connection, plan: FaultPlan, { clock, timeoutMs, caller, onFault }: FaultyConnectionOptions) {
+    this.#inner = inner;
+    const { server, limits } = inner;
+    const { maxMessageBytes = MAX_MESSAGE_BYTES, acquireTimeoutMs = 60_000 } = limits ?? {};
+    const maxTotalTimeoutMs = limits?.maxTotalTimeoutMs ?? Number.POSITIVE_INFINITY;
+    this.#events = new ConnectionEvents(server, silentLogger);
+    this.#channel = new Channel(
+      {
+        send: (call) => this.#send(call),
+        post: (text) => this.#wire.fromClient(parseMessage(text) ?? {}, this.#port),
+        cancel: (call, reason) => {
+          if (call.method === 'initialize') return;
+          const params = { requestId: call.id, reason };
+          this.#wire.fromClient({ method: 'notifications/cancelled', params }, this.#port);
+        },
+      },
+      {
+        server,
+        clock,
+        logger: silentLogger,
+        maxMessageBytes,
+        timeoutMs,
+        acquireTimeoutMs,
+        maxTotalTimeoutMs,
+        onNotification: this.#events.notify,
+        onRequest: this.#events.answer,
+      },
+    );
+    this.#lines = new LineReader(maxMessageBytes, {
+      onLine: (line) => this.#line(line),
+      onOversized: (head, tail, bytes) => {
+        const id = idAtEdge(head, tail);
+        if (id === undefined || !this.#channel.failOversized(id, bytes, maxMessageBytes)) {
+          this.#die({ expected: false, why: `a message of ${bytes} bytes` });
+        }
+      },
+    });
+    this.#port = {
+      frame: (text) => Buffer.from(`${text}\n`),
+      write: (bytes) => void this.#lines.push(bytes),
+      die: (end) => this.#crash(end),
+    };
+    this.#faults = new MemoryFaults({ server, clock, fail: (id, error) => this.#fail(id, error), era: inner.info.era });
+    this.#wire = new MessageWire({
+      server,
+      plan,
+      clock,
+      caller: () => caller,
+      toServer: (message) => this.#toServer(message),
+      special: (call, proceed) => this.#faults.took(call, proceed),
+      ...(onFault !== undefined && { onFault }),
+    });
+    this.#scope = new CloseScope(`connection to ${server}`, {
+      clock,
+      onDrain: () => this.#channel.idle(),
+      onDeadline: () => this.#channel.fail('the connection was closed', new ClosedError(this.#scope.name)),
+      onRelease: () => this.#release(),
+    });
+    this.#watches = [
+      inner.onNotification((notice) => this.#receive(notice)),
+      inner.onClose((death) => this.#die(death)),
+    ];
+    inner.setRequestHandler((request, { signal }) => this.#ask(request, signal, undefined));
+  }
+
+  get server(): string {
+    return this.#inner.server;
+  }
+  get info(): ServerInfo {
+    return this.#inner.info;
+  }
+  get pid(): number | undefined {
+    return this.#inner.pid;
+  }
+  get alive(): boolean {
+    return this.#events.death === undefined && !this.#scope.closing && this.#inner.alive;
+  }
+  get startedAt(): number {
+    return this.#inner.startedAt;
+  }
+  get limits(): Connection['limits'] {
+    return this.#inner.limits;
+  }
+  get counters(): Readonly<ChannelCounters> {
+    const [own, inner] = [this.#channel.counters, this.#inner.counters];
+    return { ...own, lateReplies: own.lateReplies + inner.lateReplies, garbage: own.garbage + inner.garbage };
+  }
+  get inFlight(): number {
+    return this.#channel.inFlight;
+  }
+  get unsentBytes(): number {
+    return this.#inner.unsentBytes;
+  }
+  get listen(): Connection['listen'] {
+    return this.#inner.listen?.bind(this.#inner);
+  }
+
+  request(method: string, params: Params | undefined, options: CallOptions): Promise<unknown> {
+    if (this.#scope.closing) return Promise.reject(new ClosedError(this.#scope.name));
+    return this.#channel.request(method, params, options);
+  }
+
+  async notify(method: string, params?: Params, options?: NotifyOptions): Promise<void> {
+    if (this.#faults.reads) await this.#inner.notify(method, params, options);
+  }
+
+  onClose(listener: (death: DisconnectReason) => void): Disposable {
+    return this.#events.onClose(listener);
+  }
+
+  onNotification(listener: (notice: ServerNotice) => void): Disposable {
+    return this.#events.onNotification(listener);
+  }
+
+  setRequestHandler(handler: RequestHandler | undefined): void {
+    this.#events.setRequestHandler(handler);
+  }
+
+  close(options?: CloseOptions): Promise<void> {
+    return this.#scope.close(options);
+  }
+
+  /** Lines that come as if the server had written them. */
+  hear(lines: readonly string[]): void {
+    for (const line of lines) this.#port.write(this.#port.frame(line));
+  }
+
+  #send(call: Call): void {
+    const { refusal } = this.#faults;
+    if (refusal !== undefined) throw refusal;
+    this.#channel.markSent(call, this.#scope.clock.now());
+    const { id, method, params } = call;
+    this.#wire.fromClient({ id, method, ...(params && { params }) }, this.#port);
+  }
+
+  #line(line: Buffer): void {
+    const text = messageIn(line);
+    if (text !== undefined && this.#channel.wantsRaw && this.#channel.receiveBytes(text)) return;
+    const message = text === undefined ? undefined : parseMessage(text.toString('utf8'));
+    if (message === undefined) this.#channel.receiveGarbage(line);
+    else this.#channel.receive(message);
+  }
+
+  #toServer(message: RpcMessage): void {
+    if (!this.#faults.reads) return;
+    const { id, method, params } = message;
+    if (method === 'notifications/cancelled') {
+      const requestId = params?.['requestId'];
+      const running = this.#running.get(requestId);
+      this.#running.delete(requestId);
+      running?.abort(params?.['reason']);
+    } else if (method === undefined) {
+      const asked = this.#asked.get(id);
+      this.#asked.delete(id);
+      const error = message.error as { code: number; message: string; data?: unknown } | undefined;
+      if (error === undefined) asked?.resolve(message.result);
+      else asked?.reject(new RpcError(this.server, error.code, error.message, error.data));
+    } else {
+      const call = this.#channel.pending(id as number);
+      if (call !== undefined) void this.#run(call);
+    }
+  }
+
+  /** Never rejects: what comes of it goes back over the wire. */
+  async #run(call: Call): Promise<void> {
+    const { id, method, params, options } = call;
+    const control = new AbortController();
+    this.#running.set(id, control);
+    try {
+      const result = await this.#inner.request(method, params, {
+        ...options,
+        signal: control.signal,
+        ...(options.onProgress && {
+          onProgress: (progress) =>
+            this.#receive({ method: 'notifications/progress', params: { ...progress, progressToken: id } }, call),
+        }),
+        ...(options.onNotification && { onNotification: (notice: ServerNotice) => this.#receive(notice, call) }),
+        ...(options.onRequest && {
+          onRequest: (request: ServerRequest, { signal }: { signal: AbortSignal }) => this.#ask(request, signal, call),
+        }),
+      });
+      const text =
+        result instanceof Uint8Array
+          ? `{"jsonrpc":"2.0","id":${id},"result":${Buffer.from(result).toString('utf8')}}`
+          : answer(id, result);
+      this.#answered(result instanceof Uint8Array ? (parseMessage(text) ?? {}) : { id, result }, text);
+    } catch (error) {
+      if (error instanceof RpcError) {
+        const text = failure(id, error.rpcCode, error.message, error.data);
+        this.#answered(parseMessage(text) ?? {}, text);
+      } else this.#fail(id, error);
+    } finally {
+      if (this.#running.get(id) === control) this.#running.delete(id);
+    }
+  }
+
+  #answered(message: RpcMessage, text: string): void {
+    this.#wire.fromServer({ jsonrpc: '2.0', ...message }, text, this.#port);
+  }
+
+  #fail(id: unknown, error: unknown): void {
+    this.#wire.abandoned(id as number);
+    const call = this.#channel.pending(id as number);
+    if (call !== undefined) this.#channel.failCall(call, error);
+  }
+
+  #receive(message: ServerNotice, call?: Call): void {
+    if (!this.#wire.stalled) this.#channel.receive({ jsonrpc: '2.0', ...message }, call);
+  }
+
+  #ask(request: ServerRequest, signal: AbortSignal, call: Call | undefined): Promise<unknown> {
+    const id = `server-${++this.#asks}`;
+    return new Promise((resolve, reject) => {
+      this.#asked.set(id, { resolve, reject });
+      signal.addEventListener('abort', () => {
+        this.#asked.delete(id);
+        this.#receive({
+          method: 'notifications/cancelled',
+          params: { requestId: id, reason: messageOf(signal.reason) },
+        });
+        reject(signal.reason);
+      });
+      if (!this.#wire.stalled) this.#channel.receive({ jsonrpc: '2.0', ...request, id }, call);
+    });
+  }
+
+  /** As on a wire: the process is gone at once. What is left of it the inner connection proves dead. */
+  #crash({ why, exitCode, signal }: WireEnd): void {
+    const { pid } = this.#inner;
+    if (pid !== undefined && this.#inner.alive) killed(pid);
+    this.#die({ expected: false, why, exitCode: exitCode ?? null, signal: signal ?? null });
+  }
+
+  #die(death: DisconnectReason): void {
+    const expected = death.expected || this.#scope.closing;
+    if (!this.#events.die({ ...death, expected })) return;
+    this.#channel.fail(death.why, expected ? new ClosedError(this.#scope.name) : undefined);
+    this.#wire.close();
+    // Whoever closes this connection later gets the same promise, with what would not end.
+    this.#inner.close({ graceMs: 0 }).catch(() => undefined);
+    this.#events.tellDeath();
+  }
+
+  async #release(): Promise<void> {
+    this.#wire.close();
+    this.#faults.close();
+    try {
+      await this.#inner.close({ graceMs: 0 });
+    } finally {
+      this.#die({ expected: true, why: 'the connection was closed' });
+      for (const watch of this.#watches) watch[Symbol.dispose]();
+      this.#events.clear();
+    }
+  }
+}
+
+function killed(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    // It is gone already.
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}

@@ -1,0 +1,136 @@
+import { statusError } from '../../connection/net/body/statusError.js';
+import type { Clock, Timer } from '../../core/clock.js';
+import { NotSentError, OutcomeUnknownError, ProtocolError, UnauthorizedError } from '../../core/errors.js';
+import type { Era } from '../../registry/config/ServerConfig.js';
+import type { Injection } from '../faults/FaultPlan.js';
+import { retryAfterOf } from './statusReply.js';
+import type { WireCall } from './WireCall.js';
+
+interface MemoryFaultsOptions {
+  readonly server: string;
+  readonly clock: Clock;
+  readonly era: Era;
+  readonly fail: (id: unknown, error: unknown) => void;
+}
+
+/** What faults of stdio and HTTP come to where there is no such wire: the table of `docs/faults.md`, in code. */
+export class MemoryFaults {
+  readonly #options: MemoryFaultsOptions;
+  readonly #timers = new Set<Timer>();
+  #reads = true;
+  #refusedUntilMs = 0;
+
+  constructor(options: MemoryFaultsOptions) {
+    this.#options = options;
+  }
+
+  /** Whether the server still reads what it is sent. */
+  get reads(): boolean {
+    return this.#reads;
+  }
+
+  /** Whether new connections are refused at this time. */
+  get refusal(): NotSentError | undefined {
+    if (this.#options.clock.now() >= this.#refusedUntilMs) return undefined;
+    return new NotSentError(this.#options.server, 'the connection was refused');
+  }
+
+  /** Whether it did what the fault of this call asks for. */
+  took(call: WireCall, proceed: () => void): boolean {
+    const { injection } = call;
+    return injection !== undefined && this.#took(call, injection, proceed);
+  }
+
+  close(): void {
+    for (const timer of this.#timers) timer.cancel();
+    this.#timers.clear();
+  }
+
+  #took(call: WireCall, injection: Injection, proceed: () => void): boolean {
+    const { id, method } = call.request;
+    const { server, era } = this.#options;
+    const { fault, settings, delayMs } = injection;
+    const unknown = (why: string): true => {
+      this.#options.fail(id, new OutcomeUnknownError(server, method, why));
+      return true;
+    };
+    const protocol = (why: string): true => {
+      this.#options.fail(id, new ProtocolError(server, why));
+      return true;
+    };
+    switch (fault) {
+      case 'stopReading':
+        proceed();
+        this.#reads = false;
+        return true;
+      case 'closeOutput':
+        proceed();
+        setImmediate(() => call.port.die({ why: 'it closed its output' }));
+        return true;
+      case 'stallEventLoop':
+        this.#later(delayMs ?? 200, proceed);
+        return true;
+      case 'refused':
+        this.#refusedUntilMs = this.#options.clock.now() + (delayMs ?? 500);
+        return unknown('its connection was cut');
+      case 'resetBeforeHeaders':
+        proceed();
+        return unknown('its connection was reset');
+      case 'resetAfterHeaders':
+      case 'brokenChunk':
+        proceed();
+        return unknown('its stream was cut');
+      case 'cutStream':
+        proceed();
+        return settings.at === 'after' ? true : unknown('its stream ended without its answer');
+      case 'status': {
+        const { status = 500, message = 'the fault plan refused it' } = settings;
+        // A session that is lost is made anew, and the call goes out once more.
+        if (status === 404 && era === 'legacy') {
+          proceed();
+          return true;
+        }
+        const wallNowMs = this.#options.clock.wallNow();
+        const after = retryAfterOf(settings, wallNowMs);
+        const headers = after === undefined ? [] : [Buffer.from('retry-after'), Buffer.from(after)];
+        const body = Buffer.from(message);
+        this.#options.fail(id, statusError({ server, method, status, headers, body, wallNowMs }));
+        return true;
+      }
+      case 'redirect':
+        return protocol('it answered with a redirect to another origin');
+      case 'contentType':
+        proceed();
+        return protocol('its answer has another content type');
+      case 'endlessHeaders':
+        return protocol('its response has headers without end');
+      case 'slowDrip':
+        this.#later(delayMs ?? 5, proceed);
+        return true;
+      case 'retry':
+        proceed();
+        if (era === 'modern') return unknown('its stream ended without its answer');
+        return true;
+      case 'sessionLost':
+        proceed();
+        return settings.at === 'inside' ? unknown('its session is gone') : true;
+      case 'tokenExpired':
+        this.#options.fail(id, new UnauthorizedError(server, 'Bearer error="invalid_token"'));
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  #later(ms: number, work: () => void): void {
+    const timer = this.#options.clock.setTimer(
+      () => {
+        this.#timers.delete(timer);
+        work();
+      },
+      ms,
+      { ref: true },
+    );
+    this.#timers.add(timer);
+  }
+}

@@ -1,0 +1,198 @@
+import type { Clock, Timer } from '../../core/clock.js';
+import { epochNow, type FaultEvent } from '../faults/events.js';
+import type { FaultPlan, Injection } from '../faults/FaultPlan.js';
+import { AnswerFaults } from './AnswerFaults.js';
+import { failure, isAnswer, isRequest, type RpcId, type RpcMessage, type RpcRequest } from './messages.js';
+import type { ClientPort, WireCall } from './WireCall.js';
+
+export interface MessageWireOptions {
+  readonly server: string;
+  readonly plan: FaultPlan;
+  readonly clock: Clock;
+  readonly caller?: () => string | undefined;
+  /** Hands a message of the client's to the server. */
+  readonly toServer: (message: RpcMessage, call: WireCall | undefined) => void;
+  /** A fault of this kind of wire; true: it goes on from there, and the message is not handed on. */
+  readonly special?: (call: WireCall, proceed: () => void) => boolean;
+  readonly onFault?: (event: FaultEvent) => void;
+}
+
+/** How long a server that is to die may take the request before, in turns of the event loop. */
+const TAKE_TURNS = 3;
+
+/**
+ * A wire between a client and a server on which messages go wrong as a plan says: one implementation for wrapped
+ * connections, fake servers and proxies, whatever carries the bytes. What is not faulted passes as it came.
+ */
+export class MessageWire {
+  readonly #options: MessageWireOptions;
+  readonly #calls = new Map<RpcId, WireCall>();
+  readonly #answers: AnswerFaults;
+  readonly #timers = new Set<Timer>();
+  readonly #vanished = new Set<string>();
+  #stalled = false;
+  #closed = false;
+
+  constructor(options: MessageWireOptions) {
+    this.#options = options;
+    this.#answers = new AnswerFaults({
+      later: (ms, work) => this.#later(ms, work),
+      vanish: (tool) => void this.#vanished.add(tool),
+      isOpen: (call) => this.#calls.get(call.request.id) === call,
+    });
+  }
+
+  /** A message of the client's. `port` is where its answer goes, if it is a request. */
+  fromClient(message: RpcMessage, port: ClientPort): void {
+    if (this.#stalled || this.#closed) return;
+    if (isRequest(message)) this.#request(message, port);
+    else if (message.method === 'notifications/cancelled') this.#cancelled(message);
+    else if (!isAnswer(message) || !this.#answers.tookReply(message.id)) this.#options.toServer(message, undefined);
+  }
+
+  /** The call of that id, while it is not answered. */
+  call(id: RpcId): WireCall | undefined {
+    return this.#calls.get(id);
+  }
+
+  /** A message of the server's: `text` is how it stood there. True when it was an answer and has been dealt with. */
+  fromServer(message: RpcMessage, text: string, fallback: ClientPort): void {
+    if (this.#stalled || this.#closed) return;
+    const call = isAnswer(message) ? this.#calls.get(message.id) : undefined;
+    if (call === undefined) {
+      fallback.write(fallback.frame(text));
+      return;
+    }
+    if (this.#answers.answered(call, message, text)) this.#forget(call);
+  }
+
+  /** The caller has given the call up in a way of its own, such as the end of its stream. */
+  abandoned(id: RpcId): void {
+    this.#calls.delete(id);
+  }
+
+  /** Nothing goes either way any more. */
+  get stalled(): boolean {
+    return this.#stalled;
+  }
+
+  /** Cancels what waits; nothing more is written. */
+  close(): void {
+    this.#closed = true;
+    for (const timer of this.#timers) timer.cancel();
+    this.#timers.clear();
+    this.#calls.clear();
+  }
+
+  #request(request: RpcRequest, port: ClientPort): void {
+    const { plan, server, toServer, special } = this.#options;
+    const { id, method, params } = request;
+    const name = params?.['name'];
+    if (method === 'tools/call' && typeof name === 'string' && this.#vanished.has(name)) {
+      port.write(port.frame(failure(id, -32602, `unknown tool ${name}`)));
+      port.done?.();
+      return;
+    }
+    const injection = plan.next({ server, method, params, caller: this.#options.caller?.() });
+    const call: WireCall = { request, injection, port };
+    this.#calls.set(id, call);
+    const proceed = (): void => {
+      if (!this.#closed && this.#calls.get(id) === call) toServer(request, call);
+    };
+    if (injection === undefined) {
+      proceed();
+      return;
+    }
+    this.#tell(injection);
+    if (special?.(call, proceed) === true) return;
+    this.#before(call, injection, proceed);
+  }
+
+  #before(call: WireCall, { fault, delayMs, settings }: Injection, proceed: () => void): void {
+    const { port, request } = call;
+    switch (fault) {
+      case 'delay':
+        this.#later(delayMs ?? this.#options.plan.delayMs, proceed);
+        break;
+      case 'drop':
+      case 'silentPing':
+        break;
+      case 'stall':
+        proceed();
+        this.#stalled = true;
+        break;
+      case 'error': {
+        const { code = -32603, message = 'the fault plan failed it', data } = settings;
+        this.#calls.delete(request.id);
+        port.write(port.frame(failure(request.id, code, message, data)));
+        port.done?.();
+        break;
+      }
+      case 'crash':
+        proceed();
+        this.#soon(() =>
+          port.die({ signal: settings.signal ?? 'SIGKILL', why: 'it was killed with the call in flight' }),
+        );
+        break;
+      case 'exit': {
+        const { exitCode = 1 } = settings;
+        proceed();
+        this.#soon(() => port.die({ exitCode, why: `it exited with code ${exitCode} with the call in flight` }));
+        break;
+      }
+      default:
+        proceed();
+        this.#answers.asked(call);
+    }
+  }
+
+  #cancelled(message: RpcMessage): void {
+    const id = message.params?.['requestId'] as RpcId;
+    const call = this.#calls.get(id);
+    const fault = call?.injection?.fault;
+    // The server never saw the call, or is not to hear that it is over.
+    if (fault === 'drop' || fault === 'silentPing') this.#calls.delete(id);
+    else if (fault !== 'ignoreCancel') {
+      this.#options.toServer(message, undefined);
+      if (call !== undefined) {
+        this.#answers.cancelled(call);
+        this.#forget(call);
+      }
+    }
+  }
+
+  #forget(call: WireCall): void {
+    if (this.#calls.get(call.request.id) === call) this.#calls.delete(call.request.id);
+  }
+
+  #tell({ fault, rule, call, method, tool }: Injection): void {
+    this.#options.onFault?.({
+      type: 'fault',
+      atMs: epochNow(),
+      server: this.#options.server,
+      pid: process.pid,
+      fault,
+      ...(rule !== undefined && { rule }),
+      ...(call !== undefined && { call }),
+      ...(method !== undefined && { method }),
+      ...(tool !== undefined && { tool }),
+    });
+  }
+
+  #later(ms: number, work: () => void): void {
+    const timer = this.#options.clock.setTimer(
+      () => {
+        this.#timers.delete(timer);
+        if (!this.#closed) work();
+      },
+      ms,
+      { ref: true },
+    );
+    this.#timers.add(timer);
+  }
+
+  #soon(work: () => void, turns = TAKE_TURNS): void {
+    if (turns > 0) setImmediate(() => this.#soon(work, turns - 1));
+    else if (!this.#closed) work();
+  }
+}
