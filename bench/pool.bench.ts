@@ -25,7 +25,7 @@ async function ours(options: ResourcePoolOptions = {}) {
   const all = { maxResources: RESOURCES, slotsPerResource: 1, ...options };
   const pool = new ResourcePool<Thing>(
     { create, destroy: () => undefined },
-    { maxWaiters: forever, acquireTimeoutMs: forever, parkAfterMs: forever, maxConcurrentCreates: forever, ...all },
+    { maxQueue: forever, acquireTimeoutMs: forever, parkAfterMs: forever, maxConcurrentCreates: forever, ...all },
   );
   const leases = Array.from({ length: all.maxResources * all.slotsPerResource }, () => pool.acquire());
   for (const lease of await Promise.all(leases)) lease.release();
@@ -116,8 +116,8 @@ async function contended(bench: Bench, peers: readonly Rival[], sema: Rival): Pr
   const variants = [
     ['ResourcePool', undefined],
     ['ResourcePool, one shared signal', { signal }],
-    ['ResourcePool, a timeout each', { timeoutMs: 60_000 }],
-    ['ResourcePool, both', { signal, timeoutMs: 60_000 }],
+    ['ResourcePool, a timeout each', { acquireTimeoutMs: 60_000 }],
+    ['ResourcePool, both', { signal, acquireTimeoutMs: 60_000 }],
   ] as const;
   const figure = await bench.race(
     `contended, ${WAITERS} waiters on 10 resources`,

@@ -5,6 +5,7 @@ export {
   BackingOffError,
   CircuitOpenError,
   ClosedError,
+  CreateError,
   ERROR_CODES,
   type ErrorCode,
   ForbiddenError,

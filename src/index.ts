@@ -40,6 +40,7 @@ export {
   BackingOffError,
   CircuitOpenError,
   ClosedError,
+  CreateError,
   ERROR_CODES,
   type ErrorCode,
   ForbiddenError,
@@ -71,7 +72,6 @@ export {
 } from './gateway/index.js';
 export {
   type Caller,
-  CreateError,
   type CredentialsHook,
   HTTPClientPool,
   type HTTPClientPoolOptions,

@@ -33,12 +33,12 @@ const ERRORS: readonly string[] = [
   'UnauthorizedError',
   'UpstreamBusyError',
   'ProtocolError',
+  'CreateError',
 ];
 
 /** What each other subpath exports at run time. A change here is a change of the API. */
 const OWN: Readonly<Record<string, readonly string[]>> = {
   './pool': [
-    'CreateError',
     'HTTPClientPool',
     'HTTP_DEFAULTS',
     'LIST_DEFAULTS',
@@ -168,7 +168,6 @@ const ENTRY: readonly string[] = [
   'CloseScope',
   'ClusterRateLimiter',
   'ConfigError',
-  'CreateError',
   'FileCache',
   'Gateway',
   'HTTPClientPool',

@@ -8,6 +8,7 @@ export {
   AcquireTimeoutError,
   BackingOffError,
   CircuitOpenError,
+  CreateError,
   NotSentError,
   QueueFullError,
   RateLimitedError,

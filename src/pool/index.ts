@@ -1,6 +1,7 @@
 export type { Connection, DisconnectReason } from '../connection/Connection.js';
 export { HTTP_DEFAULTS } from '../connection/net/httpOptions.js';
 export type { Clock, Closeable, CloseOptions, LogFn, Logger, Timer } from '../core/index.js';
+export type { BackoffOptions } from '../core/time/backoff.js';
 export type { ConfiguredTransport, Connector, ConnectRequest } from './connectors/Connector.js';
 export type { StdioConnectorOptions } from './connectors/StdioConnector.js';
 export type { UrlPoolOptions } from './connectors/UrlConnector.js';
@@ -29,17 +30,23 @@ export type {
   TypedRequestOptions,
 } from './McpPool.js';
 export type { MethodMap, ResultOf } from './MethodMap.js';
-export { CreateError } from './resource/errors.js';
 export type { Lease } from './resource/Lease.js';
-export { type BackoffOptions, RESOURCE_POOL_DEFAULTS, type ResourcePoolOptions } from './resource/options.js';
-export { ResourcePool } from './resource/ResourcePool.js';
+export {
+  type AcquireOptions,
+  type DestroyReason,
+  RESOURCE_POOL_DEFAULTS,
+  type ResizeOptions,
+  type ResourceFactory,
+  type ResourcePoolOptions,
+} from './resource/options.js';
 export type {
-  AcquireOptions,
-  DestroyReason,
-  ResourceFactory,
+  ResourceInfo,
   ResourcePoolEvents,
+  ResourcePoolInspection,
   ResourcePoolStats,
-} from './resource/types.js';
+  WaitTimes,
+} from './resource/PoolJournal.js';
+export { ResourcePool } from './resource/ResourcePool.js';
 export { SSEPool, type SSEPoolOptions } from './SSEPool.js';
 export { StdioPool, type StdioPoolOptions } from './StdioPool.js';
 export type { CredentialSet, CredentialsHook } from './server/callers/Credentials.js';

@@ -1,13 +1,16 @@
+import type { Clock } from '../../core/clock.js';
 import { Entry } from './LiveSet.js';
 
-/** Who lent a lease and takes it back. */
+/** The pool, as its leases see it. */
 export interface Lender<R> {
-  giveBack(lease: Lease<R>, entry: Entry<R>, id: number): void;
-  /** From now on the lease must be found when leases are revoked, until it is forgotten. */
-  know(lease: Lease<R>, id: number): void;
-  forget(id: number): void;
-  /** Set when every lease that is out was revoked. */
-  readonly revokedWith: Error | undefined;
+  readonly leases: LeaseTable<R>;
+  takeBack(lease: Lease<R>, entry: Entry<R>, id: number): void;
+}
+
+/** What a waiter is tagged with when leases are traced; else with `since` alone. */
+export interface Asked {
+  readonly since: number;
+  readonly at: Error;
 }
 
 /** What few leases need: made when one does. */
@@ -40,7 +43,7 @@ export class Lease<R> implements Disposable {
   static readonly kept: unknown = new Lease(new Entry<unknown>(undefined, 0, 0), 0, {} as Lender<unknown>);
 
   readonly #lender: Lender<R>;
-  /** Its number in the ledger. */
+  /** Its number in the table of leases. */
   readonly #id: number;
   /** Undefined once given back. */
   #entry: Entry<R> | undefined;
@@ -59,8 +62,8 @@ export class Lease<R> implements Disposable {
     const entry = this.#entry;
     if (entry === undefined) return;
     this.#entry = undefined;
-    if (this.#rare !== undefined) this.#lender.forget(this.#id);
-    this.#lender.giveBack(this, entry, this.#id);
+    if (this.#rare !== undefined) this.#lender.leases.forget(this.#id);
+    this.#lender.takeBack(this, entry, this.#id);
   }
 
   [Symbol.dispose](): void {
@@ -103,7 +106,7 @@ export class Lease<R> implements Disposable {
     return true;
   }
 
-  /** @internal Takes it away from who holds it; gives the function of `use` that held it, if one did. */
+  /** @internal Takes it away from its holder; gives the function of `use` that held it, if one did. */
   revoke(reason: Error): Rare['user'] {
     const rare = this.#need();
     this.#entry = undefined;
@@ -113,14 +116,149 @@ export class Lease<R> implements Disposable {
   }
 
   get #revokedWith(): Error | undefined {
-    return this.#rare?.revokedWith ?? (this.#entry === undefined ? undefined : this.#lender.revokedWith);
+    return this.#rare?.revokedWith ?? (this.#entry === undefined ? undefined : this.#lender.leases.revokedWith);
   }
 
   #need(): Rare {
     if (this.#rare === undefined) {
       this.#rare = {};
-      if (this.#entry !== undefined) this.#lender.know(this, this.#id);
+      if (this.#entry !== undefined) this.#lender.leases.know(this.#id, this);
     }
     return this.#rare;
+  }
+}
+
+/** In `#takenMs`: the number is free, or its lease has not been seen by a stamp yet. */
+const FREE = -2;
+const FRESH = -1;
+/** With more leases than this, stamps are so far apart at the least: stamping stays cheap however many callers wait. */
+const MANY = 64;
+const STAMP_MS = 10;
+
+/**
+ * Which leases are out, and since when. A lease is a number here: storing an object that lives short in one that lives
+ * long costs the collector's write barrier, several times a store of a number. No order is kept, since the oldest is
+ * asked for seldom: it is looked for then, and stays the oldest until it is back.
+ */
+export class LeaseTable<R> {
+  readonly #clock: Clock;
+  #takenMs = new Float64Array(16).fill(FREE);
+  /** A stack of numbers to hand out, `#top` high; what was never handed out is `#takenMs.length - #issued`. */
+  #free = new Int32Array(16);
+  #top = 0;
+  #issued = 0;
+  /** The leases that must be found again: those with a signal, a trace or a function of `use`. */
+  readonly #known = new Map<number, Lease<R>>();
+  #oldest = 0;
+  #oldestMs = Number.NaN;
+  /** Whether a lease was taken since the last stamp. */
+  #unseen = false;
+  #stampedMs = Number.NEGATIVE_INFINITY;
+  #revokedWith: Error | undefined = undefined;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Leases that are out. */
+  get size(): number {
+    return this.#issued - this.#top;
+  }
+
+  /** Set when every lease that was out was revoked. */
+  get revokedWith(): Error | undefined {
+    return this.#revokedWith;
+  }
+
+  /** Enters a lease taken now. */
+  add(): number {
+    const top = this.#top - 1;
+    if (top < 0) return this.#issue();
+    this.#top = top;
+    const id = this.#free[top] as number;
+    this.#takenMs[id] = FRESH;
+    this.#unseen = true;
+    return id;
+  }
+
+  remove(id: number): void {
+    this.#takenMs[id] = FREE;
+    this.#free[this.#top++] = id;
+  }
+
+  know(id: number, lease: Lease<R>): void {
+    this.#known.set(id, lease);
+  }
+
+  forget(id: number): void {
+    this.#known.delete(id);
+  }
+
+  get known(): Iterable<[number, Lease<R>]> {
+    return this.#known;
+  }
+
+  /** Tells those taken since the last stamp that they are out since now at the latest; each is told once. */
+  stamp(): void {
+    if (!this.#unseen) return;
+    const nowMs = this.#clock.now();
+    if (this.#issued > MANY && nowMs - this.#stampedMs < STAMP_MS) return;
+    this.#stampedMs = nowMs;
+    this.#unseen = false;
+    const takenMs = this.#takenMs;
+    for (let id = 0; id < this.#issued; id++) if (takenMs[id] === FRESH) takenMs[id] = nowMs;
+  }
+
+  /** For how long a lease has been out at `nowMs`, at the least. */
+  heldMs(id: number, nowMs: number): number {
+    const takenMs = this.#takenMs[id] as number;
+    return takenMs < 0 ? 0 : nowMs - takenMs;
+  }
+
+  /** The lease that has been out longest: for how long, and itself if it is known. Undefined when none is out. */
+  get oldest(): { readonly heldMs: number; readonly lease: Lease<R> | undefined } | undefined {
+    if (this.size === 0) return undefined;
+    // What was the oldest stays it until it is back; a number handed out again has a later stamp.
+    if (this.#takenMs[this.#oldest] !== this.#oldestMs) this.#findOldest();
+    return { heldMs: this.heldMs(this.#oldest, this.#clock.now()), lease: this.#known.get(this.#oldest) };
+  }
+
+  /** Takes every lease away from its holder; gives the functions of `use` that held one. */
+  revokeAll(reason: Error): NonNullable<ReturnType<Lease<R>['revoke']>>[] {
+    this.#revokedWith = reason;
+    // One that the table does not know asks for itself when it is used again.
+    const known = [...this.#known.values()];
+    this.#known.clear();
+    this.#top = 0;
+    this.#issued = 0;
+    return known.flatMap((lease) => lease.revoke(reason) ?? []);
+  }
+
+  #findOldest(): void {
+    let least = Number.POSITIVE_INFINITY;
+    for (let id = 0; id < this.#issued; id++) {
+      const takenMs = this.#takenMs[id] as number;
+      if (takenMs === FREE) continue;
+      const sinceMs = takenMs === FRESH ? Number.MAX_VALUE : takenMs;
+      if (sinceMs >= least) continue;
+      least = sinceMs;
+      this.#oldest = id;
+    }
+    this.#oldestMs = least;
+  }
+
+  #issue(): number {
+    const id = this.#issued++;
+    if (id === this.#takenMs.length) {
+      const takenMs = new Float64Array(id * 2).fill(FREE);
+      takenMs.set(this.#takenMs);
+      this.#takenMs = takenMs;
+      const free = new Int32Array(id * 2);
+      free.set(this.#free);
+      this.#free = free;
+    }
+    this.#takenMs[id] = FRESH;
+    this.#unseen = true;
+    return id;
   }
 }

@@ -1,23 +1,28 @@
 /**
- * Where a resource is. It comes `shelved` or fresh out of `growing`, is `live` while it takes leases, `retiring` while
- * it only waits for its last lease, `gone` from the moment its destruction begins.
+ * Where a resource is. `arriving`: on its way into the live set, new, from the shelf, or back from a check or a reset;
+ * `live`: it takes leases; `retiring`: it only waits for its last lease; `parked`: on the shelf; `gone`: its destruction
+ * has begun.
  */
-export type EntryState = 'growing' | 'live' | 'retiring' | 'shelved' | 'gone';
+export type EntryState = 'arriving' | 'live' | 'retiring' | 'parked' | 'gone';
 
-/** One resource of a pool. It is also the box in which generic-pool holds it, and a link of the list it is in. */
+/** One resource of a pool. It is also its own place in the list it is in. */
 export class Entry<R> {
   readonly resource: R;
   readonly createdMs: number;
   /** When its life is over; `Infinity` never. */
   readonly expiresMs: number;
-  state: EntryState = 'growing';
+  state: EntryState = 'arriving';
   /** Leases on it. */
   load = 0;
-  /** Since when it has been without a lease; -1 until a sweep has seen it so. */
+  /** Since when it has been without a lease, or parked; -1 until a sweep has seen it so. */
   idleSinceMs = -1;
+  /** When it was made, or validated since. */
+  checkedMs: number;
+  /** The validation under way. */
+  checking: Promise<boolean> | undefined = undefined;
   /** False once it has been live. */
   fresh = true;
-  /** Whether generic-pool has it on its shelf, be it `gone`. */
+  /** Whether it is on the shelf, `gone` or not. */
   onShelf = false;
   /** Why it is to be destroyed. */
   reason: string | undefined = undefined;
@@ -30,6 +35,7 @@ export class Entry<R> {
   constructor(resource: R, createdMs: number, expiresMs: number) {
     this.resource = resource;
     this.createdMs = createdMs;
+    this.checkedMs = createdMs;
     this.expiresMs = expiresMs;
   }
 }
@@ -45,6 +51,15 @@ export class EntryStack<R> {
     if (top === undefined) this.bottom = entry;
     else top.above = entry;
     this.top = entry;
+  }
+
+  /** Puts it in as if it had been first. */
+  pushBottom(entry: Entry<R>): void {
+    const { bottom } = this;
+    if (bottom === undefined) this.top = entry;
+    else bottom.below = entry;
+    entry.above = bottom;
+    this.bottom = entry;
   }
 
   /** Takes out the one put in last. */
@@ -156,12 +171,12 @@ export class LiveSet<R> {
     this.#hot = entry;
   }
 
-  /** Takes in a resource without leases. */
+  /** Takes in a resource without leases; one that has idled already goes to those that idle longest. */
   add(entry: Entry<R>): void {
     this.#cool();
     entry.state = 'live';
-    entry.idleSinceMs = -1;
-    this.#idle.push(entry);
+    if (entry.idleSinceMs < 0) this.#idle.push(entry);
+    else this.#idle.pushBottom(entry);
     this.#size++;
   }
 

@@ -4,92 +4,76 @@ import {
   type AcquireTimeoutDetail,
   AcquireTimeoutError,
   ClosedError,
+  messageOf,
   ShutdownTimeoutError,
 } from '../../core/errors.js';
-import { Emitter, type Listener } from '../../core/events.js';
-import { checkFunction, checkMs } from '../../core/options.js';
-import { Desk } from './Desk.js';
+import type { Listener } from '../../core/events.js';
+import { checkMs } from '../../core/options.js';
 import type { Lease } from './Lease.js';
-import { LiveSet } from './LiveSet.js';
-import { checkOptions, type ResourcePoolOptions, type Settings } from './options.js';
-import { Population } from './Population.js';
-import type { AcquireOptions, DestroyReason, ResourceFactory, ResourcePoolEvents, ResourcePoolStats } from './types.js';
+import type { Entry } from './LiveSet.js';
+import {
+  type AcquireOptions,
+  checkBounds,
+  checkOptions,
+  type DestroyReason,
+  type ResizeOptions,
+  type ResourceFactory,
+  type ResourcePoolOptions,
+  type Settings,
+} from './options.js';
+import {
+  PoolJournal,
+  type ResourceInfo,
+  type ResourcePoolEvents,
+  type ResourcePoolInspection,
+  type ResourcePoolStats,
+} from './PoolJournal.js';
+import { ResourceLifecycle } from './ResourceLifecycle.js';
+
+const MAX_INSPECTED = 100;
 
 /**
  * Lends out resources, `slotsPerResource` leases on each at a time, and makes, parks and ends them as needed. Acquire
  * and release of what is live cost no promise, timer, scan or clock read. Waiters are served strictly first in, first
- * out, and a release hands its slot straight to the oldest; nothing is idle while somebody waits.
+ * out, and a release hands its slot straight to the oldest; nothing is idle while a caller waits.
  * Alive, being created and being destroyed, there are never more than `maxResources`.
  * Rejections: ERR_ACQUIRE_TIMEOUT, ERR_QUEUE_FULL, ERR_START_FAILED (`create` failed), ERR_CLOSED, ERR_OPTION, or the
  * signal's own reason.
  */
 export class ResourcePool<R> implements Closeable, AsyncDisposable {
   readonly #settings: Settings;
-  readonly #live: LiveSet<R>;
-  readonly #queue: WaitQueue<Lease<R>>;
-  readonly #desk: Desk<R>;
-  readonly #events: Emitter<ResourcePoolEvents<R>>;
   readonly #scope: CloseScope;
-  readonly #population: Population<R>;
-  /** What still ran in `use` at the deadline of the close. */
-  readonly #abandoned: Error[] = [];
+  readonly #queue: WaitQueue<Lease<R>>;
+  readonly #journal: PoolJournal<R>;
+  readonly #life: ResourceLifecycle<R>;
   #exhaustedTold = false;
-  #drained: (() => void) | undefined;
   #closingSinceMs = 0;
 
   constructor(factory: ResourceFactory<R>, options: ResourcePoolOptions = {}) {
-    checkFunction('create', factory.create);
-    checkFunction('destroy', factory.destroy);
-    if (factory.validate !== undefined) checkFunction('validate', factory.validate);
-    const settings = checkOptions(options);
-    const { name, clock, logger } = settings;
+    const settings = checkOptions(factory, options);
+    const { name, clock, logger, maxQueue } = settings;
     this.#settings = settings;
-    this.#live = new LiveSet(settings.slotsPerResource, settings.placement);
-    this.#queue = new WaitQueue({
-      what: name,
-      maxQueue: settings.maxWaiters,
-      clock,
-      timeoutError: (timeoutMs) => new AcquireTimeoutError(name, timeoutMs, this.#detail()),
-    });
-    this.#desk = new Desk(clock, this.#live, this.#queue, settings.leakThresholdMs > 0, {
-      backToRetired: (entry) => {
-        this.#population.backToRetired(entry);
-        if (this.#desk.leases.size === 0) this.#drained?.();
-      },
-    });
-    this.#events = new Emitter((error, event) => logger.error({ error, pool: name, event }, 'a listener threw'));
+    this.#journal = new PoolJournal(settings);
+    const timeoutError = (timeoutMs: number): Error => {
+      this.#journal.timedOut();
+      return new AcquireTimeoutError(name, timeoutMs, this.#detail());
+    };
+    this.#queue = new WaitQueue({ what: name, maxQueue, clock, timeoutError });
     this.#scope = new CloseScope(name, {
       clock,
       logger,
-      onRefuse: () => {
-        this.#closingSinceMs = clock.now();
-        this.#queue.rejectAll(new ClosedError(name));
-        this.#population.refuse();
-      },
-      onDrain: () =>
-        new Promise((resolve) => {
-          if (this.#desk.leases.size === 0) resolve();
-          else this.#drained = resolve;
-        }),
+      onRefuse: () => this.#refuse(),
+      onDrain: () => this.#drain(),
       onDeadline: () => this.#revokeAll(),
-      onRelease: async () => {
-        const failures = [...this.#abandoned, ...(await this.#population.finish())];
-        if (failures.length > 0) throw new AggregateError(failures);
-      },
+      onRelease: () => this.#finish(),
     });
-    this.#population = new Population(factory, settings, this.#scope, this.#live, this.#desk.leases, this.#events, {
-      waiting: () => this.#queue.size,
-      serve: () => this.#desk.serve(),
-      fail: (waiters, error) => {
-        for (let i = 0; i < waiters; i++) this.#queue.shift()?.reject(error);
-      },
-    });
-    this.#population.grow();
+    this.#life = new ResourceLifecycle(factory, settings, this.#scope, this.#queue, this.#journal);
+    this.#life.grow();
   }
 
   /** A lease at once, or undefined: no live resource has a free slot. Starts nothing. @throws ClosedError */
   tryAcquire(): Lease<R> | undefined {
-    const lease = this.#desk.take();
+    const lease = this.#life.take();
     if (lease === undefined) this.#scope.assertOpen();
     return lease;
   }
@@ -100,7 +84,7 @@ export class ResourcePool<R> implements Closeable, AsyncDisposable {
       const refused = refusal(options);
       if (refused !== undefined) return refused;
     }
-    const lease = this.#desk.take();
+    const lease = this.#life.take();
     return lease === undefined ? this.#wait(options) : Promise.resolve(lease);
   }
 
@@ -126,21 +110,72 @@ export class ResourcePool<R> implements Closeable, AsyncDisposable {
    * of this pool, or not any more.
    */
   retire(resource: R, reason: DestroyReason = 'retired'): boolean {
-    const entry = this.#population.find(resource);
+    const entry = this.#life.all.get(resource);
     if (entry === undefined) return false;
-    this.#population.retire(entry, reason);
+    this.#life.retire(entry, reason);
     return true;
+  }
+
+  /** Retires every resource for which `predicate` is true; gives how many. If it throws, none is retired. */
+  retireWhere(predicate: (resource: R, info: ResourceInfo) => boolean, reason: DestroyReason = 'retired'): number {
+    const chosen = [...this.#life.all.values()].filter((entry) => predicate(entry.resource, this.#info(entry)));
+    for (const entry of chosen) this.#life.retire(entry, reason);
+    return chosen.length;
+  }
+
+  /**
+   * Changes the bounds. Down, parked and idle resources end at once, then those with the fewest leases take no new ones
+   * and end when the last is back; until then more than `maxResources` may be alive. @throws OptionError
+   */
+  resize({
+    maxResources = this.#settings.maxResources,
+    minResources = this.#settings.minResources,
+  }: ResizeOptions): void {
+    checkBounds(minResources, maxResources);
+    this.#scope.assertOpen();
+    Object.assign(this.#settings, { maxResources, minResources });
+    const { shelf, all } = this.#life;
+    const byLoad = [...all.values()].filter(({ state }) => state === 'live').sort((a, b) => a.load - b.load);
+    for (const entry of [...shelf.oldestFirst(), ...byLoad].slice(0, Math.max(0, this.#life.excess))) {
+      this.#life.retire(entry, 'resized');
+    }
+    this.#life.grow();
+  }
+
+  /** No lease begins until `resume`: callers wait, `tryAcquire` gives none. Leases that are out go on. Again is a no-op. */
+  suspend(): void {
+    this.#life.suspended = true;
+  }
+
+  /** Serves those who waited, oldest first, and goes on. Again is a no-op. */
+  resume(): void {
+    this.#life.suspended = false;
+    this.#life.serve();
+    this.#life.grow();
   }
 
   /** One consistent snapshot. */
   get stats(): ResourcePoolStats {
-    const { parked, retiringLoad, counts } = this.#population;
-    const free = this.#live.size * this.#live.slots - (this.#desk.leases.size - retiringLoad);
-    return { ...this.#detail(), parked, free, ...counts };
+    const { live, leases, shelf, retiringLoad, suspended } = this.#life;
+    const free = live.size * live.slots - (leases.size - retiringLoad);
+    const { maxResources } = this.#settings;
+    return { ...this.#detail(), parked: shelf.size, free, maxResources, suspended, ...this.#journal.counts };
+  }
+
+  /** What the pool holds, waits for and has counted, as plain data: of its resources, the first 100. */
+  inspect(): ResourcePoolInspection {
+    const { name, minResources, slotsPerResource } = this.#settings;
+    const { lastCreateError, ...stats } = this.stats;
+    return {
+      ...{ name, minResources, slotsPerResource, ...stats },
+      state: this.#scope.closed ? 'closed' : this.#scope.closing ? 'closing' : 'open',
+      lastCreateError: lastCreateError === undefined ? undefined : messageOf(lastCreateError),
+      resources: [...this.#life.all.values()].slice(0, MAX_INSPECTED).map((entry) => this.#info(entry)),
+    };
   }
 
   on<K extends keyof ResourcePoolEvents<R>>(event: K, listener: Listener<ResourcePoolEvents<R>[K]>): Disposable {
-    return this.#events.on(event, listener);
+    return this.#journal.events.on(event, listener);
   }
 
   /**
@@ -156,54 +191,105 @@ export class ResourcePool<R> implements Closeable, AsyncDisposable {
     return this.close();
   }
 
-  #wait(options: AcquireOptions = {}): Promise<Lease<R>> {
+  #wait(options: AcquireOptions | undefined): Promise<Lease<R>> {
     const { name, acquireTimeoutMs, leakThresholdMs } = this.#settings;
     if (this.#scope.closing) return Promise.reject(new ClosedError(name));
-    if (this.#queue.size === 0) this.#exhaustedTold = false;
-    this.#desk.leases.stamp();
+    const { size } = this.#queue;
+    if (size === 0) this.#exhaustedTold = false;
+    this.#life.leases.stamp();
+    const since = this.#journal.stamp;
     const promise = this.#queue.wait({
-      signal: options.signal,
-      timeoutMs: options.timeoutMs ?? acquireTimeoutMs,
-      tag: leakThresholdMs > 0 ? new Error('taken here') : undefined,
+      signal: options?.signal,
+      timeoutMs: options?.acquireTimeoutMs ?? acquireTimeoutMs,
+      tag: leakThresholdMs > 0 ? { since, at: new Error('taken here') } : since,
     });
-    this.#population.grow();
-    if (!this.#exhaustedTold && this.#population.exhausted) this.#tellExhausted();
+    if (this.#queue.size > size) this.#journal.waited();
+    this.#life.grow();
+    if (!this.#exhaustedTold) this.#tellExhausted();
     return promise;
   }
 
+  /** Tells it when the newest waiter can be helped by no creation, under way or still allowed. */
   #tellExhausted(): void {
-    this.#exhaustedTold = true;
     const { maxResources } = this.#settings;
-    this.#events.emit('exhausted', { waiting: this.#queue.size, inUse: this.#desk.leases.size, maxResources });
+    const { arriving, live, permits, leases } = this.#life;
+    if (this.#queue.size <= arriving * live.slots || permits < maxResources) return;
+    this.#exhaustedTold = true;
+    this.#journal.events.emit('exhausted', { waiting: this.#queue.size, inUse: leases.size, maxResources });
+  }
+
+  #info({ state, load, createdMs }: Entry<R>): ResourceInfo {
+    return { state: state === 'gone' ? 'retiring' : state, leases: load, ageMs: this.#scope.clock.now() - createdMs };
+  }
+
+  #refuse(): void {
+    const { name, clock } = this.#settings;
+    this.#closingSinceMs = clock.now();
+    this.#queue.rejectAll(new ClosedError(name));
+    for (const entry of [...this.#life.all.values()]) this.#life.retire(entry, 'closed');
+    this.#life.runner.giveUp(new ClosedError(name));
+  }
+
+  #drain(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#life.leases.size === 0) resolve();
+      else this.#life.drained = resolve;
+    });
   }
 
   #revokeAll(): void {
     const { name, clock } = this.#settings;
     const heldMs = Math.round(clock.now() - this.#closingSinceMs);
-    const reason = new ClosedError(name);
-    for (const { name: fn, fail } of this.#desk.revokeAll(reason)) {
+    for (const { name: fn, fail } of this.#life.leases.revokeAll(new ClosedError(name))) {
       const error = new ShutdownTimeoutError(`${name}: ${fn}`, heldMs);
-      this.#abandoned.push(error);
+      this.#life.failures.push(error);
       fail(error);
     }
-    this.#population.endRetired();
+    this.#life.retiringLoad = 0;
+    for (const entry of [...this.#life.all.values()]) if (entry.state === 'retiring') this.#life.endRetired(entry);
+  }
+
+  /** Destructions are bounded by themselves; late creations get `destroyTimeoutMs` more, then they are abandoned and named. */
+  async #finish(): Promise<void> {
+    const { name, clock, destroyTimeoutMs } = this.#settings;
+    const life = this.#life;
+    await life.shelf.close();
+    const abandonLate = (): void => {
+      for (let late = life.runner.abandonLate(); late > 0; late--) {
+        life.failures.push(new ShutdownTimeoutError(`${name}: create`, destroyTimeoutMs));
+        life.permitBack();
+      }
+    };
+    const timer = clock.setTimer(abandonLate, destroyTimeoutMs, { ref: true });
+    while (life.permits > 0) {
+      await new Promise<void>((resolve) => {
+        life.emptied = resolve;
+      });
+    }
+    timer.cancel();
+    if (life.failures.length > 0) throw new AggregateError(life.failures);
   }
 
   #detail(): AcquireTimeoutDetail {
-    const { oldest, size } = this.#desk.leases;
+    const { leases, live, retiring, arriving, runner, dying, lastCreateError } = this.#life;
+    const { oldest } = leases;
     return {
-      ...this.#population.detail,
-      inUse: size,
+      live: live.size + retiring,
+      creating: arriving + runner.late,
+      dying,
+      slots: (live.size + retiring) * live.slots,
+      inUse: leases.size,
       waiting: this.#queue.size,
       oldestLeaseAgeMs: oldest?.heldMs,
       oldestLeaseStack: oldest?.lease?.stack,
+      lastCreateError,
     };
   }
 }
 
-function refusal({ timeoutMs, signal }: AcquireOptions): Promise<never> | undefined {
+function refusal({ acquireTimeoutMs, signal }: AcquireOptions): Promise<never> | undefined {
   try {
-    if (timeoutMs !== undefined) checkMs('timeoutMs', timeoutMs, { infinity: true });
+    if (acquireTimeoutMs !== undefined) checkMs('acquireTimeoutMs', acquireTimeoutMs, { infinity: true });
   } catch (error) {
     return Promise.reject(error);
   }

@@ -13,7 +13,7 @@ const options = fc.record({
   minResources: fc.constantFrom(0, 0, 1),
   placement: fc.constantFrom('pack' as const, 'spread' as const),
   maxConcurrentCreates: fc.constantFrom(1, 2, forever),
-  maxWaiters: fc.constantFrom(3, forever),
+  maxQueue: fc.constantFrom(3, forever),
   parkAfterMs: fc.constantFrom(0, 80, forever),
   idleTimeoutMs: fc.constantFrom(0, 150, forever),
   maxLifetimeMs: fc.constantFrom(300, forever),
@@ -149,7 +149,7 @@ class World {
       if (this.asked[number] !== 'waiting') this.broken.push('settled twice');
       this.asked[number] = to;
     };
-    this.pool.acquire({ timeoutMs, ...(abortable ? { signal: controller.signal } : {}) }).then(
+    this.pool.acquire({ acquireTimeoutMs: timeoutMs, ...(abortable ? { signal: controller.signal } : {}) }).then(
       (lease) => {
         if (this.asked.slice(0, number).includes('waiting')) this.broken.push('overtaken');
         settle('served');

@@ -152,7 +152,10 @@ test('AcquireTimeoutError says why', async () => {
     detail: { live: 2, creating: 0, dying: 0, slots: 4, inUse: 4, waiting: 0, oldestLeaseStack: undefined },
   });
   expect((error as { detail: { oldestLeaseAgeMs: number } }).detail.oldestLeaseAgeMs).toBeGreaterThanOrEqual(300);
-  expect(await outcome(pool.acquire({ timeoutMs: 0 }))).toMatchObject({ code: 'ERR_ACQUIRE_TIMEOUT', timeoutMs: 0 });
+  expect(await outcome(pool.acquire({ acquireTimeoutMs: 0 }))).toMatchObject({
+    code: 'ERR_ACQUIRE_TIMEOUT',
+    timeoutMs: 0,
+  });
   for (const lease of all) lease.release();
   await pool.close();
 });
@@ -178,7 +181,7 @@ test('the oldest lease is the one that is oldest, also when numbers are used aga
 });
 
 test('a full queue refuses, and exhaustion is told once until the queue is empty again', async () => {
-  const { pool, events } = workbench({ maxResources: 1, maxWaiters: 2 });
+  const { pool, events } = workbench({ maxResources: 1, maxQueue: 2 });
   const held = await pool.acquire();
   const waiters = [pool.acquire(), pool.acquire()];
   expect(await outcome(pool.acquire())).toMatchObject({ code: 'ERR_QUEUE_FULL', waiting: 2, max: 2 });
@@ -257,7 +260,7 @@ test('bad options are named, with their value and range', () => {
     ['minResources', 11],
     ['slotsPerResource', 0],
     ['placement', 'random'],
-    ['maxWaiters', -1],
+    ['maxQueue', -1],
     ['acquireTimeoutMs', -1],
     ['createTimeoutMs', 0],
     ['validateTimeoutMs', 0],
@@ -274,8 +277,8 @@ test('bad options are named, with their value and range', () => {
   for (const [option, value] of bad) {
     expect(() => new ResourcePool(factory, { [option]: value }), option).toThrow(`option ${option}: got`);
   }
-  for (const createBackoff of [{ factor: 0.5 }, { initialMs: -1 }, { jitterRatio: 2 }, { maxMs: -1 }]) {
-    expect(() => new ResourcePool(factory, { createBackoff })).toThrow('option createBackoff.');
+  for (const createBackoff of [{ factor: 2 }, { initialMs: -1 }, { jitterRatio: 2 }, { maxMs: -1 }]) {
+    expect(() => new ResourcePool(factory, { createBackoff })).toThrow('option createBackoff');
   }
   expect(() => new ResourcePool({ ...factory, create: 1 as never })).toThrow('option create');
   expect(() => new ResourcePool({ ...factory, destroy: 1 as never })).toThrow('option destroy');
@@ -285,6 +288,6 @@ test('bad options are named, with their value and range', () => {
 
 test('a bad timeout is refused although a slot is free', async () => {
   const { pool } = workbench();
-  expect(await outcome(pool.acquire({ timeoutMs: Number.NaN }))).toMatchObject({ code: 'ERR_OPTION' });
+  expect(await outcome(pool.acquire({ acquireTimeoutMs: Number.NaN }))).toMatchObject({ code: 'ERR_OPTION' });
   await pool.close();
 });
