@@ -8,7 +8,7 @@ import { type BenchReport, RESULT_SCHEMA, type StepResult } from '../../src/benc
 import { junitReport, markdownReport, textReport } from '../../src/bench/report/text.js';
 import { splitCommand } from '../../src/bench/target/TargetSpec.js';
 import { checkScenario } from '../../src/bench/workload/Scenario.js';
-import { fillTemplate, nonceOf } from '../../src/bench/workload/template.js';
+import { compileTemplate, nonceOf } from '../../src/bench/workload/template.js';
 import { OptionError } from '../../src/core/errors.js';
 
 function step(p99: number, rate = 100, errorRatio = 0, size = 1): StepResult {
@@ -125,7 +125,7 @@ test("Jain's index is 1 for equals and 1/n for one that has all", () => {
 });
 
 test('arguments are filled in, each kind of placeholder', () => {
-  const filled = fillTemplate({ a: 'x {{nonce}}', b: ['{{turn}}', '{{payload:5}}'], c: '{{random:3:3}}', d: 4 }, 7);
+  const filled = compileTemplate({ a: 'x {{nonce}}', b: ['{{turn}}', '{{payload:5}}'], c: '{{random:3:3}}', d: 4 })(7);
   expect(filled).toEqual({ a: `x ${nonceOf(7)}`, b: [7, 'xxxxx'], c: 3, d: 4 });
   expect(nonceOf(1)).toHaveLength(nonceOf(36 ** 5).length);
 });

@@ -7,8 +7,11 @@ const HISTOGRAM = {
   numberOfSignificantValueDigits: 3,
 } as const;
 
-/** A histogram of latencies in microseconds. */
-export const newHistogram = (): Histogram => build({ bitBucketSize: 'packed', useWebAssembly: false, ...HISTOGRAM });
+/** A histogram of latencies in microseconds: quick to record into, and some 90 KB. */
+const quick = (): Histogram => build({ bitBucketSize: 32, useWebAssembly: false, ...HISTOGRAM });
+
+/** The same, small and slow: for what is kept in numbers. */
+const packed = (): Histogram => build({ bitBucketSize: 'packed', useWebAssembly: false, ...HISTOGRAM });
 
 /** The latency of answered calls, in ms. Undefined figures do not occur: without samples there is no `Latency`. */
 export interface Latency {
@@ -37,8 +40,8 @@ export interface Second {
 export interface RecorderData {
   readonly name: string;
   readonly histogram: string;
-  readonly queueWait: string;
-  readonly beyond: string;
+  readonly queueWait?: string;
+  readonly beyond?: string;
   readonly errors: Readonly<Record<string, number>>;
   readonly late: number;
   readonly dropped: number;
@@ -51,7 +54,7 @@ export interface RecorderData {
 
 interface Bucket {
   errors: number;
-  readonly histogram: Histogram;
+  histogram: Histogram;
 }
 
 /** What one class of calls did: only answers that were right are samples, everything else is an error by its class. */
@@ -64,10 +67,12 @@ export class Recorder {
   dropped = 0;
   /** Notifications that came with calls, such as progress. */
   events = 0;
-  #histogram = newHistogram();
-  #queueWait = newHistogram();
-  #beyond = newHistogram();
+  readonly #make: () => Histogram;
+  #histogram: Histogram;
+  #queueWait: Histogram | undefined;
+  #beyond: Histogram | undefined;
   readonly #seconds = new Map<number, Bucket>();
+  #last: Bucket | undefined;
   /** The exact maximum: the histogram rounds it up. */
   #maxUs = 0;
   #startMs = 0;
@@ -75,8 +80,11 @@ export class Recorder {
   #failingSinceMs = Number.NaN;
   #outageMs = 0;
 
-  constructor(name: string) {
+  /** @param many one of many, such as that of each caller: it is small, and slower to record into */
+  constructor(name: string, many = false) {
     this.name = name;
+    this.#make = many ? packed : quick;
+    this.#histogram = this.#make();
   }
 
   /** Measuring begins now, on the monotonic clock: what was recorded before is forgotten. */
@@ -89,10 +97,11 @@ export class Recorder {
     this.#maxUs = 0;
     this.#failingSinceMs = Number.NaN;
     this.#outageMs = 0;
-    this.#histogram = newHistogram();
-    this.#queueWait = newHistogram();
-    this.#beyond = newHistogram();
+    this.#histogram = this.#make();
+    this.#queueWait = undefined;
+    this.#beyond = undefined;
     this.#seconds.clear();
+    this.#last = undefined;
   }
 
   /** One right answer. */
@@ -113,11 +122,13 @@ export class Recorder {
 
   /** The time a call waited for a connection before it was sent. */
   waited(ms: number): void {
+    this.#queueWait ??= this.#make();
     this.#queueWait.recordValue(Math.min(HISTOGRAM.highestTrackableValue, Math.max(0, Math.round(ms * 1_000))));
   }
 
   /** What a call took beyond the server's own time, in ms. */
   beyondService(ms: number): void {
+    this.#beyond ??= this.#make();
     this.#beyond.recordValue(Math.min(HISTOGRAM.highestTrackableValue, Math.max(0, Math.round(ms * 1_000))));
   }
 
@@ -180,8 +191,8 @@ export class Recorder {
     return {
       name: this.name,
       histogram: encodeIntoCompressedBase64(this.#histogram),
-      queueWait: encodeIntoCompressedBase64(this.#queueWait),
-      beyond: encodeIntoCompressedBase64(this.#beyond),
+      ...(this.#queueWait !== undefined && { queueWait: encodeIntoCompressedBase64(this.#queueWait) }),
+      ...(this.#beyond !== undefined && { beyond: encodeIntoCompressedBase64(this.#beyond) }),
       errors: Object.fromEntries(this.errors),
       late: this.late,
       dropped: this.dropped,
@@ -200,8 +211,14 @@ export class Recorder {
   /** Adds what another process recorded of the same calls. */
   merge(data: RecorderData): void {
     this.#histogram.add(decodeFromCompressedBase64(data.histogram));
-    this.#queueWait.add(decodeFromCompressedBase64(data.queueWait));
-    this.#beyond.add(decodeFromCompressedBase64(data.beyond));
+    if (data.queueWait !== undefined) {
+      this.#queueWait ??= this.#make();
+      this.#queueWait.add(decodeFromCompressedBase64(data.queueWait));
+    }
+    if (data.beyond !== undefined) {
+      this.#beyond ??= this.#make();
+      this.#beyond.add(decodeFromCompressedBase64(data.beyond));
+    }
     for (const [code, count] of Object.entries(data.errors))
       this.errors.set(code, (this.errors.get(code) ?? 0) + count);
     this.late += data.late;
@@ -223,15 +240,23 @@ export class Recorder {
   #bucketAt(at: number): Bucket {
     let bucket = this.#seconds.get(at);
     if (bucket === undefined) {
-      bucket = { errors: 0, histogram: newHistogram() };
+      // The second that is over is packed: a long run has many.
+      const last = this.#last;
+      if (last !== undefined) {
+        const small = packed();
+        small.add(last.histogram);
+        last.histogram = small;
+      }
+      bucket = { errors: 0, histogram: this.#make() };
+      this.#last = bucket;
       this.#seconds.set(at, bucket);
     }
     return bucket;
   }
 }
 
-function latencyOf(histogram: Histogram, maxUs?: number): Latency | undefined {
-  if (histogram.totalCount === 0) return undefined;
+function latencyOf(histogram: Histogram | undefined, maxUs?: number): Latency | undefined {
+  if (histogram === undefined || histogram.totalCount === 0) return undefined;
   const at = (percent: number): number => histogram.getValueAtPercentile(percent) / 1_000;
   return {
     min: at(0),

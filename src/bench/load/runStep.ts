@@ -48,20 +48,27 @@ export async function runStep(load: StepLoad, hooks: StepHooks = {}): Promise<Me
   const stopping = hooks.stopping ?? new AbortController().signal;
   let turn = load.firstTurn ?? 0;
   let measuring = false;
-  const named = (table: Map<string, Recorder>, name: string): Recorder => {
+  const named = (table: Map<string, Recorder>, name: string, many: boolean): Recorder => {
     let recorder = table.get(name);
     if (recorder === undefined) {
-      recorder = new Recorder(name);
+      recorder = new Recorder(name, many);
       recorder.begin(beganMs);
       table.set(name, recorder);
     }
     return recorder;
   };
   const unmeasured = [new Recorder('warm-up')];
+  const only = [all];
+  let onlyName: string | undefined;
   const recorderOf = (stream: Stream) => (operation: string, caller: number) => {
     if (!measuring) return unmeasured;
-    const found = [all, named(classes, load.streams.length > 1 ? stream.name : operation)];
-    if (load.byCaller === true) found.push(named(callers, `${stream.name} ${caller}`));
+    const name = load.streams.length > 1 ? stream.name : operation;
+    onlyName ??= name;
+    // While all calls are of one class, what `all` has is that class too.
+    if (name === onlyName && classes.size === 0 && load.byCaller !== true) return only;
+    if (classes.size === 0) named(classes, onlyName, false).merge(all.toData());
+    const found = [all, named(classes, name, false)];
+    if (load.byCaller === true) found.push(named(callers, `${stream.name} ${caller}`, true));
     return found;
   };
   const run = async (untilMs: number): Promise<void> => {
@@ -122,9 +129,18 @@ export async function runStep(load: StepLoad, hooks: StepHooks = {}): Promise<Me
     // Answers that came in the drain count, and so does their time.
     durationMs: Math.max(1, performance.now() - beganMs),
     all: all.toData(),
-    classes: [...classes.values()].map((each) => each.toData()),
+    classes: classesOf(all, classes, onlyName),
     callers: [...callers.values()].map((each) => each.toData()),
     ...measured,
     complete: !stopping.aborted,
   };
+}
+
+function classesOf(
+  all: Recorder,
+  classes: ReadonlyMap<string, Recorder>,
+  onlyName: string | undefined,
+): RecorderData[] {
+  if (classes.size > 0) return [...classes.values()].map((each) => each.toData());
+  return onlyName === undefined ? [] : [{ ...all.toData(), name: onlyName }];
 }

@@ -2,7 +2,7 @@ import { OptionError } from '../../core/errors.js';
 import { type ClosedModel, describeModel, type Model } from '../load/models.js';
 import type { Stream } from '../load/runStream.js';
 import type { Target, TargetSettings } from '../target/Target.js';
-import { type Arguments, chooseTool } from './chooseTool.js';
+import { type Arguments, type ChosenTool, chooseTool } from './chooseTool.js';
 import type { Scenario } from './Scenario.js';
 import {
   churnStream,
@@ -14,6 +14,7 @@ import {
   scenarioStreams,
   toolStream,
 } from './streams.js';
+import { compileTemplate } from './template.js';
 
 /** A tool and its arguments, both made up when left out. */
 export interface ToolChoice {
@@ -131,7 +132,8 @@ async function payloadTool(
       JSON.stringify(chosen.args),
       'one text with {{nonce}} in it, to put the payload behind',
     );
-  return { ...chosen, args: { ...chosen.args, [name]: `${String(chosen.args[name])}{{payload:${bytes}}}` } };
+  const larger = { ...chosen.args, [name]: `${String(chosen.args[name])}{{payload:${bytes}}}` };
+  return { ...chosen, args: larger, fill: compileTemplate(larger) as ChosenTool['fill'] };
 }
 
 export function bytesText(bytes: number): string {

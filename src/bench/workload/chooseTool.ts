@@ -4,14 +4,17 @@ import { OptionError } from '../../core/errors.js';
 import { nearNames } from '../../core/nearNames.js';
 import type { Target } from '../target/Target.js';
 import { type AnswerShape, checkAnswer, holds, signatureOf } from './answers.js';
-import { fillTemplate, hasNonce, nonceOf, unknownPlaceholder } from './template.js';
+import { compileTemplate, hasNonce, nonceOf, unknownPlaceholder } from './template.js';
 
 export type Arguments = Readonly<Record<string, unknown>>;
 
 /** A tool that will be called, its arguments with placeholders, and how its answers are checked. */
 export interface ChosenTool {
   readonly tool: string;
+  /** Its arguments, with placeholders. */
   readonly args: Arguments;
+  /** The arguments of a call, by its number. */
+  readonly fill: (turn: number) => Arguments;
   readonly shape: AnswerShape;
 }
 
@@ -41,10 +44,11 @@ export async function chooseTool(
       'a placeholder that exists: {{nonce}}, {{turn}}, {{payload:BYTES}}, {{random:MIN:MAX}}',
     );
   }
-  checkArguments(tool, fillTemplate(template, PROBE_TURN));
+  const fill = compileTemplate(template) as ChosenTool['fill'];
+  checkArguments(tool, fill(PROBE_TURN));
   const shapes: AnswerShape[] = [];
   for (const turn of [PROBE_TURN, PROBE_TURN + 1]) {
-    const filled = fillTemplate(template, turn) as Arguments;
+    const filled = fill(turn);
     const result = await target.callTool(tool.name, filled, signal === undefined ? {} : { signal });
     const shape = { echoes: hasNonce(template) && holds(result, nonceOf(turn)), signature: signatureOf(result) };
     checkAnswer(result, shape, nonceOf(turn));
@@ -52,7 +56,7 @@ export async function chooseTool(
   }
   const [first, second] = shapes as [AnswerShape, AnswerShape];
   const shape = { echoes: first.echoes && second.echoes, signature: first.signature };
-  return { tool: tool.name, args: template, shape };
+  return { tool: tool.name, args: template, fill, shape };
 }
 
 function pick(tools: readonly Tool[], name: string | undefined): Tool {

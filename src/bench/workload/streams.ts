@@ -4,9 +4,9 @@ import type { Stream } from '../load/runStream.js';
 import { SERVICE_META } from '../reference/serviceTime.js';
 import { Target } from '../target/Target.js';
 import { checkAnswer } from './answers.js';
-import { type Arguments, type ChosenTool, chooseTool } from './chooseTool.js';
+import { type ChosenTool, chooseTool } from './chooseTool.js';
 import type { Scenario, ScenarioStream } from './Scenario.js';
-import { fillTemplate, nonceOf } from './template.js';
+import { nonceOf } from './template.js';
 
 /** Calls of one tool, each answer checked. */
 export function toolOperation(
@@ -14,12 +14,12 @@ export function toolOperation(
   chosen: ChosenTool,
   options: { name?: string; session?: number } = {},
 ): Operation {
-  const { tool, args, shape } = chosen;
+  const { tool, fill, shape } = chosen;
   const { name = tool, session } = options;
   return {
     name,
     run: async ({ number, signal, onServed }) => {
-      const filled = fillTemplate(args, number) as Arguments;
+      const filled = fill(number);
       const result = await target.callTool(tool, filled, { session: session ?? number, signal });
       checkAnswer(result, shape, nonceOf(number));
       const servedMs = (result as { _meta?: { [SERVICE_META]?: unknown } })._meta?.[SERVICE_META];
@@ -46,7 +46,7 @@ export function progressStream(target: Target, chosen: ChosenTool, model: Model)
         last = progress;
         onEvent();
       };
-      const filled = fillTemplate(chosen.args, number) as Arguments;
+      const filled = chosen.fill(number);
       const result = await target.callTool(chosen.tool, filled, { session: number, signal, onProgress });
       settled = true;
       checkAnswer(result, chosen.shape, nonceOf(number));
@@ -75,7 +75,7 @@ export function churnStream(target: Target, chosen: ChosenTool, model: Model): S
   const operation: Operation = {
     name: 'open, call, leave',
     run: async ({ number, signal }) => {
-      const filled = fillTemplate(chosen.args, number) as Arguments;
+      const filled = chosen.fill(number);
       checkAnswer(await target.visit(`visit ${number}`, chosen.tool, filled, signal), chosen.shape, nonceOf(number));
     },
   };
@@ -89,7 +89,7 @@ export function coldStream(target: Target, chosen: ChosenTool, model: Model): St
     run: async ({ number, signal }) => {
       const { start: _, ...spec } = target.spec;
       await using cold = await Target.open(spec, {}, signal);
-      const filled = fillTemplate(chosen.args, number) as Arguments;
+      const filled = chosen.fill(number);
       checkAnswer(await cold.callTool(chosen.tool, filled, { signal }), chosen.shape, nonceOf(number));
     },
   };

@@ -1,13 +1,24 @@
+/** Gives a value with its placeholders filled in for one call. */
+export type Template = (turn: number) => unknown;
+
 /**
- * Arguments with placeholders, filled in for each call: `{{nonce}}` is a text no other call has, `{{turn}}` the call's
+ * Arguments with placeholders, to be filled in for each call: `{{nonce}}` is a text no other call has, `{{turn}}` the call's
  * number, `{{payload:1024}}` so many bytes of text, `{{random:1:10}}` a whole number in that range. A string that is one
- * `{{turn}}` or `{{random:…}}` and nothing else becomes a number.
+ * `{{turn}}` or `{{random:…}}` and nothing else becomes a number. It is read once: filling in is on the way of every call.
  */
-export function fillTemplate(value: unknown, turn: number, random: () => number = Math.random): unknown {
-  if (typeof value === 'string') return fillText(value, turn, random);
-  if (Array.isArray(value)) return value.map((each) => fillTemplate(each, turn, random));
-  if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, fillTemplate(each, turn, random)]));
+export function compileTemplate(value: unknown, random: () => number = Math.random): Template {
+  if (typeof value === 'string') return compileText(value, random);
+  if (Array.isArray(value)) {
+    const items = value.map((each) => compileTemplate(each, random));
+    return (turn) => items.map((fill) => fill(turn));
+  }
+  if (typeof value !== 'object' || value === null) return () => value;
+  const fields = Object.entries(value).map(([key, each]) => [key, compileTemplate(each, random)] as const);
+  return (turn) => {
+    const filled: Record<string, unknown> = {};
+    for (const [key, fill] of fields) filled[key] = fill(turn);
+    return filled;
+  };
 }
 
 const PLACEHOLDER = /\{\{(nonce|turn|payload:\d+|random:-?\d+:-?\d+)\}\}/g;
@@ -23,30 +34,29 @@ export function unknownPlaceholder(value: unknown): string | undefined {
   return /\{\{[^{}]*\}\}/.exec(text)?.[0];
 }
 
-function fillText(text: string, turn: number, random: () => number): unknown {
-  if (!text.includes('{{')) return text;
-  const whole = new RegExp(`^${PLACEHOLDER.source}$`).exec(text)?.[1];
-  if (whole !== undefined && /^(turn|random)/.test(whole)) return Number(replacement(whole, turn, random));
-  return text.replace(PLACEHOLDER, (_, name: string) => replacement(name, turn, random));
+function compileText(text: string, random: () => number): Template {
+  const parts = text.split(PLACEHOLDER).map((part, i): string | Template => {
+    // `split` puts what the pattern caught at the odd places.
+    return i % 2 === 0 ? part : compilePlaceholder(part, random);
+  });
+  const [before, fill, after] = parts;
+  if (fill === undefined) return () => text;
+  if (parts.length === 3 && before === '' && after === '' && /^\{\{(turn|random)/.test(text)) return fill as Template;
+  return (turn) => {
+    let filled = '';
+    for (const part of parts) filled += typeof part === 'string' ? part : part(turn);
+    return filled;
+  };
 }
 
-function replacement(name: string, turn: number, random: () => number): string {
+function compilePlaceholder(name: string, random: () => number): Template {
   const [kind, a = '0', b = '0'] = name.split(':');
-  if (kind === 'nonce') return nonceOf(turn);
-  if (kind === 'turn') return String(turn);
-  if (kind === 'payload') return payload(Number(a));
-  return String(Number(a) + Math.floor(random() * (Number(b) - Number(a) + 1)));
-}
-
-const payloads = new Map<number, string>();
-
-function payload(bytes: number): string {
-  let text = payloads.get(bytes);
-  if (text === undefined) {
-    text = 'x'.repeat(bytes);
-    // A scenario has a few sizes; a table that outgrows them begins anew.
-    if (payloads.size >= 16) payloads.clear();
-    payloads.set(bytes, text);
+  if (kind === 'nonce') return nonceOf;
+  if (kind === 'turn') return (turn) => turn;
+  if (kind === 'payload') {
+    const text = 'x'.repeat(Number(a));
+    return () => text;
   }
-  return text;
+  const [min, max] = [Number(a), Number(b)];
+  return () => min + Math.floor(random() * (max - min + 1));
 }
