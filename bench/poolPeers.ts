@@ -35,13 +35,13 @@ export async function genericPool(): Promise<Rival> {
   const once = async (): Promise<void> => {
     const thing = await pool.acquire();
     thing.uses++;
-    pool.release(thing);
+    void pool.release(thing);
   };
   const loop = async (n: number): Promise<void> => {
     for (let i = 0; i < n; i++) {
       const thing = await pool.acquire();
       thing.uses++;
-      pool.release(thing);
+      void pool.release(thing);
     }
   };
   await Promise.all(Array.from({ length: RESOURCES }, once));

@@ -178,11 +178,11 @@ export class Semaphore implements Closeable, AsyncDisposable {
     try {
       if (this.#over) throw new ClosedError(this.#name);
       const running = Promise.resolve(fn());
-      this.#scope.trackUser(name, running);
+      void this.#scope.trackUser(name, running);
       return await new Promise<V>((resolve, reject) => {
         this.#running.set(reject, name);
         const done = (): void => void this.#running.delete(reject);
-        running.then(resolve, reject).then(done);
+        void running.then(resolve, reject).then(done);
       });
     } finally {
       permit.release();

@@ -100,10 +100,13 @@ export class Health {
   readonly nodeHandler = (request: IncomingMessage, response: ServerResponse): boolean => {
     const answer = this.#answer(request.method ?? 'GET', request.url ?? '/');
     if (answer === undefined) return false;
-    void answer.then(({ status, headers, body }) => {
-      response.writeHead(status, headers);
-      response.end(request.method === 'HEAD' ? undefined : body);
-    });
+    answer
+      .then(({ status, headers, body }) => {
+        response.writeHead(status, headers);
+        response.end(request.method === 'HEAD' ? undefined : body);
+      })
+      // Its head was sent by another listener already, for example.
+      .catch(() => response.destroy());
     return true;
   };
 

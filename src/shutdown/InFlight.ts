@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock } from '../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
 import { ClosedError, ShutdownTimeoutError } from '../core/errors.js';
-import type { Logger } from '../core/logger.js';
+import { type Logger, silentLogger } from '../core/logger.js';
 import { checkText, withDefaults } from '../core/options.js';
 import { nameSome, requestName } from './names.js';
 
@@ -44,12 +44,14 @@ export class InFlight implements Closeable, AsyncDisposable {
   readonly name: string;
   readonly #entries = new Set<FlightEntry>();
   readonly #scope: CloseScope;
+  readonly #logger: Logger;
   #idle: (() => void)[] = [];
   #refusing = false;
 
   constructor(given: InFlightOptions = {}) {
     const options = withDefaults('InFlight', given, { name: 'requests' }, { clock: true, logger: true });
     this.name = checkText('name', options.name);
+    this.#logger = options.logger ?? silentLogger;
     this.#scope = new CloseScope(this.name, {
       ...(options.clock && { clock: options.clock }),
       ...(options.logger && { logger: options.logger }),
@@ -106,8 +108,8 @@ export class InFlight implements Closeable, AsyncDisposable {
 
   /**
    * A node:http listener that counts each request until its response is sent or its connection is gone, and until what `handle`
-   * returns has settled. Once refusing
-   * it answers 503 with `Connection: close` itself.
+   * returns has settled. Once refusing it answers 503 with `Connection: close` itself. What `handle` throws or rejects with
+   * ends that request alone: it is logged and answered 500, or cut where an answer has begun.
    */
   listener(
     handle: (request: IncomingMessage, response: ServerResponse) => unknown,
@@ -119,13 +121,12 @@ export class InFlight implements Closeable, AsyncDisposable {
       }
       const entry = this.begin(requestName(request));
       const closed = new Promise<void>((resolve) => void response.once('close', resolve));
-      let handled: unknown;
-      try {
-        handled = handle(request, response);
-      } finally {
-        // Not caught: what it throws or rejects with stays as unhandled as it would be without us.
-        void Promise.all([closed, handled]).finally(entry.end);
-      }
+      // At once, and not in a later turn: the handler may have to listen to the request's data.
+      const handled = new Promise((resolve) => resolve(handle(request, response))).catch((error: unknown) => {
+        this.#logger.error({ error, request: entry.name }, 'a request handler failed');
+        failRequest(response);
+      });
+      void Promise.all([closed, handled]).finally(entry.end);
     };
   }
 
@@ -155,12 +156,20 @@ export class InFlight implements Closeable, AsyncDisposable {
 }
 
 function refuseRequest(response: ServerResponse): void {
-  const body = JSON.stringify({ error: 'shutting down' });
-  response.writeHead(503, {
+  answer(response, 503, 'shutting down', { Connection: 'close', 'Retry-After': '1' });
+}
+
+function failRequest(response: ServerResponse): void {
+  if (response.headersSent) response.destroy();
+  else answer(response, 500, 'internal error', {});
+}
+
+function answer(response: ServerResponse, status: number, error: string, headers: Readonly<Record<string, string>>) {
+  const body = JSON.stringify({ error });
+  response.writeHead(status, {
     'Content-Type': 'application/json',
     'Content-Length': Buffer.byteLength(body),
-    Connection: 'close',
-    'Retry-After': '1',
+    ...headers,
   });
   response.end(body);
 }

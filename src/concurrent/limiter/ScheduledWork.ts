@@ -45,8 +45,8 @@ export class ScheduledWork {
         this.#running.delete(reject);
         if (this.#running.size === 0) this.#drained?.();
       };
-      scope.trackUser(name, running);
-      running.then(resolve, reject).then(done);
+      void scope.trackUser(name, running);
+      void running.then(resolve, reject).then(done);
     });
   }
 }

@@ -269,7 +269,7 @@ export class CloseScope {
       const result = hook?.();
       if (!(result instanceof Promise)) return;
       result.catch((error: unknown) => this.#fail(error));
-      this.track(result);
+      void this.track(result);
     } catch (error) {
       this.#fail(error);
     }

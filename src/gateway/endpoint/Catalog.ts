@@ -89,9 +89,11 @@ export class Catalog<K extends 'tools' | 'prompts'> {
     if (this.#options.callers.isBound(server) || loading.has(server) || refreshing.has(server)) return;
     this.invalidate(server);
     if (this.#shown.size === 0) return;
-    void this.#load(server, this.#shared).then((items) => {
-      if (items !== undefined) this.#tellUnless(items, this.#shown.get(server) ?? EMPTY);
-    });
+    this.#load(server, this.#shared)
+      .then((items) => {
+        if (items !== undefined) this.#tellUnless(items, this.#shown.get(server) ?? EMPTY);
+      })
+      .catch((error: unknown) => this.#failed(server, error));
   }
 
   /** What is left out of a server's list and why, as of its last listing. */
@@ -181,6 +183,12 @@ export class Catalog<K extends 'tools' | 'prompts'> {
       this.#tellUnless(listing.items, JSON.stringify(stale));
     });
     lists.refreshing.set(server, refresh);
+    refresh.catch((error: unknown) => this.#failed(server, error));
+  }
+
+  /** In the background: no client waits for it. */
+  #failed(server: string, error: unknown): void {
+    this.#options.logger.error({ server, error }, 'a list could not be told to its clients');
   }
 
   #tellUnless(items: readonly ListItems[K][], shown: string): void {

@@ -183,7 +183,7 @@ export class LifecycleManager implements AsyncDisposable {
     const closing = this.#scope.close(options);
     // Not after the users' functions that close waits for: those may be waiting for these very servers.
     const valid = options.graceMs === undefined || options.graceMs >= 0;
-    if (this.#scope.closing && valid) this.#stopAll(options);
+    if (this.#scope.closing && valid) void this.#stopAll(options);
     return closing;
   }
 
