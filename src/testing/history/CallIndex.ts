@@ -20,10 +20,15 @@ export interface CallRecord {
   readonly faults: Set<string>;
 }
 
+/** The call a stamp stands for: one that a gateway made for another call bears the name of the first. */
+export const rootOf = (call: string): string => call.split('/', 1)[0] ?? call;
+
 /** A history by call, and by place: what the rules read. Made in one pass. */
 export class CallIndex {
   readonly events: readonly HistoryEvent[];
   readonly calls = new Map<string, CallRecord>();
+  /** The calls that a gateway's own pool made for another, by that other's name. */
+  readonly nested = new Map<string, InvokeEvent[]>();
   /** Where each event stands: "before" means in the history, whatever the clocks say. */
   readonly places = new Map<HistoryEvent, number>();
   readonly ended: boolean;
@@ -38,6 +43,7 @@ export class CallIndex {
       switch (event.type) {
         case 'invoke':
           this.#of(event.call).invokes.push(event);
+          if (event.call.includes('/')) this.#nest(event);
           break;
         case 'answer':
         case 'failure':
@@ -68,6 +74,13 @@ export class CallIndex {
 
   placeOf(event: HistoryEvent): number {
     return this.places.get(event) ?? -1;
+  }
+
+  #nest(event: InvokeEvent): void {
+    const root = rootOf(event.call);
+    const list = this.nested.get(root);
+    if (list === undefined) this.nested.set(root, [event]);
+    else list.push(event);
   }
 
   #of(call: string): CallRecord {

@@ -182,9 +182,10 @@ export class ConnectionMaker {
         request,
         signal,
         respond: (answer) => {
-          if (answered) return;
+          // One that comes second is not asked for, and its failure is no one's.
+          if (answered) answer.catch(() => undefined);
+          else answer.then(resolve, reject);
           answered = true;
-          answer.then(resolve, reject);
         },
       });
       if (!answered) reject(methodNotFound(config.name, request.method));

@@ -1,10 +1,7 @@
-import type { CallIndex } from '../CallIndex.js';
+import { type CallIndex, rootOf } from '../CallIndex.js';
 import { nameOf, ownerOf } from '../describe.js';
 import type { AnswerEvent, HeardEvent, InvokeEvent, ProgressEvent } from '../HistoryEvent.js';
 import type { Violation } from '../Violation.js';
-
-/** The call a stamp stands for: one that a gateway made for another call bears the name of the first. */
-export const rootOf = (call: string): string => call.split('/', 1)[0] ?? call;
 
 /** What a server sends reaches the call it was made for; else its session; else what concerns all, its principal. */
 export function* receivers(index: CallIndex): Generator<Violation> {
@@ -35,10 +32,11 @@ function* ofCall(index: CallIndex, event: AnswerEvent | ProgressEvent): Generato
 }
 
 function* heard(index: CallIndex, event: HeardEvent): Generator<Violation> {
-  const owner = event.of === undefined ? undefined : invokeOf(index, event.of);
-  if (owner === undefined) return;
+  if (event.of === undefined) return;
   const receiver = event.call === undefined ? undefined : invokeOf(index, event.call);
   const to = receiver ?? event;
+  const owner = ownerIn(index, event.of, to.part);
+  if (owner === undefined) return;
   const samePrincipal = owner.principal === to.principal;
   const everyone = event.type === 'notification' && event.method.endsWith('/list_changed');
   // A listener without a session is the whole pool's: it hands on what it hears, and answers for that.
@@ -48,6 +46,13 @@ function* heard(index: CallIndex, event: HeardEvent): Generator<Violation> {
   const events = [owner, receiver, event].filter((each) => each !== undefined);
   const message = `${name} got ${event.type} ${event.method} of ${nameOf(owner)}`;
   yield { rule: 'wrong-receiver', call: owner.call, message, events };
+}
+
+/** The call as a part made it: a gateway's pool has sessions of its own, which are not those of its clients. */
+function ownerIn(index: CallIndex, of: string, part: string | undefined): InvokeEvent | undefined {
+  const first = invokeOf(index, rootOf(of));
+  if (first === undefined || first.part === part || part === undefined) return first;
+  return index.nested.get(rootOf(of))?.find((invoke) => invoke.part === part);
 }
 
 function invokeOf(index: CallIndex, call: string): InvokeEvent | undefined {

@@ -1,0 +1,217 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
+import { ClusterRateLimiter } from '../../src/concurrent/cluster/ClusterRateLimiter.js';
+import { RateLimiter } from '../../src/concurrent/limiter/RateLimiter.js';
+import { Gateway } from '../../src/gateway/Gateway.js';
+import { HTTPClientPool } from '../../src/pool/HTTPClientPool.js';
+import type { McpPool } from '../../src/pool/McpPool.js';
+import { SSEPool } from '../../src/pool/SSEPool.js';
+import { StdioPool } from '../../src/pool/StdioPool.js';
+import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
+import type { ServerConfig } from '../../src/registry/config/ServerConfig.js';
+import type { History } from '../../src/testing/history/History.js';
+import { record } from '../../src/testing/history/record/record.js';
+import { recordConnection } from '../../src/testing/history/record/recordConnection.js';
+import { recordLimiter } from '../../src/testing/history/record/recordLimiter.js';
+import { SERVERS, type ServerSpec } from './plan.js';
+import { type Restartable, redisServer, stdioArgs, web } from './processes.js';
+
+export type PoolName = 'stdio' | 'http' | 'sse' | 'unified' | 'outer';
+
+const MAX_CONCURRENT = 4;
+const WITHIN_MS = 30_000;
+/** What the local limiter grants; the storm asks for more at its peaks. */
+const RATE = { max: 60, windowMs: 200 };
+
+/** In front of the gateway every caller is a session: it knows no principals. */
+const OUTER = { sharing: 'bound', era: 'legacy', maxConnections: 12 } as const;
+
+const OPTIONS = {
+  maxConcurrent: MAX_CONCURRENT,
+  maxConnections: 4,
+  maxQueue: 64,
+  acquireTimeoutMs: 4_000,
+  startTimeoutMs: 10_000,
+  requestTimeoutMs: 2_500,
+  idleTimeoutMs: 1_500,
+  backoff: { initialMs: 20, maxMs: 150, jitterRatio: 0.2 },
+  stableAfterMs: 300,
+  breakerThreshold: 8,
+  breakerResetMs: 150,
+  healthIntervalMs: 700,
+  healthTimeoutMs: 5_000,
+  maxHoldMs: 100,
+} as const;
+
+/** Four pools, the gateway over one of them and a client's pool in front of it, with every server they call. */
+export class World {
+  readonly history: History;
+  readonly effects: string;
+  readonly redis: Restartable;
+  readonly webs = new Map<string, Restartable>();
+  /** True while nothing that could fail a call goes on. */
+  calm = false;
+  readonly #mark: string;
+  readonly #pools = new Map<PoolName, McpPool>();
+  readonly #closing: Promise<unknown>[] = [];
+  readonly #limiters: { close(): Promise<void> }[] = [];
+  #store: Redis | undefined;
+  #gateway: Gateway | undefined;
+  #generation = 0;
+  #version = 0;
+
+  private constructor(history: History, folder: string, mark: string, redis: Restartable) {
+    this.history = history;
+    this.effects = join(folder, 'effects.jsonl');
+    this.#mark = mark;
+    this.redis = redis;
+    writeFileSync(this.effects, '');
+  }
+
+  static async open(history: History, folder: string, mark: string): Promise<World> {
+    const world = new World(history, folder, mark, await redisServer(join(folder, 'redis')));
+    await world.redis.up();
+    for (const name of ['web1', 'web2']) {
+      const kinds = SERVERS.filter((spec) => spec.web === name).map((spec) => `${spec.name}:${spec.kind}`);
+      const server = await web(kinds, world.env);
+      world.webs.set(name, server);
+      await server.up();
+    }
+    world.#store = new Redis(world.redis.port, '127.0.0.1', { lazyConnect: true, maxRetriesPerRequest: 0 });
+    world.#store.on('error', () => undefined);
+    for (const name of ['stdio', 'http', 'sse', 'unified', 'outer'] as const) world.#pools.set(name, world.#make(name));
+    await world.#openGateway();
+    return world;
+  }
+
+  get env(): Record<string, string> {
+    return { EFFECTS: this.effects, CHAOS_MARK: this.#mark };
+  }
+
+  /** Through which pool a caller reaches a server. */
+  poolOf(spec: ServerSpec): McpPool {
+    return this.pool(spec.pool === 'unified' ? 'outer' : spec.pool);
+  }
+
+  pool(name: PoolName): McpPool {
+    return this.#pools.get(name) as McpPool;
+  }
+
+  /** The config of a server as its own pool has it. */
+  configOf(spec: ServerSpec): ServerConfig {
+    const { name, sharing, era } = spec;
+    const common = { name, sharing, era, ...(sharing === 'bound' && { maxConnections: 8 }) };
+    const version = String(this.#version);
+    if (spec.kind === 'stdio') {
+      const env = { ...this.env, VERSION: version };
+      return { ...common, transport: 'stdio', command: process.execPath, args: stdioArgs(name, era), env };
+    }
+    const url = `http://127.0.0.1:${this.webs.get(spec.web ?? '')?.port}/${name}/${spec.kind === 'sse' ? 'sse' : 'mcp'}`;
+    const headers = { 'x-version': version };
+    return { ...common, transport: spec.kind === 'sse' ? 'sse' : 'http', url, headers };
+  }
+
+  /** The same pool with other settings of its servers: all of them restart. */
+  async apply(name: PoolName): Promise<void> {
+    this.#version++;
+    await this.pool(name).apply(this.#configs(name));
+  }
+
+  /** A new pool takes over while the old one finishes what it has. */
+  roll(name: 'stdio' | 'http' | 'sse'): void {
+    const old = this.pool(name);
+    this.#pools.set(name, this.#make(name));
+    this.#closing.push(old.close({ graceMs: 1_000 }));
+  }
+
+  async rollGateway(): Promise<void> {
+    const old = this.#gateway;
+    await this.#openGateway();
+    if (old !== undefined) this.#closing.push(old.close({ graceMs: 1_000 }));
+  }
+
+  /** Closes it all, clients first; what would not close is written down as alive. */
+  async close(): Promise<void> {
+    const all = [
+      async () => this.pool('outer').close({ graceMs: 1_000 }),
+      async () => this.#gateway?.close({ graceMs: 1_000 }),
+      ...(['stdio', 'http', 'sse', 'unified'] as const).map(
+        (name) => async () => this.pool(name).close({ graceMs: 1_000 }),
+      ),
+      ...this.#limiters.map((limiter) => async () => limiter.close()),
+      async () => Promise.all(this.#closing),
+    ];
+    for (const close of all) {
+      await close().catch((error: unknown) => this.history.add({ type: 'alive', what: `a close failed: ${error}` }));
+    }
+    this.#store?.disconnect();
+    await Promise.all([this.redis.down(), ...[...this.webs.values()].map((server) => server.down())]);
+  }
+
+  #make(name: PoolName): McpPool {
+    const part = `${name}${++this.#generation}`;
+    const options = {
+      ...OPTIONS,
+      ...this.#limiterOf(name, part),
+      wrapConnection: (connection: Parameters<typeof recordConnection>[0]) =>
+        recordConnection(connection, this.history, MAX_CONCURRENT),
+    };
+    const pools = { stdio: StdioPool, http: HTTPClientPool, sse: SSEPool, unified: UnifiedPool, outer: HTTPClientPool };
+    const pool = record<McpPool>(new pools[name](options), this.history, {
+      part,
+      withinMs: WITHIN_MS,
+      expect: () => this.calm,
+    });
+    pool.on('notification', () => undefined);
+    // The gateway asks the clients of its own pool; one that was not asked first is not heard.
+    if (name !== 'unified') pool.on('orphanRequest', ({ respond }) => respond(Promise.resolve(ANSWER)));
+    for (const config of this.#configs(name)) pool.addServer(config);
+    return pool;
+  }
+
+  #limiterOf(name: PoolName, part: string): object {
+    if (name === 'stdio') {
+      const limiter = new RateLimiter({ maxRequests: RATE.max, windowMs: RATE.windowMs, acquireTimeoutMs: 10_000 });
+      this.#limiters.push(limiter);
+      return { limiter: recordLimiter(limiter, this.history, { limit: `rate of ${part}`, ...RATE }) };
+    }
+    if (name !== 'http' || this.#store === undefined) return {};
+    const limiter = new ClusterRateLimiter({
+      redis: this.#store,
+      id: this.#mark,
+      maxRequests: 400,
+      windowMs: 1_000,
+      storeTimeoutMs: 500,
+      processes: 1,
+    });
+    this.#limiters.push(limiter);
+    return { limiter };
+  }
+
+  #configs(name: PoolName): ServerConfig[] {
+    if (name !== 'outer') return SERVERS.filter(({ pool }) => pool === name).map((spec) => this.configOf(spec));
+    const { url } = this.#address;
+    if (url === undefined) return [];
+    return [
+      ...SERVERS.filter(({ pool }) => pool === 'unified').map((spec): ServerConfig => {
+        const { name: server } = spec;
+        return { name: server, ...OUTER, transport: 'http', url: `${url}/servers/${server}/mcp` };
+      }),
+      { name: 'all', ...OUTER, transport: 'http', url: `${url}/mcp` },
+    ];
+  }
+
+  readonly #address: { url: string | undefined } = { url: undefined };
+
+  async #openGateway(): Promise<void> {
+    const gateway = new Gateway({ pool: this.pool('unified'), port: 0, sessionIdleMs: 60_000, listTimeoutMs: 3_000 });
+    const { url } = await gateway.listen();
+    this.#gateway = gateway;
+    this.#address.url = url;
+    await this.pool('outer').apply(this.#configs('outer'));
+  }
+}
+
+/** What a client answers to sampling. */
+export const ANSWER = { role: 'assistant', content: { type: 'text', text: 'yes' }, model: 'none' };

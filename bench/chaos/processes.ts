@@ -1,0 +1,101 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, readdir, readFile } from 'node:fs/promises';
+import { connect, createServer, type Socket } from 'node:net';
+import { join, resolve } from 'node:path';
+
+const SERVER = resolve('bench/servers/chaos.mjs');
+
+/** The command line of a server over stdio. */
+export const stdioArgs = (name: string, era: string): string[] => [SERVER, 'stdio', name, era];
+
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** A process of ours that can be taken down and brought up again on the same port. */
+export class Restartable {
+  readonly port: number;
+  readonly #start: (port: number) => ChildProcess;
+  #child: ChildProcess | undefined;
+
+  constructor(port: number, start: (port: number) => ChildProcess) {
+    this.port = port;
+    this.#start = start;
+  }
+
+  /** Resolves when something listens there. */
+  async up(): Promise<void> {
+    if (this.#child !== undefined) return;
+    const child = this.#start(this.port);
+    this.#child = child;
+    while (!(await listens(this.port))) {
+      if (child.exitCode !== null || child.signalCode !== null) throw new Error(`${child.spawnfile} ended at once`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.#child?.kill(name);
+  }
+
+  async down(): Promise<void> {
+    const child = this.#child;
+    this.#child = undefined;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const exit = once(child, 'exit');
+    child.kill('SIGKILL');
+    await exit;
+  }
+}
+
+/** Servers over HTTP, in one process. */
+export async function web(kinds: readonly string[], env: NodeJS.ProcessEnv): Promise<Restartable> {
+  return new Restartable(await freePort(), (port) =>
+    spawn(process.execPath, [SERVER, 'web', String(port), ...kinds], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+      env: { ...process.env, ...env },
+    }),
+  );
+}
+
+export async function redisServer(folder: string): Promise<Restartable> {
+  await mkdir(folder, { recursive: true });
+  return new Restartable(await freePort(), (port) =>
+    spawn(
+      'redis-server',
+      ['--port', `${port}`, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', folder],
+      { stdio: 'ignore' },
+    ),
+  );
+}
+
+function listens(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket: Socket = connect(port, '127.0.0.1', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
+}
+
+/** Living processes whose environment holds `mark`: whatever left its group and its parent too. */
+export async function bearersOf(mark: string): Promise<string[]> {
+  const found: string[] = [];
+  for (const pid of await readdir('/proc')) {
+    if (!/^\d+$/.test(pid) || pid === String(process.pid)) continue;
+    const read = (file: string): Promise<string> => readFile(join('/proc', pid, file), 'utf8').catch(() => '');
+    if (!(await read('environ')).includes(mark)) continue;
+    const stat = await read('stat');
+    const state = stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3);
+    if (stat === '' || state === 'Z' || state === 'X') continue;
+    found.push(`process ${pid} (${state}): ${(await read('cmdline')).replaceAll('\0', ' ').trim()}`);
+  }
+  return found;
+}

@@ -1,0 +1,80 @@
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { closeAndCheck, leakBaseline } from '../../src/testing/closeAndCheck.js';
+import { check } from '../../src/testing/history/check.js';
+import { History } from '../../src/testing/history/History.js';
+import type { Verdict } from '../../src/testing/history/Verdict.js';
+import { act, restore } from './acts.js';
+import { Load } from './Load.js';
+import type { ChaosRule } from './plan.js';
+import { bearersOf } from './processes.js';
+import { Random } from './random.js';
+import { World } from './World.js';
+
+export interface RoundOptions {
+  readonly seed: number;
+  readonly rules: readonly ChaosRule[];
+  readonly stormMs: number;
+  readonly workers: number;
+}
+
+export interface RoundResult {
+  readonly verdict: Verdict;
+  readonly history: History;
+  readonly tookMs: number;
+}
+
+/** How long every server may take to answer again once the storm is over. */
+const SETTLE_MS = 15_000;
+const QUIET_CALLS = 24;
+
+/** Timers that are not ours: of undici's one clock, and of the store's client, which stop by themselves. */
+const NOT_OURS = /node_modules\/undici\/lib\/util\/timers|node_modules\/ioredis|node:internal\/deps\/undici/;
+
+/** One world from its making to its end: a storm, calm calls that nothing could fail, the close, the verdict. */
+export async function runRound({ seed, rules, stormMs, workers }: RoundOptions): Promise<RoundResult> {
+  const startMs = performance.now();
+  const folder = await mkdtemp(join(tmpdir(), 'poolkit-chaos-'));
+  const mark = randomUUID();
+  const history = new History();
+  const unhandled = (error: unknown): void => {
+    const what = error instanceof Error ? (error.stack ?? String(error)) : String(error);
+    history.add({ type: 'alive', what: `unhandled: ${what.slice(0, 3_000)}` });
+  };
+  process.on('unhandledRejection', unhandled);
+  process.on('uncaughtException', unhandled);
+  const baseline = leakBaseline({ settleMs: 3_000, ignoreTimer: (stack) => NOT_OURS.test(stack) });
+  try {
+    const world = await World.open(history, folder, mark);
+    const random = new Random(seed);
+    const load = new Load(world, random.fork(1), rules);
+    history.add({ type: 'note', text: `the storm begins, seed ${seed}` });
+    const storm = load.run(workers);
+    const [acts] = await Promise.all([act(world, load, rules), new Promise((resolve) => setTimeout(resolve, stormMs))]);
+    void acts;
+    load.stop();
+    await storm;
+    await restore(world);
+    const calls = new Load(world, random.fork(2), []);
+    await calls.settle(performance.now() + SETTLE_MS);
+    history.add({ type: 'note', text: 'the storm is over' });
+    world.calm = true;
+    await calls.quiet(QUIET_CALLS);
+    world.calm = false;
+    await world.close();
+    for (const what of await bearersOf(mark)) history.add({ type: 'alive', what });
+    await closeAndCheck(baseline).catch((error: unknown) => {
+      history.add({ type: 'alive', what: String(error).slice(0, 1_000) });
+    });
+    history.end();
+    history.merge(await readFile(world.effects, 'utf8'));
+    const verdict = check(history, { cancelSlackMs: 1_000, label: `seed ${seed}` });
+    return { verdict, history, tookMs: performance.now() - startMs };
+  } finally {
+    process.off('unhandledRejection', unhandled);
+    process.off('uncaughtException', unhandled);
+    await rm(folder, { recursive: true, force: true });
+  }
+}
