@@ -96,6 +96,8 @@ export class Load {
     const random = this.#random;
     const fault = this.#fault(spec.name);
     const caller = callerOf(spec, random.pick(PRINCIPALS), random.pick(KEYS));
+    // What a server over HTTP leaves behind is not the pool's to end.
+    if (tool === 'helper' && spec.kind !== 'stdio') return;
     const slow = tool === 'slow';
     const abort = slow || random.chance(0.1) ? new AbortController() : undefined;
     const options: RequestOptions = {

@@ -86,8 +86,8 @@ function listens(port: number): Promise<boolean> {
 }
 
 /** Living processes whose environment holds `mark`: whatever left its group and its parent too. */
-export async function bearersOf(mark: string): Promise<string[]> {
-  const found: string[] = [];
+export async function bearersOf(mark: string): Promise<{ readonly pid: number; readonly what: string }[]> {
+  const found: { pid: number; what: string }[] = [];
   for (const pid of await readdir('/proc')) {
     if (!/^\d+$/.test(pid) || pid === String(process.pid)) continue;
     const read = (file: string): Promise<string> => readFile(join('/proc', pid, file), 'utf8').catch(() => '');
@@ -95,7 +95,8 @@ export async function bearersOf(mark: string): Promise<string[]> {
     const stat = await read('stat');
     const state = stat.slice(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3);
     if (stat === '' || state === 'Z' || state === 'X') continue;
-    found.push(`process ${pid} (${state}): ${(await read('cmdline')).replaceAll('\0', ' ').trim()}`);
+    const what = `process ${pid} (${state}): ${(await read('cmdline')).replaceAll('\0', ' ').trim()}`;
+    found.push({ pid: Number(pid), what });
   }
   return found;
 }

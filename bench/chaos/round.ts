@@ -64,7 +64,10 @@ export async function runRound({ seed, rules, stormMs, workers }: RoundOptions):
     await calls.quiet(QUIET_CALLS);
     world.calm = false;
     await world.close();
-    for (const what of await bearersOf(mark)) history.add({ type: 'alive', what });
+    for (const { pid, what } of await bearersOf(mark)) {
+      history.add({ type: 'alive', what });
+      process.kill(pid, 'SIGKILL');
+    }
     await closeAndCheck(baseline).catch((error: unknown) => {
       history.add({ type: 'alive', what: String(error).slice(0, 1_000) });
     });
