@@ -5,7 +5,7 @@ import type { Violation } from '../Violation.js';
 
 /** The progress of a call rises, and none comes once it has settled. */
 export function* progress(index: CallIndex): Generator<Violation> {
-  for (const { call, invokes, settles, progress, faults } of index.calls.values()) {
+  for (const { call, invokes, settles, progress, faults, effects } of index.calls.values()) {
     const [invoke] = invokes;
     if (invoke === undefined || progress.length === 0) continue;
     const [settle] = settles;
@@ -16,8 +16,9 @@ export function* progress(index: CallIndex): Generator<Violation> {
         yield { rule: 'progress-order', call, message, events: [invoke, settle, event] };
         break;
       }
-      // A server that was made to lie about its order is not the pool's fault.
-      const disordered = [...faults].some((fault) => /order|duplicate/i.test(fault));
+      // A server that was made to lie about its order is not the pool's fault; a call that is run again begins anew.
+      const again = invoke.idempotent === true && effects.filter(({ phase }) => phase === 'begin').length > 1;
+      const disordered = again || [...faults].some((fault) => /order|duplicate/i.test(fault));
       if (before !== undefined && event.progress <= before.progress && !disordered) {
         const message = `${nameOf(invoke)} got progress ${event.progress} after ${before.progress}`;
         yield { rule: 'progress-order', call, message, events: [invoke, before, event] };
