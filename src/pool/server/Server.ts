@@ -37,6 +37,7 @@ export class Server implements Admission {
   #successor: Server | undefined;
   #shown: ServerState = 'idle';
   #removed = false;
+  #stop = new AbortController();
 
   constructor(config: ServerConfig, context: PoolContext) {
     this.config = config;
@@ -62,6 +63,10 @@ export class Server implements Admission {
 
   get open(): boolean {
     return this.#mode === 'running';
+  }
+
+  get stopped(): AbortSignal {
+    return this.#stop.signal;
   }
 
   get restarting(): Promise<void> | undefined {
@@ -207,12 +212,14 @@ export class Server implements Admission {
       throw new ServerStoppedError(this.name);
     }
     this.#mode = 'running';
+    if (this.#stop.signal.aborted) this.#stop = new AbortController();
     this.#show();
   }
 
   #end(options?: CloseOptions): Promise<void> {
     this.#mode = 'stopping';
     this.#show();
+    this.#stop.abort(this.refusal());
     this.partitions.subscriptions.close();
     return this.partitions.closeAll(options);
   }

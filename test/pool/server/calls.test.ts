@@ -76,6 +76,32 @@ test('a limiter is asked first: its wait counts against deadlineMs, not timeoutM
   expect(limiter.tryAcquire()).toBe(true);
 });
 
+test.each([
+  ['stopServer', 'ERR_SERVER_STOPPED'],
+  ['removeServer', 'ERR_CLOSED'],
+  ['close', 'ERR_CLOSED'],
+] as const)('a call that waits for its limiter ends with %s, at once, and takes no permit', async (end, code) => {
+  const limiter = closeAfter(new RateLimiter({ maxRequests: 1, windowMs: 10_000 }));
+  const { pool, call } = memoryPool({ limiter });
+  pool.addServer(MEMORY);
+  await call('a');
+  let order = '';
+  const own = new AbortController();
+  const waiting = [outcome(call('b')), outcome(call('c', { signal: own.signal }))].map((each) =>
+    each.then((told) => {
+      order += 'call ';
+      return told;
+    }),
+  );
+  await settled();
+  expect(limiter.blockedCount).toBe(2);
+  await (end === 'close' ? pool.close() : pool[end]('s'));
+  order += end;
+  expect(await Promise.all(waiting)).toEqual([code, code]);
+  expect(order).toBe(`call call ${end}`);
+  expect(limiter.blockedCount).toBe(0);
+});
+
 test('a table of limiters gives each server its own', async () => {
   const clock = new FakeClock();
   const limiter = closeAfter(new MultiServerRateLimiter({ maxRequests: 1, windowMs: 1_000, clock }));

@@ -15,6 +15,8 @@ import { traceCall } from './trace.js';
 /** Whether a server takes calls. */
 export interface Admission {
   readonly open: boolean;
+  /** Aborted, with the refusal, when it is ended: nothing waits for it any more. */
+  readonly stopped: AbortSignal;
   /** A restart that calls wait for; it settles however the restart ends. */
   readonly restarting: Promise<unknown> | undefined;
   /** Takes over the calls that were refused because the server was replaced. */
@@ -54,7 +56,8 @@ export class ServerCalls {
         let pooled: PooledConnection | undefined;
         let listening: Disposable | undefined;
         try {
-          if (limiter !== undefined) await permit(limiter, config.name, options.signal, budget, pool.clock);
+          if (limiter !== undefined)
+            await permit(limiter, config.name, options.signal, this.#admission.stopped, budget, pool.clock);
           pooled = this.#tryAcquire(options) ?? (await this.acquire(options, budget));
           if (own.sharing !== 'shared' && (options.onNotification ?? options.onRequest) !== undefined) {
             listening = pooled.router.listen(options);
@@ -110,7 +113,7 @@ export class ServerCalls {
       prepare: async (method, params, own) => {
         const budget = own.deadlineMs === undefined ? undefined : new Budget(pool.clock.now(), own.deadlineMs);
         const limiter = this.#limiter(method, params, own);
-        await permit(limiter, config.name, own.signal, budget, pool.clock);
+        await permit(limiter, config.name, own.signal, this.#admission.stopped, budget, pool.clock);
         return this.#callOptions(method, params, own, budget);
       },
       onFailure: (error, method, params, own) => {

@@ -11,6 +11,7 @@ import {
   UpstreamBusyError,
 } from '../../../core/errors.js';
 import { checkMs } from '../../../core/options.js';
+import { AbortHub } from '../../../core/wait/AbortHub.js';
 import type { RequestOptions } from '../../McpPool.js';
 
 /** The most sends of one call that never ran. */
@@ -77,17 +78,39 @@ export class Budget {
   }
 }
 
-/** Has a limiter grant the call, now or after a wait within its budget; undefined when nothing has to be waited for. */
+const waits = new AbortHub();
+
+/**
+ * Has a limiter grant the call, now or after a wait within its budget; undefined when nothing has to be waited for. The
+ * wait ends with the call's own signal, and with `stopped`: a server that is ended keeps no caller waiting.
+ */
 export function permit(
   limiter: Limiter | undefined,
   server: string,
   signal: AbortSignal | undefined,
+  stopped: AbortSignal,
   budget: Budget | undefined,
   clock: Clock,
 ): Promise<void> | undefined {
   if (limiter === undefined || limiter.tryAcquire()) return undefined;
   const acquireTimeoutMs = budget?.within(server, Number.POSITIVE_INFINITY, clock.now());
-  return limiter.acquire({ signal, acquireTimeoutMs });
+  return waitForPermit(limiter, signal === undefined ? [stopped] : [signal, stopped], acquireTimeoutMs);
+}
+
+/** `AbortSignal.any` would keep what waits on a signal that lives as long as its server. */
+async function waitForPermit(
+  limiter: Limiter,
+  signals: readonly AbortSignal[],
+  acquireTimeoutMs: number | undefined,
+): Promise<void> {
+  for (const each of signals) each.throwIfAborted();
+  const wait = new AbortController();
+  const watched = signals.map((each) => waits.watch(each, (reason) => wait.abort(reason)));
+  try {
+    await limiter.acquire({ signal: wait.signal, acquireTimeoutMs });
+  } finally {
+    for (const each of watched) each[Symbol.dispose]();
+  }
 }
 
 /** An upstream that says how long it wants to be left alone is left alone by all its callers. */
