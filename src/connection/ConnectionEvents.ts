@@ -15,21 +15,18 @@ export class ConnectionEvents {
   readonly #noticeListeners = new Set<(notice: ServerNotice) => void>();
   readonly #listChanges = new ListChanges((notice) => this.#deliver(notice));
   #requestHandler: RequestHandler | undefined;
-  #death: DisconnectReason | undefined;
+  /** How it ended; set by `die`. */
+  death: DisconnectReason | undefined;
 
   constructor(server: string, logger: Logger) {
     this.#server = server;
     this.#logger = logger;
   }
 
-  get death(): DisconnectReason | undefined {
-    return this.#death;
-  }
-
   /** Notes how it ended; false when it had ended before. The listeners are told by `tellDeath`, when calls are failed. */
   die(death: DisconnectReason): boolean {
-    if (this.#death !== undefined) return false;
-    this.#death = death;
+    if (this.death !== undefined) return false;
+    this.death = death;
     this.#listChanges.close();
     return true;
   }
@@ -37,11 +34,11 @@ export class ConnectionEvents {
   tellDeath(): void {
     const listeners = [...this.#deathListeners];
     this.#deathListeners.clear();
-    for (const listener of listeners) if (this.#death !== undefined) this.#tell(listener, this.#death);
+    for (const listener of listeners) if (this.death !== undefined) this.#tell(listener, this.death);
   }
 
   onClose(listener: (death: DisconnectReason) => void): Disposable {
-    if (this.#death !== undefined) this.#tell(listener, this.#death);
+    if (this.death !== undefined) this.#tell(listener, this.death);
     else this.#deathListeners.add(listener);
     return { [Symbol.dispose]: () => void this.#deathListeners.delete(listener) };
   }
@@ -52,7 +49,7 @@ export class ConnectionEvents {
   }
 
   readonly notify = (notice: ServerNotice): void => {
-    if (this.#death !== undefined || this.#listChanges.admit(notice)) this.#deliver(notice);
+    if (this.death !== undefined || this.#listChanges.admit(notice)) this.#deliver(notice);
   };
 
   readonly #deliver = (notice: ServerNotice): void => {

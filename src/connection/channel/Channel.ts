@@ -238,13 +238,19 @@ export class Channel {
   /** An answer came: the caller settles the call's promise right after. */
   #answered(call: Call): void {
     const { onAnswer, clock } = this.#options;
-    if (onAnswer !== undefined) this.#inbox.tell(onAnswer, clock.now() - call.sentMs);
+    if (onAnswer !== undefined) {
+      try {
+        onAnswer(clock.now() - call.sentMs);
+      } catch (error) {
+        this.#inbox.threw(error);
+      }
+    }
     this.#settle(call);
   }
 
   /** The call of that id that waits for its answer. One that was never sent cannot be answered. */
   #sent(id: unknown): Call | undefined {
-    const own = ownId(id);
+    const own = typeof id === 'number' ? id : ownId(id);
     const call = own === undefined ? undefined : this.#pending.get(own);
     return call?.phase === 'sent' ? call : undefined;
   }

@@ -42,9 +42,14 @@ export class Inbox {
     try {
       callback?.(payload);
     } catch (error) {
-      this.#options.onError();
-      this.#options.logger.error({ error, server: this.#options.server }, 'a callback threw');
+      this.threw(error);
     }
+  }
+
+  /** A callback threw: it is logged and counted, and the connection goes on. */
+  threw(error: unknown): void {
+    this.#options.onError();
+    this.#options.logger.error({ error, server: this.#options.server }, 'a callback threw');
   }
 
   #notified(method: string, params: Params | undefined, stream: Call | undefined): void {

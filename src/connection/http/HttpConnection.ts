@@ -5,7 +5,7 @@ import type { Endpoint } from '../net/Endpoint.js';
 import { UrlConnection, type UrlConnectionOptions } from '../net/UrlConnection.js';
 import { type EraMemory, negotiate } from '../protocol/era.js';
 import { discoverModern, type HandshakeOptions, initializeLegacy } from '../protocol/handshake.js';
-import { assertModern, type ListenOptions, type ListenSubscription, listen } from '../protocol/listen.js';
+import { assertModern, type ListenOptions, type ListenSubscription, OpenListens } from '../protocol/listen.js';
 import type { Params, ServerInfo } from '../protocol/messages.js';
 import { HttpTransport } from './HttpTransport.js';
 import { ServerStream } from './ServerStream.js';
@@ -36,7 +36,7 @@ const REPLY_TIMEOUT_MS = 30_000;
  * was refused goes out once more. It dies when that fails, or by `close()`, which also ends the session.
  */
 export class HttpConnection extends UrlConnection<HttpTransport, HttpConnectionOptions> {
-  readonly #listening = new Set<AbortController>();
+  readonly #listens = new OpenListens({ server: this.server, channel: this.channel, clock: this.options.clock });
   #stream: ServerStream | undefined;
 
   /** @throws StartError with its cause, after everything is gone; OptionError; the signal's reason. */
@@ -49,24 +49,14 @@ export class HttpConnection extends UrlConnection<HttpTransport, HttpConnectionO
 
   /** Calls not settled yet; open subscriptions are none. */
   override get inFlight(): number {
-    return this.channel.inFlight - this.#listening.size;
+    return this.channel.inFlight - this.#listens.size;
   }
 
   /** Opens a subscription (modern era): see `listen`. @throws OptionError in the legacy era. */
   async listen(filter: Params, options: ListenOptions): Promise<ListenSubscription> {
     this.scope.assertOpen();
     assertModern(this.info.era);
-    const timeoutMs = options.timeoutMs ?? this.options.timeoutMs;
-    const ground = {
-      server: this.server,
-      channel: this.channel,
-      clock: this.options.clock,
-      track: (control: AbortController) => {
-        this.#listening.add(control);
-        return { [Symbol.dispose]: () => void this.#listening.delete(control) };
-      },
-    };
-    return listen(ground, filter, { ...options, timeoutMs });
+    return this.#listens.open(filter, { ...options, timeoutMs: options.timeoutMs ?? this.options.timeoutMs });
   }
 
   protected override makeTransport(endpoint: Endpoint, options: HttpConnectionOptions): HttpTransport {
@@ -103,7 +93,7 @@ export class HttpConnection extends UrlConnection<HttpTransport, HttpConnectionO
   }
 
   protected override refuse(): void {
-    for (const control of [...this.#listening]) control.abort();
+    this.#listens.abort();
   }
 
   protected override leave(): Promise<void> {

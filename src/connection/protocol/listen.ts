@@ -39,8 +39,39 @@ export interface ListenGround {
   readonly server: string;
   readonly channel: Channel;
   readonly clock: Clock;
-  /** Holds a subscription's control until it has ended. */
-  readonly track: (control: AbortController) => Disposable;
+}
+
+/** The subscriptions of one connection that are open. */
+export class OpenListens {
+  readonly #ground: ListenGround;
+  readonly #controls = new Set<AbortController>();
+
+  constructor(ground: ListenGround) {
+    this.#ground = ground;
+  }
+
+  get size(): number {
+    return this.#controls.size;
+  }
+
+  open(filter: Params, options: ListenOptions & { readonly timeoutMs: number }): Promise<ListenSubscription> {
+    const control = new AbortController();
+    this.#controls.add(control);
+    return listen(this.#ground, filter, { ...options, control, onEnd: () => void this.#controls.delete(control) });
+  }
+
+  /** Ends all. */
+  abort(): void {
+    for (const control of [...this.#controls]) control.abort();
+  }
+}
+
+interface ListenRequest extends ListenOptions {
+  readonly timeoutMs: number;
+  /** Ends it. */
+  readonly control: AbortController;
+  /** It is over, or was refused. */
+  readonly onEnd: () => void;
 }
 
 const ACKNOWLEDGED = 'notifications/subscriptions/acknowledged';
@@ -49,15 +80,13 @@ const ACKNOWLEDGED = 'notifications/subscriptions/acknowledged';
  * Opens a subscription (2026-07-28, subscriptions) on a stream of its own. Resolves when the server has acknowledged it.
  * An empty result and the end of the stream both end it.
  */
-export async function listen(
-  { server, channel, clock, track }: ListenGround,
+async function listen(
+  { server, channel, clock }: ListenGround,
   filter: Params,
-  options: ListenOptions & { readonly timeoutMs: number },
+  { signal, timeoutMs, subscriptionId, onNotification, control, onEnd }: ListenRequest,
 ): Promise<ListenSubscription> {
-  const { signal, timeoutMs, subscriptionId, onNotification } = options;
+  if (signal?.aborted === true) onEnd();
   signal?.throwIfAborted();
-  const control = new AbortController();
-  const tracked = track(control);
   const onAbort = (): void => control.abort(signal?.reason);
   signal?.addEventListener('abort', onAbort);
   let open!: (filter: Params) => void;
@@ -92,7 +121,7 @@ export async function listen(
     .then((end) => {
       endedBy = end;
       signal?.removeEventListener('abort', onAbort);
-      tracked[Symbol.dispose]();
+      onEnd();
     });
   const tooLate = clock.setTimer(
     () => control.abort(new ProtocolError(server, `no acknowledgement of a subscription within ${timeoutMs} ms`)),

@@ -11,10 +11,10 @@ import { Channel, type ChannelCounters } from '../channel/Channel.js';
 import { idAtEdge } from '../channel/codec/envelope.js';
 import { type ConnectionState, inspectConnection } from '../inspect.js';
 import { type ClientIdentity, discoverModern, initializeLegacy } from '../protocol/handshake.js';
-import { assertModern, type ListenOptions, type ListenSubscription, listen } from '../protocol/listen.js';
+import { assertModern, type ListenOptions, type ListenSubscription, OpenListens } from '../protocol/listen.js';
 import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from '../protocol/messages.js';
 import { LineReader } from './LineReader.js';
-import { messageIn } from './messageIn.js';
+import { CLOSE_BRACE, messageIn, OPEN_BRACE } from './messageIn.js';
 import { OutputReader } from './OutputReader.js';
 import { StdioWriter } from './StdioWriter.js';
 
@@ -47,11 +47,12 @@ export class StdioConnection implements Connection {
   readonly #scope: CloseScope;
   readonly #events: ConnectionEvents;
   readonly #exitWatch: Disposable;
-  readonly #listening = new Set<AbortController>();
+  readonly #listens: OpenListens;
   readonly #end: { readonly stop: () => Promise<void>; readonly kill: () => Promise<void> };
   #info: ServerInfo | undefined;
   #firstForeignLine: string | undefined;
   #endTimer: Timer | undefined;
+  #closing = false;
 
   /** Takes `process` over: makes the handshake, or ends it. @throws StartError, after the process group is gone. */
   static async open(process: ManagedProcess, options: StdioConnectionOptions): Promise<StdioConnection> {
@@ -93,7 +94,8 @@ export class StdioConnection implements Connection {
       logger: this.#logger,
       // No caller waits for these: they end with the connection.
       onRefuse: () => {
-        for (const control of [...this.#listening]) control.abort();
+        this.#closing = true;
+        this.#listens.abort();
       },
       onDrain: () => this.#channel.idle(),
       onDeadline: () => this.#channel.fail('the connection was closed', new ClosedError(this.#scope.name)),
@@ -108,6 +110,7 @@ export class StdioConnection implements Connection {
         onRequest: this.#events.answer,
       },
     );
+    this.#listens = new OpenListens({ server: this.server, channel: this.#channel, clock: options.clock });
     this.#writer = new StdioWriter(process.stdin, {
       clock: options.clock,
       maxUnsentBytes: options.maxMessageBytes * 2,
@@ -141,7 +144,7 @@ export class StdioConnection implements Connection {
   }
 
   get alive(): boolean {
-    return this.#events.death === undefined && !this.#scope.closing;
+    return this.#events.death === undefined && !this.#closing;
   }
 
   get counters(): Readonly<ChannelCounters> {
@@ -154,7 +157,7 @@ export class StdioConnection implements Connection {
 
   /** Calls not settled yet; open subscriptions are none. */
   get inFlight(): number {
-    return this.#channel.inFlight - this.#listening.size;
+    return this.#channel.inFlight - this.#listens.size;
   }
 
   get unsentBytes(): number {
@@ -162,7 +165,7 @@ export class StdioConnection implements Connection {
   }
 
   request(method: string, params: Params | undefined, options: CallOptions): Promise<unknown> {
-    if (this.#scope.closing) return Promise.reject(new ClosedError(this.#scope.name));
+    if (this.#closing) return Promise.reject(new ClosedError(this.#scope.name));
     return this.#channel.request(method, params, options);
   }
 
@@ -177,17 +180,7 @@ export class StdioConnection implements Connection {
   async listen(filter: Params, options: ListenOptions): Promise<ListenSubscription> {
     this.#scope.assertOpen();
     assertModern(this.info.era);
-    const timeoutMs = options.timeoutMs ?? this.#options.timeoutMs;
-    const ground = {
-      server: this.server,
-      channel: this.#channel,
-      clock: this.#options.clock,
-      track: (control: AbortController) => {
-        this.#listening.add(control);
-        return { [Symbol.dispose]: () => void this.#listening.delete(control) };
-      },
-    };
-    return listen(ground, filter, { ...options, timeoutMs });
+    return this.#listens.open(filter, { ...options, timeoutMs: options.timeoutMs ?? this.#options.timeoutMs });
   }
 
   onClose(listener: (death: DisconnectReason) => void): Disposable {
@@ -225,7 +218,8 @@ export class StdioConnection implements Connection {
   }
 
   #line(line: Buffer): void {
-    const text = messageIn(line);
+    const plain = line[0] === OPEN_BRACE && line[line.length - 1] === CLOSE_BRACE;
+    const text = plain ? line : messageIn(line);
     let message: unknown;
     try {
       if (text !== undefined && this.#channel.wantsRaw && this.#channel.receiveBytes(text)) return;

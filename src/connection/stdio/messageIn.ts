@@ -1,6 +1,7 @@
 const ESCAPE = 0x1b;
 const BELL = 0x07;
-const OPEN_BRACE = 0x7b;
+export const OPEN_BRACE = 0x7b;
+export const CLOSE_BRACE = 0x7d;
 const OPEN_BRACKET = 0x5b;
 
 /**
@@ -15,7 +16,7 @@ export function messageIn(line: Buffer): Buffer | undefined {
     start = byte === ESCAPE ? skipSequence(line, start) : start + 1;
   }
   if (line[start] !== OPEN_BRACE && line[start] !== OPEN_BRACKET) return undefined;
-  const close = line[start] === OPEN_BRACE ? 0x7d : 0x5d;
+  const close = line[start] === OPEN_BRACE ? CLOSE_BRACE : 0x5d;
   let end = line.length;
   if (line[end - 1] !== close) {
     // Something stands behind it: sequences and blanks are passed over, anything else makes it no JSON, which the parser says.

@@ -33,8 +33,12 @@ export class Server implements Admission {
   #mode: 'running' | 'stopping' | 'stopped' = 'running';
   /** Stops that wait for their turn: what is before them need not bring anything up. */
   #stopsAhead = 0;
-  #restarting: Promise<void> | undefined;
-  #successor: Server | undefined;
+  /** A restart that calls wait for; it settles however the restart ends. */
+  restarting: Promise<void> | undefined;
+  /** Takes over the calls that were refused because the server was replaced. */
+  successor: Server | undefined;
+  /** Whether it takes calls: it runs. */
+  open = true;
   #shown: ServerState = 'idle';
   #removed = false;
   #stop = new AbortController();
@@ -46,7 +50,7 @@ export class Server implements Admission {
     this.options = resolveServerOptions(config, context.pool);
     this.#context = context;
     if (config.enabled === false) {
-      this.#mode = 'stopped';
+      this.#turn('stopped');
       this.#shown = 'stopped';
     }
     this.#counters = new Counters((attempt) => context.events.emit('restarted', { server: config.name, attempt }));
@@ -61,20 +65,8 @@ export class Server implements Admission {
     return state === 'ready' && this.calls.breakers.main.state !== 'closed' ? 'degraded' : state;
   }
 
-  get open(): boolean {
-    return this.#mode === 'running';
-  }
-
   get stopped(): AbortSignal {
     return this.#stop.signal;
-  }
-
-  get restarting(): Promise<void> | undefined {
-    return this.#restarting;
-  }
-
-  get successor(): Server | undefined {
-    return this.#successor;
   }
 
   refusal(): PoolkitError {
@@ -107,7 +99,7 @@ export class Server implements Admission {
         signal,
       });
     } finally {
-      pooled.release();
+      pooled.holder?.release(pooled);
     }
   }
 
@@ -132,10 +124,10 @@ export class Server implements Admission {
 
   /** Stop, then start; calls that come meanwhile wait for it. Concurrent callers share one. */
   restart(): Promise<void> {
-    this.#restarting ??= this.#transition
+    this.restarting ??= this.#transition
       .runExclusive(async () => {
         this.#assertNotRemoved();
-        this.#mode = 'stopping';
+        this.#turn('stopping');
         this.#show();
         try {
           await this.partitions.closeAll();
@@ -148,18 +140,18 @@ export class Server implements Admission {
         this.partitions.subscriptions.reconnectAll();
       })
       .finally(() => {
-        this.#restarting = undefined;
+        this.restarting = undefined;
       });
-    return this.#restarting;
+    return this.restarting;
   }
 
   /** Takes the place of `old`, whose end is `gone`: its callers are served here, once it is gone. */
   replace(old: Server, gone: Promise<void>): void {
-    old.#successor = this;
-    this.#restarting = this.#transition
+    old.successor = this;
+    this.restarting = this.#transition
       .runExclusive(() => gone.catch(() => undefined))
       .finally(() => {
-        this.#restarting = undefined;
+        this.restarting = undefined;
       });
   }
 
@@ -207,17 +199,17 @@ export class Server implements Admission {
   #enter(): void {
     this.#assertNotRemoved();
     if (this.#stopsAhead > 0) {
-      this.#mode = 'stopping';
+      this.#turn('stopping');
       this.#show();
       throw new ServerStoppedError(this.name);
     }
-    this.#mode = 'running';
+    this.#turn('running');
     if (this.#stop.signal.aborted) this.#stop = new AbortController();
     this.#show();
   }
 
   #end(options?: CloseOptions): Promise<void> {
-    this.#mode = 'stopping';
+    this.#turn('stopping');
     this.#show();
     this.#stop.abort(this.refusal());
     this.partitions.subscriptions.close();
@@ -229,7 +221,7 @@ export class Server implements Admission {
     try {
       await Promise.all([ended, this.#end(options)]);
     } finally {
-      this.#mode = 'stopped';
+      this.#turn('stopped');
       this.calls.breakers.reset();
       this.#show();
     }
@@ -244,6 +236,11 @@ export class Server implements Admission {
       const known = error instanceof StartError || error instanceof ClosedError || !(error instanceof PoolkitError);
       throw known ? error : new StartError(this.name, error.message, {}, error);
     }
+  }
+
+  #turn(mode: 'running' | 'stopping' | 'stopped'): void {
+    this.#mode = mode;
+    this.open = mode === 'running';
   }
 
   #assertNotRemoved(): void {

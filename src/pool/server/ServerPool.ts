@@ -49,6 +49,8 @@ import { startAll } from './startAll.js';
  */
 export abstract class ServerPool implements McpPool {
   readonly #servers: ServerTable;
+  readonly #byName: ReadonlyMap<string, Server>;
+  #refusing = false;
   readonly #context: PoolContext;
   readonly #connector: Connector;
   readonly #scope: CloseScope;
@@ -68,16 +70,20 @@ export abstract class ServerPool implements McpPool {
     });
     this.#context = { pool, connector, events, totalLimit, sweeper: new Sweeper(pool.clock) };
     this.#servers = new ServerTable(this.#context);
+    this.#byName = this.#servers.byName;
     this.#scope = new CloseScope(name, {
       clock: pool.clock,
       logger: pool.logger,
+      onRefuse: () => {
+        this.#refusing = true;
+      },
       onDeadline: () => this.#servers.hurry(),
       onRelease: (grace) => this.#release(grace),
     });
   }
 
   allStats(): ServerStats[] {
-    return this.#servers.all.map((server) => server.stats());
+    return [...this.#byName.values()].map((server) => server.stats());
   }
 
   addServer(config: ServerConfig): void {
@@ -115,15 +121,15 @@ export abstract class ServerPool implements McpPool {
   }
 
   hasServer(name: string): boolean {
-    return this.#servers.get(name) !== undefined;
+    return this.#byName.has(name);
   }
 
   servers(): string[] {
-    return this.#servers.names;
+    return [...this.#byName.keys()];
   }
 
   config(name: string): ServerConfig | undefined {
-    return this.#servers.get(name)?.config;
+    return this.#byName.get(name)?.config;
   }
 
   state(name: string): ServerState {
@@ -152,8 +158,8 @@ export abstract class ServerPool implements McpPool {
   ): Promise<Uint8Array>;
   request(name: string, method: string, params?: Params, options?: RequestOptions): Promise<unknown>;
   request(name: string, method: string, params?: Params, options: RequestOptions = {}): Promise<unknown> {
-    const server = this.#servers.get(name);
-    if (server === undefined || this.#scope.closing) return Promise.reject(this.#refusal(name));
+    const server = this.#byName.get(name);
+    if (server === undefined || this.#refusing) return Promise.reject(this.#refusal(name));
     return server.calls.request(method, params, options);
   }
 
@@ -243,7 +249,7 @@ export abstract class ServerPool implements McpPool {
   }
 
   #server(name: string): Server {
-    const server = this.#servers.get(name);
+    const server = this.#byName.get(name);
     if (server === undefined) throw this.#refusal(name);
     return server;
   }
@@ -254,7 +260,7 @@ export abstract class ServerPool implements McpPool {
     } catch (error) {
       return error as PoolkitError;
     }
-    return new ServerNotFoundError(name, nearNames(name, this.#servers.names));
+    return new ServerNotFoundError(name, nearNames(name, this.#byName.keys()));
   }
 
   async #release(grace: GracePeriod): Promise<void> {

@@ -14,6 +14,8 @@ import { Server } from './Server.js';
 /** The servers of a pool by name: which there are, and which are on their way out. */
 export class ServerTable {
   readonly #servers = new Map<string, Server>();
+  /** The servers by name, as they are at any moment. */
+  readonly byName: ReadonlyMap<string, Server> = this.#servers;
   /** Removed or replaced, and not gone yet. */
   readonly #leaving = new Set<Server>();
   readonly #applying = new Mutex();
@@ -21,18 +23,6 @@ export class ServerTable {
 
   constructor(context: PoolContext) {
     this.#context = context;
-  }
-
-  get names(): string[] {
-    return [...this.#servers.keys()];
-  }
-
-  get all(): Server[] {
-    return [...this.#servers.values()];
-  }
-
-  get(name: string): Server | undefined {
-    return this.#servers.get(name);
   }
 
   /** Whether exactly this is registered. */
@@ -72,7 +62,7 @@ export class ServerTable {
       const kept = (name: string): boolean => this.#servers.get(name)?.fingerprint === fresh.get(name)?.fingerprint;
       const report: ApplyReport = {
         added: [...fresh.keys()].filter((name) => !this.#servers.has(name)),
-        removed: this.names.filter((name) => !fresh.has(name)),
+        removed: [...this.#servers.keys()].filter((name) => !fresh.has(name)),
         restarted: [...fresh.keys()].filter((name) => this.#servers.has(name) && !kept(name)),
         unchanged: [...fresh.keys()].filter(kept),
       };

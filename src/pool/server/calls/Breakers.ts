@@ -12,6 +12,8 @@ const MAX_BREAKERS = 1_000;
 export class Breakers {
   /** Of the whole server; with a narrower scope, of what belongs to no principal or tool. */
   readonly main: CircuitBreaker;
+  /** The one of all calls, if they share one. */
+  readonly shared: CircuitBreaker | undefined;
   readonly #context: ServerContext;
   readonly #counts: (error: unknown) => boolean;
   readonly #onChange: () => void;
@@ -24,6 +26,7 @@ export class Breakers {
     this.#counts = counts;
     this.#onChange = onChange;
     this.main = this.#make(context.config.name);
+    this.shared = context.pool.breakerScope === 'server' ? this.main : undefined;
   }
 
   /** The one a call has to pass. */

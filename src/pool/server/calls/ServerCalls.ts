@@ -10,7 +10,7 @@ import type { PartitionTable } from '../partitions/PartitionTable.js';
 import { Breakers } from './Breakers.js';
 import { Budget, mayRepeat, pauseAfter, permit, sendAgain } from './callPolicy.js';
 import { ServerLease } from './ServerLease.js';
-import { traceCall } from './trace.js';
+import { CallTracer, callChannel } from './trace.js';
 
 /** Whether a server takes calls. */
 export interface Admission {
@@ -44,14 +44,14 @@ export class ServerCalls {
   /** One asynchronous frame: a call in a healthy pool makes one promise here and one in its connection. */
   async request(method: string, params: Params | undefined, options: RequestOptions): Promise<unknown> {
     const { config, pool, options: own } = this.#context;
-    const trace = traceCall(config.name, method, params);
+    const trace = callChannel.hasSubscribers ? new CallTracer(config.name, method, params) : undefined;
     let unknown: OutcomeUnknownError | undefined;
     try {
       options.signal?.throwIfAborted();
       const budget = options.deadlineMs === undefined ? undefined : new Budget(pool.clock.now(), options.deadlineMs);
       for (let sends = 1; ; sends++) {
         const limiter = pool.limiter === undefined ? undefined : this.#limiter(method, params, options);
-        const breaker = this.breakers.of(method, params, options.caller);
+        const breaker = this.breakers.shared ?? this.breakers.of(method, params, options.caller);
         const ticket = breaker.enter();
         let pooled: PooledConnection | undefined;
         let listening: Disposable | undefined;
@@ -77,7 +77,7 @@ export class ServerCalls {
           if (!again || !this.#admission.open || options.signal?.aborted === true) throw error;
         } finally {
           listening?.[Symbol.dispose]();
-          pooled?.release();
+          pooled?.holder?.release(pooled);
         }
       }
     } catch (error) {
@@ -101,7 +101,7 @@ export class ServerCalls {
     try {
       await pooled.connection.notify(method, params, options);
     } finally {
-      pooled.release();
+      pooled.holder?.release(pooled);
     }
   }
 

@@ -129,7 +129,7 @@ export class ServerLease implements ConnectionLease {
     this.#returned = true;
     this.#closed[Symbol.dispose]();
     this.#listening[Symbol.dispose]();
-    this.#pooled.release();
+    this.#pooled.holder?.release(this.#pooled);
   }
 
   /** Whether our side ended the connection under it. */

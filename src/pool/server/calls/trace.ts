@@ -16,13 +16,10 @@ export interface CallTrace {
   readonly traceparent?: string;
 }
 
-const calls = channel('mcp-poolkit:call');
+/** Calls are followed only while it has subscribers. */
+export const callChannel = channel('mcp-poolkit:call');
 
-/** Follows one call; undefined while nobody listens, which costs one comparison. */
-export function traceCall(server: string, method: string, params: Params | undefined): CallTracer | undefined {
-  return calls.hasSubscribers ? new CallTracer(server, method, params) : undefined;
-}
-
+/** Follows one call. */
 export class CallTracer {
   readonly #base: Omit<CallTrace, 'phase'>;
 
@@ -39,10 +36,10 @@ export class CallTracer {
 
   answered(error?: unknown): void {
     if (error === undefined) this.#tell('answer');
-    else calls.publish({ phase: 'answer', ...this.#base, error } satisfies CallTrace);
+    else callChannel.publish({ phase: 'answer', ...this.#base, error } satisfies CallTrace);
   }
 
   #tell(phase: CallTrace['phase']): void {
-    calls.publish({ phase, ...this.#base } satisfies CallTrace);
+    callChannel.publish({ phase, ...this.#base } satisfies CallTrace);
   }
 }

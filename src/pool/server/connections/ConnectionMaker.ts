@@ -8,6 +8,7 @@ import type { Credentials } from '../callers/Credentials.js';
 import { InboundRouter } from '../callers/InboundRouter.js';
 import type { ServerContext } from '../context.js';
 import type { ConnectionLimit, ConnectionPermit } from '../limits/ConnectionLimit.js';
+import { AnswerMeter } from '../stats/Latency.js';
 import { PooledConnection } from './PooledConnection.js';
 
 /** Our own end of a start comes this much after the connection's, which knows more of why it failed. */
@@ -101,6 +102,7 @@ export class ConnectionMaker {
     const { config, fingerprint, options, pool, connector, counters, events } = this.#context;
     const { credentials, closing, onRenewed } = this.#hooks;
     const startMs = pool.clock.now();
+    const answers = new AnswerMeter(counters.latency);
     let pooled: PooledConnection | undefined;
     const made = await connector.connect({
       config,
@@ -116,12 +118,7 @@ export class ConnectionMaker {
       onRenewed: () => {
         if (pooled !== undefined) onRenewed(pooled.connection);
       },
-      onAnswer: (latencyMs) => {
-        // The handshake is no call.
-        if (pooled === undefined) return;
-        pooled.answers++;
-        counters.latency.record(latencyMs);
-      },
+      onAnswer: answers.onAnswer,
       onStderr: (line, pid) => events.emit('stderr', { server: config.name, pid, line }),
     });
     const connection = await this.#wrapped(made, signal);
@@ -130,8 +127,10 @@ export class ConnectionMaker {
       made,
       this.#router(connection, () => pooled),
       permit,
+      answers,
       startMs,
     );
+    answers.counting = true;
     counters.startedAt = connection.startedAt;
     events.emit('started', { server: config.name, pid: connection.pid, startMs: pool.clock.now() - startMs });
     return pooled;
@@ -140,7 +139,7 @@ export class ConnectionMaker {
   #router(connection: Connection, pooled: () => PooledConnection | undefined): InboundRouter {
     const { events, options, pool, config } = this.#context;
     const from = (): Pick<PoolEvents['notification'], 'server' | 'principal' | 'key'> => {
-      const owner = pooled()?.owner;
+      const owner = pooled()?.holder?.caller;
       return { server: config.name, principal: owner?.principal, key: owner?.key };
     };
     return new InboundRouter(connection, {

@@ -2,6 +2,7 @@ import type { Connection, DisconnectReason } from '../../../connection/Connectio
 import type { Caller } from '../../McpPool.js';
 import type { InboundRouter } from '../callers/InboundRouter.js';
 import type { ConnectionPermit, Evictable } from '../limits/ConnectionLimit.js';
+import type { AnswerMeter } from '../stats/Latency.js';
 
 /** Whose a pooled connection is at the moment. */
 export interface ConnectionHolder {
@@ -28,8 +29,6 @@ export interface Pulse {
   dueMs: number;
 }
 
-let uses = 0;
-
 /** A connection with what belongs to it while it lives. The one place where its load, last use and leaving are kept. */
 export class PooledConnection implements Evictable {
   readonly connection: Connection;
@@ -37,7 +36,9 @@ export class PooledConnection implements Evictable {
   readonly made: Connection;
   readonly router: InboundRouter;
   readonly permit: ConnectionPermit;
-  #holder: ConnectionHolder | undefined;
+  readonly #answers: AnswerMeter;
+  /** Whose it is; undefined before it is up. */
+  holder: ConnectionHolder | undefined;
   heldSinceMs: number;
   /** Calls and leases on it. */
   load = 0;
@@ -47,8 +48,6 @@ export class PooledConnection implements Evictable {
   /** `lastUse` as the sweep found it last, and the clock's ms of the sweep that found it changed. */
   #sweptUse = 0;
   #idleSinceMs: number;
-  /** Answers that came on it, those to pings too. */
-  answers = 0;
   /** It ended by itself. */
   died = false;
   /** Its death has counted as a failure of the server. */
@@ -61,36 +60,32 @@ export class PooledConnection implements Evictable {
     made: Connection,
     router: InboundRouter,
     permit: ConnectionPermit,
+    answers: AnswerMeter,
     nowMs: number,
   ) {
     this.connection = connection;
     this.made = made;
     this.router = router;
     this.permit = permit;
+    this.#answers = answers;
     this.heldSinceMs = nowMs;
     this.#idleSinceMs = nowMs;
   }
 
-  /** Whose it is; undefined before it is up. */
-  get owner(): Caller | undefined {
-    return this.#holder?.caller;
+  /** Answers that came on it, those to pings too. */
+  get answers(): number {
+    return this.#answers.count;
   }
 
   /** It belongs to `holder` from here on, which is told of its end; now, if that has come. */
   attach(holder: ConnectionHolder): void {
-    const first = this.#holder === undefined;
-    this.#holder = holder;
+    const first = this.holder === undefined;
+    this.holder = holder;
     if (!first) return;
     this.connection.onClose((reason) => {
       this.died = !reason.expected;
-      this.#holder?.disconnected(this, reason);
+      this.holder?.disconnected(this, reason);
     });
-  }
-
-  /** One more call or lease is on it; tells how many there are now. */
-  take(): number {
-    this.lastUse = ++uses;
-    return ++this.load;
   }
 
   /** How long it has been idle, to the sweep's grain, never too long; `kept`: though unused it counts as used. */
@@ -103,16 +98,11 @@ export class PooledConnection implements Evictable {
   }
 
   get idle(): boolean {
-    return this.load === 0 && this.#holder?.mayEvict(this) === true;
-  }
-
-  /** Gives a call's or lease's slot back. */
-  release(): void {
-    this.#holder?.release(this);
+    return this.load === 0 && this.holder?.mayEvict(this) === true;
   }
 
   retire(reason: string): void {
-    this.#holder?.retire(this, reason);
+    this.holder?.retire(this, reason);
   }
 
   evict(): void {

@@ -41,8 +41,9 @@ export class ConnectionLimit {
   /** In the order of their turns; each with its waiters, oldest first. None is empty. */
   readonly #groups = new Map<string, Set<Waiter>>();
   #taken = 0;
-  #waiting = 0;
-  /** Evicted and not gone yet: so many waiters need evict nobody else. */
+  /** Callers that wait for a permit of this limit. */
+  waiting = 0;
+  /** Evicted and not gone yet: so many waiters need not evict another. */
   #leaving = 0;
   #timer: Timer | undefined;
 
@@ -54,18 +55,9 @@ export class ConnectionLimit {
     return this.#taken;
   }
 
-  get waiting(): number {
-    return this.#waiting;
-  }
-
-  /** Whether a caller waits for a permit, here or under the wider limit. */
-  get crowded(): boolean {
-    return this.#waiting > 0 || this.#options.parent?.crowded === true;
-  }
-
   /** A permit that is free under every limit and that no caller waits for. */
   tryTake(): ConnectionPermit | undefined {
-    if (this.#taken >= this.#options.max || this.#waiting > 0) return undefined;
+    if (this.#taken >= this.#options.max || this.waiting > 0) return undefined;
     const { parent } = this.#options;
     if (parent === undefined) return this.#permit();
     const wider = parent.tryTake();
@@ -93,7 +85,7 @@ export class ConnectionLimit {
 
   async #take(group: string, signal: AbortSignal): Promise<ConnectionPermit> {
     signal.throwIfAborted();
-    if (this.#taken < this.#options.max && this.#waiting === 0) return this.#permit();
+    if (this.#taken < this.#options.max && this.waiting === 0) return this.#permit();
     return new Promise<ConnectionPermit>((resolve, reject) => {
       const waiter: Waiter = (permit) => {
         signal.removeEventListener('abort', onAbort);
@@ -106,7 +98,7 @@ export class ConnectionLimit {
       signal.addEventListener('abort', onAbort, { once: true });
       const queue = this.#groups.get(group) ?? new Set();
       this.#groups.set(group, queue.add(waiter));
-      this.#waiting++;
+      this.waiting++;
       this.#evictForWaiters();
     });
   }
@@ -129,8 +121,8 @@ export class ConnectionLimit {
     const queue = this.#groups.get(group);
     if (queue?.delete(waiter) !== true) return;
     if (queue.size === 0) this.#groups.delete(group);
-    this.#waiting--;
-    if (this.#waiting === 0) this.close();
+    this.waiting--;
+    if (this.waiting === 0) this.close();
   }
 
   /** The oldest waiter of the group whose turn it is; the group goes to the end of the turns while it has more. */
@@ -148,15 +140,15 @@ export class ConnectionLimit {
   }
 
   #evictForWaiters(): void {
-    while (this.#waiting > this.#leaving && this.#evictIdle()) this.#leaving++;
-    if (this.#waiting === 0) return;
+    while (this.waiting > this.#leaving && this.#evictIdle()) this.#leaving++;
+    if (this.waiting === 0) return;
     const { clock, maxHoldMs } = this.#options;
     this.#timer ??= clock.setTimer(() => this.#holdIsOver(), maxHoldMs, { ref: true });
   }
 
   #holdIsOver(): void {
     this.#timer = undefined;
-    if (this.#waiting === 0) return;
+    if (this.waiting === 0) return;
     // One that was evicted and is still here has calls that run: another may be done sooner.
     if (!this.#evictIdle()) this.#evictOldest();
     this.#leaving++;

@@ -10,6 +10,9 @@ import { PartitionHealth } from './PartitionHealth.js';
 import { PartitionQueue } from './PartitionQueue.js';
 import type { AcquireBounds, PartitionSettings } from './PartitionSettings.js';
 
+/** Stamps of uses: they grow. */
+let uses = 0;
+
 /**
  * The connections of one group of callers (principal, session, capabilities) to one server: a counter and a queue. A
  * call takes a slot on a connection that is up. While none is up it waits for the start, which all callers share, as long
@@ -94,7 +97,7 @@ export class Partition implements ConnectionHolder {
       const pooled = this.#free[this.#free.length - 1];
       if (pooled === undefined) return undefined;
       if (pooled.connection.alive) {
-        if (pooled.take() >= this.#settings.slots) this.#free.pop();
+        this.#take(pooled);
         return pooled;
       }
       this.retire(pooled, 'it is dead');
@@ -221,9 +224,15 @@ export class Partition implements ConnectionHolder {
     for (let pooled = this.#free.at(-1); pooled !== undefined; pooled = this.#free.at(-1)) {
       const waiter = this.#queue?.shift();
       if (waiter === undefined) return;
-      if (pooled.take() >= this.#settings.slots) this.#free.pop();
+      this.#take(pooled);
       waiter.resolve(pooled);
     }
+  }
+
+  /** One more call or lease on the last of the free ones. */
+  #take(pooled: PooledConnection): void {
+    pooled.lastUse = ++uses;
+    if (++pooled.load >= this.#settings.slots) this.#free.pop();
   }
 
   /** Starts as many connections as those who wait need, within `maxConnections`. */
@@ -268,6 +277,10 @@ export class Partition implements ConnectionHolder {
     this.#serve();
     // Those it has no slot for wait for one from here on.
     if (this.#starts.size <= 1) this.#queue?.release();
+    // Most calls need no queue: without one they need not ask it either.
+    if (this.queued > 0) return;
+    this.#queue?.rejectAll(undefined);
+    this.#queue = undefined;
   }
 
   /** A start or an end is over. */

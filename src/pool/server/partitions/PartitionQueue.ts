@@ -42,6 +42,7 @@ export class PartitionQueue {
     for (let waiter = this.shift(); waiter !== undefined; waiter = this.shift()) waiter.resolve(undefined);
   }
 
+  /** Empties it; no timer of it is armed afterwards. */
   rejectAll(error: unknown): void {
     this.#queue.rejectAll(error);
   }

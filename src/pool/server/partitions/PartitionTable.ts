@@ -59,6 +59,8 @@ export class PartitionTable implements PartitionHost<Partition>, Swept {
   readonly #settings: PartitionSettings<Partition>;
   /** Connections of a `bound` server that belong to no session yet: the next key takes one in place of a start. */
   #spares: Partition | undefined;
+  /** That of calls without a caller. */
+  #anonymous: Partition | undefined;
   readonly #closed = new AbortController();
   #lastInfo: ServerInfo | undefined;
   #forgetAt = SWEEP_MIN;
@@ -140,13 +142,14 @@ export class PartitionTable implements PartitionHost<Partition>, Swept {
 
   /** The caller's partition, made if need be. @throws OptionError when the sharing mode asks for something else. */
   get(caller: Caller | undefined): Partition {
-    const found = caller === undefined ? undefined : this.#byCaller.get(caller);
+    if (caller === undefined) return this.#anonymous?.closing === false ? this.#anonymous : this.#find(undefined);
+    const found = this.#byCaller.get(caller);
     if (
       found !== undefined &&
       !found.partition.closing &&
-      found.principal === caller?.principal &&
-      found.key === caller?.key &&
-      found.capabilities === caller?.capabilities
+      found.principal === caller.principal &&
+      found.key === caller.key &&
+      found.capabilities === caller.capabilities
     ) {
       return found.partition;
     }
@@ -219,7 +222,7 @@ export class PartitionTable implements PartitionHost<Partition>, Swept {
   }
 
   get crowded(): boolean {
-    return this.#limit.crowded;
+    return this.#limit.waiting > 0 || this.#context.totalLimit.waiting > 0;
   }
 
   connect(caller: Caller | undefined, signal: AbortSignal, awaited: boolean): Promise<PooledConnection> {
@@ -292,7 +295,8 @@ export class PartitionTable implements PartitionHost<Partition>, Swept {
       this.#byKey.set(key, partition);
       if (key === '' && options.sharing === 'leased') partition.minConnections = options.warmSpares;
     }
-    if (caller !== undefined) {
+    if (caller === undefined) this.#anonymous = partition;
+    else {
       const { principal, key: session, capabilities } = caller;
       this.#byCaller.set(caller, { partition, principal, key: session, capabilities } as Found);
     }

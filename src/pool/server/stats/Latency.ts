@@ -1,7 +1,23 @@
-/** Steps per doubling: a quantile is off by 4.5 % at the most. */
+/** Steps per doubling: a quantile is off by at most 4.5 %. */
 const STEPS = 8;
 const MIN_MS = 0.001;
 const BUCKETS = 40 * STEPS;
+
+/** Counts the answers that come on one connection, and records how long they took. */
+export class AnswerMeter {
+  count = 0;
+  /** The handshake is no call: nothing is counted before it. */
+  counting = false;
+  readonly onAnswer: (latencyMs: number) => void;
+
+  constructor(latency: Latency) {
+    this.onAnswer = (latencyMs) => {
+      if (!this.counting) return;
+      this.count++;
+      latency.record(latencyMs);
+    };
+  }
+}
 
 /** A histogram of durations in logarithmic buckets: fixed memory, O(1) to record. */
 export class Latency {
