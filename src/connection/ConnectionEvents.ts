@@ -1,3 +1,4 @@
+import { tellListener } from '../core/events.js';
 import type { Logger } from '../core/logger.js';
 import type { DisconnectReason } from './Connection.js';
 import { methodNotFound } from './channel/ServerRequests.js';
@@ -74,10 +75,8 @@ export class ConnectionEvents {
   }
 
   #tell<T>(listener: (payload: T) => void, payload: T): void {
-    try {
-      listener(payload);
-    } catch (error) {
-      this.#logger.error({ server: this.#server, error }, 'a listener of a connection threw');
-    }
+    tellListener(listener, payload, (error) =>
+      this.#logger.error({ server: this.#server, error }, 'a listener of a connection failed'),
+    );
   }
 }

@@ -1,6 +1,19 @@
 export type Listener<T> = (payload: T) => void;
 
 /**
+ * Calls a user's function that is told something. What it throws, or rejects with if it is an async one, goes to `failed`:
+ * it is no failure of what tells, and it is never unhandled.
+ */
+export function tellListener<T>(listener: Listener<T>, payload: T, failed: (error: unknown) => void): void {
+  try {
+    const result: unknown = listener(payload);
+    if (result instanceof Promise) result.catch(failed);
+  } catch (error) {
+    failed(error);
+  }
+}
+
+/**
  * Typed events. A listener that throws or rejects disturbs neither the emitter nor the other listeners: its error goes
  * to `onListenerError`. A listener added or removed during an emit counts from the next one. One added twice is called
  * twice.
@@ -30,12 +43,7 @@ export class Emitter<Events extends object> {
     const listeners = this.#listeners.get(event) as readonly { readonly call: Listener<Events[K]> }[] | undefined;
     if (listeners === undefined) return false;
     for (const { call } of listeners) {
-      try {
-        const result: unknown = call(payload);
-        if (result instanceof Promise) result.catch((error) => this.#onListenerError(error, String(event)));
-      } catch (error) {
-        this.#onListenerError(error, String(event));
-      }
+      tellListener(call, payload, (error) => this.#onListenerError(error, String(event)));
     }
     return true;
   }

@@ -1,5 +1,6 @@
 import type { Clock, Timer } from '../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
+import { tellListener } from '../core/events.js';
 import { type Logger, silentLogger } from '../core/logger.js';
 import { checkBoolean, checkFunction, checkMs, checkText, withDefaults } from '../core/options.js';
 
@@ -115,10 +116,8 @@ export class BackgroundWorker implements Closeable, AsyncDisposable {
   }
 
   #tell(error: unknown): void {
-    try {
-      this.#onError(error);
-    } catch (thrown) {
-      this.#logger.error({ error: thrown, worker: this.name }, 'onError threw');
-    }
+    tellListener(this.#onError, error, (thrown) =>
+      this.#logger.error({ error: thrown, worker: this.name }, 'onError failed'),
+    );
   }
 }

@@ -1,5 +1,7 @@
 import { type Clock, systemClock } from '../../core/clock.js';
 import { OptionError } from '../../core/errors.js';
+import { tellListener } from '../../core/events.js';
+import { type Logger, silentLogger } from '../../core/logger.js';
 import { checkCount, checkFunction, checkMs, checkOneOf, withDefaults } from '../../core/options.js';
 import { type AdaptiveState, next } from './adaptiveState.js';
 
@@ -24,10 +26,12 @@ export interface AdaptiveLimitOptions {
   readonly probeEvery?: number;
   /** What the limit is cut to for such a measurement, from 0.1 to 0.95 of itself. @defaultValue 0.7 */
   readonly probeRatio?: number;
-  /** Told of each new limit; it must not throw. @defaultValue none */
+  /** Told of each new limit. What it throws is logged. @defaultValue none */
   readonly onChange?: (limit: number) => void;
   /** Measures time and arms timers; a `FakeClock` in tests. @defaultValue the system's clock */
   readonly clock?: Clock;
+  /** Where it logs; anything with pino's methods. @defaultValue a logger that is silent */
+  readonly logger?: Logger;
 }
 
 export const ADAPTIVE_LIMIT_DEFAULTS = Object.freeze({
@@ -157,7 +161,10 @@ export class AdaptiveLimit {
     this.#sumMs = 0;
     this.#drops = 0;
     this.#peak = this.#inFlight;
-    if (this.limit !== before) onChange?.(this.limit);
+    if (this.limit === before || onChange === undefined) return;
+    tellListener(onChange, this.limit, (error) =>
+      this.#options.logger.error({ error }, 'onChange of an adaptive limit failed'),
+    );
   }
 }
 
@@ -168,7 +175,11 @@ function ratio(option: string, value: unknown, min: number, max: number): void {
 
 /** @throws OptionError */
 function resolve(given: AdaptiveLimitOptions) {
-  const options = withDefaults('AdaptiveLimit', given, ADAPTIVE_LIMIT_DEFAULTS, { onChange: true, clock: true });
+  const options = withDefaults('AdaptiveLimit', given, ADAPTIVE_LIMIT_DEFAULTS, {
+    onChange: true,
+    clock: true,
+    logger: true,
+  });
   checkOneOf('algorithm', options.algorithm, ['gradient', 'aimd']);
   const minLimit = checkCount('minLimit', options.minLimit, { min: 1 });
   const maxLimit = checkCount('maxLimit', options.maxLimit, { min: minLimit });
@@ -182,5 +193,5 @@ function resolve(given: AdaptiveLimitOptions) {
   checkMs('windowMs', options.windowMs, { min: 1 });
   checkCount('probeEvery', options.probeEvery, { min: 2 });
   if (options.onChange !== undefined) checkFunction('onChange', options.onChange);
-  return { ...options, initialLimit, clock: options.clock ?? systemClock };
+  return { ...options, initialLimit, clock: options.clock ?? systemClock, logger: options.logger ?? silentLogger };
 }

@@ -1,5 +1,7 @@
 import { type Clock, systemClock } from '../../core/clock.js';
 import { OptionError } from '../../core/errors.js';
+import { tellListener } from '../../core/events.js';
+import { type Logger, silentLogger } from '../../core/logger.js';
 import { checkCount, checkFunction, checkMs, checkRatio, withDefaults } from '../../core/options.js';
 
 export interface OutlierDetectorOptions {
@@ -24,10 +26,12 @@ export interface OutlierDetectorOptions {
   readonly maxEjectedRatio?: number;
   /** How long a target that comes back takes to its full weight, in ms from 0; 0: at once. @defaultValue 10000 */
   readonly slowStartMs?: number;
-  /** Told when a target is ejected; it must not throw. @defaultValue none */
+  /** Told when a target is ejected. What it throws is logged. @defaultValue none */
   readonly onEject?: (id: string, reason: EjectionReason) => void;
   /** Measures time and arms timers; a `FakeClock` in tests. @defaultValue the system's clock */
   readonly clock?: Clock;
+  /** Where it logs; anything with pino's methods. @defaultValue a logger that is silent */
+  readonly logger?: Logger;
 }
 
 export const OUTLIER_DETECTOR_DEFAULTS = Object.freeze({
@@ -188,13 +192,22 @@ export class OutlierDetector {
     health.ejections++;
     health.inRow = 0;
     health.outUntilMs = nowMs + Math.min(maxEjectionMs, ejectionMs * health.level);
-    onEject?.(id, reason);
+    if (onEject === undefined) return;
+    tellListener(
+      () => onEject(id, reason),
+      undefined,
+      (error) => this.#options.logger.error({ error, target: id }, 'onEject of an outlier detector failed'),
+    );
   }
 }
 
 /** @throws OptionError */
 function resolve(given: OutlierDetectorOptions) {
-  const options = withDefaults('OutlierDetector', given, OUTLIER_DETECTOR_DEFAULTS, { onEject: true, clock: true });
+  const options = withDefaults('OutlierDetector', given, OUTLIER_DETECTOR_DEFAULTS, {
+    onEject: true,
+    clock: true,
+    logger: true,
+  });
   const { failureRatio, latencyFactor } = options;
   checkCount('consecutiveFailures', options.consecutiveFailures, { min: 1, infinity: true });
   if (!(failureRatio === Number.POSITIVE_INFINITY || (failureRatio >= 0.01 && failureRatio <= 1))) {
@@ -210,5 +223,5 @@ function resolve(given: OutlierDetectorOptions) {
   checkRatio('maxEjectedRatio', options.maxEjectedRatio);
   checkMs('slowStartMs', options.slowStartMs);
   if (options.onEject !== undefined) checkFunction('onEject', options.onEject);
-  return { ...options, clock: options.clock ?? systemClock };
+  return { ...options, clock: options.clock ?? systemClock, logger: options.logger ?? silentLogger };
 }

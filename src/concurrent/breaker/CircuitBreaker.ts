@@ -1,4 +1,5 @@
 import { CircuitOpenError, messageOf } from '../../core/errors.js';
+import { tellListener } from '../../core/events.js';
 import { backoffMs } from '../../core/time/backoff.js';
 import { defaultVerdict, type Verdict } from './breakerFailures.js';
 import { type BreakerState, breakerOptions, type CircuitBreakerOptions } from './breakerOptions.js';
@@ -238,10 +239,9 @@ export class CircuitBreaker {
     if (event === 'tripped' || event === 'failed') this.#opened++;
     const { onChange, logger, name } = this.#options;
     if (this.state === stateBefore) return;
-    try {
-      onChange?.(this.state);
-    } catch (error) {
-      logger.error({ error, part: name }, 'onChange of a circuit breaker failed');
-    }
+    if (onChange === undefined) return;
+    tellListener(onChange, this.state, (error) =>
+      logger.error({ error, part: name }, 'onChange of a circuit breaker failed'),
+    );
   }
 }

@@ -1,3 +1,4 @@
+import { tellListener } from '../../core/events.js';
 import type { Logger } from '../../core/logger.js';
 import { META_SUBSCRIPTION_ID, type Params, type RequestHandler, type ServerNotice } from '../protocol/messages.js';
 import type { Call } from './Call.js';
@@ -39,17 +40,13 @@ export class Inbox {
 
   /** A callback must not disturb the connection that calls it: what it throws is logged and counted. */
   tell<T>(callback: ((payload: T) => void) | undefined, payload: T): void {
-    try {
-      callback?.(payload);
-    } catch (error) {
-      this.threw(error);
-    }
+    if (callback !== undefined) tellListener(callback, payload, (error) => this.threw(error));
   }
 
-  /** A callback threw: it is logged and counted, and the connection goes on. */
+  /** A callback threw, or rejected: it is logged and counted, and the connection goes on. */
   threw(error: unknown): void {
     this.#options.onError();
-    this.#options.logger.error({ error, server: this.#options.server }, 'a callback threw');
+    this.#options.logger.error({ error, server: this.#options.server }, 'a callback failed');
   }
 
   #notified(method: string, params: Params | undefined, stream: Call | undefined): void {

@@ -102,8 +102,9 @@ async function listen(
       maxTotalTimeoutMs: Number.POSITIVE_INFINITY,
       acquireTimeoutMs: timeoutMs,
       onNotification: (notice) => {
-        if (notice.method === ACKNOWLEDGED) open((notice.params?.['notifications'] ?? {}) as Params);
-        else onNotification(relabelled(notice, subscriptionId));
+        if (notice.method === ACKNOWLEDGED) return open((notice.params?.['notifications'] ?? {}) as Params);
+        // Returned, so that an async listener that rejects is heard of.
+        return onNotification(relabelled(notice, subscriptionId));
       },
     },
   );

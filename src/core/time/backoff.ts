@@ -10,5 +10,16 @@ export interface BackoffOptions {
 /** The wait before try number `attempt` (from 1) in ms: doubling, bounded, never more than without jitter. */
 export function backoffMs(attempt: number, options: BackoffOptions, random: () => number = Math.random): number {
   const fullMs = Math.min(options.maxMs, options.initialMs * 2 ** (attempt - 1));
-  return fullMs * (1 - options.jitterRatio * random());
+  return fullMs * (1 - options.jitterRatio * fraction(random));
+}
+
+/** A number from 0 to 1 of a user's function; of `Math.random` where that throws or gives anything else. */
+export function fraction(random: () => number): number {
+  try {
+    const given: unknown = random();
+    if (typeof given === 'number' && given >= 0 && given <= 1) return given;
+  } catch {
+    // What is made of it is jitter: no failure of it is worth a call.
+  }
+  return Math.random();
 }

@@ -1,7 +1,7 @@
 import type { Timer } from '../../core/clock.js';
 import type { CloseScope } from '../../core/close/CloseScope.js';
 import { ClosedError, CreateError, ShutdownTimeoutError } from '../../core/errors.js';
-import { backoffMs } from '../../core/time/backoff.js';
+import { backoffMs, fraction } from '../../core/time/backoff.js';
 import { Entry } from './LiveSet.js';
 import type { DestroyReason, ResourceFactory, Settings } from './options.js';
 
@@ -87,7 +87,7 @@ export class FactoryRunner<R> {
       });
       this.#failures = 0;
       this.#retryAfter(0);
-      const lifeMs = maxLifetimeMs * (1 - lifetimeJitterRatio * random());
+      const lifeMs = maxLifetimeMs * (1 - lifetimeJitterRatio * fraction(random));
       return new Entry(resource, startMs, clock.now() + lifeMs);
     } catch (error) {
       // Those that began together and fail together count as one failure.

@@ -4,7 +4,7 @@ import type { Readable, Writable } from 'node:stream';
 import { type Clock, systemClock } from '../../core/clock.js';
 import { atLastResort } from '../../core/close/lastResort.js';
 import { OptionError } from '../../core/errors.js';
-import { Emitter } from '../../core/events.js';
+import { Emitter, tellListener } from '../../core/events.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
 import { checkCount, checkMs, checkText, withDefaults } from '../../core/options.js';
 import { TurnReader } from '../../core/time/TurnReader.js';
@@ -170,11 +170,9 @@ export class ManagedProcess {
     let wanted = true;
     queueMicrotask(() => {
       if (!wanted) return;
-      try {
-        listener(info);
-      } catch (error) {
-        this.#logger.error({ error, server: this.name, event: 'exit' }, 'a listener of a process failed');
-      }
+      tellListener(listener, info, (error) =>
+        this.#logger.error({ error, server: this.name, event: 'exit' }, 'a listener of a process failed'),
+      );
     });
     return {
       [Symbol.dispose]: () => {

@@ -1,6 +1,7 @@
 import { constants } from 'node:os';
 import type { Clock } from '../../core/clock.js';
 import { runLastResort } from '../../core/close/lastResort.js';
+import { tellListener } from '../../core/events.js';
 import type { Logger } from '../../core/logger.js';
 import { checkBoolean, checkMs, withDefaults } from '../../core/options.js';
 import type { ForceOptions } from './planOptions.js';
@@ -92,10 +93,8 @@ export function listenForSignals(plan: Stoppable, clock: Clock, logger: Logger, 
   };
   const onEnd = async (report: ShutdownReport): Promise<void> => {
     if (listeners.size === 0) return;
-    try {
-      options.onReport?.(report);
-    } catch (error) {
-      logger.error({ error }, 'onReport threw');
+    if (options.onReport !== undefined) {
+      tellListener(options.onReport, report, (error) => logger.error({ error }, 'onReport failed'));
     }
     if (report.exitCode !== 0) process.exitCode = report.exitCode;
     if (exit) {

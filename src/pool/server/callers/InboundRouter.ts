@@ -1,6 +1,7 @@
 import type { Connection } from '../../../connection/Connection.js';
 import { methodNotFound } from '../../../connection/channel/ServerRequests.js';
 import type { RequestHandler, ServerNotice } from '../../../connection/protocol/messages.js';
+import { tellListener } from '../../../core/events.js';
 import type { Logger } from '../../../core/logger.js';
 
 /** Somebody who uses an exclusive connection and takes what comes on it. */
@@ -55,11 +56,9 @@ export class InboundRouter {
 
   /** One who throws keeps nothing from the others. */
   tell(listener: (notice: ServerNotice) => void, notice: ServerNotice): void {
-    try {
-      listener(notice);
-    } catch (error) {
-      this.#options.logger.error({ error, method: notice.method }, 'a listener for notifications threw');
-    }
+    tellListener(listener, notice, (error) =>
+      this.#options.logger.error({ error, method: notice.method }, 'a listener for notifications failed'),
+    );
   }
 
   /** The newest of those who answer requests. */

@@ -9,6 +9,7 @@ import {
   OutcomeUnknownError,
   RpcError,
 } from '../../../core/errors.js';
+import { tellListener } from '../../../core/events.js';
 import type { Caller, Subscription, SubscriptionFilter } from '../../McpPool.js';
 import type { ServerContext } from '../context.js';
 import { matches, notOffered } from './subscriptionFilter.js';
@@ -95,11 +96,10 @@ export class Subscriptions {
   dispatch(connection: Connection, notice: ServerNotice): void {
     for (const open of [...this.#open]) {
       if (open.connection !== connection || open.stream !== undefined || !matches(open.filter, notice)) continue;
-      try {
-        open.onNotification(notice);
-      } catch (error) {
-        this.#context.pool.logger.error({ error, server: this.#context.config.name }, 'a subscription listener threw');
-      }
+      const { pool, config } = this.#context;
+      tellListener(open.onNotification, notice, (error) =>
+        pool.logger.error({ error, server: config.name }, 'a subscription listener failed'),
+      );
     }
   }
 
