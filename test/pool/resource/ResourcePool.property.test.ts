@@ -18,8 +18,12 @@ const options = fc.record({
   idleTimeoutMs: fc.constantFrom(0, 150, forever),
   maxLifetimeMs: fc.constantFrom(300, forever),
   leakThresholdMs: fc.constantFrom(0, 200),
+  keepaliveMs: fc.constantFrom(0, 60),
+  validateParked: fc.boolean(),
   createBackoff: fc.constantFrom({ initialMs: 0 }, { initialMs: 20, maxMs: 100 }),
 });
+
+const hooks = fc.record({ resets: fc.boolean() });
 
 type Manner = 'well' | 'late' | 'reject' | 'throw' | 'hang';
 const manner = fc.constantFrom<Manner>('well', 'well', 'late', 'reject', 'throw', 'hang');
@@ -40,11 +44,20 @@ const action = fc.oneof(
   },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('abort' as const), which: fc.nat() }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('retire' as const), which: fc.nat() }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('suspend' as const, 'resume' as const) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ do: fc.constant('resize' as const), to: fc.integer({ min: 1, max: 4 }) }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('retireWhere' as const), parity: fc.constantFrom(0, 1) }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('pass' as const), ms: fc.constantFrom(0, 10, 50, 200) }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('settle' as const), which: fc.nat(), well: fc.boolean() }) },
   {
     weight: 2,
-    arbitrary: fc.record({ do: fc.constantFrom('create' as const, 'destroy' as const, 'validate' as const), manner }),
+    arbitrary: fc.record({
+      do: fc.constantFrom('create' as const, 'destroy' as const, 'validate' as const, 'reset' as const),
+      manner,
+    }),
   },
 );
 type Action = typeof action extends fc.Arbitrary<infer A> ? A : never;
@@ -53,12 +66,15 @@ type Action = typeof action extends fc.Arbitrary<infer A> ? A : never;
 class World {
   readonly clock = new FakeClock();
   readonly pool: ResourcePool<Thing>;
-  readonly max: number;
+  /** The largest `maxResources` so far: after a `resize` down what is in use lives on. */
+  max: number;
+  suspended = false;
   readonly slots: number;
-  readonly manners: Record<'create' | 'destroy' | 'validate', Manner> = {
+  readonly manners: Record<'create' | 'destroy' | 'validate' | 'reset', Manner> = {
     create: 'well',
     destroy: 'well',
     validate: 'well',
+    reset: 'well',
   };
   readonly held: Lease<Thing>[] = [];
   /** What a callback saw go wrong. */
@@ -72,7 +88,7 @@ class World {
   seats = 0;
   worstSeats = 0;
 
-  constructor(settings: ResourcePoolOptions & { maxResources: number; slotsPerResource: number }) {
+  constructor(settings: ResourcePoolOptions & { maxResources: number; slotsPerResource: number }, resets: boolean) {
     this.max = settings.maxResources;
     this.slots = settings.slotsPerResource;
     this.pool = new ResourcePool<Thing>(
@@ -82,7 +98,16 @@ class World {
           this.destroyCalls.set(thing, (this.destroyCalls.get(thing) ?? 0) + 1);
           return this.#behave(this.manners.destroy, undefined);
         },
-        validate: () => this.#behave(this.manners.validate, this.manners.validate !== 'late'),
+        validate: (thing) => {
+          this.#notLent(thing, 'validated');
+          return this.#behave(this.manners.validate, this.manners.validate !== 'late');
+        },
+        ...(resets && {
+          reset: (thing: Thing) => {
+            this.#notLent(thing, 'reset');
+            return this.#behave(this.manners.reset, undefined);
+          },
+        }),
       },
       {
         clock: this.clock,
@@ -97,6 +122,10 @@ class World {
     this.pool.on('destroyed', () => {
       this.seats--;
     });
+  }
+
+  #notLent(thing: Thing, what: string): void {
+    if (this.held.some(({ resource }) => resource === thing)) this.broken.push(`${what} while lent`);
   }
 
   #create(): Thing | Promise<Thing> {
@@ -183,7 +212,17 @@ class World {
     else if (step.do === 'retire') {
       const thing = pick(this.made, step.which);
       if (thing !== undefined) this.pool.retire(thing);
-    } else if (step.do === 'pass') await this.pass(step.ms);
+    } else if (step.do === 'suspend') {
+      this.suspended = true;
+      this.pool.suspend();
+    } else if (step.do === 'resume') {
+      this.suspended = false;
+      this.pool.resume();
+    } else if (step.do === 'resize') {
+      this.max = Math.max(this.max, step.to);
+      this.pool.resize({ maxResources: step.to, minResources: 0 });
+    } else if (step.do === 'retireWhere') this.pool.retireWhere(({ id }) => id % 2 === step.parity);
+    else if (step.do === 'pass') await this.pass(step.ms);
     else if (step.do === 'settle') this.settle(step.which % Math.max(1, this.open.length), step.well);
     else if ('manner' in step) this.manners[step.do] = step.manner;
   }
@@ -196,7 +235,7 @@ class World {
     expect(inUse, 'leases out').toBe(this.held.length);
     expect(inUse + free, 'slots').toBeLessThanOrEqual(slots);
     expect(waiting).toBe(this.asked.filter((state) => state === 'waiting').length);
-    if (waiting > 0) expect(free, 'idle while somebody waits').toBe(0);
+    if (waiting > 0 && !this.suspended) expect(free, 'idle while a caller waits').toBe(0);
     const loads = new Map<Thing, number>();
     for (const { resource } of this.held) loads.set(resource, (loads.get(resource) ?? 0) + 1);
     for (const load of loads.values()) expect(load).toBeLessThanOrEqual(this.slots);
@@ -205,7 +244,8 @@ class World {
 
   /** All goes well from here on: whoever waits must be served. */
   async recover(): Promise<void> {
-    Object.assign(this.manners, { create: 'well', destroy: 'well', validate: 'well' });
+    Object.assign(this.manners, { create: 'well', destroy: 'well', validate: 'well', reset: 'well' });
+    await this.do({ do: 'resume' });
     for (let i = 0; i < 40 && (this.asked.includes('waiting') || this.held.length > 0 || this.open.length > 0); i++) {
       while (this.open.length > 0) this.settle(0, true);
       for (const lease of this.held.splice(0)) lease.release();
@@ -247,16 +287,22 @@ test(
   'slots, seats, order and every settlement hold under any order of what callers, clock and factory do',
   inFakeTime(() =>
     fc.assert(
-      fc.asyncProperty(options, fc.array(action, { maxLength: 40 }), fc.boolean(), async (settings, actions, well) => {
-        const world = new World(settings);
-        for (const step of actions) {
-          await world.do(step);
-          await world.pass(0);
-          world.check();
-        }
-        if (well) await world.recover();
-        await world.close(well ? 0 : 100);
-      }),
+      fc.asyncProperty(
+        options,
+        hooks,
+        fc.array(action, { maxLength: 40 }),
+        fc.boolean(),
+        async (settings, { resets }, actions, well) => {
+          const world = new World(settings, resets);
+          for (const step of actions) {
+            await world.do(step);
+            await world.pass(0);
+            world.check();
+          }
+          if (well) await world.recover();
+          await world.close(well ? 0 : 100);
+        },
+      ),
       { numRuns: RUNS },
     ),
   ),
@@ -267,8 +313,8 @@ test(
   'with no pause between the steps, all still settle and all is destroyed',
   inFakeTime(() =>
     fc.assert(
-      fc.asyncProperty(options, fc.array(action, { maxLength: 30 }), async (settings, actions) => {
-        const world = new World(settings);
+      fc.asyncProperty(options, hooks, fc.array(action, { maxLength: 30 }), async (settings, { resets }, actions) => {
+        const world = new World(settings, resets);
         for (const step of actions) if (step.do !== 'pass' || step.ms > 0) await world.do(step);
         await world.close(0);
         expect(world.worstSeats).toBeLessThanOrEqual(world.max);

@@ -6,7 +6,7 @@ export interface Thing {
 }
 
 /** A pool on a fake clock over a factory that writes down what it is asked. Each function can be replaced. */
-export function workbench(options: ResourcePoolOptions = {}) {
+export function workbench(options: ResourcePoolOptions = {}, hooks: { readonly reset?: true } = {}) {
   const clock = new FakeClock();
   const log = {
     created: [] as Thing[],
@@ -26,6 +26,7 @@ export function workbench(options: ResourcePoolOptions = {}) {
     },
     destroy: (_thing: Thing): unknown => undefined,
     validate: (_thing: Thing): boolean | PromiseLike<boolean> => true,
+    reset: (_thing: Thing): unknown => undefined,
   };
   const pool = new ResourcePool<Thing>(
     {
@@ -36,6 +37,7 @@ export function workbench(options: ResourcePoolOptions = {}) {
         return factory.destroy(thing);
       },
       validate: (thing) => factory.validate(thing),
+      ...(hooks.reset && { reset: (thing: Thing) => factory.reset(thing) }),
     },
     { clock, random: () => 0, ...options },
   );
