@@ -42,6 +42,8 @@ export interface GatewayStats {
 /** How long answers that were written at the last moment may take to leave. */
 const FLUSH_MS = 500;
 const MAX_SWEEP_MS = 60_000;
+/** A call that takes longer, up to twice as long, gets a stream. */
+const STREAM_AFTER_MS = 2_500;
 
 /**
  * A proxy over a pool's servers: Streamable HTTP of the legacy era with sessions. `/mcp` has the tools and prompts of all
@@ -87,7 +89,7 @@ export class Gateway implements Closeable, AsyncDisposable {
       onRelease: (grace) => this.#release(grace),
     });
     this.#guard = new Guard(settings);
-    this.#callers = new Callers(pool, logger);
+    this.#callers = new Callers({ pool, logger, callIdleMs: settings.callIdleMs });
     const held = new HeldBytes(settings.maxBufferedBytes);
     this.#held = held;
     this.#sessions = new SessionTable(
@@ -109,7 +111,7 @@ export class Gateway implements Closeable, AsyncDisposable {
       held,
       onDrop: () => this.#dropped++,
       onNotification: (session, method, params) => {
-        if (method === 'notifications/roots/list_changed') this.#callers.notify(session, method, params);
+        if (method !== 'notifications/initialized') this.#callers.notify(session, method, params);
       },
     });
     const { aggregate, parts } = makeAggregate(options, {
@@ -192,6 +194,9 @@ export class Gateway implements Closeable, AsyncDisposable {
     });
     this.#scope.assertOpen();
     this.#scope.every('expire sessions', Math.min(sessionIdleMs, MAX_SWEEP_MS), () => this.#sessions.expire());
+    this.#scope.every('streams for long calls', Math.min(STREAM_AFTER_MS, heartbeatMs), () => {
+      for (const session of this.#sessions) session.tick();
+    });
     this.#scope.every('heartbeat', heartbeatMs, () => {
       for (const session of this.#sessions) session.heartbeat();
     });

@@ -70,6 +70,11 @@ export interface GatewayOptions {
   readonly keepAliveTimeoutMs?: number;
   /** A comment goes down each open stream every so often, in ms, so that nothing between cuts it. @defaultValue 25000 */
   readonly heartbeatMs?: number;
+  /**
+   * A call without answer or progress for so long, in ms, from 1, ends, and its server is told. `Infinity`: a call lives as long as
+   * its client waits. Servers with `timeouts` in their config keep to those. @defaultValue Infinity
+   */
+  readonly callIdleMs?: number;
   /** How long a listing waits for one server before it goes on without it, in ms. @defaultValue 10000 */
   readonly listTimeoutMs?: number;
   /** Where it logs; anything with pino's methods. @defaultValue a logger that is silent */
@@ -94,6 +99,7 @@ export const GATEWAY_DEFAULTS = Object.freeze({
   maxSockets: 10_000,
   keepAliveTimeoutMs: 65_000,
   heartbeatMs: 25_000,
+  callIdleMs: Number.POSITIVE_INFINITY,
   listTimeoutMs: 10_000,
 });
 
@@ -129,6 +135,7 @@ export function checkGatewayOptions(options: GatewayOptions): GatewaySettings {
   checkCount('maxSubscriptionsPerSession', settings.maxSubscriptionsPerSession);
   checkMs('sessionIdleMs', settings.sessionIdleMs, { min: 1, infinity: true });
   checkMs('heartbeatMs', settings.heartbeatMs, { min: 1, infinity: true });
+  checkMs('callIdleMs', settings.callIdleMs, { min: 1, infinity: true });
   checkMs('listTimeoutMs', settings.listTimeoutMs, { min: 1 });
   checkMs('keepAliveTimeoutMs', settings.keepAliveTimeoutMs);
   for (const each of settings.allowedHosts) checkText('allowedHosts', each);

@@ -1,6 +1,9 @@
+import { RpcError } from '../core/errors.js';
 import type { PoolEvents } from '../pool/McpPool.js';
 import type { AggregateEndpoint } from './endpoint/AggregateEndpoint.js';
 import type { GatewayPool } from './GatewayOptions.js';
+import { canBeAskedAtAll } from './rpc/envelope.js';
+import { METHOD_NOT_FOUND } from './rpc/failure.js';
 import type { Callers } from './session/Callers.js';
 import { hearingOf } from './session/hearing.js';
 import type { SessionTable } from './session/SessionTable.js';
@@ -53,9 +56,15 @@ export class PoolRelay implements Disposable {
 
   /** A server asks its own session's client; unanswered here, the pool says that nobody knows the method. */
   #ask({ server, principal, key, request, signal, respond }: PoolEvents['orphanRequest']): void {
-    if (principal !== undefined || key === undefined || !this.#callers.isBound(server)) return;
-    const session = this.#sessions.byKey(key);
+    if (principal !== undefined) return;
     const { method, params } = request;
+    if (!this.#callers.isBound(server)) {
+      if (!canBeAskedAtAll(method)) return;
+      const why = `method not found: ${method}: the server is shared and cannot say whom it asks; set sharing: "bound" for it`;
+      respond(Promise.reject(new RpcError(server, METHOD_NOT_FOUND, why)));
+      return;
+    }
+    const session = key === undefined ? undefined : this.#sessions.byKey(key);
     if (session?.canBeAsked(method) === true) respond(session.ask({ server, method, params, signal }));
   }
 }

@@ -23,7 +23,7 @@ import type {
 import type { Closeable, CloseOptions } from '../core/close/CloseScope.js';
 import type { PoolkitError } from '../core/errors.js';
 import type { Listener } from '../core/events.js';
-import type { ServerConfig } from '../registry/config/ServerConfig.js';
+import type { Era, ServerConfig } from '../registry/config/ServerConfig.js';
 import type { ListBounds } from './ListBounds.js';
 import type { ResultOf } from './MethodMap.js';
 
@@ -38,6 +38,10 @@ export interface Caller {
   /** What this caller can do for the server. Part of what keeps connections apart. */
   readonly capabilities?: ClientCapabilities;
   readonly clientInfo?: Implementation;
+  /** Legacy: the version asked for where the connection is this caller's alone. */
+  readonly protocolVersion?: string;
+  /** The era its client speaks: a server that speaks both, and whose config names none, is spoken to in that one. */
+  readonly era?: Era;
   /** For the credentials hook alone; never in keys or logs. */
   readonly context?: unknown;
 }
@@ -46,6 +50,11 @@ export interface Caller {
 export interface RequestOptions extends CallOptions {
   /** Who asks: what keeps users and sessions apart. @defaultValue a caller of no principal */
   readonly caller?: Caller;
+  /**
+   * On a connection of the caller's own, `onNotification` and `onRequest` get only what came on the call's own stream; the rest
+   * goes to the pool's events. @defaultValue false
+   */
+  readonly attributedOnly?: boolean;
   /** The call may be sent again when its outcome is unknown. @defaultValue false */
   readonly idempotent?: boolean;
   /** Longest in all, in ms from now: limiter, queue, start and call. @defaultValue none */

@@ -11,8 +11,8 @@ import { HttpTransport } from './HttpTransport.js';
 import { ServerStream } from './ServerStream.js';
 
 export interface HttpConnectionOptions extends UrlConnectionOptions {
-  /** @defaultValue 'auto' */
-  readonly era?: Era | 'auto';
+  /** `legacy-first`: the legacy era where the server speaks both. @defaultValue 'auto' */
+  readonly era?: Era | 'auto' | 'legacy-first';
   /** Where the verdict of `auto` is kept. */
   readonly eraMemory?: EraMemory;
   /**

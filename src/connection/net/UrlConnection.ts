@@ -190,9 +190,9 @@ export abstract class UrlConnection<W extends CallTransport, O extends UrlConnec
 
   /** What a handshake takes. The signal of the start ends with it. */
   protected handshakeOptions(deadlineMs: number): HandshakeOptions {
-    const { server, clientInfo, capabilities, clock, signal } = this.options;
+    const { server, clientInfo, capabilities, protocolVersion, clock, signal } = this.options;
     const timeoutMs = Math.max(1, deadlineMs - clock.now());
-    const options = { server, clientInfo, capabilities, timeoutMs };
+    const options = { server, clientInfo, capabilities, protocolVersion, timeoutMs };
     return signal === undefined || this.serverInfo !== undefined ? options : { ...options, signal };
   }
 

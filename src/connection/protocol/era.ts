@@ -52,11 +52,17 @@ const NO_EVIDENCE: readonly number[] = [401, 403, 408, 429];
  * only on evidence: a 4xx other than 401, 403, 408 and 429, or a JSON-RPC error in a 200. A -32022 that names a modern
  * version is tried again at that version; bodies with -32020 or -32021 are modern. A refused connection or a 5xx proves
  * nothing: it is thrown, and nothing is remembered. Nor does silence; but since some servers answer no method that they
- * do not know, `initialize` is tried too when a part of the start's time has passed without an answer.
+ * do not know, `initialize` is tried too when a part of the start's time has passed without an answer. `legacy-first` is
+ * for a client of that era: what speaks both is spoken to in it, and nothing is remembered, since it proves nothing.
  */
-export async function negotiate(era: Era | 'auto', steps: EraSteps, context: EraContext): Promise<ServerInfo> {
+export async function negotiate(
+  era: Era | 'auto' | 'legacy-first',
+  steps: EraSteps,
+  context: EraContext,
+): Promise<ServerInfo> {
   if (era === 'legacy') return steps.legacy();
   if (era === 'modern') return askModern(steps, undefined);
+  if (era === 'legacy-first') return askLegacyFirst(steps);
   const known = await recall(context);
   if (known?.era === 'legacy' && context.wallNow() - known.at < LEGACY_FOR_MS) {
     try {
@@ -77,6 +83,15 @@ export async function negotiate(era: Era | 'auto', steps: EraSteps, context: Era
   }
   await remember(context, info);
   return info;
+}
+
+async function askLegacyFirst(steps: EraSteps): Promise<ServerInfo> {
+  try {
+    return await steps.legacy();
+  } catch (error) {
+    if (!speaksOther(error, steps.status())) throw error;
+    return askModern(steps, undefined);
+  }
 }
 
 /** `server/discover` was not answered in time: asks as the legacy era does, and remembers nothing. */

@@ -2,7 +2,7 @@ import type { ClientCapabilities, Implementation, ServerCapabilities } from '@mo
 import { ProtocolError } from '../../core/errors.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
 import type { Channel } from '../channel/Channel.js';
-import type { CallOptions, Params, ServerInfo } from './messages.js';
+import type { CallClient, CallOptions, Params, ServerInfo } from './messages.js';
 import { LEGACY_VERSIONS, legacyVersionOffered, MODERN_VERSIONS, modernVersionOffered } from './versions.js';
 
 const META = 'io.modelcontextprotocol';
@@ -12,9 +12,11 @@ export const META_CLIENT_CAPABILITIES = `${META}/clientCapabilities`;
 export const META_SERVER_INFO = `${META}/serverInfo`;
 
 /** Who we say we are, and what we can do for the server. */
-export interface ClientIdentity {
+export interface ClientIdentity extends CallClient {
   readonly clientInfo: Implementation;
   readonly capabilities: ClientCapabilities;
+  /** Legacy: the version asked for. @defaultValue the newest */
+  readonly protocolVersion?: string | undefined;
 }
 
 export interface HandshakeOptions extends ClientIdentity {
@@ -38,7 +40,7 @@ export async function initializeLegacy(
   const { server } = options;
   let result: unknown;
   try {
-    result = await initialize(channel, options, LEGACY_VERSIONS[0] as string);
+    result = await initialize(channel, options, options.protocolVersion ?? (LEGACY_VERSIONS[0] as string));
   } catch (error) {
     const version = modernVersionOffered(error);
     if (version === undefined) throw error;
@@ -94,14 +96,15 @@ export async function discoverModern(
   );
 }
 
-/** What the modern era adds to every request's `_meta`. The caller's own keys stay, but never over these. */
-export function modernEnvelope(identity: ClientIdentity, version: string): (params: Params | undefined) => Params {
-  const own = {
+/** What the modern era says in every request's `_meta`: of the connection, or of the client that the call is made for. */
+export function modernEnvelope(identity: ClientIdentity, version: string): (client?: CallClient) => Params {
+  const envelope = ({ clientInfo, capabilities }: CallClient): Params => ({
     [META_PROTOCOL_VERSION]: version,
-    [META_CLIENT_INFO]: identity.clientInfo,
-    [META_CLIENT_CAPABILITIES]: identity.capabilities,
-  };
-  return (params) => ({ ...params, _meta: { ...(params?.['_meta'] as Params | undefined), ...own } });
+    ...(clientInfo === undefined ? {} : { [META_CLIENT_INFO]: clientInfo }),
+    [META_CLIENT_CAPABILITIES]: capabilities,
+  });
+  const own = envelope(identity);
+  return (client) => (client === undefined ? own : envelope(client));
 }
 
 /** Posts a notification at the version agreed on. */

@@ -1,4 +1,4 @@
-import type { Implementation, ServerCapabilities, Tool } from '@modelcontextprotocol/client';
+import type { ClientCapabilities, Implementation, ServerCapabilities, Tool } from '@modelcontextprotocol/client';
 import type { Era } from '../../registry/config/ServerConfig.js';
 
 export type Params = Readonly<Record<string, unknown>>;
@@ -36,12 +36,25 @@ export interface ServerInfo {
   readonly instructions: string | undefined;
 }
 
+/** The client that a call is made for, as a request of the modern era names it. */
+export interface CallClient {
+  readonly clientInfo?: Implementation | undefined;
+  readonly capabilities: ClientCapabilities;
+}
+
 /** One call on one connection. */
 export interface CallOptions {
   /** Aborting rejects at once with `signal.reason` and cancels the call upstream. @defaultValue none */
   readonly signal?: AbortSignal;
   /** Resolves to the result's bytes (`Uint8Array`), unparsed. @defaultValue false */
   readonly raw?: boolean;
+  /**
+   * The params as JSON text, sent as it stands but for their `_meta`: numbers that JavaScript cannot hold and the order of
+   * members survive. What it says must be what the params say. @defaultValue none: the params are written anew
+   */
+  readonly paramsText?: string;
+  /** Modern era: the client that the call is made for, in place of the connection's own. @defaultValue the connection's own */
+  readonly client?: CallClient;
   /** The tool being called: its schema says which arguments go into HTTP headers (modern era). @defaultValue none: no arguments go into headers */
   readonly toolDefinition?: Tool;
   /** Longest wait, in ms, for a slot and for the transport to take the call. @defaultValue the server's `acquireTimeoutMs` */

@@ -1,6 +1,7 @@
 import type { ClientCapabilities, Implementation, ServerCapabilities } from '@modelcontextprotocol/client';
 import { PoolkitError } from '../../core/errors.js';
 import type { Caller, McpPool, RequestOptions, ServerInfo, ServerNotice, Subscription } from '../../pool/McpPool.js';
+import type { Era } from '../../registry/config/ServerConfig.js';
 import type { Params } from '../rpc/envelope.js';
 
 /** What a client learns when it initialises, besides the protocol version. */
@@ -11,7 +12,10 @@ export interface EndpointInfo {
 }
 
 /** What a request on its way up carries along. */
-export type CallOptions = Pick<RequestOptions, 'signal' | 'onProgress' | 'onNotification'>;
+export type CallOptions = Pick<
+  RequestOptions,
+  'signal' | 'onProgress' | 'onNotification' | 'onRequest' | 'paramsText' | 'client' | 'toolDefinition'
+>;
 
 /** A client's session, as far as an endpoint has to do with it. */
 export interface Downstream {
@@ -19,8 +23,13 @@ export interface Downstream {
   logLevel: string | undefined;
   /** What its connections to `bound` servers are known by. Not its id: that one is a secret. */
   readonly key: string;
+  /** The era its client speaks. */
+  readonly era: Era;
   /** What its client can do for a server; undefined when nothing. */
   readonly capabilities: ClientCapabilities | undefined;
+  readonly clientInfo: Implementation | undefined;
+  /** The legacy version agreed on with it. */
+  readonly protocolVersion: string | undefined;
   /** Aborts when the session ends. */
   readonly signal: AbortSignal;
   /** Sends what belongs to no call and is for others too: down the client's stream alone. */

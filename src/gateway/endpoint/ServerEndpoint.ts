@@ -34,6 +34,7 @@ export class ServerEndpoint implements Endpoint {
     if (!this.#pool.hasServer(this.#server)) throw new ServerNotFoundError(this.#server);
     const caller = this.#callers.of(this.#server, session);
     const { capabilities, serverInfo, instructions } = await infoOf(this.#pool, this.#server, caller, signal);
+    this.#callers.learn(this.#server, session);
     return {
       capabilities,
       serverInfo: serverInfo ?? { name: this.#server, version: '0' },

@@ -31,6 +31,8 @@ export class PostReply {
   readonly #answers: (string | Buffer)[] = [];
   #left: number;
   #stream: EventStream | undefined;
+  /** It was in flight at the last tick. */
+  #old = false;
 
   constructor(response: ServerResponse, options: PostReplyOptions) {
     this.#response = response;
@@ -46,13 +48,19 @@ export class PostReply {
   /** A request or a notification that goes ahead of the answer; false when it cannot. */
   offer(message: object): boolean {
     if (!this.open) return false;
-    this.#stream ??= new EventStream(this.#response, this.#options);
-    return this.#stream.offer(JSON.stringify({ jsonrpc: '2.0', ...message }));
+    return this.#begin().offer(JSON.stringify({ jsonrpc: '2.0', ...message }));
   }
 
   /** A notification that belongs to the call. */
   notify(method: string, params: unknown): void {
     if (this.open && !this.offer({ method, params })) this.#options.onDrop();
+  }
+
+  /** Comes every few seconds: a call that is not answered by its second becomes a stream, which heartbeats keep open. */
+  tick(): void {
+    if (!this.open || this.#stream !== undefined) return;
+    if (this.#old) this.#begin();
+    this.#old = true;
   }
 
   /** Keeps what stands between from cutting the stream of a long call. */
@@ -111,9 +119,14 @@ export class PostReply {
       sendJson(this.#response, 200, `[${answers.map((each) => each.toString()).join(',')}]`);
       return;
     }
+    this.#begin();
+    for (const each of answers) this.#stream?.send(each.toString());
+    this.#stream?.end();
+  }
+
+  #begin(): EventStream {
     this.#stream ??= new EventStream(this.#response, this.#options);
-    for (const each of answers) this.#stream.send(each.toString());
-    this.#stream.end();
+    return this.#stream;
   }
 }
 

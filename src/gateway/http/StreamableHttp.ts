@@ -8,6 +8,7 @@ import {
   capabilitiesOf,
   capabilitiesProblem,
   classify,
+  clientInfoOf,
   type Incoming,
   type Params,
   PROTOCOL_VERSIONS,
@@ -122,6 +123,7 @@ export class StreamableHttp {
       session = this.#sessions.open(endpoint, {
         protocolVersion,
         capabilities: capabilitiesOf(params),
+        clientInfo: clientInfoOf(params?.['clientInfo']),
         address: response.req.socket.remoteAddress,
       });
       const info = await endpoint.info(session, AbortSignal.any([gone.signal, session.signal]));
@@ -189,6 +191,7 @@ export class StreamableHttp {
           ? {}
           : { onProgress: (progress) => reply.notify('notifications/progress', { ...progress, progressToken }) }),
         onNotification: (notice) => reply.notify(notice.method, notice.params),
+        onRequest: (asked, context) => session.answerFor(asked, context.signal, (message) => reply.offer(message)),
       });
       reply.result(id, result);
     } catch (error) {

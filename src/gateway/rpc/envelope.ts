@@ -1,4 +1,4 @@
-import type { ClientCapabilities } from '@modelcontextprotocol/client';
+import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/client';
 
 /** Newest first. Clients of 2024-11-05 are answered in their version, as the SDK's servers do, also over Streamable HTTP. */
 export const PROTOCOL_VERSIONS: readonly string[] = ['2025-11-25', '2025-06-18', '2025-03-26', '2024-11-05'];
@@ -55,12 +55,13 @@ export const MAX_CAPABILITIES_BYTES = 64 * 1_024;
 const MAX_CAPABILITIES_VALUES = 1_000;
 const MAX_CAPABILITIES_DEPTH = 16;
 
-/** Why capabilities are too much to keep; undefined when they are not. */
+/** Why what a client says of itself is too much to keep; undefined when it is not. */
 export function capabilitiesProblem(params: Params | undefined): string | undefined {
   let values = 0;
   let bytes = 0;
   const pending: { readonly value: unknown; readonly depth: number }[] = [
     { value: params?.['capabilities'], depth: 0 },
+    { value: params?.['clientInfo'], depth: 0 },
   ];
   for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
     const { value, depth } = next;
@@ -79,17 +80,32 @@ export function capabilitiesProblem(params: Params | undefined): string | undefi
   return bytes > MAX_CAPABILITIES_BYTES ? `capabilities may have ${MAX_CAPABILITIES_BYTES} bytes` : undefined;
 }
 
-/** What a client says in `initialize` that it can do, of what a server may ask it by way of the gateway. */
+/** What a client says in `initialize` that it can do; undefined when that is nothing. */
 export function capabilitiesOf(params: Params | undefined): ClientCapabilities | undefined {
   const given = params?.['capabilities'];
   if (!isObject(given)) return undefined;
-  const known = Object.entries(given).filter(([name, value]) => Object.hasOwn(ASKED_FOR, name) && isObject(value));
+  const known = Object.entries(given).filter(([, value]) => isObject(value));
   return known.length === 0 ? undefined : (Object.fromEntries(known) as ClientCapabilities);
 }
 
+/** What of a client's capabilities lets a server ask it something; undefined when nothing does. */
+export function askable(capabilities: ClientCapabilities | undefined): ClientCapabilities | undefined {
+  const known = Object.entries(capabilities ?? {}).filter(([name]) => Object.hasOwn(ASKED_FOR, name));
+  return known.length === 0 ? undefined : (Object.fromEntries(known) as ClientCapabilities);
+}
+
+/** The name and version a client gives itself, where they are of their type. */
+export function clientInfoOf(value: unknown): Implementation | undefined {
+  if (!isObject(value) || typeof value['name'] !== 'string' || typeof value['version'] !== 'string') return undefined;
+  return value as Implementation;
+}
+
+/** Whether that is a request that servers make of clients. */
+export const canBeAskedAtAll = (method: string): boolean => Object.values(ASKED_FOR).includes(method);
+
 /** Whether a client of those capabilities can be asked this. */
 export function canBeAsked(capabilities: ClientCapabilities | undefined, method: string): boolean {
-  return Object.keys(capabilities ?? {}).some((name) => ASKED_FOR[name] === method);
+  return Object.keys(capabilities ?? {}).some((name) => Object.hasOwn(ASKED_FOR, name) && ASKED_FOR[name] === method);
 }
 
 /** The client's own progress token, when it asked for progress. */

@@ -1,40 +1,62 @@
-import { messageOf } from '../../core/errors.js';
+import { messageOf, OptionError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { Caller, RequestOptions } from '../../pool/McpPool.js';
+import type { Era, ServerConfig } from '../../registry/config/ServerConfig.js';
 import type { CallOptions, Downstream } from '../endpoint/Endpoint.js';
 import type { GatewayPool } from '../GatewayOptions.js';
-import type { Params } from '../rpc/envelope.js';
+import { askable, type Params } from '../rpc/envelope.js';
+
+export interface CallersOptions {
+  readonly pool: GatewayPool;
+  readonly logger: Logger;
+  /** A call without answer or progress for so long, in ms, ends; a server's own `timeouts` go before. */
+  readonly callIdleMs: number;
+}
+
+/** What a session is to one server, as long as the server's config stays. */
+interface Known {
+  readonly config: ServerConfig;
+  readonly caller: Caller | undefined;
+}
 
 /**
- * Who a session is to the pool. To a `bound` server it is somebody, with a connection of its own and the capabilities of
- * its client; to the others it is nobody, since they cannot tell whose request comes back.
+ * Who a session is to the pool. To a `bound` server it is a caller of its own, with a connection that is set up as its client
+ * would: with its version, its name and all its capabilities. On a shared Streamable HTTP server, whose streams tell
+ * whose request comes back, it has its capabilities; on the others it is like any other.
  */
 export class Callers {
   readonly #pool: GatewayPool;
   readonly #logger: Logger;
-  /** The `bound` servers that each session has called. */
-  readonly #used = new WeakMap<Downstream, Set<string>>();
-
+  readonly #callIdleMs: number;
+  readonly #known = new WeakMap<Downstream, Map<string, Known>>();
+  /** The one era of a server that turned out to speak no other. */
+  readonly #onlyEra = new WeakMap<ServerConfig, Era>();
+  /** Servers whose transport, found out at the start, cannot tell whose request comes back. */
+  readonly #mute = new WeakSet<ServerConfig>();
   /** Calls in flight by server and session. */
   readonly #calling = new Map<string, Map<Downstream, number>>();
 
-  constructor(pool: GatewayPool, logger: Logger) {
+  constructor({ pool, logger, callIdleMs }: CallersOptions) {
     this.#pool = pool;
     this.#logger = logger;
+    this.#callIdleMs = callIdleMs;
   }
 
   isBound(server: string): boolean {
     return this.#pool.config(server)?.sharing === 'bound';
   }
 
-  /** Undefined for a server that is not `bound`. */
+  /** Whom the pool is to know the session as. */
   of(server: string, session: Downstream): Caller | undefined {
-    if (!this.isBound(server)) return undefined;
-    const used = this.#used.get(session);
-    if (used === undefined) this.#used.set(session, new Set([server]));
-    else used.add(server);
-    const { key, capabilities } = session;
-    return capabilities === undefined ? { key } : { key, capabilities };
+    const config = this.#pool.config(server);
+    if (config === undefined) return undefined;
+    const all = this.#known.get(session) ?? new Map<string, Known>();
+    const known = all.get(server);
+    if (known?.config === config) return known.caller;
+    const caller = this.#make(config, session);
+    all.set(server, { config, caller });
+    this.#known.set(session, all);
+    return caller;
   }
 
   /** A call of a session; while it runs, it counts among the server's callers. */
@@ -50,6 +72,10 @@ export class Callers {
     counts.set(session, (counts.get(session) ?? 0) + 1);
     try {
       return await this.#pool.request(server, method, params, this.#options(server, session, call));
+    } catch (error) {
+      if (!this.#isMute(server, error)) throw error;
+      this.#known.get(session)?.delete(server);
+      return await this.#pool.request(server, method, params, this.#options(server, session, call));
     } finally {
       const left = (counts.get(session) ?? 1) - 1;
       if (left > 0) counts.set(session, left);
@@ -64,22 +90,10 @@ export class Callers {
     return counts?.size === 1 ? counts.keys().next().value : undefined;
   }
 
-  /**
-   * A call's options as the pool takes them. What comes on a connection of its own is the session's whether a call is
-   * in flight or not, and with several it belongs to none for sure: it takes the way of the pool's events.
-   */
-  #options(server: string, session: Downstream, call: CallOptions): RequestOptions {
-    const caller = this.of(server, session);
-    if (caller === undefined) return { ...call, raw: true };
-    const { onNotification: _, ...own } = call;
-    return { ...own, raw: true, caller };
-  }
-
   /** Tells the session's own connections what its client said. One that is not up needs not know. */
   notify(session: Downstream, method: string, params: Params | undefined): void {
-    for (const server of this.#used.get(session) ?? []) {
-      const caller = this.of(server, session);
-      if (caller === undefined || this.#pool.info(server, caller) === undefined) continue;
+    for (const [server, { caller }] of this.#known.get(session) ?? []) {
+      if (caller === undefined || !this.isBound(server) || this.#pool.info(server, caller) === undefined) continue;
       this.#pool
         .notify(server, method, params, { caller, signal: session.signal })
         .catch((error: unknown) => this.#logger.debug({ server, method, error }, 'a server was not told'));
@@ -88,14 +102,80 @@ export class Callers {
 
   /** The session is over: its connections end, at the pool's own pace. */
   release(session: Downstream): void {
-    for (const server of this.#used.get(session) ?? []) {
-      if (!this.#pool.hasServer(server)) continue;
+    for (const server of this.#known.get(session)?.keys() ?? []) {
+      if (!this.#pool.hasServer(server) || !this.isBound(server)) continue;
       this.#pool
         .releaseKey(server, session.key)
         .catch((error: unknown) =>
           this.#logger.warn({ server, error: messageOf(error) }, "a session's connection did not end cleanly"),
         );
     }
-    this.#used.delete(session);
+    this.#known.delete(session);
+  }
+
+  /** The era of the connection that a session's calls run on; undefined before there was one. */
+  eraOf(server: string, session: Downstream): Era | undefined {
+    return this.#pool.info(server, this.of(server, session) ?? {})?.era;
+  }
+
+  /** A connection of that session is up: what it speaks, of what the session asked for, is known from here on. */
+  learn(server: string, session: Downstream): void {
+    const config = this.#pool.config(server);
+    const known = this.#known.get(session)?.get(server);
+    if (config === undefined || known?.caller?.era === undefined || known.config !== config) return;
+    const era = this.#pool.info(server, known.caller)?.era;
+    if (era === undefined || era === known.caller.era) return;
+    this.#onlyEra.set(config, era);
+    if (!this.isBound(server)) this.#known.get(session)?.delete(server);
+  }
+
+  #make(config: ServerConfig, session: Downstream): Caller | undefined {
+    const { key, capabilities, clientInfo, protocolVersion } = session;
+    const era = this.#eraFor(config, session);
+    const own = { ...(era && { era }), ...(capabilities && { capabilities }) };
+    if (config.sharing === 'bound') {
+      return { ...own, key, ...(clientInfo && { clientInfo }), ...(protocolVersion && { protocolVersion }) };
+    }
+    const asked = era === 'modern' || !this.#attributes(config) ? undefined : askable(capabilities);
+    return asked === undefined && era === undefined
+      ? undefined
+      : { ...(era && { era }), ...(asked && { capabilities: asked }) };
+  }
+
+  /** A server that speaks one era alone is asked for none, so that all its clients share its connections. */
+  #eraFor(config: ServerConfig, session: Downstream): Era | undefined {
+    if (config.era === 'legacy' || config.era === 'modern' || this.#onlyEra.has(config)) return undefined;
+    // The connection of no caller in particular was asked for the modern era first.
+    const found = config.transport === 'stdio' ? undefined : this.#pool.info(config.name, {})?.era;
+    if (found === 'legacy') this.#onlyEra.set(config, found);
+    return found === 'legacy' ? undefined : session.era;
+  }
+
+  #attributes(config: ServerConfig): boolean {
+    return config.transport !== 'stdio' && config.transport !== 'sse' && !this.#mute.has(config);
+  }
+
+  /** Whether a call was refused because its server's transport, found out just now, tells not whose request comes back. */
+  #isMute(server: string, error: unknown): boolean {
+    const config = this.#pool.config(server);
+    const cause = error instanceof Error && error.cause instanceof OptionError ? error.cause : error;
+    if (config === undefined || !(cause instanceof OptionError) || !this.#attributes(config)) return false;
+    if (cause.option !== 'caller.capabilities') return false;
+    this.#mute.add(config);
+    return true;
+  }
+
+  /**
+   * A call's options as the pool takes them. On a connection of the session's own, what came on no call's stream takes the
+   * way of the pool's events, since with several calls in flight it belongs to none for sure.
+   */
+  #options(server: string, session: Downstream, call: CallOptions): RequestOptions {
+    const caller = this.of(server, session);
+    const config = this.#pool.config(server);
+    const times =
+      config?.timeouts === undefined
+        ? { timeoutMs: this.#callIdleMs, maxTotalTimeoutMs: Number.POSITIVE_INFINITY, resetTimeoutOnProgress: true }
+        : { resetTimeoutOnProgress: true };
+    return { ...times, ...call, raw: true, ...(caller && { caller, attributedOnly: true }) };
   }
 }

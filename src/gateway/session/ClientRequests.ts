@@ -1,3 +1,4 @@
+import type { Clock } from '../../core/clock.js';
 import { QueueFullError, RpcError } from '../../core/errors.js';
 import type { Params } from '../rpc/envelope.js';
 
@@ -11,6 +12,8 @@ interface Ask {
   readonly server: string;
   readonly settle: (answer: ClientAnswer) => void;
   readonly fail: (reason: unknown) => void;
+  /** Sends it, unless that was done; false when there was no stream for it. */
+  readonly send: () => boolean;
 }
 
 export interface AskOptions {
@@ -19,10 +22,15 @@ export interface AskOptions {
   readonly params: Params | undefined;
   /** The server gave it up: then its client is told so. */
   readonly signal: AbortSignal;
+  /** Sends on the stream of the call that it belongs to; without it, on any that is open. */
+  readonly via?: Send | undefined;
 }
 
 /** Sends a message down to the client; false when no stream is open. */
-type Send = (message: object) => boolean;
+export type Send = (message: object) => boolean;
+
+/** How long a question waits for its client to open a stream, in ms. */
+const STREAM_WAIT_MS = 10_000;
 
 const INTERNAL_ERROR = -32_603;
 
@@ -30,12 +38,14 @@ const INTERNAL_ERROR = -32_603;
 export class ClientRequests {
   readonly #send: Send;
   readonly #max: number;
+  readonly #clock: Clock;
   readonly #open = new Map<string, Ask>();
   #next = 1;
 
-  constructor(send: Send, max: number) {
+  constructor(send: Send, max: number, clock: Clock) {
     this.#send = send;
     this.#max = max;
+    this.#clock = clock;
   }
 
   get size(): number {
@@ -43,13 +53,16 @@ export class ClientRequests {
   }
 
   /** Resolves to the client's result; rejects with its error as an `RpcError`, with the reason of `signal` or `close`. */
-  ask({ server, method, params, signal }: AskOptions): Promise<unknown> {
+  ask({ server, method, params, signal, via }: AskOptions): Promise<unknown> {
     if (signal.aborted) return Promise.reject(signal.reason);
     const { size } = this.#open;
     if (size >= this.#max) return Promise.reject(new QueueFullError('questions to this client', size, this.#max));
     const id = `ask-${this.#next++}`;
     return new Promise((resolve, reject) => {
+      let sent: Send | undefined;
+      let waiting: Disposable | undefined;
       const end = (): void => {
+        waiting?.[Symbol.dispose]();
         this.#open.delete(id);
         signal.removeEventListener('abort', onAbort);
       };
@@ -59,24 +72,37 @@ export class ClientRequests {
       };
       const onAbort = (): void => {
         fail(signal.reason);
-        this.#send({ method: 'notifications/cancelled', params: { requestId: id } });
+        sent?.({ method: 'notifications/cancelled', params: { requestId: id } });
       };
       const settle = ({ result, error }: ClientAnswer): void => {
         end();
         if (error === undefined) resolve(result);
         else reject(rpcError(server, error));
       };
-      this.#open.set(id, { server, settle, fail });
+      const message = { id, method, ...(params === undefined ? {} : { params }) };
+      const send = (): boolean => {
+        if (sent === undefined && via?.(message) === true) sent = via;
+        else if (sent === undefined && this.#send(message)) sent = this.#send;
+        if (sent !== undefined) waiting?.[Symbol.dispose]();
+        return sent !== undefined;
+      };
+      this.#open.set(id, { server, settle, fail, send });
       signal.addEventListener('abort', onAbort, { once: true });
-      if (!this.#send({ id, method, ...(params === undefined ? {} : { params }) })) {
+      if (send()) return;
+      const late = (): void =>
         fail(new RpcError(server, INTERNAL_ERROR, 'the client has no stream open to be asked on'));
-      }
+      waiting = this.#clock.setTimer(late, STREAM_WAIT_MS);
     });
   }
 
   /** What a client answered; an answer to nothing is dropped. */
   answer(id: unknown, answer: ClientAnswer): void {
     this.#open.get(String(id))?.settle(answer);
+  }
+
+  /** A stream is open: what waited for one goes out. */
+  flush(): void {
+    for (const { send } of [...this.#open.values()]) send();
   }
 
   close(reason: unknown): void {

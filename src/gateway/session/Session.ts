@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
-import type { ClientCapabilities } from '@modelcontextprotocol/client';
+import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/client';
+import { methodNotFound } from '../../connection/channel/ServerRequests.js';
+import type { Clock } from '../../core/clock.js';
 import { ClosedError, QueueFullError } from '../../core/errors.js';
-import type { Subscription } from '../../pool/McpPool.js';
+import type { ServerNotice, Subscription } from '../../pool/McpPool.js';
 import type { Downstream, Endpoint } from '../endpoint/Endpoint.js';
 import { EventStream } from '../http/EventStream.js';
 import type { NoticeFrames } from '../http/Frame.js';
@@ -10,7 +12,7 @@ import type { HeldBytes } from '../http/HeldBytes.js';
 import type { PostReply } from '../http/PostReply.js';
 import { canBeAsked, type RpcId } from '../rpc/envelope.js';
 import { INVALID_PARAMS, INVALID_REQUEST, Refusal } from '../rpc/failure.js';
-import { type AskOptions, type ClientAnswer, ClientRequests } from './ClientRequests.js';
+import { type AskOptions, type ClientAnswer, ClientRequests, type Send } from './ClientRequests.js';
 import { originOf } from './origin.js';
 
 export interface SessionLimits {
@@ -27,6 +29,7 @@ export interface SessionLimits {
 export interface SessionClient {
   readonly protocolVersion: string;
   readonly capabilities?: ClientCapabilities | undefined;
+  readonly clientInfo?: Implementation | undefined;
   /** Where it connected from; undefined when that is not known. */
   readonly address?: string | undefined;
 }
@@ -40,7 +43,9 @@ export class Session implements Downstream {
   readonly key = randomUUID();
   readonly endpoint: Endpoint;
   readonly protocolVersion: string;
+  readonly era = 'legacy';
   readonly capabilities: ClientCapabilities | undefined;
+  readonly clientInfo: Implementation | undefined;
   /** Whose share of the sessions it counts to. */
   readonly origin: string;
   logLevel: string | undefined;
@@ -55,14 +60,15 @@ export class Session implements Downstream {
   #stream: EventStream | undefined;
   #ended = false;
 
-  constructor(endpoint: Endpoint, client: SessionClient, limits: SessionLimits, nowMs: number) {
+  constructor(endpoint: Endpoint, client: SessionClient, limits: SessionLimits, clock: Clock) {
     this.endpoint = endpoint;
     this.protocolVersion = client.protocolVersion;
     this.capabilities = client.capabilities;
+    this.clientInfo = client.clientInfo;
     this.origin = originOf(client.address);
-    this.#asks = new ClientRequests((message) => this.#send(message), limits.maxRequestsPerSession);
+    this.#asks = new ClientRequests((message) => this.#send(message), limits.maxRequestsPerSession, clock);
     this.#limits = limits;
-    this.usedMs = nowMs;
+    this.usedMs = clock.now();
   }
 
   get inFlight(): number {
@@ -91,6 +97,7 @@ export class Session implements Downstream {
     if (this.#inFlight.size >= max) throw new QueueFullError('requests of this session', this.#inFlight.size, max);
     const controller = new AbortController();
     this.#inFlight.set(id, { controller, reply });
+    if (this.#asks.size > 0) this.#asks.flush();
     return controller.signal;
   }
 
@@ -108,6 +115,7 @@ export class Session implements Downstream {
     this.#stream?.end();
     const stream = new EventStream(response, this.#limits, { 'mcp-session-id': this.id });
     this.#stream = stream;
+    this.#asks.flush();
     response.once('close', () => {
       if (this.#stream === stream) this.#stream = undefined;
     });
@@ -116,6 +124,11 @@ export class Session implements Downstream {
   heartbeat(): void {
     this.#stream?.heartbeat();
     for (const { reply } of this.#inFlight.values()) reply.heartbeat();
+  }
+
+  /** Calls that have been in flight for a while get a stream, so that nothing between takes them for dead. */
+  tick(): void {
+    for (const { reply } of this.#inFlight.values()) reply.tick();
   }
 
   /** Sends what belongs to no call; it is lost while no stream is open. */
@@ -130,6 +143,12 @@ export class Session implements Downstream {
   /** Whether the client can be asked this. */
   canBeAsked(method: string): boolean {
     return !this.#ended && canBeAsked(this.capabilities, method);
+  }
+
+  /** Answers a request that came on a call's own stream: asks on the stream of that call. */
+  answerFor({ method, params }: ServerNotice, signal: AbortSignal, via: Send): Promise<unknown> {
+    if (!this.canBeAsked(method)) return Promise.reject(methodNotFound('the client', method));
+    return this.#asks.ask({ server: 'the client', method, params, signal, via });
   }
 
   /** Hands a server's request to the client, and its answer back. */
@@ -188,10 +207,16 @@ export class Session implements Downstream {
     for (const { controller } of [...this.#inFlight.values()]) controller.abort(reason);
   }
 
-  /** Ahead of the answer to the newest call in flight that takes events, else down the stream. */
+  /** Ahead of the answer to the only call in flight, else down the stream, else ahead of the newest that takes events. */
   #send(message: object): boolean {
+    if (this.#inFlight.size === 1 && this.#sole?.reply.offer(message) === true) return true;
+    if (this.#stream?.offer(JSON.stringify({ jsonrpc: '2.0', ...message })) === true) return true;
     for (const { reply } of [...this.#inFlight.values()].reverse()) if (reply.offer(message)) return true;
-    return this.#stream?.offer(JSON.stringify({ jsonrpc: '2.0', ...message })) === true;
+    return false;
+  }
+
+  get #sole(): { readonly reply: PostReply } | undefined {
+    return this.#inFlight.values().next().value;
   }
 
   #forget(uri: string, subscription: Promise<Subscription>): void {

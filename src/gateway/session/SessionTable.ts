@@ -50,7 +50,7 @@ export class SessionTable {
    * @throws QueueFullError when there are `maxSessions` and none of them makes room, or `maxSessionsPerAddress` of its address
    */
   open(endpoint: Endpoint, client: SessionClient): Session {
-    const session = new Session(endpoint, client, this.#options, this.#clock.now());
+    const session = new Session(endpoint, client, this.#options, this.#clock);
     const { maxSessions, maxSessionsPerAddress } = this.#options;
     const own = this.#counts.get(session.origin) ?? 0;
     if (own >= maxSessionsPerAddress) {

@@ -4,7 +4,7 @@ import { messageOf, OptionError, ProtocolError, RpcError, StartError } from '../
 import { within } from '../../core/time/within.js';
 import { fingerprint } from '../../registry/config/fingerprint.js';
 import type { ServerConfig } from '../../registry/config/ServerConfig.js';
-import { isSome } from '../server/callers/callerKey.js';
+import { eraFor, isSome } from '../server/callers/callerKey.js';
 import { withStore } from '../server/callers/eraStore.js';
 import type { Connector, ConnectRequest } from './Connector.js';
 
@@ -46,7 +46,9 @@ export class AutoConnector implements Connector {
         const connection = await this.#connect(transport, request);
         this.#verdicts.set(request.fingerprint, transport);
         const verdict = { era: connection.info.era, transport, at: pool.clock.wallNow() };
-        void withStore(pool, 'written', (store) => store.set(request.fingerprint, verdict));
+        // A legacy client's connection says nothing of what else the server speaks.
+        if (eraFor(request.caller, request.options) === undefined)
+          void withStore(pool, 'written', (store) => store.set(request.fingerprint, verdict));
         return connection;
       } catch (error) {
         failures.push({ transport, error });

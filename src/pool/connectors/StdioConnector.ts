@@ -10,6 +10,7 @@ import { within } from '../../core/time/within.js';
 import type { Era, StdioServerConfig } from '../../registry/config/ServerConfig.js';
 import { LifecycleManager, type ServerHandle } from '../../registry/lifecycle/LifecycleManager.js';
 import type { StopOptions } from '../../registry/process/ManagedProcess.js';
+import { eraFor } from '../server/callers/callerKey.js';
 import { type EraFinding, startInEra } from '../server/callers/eraStore.js';
 import type { Connector, ConnectRequest } from './Connector.js';
 
@@ -78,7 +79,10 @@ export class StdioConnector implements Connector {
     if (config.transport !== 'stdio') throw new OptionError('transport', config.transport, "'stdio'");
     const own = await within(credentials.get(caller, signal), { clock: pool.clock, signal });
     const target = own?.env === undefined ? config : { ...config, env: { ...config.env, ...own.env } };
-    if (request.options.era !== 'auto') return this.#open(target, request, request.options.era);
+    const wanted = eraFor(caller, request.options);
+    // A server of either era takes `initialize`, or says that it is modern.
+    if (wanted === 'legacy') return this.#open(target, request, 'legacy');
+    if (wanted === undefined && request.options.era !== 'auto') return this.#open(target, request, request.options.era);
     return startInEra(
       pool,
       request.fingerprint,
@@ -157,6 +161,7 @@ export class StdioConnector implements Connector {
       server: config.name,
       clientInfo: caller?.clientInfo ?? pool.clientInfo,
       capabilities,
+      protocolVersion: caller?.protocolVersion,
       clock: pool.clock,
       logger: pool.logger,
       maxMessageBytes: options.maxMessageBytes,

@@ -12,6 +12,7 @@ import type { CloseOptions } from '../../core/close/CloseScope.js';
 import { OptionError } from '../../core/errors.js';
 import { listAll } from '../listAll.js';
 import type { CredentialSet } from '../server/callers/Credentials.js';
+import { eraFor } from '../server/callers/callerKey.js';
 import { POOL_DEFAULTS, type PoolOptions } from '../server/options.js';
 import type { ConfiguredTransport, Connector, ConnectRequest } from './Connector.js';
 
@@ -67,11 +68,11 @@ export class UrlConnector implements Connector {
   }
 
   async #http(request: ConnectRequest): Promise<Connection> {
-    const { pool, options, fingerprint, onRenewed } = request;
+    const { pool, options, fingerprint, caller, onRenewed } = request;
     const { eraStore } = pool;
     const connection: HttpConnection = await HttpConnection.open({
       ...this.#common(request),
-      era: options.era,
+      era: eraFor(caller, options) === 'legacy' ? 'legacy-first' : options.era,
       resendOnSessionLoss: options.sharing === 'shared',
       onNewSession: onRenewed,
       refreshTool: async (name) => {
@@ -107,6 +108,7 @@ export class UrlConnector implements Connector {
       dispatchers: this.#dispatchers,
       clientInfo: caller?.clientInfo ?? pool.clientInfo,
       capabilities,
+      protocolVersion: caller?.protocolVersion,
       clock: pool.clock,
       logger: pool.logger,
       maxMessageBytes: options.maxMessageBytes,

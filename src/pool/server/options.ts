@@ -214,6 +214,8 @@ export function resolvePoolOptions(options: PoolOptions): ResolvedPoolOptions {
 export interface ServerOptions {
   readonly sharing: Sharing;
   readonly era: Era | 'auto';
+  /** Whether a caller's era is heeded: the config names none. */
+  readonly eraFollows: boolean;
   readonly clientCapabilities: ClientCapabilities;
   readonly warmSpares: number;
   readonly maxConnections: number;
@@ -233,6 +235,7 @@ export function resolveServerOptions(config: ServerConfig, pool: ResolvedPoolOpt
   const maxConnections = checkCount(option('maxConnections'), config.maxConnections ?? pool.maxConnections, { min: 1 });
   return {
     sharing: config.sharing ?? 'shared',
+    eraFollows: config.transport !== 'sse' && (config.era === undefined || config.era === 'auto'),
     era: config.era ?? (config.transport === 'stdio' || config.transport === 'sse' ? 'legacy' : 'auto'),
     clientCapabilities: config.clientCapabilities ?? pool.clientCapabilities,
     warmSpares: checkCount(option('warmSpares'), config.warmSpares ?? 0, { max: maxConnections }),

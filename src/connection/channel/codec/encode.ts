@@ -1,6 +1,7 @@
 import { MessageTooLargeError, OptionError } from '../../../core/errors.js';
-import type { Params } from '../../protocol/messages.js';
+import type { CallClient, Params } from '../../protocol/messages.js';
 import type { Call } from '../Call.js';
+import { membersOf, memberText, withMembers } from './members.js';
 
 /** What a message must keep to: whose it is, for errors, and its size in bytes. */
 export interface MessageBounds {
@@ -8,28 +9,44 @@ export interface MessageBounds {
   readonly maxMessageBytes: number;
 }
 
-/** What an era adds to the params of every message. */
-export type Envelope = (params: Params | undefined) => Params;
+/** What an era says in the `_meta` of every message; of the client that a call is made for, where there is one. */
+export type Envelope = (client: CallClient | undefined) => Params;
 
 /**
  * A call's text. Its id stands in for the caller's progress token, which is kept with the call.
  * @throws OptionError for params that are not JSON; MessageTooLargeError
  */
 export function encodeCall(call: Call, envelope: Envelope | undefined, bounds: MessageBounds): string {
-  let { params } = call;
-  if (envelope !== undefined && call.method !== 'initialize') params = envelope(params);
-  const meta = params?.['_meta'] as Params | undefined;
-  const token = meta?.['progressToken'] as string | number | undefined;
-  if (token !== undefined || call.options.onProgress !== undefined) {
-    call.progressToken = token;
-    params = { ...params, _meta: { ...meta, progressToken: call.id } };
+  const { id, method, params, options } = call;
+  const own = envelope === undefined || method === 'initialize' ? undefined : envelope(options.client);
+  const token = (params?.['_meta'] as Params | undefined)?.['progressToken'] as string | number | undefined;
+  const tracked = token !== undefined || options.onProgress !== undefined;
+  if (tracked) call.progressToken = token;
+  const meta = tracked ? { ...own, progressToken: id } : own;
+  if (options.paramsText !== undefined) {
+    const text = meta === undefined ? options.paramsText : withMetaText(options.paramsText, meta);
+    const head = `{"jsonrpc":"2.0","id":${id},"method":${JSON.stringify(method)},"params":`;
+    if (text !== undefined) return bounded(`${head}${text}}`, bounds);
   }
+  const full = meta === undefined ? params : withMeta(params, meta);
   return stringify(
-    params === undefined
-      ? { jsonrpc: '2.0', id: call.id, method: call.method }
-      : { jsonrpc: '2.0', id: call.id, method: call.method, params },
+    full === undefined ? { jsonrpc: '2.0', id, method } : { jsonrpc: '2.0', id, method, params: full },
     bounds,
   );
+}
+
+function withMeta(params: Params | undefined, meta: Params): Params {
+  return { ...params, _meta: { ...(params?.['_meta'] as Params | undefined), ...meta } };
+}
+
+/** The same in text, where everything else stays as it came. */
+function withMetaText(params: string, meta: Params): string | undefined {
+  const members = membersOf(params);
+  if (members === undefined) return undefined;
+  const values = Object.fromEntries(Object.entries(meta).map(([key, value]) => [key, JSON.stringify(value)]));
+  const given = memberText(params, members, '_meta');
+  const merged = withMembers(given?.startsWith('{') === true ? given : '{}', values);
+  return merged === undefined ? undefined : withMembers(params, { _meta: merged });
 }
 
 /** A notification's text, checked as a call's is. */
@@ -39,7 +56,7 @@ export function encodeNotice(
   envelope: Envelope | undefined,
   bounds: MessageBounds,
 ): string {
-  const full = envelope === undefined ? params : envelope(params);
+  const full = envelope === undefined ? params : withMeta(params, envelope(undefined));
   return stringify(full === undefined ? { jsonrpc: '2.0', method } : { jsonrpc: '2.0', method, params: full }, bounds);
 }
 
@@ -57,6 +74,10 @@ export function stringify(message: Params, { server, maxMessageBytes }: MessageB
   } catch (error) {
     throw new OptionError('params', message['params'] ?? message['result'], 'a value that JSON can carry', error);
   }
+  return bounded(text, { server, maxMessageBytes });
+}
+
+function bounded(text: string, { server, maxMessageBytes }: MessageBounds): string {
   // A UTF-16 unit is at most three bytes: most messages need no count.
   if (text.length * 3 > maxMessageBytes) {
     const bytes = Buffer.byteLength(text);

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { ClientCapabilities } from '@modelcontextprotocol/client';
 import { OptionError } from '../../../core/errors.js';
-import type { Sharing } from '../../../registry/config/ServerConfig.js';
+import type { Era, Sharing } from '../../../registry/config/ServerConfig.js';
 import type { Caller } from '../../McpPool.js';
 
 const profiles = new WeakMap<object, string>();
@@ -23,11 +23,9 @@ function capabilityProfile(capabilities: ClientCapabilities): string {
  * What keeps connections apart: callers with the same key may share one. Principal, session key and capability profile
  * are never mixed up, whatever characters they hold.
  */
-export function callerKey(
-  caller: Caller | undefined,
-  { sharing, clientCapabilities }: { readonly sharing: Sharing; readonly clientCapabilities: ClientCapabilities },
-): string {
+export function callerKey(caller: Caller | undefined, options: CallerRules): string {
   if (caller === undefined) return '';
+  const { sharing, clientCapabilities } = options;
   const { principal = '', key = '', capabilities } = caller;
   const session = sharing === 'bound' ? key : '';
   let profile = '';
@@ -36,8 +34,28 @@ export function callerKey(
     // Who says what the server's settings say anyway is like one who says nothing.
     if (profile === capabilityProfile(clientCapabilities)) profile = '';
   }
-  if (principal === '' && session === '' && profile === '') return '';
-  return JSON.stringify([principal, session, profile]);
+  const era = eraFor(caller, options);
+  if (principal === '' && session === '' && profile === '' && era === undefined) return '';
+  return JSON.stringify(era === undefined ? [principal, session, profile] : [principal, session, profile, era]);
+}
+
+/** What of a server's options tells its callers apart. */
+export interface CallerRules {
+  readonly sharing: Sharing;
+  readonly clientCapabilities: ClientCapabilities;
+  /** Era that is spoken without a caller's wish. */
+  readonly era?: Era | 'auto';
+  /** Whether the config leaves the era to the callers. */
+  readonly eraFollows?: boolean;
+}
+
+/**
+ * The era a caller asks for where that is another than it gets anyway: legacy of a server that is asked for the modern one
+ * first, modern of one that is taken for legacy.
+ */
+export function eraFor(caller: Caller | undefined, { era, eraFollows = false }: CallerRules): Era | undefined {
+  if (!eraFollows || caller?.era === undefined) return undefined;
+  return caller.era === (era === 'legacy' ? 'legacy' : 'modern') ? undefined : caller.era;
 }
 
 /** What a sharing mode asks of a caller. `attributes`: whether the wire tells which call a server's request belongs to. */

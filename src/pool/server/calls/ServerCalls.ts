@@ -59,7 +59,8 @@ export class ServerCalls {
           if (limiter !== undefined)
             await permit(limiter, config.name, options.signal, this.#admission.stopped, budget, pool.clock);
           pooled = this.#tryAcquire(options) ?? (await this.acquire(options, budget));
-          if (own.sharing !== 'shared' && (options.onNotification ?? options.onRequest) !== undefined) {
+          const listens = (options.onNotification ?? options.onRequest) !== undefined;
+          if (own.sharing !== 'shared' && listens && options.attributedOnly !== true) {
             listening = pooled.router.listen(options);
           }
           trace?.sent();

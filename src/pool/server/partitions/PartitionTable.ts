@@ -4,7 +4,7 @@ import { ClosedError } from '../../../core/errors.js';
 import { backoffMs } from '../../../core/time/backoff.js';
 import type { Caller, ServerInfo, ServerState } from '../../McpPool.js';
 import { Credentials } from '../callers/Credentials.js';
-import { callerKey, checkCaller } from '../callers/callerKey.js';
+import { callerKey, checkCaller, eraFor } from '../callers/callerKey.js';
 import { ConnectionMaker } from '../connections/ConnectionMaker.js';
 import { PingMonitor } from '../connections/PingMonitor.js';
 import type { PooledConnection } from '../connections/PooledConnection.js';
@@ -34,7 +34,7 @@ const SPARES = 'spares';
 const MAX_SWEEP_MS = 2_000;
 
 /** A caller's partition as it was found, and by what. */
-interface Found extends Pick<Caller, 'principal' | 'key' | 'capabilities'> {
+interface Found extends Pick<Caller, 'principal' | 'key' | 'capabilities' | 'era'> {
   readonly partition: Partition;
 }
 
@@ -149,7 +149,8 @@ export class PartitionTable implements PartitionHost<Partition>, Swept {
       !found.partition.closing &&
       found.principal === caller.principal &&
       found.key === caller.key &&
-      found.capabilities === caller.capabilities
+      found.capabilities === caller.capabilities &&
+      found.era === caller.era
     ) {
       return found.partition;
     }
@@ -232,8 +233,9 @@ export class PartitionTable implements PartitionHost<Partition>, Swept {
   /** A spare was made with the server's own capabilities and no principal's credentials: it suits who asks no more. */
   spare({ caller, key }: Partition): PooledConnection | undefined {
     if (this.#spares === undefined || key === SPARES) return undefined;
-    const { principal, capabilities, clientInfo } = caller ?? {};
-    if (capabilities !== undefined || clientInfo !== undefined) return undefined;
+    const { principal, capabilities, clientInfo, protocolVersion } = caller ?? {};
+    if (capabilities !== undefined || clientInfo !== undefined || protocolVersion !== undefined) return undefined;
+    if (eraFor(caller, this.#context.options) !== undefined) return undefined;
     if (this.#context.pool.credentials !== undefined && principal !== undefined) return undefined;
     const pooled = this.#spares.give();
     if (pooled === undefined) return undefined;
@@ -297,8 +299,8 @@ export class PartitionTable implements PartitionHost<Partition>, Swept {
     }
     if (caller === undefined) this.#anonymous = partition;
     else {
-      const { principal, key: session, capabilities } = caller;
-      this.#byCaller.set(caller, { partition, principal, key: session, capabilities } as Found);
+      const { principal, key: session, capabilities, era } = caller;
+      this.#byCaller.set(caller, { partition, principal, key: session, capabilities, era } as Found);
     }
     return partition;
   }

@@ -1,0 +1,90 @@
+/** A member of a JSON object, by where it stands in its text. */
+export interface Member {
+  readonly key: string;
+  /** Of its key's opening quote. */
+  readonly start: number;
+  readonly valueStart: number;
+  /** Behind its value. */
+  readonly end: number;
+}
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+
+/**
+ * The members of the object that begins at `at` in a text that is known to be JSON; undefined when no object begins there, or
+ * when a key comes twice: readers differ in which of the two they take, so that such a text must not be passed on as it is.
+ */
+export function membersOf(text: string, at = 0): Member[] | undefined {
+  let from = skipSpace(text, at);
+  if (text[from] !== '{') return undefined;
+  const members: Member[] = [];
+  from = skipSpace(text, from + 1);
+  while (text[from] !== '}') {
+    const start = from;
+    const keyEnd = skipString(text, start);
+    const key = JSON.parse(text.slice(start, keyEnd)) as string;
+    if (members.some((member) => member.key === key)) return undefined;
+    // Behind the key stands a colon.
+    const valueStart = skipSpace(text, skipSpace(text, keyEnd) + 1);
+    const end = skipValue(text, valueStart);
+    members.push({ key, start, valueStart, end });
+    from = skipSpace(text, end);
+    if (text[from] === ',') from = skipSpace(text, from + 1);
+    else if (text[from] !== '}') return undefined;
+  }
+  return members;
+}
+
+/**
+ * The text of an object with `values` in place of what it has under those names, the rest as it was; undefined where
+ * `membersOf` is. A value is JSON text; undefined takes the member out.
+ */
+export function withMembers(text: string, values: Readonly<Record<string, string | undefined>>): string | undefined {
+  const members = membersOf(text);
+  if (members === undefined) return undefined;
+  const parts = members
+    .filter(({ key }) => !Object.hasOwn(values, key))
+    .map(({ start, end }) => text.slice(start, end));
+  for (const [key, value] of Object.entries(values)) {
+    if (value !== undefined) parts.push(`${JSON.stringify(key)}:${value}`);
+  }
+  return `{${parts.join(',')}}`;
+}
+
+/** The text of one member's value; undefined when there is none of that name. */
+export function memberText(text: string, members: readonly Member[], name: string): string | undefined {
+  const member = members.find(({ key }) => key === name);
+  return member === undefined ? undefined : text.slice(member.valueStart, member.end);
+}
+
+function skipSpace(text: string, from: number): number {
+  let at = from;
+  for (let code = text.charCodeAt(at); code <= 0x20; code = text.charCodeAt(at)) at++;
+  return at;
+}
+
+function skipString(text: string, from: number): number {
+  for (let at = from + 1; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === QUOTE) return at + 1;
+    if (code === BACKSLASH) at++;
+  }
+  return text.length;
+}
+
+function skipValue(text: string, from: number): number {
+  let depth = 0;
+  for (let at = from; at < text.length; at++) {
+    const char = text.charAt(at);
+    if (char === '"') at = skipString(text, at) - 1;
+    else if (char === '{' || char === '[') depth++;
+    else if (char === '}' || char === ']') {
+      if (depth === 0) return at;
+      depth--;
+    } else if (depth === 0 && (char === ',' || char <= ' ')) return at;
+    else continue;
+    if (depth === 0) return at + 1;
+  }
+  return text.length;
+}

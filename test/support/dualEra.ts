@@ -1,0 +1,60 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { Gateway } from '../../src/gateway/Gateway.js';
+import type { GatewayOptions } from '../../src/gateway/GatewayOptions.js';
+import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
+import type { Era, ServerConfig, ServerSettings } from '../../src/registry/config/ServerConfig.js';
+import { closeAfter } from './closeAfter.js';
+import { fixture } from './servers.js';
+
+const SERVER = fixture('dual-era/server.mjs');
+
+/** Starts the server of both eras over a URL transport, until the end of the test; resolves to its URL. */
+export async function dualEraServer(transport: 'http' | 'sse', era?: Era): Promise<string> {
+  const child = spawn(process.execPath, [SERVER, `--transport=${transport}`, ...(era ? [`--era=${era}`] : [])], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  const exited = once(child, 'exit');
+  closeAfter({
+    close: async () => {
+      child.kill('SIGKILL');
+      await exited;
+    },
+  });
+  const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
+  return (JSON.parse(line) as { url: string }).url;
+}
+
+/** How to reach the server of both eras. */
+export async function dualEraConfig(
+  transport: 'http' | 'sse' | 'stdio',
+  settings: Partial<ServerSettings> & { readonly only?: Era } = {},
+): Promise<ServerConfig> {
+  const { only, ...rest } = settings;
+  if (transport === 'stdio') {
+    const args = [SERVER, ...(only ? [`--era=${only}`] : [])];
+    return { name: 'dual', transport, command: process.execPath, args, ...rest };
+  }
+  return { name: 'dual', transport, url: await dualEraServer(transport, only), ...rest };
+}
+
+export interface DualGateway {
+  readonly url: string;
+  /** The server's own path. */
+  readonly path: string;
+  readonly pool: UnifiedPool;
+  readonly gateway: Gateway;
+}
+
+/** A gateway before that server, until the end of the test. */
+export async function dualEraGateway(
+  config: ServerConfig,
+  options: Partial<GatewayOptions> = {},
+): Promise<DualGateway> {
+  const pool = closeAfter(new UnifiedPool({ ledger: false }));
+  pool.addServer(config);
+  const gateway = closeAfter(new Gateway({ pool, port: 0, ...options }));
+  const { url } = await gateway.listen();
+  return { url, path: `${url}/servers/${config.name}/mcp`, pool, gateway };
+}
