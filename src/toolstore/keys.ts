@@ -65,14 +65,20 @@ export function serverPart(file: string): string | undefined {
   return file.startsWith('t-') ? file.slice(0, SERVER_PREFIX_LENGTH) : undefined;
 }
 
-const ENTRY = /^(?:[je]|t-[0-9a-f]{16}-[0-9a-f]{16})-[0-9a-f]{64}\.json$/;
+const NAME = '(?:[je]|t-[0-9a-f]{16}-[0-9a-f]{16})-[0-9a-f]{64}\\.json';
+const ENTRY = new RegExp(`^${NAME}$`);
+const TEMP = new RegExp(`^${NAME}\\.[0-9a-f]{16}\\.tmp$`);
+/** A stamp, a random part, and the name of the file it was. */
+const QUARANTINED = new RegExp(`^[0-9a-z]{8,10}-[0-9a-f]{8}-${NAME}`);
 
+/** The only names that a cache writes, and so the only ones that it moves or removes. */
 export const isEntryFile = (file: string): boolean => ENTRY.test(file);
+export const isQuarantined = (file: string): boolean => QUARANTINED.test(file);
 
 export const TEMP_SUFFIX = '.tmp';
 
 /** A file being written, or left behind by a writer that was killed. */
-export const isTempFile = (file: string): boolean => file.endsWith(TEMP_SUFFIX) && file.includes('.json.');
+export const isTempFile = (file: string): boolean => TEMP.test(file);
 
 const serverPrefix = (name: string): string => `t-${hash(name).slice(0, 16)}-`;
 const fingerprintPart = (fingerprint: string): string => hash(fingerprint).slice(0, 16);

@@ -2,10 +2,11 @@ import { randomBytes } from 'node:crypto';
 import { link, lstat, open, readdir, rename, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Semaphore } from 'async-mutex';
+import { OwnFolder, type PathOf } from '../../core/files/OwnFolder.js';
 import type { FileStamp } from '../Entry.js';
 import { TEMP_SUFFIX } from '../keys.js';
 import { type Decoded, decodeFile, ENVELOPE_BYTES, FORMAT_VERSION } from './envelope.js';
-import { codeOf, identityOf, makeFolder, proveOwn, readFileUpTo, type StatLike, stampOf } from './fileSystem.js';
+import { codeOf, identityOf, readFileUpTo, type StatLike, stampOf } from './fileSystem.js';
 import { Quarantine } from './Quarantine.js';
 
 export interface EntryFilesOptions {
@@ -34,25 +35,25 @@ const NOT_A_FILE: ReadonlySet<string> = new Set(['EISDIR', 'ELOOP', 'EMLINK', 'E
  */
 export class EntryFiles {
   readonly #options: EntryFilesOptions;
-  readonly #folder: string;
+  /** Opened and proved at each use: what another user planted there, or put in its place, is neither believed nor written to. */
+  readonly #folder: OwnFolder;
   readonly #quarantine: Quarantine;
   readonly #gate = new Semaphore(MAX_OPEN);
   readonly #closing = new Set<Promise<unknown>>();
-  #made: Promise<void> | undefined;
+  #made: Promise<unknown> | undefined;
 
   constructor(options: EntryFilesOptions) {
     this.#options = options;
-    this.#folder = join(options.directory, `v${FORMAT_VERSION}`);
+    this.#folder = new OwnFolder(join(options.directory, `v${FORMAT_VERSION}`), { shut: true });
     this.#quarantine = new Quarantine(join(options.directory, 'quarantine'), options.onQuarantined);
   }
 
   /** The file's content, or undefined when there is none or when it had to be moved away. */
   read(file: string): Promise<FoundFile | undefined> {
-    return this.#gate.runExclusive(async () => {
-      const path = join(this.#folder, file);
+    return this.#using(undefined, async (pathOf) => {
+      const path = pathOf(file);
       const max = this.#options.maxEntryBytes + ENVELOPE_BYTES;
       try {
-        await this.#trusted();
         const takenMs = Date.now();
         const { bytes, stat } = await readFileUpTo(path, max, this.#closing);
         const content = bytes.length > max ? 'it is too large' : decodeFile(file, bytes);
@@ -80,7 +81,7 @@ export class EntryFiles {
 
   /** What a later change of the file would change; undefined when there is none. */
   async identity(file: string): Promise<string | undefined> {
-    const stat = await lstatOf(join(this.#folder, file));
+    const stat = await this.stat(file);
     return stat === undefined ? undefined : identityOf(stat);
   }
 
@@ -89,8 +90,9 @@ export class EntryFiles {
     return this.#gate.runExclusive(async () => {
       for (let attempt = 0; ; attempt++) {
         try {
-          await this.#prepare();
-          return await this.#replace(file, bytes);
+          this.#made ??= OwnFolder.make(this.#folder.path);
+          await this.#made;
+          return await this.#folder.within((pathOf) => this.#replace(pathOf, file, bytes));
         } catch (error) {
           this.#made = undefined;
           if (attempt > 0 || !(await this.#cleared(file, codeOf(error)))) throw error;
@@ -103,15 +105,17 @@ export class EntryFiles {
   async #cleared(file: string, code: string): Promise<boolean> {
     if (code === 'ENOENT') return true;
     if (!['EISDIR', 'ENOTEMPTY', 'EEXIST', 'EPERM'].includes(code)) return false;
-    const path = join(this.#folder, file);
-    const stat = await lstatOf(path);
-    if (stat === undefined || !stat.isDirectory()) return false;
-    await this.#quarantine.take(path, file, identityOf(stat), 'it is not a file');
-    return true;
+    return this.#folder.within(async (pathOf) => {
+      const path = pathOf(file);
+      const stat = await lstatOf(path);
+      if (stat === undefined || !stat.isDirectory()) return false;
+      await this.#quarantine.take(path, file, identityOf(stat), 'it is not a file');
+      return true;
+    });
   }
 
-  async #replace(file: string, bytes: Uint8Array): Promise<FileStamp> {
-    const temp = join(this.#folder, `${file}.${randomBytes(8).toString('hex')}${TEMP_SUFFIX}`);
+  async #replace(pathOf: PathOf, file: string, bytes: Uint8Array): Promise<FileStamp> {
+    const temp = pathOf(tempOf(file));
     const handle = await open(temp, 'wx', 0o600);
     try {
       let stat: StatLike;
@@ -124,7 +128,7 @@ export class EntryFiles {
       } finally {
         await handle.close();
       }
-      await rename(temp, join(this.#folder, file));
+      await rename(temp, pathOf(file));
       return stampOf(stat, takenMs);
     } catch (error) {
       await unlink(temp).catch(() => undefined);
@@ -133,78 +137,81 @@ export class EntryFiles {
   }
 
   /** Resolves when there is no file of this name. */
-  async remove(file: string): Promise<void> {
-    const path = join(this.#folder, file);
-    try {
-      await unlink(path);
-    } catch (error) {
-      if (isAbsent(error)) return;
-      const stat = await lstatOf(path);
-      if (stat?.isDirectory() !== true) throw error;
-      await this.#quarantine.take(path, file, identityOf(stat), 'it is not a file');
-    }
+  remove(file: string): Promise<void> {
+    return this.#using(undefined, async (pathOf) => {
+      const path = pathOf(file);
+      try {
+        await unlink(path);
+      } catch (error) {
+        if (isAbsent(error)) return;
+        const stat = await lstatOf(path);
+        if (stat?.isDirectory() !== true) throw error;
+        await this.#quarantine.take(path, file, identityOf(stat), 'it is not a file');
+      }
+    });
   }
 
   /**
    * Removes the file if it is still that one. Another process may write it anew at any moment: so it is set aside, looked
    * at, and put back unless it is the one. A name that a still newer one has taken meanwhile stays as it is.
    */
-  async removeIf(file: string, identity: string): Promise<boolean> {
-    if ((await this.identity(file)) !== identity) return false;
-    const path = join(this.#folder, file);
-    const aside = join(this.#folder, `${file}.${randomBytes(8).toString('hex')}${TEMP_SUFFIX}`);
-    try {
-      await rename(path, aside);
-    } catch (error) {
-      if (isAbsent(error)) return false;
-      throw error;
-    }
-    const stat = await lstatOf(aside);
-    if (stat === undefined) return false;
-    if (identityOf(stat) !== identity) {
-      await this.#putBack(aside, path);
-      return false;
-    }
-    await unlink(aside);
-    return true;
-  }
-
-  async #putBack(aside: string, path: string): Promise<void> {
-    try {
-      await link(aside, path);
-    } catch (error) {
-      // What is no plain file, and a file system without links, has only the rename.
-      if (codeOf(error) !== 'EEXIST') return rename(aside, path);
-    }
-    await unlink(aside);
+  removeIf(file: string, identity: string): Promise<boolean> {
+    return this.#using(false, async (pathOf) => {
+      const path = pathOf(file);
+      const aside = pathOf(tempOf(file));
+      const before = await lstatOf(path);
+      if (!before?.isFile() || identityOf(before) !== identity) return false;
+      try {
+        await rename(path, aside);
+      } catch (error) {
+        if (isAbsent(error)) return false;
+        throw error;
+      }
+      const stat = await lstatOf(aside);
+      if (stat === undefined) return false;
+      if (identityOf(stat) !== identity) {
+        await putBack(aside, path);
+        return false;
+      }
+      await unlink(aside);
+      return true;
+    });
   }
 
   /** Every name in the folder, in no order. */
-  async names(): Promise<string[]> {
-    try {
-      await this.#trusted();
-      return await readdir(this.#folder);
-    } catch (error) {
-      if (isAbsent(error)) return [];
-      throw error;
-    }
+  names(): Promise<string[]> {
+    return this.#using([], (pathOf) => readdir(pathOf('.')));
   }
 
   stat(file: string): Promise<StatLike | undefined> {
-    return lstatOf(join(this.#folder, file));
+    return this.#using(undefined, (pathOf) => lstatOf(pathOf(file)));
   }
 
-  /** Before a write: once for all who write, until one finds the directory gone. */
-  async #prepare(): Promise<void> {
-    this.#made ??= makeFolder(this.#folder);
-    await this.#made;
-    await this.#trusted();
+  /** Uses the folder, few at a time; `none` is what a folder that is not there gives. */
+  #using<T>(none: T, use: (pathOf: PathOf) => Promise<T>): Promise<T> {
+    return this.#gate.runExclusive(async () => {
+      try {
+        return await this.#folder.within(use);
+      } catch (error) {
+        if (isAbsent(error)) return none;
+        throw error;
+      }
+    });
   }
+}
 
-  /** Before each use: what another user planted, or put in the folder's place, is not ours to believe or to write to. */
-  async #trusted(): Promise<void> {
-    await proveOwn(this.#folder);
+function tempOf(file: string): string {
+  return `${file}.${randomBytes(8).toString('hex')}${TEMP_SUFFIX}`;
+}
+
+async function putBack(aside: string, path: string): Promise<void> {
+  try {
+    await link(aside, path);
+  } catch (error) {
+    // What is no plain file, and a file system without links, has only the rename.
+    if (codeOf(error) !== 'EEXIST') return rename(aside, path);
   }
+  await unlink(aside);
 }
 
 /** `ENOTDIR`: a file stands where the directory was, so there is nothing in it. */

@@ -1,14 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { link, lstat, readdir, rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
-import { codeOf, identityOf, makeFolder, proveOwn } from './fileSystem.js';
+import { OwnFolder, type PathOf } from '../../core/files/OwnFolder.js';
+import { isQuarantined } from '../keys.js';
+import { codeOf, identityOf } from './fileSystem.js';
 
 /** What is kept for those who want to know what happened; the oldest goes first. */
 export const QUARANTINE_MAX_FILES = 32;
 export const QUARANTINE_MAX_BYTES = 16 * 2 ** 20;
-
-/** A stamp, a random part, and the name of the file it was. */
-const OWN_NAME = /^[0-9a-z]{8,10}-[0-9a-f]{8}-./;
 
 /** The folder of files that could not be believed: moved, never read again, reported once, bounded. */
 export class Quarantine {
@@ -22,21 +20,22 @@ export class Quarantine {
 
   /** Moves `path` here if it is still the thing that was judged; a writer may have replaced it meanwhile. */
   async take(path: string, file: string, judged: string, why: string): Promise<void> {
-    await makeFolder(this.#folder);
     // A link here would have us move into, and delete from, a folder of others.
-    await proveOwn(this.#folder);
-    const target = join(this.#folder, `${Date.now().toString(36)}-${randomBytes(4).toString('hex')}-${file}`);
-    try {
-      const stat = await lstat(path, { bigint: true });
-      if (identityOf(stat) !== judged) return;
-      await rename(path, target);
-    } catch (error) {
-      if (codeOf(error) === 'ENOENT') return;
-      throw error;
-    }
-    if (await this.#giveBack(path, target, judged)) return;
-    this.#onTaken(file, why);
-    await this.#trim();
+    const folder = await OwnFolder.make(this.#folder, { shut: true });
+    await folder.within(async (pathOf) => {
+      const target = pathOf(`${Date.now().toString(36)}-${randomBytes(4).toString('hex')}-${file}`);
+      try {
+        const stat = await lstat(path, { bigint: true });
+        if (identityOf(stat) !== judged) return;
+        await rename(path, target);
+      } catch (error) {
+        if (codeOf(error) === 'ENOENT') return;
+        throw error;
+      }
+      if (await this.#giveBack(path, target, judged)) return;
+      this.#onTaken(file, why);
+      await this.#trim(pathOf);
+    });
   }
 
   /** A good file that slipped in between the look and the rename goes back, unless a newer one is there already. */
@@ -52,21 +51,20 @@ export class Quarantine {
     return true;
   }
 
-  async #trim(): Promise<void> {
-    await proveOwn(this.#folder);
+  async #trim(pathOf: PathOf): Promise<void> {
     // Only what was named here: other files in the folder are their owner's.
-    const names = (await readdir(this.#folder))
-      .filter((name) => OWN_NAME.test(name))
+    const names = (await readdir(pathOf('.')))
+      .filter((name) => isQuarantined(name))
       .sort()
       .reverse();
     let bytes = 0;
     for (const [index, name] of names.entries()) {
-      const path = join(this.#folder, name);
+      const path = pathOf(name);
       const stat = await lstat(path).catch(() => undefined);
-      // What a directory holds is not counted through: it is not kept.
-      bytes += stat === undefined ? 0 : stat.isDirectory() ? QUARANTINE_MAX_BYTES + 1 : stat.size;
-      const tooMuch = index >= QUARANTINE_MAX_FILES || bytes > QUARANTINE_MAX_BYTES;
-      if (tooMuch) await rm(path, { recursive: true, force: true });
+      // A folder, link or socket that stood under an entry's name was made by others: it is out of the way here, and kept.
+      if (!stat?.isFile()) continue;
+      bytes += stat.size;
+      if (index >= QUARANTINE_MAX_FILES || bytes > QUARANTINE_MAX_BYTES) await rm(path, { force: true });
     }
   }
 }

@@ -1,5 +1,4 @@
 import { type BigIntStats, close, constants, fstat, open, read } from 'node:fs';
-import { chmod, lstat, mkdir } from 'node:fs/promises';
 import type { FileStamp } from '../Entry.js';
 
 export type StatLike = BigIntStats;
@@ -21,30 +20,6 @@ export const stampOf = (stat: StatLike, takenMs: number): FileStamp => ({
 /** The system's code of an error, or an empty string. */
 export const codeOf = (error: unknown): string =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
-
-/** A folder of ours alone. The plain call first: a recursive one hides why it failed, a read-only disk as ENOENT. */
-export async function makeFolder(folder: string): Promise<void> {
-  try {
-    await mkdir(folder, { mode: 0o700 });
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') await mkdir(folder, { recursive: true, mode: 0o700 });
-    else if (codeOf(error) !== 'EEXIST') throw error;
-  }
-}
-
-/** Throws `EACCES` unless the folder is one, no link, this user's, and (made so, if need be) closed to others. */
-export async function proveOwn(folder: string): Promise<void> {
-  const stat = await lstat(folder);
-  if (!stat.isDirectory()) throw distrust(folder, 'is not a directory');
-  const uid = process.getuid?.();
-  if (uid === undefined) return;
-  if (stat.uid !== uid) throw distrust(folder, `belongs to user ${stat.uid}, not to ${uid}`);
-  if ((stat.mode & 0o077) !== 0) await chmod(folder, 0o700);
-}
-
-function distrust(folder: string, why: string): Error {
-  return Object.assign(new Error(`${folder} ${why}`), { code: 'EACCES' });
-}
 
 /** A link is not followed, and a pipe put in a file's place does not block the open. */
 const READ_FLAGS = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
