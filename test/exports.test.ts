@@ -41,6 +41,8 @@ const OWN: Readonly<Record<string, readonly string[]>> = {
   './pool': [
     'HTTPClientPool',
     'HTTP_DEFAULTS',
+    'KEYED_POOL_DEFAULTS',
+    'KeyedPool',
     'LIST_DEFAULTS',
     'MemoryEraStore',
     'POOL_DEFAULTS',

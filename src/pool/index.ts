@@ -30,6 +30,15 @@ export type {
   TypedRequestOptions,
 } from './McpPool.js';
 export type { MethodMap, ResultOf } from './MethodMap.js';
+export { KeyedPool } from './resource/keyed/KeyedPool.js';
+export {
+  KEYED_POOL_DEFAULTS,
+  type KeyedFactory,
+  type KeyedPoolEvents,
+  type KeyedPoolInspection,
+  type KeyedPoolOptions,
+  type KeyedPoolStats,
+} from './resource/keyed/keyedOptions.js';
 export type { Lease } from './resource/Lease.js';
 export {
   type AcquireOptions,

@@ -1,7 +1,8 @@
+import type { WaitQueue } from '../../concurrent/WaitQueue.js';
 import type { Timer } from '../../core/clock.js';
 import type { CloseScope } from '../../core/close/CloseScope.js';
 import type { GenericPoolShelf } from './GenericPoolShelf.js';
-import type { LeaseTable } from './Lease.js';
+import type { Lease, LeaseTable } from './Lease.js';
 import type { Entry, LiveSet } from './LiveSet.js';
 import type { Settings } from './options.js';
 import type { PoolJournal } from './PoolJournal.js';
@@ -13,9 +14,9 @@ export interface Household<R> {
   readonly leases: LeaseTable<R>;
   /** Every resource, parked ones too. */
   readonly all: ReadonlyMap<R, Entry<R>>;
-  /** Whether an idle one may be taken away to be checked. */
-  readonly mayCheck: boolean;
-  park(entry: Entry<R>): void;
+  readonly queue: WaitQueue<Lease<R>>;
+  /** Resources on their way to the live set. */
+  readonly arriving: number;
   check(entry: Entry<R>): void;
   retire(entry: Entry<R>, reason: 'lifetime' | 'idle'): void;
 }
@@ -23,31 +24,35 @@ export interface Household<R> {
 const MAX_SWEEP_MS = 1_000;
 const MIN_SWEEP_MS = 10;
 
+/** How far apart sweeps are: a quarter of the shortest time that they look after. */
+export function sweepMs(settings: Settings): number {
+  const { parkAfterMs, maxLifetimeMs, idleTimeoutMs, leakThresholdMs, keepaliveMs } = settings;
+  const others = [idleTimeoutMs, leakThresholdMs, keepaliveMs].map((ms) => ms || Number.POSITIVE_INFINITY);
+  const shortestMs = Math.min(parkAfterMs, maxLifetimeMs, ...others);
+  return Math.min(Math.max(shortestMs / 4, MIN_SWEEP_MS), MAX_SWEEP_MS);
+}
+
 /**
  * One background timer for all that has to do with time. A sweep stamps what was taken or left idle since the last, so
  * that acquire and release need no clock; parks and ends what idled, retires what is too old, checks what was long
  * without a check, reports leaks. A stamp is never early: an age counts from the sweep after. The timer runs only while
- * there are resources.
+ * there are resources, and not at all (`ticks`) where a `KeyedPool` sweeps for all its pools.
  */
 export class Housekeeper<R> {
   readonly #settings: Settings;
   readonly #scope: CloseScope;
   readonly #journal: PoolJournal<R>;
   readonly #house: Household<R>;
-  readonly #everyMs: number;
+  readonly #ticks: boolean;
   #timer: Timer | undefined;
   #nextExpiryMs = Number.POSITIVE_INFINITY;
 
-  constructor(settings: Settings, scope: CloseScope, journal: PoolJournal<R>, house: Household<R>) {
+  constructor(settings: Settings, scope: CloseScope, journal: PoolJournal<R>, house: Household<R>, ticks = true) {
     this.#settings = settings;
     this.#scope = scope;
     this.#journal = journal;
     this.#house = house;
-    const { parkAfterMs, idleTimeoutMs, maxLifetimeMs, leakThresholdMs, keepaliveMs } = settings;
-    const never = Number.POSITIVE_INFINITY;
-    const others = [idleTimeoutMs, leakThresholdMs, keepaliveMs].map((ms) => ms || never);
-    const shortest = Math.min(parkAfterMs, maxLifetimeMs, ...others);
-    this.#everyMs = Math.min(Math.max(shortest / 4, MIN_SWEEP_MS), MAX_SWEEP_MS);
+    this.#ticks = ticks;
   }
 
   /** A resource came in. */
@@ -57,15 +62,16 @@ export class Housekeeper<R> {
   }
 
   #arm(): void {
-    if (this.#scope.closing) return;
-    this.#timer ??= this.#scope.timer('sweep', this.#everyMs, () => {
+    if (this.#scope.closing || !this.#ticks) return;
+    this.#timer ??= this.#scope.timer('sweep', sweepMs(this.#settings), () => {
       this.#timer = undefined;
-      this.#sweep(this.#scope.clock.now());
+      this.sweep();
       if (this.#house.all.size > 0) this.#arm();
     });
   }
 
-  #sweep(nowMs: number): void {
+  sweep(): void {
+    const nowMs = this.#scope.clock.now();
     this.#house.leases.stamp();
     for (let entry = this.#house.live.latestIdle; entry?.idleSinceMs === -1; entry = entry.below) {
       entry.idleSinceMs = nowMs;
@@ -98,20 +104,26 @@ export class Housekeeper<R> {
     for (let entry = live.longestIdle; entry !== undefined; entry = live.longestIdle) {
       if (nowMs - entry.idleSinceMs < parkAfterMs || live.size <= minResources || !shelf.mayPark) return;
       entry.idleSinceMs = nowMs;
-      if (idleTimeoutMs > 0) this.#house.park(entry);
-      else this.#house.retire(entry, 'idle');
+      if (idleTimeoutMs === 0) this.#house.retire(entry, 'idle');
+      else {
+        live.remove(entry);
+        shelf.park(entry);
+        this.#journal.tell('parked', { resource: entry.resource });
+      }
     }
   }
 
   #check(nowMs: number): void {
-    const { keepaliveMs } = this.#settings;
+    const { keepaliveMs, maxConcurrentCreates } = this.#settings;
     if (keepaliveMs === 0) return;
     const { live, shelf } = this.#house;
     const due = [...shelf.oldestFirst()];
     for (let entry = live.longestIdle; entry !== undefined; entry = entry.above) due.push(entry);
     for (const entry of due) {
       if (nowMs - Math.max(entry.idleSinceMs, entry.checkedMs) < keepaliveMs) continue;
-      if (entry.checking === undefined && this.#house.mayCheck) this.#house.check(entry);
+      // A check takes an idle one away for a while: not while callers wait, and never many at a time.
+      if (this.#house.queue.size > 0 || this.#house.arriving >= maxConcurrentCreates) return;
+      if (entry.checking === undefined) this.#house.check(entry);
     }
   }
 

@@ -1,4 +1,5 @@
 import type { Clock } from '../../core/clock.js';
+import { ClosedError } from '../../core/errors.js';
 import { Entry } from './LiveSet.js';
 
 /** The pool, as its leases see it. */
@@ -134,6 +135,23 @@ const FRESH = -1;
 /** With more leases than this, stamps are so far apart at the least: stamping stays cheap however many callers wait. */
 const MANY = 64;
 const STAMP_MS = 10;
+
+/** Runs `fn` with a lease and releases it however `fn` ends; `pool` names the pool in errors. */
+export async function useLease<R, V>(
+  lease: Lease<R>,
+  fn: (resource: R, lease: Lease<R>) => V | PromiseLike<V>,
+  pool: string,
+): Promise<V> {
+  try {
+    if (lease.revoked) throw new ClosedError(pool);
+    return await new Promise<V>((resolve, reject) => {
+      lease.heldBy(fn.name || 'a function', reject);
+      Promise.resolve(fn(lease.resource, lease)).then(resolve, reject);
+    });
+  } finally {
+    lease.release();
+  }
+}
 
 /**
  * Which leases are out, and since when. A lease is a number here: storing an object that lives short in one that lives

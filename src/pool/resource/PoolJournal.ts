@@ -73,6 +73,17 @@ export interface ResourcePoolEvents<R> {
   readonly exhausted: { readonly waiting: number; readonly inUse: number; readonly maxResources: number };
 }
 
+/** What the pools of a `KeyedPool` share. */
+export interface Shared<R> {
+  /** False when there is none; `grow` is called when there may be one again. */
+  takePermit(): boolean;
+  permitBack(): void;
+  /** A resource has no leases and no caller waits for it. */
+  idled(): void;
+  /** Hears of events beside the pool's own listeners; true when it has listeners itself. */
+  tell<N extends keyof ResourcePoolEvents<R>>(event: N, payload: ResourcePoolEvents<R>[N]): boolean;
+}
+
 const MAX_REASONS = 32;
 /** Waits are measured in units of 0.1 ms, as 32-bit numbers that wrap: those are stored without an allocation. */
 const PER_MS = 10;
@@ -85,6 +96,7 @@ const MAX_WAIT = 10 * 3_600_000;
 export class PoolJournal<R> {
   readonly events: Emitter<ResourcePoolEvents<R>>;
   readonly #settings: Settings;
+  readonly #shared: Shared<R> | undefined;
   readonly #counts = { created: 0, createFailed: 0, destroyed: 0, leaked: 0, waited: 0, timedOut: 0 };
   readonly #ends = new Map<string, number>();
   /** Some kilobytes: made when a wait ends. */
@@ -95,8 +107,9 @@ export class PoolJournal<R> {
     this.#stamped = false;
   };
 
-  constructor(settings: Settings) {
+  constructor(settings: Settings, shared?: Shared<R>) {
     this.#settings = settings;
+    this.#shared = shared;
     const { logger, name } = settings;
     this.events = new Emitter((error, event) => logger.error({ error, pool: name, event }, 'a listener threw'));
   }
@@ -115,6 +128,12 @@ export class PoolJournal<R> {
     this.#waits.record(Math.min(Math.max(1, (this.stamp - since) | 0), MAX_WAIT));
   }
 
+  /** True when a listener heard it. */
+  tell<N extends keyof ResourcePoolEvents<R>>(event: N, payload: ResourcePoolEvents<R>[N]): boolean {
+    const heard = this.events.emit(event, payload);
+    return this.#shared?.tell(event, payload) || heard;
+  }
+
   waited(): void {
     this.#counts.waited++;
   }
@@ -125,20 +144,20 @@ export class PoolJournal<R> {
 
   created(resource: R, createMs: number): void {
     this.#counts.created++;
-    this.events.emit('created', { resource, createMs });
+    this.tell('created', { resource, createMs });
   }
 
   createFailed(error: Error, failures: number, retryInMs: number): void {
     this.#counts.createFailed++;
     const report = { error, failures, retryInMs };
-    if (this.events.emit('createFailed', report)) return;
+    if (this.tell('createFailed', report)) return;
     this.#settings.logger.warn({ pool: this.#settings.name, ...report }, 'a creation failed');
   }
 
   leaked(lease: Lease<R>, heldMs: number): void {
     this.#counts.leaked++;
     const report = { resource: lease.resource, heldMs, stack: lease.stack };
-    if (this.events.emit('leaked', report)) return;
+    if (this.tell('leaked', report)) return;
     this.#settings.logger.warn({ pool: this.#settings.name, ...report }, 'a lease has been out for too long');
   }
 
@@ -146,7 +165,7 @@ export class PoolJournal<R> {
     this.#counts.destroyed++;
     const counted = this.#ends.size < MAX_REASONS || this.#ends.has(reason) ? reason : 'other';
     this.#ends.set(counted, (this.#ends.get(counted) ?? 0) + 1);
-    if (this.events.emit('destroyed', { resource, reason, ageMs, error }) || error === undefined) return;
+    if (this.tell('destroyed', { resource, reason, ageMs, error }) || error === undefined) return;
     this.#settings.logger.error({ pool: this.#settings.name, reason, error }, 'a destroy failed');
   }
 

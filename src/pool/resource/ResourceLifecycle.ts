@@ -6,7 +6,7 @@ import { Housekeeper } from './Housekeeper.js';
 import { type Asked, Lease, LeaseTable, type Lender } from './Lease.js';
 import { type Entry, LiveSet } from './LiveSet.js';
 import type { DestroyReason, ResourceFactory, Settings } from './options.js';
-import type { PoolJournal } from './PoolJournal.js';
+import type { PoolJournal, Shared } from './PoolJournal.js';
 
 /**
  * The life of a resource, from top to bottom: permit, take or create, validate, admit, lend, take back, reset, park or
@@ -16,9 +16,10 @@ import type { PoolJournal } from './PoolJournal.js';
 export class ResourceLifecycle<R> implements Lender<R> {
   readonly #settings: Settings;
   readonly #scope: CloseScope;
-  readonly #queue: WaitQueue<Lease<R>>;
+  readonly queue: WaitQueue<Lease<R>>;
   readonly #journal: PoolJournal<R>;
-  readonly #housekeeper: Housekeeper<R>;
+  readonly #shared: Shared<R> | undefined;
+  readonly housekeeper: Housekeeper<R>;
   readonly #validates: boolean;
   readonly #resets: boolean;
   readonly #traces: boolean;
@@ -51,11 +52,13 @@ export class ResourceLifecycle<R> implements Lender<R> {
     scope: CloseScope,
     queue: WaitQueue<Lease<R>>,
     journal: PoolJournal<R>,
+    shared?: Shared<R>,
   ) {
     this.#settings = settings;
     this.#scope = scope;
-    this.#queue = queue;
+    this.queue = queue;
     this.#journal = journal;
+    this.#shared = shared;
     this.#validates = settings.validateParked && factory.validate !== undefined;
     this.#resets = factory.reset !== undefined;
     this.#traces = settings.leakThresholdMs > 0;
@@ -70,7 +73,7 @@ export class ResourceLifecycle<R> implements Lender<R> {
       () => this.runner.create(),
       (error) => settings.logger.error({ error, pool: settings.name }, 'generic-pool refused'),
     );
-    this.#housekeeper = new Housekeeper(settings, scope, journal, this);
+    this.housekeeper = new Housekeeper(settings, scope, journal, this, shared === undefined);
   }
 
   /** Begins what waiters and `minResources` need, as far as permits, backoff and `maxConcurrentCreates` allow. */
@@ -84,12 +87,13 @@ export class ResourceLifecycle<R> implements Lender<R> {
   }
 
   get #needsMore(): boolean {
-    if (this.#queue.size > this.arriving * this.live.slots && !this.suspended) return true;
+    if (this.queue.size > this.arriving * this.live.slots && !this.suspended) return true;
     return this.live.size + this.arriving < this.#settings.minResources;
   }
 
   #takePermit(): boolean {
-    if (this.permits >= this.#settings.maxResources || this.runner.backsOff(this.#queue.size > 0)) return false;
+    if (this.permits >= this.#settings.maxResources || this.runner.backsOff(this.queue.size > 0)) return false;
+    if (this.#shared?.takePermit() === false) return false;
     this.permits++;
     return true;
   }
@@ -124,17 +128,14 @@ export class ResourceLifecycle<R> implements Lender<R> {
     this.arriving--;
     this.#supplying--;
     // One that was given up on keeps its permit until it settles and what it made is destroyed.
-    if (!this.runner.isLate(error)) this.permits--;
-    if (this.#scope.closing) {
-      this.emptied?.();
-      return;
-    }
+    if (!this.runner.isLate(error)) this.#returnPermit();
+    if (this.#scope.closing) return;
     this.lastCreateError = error;
     if (this.live.size === 0) {
-      const waiting = this.#queue.size;
+      const waiting = this.queue.size;
       const uncovered = waiting - this.arriving * this.live.slots;
       let failed = this.arriving === 0 ? waiting : Math.min(this.live.slots, uncovered);
-      for (; failed > 0; failed--) this.#queue.shift()?.reject(error);
+      for (; failed > 0; failed--) this.queue.shift()?.reject(error);
     }
     const { failures, retryInMs } = this.runner;
     this.#journal.createFailed(error, failures, retryInMs);
@@ -151,8 +152,9 @@ export class ResourceLifecycle<R> implements Lender<R> {
     if (entry.reason !== undefined) void this.#end(entry, entry.reason);
     else {
       this.live.add(entry);
-      this.#housekeeper.admit(entry);
+      this.housekeeper.admit(entry);
       this.serve();
+      if (entry.load === 0) this.#shared?.idled();
     }
     this.grow();
   }
@@ -165,7 +167,7 @@ export class ResourceLifecycle<R> implements Lender<R> {
 
   /** Lends free slots to waiters. */
   serve(): void {
-    while (this.#queue.size > 0 && !this.suspended) {
+    while (this.queue.size > 0 && !this.suspended) {
       const entry = this.live.take();
       if (entry === undefined) return;
       this.#handOver(entry);
@@ -179,7 +181,7 @@ export class ResourceLifecycle<R> implements Lender<R> {
   }
 
   #handOver(entry: Entry<R>): void {
-    const waiter = this.#queue.shift();
+    const waiter = this.queue.shift();
     if (waiter === undefined) {
       this.live.put(entry);
       return;
@@ -198,8 +200,11 @@ export class ResourceLifecycle<R> implements Lender<R> {
       if (this.#resets && entry.load === 1) {
         this.live.put(entry);
         void this.#refresh(entry, this.runner.reset(entry), 'resetFailed');
-      } else if (this.#queue.size > 0 && !this.suspended) this.#handOver(entry);
-      else this.live.put(entry);
+      } else if (this.queue.size > 0 && !this.suspended) this.#handOver(entry);
+      else {
+        this.live.put(entry);
+        if (this.#shared !== undefined && entry.load === 0) this.#shared.idled();
+      }
     }
   }
 
@@ -236,16 +241,6 @@ export class ResourceLifecycle<R> implements Lender<R> {
   /** How many resources there are too many, after a `resize`. */
   get excess(): number {
     return this.live.size + this.shelf.size + this.arriving - this.#settings.maxResources;
-  }
-
-  get mayCheck(): boolean {
-    return this.#queue.size === 0 && this.arriving < this.#settings.maxConcurrentCreates;
-  }
-
-  park(entry: Entry<R>): void {
-    this.live.remove(entry);
-    this.shelf.park(entry);
-    this.#journal.events.emit('parked', { resource: entry.resource });
   }
 
   /** No new leases on it; it ends when it has none. */
@@ -287,8 +282,13 @@ export class ResourceLifecycle<R> implements Lender<R> {
   }
 
   permitBack(): void {
-    this.permits--;
-    this.emptied?.();
+    this.#returnPermit();
     this.grow();
+  }
+
+  #returnPermit(): void {
+    this.permits--;
+    this.#shared?.permitBack();
+    this.emptied?.();
   }
 }

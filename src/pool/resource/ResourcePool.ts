@@ -8,8 +8,7 @@ import {
   ShutdownTimeoutError,
 } from '../../core/errors.js';
 import type { Listener } from '../../core/events.js';
-import { checkMs } from '../../core/options.js';
-import type { Lease } from './Lease.js';
+import { type Lease, useLease } from './Lease.js';
 import type { Entry } from './LiveSet.js';
 import {
   type AcquireOptions,
@@ -19,6 +18,7 @@ import {
   type ResizeOptions,
   type ResourceFactory,
   type ResourcePoolOptions,
+  refusal,
   type Settings,
 } from './options.js';
 import {
@@ -27,6 +27,7 @@ import {
   type ResourcePoolEvents,
   type ResourcePoolInspection,
   type ResourcePoolStats,
+  type Shared,
 } from './PoolJournal.js';
 import { ResourceLifecycle } from './ResourceLifecycle.js';
 
@@ -43,22 +44,25 @@ const MAX_INSPECTED = 100;
 export class ResourcePool<R> implements Closeable, AsyncDisposable {
   readonly #settings: Settings;
   readonly #scope: CloseScope;
-  readonly #queue: WaitQueue<Lease<R>>;
   readonly #journal: PoolJournal<R>;
-  readonly #life: ResourceLifecycle<R>;
+  /** @internal */
+  readonly life: ResourceLifecycle<R>;
   #exhaustedTold = false;
   #closingSinceMs = 0;
 
-  constructor(factory: ResourceFactory<R>, options: ResourcePoolOptions = {}) {
+  constructor(factory: ResourceFactory<R>, options?: ResourcePoolOptions);
+  /** @internal */
+  constructor(factory: ResourceFactory<R>, options: ResourcePoolOptions, shared: Shared<R>);
+  constructor(factory: ResourceFactory<R>, options: ResourcePoolOptions = {}, shared?: Shared<R>) {
     const settings = checkOptions(factory, options);
     const { name, clock, logger, maxQueue } = settings;
     this.#settings = settings;
-    this.#journal = new PoolJournal(settings);
+    this.#journal = new PoolJournal(settings, shared);
     const timeoutError = (timeoutMs: number): Error => {
       this.#journal.timedOut();
       return new AcquireTimeoutError(name, timeoutMs, this.#detail());
     };
-    this.#queue = new WaitQueue({ what: name, maxQueue, clock, timeoutError });
+    const queue = new WaitQueue<Lease<R>>({ what: name, maxQueue, clock, timeoutError });
     this.#scope = new CloseScope(name, {
       clock,
       logger,
@@ -67,13 +71,13 @@ export class ResourcePool<R> implements Closeable, AsyncDisposable {
       onDeadline: () => this.#revokeAll(),
       onRelease: () => this.#finish(),
     });
-    this.#life = new ResourceLifecycle(factory, settings, this.#scope, this.#queue, this.#journal);
-    this.#life.grow();
+    this.life = new ResourceLifecycle(factory, settings, this.#scope, queue, this.#journal, shared);
+    this.life.grow();
   }
 
   /** A lease at once, or undefined: no live resource has a free slot. Starts nothing. @throws ClosedError */
   tryAcquire(): Lease<R> | undefined {
-    const lease = this.#life.take();
+    const lease = this.life.take();
     if (lease === undefined) this.#scope.assertOpen();
     return lease;
   }
@@ -84,7 +88,7 @@ export class ResourcePool<R> implements Closeable, AsyncDisposable {
       const refused = refusal(options);
       if (refused !== undefined) return refused;
     }
-    const lease = this.#life.take();
+    const lease = this.life.take();
     return lease === undefined ? this.#wait(options) : Promise.resolve(lease);
   }
 
@@ -93,16 +97,7 @@ export class ResourcePool<R> implements Closeable, AsyncDisposable {
    * abandoned: `lease.signal` aborts, and this and the close reject with `ShutdownTimeoutError` (ERR_SHUTDOWN_TIMEOUT).
    */
   async use<V>(fn: (resource: R, lease: Lease<R>) => V | PromiseLike<V>, options?: AcquireOptions): Promise<V> {
-    const lease = await this.acquire(options);
-    try {
-      if (lease.revoked) throw new ClosedError(this.#settings.name);
-      return await new Promise<V>((resolve, reject) => {
-        lease.heldBy(fn.name || 'a function', reject);
-        Promise.resolve(fn(lease.resource, lease)).then(resolve, reject);
-      });
-    } finally {
-      lease.release();
-    }
+    return useLease(await this.acquire(options), fn, this.#settings.name);
   }
 
   /**
@@ -110,16 +105,16 @@ export class ResourcePool<R> implements Closeable, AsyncDisposable {
    * of this pool, or not any more.
    */
   retire(resource: R, reason: DestroyReason = 'retired'): boolean {
-    const entry = this.#life.all.get(resource);
+    const entry = this.life.all.get(resource);
     if (entry === undefined) return false;
-    this.#life.retire(entry, reason);
+    this.life.retire(entry, reason);
     return true;
   }
 
   /** Retires every resource for which `predicate` is true; gives how many. If it throws, none is retired. */
   retireWhere(predicate: (resource: R, info: ResourceInfo) => boolean, reason: DestroyReason = 'retired'): number {
-    const chosen = [...this.#life.all.values()].filter((entry) => predicate(entry.resource, this.#info(entry)));
-    for (const entry of chosen) this.#life.retire(entry, reason);
+    const chosen = [...this.life.all.values()].filter((entry) => predicate(entry.resource, this.#info(entry)));
+    for (const entry of chosen) this.life.retire(entry, reason);
     return chosen.length;
   }
 
@@ -134,29 +129,29 @@ export class ResourcePool<R> implements Closeable, AsyncDisposable {
     checkBounds(minResources, maxResources);
     this.#scope.assertOpen();
     Object.assign(this.#settings, { maxResources, minResources });
-    const { shelf, all } = this.#life;
+    const { shelf, all } = this.life;
     const byLoad = [...all.values()].filter(({ state }) => state === 'live').sort((a, b) => a.load - b.load);
-    for (const entry of [...shelf.oldestFirst(), ...byLoad].slice(0, Math.max(0, this.#life.excess))) {
-      this.#life.retire(entry, 'resized');
+    for (const entry of [...shelf.oldestFirst(), ...byLoad].slice(0, Math.max(0, this.life.excess))) {
+      this.life.retire(entry, 'resized');
     }
-    this.#life.grow();
+    this.life.grow();
   }
 
   /** No lease begins until `resume`: callers wait, `tryAcquire` gives none. Leases that are out go on. Again is a no-op. */
   suspend(): void {
-    this.#life.suspended = true;
+    this.life.suspended = true;
   }
 
   /** Serves those who waited, oldest first, and goes on. Again is a no-op. */
   resume(): void {
-    this.#life.suspended = false;
-    this.#life.serve();
-    this.#life.grow();
+    this.life.suspended = false;
+    this.life.serve();
+    this.life.grow();
   }
 
   /** One consistent snapshot. */
   get stats(): ResourcePoolStats {
-    const { live, leases, shelf, retiringLoad, suspended } = this.#life;
+    const { live, leases, shelf, retiringLoad, suspended } = this.life;
     const free = live.size * live.slots - (leases.size - retiringLoad);
     const { maxResources } = this.#settings;
     return { ...this.#detail(), parked: shelf.size, free, maxResources, suspended, ...this.#journal.counts };
@@ -170,7 +165,7 @@ export class ResourcePool<R> implements Closeable, AsyncDisposable {
       ...{ name, minResources, slotsPerResource, ...stats },
       state: this.#scope.closed ? 'closed' : this.#scope.closing ? 'closing' : 'open',
       lastCreateError: lastCreateError === undefined ? undefined : messageOf(lastCreateError),
-      resources: [...this.#life.all.values()].slice(0, MAX_INSPECTED).map((entry) => this.#info(entry)),
+      resources: [...this.life.all.values()].slice(0, MAX_INSPECTED).map((entry) => this.#info(entry)),
     };
   }
 
@@ -194,17 +189,17 @@ export class ResourcePool<R> implements Closeable, AsyncDisposable {
   #wait(options: AcquireOptions | undefined): Promise<Lease<R>> {
     const { name, acquireTimeoutMs, leakThresholdMs } = this.#settings;
     if (this.#scope.closing) return Promise.reject(new ClosedError(name));
-    const { size } = this.#queue;
+    const { size } = this.life.queue;
     if (size === 0) this.#exhaustedTold = false;
-    this.#life.leases.stamp();
+    this.life.leases.stamp();
     const since = this.#journal.stamp;
-    const promise = this.#queue.wait({
+    const promise = this.life.queue.wait({
       signal: options?.signal,
       timeoutMs: options?.acquireTimeoutMs ?? acquireTimeoutMs,
       tag: leakThresholdMs > 0 ? { since, at: new Error('taken here') } : since,
     });
-    if (this.#queue.size > size) this.#journal.waited();
-    this.#life.grow();
+    if (this.life.queue.size > size) this.#journal.waited();
+    this.life.grow();
     if (!this.#exhaustedTold) this.#tellExhausted();
     return promise;
   }
@@ -212,10 +207,10 @@ export class ResourcePool<R> implements Closeable, AsyncDisposable {
   /** Tells it when the newest waiter can be helped by no creation, under way or still allowed. */
   #tellExhausted(): void {
     const { maxResources } = this.#settings;
-    const { arriving, live, permits, leases } = this.#life;
-    if (this.#queue.size <= arriving * live.slots || permits < maxResources) return;
+    const { arriving, live, permits, leases } = this.life;
+    if (this.life.queue.size <= arriving * live.slots || permits < maxResources) return;
     this.#exhaustedTold = true;
-    this.#journal.events.emit('exhausted', { waiting: this.#queue.size, inUse: leases.size, maxResources });
+    this.#journal.tell('exhausted', { waiting: this.life.queue.size, inUse: leases.size, maxResources });
   }
 
   #info({ state, load, createdMs }: Entry<R>): ResourceInfo {
@@ -225,34 +220,34 @@ export class ResourcePool<R> implements Closeable, AsyncDisposable {
   #refuse(): void {
     const { name, clock } = this.#settings;
     this.#closingSinceMs = clock.now();
-    this.#queue.rejectAll(new ClosedError(name));
-    for (const entry of [...this.#life.all.values()]) this.#life.retire(entry, 'closed');
-    this.#life.runner.giveUp(new ClosedError(name));
+    this.life.queue.rejectAll(new ClosedError(name));
+    for (const entry of [...this.life.all.values()]) this.life.retire(entry, 'closed');
+    this.life.runner.giveUp(new ClosedError(name));
   }
 
   #drain(): Promise<void> {
     return new Promise((resolve) => {
-      if (this.#life.leases.size === 0) resolve();
-      else this.#life.drained = resolve;
+      if (this.life.leases.size === 0) resolve();
+      else this.life.drained = resolve;
     });
   }
 
   #revokeAll(): void {
     const { name, clock } = this.#settings;
     const heldMs = Math.round(clock.now() - this.#closingSinceMs);
-    for (const { name: fn, fail } of this.#life.leases.revokeAll(new ClosedError(name))) {
+    for (const { name: fn, fail } of this.life.leases.revokeAll(new ClosedError(name))) {
       const error = new ShutdownTimeoutError(`${name}: ${fn}`, heldMs);
-      this.#life.failures.push(error);
+      this.life.failures.push(error);
       fail(error);
     }
-    this.#life.retiringLoad = 0;
-    for (const entry of [...this.#life.all.values()]) if (entry.state === 'retiring') this.#life.endRetired(entry);
+    this.life.retiringLoad = 0;
+    for (const entry of [...this.life.all.values()]) if (entry.state === 'retiring') this.life.endRetired(entry);
   }
 
   /** Destructions are bounded by themselves; late creations get `destroyTimeoutMs` more, then they are abandoned and named. */
   async #finish(): Promise<void> {
     const { name, clock, destroyTimeoutMs } = this.#settings;
-    const life = this.#life;
+    const life = this.life;
     await life.shelf.close();
     const abandonLate = (): void => {
       for (let late = life.runner.abandonLate(); late > 0; late--) {
@@ -271,7 +266,7 @@ export class ResourcePool<R> implements Closeable, AsyncDisposable {
   }
 
   #detail(): AcquireTimeoutDetail {
-    const { leases, live, retiring, arriving, runner, dying, lastCreateError } = this.#life;
+    const { leases, live, retiring, arriving, runner, dying, lastCreateError } = this.life;
     const { oldest } = leases;
     return {
       live: live.size + retiring,
@@ -279,19 +274,10 @@ export class ResourcePool<R> implements Closeable, AsyncDisposable {
       dying,
       slots: (live.size + retiring) * live.slots,
       inUse: leases.size,
-      waiting: this.#queue.size,
+      waiting: this.life.queue.size,
       oldestLeaseAgeMs: oldest?.heldMs,
       oldestLeaseStack: oldest?.lease?.stack,
       lastCreateError,
     };
   }
-}
-
-function refusal({ acquireTimeoutMs, signal }: AcquireOptions): Promise<never> | undefined {
-  try {
-    if (acquireTimeoutMs !== undefined) checkMs('acquireTimeoutMs', acquireTimeoutMs, { infinity: true });
-  } catch (error) {
-    return Promise.reject(error);
-  }
-  return signal?.aborted ? Promise.reject(signal.reason) : undefined;
 }

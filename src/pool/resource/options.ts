@@ -203,3 +203,13 @@ export function checkBounds(minResources: number, maxResources: number): void {
   checkCount('maxResources', maxResources, { min: 1, max: 1_000_000 });
   checkCount('minResources', minResources, { max: maxResources });
 }
+
+/** @internal Why `acquire` with these options is refused before it begins, if it is. */
+export function refusal({ acquireTimeoutMs, signal }: AcquireOptions): Promise<never> | undefined {
+  try {
+    if (acquireTimeoutMs !== undefined) checkMs('acquireTimeoutMs', acquireTimeoutMs, { infinity: true });
+  } catch (error) {
+    return Promise.reject(error);
+  }
+  return signal?.aborted ? Promise.reject(signal.reason) : undefined;
+}
