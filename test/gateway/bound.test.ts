@@ -20,7 +20,7 @@ afterEach(async () => {
 const start = async (...sharings: Sharing[]): Promise<string> => {
   pool = closeAfter(new StdioPool({ ledger: false }));
   for (const sharing of sharings) {
-    const args = [fixture('echo-server.mjs')];
+    const args = [fixture('echo-server.mjs'), '--tell-pid'];
     pool.addServer({ name: sharing, transport: 'stdio', command: process.execPath, args, sharing });
   }
   const gateway = closeAfter(new Gateway({ pool, port: 0 }));
@@ -68,6 +68,21 @@ test('each session has a process of its own on a bound server, which ends with i
   await expect.poll(() => pids.map(alive), { timeout: 30_000 }).toEqual([false, false]);
   expect(pool.stats('bound')).toMatchObject({ connections: 0, pids: [], inFlight: 0, queued: 0 });
 });
+
+test.each(['/servers/bound/mcp', '/mcp'])(
+  'at %s a session is told the instructions and capabilities of its own process, not of another session’s',
+  async (path) => {
+    const url = (await start('bound')) + path;
+    for (let i = 0; i < 3; i++) {
+      const { result } = await new RawClient(url).initialize();
+      const pid = pool.stats('bound').pids[i];
+      expect(pid).toBeGreaterThan(1);
+      expect(JSON.stringify(result).match(/(?<=process |"is":)\d+/g)).toEqual(
+        path === '/mcp' ? [`${pid}`] : [`${pid}`, `${pid}`],
+      );
+    }
+  },
+);
 
 test('nobody hears what a bound server says to another session, on the path of the server and in the aggregate', async () => {
   const url = await start('bound');

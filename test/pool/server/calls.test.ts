@@ -520,6 +520,10 @@ test('a list whose cursor is empty, repeats or does not advance is kept as far a
   answers((cursor) => ({ tools: [{ name: cursor ?? 'a' }], nextCursor: 'b' }));
   expect(await names()).toEqual(['a', 'b']);
   let page = 0;
+  // The cursor stays, although the pages do not.
+  answers(() => ({ tools: [{ name: `${page++}` }], nextCursor: 'same' }));
+  expect(await names()).toEqual(['0', '1']);
+  page = 0;
   answers(() => ({ tools: [{ name: 'a' }, null], nextCursor: `${page++}` }));
   expect((await pool.listAll('s', 'tools')).items).toEqual([{ name: 'a' }, null]);
   connector.onMessage = ({ id, params }, connection) => {
