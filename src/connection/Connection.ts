@@ -15,6 +15,8 @@ export interface DisconnectReason {
 
 /** An open `subscriptions/listen`: `cut` means that its stream broke, so that it may be opened again. */
 export interface OpenListen {
+  /** What the server agreed to tell, in the words of the wire. */
+  readonly filter: Params;
   readonly ended: Promise<void>;
   readonly endedBy: 'closed' | 'finished' | 'cut' | undefined;
   close(): Promise<void>;

@@ -20,6 +20,8 @@ import { addressOf, type GatewayAddress, targetOf } from './http/paths.js';
 import { sendFailure } from './http/respond.js';
 import { ServerChecks } from './http/ServerChecks.js';
 import { StreamableHttp } from './http/StreamableHttp.js';
+import { ModernClients } from './modern/ModernClients.js';
+import { ModernHttp } from './modern/ModernHttp.js';
 import { PoolRelay } from './PoolRelay.js';
 import { failureOf, INVALID_REQUEST } from './rpc/failure.js';
 import { Callers } from './session/Callers.js';
@@ -56,6 +58,7 @@ export class Gateway implements Closeable, AsyncDisposable {
   readonly #logger: Logger;
   readonly #scope: CloseScope;
   readonly #guard: Guard;
+  readonly #modern: ModernHttp;
   readonly #callers: Callers;
   readonly #held: HeldBytes;
   readonly #checks: ServerChecks;
@@ -89,8 +92,11 @@ export class Gateway implements Closeable, AsyncDisposable {
       onRelease: (grace) => this.#release(grace),
     });
     this.#guard = new Guard(settings);
-    this.#callers = new Callers({ pool, logger, callIdleMs: settings.callIdleMs });
     const held = new HeldBytes(settings.maxBufferedBytes);
+    const clients = new ModernClients(this.#closing.signal);
+    this.#callers = new Callers({ pool, logger, clock, clients, callIdleMs: settings.callIdleMs });
+    const onDrop = (): void => void this.#dropped++;
+    this.#modern = new ModernHttp({ clients, settings, held, logger, onDrop });
     this.#held = held;
     this.#sessions = new SessionTable(
       { ...settings, held, frames: new NoticeFrames(), onEnd: (session) => this.#callers.release(session) },
@@ -109,7 +115,8 @@ export class Gateway implements Closeable, AsyncDisposable {
       settings,
       logger,
       held,
-      onDrop: () => this.#dropped++,
+      onDrop,
+      modern: this.#modern,
       onNotification: (session, method, params) => {
         if (method !== 'notifications/initialized') this.#callers.notify(session, method, params);
       },
@@ -169,6 +176,7 @@ export class Gateway implements Closeable, AsyncDisposable {
   /** Ends the streams of clients, which would never end by themselves. */
   endStreams(): void {
     for (const session of this.#sessions) session.endStream();
+    this.#modern.endStreams();
     this.#tracked.endStreams();
   }
 
@@ -196,9 +204,11 @@ export class Gateway implements Closeable, AsyncDisposable {
     this.#scope.every('expire sessions', Math.min(sessionIdleMs, MAX_SWEEP_MS), () => this.#sessions.expire());
     this.#scope.every('streams for long calls', Math.min(STREAM_AFTER_MS, heartbeatMs), () => {
       for (const session of this.#sessions) session.tick();
+      this.#modern.tick();
     });
     this.#scope.every('heartbeat', heartbeatMs, () => {
       for (const session of this.#sessions) session.heartbeat();
+      this.#modern.heartbeat();
     });
     return addressOf(this.#server);
   }
@@ -295,6 +305,8 @@ export class Gateway implements Closeable, AsyncDisposable {
   #fail(): void {
     const reason = new OutcomeUnknownError('gateway', 'the call', 'the proxy shut down');
     for (const session of this.#sessions) session.failInFlight(reason);
+    this.#modern.failInFlight(reason);
+    this.#callers.close(reason);
     void this.#tracked.close({ graceMs: FLUSH_MS }).catch(() => undefined); // told by `#release`
   }
 

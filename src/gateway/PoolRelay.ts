@@ -30,7 +30,10 @@ export class PoolRelay implements Disposable {
       pool.on('notification', (event) => this.#relay(event)),
       pool.on('orphanRequest', (event) => this.#ask(event)),
       pool.on('sessionLost', (event) => this.#lost(event)),
-      pool.on('started', ({ server }) => aggregate.onStarted(server)),
+      pool.on('started', ({ server }) => {
+        callers.tools.forget(server);
+        aggregate.onStarted(server);
+      }),
       pool.on('state', ({ server }) => {
         if (!pool.hasServer(server)) aggregate.onRemoved(server);
       }),
@@ -44,6 +47,7 @@ export class PoolRelay implements Disposable {
   #relay(event: PoolEvents['notification']): void {
     const { server, principal, notice } = event;
     if (principal === undefined && !this.#callers.isBound(server)) this.#aggregate.onNotice(server, notice);
+    if (notice.method === 'notifications/tools/list_changed') this.#callers.tools.forget(server);
     const { sessions, own } = hearingOf(event, this.#callers, this.#sessions);
     for (const session of sessions) session.endpoint.relay(session, server, notice, own);
   }

@@ -180,6 +180,8 @@ export interface SubscriptionFilter {
 }
 
 export interface Subscription extends AsyncDisposable {
+  /** What the server agreed to tell of: in the legacy era what it can, by its capabilities. */
+  readonly filter: SubscriptionFilter;
   /** Resolves when it is over, by `close`, its signal or the server. */
   readonly ended: Promise<void>;
   close(): Promise<void>;

@@ -114,7 +114,7 @@ export class FakePool implements McpPool {
       entry.closed = true;
       end();
     };
-    return { ended, close, [Symbol.asyncDispose]: close };
+    return { filter: {}, ended, close, [Symbol.asyncDispose]: close };
   }
 
   on<K extends keyof PoolEvents>(event: K, listener: Listener<PoolEvents[K]>): Disposable {

@@ -20,11 +20,7 @@ const byTool = new WeakMap<object, readonly ParamHeader[]>();
  * argument that is absent, null or no primitive has none.
  */
 export function paramHeaders(tool: Tool, args: unknown): string[] {
-  let declared = byTool.get(tool);
-  if (declared === undefined) {
-    declared = declaredIn(tool.inputSchema);
-    byTool.set(tool, declared);
-  }
+  const declared = declaredBy(tool);
   const headers: string[] = [];
   for (const { header, path } of declared) {
     let value: unknown = args;
@@ -33,6 +29,20 @@ export function paramHeaders(tool: Tool, args: unknown): string[] {
     if (text !== undefined) headers.push(header, headerValue(text));
   }
   return headers;
+}
+
+/** The headers that a tool's schema names, in lower case. */
+export function headerNames(tool: Tool): string[] {
+  return declaredBy(tool).map(({ header }) => header);
+}
+
+function declaredBy(tool: Tool): readonly ParamHeader[] {
+  let declared = byTool.get(tool);
+  if (declared === undefined) {
+    declared = declaredIn(tool.inputSchema);
+    byTool.set(tool, declared);
+  }
+  return declared;
 }
 
 /**

@@ -3,13 +3,8 @@ import { ProtocolError } from '../../core/errors.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
 import type { Channel } from '../channel/Channel.js';
 import type { CallClient, CallOptions, Params, ServerInfo } from './messages.js';
+import { META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_PROTOCOL_VERSION, META_SERVER_INFO } from './metaKeys.js';
 import { LEGACY_VERSIONS, legacyVersionOffered, MODERN_VERSIONS, modernVersionOffered } from './versions.js';
-
-const META = 'io.modelcontextprotocol';
-export const META_PROTOCOL_VERSION = `${META}/protocolVersion`;
-export const META_CLIENT_INFO = `${META}/clientInfo`;
-export const META_CLIENT_CAPABILITIES = `${META}/clientCapabilities`;
-export const META_SERVER_INFO = `${META}/serverInfo`;
 
 /** Who we say we are, and what we can do for the server. */
 export interface ClientIdentity extends CallClient {

@@ -48,7 +48,7 @@ export async function probeEra(
   const exit = process.onExit(() => channel.fail('it exited'));
   const version = MODERN_VERSIONS[0] as string;
   try {
-    const params = modernEnvelope(options, version)(undefined);
+    const params = { _meta: modernEnvelope(options, version)() };
     const bounds = {
       timeoutMs,
       acquireTimeoutMs: timeoutMs,

@@ -2,12 +2,22 @@ import type { Implementation, ServerCapabilities } from '@modelcontextprotocol/c
 import { RequestTimeoutError } from '../../core/errors.js';
 import { withDeadline } from '../../core/time/within.js';
 import type { ListItems, McpPool, ServerInfo, ServerNotice } from '../../pool/McpPool.js';
+import { changed, type GivenParams } from '../bridge/paramsFor.js';
+import { type ListenFilter, type Listening, untilAborted } from '../modern/Listening.js';
 import type { Params } from '../rpc/envelope.js';
 import { INVALID_PARAMS, METHOD_NOT_FOUND, Refusal } from '../rpc/failure.js';
 import type { Callers } from '../session/Callers.js';
 import type { ToolCatalog } from '../ToolCatalog.js';
 import { Catalog, type CatalogOptions, type CatalogSource } from './Catalog.js';
-import { type CallOptions, type Downstream, type Endpoint, type EndpointInfo, infoOf } from './Endpoint.js';
+import { discovered } from './discovered.js';
+import {
+  type CallOptions,
+  type Downstream,
+  type Endpoint,
+  type EndpointInfo,
+  infoOf,
+  type ListenOptions,
+} from './Endpoint.js';
 
 export interface AggregateEndpointOptions extends CatalogOptions {
   readonly serverInfo: Implementation;
@@ -29,6 +39,8 @@ export class AggregateEndpoint implements Endpoint {
   readonly #callers: Callers;
   readonly #tools: Catalog<'tools'>;
   readonly #prompts: Catalog<'prompts'>;
+  /** Subscriptions of the modern era, told of a kind of list that changed. */
+  readonly #listeners = new Set<(kind: string) => void>();
 
   constructor(options: AggregateEndpointOptions) {
     this.#options = options;
@@ -36,6 +48,7 @@ export class AggregateEndpoint implements Endpoint {
     this.#callers = options.callers;
     const changed = (kind: string) => (): void => {
       for (const session of options.sessions()) session.notify(`notifications/${kind}/list_changed`, undefined);
+      for (const listener of this.#listeners) listener(kind);
     };
     this.#tools = new Catalog('tools', options, toolsFrom(options), changed('tools'));
     this.#prompts = new Catalog('prompts', options, promptsFrom(options.pool), changed('prompts'));
@@ -63,28 +76,62 @@ export class AggregateEndpoint implements Endpoint {
 
   async request(session: Downstream, method: string, params: Params | undefined, call: CallOptions): Promise<unknown> {
     switch (method) {
+      case 'server/discover':
+        if (session.era === 'legacy') break;
+        return discovered(await this.info(session, call.signal ?? session.signal));
       case 'tools/list':
         return { tools: await this.#page(this.#tools, session, params) };
       case 'prompts/list':
         return { prompts: await this.#page(this.#prompts, session, params) };
       case 'tools/call': {
         const { server, name } = await found(this.#tools, session, params?.['name'], 'tool');
-        return this.#callers.request(server, session, method, { ...params, name }, call);
+        return this.#send(server, session, method, changed(params, call, { params: { name } }), call);
       }
       case 'prompts/get': {
         const { server, name } = await found(this.#prompts, session, params?.['name'], 'prompt');
-        return this.#callers.request(server, session, method, { ...params, name }, call);
+        return this.#send(server, session, method, changed(params, call, { params: { name } }), call);
       }
       case 'completion/complete': {
         const ref = params?.['ref'] as Params | undefined;
         if (ref?.['type'] !== 'ref/prompt') throw new Refusal(INVALID_PARAMS, 'ref is of type "ref/prompt" here');
         const { server, name } = await found(this.#prompts, session, ref['name'], 'prompt');
-        const renamed = { ...params, ref: { ...ref, name } };
-        return this.#callers.request(server, session, method, renamed, call);
+        const renamed = changed(params, call, { params: { ref: { ...ref, name } } });
+        return this.#send(server, session, method, renamed, call);
       }
-      default:
-        throw new Refusal(METHOD_NOT_FOUND, `${method} is not to be had here: see the servers' own paths`);
     }
+    throw new Refusal(METHOD_NOT_FOUND, `${method} is not to be had here: see the servers' own paths`);
+  }
+
+  /** With params that are not as the client gave them. */
+  #send(
+    server: string,
+    session: Downstream,
+    method: string,
+    { params, paramsText }: GivenParams,
+    { paramsText: _, ...call }: CallOptions,
+  ): Promise<unknown> {
+    return this.#callers.request(
+      server,
+      session,
+      method,
+      params,
+      paramsText === undefined ? call : { ...call, paramsText },
+    );
+  }
+
+  /** Changes of the lists there are; it ends with its signal. */
+  async listen(
+    _client: Downstream,
+    filter: ListenFilter,
+    { signal, onNotification }: ListenOptions,
+  ): Promise<Listening> {
+    const { toolsListChanged, promptsListChanged } = filter;
+    const agreed = { ...(toolsListChanged && { toolsListChanged }), ...(promptsListChanged && { promptsListChanged }) };
+    const listener = (kind: string): void => {
+      if (Object.hasOwn(agreed, `${kind}ListChanged`)) onNotification({ method: `notifications/${kind}/list_changed` });
+    };
+    this.#listeners.add(listener);
+    return untilAborted(agreed, signal, () => this.#listeners.delete(listener));
   }
 
   relay(session: Downstream, server: string, { method }: ServerNotice, own: boolean): void {
@@ -100,7 +147,9 @@ export class AggregateEndpoint implements Endpoint {
   /** What all share of a server's lists may be another now. Before anything is relayed. */
   onNotice(server: string, { method }: ServerNotice): void {
     const kind = LIST_CHANGES.get(method);
-    if (kind !== undefined) this.#catalogs[kind].invalidate(server);
+    if (kind === undefined) return;
+    this.#catalogs[kind].invalidate(server);
+    for (const listener of this.#listeners) listener(kind);
   }
 
   onStarted(server: string): void {

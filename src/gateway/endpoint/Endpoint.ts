@@ -1,7 +1,8 @@
-import type { ClientCapabilities, Implementation, ServerCapabilities } from '@modelcontextprotocol/client';
+import type { ClientCapabilities, Implementation, ServerCapabilities, Tool } from '@modelcontextprotocol/client';
 import { PoolkitError } from '../../core/errors.js';
 import type { Caller, McpPool, RequestOptions, ServerInfo, ServerNotice, Subscription } from '../../pool/McpPool.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
+import type { ListenFilter, Listening } from '../modern/Listening.js';
 import type { Params } from '../rpc/envelope.js';
 
 /** What a client learns when it initialises, besides the protocol version. */
@@ -12,10 +13,14 @@ export interface EndpointInfo {
 }
 
 /** What a request on its way up carries along. */
-export type CallOptions = Pick<
-  RequestOptions,
-  'signal' | 'onProgress' | 'onNotification' | 'onRequest' | 'paramsText' | 'client' | 'toolDefinition'
->;
+export interface CallOptions
+  extends Pick<
+    RequestOptions,
+    'signal' | 'onProgress' | 'onNotification' | 'onRequest' | 'paramsText' | 'client' | 'toolDefinition'
+  > {
+  /** Modern era: looks at the definition of the tool that is to be called, and throws what the call is refused with. */
+  readonly onTool?: (tool: Tool, args: unknown) => void;
+}
 
 /** A client's session, as far as an endpoint has to do with it. */
 export interface Downstream {
@@ -41,11 +46,18 @@ export interface Downstream {
   unsubscribe(uri: string): Promise<void>;
 }
 
+export interface ListenOptions {
+  readonly signal: AbortSignal;
+  readonly onNotification: (notice: ServerNotice) => void;
+}
+
 /** What stands behind one path of the gateway. */
 export interface Endpoint {
   info(session: Downstream, signal: AbortSignal): Promise<EndpointInfo>;
   /** Resolves to the result: a value, or its JSON as bytes. */
   request(session: Downstream, method: string, params: Params | undefined, call: CallOptions): Promise<unknown>;
+  /** Modern era: tells what the filter asks for, of what there is, until closed. */
+  listen(client: Downstream, filter: ListenFilter, options: ListenOptions): Promise<Listening>;
   /** What reaches `session` of a notification that belongs to no call. `own`: it came on a connection of its own. */
   relay(session: Downstream, server: string, notice: ServerNotice, own: boolean): void;
 }

@@ -1,12 +1,19 @@
-import { ServerNotFoundError } from '../../core/errors.js';
+import { OptionError, ServerNotFoundError } from '../../core/errors.js';
 import type { McpPool, ServerNotice } from '../../pool/McpPool.js';
+import { type ListenFilter, type Listening, untilAborted } from '../modern/Listening.js';
 import type { Params } from '../rpc/envelope.js';
 import { INVALID_PARAMS, Refusal } from '../rpc/failure.js';
+import { LEVELS } from '../rpc/levels.js';
 import type { Callers } from '../session/Callers.js';
-import { type CallOptions, type Downstream, type Endpoint, type EndpointInfo, infoOf } from './Endpoint.js';
-
-/** Most verbose first. */
-const LEVELS: readonly string[] = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency'];
+import { discovered } from './discovered.js';
+import {
+  type CallOptions,
+  type Downstream,
+  type Endpoint,
+  type EndpointInfo,
+  infoOf,
+  type ListenOptions,
+} from './Endpoint.js';
 
 export interface ServerEndpointOptions {
   readonly pool: McpPool;
@@ -43,6 +50,7 @@ export class ServerEndpoint implements Endpoint {
   }
 
   async request(session: Downstream, method: string, params: Params | undefined, call: CallOptions): Promise<unknown> {
+    if (method === 'server/discover' && session.era === 'modern') return this.#discover(session, params, call);
     if (method === 'resources/subscribe') return this.#subscribe(session, params, call);
     if (method === 'resources/unsubscribe') {
       await session.unsubscribe(uriOf(params));
@@ -50,6 +58,37 @@ export class ServerEndpoint implements Endpoint {
     }
     if (method === 'logging/setLevel') return this.#setLevel(session, params, call);
     return this.#callers.request(this.#server, session, method, params, call);
+  }
+
+  async listen(
+    client: Downstream,
+    { resourceSubscriptions, ...lists }: ListenFilter,
+    { signal, onNotification }: ListenOptions,
+  ): Promise<Listening> {
+    // A server is started for it, so that what it can tell is known.
+    await this.info(client, signal);
+    const caller = this.#callers.of(this.#server, client);
+    const filter = { ...lists, ...(resourceSubscriptions && { resourceUris: resourceSubscriptions }) };
+    const options = { signal, onNotification, ...(caller && { caller }) };
+    try {
+      const subscription = await this.#pool.subscribe(this.#server, filter, options);
+      const { resourceUris, ...agreed } = subscription.filter;
+      const uris = resourceUris === undefined ? {} : { resourceSubscriptions: resourceUris };
+      return { filter: { ...agreed, ...uris }, ended: subscription.ended, close: () => subscription.close() };
+    } catch (error) {
+      // It tells of nothing that was asked for: that is what is agreed on.
+      if (error instanceof OptionError) return untilAborted({}, signal);
+      throw error;
+    }
+  }
+
+  /** A modern server answers by itself; of a legacy one it is told what its handshake said. */
+  async #discover(client: Downstream, params: Params | undefined, call: CallOptions): Promise<unknown> {
+    const info = await this.info(client, call.signal ?? client.signal);
+    if (this.#callers.eraOf(this.#server, client) === 'modern') {
+      return this.#callers.request(this.#server, client, 'server/discover', params, call);
+    }
+    return discovered(info);
   }
 
   /**

@@ -79,8 +79,9 @@ export class PostReply {
     }
   }
 
-  failure(id: RpcId | null, error: Failure): void {
-    this.#answer(JSON.stringify({ jsonrpc: '2.0', id, error }));
+  /** `status`: of a response that is this failure alone. */
+  failure(id: RpcId | null, error: Failure, status = 200): void {
+    this.#answer(JSON.stringify({ jsonrpc: '2.0', id, error }), status);
   }
 
   /** A request that its client cancelled is not answered. */
@@ -98,10 +99,10 @@ export class PostReply {
     return false;
   }
 
-  #answer(json: string | Buffer): void {
+  #answer(json: string | Buffer, status = 200): void {
     if (this.#left === 1 && !this.#options.batch && this.#stream === undefined) {
       this.#left = 0;
-      sendJson(this.#response, 200, json);
+      sendJson(this.#response, status, json);
     } else if (this.#stream === undefined) {
       this.#answers.push(json);
       this.#settle();

@@ -1,8 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { membersOf, memberText } from '../../connection/channel/codec/members.js';
 import { QueueFullError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { Endpoint } from '../endpoint/Endpoint.js';
 import type { GatewaySettings } from '../GatewayOptions.js';
+import { isModern } from '../modern/checkRequest.js';
+import type { ModernHttp } from '../modern/ModernHttp.js';
 import {
   BATCH_VERSION,
   capabilitiesOf,
@@ -38,6 +41,8 @@ export interface StreamableHttpOptions {
   /** Bytes held over all sessions. */
   readonly held: HeldBytes;
   readonly logger: Logger;
+  /** Serves what is of the modern era. */
+  readonly modern: ModernHttp;
   /** Counts a notification that a slow client lost. */
   readonly onDrop: () => void;
   /** What a client says of itself, to nobody here. */
@@ -51,6 +56,7 @@ export class StreamableHttp {
   readonly #held: HeldBytes;
   readonly #logger: Logger;
   readonly #onDrop: () => void;
+  readonly #modern: ModernHttp;
   readonly #onNotification: StreamableHttpOptions['onNotification'];
 
   constructor(options: StreamableHttpOptions) {
@@ -59,11 +65,16 @@ export class StreamableHttp {
     this.#held = options.held;
     this.#logger = options.logger;
     this.#onDrop = options.onDrop;
+    this.#modern = options.modern;
     this.#onNotification = options.onNotification;
   }
 
   /** Resolves when the response was handed to the socket. Rejects only when the client went away. */
   async handle(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    // The modern era has neither streams of their own nor sessions.
+    if (request.method !== 'POST' && isModern(request.headers, undefined)) {
+      return sendEmpty(response, 405, { allow: 'POST' });
+    }
     switch (request.method) {
       case 'POST':
         return this.#post(endpoint, request, response);
@@ -93,6 +104,9 @@ export class StreamableHttp {
       parsed = JSON.parse(body.text);
     } catch {
       return sendFailure(response, 400, { code: PARSE_ERROR, message: 'the body is not JSON' });
+    }
+    if (isModern(request.headers, parsed)) {
+      return this.#modern.handle(endpoint, { message: parsed, paramsText: paramsIn(body.text) }, request, response);
     }
     const batch = Array.isArray(parsed);
     const messages = batch ? (parsed as unknown[]).map(classify) : [classify(parsed)];
@@ -235,6 +249,13 @@ export class StreamableHttp {
     if (session === undefined) refuse(response, 404, NO_SESSION);
     return session;
   }
+}
+
+/** The params of a message that was parsed, as they were written; undefined when a name in them comes twice. */
+function paramsIn(text: string): string | undefined {
+  const members = membersOf(text);
+  const params = members === undefined ? undefined : memberText(text, members, 'params');
+  return params === undefined || membersOf(params) === undefined ? undefined : params;
 }
 
 function refuse(response: ServerResponse, status: number, message: string): void {

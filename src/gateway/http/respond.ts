@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import type { RpcId } from '../rpc/envelope.js';
 import type { Failure } from '../rpc/failure.js';
 
 export const JSON_TYPE = 'application/json';
@@ -24,6 +25,11 @@ export function sendFailure(
   headers?: Readonly<Record<string, string>>,
 ): void {
   sendJson(response, status, JSON.stringify({ jsonrpc: '2.0', error, id: null }), headers);
+}
+
+/** Answers one request with an error and the status that belongs to it. */
+export function sendError(response: ServerResponse, id: RpcId | null, status: number, error: Failure): void {
+  sendJson(response, status, JSON.stringify({ jsonrpc: '2.0', id, error }));
 }
 
 /** Answers without a body. */

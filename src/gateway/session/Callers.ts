@@ -1,14 +1,24 @@
-import { messageOf, OptionError } from '../../core/errors.js';
+import type { Tool } from '@modelcontextprotocol/client';
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
+import type { Clock } from '../../core/clock.js';
+import { messageOf, OptionError, RpcError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { Caller, RequestOptions } from '../../pool/McpPool.js';
 import type { Era, ServerConfig } from '../../registry/config/ServerConfig.js';
-import type { CallOptions, Downstream } from '../endpoint/Endpoint.js';
+import { legacyOverModern, type Send } from '../bridge/LegacyOverModern.js';
+import { ModernOverLegacy } from '../bridge/ModernOverLegacy.js';
+import { type CallOptions, type Downstream, infoOf } from '../endpoint/Endpoint.js';
 import type { GatewayPool } from '../GatewayOptions.js';
+import type { ModernClients } from '../modern/ModernClients.js';
+import { ToolDefinitions } from '../modern/ParamChecks.js';
 import { askable, type Params } from '../rpc/envelope.js';
 
 export interface CallersOptions {
   readonly pool: GatewayPool;
   readonly logger: Logger;
+  readonly clock: Clock;
+  /** Those of the modern era, which have no sessions. */
+  readonly clients: ModernClients;
   /** A call without answer or progress for so long, in ms, ends; a server's own `timeouts` go before. */
   readonly callIdleMs: number;
 }
@@ -25,9 +35,13 @@ interface Known {
  * whose request comes back, it has its capabilities; on the others it is like any other.
  */
 export class Callers {
+  /** What is known of tools for the headers of the modern era. */
+  readonly tools: ToolDefinitions;
   readonly #pool: GatewayPool;
   readonly #logger: Logger;
   readonly #callIdleMs: number;
+  readonly #clients: ModernClients;
+  readonly #bridged: ModernOverLegacy;
   readonly #known = new WeakMap<Downstream, Map<string, Known>>();
   /** The one era of a server that turned out to speak no other. */
   readonly #onlyEra = new WeakMap<ServerConfig, Era>();
@@ -36,9 +50,12 @@ export class Callers {
   /** Calls in flight by server and session. */
   readonly #calling = new Map<string, Map<Downstream, number>>();
 
-  constructor({ pool, logger, callIdleMs }: CallersOptions) {
+  constructor({ pool, logger, clock, clients, callIdleMs }: CallersOptions) {
     this.#pool = pool;
     this.#logger = logger;
+    this.#clients = clients;
+    this.#bridged = new ModernOverLegacy(clock);
+    this.tools = new ToolDefinitions(logger);
     this.#callIdleMs = callIdleMs;
   }
 
@@ -59,8 +76,107 @@ export class Callers {
     return caller;
   }
 
-  /** A call of a session; while it runs, it counts among the server's callers. */
+  /** A call of a client, in whichever era the server speaks. */
   async request(
+    server: string,
+    session: Downstream,
+    method: string,
+    params: Params | undefined,
+    call: CallOptions,
+  ): Promise<unknown> {
+    const era = this.eraOf(server, session);
+    if (session.era === 'legacy') {
+      if (era !== 'modern') return this.#send(server, session, method, params, call);
+      if (method === 'logging/setLevel') return {};
+      const send: Send = (own, options) => this.#send(server, session, method, own, options);
+      return legacyOverModern({ server, session, params, call }, send);
+    }
+    const spoken = era ?? (await this.#ask(server, session, call.signal));
+    return spoken === 'modern'
+      ? this.#pass(server, session, method, params, call)
+      : this.#bridge(server, session, method, params, call);
+  }
+
+  /** Finds out what the server speaks, by its start. */
+  async #ask(server: string, session: Downstream, signal = session.signal): Promise<Era> {
+    const { era } = await infoOf(this.#pool, server, this.of(server, session) ?? {}, signal);
+    this.learn(server, session);
+    return era;
+  }
+
+  /** Modern on both sides: nearly a pipe. The definition of a tool says which arguments go into headers. */
+  async #pass(
+    server: string,
+    session: Downstream,
+    method: string,
+    params: Params | undefined,
+    { onTool, ...call }: CallOptions,
+  ): Promise<unknown> {
+    if (method !== 'tools/call') return this.#send(server, session, method, params, call);
+    const tool = await this.#tool(server, session, params, onTool);
+    try {
+      return await this.#send(
+        server,
+        session,
+        method,
+        params,
+        tool === undefined ? call : { ...call, toolDefinition: tool },
+      );
+    } catch (error) {
+      if (error instanceof RpcError && error.rpcCode === RPC_CODES.headerMismatch) this.tools.forget(server);
+      throw error;
+    }
+  }
+
+  /** On a `bound` server each call has a connection of its own, since there is no session that it could belong to. */
+  async #bridge(
+    server: string,
+    session: Downstream,
+    method: string,
+    params: Params | undefined,
+    { onTool, ...call }: CallOptions,
+  ): Promise<unknown> {
+    const config = this.#pool.config(server);
+    const client = call.client ?? { capabilities: {} };
+    const alone = config?.sharing === 'bound';
+    let own = session;
+    if (alone) own = this.#clients.alone(client);
+    else if (config !== undefined && this.#attributes(config)) {
+      own = this.#clients.like({ capabilities: askable(client.capabilities) ?? {} });
+    }
+    if (method === 'tools/call') await this.#tool(server, session, params, onTool);
+    return this.#bridged.request({
+      server,
+      method,
+      params,
+      call,
+      send: async (given, { client: _, ...options }) => {
+        try {
+          return await this.#send(server, own, method, given, options);
+        } finally {
+          if (alone) this.release(own);
+        }
+      },
+    });
+  }
+
+  async #tool(
+    server: string,
+    session: Downstream,
+    params: Params | undefined,
+    onTool: CallOptions['onTool'],
+  ): Promise<Tool | undefined> {
+    const caller = this.of(server, session);
+    const tool = await this.tools.get(server, params?.['name'], async () => {
+      const { items } = await this.#pool.listAll(server, 'tools', caller === undefined ? {} : { caller });
+      return items;
+    });
+    if (tool !== undefined) onTool?.(tool, params?.['arguments']);
+    return tool;
+  }
+
+  /** A call of a session as it is; while it runs, it counts among the server's callers. */
+  async #send(
     server: string,
     session: Downstream,
     method: string,
@@ -100,6 +216,11 @@ export class Callers {
     }
   }
 
+  /** Ends the calls that wait for their clients between two rounds. */
+  close(reason: unknown): void {
+    this.#bridged.close(reason);
+  }
+
   /** The session is over: its connections end, at the pool's own pace. */
   release(session: Downstream): void {
     for (const server of this.#known.get(session)?.keys() ?? []) {
@@ -115,7 +236,9 @@ export class Callers {
 
   /** The era of the connection that a session's calls run on; undefined before there was one. */
   eraOf(server: string, session: Downstream): Era | undefined {
-    return this.#pool.info(server, this.of(server, session) ?? {})?.era;
+    const config = this.#pool.config(server);
+    const only = config === undefined ? undefined : this.#onlyEra.get(config);
+    return only ?? this.#pool.info(server, this.of(server, session) ?? {})?.era;
   }
 
   /** A connection of that session is up: what it speaks, of what the session asked for, is known from here on. */
@@ -176,6 +299,6 @@ export class Callers {
       config?.timeouts === undefined
         ? { timeoutMs: this.#callIdleMs, maxTotalTimeoutMs: Number.POSITIVE_INFINITY, resetTimeoutOnProgress: true }
         : { resetTimeoutOnProgress: true };
-    return { ...times, ...call, raw: true, ...(caller && { caller, attributedOnly: true }) };
+    return { ...times, ...call, raw: true, ...(caller && { caller, attributedOnly: session.era === 'legacy' }) };
   }
 }

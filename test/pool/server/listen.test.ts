@@ -15,6 +15,7 @@ function openListen(): OpenListen & { end(how: 'finished' | 'cut'): void } {
     resolve();
   };
   return {
+    filter: {},
     ended,
     get endedBy() {
       return endedBy;

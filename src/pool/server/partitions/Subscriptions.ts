@@ -12,7 +12,7 @@ import {
 import { tellListener } from '../../../core/events.js';
 import type { Caller, Subscription, SubscriptionFilter } from '../../McpPool.js';
 import type { ServerContext } from '../context.js';
-import { matches, notOffered } from './subscriptionFilter.js';
+import { agreedFilter, matches, notOffered } from './subscriptionFilter.js';
 
 /** How long an attempt to take subscriptions up again waits after one that failed. */
 const RETRY_MS = 1_000;
@@ -89,7 +89,8 @@ export class Subscriptions {
     const onAbort = (): void => void close();
     if (signal?.aborted === true) await close();
     else signal?.addEventListener('abort', onAbort, { once: true });
-    return { ended, close, [Symbol.asyncDispose]: close };
+    const agreed = agreedFilter(filter, open.stream?.filter, open.connection.info.capabilities);
+    return { filter: agreed, ended, close, [Symbol.asyncDispose]: close };
   }
 
   /** A notification that belongs to no call came on `connection`. */

@@ -1,5 +1,5 @@
 import type { ServerCapabilities } from '@modelcontextprotocol/client';
-import type { ServerNotice } from '../../../connection/protocol/messages.js';
+import type { Params, ServerNotice } from '../../../connection/protocol/messages.js';
 import type { SubscriptionFilter } from '../../McpPool.js';
 
 /** What a filter may name, the notification that it asks for, and the capability of a server that has it. */
@@ -33,4 +33,22 @@ export function notOffered(filter: SubscriptionFilter, capabilities: ServerCapab
 
 function isWanted(filter: SubscriptionFilter, kind: Kind): boolean {
   return kind === 'resourceUris' ? (filter.resourceUris ?? []).length > 0 : filter[kind] === true;
+}
+
+/** What a server tells of what it was asked for: what it said so itself, or, in the legacy era, what its capabilities say. */
+export function agreedFilter(
+  filter: SubscriptionFilter,
+  told: Params | undefined,
+  { tools, prompts, resources }: ServerCapabilities,
+): SubscriptionFilter {
+  if (told !== undefined) {
+    const { resourceSubscriptions: resourceUris, ...rest } = told;
+    return (resourceUris === undefined ? rest : { ...rest, resourceUris }) as SubscriptionFilter;
+  }
+  return {
+    ...(filter.toolsListChanged && tools?.listChanged && { toolsListChanged: true }),
+    ...(filter.promptsListChanged && prompts?.listChanged && { promptsListChanged: true }),
+    ...(filter.resourcesListChanged && resources?.listChanged && { resourcesListChanged: true }),
+    ...(filter.resourceUris && { resourceUris: filter.resourceUris }),
+  };
 }

@@ -1,0 +1,111 @@
+import { randomUUID } from 'node:crypto';
+import { methodNotFound } from '../../connection/channel/ServerRequests.js';
+import type { CallClient, RequestHandler, ServerRequest } from '../../connection/protocol/messages.js';
+import type { CallOptions } from '../endpoint/Endpoint.js';
+import { canBeAsked, type Params } from '../rpc/envelope.js';
+
+interface Question {
+  readonly request: ServerRequest;
+  readonly answer: (result: unknown) => void;
+}
+
+/** What a modern client is told that has to answer first. */
+export interface InputRequired {
+  readonly resultType: 'input_required';
+  readonly inputRequests: Readonly<Record<string, { readonly method: string; readonly params: Params }>>;
+  readonly requestState: string;
+}
+
+/**
+ * A call of a modern client that runs on a legacy server. What the server asks meanwhile ends a round: the client is told what
+ * is needed, the call goes on waiting upstream, and the client's next request brings the answers.
+ */
+export class Flight {
+  /** What stands for it until its client comes back; another in each round. */
+  state = randomUUID();
+  /** What the call is: another cannot take its place. */
+  readonly what: string;
+  readonly control = new AbortController();
+  /** The request that the client waits for now: what comes on the way to the answer is for it. */
+  current: CallOptions | undefined;
+  readonly #server: string;
+  readonly #client: CallClient;
+  readonly #questions = new Map<string, Question>();
+  #outcome: Promise<unknown> | undefined;
+  #onQuestion: (() => void) | undefined;
+  #asked = 0;
+
+  constructor(server: string, what: string, client: CallClient) {
+    this.#server = server;
+    this.what = what;
+    this.#client = client;
+  }
+
+  /** Sets off; `onEnd` when the server has answered or the call was given up. */
+  start(run: (onRequest: RequestHandler, signal: AbortSignal) => Promise<unknown>, onEnd: () => void): void {
+    const outcome = run((request, { signal }) => this.#ask(request, signal), this.control.signal).finally(onEnd);
+    // Between two rounds nobody waits for it.
+    outcome.catch(() => undefined);
+    this.#outcome = outcome;
+  }
+
+  /** Answers what it can; an answer to nothing is passed over. */
+  answer(responses: unknown): void {
+    if (typeof responses !== 'object' || responses === null) return;
+    for (const [key, { answer }] of [...this.#questions]) {
+      const response = Object.hasOwn(responses, key) ? (responses as Params)[key] : undefined;
+      if (typeof response !== 'object' || response === null || Array.isArray(response)) continue;
+      this.#questions.delete(key);
+      answer(response);
+    }
+  }
+
+  /** Resolves to the result, or to what is needed first. */
+  async round(): Promise<unknown> {
+    if (this.#questions.size === 0) {
+      const asked = new Promise<undefined>((resolve) => {
+        this.#onQuestion = () => resolve(undefined);
+      });
+      const done = this.#outcome?.then((result) => ({ result }));
+      const first = await Promise.race([done, asked]);
+      this.#onQuestion = undefined;
+      if (first !== undefined) return first.result;
+      // Questions that come in one piece are told together.
+      await new Promise((resolve) => setImmediate(resolve));
+      if (this.#questions.size === 0) return this.round();
+    }
+    this.state = randomUUID();
+    const entries = [...this.#questions].map(
+      ([
+        key,
+        {
+          request: { method, params = {} },
+        },
+      ]) => [key, { method, params }],
+    );
+    return {
+      resultType: 'input_required',
+      inputRequests: Object.fromEntries(entries),
+      requestState: this.state,
+    } satisfies InputRequired;
+  }
+
+  #ask(request: ServerRequest, signal: AbortSignal): Promise<unknown> {
+    if (!canBeAsked(this.#client.capabilities, request.method)) {
+      return Promise.reject(methodNotFound(this.#server, request.method));
+    }
+    const key = `request-${++this.#asked}`;
+    return new Promise((resolve, reject) => {
+      this.#questions.set(key, { request, answer: resolve });
+      signal.addEventListener(
+        'abort',
+        () => {
+          this.#questions.delete(key);
+          reject(signal.reason);
+        },
+        { once: true },
+      );
+      this.#onQuestion?.();
+    });
+  }
+}

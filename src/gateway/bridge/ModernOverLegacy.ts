@@ -1,0 +1,133 @@
+import { META_LOG_LEVEL } from '../../connection/protocol/metaKeys.js';
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
+import type { Clock } from '../../core/clock.js';
+import { QueueFullError, RpcError } from '../../core/errors.js';
+import type { CallOptions } from '../endpoint/Endpoint.js';
+import type { Params } from '../rpc/envelope.js';
+import { INVALID_PARAMS, Refusal } from '../rpc/failure.js';
+import { LEVELS } from '../rpc/levels.js';
+import { Flight } from './Flight.js';
+import { changed, WITHOUT_ENVELOPE } from './paramsFor.js';
+import { modernResult } from './resultText.js';
+
+/** Calls that wait for their clients' answers. */
+const MAX_WAITING = 1_000;
+/** A client that has not come back after this long does not any more. */
+const ANSWER_WAIT_MS = 10 * 60_000;
+
+/** One call of a modern client on a server of the legacy era. */
+export interface ModernCall {
+  readonly server: string;
+  readonly method: string;
+  readonly params: Params | undefined;
+  readonly call: CallOptions;
+  /** Sends it up on a connection whose requests reach `onRequest`, and ends what was made for it alone. */
+  readonly send: (params: Params | undefined, call: CallOptions) => Promise<unknown>;
+}
+
+interface Waiting {
+  readonly flight: Flight;
+  readonly timer: { cancel(): void };
+}
+
+/**
+ * Calls of modern clients on servers of the legacy era: what a server asks is told as `input_required`, while its call waits
+ * upstream until the client comes back with the answers, under an id that nobody can guess.
+ */
+export class ModernOverLegacy {
+  readonly #clock: Clock;
+  readonly #waiting = new Map<string, Waiting>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  async request(given: ModernCall): Promise<unknown> {
+    const { server, method, params, call } = given;
+    const client = call.client ?? { capabilities: {} };
+    const what = JSON.stringify([server, method, params?.['name'] ?? params?.['uri']]);
+    const state = params?.['requestState'];
+    const flight = state === undefined ? new Flight(server, what, client) : this.#resume(state, what);
+    const { signal } = call;
+    flight.current = call;
+    const giveUp = (): void => flight.control.abort(signal?.reason);
+    signal?.addEventListener('abort', giveUp, { once: true });
+    if (signal?.aborted === true) giveUp();
+    try {
+      if (state === undefined) {
+        const own = changed(params, call, WITHOUT_ENVELOPE);
+        flight.start(
+          (onRequest, until) =>
+            given.send(own.params, { ...relayed(flight, params), ...own, onRequest, signal: until }),
+          () => this.#forget(flight.state),
+        );
+      } else flight.answer(params?.['inputResponses']);
+      const result = await flight.round();
+      if ((result as { resultType?: unknown }).resultType !== 'input_required') return modernResult(method, result);
+      this.#keep(flight);
+      return result;
+    } catch (error) {
+      throw method === 'resources/read' ? asModern(error, params) : error;
+    } finally {
+      signal?.removeEventListener('abort', giveUp);
+      flight.current = undefined;
+    }
+  }
+
+  /** Gives up all that wait. */
+  close(reason: unknown): void {
+    for (const { flight, timer } of this.#waiting.values()) {
+      timer.cancel();
+      flight.control.abort(reason);
+    }
+    this.#waiting.clear();
+  }
+
+  #resume(state: unknown, what: string): Flight {
+    const waiting = typeof state === 'string' ? this.#waiting.get(state) : undefined;
+    if (waiting === undefined || waiting.flight.what !== what) {
+      throw new Refusal(INVALID_PARAMS, 'requestState is not one of this call, or its call is over');
+    }
+    this.#forget(waiting.flight.state);
+    return waiting.flight;
+  }
+
+  #keep(flight: Flight): void {
+    if (this.#waiting.size >= MAX_WAITING) {
+      const full = new QueueFullError('calls that wait for input', this.#waiting.size, MAX_WAITING);
+      flight.control.abort(full);
+      throw full;
+    }
+    const timer = this.#clock.setTimer(() => {
+      this.#forget(flight.state);
+      flight.control.abort(new Error(`the client did not answer within ${ANSWER_WAIT_MS} ms`));
+    }, ANSWER_WAIT_MS);
+    this.#waiting.set(flight.state, { flight, timer });
+  }
+
+  #forget(state: string): void {
+    this.#waiting.get(state)?.timer.cancel();
+    this.#waiting.delete(state);
+  }
+}
+
+/** Whatever comes on the way to the answer goes to the request that waits for it then. */
+function relayed(flight: Flight, params: Params | undefined): CallOptions {
+  const level = LEVELS.indexOf(String((params?.['_meta'] as Params | undefined)?.[META_LOG_LEVEL]));
+  return {
+    ...(flight.current?.onProgress && { onProgress: (progress) => flight.current?.onProgress?.(progress) }),
+    onNotification: (notice) => {
+      // Only a request that names a level is told anything of that kind (2026-07-28, logging).
+      const tooLow = level < 0 || LEVELS.indexOf(String(notice.params?.['level'])) < level;
+      if (notice.method === 'notifications/message' && tooLow) return;
+      flight.current?.onNotification?.(notice);
+    },
+  };
+}
+
+/** That a resource is not there has a code of its own in the legacy era alone. */
+function asModern(error: unknown, params: Params | undefined): unknown {
+  if (!(error instanceof RpcError) || error.rpcCode !== RPC_CODES.resourceNotFound) return error;
+  const data = error.data ?? { uri: params?.['uri'] };
+  return new RpcError(error.server, INVALID_PARAMS, error.message, data);
+}

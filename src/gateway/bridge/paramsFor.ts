@@ -1,0 +1,61 @@
+import { membersOf, memberText, withMembers } from '../../connection/channel/codec/members.js';
+import {
+  META_CLIENT_CAPABILITIES,
+  META_CLIENT_INFO,
+  META_LOG_LEVEL,
+  META_PROTOCOL_VERSION,
+} from '../../connection/protocol/metaKeys.js';
+import type { CallOptions } from '../endpoint/Endpoint.js';
+import type { Params } from '../rpc/envelope.js';
+
+/** Params in both their forms: what they say, and as text. */
+export interface GivenParams {
+  readonly params: Params | undefined;
+  readonly paramsText?: string;
+}
+
+/** Values to put into params, and into their `_meta`; undefined takes one out. */
+export interface Changes {
+  readonly params?: Params;
+  readonly meta?: Params;
+}
+
+/** What the modern era has in params that a legacy server does not know. */
+export const WITHOUT_ENVELOPE: Changes = Object.freeze({
+  params: { inputResponses: undefined, requestState: undefined },
+  meta: {
+    [META_PROTOCOL_VERSION]: undefined,
+    [META_CLIENT_INFO]: undefined,
+    [META_CLIENT_CAPABILITIES]: undefined,
+    [META_LOG_LEVEL]: undefined,
+  },
+});
+
+/** The params with those changes; all the rest stays as it came, in text too. */
+export function changed(
+  params: Params | undefined,
+  { paramsText }: Pick<CallOptions, 'paramsText'>,
+  { params: own = {}, meta = {} }: Changes,
+): GivenParams {
+  const { _meta: given, ...rest } = { ...params, ...own };
+  const merged = present({ ...(given as Params | undefined), ...meta });
+  const whole = { ...present(rest), ...(Object.keys(merged).length === 0 ? {} : { _meta: merged }) };
+  const text = paramsText === undefined ? undefined : changedText(paramsText, own, meta);
+  return { params: whole, ...(text === undefined ? {} : { paramsText: text }) };
+}
+
+function changedText(paramsText: string, own: Params, meta: Params): string | undefined {
+  const members = membersOf(paramsText);
+  if (members === undefined) return undefined;
+  const given = memberText(paramsText, members, '_meta');
+  const merged = withMembers(given?.startsWith('{') === true ? given : '{}', texts(meta));
+  return withMembers(paramsText, { ...texts(own), _meta: merged === '{}' ? undefined : merged });
+}
+
+const present = (values: Params): Params =>
+  Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
+
+const texts = (values: Params): Record<string, string | undefined> =>
+  Object.fromEntries(
+    Object.entries(values).map(([key, value]) => [key, value === undefined ? undefined : JSON.stringify(value)]),
+  );

@@ -1,0 +1,73 @@
+import { randomUUID } from 'node:crypto';
+import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/client';
+import type { CallClient } from '../../connection/protocol/messages.js';
+import type { Downstream } from '../endpoint/Endpoint.js';
+import { METHOD_NOT_FOUND, Refusal } from '../rpc/failure.js';
+
+/** Sets of capabilities whose clients are remembered. */
+const MAX_PROFILES = 64;
+
+/** What a request of the modern era stands for, which belongs to no session. */
+export class ModernClient implements Downstream {
+  readonly key = randomUUID();
+  readonly era = 'modern';
+  logLevel: string | undefined;
+  readonly protocolVersion = undefined;
+  readonly capabilities: ClientCapabilities | undefined;
+  readonly clientInfo: Implementation | undefined;
+  readonly signal: AbortSignal;
+
+  constructor(signal: AbortSignal, client?: CallClient) {
+    this.signal = signal;
+    this.capabilities = client?.capabilities;
+    this.clientInfo = client?.clientInfo;
+  }
+
+  notify(): void {
+    // What belongs to no request goes to the subscriptions that ask for it.
+  }
+
+  tell(): void {
+    // As above.
+  }
+
+  subscribe(): Promise<void> {
+    return Promise.reject(new Refusal(METHOD_NOT_FOUND, 'method not found: resources/subscribe'));
+  }
+
+  unsubscribe(): Promise<void> {
+    return Promise.reject(new Refusal(METHOD_NOT_FOUND, 'method not found: resources/unsubscribe'));
+  }
+}
+
+/**
+ * The clients of the modern era. They share connections, since each of their requests says all there is to know; on a legacy
+ * server those share one who can be asked the same.
+ */
+export class ModernClients {
+  /** Whoever it is: on servers that speak the modern era. */
+  readonly anyone: ModernClient;
+  readonly #signal: AbortSignal;
+  readonly #byProfile = new Map<string, ModernClient>();
+
+  constructor(signal: AbortSignal) {
+    this.#signal = signal;
+    this.anyone = new ModernClient(signal);
+  }
+
+  /** One that stands for all that have those capabilities. */
+  like({ capabilities }: CallClient): ModernClient {
+    const profile = JSON.stringify(capabilities);
+    const known = this.#byProfile.get(profile) ?? new ModernClient(this.#signal, { capabilities });
+    this.#byProfile.delete(profile);
+    this.#byProfile.set(profile, known);
+    const [oldest] = this.#byProfile.keys();
+    if (this.#byProfile.size > MAX_PROFILES && oldest !== undefined) this.#byProfile.delete(oldest);
+    return known;
+  }
+
+  /** One of its own, for a single call on a `bound` server. */
+  alone(client: CallClient): ModernClient {
+    return new ModernClient(this.#signal, client);
+  }
+}

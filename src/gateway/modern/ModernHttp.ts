@@ -1,0 +1,156 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
+import type { Logger } from '../../core/logger.js';
+import { modernResult } from '../bridge/resultText.js';
+import type { CallOptions, Endpoint } from '../endpoint/Endpoint.js';
+import type { GatewaySettings } from '../GatewayOptions.js';
+import type { HeldBytes } from '../http/HeldBytes.js';
+import { PostReply } from '../http/PostReply.js';
+import { sendError as refuse, sendEmpty } from '../http/respond.js';
+import { classify, progressTokenOf } from '../rpc/envelope.js';
+import { type Failure, failureOf, INVALID_REQUEST, METHOD_NOT_FOUND, Refusal } from '../rpc/failure.js';
+import { checkRequest, isUnfit, type ModernRequest, statusOf } from './checkRequest.js';
+import { Listens } from './Listens.js';
+import type { ModernClients } from './ModernClients.js';
+import { paramProblem } from './ParamChecks.js';
+
+/** Methods of the legacy era that the modern one does without. */
+const REMOVED: ReadonlySet<string> = new Set([
+  'initialize',
+  'ping',
+  'logging/setLevel',
+  'resources/subscribe',
+  'resources/unsubscribe',
+]);
+
+/** Why a call ends whose client closed the response: in this era that cancels it. */
+const DISCONNECTED = Object.freeze({ reason: 'the client closed the response' });
+
+export interface ModernHttpOptions {
+  readonly clients: ModernClients;
+  readonly settings: Pick<GatewaySettings, 'maxStreamBufferBytes' | 'stallTimeoutMs' | 'maxSessions'>;
+  readonly held: HeldBytes;
+  readonly logger: Logger;
+  readonly onDrop: () => void;
+}
+
+/** A body of the modern era: what it says, and how it was written. */
+export interface ModernBody {
+  readonly message: unknown;
+  readonly paramsText: string | undefined;
+}
+
+/** Streamable HTTP of the modern era (2026-07-28): every request by itself, without sessions. */
+export class ModernHttp {
+  readonly #options: ModernHttpOptions;
+  readonly #listens: Listens;
+  readonly #open = new Map<PostReply, AbortController>();
+
+  constructor(options: ModernHttpOptions) {
+    this.#options = options;
+    const { clients, settings, held, logger, onDrop } = options;
+    this.#listens = new Listens({
+      clients,
+      bounds: { ...settings, held },
+      maxOpen: settings.maxSessions,
+      logger,
+      onDrop,
+    });
+  }
+
+  /** Answers one POST. Never rejects. */
+  async handle(
+    endpoint: Endpoint,
+    { message, paramsText }: ModernBody,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> {
+    if (Array.isArray(message)) return refuse(response, null, 400, invalid('one message a request'));
+    const incoming = classify(message);
+    switch (incoming.kind) {
+      case 'invalid':
+        return refuse(response, incoming.id, 400, invalid(incoming.why));
+      case 'response':
+        return refuse(response, null, 400, invalid('answers come as inputResponses of a request'));
+      case 'notification':
+        return sendEmpty(response, 202);
+      case 'request': {
+        const checked = checkRequest(request.headers, incoming);
+        if (isUnfit(checked)) return refuse(response, incoming.id, checked.status, checked.failure);
+        if (REMOVED.has(checked.method)) {
+          const failure = { code: METHOD_NOT_FOUND, message: `method not found: ${checked.method}` };
+          return refuse(response, checked.id, 404, failure);
+        }
+        if (checked.method === 'subscriptions/listen') return this.#listens.open(endpoint, checked, response);
+        return this.#call(endpoint, checked, paramsText, request, response);
+      }
+    }
+  }
+
+  /** Calls that have been in flight for a while get a stream. */
+  tick(): void {
+    for (const reply of this.#open.keys()) reply.tick();
+  }
+
+  heartbeat(): void {
+    for (const reply of this.#open.keys()) reply.heartbeat();
+    this.#listens.heartbeat();
+  }
+
+  /** Ends the subscriptions, which would never end by themselves. */
+  endStreams(): void {
+    this.#listens.end();
+  }
+
+  failInFlight(reason: unknown): void {
+    for (const control of [...this.#open.values()]) control.abort(reason);
+  }
+
+  async #call(
+    endpoint: Endpoint,
+    { id, method, params, client }: ModernRequest,
+    paramsText: string | undefined,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> {
+    const { clients, settings, held, logger, onDrop } = this.#options;
+    const gone = new AbortController();
+    response.once('close', () => gone.abort(DISCONNECTED));
+    const events = /text\/event-stream|\*\/\*/i.test(request.headers.accept ?? '*/*');
+    const reply = new PostReply(response, { requests: 1, batch: false, events, ...settings, held, onDrop });
+    this.#open.set(reply, gone);
+    const progressToken = progressTokenOf(params);
+    const call: CallOptions = {
+      signal: gone.signal,
+      client,
+      ...(paramsText === undefined ? {} : { paramsText }),
+      ...(progressToken === undefined
+        ? {}
+        : { onProgress: (progress) => reply.notify('notifications/progress', { ...progress, progressToken }) }),
+      onNotification: (notice) => reply.notify(notice.method, notice.params),
+      onTool: (tool, args) => {
+        const problem = paramProblem(request.headers, tool, args);
+        if (problem !== undefined) throw new Refusal(RPC_CODES.headerMismatch, problem);
+      },
+    };
+    try {
+      const result = await endpoint.request(clients.anyone, method, params, call);
+      reply.result(id, result instanceof Uint8Array ? result : completed(method, result));
+    } catch (error) {
+      if (error === DISCONNECTED) return reply.giveUp();
+      const failure = failureOf(error, logger);
+      reply.failure(id, failure, statusOf(failure.code));
+    } finally {
+      this.#open.delete(reply);
+    }
+  }
+}
+
+/** What the gateway itself puts together says so, too, unless it does already. */
+function completed(method: string, result: unknown): unknown {
+  return typeof result === 'object' && result !== null && 'resultType' in result
+    ? result
+    : modernResult(method, result);
+}
+
+const invalid = (message: string): Failure => ({ code: INVALID_REQUEST, message });
