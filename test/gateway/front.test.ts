@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -64,6 +65,27 @@ function raw(head: string, body = ''): { socket: Socket; response: Promise<strin
   socket.write(head.replaceAll('\n', '\r\n') + body);
   return { socket, response };
 }
+
+test('a connection beyond `maxSockets` is not accepted, until another one ends', async () => {
+  const small = new Gateway({ pool, port: 0, maxSockets: 2 });
+  const { port: at } = await small.listen();
+  const dial = async (): Promise<Socket> => {
+    const socket = connect(at, '127.0.0.1').on('error', () => undefined);
+    sockets.push(socket);
+    await once(socket, 'connect');
+    return socket;
+  };
+  const asks = async (socket: Socket): Promise<string> => {
+    socket.write(`GET /livez HTTP/1.1\r\nHost: 127.0.0.1:${at}\r\n\r\n`);
+    return Promise.race([once(socket, 'data').then(([text]) => String(text)), once(socket, 'close').then(() => 'cut')]);
+  };
+  const [first, second] = [await dial(), await dial()];
+  for (const socket of [first, second]) expect(await asks(socket)).toMatch(/^HTTP\/1.1 200 /);
+  expect(await asks(await dial())).toBe('cut');
+  first.destroy();
+  await expect.poll(async () => asks(await dial())).toMatch(/^HTTP\/1.1 200 /);
+  await small.close({ graceMs: 0 });
+});
 
 const INIT = JSON.stringify({
   jsonrpc: '2.0',

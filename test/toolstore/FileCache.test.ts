@@ -488,6 +488,22 @@ test('the sweep removes stale temporary files, expired entries, and the oldest b
   expect(await house.open().get('k4')).toBe(4);
 });
 
+test('the sweep removes the oldest files beyond `maxDiskBytes`', async () => {
+  const house = new CacheHouse();
+  const cache = house.open({ maxDiskBytes: 25_000 });
+  for (let i = 0; i < 5; i++) {
+    await cache.set(`k${i}`, `${i}`.repeat(10_000));
+    const newest = house.files().filter((file) => readFileSync(file, 'utf8').includes(`${i}`.repeat(10_000)));
+    for (const file of newest) utimesSync(file, new Date(), new Date(Date.now() - 60_000 + i * 1_000));
+  }
+  await house.clock.advance(1_000);
+  await expect.poll(() => cache.stats.swept).toBe(3);
+  expect(house.files()).toHaveLength(2);
+  const other = house.open();
+  expect(await other.get('k2')).toBeUndefined();
+  expect(await other.get('k4')).toBe('4'.repeat(10_000));
+});
+
 test('a NoOpCache keeps nothing, shares a loader among those who ask at once, and closes', async () => {
   const cache = closeAfter(new NoOpCache({ clock: new FakeClock() }));
   await cache.set('k', 1);
