@@ -6,7 +6,7 @@ import { CallTable } from './CallTable.js';
 import { CallTimes } from './CallTimes.js';
 import type { ChannelCounters, ChannelOptions, ChannelTransport } from './ChannelOptions.js';
 import { cancelledNotice, type Envelope, encodeCall, encodeNotice } from './codec/encode.js';
-import { detached, idAtEdge, replyError, scanReply } from './codec/envelope.js';
+import { detached, idAtEdge, replyError, scanFailure, scanReply } from './codec/envelope.js';
 import { objectOf, ownId } from './codec/ownId.js';
 import { failureOf } from './failureOf.js';
 import { Inbox } from './Inbox.js';
@@ -149,10 +149,21 @@ export class Channel {
   /** One message as it came: taken, and true, when it is the reply to a `raw` call, whose result stays bytes. */
   receiveBytes(bytes: Buffer): boolean {
     const reply = scanReply(bytes);
-    const call = reply === undefined ? undefined : this.#sent(reply.id);
-    if (reply === undefined || call?.options.raw !== true) return false;
+    if (reply === undefined) return this.#failedBytes(bytes);
+    const call = this.#sent(reply.id);
+    if (call?.options.raw !== true) return false;
     this.#answered(call);
     call.resolve(detached(bytes.subarray(reply.start, reply.end)));
+    return true;
+  }
+
+  /** The same for one that failed: the data of its error stays text. */
+  #failedBytes(bytes: Buffer): boolean {
+    const failure = scanFailure(bytes);
+    const call = failure === undefined ? undefined : this.#sent(failure.id);
+    if (failure === undefined || call?.options.raw !== true) return false;
+    this.#answered(call);
+    call.reject(replyError(this.#options.server, failure.error, failure.dataText));
     return true;
   }
 

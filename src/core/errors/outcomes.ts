@@ -79,11 +79,14 @@ export class RpcError extends PoolkitError {
   /** The JSON-RPC error code. */
   readonly rpcCode: number;
   readonly data: unknown;
-  constructor(server: string, rpcCode: number, message: string, data?: unknown) {
+  /** The data's JSON as the server wrote it, where the call asked for bytes (`raw`). */
+  readonly dataText: string | undefined;
+  constructor(server: string, rpcCode: number, message: string, data?: unknown, dataText?: string) {
     super('ERR_RPC', message);
     this.server = server;
     this.rpcCode = rpcCode;
     this.data = data;
+    this.dataText = dataText;
   }
 }
 

@@ -135,13 +135,9 @@ export class ServerEndpoint implements Endpoint {
       each === undefined ? LEVELS.length : LEVELS.indexOf(each),
     );
     const lowest = this.#callers.isBound(this.#server) ? level : (LEVELS[Math.min(...wanted)] ?? level);
-    const result = await this.#callers.request(
-      this.#server,
-      session,
-      'logging/setLevel',
-      { ...params, level: lowest },
-      call,
-    );
+    const { paramsText: _, ...options } = call;
+    const asked = { ...params, level: lowest };
+    const result = await this.#callers.request(this.#server, session, 'logging/setLevel', asked, options);
     session.logLevel = level;
     return result;
   }

@@ -1,6 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import type { RpcId } from '../rpc/envelope.js';
-import { type Failure, INTERNAL_ERROR } from '../rpc/failure.js';
+import { type Failure, failureText, INTERNAL_ERROR } from '../rpc/failure.js';
 import { EventStream } from './EventStream.js';
 import type { HeldBytes } from './HeldBytes.js';
 import { holdAnswer } from './holdAnswer.js';
@@ -68,20 +67,20 @@ export class PostReply {
     if (this.#left > 0) this.#stream?.heartbeat();
   }
 
-  /** A result: a value, or its JSON as bytes, which are not looked into. */
-  result(id: RpcId, result: unknown): void {
-    const head = `{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":`;
+  /** A result: a value, or its JSON as bytes, which are not looked into. The id is JSON text. */
+  result(idText: string, result: unknown): void {
+    const head = `{"jsonrpc":"2.0","id":${idText},"result":`;
     if (result instanceof Uint8Array) {
-      if (this.#holds(id, result.length)) this.#answer(Buffer.concat([Buffer.from(head), result, CLOSING_BRACE]));
+      if (this.#holds(idText, result.length)) this.#answer(Buffer.concat([Buffer.from(head), result, CLOSING_BRACE]));
     } else {
       const json = JSON.stringify(result) ?? '{}';
-      if (this.#holds(id, json.length)) this.#answer(`${head}${json}}`);
+      if (this.#holds(idText, json.length)) this.#answer(`${head}${json}}`);
     }
   }
 
   /** `status`: of a response that is this failure alone. */
-  failure(id: RpcId | null, error: Failure, status = 200): void {
-    this.#answer(JSON.stringify({ jsonrpc: '2.0', id, error }), status);
+  failure(idText: string, error: Failure, status = 200): void {
+    this.#answer(`{"jsonrpc":"2.0","id":${idText},"error":${failureText(error)}}`, status);
   }
 
   /** A request that its client cancelled is not answered. */
@@ -90,12 +89,12 @@ export class PostReply {
   }
 
   /** Whether there is room for an answer; else its client is told that it is lost. */
-  #holds(id: RpcId, bytes: number): boolean {
+  #holds(idText: string, bytes: number): boolean {
     const { held, stallTimeoutMs } = this.#options;
     if (holdAnswer(this.#response, bytes, held, stallTimeoutMs)) return true;
     const data = { code: 'ERR_OUTCOME_UNKNOWN', retryable: false };
     const message = `the answer of ${bytes} bytes is lost: too much waits for clients that do not read`;
-    this.failure(id, { code: INTERNAL_ERROR, message, data });
+    this.failure(idText, { code: INTERNAL_ERROR, message, data });
     return false;
   }
 

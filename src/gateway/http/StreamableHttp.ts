@@ -1,5 +1,4 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { membersOf, memberText } from '../../connection/channel/codec/members.js';
 import { QueueFullError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { Endpoint } from '../endpoint/Endpoint.js';
@@ -8,23 +7,27 @@ import { isModern } from '../modern/checkRequest.js';
 import type { ModernHttp } from '../modern/ModernHttp.js';
 import {
   BATCH_VERSION,
+  cancelledKey,
   capabilitiesOf,
   capabilitiesProblem,
   classify,
   clientInfoOf,
   type Incoming,
+  idKey,
+  idTextOf,
   type Params,
   PROTOCOL_VERSIONS,
   progressTokenOf,
   type RequestMessage,
+  written,
 } from '../rpc/envelope.js';
-import { failureOf, INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, Refusal } from '../rpc/failure.js';
+import { failureOf, failureText, INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, Refusal } from '../rpc/failure.js';
 import { CANCELLED, type Session } from '../session/Session.js';
 import { OF_ADDRESS, type SessionTable } from '../session/SessionTable.js';
 import type { HeldBytes } from './HeldBytes.js';
 import { PostReply } from './PostReply.js';
 import { readBody } from './readBody.js';
-import { sendEmpty, sendFailure, sendJson } from './respond.js';
+import { sendEmpty, sendError, sendFailure, sendJson } from './respond.js';
 
 const MAX_BATCH = 100;
 /** An `initialize` with the id of a session that is gone is this large at most. */
@@ -106,10 +109,10 @@ export class StreamableHttp {
       return sendFailure(response, 400, { code: PARSE_ERROR, message: 'the body is not JSON' });
     }
     if (isModern(request.headers, parsed)) {
-      return this.#modern.handle(endpoint, { message: parsed, paramsText: paramsIn(body.text) }, request, response);
+      return this.#modern.handle(endpoint, { message: parsed, text: body.text }, request, response);
     }
     const batch = Array.isArray(parsed);
-    const messages = batch ? (parsed as unknown[]).map(classify) : [classify(parsed)];
+    const messages = batch ? (parsed as unknown[]).map(classify) : [written(classify(parsed), body.text)];
     const [first] = messages;
     if (first?.kind === 'request' && first.method === 'initialize' && !batch) {
       return this.#initialize(endpoint, response, first);
@@ -122,11 +125,13 @@ export class StreamableHttp {
     return this.#dispatch(session, messages, batch, request, response);
   }
 
-  async #initialize(endpoint: Endpoint, response: ServerResponse, { id, params }: RequestMessage): Promise<void> {
+  async #initialize(endpoint: Endpoint, response: ServerResponse, request: RequestMessage): Promise<void> {
+    const { params } = request;
+    const idText = idTextOf(request);
     const problem = capabilitiesProblem(params);
     if (problem !== undefined) {
       const error = { code: INVALID_PARAMS, message: problem };
-      return sendJson(response, 400, JSON.stringify({ jsonrpc: '2.0', id, error }));
+      return sendError(response, idText, 400, error);
     }
     const gone = new AbortController();
     response.once('close', () => gone.abort());
@@ -143,11 +148,12 @@ export class StreamableHttp {
       const info = await endpoint.info(session, AbortSignal.any([gone.signal, session.signal]));
       if (response.destroyed) return void (await this.#sessions.end(session));
       const result = { protocolVersion, ...info };
-      sendJson(response, 200, JSON.stringify({ jsonrpc: '2.0', id, result }), { 'mcp-session-id': session.id });
+      const answer = `{"jsonrpc":"2.0","id":${idText},"result":${JSON.stringify(result)}}`;
+      sendJson(response, 200, answer, { 'mcp-session-id': session.id });
     } catch (error) {
       if (session !== undefined) await this.#sessions.end(session);
       if (response.destroyed) return;
-      const failure = JSON.stringify({ jsonrpc: '2.0', id, error: failureOf(error, this.#logger) });
+      const failure = `{"jsonrpc":"2.0","id":${idText},"error":${failureText(failureOf(error, this.#logger))}}`;
       if (session !== undefined || !(error instanceof QueueFullError)) return sendJson(response, 200, failure);
       // No session was opened: what stands between client and gateway is to see that too.
       sendJson(response, error.what === OF_ADDRESS ? 429 : 503, failure, { 'retry-after': '10' });
@@ -165,7 +171,7 @@ export class StreamableHttp {
     for (const each of messages) {
       if (each.kind === 'response') session.answered(each.id, each);
       if (each.kind !== 'notification') continue;
-      if (each.method === 'notifications/cancelled') session.cancel(each.params?.['requestId']);
+      if (each.method === 'notifications/cancelled') session.cancel(cancelledKey(each));
       else this.#onNotification(session, each.method, each.params);
     }
     if (requests === 0) return sendEmpty(response, 202);
@@ -184,35 +190,39 @@ export class StreamableHttp {
     });
     const calls = messages.map((each) => {
       if (each.kind === 'request') return this.#call(session, each, reply);
-      if (each.kind === 'invalid') reply.failure(each.id, { code: INVALID_REQUEST, message: each.why });
+      if (each.kind === 'invalid') reply.failure(JSON.stringify(each.id), { code: INVALID_REQUEST, message: each.why });
       return undefined;
     });
     return calls.length === 1 ? calls[0] : Promise.all(calls).then(() => undefined);
   }
 
   /** Never rejects. */
-  async #call(session: Session, { id, method, params }: RequestMessage, reply: PostReply): Promise<void> {
+  async #call(session: Session, request: RequestMessage, reply: PostReply): Promise<void> {
+    const { method, params, paramsText } = request;
+    const idText = idTextOf(request);
+    const key = idKey(request);
     let began = false;
     try {
-      const signal = session.begin(id, reply);
+      const signal = session.begin(key, reply);
       began = true;
-      if (method === 'ping') return reply.result(id, {});
+      if (method === 'ping') return reply.result(idText, {});
       if (method === 'initialize') throw new Refusal(INVALID_REQUEST, 'initialize comes alone, not in an array');
       const progressToken = progressTokenOf(params);
       const result = await session.endpoint.request(session, method, params, {
         signal,
+        ...(paramsText === undefined ? {} : { paramsText }),
         ...(progressToken === undefined
           ? {}
           : { onProgress: (progress) => reply.notify('notifications/progress', { ...progress, progressToken }) }),
         onNotification: (notice) => reply.notify(notice.method, notice.params),
         onRequest: (asked, context) => session.answerFor(asked, context.signal, (message) => reply.offer(message)),
       });
-      reply.result(id, result);
+      reply.result(idText, result);
     } catch (error) {
       if (error === CANCELLED) reply.giveUp();
-      else reply.failure(id, failureOf(error, this.#logger));
+      else reply.failure(idText, failureOf(error, this.#logger));
     } finally {
-      if (began) session.finish(id);
+      if (began) session.finish(key);
     }
   }
 
@@ -249,13 +259,6 @@ export class StreamableHttp {
     if (session === undefined) refuse(response, 404, NO_SESSION);
     return session;
   }
-}
-
-/** The params of a message that was parsed, as they were written; undefined when a name in them comes twice. */
-function paramsIn(text: string): string | undefined {
-  const members = membersOf(text);
-  const params = members === undefined ? undefined : memberText(text, members, 'params');
-  return params === undefined || membersOf(params) === undefined ? undefined : params;
 }
 
 function refuse(response: ServerResponse, status: number, message: string): void {

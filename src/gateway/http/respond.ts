@@ -1,6 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import type { RpcId } from '../rpc/envelope.js';
-import type { Failure } from '../rpc/failure.js';
+import { type Failure, failureText } from '../rpc/failure.js';
 
 export const JSON_TYPE = 'application/json';
 
@@ -24,12 +23,12 @@ export function sendFailure(
   error: Failure,
   headers?: Readonly<Record<string, string>>,
 ): void {
-  sendJson(response, status, JSON.stringify({ jsonrpc: '2.0', error, id: null }), headers);
+  sendJson(response, status, `{"jsonrpc":"2.0","error":${failureText(error)},"id":null}`, headers);
 }
 
-/** Answers one request with an error and the status that belongs to it. */
-export function sendError(response: ServerResponse, id: RpcId | null, status: number, error: Failure): void {
-  sendJson(response, status, JSON.stringify({ jsonrpc: '2.0', id, error }));
+/** Answers one request, by its id as JSON text, with an error and the status that belongs to it. */
+export function sendError(response: ServerResponse, idText: string, status: number, error: Failure): void {
+  sendJson(response, status, `{"jsonrpc":"2.0","id":${idText},"error":${failureText(error)}}`);
 }
 
 /** Answers without a body. */

@@ -5,7 +5,7 @@ import type { Logger } from '../../core/logger.js';
 import type { Endpoint } from '../endpoint/Endpoint.js';
 import { EventStream, type EventStreamBounds } from '../http/EventStream.js';
 import { sendError as refuse } from '../http/respond.js';
-import type { Params, RpcId } from '../rpc/envelope.js';
+import { idTextOf, type Params, type RpcId } from '../rpc/envelope.js';
 import { type Failure, failureOf, INTERNAL_ERROR, INVALID_PARAMS } from '../rpc/failure.js';
 import type { ModernRequest } from './checkRequest.js';
 import type { ListenFilter } from './Listening.js';
@@ -34,11 +34,13 @@ export class Listens {
   }
 
   /** Holds the response open until the client closes it or the server ends the subscription. Never rejects. */
-  async open(endpoint: Endpoint, { id, params }: ModernRequest, response: ServerResponse): Promise<void> {
+  async open(endpoint: Endpoint, request: ModernRequest, response: ServerResponse): Promise<void> {
+    const { id, params } = request;
+    const idText = idTextOf(request);
     const { bounds, maxOpen, logger, onDrop } = this.#options;
     const filter = filterOf(params['notifications']);
-    if (typeof filter === 'string') return refuse(response, id, 200, { code: INVALID_PARAMS, message: filter });
-    if (this.#streams.size >= maxOpen) return refuse(response, id, 200, full(maxOpen));
+    if (typeof filter === 'string') return refuse(response, idText, 200, { code: INVALID_PARAMS, message: filter });
+    if (this.#streams.size >= maxOpen) return refuse(response, idText, 200, full(maxOpen));
     const gone = new AbortController();
     let stream: EventStream | undefined;
     let early: ServerNotice[] = [];
@@ -66,7 +68,7 @@ export class Listens {
     } catch (error) {
       if (gone.signal.aborted) return logger.debug({ error: messageOf(error) }, 'a subscription ended');
       const failure = failureOf(error, logger);
-      if (stream === undefined) refuse(response, id, 200, failure);
+      if (stream === undefined) refuse(response, idText, 200, failure);
       else stream.end();
     } finally {
       if (stream !== undefined) this.#streams.delete(stream);

@@ -7,7 +7,7 @@ import type { GatewaySettings } from '../GatewayOptions.js';
 import type { HeldBytes } from '../http/HeldBytes.js';
 import { PostReply } from '../http/PostReply.js';
 import { sendError as refuse, sendEmpty } from '../http/respond.js';
-import { classify, progressTokenOf } from '../rpc/envelope.js';
+import { classify, idTextOf, progressTokenOf, written } from '../rpc/envelope.js';
 import { type Failure, failureOf, INVALID_REQUEST, METHOD_NOT_FOUND, Refusal } from '../rpc/failure.js';
 import { checkRequest, isUnfit, type ModernRequest, statusOf } from './checkRequest.js';
 import { Listens } from './Listens.js';
@@ -37,7 +37,7 @@ export interface ModernHttpOptions {
 /** A body of the modern era: what it says, and how it was written. */
 export interface ModernBody {
   readonly message: unknown;
-  readonly paramsText: string | undefined;
+  readonly text: string;
 }
 
 /** Streamable HTTP of the modern era (2026-07-28): every request by itself, without sessions. */
@@ -61,28 +61,29 @@ export class ModernHttp {
   /** Answers one POST. Never rejects. */
   async handle(
     endpoint: Endpoint,
-    { message, paramsText }: ModernBody,
+    { message, text }: ModernBody,
     request: IncomingMessage,
     response: ServerResponse,
   ): Promise<void> {
-    if (Array.isArray(message)) return refuse(response, null, 400, invalid('one message a request'));
-    const incoming = classify(message);
+    if (Array.isArray(message)) return refuse(response, 'null', 400, invalid('one message a request'));
+    const incoming = written(classify(message), text);
     switch (incoming.kind) {
       case 'invalid':
-        return refuse(response, incoming.id, 400, invalid(incoming.why));
+        return refuse(response, JSON.stringify(incoming.id), 400, invalid(incoming.why));
       case 'response':
-        return refuse(response, null, 400, invalid('answers come as inputResponses of a request'));
+        return refuse(response, 'null', 400, invalid('answers come as inputResponses of a request'));
       case 'notification':
         return sendEmpty(response, 202);
       case 'request': {
         const checked = checkRequest(request.headers, incoming);
-        if (isUnfit(checked)) return refuse(response, incoming.id, checked.status, checked.failure);
+        const idText = idTextOf(incoming);
+        if (isUnfit(checked)) return refuse(response, idText, checked.status, checked.failure);
         if (REMOVED.has(checked.method)) {
           const failure = { code: METHOD_NOT_FOUND, message: `method not found: ${checked.method}` };
-          return refuse(response, checked.id, 404, failure);
+          return refuse(response, idText, 404, failure);
         }
         if (checked.method === 'subscriptions/listen') return this.#listens.open(endpoint, checked, response);
-        return this.#call(endpoint, checked, paramsText, request, response);
+        return this.#call(endpoint, checked, request, response);
       }
     }
   }
@@ -108,12 +109,12 @@ export class ModernHttp {
 
   async #call(
     endpoint: Endpoint,
-    { id, method, params, client }: ModernRequest,
-    paramsText: string | undefined,
+    { method, params, paramsText, client, ...rest }: ModernRequest,
     request: IncomingMessage,
     response: ServerResponse,
   ): Promise<void> {
     const { clients, settings, held, logger, onDrop } = this.#options;
+    const idText = idTextOf(rest);
     const gone = new AbortController();
     response.once('close', () => gone.abort(DISCONNECTED));
     const events = /text\/event-stream|\*\/\*/i.test(request.headers.accept ?? '*/*');
@@ -135,11 +136,11 @@ export class ModernHttp {
     };
     try {
       const result = await endpoint.request(clients.anyone, method, params, call);
-      reply.result(id, result instanceof Uint8Array ? result : completed(method, result));
+      reply.result(idText, result instanceof Uint8Array ? result : completed(method, result));
     } catch (error) {
       if (error === DISCONNECTED) return reply.giveUp();
       const failure = failureOf(error, logger);
-      reply.failure(id, failure, statusOf(failure.code));
+      reply.failure(idText, failure, statusOf(failure.code));
     } finally {
       this.#open.delete(reply);
     }

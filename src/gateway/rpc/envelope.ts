@@ -1,4 +1,5 @@
 import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/client';
+import { membersOf, memberText } from '../../connection/channel/codec/members.js';
 
 /** Newest first. Clients of 2024-11-05 are answered in their version, as the SDK's servers do, also over Streamable HTTP. */
 export const PROTOCOL_VERSIONS: readonly string[] = ['2025-11-25', '2025-06-18', '2025-03-26', '2024-11-05'];
@@ -19,14 +20,25 @@ export type Params = Readonly<Record<string, unknown>>;
 export interface RequestMessage {
   readonly kind: 'request';
   readonly id: RpcId;
+  /** The id as it was written: JavaScript cannot hold every number. @defaultValue what JSON makes of the id */
+  readonly idText?: string;
+  /** The params as they were written; undefined when they are to be written anew. */
+  readonly paramsText?: string;
   readonly method: string;
   readonly params: Params | undefined;
+}
+
+export interface NotificationMessage {
+  readonly kind: 'notification';
+  readonly method: string;
+  readonly params: Params | undefined;
+  readonly paramsText?: string;
 }
 
 /** What one message of a client is. A response answers what a server asked it by way of the gateway. */
 export type Incoming =
   | RequestMessage
-  | { readonly kind: 'notification'; readonly method: string; readonly params: Params | undefined }
+  | NotificationMessage
   | { readonly kind: 'response'; readonly id: unknown; readonly result: unknown; readonly error: unknown }
   | { readonly kind: 'invalid'; readonly id: RpcId | null; readonly why: string };
 
@@ -49,6 +61,38 @@ export function classify(message: unknown): Incoming {
   if (known === null) return { kind: 'invalid', id: null, why: 'id is a string or a number' };
   return { kind: 'request', id: known, method, params };
 }
+
+/** The same with what it looked like in the body, which `text` is. A name that comes twice is not passed on as it stands. */
+export function written<M extends Incoming>(message: M, text: string): M {
+  if (message.kind !== 'request' && message.kind !== 'notification') return message;
+  const members = membersOf(text);
+  if (members === undefined) return message;
+  const idText = memberText(text, members, 'id');
+  const params = memberText(text, members, 'params');
+  const paramsText = params === undefined || membersOf(params) === undefined ? undefined : params;
+  return {
+    ...message,
+    ...(idText === undefined ? {} : { idText }),
+    ...(paramsText === undefined ? {} : { paramsText }),
+  };
+}
+
+/** What a request is known by while it is in flight: numbers that JavaScript cannot hold are told apart by their text. */
+export function idKey({ id, idText }: Pick<RequestMessage, 'id' | 'idText'>): string {
+  return typeof id === 'string' || Number.isSafeInteger(id) ? JSON.stringify(id) : (idText ?? String(id));
+}
+
+/** What the request that a cancellation names is known by. */
+export function cancelledKey({ params, paramsText }: NotificationMessage): string | undefined {
+  const id = params?.['requestId'];
+  if (typeof id !== 'string' && typeof id !== 'number') return undefined;
+  const members = paramsText === undefined ? undefined : membersOf(paramsText);
+  const idText = members === undefined ? undefined : memberText(paramsText ?? '', members, 'requestId');
+  return idKey(idText === undefined ? { id } : { id, idText });
+}
+
+/** An id as it goes back to its client. */
+export const idTextOf = ({ id, idText }: Pick<RequestMessage, 'id' | 'idText'>): string => idText ?? JSON.stringify(id);
 
 /** Bounds of what a client says of itself, since it is kept as long as its session: bytes of JSON, and values in it. */
 export const MAX_CAPABILITIES_BYTES = 64 * 1_024;

@@ -12,6 +12,14 @@ export interface Failure {
   readonly code: number;
   readonly message: string;
   readonly data?: unknown;
+  /** The data as JSON text, which goes before what was read of it. */
+  readonly dataText?: string | undefined;
+}
+
+/** The JSON of an error. */
+export function failureText({ code, message, data, dataText }: Failure): string {
+  if (dataText === undefined) return JSON.stringify({ code, message, ...(data === undefined ? {} : { data }) });
+  return `{"code":${JSON.stringify(code)},"message":${JSON.stringify(message)},"data":${dataText}}`;
 }
 
 /** The gateway's own refusal of a message that no server was asked about. */
@@ -29,7 +37,8 @@ export class Refusal extends Error {
  */
 export function failureOf(error: unknown, logger: Logger): Failure {
   if (error instanceof RpcError) {
-    return { code: error.rpcCode, message: error.message, ...(error.data === undefined ? {} : { data: error.data }) };
+    const { rpcCode: code, message, data, dataText } = error;
+    return { code, message, ...(data === undefined ? {} : { data, dataText }) };
   }
   if (error instanceof Refusal) return error.failure;
   if (error instanceof PoolkitError) {

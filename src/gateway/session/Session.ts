@@ -10,7 +10,7 @@ import { EventStream } from '../http/EventStream.js';
 import type { NoticeFrames } from '../http/Frame.js';
 import type { HeldBytes } from '../http/HeldBytes.js';
 import type { PostReply } from '../http/PostReply.js';
-import { canBeAsked, type RpcId } from '../rpc/envelope.js';
+import { canBeAsked } from '../rpc/envelope.js';
 import { INVALID_PARAMS, INVALID_REQUEST, Refusal } from '../rpc/failure.js';
 import { type AskOptions, type ClientAnswer, ClientRequests, type Send } from './ClientRequests.js';
 import { originOf } from './origin.js';
@@ -53,7 +53,7 @@ export class Session implements Downstream {
   /** Notifications lost because nobody read them, or not fast enough. */
   dropped = 0;
   readonly #limits: SessionLimits;
-  readonly #inFlight = new Map<RpcId, { readonly controller: AbortController; readonly reply: PostReply }>();
+  readonly #inFlight = new Map<string, { readonly controller: AbortController; readonly reply: PostReply }>();
   readonly #subscriptions = new Map<string, Promise<Subscription>>();
   readonly #asks: ClientRequests;
   readonly #life = new AbortController();
@@ -89,8 +89,8 @@ export class Session implements Downstream {
     return this.quiet && this.#stream === undefined;
   }
 
-  /** Enters a request, answered in `reply`; its signal aborts when the client cancels it or the session ends. */
-  begin(id: RpcId, reply: PostReply): AbortSignal {
+  /** Enters a request by its key, answered in `reply`; its signal aborts when the client cancels it or the session ends. */
+  begin(id: string, reply: PostReply): AbortSignal {
     if (this.#ended) throw new ClosedError('session');
     if (this.#inFlight.has(id)) throw new Refusal(INVALID_REQUEST, 'a request of this id is in flight');
     const { maxRequestsPerSession: max } = this.#limits;
@@ -101,13 +101,13 @@ export class Session implements Downstream {
     return controller.signal;
   }
 
-  finish(id: RpcId): void {
+  finish(id: string): void {
     this.#inFlight.delete(id);
   }
 
   /** Cancels a request in flight; a no-op for one that is not. */
-  cancel(id: unknown): void {
-    this.#inFlight.get(id as RpcId)?.controller.abort(CANCELLED);
+  cancel(id: string | undefined): void {
+    if (id !== undefined) this.#inFlight.get(id)?.controller.abort(CANCELLED);
   }
 
   /** Opens the stream for what belongs to no call. An older one ends: its client came back before we saw it leave. */

@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { ProtocolError, RpcError, show } from '../../../core/errors.js';
+import { membersOf, memberText } from './members.js';
 import { ownId } from './ownId.js';
 import { skipJson, skipSpace, skipString } from './skipJson.js';
 
@@ -61,10 +62,37 @@ function idOf(text: string): number | undefined {
   return ownId(/^"[1-9]\d*"$/.test(text) ? text.slice(1, -1) : Number(text));
 }
 
+/** An error reply as it stands in its line. */
+export interface RawFailure {
+  readonly id: unknown;
+  readonly error: unknown;
+  /** The JSON of the error's data. */
+  readonly dataText: string | undefined;
+}
+
+/** Finds id and error of a reply that failed; undefined when the line is anything else. */
+export function scanFailure(line: Buffer): RawFailure | undefined {
+  const text = line.toString('utf8');
+  if (!text.includes('"error"')) return undefined;
+  let message: unknown;
+  try {
+    message = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  const members = membersOf(text);
+  const { id, method, error } = (message ?? {}) as Record<string, unknown>;
+  if (members === undefined || method !== undefined || typeof error !== 'object' || error === null) return undefined;
+  const errorText = memberText(text, members, 'error') ?? '';
+  const inside = membersOf(errorText);
+  return { id, error, dataText: inside === undefined ? undefined : memberText(errorText, inside, 'data') };
+}
+
 /** An error reply as the caller gets it: the server's own, if it is one. */
-export function replyError(server: string, error: unknown): RpcError | ProtocolError {
+export function replyError(server: string, error: unknown, dataText?: string): RpcError | ProtocolError {
   const { code, message, data } = (typeof error === 'object' && error !== null ? error : {}) as Record<string, unknown>;
-  if (typeof code === 'number' && typeof message === 'string') return new RpcError(server, code, message, data);
+  if (typeof code === 'number' && typeof message === 'string')
+    return new RpcError(server, code, message, data, dataText);
   const words = typeof message === 'string' ? message : typeof error === 'string' ? error : undefined;
   return new ProtocolError(
     server,

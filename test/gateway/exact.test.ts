@@ -1,0 +1,96 @@
+import fc from 'fast-check';
+import { expect, test, vi } from 'vitest';
+import { membersOf, memberText, withMembers } from '../../src/connection/channel/codec/members.js';
+import { Gateway } from '../../src/gateway/Gateway.js';
+import { StdioPool } from '../../src/pool/StdioPool.js';
+import { closeAfter } from '../support/closeAfter.js';
+import { exchange, RawClient } from '../support/httpClient.js';
+import { fixture } from '../support/servers.js';
+
+// Programs start here, and the machine may be busy.
+vi.setConfig({ testTimeout: 60_000 });
+
+const ARGUMENTS = '{"z":725653563933458433,"a":1.0,"__proto__":{"x":1e400},"e":"\\u0041"}';
+const META = '"_meta":{"x.example/exact":9007199254740993}';
+
+const start = async (): Promise<string> => {
+  const pool = closeAfter(new StdioPool({ ledger: false }));
+  pool.addServer({
+    name: 'v',
+    transport: 'stdio',
+    command: process.execPath,
+    args: [fixture('verbatim-server.mjs')],
+  });
+  const gateway = closeAfter(new Gateway({ pool, port: 0 }));
+  return (await gateway.listen()).url;
+};
+
+for (const [path, tool] of [
+  ['/servers/v/mcp', 'echo'],
+  ['/mcp', 'v__echo'],
+] as const) {
+  test(`arguments, _meta, ids and error data pass ${path} as they were written`, async () => {
+    const client = new RawClient((await start()) + path);
+    await client.initialize('2025-11-25', {});
+    const body = `{"jsonrpc":"2.0","id":9007199254740993,"method":"tools/call","params":{"name":"${tool}","arguments":${ARGUMENTS},${META}}}`;
+    const { text } = await exchange(client.url, { headers: client.headers, body });
+    expect(text).toContain('"id":9007199254740993');
+    expect(text).toContain('"data":{"big":725653563933458433,"one":1.0,');
+    const { line } = (JSON.parse(text) as { error: { data: { line: string } } }).error.data;
+    expect(line).toContain(`"arguments":${ARGUMENTS}`);
+    expect(line).toContain('"x.example/exact":9007199254740993');
+    expect(line).toContain('"name":"echo"');
+  });
+}
+
+test('what comes twice is not passed on as it stands: readers differ in which of the two they take', async () => {
+  const client = new RawClient(`${await start()}/servers/v/mcp`);
+  await client.initialize('2025-11-25', {});
+  const body = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"other","name":"echo","arguments":{}}}';
+  const { text } = await exchange(client.url, { headers: client.headers, body });
+  const { line } = (JSON.parse(text) as { error: { data: { line: string } } }).error.data;
+  expect(line).toContain('"params":{"name":"echo","arguments":{}}');
+});
+
+test('a call in flight is cancelled by an id that JavaScript cannot hold, and one beside it is not', async () => {
+  const pool = closeAfter(new StdioPool({ ledger: false }));
+  const args = [fixture('echo-server.mjs')];
+  pool.addServer({ name: 'e', transport: 'stdio', command: process.execPath, args });
+  const gateway = closeAfter(new Gateway({ pool, port: 0 }));
+  const client = new RawClient(`${(await gateway.listen()).url}/servers/e/mcp`);
+  await client.initialize('2025-11-25', {});
+  const post = (body: string) => exchange(client.url, { headers: client.headers, body });
+  const call = (id: string, ms: number) =>
+    post(`{"jsonrpc":"2.0","id":${id},"method":"tools/call","params":{"name":"sleep","arguments":{"ms":${ms}}}}`);
+  const cancelled = call('9007199254740993', 60_000);
+  const kept = call('9007199254740992', 500);
+  await expect.poll(() => pool.stats('e').inFlight, { timeout: 20_000 }).toBe(2);
+  await post('{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":9007199254740993}}');
+  expect((await kept).text).toContain('"id":9007199254740992');
+  expect((await cancelled).text).not.toContain('"result"');
+});
+
+test('members of any object are found where they stand, and replaced without touching the others', () => {
+  const spaced = fc.tuple(fc.object({ maxDepth: 3 }), fc.constantFrom(undefined, 1, '\t'));
+  fc.assert(
+    fc.property(spaced, ([object, space]) => {
+      const text = JSON.stringify(object, undefined, space);
+      const parsed = JSON.parse(text) as Record<string, unknown>;
+      const members = membersOf(text) ?? [];
+      expect(members.map(({ key }) => key)).toEqual(Object.keys(parsed));
+      for (const key of Object.keys(parsed)) {
+        expect(JSON.parse(memberText(text, members, key) ?? '')).toEqual(parsed[key]);
+      }
+      const changed = JSON.parse(withMembers(text, { added: '1', ...gone(parsed) }) ?? '') as object;
+      expect(changed).toEqual({ ...without(parsed), added: 1 });
+    }),
+  );
+});
+
+const first = (object: object): string | undefined => Object.keys(object).find((key) => key !== 'added');
+const gone = (object: object): Record<string, undefined> => {
+  const key = first(object);
+  return key === undefined ? {} : Object.fromEntries([[key, undefined]]);
+};
+const without = (object: object): object =>
+  Object.fromEntries(Object.entries(object).filter(([key]) => key !== first(object) && key !== 'added'));
