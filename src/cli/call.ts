@@ -21,6 +21,9 @@ export async function call(server: string, tool: string, json: string, options: 
   const plan = new ShutdownPlan({ logger });
   plan.listen({
     exit: true,
+    // A fault of ours must not leave the server behind.
+    uncaughtException: true,
+    unhandledRejection: true,
     onReport: (report) => {
       for (const error of report.error?.errors ?? []) complain(messageOf(error));
     },

@@ -1,10 +1,17 @@
 #!/usr/bin/env node
 import { limitWarning, loadProgram, openFilesLimit } from './openFiles.js';
 
-// Who reads our output may stop reading, as `head` does: that is no failure of ours.
+// A reader of our output may stop reading, as `head` does: that is no failure. What cannot be written for another reason, such as
+// a full disk or a terminal that is gone, makes the exit code 1; it ends neither calls nor servers.
+let told = false;
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
+  if (error.code === 'EPIPE') return;
+  process.exitCode = 1;
+  if (!told) process.stderr.write(`mcp-poolkit: stdout cannot be written: ${error.message}\n`);
+  told = true;
 });
+// There is no other place to say it.
+process.stderr.on('error', () => undefined);
 
 const limit = openFilesLimit();
 const program = await loadProgram(process.argv.slice(2), limit).catch((error: unknown) => {

@@ -48,6 +48,9 @@ export async function serve(options: ServeOptions): Promise<void> {
   const plan = new ShutdownPlan({ logger, totalMs, propagationDelayMs });
   plan.listen({
     exit: true,
+    // A fault of ours must not leave servers behind.
+    uncaughtException: true,
+    unhandledRejection: true,
     forceMs: FORCE_MS,
     onReport: (report) => {
       for (const error of report.error?.errors ?? []) output.failure(messageOf(error));

@@ -1,0 +1,86 @@
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
+import { join } from 'node:path';
+import { expect, test, vi } from 'vitest';
+import { configFile, MAIN, mark } from '../support/cli.js';
+import { Program } from '../support/program.js';
+import { fixture } from '../support/servers.js';
+import { tempFolder } from '../support/tempFolder.js';
+
+// Programs start here, and the machine may be busy.
+vi.setConfig({ testTimeout: 60_000 });
+
+const echo = (env: Record<string, string>, ...flags: string[]): string =>
+  configFile({ echo: { command: process.execPath, args: [fixture('echo-server.mjs'), ...flags], env } });
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  await new Promise((done) => server.close(done));
+  return port;
+}
+
+test.each([
+  ['stdout', '>/dev/full'],
+  ['stdout and stderr', '>/dev/full 2>/dev/full'],
+])(
+  '`serve` whose %s cannot be written goes on serving, stops when told, and leaves no server behind',
+  async (_, redirect) => {
+    const { env, bearers } = mark();
+    const port = await freePort();
+    const serve = new Program(MAIN, {
+      under: ['sh', '-c', `exec "$@" ${redirect}`, 'sh'],
+      args: ['serve', '--config', echo(env), '--port', String(port), '--log-level', 'debug'],
+    });
+    await expect
+      .poll(
+        () =>
+          fetch(`http://127.0.0.1:${port}/livez`).then(
+            ({ status }) => status,
+            () => 0,
+          ),
+        { timeout: 20_000 },
+      )
+      .toBe(200);
+    await expect.poll(() => bearers().length, { timeout: 20_000 }).toBe(1);
+    serve.kill('SIGTERM');
+    expect(await serve.exited).toEqual({ code: 1, signal: null });
+    if (redirect.includes('2>') === false) expect(serve.stderr.match(/stdout cannot be written/g)).toHaveLength(1);
+    expect(bearers()).toEqual([]);
+  },
+);
+
+test('`call` whose answer cannot be written fails, and leaves no server behind', async () => {
+  const { env, bearers } = mark();
+  const call = new Program(MAIN, {
+    under: ['sh', '-c', 'exec "$@" >/dev/full', 'sh'],
+    args: ['call', 'echo', 'echo', '{"text":"hi"}', '--config', echo(env)],
+  });
+  expect(await call.exited).toEqual({ code: 1, signal: null });
+  expect(call.stderr).toMatch(/^mcp-poolkit: stdout cannot be written: ENOSPC[^\n]*\n$/);
+  expect(bearers()).toEqual([]);
+});
+
+test('a fault of the program itself is an orderly stop with exit code 1, and leaves no server behind', async () => {
+  for (const [fault, ...flags] of [
+    // Ignores the end of its input and SIGTERM: what does not kill it leaves it behind.
+    ['throw new Error("planted")', '--ignore-eof', '--ignore-term'],
+    ['Promise.reject(new Error("planted"))'],
+  ] as const) {
+    const { env, bearers } = mark();
+    const plant = join(tempFolder(), 'plant.mjs');
+    writeFileSync(plant, `process.on('SIGUSR2', () => { ${fault}; });`);
+    const serve = new Program(MAIN, {
+      env: { NODE_OPTIONS: `--import ${plant}` },
+      args: ['serve', '--config', echo(env, ...flags), '--port', '0', '--json'],
+    });
+    await serve.line(/"event":"ready"/);
+    expect(bearers()).toHaveLength(1);
+    serve.kill('SIGUSR2');
+    expect(await serve.exited, serve.stderr).toEqual({ code: 1, signal: null });
+    expect(serve.stderr).toContain('planted');
+    expect(bearers()).toEqual([]);
+  }
+});
