@@ -14,6 +14,9 @@ export interface Asked {
   readonly at: Error;
 }
 
+/** The number of a lease that is over. */
+const OVER = -1;
+
 /** What few leases need: made when one does. */
 interface Rare {
   /** Made where it was asked for. */
@@ -30,8 +33,6 @@ interface Rare {
  * block. One kept past the deadline of the pool's close is revoked: its `signal` aborts and the resource is destroyed.
  */
 export class Lease<R> implements Disposable {
-  /** What was asked for. Use it until `release()`, or until `signal` aborts. */
-  readonly resource: R;
   static {
     // A promise that is resolved with an object looks for its `then`: found here, it need not look further up.
     Object.defineProperty(Lease.prototype, 'then', { value: undefined });
@@ -41,30 +42,34 @@ export class Lease<R> implements Disposable {
    * @internal Never lent. With no lease alive at a full collection the engine forgets their hidden class, and with it
    * all code it has optimised for them: thousands of acquires after it would cost three times as much.
    */
-  static readonly kept: unknown = new Lease(new Entry<unknown>(undefined, 0, 0), 0, {} as Lender<unknown>);
+  static readonly kept: unknown = new Lease(new Entry<unknown>(undefined, 0, 0), OVER);
 
-  readonly #lender: Lender<R>;
-  /** Its number in the table of leases. */
-  readonly #id: number;
-  /** Undefined once given back. */
-  #entry: Entry<R> | undefined;
+  // Few fields: with many callers waiting, the collector copies each lease twice.
+  readonly #entry: Entry<R>;
+  /** Its number in the table of leases; `OVER` once it was given back or revoked. */
+  #id: number;
   #rare: Rare | undefined = undefined;
 
   /** @internal */
-  constructor(entry: Entry<R>, id: number, lender: Lender<R>) {
-    this.resource = entry.resource;
-    this.#lender = lender;
-    this.#id = id;
+  constructor(entry: Entry<R>, id: number) {
     this.#entry = entry;
+    this.#id = id;
+  }
+
+  /** What was asked for. Use it until `release()`, or until `signal` aborts. */
+  get resource(): R {
+    return this.#entry.resource;
   }
 
   /** Gives the slot back, straight to the oldest waiter if there is one. Again is a no-op. */
   release(): void {
+    const id = this.#id;
+    if (id === OVER) return;
+    this.#id = OVER;
     const entry = this.#entry;
-    if (entry === undefined) return;
-    this.#entry = undefined;
-    if (this.#rare !== undefined) this.#lender.leases.forget(this.#id);
-    this.#lender.takeBack(this, entry, this.#id);
+    const lender = entry.lender as Lender<R>;
+    if (this.#rare !== undefined) lender.leases.forget(id);
+    lender.takeBack(this, entry, id);
   }
 
   [Symbol.dispose](): void {
@@ -110,20 +115,20 @@ export class Lease<R> implements Disposable {
   /** @internal Takes it away from its holder; gives the function of `use` that held it, if one did. */
   revoke(reason: Error): Rare['user'] {
     const rare = this.#need();
-    this.#entry = undefined;
+    this.#id = OVER;
     rare.revokedWith = reason;
     rare.controller?.abort(reason);
     return rare.user;
   }
 
   get #revokedWith(): Error | undefined {
-    return this.#rare?.revokedWith ?? (this.#entry === undefined ? undefined : this.#lender.leases.revokedWith);
+    return this.#rare?.revokedWith ?? (this.#id === OVER ? undefined : this.#entry.lender?.leases.revokedWith);
   }
 
   #need(): Rare {
     if (this.#rare === undefined) {
       this.#rare = {};
-      if (this.#entry !== undefined) this.#lender.leases.know(this.#id, this);
+      if (this.#id !== OVER) this.#entry.lender?.leases.know(this.#id, this);
     }
     return this.#rare;
   }

@@ -84,6 +84,7 @@ export interface Shared<R> {
   tell<N extends keyof ResourcePoolEvents<R>>(event: N, payload: ResourcePoolEvents<R>[N]): boolean;
 }
 
+const DONE = Promise.resolve();
 const MAX_REASONS = 32;
 /** Waits are measured in units of 0.1 ms, as 32-bit numbers that wrap: those are stored without an allocation. */
 const PER_MS = 10;
@@ -118,7 +119,8 @@ export class PoolJournal<R> {
     if (!this.#stamped) {
       this.#stamp = Math.round(this.#settings.clock.now() * PER_MS) | 0;
       this.#stamped = true;
-      queueMicrotask(this.#endTurn);
+      // Not `queueMicrotask`, which makes an async resource each time.
+      void DONE.then(this.#endTurn);
     }
     return this.#stamp;
   }

@@ -109,6 +109,7 @@ export class ResourceLifecycle<R> implements Lender<R> {
     const createMs = this.#scope.clock.now() - entry.createdMs;
     if (fresh) {
       entry.fresh = false;
+      entry.lender = this;
       this.all.set(resource, entry);
       this.lastCreateError = undefined;
     } else if ((this.#validates || entry.checking !== undefined) && !(await this.runner.validate(entry))) {
@@ -175,7 +176,7 @@ export class ResourceLifecycle<R> implements Lender<R> {
   }
 
   #lend(entry: Entry<R>, asked?: Error): Lease<R> {
-    const lease = new Lease(entry, this.leases.add(), this);
+    const lease = new Lease(entry, this.leases.add());
     if (this.#traces) lease.trace(asked ?? new Error('taken here'));
     return lease;
   }

@@ -193,11 +193,9 @@ export class ResourcePool<R> implements Closeable, AsyncDisposable {
     if (size === 0) this.#exhaustedTold = false;
     this.life.leases.stamp();
     const since = this.#journal.stamp;
-    const promise = this.life.queue.wait({
-      signal: options?.signal,
-      timeoutMs: options?.acquireTimeoutMs ?? acquireTimeoutMs,
-      tag: leakThresholdMs > 0 ? { since, at: new Error('taken here') } : since,
-    });
+    const timeoutMs = options?.acquireTimeoutMs ?? acquireTimeoutMs;
+    const tag = leakThresholdMs > 0 ? { since, at: new Error('taken here') } : since;
+    const promise = this.life.queue.enter(options?.signal, timeoutMs, 1, tag);
     if (this.life.queue.size > size) this.#journal.waited();
     this.life.grow();
     if (!this.#exhaustedTold) this.#tellExhausted();
