@@ -66,10 +66,9 @@ export class Lease<R> implements Disposable {
     const id = this.#id;
     if (id === OVER) return;
     this.#id = OVER;
-    const entry = this.#entry;
-    const lender = entry.lender as Lender<R>;
+    const lender = this.#lender;
     if (this.#rare !== undefined) lender.leases.forget(id);
-    lender.takeBack(this, entry, id);
+    lender.takeBack(this, this.#entry, id);
   }
 
   [Symbol.dispose](): void {
@@ -121,14 +120,18 @@ export class Lease<R> implements Disposable {
     return rare.user;
   }
 
+  get #lender(): Lender<R> {
+    return this.#entry.lender as Lender<R>;
+  }
+
   get #revokedWith(): Error | undefined {
-    return this.#rare?.revokedWith ?? (this.#id === OVER ? undefined : this.#entry.lender?.leases.revokedWith);
+    return this.#rare?.revokedWith ?? (this.#id === OVER ? undefined : this.#lender.leases.revokedWith);
   }
 
   #need(): Rare {
     if (this.#rare === undefined) {
       this.#rare = {};
-      if (this.#id !== OVER) this.#entry.lender?.leases.know(this.#id, this);
+      if (this.#id !== OVER) this.#lender.leases.know(this.#id, this);
     }
     return this.#rare;
   }

@@ -1,5 +1,3 @@
-import type { Lender } from './Lease.js';
-
 /**
  * Where a resource is. `arriving`: on its way into the live set, new, from the shelf, or back from a check or a reset;
  * `live`: it takes leases; `retiring`: it only waits for its last lease; `parked`: on the shelf; `gone`: its destruction
@@ -10,8 +8,8 @@ export type EntryState = 'arriving' | 'live' | 'retiring' | 'parked' | 'gone';
 /** One resource of a pool. It is also its own place in the list it is in. */
 export class Entry<R> {
   readonly resource: R;
-  /** Where its leases go back to; set when it is first admitted. */
-  lender: Lender<R> | undefined = undefined;
+  /** The `Lender` its leases go back to, which knows this file; set when it is first admitted. */
+  lender: unknown = undefined;
   readonly createdMs: number;
   /** When its life is over; `Infinity` never. */
   readonly expiresMs: number;

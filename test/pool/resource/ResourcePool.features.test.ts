@@ -272,6 +272,18 @@ test('while suspended no lease begins and nothing is created; resume serves thos
   await pool.close();
 });
 
+test('a resource that came back while the pool was suspended is lent at resume, without another', async () => {
+  const { pool, log } = workbench({ maxResources: 1 });
+  const held = await pool.acquire();
+  pool.suspend();
+  const waiting = pool.acquire();
+  held.release();
+  pool.resume();
+  (await waiting).release();
+  expect(log.created).toHaveLength(1);
+  await pool.close();
+});
+
 test('a suspended pool closes, and refuses those who waited', async () => {
   const { pool, log } = workbench({ maxResources: 1 });
   (await pool.acquire()).release();

@@ -114,6 +114,7 @@ class World {
         acquireTimeoutMs: forever,
         createTimeoutMs: 60,
         validateTimeoutMs: 60,
+        resetTimeoutMs: 60,
         destroyTimeoutMs: 60,
         random: () => 0.5,
         ...settings,
