@@ -1,8 +1,9 @@
-import type { buildConnector as Connectors, Dispatcher, Agent as Sockets } from 'undici';
+import type { buildConnector as Connectors, Dispatcher, Pool as Pools, Agent as Sockets } from 'undici';
 import { type Clock, systemClock } from '../../../core/clock.js';
 import { type CloseOptions, CloseScope } from '../../../core/close/CloseScope.js';
 import { HTTP_DEFAULTS, type HttpDispatcherOptions, resolveDispatcherOptions } from '../httpOptions.js';
-import { Agent, buildConnector, ProxyAgent } from './undici.js';
+import { endsWhilePaused } from './pausedParser.js';
+import { Agent, buildConnector, Pool, ProxyAgent } from './undici.js';
 
 /** Which sockets a request goes over. */
 export type Lane = 'calls' | 'replies' | 'streams';
@@ -28,7 +29,7 @@ export class HttpDispatchers {
     const { connectTimeoutMs, maxHeaderBytes, keepAliveMs, maxReplySockets, proxyFromEnv } =
       resolveDispatcherOptions(options);
     const common = {
-      connect: connector(connectTimeoutMs, options.tls ?? {}, clock),
+      connect: endsWhilePaused(connector(connectTimeoutMs, options.tls ?? {}, clock)),
       maxHeaderSize: maxHeaderBytes,
       keepAliveTimeout: keepAliveMs,
       // Times of waiting are the calls' own: see `Exchange`.
@@ -64,6 +65,10 @@ export class HttpDispatchers {
         uri: proxy.href,
         proxyTls: { timeout } as never,
         requestTls: { ...tls, timeout } as never,
+        factory: (origin, given) => {
+          const { connect, ...others } = given as Pools.Options & { readonly connect: Connectors.connector };
+          return new Pool(origin, { ...others, connect: endsWhilePaused(connect) });
+        },
       });
       this.#tunnels.set(key, tunnel);
     }

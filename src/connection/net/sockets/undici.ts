@@ -10,7 +10,11 @@ type Undici = typeof import('undici');
 
 export const Agent = require('undici/lib/dispatcher/agent.js') as Undici['Agent'];
 export const buildConnector = require('undici/lib/core/connect.js') as Undici['buildConnector'];
+export const Pool = require('undici/lib/dispatcher/pool.js') as Undici['Pool'];
 export const ProxyAgent = require('undici/lib/dispatcher/proxy-agent.js') as Undici['ProxyAgent'];
+
+/** Under which it keeps the parser of a socket. */
+export const { kParser } = require('undici/lib/core/symbols.js') as { readonly kParser: symbol };
 
 const Dispatcher = require('undici/lib/dispatcher/dispatcher.js') as Undici['Dispatcher'];
 // A tunnel asks for CONNECT by this method, which only the package's entry adds.
