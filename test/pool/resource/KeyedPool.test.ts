@@ -148,7 +148,7 @@ test('maxPerKey bounds one key, maxQueue the callers of all keys, and bad option
   await pool.close();
 });
 
-test('a creation that fails fails its own key only, and the key is gone', async () => {
+test('a creation that fails fails its own key only; the key backs off, then it is gone', async () => {
   const clock = new FakeClock();
   const failed: string[] = [];
   const pool = new KeyedPool<string, Item>(
@@ -159,12 +159,19 @@ test('a creation that fails fails its own key only, and the key is gone', async 
       },
       destroy: () => undefined,
     },
-    { clock, maxResources: 1 },
+    { clock, maxResources: 1, random: () => 0 },
   );
   pool.on('createFailed', ({ key }) => failed.push(key));
   expect(await outcome(pool.acquire('bad'))).toMatchObject({ code: 'ERR_START_FAILED', cause: { message: 'refused' } });
   await tick();
-  expect([failed, pool.keys(), pool.stats.resources]).toEqual([['bad'], [], 0]);
+  expect([failed, pool.keys(), pool.stats.resources]).toEqual([['bad'], ['bad'], 0]);
+  const again = outcome(pool.acquire('bad'));
+  await clock.advance(99);
+  expect(failed).toEqual(['bad']);
+  await clock.advance(1);
+  expect(await again).toMatchObject({ code: 'ERR_START_FAILED' });
+  await clock.advance(2_000);
+  expect([failed, pool.keys()]).toEqual([['bad', 'bad'], []]);
   (await pool.acquire('good')).release();
   await pool.close();
   expect(clock.armedTimers).toBe(0);

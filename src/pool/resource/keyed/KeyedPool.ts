@@ -25,6 +25,7 @@ import {
 } from './keyedOptions.js';
 
 const MAX_INSPECTED = 100;
+const MAX_BACKING_OFF = 1_000;
 
 /**
  * One bound over many keys. Each key has a `ResourcePool` of its own, made when it is used and gone when it holds no
@@ -198,6 +199,9 @@ export class KeyedPool<K, R> implements Closeable, AsyncDisposable {
     if (member.permits > 0 || member.pool.life.queue.size > 0 || this.#shares.members.get(member.key) !== member)
       return;
     if (this.#scope.closing) return;
+    // After a failed creation the key's wait for the next is kept, for as many keys as is reasonable.
+    if (member.pool.life.runner.retryInMs > 0 && this.#shares.members.size <= this.#maxResources + MAX_BACKING_OFF)
+      return;
     this.#shares.remove(member);
     member.owned?.[Symbol.dispose]();
     void this.#scope.track(member.pool.close());
@@ -217,7 +221,10 @@ export class KeyedPool<K, R> implements Closeable, AsyncDisposable {
   #armSweep(): void {
     this.#sweep ??= this.#scope.timer('sweep', this.#sweepMs, () => {
       this.#sweep = undefined;
-      for (const { pool } of this.#shares.members.values()) pool.life.housekeeper.sweep();
+      for (const member of [...this.#shares.members.values()]) {
+        member.pool.life.housekeeper.sweep();
+        this.#leaveIfIdle(member);
+      }
       if (this.#shares.members.size > 0) this.#armSweep();
     });
   }
