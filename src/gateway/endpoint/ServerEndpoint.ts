@@ -4,6 +4,7 @@ import { type ListenFilter, type Listening, untilAborted } from '../modern/Liste
 import type { Params } from '../rpc/envelope.js';
 import { INVALID_PARAMS, Refusal } from '../rpc/failure.js';
 import { LEVELS } from '../rpc/levels.js';
+import { MAX_URI_LENGTH } from '../rpc/limits.js';
 import type { Callers } from '../session/Callers.js';
 import { discovered } from './discovered.js';
 import {
@@ -145,6 +146,6 @@ export class ServerEndpoint implements Endpoint {
 
 function uriOf(params: Params | undefined): string {
   const uri = params?.['uri'];
-  if (typeof uri === 'string') return uri;
-  throw new Refusal(INVALID_PARAMS, 'uri is a string');
+  if (typeof uri === 'string' && uri.length <= MAX_URI_LENGTH) return uri;
+  throw new Refusal(INVALID_PARAMS, `uri is a string of ${MAX_URI_LENGTH} characters or fewer`);
 }

@@ -102,17 +102,28 @@ export class StreamableHttp {
     if ('status' in body && stale && body.status === 413) return refuse(response, 404, NO_SESSION);
     // Node reads and forgets the rest: a client that is still sending would miss the answer otherwise.
     if ('status' in body) return refuse(response, body.status, body.why);
+    // Until it is answered a body is held as text and as what was read of it, also when its client has gone.
+    const bytes = 2 * body.text.length;
+    if (!this.#held.take(bytes)) return refuse(response, 503, 'too much is being worked on at once: try again');
+    try {
+      await this.#answer(endpoint, body.text, request, response);
+    } finally {
+      this.#held.giveBack(bytes);
+    }
+  }
+
+  async #answer(endpoint: Endpoint, text: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
     let parsed: unknown;
     try {
-      parsed = JSON.parse(body.text);
+      parsed = JSON.parse(text);
     } catch {
       return sendFailure(response, 400, { code: PARSE_ERROR, message: 'the body is not JSON' });
     }
     if (isModern(request.headers, parsed)) {
-      return this.#modern.handle(endpoint, { message: parsed, text: body.text }, request, response);
+      return this.#modern.handle(endpoint, { message: parsed, text }, request, response);
     }
     const batch = Array.isArray(parsed);
-    const messages = batch ? (parsed as unknown[]).map(classify) : [written(classify(parsed), body.text)];
+    const messages = batch ? (parsed as unknown[]).map(classify) : [written(classify(parsed), text)];
     const [first] = messages;
     if (first?.kind === 'request' && first.method === 'initialize' && !batch) {
       return this.#initialize(endpoint, response, first);

@@ -7,6 +7,7 @@ import { EventStream, type EventStreamBounds } from '../http/EventStream.js';
 import { sendError as refuse } from '../http/respond.js';
 import { idTextOf, type Params, type RpcId } from '../rpc/envelope.js';
 import { type Failure, failureOf, INTERNAL_ERROR, INVALID_PARAMS } from '../rpc/failure.js';
+import { MAX_URI_LENGTH } from '../rpc/limits.js';
 import type { ModernRequest } from './checkRequest.js';
 import type { ListenFilter } from './Listening.js';
 import type { ModernClients } from './ModernClients.js';
@@ -91,11 +92,8 @@ function filterOf(given: unknown): ListenFilter | string {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) return 'notifications is an object';
   const wanted = given as Params;
   const uris = wanted['resourceSubscriptions'];
-  if (
-    uris !== undefined &&
-    (!Array.isArray(uris) || uris.length > MAX_URIS || uris.some((uri) => typeof uri !== 'string'))
-  ) {
-    return `resourceSubscriptions is an array of up to ${MAX_URIS} URIs`;
+  if (uris !== undefined && (!Array.isArray(uris) || uris.length > MAX_URIS || !uris.every(isUri))) {
+    return `resourceSubscriptions is an array of up to ${MAX_URIS} URIs of up to ${MAX_URI_LENGTH} characters`;
   }
   const kinds = KINDS.filter((kind) => wanted[kind] === true).map((kind) => [kind, true]);
   return { ...Object.fromEntries(kinds), ...(uris === undefined ? {} : { resourceSubscriptions: uris as string[] }) };
@@ -106,3 +104,5 @@ function labelled({ method, params }: ServerNotice, id: RpcId): string {
   const meta = { ...(params?.['_meta'] as Params | undefined), [META_SUBSCRIPTION_ID]: id };
   return JSON.stringify({ jsonrpc: '2.0', method, params: { ...params, _meta: meta } });
 }
+
+const isUri = (uri: unknown): boolean => typeof uri === 'string' && uri.length <= MAX_URI_LENGTH;

@@ -116,7 +116,8 @@ export class SessionTable {
   #makeRoom(own: number): void {
     const unused = this.#longestUnused((session) => session.idle);
     if (unused !== undefined && this.#clock.now() - unused.usedMs >= MIN_IDLE_TO_EVICT_MS) return void this.end(unused);
-    const most = Math.max(...this.#counts.values());
+    let most = 0;
+    for (const count of this.#counts.values()) most = Math.max(most, count);
     // Its place is worth taking only when the newcomer's address then has no more than the other is left with.
     const rich = (session: Session): boolean => this.#counts.get(session.origin) === most && most > own + 1;
     const chosen =
