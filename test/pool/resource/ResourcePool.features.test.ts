@@ -284,6 +284,25 @@ test('a resource that came back while the pool was suspended is lent at resume, 
   await pool.close();
 });
 
+test('what is created while the pool is suspended is lent at resume, not before', async () => {
+  const { pool, factory } = workbench({ maxResources: 1 });
+  const gate = deferred<Thing>();
+  factory.create = () => gate.promise;
+  let served = false;
+  const waiting = pool.acquire().then((lease) => {
+    served = true;
+    return lease;
+  });
+  await tick();
+  pool.suspend();
+  gate.resolve({ id: 3 });
+  await tick();
+  expect([served, pool.stats.live, pool.stats.waiting]).toEqual([false, 1, 1]);
+  pool.resume();
+  (await waiting).release();
+  await pool.close();
+});
+
 test('a suspended pool closes, and refuses those who waited', async () => {
   const { pool, log } = workbench({ maxResources: 1 });
   (await pool.acquire()).release();
