@@ -240,3 +240,22 @@ test('what replaces a retired one does not wait for its end, where there is a se
   await clock.advance(100);
   await closing;
 });
+
+test('failed creations take up no place among those under way', async () => {
+  const { pool, factory, clock, make } = workbench({
+    maxResources: 2,
+    maxConcurrentCreates: 1,
+    createBackoff: { initialMs: 10, maxMs: 10 },
+  });
+  factory.create = () => Promise.reject(new Error('no'));
+  for (let i = 0; i < 3; i++) {
+    const refused = outcome(pool.acquire());
+    await clock.advance(10);
+    expect(await refused).toMatchObject({ code: 'ERR_START_FAILED' });
+  }
+  factory.create = make;
+  const served = pool.acquire();
+  await clock.advance(10);
+  (await served).release();
+  await pool.close();
+});

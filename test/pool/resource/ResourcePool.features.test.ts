@@ -143,6 +143,31 @@ test('a parked one that is being checked is asked once, and lent after the answe
   }
 });
 
+test('checks take away no more at a time than maxConcurrentCreates', async () => {
+  const { pool, clock, factory } = workbench({
+    maxResources: 6,
+    maxConcurrentCreates: 2,
+    keepaliveMs: 400,
+    parkAfterMs: forever,
+    validateTimeoutMs: 10_000,
+  });
+  const leases = await Promise.all([1, 2, 3, 4, 5, 6].map(() => pool.acquire()));
+  for (const lease of leases) lease.release();
+  const gates: ReturnType<typeof deferred<boolean>>[] = [];
+  factory.validate = () => {
+    const gate = deferred<boolean>();
+    gates.push(gate);
+    return gate.promise;
+  };
+  await clock.advance(700);
+  expect([gates.length, pool.stats.free]).toEqual([2, 4]);
+  for (const gate of gates) gate.resolve(true);
+  await clock.advance(100);
+  expect(gates).toHaveLength(4);
+  for (const gate of gates) gate.resolve(true);
+  await pool.close();
+});
+
 test('keepaliveMs without a validate is refused', async () => {
   const { ResourcePool } = await import('../../../src/pool/index.js');
   const factory = { create: () => ({}), destroy: () => undefined };

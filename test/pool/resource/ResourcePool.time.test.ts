@@ -310,3 +310,23 @@ test('a parked one whose life ended since the last sweep is not lent', async () 
   lease.release();
   await pool.close();
 });
+
+test('one taken from the shelf for a caller who left counts as idle from then on', async () => {
+  const { pool, clock, factory } = workbench({ parkAfterMs: 1_000, idleTimeoutMs: forever });
+  (await pool.acquire()).release();
+  await clock.advance(1_600);
+  expect(pool.stats.parked).toBe(1);
+  const gate = deferred<boolean>();
+  factory.validate = () => gate.promise;
+  const controller = new AbortController();
+  const leaving = outcome(pool.acquire({ signal: controller.signal }));
+  await tick();
+  controller.abort();
+  await leaving;
+  gate.resolve(true);
+  await clock.advance(900);
+  expect(pool.stats).toMatchObject({ live: 1, parked: 0 });
+  await clock.advance(700);
+  expect(pool.stats).toMatchObject({ live: 0, parked: 1 });
+  await pool.close();
+});
