@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 
 /** Below it modules are loaded one by one: `import` opens all that a module names at once, 60 files in one place. */
 const LOW_LIMIT = 256;
-const COMMANDS = ['serve', 'call', 'bench'];
+const COMMANDS = { serve: './serve.js', call: './call.js', doctor: './doctor/doctor.js', bench: './bench.js' };
 const TOO_MANY = new Set(['EMFILE', 'ENFILE']);
 
 /** How many files this process may have open; undefined where the system does not say. Node has raised it to what is allowed. */
@@ -28,7 +28,7 @@ export async function loadProgram(
   if (limit === undefined || limit >= LOW_LIMIT) return import('./program.js');
   try {
     const require = createRequire(import.meta.url);
-    for (const command of COMMANDS) if (args.includes(command)) require(`./${command}.js`);
+    for (const [command, file] of Object.entries(COMMANDS)) if (args.includes(command)) require(file);
     return require('./program.js') as typeof import('./program.js');
   } catch (error) {
     // No import of our own here: this file must load when nothing else can.

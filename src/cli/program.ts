@@ -3,6 +3,7 @@ import { packageVersion } from '../core/version.js';
 import { GATEWAY_DEFAULTS } from '../gateway/GatewayOptions.js';
 import { addBench, addReference } from './benchCommand.js';
 import type { CallOptions } from './call.js';
+import type { DoctorOptions } from './doctor/doctor.js';
 import type { ServeOptions } from './serve.js';
 import { addCheck } from './testing/checkCommand.js';
 
@@ -25,6 +26,7 @@ export function createProgram(): Command {
     .configureHelp({ showGlobalOptions: true });
   addServe(program);
   addCall(program);
+  addDoctor(program);
   addBench(program);
   addReference(program);
   addCheck(program);
@@ -106,10 +108,30 @@ Exit code: 0 when the tool answered; 1 when it answered with an error, or could 
     );
 }
 
-function logLevel(): Option {
+function addDoctor(program: Command): void {
+  program
+    .command('doctor')
+    .description('Start every server of a config, ask for its lists, say what is wrong with each, stop them.')
+    .option('-c, --config <file>', 'config file (default: mcp.json, else examples/mcp.json)')
+    .option('--json', 'print one JSON object, instead of text')
+    .addOption(logLevel('silent'))
+    .addHelpText(
+      'after',
+      `
+For each server: whether it starts, and if not why; the protocol version; how many tools, prompts and resources it has; which of
+them are left out of what all servers offer together, and why; lists whose cursors do not advance. For the config: variables
+that are not set, entries that are wrong.
+${CONFIG_HELP}
+
+Exit code: 0 when there is nothing to say, 1 otherwise.`,
+    )
+    .action(async (options: DoctorOptions) => (await import('./doctor/doctor.js')).doctor(options));
+}
+
+function logLevel(level = 'warn'): Option {
   return new Option('--log-level <level>', 'log lines on stderr, from this level on')
     .choices(LOG_LEVELS)
-    .default('warn');
+    .default(level);
 }
 
 function whole(min: number, max: number): (text: string) => number {
