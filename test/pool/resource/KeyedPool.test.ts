@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { KeyedPool, type KeyedPoolOptions, type Lease } from '../../../src/pool/index.js';
 import { FakeClock } from '../../../src/testing/FakeClock.js';
-import { outcome } from './bench.js';
+import { deferred, outcome } from './bench.js';
 
 const tick = () => new Promise(setImmediate);
 const forever = Number.POSITIVE_INFINITY;
@@ -121,9 +121,71 @@ test('a key that has as much as any other takes nothing from them', async () => 
   ];
   await clock.advance(4_000);
   expect(await Promise.all(more)).toMatchObject([{ code: 'ERR_ACQUIRE_TIMEOUT' }, { code: 'ERR_ACQUIRE_TIMEOUT' }]);
-  expect(ends).toEqual([]);
+  expect([ends, pool.stats.evicting]).toEqual([[], 0]);
   a.release();
   b.release();
+  await pool.close();
+});
+
+test('two places that come free together go to two keys in need', async () => {
+  const { pool, made } = setup({ maxResources: 2 });
+  const held = [await pool.acquire('x'), await pool.acquire('x')];
+  const waiting = ['a', 'a', 'b', 'b'].map((key) => pool.acquire(key));
+  await tick();
+  for (const lease of held) lease.release();
+  await tick();
+  expect(made.slice(2).map(({ key }) => key)).toEqual(['a', 'b']);
+  for (const lease of waiting) (await lease).release();
+  await pool.close();
+});
+
+test('room is made once for each key in need', async () => {
+  const gate = deferred<void>();
+  const ends: string[] = [];
+  const pool = new KeyedPool<string, Item>(
+    {
+      create: ({ key }) => ({ key, id: 0 }),
+      destroy: async (_item, { key }) => {
+        ends.push(key);
+        await gate.promise;
+      },
+    },
+    { clock: new FakeClock(), maxResources: 3 },
+  );
+  const leases = [await pool.acquire('a'), await pool.acquire('b'), await pool.acquire('d')];
+  leases[0]?.release();
+  leases[1]?.release();
+  const waiting = pool.acquire('c');
+  await tick();
+  expect([ends.length, pool.stats.evicting]).toEqual([1, 1]);
+  leases[2]?.release();
+  await tick();
+  expect([ends.length, pool.stats.evicting]).toEqual([1, 1]);
+  gate.resolve();
+  (await waiting).release();
+  await pool.close();
+});
+
+test('what is parked in a key whose callers wait is theirs', async () => {
+  const clock = new FakeClock();
+  const gate = deferred<boolean>();
+  const pool = new KeyedPool<string, Item>(
+    {
+      create: ({ key }) => ({ key, id: 0 }),
+      destroy: () => undefined,
+      validate: () => gate.promise,
+    },
+    { clock, maxResources: 2, maxConcurrentCreates: 1, parkAfterMs: 100, validateTimeoutMs: 10_000 },
+  );
+  for (const lease of [await pool.acquire('a'), await pool.acquire('a')]) lease.release();
+  await clock.advance(200);
+  const own = [pool.acquire('a'), pool.acquire('a')];
+  const other = pool.acquire('b');
+  await clock.advance(600);
+  expect(pool.stats).toMatchObject({ starving: 1, evicting: 0, waiting: 3 });
+  gate.resolve(true);
+  for (const lease of own) (await lease).release();
+  (await other).release();
   await pool.close();
 });
 
