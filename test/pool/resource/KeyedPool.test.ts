@@ -189,6 +189,40 @@ test('what is parked in a key whose callers wait is theirs', async () => {
   await pool.close();
 });
 
+test('a key whose caller leaves while it has nothing is gone at once', async () => {
+  const { pool } = setup({ maxResources: 1 });
+  const held = await pool.acquire('a');
+  const controller = new AbortController();
+  const leaving = outcome(pool.acquire('b', { signal: controller.signal }));
+  expect(pool.keys()).toEqual(['a', 'b']);
+  controller.abort('no');
+  expect(await leaving).toBe('no');
+  expect([pool.keys(), pool.stats.starving]).toEqual([['a'], 0]);
+  held.release();
+  await pool.close();
+});
+
+test('what comes for a caller who left makes room for another key at once', async () => {
+  const gate = deferred<Item>();
+  const pool = new KeyedPool<string, Item>(
+    {
+      create: ({ key }) => (key === 'a' ? gate.promise : { key, id: 1 }),
+      destroy: () => undefined,
+    },
+    { clock: new FakeClock(), maxResources: 1 },
+  );
+  const controller = new AbortController();
+  const leaving = outcome(pool.acquire('a', { signal: controller.signal }));
+  await tick();
+  controller.abort('no');
+  await leaving;
+  const other = pool.acquire('b');
+  await tick();
+  gate.resolve({ key: 'a', id: 0 });
+  (await other).release();
+  await pool.close();
+});
+
 test('maxPerKey bounds one key, maxQueue the callers of all keys, and bad options are named', async () => {
   const { pool, made } = setup({ maxResources: 4, maxPerKey: 2, maxQueue: 2 });
   const leases = [await pool.acquire('a'), await pool.acquire('a')];

@@ -259,3 +259,23 @@ test('failed creations take up no place among those under way', async () => {
   (await served).release();
   await pool.close();
 });
+
+test('a success after a failure ends the backoff: the next creation begins at once', async () => {
+  const { pool, factory, make } = workbench({ maxResources: 3, maxConcurrentCreates: 2 });
+  const gates: ReturnType<typeof deferred<Thing>>[] = [];
+  factory.create = () => {
+    const gate = deferred<Thing>();
+    gates.push(gate);
+    return gate.promise;
+  };
+  const [first, second] = [outcome(pool.acquire()), pool.acquire()];
+  await tick();
+  gates[0]?.reject(new Error('no'));
+  expect(await first).toMatchObject({ code: 'ERR_START_FAILED' });
+  gates[1]?.resolve({ id: 40 });
+  const lease = await second;
+  factory.create = make;
+  (await pool.acquire()).release();
+  lease.release();
+  await pool.close();
+});
