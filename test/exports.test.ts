@@ -145,6 +145,7 @@ const OWN: Readonly<Record<string, readonly string[]>> = {
   './testing': [
     'FAULTS',
     'FakeClock',
+    'FakeServer',
     'FaultPlan',
     'History',
     'META_CALL',
@@ -152,6 +153,8 @@ const OWN: Readonly<Record<string, readonly string[]>> = {
     'check',
     'closeAndCheck',
     'epochNow',
+    'fakeServer',
+    'fakeServerCommand',
     'faultPlanSchema',
     'faulty',
     'leakBaseline',

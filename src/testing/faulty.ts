@@ -5,8 +5,8 @@ import { checkMs, checkText, withDefaults } from '../core/options.js';
 import { sleep } from '../core/time/sleep.js';
 import { epochNow, type FaultEvent } from './faults/events.js';
 import type { FaultPlan } from './faults/FaultPlan.js';
-import { FaultyConnection } from './wire/FaultyConnection.js';
 import { garbage } from './wire/lies.js';
+import { FaultyConnection } from './wire/memory/FaultyConnection.js';
 
 export interface FaultyOptions {
   /** Measures time and arms timers; a `FakeClock` in tests. @defaultValue the connection's own, else the system's clock */

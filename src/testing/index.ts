@@ -1,6 +1,10 @@
 export type { Clock, Timer } from '../core/index.js';
 export { closeAndCheck, type LeakBaseline, type LeakOptions, leakBaseline } from './closeAndCheck.js';
 export { FakeClock } from './FakeClock.js';
+export { type FakeServerCommand, type FakeServerData, fakeServerCommand } from './fake/child/fakeServerCommand.js';
+export { FakeServer, fakeServer } from './fake/FakeServer.js';
+export type { FakeServerOptions, FakeTool, FakeToolContext } from './fake/FakeServerOptions.js';
+export type { FakeHttp, FakeHttpOptions } from './fake/http/FakeHttp.js';
 export { type EffectEvent, epochNow, type FaultEvent, type KitEvent, META_CALL } from './faults/events.js';
 export {
   FaultPlan,
@@ -25,3 +29,5 @@ export { type RecordableLimiter, recordLimiter } from './history/record/recordLi
 export type { RecordOptions } from './history/record/recordOptions.js';
 export type { Verdict, VerdictCounts } from './history/Verdict.js';
 export { RULES, type Rule, type Violation } from './history/Violation.js';
+export type { ProcessHand } from './wire/stdio/LineWire.js';
+export type { WireEnd } from './wire/WireCall.js';

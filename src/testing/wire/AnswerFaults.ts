@@ -20,7 +20,7 @@ const METHOD_NOT_FOUND = -32601;
 /** How long an answer out of order is held back, in ms. */
 const HOLD_MS = 1_000;
 /** Above the default `maxMessageBytes`. */
-const OVERSIZE_BYTES = 17 * 2 ** 20;
+const OVERSIZE_BYTES = 65 * 2 ** 20;
 /** Between two requests of `endlessRequests`, in ms. */
 const ASK_EVERY_MS = 5;
 
@@ -73,7 +73,9 @@ export class AnswerFaults {
   cancelled(call: WireCall): void {
     if (call.injection?.fault !== 'answerAfterCancel') return;
     const { port, request } = call;
-    port.write(port.frame(answer(request.id, textResult('answered after it was cancelled'))));
+    const late = answer(request.id, textResult('answered after it was cancelled'));
+    // In a later turn: the client is about to settle the call.
+    this.#options.later(1, () => port.write(port.frame(late)));
   }
 
   #faulted(call: WireCall, { fault, settings, delayMs }: Injection, message: RpcMessage, text: string): boolean {
@@ -101,7 +103,7 @@ export class AnswerFaults {
       case 'truncate': {
         const bytes = port.frame(text);
         port.write(bytes.subarray(0, Math.ceil(bytes.length / 2)));
-        port.die({ exitCode: 1, why: 'the connection was lost in the middle of an answer' });
+        port.die({ exitCode: 1, why: 'the connection was lost in the middle of an answer', streamOnly: true });
         return true;
       }
       case 'coalesce': {

@@ -1,6 +1,7 @@
 import type { Clock, Timer } from '../../core/clock.js';
 import { epochNow, type FaultEvent } from '../faults/events.js';
 import type { FaultPlan, Injection } from '../faults/FaultPlan.js';
+import type { FaultWire } from '../faults/table/spec.js';
 import { AnswerFaults } from './AnswerFaults.js';
 import { failure, isAnswer, isRequest, type RpcId, type RpcMessage, type RpcRequest } from './messages.js';
 import type { ClientPort, WireCall } from './WireCall.js';
@@ -10,6 +11,8 @@ export interface MessageWireOptions {
   readonly plan: FaultPlan;
   readonly clock: Clock;
   readonly caller?: () => string | undefined;
+  /** The transport, when only its own faults can be injected. */
+  readonly wire?: FaultWire;
   /** Hands a message of the client's to the server. */
   readonly toServer: (message: RpcMessage, call: WireCall | undefined) => void;
   /** A fault of this kind of wire; true: it goes on from there, and the message is not handed on. */
@@ -17,8 +20,8 @@ export interface MessageWireOptions {
   readonly onFault?: (event: FaultEvent) => void;
 }
 
-/** How long a server that is to die may take the request before, in turns of the event loop. */
-const TAKE_TURNS = 3;
+/** A server that is to die does so when it would answer, or after so many ms. */
+const TAKE_MS = 50;
 
 /**
  * A wire between a client and a server on which messages go wrong as a plan says: one implementation for wrapped
@@ -30,6 +33,8 @@ export class MessageWire {
   readonly #answers: AnswerFaults;
   readonly #timers = new Set<Timer>();
   readonly #vanished = new Set<string>();
+  /** Calls whose server dies once it has taken them. */
+  readonly #dying = new Map<WireCall, () => void>();
   #stalled = false;
   #closed = false;
 
@@ -63,12 +68,23 @@ export class MessageWire {
       fallback.write(fallback.frame(text));
       return;
     }
-    if (this.#answers.answered(call, message, text)) this.#forget(call);
+    const die = this.#dying.get(call);
+    if (die !== undefined) die();
+    else if (this.#answers.answered(call, message, text)) this.#forget(call);
   }
 
   /** The caller has given the call up in a way of its own, such as the end of its stream. */
   abandoned(id: RpcId): void {
     this.#calls.delete(id);
+  }
+
+  /** The server dies with this call in flight: when it would answer, which shows that it has taken it, or soon. */
+  dieOnceTaken(call: WireCall, die: () => void): void {
+    const once = (): void => {
+      if (this.#dying.delete(call)) die();
+    };
+    this.#dying.set(call, once);
+    this.#later(TAKE_MS, once);
   }
 
   /** Nothing goes either way any more. */
@@ -82,6 +98,7 @@ export class MessageWire {
     for (const timer of this.#timers) timer.cancel();
     this.#timers.clear();
     this.#calls.clear();
+    this.#dying.clear();
   }
 
   #request(request: RpcRequest, port: ClientPort): void {
@@ -93,7 +110,7 @@ export class MessageWire {
       port.done?.();
       return;
     }
-    const injection = plan.next({ server, method, params, caller: this.#options.caller?.() });
+    const injection = plan.next({ server, method, params, caller: this.#options.caller?.(), wire: this.#options.wire });
     const call: WireCall = { request, injection, port };
     this.#calls.set(id, call);
     const proceed = (): void => {
@@ -129,15 +146,17 @@ export class MessageWire {
         break;
       }
       case 'crash':
-        proceed();
-        this.#soon(() =>
+        this.dieOnceTaken(call, () =>
           port.die({ signal: settings.signal ?? 'SIGKILL', why: 'it was killed with the call in flight' }),
         );
+        proceed();
         break;
       case 'exit': {
         const { exitCode = 1 } = settings;
+        this.dieOnceTaken(call, () =>
+          port.die({ exitCode, why: `it exited with code ${exitCode} with the call in flight` }),
+        );
         proceed();
-        this.#soon(() => port.die({ exitCode, why: `it exited with code ${exitCode} with the call in flight` }));
         break;
       }
       default:
@@ -189,10 +208,5 @@ export class MessageWire {
       { ref: true },
     );
     this.#timers.add(timer);
-  }
-
-  #soon(work: () => void, turns = TAKE_TURNS): void {
-    if (turns > 0) setImmediate(() => this.#soon(work, turns - 1));
-    else if (!this.#closed) work();
   }
 }

@@ -6,6 +6,8 @@ export interface WireEnd {
   readonly exitCode?: number;
   readonly signal?: string;
   readonly why: string;
+  /** Where calls have streams of their own, only this one's ends. */
+  readonly streamOnly?: boolean;
 }
 
 /** Where the bytes of one call go: the wire itself, or the call's own stream. */

@@ -54,7 +54,8 @@ export const MESSAGE_FAULTS = Object.freeze({
   truncate: {
     ...call,
     shows: 'half of the answer, then the end of the wire',
-    answer: 'ERR_OUTCOME_UNKNOWN; the connection is replaced (on HTTP only the stream is lost)',
+    answer:
+      'stdio: ERR_PROTOCOL for this call, ERR_OUTCOME_UNKNOWN for the others in flight, and the connection is replaced; HTTP: ERR_OUTCOME_UNKNOWN, only the stream is lost',
   },
   coalesce: {
     ...call,
@@ -69,7 +70,7 @@ export const MESSAGE_FAULTS = Object.freeze({
   oversize: {
     ...call,
     settings: ['bytes'],
-    shows: 'an answer of so many bytes (default: 17 MiB, above the default maxMessageBytes)',
+    shows: 'an answer of so many bytes (default: 65 MiB, above the default maxMessageBytes)',
     answer: 'ERR_MESSAGE_TOO_LARGE for this call alone; the connection is kept',
   },
   garbage: {

@@ -1,10 +1,10 @@
-import { statusError } from '../../connection/net/body/statusError.js';
-import type { Clock, Timer } from '../../core/clock.js';
-import { NotSentError, OutcomeUnknownError, ProtocolError, UnauthorizedError } from '../../core/errors.js';
-import type { Era } from '../../registry/config/ServerConfig.js';
-import type { Injection } from '../faults/FaultPlan.js';
-import { retryAfterOf } from './statusReply.js';
-import type { WireCall } from './WireCall.js';
+import { statusError } from '../../../connection/net/body/statusError.js';
+import type { Clock, Timer } from '../../../core/clock.js';
+import { NotSentError, OutcomeUnknownError, ProtocolError, UnauthorizedError } from '../../../core/errors.js';
+import type { Era } from '../../../registry/config/ServerConfig.js';
+import type { Injection } from '../../faults/FaultPlan.js';
+import { retryAfterOf } from '../http/statusReply.js';
+import type { WireCall } from '../WireCall.js';
 
 interface MemoryFaultsOptions {
   readonly server: string;
@@ -36,9 +36,9 @@ export class MemoryFaults {
   }
 
   /** Whether it did what the fault of this call asks for. */
-  took(call: WireCall, proceed: () => void): boolean {
+  took(call: WireCall, proceed: () => void, onceTaken: (die: () => void) => void): boolean {
     const { injection } = call;
-    return injection !== undefined && this.#took(call, injection, proceed);
+    return injection !== undefined && this.#took(call, injection, proceed, onceTaken);
   }
 
   close(): void {
@@ -46,7 +46,7 @@ export class MemoryFaults {
     this.#timers.clear();
   }
 
-  #took(call: WireCall, injection: Injection, proceed: () => void): boolean {
+  #took(call: WireCall, injection: Injection, proceed: () => void, onceTaken: (die: () => void) => void): boolean {
     const { id, method } = call.request;
     const { server, era } = this.#options;
     const { fault, settings, delayMs } = injection;
@@ -64,8 +64,8 @@ export class MemoryFaults {
         this.#reads = false;
         return true;
       case 'closeOutput':
+        onceTaken(() => call.port.die({ why: 'it closed its output' }));
         proceed();
-        setImmediate(() => call.port.die({ why: 'it closed its output' }));
         return true;
       case 'stallEventLoop':
         this.#later(delayMs ?? 200, proceed);

@@ -1,8 +1,8 @@
-import type { Connection, DisconnectReason, NotifyOptions } from '../../connection/Connection.js';
-import { ConnectionEvents } from '../../connection/ConnectionEvents.js';
-import type { Call } from '../../connection/channel/Call.js';
-import { Channel, type ChannelCounters } from '../../connection/channel/Channel.js';
-import { idAtEdge } from '../../connection/channel/codec/envelope.js';
+import type { Connection, DisconnectReason, NotifyOptions } from '../../../connection/Connection.js';
+import { ConnectionEvents } from '../../../connection/ConnectionEvents.js';
+import type { Call } from '../../../connection/channel/Call.js';
+import { Channel, type ChannelCounters } from '../../../connection/channel/Channel.js';
+import { idAtEdge } from '../../../connection/channel/codec/envelope.js';
 import type {
   CallOptions,
   Params,
@@ -10,19 +10,19 @@ import type {
   ServerInfo,
   ServerNotice,
   ServerRequest,
-} from '../../connection/protocol/messages.js';
-import { LineReader } from '../../connection/stdio/LineReader.js';
-import { messageIn } from '../../connection/stdio/messageIn.js';
-import type { Clock } from '../../core/clock.js';
-import { type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
-import { ClosedError, messageOf, RpcError } from '../../core/errors.js';
-import { silentLogger } from '../../core/logger.js';
-import type { FaultEvent } from '../faults/events.js';
-import type { FaultPlan } from '../faults/FaultPlan.js';
+} from '../../../connection/protocol/messages.js';
+import { LineReader } from '../../../connection/stdio/LineReader.js';
+import { messageIn } from '../../../connection/stdio/messageIn.js';
+import type { Clock } from '../../../core/clock.js';
+import { type CloseOptions, CloseScope } from '../../../core/close/CloseScope.js';
+import { ClosedError, messageOf, RpcError } from '../../../core/errors.js';
+import { silentLogger } from '../../../core/logger.js';
+import type { FaultEvent } from '../../faults/events.js';
+import type { FaultPlan } from '../../faults/FaultPlan.js';
+import { MessageWire } from '../MessageWire.js';
+import { answer, failure, parseMessage, type RpcMessage } from '../messages.js';
+import type { ClientPort, WireEnd } from '../WireCall.js';
 import { MemoryFaults } from './MemoryFaults.js';
-import { MessageWire } from './MessageWire.js';
-import { answer, failure, parseMessage, type RpcMessage } from './messages.js';
-import type { ClientPort, WireEnd } from './WireCall.js';
 
 interface FaultyConnectionOptions {
   readonly clock: Clock;
@@ -102,7 +102,7 @@ export class FaultyConnection implements Connection {
       clock,
       caller: () => caller,
       toServer: (message) => this.#toServer(message),
-      special: (call, proceed) => this.#faults.took(call, proceed),
+      special: (call, proceed) => this.#faults.took(call, proceed, (die) => this.#wire.dieOnceTaken(call, die)),
       ...(onFault !== undefined && { onFault }),
     });
     this.#scope = new CloseScope(`connection to ${server}`, {
@@ -225,6 +225,10 @@ export class FaultyConnection implements Connection {
       const result = await this.#inner.request(method, params, {
         ...options,
         signal: control.signal,
+        // The channel on this side is the one that times calls out, and tells the server so as a wire does.
+        timeoutMs: Number.POSITIVE_INFINITY,
+        maxTotalTimeoutMs: Number.POSITIVE_INFINITY,
+        untilMs: Number.POSITIVE_INFINITY,
         ...(options.onProgress && {
           onProgress: (progress) =>
             this.#receive({ method: 'notifications/progress', params: { ...progress, progressToken: id } }, call),
@@ -282,7 +286,11 @@ export class FaultyConnection implements Connection {
   /** As on a wire: the process is gone at once. What is left of it the inner connection proves dead. */
   #crash({ why, exitCode, signal }: WireEnd): void {
     const { pid } = this.#inner;
-    if (pid !== undefined && this.#inner.alive) killed(pid);
+    if (pid !== undefined) {
+      // What stands there without a line's end is read to the end when a process is gone.
+      this.#lines.end();
+      if (this.#inner.alive) killed(pid);
+    }
     this.#die({ expected: false, why, exitCode: exitCode ?? null, signal: signal ?? null });
   }
 

@@ -1,4 +1,4 @@
-import type { FaultSettings } from '../faults/settings.js';
+import type { FaultSettings } from '../../faults/settings.js';
 
 /** What `Retry-After` says by these settings; undefined: nothing. */
 export function retryAfterOf(

@@ -1,0 +1,67 @@
+import { appendFileSync } from 'node:fs';
+import type { Params } from '../../connection/protocol/messages.js';
+import { Emitter } from '../../core/events.js';
+import { packageVersion } from '../../core/version.js';
+import type { KitEvent } from '../faults/events.js';
+import { FaultPlan } from '../faults/FaultPlan.js';
+import { randomOf } from '../faults/random.js';
+import type { FakeServerSettings, FakeTool } from './FakeServerOptions.js';
+import { planState } from './planState.js';
+
+/** What the sessions of one fake server have in common. */
+export class FakeCore {
+  readonly settings: FakeServerSettings;
+  readonly plan: FaultPlan;
+  readonly tools: Map<string, FakeTool>;
+  readonly events: KitEvent[] = [];
+  readonly capabilities = {
+    tools: { listChanged: true },
+    resources: { subscribe: true, listChanged: true },
+    prompts: { listChanged: true },
+    logging: {},
+    completions: {},
+  };
+  readonly info: { readonly name: string; readonly version: string };
+  readonly #changes = new Emitter<{ readonly changed: string }>(() => undefined);
+  #draws = 0;
+
+  constructor(settings: FakeServerSettings) {
+    this.settings = settings;
+    const { plan = {}, stateFile } = settings;
+    this.plan = plan instanceof FaultPlan ? plan : new FaultPlan(plan, planState(stateFile));
+    this.tools = new Map(Object.entries(settings.tools));
+    this.info = { name: settings.name, version: packageVersion() };
+  }
+
+  /** From 0 to 1, by the plan's seed. */
+  readonly random = (): number => randomOf(this.plan.seed, 0x20000, ++this.#draws);
+
+  readonly tell = (event: KitEvent): void => {
+    const { eventsFile, onEvent, maxEvents } = this.settings;
+    // Before anything else can go wrong: what died with the process is the point of the file.
+    if (eventsFile !== undefined) appendFileSync(eventsFile, `${JSON.stringify(event)}\n`);
+    this.events.push(event);
+    if (this.events.length > maxEvents) this.events.shift();
+    onEvent?.(event);
+  };
+
+  /** Why a call cannot be done; undefined: it can. */
+  refusal(method: string, params: Params | undefined): string | undefined {
+    const { name, uri } = params ?? {};
+    const { resources, prompts } = this.settings;
+    if (method === 'tools/call') return this.tools.has(String(name)) ? undefined : `unknown tool ${String(name)}`;
+    if (method === 'resources/read')
+      return Object.hasOwn(resources, String(uri)) ? undefined : `no resource ${String(uri)}`;
+    if (method === 'prompts/get') return Object.hasOwn(prompts, String(name)) ? undefined : `no prompt ${String(name)}`;
+    return undefined;
+  }
+
+  /** Tells every client that a list has changed. */
+  changed(method: string): void {
+    this.#changes.emit('changed', method);
+  }
+
+  onChange(listener: (method: string) => void): Disposable {
+    return this.#changes.on('changed', listener);
+  }
+}

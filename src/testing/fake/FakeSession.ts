@@ -1,0 +1,208 @@
+import { randomUUID } from 'node:crypto';
+import type { Params } from '../../connection/protocol/messages.js';
+import { LEGACY_VERSIONS, MODERN_VERSIONS } from '../../connection/protocol/versions.js';
+import { messageOf } from '../../core/errors.js';
+import { epochNow, stampOf } from '../faults/events.js';
+import {
+  answer,
+  failure,
+  isAnswer,
+  isRequest,
+  notice,
+  type RpcId,
+  type RpcMessage,
+  type RpcRequest,
+  stamped,
+  textResult,
+} from '../wire/messages.js';
+import type { WireCall } from '../wire/WireCall.js';
+import type { FakeCore } from './FakeCore.js';
+import { listPage } from './lists.js';
+import { runTool } from './runTool.js';
+
+/** Where a session's messages go; `about`: the request they belong to, where they do. */
+export type Send = (text: string, about: RpcId | undefined) => void;
+
+/** One client of a fake server, whatever carries its messages. */
+export class FakeSession {
+  readonly id: string;
+  readonly #core: FakeCore;
+  readonly #send: Send;
+  readonly #running = new Map<RpcId, AbortController>();
+  readonly #asked = new Map<RpcId, (reply: RpcMessage) => void>();
+  #asks = 0;
+  #era: 'legacy' | 'modern';
+
+  constructor(core: FakeCore, id: string, send: Send) {
+    this.#core = core;
+    this.id = id;
+    this.#send = send;
+    this.#era = core.settings.era === 'modern' ? 'modern' : 'legacy';
+  }
+
+  /** A message of the client's. `call` says what goes wrong with it. */
+  receive(message: RpcMessage, call?: WireCall): void {
+    if (isRequest(message)) this.#request(message, call);
+    else if (isAnswer(message)) {
+      this.#asked.get(message.id)?.(message);
+      this.#asked.delete(message.id);
+    } else if (message.method === 'notifications/cancelled') this.cancel(message.params?.['requestId'] as RpcId);
+  }
+
+  /** The client has given that call up. */
+  cancel(id: RpcId): void {
+    const running = this.#running.get(id);
+    this.#running.delete(id);
+    running?.abort(new Error('the call was cancelled'));
+  }
+
+  notify(method: string, params?: Params): void {
+    this.#send(notice(method, params), undefined);
+  }
+
+  close(): void {
+    for (const id of [...this.#running.keys()]) this.cancel(id);
+    this.#asked.clear();
+  }
+
+  #request(request: RpcRequest, call: WireCall | undefined): void {
+    const { id, method, params } = request;
+    const { settings } = this.#core;
+    const reply = (result: object): void => this.#send(answer(id, this.#shaped(result)), id);
+    const refuse = (code: number, message: string, data?: unknown): void =>
+      this.#send(failure(id, code, message, data), id);
+    const modern = (params?.['_meta'] as Params | undefined)?.['io.modelcontextprotocol/protocolVersion'] !== undefined;
+    if (modern && settings.era !== 'legacy') this.#era = 'modern';
+    switch (method) {
+      case 'initialize': {
+        if (settings.era === 'modern') {
+          refuse(-32022, 'this protocol version is not supported', { supported: MODERN_VERSIONS });
+          return;
+        }
+        const asked = params?.['protocolVersion'] as string;
+        const protocolVersion = LEGACY_VERSIONS.includes(asked) ? asked : LEGACY_VERSIONS[0];
+        reply({ protocolVersion, capabilities: this.#core.capabilities, serverInfo: this.#core.info });
+        return;
+      }
+      case 'server/discover':
+        if (settings.era === 'legacy') refuse(-32601, `method not found: ${method}`);
+        else
+          reply({
+            supportedVersions: MODERN_VERSIONS,
+            capabilities: this.#core.capabilities,
+            serverInfo: this.#core.info,
+          });
+        return;
+      case 'ping':
+      case 'logging/setLevel':
+      case 'resources/subscribe':
+      case 'resources/unsubscribe':
+        reply({});
+        return;
+      case 'subscriptions/listen':
+        this.#listen(request);
+        return;
+      case 'tools/call':
+      case 'resources/read':
+      case 'prompts/get':
+      case 'completion/complete':
+        void this.#act(request, call);
+        return;
+      default: {
+        const page = listPage(this.#core, method, params?.['cursor']);
+        if (page === undefined) refuse(-32601, `method not found: ${method}`);
+        else reply(page);
+      }
+    }
+  }
+
+  /** In the modern era every result says that it is one. */
+  #shaped(result: object): object {
+    return this.#era === 'modern' && !('resultType' in result) ? { resultType: 'complete', ...result } : result;
+  }
+
+  /** The subscription stays open until it is cancelled. */
+  #listen({ id, params }: RpcRequest): void {
+    const control = new AbortController();
+    this.#running.set(id, control);
+    const meta = { 'io.modelcontextprotocol/subscriptionId': id };
+    const agreed = { notifications: params?.['notifications'] ?? {}, _meta: meta };
+    this.#send(notice('notifications/subscriptions/acknowledged', agreed), id);
+    const watch = this.#core.onChange((method) => this.#send(notice(method, { _meta: meta }), id));
+    control.signal.addEventListener('abort', () => watch[Symbol.dispose](), { once: true });
+  }
+
+  /** Never rejects: whatever happens is an answer, or a cancelled call. */
+  async #act(request: RpcRequest, call: WireCall | undefined): Promise<void> {
+    const { id, method, params } = request;
+    const stamp = stampOf(params);
+    const control = new AbortController();
+    this.#running.set(id, control);
+    const effect = randomUUID();
+    const tell = (phase: 'begin' | 'end' | 'cancelled'): void => {
+      const name = params?.['name'];
+      this.#core.tell({
+        type: 'effect',
+        atMs: epochNow(),
+        server: this.#core.settings.name,
+        pid: process.pid,
+        session: this.id,
+        ...(stamp !== undefined && { call: stamp }),
+        effect,
+        method,
+        ...(typeof name === 'string' && { tool: name }),
+        phase,
+      });
+    };
+    const refusal = this.#core.refusal(method, params);
+    if (refusal !== undefined) {
+      this.#running.delete(id);
+      this.#send(failure(id, -32602, refusal), id);
+      return;
+    }
+    tell('begin');
+    let text: string;
+    try {
+      const context = { signal: control.signal, ...this.#contextOf(request, stamp) };
+      if (call?.injection?.fault === 'hang') await aborted(control.signal);
+      const result = await runTool(this.#core, method, params ?? {}, context);
+      text = answer(id, this.#shaped(stamped(result, stamp)));
+    } catch (error) {
+      text = answer(id, this.#shaped(stamped({ ...textResult(messageOf(error)), isError: true }, stamp)));
+    }
+    if (control.signal.aborted) {
+      tell('cancelled');
+      return;
+    }
+    this.#running.delete(id);
+    tell('end');
+    this.#send(text, id);
+  }
+
+  #contextOf({ id, params }: RpcRequest, stamp: string | undefined) {
+    const token = (params?.['_meta'] as Params | undefined)?.['progressToken'];
+    const notify = (method: string, given: Params = {}): void => this.#send(notice(method, stamped(given, stamp)), id);
+    return {
+      notify,
+      progress: (progress: number, total?: number): void => {
+        if (token === undefined) return;
+        notify('notifications/progress', { progressToken: token, progress, ...(total !== undefined && { total }) });
+      },
+      ask: (method: string, given: Params = {}): Promise<unknown> =>
+        new Promise((resolve, reject) => {
+          const ask = `ask-${++this.#asks}`;
+          this.#asked.set(ask, ({ result, error }) => {
+            if (error === undefined || error === null) resolve(result);
+            else reject(new Error(`the client refused: ${JSON.stringify(error)}`));
+          });
+          this.#send(JSON.stringify({ jsonrpc: '2.0', id: ask, method, params: stamped(given, stamp) }), id);
+        }),
+    };
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
+}

@@ -1,0 +1,34 @@
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { FaultPlan } from '../../faults/FaultPlan.js';
+import { type FakeServerOptions, fakeServerSettings } from '../FakeServerOptions.js';
+
+/** What of a fake server's options another process can be given. */
+export type FakeServerData = Omit<FakeServerOptions, 'onEvent'>;
+
+/** A command line, as a stdio server's config has it. */
+export interface FakeServerCommand {
+  readonly command: string;
+  readonly args: readonly string[];
+}
+
+/**
+ * The command line of a fake server in a process of its own, over stdio. Its events are in `eventsFile`; give it a
+ * `stateFile` too, and a restarted process goes on in the plan where the last one was. @throws OptionError
+ */
+export function fakeServerCommand(options: FakeServerData = {}): FakeServerCommand {
+  fakeServerSettings(options);
+  const { plan } = options;
+  const data = { ...options, ...(plan !== undefined && { plan: plan instanceof FaultPlan ? plan.toJSON() : plan }) };
+  return { command: process.execPath, args: [mainFile(), JSON.stringify(data)] };
+}
+
+/** The program beside this file; from the sources, the one that was built. */
+function mainFile(): string {
+  const beside = fileURLToPath(new URL('./main.js', import.meta.url));
+  if (existsSync(beside)) return beside;
+  const root = dirname(createRequire(import.meta.url).resolve('mcp-poolkit/package.json'));
+  return join(root, 'dist/testing/fake/child/main.js');
+}

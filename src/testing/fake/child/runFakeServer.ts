@@ -1,0 +1,28 @@
+import { StartError } from '../../../core/errors.js';
+import { deafen, ownHand, startDaemon } from '../../wire/stdio/ownProcess.js';
+import { FakeServer } from '../FakeServer.js';
+import type { FakeServerOptions } from '../FakeServerOptions.js';
+
+/** Makes this process a fake server over its stdin and stdout, until its stdin ends. */
+export function runFakeServer(options: FakeServerOptions): void {
+  const server = new FakeServer(options);
+  // The client may be gone before an answer is, and a fault may have closed it: neither is worth an exception.
+  process.stdout.on('error', () => undefined);
+  let deaf = false;
+  server.plan.on('injected', ({ fault }) => {
+    if (fault === 'deaf') {
+      deaf = true;
+      deafen();
+    }
+    if (fault === 'daemon') startDaemon();
+  });
+  process.stdin.on('end', () => {
+    if (!deaf) process.exit(0);
+  });
+  try {
+    server.serve(process.stdin, process.stdout, ownHand());
+  } catch (error) {
+    // The hand has ended the process already, or is about to.
+    if (!(error instanceof StartError)) throw error;
+  }
+}

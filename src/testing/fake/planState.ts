@@ -1,0 +1,18 @@
+import { readFileSync } from 'node:fs';
+import { sync as writeFileAtomicSync } from 'write-file-atomic';
+import type { FaultPlanParts } from '../faults/FaultPlan.js';
+
+/** A plan's parts that keep how far it is in a file, so that the next process goes on from there. */
+export function planState(file: string | undefined): FaultPlanParts {
+  if (file === undefined) return {};
+  const onState: NonNullable<FaultPlanParts['onState']> = (state) =>
+    writeFileAtomicSync(file, JSON.stringify(state), { fsync: false });
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    return { onState };
+  }
+  return { onState, state: JSON.parse(text) as NonNullable<FaultPlanParts['state']> };
+}

@@ -1,0 +1,162 @@
+import type { Readable, Writable } from 'node:stream';
+import { LineReader } from '../../../connection/stdio/LineReader.js';
+import { systemClock, type Timer } from '../../../core/clock.js';
+import type { FaultEvent } from '../../faults/events.js';
+import type { FaultPlan, Injection } from '../../faults/FaultPlan.js';
+import { garbage } from '../lies.js';
+import { MessageWire } from '../MessageWire.js';
+import { parseMessage, type RpcMessage } from '../messages.js';
+import type { ClientPort, WireCall, WireEnd } from '../WireCall.js';
+
+/** What faults may do to the process that a stdio wire leads to. */
+export interface ProcessHand {
+  /** It ends, by a code or a signal, with all it has written on its way. */
+  end(end: WireEnd): void;
+  stderr(text: string): void;
+  /** It closes its output and lives on. */
+  closeOutput(): void;
+}
+
+export interface LineWireOptions {
+  readonly server: string;
+  readonly plan: FaultPlan;
+  readonly input: Readable;
+  readonly output: Writable;
+  readonly hand: ProcessHand;
+  readonly caller?: () => string | undefined;
+  readonly toServer: (message: RpcMessage, call: WireCall | undefined) => void;
+  readonly onFault?: (event: FaultEvent) => void;
+  /** The client has closed its side. */
+  readonly onEnd: () => void;
+}
+
+/** Larger than any message a test sends, and still a bound. */
+const MAX_LINE_BYTES = 256 * 2 ** 20;
+const FLOOD_BYTES = 2 ** 20;
+const LEAK_BYTES = 10 * 2 ** 20;
+const STALL_MS = 200;
+const SLOW_START_MS = 500;
+
+/** The server's end of a stdio wire: lines come in, lines go out, and both go wrong as a plan says. */
+export class LineWire {
+  readonly #options: LineWireOptions;
+  readonly #wire: MessageWire;
+  readonly #port: ClientPort;
+  readonly #lines: LineReader;
+  /** What `leakMemory` holds. */
+  readonly #leaked: Buffer[] = [];
+  readonly #onData = (chunk: Buffer): void => void this.#lines.push(chunk);
+  readonly #onEnd: () => void;
+  #begun = false;
+  #timer: Timer | undefined;
+  #waiting: RpcMessage[] | undefined;
+
+  constructor(options: LineWireOptions) {
+    this.#options = options;
+    const { server, plan, output, hand, caller, toServer, onFault, onEnd } = options;
+    this.#onEnd = onEnd;
+    this.#port = {
+      frame: (text) => Buffer.from(`${text}\n`),
+      write: (bytes) => void output.write(bytes),
+      die: (end) => hand.end(end),
+    };
+    this.#wire = new MessageWire({
+      server,
+      plan,
+      clock: systemClock,
+      wire: 'stdio',
+      toServer,
+      special: (call, proceed) => this.#special(call, proceed),
+      ...(caller !== undefined && { caller }),
+      ...(onFault !== undefined && { onFault }),
+    });
+    this.#lines = new LineReader(MAX_LINE_BYTES, {
+      onLine: (line) => this.#line(line.toString('utf8')),
+      onOversized: () => hand.end({ exitCode: 1, why: 'a message is too large' }),
+    });
+  }
+
+  /** Begins to read, after what the plan does to the start. */
+  begin(start: Injection | undefined): void {
+    if (this.#begun) return;
+    this.#begun = true;
+    const { input } = this.#options;
+    if (start?.fault === 'noise')
+      for (const line of garbage(start.settings.count ?? 3)) this.#port.write(this.#port.frame(line));
+    if (start?.fault === 'slowStart') {
+      this.#waiting = [];
+      this.#timer = systemClock.setTimer(() => this.#awake(), start.delayMs ?? SLOW_START_MS, { ref: true });
+    }
+    input.on('data', this.#onData);
+    input.on('end', this.#onEnd);
+  }
+
+  /** A message of the server's. */
+  fromServer(message: RpcMessage, text: string): void {
+    this.#wire.fromServer(message, text, this.#port);
+  }
+
+  /** What the server wrote that is no message. */
+  raw(bytes: Buffer): void {
+    if (!this.#wire.stalled) this.#port.write(bytes);
+  }
+
+  close(): void {
+    const { input } = this.#options;
+    this.#timer?.cancel();
+    this.#wire.close();
+    input.off('data', this.#onData);
+    input.off('end', this.#onEnd);
+  }
+
+  #awake(): void {
+    const waiting = this.#waiting ?? [];
+    this.#waiting = undefined;
+    for (const message of waiting) this.#wire.fromClient(message, this.#port);
+  }
+
+  #line(text: string): void {
+    const message = parseMessage(text);
+    // What is no message is the server's to judge; a fake one has nothing to say to it.
+    if (message === undefined) return;
+    if (this.#waiting !== undefined) this.#waiting.push(message);
+    else this.#wire.fromClient(message, this.#port);
+  }
+
+  #special({ injection }: WireCall, proceed: () => void): boolean {
+    const { hand, input } = this.#options;
+    switch (injection?.fault) {
+      case 'stderrFlood': {
+        const line = `${'e'.repeat(99)}\n`;
+        hand.stderr(line.repeat(Math.ceil((injection.settings.bytes ?? FLOOD_BYTES) / line.length)));
+        proceed();
+        return true;
+      }
+      case 'stopReading':
+        proceed();
+        input.pause();
+        input.off('data', this.#onData);
+        return true;
+      case 'closeOutput':
+        proceed();
+        hand.closeOutput();
+        return true;
+      case 'leakMemory':
+        this.#leaked.push(Buffer.alloc(injection.settings.bytes ?? LEAK_BYTES, 1));
+        proceed();
+        return true;
+      case 'stallEventLoop':
+        compute(injection.delayMs ?? STALL_MS);
+        proceed();
+        return true;
+      default:
+        return false;
+    }
+  }
+}
+
+/** Keeps the process busy: that is what a stalled event loop is. */
+export function compute(ms: number): void {
+  const untilMs = systemClock.now() + ms;
+  while (systemClock.now() < untilMs);
+}

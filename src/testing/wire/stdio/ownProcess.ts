@@ -1,0 +1,48 @@
+import { spawn } from 'node:child_process';
+import { closeSync, writeSync } from 'node:fs';
+import type { WireEnd } from '../WireCall.js';
+import type { ProcessHand } from './LineWire.js';
+
+/** A daemon of ours ends by itself after so many seconds, should nothing find it. */
+const DAEMON_SECONDS = 120;
+
+/** What faults do to this very process. `before` runs right before it ends: what depends on it is ended there. */
+export function ownHand(before: () => void = () => undefined): ProcessHand {
+  return {
+    end: (end) => {
+      before();
+      endSelf(end);
+    },
+    stderr: (text) => writeAll(2, text),
+    closeOutput: () => closeSync(1),
+  };
+}
+
+/** From now on neither SIGTERM nor the end of stdin ends this process. */
+export function deafen(): void {
+  process.on('SIGTERM', () => undefined);
+  process.on('SIGHUP', () => undefined);
+  setInterval(() => undefined, 60_000);
+}
+
+/** A child in a session of its own that this process forgets. */
+export function startDaemon(): void {
+  spawn('sleep', [String(DAEMON_SECONDS)], { detached: true, stdio: 'ignore' }).unref();
+}
+
+function endSelf({ exitCode, signal }: WireEnd): void {
+  if (signal === undefined) process.exit(exitCode ?? 1);
+  process.kill(process.pid, signal);
+}
+
+/** All of it, now: a pipe that is full is waited for. */
+function writeAll(fd: number, text: string): void {
+  const bytes = Buffer.from(text);
+  for (let at = 0; at < bytes.length; ) {
+    try {
+      at += writeSync(fd, bytes, at);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+    }
+  }
+}

@@ -1,0 +1,105 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { vi } from 'vitest';
+import type { Connection } from '../../src/connection/Connection.js';
+import type { McpPool, RequestOptions } from '../../src/pool/McpPool.js';
+import type { EffectEvent, KitEvent } from '../../src/testing/faults/events.js';
+import { FaultPlan } from '../../src/testing/faults/FaultPlan.js';
+import type { FaultRule } from '../../src/testing/faults/FaultRule.js';
+import type { Fault } from '../../src/testing/faults/faultTable.js';
+import { outcome } from './memoryPool.js';
+
+/** One fault: how it is provoked and what the caller gets. */
+export interface FaultCase {
+  readonly fault: Fault;
+  /** What the first call ends in: a code, or the text of its answer. */
+  readonly first: string;
+  /** What a call after it ends in. @defaultValue its own text */
+  readonly next?: string;
+  readonly settings?: Partial<FaultRule>;
+  /** @defaultValue the tool echo */
+  readonly method?: string;
+  readonly tool?: string;
+  readonly args?: object;
+  /** Counters that must come to this. */
+  readonly garbage?: number;
+  readonly late?: number;
+  /** Executions the server began for both calls. @defaultValue 2 */
+  readonly effects?: number;
+  readonly timeoutMs?: number;
+  /** Calls that are made before. @defaultValue 0 */
+  readonly warm?: number;
+}
+
+export interface FaultOutcome {
+  readonly first: unknown;
+  readonly next: unknown;
+  readonly garbage: number;
+  readonly late: number;
+  readonly effects: number;
+}
+
+/** The text of a result, whatever the method. */
+function said(result: unknown): unknown {
+  const { content } = (result ?? {}) as { readonly content?: readonly { readonly text?: string }[] };
+  return content?.[0]?.text ?? (typeof result === 'object' ? 'answered' : result);
+}
+
+export function eventsIn(file: string): KitEvent[] {
+  if (!existsSync(file)) return [];
+  return readFileSync(file, 'utf8')
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as KitEvent);
+}
+
+export const effectsIn = (events: readonly KitEvent[]): EffectEvent[] =>
+  events.filter((event): event is EffectEvent => event.type === 'effect' && event.phase === 'begin');
+
+/** The plan of one case: its fault befalls the first call. */
+export const planOf = ({ fault, settings }: FaultCase): FaultPlan =>
+  new FaultPlan({ rules: [{ fault, times: 1, ...settings }] });
+
+/** Runs one case on a pool whose server is `s`: a call that goes wrong, then one more. */
+export async function runCase(
+  pool: McpPool,
+  connections: readonly Connection[],
+  events: () => readonly KitEvent[],
+  given: FaultCase,
+): Promise<FaultOutcome> {
+  const { method = 'tools/call', tool = 'echo', args, first: expected, garbage = 0, late = 0 } = given;
+  const timeoutMs = given.timeoutMs ?? (expected === 'ERR_REQUEST_TIMEOUT' ? 400 : 20_000);
+  const call = (text: string, options: RequestOptions): Promise<unknown> =>
+    outcome(pool.request('s', 'tools/call', { name: 'echo', arguments: { text } }, options).then(said));
+  const params = { name: tool, arguments: args ?? { text: 'grüße' } };
+  for (let n = 0; n < (given.warm ?? 0); n++) await call('warm', {});
+  const first = await outcome(
+    pool.request('s', method, method === 'tools/call' ? params : undefined, { timeoutMs }).then(said),
+  );
+  const next = await call('next', { timeoutMs: given.next === 'ERR_REQUEST_TIMEOUT' ? 400 : 20_000 });
+  const counted = (name: 'garbage' | 'lateReplies'): number =>
+    connections.reduce((sum, { counters }) => sum + counters[name], 0);
+  await vi.waitFor(
+    () => {
+      if (counted('lateReplies') < late || counted('garbage') < garbage) throw new Error('not yet');
+    },
+    { timeout: 10_000, interval: 5 },
+  );
+  return {
+    first,
+    next,
+    garbage: counted('garbage'),
+    late: counted('lateReplies'),
+    effects: effectsIn(events()).length,
+  };
+}
+
+export const expectedOf = (given: FaultCase): FaultOutcome => ({
+  first: given.first,
+  next: given.next ?? 'next',
+  garbage: given.garbage ?? 0,
+  late: given.late ?? 0,
+  effects: given.effects ?? 2,
+});
+
+export const eventsFile = (folder: string): string => join(folder, 'events.jsonl');
