@@ -14,6 +14,7 @@ import type { Logger } from '../src/core/logger.js';
 import { Gateway } from '../src/gateway/Gateway.js';
 import { ToolCatalog } from '../src/gateway/ToolCatalog.js';
 import type { PoolEvents } from '../src/pool/McpPool.js';
+import { KeyedPool } from '../src/pool/resource/keyed/KeyedPool.js';
 import { ResourcePool } from '../src/pool/resource/ResourcePool.js';
 import type { PoolOptions } from '../src/pool/server/options.js';
 import type { ServerConfig } from '../src/registry/config/ServerConfig.js';
@@ -188,6 +189,31 @@ const HOOKS: Readonly<Record<string, () => unknown>> = {
       const lease = await pool.acquire();
       pool.retire(lease.resource);
       lease.release();
+      expect(planted(await failure(pool.close()))).toBe(true);
+    }
+  },
+  'KeyedFactory.create': async () => {
+    for (const create of BOTH) {
+      const pool = closeAfter(new KeyedPool<string, object>({ create, destroy: () => undefined }));
+      expect(planted(await failure(pool.acquire('k', { acquireTimeoutMs: 10_000 })))).toBe(true);
+    }
+  },
+  'KeyedFactory.validate and reset': async () => {
+    for (const hook of ['validate', 'reset']) {
+      for (const bad of BOTH) {
+        let made = 0;
+        const factory = { create: () => ({ id: ++made }), destroy: () => undefined, [hook]: bad };
+        const pool = closeAfter(new KeyedPool<string, object>(factory, { logger }));
+        (await pool.acquire('k')).release();
+        (await pool.acquire('k')).release();
+        (await pool.acquire('other')).release();
+      }
+    }
+  },
+  'KeyedFactory.destroy': async () => {
+    for (const destroy of BOTH) {
+      const pool = new KeyedPool<string, object>({ create: () => ({}), destroy });
+      (await pool.acquire('k')).release();
       expect(planted(await failure(pool.close()))).toBe(true);
     }
   },
@@ -412,7 +438,7 @@ const NOT_HOOKS: ReadonlySet<string> = new Set([
 ]);
 
 /** Types of the same names as exported ones. */
-const INTERNAL = /protocol\/listen\.ts$|InboundRouter\.ts$/;
+const INTERNAL = /protocol\/listen\.ts$|InboundRouter\.ts$|^gateway\/endpoint\//;
 
 test.each(Object.entries(HOOKS))('a throw in %s', async (_, run) => {
   await run();

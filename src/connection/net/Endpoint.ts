@@ -4,6 +4,7 @@ import { OptionError } from '../../core/errors.js';
 import { TimeoutWheel } from '../../core/time/TimeoutWheel.js';
 import { TurnBudget } from '../../core/time/TurnReader.js';
 import { SingleFlight } from '../../core/wait/SingleFlight.js';
+import type { IncomingBytes } from './body/IncomingBytes.js';
 import { SseReader, type SseSink } from './body/SseReader.js';
 import { checkUrl, type HttpTransportOptions, resolveHttpTransportOptions } from './httpOptions.js';
 import type { HttpDispatchers, Lane } from './sockets/HttpDispatchers.js';
@@ -74,6 +75,8 @@ export class Endpoint {
   readonly maxMessageBytes: number;
   readonly bounds: Required<HttpTransportOptions>;
   readonly clock: Clock;
+  /** Of all connections of the pool. */
+  readonly incoming: IncomingBytes;
   /** Timeouts of headers and bodies. */
   readonly wheel: TimeoutWheel;
   /** What is read in one turn of the event loop. */
@@ -112,6 +115,7 @@ export class Endpoint {
     this.clock = options.clock;
     this.wheel = new TimeoutWheel(options.clock);
     this.#dispatchers = options.dispatchers;
+    this.incoming = options.dispatchers.incoming;
     const proxy = options.dispatchers.proxyFromEnv ? proxyFor(this.#url) : undefined;
     if (proxy !== undefined && this.#url.protocol === 'https:') this.#tunnel = proxy;
     else if (proxy !== undefined) {

@@ -42,6 +42,8 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
   #over = true;
   #use: BodyUse | undefined;
   readonly #body = new WholeBody();
+  /** Of `#body`, counted as on its way. */
+  #held = 0;
   /** Clock ms of the newest chunk. */
   #heardMs = 0;
   #events: EventBody | undefined;
@@ -177,6 +179,12 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
     if (this.#body.bytes > 0) this.#heardMs = this.endpoint.clock.now();
     this.#body.push(chunk);
     const { bytes } = this.#body;
+    const full = this.endpoint.incoming.change(bytes - this.#held);
+    this.#held = bytes;
+    if (full !== undefined) {
+      this.#broke(full);
+      return true;
+    }
     if (this.#use === 'excerpt') {
       if (bytes >= EXCERPT_BYTES) this.#complete(true);
     } else if (bytes > this.endpoint.maxMessageBytes) {
@@ -255,6 +263,8 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
     this.#over = true;
     this.endpoint.wheel.remove(this);
     this.endpoint.forget(this);
+    this.endpoint.incoming.change(-this.#held);
+    this.#held = 0;
     this.#events?.end();
     this.#events = undefined;
     this.#decoder?.close();

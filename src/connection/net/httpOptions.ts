@@ -13,6 +13,11 @@ export interface HttpDispatcherOptions {
   /** Sockets per origin for replies and notifications, from 1. Those of calls and streams are as many as there are. @defaultValue 64 */
   readonly maxReplySockets?: number;
   /**
+   * Bytes of answers on their way, over all connections: bodies and events that are not complete, from 1024. Beyond it the call
+   * whose answer grows fails. `Infinity`: no bound. @defaultValue 536870912
+   */
+  readonly maxIncomingBytes?: number;
+  /**
    * URLs are reached through the proxy that `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy` name, loopback
    * addresses never. @defaultValue true
    */
@@ -42,6 +47,7 @@ export const HTTP_DEFAULTS = Object.freeze({
   maxHeaderBytes: 16 * 1024,
   keepAliveMs: 4_000,
   maxReplySockets: 64,
+  maxIncomingBytes: 512 * 1024 * 1024,
   proxyFromEnv: true,
   headersTimeoutMs: Number.POSITIVE_INFINITY,
   bodyTimeoutMs: 60_000,
@@ -49,11 +55,16 @@ export const HTTP_DEFAULTS = Object.freeze({
 });
 
 export function resolveDispatcherOptions(options: HttpDispatcherOptions): Required<Omit<HttpDispatcherOptions, 'tls'>> {
-  const { connectTimeoutMs, maxHeaderBytes, keepAliveMs, maxReplySockets, proxyFromEnv } = HTTP_DEFAULTS;
+  const { connectTimeoutMs, maxHeaderBytes, keepAliveMs, maxReplySockets, maxIncomingBytes, proxyFromEnv } =
+    HTTP_DEFAULTS;
   return {
     connectTimeoutMs: checkMs('connectTimeoutMs', options.connectTimeoutMs ?? connectTimeoutMs, { min: 1 }),
     maxHeaderBytes: checkBytes('maxHeaderBytes', options.maxHeaderBytes ?? maxHeaderBytes, { min: 1_024 }),
     keepAliveMs: checkMs('keepAliveMs', options.keepAliveMs ?? keepAliveMs, { min: 1 }),
+    maxIncomingBytes: checkBytes('maxIncomingBytes', options.maxIncomingBytes ?? maxIncomingBytes, {
+      min: 1_024,
+      infinity: true,
+    }),
     proxyFromEnv: checkBoolean('proxyFromEnv', options.proxyFromEnv ?? proxyFromEnv),
     maxReplySockets: checkCount('maxReplySockets', options.maxReplySockets ?? maxReplySockets, { min: 1 }),
   };

@@ -27,6 +27,7 @@ export const URL_OPTION_NAMES: {
   maxHeaderBytes: true,
   keepAliveMs: true,
   maxReplySockets: true,
+  maxIncomingBytes: true,
   proxyFromEnv: true,
   tls: true,
   headersTimeoutMs: true,

@@ -16,6 +16,8 @@ export class EventBody {
   readonly #onError: (error: unknown) => void;
   /** Of the newest chunk, what is not read yet. */
   #rest: Buffer | undefined;
+  /** Counted as on its way. */
+  #held = 0;
   #over = false;
 
   constructor(endpoint: Endpoint, sink: SseSink, resume: () => void, onError: (error: unknown) => void) {
@@ -58,6 +60,7 @@ export class EventBody {
     if (this.#over) return;
     this.#over = true;
     this.#rest = undefined;
+    this.#endpoint.incoming.change(-this.#held);
     this.#endpoint.giveReader(this.#reader);
   }
 
@@ -72,9 +75,17 @@ export class EventBody {
       this.#reader.push(end < chunk.length ? chunk.subarray(0, end) : chunk);
       turns.spend(end, Math.ceil(lines / 2), startMs);
     }
+    if (!this.#over) this.#count();
     if (this.#rest === undefined || this.#over) return true;
     turns.inNextTurn(() => this.#goOn());
     return false;
+  }
+
+  #count(): void {
+    const held = this.#reader.pending;
+    const problem = this.#endpoint.incoming.change(held - this.#held);
+    this.#held = held;
+    if (problem !== undefined) this.#onError(problem);
   }
 
   #goOn(): void {

@@ -88,6 +88,11 @@ export class SseReader {
     return this.#tail !== '' && this.#sink !== undefined;
   }
 
+  /** Characters of the event that stands open. */
+  get pending(): number {
+    return this.#tail.length;
+  }
+
   /** Ends the event that stands open, if its data is JSON: nothing can be missing of it then. */
   complete(): void {
     if (!this.open) return;

@@ -1,6 +1,7 @@
 import type { buildConnector as Connectors, Dispatcher, Pool as Pools, Agent as Sockets } from 'undici';
 import { type Clock, systemClock } from '../../../core/clock.js';
 import { type CloseOptions, CloseScope } from '../../../core/close/CloseScope.js';
+import { IncomingBytes } from '../body/IncomingBytes.js';
 import { HTTP_DEFAULTS, type HttpDispatcherOptions, resolveDispatcherOptions } from '../httpOptions.js';
 import { endsWhilePaused } from './pausedParser.js';
 import { Agent, buildConnector, Pool, ProxyAgent } from './undici.js';
@@ -18,6 +19,7 @@ export class HttpDispatchers {
   readonly replies: Sockets;
   readonly streams: Sockets;
   readonly proxyFromEnv: boolean;
+  readonly incoming: IncomingBytes;
   readonly #options: HttpDispatcherOptions;
   readonly #common: Sockets.Options;
   /** By proxy and lane. */
@@ -26,7 +28,7 @@ export class HttpDispatchers {
 
   /** @throws OptionError */
   constructor(options: HttpDispatcherOptions = {}, clock: Clock = systemClock) {
-    const { connectTimeoutMs, maxHeaderBytes, keepAliveMs, maxReplySockets, proxyFromEnv } =
+    const { connectTimeoutMs, maxHeaderBytes, keepAliveMs, maxReplySockets, maxIncomingBytes, proxyFromEnv } =
       resolveDispatcherOptions(options);
     const common = {
       connect: endsWhilePaused(connector(connectTimeoutMs, options.tls ?? {}, clock)),
@@ -39,6 +41,7 @@ export class HttpDispatchers {
     this.#options = options;
     this.#common = common;
     this.proxyFromEnv = proxyFromEnv;
+    this.incoming = new IncomingBytes(maxIncomingBytes);
     this.calls = new Agent(common);
     this.replies = new Agent({ ...common, connections: maxReplySockets });
     this.streams = new Agent(common);
