@@ -203,6 +203,9 @@ test('resize up serves those who wait; down ends parked and idle ones first, the
   await tick();
   expect(log.destroyed.map(({ id }) => id)).toEqual([3, 2]);
   expect(pool.stats).toMatchObject({ live: 2, inUse: 4, endsByReason: { resized: 2 } });
+  of(0)[0]?.release();
+  of(1)[0]?.release();
+  expect(pool.stats).toMatchObject({ live: 2, free: 2 });
   for (const lease of [...of(0), ...of(1)]) lease.release();
   await pool.close();
 });

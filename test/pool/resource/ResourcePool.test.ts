@@ -202,6 +202,12 @@ test('no exhaustion is told while a creation will help', async () => {
   expect(events).toEqual(['created', 'created']);
   for (const lease of leases) lease.release();
   await pool.close();
+  // Places are left, although only one creation begins at a time.
+  const slow = workbench({ maxResources: 3, maxConcurrentCreates: 1 });
+  for (const lease of await Promise.all([slow.pool.acquire(), slow.pool.acquire(), slow.pool.acquire()]))
+    lease.release();
+  expect(slow.events).not.toContain('exhausted');
+  await slow.pool.close();
 });
 
 test('retire: no new leases, destroyed when the last is back; a stranger is not ours', async () => {

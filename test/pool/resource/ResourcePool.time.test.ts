@@ -52,7 +52,7 @@ test('with pack the spare ones park and the used ones stay; minResources stay li
 
 test('a parked resource ends after idleTimeoutMs', async () => {
   fake();
-  const { pool, clock, log } = workbench({ parkAfterMs: 100, idleTimeoutMs: 1_000 });
+  const { pool, clock, log } = workbench({ parkAfterMs: 100, idleTimeoutMs: 1_000, acquireTimeoutMs: forever });
   (await pool.acquire()).release();
   await pass(clock, 300);
   expect(pool.stats.parked).toBe(1);
@@ -61,20 +61,28 @@ test('a parked resource ends after idleTimeoutMs', async () => {
   await pass(clock, 900);
   expect(log.reasons).toEqual(['idle']);
   expect(pool.stats).toMatchObject({ parked: 0, live: 0, dying: 0 });
+  await pass(clock, 300);
+  expect(clock.armedTimers).toBe(0);
   await pool.close();
 });
 
 test('idleTimeoutMs 0 destroys instead of parking', async () => {
-  const { pool, clock, log } = workbench({ parkAfterMs: 100, idleTimeoutMs: 0 });
+  const { pool, clock, log, events } = workbench({ parkAfterMs: 100, idleTimeoutMs: 0 });
   (await pool.acquire()).release();
   await clock.advance(300);
   expect(log.reasons).toEqual(['idle']);
+  expect(events).not.toContain('parked');
   expect(pool.stats).toMatchObject({ live: 0, parked: 0 });
   await pool.close();
 });
 
 test('a parked resource that is not valid any more is destroyed and another taken, or made', async () => {
-  for (const verdict of [() => false, () => Promise.reject(new Error('cut')), () => Promise.resolve(0 as never)]) {
+  for (const verdict of [
+    () => false,
+    () => Promise.reject(new Error('cut')),
+    () => Promise.resolve(0 as never),
+    () => 'yes' as never,
+  ]) {
     const { pool, clock, factory, log } = workbench({ parkAfterMs: 100, idleTimeoutMs: forever });
     (await pool.acquire()).release();
     await clock.advance(300);
@@ -194,8 +202,9 @@ test('maxLifetimeMs ends idle, busy and parked ones alike, each with its own jit
   idle.release();
   await clock.advance(749);
   expect(log.destroyed).toHaveLength(0);
-  await clock.advance(252);
+  await clock.advance(2);
   expect(log.destroyed).toEqual([idle.resource]);
+  await clock.advance(250);
   expect(log.reasons).toEqual(['lifetime']);
   await clock.advance(500);
   expect(pool.stats).toMatchObject({ live: 1, free: 0, inUse: 1 });
