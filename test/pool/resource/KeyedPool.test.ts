@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { KeyedPool, type KeyedPoolOptions, type Lease } from '../../../src/pool/index.js';
 import { FakeClock } from '../../../src/testing/FakeClock.js';
-import { deferred, outcome } from './bench.js';
+import { deferred, outcome } from './setupPool.js';
 
 const tick = () => new Promise(setImmediate);
 const forever = Number.POSITIVE_INFINITY;

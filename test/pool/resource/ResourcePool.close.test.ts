@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest';
-import { deferred, outcome, type Thing, take, workbench } from './bench.js';
+import { deferred, outcome, setupPool, type Thing, take } from './setupPool.js';
 
 const tick = () => new Promise(setImmediate);
 
 test('close is one promise, refuses at once, waits for leases, and nothing lives after it', async () => {
-  const { pool, clock, log } = workbench({ maxResources: 2, slotsPerResource: 2 });
+  const { pool, clock, log } = setupPool({ maxResources: 2, slotsPerResource: 2 });
   const held = await pool.acquire();
   const [b, c] = [take(pool), await pool.acquire()];
   c.release();
@@ -33,7 +33,7 @@ test('close is one promise, refuses at once, waits for leases, and nothing lives
 });
 
 test('what is idle is ended at once, not after the grace', async () => {
-  const { pool, log } = workbench({ maxResources: 2 });
+  const { pool, log } = setupPool({ maxResources: 2 });
   const [a, b] = [await pool.acquire(), await pool.acquire()];
   b.release();
   const closing = pool.close();
@@ -44,7 +44,7 @@ test('what is idle is ended at once, not after the grace', async () => {
 });
 
 test('a lease kept past the deadline is revoked and told; its release is a no-op', async () => {
-  const { pool, clock, log } = workbench({ maxResources: 2, slotsPerResource: 2 });
+  const { pool, clock, log } = setupPool({ maxResources: 2, slotsPerResource: 2 });
   const [told, silent, late] = [await pool.acquire(), await pool.acquire(), await pool.acquire()];
   const { signal } = told;
   expect([signal.aborted, told.revoked]).toEqual([false, false]);
@@ -68,7 +68,7 @@ test('a lease kept past the deadline is revoked and told; its release is a no-op
 });
 
 test('the signal of a lease that was given back never aborts', async () => {
-  const { pool } = workbench();
+  const { pool } = setupPool();
   const lease = await pool.acquire();
   const { signal } = lease;
   lease.release();
@@ -77,7 +77,7 @@ test('the signal of a lease that was given back never aborts', async () => {
 });
 
 test('use may close the pool: the lease is revoked at the deadline, and the function is named', async () => {
-  const { pool, clock, log } = workbench({ name: 'db' });
+  const { pool, clock, log } = setupPool({ name: 'db' });
   let inside: AbortSignal | undefined;
   const using = outcome(
     pool.use(async function migrate(_thing, lease) {
@@ -94,7 +94,7 @@ test('use may close the pool: the lease is revoked at the deadline, and the func
 });
 
 test('use may begin to close the pool without waiting for it', async () => {
-  const { pool, log } = workbench();
+  const { pool, log } = setupPool();
   let closing: Promise<void> | undefined;
   const value = await pool.use(() => {
     closing = pool.close();
@@ -106,7 +106,7 @@ test('use may begin to close the pool without waiting for it', async () => {
 });
 
 test('a function whose lease was revoked before its turn does not run', async () => {
-  const { pool } = workbench();
+  const { pool } = setupPool();
   (await pool.acquire()).release();
   let ran = false;
   const using = outcome(
@@ -126,7 +126,7 @@ test('a destroy that rejects or throws is reported, and the close ends and names
       throw new Error('stuck door');
     },
   ]) {
-    const { pool, factory, log } = workbench({ maxResources: 2 });
+    const { pool, factory, log } = setupPool({ maxResources: 2 });
     const errors: unknown[] = [];
     pool.on('destroyed', ({ error }) => errors.push(error));
     const [a, b] = [await pool.acquire(), await pool.acquire()];
@@ -142,7 +142,7 @@ test('a destroy that rejects or throws is reported, and the close ends and names
 });
 
 test('a destroy that hangs is bounded, reported, and its seat is free then', async () => {
-  const { pool, factory, clock, log } = workbench({ maxResources: 1, destroyTimeoutMs: 80 });
+  const { pool, factory, clock, log } = setupPool({ maxResources: 1, destroyTimeoutMs: 80 });
   const lease = await pool.acquire();
   factory.destroy = () => new Promise(() => undefined);
   const errors: unknown[] = [];
@@ -166,7 +166,7 @@ test('a destroy that fails after its bound goes to the logger', async () => {
   const lines: string[] = [];
   const log = (_fields: unknown, message?: string) => void lines.push(message ?? '');
   const logger = { trace: log, debug: log, info: log, warn: log, error: log };
-  const { pool, factory, clock } = workbench({ destroyTimeoutMs: 10, logger });
+  const { pool, factory, clock } = setupPool({ destroyTimeoutMs: 10, logger });
   const gate = deferred<void>();
   (await pool.acquire()).release();
   factory.destroy = () => gate.promise;
@@ -179,7 +179,7 @@ test('a destroy that fails after its bound goes to the logger', async () => {
 });
 
 test('a creation under way is given up by close: aborted, waited for, and what it made is destroyed', async () => {
-  const { pool, factory, log, clock } = workbench();
+  const { pool, factory, log, clock } = setupPool();
   const gate = deferred<Thing>();
   factory.create = (signal) => {
     log.signals.push(signal);
@@ -199,7 +199,7 @@ test('a creation under way is given up by close: aborted, waited for, and what i
 });
 
 test('a creation that never settles does not hold the close for ever; if it does settle, it is still destroyed', async () => {
-  const { pool, factory, log, clock } = workbench({ destroyTimeoutMs: 100 });
+  const { pool, factory, log, clock } = setupPool({ destroyTimeoutMs: 100 });
   const gate = deferred<Thing>();
   factory.create = () => gate.promise;
   void outcome(pool.acquire());
@@ -215,19 +215,19 @@ test('a creation that never settles does not hold the close for ever; if it does
 });
 
 test('a pool that was never used closes', async () => {
-  const { pool, clock } = workbench();
+  const { pool, clock } = setupPool();
   await pool.close();
   expect(clock.armedTimers).toBe(0);
 });
 
 test('resources whose warm-up is on its way when the pool closes are destroyed', async () => {
-  const { pool, log } = workbench({ minResources: 3 });
+  const { pool, log } = setupPool({ minResources: 3 });
   await pool.close();
   expect(log.destroyed.length).toBe(log.created.length);
 });
 
 test('a creation that was wanted a moment before the close is not begun', async () => {
-  const { pool, log } = workbench();
+  const { pool, log } = setupPool();
   const waiter = outcome(pool.acquire());
   await pool.close();
   expect(await waiter).toMatchObject({ code: 'ERR_CLOSED' });

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { OptionError } from '../../../src/core/errors.js';
-import { deferred, outcome, type Thing, workbench } from './bench.js';
+import { deferred, outcome, setupPool, type Thing } from './setupPool.js';
 
 const tick = () => new Promise(setImmediate);
 
@@ -11,7 +11,7 @@ test('a create that rejects or throws reaches the waiters at once, with its caus
       throw new Error('refused');
     },
   ]) {
-    const { pool, factory, events } = workbench({ name: 'db' });
+    const { pool, factory, events } = setupPool({ name: 'db' });
     factory.create = fails;
     const all = [outcome(pool.acquire()), outcome(pool.acquire())];
     for (const each of all) {
@@ -29,7 +29,7 @@ test('a create that rejects or throws reaches the waiters at once, with its caus
 });
 
 test("an error that is the toolkit's own stays as it is", async () => {
-  const { pool, factory } = workbench();
+  const { pool, factory } = setupPool();
   const error = new OptionError('x', 1, 'y');
   factory.create = () => Promise.reject(error);
   expect(await outcome(pool.acquire())).toBe(error);
@@ -37,7 +37,7 @@ test("an error that is the toolkit's own stays as it is", async () => {
 });
 
 test('after a failure creation backs off, doubling, and who comes meanwhile waits for the next try', async () => {
-  const { pool, factory, clock, make } = workbench({ maxResources: 1, createBackoff: { initialMs: 100, maxMs: 300 } });
+  const { pool, factory, clock, make } = setupPool({ maxResources: 1, createBackoff: { initialMs: 100, maxMs: 300 } });
   let calls = 0;
   factory.create = () => {
     calls++;
@@ -75,7 +75,7 @@ test('after a failure creation backs off, doubling, and who comes meanwhile wait
 });
 
 test('while something is live, a failed creation fails nobody: they are served by releases', async () => {
-  const { pool, factory, make } = workbench({ maxResources: 2 });
+  const { pool, factory, make } = setupPool({ maxResources: 2 });
   const held = await pool.acquire();
   factory.create = () => Promise.reject(new Error('no more'));
   const waiting = pool.acquire();
@@ -88,7 +88,7 @@ test('while something is live, a failed creation fails nobody: they are served b
 });
 
 test('of several creations one that fails takes one waiter with it; the last takes all', async () => {
-  const { pool, factory } = workbench({ maxResources: 3, maxConcurrentCreates: 2 });
+  const { pool, factory } = setupPool({ maxResources: 3, maxConcurrentCreates: 2 });
   const gates: ReturnType<typeof deferred<Thing>>[] = [];
   factory.create = () => {
     const gate = deferred<Thing>();
@@ -108,7 +108,7 @@ test('of several creations one that fails takes one waiter with it; the last tak
 });
 
 test('without a backoff a failing create is not called in a loop, and the next caller tries again', async () => {
-  const { pool, factory, make } = workbench({ maxResources: 2, createBackoff: { initialMs: 0 } });
+  const { pool, factory, make } = setupPool({ maxResources: 2, createBackoff: { initialMs: 0 } });
   const held = await pool.acquire();
   let calls = 0;
   factory.create = () => {
@@ -127,7 +127,7 @@ test('without a backoff a failing create is not called in a loop, and the next c
 });
 
 test('a create that hangs fails at its timeout, keeps its seat until it settles, and what it made is destroyed', async () => {
-  const { pool, factory, clock, log } = workbench({
+  const { pool, factory, clock, log } = setupPool({
     maxResources: 1,
     createTimeoutMs: 100,
     createBackoff: { initialMs: 0 },
@@ -159,7 +159,7 @@ test('a create that hangs fails at its timeout, keeps its seat until it settles,
 });
 
 test('a create that rejects late gives its seat back', async () => {
-  const { pool, factory, clock, make } = workbench({
+  const { pool, factory, clock, make } = setupPool({
     maxResources: 1,
     createTimeoutMs: 100,
     createBackoff: { initialMs: 0 },
@@ -178,7 +178,7 @@ test('a create that rejects late gives its seat back', async () => {
 });
 
 test('creations that were started together and fail together count as one failure', async () => {
-  const { pool, factory, clock } = workbench({ maxResources: 4, createBackoff: { initialMs: 100 } });
+  const { pool, factory, clock } = setupPool({ maxResources: 4, createBackoff: { initialMs: 100 } });
   const waits: number[] = [];
   pool.on('createFailed', ({ retryInMs }) => waits.push(retryInMs));
   factory.create = () => Promise.reject(new Error('no'));
@@ -191,7 +191,7 @@ test('creations that were started together and fail together count as one failur
 });
 
 test('jitter takes a random share off the wait', async () => {
-  const { pool, factory } = workbench({ random: () => 0.5, createBackoff: { initialMs: 100, jitterRatio: 0.5 } });
+  const { pool, factory } = setupPool({ random: () => 0.5, createBackoff: { initialMs: 100, jitterRatio: 0.5 } });
   const waits: number[] = [];
   pool.on('createFailed', ({ retryInMs }) => waits.push(retryInMs));
   factory.create = () => Promise.reject(new Error('no'));
@@ -201,7 +201,7 @@ test('jitter takes a random share off the wait', async () => {
 });
 
 test('a waiter who could wait on for a release is served by the next try, if that comes first', async () => {
-  const { pool, factory, clock, make } = workbench({ maxResources: 2, createBackoff: { initialMs: 100 } });
+  const { pool, factory, clock, make } = setupPool({ maxResources: 2, createBackoff: { initialMs: 100 } });
   const held = await pool.acquire();
   factory.create = () => Promise.reject(new Error('not now'));
   const waiting = pool.acquire();
@@ -216,7 +216,7 @@ test('a waiter who could wait on for a release is served by the next try, if tha
 });
 
 test('a success ends the row of failures', async () => {
-  const { pool, factory, clock, make } = workbench({ maxResources: 1, createBackoff: { initialMs: 100 } });
+  const { pool, factory, clock, make } = setupPool({ maxResources: 1, createBackoff: { initialMs: 100 } });
   const waits: number[] = [];
   pool.on('createFailed', ({ retryInMs }) => waits.push(retryInMs));
   const fail = () => Promise.reject(new Error('no'));
@@ -230,7 +230,7 @@ test('a success ends the row of failures', async () => {
 });
 
 test('what replaces a retired one does not wait for its end, where there is a seat', async () => {
-  const { pool, factory, log, clock } = workbench({ minResources: 1, maxResources: 2, destroyTimeoutMs: 100 });
+  const { pool, factory, log, clock } = setupPool({ minResources: 1, maxResources: 2, destroyTimeoutMs: 100 });
   await tick();
   factory.destroy = () => new Promise(() => undefined);
   pool.retire(log.created[0] as Thing);
@@ -242,7 +242,7 @@ test('what replaces a retired one does not wait for its end, where there is a se
 });
 
 test('failed creations take up no place among those under way', async () => {
-  const { pool, factory, clock, make } = workbench({
+  const { pool, factory, clock, make } = setupPool({
     maxResources: 2,
     maxConcurrentCreates: 1,
     createBackoff: { initialMs: 10, maxMs: 10 },
@@ -261,7 +261,7 @@ test('failed creations take up no place among those under way', async () => {
 });
 
 test('a success after a failure ends the backoff: the next creation begins at once', async () => {
-  const { pool, factory, make } = workbench({ maxResources: 3, maxConcurrentCreates: 2 });
+  const { pool, factory, make } = setupPool({ maxResources: 3, maxConcurrentCreates: 2 });
   const gates: ReturnType<typeof deferred<Thing>>[] = [];
   factory.create = () => {
     const gate = deferred<Thing>();

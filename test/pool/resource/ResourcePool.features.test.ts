@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
-import { deferred, outcome, type Thing, take, workbench } from './bench.js';
+import { deferred, outcome, setupPool, type Thing, take } from './setupPool.js';
 
 const tick = () => new Promise(setImmediate);
 const forever = Number.POSITIVE_INFINITY;
 
 test('reset runs when the last lease is back, and until it is done the resource is lent to no one', async () => {
-  const { pool, factory, log } = workbench({ maxResources: 1, slotsPerResource: 2 }, { reset: true });
+  const { pool, factory, log } = setupPool({ maxResources: 1, slotsPerResource: 2 }, { reset: true });
   const gate = deferred<void>();
   let resets = 0;
   factory.reset = () => {
@@ -36,7 +36,7 @@ test('a reset that throws, rejects or hangs ends the resource, and the waiter ge
     () => Promise.reject(new Error('dirty')),
     () => new Promise(() => undefined),
   ]) {
-    const { pool, factory, log, clock } = workbench({ maxResources: 1, resetTimeoutMs: 50 }, { reset: true });
+    const { pool, factory, log, clock } = setupPool({ maxResources: 1, resetTimeoutMs: 50 }, { reset: true });
     const first = await pool.acquire();
     factory.reset = broken;
     const waiting = pool.acquire();
@@ -52,7 +52,7 @@ test('a reset that throws, rejects or hangs ends the resource, and the waiter ge
 });
 
 test('a resource that is being reset when the pool closes is destroyed once', async () => {
-  const { pool, factory, log, clock } = workbench({}, { reset: true });
+  const { pool, factory, log, clock } = setupPool({}, { reset: true });
   const lease = await pool.acquire();
   factory.reset = () => new Promise(() => undefined);
   lease.release();
@@ -63,7 +63,7 @@ test('a resource that is being reset when the pool closes is destroyed once', as
 });
 
 test('keepaliveMs asks idle and parked ones whether they are good, never more often, and ends those that are not', async () => {
-  const { pool, clock, factory, log } = workbench({
+  const { pool, clock, factory, log } = setupPool({
     maxResources: 3,
     keepaliveMs: 1_000,
     parkAfterMs: 3_000,
@@ -97,7 +97,7 @@ test('keepaliveMs asks idle and parked ones whether they are good, never more of
 });
 
 test('one that is being checked is not lent; the caller waits for the answer', async () => {
-  const { pool, clock, factory, log } = workbench({ maxResources: 1, keepaliveMs: 400, parkAfterMs: forever });
+  const { pool, clock, factory, log } = setupPool({ maxResources: 1, keepaliveMs: 400, parkAfterMs: forever });
   (await pool.acquire()).release();
   const gate = deferred<boolean>();
   factory.validate = () => gate.promise;
@@ -115,7 +115,7 @@ test('one that is being checked is not lent; the caller waits for the answer', a
 
 test('a parked one that is being checked is asked once, and lent after the answer, also without validateParked', async () => {
   for (const validateParked of [true, false]) {
-    const { pool, clock, factory } = workbench({
+    const { pool, clock, factory } = setupPool({
       keepaliveMs: 800,
       parkAfterMs: 100,
       idleTimeoutMs: forever,
@@ -144,7 +144,7 @@ test('a parked one that is being checked is asked once, and lent after the answe
 });
 
 test('checks take away no more at a time than maxConcurrentCreates', async () => {
-  const { pool, clock, factory } = workbench({
+  const { pool, clock, factory } = setupPool({
     maxResources: 6,
     maxConcurrentCreates: 2,
     keepaliveMs: 400,
@@ -175,7 +175,7 @@ test('keepaliveMs without a validate is refused', async () => {
 });
 
 test('resize up serves those who wait; down ends parked and idle ones first, then the least used', async () => {
-  const { pool, clock, log } = workbench({
+  const { pool, clock, log } = setupPool({
     maxResources: 1,
     slotsPerResource: 2,
     parkAfterMs: 100,
@@ -211,7 +211,7 @@ test('resize up serves those who wait; down ends parked and idle ones first, the
 });
 
 test('resize refuses bounds that do not fit, and changes nothing then', async () => {
-  const { pool } = workbench({ maxResources: 3, minResources: 2 });
+  const { pool } = setupPool({ maxResources: 3, minResources: 2 });
   expect(() => pool.resize({ maxResources: 1 })).toThrow('option minResources: got 2');
   expect(() => pool.resize({ maxResources: 0 })).toThrow('option maxResources: got 0');
   expect(pool.stats.maxResources).toBe(3);
@@ -223,7 +223,7 @@ test('resize refuses bounds that do not fit, and changes nothing then', async ()
 });
 
 test('what is still being created when the pool shrinks ends when it comes, and only that', async () => {
-  const { pool, factory, log } = workbench({ maxResources: 3, maxConcurrentCreates: 3 });
+  const { pool, factory, log } = setupPool({ maxResources: 3, maxConcurrentCreates: 3 });
   const gates: ReturnType<typeof deferred<Thing>>[] = [];
   factory.create = () => {
     const gate = deferred<Thing>();
@@ -243,7 +243,7 @@ test('what is still being created when the pool shrinks ends when it comes, and 
 });
 
 test('retireWhere ends what the predicate names, by what it sees of each; if it throws, nothing', async () => {
-  const { pool, clock, log } = workbench({ maxResources: 3, parkAfterMs: 100, idleTimeoutMs: forever });
+  const { pool, clock, log } = setupPool({ maxResources: 3, parkAfterMs: 100, idleTimeoutMs: forever });
   const [a, b, c] = [await pool.acquire(), await pool.acquire(), await pool.acquire()];
   c.release();
   await clock.advance(200);
@@ -272,7 +272,7 @@ test('retireWhere ends what the predicate names, by what it sees of each; if it 
 });
 
 test('while suspended no lease begins and nothing is created; resume serves those who waited, in order', async () => {
-  const { pool, clock, log } = workbench({ maxResources: 2 });
+  const { pool, clock, log } = setupPool({ maxResources: 2 });
   const held = await pool.acquire();
   pool.suspend();
   pool.suspend();
@@ -301,7 +301,7 @@ test('while suspended no lease begins and nothing is created; resume serves thos
 });
 
 test('a resource that came back while the pool was suspended is lent at resume, without another', async () => {
-  const { pool, log } = workbench({ maxResources: 1 });
+  const { pool, log } = setupPool({ maxResources: 1 });
   const held = await pool.acquire();
   pool.suspend();
   const waiting = pool.acquire();
@@ -313,7 +313,7 @@ test('a resource that came back while the pool was suspended is lent at resume, 
 });
 
 test('what is created while the pool is suspended is lent at resume, not before', async () => {
-  const { pool, factory } = workbench({ maxResources: 1 });
+  const { pool, factory } = setupPool({ maxResources: 1 });
   const gate = deferred<Thing>();
   factory.create = () => gate.promise;
   let served = false;
@@ -332,7 +332,7 @@ test('what is created while the pool is suspended is lent at resume, not before'
 });
 
 test('a suspended pool closes, and refuses those who waited', async () => {
-  const { pool, log } = workbench({ maxResources: 1 });
+  const { pool, log } = setupPool({ maxResources: 1 });
   (await pool.acquire()).release();
   pool.suspend();
   const waiting = outcome(pool.acquire());
@@ -342,7 +342,7 @@ test('a suspended pool closes, and refuses those who waited', async () => {
 });
 
 test('stats tell how long callers waited, how many were refused, and why resources ended', async () => {
-  const { pool, clock } = workbench({ maxResources: 1, parkAfterMs: forever });
+  const { pool, clock } = setupPool({ maxResources: 1, parkAfterMs: forever });
   const first = await pool.acquire();
   const waits = [10, 20, 30, 40, 50, 60, 70, 80, 90, 1_000];
   let lease = first;
@@ -377,7 +377,7 @@ test('stats tell how long callers waited, how many were refused, and why resourc
 });
 
 test('traced waiters are timed too', async () => {
-  const { pool, clock } = workbench({ maxResources: 1, leakThresholdMs: forever });
+  const { pool, clock } = setupPool({ maxResources: 1, leakThresholdMs: forever });
   const held = await pool.acquire();
   const next = pool.acquire();
   await clock.advance(200);
@@ -388,7 +388,7 @@ test('traced waiters are timed too', async () => {
 });
 
 test('inspect is one plain object: what the pool is, holds, waits for and has counted', async () => {
-  const { pool, factory, clock } = workbench({ name: 'db', maxResources: 2, minResources: 1, slotsPerResource: 2 });
+  const { pool, factory, clock } = setupPool({ name: 'db', maxResources: 2, minResources: 1, slotsPerResource: 2 });
   const lease = await pool.acquire();
   await clock.advance(100);
   factory.create = () => Promise.reject(new Error('refused'));

@@ -3,7 +3,7 @@ import { expect, test, vi } from 'vitest';
 import { type Lease, ResourcePool, type ResourcePoolOptions } from '../../../src/pool/index.js';
 import { FakeClock } from '../../../src/testing/FakeClock.js';
 import { RUNS } from '../../support/runs.js';
-import { deferred, type Thing } from './bench.js';
+import { deferred, type Thing } from './setupPool.js';
 
 const forever = Number.POSITIVE_INFINITY;
 
@@ -231,8 +231,8 @@ class World {
   check(): void {
     expect(this.broken).toEqual([]);
     const { live, parked, creating, dying, inUse, free, slots, waiting } = this.pool.stats;
-    expect(live + parked + creating + dying, 'seats by the stats').toBeLessThanOrEqual(this.max);
-    expect(this.worstSeats, 'seats by the factory').toBeLessThanOrEqual(this.max);
+    expect(live + parked + creating + dying, 'permits by the stats').toBeLessThanOrEqual(this.max);
+    expect(this.worstSeats, 'places by the factory').toBeLessThanOrEqual(this.max);
     expect(inUse, 'leases out').toBe(this.held.length);
     expect(inUse + free, 'slots').toBeLessThanOrEqual(slots);
     expect(waiting).toBe(this.asked.filter((state) => state === 'waiting').length);
@@ -253,7 +253,7 @@ class World {
       await this.pass(i < 30 ? 10 : 100);
       this.check();
     }
-    expect(this.asked, 'nobody forgotten').not.toContain('waiting');
+    expect(this.asked, 'no caller forgotten').not.toContain('waiting');
   }
 
   async close(graceMs: number): Promise<void> {
@@ -285,7 +285,7 @@ const inFakeTime = (run: () => Promise<void>) => async () => {
 };
 
 test(
-  'slots, seats, order and every settlement hold under any order of what callers, clock and factory do',
+  'slots, places, order and every settlement hold under any order of what callers, clock and factory do',
   inFakeTime(() =>
     fc.assert(
       fc.asyncProperty(
@@ -327,7 +327,7 @@ test(
 );
 
 test(
-  'whatever the interleaving of creations, destructions and users, nobody is forgotten and nothing is left',
+  'whatever the interleaving of creations, destructions and users, no caller is forgotten and nothing is left',
   inFakeTime(() =>
     fc.assert(
       fc.asyncProperty(

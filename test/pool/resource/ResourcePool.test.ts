@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
 import { RESOURCE_POOL_DEFAULTS, ResourcePool } from '../../../src/pool/index.js';
-import { outcome, take, workbench } from './bench.js';
+import { outcome, setupPool, take } from './setupPool.js';
 
 test('the first acquire creates; after that tryAcquire takes what is free, and nothing more', async () => {
-  const { pool, log } = workbench({ maxResources: 2 });
+  const { pool, log } = setupPool({ maxResources: 2 });
   expect(pool.tryAcquire()).toBeUndefined();
   const lease = await pool.acquire();
   expect(lease.resource).toBe(log.created[0]);
@@ -19,7 +19,7 @@ test('the first acquire creates; after that tryAcquire takes what is free, and n
 });
 
 test('a lease released twice gives back one slot', async () => {
-  const { pool } = workbench({ maxResources: 1, slotsPerResource: 2 });
+  const { pool } = setupPool({ maxResources: 1, slotsPerResource: 2 });
   const [a, b] = [await pool.acquire(), await pool.acquire()];
   a.release();
   a.release();
@@ -32,7 +32,7 @@ test('a lease released twice gives back one slot', async () => {
 });
 
 test('release hands the slot straight to the oldest waiter; tryAcquire cannot come between', async () => {
-  const { pool } = workbench({ maxResources: 1 });
+  const { pool } = setupPool({ maxResources: 1 });
   const first = await pool.acquire();
   const order: string[] = [];
   const waiters = ['a', 'b', 'c'].map(async (name) => {
@@ -48,7 +48,7 @@ test('release hands the slot straight to the oldest waiter; tryAcquire cannot co
 });
 
 test('demand creates only what free slots and slots under way do not cover', async () => {
-  const { pool, log } = workbench({ maxResources: 10, slotsPerResource: 4, maxConcurrentCreates: 10 });
+  const { pool, log } = setupPool({ maxResources: 10, slotsPerResource: 4, maxConcurrentCreates: 10 });
   const leases = await Promise.all(Array.from({ length: 9 }, () => pool.acquire()));
   expect(log.created).toHaveLength(3);
   expect(pool.stats).toMatchObject({ live: 3, slots: 12, inUse: 9, free: 3 });
@@ -57,7 +57,7 @@ test('demand creates only what free slots and slots under way do not cover', asy
 });
 
 test('pack fills the fullest first, so that the others fall idle', async () => {
-  const { pool } = workbench({ maxResources: 3, slotsPerResource: 3, maxConcurrentCreates: 3 });
+  const { pool } = setupPool({ maxResources: 3, slotsPerResource: 3, maxConcurrentCreates: 3 });
   const all = await Promise.all(Array.from({ length: 9 }, () => pool.acquire()));
   const of = (i: number) => all.filter((lease) => lease.resource.id === i);
   for (const lease of [...of(0).slice(0, 1), ...of(1).slice(0, 2), ...of(2)]) lease.release();
@@ -66,7 +66,7 @@ test('pack fills the fullest first, so that the others fall idle', async () => {
 });
 
 test('spread takes the least loaded, in turn', async () => {
-  const { pool } = workbench({ maxResources: 3, slotsPerResource: 2, maxConcurrentCreates: 3, placement: 'spread' });
+  const { pool } = setupPool({ maxResources: 3, slotsPerResource: 2, maxConcurrentCreates: 3, placement: 'spread' });
   const all = await Promise.all(Array.from({ length: 6 }, () => pool.acquire()));
   for (const lease of all) lease.release();
   const ids = Array.from({ length: 6 }, () => take(pool).resource.id);
@@ -77,7 +77,7 @@ test('spread takes the least loaded, in turn', async () => {
 });
 
 test('the option maxConcurrentCreates bounds creations under way', async () => {
-  const { pool, factory, log } = workbench({ maxResources: 6, maxConcurrentCreates: 2 });
+  const { pool, factory, log } = setupPool({ maxResources: 6, maxConcurrentCreates: 2 });
   const gates: (() => void)[] = [];
   factory.create = (signal) => {
     log.signals.push(signal);
@@ -100,7 +100,7 @@ test('the option maxConcurrentCreates bounds creations under way', async () => {
 });
 
 test('minResources are made ahead of use, and made again', async () => {
-  const { pool, log } = workbench({ minResources: 2 });
+  const { pool, log } = setupPool({ minResources: 2 });
   await new Promise(setImmediate);
   expect(pool.stats).toMatchObject({ live: 2, free: 2 });
   expect(pool.retire(log.created[0] as never)).toBe(true);
@@ -111,7 +111,7 @@ test('minResources are made ahead of use, and made again', async () => {
 });
 
 test('an aborted waiter leaves at once and swallows no slot', async () => {
-  const { pool } = workbench({ maxResources: 1 });
+  const { pool } = setupPool({ maxResources: 1 });
   const held = await pool.acquire();
   const controller = new AbortController();
   const aborted = outcome(pool.acquire({ signal: controller.signal }));
@@ -127,7 +127,7 @@ test('an aborted waiter leaves at once and swallows no slot', async () => {
 });
 
 test('a slot given back while the only waiter is being aborted stays with the pool', async () => {
-  const { pool } = workbench({ maxResources: 1 });
+  const { pool } = setupPool({ maxResources: 1 });
   const held = await pool.acquire();
   const controller = new AbortController();
   controller.signal.addEventListener('abort', () => held.release(), { once: true });
@@ -140,7 +140,7 @@ test('a slot given back while the only waiter is being aborted stays with the po
 });
 
 test('AcquireTimeoutError says why', async () => {
-  const { pool, clock } = workbench({ name: 'sockets', maxResources: 2, slotsPerResource: 2, acquireTimeoutMs: 300 });
+  const { pool, clock } = setupPool({ name: 'sockets', maxResources: 2, slotsPerResource: 2, acquireTimeoutMs: 300 });
   const all = await Promise.all(Array.from({ length: 4 }, () => pool.acquire()));
   const late = outcome(pool.acquire());
   await clock.advance(400);
@@ -161,7 +161,7 @@ test('AcquireTimeoutError says why', async () => {
 });
 
 test('the oldest lease is the one that is oldest, also when numbers are used again', async () => {
-  const { pool, clock } = workbench({ maxResources: 3, parkAfterMs: Number.POSITIVE_INFINITY });
+  const { pool, clock } = setupPool({ maxResources: 3, parkAfterMs: Number.POSITIVE_INFINITY });
   const [a, b, c] = [await pool.acquire(), await pool.acquire(), await pool.acquire()];
   expect(pool.stats.oldestLeaseAgeMs).toBe(0);
   // Callers who had to wait saw the first two; the third is first seen by the sweep at 1,000.
@@ -181,7 +181,7 @@ test('the oldest lease is the one that is oldest, also when numbers are used aga
 });
 
 test('a full queue refuses, and exhaustion is told once until the queue is empty again', async () => {
-  const { pool, events } = workbench({ maxResources: 1, maxQueue: 2 });
+  const { pool, events } = setupPool({ maxResources: 1, maxQueue: 2 });
   const held = await pool.acquire();
   const waiters = [pool.acquire(), pool.acquire()];
   expect(await outcome(pool.acquire())).toMatchObject({ code: 'ERR_QUEUE_FULL', waiting: 2, max: 2 });
@@ -197,13 +197,13 @@ test('a full queue refuses, and exhaustion is told once until the queue is empty
 });
 
 test('no exhaustion is told while a creation will help', async () => {
-  const { pool, events } = workbench({ maxResources: 2 });
+  const { pool, events } = setupPool({ maxResources: 2 });
   const leases = await Promise.all([pool.acquire(), pool.acquire()]);
   expect(events).toEqual(['created', 'created']);
   for (const lease of leases) lease.release();
   await pool.close();
   // Places are left, although only one creation begins at a time.
-  const slow = workbench({ maxResources: 3, maxConcurrentCreates: 1 });
+  const slow = setupPool({ maxResources: 3, maxConcurrentCreates: 1 });
   for (const lease of await Promise.all([slow.pool.acquire(), slow.pool.acquire(), slow.pool.acquire()]))
     lease.release();
   expect(slow.events).not.toContain('exhausted');
@@ -211,7 +211,7 @@ test('no exhaustion is told while a creation will help', async () => {
 });
 
 test('retire: no new leases, destroyed when the last is back; a stranger is not ours', async () => {
-  const { pool, log } = workbench({ maxResources: 1, slotsPerResource: 2 });
+  const { pool, log } = setupPool({ maxResources: 1, slotsPerResource: 2 });
   const [a, b] = [await pool.acquire(), await pool.acquire()];
   a.release();
   expect(pool.retire(b.resource, 'worn')).toBe(true);
@@ -235,7 +235,7 @@ test('retire: no new leases, destroyed when the last is back; a stranger is not 
 });
 
 test('use returns the lease when the function returns, throws or rejects', async () => {
-  const { pool } = workbench({ maxResources: 1 });
+  const { pool } = setupPool({ maxResources: 1 });
   expect(await pool.use((thing) => thing.id)).toBe(0);
   expect(await pool.use(async (thing, lease) => [thing.id, lease.resource.id, pool.stats.inUse])).toEqual([0, 0, 1]);
   const boom = new Error('boom');
@@ -250,7 +250,7 @@ test('use returns the lease when the function returns, throws or rejects', async
 });
 
 test('a listener that throws disturbs nothing', async () => {
-  const { pool } = workbench();
+  const { pool } = setupPool();
   pool.on('created', () => {
     throw new Error('mine');
   });
@@ -293,7 +293,7 @@ test('bad options are named, with their value and range', () => {
 });
 
 test('a bad timeout is refused although a slot is free', async () => {
-  const { pool } = workbench();
+  const { pool } = setupPool();
   expect(await outcome(pool.acquire({ acquireTimeoutMs: Number.NaN }))).toMatchObject({ code: 'ERR_OPTION' });
   await pool.close();
 });

@@ -1,5 +1,5 @@
 import { afterEach, expect, test, vi } from 'vitest';
-import { deferred, outcome, take, workbench } from './bench.js';
+import { deferred, outcome, setupPool, take } from './setupPool.js';
 
 const tick = () => new Promise(setImmediate);
 const forever = Number.POSITIVE_INFINITY;
@@ -16,7 +16,7 @@ const fake = () => vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Da
 afterEach(() => void vi.useRealTimers());
 
 test('a resource without leases is parked after parkAfterMs, never before, and taken up again before another is made', async () => {
-  const { pool, clock, log, events } = workbench({ parkAfterMs: 400, idleTimeoutMs: forever });
+  const { pool, clock, log, events } = setupPool({ parkAfterMs: 400, idleTimeoutMs: forever });
   const lease = await pool.acquire();
   await clock.advance(2_000);
   expect(pool.stats.parked).toBe(0);
@@ -37,7 +37,7 @@ test('a resource without leases is parked after parkAfterMs, never before, and t
 });
 
 test('with pack the spare ones park and the used ones stay; minResources stay live', async () => {
-  const { pool, clock } = workbench({ parkAfterMs: 200, idleTimeoutMs: forever, minResources: 1, maxResources: 4 });
+  const { pool, clock } = setupPool({ parkAfterMs: 200, idleTimeoutMs: forever, minResources: 1, maxResources: 4 });
   const all = await Promise.all([1, 2, 3, 4].map(() => pool.acquire()));
   for (const lease of all) lease.release();
   for (let i = 0; i < 20; i++) {
@@ -52,7 +52,7 @@ test('with pack the spare ones park and the used ones stay; minResources stay li
 
 test('a parked resource ends after idleTimeoutMs', async () => {
   fake();
-  const { pool, clock, log } = workbench({ parkAfterMs: 100, idleTimeoutMs: 1_000, acquireTimeoutMs: forever });
+  const { pool, clock, log } = setupPool({ parkAfterMs: 100, idleTimeoutMs: 1_000, acquireTimeoutMs: forever });
   (await pool.acquire()).release();
   await pass(clock, 300);
   expect(pool.stats.parked).toBe(1);
@@ -67,7 +67,7 @@ test('a parked resource ends after idleTimeoutMs', async () => {
 });
 
 test('idleTimeoutMs 0 destroys instead of parking', async () => {
-  const { pool, clock, log, events } = workbench({ parkAfterMs: 100, idleTimeoutMs: 0 });
+  const { pool, clock, log, events } = setupPool({ parkAfterMs: 100, idleTimeoutMs: 0 });
   (await pool.acquire()).release();
   await clock.advance(300);
   expect(log.reasons).toEqual(['idle']);
@@ -83,7 +83,7 @@ test('a parked resource that is not valid any more is destroyed and another take
     () => Promise.resolve(0 as never),
     () => 'yes' as never,
   ]) {
-    const { pool, clock, factory, log } = workbench({ parkAfterMs: 100, idleTimeoutMs: forever });
+    const { pool, clock, factory, log } = setupPool({ parkAfterMs: 100, idleTimeoutMs: forever });
     (await pool.acquire()).release();
     await clock.advance(300);
     factory.validate = verdict;
@@ -95,7 +95,7 @@ test('a parked resource that is not valid any more is destroyed and another take
 });
 
 test('a validate that hangs counts as no after validateTimeoutMs; meanwhile the seat is taken', async () => {
-  const { pool, clock, factory, log } = workbench({
+  const { pool, clock, factory, log } = setupPool({
     maxResources: 1,
     parkAfterMs: 100,
     idleTimeoutMs: forever,
@@ -114,7 +114,7 @@ test('a validate that hangs counts as no after validateTimeoutMs; meanwhile the 
 });
 
 test('validateParked false takes parked ones up unasked', async () => {
-  const { pool, clock, factory } = workbench({ parkAfterMs: 100, idleTimeoutMs: forever, validateParked: false });
+  const { pool, clock, factory } = setupPool({ parkAfterMs: 100, idleTimeoutMs: forever, validateParked: false });
   (await pool.acquire()).release();
   await clock.advance(300);
   factory.validate = () => false;
@@ -123,7 +123,7 @@ test('validateParked false takes parked ones up unasked', async () => {
 });
 
 test('nothing is parked while something is on its way in', async () => {
-  const { pool, clock, factory } = workbench({
+  const { pool, clock, factory } = setupPool({
     parkAfterMs: 100,
     idleTimeoutMs: forever,
     maxResources: 3,
@@ -148,7 +148,7 @@ test('nothing is parked while something is on its way in', async () => {
 
 test('a parked one that is retired is destroyed at once; what lies around it on the shelf is still found', async () => {
   fake();
-  const { pool, clock, log } = workbench({ parkAfterMs: 100, idleTimeoutMs: 600, maxResources: 3 });
+  const { pool, clock, log } = setupPool({ parkAfterMs: 100, idleTimeoutMs: 600, maxResources: 3 });
   const leases = [await pool.acquire(), await pool.acquire(), await pool.acquire()];
   for (const lease of leases) lease.release();
   await pass(clock, 250);
@@ -174,7 +174,7 @@ test('a parked one that is retired is destroyed at once; what lies around it on 
 });
 
 test('a resource retired while it is validated is not lent', async () => {
-  const { pool, clock, factory, log } = workbench({ parkAfterMs: 100, idleTimeoutMs: forever });
+  const { pool, clock, factory, log } = setupPool({ parkAfterMs: 100, idleTimeoutMs: forever });
   const first = await pool.acquire();
   first.release();
   await clock.advance(300);
@@ -191,7 +191,7 @@ test('a resource retired while it is validated is not lent', async () => {
 
 test('maxLifetimeMs ends idle, busy and parked ones alike, each with its own jitter', async () => {
   let draw = 0;
-  const { pool, clock, log } = workbench({
+  const { pool, clock, log } = setupPool({
     maxResources: 3,
     maxLifetimeMs: 1_000,
     lifetimeJitterRatio: 0.5,
@@ -215,7 +215,7 @@ test('maxLifetimeMs ends idle, busy and parked ones alike, each with its own jit
 });
 
 test('a parked one that is too old is ended by the sweep', async () => {
-  const { pool, clock, log } = workbench({
+  const { pool, clock, log } = setupPool({
     maxLifetimeMs: 1_000,
     lifetimeJitterRatio: 0,
     parkAfterMs: 100,
@@ -231,7 +231,7 @@ test('a parked one that is too old is ended by the sweep', async () => {
 });
 
 test('a leak is reported once, with how long and the stack that took it, waiters too', async () => {
-  const { pool, clock } = workbench({ maxResources: 1, leakThresholdMs: 1_000 });
+  const { pool, clock } = setupPool({ maxResources: 1, leakThresholdMs: 1_000 });
   const reports: { heldMs: number; stack: string | undefined; resource: unknown }[] = [];
   pool.on('leaked', (report) => reports.push(report));
   const takeIt = async function leakyCaller() {
@@ -258,7 +258,7 @@ test('a leak is reported once, with how long and the stack that took it, waiters
 });
 
 test('leakThresholdMs Infinity takes stacks and reports nothing', async () => {
-  const { pool, clock } = workbench({ leakThresholdMs: forever });
+  const { pool, clock } = setupPool({ leakThresholdMs: forever });
   const lease = (function taker() {
     return pool.acquire();
   })();
@@ -304,7 +304,7 @@ test('without listeners, background trouble goes to the logger', async () => {
 });
 
 test('a parked one whose life ended since the last sweep is not lent', async () => {
-  const { pool, clock, log } = workbench({
+  const { pool, clock, log } = setupPool({
     maxLifetimeMs: 4_000,
     lifetimeJitterRatio: 0,
     parkAfterMs: 800,
@@ -321,7 +321,7 @@ test('a parked one whose life ended since the last sweep is not lent', async () 
 });
 
 test('one taken from the shelf for a caller who left counts as idle from then on', async () => {
-  const { pool, clock, factory } = workbench({ parkAfterMs: 1_000, idleTimeoutMs: forever });
+  const { pool, clock, factory } = setupPool({ parkAfterMs: 1_000, idleTimeoutMs: forever });
   (await pool.acquire()).release();
   await clock.advance(1_600);
   expect(pool.stats.parked).toBe(1);

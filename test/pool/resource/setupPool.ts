@@ -6,7 +6,7 @@ export interface Thing {
 }
 
 /** A pool on a fake clock over a factory that writes down what it is asked. Each function can be replaced. */
-export function workbench(options: ResourcePoolOptions = {}, hooks: { readonly reset?: true } = {}) {
+export function setupPool(options: ResourcePoolOptions = {}, hooks: { readonly reset?: true } = {}) {
   const clock = new FakeClock();
   const log = {
     created: [] as Thing[],
