@@ -2,7 +2,11 @@ import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/cli
 import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport as TransportV1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
-import { ElicitRequestSchema, LoggingMessageNotificationSchema } from '@modelcontextprotocol/sdk/types.js';
+import {
+  ElicitRequestSchema,
+  LoggingMessageNotificationSchema,
+  ToolListChangedNotificationSchema,
+} from '@modelcontextprotocol/sdk/types.js';
 import { afterEach, expect, test, vi } from 'vitest';
 import type { Era, ServerSettings } from '../../src/registry/config/ServerConfig.js';
 import { type DualGateway, dualEraConfig, dualEraGateway } from '../support/dualEra.js';
@@ -222,4 +226,18 @@ test('the aggregate serves the modern era, too', async () => {
   const client = await connect(`${url}/mcp`, { pin: VERSION });
   const result = await client.callTool({ name: 'dual__test_input_required_result_elicitation', arguments: {} });
   expect(textOf(result)).toBe('Hello, Eve!');
+});
+
+test('a legacy client of a modern server is told of changed lists', async () => {
+  const { path } = await start('http', { only: 'modern' });
+  const client = new ClientV1({ name: 'legacy', version: '1' });
+  clients.push(client);
+  const changed = new Promise<void>((resolve) => {
+    client.setNotificationHandler(ToolListChangedNotificationSchema, () => resolve());
+  });
+  await client.connect(new TransportV1(new URL(path)) as Transport);
+  // The stream for it may open after the first change; a call that the end of the test cuts off does not matter.
+  const change = () => client.callTool({ name: 'test_trigger_tool_change', arguments: {} }).catch(() => undefined);
+  const again = setInterval(() => void change(), 200);
+  await changed.finally(() => clearInterval(again));
 });

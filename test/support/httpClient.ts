@@ -42,7 +42,7 @@ export function exchange(
 
 export function messagesOf(text: string): Message[] {
   if (text === '') return [];
-  if (!/^(event|data|:)/.test(text)) return [JSON.parse(text) as Message].flat();
+  if (!/^(event|data|id|retry|:)/.test(text)) return [JSON.parse(text) as Message].flat();
   return [...text.matchAll(/^data: (.*)$/gm)].map((hit) => JSON.parse(hit[1] ?? '') as Message);
 }
 

@@ -1,5 +1,5 @@
 import { OptionError, ServerNotFoundError } from '../../core/errors.js';
-import type { McpPool, ServerNotice } from '../../pool/McpPool.js';
+import type { Caller, McpPool, ServerNotice } from '../../pool/McpPool.js';
 import { type ListenFilter, type Listening, untilAborted } from '../modern/Listening.js';
 import type { Params } from '../rpc/envelope.js';
 import { INVALID_PARAMS, Refusal } from '../rpc/failure.js';
@@ -15,6 +15,9 @@ import {
   infoOf,
   type ListenOptions,
 } from './Endpoint.js';
+
+/** Stands for the lists among a session's subscriptions, where no URI can: it holds a space. */
+const LISTS = 'changed lists';
 
 export interface ServerEndpointOptions {
   readonly pool: McpPool;
@@ -43,11 +46,32 @@ export class ServerEndpoint implements Endpoint {
     const caller = this.#callers.of(this.#server, session);
     const { capabilities, serverInfo, instructions } = await infoOf(this.#pool, this.#server, caller, signal);
     this.#callers.learn(this.#server, session);
+    if (session.era === 'legacy' && this.#callers.eraOf(this.#server, session) === 'modern') {
+      await this.#follow(session, caller);
+    }
     return {
       capabilities,
       serverInfo: serverInfo ?? { name: this.#server, version: '0' },
       ...(instructions === undefined ? {} : { instructions }),
     };
+  }
+
+  /** A modern server tells of changed lists on a subscription alone: a legacy session has one as long as it lives. */
+  async #follow(session: Downstream, caller: Caller | undefined): Promise<void> {
+    const filter = { toolsListChanged: true, promptsListChanged: true, resourcesListChanged: true };
+    const onNotification = ({ method, params }: ServerNotice): void => session.notify(method, params);
+    try {
+      await session.subscribe(LISTS, () =>
+        this.#pool.subscribe(this.#server, filter, {
+          signal: session.signal,
+          onNotification,
+          ...(caller && { caller }),
+        }),
+      );
+    } catch (error) {
+      // Nothing of the kind is offered.
+      if (!(error instanceof OptionError)) throw error;
+    }
   }
 
   async request(session: Downstream, method: string, params: Params | undefined, call: CallOptions): Promise<unknown> {

@@ -9,8 +9,19 @@ export interface EventStreamBounds {
   readonly held: HeldBytes;
 }
 
+/** Where messages for a client go, one event each. */
+export interface MessageStream {
+  /** A message that may be lost: false when it did not get away. */
+  offer(message: string | Frame): boolean;
+  /** A message that may not be lost: an answer. */
+  send(json: string): void;
+  /** Keeps what stands between from cutting a quiet stream. */
+  heartbeat(): void;
+  end(): void;
+}
+
 /** A response of server-sent events, one JSON-RPC message each. What a slow reader does not take is bounded. */
-export class EventStream {
+export class EventStream implements MessageStream {
   readonly #response: ServerResponse;
   readonly #bounds: EventStreamBounds;
   /** Frames that were written and have not left yet. */
@@ -34,7 +45,7 @@ export class EventStream {
   }
 
   /** A message that may be lost: false when the reader is too slow, or too much is held for all, and it was dropped. */
-  offer(message: string | Frame): boolean {
+  offer(message: string | Frame, eventId?: string): boolean {
     const { writableLength, writableEnded, destroyed } = this.#response;
     const { maxStreamBufferBytes, held } = this.#bounds;
     if (writableEnded || destroyed || writableLength > maxStreamBufferBytes) return false;
@@ -42,6 +53,7 @@ export class EventStream {
     if (!frame.hold(held)) return false;
     const entry = { frame };
     this.#unsent.add(entry);
+    if (eventId !== undefined) this.#response.write(`id: ${eventId}\n`);
     this.#response.write(frame.bytes, () => {
       if (this.#unsent.delete(entry)) frame.release(held);
     });
@@ -49,11 +61,18 @@ export class EventStream {
   }
 
   /** A message that may not be lost: an answer. */
-  send(json: string): void {
-    this.#response.write(new Frame(json).bytes);
+  send(message: string | Frame, eventId?: string): void {
+    const { writableEnded, destroyed } = this.#response;
+    if (writableEnded || destroyed) return;
+    if (eventId !== undefined) this.#response.write(`id: ${eventId}\n`);
+    this.#response.write((typeof message === 'string' ? new Frame(message) : message).bytes);
   }
 
-  /** Keeps what stands between from cutting a quiet stream. */
+  /** An event without data: what a client that loses the stream resumes behind, and when. */
+  prime(eventId: string, retryMs: number): void {
+    this.#response.write(`id: ${eventId}\nretry: ${retryMs}\ndata:\n\n`);
+  }
+
   heartbeat(): void {
     const { writableLength, writableEnded, destroyed } = this.#response;
     if (writableLength === 0 && !writableEnded && !destroyed) this.#response.write(':\n\n');

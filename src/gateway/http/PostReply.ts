@@ -1,8 +1,9 @@
 import type { ServerResponse } from 'node:http';
 import { type Failure, failureText, INTERNAL_ERROR } from '../rpc/failure.js';
-import { EventStream } from './EventStream.js';
+import { EventStream, type MessageStream } from './EventStream.js';
 import type { HeldBytes } from './HeldBytes.js';
 import { holdAnswer } from './holdAnswer.js';
+import { Resumable } from './Resumable.js';
 import { sendJson } from './respond.js';
 
 export interface PostReplyOptions {
@@ -18,6 +19,8 @@ export interface PostReplyOptions {
   /** A client that takes nothing of a large answer for so long, in ms, is cut. */
   readonly stallTimeoutMs: number;
   readonly onDrop: () => void;
+  /** Makes the stream, where it is another than one that ends with its connection. */
+  readonly begin?: (response: ServerResponse) => MessageStream;
 }
 
 /**
@@ -29,7 +32,7 @@ export class PostReply {
   readonly #options: PostReplyOptions;
   readonly #answers: (string | Buffer)[] = [];
   #left: number;
-  #stream: EventStream | undefined;
+  #stream: MessageStream | undefined;
   /** It was in flight at the last tick. */
   #old = false;
 
@@ -42,6 +45,11 @@ export class PostReply {
   /** Whether a message can still go ahead of the answer. */
   get open(): boolean {
     return this.#options.events && this.#left > 0;
+  }
+
+  /** Whether its client is there: one that has gone may come back for a stream that can be resumed. */
+  get attended(): boolean {
+    return !this.#response.destroyed || (this.#stream instanceof Resumable && this.#stream.open);
   }
 
   /** A request or a notification that goes ahead of the answer; false when it cannot. */
@@ -124,8 +132,8 @@ export class PostReply {
     this.#stream?.end();
   }
 
-  #begin(): EventStream {
-    this.#stream ??= new EventStream(this.#response, this.#options);
+  #begin(): MessageStream {
+    this.#stream ??= this.#options.begin?.(this.#response) ?? new EventStream(this.#response, this.#options);
     return this.#stream;
   }
 }

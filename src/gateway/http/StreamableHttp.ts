@@ -198,6 +198,7 @@ export class StreamableHttp {
       held: this.#held,
       stallTimeoutMs: this.#settings.stallTimeoutMs,
       onDrop: this.#onDrop,
+      ...(batch ? {} : { begin: (own) => session.callStream(own) }),
     });
     const calls = messages.map((each) => {
       if (each.kind === 'request') return this.#call(session, each, reply);
@@ -238,8 +239,16 @@ export class StreamableHttp {
   }
 
   #get(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse): void {
-    if (accepts(request, 'text/event-stream')) this.#session(endpoint, request, response)?.openStream(response);
-    else refuse(response, 406, 'accept must name text/event-stream');
+    if (!accepts(request, 'text/event-stream')) {
+      refuse(response, 406, 'accept must name text/event-stream');
+      return;
+    }
+    const session = this.#session(endpoint, request, response);
+    if (session === undefined) return;
+    const last = request.headers['last-event-id'];
+    if (typeof last !== 'string' || last === '') session.openStream(response);
+    else if (!session.resume(last, response))
+      refuse(response, 400, 'last-event-id names no stream that can be resumed');
   }
 
   async #delete(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse): Promise<void> {

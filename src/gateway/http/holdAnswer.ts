@@ -9,7 +9,8 @@ const SMALL_BYTES = 64 * 1_024;
  * False when there is no room for it among what is held for all.
  */
 export function holdAnswer(response: ServerResponse, bytes: number, held: HeldBytes, stallTimeoutMs: number): boolean {
-  if (bytes < SMALL_BYTES) return true;
+  // One that has gone takes nothing any more.
+  if (bytes < SMALL_BYTES || response.destroyed) return true;
   if (!held.take(bytes)) return false;
   // Node starts a socket's timeout anew at each progress of a write that is under way.
   response.setTimeout(stallTimeoutMs, () => response.destroy());

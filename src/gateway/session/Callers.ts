@@ -167,12 +167,22 @@ export class Callers {
     onTool: CallOptions['onTool'],
   ): Promise<Tool | undefined> {
     const caller = this.of(server, session);
-    const tool = await this.tools.get(server, params?.['name'], async () => {
-      const { items } = await this.#pool.listAll(server, 'tools', caller === undefined ? {} : { caller });
-      return items;
-    });
-    if (tool !== undefined) onTool?.(tool, params?.['arguments']);
-    return tool;
+    const find = (): Promise<Tool | undefined> =>
+      this.tools.get(server, params?.['name'], async () => {
+        const { items } = await this.#pool.listAll(server, 'tools', caller === undefined ? {} : { caller });
+        return items;
+      });
+    const known = await find();
+    try {
+      if (known !== undefined) onTool?.(known, params?.['arguments']);
+      return known;
+    } catch {
+      // The definition may be outdated: the newest one decides.
+      this.tools.forget(server);
+      const newest = await find();
+      if (newest !== undefined) onTool?.(newest, params?.['arguments']);
+      return newest;
+    }
   }
 
   /** A call of a session as it is; while it runs, it counts among the server's callers. */

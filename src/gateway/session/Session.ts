@@ -6,10 +6,12 @@ import type { Clock } from '../../core/clock.js';
 import { ClosedError, QueueFullError } from '../../core/errors.js';
 import type { ServerNotice, Subscription } from '../../pool/McpPool.js';
 import type { Downstream, Endpoint } from '../endpoint/Endpoint.js';
-import { EventStream } from '../http/EventStream.js';
+import type { MessageStream } from '../http/EventStream.js';
 import type { NoticeFrames } from '../http/Frame.js';
 import type { HeldBytes } from '../http/HeldBytes.js';
 import type { PostReply } from '../http/PostReply.js';
+import type { Resumable } from '../http/Resumable.js';
+import { OWN_STREAM, ResumableStreams } from '../http/ResumableStreams.js';
 import { canBeAsked } from '../rpc/envelope.js';
 import { INVALID_PARAMS, INVALID_REQUEST, Refusal } from '../rpc/failure.js';
 import { type AskOptions, type ClientAnswer, ClientRequests, type Send } from './ClientRequests.js';
@@ -34,6 +36,9 @@ export interface SessionClient {
   readonly address?: string | undefined;
 }
 
+/** Clients of that version on know events without data. */
+const FIRST_PRIMED = '2025-11-25';
+
 /** Why a call ends that its own client cancelled: nobody waits for its answer. */
 export const CANCELLED = Object.freeze({ reason: 'cancelled by the client' });
 
@@ -57,7 +62,9 @@ export class Session implements Downstream {
   readonly #subscriptions = new Map<string, Promise<Subscription>>();
   readonly #asks: ClientRequests;
   readonly #life = new AbortController();
-  #stream: EventStream | undefined;
+  readonly #streams: ResumableStreams;
+  /** For what belongs to no call, from the first time that its client opened it. */
+  #stream: Resumable | undefined;
   #ended = false;
 
   constructor(endpoint: Endpoint, client: SessionClient, limits: SessionLimits, clock: Clock) {
@@ -68,6 +75,7 @@ export class Session implements Downstream {
     this.origin = originOf(client.address);
     this.#asks = new ClientRequests((message) => this.#send(message), limits.maxRequestsPerSession, clock);
     this.#limits = limits;
+    this.#streams = new ResumableStreams(limits, client.protocolVersion >= FIRST_PRIMED);
     this.usedMs = clock.now();
   }
 
@@ -86,7 +94,13 @@ export class Session implements Downstream {
 
   /** Nothing is in flight and nobody listens: it may be forgotten. */
   get idle(): boolean {
-    return this.quiet && this.#stream === undefined;
+    return this.quiet && this.#stream?.open !== true;
+  }
+
+  /** Nobody is there: no stream is open, and the clients of all calls in flight have gone. */
+  get unattended(): boolean {
+    if (this.#stream?.open === true) return false;
+    return [...this.#inFlight.values()].every(({ reply }) => !reply.attended);
   }
 
   /** Enters a request by its key, answered in `reply`; its signal aborts when the client cancels it or the session ends. */
@@ -112,13 +126,23 @@ export class Session implements Downstream {
 
   /** Opens the stream for what belongs to no call. An older one ends: its client came back before we saw it leave. */
   openStream(response: ServerResponse): void {
-    this.#stream?.end();
-    const stream = new EventStream(response, this.#limits, { 'mcp-session-id': this.id });
-    this.#stream = stream;
+    this.#stream ??= this.#streams.make(OWN_STREAM);
+    this.#stream.attach(response, { 'mcp-session-id': this.id });
     this.#asks.flush();
-    response.once('close', () => {
-      if (this.#stream === stream) this.#stream = undefined;
-    });
+  }
+
+  /** A stream for one call, which can be resumed. */
+  callStream(response: ServerResponse): MessageStream {
+    const stream = this.#streams.make();
+    stream.attach(response);
+    return stream;
+  }
+
+  /** Goes on with a stream behind the event that the client has; false when there is no such stream any more. */
+  resume(eventId: string, response: ServerResponse): boolean {
+    const resumed = this.#streams.resume(eventId, response, { 'mcp-session-id': this.id });
+    if (resumed) this.#asks.flush();
+    return resumed;
   }
 
   heartbeat(): void {
@@ -188,7 +212,7 @@ export class Session implements Downstream {
 
   /** Ends the stream alone, so that a shutdown is not held up by it. */
   endStream(): void {
-    this.#stream?.end();
+    this.#stream?.cut();
   }
 
   /** Fails what is in flight, ends the stream and gives the subscriptions back. */
@@ -198,6 +222,7 @@ export class Session implements Downstream {
     this.#asks.close(reason);
     this.#life.abort(reason);
     this.endStream();
+    this.#streams.close();
     const subscriptions = [...this.#subscriptions.values()];
     this.#subscriptions.clear();
     await Promise.allSettled(subscriptions.map(async (each) => (await each).close()));

@@ -93,7 +93,7 @@ export class SessionTable {
   expire(): void {
     const before = this.#clock.now() - this.#options.sessionIdleMs;
     for (const session of [...this.#sessions.values()]) {
-      if (session.idle && session.usedMs <= before) void this.end(session);
+      if ((session.idle || session.unattended) && session.usedMs <= before) void this.end(session);
     }
   }
 

@@ -1,0 +1,128 @@
+import type { ServerResponse } from 'node:http';
+import { EventStream, type EventStreamBounds, type MessageStream } from './EventStream.js';
+import { Frame } from './Frame.js';
+
+export interface ResumableOptions {
+  /** What the session knows it by; its events' ids begin with it. */
+  readonly id: string;
+  readonly bounds: EventStreamBounds;
+  /** The client knows events without data: the first tells it where to resume before anything happened (2025-11-25). */
+  readonly primed: boolean;
+}
+
+/** When a client whose stream broke may come back, in ms. */
+const RETRY_MS = 1_000;
+/** Of what a client may have missed, so much is kept beside the newest message, in bytes. */
+const MAX_KEPT_BYTES = 256 * 1_024;
+
+interface Kept {
+  readonly seq: number;
+  readonly frame: Frame;
+}
+
+/**
+ * A stream of events that outlives its connection (2025-11-25, Streamable HTTP, resumability): each event has an id, and what a
+ * client may have missed is kept, within the bounds of one stream and of all, so that a GET with `last-event-id` goes on behind
+ * what it has. The oldest is forgotten first.
+ */
+export class Resumable implements MessageStream {
+  readonly id: string;
+  readonly #options: ResumableOptions;
+  #kept: Kept[] = [];
+  #bytes = 0;
+  #seq = 0;
+  #stream: EventStream | undefined;
+  #ended = false;
+
+  constructor(options: ResumableOptions) {
+    this.id = options.id;
+    this.#options = options;
+  }
+
+  /** A connection takes what comes. */
+  get open(): boolean {
+    return this.#stream !== undefined;
+  }
+
+  /** Nothing more will come. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** The client's connection for it, from here on; an older one ends. */
+  attach(response: ServerResponse, headers: Readonly<Record<string, string>> = {}, seq = this.#seq): void {
+    this.#stream?.end();
+    const stream = new EventStream(response, this.#options.bounds, headers);
+    this.#stream = stream;
+    response.once('close', () => {
+      if (this.#stream === stream) this.#stream = undefined;
+    });
+    if (this.#options.primed) stream.prime(`${this.id}_${seq}`, RETRY_MS);
+  }
+
+  /** The client is back and has everything up to `seq`. */
+  resume(response: ServerResponse, seq: number, headers: Readonly<Record<string, string>>): void {
+    this.attach(response, headers, seq);
+    for (const kept of this.#kept) if (kept.seq > seq) this.#stream?.offer(kept.frame, `${this.id}_${kept.seq}`);
+    if (this.#ended) this.#stream?.end();
+  }
+
+  /** A message that may be lost: false when it reached no connection. It is kept all the same. */
+  offer(message: string | Frame): boolean {
+    const frame = typeof message === 'string' ? new Frame(message) : message;
+    const seq = this.#keep(frame, frame.bytes.length <= MAX_KEPT_BYTES);
+    return this.#stream?.offer(frame, `${this.id}_${seq}`) === true;
+  }
+
+  /** A message that may not be lost: an answer. */
+  send(json: string): void {
+    const frame = new Frame(json);
+    const seq = this.#keep(frame, true);
+    this.#stream?.send(frame, `${this.id}_${seq}`);
+  }
+
+  heartbeat(): void {
+    this.#stream?.heartbeat();
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.#stream?.end();
+    // What is large and has gone out is not kept for the rare client that lost it behind the socket.
+    if (this.#stream !== undefined && this.#bytes > MAX_KEPT_BYTES) this.forget();
+  }
+
+  /** Ends its connection alone: the client comes back for the rest. */
+  cut(): void {
+    this.#stream?.end();
+    this.#stream = undefined;
+  }
+
+  /** It is not resumed any more. */
+  forget(): void {
+    for (const { frame } of this.#kept) frame.release(this.#options.bounds.held);
+    this.#kept = [];
+    this.#bytes = 0;
+  }
+
+  #keep(frame: Frame, worth: boolean): number {
+    const { held } = this.#options.bounds;
+    const seq = ++this.#seq;
+    if (!worth || !frame.hold(held)) return seq;
+    this.#kept.push({ seq, frame });
+    this.#bytes += frame.bytes.length;
+    // The newest stays, however large: it is the answer then.
+    while (this.#bytes > MAX_KEPT_BYTES && this.#kept.length > 1) {
+      const oldest = this.#kept.shift();
+      this.#bytes -= oldest?.frame.bytes.length ?? 0;
+      oldest?.frame.release(held);
+    }
+    return seq;
+  }
+}
+
+/** The stream and the place in it that an event's id names; undefined for what is no id of ours. */
+export function placeOf(eventId: string): { readonly stream: string; readonly seq: number } | undefined {
+  const hit = /^([a-z0-9]{1,16})_(\d{1,15})$/.exec(eventId);
+  return hit === null ? undefined : { stream: hit[1] as string, seq: Number(hit[2]) };
+}

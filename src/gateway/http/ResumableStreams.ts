@@ -1,0 +1,46 @@
+import type { ServerResponse } from 'node:http';
+import type { EventStreamBounds } from './EventStream.js';
+import { placeOf, Resumable } from './Resumable.js';
+
+/** The stream for what belongs to no call. */
+export const OWN_STREAM = 'g';
+/** Streams of calls that are over, kept for clients that have not seen their end. */
+const MAX_ENDED = 8;
+
+/** The streams of one session that its client may resume. */
+export class ResumableStreams {
+  readonly #bounds: EventStreamBounds;
+  readonly #primed: boolean;
+  readonly #streams = new Map<string, Resumable>();
+  #next = 1;
+
+  constructor(bounds: EventStreamBounds, primed: boolean) {
+    this.#bounds = bounds;
+    this.#primed = primed;
+  }
+
+  make(id = `c${(this.#next++).toString(36)}`): Resumable {
+    const stream = new Resumable({ id, bounds: this.#bounds, primed: this.#primed });
+    this.#streams.set(id, stream);
+    const ended = [...this.#streams.values()].filter((each) => each.ended);
+    for (const oldest of ended.slice(0, Math.max(0, ended.length - MAX_ENDED))) {
+      oldest.forget();
+      this.#streams.delete(oldest.id);
+    }
+    return stream;
+  }
+
+  /** False when that stream is not known any more. */
+  resume(eventId: string, response: ServerResponse, headers: Readonly<Record<string, string>>): boolean {
+    const place = placeOf(eventId);
+    const stream = place === undefined ? undefined : this.#streams.get(place.stream);
+    if (place === undefined || stream === undefined) return false;
+    stream.resume(response, place.seq, headers);
+    return true;
+  }
+
+  close(): void {
+    for (const stream of this.#streams.values()) stream.forget();
+    this.#streams.clear();
+  }
+}
