@@ -23,7 +23,7 @@ async function startServer(transport, era) {
 
 async function startGateway(config) {
   const pool = new UnifiedPool();
-  pool.addServer({ name: 'dual', maxConnections: 256, ...config });
+  pool.addServer({ name: 'dual', ...config });
   const gateway = new Gateway({ pool, port: 0 });
   const { url } = await gateway.listen();
   const stop = async () => {

@@ -1,2 +1,28 @@
 /** Why a cell cannot pass what passes straight: the first that fits stands in the table. */
-export const REASONS = [];
+export const REASONS = [
+  {
+    cell: /aggregate/,
+    set: /./,
+    why: 'The aggregate has tools and prompts; resources and logging are on the paths of the servers.',
+  },
+  {
+    cell: /^(stdio|SSE), shared/,
+    set: /0\.1|2025/,
+    why: 'A shared pipe does not say whose call asks, so nothing can be asked: `sharing: "bound"` is for that.',
+  },
+  {
+    cell: /^SSE, shared/,
+    set: /./,
+    why: 'That transport is of the legacy era alone, and shared it does not say whose call asks.',
+  },
+  {
+    cell: /legacy server|^SSE/,
+    set: /2026/,
+    why: 'The server speaks the legacy era: its requests name no keys, and tools that only the modern era has are not there.',
+  },
+  {
+    cell: /modern server/,
+    set: /./,
+    why: 'The server speaks the modern era: tools that ask by requests of their own are not there.',
+  },
+];

@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { systemClock } from '../core/clock.js';
+import { type Clock, systemClock } from '../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
 import type { GracePeriod } from '../core/close/GracePeriod.js';
 import { ClosedError, OutcomeUnknownError } from '../core/errors.js';
@@ -54,6 +54,7 @@ const STREAM_AFTER_MS = 2_500;
  */
 export class Gateway implements Closeable, AsyncDisposable {
   readonly #pool: GatewayPool;
+  readonly #clock: Clock;
   readonly #settings: GatewaySettings;
   readonly #logger: Logger;
   readonly #scope: CloseScope;
@@ -81,6 +82,7 @@ export class Gateway implements Closeable, AsyncDisposable {
     const { pool, logger = silentLogger, clock = systemClock } = options;
     const settings = checkGatewayOptions(options);
     this.#pool = pool;
+    this.#clock = clock;
     this.#settings = settings;
     this.#logger = logger;
     this.#scope = new CloseScope('Gateway', {
@@ -290,6 +292,8 @@ export class Gateway implements Closeable, AsyncDisposable {
       server: name,
       callers: this.#callers,
       sessions: () => this.#sessions.of(endpoint),
+      clock: this.#clock,
+      makeRoom: () => this.#sessions.endAbandoned(endpoint),
     });
     this.#servers.set(name, endpoint);
     return endpoint;

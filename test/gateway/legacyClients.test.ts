@@ -125,3 +125,13 @@ async function fetchHeaders(raw: RawClient, params: object, clock: FakeClock): P
   await fetched;
   return response;
 }
+
+test('clients that left a bound server without saying so make room for those who come', async () => {
+  const { path } = await dualEraGateway(await dualEraConfig('stdio', { sharing: 'bound', maxConnections: 2 }));
+  for (const name of ['a', 'b', 'c', 'd']) {
+    const client = await connect(path, name);
+    const result = await client.callTool({ name: 'test_who', arguments: {} });
+    expect(JSON.parse(textOf(result))).toMatchObject({ client: { name } });
+    await client.close();
+  }
+});

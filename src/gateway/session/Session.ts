@@ -97,6 +97,11 @@ export class Session implements Downstream {
     return this.quiet && this.#stream?.open !== true;
   }
 
+  /** Its client had a stream and has left, with nothing in flight: it ended without saying so, or it may come back. */
+  get abandoned(): boolean {
+    return this.quiet && this.#stream?.open === false;
+  }
+
   /** Nobody is there: no stream is open, and the clients of all calls in flight have gone. */
   get unattended(): boolean {
     if (this.#stream?.open === true) return false;

@@ -97,6 +97,14 @@ export class SessionTable {
     }
   }
 
+  /** Ends the session of that endpoint whose client has left longest ago without saying so; false when there is none. */
+  endAbandoned(endpoint: Endpoint): boolean {
+    const chosen = this.#longestUnused((session) => session.endpoint === endpoint && session.abandoned);
+    if (chosen === undefined) return false;
+    void this.end(chosen);
+    return true;
+  }
+
   /** All of one endpoint. */
   of(endpoint: Endpoint): Session[] {
     return [...this.#sessions.values()].filter((session) => session.endpoint === endpoint);
