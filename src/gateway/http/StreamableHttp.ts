@@ -24,6 +24,7 @@ import {
 import { failureOf, failureText, INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, Refusal } from '../rpc/failure.js';
 import { CANCELLED, type Session } from '../session/Session.js';
 import { OF_ADDRESS, type SessionTable } from '../session/SessionTable.js';
+import { accepts } from './accepts.js';
 import type { HeldBytes } from './HeldBytes.js';
 import { PostReply } from './PostReply.js';
 import { readBody } from './readBody.js';
@@ -91,7 +92,7 @@ export class StreamableHttp {
   }
 
   async #post(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse): Promise<void> {
-    if (!accepts(request, 'application/json') && !accepts(request, 'text/event-stream')) {
+    if (!accepts(request.headers.accept, 'application/json') && !accepts(request.headers.accept, 'text/event-stream')) {
       return refuse(response, 406, 'accept must name application/json and text/event-stream');
     }
     // A session that is not there is told before its body is read, unless the body may be one that opens a new one.
@@ -193,7 +194,7 @@ export class StreamableHttp {
     const reply = new PostReply(response, {
       requests,
       batch,
-      events: accepts(request, 'text/event-stream'),
+      events: accepts(request.headers.accept, 'text/event-stream'),
       maxStreamBufferBytes: this.#settings.maxStreamBufferBytes,
       held: this.#held,
       stallTimeoutMs: this.#settings.stallTimeoutMs,
@@ -239,7 +240,7 @@ export class StreamableHttp {
   }
 
   #get(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse): void {
-    if (!accepts(request, 'text/event-stream')) {
+    if (!accepts(request.headers.accept, 'text/event-stream')) {
       refuse(response, 406, 'accept must name text/event-stream');
       return;
     }
@@ -283,8 +284,4 @@ export class StreamableHttp {
 
 function refuse(response: ServerResponse, status: number, message: string): void {
   sendFailure(response, status, { code: INVALID_REQUEST, message });
-}
-
-function accepts({ headers: { accept } }: IncomingMessage, type: string): boolean {
-  return accept === undefined || accept.includes(type) || accept.includes('*/*');
 }

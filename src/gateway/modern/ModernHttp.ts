@@ -4,6 +4,7 @@ import type { Logger } from '../../core/logger.js';
 import { modernResult } from '../bridge/resultText.js';
 import type { CallOptions, Endpoint } from '../endpoint/Endpoint.js';
 import type { GatewaySettings } from '../GatewayOptions.js';
+import { accepts } from '../http/accepts.js';
 import type { HeldBytes } from '../http/HeldBytes.js';
 import { PostReply } from '../http/PostReply.js';
 import { sendError as refuse, sendEmpty } from '../http/respond.js';
@@ -117,7 +118,7 @@ export class ModernHttp {
     const idText = idTextOf(rest);
     const gone = new AbortController();
     response.once('close', () => gone.abort(DISCONNECTED));
-    const events = /text\/event-stream|\*\/\*/i.test(request.headers.accept ?? '*/*');
+    const events = accepts(request.headers.accept, 'text/event-stream');
     const reply = new PostReply(response, { requests: 1, batch: false, events, ...settings, held, onDrop });
     this.#open.set(reply, gone);
     const progressToken = progressTokenOf(params);
