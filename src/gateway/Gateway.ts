@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { type Clock, systemClock } from '../core/clock.js';
+import { systemClock } from '../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
 import type { GracePeriod } from '../core/close/GracePeriod.js';
 import { ClosedError, OutcomeUnknownError } from '../core/errors.js';
@@ -54,7 +54,6 @@ const STREAM_AFTER_MS = 2_500;
  */
 export class Gateway implements Closeable, AsyncDisposable {
   readonly #pool: GatewayPool;
-  readonly #clock: Clock;
   readonly #settings: GatewaySettings;
   readonly #logger: Logger;
   readonly #scope: CloseScope;
@@ -82,7 +81,6 @@ export class Gateway implements Closeable, AsyncDisposable {
     const { pool, logger = silentLogger, clock = systemClock } = options;
     const settings = checkGatewayOptions(options);
     this.#pool = pool;
-    this.#clock = clock;
     this.#settings = settings;
     this.#logger = logger;
     this.#scope = new CloseScope('Gateway', {
@@ -96,7 +94,14 @@ export class Gateway implements Closeable, AsyncDisposable {
     this.#guard = new Guard(settings);
     const held = new HeldBytes(settings.maxBufferedBytes);
     const clients = new ModernClients(this.#closing.signal);
-    this.#callers = new Callers({ pool, logger, clock, clients, callIdleMs: settings.callIdleMs });
+    this.#callers = new Callers({
+      pool,
+      logger,
+      clock,
+      clients,
+      callIdleMs: settings.callIdleMs,
+      makeRoom: (uses) => this.#sessions.endAbandoned(uses),
+    });
     const onDrop = (): void => void this.#dropped++;
     this.#modern = new ModernHttp({ clients, settings, held, logger, onDrop });
     this.#held = held;
@@ -292,8 +297,6 @@ export class Gateway implements Closeable, AsyncDisposable {
       server: name,
       callers: this.#callers,
       sessions: () => this.#sessions.of(endpoint),
-      clock: this.#clock,
-      makeRoom: () => this.#sessions.endAbandoned(endpoint),
     });
     this.#servers.set(name, endpoint);
     return endpoint;

@@ -126,11 +126,15 @@ async function fetchHeaders(raw: RawClient, params: object, clock: FakeClock): P
   return response;
 }
 
-test('clients that left a bound server without saying so make room for those who come', async () => {
-  const { path } = await dualEraGateway(await dualEraConfig('stdio', { sharing: 'bound', maxConnections: 2 }));
+test.each([
+  ['/servers/dual/mcp', 'test_who'],
+  ['/mcp', 'dual__test_who'],
+])('on %s clients that left a bound server without saying so make room for those who come', async (path, tool) => {
+  const config = await dualEraConfig('stdio', { sharing: 'bound', maxConnections: 2 });
+  const { url } = await dualEraGateway(config);
   for (const name of ['a', 'b', 'c', 'd']) {
-    const client = await connect(path, name);
-    const result = await client.callTool({ name: 'test_who', arguments: {} });
+    const client = await connect(url + path, name);
+    const result = await client.callTool({ name: tool, arguments: {} });
     expect(JSON.parse(textOf(result))).toMatchObject({ client: { name } });
     await client.close();
   }

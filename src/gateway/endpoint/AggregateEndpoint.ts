@@ -10,14 +10,7 @@ import type { Callers } from '../session/Callers.js';
 import type { ToolCatalog } from '../ToolCatalog.js';
 import { Catalog, type CatalogOptions, type CatalogSource } from './Catalog.js';
 import { discovered } from './discovered.js';
-import {
-  type CallOptions,
-  type Downstream,
-  type Endpoint,
-  type EndpointInfo,
-  infoOf,
-  type ListenOptions,
-} from './Endpoint.js';
+import type { CallOptions, Downstream, Endpoint, EndpointInfo, ListenOptions } from './Endpoint.js';
 
 export interface AggregateEndpointOptions extends CatalogOptions {
   readonly serverInfo: Implementation;
@@ -171,9 +164,7 @@ export class AggregateEndpoint implements Endpoint {
     try {
       const late = (): Error => new RequestTimeoutError(server, 'initialize', listTimeoutMs);
       const bounds = { clock, timeoutMs: listTimeoutMs, signal, late };
-      return await withDeadline(bounds, (bounded) =>
-        infoOf(this.#pool, server, this.#callers.of(server, session), bounded),
-      );
+      return await withDeadline(bounds, (bounded) => this.#callers.info(server, session, bounded));
     } catch (error) {
       logger.debug({ server, error }, 'a server is left out of what the aggregate can do');
       return undefined;

@@ -1,7 +1,5 @@
-import type { Clock } from '../../core/clock.js';
 import { OptionError, ServerNotFoundError } from '../../core/errors.js';
-import type { Caller, McpPool, ServerInfo, ServerNotice } from '../../pool/McpPool.js';
-import { POOL_DEFAULTS } from '../../pool/server/options.js';
+import type { Caller, McpPool, ServerNotice } from '../../pool/McpPool.js';
 import { type ListenFilter, type Listening, untilAborted } from '../modern/Listening.js';
 import type { Params } from '../rpc/envelope.js';
 import { INVALID_PARAMS, Refusal } from '../rpc/failure.js';
@@ -9,14 +7,7 @@ import { LEVELS } from '../rpc/levels.js';
 import { MAX_URI_LENGTH } from '../rpc/limits.js';
 import type { Callers } from '../session/Callers.js';
 import { discovered } from './discovered.js';
-import {
-  type CallOptions,
-  type Downstream,
-  type Endpoint,
-  type EndpointInfo,
-  infoOf,
-  type ListenOptions,
-} from './Endpoint.js';
+import type { CallOptions, Downstream, Endpoint, EndpointInfo, ListenOptions } from './Endpoint.js';
 
 /** Stands for the lists among a session's subscriptions, where no URI can: it holds a space. */
 const LISTS = 'changed lists';
@@ -27,24 +18,16 @@ export interface ServerEndpointOptions {
   readonly callers: Callers;
   /** The sessions of this endpoint: the server is told the most verbose level that any of them asked for. */
   readonly sessions: () => readonly Downstream[];
-  readonly clock: Clock;
-  /** Ends a session of this endpoint whose client has left, if there is one. */
-  readonly makeRoom: () => void;
 }
-
-/** How long a newcomer waits before another session makes room for it, and between two of them, in ms. */
-const ROOM_MS = 250;
 
 /** `/servers/:name/mcp`: one server as it is. Methods, results and errors go through unread. */
 export class ServerEndpoint implements Endpoint {
-  readonly #options: ServerEndpointOptions;
   readonly #pool: McpPool;
   readonly #server: string;
   readonly #callers: Callers;
   readonly #sessions: () => readonly Downstream[];
 
   constructor(options: ServerEndpointOptions) {
-    this.#options = options;
     this.#pool = options.pool;
     this.#server = options.server;
     this.#callers = options.callers;
@@ -54,8 +37,7 @@ export class ServerEndpoint implements Endpoint {
   async info(session: Downstream, signal: AbortSignal): Promise<EndpointInfo> {
     if (!this.#pool.hasServer(this.#server)) throw new ServerNotFoundError(this.#server);
     const caller = this.#callers.of(this.#server, session);
-    const { capabilities, serverInfo, instructions } = await this.#infoOf(caller, signal);
-    this.#callers.learn(this.#server, session);
+    const { capabilities, serverInfo, instructions } = await this.#callers.info(this.#server, session, signal);
     if (session.era === 'legacy' && this.#callers.eraOf(this.#server, session) === 'modern') {
       await this.#follow(session, caller);
     }
@@ -64,30 +46,6 @@ export class ServerEndpoint implements Endpoint {
       serverInfo: serverInfo ?? { name: this.#server, version: '0' },
       ...(instructions === undefined ? {} : { instructions }),
     };
-  }
-
-  /**
-   * What the handshake told. While a newcomer of a `bound` server waits and every connection is a session's, those of clients that
-   * have left make room, one at a time; should such a client come back, it is told by 404.
-   */
-  async #infoOf(caller: Caller | undefined, signal: AbortSignal): Promise<ServerInfo> {
-    const info = infoOf(this.#pool, this.#server, caller, signal);
-    if (!this.#callers.isBound(this.#server)) return info;
-    const { clock, makeRoom } = this.#options;
-    let timer: { cancel(): void } | undefined;
-    const wait = (): void => {
-      timer = clock.setTimer(() => {
-        const max = this.#pool.config(this.#server)?.maxConnections ?? POOL_DEFAULTS.maxConnections;
-        if (this.#pool.hasServer(this.#server) && this.#pool.stats(this.#server).connections >= max) makeRoom();
-        wait();
-      }, ROOM_MS);
-    };
-    wait();
-    try {
-      return await info;
-    } finally {
-      timer?.cancel();
-    }
   }
 
   /** A modern server tells of changed lists on a subscription alone: a legacy session has one as long as it lives. */

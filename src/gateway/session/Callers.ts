@@ -3,7 +3,7 @@ import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../core/clock.js';
 import { messageOf, OptionError, RpcError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
-import type { Caller, RequestOptions } from '../../pool/McpPool.js';
+import type { Caller, RequestOptions, ServerInfo } from '../../pool/McpPool.js';
 import type { Era, ServerConfig } from '../../registry/config/ServerConfig.js';
 import { legacyOverModern, type Send } from '../bridge/LegacyOverModern.js';
 import { ModernOverLegacy } from '../bridge/ModernOverLegacy.js';
@@ -12,11 +12,14 @@ import type { GatewayPool } from '../GatewayOptions.js';
 import type { ModernClients } from '../modern/ModernClients.js';
 import { ToolDefinitions } from '../modern/ParamChecks.js';
 import { askable, type Params } from '../rpc/envelope.js';
+import { makingRoom } from './makingRoom.js';
 
 export interface CallersOptions {
   readonly pool: GatewayPool;
   readonly logger: Logger;
   readonly clock: Clock;
+  /** Ends one of the sessions that it names whose clients have left; false when there is none. */
+  readonly makeRoom: (uses: (session: Downstream) => boolean) => boolean;
   /** Those of the modern era, which have no sessions. */
   readonly clients: ModernClients;
   /** A call without answer or progress for so long, in ms, ends; a server's own `timeouts` go before. */
@@ -40,6 +43,8 @@ export class Callers {
   readonly #pool: GatewayPool;
   readonly #logger: Logger;
   readonly #callIdleMs: number;
+  readonly #clock: Clock;
+  readonly #makeRoom: CallersOptions['makeRoom'];
   readonly #clients: ModernClients;
   readonly #bridged: ModernOverLegacy;
   readonly #known = new WeakMap<Downstream, Map<string, Known>>();
@@ -50,7 +55,9 @@ export class Callers {
   /** Calls in flight by server and session. */
   readonly #calling = new Map<string, Map<Downstream, number>>();
 
-  constructor({ pool, logger, clock, clients, callIdleMs }: CallersOptions) {
+  constructor({ pool, logger, clock, clients, makeRoom, callIdleMs }: CallersOptions) {
+    this.#clock = clock;
+    this.#makeRoom = makeRoom;
     this.#pool = pool;
     this.#logger = logger;
     this.#clients = clients;
@@ -76,6 +83,21 @@ export class Callers {
     return caller;
   }
 
+  /** What the handshake told the session, whose connection is made if there is none; from here on its era is known. */
+  async info(server: string, session: Downstream, signal: AbortSignal): Promise<ServerInfo> {
+    const info = infoOf(this.#pool, server, this.of(server, session), signal);
+    const uses = (other: Downstream): boolean => other !== session && this.#known.get(other)?.has(server) === true;
+    const room = this.isBound(server)
+      ? makingRoom({ pool: this.#pool, server, clock: this.#clock, makeRoom: () => this.#makeRoom(uses) })
+      : undefined;
+    try {
+      return await info;
+    } finally {
+      room?.[Symbol.dispose]();
+      this.learn(server, session);
+    }
+  }
+
   /** A call of a client, in whichever era the server speaks. */
   async request(
     server: string,
@@ -99,8 +121,7 @@ export class Callers {
 
   /** Finds out what the server speaks, by its start. */
   async #ask(server: string, session: Downstream, signal = session.signal): Promise<Era> {
-    const { era } = await infoOf(this.#pool, server, this.of(server, session) ?? {}, signal);
-    this.learn(server, session);
+    const { era } = await this.info(server, session, signal);
     return era;
   }
 

@@ -97,9 +97,9 @@ export class SessionTable {
     }
   }
 
-  /** Ends the session of that endpoint whose client has left longest ago without saying so; false when there is none. */
-  endAbandoned(endpoint: Endpoint): boolean {
-    const chosen = this.#longestUnused((session) => session.endpoint === endpoint && session.abandoned);
+  /** Of the sessions that `may` names, ends the one whose client left longest ago without saying so; false when there is none. */
+  endAbandoned(may: (session: Session) => boolean): boolean {
+    const chosen = this.#longestUnused((session) => session.abandoned && may(session));
     if (chosen === undefined) return false;
     void this.end(chosen);
     return true;
