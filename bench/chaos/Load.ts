@@ -45,15 +45,12 @@ export class Load {
   /** Every server answers again, for every principal: asked until it does. */
   async settle(untilMs: number): Promise<void> {
     await Promise.all(
-      SERVERS.flatMap((spec) =>
-        PRINCIPALS.map(async (principal) => {
-          while (performance.now() < untilMs) {
-            const answered = await this.#send(spec, 'echo', {}, { caller: callerOf(spec, principal, '1') });
-            if (answered) return;
-            await pause(40);
-          }
-        }),
-      ),
+      everyone().map(async ({ spec, caller }) => {
+        while (performance.now() < untilMs) {
+          if (await this.#send(spec, 'echo', {}, { caller })) return;
+          await pause(40);
+        }
+      }),
     );
   }
 
@@ -160,6 +157,13 @@ function callerOf(spec: ServerSpec, principal: string | undefined, key: string):
     ...(principal !== undefined && { principal }),
     ...(spec.sharing === 'bound' && { key: `${principal ?? 'no one'}-${key}`, capabilities: { sampling: {} } }),
   };
+}
+
+/** Every caller of every server. */
+function everyone(): { readonly spec: ServerSpec; readonly caller: Caller }[] {
+  return SERVERS.flatMap((spec) =>
+    PRINCIPALS.flatMap((principal) => KEYS.map((key) => ({ spec, caller: callerOf(spec, principal, key) }))),
+  );
 }
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

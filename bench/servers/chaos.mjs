@@ -76,6 +76,11 @@ class Service {
     this.#running.get(`${peer.session} ${id}`)?.();
   }
 
+  /** The session is over: what it asked for is not worked on any more. */
+  forget(session) {
+    for (const [key, stop] of [...this.#running]) if (session === undefined || key.startsWith(`${session} `)) stop();
+  }
+
   #about() {
     const capabilities = { tools: { listChanged: true }, logging: {} };
     return { capabilities, serverInfo: { name: this.name, version: '1' } };
@@ -260,6 +265,7 @@ class WebServer {
     if (peer === undefined) return res.writeHead(404).end();
     if (req.method === 'DELETE') {
       this.#sessions.delete(id);
+      this.service.forget(id);
       return res.writeHead(200).end();
     }
     if (req.method !== 'GET') return this.#dispatch(peer, req, res, message);
@@ -328,6 +334,7 @@ class WebServer {
         }
         if (fault === 'lose-sessions' && this.kind === 'sessions') {
           this.#sessions.clear();
+          this.service.forget();
           res.writeHead(404).end();
           return true;
         }
@@ -384,7 +391,10 @@ class WebServer {
       peer.stream = res;
       res.writeHead(200, { 'content-type': 'text/event-stream' });
       res.write(`event: endpoint\ndata: /${this.service.name}/message?session=${peer.session}\n\n`);
-      res.on('close', () => this.#sessions.delete(peer.session));
+      res.on('close', () => {
+        this.#sessions.delete(peer.session);
+        this.service.forget(peer.session);
+      });
       return;
     }
     const peer = this.#sessions.get(new URL(rest, 'http://localhost').searchParams.get('session'));
