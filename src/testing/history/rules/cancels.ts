@@ -17,6 +17,9 @@ export function* cancels(index: CallIndex, cancelSlackMs: number): Generator<Vio
       const message = `${nameOf(invoke)} was cancelled, and answered all the same`;
       yield { rule: 'cancelled-answered', call, message, events: [invoke, cancel, answer] };
     }
+    // A cancel may overtake a call that is on its way: only a server that was at work must hear of it.
+    const begin = effects.find(({ phase }) => phase === 'begin');
+    if (begin === undefined || begin.atMs > cancel.atMs) continue;
     const end = effects.find(({ phase }) => phase === 'end');
     const told = effects.some(({ phase }) => phase === 'cancelled');
     if (end === undefined || told || [...faults].some((fault) => DEAF.test(fault))) continue;
