@@ -27,6 +27,8 @@ export interface FaultCase {
   /** Executions the server began for both calls. @defaultValue 2 */
   readonly effects?: number;
   readonly timeoutMs?: number;
+  /** Where a wrapped connection, which does not know HTTP from others, counts more. */
+  readonly wrapped?: Partial<FaultOutcome>;
   /** Calls that are made before. @defaultValue 0 */
   readonly warm?: number;
 }

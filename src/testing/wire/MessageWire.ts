@@ -21,7 +21,7 @@ export interface MessageWireOptions {
 }
 
 /** A server that is to die does so when it would answer, or after so many ms. */
-const TAKE_MS = 50;
+const TAKE_MS = 250;
 
 /**
  * A wire between a client and a server on which messages go wrong as a plan says: one implementation for wrapped

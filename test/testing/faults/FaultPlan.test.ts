@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { OptionError } from '../../../src/core/errors.js';
@@ -265,4 +267,12 @@ test('the schema has every fault with exactly its settings', () => {
     for (const setting of FAULTS[name].settings) expect(properties).toHaveProperty(setting);
   }
   expect(JSON.parse(JSON.stringify(schema))).toEqual(schema);
+});
+
+test('the guide has a row for every fault, as the table says it', () => {
+  const guide = readFileSync(resolve(import.meta.dirname, '../../../docs/faults.md'), 'utf8');
+  for (const [name, { wires, shows, answer }] of Object.entries(FAULTS)) {
+    expect(guide).toContain(`| \`${name}\` | ${wires.join(', ')} |`);
+    expect(guide).toContain(`| ${shows} | ${answer} |`);
+  }
 });

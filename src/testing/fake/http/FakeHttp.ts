@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { systemClock } from '../../../core/clock.js';
+import { systemClock, type Timer } from '../../../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../../../core/close/CloseScope.js';
 import { checkCount, checkText, withDefaults } from '../../../core/options.js';
 import type { Injection } from '../../faults/FaultPlan.js';
@@ -35,6 +35,7 @@ export class FakeHttp implements Closeable {
   readonly #expired = new Set<string>();
   readonly #kept = new Map<string, string>();
   #port = 0;
+  #refusing: Timer | undefined;
 
   static async listen(
     core: FakeCore,
@@ -61,6 +62,7 @@ export class FakeHttp implements Closeable {
     this.#http.keepAliveTimeout = 60_000;
     this.#scope = new CloseScope(`fake server ${core.settings.name} over HTTP`, {
       onRelease: async () => {
+        this.#refusing?.cancel();
         for (const session of this.#sessions.values()) session.close();
         this.#http.closeAllConnections();
         if (this.#http.listening) await new Promise<void>((resolve) => this.#http.close(() => resolve()));
@@ -220,7 +222,7 @@ export class FakeHttp implements Closeable {
       wire,
       id,
       {
-        refuse: (ms) => void this.#refuse(ms),
+        refuse: (ms) => this.#refuse(ms),
         forget: (req) => {
           const sessionId = String(req.headers['mcp-session-id']);
           this.#sessions.get(sessionId)?.close();
@@ -235,11 +237,13 @@ export class FakeHttp implements Closeable {
   }
 
   /** Nobody listens for so long. */
-  async #refuse(ms: number): Promise<void> {
+  #refuse(ms: number): void {
     const { address } = this.#http.address() as AddressInfo;
     this.#http.close();
     this.#resetAll();
-    await new Promise<void>((resolve) => systemClock.setTimer(resolve, ms));
-    if (!this.#scope.closing) this.#http.listen(this.#port, address);
+    this.#refusing?.cancel();
+    this.#refusing = systemClock.setTimer(() => {
+      if (!this.#scope.closing) this.#http.listen(this.#port, address);
+    }, ms);
   }
 }

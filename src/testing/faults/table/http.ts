@@ -32,7 +32,7 @@ export const HTTP_FAULTS = Object.freeze({
     ...call,
     settings: ['status', 'location'],
     shows: 'a redirect (default: 307) to another origin',
-    answer: 'not followed with credentials: ERR_PROTOCOL or what the other origin answers',
+    answer: 'another origin is not followed: ERR_PROTOCOL',
   },
   contentType: {
     ...call,

@@ -35,13 +35,22 @@ export class HttpPort implements ClientPort {
       const { shape } = this;
       this.#over = true;
       shapes[shape.fault]?.(this, this.#answer?.text ?? '', shape);
-    } else if (isAnswer && !this.#held && !this.res.headersSent && this.options.answers === 'json') this.#held = true;
-    else {
-      this.begin();
-      if (this.#held && this.#answer !== undefined) this.res.write(this.#answer.frame);
-      this.#held = false;
+    } else if (isAnswer && !this.#held && !this.res.headersSent && this.options.answers === 'json') {
+      this.#held = true;
+      // If it is not the end of the call, it is an event of a stream.
+      setImmediate(() => {
+        if (this.#held && !this.#over) this.#flush();
+      });
+    } else {
+      this.#flush();
       this.res.write(bytes);
     }
+  }
+
+  #flush(): void {
+    this.begin();
+    if (this.#held && this.#answer !== undefined) this.res.write(this.#answer.frame);
+    this.#held = false;
   }
 
   done(): void {

@@ -79,6 +79,7 @@ function refused(port: PostPort, { fault, settings, delayMs }: Injection, hand: 
 function acted(port: PostPort, { fault, delayMs }: Injection, proceed: () => void, hand: HttpHand): boolean {
   switch (fault) {
     case 'resetBeforeHeaders':
+      port.take();
       proceed();
       setImmediate(() => port.reset());
       return true;

@@ -1,6 +1,12 @@
 import { statusError } from '../../../connection/net/body/statusError.js';
 import type { Clock, Timer } from '../../../core/clock.js';
-import { NotSentError, OutcomeUnknownError, ProtocolError, UnauthorizedError } from '../../../core/errors.js';
+import {
+  NotSentError,
+  OutcomeUnknownError,
+  type PoolkitError,
+  ProtocolError,
+  UnauthorizedError,
+} from '../../../core/errors.js';
 import type { Era } from '../../../registry/config/ServerConfig.js';
 import type { Injection } from '../../faults/FaultPlan.js';
 import { retryAfterOf } from '../http/statusReply.js';
@@ -19,6 +25,8 @@ export class MemoryFaults {
   readonly #timers = new Set<Timer>();
   #reads = true;
   #refusedUntilMs = 0;
+  /** Another token would come with another connection. */
+  #expired = false;
 
   constructor(options: MemoryFaultsOptions) {
     this.#options = options;
@@ -29,8 +37,9 @@ export class MemoryFaults {
     return this.#reads;
   }
 
-  /** Whether new connections are refused at this time. */
-  get refusal(): NotSentError | undefined {
+  /** What every call gets at this time, when there is such a thing. */
+  get refusal(): PoolkitError | undefined {
+    if (this.#expired) return new UnauthorizedError(this.#options.server, 'Bearer error="invalid_token"');
     if (this.#options.clock.now() >= this.#refusedUntilMs) return undefined;
     return new NotSentError(this.#options.server, 'the connection was refused');
   }
@@ -50,14 +59,13 @@ export class MemoryFaults {
     const { id, method } = call.request;
     const { server, era } = this.#options;
     const { fault, settings, delayMs } = injection;
-    const unknown = (why: string): true => {
-      this.#options.fail(id, new OutcomeUnknownError(server, method, why));
+    // The server acts, and its answer is lost.
+    const lost = (error: Error): true => {
+      onceTaken(() => this.#options.fail(id, error));
+      proceed();
       return true;
     };
-    const protocol = (why: string): true => {
-      this.#options.fail(id, new ProtocolError(server, why));
-      return true;
-    };
+    const unknown = (why: string): true => lost(new OutcomeUnknownError(server, method, why));
     switch (fault) {
       case 'stopReading':
         proceed();
@@ -72,17 +80,17 @@ export class MemoryFaults {
         return true;
       case 'refused':
         this.#refusedUntilMs = this.#options.clock.now() + (delayMs ?? 500);
-        return unknown('its connection was cut');
+        this.#options.fail(id, new OutcomeUnknownError(server, method, 'its connection was cut'));
+        return true;
       case 'resetBeforeHeaders':
-        proceed();
         return unknown('its connection was reset');
       case 'resetAfterHeaders':
       case 'brokenChunk':
-        proceed();
         return unknown('its stream was cut');
       case 'cutStream':
+        if (settings.at !== 'after') return unknown('its stream ended without its answer');
         proceed();
-        return settings.at === 'after' ? true : unknown('its stream ended without its answer');
+        return true;
       case 'status': {
         const { status = 500, message = 'the fault plan refused it' } = settings;
         // A session that is lost is made anew, and the call goes out once more.
@@ -98,24 +106,26 @@ export class MemoryFaults {
         return true;
       }
       case 'redirect':
-        return protocol('it answered with a redirect to another origin');
+        this.#options.fail(id, new ProtocolError(server, 'it answered with a redirect to another origin'));
+        return true;
       case 'contentType':
-        proceed();
-        return protocol('its answer has another content type');
+        return lost(new ProtocolError(server, 'its answer has another content type'));
       case 'endlessHeaders':
-        return protocol('its response has headers without end');
+        return lost(new ProtocolError(server, 'its response has headers without end'));
       case 'slowDrip':
         this.#later(delayMs ?? 5, proceed);
         return true;
       case 'retry':
-        proceed();
         if (era === 'modern') return unknown('its stream ended without its answer');
+        proceed();
         return true;
       case 'sessionLost':
+        if (settings.at === 'inside') return unknown('its session is gone');
         proceed();
-        return settings.at === 'inside' ? unknown('its session is gone') : true;
+        return true;
       case 'tokenExpired':
-        this.#options.fail(id, new UnauthorizedError(server, 'Bearer error="invalid_token"'));
+        this.#expired = true;
+        if (this.refusal !== undefined) this.#options.fail(id, this.refusal);
         return true;
       default:
         return false;
