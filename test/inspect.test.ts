@@ -1,11 +1,16 @@
 import { expect, test } from 'vitest';
 import { Gateway } from '../src/gateway/Gateway.js';
+import { ToolCatalog } from '../src/gateway/ToolCatalog.js';
+import { ServerRegistry } from '../src/registry/config/ServerRegistry.js';
 import { LifecycleManager } from '../src/registry/lifecycle/LifecycleManager.js';
+import { BackgroundWorker } from '../src/shutdown/BackgroundWorker.js';
 import { Health } from '../src/shutdown/Health.js';
 import { InFlight } from '../src/shutdown/InFlight.js';
 import { ShutdownPlan } from '../src/shutdown/ShutdownPlan.js';
 import { FileCache } from '../src/toolstore/FileCache.js';
+import { NoOpCache } from '../src/toolstore/NoOpCache.js';
 import { FakePool } from './support/FakePool.js';
+import { MEMORY, memoryPool, outcome } from './support/memoryPool.js';
 import { tempFolder } from './support/tempFolder.js';
 
 /** Fit for a debug page: it survives JSON. */
@@ -73,6 +78,68 @@ test('a manager lists its servers, dead ones too', async () => {
   });
   await manager.close();
   expect(manager.inspect()).toMatchObject({ servers: [{ id: handle.id }], closing: true });
+});
+
+test('a pool tells its servers, its connections and what waits for one, and no caller', async () => {
+  const { pool, call } = memoryPool({ maxConnectionsTotal: 1, maxHoldMs: 60_000 });
+  pool.addServer({ ...MEMORY, sharing: 'bound' });
+  await call('x', { caller: { principal: 'ann', key: 'secret' } });
+  const waiting = outcome(call('y', { caller: { principal: 'bob', key: 'other' } }));
+  await new Promise((resolve) => setImmediate(resolve));
+  const seen = pool.inspect();
+  expect(json(seen)).toMatchObject({
+    name: 'MemoryPool',
+    closing: false,
+    servers: [{ name: 's', state: 'ready', connections: 1, queued: 1 }],
+    leaving: 0,
+    connections: 1,
+    maxConnectionsTotal: 1,
+    waitingForConnection: 1,
+  });
+  expect(JSON.stringify(seen)).not.toMatch(/ann|secret/);
+  await pool.close();
+  expect(await waiting).toBe('ERR_CLOSED');
+  expect(pool.inspect()).toMatchObject({ closing: true, connections: 0, waitingForConnection: 0 });
+});
+
+test('a worker tells whether it runs and how often it has', async () => {
+  let inside: unknown;
+  const worker = new BackgroundWorker({
+    name: 'sweep',
+    intervalMs: 60_000,
+    runImmediately: true,
+    run: () => {
+      inside = worker.inspect();
+    },
+  });
+  expect(worker.inspect()).toMatchObject({ name: 'sweep', started: false, running: false, runs: 0 });
+  worker.start();
+  expect(inside).toMatchObject({ started: true, running: true, runs: 1, intervalMs: 60_000 });
+  await worker.close();
+  expect(json(worker.inspect())).toMatchObject({ running: false, runs: 1, closing: true });
+});
+
+test('a registry tells its servers without what may be a secret', async () => {
+  await using registry = new ServerRegistry();
+  registry.add({ name: 'a', transport: 'stdio', command: 'x', env: { TOKEN: 'hidden' }, enabled: false });
+  const seen = registry.inspect();
+  expect(seen).toMatchObject({ servers: [{ name: 'a', transport: 'stdio', enabled: false }], closing: false });
+  expect(JSON.stringify(seen)).not.toContain('hidden');
+});
+
+test('a catalog tells the lists that it fetches', async () => {
+  let answer: () => void = () => undefined;
+  const list = new Promise<readonly unknown[]>((resolve) => {
+    answer = () => resolve([]);
+  });
+  const pool = new FakePool({ one: { lists: { tools: () => list } } });
+  await using catalog = new ToolCatalog({ pool, cache: new NoOpCache() });
+  const asked = catalog.tools('one');
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(catalog.inspect()).toEqual({ loading: 1, invalidating: [], closing: false });
+  answer();
+  await asked;
+  expect(catalog.inspect().loading).toBe(0);
 });
 
 test('a gateway tells its counters and servers', async () => {

@@ -28,6 +28,15 @@ export interface CatalogQuery {
   readonly signal?: AbortSignal;
 }
 
+/** What `inspect()` gives. */
+export interface ToolCatalogInspection {
+  /** Lists that are being fetched from their servers. */
+  readonly loading: number;
+  /** Servers whose lists are being forgotten. */
+  readonly invalidating: readonly string[];
+  readonly closing: boolean;
+}
+
 const LIST_CHANGED = 'notifications/tools/list_changed';
 
 /**
@@ -43,6 +52,7 @@ export class ToolCatalog implements AsyncDisposable {
   readonly #scope: CloseScope;
   readonly #listening: Disposable;
   readonly #invalidating = new Map<string, Promise<void>>();
+  #loading = 0;
 
   /** @throws OptionError */
   constructor(given: ToolCatalogOptions) {
@@ -81,12 +91,22 @@ export class ToolCatalog implements AsyncDisposable {
 
   async #load(server: string, caller: Caller | undefined, signal: AbortSignal): Promise<ToolListing> {
     const { pool, maxPages } = this.#options;
-    const { items, ttlMs, cacheScope } = await pool.listAll(server, 'tools', {
-      signal,
-      ...(caller === undefined ? {} : { caller }),
-      ...(maxPages === undefined ? {} : { maxPages }),
-    });
-    return { tools: items, ttlMs, cacheScope };
+    this.#loading++;
+    try {
+      const { items, ttlMs, cacheScope } = await pool.listAll(server, 'tools', {
+        signal,
+        ...(caller === undefined ? {} : { caller }),
+        ...(maxPages === undefined ? {} : { maxPages }),
+      });
+      return { tools: items, ttlMs, cacheScope };
+    } finally {
+      this.#loading--;
+    }
+  }
+
+  /** What it holds and waits for, as one plain object; the lists themselves are the cache's. */
+  inspect(): ToolCatalogInspection {
+    return { loading: this.#loading, invalidating: [...this.#invalidating.keys()], closing: this.#scope.closing };
   }
 
   /** No longer believes what is known of a server's tools, for every caller; it stays for when the server is down. */

@@ -3,4 +3,4 @@ export { addGateway, type GatewayStepsOptions } from './addGateway.js';
 export { Gateway, type GatewayStats } from './Gateway.js';
 export { GATEWAY_DEFAULTS, type GatewayOptions, type GatewayPool } from './GatewayOptions.js';
 export type { GatewayAddress } from './http/paths.js';
-export { type CatalogQuery, ToolCatalog, type ToolCatalogOptions } from './ToolCatalog.js';
+export { type CatalogQuery, ToolCatalog, type ToolCatalogInspection, type ToolCatalogOptions } from './ToolCatalog.js';

@@ -130,6 +130,20 @@ export interface ServerStats {
   readonly startedAt: number | undefined;
 }
 
+/** What a pool holds, waits for and has counted, fit for a debug page: no caller's name, key or context is in it. */
+export interface PoolInspection {
+  readonly name: string;
+  readonly closing: boolean;
+  readonly servers: readonly ServerStats[];
+  /** Servers that were removed or replaced, and are not gone yet. */
+  readonly leaving: number;
+  /** Connections that are up, coming or going, of the whole pool. */
+  readonly connections: number;
+  readonly maxConnectionsTotal: number;
+  /** Starts that wait because the whole pool is at `maxConnectionsTotal`. */
+  readonly waitingForConnection: number;
+}
+
 export interface PoolEvents {
   readonly state: { readonly server: string; readonly state: ServerState; readonly previous: ServerState };
   readonly started: { readonly server: string; readonly pid: number | undefined; readonly startMs: number };
@@ -228,6 +242,8 @@ export interface McpPool extends AsyncDisposable, Closeable {
   stats(name: string): ServerStats;
   /** Every server at one moment. */
   allStats(): ServerStats[];
+  /** All it holds and has counted, as one plain object. */
+  inspect(): PoolInspection;
   /** What the handshake told; undefined before one. */
   info(name: string, caller?: Caller): ServerInfo | undefined;
   /** One request of any method; its result is typed where `MethodMap` knows the method, and bytes with `raw: true`. */

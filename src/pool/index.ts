@@ -16,6 +16,7 @@ export type {
   ListKind,
   McpPool,
   PoolEvents,
+  PoolInspection,
   Progress,
   RequestHandler,
   RequestOptions,

@@ -18,6 +18,7 @@ export {
   type RegistryChange,
   type RegistryEvents,
   ServerRegistry,
+  type ServerRegistryInspection,
   type ServerRegistryOptions,
 } from './config/ServerRegistry.js';
 export type { LifecycleEvents, ServerRef } from './lifecycle/events.js';

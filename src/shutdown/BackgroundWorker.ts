@@ -21,6 +21,17 @@ export interface BackgroundWorkerOptions {
   readonly logger?: Logger;
 }
 
+/** What `inspect()` gives. */
+export interface BackgroundWorkerInspection {
+  readonly name: string;
+  readonly started: boolean;
+  readonly running: boolean;
+  /** Runs that have begun. */
+  readonly runs: number;
+  readonly intervalMs: number;
+  readonly closing: boolean;
+}
+
 /** Work that is done again and again, one run at a time. Its timer does not hold the process open. */
 export class BackgroundWorker implements Closeable, AsyncDisposable {
   readonly name: string;
@@ -65,6 +76,13 @@ export class BackgroundWorker implements Closeable, AsyncDisposable {
   /** Runs that have begun. */
   get runs(): number {
     return this.#runs;
+  }
+
+  /** What it does and has done, as one plain object. */
+  inspect(): BackgroundWorkerInspection {
+    const { name, running, runs } = this;
+    const { closing } = this.#scope;
+    return { name, started: this.#started, running, runs, intervalMs: this.#intervalMs, closing };
   }
 
   /** Begins; a second call does nothing. @throws ClosedError once stopped. */

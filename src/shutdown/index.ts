@@ -14,7 +14,7 @@ export {
   systemClock,
   type Timer,
 } from '../core/index.js';
-export { BackgroundWorker, type BackgroundWorkerOptions } from './BackgroundWorker.js';
+export { BackgroundWorker, type BackgroundWorkerInspection, type BackgroundWorkerOptions } from './BackgroundWorker.js';
 export { addHttpServer, closeHttpServer, type HttpStepsOptions } from './closeHttpServer.js';
 export { Health, type HealthInspection, type HealthOptions, type HealthState, type HealthStatus } from './Health.js';
 export { type CheckFunction, type CheckLine, HEALTH_DEFAULTS, type HealthCheckOptions } from './HealthCheck.js';

@@ -124,6 +124,9 @@ export class FakePool implements McpPool {
   addServer(): void {
     throw new Error('not in the fake');
   }
+  inspect(): never {
+    throw new Error('not in the fake');
+  }
   startServer = this.#no;
   callTool = this.#no;
   readResource = this.#no;

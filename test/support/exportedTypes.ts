@@ -85,6 +85,7 @@ export const TYPES: Readonly<Record<string, readonly string[]>> = {
     'McpPool',
     'MethodMap',
     'PoolEvents',
+    'PoolInspection',
     'PoolOptions',
     'Progress',
     'RequestHandler',
@@ -190,6 +191,7 @@ export const TYPES: Readonly<Record<string, readonly string[]>> = {
     'ServerConfig',
     'ServerHandle',
     'ServerRef',
+    'ServerRegistryInspection',
     'ServerRegistryOptions',
     'ServerSettings',
     'ServerStateTag',
@@ -229,6 +231,7 @@ export const TYPES: Readonly<Record<string, readonly string[]>> = {
     'ToolStoreStats',
   ],
   './shutdown': [
+    'BackgroundWorkerInspection',
     'BackgroundWorkerOptions',
     'CheckFunction',
     'CheckLine',
@@ -276,6 +279,7 @@ export const TYPES: Readonly<Record<string, readonly string[]>> = {
     'LogFn',
     'Logger',
     'Timer',
+    'ToolCatalogInspection',
     'ToolCatalogOptions',
   ],
   './testing': [

@@ -24,6 +24,7 @@ import type {
   ListKind,
   McpPool,
   PoolEvents,
+  PoolInspection,
   RequestOptions,
   ServerInfo,
   ServerNotice,
@@ -118,6 +119,19 @@ export abstract class ServerPool implements McpPool {
 
   apply(configs: Iterable<ServerConfig>, options: { readonly signal?: AbortSignal } = {}): Promise<ApplyReport> {
     return this.#servers.apply([...configs], options.signal, () => this.#scope.assertOpen());
+  }
+
+  inspect(): PoolInspection {
+    const { pool, totalLimit } = this.#context;
+    return {
+      name: this.#scope.name,
+      closing: this.#scope.closing,
+      servers: this.allStats(),
+      leaving: this.#servers.leaving,
+      connections: totalLimit.taken,
+      maxConnectionsTotal: pool.maxConnectionsTotal,
+      waitingForConnection: totalLimit.waiting,
+    };
   }
 
   hasServer(name: string): boolean {

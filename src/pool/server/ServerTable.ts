@@ -25,6 +25,11 @@ export class ServerTable {
     this.#context = context;
   }
 
+  /** How many are on their way out. */
+  get leaving(): number {
+    return this.#leaving.size;
+  }
+
   /** Whether exactly this is registered. */
   holds(config: ServerConfig): boolean {
     const held = this.#servers.get(config?.name);

@@ -33,6 +33,17 @@ export interface RegistryEvents {
   readonly changed: { readonly config: ServerConfig; readonly previous: ServerConfig };
 }
 
+/** What `inspect()` gives. */
+export interface ServerRegistryInspection {
+  readonly servers: readonly {
+    readonly name: string;
+    readonly transport: ServerConfig['transport'];
+    readonly enabled: boolean;
+    readonly fingerprint: string;
+  }[];
+  readonly closing: boolean;
+}
+
 interface Held {
   readonly config: ServerConfig;
   readonly fingerprint: string;
@@ -54,6 +65,17 @@ export class ServerRegistry implements Closeable, AsyncDisposable {
 
   get size(): number {
     return this.#held.size;
+  }
+
+  /** What it holds, as one plain object: names, transports and fingerprints, nothing that may be a secret. */
+  inspect(): ServerRegistryInspection {
+    const servers = [...this.#held.values()].map(({ config, fingerprint: print }) => ({
+      name: config.name,
+      transport: config.transport,
+      enabled: config.enabled !== false,
+      fingerprint: print,
+    }));
+    return { servers, closing: this.#scope.closing };
   }
 
   /** The names, in the order they were added. */
