@@ -136,6 +136,8 @@ class Service {
         break;
       case 'tell':
         reply.send({ method: 'notifications/message', params: { level: 'info', data: 'told', ...meta } });
+        // No level holds it back: it shows who hears what is about one caller alone.
+        reply.send({ method: 'notifications/told', params: meta });
         break;
       case 'late':
         setTimeout(() => {
