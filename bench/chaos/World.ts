@@ -31,7 +31,8 @@ const OPTIONS = {
   maxConcurrent: MAX_CONCURRENT,
   maxConnections: 4,
   maxQueue: 64,
-  acquireTimeoutMs: 4_000,
+  // Long, for busy machines: a waiter that was forgotten waits for all of it.
+  acquireTimeoutMs: 12_000,
   startTimeoutMs: 10_000,
   requestTimeoutMs: 2_500,
   idleTimeoutMs: 1_500,
