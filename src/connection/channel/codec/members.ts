@@ -10,6 +10,12 @@ export interface Member {
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
+const SPACE = 0x20;
+const COMMA = 0x2c;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+const OPEN_BRACKET = 0x5b;
+const CLOSE_BRACKET = 0x5d;
 
 /**
  * The members of the object that begins at `at` in a text that is known to be JSON; undefined when no object begins there, or
@@ -23,7 +29,7 @@ export function membersOf(text: string, at = 0): Member[] | undefined {
   while (text[from] !== '}') {
     const start = from;
     const keyEnd = skipString(text, start);
-    const key = JSON.parse(text.slice(start, keyEnd)) as string;
+    const key = keyOf(text, start, keyEnd);
     if (members.some((member) => member.key === key)) return undefined;
     // Behind the key stands a colon.
     const valueStart = skipSpace(text, skipSpace(text, keyEnd) + 1);
@@ -76,15 +82,21 @@ function skipString(text: string, from: number): number {
 function skipValue(text: string, from: number): number {
   let depth = 0;
   for (let at = from; at < text.length; at++) {
-    const char = text.charAt(at);
-    if (char === '"') at = skipString(text, at) - 1;
-    else if (char === '{' || char === '[') depth++;
-    else if (char === '}' || char === ']') {
+    const code = text.charCodeAt(at);
+    if (code === QUOTE) at = skipString(text, at) - 1;
+    else if (code === OPEN_BRACE || code === OPEN_BRACKET) depth++;
+    else if (code === CLOSE_BRACE || code === CLOSE_BRACKET) {
       if (depth === 0) return at;
       depth--;
-    } else if (depth === 0 && (char === ',' || char <= ' ')) return at;
+    } else if (depth === 0 && (code === COMMA || code <= SPACE)) return at;
     else continue;
     if (depth === 0) return at + 1;
   }
   return text.length;
+}
+
+/** A key's text without its quotes, with what backslashes stand for in it. */
+function keyOf(text: string, start: number, end: number): string {
+  const plain = text.slice(start + 1, end - 1);
+  return plain.includes('\\') ? (JSON.parse(text.slice(start, end)) as string) : plain;
 }
