@@ -1,11 +1,11 @@
 import { closeSync, constants, openSync, writeSync } from 'node:fs';
 
-/** Bytes kept while nobody reads; lines beyond are dropped and counted. */
+/** Bytes kept while they are not read; lines beyond are dropped and counted. */
 const MAX_KEPT_BYTES = 1_024 * 1_024;
 const RETRY_MS = 100;
 
 /**
- * Lines to stdout or stderr that never stop the process. Node writes to pipes synchronously on Linux: one that nobody drains
+ * Lines to stdout or stderr that never stop the process. Node writes to pipes synchronously on Linux: one that is not drained
  * would hold up everything, signals included. The descriptor is opened anew without blocking (the shared one stays as it
  * is for others who have it); what a full pipe does not take is kept, up to 1 MiB, then dropped and counted.
  */

@@ -20,7 +20,7 @@ export interface Ready {
   readonly stopMs: number;
 }
 
-/** What `serve` tells whoever started it: text for people, or one JSON object a line. */
+/** What `serve` tells its starter: text for people, or one JSON object a line. */
 export interface Output {
   warning(message: string): void;
   problem(problem: ConfigError): void;

@@ -3,7 +3,7 @@ const LOOK_MS = 500;
 
 /**
  * Calls back once when the shell between npm and us is gone. `npm` and `npx` pass a signal on to that shell alone, and it
- * dies without telling us: whoever stopped npm meant us. Programs started otherwise may outlive their parent, as with
+ * dies without telling us: a stop of npm is meant for us. Programs started otherwise may outlive their parent, as with
  * `nohup`: for them this does nothing.
  */
 export function whenNpmIsGone(callback: () => void): Disposable {

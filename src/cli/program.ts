@@ -73,7 +73,7 @@ Endpoints:
 ${CONFIG_HELP}
 
 It stops on Ctrl-C or SIGTERM: /readyz says no, after --propagation-delay new calls are refused, those in flight get
---grace-ms, then every server ends. All that takes delay + grace + 20 s at the most, 30 s by default (from 28 s of delay
+--grace-ms, then every server ends. All that takes delay + grace + at most 20 s, 30 s by default (from 28 s of delay
 and grace on: 1.6 times delay + grace + 2 s). A second signal kills what is left.
 
 It listens first and starts its servers behind: one that is slow or down follows when it is up.

@@ -62,7 +62,7 @@ export async function serve(options: ServeOptions): Promise<void> {
   try {
     await start(options, { plan, output, logger });
   } catch (error) {
-    // Whoever stops it while it starts is told so by the plan.
+    // A stop while it starts is told by the plan.
     if (plan.stopping) return;
     output.failure(messageOf(error));
     process.exitCode = 1;

@@ -58,7 +58,7 @@ export class PoolRelay implements Disposable {
     if (session !== undefined) void this.#sessions.end(session);
   }
 
-  /** A server asks its own session's client; unanswered here, the pool says that nobody knows the method. */
+  /** A server asks its own session's client; unanswered here, the pool answers that the method is not found. */
   #ask({ server, principal, key, request, signal, respond }: PoolEvents['orphanRequest']): void {
     if (principal !== undefined) return;
     const { method, params } = request;

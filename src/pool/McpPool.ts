@@ -156,7 +156,7 @@ export interface PoolEvents {
   };
   readonly restarted: { readonly server: string; readonly attempt: number };
   readonly stderr: { readonly server: string; readonly pid: number | undefined; readonly line: string };
-  /** A notification that belongs to no call; of the connection of this principal and session, for nobody else. */
+  /** A notification that belongs to no call; of the connection of this principal and session, for no other. */
   readonly notification: {
     readonly server: string;
     readonly principal?: string | undefined;

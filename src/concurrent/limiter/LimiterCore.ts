@@ -158,7 +158,7 @@ export class LimiterCore {
     const nowUs = this.nowUs();
     for (let weight = this.#queue.peek(); weight > 0; weight = this.#queue.peek()) {
       if (nowUs < this.#pausedUntilUs || !this.#source.take(nowUs, weight)) {
-        this.#arm(this.#source.fitsAtUs(Math.max(nowUs, this.#pausedUntilUs), NOBODY, weight), nowUs);
+        this.#arm(this.#source.fitsAtUs(Math.max(nowUs, this.#pausedUntilUs), NONE_AHEAD, weight), nowUs);
         return;
       }
       this.#queue.shift()?.resolve();
@@ -217,4 +217,4 @@ export class LimiterCore {
   }
 }
 
-const NOBODY: QueueAhead = { size: 0, weight: 0, weights: () => [] };
+const NONE_AHEAD: QueueAhead = { size: 0, weight: 0, weights: () => [] };

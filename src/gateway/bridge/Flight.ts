@@ -44,7 +44,7 @@ export class Flight {
   /** Sets off; `onEnd` when the server has answered or the call was given up. */
   start(run: (onRequest: RequestHandler, signal: AbortSignal) => Promise<unknown>, onEnd: () => void): void {
     const outcome = run((request, { signal }) => this.#ask(request, signal), this.control.signal).finally(onEnd);
-    // Between two rounds nobody waits for it.
+    // Between two rounds no client waits for it.
     outcome.catch(() => undefined);
     this.#outcome = outcome;
   }

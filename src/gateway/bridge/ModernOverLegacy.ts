@@ -32,7 +32,7 @@ interface Waiting {
 
 /**
  * Calls of modern clients on servers of the legacy era: what a server asks is told as `input_required`, while its call waits
- * upstream until the client comes back with the answers, under an id that nobody can guess.
+ * upstream until the client comes back with the answers, under an id that cannot be guessed.
  */
 export class ModernOverLegacy {
   readonly #clock: Clock;

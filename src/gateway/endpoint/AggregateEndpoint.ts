@@ -181,7 +181,7 @@ export class AggregateEndpoint implements Endpoint {
   }
 }
 
-/** Tools come through the cache. What a `bound` server offers a session is nobody else's, so that it is not cached. */
+/** Tools come through the cache. What a `bound` server offers a session is that session's alone, so that it is not cached. */
 function toolsFrom({ pool, catalog }: AggregateEndpointOptions): CatalogSource<ListItems['tools']> {
   return {
     list: async (server, { signal, caller }) => {

@@ -72,7 +72,7 @@ export async function infoOf(
   caller: Caller | undefined,
   signal: AbortSignal,
 ): Promise<ServerInfo> {
-  // What another session's process told is nobody else's.
+  // What another session's process told is that session's alone.
   const known = pool.info(server, caller);
   if (known !== undefined) return known;
   try {

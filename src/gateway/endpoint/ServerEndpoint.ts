@@ -110,7 +110,7 @@ export class ServerEndpoint implements Endpoint {
 
   /**
    * List changes go to all; log messages to who asked for their level. A resource's update comes by the subscription of
-   * the session it is for, and progress that belongs to no call belongs to nobody.
+   * the session it is for, and progress that belongs to no call goes to no session.
    */
   relay(session: Downstream, server: string, { method, params }: ServerNotice, own: boolean): void {
     if (server !== this.#server) return;

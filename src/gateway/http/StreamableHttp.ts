@@ -49,7 +49,7 @@ export interface StreamableHttpOptions {
   readonly modern: ModernHttp;
   /** Counts a notification that a slow client lost. */
   readonly onDrop: () => void;
-  /** What a client says of itself, to nobody here. */
+  /** What a client says of itself; no part of the gateway uses it. */
   readonly onNotification: (session: Session, method: string, params: Params | undefined) => void;
 }
 

@@ -45,7 +45,7 @@ export class ModernClient implements Downstream {
  * server those share one who can be asked the same.
  */
 export class ModernClients {
-  /** Whoever it is: on servers that speak the modern era. */
+  /** For every client: on servers that speak the modern era. */
   readonly anyone: ModernClient;
   readonly #signal: AbortSignal;
   readonly #byProfile = new Map<string, ModernClient>();

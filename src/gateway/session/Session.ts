@@ -39,7 +39,7 @@ export interface SessionClient {
 /** Clients of that version on know events without data. */
 const FIRST_PRIMED = '2025-11-25';
 
-/** Why a call ends that its own client cancelled: nobody waits for its answer. */
+/** Why a call ends that its own client cancelled: no one is left to answer. */
 export const CANCELLED = Object.freeze({ reason: 'cancelled by the client' });
 
 /** One client of one endpoint: what it has in flight, its stream, what it subscribed to. */
@@ -55,7 +55,7 @@ export class Session implements Downstream {
   readonly origin: string;
   logLevel: string | undefined;
   usedMs: number;
-  /** Notifications lost because nobody read them, or not fast enough. */
+  /** Notifications lost because they were not read, or not fast enough. */
   dropped = 0;
   readonly #limits: SessionLimits;
   readonly #inFlight = new Map<string, { readonly controller: AbortController; readonly reply: PostReply }>();
@@ -92,7 +92,7 @@ export class Session implements Downstream {
     return this.#inFlight.size === 0 && this.#asks.size === 0;
   }
 
-  /** Nothing is in flight and nobody listens: it may be forgotten. */
+  /** Nothing is in flight and no stream is open: it may be forgotten. */
   get idle(): boolean {
     return this.quiet && this.#stream?.open !== true;
   }
@@ -102,7 +102,7 @@ export class Session implements Downstream {
     return this.quiet && this.#stream?.open === false;
   }
 
-  /** Nobody is there: no stream is open, and the clients of all calls in flight have gone. */
+  /** Its client is away: no stream is open, and the clients of all calls in flight have gone. */
   get unattended(): boolean {
     if (this.#stream?.open === true) return false;
     return [...this.#inFlight.values()].every(({ reply }) => !reply.attended);

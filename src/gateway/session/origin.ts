@@ -2,7 +2,7 @@ import { isIPv6 } from 'node:net';
 
 /**
  * Whose share of the sessions an address counts to: an IPv4 address is one client; of an IPv6 address the first 64 bits are,
- * since whoever has one has 2^64 of them.
+ * since a holder of one has 2^64 of them.
  */
 export function originOf(address: string | undefined): string {
   if (address === undefined) return 'unknown';

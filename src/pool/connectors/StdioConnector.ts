@@ -149,7 +149,7 @@ export class StdioConnector implements Connector {
       this.#live.add(handle);
       return handle;
     } catch (error) {
-      // It stays known as failed, and nobody will ask for it.
+      // It stays known as failed, and no caller will ask for it.
       if (this.#manager.list().some((status) => status.id === id)) await this.#manager.remove(id);
       throw error;
     }

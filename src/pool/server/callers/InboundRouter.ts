@@ -4,7 +4,7 @@ import type { RequestHandler, ServerNotice } from '../../../connection/protocol/
 import { tellListener } from '../../../core/events.js';
 import type { Logger } from '../../../core/logger.js';
 
-/** Somebody who uses an exclusive connection and takes what comes on it. */
+/** A user of an exclusive connection that takes what comes on it. */
 export interface Listener {
   readonly onNotification?: ((notice: ServerNotice) => void) | undefined;
   readonly onRequest?: RequestHandler | undefined;
@@ -12,11 +12,11 @@ export interface Listener {
 
 export interface TrafficOptions {
   readonly logger: Logger;
-  /** Whether all that comes belongs to whoever uses the connection now: `leased` and `bound`. */
+  /** Whether all that comes belongs to the present user of the connection: `leased` and `bound`. */
   readonly exclusive: boolean;
   /** Everything that comes, for the server's subscriptions. */
   readonly onAny: (notice: ServerNotice) => void;
-  /** What belongs to nobody. */
+  /** What has no owner. */
   readonly orphan: Listener;
 }
 
@@ -35,7 +35,7 @@ export class InboundRouter {
     });
   }
 
-  /** From now until disposed, `listener` takes what comes, if the connection is his alone. */
+  /** From now until disposed, `listener` takes what comes, if the connection is its alone. */
   listen(listener: Listener): Disposable {
     this.#listeners.add(listener);
     return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };

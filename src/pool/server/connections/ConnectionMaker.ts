@@ -63,7 +63,7 @@ export class ConnectionMaker {
     });
   }
 
-  /** A connection that nobody waits for, to be kept ready, takes no permit that a caller waits for. */
+  /** A connection that no caller waits for, to be kept ready, takes no permit that a caller waits for. */
   #permit(caller: Caller | undefined, signal: AbortSignal, awaited: boolean): Promise<ConnectionPermit> {
     const { config, options, pool } = this.#context;
     const { limit } = this.#hooks;

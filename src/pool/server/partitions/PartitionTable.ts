@@ -129,7 +129,7 @@ export class PartitionTable implements PartitionHost<Partition>, Swept {
     return pauses.length === 0 ? undefined : Math.min(...pauses);
   }
 
-  /** What the newest handshake told, whoever it was made for: for a caller of no principal only. */
+  /** What the newest handshake told, of any caller: for a caller of no principal only. */
   get lastInfo(): ServerInfo | undefined {
     return this.#lastInfo;
   }

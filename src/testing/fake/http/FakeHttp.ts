@@ -236,7 +236,7 @@ export class FakeHttp implements Closeable {
     return session;
   }
 
-  /** Nobody listens for so long. */
+  /** No listener for so long. */
   #refuse(ms: number): void {
     const { address } = this.#http.address() as AddressInfo;
     this.#http.close();

@@ -299,7 +299,7 @@ export class FaultyConnection implements Connection {
     if (!this.#events.die({ ...death, expected })) return;
     this.#channel.fail(death.why, expected ? new ClosedError(this.#scope.name) : undefined);
     this.#wire.close();
-    // Whoever closes this connection later gets the same promise, with what would not end.
+    // A later close of this connection gets the same promise, with what would not end.
     this.#inner.close({ graceMs: 0 }).catch(() => undefined);
     this.#events.tellDeath();
   }
