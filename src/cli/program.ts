@@ -6,6 +6,7 @@ import type { CallOptions } from './call.js';
 import type { DoctorOptions } from './doctor/doctor.js';
 import type { ServeOptions } from './serve.js';
 import { addCheck } from './testing/checkCommand.js';
+import { addTesting } from './testing/testingCommands.js';
 
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'];
 
@@ -28,6 +29,7 @@ export function createProgram(): Command {
   addCall(program);
   addDoctor(program);
   addBench(program);
+  addTesting(program);
   addReference(program);
   addCheck(program);
   program.addHelpText(

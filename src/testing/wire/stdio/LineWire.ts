@@ -47,6 +47,7 @@ export class LineWire {
   readonly #leaked: Buffer[] = [];
   readonly #onData = (chunk: Buffer): void => void this.#lines.push(chunk);
   readonly #onEnd: () => void;
+  readonly #texts = new WeakMap<RpcMessage, string>();
   #begun = false;
   #timer: Timer | undefined;
   #waiting: RpcMessage[] | undefined;
@@ -96,6 +97,11 @@ export class LineWire {
     this.#wire.fromServer(message, text, this.#port);
   }
 
+  /** A message of the client's as it came, byte for byte. */
+  textOf(message: RpcMessage): string {
+    return this.#texts.get(message) ?? JSON.stringify(message);
+  }
+
   /** What the server wrote that is no message. */
   raw(bytes: Buffer): void {
     if (!this.#wire.stalled) this.#port.write(bytes);
@@ -119,6 +125,7 @@ export class LineWire {
     const message = parseMessage(text);
     // What is no message is the server's to judge; a fake one has nothing to say to it.
     if (message === undefined) return;
+    this.#texts.set(message, text);
     if (this.#waiting !== undefined) this.#waiting.push(message);
     else this.#wire.fromClient(message, this.#port);
   }

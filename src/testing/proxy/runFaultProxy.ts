@@ -1,0 +1,86 @@
+import { LineReader } from '../../connection/stdio/LineReader.js';
+import { StartError } from '../../core/errors.js';
+import { ManagedProcess } from '../../registry/process/ManagedProcess.js';
+import { planState } from '../fake/planState.js';
+import { FaultPlan, type FaultPlanOptions } from '../faults/FaultPlan.js';
+import { parseMessage } from '../wire/messages.js';
+import { LineWire } from '../wire/stdio/LineWire.js';
+import { deafen, ownHand, startDaemon } from '../wire/stdio/ownProcess.js';
+
+export interface FaultProxyOptions {
+  readonly plan: FaultPlanOptions;
+  /** How far the plan is, kept in a file. */
+  readonly stateFile?: string;
+  /** The server's name, for rules with a `server`. */
+  readonly name: string;
+  readonly command: string;
+  readonly args: readonly string[];
+}
+
+/** Larger than any message a test sends. */
+const MAX_LINE_BYTES = 256 * 2 ** 20;
+
+/**
+ * Makes this process stand between its stdin and stdout and a stdio server of any language: what passes goes wrong as
+ * the plan says, and everything else passes byte for byte. It ends with the server, or when its stdin ends.
+ */
+export async function runFaultProxy({ plan, stateFile, name, command, args }: FaultProxyOptions): Promise<void> {
+  const faults = new FaultPlan(plan, planState(stateFile));
+  let deaf = false;
+  faults.on('injected', ({ fault }) => {
+    if (fault === 'deaf') {
+      deaf = true;
+      deafen();
+    }
+    if (fault === 'daemon') startDaemon();
+  });
+  const start = faults.nextStart({ server: name, wire: 'stdio' });
+  if (start?.fault === 'refuse') {
+    process.stderr.write('the fault plan refused it\n');
+    process.exit(start.settings.exitCode ?? 3);
+  }
+  const env = Object.fromEntries(
+    Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined),
+  );
+  const server = await ManagedProcess.spawn(name, { command, args, env });
+  const hand = ownHand(() => server.group.killNow());
+  process.stdout.on('error', () => undefined);
+  server.stdin.on('error', () => undefined);
+  const wire: LineWire = new LineWire({
+    server: name,
+    plan: faults,
+    input: process.stdin,
+    output: process.stdout,
+    hand,
+    toServer: (message) => void server.stdin.write(`${wire.textOf(message)}\n`),
+    onEnd: () => {
+      if (deaf) return;
+      wire.close();
+      void server.stop().finally(() => process.exit(0));
+    },
+  });
+  const lines = new LineReader(MAX_LINE_BYTES, {
+    onLine: (line) => {
+      const text = line.toString('utf8');
+      const message = parseMessage(text);
+      if (message === undefined) wire.raw(Buffer.from(`${text}\n`));
+      else wire.fromServer(message, text);
+    },
+    onOversized: (_head, _tail, bytes) => hand.end({ exitCode: 1, why: `a message of ${bytes} bytes` }),
+  });
+  server.stdout.on('data', (chunk: Buffer) => void lines.push(chunk));
+  server.onStderr((line) => void process.stderr.write(`${line}\n`));
+  const end = (): void => void server.stop().finally(() => process.exit(0));
+  if (!deaf) process.once('SIGTERM', end);
+  server.onExit(({ exitCode, signal }) => {
+    lines.end();
+    if (!deaf)
+      hand.end(
+        signal === null
+          ? { exitCode: exitCode ?? 1, why: 'the server exited' }
+          : { signal, why: 'the server was killed' },
+      );
+  });
+  if (server.exitInfo !== undefined) throw new StartError(name, 'it exited at once');
+  wire.begin(start);
+}
