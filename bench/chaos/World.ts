@@ -24,6 +24,8 @@ const WITHIN_MS = 30_000;
 /** What the local limiter grants; the storm asks for more at its peaks. */
 const RATE = { max: 60, windowMs: 200 };
 
+/** A bound connection that idles out takes its client's session with it: that is no failure, and is kept out of the calm. */
+const BOUND_IDLE_MS = 60_000;
 /** In front of the gateway every caller is a session: it knows no principals. */
 const OUTER = { sharing: 'bound', era: 'legacy', maxConnections: 12 } as const;
 
@@ -102,7 +104,8 @@ export class World {
   /** The config of a server as its own pool has it. */
   configOf(spec: ServerSpec): ServerConfig {
     const { name, sharing, era } = spec;
-    const common = { name, sharing, era, ...(sharing === 'bound' && { maxConnections: 8 }) };
+    const bound = { maxConnections: 8, idleTimeoutMs: BOUND_IDLE_MS };
+    const common = { name, sharing, era, ...(sharing === 'bound' && bound) };
     const version = String(this.#version);
     if (spec.kind === 'stdio') {
       const env = { ...this.env, VERSION: version };

@@ -53,6 +53,8 @@ if (values.round !== undefined) {
   }
 }
 console.log(`chaos: ${JSON.stringify(totals)}`);
+// What a guilty round left behind must not keep this process.
+if (process.exitCode !== undefined) process.exit();
 
 /** False when the round is guilty: then its shrunk plan was printed. */
 async function judge(seed: number, rules: readonly ChaosRule[]): Promise<boolean> {

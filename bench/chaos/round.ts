@@ -33,6 +33,24 @@ const QUIET_CALLS = 24;
 /** Timers that are not ours: of undici's one clock, and of the store's client, which stop by themselves. */
 const NOT_OURS = /node_modules\/undici\/lib\/util\/timers|node_modules\/ioredis|node:internal\/deps\/undici/;
 
+/** Longer than any call, any act and any close may take, in ms. */
+const CALLS_MS = 35_000;
+const ACTS_MS = 40_000;
+const CLOSE_MS = 20_000;
+
+/** True when it ended within `ms`. */
+async function inTime(work: Promise<unknown>, ms: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(resolve, ms, false);
+  });
+  try {
+    return await Promise.race([work.then(() => true), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
 /** One world from its making to its end: a storm, calm calls that nothing could fail, the close, the verdict. */
 export async function runRound({ seed, rules, stormMs, workers }: RoundOptions): Promise<RoundResult> {
   const startMs = performance.now();
@@ -54,18 +72,20 @@ export async function runRound({ seed, rules, stormMs, workers }: RoundOptions):
     const load = new Load(world, random.fork(1), rules);
     history.add({ type: 'note', text: `the storm begins, seed ${seed}` });
     const storm = load.run(workers);
-    const [acts] = await Promise.all([act(world, load, rules), new Promise((resolve) => setTimeout(resolve, stormMs))]);
-    void acts;
+    const stormEnds = new Promise((resolve) => setTimeout(resolve, stormMs));
+    await inTime(Promise.all([act(world, load, rules), stormEnds]), ACTS_MS);
     load.stop();
-    await storm;
-    await restore(world);
-    const calls = new Load(world, random.fork(2), []);
-    await calls.settle(performance.now() + SETTLE_MS);
-    history.add({ type: 'note', text: 'the storm is over' });
-    world.calm = true;
-    await calls.quiet(QUIET_CALLS);
-    world.calm = false;
-    await world.close();
+    // A call that never settles must not keep the verdict waiting: it is what is convicted.
+    if (await inTime(storm, CALLS_MS)) {
+      await restore(world);
+      const calls = new Load(world, random.fork(2), []);
+      await inTime(calls.settle(performance.now() + SETTLE_MS), CALLS_MS);
+      history.add({ type: 'note', text: 'the storm is over' });
+      world.calm = true;
+      await inTime(calls.quiet(QUIET_CALLS), CALLS_MS);
+      world.calm = false;
+    }
+    if (!(await inTime(world.close(), CLOSE_MS))) history.add({ type: 'alive', what: 'a close that did not end' });
     for (const { pid, what } of await bearersOf(mark)) {
       history.add({ type: 'alive', what });
       process.kill(pid, 'SIGKILL');
