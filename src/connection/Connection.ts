@@ -28,7 +28,9 @@ type Listen = (
 ) => Promise<OpenListen>;
 
 /** Who sends a notification, as the credentials hook is told when the server refuses it (401). */
-export type NotifyOptions = Pick<CallOptions, 'caller'>;
+export interface NotifyOptions {
+  readonly caller?: object;
+}
 
 /** What holds for the calls of a connection where they do not say. */
 export interface ConnectionLimits {

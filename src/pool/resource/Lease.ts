@@ -250,7 +250,7 @@ export class LeaseTable<R> {
   }
 
   /** Takes every lease away from its holder; gives the functions of `use` that held one. */
-  revokeAll(reason: Error): NonNullable<ReturnType<Lease<R>['revoke']>>[] {
+  revokeAll(reason: Error): NonNullable<Rare['user']>[] {
     this.#revokedWith = reason;
     // One that the table does not know asks for itself when it is used again.
     const known = [...this.#known.values()];

@@ -149,7 +149,7 @@ export const RESOURCE_POOL_DEFAULTS = Object.freeze({
   validateParked: true,
 } as const);
 
-/** @internal Every option, checked. `resize` changes the bounds. */
+/** Every option, checked. `resize` changes the bounds. */
 export type Settings = Required<Omit<ResourcePoolOptions, 'createBackoff' | 'maxResources' | 'minResources'>> & {
   readonly createBackoff: BackoffOptions;
   maxResources: number;
