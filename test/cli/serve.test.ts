@@ -212,7 +212,8 @@ test('with a cache, the tools of a server that does not start any more are still
   expect(await list(first.url)).toEqual(['one__echo0', 'two__echo0']);
   await stop(first.program);
   const second = await start();
-  expect(await list(second.url)).toEqual(['one__echo0', 'two__echo0']);
+  // A list waits for a slow disk or server only so long; what is missing then follows.
+  await expect.poll(() => list(second.url), { timeout: 10_000 }).toEqual(['one__echo0', 'two__echo0']);
   await stop(second.program);
 });
 
