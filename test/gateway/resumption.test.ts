@@ -88,8 +88,13 @@ test('what a session missed of its own stream comes when it is resumed', async (
     const all = { ...client.headers, accept: 'text/event-stream', ...headers };
     return readUntil(await fetch(path, { headers: all, signal: control.signal }), control, until);
   };
-  const [primed = ''] = idsIn(await open({}, /data:\n\n/));
-  await client.call('tools/call', { name: 'test_trigger_tool_change', arguments: {} });
+  const change = (kind: string) => client.call('tools/call', { name: `test_trigger_${kind}_change`, arguments: {} });
+  const first = open({}, /list_changed/);
+  // The stream may not be open yet when the first change is told.
+  const again = setInterval(() => void change('tool'), 200);
+  const seen = await first.finally(() => clearInterval(again));
+  await change('prompt');
   // The server tells of it in its own time.
-  expect(await open({ 'last-event-id': primed }, /list_changed/)).toContain('notifications/tools/list_changed');
+  const missed = await open({ 'last-event-id': idsIn(seen).at(-1) }, /prompts.list_changed/);
+  expect(missed).toContain('notifications/prompts/list_changed');
 });

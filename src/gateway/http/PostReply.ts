@@ -20,7 +20,7 @@ export interface PostReplyOptions {
   readonly stallTimeoutMs: number;
   readonly onDrop: () => void;
   /** Makes the stream, where it is another than one that ends with its connection. */
-  readonly begin?: (response: ServerResponse) => MessageStream;
+  readonly begin?: (response: ServerResponse, silent: boolean) => MessageStream;
 }
 
 /**
@@ -66,7 +66,7 @@ export class PostReply {
   /** Comes every few seconds: a call that is not answered by its second becomes a stream, which heartbeats keep open. */
   tick(): void {
     if (!this.open || this.#stream !== undefined) return;
-    if (this.#old) this.#begin();
+    if (this.#old) this.#begin(true);
     this.#old = true;
   }
 
@@ -132,8 +132,9 @@ export class PostReply {
     this.#stream?.end();
   }
 
-  #begin(): MessageStream {
-    this.#stream ??= this.#options.begin?.(this.#response) ?? new EventStream(this.#response, this.#options);
+  /** `silent`: before there is a message for it. */
+  #begin(silent = false): MessageStream {
+    this.#stream ??= this.#options.begin?.(this.#response, silent) ?? new EventStream(this.#response, this.#options);
     return this.#stream;
   }
 }

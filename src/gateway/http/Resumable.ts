@@ -50,19 +50,26 @@ export class Resumable implements MessageStream {
   }
 
   /** The client's connection for it, from here on; an older one ends. */
-  attach(response: ServerResponse, headers: Readonly<Record<string, string>> = {}, seq = this.#seq): void {
+  attach(response: ServerResponse, headers: Readonly<Record<string, string>> = {}): void {
     this.#stream?.end();
     const stream = new EventStream(response, this.#options.bounds, headers);
     this.#stream = stream;
     response.once('close', () => {
       if (this.#stream === stream) this.#stream = undefined;
     });
-    if (this.#options.primed) stream.prime(`${this.id}_${seq}`, RETRY_MS);
+  }
+
+  /**
+   * Tells where to resume before anything was said: for a stream that is opened early. One that begins with a message needs none,
+   * and programs that read events by hand stumble over one without data.
+   */
+  prime(): void {
+    if (this.#options.primed) this.#stream?.prime(`${this.id}_${this.#seq}`, RETRY_MS);
   }
 
   /** The client is back and has everything up to `seq`. */
   resume(response: ServerResponse, seq: number, headers: Readonly<Record<string, string>>): void {
-    this.attach(response, headers, seq);
+    this.attach(response, headers);
     for (const kept of this.#kept) if (kept.seq > seq) this.#stream?.offer(kept.frame, `${this.id}_${kept.seq}`);
     if (this.#ended) this.#stream?.end();
   }

@@ -199,7 +199,7 @@ export class StreamableHttp {
       held: this.#held,
       stallTimeoutMs: this.#settings.stallTimeoutMs,
       onDrop: this.#onDrop,
-      ...(batch ? {} : { begin: (own) => session.callStream(own) }),
+      ...(batch ? {} : { begin: (own, silent) => session.callStream(own, silent) }),
     });
     const calls = messages.map((each) => {
       if (each.kind === 'request') return this.#call(session, each, reply);

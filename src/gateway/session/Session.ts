@@ -137,9 +137,10 @@ export class Session implements Downstream {
   }
 
   /** A stream for one call, which can be resumed. */
-  callStream(response: ServerResponse): MessageStream {
+  callStream(response: ServerResponse, silent: boolean): MessageStream {
     const stream = this.#streams.make();
     stream.attach(response);
+    if (silent) stream.prime();
     return stream;
   }
 
