@@ -58,7 +58,8 @@ test('serve offers servers of every wire, and ends their sessions', async () => 
   const { url } = await program.event('ready');
   const client = new RawClient(`${url}/mcp`);
   await client.initialize();
-  const { result } = await client.call('tools/call', { name: 'either__echo', arguments: { message: 'hi' } });
+  const { result, error } = await client.call('tools/call', { name: 'either__echo', arguments: { message: 'hi' } });
+  expect(error).toBeUndefined();
   expect(result).toMatchObject({ content: [{ text: 'Echo: hi' }] });
   program.kill('SIGTERM');
   expect((await program.exited).code).toBe(0);

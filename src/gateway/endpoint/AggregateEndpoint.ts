@@ -182,11 +182,12 @@ export class AggregateEndpoint implements Endpoint {
 }
 
 /** Tools come through the cache. What a `bound` server offers a session is that session's alone, so that it is not cached. */
-function toolsFrom({ pool, catalog }: AggregateEndpointOptions): CatalogSource<ListItems['tools']> {
+function toolsFrom({ pool, catalog, callers }: AggregateEndpointOptions): CatalogSource<ListItems['tools']> {
   return {
     list: async (server, { signal, caller }) => {
-      if (caller !== undefined) return { ...(await pool.listAll(server, 'tools', { signal, caller })), stale: false };
-      const { tools, stale } = await catalog.tools(server, { signal });
+      const query = { signal, ...(caller && { caller }) };
+      if (callers.isBound(server)) return { ...(await pool.listAll(server, 'tools', query)), stale: false };
+      const { tools, stale } = await catalog.tools(server, query);
       return { items: tools, stale };
     },
     refresh: async (server, signal) => {
