@@ -98,15 +98,19 @@ async function race(bench: Bench, rivals: readonly Rival[], inFlight: number): P
   const results = new Map<string, StepResult[]>();
   for (let turn = 0; turn < (bench.quick ? 1 : TURNS); turn++) {
     for (const { name, spec, tool } of rivals) {
-      const result = await generate({
-        target: spec,
-        settings: { sessions: Math.min(8, inFlight) },
-        workload: { kind: 'tool', tool, args: { text: '{{nonce}}' } },
-        model: { model: 'closed', concurrency: inFlight },
-        durationMs: bench.quick ? 1_500 : 4_000,
-        warmupMs: 1_000,
-        drainMs: 10_000,
-      });
+      const result = await generate(
+        {
+          target: spec,
+          settings: { sessions: Math.min(8, inFlight) },
+          workload: { kind: 'tool', tool, args: { text: '{{nonce}}' } },
+          model: { model: 'closed', concurrency: inFlight },
+          durationMs: bench.quick ? 1_500 : 4_000,
+          warmupMs: 1_000,
+          drainMs: 10_000,
+        },
+        { stopping: bench.stopping },
+      );
+      bench.stopping.throwIfAborted();
       if (result.all.calls === 0 || result.all.errorRatio > 0) {
         throw new Error(`${name}: ${result.all.calls} right answers, ${JSON.stringify(result.all.errors)}`);
       }

@@ -59,8 +59,15 @@ export class Bench {
   readonly #notes: string[] = [];
   readonly #print: (line: string) => void;
 
-  constructor(suite: string, options: { readonly quick: boolean; readonly print: (line: string) => void }) {
+  /** Aborts when the run is ended from outside: every race throws its reason, and what was started is ended. */
+  readonly stopping: AbortSignal;
+
+  constructor(
+    suite: string,
+    options: { readonly quick: boolean; readonly stopping: AbortSignal; readonly print: (line: string) => void },
+  ) {
     this.#suite = suite;
+    this.stopping = options.stopping;
     this.quick = options.quick;
     this.#print = options.print;
   }
@@ -77,6 +84,7 @@ export class Bench {
       for (let i = 0; i < contenders.length; i++) {
         const index = (i + Math.max(0, round)) % contenders.length;
         const contender = contenders[index] as Contender;
+        this.stopping.throwIfAborted();
         const operations = Math.max(1, Math.ceil((contender.operations ?? options.operations) / (this.quick ? 5 : 1)));
         globalThis.gc?.();
         const cpu = process.cpuUsage();
@@ -99,6 +107,7 @@ export class Bench {
 
   /** A race that something else measured: printed and reported like the others. */
   result(title: string, rounds: number, figures: readonly Figure[]): (name: string) => Figure {
+    this.stopping.throwIfAborted();
     this.#races.push({ title, rounds, figures });
     this.#table(title, figures);
     return (name) => {

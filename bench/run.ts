@@ -1,4 +1,5 @@
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
@@ -21,9 +22,14 @@ const { values, positionals } = parseArgs({
   },
 });
 
+const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
+
 if (values.one !== undefined) {
+  const stopping = new AbortController();
+  for (const signal of SIGNALS) process.on(signal, () => stopping.abort(new Error(`ended by ${signal}`)));
   const bench = new Bench(values.one, {
     quick: values.quick,
+    stopping: stopping.signal,
     print: (line) => (values.json ? undefined : console.log(line)),
   });
   const { suite } = (await import(`./${values.one}.bench.js`)) as { suite: (bench: Bench) => Promise<void> };
@@ -44,20 +50,37 @@ if (values.one !== undefined) {
     if (values.html !== undefined) console.error(`== ${one}`);
     else if (!values.json) console.log(`\n== ${one} (node ${process.version})`);
     const flags = [...(values.quick ? ['--quick'] : []), ...(asJson ? ['--json'] : [])];
-    const { status, stdout } = spawnSync(
-      process.execPath,
-      ['--expose-gc', '--no-warnings', import.meta.filename, '--one', one, ...flags],
-      { stdio: ['ignore', asJson ? 'pipe' : 'inherit', 'inherit'], encoding: 'utf8', maxBuffer: 2 ** 26 },
-    );
-    if (status !== 0) process.exit(status ?? 1);
+    const { status, stdout } = await runOne(one, flags, asJson);
+    if (status !== 0) process.exit(status);
     if (asJson) reports.push(JSON.parse(stdout) as Report);
+    if (values.html !== undefined) write(values.html, reports, startedAt);
   }
+  if (values.html !== undefined) console.error(`written to ${values.html}, and as Markdown beside it`);
   if (values.json) console.log(JSON.stringify(reports, undefined, 2));
-  if (values.html !== undefined) {
-    const command = `npm run bench -- ${process.argv.slice(2).join(' ')}`;
-    const machine = `${cpus()[0]?.model ?? 'unknown CPU'}, ${cpus().length} cores`;
-    const made = `${machine}, ${process.platform}, Node ${process.version}, begun ${startedAt} UTC`;
-    for (const file of writeBenchmarks(values.html, reports, { command, made, quick: values.quick }))
-      console.error(file);
-  }
+}
+
+/** A bench in a process of its own. A signal that ends this one is passed on: what the bench started is the bench's to end. */
+async function runOne(
+  one: string,
+  flags: readonly string[],
+  piped: boolean,
+): Promise<{ status: number; stdout: string }> {
+  const args = ['--expose-gc', '--no-warnings', import.meta.filename, '--one', one, ...flags];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', piped ? 'pipe' : 'inherit', 'inherit'] });
+  for (const signal of SIGNALS) process.on(signal, () => child.kill(signal));
+  let stdout = '';
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+    stdout += text;
+  });
+  const [code] = (await once(child, 'close')) as [number | null];
+  for (const signal of SIGNALS) process.removeAllListeners(signal);
+  return { status: code ?? 1, stdout };
+}
+
+/** Writes the page of what was measured so far: a run that fails late has not been for nothing. */
+function write(file: string, reports: readonly Report[], startedAt: string): string[] {
+  const command = `npm run bench -- ${process.argv.slice(2).join(' ')}`;
+  const machine = `${cpus()[0]?.model ?? 'unknown CPU'}, ${cpus().length} cores`;
+  const made = `${machine}, ${process.platform}, Node ${process.version}, begun ${startedAt} UTC`;
+  return writeBenchmarks(file, reports, { command, made, quick: values.quick });
 }

@@ -36,15 +36,19 @@ async function race(bench: Bench, transport: string, config: ServerConfig): Prom
   const spec: TargetSpec = { label: transport, config };
   for (let turn = 0; turn < (bench.quick ? 3 : TURNS); turn++) {
     await bareLoop(config, durationMs, bare);
-    const { all, generator } = await generate({
-      target: spec,
-      settings: {},
-      workload: { kind: 'tool', tool: 'echo', args: { text: '{{nonce}}' } },
-      model: { model: 'closed', concurrency: IN_FLIGHT },
-      durationMs,
-      warmupMs: 300,
-      drainMs: 5_000,
-    });
+    const { all, generator } = await generate(
+      {
+        target: spec,
+        settings: {},
+        workload: { kind: 'tool', tool: 'echo', args: { text: '{{nonce}}' } },
+        model: { model: 'closed', concurrency: IN_FLIGHT },
+        durationMs,
+        warmupMs: 300,
+        drainMs: 5_000,
+      },
+      { stopping: bench.stopping },
+    );
+    bench.stopping.throwIfAborted();
     if (all.calls === 0 || all.errorRatio > 0) throw new Error(`calls failed: ${JSON.stringify(all.errors)}`);
     own.wall.push(1e9 / all.callsPerSec);
     own.cpu.push((generator.cpuRatio * 1e9) / all.callsPerSec);

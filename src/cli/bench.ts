@@ -1,4 +1,5 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { access, constants, readFile, writeFile } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import { type BenchProgress, SWEEP_OPTIONS, type SweepOption } from '../bench/BenchOptions.js';
 import type { OpenModel } from '../bench/load/models.js';
 import { ms, perSec } from '../bench/report/format.js';
@@ -69,6 +70,7 @@ export async function bench(target: string | undefined, options: BenchCommandOpt
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, interrupt);
   const live = options.quiet === true ? undefined : new LiveLine();
   try {
+    await checkFiles(options);
     const base = options.compare === undefined ? undefined : await readReport(options.compare);
     const report = await runBench({
       targets: await targetsOf(target, options),
@@ -234,6 +236,17 @@ async function readReport(file: string): Promise<BenchReport> {
   }
   if (report?.schema === RESULT_SCHEMA) return report;
   throw new OptionError('--compare', report?.schema, `a report of the form ${RESULT_SCHEMA}`);
+}
+
+/** A report that cannot be written is told before any load. @throws OptionError */
+async function checkFiles(options: BenchCommandOptions): Promise<void> {
+  for (const option of ['json', 'markdown', 'html', 'junit'] as const) {
+    const file = options[option];
+    if (typeof file !== 'string') continue;
+    await access(dirname(resolve(file)), constants.W_OK).catch((error: unknown) => {
+      throw new OptionError(option, file, 'a file in a folder that exists and may be written to', error);
+    });
+  }
 }
 
 async function write(report: BenchReport, { json, markdown, html, junit }: BenchCommandOptions): Promise<void> {

@@ -79,6 +79,12 @@ test('stalls of a server show in the open model, and the closed model is labelle
   expect(closed.result.all.latencyMs?.p90).toBeLessThan(open.result.all.latencyMs?.p90 ?? 0);
 });
 
+test('a service time that cannot be is not believed', async () => {
+  const { result } = await timed('lie', { model: 'closed', concurrency: 1 }, 200);
+  expect(result.all.calls).toBeGreaterThan(10);
+  expect(result.all.beyondServiceMs).toBeUndefined();
+});
+
 test('a server that swaps two answers is caught: they are errors, never samples', async () => {
   const { result, truth } = await timed('swap', { model: 'closed', concurrency: 4 }, 600);
   expect(result.all.errors['WRONG_ANSWER']).toBeGreaterThan(10);

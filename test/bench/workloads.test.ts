@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type BenchOptions, parseTarget, ReferenceServer, runBench, type StepResult } from 'mcp-poolkit/bench';
 import { OptionError } from 'mcp-poolkit/errors';
@@ -88,8 +89,9 @@ test('several load generators tell of their progress together', async () => {
   expect(Math.max(...told)).toBeLessThanOrEqual(calls);
 });
 
-test('what a listener throws ends a run of several generators too', async () => {
+test('what a listener throws once ends every generator of the run, and none outlives it', async () => {
   const fault = new Error('of a listener');
+  let told = 0;
   const run = runBench({
     targets: [await parseTarget('reference')],
     concurrency: [2],
@@ -97,8 +99,32 @@ test('what a listener throws ends a run of several generators too', async () => 
     durationMs: 60_000,
     warmupMs: 0,
     onProgress: () => {
-      throw fault;
+      if (told++ === 0) throw fault;
     },
   });
   await expect(run).rejects.toBe(fault);
+  const children = readdirSync('/proc/self/task').flatMap((task) =>
+    readFileSync(`/proc/self/task/${task}/children`, 'utf8').split(' ').filter(Boolean),
+  );
+  const commands = children.map((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8'));
+  expect(commands.filter((command) => /load.worker\.js/.test(command))).toEqual([]);
+});
+
+test('the reference server answers odd messages and goes on', async () => {
+  const server = await new ReferenceServer().serveHttp();
+  try {
+    const url = `http://127.0.0.1:${(server.address() as { port: number }).port}/mcp`;
+    const post = async (body: string) => {
+      const response = await fetch(url, { method: 'POST', body });
+      return { status: response.status, text: await response.text() };
+    };
+    expect((await post('{"jsonrpc":"2.0","id":1,"method":"tools/call","params":null}')).text).toMatch(/-32602/);
+    expect((await post('{"jsonrpc":"2.0","id":1,"method":"initialize","params":null}')).text).toMatch(/serverInfo/);
+    expect(await post('null')).toEqual({ status: 202, text: '' });
+    expect((await post('{')).text).toMatch(/-32700/);
+    const call = { name: 'echo', arguments: { text: 'x' } };
+    expect((await post(JSON.stringify({ id: 2, method: 'tools/call', params: call }))).text).toMatch(/"text":"x"/);
+  } finally {
+    await closeHttpServer(server, { graceMs: 0 });
+  }
 });

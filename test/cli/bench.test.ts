@@ -56,6 +56,7 @@ test.each([
   [[`${SERVER} none`, '--fail-if', 'p99>+20%'], /base report/],
   [['everythin', '--config', 'examples/mcp.json'], /did you mean "everything"/],
   [[`${SERVER} none`, '--compare', 'package.json'], /mcp-poolkit-bench\/1/],
+  [[`${SERVER} none`, '--html', '/nowhere/report.html'], /option html: got "\/nowhere\/report\.html"/],
   [[], /a URL, a server of --config, or a command line/],
 ])('bad input %j is one line before any load, exit 1', async (args, line) => {
   const { code, stdout, stderr } = await run(['bench', ...args, ...SHORT]);

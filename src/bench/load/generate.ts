@@ -57,14 +57,36 @@ export async function generate(plan: StepPlan, hooks: GenerateHooks = {}, open?:
     workers: 1,
     model: shareOf(plan.model, workers, i),
   }));
+  return toResult(title, await measureInWorkers(shares, hooks));
+}
+
+/** Every share in a process of its own. What fails in one ends all; none is left when this settles. */
+async function measureInWorkers(shares: readonly StepPlan[], hooks: GenerateHooks): Promise<Measured[]> {
+  const stop = new AbortController();
+  const onStop = (): void => stop.abort();
+  hooks.stopping?.addEventListener('abort', onStop);
+  if (hooks.stopping?.aborted === true) onStop();
   const latest = new Map<number, RecorderData>();
-  const orders = shares.map((share, i) =>
-    runWorker({ plan: share, firstTurn: i * TURNS_PER_WORKER }, hooks.stopping, (tick, elapsedMs) => {
-      latest.set(i, tick);
-      hooks.onTick?.(mergedOf([...latest.values()]), elapsedMs);
-    }),
-  );
-  return toResult(title, await Promise.all(orders));
+  let failure: { readonly error: unknown } | undefined;
+  const orders = shares.map(async (plan, i) => {
+    try {
+      return await runWorker({ plan, firstTurn: i * TURNS_PER_WORKER }, stop.signal, (tick, elapsedMs) => {
+        latest.set(i, tick);
+        hooks.onTick?.(mergedOf([...latest.values()]), elapsedMs);
+      });
+    } catch (error) {
+      failure ??= { error };
+      stop.abort();
+      return undefined;
+    }
+  });
+  try {
+    const measured = await Promise.all(orders);
+    if (failure !== undefined) throw failure.error;
+    return measured.filter((each) => each !== undefined);
+  } finally {
+    hooks.stopping?.removeEventListener('abort', onStop);
+  }
 }
 
 /** One generator's part, in this process. */
@@ -103,7 +125,7 @@ function shareOf(model: Model, workers: number, index: number): Model {
 
 function runWorker(
   order: WorkerOrder,
-  stopping: AbortSignal | undefined,
+  stopping: AbortSignal,
   onTick: (tick: RecorderData, elapsedMs: number) => void,
 ): Promise<Measured> {
   return new Promise((resolve, reject) => {
@@ -112,7 +134,7 @@ function runWorker(
     const onStop = (): void => {
       if (worker.connected) worker.send({ stop: true });
     };
-    stopping?.addEventListener('abort', onStop);
+    stopping.addEventListener('abort', onStop);
     let measured: Measured | undefined;
     let failure: unknown;
     worker.on('message', (message: WorkerAnswer) => {
@@ -130,12 +152,12 @@ function runWorker(
     });
     worker.on('error', reject);
     worker.on('exit', (code, signal) => {
-      stopping?.removeEventListener('abort', onStop);
+      stopping.removeEventListener('abort', onStop);
       if (failure !== undefined) reject(failure);
       else if (measured !== undefined) resolve(measured);
       else reject(new Error(`a load generator exited with ${signal ?? `code ${code}`} before its result`));
     });
     worker.send(order);
-    if (stopping?.aborted === true) onStop();
+    if (stopping.aborted) onStop();
   });
 }

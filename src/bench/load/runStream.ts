@@ -100,9 +100,12 @@ async function once(run: StreamRun, caller: number, intendedMs: number): Promise
   try {
     await operation.run(turn);
     const nowMs = performance.now();
+    const tookMs = nowMs - intendedMs;
+    // A server that claims more than the call took, or less than nothing, has not said it.
+    const beyondMs = servedMs !== undefined && servedMs >= 0 && servedMs <= tookMs ? tookMs - servedMs : undefined;
     for (const recorder of recorders) {
-      recorder.answered(nowMs - intendedMs, nowMs);
-      if (servedMs !== undefined) recorder.beyondService(nowMs - intendedMs - servedMs);
+      recorder.answered(tookMs, nowMs);
+      if (beyondMs !== undefined) recorder.beyondService(beyondMs);
     }
   } catch (error) {
     const nowMs = performance.now();

@@ -8,7 +8,7 @@ import { afterExactly, SERVICE_META, type ServiceTime, serviceTime } from './ser
 interface Message {
   readonly id?: unknown;
   readonly method?: unknown;
-  readonly params?: { readonly [name: string]: unknown };
+  readonly params?: { readonly [name: string]: unknown } | null;
 }
 
 const TOOLS = [
@@ -84,15 +84,16 @@ export class ReferenceServer {
   #read(text: string, send: (line: string) => void): boolean {
     if (text.trim() === '') return false;
     const gotMs = performance.now();
-    let message: Message;
+    let message: Message | null;
     try {
-      message = JSON.parse(text) as Message;
+      message = JSON.parse(text) as Message | null;
     } catch {
       send('{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"not JSON"}}');
       return true;
     }
-    const { id, method, params = {} } = message ?? {};
+    const { id, method } = message ?? {};
     if (id === undefined || method === undefined) return false;
+    const params = message?.params ?? {};
     const answer = (body: object): void => send(JSON.stringify({ jsonrpc: '2.0', id, ...body }));
     if (method === 'tools/call') this.#call(params, gotMs, answer);
     else if (method === 'initialize') {
@@ -106,7 +107,7 @@ export class ReferenceServer {
   }
 
   #call(params: Readonly<Record<string, unknown>>, gotMs: number, answer: (body: object) => void): void {
-    const text = (params['arguments'] as { text?: unknown } | undefined)?.text;
+    const text = (params['arguments'] as { text?: unknown } | null | undefined)?.text;
     if (params['name'] !== 'echo' || typeof text !== 'string') {
       answer({ error: { code: -32602, message: 'expected tool echo with a text' } });
       return;

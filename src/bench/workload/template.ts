@@ -14,11 +14,7 @@ export function compileTemplate(value: unknown, random: () => number = Math.rand
   }
   if (typeof value !== 'object' || value === null) return () => value;
   const fields = Object.entries(value).map(([key, each]) => [key, compileTemplate(each, random)] as const);
-  return (turn) => {
-    const filled: Record<string, unknown> = {};
-    for (const [key, fill] of fields) filled[key] = fill(turn);
-    return filled;
-  };
+  return (turn) => Object.fromEntries(fields.map(([key, fill]) => [key, fill(turn)]));
 }
 
 const PLACEHOLDER = /\{\{(nonce|turn|payload:\d+|random:-?\d+:-?\d+)\}\}/g;
