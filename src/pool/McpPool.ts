@@ -59,6 +59,8 @@ export interface RequestOptions extends CallOptions {
   readonly idempotent?: boolean;
   /** Longest in all, in ms from now: limiter, queue, start and call. @defaultValue none */
   readonly deadlineMs?: number;
+  /** What the call is a part of, such as a client's request: traces hand it on as it is. @defaultValue none */
+  readonly parent?: object;
 }
 
 /** Options of a call whose result is a parsed, typed one. */
@@ -144,6 +146,9 @@ export interface PoolInspection {
   readonly waitingForConnection: number;
 }
 
+/** Why a connection took another's place: its process exited or was killed, the connection broke, or `restartServer` was called. */
+export type RestartReason = 'exited' | 'killed' | 'disconnected' | 'requested';
+
 export interface PoolEvents {
   readonly state: { readonly server: string; readonly state: ServerState; readonly previous: ServerState };
   readonly started: { readonly server: string; readonly pid: number | undefined; readonly startMs: number };
@@ -153,8 +158,17 @@ export interface PoolEvents {
     readonly exitCode: number | null;
     readonly signal: string | null;
     readonly expected: boolean;
+    readonly reason: string;
   };
-  readonly restarted: { readonly server: string; readonly attempt: number };
+  readonly restarted: { readonly server: string; readonly attempt: number; readonly reason: RestartReason };
+  /** A breaker of the server opened, closed or tries a call; `scope` is what one breaker is for (`breakerScope`). */
+  readonly breaker: {
+    readonly server: string;
+    readonly state: 'closed' | 'open' | 'half-open';
+    readonly scope: 'server' | 'principal' | 'tool';
+  };
+  /** `apply` put other servers in place; those that go may still be ending. */
+  readonly applied: ApplyReport;
   readonly stderr: { readonly server: string; readonly pid: number | undefined; readonly line: string };
   /** A notification that belongs to no call; of the connection of this principal and session, for no other. */
   readonly notification: {

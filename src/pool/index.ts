@@ -20,6 +20,7 @@ export type {
   Progress,
   RequestHandler,
   RequestOptions,
+  RestartReason,
   ServerInfo,
   ServerNotice,
   ServerRequest,
@@ -61,6 +62,6 @@ export { SSEPool, type SSEPoolOptions } from './SSEPool.js';
 export { StdioPool, type StdioPoolOptions } from './StdioPool.js';
 export type { CredentialSet, CredentialsHook } from './server/callers/Credentials.js';
 export { type EraStore, type EraVerdict, MemoryEraStore } from './server/callers/eraStore.js';
-export type { CallTrace } from './server/calls/trace.js';
+export type { CallTrace, TracedCall, TracedConnection } from './server/calls/trace.js';
 export { POOL_DEFAULTS, type PoolOptions } from './server/options.js';
 export { UnifiedPool, type UnifiedPoolOptions } from './UnifiedPool.js';

@@ -103,6 +103,7 @@ export class Channel {
         reject(error);
         return;
       }
+      if (options.meter !== undefined) options.meter.sentBytes = Buffer.byteLength(text);
       this.#pending.add(call);
       if (options.raw === true) this.#rawPending++;
       if (signal !== undefined) call.watch = this.#aborts.watch(signal, (reason) => this.#aborted(call, reason));
@@ -139,11 +140,14 @@ export class Channel {
     this.markWaiting(call);
   }
 
-  /** One parsed message; `call` is the one whose stream it came on, where the transport attributes. */
-  receive(message: unknown, call?: Call): void {
+  /**
+   * One parsed message; `call` is the one whose stream it came on, where the transport attributes; `text` is what it was
+   * parsed from, where its size may be asked for.
+   */
+  receive(message: unknown, call?: Call, text?: string | Uint8Array): void {
     if (Array.isArray(message)) {
-      for (const each of message) this.#receiveOne(each, call);
-    } else this.#receiveOne(message, call);
+      for (const each of message) this.#receiveOne(each, call, text);
+    } else this.#receiveOne(message, call, text);
   }
 
   /** One message as it came: taken, and true, when it is the reply to a `raw` call, whose result stays bytes. */
@@ -152,7 +156,7 @@ export class Channel {
     if (reply === undefined) return this.#failedBytes(bytes);
     const call = this.#sent(reply.id);
     if (call?.options.raw !== true) return false;
-    this.#answered(call);
+    this.#answered(call, bytes);
     call.resolve(detached(bytes.subarray(reply.start, reply.end)));
     return true;
   }
@@ -162,7 +166,7 @@ export class Channel {
     const failure = scanFailure(bytes);
     const call = failure === undefined ? undefined : this.#sent(failure.id);
     if (failure === undefined || call?.options.raw !== true) return false;
-    this.#answered(call);
+    this.#answered(call, bytes);
     call.reject(replyError(this.#options.server, failure.error, failure.dataText));
     return true;
   }
@@ -218,7 +222,7 @@ export class Channel {
     return new Promise((resolve) => void this.#onIdle.push(resolve));
   }
 
-  #receiveOne(message: unknown, stream: Call | undefined): void {
+  #receiveOne(message: unknown, stream: Call | undefined, text: string | Uint8Array | undefined): void {
     if (typeof message !== 'object' || message === null) {
       this.counters.garbage++;
       return;
@@ -240,15 +244,17 @@ export class Channel {
       else this.counters.garbage++;
       return;
     }
-    this.#answered(call);
+    this.#answered(call, text);
     if (failed) call.reject(replyError(this.#options.server, error));
     else if (call.options.raw === true) call.resolve(Buffer.from(JSON.stringify(result)));
     else call.resolve(result);
   }
 
   /** An answer came: the caller settles the call's promise right after. */
-  #answered(call: Call): void {
+  #answered(call: Call, text: string | Uint8Array | undefined): void {
     const { onAnswer, clock } = this.#options;
+    const { meter } = call.options;
+    if (meter !== undefined && text !== undefined) meter.receivedBytes = Buffer.byteLength(text);
     if (onAnswer !== undefined) {
       try {
         onAnswer(clock.now() - call.sentMs);

@@ -81,7 +81,7 @@ export class CallExchange extends CallRequest {
       if (!this.pending) this.linger();
       return;
     }
-    this.#receive(message);
+    this.#receive(message, data);
   }
 
   override onRetry(delayMs: number): void {
@@ -134,12 +134,12 @@ export class CallExchange extends CallRequest {
       this.fail(new ProtocolError(this.endpoint.server, `its answer is not JSON: ${excerpt(body)}`, error));
       return;
     }
-    this.#transport.channel.receive(answerFor(this.call.id, message), this.call);
+    this.#transport.channel.receive(answerFor(this.call.id, message), this.call, body);
     if (this.pending) this.unknown('its response held no answer');
   }
 
-  #receive(message: unknown): void {
-    this.#transport.channel.receive(message, this.call);
+  #receive(message: unknown, text: string): void {
+    this.#transport.channel.receive(message, this.call, text);
     if (!this.pending) this.linger();
   }
 

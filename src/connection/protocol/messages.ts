@@ -69,6 +69,10 @@ export interface CallOptions {
   readonly untilMs?: number;
   /** @internal Who makes the call, as the credentials hook is told when the server refuses it (401). */
   readonly caller?: object;
+  /** @internal Goes into the `_meta` over what the params have there: trace context. */
+  readonly meta?: Params | undefined;
+  /** @internal Told the sizes of the call's messages in bytes, for traces. */
+  readonly meter?: { sentBytes: number; receivedBytes: number };
   /** Asks for progress; called with the caller's own token. @defaultValue none: no progress is asked for */
   readonly onProgress?: (progress: Progress) => void;
   /** Notifications that belong to this call: those of its own stream. @defaultValue none: they go to the listeners of the pool */

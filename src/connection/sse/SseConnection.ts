@@ -119,7 +119,7 @@ export class SseConnection extends UrlConnection<SseTransport, SseConnectionOpti
       this.channel.receiveGarbage(Buffer.from(data));
       return;
     }
-    this.channel.receive(message);
+    this.channel.receive(message, undefined, data);
   }
 
   #ended(

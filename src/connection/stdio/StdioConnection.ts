@@ -227,7 +227,7 @@ export class StdioConnection implements Connection {
     } catch {
       message = undefined;
     }
-    if (message !== undefined) this.#channel.receive(message);
+    if (message !== undefined) this.#channel.receive(message, undefined, text);
     else {
       // Before the handshake it tells what the program is, if it is no server.
       if (this.#info === undefined) this.#firstForeignLine ??= line.toString('utf8', 0, 1_000).trim() || undefined;

@@ -53,7 +53,9 @@ export class Server implements Admission {
       this.#turn('stopped');
       this.#shown = 'stopped';
     }
-    this.#counters = new Counters((attempt) => context.events.emit('restarted', { server: config.name, attempt }));
+    this.#counters = new Counters((attempt, reason) =>
+      context.events.emit('restarted', { server: config.name, attempt, reason }),
+    );
     const own = { ...context, config, fingerprint: this.fingerprint, options: this.options, counters: this.#counters };
     this.partitions = new PartitionTable(own, () => this.#show());
     this.calls = new ServerCalls(own, this.partitions, this, () => this.#show());
@@ -136,7 +138,7 @@ export class Server implements Admission {
           this.#enter();
         }
         await this.#warmUp();
-        this.#counters.restarted(0);
+        this.#counters.restarted(0, 'requested');
         this.partitions.subscriptions.reconnectAll();
       })
       .finally(() => {

@@ -36,6 +36,7 @@ import type {
   TypedRequestOptions,
 } from '../McpPool.js';
 import type { ResultOf } from '../MethodMap.js';
+import { CallTracer, callChannel } from './calls/trace.js';
 import type { PoolContext } from './context.js';
 import { ConnectionLimit } from './limits/ConnectionLimit.js';
 import { Sweeper } from './limits/Sweeper.js';
@@ -69,7 +70,7 @@ export abstract class ServerPool implements McpPool {
       maxHoldMs: pool.maxHoldMs,
       candidates: () => this.#servers.evictable(),
     });
-    this.#context = { pool, connector, events, totalLimit, sweeper: new Sweeper(pool.clock) };
+    this.#context = { owner: this, pool, connector, events, totalLimit, sweeper: new Sweeper(pool.clock) };
     this.#servers = new ServerTable(this.#context);
     this.#byName = this.#servers.byName;
     this.#scope = new CloseScope(name, {
@@ -173,7 +174,7 @@ export abstract class ServerPool implements McpPool {
   request(name: string, method: string, params?: Params, options?: RequestOptions): Promise<unknown>;
   request(name: string, method: string, params?: Params, options: RequestOptions = {}): Promise<unknown> {
     const server = this.#byName.get(name);
-    if (server === undefined || this.#refusing) return Promise.reject(this.#refusal(name));
+    if (server === undefined || this.#refusing) return Promise.reject(this.#refused(name, method, params, options));
     return server.calls.request(method, params, options);
   }
 
@@ -266,6 +267,15 @@ export abstract class ServerPool implements McpPool {
     const server = this.#byName.get(name);
     if (server === undefined) throw this.#refusal(name);
     return server;
+  }
+
+  /** A call that reached no server: its trace begins and ends here. */
+  #refused(name: string, method: string, params: Params | undefined, options: RequestOptions): PoolkitError {
+    const error = this.#refusal(name);
+    if (callChannel.hasSubscribers) {
+      new CallTracer(this, this.#context.pool.clock, name, method, params, options).failed(error);
+    }
+    return error;
   }
 
   #refusal(name: string): PoolkitError {

@@ -76,6 +76,7 @@ export class ServerTable {
         ...report.removed.map((name) => this.remove(this.#held(name), { reason: 'no longer configured' })),
         ...report.restarted.map((name) => this.#replace(this.#held(name), fresh.get(name) as Server)),
       ];
+      this.#context.events.emit('applied', report);
       const errors = await failures(ends);
       if (errors.length > 0) throw new AggregateError(errors, `${errors.length} server(s) did not end cleanly`);
       return report;

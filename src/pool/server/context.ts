@@ -1,7 +1,7 @@
 import type { Emitter } from '../../core/events.js';
 import type { ServerConfig } from '../../registry/config/ServerConfig.js';
 import type { Connector } from '../connectors/Connector.js';
-import type { PoolEvents } from '../McpPool.js';
+import type { McpPool, PoolEvents } from '../McpPool.js';
 import type { ConnectionLimit } from './limits/ConnectionLimit.js';
 import type { Sweeper } from './limits/Sweeper.js';
 import type { ResolvedPoolOptions, ServerOptions } from './options.js';
@@ -9,6 +9,8 @@ import type { Counters } from './stats/Counters.js';
 
 /** What all servers of a pool share. */
 export interface PoolContext {
+  /** The pool itself, as traces name it. */
+  readonly owner: McpPool;
   readonly pool: ResolvedPoolOptions;
   readonly connector: Connector;
   readonly events: Emitter<PoolEvents>;

@@ -181,7 +181,7 @@ test('the diagnostics channel follows a call: queue, send, answer', async () => 
     expect(seen.at(-1)).toMatchObject({ phase: 'answer', error: { code: 'ERR_RPC' } });
     seen.length = 0;
     await outcome(call('crash', { idempotent: true }));
-    expect(seen.map(({ phase }) => phase)).toEqual(['queue', 'send', 'send', 'answer']);
+    expect(seen.map(({ phase }) => phase)).toEqual(['queue', 'send', 'retry', 'send', 'answer']);
     seen.length = 0;
     connector.onStart = () => Promise.reject(new Error('no'));
     await outcome(call('a'));

@@ -18,7 +18,8 @@ export type Envelope = (client: CallClient | undefined) => Params;
  */
 export function encodeCall(call: Call, envelope: Envelope | undefined, bounds: MessageBounds): string {
   const { id, method, params, options } = call;
-  const own = envelope === undefined || method === 'initialize' ? undefined : envelope(options.client);
+  const era = envelope === undefined || method === 'initialize' ? undefined : envelope(options.client);
+  const own = options.meta === undefined ? era : { ...options.meta, ...era };
   const token = (params?.['_meta'] as Params | undefined)?.['progressToken'] as string | number | undefined;
   const tracked = token !== undefined || options.onProgress !== undefined;
   if (tracked) call.progressToken = token;

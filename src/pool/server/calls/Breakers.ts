@@ -1,3 +1,4 @@
+import type { BreakerState } from '../../../concurrent/breaker/breakerOptions.js';
 import { CircuitBreaker } from '../../../concurrent/breaker/CircuitBreaker.js';
 import type { Params } from '../../../connection/protocol/messages.js';
 import { RpcError } from '../../../core/errors.js';
@@ -16,7 +17,7 @@ export class Breakers {
   readonly shared: CircuitBreaker | undefined;
   readonly #context: ServerContext;
   readonly #counts: (error: unknown) => boolean;
-  readonly #onChange: () => void;
+  readonly #onChange: (state: BreakerState, whole: boolean) => void;
   /** The least recently used first. */
   readonly #narrow = new Map<string, CircuitBreaker>();
 
@@ -24,7 +25,12 @@ export class Breakers {
   constructor(context: ServerContext, counts: (error: unknown) => boolean, onChange: () => void) {
     this.#context = context;
     this.#counts = counts;
-    this.#onChange = onChange;
+    const { events, config, pool } = context;
+    const { breakerScope } = pool;
+    this.#onChange = (state, whole) => {
+      onChange();
+      events.emit('breaker', { server: config.name, state, scope: whole ? 'server' : breakerScope });
+    };
     this.main = this.#make(context.config.name);
     this.shared = context.pool.breakerScope === 'server' ? this.main : undefined;
   }
@@ -69,7 +75,7 @@ export class Breakers {
       isAnswer: (error) => error instanceof RpcError,
       clock,
       logger,
-      onChange: this.#onChange,
+      onChange: (state) => this.#onChange(state, name === this.#context.config.name),
     });
   }
 }

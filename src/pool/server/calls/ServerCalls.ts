@@ -10,7 +10,7 @@ import type { PartitionTable } from '../partitions/PartitionTable.js';
 import { Breakers } from './Breakers.js';
 import { Budget, mayRepeat, pauseAfter, permit, sendAgain } from './callPolicy.js';
 import { ServerLease } from './ServerLease.js';
-import { CallTracer, callChannel } from './trace.js';
+import { CallTracer, callChannel, traced } from './trace.js';
 
 /** Whether a server takes calls. */
 export interface Admission {
@@ -42,9 +42,15 @@ export class ServerCalls {
   }
 
   /** One asynchronous frame: a call in a healthy pool makes one promise here and one in its connection. */
-  async request(method: string, params: Params | undefined, options: RequestOptions): Promise<unknown> {
+  async request(
+    method: string,
+    params: Params | undefined,
+    options: RequestOptions,
+    /** Of a server that this one is the successor of. */
+    begun?: CallTracer,
+  ): Promise<unknown> {
     const { config, pool, options: own } = this.#context;
-    const trace = callChannel.hasSubscribers ? new CallTracer(config.name, method, params) : undefined;
+    const trace = begun ?? this.#trace(method, params, options);
     let unknown: OutcomeUnknownError | undefined;
     try {
       options.signal?.throwIfAborted();
@@ -63,11 +69,11 @@ export class ServerCalls {
           if (own.sharing !== 'shared' && listens && options.attributedOnly !== true) {
             listening = pooled.router.listen(options);
           }
-          trace?.sent();
-          const call = this.#callOptions(method, params, options, budget);
+          trace?.sent(pooled);
+          const call = traced(this.#callOptions(method, params, options, budget), trace);
           const result = await pooled.connection.request(method, params, call);
           breaker.succeeded(ticket);
-          trace?.answered();
+          trace?.answered(result);
           return result;
         } catch (error) {
           if (pooled !== undefined) this.#countOnce(pooled, error);
@@ -76,6 +82,7 @@ export class ServerCalls {
           if (error instanceof OutcomeUnknownError) unknown ??= error;
           const again = sendAgain(error, sends, own.sharing === 'shared', mayRepeat(method, params, options));
           if (!again || !this.#admission.open || options.signal?.aborted === true) throw error;
+          trace?.retried(error);
         } finally {
           listening?.[Symbol.dispose]();
           pooled?.holder?.release(pooled);
@@ -84,10 +91,10 @@ export class ServerCalls {
     } catch (error) {
       const { successor } = this.#admission;
       const refused = error instanceof ClosedError || error instanceof NotSentError;
-      if (successor !== undefined && refused) return successor.calls.request(method, params, options);
+      if (successor !== undefined && refused) return successor.calls.request(method, params, options, trace);
       // That the last send never ran does not say so of the first.
       const told = unknown !== undefined && error instanceof PoolkitError && error.acted === 'no' ? unknown : error;
-      trace?.answered(told);
+      trace?.failed(told);
       this.#context.counters.failed(told);
       throw told;
     }
@@ -111,6 +118,7 @@ export class ServerCalls {
     const { config, counters, events, pool } = this.#context;
     return new ServerLease(config.name, pooled, {
       caller: options.caller,
+      trace: (method, params, own) => this.#trace(method, params, own),
       prepare: async (method, params, own) => {
         const budget = own.deadlineMs === undefined ? undefined : new Budget(pool.clock.now(), own.deadlineMs);
         const limiter = this.#limiter(method, params, own);
@@ -163,6 +171,12 @@ export class ServerCalls {
         throw error;
       }
     }
+  }
+
+  #trace(method: string, params: Params | undefined, options: RequestOptions): CallTracer | undefined {
+    if (!callChannel.hasSubscribers) return undefined;
+    const { owner, pool, config } = this.#context;
+    return new CallTracer(owner, pool.clock, config.name, method, params, options);
   }
 
   /** The one that this call takes its permit from. */

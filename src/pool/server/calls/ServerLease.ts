@@ -10,12 +10,15 @@ import type { Listener as EventListener } from '../../../core/events.js';
 import type { Caller, ConnectionLease, RequestOptions, TypedRequestOptions } from '../../McpPool.js';
 import type { ResultOf } from '../../MethodMap.js';
 import type { PooledConnection } from '../connections/PooledConnection.js';
+import { type CallTracer, traced } from './trace.js';
 
 export interface LeaseHooks {
   /** Who holds the lease: its calls are this caller's, unless they say otherwise. */
   readonly caller: Caller | undefined;
   /** Asks the limiter, and says what the call runs by. */
   readonly prepare: (method: string, params: Params | undefined, options: RequestOptions) => Promise<CallOptions>;
+  /** Follows a call, while calls are followed. */
+  readonly trace: (method: string, params: Params | undefined, options: RequestOptions) => CallTracer | undefined;
   readonly onFailure: (error: unknown, method: string, params: Params | undefined, options: RequestOptions) => void;
   /** Arms a watch that reports a lease held too long, with the stack that took it. */
   readonly watch: (stack: string | undefined) => Disposable;
@@ -73,12 +76,17 @@ export class ServerLease implements ConnectionLease {
     const listening = options.onNotification ?? options.onRequest;
     const own = listening === undefined ? undefined : router.listen(options);
     this.#running++;
+    const trace = this.#hooks.trace(method, params, options);
     try {
       const call = await this.#hooks.prepare(method, params, options);
       // Made before a release, it may still run.
       if (this.#revoked) throw new ClosedError(`lease of server ${this.server}`);
-      return await connection.request(method, params, call);
+      trace?.sent(this.#pooled);
+      const result = await connection.request(method, params, traced(call, trace));
+      trace?.answered(result);
+      return result;
     } catch (error) {
+      trace?.failed(error);
       this.#hooks.onFailure(error, method, params, options);
       throw error;
     } finally {

@@ -53,13 +53,14 @@ export class ConnectionMaker {
   gone({ connection }: PooledConnection, reason: DisconnectReason): void {
     const { config, counters, events } = this.#context;
     counters.keep(connection.counters);
-    if (!reason.expected) counters.lastError = reason.why;
+    if (!reason.expected) counters.died(reason);
     events.emit('exited', {
       server: config.name,
       pid: connection.pid,
       exitCode: reason.exitCode ?? null,
       signal: reason.signal ?? null,
       expected: reason.expected,
+      reason: reason.why,
     });
   }
 

@@ -1,4 +1,5 @@
 import type { Connection, DisconnectReason } from '../../../connection/Connection.js';
+import type { ServerInfo } from '../../../connection/protocol/messages.js';
 import type { Caller } from '../../McpPool.js';
 import type { InboundRouter } from '../callers/InboundRouter.js';
 import type { ConnectionPermit, Evictable } from '../limits/ConnectionLimit.js';
@@ -29,14 +30,19 @@ export interface Pulse {
   dueMs: number;
 }
 
+let connections = 0;
+
 /** A connection with what belongs to it while it lives. The one place where its load, last use and leaving are kept. */
 export class PooledConnection implements Evictable {
+  /** Counts up over all pools of the process. */
+  readonly id = ++connections;
   readonly connection: Connection;
   /** As the connector made it, in front of which the pool's `wrapConnection` may have put another. */
   readonly made: Connection;
   readonly router: InboundRouter;
   readonly permit: ConnectionPermit;
   readonly #answers: AnswerMeter;
+  #traced: { readonly id: number; readonly pid: number | undefined; readonly info: ServerInfo } | undefined;
   /** Whose it is; undefined before it is up. */
   holder: ConnectionHolder | undefined;
   heldSinceMs: number;
@@ -70,6 +76,13 @@ export class PooledConnection implements Evictable {
     this.#answers = answers;
     this.heldSinceMs = nowMs;
     this.#idleSinceMs = nowMs;
+  }
+
+  /** As traces show it. */
+  get traced(): { readonly id: number; readonly pid: number | undefined; readonly info: ServerInfo } {
+    const { pid, info } = this.connection;
+    this.#traced ??= { id: this.id, pid, info };
+    return this.#traced;
   }
 
   /** Answers that came on it, those to pings too. */

@@ -1,5 +1,7 @@
+import type { DisconnectReason } from '../../../connection/Connection.js';
 import type { ChannelCounters } from '../../../connection/channel/Channel.js';
 import { PoolkitError } from '../../../core/errors.js';
+import type { RestartReason } from '../../McpPool.js';
 import { Latency } from './Latency.js';
 
 /** What one server's stats count, over all its connections, those that are gone included. */
@@ -7,21 +9,29 @@ export class Counters {
   readonly latency = new Latency();
   readonly #errors = new Map<string, number>();
   readonly #gone = { calls: 0, lateReplies: 0, garbage: 0 };
-  readonly #onRestart: (attempt: number) => void;
+  readonly #onRestart: (attempt: number, reason: RestartReason) => void;
+  /** How the newest of those that died by themselves did. */
+  #death: RestartReason = 'disconnected';
   restarts = 0;
   /** Requests of the server that belonged to no caller. */
   orphanRequests = 0;
   lastError: string | undefined;
   startedAt: number | undefined;
 
-  constructor(onRestart: (attempt: number) => void) {
+  constructor(onRestart: (attempt: number, reason: RestartReason) => void) {
     this.#onRestart = onRestart;
   }
 
   /** A connection took the place of one that had died by itself, or that `restartServer` ended. */
-  restarted(attempt: number): void {
+  restarted(attempt: number, reason = this.#death): void {
     this.restarts++;
-    this.#onRestart(attempt);
+    this.#onRestart(attempt, reason);
+  }
+
+  /** A connection died by itself. */
+  died({ why, exitCode, signal }: DisconnectReason): void {
+    this.lastError = why;
+    this.#death = typeof signal === 'string' ? 'killed' : typeof exitCode === 'number' ? 'exited' : 'disconnected';
   }
 
   /** A call failed; `ABORTED` counts those whose signal aborted. */

@@ -1,0 +1,16 @@
+import { membersOf, memberText } from '../../../connection/channel/codec/members.js';
+
+const NAME = Buffer.from('"isError"');
+
+/** Whether a tool's result says that the tool failed; of one that is still bytes only when its name is found is more read. */
+export function isToolError(result: unknown): boolean {
+  if (!(result instanceof Uint8Array)) {
+    return (result as { readonly isError?: unknown } | null | undefined)?.isError === true;
+  }
+  const bytes = Buffer.from(result.buffer, result.byteOffset, result.byteLength);
+  // The text of a result may name it too: the member itself decides.
+  if (!bytes.includes(NAME)) return false;
+  const text = bytes.toString('utf8');
+  const members = membersOf(text);
+  return members !== undefined && memberText(text, members, 'isError') === 'true';
+}
