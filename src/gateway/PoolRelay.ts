@@ -1,6 +1,6 @@
 import { RpcError } from '../core/errors.js';
 import type { PoolEvents } from '../pool/McpPool.js';
-import type { AggregateEndpoint } from './endpoint/AggregateEndpoint.js';
+import type { AggregateEndpoint } from './aggregate/AggregateEndpoint.js';
 import type { GatewayPool } from './GatewayOptions.js';
 import { canBeAskedAtAll } from './rpc/envelope.js';
 import { METHOD_NOT_FOUND } from './rpc/failure.js';

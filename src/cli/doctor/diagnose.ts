@@ -1,6 +1,6 @@
 import { messageOf } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
-import { validItems } from '../../gateway/endpoint/validItems.js';
+import { validItems } from '../../gateway/aggregate/validItems.js';
 import type { McpPool, ServerInfo } from '../../pool/McpPool.js';
 import type { ServerConfig } from '../../registry/config/ServerConfig.js';
 import { startProblem } from '../configs.js';

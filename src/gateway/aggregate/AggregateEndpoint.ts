@@ -3,14 +3,14 @@ import { RequestTimeoutError } from '../../core/errors.js';
 import { withDeadline } from '../../core/time/within.js';
 import type { ListItems, McpPool, ServerInfo, ServerNotice } from '../../pool/McpPool.js';
 import { changed, type GivenParams } from '../bridge/paramsFor.js';
+import { discovered } from '../endpoint/discovered.js';
+import type { CallOptions, Downstream, Endpoint, EndpointInfo, ListenOptions } from '../endpoint/Endpoint.js';
 import { type ListenFilter, type Listening, untilAborted } from '../modern/Listening.js';
 import type { Params } from '../rpc/envelope.js';
 import { INVALID_PARAMS, METHOD_NOT_FOUND, Refusal } from '../rpc/failure.js';
 import type { Callers } from '../session/Callers.js';
 import type { ToolCatalog } from '../ToolCatalog.js';
 import { Catalog, type CatalogOptions, type CatalogSource } from './Catalog.js';
-import { discovered } from './discovered.js';
-import type { CallOptions, Downstream, Endpoint, EndpointInfo, ListenOptions } from './Endpoint.js';
 
 export interface AggregateEndpointOptions extends CatalogOptions {
   readonly serverInfo: Implementation;

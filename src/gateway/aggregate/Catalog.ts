@@ -3,9 +3,9 @@ import { messageOf, RequestTimeoutError, RpcError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { withDeadline } from '../../core/time/within.js';
 import type { Caller, ListItems, McpPool } from '../../pool/McpPool.js';
+import type { Downstream } from '../endpoint/Endpoint.js';
 import { METHOD_NOT_FOUND } from '../rpc/failure.js';
 import type { Callers } from '../session/Callers.js';
-import type { Downstream } from './Endpoint.js';
 import { exposedName, prefixIn, prefixOf } from './exposedNames.js';
 import { validItems } from './validItems.js';
 
