@@ -3,10 +3,10 @@ import { UnifiedPool } from '../pool/UnifiedPool.js';
 import { closeInheritedDescriptors } from '../registry/process/descriptors.js';
 import { ShutdownPlan } from '../shutdown/ShutdownPlan.js';
 import { loadConfig, startProblem } from './configs.js';
-import { createLogger } from './logger.js';
-import { complain } from './output.js';
+import { createLogger } from './output/logger.js';
+import { complain } from './output/output.js';
+import { showResult, writeOut } from './output/showResult.js';
 import { whenNpmIsGone } from './parent.js';
-import { showResult, writeOut } from './showResult.js';
 
 export interface CallOptions {
   readonly config?: string;

@@ -1,7 +1,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { packageVersion } from '../core/version.js';
 import { GATEWAY_DEFAULTS } from '../gateway/GatewayOptions.js';
-import { addBench, addReference } from './benchCommand.js';
+import { addBench, addReference } from './bench/benchCommand.js';
 import type { CallOptions } from './call.js';
 import type { DoctorOptions } from './doctor/doctor.js';
 import type { ServeOptions } from './serve.js';

@@ -13,8 +13,8 @@ import { Health } from '../shutdown/Health.js';
 import { ShutdownPlan } from '../shutdown/ShutdownPlan.js';
 import { FileCache } from '../toolstore/FileCache.js';
 import { type LoadedConfig, loadConfig, startProblem } from './configs.js';
-import { createLogger } from './logger.js';
-import { jsonOutput, type Output, type ServerLine, textOutput } from './output.js';
+import { createLogger } from './output/logger.js';
+import { jsonOutput, type Output, type ServerLine, textOutput } from './output/output.js';
 import { whenNpmIsGone } from './parent.js';
 import { ANSWER_MS, stopBudgetMs } from './stopTimes.js';
 

@@ -32,8 +32,7 @@ export {
   type Readiness,
 } from './lifecycle/options.js';
 export type { ProcessRecord } from './lifecycle/record.js';
-export type { ServerStatus } from './lifecycle/ServerStatus.js';
-export type { ServerStateTag } from './lifecycle/state.js';
+export type { ServerStateTag, ServerStatus } from './lifecycle/state.js';
 export type { ServerUsage } from './lifecycle/usage.js';
 export { closeInheritedDescriptors } from './process/descriptors.js';
 export { INHERITED_ENV } from './process/environment.js';

@@ -3,12 +3,12 @@ import { type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
 import { QueueFullError, ShutdownTimeoutError } from '../core/errors.js';
 import { checkFunction, checkMs } from '../core/options.js';
 import { fitsFile } from './disk/envelope.js';
-import type { Entry } from './Entry.js';
-import { EntryStore, type Life } from './EntryStore.js';
+import type { Entry } from './entries/Entry.js';
+import { EntryStore, type Life } from './entries/EntryStore.js';
+import { ServerLists } from './entries/ServerLists.js';
 import { Flights, type Loaded, type Standing } from './Flights.js';
 import { type Key, sharedKey } from './keys.js';
 import type { FileCacheSettings } from './options.js';
-import { ServerLists } from './ServerLists.js';
 import type { Cached, Loader, LoadOptions, SetOptions, ToolStoreStats } from './ToolStore.js';
 
 /** How long a write may still take when the grace of a close is over; a disk that hangs longer is reported. */

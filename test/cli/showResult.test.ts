@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { showResult } from '../../src/cli/showResult.js';
+import { showResult } from '../../src/cli/output/showResult.js';
 
 test.each([
   ['text', { content: [{ type: 'text', text: 'a' }] }, 'a\n'],

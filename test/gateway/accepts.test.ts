@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { accepts } from '../../src/gateway/http/accepts.js';
+import { accepts } from '../../src/gateway/http/request/accepts.js';
 
 const JSON_TYPE = 'application/json';
 

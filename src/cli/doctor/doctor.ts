@@ -3,9 +3,9 @@ import { UnifiedPool } from '../../pool/UnifiedPool.js';
 import { closeInheritedDescriptors } from '../../registry/process/descriptors.js';
 import { ShutdownPlan } from '../../shutdown/ShutdownPlan.js';
 import { type LoadedConfig, loadConfig } from '../configs.js';
-import { createLogger } from '../logger.js';
-import { complain } from '../output.js';
-import { writeOut } from '../showResult.js';
+import { createLogger } from '../output/logger.js';
+import { complain } from '../output/output.js';
+import { writeOut } from '../output/showResult.js';
 import { diagnose, type ServerReport, WarningCollector } from './diagnose.js';
 
 export interface DoctorOptions {

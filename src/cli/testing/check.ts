@@ -3,8 +3,8 @@ import { messageOf } from '../../core/errors.js';
 import { check as judge } from '../../testing/history/check.js';
 import { History } from '../../testing/history/History.js';
 import type { Rule } from '../../testing/history/Violation.js';
-import { complain } from '../output.js';
-import { writeOut } from '../showResult.js';
+import { complain } from '../output/output.js';
+import { writeOut } from '../output/showResult.js';
 
 export interface CheckCommandOptions {
   readonly except?: readonly string[];

@@ -24,11 +24,11 @@ import {
 import { failureOf, failureText, INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, Refusal } from '../rpc/failure.js';
 import { CANCELLED, type Session } from '../session/Session.js';
 import { OF_ADDRESS, type SessionTable } from '../session/SessionTable.js';
-import { accepts } from './accepts.js';
 import type { HeldBytes } from './HeldBytes.js';
-import { PostReply } from './PostReply.js';
-import { readBody } from './readBody.js';
+import { accepts } from './request/accepts.js';
+import { readBody } from './request/readBody.js';
 import { sendEmpty, sendError, sendFailure, sendJson } from './respond.js';
+import { PostReply } from './stream/PostReply.js';
 
 const MAX_BATCH = 100;
 /** An `initialize` with the id of a session that is gone is this large at most. */

@@ -3,8 +3,8 @@ import { META_SUBSCRIPTION_ID, type ServerNotice } from '../../connection/protoc
 import { messageOf } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { Endpoint } from '../endpoint/Endpoint.js';
-import { EventStream, type EventStreamBounds } from '../http/EventStream.js';
 import { sendError as refuse } from '../http/respond.js';
+import { EventStream, type EventStreamBounds } from '../http/stream/EventStream.js';
 import { idTextOf, type Params, type RpcId } from '../rpc/envelope.js';
 import { type Failure, failureOf, INTERNAL_ERROR, INVALID_PARAMS } from '../rpc/failure.js';
 import { MAX_URI_LENGTH } from '../rpc/limits.js';

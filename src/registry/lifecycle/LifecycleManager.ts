@@ -16,7 +16,7 @@ import {
   type LifecycleConfig,
   type LifecycleManagerOptions,
 } from './options.js';
-import type { ServerStatus } from './ServerStatus.js';
+import type { ServerStatus } from './state.js';
 
 /**
  * A started server. It stays good over restarts; `process` is then another. Once it is removed, `stop`, `kill` and

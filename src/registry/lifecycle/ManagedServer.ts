@@ -8,8 +8,7 @@ import type { LifecycleEvents, ServerRef } from './events.js';
 import type { FullLifecycleConfig } from './options.js';
 import { abortable, NotReady, whenReady } from './readiness.js';
 import { type RunContext, ServerRun } from './ServerRun.js';
-import type { ServerStatus } from './ServerStatus.js';
-import { isOver, next, type RestartPolicy, type ServerEvent, type ServerState } from './state.js';
+import { isOver, next, type RestartPolicy, type ServerEvent, type ServerState, type ServerStatus } from './state.js';
 
 export interface ServerHost extends RunContext {
   readonly random: () => number;

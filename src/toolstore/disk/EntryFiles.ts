@@ -3,7 +3,7 @@ import { link, lstat, open, readdir, rename, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Semaphore } from 'async-mutex';
 import { OwnFolder, type PathOf } from '../../core/files/OwnFolder.js';
-import type { FileStamp } from '../Entry.js';
+import type { FileStamp } from '../entries/Entry.js';
 import { TEMP_SUFFIX } from '../keys.js';
 import { type Decoded, decodeFile, ENVELOPE_BYTES, FORMAT_VERSION } from './envelope.js';
 import { codeOf, identityOf, readFileUpTo, type StatLike, stampOf } from './fileSystem.js';

@@ -1,6 +1,6 @@
 import type { Clock } from '../../core/clock.js';
 import type { CloseScope } from '../../core/close/CloseScope.js';
-import type { EntryHead } from '../Entry.js';
+import type { EntryHead } from '../entries/Entry.js';
 import { isEntryFile, isTempFile } from '../keys.js';
 import type { EntryFiles } from './EntryFiles.js';
 import { identityOf } from './fileSystem.js';

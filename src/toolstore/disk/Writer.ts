@@ -1,6 +1,6 @@
 import { Mutex } from 'async-mutex';
 import { QueueFullError } from '../../core/errors.js';
-import type { Entry } from '../Entry.js';
+import type { Entry } from '../entries/Entry.js';
 import type { EntryFiles } from './EntryFiles.js';
 import { encodeFile } from './envelope.js';
 

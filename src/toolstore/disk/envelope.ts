@@ -1,5 +1,5 @@
 import { crc32 } from 'node:zlib';
-import { deepFreeze, type EntryHead } from '../Entry.js';
+import { deepFreeze, type EntryHead } from '../entries/Entry.js';
 
 /*
  * A file: one line of fixed length, `mcp-poolkit-cache <version> <crc32> <length>`, then the header as one line of

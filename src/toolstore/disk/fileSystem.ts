@@ -1,5 +1,5 @@
 import { type BigIntStats, close, constants, fstat, open, read } from 'node:fs';
-import type { FileStamp } from '../Entry.js';
+import type { FileStamp } from '../entries/Entry.js';
 
 export type StatLike = BigIntStats;
 

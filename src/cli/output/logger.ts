@@ -1,5 +1,5 @@
 import { pino } from 'pino';
-import type { Logger } from '../core/logger.js';
+import type { Logger } from '../../core/logger.js';
 import { NonBlockingOutput } from './NonBlockingOutput.js';
 
 /** Log lines go to stderr, so that stdout is the program's own. Written at once, and never waited for. */

@@ -1,20 +1,20 @@
 import { access, constants, readFile, writeFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { type BenchProgress, SWEEP_OPTIONS, type SweepOption } from '../bench/BenchOptions.js';
-import type { OpenModel } from '../bench/load/models.js';
-import { ms, perSec } from '../bench/report/format.js';
-import { htmlReport } from '../bench/report/html.js';
-import { type BenchReport, RESULT_SCHEMA } from '../bench/report/results.js';
-import { junitReport, markdownReport, textReport } from '../bench/report/text.js';
-import { runBench } from '../bench/runBench.js';
-import { parseTarget, type TargetSpec } from '../bench/target/TargetSpec.js';
-import { readScenario } from '../bench/workload/Scenario.js';
-import type { ToolChoice, Workload } from '../bench/workload/Workload.js';
-import { messageOf, OptionError } from '../core/errors.js';
-import type { Era } from '../registry/config/ServerConfig.js';
-import { FaultPlan, type FaultPlanOptions } from '../testing/faults/FaultPlan.js';
-import { complain } from './output.js';
-import { writeOut } from './showResult.js';
+import { type BenchProgress, SWEEP_OPTIONS, type SweepOption } from '../../bench/BenchOptions.js';
+import type { OpenModel } from '../../bench/load/models.js';
+import { ms, perSec } from '../../bench/report/format.js';
+import { htmlReport } from '../../bench/report/html.js';
+import { type BenchReport, RESULT_SCHEMA } from '../../bench/report/results.js';
+import { junitReport, markdownReport, textReport } from '../../bench/report/text.js';
+import { runBench } from '../../bench/runBench.js';
+import { parseTarget, type TargetSpec } from '../../bench/target/TargetSpec.js';
+import { readScenario } from '../../bench/workload/Scenario.js';
+import type { ToolChoice, Workload } from '../../bench/workload/Workload.js';
+import { messageOf, OptionError } from '../../core/errors.js';
+import type { Era } from '../../registry/config/ServerConfig.js';
+import { FaultPlan, type FaultPlanOptions } from '../../testing/faults/FaultPlan.js';
+import { complain } from '../output/output.js';
+import { writeOut } from '../output/showResult.js';
 
 export interface BenchCommandOptions {
   readonly concurrency: readonly number[];

@@ -1,5 +1,5 @@
-import { messageOf, OptionError } from '../core/errors.js';
-import type { Key } from './keys.js';
+import { messageOf, OptionError } from '../../core/errors.js';
+import type { Key } from '../keys.js';
 
 /** What stands in a file's header. Durations may be `Infinity`; stamps are epoch ms. */
 export interface EntryHead {

@@ -1,6 +1,6 @@
+import { filesPrefix, isEntryFile, serverPart } from '../keys.js';
 import type { Entry } from './Entry.js';
 import type { EntryStore } from './EntryStore.js';
-import { filesPrefix, isEntryFile, serverPart } from './keys.js';
 
 /** All lists of one server, whatever scope and fingerprint they are of: found by how their files' names begin. */
 export class ServerLists {

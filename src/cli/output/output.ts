@@ -1,4 +1,4 @@
-import type { ConfigError } from '../registry/config/ConfigError.js';
+import type { ConfigError } from '../../registry/config/ConfigError.js';
 
 /** One server as `serve` shows it. */
 export interface ServerLine {

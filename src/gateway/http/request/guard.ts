@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import type { GatewaySettings } from '../GatewayOptions.js';
+import type { GatewaySettings } from '../../GatewayOptions.js';
 
 const LOCAL: readonly string[] = ['localhost', '127.0.0.1', '[::1]'];
 

@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { sendEmpty } from './respond.js';
+import { sendEmpty } from '../respond.js';
 
 const METHODS = 'GET, POST, DELETE, OPTIONS';
 const ALLOWED =

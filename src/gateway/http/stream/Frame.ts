@@ -1,4 +1,4 @@
-import type { HeldBytes } from './HeldBytes.js';
+import type { HeldBytes } from '../HeldBytes.js';
 
 const NEWLINES = /[\r\n]/;
 

@@ -1,10 +1,10 @@
 import type { ServerResponse } from 'node:http';
-import { type Failure, failureText, INTERNAL_ERROR } from '../rpc/failure.js';
+import { type Failure, failureText, INTERNAL_ERROR } from '../../rpc/failure.js';
+import type { HeldBytes } from '../HeldBytes.js';
+import { holdAnswer } from '../holdAnswer.js';
+import { sendJson } from '../respond.js';
 import { EventStream, type MessageStream } from './EventStream.js';
-import type { HeldBytes } from './HeldBytes.js';
-import { holdAnswer } from './holdAnswer.js';
 import { Resumable } from './Resumable.js';
-import { sendJson } from './respond.js';
 
 export interface PostReplyOptions {
   /** How many requests the body holds. */

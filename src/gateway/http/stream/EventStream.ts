@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
+import type { HeldBytes } from '../HeldBytes.js';
 import { Frame } from './Frame.js';
-import type { HeldBytes } from './HeldBytes.js';
 
 export interface EventStreamBounds {
   /** What may wait for this reader when another message comes. */

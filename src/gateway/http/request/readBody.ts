@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import type { HeldBytes } from './HeldBytes.js';
+import type { HeldBytes } from '../HeldBytes.js';
 
 export type Body =
   | { readonly text: string }

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
-import { ReferenceServer, urlOf } from '../bench/reference/ReferenceServer.js';
-import { closeHttpServer } from '../shutdown/closeHttpServer.js';
+import { ReferenceServer, urlOf } from '../../bench/reference/ReferenceServer.js';
+import { closeHttpServer } from '../../shutdown/closeHttpServer.js';
 
 /** Serves the reference server until its input ends, or, with a port, until SIGINT or SIGTERM. @throws OptionError */
 export async function runReference(service: string, port: number | undefined): Promise<void> {

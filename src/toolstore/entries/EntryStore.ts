@@ -1,12 +1,12 @@
 import { LRUCache } from 'lru-cache';
-import type { CloseScope } from '../core/close/CloseScope.js';
-import { DiskHealth } from './disk/DiskHealth.js';
-import { EntryFiles } from './disk/EntryFiles.js';
-import { Sweeper } from './disk/Sweeper.js';
-import { Writer } from './disk/Writer.js';
+import type { CloseScope } from '../../core/close/CloseScope.js';
+import { DiskHealth } from '../disk/DiskHealth.js';
+import { EntryFiles } from '../disk/EntryFiles.js';
+import { Sweeper } from '../disk/Sweeper.js';
+import { Writer } from '../disk/Writer.js';
+import { fileOf, type Key } from '../keys.js';
+import type { FileCacheSettings } from '../options.js';
 import { Entry, type EntryHead, toJson } from './Entry.js';
-import { fileOf, type Key } from './keys.js';
-import type { FileCacheSettings } from './options.js';
 
 export interface Life {
   readonly ttlMs: number;
