@@ -5,6 +5,8 @@ import { expect, test } from 'vitest';
 const SRC = resolve(import.meta.dirname, '../src');
 const MAX_FILE_LINES = 300;
 const MAX_FOLDER_FILES = 10;
+/** `src/pool`, where a proxy author lives (decision 165). */
+const MAX_POOL = { files: 50, lines: 6_000 };
 
 const sizes = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
   .filter((file) => file.endsWith('.ts'))
@@ -34,4 +36,12 @@ test('no folder has more than ten files', () => {
   for (const { file } of sizes) folders.set(dirname(file), (folders.get(dirname(file)) ?? 0) + 1);
   expect(folders.size).toBeGreaterThan(10);
   expect([...folders].filter(([, count]) => count > MAX_FOLDER_FILES)).toEqual([]);
+});
+
+test('the pools are at most 50 files and 6,000 lines', () => {
+  const pool = sizes.filter(({ file }) => file.startsWith('pool/'));
+  const lines = pool.reduce((sum, each) => sum + each.lines, 0);
+  expect(pool.length).toBeGreaterThan(10);
+  expect(pool.length, 'files').toBeLessThanOrEqual(MAX_POOL.files);
+  expect(lines, 'lines').toBeLessThanOrEqual(MAX_POOL.lines);
 });

@@ -76,6 +76,32 @@ export {
   type ServerLimiterStats,
 } from './limiter/MultiServerRateLimiter.js';
 export { RateLimiter } from './limiter/RateLimiter.js';
+export { KeyedPool } from './resource/keyed/KeyedPool.js';
+export {
+  KEYED_POOL_DEFAULTS,
+  type KeyedFactory,
+  type KeyedPoolEvents,
+  type KeyedPoolInspection,
+  type KeyedPoolOptions,
+  type KeyedPoolStats,
+} from './resource/keyed/keyedOptions.js';
+export type { Lease } from './resource/Lease.js';
+export {
+  type AcquireOptions,
+  type DestroyReason,
+  RESOURCE_POOL_DEFAULTS,
+  type ResizeOptions,
+  type ResourceFactory,
+  type ResourcePoolOptions,
+} from './resource/options.js';
+export type {
+  ResourceInfo,
+  ResourcePoolEvents,
+  ResourcePoolInspection,
+  ResourcePoolStats,
+  WaitTimes,
+} from './resource/PoolJournal.js';
+export { ResourcePool } from './resource/ResourcePool.js';
 export {
   Permit,
   type PermitOptions,

@@ -1,3 +1,29 @@
+export { KeyedPool } from '../concurrent/resource/keyed/KeyedPool.js';
+export {
+  KEYED_POOL_DEFAULTS,
+  type KeyedFactory,
+  type KeyedPoolEvents,
+  type KeyedPoolInspection,
+  type KeyedPoolOptions,
+  type KeyedPoolStats,
+} from '../concurrent/resource/keyed/keyedOptions.js';
+export type { Lease } from '../concurrent/resource/Lease.js';
+export {
+  type AcquireOptions,
+  type DestroyReason,
+  RESOURCE_POOL_DEFAULTS,
+  type ResizeOptions,
+  type ResourceFactory,
+  type ResourcePoolOptions,
+} from '../concurrent/resource/options.js';
+export type {
+  ResourceInfo,
+  ResourcePoolEvents,
+  ResourcePoolInspection,
+  ResourcePoolStats,
+  WaitTimes,
+} from '../concurrent/resource/PoolJournal.js';
+export { ResourcePool } from '../concurrent/resource/ResourcePool.js';
 export type { Connection, DisconnectReason } from '../connection/Connection.js';
 export { HTTP_DEFAULTS } from '../connection/net/httpOptions.js';
 export type { Clock, Closeable, CloseOptions, LogFn, Logger, Timer } from '../core/index.js';
@@ -32,32 +58,6 @@ export type {
   TypedRequestOptions,
 } from './McpPool.js';
 export type { MethodMap, ResultOf } from './MethodMap.js';
-export { KeyedPool } from './resource/keyed/KeyedPool.js';
-export {
-  KEYED_POOL_DEFAULTS,
-  type KeyedFactory,
-  type KeyedPoolEvents,
-  type KeyedPoolInspection,
-  type KeyedPoolOptions,
-  type KeyedPoolStats,
-} from './resource/keyed/keyedOptions.js';
-export type { Lease } from './resource/Lease.js';
-export {
-  type AcquireOptions,
-  type DestroyReason,
-  RESOURCE_POOL_DEFAULTS,
-  type ResizeOptions,
-  type ResourceFactory,
-  type ResourcePoolOptions,
-} from './resource/options.js';
-export type {
-  ResourceInfo,
-  ResourcePoolEvents,
-  ResourcePoolInspection,
-  ResourcePoolStats,
-  WaitTimes,
-} from './resource/PoolJournal.js';
-export { ResourcePool } from './resource/ResourcePool.js';
 export { SSEPool, type SSEPoolOptions } from './SSEPool.js';
 export { StdioPool, type StdioPoolOptions } from './StdioPool.js';
 export type { CredentialSet, CredentialsHook } from './server/callers/Credentials.js';

@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { expect, test } from 'vitest';
-import { GenericPoolShelf } from '../../../src/pool/resource/GenericPoolShelf.js';
-import { Entry } from '../../../src/pool/resource/LiveSet.js';
+import { GenericPoolShelf } from '../../../src/concurrent/resource/GenericPoolShelf.js';
+import { Entry } from '../../../src/concurrent/resource/LiveSet.js';
 
 test('generic-pool is known to its adapter alone, which is at most 150 lines', () => {
   const src = join(import.meta.dirname, '../../../src');

@@ -1,5 +1,5 @@
-import type { WaitQueue } from '../../concurrent/WaitQueue.js';
 import type { CloseScope } from '../../core/close/CloseScope.js';
+import type { WaitQueue } from '../WaitQueue.js';
 import { FactoryRunner } from './FactoryRunner.js';
 import { GenericPoolShelf } from './GenericPoolShelf.js';
 import { Housekeeper } from './Housekeeper.js';

@@ -1,4 +1,3 @@
-import { WaitQueue } from '../../concurrent/WaitQueue.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import {
   type AcquireTimeoutDetail,
@@ -8,6 +7,7 @@ import {
   ShutdownTimeoutError,
 } from '../../core/errors.js';
 import type { Listener } from '../../core/events.js';
+import { WaitQueue } from '../WaitQueue.js';
 import { type Lease, useLease } from './Lease.js';
 import type { Entry } from './LiveSet.js';
 import {

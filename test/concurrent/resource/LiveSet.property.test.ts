@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { Entry, LiveSet } from '../../../src/pool/resource/LiveSet.js';
+import { Entry, LiveSet } from '../../../src/concurrent/resource/LiveSet.js';
 import { RUNS } from '../../support/runs.js';
 
 /** The same by brute force: a list in the order in which each was last put somewhere. */

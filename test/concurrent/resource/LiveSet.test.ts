@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { Entry, LiveSet } from '../../../src/pool/resource/LiveSet.js';
+import { Entry, LiveSet } from '../../../src/concurrent/resource/LiveSet.js';
 
 const filled = (slots: number, resources: number): LiveSet<number> => {
   const live = new LiveSet<number>(slots, 'pack');
