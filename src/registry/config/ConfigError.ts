@@ -8,6 +8,8 @@ export interface ConfigPlace {
   readonly server?: string | undefined;
   /** Path of the field inside the server's entry (`env.TOKEN`, `args.1`) or the file; undefined for the whole of it. */
   readonly field?: string | undefined;
+  /** Its line, from 1; undefined where it is not known. */
+  readonly line?: number | undefined;
 }
 
 /** `mcp.json: server "files", field args.1` */
@@ -17,20 +19,28 @@ export function describePlace({ file, server, field }: ConfigPlace): string {
   return inside === '' ? file : `${file}: ${inside}`;
 }
 
+/** One line: where, what is wrong there, and on which line. */
+export function describeAt(place: ConfigPlace, why: string): string {
+  return `${describePlace(place)}: ${why}${place.line === undefined ? '' : ` (line ${place.line})`}`;
+}
+
 /**
- * What is wrong at one place of a config file, in one line: file, server, field, what was expected. The code is
+ * What is wrong at one place of a config file, in one line: file, server, field, what was expected, line. The code is
  * `ERR_OPTION`. Values that may be secrets (`env`, `headers`) are never shown.
  */
 export class ConfigError extends OptionError {
   readonly file: string;
   readonly server: string | undefined;
   readonly field: string | undefined;
+  /** From 1. */
+  readonly line: number | undefined;
 
   constructor(place: ConfigPlace, why: string, value?: unknown, cause?: unknown) {
     super(place.field ?? place.server ?? place.file, value, why, cause);
-    this.message = `${describePlace(place)}: ${why}`;
+    this.message = describeAt(place, why);
     this.file = place.file;
     this.server = place.server;
     this.field = place.field;
+    this.line = place.line;
   }
 }

@@ -229,7 +229,7 @@ function entryOf({ config, origin }: Held, folder: string): object {
 }
 
 function escapeAll(value: unknown): unknown {
-  if (typeof value === 'string') return escapeVariables(value);
+  if (typeof value === 'string') return escapeVariables(value).replace(/^~(?=[/\\]|$)/, `\${~}`);
   if (Array.isArray(value)) return value.map(escapeAll);
   return Object.fromEntries(Object.entries(value as object).map(([key, each]) => [key, escapeAll(each)]));
 }

@@ -1,16 +1,25 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { messageOf, show } from '../../core/errors.js';
-import { ConfigError, describePlace } from './ConfigError.js';
+import { ConfigError, describeAt } from './ConfigError.js';
 import type { Variables } from './expandVariables.js';
+import { fingerprint } from './fingerprint.js';
 import { parseEntry } from './parseEntry.js';
 import type { ServerConfig } from './ServerConfig.js';
+import { findServers } from './shapes/findServers.js';
+import { type Path, readText } from './shapes/readText.js';
+import { referencesOf } from './shapes/references.js';
 
 export interface ParseOptions {
   /** How the file is named in errors; a relative `cwd` counts from its folder. @defaultValue 'config' */
   readonly file?: string;
   /** Where `${VAR}` is looked up. @defaultValue process.env */
   readonly variables?: Variables;
+  /**
+   * What `${workspaceFolder}` stands for.
+   * @defaultValue the folder above `.vscode`, `.cursor` and their like, else the file's own
+   */
+  readonly workspaceFolder?: string;
 }
 
 /** What a config file says. One bad server never hides the others. */
@@ -21,7 +30,7 @@ export interface ParsedConfig {
   readonly problems: readonly ConfigError[];
   /** One line for each field that is not used here. */
   readonly warnings: readonly string[];
-  /** The entries of `servers` as they stood in the file, by name: references unexpanded, unknown fields kept. */
+  /** The entries of `servers` by name, in the words of `mcpServers`: references unexpanded, unknown fields kept. */
   readonly entries: ReadonlyMap<string, unknown>;
 }
 
@@ -38,61 +47,63 @@ export async function readConfigFile(file: string, options: Omit<ParseOptions, '
 }
 
 /**
- * Parses the config shape that MCP programs share: `{ "mcpServers": { name: { command, args, env, cwd } } }`, or `url`
- * and `headers` for a remote server, besides every setting of `ServerConfig`. `${VAR}` and `${VAR:-default}` are expanded in
- * `command`, `args`, `env`, `cwd`, `url` and `headers`. A relative `cwd` counts from the file's folder.
+ * Parses a config in the shape that MCP programs share, `{ "mcpServers": { name: { command, args, env, cwd } } }`, or `url`
+ * and `headers` for a remote server, besides every setting of `ServerConfig`; or in the shape of VS Code (`servers`), Zed
+ * (`context_servers`), Codex (TOML), opencode (`mcp`). JSON may hold comments and trailing commas. `${VAR}` and
+ * `${VAR:-default}` are expanded in `command`, `args`, `env`, `cwd`, `url` and `headers`; `~` at the beginning of `command`,
+ * `cwd` and of each of `args` is the home folder. A relative `cwd` counts from the file's folder.
  */
 export function parseConfig(text: string, options: ParseOptions = {}): ParsedConfig {
   const file = options.file ?? 'config';
-  let root: unknown;
-  try {
-    root = JSON.parse(text.replace(/^\uFEFF/, ''));
-  } catch (error) {
-    return failed(new ConfigError({ file }, `not JSON: ${syntaxOf(error, text)}`, undefined, error));
+  const source = readText(text, file);
+  if ('why' in source) {
+    return failed(new ConfigError({ file, line: source.line }, source.why, undefined, source.cause));
   }
-  if (!isObject(root))
-    return failed(new ConfigError({ file }, `expected an object with mcpServers, got ${show(root)}`));
-  const table = root['mcpServers'];
-  if (!isObject(table)) {
-    const got = table === undefined ? 'it is missing' : `got ${show(table)}`;
-    return failed(new ConfigError({ file, field: 'mcpServers' }, `expected an object of servers by name, ${got}`));
-  }
+  const { root, lineOf, duplicates } = source;
+  const found = findServers(root);
+  if ('why' in found) return failed(new ConfigError({ file, field: found.field }, found.why));
   const servers: ServerConfig[] = [];
   const problems: ConfigError[] = [];
   const entries = new Map<string, unknown>();
-  const warnings = Object.keys(root)
-    .filter((key) => key !== 'mcpServers' && key !== '$schema')
-    .map((field) => `${describePlace({ file, field })}: not used here`);
+  const warnings = found.unused.map((field) => describeAt({ file, field, line: lineOf([field]) }, 'not used here'));
+  for (const path of duplicates) {
+    const place = { file, field: path.join('.'), line: lineOf(path) };
+    warnings.push(describeAt(place, 'stands there twice: the last one counts'));
+  }
   const folder = dirname(resolve(file));
-  for (const [name, entry] of Object.entries(table)) {
-    const parsed = parseEntry(name, entry, { file, folder, variables: options.variables ?? process.env });
+  const variables = options.variables ?? process.env;
+  const references = referencesOf({
+    folder,
+    variables,
+    inputs: found.inputs,
+    workspaceFolder: options.workspaceFolder,
+  });
+  for (const { name, entry, path } of found.entries) {
+    const context = { file, folder, variables, references, lineOf: (at: Path) => lineOf([...path, ...at]) };
+    const parsed = parseEntry(name, entry, context);
     warnings.push(...parsed.warnings);
     problems.push(...parsed.problems);
     if (parsed.config === undefined) continue;
     servers.push(parsed.config);
-    entries.set(name, entry);
+    entries.set(name, parsed.entry);
   }
+  warnings.push(...sameServers(file, servers));
   return { servers, problems, warnings, entries };
+}
+
+/** Two names for one program: it would be started twice. */
+function sameServers(file: string, servers: readonly ServerConfig[]): string[] {
+  const first = new Map<string, string>();
+  return servers.flatMap((config) => {
+    const { name, enabled = true } = config;
+    const print = fingerprint(config);
+    const other = first.get(print);
+    if (other === undefined) first.set(print, name);
+    if (other === undefined || !enabled) return [];
+    return [describeAt({ file, server: name }, `the same as server ${show(other)}: it is started twice`)];
+  });
 }
 
 function failed(problem: ConfigError): ParsedConfig {
   return { servers: [], problems: [problem], warnings: [], entries: new Map() };
-}
-
-export function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-/** What the parser said, on one line, with line and column but without the piece of the file it quotes. */
-function syntaxOf(error: unknown, text: string): string {
-  const message = messageOf(error);
-  const position = /at position (\d+)/.exec(message)?.[1];
-  const bare = message
-    .replace(/\s*\(line \d+ column \d+\)/, '')
-    .replace(/ (in JSON )?at position \d+/, '')
-    .replace(/, (\.\.\.)?"[\s\S]*$/, '')
-    .replace(/\s+/g, ' ');
-  if (position === undefined) return bare;
-  const before = text.slice(0, Number(position)).split('\n');
-  return `${bare} (line ${before.length}, column ${(before.at(-1)?.length ?? 0) + 1})`;
 }

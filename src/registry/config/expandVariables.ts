@@ -1,23 +1,33 @@
 /** Where variables are looked up. */
 export type Variables = Readonly<Record<string, string | undefined>>;
 
+/** What another form of `${…}` stands for; undefined for one that is not known. */
+export type OtherReferences = (inner: string) => Expansion | undefined;
+
 /** What one text became, or what was wrong with it. */
 export type Expansion = { readonly text: string } | { readonly problem: string };
 
 const REFERENCE = /\$\$\{|\$\{([^}]*)(\}?)/g;
+const MAX_PROBLEM = 300;
 const KNOWN = /^([A-Za-z_][A-Za-z0-9_]*)(?::-([\s\S]*))?$/;
 
 /**
  * `${NAME}` becomes the variable's value, `${NAME:-text}` too, or `text` while the variable is unset or empty (as in a
  * shell). `$${` stands for a literal `${`. Values are put in as they are: what they contain is not expanded again. A
  * variable that is not set and any other form of `${…}` is a problem, since a program handed the bare reference would
- * fail later and less clearly.
+ * fail later and less clearly. `others` knows more forms, such as those of editors.
  */
-export function expandVariables(text: string, variables: Variables): Expansion {
+export function expandVariables(text: string, variables: Variables, others?: OtherReferences): Expansion {
   if (!text.includes('${')) return { text };
   const problems: string[] = [];
   const expanded = text.replace(REFERENCE, (whole, inner: string | undefined, end: string | undefined) => {
     if (inner === undefined) return '${';
+    const other = end === '' ? undefined : others?.(inner);
+    if (other !== undefined) {
+      if ('text' in other) return other.text;
+      problems.push(oneLine(other.problem, MAX_PROBLEM));
+      return '';
+    }
     const known = end === '' ? null : KNOWN.exec(inner);
     if (known === null) {
       problems.push(
@@ -42,7 +52,7 @@ export function escapeVariables(text: string): string {
   return text.replaceAll('${', '$$${');
 }
 
-function oneLine(text: string): string {
-  const short = text.length > 40 ? `${text.slice(0, 37)}...` : text;
+function oneLine(text: string, max = 40): string {
+  const short = text.length > max ? `${text.slice(0, max - 3)}...` : text;
   return short.replace(/\s+/g, ' ');
 }

@@ -1,19 +1,28 @@
 import { isAbsolute, resolve } from 'node:path';
-import { ConfigError, describePlace } from './ConfigError.js';
+import { ConfigError, type ConfigPlace, describeAt } from './ConfigError.js';
 import { nameProblem, urlProblem } from './checkServerConfig.js';
 import { ENTRY_FIELDS, type Entry, entrySchema, SETTING_FIELDS, type TYPES } from './entrySchema.js';
 import { expandVariables, type Variables } from './expandVariables.js';
 import type { ServerConfig, ServerSettings, StdioTarget, UrlTarget } from './ServerConfig.js';
+import { normalizeEntry } from './shapes/normalizeEntry.js';
+import type { Path } from './shapes/readText.js';
+import { homeOf, type References } from './shapes/references.js';
 
 export interface EntryContext {
   readonly file: string;
   /** Absolute folder of the file. */
   readonly folder: string;
   readonly variables: Variables;
+  /** What `${…}` of editors stands for. */
+  readonly references: References;
+  /** The line of what stands at that path of the entry. */
+  readonly lineOf: (path: Path) => number | undefined;
 }
 
 export interface ParsedEntry {
   readonly config: ServerConfig | undefined;
+  /** The entry in the fields of `mcpServers`, nothing expanded. */
+  readonly entry: unknown;
   readonly problems: readonly ConfigError[];
   readonly warnings: readonly string[];
 }
@@ -24,6 +33,7 @@ export function parseEntry(name: string, entry: unknown, context: EntryContext):
   const config = reader.read(entry);
   return {
     config: reader.problems.length > 0 ? undefined : config,
+    entry: reader.normalized ?? entry,
     problems: reader.problems,
     warnings: reader.warnings,
   };
@@ -34,6 +44,8 @@ class EntryReader {
   readonly warnings: string[] = [];
   readonly #name: string;
   readonly #context: EntryContext;
+  normalized: Readonly<Record<string, unknown>> | undefined;
+  #written: ReadonlyMap<string, string> = new Map();
 
   constructor(name: string, context: EntryContext) {
     this.#name = name;
@@ -47,8 +59,17 @@ class EntryReader {
       this.#problem(undefined, 'expected an object with command or url');
       return undefined;
     }
-    for (const field of Object.keys(entry)) if (!ENTRY_FIELDS.has(field)) this.#warn(field, 'not used here');
-    const checked = entrySchema.safeParse(entry);
+    const normalized = normalizeEntry(entry as Readonly<Record<string, unknown>>);
+    this.normalized = normalized.entry;
+    this.#written = normalized.written;
+    for (const { field, why } of normalized.problems) this.#problem(field, why);
+    for (const { field, why } of normalized.warnings) this.#warn(field, why);
+    for (const field of Object.keys(normalized.entry)) {
+      if (!ENTRY_FIELDS.has(field)) this.#warn(field, 'not used here');
+    }
+    // What is wrong with the rest follows from it.
+    if (normalized.problems.length > 0) return undefined;
+    const checked = entrySchema.safeParse(normalized.entry);
     if (!checked.success) {
       for (const { path, message } of checked.error.issues) this.#problem(path.join('.'), message);
       return undefined;
@@ -91,11 +112,14 @@ class EntryReader {
     for (const field of ['url', 'headers'] as const) {
       if (fields[field] !== undefined) this.#warn(field, 'not used for a program');
     }
-    const command = this.#expand('command', fields.command ?? '');
+    const command = this.#expandPath('command', fields.command ?? '');
+    if (fields.args === undefined && /^[\w.-]+\s+\S/.test(fields.command ?? '')) {
+      this.#warn('command', 'holds spaces, and is no shell line: the first word is the command, the others are args');
+    }
     if (command?.trim() === '') this.#problem('command', 'expected a program to run, got an empty string');
-    const cwd = fields.cwd === undefined ? undefined : this.#expand('cwd', fields.cwd);
+    const cwd = fields.cwd === undefined ? undefined : this.#expandPath('cwd', fields.cwd);
     if (cwd === '') this.#problem('cwd', 'expected a folder, got an empty string');
-    const args = fields.args?.map((each, index) => this.#expand(`args.${index}`, each) ?? '');
+    const args = fields.args?.map((each, index) => this.#expandPath(`args.${index}`, each) ?? '');
     const env = this.#expandAll('env', fields.env);
     return {
       transport: 'stdio',
@@ -134,18 +158,36 @@ class EntryReader {
     );
   }
 
+  /** No shell sees it: `~` would stay what it is. */
+  #expandPath(field: string, text: string): string | undefined {
+    const expanded = this.#expand(field, text);
+    if (expanded === undefined || !/^~(?=[/\\]|$)/.test(text)) return expanded;
+    return homeOf(this.#context.variables) + expanded.slice(1);
+  }
+
   #expand(field: string, text: string): string | undefined {
-    const expansion = expandVariables(text, this.#context.variables);
+    const expansion = expandVariables(text, this.#context.variables, this.#context.references);
+    // Its name is not shown: in a password it is a piece of that.
+    if (/(?<!\$)\$[A-Z_][A-Z0-9_]*/.test(text)) this.#warn(field, `a $NAME is passed on as it is: write \${NAME}`);
     if ('text' in expansion) return expansion.text;
     this.#problem(field, expansion.problem);
     return undefined;
   }
 
   #problem(field: string | undefined, why: string): void {
-    this.problems.push(new ConfigError({ file: this.#context.file, server: this.#name, field }, why));
+    this.problems.push(new ConfigError(this.#placeOf(field), why));
   }
 
   #warn(field: string, why: string): void {
-    this.warnings.push(`${describePlace({ file: this.#context.file, server: this.#name, field })}: ${why}`);
+    this.warnings.push(describeAt(this.#placeOf(field), why));
+  }
+
+  /** The field as the file calls it, and its line. */
+  #placeOf(field: string | undefined): ConfigPlace {
+    const { file, lineOf } = this.#context;
+    const [first = '', ...rest] = field?.split('.') ?? [];
+    const whole = field === undefined ? undefined : this.#written.get(field);
+    const own = whole ?? (field === undefined ? undefined : [this.#written.get(first) ?? first, ...rest].join('.'));
+    return { file, server: this.#name, field: own, line: lineOf(own?.split('.') ?? []) };
   }
 }

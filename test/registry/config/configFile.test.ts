@@ -49,8 +49,8 @@ test('unknown fields are warnings that say where', () => {
   );
   expect(servers).toHaveLength(1);
   expect(warnings).toEqual([
-    'mcp.json: field inputs: not used here',
-    'mcp.json: server "a", field autoApprove: not used here',
+    'mcp.json: field inputs: not used here (line 1)',
+    'mcp.json: server "a", field autoApprove: not used here (line 1)',
   ]);
 });
 

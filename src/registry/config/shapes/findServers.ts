@@ -1,0 +1,105 @@
+import { show } from '../../../core/errors.js';
+import { nearNames } from '../../../core/nearNames.js';
+import type { Path } from './readText.js';
+
+/** One server as it stands in a file. */
+export interface FoundEntry {
+  readonly name: string;
+  readonly entry: unknown;
+  readonly path: Path;
+}
+
+/** The servers of a file, whichever program's shape it has. */
+export interface FoundServers {
+  readonly entries: readonly FoundEntry[];
+  /** Where their table is, as errors name it. */
+  readonly field: string;
+  /** What the editor would ask for, by id (`inputs` of VS Code). */
+  readonly inputs: unknown;
+  /** Root fields that mean nothing here. */
+  readonly unused: readonly string[];
+}
+
+/** What is wrong with a file as a whole. */
+export interface NoServers {
+  readonly field: string | undefined;
+  readonly why: string;
+}
+
+interface Shape {
+  readonly path: readonly string[];
+  /** The file has settings of its own besides: they are not told as unused. */
+  readonly settings?: boolean;
+  readonly used?: readonly string[];
+}
+
+/** In order: of two in one file the first counts. */
+const SHAPES: readonly Shape[] = [
+  { path: ['mcpServers'] },
+  { path: ['servers'], used: ['inputs'] },
+  { path: ['mcp', 'servers'], settings: true },
+  { path: ['context_servers'], settings: true },
+  { path: ['mcp_servers'], settings: true },
+  { path: ['amp.mcpServers'], settings: true },
+  { path: ['mcp'], settings: true },
+];
+
+/** Root fields beyond it are counted, not named. */
+const MAX_NAMED = 8;
+
+/** Finds the servers of a file in the shapes that MCP programs use; docs/config.md lists them. */
+export function findServers(root: unknown): FoundServers | NoServers {
+  if (!isObject(root)) return { field: undefined, why: `expected an object with mcpServers, got ${show(root)}` };
+  const shapes = SHAPES.filter(({ path }) => at(root, path) !== undefined);
+  const shape = shapes.find(({ path }) => isObject(at(root, path))) ?? shapes[0];
+  if (shape === undefined) return missing(root);
+  const { path, settings = false, used = [] } = shape;
+  const field = path.join('.');
+  const table = at(root, path);
+  if (!isObject(table)) return { field, why: `expected an object of servers by name, got ${show(table)}` };
+  const entries = Object.entries(table).map(([name, entry]) => ({ name, entry, path: [...path, name] }));
+  const [own] = path;
+  const others = shapes.filter((each) => each !== shape && each.path[0] !== own).map((each) => each.path.join('.'));
+  const rest = Object.keys(root).filter((key) => key !== own && key !== '$schema' && !used.includes(key));
+  const inputs = own === 'mcp' ? (root['mcp'] as Record<string, unknown>)['inputs'] : root['inputs'];
+  return {
+    entries,
+    field,
+    inputs: settings || used.length > 0 ? inputs : undefined,
+    unused: settings ? others : few(rest),
+  };
+}
+
+function few(fields: readonly string[]): readonly string[] {
+  if (fields.length <= MAX_NAMED) return fields;
+  return [...fields.slice(0, MAX_NAMED), `${fields.length - MAX_NAMED} others`];
+}
+
+/** A file without a table of servers: what stands there instead is often one step away. */
+function missing(root: Readonly<Record<string, unknown>>): NoServers {
+  const why = 'expected an object of servers by name, it is missing';
+  const field = 'mcpServers';
+  const [near] = nearNames('mcpServers', Object.keys(root));
+  if (near !== undefined) return { field, why: `${why}: is ${show(near)} meant?` };
+  const bare = Object.entries(root).filter(([, each]) => isEntry(each));
+  if (isEntry(root))
+    return { field, why: `${why}: this is one server; write { "mcpServers": { "<name>": … } } around it` };
+  if (bare.length > 0) return { field, why: `${why}: write { "mcpServers": … } around what is there` };
+  return { field, why };
+}
+
+/** `mcp` of other programs may be anything: only what holds servers is taken for a table. */
+function at(root: Readonly<Record<string, unknown>>, path: readonly string[]): unknown {
+  const value = path.reduce<unknown>(
+    (from, key) => (isObject(from) && Object.hasOwn(from, key) ? from[key] : undefined),
+    root,
+  );
+  if (path.join('.') !== 'mcp') return value;
+  return isObject(value) && Object.values(value).some(isEntry) ? value : undefined;
+}
+
+const isEntry = (value: unknown): boolean => isObject(value) && ('command' in value || 'url' in value);
+
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,137 @@
+import { isObject } from './findServers.js';
+
+/** An entry in the words of this toolkit, whichever program's words it was written in. */
+export interface NormalizedEntry {
+  readonly entry: Readonly<Record<string, unknown>>;
+  /** How the file calls a field, by how it is called here. */
+  readonly written: ReadonlyMap<string, string>;
+  readonly problems: readonly EntryNote[];
+  readonly warnings: readonly EntryNote[];
+}
+
+export interface EntryNote {
+  /** As the file calls it. */
+  readonly field: string;
+  readonly why: string;
+}
+
+/** What a field of another program is here. `value` returns undefined for what it cannot take: the check says then what was expected. */
+interface Translation {
+  readonly to: string;
+  readonly value?: (given: unknown) => unknown;
+}
+
+const seconds = (given: unknown): unknown => (typeof given === 'number' ? given * 1_000 : given);
+const reference = (variable: string): string => `\${${variable}}`;
+
+const TRANSLATIONS: Readonly<Record<string, Translation>> = {
+  // Gemini CLI, Windsurf
+  httpUrl: { to: 'url' },
+  serverUrl: { to: 'url' },
+  // opencode, Goose
+  environment: { to: 'env' },
+  envs: { to: 'env' },
+  cmd: { to: 'command' },
+  // Codex
+  http_headers: { to: 'headers' },
+  env_vars: { to: 'inheritEnv' },
+  startup_timeout_ms: { to: 'startTimeoutMs' },
+  startup_timeout_sec: { to: 'startTimeoutMs', value: seconds },
+  tool_timeout_sec: {
+    to: 'timeouts',
+    value: (given) => (typeof given === 'number' ? { default: given * 1_000 } : given),
+  },
+};
+
+/** Fields of other programs that change what a server does: leaving them out unread would surprise. */
+const ADVICE: Readonly<Record<string, string>> = {
+  envFile: 'not read here: put its variables into env, or name them in inheritEnv',
+  timeout: 'not used here, since programs differ in its unit: set timeouts.default, in ms',
+  oauth: 'not used here: give the token in headers',
+};
+
+/**
+ * Puts an entry into the fields that are known here: `httpUrl` of Gemini, `environment` and a `command` that is an array of
+ * opencode, `bearer_token_env_var` of Codex, and so on. What is not known stays as it is.
+ */
+export function normalizeEntry(given: Readonly<Record<string, unknown>>): NormalizedEntry {
+  const entry: Record<string, unknown> = {};
+  const written = new Map<string, string>();
+  const problems: EntryNote[] = [];
+  const warnings: EntryNote[] = [];
+  for (const [field, value] of Object.entries(given)) {
+    const translation = Object.hasOwn(TRANSLATIONS, field) ? TRANSLATIONS[field] : undefined;
+    if (translation === undefined) {
+      entry[field] = value;
+      continue;
+    }
+    const { to, value: convert } = translation;
+    if (Object.hasOwn(given, to) || Object.hasOwn(entry, to)) {
+      warnings.push({ field, why: `not used here: ${written.get(to) ?? to} is set too` });
+      continue;
+    }
+    entry[to] = convert === undefined ? value : convert(value);
+    written.set(to, field);
+  }
+  if (written.get('url') === 'httpUrl') entry['type'] ??= 'http';
+  takeCommand(entry, written);
+  takeBearer(entry, written);
+  takeType(entry);
+  if (entry['source'] === 'extension') {
+    const why = 'an extension of the editor starts this server: write the command that it runs, with its args';
+    problems.push({ field: 'source', why });
+  }
+  if (entry['source'] === 'custom' || entry['source'] === 'extension') delete entry['source'];
+  for (const [field, why] of Object.entries(ADVICE)) {
+    if (!Object.hasOwn(entry, field)) continue;
+    warnings.push({ field, why });
+    delete entry[field];
+  }
+  return { entry, written, problems, warnings };
+}
+
+/** `["npx", "-y", "x"]` of opencode; `{ "path": "npx", "args": […] }` of older Zeds. */
+function takeCommand(entry: Record<string, unknown>, written: Map<string, string>): void {
+  const { command } = entry;
+  if (Array.isArray(command)) {
+    const [program, ...args] = command as unknown[];
+    entry['command'] = program;
+    entry['args'] = [...args, ...(Array.isArray(entry['args']) ? (entry['args'] as unknown[]) : [])];
+    if (args.length > 0) written.set('args', 'command');
+  } else if (isObject(command) && 'path' in command) {
+    const { path, ...rest } = command;
+    entry['command'] = path;
+    written.set('command', 'command.path');
+    for (const [field, value] of Object.entries(rest)) {
+      entry[field] ??= value;
+      written.set(field, `command.${field}`);
+    }
+  }
+}
+
+/** Codex names the variables that hold what goes into headers. */
+function takeBearer(entry: Record<string, unknown>, written: Map<string, string>): void {
+  const { bearer_token_env_var: bearer, env_http_headers: named } = entry;
+  const headers: Record<string, unknown> = {};
+  if (typeof bearer === 'string') {
+    headers['Authorization'] = `Bearer ${reference(bearer)}`;
+    delete entry['bearer_token_env_var'];
+    written.set('headers.Authorization', 'bearer_token_env_var');
+  }
+  if (isObject(named)) {
+    for (const [header, variable] of Object.entries(named)) {
+      headers[header] = reference(String(variable));
+      written.set(`headers.${header}`, `env_http_headers.${header}`);
+    }
+    delete entry['env_http_headers'];
+  }
+  if (Object.keys(headers).length === 0) return;
+  const own = entry['headers'];
+  entry['headers'] = isObject(own) ? { ...own, ...headers } : (own ?? headers);
+}
+
+/** `local` and `remote` say no more than command and url do. */
+function takeType(entry: Record<string, unknown>): void {
+  if (entry['type'] === 'local') entry['type'] = 'stdio';
+  if (entry['type'] === 'remote') delete entry['type'];
+}

@@ -1,0 +1,48 @@
+import { messageOf } from '../../../core/errors.js';
+import { readJson } from './readJson.js';
+import { readToml } from './readToml.js';
+
+/** Where a value stands in a text: the keys and indices that lead to it. */
+export type Path = readonly (string | number)[];
+
+/** What a text says, and where. */
+export interface ConfigText {
+  readonly root: unknown;
+  /** The line, from 1, of the value at `path`, or of the nearest value around it; undefined when that is not known. */
+  readonly lineOf: (path: Path) => number | undefined;
+  /** Keys that stand twice in one object: the last of them counts. */
+  readonly duplicates: readonly Path[];
+}
+
+/** Why a text cannot be read, in one line without a piece of it. */
+export interface Unreadable {
+  readonly why: string;
+  readonly line?: number | undefined;
+  readonly cause?: unknown;
+}
+
+/**
+ * Reads a config's text: JSON, with comments and trailing commas where it has them, or TOML. The file's name decides; where it
+ * says nothing, TOML is what does not begin like JSON and holds a table or a key.
+ */
+export function readText(text: string, file: string): ConfigText | Unreadable {
+  const source = text.replace(/^\uFEFF/, '');
+  const kind = kindOf(source, file);
+  if (kind === 'yaml') {
+    return { why: 'YAML is not read here: write the servers as JSON, under "mcpServers", or convert the file first' };
+  }
+  try {
+    return kind === 'toml' ? readToml(source) : readJson(source);
+  } catch (error) {
+    // Deeper than the stack is high, for example.
+    return { why: `not ${kind.toUpperCase()}: ${messageOf(error).replace(/\s+/g, ' ')}`, cause: error };
+  }
+}
+
+function kindOf(text: string, file: string): 'json' | 'toml' | 'yaml' {
+  const extension = /\.([A-Za-z]+)$/.exec(file)?.[1]?.toLowerCase();
+  if (extension === 'toml') return 'toml';
+  if (extension === 'yaml' || extension === 'yml') return 'yaml';
+  if (extension?.startsWith('json') === true) return 'json';
+  return /^\s*(#|\[+\s*[\w"'])/.test(text) || /^\s*[\w-]+\s*=/.test(text) ? 'toml' : 'json';
+}

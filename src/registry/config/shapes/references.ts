@@ -1,0 +1,72 @@
+import { homedir } from 'node:os';
+import { basename, dirname, sep } from 'node:path';
+import type { Expansion, Variables } from '../expandVariables.js';
+import { isObject } from './findServers.js';
+
+/** Folders in which editors keep the config of the workspace above. */
+const EDITOR_FOLDERS: ReadonlySet<string> = new Set([
+  '.vscode',
+  '.cursor',
+  '.zed',
+  '.codex',
+  '.gemini',
+  '.roo',
+  '.kiro',
+]);
+
+export interface ReferenceOptions {
+  /** Absolute folder of the file. */
+  readonly folder: string;
+  readonly variables: Variables;
+  /** What `${workspaceFolder}` stands for. */
+  readonly workspaceFolder?: string | undefined;
+  /** `inputs` of the file. */
+  readonly inputs: unknown;
+}
+
+/** What `${…}` of editors stands for, beyond variables; undefined for what is none of theirs. */
+export type References = (inner: string) => Expansion | undefined;
+
+/** The workspace a file belongs to: the folder above `.vscode` and its like, else the file's own. */
+export function workspaceOf(folder: string): string {
+  return EDITOR_FOLDERS.has(basename(folder)) ? dirname(folder) : folder;
+}
+
+export const homeOf = (variables: Variables): string => variables['HOME'] ?? variables['USERPROFILE'] ?? homedir();
+
+/** `${env:NAME}`, `${workspaceFolder}`, `${userHome}`, `${input:id}` and the like. */
+export function referencesOf({ folder, variables, workspaceFolder, inputs }: ReferenceOptions): References {
+  const workspace = workspaceFolder ?? workspaceOf(folder);
+  const fixed: Readonly<Record<string, string>> = {
+    workspaceFolder: workspace,
+    workspaceRoot: workspace,
+    workspaceFolderBasename: basename(workspace),
+    userHome: homeOf(variables),
+    pathSeparator: sep,
+    '/': sep,
+    // A `~` at the beginning that is no home folder.
+    '~': '~',
+  };
+  return (inner) => {
+    if (Object.hasOwn(fixed, inner)) return { text: fixed[inner] ?? '' };
+    const [kind = '', name = ''] = inner.split(/:(.*)/s);
+    if (kind === 'env' && name !== '') return variable(name, variables);
+    return kind === 'input' && name !== '' ? input(name, inputs, variables) : undefined;
+  };
+}
+
+function variable(name: string, variables: Variables): Expansion {
+  const value = Object.hasOwn(variables, name) ? variables[name] : undefined;
+  return value === undefined ? { problem: `variable ${name} is not set` } : { text: value };
+}
+
+/** An editor asks its user; here a variable answers, else the input's default. */
+function input(id: string, inputs: unknown, variables: Variables): Expansion {
+  const name = `INPUT_${id.toUpperCase().replace(/[^A-Z0-9]+/g, '_')}`;
+  const given = Object.hasOwn(variables, name) ? variables[name] : undefined;
+  if (given !== undefined) return { text: given };
+  const known = Array.isArray(inputs) ? inputs.find((each) => isObject(each) && each['id'] === id) : undefined;
+  const fallback = isObject(known) ? known['default'] : undefined;
+  if (typeof fallback === 'string') return { text: fallback };
+  return { problem: `input ${id} is asked for by an editor, and there is none here: set the variable ${name}` };
+}

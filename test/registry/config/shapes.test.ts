@@ -1,0 +1,229 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: references of config files, not of ours
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { parseConfig } from '../../../src/registry/config/configFile.js';
+
+const variables = { HOME: '/home/ada', TOKEN: 't0ken', INPUT_API_KEY: 'k3y' };
+
+const read = (file: string, text: string) => parseConfig(text, { file, variables });
+
+/** What one server became, and what was said about it. */
+function only(file: string, text: string) {
+  const { servers, problems, warnings } = read(file, text);
+  return { server: servers[0], problems: problems.map(({ message }) => message), warnings };
+}
+
+test('JSON with comments and trailing commas is read, and a key __proto__ is a key like any other', () => {
+  const { servers, problems, warnings } = read(
+    '/etc/mcp.json',
+    `{
+      // the only ones
+      "mcpServers": { "__proto__": { "command": "x", /* none */ "args": ["y",], }, "constructor": { "command": "z" }, },
+    }`,
+  );
+  expect({ problems, warnings }).toEqual({ problems: [], warnings: [] });
+  expect(servers).toMatchObject([
+    { name: '__proto__', command: 'x', args: ['y'] },
+    { name: 'constructor', command: 'z' },
+  ]);
+});
+
+test('a mistake is told with its line, in JSON with comments and in TOML', () => {
+  const json = `{
+  // servers
+  "mcpServers": {
+    "a": {
+      "command": "x",
+      "args": [
+        "ok",
+        7
+      ]
+    }
+  }
+}`;
+  expect(only('mcp.json', json).problems).toEqual(['mcp.json: server "a", field args.1: expected a string (line 8)']);
+  expect(read('mcp.json', json).problems[0]).toMatchObject({ line: 8, field: 'args.1', server: 'a' });
+  const toml = `model = "x"
+
+[mcp_servers.a]
+command = "x"
+
+[mcp_servers.a.env]
+KEY = 7
+`;
+  expect(only('config.toml', toml).problems).toEqual([
+    'config.toml: server "a", field env.KEY: expected a string (line 7)',
+  ]);
+  expect(only('mcp.json', '{ // no end\n "mcpServers": {').problems).toEqual([
+    expect.stringMatching(/^mcp\.json: not JSON: close brace expected \(line 2, column \d+\)$/),
+  ]);
+  expect(only('config.toml', 'a = 1\nb = = 2\n').problems).toEqual([
+    expect.stringMatching(/^config\.toml: not TOML: .*\(line 2, column \d+\)$/),
+  ]);
+});
+
+test('the shape of VS Code: servers and inputs, a variable answers what the editor would ask', () => {
+  const text = JSON.stringify({
+    inputs: [
+      { id: 'api-key', type: 'promptString', password: true },
+      { id: 'region', type: 'pickString', default: 'eu' },
+    ],
+    servers: {
+      a: {
+        type: 'stdio',
+        command: '${workspaceFolder}/bin/a',
+        args: ['${input:region}', '${userHome}'],
+        env: { KEY: '${input:api-key}', OTHER: '${env:TOKEN}' },
+      },
+    },
+  });
+  expect(only('/home/ada/work/.vscode/mcp.json', text)).toEqual({
+    server: {
+      name: 'a',
+      transport: 'stdio',
+      command: '/home/ada/work/bin/a',
+      args: ['eu', '/home/ada'],
+      env: { KEY: 'k3y', OTHER: 't0ken' },
+    },
+    problems: [],
+    warnings: [],
+  });
+  expect(
+    read('m.json', '{"servers":{"a":{"url":"http://h/","headers":{"K":"${input:other}"}}}}').problems[0]?.message,
+  ).toBe(
+    'm.json: server "a", field headers.K: input other is asked for by an editor, and there is none here: set the variable INPUT_OTHER (line 1)',
+  );
+  const settings = JSON.stringify({ 'editor.fontSize': 12, mcp: { servers: { b: { command: 'b' } } } });
+  expect(only('settings.json', settings)).toMatchObject({ server: { name: 'b' }, problems: [], warnings: [] });
+});
+
+test('the shape of Zed, with a command as a text and as an object; what an extension starts is named with the fix', () => {
+  const text = `{ "theme": "x", "context_servers": {
+    "new": { "source": "custom", "command": "a", "args": ["1"] },
+    "old": { "command": { "path": "b", "args": ["2"], "env": { "K": "\${TOKEN}" } } },
+    "ext": { "source": "extension", "settings": {} }
+  } }`;
+  const { servers, problems, warnings } = read('settings.json', text);
+  expect(servers).toEqual([
+    { name: 'new', transport: 'stdio', command: 'a', args: ['1'] },
+    { name: 'old', transport: 'stdio', command: 'b', args: ['2'], env: { K: 't0ken' } },
+  ]);
+  expect(problems.map(({ message }) => message)).toEqual([
+    'settings.json: server "ext", field source: an extension of the editor starts this server: write the command that it runs, with its args (line 4)',
+  ]);
+  expect(warnings).toEqual(['settings.json: server "ext", field settings: not used here (line 4)']);
+});
+
+test('the shape of Codex, in TOML', () => {
+  const text = `model = "gpt"
+
+[mcp_servers.files]
+command = "~/bin/files"
+args = ["~", "--x"]
+env_vars = ["LANG"]
+startup_timeout_sec = 20
+tool_timeout_sec = 5
+
+[mcp_servers."far away"]
+url = "https://example.org/mcp"
+bearer_token_env_var = "TOKEN"
+http_headers = { "X-A" = "1" }
+env_http_headers = { "X-B" = "TOKEN" }
+`;
+  expect(read('config.toml', text)).toMatchObject({ problems: [], warnings: [] });
+  expect(read('config.toml', text).servers).toEqual([
+    {
+      name: 'files',
+      transport: 'stdio',
+      command: '/home/ada/bin/files',
+      args: ['/home/ada', '--x'],
+      inheritEnv: ['LANG'],
+      startTimeoutMs: 20_000,
+      timeouts: { default: 5_000 },
+    },
+    {
+      name: 'far away',
+      url: 'https://example.org/mcp',
+      headers: { 'X-A': '1', Authorization: 'Bearer t0ken', 'X-B': 't0ken' },
+    },
+  ]);
+  const unset = text.replace('"TOKEN"\nhttp', '"NOPE"\nhttp');
+  expect(read('config.toml', unset).problems.map(({ message }) => message)).toEqual([
+    expect.stringMatching(/server "far away", field bearer_token_env_var: variable NOPE is not set .*\(line 12\)$/),
+  ]);
+});
+
+test('the shapes of opencode, Gemini CLI and Windsurf', () => {
+  const opencode = JSON.stringify({
+    mcp: {
+      a: { type: 'local', command: ['npx', '-y', 'a'], environment: { K: 'v' }, enabled: false },
+      b: { type: 'remote', url: 'https://example.org/mcp' },
+    },
+  });
+  expect(read('opencode.json', opencode)).toMatchObject({ problems: [], warnings: [] });
+  expect(read('opencode.json', opencode).servers).toEqual([
+    { name: 'a', transport: 'stdio', command: 'npx', args: ['-y', 'a'], env: { K: 'v' }, enabled: false },
+    { name: 'b', url: 'https://example.org/mcp' },
+  ]);
+  const wrong = only('opencode.json', '{"mcp":{"a":{"command":["npx",7]}}}');
+  expect(wrong.problems).toEqual(['opencode.json: server "a", field command.0: expected a string (line 1)']);
+  const gemini = JSON.stringify({
+    mcpServers: { g: { httpUrl: 'https://g/mcp', timeout: 5 }, w: { serverUrl: 'nowhere' } },
+  });
+  expect(only('settings.json', gemini)).toEqual({
+    server: { name: 'g', transport: 'http', url: 'https://g/mcp' },
+    problems: ['settings.json: server "w", field serverUrl: expected an absolute http or https URL (line 1)'],
+    warnings: [
+      'settings.json: server "g", field timeout: not used here, since programs differ in its unit: set timeouts.default, in ms (line 1)',
+    ],
+  });
+});
+
+test('a shape that is not read is named with the fix', () => {
+  const table: [string, string, RegExp][] = [
+    ['config.yaml', 'mcpServers:\n  - name: a\n', /^config\.yaml: YAML is not read here: write the servers as JSON/],
+    ['m.json', '{"mcpServer":{"a":{"command":"x"}}}', /field mcpServers: .*is "mcpServer" meant\?$/],
+    ['m.json', '{"a":{"command":"x"}}', /field mcpServers: .*write \{ "mcpServers": … \} around what is there$/],
+    ['m.json', '{"command":"x"}', /field mcpServers: .*this is one server/],
+    [
+      'm.json',
+      '{"mcpServers":[{"name":"a"}]}',
+      /field mcpServers: expected an object of servers by name, got an array/,
+    ],
+    ['m.json', `{"mcpServers":${'['.repeat(200_000)}`, /^m\.json: not JSON: /],
+  ];
+  for (const [file, text, message] of table) {
+    const { problems } = read(file, text);
+    expect(problems.map((each) => each.message)).toEqual([expect.stringMatching(message)]);
+  }
+});
+
+test('duplicates, two tables, two names for one program, a shell line and a bare $NAME are warned about', () => {
+  const twice = read('m.json', '{"mcpServers":{"a":{"command":"x"},\n"a":{"command":"y"}}}');
+  expect(twice.servers).toMatchObject([{ command: 'y' }]);
+  expect(twice.warnings).toEqual(['m.json: field mcpServers.a: stands there twice: the last one counts (line 2)']);
+  const both = read('m.json', '{"servers":{"b":{"command":"b"}},"mcpServers":{"a":{"command":"a"}}}');
+  expect(both.servers).toMatchObject([{ name: 'a' }]);
+  expect(both.warnings).toEqual(['m.json: field servers: not used here (line 1)']);
+  const same = read('m.json', '{"mcpServers":{"a":{"command":"x"},"b":{"command":"x","args":[]}}}');
+  expect(same.warnings).toEqual(['m.json: server "b": the same as server "a": it is started twice']);
+  const line = read('m.json', '{"mcpServers":{"a":{"command":"npx -y a"},"b":{"command":"b","env":{"K":"s$ECRET"}}}}');
+  expect(line.servers).toMatchObject([{ command: 'npx -y a' }, { env: { K: 's$ECRET' } }]);
+  expect(line.warnings).toEqual([
+    expect.stringMatching(/field command: holds spaces, and is no shell line/),
+    expect.stringMatching(/field env\.K: a \$NAME is passed on as it is: write \$\{NAME\}/),
+  ]);
+  expect(line.warnings.join()).not.toContain('ECRET');
+});
+
+test('~ is the home folder where a path may begin, and nowhere else', () => {
+  const { server } = only(
+    '/etc/m.json',
+    JSON.stringify({ mcpServers: { a: { command: '~/x', cwd: '~', args: ['~/y', '--p=~/z', '~ada', '${~}/w'] } } }),
+  );
+  expect(server).toMatchObject({
+    command: '/home/ada/x',
+    cwd: '/home/ada',
+    args: [join('/home/ada', 'y'), '--p=~/z', '~ada', '~/w'],
+  });
+});
