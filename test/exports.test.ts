@@ -106,7 +106,9 @@ const OWN: Readonly<Record<string, readonly string[]>> = {
     'hedge',
   ],
   './registry': [
+    'CONFIG_WATCHER_DEFAULTS',
     'ConfigError',
+    'ConfigWatcher',
     'INHERITED_ENV',
     'LIFECYCLE_CONFIG_DEFAULTS',
     'LIFECYCLE_MANAGER_DEFAULTS',

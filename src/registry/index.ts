@@ -2,7 +2,12 @@ export type { Clock, Closeable, CloseOptions, LogFn, Logger, Timer } from '../co
 export { ConfigError, type ConfigPlace } from './config/ConfigError.js';
 export { checkServerConfig } from './config/checkServerConfig.js';
 export { type ParsedConfig, type ParseOptions, parseConfig, readConfigFile } from './config/configFile.js';
-export { type Expansion, escapeVariables, expandVariables, type Variables } from './config/expandVariables.js';
+export {
+  type Expansion,
+  escapeVariables,
+  expandVariables,
+  type Variables,
+} from './config/expandVariables.js';
 export { fingerprint } from './config/fingerprint.js';
 export type {
   Era,
@@ -21,6 +26,12 @@ export {
   type ServerRegistryInspection,
   type ServerRegistryOptions,
 } from './config/ServerRegistry.js';
+export {
+  CONFIG_WATCHER_DEFAULTS,
+  ConfigWatcher,
+  type ConfigWatcherEvents,
+  type ConfigWatcherOptions,
+} from './config/watch/ConfigWatcher.js';
 export type { LifecycleEvents, ServerRef } from './lifecycle/events.js';
 export type { SweepReport } from './lifecycle/LedgerKeeper.js';
 export { LifecycleManager, type ServerHandle } from './lifecycle/LifecycleManager.js';

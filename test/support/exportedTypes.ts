@@ -192,6 +192,8 @@ export const TYPES: Readonly<Record<string, readonly string[]>> = {
     'CloseOptions',
     'Closeable',
     'ConfigPlace',
+    'ConfigWatcherEvents',
+    'ConfigWatcherOptions',
     'Era',
     'ExitInfo',
     'Expansion',

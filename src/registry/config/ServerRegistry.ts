@@ -138,17 +138,21 @@ export class ServerRegistry implements Closeable, AsyncDisposable {
   async load(file: string, options: Omit<ParseOptions, 'file'> = {}): Promise<ParsedConfig & RegistryChange> {
     this.#scope.assertOpen();
     const parsed = await this.#scope.track(readConfigFile(file, options));
+    return { ...parsed, ...this.update(parsed, file) };
+  }
+
+  /** The same with a file that was read and parsed already, as a `ConfigWatcher` tells it. */
+  update(parsed: ParsedConfig, file: string): RegistryChange {
     this.#scope.assertOpen();
     const folder = dirname(resolve(file));
     if (parsed.problems.some(({ server }) => server === undefined)) {
-      return { ...parsed, added: [], removed: [], changed: [], unchanged: this.names(), kept: [] };
+      return { added: [], removed: [], changed: [], unchanged: this.names(), kept: [] };
     }
     const broken = new Set(parsed.problems.map(({ server }) => server as string));
-    const change = this.#replace(
+    return this.#replace(
       parsed.servers.map((config) => hold(config, { entry: parsed.entries.get(config.name) as object, folder })),
       this.names().filter((name) => broken.has(name)),
     );
-    return { ...parsed, ...change };
   }
 
   /**

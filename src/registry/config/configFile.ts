@@ -6,8 +6,9 @@ import type { Variables } from './expandVariables.js';
 import { fingerprint } from './fingerprint.js';
 import { parseEntry } from './parseEntry.js';
 import type { ServerConfig } from './ServerConfig.js';
+import type { Path } from './shapes/ConfigText.js';
 import { findServers } from './shapes/findServers.js';
-import { type Path, readText } from './shapes/readText.js';
+import { readText } from './shapes/readText.js';
 import { referencesOf } from './shapes/references.js';
 
 export interface ParseOptions {
@@ -40,10 +41,15 @@ export async function readConfigFile(file: string, options: Omit<ParseOptions, '
   try {
     text = await readFile(file, 'utf8');
   } catch (error) {
-    const why = (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'no such file' : messageOf(error);
-    return failed(new ConfigError({ file }, `cannot be read: ${why}`, undefined, error));
+    return unreadable(file, error);
   }
   return parseConfig(text, { ...options, file });
+}
+
+/** What a file says that cannot be read. */
+export function unreadable(file: string, error: unknown): ParsedConfig {
+  const why = (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'no such file' : messageOf(error);
+  return failed(new ConfigError({ file }, `cannot be read: ${why}`, undefined, error));
 }
 
 /**

@@ -2,7 +2,7 @@
 export type Variables = Readonly<Record<string, string | undefined>>;
 
 /** What another form of `${…}` stands for; undefined for one that is not known. */
-export type OtherReferences = (inner: string) => Expansion | undefined;
+export type References = (inner: string) => Expansion | undefined;
 
 /** What one text became, or what was wrong with it. */
 export type Expansion = { readonly text: string } | { readonly problem: string };
@@ -15,14 +15,19 @@ const KNOWN = /^([A-Za-z_][A-Za-z0-9_]*)(?::-([\s\S]*))?$/;
  * `${NAME}` becomes the variable's value, `${NAME:-text}` too, or `text` while the variable is unset or empty (as in a
  * shell). `$${` stands for a literal `${`. Values are put in as they are: what they contain is not expanded again. A
  * variable that is not set and any other form of `${…}` is a problem, since a program handed the bare reference would
- * fail later and less clearly. `others` knows more forms, such as those of editors.
+ * fail later and less clearly.
  */
-export function expandVariables(text: string, variables: Variables, others?: OtherReferences): Expansion {
+export function expandVariables(text: string, variables: Variables): Expansion {
+  return expandReferences(text, variables, () => undefined);
+}
+
+/** The same, where `others` knows more forms, such as those of editors. */
+export function expandReferences(text: string, variables: Variables, others: References): Expansion {
   if (!text.includes('${')) return { text };
   const problems: string[] = [];
   const expanded = text.replace(REFERENCE, (whole, inner: string | undefined, end: string | undefined) => {
     if (inner === undefined) return '${';
-    const other = end === '' ? undefined : others?.(inner);
+    const other = end === '' ? undefined : others(inner);
     if (other !== undefined) {
       if ('text' in other) return other.text;
       problems.push(oneLine(other.problem, MAX_PROBLEM));

@@ -2,11 +2,11 @@ import { isAbsolute, resolve } from 'node:path';
 import { ConfigError, type ConfigPlace, describeAt } from './ConfigError.js';
 import { nameProblem, urlProblem } from './checkServerConfig.js';
 import { ENTRY_FIELDS, type Entry, entrySchema, SETTING_FIELDS, type TYPES } from './entrySchema.js';
-import { expandVariables, type Variables } from './expandVariables.js';
+import { expandReferences, type References, type Variables } from './expandVariables.js';
 import type { ServerConfig, ServerSettings, StdioTarget, UrlTarget } from './ServerConfig.js';
+import type { Path } from './shapes/ConfigText.js';
 import { normalizeEntry } from './shapes/normalizeEntry.js';
-import type { Path } from './shapes/readText.js';
-import { homeOf, type References } from './shapes/references.js';
+import { homeOf } from './shapes/references.js';
 
 export interface EntryContext {
   readonly file: string;
@@ -166,7 +166,7 @@ class EntryReader {
   }
 
   #expand(field: string, text: string): string | undefined {
-    const expansion = expandVariables(text, this.#context.variables, this.#context.references);
+    const expansion = expandReferences(text, this.#context.variables, this.#context.references);
     // Its name is not shown: in a password it is a piece of that.
     if (/(?<!\$)\$[A-Z_][A-Z0-9_]*/.test(text)) this.#warn(field, `a $NAME is passed on as it is: write \${NAME}`);
     if ('text' in expansion) return expansion.text;

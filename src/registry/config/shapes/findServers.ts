@@ -1,6 +1,6 @@
 import { show } from '../../../core/errors.js';
 import { nearNames } from '../../../core/nearNames.js';
-import type { Path } from './readText.js';
+import type { Path } from './ConfigText.js';
 
 /** One server as it stands in a file. */
 export interface FoundEntry {

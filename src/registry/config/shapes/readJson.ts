@@ -1,6 +1,6 @@
 import { getNodeValue, type Node, type ParseError, parseTree, printParseErrorCode, stripComments } from 'jsonc-parser';
 import { messageOf } from '../../../core/errors.js';
-import type { ConfigText, Path, Unreadable } from './readText.js';
+import type { ConfigText, Path, Unreadable } from './ConfigText.js';
 
 /** JSON, with comments and trailing commas where it has them. */
 export function readJson(text: string): ConfigText | Unreadable {

@@ -1,5 +1,5 @@
 import { parse, TomlError } from 'smol-toml';
-import type { ConfigText, Path, Unreadable } from './readText.js';
+import type { ConfigText, Path, Unreadable } from './ConfigText.js';
 
 /** TOML, as Codex keeps its config in. */
 export function readToml(text: string): ConfigText | Unreadable {

@@ -1,6 +1,6 @@
 import { homedir } from 'node:os';
 import { basename, dirname, sep } from 'node:path';
-import type { Expansion, Variables } from '../expandVariables.js';
+import type { Expansion, References, Variables } from '../expandVariables.js';
 import { isObject } from './findServers.js';
 
 /** Folders in which editors keep the config of the workspace above. */
@@ -23,9 +23,6 @@ export interface ReferenceOptions {
   /** `inputs` of the file. */
   readonly inputs: unknown;
 }
-
-/** What `${…}` of editors stands for, beyond variables; undefined for what is none of theirs. */
-export type References = (inner: string) => Expansion | undefined;
 
 /** The workspace a file belongs to: the folder above `.vscode` and its like, else the file's own. */
 export function workspaceOf(folder: string): string {
