@@ -78,7 +78,7 @@ test('imports go only where the house has an arrow', () => {
 
 /** The rooms of the pool, each above all that it may import. A file beside rooms is a room of its own. */
 const POOL_FLOORS = [
-  ['McpPool', 'MethodMap', 'ListBounds', 'listAll', 'server/stats', 'server/limits', 'server/callers'],
+  ['McpPool', 'reports', 'MethodMap', 'ListBounds', 'listAll', 'server/stats', 'server/limits', 'server/callers'],
   ['server/PoolOptions', 'server/options'],
   ['connectors'],
   ['server/context'],

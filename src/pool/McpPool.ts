@@ -21,13 +21,34 @@ import type {
   ServerRequest,
 } from '../connection/protocol/messages.js';
 import type { Closeable, CloseOptions } from '../core/close/CloseScope.js';
-import type { PoolkitError } from '../core/errors.js';
 import type { Listener } from '../core/events.js';
 import type { Era, ServerConfig } from '../registry/config/ServerConfig.js';
 import type { ListBounds } from './ListBounds.js';
 import type { ResultOf } from './MethodMap.js';
+import type {
+  ApplyReport,
+  PoolEvents,
+  PoolInspection,
+  RestartReason,
+  ServerState,
+  ServerStats,
+  StartReport,
+} from './reports.js';
 
-export type { Progress, RequestHandler, ServerInfo, ServerNotice, ServerRequest };
+export type {
+  ApplyReport,
+  PoolEvents,
+  PoolInspection,
+  Progress,
+  RequestHandler,
+  RestartReason,
+  ServerInfo,
+  ServerNotice,
+  ServerRequest,
+  ServerState,
+  ServerStats,
+  StartReport,
+};
 
 /** Who asks. It is also what keeps users apart. */
 export interface Caller {
@@ -83,120 +104,6 @@ export interface CompleteList<T = unknown> {
   readonly ttlMs: number | undefined;
   /** `private` if one page was. */
   readonly cacheScope: 'public' | 'private' | undefined;
-}
-
-/** `degraded`: the breaker is open or the server backs off after failing. */
-export type ServerState = 'idle' | 'starting' | 'ready' | 'degraded' | 'stopping' | 'stopped' | 'failed';
-
-export interface StartReport {
-  readonly started: readonly string[];
-  readonly failed: readonly { readonly name: string; readonly error: PoolkitError }[];
-}
-
-export interface ApplyReport {
-  readonly added: readonly string[];
-  readonly removed: readonly string[];
-  readonly restarted: readonly string[];
-  readonly unchanged: readonly string[];
-}
-
-/** One server at one moment. Counters count from the moment the server was added. */
-export interface ServerStats {
-  readonly name: string;
-  readonly state: ServerState;
-  /** Calls handed to a wire, handshakes and pings included. */
-  readonly calls: number;
-  /** Failed calls by error code, calls that were never sent included. */
-  readonly errors: Readonly<Record<string, number>>;
-  readonly inFlight: number;
-  readonly queued: number;
-  readonly connections: number;
-  /** Of answered calls, in ms from send to answer. Undefined while there were none. */
-  readonly latencyMs: { readonly p50: number; readonly p90: number; readonly p99: number } | undefined;
-  /** Starts in the place of a connection that died by itself, and those of `restartServer`. */
-  readonly restarts: number;
-  /** Milliseconds until the next try, while backing off. */
-  readonly backoffMs: number | undefined;
-  readonly breaker: 'closed' | 'open' | 'half-open';
-  readonly lastError: string | undefined;
-  readonly pids: readonly number[];
-  /** Resident memory of its process groups; undefined where there is none or it is not known yet. */
-  readonly memoryBytes: number | undefined;
-  readonly unsentBytes: number;
-  /** Replies that came after their call had settled. */
-  readonly lateReplies: number;
-  readonly garbageLines: number;
-  /** Requests of the server that belonged to no caller. */
-  readonly orphanRequests: number;
-  /** Epoch ms of the newest start; undefined while it has none. */
-  readonly startedAt: number | undefined;
-}
-
-/** What a pool holds, waits for and has counted, fit for a debug page: no caller's name, key or context is in it. */
-export interface PoolInspection {
-  readonly name: string;
-  readonly closing: boolean;
-  readonly servers: readonly ServerStats[];
-  /** Servers that were removed or replaced, and are not gone yet. */
-  readonly leaving: number;
-  /** Connections that are up, coming or going, of the whole pool. */
-  readonly connections: number;
-  readonly maxConnectionsTotal: number;
-  /** Starts that wait because the whole pool is at `maxConnectionsTotal`. */
-  readonly waitingForConnection: number;
-}
-
-/** Why a connection took another's place: its process exited or was killed, the connection broke, or `restartServer` was called. */
-export type RestartReason = 'exited' | 'killed' | 'disconnected' | 'requested';
-
-export interface PoolEvents {
-  readonly state: { readonly server: string; readonly state: ServerState; readonly previous: ServerState };
-  readonly started: { readonly server: string; readonly pid: number | undefined; readonly startMs: number };
-  readonly exited: {
-    readonly server: string;
-    readonly pid: number | undefined;
-    readonly exitCode: number | null;
-    readonly signal: string | null;
-    readonly expected: boolean;
-    readonly reason: string;
-  };
-  readonly restarted: { readonly server: string; readonly attempt: number; readonly reason: RestartReason };
-  /** A breaker of the server opened, closed or tries a call; `scope` is what one breaker is for (`breakerScope`). */
-  readonly breaker: {
-    readonly server: string;
-    readonly state: 'closed' | 'open' | 'half-open';
-    readonly scope: 'server' | 'principal' | 'tool';
-  };
-  /** `apply` put other servers in place; those that go may still be ending. */
-  readonly applied: ApplyReport;
-  readonly stderr: { readonly server: string; readonly pid: number | undefined; readonly line: string };
-  /** A notification that belongs to no call; of the connection of this principal and session, for no other. */
-  readonly notification: {
-    readonly server: string;
-    readonly principal?: string | undefined;
-    readonly key?: string | undefined;
-    readonly notice: ServerNotice;
-  };
-  /** A request of the server that belongs to no call. The first listener to `respond` answers it. */
-  readonly orphanRequest: {
-    readonly server: string;
-    readonly principal?: string | undefined;
-    readonly key?: string | undefined;
-    readonly request: ServerRequest;
-    readonly signal: AbortSignal;
-    readonly respond: (answer: Promise<unknown>) => void;
-  };
-  /**
-   * The connection of a `bound` session ended, and what the server kept for the session with it: by its death, a restart
-   * or idling. The next call of that key gets a new connection. Not told after `releaseKey`.
-   */
-  readonly sessionLost: {
-    readonly server: string;
-    readonly principal: string | undefined;
-    readonly key: string | undefined;
-    readonly reason: string;
-  };
-  readonly leaked: { readonly server: string; readonly heldMs: number; readonly stack: string | undefined };
 }
 
 /** What a legacy subscription names; modern servers take the rest too. */

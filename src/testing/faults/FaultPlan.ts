@@ -1,67 +1,18 @@
 import { type Clock, systemClock } from '../../core/clock.js';
 import { messageOf, OptionError } from '../../core/errors.js';
 import { Emitter, type Listener } from '../../core/events.js';
-import { type Logger, silentLogger } from '../../core/logger.js';
+import { silentLogger } from '../../core/logger.js';
 import { checkMs, checkOneOf, checkRatio, withDefaults } from '../../core/options.js';
 import { within } from '../../core/time/within.js';
 import { stampOf } from './events.js';
+import type { FaultPlanOptions, FaultPlanParts, Injection, RuleHandle } from './FaultPlanOptions.js';
 import { ACTING_METHODS, checkRule, type FaultRule, type FaultSubject } from './FaultRule.js';
 import { FAULT_NAMES, FAULTS, type Fault } from './faultTable.js';
 import { type PlanState, RuleTally } from './RuleTally.js';
 import { randomOf } from './random.js';
 import { drawLatency, type FaultSettings } from './settings.js';
 
-export interface FaultPlanOptions {
-  /** The same seed gives the same faults in the same order of calls: a 32-bit whole number. @defaultValue 1 */
-  readonly seed?: number;
-  /** Rules; of those that are due the first wins. Each counts its own calls, also those that another befell. @defaultValue none */
-  readonly rules?: readonly FaultRule[];
-  /** The short form: the share of acting calls (of starts, for faults of a start) that each fault befalls, 0 to 1; together no more than 1. Rules come first. @defaultValue none */
-  readonly ratios?: Partial<Readonly<Record<Fault, number>>>;
-  /** How late a delayed call is, in ms. @defaultValue 10 */
-  readonly delayMs?: number;
-  /** Most faults, from 0 (none); then every call works. `Infinity`: no bound. @defaultValue Infinity */
-  readonly maxFaults?: number;
-}
-
-/** What a plan uses, and no JSON can carry. */
-export interface FaultPlanParts {
-  /** Measures `forMs` and waits; a `FakeClock` in tests. @defaultValue the system's clock */
-  readonly clock?: Clock;
-  /** Told of listeners that throw. @defaultValue a logger that is silent */
-  readonly logger?: Logger;
-  /** Where a plan that lived before left off: see `state`. @defaultValue from the beginning */
-  readonly state?: PlanState;
-  /** Told each time that `state` has changed, before the fault happens. @defaultValue none */
-  readonly onState?: (state: PlanState) => void;
-}
-
-/** A fault that befalls one call or start. */
-export interface Injection {
-  readonly fault: Fault;
-  /** Which of `rules`; undefined: a ratio did it. */
-  readonly rule: number | undefined;
-  readonly settings: FaultSettings;
-  /** The time drawn for it in ms, where its rule gives `delayMs`. */
-  readonly delayMs: number | undefined;
-  readonly server: string;
-  readonly method: string | undefined;
-  /** The tool's or prompt's name. */
-  readonly tool: string | undefined;
-  readonly caller: string | undefined;
-  /** The call's stamp, when it has one. */
-  readonly call: string | undefined;
-}
-
-/** A rule at work. */
-export interface RuleHandle {
-  /** Its place in `rules`. */
-  readonly index: number;
-  /** How often it has befallen something. */
-  readonly injected: number;
-  enable(): void;
-  disable(): void;
-}
+export type { FaultPlanOptions, FaultPlanParts, Injection, RuleHandle };
 
 /** How long `injected` waits, in ms, where it is not told. */
 const INJECTED_TIMEOUT_MS = 30_000;
