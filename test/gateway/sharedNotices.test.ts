@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
 import { Gateway } from '../../src/gateway/Gateway.js';
+import { FakeClock } from '../../src/testing/FakeClock.js';
 import { FakePool } from '../support/FakePool.js';
 import { RawClient } from '../support/httpClient.js';
 
@@ -86,4 +87,54 @@ test('two notifications of one turn are two, whatever they share', async () => {
     'notifications/tools/list_changed',
   ]);
   await stream.stop();
+});
+
+/** A gateway before one shared server, on a clock of the test's, and two sessions of it. */
+async function twoSessions() {
+  const clock = new FakeClock();
+  const answers: (() => void)[] = [];
+  const slow = () => new Promise<object>((resolve) => answers.push(() => resolve({ content: [] })));
+  const pool = new FakePool({ one: { methods: { 'tools/call': slow } } });
+  gateway = new Gateway({ pool, port: 0, clock });
+  const url = `${(await gateway.listen()).url}/servers/one/mcp`;
+  const [alice, bob] = [new RawClient(url), new RawClient(url)];
+  for (const client of [alice, bob]) await client.initialize();
+  const call = async (client: RawClient, id: number): Promise<void> => {
+    const count = pool.calls.length;
+    void client.call('tools/call', { name: 'slow' }, id).catch(() => undefined);
+    await expect.poll(() => pool.calls.length).toBeGreaterThan(count);
+  };
+  const cancel = (client: RawClient, requestId: number) =>
+    client.send({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId } });
+  const say = (text: string) =>
+    pool.emit('notification', { server: 'one', notice: { method: 'notifications/said', params: { text } } });
+  const stream = await bob.listen();
+  const finish = async (): Promise<void> => {
+    for (const answer of answers) answer();
+    await stream.stop();
+  };
+  return { clock, alice, bob, call, cancel, say, stream, finish };
+}
+
+test('what a shared server says about a call that was given up reaches no other session, for half a minute', async () => {
+  const { clock, alice, bob, call, cancel, say, stream, finish } = await twoSessions();
+  await call(alice, 1);
+  await call(bob, 1);
+  await cancel(alice, 1);
+  say('about the call of the first');
+  await clock.advance(30_000);
+  say('about the only one that is left');
+  const [first] = await stream.has(1);
+  expect(first?.params).toEqual({ text: 'about the only one that is left' });
+  await finish();
+});
+
+test('after a call of its own that it gave up, a session still hears what is said while it alone has calls', async () => {
+  const { bob, call, cancel, say, stream, finish } = await twoSessions();
+  await call(bob, 1);
+  await cancel(bob, 1);
+  await call(bob, 2);
+  say('to the only one');
+  expect((await stream.has(1))[0]?.params).toEqual({ text: 'to the only one' });
+  await finish();
 });

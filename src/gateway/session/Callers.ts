@@ -12,6 +12,7 @@ import type { GatewayPool } from '../GatewayOptions.js';
 import type { ModernClients } from '../modern/ModernClients.js';
 import { ToolDefinitions } from '../modern/ParamChecks.js';
 import { askable, type Params } from '../rpc/envelope.js';
+import { CallsInFlight } from './CallsInFlight.js';
 import { makingRoom } from './makingRoom.js';
 
 export interface CallersOptions {
@@ -52,11 +53,11 @@ export class Callers {
   readonly #onlyEra = new WeakMap<ServerConfig, Era>();
   /** Servers whose transport, found out at the start, cannot tell whose request comes back. */
   readonly #mute = new WeakSet<ServerConfig>();
-  /** Calls in flight by server and session. */
-  readonly #calling = new Map<string, Map<Downstream, number>>();
+  readonly #calls: CallsInFlight;
 
   constructor({ pool, logger, clock, clients, makeRoom, callIdleMs }: CallersOptions) {
     this.#clock = clock;
+    this.#calls = new CallsInFlight(clock);
     this.#makeRoom = makeRoom;
     this.#pool = pool;
     this.#logger = logger;
@@ -214,27 +215,20 @@ export class Callers {
     params: Params | undefined,
     call: CallOptions,
   ): Promise<unknown> {
-    const counts = this.#calling.get(server) ?? new Map<Downstream, number>();
-    this.#calling.set(server, counts);
-    counts.set(session, (counts.get(session) ?? 0) + 1);
-    try {
-      return await this.#pool.request(server, method, params, this.#options(server, session, call));
-    } catch (error) {
-      if (!this.#isMute(server, error)) throw error;
-      this.#known.get(session)?.delete(server);
-      return await this.#pool.request(server, method, params, this.#options(server, session, call));
-    } finally {
-      const left = (counts.get(session) ?? 1) - 1;
-      if (left > 0) counts.set(session, left);
-      else counts.delete(session);
-      if (counts.size === 0 && this.#calling.get(server) === counts) this.#calling.delete(server);
-    }
+    return this.#calls.during(server, session, async () => {
+      try {
+        return await this.#pool.request(server, method, params, this.#options(server, session, call));
+      } catch (error) {
+        if (!this.#isMute(server, error)) throw error;
+        this.#known.get(session)?.delete(server);
+        return await this.#pool.request(server, method, params, this.#options(server, session, call));
+      }
+    });
   }
 
   /** The session that alone has calls in flight to the server; undefined when none or several have. */
   soleCaller(server: string): Downstream | undefined {
-    const counts = this.#calling.get(server);
-    return counts?.size === 1 ? counts.keys().next().value : undefined;
+    return this.#calls.sole(server);
   }
 
   /** Tells the session's own connections what its client said. One that is not up needs not know. */
