@@ -7,6 +7,7 @@ import {
 } from '../../connection/protocol/metaKeys.js';
 import type { CallOptions } from '../endpoint/Endpoint.js';
 import type { Params } from '../rpc/envelope.js';
+import { copyOf } from '../rpc/light.js';
 
 /** Params in both their forms: what they say, and as text. */
 export interface GivenParams {
@@ -37,9 +38,15 @@ export function changed(
   { paramsText }: Pick<CallOptions, 'paramsText'>,
   { params: own = {}, meta = {} }: Changes,
 ): GivenParams {
-  const { _meta: given, ...rest } = { ...params, ...own };
-  const merged = present({ ...(given as Params | undefined), ...meta });
-  const whole = { ...present(rest), ...(Object.keys(merged).length === 0 ? {} : { _meta: merged }) };
+  const merged = present({ ...(params?.['_meta'] as Params | undefined), ...meta });
+  const whole = copyOf(params);
+  for (const [name, value] of Object.entries({
+    ...own,
+    _meta: Object.keys(merged).length === 0 ? undefined : merged,
+  })) {
+    if (value === undefined) delete whole[name];
+    else Object.defineProperty(whole, name, { value, writable: true, enumerable: true, configurable: true });
+  }
   const text = paramsText === undefined ? undefined : changedText(paramsText, own, meta);
   return { params: whole, ...(text === undefined ? {} : { paramsText: text }) };
 }

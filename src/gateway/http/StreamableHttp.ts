@@ -10,7 +10,6 @@ import {
   cancelledKey,
   capabilitiesOf,
   capabilitiesProblem,
-  classify,
   clientInfoOf,
   type Incoming,
   idKey,
@@ -19,9 +18,9 @@ import {
   PROTOCOL_VERSIONS,
   progressTokenOf,
   type RequestMessage,
-  written,
 } from '../rpc/envelope.js';
 import { failureOf, failureText, INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, Refusal } from '../rpc/failure.js';
+import { type ReadMessages, readMessages } from '../rpc/readMessages.js';
 import { CANCELLED, type Session } from '../session/Session.js';
 import { OF_ADDRESS, type SessionTable } from '../session/SessionTable.js';
 import type { HeldBytes } from './HeldBytes.js';
@@ -103,29 +102,28 @@ export class StreamableHttp {
     if ('status' in body && stale && body.status === 413) return refuse(response, 404, NO_SESSION);
     // Node reads and forgets the rest: a client that is still sending would miss the answer otherwise.
     if ('status' in body) return refuse(response, body.status, body.why);
-    // Until it is answered a body is held as text and as what was read of it, also when its client has gone.
-    const bytes = 2 * body.text.length;
-    if (!this.#held.take(bytes)) return refuse(response, 503, 'too much is being worked on at once: try again');
+    const read = readMessages(body.text, request.headers);
+    if (read === undefined) {
+      return sendFailure(response, 400, { code: PARSE_ERROR, message: 'the body is not JSON' });
+    }
+    // Until it is answered a body is held, also when its client has gone.
+    if (!this.#held.take(read.heldBytes))
+      return refuse(response, 503, 'too much is being worked on at once: try again');
     try {
-      await this.#answer(endpoint, body.text, request, response);
+      await this.#answer(endpoint, read, request, response);
     } finally {
-      this.#held.giveBack(bytes);
+      this.#held.giveBack(read.heldBytes);
     }
   }
 
-  async #answer(endpoint: Endpoint, text: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
-    let parsed: unknown;
-    try {
-      parsed = JSON.parse(text);
-    } catch {
-      return sendFailure(response, 400, { code: PARSE_ERROR, message: 'the body is not JSON' });
-    }
-    if (isModern(request.headers, parsed)) {
-      return this.#modern.handle(endpoint, { message: parsed, text }, request, response);
-    }
-    const batch = Array.isArray(parsed);
-    const messages = batch ? (parsed as unknown[]).map(classify) : [written(classify(parsed), text)];
+  async #answer(
+    endpoint: Endpoint,
+    { messages, batch, modern }: ReadMessages,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> {
     const [first] = messages;
+    if (modern) return this.#modern.handle(endpoint, batch ? undefined : first, request, response);
     if (first?.kind === 'request' && first.method === 'initialize' && !batch) {
       return this.#initialize(endpoint, response, first);
     }

@@ -8,7 +8,7 @@ import type { HeldBytes } from '../http/HeldBytes.js';
 import { accepts } from '../http/request/accepts.js';
 import { sendError as refuse, sendEmpty } from '../http/respond.js';
 import { PostReply } from '../http/stream/PostReply.js';
-import { classify, idTextOf, progressTokenOf, written } from '../rpc/envelope.js';
+import { type Incoming, idTextOf, progressTokenOf } from '../rpc/envelope.js';
 import { type Failure, failureOf, INVALID_REQUEST, METHOD_NOT_FOUND, Refusal } from '../rpc/failure.js';
 import { checkRequest, isUnfit, type ModernRequest, statusOf } from './checkRequest.js';
 import { Listens } from './Listens.js';
@@ -35,12 +35,6 @@ export interface ModernHttpOptions {
   readonly onDrop: () => void;
 }
 
-/** A body of the modern era: what it says, and how it was written. */
-export interface ModernBody {
-  readonly message: unknown;
-  readonly text: string;
-}
-
 /** Streamable HTTP of the modern era (2026-07-28): every request by itself, without sessions. */
 export class ModernHttp {
   readonly #options: ModernHttpOptions;
@@ -59,15 +53,14 @@ export class ModernHttp {
     });
   }
 
-  /** Answers one POST. Never rejects. */
+  /** Answers one POST; `incoming` is undefined where its body is an array. Never rejects. */
   async handle(
     endpoint: Endpoint,
-    { message, text }: ModernBody,
+    incoming: Incoming | undefined,
     request: IncomingMessage,
     response: ServerResponse,
   ): Promise<void> {
-    if (Array.isArray(message)) return refuse(response, 'null', 400, invalid('one message a request'));
-    const incoming = written(classify(message), text);
+    if (incoming === undefined) return refuse(response, 'null', 400, invalid('one message a request'));
     switch (incoming.kind) {
       case 'invalid':
         return refuse(response, JSON.stringify(incoming.id), 400, invalid(incoming.why));

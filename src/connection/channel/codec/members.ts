@@ -25,12 +25,13 @@ export function membersOf(text: string, at = 0): Member[] | undefined {
   let from = skipSpace(text, at);
   if (text[from] !== '{') return undefined;
   const members: Member[] = [];
+  const keys = new Set<string>();
   from = skipSpace(text, from + 1);
   while (text[from] !== '}') {
     const start = from;
     const keyEnd = skipString(text, start);
     const key = keyOf(text, start, keyEnd);
-    if (members.some((member) => member.key === key)) return undefined;
+    if (keys.size === keys.add(key).size) return undefined;
     // Behind the key stands a colon.
     const valueStart = skipSpace(text, skipSpace(text, keyEnd) + 1);
     const end = skipValue(text, valueStart);

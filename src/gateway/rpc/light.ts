@@ -1,0 +1,43 @@
+import { membersOf } from '../../connection/channel/codec/members.js';
+import type { Params } from './envelope.js';
+
+/** A value whose text is longer is kept as that text alone. */
+const LONG_BYTES = 1_024;
+/** An object with more members is itself larger than its text. */
+const MAX_MEMBERS = 64;
+
+/** Params that may be held for as long as their call. */
+export interface LightParams {
+  readonly params: Params;
+  /** Bytes of JSON that are held as values. */
+  readonly parsedBytes: number;
+}
+
+/**
+ * The same params, where what is long is parsed again whenever it is read, since values take many times the bytes of their
+ * text; undefined when that is not possible. `text` is their JSON, in which no name comes twice.
+ */
+export function light(params: Params, text: string): LightParams | undefined {
+  if (text.length <= LONG_BYTES) return { params, parsedBytes: text.length };
+  const members = membersOf(text);
+  if (members === undefined || members.length > MAX_MEMBERS) return undefined;
+  const kept = {};
+  let parsedBytes = 0;
+  for (const { key, valueStart, end } of members) {
+    const long = end - valueStart > LONG_BYTES;
+    if (!long) parsedBytes += end - valueStart;
+    Object.defineProperty(kept, key, {
+      ...(long
+        ? { get: () => JSON.parse(text.slice(valueStart, end)) as unknown }
+        : { value: params[key], writable: true }),
+      enumerable: true,
+      configurable: true,
+    });
+  }
+  return { params: kept, parsedBytes };
+}
+
+/** A copy that may be changed, in which what is long stays text. */
+export function copyOf(params: Params | undefined): Record<string, unknown> {
+  return Object.defineProperties({}, Object.getOwnPropertyDescriptors(params ?? {}));
+}

@@ -1,0 +1,98 @@
+import { afterEach, expect, test } from 'vitest';
+import { membersOf } from '../../src/connection/channel/codec/members.js';
+import { Gateway } from '../../src/gateway/Gateway.js';
+import { readMessages } from '../../src/gateway/rpc/readMessages.js';
+import { FakePool } from '../support/FakePool.js';
+import { RawClient } from '../support/httpClient.js';
+
+const KIB = 1_024;
+let gateway: Gateway | undefined;
+afterEach(() => gateway?.close());
+
+/** How many strings are compared and read with an object of so many members; time is not measured in tests. */
+function workOf(members: number): number {
+  const text = `{${Array.from({ length: members }, (_, at) => `"k${at}":1`).join(',')}}`;
+  let reads = 0;
+  const { charCodeAt } = String.prototype;
+  const { some } = Array.prototype;
+  Array.prototype.some = function (this: unknown[], test: (value: unknown, at: number, all: unknown[]) => unknown) {
+    return some.call(this, (value, at, all) => {
+      reads++;
+      return test(value, at, all);
+    });
+  };
+  String.prototype.charCodeAt = function (this: string, at: number) {
+    reads++;
+    return charCodeAt.call(this, at);
+  };
+  try {
+    expect(membersOf(text)).toHaveLength(members);
+  } finally {
+    Array.prototype.some = some;
+    String.prototype.charCodeAt = charCodeAt;
+  }
+  return reads;
+}
+
+test('an object of twice as many members is twice as much work, not four times', () => {
+  const [small, large] = [workOf(2_000), workOf(4_000)];
+  expect(large / small).toBeLessThan(2.5);
+});
+
+test('a key that comes twice is found, also where backslashes hide it', () => {
+  expect(membersOf('{"a":1,"b":2,"a":3}')).toBeUndefined();
+  expect(membersOf(String.raw`{"a":1,"\u0061":3}`)).toBeUndefined();
+});
+
+const bodyWith = (args: string): string =>
+  `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x","arguments":${args}}}`;
+const nested = (count: number): string => `{"x":[${'[],'.repeat(count)}[]]}`;
+
+test('long arguments are held as their text: each reader parses them anew', () => {
+  const text = bodyWith(nested(10_000));
+  const read = readMessages(text, {});
+  const [message] = read?.messages ?? [];
+  if (message?.kind !== 'request') throw new Error('a request was expected');
+  expect(message.params?.['name']).toBe('x');
+  const first = message.params?.['arguments'] as { x: unknown[] };
+  expect(first.x).toHaveLength(10_001);
+  expect(message.params?.['arguments']).toEqual(first);
+  expect(message.params?.['arguments']).not.toBe(first);
+  expect(read?.heldBytes).toBeLessThan(2.1 * text.length);
+});
+
+test('what is kept as values counts as that: arrays of messages, names that come twice, many short members', () => {
+  const pad = nested(10_000);
+  const many = `{${Array.from({ length: 5_000 }, (_, at) => `"k${at}":[[],[]]`).join(',')}}`;
+  for (const text of [
+    `[${bodyWith(pad)}]`,
+    `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x","name":"y","arguments":${pad}}}`,
+    `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":${many}}`,
+  ]) {
+    expect(readMessages(text, {})?.heldBytes).toBeGreaterThan(16 * text.length);
+  }
+});
+
+test.each(['/servers/one/mcp', '/mcp'])('long arguments arrive whole at %s', async (path) => {
+  const asked: unknown[] = [];
+  const pool = new FakePool({
+    one: {
+      lists: { tools: [{ name: 'x', inputSchema: { type: 'object' } }] },
+      methods: {
+        'tools/call': (params) => {
+          asked.push(params);
+          return { content: [] };
+        },
+      },
+    },
+  });
+  gateway = new Gateway({ pool, port: 0, maxBufferedBytes: 2_048 * KIB });
+  const client = new RawClient(`${(await gateway.listen()).url}${path}`);
+  await client.initialize();
+  const args = JSON.parse(nested(2_000)) as unknown;
+  const name = path === '/mcp' ? 'one__x' : 'x';
+  expect(await client.call('tools/call', { name, arguments: args, _meta: { progressToken: 7 } })).toMatchObject({
+    result: { content: [] },
+  });
+  expect(asked).toEqual([expect.objectContaining({ name: 'x', arguments: args })]);
+});
