@@ -1,7 +1,7 @@
 import { afterEach, expect, test } from 'vitest';
 import { membersOf } from '../../src/connection/channel/codec/members.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
-import { readMessages } from '../../src/gateway/rpc/readMessages.js';
+import { type ReadMessages, readMessages } from '../../src/gateway/rpc/readMessages.js';
 import { FakePool } from '../support/FakePool.js';
 import { RawClient } from '../support/httpClient.js';
 
@@ -44,21 +44,27 @@ test('a key that comes twice is found, also where backslashes hide it', () => {
   expect(membersOf(String.raw`{"a":1,"\u0061":3}`)).toBeUndefined();
 });
 
+function read(text: string): ReadMessages {
+  const said = readMessages(text, {});
+  if ('failure' in said) throw new Error(said.failure.message);
+  return said;
+}
+
 const bodyWith = (args: string): string =>
   `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x","arguments":${args}}}`;
 const nested = (count: number): string => `{"x":[${'[],'.repeat(count)}[]]}`;
 
 test('long arguments are held as their text: each reader parses them anew', () => {
   const text = bodyWith(nested(10_000));
-  const read = readMessages(text, {});
-  const [message] = read?.messages ?? [];
+  const said = read(text);
+  const [message] = said.messages;
   if (message?.kind !== 'request') throw new Error('a request was expected');
   expect(message.params?.['name']).toBe('x');
   const first = message.params?.['arguments'] as { x: unknown[] };
   expect(first.x).toHaveLength(10_001);
   expect(message.params?.['arguments']).toEqual(first);
   expect(message.params?.['arguments']).not.toBe(first);
-  expect(read?.heldBytes).toBeLessThan(2.1 * text.length);
+  expect(said.heldBytes).toBeLessThan(2.1 * text.length);
 });
 
 test('what is kept as values counts as that: arrays of messages, names that come twice, many short members', () => {
@@ -69,8 +75,29 @@ test('what is kept as values counts as that: arrays of messages, names that come
     `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x","name":"y","arguments":${pad}}}`,
     `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":${many}}`,
   ]) {
-    expect(readMessages(text, {})?.heldBytes).toBeGreaterThan(16 * text.length);
+    expect(read(text).heldBytes).toBeGreaterThan(16 * text.length);
   }
+});
+
+test.each([
+  ['arrays', '[],', 300_000],
+  ['objects of one shape', '{},', 300_000],
+  ['objects each of a shape of its own', undefined, 40_000],
+  ['numbers', '1,', 1_200_000],
+])('a body of too many %s is refused before it is parsed', (_, unit, count) => {
+  const units = unit?.repeat(count) ?? Array.from({ length: count }, (_each, at) => `{"k${at}":1},`).join('');
+  const said = readMessages(bodyWith(`{"x":[${units}0]}`), {});
+  expect(said).toEqual({ status: 413, failure: { code: -32_600, message: 'the body has too many values' } });
+});
+
+test('long texts, and many objects of one shape, are not too many values', () => {
+  const rows = JSON.stringify(Array.from({ length: 40_000 }, (_, id) => ({ id, name: `row "${id}" {[,:`, on: true })));
+  expect(read(bodyWith(`{"rows":${rows}}`)).messages).toHaveLength(1);
+  expect(read(bodyWith(JSON.stringify({ text: '{[,:\\"'.repeat(500_000) }))).messages).toHaveLength(1);
+});
+
+test('an array of too many messages is refused', () => {
+  expect(readMessages(`[${'1,'.repeat(100)}1]`, {})).toMatchObject({ status: 400 });
 });
 
 test.each(['/servers/one/mcp', '/mcp'])('long arguments arrive whole at %s', async (path) => {

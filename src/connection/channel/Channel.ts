@@ -8,11 +8,14 @@ import type { ChannelCounters, ChannelOptions, ChannelTransport } from './Channe
 import { cancelledNotice, type Envelope, encodeCall, encodeNotice } from './codec/encode.js';
 import { detached, idAtEdge, replyError, scanFailure, scanReply } from './codec/envelope.js';
 import { objectOf, ownId } from './codec/ownId.js';
+import { bytesOf, parseMessage } from './codec/parsingCost.js';
 import { failureOf } from './failureOf.js';
 import { Inbox } from './Inbox.js';
 import { ServerRequests } from './ServerRequests.js';
 
 export type { ChannelCounters, ChannelOptions, ChannelTransport };
+
+const NOT_JSON = 'is not JSON';
 
 /** Of a message that is no JSON, so much is looked at from each end. */
 const EDGE_BYTES = 256;
@@ -141,6 +144,29 @@ export class Channel {
   }
 
   /**
+   * One message as the transport brought it; `call` as in `receive`. False when it was not taken: it is no JSON, or would
+   * hold up everything else while it is parsed. Then it is garbage, and the call whose answer it is fails (`ERR_PROTOCOL`).
+   */
+  read(data: Buffer | string, call?: Call): boolean {
+    if (this.wantsRaw && this.receiveBytes(bytesOf(data))) return true;
+    let message: unknown;
+    try {
+      message = parseMessage(data, (bytes) => this.#answeredBy(bytes) !== undefined);
+    } catch (error) {
+      this.receiveGarbage(bytesOf(data), error instanceof SyntaxError ? NOT_JSON : messageOf(error));
+      return false;
+    }
+    this.receive(message, call, data);
+    return true;
+  }
+
+  /** The call whose answer bytes seem to be, by how they begin and end. */
+  #answeredBy(bytes: Buffer): Call | undefined {
+    const id = idAtEdge(bytes.subarray(0, EDGE_BYTES), bytes.subarray(-EDGE_BYTES));
+    return id === undefined ? undefined : this.#sent(id);
+  }
+
+  /**
    * One parsed message; `call` is the one whose stream it came on, where the transport attributes; `text` is what it was
    * parsed from, where its size may be asked for.
    */
@@ -175,12 +201,16 @@ export class Channel {
    * Bytes that are no JSON came. When they begin or end as the answer of a call does, that call fails at once
    * (`ERR_PROTOCOL`): no other answer of it will come. They are garbage either way.
    */
-  receiveGarbage(bytes: Buffer): void {
+  receiveGarbage(bytes: Buffer, why = NOT_JSON): void {
     this.counters.garbage++;
-    const id = idAtEdge(bytes.subarray(0, EDGE_BYTES), bytes.subarray(-EDGE_BYTES));
-    const call = id === undefined ? undefined : this.#sent(id);
-    if (call === undefined) return;
-    this.failCall(call, new ProtocolError(this.#options.server, `its answer to ${call.method} is not JSON`));
+    const call = this.#answeredBy(bytes);
+    if (call !== undefined) {
+      this.failCall(call, new ProtocolError(this.#options.server, `its answer to ${call.method} ${why}`));
+    }
+    if (why !== NOT_JSON) {
+      const { server, logger } = this.#options;
+      logger.warn({ server, bytes: bytes.length }, `a message of the server was dropped: it ${why}`);
+    }
   }
 
   /** The transport says so of one call: it failed, or never went out. */

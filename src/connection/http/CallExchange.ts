@@ -1,6 +1,7 @@
 import type { Tool } from '@modelcontextprotocol/client';
 import { MessageTooLargeError, messageOf, NotSentError, PoolkitError, ProtocolError } from '../../core/errors.js';
 import type { Call } from '../channel/Call.js';
+import { costsMore, MAX_ANSWER_COST } from '../channel/codec/parsingCost.js';
 import type { BodyUse } from '../net/body/BodyUse.js';
 import { mediaTypeOf } from '../net/body/responseHeaders.js';
 import type { SseEvent } from '../net/body/SseReader.js';
@@ -69,19 +70,8 @@ export class CallExchange extends CallRequest {
     if (id !== undefined && id !== '') this.#lastEventId = id;
     // An event without data only carries its id.
     if (data === '' || (event !== undefined && event !== 'message')) return;
-    if (this.call.options.raw === true && this.#transport.channel.receiveBytes(Buffer.from(data))) {
-      if (!this.pending) this.linger();
-      return;
-    }
-    let message: unknown;
-    try {
-      message = JSON.parse(data);
-    } catch {
-      this.#transport.channel.receiveGarbage(Buffer.from(data));
-      if (!this.pending) this.linger();
-      return;
-    }
-    this.#receive(message, data);
+    this.#transport.channel.read(data, this.call);
+    if (!this.pending) this.linger();
   }
 
   override onRetry(delayMs: number): void {
@@ -129,18 +119,22 @@ export class CallExchange extends CallRequest {
     if (this.call.options.raw === true && this.#transport.channel.receiveBytes(body)) return;
     let message: unknown;
     try {
+      if (costsMore(body, MAX_ANSWER_COST)) throw new Error('too many values to be parsed at once');
       message = JSON.parse(body.toString('utf8'));
     } catch (error) {
-      this.fail(new ProtocolError(this.endpoint.server, `its answer is not JSON: ${excerpt(body)}`, error));
+      this.fail(
+        new ProtocolError(
+          this.endpoint.server,
+          error instanceof SyntaxError
+            ? `its answer is not JSON: ${excerpt(body)}`
+            : `its answer has ${messageOf(error)}`,
+          error,
+        ),
+      );
       return;
     }
     this.#transport.channel.receive(answerFor(this.call.id, message), this.call, body);
     if (this.pending) this.unknown('its response held no answer');
-  }
-
-  #receive(message: unknown, text: string): void {
-    this.#transport.channel.receive(message, this.call, text);
-    if (!this.pending) this.linger();
   }
 
   #refused(body: Buffer): void {

@@ -59,15 +59,7 @@ export class ServerStream {
     this.#failures = 0;
     if (id !== undefined && id !== '') this.#lastEventId = id;
     if (data === '' || (event !== undefined && event !== 'message')) return;
-    const { channel } = this.#transport;
-    let message: unknown;
-    try {
-      message = JSON.parse(data);
-    } catch {
-      channel.receiveGarbage(Buffer.from(data));
-      return;
-    }
-    channel.receive(message);
+    this.#transport.channel.read(data);
   }
 
   async #ended({ status, streamed, error, oversized }: StreamEnd, used: object | undefined): Promise<void> {

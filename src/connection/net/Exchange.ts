@@ -18,6 +18,8 @@ const LINGER_MS = 1_000;
 const MAX_REDIRECTS = 3;
 /** An event that stands open is taken for whole when nothing followed it for so long. */
 const OPEN_EVENT_MS = 250;
+/** And longer, by a millisecond for so many of its characters. */
+const OPEN_EVENT_CHARS_PER_MS = 1_024;
 const NO_STRINGS: string[] = [];
 const NO_HEADERS: RawHeaders = Object.freeze([]);
 
@@ -172,7 +174,10 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
   #data(chunk: Buffer): boolean {
     if (this.#use === 'events') {
       const goesOn = this.#events?.push(chunk) ?? true;
-      if (this.#events?.open === true) this.endpoint.wheel.add(this, OPEN_EVENT_MS);
+      if (this.#events?.open === true) {
+        // A look at all of it: the larger it is, the rarer.
+        this.endpoint.wheel.add(this, OPEN_EVENT_MS + this.#events.pending / OPEN_EVENT_CHARS_PER_MS);
+      }
       return goesOn;
     }
     // The timeout stands since the headers: it is looked at again when it is over.

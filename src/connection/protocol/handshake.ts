@@ -49,7 +49,7 @@ export async function initializeLegacy(
     );
   }
   notify('notifications/initialized', protocolVersion as string);
-  return info('legacy', protocolVersion as string, theirs, serverInfo, instructions);
+  return info(server, 'legacy', protocolVersion as string, theirs, serverInfo, instructions);
 }
 
 /** Asks at `version`, and at an older one each time that the server refuses it and names one. */
@@ -83,6 +83,7 @@ export async function discoverModern(
   );
   const meta = result['_meta'] as Params | undefined;
   return info(
+    options.server,
     'modern',
     version,
     result['capabilities'],
@@ -115,12 +116,35 @@ function asObject(server: string, method: string, result: unknown): Params {
   throw new ProtocolError(server, `its answer to ${method} is not an object`);
 }
 
-function info(era: Era, version: string, capabilities: unknown, server: unknown, instructions: unknown): ServerInfo {
-  return {
+/** What a server says of itself is kept as long as it lives, and told to each client that initialises. */
+const MAX_INFO_BYTES = 1_024 * 1_024;
+
+function info(
+  server: string,
+  era: Era,
+  protocolVersion: string,
+  capabilities: unknown,
+  serverInfo: unknown,
+  instructions: unknown,
+): ServerInfo {
+  const told: ServerInfo = {
     era,
-    protocolVersion: version,
+    protocolVersion,
     capabilities: (capabilities ?? {}) as ServerCapabilities,
-    serverInfo: server as Implementation | undefined,
+    serverInfo: serverInfo as Implementation | undefined,
     instructions: typeof instructions === 'string' ? instructions : undefined,
   };
+  const bytes = jsonBytes(told);
+  if (bytes <= MAX_INFO_BYTES) return told;
+  const much = Number.isFinite(bytes) ? `in ${bytes} bytes, ${MAX_INFO_BYTES} allowed` : 'in too many levels';
+  throw new ProtocolError(server, `it describes itself ${much}`);
+}
+
+/** Infinity where it is nested too deep to be written. */
+function jsonBytes(value: object): number {
+  try {
+    return Buffer.byteLength(JSON.stringify(value));
+  } catch {
+    return Number.POSITIVE_INFINITY;
+  }
 }

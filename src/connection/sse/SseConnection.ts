@@ -90,7 +90,7 @@ export class SseConnection extends UrlConnection<SseTransport, SseConnectionOpti
 
   #event({ event, data }: SseEvent): void {
     if (event === 'endpoint') this.#endpointSaid(data);
-    else if (data !== '' && (event === undefined || event === 'message')) this.#message(data);
+    else if (data !== '' && (event === undefined || event === 'message')) this.channel.read(data);
   }
 
   #endpointSaid(data: string): void {
@@ -108,18 +108,6 @@ export class SseConnection extends UrlConnection<SseTransport, SseConnectionOpti
     // In this turn: the stream may end in the same one, and that is a death then.
     this.#opening = undefined;
     opening.resolve();
-  }
-
-  #message(data: string): void {
-    if (this.channel.wantsRaw && this.channel.receiveBytes(Buffer.from(data))) return;
-    let message: unknown;
-    try {
-      message = JSON.parse(data);
-    } catch {
-      this.channel.receiveGarbage(Buffer.from(data));
-      return;
-    }
-    this.channel.receive(message, undefined, data);
   }
 
   #ended(

@@ -220,20 +220,11 @@ export class StdioConnection implements Connection {
   #line(line: Buffer): void {
     const plain = line[0] === OPEN_BRACE && line[line.length - 1] === CLOSE_BRACE;
     const text = plain ? line : messageIn(line);
-    let message: unknown;
-    try {
-      if (text !== undefined && this.#channel.wantsRaw && this.#channel.receiveBytes(text)) return;
-      message = text === undefined ? undefined : JSON.parse(text.toString('utf8'));
-    } catch {
-      message = undefined;
-    }
-    if (message !== undefined) this.#channel.receive(message, undefined, text);
-    else {
-      // Before the handshake it tells what the program is, if it is no server.
-      if (this.#info === undefined) this.#firstForeignLine ??= line.toString('utf8', 0, 1_000).trim() || undefined;
-      this.#channel.receiveGarbage(line);
-      this.#logger.debug({ server: this.server, bytes: line.length, line: excerpt(line) }, 'a line that is not JSON');
-    }
+    if (text !== undefined && this.#channel.read(text)) return;
+    // Before the handshake it tells what the program is, if it is no server.
+    if (this.#info === undefined) this.#firstForeignLine ??= line.toString('utf8', 0, 1_000).trim() || undefined;
+    if (text === undefined) this.#channel.receiveGarbage(line);
+    this.#logger.debug({ server: this.server, bytes: line.length, line: excerpt(line) }, 'a line that is not JSON');
   }
 
   /** A fault of ours while a line was read: it ends this connection, never the process. */

@@ -34,12 +34,8 @@ export async function probeEra(
   const writer = new StdioWriter(process.stdin, { server, clock, channel, maxUnsentBytes: maxMessageBytes });
   const reader = new LineReader(maxMessageBytes, {
     onLine: (line) => {
-      try {
-        const text = messageIn(line);
-        if (text !== undefined) channel.receive(JSON.parse(text.toString('utf8')));
-      } catch (error) {
-        options.logger.debug({ server, error }, 'a line that is not JSON');
-      }
+      const text = messageIn(line);
+      if (text === undefined || !channel.read(text)) options.logger.debug({ server }, 'a line that is not JSON');
     },
     onOversized: () => channel.fail('its answer is too large'),
   });

@@ -19,17 +19,17 @@ import {
   progressTokenOf,
   type RequestMessage,
 } from '../rpc/envelope.js';
-import { failureOf, failureText, INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, Refusal } from '../rpc/failure.js';
+import { failureOf, failureText, INVALID_PARAMS, INVALID_REQUEST, Refusal } from '../rpc/failure.js';
 import { type ReadMessages, readMessages } from '../rpc/readMessages.js';
 import { CANCELLED, type Session } from '../session/Session.js';
 import { OF_ADDRESS, type SessionTable } from '../session/SessionTable.js';
 import type { HeldBytes } from './HeldBytes.js';
+import { holdAnswer } from './holdAnswer.js';
 import { accepts } from './request/accepts.js';
 import { readBody } from './request/readBody.js';
 import { sendEmpty, sendError, sendFailure, sendJson } from './respond.js';
 import { PostReply } from './stream/PostReply.js';
 
-const MAX_BATCH = 100;
 /** An `initialize` with the id of a session that is gone is this large at most. */
 const MAX_STALE_BODY_BYTES = 128 * 1_024;
 const NO_SESSION = 'no such session: initialize again';
@@ -103,9 +103,7 @@ export class StreamableHttp {
     // Node reads and forgets the rest: a client that is still sending would miss the answer otherwise.
     if ('status' in body) return refuse(response, body.status, body.why);
     const read = readMessages(body.text, request.headers);
-    if (read === undefined) {
-      return sendFailure(response, 400, { code: PARSE_ERROR, message: 'the body is not JSON' });
-    }
+    if ('failure' in read) return sendFailure(response, read.status, read.failure);
     // Until it is answered a body is held, also when its client has gone.
     if (!this.#held.take(read.heldBytes))
       return refuse(response, 503, 'too much is being worked on at once: try again');
@@ -129,7 +127,7 @@ export class StreamableHttp {
     }
     const session = this.#session(endpoint, request, response);
     if (session === undefined) return;
-    if (batch && (session.protocolVersion !== BATCH_VERSION || messages.length > MAX_BATCH || first === undefined)) {
+    if (batch && (session.protocolVersion !== BATCH_VERSION || first === undefined)) {
       return refuse(response, 400, 'one message a request');
     }
     return this.#dispatch(session, messages, batch, request, response);
@@ -159,6 +157,9 @@ export class StreamableHttp {
       if (response.destroyed) return void (await this.#sessions.end(session));
       const result = { protocolVersion, ...info };
       const answer = `{"jsonrpc":"2.0","id":${idText},"result":${JSON.stringify(result)}}`;
+      if (!holdAnswer(response, answer.length, this.#held, this.#settings.stallTimeoutMs)) {
+        throw new QueueFullError('answers that wait for clients that do not read', answer.length, 0);
+      }
       sendJson(response, 200, answer, { 'mcp-session-id': session.id });
     } catch (error) {
       if (session !== undefined) await this.#sessions.end(session);

@@ -1,10 +1,18 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import { costsMore, MAX_UNASKED_COST } from '../../connection/channel/codec/parsingCost.js';
 import { isModern } from '../modern/checkRequest.js';
 import { classify, type Incoming, written } from './envelope.js';
+import { type Failure, INVALID_REQUEST, PARSE_ERROR } from './failure.js';
 import { light } from './light.js';
 
 /** Bytes that values may take for each byte of their JSON: 16 measured with `[[],[],...]` on Node 20. */
 const PARSED_RATIO = 16;
+
+/** What a request costs while it waits, however short it is: 10 kB measured with a modern one that waits for a start. */
+const CALL_BYTES = 10_000;
+
+/** An array of messages may have so many. */
+export const MAX_BATCH = 100;
 
 /** What a body says. */
 export interface ReadMessages {
@@ -16,15 +24,25 @@ export interface ReadMessages {
   readonly heldBytes: number;
 }
 
-/** The messages of one body; undefined when it is not JSON. */
-export function readMessages(text: string, headers: IncomingHttpHeaders): ReadMessages | undefined {
+/** Why a body cannot be read. */
+export interface Unreadable {
+  readonly status: 400 | 413;
+  readonly failure: Failure;
+}
+
+/** The messages of one body, or why it holds none. */
+export function readMessages(text: string, headers: IncomingHttpHeaders): ReadMessages | Unreadable {
+  if (costsMore(text, MAX_UNASKED_COST)) return unreadable(413, INVALID_REQUEST, 'the body has too many values');
   let parsed: unknown;
   try {
     parsed = JSON.parse(text);
   } catch {
-    return undefined;
+    return unreadable(400, PARSE_ERROR, 'the body is not JSON');
   }
   const modern = isModern(headers, parsed);
+  if (Array.isArray(parsed) && parsed.length > MAX_BATCH) {
+    return unreadable(400, INVALID_REQUEST, `an array has ${MAX_BATCH} messages at most`);
+  }
   if (Array.isArray(parsed)) return held(parsed.map(classify), true, modern, text.length, text.length);
   const message = written(classify(parsed), text);
   if (message.kind === 'invalid' || message.kind === 'response') return held([message], false, modern, text.length, 0);
@@ -35,6 +53,11 @@ export function readMessages(text: string, headers: IncomingHttpHeaders): ReadMe
   return held([{ ...message, params: kept.params }], false, modern, text.length, kept.parsedBytes);
 }
 
+const unreadable = (status: Unreadable['status'], code: number, message: string): Unreadable => ({
+  status,
+  failure: { code, message },
+});
+
 function held(
   messages: readonly Incoming[],
   batch: boolean,
@@ -42,5 +65,5 @@ function held(
   bytes: number,
   parsedBytes: number,
 ): ReadMessages {
-  return { messages, batch, modern, heldBytes: 2 * bytes + PARSED_RATIO * parsedBytes };
+  return { messages, batch, modern, heldBytes: CALL_BYTES + 2 * bytes + PARSED_RATIO * parsedBytes };
 }

@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { ProtocolError, RpcError, show } from '../../../core/errors.js';
 import { membersOf, memberText } from './members.js';
 import { ownId } from './ownId.js';
+import { costsMore, MAX_UNASKED_COST } from './parsingCost.js';
 import { skipJson, skipSpace, skipString } from './skipJson.js';
 
 /** JSON-RPC envelopes: read with a few comparisons, on bytes where the result must stay unparsed. */
@@ -73,7 +74,7 @@ export interface RawFailure {
 /** Finds id and error of a reply that failed; undefined when the line is anything else. */
 export function scanFailure(line: Buffer): RawFailure | undefined {
   const text = line.toString('utf8');
-  if (!text.includes('"error"')) return undefined;
+  if (!text.includes('"error"') || costsMore(line, MAX_UNASKED_COST)) return undefined;
   let message: unknown;
   try {
     message = JSON.parse(text);

@@ -32,6 +32,11 @@ export class EventBody {
     return this.#rest === undefined && this.#reader.open;
   }
 
+  /** Characters of the event that stands open. */
+  get pending(): number {
+    return this.#reader.pending;
+  }
+
   /** False when nothing more is to come before `resume` was called. */
   push(chunk: Buffer): boolean {
     this.#rest = this.#rest === undefined ? chunk : Buffer.concat([this.#rest, chunk]);

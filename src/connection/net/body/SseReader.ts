@@ -1,5 +1,6 @@
 import { StringDecoder } from 'node:string_decoder';
 import { createParser, type EventSourceParser } from 'eventsource-parser';
+import { skipJson, skipSpace } from '../../channel/codec/skipJson.js';
 
 /** One event. `data` may be empty: that is no garbage, but how servers hand out an id. */
 export interface SseEvent {
@@ -17,6 +18,8 @@ export interface SseSink {
 }
 
 const BYTE_ORDER_MARK = 0xfeff;
+const OPEN_BRACE = 0x7b;
+const OPEN_BRACKET = 0x5b;
 
 /**
  * Turns the bytes of an event stream into events, however they are cut: within a character, a line or a line's end.
@@ -101,11 +104,7 @@ export class SseReader {
       .filter((line) => line.startsWith('data:'))
       .map((line) => line.slice(5))
       .join('\n');
-    try {
-      if (typeof JSON.parse(data) !== 'object') return;
-    } catch {
-      return;
-    }
+    if (!isWhole(Buffer.from(data))) return;
     const end = this.#tail.endsWith('\n') ? '\n' : '\n\n';
     this.#tail = '';
     this.#feed(end);
@@ -140,4 +139,12 @@ export class SseReader {
     this.#sink = undefined;
     sink?.onOversized();
   }
+}
+
+/** Whether bytes are an object or an array, whole. */
+function isWhole(bytes: Buffer): boolean {
+  const start = skipSpace(bytes, 0);
+  if (bytes[start] !== OPEN_BRACE && bytes[start] !== OPEN_BRACKET) return false;
+  const end = skipJson(bytes, start);
+  return end >= 0 && skipSpace(bytes, end) === bytes.length;
 }

@@ -1,0 +1,96 @@
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const COMMA = 0x2c;
+const COLON = 0x3a;
+const OPEN_BRACE = 0x7b;
+const OPEN_BRACKET = 0x5b;
+
+/** A shorter text costs too little to be looked at. */
+const FREE_BYTES = 64 * 1_024;
+/** What parsing costs, in units of about 40 ns (Node 20): a value, a container, a name, and a name not seen yet. */
+const VALUE = 1;
+const CONTAINER = 4;
+const NAME = 2;
+const NEW_NAME = 75;
+
+/** The most that one message may cost which its receiver did not ask for: about 40 ms in which nothing else runs. */
+export const MAX_UNASKED_COST = 1_000_000;
+/** The same for the answer to a call. */
+export const MAX_ANSWER_COST = 4_000_000;
+
+/** Whether parsing a text would cost more than `max` units. It sees how the text is built, not whether it is JSON. */
+export function costsMore(text: Buffer | string, max: number): boolean {
+  if (text.length < FREE_BYTES) return false;
+  const bytes = bytesOf(text);
+  const names = new NameCache(bytes);
+  let cost = 0;
+  let string = 0;
+  let stringEnd = 0;
+  for (let at = 0; at < bytes.length && cost <= max; at++) {
+    const byte = bytes[at];
+    if (byte === QUOTE) {
+      string = at;
+      stringEnd = at = endOfString(bytes, at);
+    } else if (byte === COMMA) cost += VALUE;
+    else if (byte === OPEN_BRACKET || byte === OPEN_BRACE) cost += CONTAINER;
+    else if (byte === COLON) cost += names.has(string, stringEnd) ? NAME : NEW_NAME;
+  }
+  return cost > max;
+}
+
+export const bytesOf = (data: Buffer | string): Buffer => (typeof data === 'string' ? Buffer.from(data) : data);
+
+/** What a message says; `answers` tells of its bytes whether a call waits for it. @throws Error when it costs too much. */
+export function parseMessage(data: Buffer | string, answers: (bytes: Buffer) => boolean): unknown {
+  if (data.length >= FREE_BYTES) {
+    const bytes = bytesOf(data);
+    if (costsMore(bytes, answers(bytes) ? MAX_ANSWER_COST : MAX_UNASKED_COST)) {
+      throw new Error('has too many values to be parsed at once');
+    }
+  }
+  return JSON.parse(typeof data === 'string' ? data : data.toString('utf8'));
+}
+
+/** Of a name, so many bytes are looked at. */
+const NAME_BYTES = 32;
+
+/** The names that were seen last: each that is not among them costs the parser a new shape of its objects. */
+class NameCache {
+  readonly #bytes: Buffer;
+  readonly #seen = new Int32Array(4_096);
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes;
+  }
+
+  /** Whether the name was seen lately; it is from now on. */
+  has(start: number, end: number): boolean {
+    let hash = end - start;
+    for (let at = Math.max(start, end - NAME_BYTES); at < end; at++)
+      hash = (hash * 31 + (this.#bytes[at] as number)) | 0;
+    const place = (hash ^ (hash >>> 12)) & 4_095;
+    if (this.#seen[place] === hash) return true;
+    this.#seen[place] = hash;
+    return false;
+  }
+}
+
+/** A longer string is searched for its end without a look at each byte. */
+const SHORT_BYTES = 64;
+
+/** The offset of a string's closing quote, or behind the last byte where there is none. */
+function endOfString(bytes: Buffer, from: number): number {
+  let at = from + 1;
+  for (const near = Math.min(at + SHORT_BYTES, bytes.length); at < near; at++) {
+    if (bytes[at] === QUOTE) return at;
+    if (bytes[at] === BACKSLASH) at++;
+  }
+  for (;;) {
+    const quote = bytes.indexOf(QUOTE, at);
+    if (quote < 0) return bytes.length;
+    let first = quote;
+    while (first > at && bytes[first - 1] === BACKSLASH) first--;
+    if ((quote - first) % 2 === 0) return quote;
+    at = quote + 1;
+  }
+}
