@@ -1,11 +1,12 @@
-import { messageOf, ServerNotFoundError } from '../core/errors.js';
+import { messageOf, ServerNotFoundError, show } from '../core/errors.js';
 import { UnifiedPool } from '../pool/UnifiedPool.js';
 import { closeInheritedDescriptors } from '../registry/process/descriptors.js';
 import { ShutdownPlan } from '../shutdown/ShutdownPlan.js';
 import { loadConfig, startProblem } from './configs.js';
 import { createLogger } from './output/logger.js';
 import { complain } from './output/output.js';
-import { showResult, writeOut } from './output/showResult.js';
+import { showResult, writeAsIs } from './output/showResult.js';
+import { visible } from './output/visible.js';
 import { whenNpmIsGone } from './parent.js';
 
 export interface CallOptions {
@@ -53,18 +54,22 @@ export async function call(server: string, tool: string, json: string, options: 
       signal: plan.signal,
       timeoutMs: options.timeoutMs,
       onProgress: ({ progress, total }) =>
-        process.stderr.write(`progress: ${progress}${total ? ` of ${total}` : ''}\n`),
+        process.stderr.write(`progress: ${visible(progressText(progress, total))}\n`),
     });
     const { text, failed, complaint } = showResult(tool, result, options.json === true);
     if (failed) process.exitCode = 1;
     if (complaint !== undefined) complain(complaint);
-    await writeOut(text);
+    await writeAsIs(text);
   } catch (error) {
     complain(plan.stopping ? 'interrupted' : messageOf(error));
     process.exitCode = 1;
   }
   await plan.shutdown('done');
 }
+
+/** A server may send anything in the place of a number. */
+const progressText = (progress: unknown, total: unknown): string =>
+  typeof total === 'number' && total !== 0 ? `${show(progress)} of ${total}` : show(progress);
 
 function parseArguments(json: string): object {
   let value: unknown;

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { limitWarning, loadProgram, openFilesLimit } from './openFiles.js';
+import { visible } from './output/visible.js';
 
 // A reader of our output may stop reading, as `head` does: that is no failure. What cannot be written for another reason, such as
 // a full disk or a terminal that is gone, makes the exit code 1; it ends neither calls nor servers.
@@ -15,7 +16,7 @@ process.stderr.on('error', () => undefined);
 
 const limit = openFilesLimit();
 const program = await loadProgram(process.argv.slice(2), limit).catch((error: unknown) => {
-  process.stderr.write(`mcp-poolkit: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.stderr.write(`mcp-poolkit: ${visible(error instanceof Error ? error.message : String(error))}\n`);
   process.exitCode = 1;
 });
 if (program !== undefined) {

@@ -17,7 +17,7 @@ async function start(): Promise<string> {
   const pool = new FakePool({
     one: { methods: { 'tools/call': () => new Promise((done) => waiting.push(() => done({ content: [] }))) } },
   });
-  gateway = new Gateway({ pool, port: 0, maxBufferedBytes: 256 * KIB });
+  gateway = new Gateway({ pool, port: 0, maxBufferedBytes: 320 * KIB });
   return `${(await gateway.listen()).url}/servers/one/mcp`;
 }
 

@@ -1,4 +1,5 @@
 import type { ConfigError } from '../../registry/config/ConfigError.js';
+import { visible } from './visible.js';
 
 /** One server as `serve` shows it. */
 export interface ServerLine {
@@ -49,7 +50,7 @@ export const textOutput: Output = {
   warning: (message) => complain(`warning: ${message}`),
   problem: ({ message }) => complain(message),
   failure: (message) => complain(message),
-  ready: (ready) => process.stdout.write(describe(ready)),
+  ready: (ready) => process.stdout.write(visible(describe(ready))),
   event: (event, { reason }: { readonly reason?: string }) => {
     if (event === 'stopping') process.stdout.write(`\n${reason}: answering what is in flight, then stopping.\n`);
     if (event === 'stopped') process.stdout.write('Stopped; no process is left.\n');
@@ -57,11 +58,11 @@ export const textOutput: Output = {
 };
 
 export function complain(line: string): void {
-  process.stderr.write(`mcp-poolkit: ${line}\n`);
+  process.stderr.write(`mcp-poolkit: ${visible(line)}\n`);
 }
 
 function print(object: object): void {
-  process.stdout.write(`${JSON.stringify(object)}\n`);
+  process.stdout.write(`${visible(JSON.stringify(object))}\n`);
 }
 
 function describe(ready: Ready): string {

@@ -1,3 +1,5 @@
+import { visible } from './visible.js';
+
 /** The parts of a tool's result that are shown; a server may send anything in their places. */
 interface ToolResult {
   readonly isError?: unknown;
@@ -20,7 +22,7 @@ export function showResult(tool: string, result: unknown, json: boolean): Shown 
     typeof result === 'object' && result !== null ? result : {}
   ) as ToolResult;
   const failed = isError === true;
-  if (json) return { text: `${JSON.stringify(result, undefined, 2)}\n`, failed };
+  if (json) return { text: `${visible(JSON.stringify(result, undefined, 2))}\n`, failed };
   const blocks = Array.isArray(content)
     ? (content as unknown[])
     : content === undefined || content === null
@@ -28,8 +30,8 @@ export function showResult(tool: string, result: unknown, json: boolean): Shown 
       : [content];
   const lines = blocks.map(lineOf);
   // Without content the data is the answer; a result of neither shows as it is, unless it is empty.
-  if (lines.length === 0 && structuredContent !== undefined) lines.push(JSON.stringify(structuredContent));
-  else if (lines.length === 0 && hasData(result)) lines.push(JSON.stringify(result));
+  if (lines.length === 0 && structuredContent !== undefined) lines.push(visible(JSON.stringify(structuredContent)));
+  else if (lines.length === 0 && hasData(result)) lines.push(visible(JSON.stringify(result)));
   const text = lines.map((line) => `${line}\n`).join('');
   return { text, failed, ...(failed && text === '' && { complaint: `the tool ${tool} failed and said nothing` }) };
 }
@@ -40,7 +42,7 @@ function lineOf(block: unknown): string {
     type?: unknown;
     text?: unknown;
   };
-  return type === 'text' && typeof text === 'string' ? text : (JSON.stringify(block) ?? 'null');
+  return type === 'text' && typeof text === 'string' ? text : visible(JSON.stringify(block) ?? 'null');
 }
 
 function hasData(result: unknown): boolean {
@@ -48,8 +50,11 @@ function hasData(result: unknown): boolean {
   return Object.keys(result).some((key) => !['content', 'isError', '_meta', 'resultType'].includes(key));
 }
 
+/** Writes it all, so that it cannot steer a terminal. */
+export const writeOut = (text: string): Promise<void> => writeAsIs(visible(text));
+
 /** Writes it all, however slow the reader is. A reader that has gone takes nothing more. */
-export function writeOut(text: string): Promise<void> {
+export function writeAsIs(text: string): Promise<void> {
   return new Promise((resolve) => {
     if (text === '') resolve();
     else process.stdout.write(text, () => resolve());

@@ -4,6 +4,7 @@ import { runFakeServer } from '../../testing/fake/child/runFakeServer.js';
 import type { FakeServerOptions } from '../../testing/fake/FakeServerOptions.js';
 import type { FaultPlanOptions } from '../../testing/faults/FaultPlan.js';
 import { runFaultProxy } from '../../testing/proxy/runFaultProxy.js';
+import { visible } from '../output/visible.js';
 
 export interface FaultOptions {
   readonly plan: string;
@@ -38,7 +39,7 @@ async function orSay(work: () => Promise<void>): Promise<void> {
   try {
     await work();
   } catch (error) {
-    process.stderr.write(`error: ${messageOf(error)}\n`);
+    process.stderr.write(`error: ${visible(messageOf(error))}\n`);
     process.exitCode = 1;
   }
 }

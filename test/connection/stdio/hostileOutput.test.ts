@@ -185,3 +185,44 @@ test('a flood of list changes becomes a few, and the last is never lost', async 
   await expect.poll(() => seen.at(-1)).toBe('notifications/tools/list_changed');
   expect(seen.length).toBeLessThan(200);
 });
+
+const LARGE = { maxMessageBytes: 64 * 1024 * 1024 };
+
+/** Texts that are quickly written and take long to parse. */
+const BOMBS: readonly (readonly [string, string])[] = [
+  ['arrays', `'[],'.repeat(2_000_000)`],
+  ['objects each of a shape of its own', `Array.from({ length: 80_000 }, (_, at) => '{"k' + at + '":1},').join('')`],
+];
+
+test.each(BOMBS)('a message of too many %s is dropped unread, and the connection goes on', async (_, js) => {
+  const warn = vi.fn();
+  const connection = await open(hostile(), { ...LARGE, logger: { ...silentLogger, warn } });
+  const line = (head: string): string => `out('{"jsonrpc":"2.0",${head}:{"x":[' + ${js} + '0]}}\\n');`;
+  const notice = line('"method":"notifications/message","params"');
+  const asked = line('"id":7,"method":"sampling/createMessage","params"');
+  expect(await call(connection, 'x', { js: `${notice}${asked}reply({ a: 1 })` })).toEqual({ a: 1 });
+  expect(await call(connection, 'x', { js: `${notice}reply({ a: 2 })` }, { raw: true })).toEqual(
+    Buffer.from('{"a":2}'),
+  );
+  expect(connection.counters.garbage).toBe(3);
+  expect(warn).toHaveBeenCalledWith(
+    expect.anything(),
+    'a message of the server was dropped: it has too many values to be parsed at once',
+  );
+});
+
+test('an answer of too many values fails its own call, and comes whole to one that asks for bytes', async () => {
+  const connection = await open(hostile(), LARGE);
+  const js = `out('{"jsonrpc":"2.0","id":' + id + ',"result":{"x":[' + '[],'.repeat(1_000_000) + '0]}}\\n')`;
+  const failed = call(connection, 'x', { js });
+  await expect(failed).rejects.toMatchObject({ code: 'ERR_PROTOCOL' });
+  await expect(failed).rejects.toThrow('has too many values to be parsed at once');
+  const raw = (await call(connection, 'x', { js }, { raw: true })) as Uint8Array;
+  expect(raw.length).toBeGreaterThan(3_000_000);
+  expect(await call(connection, 'x', { js: 'reply({ a: 1 })' })).toEqual({ a: 1 });
+});
+
+test('what a server says of itself is bounded: it does not start', async () => {
+  const much = `globalThis.JSON.stringify = ((stringify) => (value) => { if (value?.result?.serverInfo) value.result.instructions = 'x'.repeat(1_100_000); return stringify(value); })(JSON.stringify)`;
+  await expect(open(hostile(much), LARGE)).rejects.toThrow(/it describes itself in 11\d+ bytes, 1048576 allowed/);
+});
