@@ -156,6 +156,7 @@ const OWN: Readonly<Record<string, readonly string[]>> = {
     'History',
     'META_CALL',
     'RULES',
+    'TcpFaultProxy',
     'check',
     'closeAndCheck',
     'epochNow',

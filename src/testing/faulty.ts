@@ -3,8 +3,9 @@ import { type Clock, systemClock } from '../core/clock.js';
 import { StartError } from '../core/errors.js';
 import { checkMs, checkText, withDefaults } from '../core/options.js';
 import { sleep } from '../core/time/sleep.js';
-import { epochNow, type FaultEvent } from './faults/events.js';
+import type { FaultEvent } from './faults/events.js';
 import type { FaultPlan } from './faults/FaultPlan.js';
+import { faultEvent } from './faults/faultEvent.js';
 import { garbage } from './wire/lies.js';
 import { FaultyConnection } from './wire/memory/FaultyConnection.js';
 
@@ -42,15 +43,8 @@ export async function faulty(
   if (caller !== undefined) checkText('caller', caller);
   const start = plan.nextStart({ server, caller });
   if (start !== undefined) {
-    const { fault, rule } = start;
-    onEvent?.({
-      type: 'fault',
-      atMs: epochNow(),
-      server,
-      pid: process.pid,
-      fault,
-      ...(rule !== undefined && { rule }),
-    });
+    const { fault } = start;
+    onEvent?.(faultEvent(start));
     if (fault === 'slowStart') await sleep(clock, start.delayMs ?? SLOW_START_MS);
     if (fault === 'refuse') {
       await connection.close({ graceMs: 0 });

@@ -5,6 +5,7 @@ export { type FakeServerCommand, type FakeServerData, fakeServerCommand } from '
 export { FakeServer, fakeServer } from './fake/FakeServer.js';
 export type { FakeServerOptions, FakeTool, FakeToolContext } from './fake/FakeServerOptions.js';
 export type { FakeHttp, FakeHttpOptions } from './fake/http/FakeHttp.js';
+export type { EventLogOptions } from './faults/EventLog.js';
 export { type EffectEvent, epochNow, type FaultEvent, type KitEvent, META_CALL } from './faults/events.js';
 export {
   FaultPlan,
@@ -29,5 +30,6 @@ export { type RecordableLimiter, recordLimiter } from './history/record/recordLi
 export type { RecordOptions } from './history/record/recordOptions.js';
 export type { Verdict, VerdictCounts } from './history/Verdict.js';
 export { RULES, type Rule, type Violation } from './history/Violation.js';
+export { TcpFaultProxy, type TcpFaultProxyOptions } from './proxy/TcpFaultProxy.js';
 export type { ProcessHand } from './wire/stdio/LineWire.js';
 export type { WireEnd } from './wire/WireCall.js';

@@ -1,7 +1,7 @@
-import { appendFileSync } from 'node:fs';
 import type { Params } from '../../connection/protocol/messages.js';
 import { Emitter } from '../../core/events.js';
 import { packageVersion } from '../../core/version.js';
+import { EventLog } from '../faults/EventLog.js';
 import type { KitEvent } from '../faults/events.js';
 import { FaultPlan } from '../faults/FaultPlan.js';
 import { randomOf } from '../faults/random.js';
@@ -13,7 +13,6 @@ export class FakeCore {
   readonly settings: FakeServerSettings;
   readonly plan: FaultPlan;
   readonly tools: Map<string, FakeTool>;
-  readonly events: KitEvent[] = [];
   readonly capabilities = {
     tools: { listChanged: true },
     resources: { subscribe: true, listChanged: true },
@@ -23,10 +22,12 @@ export class FakeCore {
   };
   readonly info: { readonly name: string; readonly version: string };
   readonly #changes = new Emitter<{ readonly changed: string }>(() => undefined);
+  readonly #log: EventLog;
   #draws = 0;
 
   constructor(settings: FakeServerSettings) {
     this.settings = settings;
+    this.#log = new EventLog(settings);
     const { plan = {}, stateFile } = settings;
     this.plan = plan instanceof FaultPlan ? plan : new FaultPlan(plan, planState(stateFile));
     this.tools = new Map(Object.entries(settings.tools));
@@ -36,14 +37,13 @@ export class FakeCore {
   /** From 0 to 1, by the plan's seed. */
   readonly random = (): number => randomOf(this.plan.seed, 0x20000, ++this.#draws);
 
-  readonly tell = (event: KitEvent): void => {
-    const { eventsFile, onEvent, maxEvents } = this.settings;
-    // Before anything else can go wrong: what died with the process is the point of the file.
-    if (eventsFile !== undefined) appendFileSync(eventsFile, `${JSON.stringify(event)}\n`);
-    this.events.push(event);
-    if (this.events.length > maxEvents) this.events.shift();
-    onEvent?.(event);
-  };
+  get events(): readonly KitEvent[] {
+    return this.#log.events;
+  }
+
+  get tell(): (event: KitEvent) => void {
+    return this.#log.tell;
+  }
 
   /** Why a call cannot be done; undefined: it can. */
   refusal(method: string, params: Params | undefined): string | undefined {

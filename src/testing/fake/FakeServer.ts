@@ -1,8 +1,9 @@
 import type { Readable, Writable } from 'node:stream';
 import { type Closeable, type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import { StartError } from '../../core/errors.js';
-import { epochNow, type KitEvent } from '../faults/events.js';
+import type { KitEvent } from '../faults/events.js';
 import type { FaultPlan, Injection } from '../faults/FaultPlan.js';
+import { faultEvent } from '../faults/faultEvent.js';
 import type { FaultWire } from '../faults/table/spec.js';
 import { parseMessage } from '../wire/messages.js';
 import { LineWire, type ProcessHand } from '../wire/stdio/LineWire.js';
@@ -114,9 +115,7 @@ export class FakeServer implements Closeable, AsyncDisposable {
   nextStart(wire: FaultWire): Injection | undefined {
     const start = this.plan.nextStart({ server: this.name, wire });
     if (start === undefined) return undefined;
-    const { fault, rule } = start;
-    const event = { type: 'fault' as const, atMs: epochNow(), server: this.name, pid: process.pid, fault };
-    this.#core.tell(rule === undefined ? event : { ...event, rule });
+    this.#core.tell(faultEvent(start));
     return start;
   }
 }

@@ -1,4 +1,5 @@
 import { OptionError } from '../../core/errors.js';
+import type { Logger } from '../../core/logger.js';
 import { checkCount, checkOneOf, checkText, withDefaults } from '../../core/options.js';
 import type { KitEvent } from '../faults/events.js';
 import type { FaultPlan, FaultPlanOptions } from '../faults/FaultPlan.js';
@@ -65,6 +66,8 @@ export interface FakeServerOptions {
   readonly stateFile?: string;
   /** Events kept in `events`, from 0; beyond that the oldest go. @defaultValue 10000 */
   readonly maxEvents?: number;
+  /** Told of an `onEvent` that throws. @defaultValue a logger that is silent */
+  readonly logger?: Logger;
 }
 
 export const FAKE_SERVER_DEFAULTS = Object.freeze({
@@ -89,7 +92,7 @@ const TOOLS: Readonly<Record<string, FakeTool>> = Object.freeze({
 
 /** With all defaults, checked. @throws OptionError */
 export function fakeServerSettings(options: FakeServerOptions) {
-  const others = { tools: true, plan: true, onEvent: true, eventsFile: true, stateFile: true } as const;
+  const others = { tools: true, plan: true, onEvent: true, eventsFile: true, stateFile: true, logger: true } as const;
   const settings = withDefaults('fakeServer', options, FAKE_SERVER_DEFAULTS, others);
   checkText('name', settings.name);
   checkOneOf('era', settings.era, ['legacy', 'modern', 'both']);

@@ -11,6 +11,7 @@ import { FAULT_NAMES, FAULTS, type Fault } from './faultTable.js';
 import { type PlanState, RuleTally } from './RuleTally.js';
 import { randomOf } from './random.js';
 import { drawLatency, type FaultSettings } from './settings.js';
+import { canBeOn } from './table/spec.js';
 
 export type { FaultPlanOptions, FaultPlanParts, Injection, RuleHandle };
 
@@ -219,9 +220,8 @@ export class FaultPlan {
   #byRatio({ method, wire }: FaultSubject, share: number): Fault | undefined {
     let at = share;
     for (const [fault, ratio] of this.#ratios) {
-      const { scope, wires } = FAULTS[fault];
-      if ((scope === 'start') !== (method === undefined)) continue;
-      if (wire !== undefined && !wires.includes(wire)) continue;
+      if ((FAULTS[fault].scope === 'start') !== (method === undefined)) continue;
+      if (!canBeOn(FAULTS[fault], wire)) continue;
       if (at < ratio) return fault;
       at -= ratio;
     }

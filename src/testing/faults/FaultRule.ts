@@ -11,7 +11,7 @@ import {
 import { FAULT_NAMES, FAULTS, type Fault } from './faultTable.js';
 import { globMatches } from './glob.js';
 import { type FaultSettings, SETTINGS } from './settings.js';
-import { type FaultWire, UNKNOWN_METHODS } from './table/spec.js';
+import { canBeOn, type FaultWire, TCP_EXCHANGE, UNKNOWN_METHODS } from './table/spec.js';
 
 /** A request, or a start (then without a method), as a plan looks at it. */
 export interface FaultSubject {
@@ -82,6 +82,7 @@ export const ACTING_METHODS: ReadonlySet<string> = new Set([
   'resources/read',
   'prompts/get',
   'completion/complete',
+  TCP_EXCHANGE,
 ]);
 
 const KNOWN_METHODS: ReadonlySet<string> = new Set([
@@ -161,8 +162,8 @@ function checkField(place: string, name: string, value: unknown): void {
 
 /** Whether the rule is about that request or start, whenever it comes. */
 export function concerns(rule: FaultRule, { server, method, params, caller, wire }: FaultSubject): boolean {
-  const { scope, methods, wires } = FAULTS[rule.fault];
-  if (wire !== undefined && !wires.includes(wire)) return false;
+  const { scope, methods } = FAULTS[rule.fault];
+  if (!canBeOn(FAULTS[rule.fault], wire)) return false;
   if ((scope === 'start') !== (method === undefined)) return false;
   if (rule.server !== undefined && !globMatches(rule.server, server)) return false;
   if (rule.caller !== undefined && (caller === undefined || !globMatches(rule.caller, caller))) return false;

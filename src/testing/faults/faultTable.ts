@@ -3,8 +3,9 @@ import { MESSAGE_FAULTS } from './table/messages.js';
 import { PROTOCOL_FAULTS } from './table/protocol.js';
 import type { FaultSpec } from './table/spec.js';
 import { STDIO_FAULTS } from './table/stdio.js';
+import { TCP_FAULTS } from './table/tcp.js';
 
-const TABLE = { ...MESSAGE_FAULTS, ...STDIO_FAULTS, ...HTTP_FAULTS, ...PROTOCOL_FAULTS };
+const TABLE = { ...MESSAGE_FAULTS, ...STDIO_FAULTS, ...HTTP_FAULTS, ...PROTOCOL_FAULTS, ...TCP_FAULTS };
 
 /** What can go wrong: see `FAULTS` for what each is, and `docs/faults.md`. */
 export type Fault = keyof typeof TABLE;

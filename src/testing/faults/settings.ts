@@ -40,6 +40,10 @@ export interface FaultSettings {
   readonly of?: string;
   /** What is left of a stream: the part of an event that still goes out. @defaultValue the fault's own */
   readonly at?: 'before' | 'inside' | 'after';
+  /** The direction of a TCP fault: `upstream` is what the client sends, `downstream` what it gets. @defaultValue 'downstream' */
+  readonly stream?: 'upstream' | 'downstream';
+  /** How fast bytes pass, in bytes a second, from 1. @defaultValue 1024 */
+  readonly bytesPerSec?: number;
 }
 
 interface Setting {
@@ -105,6 +109,16 @@ export const SETTINGS: Readonly<Record<keyof FaultSettings, Setting>> = Object.f
     doc: 'where the stream is cut',
     schema: { enum: ['before', 'inside', 'after'] },
     check: (place, value) => checkOneOf(place, value, ['before', 'inside', 'after']),
+  },
+  stream: {
+    doc: 'which direction: upstream is what the client sends',
+    schema: { enum: ['upstream', 'downstream'] },
+    check: (place, value) => checkOneOf(place, value, ['upstream', 'downstream']),
+  },
+  bytesPerSec: {
+    doc: 'how many bytes pass in a second',
+    schema: { type: 'integer', minimum: 1 },
+    check: (place, value) => checkCount(place, value, { min: 1 }),
   },
 });
 

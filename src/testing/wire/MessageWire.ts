@@ -1,6 +1,7 @@
 import type { Clock, Timer } from '../../core/clock.js';
-import { epochNow, type FaultEvent } from '../faults/events.js';
+import type { FaultEvent } from '../faults/events.js';
 import type { FaultPlan, Injection } from '../faults/FaultPlan.js';
+import { faultEvent } from '../faults/faultEvent.js';
 import type { FaultWire } from '../faults/table/spec.js';
 import { AnswerFaults } from './AnswerFaults.js';
 import { failure, isAnswer, isRequest, type RpcId, type RpcMessage, type RpcRequest } from './messages.js';
@@ -120,7 +121,7 @@ export class MessageWire {
       proceed();
       return;
     }
-    this.#tell(injection);
+    this.#options.onFault?.(faultEvent(injection));
     if (special?.(call, proceed) === true) return;
     this.#before(call, injection, proceed);
   }
@@ -182,20 +183,6 @@ export class MessageWire {
 
   #forget(call: WireCall): void {
     if (this.#calls.get(call.request.id) === call) this.#calls.delete(call.request.id);
-  }
-
-  #tell({ fault, rule, call, method, tool }: Injection): void {
-    this.#options.onFault?.({
-      type: 'fault',
-      atMs: epochNow(),
-      server: this.#options.server,
-      pid: process.pid,
-      fault,
-      ...(rule !== undefined && { rule }),
-      ...(call !== undefined && { call }),
-      ...(method !== undefined && { method }),
-      ...(tool !== undefined && { tool }),
-    });
   }
 
   #later(ms: number, work: () => void): void {

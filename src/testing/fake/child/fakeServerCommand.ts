@@ -6,7 +6,7 @@ import { FaultPlan } from '../../faults/FaultPlan.js';
 import { type FakeServerOptions, fakeServerSettings } from '../FakeServerOptions.js';
 
 /** What of a fake server's options another process can be given. */
-export type FakeServerData = Omit<FakeServerOptions, 'onEvent'>;
+export type FakeServerData = Omit<FakeServerOptions, 'onEvent' | 'logger'>;
 
 /** A command line, as a stdio server's config has it. */
 export interface FakeServerCommand {

@@ -7,6 +7,7 @@ const posts = { ...call, wires: ['http', 'sse'] } as const;
 export const HTTP_FAULTS = Object.freeze({
   refused: {
     ...posts,
+    wires: ['http', 'sse', 'tcp'],
     settings: ['delayMs'],
     shows: 'the request is cut, and for so long (default: 500 ms) new connections are refused',
     answer: 'ERR_OUTCOME_UNKNOWN for this call; ERR_NOT_SENT for those that find no listener',

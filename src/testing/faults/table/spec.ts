@@ -1,7 +1,7 @@
 import type { FaultSettings } from '../settings.js';
 
-/** The transports that a fault can be on. A wrapped connection (`faulty`) has all of them. */
-export type FaultWire = 'stdio' | 'http' | 'sse';
+/** What a fault can be on: the transports of MCP, all of which a wrapped connection (`faulty`) has; a TCP connection, whatever it carries. */
+export type FaultWire = 'stdio' | 'http' | 'sse' | 'tcp';
 
 /** One fault: what it is, where it can be, what it does and what it may be told. */
 export interface FaultSpec {
@@ -18,6 +18,13 @@ export interface FaultSpec {
 }
 
 export const EVERY_WIRE: readonly FaultWire[] = Object.freeze(['stdio', 'http', 'sse']);
+
+/** What a TCP proxy asks a plan about: what a client sends until the server answers, and that answer. */
+export const TCP_EXCHANGE = 'tcp/exchange';
+
+/** Whether a fault can be there; without a wire it is a wrapped connection. */
+export const canBeOn = ({ wires }: FaultSpec, wire: FaultWire | undefined): boolean =>
+  wire === undefined ? wires.some((each) => each !== 'tcp') : wires.includes(wire);
 
 /** The lists of a server, by method. */
 export const LISTS: readonly string[] = Object.freeze([

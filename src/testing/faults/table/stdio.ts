@@ -1,23 +1,26 @@
-import { EVERY_WIRE, type FaultSpec } from './spec.js';
+import { EVERY_WIRE, type FaultSpec, type FaultWire } from './spec.js';
 
 const call = { scope: 'call', wires: ['stdio'], settings: [] } as const;
 const start = { scope: 'start', wires: ['stdio'], settings: [] } as const;
+
+/** Every transport has starts, and so has a TCP connection. */
+const ANY_START: readonly FaultWire[] = Object.freeze([...EVERY_WIRE, 'tcp']);
 
 /** Faults of a process and its pipes. */
 export const STDIO_FAULTS = Object.freeze({
   refuse: {
     scope: 'start',
-    wires: EVERY_WIRE,
+    wires: ANY_START,
     settings: ['exitCode'],
     shows:
-      'the process exits before the handshake (default: code 3), with a line on stderr; by URL the handshake gets 503',
+      'the process exits before the handshake (default: code 3), with a line on stderr; by URL the handshake gets 503; a TCP connection is reset',
     answer: 'ERR_START_FAILED with exit code and stderr; then backoff',
   },
   slowStart: {
     scope: 'start',
-    wires: EVERY_WIRE,
+    wires: ANY_START,
     settings: ['delayMs'],
-    shows: 'the handshake is answered late',
+    shows: 'the handshake is answered late; on TCP the first bytes are passed on late',
     answer: 'waits; past startTimeoutMs ERR_START_FAILED, and the process is ended',
   },
   noise: {
