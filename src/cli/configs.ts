@@ -1,24 +1,27 @@
 import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { messageOf } from '../core/errors.js';
 import { ConfigError } from '../registry/config/ConfigError.js';
-import { readConfigFile } from '../registry/config/configFile.js';
+import { type ParsedConfig, parseConfig, unreadable } from '../registry/config/configFile.js';
 import type { ServerConfig } from '../registry/config/ServerConfig.js';
 
 const DEFAULT_FILES = ['mcp.json', 'examples/mcp.json'] as const;
 
-export interface LoadedConfig {
+export interface LoadedConfig extends ParsedConfig {
   readonly file: string;
-  /** Servers that can be started, and those that are switched off. */
-  readonly servers: readonly ServerConfig[];
-  readonly problems: readonly ConfigError[];
-  readonly warnings: readonly string[];
+  /** What the file holds; undefined when it cannot be read. */
+  readonly text: string | undefined;
 }
 
 /** Reads the config that was named, or the one that is there. */
 export async function loadConfig(named: string | undefined): Promise<LoadedConfig> {
   const file = named ?? DEFAULT_FILES.find((each) => existsSync(each)) ?? DEFAULT_FILES[0];
-  const { servers, problems, warnings } = await readConfigFile(file);
-  return { file, servers, problems, warnings };
+  try {
+    const text = await readFile(file, 'utf8');
+    return { ...parseConfig(text, { file }), file, text };
+  } catch (error) {
+    return { ...unreadable(file, error), file, text: undefined };
+  }
 }
 
 /** Why a server did not start, as a problem of the config where it is one. */

@@ -8,10 +8,13 @@ import { isLoopback } from '../gateway/GatewayOptions.js';
 import type { GatewayAddress } from '../gateway/http/paths.js';
 import type { McpPool } from '../pool/McpPool.js';
 import { UnifiedPool } from '../pool/UnifiedPool.js';
+import type { ConfigError } from '../registry/config/ConfigError.js';
 import { closeInheritedDescriptors } from '../registry/process/descriptors.js';
 import { Health } from '../shutdown/Health.js';
 import { ShutdownPlan } from '../shutdown/ShutdownPlan.js';
 import { FileCache } from '../toolstore/FileCache.js';
+import { LiveConfig } from './config/LiveConfig.js';
+import { onHangup } from './config/onHangup.js';
 import { type LoadedConfig, loadConfig, startProblem } from './configs.js';
 import { createLogger } from './output/logger.js';
 import { jsonOutput, type Output, type ServerLine, textOutput } from './output/output.js';
@@ -48,6 +51,8 @@ export async function serve(options: ServeOptions): Promise<void> {
   const plan = new ShutdownPlan({ logger, totalMs, propagationDelayMs });
   plan.listen({
     exit: true,
+    // SIGHUP may ask for the config to be read again.
+    signals: ['SIGINT', 'SIGTERM'],
     // A fault of ours must not leave servers behind.
     uncaughtException: true,
     unhandledRejection: true,
@@ -59,8 +64,10 @@ export async function serve(options: ServeOptions): Promise<void> {
   });
   plan.beforeStop(({ reason }) => output.event('stopping', { reason }));
   whenNpmIsGone(() => void plan.shutdown('npm is gone'));
+  let live: LiveConfig | undefined;
+  onHangup({ reload: async () => (await live?.reload()) ?? false, stop: () => void plan.shutdown('SIGHUP') });
   try {
-    await start(options, { plan, output, logger });
+    live = await start(options, { plan, output, logger });
   } catch (error) {
     // A stop while it starts is told by the plan.
     if (plan.stopping) return;
@@ -77,7 +84,7 @@ interface Context {
 }
 
 /** Rejects when nothing can be served. */
-async function start(options: ServeOptions, { plan, output, logger }: Context): Promise<void> {
+async function start(options: ServeOptions, { plan, output, logger }: Context): Promise<LiveConfig> {
   const { host, port, graceMs, allowHost = [], allowOrigin = [] } = options;
   if (!isLoopback(host) && allowHost.length === 0) {
     throw new Error(
@@ -114,6 +121,11 @@ async function start(options: ServeOptions, { plan, output, logger }: Context): 
   await Promise.race([settled, sleep(systemClock, SETTLE_MS, { signal: plan.signal })]);
   const servers = await linesOf(pool, config, startMs);
   output.ready({ url, config: config.file, servers, stopMs: plan.totalMs });
+  const startOne = async (name: string): Promise<void> =>
+    void (await startServer(pool, config.file, name, output, plan));
+  const live = new LiveConfig({ config, pool, output, logger, start: startOne });
+  plan.add('config', live, { phase: 'refuse' });
+  return live;
 }
 
 /**
@@ -125,20 +137,33 @@ async function startServers(pool: McpPool, config: LoadedConfig, output: Output,
   // Known before the first one is up, so that clients see none of them missing.
   for (const each of config.servers) pool.addServer(each);
   const hopeless = await Promise.all(
-    wanted.map(async (server) => {
-      try {
-        await pool.startServer(server.name);
-        return false;
-      } catch (error) {
-        // A stop ends starts too: that is no problem of the server.
-        if (plan.stopping) return false;
-        const problem = startProblem(config.file, server, error);
-        output.problem(problem);
-        return problem.field === 'command' || problem.field === 'cwd';
-      }
+    wanted.map(async ({ name }) => {
+      const problem = await startServer(pool, config.file, name, output, plan);
+      return problem?.field === 'command' || problem?.field === 'cwd';
     }),
   );
   if (hopeless.every(Boolean)) throw new Error(`${config.file}: no server could be started`);
+}
+
+/** Starts one; tells what is wrong with it, and gives it. Never rejects. */
+async function startServer(
+  pool: McpPool,
+  file: string,
+  name: string,
+  output: Output,
+  plan: ShutdownPlan,
+): Promise<ConfigError | undefined> {
+  const config = pool.config(name);
+  try {
+    await pool.startServer(name);
+    return undefined;
+  } catch (error) {
+    // A stop ends starts too, and so does a change of the config: that is no problem of the server.
+    if (plan.stopping || config === undefined || pool.config(name) !== config) return undefined;
+    const problem = startProblem(file, config, error);
+    output.problem(problem);
+    return problem;
+  }
 }
 
 async function listen(gateway: Gateway, { host, port }: ServeOptions): Promise<GatewayAddress> {

@@ -106,7 +106,7 @@ test('a bad server is one clear line, and the others still start', async () => {
   expect(of('remote')).toEqual([expect.stringMatching(/field url: did not start: .*ECONNREFUSED/)]);
   expect(problems).toHaveLength(6);
   expect(program.events.filter(({ event }) => event === 'warning')).toMatchObject([
-    { message: `${file}: server "good", field autoApprove: not used here` },
+    { message: `${file}: server "good", field autoApprove: not used here (line 1)` },
   ]);
 });
 

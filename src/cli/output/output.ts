@@ -37,7 +37,7 @@ const endpointsOf = ({ url, servers }: Ready): { name: string; url: string }[] =
 
 export const jsonOutput: Output = {
   warning: (message) => print({ event: 'warning', message }),
-  problem: ({ message, file, server, field }) => print({ event: 'problem', message, file, server, field }),
+  problem: ({ message, file, server, field, line }) => print({ event: 'problem', message, file, server, field, line }),
   failure: (message) => print({ event: 'failure', message }),
   ready: (ready) => {
     const [all, ...each] = endpointsOf(ready);
@@ -51,11 +51,26 @@ export const textOutput: Output = {
   problem: ({ message }) => complain(message),
   failure: (message) => complain(message),
   ready: (ready) => process.stdout.write(visible(describe(ready))),
-  event: (event, { reason }: { readonly reason?: string }) => {
+  event: (event, fields) => {
+    const { reason } = fields as { readonly reason?: string };
     if (event === 'stopping') process.stdout.write(`\n${reason}: answering what is in flight, then stopping.\n`);
+    if (event === 'reloaded') process.stdout.write(visible(reloaded(fields as Reloaded)));
     if (event === 'stopped') process.stdout.write('Stopped; no process is left.\n');
   },
 };
+
+interface Reloaded {
+  readonly config: string;
+  readonly added: readonly string[];
+  readonly changed: readonly string[];
+  readonly removed: readonly string[];
+}
+
+function reloaded({ config, added, changed, removed }: Reloaded): string {
+  const said = Object.entries({ added, changed, removed }).filter(([, names]) => names.length > 0);
+  const what = said.map(([how, names]) => `${how} ${names.join(', ')}`).join('; ');
+  return `Read ${config} again: ${what === '' ? 'no server has changed' : what}.\n`;
+}
 
 export function complain(line: string): void {
   process.stderr.write(`mcp-poolkit: ${visible(line)}\n`);

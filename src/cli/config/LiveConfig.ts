@@ -1,0 +1,81 @@
+import { messageOf } from '../../core/errors.js';
+import type { Logger } from '../../core/logger.js';
+import type { McpPool } from '../../pool/McpPool.js';
+import type { ParsedConfig } from '../../registry/config/configFile.js';
+import { ServerRegistry } from '../../registry/config/ServerRegistry.js';
+import { ConfigWatcher } from '../../registry/config/watch/ConfigWatcher.js';
+import type { LoadedConfig } from '../configs.js';
+import type { Output } from '../output/output.js';
+
+export interface LiveConfigOptions {
+  /** What the file said at the start. */
+  readonly config: LoadedConfig;
+  readonly pool: McpPool;
+  readonly output: Output;
+  readonly logger: Logger;
+  /** Starts a server that is new or has changed, and tells what is wrong with it. */
+  readonly start: (name: string) => Promise<void>;
+  /** What else the file says that is taken at once. */
+  readonly onParsed?: (parsed: ParsedConfig) => void;
+}
+
+/**
+ * Keeps a pool's servers as its config file says, change by change. What cannot be read or is wrong is told, and leaves the
+ * servers as they were: all of them, or the one that it is about.
+ */
+export class LiveConfig {
+  readonly #options: LiveConfigOptions;
+  readonly #registry: ServerRegistry;
+  readonly #watcher: ConfigWatcher;
+  /** One change after the other. */
+  #applying = Promise.resolve();
+  #changes = 0;
+
+  constructor(options: LiveConfigOptions) {
+    this.#options = options;
+    const { config, logger } = options;
+    this.#registry = new ServerRegistry({ logger });
+    this.#registry.update(config, config.file);
+    this.#watcher = new ConfigWatcher({ file: config.file, logger }, config.text);
+    this.#watcher.on('change', (changed) => {
+      this.#changes++;
+      this.#applying = this.#applying.then(() => this.#take(changed));
+    });
+  }
+
+  /** Looks at the file now; resolves when what it says has been applied, to whether it said something else than before. */
+  async reload(): Promise<boolean> {
+    const before = this.#changes;
+    await this.#watcher.check();
+    await this.#applying;
+    return this.#changes > before;
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#watcher.close(), this.#registry.close()]);
+  }
+
+  /** Never rejects. */
+  async #take(parsed: ParsedConfig): Promise<void> {
+    const { pool, output, start, onParsed } = this.#options;
+    const { file } = this.#options.config;
+    try {
+      for (const warning of parsed.warnings) output.warning(warning);
+      for (const problem of parsed.problems) output.problem(problem);
+      const { added, changed, removed, kept } = this.#registry.update(parsed, file);
+      if (parsed.problems.some(({ server }) => server === undefined)) {
+        output.warning(`${file}: nothing of it is taken; the servers stay as they were`);
+        return;
+      }
+      if (kept.length > 0) output.warning(`${file}: as it was before: ${kept.join(', ')}`);
+      onParsed?.(parsed);
+      if (added.length + changed.length + removed.length > 0) await pool.apply(this.#registry.list());
+      output.event('reloaded', { config: file, added, changed, removed, kept });
+      const wanted = [...added, ...changed].filter((name) => this.#registry.get(name).enabled !== false);
+      void Promise.all(wanted.map(start));
+    } catch (error) {
+      // The pool closes, for example.
+      output.failure(`${file}: could not be applied: ${messageOf(error)}`);
+    }
+  }
+}

@@ -1,0 +1,58 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: references of config files, not of ours
+import { renameSync, writeFileSync } from 'node:fs';
+import { expect, test, vi } from 'vitest';
+import { Cli, configFile, mark } from '../support/cli.js';
+import { RawClient } from '../support/httpClient.js';
+import { fixture } from '../support/servers.js';
+
+vi.setConfig({ testTimeout: 60_000 });
+
+test('a config that changes is applied by what has changed, one that is broken changes nothing and is told, and SIGHUP reads it', async () => {
+  const { env, bearers } = mark();
+  const echo = { command: process.execPath, args: [fixture('echo-server.mjs')], env };
+  const file = configFile({ stays: echo, goes: echo });
+  const program = new Cli('serve', '--config', file, '--port', '0', '--json');
+  const { url, servers } = await program.event('ready');
+  const pidOf = (name: string) => (servers as { name: string; pid: number }[]).find((each) => each.name === name)?.pid;
+  const client = new RawClient(`${String(url)}/servers/stays/mcp`);
+  await client.initialize();
+  const calls = async () => JSON.stringify((await client.call('tools/list')).result);
+  const before = await calls();
+
+  const replace = (text: string) => {
+    writeFileSync(`${file}.new`, text);
+    renameSync(`${file}.new`, file);
+  };
+  const withServers = (mcpServers: unknown) => `// edited\n${JSON.stringify({ mcpServers }, null, 2)}`;
+  replace(withServers({ stays: echo, comes: { ...echo, args: [...echo.args, '--x'] } }));
+  const reloaded = JSON.parse((await program.line(/.*"event":"reloaded".*/))[0]) as object;
+  expect(reloaded).toMatchObject({ added: ['comes'], removed: ['goes'], changed: [], kept: [] });
+  await program.line(/.*"event":"started","server":"comes".*/);
+  expect(bearers()).toContain(String(pidOf('stays')));
+  expect(bearers()).not.toContain(String(pidOf('goes')));
+
+  // Half a file, then a server whose variable is unset: both are told with their place, and all run as before.
+  writeFileSync(file, '{ "mcpServers": {');
+  await program.line(/.*"event":"problem".*not JSON.*/);
+  await program.line(/.*"event":"warning".*nothing of it is taken; the servers stay as they were.*/);
+  writeFileSync(
+    file,
+    withServers({ stays: { ...echo, args: ['${POOLKIT_NOT_SET}'] }, comes: { ...echo, args: [...echo.args, '--x'] } }),
+  );
+  const problem = await program.line(/.*"event":"problem".*POOLKIT_NOT_SET is not set.*/);
+  expect(JSON.parse(problem[0])).toMatchObject({ server: 'stays', field: 'args.0', line: 7 });
+  await program.line(/.*"event":"reloaded".*"kept":\["stays"\].*/);
+  expect(await calls()).toBe(before);
+  expect(bearers()).toContain(String(pidOf('stays')));
+
+  // SIGHUP with a change reads it; without one, from a program that started it over pipes, it is a stop.
+  writeFileSync(file, withServers({ stays: echo }));
+  program.kill('SIGHUP');
+  await program.line(/.*"event":"reloaded".*"removed":\["comes"\].*/);
+  expect(program.events.some(({ event }) => event === 'stopping')).toBe(false);
+  expect(await calls()).toBe(before);
+  program.kill('SIGHUP');
+  expect(await program.exited).toEqual({ code: 0, signal: null });
+  expect(program.events.at(-1)).toMatchObject({ event: 'stopped' });
+  expect(bearers()).toEqual([]);
+});
