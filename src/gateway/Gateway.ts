@@ -1,4 +1,4 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer, type Server } from 'node:http';
 import { systemClock } from '../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
 import type { GracePeriod } from '../core/close/GracePeriod.js';
@@ -13,17 +13,17 @@ import type { Endpoint } from './endpoint/Endpoint.js';
 import { ServerEndpoint } from './endpoint/ServerEndpoint.js';
 import { checkGatewayOptions, type GatewayOptions, type GatewayPool, type GatewaySettings } from './GatewayOptions.js';
 import { HeldBytes } from './http/HeldBytes.js';
-import { addressOf, type GatewayAddress, targetOf } from './http/paths.js';
-import { allowOrigin, answerPreflight, isPreflight } from './http/request/cors.js';
-import { Guard, type Refused } from './http/request/guard.js';
-import { sendFailure } from './http/respond.js';
+import { addressOf, type GatewayAddress } from './http/paths.js';
+import { Guard } from './http/request/guard.js';
 import { ServerChecks } from './http/ServerChecks.js';
 import { StreamableHttp } from './http/StreamableHttp.js';
 import { NoticeFrames } from './http/stream/Frame.js';
 import { ModernClients } from './modern/ModernClients.js';
 import { ModernHttp } from './modern/ModernHttp.js';
+import { type FetchContext, fetchOnce } from './mount/fetchOnce.js';
+import type { GatewayHandler } from './mount/GatewayHandler.js';
+import { HttpFront } from './mount/HttpFront.js';
 import { PoolRelay } from './PoolRelay.js';
-import { failureOf, INVALID_REQUEST } from './rpc/failure.js';
 import { Callers } from './session/Callers.js';
 import { SessionTable } from './session/SessionTable.js';
 
@@ -48,23 +48,23 @@ const MAX_SWEEP_MS = 60_000;
 const STREAM_AFTER_MS = 2_500;
 
 /**
- * A proxy over a pool's servers: Streamable HTTP of the legacy era with sessions. `/mcp` has the tools and prompts of all
- * servers as `server__name`; `/servers/:name/mcp` is one server as it is. Nothing of a client's headers reaches a server.
- * `close()` answers what is in flight first; the pool stays open.
+ * A proxy over a pool's servers, over Streamable HTTP of both eras. `/mcp` has the tools and prompts of all servers as
+ * `server__name`; `/servers/:name/mcp` is one server as it is. It listens by itself, or is mounted in a server that there is, by
+ * `handler` or `fetch`. Nothing of a client's headers reaches a server. `close()` answers what is in flight first, whichever
+ * way it came; the pool stays open.
  */
 export class Gateway implements Closeable, AsyncDisposable {
   readonly #pool: GatewayPool;
   readonly #settings: GatewaySettings;
   readonly #logger: Logger;
   readonly #scope: CloseScope;
-  readonly #guard: Guard;
   readonly #modern: ModernHttp;
   readonly #callers: Callers;
   readonly #held: HeldBytes;
   readonly #checks: ServerChecks;
   readonly #sessions: SessionTable;
   readonly #inFlight: InFlight;
-  readonly #http: StreamableHttp;
+  readonly #front: HttpFront;
   readonly #aggregate: AggregateEndpoint;
   readonly #servers = new Map<string, ServerEndpoint>();
   readonly #relay: PoolRelay;
@@ -72,8 +72,7 @@ export class Gateway implements Closeable, AsyncDisposable {
   readonly #tracked: TrackedHttpServer;
   readonly #closing = new AbortController();
   #listening: Promise<GatewayAddress> | undefined;
-  #requests = 0;
-  #refused = 0;
+  #ticking = false;
   #dropped = 0;
 
   /** @throws OptionError */
@@ -91,7 +90,6 @@ export class Gateway implements Closeable, AsyncDisposable {
       onDeadline: () => this.#fail(),
       onRelease: (grace) => this.#release(grace),
     });
-    this.#guard = new Guard(settings);
     const held = new HeldBytes(settings.maxBufferedBytes);
     const clients = new ModernClients(this.#closing.signal);
     this.#callers = new Callers({
@@ -117,7 +115,7 @@ export class Gateway implements Closeable, AsyncDisposable {
       },
     };
     this.#checks = new ServerChecks(options.health ?? new Health({ plan: own, clock }), pool);
-    this.#http = new StreamableHttp({
+    const http = new StreamableHttp({
       sessions: this.#sessions,
       settings,
       logger,
@@ -138,8 +136,17 @@ export class Gateway implements Closeable, AsyncDisposable {
     });
     this.#aggregate = aggregate;
     for (const [name, part] of parts) this.#scope.own(name, part);
+    this.#front = new HttpFront({
+      guard: new Guard(settings),
+      checks: this.#checks,
+      http,
+      inFlight,
+      logger,
+      endpoint: (name) => this.#endpoint(name),
+      track: (work) => this.#scope.track(work),
+    });
     this.#server = createServer({ keepAliveTimeout: settings.keepAliveTimeoutMs }, (request, response) =>
-      this.#onRequest(request, response),
+      this.#front.handle(request, response, { mounted: false }),
     );
     this.#server.maxConnections = settings.maxSockets;
     this.#tracked = trackHttpServer(this.#server, { clock });
@@ -150,8 +157,8 @@ export class Gateway implements Closeable, AsyncDisposable {
     return {
       sessions: this.#sessions.size,
       inFlight: this.#inFlight.size,
-      requests: this.#requests,
-      refused: this.#refused,
+      requests: this.#front.requests,
+      refused: this.#front.refused,
       droppedNotices: this.#dropped + this.#sessions.dropped,
       heldBytes: this.#held.held,
     };
@@ -169,8 +176,30 @@ export class Gateway implements Closeable, AsyncDisposable {
     return this.#listening;
   }
 
+  /**
+   * For a server of your own: a listener of node:http, and a middleware of Express or Connect; Koa and Fastify hand it the raw
+   * pair. Below any path: the end of it decides, `/mcp` or `/servers/:name/mcp`. What is not for the gateway goes on to `next`;
+   * without one it answers 404, and probes. A body that was parsed already is taken from `req.body`.
+   */
+  readonly handler: GatewayHandler = (request, response, next) => {
+    this.#tick();
+    this.#front.handle(request, response, { mounted: true, next });
+  };
+
+  /**
+   * For hosts that speak web standard requests, such as Hono; below any path, like `handler`. Streams both ways; a reader that
+   * cancels the body, and the request's signal, end the call. Never rejects.
+   */
+  readonly fetch = (request: Request, context: FetchContext = {}): Promise<Response> => {
+    this.#tick();
+    return fetchOnce(request, context, (incoming, response) =>
+      this.#front.handle(incoming, response, { mounted: true }),
+    );
+  };
+
   /** From now on responses say `Connection: close`, so that clients move on before they are refused. */
   announce(): void {
+    this.#front.announced = true;
     this.#tracked.announce();
   }
 
@@ -197,7 +226,7 @@ export class Gateway implements Closeable, AsyncDisposable {
   }
 
   async #listen(): Promise<GatewayAddress> {
-    const { host, port, sessionIdleMs, heartbeatMs } = this.#settings;
+    const { host, port } = this.#settings;
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', reject);
       this.#server.listen({ host, port }, () => {
@@ -208,6 +237,15 @@ export class Gateway implements Closeable, AsyncDisposable {
       });
     });
     this.#scope.assertOpen();
+    this.#tick();
+    return addressOf(this.#server);
+  }
+
+  /** From the first request on, by whichever way it comes. */
+  #tick(): void {
+    if (this.#ticking || this.#scope.closing) return;
+    this.#ticking = true;
+    const { sessionIdleMs, heartbeatMs } = this.#settings;
     this.#scope.every('expire sessions', Math.min(sessionIdleMs, MAX_SWEEP_MS), () => this.#sessions.expire());
     this.#scope.every('streams for long calls', Math.min(STREAM_AFTER_MS, heartbeatMs), () => {
       for (const session of this.#sessions) session.tick();
@@ -217,77 +255,9 @@ export class Gateway implements Closeable, AsyncDisposable {
       for (const session of this.#sessions) session.heartbeat();
       this.#modern.heartbeat();
     });
-    return addressOf(this.#server);
   }
 
-  #onRequest(request: IncomingMessage, response: ServerResponse): void {
-    this.#requests++;
-    if (this.#checks.concerns(request.url ?? '')) {
-      this.#probe(request, response);
-      return;
-    }
-    const endpoint = this.#admit(request, response);
-    if (endpoint === undefined) return;
-    // A stream has no end of its own: it is not work in flight.
-    if (request.method !== 'GET') {
-      const entry = this.#inFlight.begin(`${request.method} ${request.url}`);
-      response.once('close', () => entry.end());
-    }
-    this.#scope
-      .track(this.#http.handle(endpoint, request, response))
-      .catch((error: unknown) => this.#onFailure(error, response));
-  }
-
-  /** Probes are asked also while calls are refused: that is when they are needed. */
-  #probe(request: IncomingMessage, response: ServerResponse): void {
-    const refusal = this.#guard.probeRefusal(request.headers.host, request.headers.origin, request.rawHeaders);
-    if (refusal === undefined) this.#checks.handle(request, response);
-    else this.#forbid(response, refusal);
-  }
-
-  #forbid(response: ServerResponse, { status, why }: Refused): void {
-    this.#refused++;
-    sendFailure(response, status, { code: INVALID_REQUEST, message: why });
-  }
-
-  /** What a request is for; one that must not come in is answered here. */
-  #admit(request: IncomingMessage, response: ServerResponse): Endpoint | undefined {
-    const { headers, url = '' } = request;
-    const refusal = this.#guard.refusal(headers.host, headers.origin, request.rawHeaders);
-    if (refusal !== undefined) {
-      this.#forbid(response, refusal);
-      return undefined;
-    }
-    allowOrigin(request, response);
-    if (isPreflight(request)) {
-      answerPreflight(request, response);
-      return undefined;
-    }
-    if (this.#inFlight.refusing) {
-      const failure = failureOf(new ClosedError('Gateway'), this.#logger);
-      sendFailure(response, 503, failure, { connection: 'close', 'retry-after': '1' });
-      return undefined;
-    }
-    const endpoint = this.#endpoint(url);
-    if (endpoint !== undefined) return endpoint;
-    sendFailure(response, 404, { code: INVALID_REQUEST, message: 'nothing here: try /mcp or /servers/:name/mcp' });
-    return undefined;
-  }
-
-  #onFailure(error: unknown, response: ServerResponse): void {
-    // The request itself is destroyed as soon as its body was read.
-    if (response.destroyed || response.req.socket.destroyed) {
-      this.#logger.debug({ error }, 'a client went away');
-      response.destroy();
-    } else {
-      sendFailure(response, 500, failureOf(error, this.#logger));
-    }
-  }
-
-  #endpoint(url: string): Endpoint | undefined {
-    const target = targetOf(url);
-    if (target === undefined) return undefined;
-    const { server: name } = target;
+  #endpoint(name: string | undefined): Endpoint | undefined {
     if (name === undefined) return this.#aggregate;
     const known = this.#servers.get(name);
     if (known !== undefined) return known;

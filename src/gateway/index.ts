@@ -3,4 +3,6 @@ export { addGateway, type GatewayStepsOptions } from './addGateway.js';
 export { Gateway, type GatewayStats } from './Gateway.js';
 export { GATEWAY_DEFAULTS, type GatewayOptions, type GatewayPool } from './GatewayOptions.js';
 export type { GatewayAddress } from './http/paths.js';
+export type { FetchContext } from './mount/fetchOnce.js';
+export type { GatewayHandler } from './mount/GatewayHandler.js';
 export { type CatalogQuery, ToolCatalog, type ToolCatalogInspection, type ToolCatalogOptions } from './ToolCatalog.js';

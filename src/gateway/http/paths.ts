@@ -14,12 +14,17 @@ export function addressOf(server: Server): GatewayAddress {
   return { host: address, port, url: `http://${family === 'IPv6' ? `[${address}]` : address}:${port}` };
 }
 
-/** What a URL's path is for: the aggregate, or the server of that name; undefined when for nothing here. */
-export function targetOf(url: string): { readonly server: string | undefined } | undefined {
+/**
+ * What a URL's path is for: the aggregate, or the server of that name; undefined when for nothing here. `mounted`: below
+ * whatever path its host's router has sent here, so that its end decides.
+ */
+export function targetOf(url: string, mounted = false): { readonly server: string | undefined } | undefined {
   const path = pathOf(url);
-  if (path === '/mcp') return { server: undefined };
-  const encoded = /^\/servers\/([^/]+)\/mcp$/.exec(path)?.[1];
-  const server = encoded === undefined ? undefined : decode(encoded);
+  const encoded = (mounted ? /(?:^|\/)servers\/([^/]+)\/mcp$/ : /^\/servers\/([^/]+)\/mcp$/).exec(path)?.[1];
+  if (encoded === undefined) {
+    return path === '/mcp' || (mounted && path.endsWith('/mcp')) ? { server: undefined } : undefined;
+  }
+  const server = decode(encoded);
   return server === undefined ? undefined : { server };
 }
 

@@ -1,9 +1,10 @@
 import type { IncomingMessage } from 'node:http';
+import { type ParsedBody, parsedBody } from '../../mount/parsedBody.js';
 import type { HeldBytes } from '../HeldBytes.js';
 
 export type Body =
   | { readonly text: string }
-  | { readonly status: 400 | 408 | 413 | 415 | 503; readonly why: string }
+  | { readonly status: 400 | 408 | 413 | 415 | 500 | 503; readonly why: string }
   /** The client went away before the end. */
   | { readonly gone: true };
 
@@ -30,11 +31,19 @@ export function readBody(request: IncomingMessage, bounds: BodyBounds): Promise<
   if (type === undefined || !/^application\/json\s*(;|$)/i.test(type)) {
     return Promise.resolve({ status: 415, why: 'content-type must be application/json' });
   }
+  const parsed = parsedBody(request);
+  if (parsed !== undefined) return Promise.resolve(givenBody(parsed, tooLarge, maxBytes));
   if (encoding !== undefined && encoding !== 'identity') {
     return Promise.resolve({ status: 415, why: 'a content-encoding is not understood' });
   }
   if (Number(headers['content-length'] ?? 0) > maxBytes) return Promise.resolve(tooLarge);
   return new Promise((resolve) => new BodyReader(request, bounds, tooLarge, resolve));
+}
+
+function givenBody(parsed: ParsedBody, tooLarge: Body, maxBytes: number): Body {
+  if ('lost' in parsed)
+    return { status: 500, why: 'the body was read before the proxy got it, and is not in req.body' };
+  return Buffer.byteLength(parsed.text) > maxBytes ? tooLarge : parsed;
 }
 
 /** One body on its way. What it holds is counted as held: small pieces are joined into buffers of its own. */

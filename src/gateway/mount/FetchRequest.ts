@@ -1,0 +1,55 @@
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import { Readable } from 'node:stream';
+import type { ReadableStreamDefaultReader } from 'node:stream/web';
+
+/** What a web standard `Request` is to code that reads a node:http request. */
+export class FetchRequest extends Readable {
+  readonly method: string;
+  /** Path and query. */
+  readonly url: string;
+  readonly headers: IncomingHttpHeaders;
+  /** `Headers` has joined what came several times, so that there is nothing to tell apart. */
+  readonly rawHeaders: readonly string[] = [];
+  readonly httpVersionMajor = 2;
+  /** Not a socket, but all that is asked of one. */
+  readonly socket: { readonly remoteAddress: string | undefined; destroyed: boolean };
+  readonly #body: ReadableStream<Uint8Array> | null;
+  #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
+
+  constructor(request: Request, address: string | undefined) {
+    super({ highWaterMark: 0 });
+    const { host, pathname, search } = new URL(request.url);
+    this.method = request.method;
+    this.url = pathname + search;
+    // Hosts that route by the URL alone leave the header out.
+    this.headers = { host, ...Object.fromEntries(request.headers) };
+    this.socket = { remoteAddress: address, destroyed: false };
+    this.#body = request.body;
+    if (request.bodyUsed) this.destroy();
+    // A body that breaks off is a client that went away: its reader is told by `close`.
+    this.on('error', () => undefined);
+  }
+
+  /** As the gateway's code takes it. */
+  get incoming(): IncomingMessage {
+    return this as unknown as IncomingMessage;
+  }
+
+  override _read(): void {
+    if (this.#body === null) {
+      this.push(null);
+      return;
+    }
+    this.#reader ??= this.#body.getReader() as ReadableStreamDefaultReader<Uint8Array>;
+    this.#reader.read().then(
+      ({ done, value }) => this.push(done ? null : value),
+      (error: unknown) => this.destroy(error as Error),
+    );
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    this.socket.destroyed = true;
+    this.#reader?.cancel(error ?? undefined).catch(() => undefined);
+    callback(error);
+  }
+}

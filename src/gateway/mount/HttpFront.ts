@@ -1,0 +1,126 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { ClosedError } from '../../core/errors.js';
+import type { Logger } from '../../core/logger.js';
+import type { InFlight } from '../../shutdown/InFlight.js';
+import type { Endpoint } from '../endpoint/Endpoint.js';
+import { targetOf } from '../http/paths.js';
+import { allowOrigin, answerPreflight, isPreflight } from '../http/request/cors.js';
+import type { Guard, Refused } from '../http/request/guard.js';
+import { sendFailure } from '../http/respond.js';
+import type { ServerChecks } from '../http/ServerChecks.js';
+import type { StreamableHttp } from '../http/StreamableHttp.js';
+import { failureOf, INVALID_REQUEST } from '../rpc/failure.js';
+
+export interface HttpFrontOptions {
+  readonly guard: Guard;
+  readonly checks: ServerChecks;
+  readonly http: StreamableHttp;
+  readonly inFlight: InFlight;
+  readonly logger: Logger;
+  /** Of the aggregate, or of a server by its name; undefined for one there is not. */
+  readonly endpoint: (server: string | undefined) => Endpoint | undefined;
+  /** Keeps what is being answered from outliving the gateway. */
+  readonly track: <T>(work: Promise<T>) => Promise<T>;
+}
+
+/** How a request came. */
+export interface Arrival {
+  /** Through a host's own server, below a path of its choice. */
+  readonly mounted: boolean;
+  /** Takes what is not for the gateway; without it the gateway answers that, too, and probes. */
+  readonly next?: ((error?: unknown) => unknown) | undefined;
+}
+
+/** Every HTTP request, from whichever server it came: it is let in, refused, or handed to the transport. */
+export class HttpFront {
+  /** Requests so far, those that went on to `next` not among them. */
+  requests = 0;
+  /** Refused for their Host or Origin. */
+  refused = 0;
+  /** Responses through a host's server say `Connection: close`. */
+  announced = false;
+  readonly #options: HttpFrontOptions;
+
+  constructor(options: HttpFrontOptions) {
+    this.#options = options;
+  }
+
+  handle(request: IncomingMessage, response: ServerResponse, { mounted, next }: Arrival): void {
+    const { checks, inFlight, http, track } = this.#options;
+    const { url = '' } = request;
+    const target = targetOf(url, mounted);
+    if (target === undefined && next !== undefined) {
+      next();
+      return;
+    }
+    this.requests++;
+    // Its client left while something in front worked on it: `close` was told already.
+    if (response.destroyed) return;
+    if (mounted && this.announced && request.httpVersionMajor === 1) response.setHeader('connection', 'close');
+    if (target === undefined && checks.concerns(url)) {
+      this.#probe(request, response);
+      return;
+    }
+    const endpoint = this.#admit(request, response, target);
+    if (endpoint === undefined) return;
+    // A stream has no end of its own: it is not work in flight.
+    if (request.method !== 'GET') {
+      const entry = inFlight.begin(`${request.method} ${url}`);
+      response.once('close', () => entry.end());
+    }
+    track(http.handle(endpoint, request, response)).catch((error: unknown) => this.#failed(error, response));
+  }
+
+  /** Probes are asked also while calls are refused: that is when they are needed. */
+  #probe(request: IncomingMessage, response: ServerResponse): void {
+    const { guard, checks } = this.#options;
+    const refusal = guard.probeRefusal(request.headers.host, request.headers.origin, request.rawHeaders);
+    if (refusal === undefined) checks.handle(request, response);
+    else this.#forbid(response, refusal);
+  }
+
+  #forbid(response: ServerResponse, { status, why }: Refused): void {
+    this.refused++;
+    sendFailure(response, status, { code: INVALID_REQUEST, message: why });
+  }
+
+  /** What a request is for; one that must not come in is answered here. */
+  #admit(
+    request: IncomingMessage,
+    response: ServerResponse,
+    target: ReturnType<typeof targetOf>,
+  ): Endpoint | undefined {
+    const { guard, inFlight, logger } = this.#options;
+    const { headers } = request;
+    const refusal = guard.refusal(headers.host, headers.origin, request.rawHeaders);
+    if (refusal !== undefined) {
+      this.#forbid(response, refusal);
+      return undefined;
+    }
+    allowOrigin(request, response);
+    if (isPreflight(request)) {
+      answerPreflight(request, response);
+      return undefined;
+    }
+    if (inFlight.refusing) {
+      const failure = failureOf(new ClosedError('Gateway'), logger);
+      sendFailure(response, 503, failure, { connection: 'close', 'retry-after': '1' });
+      return undefined;
+    }
+    const endpoint = target === undefined ? undefined : this.#options.endpoint(target.server);
+    if (endpoint !== undefined) return endpoint;
+    sendFailure(response, 404, { code: INVALID_REQUEST, message: 'nothing here: try /mcp or /servers/:name/mcp' });
+    return undefined;
+  }
+
+  #failed(error: unknown, response: ServerResponse): void {
+    const { logger } = this.#options;
+    // The request itself is destroyed as soon as its body was read.
+    if (response.destroyed || response.req.socket.destroyed) {
+      logger.debug({ error }, 'a client went away');
+      response.destroy();
+    } else {
+      sendFailure(response, 500, failureOf(error, logger));
+    }
+  }
+}

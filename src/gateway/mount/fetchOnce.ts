@@ -1,0 +1,29 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { FetchRequest } from './FetchRequest.js';
+import { FetchResponse } from './FetchResponse.js';
+
+/** What a host knows of a request beside what stands in it. */
+export interface FetchContext {
+  /** The client's address, for what is shared out by address. @defaultValue all such clients have one share */
+  readonly address?: string;
+}
+
+/**
+ * Answers a web standard request by a node:http listener. Both bodies are streams; a reader that cancels, and the request's own
+ * signal, end the exchange.
+ */
+export function fetchOnce(
+  request: Request,
+  { address }: FetchContext,
+  handle: (request: IncomingMessage, response: ServerResponse) => void,
+): Promise<Response> {
+  const incoming = new FetchRequest(request, address);
+  const response = new FetchResponse(incoming.incoming);
+  const { signal } = request;
+  const gone = (): void => response.leave();
+  signal.addEventListener('abort', gone, { once: true });
+  response.once('close', () => signal.removeEventListener('abort', gone));
+  if (signal.aborted) gone();
+  else handle(incoming.incoming, response.outgoing);
+  return response.response;
+}

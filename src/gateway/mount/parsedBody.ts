@@ -1,0 +1,33 @@
+import type { IncomingMessage } from 'node:http';
+
+/** What frameworks leave on a request whose body they have read. */
+interface WithBody {
+  readonly body?: unknown;
+  /** As it came: set by many a host, and by `verify` hooks of body parsers. */
+  readonly rawBody?: unknown;
+}
+
+export type ParsedBody =
+  | { readonly text: string }
+  /** It was read by something in front, which left nothing of it. */
+  | { readonly lost: true };
+
+/**
+ * The body of a request that a framework has read already; undefined where it is still to be read. Text and bytes are taken as they
+ * came. What was parsed is written anew, so that numbers are what the parser in front made of them.
+ */
+export function parsedBody(request: IncomingMessage): ParsedBody | undefined {
+  const { body, rawBody } = request as WithBody;
+  const raw = textOf(rawBody) ?? textOf(body);
+  if (raw !== undefined) return { text: raw };
+  // A parser that was not concerned leaves the stream as it is, some of them beside an empty object.
+  if (!request.readableDidRead) return undefined;
+  return typeof body === 'object' && body !== null ? { text: JSON.stringify(body) } : { lost: true };
+}
+
+function textOf(given: unknown): string | undefined {
+  if (typeof given === 'string') return given;
+  return given instanceof Uint8Array
+    ? Buffer.from(given.buffer, given.byteOffset, given.byteLength).toString()
+    : undefined;
+}

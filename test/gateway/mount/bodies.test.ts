@@ -1,0 +1,168 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { buffer } from 'node:stream/consumers';
+import { expect, test, vi } from 'vitest';
+import { Gateway } from '../../../src/gateway/Gateway.js';
+import { StdioPool } from '../../../src/pool/StdioPool.js';
+import { closeAfter } from '../../support/closeAfter.js';
+import { RawClient } from '../../support/httpClient.js';
+import { everything, fixture } from '../../support/servers.js';
+
+// Processes start here, and the machine may be busy.
+vi.setConfig({ testTimeout: 60_000 });
+const PATIENT = { timeout: 30_000 };
+
+const HEADERS = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' };
+const rpc = (method: string, params: object = {}, id = 1): string =>
+  JSON.stringify({ jsonrpc: '2.0', id, method, params });
+
+const initialize = rpc('initialize', {
+  protocolVersion: '2025-11-25',
+  capabilities: {},
+  clientInfo: { name: 'test', version: '1' },
+});
+
+test('a body that a framework has read is taken from it: text and bytes as they came, an object written anew', async () => {
+  const pool = closeAfter(new StdioPool({ ledger: false }));
+  await pool.startServer({
+    name: 'v',
+    transport: 'stdio',
+    command: process.execPath,
+    args: [fixture('verbatim-server.mjs')],
+  });
+  const gateway = closeAfter(new Gateway({ pool, maxBodyBytes: 10_000 }));
+  interface Host {
+    body?: unknown;
+    rawBody?: unknown;
+  }
+  const parsers: Record<string, (bytes: Buffer) => Pick<Host, 'body' | 'rawBody'>> = {
+    text: (bytes) => ({ body: bytes.toString() }),
+    bytes: (bytes) => ({ body: bytes }),
+    raw: (bytes) => ({ body: JSON.parse(bytes.toString()), rawBody: bytes }),
+    parsed: (bytes) => ({ body: JSON.parse(bytes.toString()) }),
+    lost: () => ({}),
+  };
+  const server = createServer(async (request: IncomingMessage & Host, response) => {
+    const [, parser = '', rest = ''] = /^\/(\w+)(\/.*)$/.exec(request.url ?? '') ?? [];
+    request.url = rest;
+    const parse = parsers[parser];
+    // A parser that was not concerned leaves an empty object beside a body that is still to be read.
+    if (parse === undefined) request.body = {};
+    else Object.assign(request, parse(await buffer(request)));
+    gateway.handler(request, response);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  closeAfter({ close: async () => void (await once(server.close(), 'close')) });
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+
+  const asked =
+    '{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"echo","arguments":{"n":12345678901234567890}}}';
+  const answer = async (how: string): Promise<string> => {
+    const client = new RawClient(`${url}/${how}/servers/v/mcp`);
+    await client.initialize();
+    const { sessionId } = client;
+    const response = await fetch(client.url, {
+      method: 'POST',
+      headers: { ...HEADERS, 'mcp-session-id': sessionId, connection: 'close' },
+      body: asked,
+    });
+    return response.text();
+  };
+  for (const how of ['none', 'text', 'bytes', 'raw'])
+    expect([how, await answer(how)]).toEqual([how, expect.stringContaining('12345678901234567890')]);
+  // What the parser in front made of it, which is what any other handler would see.
+  expect(await answer('parsed')).toContain('12345678901234567000');
+
+  const lost = await new RawClient(`${url}/lost/mcp`).send({ jsonrpc: '2.0', id: 1, method: 'ping' });
+  expect([lost.status, lost.messages[0]?.error?.message]).toEqual([500, expect.stringContaining('req.body')]);
+  const large = await new RawClient(`${url}/parsed/mcp`).send({ jsonrpc: '2.0', id: 1, method: 'x'.repeat(10_000) });
+  expect(large.status).toBe(413);
+});
+
+test('fetch streams both ways, and an abort or a reader that cancels ends the call', async () => {
+  const pool = closeAfter(new StdioPool({ ledger: false }));
+  await pool.startServer(everything());
+  const gateway = closeAfter(new Gateway({ pool, allowedHosts: ['proxy.example'] }));
+  const url = 'http://proxy.example/some/where/servers/everything/mcp';
+  const pieces = (text: string): ReadableStream<Uint8Array> =>
+    new ReadableStream({
+      start: (controller) => {
+        for (let at = 0; at < text.length; at += 50) controller.enqueue(Buffer.from(text.slice(at, at + 50)));
+        controller.close();
+      },
+    });
+  const post = (body: string, more: Record<string, string> = {}, signal?: AbortSignal): Promise<Response> => {
+    const headers = { ...HEADERS, ...more };
+    const init = { method: 'POST', headers, body: pieces(body), duplex: 'half', ...(signal && { signal }) };
+    return gateway.fetch(new Request(url, init as RequestInit), { address: '192.0.2.1' });
+  };
+  const opened = await post(initialize);
+  expect(opened.status).toBe(200);
+  const session = { 'mcp-session-id': String(opened.headers.get('mcp-session-id')) };
+  expect(await opened.json()).toMatchObject({ result: { serverInfo: { name: expect.any(String) } } });
+
+  const large = 'x'.repeat(300_000);
+  const echoed = await post(rpc('tools/call', { name: 'echo', arguments: { message: large } }), session);
+  expect(await echoed.text()).toContain(large);
+  await vi.waitFor(() => expect(gateway.stats.heldBytes).toBe(0), PATIENT);
+
+  const long = (id: number, signal?: AbortSignal): Promise<Response> =>
+    post(
+      rpc(
+        'tools/call',
+        {
+          name: 'trigger-long-running-operation',
+          arguments: { duration: 30, steps: 600 },
+          _meta: { progressToken: id },
+        },
+        id,
+      ),
+      session,
+      signal,
+    );
+  // Legacy: a client that leaves has not cancelled. It says so, and the stream ends without an answer.
+  const streaming = await long(2);
+  const reader = streaming.body?.getReader();
+  let heard = '';
+  while (!heard.includes('notifications/progress')) heard += Buffer.from((await reader?.read())?.value ?? []);
+  expect(pool.stats('everything').inFlight).toBe(1);
+  const cancel = '{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":2}}';
+  expect((await post(cancel, session)).status).toBe(202);
+  await vi.waitFor(() => expect(pool.stats('everything').inFlight).toBe(0), PATIENT);
+  await reader?.cancel();
+
+  // Modern: closing the stream is the cancellation.
+  const modern = {
+    'mcp-protocol-version': '2026-07-28',
+    'mcp-method': 'tools/call',
+    'mcp-name': 'trigger-long-running-operation',
+  };
+  const meta = {
+    progressToken: 3,
+    'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+    'io.modelcontextprotocol/clientCapabilities': {},
+  };
+  const params = { name: 'trigger-long-running-operation', arguments: { duration: 30, steps: 600 }, _meta: meta };
+  for (const leave of ['abort', 'cancel'] as const) {
+    const control = new AbortController();
+    const answer = await post(rpc('tools/call', params, 3), modern, control.signal);
+    expect(answer.headers.get('content-type')).toBe('text/event-stream');
+    expect(pool.stats('everything').inFlight).toBe(1);
+    if (leave === 'abort') control.abort();
+    else await answer.body?.cancel();
+    await vi.waitFor(() => expect(pool.stats('everything').inFlight).toBe(0), PATIENT);
+  }
+
+  // The stream of a session ends with it, and the Host is looked at here, too.
+  const own = await gateway.fetch(new Request(url, { headers: { ...HEADERS, ...session } }));
+  expect(own.headers.get('content-type')).toBe('text/event-stream');
+  const ended = own.text();
+  const gone = await gateway.fetch(new Request(url, { method: 'DELETE', headers: session }));
+  expect([gone.status, await ended]).toEqual([200, '']);
+  expect((await gateway.fetch(new Request('http://evil.example/mcp', { method: 'POST' }))).status).toBe(403);
+  const already = AbortSignal.abort();
+  expect((await gateway.fetch(new Request(url, { signal: already }))).status).toBe(499);
+  await vi.waitFor(() => expect(gateway.stats.inFlight).toBe(0), PATIENT);
+});
