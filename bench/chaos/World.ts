@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { ClusterRateLimiter } from '../../src/concurrent/cluster/ClusterRateLimiter.js';
@@ -14,7 +14,7 @@ import type { History } from '../../src/testing/history/History.js';
 import { record } from '../../src/testing/history/record/record.js';
 import { recordConnection } from '../../src/testing/history/record/recordConnection.js';
 import { recordLimiter } from '../../src/testing/history/record/recordLimiter.js';
-import { SERVERS, type ServerSpec } from './plan.js';
+import { type ChaosRule, SERVERS, type ServerSpec } from './plan.js';
 import { type Restartable, redisServer, stdioArgs, web } from './processes.js';
 
 export type PoolName = 'stdio' | 'http' | 'sse' | 'unified' | 'outer';
@@ -47,15 +47,31 @@ const OPTIONS = {
   maxHoldMs: 100,
 } as const;
 
+type StartRule = Extract<ChaosRule, { kind: 'start' }>;
+
+export interface WorldOptions {
+  readonly history: History;
+  readonly folder: string;
+  /** Stands in the environment of every process. */
+  readonly mark: string;
+  readonly rules: readonly ChaosRule[];
+}
+
 /** Four pools, the gateway over one of them and a client's pool in front of it, with every server they call. */
 export class World {
   readonly history: History;
-  readonly effects: string;
+  /** The file of what the servers saw and did. */
+  readonly events: string;
   readonly redis: Restartable;
   readonly webs = new Map<string, Restartable>();
   /** True while nothing that could fail a call goes on. */
   calm = false;
   readonly #mark: string;
+  /** While this file is there, starts go wrong. */
+  readonly #storm: string;
+  readonly #folder: string;
+  readonly #starts: ReadonlyMap<string, StartRule>;
+  readonly #ports = new Map<string, number>();
   readonly #pools = new Map<PoolName, McpPool>();
   readonly #closing: Promise<unknown>[] = [];
   readonly #limiters: { close(): Promise<void> }[] = [];
@@ -64,24 +80,33 @@ export class World {
   #generation = 0;
   #version = 0;
 
-  private constructor(history: History, folder: string, mark: string, redis: Restartable) {
+  private constructor({ history, folder, mark, rules }: WorldOptions, redis: Restartable) {
+    const starts = rules.filter((rule) => rule.kind === 'start');
     this.history = history;
-    this.effects = join(folder, 'effects.jsonl');
+    this.events = join(folder, 'events.jsonl');
+    this.#storm = join(folder, 'storm');
+    this.#folder = folder;
+    this.#starts = new Map(starts.map((rule) => [rule.server, rule]));
     this.#mark = mark;
     this.redis = redis;
-    writeFileSync(this.effects, '');
+    writeFileSync(this.events, '');
+    writeFileSync(this.#storm, '');
   }
 
-  static async open(history: History, folder: string, mark: string): Promise<World> {
-    const world = new World(history, folder, mark, await redisServer(join(folder, 'redis')));
+  static async open(options: WorldOptions): Promise<World> {
+    const world = new World(options, await redisServer(join(options.folder, 'redis')));
     await world.redis.up();
     for (const name of ['web1', 'web2']) {
-      const kinds = SERVERS.filter((spec) => spec.web === name).map((spec) => `${spec.name}:${spec.kind}`);
-      const server = await web(kinds, world.env);
+      const hosted = SERVERS.filter((spec) => spec.web === name);
+      const server = await web(
+        hosted.map((spec) => `${spec.name}:${spec.kind}`),
+        world.env,
+      );
+      for (const [index, spec] of hosted.entries()) world.#ports.set(spec.name, server.ports[index] ?? 0);
       world.webs.set(name, server);
       await server.up();
     }
-    world.#store = new Redis(world.redis.port, '127.0.0.1', { lazyConnect: true, maxRetriesPerRequest: 0 });
+    world.#store = new Redis(world.redis.ports[0] ?? 0, '127.0.0.1', { lazyConnect: true, maxRetriesPerRequest: 0 });
     world.#store.on('error', () => undefined);
     for (const name of ['stdio', 'http', 'sse', 'unified', 'outer'] as const) world.#pools.set(name, world.#make(name));
     await world.#openGateway();
@@ -89,7 +114,7 @@ export class World {
   }
 
   get env(): Record<string, string> {
-    return { EFFECTS: this.effects, CHAOS_MARK: this.#mark };
+    return { EVENTS: this.events, STORM: this.#storm, CHAOS_MARK: this.#mark };
   }
 
   /** Through which pool a caller reaches a server. */
@@ -108,12 +133,26 @@ export class World {
     const common = { name, sharing, era, ...(sharing === 'bound' && bound) };
     const version = String(this.#version);
     if (spec.kind === 'stdio') {
-      const env = { ...this.env, VERSION: version };
+      const start = this.#starts.get(name);
+      const env = {
+        ...this.env,
+        VERSION: version,
+        ...(start !== undefined && {
+          START_FAULT: start.fault,
+          START_EVERY: String(start.every),
+          PLAN_STATE: join(this.#folder, `${name}.json`),
+        }),
+      };
       return { ...common, transport: 'stdio', command: process.execPath, args: stdioArgs(name, era), env };
     }
-    const url = `http://127.0.0.1:${this.webs.get(spec.web ?? '')?.port}/${name}/${spec.kind === 'sse' ? 'sse' : 'mcp'}`;
+    const url = `http://127.0.0.1:${this.#ports.get(name)}/${spec.kind === 'sse' ? 'sse' : 'mcp'}`;
     const headers = { 'x-version': version };
     return { ...common, transport: spec.kind === 'sse' ? 'sse' : 'http', url, headers };
+  }
+
+  /** From here on every start goes well. */
+  calmStarts(): void {
+    rmSync(this.#storm, { force: true });
   }
 
   /** The same pool with other settings of its servers: all of them restart. */
@@ -159,7 +198,7 @@ export class World {
       ...OPTIONS,
       ...this.#limiterOf(name, part),
       wrapConnection: (connection: Parameters<typeof recordConnection>[0]) =>
-        recordConnection(connection, this.history, MAX_CONCURRENT),
+        recordConnection(connection, this.history, slotsOf(connection.server)),
     };
     const pools = { stdio: StdioPool, http: HTTPClientPool, sse: SSEPool, unified: UnifiedPool, outer: HTTPClientPool };
     const pool = record<McpPool>(new pools[name](options), this.history, {
@@ -219,3 +258,8 @@ export class World {
 
 /** What a client answers to sampling. */
 export const ANSWER = { role: 'assistant', content: { type: 'text', text: 'yes' }, model: 'none' };
+
+/** How many calls one connection may have at once: one that is leased is one caller's alone. */
+function slotsOf(server: string): number {
+  return SERVERS.find(({ name }) => name === server)?.sharing === 'leased' ? 1 : MAX_CONCURRENT;
+}

@@ -98,6 +98,7 @@ function signal(pid: number, name: NodeJS.Signals): void {
 
 /** After a storm that was broken off half way: every server is there, and nothing is stopped. */
 export async function restore(world: World): Promise<void> {
+  world.calmStarts();
   world.redis.signal('SIGCONT');
   await world.redis.up();
   for (const server of world.webs.values()) await server.up();

@@ -9,7 +9,8 @@ import { shrink } from './shrink.js';
 /**
  * `npm run chaos -- [--seed N ...] [--minutes M]`: rounds of four pools and the gateway under faults, each judged by the
  * checker. A seed of `fresh` is a new one. The first guilty round is run again with ever fewer rules, and what is left
- * is printed with its seed. `--round N [--keep 0,3]` runs one round alone, with these of its rules.
+ * is printed with its seed. `--round N [--keep 0,3]` runs one round alone, with these of its rules; `--keep-going` goes on
+ * behind a guilty round; `--history FILE` keeps the last history, and that of a guilty round as FILE.SEED.
  */
 const { values } = parseArgs({
   options: {
@@ -20,6 +21,7 @@ const { values } = parseArgs({
     storm: { type: 'string', default: '4' },
     workers: { type: 'string', default: '24' },
     'no-shrink': { type: 'boolean', default: false },
+    'keep-going': { type: 'boolean', default: false },
     history: { type: 'string' },
   },
 });
@@ -49,7 +51,7 @@ if (values.round !== undefined) {
     const base = seeds[round % seeds.length] ?? 0;
     const seed = (base + Math.floor(round / seeds.length) * 0x9e3779b1) >>> 0;
     const rules = makePlan(seed, stormMs);
-    if (!(await judge(seed, rules))) break;
+    if (!(await judge(seed, rules)) && !values['keep-going']) break;
   }
 }
 console.log(`chaos: ${JSON.stringify(totals)}`);
@@ -60,8 +62,12 @@ if (process.exitCode !== undefined) process.exit();
 async function judge(seed: number, rules: readonly ChaosRule[]): Promise<boolean> {
   const result = await runRound({ seed, rules, stormMs, workers });
   report(seed, result);
-  if (values.history !== undefined) writeFileSync(values.history, String(result.history));
-  if (result.verdict.ok) return true;
+  // A guilty round's history is kept beside the last one.
+  const { ok } = result.verdict;
+  if (values.history !== undefined) {
+    writeFileSync(ok ? values.history : `${values.history}.${seed}`, String(result.history));
+  }
+  if (ok) return true;
   process.exitCode = 2;
   console.log(`\n${result.verdict}\n`);
   if (values['no-shrink']) return false;

@@ -1,4 +1,5 @@
 import { Random } from './random.js';
+import { CALL_FAULTS, START_FAULTS } from './servers/faults.js';
 
 /** Where a server of the run stands: which pool has it, what it is. */
 export interface ServerSpec {
@@ -30,6 +31,8 @@ export const SERVERS: readonly ServerSpec[] = [
 export type ChaosRule =
   /** Every so many calls to a server go wrong so. */
   | { readonly kind: 'fault'; readonly server: string; readonly fault: string; readonly every: number }
+  /** Every so many starts of a server's process go wrong so, while the storm lasts. */
+  | { readonly kind: 'start'; readonly server: string; readonly fault: string; readonly every: number }
   /** At a time of the storm something is done. */
   | { readonly kind: 'act'; readonly act: Act; readonly target: string; readonly atMs: number };
 
@@ -46,37 +49,6 @@ export type Act =
   | 'roll'
   | 'release-key'
   | 'burst';
-
-const ANY = ['drop', 'hang', 'duplicate', 'garbage', 'error'];
-const FAULTS: Readonly<Record<ServerSpec['kind'], readonly string[]>> = {
-  stdio: [...ANY, 'crash', 'crash-before', 'half', 'close-stdout', 'unknown-id', 'stderr'],
-  sessions: [
-    ...ANY,
-    'reset',
-    'reset-before',
-    'cut',
-    'no-answer',
-    'unknown-id',
-    'lose-sessions',
-    'status-429',
-    'status-500',
-    'status-502',
-    'status-503',
-    'status-after',
-  ],
-  modern: [
-    ...ANY,
-    'reset',
-    'reset-before',
-    'cut',
-    'no-answer',
-    'unknown-id',
-    'status-429',
-    'status-503',
-    'status-after',
-  ],
-  sse: [...ANY, 'reset', 'reset-before', 'cut', 'status-500'],
-};
 
 const ACTS: readonly { readonly act: Act; readonly targets: () => readonly string[] }[] = [
   { act: 'kill', targets: () => named(({ kind }) => kind === 'stdio') },
@@ -103,7 +75,10 @@ export function makePlan(seed: number, stormMs: number): ChaosRule[] {
   const rules: ChaosRule[] = [];
   for (const { name, kind } of SERVERS) {
     for (let count = random.whole(1, 3); count > 0; count--) {
-      rules.push({ kind: 'fault', server: name, fault: random.pick(FAULTS[kind]), every: random.whole(6, 40) });
+      rules.push({ kind: 'fault', server: name, fault: random.pick(CALL_FAULTS[kind]), every: random.whole(6, 40) });
+    }
+    if (kind === 'stdio' && random.chance(0.4)) {
+      rules.push({ kind: 'start', server: name, fault: random.pick(START_FAULTS), every: random.whole(2, 5) });
     }
   }
   for (let count = random.whole(6, 12); count > 0; count--) {
@@ -114,7 +89,12 @@ export function makePlan(seed: number, stormMs: number): ChaosRule[] {
 }
 
 export function describeRule(rule: ChaosRule): string {
-  return rule.kind === 'fault'
-    ? `every ${rule.every}th call to ${rule.server}: ${rule.fault}`
-    : `at ${rule.atMs} ms: ${rule.act} ${rule.target}`;
+  switch (rule.kind) {
+    case 'fault':
+      return `every ${rule.every}th call to ${rule.server}: ${rule.fault}`;
+    case 'start':
+      return `every ${rule.every}th start of ${rule.server}: ${rule.fault}`;
+    case 'act':
+      return `at ${rule.atMs} ms: ${rule.act} ${rule.target}`;
+  }
 }

@@ -2,9 +2,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { connect, createServer, type Socket } from 'node:net';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
-const SERVER = resolve('bench/servers/chaos.mjs');
+const SERVER = fileURLToPath(new URL('./servers/main.js', import.meta.url));
 
 /** The command line of a server over stdio. */
 export const stdioArgs = (name: string, era: string): string[] => [SERVER, 'stdio', name, era];
@@ -18,25 +19,27 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-/** A process of ours that can be taken down and brought up again on the same port. */
+/** A process of ours that can be taken down and brought up again on the same ports. */
 export class Restartable {
-  readonly port: number;
-  readonly #start: (port: number) => ChildProcess;
+  readonly ports: readonly number[];
+  readonly #start: () => ChildProcess;
   #child: ChildProcess | undefined;
 
-  constructor(port: number, start: (port: number) => ChildProcess) {
-    this.port = port;
+  constructor(ports: readonly number[], start: () => ChildProcess) {
+    this.ports = ports;
     this.#start = start;
   }
 
-  /** Resolves when something listens there. */
+  /** Resolves when something listens on each port. */
   async up(): Promise<void> {
     if (this.#child !== undefined) return;
-    const child = this.#start(this.port);
+    const child = this.#start();
     this.#child = child;
-    while (!(await listens(this.port))) {
-      if (child.exitCode !== null || child.signalCode !== null) throw new Error(`${child.spawnfile} ended at once`);
-      await new Promise((resolve) => setTimeout(resolve, 20));
+    for (const port of this.ports) {
+      while (!(await listens(port))) {
+        if (child.exitCode !== null || child.signalCode !== null) throw new Error(`${child.spawnfile} ended at once`);
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
     }
   }
 
@@ -54,10 +57,12 @@ export class Restartable {
   }
 }
 
-/** Servers over HTTP, in one process. */
+/** Servers over HTTP, in one process: `kinds` are `name:kind`, and each has a port of its own, in this order. */
 export async function web(kinds: readonly string[], env: NodeJS.ProcessEnv): Promise<Restartable> {
-  return new Restartable(await freePort(), (port) =>
-    spawn(process.execPath, [SERVER, 'web', String(port), ...kinds], {
+  const ports = await Promise.all(kinds.map(freePort));
+  const servers = kinds.map((each, index) => `${each}:${ports[index]}`);
+  return new Restartable(ports, () =>
+    spawn(process.execPath, [SERVER, 'web', ...servers], {
       stdio: ['ignore', 'ignore', 'inherit'],
       env: { ...process.env, ...env },
     }),
@@ -66,13 +71,9 @@ export async function web(kinds: readonly string[], env: NodeJS.ProcessEnv): Pro
 
 export async function redisServer(folder: string): Promise<Restartable> {
   await mkdir(folder, { recursive: true });
-  return new Restartable(await freePort(), (port) =>
-    spawn(
-      'redis-server',
-      ['--port', `${port}`, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', folder],
-      { stdio: 'ignore' },
-    ),
-  );
+  const port = await freePort();
+  const args = ['--port', `${port}`, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', folder];
+  return new Restartable([port], () => spawn('redis-server', args, { stdio: 'ignore' }));
 }
 
 function listens(port: number): Promise<boolean> {

@@ -67,7 +67,7 @@ export async function runRound({ seed, rules, stormMs, workers }: RoundOptions):
   await freePort();
   const baseline = leakBaseline({ settleMs: 3_000, ignoreTimer: (stack) => NOT_OURS.test(stack) });
   try {
-    const world = await World.open(history, folder, mark);
+    const world = await World.open({ history, folder, mark, rules });
     const random = new Random(seed);
     const load = new Load(world, random.fork(1), rules);
     history.add({ type: 'note', text: `the storm begins, seed ${seed}` });
@@ -94,7 +94,7 @@ export async function runRound({ seed, rules, stormMs, workers }: RoundOptions):
       history.add({ type: 'alive', what: String(error).slice(0, 1_000) });
     });
     history.end();
-    history.merge(await readFile(world.effects, 'utf8'));
+    history.merge(await readFile(world.events, 'utf8'));
     const verdict = check(history, { cancelSlackMs: 1_000, label: `seed ${seed}` });
     return { verdict, history, tookMs: performance.now() - startMs };
   } finally {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { trendOf } from '../../../bench/chaos/slope.js';
+import { trendOf } from '../../../bench/soak/slope.js';
 
 test('a trend is what most of the samples say: peaks do not move it, a leak does', () => {
   expect(trendOf([5, 5, 90, 5, 5, 5, 5]).growth).toBe(0);

@@ -1,11 +1,14 @@
 import { expect, test } from 'vitest';
 import type { Connection } from '../../../src/connection/Connection.js';
 import { fakeServer } from '../../../src/testing/fake/FakeServer.js';
+import type { FakeTool } from '../../../src/testing/fake/FakeServerOptions.js';
 import { FAULT_NAMES, FAULTS } from '../../../src/testing/faults/faultTable.js';
 import { faulty } from '../../../src/testing/faulty.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { expectedOf, type FaultCase, type FaultOutcome, planOf, runCase } from '../../support/faultRuns.js';
 import { httpPool } from '../../support/httpPool.js';
+import { outcome } from '../../support/memoryPool.js';
+import { said } from '../../support/stdioPool.js';
 
 const TIMEOUT = 'ERR_REQUEST_TIMEOUT';
 const UNKNOWN = 'ERR_OUTCOME_UNKNOWN';
@@ -101,3 +104,21 @@ for (const given of CASES) {
     expect({ wire, wrapped }).toEqual({ wire: expectedOf(given), wrapped: { ...expectedOf(given), ...given.wrapped } });
   });
 }
+
+test('a fault of the response spares a server whose call has said something before it answers', async () => {
+  const faults = ['contentType', 'compressed', 'brokenChunk'] as const;
+  const rules = faults.map((fault) => ({ fault, params: { arguments: { text: fault } } }));
+  const tell: FakeTool = {
+    call: ({ text }, { notify }) => {
+      notify('notifications/message', { level: 'info', data: 'before the answer' });
+      return String(text);
+    },
+  };
+  const server = closeAfter(fakeServer({ name: 's', tools: { tell }, plan: { rules } }));
+  const pool = httpPool();
+  pool.addServer({ name: 's', transport: 'http', url: (await server.listen()).url, era: 'legacy' });
+  const call = (text: string) => outcome(said(pool.request('s', 'tools/call', { name: 'tell', arguments: { text } })));
+  expect([await call('contentType'), await call('compressed')]).toEqual(['contentType', 'compressed']);
+  expect(await call('brokenChunk')).toBe(UNKNOWN);
+  expect(await call('after it')).toBe('after it');
+});

@@ -25,19 +25,29 @@ function cut(res: ServerResponse): void {
   setImmediate(() => setImmediate(() => res.destroy()));
 }
 
+/** A call that has said something already has its headers out: its answer ends the stream, and the fault comes too late. */
+function begun(res: ServerResponse, text: string): boolean {
+  if (res.headersSent) res.end(event(text));
+  return res.headersSent;
+}
+
 /** How an answer goes out when the fault is in the response, not in the message. The server has acted. */
 export const shapes: Readonly<Partial<Record<Fault, Shape>>> = Object.freeze({
   contentType: ({ res, options }: Shaped, text: string, { settings: { contentType = 'text/html' } }: Injection) => {
+    if (begun(res, text)) return;
     const type = contentType === '' ? {} : { 'content-type': contentType };
     res.writeHead(200, { ...options.headers, ...type }).end(text);
   },
   compressed: ({ res, options }: Shaped, text: string) => {
+    if (begun(res, text)) return;
     const headers = { ...options.headers, 'content-type': 'application/json', 'content-encoding': 'gzip' };
     res.writeHead(200, headers).end(gzipSync(text));
   },
   brokenChunk: ({ res, options }: Shaped, text: string) => {
-    res.writeHead(200, { ...options.headers, 'content-type': 'application/json', 'transfer-encoding': 'chunked' });
-    res.flushHeaders();
+    if (!res.headersSent) {
+      res.writeHead(200, { ...options.headers, 'content-type': 'application/json', 'transfer-encoding': 'chunked' });
+      res.flushHeaders();
+    }
     // A chunk that announces more than comes.
     res.socket?.write(`${(text.length + 100).toString(16)}\r\n${text.slice(0, text.length >> 1)}`);
     cut(res);

@@ -5,11 +5,11 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { History } from '../../src/testing/history/History.js';
 import { childPids } from '../../src/testing/procfs.js';
-import { Load } from './Load.js';
-import { SERVERS } from './plan.js';
-import { Random } from './random.js';
+import { Load } from '../chaos/Load.js';
+import { SERVERS } from '../chaos/plan.js';
+import { Random } from '../chaos/random.js';
+import { World } from '../chaos/World.js';
 import { trendOf } from './slope.js';
-import { World } from './World.js';
 
 /**
  * `npm run soak -- [--minutes M]`: constant load on four pools and the gateway, a server restarted every few seconds.
@@ -37,7 +37,7 @@ const folder = mkdtempSync(join(tmpdir(), 'poolkit-soak-'));
 process.env['XDG_STATE_HOME'] = join(folder, 'state');
 // One event is kept: the history must not be what grows.
 const history = new History({ maxEvents: 1 });
-const world = await World.open(history, folder, randomUUID());
+const world = await World.open({ history, folder, mark: randomUUID(), rules: [] });
 const random = new Random(1);
 const load = new Load(world, random, []);
 const running = load.run(WORKERS);
