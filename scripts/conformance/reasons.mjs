@@ -1,11 +1,6 @@
 /** Why a cell cannot pass what passes straight: the first that fits stands in the table. */
 export const REASONS = [
   {
-    cell: /aggregate/,
-    set: /./,
-    why: 'The aggregate has tools and prompts; resources and logging are on the paths of the servers.',
-  },
-  {
     cell: /^(stdio|SSE), shared/,
     set: /0\.1|2025/,
     why: 'A shared pipe does not say whose call asks, so nothing can be asked: `sharing: "bound"` is for that.',

@@ -129,7 +129,8 @@ export class Gateway implements Closeable, AsyncDisposable {
     const { aggregate, parts } = makeAggregate(options, {
       callers: this.#callers,
       sessions: () => this.#sessions.of(aggregate),
-      listTimeoutMs: settings.listTimeoutMs,
+      allSessions: () => [...this.#sessions],
+      settings,
       signal: this.#closing.signal,
       logger,
       clock,
@@ -266,7 +267,7 @@ export class Gateway implements Closeable, AsyncDisposable {
       pool: this.#pool,
       server: name,
       callers: this.#callers,
-      sessions: () => this.#sessions.of(endpoint),
+      sessions: () => [...this.#sessions.of(endpoint), ...this.#sessions.of(this.#aggregate)],
     });
     this.#servers.set(name, endpoint);
     return endpoint;

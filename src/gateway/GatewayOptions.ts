@@ -75,8 +75,15 @@ export interface GatewayOptions {
    * its client waits. Servers with `timeouts` in their config keep to those. @defaultValue Infinity
    */
   readonly callIdleMs?: number;
-  /** How long a listing waits for one server before it goes on without it, in ms. @defaultValue 10000 */
+  /** Longest that one server may take to start or to list what it has for `/mcp`, in ms, from 1. @defaultValue 10000 */
   readonly listTimeoutMs?: number;
+  /**
+   * Longest that `initialize` and the lists of `/mcp` wait for one server, in ms, from 0: they go on without it, and what it has follows
+   * as `list_changed`. `Infinity`: as long as `listTimeoutMs`. @defaultValue 2000
+   */
+  readonly serverWaitMs?: number;
+  /** Items of one page of a list of `/mcp`, from 1. `Infinity`: one page. @defaultValue 1000 */
+  readonly pageItems?: number;
   /** Where it logs; anything with pino's methods. @defaultValue a logger that is silent */
   readonly logger?: Logger;
   /** Measures time and arms timers; a `FakeClock` in tests. @defaultValue the system's clock */
@@ -101,6 +108,8 @@ export const GATEWAY_DEFAULTS = Object.freeze({
   heartbeatMs: 25_000,
   callIdleMs: Number.POSITIVE_INFINITY,
   listTimeoutMs: 10_000,
+  serverWaitMs: 2_000,
+  pageItems: 1_000,
 });
 
 export type GatewaySettings = Required<Omit<GatewayOptions, 'logger' | 'clock' | 'pool' | 'cache' | 'health'>>;
@@ -137,6 +146,8 @@ export function checkGatewayOptions(options: GatewayOptions): GatewaySettings {
   checkMs('heartbeatMs', settings.heartbeatMs, { min: 1, infinity: true });
   checkMs('callIdleMs', settings.callIdleMs, { min: 1, infinity: true });
   checkMs('listTimeoutMs', settings.listTimeoutMs, { min: 1 });
+  checkMs('serverWaitMs', settings.serverWaitMs, { infinity: true });
+  checkCount('pageItems', settings.pageItems, { min: 1, infinity: true });
   checkMs('keepAliveTimeoutMs', settings.keepAliveTimeoutMs);
   for (const each of settings.allowedHosts) checkText('allowedHosts', each);
   for (const each of settings.allowedOrigins) checkText('allowedOrigins', each);

@@ -85,7 +85,7 @@ test('tools and prompts of all servers are listed under one roof and calls reach
   expect(await client.call('tools/call', { name: 'one__none' })).toMatchObject({
     error: { code: -32_602, message: 'unknown tool: one__none' },
   });
-  expect(await client.call('resources/list')).toMatchObject({ error: { code: -32_601 } });
+  expect(await client.call('resources/list')).toMatchObject({ result: { resources: [] } });
   expect(await client.call('tools/list', { cursor: '' })).toMatchObject({ error: { code: -32_602 } });
 });
 

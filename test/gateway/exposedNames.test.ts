@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { exposedName, prefixIn, prefixOf } from '../../src/gateway/aggregate/exposedNames.js';
-import { ITEM_BOUNDS, validItems } from '../../src/gateway/aggregate/validItems.js';
+import { exposedName, prefixIn, prefixOf } from '../../src/gateway/aggregate/lists/exposedNames.js';
+import { ITEM_BOUNDS, validItems } from '../../src/gateway/aggregate/lists/validItems.js';
 import { RUNS } from '../support/runs.js';
 
 const ALLOWED = /^[A-Za-z0-9_-]{1,128}$/;

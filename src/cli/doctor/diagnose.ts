@@ -1,6 +1,6 @@
 import { messageOf } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
-import { validItems } from '../../gateway/aggregate/validItems.js';
+import { validItems } from '../../gateway/aggregate/lists/validItems.js';
 import type { McpPool, ServerInfo } from '../../pool/McpPool.js';
 import type { ServerConfig } from '../../registry/config/ServerConfig.js';
 import { startProblem } from '../configs.js';
@@ -81,7 +81,7 @@ export async function diagnose(
     try {
       const { items } = await pool.listAll(name, kind, { signal, ...caller });
       counts[kind] = items.length;
-      if (kind !== 'resources') problems.push(...validItems(kind, items).problems.map((each) => `left out: ${each}`));
+      problems.push(...validItems(kind, items).problems.map((each) => `left out: ${each}`));
     } catch (error) {
       problems.push(messageOf(error));
     }

@@ -1,217 +1,201 @@
-import type { Implementation, ServerCapabilities } from '@modelcontextprotocol/client';
+import type { Implementation } from '@modelcontextprotocol/client';
 import { RequestTimeoutError } from '../../core/errors.js';
-import { withDeadline } from '../../core/time/within.js';
-import type { ListItems, McpPool, ServerInfo, ServerNotice } from '../../pool/McpPool.js';
-import { changed, type GivenParams } from '../bridge/paramsFor.js';
+import { withDeadline, within } from '../../core/time/within.js';
+import type { ServerNotice } from '../../pool/McpPool.js';
+import { changed } from '../bridge/paramsFor.js';
 import { discovered } from '../endpoint/discovered.js';
 import type { CallOptions, Downstream, Endpoint, EndpointInfo, ListenOptions } from '../endpoint/Endpoint.js';
-import { type ListenFilter, type Listening, untilAborted } from '../modern/Listening.js';
+import { Followers } from '../endpoint/Followers.js';
+import type { ListenFilter, Listening } from '../modern/Listening.js';
 import type { Params } from '../rpc/envelope.js';
 import { INVALID_PARAMS, METHOD_NOT_FOUND, Refusal } from '../rpc/failure.js';
-import type { Callers } from '../session/Callers.js';
-import type { ToolCatalog } from '../ToolCatalog.js';
-import { Catalog, type CatalogOptions, type CatalogSource } from './Catalog.js';
+import { LEVELS } from '../rpc/levels.js';
+import { LogLevels } from '../session/LogLevels.js';
+import { type ChangedKind, LIST_METHODS, Lists, type ListsOptions } from './lists/Lists.js';
+import { type KnownServer, mergedInfo } from './mergedInfo.js';
+import { Passage } from './passage/Passage.js';
+import { Tasks } from './passage/Tasks.js';
+import { Subscriptions } from './Subscriptions.js';
 
-export interface AggregateEndpointOptions extends CatalogOptions {
+export interface AggregateEndpointOptions extends ListsOptions {
   readonly serverInfo: Implementation;
-  readonly catalog: ToolCatalog;
   /** The sessions of this endpoint. */
   readonly sessions: () => readonly Downstream[];
+  /** Those of all endpoints, which a server's log messages may be for. */
+  readonly allSessions: () => readonly Downstream[];
 }
 
 /** Notifications that make a list stale, and what they say to clients of the aggregate. */
-const LIST_CHANGES: ReadonlyMap<string, 'tools' | 'prompts'> = new Map([
+const LIST_CHANGES: ReadonlyMap<string, ChangedKind> = new Map([
   ['notifications/tools/list_changed', 'tools'],
   ['notifications/prompts/list_changed', 'prompts'],
+  ['notifications/resources/list_changed', 'resources'],
 ]);
 
-/** `/mcp`: the tools and prompts of all servers, as `server__name`. Resources are to be had from each server's own path. */
+/** `/mcp`: all servers under one roof. Tools and prompts are `server__name`, URIs keep their form, tasks say whose they are. */
 export class AggregateEndpoint implements Endpoint {
   readonly #options: AggregateEndpointOptions;
-  readonly #pool: McpPool;
-  readonly #callers: Callers;
-  readonly #tools: Catalog<'tools'>;
-  readonly #prompts: Catalog<'prompts'>;
-  /** Subscriptions of the modern era, told of a kind of list that changed. */
-  readonly #listeners = new Set<(kind: string) => void>();
+  readonly #lists: Lists;
+  readonly #levels: LogLevels;
+  readonly #followers: Followers;
+  readonly #passage: Passage;
+  readonly #tasks: Tasks;
+  readonly #subscriptions: Subscriptions;
 
   constructor(options: AggregateEndpointOptions) {
     this.#options = options;
-    this.#pool = options.pool;
-    this.#callers = options.callers;
-    const changed = (kind: string) => (): void => {
-      for (const session of options.sessions()) session.notify(`notifications/${kind}/list_changed`, undefined);
-      for (const listener of this.#listeners) listener(kind);
-    };
-    this.#tools = new Catalog('tools', options, toolsFrom(options), changed('tools'));
-    this.#prompts = new Catalog('prompts', options, promptsFrom(options.pool), changed('prompts'));
+    this.#lists = new Lists(options, (kind, session) => this.#tell(kind, session));
+    this.#levels = new LogLevels({ ...options, sessions: options.allSessions });
+    this.#followers = new Followers({
+      ...options,
+      onNotice: (server, notice, session) => this.#followed(server, notice, session),
+    });
+    this.#passage = new Passage({ ...options, uris: this.#lists.uris, levels: this.#levels });
+    this.#tasks = new Tasks({ ...options, passage: this.#passage });
+    this.#subscriptions = new Subscriptions({ ...options, uris: this.#lists.uris, outward: this.#passage.outward });
   }
 
-  /** What any server can do, of what the aggregate passes on. A server that does not start is left out. */
+  /** A server that is not up within a short time does not hold up the others. */
   async info(session: Downstream, signal: AbortSignal): Promise<EndpointInfo> {
-    const names = this.#pool.servers();
-    const infos = await Promise.all(names.map((name) => this.#infoOf(name, session, signal)));
-    const some = (has: (capabilities: ServerCapabilities) => unknown): boolean =>
-      infos.some((info) => info !== undefined && has(info.capabilities) !== undefined);
-    const instructions = infos.flatMap((info, index) =>
-      info?.instructions === undefined ? [] : [`# ${names[index]}\n\n${info.instructions}`],
-    );
-    return {
-      capabilities: {
-        tools: { listChanged: true },
-        ...(some(({ prompts }) => prompts) ? { prompts: { listChanged: true } } : {}),
-        ...(some(({ completions }) => completions) ? { completions: {} } : {}),
-      },
-      serverInfo: this.#options.serverInfo,
-      ...(instructions.length === 0 ? {} : { instructions: instructions.join('\n\n') }),
-    };
+    const { pool, serverInfo } = this.#options;
+    const known = await Promise.all(pool.servers().map((server) => this.#infoOf(server, session, signal)));
+    return mergedInfo(known, serverInfo);
   }
 
   async request(session: Downstream, method: string, params: Params | undefined, call: CallOptions): Promise<unknown> {
+    const kind = LIST_METHODS.get(method);
+    if (kind !== undefined) return this.#lists.page(kind, session, params);
     switch (method) {
       case 'server/discover':
         if (session.era === 'legacy') break;
         return discovered(await this.info(session, call.signal ?? session.signal));
-      case 'tools/list':
-        return { tools: await this.#page(this.#tools, session, params) };
-      case 'prompts/list':
-        return { prompts: await this.#page(this.#prompts, session, params) };
-      case 'tools/call': {
-        const { server, name } = await found(this.#tools, session, params?.['name'], 'tool');
-        return this.#send(server, session, method, changed(params, call, { params: { name } }), call);
-      }
+      case 'tools/call':
       case 'prompts/get': {
-        const { server, name } = await found(this.#prompts, session, params?.['name'], 'prompt');
-        return this.#send(server, session, method, changed(params, call, { params: { name } }), call);
+        const { server, name } = await this.#named(method, session, params?.['name']);
+        return this.#passage.send({ server, session, method }, changed(params, call, { params: { name } }), call);
       }
+      case 'resources/read': {
+        const { server, uri, asked } = await this.#located(session, params?.['uri']);
+        return this.#passage.send({ server, session, method, asked }, changed(params, call, { params: { uri } }), call);
+      }
+      case 'resources/subscribe':
+        return this.#subscriptions.open(session, params, call);
+      case 'resources/unsubscribe':
+        await session.unsubscribe(String(params?.['uri']));
+        return {};
       case 'completion/complete': {
-        const ref = params?.['ref'] as Params | undefined;
-        if (ref?.['type'] !== 'ref/prompt') throw new Refusal(INVALID_PARAMS, 'ref is of type "ref/prompt" here');
-        const { server, name } = await found(this.#prompts, session, ref['name'], 'prompt');
-        const renamed = changed(params, call, { params: { ref: { ...ref, name } } });
-        return this.#send(server, session, method, renamed, call);
+        const { server, ref } = await this.#completed(session, params?.['ref'] as Params | undefined);
+        return this.#passage.send({ server, session, method }, changed(params, call, { params: { ref } }), call);
+      }
+      case 'logging/setLevel': {
+        const level = params?.['level'];
+        if (typeof level !== 'string' || !LEVELS.includes(level)) {
+          throw new Refusal(INVALID_PARAMS, `level is one of ${LEVELS.join(', ')}`);
+        }
+        await this.#levels.set(session, level);
+        return {};
       }
     }
+    if (method.startsWith('tasks/')) return this.#tasks.request(session, method, params, call);
     throw new Refusal(METHOD_NOT_FOUND, `${method} is not to be had here: see the servers' own paths`);
   }
 
-  /** With params that are not as the client gave them. */
-  #send(
-    server: string,
-    session: Downstream,
-    method: string,
-    { params, paramsText }: GivenParams,
-    { paramsText: _, ...call }: CallOptions,
-  ): Promise<unknown> {
-    return this.#callers.request(
-      server,
-      session,
-      method,
-      params,
-      paramsText === undefined ? call : { ...call, paramsText },
-    );
+  listen(client: Downstream, filter: ListenFilter, options: ListenOptions): Promise<Listening> {
+    for (const server of this.#options.pool.servers()) this.#followers.follow(server, client);
+    return this.#subscriptions.listen(client, filter, options);
   }
 
-  /** Changes of the lists there are; it ends with its signal. */
-  async listen(
-    _client: Downstream,
-    filter: ListenFilter,
-    { signal, onNotification }: ListenOptions,
-  ): Promise<Listening> {
-    const { toolsListChanged, promptsListChanged } = filter;
-    const agreed = { ...(toolsListChanged && { toolsListChanged }), ...(promptsListChanged && { promptsListChanged }) };
-    const listener = (kind: string): void => {
-      if (Object.hasOwn(agreed, `${kind}ListChanged`)) onNotification({ method: `notifications/${kind}/list_changed` });
-    };
-    this.#listeners.add(listener);
-    return untilAborted(agreed, signal, () => this.#listeners.delete(listener));
-  }
-
-  relay(session: Downstream, server: string, { method }: ServerNotice, own: boolean): void {
+  relay(session: Downstream, server: string, notice: ServerNotice, own: boolean): void {
+    const { method, params } = notice;
     const kind = LIST_CHANGES.get(method);
-    if (kind === undefined) return;
-    if (!own) session.notify(method, undefined);
-    else {
-      this.#catalogs[kind].invalidate(server, session);
-      session.tell(method, undefined);
-    }
+    if (kind !== undefined) {
+      if (own) this.#lists.invalidate(kind, server, session);
+    } else if (method === 'notifications/message') {
+      const level = LEVELS.indexOf(String(params?.['level']));
+      // On a connection of its own the server itself keeps to the level it was told, or to its own.
+      if (!own && (session.logLevel === undefined || level < LEVELS.indexOf(session.logLevel))) return;
+    } else if (!method.startsWith('notifications/tasks') && method !== 'notifications/elicitation/complete') return;
+    const told = this.#passage.outward.notice(notice, server, session);
+    if (own) session.tell(method, told.params);
+    else session.notify(method, told.params);
   }
 
   /** What all share of a server's lists may be another now. Before anything is relayed. */
   onNotice(server: string, { method }: ServerNotice): void {
     const kind = LIST_CHANGES.get(method);
     if (kind === undefined) return;
-    this.#catalogs[kind].invalidate(server);
-    for (const listener of this.#listeners) listener(kind);
+    this.#lists.invalidate(kind, server);
+    this.#subscriptions.tell(kind);
   }
 
   onStarted(server: string): void {
-    this.#tools.onStarted(server);
-    this.#prompts.onStarted(server);
+    this.#lists.onStarted(server);
+    this.#levels.onStarted(server);
   }
 
   onRemoved(server: string): void {
-    this.#tools.onRemoved(server);
-    this.#prompts.onRemoved(server);
+    this.#lists.onRemoved(server);
   }
 
-  get #catalogs(): { readonly tools: Catalog<'tools'>; readonly prompts: Catalog<'prompts'> } {
-    return { tools: this.#tools, prompts: this.#prompts };
+  /** A modern server told of a change on its subscription. */
+  #followed(server: string, notice: ServerNotice, session: Downstream | undefined): void {
+    const kind = LIST_CHANGES.get(notice.method);
+    if (kind === undefined) return;
+    this.#lists.invalidate(kind, server, session);
+    this.#tell(kind, session);
   }
 
-  async #infoOf(server: string, session: Downstream, signal: AbortSignal): Promise<ServerInfo | undefined> {
-    const { clock, listTimeoutMs, logger } = this.#options;
-    try {
-      const late = (): Error => new RequestTimeoutError(server, 'initialize', listTimeoutMs);
-      const bounds = { clock, timeoutMs: listTimeoutMs, signal, late };
-      return await withDeadline(bounds, (bounded) => this.#callers.info(server, session, bounded));
-    } catch (error) {
-      logger.debug({ server, error }, 'a server is left out of what the aggregate can do');
-      return undefined;
+  #tell(kind: ChangedKind, session: Downstream | undefined): void {
+    const method = `notifications/${kind}/list_changed`;
+    for (const each of session === undefined ? this.#options.sessions() : [session]) each.notify(method, undefined);
+    this.#subscriptions.tell(kind);
+  }
+
+  /** Never rejects, and takes no longer than clients wait; the start goes on behind. */
+  async #infoOf(server: string, session: Downstream, signal: AbortSignal): Promise<KnownServer> {
+    const { callers, clock, listTimeoutMs, serverWaitMs, logger } = this.#options;
+    let pending = true;
+    const late = (): Error => new RequestTimeoutError(server, 'initialize', listTimeoutMs);
+    const bounds = { clock, timeoutMs: listTimeoutMs, signal: session.signal, late };
+    const info = withDeadline(bounds, (bounded) => callers.info(server, session, bounded)).then(
+      (told) => {
+        this.#followers.follow(server, session);
+        return told;
+      },
+      (error: unknown) => {
+        pending = false;
+        logger.debug({ server, error }, 'a server is left out of what the aggregate can do');
+        return undefined;
+      },
+    );
+    const told = await within(info, { clock, timeoutMs: serverWaitMs, signal }).catch(() => undefined);
+    return { server, info: told, pending: pending && told === undefined };
+  }
+
+  async #named(method: 'tools/call' | 'prompts/get', session: Downstream, name: unknown) {
+    const [names, what] = method === 'tools/call' ? [this.#lists.tools, 'tool'] : [this.#lists.prompts, 'prompt'];
+    const route = typeof name === 'string' ? await names.find(name, session) : undefined;
+    if (route === undefined) throw new Refusal(INVALID_PARAMS, `unknown ${what}: ${String(name).slice(0, 200)}`);
+    return route;
+  }
+
+  async #located(session: Downstream, given: unknown) {
+    const { server, uri } = await this.#subscriptions.locate(session, given);
+    return { server, uri, asked: { client: given as string, server: uri } };
+  }
+
+  /** Whose completions are asked for, and by which reference of its own. */
+  async #completed(session: Downstream, ref: Params | undefined) {
+    if (ref?.['type'] === 'ref/prompt') {
+      const { server, name } = await this.#named('prompts/get', session, ref['name']);
+      return { server, ref: { ...ref, name } };
     }
+    const given = ref?.['uri'];
+    if (ref?.['type'] !== 'ref/resource' || typeof given !== 'string') {
+      throw new Refusal(INVALID_PARAMS, 'ref is of type "ref/prompt" or "ref/resource"');
+    }
+    const route = await this.#lists.uris.findTemplate(given, session);
+    if (route === undefined) throw new Refusal(INVALID_PARAMS, `unknown resource template: ${given.slice(0, 200)}`);
+    return { server: route.server, ref: { ...ref, uri: route.uri } };
   }
-
-  async #page(
-    catalog: Catalog<'tools' | 'prompts'>,
-    session: Downstream,
-    params: Params | undefined,
-  ): Promise<unknown[]> {
-    if (params?.['cursor'] !== undefined) throw new Refusal(INVALID_PARAMS, 'this list has one page and no cursors');
-    return catalog.items(session);
-  }
-}
-
-/** Tools come through the cache. What a `bound` server offers a session is that session's alone, so that it is not cached. */
-function toolsFrom({ pool, catalog, callers }: AggregateEndpointOptions): CatalogSource<ListItems['tools']> {
-  return {
-    list: async (server, { signal, caller }) => {
-      const query = { signal, ...(caller && { caller }) };
-      if (callers.isBound(server)) return { ...(await pool.listAll(server, 'tools', query)), stale: false };
-      const { tools, stale } = await catalog.tools(server, query);
-      return { items: tools, stale };
-    },
-    refresh: async (server, signal) => {
-      const { tools, stale } = await catalog.refresh(server, { signal });
-      return { items: tools, stale };
-    },
-  };
-}
-
-function promptsFrom(pool: McpPool): CatalogSource<ListItems['prompts']> {
-  const list: CatalogSource<ListItems['prompts']>['list'] = async (server, query) => ({
-    ...(await pool.listAll(server, 'prompts', query)),
-    stale: false,
-  });
-  return { list, refresh: (server, signal) => list(server, { signal }) };
-}
-
-async function found<K extends 'tools' | 'prompts'>(
-  catalog: Catalog<K>,
-  session: Downstream,
-  name: unknown,
-  what: string,
-) {
-  const route = typeof name === 'string' ? await catalog.find(name, session) : undefined;
-  if (route === undefined) throw new Refusal(INVALID_PARAMS, `unknown ${what}: ${String(name).slice(0, 200)}`);
-  return route;
 }

@@ -71,7 +71,8 @@ function skipSpace(text: string, from: number): number {
   return at;
 }
 
-function skipString(text: string, from: number): number {
+/** Behind the string that begins at `from`. */
+export function skipString(text: string, from: number): number {
   for (let at = from + 1; at < text.length; at++) {
     const code = text.charCodeAt(at);
     if (code === QUOTE) return at + 1;
@@ -97,7 +98,7 @@ function skipValue(text: string, from: number): number {
 }
 
 /** A key's text without its quotes, with what backslashes stand for in it. */
-function keyOf(text: string, start: number, end: number): string {
+export function keyOf(text: string, start: number, end: number): string {
   const plain = text.slice(start + 1, end - 1);
   return plain.includes('\\') ? (JSON.parse(text.slice(start, end)) as string) : plain;
 }

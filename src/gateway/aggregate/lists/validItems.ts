@@ -1,4 +1,6 @@
-import { show } from '../../core/errors.js';
+import { show } from '../../../core/errors.js';
+import type { ListItems, ListKind } from '../../../pool/McpPool.js';
+import { MAX_URI_LENGTH } from '../../rpc/limits.js';
 
 /** Bounds of one item of a list: values in it and levels of nesting. */
 export const ITEM_BOUNDS = Object.freeze({ maxValues: 100_000, maxDepth: 128, maxNameLength: 1_024 });
@@ -9,36 +11,40 @@ export interface ValidItems<T> {
   readonly problems: readonly string[];
 }
 
+/** What an item of a list is known by, and how long that may be. */
+const KEYS: Readonly<Record<ListKind, { readonly key: string; readonly max: number }>> = Object.freeze({
+  tools: { key: 'name', max: ITEM_BOUNDS.maxNameLength },
+  prompts: { key: 'name', max: ITEM_BOUNDS.maxNameLength },
+  resources: { key: 'uri', max: MAX_URI_LENGTH },
+  resourceTemplates: { key: 'uriTemplate', max: MAX_URI_LENGTH },
+});
+
 /**
  * The items of a list that any client can take; one bad item never takes the others with it. Left out are items that are
- * no object or have no name, tools whose `inputSchema` is no object schema, descriptions and titles that are no text, what
- * is nested too deep or too large, and the second of two items of one name: a call could reach the first alone.
+ * no object or have no name (resources: no URI), tools whose `inputSchema` is no object schema, descriptions and titles that are no
+ * text, what is nested too deep or too large, and the second of two items of one name: a call could reach the first alone.
  */
-export function validItems<T extends { readonly name: string }>(
-  kind: 'tools' | 'prompts',
-  items: readonly T[],
-): ValidItems<T> {
-  const seen = new Set<string>();
+export function validItems<K extends ListKind>(kind: K, items: readonly ListItems[K][]): ValidItems<ListItems[K]> {
+  const { key } = KEYS[kind];
+  const seen = new Set<unknown>();
   const problems: string[] = [];
   const valid = items.filter((item, index) => {
-    const problem = problemOf(kind, item) ?? (seen.has(item.name) ? 'its name is there already' : undefined);
-    if (problem === undefined) seen.add(item.name);
-    else problems.push(`${kind}[${index}]${nameOf(item)}: ${problem}`);
+    const own = (item as unknown as Readonly<Record<string, unknown>> | null)?.[key];
+    const problem = problemOf(kind, item) ?? (seen.has(own) ? `its ${key} is there already` : undefined);
+    if (problem === undefined) seen.add(own);
+    else problems.push(`${kind}[${index}]${typeof own === 'string' ? ` ${show(own)}` : ''}: ${problem}`);
     return problem === undefined;
   });
   return { items: valid, problems };
 }
 
-function nameOf(item: unknown): string {
-  const name = (item as { readonly name?: unknown } | null)?.name;
-  return typeof name === 'string' ? ` ${show(name)}` : '';
-}
-
-function problemOf(kind: 'tools' | 'prompts', item: unknown): string | undefined {
+function problemOf(kind: ListKind, item: unknown): string | undefined {
   if (!isObject(item)) return 'it is no object';
-  const { name, description, title, inputSchema } = item;
-  if (typeof name !== 'string' || name === '') return 'it has no name';
-  if (name.length > ITEM_BOUNDS.maxNameLength) return `its name is longer than ${ITEM_BOUNDS.maxNameLength}`;
+  const { key, max } = KEYS[kind];
+  const { [key]: own, name, description, title, inputSchema } = item;
+  if (typeof own !== 'string' || own === '') return `it has no ${key}`;
+  if (own.length > max) return `its ${key} is longer than ${max}`;
+  if (typeof name !== 'string') return 'it has no name';
   if (description !== undefined && typeof description !== 'string') return 'its description is no text';
   if (title !== undefined && typeof title !== 'string') return 'its title is no text';
   if (kind === 'tools' && (!isObject(inputSchema) || inputSchema['type'] !== 'object')) {

@@ -1,0 +1,135 @@
+import { messageOf, OptionError } from '../../core/errors.js';
+import type { Logger } from '../../core/logger.js';
+import type { McpPool, ServerNotice, Subscription } from '../../pool/McpPool.js';
+import type { CallOptions, Downstream, ListenOptions } from '../endpoint/Endpoint.js';
+import { type ListenFilter, type Listening, untilAborted } from '../modern/Listening.js';
+import type { Params } from '../rpc/envelope.js';
+import { INVALID_PARAMS, Refusal } from '../rpc/failure.js';
+import { MAX_URI_LENGTH } from '../rpc/limits.js';
+import type { Callers } from '../session/Callers.js';
+import type { Outward } from './passage/Outward.js';
+import type { UriRoute, Uris } from './uris/Uris.js';
+
+export interface SubscriptionsOptions {
+  readonly pool: McpPool;
+  readonly callers: Callers;
+  readonly logger: Logger;
+  readonly uris: Uris;
+  readonly outward: Outward;
+}
+
+/** Who is to be told what: resources by their servers' subscriptions, lists as the aggregate has them. */
+export class Subscriptions {
+  readonly #options: SubscriptionsOptions;
+  /** Subscriptions of the modern era, told of a kind of list that changed. */
+  readonly #listeners = new Set<(kind: string) => void>();
+
+  constructor(options: SubscriptionsOptions) {
+    this.#options = options;
+  }
+
+  /** A list of that kind is another now. */
+  tell(kind: string): void {
+    for (const listener of this.#listeners) listener(kind);
+  }
+
+  /** Where a client's URI leads. @throws Refusal */
+  async locate(session: Downstream, given: unknown): Promise<UriRoute> {
+    if (typeof given !== 'string' || given.length > MAX_URI_LENGTH) {
+      throw new Refusal(INVALID_PARAMS, `uri is a string of ${MAX_URI_LENGTH} characters or fewer`);
+    }
+    const route = await this.#options.uris.find(given, session);
+    if (route !== undefined) return route;
+    const code = session.era === 'modern' ? INVALID_PARAMS : RESOURCE_NOT_FOUND;
+    throw new Refusal(code, `Resource not found: ${given.slice(0, 200)}`, { uri: given });
+  }
+
+  /** `resources/subscribe` of a legacy client. */
+  async open(session: Downstream, params: Params | undefined, { signal }: CallOptions): Promise<unknown> {
+    const given = params?.['uri'];
+    const route = await this.locate(session, given);
+    const tell = ({ method, params: about }: ServerNotice): void => session.notify(method, about);
+    await session.subscribe(given as string, () =>
+      this.#subscribe(route.server, [[given as string, route.uri]], session, tell, signal),
+    );
+    return {};
+  }
+
+  /** `subscriptions/listen` of a modern client. What one server does not tell of is not agreed on; the rest is. */
+  async listen(
+    client: Downstream,
+    filter: ListenFilter,
+    { signal, onNotification }: ListenOptions,
+  ): Promise<Listening> {
+    const { resourceSubscriptions: wanted = [], ...lists } = filter;
+    const kinds = Object.fromEntries(Object.entries(lists).filter(([, asked]) => asked === true));
+    const byServer = await this.#byServer(client, wanted);
+    const opened = await Promise.all(
+      [...byServer].map(async ([server, uris]) => {
+        try {
+          const subscription = await this.#subscribe(server, uris, client, onNotification, signal);
+          const told = new Set(subscription.filter.resourceUris);
+          return uris.filter(([, own]) => told.has(own)).map(([given]) => given);
+        } catch (error) {
+          if (signal.aborted) throw error;
+          const { logger } = this.#options;
+          if (!(error instanceof OptionError)) {
+            logger.warn({ server, error: messageOf(error) }, 'a server does not tell of its resources');
+          }
+          return [];
+        }
+      }),
+    );
+    const agreed = new Set(opened.flat());
+    const uris = wanted.filter((uri) => agreed.has(uri));
+    const listener = (kind: string): void => {
+      if (Object.hasOwn(kinds, `${kind}ListChanged`)) onNotification({ method: `notifications/${kind}/list_changed` });
+    };
+    this.#listeners.add(listener);
+    const told = { ...kinds, ...(wanted.length === 0 ? {} : { resourceSubscriptions: uris }) };
+    return untilAborted(told, signal, () => this.#listeners.delete(listener));
+  }
+
+  /** Each server's URIs, as the client gave them and as it knows them itself. */
+  async #byServer(client: Downstream, wanted: readonly string[]): Promise<Map<string, [string, string][]>> {
+    const byServer = new Map<string, [string, string][]>();
+    for (const given of wanted) {
+      const route = await this.#options.uris.find(given, client);
+      if (route === undefined) continue;
+      const uris = byServer.get(route.server) ?? [];
+      byServer.set(route.server, uris);
+      uris.push([given, route.uri]);
+    }
+    return byServer;
+  }
+
+  /** A client is told of a URI in the form in which it asked for it, and of what lies below it as all know it. */
+  async #subscribe(
+    server: string,
+    uris: readonly (readonly [given: string, own: string])[],
+    session: Downstream,
+    tell: (notice: ServerNotice) => void,
+    signal: AbortSignal | undefined,
+  ): Promise<Subscription> {
+    const { pool, callers, outward } = this.#options;
+    const given = new Map(uris.map(([client, own]) => [own, client]));
+    // From here on the server's era is known, so that no connection is made of one that it does not speak.
+    await callers.info(server, session, signal ?? session.signal);
+    const caller = callers.of(server, session);
+    return pool.subscribe(
+      server,
+      { resourceUris: [...given.keys()] },
+      {
+        onNotification: (notice) => {
+          const asked = given.get(String(notice.params?.['uri']));
+          if (asked === undefined) tell(outward.notice(notice, server, session));
+          else tell({ ...notice, params: { ...notice.params, uri: asked } });
+        },
+        ...(signal && { signal }),
+        ...(caller && { caller }),
+      },
+    );
+  }
+}
+
+const RESOURCE_NOT_FOUND = -32_002;

@@ -1,0 +1,284 @@
+import type { Clock } from '../../../core/clock.js';
+import { messageOf, RequestTimeoutError, RpcError } from '../../../core/errors.js';
+import type { Logger } from '../../../core/logger.js';
+import { withDeadline, within } from '../../../core/time/within.js';
+import type { Caller, ListItems, ListKind, McpPool } from '../../../pool/McpPool.js';
+import type { Downstream } from '../../endpoint/Endpoint.js';
+import { METHOD_NOT_FOUND } from '../../rpc/failure.js';
+import type { Callers } from '../../session/Callers.js';
+import { validItems } from './validItems.js';
+
+export interface CatalogOptions {
+  readonly pool: McpPool;
+  readonly callers: Callers;
+  /** Longest that one server's list may take, in ms. */
+  readonly listTimeoutMs: number;
+  /** Longest that a client waits for a server, in ms: what comes later is told as a change. */
+  readonly serverWaitMs: number;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Aborts what is being listed. */
+  readonly signal: AbortSignal;
+}
+
+/** How long a list may be kept, and by whom (2026-07-28, caching). */
+export interface ListHints {
+  readonly ttlMs?: number | undefined;
+  readonly cacheScope?: 'public' | 'private' | undefined;
+}
+
+/** One server's list, as a cache gives it. */
+export interface Listing<T> extends ListHints {
+  readonly items: readonly T[];
+  /** It may be another by now, or its server is down: it is asked for again behind. */
+  readonly stale: boolean;
+}
+
+export interface CatalogSource<T> {
+  list(server: string, query: { readonly signal: AbortSignal; readonly caller?: Caller }): Promise<Listing<T>>;
+  /** The same, but waits for the server; stale when that failed. */
+  refresh(server: string, signal: AbortSignal): Promise<Listing<T>>;
+}
+
+/** What one server offers; `missing` when that is not known now. */
+export interface ServerList<T> {
+  readonly server: string;
+  readonly items: readonly T[];
+  readonly hints: ListHints;
+  readonly missing: boolean;
+}
+
+interface Known<T> {
+  readonly items: readonly T[];
+  readonly hints: ListHints;
+  /** When its server wants it asked for again; undefined: once it says that it changed. */
+  readonly untilMs: number | undefined;
+}
+
+/** The lists of all who see the same, or of one session: a `bound` server may offer each another. */
+class Lists<T> {
+  readonly known = new Map<string, Known<T>>();
+  readonly loading = new Map<string, Promise<Known<T> | undefined>>();
+  /** Loads behind a stale list. */
+  readonly refreshing = new Map<string, Promise<void>>();
+  /** Servers whose list a client did not wait for. */
+  readonly missed = new Set<string>();
+  readonly session: Downstream | undefined;
+
+  constructor(session?: Downstream) {
+    this.session = session;
+  }
+}
+
+/**
+ * What each server offers of one kind, in the order of the servers. A server's list is kept until it says that it changed,
+ * its time is over, or it starts anew; one that cannot be listed is left out and asked again next time, and so is an
+ * item no client could take. A client waits for a slow server a short while only: the rest follows as a change.
+ */
+export class Catalog<K extends ListKind> {
+  readonly #kind: K;
+  readonly #options: CatalogOptions;
+  readonly #source: CatalogSource<ListItems[K]>;
+  readonly #onChange: (session: Downstream | undefined) => void;
+  readonly #shared = new Lists<ListItems[K]>();
+  readonly #own = new WeakMap<Downstream, Lists<ListItems[K]>>();
+  /** What clients were last shown of each server. */
+  readonly #shown = new Map<string, readonly ListItems[K][]>();
+  readonly #problems = new Map<string, readonly string[]>();
+  readonly #told = new Map<string, string>();
+
+  /** `onChange`: what clients, or that one, were shown is not what there is any more, and no server says so. */
+  constructor(
+    kind: K,
+    options: CatalogOptions,
+    source: CatalogSource<ListItems[K]>,
+    onChange: (session: Downstream | undefined) => void,
+  ) {
+    this.#kind = kind;
+    this.#options = options;
+    this.#source = source;
+    this.#onChange = onChange;
+  }
+
+  /** Forgets what `server` listed: to all, or to a session on its own connection. */
+  invalidate(server: string, session?: Downstream): void {
+    const lists = session === undefined ? this.#shared : this.#listsOf(server, session);
+    for (const each of [lists.known, lists.loading, lists.refreshing]) each.delete(server);
+  }
+
+  /** A server is up, again or for the first time. One that came up to be listed is being looked at already. */
+  onStarted(server: string): void {
+    const { loading, refreshing } = this.#shared;
+    if (this.#options.callers.isBound(server) || loading.has(server) || refreshing.has(server)) return;
+    this.invalidate(server);
+    if (this.#shown.size === 0) return;
+    this.#load(server, this.#shared)
+      .then((known) => {
+        if (known !== undefined) this.#tellUnless(known.items, this.#shown.get(server) ?? NO_ITEMS);
+      })
+      .catch((error: unknown) => this.#failed(server, error));
+  }
+
+  /** What is left out of a server's list and why, as of its last listing. */
+  problems(server: string): readonly string[] {
+    return this.#problems.get(server) ?? [];
+  }
+
+  /** A server is not there any more. */
+  onRemoved(server: string): void {
+    this.invalidate(server);
+    this.#shared.missed.delete(server);
+    const shown = this.#shown.get(server);
+    this.#shown.delete(server);
+    if (shown !== undefined && shown.length > 0) this.#onChange(undefined);
+  }
+
+  /** What all servers offer `session`. */
+  async lists(session: Downstream): Promise<ServerList<ListItems[K]>[]> {
+    const { pool, clock, serverWaitMs } = this.#options;
+    const found = new Map<string, Known<ListItems[K]> | undefined>();
+    const servers = pool.servers();
+    const asked = servers.map(async (server) => found.set(server, await this.#list(server, session, true)));
+    const all = Promise.all(asked).then(() => true);
+    const late = (): undefined => undefined;
+    await within(all, { clock, timeoutMs: serverWaitMs, late }).catch(late);
+    return servers.map((server) => {
+      const lists = this.#listsOf(server, session);
+      if (!found.has(server)) lists.missed.add(server);
+      const list = listOf(server, found.get(server) ?? lists.known.get(server));
+      if (lists === this.#shared) this.#shown.set(server, list.items);
+      return list;
+    });
+  }
+
+  /** What is known now of what the servers offer `session`, without asking any. */
+  known(session: Downstream): ServerList<ListItems[K]>[] {
+    const servers = this.#options.pool.servers();
+    return servers.map((server) => listOf(server, this.#listsOf(server, session).known.get(server)));
+  }
+
+  /** What one server offers `session`, as of its last list. `fresh`: it is asked again when that one's time is over. */
+  async list(server: string, session: Downstream, fresh = false): Promise<readonly ListItems[K][] | undefined> {
+    return (await this.#list(server, session, fresh))?.items;
+  }
+
+  #listsOf(server: string, session: Downstream): Lists<ListItems[K]> {
+    if (!this.#options.callers.isBound(server)) return this.#shared;
+    const own = this.#own.get(session) ?? new Lists<ListItems[K]>(session);
+    this.#own.set(session, own);
+    return own;
+  }
+
+  /** One load per server at a time; undefined when the server has nothing to give now. Never rejects. */
+  async #list(server: string, session: Downstream, fresh: boolean): Promise<Known<ListItems[K]> | undefined> {
+    const lists = this.#listsOf(server, session);
+    const known = lists.known.get(server);
+    const { untilMs = Number.POSITIVE_INFINITY } = known ?? {};
+    if (known !== undefined && (!fresh || this.#options.clock.now() < untilMs)) return known;
+    const loading = lists.loading.get(server) ?? this.#load(server, lists, this.#options.callers.of(server, session));
+    return (await loading) ?? known;
+  }
+
+  #load(server: string, lists: Lists<ListItems[K]>, caller?: Caller): Promise<Known<ListItems[K]> | undefined> {
+    const load = this.#ask(server, caller, false).then((listing) => {
+      const known = listing && this.#kept(listing);
+      // One that was invalidated meanwhile may be of before the change.
+      if (lists.loading.get(server) !== load || listing === undefined || known === undefined) return known;
+      lists.known.set(server, known);
+      if (lists.missed.delete(server)) this.#follows(server, lists, known.items);
+      if (listing.stale) this.#refresh(server, lists, listing.items);
+      return known;
+    });
+    lists.loading.set(server, load);
+    void load.then(() => lists.loading.get(server) === load && lists.loading.delete(server));
+    return load;
+  }
+
+  /** Tells of what came too late for its clients. */
+  #follows(server: string, lists: Lists<ListItems[K]>, items: readonly ListItems[K][]): void {
+    if (lists === this.#shared) this.#tellUnless(items, this.#shown.get(server) ?? NO_ITEMS);
+    else if (items.length > 0) this.#onChange(lists.session);
+  }
+
+  #kept({ items, ttlMs, cacheScope }: Listing<ListItems[K]>): Known<ListItems[K]> {
+    return { items, hints: { ttlMs, cacheScope }, untilMs: ttlMs && this.#options.clock.now() + ttlMs };
+  }
+
+  /** Until the server has told its new list the stale one stands; when it cannot, the next caller has it asked again. */
+  #refresh(server: string, lists: Lists<ListItems[K]>, stale: readonly ListItems[K][]): void {
+    const refresh = this.#ask(server, undefined, true).then((listing) => {
+      if (lists.refreshing.get(server) !== refresh) return;
+      lists.refreshing.delete(server);
+      if (listing === undefined || listing.stale) {
+        lists.known.delete(server);
+        return;
+      }
+      lists.known.set(server, this.#kept(listing));
+      this.#tellUnless(listing.items, stale);
+    });
+    lists.refreshing.set(server, refresh);
+    refresh.catch((error: unknown) => this.#failed(server, error));
+  }
+
+  /** In the background: no client waits for it. */
+  #failed(server: string, error: unknown): void {
+    this.#options.logger.error({ server, error }, 'a list could not be told to its clients');
+  }
+
+  #tellUnless(items: readonly ListItems[K][], shown: readonly ListItems[K][]): void {
+    if (items !== shown && JSON.stringify(items) !== JSON.stringify(shown)) this.#onChange(undefined);
+  }
+
+  /** What clients can take of a list; what is left out is told once. */
+  #valid(server: string, listed: readonly ListItems[K][]): readonly ListItems[K][] {
+    const { items, problems } = validItems(this.#kind, listed);
+    this.#problems.set(server, problems);
+    const told = problems.slice(0, MAX_TOLD).join('; ');
+    if (problems.length > 0 && this.#told.get(server) !== told) {
+      this.#options.logger.warn({ server, leftOut: problems.length, problems: told }, 'items of a list are left out');
+    }
+    this.#told.set(server, told);
+    return items;
+  }
+
+  /** Never rejects. */
+  async #ask(server: string, caller: Caller | undefined, refresh: boolean): Promise<Listing<ListItems[K]> | undefined> {
+    const { pool, listTimeoutMs, logger, clock, signal } = this.#options;
+    try {
+      const capabilities = pool.info(server, caller)?.capabilities;
+      if (capabilities !== undefined && capabilities[capabilityOf(this.#kind)] === undefined) return NOTHING;
+      const late = (): Error => new RequestTimeoutError(server, `${this.#kind}/list`, listTimeoutMs);
+      const bounds = { clock, timeoutMs: listTimeoutMs, signal, late };
+      const listing = await withDeadline(bounds, (bounded) =>
+        refresh
+          ? this.#source.refresh(server, bounded)
+          : this.#source.list(server, { signal: bounded, ...(caller && { caller }) }),
+      );
+      return { ...listing, items: this.#valid(server, listing.items) };
+    } catch (error) {
+      if (signal.aborted) return undefined;
+      if (error instanceof RpcError && error.rpcCode === METHOD_NOT_FOUND) return NOTHING;
+      logger.warn(
+        { server, kind: this.#kind, error: messageOf(error) },
+        'a server could not be listed and is left out',
+      );
+      return undefined;
+    }
+  }
+}
+
+/** The capability that a server has which offers lists of that kind. */
+const capabilityOf = (kind: ListKind): 'tools' | 'prompts' | 'resources' =>
+  kind === 'resourceTemplates' ? 'resources' : kind;
+
+const listOf = <T>(server: string, known: Known<T> | undefined): ServerList<T> => ({
+  server,
+  items: known?.items ?? NO_ITEMS,
+  hints: known?.hints ?? {},
+  missing: known === undefined,
+});
+
+const NO_ITEMS: readonly never[] = Object.freeze([]);
+const NOTHING = Object.freeze({ items: NO_ITEMS, stale: false });
+/** Problems of a list that are spelled out in the log. */
+const MAX_TOLD = 5;

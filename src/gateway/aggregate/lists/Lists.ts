@@ -1,0 +1,156 @@
+import type { ListItems, ListKind, McpPool } from '../../../pool/McpPool.js';
+import type { Downstream } from '../../endpoint/Endpoint.js';
+import type { Params } from '../../rpc/envelope.js';
+import type { Callers } from '../../session/Callers.js';
+import type { ToolCatalog } from '../../ToolCatalog.js';
+import { Uris } from '../uris/Uris.js';
+import { Catalog, type CatalogOptions, type CatalogSource, type ServerList } from './Catalog.js';
+import { Names } from './Names.js';
+import { type Entry, mergedHints, pageOf } from './pages.js';
+
+export interface ListsOptions extends CatalogOptions {
+  readonly catalog: ToolCatalog;
+  /** Items of one page. */
+  readonly pageItems: number;
+}
+
+/** Kinds of lists that clients are told of. */
+export type ChangedKind = 'tools' | 'prompts' | 'resources';
+
+/** The catalogs behind each kind. */
+const BEHIND = Object.freeze({ tools: ['tools'], prompts: ['prompts'], resources: ['resources', 'resourceTemplates'] });
+
+export const LIST_METHODS: ReadonlyMap<string, ListKind> = new Map([
+  ['tools/list', 'tools'],
+  ['prompts/list', 'prompts'],
+  ['resources/list', 'resources'],
+  ['resources/templates/list', 'resourceTemplates'],
+]);
+
+/** All lists of the aggregate, with the names and URIs that are in them. */
+export class Lists {
+  readonly tools: Names<'tools'>;
+  readonly prompts: Names<'prompts'>;
+  readonly uris: Uris;
+  readonly #pageItems: number;
+  readonly #catalogs: { readonly [K in ListKind]: Catalog<K> };
+
+  /** `onChange`: what clients, or that one, were shown of a kind is not what there is any more, and no server says so. */
+  constructor(options: ListsOptions, onChange: (kind: ChangedKind, session: Downstream | undefined) => void) {
+    const { pool, callers } = options;
+    const told = (kind: ChangedKind) => (session: Downstream | undefined) => onChange(kind, session);
+    this.#pageItems = options.pageItems;
+    this.#catalogs = {
+      tools: new Catalog('tools', options, toolsFrom(options), told('tools')),
+      prompts: new Catalog('prompts', options, listed(pool, 'prompts'), told('prompts')),
+      resources: new Catalog('resources', options, listed(pool, 'resources'), told('resources')),
+      resourceTemplates: new Catalog(
+        'resourceTemplates',
+        options,
+        listed(pool, 'resourceTemplates'),
+        told('resources'),
+      ),
+    };
+    const { tools, prompts, resources, resourceTemplates: templates } = this.#catalogs;
+    const servers = (): readonly string[] => pool.servers();
+    this.tools = new Names(tools, servers);
+    this.prompts = new Names(prompts, servers);
+    this.uris = new Uris({ pool, callers, resources, templates });
+  }
+
+  /** The result of a list request. */
+  async page(
+    kind: ListKind,
+    session: Downstream,
+    params: Params | undefined,
+  ): Promise<Readonly<Record<string, unknown>>> {
+    const lists: readonly ServerList<unknown>[] = await this.#catalogs[kind].lists(session);
+    const entries = [...this.#entries(kind, lists, session)];
+    const { items, nextCursor } = pageOf(kind, entries, params?.['cursor'], this.#pageItems);
+    return {
+      [kind]: items,
+      ...(nextCursor === undefined ? {} : { nextCursor }),
+      ...(session.era === 'modern' ? { resultType: 'complete', ...mergedHints(lists) } : {}),
+    };
+  }
+
+  /** Forgets what `server` listed: to all, or to a session on its own connection. */
+  invalidate(kind: ChangedKind, server: string, session?: Downstream): void {
+    for (const each of BEHIND[kind] as readonly ListKind[]) this.#catalogs[each].invalidate(server, session);
+  }
+
+  onStarted(server: string): void {
+    for (const catalog of Object.values(this.#catalogs)) catalog.onStarted(server);
+  }
+
+  onRemoved(server: string): void {
+    for (const catalog of Object.values(this.#catalogs)) catalog.onRemoved(server);
+    this.uris.onRemoved(server);
+  }
+
+  #entries(kind: ListKind, lists: readonly ServerList<unknown>[], session: Downstream): Iterable<Entry<unknown>> {
+    switch (kind) {
+      case 'tools':
+        return this.#toolEntries(lists as readonly ServerList<ListItems['tools']>[], session);
+      case 'prompts':
+        return this.prompts.of(lists as readonly ServerList<ListItems['prompts']>[]);
+      case 'resources':
+        return this.uris.resources(lists as readonly ServerList<ListItems['resources']>[], session);
+      case 'resourceTemplates':
+        return this.uris.templates(lists as readonly ServerList<ListItems['resourceTemplates']>[], session);
+    }
+  }
+
+  *#toolEntries(lists: readonly ServerList<ListItems['tools']>[], session: Downstream) {
+    for (const entry of this.tools.of(lists)) {
+      yield { ...entry, item: this.#withApp(entry.item, entry.server, session) };
+    }
+  }
+
+  /** A tool's app is a resource of its server (MCP Apps; the older name of the same; ChatGPT's). */
+  #withApp(tool: ListItems['tools'], server: string, session: Downstream): ListItems['tools'] {
+    const meta = tool._meta as Params | undefined;
+    if (typeof meta !== 'object' || meta === null) return tool;
+    const changes: Record<string, unknown> = {};
+    for (const key of ['ui/resourceUri', 'openai/outputTemplate']) {
+      if (typeof meta[key] === 'string') changes[key] = this.uris.named(server, meta[key], session);
+    }
+    const ui = meta['ui'] as Params | null | undefined;
+    if (typeof ui === 'object' && typeof ui?.['resourceUri'] === 'string') {
+      changes['ui'] = { ...ui, resourceUri: this.uris.named(server, ui['resourceUri'], session) };
+    }
+    return Object.keys(changes).length === 0 ? tool : { ...tool, _meta: { ...meta, ...changes } };
+  }
+}
+
+/** Tools come through the cache. What a `bound` server offers a session is that session's alone, so that it is not cached. */
+function toolsFrom({
+  pool,
+  catalog,
+  callers,
+}: {
+  pool: McpPool;
+  catalog: ToolCatalog;
+  callers: Callers;
+}): CatalogSource<ListItems['tools']> {
+  return {
+    list: async (server, { signal, caller }) => {
+      const query = { signal, ...(caller && { caller }) };
+      if (callers.isBound(server)) return { ...(await pool.listAll(server, 'tools', query)), stale: false };
+      const { tools, stale } = await catalog.tools(server, query);
+      return { items: tools, stale };
+    },
+    refresh: async (server, signal) => {
+      const { tools, stale } = await catalog.refresh(server, { signal });
+      return { items: tools, stale };
+    },
+  };
+}
+
+function listed<K extends ListKind>(pool: McpPool, kind: K): CatalogSource<ListItems[K]> {
+  const list: CatalogSource<ListItems[K]>['list'] = async (server, query) => ({
+    ...(await pool.listAll(server, kind, query)),
+    stale: false,
+  });
+  return { list, refresh: (server, signal) => list(server, { signal }) };
+}

@@ -1,0 +1,70 @@
+import { createHash } from 'node:crypto';
+import { INVALID_PARAMS, Refusal } from '../../rpc/failure.js';
+import type { ListHints, ServerList } from './Catalog.js';
+
+/** An item of the aggregate with its server and what it is known by. */
+export interface Entry<T> {
+  readonly server: string;
+  readonly key: string;
+  readonly item: T;
+}
+
+export interface Page<T> {
+  readonly items: readonly T[];
+  readonly nextCursor?: string;
+}
+
+/** Behind which entry a page begins: its server, a hash of its key, its place among its server's entries and among all. */
+type Place = readonly [kind: string, server: string, key: string, inServer: number, inAll: number];
+
+/**
+ * One page of a list. A cursor names the entry it stands behind, so that what comes and goes on other servers moves nothing; when
+ * that entry is gone, the page begins where it stood.
+ * @throws Refusal for a cursor that is none of this list
+ */
+export function pageOf<T>(kind: string, entries: readonly Entry<T>[], cursor: unknown, size: number): Page<T> {
+  const from = cursor === undefined ? 0 : startOf(entries, placeOf(kind, cursor));
+  const page = entries.slice(from, from + size);
+  const items = page.map(({ item }) => item);
+  const last = page.at(-1);
+  if (last === undefined || from + size >= entries.length) return { items };
+  const first = entries.findIndex(({ server }) => server === last.server);
+  const end = from + page.length;
+  const place: Place = [kind, last.server, hashOf(last.key), end - first, end];
+  return { items, nextCursor: Buffer.from(JSON.stringify(place)).toString('base64url') };
+}
+
+/** What holds of several lists together: the shortest time, and `private` if one is; no time when one is missing. */
+export function mergedHints(lists: readonly ServerList<unknown>[]): Required<Pick<ListHints, 'ttlMs' | 'cacheScope'>> {
+  const times = lists.map(({ hints, missing }) => (missing ? 0 : (hints.ttlMs ?? 0)));
+  const ttlMs = Math.min(...times, Number.POSITIVE_INFINITY);
+  const open = lists.every(({ hints, missing }) => !missing && hints.cacheScope === 'public');
+  return {
+    ttlMs: Number.isFinite(ttlMs) ? Math.max(0, Math.floor(ttlMs)) : 0,
+    cacheScope: open && lists.length > 0 ? 'public' : 'private',
+  };
+}
+
+function startOf<T>(entries: readonly Entry<T>[], [, server, key, inServer, inAll]: Place): number {
+  const behind = entries.findIndex((entry) => entry.server === server && hashOf(entry.key) === key);
+  if (behind !== -1) return behind + 1;
+  const first = entries.findIndex((entry) => entry.server === server);
+  if (first === -1) return Math.min(inAll, entries.length);
+  const count = entries.filter((entry) => entry.server === server).length;
+  // The one it stood behind is gone: all that followed has moved up by one.
+  return first + Math.min(Math.max(inServer - 1, 0), count);
+}
+
+function placeOf(kind: string, cursor: unknown): Place {
+  try {
+    const place = JSON.parse(Buffer.from(String(cursor), 'base64url').toString()) as Place;
+    const [own, server, key, inServer, inAll] = place;
+    const counts = [inServer, inAll].every((count) => Number.isSafeInteger(count) && count >= 0);
+    if (own === kind && typeof server === 'string' && typeof key === 'string' && counts) return place;
+  } catch {
+    // It is none.
+  }
+  throw new Refusal(INVALID_PARAMS, 'the cursor is none of this list');
+}
+
+const hashOf = (key: string): string => createHash('sha256').update(key).digest('base64url').slice(0, 12);

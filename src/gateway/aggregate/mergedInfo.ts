@@ -1,0 +1,51 @@
+import type { Implementation, ServerCapabilities } from '@modelcontextprotocol/client';
+import type { ServerInfo } from '../../pool/McpPool.js';
+import type { EndpointInfo } from '../endpoint/Endpoint.js';
+
+/** What is known of one server. */
+export interface KnownServer {
+  readonly server: string;
+  /** Undefined when it could not be started, or is not up yet. */
+  readonly info: ServerInfo | undefined;
+  /** It is still starting. */
+  readonly pending: boolean;
+}
+
+type Capabilities = Omit<ServerCapabilities, 'tasks' | 'extensions'> & {
+  readonly tasks?: Readonly<Record<string, unknown>> | undefined;
+  readonly extensions?: Readonly<Record<string, unknown>> | undefined;
+};
+
+/** Extensions whose messages the aggregate can bring to their server: what another one needs is not known. */
+const EXTENSIONS: readonly string[] = ['io.modelcontextprotocol/ui', 'io.modelcontextprotocol/tasks'];
+
+/** What any of the servers can do, of what the aggregate passes on. A server that is still starting may have any of it. */
+export function mergedInfo(known: readonly KnownServer[], serverInfo: Implementation): EndpointInfo {
+  const all = known.flatMap(({ info }): Capabilities[] => (info === undefined ? [] : [info.capabilities]));
+  const pending = known.some((each) => each.pending);
+  const some = (has: (capabilities: Capabilities) => unknown): boolean => pending || all.some((each) => has(each));
+  const instructions = known.flatMap(({ server, info }) =>
+    info?.instructions === undefined ? [] : [`# ${server}\n\n${info.instructions}`],
+  );
+  const tasks = all.flatMap((each) => (each.tasks === undefined ? [] : [each.tasks]));
+  const extensions = EXTENSIONS.flatMap((name) => {
+    const has = all.find((each) => each.extensions?.[name] !== undefined);
+    return has === undefined ? [] : [[name, has.extensions?.[name]]];
+  });
+  const capabilities = {
+    tools: { listChanged: true },
+    ...(some(({ prompts }) => prompts) ? { prompts: { listChanged: true } } : {}),
+    ...(some(({ resources }) => resources)
+      ? { resources: { ...(some((each) => each.resources?.subscribe) && { subscribe: true }), listChanged: true } }
+      : {}),
+    ...(some(({ completions }) => completions) ? { completions: {} } : {}),
+    ...(some(({ logging }) => logging) ? { logging: {} } : {}),
+    ...(tasks.length === 0 ? {} : { tasks: Object.assign({}, ...tasks) }),
+    ...(extensions.length === 0 ? {} : { extensions: Object.fromEntries(extensions) }),
+  };
+  return {
+    capabilities: capabilities as ServerCapabilities,
+    serverInfo,
+    ...(instructions.length === 0 ? {} : { instructions: instructions.join('\n\n') }),
+  };
+}

@@ -1,0 +1,113 @@
+import { RpcError } from '../../../core/errors.js';
+import type { ServerNotice } from '../../../pool/McpPool.js';
+import type { Downstream } from '../../endpoint/Endpoint.js';
+import type { Params } from '../../rpc/envelope.js';
+import type { Uris } from '../uris/Uris.js';
+import { type JsonPath, rewriteStrings } from './rewriteStrings.js';
+import type { TaskIds } from './TaskIds.js';
+
+/** Whose message it is, and for whom. */
+export interface Crossing {
+  readonly server: string;
+  readonly session: Downstream;
+  readonly method: string;
+  /** The URI that the client asked for and what its server calls it. */
+  readonly asked?: { readonly client: string; readonly server: string } | undefined;
+  /** A task was made for the client. */
+  readonly onTask?: (taskId: string) => void;
+}
+
+export const RELATED_TASK = 'io.modelcontextprotocol/related-task';
+const KEYS: ReadonlySet<string> = new Set(['uri', 'resourceUri', 'ui/resourceUri', 'openai/outputTemplate', 'taskId']);
+/** Whose values are the server's and the client's own business. */
+const OPAQUE: ReadonlySet<string | number | undefined> = new Set(['structuredContent', 'arguments', 'input']);
+const TASK_RESULT = /"resultType"\s*:\s*"task"/;
+
+/** What servers say, with the URIs and the ids of tasks in it as clients of the aggregate know them; all else as it came. */
+export class Outward {
+  readonly #uris: Uris;
+  readonly #tasks: TaskIds;
+
+  constructor(uris: Uris, tasks: TaskIds) {
+    this.#uris = uris;
+    this.#tasks = tasks;
+  }
+
+  /** A result: bytes stay bytes. */
+  async result(result: unknown, crossing: Crossing): Promise<unknown> {
+    if (!(result instanceof Uint8Array)) return result;
+    const bytes = Buffer.from(result.buffer, result.byteOffset, result.byteLength);
+    const uris = bytes.includes('"uri"') || bytes.includes('esourceUri"') || bytes.includes('"openai/outputTemplate"');
+    if (!uris && !bytes.includes('"taskId"')) return result;
+    if (uris) await this.#uris.prepare(crossing.session);
+    const text = bytes.toString('utf8');
+    const ofTask = crossing.method.startsWith('tasks/') || TASK_RESULT.test(text);
+    const changed = rewriteStrings(text, KEYS, (path, value) => {
+      if (isTaskId(path, ofTask)) return this.#task(value, path, crossing);
+      return isUri(path) ? this.#uri(value, crossing) : undefined;
+    });
+    return changed === text ? result : Buffer.from(changed);
+  }
+
+  /** What comes on the way to an answer, or by itself. */
+  notice(notice: ServerNotice, server: string, session: Downstream): ServerNotice {
+    const { method, params } = notice;
+    let changed: Params | undefined;
+    if (method === 'notifications/resources/updated' && typeof params?.['uri'] === 'string') {
+      changed = { ...params, uri: this.#uris.outward(server, params['uri'], session) };
+    } else if (method.startsWith('notifications/tasks') && typeof params?.['taskId'] === 'string') {
+      changed = { ...params, taskId: this.#tasks.exposed(server, params['taskId']) };
+    }
+    const related = withTask(changed ?? params, (taskId) => this.#tasks.exposed(server, taskId));
+    return related === params ? notice : { ...notice, method, params: related ?? {} };
+  }
+
+  /** An error: what it says of a URI. */
+  failure(error: unknown, { asked }: Crossing): unknown {
+    if (!(error instanceof RpcError) || asked === undefined || asked.client === asked.server) return error;
+    const data = error.data as Params | null | undefined;
+    if (typeof data !== 'object' || data?.['uri'] !== asked.server) return error;
+    return new RpcError(error.server, error.rpcCode, error.message, { ...data, uri: asked.client });
+  }
+
+  #task(taskId: string, path: JsonPath, { server, onTask }: Crossing): string {
+    if (path[0] === 'task') onTask?.(taskId);
+    return this.#tasks.exposed(server, taskId);
+  }
+
+  #uri(uri: string, { server, session, asked }: Crossing): string {
+    return uri === asked?.server ? asked.client : this.#uris.outward(server, uri, session);
+  }
+}
+
+/** Params with another id of the task they belong to; the same params when they belong to none. */
+export function withTask(params: Params | undefined, map: (taskId: string) => string): Params | undefined {
+  const meta = params?.['_meta'] as Params | undefined;
+  const related = meta?.[RELATED_TASK] as Params | undefined;
+  const taskId = related?.['taskId'];
+  if (typeof taskId !== 'string') return params;
+  return { ...params, _meta: { ...meta, [RELATED_TASK]: { ...related, taskId: map(taskId) } } };
+}
+
+function isTaskId(path: JsonPath, ofTask: boolean): boolean {
+  if (path.at(-1) !== 'taskId') return false;
+  if (path.length === 1) return ofTask;
+  if (path[0] === 'task') return path.length === 2;
+  if (path[0] === 'tasks') return path.length === 3;
+  return path[0] === '_meta' && path[1] === RELATED_TASK && path.length === 3;
+}
+
+/** Links, embedded resources, contents; and where MCP Apps name their resource. */
+function isUri(path: JsonPath): boolean {
+  if (path.some((each) => OPAQUE.has(each))) return false;
+  const meta = path.indexOf('_meta');
+  const key = path.at(-1);
+  if (meta !== -1) {
+    const below = path.slice(meta + 1).join(' ');
+    return below === 'ui resourceUri' || below === 'ui/resourceUri' || below === 'openai/outputTemplate';
+  }
+  if (key !== 'uri') return false;
+  const above = path.slice(0, -1).filter((each) => typeof each === 'string');
+  if (above.at(-1) === 'resource') above.pop();
+  return above.at(-1) === 'content' || above.at(-1) === 'contents';
+}

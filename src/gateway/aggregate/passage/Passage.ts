@@ -1,0 +1,71 @@
+import type { RequestHandler } from '../../../connection/protocol/messages.js';
+import { changed, type GivenParams } from '../../bridge/paramsFor.js';
+import type { CallOptions } from '../../endpoint/Endpoint.js';
+import type { Params } from '../../rpc/envelope.js';
+import type { Callers } from '../../session/Callers.js';
+import type { LogLevels } from '../../session/LogLevels.js';
+import { OwnTasks } from '../../session/OwnTasks.js';
+import type { Uris } from '../uris/Uris.js';
+import { type Crossing, Outward, RELATED_TASK, withTask } from './Outward.js';
+import { TaskIds } from './TaskIds.js';
+
+export interface PassageOptions {
+  readonly callers: Callers;
+  readonly uris: Uris;
+  readonly levels: LogLevels;
+  readonly pool: { servers(): string[] };
+}
+
+/** A call of the aggregate on its way to one server and back, with what names a URI or a task changed on both. */
+export class Passage {
+  readonly outward: Outward;
+  readonly taskIds = new TaskIds();
+  readonly ownTasks = new OwnTasks();
+  readonly #options: PassageOptions;
+
+  constructor(options: PassageOptions) {
+    this.#options = options;
+    this.outward = new Outward(options.uris, this.taskIds);
+  }
+
+  async send(to: Omit<Crossing, 'onTask'>, given: GivenParams, call: CallOptions): Promise<unknown> {
+    const { callers, levels } = this.#options;
+    const { server, session, method } = to;
+    const crossing: Crossing = { ...to, onTask: (taskId) => this.ownTasks.add(server, session, taskId) };
+    await levels.tell(server, session);
+    const { params, paramsText } = this.#ofTask(given);
+    const { paramsText: _, onNotification, onRequest, ...rest } = call;
+    try {
+      const result = await callers.request(server, session, method, params, {
+        ...rest,
+        ...(paramsText === undefined ? {} : { paramsText }),
+        ...(onNotification && {
+          onNotification: (notice) => onNotification(this.outward.notice(notice, server, session)),
+        }),
+        ...(onRequest && { onRequest: this.#asking(server, onRequest) }),
+      });
+      return await this.outward.result(result, crossing);
+    } catch (error) {
+      throw this.outward.failure(error, crossing);
+    }
+  }
+
+  /** Which task the params belong to, as the server knows it. */
+  #ofTask(given: GivenParams): GivenParams {
+    const related = (given.params?.['_meta'] as Params | undefined)?.[RELATED_TASK] as Params | undefined;
+    const task = this.taskIds.find(this.#options.pool.servers(), related?.['taskId']);
+    return task === undefined
+      ? given
+      : changed(given.params, given, { meta: { [RELATED_TASK]: { ...related, taskId: task.taskId } } });
+  }
+
+  #asking(server: string, onRequest: RequestHandler): RequestHandler {
+    return async (request, options) => {
+      const params = withTask(request.params, (taskId) => this.taskIds.exposed(server, taskId));
+      if (params === request.params || params === undefined) return onRequest(request, options);
+      const answer = (await onRequest({ ...request, params }, options)) as Params | undefined;
+      const servers = this.#options.pool.servers();
+      return withTask(answer, (taskId) => this.taskIds.find(servers, taskId)?.taskId ?? taskId);
+    };
+  }
+}

@@ -1,0 +1,100 @@
+import { messageOf } from '../../../core/errors.js';
+import type { Logger } from '../../../core/logger.js';
+import type { McpPool } from '../../../pool/McpPool.js';
+import { changed } from '../../bridge/paramsFor.js';
+import type { CallOptions, Downstream } from '../../endpoint/Endpoint.js';
+import type { Params } from '../../rpc/envelope.js';
+import { INVALID_PARAMS, METHOD_NOT_FOUND, Refusal } from '../../rpc/failure.js';
+import type { Callers } from '../../session/Callers.js';
+import type { Passage } from './Passage.js';
+
+export interface TasksOptions {
+  readonly pool: McpPool;
+  readonly callers: Callers;
+  readonly logger: Logger;
+  readonly passage: Passage;
+}
+
+interface TaskPage {
+  readonly tasks?: unknown;
+  readonly nextCursor?: unknown;
+}
+
+const BY_ID: ReadonlySet<string> = new Set(['tasks/get', 'tasks/result', 'tasks/cancel', 'tasks/update']);
+
+/** Tasks of all servers: each is asked of the server that runs it. */
+export class Tasks {
+  readonly #options: TasksOptions;
+
+  constructor(options: TasksOptions) {
+    this.#options = options;
+  }
+
+  async request(session: Downstream, method: string, params: Params | undefined, call: CallOptions): Promise<unknown> {
+    const { pool, passage } = this.#options;
+    if (method === 'tasks/list' && session.era === 'legacy') return this.#list(session, params, call);
+    if (!BY_ID.has(method)) throw new Refusal(METHOD_NOT_FOUND, `method not found: ${method}`);
+    const task = passage.taskIds.find(pool.servers(), params?.['taskId']);
+    if (task === undefined) throw new Refusal(INVALID_PARAMS, 'Failed to retrieve task: Task not found');
+    const given = changed(params, call, { params: { taskId: task.taskId } });
+    return passage.send({ server: task.server, session, method }, given, call);
+  }
+
+  /** A page is a page of one server; one that cannot tell is passed over. On a shared server a session has its own tasks alone. */
+  async #list(session: Downstream, params: Params | undefined, call: CallOptions): Promise<unknown> {
+    const { callers, passage, logger } = this.#options;
+    const servers = this.#servers(session);
+    let { index, cursor } = startOf(servers, params?.['cursor']);
+    for (; index < servers.length; index++, cursor = undefined) {
+      const server = servers[index] as string;
+      const own = changed(params, call, { params: { cursor } });
+      let page: TaskPage;
+      try {
+        const result = await passage.send({ server, session, method: 'tasks/list' }, own, call);
+        page = JSON.parse(Buffer.from(result as Uint8Array).toString('utf8')) as TaskPage;
+      } catch (error) {
+        if (call.signal?.aborted === true) throw error;
+        logger.warn({ server, error: messageOf(error) }, 'the tasks of a server could not be listed');
+        continue;
+      }
+      const all: readonly unknown[] = Array.isArray(page.tasks) ? page.tasks : [];
+      const tasks = callers.isBound(server) ? all : all.filter((task) => this.#isOf(session, task));
+      const { nextCursor: inner } = page;
+      const next = typeof inner === 'string' ? [server, inner] : [servers[index + 1]];
+      if (tasks.length === 0 && typeof inner !== 'string') continue;
+      return { tasks, ...(next[0] === undefined ? {} : { nextCursor: cursorOf(next) }) };
+    }
+    return { tasks: [] };
+  }
+
+  #servers(session: Downstream): string[] {
+    const { pool, callers } = this.#options;
+    return pool.servers().filter((server) => {
+      const capabilities = pool.info(server, callers.of(server, session))?.capabilities as
+        | { readonly tasks?: { readonly list?: unknown } }
+        | undefined;
+      return capabilities?.tasks?.list !== undefined;
+    });
+  }
+
+  #isOf(session: Downstream, task: unknown): boolean {
+    const { pool, passage } = this.#options;
+    const route = passage.taskIds.find(pool.servers(), (task as Params | null)?.['taskId']);
+    return route !== undefined && passage.ownTasks.has(route.server, session, route.taskId);
+  }
+}
+
+const cursorOf = (place: readonly unknown[]): string => Buffer.from(JSON.stringify(place)).toString('base64url');
+
+/** @throws Refusal */
+function startOf(servers: readonly string[], given: unknown): { index: number; cursor: string | undefined } {
+  if (given === undefined) return { index: 0, cursor: undefined };
+  try {
+    const [server, cursor] = JSON.parse(Buffer.from(String(given), 'base64url').toString()) as unknown[];
+    const index = servers.indexOf(server as string);
+    if (index !== -1 && (cursor === undefined || typeof cursor === 'string')) return { index, cursor };
+  } catch {
+    // It is none.
+  }
+  throw new Refusal(INVALID_PARAMS, 'the cursor is none of this list');
+}

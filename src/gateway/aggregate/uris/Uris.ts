@@ -1,0 +1,219 @@
+import type { ListItems, McpPool } from '../../../pool/McpPool.js';
+import type { Downstream } from '../../endpoint/Endpoint.js';
+import type { Callers } from '../../session/Callers.js';
+import type { Catalog, ServerList } from '../lists/Catalog.js';
+import { prefixOf } from '../lists/exposedNames.js';
+import { UriOwners } from './UriOwners.js';
+import { fits, parseUriTemplate, type UriTemplate } from './uriTemplates.js';
+
+/** A URI as its server knows it. */
+export interface UriRoute {
+  readonly server: string;
+  readonly uri: string;
+}
+
+export interface UrisOptions {
+  readonly pool: McpPool;
+  readonly callers: Callers;
+  readonly resources: Catalog<'resources'>;
+  readonly templates: Catalog<'resourceTemplates'>;
+}
+
+interface Entry<T> {
+  readonly server: string;
+  readonly key: string;
+  readonly item: T;
+}
+
+const SCHEME = 'poolkit:';
+/** A client may fetch those by itself: in links they are never changed for a link of another server. */
+const WEB = /^https?:/i;
+
+/**
+ * URIs as clients of the aggregate see them. They keep their form; one that is another server's already is told as
+ * `poolkit:<server>/<uri>`, a template too, so that what it expands to leads there. Whose a URI is: the server's that a client was
+ * shown it of, else of the first that lists it, else of the one whose template says most of it, else of the one that linked to it.
+ */
+export class Uris {
+  readonly #options: UrisOptions;
+  readonly #resources = new UriOwners();
+  readonly #templates = new UriOwners();
+  readonly #links = new UriOwners();
+  /** URIs that tools name, which need not be listed. */
+  readonly #named = new UriOwners();
+  readonly #indices = new WeakMap<readonly unknown[], ReadonlySet<string>>();
+  readonly #parsed = new WeakMap<readonly unknown[], readonly UriTemplate[]>();
+
+  constructor(options: UrisOptions) {
+    this.#options = options;
+  }
+
+  /** Where a client's URI leads; undefined when no server is known to have it. */
+  async find(uri: string, session: Downstream): Promise<UriRoute | undefined> {
+    const told = this.#explicit(uri);
+    if (told !== undefined) return told;
+    const { resources, templates } = this.#options;
+    const server =
+      this.#owner(uri, session) ??
+      this.#lister(uri, await resources.lists(session), session) ??
+      bestFit(uri, await templates.lists(session), (items) => this.#parsedOf(items)) ??
+      this.#present(this.#links.get(uri, session)) ??
+      this.#onlyOne(session);
+    return server === undefined ? undefined : { server, uri };
+  }
+
+  /** Where a template leads that a client read in the list. */
+  async findTemplate(template: string, session: Downstream): Promise<UriRoute | undefined> {
+    const told = this.#explicit(template);
+    if (told !== undefined) return told;
+    const owner = this.#present(this.#templates.get(template, session));
+    if (owner !== undefined) return { server: owner, uri: template };
+    const lists = await this.#options.templates.lists(session);
+    const list = lists.find(({ items }) => this.#indexOf(items, 'uriTemplate').has(template));
+    return list === undefined ? this.find(template, session) : { server: list.server, uri: template };
+  }
+
+  /** What is to be known before `outward` can tell whose a URI is. */
+  async prepare(session: Downstream): Promise<void> {
+    const { resources, templates } = this.#options;
+    await Promise.all([resources.lists(session), templates.lists(session)]);
+  }
+
+  /** A URI that came from `server`, as clients see it. */
+  outward(server: string, uri: string, session: Downstream): string {
+    if (uri.startsWith(SCHEME)) return wrapped(server, uri);
+    const { resources, templates } = this.#options;
+    const owner =
+      this.#owner(uri, session) ??
+      this.#lister(uri, resources.known(session), session, server) ??
+      bestFit(uri, templates.known(session), (items) => this.#parsedOf(items), server);
+    if (owner !== undefined) return owner === server ? uri : wrapped(server, uri);
+    const linked = this.#present(this.#links.get(uri, session));
+    if (linked !== undefined && linked !== server) return WEB.test(uri) ? uri : wrapped(server, uri);
+    if (linked === undefined) this.#links.set(uri, server, session, false);
+    return uri;
+  }
+
+  /** A URI that an item of a list names: it is claimed for its server as a listed one is. */
+  named(server: string, uri: string, session: Downstream): string {
+    const owner = this.#owner(uri, session);
+    if (uri.startsWith(SCHEME) || (owner !== undefined && owner !== server)) return wrapped(server, uri);
+    if (owner === undefined) this.#named.set(uri, server, session, this.#shares(server));
+    return uri;
+  }
+
+  /** All resources, each under the URI that leads to it. */
+  *resources(lists: readonly ServerList<ListItems['resources']>[], session: Downstream) {
+    for (const { server, items } of lists) {
+      for (const item of items) {
+        const owner = this.#owner(item.uri, session);
+        if (owner === undefined) this.#resources.set(item.uri, server, session, this.#shares(server));
+        const plain = (owner === undefined || owner === server) && !item.uri.startsWith(SCHEME);
+        const uri = plain ? item.uri : wrapped(server, item.uri);
+        yield { server, key: uri, item: plain ? item : { ...item, uri } } satisfies Entry<ListItems['resources']>;
+      }
+    }
+  }
+
+  /** All templates, each in the form whose expansions lead to its server. */
+  *templates(lists: readonly ServerList<ListItems['resourceTemplates']>[], session: Downstream) {
+    for (const { server, items } of lists) {
+      for (const item of items) {
+        const { uriTemplate: own } = item;
+        const owner = this.#present(this.#templates.get(own, session));
+        if (owner === undefined) this.#templates.set(own, server, session, this.#shares(server));
+        const plain = (owner === undefined || owner === server) && !own.startsWith(SCHEME);
+        const uriTemplate = plain ? own : wrapped(server, own);
+        const told = plain ? item : { ...item, uriTemplate };
+        yield { server, key: uriTemplate, item: told } satisfies Entry<ListItems['resourceTemplates']>;
+      }
+    }
+  }
+
+  onRemoved(server: string): void {
+    for (const owners of [this.#resources, this.#templates, this.#named]) owners.forget(server);
+  }
+
+  #explicit(uri: string): UriRoute | undefined {
+    if (!uri.startsWith(SCHEME)) return undefined;
+    const end = uri.indexOf('/');
+    const prefix = uri.slice(SCHEME.length, end === -1 ? uri.length : end);
+    const server = this.#options.pool.servers().find((each) => prefixOf(each) === prefix);
+    return server === undefined ? undefined : { server, uri: uri.slice(end + 1) };
+  }
+
+  /** Whose it is known to be, as long as that server is there and offers it, or cannot be asked now. */
+  #owner(uri: string, session: Downstream): string | undefined {
+    const named = this.#present(this.#named.get(uri, session));
+    if (named !== undefined) return named;
+    const owner = this.#present(this.#resources.get(uri, session));
+    if (owner === undefined) return undefined;
+    const list = this.#options.resources.known(session).find(({ server }) => server === owner);
+    return list === undefined || list.missing || this.#indexOf(list.items, 'uri').has(uri) ? owner : undefined;
+  }
+
+  /** The server that lists it: `first` if that one does, and from now on. */
+  #lister(
+    uri: string,
+    lists: readonly ServerList<ListItems['resources']>[],
+    session: Downstream,
+    first?: string,
+  ): string | undefined {
+    const having = lists.filter(({ items }) => this.#indexOf(items, 'uri').has(uri)).map(({ server }) => server);
+    const server = having.find((each) => each === first) ?? having[0];
+    if (server !== undefined) this.#resources.set(uri, server, session, this.#shares(server));
+    return server;
+  }
+
+  /** The server that must be meant, since no other has resources. */
+  #onlyOne(session: Downstream): string | undefined {
+    const { pool, callers } = this.#options;
+    const having = pool.servers().filter((server) => {
+      const info = pool.info(server, callers.of(server, session));
+      return info === undefined || info.capabilities.resources !== undefined;
+    });
+    return having.length === 1 ? having[0] : undefined;
+  }
+
+  #present(server: string | undefined): string | undefined {
+    return server !== undefined && this.#options.pool.hasServer(server) ? server : undefined;
+  }
+
+  #shares(server: string): boolean {
+    return !this.#options.callers.isBound(server);
+  }
+
+  #indexOf<F extends 'uri' | 'uriTemplate'>(items: readonly Readonly<Record<F, string>>[], key: F) {
+    const known = this.#indices.get(items) ?? new Set(items.map((item) => item[key]));
+    this.#indices.set(items, known);
+    return known;
+  }
+
+  #parsedOf(items: readonly ListItems['resourceTemplates'][]): readonly UriTemplate[] {
+    const known = this.#parsed.get(items) ?? items.map(({ uriTemplate }) => parseUriTemplate(uriTemplate));
+    this.#parsed.set(items, known);
+    return known;
+  }
+}
+
+const wrapped = (server: string, uri: string): string => `${SCHEME}${prefixOf(server)}/${uri}`;
+
+/** The server with the template that says most of a URI; of equals `first`, else the one that comes first. */
+function bestFit(
+  uri: string,
+  lists: readonly ServerList<ListItems['resourceTemplates']>[],
+  parsed: (items: readonly ListItems['resourceTemplates'][]) => readonly UriTemplate[],
+  first?: string,
+): string | undefined {
+  let best: { readonly server: string; readonly literal: number } | undefined;
+  for (const { server, items } of lists) {
+    for (const template of parsed(items)) {
+      const better =
+        best === undefined ||
+        template.literal > best.literal ||
+        (template.literal === best.literal && server === first);
+      if (better && fits(template, uri)) best = { server, literal: template.literal };
+    }
+  }
+  return best?.server;
+}

@@ -1,0 +1,61 @@
+/** A piece of a template: text as it stands, or what an expression may stand for. */
+type Piece =
+  | { readonly text: string }
+  | { readonly text?: undefined; readonly slashes: boolean; readonly optional: boolean };
+
+export interface UriTemplate {
+  readonly pieces: readonly Piece[];
+  /** Characters of text: of two templates that fit, the one with more of it says more. */
+  readonly literal: number;
+}
+
+/** A template of more expressions fits nothing: it would take long to find out. */
+const MAX_EXPRESSIONS = 50;
+const EXPRESSION = /\{([^{}]*)\}/;
+
+/** The pieces of a template (RFC 6570, all levels). */
+export function parseUriTemplate(template: string): UriTemplate {
+  const parts = template.split(EXPRESSION);
+  const pieces = parts.flatMap((part, index): Piece[] => {
+    if (index % 2 === 0) return part === '' ? [] : [{ text: part }];
+    const operator = /^[+#./;?&]/.exec(part)?.[0] ?? '';
+    return [{ slashes: '+#/?&'.includes(operator) && operator !== '', optional: operator !== '' && operator !== '+' }];
+  });
+  const literal = parts.reduce((sum, part, index) => sum + (index % 2 === 0 ? part.length : 0), 0);
+  return { pieces, literal };
+}
+
+/**
+ * Whether a URI can be an expansion of the template. One pass over the URI for each piece: a server's template cannot make it
+ * take longer, as a regular expression's could.
+ */
+export function fits({ pieces }: UriTemplate, uri: string): boolean {
+  const first = pieces[0];
+  const last = pieces.at(-1);
+  if (first?.text !== undefined && !uri.startsWith(first.text)) return false;
+  if (last?.text !== undefined && !uri.endsWith(last.text)) return false;
+  if (pieces.length > 2 * MAX_EXPRESSIONS + 1) return false;
+  // Where the next piece may begin.
+  let from = new Uint8Array(uri.length + 1);
+  from[0] = 1;
+  for (const piece of pieces) {
+    const next = new Uint8Array(uri.length + 1);
+    if (piece.text !== undefined) {
+      for (let at = from.indexOf(1); at !== -1; at = from.indexOf(1, at + 1)) {
+        if (uri.startsWith(piece.text, at)) next[at + piece.text.length] = 1;
+      }
+    } else {
+      let inside = false;
+      for (let at = 0; at <= uri.length; at++) {
+        if (inside) next[at] = 1;
+        if (from[at] === 1) {
+          inside = true;
+          if (piece.optional) next[at] = 1;
+        }
+        if (!piece.slashes && uri[at] === '/') inside = false;
+      }
+    }
+    from = next;
+  }
+  return from[uri.length] === 1;
+}

@@ -1,0 +1,32 @@
+import type { Downstream } from '../endpoint/Endpoint.js';
+
+/** Tasks of one session that are remembered. */
+const MAX_TASKS = 10_000;
+
+/** Which tasks were made for which session. On a shared server a session is told of no others. */
+export class OwnTasks {
+  readonly #tasks = new WeakMap<Downstream, Set<string>>();
+
+  add(server: string, session: Downstream, taskId: string): void {
+    const tasks = this.#tasks.get(session) ?? new Set<string>();
+    this.#tasks.set(session, tasks);
+    tasks.add(JSON.stringify([server, taskId]));
+    const [oldest] = tasks;
+    if (tasks.size > MAX_TASKS && oldest !== undefined) tasks.delete(oldest);
+  }
+
+  has(server: string, session: Downstream, taskId: unknown): boolean {
+    return this.#tasks.get(session)?.has(JSON.stringify([server, taskId])) === true;
+  }
+
+  /** A result of `tasks/list` without what is another session's. */
+  filtered(server: string, session: Downstream, result: unknown): unknown {
+    const text = result instanceof Uint8Array ? Buffer.from(result).toString('utf8') : JSON.stringify(result);
+    const list = JSON.parse(text) as { readonly tasks?: unknown };
+    if (!Array.isArray(list.tasks)) return result;
+    const own = list.tasks.filter((task: unknown) =>
+      this.has(server, session, (task as { readonly taskId?: unknown } | null)?.taskId),
+    );
+    return own.length === list.tasks.length ? result : Buffer.from(JSON.stringify({ ...list, tasks: own }));
+  }
+}

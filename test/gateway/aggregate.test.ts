@@ -1,0 +1,259 @@
+import { once } from 'node:events';
+import { type IncomingMessage, request } from 'node:http';
+import { expect, test, vi } from 'vitest';
+import { Gateway } from '../../src/gateway/Gateway.js';
+import type { GatewayOptions } from '../../src/gateway/GatewayOptions.js';
+import { StdioPool } from '../../src/pool/StdioPool.js';
+import { closeAfter } from '../support/closeAfter.js';
+import { EventReader, RawClient } from '../support/httpClient.js';
+import { fixture } from '../support/servers.js';
+
+// Programs start here, and the machine may be busy.
+vi.setConfig({ testTimeout: 60_000 });
+
+interface Offer {
+  readonly uris?: readonly string[];
+  readonly templates?: readonly string[];
+  readonly tools?: readonly object[];
+  readonly bad?: 'resources' | 'item';
+}
+
+/** A gateway before servers that offer that. */
+async function house(offers: Readonly<Record<string, Offer>>, options: Partial<GatewayOptions> = {}) {
+  const pool = closeAfter(new StdioPool({ ledger: false }));
+  for (const [name, offer] of Object.entries(offers)) {
+    const args = [fixture('offering.mjs'), JSON.stringify({ name, ...offer })];
+    pool.addServer({ name, transport: 'stdio', command: process.execPath, args });
+  }
+  const gateway = closeAfter(new Gateway({ pool, port: 0, ...options }));
+  const url = `${(await gateway.listen()).url}/mcp`;
+  const connect = async (): Promise<RawClient> => {
+    const client = new RawClient(url);
+    await client.initialize('2025-11-25', { extensions: { 'io.modelcontextprotocol/ui': {} } });
+    return client;
+  };
+  return { url, connect, pool };
+}
+
+const listen = async (client: RawClient): Promise<EventReader> => {
+  const stream = await client.listen();
+  closeAfter({ close: () => stream.stop() });
+  return stream;
+};
+
+const listed = async (client: RawClient, method: string, kind: string, key: string): Promise<unknown[]> => {
+  const keys: unknown[] = [];
+  for (let cursor: unknown; ; ) {
+    const { result = {} } = await client.call(method, cursor === undefined ? {} : { cursor });
+    keys.push(...(result[kind] as Record<string, unknown>[]).map((item) => item[key]));
+    cursor = result['nextCursor'];
+    if (cursor === undefined) return keys;
+  }
+};
+const uris = (client: RawClient) => listed(client, 'resources/list', 'resources', 'uri');
+const read = async (client: RawClient, uri: string) =>
+  (
+    (await client.call('resources/read', { uri })).result?.['contents'] as { uri: string; text: string }[] | undefined
+  )?.[0];
+
+const ONE = { uris: ['file:///own', 'file:///both', 'ui://board'], templates: ['db://{+row}', 'only://one/{x}'] };
+const TWO = { uris: ['file:///both', 'poolkit:odd/x', 'ui://board'], templates: ['db://{+row}'] };
+
+test('resources keep their URIs; one that another server has too is told by its server, and read from it', async () => {
+  const { connect } = await house({ one: ONE, 'two b': TWO });
+  const client = await connect();
+  const told = await uris(client);
+  const two = 'poolkit:two_b-6168c36c/';
+  expect(told).toEqual([...ONE.uris, `${two}file:///both`, `${two}poolkit:odd/x`, `${two}ui://board`]);
+  expect(await Promise.all(told.map((uri) => read(client, String(uri))))).toEqual([
+    { uri: 'file:///own', text: 'one has file:///own' },
+    { uri: 'file:///both', text: 'one has file:///both' },
+    { uri: 'ui://board', text: 'one has ui://board' },
+    { uri: `${two}file:///both`, text: 'two b has file:///both' },
+    { uri: `${two}poolkit:odd/x`, text: 'two b has poolkit:odd/x' },
+    { uri: `${two}ui://board`, text: 'two b has ui://board' },
+  ]);
+  // One that no list has, but a template.
+  expect(await read(client, 'only://one/thing')).toMatchObject({ text: 'one has only://one/thing' });
+  const nowhere = await client.call('resources/read', { uri: 'what://ever' });
+  expect(nowhere.error).toMatchObject({ code: -32_002, data: { uri: 'what://ever' } });
+  const missing = await client.call('resources/read', { uri: `${two}x://missing` });
+  expect(missing.error).toEqual({
+    code: -32_002,
+    message: 'Resource not found',
+    data: { uri: `${two}x://missing` },
+  });
+});
+
+test('templates of one form expand to URIs of their own servers, and are completed there', async () => {
+  const { connect } = await house({ one: ONE, two: TWO });
+  const client = await connect();
+  const templates = await listed(client, 'resources/templates/list', 'resourceTemplates', 'uriTemplate');
+  expect(templates).toEqual(['db://{+row}', 'only://one/{x}', 'poolkit:two/db://{+row}']);
+  expect(await read(client, 'db://7/8')).toEqual({ uri: 'db://7/8', text: 'one has db://7/8' });
+  expect(await read(client, 'poolkit:two/db://7')).toEqual({ uri: 'poolkit:two/db://7', text: 'two has db://7' });
+  const complete = async (ref: object) =>
+    (await client.call('completion/complete', { ref, argument: { name: 'row', value: '' } })).result?.['completion'];
+  expect(await complete({ type: 'ref/resource', uri: 'poolkit:two/db://{+row}' })).toEqual({
+    values: ['two', 'db://{+row}'],
+  });
+  expect(await complete({ type: 'ref/resource', uri: 'db://{+row}' })).toEqual({ values: ['one', 'db://{+row}'] });
+  expect(await complete({ type: 'ref/prompt', name: 'two__greet' })).toEqual({ values: ['two', 'greet'] });
+});
+
+test('links and embedded resources of a result lead to their server; all else is as it came, to the byte', async () => {
+  const { connect } = await house({ one: ONE, two: TWO });
+  const client = await connect();
+  const link = async (tool: string, uri: string) => {
+    const params = { name: tool, arguments: { uri } };
+    return (await client.send({ jsonrpc: '2.0', id: 1, method: 'tools/call', params })).text;
+  };
+  const result = (uri: string, own = uri) =>
+    `"result":{"z":1.0,"content":[{"type":"resource_link","name":"it","uri":"${uri}"},` +
+    `{"type":"resource","resource":{"uri":"${uri}","text":"\\u0041"}}],` +
+    `"structuredContent":{"uri":"${own}","big":12345678901234567890}}`;
+  expect(await link('one__link', 'file:///both')).toContain(result('file:///both'));
+  expect(await link('two__link', 'file:///both')).toContain(result('poolkit:two/file:///both', 'file:///both'));
+  // Of no list: it is read from who told of it, and another's of that form is told apart.
+  expect(await link('two__link', 'mem://1')).toContain(result('mem://1'));
+  expect(await link('one__link', 'mem://1')).toContain(result('poolkit:one/mem://1', 'mem://1'));
+  expect(await read(client, 'mem://1')).toMatchObject({ text: 'two has mem://1' });
+  expect(await read(client, 'poolkit:one/mem://1')).toMatchObject({ text: 'one has mem://1' });
+  await link('one__link', 'https://example.com/');
+  expect(await link('two__link', 'https://example.com/')).toContain(result('https://example.com/'));
+});
+
+test('updates come under the URI that the client subscribed to, in both eras', async () => {
+  const { connect, url } = await house({ one: ONE, two: TWO });
+  const client = await connect();
+  await uris(client);
+  const stream = await listen(client);
+  expect((await client.call('resources/subscribe', { uri: 'poolkit:two/file:///both' })).result).toEqual({});
+  const modern = await listening(url, {
+    resourceSubscriptions: ['poolkit:two/file:///both', 'file:///both', 'nothing://here'],
+    resourcesListChanged: true,
+  });
+  expect((await modern.has(1))[0]?.params?.['notifications']).toEqual({
+    resourcesListChanged: true,
+    resourceSubscriptions: ['poolkit:two/file:///both', 'file:///both'],
+  });
+  await client.call('tools/call', { name: 'two__touch', arguments: { uri: 'file:///both' } });
+  const told = { method: 'notifications/resources/updated', params: { uri: 'poolkit:two/file:///both' } };
+  expect((await stream.has(1))[0]).toMatchObject(told);
+  expect((await modern.has(2))[1]).toMatchObject(told);
+  expect((await client.call('resources/unsubscribe', { uri: 'poolkit:two/file:///both' })).result).toEqual({});
+  expect((await client.call('resources/unsubscribe', { uri: 'poolkit:two/file:///both' })).error).toBeDefined();
+});
+
+test("a tool's app is read from the tool's server", async () => {
+  const tool = (meta: object) => ({ name: 'board', inputSchema: { type: 'object' }, _meta: meta });
+  const { connect } = await house({
+    one: { tools: [tool({ ui: { resourceUri: 'ui://board', csp: {} }, 'ui/resourceUri': 'ui://board' })] },
+    two: { tools: [tool({ ui: { resourceUri: 'ui://board', visibility: ['app'] }, other: 'ui://board' })] },
+  });
+  const client = await connect();
+  const { result = {} } = await client.call('tools/list');
+  const apps = (result['tools'] as { name: string; _meta?: object }[]).filter(({ _meta }) => _meta !== undefined);
+  expect(apps.map(({ name, _meta }) => [name, _meta])).toEqual([
+    ['one__board', { ui: { resourceUri: 'ui://board', csp: {} }, 'ui/resourceUri': 'ui://board' }],
+    ['two__board', { ui: { resourceUri: 'poolkit:two/ui://board', visibility: ['app'] }, other: 'ui://board' }],
+  ]);
+  expect(await read(client, 'ui://board')).toEqual({ uri: 'ui://board', text: 'one has ui://board' });
+  expect(await read(client, 'poolkit:two/ui://board')).toMatchObject({ text: 'two has ui://board' });
+});
+
+test('a task is known by an id that says whose it is; a session sees its own, and cannot guess others', async () => {
+  const { connect } = await house({ one: {}, two: {} });
+  const [client, other] = [await connect(), await connect()];
+  const start = async (each: RawClient, name: string) => {
+    const { result = {} } = await each.call('tools/call', { name, task: { ttl: 1_000 } });
+    return String((result['task'] as { taskId: string }).taskId);
+  };
+  const ids = [await start(client, 'one__level'), await start(client, 'two__level')];
+  const foreign = await start(other, 'two__level');
+  expect(new Set([...ids, foreign, '1']).size).toBe(4);
+  const list = await listed(client, 'tasks/list', 'tasks', 'taskId');
+  expect(list).toEqual(ids);
+  expect(await listed(other, 'tasks/list', 'tasks', 'taskId')).toEqual([foreign]);
+  const about = (method: string, taskId: unknown) => client.call(method, { taskId });
+  expect((await about('tasks/get', ids[1])).result).toMatchObject({ taskId: ids[1], status: 'working' });
+  expect((await about('tasks/cancel', ids[0])).result).toMatchObject({ taskId: ids[0], status: 'cancelled' });
+  expect((await about('tasks/result', ids[1])).result).toEqual({
+    content: [{ type: 'text', text: 'two did 1' }],
+    _meta: { 'io.modelcontextprotocol/related-task': { taskId: ids[1] } },
+  });
+  for (const guess of ['1', 'two__1', `${ids[1]}0`, ids[1]?.replace('two', 'one'), 7]) {
+    expect((await about('tasks/result', guess)).error).toMatchObject({ code: -32_602 });
+  }
+});
+
+test('a log level reaches every server: those that are up, and those that start later when they are used', async () => {
+  const { connect, pool } = await house({ one: {}, two: {} });
+  const client = await connect();
+  await pool.stopServer('two');
+  expect((await client.call('logging/setLevel', { level: 'info' })).result).toEqual({});
+  await pool.startServer('two');
+  const level = async (name: string) => (await client.call('tools/call', { name })).result?.['content'];
+  expect(await level('one__level')).toEqual([{ type: 'text', text: 'info' }]);
+  await level('two__level');
+  expect(await level('two__level')).toEqual([{ type: 'text', text: 'info' }]);
+  const stream = await listen(client);
+  await client.call('tools/call', { name: 'two__log' });
+  expect((await stream.has(1))[0]).toMatchObject({ method: 'notifications/message', params: { data: 'two logs' } });
+  expect((await client.call('logging/setLevel', { level: 'loud' })).error).toMatchObject({ code: -32_602 });
+});
+
+test('pages of all servers, with cursors that keep their place; one bad cursor, item or list hurts no other', async () => {
+  const many = Array.from({ length: 5 }, (_, index) => `a:${index}`);
+  const offers = {
+    one: { uris: many },
+    bad: { bad: 'resources' },
+    two: { uris: ['b:0', 'b:1'], bad: 'item' },
+  } as const;
+  const { connect, pool } = await house(offers, { pageItems: 3 });
+  const client = await connect();
+  expect(await uris(client)).toEqual([...many, 'b:0', 'b:1']);
+  const first = (await client.call('resources/list')).result;
+  const cursor = first?.['nextCursor'];
+  for (const wrong of ['', 'x', 7, null, Buffer.from('["tools","one","x",0,0]').toString('base64url')]) {
+    expect((await client.call('resources/list', { cursor: wrong })).error).toMatchObject({ code: -32_602 });
+  }
+  // What comes before the place is gone: nothing is missed or told twice.
+  await pool.removeServer('bad');
+  const after = (await client.call('resources/list', { cursor })).result?.['resources'] as { uri: string }[];
+  expect(after.map(({ uri }) => uri)).toEqual(['a:3', 'a:4', 'b:0']);
+  await pool.removeServer('one');
+  const rest = (await client.call('resources/list', { cursor })).result?.['resources'] as unknown[];
+  expect(rest.length).toBeLessThanOrEqual(2);
+});
+
+test('no client waits for a slow server: what it has follows as changed lists', async () => {
+  const { connect } = await house({ slow: { uris: ['slow:x'] }, one: { uris: ['a:1'] } }, { serverWaitMs: 0 });
+  const client = await connect();
+  const stream = await listen(client);
+  // Only what was told makes the client look again.
+  for (let told = 1; (await uris(client)).length < 2; told++) await stream.has(told);
+  expect(await uris(client)).toEqual(['slow:x', 'a:1']);
+  expect(stream.messages.length).toBeGreaterThan(0);
+});
+
+/** A subscription of the modern era. */
+async function listening(url: string, notifications: object): Promise<EventReader> {
+  const meta = {
+    'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+    'io.modelcontextprotocol/clientCapabilities': {},
+  };
+  const message = { jsonrpc: '2.0', id: 1, method: 'subscriptions/listen', params: { notifications, _meta: meta } };
+  const headers = {
+    'content-type': 'application/json',
+    accept: 'application/json, text/event-stream',
+    'mcp-protocol-version': '2026-07-28',
+    'mcp-method': 'subscriptions/listen',
+  };
+  const outgoing = request(url, { method: 'POST', headers, agent: false });
+  outgoing.end(JSON.stringify(message));
+  const [incoming] = (await once(outgoing, 'response')) as [IncomingMessage];
+  const stream = new EventReader(incoming.setEncoding('utf8'));
+  closeAfter({ close: () => stream.stop() });
+  return stream;
+}
