@@ -226,6 +226,7 @@ export class World {
       maxRequests: 400,
       windowMs: 1_000,
       storeTimeoutMs: 500,
+      acquireTimeoutMs: 20_000,
       processes: 1,
     });
     this.#limiters.push(limiter);

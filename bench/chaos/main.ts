@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { type ChaosRule, describeRule, makePlan } from './plan.js';
 import { type RoundResult, runRound } from './round.js';
 import { shrink } from './shrink.js';
+import { watchLoop } from './watchLoop.js';
 
 /**
  * `npm run chaos -- [--seed N ...] [--minutes M]`: rounds of four pools and the gateway under faults, each judged by the
@@ -36,6 +37,9 @@ const workers = number('workers', values.workers);
 const untilMs = performance.now() + number('minutes', values.minutes) * 60_000;
 const totals = { rounds: 0, calls: 0, answers: 0, failures: 0, cancels: 0, effects: 0, faults: 0 };
 
+let running = 0;
+await watchLoop(() => running);
+
 if (values.round !== undefined) {
   const seed = number('round', values.round);
   const all = makePlan(seed, stormMs);
@@ -60,6 +64,7 @@ if (process.exitCode !== undefined) process.exit();
 
 /** False when the round is guilty: then its shrunk plan was printed. */
 async function judge(seed: number, rules: readonly ChaosRule[]): Promise<boolean> {
+  running = seed;
   const result = await runRound({ seed, rules, stormMs, workers });
   report(seed, result);
   // A guilty round's history is kept beside the last one.

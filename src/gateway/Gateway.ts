@@ -72,6 +72,7 @@ export class Gateway implements Closeable, AsyncDisposable {
   readonly #tracked: TrackedHttpServer;
   readonly #closing = new AbortController();
   #listening: Promise<GatewayAddress> | undefined;
+  #onEndpoint: ((endpoint: Endpoint, server?: string) => void) | undefined;
   #ticking = false;
   #dropped = 0;
 
@@ -217,6 +218,13 @@ export class Gateway implements Closeable, AsyncDisposable {
     this.#tracked.endStreams();
   }
 
+  /** @internal Gives each endpoint there is and each that is to come, once: what a recorder of the testing kit follows. */
+  onEndpoint(listener: (endpoint: Endpoint, server?: string) => void): void {
+    this.#onEndpoint = listener;
+    listener(this.#aggregate);
+    for (const [name, endpoint] of this.#servers) listener(endpoint, name);
+  }
+
   /** `announce`, `refuse`, `endStreams`; then what is in flight gets the grace. */
   close(options?: CloseOptions): Promise<void> {
     return this.#scope.close(options);
@@ -270,6 +278,7 @@ export class Gateway implements Closeable, AsyncDisposable {
       sessions: () => [...this.#sessions.of(endpoint), ...this.#sessions.of(this.#aggregate)],
     });
     this.#servers.set(name, endpoint);
+    this.#onEndpoint?.(endpoint, name);
     return endpoint;
   }
 

@@ -26,6 +26,7 @@ export { History, type HistoryOptions } from './history/History.js';
 export type { HistoryEvent, UntimedEvent } from './history/HistoryEvent.js';
 export { type Recordable, record } from './history/record/record.js';
 export type { RecordableClient } from './history/record/recordClient.js';
+export type { RecordableGateway } from './history/record/recordGateway.js';
 export { type RecordableLimiter, recordLimiter } from './history/record/recordLimiter.js';
 export type { RecordOptions } from './history/record/recordOptions.js';
 export type { Verdict, VerdictCounts } from './history/Verdict.js';

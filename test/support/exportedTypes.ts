@@ -341,6 +341,7 @@ export const TYPES: Readonly<Record<string, readonly string[]>> = {
     'RecordOptions',
     'Recordable',
     'RecordableClient',
+    'RecordableGateway',
     'RecordableLimiter',
     'Rule',
     'RuleHandle',

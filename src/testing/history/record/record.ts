@@ -3,11 +3,12 @@ import { checkBoolean, checkFunction, checkMs, checkText, withDefaults } from '.
 import type { McpPool } from '../../../pool/McpPool.js';
 import type { History } from '../History.js';
 import { type RecordableClient, recordClient } from './recordClient.js';
+import { type RecordableGateway, recordGateway } from './recordGateway.js';
 import { RECORD_DEFAULTS, type RecordOptions } from './recordOptions.js';
 import { recordPool } from './recordPool.js';
 
-/** What `record` follows: a pool of the toolkit, or an MCP client (the SDK's `Client` is one). */
-export type Recordable = McpPool | RecordableClient;
+/** What `record` follows: a pool or a gateway of the toolkit, or an MCP client (the SDK's `Client` is one). */
+export type Recordable = McpPool | RecordableGateway | RecordableClient;
 
 /**
  * `target` with every call, answer, failure, cancel, progress and notification written into `history`, and its close with
@@ -22,7 +23,8 @@ export type Recordable = McpPool | RecordableClient;
  */
 export function record<T extends Recordable>(target: T, history: History, options: RecordOptions = {}): T {
   const isPool = 'listAll' in target && 'request' in target && 'on' in target;
-  const defaults = { ...RECORD_DEFAULTS, part: isPool ? 'pool' : 'client' };
+  const isGateway = 'listen' in target && 'announce' in target;
+  const defaults = { ...RECORD_DEFAULTS, part: isPool ? 'pool' : isGateway ? 'gateway' : 'client' };
   const others = { expect: true, principal: true, session: true } as const;
   const all = withDefaults('record', options, defaults, others);
   checkText('part', all.part);
@@ -30,6 +32,7 @@ export function record<T extends Recordable>(target: T, history: History, option
   checkMs('withinMs', all.withinMs, { infinity: true });
   if (all.expect !== undefined) checkFunction('expect', all.expect);
   if (isPool) return recordPool(target as T & McpPool, history, all);
+  if (isGateway) return recordGateway(target as T & RecordableGateway, history, all);
   if ('callTool' in target) return recordClient(target as T & RecordableClient, history, all);
-  throw new OptionError('target', target, 'a pool or an MCP client');
+  throw new OptionError('target', target, 'a pool, a gateway or an MCP client');
 }

@@ -1,7 +1,7 @@
 import type { Resolved } from '../../../core/options.js';
 
 export interface RecordOptions {
-  /** What the history calls this part. @defaultValue 'pool' or 'client' */
+  /** What the history calls this part. @defaultValue 'pool', 'gateway' or 'client' */
   readonly part?: string;
   /** Whether calls get their name in `_meta`, so that what a server does and sends can be told apart. @defaultValue true */
   readonly stamp?: boolean;
