@@ -249,7 +249,8 @@ export class World {
   readonly #address: { url: string | undefined } = { url: undefined };
 
   async #openGateway(): Promise<void> {
-    const gateway = new Gateway({ pool: this.pool('unified'), port: 0, sessionIdleMs: 60_000, listTimeoutMs: 3_000 });
+    const bare = new Gateway({ pool: this.pool('unified'), port: 0, sessionIdleMs: 60_000, listTimeoutMs: 3_000 });
+    const gateway = record(bare, this.history, { part: `gateway${++this.#generation}`, withinMs: WITHIN_MS });
     const { url } = await gateway.listen();
     this.#gateway = gateway;
     this.#address.url = url;
