@@ -105,6 +105,15 @@ const OWN: Readonly<Record<string, readonly string[]>> = {
     'Semaphore',
     'hedge',
   ],
+  './observe': [
+    'INSTRUMENT_DEFAULTS',
+    'Instrument',
+    'METRICS',
+    'OPEN_TELEMETRY_DEFAULTS',
+    'OpenTelemetry',
+    'prometheusRegistry',
+    'registerMetrics',
+  ],
   './registry': [
     'CONFIG_WATCHER_DEFAULTS',
     'ConfigError',

@@ -15,6 +15,7 @@ import { OutcomeUnknownError, RpcError } from '../src/core/errors.js';
 import type { Logger } from '../src/core/logger.js';
 import { Gateway } from '../src/gateway/Gateway.js';
 import { ToolCatalog } from '../src/gateway/ToolCatalog.js';
+import { Instrument } from '../src/observe/index.js';
 import type { PoolEvents } from '../src/pool/McpPool.js';
 import type { PoolOptions } from '../src/pool/server/options.js';
 import type { ServerConfig } from '../src/registry/config/ServerConfig.js';
@@ -124,6 +125,15 @@ const HOOKS: Readonly<Record<string, () => unknown>> = {
     const balancer = new Balancer({ targets: TARGETS, policy: 'p2c-ewma', random: thrower });
     expect(() => balancer.pick()).toThrow(Planted);
     expect(balancer.inspect()[0]).toMatchObject({ inFlight: 0, picked: 0 });
+  },
+  'LimiterFigures.stats': async () => {
+    const { pool, call } = memoryPool();
+    pool.addServer(SERVER);
+    using instrument = new Instrument({ pool, limiter: { stats: thrower } });
+    await call('echo');
+    const told = instrument.collect().filter(({ samples }) => samples.length > 0);
+    expect(told.map(({ spec }) => spec.name)).toContain('mcp_poolkit_calls_total');
+    expect(told.map(({ spec }) => spec.name)).not.toContain('mcp_poolkit_limiter_waiting');
   },
   'PickOptions.exclude': () => {
     const balancer = new Balancer({ targets: TARGETS });
@@ -434,7 +444,7 @@ const HOOKS: Readonly<Record<string, () => unknown>> = {
 const NOT_HOOKS: ReadonlySet<string> = new Set([
   ...['BulkheadPermit', 'CloseHooks', 'Closeable', 'ConnectRequest', 'Connection', 'ConnectionLease', 'Connector'],
   ...['Clock', 'Timer', 'FlightEntry', 'Lease', 'LoadContext', 'McpPool', 'RedisLike', 'ServerHandle', 'Subscription'],
-  ...['ToolStore', 'EraStore', 'Limiter', 'LimiterSource'],
+  ...['ToolStore', 'EraStore', 'Limiter', 'LimiterSource', 'PrometheusRegistry', 'TracedRequest'],
 ]);
 
 /** Types of the same names as exported ones. */

@@ -12,9 +12,11 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   connection: ['core', 'concurrent', 'registry'],
   pool: ['core', 'concurrent', 'registry', 'connection'],
   testing: ['core', 'registry', 'connection', 'pool'],
-  gateway: ['core', 'concurrent', 'registry', 'connection', 'pool', 'toolstore', 'shutdown'],
+  observe: ['core', 'concurrent', 'registry', 'connection', 'pool'],
+  gateway: ['observe', 'core', 'concurrent', 'registry', 'connection', 'pool', 'toolstore', 'shutdown'],
   bench: ['core', 'concurrent', 'registry', 'connection', 'pool', 'testing'],
   cli: [
+    'observe',
     'core',
     'bench',
     'concurrent',

@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { expect, test } from 'vitest';
 import * as concurrent from '../src/concurrent/index.js';
 import * as gateway from '../src/gateway/index.js';
+import * as observe from '../src/observe/index.js';
 import * as pool from '../src/pool/index.js';
 import * as registry from '../src/registry/index.js';
 import * as toolstore from '../src/toolstore/index.js';
@@ -12,6 +13,7 @@ const DOC = readFileSync(join(ROOT, 'docs/security.md'), 'utf8');
 const CONSTANTS: Readonly<Record<string, unknown>> = {
   ...concurrent,
   ...gateway,
+  ...observe,
   ...pool,
   ...registry,
   ...toolstore,

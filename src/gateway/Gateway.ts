@@ -30,6 +30,8 @@ import { SessionTable } from './session/SessionTable.js';
 /** Counters count from the start. */
 export interface GatewayStats {
   readonly sessions: number;
+  /** Streams that clients keep open to listen. */
+  readonly streams: number;
   /** HTTP requests being answered, open streams not among them. */
   readonly inFlight: number;
   readonly requests: number;
@@ -102,7 +104,7 @@ export class Gateway implements Closeable, AsyncDisposable {
       makeRoom: (uses) => this.#sessions.endAbandoned(uses),
     });
     const onDrop = (): void => void this.#dropped++;
-    this.#modern = new ModernHttp({ clients, settings, held, logger, onDrop });
+    this.#modern = new ModernHttp({ pool, clients, settings, held, logger, onDrop });
     this.#held = held;
     this.#sessions = new SessionTable(
       { ...settings, held, frames: new NoticeFrames(), onEnd: (session) => this.#callers.release(session) },
@@ -117,6 +119,7 @@ export class Gateway implements Closeable, AsyncDisposable {
     };
     this.#checks = new ServerChecks(options.health ?? new Health({ plan: own, clock }), pool);
     const http = new StreamableHttp({
+      pool,
       sessions: this.#sessions,
       settings,
       logger,
@@ -158,6 +161,7 @@ export class Gateway implements Closeable, AsyncDisposable {
   get stats(): GatewayStats {
     return {
       sessions: this.#sessions.size,
+      streams: this.#sessions.streams + this.#modern.streams,
       inFlight: this.#inFlight.size,
       requests: this.#front.requests,
       refused: this.#front.refused,

@@ -75,6 +75,8 @@ export interface PoolEvents {
     readonly signal: string | null;
     readonly expected: boolean;
     readonly reason: string;
+    /** From its start, in ms. */
+    readonly livedMs: number;
   };
   readonly restarted: { readonly server: string; readonly attempt: number; readonly reason: RestartReason };
   /** A breaker of the server opened, closed or tries a call; `scope` is what one breaker is for (`breakerScope`). */

@@ -384,4 +384,15 @@ export const TYPES: Readonly<Record<string, readonly string[]>> = {
     'Verdict',
     'Workload',
   ],
+  './observe': [
+    'GatewayFigures',
+    'InstrumentOptions',
+    'LimiterFigures',
+    'MetricName',
+    'MetricSpec',
+    'OpenTelemetryOptions',
+    'PrometheusRegistry',
+    'RequestTrace',
+    'TracedRequest',
+  ],
 };

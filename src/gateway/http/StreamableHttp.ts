@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { QueueFullError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
+import type { McpPool } from '../../pool/McpPool.js';
 import type { Endpoint } from '../endpoint/Endpoint.js';
 import type { GatewaySettings } from '../GatewayOptions.js';
 import { isModern } from '../modern/checkRequest.js';
@@ -23,6 +24,7 @@ import { failureOf, failureText, INVALID_PARAMS, INVALID_REQUEST, Refusal } from
 import { type ReadMessages, readMessages } from '../rpc/readMessages.js';
 import { CANCELLED, type Session } from '../session/Session.js';
 import { OF_ADDRESS, type SessionTable } from '../session/SessionTable.js';
+import { traceOf } from '../session/traceOf.js';
 import type { HeldBytes } from './HeldBytes.js';
 import { holdAnswer } from './holdAnswer.js';
 import { accepts } from './request/accepts.js';
@@ -36,6 +38,8 @@ const NO_SESSION = 'no such session: initialize again';
 const NEWEST = PROTOCOL_VERSIONS[0] ?? '';
 
 export interface StreamableHttpOptions {
+  /** What it is a front of, as traces name it. */
+  readonly pool: McpPool;
   readonly sessions: SessionTable;
   readonly settings: Pick<
     GatewaySettings,
@@ -54,22 +58,16 @@ export interface StreamableHttpOptions {
 
 /** The Streamable HTTP transport of the legacy era, with sessions (MCP 2025-11-25, Transports). */
 export class StreamableHttp {
+  readonly #options: StreamableHttpOptions;
   readonly #sessions: SessionTable;
   readonly #settings: StreamableHttpOptions['settings'];
-  readonly #held: HeldBytes;
   readonly #logger: Logger;
-  readonly #onDrop: () => void;
-  readonly #modern: ModernHttp;
-  readonly #onNotification: StreamableHttpOptions['onNotification'];
 
   constructor(options: StreamableHttpOptions) {
+    this.#options = options;
     this.#sessions = options.sessions;
     this.#settings = options.settings;
-    this.#held = options.held;
     this.#logger = options.logger;
-    this.#onDrop = options.onDrop;
-    this.#modern = options.modern;
-    this.#onNotification = options.onNotification;
   }
 
   /** Resolves when the response was handed to the socket. Rejects only when the client went away. */
@@ -97,7 +95,11 @@ export class StreamableHttp {
     // A session that is not there is told before its body is read, unless the body may be one that opens a new one.
     const stale = this.#isStale(endpoint, request);
     const maxBytes = stale ? Math.min(MAX_STALE_BODY_BYTES, this.#settings.maxBodyBytes) : this.#settings.maxBodyBytes;
-    const body = await readBody(request, { maxBytes, timeoutMs: this.#settings.bodyTimeoutMs, held: this.#held });
+    const body = await readBody(request, {
+      maxBytes,
+      timeoutMs: this.#settings.bodyTimeoutMs,
+      held: this.#options.held,
+    });
     if ('gone' in body) return;
     if ('status' in body && stale && body.status === 413) return refuse(response, 404, NO_SESSION);
     // Node reads and forgets the rest: a client that is still sending would miss the answer otherwise.
@@ -105,12 +107,12 @@ export class StreamableHttp {
     const read = readMessages(body.text, request.headers);
     if ('failure' in read) return sendFailure(response, read.status, read.failure);
     // Until it is answered a body is held, also when its client has gone.
-    if (!this.#held.take(read.heldBytes))
+    if (!this.#options.held.take(read.heldBytes))
       return refuse(response, 503, 'too much is being worked on at once: try again');
     try {
       await this.#answer(endpoint, read, request, response);
     } finally {
-      this.#held.giveBack(read.heldBytes);
+      this.#options.held.giveBack(read.heldBytes);
     }
   }
 
@@ -121,7 +123,7 @@ export class StreamableHttp {
     response: ServerResponse,
   ): Promise<void> {
     const [first] = messages;
-    if (modern) return this.#modern.handle(endpoint, batch ? undefined : first, request, response);
+    if (modern) return this.#options.modern.handle(endpoint, batch ? undefined : first, request, response);
     if (first?.kind === 'request' && first.method === 'initialize' && !batch) {
       return this.#initialize(endpoint, response, first);
     }
@@ -157,7 +159,7 @@ export class StreamableHttp {
       if (response.destroyed) return void (await this.#sessions.end(session));
       const result = { protocolVersion, ...info };
       const answer = `{"jsonrpc":"2.0","id":${idText},"result":${JSON.stringify(result)}}`;
-      if (!holdAnswer(response, answer.length, this.#held, this.#settings.stallTimeoutMs)) {
+      if (!holdAnswer(response, answer.length, this.#options.held, this.#settings.stallTimeoutMs)) {
         throw new QueueFullError('answers that wait for clients that do not read', answer.length, 0);
       }
       sendJson(response, 200, answer, { 'mcp-session-id': session.id });
@@ -183,7 +185,7 @@ export class StreamableHttp {
       if (each.kind === 'response') session.answered(each.id, each);
       if (each.kind !== 'notification') continue;
       if (each.method === 'notifications/cancelled') session.cancel(cancelledKey(each));
-      else this.#onNotification(session, each.method, each.params);
+      else this.#options.onNotification(session, each.method, each.params);
     }
     if (requests === 0) return sendEmpty(response, 202);
     const [only] = messages;
@@ -195,13 +197,13 @@ export class StreamableHttp {
       batch,
       events: accepts(request.headers.accept, 'text/event-stream'),
       maxStreamBufferBytes: this.#settings.maxStreamBufferBytes,
-      held: this.#held,
+      held: this.#options.held,
       stallTimeoutMs: this.#settings.stallTimeoutMs,
-      onDrop: this.#onDrop,
+      onDrop: this.#options.onDrop,
       ...(batch ? {} : { begin: (own, silent) => session.callStream(own, silent) }),
     });
     const calls = messages.map((each) => {
-      if (each.kind === 'request') return this.#call(session, each, reply);
+      if (each.kind === 'request') return this.#call(session, each, reply, request);
       if (each.kind === 'invalid') reply.failure(JSON.stringify(each.id), { code: INVALID_REQUEST, message: each.why });
       return undefined;
     });
@@ -209,19 +211,29 @@ export class StreamableHttp {
   }
 
   /** Never rejects. */
-  async #call(session: Session, request: RequestMessage, reply: PostReply): Promise<void> {
-    const { method, params, paramsText } = request;
-    const idText = idTextOf(request);
-    const key = idKey(request);
+  async #call(
+    session: Session,
+    message: RequestMessage,
+    reply: PostReply,
+    { headers }: IncomingMessage,
+  ): Promise<void> {
+    const { method, params, paramsText } = message;
+    const [idText, key] = [idTextOf(message), idKey(message)];
+    const trace = traceOf(this.#options.pool, session, message, headers);
+    const answer = (result: unknown): void => {
+      reply.result(idText, result);
+      trace?.answered(result);
+    };
     let began = false;
     try {
       const signal = session.begin(key, reply);
       began = true;
-      if (method === 'ping') return reply.result(idText, {});
+      if (method === 'ping') return answer({});
       if (method === 'initialize') throw new Refusal(INVALID_REQUEST, 'initialize comes alone, not in an array');
       const progressToken = progressTokenOf(params);
       const result = await session.endpoint.request(session, method, params, {
         signal,
+        ...(trace && { parent: trace }),
         ...(paramsText === undefined ? {} : { paramsText }),
         ...(progressToken === undefined
           ? {}
@@ -229,8 +241,9 @@ export class StreamableHttp {
         onNotification: (notice) => reply.notify(notice.method, notice.params),
         onRequest: (asked, context) => session.answerFor(asked, context.signal, (message) => reply.offer(message)),
       });
-      reply.result(idText, result);
+      answer(result);
     } catch (error) {
+      trace?.failed(error);
       if (error === CANCELLED) reply.giveUp();
       else reply.failure(idText, failureOf(error, this.#logger));
     } finally {

@@ -34,6 +34,10 @@ export class Listens {
     this.#options = options;
   }
 
+  get size(): number {
+    return this.#streams.size;
+  }
+
   /** Holds the response open until the client closes it or the server ends the subscription. Never rejects. */
   async open(endpoint: Endpoint, request: ModernRequest, response: ServerResponse): Promise<void> {
     const { id, params } = request;

@@ -1,6 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
+import { MODERN_VERSIONS } from '../../connection/protocol/versions.js';
 import type { Logger } from '../../core/logger.js';
+import { RequestTracer } from '../../observe/requests/requestTrace.js';
+import type { McpPool } from '../../pool/McpPool.js';
 import { modernResult } from '../bridge/resultText.js';
 import type { CallOptions, Endpoint } from '../endpoint/Endpoint.js';
 import type { GatewaySettings } from '../GatewayOptions.js';
@@ -28,6 +31,8 @@ const REMOVED: ReadonlySet<string> = new Set([
 const DISCONNECTED = Object.freeze({ reason: 'the client closed the response' });
 
 export interface ModernHttpOptions {
+  /** What it is a front of, as traces name it. */
+  readonly pool: McpPool;
   readonly clients: ModernClients;
   readonly settings: Pick<GatewaySettings, 'maxStreamBufferBytes' | 'stallTimeoutMs' | 'maxSessions'>;
   readonly held: HeldBytes;
@@ -92,6 +97,11 @@ export class ModernHttp {
     this.#listens.heartbeat();
   }
 
+  /** Subscriptions that are open. */
+  get streams(): number {
+    return this.#listens.size;
+  }
+
   /** Ends the subscriptions, which would never end by themselves. */
   endStreams(): void {
     this.#listens.end();
@@ -107,17 +117,32 @@ export class ModernHttp {
     request: IncomingMessage,
     response: ServerResponse,
   ): Promise<void> {
-    const { clients, settings, held, logger, onDrop } = this.#options;
+    const { pool, clients, settings, held, logger, onDrop } = this.#options;
     const idText = idTextOf(rest);
     const gone = new AbortController();
     response.once('close', () => gone.abort(DISCONNECTED));
     const events = accepts(request.headers.accept, 'text/event-stream');
     const reply = new PostReply(response, { requests: 1, batch: false, events, ...settings, held, onDrop });
     this.#open.set(reply, gone);
+    const trace = RequestTracer.begin(() => {
+      const { headers } = request;
+      const cancel = (reason: unknown): void => gone.abort(reason);
+      return {
+        pool,
+        method,
+        params,
+        era: 'modern',
+        protocolVersion: MODERN_VERSIONS[0],
+        transport: 'http',
+        headers,
+        cancel,
+      };
+    });
     const progressToken = progressTokenOf(params);
     const call: CallOptions = {
       signal: gone.signal,
       client,
+      ...(trace && { parent: trace }),
       ...(paramsText === undefined ? {} : { paramsText }),
       ...(progressToken === undefined
         ? {}
@@ -131,7 +156,9 @@ export class ModernHttp {
     try {
       const result = await endpoint.request(clients.anyone, method, params, call);
       reply.result(idText, result instanceof Uint8Array ? result : completed(method, result));
+      trace?.answered(result);
     } catch (error) {
+      trace?.failed(error);
       if (error === DISCONNECTED) return reply.giveUp();
       const failure = failureOf(error, logger);
       reply.failure(idText, failure, statusOf(failure.code));

@@ -79,6 +79,11 @@ export class Session implements Downstream {
     this.usedMs = clock.now();
   }
 
+  /** Whether its client listens. */
+  get listening(): boolean {
+    return this.#stream?.open === true;
+  }
+
   get inFlight(): number {
     return this.#inFlight.size;
   }
@@ -124,9 +129,9 @@ export class Session implements Downstream {
     this.#inFlight.delete(id);
   }
 
-  /** Cancels a request in flight; a no-op for one that is not. */
-  cancel(id: string | undefined): void {
-    if (id !== undefined) this.#inFlight.get(id)?.controller.abort(CANCELLED);
+  /** Cancels a request in flight, by its client if nothing else is said; a no-op for one that is not. */
+  cancel(id: string | undefined, reason: unknown = CANCELLED): void {
+    if (id !== undefined) this.#inFlight.get(id)?.controller.abort(reason);
   }
 
   /** Opens the stream for what belongs to no call. An older one ends: its client came back before we saw it leave. */

@@ -40,6 +40,13 @@ export class SessionTable {
     return this.#sessions.size;
   }
 
+  /** Clients that listen. */
+  get streams(): number {
+    let streams = 0;
+    for (const session of this.#sessions.values()) if (session.listening) streams++;
+    return streams;
+  }
+
   /** Notifications that no client got to see. */
   get dropped(): number {
     return [...this.#sessions.values()].reduce((sum, each) => sum + each.dropped, this.#droppedByGone);

@@ -203,6 +203,7 @@ test('events say why a server restarted, what its breaker does, and what a new c
     signal: null,
     expected: true,
     reason: expect.any(String),
+    livedMs: expect.any(Number),
   });
   expect(told).toContainEqual({ event: 'applied', added: ['t'], removed: ['s'], restarted: [], unchanged: [] });
   expect(connector.made.length).toBeGreaterThan(2);

@@ -51,7 +51,7 @@ export class ConnectionMaker {
 
   /** One has died or was ended: its counts stay. */
   gone({ connection }: PooledConnection, reason: DisconnectReason): void {
-    const { config, counters, events } = this.#context;
+    const { config, counters, events, pool } = this.#context;
     counters.keep(connection.counters);
     if (!reason.expected) counters.died(reason);
     events.emit('exited', {
@@ -61,6 +61,7 @@ export class ConnectionMaker {
       signal: reason.signal ?? null,
       expected: reason.expected,
       reason: reason.why,
+      livedMs: Math.max(0, pool.clock.wallNow() - connection.startedAt),
     });
   }
 
