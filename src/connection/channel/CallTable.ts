@@ -12,9 +12,27 @@ export class CallTable {
   #slots: (Call | undefined)[] = new Array(START_SIZE).fill(undefined);
   readonly #elders = new Map<number, Call>();
   #size = 0;
+  #raw = 0;
+  #newest = 0;
+  #onIdle: (() => void)[] = [];
 
   get size(): number {
     return this.#size;
+  }
+
+  /** Calls whose results stay bytes. */
+  get raw(): number {
+    return this.#raw;
+  }
+
+  /** The id of the next call, whether it is added or not. */
+  nextId(): number {
+    return ++this.#newest;
+  }
+
+  /** Whether that id was given out, and its call has settled or was never added. */
+  isPast(id: number): boolean {
+    return Number.isInteger(id) && id > 0 && id <= this.#newest && this.get(id) === undefined;
   }
 
   get(id: number): Call | undefined {
@@ -27,6 +45,7 @@ export class CallTable {
     if (this.#size * 2 >= this.#slots.length) this.#grow();
     this.#put(call);
     this.#size++;
+    if (call.options.raw === true) this.#raw++;
   }
 
   delete(call: Call): void {
@@ -34,6 +53,14 @@ export class CallTable {
     if (this.#slots[slot] === call) this.#slots[slot] = undefined;
     else if (!this.#elders.delete(call.id)) return;
     this.#size--;
+    if (call.options.raw === true) this.#raw--;
+    if (this.#size === 0 && this.#onIdle.length > 0) for (const tell of this.#onIdle.splice(0)) tell();
+  }
+
+  /** Resolves when there is none. */
+  idle(): Promise<void> {
+    if (this.#size === 0) return Promise.resolve();
+    return new Promise((resolve) => void this.#onIdle.push(resolve));
   }
 
   /** All of them, oldest first. */

@@ -37,10 +37,7 @@ export class Channel {
   readonly #serverRequests: ServerRequests;
   readonly #inbox: Inbox;
   readonly #onTimeout = (call: Call): void => this.#timedOut(call);
-  #nextId = 1;
   #failure: ((call: Call) => unknown) | undefined;
-  #rawPending = 0;
-  #onIdle: (() => void)[] = [];
 
   constructor(transport: ChannelTransport, options: ChannelOptions) {
     this.#transport = transport;
@@ -56,13 +53,8 @@ export class Channel {
         const own = ownId(id);
         return own === undefined ? undefined : this.#pending.get(own);
       },
-      onError: () => {
-        this.counters.callbackErrors++;
-      },
+      counters: this.counters,
       onProgress: (call, params) => this.#progressed(call, params as unknown as Progress),
-      onOrphan: () => {
-        this.counters.orphanRequests++;
-      },
       onNotification,
       onRequest,
     });
@@ -75,7 +67,7 @@ export class Channel {
 
   /** Whether some call wants its result's bytes. */
   get wantsRaw(): boolean {
-    return this.#rawPending > 0;
+    return this.#pending.raw > 0;
   }
 
   pending(id: number): Call | undefined {
@@ -94,7 +86,7 @@ export class Channel {
         reject(signal.reason);
         return;
       }
-      const call = new Call(this.#nextId++, method, params, options, resolve, reject, this.#onTimeout);
+      const call = new Call(this.#pending.nextId(), method, params, options, resolve, reject, this.#onTimeout);
       if (this.#failure !== undefined) {
         reject(this.#failure(call));
         return;
@@ -108,7 +100,6 @@ export class Channel {
       }
       if (options.meter !== undefined) options.meter.sentBytes = Buffer.byteLength(text);
       this.#pending.add(call);
-      if (options.raw === true) this.#rawPending++;
       if (signal !== undefined) call.watch = this.#aborts.watch(signal, (reason) => this.#aborted(call, reason));
       try {
         this.#transport.send(call, text);
@@ -222,7 +213,7 @@ export class Channel {
   failOversized(id: number, bytes: number, maxBytes: number): boolean {
     const call = this.#sent(id);
     if (call === undefined) {
-      const late = this.#wasSent(id);
+      const late = this.#pending.isPast(id);
       if (late) this.counters.lateReplies++;
       return late;
     }
@@ -248,8 +239,7 @@ export class Channel {
 
   /** Resolves when no call is in flight. */
   idle(): Promise<void> {
-    if (this.#pending.size === 0) return Promise.resolve();
-    return new Promise((resolve) => void this.#onIdle.push(resolve));
+    return this.#pending.idle();
   }
 
   #receiveOne(message: unknown, stream: Call | undefined, text: string | Uint8Array | undefined): void {
@@ -270,7 +260,7 @@ export class Channel {
     }
     const call = this.#sent(id);
     if (call === undefined) {
-      if (this.#wasSent(id)) this.counters.lateReplies++;
+      if (this.#pending.isPast(ownId(id) ?? 0)) this.counters.lateReplies++;
       else this.counters.garbage++;
       return;
     }
@@ -300,12 +290,6 @@ export class Channel {
     const own = typeof id === 'number' ? id : ownId(id);
     const call = own === undefined ? undefined : this.#pending.get(own);
     return call?.phase === 'sent' ? call : undefined;
-  }
-
-  /** Whether a call of that id was sent and has settled. */
-  #wasSent(id: unknown): boolean {
-    const own = ownId(id) ?? 0;
-    return Number.isInteger(own) && own > 0 && own < this.#nextId && this.#pending.get(own) === undefined;
   }
 
   #progressed(call: Call, params: Progress): void {
@@ -338,9 +322,7 @@ export class Channel {
     call.phase = 'settled';
     this.#pending.delete(call);
     this.#times.settled(call);
-    if (call.options.raw === true) this.#rawPending--;
     call.watch?.[Symbol.dispose]();
-    if (this.#pending.size === 0 && this.#onIdle.length > 0) for (const tell of this.#onIdle.splice(0)) tell();
     return true;
   }
 }
