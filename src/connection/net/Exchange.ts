@@ -155,7 +155,10 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
     if (encoding !== undefined && !this.#decode(encoding, resume)) return true;
     if (this.#use === 'events') this.#readEvents(resume);
     else if (this.#use === 'skip') this.linger();
-    else this.#awaitBody();
+    else {
+      this.#heardMs = this.endpoint.clock.now();
+      this.endpoint.wheel.add(this, this.endpoint.bounds.bodyTimeoutMs, this.#heardMs);
+    }
     return true;
   }
 
@@ -223,11 +226,6 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
     this.#abort = this.#use = undefined;
     this.#body.clear();
     this.endpoint.dispatch(this);
-  }
-
-  #awaitBody(): void {
-    this.#heardMs = this.endpoint.clock.now();
-    this.endpoint.wheel.add(this, this.endpoint.bounds.bodyTimeoutMs, this.#heardMs);
   }
 
   #tooLarge(bytes: number, maxBytes: number): void {
