@@ -1,10 +1,10 @@
 import type { Tool } from '@modelcontextprotocol/client';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../core/clock.js';
-import { messageOf, OptionError, RpcError } from '../../core/errors.js';
+import { messageOf, RpcError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { Caller, RequestOptions, ServerInfo } from '../../pool/McpPool.js';
-import type { Era, ServerConfig } from '../../registry/config/ServerConfig.js';
+import type { Era } from '../../registry/config/ServerConfig.js';
 import { legacyOverModern, type Send } from '../bridge/LegacyOverModern.js';
 import { ModernOverLegacy } from '../bridge/ModernOverLegacy.js';
 import { type CallOptions, type Downstream, infoOf } from '../endpoint/Endpoint.js';
