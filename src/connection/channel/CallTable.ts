@@ -1,4 +1,5 @@
 import type { Call } from './Call.js';
+import { ownId } from './codec/ownId.js';
 
 const START_SIZE = 256;
 
@@ -30,9 +31,17 @@ export class CallTable {
     return ++this.#newest;
   }
 
-  /** Whether that id was given out, and its call has settled or was never added. */
-  isPast(id: number): boolean {
-    return Number.isInteger(id) && id > 0 && id <= this.#newest && this.get(id) === undefined;
+  /** The call that an answer's id is of, and that waits for it. One that was never sent cannot be answered. */
+  sent(id: unknown): Call | undefined {
+    const own = typeof id === 'number' ? id : ownId(id);
+    const call = own === undefined ? undefined : this.get(own);
+    return call?.phase === 'sent' ? call : undefined;
+  }
+
+  /** Whether an answer's id was given out, and its call has settled. */
+  isPast(id: unknown): boolean {
+    const own = ownId(id) ?? 0;
+    return Number.isInteger(own) && own > 0 && own <= this.#newest && this.get(own) === undefined;
   }
 
   get(id: number): Call | undefined {

@@ -190,7 +190,7 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
       return true;
     }
     if (this.#use === 'excerpt') {
-      if (bytes >= EXCERPT_BYTES) this.#complete(true);
+      if (bytes >= EXCERPT_BYTES) this.#complete(undefined, true);
     } else if (bytes > this.endpoint.maxMessageBytes) {
       this.#tooLarge(bytes, this.endpoint.maxMessageBytes);
     }
@@ -200,21 +200,11 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
   onComplete(): void {
     if (this.#over) return;
     if (this.#decoder !== undefined && this.#use !== 'skip') this.#decoder.finish();
-    else this.#guarded(() => this.#complete(false));
+    else this.#guarded(() => this.#complete(undefined));
   }
 
   onError(error: Error): void {
-    if (!this.#over) this.#guarded(() => this.#failed(error));
-  }
-
-  #failed(error: Error): void {
-    this.#events?.drain();
-    if (this.#over) return;
-    const use = this.#use;
-    this.#finish();
-    if (use === 'events') this.onStreamEnd(error);
-    else if (use === 'excerpt' && !redirects(this.status)) this.onBody(this.#body.take());
-    else if (use !== 'skip') this.onFailed(error);
+    if (!this.#over) this.#guarded(() => this.#complete(error));
   }
 
   onOversized(): void {
@@ -233,15 +223,19 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
     this.onTooLarge(bytes, maxBytes);
   }
 
-  #complete(cut: boolean): void {
+  /** The response is over: whole, cut by `error`, or cut by us since no more of it is read. */
+  #complete(error: Error | undefined, cut = false): void {
     this.#events?.drain();
     if (this.#over) return;
     const use = this.#use;
     if (cut) this.end();
     else this.#finish();
-    if (redirects(this.status)) this.#redirected();
-    else if (use === 'events') this.onStreamEnd(undefined);
-    else if (use !== 'skip') this.onBody(this.#body.take());
+    const redirected = redirects(this.status);
+    if (use === 'events') this.onStreamEnd(error);
+    else if (use === 'skip') return;
+    else if (error !== undefined && (use !== 'excerpt' || redirected)) this.onFailed(error);
+    else if (redirected) this.#redirected();
+    else this.onBody(this.#body.take());
   }
 
   #redirected(): void {
@@ -276,7 +270,7 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
     const { server } = this.endpoint;
     this.#decoder = BodyDecoder.for(encoding, server, {
       onData: (chunk) => this.#over || (this.#guarded(() => this.#data(chunk)) ?? true),
-      onEnd: () => this.#guarded(() => this.#complete(false)),
+      onEnd: () => this.#guarded(() => this.#complete(undefined)),
       onError: (error) => this.#refuse(error),
       onResume: resume,
     });
