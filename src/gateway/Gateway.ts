@@ -24,7 +24,7 @@ import { type FetchContext, fetchOnce } from './mount/fetchOnce.js';
 import type { GatewayHandler } from './mount/GatewayHandler.js';
 import { HttpFront } from './mount/HttpFront.js';
 import { PoolRelay } from './PoolRelay.js';
-import { Callers } from './session/Callers.js';
+import { Callers } from './session/callers/Callers.js';
 import { SessionTable } from './session/SessionTable.js';
 
 /** Counters count from the start. */

@@ -1,9 +1,9 @@
-import { OptionError } from '../../core/errors.js';
-import type { Caller } from '../../pool/McpPool.js';
-import type { Era, ServerConfig } from '../../registry/config/ServerConfig.js';
-import type { Downstream } from '../endpoint/Endpoint.js';
-import type { GatewayPool } from '../GatewayOptions.js';
-import { askable } from '../rpc/envelope.js';
+import { OptionError } from '../../../core/errors.js';
+import type { Caller } from '../../../pool/McpPool.js';
+import type { Era, ServerConfig } from '../../../registry/config/ServerConfig.js';
+import type { Downstream } from '../../endpoint/Endpoint.js';
+import type { GatewayPool } from '../../GatewayOptions.js';
+import { askable } from '../../rpc/envelope.js';
 
 /** What a session is to one server, as long as the server's config stays. */
 interface Known {
