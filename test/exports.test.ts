@@ -156,7 +156,14 @@ const OWN: Readonly<Record<string, readonly string[]>> = {
     'trackHttpServer',
     'withTimeout',
   ],
-  './gateway': ['GATEWAY_DEFAULTS', 'Gateway', 'ToolCatalog', 'addGateway'],
+  './gateway': [
+    'GATEWAY_DEFAULTS',
+    'Gateway',
+    'MEMORY_EVENT_STORE_DEFAULTS',
+    'MemoryEventStore',
+    'ToolCatalog',
+    'addGateway',
+  ],
   './testing': [
     'FAULTS',
     'FakeClock',

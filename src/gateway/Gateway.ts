@@ -92,7 +92,14 @@ export class Gateway implements Closeable, AsyncDisposable {
     this.#modern = new ModernHttp({ pool, clients, settings, held, logger, onDrop });
     this.#held = held;
     this.#sessions = new SessionTable(
-      { ...settings, held, frames: new NoticeFrames(), onEnd: (session) => this.#callers.release(session) },
+      {
+        ...settings,
+        held,
+        logger,
+        eventStore: options.eventStore,
+        frames: new NoticeFrames(),
+        onEnd: (session) => this.#callers.release(session),
+      },
       clock,
     );
     this.#inFlight = new InFlight({ name: 'gateway requests', clock, logger });

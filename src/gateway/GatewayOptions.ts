@@ -6,6 +6,7 @@ import { checkBytes, checkCount, checkMs, checkText, withDefaults } from '../cor
 import type { McpPool } from '../pool/McpPool.js';
 import type { Health } from '../shutdown/Health.js';
 import type { ToolStore } from '../toolstore/ToolStore.js';
+import type { EventStore } from './http/stream/EventStore.js';
 
 /** What the gateway stands on. */
 export type GatewayPool = McpPool;
@@ -23,6 +24,12 @@ export interface GatewayOptions {
    * @defaultValue one of its own, that is no longer ready once the gateway refuses
    */
   readonly health?: Health;
+  /**
+   * Keeps what clients may have missed of their streams, in place of the memory of the gateway; an `EventStore` of the SDK. Numbers that
+   * JavaScript cannot hold are what it makes of them when such a store hands them over. Lent.
+   * @defaultValue the memory of the gateway: 256 KiB a stream and the answer, for the last eight calls of a session that ended
+   */
+  readonly eventStore?: EventStore;
   /** Address to listen on. Anything but loopback needs `allowedHosts`. @defaultValue '127.0.0.1' */
   readonly host?: string;
   /** 0 picks a free one. @defaultValue 3399 */
@@ -112,7 +119,9 @@ export const GATEWAY_DEFAULTS = Object.freeze({
   pageItems: 1_000,
 });
 
-export type GatewaySettings = Required<Omit<GatewayOptions, 'logger' | 'clock' | 'pool' | 'cache' | 'health'>>;
+export type GatewaySettings = Required<
+  Omit<GatewayOptions, 'logger' | 'clock' | 'pool' | 'cache' | 'health' | 'eventStore'>
+>;
 
 /** @throws OptionError */
 export function checkGatewayOptions(options: GatewayOptions): GatewaySettings {
@@ -124,12 +133,20 @@ export function checkGatewayOptions(options: GatewayOptions): GatewaySettings {
     pool: true,
     cache: true,
     health: true,
+    eventStore: true,
     allowedHosts: true,
     allowedOrigins: true,
     logger: true,
     clock: true,
   });
   const settings: GatewaySettings = { ...all, allowedHosts, allowedOrigins };
+  const { eventStore: store } = options;
+  if (
+    store !== undefined &&
+    !(typeof store?.storeEvent === 'function' && typeof store.replayEventsAfter === 'function')
+  ) {
+    throw new OptionError('eventStore', store, 'an object with storeEvent() and replayEventsAfter()');
+  }
   checkText('host', settings.host);
   checkCount('port', settings.port, { max: 65_535 });
   checkBytes('maxBodyBytes', settings.maxBodyBytes, { min: 1 });

@@ -4,6 +4,12 @@ export { Gateway } from './Gateway.js';
 export { GATEWAY_DEFAULTS, type GatewayOptions, type GatewayPool } from './GatewayOptions.js';
 export type { GatewayStats } from './GatewayStats.js';
 export type { GatewayAddress } from './http/paths.js';
+export type { EventStore } from './http/stream/EventStore.js';
+export {
+  MEMORY_EVENT_STORE_DEFAULTS,
+  MemoryEventStore,
+  type MemoryEventStoreOptions,
+} from './http/stream/MemoryEventStore.js';
 export type { FetchContext } from './mount/fetchOnce.js';
 export type { GatewayHandler } from './mount/GatewayHandler.js';
 export { type CatalogQuery, ToolCatalog, type ToolCatalogInspection, type ToolCatalogOptions } from './ToolCatalog.js';

@@ -1,10 +1,34 @@
-import { expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { OptionError } from '../../src/core/errors.js';
+import { Gateway } from '../../src/gateway/Gateway.js';
+import type { GatewayOptions } from '../../src/gateway/GatewayOptions.js';
+import type { EventStore } from '../../src/gateway/http/stream/EventStore.js';
+import { MemoryEventStore } from '../../src/gateway/http/stream/MemoryEventStore.js';
+import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
-import { dualEraConfig, dualEraGateway } from '../support/dualEra.js';
-import { exchange, RawClient } from '../support/httpClient.js';
+import { closeAfter } from '../support/closeAfter.js';
+import { dualEraConfig } from '../support/dualEra.js';
+import { FakePool } from '../support/FakePool.js';
+import { exchange, RawClient, type Reply } from '../support/httpClient.js';
 
 // Programs start here, and the machine may be busy.
 vi.setConfig({ testTimeout: 60_000 });
+
+let pool: UnifiedPool;
+
+beforeAll(async () => {
+  // Its timers are of no test: what a test arms itself must be gone at its end.
+  pool = new UnifiedPool({ ledger: false, clock: new FakeClock() });
+  await pool.startServer(await dualEraConfig('stdio', { era: 'legacy' }));
+});
+
+afterAll(() => pool.close());
+
+/** A gateway before the one server of this file. */
+async function gateway(options: Partial<GatewayOptions>): Promise<string> {
+  const own = closeAfter(new Gateway({ pool, port: 0, ...options }));
+  return `${(await own.listen()).url}/servers/dual/mcp`;
+}
 
 /** What came of a response before it was cut, at the first text that `until` finds. */
 async function readUntil(response: Response, control: AbortController, until: RegExp): Promise<string> {
@@ -50,51 +74,126 @@ const resume = (client: RawClient, eventId: string) =>
     headers: { ...client.headers, accept: 'text/event-stream', 'last-event-id': eventId },
   });
 
-test('the answer of a call whose stream was cut comes to the client that resumes it, before it is there and after', async () => {
-  const clock = new FakeClock();
-  const { path } = await dualEraGateway(await dualEraConfig('stdio'), { clock });
-  const client = new RawClient(path);
-  await client.initialize('2025-11-25', {});
-  const text = await cutCall(client, clock, 1_500);
-  expect(text).toMatch(/^retry: \d+$/m);
-  const [primed = ''] = idsIn(text);
-  const resumed = await resume(client, primed);
-  expect(resumed.status).toBe(200);
-  expect(resumed.messages).toMatchObject([{ id: 77, result: { content: [{ text: 'after 1500 ms' }] } }]);
-  const again = await resume(client, primed);
-  expect(again.messages).toEqual(resumed.messages);
-  const behind = await resume(client, idsIn(resumed.text).at(-1) ?? '');
-  expect(behind.messages).toEqual([]);
-});
-
-test('a stream is resumed by its own session alone, and one that is not known is refused', async () => {
-  const clock = new FakeClock();
-  const { path } = await dualEraGateway(await dualEraConfig('stdio'), { clock });
-  const [client, other] = [new RawClient(path), new RawClient(path)];
-  await Promise.all([client.initialize('2025-11-25', {}), other.initialize('2025-11-25', {})]);
-  const [primed = ''] = idsIn(await cutCall(client, clock, 200));
-  expect((await resume(other, primed)).status).toBe(400);
-  expect((await resume(client, 'c999_1')).status).toBe(400);
-  expect((await resume(client, '__proto__')).status).toBe(400);
-  expect((await resume(client, primed)).messages).toHaveLength(1);
-});
-
-test('what a session missed of its own stream comes when it is resumed', async () => {
-  const { path } = await dualEraGateway(await dualEraConfig('stdio'));
-  const client = new RawClient(path);
-  await client.initialize('2025-11-25', {});
-  const open = async (headers: object, until: RegExp): Promise<string> => {
-    const control = new AbortController();
-    const all = { ...client.headers, accept: 'text/event-stream', ...headers };
-    return readUntil(await fetch(path, { headers: all, signal: control.signal }), control, until);
+/** One as the SDK has had it for long: it tells the stream of an event only when it hands over what comes after. */
+function plainStore(): EventStore {
+  const store = new MemoryEventStore();
+  return {
+    storeEvent: (stream, message) => store.storeEvent(stream, message),
+    replayEventsAfter: (last, options) => store.replayEventsAfter(last, options),
   };
-  const change = (kind: string) => client.call('tools/call', { name: `test_trigger_${kind}_change`, arguments: {} });
-  const first = open({}, /list_changed/);
-  // The stream may not be open yet when the first change is told.
-  const again = setInterval(() => void change('tool'), 200);
-  const seen = await first.finally(() => clearInterval(again));
-  await change('prompt');
-  // The server tells of it in its own time.
-  const missed = await open({ 'last-event-id': idsIn(seen).at(-1) }, /prompts.list_changed/);
-  expect(missed).toContain('notifications/prompts/list_changed');
+}
+
+const STORES: Readonly<Record<string, () => { readonly eventStore?: EventStore }>> = {
+  'in memory': () => ({}),
+  'in a store': () => ({ eventStore: new MemoryEventStore() }),
+  'in a store without getStreamIdForEventId': () => ({ eventStore: plainStore() }),
+};
+
+for (const [name, options] of Object.entries(STORES)) {
+  test(`${name}: the answer of a call whose stream was cut comes to the client that resumes it, before it is there and after`, async () => {
+    const clock = new FakeClock();
+    const path = await gateway({ clock, ...options() });
+    const client = new RawClient(path);
+    await client.initialize('2025-11-25', {});
+    const text = await cutCall(client, clock, 300);
+    expect(text).toMatch(/^retry: \d+$/m);
+    const [primed = ''] = idsIn(text);
+    const resumed = await resume(client, primed);
+    expect(resumed.status).toBe(200);
+    expect(resumed.messages).toMatchObject([{ id: 77, result: { content: [{ text: 'after 300 ms' }] } }]);
+    const again = await resume(client, primed);
+    expect(again.messages).toEqual(resumed.messages);
+    const behind = await resume(client, idsIn(resumed.text).at(-1) ?? '');
+    expect(behind.messages).toEqual([]);
+  });
+
+  test(`${name}: a stream is resumed by its own session alone, and one that is not known is refused`, async () => {
+    const clock = new FakeClock();
+    const path = await gateway({ clock, ...options() });
+    const [client, other] = [new RawClient(path), new RawClient(path)];
+    await Promise.all([client.initialize('2025-11-25', {}), other.initialize('2025-11-25', {})]);
+    const [primed = ''] = idsIn(await cutCall(client, clock, 100));
+    expect((await resume(other, primed)).status).toBe(400);
+    expect((await resume(client, 'c999_1')).status).toBe(400);
+    expect((await resume(client, '__proto__')).status).toBe(400);
+    expect((await resume(client, primed)).messages).toHaveLength(1);
+  });
+
+  test(`${name}: what a session missed of its own stream comes when it is resumed`, async () => {
+    const path = await gateway(options());
+    const client = new RawClient(path);
+    await client.initialize('2025-11-25', {});
+    const open = async (headers: object, until: RegExp): Promise<string> => {
+      const control = new AbortController();
+      const all = { ...client.headers, accept: 'text/event-stream', ...headers };
+      return readUntil(await fetch(path, { headers: all, signal: control.signal }), control, until);
+    };
+    const change = (kind: string) => client.call('tools/call', { name: `test_trigger_${kind}_change`, arguments: {} });
+    const first = open({}, /list_changed/);
+    // The stream may not be open yet when the first change is told.
+    const again = setInterval(() => void change('tool'), 50);
+    const seen = await first.finally(() => clearInterval(again));
+    await change('prompt');
+    // The server tells of it in its own time.
+    const missed = await open({ 'last-event-id': idsIn(seen).at(-1) }, /prompts.list_changed/);
+    expect(missed).toContain('notifications/prompts/list_changed');
+  });
+}
+
+test('a store that fails, hangs or gives bad ids costs no client a message, and an answer waits for its client', async () => {
+  const clock = new FakeClock();
+  let broken: (() => Promise<string>) | undefined;
+  const store = new MemoryEventStore();
+  const eventStore: EventStore = {
+    storeEvent: (stream, message) => broken?.() ?? store.storeEvent(stream, message),
+    getStreamIdForEventId: (id) => store.getStreamIdForEventId(id),
+    replayEventsAfter: (last, options) => store.replayEventsAfter(last, options),
+  };
+  const path = await gateway({ clock, eventStore, sessionIdleMs: Number.POSITIVE_INFINITY });
+  const client = new RawClient(path);
+  await client.initialize('2025-11-25', {});
+  const [primed = ''] = idsIn(await cutCall(client, clock, 300));
+  broken = () => Promise.reject(new Error('the disk is full'));
+  const resumed = await resume(client, primed);
+  expect(resumed.messages).toMatchObject([{ id: 77 }]);
+  for (const ill of [
+    () => Promise.reject(new Error('the disk is full')),
+    () => Promise.resolve('1\ndata: {}\n\n'),
+    () => {
+      throw new Error('at once');
+    },
+    () => new Promise(() => undefined),
+  ]) {
+    broken = ill as () => Promise<string>;
+    const params = { name: 'test_tool_with_progress', arguments: {}, _meta: { progressToken: 'p' } };
+    let reply: Reply | undefined;
+    const sent = client.send({ jsonrpc: '2.0', id: 5, method: 'tools/call', params }).then((got) => {
+      reply = got;
+    });
+    while (reply === undefined) {
+      // For the one that does not answer at all.
+      await clock.advance(5_000);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await sent;
+    expect(reply.messages.filter(({ method }) => method === 'notifications/progress')).toHaveLength(3);
+    expect(reply.messages.at(-1)).toMatchObject({ id: 5, result: {} });
+    expect(idsIn(reply.text)).toEqual([]);
+  }
+});
+
+test('a store in memory keeps the newest within its bounds; one that is none is refused', async () => {
+  const store = new MemoryEventStore({ maxBytes: 40, maxEvents: 3 });
+  const ids = [];
+  for (const text of ['a', 'b', 'c', 'd']) ids.push(await store.storeEvent(text === 'b' ? 's' : 't', { text }));
+  expect(store.stats).toEqual({ events: 3, bytes: 36 });
+  const seen: unknown[] = [];
+  const send = async (_: string, message: unknown) => void seen.push(message);
+  expect(await store.replayEventsAfter(ids[2] ?? '', { send })).toBe('t');
+  expect(seen).toEqual([{ text: 'd' }]);
+  await expect(store.replayEventsAfter(ids[0] ?? '', { send })).rejects.toThrow('not here any more');
+  await store.storeEvent('t', { text: 'x'.repeat(100) });
+  expect(store.stats.events).toBe(1);
+  expect(() => new Gateway({ pool: new FakePool({}), eventStore: {} as EventStore })).toThrow(OptionError);
+  expect(() => new MemoryEventStore({ maxBytes: 0 })).toThrow(OptionError);
 });

@@ -251,16 +251,15 @@ export class StreamableHttp {
     }
   }
 
-  #get(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse): void {
+  async #get(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (!accepts(request.headers.accept, 'text/event-stream')) {
-      refuse(response, 406, 'accept must name text/event-stream');
-      return;
+      return refuse(response, 406, 'accept must name text/event-stream');
     }
     const session = this.#session(endpoint, request, response);
     if (session === undefined) return;
     const last = request.headers['last-event-id'];
     if (typeof last !== 'string' || last === '') session.openStream(response);
-    else if (!session.resume(last, response))
+    else if (!(await session.resume(last, response)))
       refuse(response, 400, 'last-event-id names no stream that can be resumed');
   }
 

@@ -4,14 +4,21 @@ import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/c
 import { methodNotFound } from '../../connection/channel/ServerRequests.js';
 import type { Clock } from '../../core/clock.js';
 import { ClosedError, QueueFullError } from '../../core/errors.js';
+import type { Logger } from '../../core/logger.js';
 import type { ServerNotice, Subscription } from '../../pool/McpPool.js';
 import type { Downstream, Endpoint } from '../endpoint/Endpoint.js';
 import type { HeldBytes } from '../http/HeldBytes.js';
-import type { MessageStream } from '../http/stream/EventStream.js';
+import type { EventStore } from '../http/stream/EventStore.js';
 import type { NoticeFrames } from '../http/stream/Frame.js';
 import type { PostReply } from '../http/stream/PostReply.js';
-import type { Resumable } from '../http/stream/Resumable.js';
-import { OWN_STREAM, ResumableStreams } from '../http/stream/ResumableStreams.js';
+import { ResumableStreams } from '../http/stream/ResumableStreams.js';
+import {
+  type MessageStream,
+  OWN_STREAM,
+  type SessionStream,
+  type SessionStreams,
+} from '../http/stream/SessionStream.js';
+import { StoredStreams } from '../http/stream/StoredStreams.js';
 import { canBeAsked } from '../rpc/envelope.js';
 import { INVALID_PARAMS, INVALID_REQUEST, Refusal } from '../rpc/failure.js';
 import { type AskOptions, type ClientAnswer, ClientRequests, type Send } from './ClientRequests.js';
@@ -25,6 +32,9 @@ export interface SessionLimits {
   readonly held: HeldBytes;
   /** Made once for all sessions. */
   readonly frames: NoticeFrames;
+  /** Keeps what clients may have missed of their streams. @defaultValue in memory, as it was written */
+  readonly eventStore?: EventStore | undefined;
+  readonly logger: Logger;
 }
 
 /** What a client says of itself. */
@@ -62,9 +72,9 @@ export class Session implements Downstream {
   readonly #subscriptions = new Map<string, Promise<Subscription>>();
   readonly #asks: ClientRequests;
   readonly #life = new AbortController();
-  readonly #streams: ResumableStreams;
+  readonly #streams: SessionStreams;
   /** For what belongs to no call, from the first time that its client opened it. */
-  #stream: Resumable | undefined;
+  #stream: SessionStream | undefined;
   #ended = false;
 
   constructor(endpoint: Endpoint, client: SessionClient, limits: SessionLimits, clock: Clock) {
@@ -75,7 +85,12 @@ export class Session implements Downstream {
     this.origin = originOf(client.address);
     this.#asks = new ClientRequests((message) => this.#send(message), limits.maxRequestsPerSession, clock);
     this.#limits = limits;
-    this.#streams = new ResumableStreams(limits, client.protocolVersion >= FIRST_PRIMED);
+    const primed = client.protocolVersion >= FIRST_PRIMED;
+    const { eventStore: store, logger } = limits;
+    this.#streams =
+      store === undefined
+        ? new ResumableStreams(limits, primed)
+        : new StoredStreams({ key: this.key, store, bounds: limits, primed, clock, logger });
     this.usedMs = clock.now();
   }
 
@@ -150,8 +165,8 @@ export class Session implements Downstream {
   }
 
   /** Goes on with a stream behind the event that the client has; false when there is no such stream any more. */
-  resume(eventId: string, response: ServerResponse): boolean {
-    const resumed = this.#streams.resume(eventId, response, { 'mcp-session-id': this.id });
+  async resume(eventId: string, response: ServerResponse): Promise<boolean> {
+    const resumed = await this.#streams.resume(eventId, response, { 'mcp-session-id': this.id });
     if (resumed) this.#asks.flush();
     return resumed;
   }

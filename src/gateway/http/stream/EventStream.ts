@@ -1,23 +1,13 @@
 import type { ServerResponse } from 'node:http';
 import type { HeldBytes } from '../HeldBytes.js';
 import { Frame } from './Frame.js';
+import type { MessageStream } from './SessionStream.js';
 
 export interface EventStreamBounds {
   /** What may wait for this reader when another message comes. */
   readonly maxStreamBufferBytes: number;
   /** Bytes held over all sessions. */
   readonly held: HeldBytes;
-}
-
-/** Where messages for a client go, one event each. */
-export interface MessageStream {
-  /** A message that may be lost: false when it did not get away. */
-  offer(message: string | Frame): boolean;
-  /** A message that may not be lost: an answer. */
-  send(json: string): void;
-  /** Keeps what stands between from cutting a quiet stream. */
-  heartbeat(): void;
-  end(): void;
 }
 
 /** A response of server-sent events, one JSON-RPC message each. What a slow reader does not take is bounded. */

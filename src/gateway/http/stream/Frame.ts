@@ -1,6 +1,7 @@
 import type { HeldBytes } from '../HeldBytes.js';
 
 const NEWLINES = /[\r\n]/;
+const BEFORE = 'event: message\ndata: ';
 
 /**
  * One message as it goes down streams of events. However many streams wait to send it, they share its bytes, which count as
@@ -10,10 +11,15 @@ export class Frame {
   readonly bytes: Buffer;
   #holders = 0;
 
+  /** The message, as JSON text. */
+  get json(): string {
+    return this.bytes.toString('utf8', BEFORE.length, this.bytes.length - 2);
+  }
+
   /** Of a message as JSON text. Newlines in it stand only between its tokens, where a space does as well. */
   constructor(json: string) {
     const data = NEWLINES.test(json) ? json.replace(/[\r\n]/g, ' ') : json;
-    this.bytes = Buffer.from(`event: message\ndata: ${data}\n\n`);
+    this.bytes = Buffer.from(`${BEFORE}${data}\n\n`);
   }
 
   /** One stream more has it to send. False when there is no room for it among what is held for all. */

@@ -3,8 +3,8 @@ import { type Failure, failureText, INTERNAL_ERROR } from '../../rpc/failure.js'
 import type { HeldBytes } from '../HeldBytes.js';
 import { holdAnswer } from '../holdAnswer.js';
 import { sendJson } from '../respond.js';
-import { EventStream, type MessageStream } from './EventStream.js';
-import { Resumable } from './Resumable.js';
+import { EventStream } from './EventStream.js';
+import type { MessageStream } from './SessionStream.js';
 
 export interface PostReplyOptions {
   /** How many requests the body holds. */
@@ -49,7 +49,7 @@ export class PostReply {
 
   /** Whether its client is there: one that has gone may come back for a stream that can be resumed. */
   get attended(): boolean {
-    return !this.#response.destroyed || (this.#stream instanceof Resumable && this.#stream.open);
+    return !this.#response.destroyed || this.#stream?.open === true;
   }
 
   /** A request or a notification that goes ahead of the answer; false when it cannot. */

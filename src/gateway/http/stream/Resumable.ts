@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
-import { EventStream, type EventStreamBounds, type MessageStream } from './EventStream.js';
+import { EventStream, type EventStreamBounds } from './EventStream.js';
 import { Frame } from './Frame.js';
+import { RETRY_MS, type SessionStream } from './SessionStream.js';
 
 export interface ResumableOptions {
   /** What the session knows it by; its events' ids begin with it. */
@@ -10,8 +11,6 @@ export interface ResumableOptions {
   readonly primed: boolean;
 }
 
-/** When a client whose stream broke may come back, in ms. */
-const RETRY_MS = 1_000;
 /** Of what a client may have missed, so much is kept beside the newest message, in bytes. */
 const MAX_KEPT_BYTES = 256 * 1_024;
 
@@ -25,7 +24,7 @@ interface Kept {
  * client may have missed is kept, within the bounds of one stream and of all, so that a GET with `last-event-id` goes on behind
  * what it has. The oldest is forgotten first.
  */
-export class Resumable implements MessageStream {
+export class Resumable implements SessionStream {
   readonly id: string;
   readonly #options: ResumableOptions;
   #kept: Kept[] = [];

@@ -1,14 +1,10 @@
 import type { ServerResponse } from 'node:http';
 import type { EventStreamBounds } from './EventStream.js';
 import { placeOf, Resumable } from './Resumable.js';
+import { MAX_ENDED, type SessionStreams } from './SessionStream.js';
 
-/** The stream for what belongs to no call. */
-export const OWN_STREAM = 'g';
-/** Streams of calls that are over, kept for clients that have not seen their end. */
-const MAX_ENDED = 8;
-
-/** The streams of one session that its client may resume. */
-export class ResumableStreams {
+/** The streams of one session, kept in memory as they were written. */
+export class ResumableStreams implements SessionStreams {
   readonly #bounds: EventStreamBounds;
   readonly #primed: boolean;
   readonly #streams = new Map<string, Resumable>();

@@ -1,0 +1,16 @@
+/**
+ * Keeps the events of streams, so that a client whose stream was cut reads on where it was. It has the shape of the SDK's, so that
+ * a store written for one serves the other. What it throws, or does not answer within five seconds, costs its event the id, never the
+ * client its message.
+ */
+export interface EventStore {
+  /** Keeps a message, and resolves to the id of its event, which no other event of any stream has. An empty object stands for an event without a message. */
+  storeEvent(streamId: string, message: unknown): Promise<string>;
+  /** The stream an event belongs to; undefined when it is not known. Without this method `replayEventsAfter` is asked. */
+  getStreamIdForEventId?(eventId: string): Promise<string | undefined>;
+  /** Hands over what the event's stream has after it, in order, without what has no message; resolves to the stream's id. */
+  replayEventsAfter(
+    lastEventId: string,
+    options: { readonly send: (eventId: string, message: unknown) => Promise<void> },
+  ): Promise<string>;
+}

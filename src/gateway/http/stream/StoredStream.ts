@@ -1,0 +1,160 @@
+import type { ServerResponse } from 'node:http';
+import type { Clock } from '../../../core/clock.js';
+import { messageOf, RequestTimeoutError } from '../../../core/errors.js';
+import type { Logger } from '../../../core/logger.js';
+import { within } from '../../../core/time/within.js';
+import type { EventStore } from './EventStore.js';
+import { EventStream, type EventStreamBounds } from './EventStream.js';
+import { Frame } from './Frame.js';
+import { RETRY_MS, type SessionStream } from './SessionStream.js';
+
+export interface StoredStreamOptions {
+  /** What the session knows it by. */
+  readonly id: string;
+  /** What the store knows it by. */
+  readonly storedAs: string;
+  readonly store: EventStore;
+  readonly bounds: EventStreamBounds;
+  /** The client knows events without data (2025-11-25). */
+  readonly primed: boolean;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Longest that the store may take for one event, in ms. */
+export const STORE_TIMEOUT_MS = 5_000;
+/** Longest that it may take to hand over what a client missed, in ms. */
+const REPLAY_TIMEOUT_MS = 30_000;
+/** What an event's id may be: it stands on a line of its own. */
+const EVENT_ID = /^[^\0\r\n]{1,1024}$/;
+
+/**
+ * A stream whose events a store keeps. One thing at a time: an event is stored before it is sent, and a client that comes back
+ * gets what the store has before anything new. What the store does not take is sent all the same, and an answer waits here for
+ * its client.
+ */
+export class StoredStream implements SessionStream {
+  readonly id: string;
+  readonly #options: StoredStreamOptions;
+  #last: Promise<void> = Promise.resolve();
+  #waitingBytes = 0;
+  #stream: EventStream | undefined;
+  #ended = false;
+  /** Answers that the store did not take. */
+  #unstored: Frame[] = [];
+
+  constructor(options: StoredStreamOptions) {
+    this.id = options.id;
+    this.#options = options;
+  }
+
+  get open(): boolean {
+    return this.#stream !== undefined;
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  attach(response: ServerResponse, headers: Readonly<Record<string, string>> = {}): void {
+    this.#stream?.end();
+    const stream = new EventStream(response, this.#options.bounds, headers);
+    this.#stream = stream;
+    response.once('close', () => {
+      if (this.#stream === stream) this.#stream = undefined;
+    });
+  }
+
+  prime(): void {
+    if (!this.#options.primed) return;
+    this.#next(async () => {
+      const id = await this.#store({});
+      if (id !== undefined) this.#stream?.prime(id, RETRY_MS);
+    });
+  }
+
+  /** The client is back and has everything up to that event. */
+  resume(response: ServerResponse, eventId: string, headers: Readonly<Record<string, string>>): void {
+    this.#next(async () => {
+      if (response.destroyed) return;
+      this.attach(response, headers);
+      const stream = this.#stream;
+      const send = async (id: string, message: unknown): Promise<void> => {
+        if (EVENT_ID.test(id)) stream?.send(JSON.stringify(message), id);
+      };
+      await this.#asked('replay', () => this.#options.store.replayEventsAfter(eventId, { send }), REPLAY_TIMEOUT_MS);
+      for (const frame of this.#unstored.splice(0)) {
+        stream?.send(frame);
+        frame.release(this.#options.bounds.held);
+      }
+      if (this.#ended) stream?.end();
+    });
+  }
+
+  offer(message: string | Frame): boolean {
+    const frame = typeof message === 'string' ? new Frame(message) : message;
+    const { held, maxStreamBufferBytes } = this.#options.bounds;
+    if (this.#ended || this.#waitingBytes > maxStreamBufferBytes || !frame.hold(held)) return false;
+    this.#waitingBytes += frame.bytes.length;
+    this.#next(async () => {
+      const id = await this.#store(JSON.parse(frame.json));
+      this.#waitingBytes -= frame.bytes.length;
+      frame.release(held);
+      this.#stream?.offer(frame, id);
+    });
+    return this.open;
+  }
+
+  send(json: string): void {
+    const frame = new Frame(json);
+    this.#next(async () => {
+      const id = await this.#store(JSON.parse(json));
+      const reached = this.#stream !== undefined;
+      this.#stream?.send(frame, id);
+      if (id === undefined && !reached && frame.hold(this.#options.bounds.held)) this.#unstored.push(frame);
+    });
+  }
+
+  heartbeat(): void {
+    this.#stream?.heartbeat();
+  }
+
+  end(): void {
+    this.#ended = true;
+    this.#next(async () => this.#stream?.end());
+  }
+
+  cut(): void {
+    this.#stream?.end();
+    this.#stream = undefined;
+  }
+
+  /** It is not resumed any more. */
+  forget(): void {
+    for (const frame of this.#unstored.splice(0)) frame.release(this.#options.bounds.held);
+  }
+
+  #next(step: () => Promise<void>): void {
+    this.#last = this.#last.then(step).catch((error: unknown) => {
+      this.#options.logger.error({ error }, 'a stream of events failed');
+    });
+  }
+
+  async #store(message: unknown): Promise<string | undefined> {
+    const { store, storedAs } = this.#options;
+    const id = await this.#asked('store an event', () => store.storeEvent(storedAs, message), STORE_TIMEOUT_MS);
+    return typeof id === 'string' && EVENT_ID.test(id) ? id : undefined;
+  }
+
+  /** Never rejects. */
+  async #asked<T>(what: string, ask: () => Promise<T>, timeoutMs: number): Promise<T | undefined> {
+    const { clock, logger } = this.#options;
+    const late = (): Error => new RequestTimeoutError('event store', what, timeoutMs);
+    try {
+      return await within(Promise.resolve(ask()), { clock, timeoutMs, late });
+    } catch (error) {
+      logger.warn({ error: messageOf(error) }, `the event store did not ${what}`);
+      return undefined;
+    }
+  }
+}
