@@ -46,9 +46,10 @@ test('a list change reaches who listens to that server or to all', async () => {
   pool.emit('notification', { server: 'two', notice: { method: 'notifications/resources/list_changed' } });
   // A connection made for a principal speaks to none of these sessions.
   pool.emit('notification', { server: 'two', principal: 'p', notice: listChanged });
-  expect(await all?.has(1)).toEqual([{ jsonrpc: '2.0', ...listChanged }]);
+  const resourcesChanged = { jsonrpc: '2.0', method: 'notifications/resources/list_changed' };
+  expect(await all?.has(2)).toEqual([{ jsonrpc: '2.0', ...listChanged }, resourcesChanged]);
   expect(await one?.has(1)).toEqual([{ jsonrpc: '2.0', ...listChanged }]);
-  expect(await two?.has(1)).toEqual([{ jsonrpc: '2.0', method: 'notifications/resources/list_changed' }]);
+  expect(await two?.has(1)).toEqual([resourcesChanged]);
   await Promise.all(streams.map((stream) => stream.stop()));
 });
 
