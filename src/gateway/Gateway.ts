@@ -91,17 +91,8 @@ export class Gateway implements Closeable, AsyncDisposable {
     const onDrop = (): void => void this.#dropped++;
     this.#modern = new ModernHttp({ pool, clients, settings, held, logger, onDrop });
     this.#held = held;
-    this.#sessions = new SessionTable(
-      {
-        ...settings,
-        held,
-        logger,
-        eventStore: options.eventStore,
-        frames: new NoticeFrames(),
-        onEnd: (session) => this.#callers.release(session),
-      },
-      clock,
-    );
+    const limits = { ...settings, held, logger, eventStore: options.eventStore, frames: new NoticeFrames() };
+    this.#sessions = new SessionTable({ ...limits, onEnd: (session) => this.#callers.release(session) }, clock);
     this.#inFlight = new InFlight({ name: 'gateway requests', clock, logger });
     const inFlight = this.#inFlight;
     const own = {
@@ -124,8 +115,7 @@ export class Gateway implements Closeable, AsyncDisposable {
     });
     const { aggregate, parts } = makeAggregate(options, {
       callers: this.#callers,
-      sessions: () => this.#sessions.of(aggregate),
-      allSessions: () => [...this.#sessions],
+      sessions: this.#sessions,
       settings,
       signal: this.#closing.signal,
       logger,

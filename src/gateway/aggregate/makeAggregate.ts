@@ -3,19 +3,24 @@ import { packageVersion } from '../../core/version.js';
 import { fingerprint } from '../../registry/config/fingerprint.js';
 import { NoOpCache } from '../../toolstore/NoOpCache.js';
 import type { GatewayOptions, GatewaySettings } from '../GatewayOptions.js';
+import type { SessionTable } from '../session/SessionTable.js';
 import { ToolCatalog } from '../ToolCatalog.js';
 import { AggregateEndpoint, type AggregateEndpointOptions } from './AggregateEndpoint.js';
 
 type Times = 'listTimeoutMs' | 'serverWaitMs' | 'pageItems';
 
-type MadeFrom = Omit<AggregateEndpointOptions, 'pool' | 'catalog' | 'serverInfo' | Times> & {
+type MadeFrom = Omit<
+  AggregateEndpointOptions,
+  'pool' | 'catalog' | 'serverInfo' | 'sessions' | 'allSessions' | Times
+> & {
+  readonly sessions: SessionTable;
   readonly settings: Pick<GatewaySettings, Times>;
 };
 
 /** The aggregate of a pool with what its lists come through, and what is to be closed along with it. */
 export function makeAggregate(
   { pool, cache }: Pick<GatewayOptions, 'pool' | 'cache'>,
-  { settings, ...options }: MadeFrom,
+  { settings, sessions, ...options }: MadeFrom,
 ): { readonly aggregate: AggregateEndpoint; readonly parts: readonly (readonly [string, Closeable])[] } {
   const { logger, clock } = options;
   const store = cache ?? new NoOpCache({ clock });
@@ -30,7 +35,15 @@ export function makeAggregate(
     clock,
   });
   const serverInfo = { name: 'mcp-poolkit', version: packageVersion() };
-  const aggregate = new AggregateEndpoint({ ...settings, ...options, pool, catalog, serverInfo });
+  const aggregate: AggregateEndpoint = new AggregateEndpoint({
+    ...settings,
+    ...options,
+    pool,
+    catalog,
+    serverInfo,
+    sessions: () => sessions.of(aggregate),
+    allSessions: () => [...sessions],
+  });
   const lent: [string, Closeable][] = [['tool catalog', catalog]];
   return { aggregate, parts: cache === undefined ? [...lent, ['tool lists', store]] : lent };
 }
