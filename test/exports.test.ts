@@ -183,6 +183,8 @@ const OWN: Readonly<Record<string, readonly string[]>> = {
     'leakBaseline',
     'record',
     'recordLimiter',
+    'recordMessages',
+    'replay',
   ],
 };
 

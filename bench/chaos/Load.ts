@@ -56,7 +56,7 @@ export class Load {
 
   /** Calls that nothing could fail: more at once than there are slots, so that most of them wait. */
   async quiet(count: number): Promise<void> {
-    const bounds = { timeoutMs: 20_000, acquireTimeoutMs: 20_000 };
+    const bounds = { timeoutMs: 40_000, acquireTimeoutMs: 40_000 };
     await Promise.all(
       SERVERS.map(async (spec) => {
         const one = async (index: number): Promise<void> => {

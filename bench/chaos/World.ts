@@ -20,7 +20,7 @@ import { type Restartable, redisServer, stdioArgs, web } from './processes.js';
 export type PoolName = 'stdio' | 'http' | 'sse' | 'unified' | 'outer';
 
 const MAX_CONCURRENT = 4;
-const WITHIN_MS = 30_000;
+const WITHIN_MS = 60_000;
 /** What the local limiter grants; the storm asks for more at its peaks. */
 const RATE = { max: 60, windowMs: 200 };
 
@@ -34,8 +34,8 @@ const OPTIONS = {
   maxConnections: 4,
   maxQueue: 64,
   // Long, for busy machines: a waiter that was forgotten waits for all of it.
-  acquireTimeoutMs: 12_000,
-  startTimeoutMs: 10_000,
+  acquireTimeoutMs: 40_000,
+  startTimeoutMs: 20_000,
   requestTimeoutMs: 2_500,
   idleTimeoutMs: 1_500,
   backoff: { initialMs: 20, maxMs: 150, jitterRatio: 0.2 },
@@ -215,7 +215,7 @@ export class World {
 
   #limiterOf(name: PoolName, part: string): object {
     if (name === 'stdio') {
-      const limiter = new RateLimiter({ maxRequests: RATE.max, windowMs: RATE.windowMs, acquireTimeoutMs: 10_000 });
+      const limiter = new RateLimiter({ maxRequests: RATE.max, windowMs: RATE.windowMs, acquireTimeoutMs: 40_000 });
       this.#limiters.push(limiter);
       return { limiter: recordLimiter(limiter, this.history, { limit: `rate of ${part}`, ...RATE }) };
     }
@@ -226,7 +226,7 @@ export class World {
       maxRequests: 400,
       windowMs: 1_000,
       storeTimeoutMs: 500,
-      acquireTimeoutMs: 20_000,
+      acquireTimeoutMs: 40_000,
       processes: 1,
     });
     this.#limiters.push(limiter);

@@ -27,16 +27,16 @@ export interface RoundResult {
 }
 
 /** How long every server may take to answer again once the storm is over. */
-const SETTLE_MS = 15_000;
+const SETTLE_MS = 30_000;
 const QUIET_CALLS = 24;
 
 /** Timers that are not ours: of undici's one clock, and of the store's client, which stop by themselves. */
 const NOT_OURS = /node_modules\/undici\/lib\/util\/timers|node_modules\/ioredis|node:internal\/deps\/undici/;
 
 /** Longer than any call, any act and any close may take, in ms. */
-const CALLS_MS = 35_000;
-const ACTS_MS = 40_000;
-const CLOSE_MS = 20_000;
+const CALLS_MS = 65_000;
+const ACTS_MS = 60_000;
+const CLOSE_MS = 30_000;
 
 /** True when it ended within `ms`. */
 async function inTime(work: Promise<unknown>, ms: number): Promise<boolean> {

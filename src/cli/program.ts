@@ -6,6 +6,7 @@ import type { CallOptions } from './call.js';
 import type { DoctorOptions } from './doctor/doctor.js';
 import type { ServeOptions } from './serve.js';
 import { addCheck } from './testing/checkCommand.js';
+import { addReplay } from './testing/replayCommands.js';
 import { addTesting } from './testing/testingCommands.js';
 
 const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'];
@@ -32,6 +33,7 @@ export function createProgram(): Command {
   addTesting(program);
   addReference(program);
   addCheck(program);
+  addReplay(program);
   program.addHelpText(
     'after',
     `

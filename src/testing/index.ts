@@ -14,10 +14,10 @@ export {
   type Injection,
   type RuleHandle,
 } from './faults/FaultPlan.js';
+export type { FaultRule, FaultSubject } from './faults/FaultRule.js';
 export { FAULTS, type Fault } from './faults/faultTable.js';
 export { faultPlanSchema } from './faults/planSchema.js';
-export type { FaultRule, FaultSubject } from './faults/rule/FaultRule.js';
-export type { PlanState } from './faults/rule/RuleTally.js';
+export type { PlanState } from './faults/RuleTally.js';
 export type { FaultSettings, Latency } from './faults/settings.js';
 export type { FaultSpec, FaultWire } from './faults/table/spec.js';
 export { type FaultyOptions, faulty } from './faulty.js';
@@ -28,9 +28,11 @@ export { type Recordable, record } from './history/record/record.js';
 export type { RecordableClient } from './history/record/recordClient.js';
 export type { RecordableGateway } from './history/record/recordGateway.js';
 export { type RecordableLimiter, recordLimiter } from './history/record/recordLimiter.js';
+export { recordMessages } from './history/record/recordMessages.js';
 export type { RecordOptions } from './history/record/recordOptions.js';
 export type { Verdict, VerdictCounts } from './history/Verdict.js';
 export { RULES, type Rule, type Violation } from './history/Violation.js';
 export { TcpFaultProxy, type TcpFaultProxyOptions } from './proxy/TcpFaultProxy.js';
+export { type ReplayOptions, replay } from './replay/replay.js';
 export type { ProcessHand } from './wire/stdio/LineWire.js';
 export type { WireEnd } from './wire/WireCall.js';

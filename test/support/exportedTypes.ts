@@ -341,6 +341,7 @@ export const TYPES: Readonly<Record<string, readonly string[]>> = {
     'PlanState',
     'ProcessHand',
     'RecordOptions',
+    'ReplayOptions',
     'Recordable',
     'RecordableClient',
     'RecordableGateway',

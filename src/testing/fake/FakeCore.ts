@@ -3,9 +3,11 @@ import { Emitter } from '../../core/events.js';
 import { packageVersion } from '../../core/version.js';
 import { EventLog } from '../faults/EventLog.js';
 import type { KitEvent } from '../faults/events.js';
+import { epochNow } from '../faults/events.js';
 import { FaultPlan } from '../faults/FaultPlan.js';
 import { randomOf } from '../faults/random.js';
-import type { FakeServerSettings, FakeTool } from './FakeServerOptions.js';
+import { Playback } from '../replay/Playback.js';
+import { type FakeServerSettings, type FakeTool, readRecording } from './FakeServerOptions.js';
 import { planState } from './planState.js';
 
 /** What the sessions of one fake server have in common. */
@@ -13,6 +15,8 @@ export class FakeCore {
   readonly settings: FakeServerSettings;
   readonly plan: FaultPlan;
   readonly tools: Map<string, FakeTool>;
+  /** The recording it answers from. */
+  readonly playback: Playback | undefined;
   readonly capabilities = {
     tools: { listChanged: true },
     resources: { subscribe: true, listChanged: true },
@@ -30,6 +34,7 @@ export class FakeCore {
     this.#log = new EventLog(settings);
     const { plan = {}, stateFile } = settings;
     this.plan = plan instanceof FaultPlan ? plan : new FaultPlan(plan, planState(stateFile));
+    this.playback = settings.replay === undefined ? undefined : new Playback(readRecording(settings.replay));
     this.tools = new Map(Object.entries(settings.tools));
     this.info = { name: settings.name, version: packageVersion() };
   }
@@ -43,6 +48,16 @@ export class FakeCore {
 
   get tell(): (event: KitEvent) => void {
     return this.#log.tell;
+  }
+
+  readonly diverged = (what: string, call?: string): void => {
+    const event = { type: 'divergence' as const, atMs: epochNow(), server: this.settings.name, pid: process.pid, what };
+    this.tell(call === undefined ? event : { ...event, call });
+  };
+
+  /** Tells which calls of the recording did not come. */
+  finish(): void {
+    for (const what of this.playback?.missing ?? []) this.diverged(what);
   }
 
   /** Why a call cannot be done; undefined: it can. */

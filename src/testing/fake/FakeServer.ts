@@ -28,6 +28,7 @@ export class FakeServer implements Closeable, AsyncDisposable {
     this.#scope = new CloseScope(`fake server ${this.#core.settings.name}`, {
       onRelease: () => {
         for (const end of [...this.#wires]) end();
+        this.#core.finish();
       },
     });
   }
@@ -109,6 +110,11 @@ export class FakeServer implements Closeable, AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  /** @internal The client has gone for good: what a recording has and did not come is told. */
+  finish(): void {
+    this.#core.finish();
   }
 
   /** @internal What befalls a start, told as an event. */

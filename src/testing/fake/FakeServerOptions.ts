@@ -1,9 +1,12 @@
-import { OptionError } from '../../core/errors.js';
+import { readFileSync } from 'node:fs';
+import { messageOf, OptionError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { checkCount, checkOneOf, checkText, withDefaults } from '../../core/options.js';
 import type { KitEvent } from '../faults/events.js';
 import type { FaultPlan, FaultPlanOptions } from '../faults/FaultPlan.js';
 import { type Latency, SETTINGS } from '../faults/settings.js';
+import { History } from '../history/History.js';
+import type { HistoryEvent } from '../history/HistoryEvent.js';
 
 /** What a tool's own function is given. */
 export interface FakeToolContext {
@@ -48,6 +51,11 @@ export interface FakeServerOptions {
   readonly prompts?: Readonly<Record<string, string>>;
   /** What goes wrong: a plan, or what makes one. @defaultValue nothing */
   readonly plan?: FaultPlan | FaultPlanOptions;
+  /**
+   * It answers from this recording instead of its tools: a `History` with messages, or a file of one. Each call that acts is
+   * played once; one that is not there, or differs, gets an error, and a `divergence` event says where. @defaultValue none
+   */
+  readonly replay?: History | string;
   /** The eras it speaks. @defaultValue 'both' */
   readonly era?: 'legacy' | 'modern' | 'both';
   /** How long each call takes, in ms, where its tool does not say. @defaultValue 0 */
@@ -92,7 +100,15 @@ const TOOLS: Readonly<Record<string, FakeTool>> = Object.freeze({
 
 /** With all defaults, checked. @throws OptionError */
 export function fakeServerSettings(options: FakeServerOptions) {
-  const others = { tools: true, plan: true, onEvent: true, eventsFile: true, stateFile: true, logger: true } as const;
+  const others = {
+    tools: true,
+    plan: true,
+    replay: true,
+    onEvent: true,
+    eventsFile: true,
+    stateFile: true,
+    logger: true,
+  } as const;
   const settings = withDefaults('fakeServer', options, FAKE_SERVER_DEFAULTS, others);
   checkText('name', settings.name);
   checkOneOf('era', settings.era, ['legacy', 'modern', 'both']);
@@ -119,6 +135,18 @@ export function fakeServerSettings(options: FakeServerOptions) {
     if (tool.steps !== undefined) checkCount(`tools.${name}.steps`, tool.steps, { max: 100_000 });
   }
   return { ...settings, tools };
+}
+
+/** The recording, read. @throws OptionError */
+export function readRecording(replay: History | string): readonly HistoryEvent[] {
+  if (replay instanceof History) return replay.events;
+  let text: string;
+  try {
+    text = readFileSync(replay, 'utf8');
+  } catch (error) {
+    throw new OptionError('replay', replay, `a file that can be read: ${messageOf(error)}`, error);
+  }
+  return History.parse(text).events;
 }
 
 export type FakeServerSettings = ReturnType<typeof fakeServerSettings>;

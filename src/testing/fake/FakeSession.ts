@@ -3,6 +3,8 @@ import type { Params } from '../../connection/protocol/messages.js';
 import { LEGACY_VERSIONS, MODERN_VERSIONS } from '../../connection/protocol/versions.js';
 import { messageOf } from '../../core/errors.js';
 import { epochNow, stampOf } from '../faults/events.js';
+import { ACTING_METHODS } from '../faults/FaultRule.js';
+import { playSteps } from '../replay/playSteps.js';
 import {
   answer,
   failure,
@@ -19,6 +21,9 @@ import type { WireCall } from '../wire/WireCall.js';
 import type { FakeCore } from './FakeCore.js';
 import { listPage } from './lists.js';
 import { runTool } from './runTool.js';
+
+/** What each client says in its own way: where a recording has nothing of it, it is answered as ever. */
+const NOT_RECORDED: ReadonlySet<string> = new Set(['initialize', 'server/discover', 'ping', 'logging/setLevel']);
 
 /** Where a session's messages go; `about`: the request they belong to, where they do. */
 export type Send = (text: string, about: RpcId | undefined) => void;
@@ -68,6 +73,7 @@ export class FakeSession {
   #request(request: RpcRequest, call: WireCall | undefined): void {
     const { id, method, params } = request;
     const { settings } = this.#core;
+    if (this.#replays(request, call)) return;
     const reply = (result: object): void => this.#send(answer(id, this.#shaped(result)), id);
     const refuse = (code: number, message: string, data?: unknown): void =>
       this.#send(failure(id, code, message, data), id);
@@ -132,14 +138,63 @@ export class FakeSession {
     control.signal.addEventListener('abort', () => watch[Symbol.dispose](), { once: true });
   }
 
-  /** Never rejects: whatever happens is an answer, or a cancelled call. */
+  /** Answers from the recording, if there is one; false: this request is answered as ever. */
+  #replays(request: RpcRequest, call: WireCall | undefined): boolean {
+    const { playback } = this.#core;
+    if (playback === undefined) return false;
+    const { id, method, params } = request;
+    const exchange = playback.take(request);
+    if (exchange === undefined) {
+      if (NOT_RECORDED.has(method)) return false;
+      const what = playback.miss(request);
+      this.#core.diverged(what, stampOf(params));
+      this.#send(failure(id, -32603, `the replay diverged: ${what}`), id);
+      return true;
+    }
+    void this.#doing(request, call, async (signal, stamp) => {
+      const answer = await playSteps(exchange, request, {
+        stamp,
+        signal,
+        send: this.#send,
+        ask: (asked, given) => this.#ask(id, asked, given),
+        diverged: (what) => this.#core.diverged(what, stamp),
+      });
+      // What was never answered is not answered now either.
+      return answer === undefined ? aborted(signal) : JSON.stringify(answer);
+    }).then(() => {
+      for (const { method: told = '', params: about } of exchange.after) this.notify(told, about);
+    });
+    return true;
+  }
+
+  /** Whatever happens is an answer, or a cancelled call. */
   async #act(request: RpcRequest, call: WireCall | undefined): Promise<void> {
+    const { id, method, params } = request;
+    const refusal = this.#core.refusal(method, params);
+    if (refusal !== undefined) {
+      this.#send(failure(id, -32602, refusal), id);
+      return;
+    }
+    await this.#doing(request, call, async (signal, stamp) => {
+      const context = { signal, ...this.#contextOf(request, stamp) };
+      const result = await runTool(this.#core, method, params ?? {}, context);
+      return answer(id, this.#shaped(stamped(result, stamp)));
+    });
+  }
+
+  /** Never rejects. */
+  async #doing(
+    request: RpcRequest,
+    call: WireCall | undefined,
+    work: (signal: AbortSignal, stamp: string | undefined) => Promise<string>,
+  ): Promise<void> {
     const { id, method, params } = request;
     const stamp = stampOf(params);
     const control = new AbortController();
     this.#running.set(id, control);
     const effect = randomUUID();
     const tell = (phase: 'begin' | 'end' | 'cancelled'): void => {
+      if (!ACTING_METHODS.has(method)) return;
       const name = params?.['name'];
       this.#core.tell({
         type: 'effect',
@@ -154,19 +209,11 @@ export class FakeSession {
         phase,
       });
     };
-    const refusal = this.#core.refusal(method, params);
-    if (refusal !== undefined) {
-      this.#running.delete(id);
-      this.#send(failure(id, -32602, refusal), id);
-      return;
-    }
     tell('begin');
     let text: string;
     try {
-      const context = { signal: control.signal, ...this.#contextOf(request, stamp) };
       if (call?.injection?.fault === 'hang') await aborted(control.signal);
-      const result = await runTool(this.#core, method, params ?? {}, context);
-      text = answer(id, this.#shaped(stamped(result, stamp)));
+      text = await work(control.signal, stamp);
     } catch (error) {
       text = answer(id, this.#shaped(stamped({ ...textResult(messageOf(error)), isError: true }, stamp)));
     }
@@ -188,16 +235,21 @@ export class FakeSession {
         if (token === undefined) return;
         notify('notifications/progress', { progressToken: token, progress, ...(total !== undefined && { total }) });
       },
-      ask: (method: string, given: Params = {}): Promise<unknown> =>
-        new Promise((resolve, reject) => {
-          const ask = `ask-${++this.#asks}`;
-          this.#asked.set(ask, ({ result, error }) => {
-            if (error === undefined || error === null) resolve(result);
-            else reject(new Error(`the client refused: ${JSON.stringify(error)}`));
-          });
-          this.#send(JSON.stringify({ jsonrpc: '2.0', id: ask, method, params: stamped(given, stamp) }), id);
-        }),
+      ask: async (method: string, given: Params = {}): Promise<unknown> => {
+        const { result, error } = await this.#ask(id, method, stamped(given, stamp));
+        if (error === undefined || error === null) return result;
+        throw new Error(`the client refused: ${JSON.stringify(error)}`);
+      },
     };
+  }
+
+  /** Asks the client about a call of its own; resolves to its reply. */
+  #ask(about: RpcId, method: string, params: Params | undefined): Promise<RpcMessage> {
+    return new Promise((resolve) => {
+      const id = `ask-${++this.#asks}`;
+      this.#asked.set(id, resolve);
+      this.#send(JSON.stringify({ jsonrpc: '2.0', id, method, ...(params && { params }) }), about);
+    });
   }
 }
 

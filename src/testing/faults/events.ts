@@ -34,7 +34,18 @@ export interface FaultEvent {
   readonly tool?: string;
 }
 
-export type KitEvent = EffectEvent | FaultEvent;
+/** A server that replays a recording was not called as it says. */
+export interface DivergenceEvent {
+  readonly type: 'divergence';
+  readonly atMs: number;
+  readonly server: string;
+  readonly pid: number;
+  /** Where, and what was recorded, and what came. */
+  readonly what: string;
+  readonly call?: string;
+}
+
+export type KitEvent = EffectEvent | FaultEvent | DivergenceEvent;
 
 /** Epoch ms with a fraction: monotonic within a process, comparable between those of one machine. */
 export function epochNow(): number {

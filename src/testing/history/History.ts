@@ -122,7 +122,12 @@ function parseEvent(line: string, number: number): HistoryEvent {
   }
   if (typeof atMs !== 'number') throw bad('atMs: a number');
   for (const [field, kind] of Object.entries(EVENT_FIELDS[type as HistoryEvent['type']])) {
-    if (kind !== `a ${typeof event[field]}`) throw bad(`${field}: ${kind}`);
+    if (kind !== kindOf(event[field])) throw bad(`${field}: ${kind}`);
   }
   return event as unknown as HistoryEvent;
+}
+
+function kindOf(value: unknown): string {
+  if (typeof value !== 'object') return `a ${typeof value}`;
+  return value === null || Array.isArray(value) ? 'no object' : 'an object';
 }

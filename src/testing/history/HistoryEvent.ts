@@ -19,6 +19,8 @@ export type HistoryEvent =
   | ReleaseEvent
   | CloseEvent
   | AliveEvent
+  | MessageEvent
+  | DivergenceEvent
   | NoteEvent
   | EndEvent;
 
@@ -156,6 +158,25 @@ export interface AliveEvent extends At {
   readonly what: string;
 }
 
+/** A message that passed a connection, as it is replayed. `from` is the side that sent it. */
+export interface MessageEvent extends At {
+  readonly type: 'message';
+  readonly server: string;
+  /** Tells the connections of one recording apart. */
+  readonly wire: string;
+  readonly from: 'client' | 'server';
+  readonly message: Readonly<Record<string, unknown>>;
+}
+
+/** A replay did not go as it was recorded. */
+export interface DivergenceEvent extends At {
+  readonly type: 'divergence';
+  readonly server: string;
+  /** Where, and what was recorded, and what came. */
+  readonly what: string;
+  readonly call?: string;
+}
+
 /** For the reader. */
 export interface NoteEvent extends At {
   readonly type: 'note';
@@ -172,6 +193,7 @@ export type UntimedEvent = HistoryEvent extends infer E ? (E extends HistoryEven
 
 const TEXT = 'a string';
 const NUMBER = 'a number';
+const OBJECT = 'an object';
 
 /** The fields each type must have, and their kinds; `?` may be absent. */
 export const EVENT_FIELDS: Readonly<Record<HistoryEvent['type'], Readonly<Record<string, string>>>> = {
@@ -191,6 +213,8 @@ export const EVENT_FIELDS: Readonly<Record<HistoryEvent['type'], Readonly<Record
   close: { part: TEXT },
   closed: { part: TEXT },
   alive: { what: TEXT },
+  message: { server: TEXT, wire: TEXT, from: TEXT, message: OBJECT },
+  divergence: { server: TEXT, what: TEXT },
   note: { text: TEXT },
   end: {},
 };

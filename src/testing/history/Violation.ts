@@ -16,6 +16,7 @@ export const RULES = Object.freeze({
   'progress-order': 'progress rises, and ends with its call',
   limit: 'no window and no moment holds more than its limit',
   'alive-after-close': 'nothing lives, and nothing comes, after close',
+  diverged: 'a replay goes as it was recorded',
   incomplete: 'a history that dropped events acquits no one',
 } as const);
 

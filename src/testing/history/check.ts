@@ -9,6 +9,7 @@ import { effects } from './rules/effects.js';
 import { limits } from './rules/limits.js';
 import { progress } from './rules/progress.js';
 import { receivers } from './rules/receivers.js';
+import { replays } from './rules/replays.js';
 import { settlement } from './rules/settlement.js';
 import { Verdict } from './Verdict.js';
 import { RULES, type Rule, type Violation } from './Violation.js';
@@ -45,6 +46,7 @@ export function check(history: History | readonly HistoryEvent[], options: Check
     ...progress(index),
     ...limits(events),
     ...closing(index),
+    ...replays(events),
     ...dropped(history),
   ];
   return new Verdict(

@@ -3,7 +3,7 @@ import { StartError } from '../../core/errors.js';
 import { ManagedProcess } from '../../registry/process/ManagedProcess.js';
 import { planState } from '../fake/planState.js';
 import { FaultPlan, type FaultPlanOptions } from '../faults/FaultPlan.js';
-import { parseMessage } from '../wire/messages.js';
+import { parseMessage, type RpcMessage } from '../wire/messages.js';
 import { LineWire } from '../wire/stdio/LineWire.js';
 import { deafen, ownHand, startDaemon } from '../wire/stdio/ownProcess.js';
 
@@ -15,6 +15,8 @@ export interface FaultProxyOptions {
   readonly name: string;
   readonly command: string;
   readonly args: readonly string[];
+  /** Told of each message that passes, as its sender sent it. */
+  readonly onMessage?: (from: 'client' | 'server', message: RpcMessage) => void;
 }
 
 /** Larger than any message a test sends. */
@@ -24,7 +26,8 @@ const MAX_LINE_BYTES = 256 * 2 ** 20;
  * Makes this process stand between its stdin and stdout and a stdio server of any language: what passes goes wrong as
  * the plan says, and everything else passes byte for byte. It ends with the server, or when its stdin ends.
  */
-export async function runFaultProxy({ plan, stateFile, name, command, args }: FaultProxyOptions): Promise<void> {
+export async function runFaultProxy(options: FaultProxyOptions): Promise<void> {
+  const { plan, stateFile, name, command, args, onMessage } = options;
   const faults = new FaultPlan(plan, planState(stateFile));
   let deaf = false;
   faults.on('injected', ({ fault }) => {
@@ -52,6 +55,7 @@ export async function runFaultProxy({ plan, stateFile, name, command, args }: Fa
     input: process.stdin,
     output: process.stdout,
     hand,
+    ...(onMessage !== undefined && { onMessage }),
     toServer: (message) => void server.stdin.write(`${wire.textOf(message)}\n`),
     onEnd: () => {
       if (deaf) return;

@@ -19,6 +19,8 @@ export interface MessageWireOptions {
   /** A fault of this kind of wire; true: it goes on from there, and the message is not handed on. */
   readonly special?: (call: WireCall, proceed: () => void) => boolean;
   readonly onFault?: (event: FaultEvent) => void;
+  /** Told of each message as its sender sent it, before anything goes wrong with it. */
+  readonly onMessage?: (from: 'client' | 'server', message: RpcMessage) => void;
 }
 
 /** A server that is to die does so when it would answer, or after so many ms. */
@@ -51,6 +53,7 @@ export class MessageWire {
   /** A message of the client's. `port` is where its answer goes, if it is a request. */
   fromClient(message: RpcMessage, port: ClientPort): void {
     if (this.#stalled || this.#closed) return;
+    this.#options.onMessage?.('client', message);
     if (isRequest(message)) this.#request(message, port);
     else if (message.method === 'notifications/cancelled') this.#cancelled(message);
     else if (!isAnswer(message) || !this.#answers.tookReply(message.id)) this.#options.toServer(message, undefined);
@@ -64,6 +67,7 @@ export class MessageWire {
   /** A message of the server's: `text` is how it stood there. True when it was an answer and has been dealt with. */
   fromServer(message: RpcMessage, text: string, fallback: ClientPort): void {
     if (this.#stalled || this.#closed) return;
+    this.#options.onMessage?.('server', message);
     const call = isAnswer(message) ? this.#calls.get(message.id) : undefined;
     if (call === undefined) {
       fallback.write(fallback.frame(text));

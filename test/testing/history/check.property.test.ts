@@ -287,6 +287,10 @@ const PLANTS: Readonly<Record<string, Plant>> = {
     after: [{ type: 'alive', part: 'pool', what: '4711 (S): node server.js' }],
     anonymous: true,
   },
+  'a replay that went otherwise': {
+    rule: 'diverged',
+    events: [{ type: 'divergence', server: SERVER, what: 'result.x: recorded 1, got 2', call: X }],
+  },
   'an answer after the close': {
     rule: 'alive-after-close',
     events: [invoke(X, alice), effect(X, 'begin')],

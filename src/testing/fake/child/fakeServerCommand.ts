@@ -2,7 +2,9 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { OptionError } from '../../../core/errors.js';
 import { FaultPlan } from '../../faults/FaultPlan.js';
+import { History } from '../../history/History.js';
 import { type FakeServerOptions, fakeServerSettings } from '../FakeServerOptions.js';
 
 /** What of a fake server's options another process can be given. */
@@ -20,7 +22,8 @@ export interface FakeServerCommand {
  */
 export function fakeServerCommand(options: FakeServerData = {}): FakeServerCommand {
   fakeServerSettings(options);
-  const { plan } = options;
+  const { plan, replay } = options;
+  if (replay instanceof History) throw new OptionError('replay', replay, 'the name of its file, for another process');
   const data = { ...options, ...(plan !== undefined && { plan: plan instanceof FaultPlan ? plan.toJSON() : plan }) };
   return { command: process.execPath, args: [mainFile(), JSON.stringify(data)] };
 }

@@ -3,9 +3,20 @@ import { deafen, ownHand, startDaemon } from '../../wire/stdio/ownProcess.js';
 import { FakeServer } from '../FakeServer.js';
 import type { FakeServerOptions } from '../FakeServerOptions.js';
 
-/** Makes this process a fake server over its stdin and stdout, until its stdin ends. */
+/**
+ * Makes this process a fake server over its stdin and stdout, until its stdin ends. One that replays a recording says on
+ * stderr where it diverged, and exits with code 2 then.
+ */
 export function runFakeServer(options: FakeServerOptions): void {
-  const server = new FakeServer(options);
+  let exitCode = 0;
+  const server = new FakeServer({
+    ...options,
+    onEvent: (event) => {
+      if (event.type !== 'divergence') return;
+      exitCode = 2;
+      process.stderr.write(`the replay diverged: ${event.what}\n`);
+    },
+  });
   // The client may be gone before an answer is, and a fault may have closed it: neither is worth an exception.
   process.stdout.on('error', () => undefined);
   let deaf = false;
@@ -17,7 +28,9 @@ export function runFakeServer(options: FakeServerOptions): void {
     if (fault === 'daemon') startDaemon();
   });
   process.stdin.on('end', () => {
-    if (!deaf) process.exit(0);
+    if (deaf) return;
+    server.finish();
+    process.exit(exitCode);
   });
   try {
     server.serve(process.stdin, process.stdout, ownHand());

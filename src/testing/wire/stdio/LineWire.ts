@@ -26,6 +26,7 @@ export interface LineWireOptions {
   readonly caller?: () => string | undefined;
   readonly toServer: (message: RpcMessage, call: WireCall | undefined) => void;
   readonly onFault?: (event: FaultEvent) => void;
+  readonly onMessage?: (from: 'client' | 'server', message: RpcMessage) => void;
   /** The client has closed its side. */
   readonly onEnd: () => void;
 }
@@ -54,7 +55,7 @@ export class LineWire {
 
   constructor(options: LineWireOptions) {
     this.#options = options;
-    const { server, plan, output, hand, caller, toServer, onFault, onEnd } = options;
+    const { server, plan, output, hand, caller, toServer, onFault, onMessage, onEnd } = options;
     this.#onEnd = onEnd;
     this.#port = {
       frame: (text) => Buffer.from(`${text}\n`),
@@ -70,6 +71,7 @@ export class LineWire {
       special: (call, proceed) => this.#special(call, proceed),
       ...(caller !== undefined && { caller }),
       ...(onFault !== undefined && { onFault }),
+      ...(onMessage !== undefined && { onMessage }),
     });
     this.#lines = new LineReader(MAX_LINE_BYTES, {
       onLine: (line) => this.#line(line.toString('utf8')),

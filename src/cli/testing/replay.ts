@@ -1,0 +1,82 @@
+import { appendFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { messageOf, OptionError } from '../../core/errors.js';
+import { UnifiedPool } from '../../pool/UnifiedPool.js';
+import type { ServerConfig } from '../../registry/config/ServerConfig.js';
+import { runFakeServer } from '../../testing/fake/child/runFakeServer.js';
+import { epochNow } from '../../testing/faults/events.js';
+import { History } from '../../testing/history/History.js';
+import { runFaultProxy } from '../../testing/proxy/runFaultProxy.js';
+import { replay } from '../../testing/replay/replay.js';
+import { complain } from '../output/output.js';
+import { writeOut } from '../output/showResult.js';
+
+export interface RecordCommandOptions {
+  readonly out: string;
+  readonly name: string;
+}
+
+export interface ReplayCommandOptions {
+  readonly url?: string;
+  readonly ignore?: readonly string[];
+  readonly timeout: number;
+  readonly json?: boolean;
+}
+
+/** Runs until its stdin or its server ends; exits with 1 and one line when it cannot. */
+export async function recordTraffic(
+  [command = '', ...args]: readonly string[],
+  options: RecordCommandOptions,
+): Promise<void> {
+  const { out, name } = options;
+  try {
+    // Also before the first message: a file that cannot be written is known at once.
+    appendFileSync(out, '');
+    const wire = `${name} ${process.pid}`;
+    await runFaultProxy({
+      plan: {},
+      name,
+      command,
+      args,
+      onMessage: (from, message) => {
+        const event = { type: 'message', atMs: epochNow(), server: name, wire, from, message };
+        appendFileSync(out, `${JSON.stringify(event)}\n`);
+      },
+    });
+  } catch (error) {
+    complain(messageOf(error));
+    process.exitCode = 1;
+  }
+}
+
+export async function replayRecording(
+  file: string,
+  command: readonly string[],
+  options: ReplayCommandOptions,
+): Promise<void> {
+  try {
+    const target = targetOf(command, options.url);
+    if (target === undefined) runFakeServer({ replay: file });
+    else await compare(file, target, options);
+  } catch (error) {
+    complain(messageOf(error));
+    process.exitCode = 1;
+  }
+}
+
+function targetOf([command, ...args]: readonly string[], url: string | undefined): ServerConfig | undefined {
+  const own = { name: 'server', sharing: 'bound' } as const;
+  if (command !== undefined && url !== undefined) throw new OptionError('--url', url, 'a command or a URL, not both');
+  if (url !== undefined) return { ...own, transport: 'http', url };
+  return command === undefined ? undefined : { ...own, transport: 'stdio', command, args };
+}
+
+async function compare(file: string, target: ServerConfig, options: ReplayCommandOptions): Promise<void> {
+  const { ignore = [], timeout: timeoutMs, json } = options;
+  const recording = History.parse(await readFile(file, 'utf8'));
+  await using pool = new UnifiedPool();
+  pool.addServer(target);
+  const verdict = await replay(recording, pool, target.name, { ignore, timeoutMs });
+  await writeOut(`${json === true ? JSON.stringify(verdict) : String(verdict)}\n`);
+  if (!verdict.ok) process.exitCode = 2;
+}

@@ -1,0 +1,39 @@
+import { globMatches } from '../faults/glob.js';
+
+const MAX_LINES = 10;
+const MAX_TEXT = 120;
+
+/**
+ * Where two values of JSON differ, one line a place: what was recorded, and what came. `ignore` are paths that may differ,
+ * such as `result.content.*.text`.
+ */
+export function differences(recorded: unknown, got: unknown, ignore: readonly string[] = [], at = ''): string[] {
+  const lines = [...compare(recorded, got, ignore, at)];
+  return lines.length <= MAX_LINES
+    ? lines
+    : [...lines.slice(0, MAX_LINES), `and ${lines.length - MAX_LINES} more places`];
+}
+
+function* compare(recorded: unknown, got: unknown, ignore: readonly string[], at: string): Generator<string> {
+  if (Object.is(recorded, got) || ignore.some((each) => globMatches(each, at))) return;
+  if (isObject(recorded) && isObject(got) && Array.isArray(recorded) === Array.isArray(got)) {
+    for (const key of new Set([...Object.keys(recorded), ...Object.keys(got)])) {
+      const path = at === '' ? key : `${at}.${key}`;
+      yield* compare(own(recorded, key), own(got, key), ignore, path);
+    }
+    return;
+  }
+  yield `${at === '' ? 'the value' : at}: recorded ${shown(recorded)}, got ${shown(got)}`;
+}
+
+const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
+
+const own = (value: object, key: string): unknown =>
+  Object.hasOwn(value, key) ? (value as Record<string, unknown>)[key] : undefined;
+
+/** A value as a line shows it. */
+export function shown(value: unknown): string {
+  if (value === undefined) return 'nothing';
+  const text = JSON.stringify(value) ?? String(value);
+  return text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT - 3)}...` : text;
+}

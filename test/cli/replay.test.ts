@@ -1,0 +1,87 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { StdioPool } from '../../src/pool/StdioPool.js';
+import { fakeServerCommand } from '../../src/testing/fake/child/fakeServerCommand.js';
+import { MAIN, run } from '../support/cli.js';
+import { closeAfter } from '../support/closeAfter.js';
+import { said } from '../support/stdioPool.js';
+import { tempFolder } from '../support/tempFolder.js';
+
+/** A real server with this answer, as a command line. */
+function serverSaying(text: string): string[] {
+  const { command, args } = fakeServerCommand({ name: 'real', tools: { greet: { text, steps: 1 } } });
+  return [command, ...args];
+}
+
+/** One call to a server that the program stands in front of, or is. */
+async function greeted(...args: readonly string[]): Promise<string> {
+  const pool = closeAfter(new StdioPool());
+  pool.addServer({ name: 's', transport: 'stdio', command: process.execPath, args: [MAIN, ...args] });
+  const greet = pool.request('s', 'tools/call', { name: 'greet', arguments: {} }, { onProgress: () => undefined });
+  const text = await said(greet);
+  await pool.close();
+  return text;
+}
+
+test('record writes what passes; replay is that server, compares another one with it, and shows the difference', async () => {
+  const file = join(tempFolder(), 'session.jsonl');
+  expect(await greeted('record', '--out', file, '--name', 'real', '--', ...serverSaying('hello'))).toBe('hello');
+  const methods = readFileSync(file, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line).message.method);
+  expect(methods).toEqual([
+    'initialize',
+    undefined,
+    'notifications/initialized',
+    'tools/call',
+    'notifications/progress',
+    undefined,
+  ]);
+  expect(await greeted('replay', file)).toBe('hello');
+  const same = await run('replay', file, '--', ...serverSaying('hello'));
+  expect([same.code, same.stdout]).toEqual([
+    0,
+    expect.stringMatching(/^not guilty \(replay of 6 events\): 1 calls: 1 answers/),
+  ]);
+  const other = await run('replay', file, '--', ...serverSaying('good bye'));
+  expect(other.code).toBe(2);
+  expect(other.stdout).toContain('tools/call: result.content.0.text: recorded "hello", got "good bye"');
+});
+
+test('a call that was not recorded ends the replayed server with code 2, and stderr says which', async () => {
+  const file = join(tempFolder(), 'session.jsonl');
+  const at = { type: 'message', server: 's', wire: 'w' };
+  const request = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'greet', arguments: {} } };
+  const lines = [
+    { ...at, atMs: 1, from: 'client', message: request },
+    { ...at, atMs: 2, from: 'server', message: { jsonrpc: '2.0', id: 1, result: { content: [] } } },
+  ];
+  writeFileSync(file, lines.map((line) => JSON.stringify(line)).join('\n'));
+  const child = spawn(process.execPath, [MAIN, 'replay', file], { stdio: ['pipe', 'pipe', 'pipe'] });
+  let said = '';
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
+    said += chunk;
+  });
+  child.stdin.end(`${JSON.stringify({ ...request, params: { name: 'other' } })}\n`);
+  child.stdout.resume();
+  const [code] = await once(child, 'close');
+  expect(code).toBe(2);
+  expect(said).toMatch(/the replay diverged: tools\/call \{"name":"other"\} is not in the recording/);
+  expect(said).toMatch(
+    /the replay diverged: tools\/call \{"name":"greet","arguments":\{\}\} is in the recording, and did not come/,
+  );
+});
+
+test.each([
+  ['a recording that is not there', ['replay', '/no/such/file'], /\/no\/such\/file/],
+  ['a file that cannot be written', ['record', '--out', '/no/such/folder/x', '--', 'node'], /\/no\/such\/folder\/x/],
+])('%s is one line and code 1', async (_, args, words) => {
+  const { code, stderr } = await run(...args);
+  expect(code).toBe(1);
+  expect(stderr.trim().split('\n')).toHaveLength(1);
+  expect(stderr).toMatch(words);
+});
