@@ -137,3 +137,30 @@ test('no file imports itself in a circle', () => {
   const circles = files.map((file) => visit(file, [])).filter((circle) => circle !== undefined);
   expect(circles).toEqual([]);
 });
+
+const MAX_FILE_LINES = 300;
+const MAX_FOLDER_FILES = 10;
+/** `src/pool`, where a proxy author lives (decision 165). */
+const MAX_POOL = { files: 50, lines: 6_000 };
+
+const sizes = files.map((file) => ({ file, lines: readFileSync(join(SRC, file), 'utf8').split('\n').length - 1 }));
+
+test('no file is longer than 300 lines', () => {
+  const long = sizes.filter(({ lines }) => lines > MAX_FILE_LINES);
+  expect(long).toEqual([]);
+});
+
+test('no folder has more than ten files', () => {
+  const folders = new Map<string, number>();
+  for (const { file } of sizes) folders.set(dirname(file), (folders.get(dirname(file)) ?? 0) + 1);
+  expect(folders.size).toBeGreaterThan(10);
+  expect([...folders].filter(([, count]) => count > MAX_FOLDER_FILES)).toEqual([]);
+});
+
+test('the pools are at most 50 files and 6,000 lines', () => {
+  const pool = sizes.filter(({ file }) => file.startsWith('pool/'));
+  const lines = pool.reduce((sum, each) => sum + each.lines, 0);
+  expect(pool.length).toBeGreaterThan(10);
+  expect(pool.length, 'files').toBeLessThanOrEqual(MAX_POOL.files);
+  expect(lines, 'lines').toBeLessThanOrEqual(MAX_POOL.lines);
+});

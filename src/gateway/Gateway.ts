@@ -12,6 +12,7 @@ import { makeAggregate } from './aggregate/makeAggregate.js';
 import type { Endpoint } from './endpoint/Endpoint.js';
 import { ServerEndpoint } from './endpoint/ServerEndpoint.js';
 import { checkGatewayOptions, type GatewayOptions, type GatewayPool, type GatewaySettings } from './GatewayOptions.js';
+import type { GatewayStats } from './GatewayStats.js';
 import { HeldBytes } from './http/HeldBytes.js';
 import { addressOf, type GatewayAddress } from './http/paths.js';
 import { Guard } from './http/request/guard.js';
@@ -24,24 +25,8 @@ import { type FetchContext, fetchOnce } from './mount/fetchOnce.js';
 import type { GatewayHandler } from './mount/GatewayHandler.js';
 import { HttpFront } from './mount/HttpFront.js';
 import { PoolRelay } from './PoolRelay.js';
-import { Callers } from './session/Callers.js';
+import { Callers } from './session/callers/Callers.js';
 import { SessionTable } from './session/SessionTable.js';
-
-/** Counters count from the start. */
-export interface GatewayStats {
-  readonly sessions: number;
-  /** Streams that clients keep open to listen. */
-  readonly streams: number;
-  /** HTTP requests being answered, open streams not among them. */
-  readonly inFlight: number;
-  readonly requests: number;
-  /** Requests refused for their Host or Origin. */
-  readonly refused: number;
-  /** Notifications that no client read, or that a client was too slow for. */
-  readonly droppedNotices: number;
-  /** Bytes held now for all clients: bodies on their way, large answers and notifications not taken. */
-  readonly heldBytes: number;
-}
 
 /** How long answers that were written at the last moment may take to leave. */
 const FLUSH_MS = 500;

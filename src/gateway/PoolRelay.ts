@@ -4,7 +4,7 @@ import type { AggregateEndpoint } from './aggregate/AggregateEndpoint.js';
 import type { GatewayPool } from './GatewayOptions.js';
 import { canBeAskedAtAll } from './rpc/envelope.js';
 import { METHOD_NOT_FOUND } from './rpc/failure.js';
-import type { Callers } from './session/Callers.js';
+import type { Callers } from './session/callers/Callers.js';
 import { hearingOf } from './session/hearing.js';
 import type { SessionTable } from './session/SessionTable.js';
 

@@ -1,7 +1,8 @@
 export type { Clock, Closeable, CloseOptions, LogFn, Logger, Timer } from '../core/index.js';
 export { addGateway, type GatewayStepsOptions } from './addGateway.js';
-export { Gateway, type GatewayStats } from './Gateway.js';
+export { Gateway } from './Gateway.js';
 export { GATEWAY_DEFAULTS, type GatewayOptions, type GatewayPool } from './GatewayOptions.js';
+export type { GatewayStats } from './GatewayStats.js';
 export type { GatewayAddress } from './http/paths.js';
 export type { EventStore } from './http/stream/EventStore.js';
 export {

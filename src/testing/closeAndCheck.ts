@@ -2,6 +2,7 @@ import type { EventEmitter } from 'node:events';
 import { getEventListeners } from 'node:events';
 import type { Closeable } from '../core/close/CloseScope.js';
 import { checkMs, withDefaults } from '../core/options.js';
+import { failuresOf } from '../core/wait/settleAll.js';
 import type { FakeClock } from './FakeClock.js';
 import { childPids, describeProcess, openFds } from './procfs.js';
 import { type LedgerEntry, liveTimers, openTimerLedger } from './timerLedger.js';
@@ -70,8 +71,7 @@ export function leakBaseline(given: LeakOptions = {}): LeakBaseline {
  * only on Linux.
  */
 export async function closeAndCheck(baseline: LeakBaseline, ...parts: readonly Closeable[]): Promise<void> {
-  const results = await Promise.allSettled(parts.map(async (part) => part.close()));
-  const failed = results.filter((each) => each.status === 'rejected').map((each) => each.reason as unknown);
+  const failed = await failuresOf(parts.map(async (part) => part.close()));
   const untilMs = realNow() + (baseline.options.settleMs ?? LEAK_DEFAULTS.settleMs);
   await new Promise((resolve) => realSetImmediate(resolve));
   const timers = timerLeaks(baseline);

@@ -14,10 +14,10 @@ export {
   type Injection,
   type RuleHandle,
 } from './faults/FaultPlan.js';
-export type { FaultRule, FaultSubject } from './faults/FaultRule.js';
 export { FAULTS, type Fault } from './faults/faultTable.js';
 export { faultPlanSchema } from './faults/planSchema.js';
-export type { PlanState } from './faults/RuleTally.js';
+export type { FaultRule, FaultSubject } from './faults/rule/FaultRule.js';
+export type { PlanState } from './faults/rule/RuleTally.js';
 export type { FaultSettings, Latency } from './faults/settings.js';
 export type { FaultSpec, FaultWire } from './faults/table/spec.js';
 export { type FaultyOptions, faulty } from './faulty.js';

@@ -5,8 +5,8 @@ import type { Connection } from '../../src/connection/Connection.js';
 import type { McpPool, RequestOptions } from '../../src/pool/McpPool.js';
 import type { EffectEvent, KitEvent } from '../../src/testing/faults/events.js';
 import { FaultPlan } from '../../src/testing/faults/FaultPlan.js';
-import type { FaultRule } from '../../src/testing/faults/FaultRule.js';
 import type { Fault } from '../../src/testing/faults/faultTable.js';
+import type { FaultRule } from '../../src/testing/faults/rule/FaultRule.js';
 import { outcome } from './memoryPool.js';
 
 /** One fault: how it is provoked and what the caller gets. */

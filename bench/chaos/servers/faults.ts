@@ -1,4 +1,4 @@
-import type { FaultRule } from '../../../src/testing/faults/FaultRule.js';
+import type { FaultRule } from '../../../src/testing/faults/rule/FaultRule.js';
 import type { ServerSpec } from '../plan.js';
 
 /** What can go wrong with a call, as the argument `fault` of a call asks for it: of `mcp-poolkit/testing`, with its settings. */

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { runFakeServer } from '../../../src/testing/fake/child/runFakeServer.js';
 import { fakeServer } from '../../../src/testing/fake/FakeServer.js';
 import type { FakeServerOptions, FakeTool, FakeToolContext } from '../../../src/testing/fake/FakeServerOptions.js';
-import type { FaultRule } from '../../../src/testing/faults/FaultRule.js';
+import type { FaultRule } from '../../../src/testing/faults/rule/FaultRule.js';
 import { CALL_RULES } from './faults.js';
 
 const { EVENTS, STORM, START_FAULT, START_EVERY, PLAN_STATE } = process.env;

@@ -1,4 +1,5 @@
 import type { Call } from './Call.js';
+import { ownId } from './codec/ownId.js';
 
 const START_SIZE = 256;
 
@@ -12,9 +13,35 @@ export class CallTable {
   #slots: (Call | undefined)[] = new Array(START_SIZE).fill(undefined);
   readonly #elders = new Map<number, Call>();
   #size = 0;
+  #raw = 0;
+  #newest = 0;
+  #onIdle: (() => void)[] = [];
 
   get size(): number {
     return this.#size;
+  }
+
+  /** Calls whose results stay bytes. */
+  get raw(): number {
+    return this.#raw;
+  }
+
+  /** The id of the next call, whether it is added or not. */
+  nextId(): number {
+    return ++this.#newest;
+  }
+
+  /** The call that an answer's id is of, and that waits for it. One that was never sent cannot be answered. */
+  sent(id: unknown): Call | undefined {
+    const own = typeof id === 'number' ? id : ownId(id);
+    const call = own === undefined ? undefined : this.get(own);
+    return call?.phase === 'sent' ? call : undefined;
+  }
+
+  /** Whether an answer's id was given out, and its call has settled. */
+  isPast(id: unknown): boolean {
+    const own = ownId(id) ?? 0;
+    return Number.isInteger(own) && own > 0 && own <= this.#newest && this.get(own) === undefined;
   }
 
   get(id: number): Call | undefined {
@@ -27,6 +54,7 @@ export class CallTable {
     if (this.#size * 2 >= this.#slots.length) this.#grow();
     this.#put(call);
     this.#size++;
+    if (call.options.raw === true) this.#raw++;
   }
 
   delete(call: Call): void {
@@ -34,6 +62,14 @@ export class CallTable {
     if (this.#slots[slot] === call) this.#slots[slot] = undefined;
     else if (!this.#elders.delete(call.id)) return;
     this.#size--;
+    if (call.options.raw === true) this.#raw--;
+    if (this.#size === 0 && this.#onIdle.length > 0) for (const tell of this.#onIdle.splice(0)) tell();
+  }
+
+  /** Resolves when there is none. */
+  idle(): Promise<void> {
+    if (this.#size === 0) return Promise.resolve();
+    return new Promise((resolve) => void this.#onIdle.push(resolve));
   }
 
   /** All of them, oldest first. */

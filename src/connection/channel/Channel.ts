@@ -1,4 +1,4 @@
-import { MessageTooLargeError, messageOf, ProtocolError } from '../../core/errors.js';
+import { messageOf } from '../../core/errors.js';
 import { AbortHub } from '../../core/wait/AbortHub.js';
 import type { CallOptions, Params, Progress } from '../protocol/messages.js';
 import { Call } from './Call.js';
@@ -6,19 +6,15 @@ import { CallTable } from './CallTable.js';
 import { CallTimes } from './CallTimes.js';
 import type { ChannelCounters, ChannelOptions, ChannelTransport } from './ChannelOptions.js';
 import { cancelledNotice, type Envelope, encodeCall, encodeNotice } from './codec/encode.js';
-import { detached, idAtEdge, replyError, scanFailure, scanReply } from './codec/envelope.js';
+import { detached, replyError, scanFailure, scanReply } from './codec/envelope.js';
 import { objectOf, ownId } from './codec/ownId.js';
-import { bytesOf, parseMessage } from './codec/parsingCost.js';
+import { bytesOf, FREE_BYTES, parseMessage } from './codec/parsingCost.js';
 import { failureOf } from './failureOf.js';
 import { Inbox } from './Inbox.js';
 import { ServerRequests } from './ServerRequests.js';
+import { Unread } from './Unread.js';
 
 export type { ChannelCounters, ChannelOptions, ChannelTransport };
-
-const NOT_JSON = 'is not JSON';
-
-/** Of a message that is no JSON, so much is looked at from each end. */
-const EDGE_BYTES = 256;
 
 /**
  * JSON-RPC over one connection: many calls in flight, each settled exactly once, by its answer, its timeout, its
@@ -36,11 +32,9 @@ export class Channel {
   readonly #aborts = new AbortHub();
   readonly #serverRequests: ServerRequests;
   readonly #inbox: Inbox;
+  readonly #unread: Unread;
   readonly #onTimeout = (call: Call): void => this.#timedOut(call);
-  #nextId = 1;
   #failure: ((call: Call) => unknown) | undefined;
-  #rawPending = 0;
-  #onIdle: (() => void)[] = [];
 
   constructor(transport: ChannelTransport, options: ChannelOptions) {
     this.#transport = transport;
@@ -48,6 +42,7 @@ export class Channel {
     this.#times = new CallTimes(options);
     const { server, logger, onNotification, onRequest } = options;
     this.#serverRequests = new ServerRequests((text, call) => this.#transport.post(text, call), options);
+    this.#unread = new Unread(this.#pending, this.counters, options, (call, error) => this.failCall(call, error));
     this.#inbox = new Inbox({
       server,
       logger,
@@ -56,13 +51,8 @@ export class Channel {
         const own = ownId(id);
         return own === undefined ? undefined : this.#pending.get(own);
       },
-      onError: () => {
-        this.counters.callbackErrors++;
-      },
+      counters: this.counters,
       onProgress: (call, params) => this.#progressed(call, params as unknown as Progress),
-      onOrphan: () => {
-        this.counters.orphanRequests++;
-      },
       onNotification,
       onRequest,
     });
@@ -75,7 +65,7 @@ export class Channel {
 
   /** Whether some call wants its result's bytes. */
   get wantsRaw(): boolean {
-    return this.#rawPending > 0;
+    return this.#pending.raw > 0;
   }
 
   pending(id: number): Call | undefined {
@@ -94,7 +84,7 @@ export class Channel {
         reject(signal.reason);
         return;
       }
-      const call = new Call(this.#nextId++, method, params, options, resolve, reject, this.#onTimeout);
+      const call = new Call(this.#pending.nextId(), method, params, options, resolve, reject, this.#onTimeout);
       if (this.#failure !== undefined) {
         reject(this.#failure(call));
         return;
@@ -108,7 +98,6 @@ export class Channel {
       }
       if (options.meter !== undefined) options.meter.sentBytes = Buffer.byteLength(text);
       this.#pending.add(call);
-      if (options.raw === true) this.#rawPending++;
       if (signal !== undefined) call.watch = this.#aborts.watch(signal, (reason) => this.#aborted(call, reason));
       try {
         this.#transport.send(call, text);
@@ -151,19 +140,16 @@ export class Channel {
     if (this.wantsRaw && this.receiveBytes(bytesOf(data))) return true;
     let message: unknown;
     try {
-      message = parseMessage(data, (bytes) => this.#answeredBy(bytes) !== undefined);
+      message =
+        data.length < FREE_BYTES
+          ? JSON.parse(typeof data === 'string' ? data : data.toString('utf8'))
+          : parseMessage(data, (bytes) => this.#unread.answers(bytes) !== undefined);
     } catch (error) {
-      this.receiveGarbage(bytesOf(data), error instanceof SyntaxError ? NOT_JSON : messageOf(error));
+      this.#unread.garbage(bytesOf(data), error instanceof SyntaxError ? undefined : messageOf(error));
       return false;
     }
     this.receive(message, call, data);
     return true;
-  }
-
-  /** The call whose answer bytes seem to be, by how they begin and end. */
-  #answeredBy(bytes: Buffer): Call | undefined {
-    const id = idAtEdge(bytes.subarray(0, EDGE_BYTES), bytes.subarray(-EDGE_BYTES));
-    return id === undefined ? undefined : this.#sent(id);
   }
 
   /**
@@ -180,7 +166,7 @@ export class Channel {
   receiveBytes(bytes: Buffer): boolean {
     const reply = scanReply(bytes);
     if (reply === undefined) return this.#failedBytes(bytes);
-    const call = this.#sent(reply.id);
+    const call = this.#pending.sent(reply.id);
     if (call?.options.raw !== true) return false;
     this.#answered(call, bytes);
     call.resolve(detached(bytes.subarray(reply.start, reply.end)));
@@ -190,27 +176,16 @@ export class Channel {
   /** The same for one that failed: the data of its error stays text. */
   #failedBytes(bytes: Buffer): boolean {
     const failure = scanFailure(bytes);
-    const call = failure === undefined ? undefined : this.#sent(failure.id);
+    const call = failure === undefined ? undefined : this.#pending.sent(failure.id);
     if (failure === undefined || call?.options.raw !== true) return false;
     this.#answered(call, bytes);
     call.reject(replyError(this.#options.server, failure.error, failure.dataText));
     return true;
   }
 
-  /**
-   * Bytes that are no JSON came. When they begin or end as the answer of a call does, that call fails at once
-   * (`ERR_PROTOCOL`): no other answer of it will come. They are garbage either way.
-   */
-  receiveGarbage(bytes: Buffer, why = NOT_JSON): void {
-    this.counters.garbage++;
-    const call = this.#answeredBy(bytes);
-    if (call !== undefined) {
-      this.failCall(call, new ProtocolError(this.#options.server, `its answer to ${call.method} ${why}`));
-    }
-    if (why !== NOT_JSON) {
-      const { server, logger } = this.#options;
-      logger.warn({ server, bytes: bytes.length }, `a message of the server was dropped: it ${why}`);
-    }
+  /** Bytes that are no JSON came. */
+  receiveGarbage(bytes: Buffer): void {
+    this.#unread.garbage(bytes);
   }
 
   /** The transport says so of one call: it failed, or never went out. */
@@ -220,14 +195,7 @@ export class Channel {
 
   /** An over-cap reply: its own call fails, or it is late. False when no call was ever sent with that id. */
   failOversized(id: number, bytes: number, maxBytes: number): boolean {
-    const call = this.#sent(id);
-    if (call === undefined) {
-      const late = this.#wasSent(id);
-      if (late) this.counters.lateReplies++;
-      return late;
-    }
-    this.failCall(call, new MessageTooLargeError(this.#options.server, 'incoming', bytes, maxBytes));
-    return true;
+    return this.#unread.oversized(id, bytes, maxBytes);
   }
 
   /**
@@ -248,8 +216,7 @@ export class Channel {
 
   /** Resolves when no call is in flight. */
   idle(): Promise<void> {
-    if (this.#pending.size === 0) return Promise.resolve();
-    return new Promise((resolve) => void this.#onIdle.push(resolve));
+    return this.#pending.idle();
   }
 
   #receiveOne(message: unknown, stream: Call | undefined, text: string | Uint8Array | undefined): void {
@@ -268,9 +235,9 @@ export class Channel {
       this.counters.garbage++;
       return;
     }
-    const call = this.#sent(id);
+    const call = this.#pending.sent(id);
     if (call === undefined) {
-      if (this.#wasSent(id)) this.counters.lateReplies++;
+      if (this.#pending.isPast(id)) this.counters.lateReplies++;
       else this.counters.garbage++;
       return;
     }
@@ -293,19 +260,6 @@ export class Channel {
       }
     }
     this.#settle(call);
-  }
-
-  /** The call of that id that waits for its answer. One that was never sent cannot be answered. */
-  #sent(id: unknown): Call | undefined {
-    const own = typeof id === 'number' ? id : ownId(id);
-    const call = own === undefined ? undefined : this.#pending.get(own);
-    return call?.phase === 'sent' ? call : undefined;
-  }
-
-  /** Whether a call of that id was sent and has settled. */
-  #wasSent(id: unknown): boolean {
-    const own = ownId(id) ?? 0;
-    return Number.isInteger(own) && own > 0 && own < this.#nextId && this.#pending.get(own) === undefined;
   }
 
   #progressed(call: Call, params: Progress): void {
@@ -338,9 +292,7 @@ export class Channel {
     call.phase = 'settled';
     this.#pending.delete(call);
     this.#times.settled(call);
-    if (call.options.raw === true) this.#rawPending--;
     call.watch?.[Symbol.dispose]();
-    if (this.#pending.size === 0 && this.#onIdle.length > 0) for (const tell of this.#onIdle.splice(0)) tell();
     return true;
   }
 }

@@ -2,6 +2,7 @@ import { tellListener } from '../../core/events.js';
 import type { Logger } from '../../core/logger.js';
 import { META_SUBSCRIPTION_ID, type Params, type RequestHandler, type ServerNotice } from '../protocol/messages.js';
 import type { Call } from './Call.js';
+import type { ChannelCounters } from './ChannelOptions.js';
 import type { ServerRequests } from './ServerRequests.js';
 
 export interface InboxOptions {
@@ -12,10 +13,7 @@ export interface InboxOptions {
   readonly pending: (id: unknown) => Call | undefined;
   /** Progress of a call came. */
   readonly onProgress: (call: Call, params: Params) => void;
-  /** A callback threw. */
-  readonly onError: () => void;
-  /** A request came that belongs to no call. */
-  readonly onOrphan: () => void;
+  readonly counters: ChannelCounters;
   /** Notifications that belong to no call. */
   readonly onNotification: ((notice: ServerNotice) => void) | undefined;
   /** Requests that belong to no call; without one they get -32601. */
@@ -45,7 +43,7 @@ export class Inbox {
 
   /** A callback threw, or rejected: it is logged and counted, and the connection goes on. */
   threw(error: unknown): void {
-    this.#options.onError();
+    this.#options.counters.callbackErrors++;
     this.#options.logger.error({ error, server: this.#options.server }, 'a callback failed');
   }
 
@@ -69,13 +67,13 @@ export class Inbox {
   }
 
   #requested(id: string | number, method: string, params: Params | undefined, stream: Call | undefined): void {
-    const { requests, onOrphan, onRequest } = this.#options;
+    const { requests, counters, onRequest } = this.#options;
     if (method === 'ping') {
       requests.answer(id, {}, stream);
       return;
     }
     const own = stream?.phase === 'settled' ? undefined : stream?.options.onRequest;
-    if (own === undefined) onOrphan();
+    if (own === undefined) counters.orphanRequests++;
     requests.serve(params === undefined ? { id, method } : { id, method, params }, own ?? onRequest, stream);
   }
 }

@@ -3,19 +3,18 @@ import { WheelEntry } from '../../core/time/TimeoutWheel.js';
 import { BodyDecoder, encodingOf, wrongEncoding } from './body/BodyDecoder.js';
 import type { BodyUse } from './body/BodyUse.js';
 import { EventBody } from './body/EventBody.js';
-import { headerOf, type RawHeaders } from './body/responseHeaders.js';
+import type { RawHeaders } from './body/responseHeaders.js';
 import type { SseEvent, SseSink } from './body/SseReader.js';
 import { WholeBody } from './body/WholeBody.js';
 import type { Endpoint, Outgoing } from './Endpoint.js';
 import { ResponseTimeout } from './ResponseTimeout.js';
-import { keepsMethod, notFollowed, redirects } from './redirects.js';
+import { redirectPath, redirects } from './redirects.js';
 import type { Lane } from './sockets/HttpDispatchers.js';
 
 /** Of a body that only serves an error, so much is read. */
 const EXCERPT_BYTES = 64 * 1024;
 /** A response whose use is over may end by itself within this time, so that its socket can be used again. */
 const LINGER_MS = 1_000;
-const MAX_REDIRECTS = 3;
 /** An event that stands open is taken for whole when nothing followed it for so long. */
 const OPEN_EVENT_MS = 250;
 /** And longer, by a millisecond for so many of its characters. */
@@ -43,9 +42,7 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
   #abort: ((error?: Error) => void) | undefined;
   #over = true;
   #use: BodyUse | undefined;
-  readonly #body = new WholeBody();
-  /** Of `#body`, counted as on its way. */
-  #held = 0;
+  readonly #body: WholeBody;
   /** Clock ms of the newest chunk. */
   #heardMs = 0;
   #events: EventBody | undefined;
@@ -55,6 +52,7 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
   constructor(endpoint: Endpoint, lane: Lane, method: 'GET' | 'POST' | 'DELETE', body: string | null) {
     super();
     this.endpoint = endpoint;
+    this.#body = new WholeBody(endpoint.incoming);
     this.lane = lane;
     this.method = method;
     this.path = endpoint.path;
@@ -157,7 +155,10 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
     if (encoding !== undefined && !this.#decode(encoding, resume)) return true;
     if (this.#use === 'events') this.#readEvents(resume);
     else if (this.#use === 'skip') this.linger();
-    else this.#awaitBody();
+    else {
+      this.#heardMs = this.endpoint.clock.now();
+      this.endpoint.wheel.add(this, this.endpoint.bounds.bodyTimeoutMs, this.#heardMs);
+    }
     return true;
   }
 
@@ -182,16 +183,14 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
     }
     // The timeout stands since the headers: it is looked at again when it is over.
     if (this.#body.bytes > 0) this.#heardMs = this.endpoint.clock.now();
-    this.#body.push(chunk);
+    const full = this.#body.push(chunk);
     const { bytes } = this.#body;
-    const full = this.endpoint.incoming.change(bytes - this.#held);
-    this.#held = bytes;
     if (full !== undefined) {
       this.#broke(full);
       return true;
     }
     if (this.#use === 'excerpt') {
-      if (bytes >= EXCERPT_BYTES) this.#complete(true);
+      if (bytes >= EXCERPT_BYTES) this.#complete(undefined, true);
     } else if (bytes > this.endpoint.maxMessageBytes) {
       this.#tooLarge(bytes, this.endpoint.maxMessageBytes);
     }
@@ -201,21 +200,11 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
   onComplete(): void {
     if (this.#over) return;
     if (this.#decoder !== undefined && this.#use !== 'skip') this.#decoder.finish();
-    else this.#guarded(() => this.#complete(false));
+    else this.#guarded(() => this.#complete(undefined));
   }
 
   onError(error: Error): void {
-    if (!this.#over) this.#guarded(() => this.#failed(error));
-  }
-
-  #failed(error: Error): void {
-    this.#events?.drain();
-    if (this.#over) return;
-    const use = this.#use;
-    this.#finish();
-    if (use === 'events') this.onStreamEnd(error);
-    else if (use === 'excerpt' && !redirects(this.status)) this.onBody(this.#body.take());
-    else if (use !== 'skip') this.onFailed(error);
+    if (!this.#over) this.#guarded(() => this.#complete(error));
   }
 
   onOversized(): void {
@@ -229,47 +218,42 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
     this.endpoint.dispatch(this);
   }
 
-  #awaitBody(): void {
-    this.#heardMs = this.endpoint.clock.now();
-    this.endpoint.wheel.add(this, this.endpoint.bounds.bodyTimeoutMs, this.#heardMs);
-  }
-
   #tooLarge(bytes: number, maxBytes: number): void {
     this.end();
     this.onTooLarge(bytes, maxBytes);
   }
 
-  #complete(cut: boolean): void {
+  /** The response is over: whole, cut by `error`, or cut by us since no more of it is read. */
+  #complete(error: Error | undefined, cut = false): void {
     this.#events?.drain();
     if (this.#over) return;
     const use = this.#use;
     if (cut) this.end();
     else this.#finish();
-    if (redirects(this.status)) this.#redirected();
-    else if (use === 'events') this.onStreamEnd(undefined);
-    else if (use !== 'skip') this.onBody(this.#body.take());
+    const redirected = redirects(this.status);
+    if (use === 'events') this.onStreamEnd(error);
+    else if (use === 'skip') return;
+    else if (error !== undefined && (use !== 'excerpt' || redirected)) this.onFailed(error);
+    else if (redirected) this.#redirected();
+    else this.onBody(this.#body.take());
   }
 
   #redirected(): void {
-    const location = headerOf(this.responseHeaders, 'location');
-    const target = location === undefined ? undefined : this.endpoint.resolve(location);
-    const follows = keepsMethod(this.status) && target?.origin === this.endpoint.origin;
-    if (follows && this.#redirects < MAX_REDIRECTS) {
-      this.#redirects++;
-      this.path = target.pathname + target.search;
-      this.#over = false;
-      this.#submit();
+    const path = redirectPath(this.endpoint, this.status, this.responseHeaders, this.#redirects++);
+    if (path instanceof Error) {
+      this.onFailed(path);
       return;
     }
-    this.onFailed(notFollowed(this.endpoint, this.status, location, target, follows));
+    this.path = path;
+    this.#over = false;
+    this.#submit();
   }
 
   #finish(): void {
     this.#over = true;
     this.endpoint.wheel.remove(this);
     this.endpoint.forget(this);
-    this.endpoint.incoming.change(-this.#held);
-    this.#held = 0;
+    this.#body.landed();
     this.#events?.end();
     this.#events = undefined;
     this.#decoder?.close();
@@ -286,7 +270,7 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
     const { server } = this.endpoint;
     this.#decoder = BodyDecoder.for(encoding, server, {
       onData: (chunk) => this.#over || (this.#guarded(() => this.#data(chunk)) ?? true),
-      onEnd: () => this.#guarded(() => this.#complete(false)),
+      onEnd: () => this.#guarded(() => this.#complete(undefined)),
       onError: (error) => this.#refuse(error),
       onResume: resume,
     });

@@ -1,25 +1,31 @@
 import { ProtocolError } from '../../core/errors.js';
+import { headerOf, type RawHeaders } from './body/responseHeaders.js';
 import type { Endpoint } from './Endpoint.js';
+
+const MAX_REDIRECTS = 3;
 
 export function redirects(status: number): boolean {
   return status >= 300 && status < 400;
 }
 
-/** Whether a redirect is one that a POST may follow (RFC 9110, 15.4.8 and 15.4.9). */
-export function keepsMethod(status: number): boolean {
-  return status === 307 || status === 308;
-}
-
-/** Says where the redirect led: without its query, which may hold a secret. */
-export function notFollowed(
-  { server, origin }: Endpoint,
+/**
+ * The path that a redirect leads to, or the error of one that is not followed. Followed within the origin are those that a
+ * POST may follow (RFC 9110, 15.4.8 and 15.4.9), `before` of which came already. Errors tell the place without its query,
+ * which may hold a secret.
+ */
+export function redirectPath(
+  endpoint: Endpoint,
   status: number,
-  location: string | undefined,
-  target: URL | undefined,
-  tooOften: boolean,
-): ProtocolError {
-  const other = target !== undefined && target.origin !== origin;
-  const why = other ? 'to another origin' : tooOften ? 'too often' : `with ${status}, which does not keep the method`;
+  headers: RawHeaders,
+  before: number,
+): string | ProtocolError {
+  const location = headerOf(headers, 'location');
+  const target = location === undefined ? undefined : endpoint.resolve(location);
+  const other = target !== undefined && target.origin !== endpoint.origin;
+  const keepsMethod = status === 307 || status === 308;
+  const follows = target !== undefined && !other && keepsMethod;
+  if (follows && before < MAX_REDIRECTS) return target.pathname + target.search;
+  const why = other ? 'to another origin' : follows ? 'too often' : `with ${status}, which does not keep the method`;
   const where = target === undefined ? location : target.origin + target.pathname;
-  return new ProtocolError(server, `it redirects ${why}; not followed: ${where}`);
+  return new ProtocolError(endpoint.server, `it redirects ${why}; not followed: ${where}`);
 }

@@ -6,7 +6,7 @@ import { type ListenFilter, type Listening, untilAborted } from '../modern/Liste
 import type { Params } from '../rpc/envelope.js';
 import { INVALID_PARAMS, Refusal } from '../rpc/failure.js';
 import { MAX_URI_LENGTH } from '../rpc/limits.js';
-import type { Callers } from '../session/Callers.js';
+import type { Callers } from '../session/callers/Callers.js';
 import type { Outward } from './passage/Outward.js';
 import type { UriRoute, Uris } from './uris/Uris.js';
 

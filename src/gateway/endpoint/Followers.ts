@@ -2,7 +2,7 @@ import { messageOf, OptionError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { ServerNotice, Subscription } from '../../pool/McpPool.js';
 import type { GatewayPool } from '../GatewayOptions.js';
-import type { Callers } from '../session/Callers.js';
+import type { Callers } from '../session/callers/Callers.js';
 import type { Downstream } from './Endpoint.js';
 
 export interface FollowersOptions {

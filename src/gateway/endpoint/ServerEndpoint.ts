@@ -5,7 +5,7 @@ import type { Params } from '../rpc/envelope.js';
 import { INVALID_PARAMS, Refusal } from '../rpc/failure.js';
 import { LEVELS } from '../rpc/levels.js';
 import { MAX_URI_LENGTH } from '../rpc/limits.js';
-import type { Callers } from '../session/Callers.js';
+import type { Callers } from '../session/callers/Callers.js';
 import { discovered } from './discovered.js';
 import type { CallOptions, Downstream, Endpoint, EndpointInfo, ListenOptions } from './Endpoint.js';
 

@@ -2,7 +2,7 @@ import type { Logger } from '../../core/logger.js';
 import type { Downstream } from '../endpoint/Endpoint.js';
 import type { GatewayPool } from '../GatewayOptions.js';
 import { LEVELS } from '../rpc/levels.js';
-import type { Callers } from './Callers.js';
+import type { Callers } from './callers/Callers.js';
 
 export interface LogLevelsOptions {
   readonly pool: GatewayPool;

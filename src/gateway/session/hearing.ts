@@ -1,5 +1,5 @@
 import type { PoolEvents } from '../../pool/McpPool.js';
-import type { Callers } from './Callers.js';
+import type { Callers } from './callers/Callers.js';
 import type { Session } from './Session.js';
 import type { SessionTable } from './SessionTable.js';
 

@@ -1,5 +1,6 @@
 import type { Connection } from '../../connection/Connection.js';
 import type { Closeable, CloseOptions } from '../../core/close/CloseScope.js';
+import { settleAll } from '../../core/wait/settleAll.js';
 import type { ConfiguredTransport, Connector, ConnectRequest } from './Connector.js';
 
 /** Several connectors as one: each config goes to the first that takes its transport. It closes those it owns. */
@@ -41,10 +42,8 @@ export class ByTransport implements Connector {
 
   /** Closes all it owns, whatever fails among them. */
   async close(options?: CloseOptions): Promise<void> {
-    const results = await Promise.allSettled(this.#owned.map((connector) => connector.close(options)));
-    const errors = results.flatMap((each) => (each.status === 'rejected' ? [each.reason as unknown] : []));
-    if (errors.length === 1) throw errors[0];
-    if (errors.length > 1) throw new AggregateError(errors, `${errors.length} connectors did not close`);
+    const closing = this.#owned.map((connector) => connector.close(options));
+    await settleAll(closing, 'several connectors did not close');
   }
 
   /** The pool has checked the transport against `transports`. */

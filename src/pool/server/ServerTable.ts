@@ -2,6 +2,7 @@ import { Mutex } from 'async-mutex';
 import type { CloseOptions } from '../../core/close/CloseScope.js';
 import type { GracePeriod } from '../../core/close/GracePeriod.js';
 import { messageOf, OptionError } from '../../core/errors.js';
+import { failuresOf } from '../../core/wait/settleAll.js';
 import { checkServerConfig } from '../../registry/config/checkServerConfig.js';
 import { fingerprint } from '../../registry/config/fingerprint.js';
 import type { ServerConfig } from '../../registry/config/ServerConfig.js';
@@ -77,7 +78,7 @@ export class ServerTable {
         ...report.restarted.map((name) => this.#replace(this.#held(name), fresh.get(name) as Server)),
       ];
       this.#context.events.emit('applied', report);
-      const errors = await failures(ends);
+      const errors = await failuresOf(ends);
       if (errors.length > 0) throw new AggregateError(errors, `${errors.length} server(s) did not end cleanly`);
       return report;
     });
@@ -99,7 +100,7 @@ export class ServerTable {
     const shortened = grace.onShorten((graceMs) => {
       for (const server of servers) void server.remove({ graceMs }).catch((error: unknown) => error);
     });
-    const errors = await failures(servers.map((server) => server.remove({ graceMs: grace.remainingMs })));
+    const errors = await failuresOf(servers.map((server) => server.remove({ graceMs: grace.remainingMs })));
     shortened[Symbol.dispose]();
     return errors;
   }
@@ -151,10 +152,4 @@ export class ServerTable {
     const { logger } = this.#context.pool;
     fresh.start().catch((error: unknown) => logger.warn({ server: name, error: messageOf(error) }, 'restart failed'));
   }
-}
-
-/** What of it failed, when all of it is over. */
-async function failures(work: readonly Promise<unknown>[]): Promise<unknown[]> {
-  const results = await Promise.allSettled(work);
-  return results.flatMap((each) => (each.status === 'rejected' ? [each.reason as unknown] : []));
 }

@@ -5,6 +5,7 @@ import { ClosedError, OptionError, QueueFullError, ServerNotFoundError } from '.
 import { Emitter, type Listener } from '../../core/events.js';
 import { silentLogger } from '../../core/logger.js';
 import { checkCount, checkFunction, checkMs, checkText, withDefaults } from '../../core/options.js';
+import { failuresOf } from '../../core/wait/settleAll.js';
 import type { ManagedProcess, StopOptions } from '../process/ManagedProcess.js';
 import { readProcessTable } from '../process/processTable.js';
 import type { LifecycleEvents } from './events.js';
@@ -192,8 +193,7 @@ export class LifecycleManager implements AsyncDisposable {
   }
 
   async #release(grace: GracePeriod): Promise<void> {
-    const results = await Promise.allSettled([this.#ledger.ready, ...this.#stopAll({ graceMs: grace.remainingMs })]);
-    const errors = results.flatMap((each) => (each.status === 'rejected' ? [each.reason as unknown] : []));
+    const errors = await failuresOf([this.#ledger.ready, ...this.#stopAll({ graceMs: grace.remainingMs })]);
     this.#events.clear();
     if (errors.length > 0) throw new AggregateError(errors, `${errors.length} server(s) could not be ended`);
   }

@@ -3,7 +3,7 @@ import type { Params } from '../../connection/protocol/messages.js';
 import { LEGACY_VERSIONS, MODERN_VERSIONS } from '../../connection/protocol/versions.js';
 import { messageOf } from '../../core/errors.js';
 import { epochNow, stampOf } from '../faults/events.js';
-import { ACTING_METHODS } from '../faults/FaultRule.js';
+import { ACTING_METHODS } from '../faults/rule/FaultRule.js';
 import { playSteps } from '../replay/playSteps.js';
 import {
   answer,

@@ -6,10 +6,10 @@ import { checkMs, checkOneOf, checkRatio, withDefaults } from '../../core/option
 import { within } from '../../core/time/within.js';
 import { stampOf } from './events.js';
 import type { FaultPlanOptions, FaultPlanParts, Injection, RuleHandle } from './FaultPlanOptions.js';
-import { ACTING_METHODS, checkRule, type FaultRule, type FaultSubject } from './FaultRule.js';
 import { FAULT_NAMES, FAULTS, type Fault } from './faultTable.js';
-import { type PlanState, RuleTally } from './RuleTally.js';
 import { randomOf } from './random.js';
+import { ACTING_METHODS, checkRule, type FaultRule, type FaultSubject } from './rule/FaultRule.js';
+import { type PlanState, RuleTally } from './rule/RuleTally.js';
 import { drawLatency, type FaultSettings } from './settings.js';
 import { canBeOn } from './table/spec.js';
 

@@ -1,8 +1,8 @@
 import type { Clock } from '../../core/clock.js';
 import type { Logger } from '../../core/logger.js';
-import type { FaultRule } from './FaultRule.js';
 import type { Fault } from './faultTable.js';
-import type { PlanState } from './RuleTally.js';
+import type { FaultRule } from './rule/FaultRule.js';
+import type { PlanState } from './rule/RuleTally.js';
 import type { FaultSettings } from './settings.js';
 
 export interface FaultPlanOptions {

@@ -1,5 +1,5 @@
-import { RULE_FIELDS } from './FaultRule.js';
 import { FAULT_NAMES, FAULTS } from './faultTable.js';
+import { RULE_FIELDS } from './rule/FaultRule.js';
 import { SETTINGS } from './settings.js';
 
 const RATIO = { type: 'number', minimum: 0, maximum: 1 } as const;

@@ -1,4 +1,4 @@
-import { ACTING_METHODS } from '../faults/FaultRule.js';
+import { ACTING_METHODS } from '../faults/rule/FaultRule.js';
 import type { HistoryEvent } from '../history/HistoryEvent.js';
 import type { RpcRequest } from '../wire/messages.js';
 import { differences, shown } from './differences.js';

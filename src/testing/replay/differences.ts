@@ -1,4 +1,4 @@
-import { globMatches } from '../faults/glob.js';
+import { globMatches } from '../faults/rule/glob.js';
 
 const MAX_LINES = 10;
 const MAX_TEXT = 120;

@@ -5,10 +5,10 @@ import { expect, test } from 'vitest';
 import { OptionError } from '../../../src/core/errors.js';
 import { FakeClock } from '../../../src/testing/FakeClock.js';
 import { FaultPlan } from '../../../src/testing/faults/FaultPlan.js';
-import type { FaultRule } from '../../../src/testing/faults/FaultRule.js';
 import { FAULT_NAMES, FAULTS, type Fault } from '../../../src/testing/faults/faultTable.js';
-import { globMatches } from '../../../src/testing/faults/glob.js';
 import { faultPlanSchema } from '../../../src/testing/faults/planSchema.js';
+import type { FaultRule } from '../../../src/testing/faults/rule/FaultRule.js';
+import { globMatches } from '../../../src/testing/faults/rule/glob.js';
 
 const call = (tool = 'echo', more: object = {}) => ({
   server: 's',

@@ -1,7 +1,7 @@
 import { beforeEach, expect, test } from 'vitest';
 import { OptionError } from '../../../src/core/errors.js';
-import type { FaultRule } from '../../../src/testing/faults/FaultRule.js';
 import { FAULT_NAMES, FAULTS } from '../../../src/testing/faults/faultTable.js';
+import type { FaultRule } from '../../../src/testing/faults/rule/FaultRule.js';
 import { TcpFaultProxy } from '../../../src/testing/proxy/TcpFaultProxy.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { LineServer, RawSocket } from '../../support/tcp.js';

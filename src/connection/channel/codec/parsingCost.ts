@@ -6,7 +6,7 @@ const OPEN_BRACE = 0x7b;
 const OPEN_BRACKET = 0x5b;
 
 /** A shorter text costs too little to be looked at. */
-const FREE_BYTES = 64 * 1_024;
+export const FREE_BYTES = 64 * 1_024;
 /** What parsing costs, in units of about 40 ns (Node 20): a value, a container, a name, and a name not seen yet. */
 const VALUE = 1;
 const CONTAINER = 4;

@@ -1,12 +1,17 @@
+import type { IncomingBytes } from './IncomingBytes.js';
+
 const EMPTY = Buffer.alloc(0);
 const JOIN_CHUNKS = 1_024;
 const JOIN_BYTES = 1024 * 1024;
 
 /**
  * The chunks of a body that is kept whole; most have one. Many small ones are joined as they come: each costs a hundred
- * bytes, and keeps the whole buffer that it was read into.
+ * bytes, and keeps the whole buffer that it was read into. What it holds counts as on its way until it is `landed`.
  */
 export class WholeBody {
+  readonly #incoming: IncomingBytes;
+  /** Counted as on its way. */
+  #coming = 0;
   #first: Buffer | undefined;
   #more: Buffer[] | undefined;
   #bytes = 0;
@@ -14,12 +19,29 @@ export class WholeBody {
   #loose = 0;
   #looseBytes = 0;
 
+  constructor(incoming: IncomingBytes) {
+    this.#incoming = incoming;
+  }
+
   get bytes(): number {
     return this.#bytes;
   }
 
-  push(chunk: Buffer): void {
+  /** An error when there is no room for it among what is on its way. */
+  push(chunk: Buffer): Error | undefined {
     this.#bytes += chunk.length;
+    this.#coming += chunk.length;
+    this.#keep(chunk);
+    return this.#incoming.change(chunk.length);
+  }
+
+  /** Its response is over: it is not on its way any more. */
+  landed(): void {
+    this.#incoming.change(-this.#coming);
+    this.#coming = 0;
+  }
+
+  #keep(chunk: Buffer): void {
     if (this.#first === undefined) {
       this.#first = chunk;
       return;

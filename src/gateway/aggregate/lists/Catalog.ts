@@ -5,7 +5,7 @@ import { withDeadline, within } from '../../../core/time/within.js';
 import type { Caller, ListItems, ListKind, McpPool } from '../../../pool/McpPool.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
 import { METHOD_NOT_FOUND } from '../../rpc/failure.js';
-import type { Callers } from '../../session/Callers.js';
+import type { Callers } from '../../session/callers/Callers.js';
 import { validItems } from './validItems.js';
 
 export interface CatalogOptions {

@@ -1,7 +1,7 @@
 import type { ListItems, ListKind, McpPool } from '../../../pool/McpPool.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
 import type { Params } from '../../rpc/envelope.js';
-import type { Callers } from '../../session/Callers.js';
+import type { Callers } from '../../session/callers/Callers.js';
 import type { ToolCatalog } from '../../ToolCatalog.js';
 import { Uris } from '../uris/Uris.js';
 import { Catalog, type CatalogOptions, type CatalogSource, type ServerList } from './Catalog.js';

@@ -2,7 +2,7 @@ import type { RequestHandler } from '../../../connection/protocol/messages.js';
 import { changed, type GivenParams } from '../../bridge/paramsFor.js';
 import type { CallOptions } from '../../endpoint/Endpoint.js';
 import type { Params } from '../../rpc/envelope.js';
-import type { Callers } from '../../session/Callers.js';
+import type { Callers } from '../../session/callers/Callers.js';
 import type { LogLevels } from '../../session/LogLevels.js';
 import { OwnTasks } from '../../session/OwnTasks.js';
 import type { Uris } from '../uris/Uris.js';

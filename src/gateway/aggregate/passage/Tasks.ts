@@ -5,7 +5,7 @@ import { changed } from '../../bridge/paramsFor.js';
 import type { CallOptions, Downstream } from '../../endpoint/Endpoint.js';
 import type { Params } from '../../rpc/envelope.js';
 import { INVALID_PARAMS, METHOD_NOT_FOUND, Refusal } from '../../rpc/failure.js';
-import type { Callers } from '../../session/Callers.js';
+import type { Callers } from '../../session/callers/Callers.js';
 import type { Passage } from './Passage.js';
 
 export interface TasksOptions {

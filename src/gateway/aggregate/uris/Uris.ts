@@ -1,6 +1,6 @@
 import type { ListItems, McpPool } from '../../../pool/McpPool.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
-import type { Callers } from '../../session/Callers.js';
+import type { Callers } from '../../session/callers/Callers.js';
 import type { Catalog, ServerList } from '../lists/Catalog.js';
 import { prefixOf } from '../lists/exposedNames.js';
 import { UriOwners } from './UriOwners.js';

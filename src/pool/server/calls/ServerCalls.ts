@@ -10,7 +10,7 @@ import type { PartitionTable } from '../partitions/PartitionTable.js';
 import { Breakers } from './Breakers.js';
 import { Budget, mayRepeat, pauseAfter, permit, sendAgain } from './callPolicy.js';
 import { ServerLease } from './ServerLease.js';
-import { CallTracer, callChannel, traced } from './trace.js';
+import { CallTracer, callChannel } from './trace.js';
 
 /** Whether a server takes calls. */
 export interface Admission {
@@ -70,8 +70,8 @@ export class ServerCalls {
             listening = pooled.router.listen(options);
           }
           trace?.sent(pooled);
-          const call = traced(this.#callOptions(method, params, options, budget), trace);
-          const result = await pooled.connection.request(method, params, call);
+          const call = this.#callOptions(method, params, options, budget);
+          const result = await pooled.connection.request(method, params, trace?.metered(call) ?? call);
           breaker.succeeded(ticket);
           trace?.answered(result);
           return result;

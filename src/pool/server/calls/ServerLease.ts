@@ -10,7 +10,7 @@ import type { Listener as EventListener } from '../../../core/events.js';
 import type { Caller, ConnectionLease, RequestOptions, TypedRequestOptions } from '../../McpPool.js';
 import type { ResultOf } from '../../MethodMap.js';
 import type { PooledConnection } from '../connections/PooledConnection.js';
-import { type CallTracer, traced } from './trace.js';
+import type { CallTracer } from './trace.js';
 
 export interface LeaseHooks {
   /** Who holds the lease: its calls are this caller's, unless they say otherwise. */
@@ -82,7 +82,7 @@ export class ServerLease implements ConnectionLease {
       // Made before a release, it may still run.
       if (this.#revoked) throw new ClosedError(`lease of server ${this.server}`);
       trace?.sent(this.#pooled);
-      const result = await connection.request(method, params, traced(call, trace));
+      const result = await connection.request(method, params, trace?.metered(call) ?? call);
       trace?.answered(result);
       return result;
     } catch (error) {

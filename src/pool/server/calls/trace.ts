@@ -170,11 +170,11 @@ export class CallTracer implements TracedCall {
       ? { phase, server, method, call: this }
       : { phase, server, method, call: this, traceparent };
   }
-}
 
-/** A call's options, with which its connection tells sizes and passes trace context on. */
-export function traced(options: CallOptions, trace: CallTracer | undefined): CallOptions {
-  return trace === undefined ? options : { ...options, meter: trace, meta: trace.meta };
+  /** A call's options, with which its connection tells sizes and passes trace context on. */
+  metered(options: CallOptions): CallOptions {
+    return { ...options, meter: this, meta: this.meta };
+  }
 }
 
 /** What a request is about, by the name that its method has for it. */

@@ -35,6 +35,10 @@ export class ConnectionEnds {
     if (!this.#running.has(pooled)) this.#running.set(pooled, this.#end(pooled));
   }
 
+  endAll(pooled: Iterable<PooledConnection>): void {
+    for (const each of [...pooled]) this.end(each);
+  }
+
   /** From now on failures are kept for `settled`. */
   keepErrors(): void {
     this.#errors ??= [];

@@ -1,7 +1,7 @@
 import type { DisconnectReason } from '../../../connection/Connection.js';
 import type { ServerInfo } from '../../../connection/protocol/messages.js';
 import { type CloseOptions, CloseScope } from '../../../core/close/CloseScope.js';
-import { AcquireTimeoutError, ClosedError, QueueFullError } from '../../../core/errors.js';
+import { type AcquireTimeoutDetail, ClosedError } from '../../../core/errors.js';
 import type { Caller } from '../../McpPool.js';
 import { ConnectionEnds } from '../connections/ConnectionEnds.js';
 import { ConnectionStarts, type StartFailure } from '../connections/ConnectionStarts.js';
@@ -38,8 +38,6 @@ export class Partition implements ConnectionHolder {
   #queue: PartitionQueue | undefined;
   readonly #starts: ConnectionStarts;
   readonly #ends: ConnectionEnds;
-  /** A connection died by itself: the next one takes its place. */
-  #replaceNext = false;
   #scope: CloseScope | undefined;
   #onUnused: (() => void) | undefined;
 
@@ -75,9 +73,7 @@ export class Partition implements ConnectionHolder {
 
   /** Calls and leases on all its connections. */
   get load(): number {
-    let load = 0;
-    for (const pooled of this.connections) load += pooled.load;
-    return load;
+    return [...this.connections].reduce((sum, { load }) => sum + load, 0);
   }
 
   /** Nothing is up, coming or going, and no caller waits. */
@@ -146,10 +142,7 @@ export class Partition implements ConnectionHolder {
 
   disconnected(pooled: PooledConnection, reason: DisconnectReason): void {
     if (!this.connections.delete(pooled)) return;
-    if (!reason.expected) {
-      this.#replaceNext = true;
-      this.health.lastError = new Error(reason.why);
-    }
+    if (!reason.expected) this.health.died(reason.why);
     if (this.connections.size === 0) this.health.move(reason.expected ? 'idled' : 'died', this);
     // With calls on it, which fail now, it is ended by the last of them.
     this.retire(pooled, reason.why);
@@ -170,53 +163,70 @@ export class Partition implements ConnectionHolder {
 
   /** Stamps what was used since the last sweep, and ends what has idled for `idleTimeoutMs`. */
   sweep(nowMs: number): void {
-    const { host, idleTimeoutMs } = this.#settings;
-    const wanted = host.isWanted(this);
+    const wanted = this.#settings.host.isWanted(this);
     for (const pooled of this.connections) {
       const idleMs = pooled.idleMs(nowMs, wanted);
-      if (idleMs >= idleTimeoutMs && this.#open > this.minConnections) this.retire(pooled, 'it was idle');
+      if (idleMs >= this.#settings.idleTimeoutMs && this.#open > this.minConnections)
+        this.retire(pooled, 'it was idle');
     }
     this.fill();
   }
 
   /** Starts what is missing to `minConnections`. A start that fails is logged; the next sweep tries again. */
   fill(): void {
-    const missing = this.minConnections - this.#open - this.#starts.size;
+    let missing = this.minConnections - this.#open - this.#starts.size;
     if (missing <= 0 || this.closing || this.health.refusal() !== undefined) return;
-    for (let i = 0; i < missing; i++) this.#start(false);
+    for (; missing > 0; missing--) this.#start(false);
   }
 
   /** Refuses callers at once; calls in flight get the grace. Rejects with what did not end. */
   close(options?: CloseOptions): Promise<void> {
-    this.#scope ??= this.#closeScope();
+    if (this.#scope !== undefined) return this.#scope.close(options);
+    const closed = new ClosedError(`server ${this.#settings.server}`);
+    this.#scope = new CloseScope(closed.what, {
+      clock: this.#settings.clock,
+      logger: this.#settings.logger,
+      onRefuse: () => {
+        this.#ends.keepErrors();
+        this.#starts.abort(closed);
+        this.#queue?.rejectAll(closed);
+        for (const pooled of [...this.connections]) this.retire(pooled, 'the server was closed');
+      },
+      onDrain: () =>
+        new Promise((resolve) => {
+          this.#onUnused = () => {
+            if (this.load === 0) resolve();
+          };
+          this.#onUnused();
+        }),
+      onDeadline: () => this.#ends.endAll(this.connections),
+      onRelease: () => this.#starts.settled().then(() => this.#ends.settled()),
+    });
     return this.#scope.close(options);
   }
 
   /** In the queue: for a start as long as it takes, for a slot as long as the bounds allow. */
   async #wait(bounds: AcquireBounds): Promise<PooledConnection | undefined> {
     const { clock, server, maxQueue, maxConnections, slots } = this.#settings;
-    const what = `server ${server}`;
     this.caller = bounds.caller ?? this.caller;
-    this.#queue ??= new PartitionQueue(what, clock, (timeoutMs) => this.#timeoutError(timeoutMs));
+    this.#queue ??= new PartitionQueue(`server ${server}`, clock, () => this.#detail());
     // Those for whom a connection is or can be started are not queued.
-    const max = maxQueue + (maxConnections - this.#open) * slots;
-    if (this.#queue.size >= max) throw new QueueFullError(what, this.#queue.size, max);
-    const waiting = this.#queue.wait(bounds, this.#open === 0);
+    const waiting = this.#queue.wait(bounds, this.#open === 0, maxQueue + (maxConnections - this.#open) * slots);
     this.#grow();
     return waiting;
   }
 
-  #timeoutError(timeoutMs: number): AcquireTimeoutError {
-    const { server, slots } = this.#settings;
-    return new AcquireTimeoutError(`server ${server}`, timeoutMs, {
+  /** As it is when a wait is over. */
+  #detail(): AcquireTimeoutDetail {
+    return {
       live: this.connections.size,
       creating: this.#starts.size,
       dying: this.#ends.size,
-      slots: this.#open * slots,
+      slots: this.#open * this.#settings.slots,
       inUse: this.load,
       waiting: this.queued + 1,
       lastCreateError: this.health.lastError,
-    });
+    };
   }
 
   /** Hands free slots to those who wait, oldest first. */
@@ -238,8 +248,10 @@ export class Partition implements ConnectionHolder {
   /** Starts as many connections as those who wait need, within `maxConnections`. */
   #grow(): void {
     const { slots, maxConnections } = this.#settings;
-    const needed = (): boolean => this.queued > this.#starts.size * slots;
-    while (!this.closing && needed() && this.#open + this.#starts.size < maxConnections) this.#start(true);
+    while (this.queued > this.#starts.size * slots && this.#open + this.#starts.size < maxConnections) {
+      if (this.closing) return;
+      this.#start(true);
+    }
   }
 
   #start(awaited: boolean): void {
@@ -253,19 +265,14 @@ export class Partition implements ConnectionHolder {
   #startFailed({ error, tried, awaited }: StartFailure): void {
     if (tried) this.health.lastError = error;
     this.health.move(tried ? 'startFailed' : 'gaveUp', this);
-    if (!awaited) return;
-    const coming = (this.#starts.size - 1) * this.#settings.slots;
+    const { slots } = this.#settings;
+    const coming = (this.#starts.size - 1) * slots;
     const all = this.#open === 0 && coming <= 0;
-    for (let left = this.#settings.slots; all || (left > 0 && this.queued > coming); left--) {
-      const waiter = this.#queue?.shift();
-      if (waiter === undefined) return;
-      waiter.reject(error);
-    }
+    if (awaited) this.#queue?.rejectOldest(error, all ? this.queued : Math.min(slots, this.queued - coming));
   }
 
   #adopt(pooled: PooledConnection): void {
-    const replaces = this.#replaceNext;
-    this.#replaceNext = false;
+    const replaces = this.health.replaced();
     this.info = pooled.connection.info;
     this.connections.add(pooled);
     this.#free.push(pooled);
@@ -286,35 +293,7 @@ export class Partition implements ConnectionHolder {
   /** A start or an end is over. */
   #settled(): void {
     this.#grow();
-    const nothing = this.unused && this.health.clean && !this.#replaceNext && this.minConnections === 0;
+    const nothing = this.unused && this.health.clean && this.minConnections === 0;
     if (nothing && !this.closing) this.#settings.host.onEmpty(this);
-  }
-
-  #closeScope(): CloseScope {
-    const closed = new ClosedError(`server ${this.#settings.server}`);
-    return new CloseScope(closed.what, {
-      clock: this.#settings.clock,
-      logger: this.#settings.logger,
-      onRefuse: () => {
-        this.#ends.keepErrors();
-        this.#starts.abort(closed);
-        this.#queue?.rejectAll(closed);
-        for (const pooled of [...this.connections]) this.retire(pooled, 'the server was closed');
-      },
-      onDrain: () =>
-        new Promise((resolve) => {
-          this.#onUnused = () => {
-            if (this.load === 0) resolve();
-          };
-          this.#onUnused();
-        }),
-      onDeadline: () => {
-        for (const pooled of [...this.connections]) this.#ends.end(pooled);
-      },
-      onRelease: async () => {
-        await this.#starts.settled();
-        await this.#ends.settled();
-      },
-    });
   }
 }

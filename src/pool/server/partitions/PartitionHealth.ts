@@ -9,6 +9,8 @@ export class PartitionHealth<P> {
   #changedMs = 0;
   /** What failed last, a start or a connection. */
   lastError: unknown;
+  /** A connection died by itself: the next one takes its place. */
+  #replaceNext = false;
 
   constructor(settings: PartitionSettings<P>) {
     this.#settings = settings;
@@ -20,7 +22,20 @@ export class PartitionHealth<P> {
 
   /** Nothing failed that the next call must know of. */
   get clean(): boolean {
-    return this.#state.tag === 'idle' && this.#state.attempt === 0;
+    return this.#state.tag === 'idle' && this.#state.attempt === 0 && !this.#replaceNext;
+  }
+
+  /** A connection died by itself. */
+  died(why: string): void {
+    this.lastError = new Error(why);
+    this.#replaceNext = true;
+  }
+
+  /** Whether the connection that is up now takes the place of one that died. */
+  replaced(): boolean {
+    const replaced = this.#replaceNext;
+    this.#replaceNext = false;
+    return replaced;
   }
 
   /** Moves on, and tells the table when it is in another state than before. */

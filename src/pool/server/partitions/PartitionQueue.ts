@@ -1,5 +1,6 @@
 import { type Waiter, WaitQueue } from '../../../concurrent/WaitQueue.js';
 import type { Clock } from '../../../core/clock.js';
+import { type AcquireTimeoutDetail, AcquireTimeoutError, QueueFullError } from '../../../core/errors.js';
 import type { PooledConnection } from '../connections/PooledConnection.js';
 import type { AcquireBounds } from './PartitionSettings.js';
 
@@ -8,11 +9,14 @@ type Served = PooledConnection | undefined;
 
 /** Callers that wait for a slot, or for a start, oldest first. */
 export class PartitionQueue {
+  readonly #what: string;
   readonly #clock: Clock;
   readonly #queue: WaitQueue<Served>;
 
-  constructor(what: string, clock: Clock, timeoutError: (timeoutMs: number) => Error) {
+  constructor(what: string, clock: Clock, detail: () => AcquireTimeoutDetail) {
+    this.#what = what;
     this.#clock = clock;
+    const timeoutError = (timeoutMs: number): Error => new AcquireTimeoutError(what, timeoutMs, detail());
     // Its length is bounded by the partition, which knows for how many a connection is coming.
     this.#queue = new WaitQueue({ what, maxQueue: Number.POSITIVE_INFINITY, clock, timeoutError });
   }
@@ -21,8 +25,9 @@ export class PartitionQueue {
     return this.#queue.size;
   }
 
-  /** Takes the last place. A wait for a start is bounded by the caller's own time, one for a slot by `queueMs` too. */
-  async wait(bounds: AcquireBounds, forStart: boolean): Promise<Served> {
+  /** Takes the last of `max` places. A wait for a start is bounded by the caller's own time, one for a slot by `queueMs` too. */
+  async wait(bounds: AcquireBounds, forStart: boolean, max: number): Promise<Served> {
+    if (this.size >= max) throw new QueueFullError(this.#what, this.size, max);
     const nowMs = this.#clock.now();
     const leftMs = Math.max(0, bounds.untilMs - nowMs);
     const served = await this.#queue.wait({
@@ -40,6 +45,11 @@ export class PartitionQueue {
   /** All look again, in their order. */
   release(): void {
     for (let waiter = this.shift(); waiter !== undefined; waiter = this.shift()) waiter.resolve(undefined);
+  }
+
+  /** So many of the oldest fail. */
+  rejectOldest(error: unknown, count: number): void {
+    for (let left = count; left > 0; left--) this.shift()?.reject(error);
   }
 
   /** Empties it; no timer of it is armed afterwards. */

@@ -1,8 +1,10 @@
 import type { DisconnectReason } from '../../../connection/Connection.js';
 import type { Clock } from '../../../core/clock.js';
 import type { Logger } from '../../../core/logger.js';
+import { backoffMs } from '../../../core/time/backoff.js';
 import type { Caller } from '../../McpPool.js';
 import type { PooledConnection } from '../connections/PooledConnection.js';
+import type { ServerContext } from '../context.js';
 import type { PartitionRules, PartitionState } from './partitionState.js';
 
 /** What all partitions of one kind of a server run by. One object for all of them. */
@@ -49,4 +51,25 @@ export interface AcquireBounds {
   queueMs: number;
   /** Clock ms at which the caller gives up, whatever it waits for. */
   readonly untilMs: number;
+}
+
+/** What the partitions of a server run by. */
+export function partitionSettings<P>(
+  { config, options, pool }: ServerContext,
+  host: PartitionHost<P>,
+): PartitionSettings<P> {
+  const whole = options.sharing === 'leased';
+  return {
+    server: config.name,
+    clock: pool.clock,
+    logger: pool.logger,
+    rules: { stableAfterMs: pool.stableAfterMs, backoffMs: (attempt) => backoffMs(attempt, pool.backoff) },
+    maxConnections: whole ? options.maxConnections : 1,
+    slots: whole ? 1 : options.maxConcurrent,
+    maxQueue: options.maxQueue,
+    idleTimeoutMs: options.idleTimeoutMs,
+    // A session's state would end with it.
+    evictable: options.sharing !== 'bound',
+    host,
+  };
 }

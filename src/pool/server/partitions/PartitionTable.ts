@@ -1,10 +1,10 @@
 import type { Connection, DisconnectReason } from '../../../connection/Connection.js';
 import type { CloseOptions } from '../../../core/close/CloseScope.js';
 import { ClosedError } from '../../../core/errors.js';
-import { backoffMs } from '../../../core/time/backoff.js';
+import { settleAll } from '../../../core/wait/settleAll.js';
 import type { Caller, ServerInfo, ServerState } from '../../McpPool.js';
 import { Credentials } from '../callers/Credentials.js';
-import { callerKey, checkCaller, eraFor } from '../callers/callerKey.js';
+import { callerKey, checkCaller } from '../callers/callerKey.js';
 import { ConnectionMaker } from '../connections/ConnectionMaker.js';
 import { PingMonitor } from '../connections/PingMonitor.js';
 import type { PooledConnection } from '../connections/PooledConnection.js';
@@ -12,23 +12,14 @@ import type { ServerContext } from '../context.js';
 import { ConnectionLimit } from '../limits/ConnectionLimit.js';
 import type { Swept } from '../limits/Sweeper.js';
 import { Partition } from './Partition.js';
-import type { PartitionHost, PartitionSettings } from './PartitionSettings.js';
+import { type PartitionHost, type PartitionSettings, partitionSettings } from './PartitionSettings.js';
 import type { PartitionState } from './partitionState.js';
+import { SPARES, Spares } from './Spares.js';
+import { StateTally } from './StateTally.js';
 import { Subscriptions } from './Subscriptions.js';
-
-/** Which state of a partition stands for the whole server, the first that any of them is in. */
-const SHOWN: readonly (readonly [PartitionState['tag'], ServerState])[] = [
-  ['ready', 'ready'],
-  ['starting', 'starting'],
-  ['backingOff', 'degraded'],
-  ['failed', 'failed'],
-];
 
 /** From so many partitions on they are looked through, each time they have doubled. */
 const SWEEP_MIN = 64;
-
-/** The key of the partition of spares; no caller's key is one word. */
-const SPARES = 'spares';
 
 /** The longest time between two looks at what idles, in ms. */
 const MAX_SWEEP_MS = 2_000;
@@ -51,14 +42,12 @@ export class PartitionTable implements PartitionHost<Partition>, Swept {
   readonly #byCaller = new WeakMap<Caller, Found>();
   readonly #released = new WeakSet<Partition>();
   readonly #closing = new Map<Partition, Promise<void>>();
-  /** How many partitions are in each state. */
-  readonly #tags: Record<PartitionState['tag'], number> = { idle: 0, starting: 0, ready: 0, backingOff: 0, failed: 0 };
+  readonly #states = new StateTally();
   readonly #limit: ConnectionLimit;
   readonly #maker: ConnectionMaker;
   readonly #pings: PingMonitor;
   readonly #settings: PartitionSettings<Partition>;
-  /** Connections of a `bound` server that belong to no session yet: the next key takes one in place of a start. */
-  #spares: Partition | undefined;
+  readonly #spares: Spares;
   /** That of calls without a caller. */
   #anonymous: Partition | undefined;
   readonly #closed = new AbortController();
@@ -71,7 +60,7 @@ export class PartitionTable implements PartitionHost<Partition>, Swept {
     this.#onState = onState;
     this.sweepEveryMs = Math.min(pool.healthIntervalMs / 4, options.idleTimeoutMs / 32, MAX_SWEEP_MS);
     this.#pings = new PingMonitor(context, (pooled, reason) => pooled.retire(reason));
-    this.subscriptions = new Subscriptions(context, (caller) => this.#reach(caller));
+    this.subscriptions = new Subscriptions(context, async (caller) => this.#reach(this.get(caller), caller));
     this.#limit = new ConnectionLimit({
       max: options.maxConnections,
       clock: pool.clock,
@@ -86,20 +75,11 @@ export class PartitionTable implements PartitionHost<Partition>, Swept {
       onRenewed: (connection) => this.subscriptions.renewed(connection),
       onNotice: (connection, notice) => this.subscriptions.dispatch(connection, notice),
     });
-    const whole = options.sharing === 'leased';
-    this.#settings = {
-      server: config.name,
-      clock: pool.clock,
-      logger: pool.logger,
-      rules: { stableAfterMs: pool.stableAfterMs, backoffMs: (attempt) => backoffMs(attempt, pool.backoff) },
-      maxConnections: whole ? options.maxConnections : 1,
-      slots: whole ? 1 : options.maxConcurrent,
-      maxQueue: options.maxQueue,
-      idleTimeoutMs: options.idleTimeoutMs,
-      // A session's state would end with it.
-      evictable: options.sharing !== 'bound',
-      host: this,
-    };
+    this.#spares = new Spares(context, (key) => {
+      const settings = { ...this.#settings, maxConnections: options.maxConnections, slots: 1, evictable: true };
+      return this.#add(new Partition(key, undefined, settings));
+    });
+    this.#settings = partitionSettings<Partition>(context, this);
   }
 
   /** All connections there are, those on their way out and those of no session too. */
@@ -108,11 +88,7 @@ export class PartitionTable implements PartitionHost<Partition>, Swept {
   }
 
   get state(): ServerState {
-    return SHOWN.find(([tag]) => this.#tags[tag] > 0)?.[1] ?? 'idle';
-  }
-
-  get size(): number {
-    return this.#byKey.size;
+    return this.#states.shown;
   }
 
   get queued(): number {
@@ -123,7 +99,7 @@ export class PartitionTable implements PartitionHost<Partition>, Swept {
 
   /** The shortest pause before some partition may start again; undefined when none is backing off. */
   get backoffMs(): number | undefined {
-    if (this.#tags.backingOff + this.#tags.failed === 0) return undefined;
+    if (!this.#states.resting) return undefined;
     const nowMs = this.#context.pool.clock.now();
     const pauses = [...this.#byKey.values()].map(({ health }) => health.pauseMs(nowMs)).filter((ms) => ms > 0);
     return pauses.length === 0 ? undefined : Math.min(...pauses);
@@ -136,7 +112,7 @@ export class PartitionTable implements PartitionHost<Partition>, Swept {
 
   /** Connections that may have to give way to another caller's. */
   *evictable(): Iterable<PooledConnection> {
-    if (this.#spares !== undefined) yield* this.#spares.connections;
+    if (this.#spares.partition !== undefined) yield* this.#spares.partition.connections;
     if (this.#settings.evictable) for (const { connections } of this.#byKey.values()) yield* connections;
   }
 
@@ -166,16 +142,10 @@ export class PartitionTable implements PartitionHost<Partition>, Swept {
    * each have their own, one that the first takes. @throws what the start failed with
    */
   async warmUp(): Promise<void> {
-    const { acquireTimeoutMs, sharing, warmSpares } = this.#context.options;
-    const partition = sharing === 'bound' ? this.#sparePartition() : this.#find(undefined);
+    const { sharing, warmSpares } = this.#context.options;
+    const partition = sharing === 'bound' ? this.#spares.open() : this.#find(undefined);
     partition.health.move('reset', partition);
-    const bounds = {
-      caller: undefined,
-      signal: undefined,
-      queueMs: acquireTimeoutMs,
-      untilMs: Number.POSITIVE_INFINITY,
-    };
-    partition.release(await partition.acquire(bounds));
+    await this.#reach(partition, undefined);
     if (sharing !== 'bound') return;
     partition.minConnections = warmSpares;
     partition.fill();
@@ -197,10 +167,7 @@ export class PartitionTable implements PartitionHost<Partition>, Swept {
     this.subscriptions.pause();
     // Those that are closing already may have to end sooner now.
     for (const partition of [...this.#all()]) void this.#close(partition, options).catch((error: unknown) => error);
-    const results = await Promise.allSettled(this.#closing.values());
-    const errors = results.flatMap((each) => (each.status === 'rejected' ? [each.reason as unknown] : []));
-    if (errors.length === 1) throw errors[0];
-    if (errors.length > 1) throw new AggregateError(errors, `server ${this.#context.config.name} left something alive`);
+    await settleAll(this.#closing.values(), `server ${this.#context.config.name} left something alive`);
   }
 
   /** The server is removed. */
@@ -230,18 +197,8 @@ export class PartitionTable implements PartitionHost<Partition>, Swept {
     return this.#maker.make(caller, signal, awaited);
   }
 
-  /** A spare was made with the server's own capabilities and no principal's credentials: it suits who asks no more. */
-  spare({ caller, key }: Partition): PooledConnection | undefined {
-    if (this.#spares === undefined || key === SPARES) return undefined;
-    const { principal, capabilities, clientInfo, protocolVersion } = caller ?? {};
-    if (capabilities !== undefined || clientInfo !== undefined || protocolVersion !== undefined) return undefined;
-    if (eraFor(caller, this.#context.options) !== undefined) return undefined;
-    if (this.#context.pool.credentials !== undefined && principal !== undefined) return undefined;
-    const pooled = this.#spares.give();
-    if (pooled === undefined) return undefined;
-    pooled.heldSinceMs = this.#context.pool.clock.now();
-    this.#spares.fill();
-    return pooled;
+  spare(partition: Partition): PooledConnection | undefined {
+    return this.#spares.takeFor(partition);
   }
 
   isWanted(partition: Partition): boolean {
@@ -250,8 +207,8 @@ export class PartitionTable implements PartitionHost<Partition>, Swept {
 
   onState({ health, closing }: Partition, previous: PartitionState): void {
     if (closing) return;
-    this.#tags[previous.tag]--;
-    this.#tags[health.state.tag]++;
+    this.#states.remove(previous);
+    this.#states.add(health.state);
     this.#onState();
   }
 
@@ -272,7 +229,7 @@ export class PartitionTable implements PartitionHost<Partition>, Swept {
   }
 
   onEmpty(partition: Partition): void {
-    if (this.isWanted(partition) || partition === this.#spares) return;
+    if (this.isWanted(partition) || partition === this.#spares.partition) return;
     void this.#close(partition).catch((error: unknown) =>
       this.#context.pool.logger.error({ error }, 'an idle partition did not close'),
     );
@@ -281,7 +238,7 @@ export class PartitionTable implements PartitionHost<Partition>, Swept {
   *#all(): Iterable<Partition> {
     yield* this.#byKey.values();
     yield* this.#closing.keys();
-    if (this.#spares !== undefined) yield this.#spares;
+    if (this.#spares.partition !== undefined) yield this.#spares.partition;
   }
 
   #find(caller: Caller | undefined): Partition {
@@ -305,22 +262,13 @@ export class PartitionTable implements PartitionHost<Partition>, Swept {
     return partition;
   }
 
-  #sparePartition(): Partition {
-    const { maxConnections } = this.#context.options;
-    this.#spares ??= this.#add(
-      new Partition(SPARES, undefined, { ...this.#settings, maxConnections, slots: 1, evictable: true }),
-    );
-    return this.#spares;
-  }
-
   #add(partition: Partition): Partition {
-    this.#tags[partition.health.state.tag]++;
+    this.#states.add(partition.health.state);
     return partition;
   }
 
-  /** A live connection of that caller's, for what was subscribed on one that has gone. */
-  async #reach(caller: Caller | undefined): Promise<Connection> {
-    const partition = this.get(caller);
+  /** A live connection of it, started if need be. */
+  async #reach(partition: Partition, caller: Caller | undefined): Promise<Connection> {
     const { acquireTimeoutMs: queueMs } = this.#context.options;
     const pooled = await partition.acquire({ caller, signal: undefined, queueMs, untilMs: Number.POSITIVE_INFINITY });
     partition.release(pooled);
@@ -339,9 +287,9 @@ export class PartitionTable implements PartitionHost<Partition>, Swept {
   }
 
   #close(partition: Partition, options?: CloseOptions): Promise<void> {
-    if (!partition.closing) this.#tags[partition.health.state.tag]--;
+    if (!partition.closing) this.#states.remove(partition.health.state);
     if (this.#byKey.get(partition.key) === partition) this.#byKey.delete(partition.key);
-    if (this.#spares === partition) this.#spares = undefined;
+    this.#spares.closes(partition);
     const closed = partition.close(options).finally(() => {
       this.#closing.delete(partition);
     });

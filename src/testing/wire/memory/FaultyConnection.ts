@@ -15,13 +15,14 @@ import { LineReader } from '../../../connection/stdio/LineReader.js';
 import { messageIn } from '../../../connection/stdio/messageIn.js';
 import type { Clock } from '../../../core/clock.js';
 import { type CloseOptions, CloseScope } from '../../../core/close/CloseScope.js';
-import { ClosedError, messageOf, RpcError } from '../../../core/errors.js';
+import { ClosedError } from '../../../core/errors.js';
 import { silentLogger } from '../../../core/logger.js';
 import type { FaultEvent } from '../../faults/events.js';
 import type { FaultPlan } from '../../faults/FaultPlan.js';
 import { MessageWire } from '../MessageWire.js';
-import { answer, failure, parseMessage, type RpcMessage } from '../messages.js';
+import { parseMessage, type RpcMessage } from '../messages.js';
 import type { ClientPort, WireEnd } from '../WireCall.js';
+import { FarEnd } from './FarEnd.js';
 import { MemoryFaults } from './MemoryFaults.js';
 
 interface FaultyConnectionOptions {
@@ -46,12 +47,8 @@ export class FaultyConnection implements Connection {
   readonly #events: ConnectionEvents;
   readonly #scope: CloseScope;
   readonly #faults: MemoryFaults;
-  /** Calls the inner connection has, by their id on this wire. */
-  readonly #running = new Map<unknown, AbortController>();
-  /** Requests of the server that wait for our client's answer. */
-  readonly #asked = new Map<unknown, { resolve(result: unknown): void; reject(error: unknown): void }>();
+  readonly #far: FarEnd;
   readonly #watches: readonly Disposable[];
-  #asks = 0;
 
   constructor(inner: Connection, plan: FaultPlan, { clock, timeoutMs, caller, onFault }: FaultyConnectionOptions) {
     this.#inner = inner;
@@ -111,11 +108,16 @@ export class FaultyConnection implements Connection {
       onDeadline: () => this.#channel.fail('the connection was closed', new ClosedError(this.#scope.name)),
       onRelease: () => this.#release(),
     });
+    this.#far = new FarEnd(inner, {
+      callOf: (id) => this.#channel.pending(id as number),
+      answered: (message, text) => this.#answered(message, text),
+      failed: (id, error) => this.#fail(id, error),
+      tells: (message, call) => this.#receive(message, call),
+    });
     this.#watches = [
       inner.onNotification((notice) => this.#receive(notice)),
       inner.onClose((death) => this.#die(death)),
     ];
-    inner.setRequestHandler((request, { signal }) => this.#ask(request, signal, undefined));
   }
 
   get server(): string {
@@ -196,61 +198,9 @@ export class FaultyConnection implements Connection {
     else this.#channel.receive(message);
   }
 
+  /** What arrives at the server. */
   #toServer(message: RpcMessage): void {
-    if (!this.#faults.reads) return;
-    const { id, method, params } = message;
-    if (method === 'notifications/cancelled') {
-      const requestId = params?.['requestId'];
-      const running = this.#running.get(requestId);
-      this.#running.delete(requestId);
-      running?.abort(params?.['reason']);
-    } else if (method === undefined) {
-      const asked = this.#asked.get(id);
-      this.#asked.delete(id);
-      const error = message.error as { code: number; message: string; data?: unknown } | undefined;
-      if (error === undefined) asked?.resolve(message.result);
-      else asked?.reject(new RpcError(this.server, error.code, error.message, error.data));
-    } else {
-      const call = this.#channel.pending(id as number);
-      if (call !== undefined) void this.#run(call);
-    }
-  }
-
-  /** Never rejects: what comes of it goes back over the wire. */
-  async #run(call: Call): Promise<void> {
-    const { id, method, params, options } = call;
-    const control = new AbortController();
-    this.#running.set(id, control);
-    try {
-      const result = await this.#inner.request(method, params, {
-        ...options,
-        signal: control.signal,
-        // The channel on this side is the one that times calls out, and tells the server so as a wire does.
-        timeoutMs: Number.POSITIVE_INFINITY,
-        maxTotalTimeoutMs: Number.POSITIVE_INFINITY,
-        untilMs: Number.POSITIVE_INFINITY,
-        ...(options.onProgress && {
-          onProgress: (progress) =>
-            this.#receive({ method: 'notifications/progress', params: { ...progress, progressToken: id } }, call),
-        }),
-        ...(options.onNotification && { onNotification: (notice: ServerNotice) => this.#receive(notice, call) }),
-        ...(options.onRequest && {
-          onRequest: (request: ServerRequest, { signal }: { signal: AbortSignal }) => this.#ask(request, signal, call),
-        }),
-      });
-      const text =
-        result instanceof Uint8Array
-          ? `{"jsonrpc":"2.0","id":${id},"result":${Buffer.from(result).toString('utf8')}}`
-          : answer(id, result);
-      this.#answered(result instanceof Uint8Array ? (parseMessage(text) ?? {}) : { id, result }, text);
-    } catch (error) {
-      if (error instanceof RpcError) {
-        const text = failure(id, error.rpcCode, error.message, error.data);
-        this.#answered(parseMessage(text) ?? {}, text);
-      } else this.#fail(id, error);
-    } finally {
-      if (this.#running.get(id) === control) this.#running.delete(id);
-    }
+    if (this.#faults.reads) this.#far.receive(message);
   }
 
   #answered(message: RpcMessage, text: string): void {
@@ -263,24 +213,8 @@ export class FaultyConnection implements Connection {
     if (call !== undefined) this.#channel.failCall(call, error);
   }
 
-  #receive(message: ServerNotice, call?: Call): void {
+  #receive(message: ServerNotice | ServerRequest, call?: Call): void {
     if (!this.#wire.stalled) this.#channel.receive({ jsonrpc: '2.0', ...message }, call);
-  }
-
-  #ask(request: ServerRequest, signal: AbortSignal, call: Call | undefined): Promise<unknown> {
-    const id = `server-${++this.#asks}`;
-    return new Promise((resolve, reject) => {
-      this.#asked.set(id, { resolve, reject });
-      signal.addEventListener('abort', () => {
-        this.#asked.delete(id);
-        this.#receive({
-          method: 'notifications/cancelled',
-          params: { requestId: id, reason: messageOf(signal.reason) },
-        });
-        reject(signal.reason);
-      });
-      if (!this.#wire.stalled) this.#channel.receive({ jsonrpc: '2.0', ...request, id }, call);
-    });
   }
 
   /** As on a wire: the process is gone at once. What is left of it the inner connection proves dead. */

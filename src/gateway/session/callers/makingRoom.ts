@@ -1,6 +1,6 @@
-import type { Clock } from '../../core/clock.js';
-import type { McpPool } from '../../pool/McpPool.js';
-import { POOL_DEFAULTS } from '../../pool/server/options.js';
+import type { Clock } from '../../../core/clock.js';
+import type { McpPool } from '../../../pool/McpPool.js';
+import { POOL_DEFAULTS } from '../../../pool/server/options.js';
 
 export interface MakingRoom {
   readonly pool: McpPool;

@@ -1,6 +1,6 @@
-import type { Clock } from '../../core/clock.js';
-import { PoolkitError } from '../../core/errors.js';
-import type { Downstream } from '../endpoint/Endpoint.js';
+import type { Clock } from '../../../core/clock.js';
+import { PoolkitError } from '../../../core/errors.js';
+import type { Downstream } from '../../endpoint/Endpoint.js';
 
 /** How long a server may still speak about a call that was given up without its answer, in ms. */
 const LINGER_MS = 30_000;

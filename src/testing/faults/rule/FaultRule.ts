@@ -1,4 +1,4 @@
-import { OptionError } from '../../core/errors.js';
+import { OptionError } from '../../../core/errors.js';
 import {
   checkBoolean,
   checkCount,
@@ -7,11 +7,11 @@ import {
   checkRatio,
   checkText,
   unknownOption,
-} from '../../core/options.js';
-import { FAULT_NAMES, FAULTS, type Fault } from './faultTable.js';
+} from '../../../core/options.js';
+import { FAULT_NAMES, FAULTS, type Fault } from '../faultTable.js';
+import { type FaultSettings, SETTINGS } from '../settings.js';
+import { canBeOn, type FaultWire, TCP_EXCHANGE, UNKNOWN_METHODS } from '../table/spec.js';
 import { globMatches } from './glob.js';
-import { type FaultSettings, SETTINGS } from './settings.js';
-import { canBeOn, type FaultWire, TCP_EXCHANGE, UNKNOWN_METHODS } from './table/spec.js';
 
 /** A request, or a start (then without a method), as a plan looks at it. */
 export interface FaultSubject {

@@ -1,5 +1,5 @@
+import type { Fault } from '../faultTable.js';
 import { concerns, type FaultRule, type FaultSubject, isTurn } from './FaultRule.js';
-import type { Fault } from './faultTable.js';
 
 /** How far a plan is: plain data. */
 export interface PlanState {

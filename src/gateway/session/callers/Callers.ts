@@ -1,17 +1,18 @@
 import type { Tool } from '@modelcontextprotocol/client';
-import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
-import type { Clock } from '../../core/clock.js';
-import { messageOf, OptionError, RpcError } from '../../core/errors.js';
-import type { Logger } from '../../core/logger.js';
-import type { Caller, RequestOptions, ServerInfo } from '../../pool/McpPool.js';
-import type { Era, ServerConfig } from '../../registry/config/ServerConfig.js';
-import { legacyOverModern, type Send } from '../bridge/LegacyOverModern.js';
-import { ModernOverLegacy } from '../bridge/ModernOverLegacy.js';
-import { type CallOptions, type Downstream, infoOf } from '../endpoint/Endpoint.js';
-import type { GatewayPool } from '../GatewayOptions.js';
-import type { ModernClients } from '../modern/ModernClients.js';
-import { ToolDefinitions } from '../modern/ParamChecks.js';
-import { askable, type Params } from '../rpc/envelope.js';
+import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
+import type { Clock } from '../../../core/clock.js';
+import { messageOf, RpcError } from '../../../core/errors.js';
+import type { Logger } from '../../../core/logger.js';
+import type { Caller, RequestOptions, ServerInfo } from '../../../pool/McpPool.js';
+import type { Era } from '../../../registry/config/ServerConfig.js';
+import { legacyOverModern, type Send } from '../../bridge/LegacyOverModern.js';
+import { ModernOverLegacy } from '../../bridge/ModernOverLegacy.js';
+import { type CallOptions, type Downstream, infoOf } from '../../endpoint/Endpoint.js';
+import type { GatewayPool } from '../../GatewayOptions.js';
+import type { ModernClients } from '../../modern/ModernClients.js';
+import { ToolDefinitions } from '../../modern/ParamChecks.js';
+import { askable, type Params } from '../../rpc/envelope.js';
+import { CallerTable } from './CallerTable.js';
 import { CallsInFlight } from './CallsInFlight.js';
 import { makingRoom } from './makingRoom.js';
 
@@ -27,17 +28,7 @@ export interface CallersOptions {
   readonly callIdleMs: number;
 }
 
-/** What a session is to one server, as long as the server's config stays. */
-interface Known {
-  readonly config: ServerConfig;
-  readonly caller: Caller | undefined;
-}
-
-/**
- * Who a session is to the pool. To a `bound` server it is a caller of its own, with a connection that is set up as its client
- * would: with its version, its name and all its capabilities. On a shared Streamable HTTP server, whose streams tell
- * whose request comes back, it has its capabilities; on the others it is like any other.
- */
+/** The sessions as callers of the pool: their calls, in whichever eras client and server speak, and what ends with them. */
 export class Callers {
   /** What is known of tools for the headers of the modern era. */
   readonly tools: ToolDefinitions;
@@ -48,15 +39,12 @@ export class Callers {
   readonly #makeRoom: CallersOptions['makeRoom'];
   readonly #clients: ModernClients;
   readonly #bridged: ModernOverLegacy;
-  readonly #known = new WeakMap<Downstream, Map<string, Known>>();
-  /** The one era of a server that turned out to speak no other. */
-  readonly #onlyEra = new WeakMap<ServerConfig, Era>();
-  /** Servers whose transport, found out at the start, cannot tell whose request comes back. */
-  readonly #mute = new WeakSet<ServerConfig>();
+  readonly #table: CallerTable;
   readonly #calls: CallsInFlight;
 
   constructor({ pool, logger, clock, clients, makeRoom, callIdleMs }: CallersOptions) {
     this.#clock = clock;
+    this.#table = new CallerTable(pool);
     this.#calls = new CallsInFlight(clock);
     this.#makeRoom = makeRoom;
     this.#pool = pool;
@@ -73,21 +61,18 @@ export class Callers {
 
   /** Whom the pool is to know the session as. */
   of(server: string, session: Downstream): Caller | undefined {
-    const config = this.#pool.config(server);
-    if (config === undefined) return undefined;
-    const all = this.#known.get(session) ?? new Map<string, Known>();
-    const known = all.get(server);
-    if (known?.config === config) return known.caller;
-    const caller = this.#make(config, session);
-    all.set(server, { config, caller });
-    this.#known.set(session, all);
-    return caller;
+    return this.#table.of(server, session);
+  }
+
+  /** The era of the connection that a session's calls run on; undefined before there was one. */
+  eraOf(server: string, session: Downstream): Era | undefined {
+    return this.#table.eraOf(server, session);
   }
 
   /** What the handshake told the session, whose connection is made if there is none; from here on its era is known. */
   async info(server: string, session: Downstream, signal: AbortSignal): Promise<ServerInfo> {
     const info = infoOf(this.#pool, server, this.of(server, session), signal);
-    const uses = (other: Downstream): boolean => other !== session && this.#known.get(other)?.has(server) === true;
+    const uses = (other: Downstream): boolean => other !== session && this.#table.has(server, other);
     const room = this.isBound(server)
       ? makingRoom({ pool: this.#pool, server, clock: this.#clock, makeRoom: () => this.#makeRoom(uses) })
       : undefined;
@@ -95,7 +80,7 @@ export class Callers {
       return await info;
     } finally {
       room?.[Symbol.dispose]();
-      this.learn(server, session);
+      this.#table.learn(server, session);
     }
   }
 
@@ -163,7 +148,7 @@ export class Callers {
     const alone = config?.sharing === 'bound';
     let own = session;
     if (alone) own = this.#clients.alone(client);
-    else if (config !== undefined && this.#attributes(config)) {
+    else if (config !== undefined && this.#table.attributes(config)) {
       own = this.#clients.like({ capabilities: askable(client.capabilities) ?? {} });
     }
     if (method === 'tools/call') await this.#tool(server, session, params, onTool);
@@ -219,8 +204,7 @@ export class Callers {
       try {
         return await this.#pool.request(server, method, params, this.#options(server, session, call));
       } catch (error) {
-        if (!this.#isMute(server, error)) throw error;
-        this.#known.get(session)?.delete(server);
+        if (!this.#table.failed(server, session, error)) throw error;
         return await this.#pool.request(server, method, params, this.#options(server, session, call));
       }
     });
@@ -233,7 +217,7 @@ export class Callers {
 
   /** Tells the session's own connections what its client said. One that is not up needs not know. */
   notify(session: Downstream, method: string, params: Params | undefined): void {
-    for (const [server, { caller }] of this.#known.get(session) ?? []) {
+    for (const [server, caller] of this.#table.callersOf(session)) {
       if (caller === undefined || !this.isBound(server) || this.#pool.info(server, caller) === undefined) continue;
       this.#pool
         .notify(server, method, params, { caller, signal: session.signal })
@@ -248,7 +232,7 @@ export class Callers {
 
   /** The session is over: its connections end, at the pool's own pace. */
   release(session: Downstream): void {
-    for (const server of this.#known.get(session)?.keys() ?? []) {
+    for (const [server] of this.#table.callersOf(session)) {
       if (!this.#pool.hasServer(server) || !this.isBound(server)) continue;
       this.#pool
         .releaseKey(server, session.key)
@@ -256,61 +240,7 @@ export class Callers {
           this.#logger.warn({ server, error: messageOf(error) }, "a session's connection did not end cleanly"),
         );
     }
-    this.#known.delete(session);
-  }
-
-  /** The era of the connection that a session's calls run on; undefined before there was one. */
-  eraOf(server: string, session: Downstream): Era | undefined {
-    const config = this.#pool.config(server);
-    const only = config === undefined ? undefined : this.#onlyEra.get(config);
-    return only ?? this.#pool.info(server, this.of(server, session) ?? {})?.era;
-  }
-
-  /** A connection of that session is up: what it speaks, of what the session asked for, is known from here on. */
-  learn(server: string, session: Downstream): void {
-    const config = this.#pool.config(server);
-    const known = this.#known.get(session)?.get(server);
-    if (config === undefined || known?.caller?.era === undefined || known.config !== config) return;
-    const era = this.#pool.info(server, known.caller)?.era;
-    if (era === undefined || era === known.caller.era) return;
-    this.#onlyEra.set(config, era);
-    if (!this.isBound(server)) this.#known.get(session)?.delete(server);
-  }
-
-  #make(config: ServerConfig, session: Downstream): Caller | undefined {
-    const { key, capabilities, clientInfo, protocolVersion } = session;
-    const era = this.#eraFor(config, session);
-    const own = { ...(era && { era }), ...(capabilities && { capabilities }) };
-    if (config.sharing === 'bound') {
-      return { ...own, key, ...(clientInfo && { clientInfo }), ...(protocolVersion && { protocolVersion }) };
-    }
-    const asked = era === 'modern' || !this.#attributes(config) ? undefined : askable(capabilities);
-    return asked === undefined && era === undefined
-      ? undefined
-      : { ...(era && { era }), ...(asked && { capabilities: asked }) };
-  }
-
-  /** A server that speaks one era alone is asked for none, so that all its clients share its connections. */
-  #eraFor(config: ServerConfig, session: Downstream): Era | undefined {
-    if (config.era === 'legacy' || config.era === 'modern' || this.#onlyEra.has(config)) return undefined;
-    // The connection of no caller in particular was asked for the modern era first.
-    const found = config.transport === 'stdio' ? undefined : this.#pool.info(config.name, {})?.era;
-    if (found === 'legacy') this.#onlyEra.set(config, found);
-    return found === 'legacy' ? undefined : session.era;
-  }
-
-  #attributes(config: ServerConfig): boolean {
-    return config.transport !== 'stdio' && config.transport !== 'sse' && !this.#mute.has(config);
-  }
-
-  /** Whether a call was refused because its server's transport, found out just now, tells not whose request comes back. */
-  #isMute(server: string, error: unknown): boolean {
-    const config = this.#pool.config(server);
-    const cause = error instanceof Error && error.cause instanceof OptionError ? error.cause : error;
-    if (config === undefined || !(cause instanceof OptionError) || !this.#attributes(config)) return false;
-    if (cause.option !== 'caller.capabilities') return false;
-    this.#mute.add(config);
-    return true;
+    this.#table.forget(session);
   }
 
   /**

@@ -1,0 +1,60 @@
+import { MessageTooLargeError, ProtocolError } from '../../core/errors.js';
+import type { Call } from './Call.js';
+import type { CallTable } from './CallTable.js';
+import type { ChannelCounters, ChannelOptions } from './ChannelOptions.js';
+import { idAtEdge } from './codec/envelope.js';
+
+/** Of a message that is no JSON, so much is looked at from each end. */
+const EDGE_BYTES = 256;
+const NOT_JSON = 'is not JSON';
+
+/** Messages that came and are not read. The call whose answer one seems to be fails at once: no other answer of it will come. */
+export class Unread {
+  readonly #calls: CallTable;
+  readonly #counters: ChannelCounters;
+  readonly #options: Pick<ChannelOptions, 'server' | 'logger'>;
+  readonly #fail: (call: Call, error: unknown) => void;
+
+  constructor(
+    calls: CallTable,
+    counters: ChannelCounters,
+    options: Pick<ChannelOptions, 'server' | 'logger'>,
+    fail: (call: Call, error: unknown) => void,
+  ) {
+    this.#calls = calls;
+    this.#counters = counters;
+    this.#options = options;
+    this.#fail = fail;
+  }
+
+  /** The call whose answer bytes seem to be, by how they begin and end. */
+  answers(bytes: Buffer): Call | undefined {
+    const id = idAtEdge(bytes.subarray(0, EDGE_BYTES), bytes.subarray(-EDGE_BYTES));
+    return id === undefined ? undefined : this.#calls.sent(id);
+  }
+
+  /** It is no JSON, or cannot be read for another reason `why`, of which the log is told. */
+  garbage(bytes: Buffer, why?: string): void {
+    this.#counters.garbage++;
+    const { server, logger } = this.#options;
+    const call = this.answers(bytes);
+    if (call !== undefined) {
+      this.#fail(call, new ProtocolError(server, `its answer to ${call.method} ${why ?? NOT_JSON}`));
+    }
+    if (why !== undefined) {
+      logger.warn({ server, bytes: bytes.length }, `a message of the server was dropped: it ${why}`);
+    }
+  }
+
+  /** It is over the cap: its own call fails, or it is late. False when no call was ever sent with that id. */
+  oversized(id: number, bytes: number, maxBytes: number): boolean {
+    const call = this.#calls.sent(id);
+    if (call === undefined) {
+      const late = this.#calls.isPast(id);
+      if (late) this.#counters.lateReplies++;
+      return late;
+    }
+    this.#fail(call, new MessageTooLargeError(this.#options.server, 'incoming', bytes, maxBytes));
+    return true;
+  }
+}

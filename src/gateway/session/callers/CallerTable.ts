@@ -1,0 +1,116 @@
+import { OptionError } from '../../../core/errors.js';
+import type { Caller } from '../../../pool/McpPool.js';
+import type { Era, ServerConfig } from '../../../registry/config/ServerConfig.js';
+import type { Downstream } from '../../endpoint/Endpoint.js';
+import type { GatewayPool } from '../../GatewayOptions.js';
+import { askable } from '../../rpc/envelope.js';
+
+/** What a session is to one server, as long as the server's config stays. */
+interface Known {
+  readonly config: ServerConfig;
+  readonly caller: Caller | undefined;
+}
+
+/**
+ * Who a session is to the pool. To a `bound` server it is a caller of its own, with a connection that is set up as its client
+ * would: with its version, its name and all its capabilities. On a shared Streamable HTTP server, whose streams tell
+ * whose request comes back, it has its capabilities; on the others it is like any other.
+ */
+export class CallerTable {
+  readonly #pool: GatewayPool;
+  readonly #known = new WeakMap<Downstream, Map<string, Known>>();
+  /** The one era of a server that turned out to speak no other. */
+  readonly #onlyEra = new WeakMap<ServerConfig, Era>();
+  /** Servers whose transport, found out at the start, cannot tell whose request comes back. */
+  readonly #mute = new WeakSet<ServerConfig>();
+
+  constructor(pool: GatewayPool) {
+    this.#pool = pool;
+  }
+
+  /** Whom the pool is to know the session as. */
+  of(server: string, session: Downstream): Caller | undefined {
+    const config = this.#pool.config(server);
+    if (config === undefined) return undefined;
+    const all = this.#known.get(session) ?? new Map<string, Known>();
+    const known = all.get(server);
+    if (known?.config === config) return known.caller;
+    const caller = this.#make(config, session);
+    all.set(server, { config, caller });
+    this.#known.set(session, all);
+    return caller;
+  }
+
+  /** Whether the session has asked for that server. */
+  has(server: string, session: Downstream): boolean {
+    return this.#known.get(session)?.has(server) === true;
+  }
+
+  /** Each server that the session has asked for, and what it is there. */
+  *callersOf(session: Downstream): Iterable<readonly [server: string, caller: Caller | undefined]> {
+    for (const [server, { caller }] of this.#known.get(session) ?? []) yield [server, caller];
+  }
+
+  forget(session: Downstream): void {
+    this.#known.delete(session);
+  }
+
+  /** The era of the connection that a session's calls run on; undefined before there was one. */
+  eraOf(server: string, session: Downstream): Era | undefined {
+    const config = this.#pool.config(server);
+    const only = config === undefined ? undefined : this.#onlyEra.get(config);
+    return only ?? this.#pool.info(server, this.of(server, session) ?? {})?.era;
+  }
+
+  /** A connection of that session is up: what it speaks, of what the session asked for, is known from here on. */
+  learn(server: string, session: Downstream): void {
+    const config = this.#pool.config(server);
+    const known = this.#known.get(session)?.get(server);
+    if (config === undefined || known?.caller?.era === undefined || known.config !== config) return;
+    const era = this.#pool.info(server, known.caller)?.era;
+    if (era === undefined || era === known.caller.era) return;
+    this.#onlyEra.set(config, era);
+    if (config.sharing !== 'bound') this.#known.get(session)?.delete(server);
+  }
+
+  /** Whether the server's transport tells whose request comes back, as far as is known. */
+  attributes(config: ServerConfig): boolean {
+    return config.transport !== 'stdio' && config.transport !== 'sse' && !this.#mute.has(config);
+  }
+
+  /**
+   * A call of the session failed. True when it was refused because its server's transport, found out just now, tells not
+   * whose request comes back: from here on the session is like any other there, and the call may be made again.
+   */
+  failed(server: string, session: Downstream, error: unknown): boolean {
+    const config = this.#pool.config(server);
+    const cause = error instanceof Error && error.cause instanceof OptionError ? error.cause : error;
+    if (config === undefined || !(cause instanceof OptionError) || !this.attributes(config)) return false;
+    if (cause.option !== 'caller.capabilities') return false;
+    this.#mute.add(config);
+    this.#known.get(session)?.delete(server);
+    return true;
+  }
+
+  #make(config: ServerConfig, session: Downstream): Caller | undefined {
+    const { key, capabilities, clientInfo, protocolVersion } = session;
+    const era = this.#eraFor(config, session);
+    const own = { ...(era && { era }), ...(capabilities && { capabilities }) };
+    if (config.sharing === 'bound') {
+      return { ...own, key, ...(clientInfo && { clientInfo }), ...(protocolVersion && { protocolVersion }) };
+    }
+    const asked = era === 'modern' || !this.attributes(config) ? undefined : askable(capabilities);
+    return asked === undefined && era === undefined
+      ? undefined
+      : { ...(era && { era }), ...(asked && { capabilities: asked }) };
+  }
+
+  /** A server that speaks one era alone is asked for none, so that all its clients share its connections. */
+  #eraFor(config: ServerConfig, session: Downstream): Era | undefined {
+    if (config.era === 'legacy' || config.era === 'modern' || this.#onlyEra.has(config)) return undefined;
+    // The connection of no caller in particular was asked for the modern era first.
+    const found = config.transport === 'stdio' ? undefined : this.#pool.info(config.name, {})?.era;
+    if (found === 'legacy') this.#onlyEra.set(config, found);
+    return found === 'legacy' ? undefined : session.era;
+  }
+}
