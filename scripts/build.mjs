@@ -1,4 +1,4 @@
-// Builds dist/ afresh: JavaScript and declarations of src/, the program executable.
+// Builds dist/ afresh: JavaScript and declarations of src/, the program executable, the status page.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -16,6 +16,7 @@ const { status } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'
 if (status !== 0) process.exit(status ?? 1);
 const program = `${root}/dist/cli/main.js`;
 if (existsSync(program)) chmodSync(program, 0o755);
+if (canResolve('vite/package.json')) await import('./page.mjs');
 
 function canResolve(specifier) {
   try {

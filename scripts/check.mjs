@@ -38,6 +38,7 @@ const node = (title, args, options) => run(title, process.execPath, args, option
 run('build', process.execPath, ['scripts/build.mjs']);
 node('format and lint', [binOf('@biomejs/biome'), 'ci', '.']);
 node('types', [tsc, '-p', 'tsconfig.json', '--noEmit']);
+node('types of the status page', [tsc, '-p', 'web/status/tsconfig.json']);
 if (!process.argv.includes('--no-tests')) node('tests', [binOf('vitest'), 'run']);
 checkPackage();
 

@@ -161,6 +161,7 @@ const OWN: Readonly<Record<string, readonly string[]>> = {
     'Gateway',
     'MEMORY_EVENT_STORE_DEFAULTS',
     'MemoryEventStore',
+    'STATUS_DEFAULTS',
     'ToolCatalog',
     'addGateway',
   ],

@@ -126,6 +126,16 @@ const HOOKS: Readonly<Record<string, () => unknown>> = {
     expect(() => balancer.pick()).toThrow(Planted);
     expect(balancer.inspect()[0]).toMatchObject({ inFlight: 0, picked: 0 });
   },
+  'StatusOptions.authenticate': async () => {
+    for (const authenticate of BOTH) {
+      const { pool } = memoryPool();
+      const gateway = closeAfter(new Gateway({ pool, port: 0, logger, status: { authenticate } }));
+      const { url } = await gateway.listen();
+      expect((await fetch(`${url}/status/data.json`)).status).toBe(500);
+      expect((await fetch(`${url}/livez`)).status).toBe(200);
+    }
+    expect(logged).toHaveLength(2);
+  },
   'LimiterFigures.stats': async () => {
     const { pool, call } = memoryPool();
     pool.addServer(SERVER);

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import { systemClock } from '../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
@@ -27,6 +28,8 @@ import { HttpFront } from './mount/HttpFront.js';
 import { PoolRelay } from './PoolRelay.js';
 import { Callers } from './session/callers/Callers.js';
 import { SessionTable } from './session/SessionTable.js';
+import type { Status } from './status/Status.js';
+import { type OpenStatus, statusOf } from './status/statusOf.js';
 
 /** How long answers that were written at the last moment may take to leave. */
 const FLUSH_MS = 500;
@@ -52,6 +55,8 @@ export class Gateway implements Closeable, AsyncDisposable {
   readonly #sessions: SessionTable;
   readonly #inFlight: InFlight;
   readonly #front: HttpFront;
+  readonly #openStatus: OpenStatus;
+  #status: Status | undefined;
   readonly #aggregate: AggregateEndpoint;
   readonly #servers = new Map<string, ServerEndpoint>();
   readonly #relay: PoolRelay;
@@ -123,8 +128,11 @@ export class Gateway implements Closeable, AsyncDisposable {
     });
     this.#aggregate = aggregate;
     for (const [name, part] of parts) this.#scope.own(name, part);
+    const guard = new Guard(settings);
+    this.#openStatus = statusOf(options.status, settings.host, () => ({ pool, gateway: this, held, guard, logger }));
     this.#front = new HttpFront({
-      guard: new Guard(settings),
+      guard,
+      status: () => this.#status,
       checks: this.#checks,
       http,
       inFlight,
@@ -170,7 +178,7 @@ export class Gateway implements Closeable, AsyncDisposable {
    * without one it answers 404, and probes. A body that was parsed already is taken from `req.body`.
    */
   readonly handler: GatewayHandler = (request, response, next) => {
-    this.#tick();
+    this.#tick(true);
     this.#front.handle(request, response, { mounted: true, next });
   };
 
@@ -179,7 +187,7 @@ export class Gateway implements Closeable, AsyncDisposable {
    * cancels the body, and the request's signal, end the call. Never rejects.
    */
   readonly fetch = (request: Request, context: FetchContext = {}): Promise<Response> => {
-    this.#tick();
+    this.#tick(true);
     return fetchOnce(request, context, (incoming, response) =>
       this.#front.handle(incoming, response, { mounted: true }),
     );
@@ -201,6 +209,7 @@ export class Gateway implements Closeable, AsyncDisposable {
   endStreams(): void {
     for (const session of this.#sessions) session.endStream();
     this.#modern.endStreams();
+    this.#status?.endStreams();
     this.#tracked.endStreams();
   }
 
@@ -222,22 +231,17 @@ export class Gateway implements Closeable, AsyncDisposable {
 
   async #listen(): Promise<GatewayAddress> {
     const { host, port } = this.#settings;
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', reject);
-      this.#server.listen({ host, port }, () => {
-        this.#server.off('error', reject);
-        // Out of file descriptors, for example: unheard it would end the process.
-        this.#server.on('error', (error) => this.#logger.error({ error }, 'the server failed'));
-        resolve();
-      });
-    });
+    await once(this.#server.listen({ host, port }), 'listening');
+    // Out of file descriptors, for example: unheard it would end the process.
+    this.#server.on('error', (error) => this.#logger.error({ error }, 'the server failed'));
     this.#scope.assertOpen();
-    this.#tick();
+    this.#tick(false);
     return addressOf(this.#server);
   }
 
   /** From the first request on, by whichever way it comes. */
-  #tick(): void {
+  #tick(mounted: boolean): void {
+    if (!this.#scope.closing) this.#status ??= this.#openStatus(this.#scope, mounted);
     if (this.#ticking || this.#scope.closing) return;
     this.#ticking = true;
     const { sessionIdleMs, heartbeatMs } = this.#settings;
@@ -285,6 +289,7 @@ export class Gateway implements Closeable, AsyncDisposable {
 
   async #release(grace: GracePeriod): Promise<void> {
     this.#relay[Symbol.dispose]();
+    this.#status?.[Symbol.dispose]();
     this.#checks[Symbol.dispose]();
     await this.#sessions.close();
     await this.#tracked.close({ graceMs: Math.max(grace.remainingMs, FLUSH_MS) });

@@ -7,6 +7,7 @@ import type { McpPool } from '../pool/McpPool.js';
 import type { Health } from '../shutdown/Health.js';
 import type { ToolStore } from '../toolstore/ToolStore.js';
 import type { EventStore } from './http/stream/EventStore.js';
+import type { StatusOptions } from './status/StatusOptions.js';
 
 /** What the gateway stands on. */
 export type GatewayPool = McpPool;
@@ -91,6 +92,11 @@ export interface GatewayOptions {
   readonly serverWaitMs?: number;
   /** Items of one page of a list of `/mcp`, from 1. `Infinity`: one page. @defaultValue 1000 */
   readonly pageItems?: number;
+  /**
+   * The page at `/status`, which shows and controls servers and calls, and `/metrics` for Prometheus. `true` is the page with its
+   * defaults; `false`: neither. @defaultValue the page on loopback, elsewhere nothing
+   */
+  readonly status?: boolean | StatusOptions;
   /** Where it logs; anything with pino's methods. @defaultValue a logger that is silent */
   readonly logger?: Logger;
   /** Measures time and arms timers; a `FakeClock` in tests. @defaultValue the system's clock */
@@ -120,7 +126,7 @@ export const GATEWAY_DEFAULTS = Object.freeze({
 });
 
 export type GatewaySettings = Required<
-  Omit<GatewayOptions, 'logger' | 'clock' | 'pool' | 'cache' | 'health' | 'eventStore'>
+  Omit<GatewayOptions, 'logger' | 'clock' | 'pool' | 'cache' | 'health' | 'eventStore' | 'status'>
 >;
 
 /** @throws OptionError */
@@ -136,6 +142,7 @@ export function checkGatewayOptions(options: GatewayOptions): GatewaySettings {
     eventStore: true,
     allowedHosts: true,
     allowedOrigins: true,
+    status: true,
     logger: true,
     clock: true,
   });

@@ -12,4 +12,13 @@ export {
 } from './http/stream/MemoryEventStore.js';
 export type { FetchContext } from './mount/fetchOnce.js';
 export type { GatewayHandler } from './mount/GatewayHandler.js';
+export type {
+  OpenCall,
+  Point,
+  ServerRow,
+  StatusData,
+  StatusSnapshot,
+  TimelineEvent,
+} from './status/StatusData.js';
+export { STATUS_DEFAULTS, type StatusOptions } from './status/StatusOptions.js';
 export { type CatalogQuery, ToolCatalog, type ToolCatalogInspection, type ToolCatalogOptions } from './ToolCatalog.js';

@@ -24,13 +24,13 @@ import { failureOf, failureText, INVALID_PARAMS, INVALID_REQUEST, Refusal } from
 import { type ReadMessages, readMessages } from '../rpc/readMessages.js';
 import { CANCELLED, type Session } from '../session/Session.js';
 import { OF_ADDRESS, type SessionTable } from '../session/SessionTable.js';
-import { traceOf } from '../session/traceOf.js';
 import type { HeldBytes } from './HeldBytes.js';
 import { holdAnswer } from './holdAnswer.js';
 import { accepts } from './request/accepts.js';
 import { readBody } from './request/readBody.js';
 import { sendEmpty, sendError, sendFailure, sendJson } from './respond.js';
 import { PostReply } from './stream/PostReply.js';
+import { traceOf } from './traceOf.js';
 
 /** An `initialize` with the id of a session that is gone is this large at most. */
 const MAX_STALE_BODY_BYTES = 128 * 1_024;

@@ -10,12 +10,15 @@ import { sendFailure } from '../http/respond.js';
 import type { ServerChecks } from '../http/ServerChecks.js';
 import type { StreamableHttp } from '../http/StreamableHttp.js';
 import { failureOf, INVALID_REQUEST } from '../rpc/failure.js';
+import type { Status } from '../status/Status.js';
 
 export interface HttpFrontOptions {
   readonly guard: Guard;
   readonly checks: ServerChecks;
   readonly http: StreamableHttp;
   readonly inFlight: InFlight;
+  /** The status page, where there is one. */
+  readonly status: () => Status | undefined;
   readonly logger: Logger;
   /** Of the aggregate, or of a server by its name; undefined for one there is not. */
   readonly endpoint: (server: string | undefined) => Endpoint | undefined;
@@ -46,7 +49,8 @@ export class HttpFront {
   }
 
   handle(request: IncomingMessage, response: ServerResponse, { mounted, next }: Arrival): void {
-    const { checks, inFlight, http, track } = this.#options;
+    const { checks, inFlight, http, status, track } = this.#options;
+    if (status()?.takes(request, response, mounted) === true) return;
     const { url = '' } = request;
     const target = targetOf(url, mounted);
     if (target === undefined && next !== undefined) {

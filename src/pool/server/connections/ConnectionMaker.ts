@@ -1,7 +1,7 @@
 import type { Connection, DisconnectReason } from '../../../connection/Connection.js';
 import { methodNotFound } from '../../../connection/channel/ServerRequests.js';
 import type { ServerNotice, ServerRequest } from '../../../connection/protocol/messages.js';
-import { AcquireTimeoutError, QueueFullError, StartError } from '../../../core/errors.js';
+import { AcquireTimeoutError, messageOf, QueueFullError, StartError } from '../../../core/errors.js';
 import { withDeadline, within } from '../../../core/time/within.js';
 import type { Caller, PoolEvents } from '../../McpPool.js';
 import type { Credentials } from '../callers/Credentials.js';
@@ -44,6 +44,7 @@ export class ConnectionMaker {
     try {
       return await this.#start(caller, permit, signal);
     } catch (error) {
+      if (!signal.aborted) this.#context.counters.lastError = messageOf(error);
       permit.release();
       throw error;
     }

@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { RequestTracer } from '../../observe/requests/requestTrace.js';
 import type { McpPool } from '../../pool/McpPool.js';
 import { idKey, type RequestMessage } from '../rpc/envelope.js';
-import type { Session } from './Session.js';
+import type { Session } from '../session/Session.js';
 
 /** Follows a request of a session; undefined while no one listens. */
 export function traceOf(

@@ -1,0 +1,217 @@
+import { randomBytes } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { CloseScope } from '../../core/close/CloseScope.js';
+import type { Logger } from '../../core/logger.js';
+import { packageVersion } from '../../core/version.js';
+import { Instrument } from '../../observe/Instrument.js';
+import type { GatewayFigures } from '../../observe/instrumentOptions.js';
+import { EventLoopDelay } from '../../observe/metrics/EventLoopDelay.js';
+import { type PrometheusRegistry, prometheusRegistry } from '../../observe/prometheus.js';
+import type { McpPool } from '../../pool/McpPool.js';
+import type { HeldBytes } from '../http/HeldBytes.js';
+import type { Guard } from '../http/request/guard.js';
+import { sendEmpty } from '../http/respond.js';
+import { StatusActions } from './actions/StatusActions.js';
+import { pageOf, type StatusPage } from './pageFile.js';
+import { refusalOf } from './refusal.js';
+import type { StatusData, StatusSnapshot } from './StatusData.js';
+import { STEP_MS, StatusHistory } from './StatusHistory.js';
+import type { CheckedStatus } from './StatusOptions.js';
+import { StatusStreams } from './StatusStreams.js';
+import { openCalls, serverRows } from './snapshot.js';
+import { Timeline } from './Timeline.js';
+
+export interface StatusParts {
+  readonly pool: McpPool;
+  readonly gateway: {
+    readonly stats: GatewayFigures & { readonly requests: number };
+    inspect(): { readonly refusing: boolean };
+  };
+  readonly held: HeldBytes;
+  readonly guard: Guard;
+  readonly logger: Logger;
+}
+
+/** How often an open page is told. */
+const TICK_MS = 1_000;
+const PATH = /^\/(status(?:\/(?:act|events|data\.json|tools))?|metrics)(?:\?|$)/;
+
+/** The page at `/status`, its data, and `/metrics`. Nothing of it is there while the gateway's option `status` is off. */
+export class Status implements Disposable {
+  readonly #options: CheckedStatus;
+  readonly #parts: StatusParts;
+  readonly #instrument: Instrument;
+  readonly #delay = new EventLoopDelay();
+  readonly #history: StatusHistory;
+  readonly #timeline: Timeline;
+  readonly #streams = new StatusStreams();
+  readonly #actions: StatusActions;
+  /** Of this process: what acts must have read it from a page of ours. */
+  readonly #token = randomBytes(24).toString('base64url');
+  readonly #startedAt = Date.now();
+  #registry: Promise<PrometheusRegistry> | undefined;
+  #page: Promise<StatusPage> | undefined;
+
+  constructor(options: CheckedStatus, parts: StatusParts) {
+    this.#options = options;
+    this.#parts = parts;
+    const { pool, gateway, held, logger } = parts;
+    this.#instrument = new Instrument({ pool, gateway });
+    this.#history = new StatusHistory(pool, (server) => this.#instrument.series(server));
+    this.#timeline = new Timeline(pool, (event) => this.#streams.send('event', event));
+    this.#actions = new StatusActions({
+      pool,
+      held,
+      logger,
+      token: this.#token,
+      open: () => this.#instrument.openRequests,
+      note: (server, text) => this.#timeline.add('operator', server, text),
+    });
+  }
+
+  /**
+   * Answers a request that is for it; false for any other. Below a host's own path only where `authenticate` says who may: what
+   * the host listens on is not known here.
+   */
+  takes(request: IncomingMessage, response: ServerResponse, mounted: boolean): boolean {
+    const [, page] = PATH.exec(request.url ?? '') ?? [];
+    if (page === undefined || (mounted && this.#options.authenticate === undefined)) return false;
+    if (page === 'metrics' ? !this.#options.metrics : !this.#options.page) return false;
+    void this.#handle(page, request, response);
+    return true;
+  }
+
+  /** Nothing here is ever for a page of another origin. Never rejects. */
+  async #handle(page: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    response.setHeader('cache-control', 'no-store');
+    response.setHeader('x-content-type-options', 'nosniff');
+    response.setHeader('referrer-policy', 'no-referrer');
+    try {
+      const { host, origin } = request.headers;
+      // A scraper asks by address, as probes do; a page never does.
+      const { guard } = this.#parts;
+      const foreign =
+        page === 'metrics'
+          ? guard.probeRefusal(host, origin, request.rawHeaders)
+          : guard.refusal(host, origin, request.rawHeaders);
+      const refusal = foreign?.status ?? refusalOf(request) ?? (await this.#unauthenticated(request));
+      if (refusal !== undefined) {
+        const headers = refusal === 401 ? { 'www-authenticate': 'Basic realm="mcp-poolkit", charset="UTF-8"' } : {};
+        return sendEmpty(response, refusal, headers);
+      }
+      await this.#answer(page, request, response);
+    } catch (error) {
+      this.#parts.logger.error({ error }, 'the status page failed');
+      if (!response.headersSent) sendEmpty(response, 500);
+      else response.destroy();
+    }
+  }
+
+  /** Looks at the servers and tells open pages how they stand, until the scope closes. */
+  watch(scope: CloseScope): void {
+    scope.every('status history', STEP_MS, () => this.#look());
+    scope.every('status pages', TICK_MS, () => this.#tick());
+  }
+
+  /** A look for the charts. */
+  #look(): void {
+    const at = Date.now();
+    const points = this.#history.look(at);
+    this.#streams.send('points', { at, servers: Object.fromEntries(points) });
+  }
+
+  /** Tells open pages how it stands. */
+  #tick(): void {
+    if (this.#streams.size > 0) this.#streams.send('snapshot', this.#snapshot());
+  }
+
+  endStreams(): void {
+    this.#streams.end();
+  }
+
+  [Symbol.dispose](): void {
+    this.#streams.end();
+    this.#timeline[Symbol.dispose]();
+    this.#instrument.close();
+    this.#delay[Symbol.dispose]();
+  }
+
+  async #unauthenticated(request: IncomingMessage): Promise<401 | undefined> {
+    const { authenticate } = this.#options;
+    if (authenticate === undefined) return undefined;
+    const answer = await authenticate(request);
+    return answer === false || answer === undefined || answer === null ? 401 : undefined;
+  }
+
+  async #answer(page: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { method, url = '' } = request;
+    if (page === 'status/act' && this.#options.actions) {
+      return method === 'POST' ? this.#actions.handle(request, response) : sendEmpty(response, 405, { allow: 'POST' });
+    }
+    if (method !== 'GET' && method !== 'HEAD') return sendEmpty(response, 405, { allow: 'GET' });
+    if (page === 'status') return this.#sendPage(response);
+    if (page === 'status/events') return this.#open(response);
+    if (page === 'status/data.json') return send(response, 'application/json', JSON.stringify(this.#data()));
+    if (page === 'metrics') return this.#sendMetrics(response);
+    if (page === 'status/tools' && this.#options.actions) {
+      return this.#actions.tools(new URL(url, 'http://status').searchParams.get('server') ?? '', response);
+    }
+    sendEmpty(response, 404);
+  }
+
+  async #sendPage(response: ServerResponse): Promise<void> {
+    this.#page ??= pageOf();
+    const { html, policy } = await this.#page;
+    response.setHeader('content-security-policy', policy);
+    response.setHeader('x-frame-options', 'DENY');
+    send(response, 'text/html; charset=utf-8', html);
+  }
+
+  async #sendMetrics(response: ServerResponse): Promise<void> {
+    this.#registry ??= prometheusRegistry(this.#instrument);
+    const registry = await this.#registry;
+    send(response, registry.contentType, await registry.metrics());
+  }
+
+  #open(response: ServerResponse): void {
+    if (!this.#streams.open(response)) {
+      sendEmpty(response, 503, { 'retry-after': '10' });
+      return;
+    }
+    const { actions } = this.#options;
+    this.#streams.sendTo(response, 'hello', { ...this.#data(), actions, token: actions ? this.#token : null });
+  }
+
+  #data(): StatusData {
+    const names = this.#parts.pool.servers();
+    const servers = Object.fromEntries(names.map((name) => [name, this.#history.of(name)]));
+    return {
+      snapshot: this.#snapshot(),
+      history: { times: this.#history.times, servers },
+      events: this.#timeline.events,
+    };
+  }
+
+  #snapshot(): StatusSnapshot {
+    const { pool, gateway } = this.#parts;
+    const at = Date.now();
+    const requests = this.#instrument.openRequests;
+    const open = openCalls(requests, at);
+    return {
+      at,
+      version: packageVersion(),
+      startedAt: this.#startedAt,
+      gateway: { ...gateway.stats, refusing: gateway.inspect().refusing },
+      process: { pid: process.pid, memory: process.memoryUsage.rss(), delayP99: this.#delay.ms.p99 },
+      servers: serverRows(pool, this.#instrument, this.#history),
+      open,
+      openMore: requests.length - open.length,
+    };
+  }
+}
+
+function send(response: ServerResponse, type: string, body: string): void {
+  if (response.destroyed) return;
+  response.writeHead(200, { 'content-type': type, 'content-length': Buffer.byteLength(body) });
+  response.end(body);
+}

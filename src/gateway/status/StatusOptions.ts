@@ -1,0 +1,53 @@
+import type { IncomingMessage } from 'node:http';
+import { OptionError } from '../../core/errors.js';
+import { checkBoolean, checkFunction, withDefaults } from '../../core/options.js';
+
+export interface StatusOptions {
+  /**
+   * Whether a request may see the page, its data and `/metrics`; `false` or a promise of it is answered 401. Asked for every
+   * request of them. @defaultValue none: on loopback everything may, elsewhere there is no page
+   */
+  readonly authenticate?: (request: IncomingMessage) => unknown;
+  /** Whether the page can cancel calls, restart and stop servers, and try tools. @defaultValue true */
+  readonly actions?: boolean;
+  /** Whether `/metrics` answers Prometheus; needs the package `prom-client`. @defaultValue false */
+  readonly metrics?: boolean;
+  /** Whether there is a page at `/status`. @defaultValue true */
+  readonly page?: boolean;
+}
+
+export const STATUS_DEFAULTS = Object.freeze({ actions: true, metrics: false, page: true });
+
+export interface CheckedStatus {
+  readonly authenticate: ((request: IncomingMessage) => unknown) | undefined;
+  readonly actions: boolean;
+  readonly metrics: boolean;
+  readonly page: boolean;
+}
+
+/**
+ * Undefined when there is neither page nor metrics: the default where the address is not loopback.
+ * @throws OptionError, also when the page is asked for where anyone could reach it
+ */
+export function checkStatusOptions(
+  status: boolean | StatusOptions | undefined,
+  loopback: boolean,
+): CheckedStatus | undefined {
+  if (status === false || (status === undefined && !loopback)) return undefined;
+  if (typeof status !== 'object' && status !== true && status !== undefined) {
+    throw new OptionError('status', status, 'true, false, or options of the page');
+  }
+  const given = typeof status === 'object' ? status : {};
+  const all = withDefaults('Gateway.status', given, STATUS_DEFAULTS, { authenticate: true });
+  const authenticate = all.authenticate && checkFunction('status.authenticate', all.authenticate);
+  const checked = {
+    authenticate,
+    actions: checkBoolean('status.actions', all.actions),
+    metrics: checkBoolean('status.metrics', all.metrics),
+    page: checkBoolean('status.page', all.page),
+  };
+  if (checked.page && !loopback && authenticate === undefined) {
+    throw new OptionError('status.authenticate', undefined, 'a function, since the page can be reached from elsewhere');
+  }
+  return checked.page || checked.metrics ? checked : undefined;
+}

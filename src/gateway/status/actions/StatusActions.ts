@@ -1,0 +1,140 @@
+import { timingSafeEqual } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { messageOf, OutcomeUnknownError, PoolkitError } from '../../../core/errors.js';
+import type { Logger } from '../../../core/logger.js';
+import type { TracedRequest } from '../../../observe/requests/requestTrace.js';
+import type { McpPool } from '../../../pool/McpPool.js';
+import type { HeldBytes } from '../../http/HeldBytes.js';
+import { readBody } from '../../http/request/readBody.js';
+import { sendJson } from '../../http/respond.js';
+
+export interface StatusActionsOptions {
+  readonly pool: McpPool;
+  readonly held: HeldBytes;
+  readonly logger: Logger;
+  readonly token: string;
+  /** Requests of clients that are not answered yet. */
+  readonly open: () => readonly TracedRequest[];
+  /** Told what an operator did. */
+  readonly note: (server: string | null, text: string) => void;
+}
+
+const MAX_BODY_BYTES = 1_024 * 1_024;
+const BODY_TIMEOUT_MS = 10_000;
+const CALL_TIMEOUT_MS = 60_000;
+const LIST_TIMEOUT_MS = 10_000;
+/** Of the session that tools of `bound` servers are tried in. */
+const KEY = 'status page';
+
+/** What an action is asked with. */
+interface Asked {
+  readonly action?: unknown;
+  readonly id?: unknown;
+  readonly server?: unknown;
+  readonly tool?: unknown;
+  readonly arguments?: unknown;
+}
+
+/** What the page can do: cancel a call, restart, stop and start a server, try a tool. Each must come with the page's token. */
+export class StatusActions {
+  readonly #options: StatusActionsOptions;
+
+  constructor(options: StatusActionsOptions) {
+    this.#options = options;
+  }
+
+  /** Answers one POST. */
+  async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    // A form of another page can neither set this header nor read the token.
+    if (!this.#isOurs(request.headers['x-poolkit-token'])) return answer(response, 403, { error: 'reload the page' });
+    const { held, logger } = this.#options;
+    const body = await readBody(request, { maxBytes: MAX_BODY_BYTES, timeoutMs: BODY_TIMEOUT_MS, held });
+    if ('gone' in body) return;
+    if ('status' in body) return answer(response, body.status, { error: body.why });
+    let asked: Asked | null;
+    try {
+      asked = JSON.parse(body.text) as Asked | null;
+    } catch {
+      return answer(response, 400, { error: 'the body is not JSON' });
+    }
+    const gone = new AbortController();
+    response.once('close', () => gone.abort(new Error('the page went away')));
+    try {
+      answer(response, 200, { result: await this.#act(asked ?? {}, gone.signal) });
+    } catch (error) {
+      logger.debug({ error }, 'an action of the status page failed');
+      const code = error instanceof PoolkitError ? error.code : undefined;
+      answer(response, 200, { error: messageOf(error), code });
+    }
+  }
+
+  /** The tools of one server. */
+  async tools(server: string, response: ServerResponse): Promise<void> {
+    const { pool } = this.#options;
+    try {
+      const signal = AbortSignal.timeout(LIST_TIMEOUT_MS);
+      const { items } = await pool.listAll(server, 'tools', { signal, ...this.#caller(server) });
+      answer(response, 200, { tools: items });
+    } catch (error) {
+      answer(response, 200, { error: messageOf(error) });
+    }
+  }
+
+  async #act({ action, id, server, tool, arguments: given }: Asked, signal: AbortSignal): Promise<unknown> {
+    if (action === 'cancel') return this.#cancel(String(id));
+    const { pool, note } = this.#options;
+    const name = String(server);
+    switch (action) {
+      case 'restart':
+        note(name, 'restart asked for on the page');
+        return pool.restartServer(name);
+      case 'stop':
+        note(name, 'stop asked for on the page');
+        return pool.stopServer(name);
+      case 'start':
+        note(name, 'start asked for on the page');
+        return pool.startServer(name);
+      case 'call':
+        return this.#call(name, String(tool), given, signal);
+      default:
+        throw new Error('action must be cancel, restart, stop, start or call');
+    }
+  }
+
+  #cancel(id: string): { readonly cancelled: boolean } {
+    const { open, note } = this.#options;
+    const request = open().find((each) => each.id === id);
+    if (request === undefined) return { cancelled: false };
+    const [call] = request.calls;
+    const server = call?.server ?? null;
+    note(server, `${request.method} ${request.target ?? ''} cancelled on the page`);
+    request.cancel(new OutcomeUnknownError(server ?? 'gateway', request.method, 'an operator cancelled it'));
+    return { cancelled: true };
+  }
+
+  async #call(server: string, tool: string, given: unknown, signal: AbortSignal): Promise<unknown> {
+    const { pool, note } = this.#options;
+    const args = typeof given === 'object' && given !== null ? (given as Record<string, unknown>) : {};
+    note(server, `tool ${tool} tried on the page`);
+    const caller = this.#caller(server);
+    try {
+      return await pool.callTool(server, tool, args, { signal, deadlineMs: CALL_TIMEOUT_MS, ...caller });
+    } finally {
+      if (caller.caller !== undefined) await pool.releaseKey(server, KEY);
+    }
+  }
+
+  #caller(server: string): { readonly caller?: { readonly key: string } } {
+    return this.#options.pool.config(server)?.sharing === 'bound' ? { caller: { key: KEY } } : {};
+  }
+
+  #isOurs(given: string | string[] | undefined): boolean {
+    const { token } = this.#options;
+    if (typeof given !== 'string' || given.length !== token.length) return false;
+    return timingSafeEqual(Buffer.from(given), Buffer.from(token));
+  }
+}
+
+function answer(response: ServerResponse, status: number, body: object): void {
+  sendJson(response, status, JSON.stringify(body));
+}

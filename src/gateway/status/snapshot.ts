@@ -1,0 +1,62 @@
+import type { Instrument } from '../../observe/Instrument.js';
+import type { TracedRequest } from '../../observe/requests/requestTrace.js';
+import type { McpPool, ServerStats } from '../../pool/McpPool.js';
+import type { OpenCall, ServerRow } from './StatusData.js';
+import type { StatusHistory } from './StatusHistory.js';
+
+const MAX_OPEN = 100;
+const MAX_ERROR_CHARS = 2_000;
+const ANSWERS: ReadonlySet<string> = new Set(['ok', 'tool_error', 'ERR_RPC', 'ABORTED']);
+
+export function serverRows(pool: McpPool, instrument: Instrument, history: StatusHistory): ServerRow[] {
+  return pool.allStats().map((stats) => rowOf(pool, instrument, history, stats));
+}
+
+function rowOf(pool: McpPool, instrument: Instrument, history: StatusHistory, stats: ServerStats): ServerRow {
+  const { name, latencyMs } = stats;
+  const series = instrument.series(name);
+  const info = pool.info(name);
+  const newest = history.newest.get(name);
+  let calls = 0;
+  let errors = 0;
+  for (const { outcomes } of series?.all ?? []) {
+    for (const [outcome, count] of outcomes) {
+      calls += count;
+      if (!ANSWERS.has(outcome)) errors += count;
+    }
+  }
+  return {
+    name,
+    state: stats.state,
+    transport: pool.config(name)?.transport ?? '',
+    era: info?.era ?? null,
+    protocolVersion: info?.protocolVersion ?? null,
+    connections: stats.connections,
+    inFlight: series?.inFlight ?? 0,
+    waiting: series?.waiting ?? 0,
+    calls,
+    errors,
+    retries: series?.retries ?? 0,
+    p50: newest?.p50 ?? latencyMs?.p50 ?? null,
+    p99: newest?.p99 ?? latencyMs?.p99 ?? null,
+    restarts: stats.restarts,
+    breaker: stats.breaker,
+    memory: stats.memoryBytes ?? null,
+    pids: stats.pids,
+    lateReplies: stats.lateReplies,
+    startedAt: stats.startedAt ?? null,
+    backoffMs: stats.backoffMs ?? null,
+    lastError: stats.lastError?.slice(0, MAX_ERROR_CHARS) ?? null,
+  };
+}
+
+export function openCalls(requests: readonly TracedRequest[], nowMs: number): OpenCall[] {
+  return requests.slice(0, MAX_OPEN).map(({ id, method, target, era, startedAt, calls }) => ({
+    id,
+    method,
+    target: target ?? null,
+    era,
+    ageMs: Math.max(0, nowMs - startedAt),
+    at: [...calls].map(({ server, attempt }) => ({ server, sent: attempt > 0, attempt })),
+  }));
+}

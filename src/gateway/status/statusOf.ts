@@ -1,0 +1,22 @@
+import type { CloseScope } from '../../core/close/CloseScope.js';
+import { isLoopback } from '../GatewayOptions.js';
+import { Status, type StatusParts } from './Status.js';
+import { checkStatusOptions, type StatusOptions } from './StatusOptions.js';
+
+/** Begins with the page and metrics, if the gateway's option `status` asks for them there. */
+export type OpenStatus = (scope: CloseScope, mounted: boolean) => Status | undefined;
+
+/** What opens them when the gateway begins to serve: before, nothing listens. @throws OptionError */
+export function statusOf(
+  status: boolean | StatusOptions | undefined,
+  host: string,
+  parts: () => StatusParts,
+): OpenStatus {
+  const options = checkStatusOptions(status, isLoopback(host));
+  return (scope, mounted) => {
+    if (options === undefined || (mounted && options.authenticate === undefined)) return undefined;
+    const opened = new Status(options, parts());
+    opened.watch(scope);
+    return opened;
+  };
+}
