@@ -170,6 +170,7 @@ const OWN: Readonly<Record<string, readonly string[]>> = {
     'FakeClock',
     'FakeServer',
     'FaultPlan',
+    'FaultProxy',
     'History',
     'META_CALL',
     'RULES',

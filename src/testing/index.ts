@@ -32,6 +32,7 @@ export { recordMessages } from './history/record/recordMessages.js';
 export type { RecordOptions } from './history/record/recordOptions.js';
 export type { Verdict, VerdictCounts } from './history/Verdict.js';
 export { RULES, type Rule, type Violation } from './history/Violation.js';
+export { FaultProxy, type FaultProxyOptions } from './proxy/FaultProxy.js';
 export { TcpFaultProxy, type TcpFaultProxyOptions } from './proxy/TcpFaultProxy.js';
 export { type ReplayOptions, replay } from './replay/replay.js';
 export type { ProcessHand } from './wire/stdio/LineWire.js';

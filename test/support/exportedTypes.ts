@@ -332,6 +332,7 @@ export const TYPES: Readonly<Record<string, readonly string[]>> = {
     'FaultEvent',
     'FaultPlanOptions',
     'FaultPlanParts',
+    'FaultProxyOptions',
     'FaultRule',
     'FaultSettings',
     'FaultSpec',

@@ -3,11 +3,18 @@ import { join } from 'node:path';
 import { vi } from 'vitest';
 import type { Connection } from '../../src/connection/Connection.js';
 import type { McpPool, RequestOptions } from '../../src/pool/McpPool.js';
+import { closeAndCheck, leakBaseline } from '../../src/testing/closeAndCheck.js';
 import type { EffectEvent, KitEvent } from '../../src/testing/faults/events.js';
 import { FaultPlan } from '../../src/testing/faults/FaultPlan.js';
 import type { Fault } from '../../src/testing/faults/faultTable.js';
 import type { FaultRule } from '../../src/testing/faults/rule/FaultRule.js';
+import { closeAll } from './closeAfter.js';
 import { outcome } from './memoryPool.js';
+import { NOT_OURS } from './notOurs.js';
+
+const TIMEOUT = 'ERR_REQUEST_TIMEOUT';
+/** Long enough for a request to reach a server on a busy machine. */
+const TIMEOUT_MS = 1_500;
 
 /** One fault: how it is provoked and what the caller gets. */
 export interface FaultCase {
@@ -29,6 +36,10 @@ export interface FaultCase {
   readonly timeoutMs?: number;
   /** Where a wrapped connection, which does not know HTTP from others, counts more. */
   readonly wrapped?: Partial<FaultOutcome>;
+  /** What is another in the modern era. */
+  readonly modern?: Partial<FaultCase>;
+  /** Where a proxy, which is not the server, lets the server do more. */
+  readonly proxied?: Partial<FaultOutcome>;
   /** Calls that are made before. @defaultValue 0 */
   readonly warm?: number;
 }
@@ -70,7 +81,7 @@ export async function runCase(
   given: FaultCase,
 ): Promise<FaultOutcome> {
   const { method = 'tools/call', tool = 'echo', args, first: expected, garbage = 0, late = 0 } = given;
-  const timeoutMs = given.timeoutMs ?? (expected === 'ERR_REQUEST_TIMEOUT' ? 400 : 20_000);
+  const timeoutMs = given.timeoutMs ?? (expected === TIMEOUT ? TIMEOUT_MS : 20_000);
   const call = (text: string, options: RequestOptions): Promise<unknown> =>
     outcome(pool.request('s', 'tools/call', { name: 'echo', arguments: { text } }, options).then(said));
   const params = { name: tool, arguments: args ?? { text: 'grüße' } };
@@ -78,7 +89,7 @@ export async function runCase(
   const first = await outcome(
     pool.request('s', method, method === 'tools/call' ? params : undefined, { timeoutMs }).then(said),
   );
-  const next = await call('next', { timeoutMs: given.next === 'ERR_REQUEST_TIMEOUT' ? 400 : 20_000 });
+  const next = await call('next', { timeoutMs: given.next === TIMEOUT ? TIMEOUT_MS : 20_000 });
   const counted = (name: 'garbage' | 'lateReplies'): number =>
     connections.reduce((sum, { counters }) => sum + counters[name], 0);
   await vi.waitFor(
@@ -105,3 +116,28 @@ export const expectedOf = (given: FaultCase): FaultOutcome => ({
 });
 
 export const eventsFile = (folder: string): string => join(folder, 'events.jsonl');
+
+/**
+ * Runs every case, before the tests that look at them: those that are about waiting wait together, the others come by
+ * turns. What they made is closed and looked through for leaks.
+ */
+export async function outcomesOf<T>(
+  cases: readonly FaultCase[],
+  run: (given: FaultCase) => Promise<T>,
+): Promise<ReadonlyMap<FaultCase, T | Error>> {
+  const baseline = leakBaseline({ ignoreTimer: (stack) => NOT_OURS.test(stack) });
+  const outcomes = new Map<FaultCase, T | Error>();
+  const note = async (given: FaultCase): Promise<void> => {
+    outcomes.set(given, await run(given).catch((error: Error) => error));
+  };
+  const waits = cases.filter(({ first, next }) => first === TIMEOUT || next === TIMEOUT);
+  const quick = cases.filter((given) => !waits.includes(given));
+  for (let at = 0; at < waits.length; at += WAIT_TOGETHER)
+    await Promise.all(waits.slice(at, at + WAIT_TOGETHER).map(note));
+  for (const given of quick) await note(given);
+  await closeAll();
+  await closeAndCheck(baseline);
+  return outcomes;
+}
+
+const WAIT_TOGETHER = 7;

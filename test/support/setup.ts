@@ -4,13 +4,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach } from 'vitest';
 import { closeAndCheck, type LeakBaseline, leakBaseline } from '../../src/testing/closeAndCheck.js';
 import { closeAll } from './closeAfter.js';
-
-/**
- * Timers that are nobody's leak: the test runner's own; those of Node's own fetch, whose sockets outlive a test in a
- * pool that nobody can close; the one clock that undici's connections share, which stops by itself within a second.
- */
-const NOT_OURS =
-  /node_modules\/(@vitest|vitest|birpc|tinypool)\/|node:internal\/deps\/undici|node_modules\/undici\/lib\/util\/timers/;
+import { NOT_OURS } from './notOurs.js';
 
 /** Ledgers and caches of the tests stay out of the home of whoever runs them. */
 const home = mkdtempSync(join(tmpdir(), 'poolkit-test-'));

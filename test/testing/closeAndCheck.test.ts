@@ -79,8 +79,8 @@ test('a leaked timer fails it also when it would be gone in a moment', async () 
   let fired = false;
   setTimeout(() => {
     fired = true;
-  }, 15);
-  await leaks(/timer armed at/, { ...baseline, options: { settleMs: 100 } });
+  }, 300);
+  await leaks(/timer armed at/, { ...baseline, options: { settleMs: 1_000 } });
   await vi.waitUntil(() => fired);
 });
 

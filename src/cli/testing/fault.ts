@@ -1,30 +1,71 @@
 import { readFile } from 'node:fs/promises';
 import { messageOf, OptionError } from '../../core/errors.js';
 import { runFakeServer } from '../../testing/fake/child/runFakeServer.js';
+import { FakeServer } from '../../testing/fake/FakeServer.js';
 import type { FakeServerOptions } from '../../testing/fake/FakeServerOptions.js';
 import type { FaultPlanOptions } from '../../testing/faults/FaultPlan.js';
+import { FaultProxy } from '../../testing/proxy/FaultProxy.js';
 import { runFaultProxy } from '../../testing/proxy/runFaultProxy.js';
-import { visible } from '../output/visible.js';
+import { TcpFaultProxy } from '../../testing/proxy/TcpFaultProxy.js';
 
 export interface FaultOptions {
   readonly plan: string;
   readonly state?: string;
+  readonly events?: string;
   readonly name: string;
+  readonly upstream?: string;
+  readonly port: number;
+  readonly host: string;
 }
 
-/** Runs the proxy until its stdin or its server ends; exits with 1 and one line when it cannot. */
-export async function fault([command = '', ...args]: readonly string[], options: FaultOptions): Promise<void> {
+export interface FakeOptions {
+  readonly options?: string;
+  readonly port?: number;
+  readonly host: string;
+}
+
+/** In front of a command until its stdin or its server ends, or of a URL until a signal; exits with 1 and one line when it cannot. */
+export async function fault([command, ...args]: readonly string[], options: FaultOptions): Promise<void> {
   await orSay(async () => {
+    const { upstream, name, port, host, state: stateFile, events: eventsFile } = options;
     const plan = await readJson<FaultPlanOptions>('--plan', options.plan);
-    const { state, name } = options;
-    await runFaultProxy({ plan, name, command, args, ...(state !== undefined && { stateFile: state }) });
+    const files = { ...(stateFile !== undefined && { stateFile }), ...(eventsFile !== undefined && { eventsFile }) };
+    if (command !== undefined) {
+      if (upstream !== undefined) throw new OptionError('--upstream', upstream, 'nothing beside a command after --');
+      await runFaultProxy({ plan, name, command, args, ...files });
+      return;
+    }
+    if (upstream === undefined) throw new OptionError('--upstream', upstream, 'a URL, or a command after --');
+    const given = { upstream, plan, name, port, host, ...files };
+    const proxy = await (/^https?:/i.test(upstream) ? FaultProxy.listen(given) : TcpFaultProxy.listen(given));
+    process.stdout.write(`${proxy.url} -> ${upstream}\n`);
+    await signalled();
+    await proxy.close({ graceMs: 0 });
+    process.stderr.write(`${proxy.plan}\n`);
   });
 }
 
-export async function runFake(file: string | undefined): Promise<void> {
-  await orSay(async () =>
-    runFakeServer(file === undefined ? {} : await readJson<FakeServerOptions>('--options', file)),
-  );
+/** Over stdio, or by URL until a signal. */
+export async function runFake({ options: file, port, host }: FakeOptions): Promise<void> {
+  await orSay(async () => {
+    const options = file === undefined ? {} : await readJson<FakeServerOptions>('--options', file);
+    if (port === undefined) {
+      runFakeServer(options);
+      return;
+    }
+    const server = new FakeServer(options);
+    const { url, sseUrl } = await server.listen({ port, host });
+    process.stdout.write(`Streamable HTTP: ${url}\nHTTP+SSE: ${sseUrl}\n`);
+    await signalled();
+    await server.close({ graceMs: 0 });
+  });
+}
+
+/** Resolves at the first SIGINT or SIGTERM. */
+function signalled(): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
+  });
 }
 
 async function readJson<T>(option: string, file: string): Promise<T> {
@@ -39,7 +80,7 @@ async function orSay(work: () => Promise<void>): Promise<void> {
   try {
     await work();
   } catch (error) {
-    process.stderr.write(`error: ${visible(messageOf(error))}\n`);
+    process.stderr.write(`error: ${messageOf(error)}\n`);
     process.exitCode = 1;
   }
 }

@@ -7,6 +7,7 @@ import { epochNow } from '../faults/events.js';
 import { FaultPlan } from '../faults/FaultPlan.js';
 import { randomOf } from '../faults/random.js';
 import { Playback } from '../replay/Playback.js';
+import { WireMemory } from '../wire/WireMemory.js';
 import { type FakeServerSettings, type FakeTool, readRecording } from './FakeServerOptions.js';
 import { planState } from './planState.js';
 
@@ -26,6 +27,8 @@ export class FakeCore {
   };
   readonly info: { readonly name: string; readonly version: string };
   readonly #changes = new Emitter<{ readonly changed: string }>(() => undefined);
+  /** What every client over HTTP shares. */
+  readonly memory = new WireMemory();
   readonly #log: EventLog;
   #draws = 0;
 

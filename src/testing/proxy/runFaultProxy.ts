@@ -2,15 +2,20 @@ import { LineReader } from '../../connection/stdio/LineReader.js';
 import { StartError } from '../../core/errors.js';
 import { ManagedProcess } from '../../registry/process/ManagedProcess.js';
 import { planState } from '../fake/planState.js';
+import { EventLog } from '../faults/EventLog.js';
 import { FaultPlan, type FaultPlanOptions } from '../faults/FaultPlan.js';
-import { parseMessage, type RpcMessage } from '../wire/messages.js';
+import { faultEvent } from '../faults/faultEvent.js';
+import { isAnswer, parseMessage, type RpcId, type RpcMessage } from '../wire/messages.js';
 import { LineWire } from '../wire/stdio/LineWire.js';
 import { deafen, ownHand, startDaemon } from '../wire/stdio/ownProcess.js';
+import { EffectTally } from './EffectTally.js';
 
-export interface FaultProxyOptions {
+export interface StdioFaultProxyOptions {
   readonly plan: FaultPlanOptions;
   /** How far the plan is, kept in a file. */
   readonly stateFile?: string;
+  /** Where each fault, and each call the server was handed, is appended. */
+  readonly eventsFile?: string;
   /** The server's name, for rules with a `server`. */
   readonly name: string;
   readonly command: string;
@@ -26,9 +31,11 @@ const MAX_LINE_BYTES = 256 * 2 ** 20;
  * Makes this process stand between its stdin and stdout and a stdio server of any language: what passes goes wrong as
  * the plan says, and everything else passes byte for byte. It ends with the server, or when its stdin ends.
  */
-export async function runFaultProxy(options: FaultProxyOptions): Promise<void> {
-  const { plan, stateFile, name, command, args, onMessage } = options;
+export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<void> {
+  const { plan, stateFile, eventsFile, name, command, args, onMessage } = options;
   const faults = new FaultPlan(plan, planState(stateFile));
+  const log = new EventLog({ maxEvents: 0, ...(eventsFile !== undefined && { eventsFile }) });
+  const tally = new EffectTally(name, log.tell);
   let deaf = false;
   faults.on('injected', ({ fault }) => {
     if (fault === 'deaf') {
@@ -38,6 +45,7 @@ export async function runFaultProxy(options: FaultProxyOptions): Promise<void> {
     if (fault === 'daemon') startDaemon();
   });
   const start = faults.nextStart({ server: name, wire: 'stdio' });
+  if (start !== undefined) log.tell(faultEvent(start));
   if (start?.fault === 'refuse') {
     process.stderr.write('the fault plan refused it\n');
     process.exit(start.settings.exitCode ?? 3);
@@ -56,7 +64,12 @@ export async function runFaultProxy(options: FaultProxyOptions): Promise<void> {
     output: process.stdout,
     hand,
     ...(onMessage !== undefined && { onMessage }),
-    toServer: (message) => void server.stdin.write(`${wire.textOf(message)}\n`),
+    onFault: log.tell,
+    toServer: (message, call) => {
+      if (call !== undefined) tally.asked(call.request, undefined);
+      if (message.method === 'notifications/cancelled') tally.cancelled(message.params?.['requestId'] as RpcId);
+      server.stdin.write(`${wire.textOf(message)}\n`);
+    },
     onEnd: () => {
       if (deaf) return;
       wire.close();
@@ -68,7 +81,10 @@ export async function runFaultProxy(options: FaultProxyOptions): Promise<void> {
       const text = line.toString('utf8');
       const message = parseMessage(text);
       if (message === undefined) wire.raw(Buffer.from(`${text}\n`));
-      else wire.fromServer(message, text);
+      else {
+        if (isAnswer(message)) tally.answered(message.id);
+        wire.fromServer(message, text);
+      }
     },
     onOversized: (_head, _tail, bytes) => hand.end({ exitCode: 1, why: `a message of ${bytes} bytes` }),
   });

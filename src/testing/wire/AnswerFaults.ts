@@ -13,6 +13,7 @@ import {
 } from './lies.js';
 import { answer, notice, type RpcId, type RpcMessage, textResult } from './messages.js';
 import type { WireCall } from './WireCall.js';
+import type { WireMemory } from './WireMemory.js';
 
 /** An id that no client uses. */
 const UNKNOWN_ID = 987_654_321;
@@ -26,8 +27,7 @@ const ASK_EVERY_MS = 5;
 
 interface AnswerFaultsOptions {
   readonly later: (ms: number, work: () => void) => void;
-  /** The tool is gone. */
-  readonly vanish: (tool: string) => void;
+  readonly memory: WireMemory;
   /** Whether the call still waits for its answer. */
   readonly isOpen: (call: WireCall) => boolean;
 }
@@ -35,9 +35,6 @@ interface AnswerFaultsOptions {
 /** What a plan does to the answers of a wire. */
 export class AnswerFaults {
   readonly #options: AnswerFaultsOptions;
-  /** Answers held back until another has gone out. */
-  #held: (() => void)[] = [];
-  #lastId: RpcId | undefined;
   #turn = 0;
   readonly #asking = new Map<RpcId, WireCall>();
 
@@ -87,6 +84,9 @@ export class AnswerFaults {
       case 'endlessRequests':
       case 'answerAfterCancel':
         return false;
+      case 'resetBeforeHeaders':
+        // On SSE the answer would come by another connection than the one that was reset.
+        return true;
       case 'duplicate':
         port.write(port.frame(text));
         this.#write(call, text);
@@ -95,7 +95,7 @@ export class AnswerFaults {
         this.#hold(call, text, delayMs ?? HOLD_MS);
         return true;
       case 'wrongId':
-        port.write(port.frame(withId(message, this.#lastId ?? UNKNOWN_ID)));
+        port.write(port.frame(withId(message, this.#options.memory.lastId ?? UNKNOWN_ID)));
         return false;
       case 'unknownId':
         port.write(port.frame(withId(message, UNKNOWN_ID)));
@@ -165,7 +165,7 @@ export class AnswerFaults {
       case 'lie':
         return other(lied(result));
       case 'vanishTool':
-        if (name !== undefined) this.#options.vanish(name);
+        if (name !== undefined) this.#options.memory.vanished.add(name);
         return other(withoutTool(result, name));
       case 'changeSchema':
         return other(withOtherSchema(result, name));
@@ -183,11 +183,9 @@ export class AnswerFaults {
     this.#done(call);
   }
 
-  /** An answer has gone out: what was held back until then follows. */
   #done(call: WireCall): void {
-    this.#lastId = call.request.id;
     call.port.done?.();
-    for (const release of this.#held.splice(0)) release();
+    this.#options.memory.answered(call.request.id);
   }
 
   #hold(call: WireCall, text: string, ms: number): void {
@@ -195,11 +193,11 @@ export class AnswerFaults {
     const release = (): void => {
       if (!held) return;
       held = false;
-      this.#held = this.#held.filter((each) => each !== release);
+      this.#options.memory.drop(release);
       call.port.write(call.port.frame(text));
       call.port.done?.();
     };
-    this.#held.push(release);
+    this.#options.memory.hold(release);
     this.#options.later(ms, release);
   }
 

@@ -6,6 +6,7 @@ import type { FaultWire } from '../faults/table/spec.js';
 import { AnswerFaults } from './AnswerFaults.js';
 import { failure, isAnswer, isRequest, type RpcId, type RpcMessage, type RpcRequest } from './messages.js';
 import type { ClientPort, WireCall } from './WireCall.js';
+import { WireMemory } from './WireMemory.js';
 
 export interface MessageWireOptions {
   readonly server: string;
@@ -21,6 +22,8 @@ export interface MessageWireOptions {
   readonly onFault?: (event: FaultEvent) => void;
   /** Told of each message as its sender sent it, before anything goes wrong with it. */
   readonly onMessage?: (from: 'client' | 'server', message: RpcMessage) => void;
+  /** What other wires of the same server know too. @defaultValue its own */
+  readonly memory?: WireMemory;
 }
 
 /** A server that is to die does so when it would answer, or after so many ms. */
@@ -35,7 +38,7 @@ export class MessageWire {
   readonly #calls = new Map<RpcId, WireCall>();
   readonly #answers: AnswerFaults;
   readonly #timers = new Set<Timer>();
-  readonly #vanished = new Set<string>();
+  readonly #memory: WireMemory;
   /** Calls whose server dies once it has taken them. */
   readonly #dying = new Map<WireCall, () => void>();
   #stalled = false;
@@ -43,9 +46,10 @@ export class MessageWire {
 
   constructor(options: MessageWireOptions) {
     this.#options = options;
+    this.#memory = options.memory ?? new WireMemory();
     this.#answers = new AnswerFaults({
       later: (ms, work) => this.#later(ms, work),
-      vanish: (tool) => void this.#vanished.add(tool),
+      memory: this.#memory,
       isOpen: (call) => this.#calls.get(call.request.id) === call,
     });
   }
@@ -76,6 +80,11 @@ export class MessageWire {
     const die = this.#dying.get(call);
     if (die !== undefined) die();
     else if (this.#answers.answered(call, message, text)) this.#forget(call);
+  }
+
+  /** The server's answer to that call has gone to the client as it came. */
+  passed(id: RpcId): void {
+    if (this.#calls.delete(id)) this.#memory.answered(id);
   }
 
   /** The caller has given the call up in a way of its own, such as the end of its stream. */
@@ -110,7 +119,7 @@ export class MessageWire {
     const { plan, server, toServer, special } = this.#options;
     const { id, method, params } = request;
     const name = params?.['name'];
-    if (method === 'tools/call' && typeof name === 'string' && this.#vanished.has(name)) {
+    if (method === 'tools/call' && typeof name === 'string' && this.#memory.vanished.has(name)) {
       port.write(port.frame(failure(id, -32602, `unknown tool ${name}`)));
       port.done?.();
       return;

@@ -1,14 +1,13 @@
-import { expect, test } from 'vitest';
-import type { Connection } from '../../../src/connection/Connection.js';
+import { beforeAll, expect, test } from 'vitest';
 import { fakeServer } from '../../../src/testing/fake/FakeServer.js';
 import type { FakeTool } from '../../../src/testing/fake/FakeServerOptions.js';
-import { FAULT_NAMES, FAULTS } from '../../../src/testing/faults/faultTable.js';
-import { faulty } from '../../../src/testing/faulty.js';
+import { FAULT_NAMES, FAULTS, type Fault } from '../../../src/testing/faults/faultTable.js';
 import { closeAfter } from '../../support/closeAfter.js';
-import { expectedOf, type FaultCase, type FaultOutcome, planOf, runCase } from '../../support/faultRuns.js';
+import { expectedOf, type FaultCase, outcomesOf } from '../../support/faultRuns.js';
 import { httpPool } from '../../support/httpPool.js';
 import { outcome } from '../../support/memoryPool.js';
 import { said } from '../../support/stdioPool.js';
+import { type FaultMode, runUrl } from '../../support/urlFaultRuns.js';
 
 const TIMEOUT = 'ERR_REQUEST_TIMEOUT';
 const UNKNOWN = 'ERR_OUTCOME_UNKNOWN';
@@ -73,35 +72,84 @@ const CASES: readonly FaultCase[] = [
   { fault: 'endlessRequests', first: TIMEOUT },
 ];
 
-async function run(given: FaultCase, mode: 'wire' | 'faulty'): Promise<FaultOutcome> {
-  const plan = planOf(given);
-  const server = closeAfter(fakeServer({ name: 's', ...(mode === 'wire' && { plan }) }));
-  const { url } = await server.listen();
-  const connections: Connection[] = [];
-  const pool = httpPool({
-    stableAfterMs: 0,
-    backoff: given.fault === 'refuse' ? { initialMs: 60_000 } : { initialMs: 1, maxMs: 1 },
-    maxMessageBytes: 2 ** 20,
-    healthIntervalMs: Number.POSITIVE_INFINITY,
-    wrapConnection: async (made) => {
-      const connection = mode === 'faulty' ? await faulty(made, plan) : made;
-      connections.push(connection);
-      return connection;
-    },
+const status = (code: number, first: string, more: Partial<FaultCase> = {}): FaultCase => ({
+  fault: 'status',
+  settings: { status: code },
+  first,
+  effects: 1,
+  ...more,
+});
+
+/** The same faults with other settings. */
+const VARIANTS: readonly FaultCase[] = [
+  status(400, 'ERR_PROTOCOL'),
+  status(401, 'ERR_UNAUTHORIZED'),
+  status(403, 'ERR_FORBIDDEN'),
+  status(404, OK, { effects: 2, modern: { first: 'ERR_PROTOCOL', effects: 1 } }),
+  status(405, 'ERR_PROTOCOL'),
+  status(409, 'ERR_PROTOCOL'),
+  status(429, 'ERR_RATE_LIMITED', { settings: { status: 429, retryAfter: 2 } }),
+  status(429, 'ERR_RATE_LIMITED', { settings: { status: 429, retryAfter: 'date', retryAfterMs: 60_000 } }),
+  status(500, UNKNOWN),
+  status(502, UNKNOWN),
+  status(504, UNKNOWN),
+  { fault: 'cutStream', settings: { at: 'before' }, first: UNKNOWN },
+  { fault: 'cutStream', settings: { at: 'after' }, first: OK },
+  { fault: 'sessionLost', settings: { at: 'inside' }, first: UNKNOWN },
+  { fault: 'contentType', settings: { contentType: '' }, first: 'ERR_PROTOCOL' },
+  { fault: 'redirect', settings: { status: 302 }, first: 'ERR_PROTOCOL', effects: 1 },
+];
+
+const ALL = [...CASES, ...VARIANTS];
+
+/** What is another in the modern era, where each POST stands alone and there is no session. */
+const MODERN: Readonly<Partial<Record<Fault, Partial<FaultCase>>>> = {
+  stall: { next: 'next', effects: 2 },
+  retry: { first: UNKNOWN },
+  sessionLost: { first: 'ERR_PROTOCOL', effects: 1 },
+};
+
+const cell = (given: FaultCase, mode: FaultMode, era: 'legacy' | 'modern') =>
+  runUrl(given, mode, { transport: 'http', era });
+
+const modern = (given: FaultCase): FaultCase => ({
+  ...given,
+  ...(CASES.includes(given) && MODERN[given.fault]),
+  ...given.modern,
+});
+
+let outcomes: ReadonlyMap<FaultCase, unknown>;
+
+beforeAll(async () => {
+  outcomes = await outcomesOf(ALL, async (given) => {
+    const [wire, proxy, wrapped, modernWire, modernProxy] = await Promise.all([
+      cell(given, 'wire', 'legacy'),
+      cell(given, 'proxy', 'legacy'),
+      cell(given, 'faulty', 'legacy'),
+      cell(modern(given), 'wire', 'modern'),
+      cell(modern(given), 'proxy', 'modern'),
+    ]);
+    return { wire, proxy, wrapped, modernWire, modernProxy };
   });
-  pool.addServer({ name: 's', transport: 'http', url, era: 'legacy' });
-  return runCase(pool, connections, () => server.events, given);
-}
+}, 120_000);
 
 test('every fault of Streamable HTTP has its row', () => {
   const named = FAULT_NAMES.filter((name) => FAULTS[name].wires.includes('http'));
   expect(CASES.map(({ fault }) => fault).sort()).toEqual([...named].sort());
 });
 
-for (const given of CASES) {
-  test(`${given.fault}: a real server and a wrapped connection come to the same`, async () => {
-    const [wire, wrapped] = await Promise.all([run(given, 'wire'), run(given, 'faulty')]);
-    expect({ wire, wrapped }).toEqual({ wire: expectedOf(given), wrapped: { ...expectedOf(given), ...given.wrapped } });
+for (const given of ALL) {
+  const label = given.settings === undefined ? given.fault : `${given.fault} ${JSON.stringify(given.settings)}`;
+  test(`${label}: a server, a proxy in front of one and a wrapped connection come to the same, in both eras`, () => {
+    const expected = expectedOf(given);
+    const later = expectedOf(modern(given));
+    expect(outcomes.get(given)).toEqual({
+      wire: expected,
+      proxy: { ...expected, ...given.proxied },
+      wrapped: { ...expected, ...given.wrapped },
+      modernWire: later,
+      modernProxy: { ...later, ...modern(given).proxied },
+    });
   });
 }
 

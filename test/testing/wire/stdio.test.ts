@@ -1,19 +1,23 @@
-import { expect, test } from 'vitest';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { beforeAll, expect, test } from 'vitest';
 import type { Connection } from '../../../src/connection/Connection.js';
 import { fakeServerCommand } from '../../../src/testing/fake/child/fakeServerCommand.js';
 import { FAULT_NAMES, FAULTS } from '../../../src/testing/faults/faultTable.js';
 import { faulty } from '../../../src/testing/faulty.js';
+import { closeAfter } from '../../support/closeAfter.js';
 import {
   eventsFile,
   eventsIn,
   expectedOf,
   type FaultCase,
   type FaultOutcome,
+  outcomesOf,
   planOf,
   runCase,
 } from '../../support/faultRuns.js';
 import { stdioPool } from '../../support/stdioPool.js';
-import { tempFolder } from '../../support/tempFolder.js';
 
 const TIMEOUT = 'ERR_REQUEST_TIMEOUT';
 const UNKNOWN = 'ERR_OUTCOME_UNKNOWN';
@@ -60,7 +64,7 @@ const CASES: readonly FaultCase[] = [
     effects: 0,
   },
   { fault: 'changeSchema', method: 'tools/list', first: 'answered', effects: 1 },
-  { fault: 'ignoreCancel', tool: 'sleep', args: { ms: 900 }, first: TIMEOUT, late: 1 },
+  { fault: 'ignoreCancel', tool: 'sleep', args: { ms: 2_000 }, first: TIMEOUT, late: 1 },
   { fault: 'answerAfterCancel', first: TIMEOUT, late: 1 },
   { fault: 'silentPing', method: 'ping', first: TIMEOUT, effects: 1 },
   { fault: 'silentUnknown', method: 'no/such', first: TIMEOUT, effects: 1 },
@@ -71,7 +75,8 @@ const CASES: readonly FaultCase[] = [
 ];
 
 async function run(given: FaultCase, mode: 'wire' | 'faulty'): Promise<FaultOutcome> {
-  const folder = tempFolder();
+  const folder = mkdtempSync(join(tmpdir(), 'poolkit-test-'));
+  closeAfter({ close: async () => rmSync(folder, { recursive: true, force: true }) });
   const file = eventsFile(folder);
   const plan = planOf(given);
   const connections: Connection[] = [];
@@ -97,14 +102,23 @@ async function run(given: FaultCase, mode: 'wire' | 'faulty'): Promise<FaultOutc
   return runCase(pool, connections, () => eventsIn(file), given);
 }
 
+let outcomes: ReadonlyMap<FaultCase, unknown>;
+
+beforeAll(async () => {
+  outcomes = await outcomesOf(CASES, async (given) => {
+    const [wire, wrapped] = await Promise.all([run(given, 'wire'), run(given, 'faulty')]);
+    return { wire, wrapped };
+  });
+}, 120_000);
+
 test('every fault of stdio has its row', () => {
   const named = FAULT_NAMES.filter((name) => FAULTS[name].wires.includes('stdio'));
   expect(CASES.map(({ fault }) => fault).sort()).toEqual([...named].sort());
 });
 
 for (const given of CASES) {
-  test(`${given.fault}: a real process and a wrapped connection come to the same`, async () => {
-    const [wire, wrapped] = await Promise.all([run(given, 'wire'), run(given, 'faulty')]);
-    expect({ wire, wrapped }).toEqual({ wire: expectedOf(given), wrapped: expectedOf(given) });
+  test(`${given.fault}: a real process and a wrapped connection come to the same`, () => {
+    const expected = expectedOf(given);
+    expect(outcomes.get(given)).toEqual({ wire: expected, wrapped: expected });
   });
 }

@@ -1,87 +1,66 @@
 import { randomUUID } from 'node:crypto';
-import { once } from 'node:events';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { systemClock, type Timer } from '../../../core/clock.js';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { systemClock } from '../../../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../../../core/close/CloseScope.js';
-import { checkCount, checkText, withDefaults } from '../../../core/options.js';
 import type { Injection } from '../../faults/FaultPlan.js';
 import type { FaultWire } from '../../faults/table/spec.js';
+import { HttpListener, type HttpListenerOptions } from '../../wire/http/HttpListener.js';
 import { HttpPort } from '../../wire/http/HttpPort.js';
+import { HANDSHAKES, SLOW_START_MS } from '../../wire/http/handshakes.js';
+import { readBody } from '../../wire/http/readBody.js';
 import { isRequest, parseMessage, type RpcMessage, type RpcRequest } from '../../wire/messages.js';
 import type { WireEnd } from '../../wire/WireCall.js';
 import type { FakeCore } from '../FakeCore.js';
 import { FakeHttpSession } from './FakeHttpSession.js';
-import { readBody } from './readBody.js';
 
-export interface FakeHttpOptions {
-  /** The port; 0 picks a free one. @defaultValue 0 */
-  readonly port?: number;
-  /** The address. @defaultValue '127.0.0.1' */
-  readonly host?: string;
-}
-
-const SLOW_START_MS = 500;
-const HANDSHAKES: ReadonlySet<string> = new Set(['initialize', 'server/discover']);
+/** Where a fake server listens. */
+export type FakeHttpOptions = HttpListenerOptions;
 
 /** A fake server's HTTP side: `/mcp` (Streamable HTTP), `/sse` and `/message` (HTTP+SSE). */
 export class FakeHttp implements Closeable {
   readonly #core: FakeCore;
   readonly #nextStart: (wire: FaultWire) => Injection | undefined;
-  readonly #http: Server;
+  readonly #http: HttpListener;
   readonly #scope: CloseScope;
   readonly #sessions = new Map<string, FakeHttpSession>();
   /** Credentials that have expired. */
   readonly #expired = new Set<string>();
   readonly #kept = new Map<string, string>();
-  #port = 0;
-  #refusing: Timer | undefined;
 
   static async listen(
     core: FakeCore,
     nextStart: (wire: FaultWire) => Injection | undefined,
     options: FakeHttpOptions,
   ): Promise<FakeHttp> {
-    const { port, host } = withDefaults('listen', options, { port: 0, host: '127.0.0.1' }, {});
-    checkCount('port', port, { max: 65_535 });
-    checkText('host', host);
     const http = new FakeHttp(core, nextStart);
-    http.#http.listen(port, host);
-    await once(http.#http, 'listening');
-    http.#port = (http.#http.address() as AddressInfo).port;
+    await http.#http.listen('listen', options);
     return http;
   }
 
   private constructor(core: FakeCore, nextStart: (wire: FaultWire) => Injection | undefined) {
     this.#core = core;
     this.#nextStart = nextStart;
-    this.#http = createServer((req, res) => {
-      res.on('error', () => undefined);
-      this.#serve(req, res).catch(() => res.destroy());
-    });
-    this.#http.keepAliveTimeout = 60_000;
+    this.#http = new HttpListener((req, res) => this.#serve(req, res));
     this.#scope = new CloseScope(`fake server ${core.settings.name} over HTTP`, {
       onRelease: async () => {
-        this.#refusing?.cancel();
         for (const session of this.#sessions.values()) session.close();
-        this.#http.closeAllConnections();
-        if (this.#http.listening) await new Promise<void>((resolve) => this.#http.close(() => resolve()));
+        await this.#http.close();
       },
     });
   }
 
   get port(): number {
-    return this.#port;
+    return this.#http.port;
   }
 
   /** Of Streamable HTTP. */
   get url(): string {
-    return `http://127.0.0.1:${this.#port}/mcp`;
+    return `${this.#http.origin}/mcp`;
   }
 
   /** Of the older HTTP+SSE. */
   get sseUrl(): string {
-    return `http://127.0.0.1:${this.#port}/sse`;
+    return `${this.#http.origin}/sse`;
   }
 
   close(options?: CloseOptions): Promise<void> {
@@ -92,20 +71,13 @@ export class FakeHttp implements Closeable {
   readonly die = ({ signal }: WireEnd): void => {
     for (const session of this.#sessions.values()) session.close();
     this.#sessions.clear();
-    if (signal !== undefined) this.#resetAll();
-    else this.#http.closeAllConnections();
+    if (signal !== undefined) this.#http.resetAll();
+    else this.#http.cutAll();
   };
 
-  readonly #sockets = new Set<import('node:net').Socket>();
-
-  #resetAll(): void {
-    for (const socket of this.#sockets) socket.resetAndDestroy();
-  }
-
   async #serve(req: IncomingMessage, res: ServerResponse): Promise<void> {
-    this.#watch(req);
     const { pathname, searchParams } = new URL(req.url ?? '/', 'http://localhost');
-    const message = req.method === 'POST' ? parseMessage(await readBody(req)) : undefined;
+    const message = req.method === 'POST' ? parseMessage((await readBody(req)).toString('utf8')) : undefined;
     if (req.method === 'POST' && message === undefined) {
       const error = { code: -32700, message: 'parse error' };
       res
@@ -124,12 +96,6 @@ export class FakeHttp implements Closeable {
       else session.posted(req, res, message);
     } else if (pathname === '/mcp') await this.#mcp(req, res, message);
     else res.writeHead(404).end();
-  }
-
-  #watch({ socket }: IncomingMessage): void {
-    if (this.#sockets.has(socket)) return;
-    this.#sockets.add(socket);
-    socket.once('close', () => this.#sockets.delete(socket));
   }
 
   async #openSse(res: ServerResponse): Promise<void> {
@@ -222,7 +188,7 @@ export class FakeHttp implements Closeable {
       wire,
       id,
       {
-        refuse: (ms) => this.#refuse(ms),
+        refuse: (ms) => this.#http.refuse(ms),
         forget: (req) => {
           const sessionId = String(req.headers['mcp-session-id']);
           this.#sessions.get(sessionId)?.close();
@@ -234,16 +200,5 @@ export class FakeHttp implements Closeable {
     );
     if (id !== undefined) this.#sessions.set(id, session);
     return session;
-  }
-
-  /** No listener for so long. */
-  #refuse(ms: number): void {
-    const { address } = this.#http.address() as AddressInfo;
-    this.#http.close();
-    this.#resetAll();
-    this.#refusing?.cancel();
-    this.#refusing = systemClock.setTimer(() => {
-      if (!this.#scope.closing) this.#http.listen(this.#port, address);
-    }, ms);
   }
 }

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { systemClock } from '../../../core/clock.js';
+import { callerOf } from '../../wire/http/callerOf.js';
 import type { HttpPort } from '../../wire/http/HttpPort.js';
 import { type HttpHand, httpSpecial, type PostPort } from '../../wire/http/httpFaults.js';
 import { MessageWire } from '../../wire/MessageWire.js';
@@ -52,6 +53,7 @@ export class FakeHttpSession {
       toServer: (message, call) => this.#session.receive(message, call),
       special: (call, proceed) => httpSpecial(call, proceed, hand),
       onFault: core.tell,
+      memory: core.memory,
     });
   }
 
@@ -116,9 +118,4 @@ export class FakeHttpSession {
     if (end.streamOnly !== true) this.#die(end);
     else for (const stream of this.#streams) setImmediate(() => stream.destroy());
   }
-}
-
-/** Who asks, for rules with a `caller`: what stands behind `Bearer`. */
-function callerOf({ headers }: IncomingMessage): string | undefined {
-  return /^Bearer (.+)$/.exec(headers.authorization ?? '')?.[1];
 }

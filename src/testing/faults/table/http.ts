@@ -10,11 +10,13 @@ export const HTTP_FAULTS = Object.freeze({
     wires: ['http', 'sse', 'tcp'],
     settings: ['delayMs'],
     shows: 'the request is cut, and for so long (default: 500 ms) new connections are refused',
-    answer: 'ERR_OUTCOME_UNKNOWN for this call; ERR_NOT_SENT for those that find no listener',
+    answer:
+      'ERR_OUTCOME_UNKNOWN for this call; ERR_NOT_SENT for those that find no listener, SSE: ERR_START_FAILED, since the stream is lost too',
   },
   resetBeforeHeaders: {
     ...posts,
-    shows: 'the request is read, then the connection is reset without a byte of response',
+    shows:
+      'the request is read, then the connection is reset without a byte of response; no answer comes on an SSE stream either',
     answer: 'ERR_OUTCOME_UNKNOWN',
   },
   resetAfterHeaders: {
@@ -85,7 +87,7 @@ export const HTTP_FAULTS = Object.freeze({
     settings: ['at'],
     shows: 'the server forgets the session: 404 (at: before, the default), or in mid-stream (at: inside)',
     answer:
-      'before: one new session for all, the call once more; inside: ERR_OUTCOME_UNKNOWN, the next call opens a session',
+      'before: one new session for all, the call once more; inside: ERR_OUTCOME_UNKNOWN, the next call opens a session; modern, where there is none: ERR_PROTOCOL',
   },
   tokenExpired: {
     ...posts,

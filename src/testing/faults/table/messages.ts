@@ -27,7 +27,8 @@ export const MESSAGE_FAULTS = Object.freeze({
   },
   stall: {
     ...call,
-    shows: 'from this request on the wire is open and still: nothing goes either way',
+    shows:
+      'from this request on the wire is open and still: nothing goes either way (HTTP, modern: of this call alone)',
     answer: 'ERR_REQUEST_TIMEOUT for this and later calls, until a ping times out and the connection is replaced',
   },
   duplicate: {
@@ -71,7 +72,8 @@ export const MESSAGE_FAULTS = Object.freeze({
     ...call,
     settings: ['bytes'],
     shows: 'an answer of so many bytes (default: 65 MiB, above the default maxMessageBytes)',
-    answer: 'ERR_MESSAGE_TOO_LARGE for this call alone; the connection is kept',
+    answer:
+      'ERR_MESSAGE_TOO_LARGE for this call alone; the connection is kept; SSE: the stream is lost, ERR_OUTCOME_UNKNOWN',
   },
   garbage: {
     ...call,

@@ -69,6 +69,11 @@ export class HttpPort implements ClientPort {
     else this.options.die(end);
   }
 
+  /** The response is a fault's, or has been given. */
+  get over(): boolean {
+    return this.#over;
+  }
+
   /** Begins the event stream. */
   begin(): void {
     if (this.res.headersSent) return;

@@ -1,0 +1,27 @@
+import type { IncomingMessage } from 'node:http';
+import type { KitEvent } from '../../faults/events.js';
+import type { FaultPlan } from '../../faults/FaultPlan.js';
+import type { HttpHand } from '../../wire/http/httpFaults.js';
+import type { WireEnd } from '../../wire/WireCall.js';
+import type { WireMemory } from '../../wire/WireMemory.js';
+import type { Upstream } from './Upstream.js';
+
+/** What the sessions of a fault proxy have of it. */
+export interface ProxyHost {
+  readonly name: string;
+  readonly plan: FaultPlan;
+  readonly upstream: Upstream;
+  readonly hand: HttpHand;
+  readonly memory: WireMemory;
+  readonly tell: (event: KitEvent) => void;
+  /** The server is dead: every connection ends. */
+  readonly die: (end: WireEnd) => void;
+  /** Keeps an answer for the client that asks for the rest of a stream by its last event's id. */
+  readonly keep: (eventId: string, text: string) => void;
+}
+
+/** A message of a client's as it came. */
+export interface Posted {
+  readonly req: IncomingMessage;
+  readonly body: Buffer;
+}
