@@ -105,6 +105,7 @@ const OWN: Readonly<Record<string, readonly string[]>> = {
     'Semaphore',
     'hedge',
   ],
+  './middleware': ['CallResult'],
   './observe': [
     'INSTRUMENT_DEFAULTS',
     'Instrument',

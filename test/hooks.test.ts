@@ -388,6 +388,21 @@ const HOOKS: Readonly<Record<string, () => unknown>> = {
     expect((await fetch(`${url}/livez`)).status).toBe(200);
     expect(logged.length).toBeGreaterThan(0);
   },
+  'McpPool.use and Gateway.use': async () => {
+    for (const fail of BOTH) {
+      const pool = stdioPool({ ledger: false, logger });
+      await pool.startServer(echo());
+      const installed = pool.use(fail);
+      await expect(tool(pool, 'echo', { text: 'x' })).rejects.toThrow(Planted);
+      installed[Symbol.dispose]();
+      const gateway = closeAfter(new Gateway({ pool, port: 0, logger }));
+      gateway.use(fail);
+      const client = new RawClient(`${(await gateway.listen()).url}/servers/echo/mcp`);
+      await client.initialize();
+      expect((await client.call('tools/list')).error?.message).toContain('internal');
+      await gateway.close({ graceMs: 0 });
+    }
+  },
   'ShutdownPlan steps and hooks': async () => {
     for (const bad of BOTH) {
       const plan = new ShutdownPlan({ logger });

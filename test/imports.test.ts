@@ -11,9 +11,10 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   registry: ['core', 'concurrent'],
   connection: ['core', 'concurrent', 'registry'],
   pool: ['core', 'concurrent', 'registry', 'connection'],
+  middleware: ['core', 'concurrent', 'registry', 'connection', 'pool'],
   testing: ['core', 'registry', 'connection', 'pool'],
   observe: ['core', 'concurrent', 'registry', 'connection', 'pool'],
-  gateway: ['observe', 'core', 'concurrent', 'registry', 'connection', 'pool', 'toolstore', 'shutdown'],
+  gateway: ['observe', 'middleware', 'core', 'concurrent', 'registry', 'connection', 'pool', 'toolstore', 'shutdown'],
   bench: ['core', 'concurrent', 'registry', 'connection', 'pool', 'testing'],
   cli: [
     'observe',

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
+import type { Middleware } from '../connection/calls/Middleware.js';
 import { systemClock } from '../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
 import type { GracePeriod } from '../core/close/GracePeriod.js';
@@ -8,10 +9,9 @@ import { type Logger, silentLogger } from '../core/logger.js';
 import { Health } from '../shutdown/Health.js';
 import { InFlight } from '../shutdown/InFlight.js';
 import { type TrackedHttpServer, trackHttpServer } from '../shutdown/TrackedHttpServer.js';
-import type { AggregateEndpoint } from './aggregate/AggregateEndpoint.js';
 import { makeAggregate } from './aggregate/makeAggregate.js';
 import type { Endpoint } from './endpoint/Endpoint.js';
-import { ServerEndpoint } from './endpoint/ServerEndpoint.js';
+import { Endpoints } from './endpoint/Endpoints.js';
 import { checkGatewayOptions, type GatewayOptions, type GatewayPool, type GatewaySettings } from './GatewayOptions.js';
 import type { GatewayStats } from './GatewayStats.js';
 import { HeldBytes } from './http/HeldBytes.js';
@@ -57,14 +57,12 @@ export class Gateway implements Closeable, AsyncDisposable {
   readonly #front: HttpFront;
   readonly #openStatus: OpenStatus;
   #status: Status | undefined;
-  readonly #aggregate: AggregateEndpoint;
-  readonly #servers = new Map<string, ServerEndpoint>();
+  readonly #endpoints: Endpoints;
   readonly #relay: PoolRelay;
   readonly #server: Server;
   readonly #tracked: TrackedHttpServer;
   readonly #closing = new AbortController();
   #listening: Promise<GatewayAddress> | undefined;
-  #onEndpoint: ((endpoint: Endpoint, server?: string) => void) | undefined;
   #ticking = false;
   #dropped = 0;
 
@@ -121,12 +119,20 @@ export class Gateway implements Closeable, AsyncDisposable {
     const { aggregate, parts } = makeAggregate(options, {
       callers: this.#callers,
       sessions: this.#sessions,
+      shown: () => outer,
       settings,
       signal: this.#closing.signal,
       logger,
       clock,
     });
-    this.#aggregate = aggregate;
+    const endpoints = new Endpoints({
+      pool,
+      logger,
+      callers: this.#callers,
+      sessionsOf: (endpoint) => this.#sessions.of(endpoint),
+    });
+    this.#endpoints = endpoints;
+    const outer = endpoints.addAggregate(aggregate);
     for (const [name, part] of parts) this.#scope.own(name, part);
     const guard = new Guard(settings);
     this.#openStatus = statusOf(options.status, settings.host, () => ({ pool, gateway: this, held, guard, logger }));
@@ -137,7 +143,7 @@ export class Gateway implements Closeable, AsyncDisposable {
       http,
       inFlight,
       logger,
-      endpoint: (name) => this.#endpoint(name),
+      endpoint: (name) => endpoints.of(name),
       track: (work) => this.#scope.track(work),
     });
     this.#server = createServer({ keepAliveTimeout: settings.keepAliveTimeoutMs }, (request, response) =>
@@ -145,7 +151,13 @@ export class Gateway implements Closeable, AsyncDisposable {
     );
     this.#server.maxConnections = settings.maxSockets;
     this.#tracked = trackHttpServer(this.#server, { clock });
-    this.#relay = new PoolRelay({ pool, callers: this.#callers, sessions: this.#sessions, aggregate });
+    this.#relay = new PoolRelay({
+      pool,
+      callers: this.#callers,
+      sessions: this.#sessions,
+      aggregate,
+      middleware: endpoints.middleware,
+    });
   }
 
   get stats(): GatewayStats {
@@ -193,6 +205,14 @@ export class Gateway implements Closeable, AsyncDisposable {
     );
   };
 
+  /**
+   * Has what clients ask from now on, and what they hear and are asked, pass through `middleware`, innermost so far, until
+   * disposed. On `/mcp` tools have the names that clients know; what goes to a server passes through its pool's, too.
+   */
+  use(middleware: Middleware): Disposable {
+    return this.#endpoints.middleware.use(middleware);
+  }
+
   /** From now on responses say `Connection: close`, so that clients move on before they are refused. */
   announce(): void {
     this.#front.announced = true;
@@ -215,9 +235,7 @@ export class Gateway implements Closeable, AsyncDisposable {
 
   /** @internal Gives each endpoint there is and each that is to come, once: what a recorder of the testing kit follows. */
   onEndpoint(listener: (endpoint: Endpoint, server?: string) => void): void {
-    this.#onEndpoint = listener;
-    listener(this.#aggregate);
-    for (const [name, endpoint] of this.#servers) listener(endpoint, name);
+    this.#endpoints.follow(listener);
   }
 
   /** `announce`, `refuse`, `endStreams`; then what is in flight gets the grace. */
@@ -254,22 +272,6 @@ export class Gateway implements Closeable, AsyncDisposable {
       for (const session of this.#sessions) session.heartbeat();
       this.#modern.heartbeat();
     });
-  }
-
-  #endpoint(name: string | undefined): Endpoint | undefined {
-    if (name === undefined) return this.#aggregate;
-    const known = this.#servers.get(name);
-    if (known !== undefined) return known;
-    if (!this.#pool.hasServer(name)) return undefined;
-    const endpoint: ServerEndpoint = new ServerEndpoint({
-      pool: this.#pool,
-      server: name,
-      callers: this.#callers,
-      sessions: () => [...this.#sessions.of(endpoint), ...this.#sessions.of(this.#aggregate)],
-    });
-    this.#servers.set(name, endpoint);
-    this.#onEndpoint?.(endpoint, name);
-    return endpoint;
   }
 
   #refuse(): void {

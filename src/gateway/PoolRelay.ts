@@ -1,6 +1,7 @@
 import { RpcError } from '../core/errors.js';
 import type { PoolEvents } from '../pool/McpPool.js';
 import type { AggregateEndpoint } from './aggregate/AggregateEndpoint.js';
+import type { EndpointMiddleware } from './endpoint/EndpointMiddleware.js';
 import type { GatewayPool } from './GatewayOptions.js';
 import { canBeAskedAtAll } from './rpc/envelope.js';
 import { METHOD_NOT_FOUND } from './rpc/failure.js';
@@ -13,6 +14,7 @@ export interface PoolRelayOptions {
   readonly callers: Callers;
   readonly sessions: SessionTable;
   readonly aggregate: AggregateEndpoint;
+  readonly middleware: EndpointMiddleware;
 }
 
 /** Brings what servers say by themselves to the sessions it is for, until disposed. */
@@ -20,11 +22,13 @@ export class PoolRelay implements Disposable {
   readonly #callers: Callers;
   readonly #sessions: SessionTable;
   readonly #aggregate: AggregateEndpoint;
+  readonly #middleware: EndpointMiddleware;
   readonly #subscriptions: readonly Disposable[];
 
-  constructor({ pool, callers, sessions, aggregate }: PoolRelayOptions) {
+  constructor({ pool, callers, sessions, aggregate, middleware }: PoolRelayOptions) {
     this.#callers = callers;
     this.#sessions = sessions;
+    this.#middleware = middleware;
     this.#aggregate = aggregate;
     this.#subscriptions = [
       pool.on('notification', (event) => this.#relay(event)),
@@ -69,6 +73,8 @@ export class PoolRelay implements Disposable {
       return;
     }
     const session = key === undefined ? undefined : this.#sessions.byKey(key);
-    if (session?.canBeAsked(method) === true) respond(session.ask({ server, method, params, signal }));
+    if (session?.canBeAsked(method) !== true) return;
+    const ask = (own: typeof params): Promise<unknown> => session.ask({ server, method, params: own, signal });
+    respond(this.#middleware.ask(session, server, request, signal, ask));
   }
 }

@@ -1,16 +1,16 @@
 import type {
   CallToolResult,
-  ClientCapabilities,
   CompleteRequest,
   CompleteResult,
   GetPromptResult,
-  Implementation,
   Prompt,
   ReadResourceResult,
   Resource,
   ResourceTemplateType,
   Tool,
 } from '@modelcontextprotocol/client';
+import type { Caller } from '../connection/calls/Caller.js';
+import type { Middleware } from '../connection/calls/Middleware.js';
 import type {
   CallOptions,
   Params,
@@ -22,7 +22,7 @@ import type {
 } from '../connection/protocol/messages.js';
 import type { Closeable, CloseOptions } from '../core/close/CloseScope.js';
 import type { Listener } from '../core/events.js';
-import type { Era, ServerConfig } from '../registry/config/ServerConfig.js';
+import type { ServerConfig } from '../registry/config/ServerConfig.js';
 import type { ListBounds } from './ListBounds.js';
 import type { ResultOf } from './MethodMap.js';
 import type {
@@ -37,6 +37,7 @@ import type {
 
 export type {
   ApplyReport,
+  Caller,
   PoolEvents,
   PoolInspection,
   Progress,
@@ -49,23 +50,6 @@ export type {
   ServerStats,
   StartReport,
 };
-
-/** Who asks. It is also what keeps users apart. */
-export interface Caller {
-  /** Hash of issuer, subject, client and scopes. Connections are never shared across principals. */
-  readonly principal?: string;
-  /** `bound` mode: the downstream session that owns the connection. */
-  readonly key?: string;
-  /** What this caller can do for the server. Part of what keeps connections apart. */
-  readonly capabilities?: ClientCapabilities;
-  readonly clientInfo?: Implementation;
-  /** Legacy: the version asked for where the connection is this caller's alone. */
-  readonly protocolVersion?: string;
-  /** The era its client speaks: a server that speaks both, and whose config names none, is spoken to in that one. */
-  readonly era?: Era;
-  /** For the credentials hook alone; never in keys or logs. */
-  readonly context?: unknown;
-}
 
 /** One call: what every connection takes, and what only a pool does. */
 export interface RequestOptions extends CallOptions {
@@ -220,6 +204,11 @@ export interface McpPool extends AsyncDisposable, Closeable {
   ): Promise<ConnectionLease>;
   /** Ends the connection of one session of a `bound` server; resolves when it is gone. */
   releaseKey(name: string, key: string, options?: { readonly principal?: string }): Promise<void>;
+  /**
+   * Has every call from now on pass through `middleware`, innermost so far, until disposed: requests and notifications of either
+   * side, lists, leases and subscriptions included; handshakes and pings of the pool's own are not.
+   */
+  use(middleware: Middleware): Disposable;
   on<K extends keyof PoolEvents>(event: K, listener: Listener<PoolEvents[K]>): Disposable;
   close(options?: CloseOptions): Promise<void>;
 }

@@ -44,6 +44,10 @@ export class FakePool implements McpPool {
     this.#servers = new Map(Object.entries(servers));
   }
 
+  use(): never {
+    throw new Error('a pool without processes has no middleware');
+  }
+
   emit<K extends keyof PoolEvents>(event: K, payload: PoolEvents[K]): void {
     this.#events.emit(event, payload);
   }

@@ -187,6 +187,7 @@ export const TYPES: Readonly<Record<string, readonly string[]>> = {
     'Timer',
     'WaitTimes',
   ],
+  './middleware': ['CallChanges', 'Caller', 'Middleware', 'MiddlewareCall', 'Next'],
   './registry': [
     'Clock',
     'CloseOptions',

@@ -33,6 +33,8 @@ export interface Downstream {
   /** What its client can do for a server; undefined when nothing. */
   readonly capabilities: ClientCapabilities | undefined;
   readonly clientInfo: Implementation | undefined;
+  /** Whom its calls are made for, as middleware is told; undefined for a client that is like any other. */
+  readonly caller: Caller | undefined;
   /** The legacy version agreed on with it. */
   readonly protocolVersion: string | undefined;
   /** Aborts when the session ends. */

@@ -16,6 +16,8 @@ export interface ServerEndpointOptions {
   readonly pool: McpPool;
   readonly server: string;
   readonly callers: Callers;
+  /** Tells a session what a subscription of its own brought. */
+  readonly tell: (session: Downstream, notice: ServerNotice) => void;
   /** The sessions of this endpoint: the server is told the most verbose level that any of them asked for. */
   readonly sessions: () => readonly Downstream[];
 }
@@ -26,12 +28,14 @@ export class ServerEndpoint implements Endpoint {
   readonly #server: string;
   readonly #callers: Callers;
   readonly #sessions: () => readonly Downstream[];
+  readonly #tell: ServerEndpointOptions['tell'];
 
   constructor(options: ServerEndpointOptions) {
     this.#pool = options.pool;
     this.#server = options.server;
     this.#callers = options.callers;
     this.#sessions = options.sessions;
+    this.#tell = options.tell;
   }
 
   async info(session: Downstream, signal: AbortSignal): Promise<EndpointInfo> {
@@ -51,7 +55,7 @@ export class ServerEndpoint implements Endpoint {
   /** A modern server tells of changed lists on a subscription alone: a legacy session has one as long as it lives. */
   async #follow(session: Downstream, caller: Caller | undefined): Promise<void> {
     const filter = { toolsListChanged: true, promptsListChanged: true, resourcesListChanged: true };
-    const onNotification = ({ method, params }: ServerNotice): void => session.notify(method, params);
+    const onNotification = (notice: ServerNotice): void => this.#tell(session, notice);
     try {
       await session.subscribe(LISTS, () =>
         this.#pool.subscribe(this.#server, filter, {
@@ -132,7 +136,7 @@ export class ServerEndpoint implements Endpoint {
         this.#server,
         { resourceUris: [uri] },
         {
-          onNotification: ({ method, params: about }) => session.notify(method, about),
+          onNotification: (notice) => this.#tell(session, notice),
           ...(signal && { signal }),
           ...(caller && { caller }),
         },

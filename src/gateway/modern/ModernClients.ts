@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/client';
 import type { CallClient } from '../../connection/protocol/messages.js';
+import type { Caller } from '../../pool/McpPool.js';
 import type { Downstream } from '../endpoint/Endpoint.js';
 import { METHOD_NOT_FOUND, Refusal } from '../rpc/failure.js';
 
@@ -11,6 +12,7 @@ const MAX_PROFILES = 64;
 export class ModernClient implements Downstream {
   readonly key = randomUUID();
   readonly era = 'modern';
+  readonly caller: Caller | undefined = undefined;
   logLevel: string | undefined;
   readonly protocolVersion = undefined;
   readonly capabilities: ClientCapabilities | undefined;

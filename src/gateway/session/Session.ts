@@ -5,7 +5,7 @@ import { methodNotFound } from '../../connection/channel/ServerRequests.js';
 import type { Clock } from '../../core/clock.js';
 import { ClosedError, QueueFullError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
-import type { ServerNotice, Subscription } from '../../pool/McpPool.js';
+import type { Caller, ServerNotice, Subscription } from '../../pool/McpPool.js';
 import type { Downstream, Endpoint } from '../endpoint/Endpoint.js';
 import type { HeldBytes } from '../http/HeldBytes.js';
 import type { EventStore } from '../http/stream/EventStore.js';
@@ -59,6 +59,7 @@ export class Session implements Downstream {
   readonly endpoint: Endpoint;
   readonly protocolVersion: string;
   readonly era = 'legacy';
+  readonly caller: Caller = { key: this.key };
   readonly capabilities: ClientCapabilities | undefined;
   readonly clientInfo: Implementation | undefined;
   /** Whose share of the sessions it counts to. */

@@ -1,10 +1,6 @@
-import type {
-  CallToolResult,
-  CompleteRequest,
-  CompleteResult,
-  GetPromptResult,
-  ReadResourceResult,
-} from '@modelcontextprotocol/client';
+import type { CompleteRequest } from '@modelcontextprotocol/client';
+import type { Middleware } from '../../connection/calls/Middleware.js';
+import { PoolMiddleware } from '../../connection/calls/PoolMiddleware.js';
 import type { Params } from '../../connection/protocol/messages.js';
 import { type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import type { GracePeriod } from '../../core/close/GracePeriod.js';
@@ -27,7 +23,6 @@ import type {
   PoolInspection,
   RequestOptions,
   ServerInfo,
-  ServerNotice,
   ServerState,
   ServerStats,
   StartReport,
@@ -45,6 +40,7 @@ import type { Server } from './Server.js';
 import { ServerTable } from './ServerTable.js';
 import { startAll } from './startAll.js';
 
+type SubscribeOptions = Parameters<McpPool['subscribe']>[2];
 /**
  * Servers by name over a `Connector`: what `StdioPool`, `HTTPClientPool`, `SSEPool` and `UnifiedPool` are. It finds the
  * server and hands on; each server keeps its own connections, and none disturbs another.
@@ -52,6 +48,7 @@ import { startAll } from './startAll.js';
 export abstract class ServerPool implements McpPool {
   readonly #servers: ServerTable;
   readonly #byName: ReadonlyMap<string, Server>;
+  readonly #middleware: PoolMiddleware;
   #refusing = false;
   readonly #context: PoolContext;
   readonly #connector: Connector;
@@ -61,16 +58,20 @@ export abstract class ServerPool implements McpPool {
   protected constructor(name: string, connector: Connector, options: PoolOptions) {
     const pool = resolvePoolOptions(options);
     this.#connector = connector;
-    const events = new Emitter<PoolEvents>((error, event) =>
-      pool.logger.error({ error, event }, 'a listener of a pool threw'),
-    );
+    const threw = (error: unknown, event: string) => pool.logger.error({ error, event }, 'a listener of a pool threw');
+    const events = new Emitter<PoolEvents>(threw);
     const totalLimit = new ConnectionLimit({
       max: pool.maxConnectionsTotal,
       clock: pool.clock,
       maxHoldMs: pool.maxHoldMs,
       candidates: () => this.#servers.evictable(),
     });
-    this.#context = { owner: this, pool, connector, events, totalLimit, sweeper: new Sweeper(pool.clock) };
+    this.#middleware = new PoolMiddleware({
+      logger: pool.logger,
+      info: (server, caller) => this.#byName.get(server)?.info(caller),
+    });
+    const sweeper = new Sweeper(pool.clock);
+    this.#context = { owner: this, pool, connector, events, totalLimit, middleware: this.#middleware, sweeper };
     this.#servers = new ServerTable(this.#context);
     this.#byName = this.#servers.byName;
     this.#scope = new CloseScope(name, {
@@ -163,7 +164,7 @@ export abstract class ServerPool implements McpPool {
     name: string,
     method: M,
     params?: Params,
-    options?: RequestOptions & { readonly raw?: false },
+    options?: TypedRequestOptions,
   ): Promise<ResultOf<M>>;
   request(
     name: string,
@@ -175,15 +176,17 @@ export abstract class ServerPool implements McpPool {
   request(name: string, method: string, params?: Params, options: RequestOptions = {}): Promise<unknown> {
     const server = this.#byName.get(name);
     if (server === undefined || this.#refusing) return Promise.reject(this.#refused(name, method, params, options));
-    return server.calls.request(method, params, options);
+    if (this.#middleware.empty) return server.calls.request(method, params, options);
+    return this.#middleware.request(name, method, params, options, (...given) =>
+      server.calls.request(method, ...given),
+    );
   }
 
-  callTool(name: string, tool: string, args?: Params, options?: TypedRequestOptions): Promise<CallToolResult> {
-    const params = args === undefined ? { name: tool } : { name: tool, arguments: args };
-    return this.request(name, 'tools/call', params, options);
+  callTool(name: string, tool: string, args?: Params, options?: TypedRequestOptions): Promise<ResultOf<'tools/call'>> {
+    return this.request(name, 'tools/call', { name: tool, ...(args && { arguments: args }) }, options);
   }
 
-  readResource(name: string, uri: string, options?: TypedRequestOptions): Promise<ReadResourceResult> {
+  readResource(name: string, uri: string, options?: TypedRequestOptions): Promise<ResultOf<'resources/read'>> {
     return this.request(name, 'resources/read', { uri }, options);
   }
 
@@ -192,12 +195,15 @@ export abstract class ServerPool implements McpPool {
     prompt: string,
     args?: Readonly<Record<string, string>>,
     options?: TypedRequestOptions,
-  ): Promise<GetPromptResult> {
-    const params = args === undefined ? { name: prompt } : { name: prompt, arguments: args };
-    return this.request(name, 'prompts/get', params, options);
+  ): Promise<ResultOf<'prompts/get'>> {
+    return this.request(name, 'prompts/get', { name: prompt, ...(args && { arguments: args }) }, options);
   }
 
-  complete(name: string, params: CompleteRequest['params'], options?: TypedRequestOptions): Promise<CompleteResult> {
+  complete(
+    name: string,
+    params: CompleteRequest['params'],
+    options?: TypedRequestOptions,
+  ): Promise<ResultOf<'completion/complete'>> {
     return this.request(name, 'completion/complete', params, options);
   }
 
@@ -205,16 +211,17 @@ export abstract class ServerPool implements McpPool {
     name: string,
     method: string,
     params?: Params,
-    options: { readonly caller?: Caller; readonly signal?: AbortSignal } = {},
+    options: Pick<RequestOptions, 'caller' | 'signal'> = {},
   ): Promise<void> {
     this.#scope.assertOpen();
-    await this.#server(name).calls.notify(method, params, options);
+    const { calls } = this.#server(name);
+    await this.#middleware.notify(name, method, params, options, (own) => calls.notify(method, own, options));
   }
 
   async listAll<K extends ListKind>(
     name: string,
     kind: K,
-    { caller, signal, ...bounds }: ListBounds & { readonly caller?: Caller; readonly signal?: AbortSignal } = {},
+    { caller, signal, ...bounds }: ListBounds & Pick<RequestOptions, 'caller' | 'signal'> = {},
   ): Promise<CompleteList<ListItems[K]>> {
     const { clock, logger } = this.#context.pool;
     const call = { ...(caller && { caller }), ...(signal && { signal }) };
@@ -223,29 +230,24 @@ export abstract class ServerPool implements McpPool {
     return listAll({ server: name, request, nowMs: () => clock.now(), logger }, kind, bounds);
   }
 
-  async subscribe(
-    name: string,
-    filter: SubscriptionFilter,
-    options: {
-      readonly caller?: Caller;
-      readonly signal?: AbortSignal;
-      readonly onNotification: (notice: ServerNotice) => void;
-    },
-  ): Promise<Subscription> {
+  async subscribe(name: string, filter: SubscriptionFilter, options: SubscribeOptions): Promise<Subscription> {
     this.#scope.assertOpen();
-    return this.#server(name).subscribe(filter, options);
+    const onNotification = this.#middleware.listener(name, options.caller, options.onNotification);
+    return this.#server(name).subscribe(filter, { ...options, onNotification });
   }
 
-  async lease(
-    name: string,
-    options: { readonly caller?: Caller; readonly signal?: AbortSignal; readonly acquireTimeoutMs?: number } = {},
-  ): Promise<ConnectionLease> {
+  async lease(name: string, options: Parameters<McpPool['lease']>[1] = {}): Promise<ConnectionLease> {
     this.#scope.assertOpen();
-    return this.#server(name).calls.lease(options);
+    return this.#middleware.lease(await this.#server(name).calls.lease(options), options.caller);
   }
 
   async releaseKey(name: string, key: string, options: { readonly principal?: string } = {}): Promise<void> {
     await this.#server(name).partitions.release(options.principal, key);
+  }
+
+  use(middleware: Middleware): Disposable {
+    this.#scope.assertOpen();
+    return this.#middleware.use(middleware);
   }
 
   on<K extends keyof PoolEvents>(event: K, listener: Listener<PoolEvents[K]>): Disposable {

@@ -1,3 +1,4 @@
+import type { PoolMiddleware } from '../../connection/calls/PoolMiddleware.js';
 import type { Emitter } from '../../core/events.js';
 import type { ServerConfig } from '../../registry/config/ServerConfig.js';
 import type { Connector } from '../connectors/Connector.js';
@@ -16,6 +17,8 @@ export interface PoolContext {
   readonly events: Emitter<PoolEvents>;
   /** The whole pool's bound on connections. */
   readonly totalLimit: ConnectionLimit;
+  /** What its calls pass through. */
+  readonly middleware: PoolMiddleware;
   /** One timer for all that idles. */
   readonly sweeper: Sweeper;
 }

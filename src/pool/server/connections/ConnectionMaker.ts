@@ -140,7 +140,7 @@ export class ConnectionMaker {
   }
 
   #router(connection: Connection, pooled: () => PooledConnection | undefined): InboundRouter {
-    const { events, options, pool, config } = this.#context;
+    const { events, options, pool, config, middleware } = this.#context;
     const from = (): Pick<PoolEvents['notification'], 'server' | 'principal' | 'key'> => {
       const owner = pooled()?.holder?.caller;
       return { server: config.name, principal: owner?.principal, key: owner?.key };
@@ -150,8 +150,14 @@ export class ConnectionMaker {
       logger: pool.logger,
       onAny: (notice) => this.#hooks.onNotice(connection, notice),
       orphan: {
-        onNotification: (notice) => void events.emit('notification', { ...from(), notice }),
-        onRequest: (request, { signal }) => this.#ask(from(), request, signal),
+        onNotification: (said) => {
+          const owner = from();
+          middleware.notice(owner, said, (notice) => events.emit('notification', { ...owner, notice }));
+        },
+        onRequest: (asked, { signal }) => {
+          const owner = from();
+          return middleware.ask(owner, asked, signal, (request) => this.#ask(owner, request, signal));
+        },
       },
     });
   }

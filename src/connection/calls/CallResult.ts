@@ -1,0 +1,57 @@
+import { spliced } from './spliced.js';
+
+/** A result on its way: its bytes as they came, parsed when `value` is looked at for the first time, and not before. */
+export class CallResult {
+  /** Of a notification. */
+  static readonly NONE = new CallResult(undefined, undefined);
+  #bytes: Uint8Array | undefined;
+  #value: unknown;
+  #parsed: boolean;
+
+  private constructor(bytes: Uint8Array | undefined, value: unknown) {
+    this.#bytes = bytes;
+    this.#value = value;
+    this.#parsed = bytes === undefined;
+  }
+
+  /** Of a value, or of JSON as bytes. */
+  static of(result: unknown): CallResult {
+    if (result instanceof CallResult) return result;
+    return result instanceof Uint8Array ? new CallResult(result, undefined) : new CallResult(undefined, result);
+  }
+
+  /** What it says. Never change it in place: give `with` another. */
+  get value(): unknown {
+    if (!this.#parsed) {
+      this.#value = JSON.parse(this.text);
+      this.#parsed = true;
+    }
+    return this.#value;
+  }
+
+  /** As JSON, to the digit as it came. */
+  get text(): string {
+    const bytes = this.#bytes;
+    if (bytes === undefined) return JSON.stringify(this.#value) ?? 'null';
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString();
+  }
+
+  /** Its bytes where there are any, else its value: what costs least to go on with. */
+  get raw(): unknown {
+    return this.#bytes ?? this.#value;
+  }
+
+  /** Its JSON. */
+  get bytes(): Uint8Array {
+    this.#bytes ??= Buffer.from(this.text);
+    return this.#bytes;
+  }
+
+  /** One that says `value`. Members that are the same object or value as in this one keep their text. */
+  with(value: unknown): CallResult {
+    if (this.#bytes === undefined) return new CallResult(undefined, value);
+    const result = new CallResult(Buffer.from(spliced(this.text, this.value, value)), value);
+    result.#parsed = true;
+    return result;
+  }
+}

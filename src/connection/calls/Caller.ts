@@ -1,0 +1,19 @@
+import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/client';
+import type { Era } from '../../registry/config/ServerConfig.js';
+
+/** Who asks. It is also what keeps users apart. */
+export interface Caller {
+  /** Hash of issuer, subject, client and scopes. Connections are never shared across principals. */
+  readonly principal?: string;
+  /** `bound` mode: the downstream session that owns the connection. */
+  readonly key?: string;
+  /** What this caller can do for the server. Part of what keeps connections apart. */
+  readonly capabilities?: ClientCapabilities;
+  readonly clientInfo?: Implementation;
+  /** Legacy: the version asked for where the connection is this caller's alone. */
+  readonly protocolVersion?: string;
+  /** The era its client speaks: a server that speaks both, and whose config names none, is spoken to in that one. */
+  readonly era?: Era;
+  /** For the credentials hook alone; never in keys or logs. */
+  readonly context?: unknown;
+}

@@ -1,0 +1,176 @@
+import type { Logger } from '../../core/logger.js';
+import type {
+  CallOptions,
+  Params,
+  RequestHandler,
+  ServerInfo,
+  ServerNotice,
+  ServerRequest,
+} from '../protocol/messages.js';
+import type { Caller } from './Caller.js';
+import { CallResult } from './CallResult.js';
+import type { Middleware } from './Middleware.js';
+import { type CallOrigin, MiddlewareChain } from './MiddlewareChain.js';
+import { Inbound, throughChain } from './throughChain.js';
+
+/** Options of a pool's call, as far as they matter here. */
+type PoolCallOptions = Omit<CallOptions, 'caller'> & {
+  readonly caller?: Caller;
+  readonly idempotent?: boolean;
+  readonly deadlineMs?: number;
+};
+
+/** A borrowed connection, as far as it matters here. */
+interface Leased extends AsyncDisposable {
+  readonly server: string;
+  readonly info: ServerInfo;
+  readonly signal: AbortSignal;
+  request(method: string, params?: Params, options?: PoolCallOptions): Promise<unknown>;
+  notify(method: string, params?: Params): Promise<void>;
+  on(event: 'notification', listener: (notice: ServerNotice) => void): Disposable;
+  on(event: 'request', listener: RequestHandler): Disposable;
+  release(): void;
+}
+
+/** What a server says or asks that belongs to no call. */
+export interface Unasked {
+  readonly server: string;
+  readonly principal?: string | undefined;
+  readonly key?: string | undefined;
+}
+
+export interface PoolMiddlewareOptions {
+  readonly logger: Logger;
+  readonly info: (server: string, caller: Caller | undefined) => ServerInfo | undefined;
+}
+
+type Send<O> = (params: Params | undefined, options: O) => Promise<unknown>;
+
+/** What passes through the middleware of a pool. With none, each of these is one comparison and the call itself. */
+export class PoolMiddleware {
+  readonly #chain = new MiddlewareChain();
+  readonly #options: PoolMiddlewareOptions;
+  /** What is said on behalf of no call keeps its order by server and owner, while any of it is under way. */
+  readonly #unasked = new Map<string, Inbound>();
+
+  constructor(options: PoolMiddlewareOptions) {
+    this.#options = options;
+  }
+
+  /** Whether there is none. */
+  get empty(): boolean {
+    return this.#chain.size === 0;
+  }
+
+  use(middleware: Middleware): Disposable {
+    return this.#chain.use(middleware);
+  }
+
+  async request<O extends PoolCallOptions>(
+    server: string,
+    method: string,
+    params: Params | undefined,
+    options: O,
+    send: Send<O>,
+  ): Promise<unknown> {
+    const { caller, idempotent, raw } = options;
+    const call = { ...this.#party(server, caller), method, params, ...(idempotent !== undefined && { idempotent }) };
+    const result = await throughChain(this.#chain, call, options, this.#options.logger, send);
+    return raw === true ? result.bytes : result.value;
+  }
+
+  async notify(
+    server: string,
+    method: string,
+    params: Params | undefined,
+    { caller, signal }: Pick<PoolCallOptions, 'caller' | 'signal'>,
+    send: (params: Params | undefined) => Promise<void>,
+  ): Promise<void> {
+    if (this.empty) return send(params);
+    const party = this.#party(server, caller);
+    const origin: CallOrigin = { ...party, kind: 'notification', from: 'client', method, idempotent: false };
+    await this.#chain.run(origin, params, signal === undefined ? {} : { signal }, async (passed) => {
+      await send(passed.params);
+      return CallResult.NONE;
+    });
+  }
+
+  /** A listener for what a subscription or a lease brings. */
+  listener(server: string, caller: Caller | undefined, tell: (notice: ServerNotice) => void): typeof tell {
+    const inbound = new Inbound(this.#chain, this.#party(server, caller), this.#options.logger);
+    return (notice) => inbound.noticeUnless(this.empty, notice, tell);
+  }
+
+  /** A notification that belongs to no call. */
+  notice(from: Unasked, notice: ServerNotice, tell: (notice: ServerNotice) => void): void {
+    if (this.empty && this.#unasked.size === 0) {
+      tell(notice);
+      return;
+    }
+    const place = JSON.stringify([from.server, from.principal, from.key]);
+    const inbound = this.#unasked.get(place) ?? this.#inbound(from);
+    this.#unasked.set(place, inbound);
+    inbound.notice(notice, tell);
+    const { told } = inbound;
+    void told?.then(() => {
+      if (inbound.told === told && this.#unasked.get(place) === inbound) this.#unasked.delete(place);
+    });
+  }
+
+  /** A request that belongs to no call. */
+  ask(
+    from: Unasked,
+    request: ServerRequest,
+    signal: AbortSignal,
+    answer: (request: ServerRequest) => Promise<unknown>,
+  ): Promise<unknown> {
+    if (this.empty) return answer(request);
+    return this.#inbound(from).ask(request.method, request.params, signal, (params) =>
+      answer({ ...request, ...(params && { params }) }),
+    );
+  }
+
+  /** A lease whose calls pass through here, too. */
+  lease<L extends Leased>(lease: L, caller: Caller | undefined): L {
+    const { server } = lease;
+    const whose = caller === undefined ? {} : { caller };
+    const own: Leased = {
+      server,
+      get info() {
+        return lease.info;
+      },
+      get signal() {
+        return lease.signal;
+      },
+      request: (method, params, options) => {
+        const given: PoolCallOptions = { ...whose, ...options };
+        if (this.empty) return lease.request(method, params, given);
+        return this.request(server, method, params, given, (...changed) => lease.request(method, ...changed));
+      },
+      notify: (method, params) =>
+        this.notify(server, method, params, whose, (changed) => lease.notify(method, changed)),
+      on: (event, listener) => {
+        if (event === 'notification') {
+          return lease.on(event, this.listener(server, caller, listener as (notice: ServerNotice) => void));
+        }
+        const answer = listener as RequestHandler;
+        return lease.on('request', (request, context) =>
+          this.ask({ server, ...caller }, request, context.signal, (changed) => answer(changed, context)),
+        );
+      },
+      release: () => lease.release(),
+      [Symbol.asyncDispose]: () => lease[Symbol.asyncDispose](),
+    };
+    return own as L;
+  }
+
+  #inbound({ server, principal, key }: Unasked): Inbound {
+    const caller = { ...(principal !== undefined && { principal }), ...(key !== undefined && { key }) };
+    const some = principal !== undefined || key !== undefined;
+    return new Inbound(this.#chain, this.#party(server, some ? caller : undefined), this.#options.logger);
+  }
+
+  #party(server: string, caller: Caller | undefined): Pick<CallOrigin, 'server' | 'caller' | 'era'> {
+    return { server, caller, era: () => this.#options.info(server, caller)?.era };
+  }
+}

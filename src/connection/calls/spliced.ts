@@ -1,0 +1,32 @@
+import { membersOf, memberText, withMembers } from '../channel/codec/members.js';
+
+type Members = Readonly<Record<string, unknown>>;
+
+/**
+ * `text`, which says `before`, so that it says `after`: members that are the same in both keep their text, and with it numbers that
+ * JavaScript cannot hold. What differs and is no object is written anew.
+ */
+export function spliced(text: string, before: unknown, after: unknown): string {
+  const whole = (): string => JSON.stringify(after) ?? 'null';
+  if (before === after) return text;
+  if (!isMembers(before) || !isMembers(after)) {
+    const written = whole();
+    // Long params are parsed anew at each look, so that equal ones need not be the same.
+    return JSON.stringify(before) === written ? text : written;
+  }
+  const members = membersOf(text);
+  if (members === undefined) return whole();
+  const changes: Record<string, string | undefined> = {};
+  for (const key of new Set([...Object.keys(before), ...Object.keys(after)])) {
+    if (before[key] === after[key]) continue;
+    const known = memberText(text, members, key);
+    changes[key] = known === undefined ? JSON.stringify(after[key]) : own(known, before[key], after[key]);
+  }
+  return withMembers(text, changes) ?? whole();
+}
+
+const own = (text: string, before: unknown, after: unknown): string | undefined =>
+  after === undefined ? undefined : spliced(text, before, after);
+
+const isMembers = (value: unknown): value is Members =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);

@@ -1,0 +1,149 @@
+import type { Logger } from '../../core/logger.js';
+import type { CallOptions, Params, Progress, ServerNotice } from '../protocol/messages.js';
+import { CallResult } from './CallResult.js';
+import type { CallChanges } from './Middleware.js';
+import type { CallOrigin, MiddlewareChain, PassedCall } from './MiddlewareChain.js';
+import { spliced } from './spliced.js';
+
+/** Notifications of one call that wait for slow middleware; more are dropped. */
+const MAX_WAITING = 1_000;
+
+/** What a call carries that middleware has to do with. */
+export type ChainedOptions = Pick<
+  CallOptions,
+  'signal' | 'paramsText' | 'timeoutMs' | 'onProgress' | 'onNotification' | 'onRequest'
+> & { readonly deadlineMs?: number };
+
+/** Who speaks, in all that belongs to one call. */
+export type ChainedParty = Pick<CallOrigin, 'server' | 'caller' | 'era'>;
+
+/**
+ * A request through a chain, with what the server says and asks while it runs. `send` gets the params and options as they come out
+ * of it: the very ones that went in where nothing was changed.
+ */
+export async function throughChain<O extends ChainedOptions>(
+  chain: MiddlewareChain,
+  call: ChainedParty & { readonly method: string; readonly params: Params | undefined; readonly idempotent?: boolean },
+  options: O,
+  logger: Logger,
+  send: (params: Params | undefined, options: O) => Promise<unknown>,
+): Promise<CallResult> {
+  const { server, caller, era, method, params, idempotent = false } = call;
+  const inbound = new Inbound(chain, { server, caller, era }, logger);
+  const own = inbound.wrap(options);
+  const origin: CallOrigin = { kind: 'request', from: 'client', server, caller, era, method, idempotent };
+  const changes = changesOf(options);
+  const result = await chain.run(origin, params, changes, async (passed) =>
+    CallResult.of(await send(passed.params, optionsOf(passed, { params, changes }, own))),
+  );
+  // What was said before the answer is heard before it.
+  await inbound.told;
+  return result;
+}
+
+/** What a server says and asks, through a chain and in its order. */
+export class Inbound {
+  /** Settles when all that was said so far has been told; undefined while there was nothing. */
+  told: Promise<void> | undefined;
+  /** Who speaks from here on. */
+  party: ChainedParty;
+  readonly #chain: MiddlewareChain;
+  readonly #logger: Logger;
+  #waiting = 0;
+
+  constructor(chain: MiddlewareChain, party: ChainedParty, logger: Logger) {
+    this.#chain = chain;
+    this.party = party;
+    this.#logger = logger;
+  }
+
+  /** Options whose listeners hear what comes out of the chain. */
+  wrap<O extends ChainedOptions>(options: O): O {
+    const { onProgress, onNotification, onRequest } = options;
+    if (onProgress === undefined && onNotification === undefined && onRequest === undefined) return options;
+    return {
+      ...options,
+      ...(onProgress && {
+        onProgress: (progress: Progress) =>
+          this.notice({ method: 'notifications/progress', params: { ...progress } }, ({ params }) =>
+            onProgress(params as unknown as Progress),
+          ),
+      }),
+      ...(onNotification && { onNotification: (notice: ServerNotice) => this.notice(notice, onNotification) }),
+      ...(onRequest && {
+        onRequest: (request: Parameters<typeof onRequest>[0], context: Parameters<typeof onRequest>[1]) =>
+          this.ask(request.method, request.params, context.signal, (params) =>
+            onRequest({ ...request, ...(params && { params }) }, context),
+          ),
+      }),
+    };
+  }
+
+  /** A notification; one that middleware does not pass on, or fails at, is not told. */
+  notice({ method, params }: ServerNotice, tell: (notice: ServerNotice) => void): void {
+    if (this.#waiting >= MAX_WAITING) {
+      this.#logger.warn({ server: this.party.server, method }, 'a notification is dropped: middleware is too slow');
+      return;
+    }
+    this.#waiting++;
+    const origin: CallOrigin = { ...this.party, kind: 'notification', from: 'server', method, idempotent: false };
+    const run = async (): Promise<void> => {
+      try {
+        await this.#chain.run(origin, params, {}, async (passed) => {
+          tell({ method, ...(passed.params && { params: passed.params }) });
+          return CallResult.NONE;
+        });
+      } catch (error) {
+        this.#logger.error({ server: this.party.server, method, error }, 'middleware failed at a notification');
+      } finally {
+        this.#waiting--;
+      }
+    };
+    this.told = this.told === undefined ? run() : this.told.then(run);
+  }
+
+  /** The same; `direct`: there is no middleware, so that it is told at once, in its turn. */
+  noticeUnless(direct: boolean, notice: ServerNotice, tell: (notice: ServerNotice) => void): void {
+    if (direct && this.#waiting === 0) tell(notice);
+    else this.notice(notice, tell);
+  }
+
+  /** A request of a server. */
+  async ask(
+    method: string,
+    params: Params | undefined,
+    signal: AbortSignal,
+    answer: (params: Params | undefined) => Promise<unknown>,
+  ): Promise<unknown> {
+    await this.told;
+    const origin: CallOrigin = { ...this.party, kind: 'request', from: 'server', method, idempotent: false };
+    const result = await this.#chain.run(origin, params, { signal }, async (passed) =>
+      CallResult.of(await answer(passed.params)),
+    );
+    return result.value;
+  }
+}
+
+function changesOf({ signal, deadlineMs, timeoutMs }: ChainedOptions | CallChanges): CallChanges {
+  return {
+    ...(signal && { signal }),
+    ...(deadlineMs !== undefined && { deadlineMs }),
+    ...(timeoutMs !== undefined && { timeoutMs }),
+  };
+}
+
+/** The options of a call as it came out; the very ones where nothing was changed. */
+function optionsOf<O extends ChainedOptions>(
+  passed: PassedCall,
+  { params, changes }: { readonly params: Params | undefined; readonly changes: CallChanges },
+  options: O,
+): O {
+  const sameParams = passed.params === params;
+  if (sameParams && passed.changes === changes) return options;
+  const { paramsText } = options;
+  return {
+    ...options,
+    ...changesOf(passed.changes),
+    ...(paramsText !== undefined && !sameParams && { paramsText: spliced(paramsText, params, passed.params) }),
+  };
+}

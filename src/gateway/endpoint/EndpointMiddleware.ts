@@ -1,0 +1,84 @@
+import type { Middleware } from '../../connection/calls/Middleware.js';
+import { MiddlewareChain } from '../../connection/calls/MiddlewareChain.js';
+import { type ChainedParty, Inbound, throughChain } from '../../connection/calls/throughChain.js';
+import type { Logger } from '../../core/logger.js';
+import type { ServerNotice } from '../../pool/McpPool.js';
+import type { Era } from '../../registry/config/ServerConfig.js';
+import type { Listening } from '../modern/Listening.js';
+import type { Params } from '../rpc/envelope.js';
+import type { CallOptions, Downstream, Endpoint, ListenOptions } from './Endpoint.js';
+
+/** What an endpoint tells of itself to middleware. */
+export interface Routes {
+  /** The server that a request is for; undefined when it is for several. */
+  readonly serverOf: (method: string, params: Params | undefined) => string | undefined;
+  readonly eraOf: (server: string, session: Downstream) => Era | undefined;
+}
+
+/** The middleware of a gateway: around what its clients ask, and what they hear and are asked. */
+export class EndpointMiddleware {
+  readonly #chain = new MiddlewareChain();
+  readonly #logger: Logger;
+  readonly #inbound = new WeakMap<Downstream, Inbound>();
+
+  constructor(logger: Logger) {
+    this.#logger = logger;
+  }
+
+  use(middleware: Middleware): Disposable {
+    return this.#chain.use(middleware);
+  }
+
+  /** An endpoint whose traffic passes through here. With no middleware it costs a comparison. */
+  around(endpoint: Endpoint, routes: Routes): Endpoint {
+    const chain = this.#chain;
+    const party = (session: Downstream, server: string | undefined): ChainedParty => ({
+      server,
+      caller: session.caller,
+      era: () => (server === undefined ? undefined : routes.eraOf(server, session)),
+    });
+    return {
+      info: (session, signal) => endpoint.info(session, signal),
+      request: async (session, method, params, call) => {
+        if (chain.size === 0) return endpoint.request(session, method, params, call);
+        const asked = { ...party(session, routes.serverOf(method, params)), method, params };
+        const send = (own: Params | undefined, options: CallOptions): Promise<unknown> =>
+          endpoint.request(session, method, own, options);
+        const result = await throughChain(chain, asked, call, this.#logger, send);
+        // What was not looked at goes on as it came.
+        return result.raw;
+      },
+      listen: (client, filter, options: ListenOptions): Promise<Listening> => {
+        const inbound = new Inbound(chain, party(client, undefined), this.#logger);
+        const { onNotification } = options;
+        const tell = (notice: ServerNotice): void => inbound.noticeUnless(chain.size === 0, notice, onNotification);
+        return endpoint.listen(client, filter, { ...options, onNotification: tell });
+      },
+      relay: (session, server, notice, own) => {
+        this.told(session, server, notice, (changed) => endpoint.relay(session, server, changed, own));
+      },
+    };
+  }
+
+  /** What a server asks a session's client. */
+  ask(
+    session: Downstream,
+    server: string,
+    { method, params }: ServerNotice,
+    signal: AbortSignal,
+    answer: (params: Params | undefined) => Promise<unknown>,
+  ): Promise<unknown> {
+    if (this.#chain.size === 0) return answer(params);
+    const party: ChainedParty = { server, caller: session.caller, era: () => session.era };
+    return new Inbound(this.#chain, party, this.#logger).ask(method, params, signal, answer);
+  }
+
+  /** What a session hears by itself, in its order. */
+  told(session: Downstream, server: string, notice: ServerNotice, tell: (notice: ServerNotice) => void): void {
+    const party: ChainedParty = { server, caller: session.caller, era: () => session.era };
+    const inbound = this.#inbound.get(session) ?? new Inbound(this.#chain, party, this.#logger);
+    this.#inbound.set(session, inbound);
+    inbound.party = party;
+    inbound.noticeUnless(this.#chain.size === 0, notice, tell);
+  }
+}

@@ -1,0 +1,74 @@
+import type { Logger } from '../../core/logger.js';
+import { prefixIn, prefixOf } from '../aggregate/lists/exposedNames.js';
+import type { GatewayPool } from '../GatewayOptions.js';
+import type { Params } from '../rpc/envelope.js';
+import type { Callers } from '../session/callers/Callers.js';
+import type { Downstream, Endpoint } from './Endpoint.js';
+import { EndpointMiddleware, type Routes } from './EndpointMiddleware.js';
+import { ServerEndpoint } from './ServerEndpoint.js';
+
+export interface EndpointsOptions {
+  readonly pool: GatewayPool;
+  readonly callers: Callers;
+  readonly logger: Logger;
+  /** The sessions of an endpoint. */
+  readonly sessionsOf: (endpoint: Endpoint) => readonly Downstream[];
+}
+
+/** The endpoints of a gateway, made when they are asked for, with what passes around all of them. */
+export class Endpoints {
+  readonly middleware: EndpointMiddleware;
+  readonly #options: EndpointsOptions;
+  readonly #servers = new Map<string, Endpoint>();
+  #aggregate: Endpoint | undefined;
+  #follower: ((endpoint: Endpoint, server?: string) => void) | undefined;
+
+  constructor(options: EndpointsOptions) {
+    this.#options = options;
+    this.middleware = new EndpointMiddleware(options.logger);
+  }
+
+  /** The aggregate, as clients reach it. */
+  addAggregate(aggregate: Endpoint): Endpoint {
+    const { pool } = this.#options;
+    this.#aggregate = this.#around(aggregate, (_method, params) => {
+      const name = params?.['name'] ?? (params?.['ref'] as Params | undefined)?.['name'];
+      const prefix = typeof name === 'string' ? prefixIn(name) : undefined;
+      return prefix === undefined ? undefined : pool.servers().find((each) => prefixOf(each) === prefix);
+    });
+    return this.#aggregate;
+  }
+
+  /** Gives each that there is and each that is to come to `listener`, once. */
+  follow(listener: (endpoint: Endpoint, server?: string) => void): void {
+    this.#follower = listener;
+    if (this.#aggregate !== undefined) listener(this.#aggregate);
+    for (const [name, endpoint] of this.#servers) listener(endpoint, name);
+  }
+
+  /** Of the aggregate, or of a server by its name; undefined for one there is not. */
+  of(name: string | undefined): Endpoint | undefined {
+    if (name === undefined) return this.#aggregate;
+    const known = this.#servers.get(name);
+    if (known !== undefined) return known;
+    const { pool, callers, sessionsOf } = this.#options;
+    if (!pool.hasServer(name)) return undefined;
+    const inner = new ServerEndpoint({
+      pool,
+      server: name,
+      callers,
+      sessions: () => [endpoint, this.#aggregate].flatMap((each) => (each === undefined ? [] : sessionsOf(each))),
+      tell: (session, notice) =>
+        this.middleware.told(session, name, notice, ({ method, params }) => session.notify(method, params)),
+    });
+    const endpoint = this.#around(inner, () => name);
+    this.#servers.set(name, endpoint);
+    this.#follower?.(endpoint, name);
+    return endpoint;
+  }
+
+  #around(endpoint: Endpoint, serverOf: Routes['serverOf']): Endpoint {
+    const { callers } = this.#options;
+    return this.middleware.around(endpoint, { serverOf, eraOf: (server, session) => callers.eraOf(server, session) });
+  }
+}

@@ -1,0 +1,3 @@
+export type { Caller } from '../connection/calls/Caller.js';
+export { CallResult } from '../connection/calls/CallResult.js';
+export type { CallChanges, Middleware, MiddlewareCall, Next } from '../connection/calls/Middleware.js';

@@ -1,0 +1,79 @@
+import { expect, test, vi } from 'vitest';
+import type { MiddlewareCall } from '../../src/connection/calls/Middleware.js';
+import { Gateway } from '../../src/gateway/Gateway.js';
+import { closeAfter } from '../support/closeAfter.js';
+import { FakePool } from '../support/FakePool.js';
+import { RawClient } from '../support/httpClient.js';
+
+const RESULT = '{"n":12345678901234567890,"content":[]}';
+
+const served = async () => {
+  const pool = new FakePool({
+    a: {
+      capabilities: { tools: { listChanged: true }, logging: {}, resources: { subscribe: true } },
+      lists: { tools: [{ name: 'one', inputSchema: { type: 'object' } }] },
+      methods: {
+        'tools/call': async (_params, options) => {
+          options.onNotification?.({ method: 'notifications/message', params: { level: 'info', data: 'secret' } });
+          return Buffer.from(RESULT);
+        },
+      },
+    },
+  });
+  const gateway = closeAfter(new Gateway({ pool, port: 0 }));
+  const { url } = await gateway.listen();
+  return { pool, gateway, url };
+};
+
+test('the middleware of a gateway stands around what its clients ask and hear, lists and names as they see them', async () => {
+  const { pool, gateway, url } = await served();
+  const seen: Partial<MiddlewareCall>[] = [];
+  gateway.use(async (call, next) => {
+    const { from, kind, server, method, tool } = call;
+    seen.push({ from, kind, server, method, tool });
+    if (method === 'tools/list') {
+      const list = await next();
+      const { tools } = list.value as { tools: { name: string }[] };
+      return list.with({ tools: tools.filter(({ name }) => name !== 'a__hidden') });
+    }
+    if (method === 'notifications/message') return next({ params: { level: 'info', data: 'redacted' } });
+    return next();
+  });
+  const all = new RawClient(`${url}/mcp`);
+  await all.initialize();
+  expect((await all.call('tools/list')).result).toMatchObject({ tools: [{ name: 'a__one' }] });
+  const reply = await all.send({ jsonrpc: '2.0', id: 9, method: 'tools/call', params: { name: 'a__one' } });
+  expect(reply.text).toContain(RESULT);
+  expect(reply.text).toContain('redacted');
+  expect(reply.text).not.toContain('secret');
+  expect(seen).toEqual([
+    { from: 'client', kind: 'request', server: undefined, method: 'tools/list', tool: undefined },
+    { from: 'client', kind: 'request', server: 'a', method: 'tools/call', tool: 'a__one' },
+    { from: 'server', kind: 'notification', server: 'a', method: 'notifications/message', tool: undefined },
+  ]);
+  expect(pool.calls.at(-1)?.params).toEqual({ name: 'one' });
+});
+
+test('what a session hears by itself keeps its order through slow middleware, and what fails there is not heard', async () => {
+  const { pool, gateway, url } = await served();
+  gateway.use(async (call, next) => {
+    if (call.from === 'client') return next();
+    await new Promise((resolve) => setImmediate(resolve));
+    if (call.params?.['uri'] === 'x:2') throw new Error('planted');
+    return next();
+  });
+  const client = new RawClient(`${url}/servers/a/mcp`);
+  await client.initialize();
+  const stream = await client.listen();
+  for (const uri of ['x:1', 'x:2', 'x:3']) await client.call('resources/subscribe', { uri });
+  for (const each of pool.subscriptions) {
+    each.notify({ method: 'notifications/resources/updated', params: { uri: each.uri } });
+  }
+  pool.emit('notification', { server: 'a', notice: { method: 'notifications/tools/list_changed' } });
+  await vi.waitFor(() => expect(stream.messages.length).toBe(3));
+  expect(stream.messages.map(({ method, params }) => params?.['uri'] ?? method)).toEqual([
+    'x:1',
+    'x:3',
+    'notifications/tools/list_changed',
+  ]);
+});
