@@ -163,6 +163,7 @@ const OWN: Readonly<Record<string, readonly string[]>> = {
     'MEMORY_EVENT_STORE_DEFAULTS',
     'MemoryEventStore',
     'STATUS_DEFAULTS',
+    'STDIO_FRONT_DEFAULTS',
     'ToolCatalog',
     'addGateway',
   ],

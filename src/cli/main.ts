@@ -15,7 +15,9 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 process.stderr.on('error', () => undefined);
 
 const limit = openFilesLimit();
-const program = await loadProgram(process.argv.slice(2), limit).catch((error: unknown) => {
+const args = process.argv.slice(2);
+const loading = args[0] === 'connect' ? import('./desk/connectProgram.js') : loadProgram(args, limit);
+const program = await loading.catch((error: unknown) => {
   process.stderr.write(`mcp-poolkit: ${visible(error instanceof Error ? error.message : String(error))}\n`);
   process.exitCode = 1;
 });

@@ -7,10 +7,14 @@ const LOOK_MS = 500;
  * `nohup`: for them this does nothing.
  */
 export function whenNpmIsGone(callback: () => void): Disposable {
+  if (process.env['npm_lifecycle_event'] !== undefined) return whenParentIsGone(callback);
+  return { [Symbol.dispose]: () => undefined };
+}
+
+/** Calls back once when the process that started this one is gone: for a program that lives for its starter alone. */
+export function whenParentIsGone(callback: () => void): Disposable {
+  if (process.platform === 'win32') return { [Symbol.dispose]: () => undefined };
   const parent = process.ppid;
-  if (process.env['npm_lifecycle_event'] === undefined || process.platform === 'win32') {
-    return { [Symbol.dispose]: () => undefined };
-  }
   const timer = setInterval(() => {
     if (process.ppid === parent) return;
     clearInterval(timer);

@@ -3,6 +3,7 @@ import { packageVersion } from '../core/version.js';
 import { GATEWAY_DEFAULTS } from '../gateway/GatewayOptions.js';
 import { addBench, addReference } from './bench/benchCommand.js';
 import type { CallOptions } from './call.js';
+import { addConnect } from './desk/connectProgram.js';
 import type { DoctorOptions } from './doctor/doctor.js';
 import type { ServeOptions } from './serve.js';
 import { addCheck } from './testing/checkCommand.js';
@@ -27,6 +28,7 @@ export function createProgram(): Command {
     .showHelpAfterError('(--help says what there is)')
     .configureHelp({ showGlobalOptions: true });
   addServe(program);
+  addConnect(program);
   addCall(program);
   addDoctor(program);
   addBench(program);
@@ -65,6 +67,8 @@ function addServe(program: Command): void {
       0,
     )
     .option('--cache <folder>', "keep the servers' tool lists there: after a restart they are there at once")
+    .option('--stdio', 'be one stdio server that is all of them, instead of listening; ends with its client')
+    .option('--exit-unused-ms <ms>', 'end when no client has been connected for so long', whole(1, 86_400_000))
     .option('--json', 'print one JSON object a line for each event, instead of text')
     .addOption(logLevel())
     .addHelpText(

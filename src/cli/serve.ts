@@ -16,9 +16,10 @@ import { FileCache } from '../toolstore/FileCache.js';
 import { LiveConfig } from './config/LiveConfig.js';
 import { onHangup } from './config/onHangup.js';
 import { type LoadedConfig, loadConfig, startProblem } from './configs.js';
+import { whenUnused } from './desk/whenUnused.js';
 import { createLogger } from './output/logger.js';
-import { jsonOutput, type Output, type ServerLine, textOutput } from './output/output.js';
-import { whenNpmIsGone } from './parent.js';
+import { jsonOutput, type Output, type ServerLine, stdioOutput, textOutput } from './output/output.js';
+import { whenNpmIsGone, whenParentIsGone } from './parent.js';
 import { ANSWER_MS, stopBudgetMs } from './stopTimes.js';
 
 export interface ServeOptions {
@@ -32,6 +33,9 @@ export interface ServeOptions {
   readonly propagationDelay: number;
   /** A folder. */
   readonly cache?: string;
+  /** Serve one client over stdin and stdout, and do not listen. */
+  readonly stdio?: boolean;
+  readonly exitUnusedMs?: number;
   readonly json?: boolean;
   readonly logLevel: string;
 }
@@ -44,7 +48,8 @@ const SETTLE_MS = 3_000;
 
 /** `mcp-poolkit serve`: resolves when it serves, or has failed to; signals end it. */
 export async function serve(options: ServeOptions): Promise<void> {
-  const output = options.json === true ? jsonOutput : textOutput;
+  const listening = options.json === true ? jsonOutput : textOutput;
+  const output = options.stdio === true ? stdioOutput : listening;
   const logger = createLogger(options.logLevel);
   const { graceMs, propagationDelay: propagationDelayMs } = options;
   const totalMs = stopBudgetMs({ graceMs, propagationDelayMs });
@@ -63,9 +68,12 @@ export async function serve(options: ServeOptions): Promise<void> {
     },
   });
   plan.beforeStop(({ reason }) => output.event('stopping', { reason }));
-  whenNpmIsGone(() => void plan.shutdown('npm is gone'));
+  if (options.stdio === true) whenParentIsGone(() => void plan.shutdown('its client is gone'));
+  else whenNpmIsGone(() => void plan.shutdown('npm is gone'));
   let live: LiveConfig | undefined;
-  onHangup({ reload: async () => (await live?.reload()) ?? false, stop: () => void plan.shutdown('SIGHUP') });
+  const stop = (): void => void plan.shutdown('SIGHUP');
+  if (options.stdio === true) process.on('SIGHUP', stop);
+  else onHangup({ reload: async () => (await live?.reload()) ?? false, stop });
   try {
     live = await start(options, { plan, output, logger });
   } catch (error) {
@@ -102,9 +110,8 @@ async function start(options: ServeOptions, { plan, output, logger }: Context): 
   plan.add('servers', pool, { phase: 'close' });
   const startMs = new Map<string, number>();
   watch(pool, { output, logger, startMs });
-  const settled = startServers(pool, config, output, plan);
-  // Told below; a stop meanwhile must not leave it unheard.
-  settled.catch((error: unknown) => error);
+  // Known before the first client and the first start, so that no client sees one of them missing.
+  for (const each of config.servers) pool.addServer(each);
   const gateway = new Gateway({
     pool,
     logger,
@@ -116,7 +123,11 @@ async function start(options: ServeOptions, { plan, output, logger }: Context): 
     ...(cache && { cache }),
   });
   addGateway(plan, gateway, { graceMs, timeoutMs: graceMs + ANSWER_MS });
-  const { url } = await listen(gateway, options);
+  const url = options.stdio === true ? serveClient(gateway, plan) : (await listen(gateway, options)).url;
+  // Not before: where the port is taken, another is serving them.
+  const settled = startServers(pool, config, output, plan);
+  // Told below; a stop meanwhile must not leave it unheard.
+  settled.catch((error: unknown) => error);
   // Clients are served from here on. What is slow to start follows by itself, and is told by `started` and `problem`.
   await Promise.race([settled, sleep(systemClock, SETTLE_MS, { signal: plan.signal })]);
   const servers = await linesOf(pool, config, startMs);
@@ -125,7 +136,18 @@ async function start(options: ServeOptions, { plan, output, logger }: Context): 
     void (await startServer(pool, config.file, name, output, plan));
   const live = new LiveConfig({ config, pool, output, logger, start: startOne });
   plan.add('config', live, { phase: 'refuse' });
+  const { exitUnusedMs } = options;
+  if (exitUnusedMs !== undefined) whenUnused(gateway, exitUnusedMs, () => void plan.shutdown('no client is left'));
   return live;
+}
+
+/** The one client of stdin and stdout: when it is gone, so is the reason to be here. */
+function serveClient(gateway: Gateway, plan: ShutdownPlan): string {
+  gateway.serveStdio().then(
+    () => plan.shutdown('its client is gone'),
+    (error: unknown) => plan.shutdown(messageOf(error)),
+  );
+  return 'stdio';
 }
 
 /**
@@ -134,8 +156,6 @@ async function start(options: ServeOptions, { plan, output, logger }: Context): 
  */
 async function startServers(pool: McpPool, config: LoadedConfig, output: Output, plan: ShutdownPlan): Promise<void> {
   const wanted = config.servers.filter(({ enabled }) => enabled !== false);
-  // Known before the first one is up, so that clients see none of them missing.
-  for (const each of config.servers) pool.addServer(each);
   const hopeless = await Promise.all(
     wanted.map(async ({ name }) => {
       const problem = await startServer(pool, config.file, name, output, plan);

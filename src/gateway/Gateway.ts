@@ -6,7 +6,6 @@ import { type Closeable, type CloseOptions, CloseScope } from '../core/close/Clo
 import type { GracePeriod } from '../core/close/GracePeriod.js';
 import { ClosedError, OutcomeUnknownError } from '../core/errors.js';
 import { type Logger, silentLogger } from '../core/logger.js';
-import { Health } from '../shutdown/Health.js';
 import { InFlight } from '../shutdown/InFlight.js';
 import { type TrackedHttpServer, trackHttpServer } from '../shutdown/TrackedHttpServer.js';
 import { makeAggregate } from './aggregate/makeAggregate.js';
@@ -17,7 +16,7 @@ import type { GatewayStats } from './GatewayStats.js';
 import { HeldBytes } from './http/HeldBytes.js';
 import { addressOf, type GatewayAddress } from './http/paths.js';
 import { Guard } from './http/request/guard.js';
-import { ServerChecks } from './http/ServerChecks.js';
+import { healthOf, ServerChecks } from './http/ServerChecks.js';
 import { StreamableHttp } from './http/StreamableHttp.js';
 import { NoticeFrames } from './http/stream/Frame.js';
 import { ModernClients } from './modern/ModernClients.js';
@@ -28,14 +27,13 @@ import { HttpFront } from './mount/HttpFront.js';
 import { PoolRelay } from './PoolRelay.js';
 import { Callers } from './session/callers/Callers.js';
 import { SessionTable } from './session/SessionTable.js';
+import { startSweeps } from './session/startSweeps.js';
 import type { Status } from './status/Status.js';
 import { type OpenStatus, statusOf } from './status/statusOf.js';
+import { type StdioFrontOptions, serveStdio } from './stdio/serveStdio.js';
 
 /** How long answers that were written at the last moment may take to leave. */
 const FLUSH_MS = 500;
-const MAX_SWEEP_MS = 60_000;
-/** A call that takes longer, up to twice as long, gets a stream. */
-const STREAM_AFTER_MS = 2_500;
 
 /**
  * A proxy over a pool's servers, over Streamable HTTP of both eras. `/mcp` has the tools and prompts of all servers as
@@ -98,12 +96,7 @@ export class Gateway implements Closeable, AsyncDisposable {
     this.#sessions = new SessionTable({ ...limits, onEnd: (session) => this.#callers.release(session) }, clock);
     this.#inFlight = new InFlight({ name: 'gateway requests', clock, logger });
     const inFlight = this.#inFlight;
-    const own = {
-      get stopping() {
-        return inFlight.refusing;
-      },
-    };
-    this.#checks = new ServerChecks(options.health ?? new Health({ plan: own, clock }), pool);
+    this.#checks = new ServerChecks(options.health ?? healthOf(inFlight, clock), pool);
     const http = new StreamableHttp({
       pool,
       sessions: this.#sessions,
@@ -165,6 +158,7 @@ export class Gateway implements Closeable, AsyncDisposable {
       sessions: this.#sessions.size,
       streams: this.#sessions.streams + this.#modern.streams,
       inFlight: this.#inFlight.size,
+      connections: this.#tracked.connections,
       requests: this.#front.requests,
       refused: this.#front.refused,
       droppedNotices: this.#dropped + this.#sessions.dropped,
@@ -211,6 +205,14 @@ export class Gateway implements Closeable, AsyncDisposable {
    */
   use(middleware: Middleware): Disposable {
     return this.#endpoints.middleware.use(middleware);
+  }
+
+  /** Serves one client over stdin and stdout, without listening, until it is gone. Rejects with an `OptionError`. */
+  async serveStdio(options: StdioFrontOptions = {}): Promise<void> {
+    this.#scope.assertOpen();
+    this.#tick(false);
+    const host = { ...this.#settings, server: this.#server, signal: this.#closing.signal, logger: this.#logger };
+    await this.#scope.track(serveStdio(host, options));
   }
 
   /** From now on responses say `Connection: close`, so that clients move on before they are refused. */
@@ -262,16 +264,7 @@ export class Gateway implements Closeable, AsyncDisposable {
     if (!this.#scope.closing) this.#status ??= this.#openStatus(this.#scope, mounted);
     if (this.#ticking || this.#scope.closing) return;
     this.#ticking = true;
-    const { sessionIdleMs, heartbeatMs } = this.#settings;
-    this.#scope.every('expire sessions', Math.min(sessionIdleMs, MAX_SWEEP_MS), () => this.#sessions.expire());
-    this.#scope.every('streams for long calls', Math.min(STREAM_AFTER_MS, heartbeatMs), () => {
-      for (const session of this.#sessions) session.tick();
-      this.#modern.tick();
-    });
-    this.#scope.every('heartbeat', heartbeatMs, () => {
-      for (const session of this.#sessions) session.heartbeat();
-      this.#modern.heartbeat();
-    });
+    startSweeps(this.#scope, { ...this.#settings, sessions: this.#sessions, modern: this.#modern });
   }
 
   #refuse(): void {

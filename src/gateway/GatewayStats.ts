@@ -5,6 +5,8 @@ export interface GatewayStats {
   readonly streams: number;
   /** HTTP requests being answered, open streams not among them. */
   readonly inFlight: number;
+  /** Connections of clients that are open. */
+  readonly connections: number;
   readonly requests: number;
   /** Requests refused for their Host or Origin. */
   readonly refused: number;

@@ -21,4 +21,5 @@ export type {
   TimelineEvent,
 } from './status/StatusData.js';
 export { STATUS_DEFAULTS, type StatusOptions } from './status/StatusOptions.js';
+export { STDIO_FRONT_DEFAULTS, type StdioFrontOptions } from './stdio/serveStdio.js';
 export { type CatalogQuery, ToolCatalog, type ToolCatalogInspection, type ToolCatalogOptions } from './ToolCatalog.js';

@@ -312,6 +312,7 @@ export const TYPES: Readonly<Record<string, readonly string[]>> = {
     'StatusData',
     'StatusOptions',
     'StatusSnapshot',
+    'StdioFrontOptions',
     'Timer',
     'TimelineEvent',
     'ToolCatalogInspection',

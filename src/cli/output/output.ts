@@ -59,6 +59,9 @@ export const textOutput: Output = {
   },
 };
 
+/** Where stdout belongs to the protocol: what is wrong goes to stderr, the rest is not told. */
+export const stdioOutput: Output = { ...textOutput, ready: () => undefined, event: () => undefined };
+
 interface Reloaded {
   readonly config: string;
   readonly added: readonly string[];

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Clock } from '../../core/clock.js';
 import type { McpPool } from '../../pool/McpPool.js';
-import type { Health } from '../../shutdown/Health.js';
+import { Health } from '../../shutdown/Health.js';
 
 const PATH = /^\/(livez|readyz|healthz)(\?|$)/;
 const DOWN: ReadonlySet<string> = new Set(['degraded', 'failed']);
@@ -48,4 +49,14 @@ export class ServerChecks implements Disposable {
     // Asking costs nothing, so that nothing is remembered.
     return this.#health.add(`server ${server}`, { check, cacheMs: 0 });
   }
+}
+
+/** Of a gateway that is given none: ready as long as it does not refuse. */
+export function healthOf(work: { readonly refusing: boolean }, clock: Clock): Health {
+  const plan = {
+    get stopping() {
+      return work.refusing;
+    },
+  };
+  return new Health({ plan, clock });
 }

@@ -1,0 +1,59 @@
+import { messageOf } from '../../core/errors.js';
+import { HttpLink } from '../../gateway/stdio/HttpLink.js';
+import { StdioBridge } from '../../gateway/stdio/StdioBridge.js';
+import { whenParentIsGone } from '../parent.js';
+import { GatewayStarter } from './GatewayStarter.js';
+
+export interface ConnectOptions {
+  readonly start?: boolean;
+  readonly config?: string;
+  readonly lingerMs: number;
+  readonly header: Readonly<Record<string, string>>;
+}
+
+/** How often the gateway is asked whether it is there: that also keeps a connection, by which it knows of its client. */
+const PRESENCE_MS = 20_000;
+const MAX_MESSAGE_BYTES = 4 * 1_024 * 1_024;
+const MAX_BUFFERED_BYTES = 64 * 1_024 * 1_024;
+const GRACE_MS = 2_000;
+
+/** `mcp-poolkit connect`: resolves when its client has closed its end, its parent is gone or a signal came. */
+export async function connect(url: URL, options: ConnectOptions): Promise<void> {
+  const { header: headers, start = false, config, lingerMs } = options;
+  const stop = new AbortController();
+  const onStop = (): void => stop.abort(new Error('stopped'));
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onStop);
+  const parent = whenParentIsGone(onStop);
+  try {
+    if (start && config === undefined) throw new Error('--start needs --config: what is the gateway to serve?');
+    const starter = start && config !== undefined ? new GatewayStarter(url, config, lingerMs) : undefined;
+    const bridge = new StdioBridge({
+      input: process.stdin,
+      output: process.stdout,
+      url,
+      headers,
+      ...(starter && { revive: (signal) => starter.start(signal) }),
+      maxMessageBytes: MAX_MESSAGE_BYTES,
+      maxBufferedBytes: MAX_BUFFERED_BYTES,
+      graceMs: GRACE_MS,
+      signal: stop.signal,
+    });
+    using link = new HttpLink({ url, headers });
+    const presence = setInterval(() => {
+      link.request({ method: 'GET', path: '/livez', signal: stop.signal }).then(
+        (response) => response.resume(),
+        // It is down: the next call says so.
+        () => undefined,
+      );
+    }, PRESENCE_MS);
+    presence.unref();
+    await bridge.run();
+    clearInterval(presence);
+  } catch (error) {
+    process.stderr.write(`mcp-poolkit: ${messageOf(error)}\n`);
+    process.exitCode = 1;
+  }
+  parent[Symbol.dispose]();
+  process.stdin.destroy();
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(signal, onStop);
+}

@@ -1,0 +1,85 @@
+import { once } from 'node:events';
+import type { Readable, Writable } from 'node:stream';
+import { LineReader } from '../../connection/stdio/LineReader.js';
+
+export interface ClientPipeOptions {
+  readonly input: Readable;
+  readonly output: Writable;
+  readonly maxMessageBytes: number;
+  readonly maxBufferedBytes: number;
+  readonly onLine: (line: string) => void;
+  readonly onOversized: (bytes: number) => void;
+}
+
+/** A client's two pipes: lines in, lines out, and nothing else. While it does not read, nothing is read from it. */
+export class ClientPipe {
+  readonly #options: ClientPipeOptions;
+  readonly #over = new AbortController();
+  #dropped = 0;
+
+  constructor(options: ClientPipeOptions) {
+    this.#options = options;
+    const { input, output, onLine, onOversized } = options;
+    const reader = new LineReader(options.maxMessageBytes, {
+      onLine: (line) => onLine(line.toString('utf8')),
+      onOversized: (_head, _tail, bytes) => onOversized(bytes),
+    });
+    const end = (): void => {
+      reader.end();
+      this.stop();
+    };
+    input.on('data', (chunk: Buffer) => {
+      reader.push(chunk);
+      if (!output.writableNeedDrain) return;
+      input.pause();
+      output.once('drain', () => input.resume());
+    });
+    input.once('end', end);
+    input.once('close', end);
+    input.once('error', () => this.stop());
+    // Its reader is gone: so is the client.
+    output.once('error', () => this.stop());
+    output.once('close', () => this.stop());
+  }
+
+  /** Aborts when nothing more comes in. */
+  get signal(): AbortSignal {
+    return this.#over.signal;
+  }
+
+  /** Notifications that the client did not read in time. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  /** One message. A line break can only be white space in it, since JSON escapes those of texts. */
+  send(text: string): void {
+    const { output } = this.#options;
+    if (!output.writable) return;
+    output.write(`${/[\r\n]/.test(text) ? text.replace(/[\r\n]+/g, ' ') : text}\n`);
+  }
+
+  /** The same for what may be lost: dropped while the client reads too slowly. */
+  offer(text: string): void {
+    const { output, maxBufferedBytes } = this.#options;
+    if (output.writableLength + text.length <= maxBufferedBytes) this.send(text);
+    else this.#dropped++;
+  }
+
+  /** Nothing more is read. */
+  stop(): void {
+    if (this.#over.signal.aborted) return;
+    this.#over.abort();
+    this.#options.input.pause();
+  }
+
+  /** Until what was written has left, or the reader is gone. */
+  async flushed(): Promise<void> {
+    const { output } = this.#options;
+    if (!output.writable || output.writableLength === 0) return;
+    await once(output, 'drain', { signal: AbortSignal.timeout(FLUSH_MS) }).catch(() => undefined);
+  }
+}
+
+/** How long output that was written may take to leave. */
+const FLUSH_MS = 2_000;

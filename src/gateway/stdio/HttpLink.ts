@@ -1,0 +1,84 @@
+import { Agent, request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
+import { request as httpsRequest, Agent as SecureAgent } from 'node:https';
+import type { Duplex } from 'node:stream';
+
+export interface HttpLinkOptions {
+  /** The endpoint: `http://127.0.0.1:3399/mcp`. */
+  readonly url: URL;
+  /** Sent with every request. */
+  readonly headers?: OutgoingHttpHeaders;
+  /** Makes a connection within this process, in place of a socket. */
+  readonly connect?: () => Duplex;
+}
+
+export interface LinkRequest {
+  readonly method: 'POST' | 'GET' | 'DELETE';
+  readonly headers?: OutgoingHttpHeaders;
+  readonly body?: string;
+  readonly signal?: AbortSignal;
+  /** Another path of the same origin. */
+  readonly path?: string;
+}
+
+/** Why there was no response. */
+export class LinkError extends Error {
+  /** Nothing of the request can have been read: there was no connection. */
+  readonly neverSent: boolean;
+
+  constructor(cause: Error, neverSent: boolean) {
+    super(cause.message === '' ? String((cause as NodeJS.ErrnoException).code) : cause.message, { cause });
+    this.neverSent = neverSent;
+  }
+}
+
+/** Requests to one endpoint over connections that are kept. Node's own client: it is there, and needs no memory of its own. */
+export class HttpLink implements Disposable {
+  readonly #options: HttpLinkOptions;
+  readonly #secure: boolean;
+  readonly #agent: Agent | undefined;
+
+  constructor(options: HttpLinkOptions) {
+    this.#options = options;
+    this.#secure = options.url.protocol === 'https:';
+    const kept = { keepAlive: true, keepAliveMsecs: 30_000 };
+    if (options.connect === undefined) this.#agent = this.#secure ? new SecureAgent(kept) : new Agent(kept);
+  }
+
+  /** Resolves with the head of the response. Rejects with a `LinkError`, or with the signal's reason. */
+  async request({ method, headers, body, signal, path }: LinkRequest): Promise<IncomingMessage> {
+    // What became of the connections that are kept is known by then: a gateway that has died is not mistaken for one that dies now.
+    await new Promise<void>((settle) => void setImmediate(settle));
+    signal?.throwIfAborted();
+    const { url, connect } = this.#options;
+    const target = path === undefined ? url : new URL(path, url);
+    const send = this.#secure ? httpsRequest : httpRequest;
+    return new Promise((resolve, reject) => {
+      let connected = false;
+      const outgoing = send(target, {
+        method,
+        headers: {
+          ...this.#options.headers,
+          ...headers,
+          ...(body !== undefined && { 'content-length': Buffer.byteLength(body) }),
+        },
+        ...(this.#agent && { agent: this.#agent }),
+        ...(signal && { signal }),
+        ...(connect && { createConnection: connect }),
+      });
+      outgoing.on('socket', (socket) => {
+        if (socket.connecting) socket.once(this.#secure ? 'secureConnect' : 'connect', () => (connected = true));
+        else connected = true;
+      });
+      outgoing.once('response', resolve);
+      outgoing.on('error', (error) => {
+        if (signal?.aborted === true) reject(signal.reason);
+        else reject(new LinkError(error, !connected));
+      });
+      outgoing.end(body);
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#agent?.destroy();
+  }
+}

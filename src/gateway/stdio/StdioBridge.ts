@@ -1,0 +1,295 @@
+import type { IncomingMessage } from 'node:http';
+import type { Duplex, Readable, Writable } from 'node:stream';
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
+import { type Clock, systemClock } from '../../core/clock.js';
+import { ClosedError, messageOf, NotSentError, OutcomeUnknownError } from '../../core/errors.js';
+import { type Logger, silentLogger } from '../../core/logger.js';
+import { within } from '../../core/time/within.js';
+import { SingleFlight } from '../../core/wait/SingleFlight.js';
+import {
+  cancelledKey,
+  classify,
+  type Incoming,
+  idKey,
+  idTextOf,
+  type RequestMessage,
+  written,
+} from '../rpc/envelope.js';
+import { type Failure, failureOf, failureText, INVALID_REQUEST, PARSE_ERROR } from '../rpc/failure.js';
+import { isAnswer, isClosing, refusalOf } from './answers.js';
+import { ClientPipe } from './ClientPipe.js';
+import { HttpLink, LinkError } from './HttpLink.js';
+import { ACCEPT, HttpSession } from './HttpSession.js';
+import { ModernHeaders, modernVersionOf } from './modernHeaders.js';
+import { isEventStream, readResponse, textOf } from './readResponse.js';
+
+export interface StdioBridgeOptions {
+  readonly input: Readable;
+  readonly output: Writable;
+  /** The gateway's endpoint. */
+  readonly url: URL;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Makes a connection within this process, in place of a socket. */
+  readonly connect?: () => Duplex;
+  /** Brings up a gateway that cannot be reached; rejects with why it cannot. Without it such a call fails. */
+  readonly revive?: (signal: AbortSignal) => Promise<void>;
+  readonly maxMessageBytes: number;
+  readonly maxBufferedBytes: number;
+  /** How long calls in flight may still take when the client has closed its end, in ms. */
+  readonly graceMs: number;
+  readonly signal?: AbortSignal;
+  readonly logger?: Logger;
+  readonly clock?: Clock;
+}
+
+/** Methods that may be sent twice: they only read. */
+const READS: ReadonlySet<string> = new Set(['initialize', 'ping', 'server/discover']);
+const isRead = (method: string): boolean => READS.has(method) || method.endsWith('/list');
+
+/**
+ * A gateway as one stdio server: what a client writes goes to the gateway's endpoint over Streamable HTTP, what comes back
+ * goes to the client, both eras alike. A gateway that forgets its sessions, or is another one since, is initialised anew without the
+ * client's doing; a call that may have run is never sent again.
+ */
+export class StdioBridge {
+  readonly #options: StdioBridgeOptions;
+  readonly #logger: Logger;
+  readonly #clock: Clock;
+  readonly #pipe: ClientPipe;
+  readonly #link: HttpLink;
+  readonly #session: HttpSession;
+  readonly #modern = new ModernHeaders();
+  readonly #reviving = new SingleFlight();
+  readonly #closing = new AbortController();
+  readonly #running = new Set<Promise<void>>();
+  /** Requests of the modern era in flight, which end with their response. */
+  readonly #cancels = new Map<string, AbortController>();
+  /** The handshake under way: what comes behind it waits. */
+  #opening: Promise<void> = Promise.resolve();
+
+  constructor(options: StdioBridgeOptions) {
+    this.#options = options;
+    this.#logger = options.logger ?? silentLogger;
+    this.#clock = options.clock ?? systemClock;
+    const { url, headers, connect } = options;
+    this.#link = new HttpLink({ url, ...(headers && { headers }), ...(connect && { connect }) });
+    this.#session = new HttpSession({
+      link: this.#link,
+      clock: this.#clock,
+      signal: this.#closing.signal,
+      onMessage: (text) => this.#pipe.offer(text),
+    });
+    this.#pipe = new ClientPipe({
+      ...options,
+      onLine: (line) => this.#onLine(line),
+      onOversized: (bytes) =>
+        this.#fail('null', { code: INVALID_REQUEST, message: `a message of ${bytes} bytes is too large` }),
+    });
+  }
+
+  /** Until the client has closed its end, or the signal says so, and what was in flight is answered. Never rejects. */
+  async run(): Promise<void> {
+    const { signal, graceMs } = this.#options;
+    const over = this.#pipe.signal;
+    await new Promise<void>((resolve) => {
+      const stop = (): void => {
+        this.#pipe.stop();
+        resolve();
+      };
+      over.addEventListener('abort', stop, { once: true });
+      signal?.addEventListener('abort', stop, { once: true });
+      if (over.aborted || signal?.aborted === true) stop();
+    });
+    const answered = Promise.all(this.#running);
+    await within(answered, { clock: this.#clock, timeoutMs: graceMs }).catch(() => undefined);
+    await this.#session.end();
+    this.#closing.abort(new ClosedError('the client'));
+    for (const each of this.#cancels.values()) each.abort(this.#closing.signal.reason);
+    await Promise.all(this.#running);
+    await this.#pipe.flushed();
+    this.#link[Symbol.dispose]();
+  }
+
+  #onLine(line: string): void {
+    let parsed: unknown;
+    try {
+      parsed = JSON.parse(line);
+    } catch {
+      this.#fail('null', { code: PARSE_ERROR, message: 'the line is not JSON' });
+      return;
+    }
+    const message = Array.isArray(parsed) ? undefined : written(classify(parsed), line);
+    if (message?.kind === 'invalid') {
+      this.#fail(JSON.stringify(message.id), { code: INVALID_REQUEST, message: message.why });
+      return;
+    }
+    const run = this.#take(line, message).finally(() => this.#running.delete(run));
+    this.#running.add(run);
+  }
+
+  /** Never rejects. */
+  async #take(line: string, message: Incoming | undefined): Promise<void> {
+    try {
+      if (message?.kind === 'request' && message.method === 'initialize') {
+        this.#opening = this.#request(line, message).catch((error: unknown) => this.#onFailure(message, error));
+        return await this.#opening;
+      }
+      if (message?.kind === 'request') {
+        const version = modernVersionOf(message.params);
+        if (version !== undefined) return await this.#modernRequest(line, message, version);
+        await this.#opening;
+        return await this.#request(line, message);
+      }
+      if (message?.kind === 'notification' && this.#cancelModern(message)) return;
+      await this.#opening;
+      const response = await this.#post(line, '');
+      if (message === undefined) return await readResponse(response, { onMessage: (text) => this.#pipe.send(text) });
+      response.resume();
+    } catch (error) {
+      if (message?.kind === 'request') this.#onFailure(message, error);
+      else this.#logger.debug({ error: messageOf(error) }, 'a message of the client was not delivered');
+    }
+  }
+
+  /** One call of the legacy era. */
+  async #request(line: string, message: RequestMessage): Promise<void> {
+    const first = message.method === 'initialize';
+    const response = await this.#post(line, message.method, first);
+    await this.#answer(message, response, (text) => {
+      if (first && (response.statusCode ?? 0) < 300) this.#session.begin(message, response, text);
+    });
+  }
+
+  async #modernRequest(line: string, message: RequestMessage, version: string): Promise<void> {
+    const { method, params = {} } = message;
+    const key = idKey(message);
+    const cancel = new AbortController();
+    this.#cancels.set(key, cancel);
+    const post = async (): Promise<IncomingMessage> => {
+      const headers = { ...ACCEPT, ...this.#modern.of(version, method, params) };
+      return this.#reach(method, () =>
+        this.#link.request({ method: 'POST', headers, body: line, signal: cancel.signal }),
+      );
+    };
+    try {
+      const onAnswer = (text: string): void => {
+        if (method === 'tools/list') this.#modern.learn(text);
+      };
+      await this.#answer(message, await post(), onAnswer, async (text) => {
+        // Which arguments go into headers is said by the tool's definition, which the client may have had from before.
+        if (method !== 'tools/call' || !text.includes(String(RPC_CODES.headerMismatch))) return undefined;
+        await this.#learnTools(version, params);
+        return post();
+      });
+    } catch (error) {
+      // Cancelled by the client: nothing is awaited.
+      if (!cancel.signal.aborted) throw error;
+    } finally {
+      this.#cancels.delete(key);
+    }
+  }
+
+  async #learnTools(version: string, params: RequestMessage['params']): Promise<void> {
+    const body = JSON.stringify({
+      jsonrpc: '2.0',
+      id: 'tools',
+      method: 'tools/list',
+      params: { _meta: params?.['_meta'] },
+    });
+    const headers = { ...ACCEPT, ...this.#modern.of(version, 'tools/list', {}) };
+    const response = await this.#link.request({ method: 'POST', headers, body, signal: this.#closing.signal });
+    await readResponse(response, { onMessage: (text) => this.#modern.learn(text) });
+  }
+
+  /** In that era a call is cancelled by closing its response. */
+  #cancelModern(message: Incoming & { readonly kind: 'notification' }): boolean {
+    if (message.method !== 'notifications/cancelled') return false;
+    const call = this.#cancels.get(cancelledKey(message) ?? '');
+    call?.abort(new Error('cancelled by the client'));
+    return call !== undefined;
+  }
+
+  /** Within the session, or within another when that one is gone: a message that was refused for its session has not run. */
+  async #post(body: string, method: string, first = false): Promise<IncomingMessage> {
+    const send = (): Promise<IncomingMessage> => {
+      const headers = first ? ACCEPT : this.#session.headers;
+      return this.#reach(method, () =>
+        this.#link.request({ method: 'POST', headers, body, signal: this.#closing.signal }),
+      );
+    };
+    const { id } = this.#session;
+    const response = await send();
+    if (response.statusCode !== 404 || id === undefined || first) return response;
+    await textOf(response);
+    await this.#session.reopen(id);
+    return send();
+  }
+
+  /** Sends again what never left, or only reads; a gateway that is down is brought up first, where that can be done. */
+  async #reach(method: string, send: () => Promise<IncomingMessage>): Promise<IncomingMessage> {
+    try {
+      const response = await send();
+      if (!isClosing(response)) return response;
+      response.resume();
+      throw new LinkError(new Error('the gateway is closing'), true);
+    } catch (error) {
+      if (!(error instanceof LinkError)) throw error;
+      const { revive } = this.#options;
+      if (!error.neverSent && !isRead(method))
+        throw new OutcomeUnknownError('gateway', method, error.message, { cause: error });
+      if (error.neverSent && revive === undefined) throw new NotSentError('gateway', error.message, error);
+      if (revive !== undefined) {
+        await this.#reviving.run('gateway', revive, this.#closing.signal).catch((cause: unknown) => {
+          throw new NotSentError('gateway', messageOf(cause), cause);
+        });
+      }
+    }
+    try {
+      return await send();
+    } catch (error) {
+      if (!(error instanceof LinkError)) throw error;
+      if (error.neverSent) throw new NotSentError('gateway', error.message, error);
+      throw new OutcomeUnknownError('gateway', method, error.message, { cause: error });
+    }
+  }
+
+  /** Hands on what comes, up to the answer. `instead` may give another response in place of a refusal. */
+  async #answer(
+    message: RequestMessage,
+    response: IncomingMessage,
+    onAnswer: (text: string) => void,
+    instead?: (refusal: string) => Promise<IncomingMessage | undefined>,
+  ): Promise<void> {
+    const status = response.statusCode ?? 0;
+    if (status >= 400 && !isEventStream(response)) {
+      const text = await textOf(response);
+      const other = await instead?.(text);
+      if (other !== undefined) return this.#answer(message, other, onAnswer);
+      this.#fail(idTextOf(message), refusalOf(text, status));
+      return;
+    }
+    let answered = false;
+    try {
+      await readResponse(response, {
+        onMessage: (text) => {
+          const last = !isEventStream(response) || isAnswer(text);
+          if (!last) return this.#pipe.offer(text);
+          answered = true;
+          onAnswer(text);
+          this.#pipe.send(text);
+        },
+      });
+    } catch (error) {
+      if (!answered) throw new OutcomeUnknownError('gateway', message.method, messageOf(error), { cause: error });
+    }
+    if (!answered) throw new OutcomeUnknownError('gateway', message.method, 'the response ended without an answer');
+  }
+
+  #onFailure(message: RequestMessage, error: unknown): void {
+    this.#fail(idTextOf(message), failureOf(error, this.#logger));
+  }
+
+  #fail(idText: string, failure: Failure): void {
+    this.#pipe.send(`{"jsonrpc":"2.0","id":${idText},"error":${failureText(failure)}}`);
+  }
+}

@@ -1,0 +1,67 @@
+import type { Server } from 'node:http';
+import { type Duplex, duplexPair, type Readable, type Writable } from 'node:stream';
+import { OptionError } from '../../core/errors.js';
+import type { Logger } from '../../core/logger.js';
+import { checkMs, checkText, withDefaults } from '../../core/options.js';
+import { StdioBridge } from './StdioBridge.js';
+
+export interface StdioFrontOptions {
+  /** Where the client's messages come from. @defaultValue process.stdin */
+  readonly input?: Readable;
+  /** Where messages to the client go; nothing else may be written there. @defaultValue process.stdout */
+  readonly output?: Writable;
+  /** What is served: `/mcp` for all servers together, `/servers/<name>/mcp` for one. @defaultValue '/mcp' */
+  readonly path?: string;
+  /** How long calls in flight may still take when the client has closed its end, in ms, from 0. @defaultValue 2000 */
+  readonly graceMs?: number;
+}
+
+export const STDIO_FRONT_DEFAULTS = Object.freeze({ path: '/mcp', graceMs: 2_000 });
+
+/** What the gateway gives. */
+export interface StdioFrontHost {
+  readonly server: Server;
+  readonly maxBodyBytes: number;
+  readonly maxBufferedBytes: number;
+  readonly signal: AbortSignal;
+  readonly logger: Logger;
+}
+
+/**
+ * Serves one client over two pipes, until it closes its end or the gateway closes. Its requests take the way of all others, over
+ * connections that never leave the process. @throws OptionError
+ */
+export function serveStdio(host: StdioFrontHost, given: StdioFrontOptions): Promise<void> {
+  const { path, graceMs, input, output } = withDefaults('serveStdio', given, STDIO_FRONT_DEFAULTS, {
+    input: true,
+    output: true,
+  });
+  checkMs('graceMs', graceMs);
+  if (!checkText('path', path).startsWith('/')) throw new OptionError('path', path, 'a path, such as /mcp');
+  const { server, maxBodyBytes, maxBufferedBytes, signal, logger } = host;
+  const bridge = new StdioBridge({
+    input: input ?? process.stdin,
+    output: output ?? process.stdout,
+    url: new URL(path, 'http://localhost'),
+    connect: () => {
+      const [ours, theirs] = duplexPair();
+      server.emit('connection', asSocket(theirs));
+      return ours;
+    },
+    maxMessageBytes: maxBodyBytes,
+    maxBufferedBytes,
+    graceMs,
+    signal,
+    logger,
+  });
+  return bridge.run();
+}
+
+/** Node's server ends a connection by what sockets have and other streams lack. */
+function asSocket(stream: Duplex): Duplex {
+  const destroySoon = (): void => {
+    if (stream.writableFinished) stream.destroy();
+    else stream.end(() => stream.destroy());
+  };
+  return Object.assign(stream, { destroySoon });
+}
