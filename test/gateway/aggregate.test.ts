@@ -237,21 +237,40 @@ test('no client waits for a slow server: what it has follows as changed lists', 
   expect(stream.messages.length).toBeGreaterThan(0);
 });
 
-/** A subscription of the modern era. */
-async function listening(url: string, notifications: object): Promise<EventReader> {
+test('a modern client keeps no process of its own on a server that speaks the legacy era alone', async () => {
+  const { pool, url } = await house({ one: { uris: ['a:1'] } });
+  await pool.startServer('one');
+  const { pids } = pool.stats('one');
+  const { outgoing, body } = modern(url, 'resources/list', {});
+  outgoing.end(body);
+  const [incoming] = (await once(outgoing, 'response')) as [IncomingMessage];
+  expect(await incoming.setEncoding('utf8').toArray()).toEqual([expect.stringContaining('"uri":"a:1"')]);
+  expect(pool.stats('one')).toMatchObject({ pids, state: 'ready' });
+  const only = pool.request('one', 'ping', undefined, { caller: { era: 'modern', eraOnly: true } });
+  await expect(only).rejects.toMatchObject({ code: 'ERR_OPTION', option: 'caller.era' });
+  expect(pool.stats('one')).toMatchObject({ pids, state: 'ready' });
+});
+
+/** A request of the modern era that is yet to be sent. */
+function modern(url: string, method: string, params: object) {
   const meta = {
     'io.modelcontextprotocol/protocolVersion': '2026-07-28',
     'io.modelcontextprotocol/clientCapabilities': {},
   };
-  const message = { jsonrpc: '2.0', id: 1, method: 'subscriptions/listen', params: { notifications, _meta: meta } };
+  const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method, params: { ...params, _meta: meta } });
   const headers = {
     'content-type': 'application/json',
     accept: 'application/json, text/event-stream',
     'mcp-protocol-version': '2026-07-28',
-    'mcp-method': 'subscriptions/listen',
+    'mcp-method': method,
   };
-  const outgoing = request(url, { method: 'POST', headers, agent: false });
-  outgoing.end(JSON.stringify(message));
+  return { outgoing: request(url, { method: 'POST', headers, agent: false }), body };
+}
+
+/** A subscription of the modern era. */
+async function listening(url: string, notifications: object): Promise<EventReader> {
+  const { outgoing, body } = modern(url, 'subscriptions/listen', { notifications });
+  outgoing.end(body);
   const [incoming] = (await once(outgoing, 'response')) as [IncomingMessage];
   const stream = new EventReader(incoming.setEncoding('utf8'));
   closeAfter({ close: () => stream.stop() });

@@ -14,6 +14,8 @@ export interface Caller {
   readonly protocolVersion?: string;
   /** The era its client speaks: a server that speaks both, and whose config names none, is spoken to in that one. */
   readonly era?: Era;
+  /** Rather `OptionError` (`caller.era`) than a process of a stdio server that turns out to speak the other era alone. @defaultValue false */
+  readonly eraOnly?: boolean;
   /** For the credentials hook alone; never in keys or logs. */
   readonly context?: unknown;
 }

@@ -87,7 +87,12 @@ export class StdioConnector implements Connector {
       pool,
       request.fingerprint,
       () => this.#probe(target, request),
-      (era) => this.#open(target, request, era),
+      (era) => {
+        if (caller?.eraOnly !== true || era === wanted) return this.#open(target, request, era);
+        return Promise.reject(
+          new OptionError('caller.era', wanted, `'${era}': server '${config.name}' speaks no other`),
+        );
+      },
     );
   }
 

@@ -175,12 +175,13 @@ export class Catalog<K extends ListKind> {
     const known = lists.known.get(server);
     const { untilMs = Number.POSITIVE_INFINITY } = known ?? {};
     if (known !== undefined && (!fresh || this.#options.clock.now() < untilMs)) return known;
-    const loading = lists.loading.get(server) ?? this.#load(server, lists, this.#options.callers.of(server, session));
+    const { callers } = this.#options;
+    const loading = lists.loading.get(server) ?? this.#load(server, lists, () => callers.settled(server, session));
     return (await loading) ?? known;
   }
 
-  #load(server: string, lists: Lists<ListItems[K]>, caller?: Caller): Promise<Known<ListItems[K]> | undefined> {
-    const load = this.#ask(server, caller, false).then((listing) => {
+  #load(server: string, lists: Lists<ListItems[K]>, who?: Who): Promise<Known<ListItems[K]> | undefined> {
+    const load = this.#ask(server, who, false).then((listing) => {
       const known = listing && this.#kept(listing);
       // One that was invalidated meanwhile may be of before the change.
       if (lists.loading.get(server) !== load || listing === undefined || known === undefined) return known;
@@ -242,14 +243,15 @@ export class Catalog<K extends ListKind> {
   }
 
   /** Never rejects. */
-  async #ask(server: string, caller: Caller | undefined, refresh: boolean): Promise<Listing<ListItems[K]> | undefined> {
+  async #ask(server: string, who: Who | undefined, refresh: boolean): Promise<Listing<ListItems[K]> | undefined> {
     const { pool, listTimeoutMs, logger, clock, signal } = this.#options;
+    const bounds = { clock, timeoutMs: listTimeoutMs, signal };
     try {
+      const late = (): Error => new RequestTimeoutError(server, `${this.#kind}/list`, listTimeoutMs);
+      const caller = who && (await within(who(), { ...bounds, late }));
       const capabilities = pool.info(server, caller)?.capabilities;
       if (capabilities !== undefined && capabilities[capabilityOf(this.#kind)] === undefined) return NOTHING;
-      const late = (): Error => new RequestTimeoutError(server, `${this.#kind}/list`, listTimeoutMs);
-      const bounds = { clock, timeoutMs: listTimeoutMs, signal, late };
-      const listing = await withDeadline(bounds, (bounded) =>
+      const listing = await withDeadline({ ...bounds, late }, (bounded) =>
         refresh
           ? this.#source.refresh(server, bounded)
           : this.#source.list(server, { signal: bounded, ...(caller && { caller }) }),
@@ -266,6 +268,9 @@ export class Catalog<K extends ListKind> {
     }
   }
 }
+
+/** Finds out who asks. */
+type Who = () => Promise<Caller | undefined>;
 
 /** The capability that a server has which offers lists of that kind. */
 const capabilityOf = (kind: ListKind): 'tools' | 'prompts' | 'resources' =>

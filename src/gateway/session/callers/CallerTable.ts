@@ -79,15 +79,18 @@ export class CallerTable {
   }
 
   /**
-   * A call of the session failed. True when it was refused because its server's transport, found out just now, tells not
-   * whose request comes back: from here on the session is like any other there, and the call may be made again.
+   * A call of the session failed. True when it was refused because of what was found out just now: its server's transport tells not
+   * whose request comes back, or it does not speak the session's era. From here on the session is another caller there, and the
+   * call may be made again.
    */
   failed(server: string, session: Downstream, error: unknown): boolean {
     const config = this.#pool.config(server);
     const cause = error instanceof Error && error.cause instanceof OptionError ? error.cause : error;
-    if (config === undefined || !(cause instanceof OptionError) || !this.attributes(config)) return false;
-    if (cause.option !== 'caller.capabilities') return false;
-    this.#mute.add(config);
+    if (config === undefined || !(cause instanceof OptionError)) return false;
+    if (cause.option === 'caller.era' && !this.#onlyEra.has(config)) this.#onlyEra.set(config, 'legacy');
+    else if (cause.option === 'caller.capabilities' && this.attributes(config)) this.#mute.add(config);
+    else if (cause.option !== 'caller.era' || this.#known.get(session)?.get(server)?.caller?.era === undefined)
+      return false;
     this.#known.get(session)?.delete(server);
     return true;
   }
@@ -95,14 +98,14 @@ export class CallerTable {
   #make(config: ServerConfig, session: Downstream): Caller | undefined {
     const { key, capabilities, clientInfo, protocolVersion } = session;
     const era = this.#eraFor(config, session);
-    const own = { ...(era && { era }), ...(capabilities && { capabilities }) };
+    // The process that there is may be one for all: another is not kept for an era that the server does not speak.
+    const asks = { ...(era && { era }), ...(era === 'modern' && config.transport === 'stdio' && { eraOnly: true }) };
+    const own = { ...asks, ...(capabilities && { capabilities }) };
     if (config.sharing === 'bound') {
       return { ...own, key, ...(clientInfo && { clientInfo }), ...(protocolVersion && { protocolVersion }) };
     }
     const asked = era === 'modern' || !this.attributes(config) ? undefined : askable(capabilities);
-    return asked === undefined && era === undefined
-      ? undefined
-      : { ...(era && { era }), ...(asked && { capabilities: asked }) };
+    return asked === undefined && era === undefined ? undefined : { ...asks, ...(asked && { capabilities: asked }) };
   }
 
   /** A server that speaks one era alone is asked for none, so that all its clients share its connections. */

@@ -71,7 +71,7 @@ export class Callers {
 
   /** What the handshake told the session, whose connection is made if there is none; from here on its era is known. */
   async info(server: string, session: Downstream, signal: AbortSignal): Promise<ServerInfo> {
-    const info = infoOf(this.#pool, server, this.of(server, session), signal);
+    const info = this.#info(server, session, signal);
     const uses = (other: Downstream): boolean => other !== session && this.#table.has(server, other);
     const room = this.isBound(server)
       ? makingRoom({ pool: this.#pool, server, clock: this.#clock, makeRoom: () => this.#makeRoom(uses) })
@@ -82,6 +82,21 @@ export class Callers {
       room?.[Symbol.dispose]();
       this.#table.learn(server, session);
     }
+  }
+
+  async #info(server: string, session: Downstream, signal: AbortSignal): Promise<ServerInfo> {
+    try {
+      return await infoOf(this.#pool, server, this.of(server, session), signal);
+    } catch (error) {
+      if (!this.#table.failed(server, session, error)) throw error;
+      return infoOf(this.#pool, server, this.of(server, session), signal);
+    }
+  }
+
+  /** Whom the pool is to know the session as, once it is known which eras the server speaks. */
+  async settled(server: string, session: Downstream): Promise<Caller | undefined> {
+    if (session.era === 'modern' && this.eraOf(server, session) === undefined) await this.#ask(server, session);
+    return this.of(server, session);
   }
 
   /** A call of a client, in whichever era the server speaks. */
@@ -173,7 +188,7 @@ export class Callers {
     params: Params | undefined,
     onTool: CallOptions['onTool'],
   ): Promise<Tool | undefined> {
-    const caller = this.of(server, session);
+    const caller = await this.settled(server, session);
     const find = (): Promise<Tool | undefined> =>
       this.tools.get(server, params?.['name'], async () => {
         const { items } = await this.#pool.listAll(server, 'tools', caller === undefined ? {} : { caller });

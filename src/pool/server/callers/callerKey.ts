@@ -36,7 +36,8 @@ export function callerKey(caller: Caller | undefined, options: CallerRules): str
   }
   const era = eraFor(caller, options);
   if (principal === '' && session === '' && profile === '' && era === undefined) return '';
-  return JSON.stringify(era === undefined ? [principal, session, profile] : [principal, session, profile, era]);
+  if (era === undefined) return JSON.stringify([principal, session, profile]);
+  return JSON.stringify([principal, session, profile, era, ...(caller.eraOnly === true ? ['only'] : [])]);
 }
 
 /** What of a server's options tells its callers apart. */

@@ -3,6 +3,7 @@ import {
   AcquireTimeoutError,
   ForbiddenError,
   messageOf,
+  OptionError,
   PoolkitError,
   QueueFullError,
   RequestTimeoutError,
@@ -96,7 +97,10 @@ export class ConnectionStarts {
       this.#hooks.onUp(pooled);
       return true;
     } catch (error) {
-      const tried = !(this.#ended || error instanceof AcquireTimeoutError || error instanceof QueueFullError);
+      // A server that does not speak the era that its caller asks for is no server that fails.
+      const refused = error instanceof OptionError && error.option === 'caller.era';
+      const full = error instanceof AcquireTimeoutError || error instanceof QueueFullError;
+      const tried = !(this.#ended || refused || full);
       if (tried && !awaited) logger.warn({ server, error: messageOf(error) }, 'a warm connection could not be started');
       this.#hooks.onFailed({ error: plain(server, error), tried, awaited });
       return false;
