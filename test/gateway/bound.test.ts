@@ -2,6 +2,7 @@ import { afterEach, expect, test, vi } from 'vitest';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import { StdioPool } from '../../src/pool/StdioPool.js';
 import type { Sharing } from '../../src/registry/config/ServerConfig.js';
+import { FakeClock } from '../../src/testing/FakeClock.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { type EventReader, exchange, type Message, RawClient } from '../support/httpClient.js';
 import { fixture } from '../support/servers.js';
@@ -199,4 +200,20 @@ test('calls of two sessions on a leased server each have a connection for themse
   const slept = await Promise.all(clients.map((client) => tool(client, 'sleep', { ms: 300 })));
   expect(slept).toEqual(['slept', 'slept']);
   expect(pool.stats('leased').connections).toBe(2);
+});
+
+test("a session's connection does not idle away while the session lives; one of no session does", async () => {
+  const clock = new FakeClock();
+  const own = closeAfter(new StdioPool({ ledger: false, clock }));
+  const args = [fixture('echo-server.mjs'), '--tell-pid'];
+  own.addServer({ name: 'bound', transport: 'stdio', command: process.execPath, args, sharing: 'bound' });
+  const gateway = closeAfter(new Gateway({ pool: own, port: 0 }));
+  const client = await open(`${(await gateway.listen()).url}/servers/bound/mcp`);
+  const pid = await pidOf(client);
+  await own.request('bound', 'ping', undefined, { caller: { key: 'other' } });
+  const idled = new Promise((resolve) => own.on('exited', resolve));
+  for (let minute = 0; minute < 20; minute++) await clock.advance(60_000);
+  expect(await idled).toMatchObject({ expected: true });
+  expect(await pidOf(client)).toBe(pid);
+  expect(own.stats('bound').pids).toEqual([pid]);
 });

@@ -16,6 +16,8 @@ export interface Caller {
   readonly era?: Era;
   /** Rather `OptionError` (`caller.era`) than a process of a stdio server that turns out to speak the other era alone. @defaultValue false */
   readonly eraOnly?: boolean;
+  /** Its connection to a `bound` server does not end for idling, but by `releaseKey`. @defaultValue false */
+  readonly keepAlive?: boolean;
   /** For the credentials hook alone; never in keys or logs. */
   readonly context?: unknown;
 }

@@ -100,9 +100,11 @@ export class CallerTable {
     const era = this.#eraFor(config, session);
     // The process that there is may be one for all: another is not kept for an era that the server does not speak.
     const asks = { ...(era && { era }), ...(era === 'modern' && config.transport === 'stdio' && { eraOnly: true }) };
+    // A session's state in its server lives as long as the session. Those without a session hold no state.
+    const keepAlive = session.era === 'legacy';
     const own = { ...asks, ...(capabilities && { capabilities }) };
     if (config.sharing === 'bound') {
-      return { ...own, key, ...(clientInfo && { clientInfo }), ...(protocolVersion && { protocolVersion }) };
+      return { ...own, key, keepAlive, ...(clientInfo && { clientInfo }), ...(protocolVersion && { protocolVersion }) };
     }
     const asked = era === 'modern' || !this.attributes(config) ? undefined : askable(capabilities);
     return asked === undefined && era === undefined ? undefined : { ...asks, ...(asked && { capabilities: asked }) };

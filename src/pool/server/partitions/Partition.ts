@@ -163,7 +163,7 @@ export class Partition implements ConnectionHolder {
 
   /** Stamps what was used since the last sweep, and ends what has idled for `idleTimeoutMs`. */
   sweep(nowMs: number): void {
-    const wanted = this.#settings.host.isWanted(this);
+    const wanted = this.caller?.keepAlive === true || this.#settings.host.isWanted(this);
     for (const pooled of this.connections) {
       const idleMs = pooled.idleMs(nowMs, wanted);
       if (idleMs >= this.#settings.idleTimeoutMs && this.#open > this.minConnections)
