@@ -204,7 +204,8 @@ test('calls of two sessions on a leased server each have a connection for themse
 
 test("a session's connection does not idle away while the session lives; one of no session does", async () => {
   const clock = new FakeClock();
-  const own = closeAfter(new StdioPool({ ledger: false, clock }));
+  // Pings would be late: the clock runs ahead of the process.
+  const own = closeAfter(new StdioPool({ ledger: false, clock, healthIntervalMs: 86_400_000 }));
   const args = [fixture('echo-server.mjs'), '--tell-pid'];
   own.addServer({ name: 'bound', transport: 'stdio', command: process.execPath, args, sharing: 'bound' });
   const gateway = closeAfter(new Gateway({ pool: own, port: 0 }));
