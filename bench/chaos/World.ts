@@ -25,7 +25,7 @@ const WITHIN_MS = 60_000;
 const RATE = { max: 60, windowMs: 200 };
 
 /** A bound connection that idles out takes its client's session with it: that is no failure, and is kept out of the calm. */
-const BOUND_IDLE_MS = 60_000;
+const BOUND_IDLE_MS = 120_000;
 /** In front of the gateway every caller is a session: it knows no principals. */
 const OUTER = { sharing: 'bound', era: 'legacy', maxConnections: 12 } as const;
 
@@ -55,6 +55,8 @@ export interface WorldOptions {
   /** Stands in the environment of every process. */
   readonly mark: string;
   readonly rules: readonly ChaosRule[];
+  /** When a connection of one session alone ends for want of calls, in ms. @defaultValue longer than any round */
+  readonly boundIdleMs?: number;
 }
 
 /** Four pools, the gateway over one of them and a client's pool in front of it, with every server they call. */
@@ -70,6 +72,7 @@ export class World {
   /** While this file is there, starts go wrong. */
   readonly #storm: string;
   readonly #folder: string;
+  readonly #boundIdleMs: number;
   readonly #starts: ReadonlyMap<string, StartRule>;
   readonly #ports = new Map<string, number>();
   readonly #pools = new Map<PoolName, McpPool>();
@@ -80,12 +83,13 @@ export class World {
   #generation = 0;
   #version = 0;
 
-  private constructor({ history, folder, mark, rules }: WorldOptions, redis: Restartable) {
+  private constructor({ history, folder, mark, rules, boundIdleMs = BOUND_IDLE_MS }: WorldOptions, redis: Restartable) {
     const starts = rules.filter((rule) => rule.kind === 'start');
     this.history = history;
     this.events = join(folder, 'events.jsonl');
     this.#storm = join(folder, 'storm');
     this.#folder = folder;
+    this.#boundIdleMs = boundIdleMs;
     this.#starts = new Map(starts.map((rule) => [rule.server, rule]));
     this.#mark = mark;
     this.redis = redis;
@@ -129,7 +133,7 @@ export class World {
   /** The config of a server as its own pool has it. */
   configOf(spec: ServerSpec): ServerConfig {
     const { name, sharing, era } = spec;
-    const bound = { maxConnections: 8, idleTimeoutMs: BOUND_IDLE_MS };
+    const bound = { maxConnections: 8, idleTimeoutMs: this.#boundIdleMs };
     const common = { name, sharing, era, ...(sharing === 'bound' && bound) };
     const version = String(this.#version);
     if (spec.kind === 'stdio') {

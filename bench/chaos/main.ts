@@ -35,7 +35,7 @@ process.env['XDG_STATE_HOME'] = mkdtempSync(join(tmpdir(), 'poolkit-chaos-state-
 const stormMs = number('storm', values.storm) * 1_000;
 const workers = number('workers', values.workers);
 const untilMs = performance.now() + number('minutes', values.minutes) * 60_000;
-const totals = { rounds: 0, calls: 0, answers: 0, failures: 0, cancels: 0, effects: 0, faults: 0 };
+const totals = { rounds: 0, calls: 0, answers: 0, failures: 0, cancels: 0, effects: 0, faults: 0, busy: 0 };
 
 let running = 0;
 await watchLoop(() => running);
@@ -100,15 +100,19 @@ async function judge(seed: number, rules: readonly ChaosRule[]): Promise<boolean
   return false;
 }
 
-function report(seed: number, { verdict, tookMs }: RoundResult): void {
+function report(seed: number, { verdict, tookMs, withheldMs, strained }: RoundResult): void {
   const { calls, answers, failures, cancels, effects, faults } = verdict.counts;
   totals.rounds++;
+  if (strained) totals.busy++;
   for (const [name, count] of Object.entries({ calls, answers, failures, cancels, effects, faults })) {
     totals[name as keyof typeof totals] += count;
   }
   const state = verdict.ok ? 'not guilty' : 'GUILTY';
+  const busy = strained
+    ? `; the machine withheld ${Math.round(withheldMs)} ms: expected-answer and late were not asked`
+    : '';
   console.log(
-    `chaos: round ${seed}: ${state}, ${calls} calls, ${answers} answered, ${failures} failed, ${cancels} cancelled, ${effects} effects, ${(tookMs / 1_000).toFixed(1)} s`,
+    `chaos: round ${seed}: ${state}, ${calls} calls, ${answers} answered, ${failures} failed, ${cancels} cancelled, ${effects} effects, ${(tookMs / 1_000).toFixed(1)} s${busy}`,
   );
 }
 

@@ -1,0 +1,41 @@
+/** How often it looks, in ms. */
+const BEAT_MS = 50;
+/** The most the machine may withhold from a round of which everything is asked, in ms. */
+const MAX_WITHHELD_MS = 2_000;
+
+/**
+ * What the machine withheld from this process: how late its timers were without its having computed meanwhile. On a machine
+ * that others keep busy "nothing that could fail it was going on" is not true, and a round says so.
+ */
+export class Strain {
+  #withheldMs = 0;
+  #lastMs = performance.now();
+  #lastCpu = process.cpuUsage();
+  readonly #timer: NodeJS.Timeout;
+
+  constructor() {
+    this.#timer = setInterval(() => this.#beat(), BEAT_MS);
+  }
+
+  get withheldMs(): number {
+    return this.#withheldMs;
+  }
+
+  get isTooMuch(): boolean {
+    return this.#withheldMs > MAX_WITHHELD_MS;
+  }
+
+  stop(): void {
+    this.#beat();
+    clearInterval(this.#timer);
+  }
+
+  #beat(): void {
+    const nowMs = performance.now();
+    const { user, system } = process.cpuUsage(this.#lastCpu);
+    const idleMs = nowMs - this.#lastMs - BEAT_MS - (user + system) / 1_000;
+    this.#withheldMs += Math.max(0, idleMs);
+    this.#lastMs = nowMs;
+    this.#lastCpu = process.cpuUsage();
+  }
+}
