@@ -10,7 +10,7 @@ import type { Rule } from '../../src/testing/history/Violation.js';
 import { act, restore } from './acts.js';
 import { Load } from './Load.js';
 import type { ChaosRule } from './plan.js';
-import { bearersOf, freePort } from './processes.js';
+import { bearersOf } from './processes.js';
 import { Random } from './random.js';
 import { Strain } from './Strain.js';
 import { World } from './World.js';
@@ -71,8 +71,6 @@ export async function runRound({ seed, rules, stormMs, workers }: RoundOptions):
   };
   process.on('unhandledRejection', unhandled);
   process.on('uncaughtException', unhandled);
-  // The event loop opens a descriptor of its own with its first stream: it is no leak.
-  await freePort();
   const baseline = leakBaseline({ settleMs: 3_000, ignoreTimer: (stack) => NOT_OURS.test(stack) });
   const strain = new Strain();
   try {

@@ -4,6 +4,7 @@ import type { Closeable } from '../core/close/CloseScope.js';
 import { checkMs, withDefaults } from '../core/options.js';
 import { failuresOf } from '../core/wait/settleAll.js';
 import type { FakeClock } from './FakeClock.js';
+import { openLoopDescriptors } from './loopDescriptors.js';
 import { childPids, describeProcess, openFds } from './procfs.js';
 import { type LedgerEntry, liveTimers, openTimerLedger } from './timerLedger.js';
 
@@ -20,6 +21,12 @@ export interface LeakOptions {
    * @defaultValue every timer counts
    */
   readonly ignoreTimer?: (stack: string) => boolean;
+  /**
+   * Says of anything else that is left, in the words of the error (`child process 4711 (S (sleeping)): sleep 600`, `file
+   * descriptor 20 -> /var/log/app.log`, `1 listener(s) for 'data' on Socket`), that it is to be left alone.
+   * @defaultValue everything counts
+   */
+  readonly ignore?: (leak: string) => boolean;
   /**
    * How long what is on its way out may take, in ms, from 0: the system reports closed sockets and dead children a turn
    * later. Timers get one turn of the event loop only, since they would go by themselves.
@@ -51,10 +58,11 @@ const realNow = performance.now.bind(performance);
 
 /** What is alive now. Take it before the code under test makes anything. From the first one on, timers are recorded. */
 export function leakBaseline(given: LeakOptions = {}): LeakBaseline {
-  const others = { lent: true, clocks: true, ignoreTimer: true } as const;
+  const others = { lent: true, clocks: true, ignoreTimer: true, ignore: true } as const;
   const options = withDefaults('leakBaseline', given, LEAK_DEFAULTS, others);
   checkMs('settleMs', options.settleMs);
   openTimerLedger();
+  openLoopDescriptors();
   return {
     options,
     fds: openFds(),
@@ -111,7 +119,7 @@ function otherLeaks({ options, fds, children, listeners }: LeakBaseline): string
       if (more > 0) leaks.push(`${more} listener(s) for '${String(event)}' on ${name}`);
     }
   }
-  return leaks;
+  return options.ignore === undefined ? leaks : leaks.filter((each) => options.ignore?.(each) !== true);
 }
 
 function lentOf(options: LeakOptions): readonly (EventEmitter | AbortSignal)[] {

@@ -46,6 +46,24 @@ test('a zombie fails it', async () => {
   expect(output).toMatch(/^leaked:\n- child process \d+ \(Z \(zombie\)\): true$/);
 });
 
+test('what the event loop opens once and keeps is no leak of what came first', async () => {
+  const { output } = await runFixture('first-stream.mjs');
+  expect(output).toBe('clean');
+});
+
+test('what it is told to leave alone passes, and nothing else does', async () => {
+  const ignoring = leakBaseline({ ignore: (leak) => leak.includes('sleep 600'), settleMs: 30 });
+  const child = spawn('sleep', ['600'], { stdio: 'ignore' });
+  await closeAndCheck(ignoring);
+  const fd = openSync(import.meta.filename, 'r');
+  await expect(closeAndCheck(ignoring)).rejects.toThrow(
+    /^leaked:\n- file descriptor \d+ -> .*closeAndCheck\.test\.ts$/,
+  );
+  closeSync(fd);
+  child.kill('SIGKILL');
+  await once(child, 'close');
+});
+
 test('a leaked setTimeout fails it, with the stack that armed it', async () => {
   const timer = setTimeout(() => undefined, 60_000);
   await leaks(/timer armed at\n.*closeAndCheck\.test\.ts/);
