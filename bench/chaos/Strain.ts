@@ -1,7 +1,7 @@
 /** How often it looks, in ms. */
 const BEAT_MS = 50;
-/** The most the machine may withhold from a round of which everything is asked, in ms. */
-const MAX_WITHHELD_MS = 2_000;
+/** The most the machine may withhold from a round of which everything is asked, in ms: a quarter of what calm calls are given. */
+const MAX_WITHHELD_MS = 10_000;
 
 /**
  * What the machine withheld from this process: how late its timers were without its having computed meanwhile. On a machine

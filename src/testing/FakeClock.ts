@@ -68,6 +68,26 @@ export class FakeClock implements Clock {
     await settle();
   }
 
+  /**
+   * Moves time from timer to timer until `condition` holds, and gives the ms it took: for what comes by a sweep (idle ends,
+   * parking), whose exact moment is not a test's business. Rejects when it does not hold within `maxMs`, an hour by default.
+   */
+  async advanceUntil(condition: () => boolean, maxMs = 3_600_000): Promise<number> {
+    const sinceMs = this.#nowMs;
+    const untilMs = sinceMs + checkMs('maxMs', maxMs);
+    await settle();
+    while (!condition()) {
+      const due = this.#next(untilMs);
+      if (due === undefined) {
+        const left = this.#armed.size === 0 ? 'no timer is armed' : 'the next timer is later';
+        throw new Error(`the condition did not hold within ${maxMs} ms: ${left}`);
+      }
+      this.#fire(due);
+      await settle();
+    }
+    return this.#nowMs - sinceMs;
+  }
+
   /** Moves time by `ms` and fires what falls due, all in this turn: promises go on only after it. */
   advanceSync(ms: number): void {
     const untilMs = this.#nowMs + checkMs('ms', ms);

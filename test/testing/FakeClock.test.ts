@@ -1,4 +1,5 @@
 import { beforeEach, expect, test, vi } from 'vitest';
+import { ResourcePool } from '../../src/concurrent/resource/ResourcePool.js';
 import { OptionError } from '../../src/core/errors.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 
@@ -44,6 +45,36 @@ test('advance lets promises and immediates go on between two timers, advanceSync
   expect(fired).toEqual(['timer@6']);
   await clock.advance(0);
   expect(fired).toEqual(['timer@6', 'promise@6', 'immediate@6']);
+});
+
+test('it moves until a condition holds, and no further', async () => {
+  for (const ms of [10, 20, 30]) clock.setTimer(note('timer'), ms);
+  expect(await clock.advanceUntil(() => fired.length === 2)).toBe(20);
+  expect([clock.now(), fired]).toEqual([20, ['timer@10', 'timer@20']]);
+  expect(await clock.advanceUntil(() => true)).toBe(0);
+  await expect(clock.advanceUntil(() => false, 5)).rejects.toThrow(/within 5 ms: the next timer is later/);
+  await expect(clock.advanceUntil(() => false)).rejects.toThrow(/no timer is armed/);
+  await expect(clock.advanceUntil(() => false, -1)).rejects.toThrow(OptionError);
+});
+
+test('idle ends and parking of a pool follow it', async () => {
+  const pool = new ResourcePool(
+    { create: async () => ({}), destroy: async () => undefined },
+    { clock, maxResources: 1, parkAfterMs: 1_000, idleTimeoutMs: 5_000 },
+  );
+  (await pool.acquire()).release();
+  const parkedMs = await clock.advanceUntil(() => pool.stats.parked === 1);
+  const endedMs = await clock.advanceUntil(() => pool.stats.destroyed === 1);
+  // Never early, and late by one sweep or less: a quarter of the shortest time.
+  for (const [ms, dueMs] of [
+    [parkedMs, 1_000],
+    [endedMs, 5_000],
+  ] as const) {
+    expect(ms).toBeGreaterThanOrEqual(dueMs);
+    expect(ms).toBeLessThanOrEqual(dueMs + 250);
+  }
+  await pool.close();
+  expect(clock.armedTimers).toBe(0);
 });
 
 test('what is cancelled does not fire, by cancel, by disposal, or from another callback', async () => {
