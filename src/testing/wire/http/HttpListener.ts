@@ -79,6 +79,9 @@ export class HttpListener {
     this.#closed = true;
     this.#refusing?.cancel();
     this.#http.closeAllConnections();
+    // The server says that it is closed before its sockets have: what waits for those would outlive it.
+    const ends = [...this.#sockets].map((socket) => new Promise((resolve) => socket.once('close', resolve)));
     if (this.#http.listening) await new Promise<void>((resolve) => this.#http.close(() => resolve()));
+    await Promise.all(ends);
   }
 }

@@ -6,6 +6,7 @@ import type { ClientPort, WireCall } from '../WireCall.js';
 import { HttpPort } from './HttpPort.js';
 import { shapes } from './httpShapes.js';
 import { retryAfterOf } from './statusReply.js';
+import { whileOpen } from './whileOpen.js';
 
 /** What faults may do to the server that a request came to. */
 export interface HttpHand {
@@ -89,7 +90,7 @@ function acted(port: PostPort, { fault, delayMs }: Injection, proceed: () => voi
       if (port instanceof HttpPort) port.begin();
       port.take();
       if (fault === 'sessionLost') hand.forget(port.req);
-      setTimeout(() => port.reset(), RESET_MS).unref();
+      whileOpen(port.req.socket, RESET_MS, () => port.reset());
       return true;
     case 'endlessHeaders': {
       proceed();
@@ -113,7 +114,7 @@ function endless(res: ServerResponse): void {
   const more = (): void => {
     if (socket.destroyed) return;
     socket.write(`x-pad: ${'x'.repeat(4_000)}\r\n`);
-    setTimeout(more, 1).unref();
+    whileOpen(socket, 1, more);
   };
   more();
 }

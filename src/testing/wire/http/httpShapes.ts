@@ -3,6 +3,7 @@ import { gzipSync } from 'node:zlib';
 import type { Injection } from '../../faults/FaultPlan.js';
 import type { Fault } from '../../faults/faultTable.js';
 import type { HttpPortOptions } from './HttpPortOptions.js';
+import { whileOpen } from './whileOpen.js';
 
 /** The response that a shape has for itself. */
 interface Shaped {
@@ -74,7 +75,7 @@ export const shapes: Readonly<Partial<Record<Fault, Shape>>> = Object.freeze({
       if (from >= bytes.length) port.res.end();
       else {
         port.res.write(bytes.subarray(from, from + DRIP_BYTES));
-        setTimeout(drip, delayMs, from + DRIP_BYTES).unref();
+        whileOpen(port.res.socket, delayMs, () => drip(from + DRIP_BYTES));
       }
     };
     drip(0);

@@ -21,6 +21,7 @@ export class FarEnd {
   readonly #near: NearEnd;
   /** Calls the inner connection has, by their id on the wire. */
   readonly #running = new Map<unknown, AbortController>();
+  readonly #lost = new WeakSet<AbortController>();
   /** Requests of the server that wait for our client's answer. */
   readonly #asked = new Map<unknown, { resolve(result: unknown): void; reject(error: unknown): void }>();
   #asks = 0;
@@ -51,6 +52,12 @@ export class FarEnd {
     }
   }
 
+  /** That call's answer is lost on its way, should one come. */
+  lose(id: unknown): void {
+    const running = this.#running.get(id);
+    if (running !== undefined) this.#lost.add(running);
+  }
+
   /** Never rejects: what comes of it goes back over the wire. */
   async #run(call: Call): Promise<void> {
     const { id, method, params, options } = call;
@@ -73,12 +80,14 @@ export class FarEnd {
           onRequest: (request: ServerRequest, { signal }: { signal: AbortSignal }) => this.#ask(request, signal, call),
         }),
       });
+      if (this.#lost.has(control)) return;
       const text =
         result instanceof Uint8Array
           ? `{"jsonrpc":"2.0","id":${id},"result":${Buffer.from(result).toString('utf8')}}`
           : answer(id, result);
       this.#near.answered(result instanceof Uint8Array ? (parseMessage(text) ?? {}) : { id, result }, text);
     } catch (error) {
+      if (this.#lost.has(control)) return;
       if (error instanceof RpcError) {
         const text = failure(id, error.rpcCode, error.message, error.data);
         this.#near.answered(parseMessage(text) ?? {}, text);

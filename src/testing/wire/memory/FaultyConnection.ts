@@ -92,7 +92,15 @@ export class FaultyConnection implements Connection {
       write: (bytes) => void this.#lines.push(bytes),
       die: (end) => this.#crash(end),
     };
-    this.#faults = new MemoryFaults({ server, clock, fail: (id, error) => this.#fail(id, error), era: inner.info.era });
+    this.#faults = new MemoryFaults({
+      server,
+      clock,
+      era: inner.info.era,
+      fail: (id, error) => {
+        this.#far.lose(id);
+        this.#fail(id, error);
+      },
+    });
     this.#wire = new MessageWire({
       server,
       plan,
