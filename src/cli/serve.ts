@@ -205,7 +205,7 @@ function linesOf(
   return Promise.all(
     held.map(async (name) => {
       const running = pool.state(name) === 'ready';
-      const tools = running ? await pool.listAll(name, 'tools').then((list) => list.items.length, none) : undefined;
+      const tools = running ? await pool.listAll(name, 'tools', LISTING).then((list) => list.items.length, none) : undefined;
       const { state, pids, startedAt } = pool.stats(name);
       return {
         name,
@@ -218,6 +218,9 @@ function linesOf(
     }),
   );
 }
+
+/** The count of a server's tools is not worth a longer wait before the URL is told, in ms. */
+const LISTING = { timeoutMs: SETTLE_MS, maxTotalTimeoutMs: SETTLE_MS };
 
 /** A server without tools is as good as any. */
 const none = (): undefined => undefined;

@@ -150,7 +150,8 @@ export class HttpTransport implements HttpCallTransport {
 
   streamHeaders(lastEventId: string | undefined): string[] {
     const { get } = this.#headers();
-    return lastEventId === undefined ? [...get] : [...get, 'last-event-id', lastEventId];
+    const id = lastEventId === undefined ? undefined : headerText(lastEventId);
+    return id === undefined ? [...get] : [...get, 'last-event-id', id];
   }
 
   sessionLost(session: Session): void {
@@ -260,4 +261,10 @@ export class HttpTransport implements HttpCallTransport {
     };
     return this.#common;
   }
+}
+
+/** An event's id as a header's value: its UTF-8 bytes; undefined when it holds what no header may. */
+function headerText(id: string): string | undefined {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what it looks for.
+  return /[\u0000-\u0008\u000a-\u001f\u007f]/.test(id) ? undefined : Buffer.from(id, 'utf8').toString('latin1');
 }

@@ -60,8 +60,8 @@ export class Flight {
     }
   }
 
-  /** Resolves to the result, or to what is needed first. */
-  async round(): Promise<unknown> {
+  /** Resolves to the result, or to what is needed first: a server's own result may look like that. */
+  async round(): Promise<{ readonly result: unknown } | { readonly needed: InputRequired }> {
     if (this.#questions.size === 0) {
       const asked = new Promise<undefined>((resolve) => {
         this.#onQuestion = () => resolve(undefined);
@@ -69,7 +69,7 @@ export class Flight {
       const done = this.#outcome?.then((result) => ({ result }));
       const first = await Promise.race([done, asked]);
       this.#onQuestion = undefined;
-      if (first !== undefined) return first.result;
+      if (first !== undefined) return { result: first.result };
       // Questions that come in one piece are told together.
       await new Promise((resolve) => setImmediate(resolve));
       if (this.#questions.size === 0) return this.round();
@@ -84,10 +84,12 @@ export class Flight {
       ]) => [key, { method, params }],
     );
     return {
-      resultType: 'input_required',
-      inputRequests: Object.fromEntries(entries),
-      requestState: this.state,
-    } satisfies InputRequired;
+      needed: {
+        resultType: 'input_required',
+        inputRequests: Object.fromEntries(entries),
+        requestState: this.state,
+      },
+    };
   }
 
   #ask(request: ServerRequest, signal: AbortSignal): Promise<unknown> {

@@ -62,10 +62,10 @@ export class ModernOverLegacy {
           () => this.#forget(flight.state),
         );
       } else flight.answer(params?.['inputResponses']);
-      const result = await flight.round();
-      if ((result as { resultType?: unknown }).resultType !== 'input_required') return modernResult(method, result);
+      const round = await flight.round();
+      if ('result' in round) return modernResult(method, round.result);
       this.#keep(flight);
-      return result;
+      return round.needed;
     } catch (error) {
       throw method === 'resources/read' ? asModern(error, params) : error;
     } finally {

@@ -51,6 +51,9 @@ export class Resumable implements SessionStream {
   /** The client's connection for it, from here on; an older one ends. */
   attach(response: ServerResponse, headers: Readonly<Record<string, string>> = {}): void {
     this.#stream?.end();
+    this.#stream = undefined;
+    // Its 'close' has been: the client comes back with another, or not at all.
+    if (response.destroyed) return;
     const stream = new EventStream(response, this.#options.bounds, headers);
     this.#stream = stream;
     response.once('close', () => {

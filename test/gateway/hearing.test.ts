@@ -1,0 +1,163 @@
+import { request } from 'node:http';
+import { beforeAll, describe, expect, test, vi } from 'vitest';
+import { Gateway } from '../../src/gateway/Gateway.js';
+import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
+import type { Sharing } from '../../src/registry/config/ServerConfig.js';
+import { closeAfter } from '../support/closeAfter.js';
+import { EventReader, exchange, type Message, messagesOf, RawClient } from '../support/httpClient.js';
+import { freePort, serverChild } from '../support/httpServers.js';
+import { fixture } from '../support/servers.js';
+
+// Programs start here, and the machine may be busy.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
+
+/**
+ * Who hears what a real server says beside its answers: every kind of notification, on every kind of sharing, over every
+ * front. `caller` is the client of the call in which it was said.
+ */
+const SERVER = fixture('telling-server.mjs');
+const FRONTS = ['/servers/s/mcp', '/mcp'] as const;
+type Front = (typeof FRONTS)[number];
+type Era = 'legacy' | 'modern';
+
+const LISTS = ['tools', 'prompts', 'resources'].map((kind) => `notifications/${kind}/list_changed`);
+const NOTICES: readonly Message[] = [
+  { method: 'notifications/message', params: { level: 'alert', data: 'secret' } },
+  { method: 'notifications/custom', params: { secret: 1 } },
+  { method: 'notifications/elicitation/complete', params: { elicitationId: 'secret' } },
+  { method: 'notifications/tasks/status', params: { taskId: 'secret', status: 'working' } },
+  { method: 'notifications/resources/updated', params: { uri: 'secret:1' } },
+  { method: 'notifications/progress', params: { progressToken: 'secret', progress: 1 } },
+  { method: 'notifications/cancelled', params: { requestId: 'secret' } },
+  ...LISTS.map((method) => ({ method })),
+];
+
+interface Listener {
+  readonly era: Era;
+  readonly front: Front;
+  /** What it heard, on its own stream and beside its answers. */
+  heard(): Promise<readonly string[]>;
+  say(where: string): Promise<void>;
+}
+
+const VERSION = '2026-07-28';
+const META = 'io.modelcontextprotocol';
+
+const methodsOf = (messages: readonly Message[]): string[] =>
+  messages.flatMap(({ method }) => (method?.startsWith('notifications/') === true ? [method] : []));
+
+const toolOf = (front: Front): string => (front === '/mcp' ? 's__say' : 'say');
+
+async function legacy(url: string, front: Front): Promise<Listener> {
+  const client = new RawClient(url + front);
+  await client.initialize();
+  await client.call('logging/setLevel', { level: 'debug' });
+  const reader = await client.listen();
+  const beside: Message[] = [];
+  return {
+    era: 'legacy',
+    front,
+    async say(where) {
+      const params = { name: toolOf(front), arguments: { notices: NOTICES, where } };
+      const { messages } = await client.send({ jsonrpc: '2.0', id: 'say', method: 'tools/call', params });
+      expect(messages.find(({ id }) => id === 'say')).toMatchObject({ result: { content: [] } });
+      beside.push(...messages);
+    },
+    async heard() {
+      // The end of the session comes down the stream behind all that was said on it.
+      await exchange(client.url, { method: 'DELETE', headers: client.headers });
+      await reader.ended;
+      return methodsOf([...beside, ...reader.messages]);
+    },
+  };
+}
+
+/** Its stream asks for all list changes; log messages come beside the answer of a call that asks for a level. */
+async function modern(url: string, front: Front): Promise<Listener> {
+  const meta = {
+    [`${META}/protocolVersion`]: VERSION,
+    [`${META}/clientCapabilities`]: {},
+    [`${META}/logLevel`]: 'debug',
+  };
+  const headersOf = (method: string, name?: string) => ({
+    'content-type': 'application/json',
+    accept: 'application/json, text/event-stream',
+    'mcp-protocol-version': VERSION,
+    'mcp-method': method,
+    ...(name === undefined ? {} : { 'mcp-name': name }),
+  });
+  const notifications = { toolsListChanged: true, promptsListChanged: true, resourcesListChanged: true };
+  const method = 'subscriptions/listen';
+  const body = JSON.stringify({ jsonrpc: '2.0', id: 'listen', method, params: { notifications, _meta: meta } });
+  const reader = await new Promise<EventReader>((resolve, reject) => {
+    request(url + front, { method: 'POST', headers: headersOf(method), agent: false }, (incoming) =>
+      resolve(new EventReader(incoming.setEncoding('utf8'))),
+    )
+      .on('error', reject)
+      .end(body);
+  });
+  await reader.has(1);
+  const beside: Message[] = [];
+  return {
+    era: 'modern',
+    front,
+    async say(where) {
+      const name = toolOf(front);
+      const params = { name, arguments: { notices: NOTICES, where }, _meta: meta };
+      const { text } = await exchange(url + front, {
+        headers: headersOf('tools/call', name),
+        body: JSON.stringify({ jsonrpc: '2.0', id: 'say', method: 'tools/call', params }),
+      });
+      const messages = messagesOf(text);
+      expect(messages.find(({ id }) => id === 'say')).toMatchObject({ result: { content: [] } });
+      beside.push(...messages);
+    },
+    async heard() {
+      await reader.stop();
+      return methodsOf([...beside, ...reader.messages]).filter((each) => !each.startsWith('notifications/subscr'));
+    },
+  };
+}
+
+let port: number;
+beforeAll(async () => {
+  port = await freePort();
+});
+
+async function start(transport: 'stdio' | 'http', sharing: Sharing): Promise<string> {
+  const pool = closeAfter(new UnifiedPool({ ledger: false }));
+  if (transport === 'http') await serverChild([SERVER], port, '/mcp');
+  pool.addServer(
+    transport === 'stdio'
+      ? { name: 's', transport, command: process.execPath, args: [SERVER], sharing }
+      : { name: 's', transport, url: `http://127.0.0.1:${port}/mcp`, sharing },
+  );
+  return (await closeAfter(new Gateway({ pool, port: 0 })).listen()).url;
+}
+
+const PLACES = [
+  ['stdio', 'call'],
+  ['http', 'call'],
+  ['http', 'session'],
+] as const;
+const SHARINGS: readonly Sharing[] = ['shared', 'leased', 'bound'];
+
+describe.each(PLACES)('over %s, on the stream of the %s', (transport, where) => {
+  test.each(SHARINGS)('what a %s server says is heard by the client it is for, and by no other', async (sharing) => {
+    const url = await start(transport, sharing);
+    const table: string[] = [];
+    for (const era of ['legacy', 'modern'] as const) {
+      for (const front of FRONTS) {
+        const caller = await (era === 'legacy' ? legacy : modern)(url, front);
+        const others = await Promise.all(FRONTS.flatMap((each) => [legacy(url, each), modern(url, each)]));
+        await caller.say(where);
+        const own = await caller.heard();
+        console.log(sharing, transport, where, era, front, 'caller:', own.map((m) => m.slice(14)).join(' '));
+        for (const each of others) {
+          const heard = await each.heard();
+          console.log('   ', each.era, each.front, heard.map((m) => m.slice(14)).join(' '));
+        }
+      }
+    }
+  });
+});
