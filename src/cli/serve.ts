@@ -205,7 +205,9 @@ function linesOf(
   return Promise.all(
     held.map(async (name) => {
       const running = pool.state(name) === 'ready';
-      const tools = running ? await pool.listAll(name, 'tools', LISTING).then((list) => list.items.length, none) : undefined;
+      const tools = running
+        ? await pool.listAll(name, 'tools', LISTING).then((list) => list.items.length, none)
+        : undefined;
       const { state, pids, startedAt } = pool.stats(name);
       return {
         name,

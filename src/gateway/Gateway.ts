@@ -87,6 +87,7 @@ export class Gateway implements Closeable, AsyncDisposable {
       clock,
       clients,
       callIdleMs: settings.callIdleMs,
+      held,
       makeRoom: (uses) => this.#sessions.endAbandoned(uses),
     });
     const onDrop = (): void => void this.#dropped++;

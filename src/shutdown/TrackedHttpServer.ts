@@ -155,7 +155,8 @@ export class TrackedHttpServer implements Closeable {
   #destroyAll(): void {
     this.#overdue = true;
     const responses = [...this.#connections.values()].flatMap((connection) => [...connection.responses]);
-    this.#cut = responses.map((response) => requestName(response.req));
+    // A request that never came whole was no work yet.
+    this.#cut = responses.filter(({ req }) => req.complete).map((response) => requestName(response.req));
     for (const socket of [...this.#connections.keys(), ...this.#raw]) socket.destroy();
     this.#server.closeAllConnections();
   }

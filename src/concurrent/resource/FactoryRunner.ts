@@ -1,6 +1,7 @@
 import type { Timer } from '../../core/clock.js';
 import type { CloseScope } from '../../core/close/CloseScope.js';
 import { ClosedError, CreateError, ShutdownTimeoutError } from '../../core/errors.js';
+import { thrown } from '../../core/thrown.js';
 import { backoffMs, fraction } from '../../core/time/backoff.js';
 import { Entry } from './LiveSet.js';
 import type { DestroyReason, ResourceFactory, Settings } from './options.js';
@@ -231,7 +232,7 @@ export class FactoryRunner<R> {
       });
       running.then(
         (value) => void (settle() && resolve(value)),
-        (error: unknown) => void (settle() && reject(error)),
+        (error: unknown) => void (settle() && reject(thrown(error))),
       );
     });
   }

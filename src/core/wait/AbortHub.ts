@@ -1,3 +1,5 @@
+import { thrown } from '../thrown.js';
+
 /** One place in a hub: what to do when the signal aborts. */
 export interface AbortWatch extends Disposable {
   /** Stops watching; O(1), idempotent. */
@@ -57,7 +59,7 @@ class Group implements AbortGroup {
       // One that an earlier callback took out is gone.
       if (!this.#entries.delete(entry)) continue;
       try {
-        entry.onAbort(this.#signal.reason);
+        entry.onAbort(thrown(this.#signal.reason));
       } catch (error) {
         errors.push(error);
       }

@@ -1,5 +1,5 @@
 import type { Implementation } from '@modelcontextprotocol/client';
-import { RequestTimeoutError } from '../../core/errors.js';
+import { RequestTimeoutError, show } from '../../core/errors.js';
 import { withDeadline, within } from '../../core/time/within.js';
 import type { ServerNotice } from '../../pool/McpPool.js';
 import { changed } from '../bridge/paramsFor.js';
@@ -175,7 +175,7 @@ export class AggregateEndpoint implements Endpoint {
   async #named(method: 'tools/call' | 'prompts/get', session: Downstream, name: unknown) {
     const [names, what] = method === 'tools/call' ? [this.#lists.tools, 'tool'] : [this.#lists.prompts, 'prompt'];
     const route = typeof name === 'string' ? await names.find(name, session) : undefined;
-    if (route === undefined) throw new Refusal(INVALID_PARAMS, `unknown ${what}: ${String(name).slice(0, 200)}`);
+    if (route === undefined) throw new Refusal(INVALID_PARAMS, `unknown ${what}: ${typeof name === 'string' ? name.slice(0, 200) : show(name)}`);
     return route;
   }
 

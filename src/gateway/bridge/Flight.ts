@@ -31,6 +31,8 @@ export class Flight {
   readonly #server: string;
   readonly #client: CallClient;
   readonly #questions = new Map<string, Question>();
+  /** Bytes that count as held for it while it waits for its client. */
+  heldBytes = 0;
   #outcome: Promise<unknown> | undefined;
   #onQuestion: (() => void) | undefined;
   #asked = 0;

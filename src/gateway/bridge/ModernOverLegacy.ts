@@ -3,6 +3,7 @@ import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../core/clock.js';
 import { QueueFullError, RpcError } from '../../core/errors.js';
 import type { CallOptions } from '../endpoint/Endpoint.js';
+import type { HeldBytes } from '../http/HeldBytes.js';
 import type { Params } from '../rpc/envelope.js';
 import { INVALID_PARAMS, Refusal } from '../rpc/failure.js';
 import { LEVELS } from '../rpc/levels.js';
@@ -36,10 +37,12 @@ interface Waiting {
  */
 export class ModernOverLegacy {
   readonly #clock: Clock;
+  readonly #held: HeldBytes;
   readonly #waiting = new Map<string, Waiting>();
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, held: HeldBytes) {
     this.#clock = clock;
+    this.#held = held;
   }
 
   async request(given: ModernCall): Promise<unknown> {
@@ -59,12 +62,12 @@ export class ModernOverLegacy {
         flight.start(
           (onRequest, until) =>
             given.send(own.params, { ...relayed(flight, params), ...own, onRequest, signal: until }),
-          () => this.#forget(flight.state),
+          () => this.#over(flight),
         );
       } else flight.answer(params?.['inputResponses']);
       const round = await flight.round();
       if ('result' in round) return modernResult(method, round.result);
-      this.#keep(flight);
+      this.#keep(flight, 2 * (call.paramsText?.length ?? 0));
       return round.needed;
     } catch (error) {
       throw method === 'resources/read' ? asModern(error, params) : error;
@@ -92,17 +95,25 @@ export class ModernOverLegacy {
     return waiting.flight;
   }
 
-  #keep(flight: Flight): void {
-    if (this.#waiting.size >= MAX_WAITING) {
+  /** What its first request brought stays with the call: so many `bytes` count as held until it is over. */
+  #keep(flight: Flight, bytes: number): void {
+    if (this.#waiting.size >= MAX_WAITING || (flight.heldBytes === 0 && !this.#held.take(bytes))) {
       const full = new QueueFullError('calls that wait for input', this.#waiting.size, MAX_WAITING);
       flight.control.abort(full);
       throw full;
     }
+    if (flight.heldBytes === 0) flight.heldBytes = bytes;
     const timer = this.#clock.setTimer(() => {
       this.#forget(flight.state);
       flight.control.abort(new Error(`the client did not answer within ${ANSWER_WAIT_MS} ms`));
     }, ANSWER_WAIT_MS);
     this.#waiting.set(flight.state, { flight, timer });
+  }
+
+  #over(flight: Flight): void {
+    this.#forget(flight.state);
+    this.#held.giveBack(flight.heldBytes);
+    flight.heldBytes = 0;
   }
 
   #forget(state: string): void {

@@ -8,6 +8,8 @@ import { EventStream, type EventStreamBounds } from '../http/stream/EventStream.
 import { idTextOf, type Params, type RpcId } from '../rpc/envelope.js';
 import { type Failure, failureOf, INTERNAL_ERROR, INVALID_PARAMS } from '../rpc/failure.js';
 import { MAX_URI_LENGTH } from '../rpc/limits.js';
+import { CALL_BYTES } from '../rpc/readMessages.js';
+import { originOf } from '../session/origin.js';
 import type { ModernRequest } from './checkRequest.js';
 import type { ListenFilter } from './Listening.js';
 import type { ModernClients } from './ModernClients.js';
@@ -28,7 +30,8 @@ const KINDS: readonly (keyof ListenFilter)[] = ['toolsListChanged', 'promptsList
 /** Open `subscriptions/listen` requests (2026-07-28, subscriptions): one stream each, acknowledged first. */
 export class Listens {
   readonly #options: ListensOptions;
-  readonly #streams = new Set<EventStream>();
+  /** Oldest first. */
+  readonly #places = new Set<Place>();
 
   constructor(options: ListensOptions) {
     this.#options = options;
@@ -39,19 +42,32 @@ export class Listens {
   }
 
   /** Holds the response open until the client closes it or the server ends the subscription. Never rejects. */
-  async open(endpoint: Endpoint, request: ModernRequest, response: ServerResponse): Promise<void> {
-    const { id, params } = request;
-    const idText = idTextOf(request);
-    const { bounds, maxOpen, logger, onDrop } = this.#options;
-    const filter = filterOf(params['notifications']);
+  open(endpoint: Endpoint, request: ModernRequest, response: ServerResponse): Promise<void> | void {
+    // A copy: a part of the body's text would keep all of it.
+    const idText = Buffer.from(idTextOf(request)).toString();
+    const filter = filterOf(request.params['notifications']);
     if (typeof filter === 'string') return refuse(response, idText, 200, { code: INVALID_PARAMS, message: filter });
-    if (this.#streams.size >= maxOpen) return refuse(response, idText, 200, full(maxOpen));
+    return this.#hold(endpoint, { idText, filter }, response);
+  }
+
+  async #hold(endpoint: Endpoint, { idText, filter }: Wanted, response: ServerResponse): Promise<void> {
+    const id = JSON.parse(idText) as RpcId;
+    const { bounds, maxOpen, logger, onDrop } = this.#options;
     const gone = new AbortController();
-    let stream: EventStream | undefined;
+    const place: Place = {
+      origin: originOf(response.req.socket.remoteAddress),
+      end: () => (place.stream === undefined ? gone.abort(full(maxOpen)) : place.stream.end()),
+    };
+    if (this.#places.size >= maxOpen && !this.#makeRoom(place.origin)) {
+      return refuse(response, idText, 200, full(maxOpen));
+    }
+    const heldBytes = CALL_BYTES + 2 * idText.length + 2 * (filter.resourceSubscriptions?.join('').length ?? 0);
+    if (!bounds.held.take(heldBytes)) return refuse(response, idText, 200, TOO_MUCH);
+    this.#places.add(place);
     let early: ServerNotice[] = [];
     const tell = (notice: ServerNotice): void => {
-      if (stream === undefined) early.push(notice);
-      else if (!stream.offer(labelled(notice, id))) onDrop();
+      if (place.stream === undefined) early.push(notice);
+      else if (!place.stream.offer(labelled(notice, id))) onDrop();
     };
     response.once('close', () => gone.abort(new Error('the client closed its subscription')));
     try {
@@ -60,8 +76,8 @@ export class Listens {
         onNotification: tell,
       });
       if (response.destroyed) return await listening.close();
-      stream = new EventStream(response, bounds);
-      this.#streams.add(stream);
+      const stream = new EventStream(response, bounds);
+      place.stream = stream;
       const method = 'notifications/subscriptions/acknowledged';
       stream.send(labelled({ method, params: { notifications: listening.filter } }, id));
       for (const notice of early) tell(notice);
@@ -71,24 +87,57 @@ export class Listens {
       if (!response.destroyed) stream.send(JSON.stringify({ jsonrpc: '2.0', id, result }));
       stream.end();
     } catch (error) {
-      if (gone.signal.aborted) return logger.debug({ error: messageOf(error) }, 'a subscription ended');
+      if (response.destroyed) return logger.debug({ error: messageOf(error) }, 'a subscription ended');
       const failure = failureOf(error, logger);
-      if (stream === undefined) refuse(response, idText, 200, failure);
-      else stream.end();
+      if (place.stream === undefined) refuse(response, idText, 200, failure);
+      else place.stream.end();
     } finally {
-      if (stream !== undefined) this.#streams.delete(stream);
+      this.#places.delete(place);
+      bounds.held.giveBack(heldBytes);
     }
   }
 
+  /**
+   * Addresses share the places evenly, as they do those of sessions: one that has fewer than another takes the place of that one's
+   * oldest subscription.
+   */
+  #makeRoom(origin: string): boolean {
+    const counts = new Map<string, number>();
+    for (const each of this.#places) counts.set(each.origin, (counts.get(each.origin) ?? 0) + 1);
+    const [rich, most] = [...counts].reduce((a, b) => (b[1] > a[1] ? b : a), ['', 0]);
+    if (most <= (counts.get(origin) ?? 0) + 1) return false;
+    const oldest = [...this.#places].find((each) => each.origin === rich);
+    if (oldest === undefined) return false;
+    this.#places.delete(oldest);
+    oldest.end();
+    return true;
+  }
+
   heartbeat(): void {
-    for (const stream of this.#streams) stream.heartbeat();
+    for (const { stream } of this.#places) stream?.heartbeat();
   }
 
   /** Ends them all: their clients listen anew elsewhere. */
   end(): void {
-    for (const stream of this.#streams) stream.end();
+    for (const place of this.#places) place.end();
   }
 }
+
+/** What a request asks for, without the rest of its body. */
+interface Wanted {
+  readonly idText: string;
+  readonly filter: ListenFilter;
+}
+
+/** One subscription, open or on its way to be. */
+interface Place {
+  /** Where its client connected from. */
+  readonly origin: string;
+  stream?: EventStream;
+  end(): void;
+}
+
+const TOO_MUCH: Failure = Object.freeze({ code: INTERNAL_ERROR, message: 'too much is held at once: try again' });
 
 const full = (max: number): Failure => ({ code: INTERNAL_ERROR, message: `${max} subscriptions are open` });
 

@@ -1,6 +1,7 @@
 import { CLOSE_DEFAULTS } from '../../core/close/CloseScope.js';
 import type { GracePeriod } from '../../core/close/GracePeriod.js';
 import { ShutdownTimeoutError } from '../../core/errors.js';
+import { thrown } from '../../core/thrown.js';
 import type { ShutdownTarget } from './steps.js';
 
 /** How a step ended. `timeout`: it was still running when its time was over, and was abandoned. */
@@ -53,7 +54,8 @@ export async function runBounded({ name, target, reason, grace, graceMs, onLate 
         if (abandoned) onLate();
         return { outcome: 'ok' };
       },
-      (error: unknown): BoundedResult => {
+      (cause: unknown): BoundedResult => {
+        const error = thrown(cause);
         if (abandoned) onLate(error);
         return { outcome: 'failed', error };
       },
@@ -66,7 +68,7 @@ export async function runBounded({ name, target, reason, grace, graceMs, onLate 
     if (result.outcome === 'timeout') hurry();
     return result;
   } catch (error) {
-    return { outcome: 'failed', error };
+    return { outcome: 'failed', error: thrown(error) };
   } finally {
     grace[Symbol.dispose]();
   }

@@ -9,13 +9,13 @@ import type { ShutdownReport } from './ShutdownReport.js';
 
 /**
  * Exit codes: 0 when nothing critical failed, 1 when something did or an uncaught error was the cause, 128 + the
- * signal's number (129 for SIGHUP, 130 for SIGINT, 143 for SIGTERM) when a second signal forced it.
+ * signal's number (129 for SIGHUP, 130 for SIGINT, 131 for SIGQUIT, 143 for SIGTERM) when a second signal forced it.
  */
 export interface ListenOptions {
   /**
-   * Which signals shut down. SIGHUP, which a closed terminal sends, is one: unhandled it ends the process without a stop
+   * Which signals shut down. SIGHUP, which a closed terminal sends, and SIGQUIT (Ctrl-\) are some: unhandled they end the process without a stop
    * and leaves children behind. Leave it out where it means something else, such as reading the config again.
-   * @defaultValue ['SIGINT', 'SIGTERM', 'SIGHUP']
+   * @defaultValue ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT']
    */
   readonly signals?: readonly NodeJS.Signals[];
   /** Ends the process when the plan is through. Without it, only `process.exitCode` is set. @defaultValue false */
@@ -36,7 +36,7 @@ export interface ListenOptions {
 }
 
 export const LISTEN_DEFAULTS = Object.freeze({
-  signals: Object.freeze(['SIGINT', 'SIGTERM', 'SIGHUP'] as const),
+  signals: Object.freeze(['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const),
   exit: false,
   uncaughtException: false,
   unhandledRejection: false,

@@ -9,6 +9,7 @@ import { legacyOverModern, type Send } from '../../bridge/LegacyOverModern.js';
 import { ModernOverLegacy } from '../../bridge/ModernOverLegacy.js';
 import { type CallOptions, type Downstream, infoOf } from '../../endpoint/Endpoint.js';
 import type { GatewayPool } from '../../GatewayOptions.js';
+import type { HeldBytes } from '../../http/HeldBytes.js';
 import type { ModernClients } from '../../modern/ModernClients.js';
 import { ToolDefinitions } from '../../modern/ParamChecks.js';
 import { askable, type Params } from '../../rpc/envelope.js';
@@ -26,6 +27,8 @@ export interface CallersOptions {
   readonly clients: ModernClients;
   /** A call without answer or progress for so long, in ms, ends; a server's own `timeouts` go before. */
   readonly callIdleMs: number;
+  /** Bytes held over all sessions. */
+  readonly held: HeldBytes;
 }
 
 /** The sessions as callers of the pool: their calls, in whichever eras client and server speak, and what ends with them. */
@@ -42,7 +45,7 @@ export class Callers {
   readonly #table: CallerTable;
   readonly #calls: CallsInFlight;
 
-  constructor({ pool, logger, clock, clients, makeRoom, callIdleMs }: CallersOptions) {
+  constructor({ pool, logger, clock, clients, makeRoom, callIdleMs, held }: CallersOptions) {
     this.#clock = clock;
     this.#table = new CallerTable(pool);
     this.#calls = new CallsInFlight(clock);
@@ -50,7 +53,7 @@ export class Callers {
     this.#pool = pool;
     this.#logger = logger;
     this.#clients = clients;
-    this.#bridged = new ModernOverLegacy(clock);
+    this.#bridged = new ModernOverLegacy(clock, held);
     this.tools = new ToolDefinitions(logger);
     this.#callIdleMs = callIdleMs;
   }

@@ -2,6 +2,7 @@ import type { Connection, DisconnectReason } from '../../../connection/Connectio
 import { methodNotFound } from '../../../connection/channel/ServerRequests.js';
 import type { ServerNotice, ServerRequest } from '../../../connection/protocol/messages.js';
 import { AcquireTimeoutError, messageOf, QueueFullError, StartError } from '../../../core/errors.js';
+import { thrown } from '../../../core/thrown.js';
 import { withDeadline, within } from '../../../core/time/within.js';
 import type { Caller, PoolEvents } from '../../McpPool.js';
 import type { Credentials } from '../callers/Credentials.js';
@@ -171,7 +172,7 @@ export class ConnectionMaker {
     } catch (error) {
       // Idempotent: the wrapper may have done so itself.
       await made.close({ graceMs: 0 }).catch((failed: unknown) => logger.error({ error: failed }, 'it did not end'));
-      throw error;
+      throw thrown(error);
     }
   }
 
