@@ -35,8 +35,8 @@ const NOTICES: readonly Message[] = [
 interface Listener {
   readonly era: Era;
   readonly front: Front;
-  /** What it heard, on its own stream and beside its answers. */
-  heard(): Promise<readonly string[]>;
+  /** What it heard, on its own stream and beside its answers; `lists`: not before it has heard of all three. */
+  heard(lists: boolean): Promise<readonly string[]>;
   say(where: string): Promise<void>;
 }
 
@@ -45,6 +45,9 @@ const META = 'io.modelcontextprotocol';
 
 const methodsOf = (messages: readonly Message[]): string[] =>
   messages.flatMap(({ method }) => (method?.startsWith('notifications/') === true ? [method] : []));
+
+const hasAll = (messages: () => readonly Message[], methods: readonly string[]): Promise<void> =>
+  expect.poll(() => methodsOf(messages()), { timeout: 10_000 }).toEqual(expect.arrayContaining([...methods]));
 
 const toolOf = (front: Front): string => (front === '/mcp' ? 's__say' : 'say');
 
@@ -63,7 +66,8 @@ async function legacy(url: string, front: Front): Promise<Listener> {
       expect(messages.find(({ id }) => id === 'say')).toMatchObject({ result: { content: [] } });
       beside.push(...messages);
     },
-    async heard() {
+    async heard(lists) {
+      if (lists) await hasAll(() => [...beside, ...reader.messages], LISTS);
       // The end of the session comes down the stream behind all that was said on it.
       await exchange(client.url, { method: 'DELETE', headers: client.headers });
       await reader.ended;
@@ -112,7 +116,8 @@ async function modern(url: string, front: Front): Promise<Listener> {
       expect(messages.find(({ id }) => id === 'say')).toMatchObject({ result: { content: [] } });
       beside.push(...messages);
     },
-    async heard() {
+    async heard(lists) {
+      if (lists) await hasAll(() => [...beside, ...reader.messages], LISTS);
       await reader.stop();
       return methodsOf([...beside, ...reader.messages]).filter((each) => !each.startsWith('notifications/subscr'));
     },
@@ -141,22 +146,35 @@ const PLACES = [
   ['http', 'session'],
 ] as const;
 const SHARINGS: readonly Sharing[] = ['shared', 'leased', 'bound'];
+/** What may be about a single caller. */
+const SECRETS = NOTICES.flatMap(({ method = '' }) => (LISTS.includes(method) ? [] : [method]));
+/** What its caller must be told of it, where it is known whose it is: the rest belongs to other calls, or to subscriptions. */
+const OWED = ['notifications/message', 'notifications/elicitation/complete', 'notifications/tasks/status'];
 
 describe.each(PLACES)('over %s, on the stream of the %s', (transport, where) => {
   test.each(SHARINGS)('what a %s server says is heard by the client it is for, and by no other', async (sharing) => {
     const url = await start(transport, sharing);
-    const table: string[] = [];
     for (const era of ['legacy', 'modern'] as const) {
       for (const front of FRONTS) {
         const caller = await (era === 'legacy' ? legacy : modern)(url, front);
         const others = await Promise.all(FRONTS.flatMap((each) => [legacy(url, each), modern(url, each)]));
         await caller.say(where);
-        const own = await caller.heard();
-        console.log(sharing, transport, where, era, front, 'caller:', own.map((m) => m.slice(14)).join(' '));
-        for (const each of others) {
-          const heard = await each.heard();
-          console.log('   ', each.era, each.front, heard.map((m) => m.slice(14)).join(' '));
+        // A changed list concerns all who share the connection; one of its own, its own client. Modern ones may have another.
+        const own = await caller.heard(era === 'legacy' && sharing !== 'leased');
+        const heard = await Promise.all(
+          others.map(async (each) => ({
+            ...each,
+            heard: await each.heard(each.era === 'legacy' && sharing === 'shared'),
+          })),
+        );
+        for (const each of heard) {
+          expect(each.heard.filter((method) => SECRETS.includes(method))).toEqual([]);
+          if (sharing === 'bound') expect(each.heard).toEqual([]);
+          expect(new Set(each.heard).size).toBe(each.heard.length);
         }
+        expect(new Set(own).size).toBe(own.length);
+        const known = where === 'call' && !(transport === 'stdio' && era === 'modern');
+        if (known) expect(own).toEqual(expect.arrayContaining(OWED));
       }
     }
   });

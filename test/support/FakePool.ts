@@ -105,7 +105,7 @@ export class FakePool implements McpPool {
   async subscribe(
     server: string,
     { resourceUris = [] }: SubscriptionFilter,
-    options: { readonly onNotification: (notice: ServerNotice) => void },
+    options: { readonly onNotification: (notice: ServerNotice) => void; readonly signal?: AbortSignal },
   ): Promise<Subscription> {
     this.#find(server);
     const entry = { server, uri: resourceUris[0] ?? '', closed: false, notify: options.onNotification };
@@ -118,6 +118,7 @@ export class FakePool implements McpPool {
       entry.closed = true;
       end();
     };
+    options.signal?.addEventListener('abort', () => void close(), { once: true });
     return { filter: {}, ended, close, [Symbol.asyncDispose]: close };
   }
 

@@ -1,6 +1,12 @@
 import { tellListener } from '../../core/events.js';
 import type { Logger } from '../../core/logger.js';
-import { META_SUBSCRIPTION_ID, type Params, type RequestHandler, type ServerNotice } from '../protocol/messages.js';
+import {
+  LIST_CHANGES,
+  META_SUBSCRIPTION_ID,
+  type Params,
+  type RequestHandler,
+  type ServerNotice,
+} from '../protocol/messages.js';
 import type { Call } from './Call.js';
 import type { ChannelCounters } from './ChannelOptions.js';
 import type { ServerRequests } from './ServerRequests.js';
@@ -59,8 +65,10 @@ export class Inbox {
       return;
     }
     const notice: ServerNotice = params === undefined ? { method } : { method, params };
+    // A changed list concerns all who use the connection, on whatever call's stream it is told.
+    const own = LIST_CHANGES.has(method) ? undefined : stream;
     // A subscription's own id tells whose it is, also on a transport without streams (2026-07-28, subscriptions).
-    const owner = stream ?? pending((params?.['_meta'] as Params | undefined)?.[META_SUBSCRIPTION_ID]);
+    const owner = own ?? pending((params?.['_meta'] as Params | undefined)?.[META_SUBSCRIPTION_ID]);
     if (owner !== undefined && owner.phase !== 'settled' && owner.options.onNotification !== undefined) {
       this.tell(owner.options.onNotification, notice);
     } else this.tell(onNotification, notice);

@@ -2,7 +2,7 @@ import type { Dispatcher } from 'undici';
 import type { Clock } from '../../core/clock.js';
 import { OptionError } from '../../core/errors.js';
 import { TimeoutWheel } from '../../core/time/TimeoutWheel.js';
-import { TurnBudget } from '../../core/time/TurnReader.js';
+import { TurnBudget } from '../../core/time/TurnBudget.js';
 import { SingleFlight } from '../../core/wait/SingleFlight.js';
 import type { IncomingBytes } from './body/IncomingBytes.js';
 import { SseReader, type SseSink } from './body/SseReader.js';

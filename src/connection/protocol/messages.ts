@@ -6,6 +6,13 @@ export type Params = Readonly<Record<string, unknown>>;
 /** Where a notification says which subscription it belongs to (2026-07-28, subscriptions). */
 export const META_SUBSCRIPTION_ID = 'io.modelcontextprotocol/subscriptionId';
 
+/** That a list of the server has changed: it concerns all who use the connection. */
+export const LIST_CHANGES: ReadonlySet<string> = new Set([
+  'notifications/tools/list_changed',
+  'notifications/prompts/list_changed',
+  'notifications/resources/list_changed',
+]);
+
 /** A notification from a server. */
 export interface ServerNotice {
   readonly method: string;

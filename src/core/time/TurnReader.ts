@@ -1,82 +1,5 @@
 import type { Readable } from 'node:stream';
-
-/** What one connection may read in one turn of the event loop, in bytes, in messages, and in time. */
-export interface TurnBudgetOptions {
-  readonly maxBytes?: number;
-  readonly maxMessages?: number;
-  readonly maxMs?: number;
-}
-
-/** Small messages take 1 to 30 µs each, by what is done with them: see bench/flood.bench.ts. */
-export const TURN_DEFAULTS = Object.freeze({ maxBytes: 256 * 1024, maxMessages: 320, maxMs: 5 });
-
-/** So many messages are read between two looks at the clock. */
-const SLICE_MESSAGES = 64;
-
-/**
- * Cuts the reading of one connection into turns, so that no peer's flood keeps the loop from the others. Once `spent`,
- * nothing more is read until the loop has been round. A connection that reads a little in each turn pays nothing.
- */
-export class TurnBudget {
-  readonly #maxBytes: number;
-  readonly #maxMessages: number;
-  readonly #maxMs: number;
-  readonly #renew = (): void => {
-    this.#immediate = undefined;
-    this.#bytes = 0;
-    this.#messages = 0;
-    this.#ms = 0;
-    for (const read of this.#waiting.splice(0)) read();
-  };
-  #waiting: (() => void)[] = [];
-  #bytes = 0;
-  #messages = 0;
-  #ms = 0;
-  #immediate: NodeJS.Immediate | undefined;
-
-  constructor({
-    maxBytes = TURN_DEFAULTS.maxBytes,
-    maxMessages = TURN_DEFAULTS.maxMessages,
-    maxMs = TURN_DEFAULTS.maxMs,
-  }: TurnBudgetOptions = {}) {
-    this.#maxBytes = maxBytes;
-    this.#maxMessages = maxMessages;
-    this.#maxMs = maxMs;
-  }
-
-  /** Messages that may be read before `spend` is called again. */
-  get messagesLeft(): number {
-    return Math.min(SLICE_MESSAGES, Math.max(0, this.#maxMessages - this.#messages));
-  }
-
-  get spent(): boolean {
-    return this.#bytes >= this.#maxBytes || this.#messages >= this.#maxMessages || this.#ms >= this.#maxMs;
-  }
-
-  /** `startMs`: when their reading began, by `performance.now()`. */
-  spend(bytes: number, messages: number, startMs: number): void {
-    this.#ms += performance.now() - startMs;
-    this.#bytes += bytes;
-    this.#messages += messages;
-    if (this.#messages >= this.#maxMessages / 4 || this.#bytes >= this.#maxBytes / 4 || this.#ms >= 1) this.#schedule();
-  }
-
-  /** Calls `read` in the next turn. It must not throw. */
-  inNextTurn(read: () => void): void {
-    this.#waiting.push(read);
-    this.#schedule();
-  }
-
-  close(): void {
-    if (this.#immediate !== undefined) clearImmediate(this.#immediate);
-    this.#immediate = undefined;
-    this.#waiting = [];
-  }
-
-  #schedule(): void {
-    this.#immediate ??= setImmediate(this.#renew);
-  }
-}
+import { TurnBudget } from './TurnBudget.js';
 
 /** What takes the bytes of a stream apart. */
 export interface LineTaker {
@@ -123,8 +46,10 @@ export class TurnReader {
 
   take(chunk: Buffer): void {
     if (!this.#bounded) this.#guarded(() => void this.#lines.push(chunk));
-    else if (this.#rest.length > 0 || this.#budget.spent) this.#rest.push(chunk);
-    else this.#read(chunk);
+    else if (this.#rest.length > 0 || this.#budget.spent) {
+      this.#rest.push(chunk);
+      this.#pause();
+    } else this.#read(chunk);
   }
 
   close(): void {

@@ -175,7 +175,11 @@ export class AggregateEndpoint implements Endpoint {
   async #named(method: 'tools/call' | 'prompts/get', session: Downstream, name: unknown) {
     const [names, what] = method === 'tools/call' ? [this.#lists.tools, 'tool'] : [this.#lists.prompts, 'prompt'];
     const route = typeof name === 'string' ? await names.find(name, session) : undefined;
-    if (route === undefined) throw new Refusal(INVALID_PARAMS, `unknown ${what}: ${typeof name === 'string' ? name.slice(0, 200) : show(name)}`);
+    if (route === undefined)
+      throw new Refusal(
+        INVALID_PARAMS,
+        `unknown ${what}: ${typeof name === 'string' ? name.slice(0, 200) : show(name)}`,
+      );
     return route;
   }
 

@@ -1,6 +1,7 @@
+import { parseMessage } from '../../connection/channel/codec/parsingCost.js';
 import type { ServerRequest } from '../../connection/protocol/messages.js';
 import { META_LOG_LEVEL } from '../../connection/protocol/metaKeys.js';
-import { RpcError } from '../../core/errors.js';
+import { ProtocolError, QueueFullError, RpcError, show } from '../../core/errors.js';
 import type { CallOptions, Downstream } from '../endpoint/Endpoint.js';
 import type { Params } from '../rpc/envelope.js';
 import { INTERNAL_ERROR } from '../rpc/failure.js';
@@ -12,12 +13,14 @@ export type Send = (params: Params | undefined, call: CallOptions) => Promise<un
 
 interface InputRequired {
   readonly resultType?: unknown;
-  readonly inputRequests?: Readonly<Record<string, { readonly method?: unknown; readonly params?: unknown }>>;
+  readonly inputRequests?: unknown;
   readonly requestState?: unknown;
 }
 
 /** Rounds of one call, after which its server is taken for one that never has enough. */
 const MAX_ROUNDS = 32;
+/** Questions of one round. */
+const MAX_QUESTIONS = 100;
 
 /** One call of a legacy client on a server of the modern era. */
 export interface LegacyCall {
@@ -53,19 +56,45 @@ export async function legacyOverModern({ server, session, params, call }: Legacy
 
 function inputRequired(text: string): InputRequired | undefined {
   if (!text.includes('"input_required"')) return undefined;
-  const result = JSON.parse(text) as InputRequired;
+  const result = parseMessage(text, () => false) as InputRequired;
   return result.resultType === 'input_required' ? result : undefined;
 }
 
-/** Asks the client everything at once, as it may be asked. */
-async function answers(server: string, { inputRequests = {} }: InputRequired, call: CallOptions): Promise<Params> {
-  const signal = call.signal ?? new AbortController().signal;
-  const all = Object.entries(inputRequests).map(async ([key, { method, params }]): Promise<[string, unknown]> => {
-    if (call.onRequest === undefined || typeof method !== 'string') {
-      throw new RpcError(server, INTERNAL_ERROR, 'the server needs input that the client cannot give');
-    }
-    const request: ServerRequest = { id: key, method, ...(params === undefined ? {} : { params: params as Params }) };
-    return [key, await call.onRequest(request, { signal })];
-  });
-  return Object.fromEntries(await Promise.all(all));
+/** Asks the client everything at once, as it may be asked; when one question fails, the others are given up too. */
+async function answers(server: string, { inputRequests }: InputRequired, call: CallOptions): Promise<Params> {
+  const requests = requestsIn(server, inputRequests);
+  const { onRequest } = call;
+  if (onRequest === undefined && requests.length > 0) {
+    throw new RpcError(server, INTERNAL_ERROR, 'the server needs input that the client cannot give');
+  }
+  const failed = new AbortController();
+  const signal = call.signal === undefined ? failed.signal : AbortSignal.any([call.signal, failed.signal]);
+  const all = requests.map(
+    async (request): Promise<[unknown, unknown]> => [request.id, await onRequest?.(request, { signal })],
+  );
+  try {
+    return Object.fromEntries(await Promise.all(all)) as Params;
+  } catch (error) {
+    failed.abort(error);
+    // The server has seen the call: it is not one that may simply be made again.
+    throw error instanceof QueueFullError ? new RpcError(server, INTERNAL_ERROR, error.message) : error;
+  }
 }
+
+/** The server's questions, of which none is asked when one is no question. */
+function requestsIn(server: string, given: unknown): readonly ServerRequest[] {
+  if (given === undefined) return [];
+  if (!isObject(given)) throw new ProtocolError(server, 'its inputRequests are no object');
+  const entries = Object.entries(given);
+  if (entries.length > MAX_QUESTIONS) {
+    throw new ProtocolError(server, `it asks ${entries.length} questions at once, ${MAX_QUESTIONS} may be`);
+  }
+  return entries.map(([id, request]) => {
+    const { method, params } = isObject(request) ? request : {};
+    if (typeof method !== 'string') throw new ProtocolError(server, `its inputRequests.${show(id)} has no method`);
+    return { id, method, ...(isObject(params) ? { params } : {}) };
+  });
+}
+
+const isObject = (value: unknown): value is Params =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);

@@ -5,7 +5,7 @@ import type { Logger } from '../../core/logger.js';
 import type { Endpoint } from '../endpoint/Endpoint.js';
 import { sendError as refuse } from '../http/respond.js';
 import { EventStream, type EventStreamBounds } from '../http/stream/EventStream.js';
-import { idTextOf, type Params, type RpcId } from '../rpc/envelope.js';
+import { idTextOf, type Params } from '../rpc/envelope.js';
 import { type Failure, failureOf, INTERNAL_ERROR, INVALID_PARAMS } from '../rpc/failure.js';
 import { MAX_URI_LENGTH } from '../rpc/limits.js';
 import { CALL_BYTES } from '../rpc/readMessages.js';
@@ -51,7 +51,6 @@ export class Listens {
   }
 
   async #hold(endpoint: Endpoint, { idText, filter }: Wanted, response: ServerResponse): Promise<void> {
-    const id = JSON.parse(idText) as RpcId;
     const { bounds, maxOpen, logger, onDrop } = this.#options;
     const gone = new AbortController();
     const place: Place = {
@@ -67,7 +66,7 @@ export class Listens {
     let early: ServerNotice[] = [];
     const tell = (notice: ServerNotice): void => {
       if (place.stream === undefined) early.push(notice);
-      else if (!place.stream.offer(labelled(notice, id))) onDrop();
+      else if (!place.stream.offer(labelled(notice, idText))) onDrop();
     };
     response.once('close', () => gone.abort(new Error('the client closed its subscription')));
     try {
@@ -79,12 +78,12 @@ export class Listens {
       const stream = new EventStream(response, bounds);
       place.stream = stream;
       const method = 'notifications/subscriptions/acknowledged';
-      stream.send(labelled({ method, params: { notifications: listening.filter } }, id));
+      stream.send(labelled({ method, params: { notifications: listening.filter } }, idText));
       for (const notice of early) tell(notice);
       early = [];
       await listening.ended;
-      const result = { resultType: 'complete', _meta: { [META_SUBSCRIPTION_ID]: id } };
-      if (!response.destroyed) stream.send(JSON.stringify({ jsonrpc: '2.0', id, result }));
+      const result = `{"resultType":"complete","_meta":{"${META_SUBSCRIPTION_ID}":${idText}}}`;
+      if (!response.destroyed) stream.send(`{"jsonrpc":"2.0","id":${idText},"result":${result}}`);
       stream.end();
     } catch (error) {
       if (response.destroyed) return logger.debug({ error: messageOf(error) }, 'a subscription ended');
@@ -152,10 +151,22 @@ function filterOf(given: unknown): ListenFilter | string {
   return { ...Object.fromEntries(kinds), ...(uris === undefined ? {} : { resourceSubscriptions: uris as string[] }) };
 }
 
+/** A notice's params as JSON without `_meta` and the closing brace: written once for all subscriptions that it is for. */
+const written = new WeakMap<ServerNotice, string>();
+
 /** The message says which subscription it belongs to: by the id of the request, as the client gave it. */
-function labelled({ method, params }: ServerNotice, id: RpcId): string {
-  const meta = { ...(params?.['_meta'] as Params | undefined), [META_SUBSCRIPTION_ID]: id };
-  return JSON.stringify({ jsonrpc: '2.0', method, params: { ...params, _meta: meta } });
+function labelled(notice: ServerNotice, idText: string): string {
+  const { _meta: given, ...rest } = notice.params ?? {};
+  let text = written.get(notice);
+  if (text === undefined) {
+    const open = JSON.stringify(rest).slice(0, -1);
+    text = open === '{' ? open : `${open},`;
+    written.set(notice, text);
+  }
+  const { [META_SUBSCRIPTION_ID]: _, ...meta } = (given ?? {}) as Params;
+  const others = JSON.stringify(meta).slice(1, -1);
+  const label = `${others === '' ? '' : `${others},`}"${META_SUBSCRIPTION_ID}":${idText}`;
+  return `{"jsonrpc":"2.0","method":${JSON.stringify(notice.method)},"params":${text}"_meta":{${label}}}}`;
 }
 
 const isUri = (uri: unknown): boolean => typeof uri === 'string' && uri.length <= MAX_URI_LENGTH;

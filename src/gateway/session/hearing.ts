@@ -1,14 +1,8 @@
+import { LIST_CHANGES } from '../../connection/protocol/messages.js';
 import type { PoolEvents } from '../../pool/McpPool.js';
 import type { Callers } from './callers/Callers.js';
 import type { Session } from './Session.js';
 import type { SessionTable } from './SessionTable.js';
-
-/** Changes of a server that concern everybody who shares its connection. */
-const CONCERNS_ALL: ReadonlySet<string> = new Set([
-  'notifications/tools/list_changed',
-  'notifications/prompts/list_changed',
-  'notifications/resources/list_changed',
-]);
 
 /** Who hears what a server says by itself, and whether it came on a connection of that session's own. */
 export interface Hearing {
@@ -34,7 +28,7 @@ export function hearingOf(
     const session = key === undefined ? undefined : sessions.byKey(key);
     return session === undefined ? NO_ONE : { sessions: [session], own: true };
   }
-  if (CONCERNS_ALL.has(notice.method)) return { sessions, own: false };
+  if (LIST_CHANGES.has(notice.method)) return { sessions, own: false };
   const sole = callers.soleCaller(server) as Session | undefined;
   return sole === undefined ? NO_ONE : { sessions: [sole], own: false };
 }

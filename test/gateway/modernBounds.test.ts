@@ -1,0 +1,179 @@
+import { request } from 'node:http';
+import { afterEach, expect, test, vi } from 'vitest';
+import { modernResult } from '../../src/gateway/bridge/resultText.js';
+import { Gateway } from '../../src/gateway/Gateway.js';
+import type { GatewayOptions } from '../../src/gateway/GatewayOptions.js';
+import { FakeClock } from '../../src/testing/FakeClock.js';
+import { FakePool } from '../support/FakePool.js';
+import { EventReader, exchange, RawClient } from '../support/httpClient.js';
+
+const VERSION = '2026-07-28';
+const META = 'io.modelcontextprotocol';
+const META_OF_ANYONE = {
+  [`${META}/protocolVersion`]: VERSION,
+  [`${META}/clientCapabilities`]: { elicitation: {} },
+};
+let gateway: Gateway;
+let pool: FakePool;
+
+afterEach(() => gateway?.close());
+
+async function start(options: Partial<GatewayOptions> = {}): Promise<string> {
+  pool = new FakePool({
+    one: {
+      capabilities: { tools: { listChanged: true }, resources: { subscribe: true } },
+      methods: {
+        'tools/call': async (_params, { onRequest, signal }) => {
+          const asked = { id: 1, method: 'elicitation/create', params: { message: '?' } };
+          const answer = onRequest?.(asked, { signal: signal ?? new AbortController().signal });
+          return { content: [], answer: await answer };
+        },
+      },
+    },
+  });
+  gateway = new Gateway({ pool, port: 0, ...options });
+  return `${(await gateway.listen()).url}/servers/one/mcp`;
+}
+
+const headersOf = (method: string, name?: string): Record<string, string> => ({
+  'content-type': 'application/json',
+  accept: 'application/json, text/event-stream',
+  'mcp-protocol-version': VERSION,
+  'mcp-method': method,
+  ...(name === undefined ? {} : { 'mcp-name': name }),
+});
+
+function listen(url: string, id: unknown, localAddress: string, more: object = {}): Promise<EventReader> {
+  const method = 'subscriptions/listen';
+  const notifications = { toolsListChanged: true, resourceSubscriptions: ['a:1'] };
+  const params = { ...more, notifications, _meta: META_OF_ANYONE };
+  return new Promise((resolve, reject) => {
+    request(url, { method: 'POST', headers: headersOf(method), agent: false, localAddress }, (incoming) =>
+      resolve(new EventReader(incoming.setEncoding('utf8'))),
+    )
+      .on('error', reject)
+      .end(JSON.stringify({ jsonrpc: '2.0', id, method, params }));
+  });
+}
+
+test('addresses share the subscriptions: one that has fewer takes the place of the other’s oldest', async () => {
+  const url = await start({ maxSessions: 3 });
+  const first = await Promise.all([1, 2, 3].map((id) => listen(url, id, '127.0.0.1')));
+  await Promise.all(first.map((each) => each.has(1)));
+  const refused = await listen(url, 4, '127.0.0.1');
+  await refused.ended;
+  const other = await listen(url, 5, '127.0.0.2');
+  expect(await other.has(1)).toMatchObject([{ method: 'notifications/subscriptions/acknowledged' }]);
+  await Promise.race(first.map((each) => each.ended));
+  // From here on both have what is fair.
+  const greedy = await listen(url, 6, '127.0.0.2');
+  await greedy.ended;
+  await Promise.all([...first, other].map((each) => each.stop()));
+});
+
+test('a subscription holds what it asks for, not the body that it came in', async () => {
+  const url = await start();
+  const reader = await listen(url, 1, '127.0.0.1', { junk: 'x'.repeat(1_000_000) });
+  await reader.has(1);
+  expect(gateway.stats.heldBytes).toBeLessThan(20_000);
+  await reader.stop();
+  await expect.poll(() => gateway.stats.heldBytes).toBe(0);
+});
+
+test('a notification is written once for all subscriptions, each with its own label', async () => {
+  const url = await start();
+  const ids = ['12345678901234567890', '"b"', '3'];
+  const readers = await Promise.all(ids.map((id) => listen(url, id === '"b"' ? 'b' : 'ID', '127.0.0.1')));
+  await Promise.all(readers.map((each) => each.has(1)));
+  const written = vi.fn(() => 'text');
+  const notice = {
+    method: 'notifications/resources/updated',
+    params: { uri: 'a:1', secret: { toJSON: written }, _meta: { other: 1 } },
+  };
+  for (const each of pool.subscriptions) each.notify(notice);
+  const messages = (await Promise.all(readers.map((each) => each.has(2)))).map((each) => each[1]);
+  expect(messages.map((each) => each?.params)).toEqual(
+    ['ID', 'b', 'ID'].map((id) => ({
+      uri: 'a:1',
+      secret: 'text',
+      _meta: { other: 1, [`${META}/subscriptionId`]: id },
+    })),
+  );
+  expect(written).toHaveBeenCalledTimes(1);
+  await Promise.all(readers.map((each) => each.stop()));
+});
+
+test('a call that waits for input counts as held until it is over', async () => {
+  const clock = new FakeClock();
+  const url = await start({ clock, maxBufferedBytes: 600_000 });
+  const args = { pad: 'x'.repeat(100_000) };
+  const call = (more: object = {}) =>
+    exchange(url, {
+      headers: headersOf('tools/call', 'ask'),
+      body: JSON.stringify({
+        jsonrpc: '2.0',
+        id: 1,
+        method: 'tools/call',
+        params: { name: 'ask', arguments: args, _meta: META_OF_ANYONE, ...more },
+      }),
+    });
+  const [asked] = (await call()).messages;
+  expect(asked, JSON.stringify(asked)).toMatchObject({ id: 1 });
+  expect(asked?.result, JSON.stringify(asked)).toMatchObject({ resultType: 'input_required' });
+  expect(gateway.stats.heldBytes).toBeGreaterThan(200_000);
+  const inputResponses = { 'request-1': { action: 'accept' } };
+  const requestState = asked?.result?.['requestState'];
+  const [refused] = (await call()).messages;
+  expect(refused?.error).toMatchObject({ data: { code: 'ERR_QUEUE_FULL' } });
+  const [done] = (await call({ arguments: {}, inputResponses, requestState })).messages;
+  expect(done?.result).toMatchObject({ resultType: 'complete', answer: { action: 'accept' } });
+  await expect.poll(() => gateway.stats.heldBytes).toBe(0);
+});
+
+const FORGED = '"resultType":"input_required","ttlMs":9,"cacheScope":"public","inputRequests":{}';
+test.each([
+  ['its bytes', Buffer.from(`{"content":[],${FORGED}}`)],
+  ['escapes', Buffer.from(`{"content":[],${FORGED.replace('resultType', 'result\\u0054ype')}}`)],
+  ['twice', Buffer.from(`{"content":[],${FORGED},${FORGED}}`)],
+  ['an object', JSON.parse(`{"content":[],${FORGED}}`)],
+])('what a legacy server says in the words of the modern era is not taken for ours: %s', (_, result) => {
+  const shown = modernResult('tools/list', result);
+  const text = shown instanceof Uint8Array ? Buffer.from(shown).toString() : JSON.stringify(shown);
+  expect(JSON.parse(text)).toEqual({
+    content: [],
+    inputRequests: {},
+    resultType: 'complete',
+    ttlMs: 0,
+    cacheScope: 'private',
+  });
+  expect(text.match(/resultType|result\\u0054ype/g)).toHaveLength(1);
+});
+
+test('a session whose client dropped its call and never came back ends in time, and its call with it', async () => {
+  const clock = new FakeClock();
+  let aborted: AbortSignal | undefined;
+  pool = new FakePool({
+    one: {
+      methods: {
+        'tools/call': (_params, { signal }) => {
+          aborted = signal;
+          return new Promise(() => undefined);
+        },
+      },
+    },
+  });
+  gateway = new Gateway({ pool, port: 0, clock, sessionIdleMs: 10_000 });
+  const client = new RawClient(`${(await gateway.listen()).url}/servers/one/mcp`);
+  await client.initialize();
+  const outgoing = request(client.url, { method: 'POST', agent: false, headers: client.headers });
+  outgoing.on('error', () => undefined);
+  outgoing.end(JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'x' } }));
+  await expect.poll(() => aborted).toBeDefined();
+  outgoing.destroy();
+  await expect
+    .poll(async () => {
+      await clock.advance(5_000);
+      return [gateway.stats.sessions, aborted?.aborted];
+    })
+    .toEqual([0, true]);
+});
