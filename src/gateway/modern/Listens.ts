@@ -38,7 +38,7 @@ export class Listens {
   }
 
   get size(): number {
-    return this.#streams.size;
+    return this.#places.size;
   }
 
   /** Holds the response open until the client closes it or the server ends the subscription. Never rejects. */
