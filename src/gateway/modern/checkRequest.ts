@@ -146,7 +146,13 @@ function nameProblem(header: string | string[] | undefined, method: string, para
 
 /** A header without the space around it that HTTP allows. */
 export function trimmed(header: string | string[] | undefined): string | undefined {
-  return typeof header === 'string' ? header.replace(/^[ \t]+|[ \t]+$/g, '') : undefined;
+  if (typeof header !== 'string') return undefined;
+  let [start, end] = [0, header.length];
+  while (start < end && isBlank(header.charCodeAt(start))) start++;
+  while (end > start && isBlank(header.charCodeAt(end - 1))) end--;
+  return header.slice(start, end);
 }
+
+const isBlank = (code: number): boolean => code === 0x20 || code === 0x09;
 
 const show = (text: string): string => JSON.stringify(text.slice(0, 200));
