@@ -1,7 +1,7 @@
 import type { Timer } from '../../core/clock.js';
 import type { CloseScope } from '../../core/close/CloseScope.js';
+import { thrown } from '../../core/errors/thrown.js';
 import { ClosedError, CreateError, ShutdownTimeoutError } from '../../core/errors.js';
-import { thrown } from '../../core/thrown.js';
 import { backoffMs, fraction } from '../../core/time/backoff.js';
 import { Entry } from './LiveSet.js';
 import type { DestroyReason, ResourceFactory, Settings } from './options.js';

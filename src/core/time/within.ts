@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.js';
-import { thrown } from '../thrown.js';
+import { thrown } from '../errors/thrown.js';
 import { AbortHub, type AbortWatch } from '../wait/AbortHub.js';
 
 /** Many wait under one signal: Node takes eleven listeners of one for a leak. */

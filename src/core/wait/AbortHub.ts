@@ -1,4 +1,4 @@
-import { thrown } from '../thrown.js';
+import { thrown } from '../errors/thrown.js';
 
 /** One place in a hub: what to do when the signal aborts. */
 export interface AbortWatch extends Disposable {

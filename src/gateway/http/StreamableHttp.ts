@@ -106,8 +106,7 @@ export class StreamableHttp {
     if ('status' in body) return refuse(response, body.status, body.why);
     const read = readMessages(body.text, request.headers);
     if ('failure' in read) return sendFailure(response, read.status, read.failure);
-    // A subscription is answered only by its end: what it asks for is bounded, and nothing else of its body is kept.
-    if (read.modern && isSubscription(read)) return this.#answer(endpoint, read, request, response);
+    if (read.heldBytes === 0) return this.#answer(endpoint, read, request, response);
     // Until it is answered a body is held, also when its client has gone.
     if (!this.#options.held.take(read.heldBytes))
       return refuse(response, 503, 'too much is being worked on at once: try again');
@@ -294,9 +293,6 @@ export class StreamableHttp {
     return session;
   }
 }
-
-const isSubscription = ({ messages: [first] }: ReadMessages): boolean =>
-  first?.kind === 'request' && first.method === 'subscriptions/listen';
 
 function refuse(response: ServerResponse, status: number, message: string): void {
   sendFailure(response, status, { code: INVALID_REQUEST, message });

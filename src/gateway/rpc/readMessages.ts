@@ -20,7 +20,10 @@ export interface ReadMessages {
   /** Whether they came in an array. */
   readonly batch: boolean;
   readonly modern: boolean;
-  /** Bytes that it takes for as long as its calls wait: its text, what is sent on, and what is kept as values. */
+  /**
+   * Bytes that it takes for as long as its calls wait: its text, what is sent on, and what is kept as values. None of a
+   * subscription, which is answered only by its end: what it asks for is counted there, and the rest is not kept.
+   */
   readonly heldBytes: number;
 }
 
@@ -46,7 +49,8 @@ export function readMessages(text: string, headers: IncomingHttpHeaders): ReadMe
   if (Array.isArray(parsed)) return held(parsed.map(classify), true, modern, text.length, text.length);
   const message = written(classify(parsed), text);
   if (message.kind === 'invalid' || message.kind === 'response') return held([message], false, modern, text.length, 0);
-  const { params, paramsText } = message;
+  const { method, params, paramsText } = message;
+  if (modern && method === 'subscriptions/listen') return { messages: [message], batch: false, modern, heldBytes: 0 };
   if (params === undefined) return held([message], false, modern, text.length, 0);
   const kept = paramsText === undefined ? undefined : light(params, paramsText);
   if (kept === undefined) return held([message], false, modern, text.length, text.length);

@@ -1,7 +1,7 @@
 import { CLOSE_DEFAULTS } from '../../core/close/CloseScope.js';
 import type { GracePeriod } from '../../core/close/GracePeriod.js';
+import { thrown } from '../../core/errors/thrown.js';
 import { ShutdownTimeoutError } from '../../core/errors.js';
-import { thrown } from '../../core/thrown.js';
 import type { ShutdownTarget } from './steps.js';
 
 /** How a step ended. `timeout`: it was still running when its time was over, and was abandoned. */

@@ -1,8 +1,8 @@
 import type { Connection, DisconnectReason } from '../../../connection/Connection.js';
 import { methodNotFound } from '../../../connection/channel/ServerRequests.js';
 import type { ServerNotice, ServerRequest } from '../../../connection/protocol/messages.js';
+import { thrown } from '../../../core/errors/thrown.js';
 import { AcquireTimeoutError, messageOf, QueueFullError, StartError } from '../../../core/errors.js';
-import { thrown } from '../../../core/thrown.js';
 import { withDeadline, within } from '../../../core/time/within.js';
 import type { Caller, PoolEvents } from '../../McpPool.js';
 import type { Credentials } from '../callers/Credentials.js';

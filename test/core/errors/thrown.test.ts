@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
-import { ResourcePool } from '../../src/concurrent/resource/ResourcePool.js';
-import { systemClock } from '../../src/core/clock.js';
-import { thrown } from '../../src/core/thrown.js';
-import { within } from '../../src/core/time/within.js';
-import { ShutdownPlan } from '../../src/shutdown/ShutdownPlan.js';
+import { ResourcePool } from '../../../src/concurrent/resource/ResourcePool.js';
+import { systemClock } from '../../../src/core/clock.js';
+import { thrown } from '../../../src/core/errors/thrown.js';
+import { within } from '../../../src/core/time/within.js';
+import { ShutdownPlan } from '../../../src/shutdown/ShutdownPlan.js';
 
 /** Throws at whatever is done with it. */
 const odd: unknown = new Proxy(
