@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { messageOf } from '../core/errors.js';
+import { readWhole } from '../core/files/readWhole.js';
 import { ConfigError } from '../registry/config/ConfigError.js';
 import { type ParsedConfig, parseConfig, unreadable } from '../registry/config/configFile.js';
 import type { ServerConfig } from '../registry/config/ServerConfig.js';
@@ -17,7 +17,7 @@ export interface LoadedConfig extends ParsedConfig {
 export async function loadConfig(named: string | undefined): Promise<LoadedConfig> {
   const file = named ?? DEFAULT_FILES.find((each) => existsSync(each)) ?? DEFAULT_FILES[0];
   try {
-    const text = await readFile(file, 'utf8');
+    const text = await readWhole(file);
     return { ...parseConfig(text, { file }), file, text };
   } catch (error) {
     return { ...unreadable(file, error), file, text: undefined };

@@ -1,6 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { messageOf, show } from '../../core/errors.js';
+import { readWhole } from '../../core/files/readWhole.js';
 import { ConfigError, describeAt } from './ConfigError.js';
 import type { Variables } from './expandVariables.js';
 import { fingerprint } from './fingerprint.js';
@@ -39,7 +39,7 @@ export interface ParsedConfig {
 export async function readConfigFile(file: string, options: Omit<ParseOptions, 'file'> = {}): Promise<ParsedConfig> {
   let text: string;
   try {
-    text = await readFile(file, 'utf8');
+    text = await readWhole(file);
   } catch (error) {
     return unreadable(file, error);
   }
