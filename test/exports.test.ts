@@ -107,8 +107,11 @@ const OWN: Readonly<Record<string, readonly string[]>> = {
   ],
   './middleware': ['CallResult'],
   './observe': [
+    'EVENT_LOG_DEFAULTS',
+    'EventLog',
     'INSTRUMENT_DEFAULTS',
     'Instrument',
+    'LOG_EVENTS',
     'METRICS',
     'OPEN_TELEMETRY_DEFAULTS',
     'OpenTelemetry',

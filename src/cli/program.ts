@@ -6,6 +6,7 @@ import type { CallOptions } from './call.js';
 import { addConnect } from './desk/connectProgram.js';
 import type { DoctorOptions } from './doctor/doctor.js';
 import type { ServeOptions } from './serve.js';
+import { addStatus } from './status/statusCommand.js';
 import { addCheck } from './testing/checkCommand.js';
 import { addReplay } from './testing/replayCommands.js';
 import { addTesting } from './testing/testingCommands.js';
@@ -35,6 +36,7 @@ export function createProgram(): Command {
   addTesting(program);
   addReference(program);
   addCheck(program);
+  addStatus(program);
   addReplay(program);
   program.addHelpText(
     'after',
@@ -69,6 +71,8 @@ function addServe(program: Command): void {
     .option('--cache <folder>', "keep the servers' tool lists there: after a restart they are there at once")
     .option('--stdio', 'be one stdio server that is all of them, instead of listening; ends with its client')
     .option('--exit-unused-ms <ms>', 'end when no client has been connected for so long', whole(1, 86_400_000))
+    .option('--metrics', 'answer Prometheus at /metrics; needs the package prom-client')
+    .option('--no-status', 'no page at /status; with a --host that is not loopback there is none anyway')
     .option('--json', 'print one JSON object a line for each event, instead of text')
     .addOption(logLevel())
     .addHelpText(
@@ -77,6 +81,7 @@ function addServe(program: Command): void {
 Endpoints:
   /mcp                 tools and prompts of all servers, as server__name
   /servers/<name>/mcp  one server as it is
+  /status              what it does, in a browser: servers, calls, charts; 'mcp-poolkit status' shows it here
   /livez, /readyz      for probes, which may ask by address; a server that is down makes it degraded, not unready
 ${CONFIG_HELP}
 

@@ -36,6 +36,9 @@ export interface ServeOptions {
   /** Serve one client over stdin and stdout, and do not listen. */
   readonly stdio?: boolean;
   readonly exitUnusedMs?: number;
+  readonly metrics?: boolean;
+  /** A page at /status, on loopback. */
+  readonly status: boolean;
   readonly json?: boolean;
   readonly logLevel: string;
 }
@@ -120,6 +123,7 @@ async function start(options: ServeOptions, { plan, output, logger }: Context): 
     allowedHosts: allowHost,
     allowedOrigins: allowOrigin,
     health: new Health({ plan }),
+    status: { page: options.status && isLoopback(host), metrics: options.metrics === true },
     ...(cache && { cache }),
   });
   addGateway(plan, gateway, { graceMs, timeoutMs: graceMs + ANSWER_MS });

@@ -5,6 +5,7 @@ export {
   type InstrumentOptions,
   type LimiterFigures,
 } from './instrumentOptions.js';
+export { EVENT_LOG_DEFAULTS, EventLog, type EventLogOptions, LOG_EVENTS } from './logs/EventLog.js';
 export { METRICS, type MetricName } from './metrics/list/METRICS.js';
 export type { MetricSpec } from './metrics/list/MetricSpec.js';
 export { OPEN_TELEMETRY_DEFAULTS, OpenTelemetry, type OpenTelemetryOptions } from './otel/OpenTelemetry.js';

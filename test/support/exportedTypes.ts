@@ -398,6 +398,7 @@ export const TYPES: Readonly<Record<string, readonly string[]>> = {
     'Workload',
   ],
   './observe': [
+    'EventLogOptions',
     'GatewayFigures',
     'InstrumentOptions',
     'LimiterFigures',

@@ -1,0 +1,98 @@
+import type { ServerRow, StatusData } from '../../gateway/status/StatusData.js';
+import { visible } from '../output/visible.js';
+
+const MAX_NAME = 40;
+const MAX_EVENTS = 8;
+const MAX_OPEN = 10;
+
+/** What a server, a client or a child wrote moves no cursor, changes no colour and ends no line. */
+export function plain(text: string, max = Number.POSITIVE_INFINITY): string {
+  const safe = visible(text).replace(/[\n\t]/g, ' ');
+  return safe.length > max ? `${safe.slice(0, max - 1)}…` : safe;
+}
+
+const HEAD = [
+  'server',
+  'state',
+  'era',
+  'conns',
+  'in flight',
+  'waiting',
+  'p50',
+  'p99',
+  'calls',
+  'errors',
+  'restarts',
+  'memory',
+];
+
+/** How the servers of a gateway stand, as lines no wider than `width`. */
+export function statusLines({ snapshot, events }: StatusData, width = Number.POSITIVE_INFINITY): string[] {
+  const { gateway, process, servers, open, openMore, version, at, startedAt } = snapshot;
+  const lines = [
+    `mcp-poolkit ${plain(version)}, up ${duration(at - startedAt)}: ${gateway.sessions} sessions, ${gateway.streams} streams, ` +
+      `${gateway.inFlight} in flight, loop delay p99 ${ms(process.delayP99)}${gateway.refusing ? ', stopping' : ''}`,
+    '',
+    ...table([HEAD, ...servers.map(cellsOf)]),
+  ];
+  for (const { name, lastError, state } of servers) {
+    if (lastError === null || (state !== 'failed' && state !== 'degraded')) continue;
+    lines.push(`  ${plain(name, MAX_NAME)}: ${plain(lastError.split('\n')[0] ?? '')}`);
+  }
+  if (open.length > 0) {
+    lines.push('', 'Calls in flight, oldest first:');
+    const shown = [...open].sort((a, b) => b.ageMs - a.ageMs).slice(0, MAX_OPEN);
+    lines.push(
+      ...table(
+        shown.map(({ method, target, ageMs, at: where }) => [
+          duration(ageMs),
+          plain(target === null ? method : `${method} ${target}`, 2 * MAX_NAME),
+          where.map(({ server, sent }) => `${plain(server, MAX_NAME)}: ${sent ? 'sent' : 'waiting'}`).join(', '),
+        ]),
+      ),
+    );
+    const more = openMore + open.length - shown.length;
+    if (more > 0) lines.push(`  and ${more} more`);
+  }
+  if (events.length > 0) {
+    lines.push('', 'What happened:');
+    for (const { at: when, kind, server, text } of events.slice(-MAX_EVENTS).reverse()) {
+      const of = server === null ? '' : `${plain(server, MAX_NAME)}: `;
+      lines.push(`  ${new Date(when).toTimeString().slice(0, 8)}  ${kind.padEnd(9)}  ${of}${plain(text)}`);
+    }
+  }
+  return lines.map((line) => (line.length > width ? `${line.slice(0, Math.max(0, width - 1))}…` : line));
+}
+
+function cellsOf(server: ServerRow): string[] {
+  const { name, state, breaker, era, transport, connections, inFlight, waiting, p50, p99, calls, errors, restarts } =
+    server;
+  return [
+    plain(name, MAX_NAME),
+    breaker === 'closed' ? state : `${state}, breaker ${breaker}`,
+    era === null ? transport : `${era}, ${transport}`,
+    ...[connections, inFlight, waiting].map(String),
+    ms(p50),
+    ms(p99),
+    ...[calls, errors, restarts].map(String),
+    server.memory === null ? '-' : `${Math.round(server.memory / 2 ** 20)} MiB`,
+  ];
+}
+
+function table(rows: readonly (readonly string[])[]): string[] {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  return rows.map((row) => `  ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')}`.trimEnd());
+}
+
+function ms(value: number | null): string {
+  if (value === null) return '-';
+  return value < 10 ? `${value.toFixed(1)} ms` : `${Math.round(value)} ms`;
+}
+
+function duration(value: number): string {
+  const s = Math.floor(value / 1_000);
+  if (s < 60) return `${s} s`;
+  return s < 3_600
+    ? `${Math.floor(s / 60)} min ${s % 60} s`
+    : `${Math.floor(s / 3_600)} h ${Math.floor((s % 3_600) / 60)} min`;
+}

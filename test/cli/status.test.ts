@@ -1,0 +1,122 @@
+import { resolve } from 'node:path';
+import { expect, test } from 'vitest';
+import { plain, statusLines } from '../../src/cli/status/render.js';
+import { Gateway } from '../../src/gateway/Gateway.js';
+import type { StatusData } from '../../src/gateway/status/StatusData.js';
+import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
+import { Cli, run } from '../support/cli.js';
+import { closeAfter } from '../support/closeAfter.js';
+
+const EVIL = '\u001b[2J\u001b]0;pwned\u0007\u202e<b>';
+
+async function serve(authenticate?: () => boolean) {
+  const pool = closeAfter(new UnifiedPool({ ledger: false, backoff: { initialMs: 1 } }));
+  const args = [resolve('test/fixtures/status-server.mjs')];
+  pool.addServer({ name: 'one', transport: 'stdio', command: process.execPath, args });
+  pool.addServer({ name: 'down', transport: 'stdio', command: `no-such-${'program'}` });
+  const gateway = closeAfter(
+    new Gateway({ pool, port: 0, status: authenticate === undefined ? true : { authenticate } }),
+  );
+  const { url } = await gateway.listen();
+  await Promise.allSettled(pool.servers().map((name) => pool.startServer(name)));
+  return { pool, url };
+}
+
+test('status shows how a running gateway stands, as text, as JSON, and again each second', async () => {
+  const { pool, url } = await serve();
+  await pool.callTool('one', 'echo', { text: 'x' });
+  await pool.callTool('one', 'crash').catch(() => undefined);
+  const watching = new Cli('status', '--url', url, '--watch', '--json');
+  const [text, json] = await Promise.all([
+    run('status', '--url', url),
+    run('status', '--url', `${url}/status`, '--json'),
+  ]);
+  expect([text.code, json.code]).toEqual([0, 0]);
+  expect(text.stdout).toMatch(/^ {2}one +\S.* legacy, stdio +\d/m);
+  expect(text.stdout).toMatch(/^ {2}down +failed/m);
+  expect(text.stdout).toMatch(/down: .*no-such-program/);
+  expect(text.stdout).toMatch(/crashed +one: it exited with code 3/);
+  const data = JSON.parse(json.stdout) as StatusData;
+  expect(data.snapshot.servers.find(({ name }) => name === 'one')).toMatchObject({ calls: 2, errors: 1 });
+  await expect.poll(() => watching.output.split('\n').length, { timeout: 15_000 }).toBeGreaterThan(1);
+  watching.kill('SIGINT');
+  expect((await watching.exited).code).toBe(0);
+});
+
+test('where no gateway answers, or one asks who wants to know, it says so in one line', async () => {
+  const { url } = await serve(() => false);
+  const [gone, refused] = await Promise.all([
+    run('status', '--url', 'http://127.0.0.1:1'),
+    run('status', '--url', url, '--header', 'Authorization: Bearer wrong'),
+  ]);
+  expect([gone.code, gone.stdout]).toEqual([1, '']);
+  expect(gone.stderr).toMatch(
+    /^mcp-poolkit: no gateway answers at http:\/\/127\.0\.0\.1:1\/status\/data\.json: .*--url[^\n]*\n$/,
+  );
+  expect(refused.code).toBe(1);
+  expect(refused.stderr).toMatch(/--header 'Authorization/);
+});
+
+test('nothing that a server, a tool or an error is called steers the terminal or begins a line', () => {
+  const row = { name: EVIL, state: 'failed', transport: 'stdio', era: null, protocolVersion: null, breaker: 'closed' };
+  const figures = {
+    connections: 0,
+    inFlight: 0,
+    waiting: 0,
+    calls: 0,
+    errors: 0,
+    retries: 0,
+    restarts: 0,
+    lateReplies: 0,
+  };
+  const data: StatusData = {
+    snapshot: {
+      at: 2_000,
+      startedAt: 0,
+      version: EVIL,
+      gateway: {
+        sessions: 0,
+        streams: 0,
+        inFlight: 0,
+        requests: 0,
+        refused: 0,
+        droppedNotices: 0,
+        heldBytes: 0,
+        refusing: true,
+      },
+      process: { pid: 1, memory: 1, delayP99: 0 },
+      servers: [
+        {
+          ...row,
+          ...figures,
+          p50: null,
+          p99: null,
+          memory: null,
+          pids: [],
+          startedAt: null,
+          backoffMs: null,
+          lastError: `${EVIL}\nforged`,
+        },
+      ],
+      open: [
+        {
+          id: '1',
+          method: EVIL,
+          target: EVIL,
+          era: 'legacy',
+          ageMs: 1,
+          at: [{ server: EVIL, sent: false, attempt: 0 }],
+        },
+      ],
+      openMore: 3,
+    },
+    history: { times: [], servers: {} },
+    events: [{ id: 1, at: 0, kind: 'crashed', server: EVIL, text: `${EVIL}\n${EVIL}` }],
+  };
+  const lines = statusLines(data);
+  expect(lines.filter((line) => /[\p{Cc}\u202e]/u.test(line))).toEqual([]);
+  expect(lines.join('\n')).toContain('\\u001b[2J');
+  expect(lines.filter((line) => line.startsWith('forged'))).toEqual([]);
+  expect(Math.max(...statusLines(data, 40).map(({ length }) => length))).toBe(40);
+  expect(plain('a\tb\nc')).toBe('a b c');
+});
