@@ -32,6 +32,7 @@ export class CallIndex {
   /** Where each event stands: "before" means in the history, whatever the clocks say. */
   readonly places = new Map<HistoryEvent, number>();
   readonly ended: boolean;
+  readonly #begins = new Map<string, EffectEvent[]>();
   /** Servers that tell whose call an effect is. */
   readonly reporting = new Set<string>();
 
@@ -59,6 +60,7 @@ export class CallIndex {
           if (event.call === undefined) break;
           this.reporting.add(event.server);
           this.#of(event.call).effects.push(event);
+          if (event.phase === 'begin') this.#begun(event);
           break;
         case 'fault':
           if (event.call !== undefined) this.#of(event.call).faults.add(event.fault);
@@ -74,6 +76,20 @@ export class CallIndex {
 
   placeOf(event: HistoryEvent): number {
     return this.places.get(event) ?? -1;
+  }
+
+  /** What a server began in one session, in the order of the history. */
+  begins(server: string, pid: number, session: string): readonly EffectEvent[] {
+    return this.#begins.get(`${server} ${pid} ${session}`) ?? [];
+  }
+
+  #begun(event: EffectEvent): void {
+    const { server, pid, session } = event;
+    if (pid === undefined || session === undefined) return;
+    const key = `${server} ${pid} ${session}`;
+    const list = this.#begins.get(key);
+    if (list === undefined) this.#begins.set(key, [event]);
+    else list.push(event);
   }
 
   #nest(event: InvokeEvent): void {

@@ -17,6 +17,8 @@ const KINDS = [
   'gateway',
   'progress',
   'asked',
+  'rerun',
+  'hung',
 ] as const;
 
 interface Call {
@@ -101,6 +103,20 @@ function good(call: string, by: Call): UntimedEvent[] {
         { type: 'notification', method: 'notifications/message', call, ...heard },
         end,
         answer,
+      ];
+    case 'rerun': {
+      // Of another server, which tells nothing: the call was sent again, and its progress began anew.
+      const progress = (value: number): UntimedEvent => ({ type: 'progress', call, progress: value });
+      const again = { server: 'silent', idempotent: true };
+      return [invoke(call, by, again), progress(1), progress(2), progress(1), { type: 'answer', call }];
+    }
+    case 'hung':
+      // Its server was ended with its pool, and had nothing more to do meanwhile.
+      return [
+        invoke(call, by),
+        { ...begin, pid: 1, session: call } as UntimedEvent,
+        { type: 'cancel', call },
+        { type: 'failure', call, code: 'AbortError' },
       ];
     case 'asked':
       return [
@@ -279,6 +295,31 @@ const PLANTS: Readonly<Record<string, Plant>> = {
       { type: 'hold', limit: 'x' },
       { type: 'hold', limit: 'x' },
     ],
+    anonymous: true,
+  },
+  'a slot held once too often, when something was given back that was never held': {
+    rule: 'limit',
+    events: [
+      { type: 'limit', limit: 'x', max: 1 },
+      { type: 'hold', limit: 'x', call: 'a' },
+      { type: 'release', limit: 'x', call: 'b' },
+      { type: 'hold', limit: 'x', call: 'c' },
+    ],
+    anonymous: true,
+  },
+  'a cancel of a call that never ends, of which its server never hears': {
+    rule: 'cancel-lost',
+    events: [
+      invoke(X, alice),
+      { ...effect(X, 'begin'), pid: 7, session: 's' } as UntimedEvent,
+      { type: 'cancel', call: X },
+      { type: 'failure', call: X, code: 'AbortError' },
+    ],
+    after: [{ ...effect('another', 'begin'), pid: 7, session: 's' } as UntimedEvent],
+  },
+  'a close that never ends': {
+    rule: 'alive-after-close',
+    events: [{ type: 'close', part: 'other' }],
     anonymous: true,
   },
   'a process that outlives its pool': {

@@ -1,5 +1,6 @@
 import type { CallIndex } from '../CallIndex.js';
 import { nameOf } from '../describe.js';
+import type { EffectEvent } from '../HistoryEvent.js';
 import type { Violation } from '../Violation.js';
 
 /** Faults under which a server cannot hear that a call was cancelled. */
@@ -20,12 +21,23 @@ export function* cancels(index: CallIndex, cancelSlackMs: number): Generator<Vio
     // A cancel may overtake a call that is on its way: only a server that was at work must hear of it.
     const begin = effects.find(({ phase }) => phase === 'begin');
     if (begin === undefined || begin.atMs > cancel.atMs) continue;
-    const end = effects.find(({ phase }) => phase === 'end');
+    const end = effects.find(({ phase }) => phase === 'end') ?? workedOn(index, begin, cancel.atMs + cancelSlackMs);
     const told = effects.some(({ phase }) => phase === 'cancelled');
     if (end === undefined || told || [...faults].some((fault) => DEAF.test(fault))) continue;
     if (end.atMs - cancel.atMs <= cancelSlackMs) continue;
     const lateMs = Math.round(end.atMs - cancel.atMs);
     const message = `${nameOf(invoke)} was cancelled, and ${lateMs} ms later its server still worked on it`;
-    yield { rule: 'cancel-lost', call, message, events: [invoke, ...effects, cancel] };
+    yield {
+      rule: 'cancel-lost',
+      call,
+      message,
+      events: [invoke, ...effects, cancel, ...(effects.includes(end) ? [] : [end])],
+    };
   }
+}
+
+/** A call that never ended: its server began another one in the same session after that time, so that it was there to be told. */
+function workedOn(index: CallIndex, { server, pid, session }: EffectEvent, afterMs: number): EffectEvent | undefined {
+  if (pid === undefined || session === undefined) return undefined;
+  return index.begins(server, pid, session).findLast(({ atMs }) => atMs > afterMs);
 }

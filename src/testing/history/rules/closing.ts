@@ -5,7 +5,9 @@ import type { Violation } from '../Violation.js';
 /** After a part said that it is closed, nothing of it lives and nothing comes from it. */
 export function* closing(index: CallIndex): Generator<Violation> {
   const closed = new Map<string, CloseEvent>();
+  const asked = new Map<string, CloseEvent>();
   for (const event of index.events) {
+    if (event.type === 'close' && !asked.has(event.part)) asked.set(event.part, event);
     if (event.type === 'closed') {
       if (!closed.has(event.part)) closed.set(event.part, event);
     } else if (event.type === 'alive') {
@@ -21,6 +23,10 @@ export function* closing(index: CallIndex): Generator<Violation> {
         yield { rule: 'alive-after-close', message, events: [close, event], ...callOf(event) };
       }
     }
+  }
+  for (const [part, close] of asked) {
+    if (!index.ended || closed.has(part)) continue;
+    yield { rule: 'alive-after-close', message: `${part} was asked to close, and never had`, events: [close] };
   }
 }
 

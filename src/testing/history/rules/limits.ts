@@ -34,7 +34,8 @@ export function* limits(events: readonly HistoryEvent[]): Generator<Violation> {
       case 'release': {
         const holds = list(held, event.limit);
         const index = holds.findIndex(({ call }) => call === event.call);
-        holds.splice(Math.max(index, 0), 1);
+        // One that was never taken gives nothing back.
+        if (index >= 0) holds.splice(index, 1);
         break;
       }
       default:

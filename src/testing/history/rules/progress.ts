@@ -17,7 +17,8 @@ export function* progress(index: CallIndex): Generator<Violation> {
         break;
       }
       // A server that was made to lie about its order is not the pool's fault; a call that is run again begins anew.
-      const again = invoke.idempotent === true && effects.filter(({ phase }) => phase === 'begin').length > 1;
+      const runs = effects.filter(({ phase }) => phase === 'begin').length;
+      const again = invoke.idempotent === true && (runs > 1 || !index.reporting.has(invoke.server));
       const disordered = again || [...faults].some((fault) => /order|duplicate/i.test(fault));
       if (before !== undefined && event.progress <= before.progress && !disordered) {
         const message = `${nameOf(invoke)} got progress ${event.progress} after ${before.progress}`;
