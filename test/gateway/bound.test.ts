@@ -218,3 +218,25 @@ test("a session's connection does not idle away while the session lives; one of 
   expect(await pidOf(client)).toBe(pid);
   expect(own.stats('bound').pids).toEqual([pid]);
 });
+
+test("a question that waits for a human does not use up the call's time; afterwards it runs on", async () => {
+  const clock = new FakeClock();
+  const own = closeAfter(new StdioPool({ ledger: false, clock, healthIntervalMs: 86_400_000 }));
+  const server = { transport: 'stdio', command: process.execPath, args: [fixture('echo-server.mjs')] } as const;
+  own.addServer({ name: 'bound', ...server, sharing: 'bound', timeouts: { default: 10_000 } });
+  const gateway = closeAfter(new Gateway({ pool: own, port: 0 }));
+  const client = await open(`${(await gateway.listen()).url}/servers/bound/mcp`, { sampling: {} });
+  const stream = await listen(client);
+  const params = { name: 'ask', arguments: { question: 1 } };
+  const call = { jsonrpc: '2.0', id: 1, method: 'tools/call', params };
+  const answer = client.send(call, { accept: 'application/json' });
+  const [question] = await stream.has(1);
+  await clock.advance(300_000);
+  await client.send({ jsonrpc: '2.0', id: question?.id, result: { model: 'm' } });
+  expect((await answer).text).toContain('model');
+  // One that is not asked keeps to its time.
+  const hanging = tool(client, 'sleep', { ms: 600_000 });
+  while (own.stats('bound').inFlight === 0) await new Promise((resolve) => setImmediate(resolve));
+  await clock.advance(11_000);
+  expect(await hanging).toContain('ERR_REQUEST_TIMEOUT');
+});

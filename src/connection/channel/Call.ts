@@ -24,6 +24,12 @@ export class Call extends WheelEntry {
   phase: CallPhase = 'queued';
   /** Clock ms of the send. */
   sentMs = 0;
+  /** Requests of the server that its client is being asked, while which its time stands still. */
+  asked = 0;
+  /** Clock ms since when it stands still. */
+  askedMs = 0;
+  /** Ms that it stood still so far. */
+  heldMs = 0;
   /** The caller's own progress token; the transport has `id` in its place. */
   progressToken: string | number | undefined;
   watch: AbortWatch | undefined;

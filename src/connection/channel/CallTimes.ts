@@ -29,9 +29,22 @@ export class CallTimes {
 
   /** On its way from now on; or, with progress, anew. */
   running(call: Call, nowMs: number): void {
-    const leftMs = Math.max(0, call.sentMs + this.#totalMs(call) - nowMs);
+    if (call.asked > 0) return;
+    const leftMs = Math.max(0, call.sentMs + call.heldMs + this.#totalMs(call) - nowMs);
     const budgetMs = Math.min(this.#timeoutMs(call), leftMs, leftOf(call.options.untilMs, nowMs));
     this.#wheel.add(call, budgetMs, nowMs);
+  }
+
+  /**
+   * The server waits for an answer, which one of these calls is about: until the function returned is called, their time stands
+   * still, if they ask for that.
+   */
+  asked(calls: readonly Call[]): () => void {
+    const paused = calls.filter(({ phase, options }) => phase === 'sent' && options.pauseWhileAsked === true);
+    for (const call of paused) this.#pause(call);
+    return () => {
+      for (const call of paused.splice(0)) this.#resume(call);
+    };
   }
 
   settled(call: Call): void {
@@ -50,6 +63,22 @@ export class CallTimes {
     this.#wheel.close();
   }
 
+  /** What the caller gave for everything goes on. */
+  #pause(call: Call): void {
+    if (call.asked++ > 0) return;
+    call.askedMs = this.#options.clock.now();
+    const { untilMs } = call.options;
+    if (untilMs === undefined) this.#wheel.remove(call);
+    else this.#wheel.add(call, leftOf(untilMs, call.askedMs), call.askedMs);
+  }
+
+  #resume(call: Call): void {
+    if (--call.asked > 0 || call.phase !== 'sent') return;
+    const nowMs = this.#options.clock.now();
+    call.heldMs += nowMs - call.askedMs;
+    this.running(call, nowMs);
+  }
+
   #acquireMs(call: Call): number {
     return call.options.acquireTimeoutMs ?? this.#options.acquireTimeoutMs;
   }
@@ -64,7 +93,7 @@ export class CallTimes {
 
   /** Which of its limits a sent call has just reached. */
   #limitMs(call: Call): number {
-    const tookMs = Math.round(this.#options.clock.now() - call.sentMs);
+    const tookMs = Math.round(this.#options.clock.now() - call.sentMs - call.heldMs);
     return tookMs >= this.#totalMs(call) ? this.#totalMs(call) : Math.min(this.#timeoutMs(call), tookMs);
   }
 }

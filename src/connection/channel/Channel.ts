@@ -52,6 +52,7 @@ export class Channel {
         return own === undefined ? undefined : this.#pending.get(own);
       },
       counters: this.counters,
+      onAsk: (stream) => this.#times.asked(stream === undefined ? this.#pending.values() : [stream]),
       onProgress: (call, params) => this.#progressed(call, params as unknown as Progress),
       onNotification,
       onRequest,

@@ -6,6 +6,7 @@ import {
   type Params,
   type RequestHandler,
   type ServerNotice,
+  type ServerRequest,
 } from '../protocol/messages.js';
 import type { Call } from './Call.js';
 import type { ChannelCounters } from './ChannelOptions.js';
@@ -19,6 +20,8 @@ export interface InboxOptions {
   readonly pending: (id: unknown) => Call | undefined;
   /** Progress of a call came. */
   readonly onProgress: (call: Call, params: Params) => void;
+  /** The server asks something, on the stream of that call if on one: what is returned is called once it has its answer. */
+  readonly onAsk: (stream: Call | undefined) => () => void;
   readonly counters: ChannelCounters;
   /** Notifications that belong to no call. */
   readonly onNotification: ((notice: ServerNotice) => void) | undefined;
@@ -82,6 +85,25 @@ export class Inbox {
     }
     const own = stream?.phase === 'settled' ? undefined : stream?.options.onRequest;
     if (own === undefined) counters.orphanRequests++;
-    requests.serve(params === undefined ? { id, method } : { id, method, params }, own ?? onRequest, stream);
+    const handler = own ?? onRequest;
+    const request = params === undefined ? { id, method } : { id, method, params };
+    requests.serve(request, handler && ((asked, context) => this.#ask(handler, asked, context, stream)), stream);
+  }
+
+  async #ask(
+    handler: RequestHandler,
+    request: ServerRequest,
+    context: Parameters<RequestHandler>[1],
+    stream: Call | undefined,
+  ): Promise<unknown> {
+    const answered = this.#options.onAsk(stream);
+    // The server may give it up, and not every handler obeys its signal.
+    context.signal.addEventListener('abort', answered, { once: true });
+    try {
+      return await handler(request, context);
+    } finally {
+      context.signal.removeEventListener('abort', answered);
+      answered();
+    }
   }
 }

@@ -70,6 +70,8 @@ export interface CallOptions {
   readonly timeoutMs?: number;
   /** Progress starts `timeoutMs` anew. @defaultValue false */
   readonly resetTimeoutOnProgress?: boolean;
+  /** The call's time stands still while its server waits for an answer of the caller, such as a form that a human fills in. @defaultValue false */
+  readonly pauseWhileAsked?: boolean;
   /** Longest call however much progress comes, in ms from its send. @defaultValue the pool's `maxTotalTimeoutMs` */
   readonly maxTotalTimeoutMs?: number;
   /** @internal Clock ms at which the call is over, sent or not: what a pool makes of `deadlineMs`. */

@@ -272,6 +272,12 @@ export class Callers {
       config?.timeouts === undefined
         ? { timeoutMs: this.#callIdleMs, maxTotalTimeoutMs: Number.POSITIVE_INFINITY, resetTimeoutOnProgress: true }
         : { resetTimeoutOnProgress: true };
-    return { ...times, ...call, raw: true, ...(caller && { caller, attributedOnly: session.era === 'legacy' }) };
+    return {
+      ...times,
+      pauseWhileAsked: true,
+      ...call,
+      raw: true,
+      ...(caller && { caller, attributedOnly: session.era === 'legacy' }),
+    };
   }
 }
