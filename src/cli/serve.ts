@@ -124,6 +124,7 @@ async function start(options: ServeOptions, { plan, output, logger }: Context): 
     allowedOrigins: allowOrigin,
     health: new Health({ plan }),
     status: { page: options.status && isLoopback(host), metrics: options.metrics === true },
+    curation: config.curation,
     ...(cache && { cache }),
   });
   addGateway(plan, gateway, { graceMs, timeoutMs: graceMs + ANSWER_MS });
@@ -138,7 +139,14 @@ async function start(options: ServeOptions, { plan, output, logger }: Context): 
   output.ready({ url, config: config.file, servers, stopMs: plan.totalMs });
   const startOne = async (name: string): Promise<void> =>
     void (await startServer(pool, config.file, name, output, plan));
-  const live = new LiveConfig({ config, pool, output, logger, start: startOne });
+  const live = new LiveConfig({
+    config,
+    pool,
+    output,
+    logger,
+    start: startOne,
+    curate: (curation) => gateway.curate(curation),
+  });
   plan.add('config', live, { phase: 'refuse' });
   const { exitUnusedMs } = options;
   if (exitUnusedMs !== undefined) whenUnused(gateway, exitUnusedMs, () => void plan.shutdown('no client is left'));

@@ -6,11 +6,12 @@ import { type Closeable, type CloseOptions, CloseScope } from '../core/close/Clo
 import type { GracePeriod } from '../core/close/GracePeriod.js';
 import { ClosedError, OutcomeUnknownError } from '../core/errors.js';
 import { type Logger, silentLogger } from '../core/logger.js';
+import type { Curation } from '../registry/config/curation/Curation.js';
 import { InFlight } from '../shutdown/InFlight.js';
 import { type TrackedHttpServer, trackHttpServer } from '../shutdown/TrackedHttpServer.js';
-import { makeAggregate } from './aggregate/makeAggregate.js';
 import type { Endpoint } from './endpoint/Endpoint.js';
-import { Endpoints } from './endpoint/Endpoints.js';
+import type { Endpoints } from './endpoint/Endpoints.js';
+import { makeEndpoints } from './endpoint/makeEndpoints.js';
 import { checkGatewayOptions, type GatewayOptions, type GatewayPool, type GatewaySettings } from './GatewayOptions.js';
 import type { GatewayStats } from './GatewayStats.js';
 import { HeldBytes } from './http/HeldBytes.js';
@@ -61,6 +62,7 @@ export class Gateway implements Closeable, AsyncDisposable {
   readonly #tracked: TrackedHttpServer;
   readonly #closing = new AbortController();
   #listening: Promise<GatewayAddress> | undefined;
+  readonly #curate: (curation: Curation) => void;
   #ticking = false;
   #dropped = 0;
 
@@ -110,23 +112,16 @@ export class Gateway implements Closeable, AsyncDisposable {
         if (method !== 'notifications/initialized') this.#callers.notify(session, method, params);
       },
     });
-    const { aggregate, parts } = makeAggregate(options, {
+    const { endpoints, aggregates, curate, parts } = makeEndpoints(options, {
       callers: this.#callers,
       sessions: this.#sessions,
-      shown: () => outer,
       settings,
       signal: this.#closing.signal,
       logger,
       clock,
     });
-    const endpoints = new Endpoints({
-      pool,
-      logger,
-      callers: this.#callers,
-      sessionsOf: (endpoint) => this.#sessions.of(endpoint),
-    });
     this.#endpoints = endpoints;
-    const outer = endpoints.addAggregate(aggregate);
+    this.#curate = curate;
     for (const [name, part] of parts) this.#scope.own(name, part);
     const guard = new Guard(settings);
     this.#openStatus = statusOf(options.status, settings.host, () => ({ pool, gateway: this, held, guard, logger }));
@@ -137,7 +132,7 @@ export class Gateway implements Closeable, AsyncDisposable {
       http,
       inFlight,
       logger,
-      endpoint: (name) => endpoints.of(name),
+      endpoint: (target) => endpoints.at(target),
       track: (work) => this.#scope.track(work),
     });
     this.#server = createServer({ keepAliveTimeout: settings.keepAliveTimeoutMs }, (request, response) =>
@@ -149,7 +144,7 @@ export class Gateway implements Closeable, AsyncDisposable {
       pool,
       callers: this.#callers,
       sessions: this.#sessions,
-      aggregate,
+      aggregates,
       middleware: endpoints.middleware,
     });
   }
@@ -206,6 +201,11 @@ export class Gateway implements Closeable, AsyncDisposable {
    */
   use(middleware: Middleware): Disposable {
     return this.#endpoints.middleware.use(middleware);
+  }
+
+  /** Shows clients other tools from now on, and tells them. @throws OptionError; all stays as it was then */
+  curate(curation: Curation): void {
+    this.#curate(curation);
   }
 
   /** Serves one client over stdin and stdout, without listening, until it is gone. Rejects with an `OptionError`. */

@@ -4,6 +4,7 @@ import { OptionError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { checkBytes, checkCount, checkMs, checkText, withDefaults } from '../core/options.js';
 import type { McpPool } from '../pool/McpPool.js';
+import type { Curation } from '../registry/config/curation/Curation.js';
 import type { Health } from '../shutdown/Health.js';
 import type { ToolStore } from '../toolstore/ToolStore.js';
 import type { EventStore } from './http/stream/EventStore.js';
@@ -31,6 +32,8 @@ export interface GatewayOptions {
    * @defaultValue the memory of the gateway: 256 KiB a stream and the answer, for the last eight calls of a session that ended
    */
   readonly eventStore?: EventStore;
+  /** Which tools clients see, under which names, and groups of them; `gateway.curate` changes it. @defaultValue all as they are */
+  readonly curation?: Curation;
   /** Address to listen on. Anything but loopback needs `allowedHosts`. @defaultValue '127.0.0.1' */
   readonly host?: string;
   /** 0 picks a free one. @defaultValue 3399 */
@@ -126,7 +129,7 @@ export const GATEWAY_DEFAULTS = Object.freeze({
 });
 
 export type GatewaySettings = Required<
-  Omit<GatewayOptions, 'logger' | 'clock' | 'pool' | 'cache' | 'health' | 'eventStore' | 'status'>
+  Omit<GatewayOptions, 'curation' | 'logger' | 'clock' | 'pool' | 'cache' | 'health' | 'eventStore' | 'status'>
 >;
 
 /** @throws OptionError */
@@ -138,6 +141,7 @@ export function checkGatewayOptions(options: GatewayOptions): GatewaySettings {
   } = withDefaults('Gateway', options, GATEWAY_DEFAULTS, {
     pool: true,
     cache: true,
+    curation: true,
     health: true,
     eventStore: true,
     allowedHosts: true,

@@ -13,7 +13,8 @@ export interface PoolRelayOptions {
   readonly pool: GatewayPool;
   readonly callers: Callers;
   readonly sessions: SessionTable;
-  readonly aggregate: AggregateEndpoint;
+  /** Of all servers together, and of the groups there are. */
+  readonly aggregates: () => Iterable<AggregateEndpoint>;
   readonly middleware: EndpointMiddleware;
 }
 
@@ -21,25 +22,26 @@ export interface PoolRelayOptions {
 export class PoolRelay implements Disposable {
   readonly #callers: Callers;
   readonly #sessions: SessionTable;
-  readonly #aggregate: AggregateEndpoint;
+  readonly #aggregates: () => Iterable<AggregateEndpoint>;
   readonly #middleware: EndpointMiddleware;
   readonly #subscriptions: readonly Disposable[];
 
-  constructor({ pool, callers, sessions, aggregate, middleware }: PoolRelayOptions) {
+  constructor({ pool, callers, sessions, aggregates, middleware }: PoolRelayOptions) {
     this.#callers = callers;
     this.#sessions = sessions;
     this.#middleware = middleware;
-    this.#aggregate = aggregate;
+    this.#aggregates = aggregates;
     this.#subscriptions = [
       pool.on('notification', (event) => this.#relay(event)),
       pool.on('orphanRequest', (event) => this.#ask(event)),
       pool.on('sessionLost', (event) => this.#lost(event)),
       pool.on('started', ({ server }) => {
         callers.tools.forget(server);
-        aggregate.onStarted(server);
+        for (const each of aggregates()) each.onStarted(server);
       }),
       pool.on('state', ({ server }) => {
-        if (!pool.hasServer(server)) aggregate.onRemoved(server);
+        if (pool.hasServer(server)) return;
+        for (const each of aggregates()) each.onRemoved(server);
       }),
     ];
   }
@@ -50,7 +52,9 @@ export class PoolRelay implements Disposable {
 
   #relay(event: PoolEvents['notification']): void {
     const { server, principal, notice } = event;
-    if (principal === undefined && !this.#callers.isBound(server)) this.#aggregate.onNotice(server, notice);
+    if (principal === undefined && !this.#callers.isBound(server)) {
+      for (const each of this.#aggregates()) each.onNotice(server, notice);
+    }
     if (notice.method === 'notifications/tools/list_changed') this.#callers.tools.forget(server);
     const { sessions, own } = hearingOf(event, this.#callers, this.#sessions);
     for (const session of sessions) session.endpoint.relay(session, server, notice, own);

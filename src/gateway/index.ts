@@ -1,4 +1,5 @@
 export type { Clock, Closeable, CloseOptions, LogFn, Logger, Timer } from '../core/index.js';
+export type { Curation, ToolGroup, ToolRules } from '../registry/config/curation/Curation.js';
 export { addGateway, type GatewayStepsOptions } from './addGateway.js';
 export { Gateway } from './Gateway.js';
 export { GATEWAY_DEFAULTS, type GatewayOptions, type GatewayPool } from './GatewayOptions.js';

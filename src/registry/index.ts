@@ -2,6 +2,7 @@ export type { Clock, Closeable, CloseOptions, LogFn, Logger, Timer } from '../co
 export { ConfigError, type ConfigPlace } from './config/ConfigError.js';
 export { checkServerConfig } from './config/checkServerConfig.js';
 export { type ParsedConfig, type ParseOptions, parseConfig, readConfigFile } from './config/configFile.js';
+export type { Curation, ToolGroup, ToolRules } from './config/curation/Curation.js';
 export {
   type Expansion,
   escapeVariables,

@@ -2,6 +2,7 @@ import { messageOf } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { McpPool } from '../../pool/McpPool.js';
 import type { ParsedConfig } from '../../registry/config/configFile.js';
+import type { Curation } from '../../registry/config/curation/Curation.js';
 import { ServerRegistry } from '../../registry/config/ServerRegistry.js';
 import { ConfigWatcher } from '../../registry/config/watch/ConfigWatcher.js';
 import type { LoadedConfig } from '../configs.js';
@@ -15,8 +16,8 @@ export interface LiveConfigOptions {
   readonly logger: Logger;
   /** Starts a server that is new or has changed, and tells what is wrong with it. */
   readonly start: (name: string) => Promise<void>;
-  /** What else the file says that is taken at once. */
-  readonly onParsed?: (parsed: ParsedConfig) => void;
+  /** What clients see of the tools is another now. */
+  readonly curate: (curation: Curation) => void;
 }
 
 /**
@@ -30,12 +31,14 @@ export class LiveConfig {
   /** One change after the other. */
   #applying = Promise.resolve();
   #changes = 0;
+  #curation: Curation;
 
   constructor(options: LiveConfigOptions) {
     this.#options = options;
     const { config, logger } = options;
     this.#registry = new ServerRegistry({ logger });
     this.#registry.update(config, config.file);
+    this.#curation = config.curation;
     this.#watcher = new ConfigWatcher({ file: config.file, logger }, config.text);
     this.#watcher.on('change', (changed) => {
       this.#changes++;
@@ -55,9 +58,20 @@ export class LiveConfig {
     await Promise.all([this.#watcher.close(), this.#registry.close()]);
   }
 
+  /** A server that stays as it was keeps its rules, too: what was denied stays denied. */
+  #curate(curation: Curation, kept: readonly string[]): void {
+    const before = this.#curation.servers ?? {};
+    const rules = kept.flatMap((name) => (Object.hasOwn(before, name) ? [[name, before[name]] as const] : []));
+    const servers = { ...curation.servers, ...Object.fromEntries(rules) } as NonNullable<Curation['servers']>;
+    const next = { ...curation, servers };
+    if (JSON.stringify(next) === JSON.stringify({ ...this.#curation, servers: before })) return;
+    this.#curation = next;
+    this.#options.curate(next);
+  }
+
   /** Never rejects. */
   async #take(parsed: ParsedConfig): Promise<void> {
-    const { pool, output, start, onParsed } = this.#options;
+    const { pool, output, start } = this.#options;
     const { file } = this.#options.config;
     try {
       for (const warning of parsed.warnings) output.warning(warning);
@@ -68,7 +82,8 @@ export class LiveConfig {
         return;
       }
       if (kept.length > 0) output.warning(`${file}: as it was before: ${kept.join(', ')}`);
-      onParsed?.(parsed);
+      // Before a server is there that has rules.
+      this.#curate(parsed.curation, kept);
       if (added.length + changed.length + removed.length > 0) await pool.apply(this.#registry.list());
       output.event('reloaded', { config: file, added, changed, removed, kept });
       const wanted = [...added, ...changed].filter((name) => this.#registry.get(name).enabled !== false);

@@ -3,6 +3,8 @@ import { RequestTimeoutError, show } from '../../core/errors.js';
 import { withDeadline, within } from '../../core/time/within.js';
 import type { ServerNotice } from '../../pool/McpPool.js';
 import { changed } from '../bridge/paramsFor.js';
+import { innerCall, withFixed } from '../curation/searchedCall.js';
+import { isSearchTool, searchTools, ToolSearch } from '../curation/ToolSearch.js';
 import { discovered } from '../endpoint/discovered.js';
 import type { CallOptions, Downstream, Endpoint, EndpointInfo, ListenOptions } from '../endpoint/Endpoint.js';
 import { Followers } from '../endpoint/Followers.js';
@@ -18,11 +20,18 @@ import { Tasks } from './passage/Tasks.js';
 import { Subscriptions } from './Subscriptions.js';
 
 export interface AggregateEndpointOptions extends ListsOptions {
+  /** Whether three tools stand for the others. */
+  readonly searching: () => boolean;
   readonly serverInfo: Implementation;
   /** The sessions of this endpoint. */
   readonly sessions: () => readonly Downstream[];
   /** Those of all endpoints, which a server's log messages may be for. */
   readonly allSessions: () => readonly Downstream[];
+}
+
+interface Asked {
+  readonly params: Params | undefined;
+  readonly paramsText?: string | undefined;
 }
 
 /** Notifications that make a list stale, and what they say to clients of the aggregate. */
@@ -41,6 +50,7 @@ export class AggregateEndpoint implements Endpoint {
   readonly #passage: Passage;
   readonly #tasks: Tasks;
   readonly #subscriptions: Subscriptions;
+  readonly #search = new ToolSearch();
 
   constructor(options: AggregateEndpointOptions) {
     this.#options = options;
@@ -64,12 +74,16 @@ export class AggregateEndpoint implements Endpoint {
 
   async request(session: Downstream, method: string, params: Params | undefined, call: CallOptions): Promise<unknown> {
     const kind = LIST_METHODS.get(method);
+    const searching = this.#options.searching();
+    if (kind === 'tools' && searching) return this.#lists.whole(session, searchTools(this.#options.pool.servers()));
     if (kind !== undefined) return this.#lists.page(kind, session, params);
     switch (method) {
       case 'server/discover':
         if (session.era === 'legacy') break;
         return discovered(await this.info(session, call.signal ?? session.signal));
       case 'tools/call':
+        if (searching && isSearchTool(params?.['name'])) return this.#searched(session, params, call);
+        return this.#callTool(session, { params, paramsText: call.paramsText }, call);
       case 'prompts/get': {
         const { server, name } = await this.#named(method, session, params?.['name']);
         return this.#passage.send({ server, session, method }, changed(params, call, { params: { name } }), call);
@@ -100,12 +114,46 @@ export class AggregateEndpoint implements Endpoint {
     throw new Refusal(METHOD_NOT_FOUND, `${method} is not to be had here: see the servers' own paths`);
   }
 
+  async #callTool(session: Downstream, asked: Asked, call: CallOptions): Promise<unknown> {
+    const { params, paramsText } = asked;
+    const { server, name } = await this.#named('tools/call', session, params?.['name']);
+    const fixed = this.#options.curator().fixedFor(server, name, params?.['arguments']);
+    const given = withFixed(
+      changed(params, { ...(paramsText === undefined ? {} : { paramsText }) }, { params: { name } }),
+      fixed,
+    );
+    return this.#passage.send({ server, session, method: 'tools/call' }, given, call);
+  }
+
+  /** A call of one of the tools that stand for the others. */
+  async #searched(session: Downstream, params: Params | undefined, call: CallOptions): Promise<unknown> {
+    const args = (params?.['arguments'] ?? {}) as Params;
+    if (params?.['name'] === 'call_tool') {
+      return this.#callTool(
+        session,
+        innerCall({ params, ...(call.paramsText !== undefined && { paramsText: call.paramsText }) }),
+        call,
+      );
+    }
+    const tools = await this.#lists.allTools(session);
+    if (params?.['name'] === 'search_tools') return this.#search.search(tools, args);
+    const tool = tools.find(({ name }) => name === args['name']);
+    if (tool === undefined) throw new Refusal(INVALID_PARAMS, `unknown tool: ${String(args['name']).slice(0, 200)}`);
+    return { content: [{ type: 'text', text: JSON.stringify(tool) }] };
+  }
+
+  /** What clients see of the tools is another now. */
+  onCurated(): void {
+    this.#tell('tools', undefined);
+  }
+
   listen(client: Downstream, filter: ListenFilter, options: ListenOptions): Promise<Listening> {
     for (const server of this.#options.pool.servers()) this.#followers.follow(server, client);
     return this.#subscriptions.listen(client, filter, options);
   }
 
   relay(session: Downstream, server: string, notice: ServerNotice, own: boolean): void {
+    if (!this.#options.curator().holds(server)) return;
     const { method, params } = notice;
     const kind = LIST_CHANGES.get(method);
     if (kind !== undefined) {

@@ -2,6 +2,8 @@ import type { Closeable } from '../../core/close/CloseScope.js';
 import { packageVersion } from '../../core/version.js';
 import { fingerprint } from '../../registry/config/fingerprint.js';
 import { NoOpCache } from '../../toolstore/NoOpCache.js';
+import type { CurationTable } from '../curation/CurationTable.js';
+import { somePool } from '../curation/somePool.js';
 import type { Endpoint } from '../endpoint/Endpoint.js';
 import type { GatewayOptions, GatewaySettings } from '../GatewayOptions.js';
 import type { SessionTable } from '../session/SessionTable.js';
@@ -10,21 +12,32 @@ import { AggregateEndpoint, type AggregateEndpointOptions } from './AggregateEnd
 
 type Times = 'listTimeoutMs' | 'serverWaitMs' | 'pageItems';
 
-type MadeFrom = Omit<
+export type MadeFrom = Omit<
   AggregateEndpointOptions,
-  'pool' | 'catalog' | 'serverInfo' | 'sessions' | 'allSessions' | Times
+  'pool' | 'catalog' | 'serverInfo' | 'sessions' | 'allSessions' | 'curator' | 'searching' | Times
 > & {
   readonly sessions: SessionTable;
-  /** It as clients reach it: what their sessions are of. */
-  readonly shown: () => Endpoint;
+  /** It as clients reach it, or one of its groups: what their sessions are of. */
+  readonly shown: (group?: string) => Endpoint | undefined;
+  readonly curation: CurationTable;
   readonly settings: Pick<GatewaySettings, Times>;
 };
+
+interface Made {
+  readonly aggregate: AggregateEndpoint;
+  /** The same of one group's servers and tools. */
+  readonly group: (name: string) => AggregateEndpoint;
+  /** The aggregate, and the groups that were asked for. */
+  readonly all: () => Iterable<AggregateEndpoint>;
+  /** What is to be closed along with it. */
+  readonly parts: readonly (readonly [string, Closeable])[];
+}
 
 /** The aggregate of a pool with what its lists come through, and what is to be closed along with it. */
 export function makeAggregate(
   { pool, cache }: Pick<GatewayOptions, 'pool' | 'cache'>,
-  { settings, sessions, shown, ...options }: MadeFrom,
-): { readonly aggregate: AggregateEndpoint; readonly parts: readonly (readonly [string, Closeable])[] } {
+  { settings, sessions, shown, curation, ...options }: MadeFrom,
+): Made {
   const { logger, clock } = options;
   const store = cache ?? new NoOpCache({ clock });
   const catalog = new ToolCatalog({
@@ -38,15 +51,30 @@ export function makeAggregate(
     clock,
   });
   const serverInfo = { name: 'mcp-poolkit', version: packageVersion() };
-  const aggregate = new AggregateEndpoint({
-    ...settings,
-    ...options,
-    pool,
-    catalog,
-    serverInfo,
-    sessions: () => sessions.of(shown()),
-    allSessions: () => [...sessions],
-  });
+  const made = new Map<string | undefined, AggregateEndpoint>();
+  const make = (group?: string): AggregateEndpoint => {
+    const view = curation.view(group);
+    const aggregate = new AggregateEndpoint({
+      ...settings,
+      ...options,
+      ...view,
+      pool: group === undefined ? pool : somePool(pool, (server) => view.curator().holds(server)),
+      catalog,
+      serverInfo,
+      sessions: () => {
+        const endpoint = shown(group);
+        return endpoint === undefined ? [] : sessions.of(endpoint);
+      },
+      allSessions: () => [...sessions],
+    });
+    made.set(group, aggregate);
+    return aggregate;
+  };
   const lent: [string, Closeable][] = [['tool catalog', catalog]];
-  return { aggregate, parts: cache === undefined ? [...lent, ['tool lists', store]] : lent };
+  return {
+    aggregate: make(),
+    group: (name) => made.get(name) ?? make(name),
+    all: () => made.values(),
+    parts: cache === undefined ? [...lent, ['tool lists', store]] : lent,
+  };
 }

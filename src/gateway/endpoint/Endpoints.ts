@@ -1,6 +1,7 @@
 import type { Logger } from '../../core/logger.js';
-import { prefixIn, prefixOf } from '../aggregate/lists/exposedNames.js';
+import type { CurationTable } from '../curation/CurationTable.js';
 import type { GatewayPool } from '../GatewayOptions.js';
+import type { Target } from '../http/paths.js';
 import type { Params } from '../rpc/envelope.js';
 import type { Callers } from '../session/callers/Callers.js';
 import type { Downstream, Endpoint } from './Endpoint.js';
@@ -11,6 +12,9 @@ export interface EndpointsOptions {
   readonly pool: GatewayPool;
   readonly callers: Callers;
   readonly logger: Logger;
+  readonly curation: CurationTable;
+  /** The aggregate of one group. */
+  readonly group: (name: string) => Endpoint;
   /** The sessions of an endpoint. */
   readonly sessionsOf: (endpoint: Endpoint) => readonly Downstream[];
 }
@@ -20,6 +24,7 @@ export class Endpoints {
   readonly middleware: EndpointMiddleware;
   readonly #options: EndpointsOptions;
   readonly #servers = new Map<string, Endpoint>();
+  readonly #groups = new Map<string, Endpoint>();
   #aggregate: Endpoint | undefined;
   #follower: ((endpoint: Endpoint, server?: string) => void) | undefined;
 
@@ -30,13 +35,36 @@ export class Endpoints {
 
   /** The aggregate, as clients reach it. */
   addAggregate(aggregate: Endpoint): Endpoint {
-    const { pool } = this.#options;
-    this.#aggregate = this.#around(aggregate, (_method, params) => {
-      const name = params?.['name'] ?? (params?.['ref'] as Params | undefined)?.['name'];
-      const prefix = typeof name === 'string' ? prefixIn(name) : undefined;
-      return prefix === undefined ? undefined : pool.servers().find((each) => prefixOf(each) === prefix);
-    });
+    this.#aggregate = this.#around(aggregate, this.#serverNamed());
     return this.#aggregate;
+  }
+
+  /** Of one server, of one group or of all; undefined for one there is not. */
+  at({ server, group }: Target): Endpoint | undefined {
+    return group === undefined ? this.of(server) : this.#ofGroup(group);
+  }
+
+  /** A group's, if it was asked for. */
+  known(group: string): Endpoint | undefined {
+    return this.#groups.get(group);
+  }
+
+  #ofGroup(name: string): Endpoint | undefined {
+    // A group that is gone leaves its sessions behind: they are not found any more.
+    if (!this.#options.curation.hasGroup(name)) return undefined;
+    const endpoint = this.#groups.get(name) ?? this.#around(this.#options.group(name), this.#serverNamed(name));
+    this.#groups.set(name, endpoint);
+    return endpoint;
+  }
+
+  /** Whose tool or prompt a request names. */
+  #serverNamed(group?: string): Routes['serverOf'] {
+    const { pool, curation } = this.#options;
+    const { curator } = curation.view(group);
+    return (_method, params) => {
+      const name = params?.['name'] ?? (params?.['ref'] as Params | undefined)?.['name'];
+      return typeof name === 'string' ? curator().serverOf(name, pool.servers()) : undefined;
+    };
   }
 
   /** Gives each that there is and each that is to come to `listener`, once. */

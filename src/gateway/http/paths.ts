@@ -14,18 +14,24 @@ export function addressOf(server: Server): GatewayAddress {
   return { host: address, port, url: `http://${family === 'IPv6' ? `[${address}]` : address}:${port}` };
 }
 
+/** What a path is for: one server, one group, or with neither all servers together. */
+export interface Target {
+  readonly server?: string;
+  readonly group?: string;
+}
+
 /**
- * What a URL's path is for: the aggregate, or the server of that name; undefined when for nothing here. `mounted`: below
- * whatever path its host's router has sent here, so that its end decides.
+ * What a URL's path is for; undefined when for nothing here. `mounted`: below whatever path its host's router has sent here,
+ * so that its end decides.
  */
-export function targetOf(url: string, mounted = false): { readonly server: string | undefined } | undefined {
+export function targetOf(url: string, mounted = false): Target | undefined {
   const path = pathOf(url);
-  const encoded = (mounted ? /(?:^|\/)servers\/([^/]+)\/mcp$/ : /^\/servers\/([^/]+)\/mcp$/).exec(path)?.[1];
-  if (encoded === undefined) {
-    return path === '/mcp' || (mounted && path.endsWith('/mcp')) ? { server: undefined } : undefined;
-  }
-  const server = decode(encoded);
-  return server === undefined ? undefined : { server };
+  const [, kind, encoded] =
+    (mounted ? /(?:^|\/)(servers|groups)\/([^/]+)\/mcp$/ : /^\/(servers|groups)\/([^/]+)\/mcp$/).exec(path) ?? [];
+  if (encoded === undefined) return path === '/mcp' || (mounted && path.endsWith('/mcp')) ? {} : undefined;
+  const name = decode(encoded);
+  if (name === undefined) return undefined;
+  return kind === 'servers' ? { server: name } : { group: name };
 }
 
 /**

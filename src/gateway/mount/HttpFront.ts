@@ -3,7 +3,7 @@ import { ClosedError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { InFlight } from '../../shutdown/InFlight.js';
 import type { Endpoint } from '../endpoint/Endpoint.js';
-import { targetOf } from '../http/paths.js';
+import { type Target, targetOf } from '../http/paths.js';
 import { allowOrigin, answerPreflight, isPreflight } from '../http/request/cors.js';
 import type { Guard, Refused } from '../http/request/guard.js';
 import { sendFailure } from '../http/respond.js';
@@ -20,8 +20,8 @@ export interface HttpFrontOptions {
   /** The status page, where there is one. */
   readonly status: () => Status | undefined;
   readonly logger: Logger;
-  /** Of the aggregate, or of a server by its name; undefined for one there is not. */
-  readonly endpoint: (server: string | undefined) => Endpoint | undefined;
+  /** Of the aggregate, of a server or of a group; undefined for one there is not. */
+  readonly endpoint: (target: Target) => Endpoint | undefined;
   /** Keeps what is being answered from outliving the gateway. */
   readonly track: <T>(work: Promise<T>) => Promise<T>;
 }
@@ -89,11 +89,7 @@ export class HttpFront {
   }
 
   /** What a request is for; one that must not come in is answered here. */
-  #admit(
-    request: IncomingMessage,
-    response: ServerResponse,
-    target: ReturnType<typeof targetOf>,
-  ): Endpoint | undefined {
+  #admit(request: IncomingMessage, response: ServerResponse, target: Target | undefined): Endpoint | undefined {
     const { guard, inFlight, logger } = this.#options;
     const { headers } = request;
     const refusal = guard.refusal(headers.host, headers.origin, request.rawHeaders);
@@ -111,7 +107,7 @@ export class HttpFront {
       sendFailure(response, 503, failure, { connection: 'close', 'retry-after': '1' });
       return undefined;
     }
-    const endpoint = target === undefined ? undefined : this.#options.endpoint(target.server);
+    const endpoint = target === undefined ? undefined : this.#options.endpoint(target);
     if (endpoint !== undefined) return endpoint;
     sendFailure(response, 404, { code: INVALID_REQUEST, message: 'nothing here: try /mcp or /servers/:name/mcp' });
     return undefined;

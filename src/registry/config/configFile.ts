@@ -2,6 +2,8 @@ import { dirname, resolve } from 'node:path';
 import { messageOf, show } from '../../core/errors.js';
 import { readWhole } from '../../core/files/readWhole.js';
 import { ConfigError, describeAt } from './ConfigError.js';
+import type { Curation, ToolRules } from './curation/Curation.js';
+import { gatewaySchema } from './curation/checkCuration.js';
 import type { Variables } from './expandVariables.js';
 import { fingerprint } from './fingerprint.js';
 import { parseEntry } from './parseEntry.js';
@@ -33,6 +35,8 @@ export interface ParsedConfig {
   readonly warnings: readonly string[];
   /** The entries of `servers` by name, in the words of `mcpServers`: references unexpanded, unknown fields kept. */
   readonly entries: ReadonlyMap<string, unknown>;
+  /** What clients are to see of the servers' tools: `tools` of each server, and `gateway`. */
+  readonly curation: Curation;
 }
 
 /** Reads and parses a config file. Never rejects for what is in it or for a file that cannot be read: see `problems`. */
@@ -84,9 +88,11 @@ export function parseConfig(text: string, options: ParseOptions = {}): ParsedCon
     inputs: found.inputs,
     workspaceFolder: options.workspaceFolder,
   });
+  const rules: [string, ToolRules][] = [];
   for (const { name, entry, path } of found.entries) {
     const context = { file, folder, variables, references, lineOf: (at: Path) => lineOf([...path, ...at]) };
     const parsed = parseEntry(name, entry, context);
+    if (parsed.tools !== undefined) rules.push([name, parsed.tools]);
     warnings.push(...parsed.warnings);
     problems.push(...parsed.problems);
     if (parsed.config === undefined) continue;
@@ -94,7 +100,15 @@ export function parseConfig(text: string, options: ParseOptions = {}): ParsedCon
     entries.set(name, parsed.entry);
   }
   warnings.push(...sameServers(file, servers));
-  return { servers, problems, warnings, entries };
+  const gateway = gatewaySchema.safeParse((root as Record<string, unknown>)['gateway'] ?? {});
+  for (const { path, message } of gateway.error?.issues ?? []) {
+    const at = ['gateway', ...path.map(String)];
+    problems.push(new ConfigError({ file, field: at.join('.'), line: lineOf(at) }, message));
+  }
+  // What the schema makes of fields left out is undefined.
+  const shown = (gateway.data ?? {}) as Omit<Curation, 'servers'>;
+  const curation = { ...shown, ...(rules.length > 0 && { servers: Object.fromEntries(rules) }) };
+  return { servers, problems, warnings, entries, curation };
 }
 
 /** Two names for one program: it would be started twice. */
@@ -111,5 +125,5 @@ function sameServers(file: string, servers: readonly ServerConfig[]): string[] {
 }
 
 function failed(problem: ConfigError): ParsedConfig {
-  return { servers: [], problems: [problem], warnings: [], entries: new Map() };
+  return { servers: [], problems: [problem], warnings: [], entries: new Map(), curation: {} };
 }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { toolRulesSchema } from './curation/checkCuration.js';
 
 /** A count or a time in a file, where JSON has no Infinity. */
 const endless = z.union([z.number().nonnegative(), z.literal('Infinity').transform(() => Number.POSITIVE_INFINITY)], {
@@ -49,6 +50,7 @@ export const entrySchema = settingsSchema.extend({
   transport: oneOf(TYPES).optional(),
   disabled: bool.optional(),
   enabled: bool.optional(),
+  tools: toolRulesSchema.optional(),
 });
 
 export type Entry = z.infer<typeof entrySchema>;

@@ -1,6 +1,7 @@
 import { isAbsolute, resolve } from 'node:path';
 import { ConfigError, type ConfigPlace, describeAt } from './ConfigError.js';
 import { nameProblem, urlProblem } from './checkServerConfig.js';
+import type { ToolRules } from './curation/Curation.js';
 import { ENTRY_FIELDS, type Entry, entrySchema, SETTING_FIELDS, type TYPES } from './entrySchema.js';
 import { expandReferences, type References, type Variables } from './expandVariables.js';
 import type { ServerConfig, ServerSettings, StdioTarget, UrlTarget } from './ServerConfig.js';
@@ -23,6 +24,8 @@ export interface ParsedEntry {
   readonly config: ServerConfig | undefined;
   /** The entry in the fields of `mcpServers`, nothing expanded. */
   readonly entry: unknown;
+  /** What clients see of its tools. */
+  readonly tools: ToolRules | undefined;
   readonly problems: readonly ConfigError[];
   readonly warnings: readonly string[];
 }
@@ -34,6 +37,7 @@ export function parseEntry(name: string, entry: unknown, context: EntryContext):
   return {
     config: reader.problems.length > 0 ? undefined : config,
     entry: reader.normalized ?? entry,
+    tools: reader.tools,
     problems: reader.problems,
     warnings: reader.warnings,
   };
@@ -44,6 +48,7 @@ class EntryReader {
   readonly warnings: string[] = [];
   readonly #name: string;
   readonly #context: EntryContext;
+  tools: ToolRules | undefined;
   normalized: Readonly<Record<string, unknown>> | undefined;
   #written: ReadonlyMap<string, string> = new Map();
 
@@ -75,6 +80,8 @@ class EntryReader {
       return undefined;
     }
     const fields = checked.data;
+    // What the schema makes of fields left out is undefined.
+    this.tools = fields.tools as ToolRules | undefined;
     const transport = this.#transport(fields);
     if (transport === 'none') return undefined;
     const target = transport === 'stdio' ? this.#stdio(fields) : this.#url(transport, fields);

@@ -1,4 +1,5 @@
 import type { ListItems, ListKind, McpPool } from '../../../pool/McpPool.js';
+import type { Curator } from '../../curation/Curator.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
 import type { Params } from '../../rpc/envelope.js';
 import type { Callers } from '../../session/callers/Callers.js';
@@ -10,6 +11,8 @@ import { type Entry, mergedHints, pageOf } from './pages.js';
 
 export interface ListsOptions extends CatalogOptions {
   readonly catalog: ToolCatalog;
+  /** Which tools clients see, and under which names. */
+  readonly curator: () => Curator;
   /** Items of one page. */
   readonly pageItems: number;
 }
@@ -37,7 +40,7 @@ export class Lists {
 
   /** `onChange`: what clients, or that one, were shown of a kind is not what there is any more, and no server says so. */
   constructor(options: ListsOptions, onChange: (kind: ChangedKind, session: Downstream | undefined) => void) {
-    const { pool, callers } = options;
+    const { pool, callers, curator } = options;
     const told = (kind: ChangedKind) => (session: Downstream | undefined) => onChange(kind, session);
     this.#pageItems = options.pageItems;
     this.#catalogs = {
@@ -53,8 +56,8 @@ export class Lists {
     };
     const { tools, prompts, resources, resourceTemplates: templates } = this.#catalogs;
     const servers = (): readonly string[] => pool.servers();
-    this.tools = new Names(tools, servers);
-    this.prompts = new Names(prompts, servers);
+    this.tools = new Names('tools', tools, servers, curator);
+    this.prompts = new Names('prompts', prompts, servers, curator);
     this.uris = new Uris({ pool, callers, resources, templates });
   }
 
@@ -72,6 +75,16 @@ export class Lists {
       ...(nextCursor === undefined ? {} : { nextCursor }),
       ...(session.era === 'modern' ? { resultType: 'complete', ...mergedHints(lists) } : {}),
     };
+  }
+
+  /** The result of a list request that is all in one page and never changes by itself. */
+  whole(session: Downstream, tools: readonly unknown[]): Readonly<Record<string, unknown>> {
+    return { tools, ...(session.era === 'modern' ? { resultType: 'complete', ttlMs: 0, cacheScope: 'private' } : {}) };
+  }
+
+  /** Every tool as `session` sees it. */
+  async allTools(session: Downstream): Promise<ListItems['tools'][]> {
+    return [...this.#toolEntries(await this.#catalogs.tools.lists(session), session)].map(({ item }) => item);
   }
 
   /** Forgets what `server` listed: to all, or to a session on its own connection. */

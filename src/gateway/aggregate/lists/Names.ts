@@ -1,7 +1,7 @@
 import type { ListItems } from '../../../pool/McpPool.js';
+import type { Curator } from '../../curation/Curator.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
 import type { Catalog, ServerList } from './Catalog.js';
-import { exposedName, prefixIn, prefixOf } from './exposedNames.js';
 
 export interface Route<T> {
   readonly server: string;
@@ -14,44 +14,55 @@ export interface Route<T> {
 interface Found<T> extends Route<T> {
   /** The list it was found in: while that is the server's list, so is the route. */
   readonly list: readonly T[];
+  readonly curator: Curator;
 }
 
 /** Routes remembered. */
 const MAX_ROUTES = 100_000;
 
-/** Tools or prompts of all servers under the names that clients of the aggregate know them by: `server__name`. */
+/** Tools or prompts of all servers that clients of the aggregate see, under the names that they know them by. */
 export class Names<K extends 'tools' | 'prompts'> {
   readonly #catalog: Catalog<K>;
+  readonly #kind: K;
   readonly #servers: () => readonly string[];
+  readonly #curator: () => Curator;
   readonly #found = new Map<string, Found<ListItems[K]>>();
 
-  constructor(catalog: Catalog<K>, servers: () => readonly string[]) {
+  /** `curator` may be another one at any time. */
+  constructor(kind: K, catalog: Catalog<K>, servers: () => readonly string[], curator: () => Curator) {
+    this.#kind = kind;
     this.#catalog = catalog;
     this.#servers = servers;
+    this.#curator = curator;
   }
 
   /** Every item under its exposed name, which is its key as well. */
   *of(lists: readonly ServerList<ListItems[K]>[]): Generator<{ server: string; key: string; item: ListItems[K] }> {
+    const curator = this.#curator();
     for (const { server, items } of lists) {
-      const prefix = prefixOf(server);
       for (const item of items) {
-        const key = exposedName(prefix, item.name);
-        yield { server, key, item: { ...item, name: key } };
+        const key = this.#nameOf(curator, server, item.name);
+        if (key === undefined) continue;
+        yield { server, key, item: this.#kind === 'tools' ? curator.tool(server, item, key) : { ...item, name: key } };
       }
     }
   }
 
+  #nameOf(curator: Curator, server: string, own: string): string | undefined {
+    return this.#kind === 'tools' ? curator.toolName(server, own) : curator.promptName(server, own);
+  }
+
   /** Where `exposed` leads. Only the server whose prefix it has is asked, also when it could not be listed so far. */
   async find(exposed: string, session: Downstream): Promise<Route<ListItems[K]> | undefined> {
+    const curator = this.#curator();
     const found = this.#found.get(exposed);
     if (found !== undefined) {
-      if ((await this.#catalog.list(found.server, session)) === found.list) return found;
+      if (found.curator === curator && (await this.#catalog.list(found.server, session)) === found.list) return found;
       this.#found.delete(exposed);
     }
-    const prefix = prefixIn(exposed);
-    const server = this.#servers().find((each) => prefixOf(each) === prefix);
-    if (prefix === undefined || server === undefined) return undefined;
-    const isIt = ({ name }: ListItems[K]): boolean => exposedName(prefix, name) === exposed;
+    const server = curator.serverOf(exposed, this.#servers());
+    if (server === undefined) return undefined;
+    const isIt = ({ name }: ListItems[K]): boolean => this.#nameOf(curator, server, name) === exposed;
     let list = await this.#catalog.list(server, session);
     let item = list?.find(isIt);
     if (item === undefined) {
@@ -60,7 +71,7 @@ export class Names<K extends 'tools' | 'prompts'> {
       item = list?.find(isIt);
     }
     if (list === undefined || item === undefined) return undefined;
-    const route = { server, name: item.name, item, list };
+    const route = { server, name: item.name, item, list, curator };
     if (this.#found.size < MAX_ROUTES) this.#found.set(exposed, route);
     return route;
   }

@@ -13,7 +13,7 @@ const MAX_PREFIX = 48;
 const HASH_LENGTH = 8;
 const HASHED = /-[0-9a-f]{8}$/;
 const FOREIGN = /[^A-Za-z0-9_-]/g;
-const SEPARATOR = '__';
+export const SEPARATOR = '__';
 
 /** The part of a server's items' names that is the server's. */
 export function prefixOf(server: string): string {
@@ -28,16 +28,16 @@ export function prefixOf(server: string): string {
 }
 
 /** An item's name under a server's prefix. */
-export function exposedName(prefix: string, name: string): string {
-  const room = MAX_NAME - prefix.length - SEPARATOR.length;
+export function exposedName(prefix: string, name: string, separator = SEPARATOR): string {
+  const room = MAX_NAME - prefix.length - separator.length;
   const clean = name.replace(FOREIGN, '_');
-  if (clean === name && clean.length <= room && !HASHED.test(clean)) return `${prefix}${SEPARATOR}${clean}`;
-  return `${prefix}${SEPARATOR}${clean.slice(0, room - HASH_LENGTH - 1)}-${hashOf(name)}`;
+  if (clean === name && clean.length <= room && !HASHED.test(clean)) return `${prefix}${separator}${clean}`;
+  return `${prefix}${separator}${clean.slice(0, room - HASH_LENGTH - 1)}-${hashOf(name)}`;
 }
 
 /** The prefix of an exposed name; undefined when it has none. */
-export function prefixIn(exposed: string): string | undefined {
-  const end = exposed.indexOf(SEPARATOR);
+export function prefixIn(exposed: string, separator = SEPARATOR): string | undefined {
+  const end = exposed.indexOf(separator);
   return end <= 0 ? undefined : exposed.slice(0, end);
 }
 

@@ -60,7 +60,9 @@ export function findServers(root: unknown): FoundServers | NoServers {
   const entries = Object.entries(table).map(([name, entry]) => ({ name, entry, path: [...path, name] }));
   const [own] = path;
   const others = shapes.filter((each) => each !== shape && each.path[0] !== own).map((each) => each.path.join('.'));
-  const rest = Object.keys(root).filter((key) => key !== own && key !== '$schema' && !used.includes(key));
+  const rest = Object.keys(root).filter(
+    (key) => key !== own && key !== '$schema' && key !== 'gateway' && !used.includes(key),
+  );
   const inputs = own === 'mcp' ? (root['mcp'] as Record<string, unknown>)['inputs'] : root['inputs'];
   return {
     entries,

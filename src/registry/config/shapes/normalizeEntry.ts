@@ -77,6 +77,7 @@ export function normalizeEntry(given: Readonly<Record<string, unknown>>): Normal
   takeCommand(entry, written);
   takeBearer(entry, written);
   takeType(entry);
+  takeTools(entry, written);
   if (entry['source'] === 'extension') {
     const why = 'an extension of the editor starts this server: write the command that it runs, with its args';
     problems.push({ field: 'source', why });
@@ -129,6 +130,28 @@ function takeBearer(entry: Record<string, unknown>, written: Map<string, string>
   const own = entry['headers'];
   entry['headers'] = isObject(own) ? { ...own, ...headers } : (own ?? headers);
 }
+
+/** Lists of tools, as Codex, Gemini CLI and Copilot write them. */
+function takeTools(entry: Record<string, unknown>, written: Map<string, string>): void {
+  const rules: Record<string, unknown> = isObject(entry['tools']) ? { ...entry['tools'] } : {};
+  if (Array.isArray(entry['tools'])) {
+    rules['allow'] = entry['tools'];
+    written.set('tools.allow', 'tools');
+    delete entry['tools'];
+  }
+  for (const [rule, fields] of Object.entries({ allow: ALLOWED, deny: DENIED })) {
+    for (const field of fields) {
+      if (!Object.hasOwn(entry, field)) continue;
+      rules[rule] ??= entry[field];
+      written.set(`tools.${rule}`, field);
+      delete entry[field];
+    }
+  }
+  if (Object.keys(rules).length > 0) entry['tools'] = rules;
+}
+
+const ALLOWED = ['enabled_tools', 'includeTools'];
+const DENIED = ['disabled_tools', 'excludeTools', 'disabledTools'];
 
 /** `local` and `remote` say no more than command and url do. */
 function takeType(entry: Record<string, unknown>): void {

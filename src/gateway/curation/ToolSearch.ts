@@ -1,0 +1,143 @@
+import type { Tool } from '@modelcontextprotocol/client';
+import MiniSearch from 'minisearch';
+import { INVALID_PARAMS, Refusal } from '../rpc/failure.js';
+
+/** The tools that stand for all others. */
+export const SEARCH_TOOLS = Object.freeze(['search_tools', 'describe_tool', 'call_tool'] as const);
+
+export type SearchTool = (typeof SEARCH_TOOLS)[number];
+
+export const isSearchTool = (name: unknown): name is SearchTool => (SEARCH_TOOLS as readonly unknown[]).includes(name);
+
+const DEFAULT_LIMIT = 10;
+const MAX_LIMIT = 50;
+const MAX_QUERY = 1_000;
+/** Of a description in a list of hits. */
+const MAX_SUMMARY = 240;
+
+const text = (description: string) => ({ type: 'string' as const, description });
+const nameOf = text('The name, as search_tools told it.');
+
+/** Three tools in place of hundreds: a model finds what it needs and reads the schema of that alone. */
+export function searchTools(servers: readonly string[]): Tool[] {
+  const from = servers.length === 0 ? '' : ` They come from: ${servers.join(', ')}.`;
+  const annotations = { readOnlyHint: true, openWorldHint: false };
+  return [
+    {
+      name: 'search_tools',
+      description: `Finds tools by what they do. Start here: all tools but three are behind it.${from}`,
+      inputSchema: {
+        type: 'object',
+        properties: {
+          query: text('A few words, such as "read file". Without it all tools are listed.'),
+          limit: {
+            type: 'integer',
+            minimum: 1,
+            maximum: MAX_LIMIT,
+            description: `At most so many; ${DEFAULT_LIMIT} if left out.`,
+          },
+          offset: { type: 'integer', minimum: 0, description: 'Skips so many.' },
+        },
+      },
+      annotations,
+    },
+    {
+      name: 'describe_tool',
+      description: 'Tells what arguments a tool takes. Read it before the first call of a tool.',
+      inputSchema: { type: 'object', properties: { name: nameOf }, required: ['name'] },
+      annotations,
+    },
+    {
+      name: 'call_tool',
+      description: 'Calls a tool and gives its result.',
+      inputSchema: {
+        type: 'object',
+        properties: { name: nameOf, arguments: { type: 'object', description: 'As describe_tool told.' } },
+        required: ['name'],
+      },
+    },
+  ];
+}
+
+interface Hit {
+  readonly name: string;
+  readonly description?: string;
+}
+
+/** Ranks tools by their names, titles, descriptions and arguments. The index is kept as long as the tools are the same. */
+export class ToolSearch {
+  #tools: readonly Tool[] = [];
+  #index: MiniSearch | undefined;
+
+  /** The answer to `search_tools`. @throws Refusal */
+  search(tools: readonly Tool[], args: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+    const { query = '', limit = DEFAULT_LIMIT, offset = 0 } = args;
+    if (typeof query !== 'string' || query.length > MAX_QUERY) {
+      throw new Refusal(INVALID_PARAMS, `query is a string of ${MAX_QUERY} characters or fewer`);
+    }
+    if (!isCount(limit, 1, MAX_LIMIT))
+      throw new Refusal(INVALID_PARAMS, `limit is a whole number from 1 to ${MAX_LIMIT}`);
+    if (!isCount(offset, 0, Number.MAX_SAFE_INTEGER))
+      throw new Refusal(INVALID_PARAMS, 'offset is a whole number, 0 or more');
+    const found = query.trim() === '' ? tools : this.#found(tools, query);
+    const hits: Hit[] = found.slice(offset, offset + limit).map(({ name, description }) => {
+      const summary = description === undefined ? undefined : summaryOf(description);
+      return { name, ...(summary === undefined ? {} : { description: summary }) };
+    });
+    return { content: [{ type: 'text', text: JSON.stringify({ tools: hits, total: found.length }) }] };
+  }
+
+  #found(tools: readonly Tool[], query: string): Tool[] {
+    const index = this.#indexOf(tools);
+    const hits = index.search(query);
+    return hits.map(({ id }) => tools[id as number]).filter((tool) => tool !== undefined);
+  }
+
+  #indexOf(tools: readonly Tool[]): MiniSearch {
+    const same = tools.length === this.#tools.length && tools.every((tool, at) => tool === this.#tools[at]);
+    if (this.#index !== undefined && same) return this.#index;
+    const index = new MiniSearch({
+      fields: ['name', 'title', 'description', 'arguments'],
+      tokenize: words,
+      searchOptions: {
+        boost: { name: 4, title: 2 },
+        prefix: (term) => term.length > 2,
+        fuzzy: (term) => (term.length > 4 ? 0.2 : 0),
+      },
+    });
+    index.addAll(
+      tools.map(({ name, title, description, inputSchema }, id) => ({
+        id,
+        name,
+        title,
+        description,
+        arguments: Object.keys(inputSchema?.properties ?? {}).join(' '),
+      })),
+    );
+    this.#tools = tools;
+    this.#index = index;
+    return index;
+  }
+}
+
+/** `read_fileName` is three words; a text without spaces, such as Chinese, is read in pairs of characters. */
+function words(given: string): string[] {
+  const spaced = given.replace(/([\p{Ll}\p{N}])(\p{Lu})/gu, '$1 $2');
+  return spaced
+    .split(/[^\p{L}\p{N}]+/u)
+    .filter((word) => word !== '')
+    .flatMap((word) => (/[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}]/u.test(word) ? pairsOf(word) : [word]));
+}
+
+function pairsOf(word: string): string[] {
+  const characters = [...word];
+  return characters.length < 3 ? [word] : characters.slice(1).map((each, at) => `${characters[at]}${each}`);
+}
+
+function summaryOf(description: string): string {
+  const line = description.trim().replace(/\s+/g, ' ');
+  return line.length <= MAX_SUMMARY ? line : `${line.slice(0, MAX_SUMMARY - 1)}…`;
+}
+
+const isCount = (value: unknown, min: number, max: number): value is number =>
+  typeof value === 'number' && Number.isSafeInteger(value) && value >= min && value <= max;
