@@ -8,6 +8,7 @@ import { generate } from '../src/bench/load/generate.js';
 import type { StepResult } from '../src/bench/report/results.js';
 import type { TargetSpec } from '../src/bench/target/TargetSpec.js';
 import { type Bench, type Figure, median } from './harness.js';
+import { middlewareCost } from './middlewareCost.js';
 
 /**
  * Gateways in front of one stdio server (bench/servers/echo.mjs), each a process as its users run it, driven by
@@ -29,6 +30,7 @@ interface Rival {
 }
 
 export async function suite(bench: Bench): Promise<void> {
+  await middlewareCost(bench);
   const folder = mkdtempSync(join(tmpdir(), 'poolkit-bench-'));
   const floor = await startFloor();
   try {

@@ -6,15 +6,27 @@ import { join, resolve } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { AdaptiveLimit } from '../src/concurrent/balance/AdaptiveLimit.js';
 import { Balancer } from '../src/concurrent/balance/Balancer.js';
+import { Bulkhead } from '../src/concurrent/balance/Bulkhead.js';
 import { OutlierDetector } from '../src/concurrent/balance/OutlierDetector.js';
 import { CircuitBreaker } from '../src/concurrent/breaker/CircuitBreaker.js';
 import { MultiServerRateLimiter } from '../src/concurrent/limiter/MultiServerRateLimiter.js';
 import { KeyedPool } from '../src/concurrent/resource/keyed/KeyedPool.js';
 import { ResourcePool } from '../src/concurrent/resource/ResourcePool.js';
+import { CallResult } from '../src/connection/calls/CallResult.js';
+import type { Middleware } from '../src/connection/calls/Middleware.js';
+import { MiddlewareChain } from '../src/connection/calls/MiddlewareChain.js';
 import { OutcomeUnknownError, RpcError } from '../src/core/errors.js';
 import type { Logger } from '../src/core/logger.js';
 import { Gateway } from '../src/gateway/Gateway.js';
 import { ToolCatalog } from '../src/gateway/ToolCatalog.js';
+import { approve } from '../src/middleware/ready/approve.js';
+import { audit } from '../src/middleware/ready/audit.js';
+import { cache } from '../src/middleware/ready/cache.js';
+import { coalesce } from '../src/middleware/ready/coalesce.js';
+import { limit } from '../src/middleware/ready/limit.js';
+import { Pins } from '../src/middleware/ready/Pins.js';
+import { redact } from '../src/middleware/ready/redact.js';
+import { retry } from '../src/middleware/ready/retry.js';
 import { Instrument } from '../src/observe/index.js';
 import type { PoolEvents } from '../src/pool/McpPool.js';
 import type { PoolOptions } from '../src/pool/server/options.js';
@@ -75,6 +87,43 @@ afterEach(async () => {
   expect(unhandled.splice(0)).toEqual([]);
   logged = [];
 });
+
+/** A list of tools through a chain. */
+const listed = (
+  chain: MiddlewareChain,
+  end: () => unknown = () => ({ tools: [{ name: 't' }] }),
+  method = 'tools/list',
+): Promise<CallResult> =>
+  chain.run(
+    {
+      kind: 'request',
+      from: 'client',
+      server: 's',
+      method,
+      caller: undefined,
+      idempotent: false,
+      era: () => undefined,
+    },
+    { name: 't' },
+    {},
+    async () => CallResult.of(end()),
+  );
+
+/** What a function given to a middleware throws is the failure of the call. */
+async function throughReady(
+  make: (fail: () => never) => readonly Middleware[],
+  fails: readonly (() => unknown)[] = BOTH,
+  end?: () => unknown,
+): Promise<void> {
+  for (const fail of fails) {
+    for (const middleware of make(fail as () => never)) {
+      const chain = new MiddlewareChain();
+      chain.use(middleware);
+      const outcomes = await Promise.allSettled([listed(chain, end), listed(chain, end, 'tools/call')]);
+      expect(outcomes.some((each) => each.status === 'rejected' && each.reason instanceof Planted)).toBe(true);
+    }
+  }
+}
 
 /** The error of a call, itself or as a cause of what a caller gets. */
 const planted = (error: unknown): boolean => {
@@ -402,6 +451,38 @@ const HOOKS: Readonly<Record<string, () => unknown>> = {
       expect((await client.call('tools/list')).error?.message).toContain('internal');
       await gateway.close({ graceMs: 0 });
     }
+  },
+  'ApproveOptions.decide and ask': () =>
+    throughReady((fail) => [approve({ decide: fail }), approve({ decide: () => 'ask', ask: fail })]),
+  'ApproveOptions.when': () => throughReady((fail) => [approve({ decide: () => 'allow', when: fail })], [thrower]),
+  'AuditOptions.when': () => throughReady((fail) => [audit({ logger, when: fail })], [thrower]),
+  'CacheOptions.when and ttlMs': () =>
+    throughReady((fail) => [cache({ when: fail }), cache({ when: () => true, ttlMs: fail })], [thrower]),
+  'CoalesceOptions.when': () => throughReady((fail) => [coalesce({ when: fail })], [thrower]),
+  'LimitOptions.by': () => {
+    const bulkhead = closeAfter(new Bulkhead({ maxConcurrent: 1 }));
+    return throughReady((fail) => [limit({ bulkhead, by: fail })], [thrower]);
+  },
+  'RedactOptions.when': () => throughReady((fail) => [redact({ patterns: ['x'], when: fail })], [thrower]),
+  'RetryOptions.idempotent': () =>
+    throughReady(
+      (fail) => [retry({ idempotent: fail })],
+      [thrower],
+      () => {
+        throw new OutcomeUnknownError('s', 'tools/call', 'died');
+      },
+    ),
+  'PinStore.get and set': () =>
+    throughReady((fail) => [
+      new Pins({ store: { get: fail, set: async () => undefined } }).middleware,
+      new Pins({ store: { get: async () => undefined, set: fail } }).middleware,
+    ]),
+  'PinOptions.onHeld': async () => {
+    const store = { get: async () => ({ t: 'another' }), set: async () => undefined };
+    const chain = new MiddlewareChain();
+    chain.use(new Pins({ store, onHeld: thrower, logger }).middleware);
+    expect((await listed(chain)).value).toEqual({ tools: [] });
+    expect(logged).toHaveLength(1);
   },
   'ShutdownPlan steps and hooks': async () => {
     for (const bad of BOTH) {

@@ -102,8 +102,8 @@ export class MiddlewareChain {
 
   /** Adds one, innermost so far, for calls from now on; until disposed. @throws OptionError */
   use(middleware: Middleware): Disposable {
-    const own: Middleware = (call, next) => middleware(call, next);
     checkFunction('middleware', middleware);
+    const own: Middleware = (call, next) => middleware(call, next);
     this.#list = [...this.#list, own];
     return {
       [Symbol.dispose]: () => {
@@ -123,16 +123,22 @@ export class MiddlewareChain {
   }
 }
 
-async function step(
-  list: readonly Middleware[],
-  at: number,
-  call: Call,
-  end: (call: PassedCall) => Promise<CallResult>,
-): Promise<CallResult> {
+type End = (call: PassedCall) => Promise<CallResult>;
+
+function step(list: readonly Middleware[], at: number, call: Call, end: End): Promise<CallResult> {
   const middleware = list[at];
-  if (middleware === undefined) return end(call);
+  return middleware === undefined ? end(call) : passed(middleware, list, at + 1, call, end);
+}
+
+async function passed(
+  middleware: Middleware,
+  list: readonly Middleware[],
+  next: number,
+  call: Call,
+  end: End,
+): Promise<CallResult> {
   let times = 0;
-  const given: unknown = await middleware(call, (changes) => step(list, at + 1, call.changed(changes, times++), end));
+  const given: unknown = await middleware(call, (changes) => step(list, next, call.changed(changes, times++), end));
   if (given instanceof CallResult) return given;
   if (call.kind === 'notification') return CallResult.NONE;
   if (typeof given === 'object' && given !== null) return CallResult.of(given);

@@ -73,9 +73,10 @@ export class PoolMiddleware {
     options: O,
     send: Send<O>,
   ): Promise<unknown> {
-    const { caller, idempotent, raw } = options;
-    const call = { ...this.#party(server, caller), method, params, ...(idempotent !== undefined && { idempotent }) };
-    const result = await throughChain(this.#chain, call, options, this.#options.logger, send);
+    const { caller, idempotent = false, raw } = options;
+    const era = (): ServerInfo['era'] | undefined => this.#options.info(server, caller)?.era;
+    const origin: CallOrigin = { kind: 'request', from: 'client', server, method, caller, idempotent, era };
+    const result = await throughChain(this.#chain, origin, params, options, this.#options.logger, send);
     return raw === true ? result.bytes : result.value;
   }
 

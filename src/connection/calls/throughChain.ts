@@ -23,21 +23,24 @@ export type ChainedParty = Pick<CallOrigin, 'server' | 'caller' | 'era'>;
  */
 export async function throughChain<O extends ChainedOptions>(
   chain: MiddlewareChain,
-  call: ChainedParty & { readonly method: string; readonly params: Params | undefined; readonly idempotent?: boolean },
+  origin: CallOrigin,
+  params: Params | undefined,
   options: O,
   logger: Logger,
   send: (params: Params | undefined, options: O) => Promise<unknown>,
 ): Promise<CallResult> {
-  const { server, caller, era, method, params, idempotent = false } = call;
-  const inbound = new Inbound(chain, { server, caller, era }, logger);
-  const own = inbound.wrap(options);
-  const origin: CallOrigin = { kind: 'request', from: 'client', server, caller, era, method, idempotent };
   const changes = changesOf(options);
-  const result = await chain.run(origin, params, changes, async (passed) =>
-    CallResult.of(await send(passed.params, optionsOf(passed, { params, changes }, own))),
-  );
+  const listens = options.onProgress ?? options.onNotification ?? options.onRequest;
+  const inbound = listens === undefined ? undefined : new Inbound(chain, origin, logger);
+  const own = inbound === undefined ? options : inbound.wrap(options);
+  const result = await chain.run(origin, params, changes, async (passed) => {
+    const same = passed.params === params && passed.changes === changes;
+    return CallResult.of(
+      await (same ? send(params, own) : send(passed.params, optionsOf(passed, { params, changes }, own))),
+    );
+  });
   // What was said before the answer is heard before it.
-  await inbound.told;
+  if (inbound?.told !== undefined) await inbound.told;
   return result;
 }
 
@@ -86,7 +89,13 @@ export class Inbound {
       return;
     }
     this.#waiting++;
-    const origin: CallOrigin = { ...this.party, kind: 'notification', from: 'server', method, idempotent: false };
+    const origin: CallOrigin = {
+      ...partyOf(this.party),
+      kind: 'notification',
+      from: 'server',
+      method,
+      idempotent: false,
+    };
     const run = async (): Promise<void> => {
       try {
         await this.#chain.run(origin, params, {}, async (passed) => {
@@ -116,7 +125,7 @@ export class Inbound {
     answer: (params: Params | undefined) => Promise<unknown>,
   ): Promise<unknown> {
     await this.told;
-    const origin: CallOrigin = { ...this.party, kind: 'request', from: 'server', method, idempotent: false };
+    const origin: CallOrigin = { ...partyOf(this.party), kind: 'request', from: 'server', method, idempotent: false };
     const result = await this.#chain.run(origin, params, { signal }, async (passed) =>
       CallResult.of(await answer(passed.params)),
     );
@@ -124,13 +133,18 @@ export class Inbound {
   }
 }
 
+const NONE: CallChanges = Object.freeze({});
+
 function changesOf({ signal, deadlineMs, timeoutMs }: ChainedOptions | CallChanges): CallChanges {
+  if (signal === undefined && deadlineMs === undefined && timeoutMs === undefined) return NONE;
   return {
     ...(signal && { signal }),
     ...(deadlineMs !== undefined && { deadlineMs }),
     ...(timeoutMs !== undefined && { timeoutMs }),
   };
 }
+
+const partyOf = ({ server, caller, era }: ChainedParty): ChainedParty => ({ server, caller, era });
 
 /** The options of a call as it came out; the very ones where nothing was changed. */
 function optionsOf<O extends ChainedOptions>(
@@ -139,11 +153,10 @@ function optionsOf<O extends ChainedOptions>(
   options: O,
 ): O {
   const sameParams = passed.params === params;
-  if (sameParams && passed.changes === changes) return options;
   const { paramsText } = options;
   return {
     ...options,
-    ...changesOf(passed.changes),
+    ...(passed.changes !== changes && changesOf(passed.changes)),
     ...(paramsText !== undefined && !sameParams && { paramsText: spliced(paramsText, params, passed.params) }),
   };
 }

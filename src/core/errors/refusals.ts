@@ -60,13 +60,14 @@ export class UnauthorizedError extends PoolkitError {
   }
 }
 
-/** The upstream answered 403. */
+/** The upstream answered 403, or a rule of this side refuses the call: `why` then. */
 export class ForbiddenError extends PoolkitError {
   readonly server: string;
   readonly challenge: string | undefined;
-  constructor(server: string, challenge?: string, cause?: unknown) {
-    super('ERR_FORBIDDEN', `server ${show(server)} refuses these credentials (403)`, cause);
+  constructor(server: string, refused?: string | { readonly why: string }, cause?: unknown) {
+    const own = typeof refused === 'object' ? refused.why : undefined;
+    super('ERR_FORBIDDEN', own ?? `server ${show(server)} refuses these credentials (403)`, cause);
     this.server = server;
-    this.challenge = challenge;
+    this.challenge = typeof refused === 'string' ? refused : undefined;
   }
 }

@@ -1,5 +1,5 @@
 import type { Middleware } from '../../connection/calls/Middleware.js';
-import { MiddlewareChain } from '../../connection/calls/MiddlewareChain.js';
+import { type CallOrigin, MiddlewareChain } from '../../connection/calls/MiddlewareChain.js';
 import { type ChainedParty, Inbound, throughChain } from '../../connection/calls/throughChain.js';
 import type { Logger } from '../../core/logger.js';
 import type { ServerNotice } from '../../pool/McpPool.js';
@@ -41,10 +41,16 @@ export class EndpointMiddleware {
       info: (session, signal) => endpoint.info(session, signal),
       request: async (session, method, params, call) => {
         if (chain.size === 0) return endpoint.request(session, method, params, call);
-        const asked = { ...party(session, routes.serverOf(method, params)), method, params };
+        const origin: CallOrigin = {
+          ...party(session, routes.serverOf(method, params)),
+          kind: 'request',
+          from: 'client',
+          method,
+          idempotent: false,
+        };
         const send = (own: Params | undefined, options: CallOptions): Promise<unknown> =>
           endpoint.request(session, method, own, options);
-        const result = await throughChain(chain, asked, call, this.#logger, send);
+        const result = await throughChain(chain, origin, params, call, this.#logger, send);
         // What was not looked at goes on as it came.
         return result.raw;
       },

@@ -1,0 +1,111 @@
+import { LRUCache } from 'lru-cache';
+import { CallResult } from '../../connection/calls/CallResult.js';
+import type { Middleware, MiddlewareCall } from '../../connection/calls/Middleware.js';
+import { type Clock, systemClock } from '../../core/clock.js';
+import { checkBytes, withDefaults } from '../../core/options.js';
+import { keyOf } from '../keyOf.js';
+import { isRead } from './coalesce.js';
+
+export interface CacheOptions {
+  /** Bytes of all results kept; the least recently used go first. @defaultValue 16777216 */
+  readonly maxBytes?: number;
+  /** Which calls. @defaultValue lists, reads, and what its caller says may run twice */
+  readonly when?: (call: MiddlewareCall) => boolean;
+  /** How long a result without a hint of its own is kept, in ms; 0: it is not. @defaultValue no result without a hint is kept */
+  readonly ttlMs?: (call: MiddlewareCall) => number;
+  /** Measures time; a `FakeClock` in tests. @defaultValue the system's clock */
+  readonly clock?: Clock;
+}
+
+export const CACHE_DEFAULTS = Object.freeze({
+  maxBytes: 16 * 1_024 * 1_024,
+  when: isRead,
+  ttlMs: (): number => 0,
+});
+
+interface Kept {
+  readonly result: Uint8Array;
+  readonly server: string | undefined;
+  readonly method: string;
+  readonly uri: string | undefined;
+  readonly untilMs: number;
+}
+
+/** What a notification says is another now: by the begin of the methods whose results it concerns. */
+const CHANGES: ReadonlyMap<string, string> = new Map([
+  ['notifications/tools/list_changed', 'tools/'],
+  ['notifications/prompts/list_changed', 'prompts/'],
+  ['notifications/resources/list_changed', 'resources/'],
+  ['notifications/resources/updated', 'resources/read'],
+]);
+
+/**
+ * Answers what was answered before, for as long as the server said (`ttlMs` of the modern era): to the same principal and session, or
+ * to all where its `cacheScope` is `public`. What a server says has changed is forgotten; tools that failed are not kept. @throws OptionError
+ */
+export function cache(given: CacheOptions = {}): Middleware {
+  const { maxBytes, when, ttlMs, clock = systemClock } = withDefaults('cache', given, CACHE_DEFAULTS, { clock: true });
+  checkBytes('maxBytes', maxBytes, { min: 1 });
+  const kept = new LRUCache<string, Kept>({
+    maxSize: maxBytes,
+    sizeCalculation: ({ result }, key) => result.length + key.length,
+  });
+  /** How often each server said that something changed: what was asked before is not kept after. */
+  const changes = new Map<string | undefined, number>();
+  const forget = ({ server, method, uri }: MiddlewareCall, begin: string): void => {
+    changes.set(server, (changes.get(server) ?? 0) + 1);
+    for (const [key, each] of kept.entries()) {
+      if (each.server !== server || !each.method.startsWith(begin)) continue;
+      if (method !== 'notifications/resources/updated' || each.uri === uri) kept.delete(key);
+    }
+  };
+  const fresh = (key: string): CallResult | undefined => {
+    const found = kept.get(key);
+    return found !== undefined && found.untilMs > clock.now() ? CallResult.of(found.result) : undefined;
+  };
+  return async (call, next) => {
+    if (call.from === 'server') {
+      const begin = CHANGES.get(call.method);
+      if (begin !== undefined) forget(call, begin);
+      return next();
+    }
+    if (call.kind !== 'request' || !when(call)) return next();
+    const own = keyOf(call);
+    const everyone = keyOf(ofNoOne(call));
+    const known = fresh(own) ?? fresh(`public ${everyone}`);
+    if (known !== undefined) return known;
+    const before = changes.get(call.server);
+    const result = await next();
+    const hint = hintOf(result);
+    const keptMs = hint.ttlMs ?? ttlMs(call);
+    if (hint.failed || !(keptMs > 0) || changes.get(call.server) !== before) return result;
+    const { server, method, uri } = call;
+    const untilMs = clock.now() + keptMs;
+    kept.set(hint.isPublic ? `public ${everyone}` : own, { result: result.bytes, server, method, uri, untilMs });
+    return result;
+  };
+}
+
+const ofNoOne = (call: MiddlewareCall): MiddlewareCall =>
+  ({ server: call.server, method: call.method, params: call.params, caller: undefined }) as MiddlewareCall;
+
+/** Results without these words are not looked into. */
+const WORDS = ['"ttlMs"', '"isError"', '"resultType"'] as const;
+
+function hintOf(result: CallResult): {
+  readonly ttlMs: number | undefined;
+  readonly isPublic: boolean;
+  readonly failed: boolean;
+} {
+  const { raw } = result;
+  if (raw instanceof Uint8Array) {
+    const bytes = Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength);
+    if (!WORDS.some((word) => bytes.includes(word))) return { ttlMs: undefined, isPublic: false, failed: false };
+  }
+  const { ttlMs, cacheScope, isError, resultType = 'complete' } = (result.value ?? {}) as Record<string, unknown>;
+  return {
+    ttlMs: typeof ttlMs === 'number' ? ttlMs : undefined,
+    isPublic: cacheScope === 'public',
+    failed: isError === true || resultType !== 'complete',
+  };
+}

@@ -1,0 +1,40 @@
+import type { Bulkhead } from '../../concurrent/balance/Bulkhead.js';
+import type { MultiServerRateLimiter } from '../../concurrent/limiter/MultiServerRateLimiter.js';
+import type { Middleware, MiddlewareCall } from '../../connection/calls/Middleware.js';
+import { OptionError } from '../../core/errors.js';
+import { checkFunction, withDefaults } from '../../core/options.js';
+
+export interface LimitOptions {
+  /** What calls are counted by: a tool, a principal, any text; undefined: not at all. @defaultValue the principal */
+  readonly by?: (call: MiddlewareCall) => string | undefined;
+  /** How many in a window, for each key. Lent. @defaultValue no bound on the rate */
+  readonly rate?: MultiServerRateLimiter;
+  /** How many at a time, for each key. Lent. @defaultValue no bound on how many run */
+  readonly bulkhead?: Bulkhead;
+}
+
+export const LIMIT_DEFAULTS = Object.freeze({
+  by: (call: MiddlewareCall): string | undefined => call.caller?.principal ?? '',
+});
+
+/** Has what clients ask wait for its turn by any key; beyond the limiter's queue it is refused. @throws OptionError */
+export function limit(given: LimitOptions): Middleware {
+  const { by, rate, bulkhead } = withDefaults('limit', given, LIMIT_DEFAULTS, { rate: true, bulkhead: true });
+  checkFunction('by', by);
+  if (rate === undefined && bulkhead === undefined) throw new OptionError('rate', rate, 'a limiter, or a bulkhead');
+  return async (call, next) => {
+    if (call.kind !== 'request' || call.from !== 'client') return next();
+    const key = by(call);
+    if (key === undefined) return next();
+    // Names of limiters are not empty, and no key is another's prefix.
+    const name = `=${key}`;
+    if (rate !== undefined && !rate.tryAcquire(name)) await rate.acquire(name, { signal: call.signal });
+    if (bulkhead === undefined) return next();
+    const permit = bulkhead.tryAcquire(name) ?? (await bulkhead.acquire(name, { signal: call.signal }));
+    try {
+      return await next();
+    } finally {
+      permit.release();
+    }
+  };
+}
