@@ -195,6 +195,7 @@ const OWN: Readonly<Record<string, readonly string[]>> = {
     'FakeServer',
     'FaultPlan',
     'FaultProxy',
+    'FaultyDisk',
     'History',
     'META_CALL',
     'RULES',

@@ -1,5 +1,6 @@
 export type { Clock, Timer } from '../core/index.js';
 export { closeAndCheck, type LeakBaseline, type LeakOptions, leakBaseline } from './closeAndCheck.js';
+export { FaultyDisk, type FaultyDiskOptions } from './disk/FaultyDisk.js';
 export { FakeClock } from './FakeClock.js';
 export { type FakeServerCommand, type FakeServerData, fakeServerCommand } from './fake/child/fakeServerCommand.js';
 export { FakeServer, fakeServer } from './fake/FakeServer.js';

@@ -365,6 +365,7 @@ export const TYPES: Readonly<Record<string, readonly string[]>> = {
     'FaultSpec',
     'FaultSubject',
     'FaultWire',
+    'FaultyDiskOptions',
     'FaultyOptions',
     'HistoryEvent',
     'HistoryOptions',

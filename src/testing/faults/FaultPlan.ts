@@ -8,7 +8,7 @@ import { stampOf } from './events.js';
 import type { FaultPlanOptions, FaultPlanParts, Injection, RuleHandle } from './FaultPlanOptions.js';
 import { FAULT_NAMES, FAULTS, type Fault } from './faultTable.js';
 import { randomOf } from './random.js';
-import { ACTING_METHODS, checkRule, type FaultRule, type FaultSubject } from './rule/FaultRule.js';
+import { ACTING_METHODS, checkRule, type FaultRule, type FaultSubject, isMeant } from './rule/FaultRule.js';
 import { type PlanState, RuleTally } from './rule/RuleTally.js';
 import { drawLatency, type FaultSettings } from './settings.js';
 import { canBeOn } from './table/spec.js';
@@ -222,6 +222,7 @@ export class FaultPlan {
     for (const [fault, ratio] of this.#ratios) {
       if ((FAULTS[fault].scope === 'start') !== (method === undefined)) continue;
       if (!canBeOn(FAULTS[fault], wire)) continue;
+      if (method !== undefined && !isMeant(method, FAULTS[fault].methods)) continue;
       if (at < ratio) return fault;
       at -= ratio;
     }

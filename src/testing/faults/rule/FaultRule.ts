@@ -10,6 +10,7 @@ import {
 } from '../../../core/options.js';
 import { FAULT_NAMES, FAULTS, type Fault } from '../faultTable.js';
 import { type FaultSettings, SETTINGS } from '../settings.js';
+import { DISK_METHODS } from '../table/disk.js';
 import { canBeOn, type FaultWire, TCP_EXCHANGE, UNKNOWN_METHODS } from '../table/spec.js';
 import { globMatches } from './glob.js';
 
@@ -83,6 +84,7 @@ export const ACTING_METHODS: ReadonlySet<string> = new Set([
   'prompts/get',
   'completion/complete',
   TCP_EXCHANGE,
+  ...DISK_METHODS,
 ]);
 
 const KNOWN_METHODS: ReadonlySet<string> = new Set([
@@ -176,7 +178,8 @@ export function concerns(rule: FaultRule, { server, method, params, caller, wire
   return rule.params === undefined || holds(given, rule.params);
 }
 
-function isMeant(method: string, methods: readonly string[] | undefined): boolean {
+/** Whether a fault befalls that method where nothing else is said. */
+export function isMeant(method: string, methods: readonly string[] | undefined): boolean {
   if (methods === undefined) return ACTING_METHODS.has(method);
   return methods.includes(method) || (methods.includes(UNKNOWN_METHODS) && !KNOWN_METHODS.has(method));
 }

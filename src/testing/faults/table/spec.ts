@@ -1,7 +1,7 @@
 import type { FaultSettings } from '../settings.js';
 
-/** What a fault can be on: the transports of MCP, all of which a wrapped connection (`faulty`) has; a TCP connection, whatever it carries. */
-export type FaultWire = 'stdio' | 'http' | 'sse' | 'tcp';
+/** What a fault can be on: the transports of MCP, all of which a wrapped connection (`faulty`) has; a TCP connection, whatever it carries; files. */
+export type FaultWire = 'stdio' | 'http' | 'sse' | 'tcp' | 'disk';
 
 /** One fault: what it is, where it can be, what it does and what it may be told. */
 export interface FaultSpec {
@@ -24,7 +24,7 @@ export const TCP_EXCHANGE = 'tcp/exchange';
 
 /** Whether a fault can be there; without a wire it is a wrapped connection. */
 export const canBeOn = ({ wires }: FaultSpec, wire: FaultWire | undefined): boolean =>
-  wire === undefined ? wires.some((each) => each !== 'tcp') : wires.includes(wire);
+  wire === undefined ? wires.some((each) => each !== 'tcp' && each !== 'disk') : wires.includes(wire);
 
 /** The lists of a server, by method. */
 export const LISTS: readonly string[] = Object.freeze([
