@@ -21,6 +21,8 @@ export const RELATED_TASK = 'io.modelcontextprotocol/related-task';
 const KEYS: ReadonlySet<string> = new Set(['uri', 'resourceUri', 'ui/resourceUri', 'openai/outputTemplate', 'taskId']);
 /** Whose values are the server's and the client's own business. */
 const OPAQUE: ReadonlySet<string | number | undefined> = new Set(['structuredContent', 'arguments', 'input']);
+/** No URI of the protocol stands deeper: `messages[0].content[0].resource._meta.ui.resourceUri`. */
+const MAX_DEPTH = 12;
 const TASK_RESULT = /"resultType"\s*:\s*"task"/;
 
 /** What servers say, with the URIs and the ids of tasks in it as clients of the aggregate know them; all else as it came. */
@@ -99,7 +101,7 @@ function isTaskId(path: JsonPath, ofTask: boolean): boolean {
 
 /** Links, embedded resources, contents; and where MCP Apps name their resource. */
 function isUri(path: JsonPath): boolean {
-  if (path.some((each) => OPAQUE.has(each))) return false;
+  if (path.length > MAX_DEPTH || path.some((each) => OPAQUE.has(each))) return false;
   const meta = path.indexOf('_meta');
   const key = path.at(-1);
   if (meta !== -1) {
