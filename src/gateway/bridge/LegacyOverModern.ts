@@ -1,10 +1,10 @@
-import { parseMessage } from '../../connection/channel/codec/parsingCost.js';
 import type { ServerRequest } from '../../connection/protocol/messages.js';
 import { META_LOG_LEVEL } from '../../connection/protocol/metaKeys.js';
 import { ProtocolError, QueueFullError, RpcError, show } from '../../core/errors.js';
 import type { CallOptions, Downstream } from '../endpoint/Endpoint.js';
 import type { Params } from '../rpc/envelope.js';
 import { INTERNAL_ERROR } from '../rpc/failure.js';
+import { parseAnswer } from '../rpc/parseAnswer.js';
 import { changed } from './paramsFor.js';
 import { legacyResult } from './resultText.js';
 
@@ -56,7 +56,7 @@ export async function legacyOverModern({ server, session, params, call }: Legacy
 
 function inputRequired(text: string): InputRequired | undefined {
   if (!text.includes('"input_required"')) return undefined;
-  const result = parseMessage(text, () => false) as InputRequired;
+  const result = parseAnswer(text) as InputRequired;
   return result.resultType === 'input_required' ? result : undefined;
 }
 

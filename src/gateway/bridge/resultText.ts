@@ -1,5 +1,6 @@
 import { membersOf, memberText, withMembers } from '../../connection/channel/codec/members.js';
 import { META_SERVER_INFO } from '../../connection/protocol/metaKeys.js';
+import { parseAnswer } from '../rpc/parseAnswer.js';
 
 /** Results that a client may keep, so that a modern one says for how long (2026-07-28, caching). */
 const CACHEABLE: ReadonlySet<string> = new Set([
@@ -29,7 +30,7 @@ export function modernResult(method: string, result: unknown): unknown {
   // What of these a legacy server says by itself is not of the modern era: it must not pass for ours, nor stand beside it.
   if (Object.keys(added).some((name) => text.includes(name)) || text.includes(ESCAPE)) {
     const written = withMembers(text.toString('utf8'), MODERN_ONLY);
-    if (written === undefined) return { ...(JSON.parse(text.toString('utf8')) as object), ...added };
+    if (written === undefined) return { ...(parseAnswer(text.toString('utf8')) as object), ...added };
     text = Buffer.from(written);
   }
   let at = 1;

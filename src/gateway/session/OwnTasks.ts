@@ -1,4 +1,5 @@
 import type { Downstream } from '../endpoint/Endpoint.js';
+import { parseAnswer } from '../rpc/parseAnswer.js';
 
 /** Tasks of one session that are remembered. */
 const MAX_TASKS = 10_000;
@@ -22,7 +23,7 @@ export class OwnTasks {
   /** A result of `tasks/list` without what is another session's. */
   filtered(server: string, session: Downstream, result: unknown): unknown {
     const text = result instanceof Uint8Array ? Buffer.from(result).toString('utf8') : JSON.stringify(result);
-    const list = JSON.parse(text) as { readonly tasks?: unknown };
+    const list = parseAnswer(text) as { readonly tasks?: unknown };
     if (!Array.isArray(list.tasks)) return result;
     const own = list.tasks.filter((task: unknown) =>
       this.has(server, session, (task as { readonly taskId?: unknown } | null)?.taskId),

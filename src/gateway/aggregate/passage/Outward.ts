@@ -3,6 +3,7 @@ import type { ServerNotice } from '../../../pool/McpPool.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
 import type { Params } from '../../rpc/envelope.js';
 import type { Uris } from '../uris/Uris.js';
+import { type Work, workOfMessage } from '../uris/uriTemplates.js';
 import { type JsonPath, rewriteStrings } from './rewriteStrings.js';
 import type { TaskIds } from './TaskIds.js';
 
@@ -44,9 +45,10 @@ export class Outward {
     if (uris) await this.#uris.prepare(crossing.session);
     const text = bytes.toString('utf8');
     const ofTask = crossing.method.startsWith('tasks/') || TASK_RESULT.test(text);
+    const work = workOfMessage();
     const changed = rewriteStrings(text, KEYS, (path, value) => {
       if (isTaskId(path, ofTask)) return this.#task(value, path, crossing);
-      return isUri(path) ? this.#uri(value, crossing) : undefined;
+      return isUri(path) ? this.#uri(value, crossing, work) : undefined;
     });
     return changed === text ? result : Buffer.from(changed);
   }
@@ -56,7 +58,7 @@ export class Outward {
     const { method, params } = notice;
     let changed: Params | undefined;
     if (method === 'notifications/resources/updated' && typeof params?.['uri'] === 'string') {
-      changed = { ...params, uri: this.#uris.outward(server, params['uri'], session) };
+      changed = { ...params, uri: this.#uris.outward(server, params['uri'], session, workOfMessage()) };
     } else if (method.startsWith('notifications/tasks') && typeof params?.['taskId'] === 'string') {
       changed = { ...params, taskId: this.#tasks.exposed(server, params['taskId']) };
     }
@@ -77,8 +79,8 @@ export class Outward {
     return this.#tasks.exposed(server, taskId);
   }
 
-  #uri(uri: string, { server, session, asked }: Crossing): string {
-    return uri === asked?.server ? asked.client : this.#uris.outward(server, uri, session);
+  #uri(uri: string, { server, session, asked }: Crossing, work: Work): string {
+    return uri === asked?.server ? asked.client : this.#uris.outward(server, uri, session, work);
   }
 }
 

@@ -5,6 +5,7 @@ import { changed } from '../../bridge/paramsFor.js';
 import type { CallOptions, Downstream } from '../../endpoint/Endpoint.js';
 import type { Params } from '../../rpc/envelope.js';
 import { INVALID_PARAMS, METHOD_NOT_FOUND, Refusal } from '../../rpc/failure.js';
+import { parseAnswer } from '../../rpc/parseAnswer.js';
 import type { Callers } from '../../session/callers/Callers.js';
 import type { Passage } from './Passage.js';
 
@@ -51,7 +52,7 @@ export class Tasks {
       let page: TaskPage;
       try {
         const result = await passage.send({ server, session, method: 'tasks/list' }, own, call);
-        page = JSON.parse(Buffer.from(result as Uint8Array).toString('utf8')) as TaskPage;
+        page = parseAnswer(Buffer.from(result as Uint8Array).toString('utf8')) as TaskPage;
       } catch (error) {
         if (call.signal?.aborted === true) throw error;
         logger.warn({ server, error: messageOf(error) }, 'the tasks of a server could not be listed');

@@ -4,7 +4,7 @@ import type { Callers } from '../../session/callers/Callers.js';
 import type { Catalog, ServerList } from '../lists/Catalog.js';
 import { prefixOf } from '../lists/exposedNames.js';
 import { UriOwners } from './UriOwners.js';
-import { fits, parseUriTemplate, type UriTemplate } from './uriTemplates.js';
+import { fits, parseUriTemplate, type UriTemplate, type Work, workOfMessage } from './uriTemplates.js';
 
 /** A URI as its server knows it. */
 export interface UriRoute {
@@ -56,7 +56,7 @@ export class Uris {
     const server =
       this.#owner(uri, session) ??
       this.#lister(uri, await resources.lists(session), session) ??
-      bestFit(uri, await templates.lists(session), (items) => this.#parsedOf(items)) ??
+      bestFit(uri, await templates.lists(session), (items) => this.#parsedOf(items), workOfMessage()) ??
       this.#present(this.#links.get(uri, session)) ??
       this.#onlyOne(session);
     return server === undefined ? undefined : { server, uri };
@@ -79,14 +79,14 @@ export class Uris {
     await Promise.all([resources.lists(session), templates.lists(session)]);
   }
 
-  /** A URI that came from `server`, as clients see it. */
-  outward(server: string, uri: string, session: Downstream): string {
+  /** A URI that came from `server`, as clients see it; `work` is that of its message. */
+  outward(server: string, uri: string, session: Downstream, work: Work): string {
     if (uri.startsWith(SCHEME)) return wrapped(server, uri);
     const { resources, templates } = this.#options;
     const owner =
       this.#owner(uri, session) ??
       this.#lister(uri, resources.known(session), session, server) ??
-      bestFit(uri, templates.known(session), (items) => this.#parsedOf(items), server);
+      bestFit(uri, templates.known(session), (items) => this.#parsedOf(items), work, server);
     if (owner !== undefined) return owner === server ? uri : wrapped(server, uri);
     const linked = this.#present(this.#links.get(uri, session));
     if (linked !== undefined && linked !== server) return WEB.test(uri) ? uri : wrapped(server, uri);
@@ -203,6 +203,7 @@ function bestFit(
   uri: string,
   lists: readonly ServerList<ListItems['resourceTemplates']>[],
   parsed: (items: readonly ListItems['resourceTemplates'][]) => readonly UriTemplate[],
+  work: Work,
   first?: string,
 ): string | undefined {
   let best: { readonly server: string; readonly literal: number } | undefined;
@@ -212,7 +213,7 @@ function bestFit(
         best === undefined ||
         template.literal > best.literal ||
         (template.literal === best.literal && server === first);
-      if (better && fits(template, uri)) best = { server, literal: template.literal };
+      if (better && fits(template, uri, work)) best = { server, literal: template.literal };
     }
   }
   return best?.server;

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import { costsMore, MAX_ANSWER_COST } from '../../../connection/channel/codec/parsingCost.js';
 import type { Clock } from '../../../core/clock.js';
 import { messageOf, RequestTimeoutError } from '../../../core/errors.js';
 import type { Logger } from '../../../core/logger.js';
@@ -97,7 +98,7 @@ export class StoredStream implements SessionStream {
     if (this.#ended || this.#waitingBytes > maxStreamBufferBytes || !frame.hold(held)) return false;
     this.#waitingBytes += frame.bytes.length;
     this.#next(async () => {
-      const id = await this.#store(JSON.parse(frame.json));
+      const id = await this.#stored(frame.json);
       this.#waitingBytes -= frame.bytes.length;
       frame.release(held);
       this.#stream?.offer(frame, id);
@@ -105,10 +106,15 @@ export class StoredStream implements SessionStream {
     return this.open;
   }
 
+  /** What takes too long to read is not stored. */
+  async #stored(json: string): Promise<string | undefined> {
+    return costsMore(json, MAX_ANSWER_COST) ? undefined : this.#store(JSON.parse(json));
+  }
+
   send(json: string): void {
     const frame = new Frame(json);
     this.#next(async () => {
-      const id = await this.#store(JSON.parse(json));
+      const id = await this.#stored(json);
       const reached = this.#stream !== undefined;
       this.#stream?.send(frame, id);
       if (id === undefined && !reached && frame.hold(this.#options.bounds.held)) this.#unstored.push(frame);
