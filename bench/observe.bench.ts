@@ -8,7 +8,7 @@ import type { Bench } from './harness.js';
 
 const ECHO = { name: 'echo', transport: 'stdio', command: process.execPath, args: ['bench/servers/echo.mjs'] } as const;
 const WIDTH = 64;
-const OPERATIONS = 4_000;
+const OPERATIONS = 1_500;
 /** Takes lines and forgets them, so that the making of them is what is measured. */
 const drop = (): void => undefined;
 const quiet = { trace: drop, debug: drop, info: drop, warn: drop, error: drop };

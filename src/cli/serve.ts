@@ -6,6 +6,7 @@ import { addGateway } from '../gateway/addGateway.js';
 import { Gateway } from '../gateway/Gateway.js';
 import { isLoopback } from '../gateway/GatewayOptions.js';
 import type { GatewayAddress } from '../gateway/http/paths.js';
+import { EventLog } from '../observe/logs/EventLog.js';
 import type { McpPool } from '../pool/McpPool.js';
 import { UnifiedPool } from '../pool/UnifiedPool.js';
 import type { ConfigError } from '../registry/config/ConfigError.js';
@@ -113,6 +114,9 @@ async function start(options: ServeOptions, { plan, output, logger }: Context): 
   plan.add('servers', pool, { phase: 'close' });
   const startMs = new Map<string, number>();
   watch(pool, { output, logger, startMs });
+  // Below, the lines would be made and dropped.
+  const verbose = ['trace', 'debug', 'info'].includes(options.logLevel);
+  if (verbose) new EventLog({ pool, logger, successes: options.logLevel !== 'info' });
   // Known before the first client and the first start, so that no client sees one of them missing.
   for (const each of config.servers) pool.addServer(each);
   const gateway = new Gateway({

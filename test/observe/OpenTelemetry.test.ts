@@ -187,6 +187,21 @@ test('metrics have the names, units and bounds of the conventions; those of an i
   ]);
 });
 
+test('a principal is in a span only on request', async () => {
+  const { pool } = memoryPool();
+  pool.addServer(MEMORY);
+  const call = (): Promise<unknown> =>
+    pool.request('s', 'tools/call', { name: 'add' }, { caller: { principal: 'hash-of-alice', key: 'k' } });
+  await tell(pool);
+  await call();
+  expect(JSON.stringify(finished().map(({ attributes }) => attributes))).not.toContain('alice');
+  telling?.close();
+  spans.reset();
+  await tell(pool, { principals: true });
+  await call();
+  expect(named('call s').attributes['mcp_poolkit.principal']).toBe('hash-of-alice');
+});
+
 test('closed, it makes no more spans; options are checked', async () => {
   const { pool, call } = memoryPool();
   pool.addServer(MEMORY);

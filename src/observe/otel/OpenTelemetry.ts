@@ -1,6 +1,6 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { messageOf, OptionError } from '../../core/errors.js';
-import { checkCount, withDefaults } from '../../core/options.js';
+import { checkBoolean, checkCount, withDefaults } from '../../core/options.js';
 import { packageVersion } from '../../core/version.js';
 import type { McpPool } from '../../pool/McpPool.js';
 import type { CallTrace } from '../../pool/server/calls/trace.js';
@@ -24,11 +24,13 @@ export interface OpenTelemetryOptions {
   readonly tracerProvider?: object;
   /** Of an SDK. @defaultValue the one that is registered globally */
   readonly meterProvider?: object;
+  /** Whether spans name the principal of a call, as its hash. @defaultValue false */
+  readonly principals?: boolean;
   /** Tools that metrics tell apart, from 0; the rest is `other`. Spans name every tool. @defaultValue 1000 */
   readonly maxTools?: number;
 }
 
-export const OPEN_TELEMETRY_DEFAULTS = Object.freeze({ maxTools: 1_000 });
+export const OPEN_TELEMETRY_DEFAULTS = Object.freeze({ principals: false, maxTools: 1_000 });
 
 /**
  * Spans and metrics by OpenTelemetry's semantic conventions for MCP, from its start to its close. Trace context comes from
@@ -44,7 +46,7 @@ export class OpenTelemetry implements Disposable {
   /** @throws OptionError; Error saying that `@opentelemetry/api` is to be installed */
   static async start(options: OpenTelemetryOptions): Promise<OpenTelemetry> {
     const others = { pool: true, instrument: true, tracerProvider: true, meterProvider: true } as const;
-    const { pool, instrument, maxTools, tracerProvider, meterProvider } = withDefaults(
+    const { pool, instrument, principals, maxTools, tracerProvider, meterProvider } = withDefaults(
       'OpenTelemetry',
       options,
       OPEN_TELEMETRY_DEFAULTS,
@@ -52,13 +54,14 @@ export class OpenTelemetry implements Disposable {
     );
     if (typeof pool?.on !== 'function') throw new OptionError('pool', pool, 'a pool of servers');
     checkCount('maxTools', maxTools);
+    checkBoolean('principals', principals);
     const api = await loadApi();
     const version = packageVersion();
     const tracers = (tracerProvider ?? api.trace) as TracerProvider;
     const meters = (meterProvider ?? api.metrics) as MeterProvider;
     const meter = meters.getMeter('mcp-poolkit', version);
     const tools = new BoundedLabel(undefined, maxTools);
-    const spans = new Spans(api, tracers.getTracer('mcp-poolkit', version));
+    const spans = new Spans(api, tracers.getTracer('mcp-poolkit', version), principals);
     const durations = new Durations(meter, (tool) => tools.of(tool));
     const onCall = (message: unknown): void => {
       const trace = message as CallTrace;

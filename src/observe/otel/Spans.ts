@@ -21,12 +21,14 @@ interface CallSpans {
 export class Spans {
   readonly #api: Api;
   readonly #tracer: Tracer;
+  readonly #principals: boolean;
   readonly #requests = new WeakMap<object, Context>();
   readonly #calls = new WeakMap<TracedCall, CallSpans>();
 
-  constructor(api: Api, tracer: Tracer) {
+  constructor(api: Api, tracer: Tracer, principals: boolean) {
     this.#api = api;
     this.#tracer = tracer;
+    this.#principals = principals;
   }
 
   onRequest({ phase, request }: RequestTrace): void {
@@ -80,7 +82,7 @@ export class Spans {
     const attributes = {
       ...operation(call, true),
       'mcp_poolkit.server': server,
-      ...(principal !== undefined && { 'mcp_poolkit.principal': principal }),
+      ...(this.#principals && principal !== undefined && { 'mcp_poolkit.principal': principal }),
     };
     const span = this.#tracer.startSpan(`call ${server}`, { attributes }, outer);
     const context = trace.setSpan(outer, span);

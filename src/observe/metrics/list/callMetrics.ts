@@ -30,7 +30,7 @@ export const CALL_METRICS = [
     help: 'From the newest send of a call to its end, without the wait before.',
     labels: CALL,
     panel: {
-      title: 'Call duration, p50 and p99',
+      title: 'Call duration, p99',
       expr: `histogram_quantile(0.99, sum by (le, server) (rate(mcp_poolkit_call_duration_seconds_bucket${RATE})))`,
       legend: '{{server}} p99',
       unit: 's',

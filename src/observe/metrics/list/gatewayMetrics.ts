@@ -40,7 +40,7 @@ export const GATEWAY_METRICS = [
     help: 'Sessions of clients.',
     labels: [],
     panel: {
-      title: 'Sessions and streams',
+      title: 'Sessions',
       expr: 'mcp_poolkit_gateway_sessions',
       legend: 'sessions',
       unit: 'short',
