@@ -1,9 +1,14 @@
+import type { Tool } from '@modelcontextprotocol/client';
 import { messageOf } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { validItems } from '../../gateway/aggregate/lists/validItems.js';
 import type { McpPool, ServerInfo } from '../../pool/McpPool.js';
-import type { ServerConfig } from '../../registry/config/ServerConfig.js';
+import type { Era, ServerConfig } from '../../registry/config/ServerConfig.js';
 import { startProblem } from '../configs.js';
+import { adviceFor } from './advice.js';
+import { residentBytes } from './memory.js';
+import { schemaMistakes } from './schemaMistakes.js';
+import { tokensOf } from './tokens.js';
 
 /** What was found out about one server. */
 export interface ServerReport {
@@ -11,6 +16,7 @@ export interface ServerReport {
   readonly transport: string;
   /** `off`: switched off in the config, and not started. `failed`: it cannot be used. `warning`: it can, with what is said. */
   readonly verdict: 'ok' | 'warning' | 'failed' | 'off';
+  readonly era?: Era;
   readonly protocolVersion?: string;
   readonly serverInfo?: ServerInfo['serverInfo'];
   /** From the start until it was ready. */
@@ -19,10 +25,22 @@ export interface ServerReport {
   readonly tools?: number;
   readonly prompts?: number;
   readonly resources?: number;
+  /** Resident memory of its processes once its lists were read. */
+  readonly memoryBytes?: number;
+  /** What its tools cost a model, about. */
+  readonly tokens?: number;
   /** One line each. */
   readonly problems: readonly string[];
+  /** What to do about them, where that can be said. */
+  readonly advice: readonly string[];
+  /** Names of its tools, for what servers have in common. */
+  readonly toolNames: readonly string[];
 }
 
+const NOTHING = Object.freeze({ problems: [], advice: [], toolNames: [] });
+const HANGS = 'it shakes hands and hangs after that: see its log (--log-level debug shows what it writes to stderr)';
+const STUMBLES = 'clients leave out what is listed, or stumble over it: its author is to be told';
+const DEFAULT_LIMIT_MS = 30_000;
 const LISTS = ['tools', 'prompts', 'resources'] as const;
 
 /** Notes what the pool warns of while it reads a server's lists: cursors that do not advance, for example. */
@@ -63,39 +81,50 @@ export async function diagnose(
   const transport = config.transport ?? 'url';
   // A server with a connection for each session gets one for us.
   const caller = config.sharing === 'bound' ? { caller: { key: 'doctor' } } : {};
-  if (config.enabled === false) return { name, transport, verdict: 'off', problems: [] };
+  if (config.enabled === false) return { name, transport, verdict: 'off', ...NOTHING };
   const startedMs = performance.now();
+  // Its lists come within the time that its start may take: one server that hangs does not hold up the others.
+  const limitMs = config.startTimeoutMs ?? DEFAULT_LIMIT_MS;
+  const within = Number.isFinite(limitMs) ? AbortSignal.any([signal, AbortSignal.timeout(limitMs)]) : signal;
   try {
     await pool.startServer(name);
   } catch (error) {
-    return { name, transport, verdict: 'failed', problems: [startProblem(file, config, error).message] };
+    const problems = [startProblem(file, config, error).message];
+    return { ...NOTHING, name, transport, verdict: 'failed', problems, advice: [adviceFor(config, error)] };
   }
   const startMs = Math.round(performance.now() - startedMs);
   // It has told nothing before it has a connection, and answers a ping even if with an error.
-  await pool.request(name, 'ping', undefined, { signal, ...caller }).catch((error: unknown) => error);
+  await pool.request(name, 'ping', undefined, { signal: within, ...caller }).catch((error: unknown) => error);
   const info = pool.info(name, caller.caller);
   const counts: Partial<Record<(typeof LISTS)[number], number>> = {};
   const problems: string[] = [];
+  let tools: readonly Tool[] = [];
   for (const kind of LISTS) {
     if (info?.capabilities[kind] === undefined) continue;
     try {
-      const { items } = await pool.listAll(name, kind, { signal, ...caller });
+      const { items } = await pool.listAll(name, kind, { signal: within, ...caller });
       counts[kind] = items.length;
+      if (kind === 'tools') tools = validItems(kind, items as Tool[]).items;
       problems.push(...validItems(kind, items).problems.map((each) => `left out: ${each}`));
     } catch (error) {
-      problems.push(messageOf(error));
+      problems.push(within.aborted ? `${kind}/list: no answer within ${limitMs} ms of its start` : messageOf(error));
     }
   }
-  problems.push(...warnings.of(name));
+  problems.push(...warnings.of(name), ...schemaMistakes(tools));
+  const memoryBytes = residentBytes(pool.stats(name).pids);
   return {
     name,
     transport,
     verdict: problems.length === 0 ? 'ok' : 'warning',
-    ...(info && { protocolVersion: info.protocolVersion }),
+    ...(info && { era: info.era, protocolVersion: info.protocolVersion }),
     ...(info?.serverInfo && { serverInfo: info.serverInfo }),
     startMs,
     ...counts,
+    ...(memoryBytes !== undefined && { memoryBytes }),
+    ...(counts.tools !== undefined && { tokens: tokensOf(tools) }),
     problems,
+    advice: problems.length === 0 ? [] : [within.aborted ? HANGS : STUMBLES],
+    toolNames: tools.map((tool) => tool.name),
   };
 }
 

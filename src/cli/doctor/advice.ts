@@ -1,0 +1,74 @@
+import { StartError } from '../../core/errors.js';
+import type { ServerConfig } from '../../registry/config/ServerConfig.js';
+
+/** What to do about a server that does not start: one line. */
+export function adviceFor(config: ServerConfig, error: unknown): string {
+  const causes = causesOf(error);
+  const text = causes.map((each) => each.message).join(' ');
+  const codes = new Set(causes.map((each) => (each as NodeJS.ErrnoException).code));
+  if (config.transport === 'stdio') return adviceForProgram(config, codes, text, startErrorIn(causes));
+  return adviceForUrl(config.url, codes, text);
+}
+
+function adviceForProgram(
+  { command, args = [], cwd }: Extract<ServerConfig, { transport: 'stdio' }>,
+  codes: ReadonlySet<string | undefined>,
+  text: string,
+  start: StartError | undefined,
+): string {
+  const line = [command, ...args]
+    .map((each) => (/^[\w@%+=:,./-]+$/.test(each) ? each : JSON.stringify(each)))
+    .join(' ');
+  if (/working directory|cwd|ENOTDIR/i.test(text) && cwd !== undefined) return `make the folder ${cwd}, or correct cwd`;
+  if (codes.has('ENOENT')) {
+    if (/\s/.test(command)) return 'the first word is the command: put the others into args';
+    return `install ${command}, or give its full path: a program of the desktop may have another PATH than your shell`;
+  }
+  if (codes.has('EACCES')) return `allow it to run: chmod +x ${command}`;
+  if (codes.has('ENOEXEC'))
+    return `it is no program of this system: give the interpreter as command, and ${command} as its first argument`;
+  if (start?.stdout !== undefined) {
+    return 'it wrote something to stdout that is no protocol: is it an MCP server over stdio? Its log belongs on stderr';
+  }
+  if (start !== undefined && (typeof start.exitCode === 'number' || typeof start.signal === 'string')) {
+    const hint = /Cannot find module|ModuleNotFound|No module named/i.test(text)
+      ? 'install what it lacks'
+      : 'see what it says';
+    return `it ended by itself: ${hint}; run it by hand: ${line}`;
+  }
+  if (/timed out|too long|within|timeout/i.test(text)) {
+    return `it did not answer in time: is it an MCP server over stdio? A first download by npx or uvx takes long: run it by hand once (${line}), or raise startTimeoutMs`;
+  }
+  return `run it by hand: ${line}`;
+}
+
+function adviceForUrl(url: string, codes: ReadonlySet<string | undefined>, text: string): string {
+  const { hostname, origin, pathname } = new URL(url);
+  if (codes.has('ENOTFOUND') || codes.has('EAI_AGAIN'))
+    return `there is no host ${hostname}: correct url, or see the network`;
+  if (codes.has('ECONNREFUSED')) return `nothing listens at ${origin}: start it, or correct the port`;
+  if (/\b(401|403)\b|unauthorized|forbidden/i.test(text))
+    return `give a token: "headers": { "Authorization": "Bearer \${YOUR_TOKEN}" }`;
+  if (/certificate|CERT_|self-signed|TLS|SSL/i.test(text))
+    return 'its certificate is not trusted: point NODE_EXTRA_CA_CERTS to the one that signed it';
+  if (/\b404\b|\b405\b/.test(text))
+    return `there is no MCP server at ${pathname}: most are at /mcp, older ones at /sse`;
+  if (/timed out|too long|within|timeout/i.test(text))
+    return 'it did not answer in time: see whether it hangs, or raise startTimeoutMs';
+  if (/\b5\d\d\b/.test(text)) return 'the server itself fails: see its log';
+  return 'see whether url is that of an MCP server';
+}
+
+function causesOf(error: unknown): Error[] {
+  const causes: Error[] = [];
+  const pending = [error];
+  for (let each = pending.pop(); each instanceof Error && causes.length < 16; each = pending.pop()) {
+    causes.push(each);
+    if (each.cause !== undefined) pending.push(each.cause);
+    if (each instanceof AggregateError) pending.push(...(each.errors as unknown[]));
+  }
+  return causes;
+}
+
+const startErrorIn = (causes: readonly Error[]): StartError | undefined =>
+  causes.find((each) => each instanceof StartError) as StartError | undefined;

@@ -1,0 +1,91 @@
+import { Curator } from '../../gateway/curation/Curator.js';
+import type { LoadedConfig } from '../configs.js';
+import type { ServerReport } from './diagnose.js';
+import { searchTokens } from './tokens.js';
+
+export interface Findings {
+  readonly config: LoadedConfig;
+  readonly servers: readonly ServerReport[];
+  readonly ok: boolean;
+}
+
+/** A name that several servers have. */
+export interface Collision {
+  readonly tool: string;
+  readonly servers: readonly string[];
+  /** What clients see of it, server by server. */
+  readonly names: readonly string[];
+}
+
+export function asJson({ config, servers, ok }: Findings): string {
+  const problems = config.problems.map(({ message, server, field, line }) => ({ message, server, field, line }));
+  const found = servers.map(({ toolNames: _, ...server }) => server);
+  const whole = {
+    ok,
+    file: config.file,
+    servers: found,
+    problems,
+    warnings: config.warnings,
+    collisions: collisionsOf(config, servers),
+    tokens: tokensOf(servers),
+  };
+  return `${JSON.stringify(whole, null, 2)}\n`;
+}
+
+export function asText({ config, servers }: Findings): string {
+  const width = Math.max(0, ...servers.map(({ name }) => name.length));
+  const lines = servers.flatMap((server) => [
+    `  ${server.verdict.padEnd(8)}${server.name.padEnd(width)}  ${summary(server)}`.trimEnd(),
+    ...server.problems.map((problem) => `          ${problem}`),
+    ...server.advice.map((each) => `          -> ${each}`),
+    ...costs(server),
+  ]);
+  const notes = [
+    ...config.problems.map(({ message }) => `  failed  ${message}`),
+    ...config.warnings.map((each) => `  note    ${each}`),
+    ...collisionsOf(config, servers).map(
+      ({ tool, servers: of, names }) =>
+        `  note    ${of.join(', ')} all have a tool ${tool}: clients see ${names.join(', ')}`,
+    ),
+  ];
+  const { all, search } = tokensOf(servers);
+  if (all > 0)
+    notes.push(`  note    all tools cost a model about ${all} tokens, with "expose": "search" about ${search}`);
+  return `${[config.file, ...lines, ...notes].join('\n')}\n`;
+}
+
+function summary({ transport, protocolVersion, startMs, ...counts }: ServerReport): string {
+  const parts = [transport];
+  if (protocolVersion !== undefined) parts.push(`MCP ${protocolVersion}`);
+  for (const kind of ['tools', 'prompts', 'resources'] as const) {
+    if (counts[kind] !== undefined) parts.push(`${counts[kind]} ${kind}`);
+  }
+  if (startMs !== undefined) parts.push(`ready in ${startMs} ms`);
+  return parts.join(', ');
+}
+
+function costs({ era, memoryBytes, tokens }: ServerReport): string[] {
+  const parts = [
+    era === undefined ? '' : `${era} era`,
+    memoryBytes === undefined ? '' : `${Math.round(memoryBytes / 2 ** 20)} MB`,
+    tokens === undefined ? '' : `about ${tokens} tokens of tools`,
+  ].filter((each) => each !== '');
+  return parts.length === 0 ? [] : [`          ${parts.join(', ')}`];
+}
+
+function collisionsOf({ curation }: LoadedConfig, servers: readonly ServerReport[]): Collision[] {
+  const curator = new Curator(curation);
+  const whose = new Map<string, string[]>();
+  for (const { name, toolNames } of servers) {
+    for (const tool of toolNames) whose.set(tool, [...(whose.get(tool) ?? []), name]);
+  }
+  return [...whose]
+    .filter(([, of]) => of.length > 1)
+    .map(([tool, of]) => ({ tool, servers: of, names: of.flatMap((server) => curator.toolName(server, tool) ?? []) }));
+}
+
+/** What the tools of all cost, and what stands for them. */
+function tokensOf(servers: readonly ServerReport[]): { readonly all: number; readonly search: number } {
+  const all = servers.reduce((sum, { tokens = 0 }) => sum + tokens, 0);
+  return { all, search: searchTokens(servers.filter(({ tokens }) => tokens !== undefined).map(({ name }) => name)) };
+}
