@@ -36,6 +36,8 @@ const MAX_LINE_BYTES = 256 * 2 ** 20;
 const FLOOD_BYTES = 2 ** 20;
 const LEAK_BYTES = 10 * 2 ** 20;
 const STALL_MS = 200;
+/** How long a process that reads no more lives, should nothing end it. */
+const HOLD_MS = 120_000;
 const SLOW_START_MS = 500;
 
 /** The server's end of a stdio wire: lines come in, lines go out, and both go wrong as a plan says. */
@@ -51,6 +53,7 @@ export class LineWire {
   readonly #texts = new WeakMap<RpcMessage, string>();
   #begun = false;
   #timer: Timer | undefined;
+  #hold: Timer | undefined;
   #waiting: RpcMessage[] | undefined;
 
   constructor(options: LineWireOptions) {
@@ -112,6 +115,7 @@ export class LineWire {
   close(): void {
     const { input } = this.#options;
     this.#timer?.cancel();
+    this.#hold?.cancel();
     this.#wire.close();
     input.off('data', this.#onData);
     input.off('end', this.#onEnd);
@@ -145,6 +149,10 @@ export class LineWire {
         proceed();
         input.pause();
         input.off('data', this.#onData);
+        // Nothing else may hold the process: it must not end by itself, and not live for ever either.
+        this.#hold = systemClock.setTimer(() => hand.end({ why: 'it has not read for too long' }), HOLD_MS, {
+          ref: true,
+        });
         return true;
       case 'closeOutput':
         proceed();
