@@ -1,6 +1,8 @@
 import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { expect, test, vi } from 'vitest';
+import { mergedHints } from '../../src/gateway/aggregate/lists/pages.js';
+import { fits, parseUriTemplate } from '../../src/gateway/aggregate/uris/uriTemplates.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import type { GatewayOptions } from '../../src/gateway/GatewayOptions.js';
 import { StdioPool } from '../../src/pool/StdioPool.js';
@@ -185,6 +187,50 @@ test('a task is known by an id that says whose it is; a session sees its own, an
   for (const guess of ['1', 'two__1', `${ids[1]}0`, ids[1]?.replace('two', 'one'), 7]) {
     expect((await about('tasks/result', guess)).error).toMatchObject({ code: -32_602 });
   }
+});
+
+test("on a shared server's own path, too, a session has its own tasks alone", async () => {
+  const { url } = await house({ one: {} });
+  const path = url.replace('/mcp', '/servers/one/mcp');
+  const [client, other] = [new RawClient(path), new RawClient(path)];
+  await Promise.all([client.initialize(), other.initialize()]);
+  const made = await client.call('tools/call', { name: 'level', task: {} });
+  expect(made.result).toMatchObject({ task: { taskId: '1', status: 'working' } });
+  expect(await listed(client, 'tasks/list', 'tasks', 'taskId')).toEqual(['1']);
+  expect(await listed(other, 'tasks/list', 'tasks', 'taskId')).toEqual([]);
+  expect((await client.call('tasks/get', { taskId: '1' })).result).toMatchObject({ taskId: '1' });
+  for (const method of ['tasks/get', 'tasks/result', 'tasks/cancel']) {
+    expect((await other.call(method, { taskId: '1' })).error).toMatchObject({ code: -32_602 });
+  }
+});
+
+test('what is said of several lists together holds of each', () => {
+  const list = (ttlMs?: number, cacheScope?: 'public' | 'private', missing = false) =>
+    ({ server: 's', items: [], hints: { ttlMs, cacheScope }, missing }) as const;
+  expect(mergedHints([list(500, 'public'), list(90, 'public')])).toEqual({ ttlMs: 90, cacheScope: 'public' });
+  expect(mergedHints([list(500, 'public'), list(90, 'private')])).toEqual({ ttlMs: 90, cacheScope: 'private' });
+  expect(mergedHints([list(500, 'public'), list()])).toEqual({ ttlMs: 0, cacheScope: 'private' });
+  expect(mergedHints([list(500, 'public', true)])).toEqual({ ttlMs: 0, cacheScope: 'private' });
+  expect(mergedHints([])).toEqual({ ttlMs: 0, cacheScope: 'private' });
+});
+
+test('a URI is tried against hostile templates in no time worth telling', () => {
+  const hostile = parseUriTemplate(`x://${'{a}b'.repeat(49)}{z}`);
+  expect(fits(hostile, `x://${'ab'.repeat(4_000)}`)).toBe(true);
+  expect(fits(hostile, `x://${'a'.repeat(8_000)}`)).toBe(false);
+  expect(fits(parseUriTemplate('x://{a}'.repeat(60)), 'x://1'.repeat(60))).toBe(false);
+  const cases = [
+    ['file:///{path}', 'file:///a', true],
+    ['file:///{path}', 'file:///a/b', false],
+    ['file:///{+path}', 'file:///a/b', true],
+    ['file:///{path}', 'file:///', false],
+    ['db://t{/row}{?q}', 'db://t/1?q=2', true],
+    ['db://t{/row}{?q}', 'db://t', true],
+    ['a{x}a', 'a', false],
+    ['', '', true],
+  ] as const;
+  for (const [template, uri, fit] of cases)
+    expect([template, uri, fits(parseUriTemplate(template), uri)]).toEqual([template, uri, fit]);
 });
 
 test('a log level reaches every server: those that are up, and those that start later when they are used', async () => {

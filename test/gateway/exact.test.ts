@@ -1,7 +1,12 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { json } from 'node:stream/consumers';
 import fc from 'fast-check';
 import { expect, test, vi } from 'vitest';
 import { membersOf, memberText, withMembers } from '../../src/connection/channel/codec/members.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
+import { HTTPClientPool } from '../../src/pool/HTTPClientPool.js';
 import { StdioPool } from '../../src/pool/StdioPool.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { exchange, RawClient } from '../support/httpClient.js';
@@ -42,6 +47,50 @@ for (const [path, tool] of [
     expect(line).toContain('"name":"echo"');
   });
 }
+
+test('progress comes under the token as its client wrote it', async () => {
+  const pool = closeAfter(new StdioPool({ ledger: false }));
+  const args = [fixture('echo-server.mjs')];
+  pool.addServer({ name: 'e', transport: 'stdio', command: process.execPath, args });
+  const gateway = closeAfter(new Gateway({ pool, port: 0 }));
+  const client = new RawClient(`${(await gateway.listen()).url}/servers/e/mcp`);
+  await client.initialize('2025-11-25', {});
+  for (const token of ['9007199254740993', '1e400', '"a\\u0041"', '7']) {
+    const params = `{"name":"sleep","arguments":{"ms":2,"steps":1},"_meta":{"progressToken":${token}}}`;
+    const body = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":${params}}`;
+    const { text } = await exchange(client.url, { headers: client.headers, body });
+    const written = token.startsWith('"') ? '"aA"' : token;
+    expect(text).toContain(`"params":{"progressToken":${written},"progress":1,`);
+  }
+});
+
+test('the data of an error in a refused HTTP request passes as it was written', async () => {
+  const data = '{"big":725653563933458433,"one":1.0}';
+  const server = createServer(async (incoming, response) => {
+    if (incoming.method !== 'POST') return void response.writeHead(405).end();
+    const { id, method } = (await json(incoming)) as { id?: number; method: string };
+    const result = { protocolVersion: '2025-11-25', capabilities: {}, serverInfo: { name: 'r', version: '1' } };
+    const refused = method === 'tools/call';
+    response.writeHead(id === undefined ? 202 : refused ? 400 : 200, { 'content-type': 'application/json' });
+    if (refused) response.end(`{"jsonrpc":"2.0","id":${id},"error":{"code":-32001,"message":"no","data":${data}}}`);
+    else response.end(id === undefined ? undefined : JSON.stringify({ jsonrpc: '2.0', id, result }));
+  }).listen(0, '127.0.0.1');
+  closeAfter({
+    close: async () => {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  });
+  await once(server, 'listening');
+  const pool = closeAfter(new HTTPClientPool());
+  const { port } = server.address() as AddressInfo;
+  pool.addServer({ name: 'r', transport: 'http', url: `http://127.0.0.1:${port}/`, era: 'legacy' });
+  const gateway = closeAfter(new Gateway({ pool, port: 0 }));
+  const client = new RawClient(`${(await gateway.listen()).url}/servers/r/mcp`);
+  await client.initialize('2025-11-25', {});
+  const { text } = await client.send({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'x' } });
+  expect(text).toContain(`"error":{"code":-32001,"message":"no","data":${data}}`);
+});
 
 test('what comes twice is not passed on as it stands: readers differ in which of the two they take', async () => {
   const client = new RawClient(`${await start()}/servers/v/mcp`);

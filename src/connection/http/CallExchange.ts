@@ -155,6 +155,8 @@ export class CallExchange extends CallRequest {
       error !== undefined &&
       (this.status === 500 ? error.id === this.call.id : this.status < 500 && ![401, 403, 429].includes(this.status)) &&
       (error.id === this.call.id || error.id === null);
+    // The data of an error stays as it was written for a call whose result would.
+    if (answers && this.call.options.raw === true && this.#transport.channel.receiveBytes(body)) return;
     if (answers) this.#transport.channel.receive({ id: this.call.id, error: error.error }, this.call);
     else this.fail(this.refusal(body));
   }

@@ -6,6 +6,7 @@ import { INVALID_PARAMS, Refusal } from '../rpc/failure.js';
 import { LEVELS } from '../rpc/levels.js';
 import { MAX_URI_LENGTH } from '../rpc/limits.js';
 import type { Callers } from '../session/callers/Callers.js';
+import { OwnTasks } from '../session/OwnTasks.js';
 import { discovered } from './discovered.js';
 import type { CallOptions, Downstream, Endpoint, EndpointInfo, ListenOptions } from './Endpoint.js';
 
@@ -29,6 +30,7 @@ export class ServerEndpoint implements Endpoint {
   readonly #callers: Callers;
   readonly #sessions: () => readonly Downstream[];
   readonly #tell: ServerEndpointOptions['tell'];
+  readonly #tasks = new OwnTasks();
 
   constructor(options: ServerEndpointOptions) {
     this.#pool = options.pool;
@@ -78,7 +80,27 @@ export class ServerEndpoint implements Endpoint {
       return {};
     }
     if (method === 'logging/setLevel') return this.#setLevel(session, params, call);
+    if (session.era === 'legacy' && !this.#callers.isBound(this.#server)) {
+      if (method.startsWith('tasks/')) return this.#ofTask(session, method, params, call);
+      if (params?.['task'] !== undefined) return this.#makingTask(session, method, params, call);
+    }
     return this.#callers.request(this.#server, session, method, params, call);
+  }
+
+  /** On a shared server, which cannot tell its sessions apart, a session has its own tasks alone. */
+  async #ofTask(session: Downstream, method: string, params: Params | undefined, call: CallOptions): Promise<unknown> {
+    const list = method === 'tasks/list';
+    if (!list && !this.#tasks.has(this.#server, session, params?.['taskId'])) {
+      throw new Refusal(INVALID_PARAMS, 'Failed to retrieve task: Task not found');
+    }
+    const result = await this.#callers.request(this.#server, session, method, params, call);
+    return list ? this.#tasks.filtered(this.#server, session, result) : result;
+  }
+
+  async #makingTask(session: Downstream, method: string, params: Params, call: CallOptions): Promise<unknown> {
+    const result = await this.#callers.request(this.#server, session, method, params, call);
+    this.#tasks.made(this.#server, session, result);
+    return result;
   }
 
   async listen(

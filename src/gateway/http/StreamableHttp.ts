@@ -231,14 +231,12 @@ export class StreamableHttp {
       began = true;
       if (method === 'ping') return answer({});
       if (method === 'initialize') throw new Refusal(INVALID_REQUEST, 'initialize comes alone, not in an array');
-      const progressToken = progressTokenOf(params);
+      const progressToken = progressTokenOf(params, paramsText);
       const result = await session.endpoint.request(session, method, params, {
         signal,
         ...(trace && { parent: trace }),
         ...(paramsText === undefined ? {} : { paramsText }),
-        ...(progressToken === undefined
-          ? {}
-          : { onProgress: (progress) => reply.notify('notifications/progress', { ...progress, progressToken }) }),
+        ...(progressToken === undefined ? {} : { onProgress: (progress) => reply.progress(progressToken, progress) }),
         onNotification: (notice) => reply.notify(notice.method, notice.params),
         onRequest: (asked, context) => session.answerFor(asked, context.signal, (message) => reply.offer(message)),
       });

@@ -138,15 +138,13 @@ export class ModernHttp {
         cancel,
       };
     });
-    const progressToken = progressTokenOf(params);
+    const progressToken = progressTokenOf(params, paramsText);
     const call: CallOptions = {
       signal: gone.signal,
       client,
       ...(trace && { parent: trace }),
       ...(paramsText === undefined ? {} : { paramsText }),
-      ...(progressToken === undefined
-        ? {}
-        : { onProgress: (progress) => reply.notify('notifications/progress', { ...progress, progressToken }) }),
+      ...(progressToken === undefined ? {} : { onProgress: (progress) => reply.progress(progressToken, progress) }),
       onNotification: (notice) => reply.notify(notice.method, notice.params),
       onTool: (tool, args) => {
         const problem = paramProblem(request.headers, tool, args);

@@ -152,9 +152,13 @@ export function canBeAsked(capabilities: ClientCapabilities | undefined, method:
   return Object.keys(capabilities ?? {}).some((name) => Object.hasOwn(ASKED_FOR, name) && ASKED_FOR[name] === method);
 }
 
-/** The client's own progress token, when it asked for progress. */
-export function progressTokenOf(params: Params | undefined): RpcId | undefined {
+/** The client's own progress token as it was written, when it asked for progress: JavaScript cannot hold every number. */
+export function progressTokenOf(params: Params | undefined, paramsText: string | undefined): string | undefined {
   const meta = params?.['_meta'];
   const token = isObject(meta) ? meta['progressToken'] : undefined;
-  return typeof token === 'string' || typeof token === 'number' ? token : undefined;
+  if (typeof token !== 'string' && typeof token !== 'number') return undefined;
+  if (typeof token === 'string' || Number.isSafeInteger(token) || paramsText === undefined)
+    return JSON.stringify(token);
+  const metaText = memberText(paramsText, membersOf(paramsText) ?? [], '_meta') ?? '{}';
+  return memberText(metaText, membersOf(metaText) ?? [], 'progressToken') ?? JSON.stringify(token);
 }

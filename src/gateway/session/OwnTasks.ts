@@ -20,10 +20,15 @@ export class OwnTasks {
     return this.#tasks.get(session)?.has(JSON.stringify([server, taskId])) === true;
   }
 
+  /** A call was answered: with a task, if its server makes one of it. */
+  made(server: string, session: Downstream, result: unknown): void {
+    const { task } = parsed(result) as { readonly task?: { readonly taskId?: unknown } | null };
+    if (typeof task?.taskId === 'string') this.add(server, session, task.taskId);
+  }
+
   /** A result of `tasks/list` without what is another session's. */
   filtered(server: string, session: Downstream, result: unknown): unknown {
-    const text = result instanceof Uint8Array ? Buffer.from(result).toString('utf8') : JSON.stringify(result);
-    const list = parseAnswer(text) as { readonly tasks?: unknown };
+    const list = parsed(result) as { readonly tasks?: unknown };
     if (!Array.isArray(list.tasks)) return result;
     const own = list.tasks.filter((task: unknown) =>
       this.has(server, session, (task as { readonly taskId?: unknown } | null)?.taskId),
@@ -31,3 +36,7 @@ export class OwnTasks {
     return own.length === list.tasks.length ? result : Buffer.from(JSON.stringify({ ...list, tasks: own }));
   }
 }
+
+/** A result is an object, as bytes or parsed. */
+const parsed = (result: unknown): object =>
+  (result instanceof Uint8Array ? parseAnswer(Buffer.from(result).toString('utf8')) : result) as object;

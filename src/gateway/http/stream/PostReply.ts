@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import type { Progress } from '../../../pool/McpPool.js';
 import { type Failure, failureText, INTERNAL_ERROR } from '../../rpc/failure.js';
 import type { HeldBytes } from '../HeldBytes.js';
 import { holdAnswer } from '../holdAnswer.js';
@@ -56,6 +57,16 @@ export class PostReply {
   offer(message: object): boolean {
     if (!this.open) return false;
     return this.#begin().offer(JSON.stringify({ jsonrpc: '2.0', ...message }));
+  }
+
+  /** Progress of the call, under its client's own token, which is JSON text. */
+  progress(tokenText: string, { progressToken: _, ...progress }: Progress): void {
+    if (!this.open) return;
+    const params = JSON.stringify(progress);
+    const rest = params === '{}' ? '' : `,${params.slice(1, -1)}`;
+    const text = `{"progressToken":${tokenText}${rest}}`;
+    const message = `{"jsonrpc":"2.0","method":"notifications/progress","params":${text}}`;
+    if (!this.#begin().offer(message)) this.#options.onDrop();
   }
 
   /** A notification that belongs to the call. */
