@@ -2,6 +2,8 @@ import { Redis } from 'ioredis';
 import { Redis as Redis6 } from 'ioredis6';
 import { describe, expect, test } from 'vitest';
 import { ClusterRateLimiter, type OnStoreLost } from '../../src/concurrent/index.js';
+import { TcpFaultProxy } from '../../src/testing/proxy/TcpFaultProxy.js';
+import { closeAfter } from '../support/closeAfter.js';
 import { fullestWindow, sleep } from '../support/fleet.js';
 import { HAVE_REDIS, TestRedis } from '../support/redis.js';
 import { Driven, until } from '../support/stamped.js';
@@ -147,3 +149,23 @@ describe.skipIf(!HAVE_REDIS)('Redis stopped and started again, empty, in the mid
     redis.disconnect();
   });
 });
+
+test.skipIf(!HAVE_REDIS)(
+  'a store that answers later than its permits live counts as lost, instead of keeping callers waiting for ever',
+  async () => {
+    await using server = await TestRedis.start();
+    const plan = { rules: [{ fault: 'latency', delayMs: 110, stream: 'downstream' }] } as const;
+    const proxy = closeAfter(await TcpFaultProxy.listen({ upstream: `127.0.0.1:${server.port}`, plan }));
+    const redis = new Redis(proxy.port, '127.0.0.1');
+    redis.on('error', () => undefined);
+    const options = { redis, id: 'slow', maxRequests: 40, windowMs: 1_000, storeTimeoutMs: 1_500, processes: 1 };
+    const limiter = closeAfter(new ClusterRateLimiter({ ...options, acquireTimeoutMs: 15_000 }));
+    const losses: string[] = [];
+    limiter.on('storeLost', ({ error }) => losses.push(String(error)));
+    const late = /Error: the store takes \d+ ms for a lease, whose permits live 100 ms/;
+    while (!losses.some((each) => late.test(each))) await limiter.acquire();
+    await limiter.acquire();
+    await limiter.close();
+    redis.disconnect();
+  },
+);

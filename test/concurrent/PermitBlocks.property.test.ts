@@ -28,6 +28,7 @@ class ModelStore {
   /** One process's line to the store; nothing comes or goes over it once `alive` says no. */
   line(alive: () => boolean): LeaseStore {
     return {
+      giveUp: () => undefined,
       lease: (weight, granted) => {
         this.#after(() => {
           this.#queue.push({ weight, askedMs: this.clock.now(), give: () => this.#give(weight, granted, alive) });
@@ -111,6 +112,7 @@ test('no window of the fleet exceeds the limit: slow messages, killed processes,
             permitLifeUs: PERMIT_MS * 1_000,
             maxBlock,
             store: store.line(() => !dead.has(who)),
+            storeTimeoutMs: 5_000,
             clock,
           });
           // Stamps every permit as it is handed out, be it to a caller or to a waiter.

@@ -101,6 +101,7 @@ export class ClusterRateLimiter implements Limiter {
       permitLifeUs: Math.floor(permitLifeMs * 1_000),
       maxBlock: blockSize(maxRequests, options.subWindows),
       store: this.#store,
+      storeTimeoutMs: options.storeTimeoutMs,
       clock,
     });
     this.#core = new LimiterCore({ ...options, source: this.#blocks, clock });

@@ -13,4 +13,6 @@ export interface LeaseStore {
    * store is lost meanwhile.
    */
   lease(weight: number, granted: (lease: Lease) => void): void;
+  /** It answers, and too late to be of use: it counts as lost from here on. */
+  giveUp(error: Error): void;
 }

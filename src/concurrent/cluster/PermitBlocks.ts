@@ -2,7 +2,8 @@ import type { Clock, Timer } from '../../core/clock.js';
 import { RingQueue } from '../../core/wait/RingQueue.js';
 import type { LimiterCore, PermitSource } from '../limiter/LimiterCore.js';
 import { type QueueAhead, SlidingWindow } from '../limiter/SlidingWindow.js';
-import { Demand } from './Demand.js';
+import { Demand } from './blocks/Demand.js';
+import { LateLeases } from './blocks/LateLeases.js';
 import type { Lease, LeaseStore } from './LeaseStore.js';
 
 /** `leasing`: permits come from the store. Without it: our share of the limit, nothing, or everything. */
@@ -16,6 +17,8 @@ export interface PermitBlocksOptions {
   /** Most permits in one lease, unless one call needs more. */
   readonly maxBlock: number;
   readonly store: LeaseStore;
+  /** When every lease for so long came too late, while callers waited, the store is as good as lost. */
+  readonly storeTimeoutMs: number;
   readonly clock: Clock;
 }
 
@@ -46,6 +49,7 @@ export class PermitBlocks implements PermitSource {
   readonly #permitLifeUs: number;
   readonly #maxBlock: number;
   readonly #store: LeaseStore;
+  readonly #late: LateLeases;
   readonly #clock: Clock;
   /** In a slice as long as a permit lives. */
   readonly #demand: Demand;
@@ -65,12 +69,13 @@ export class PermitBlocks implements PermitSource {
   #timer: Timer | undefined;
   #timerDueUs = 0;
 
-  constructor({ max, windowUs, permitLifeUs, maxBlock, store, clock }: PermitBlocksOptions) {
+  constructor({ max, windowUs, permitLifeUs, maxBlock, store, storeTimeoutMs, clock }: PermitBlocksOptions) {
     this.max = max;
     this.#own = new SlidingWindow(max, windowUs);
     this.#permitLifeUs = permitLifeUs;
     this.#maxBlock = maxBlock;
     this.#store = store;
+    this.#late = new LateLeases(clock, storeTimeoutMs);
     this.#clock = clock;
     this.#demand = new Demand(permitLifeUs);
   }
@@ -150,6 +155,7 @@ export class PermitBlocks implements PermitSource {
   /** Forgets every lease, without giving any back: used permits still count, the store lets them expire. */
   close(): void {
     this.#ready = false;
+    this.#late.reset();
     this.#era++;
     this.#usable.clear();
     this.#spent.clear();
@@ -236,8 +242,11 @@ export class PermitBlocks implements PermitSource {
     const nowUs = core.nowUs();
     // Counted from before it was charged, so that a lease that was long on its way, or waited for us, is not overdrawn.
     const lifeUs = this.#permitLifeUs - Math.ceil((this.#clock.now() - lease.sentMs) * 1_000);
-    if (!(lifeUs > 0)) lease.end();
-    else {
+    if (!(lifeUs > 0)) {
+      lease.end();
+      if (this.#tooLate(core, lease)) return;
+    } else {
+      this.#late.inTime();
       this.#usable.push({
         lease,
         untilUs: nowUs + lifeUs,
@@ -250,6 +259,14 @@ export class PermitBlocks implements PermitSource {
     core.serve();
     if (core.waiting.size > 0) this.#want();
     this.#arm(nowUs);
+  }
+
+  #tooLate(core: LimiterCore, { sentMs }: Lease): boolean {
+    if (core.waiting.size === 0) this.#late.reset();
+    if (core.waiting.size === 0 || !this.#late.late()) return false;
+    const tookMs = Math.round(this.#clock.now() - sentMs);
+    this.#store.giveUp(this.#late.error(tookMs, this.#permitLifeUs / 1_000));
+    return true;
   }
 
   #endShare(): void {

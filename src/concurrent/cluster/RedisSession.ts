@@ -164,6 +164,11 @@ export class RedisSession {
       .finally(() => this.#asked--);
   }
 
+  /** It is of no use any more, for a reason that its owner knows. */
+  fail(error: unknown): void {
+    this.#fail(error);
+  }
+
   /** Drops everything; what is leased stays charged in the store until it expires there. Resolves when nothing lives. */
   end(): Promise<void> {
     this.#ending ??= this.#end();

@@ -13,6 +13,9 @@ export interface RedisStoreOptions extends Omit<RedisSessionOptions, 'onLost'> {
 /** Jitter, so that processes that lost the store together do not come back in step. */
 const RETRY = Object.freeze({ initialMs: 50, maxMs: 1_000, jitterRatio: 0.5 });
 
+/** Enough for the longest pause. */
+const SLOW_FAILURES = 10;
+
 /** One session with the store after another, until closed. */
 export class RedisStore implements LeaseStore {
   readonly #options: RedisStoreOptions;
@@ -26,6 +29,7 @@ export class RedisStore implements LeaseStore {
   #runId: string | undefined;
   #processes: number | undefined;
   #closed = false;
+  #slow = false;
 
   constructor(options: RedisStoreOptions) {
     this.#options = options;
@@ -43,6 +47,12 @@ export class RedisStore implements LeaseStore {
 
   lease(weight: number, granted: (lease: Lease) => void): void {
     this.#session?.lease(weight, granted);
+  }
+
+  /** The session is lost; as nothing tells that the next will be faster, it is tried as after many failures. */
+  giveUp(error: Error): void {
+    this.#slow = true;
+    this.#session?.fail(error);
   }
 
   /** Ends the session; resolves when no connection and no timer is left. */
@@ -83,7 +93,9 @@ export class RedisStore implements LeaseStore {
     this.#ending.add(settling);
     await session.end();
     if (this.#closed) return;
-    const delayMs = backoffMs(++this.#failures, RETRY);
+    this.#failures = this.#slow ? SLOW_FAILURES : this.#failures + 1;
+    this.#slow = false;
+    const delayMs = backoffMs(this.#failures, RETRY);
     this.#retry = this.#clock.setTimer(() => this.open(), delayMs);
   }
 }
