@@ -182,12 +182,15 @@ const OWN: Readonly<Record<string, readonly string[]>> = {
   './gateway': [
     'GATEWAY_DEFAULTS',
     'Gateway',
+    'JWT_DEFAULTS',
     'MEMORY_EVENT_STORE_DEFAULTS',
     'MemoryEventStore',
     'STATUS_DEFAULTS',
     'STDIO_FRONT_DEFAULTS',
     'ToolCatalog',
     'addGateway',
+    'bearerTokens',
+    'jwtUsers',
   ],
   './testing': [
     'FAULTS',

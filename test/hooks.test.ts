@@ -437,6 +437,14 @@ const HOOKS: Readonly<Record<string, () => unknown>> = {
     expect((await fetch(`${url}/livez`)).status).toBe(200);
     expect(logged.length).toBeGreaterThan(0);
   },
+  'GatewayOptions.authenticate': async () => {
+    for (const fail of BOTH) {
+      const gateway = closeAfter(new Gateway({ pool: new FakePool({}), port: 0, logger, authenticate: fail as never }));
+      const { status } = await new RawClient(`${(await gateway.listen()).url}/mcp`).send({ method: 'ping' });
+      expect(status).toBe(500);
+      expect(logged.length).toBeGreaterThan(0);
+    }
+  },
   'McpPool.use and Gateway.use': async () => {
     for (const fail of BOTH) {
       const pool = stdioPool({ ledger: false, logger });

@@ -10,8 +10,7 @@ import type { Curation } from '../registry/config/curation/Curation.js';
 import { InFlight } from '../shutdown/InFlight.js';
 import { type TrackedHttpServer, trackHttpServer } from '../shutdown/TrackedHttpServer.js';
 import type { Endpoint } from './endpoint/Endpoint.js';
-import type { Endpoints } from './endpoint/Endpoints.js';
-import { makeEndpoints } from './endpoint/makeEndpoints.js';
+import { EndpointMiddleware } from './endpoint/EndpointMiddleware.js';
 import { checkGatewayOptions, type GatewayOptions, type GatewayPool, type GatewaySettings } from './GatewayOptions.js';
 import type { GatewayStats } from './GatewayStats.js';
 import { HeldBytes } from './http/HeldBytes.js';
@@ -26,12 +25,13 @@ import { type FetchContext, fetchOnce } from './mount/fetchOnce.js';
 import type { GatewayHandler } from './mount/GatewayHandler.js';
 import { HttpFront } from './mount/HttpFront.js';
 import { PoolRelay } from './PoolRelay.js';
-import { Callers } from './session/callers/Callers.js';
 import { SessionTable } from './session/SessionTable.js';
 import { startSweeps } from './session/startSweeps.js';
 import type { Status } from './status/Status.js';
 import { type OpenStatus, statusOf } from './status/statusOf.js';
 import { type StdioFrontOptions, serveStdio } from './stdio/serveStdio.js';
+import { admissionOf } from './users/admissionOf.js';
+import { Tenants } from './users/Tenants.js';
 
 /** How long answers that were written at the last moment may take to leave. */
 const FLUSH_MS = 500;
@@ -48,7 +48,6 @@ export class Gateway implements Closeable, AsyncDisposable {
   readonly #logger: Logger;
   readonly #scope: CloseScope;
   readonly #modern: ModernHttp;
-  readonly #callers: Callers;
   readonly #held: HeldBytes;
   readonly #checks: ServerChecks;
   readonly #sessions: SessionTable;
@@ -56,13 +55,14 @@ export class Gateway implements Closeable, AsyncDisposable {
   readonly #front: HttpFront;
   readonly #openStatus: OpenStatus;
   #status: Status | undefined;
-  readonly #endpoints: Endpoints;
+  readonly #tenants: Tenants;
+  readonly #middleware: EndpointMiddleware;
+  #onEndpoint: ((endpoint: Endpoint, server?: string) => void) | undefined;
   readonly #relay: PoolRelay;
   readonly #server: Server;
   readonly #tracked: TrackedHttpServer;
   readonly #closing = new AbortController();
   #listening: Promise<GatewayAddress> | undefined;
-  readonly #curate: (curation: Curation) => void;
   #ticking = false;
   #dropped = 0;
 
@@ -81,22 +81,17 @@ export class Gateway implements Closeable, AsyncDisposable {
       onDeadline: () => this.#fail(),
       onRelease: (grace) => this.#release(grace),
     });
+    this.#middleware = new EndpointMiddleware(logger);
     const held = new HeldBytes(settings.maxBufferedBytes);
-    const clients = new ModernClients(this.#closing.signal);
-    this.#callers = new Callers({
-      pool,
-      logger,
-      clock,
-      clients,
-      callIdleMs: settings.callIdleMs,
-      held,
-      makeRoom: (uses) => this.#sessions.endAbandoned(uses),
-    });
     const onDrop = (): void => void this.#dropped++;
+    const clients = new ModernClients(this.#closing.signal, undefined);
     this.#modern = new ModernHttp({ pool, clients, settings, held, logger, onDrop });
     this.#held = held;
     const limits = { ...settings, held, logger, eventStore: options.eventStore, frames: new NoticeFrames() };
-    this.#sessions = new SessionTable({ ...limits, onEnd: (session) => this.#callers.release(session) }, clock);
+    this.#sessions = new SessionTable(
+      { ...limits, onEnd: (session) => this.#tenants.ofSession(session)?.callers.release(session) },
+      clock,
+    );
     this.#inFlight = new InFlight({ name: 'gateway requests', clock, logger });
     const inFlight = this.#inFlight;
     this.#checks = new ServerChecks(options.health ?? healthOf(inFlight, clock), pool);
@@ -109,20 +104,23 @@ export class Gateway implements Closeable, AsyncDisposable {
       onDrop,
       modern: this.#modern,
       onNotification: (session, method, params) => {
-        if (method !== 'notifications/initialized') this.#callers.notify(session, method, params);
+        if (method === 'notifications/initialized') return;
+        this.#tenants.ofSession(session)?.callers.notify(session, method, params);
       },
     });
-    const { endpoints, aggregates, curate, parts } = makeEndpoints(options, {
-      callers: this.#callers,
-      sessions: this.#sessions,
+    this.#tenants = new Tenants({
+      gateway: options,
+      curation: options.curation,
       settings,
-      signal: this.#closing.signal,
+      sessions: () => this.#sessions,
+      middleware: this.#middleware,
+      held,
       logger,
       clock,
+      signal: this.#closing.signal,
+      onEndpoint: (endpoint, server) => this.#onEndpoint?.(endpoint, server),
     });
-    this.#endpoints = endpoints;
-    this.#curate = curate;
-    for (const [name, part] of parts) this.#scope.own(name, part);
+    this.#scope.own('tenants', this.#tenants);
     const guard = new Guard(settings);
     this.#openStatus = statusOf(options.status, settings.host, () => ({ pool, gateway: this, held, guard, logger }));
     this.#front = new HttpFront({
@@ -132,7 +130,8 @@ export class Gateway implements Closeable, AsyncDisposable {
       http,
       inFlight,
       logger,
-      endpoint: (target) => endpoints.at(target),
+      tenants: this.#tenants,
+      admission: admissionOf(options, logger),
       track: (work) => this.#scope.track(work),
     });
     this.#server = createServer({ keepAliveTimeout: settings.keepAliveTimeoutMs }, (request, response) =>
@@ -142,10 +141,9 @@ export class Gateway implements Closeable, AsyncDisposable {
     this.#tracked = trackHttpServer(this.#server, { clock });
     this.#relay = new PoolRelay({
       pool,
-      callers: this.#callers,
+      tenants: this.#tenants,
       sessions: this.#sessions,
-      aggregates,
-      middleware: endpoints.middleware,
+      middleware: this.#middleware,
     });
   }
 
@@ -200,12 +198,12 @@ export class Gateway implements Closeable, AsyncDisposable {
    * disposed. On `/mcp` tools have the names that clients know; what goes to a server passes through its pool's, too.
    */
   use(middleware: Middleware): Disposable {
-    return this.#endpoints.middleware.use(middleware);
+    return this.#middleware.use(middleware);
   }
 
   /** Shows clients other tools from now on, and tells them. @throws OptionError; all stays as it was then */
   curate(curation: Curation): void {
-    this.#curate(curation);
+    this.#tenants.curate(curation);
   }
 
   /** Serves one client over stdin and stdout, without listening, until it is gone. Rejects with an `OptionError`. */
@@ -238,7 +236,8 @@ export class Gateway implements Closeable, AsyncDisposable {
 
   /** @internal Gives each endpoint there is and each that is to come, once: what a recorder of the testing kit follows. */
   onEndpoint(listener: (endpoint: Endpoint, server?: string) => void): void {
-    this.#endpoints.follow(listener);
+    this.#onEndpoint = listener;
+    for (const { endpoints } of this.#tenants) for (const [each, name] of endpoints) listener(each, name);
   }
 
   /** `announce`, `refuse`, `endStreams`; then what is in flight gets the grace. */
@@ -279,7 +278,7 @@ export class Gateway implements Closeable, AsyncDisposable {
     const reason = new OutcomeUnknownError('gateway', 'the call', 'the proxy shut down');
     for (const session of this.#sessions) session.failInFlight(reason);
     this.#modern.failInFlight(reason);
-    this.#callers.close(reason);
+    for (const { callers } of this.#tenants) callers.close(reason);
     void this.#tracked.close({ graceMs: FLUSH_MS }).catch(() => undefined); // told by `#release`
   }
 

@@ -9,6 +9,8 @@ import type { Health } from '../shutdown/Health.js';
 import type { ToolStore } from '../toolstore/ToolStore.js';
 import type { EventStore } from './http/stream/EventStore.js';
 import type { StatusOptions } from './status/StatusOptions.js';
+import type { ResourceMetadata } from './users/Admission.js';
+import type { Authenticate } from './users/Authenticate.js';
 
 /** What the gateway stands on. */
 export type GatewayPool = McpPool;
@@ -34,6 +36,14 @@ export interface GatewayOptions {
   readonly eventStore?: EventStore;
   /** Which tools clients see, under which names, and groups of them; `gateway.curate` changes it. @defaultValue all as they are */
   readonly curation?: Curation;
+  /**
+   * Says who each request comes from, anew for every one: what keeps users apart. `undefined` is a 401. Sessions, lists, caches,
+   * notifications and connections belong to one principal.
+   * @defaultValue all clients are alike
+   */
+  readonly authenticate?: Authenticate;
+  /** Tells clients where tokens come from (RFC 9728). Needs `authenticate`. @defaultValue they are told nothing */
+  readonly resourceMetadata?: ResourceMetadata;
   /** Address to listen on. Anything but loopback needs `allowedHosts`. @defaultValue '127.0.0.1' */
   readonly host?: string;
   /** 0 picks a free one. @defaultValue 3399 */
@@ -128,9 +138,12 @@ export const GATEWAY_DEFAULTS = Object.freeze({
   pageItems: 1_000,
 });
 
-export type GatewaySettings = Required<
-  Omit<GatewayOptions, 'curation' | 'logger' | 'clock' | 'pool' | 'cache' | 'health' | 'eventStore' | 'status'>
->;
+/** What is no setting, but a part or a function. */
+type Lent =
+  | ('curation' | 'logger' | 'clock' | 'pool' | 'cache' | 'health' | 'eventStore' | 'status')
+  | ('authenticate' | 'resourceMetadata');
+
+export type GatewaySettings = Required<Omit<GatewayOptions, Lent>>;
 
 /** @throws OptionError */
 export function checkGatewayOptions(options: GatewayOptions): GatewaySettings {
@@ -143,6 +156,8 @@ export function checkGatewayOptions(options: GatewayOptions): GatewaySettings {
     cache: true,
     curation: true,
     health: true,
+    authenticate: true,
+    resourceMetadata: true,
     eventStore: true,
     allowedHosts: true,
     allowedOrigins: true,

@@ -1,47 +1,44 @@
 import { RpcError } from '../core/errors.js';
 import type { PoolEvents } from '../pool/McpPool.js';
-import type { AggregateEndpoint } from './aggregate/AggregateEndpoint.js';
 import type { EndpointMiddleware } from './endpoint/EndpointMiddleware.js';
 import type { GatewayPool } from './GatewayOptions.js';
 import { canBeAskedAtAll } from './rpc/envelope.js';
 import { METHOD_NOT_FOUND } from './rpc/failure.js';
-import type { Callers } from './session/callers/Callers.js';
 import { hearingOf } from './session/hearing.js';
 import type { SessionTable } from './session/SessionTable.js';
+import type { Tenants } from './users/Tenants.js';
 
 export interface PoolRelayOptions {
   readonly pool: GatewayPool;
-  readonly callers: Callers;
+  readonly tenants: Tenants;
   readonly sessions: SessionTable;
-  /** Of all servers together, and of the groups there are. */
-  readonly aggregates: () => Iterable<AggregateEndpoint>;
   readonly middleware: EndpointMiddleware;
 }
 
 /** Brings what servers say by themselves to the sessions it is for, until disposed. */
 export class PoolRelay implements Disposable {
-  readonly #callers: Callers;
+  readonly #tenants: Tenants;
   readonly #sessions: SessionTable;
-  readonly #aggregates: () => Iterable<AggregateEndpoint>;
   readonly #middleware: EndpointMiddleware;
   readonly #subscriptions: readonly Disposable[];
 
-  constructor({ pool, callers, sessions, aggregates, middleware }: PoolRelayOptions) {
-    this.#callers = callers;
+  constructor({ pool, tenants, sessions, middleware }: PoolRelayOptions) {
+    this.#tenants = tenants;
     this.#sessions = sessions;
     this.#middleware = middleware;
-    this.#aggregates = aggregates;
     this.#subscriptions = [
       pool.on('notification', (event) => this.#relay(event)),
       pool.on('orphanRequest', (event) => this.#ask(event)),
       pool.on('sessionLost', (event) => this.#lost(event)),
       pool.on('started', ({ server }) => {
-        callers.tools.forget(server);
-        for (const each of aggregates()) each.onStarted(server);
+        for (const { callers, aggregates } of tenants) {
+          callers.tools.forget(server);
+          for (const each of aggregates()) each.onStarted(server);
+        }
       }),
       pool.on('state', ({ server }) => {
         if (pool.hasServer(server)) return;
-        for (const each of aggregates()) each.onRemoved(server);
+        for (const { aggregates } of tenants) for (const each of aggregates()) each.onRemoved(server);
       }),
     ];
   }
@@ -52,11 +49,13 @@ export class PoolRelay implements Disposable {
 
   #relay(event: PoolEvents['notification']): void {
     const { server, principal, notice } = event;
-    if (principal === undefined && !this.#callers.isBound(server)) {
-      for (const each of this.#aggregates()) each.onNotice(server, notice);
-    }
-    if (notice.method === 'notifications/tools/list_changed') this.#callers.tools.forget(server);
-    const { sessions, own } = hearingOf(event, this.#callers, this.#sessions);
+    const tenant = this.#tenants.find(principal);
+    // A principal of the pool's other callers.
+    if (tenant === undefined) return;
+    const { callers, aggregates } = tenant;
+    if (!callers.isBound(server)) for (const each of aggregates()) each.onNotice(server, notice);
+    if (notice.method === 'notifications/tools/list_changed') callers.tools.forget(server);
+    const { sessions, own } = hearingOf(event, tenant, this.#sessions);
     for (const session of sessions) session.endpoint.relay(session, server, notice, own);
   }
 
@@ -68,16 +67,17 @@ export class PoolRelay implements Disposable {
 
   /** A server asks its own session's client; unanswered here, the pool answers that the method is not found. */
   #ask({ server, principal, key, request, signal, respond }: PoolEvents['orphanRequest']): void {
-    if (principal !== undefined) return;
+    const tenant = this.#tenants.find(principal);
+    if (tenant === undefined) return;
     const { method, params } = request;
-    if (!this.#callers.isBound(server)) {
+    if (!tenant.callers.isBound(server)) {
       if (!canBeAskedAtAll(method)) return;
       const why = `method not found: ${method}: the server is shared and cannot say whom it asks; set sharing: "bound" for it`;
       respond(Promise.reject(new RpcError(server, METHOD_NOT_FOUND, why)));
       return;
     }
     const session = key === undefined ? undefined : this.#sessions.byKey(key);
-    if (session?.canBeAsked(method) !== true) return;
+    if (session?.canBeAsked(method) !== true || session.caller.principal !== principal) return;
     const ask = (own: typeof params): Promise<unknown> => session.ask({ server, method, params: own, signal });
     respond(this.#middleware.ask(session, server, request, signal, ask));
   }

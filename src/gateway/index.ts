@@ -24,3 +24,7 @@ export type {
 export { STATUS_DEFAULTS, type StatusOptions } from './status/StatusOptions.js';
 export { STDIO_FRONT_DEFAULTS, type StdioFrontOptions } from './stdio/serveStdio.js';
 export { type CatalogQuery, ToolCatalog, type ToolCatalogInspection, type ToolCatalogOptions } from './ToolCatalog.js';
+export type { ResourceMetadata } from './users/Admission.js';
+export type { Authenticate, AuthRequest, User } from './users/Authenticate.js';
+export { bearerTokens } from './users/bearerTokens.js';
+export { JWT_DEFAULTS, type JwtContext, type JwtOptions, jwtUsers } from './users/jwtUsers.js';

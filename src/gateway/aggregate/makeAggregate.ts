@@ -4,9 +4,8 @@ import { fingerprint } from '../../registry/config/fingerprint.js';
 import { NoOpCache } from '../../toolstore/NoOpCache.js';
 import type { CurationTable } from '../curation/CurationTable.js';
 import { somePool } from '../curation/somePool.js';
-import type { Endpoint } from '../endpoint/Endpoint.js';
+import type { Downstream, Endpoint } from '../endpoint/Endpoint.js';
 import type { GatewayOptions, GatewaySettings } from '../GatewayOptions.js';
-import type { SessionTable } from '../session/SessionTable.js';
 import { ToolCatalog } from '../ToolCatalog.js';
 import { AggregateEndpoint, type AggregateEndpointOptions } from './AggregateEndpoint.js';
 
@@ -14,9 +13,9 @@ type Times = 'listTimeoutMs' | 'serverWaitMs' | 'pageItems';
 
 export type MadeFrom = Omit<
   AggregateEndpointOptions,
-  'pool' | 'catalog' | 'serverInfo' | 'sessions' | 'allSessions' | 'curator' | 'searching' | Times
+  'pool' | 'catalog' | 'serverInfo' | 'sessions' | 'curator' | 'searching' | Times
 > & {
-  readonly sessions: SessionTable;
+  readonly sessionsOf: (endpoint: Endpoint) => readonly Downstream[];
   /** It as clients reach it, or one of its groups: what their sessions are of. */
   readonly shown: (group?: string) => Endpoint | undefined;
   readonly curation: CurationTable;
@@ -36,7 +35,7 @@ interface Made {
 /** The aggregate of a pool with what its lists come through, and what is to be closed along with it. */
 export function makeAggregate(
   { pool, cache }: Pick<GatewayOptions, 'pool' | 'cache'>,
-  { settings, sessions, shown, curation, ...options }: MadeFrom,
+  { settings, sessionsOf, shown, curation, ...options }: MadeFrom,
 ): Made {
   const { logger, clock } = options;
   const store = cache ?? new NoOpCache({ clock });
@@ -63,9 +62,8 @@ export function makeAggregate(
       serverInfo,
       sessions: () => {
         const endpoint = shown(group);
-        return endpoint === undefined ? [] : sessions.of(endpoint);
+        return endpoint === undefined ? [] : sessionsOf(endpoint);
       },
-      allSessions: () => [...sessions],
     });
     made.set(group, aggregate);
     return aggregate;

@@ -55,6 +55,8 @@ export interface ListenOptions {
 
 /** What stands behind one path of the gateway. */
 export interface Endpoint {
+  /** Stands for the clients of the modern era, as whose its principal's calls are made. */
+  readonly anyone?: Downstream;
   info(session: Downstream, signal: AbortSignal): Promise<EndpointInfo>;
   /** Resolves to the result: a value, or its JSON as bytes. */
   request(session: Downstream, method: string, params: Params | undefined, call: CallOptions): Promise<unknown>;

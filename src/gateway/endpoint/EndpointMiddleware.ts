@@ -13,6 +13,10 @@ export interface Routes {
   /** The server that a request is for; undefined when it is for several. */
   readonly serverOf: (method: string, params: Params | undefined) => string | undefined;
   readonly eraOf: (server: string, session: Downstream) => Era | undefined;
+  /** Stands for the clients of the modern era. */
+  readonly anyone: Downstream;
+  /** Counts what is under way. */
+  readonly during: <T>(work: () => Promise<T>) => Promise<T>;
 }
 
 /** The middleware of a gateway: around what its clients ask, and what they hear and are asked. */
@@ -38,9 +42,10 @@ export class EndpointMiddleware {
       era: () => (server === undefined ? undefined : routes.eraOf(server, session)),
     });
     return {
+      anyone: routes.anyone,
       info: (session, signal) => endpoint.info(session, signal),
       request: async (session, method, params, call) => {
-        if (chain.size === 0) return endpoint.request(session, method, params, call);
+        if (chain.size === 0) return routes.during(() => endpoint.request(session, method, params, call));
         const origin: CallOrigin = {
           ...party(session, routes.serverOf(method, params)),
           kind: 'request',
@@ -50,15 +55,17 @@ export class EndpointMiddleware {
         };
         const send = (own: Params | undefined, options: CallOptions): Promise<unknown> =>
           endpoint.request(session, method, own, options);
-        const result = await throughChain(chain, origin, params, call, this.#logger, send);
+        const result = await routes.during(() => throughChain(chain, origin, params, call, this.#logger, send));
         // What was not looked at goes on as it came.
         return result.raw;
       },
-      listen: (client, filter, options: ListenOptions): Promise<Listening> => {
+      listen: async (client, filter, options: ListenOptions): Promise<Listening> => {
         const inbound = new Inbound(chain, party(client, undefined), this.#logger);
         const { onNotification } = options;
         const tell = (notice: ServerNotice): void => inbound.noticeUnless(chain.size === 0, notice, onNotification);
-        return endpoint.listen(client, filter, { ...options, onNotification: tell });
+        const listening = await endpoint.listen(client, filter, { ...options, onNotification: tell });
+        void routes.during(() => listening.ended);
+        return listening;
       },
       relay: (session, server, notice, own) => {
         this.told(session, server, notice, (changed) => endpoint.relay(session, server, changed, own));

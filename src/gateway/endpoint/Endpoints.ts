@@ -1,41 +1,44 @@
-import type { Logger } from '../../core/logger.js';
 import type { CurationTable } from '../curation/CurationTable.js';
 import type { GatewayPool } from '../GatewayOptions.js';
 import type { Target } from '../http/paths.js';
 import type { Params } from '../rpc/envelope.js';
 import type { Callers } from '../session/callers/Callers.js';
 import type { Downstream, Endpoint } from './Endpoint.js';
-import { EndpointMiddleware, type Routes } from './EndpointMiddleware.js';
+import type { EndpointMiddleware, Routes } from './EndpointMiddleware.js';
 import { ServerEndpoint } from './ServerEndpoint.js';
 
 export interface EndpointsOptions {
   readonly pool: GatewayPool;
   readonly callers: Callers;
-  readonly logger: Logger;
   readonly curation: CurationTable;
   /** The aggregate of one group. */
   readonly group: (name: string) => Endpoint;
+  /** Stands for the clients of the modern era. */
+  readonly anyone: Downstream;
+  readonly middleware: EndpointMiddleware;
+  /** Told of each, once, when it is made. */
+  readonly onEndpoint: (endpoint: Endpoint, server?: string) => void;
   /** The sessions of an endpoint. */
   readonly sessionsOf: (endpoint: Endpoint) => readonly Downstream[];
 }
 
-/** The endpoints of a gateway, made when they are asked for, with what passes around all of them. */
+/** The endpoints of one tenant, made when they are asked for. */
 export class Endpoints {
-  readonly middleware: EndpointMiddleware;
   readonly #options: EndpointsOptions;
   readonly #servers = new Map<string, Endpoint>();
   readonly #groups = new Map<string, Endpoint>();
   #aggregate: Endpoint | undefined;
-  #follower: ((endpoint: Endpoint, server?: string) => void) | undefined;
+  /** Requests and subscriptions under way. */
+  #running = 0;
 
   constructor(options: EndpointsOptions) {
     this.#options = options;
-    this.middleware = new EndpointMiddleware(options.logger);
   }
 
   /** The aggregate, as clients reach it. */
   addAggregate(aggregate: Endpoint): Endpoint {
     this.#aggregate = this.#around(aggregate, this.#serverNamed());
+    this.#options.onEndpoint(this.#aggregate);
     return this.#aggregate;
   }
 
@@ -47,6 +50,16 @@ export class Endpoints {
   /** A group's, if it was asked for. */
   known(group: string): Endpoint | undefined {
     return this.#groups.get(group);
+  }
+
+  /** Whether a request or a subscription is under way. */
+  get busy(): boolean {
+    return this.#running > 0;
+  }
+
+  *[Symbol.iterator](): Iterator<readonly [Endpoint, string | undefined]> {
+    if (this.#aggregate !== undefined) yield [this.#aggregate, undefined];
+    for (const [name, endpoint] of this.#servers) yield [endpoint, name];
   }
 
   #ofGroup(name: string): Endpoint | undefined {
@@ -67,19 +80,12 @@ export class Endpoints {
     };
   }
 
-  /** Gives each that there is and each that is to come to `listener`, once. */
-  follow(listener: (endpoint: Endpoint, server?: string) => void): void {
-    this.#follower = listener;
-    if (this.#aggregate !== undefined) listener(this.#aggregate);
-    for (const [name, endpoint] of this.#servers) listener(endpoint, name);
-  }
-
   /** Of the aggregate, or of a server by its name; undefined for one there is not. */
   of(name: string | undefined): Endpoint | undefined {
     if (name === undefined) return this.#aggregate;
     const known = this.#servers.get(name);
     if (known !== undefined) return known;
-    const { pool, callers, sessionsOf } = this.#options;
+    const { pool, callers, sessionsOf, middleware } = this.#options;
     if (!pool.hasServer(name)) return undefined;
     const inner = new ServerEndpoint({
       pool,
@@ -87,16 +93,28 @@ export class Endpoints {
       callers,
       sessions: () => [endpoint, this.#aggregate].flatMap((each) => (each === undefined ? [] : sessionsOf(each))),
       tell: (session, notice) =>
-        this.middleware.told(session, name, notice, ({ method, params }) => session.notify(method, params)),
+        middleware.told(session, name, notice, ({ method, params }) => session.notify(method, params)),
     });
     const endpoint = this.#around(inner, () => name);
     this.#servers.set(name, endpoint);
-    this.#follower?.(endpoint, name);
+    this.#options.onEndpoint(endpoint, name);
     return endpoint;
   }
 
   #around(endpoint: Endpoint, serverOf: Routes['serverOf']): Endpoint {
-    const { callers } = this.#options;
-    return this.middleware.around(endpoint, { serverOf, eraOf: (server, session) => callers.eraOf(server, session) });
+    const { callers, middleware, anyone } = this.#options;
+    return middleware.around(endpoint, {
+      serverOf,
+      anyone,
+      eraOf: (server, session) => callers.eraOf(server, session),
+      during: async (work) => {
+        this.#running++;
+        try {
+          return await work();
+        } finally {
+          this.#running--;
+        }
+      },
+    });
   }
 }

@@ -70,7 +70,7 @@ export class Listens {
     };
     response.once('close', () => gone.abort(new Error('the client closed its subscription')));
     try {
-      const listening = await endpoint.listen(this.#options.clients.anyone, filter, {
+      const listening = await endpoint.listen(endpoint.anyone ?? this.#options.clients.anyone, filter, {
         signal: gone.signal,
         onNotification: tell,
       });

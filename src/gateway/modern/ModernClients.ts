@@ -12,14 +12,15 @@ const MAX_PROFILES = 64;
 export class ModernClient implements Downstream {
   readonly key = randomUUID();
   readonly era = 'modern';
-  readonly caller: Caller | undefined = undefined;
+  readonly caller: Caller | undefined;
   logLevel: string | undefined;
   readonly protocolVersion = undefined;
   readonly capabilities: ClientCapabilities | undefined;
   readonly clientInfo: Implementation | undefined;
   readonly signal: AbortSignal;
 
-  constructor(signal: AbortSignal, client?: CallClient) {
+  constructor(signal: AbortSignal, caller: Caller | undefined, client?: CallClient) {
+    this.caller = caller;
     this.signal = signal;
     this.capabilities = client?.capabilities;
     this.clientInfo = client?.clientInfo;
@@ -50,17 +51,19 @@ export class ModernClients {
   /** For every client: on servers that speak the modern era. */
   readonly anyone: ModernClient;
   readonly #signal: AbortSignal;
+  readonly #caller: Caller | undefined;
   readonly #byProfile = new Map<string, ModernClient>();
 
-  constructor(signal: AbortSignal) {
+  constructor(signal: AbortSignal, caller: Caller | undefined) {
     this.#signal = signal;
-    this.anyone = new ModernClient(signal);
+    this.#caller = caller;
+    this.anyone = new ModernClient(signal, caller);
   }
 
   /** One that stands for all that have those capabilities. */
   like({ capabilities }: CallClient): ModernClient {
     const profile = JSON.stringify(capabilities);
-    const known = this.#byProfile.get(profile) ?? new ModernClient(this.#signal, { capabilities });
+    const known = this.#byProfile.get(profile) ?? new ModernClient(this.#signal, this.#caller, { capabilities });
     this.#byProfile.delete(profile);
     this.#byProfile.set(profile, known);
     const [oldest] = this.#byProfile.keys();
@@ -70,6 +73,6 @@ export class ModernClients {
 
   /** One of its own, for a single call on a `bound` server. */
   alone(client: CallClient): ModernClient {
-    return new ModernClient(this.#signal, client);
+    return new ModernClient(this.#signal, this.#caller, client);
   }
 }

@@ -152,7 +152,7 @@ export class ModernHttp {
       },
     };
     try {
-      const result = await endpoint.request(clients.anyone, method, params, call);
+      const result = await endpoint.request(endpoint.anyone ?? clients.anyone, method, params, call);
       reply.result(idText, result instanceof Uint8Array ? result : completed(method, result));
       trace?.answered(result);
     } catch (error) {

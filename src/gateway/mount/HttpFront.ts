@@ -11,6 +11,9 @@ import type { ServerChecks } from '../http/ServerChecks.js';
 import type { StreamableHttp } from '../http/StreamableHttp.js';
 import { failureOf, INVALID_REQUEST } from '../rpc/failure.js';
 import type { Status } from '../status/Status.js';
+import type { Admission } from '../users/Admission.js';
+import type { User } from '../users/Authenticate.js';
+import type { Tenants } from '../users/Tenants.js';
 
 export interface HttpFrontOptions {
   readonly guard: Guard;
@@ -20,8 +23,10 @@ export interface HttpFrontOptions {
   /** The status page, where there is one. */
   readonly status: () => Status | undefined;
   readonly logger: Logger;
-  /** Of the aggregate, of a server or of a group; undefined for one there is not. */
-  readonly endpoint: (target: Target) => Endpoint | undefined;
+  /** What is kept for each principal. */
+  readonly tenants: Tenants;
+  /** Says who a request comes from; without it all clients are alike. */
+  readonly admission: Admission | undefined;
   /** Keeps what is being answered from outliving the gateway. */
   readonly track: <T>(work: Promise<T>) => Promise<T>;
 }
@@ -49,10 +54,11 @@ export class HttpFront {
   }
 
   handle(request: IncomingMessage, response: ServerResponse, { mounted, next }: Arrival): void {
-    const { checks, inFlight, http, status, track } = this.#options;
+    const { checks, status, admission, track } = this.#options;
     if (status()?.takes(request, response, mounted) === true) return;
     const { url = '' } = request;
     const target = targetOf(url, mounted);
+    if (admission?.takes(request, response) === true) return;
     if (target === undefined && next !== undefined) {
       next();
       return;
@@ -65,11 +71,40 @@ export class HttpFront {
       this.#probe(request, response);
       return;
     }
-    const endpoint = this.#admit(request, response, target);
-    if (endpoint === undefined) return;
+    if (!this.#admit(request, response, target) || target === undefined) return;
+    if (admission === undefined) {
+      this.#enter(request, response, target, undefined);
+      return;
+    }
+    track(admission.userOf(request, response)).then(
+      (user) => {
+        if (user !== undefined && !response.destroyed) this.#enter(request, response, target, user);
+      },
+      (error: unknown) => this.#failed(error, response),
+    );
+  }
+
+  /** Hands it to the endpoint that it is for, among those of its user. */
+  #enter(request: IncomingMessage, response: ServerResponse, target: Target, user: User | undefined): void {
+    const { inFlight, http, tenants, track, logger } = this.#options;
+    if (inFlight.refusing) {
+      this.#refuse(response);
+      return;
+    }
+    let endpoint: Endpoint | undefined;
+    try {
+      endpoint = tenants.of(user).endpoints.at(target);
+    } catch (error) {
+      sendFailure(response, 503, failureOf(error, logger), { 'retry-after': '10' });
+      return;
+    }
+    if (endpoint === undefined) {
+      this.#nothing(response);
+      return;
+    }
     // A stream has no end of its own: it is not work in flight.
     if (request.method !== 'GET') {
-      const entry = inFlight.begin(`${request.method} ${url}`);
+      const entry = inFlight.begin(`${request.method} ${request.url}`);
       response.once('close', () => entry.end());
     }
     track(http.handle(endpoint, request, response)).catch((error: unknown) => this.#failed(error, response));
@@ -88,29 +123,35 @@ export class HttpFront {
     sendFailure(response, status, { code: INVALID_REQUEST, message: why });
   }
 
-  /** What a request is for; one that must not come in is answered here. */
-  #admit(request: IncomingMessage, response: ServerResponse, target: Target | undefined): Endpoint | undefined {
-    const { guard, inFlight, logger } = this.#options;
+  #nothing(response: ServerResponse): void {
+    sendFailure(response, 404, { code: INVALID_REQUEST, message: 'nothing here: try /mcp or /servers/:name/mcp' });
+  }
+
+  #refuse(response: ServerResponse): void {
+    const failure = failureOf(new ClosedError('Gateway'), this.#options.logger);
+    sendFailure(response, 503, failure, { connection: 'close', 'retry-after': '1' });
+  }
+
+  /** Whether a request may come in at all; one that must not is answered here. */
+  #admit(request: IncomingMessage, response: ServerResponse, target: Target | undefined): boolean {
+    const { guard, inFlight } = this.#options;
     const { headers } = request;
     const refusal = guard.refusal(headers.host, headers.origin, request.rawHeaders);
     if (refusal !== undefined) {
       this.#forbid(response, refusal);
-      return undefined;
+      return false;
     }
     allowOrigin(request, response);
     if (isPreflight(request)) {
       answerPreflight(request, response);
-      return undefined;
+      return false;
     }
     if (inFlight.refusing) {
-      const failure = failureOf(new ClosedError('Gateway'), logger);
-      sendFailure(response, 503, failure, { connection: 'close', 'retry-after': '1' });
-      return undefined;
+      this.#refuse(response);
+      return false;
     }
-    const endpoint = target === undefined ? undefined : this.#options.endpoint(target);
-    if (endpoint !== undefined) return endpoint;
-    sendFailure(response, 404, { code: INVALID_REQUEST, message: 'nothing here: try /mcp or /servers/:name/mcp' });
-    return undefined;
+    if (target === undefined) this.#nothing(response);
+    return true;
   }
 
   #failed(error: unknown, response: ServerResponse): void {

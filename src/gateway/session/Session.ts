@@ -21,6 +21,7 @@ import {
 import { StoredStreams } from '../http/stream/StoredStreams.js';
 import { canBeAsked } from '../rpc/envelope.js';
 import { INVALID_PARAMS, INVALID_REQUEST, Refusal } from '../rpc/failure.js';
+import { withKey } from '../users/withKey.js';
 import { type AskOptions, type ClientAnswer, ClientRequests, type Send } from './ClientRequests.js';
 import { originOf } from './origin.js';
 
@@ -59,7 +60,7 @@ export class Session implements Downstream {
   readonly endpoint: Endpoint;
   readonly protocolVersion: string;
   readonly era = 'legacy';
-  readonly caller: Caller = { key: this.key };
+  readonly caller: Caller;
   readonly capabilities: ClientCapabilities | undefined;
   readonly clientInfo: Implementation | undefined;
   /** Whose share of the sessions it counts to. */
@@ -83,7 +84,9 @@ export class Session implements Downstream {
     this.protocolVersion = client.protocolVersion;
     this.capabilities = client.capabilities;
     this.clientInfo = client.clientInfo;
-    this.origin = originOf(client.address);
+    const base = endpoint.anyone?.caller;
+    this.caller = base === undefined ? { key: this.key } : withKey(base, this.key);
+    this.origin = base?.principal === undefined ? originOf(client.address) : `principal ${base.principal}`;
     this.#asks = new ClientRequests((message) => this.#send(message), limits.maxRequestsPerSession, clock);
     this.#limits = limits;
     const primed = client.protocolVersion >= FIRST_PRIMED;

@@ -1,6 +1,6 @@
 import { LIST_CHANGES } from '../../connection/protocol/messages.js';
 import type { PoolEvents } from '../../pool/McpPool.js';
-import type { Callers } from './callers/Callers.js';
+import type { Tenant } from '../users/Tenant.js';
 import type { Session } from './Session.js';
 import type { SessionTable } from './SessionTable.js';
 
@@ -14,21 +14,22 @@ const NO_ONE: Hearing = Object.freeze({ sessions: [], own: false });
 
 /**
  * The one place that decides who may hear a notification that belongs to no call. On a connection of its own: its session
- * alone. On a shared one: list changes go to every session; anything else, log messages first of all, may be about a single
- * caller, so that it goes to the only session with a call in flight there, and to none when there are several or none. What
- * came on a connection made for a principal goes to none of ours: the gateway's sessions have no principal.
+ * alone. On a shared one, which is shared by the callers of one principal: list changes go to every session of that principal; anything else, log messages first of all, may be about a single
+ * caller, so that it goes to the only session of it with a call in flight there, and to none when there are several or none.
  */
 export function hearingOf(
   { server, principal, key, notice }: PoolEvents['notification'],
-  callers: Callers,
+  { callers }: Tenant,
   sessions: SessionTable,
 ): Hearing {
-  if (principal !== undefined) return NO_ONE;
   if (callers.isBound(server)) {
     const session = key === undefined ? undefined : sessions.byKey(key);
-    return session === undefined ? NO_ONE : { sessions: [session], own: true };
+    const own = session?.caller.principal === principal ? session : undefined;
+    return own === undefined ? NO_ONE : { sessions: [own], own: true };
   }
-  if (LIST_CHANGES.has(notice.method)) return { sessions, own: false };
+  if (LIST_CHANGES.has(notice.method)) {
+    return { sessions: [...sessions].filter(({ caller }) => caller.principal === principal), own: false };
+  }
   const sole = callers.soleCaller(server) as Session | undefined;
   return sole === undefined ? NO_ONE : { sessions: [sole], own: false };
 }

@@ -120,7 +120,7 @@ export class UrlConnector implements Connector {
       signal,
       onAnswer,
       ...(pool.credentials && {
-        credentials: (reason, stale, refused = caller, again = false) =>
+        credentials: (reason, stale, refused = credentials.newest(caller), again = false) =>
           reason === 'start'
             ? credentials.get(caller, request.closing)
             : credentials.renew(refused, stale as CredentialSet | undefined, request.closing, again),

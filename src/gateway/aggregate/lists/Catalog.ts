@@ -112,7 +112,7 @@ export class Catalog<K extends ListKind> {
     if (this.#options.callers.isBound(server) || loading.has(server) || refreshing.has(server)) return;
     this.invalidate(server);
     if (this.#shown.size === 0) return;
-    this.#load(server, this.#shared)
+    this.#load(server, this.#shared, this.#everyone)
       .then((known) => {
         if (known !== undefined) this.#tellUnless(known.items, this.#shown.get(server) ?? NO_ITEMS);
       })
@@ -207,7 +207,7 @@ export class Catalog<K extends ListKind> {
 
   /** Until the server has told its new list the stale one stands; when it cannot, the next caller has it asked again. */
   #refresh(server: string, lists: Lists<ListItems[K]>, stale: readonly ListItems[K][]): void {
-    const refresh = this.#ask(server, undefined, true).then((listing) => {
+    const refresh = this.#ask(server, this.#everyone, true).then((listing) => {
       if (lists.refreshing.get(server) !== refresh) return;
       lists.refreshing.delete(server);
       if (listing === undefined || listing.stale) {
@@ -241,6 +241,9 @@ export class Catalog<K extends ListKind> {
     this.#told.set(server, told);
     return items;
   }
+
+  /** All whose list it is: of a principal, or of no one. */
+  readonly #everyone: Who = async () => this.#options.callers.base;
 
   /** Never rejects. */
   async #ask(server: string, who: Who | undefined, refresh: boolean): Promise<Listing<ListItems[K]> | undefined> {

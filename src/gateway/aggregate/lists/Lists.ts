@@ -149,7 +149,8 @@ function toolsFrom({
   return {
     list: async (server, { signal, caller }) => {
       const query = { signal, ...(caller && { caller }) };
-      if (callers.isBound(server)) return { ...(await pool.listAll(server, 'tools', query)), stale: false };
+      if (callers.isBound(server) || callers.base !== undefined)
+        return { ...(await pool.listAll(server, 'tools', query)), stale: false };
       const { tools, stale } = await catalog.tools(server, query);
       return { items: tools, stale };
     },

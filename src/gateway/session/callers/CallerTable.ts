@@ -4,6 +4,7 @@ import type { Era, ServerConfig } from '../../../registry/config/ServerConfig.js
 import type { Downstream } from '../../endpoint/Endpoint.js';
 import type { GatewayPool } from '../../GatewayOptions.js';
 import { askable } from '../../rpc/envelope.js';
+import { withContext } from '../../users/withKey.js';
 
 /** What a session is to one server, as long as the server's config stays. */
 interface Known {
@@ -18,24 +19,28 @@ interface Known {
  */
 export class CallerTable {
   readonly #pool: GatewayPool;
+  readonly #base: Caller | undefined;
   readonly #known = new WeakMap<Downstream, Map<string, Known>>();
   /** The one era of a server that turned out to speak no other. */
   readonly #onlyEra = new WeakMap<ServerConfig, Era>();
   /** Servers whose transport, found out at the start, cannot tell whose request comes back. */
   readonly #mute = new WeakSet<ServerConfig>();
 
-  constructor(pool: GatewayPool) {
+  /** `base`: the principal whose sessions these are. */
+  constructor(pool: GatewayPool, base?: Caller) {
     this.#pool = pool;
+    this.#base = base;
   }
 
   /** Whom the pool is to know the session as. */
   of(server: string, session: Downstream): Caller | undefined {
     const config = this.#pool.config(server);
-    if (config === undefined) return undefined;
+    if (config === undefined) return this.#base;
     const all = this.#known.get(session) ?? new Map<string, Known>();
     const known = all.get(server);
     if (known?.config === config) return known.caller;
-    const caller = this.#make(config, session);
+    const own = this.#make(config, session);
+    const caller = this.#base === undefined ? own : own === undefined ? this.#base : withContext(this.#base, own);
     all.set(server, { config, caller });
     this.#known.set(session, all);
     return caller;
@@ -59,7 +64,7 @@ export class CallerTable {
   eraOf(server: string, session: Downstream): Era | undefined {
     const config = this.#pool.config(server);
     const only = config === undefined ? undefined : this.#onlyEra.get(config);
-    return only ?? this.#pool.info(server, this.of(server, session) ?? {})?.era;
+    return only ?? this.#pool.info(server, this.of(server, session) ?? this.#base ?? {})?.era;
   }
 
   /** A connection of that session is up: what it speaks, of what the session asked for, is known from here on. */
@@ -114,7 +119,7 @@ export class CallerTable {
   #eraFor(config: ServerConfig, session: Downstream): Era | undefined {
     if (config.era === 'legacy' || config.era === 'modern' || this.#onlyEra.has(config)) return undefined;
     // The connection of no caller in particular was asked for the modern era first.
-    const found = config.transport === 'stdio' ? undefined : this.#pool.info(config.name, {})?.era;
+    const found = config.transport === 'stdio' ? undefined : this.#pool.info(config.name, this.#base ?? {})?.era;
     if (found === 'legacy') this.#onlyEra.set(config, found);
     return found === 'legacy' ? undefined : session.era;
   }

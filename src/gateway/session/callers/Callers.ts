@@ -25,6 +25,8 @@ export interface CallersOptions {
   readonly makeRoom: (uses: (session: Downstream) => boolean) => boolean;
   /** Those of the modern era, which have no sessions. */
   readonly clients: ModernClients;
+  /** The principal whose sessions these are. */
+  readonly base?: Caller | undefined;
   /** A call without answer or progress for so long, in ms, ends; a server's own `timeouts` go before. */
   readonly callIdleMs: number;
   /** Bytes held over all sessions. */
@@ -35,6 +37,8 @@ export interface CallersOptions {
 export class Callers {
   /** What is known of tools for the headers of the modern era. */
   readonly tools: ToolDefinitions;
+  /** The principal whose sessions these are; undefined for those without one. */
+  readonly base: Caller | undefined;
   readonly #pool: GatewayPool;
   readonly #logger: Logger;
   readonly #callIdleMs: number;
@@ -45,9 +49,10 @@ export class Callers {
   readonly #table: CallerTable;
   readonly #calls: CallsInFlight;
 
-  constructor({ pool, logger, clock, clients, makeRoom, callIdleMs, held }: CallersOptions) {
+  constructor({ pool, logger, clock, clients, makeRoom, callIdleMs, held, base }: CallersOptions) {
     this.#clock = clock;
-    this.#table = new CallerTable(pool);
+    this.#table = new CallerTable(pool, base);
+    this.base = base;
     this.#calls = new CallsInFlight(clock);
     this.#makeRoom = makeRoom;
     this.#pool = pool;
@@ -253,7 +258,7 @@ export class Callers {
     for (const [server] of this.#table.callersOf(session)) {
       if (!this.#pool.hasServer(server) || !this.isBound(server)) continue;
       this.#pool
-        .releaseKey(server, session.key)
+        .releaseKey(server, session.key, this.base?.principal === undefined ? {} : { principal: this.base.principal })
         .catch((error: unknown) =>
           this.#logger.warn({ server, error: messageOf(error) }, "a session's connection did not end cleanly"),
         );
@@ -272,12 +277,9 @@ export class Callers {
       config?.timeouts === undefined
         ? { timeoutMs: this.#callIdleMs, maxTotalTimeoutMs: Number.POSITIVE_INFINITY, resetTimeoutOnProgress: true }
         : { resetTimeoutOnProgress: true };
-    return {
-      ...times,
-      pauseWhileAsked: true,
-      ...call,
-      raw: true,
-      ...(caller && { caller, attributedOnly: session.era === 'legacy' }),
-    };
+    // A leased connection is this call's alone for as long as it runs, with a principal or without.
+    const leased = config?.sharing === 'leased' && caller === this.base;
+    const attributedOnly = session.era === 'legacy' && !leased;
+    return { ...times, pauseWhileAsked: true, ...call, raw: true, ...(caller && { caller, attributedOnly }) };
   }
 }

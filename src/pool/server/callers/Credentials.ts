@@ -41,6 +41,8 @@ export class Credentials {
   readonly #clock: Clock;
   /** Made with the first question: its table is large, and most servers have no hook. */
   #table: LRUCache<string, Asked> | undefined;
+  /** The newest caller of each principal that has a context. */
+  #newest: LRUCache<string, Caller> | undefined;
 
   constructor(server: string, hook: CredentialsHook | undefined, clock: Clock) {
     this.#server = server;
@@ -48,11 +50,26 @@ export class Credentials {
     this.#clock = clock;
   }
 
+  /**
+   * A call of that caller is made: its context is the newest of its principal, for what is asked while no call waits. Connections
+   * outlive the tokens they were opened with.
+   */
+  note(caller: Caller | undefined): void {
+    if (this.#hook === undefined || caller?.context === undefined) return;
+    this.#newest ??= new LRUCache({ max: MAX_PRINCIPALS });
+    this.#newest.set(caller.principal ?? '', caller);
+  }
+
   /** Those of the caller's principal. Concurrent callers share one question; a failed one is not kept. */
   get(caller: Caller | undefined, signal: AbortSignal): Promise<CredentialSet | undefined> {
     const known = this.#table?.get(caller?.principal ?? '');
     if (known !== undefined && known.expiresAt - EARLY_MS > this.#clock.wallNow()) return known.answer;
-    return this.#ask(caller, signal, 'start');
+    return this.#ask(this.newest(caller), signal, 'start');
+  }
+
+  /** The newest caller of that one's principal. */
+  newest(caller: Caller | undefined): Caller | undefined {
+    return this.#newest?.get(caller?.principal ?? '') ?? caller;
   }
 
   /**

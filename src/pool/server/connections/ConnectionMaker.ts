@@ -51,6 +51,11 @@ export class ConnectionMaker {
     }
   }
 
+  /** A caller that was not seen before makes a call: what it brings along is the newest of its principal. */
+  note(caller: Caller | undefined): void {
+    this.#hooks.credentials.note(caller);
+  }
+
   /** One has died or was ended: its counts stay. */
   gone({ connection }: PooledConnection, reason: DisconnectReason): void {
     const { config, counters, events, pool } = this.#context;
@@ -129,7 +134,7 @@ export class ConnectionMaker {
     pooled = new PooledConnection(
       connection,
       made,
-      this.#router(connection, () => pooled),
+      this.#router(connection, caller, () => pooled),
       permit,
       answers,
       startMs,
@@ -140,10 +145,16 @@ export class ConnectionMaker {
     return pooled;
   }
 
-  #router(connection: Connection, pooled: () => PooledConnection | undefined): InboundRouter {
+  /** `starter`: whose start it is, and whom it belongs to until a partition holds it. */
+  #router(
+    connection: Connection,
+    starter: Caller | undefined,
+    pooled: () => PooledConnection | undefined,
+  ): InboundRouter {
     const { events, options, pool, config, middleware } = this.#context;
     const from = (): Pick<PoolEvents['notification'], 'server' | 'principal' | 'key'> => {
-      const owner = pooled()?.holder?.caller;
+      const holder = pooled()?.holder;
+      const owner = holder === undefined ? starter : holder.caller;
       return { server: config.name, principal: owner?.principal, key: owner?.key };
     };
     return new InboundRouter(connection, {

@@ -242,6 +242,7 @@ export class PartitionTable implements PartitionHost<Partition>, Swept {
   }
 
   #find(caller: Caller | undefined): Partition {
+    this.#maker.note(caller);
     const { config, options, connector } = this.#context;
     const key = callerKey(caller, options);
     let partition = this.#byKey.get(key);

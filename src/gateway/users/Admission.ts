@@ -1,0 +1,108 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { ForbiddenError, OptionError } from '../../core/errors.js';
+import type { Logger } from '../../core/logger.js';
+import { sendFailure, sendJson } from '../http/respond.js';
+import { INVALID_REQUEST } from '../rpc/failure.js';
+import type { Authenticate, User } from './Authenticate.js';
+
+/** What the protected-resource metadata says (RFC 9728), for clients that ask where to get a token. */
+export interface ResourceMetadata {
+  /** The URL that clients know this resource by, which their tokens must be for (RFC 8707). */
+  readonly resource: string;
+  /** Who issues such tokens. */
+  readonly authorizationServers: readonly string[];
+  /** Scopes there are. @defaultValue none are named */
+  readonly scopes?: readonly string[];
+  /** What people are shown. @defaultValue no name */
+  readonly name?: string;
+}
+
+const WELL_KNOWN = '/.well-known/oauth-protected-resource';
+
+/** Who comes in: every request says anew who it is from; where tokens come from is told to any client. */
+export class Admission {
+  readonly #authenticate: Authenticate;
+  readonly #logger: Logger;
+  readonly #metadata: { readonly url: string; readonly body: string } | undefined;
+
+  /** @throws OptionError */
+  constructor(authenticate: Authenticate, metadata: ResourceMetadata | undefined, logger: Logger) {
+    this.#authenticate = authenticate;
+    this.#logger = logger;
+    this.#metadata = metadata === undefined ? undefined : written(metadata);
+  }
+
+  /** Answers a request for the metadata; false for any other. */
+  takes(request: IncomingMessage, response: ServerResponse): boolean {
+    const [path = ''] = (request.url ?? '').split('?', 1);
+    if (this.#metadata === undefined || request.method !== 'GET') return false;
+    const at = path.indexOf(WELL_KNOWN);
+    if (at < 0 || !/^(\/|$)/.test(path.slice(at + WELL_KNOWN.length))) return false;
+    sendJson(response, 200, this.#metadata.body, {
+      'access-control-allow-origin': '*',
+      'cache-control': 'max-age=3600',
+    });
+    return true;
+  }
+
+  /** Who a request comes from; undefined when it was answered. */
+  async userOf(request: IncomingMessage, response: ServerResponse): Promise<User | undefined> {
+    const { method = 'GET', url = '', headers, rawHeaders } = request;
+    if (times('authorization', rawHeaders) > 1) {
+      sendFailure(response, 400, { code: INVALID_REQUEST, message: 'one Authorization header, not several' });
+      return undefined;
+    }
+    let user: User | undefined;
+    try {
+      user = await this.#authenticate({ method, url, headers, address: request.socket.remoteAddress });
+    } catch (error) {
+      if (!(error instanceof ForbiddenError)) throw error;
+      this.#logger.debug({ error: error.message }, 'a request is refused: 403');
+      this.#challenge(response, 403, 'insufficient_scope');
+      return undefined;
+    }
+    if (user === undefined) {
+      this.#challenge(response, 401, headers.authorization === undefined ? undefined : 'invalid_token');
+      return undefined;
+    }
+    if (typeof user.principal !== 'string' || user.principal === '') {
+      throw new OptionError('authenticate', user.principal, 'a user with a principal, or undefined');
+    }
+    return user;
+  }
+
+  #challenge(response: ServerResponse, status: 401 | 403, error: string | undefined): void {
+    const parts = [
+      ...(error === undefined ? [] : [`error="${error}"`]),
+      ...(this.#metadata === undefined ? [] : [`resource_metadata="${this.#metadata.url}"`]),
+    ];
+    const challenge = parts.length === 0 ? 'Bearer' : `Bearer ${parts.join(', ')}`;
+    const message = status === 401 ? 'who is asking: a valid token is needed' : 'this token is not enough for that';
+    sendFailure(response, status, { code: INVALID_REQUEST, message }, { 'www-authenticate': challenge });
+  }
+}
+
+function written({ resource, authorizationServers, scopes, name }: ResourceMetadata): { url: string; body: string } {
+  const parsed = URL.canParse(resource) ? new URL(resource) : undefined;
+  if (parsed === undefined || !/^https?:$/.test(parsed.protocol) || parsed.hash !== '') {
+    throw new OptionError('resourceMetadata.resource', resource, 'an absolute http or https URL without fragment');
+  }
+  // The well-known part stands between host and path (RFC 9728, 3.1).
+  const path = parsed.pathname === '/' ? '' : parsed.pathname;
+  return {
+    url: `${parsed.origin}${WELL_KNOWN}${path}`,
+    body: JSON.stringify({
+      resource,
+      authorization_servers: authorizationServers,
+      bearer_methods_supported: ['header'],
+      ...(scopes && { scopes_supported: scopes }),
+      ...(name !== undefined && { resource_name: name }),
+    }),
+  };
+}
+
+function times(name: string, rawHeaders: readonly string[]): number {
+  let count = 0;
+  for (let i = 0; i < rawHeaders.length; i += 2) if (rawHeaders[i]?.toLowerCase() === name) count++;
+  return count;
+}

@@ -1,0 +1,21 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { Caller } from '../../pool/McpPool.js';
+
+/** What a client sends with every request, as far as it may say who it is. */
+export interface AuthRequest {
+  readonly method: string;
+  /** Path and query, below a prefix as the host's router left it. */
+  readonly url: string;
+  readonly headers: IncomingHttpHeaders;
+  /** Where it connected from. */
+  readonly address: string | undefined;
+}
+
+/** Who a client is: by `principal`, which keeps users apart. `context` is for the credentials hook. */
+export type User = Pick<Caller, 'context'> & { readonly principal: string };
+
+/**
+ * Says who a request comes from, anew for each. `undefined`: 401. What it throws is a 500, and tells the client nothing. A `ForbiddenError`:
+ * 403.
+ */
+export type Authenticate = (request: AuthRequest) => Promise<User | undefined>;

@@ -1,0 +1,79 @@
+import type { CloseOptions } from '../../core/close/CloseScope.js';
+import { QueueFullError } from '../../core/errors.js';
+import type { Curation } from '../../registry/config/curation/Curation.js';
+import { CurationTable } from '../curation/CurationTable.js';
+import type { Session } from '../session/Session.js';
+import type { User } from './Authenticate.js';
+import { Tenant, type TenantOptions } from './Tenant.js';
+
+/** Principals whose endpoints are kept; the least recently used without a session or call makes room. */
+const MAX_TENANTS = 10_000;
+
+/** The tenants of a gateway, by principal: made with the first request of each. */
+export class Tenants {
+  readonly #options: TenantOptions;
+  /** The least recently used first. */
+  readonly #byPrincipal = new Map<string, Tenant>();
+  readonly #anonymous: Tenant;
+  readonly #closing = new Set<Promise<void>>();
+
+  /** @throws OptionError for a curation that is none */
+  constructor({ curation, ...options }: Omit<TenantOptions, 'curation'> & { readonly curation: Curation | undefined }) {
+    this.#options = { ...options, curation: new CurationTable(curation) };
+    this.#anonymous = new Tenant(undefined, this.#options);
+  }
+
+  /** The one of a user, who has made a request. @throws QueueFullError when there are too many in use */
+  of(user: User | undefined): Tenant {
+    if (user === undefined) return this.#anonymous;
+    const { principal } = user;
+    const known = this.#byPrincipal.get(principal);
+    if (known === undefined && this.#byPrincipal.size >= MAX_TENANTS) this.#makeRoom();
+    const tenant = known ?? new Tenant(user, this.#options);
+    this.#byPrincipal.delete(principal);
+    this.#byPrincipal.set(principal, tenant);
+    tenant.seen(user);
+    return tenant;
+  }
+
+  /** Shows all of them other tools from now on, and tells their clients. @throws OptionError; all stays as it was then */
+  curate(curation: Curation): void {
+    this.#options.curation.set(curation);
+    for (const { aggregates } of this) for (const each of aggregates()) each.onCurated();
+  }
+
+  /** The one of a principal, if there is one. */
+  find(principal: string | undefined): Tenant | undefined {
+    return principal === undefined ? this.#anonymous : this.#byPrincipal.get(principal);
+  }
+
+  /** Whose a session is. */
+  ofSession({ caller }: Session): Tenant | undefined {
+    return this.find(caller.principal);
+  }
+
+  *[Symbol.iterator](): Iterator<Tenant> {
+    yield this.#anonymous;
+    yield* this.#byPrincipal.values();
+  }
+
+  async close(options?: CloseOptions): Promise<void> {
+    await Promise.all([...this].map((tenant) => tenant.close(options)));
+    await Promise.all(this.#closing);
+  }
+
+  #makeRoom(): void {
+    const inUse = new Set([...this.#options.sessions()].map(({ caller }) => caller.principal));
+    for (const [principal, tenant] of this.#byPrincipal) {
+      if (inUse.has(principal) || tenant.endpoints.busy) continue;
+      this.#byPrincipal.delete(principal);
+      const closing = tenant.close({ graceMs: 0 }).catch((error: unknown) => {
+        this.#options.logger.warn({ error }, 'what was kept for a principal did not end cleanly');
+      });
+      this.#closing.add(closing);
+      void closing.then(() => this.#closing.delete(closing));
+      return;
+    }
+    throw new QueueFullError('principals', this.#byPrincipal.size, MAX_TENANTS);
+  }
+}

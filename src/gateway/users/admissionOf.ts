@@ -1,0 +1,16 @@
+import { OptionError } from '../../core/errors.js';
+import type { Logger } from '../../core/logger.js';
+import { checkFunction } from '../../core/options.js';
+import type { GatewayOptions } from '../GatewayOptions.js';
+import { Admission } from './Admission.js';
+
+/** Who may come in, as the options say; undefined where all may. @throws OptionError */
+export function admissionOf(
+  { authenticate, resourceMetadata }: Pick<GatewayOptions, 'authenticate' | 'resourceMetadata'>,
+  logger: Logger,
+): Admission | undefined {
+  if (authenticate !== undefined)
+    return new Admission(checkFunction('authenticate', authenticate), resourceMetadata, logger);
+  if (resourceMetadata === undefined) return undefined;
+  throw new OptionError('resourceMetadata', resourceMetadata, 'none without authenticate');
+}

@@ -1,0 +1,132 @@
+import { createHash } from 'node:crypto';
+import { createRemoteJWKSet, customFetch, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose';
+import { ForbiddenError, OptionError } from '../../core/errors.js';
+import { checkMs, checkText, withDefaults } from '../../core/options.js';
+import type { Authenticate } from './Authenticate.js';
+import { bearerOf } from './bearerTokens.js';
+
+export interface JwtOptions {
+  /** Who issues the tokens: their `iss`, to the letter. */
+  readonly issuer: string;
+  /** Whom they are for: their `aud`. The resource that clients name (RFC 8707); a token for another is refused. */
+  readonly audience: string;
+  /** Where the issuer's keys are; or a function of `jose` that gives a key. */
+  readonly jwks: string | JWTVerifyGetKey;
+  /** Signatures that are taken. Never `none`, nor one with a shared secret. @defaultValue RS256, PS256, ES256, EdDSA and their longer kin */
+  readonly algorithms?: readonly string[];
+  /** Scopes that every token must have; without one of them: 403. @defaultValue [] */
+  readonly scopes?: readonly string[];
+  /** How far clocks may differ, in ms, from 0. @defaultValue 30000 */
+  readonly clockToleranceMs?: number;
+  /** How long keys are kept, in ms, from 1. A token with a key id that is not among them has them asked for anew. @defaultValue 600000 */
+  readonly cacheMs?: number;
+  /** Keys are asked for anew no sooner than this after the last time, in ms, from 0, so that bad tokens are no weapon. @defaultValue 30000 */
+  readonly cooldownMs?: number;
+  /** Longest wait for the keys, in ms, from 1. @defaultValue 5000 */
+  readonly timeoutMs?: number;
+}
+
+const ALGORITHMS = [
+  'RS256',
+  'RS384',
+  'RS512',
+  'PS256',
+  'PS384',
+  'PS512',
+  'ES256',
+  'ES384',
+  'ES512',
+  'EdDSA',
+  'Ed25519',
+];
+
+export const JWT_DEFAULTS = Object.freeze({
+  algorithms: Object.freeze([...ALGORITHMS]) as readonly string[],
+  scopes: Object.freeze([]) as readonly string[],
+  clockToleranceMs: 30_000,
+  cacheMs: 600_000,
+  cooldownMs: 30_000,
+  timeoutMs: 5_000,
+});
+
+/** What the credentials hook gets as a caller's context. */
+export interface JwtContext {
+  readonly claims: JWTPayload;
+  readonly scopes: readonly string[];
+}
+
+/**
+ * Users by JWT: signature, issuer, audience and times are checked by `jose` for every request. The principal is a hash of issuer, subject,
+ * client and scopes, so that a token with fewer scopes never meets what one with more has opened. The token itself is kept nowhere and
+ * goes nowhere. @throws OptionError
+ */
+export function jwtUsers(given: JwtOptions): Authenticate {
+  const options = withDefaults('jwtUsers', given, JWT_DEFAULTS, { issuer: true, audience: true, jwks: true });
+  const { issuer, audience, algorithms, scopes: needed, clockToleranceMs } = options;
+  checkText('issuer', issuer);
+  checkText('audience', audience);
+  checkMs('clockToleranceMs', clockToleranceMs);
+  for (const each of algorithms) {
+    if (!ALGORITHMS.includes(each)) throw new OptionError('algorithms', each, `of ${ALGORITHMS.join(', ')}`);
+  }
+  const keys = keysOf(options);
+  const verifying = { issuer, audience, algorithms: [...algorithms], clockTolerance: clockToleranceMs / 1_000 };
+  return async ({ headers }) => {
+    const token = bearerOf(headers.authorization);
+    if (token === undefined) return undefined;
+    const claims = await verified(token, keys, { ...verifying, requiredClaims: ['sub', 'exp'] });
+    if (claims === undefined) return undefined;
+    const scopes = scopesOf(claims);
+    const missing = needed.find((each) => !scopes.includes(each));
+    if (missing !== undefined) throw new ForbiddenError('gateway', { why: `the scope ${missing} is missing` });
+    const client = claims['client_id'] ?? claims['azp'];
+    const identity = JSON.stringify([claims.iss, claims.sub, client ?? null, [...scopes].sort()]);
+    const principal = createHash('sha256').update(identity).digest('base64url');
+    return { principal, context: { claims, scopes } satisfies JwtContext };
+  };
+}
+
+/** Failures to get the keys, which say nothing of a token. */
+const OF_THE_KEYS: ReadonlySet<string> = new Set(['ERR_JWKS_TIMEOUT', 'ERR_JWKS_INVALID', 'ERR_JOSE_GENERIC']);
+
+/** The claims of a token that is in order; undefined for one that is not. Rejects when the keys cannot be had. */
+async function verified(
+  token: string,
+  keys: JWTVerifyGetKey,
+  options: Parameters<typeof jwtVerify>[2],
+): Promise<JWTPayload | undefined> {
+  try {
+    return (await jwtVerify(token, keys, options)).payload;
+  } catch (error) {
+    const { code } = error as { readonly code?: unknown };
+    const ours = typeof code !== 'string' || OF_THE_KEYS.has(code);
+    if (ours) throw error;
+    return undefined;
+  }
+}
+
+function keysOf({ jwks, cacheMs, cooldownMs, timeoutMs }: Required<JwtOptions>): JWTVerifyGetKey {
+  checkMs('cacheMs', cacheMs, { min: 1 });
+  checkMs('cooldownMs', cooldownMs);
+  checkMs('timeoutMs', timeoutMs, { min: 1 });
+  if (typeof jwks === 'function') return jwks;
+  if (!URL.canParse(jwks) || !/^https?:$/.test(new URL(jwks).protocol)) {
+    throw new OptionError('jwks', jwks, 'an http or https URL, or a function of jose');
+  }
+  return createRemoteJWKSet(new URL(jwks), {
+    cacheMaxAge: cacheMs,
+    cooldownDuration: cooldownMs,
+    timeoutDuration: timeoutMs,
+    // Keys come from where the operator says, not from where that place points to.
+    [customFetch]: (url, init) => fetch(url, { ...init, redirect: 'error' }),
+  });
+}
+
+function scopesOf({
+  scope,
+  scp,
+}: JWTPayload & { readonly scope?: unknown; readonly scp?: unknown }): readonly string[] {
+  const given = scope ?? scp ?? [];
+  const all = typeof given === 'string' ? given.split(' ') : Array.isArray(given) ? given.map(String) : [];
+  return all.filter((each) => each !== '');
+}
