@@ -1,6 +1,6 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { McpPool } from '../pool/McpPool.js';
-import type { CallTrace, TracedCall } from '../pool/server/calls/trace.js';
+import { type CallTrace, selfOf, type TracedCall } from '../pool/server/calls/trace.js';
 import { type CheckedInstrument, checkInstrumentOptions, type InstrumentOptions } from './instrumentOptions.js';
 import { CallSeries } from './metrics/CallSeries.js';
 import { collect, type MetricFamily } from './metrics/collect.js';
@@ -31,7 +31,7 @@ export class Instrument implements Disposable {
   /** @throws OptionError */
   constructor(options: InstrumentOptions) {
     this.#options = checkInstrumentOptions(options);
-    this.#pool = options.pool;
+    this.#pool = selfOf(options.pool);
     this.#serverNames = new BoundedLabel(undefined, this.#options.maxServers);
     subscribe('mcp-poolkit:call', this.#onCall);
     subscribe('mcp-poolkit:request', this.#onRequest);

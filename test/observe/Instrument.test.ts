@@ -110,6 +110,9 @@ test('every metric of the list is in a scrape, with its help, its type and no la
     // By the naming conventions: base units, counters end in _total, nothing else does.
     expect(name).toMatch(type === 'counter' ? /_total$/ : /^(?!.*_total$)/);
     expect(name).not.toMatch(/_(ms|millis|kb|mb|percent)\b/);
+    // Prometheus has these two for its own use.
+    expect(labels).not.toContain('quantile');
+    expect(labels).not.toContain('le');
   }
   expect(found.get('mcp_poolkit_gateway_sessions')?.metrics).toEqual([{ value: '1' }]);
   expect(found.get('mcp_poolkit_limiter_waiting')?.metrics[0]?.value).toBe('7');

@@ -5,6 +5,7 @@ import { Gateway } from '../../src/gateway/Gateway.js';
 import { Instrument, type RequestTrace } from '../../src/observe/index.js';
 import type { CallTrace } from '../../src/pool/index.js';
 import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
+import { History, record } from '../../src/testing/index.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { RawClient } from '../support/httpClient.js';
 
@@ -88,6 +89,22 @@ test('a request of the modern era is followed the same way', async () => {
     target: 'echo',
     outcome: 'ok',
   });
+});
+
+test('a pool that is recorded is seen through: the gateway over it, and the instrument on either, count its calls', async () => {
+  const recorded = record(pool, new History());
+  const over = closeAfter(new Gateway({ pool: recorded, port: 0 }));
+  const one = new RawClient(`${(await over.listen()).url}/servers/echo/mcp`);
+  await one.initialize();
+  using inner = new Instrument({ pool });
+  using outer = new Instrument({ pool: recorded, gateway: over });
+  await one.call('tools/call', { name: 'echo', arguments: { text: 'hi' } });
+  for (const instrument of [inner, outer]) {
+    const told = new Map(
+      instrument.collect().map(({ spec, samples }) => [spec.name, samples.map(({ value }) => value)]),
+    );
+    expect([told.get('mcp_poolkit_calls_total'), told.get('mcp_poolkit_gateway_requests_total')]).toEqual([[1], [1]]);
+  }
 });
 
 test('a request that is cancelled from outside ends upstream, and its client is told why', async () => {

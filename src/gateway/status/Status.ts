@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { systemClock } from '../../core/clock.js';
 import type { CloseScope } from '../../core/close/CloseScope.js';
 import type { Logger } from '../../core/logger.js';
+import { within } from '../../core/time/within.js';
 import { packageVersion } from '../../core/version.js';
 import { Instrument } from '../../observe/Instrument.js';
 import type { GatewayFigures } from '../../observe/instrumentOptions.js';
@@ -32,6 +34,8 @@ export interface StatusParts {
   readonly logger: Logger;
 }
 
+/** How long the user's own function may take. */
+const AUTHENTICATE_MS = 10_000;
 /** How often an open page is told. */
 const TICK_MS = 1_000;
 const PATH = /^\/(status(?:\/(?:act|events|data\.json|tools))?|metrics)(?:\?|$)/;
@@ -139,7 +143,9 @@ export class Status implements Disposable {
   async #unauthenticated(request: IncomingMessage): Promise<401 | undefined> {
     const { authenticate } = this.#options;
     if (authenticate === undefined) return undefined;
-    const answer = await authenticate(request);
+    const late = (): Error => new Error(`status.authenticate took longer than ${AUTHENTICATE_MS} ms`);
+    const asked = Promise.resolve(authenticate(request));
+    const answer = await within(asked, { clock: systemClock, timeoutMs: AUTHENTICATE_MS, late });
     return answer === false || answer === undefined || answer === null ? 401 : undefined;
   }
 

@@ -3,7 +3,7 @@ import { OptionError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { withDefaults } from '../../core/options.js';
 import type { McpPool } from '../../pool/McpPool.js';
-import type { CallTrace, TracedCall } from '../../pool/server/calls/trace.js';
+import { type CallTrace, selfOf, type TracedCall } from '../../pool/server/calls/trace.js';
 import type { RequestTrace, TracedRequest } from '../requests/requestTrace.js';
 import { errorFields } from './errorFields.js';
 
@@ -56,7 +56,7 @@ export class EventLog implements Disposable {
     const { pool, logger, successes } = withDefaults('EventLog', options, EVENT_LOG_DEFAULTS, others);
     if (typeof pool?.on !== 'function') throw new OptionError('pool', pool, 'a pool of servers');
     if (typeof logger?.info !== 'function') throw new OptionError('logger', logger, "a logger with pino's methods");
-    this.#pool = pool;
+    this.#pool = selfOf(pool);
     this.#logger = logger;
     this.#successes = successes;
     subscribe('mcp-poolkit:call', this.#onCall);

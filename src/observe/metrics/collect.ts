@@ -50,9 +50,9 @@ export function collect(sources: Sources): MetricFamily[] {
   servers(sources, add);
   gateway(sources, add);
   const { p50, p99, max } = sources.delay.ms;
-  add('mcp_poolkit_event_loop_delay_seconds', { quantile: '0.5' }, p50 / 1_000);
-  add('mcp_poolkit_event_loop_delay_seconds', { quantile: '0.99' }, p99 / 1_000);
-  add('mcp_poolkit_event_loop_delay_seconds', { quantile: '1' }, max / 1_000);
+  add('mcp_poolkit_event_loop_delay_seconds', { stat: 'p50' }, p50 / 1_000);
+  add('mcp_poolkit_event_loop_delay_seconds', { stat: 'p99' }, p99 / 1_000);
+  add('mcp_poolkit_event_loop_delay_seconds', { stat: 'max' }, max / 1_000);
   add('mcp_poolkit_info', { version: packageVersion() }, 1);
   return METRICS.map((spec) => ({ spec, samples: found.get(spec.name) ?? [] }));
 }

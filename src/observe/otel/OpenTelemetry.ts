@@ -3,7 +3,7 @@ import { messageOf, OptionError } from '../../core/errors.js';
 import { checkBoolean, checkCount, withDefaults } from '../../core/options.js';
 import { packageVersion } from '../../core/version.js';
 import type { McpPool } from '../../pool/McpPool.js';
-import type { CallTrace } from '../../pool/server/calls/trace.js';
+import { type CallTrace, selfOf } from '../../pool/server/calls/trace.js';
 import type { Instrument } from '../Instrument.js';
 import { BoundedLabel } from '../metrics/Labels.js';
 import type { RequestTrace } from '../requests/requestTrace.js';
@@ -55,6 +55,7 @@ export class OpenTelemetry implements Disposable {
     if (typeof pool?.on !== 'function') throw new OptionError('pool', pool, 'a pool of servers');
     checkCount('maxTools', maxTools);
     checkBoolean('principals', principals);
+    const self = selfOf(pool);
     const api = await loadApi();
     const version = packageVersion();
     const tracers = (tracerProvider ?? api.trace) as TracerProvider;
@@ -65,13 +66,13 @@ export class OpenTelemetry implements Disposable {
     const durations = new Durations(meter, (tool) => tools.of(tool));
     const onCall = (message: unknown): void => {
       const trace = message as CallTrace;
-      if (trace.call.pool !== pool) return;
+      if (trace.call.pool !== self) return;
       spans.onCall(trace);
       durations.onCall(trace);
     };
     const onRequest = (message: unknown): void => {
       const trace = message as RequestTrace;
-      if (trace.request.pool !== pool) return;
+      if (trace.request.pool !== self) return;
       spans.onRequest(trace);
       durations.onRequest(trace);
     };

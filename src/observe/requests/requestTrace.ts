@@ -2,7 +2,7 @@ import { channel } from 'node:diagnostics_channel';
 import { PoolkitError } from '../../core/errors.js';
 import type { McpPool } from '../../pool/McpPool.js';
 import { isToolError } from '../../pool/server/calls/toolError.js';
-import { type TracedCall, targetOf } from '../../pool/server/calls/trace.js';
+import { selfOf, type TracedCall, targetOf } from '../../pool/server/calls/trace.js';
 
 /** One request of a client, from its arrival to its answer: the same object at both phases, and the `parent` of its calls. */
 export interface TracedRequest {
@@ -83,7 +83,7 @@ export class RequestTracer implements TracedRequest {
 
   private constructor({ pool, method, params, era, protocolVersion, transport, headers, cancel }: RequestOrigin) {
     const meta = params?.['_meta'] as Readonly<Record<string, unknown>> | undefined;
-    this.pool = pool;
+    this.pool = selfOf(pool);
     this.method = method;
     this.target = targetOf(method, params);
     this.era = era;

@@ -31,7 +31,7 @@ import type {
   TypedRequestOptions,
 } from '../McpPool.js';
 import type { ResultOf } from '../MethodMap.js';
-import { CallTracer, callChannel } from './calls/trace.js';
+import { SELF, traceRefusal } from './calls/trace.js';
 import type { PoolContext } from './context.js';
 import { ConnectionLimit } from './limits/ConnectionLimit.js';
 import { Sweeper } from './limits/Sweeper.js';
@@ -46,6 +46,8 @@ type SubscribeOptions = Parameters<McpPool['subscribe']>[2];
  * server and hands on; each server keeps its own connections, and none disturbs another.
  */
 export abstract class ServerPool implements McpPool {
+  /** @internal */
+  readonly [SELF] = this;
   readonly #servers: ServerTable;
   readonly #byName: ReadonlyMap<string, Server>;
   readonly #middleware: PoolMiddleware;
@@ -273,11 +275,8 @@ export abstract class ServerPool implements McpPool {
 
   /** A call that reached no server: its trace begins and ends here. */
   #refused(name: string, method: string, params: Params | undefined, options: RequestOptions): PoolkitError {
-    const error = this.#refusal(name);
-    if (callChannel.hasSubscribers) {
-      new CallTracer(this, this.#context.pool.clock, name, method, params, options).failed(error);
-    }
-    return error;
+    const traced = [this, this.#context.pool.clock, name, method, params, options] as const;
+    return traceRefusal(this.#refusal(name), traced);
   }
 
   #refusal(name: string): PoolkitError {

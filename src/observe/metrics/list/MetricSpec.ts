@@ -8,7 +8,7 @@ export type Label =
   | 'reason'
   | 'state'
   | 'era'
-  | 'quantile'
+  | 'stat'
   | 'version';
 
 export interface MetricSpec {

@@ -69,18 +69,18 @@ export const GATEWAY_METRICS = [
   {
     name: 'mcp_poolkit_event_loop_delay_seconds',
     type: 'gauge',
-    help: 'How late the event loop was since the last look, by quantile.',
-    labels: ['quantile'],
+    help: 'How late the event loop was since the last look: p50, p99, max.',
+    labels: ['stat'],
     panel: {
       title: 'Event loop delay',
       expr: 'mcp_poolkit_event_loop_delay_seconds',
-      legend: '{{quantile}}',
+      legend: '{{stat}}',
       unit: 's',
       row: 'Gateway',
     },
     alert: {
       name: 'McpGatewayBusy',
-      expr: 'max by (instance) (mcp_poolkit_event_loop_delay_seconds{quantile="0.99"}) > 0.2',
+      expr: 'max by (instance) (mcp_poolkit_event_loop_delay_seconds{stat="p99"}) > 0.2',
       for: '5m',
       severity: 'warning',
       summary: 'The event loop of {{ $labels.instance }} is 200 ms late: the gateway itself is the bottleneck.',

@@ -72,6 +72,14 @@ export interface CallTrace {
   readonly traceparent?: string;
 }
 
+/** Where a pool has itself, as its calls name it. @internal */
+export const SELF: unique symbol = Symbol('the pool itself');
+
+/** The pool behind what stands in front of it, such as a recorder's proxy. */
+export function selfOf(pool: McpPool): McpPool {
+  return (pool as { readonly [SELF]?: McpPool })[SELF] ?? pool;
+}
+
 /** Calls are followed only while it has subscribers. */
 export const callChannel = channel('mcp-poolkit:call');
 
@@ -175,6 +183,12 @@ export class CallTracer implements TracedCall {
   metered(options: CallOptions): CallOptions {
     return { ...options, meter: this, meta: this.meta };
   }
+}
+
+/** The error of a call that reached no server, whose trace begins and ends here. */
+export function traceRefusal<E>(error: E, of: Readonly<ConstructorParameters<typeof CallTracer>>): E {
+  if (callChannel.hasSubscribers) new CallTracer(...of).failed(error);
+  return error;
 }
 
 /** What a request is about, by the name that its method has for it. */
