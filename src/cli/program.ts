@@ -5,6 +5,7 @@ import { addBench, addReference } from './bench/benchCommand.js';
 import type { CallOptions } from './call.js';
 import { addConnect } from './desk/connectProgram.js';
 import type { DoctorOptions } from './doctor/doctor.js';
+import type { ImportOptions } from './import/importConfigs.js';
 import type { ServeOptions } from './serve.js';
 import { addStatus } from './status/statusCommand.js';
 import { addCheck } from './testing/checkCommand.js';
@@ -32,6 +33,7 @@ export function createProgram(): Command {
   addConnect(program);
   addCall(program);
   addDoctor(program);
+  addImport(program);
   addBench(program);
   addTesting(program);
   addReference(program);
@@ -139,6 +141,24 @@ ${CONFIG_HELP}
 Exit code: 0 when there is nothing to say, 1 otherwise.`,
     )
     .action(async (options: DoctorOptions) => (await import('./doctor/doctor.js')).doctor(options));
+}
+
+function addImport(program: Command): void {
+  program
+    .command('import')
+    .description('Find the servers in the configs of known clients, and merge them into one config.')
+    .argument('[files...]', 'configs to import (default: those of known clients, of this user and this folder)')
+    .option('-o, --out <file>', 'the config to write; what it has already stays', 'mcp.json')
+    .option('--dry-run', 'say what would be imported, and write nothing')
+    .addHelpText(
+      'after',
+      `
+A server that is there already, under whatever name, is not imported again; one whose name is taken gets its client's behind it.
+References such as \${TOKEN} stay references, secrets that are written out stay so: the file is readable by this user alone.`,
+    )
+    .action(async (files: string[], options: ImportOptions) =>
+      (await import('./import/importConfigs.js')).importConfigs(files, options),
+    );
 }
 
 function logLevel(level = 'warn'): Option {

@@ -1,0 +1,97 @@
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { dirname, isAbsolute, resolve } from 'node:path';
+import writeFileAtomic from 'write-file-atomic';
+import { messageOf } from '../../core/errors.js';
+import { parseConfig } from '../../registry/config/configFile.js';
+import { canonical } from '../../registry/config/fingerprint.js';
+import { workspaceOf } from '../../registry/config/shapes/references.js';
+import { complain } from '../output/output.js';
+import { writeOut } from '../output/showResult.js';
+import { type KnownConfig, knownConfigs } from './knownConfigs.js';
+
+export interface ImportOptions {
+  readonly out: string;
+  readonly dryRun?: boolean;
+}
+
+/** One server of one file, in the fields of `mcpServers`. */
+interface Imported {
+  readonly client: string;
+  readonly entry: object;
+}
+
+/** Every variable is set as far as an import has to do with it: references stay as they are. */
+const ANY: Readonly<Record<string, string>> = new Proxy(
+  {},
+  {
+    get: () => 'x',
+    getOwnPropertyDescriptor: () => ({ value: 'x', enumerable: true, configurable: true }),
+  },
+);
+
+/** `mcp-poolkit import`: merges the servers of known clients, or of the files named, into one config. */
+export async function importConfigs(files: readonly string[], { out, dryRun = false }: ImportOptions): Promise<void> {
+  const named = files.map((file): KnownConfig => ({ client: 'file', file }));
+  const known = named.length > 0 ? named : knownConfigs(process.cwd()).filter(({ file }) => existsSync(file));
+  const others = known.filter(({ file }) => resolve(file) !== resolve(out));
+  const lines: string[] = [];
+  const servers = new Map<string, Imported>();
+  try {
+    // What is there already stays, under the names it has.
+    const before = existsSync(out) ? [{ client: 'out', file: out }] : [];
+    for (const each of [...before, ...others]) lines.push(await add(each, servers));
+    const added = [...servers.values()].filter(({ client }) => client !== 'out').length;
+    if (others.length === 0) throw new Error('no config of a known client was found: name the files to import');
+    if (!dryRun && added > 0) await write(out, servers);
+    const done = dryRun ? `${out} would have ${servers.size} servers` : `${out} has ${servers.size} servers`;
+    await writeOut(`${[...lines, `${done}, ${added} of them new.`].join('\n')}\n`);
+  } catch (error) {
+    complain(messageOf(error));
+    process.exitCode = 1;
+  }
+}
+
+/** Adds a file's servers; what came of them in one line. A server that is there under another name, or the same, is not added again. */
+async function add({ client, file }: KnownConfig, servers: Map<string, Imported>): Promise<string> {
+  const { entries, problems } = parseConfig(await readFile(file, 'utf8'), { file, variables: ANY });
+  for (const { message } of problems) complain(message);
+  if (client === 'out' && problems.length > 0) throw new Error(`${file} is not written: correct it first`);
+  const have = new Set([...servers.values()].map(({ entry }) => canonical(entry)));
+  const told = [...entries].map(([name, found]) => {
+    const entry = placed(found as Readonly<Record<string, unknown>>, file);
+    if (have.has(canonical(entry))) return `${name} (there already)`;
+    const own = freeName(name, client, servers);
+    servers.set(own, { client, entry });
+    return own === name ? name : `${name} as ${own}`;
+  });
+  return `  ${file}: ${told.length === 0 ? 'no servers' : told.join(', ')}`;
+}
+
+/** Another server has the name: the client's is put behind it, then a number. */
+function freeName(name: string, client: string, servers: ReadonlyMap<string, Imported>): string {
+  if (!servers.has(name)) return name;
+  for (let n = 1; ; n++) {
+    const other = `${name}-${client}${n === 1 ? '' : `-${n}`}`;
+    if (!servers.has(other)) return other;
+  }
+}
+
+/** What counted from the file's place is spelled out: the entry is to stand in another folder. */
+function placed(entry: Readonly<Record<string, unknown>>, file: string): object {
+  const folder = dirname(resolve(file));
+  const workspace = workspaceOf(folder);
+  const text = JSON.stringify(entry).replace(/\$\{workspace(Folder|Root)\}/g, () =>
+    JSON.stringify(workspace).slice(1, -1),
+  );
+  const moved = JSON.parse(text) as Record<string, unknown>;
+  const { cwd } = moved;
+  if (typeof cwd === 'string' && !isAbsolute(cwd) && !/^[~$]/.test(cwd)) moved['cwd'] = resolve(folder, cwd);
+  return moved;
+}
+
+async function write(out: string, servers: ReadonlyMap<string, Imported>): Promise<void> {
+  const root = existsSync(out) ? (JSON.parse(await readFile(out, 'utf8')) as object) : {};
+  const mcpServers = Object.fromEntries([...servers].map(([name, { entry }]) => [name, entry]));
+  await writeFileAtomic(out, `${JSON.stringify({ ...root, mcpServers }, null, 2)}\n`, { mode: 0o600 });
+}

@@ -1,0 +1,68 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: references of config files, not of ours
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { expect, test, vi } from 'vitest';
+import { knownConfigs } from '../../src/cli/import/knownConfigs.js';
+import { run } from '../support/cli.js';
+import { tempFolder } from '../support/tempFolder.js';
+
+vi.setConfig({ testTimeout: 60_000 });
+
+function put(file: string, content: string): string {
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, content);
+  return file;
+}
+
+test('the configs of several clients are merged: doubles once, names kept apart, references kept, places spelled out', async () => {
+  const folder = tempFolder();
+  const cursor = put(
+    join(folder, 'work/.cursor/mcp.json'),
+    '{ "mcpServers": { "files": { "command": "f", "args": ["${workspaceFolder}/x"], "env": { "T": "${NOT_SET}" }, "cwd": "sub" } } } // mine',
+  );
+  const codex = put(
+    join(folder, 'config.toml'),
+    '[mcp_servers.files]\ncommand = "other"\n[mcp_servers.same]\ncommand = "s"\n[mcp_servers.web]\nurl = "https://w/mcp"\nbearer_token_env_var = "W"\n',
+  );
+  const out = put(
+    join(folder, 'mcp.json'),
+    '{ "mcpServers": { "mine": { "command": "s" } }, "gateway": { "expose": "search" } }',
+  );
+  const dry = await run('import', cursor, codex, '--out', out, '--dry-run');
+  expect([dry.code, dry.stderr]).toEqual([0, '']);
+  expect(dry.stdout).toContain('would have 4 servers, 3 of them new');
+  expect(readFileSync(out, 'utf8')).not.toContain('other');
+  const { code, stdout } = await run('import', cursor, codex, '--out', out);
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/files as files-file, same \(there already\), web/);
+  expect(JSON.parse(readFileSync(out, 'utf8'))).toEqual({
+    mcpServers: {
+      mine: { command: 's' },
+      files: {
+        command: 'f',
+        args: [`${join(folder, 'work')}/x`],
+        env: { T: '${NOT_SET}' },
+        cwd: join(folder, 'work/.cursor/sub'),
+      },
+      'files-file': { command: 'other' },
+      web: { url: 'https://w/mcp', headers: { Authorization: 'Bearer ${W}' } },
+    },
+    gateway: { expose: 'search' },
+  });
+  expect(statSync(out).mode & 0o777).toBe(0o600);
+  expect((await run('import', cursor, '--out', out)).stdout).toContain('has 4 servers, 0 of them new');
+});
+
+test('known clients have their configs where they keep them', () => {
+  const on = (platform: NodeJS.Platform) =>
+    knownConfigs('/work', { HOME: '/home/ada', APPDATA: '/home/ada/Roaming' }, platform).map(({ file }) => file);
+  expect(on('linux')).toEqual(
+    expect.arrayContaining([
+      '/work/.vscode/mcp.json',
+      '/home/ada/.config/zed/settings.json',
+      '/home/ada/.codex/config.toml',
+    ]),
+  );
+  expect(on('darwin')).toContain('/home/ada/Library/Application Support/Claude/claude_desktop_config.json');
+  expect(on('win32')).toContain('/home/ada/Roaming/Claude/claude_desktop_config.json');
+});
