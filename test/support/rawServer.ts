@@ -1,6 +1,6 @@
-import { once } from 'node:events';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { HttpListener } from '../../src/testing/wire/http/HttpListener.js';
+import { readBody } from '../../src/testing/wire/http/readBody.js';
 import { closeAfter } from './closeAfter.js';
 
 /** One request as it came. */
@@ -44,36 +44,31 @@ export interface RawOptions {
 
 export const said = (text: string): object => ({ content: [{ type: 'text', text }] });
 
-/** A server made of nothing but node:http, for behaving badly on purpose. */
+/** A server whose every answer a test gives itself, for behaving badly on purpose. What a fault plan can do is `fakeServer`'s. */
 export class RawServer {
   readonly seen: Seen[] = [];
   readonly sessions = new Set<string>();
   initialises = 0;
   readonly #options: RawOptions;
-  readonly #http: Server;
+  readonly #http = new HttpListener((req, res) => this.#serve(req, res));
   #nextSession = 1;
 
   constructor(options: RawOptions) {
     this.#options = options;
-    this.#http = createServer((req, res) => {
-      this.#serve(req, res).catch((error: unknown) => res.destroy(error as Error));
-    });
-    this.#http.keepAliveTimeout = 60_000;
   }
 
   static async listen(options: RawOptions = {}, port = 0): Promise<RawServer> {
     const server = closeAfter(new RawServer(options));
-    server.#http.listen(port, '127.0.0.1');
-    await once(server.#http, 'listening');
+    await server.#http.listen('listen', { port });
     return server;
   }
 
   get port(): number {
-    return (this.#http.address() as AddressInfo).port;
+    return this.#http.port;
   }
 
   get url(): string {
-    return `http://127.0.0.1:${this.port}/mcp`;
+    return `${this.#http.origin}/mcp`;
   }
 
   /** Requests with this JSON-RPC or HTTP method. */
@@ -82,20 +77,15 @@ export class RawServer {
   }
 
   cutAll(): void {
-    this.#http.closeAllConnections();
+    this.#http.cutAll();
   }
 
-  async close(): Promise<void> {
-    if (!this.#http.listening) return;
-    this.#http.close();
-    this.cutAll();
-    await once(this.#http, 'close');
+  close(): Promise<void> {
+    return this.#http.close();
   }
 
   async #serve(req: IncomingMessage, res: ServerResponse): Promise<void> {
-    const chunks: Buffer[] = [];
-    for await (const chunk of req) chunks.push(chunk as Buffer);
-    const body = Buffer.concat(chunks).toString();
+    const body = (await readBody(req)).toString();
     const message = body === '' ? undefined : JSON.parse(body);
     const { method = '', headers, url: path = '' } = req;
     const seen: Seen = { method, path, headers, message };

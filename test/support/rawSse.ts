@@ -1,6 +1,6 @@
-import { once } from 'node:events';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { HttpListener } from '../../src/testing/wire/http/HttpListener.js';
+import { readBody } from '../../src/testing/wire/http/readBody.js';
 import { closeAfter } from './closeAfter.js';
 
 export interface SsePost {
@@ -23,33 +23,29 @@ export interface RawSseOptions {
   readonly onGet?: (req: IncomingMessage, res: ServerResponse) => boolean | undefined;
 }
 
-/** A legacy HTTP+SSE server of nothing but node:http, for behaving badly on purpose. Its tools echo their `text`. */
+/** A legacy HTTP+SSE server whose answers a test gives itself, for behaving badly on purpose. Its tools echo their `text`. */
 export class RawSse {
   readonly posts: SsePost[] = [];
   readonly streams: ServerResponse[] = [];
   readonly #options: RawSseOptions;
-  readonly #http: Server;
+  readonly #http = new HttpListener((req, res) => this.#serve(req, res));
 
   constructor(options: RawSseOptions) {
     this.#options = options;
-    this.#http = createServer((req, res) => void this.#serve(req, res).catch(() => res.destroy()));
   }
 
   static async listen(options: RawSseOptions = {}): Promise<RawSse> {
     const server = closeAfter(new RawSse(options));
-    server.#http.listen(0, '127.0.0.1');
-    await once(server.#http, 'listening');
+    await server.#http.listen('listen', {});
     return server;
   }
 
   get url(): string {
-    return `http://127.0.0.1:${(this.#http.address() as AddressInfo).port}/sse`;
+    return `${this.#http.origin}/sse`;
   }
 
-  async close(): Promise<void> {
-    this.#http.close();
-    this.#http.closeAllConnections();
-    await once(this.#http, 'close');
+  close(): Promise<void> {
+    return this.#http.close();
   }
 
   async #serve(req: IncomingMessage, res: ServerResponse): Promise<void> {
@@ -61,9 +57,7 @@ export class RawSse {
       if (endpoint !== null) res.write(`event: endpoint\ndata: ${endpoint}\n\n`);
       return;
     }
-    const chunks: Buffer[] = [];
-    for await (const chunk of req) chunks.push(chunk as Buffer);
-    const message = JSON.parse(Buffer.concat(chunks).toString());
+    const message = JSON.parse((await readBody(req)).toString());
     const event = (said: unknown): void =>
       void this.streams
         .at(-1)
