@@ -19,10 +19,10 @@ const only = values.only?.split(',');
 const mutants = JSON.parse(readFileSync(join(root, 'scripts/chaos/mutants.json'), 'utf8')).filter(
   ({ id }) => only?.includes(id) ?? true,
 );
-for (const { id, file, find } of mutants) {
-  const times = readFileSync(join(root, file), 'utf8').split(find).length - 1;
-  if (times !== 1) throw new Error(`mutant ${id}: its text stands ${times} times in ${file}`);
-}
+const moved = mutants.filter(({ file, find }) => readFileSync(join(root, file), 'utf8').split(find).length !== 2);
+// The code has changed under the list: every one of them is named, so that the list can be mended at once.
+if (moved.length > 0)
+  throw new Error(`not once in its file: ${moved.map(({ id, file }) => `${id} (${file})`).join(', ')}`);
 
 const folder = mkdtempSync(join(tmpdir(), 'poolkit-chaos-mutants-'));
 for (const name of ['src', 'bench', 'package.json', 'tsconfig.json', 'tsconfig.bench.json']) {
