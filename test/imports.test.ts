@@ -82,13 +82,13 @@ test('imports go only where the house has an arrow', () => {
 /** The rooms of the pool, each above all that it may import. A file beside rooms is a room of its own. */
 const POOL_FLOORS = [
   ['McpPool', 'reports', 'MethodMap', 'ListBounds', 'listAll', 'server/stats', 'server/limits', 'server/callers'],
-  ['server/PoolOptions', 'server/options'],
+  ['server/PoolOptions', 'server/options', 'server/callOptions'],
   ['connectors'],
   ['server/context'],
   ['server/connections'],
   ['server/partitions'],
   ['server/calls'],
-  ['server/Server', 'server/ServerTable', 'server/startAll', 'server/ServerPool'],
+  ['server/Server', 'server/ServerTable', 'server/ServerPool'],
   ['UnifiedPool', 'StdioPool', 'HTTPClientPool', 'SSEPool'],
   ['index'],
 ] as const;
@@ -164,4 +164,39 @@ test('the pools are at most 50 files and 6,000 lines', () => {
   expect(pool.length).toBeGreaterThan(10);
   expect(pool.length, 'files').toBeLessThanOrEqual(MAX_POOL.files);
   expect(lines, 'lines').toBeLessThanOrEqual(MAX_POOL.lines);
+});
+
+test('JSON-RPC codes are written in one file', () => {
+  const others = files.filter((file) => {
+    if (file === 'connection/protocol/rpcCodes.ts') return false;
+    const source = readFileSync(join(SRC, file), 'utf8');
+    const code = source.replace(/\/\*[\s\S]*?\*\//g, '').replace(/^\s*\/\/.*$|'[^'\n]*'/gm, '');
+    return /-32_?\d{3}\b/.test(code);
+  });
+  expect(others).toEqual([]);
+});
+
+/** Where a name is declared that `file` exports: names pass through indexes and through files that export what they import. */
+function homeOf(name: string, file: string): string {
+  const source = readFileSync(join(SRC, file), 'utf8');
+  for (const [, names = '', from = ''] of source.matchAll(/(?:import|export) (?:type )?\{([^}]*)\} from '([^']+)'/g)) {
+    if (!namesIn(names).includes(name) || !from.startsWith('.')) continue;
+    return homeOf(name, relative(SRC, resolve(SRC, dirname(file), from)).replace(/\.js$/, '.ts'));
+  }
+  return file;
+}
+
+const namesIn = (list: string): string[] => list.split(',').map((each) => each.replace(/^\s*type /, '').trim());
+
+test('a name that several subpaths export is one and the same thing', () => {
+  const homes = new Map<string, Set<string>>();
+  for (const file of files.filter((each) => each.endsWith('/index.ts') || each === 'errors.ts')) {
+    const source = readFileSync(join(SRC, file), 'utf8');
+    const lists = [...source.matchAll(/export (?:type )?\{([^}]*)\} from '[^']+'/g)];
+    for (const name of lists.flatMap(([, names = '']) => namesIn(names)).filter((each) => each !== '')) {
+      homes.set(name, (homes.get(name) ?? new Set()).add(homeOf(name, file)));
+    }
+  }
+  expect(homes.size).toBeGreaterThan(100);
+  expect([...homes].filter(([, all]) => all.size > 1)).toEqual([]);
 });

@@ -9,17 +9,17 @@ export { compareReports, judge } from './judge/compare.js';
 export { type Criterion, type FigureName, parseCriteria } from './judge/criteria.js';
 export type { ClosedModel, Model, OpenModel } from './load/models.js';
 export { type Operation, type Turn, WrongAnswerError } from './load/Operation.js';
-export { type Latency, Recorder, type RecorderData, type Second } from './load/Recorder.js';
+export { type LatencySummary, Recorder, type RecorderData, type Second } from './load/Recorder.js';
 export { ReferenceServer } from './reference/ReferenceServer.js';
 export { htmlReport } from './report/html.js';
 export {
   type BenchReport,
   type ClassResult,
+  type Comparison,
   type Judgement,
   type MaxResult,
   RESULT_SCHEMA,
   type StepResult,
-  type Verdict,
 } from './report/results.js';
 export { junitReport, markdownReport, textReport } from './report/text.js';
 export { runBench } from './runBench.js';

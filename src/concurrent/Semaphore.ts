@@ -1,7 +1,7 @@
 import { type Clock, systemClock } from '../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
 import { AcquireTimeoutError, ClosedError, OptionError, ShutdownTimeoutError } from '../core/errors.js';
-import { checkCount, checkMs, checkText, withDefaults } from '../core/options.js';
+import { checkCount, checkMs, checkNames, checkText, type Names, withDefaults } from '../core/options.js';
 import { WaitQueue } from './WaitQueue.js';
 
 export interface SemaphoreOptions {
@@ -35,6 +35,8 @@ export interface PermitOptions {
   /** @deprecated the old name of `acquireTimeoutMs` @defaultValue the semaphore's `acquireTimeoutMs` */
   readonly timeoutMs?: number | undefined;
 }
+
+const PERMIT_OPTIONS: Names<PermitOptions> = { weight: true, signal: true, acquireTimeoutMs: true, timeoutMs: true };
 
 /** What a semaphore holds and waits for; plain data for a debug endpoint. */
 export interface SemaphoreInspection {
@@ -151,13 +153,10 @@ export class Semaphore implements Closeable, AsyncDisposable {
   }
 
   /** A permit when it is this caller's turn and `weight` are free. */
-  acquire({
-    weight = 1,
-    signal,
-    timeoutMs,
-    acquireTimeoutMs = timeoutMs ?? this.#timeoutMs,
-  }: PermitOptions = {}): Promise<Permit> {
+  acquire(options: PermitOptions = {}): Promise<Permit> {
+    const { weight = 1, signal, timeoutMs, acquireTimeoutMs = timeoutMs ?? this.#timeoutMs } = options;
     try {
+      checkNames('acquire', options, PERMIT_OPTIONS);
       if (acquireTimeoutMs !== this.#timeoutMs) checkMs('acquireTimeoutMs', acquireTimeoutMs, { infinity: true });
       if (signal?.aborted) return Promise.reject(signal.reason);
       const permit = this.tryAcquire(weight);

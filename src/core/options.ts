@@ -95,6 +95,20 @@ export function withDefaults<O extends object, const D extends Partial<Record<ke
   return result as Resolved<O, D>;
 }
 
+/** The names of the options `O`; the compiler keeps the list complete. */
+export type Names<O> = { readonly [K in keyof O]-?: true };
+
+/** For options that come with each call: a look at their names alone. @throws OptionError for one that is not in `names` */
+export function checkNames(part: string, options: object, names: Readonly<Record<string, true>>): void {
+  for (const name in options) {
+    if (names[name] === true) continue;
+    const value = (options as Readonly<Record<string, unknown>>)[name];
+    // A text or an object may hold a secret.
+    const shown = typeof value === 'number' || typeof value === 'boolean' ? value : typeof value;
+    throw unknownOption(part, name, shown, Object.keys(names));
+  }
+}
+
 /** The error for an option that does not exist, naming the nearest one that does. */
 export function unknownOption(part: string, name: string, value: unknown, known: readonly string[]): OptionError {
   const near = nearNames(name, known);

@@ -1,9 +1,9 @@
+import { RPC_CODES } from '../connection/protocol/rpcCodes.js';
 import { RpcError } from '../core/errors.js';
 import type { PoolEvents } from '../pool/McpPool.js';
 import type { EndpointMiddleware } from './endpoint/EndpointMiddleware.js';
 import type { GatewayPool } from './GatewayOptions.js';
 import { canBeAskedAtAll } from './rpc/envelope.js';
-import { METHOD_NOT_FOUND } from './rpc/failure.js';
 import { hearingOf } from './session/hearing.js';
 import type { SessionTable } from './session/SessionTable.js';
 import type { Tenants } from './users/Tenants.js';
@@ -73,7 +73,7 @@ export class PoolRelay implements Disposable {
     if (!tenant.callers.isBound(server)) {
       if (!canBeAskedAtAll(method)) return;
       const why = `method not found: ${method}: the server is shared and cannot say whom it asks; set sharing: "bound" for it`;
-      respond(Promise.reject(new RpcError(server, METHOD_NOT_FOUND, why)));
+      respond(Promise.reject(new RpcError(server, RPC_CODES.methodNotFound, why)));
       return;
     }
     const session = key === undefined ? undefined : this.#sessions.byKey(key);

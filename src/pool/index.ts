@@ -26,6 +26,7 @@ export type {
 export { ResourcePool } from '../concurrent/resource/ResourcePool.js';
 export type { Connection, DisconnectReason } from '../connection/Connection.js';
 export { HTTP_DEFAULTS } from '../connection/net/httpOptions.js';
+export { type EraStore, type EraVerdict, MemoryEraStore } from '../core/era/EraStore.js';
 export type { Clock, Closeable, CloseOptions, LogFn, Logger, Timer } from '../core/index.js';
 export type { BackoffOptions } from '../core/time/backoff.js';
 export type { ConfiguredTransport, Connector, ConnectRequest } from './connectors/Connector.js';
@@ -61,7 +62,6 @@ export type { MethodMap, ResultOf } from './MethodMap.js';
 export { SSEPool, type SSEPoolOptions } from './SSEPool.js';
 export { StdioPool, type StdioPoolOptions } from './StdioPool.js';
 export type { CredentialSet, CredentialsHook } from './server/callers/Credentials.js';
-export { type EraStore, type EraVerdict, MemoryEraStore } from './server/callers/eraStore.js';
 export type { CallTrace, TracedCall, TracedConnection } from './server/calls/trace.js';
 export { POOL_DEFAULTS, type PoolOptions } from './server/options.js';
 export { UnifiedPool, type UnifiedPoolOptions } from './UnifiedPool.js';

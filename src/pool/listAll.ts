@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Params } from '../connection/protocol/messages.js';
 import { ProtocolError, RpcError } from '../core/errors.js';
 import { type Logger, silentLogger } from '../core/logger.js';
-import { checkBytes, checkCount, checkMs } from '../core/options.js';
+import { checkBytes, checkCount, checkMs, checkNames, type Names } from '../core/options.js';
 import { LIST_DEFAULTS, type ListBounds } from './ListBounds.js';
 import type { CompleteList, ListItems, ListKind } from './McpPool.js';
 
@@ -11,6 +11,15 @@ const METHODS: Readonly<Record<ListKind, string>> = {
   prompts: 'prompts/list',
   resources: 'resources/list',
   resourceTemplates: 'resources/templates/list',
+};
+
+const LIST_OPTIONS: Names<ListBounds> & { readonly caller: true; readonly signal: true } = {
+  caller: true,
+  signal: true,
+  maxPages: true,
+  maxItems: true,
+  maxBytes: true,
+  maxTotalTimeoutMs: true,
 };
 
 export interface ListSource {
@@ -83,6 +92,7 @@ export async function listAll<K extends ListKind>(
 }
 
 function checked(bounds: ListBounds) {
+  checkNames('listAll', bounds, LIST_OPTIONS);
   return {
     maxPages: checkCount('maxPages', bounds.maxPages ?? LIST_DEFAULTS.maxPages, { min: 1 }),
     maxItems: checkCount('maxItems', bounds.maxItems ?? LIST_DEFAULTS.maxItems, { min: 1 }),

@@ -33,7 +33,7 @@ export {
   type ConfigWatcherEvents,
   type ConfigWatcherOptions,
 } from './config/watch/ConfigWatcher.js';
-export type { LifecycleEvents, ServerRef } from './lifecycle/events.js';
+export type { LifecycleEvents, ServerIdentity } from './lifecycle/events.js';
 export type { SweepReport } from './lifecycle/LedgerKeeper.js';
 export { LifecycleManager, type ServerHandle } from './lifecycle/LifecycleManager.js';
 export {

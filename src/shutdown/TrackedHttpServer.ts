@@ -6,6 +6,7 @@ import type { Clock } from '../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
 import type { GracePeriod } from '../core/close/GracePeriod.js';
 import { ShutdownTimeoutError } from '../core/errors.js';
+import { within } from '../core/time/within.js';
 import { nameSome, requestName } from './names.js';
 
 interface Connection {
@@ -162,12 +163,8 @@ export class TrackedHttpServer implements Closeable {
   }
 
   async #release(grace: GracePeriod): Promise<void> {
-    let timer: Disposable | undefined;
-    const late = new Promise<boolean>((resolve) => {
-      timer = this.#scope.clock.setTimer(() => resolve(false), GONE_MS, { ref: true });
-    });
-    const gone = await Promise.race([this.#ended.then(() => true), late]);
-    timer?.[Symbol.dispose]();
+    const ended = this.#ended.then(() => true);
+    const gone = await within(ended, { clock: this.#scope.clock, timeoutMs: GONE_MS }).catch(() => false);
     for (const [event, listener] of this.#listeners) this.#server.off(event, listener as () => void);
     Reflect.deleteProperty(this.#server, 'listen');
     if (!gone)

@@ -6,7 +6,7 @@ export { type FakeServerCommand, type FakeServerData, fakeServerCommand } from '
 export { FakeServer, fakeServer } from './fake/FakeServer.js';
 export type { FakeServerOptions, FakeTool, FakeToolContext } from './fake/FakeServerOptions.js';
 export type { FakeHttp, FakeHttpOptions } from './fake/http/FakeHttp.js';
-export type { EventLogOptions } from './faults/EventLog.js';
+export type { FaultLogOptions } from './faults/EventLog.js';
 export { type EffectEvent, epochNow, type FaultEvent, type KitEvent, META_CALL } from './faults/events.js';
 export {
   FaultPlan,

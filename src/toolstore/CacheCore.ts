@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
 import { QueueFullError, ShutdownTimeoutError } from '../core/errors.js';
 import { checkFunction, checkMs } from '../core/options.js';
+import { within } from '../core/time/within.js';
 import { fitsFile } from './disk/envelope.js';
 import type { Entry } from './entries/Entry.js';
 import { EntryStore, type Life } from './entries/EntryStore.js';
@@ -253,18 +254,7 @@ export class CacheCore {
   }
 
   async #proveWritten(): Promise<void> {
-    const written = this.store.finish().then(() => true);
-    const { promise: late, timer } = this.#lateness();
-    const inTime = await Promise.race([written, late]);
-    timer.cancel();
-    if (!inTime) throw new ShutdownTimeoutError('FileCache: a write to its directory', WRITE_PROOF_MS);
-  }
-
-  #lateness() {
-    let fire: (late: false) => void = () => undefined;
-    const promise = new Promise<false>((resolve) => {
-      fire = resolve;
-    });
-    return { promise, timer: this.settings.clock.setTimer(() => fire(false), WRITE_PROOF_MS, { ref: true }) };
+    const late = (): Error => new ShutdownTimeoutError('FileCache: a write to its directory', WRITE_PROOF_MS);
+    await within(this.store.finish(), { clock: this.settings.clock, timeoutMs: WRITE_PROOF_MS, late });
   }
 }

@@ -1,5 +1,6 @@
 import type { Tool } from '@modelcontextprotocol/client';
 import type { CloseOptions } from '../core/close/CloseScope.js';
+import type { EraStore, EraVerdict } from '../core/era/EraStore.js';
 import { OptionError } from '../core/errors.js';
 import { checkBoolean } from '../core/options.js';
 import { CacheCore } from './CacheCore.js';
@@ -9,8 +10,6 @@ import { type FileCacheOptions, fileCacheSettings } from './options.js';
 import type {
   Cached,
   CachedTools,
-  EraStore,
-  EraVerdict,
   Loader,
   LoadOptions,
   ServerRef,

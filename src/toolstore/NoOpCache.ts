@@ -1,10 +1,10 @@
 import type { Clock } from '../core/clock.js';
 import { type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
+import type { EraStore } from '../core/era/EraStore.js';
 import { Flights } from './Flights.js';
 import { eraKey, jsonKey, type Key, toolsKey } from './keys.js';
 import type {
   CachedTools,
-  EraStore,
   Loader,
   LoadOptions,
   ServerRef,

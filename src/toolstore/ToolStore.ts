@@ -1,5 +1,6 @@
 import type { Tool } from '@modelcontextprotocol/client';
 import type { Closeable, CloseOptions } from '../core/close/CloseScope.js';
+import type { EraStore } from '../core/era/EraStore.js';
 
 /** A server as a cache knows it: its name, or its name and the fingerprint of the configuration it runs under. */
 export type ServerRef = string | { readonly name: string; readonly fingerprint?: string | undefined };
@@ -65,21 +66,6 @@ export interface Cached<T> {
   readonly value: T;
   readonly stale: boolean;
   readonly ageMs: number;
-}
-
-/** Which era a server speaks, found by probing. `at` is when, in epoch ms. */
-export interface EraVerdict {
-  readonly era: 'legacy' | 'modern';
-  /** The newest protocol version both sides know. */
-  readonly version?: string;
-  readonly at: number;
-}
-
-/** Verdicts by config fingerprint. */
-export interface EraStore {
-  get(fingerprint: string): Promise<EraVerdict | undefined>;
-  set(fingerprint: string, verdict: EraVerdict): Promise<void>;
-  delete(fingerprint: string): Promise<void>;
 }
 
 /** One cache at one moment; counters count from its making. */

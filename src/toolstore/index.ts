@@ -1,3 +1,4 @@
+export type { EraStore, EraVerdict } from '../core/era/EraStore.js';
 export type { Clock, Closeable, CloseOptions, LogFn, Logger, Timer } from '../core/index.js';
 export { FileCache } from './FileCache.js';
 export { NoOpCache } from './NoOpCache.js';
@@ -5,8 +6,6 @@ export { FILE_CACHE_DEFAULTS, type FileCacheOptions } from './options.js';
 export type {
   Cached,
   CachedTools,
-  EraStore,
-  EraVerdict,
   LoadContext,
   Loader,
   LoadOptions,

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
+import type { EraStore } from '../../src/core/era/EraStore.js';
 import { ServerNotFoundError } from '../../src/core/errors.js';
 import { ToolCatalog, type ToolCatalogOptions } from '../../src/gateway/ToolCatalog.js';
 import type { Caller, CompleteList, ListItems, ListKind } from '../../src/pool/McpPool.js';
-import type { EraStore } from '../../src/pool/server/callers/eraStore.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { FakePool } from '../support/FakePool.js';
 import { CacheHouse, deferred, tools } from '../toolstore/fixtureCache.js';

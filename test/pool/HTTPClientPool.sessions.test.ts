@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
+import { MemoryEraStore } from '../../src/core/era/EraStore.js';
 import { NotSentError, OptionError } from '../../src/core/errors.js';
-import { MemoryEraStore } from '../../src/pool/server/callers/eraStore.js';
 import { echoFor, httpPool, rawPool, sessionsOf, tool } from '../support/httpPool.js';
 import { failure } from '../support/rawCalls.js';
 import { RawServer } from '../support/rawServer.js';

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { MemoryEraStore } from '../../src/pool/server/callers/eraStore.js';
+import { MemoryEraStore } from '../../src/core/era/EraStore.js';
 import type { StdioServerConfig } from '../../src/registry/config/ServerConfig.js';
 import { fixture } from '../support/servers.js';
 import { said, stdioPool } from '../support/stdioPool.js';

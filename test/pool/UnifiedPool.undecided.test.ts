@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { MemoryEraStore } from '../../src/pool/server/callers/eraStore.js';
+import { MemoryEraStore } from '../../src/core/era/EraStore.js';
 import type { PoolOptions } from '../../src/pool/server/options.js';
 import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
 import { closeAfter } from '../support/closeAfter.js';

@@ -1,9 +1,14 @@
 import { expect, test } from 'vitest';
+import { Bulkhead } from '../../src/concurrent/balance/Bulkhead.js';
+import { RateLimiter } from '../../src/concurrent/limiter/RateLimiter.js';
+import { ResourcePool } from '../../src/concurrent/resource/ResourcePool.js';
+import { Semaphore } from '../../src/concurrent/Semaphore.js';
 import { OptionError } from '../../src/core/errors.js';
 import { HTTPClientPool } from '../../src/pool/HTTPClientPool.js';
 import { SSEPool } from '../../src/pool/SSEPool.js';
 import { StdioPool } from '../../src/pool/StdioPool.js';
 import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
+import { ServerRegistry } from '../../src/registry/config/ServerRegistry.js';
 
 // What JavaScript may hand in, and the types would refuse.
 test.each([
@@ -23,4 +28,65 @@ test.each([
 test('an option that is undefined counts as absent', async () => {
   const pool = new UnifiedPool({ ...({ maxConcurrent: undefined, ledger: undefined } as object) });
   await pool.close();
+});
+
+test.each([
+  [{ transport: 'stdio', command: 'true', comand: 'secret' }, /servers\["?a"?\]\.comand.*'command'/],
+  [{ transport: 'stdio', command: 'true', headers: {} }, /\.headers/],
+  [{ transport: 'http', url: 'http://localhost', maxConection: 1 }, /'maxConnections'/],
+  [{ url: 'http://localhost', args: [] }, /\.args/],
+  [{ transport: 'stdio', command: 'true', timeouts: { defaultMs: 5 } }, /timeouts\.defaultMs.*'default'/],
+  [{ transport: 'stdio', command: 'true', disabled: true }, /'enabled'|enabled/],
+])('a server with a setting that does not exist is refused: %j', async (settings, says) => {
+  await using pool = new UnifiedPool();
+  const config = { name: 'a', ...settings } as never;
+  expect(() => pool.addServer(config)).toThrow(OptionError);
+  expect(() => pool.addServer(config)).toThrow(says);
+  expect(() => pool.addServer(config)).not.toThrow(/secret/);
+  await expect(pool.startServer(config)).rejects.toThrow(says);
+  await expect(pool.apply([config])).rejects.toThrow(says);
+  const registry = new ServerRegistry();
+  expect(() => registry.add(config)).toThrow(says);
+  await registry.close();
+});
+
+test('a call with an option that does not exist is refused before anything is started', async () => {
+  await using pool = new UnifiedPool();
+  pool.addServer({ name: 'a', transport: 'stdio', command: 'no-such-program' });
+  const odd = <T>(options: object) => options as T;
+  const refused = async (call: Promise<unknown>, says: RegExp): Promise<void> => {
+    await expect(call).rejects.toThrow(OptionError);
+    await expect(call).rejects.toThrow(says);
+  };
+  await refused(pool.request('a', 'ping', {}, odd({ timoutMs: 5 })), /request\.timoutMs: got 5.*'timeoutMs'/);
+  await refused(pool.callTool('a', 't', {}, odd({ Signal: undefined })), /'signal'/);
+  await refused(pool.notify('a', 'm', {}, odd({ calle: {} })), /notify\.calle: got "object".*'caller'/);
+  await refused(pool.lease('a', odd({ timeoutMs: 5 })), /lease\.timeoutMs/);
+  await refused(pool.listAll('a', 'tools', odd({ maxPage: 5 })), /listAll\.maxPage.*'maxPages'/);
+  await refused(pool.subscribe('a', {}, odd({ onNotice: () => undefined })), /subscribe\.onNotice/);
+  await refused(pool.stopServer('a', odd({ timeoutMs: 5 })), /close\.timeoutMs/);
+  await refused(pool.removeServer('a', odd({ gracMs: 5 })), /'graceMs'/);
+  await refused(pool.removeServer('a', { graceMs: -1 }), /graceMs/);
+  await refused(pool.close(odd({ timeoutMs: 5 })), /close\.timeoutMs.*graceMs/);
+  expect(pool.state('a')).toBe('idle');
+});
+
+test('a call on a lease with an option that does not exist is refused', async () => {
+  await using pool = new StdioPool();
+  pool.addServer({ name: 'echo', transport: 'stdio', command: process.execPath, args: ['bench/servers/echo.mjs'] });
+  await using lease = await pool.lease('echo');
+  const call = lease.request('tools/list', {}, { timeoutMS: 5 } as object);
+  await expect(call).rejects.toThrow(/request\.timeoutMS.*'timeoutMs'/);
+});
+
+test('the primitives refuse options of one wait that do not exist', async () => {
+  const odd = <T>(options: object) => options as T;
+  await using semaphore = new Semaphore({ permits: 1 });
+  await expect(semaphore.acquire(odd({ maxWaitMs: 5 }))).rejects.toThrow(/acquire\.maxWaitMs/);
+  await using limiter = new RateLimiter({ maxRequests: 1, windowMs: 1_000 });
+  await expect(limiter.acquire(odd({ wieght: 2 }))).rejects.toThrow(/'weight'/);
+  await using bulkhead = new Bulkhead({ maxConcurrent: 1 });
+  await expect(bulkhead.acquire('k', odd({ timeoutMs: 5 }))).rejects.toThrow(OptionError);
+  await using resources = new ResourcePool({ create: async () => ({}), destroy: async () => undefined }, {});
+  await expect(resources.acquire(odd({ timeoutMs: 5 }))).rejects.toThrow(/acquire\.timeoutMs/);
 });

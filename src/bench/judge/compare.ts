@@ -1,4 +1,4 @@
-import { type BenchReport, type Judgement, type StepResult, stepName, type Verdict } from '../report/results.js';
+import { type BenchReport, type Comparison, type Judgement, type StepResult, stepName } from '../report/results.js';
 import { type Criterion, type FigureName, figureOf, holdsFor, MORE_IS_BETTER } from './criteria.js';
 
 /** Figures that are compared with a base report. */
@@ -21,7 +21,7 @@ export function groupSteps(steps: readonly StepResult[]): Map<string, StepResult
  * Each figure of each step against the base. It is better or worse only when the medians differ by more than the noise:
  * half the spread of repeated turns on both sides together, or a tenth when neither was repeated.
  */
-export function compareReports(base: BenchReport, now: BenchReport): Verdict[] {
+export function compareReports(base: BenchReport, now: BenchReport): Comparison[] {
   const bases = groupSteps(base.steps);
   return [...groupSteps(now.steps)].flatMap(([step, turns]) => {
     const before = bases.get(step);
@@ -34,7 +34,7 @@ function compareFigure(
   figure: FigureName,
   before: readonly StepResult[],
   after: readonly StepResult[],
-): Verdict[] {
+): Comparison[] {
   const bases = before.map((each) => figureOf(figure, each.all)).filter(Number.isFinite);
   const values = after.map((each) => figureOf(figure, each.all)).filter(Number.isFinite);
   if (bases.length === 0 || values.length === 0) return [];

@@ -13,8 +13,8 @@ const quick = (): Histogram => build({ bitBucketSize: 32, useWebAssembly: false,
 /** The same, small and slow: for what is kept in numbers. */
 const packed = (): Histogram => build({ bitBucketSize: 'packed', useWebAssembly: false, ...HISTOGRAM });
 
-/** The latency of answered calls, in ms. Undefined figures do not occur: without samples there is no `Latency`. */
-export interface Latency {
+/** The latency of answered calls, in ms. Undefined figures do not occur: without samples there is no `LatencySummary`. */
+export interface LatencySummary {
   readonly min: number;
   readonly mean: number;
   readonly p50: number;
@@ -147,16 +147,16 @@ export class Recorder {
     return this.#outageMs;
   }
 
-  get latency(): Latency | undefined {
+  get latency(): LatencySummary | undefined {
     return latencyOf(this.#histogram, this.#maxUs);
   }
 
-  get queueWait(): Latency | undefined {
+  get queueWait(): LatencySummary | undefined {
     return latencyOf(this.#queueWait);
   }
 
   /** Undefined where the server does not say how long it took. */
-  get beyond(): Latency | undefined {
+  get beyond(): LatencySummary | undefined {
     return latencyOf(this.#beyond);
   }
 
@@ -255,7 +255,7 @@ export class Recorder {
   }
 }
 
-function latencyOf(histogram: Histogram | undefined, maxUs?: number): Latency | undefined {
+function latencyOf(histogram: Histogram | undefined, maxUs?: number): LatencySummary | undefined {
   if (histogram === undefined || histogram.totalCount === 0) return undefined;
   const at = (percent: number): number => histogram.getValueAtPercentile(percent) / 1_000;
   return {

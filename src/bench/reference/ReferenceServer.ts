@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { packageVersion } from '../../core/version.js';
 import { afterExactly, SERVICE_META, type ServiceTime, serviceTime } from './serviceTime.js';
 
@@ -88,7 +89,7 @@ export class ReferenceServer {
     try {
       message = JSON.parse(text) as Message | null;
     } catch {
-      send('{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"not JSON"}}');
+      send(`{"jsonrpc":"2.0","id":null,"error":{"code":${RPC_CODES.parseError},"message":"not JSON"}}`);
       return true;
     }
     const { id, method } = message ?? {};
@@ -102,14 +103,14 @@ export class ReferenceServer {
       answer({ result: { protocolVersion, capabilities: { tools: {} }, serverInfo } });
     } else if (method === 'tools/list') answer({ result: { tools: TOOLS } });
     else if (method === 'ping') answer({ result: {} });
-    else answer({ error: { code: -32601, message: `no method ${String(method)}` } });
+    else answer({ error: { code: RPC_CODES.methodNotFound, message: `no method ${String(method)}` } });
     return true;
   }
 
   #call(params: Readonly<Record<string, unknown>>, gotMs: number, answer: (body: object) => void): void {
     const text = (params['arguments'] as { text?: unknown } | null | undefined)?.text;
     if (params['name'] !== 'echo' || typeof text !== 'string') {
-      answer({ error: { code: -32602, message: 'expected tool echo with a text' } });
+      answer({ error: { code: RPC_CODES.invalidParams, message: 'expected tool echo with a text' } });
       return;
     }
     const reply = (): void => {

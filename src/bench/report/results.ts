@@ -1,4 +1,4 @@
-import type { Latency, Second } from '../load/Recorder.js';
+import type { LatencySummary, Second } from '../load/Recorder.js';
 import type { GeneratorFigures } from '../sample/generator.js';
 import type { SideFigures } from '../sample/processes.js';
 
@@ -15,14 +15,14 @@ export interface ClassResult {
   readonly errorRatio: number;
   readonly callsPerSec: number;
   /** Of right answers, in ms; undefined when there were none. */
-  readonly latencyMs: Latency | undefined;
+  readonly latencyMs: LatencySummary | undefined;
   /** Wait for a connection before the send, in ms, where it was measured. */
-  readonly queueWaitMs: Latency | undefined;
+  readonly queueWaitMs: LatencySummary | undefined;
   /**
    * What calls took beyond the server's own time, in ms: the way there and back, and what stands between. Only where answers say how
    * long they were served, as those of the reference server do.
    */
-  readonly beyondServiceMs: Latency | undefined;
+  readonly beyondServiceMs: LatencySummary | undefined;
   /** Open model: sent more than 10 ms after their time. */
   readonly late: number;
   /** Open model: never sent, since the limit in flight was reached. */
@@ -71,7 +71,7 @@ export interface MaxResult {
 }
 
 /** One figure against a base: `cannot tell` when repeated turns differ by more than the two do. */
-export interface Verdict {
+export interface Comparison {
   readonly step: string;
   readonly figure: string;
   readonly base: number;
@@ -100,7 +100,7 @@ export interface BenchReport {
   readonly machine: { readonly cpu: string; readonly cores: number; readonly node: string; readonly platform: string };
   readonly steps: readonly StepResult[];
   readonly max: readonly MaxResult[];
-  readonly verdicts: readonly Verdict[];
+  readonly verdicts: readonly Comparison[];
   readonly judgements: readonly Judgement[];
   readonly notes: readonly string[];
   readonly complete: boolean;

@@ -1,7 +1,7 @@
 import { type Clock, systemClock } from '../../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import { AcquireTimeoutError, ClosedError, QueueFullError } from '../../core/errors.js';
-import { checkCount, checkMs, checkText, withDefaults } from '../../core/options.js';
+import { checkCount, checkMs, checkNames, checkText, type Names, withDefaults } from '../../core/options.js';
 import { WaitQueue } from '../WaitQueue.js';
 
 export interface BulkheadOptions {
@@ -34,6 +34,8 @@ export interface BulkheadAcquireOptions {
   /** Longest wait, in ms from 0; 0 does not wait, `Infinity` waits for ever. @defaultValue the bulkhead's own */
   readonly acquireTimeoutMs?: number | undefined;
 }
+
+const ACQUIRE_OPTIONS: Names<BulkheadAcquireOptions> = { signal: true, acquireTimeoutMs: true };
 
 /** Give it back once; again is a no-op. */
 export interface BulkheadPermit extends Disposable {
@@ -98,6 +100,7 @@ export class Bulkhead implements Closeable, AsyncDisposable {
 
   /** A permit of `key`, in turn. */
   async acquire(key: string, options: BulkheadAcquireOptions = {}): Promise<BulkheadPermit> {
+    checkNames('acquire', options, ACQUIRE_OPTIONS);
     const { signal, acquireTimeoutMs = this.#options.acquireTimeoutMs } = options;
     checkMs('acquireTimeoutMs', acquireTimeoutMs, { infinity: true });
     signal?.throwIfAborted();

@@ -1,6 +1,6 @@
 import type { Clock, Timer } from '../../core/clock.js';
 import { ClosedError, RateLimitedError } from '../../core/errors.js';
-import { checkCount, checkMs, type Range } from '../../core/options.js';
+import { checkCount, checkMs, checkNames, type Names, type Range } from '../../core/options.js';
 import { WaitQueue } from '../WaitQueue.js';
 import type { LimiterAcquireOptions, LimiterInspection, LimiterUsage } from './Limiter.js';
 import type { QueueAhead } from './SlidingWindow.js';
@@ -29,6 +29,13 @@ export interface LimiterCoreOptions {
 }
 
 const ANY: Range = Object.freeze({ infinity: true });
+
+const ACQUIRE_OPTIONS: Names<LimiterAcquireOptions> = {
+  signal: true,
+  weight: true,
+  acquireTimeoutMs: true,
+  maxWaitMs: true,
+};
 
 const GRANTED = Promise.resolve();
 
@@ -122,13 +129,10 @@ export class LimiterCore {
     return nowUs >= this.#pausedUntilUs && this.#source.take(nowUs, weight);
   }
 
-  acquire({
-    signal,
-    weight = 1,
-    maxWaitMs,
-    acquireTimeoutMs = maxWaitMs ?? this.#acquireTimeoutMs,
-  }: LimiterAcquireOptions): Promise<void> {
+  acquire(options: LimiterAcquireOptions): Promise<void> {
+    const { signal, weight = 1, maxWaitMs, acquireTimeoutMs = maxWaitMs ?? this.#acquireTimeoutMs } = options;
     try {
+      checkNames('acquire', options, ACQUIRE_OPTIONS);
       if (acquireTimeoutMs !== this.#acquireTimeoutMs) checkMs('acquireTimeoutMs', acquireTimeoutMs, ANY);
       if (signal?.aborted && !this.#closed) return Promise.reject(signal.reason);
       if (this.tryAcquire(weight)) return GRANTED;

@@ -6,9 +6,11 @@ import {
   checkCount,
   checkFunction,
   checkMs,
+  checkNames,
   checkOneOf,
   checkRatio,
   checkText,
+  type Names,
   withDefaults,
 } from '../../core/options.js';
 import type { BackoffOptions } from '../../core/time/backoff.js';
@@ -204,9 +206,13 @@ export function checkBounds(minResources: number, maxResources: number): void {
   checkCount('minResources', minResources, { max: maxResources });
 }
 
+const ACQUIRE_OPTIONS: Names<AcquireOptions> = { signal: true, acquireTimeoutMs: true };
+
 /** @internal Why `acquire` with these options is refused before it begins, if it is. */
-export function refusal({ acquireTimeoutMs, signal }: AcquireOptions): Promise<never> | undefined {
+export function refusal(options: AcquireOptions): Promise<never> | undefined {
+  const { acquireTimeoutMs, signal } = options;
   try {
+    checkNames('acquire', options, ACQUIRE_OPTIONS);
     if (acquireTimeoutMs !== undefined) checkMs('acquireTimeoutMs', acquireTimeoutMs, { infinity: true });
   } catch (error) {
     return Promise.reject(error);

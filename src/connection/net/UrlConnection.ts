@@ -1,6 +1,7 @@
 import { type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import { ClosedError, messageOf, OptionError, ProtocolError, StartError } from '../../core/errors.js';
 import { limitedLogger } from '../../core/limitedLogger.js';
+import { within } from '../../core/time/within.js';
 import type {
   Connection,
   ConnectionLimits,
@@ -160,25 +161,15 @@ export abstract class UrlConnection<W extends CallTransport, O extends UrlConnec
   protected async start(): Promise<void> {
     const { server, signal, clock, startTimeoutMs } = this.options;
     const deadlineMs = clock.now() + startTimeoutMs;
-    let giveUp!: (reason: unknown) => void;
-    const givenUp = new Promise<never>((_, reject) => {
-      giveUp = reject;
-    });
-    const late = (): void => giveUp(new ProtocolError(server, `it was not ready within ${startTimeoutMs} ms`));
-    const timer = clock.setTimer(late, startTimeoutMs, { ref: true });
-    const onAbort = (): void => giveUp(signal?.reason);
-    signal?.addEventListener('abort', onAbort, { once: true });
+    const late = (): Error => new ProtocolError(server, `it was not ready within ${startTimeoutMs} ms`);
     try {
       signal?.throwIfAborted();
       // The hook for credentials and the memory of eras are other people's: they may hang.
-      this.serverInfo = await Promise.race([this.#begin(deadlineMs), givenUp]);
+      this.serverInfo = await within(this.#begin(deadlineMs), { clock, timeoutMs: startTimeoutMs, late, signal });
     } catch (error) {
       await this.close({ graceMs: 0 });
       if (signal?.aborted === true) throw signal.reason;
       throw error instanceof OptionError ? error : new StartError(server, messageOf(error), {}, error);
-    } finally {
-      timer.cancel();
-      signal?.removeEventListener('abort', onAbort);
     }
   }
 

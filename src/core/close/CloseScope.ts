@@ -1,7 +1,7 @@
 import { type Clock, systemClock, type Timer } from '../clock.js';
 import { ClosedError, messageOf, ShutdownTimeoutError } from '../errors.js';
 import { type Logger, silentLogger } from '../logger.js';
-import { checkMs } from '../options.js';
+import { checkMs, checkNames, type Names } from '../options.js';
 import { GracePeriod } from './GracePeriod.js';
 
 export interface CloseOptions {
@@ -18,6 +18,14 @@ export const CLOSE_DEFAULTS = Object.freeze({ graceMs: 5_000 });
 /** What can be closed. Every part of the toolkit is one. */
 export interface Closeable {
   close(options?: CloseOptions): Promise<void>;
+}
+
+const CLOSE_NAMES: Names<CloseOptions> = { graceMs: true };
+
+/** The grace that a close is given, in ms. @throws OptionError */
+export function checkClose(options: CloseOptions): number {
+  checkNames('close', options, CLOSE_NAMES);
+  return checkMs('graceMs', options.graceMs ?? CLOSE_DEFAULTS.graceMs, { infinity: true });
 }
 
 export interface CloseHooks {
@@ -162,9 +170,9 @@ export class CloseScope {
    * everything was attempted. @throws OptionError (as a rejection of its own) for a bad `graceMs`, which changes nothing.
    */
   close(options: CloseOptions = {}): Promise<void> {
-    const graceMs = options.graceMs ?? CLOSE_DEFAULTS.graceMs;
+    let graceMs: number;
     try {
-      checkMs('graceMs', graceMs, { infinity: true });
+      graceMs = checkClose(options);
     } catch (error) {
       return Promise.reject(error);
     }

@@ -1,4 +1,5 @@
 import type { Implementation } from '@modelcontextprotocol/client';
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { RequestTimeoutError, show } from '../../core/errors.js';
 import { withDeadline, within } from '../../core/time/within.js';
 import type { ServerNotice } from '../../pool/McpPool.js';
@@ -10,7 +11,7 @@ import type { CallOptions, Downstream, Endpoint, EndpointInfo, ListenOptions } f
 import { Followers } from '../endpoint/Followers.js';
 import type { ListenFilter, Listening } from '../modern/Listening.js';
 import type { Params } from '../rpc/envelope.js';
-import { INVALID_PARAMS, METHOD_NOT_FOUND, Refusal } from '../rpc/failure.js';
+import { Refusal } from '../rpc/failure.js';
 import { LEVELS } from '../rpc/levels.js';
 import { LogLevels } from '../session/LogLevels.js';
 import { type ChangedKind, LIST_METHODS, Lists, type ListsOptions } from './lists/Lists.js';
@@ -104,14 +105,14 @@ export class AggregateEndpoint implements Endpoint {
       case 'logging/setLevel': {
         const level = params?.['level'];
         if (typeof level !== 'string' || !LEVELS.includes(level)) {
-          throw new Refusal(INVALID_PARAMS, `level is one of ${LEVELS.join(', ')}`);
+          throw new Refusal(RPC_CODES.invalidParams, `level is one of ${LEVELS.join(', ')}`);
         }
         await this.#levels.set(session, level);
         return {};
       }
     }
     if (method.startsWith('tasks/')) return this.#tasks.request(session, method, params, call);
-    throw new Refusal(METHOD_NOT_FOUND, `${method} is not to be had here: see the servers' own paths`);
+    throw new Refusal(RPC_CODES.methodNotFound, `${method} is not to be had here: see the servers' own paths`);
   }
 
   async #callTool(session: Downstream, asked: Asked, call: CallOptions): Promise<unknown> {
@@ -138,7 +139,8 @@ export class AggregateEndpoint implements Endpoint {
     const tools = await this.#lists.allTools(session);
     if (params?.['name'] === 'search_tools') return this.#search.search(tools, args);
     const tool = tools.find(({ name }) => name === args['name']);
-    if (tool === undefined) throw new Refusal(INVALID_PARAMS, `unknown tool: ${String(args['name']).slice(0, 200)}`);
+    if (tool === undefined)
+      throw new Refusal(RPC_CODES.invalidParams, `unknown tool: ${String(args['name']).slice(0, 200)}`);
     return { content: [{ type: 'text', text: JSON.stringify(tool) }] };
   }
 
@@ -225,7 +227,7 @@ export class AggregateEndpoint implements Endpoint {
     const route = typeof name === 'string' ? await names.find(name, session) : undefined;
     if (route === undefined)
       throw new Refusal(
-        INVALID_PARAMS,
+        RPC_CODES.invalidParams,
         `unknown ${what}: ${typeof name === 'string' ? name.slice(0, 200) : show(name)}`,
       );
     return route;
@@ -244,10 +246,11 @@ export class AggregateEndpoint implements Endpoint {
     }
     const given = ref?.['uri'];
     if (ref?.['type'] !== 'ref/resource' || typeof given !== 'string') {
-      throw new Refusal(INVALID_PARAMS, 'ref is of type "ref/prompt" or "ref/resource"');
+      throw new Refusal(RPC_CODES.invalidParams, 'ref is of type "ref/prompt" or "ref/resource"');
     }
     const route = await this.#lists.uris.findTemplate(given, session);
-    if (route === undefined) throw new Refusal(INVALID_PARAMS, `unknown resource template: ${given.slice(0, 200)}`);
+    if (route === undefined)
+      throw new Refusal(RPC_CODES.invalidParams, `unknown resource template: ${given.slice(0, 200)}`);
     return { server: route.server, ref: { ...ref, uri: route.uri } };
   }
 }

@@ -1,10 +1,11 @@
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { messageOf, OptionError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { McpPool, ServerNotice, Subscription } from '../../pool/McpPool.js';
 import type { CallOptions, Downstream, ListenOptions } from '../endpoint/Endpoint.js';
 import { type ListenFilter, type Listening, untilAborted } from '../modern/Listening.js';
 import type { Params } from '../rpc/envelope.js';
-import { INVALID_PARAMS, Refusal } from '../rpc/failure.js';
+import { Refusal } from '../rpc/failure.js';
 import { MAX_URI_LENGTH } from '../rpc/limits.js';
 import type { Callers } from '../session/callers/Callers.js';
 import type { Outward } from './passage/Outward.js';
@@ -36,11 +37,11 @@ export class Subscriptions {
   /** Where a client's URI leads. @throws Refusal */
   async locate(session: Downstream, given: unknown): Promise<UriRoute> {
     if (typeof given !== 'string' || given.length > MAX_URI_LENGTH) {
-      throw new Refusal(INVALID_PARAMS, `uri is a string of ${MAX_URI_LENGTH} characters or fewer`);
+      throw new Refusal(RPC_CODES.invalidParams, `uri is a string of ${MAX_URI_LENGTH} characters or fewer`);
     }
     const route = await this.#options.uris.find(given, session);
     if (route !== undefined) return route;
-    const code = session.era === 'modern' ? INVALID_PARAMS : RESOURCE_NOT_FOUND;
+    const code = session.era === 'modern' ? RPC_CODES.invalidParams : RPC_CODES.resourceNotFound;
     throw new Refusal(code, `Resource not found: ${given.slice(0, 200)}`, { uri: given });
   }
 
@@ -131,5 +132,3 @@ export class Subscriptions {
     );
   }
 }
-
-const RESOURCE_NOT_FOUND = -32_002;

@@ -1,9 +1,9 @@
 import type { ServerRequest } from '../../connection/protocol/messages.js';
 import { META_LOG_LEVEL } from '../../connection/protocol/metaKeys.js';
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { ProtocolError, QueueFullError, RpcError, show } from '../../core/errors.js';
 import type { CallOptions, Downstream } from '../endpoint/Endpoint.js';
 import type { Params } from '../rpc/envelope.js';
-import { INTERNAL_ERROR } from '../rpc/failure.js';
 import { parseAnswer } from '../rpc/parseAnswer.js';
 import { changed } from './paramsFor.js';
 import { legacyResult } from './resultText.js';
@@ -51,7 +51,7 @@ export async function legacyOverModern({ server, session, params, call }: Legacy
       ...(requestState === undefined ? {} : { requestState }),
     };
   }
-  throw new RpcError(server, INTERNAL_ERROR, `the server asked for input ${MAX_ROUNDS} times without an end`);
+  throw new RpcError(server, RPC_CODES.internalError, `the server asked for input ${MAX_ROUNDS} times without an end`);
 }
 
 function inputRequired(text: string): InputRequired | undefined {
@@ -65,7 +65,7 @@ async function answers(server: string, { inputRequests }: InputRequired, call: C
   const requests = requestsIn(server, inputRequests);
   const { onRequest } = call;
   if (onRequest === undefined && requests.length > 0) {
-    throw new RpcError(server, INTERNAL_ERROR, 'the server needs input that the client cannot give');
+    throw new RpcError(server, RPC_CODES.internalError, 'the server needs input that the client cannot give');
   }
   const failed = new AbortController();
   const signal = call.signal === undefined ? failed.signal : AbortSignal.any([call.signal, failed.signal]);
@@ -77,7 +77,7 @@ async function answers(server: string, { inputRequests }: InputRequired, call: C
   } catch (error) {
     failed.abort(error);
     // The server has seen the call: it is not one that may simply be made again.
-    throw error instanceof QueueFullError ? new RpcError(server, INTERNAL_ERROR, error.message) : error;
+    throw error instanceof QueueFullError ? new RpcError(server, RPC_CODES.internalError, error.message) : error;
   }
 }
 

@@ -5,7 +5,7 @@ import { QueueFullError, RpcError } from '../../core/errors.js';
 import type { CallOptions } from '../endpoint/Endpoint.js';
 import type { HeldBytes } from '../http/HeldBytes.js';
 import type { Params } from '../rpc/envelope.js';
-import { INVALID_PARAMS, Refusal } from '../rpc/failure.js';
+import { Refusal } from '../rpc/failure.js';
 import { LEVELS } from '../rpc/levels.js';
 import { Flight } from './Flight.js';
 import { changed, WITHOUT_ENVELOPE } from './paramsFor.js';
@@ -89,7 +89,7 @@ export class ModernOverLegacy {
   #resume(state: unknown, what: string): Flight {
     const waiting = typeof state === 'string' ? this.#waiting.get(state) : undefined;
     if (waiting === undefined || waiting.flight.what !== what) {
-      throw new Refusal(INVALID_PARAMS, 'requestState is not one of this call, or its call is over');
+      throw new Refusal(RPC_CODES.invalidParams, 'requestState is not one of this call, or its call is over');
     }
     this.#forget(waiting.flight.state);
     return waiting.flight;
@@ -140,5 +140,5 @@ function relayed(flight: Flight, params: Params | undefined): CallOptions {
 function asModern(error: unknown, params: Params | undefined): unknown {
   if (!(error instanceof RpcError) || error.rpcCode !== RPC_CODES.resourceNotFound) return error;
   const data = error.data ?? { uri: params?.['uri'] };
-  return new RpcError(error.server, INVALID_PARAMS, error.message, data);
+  return new RpcError(error.server, RPC_CODES.invalidParams, error.message, data);
 }

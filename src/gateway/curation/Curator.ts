@@ -1,7 +1,8 @@
 import type { Tool } from '@modelcontextprotocol/client';
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Curation, ToolGroup, ToolRules } from '../../registry/config/curation/Curation.js';
 import { exposedName, prefixIn, prefixOf, SEPARATOR } from '../aggregate/lists/exposedNames.js';
-import { INVALID_PARAMS, Refusal } from '../rpc/failure.js';
+import { Refusal } from '../rpc/failure.js';
 
 interface Named {
   readonly name: string;
@@ -84,7 +85,8 @@ export class Curator {
     if (hidden.size === 0) return undefined;
     const names = typeof given === 'object' && given !== null ? Object.keys(given) : [];
     const foreign = names.find((name) => hidden.has(name));
-    if (foreign !== undefined) throw new Refusal(INVALID_PARAMS, `argument ${foreign} is not to be given here`);
+    if (foreign !== undefined)
+      throw new Refusal(RPC_CODES.invalidParams, `argument ${foreign} is not to be given here`);
     return Object.keys(fixed).length === 0 ? undefined : fixed;
   }
 

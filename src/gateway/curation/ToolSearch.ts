@@ -1,6 +1,7 @@
 import type { Tool } from '@modelcontextprotocol/client';
 import MiniSearch from 'minisearch';
-import { INVALID_PARAMS, Refusal } from '../rpc/failure.js';
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
+import { Refusal } from '../rpc/failure.js';
 
 /** The tools that stand for all others. */
 export const SEARCH_TOOLS = Object.freeze(['search_tools', 'describe_tool', 'call_tool'] as const);
@@ -73,12 +74,12 @@ export class ToolSearch {
   search(tools: readonly Tool[], args: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
     const { query = '', limit = DEFAULT_LIMIT, offset = 0 } = args;
     if (typeof query !== 'string' || query.length > MAX_QUERY) {
-      throw new Refusal(INVALID_PARAMS, `query is a string of ${MAX_QUERY} characters or fewer`);
+      throw new Refusal(RPC_CODES.invalidParams, `query is a string of ${MAX_QUERY} characters or fewer`);
     }
     if (!isCount(limit, 1, MAX_LIMIT))
-      throw new Refusal(INVALID_PARAMS, `limit is a whole number from 1 to ${MAX_LIMIT}`);
+      throw new Refusal(RPC_CODES.invalidParams, `limit is a whole number from 1 to ${MAX_LIMIT}`);
     if (!isCount(offset, 0, Number.MAX_SAFE_INTEGER))
-      throw new Refusal(INVALID_PARAMS, 'offset is a whole number, 0 or more');
+      throw new Refusal(RPC_CODES.invalidParams, 'offset is a whole number, 0 or more');
     const found = query.trim() === '' ? tools : this.#found(tools, query);
     const hits: Hit[] = found.slice(offset, offset + limit).map(({ name, description }) => {
       const summary = description === undefined ? undefined : summaryOf(description);

@@ -1,15 +1,16 @@
 import { membersOf, memberText, withMembers } from '../../connection/channel/codec/members.js';
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { GivenParams } from '../bridge/paramsFor.js';
 import type { Params } from '../rpc/envelope.js';
-import { INVALID_PARAMS, Refusal } from '../rpc/failure.js';
+import { Refusal } from '../rpc/failure.js';
 
 /** The call that is inside a call of `call_tool`, its arguments as they were written. @throws Refusal */
 export function innerCall({ params, paramsText }: GivenParams): GivenParams {
   const { name, arguments: own } = (params?.['arguments'] ?? {}) as Params;
   if (typeof name !== 'string')
-    throw new Refusal(INVALID_PARAMS, 'name is the name of a tool, as search_tools told it');
+    throw new Refusal(RPC_CODES.invalidParams, 'name is the name of a tool, as search_tools told it');
   if (own !== undefined && (typeof own !== 'object' || own === null || Array.isArray(own))) {
-    throw new Refusal(INVALID_PARAMS, 'arguments is an object');
+    throw new Refusal(RPC_CODES.invalidParams, 'arguments is an object');
   }
   const inner = { ...params, name, arguments: own ?? {} };
   const given = textIn(paramsText, 'arguments');

@@ -1,8 +1,9 @@
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { OptionError, ServerNotFoundError } from '../../core/errors.js';
 import type { Caller, McpPool, ServerNotice } from '../../pool/McpPool.js';
 import { type ListenFilter, type Listening, untilAborted } from '../modern/Listening.js';
 import type { Params } from '../rpc/envelope.js';
-import { INVALID_PARAMS, Refusal } from '../rpc/failure.js';
+import { Refusal } from '../rpc/failure.js';
 import { LEVELS } from '../rpc/levels.js';
 import { MAX_URI_LENGTH } from '../rpc/limits.js';
 import type { Callers } from '../session/callers/Callers.js';
@@ -91,7 +92,7 @@ export class ServerEndpoint implements Endpoint {
   async #ofTask(session: Downstream, method: string, params: Params | undefined, call: CallOptions): Promise<unknown> {
     const list = method === 'tasks/list';
     if (!list && !this.#tasks.has(this.#server, session, params?.['taskId'])) {
-      throw new Refusal(INVALID_PARAMS, 'Failed to retrieve task: Task not found');
+      throw new Refusal(RPC_CODES.invalidParams, 'Failed to retrieve task: Task not found');
     }
     const result = await this.#callers.request(this.#server, session, method, params, call);
     return list ? this.#tasks.filtered(this.#server, session, result) : result;
@@ -189,5 +190,5 @@ export class ServerEndpoint implements Endpoint {
 function uriOf(params: Params | undefined): string {
   const uri = params?.['uri'];
   if (typeof uri === 'string' && uri.length <= MAX_URI_LENGTH) return uri;
-  throw new Refusal(INVALID_PARAMS, `uri is a string of ${MAX_URI_LENGTH} characters or fewer`);
+  throw new Refusal(RPC_CODES.invalidParams, `uri is a string of ${MAX_URI_LENGTH} characters or fewer`);
 }

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { QueueFullError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { McpPool } from '../../pool/McpPool.js';
@@ -20,7 +21,7 @@ import {
   progressTokenOf,
   type RequestMessage,
 } from '../rpc/envelope.js';
-import { failureOf, failureText, INVALID_PARAMS, INVALID_REQUEST, Refusal } from '../rpc/failure.js';
+import { failureOf, failureText, Refusal } from '../rpc/failure.js';
 import { type ReadMessages, readMessages } from '../rpc/readMessages.js';
 import { CANCELLED, type Session } from '../session/Session.js';
 import { OF_ADDRESS, type SessionTable } from '../session/SessionTable.js';
@@ -141,7 +142,7 @@ export class StreamableHttp {
     const idText = idTextOf(request);
     const problem = capabilitiesProblem(params);
     if (problem !== undefined) {
-      const error = { code: INVALID_PARAMS, message: problem };
+      const error = { code: RPC_CODES.invalidParams, message: problem };
       return sendError(response, idText, 400, error);
     }
     const gone = new AbortController();
@@ -191,7 +192,7 @@ export class StreamableHttp {
     if (requests === 0) return sendEmpty(response, 202);
     const [only] = messages;
     if (!batch && only?.kind === 'invalid') {
-      return sendFailure(response, 400, { code: INVALID_REQUEST, message: only.why });
+      return sendFailure(response, 400, { code: RPC_CODES.invalidRequest, message: only.why });
     }
     const reply = new PostReply(response, {
       requests,
@@ -205,7 +206,8 @@ export class StreamableHttp {
     });
     const calls = messages.map((each) => {
       if (each.kind === 'request') return this.#call(session, each, reply, request);
-      if (each.kind === 'invalid') reply.failure(JSON.stringify(each.id), { code: INVALID_REQUEST, message: each.why });
+      if (each.kind === 'invalid')
+        reply.failure(JSON.stringify(each.id), { code: RPC_CODES.invalidRequest, message: each.why });
       return undefined;
     });
     return calls.length === 1 ? calls[0] : Promise.all(calls).then(() => undefined);
@@ -230,7 +232,8 @@ export class StreamableHttp {
       const signal = session.begin(key, reply);
       began = true;
       if (method === 'ping') return answer({});
-      if (method === 'initialize') throw new Refusal(INVALID_REQUEST, 'initialize comes alone, not in an array');
+      if (method === 'initialize')
+        throw new Refusal(RPC_CODES.invalidRequest, 'initialize comes alone, not in an array');
       const progressToken = progressTokenOf(params, paramsText);
       const result = await session.endpoint.request(session, method, params, {
         signal,
@@ -293,5 +296,5 @@ export class StreamableHttp {
 }
 
 function refuse(response: ServerResponse, status: number, message: string): void {
-  sendFailure(response, status, { code: INVALID_REQUEST, message });
+  sendFailure(response, status, { code: RPC_CODES.invalidRequest, message });
 }

@@ -1,12 +1,13 @@
 import type { ServerResponse } from 'node:http';
 import { META_SUBSCRIPTION_ID, type ServerNotice } from '../../connection/protocol/messages.js';
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { messageOf } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { Endpoint } from '../endpoint/Endpoint.js';
 import { sendError as refuse } from '../http/respond.js';
 import { EventStream, type EventStreamBounds } from '../http/stream/EventStream.js';
 import { idTextOf, type Params } from '../rpc/envelope.js';
-import { type Failure, failureOf, INTERNAL_ERROR, INVALID_PARAMS } from '../rpc/failure.js';
+import { type Failure, failureOf } from '../rpc/failure.js';
 import { MAX_URI_LENGTH } from '../rpc/limits.js';
 import { CALL_BYTES } from '../rpc/readMessages.js';
 import { originOf } from '../session/origin.js';
@@ -46,7 +47,8 @@ export class Listens {
     // A copy: a part of the body's text would keep all of it.
     const idText = Buffer.from(idTextOf(request)).toString();
     const filter = filterOf(request.params['notifications']);
-    if (typeof filter === 'string') return refuse(response, idText, 200, { code: INVALID_PARAMS, message: filter });
+    if (typeof filter === 'string')
+      return refuse(response, idText, 200, { code: RPC_CODES.invalidParams, message: filter });
     return this.#hold(endpoint, { idText, filter }, response);
   }
 
@@ -136,9 +138,12 @@ interface Place {
   end(): void;
 }
 
-const TOO_MUCH: Failure = Object.freeze({ code: INTERNAL_ERROR, message: 'too much is held at once: try again' });
+const TOO_MUCH: Failure = Object.freeze({
+  code: RPC_CODES.internalError,
+  message: 'too much is held at once: try again',
+});
 
-const full = (max: number): Failure => ({ code: INTERNAL_ERROR, message: `${max} subscriptions are open` });
+const full = (max: number): Failure => ({ code: RPC_CODES.internalError, message: `${max} subscriptions are open` });
 
 function filterOf(given: unknown): ListenFilter | string {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) return 'notifications is an object';

@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/client';
 import type { CallClient } from '../../connection/protocol/messages.js';
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Caller } from '../../pool/McpPool.js';
 import type { Downstream } from '../endpoint/Endpoint.js';
-import { METHOD_NOT_FOUND, Refusal } from '../rpc/failure.js';
+import { Refusal } from '../rpc/failure.js';
 
 /** Sets of capabilities whose clients are remembered. */
 const MAX_PROFILES = 64;
@@ -35,11 +36,11 @@ export class ModernClient implements Downstream {
   }
 
   subscribe(): Promise<void> {
-    return Promise.reject(new Refusal(METHOD_NOT_FOUND, 'method not found: resources/subscribe'));
+    return Promise.reject(new Refusal(RPC_CODES.methodNotFound, 'method not found: resources/subscribe'));
   }
 
   unsubscribe(): Promise<void> {
-    return Promise.reject(new Refusal(METHOD_NOT_FOUND, 'method not found: resources/unsubscribe'));
+    return Promise.reject(new Refusal(RPC_CODES.methodNotFound, 'method not found: resources/unsubscribe'));
   }
 }
 

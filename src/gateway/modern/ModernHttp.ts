@@ -12,7 +12,7 @@ import { accepts } from '../http/request/accepts.js';
 import { sendError as refuse, sendEmpty } from '../http/respond.js';
 import { PostReply } from '../http/stream/PostReply.js';
 import { type Incoming, idTextOf, progressTokenOf } from '../rpc/envelope.js';
-import { type Failure, failureOf, INVALID_REQUEST, METHOD_NOT_FOUND, Refusal } from '../rpc/failure.js';
+import { type Failure, failureOf, Refusal } from '../rpc/failure.js';
 import { checkRequest, isUnfit, type ModernRequest, statusOf } from './checkRequest.js';
 import { Listens } from './Listens.js';
 import type { ModernClients } from './ModernClients.js';
@@ -78,7 +78,7 @@ export class ModernHttp {
         const idText = idTextOf(incoming);
         if (isUnfit(checked)) return refuse(response, idText, checked.status, checked.failure);
         if (REMOVED.has(checked.method)) {
-          const failure = { code: METHOD_NOT_FOUND, message: `method not found: ${checked.method}` };
+          const failure = { code: RPC_CODES.methodNotFound, message: `method not found: ${checked.method}` };
           return refuse(response, idText, 404, failure);
         }
         if (checked.method === 'subscriptions/listen') return this.#listens.open(endpoint, checked, response);
@@ -173,4 +173,4 @@ function completed(method: string, result: unknown): unknown {
     : modernResult(method, result);
 }
 
-const invalid = (message: string): Failure => ({ code: INVALID_REQUEST, message });
+const invalid = (message: string): Failure => ({ code: RPC_CODES.invalidRequest, message });

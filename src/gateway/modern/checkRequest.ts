@@ -9,7 +9,7 @@ import {
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { MODERN_VERSIONS } from '../../connection/protocol/versions.js';
 import { capabilitiesProblem, clientInfoOf, type Params, type RequestMessage } from '../rpc/envelope.js';
-import { type Failure, INVALID_PARAMS } from '../rpc/failure.js';
+import type { Failure } from '../rpc/failure.js';
 import { LEVELS } from '../rpc/levels.js';
 import { decodedHeader } from './headerText.js';
 
@@ -68,13 +68,13 @@ export function checkRequest(headers: IncomingHttpHeaders, request: RequestMessa
   const params = request.params ?? {};
   const meta = params['_meta'];
   const problem = envelopeProblem(meta);
-  if (problem !== undefined) return unfit(400, INVALID_PARAMS, `Invalid params: ${problem}`);
+  if (problem !== undefined) return unfit(400, RPC_CODES.invalidParams, `Invalid params: ${problem}`);
   const envelope = meta as Params;
   const tooMuch = capabilitiesProblem({
     capabilities: envelope[META_CLIENT_CAPABILITIES],
     clientInfo: envelope[META_CLIENT_INFO],
   });
-  if (tooMuch !== undefined) return unfit(400, INVALID_PARAMS, `Invalid params: ${tooMuch}`);
+  if (tooMuch !== undefined) return unfit(400, RPC_CODES.invalidParams, `Invalid params: ${tooMuch}`);
   const version = String(envelope[META_PROTOCOL_VERSION]);
   const mismatch =
     differs('MCP-Protocol-Version', headers['mcp-protocol-version'], version) ??

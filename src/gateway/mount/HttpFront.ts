@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { ClosedError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { InFlight } from '../../shutdown/InFlight.js';
@@ -9,7 +10,7 @@ import type { Guard, Refused } from '../http/request/guard.js';
 import { sendFailure } from '../http/respond.js';
 import type { ServerChecks } from '../http/ServerChecks.js';
 import type { StreamableHttp } from '../http/StreamableHttp.js';
-import { failureOf, INVALID_REQUEST } from '../rpc/failure.js';
+import { failureOf } from '../rpc/failure.js';
 import type { Status } from '../status/Status.js';
 import type { Admission } from '../users/Admission.js';
 import type { User } from '../users/Authenticate.js';
@@ -120,11 +121,14 @@ export class HttpFront {
 
   #forbid(response: ServerResponse, { status, why }: Refused): void {
     this.refused++;
-    sendFailure(response, status, { code: INVALID_REQUEST, message: why });
+    sendFailure(response, status, { code: RPC_CODES.invalidRequest, message: why });
   }
 
   #nothing(response: ServerResponse): void {
-    sendFailure(response, 404, { code: INVALID_REQUEST, message: 'nothing here: try /mcp or /servers/:name/mcp' });
+    sendFailure(response, 404, {
+      code: RPC_CODES.invalidRequest,
+      message: 'nothing here: try /mcp or /servers/:name/mcp',
+    });
   }
 
   #refuse(response: ServerResponse): void {

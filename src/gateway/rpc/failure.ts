@@ -1,11 +1,6 @@
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { PoolkitError, RpcError, StartError, show } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
-
-export const PARSE_ERROR = -32_700;
-export const INVALID_REQUEST = -32_600;
-export const METHOD_NOT_FOUND = -32_601;
-export const INVALID_PARAMS = -32_602;
-export const INTERNAL_ERROR = -32_603;
 
 /** A JSON-RPC error object. */
 export interface Failure {
@@ -48,13 +43,13 @@ export function failureOf(error: unknown, logger: Logger): Failure {
     if (start !== undefined) logger.warn({ error: start, server: start.server }, 'a server did not start');
     const after = 'retryAfterMs' in error && typeof error.retryAfterMs === 'number' ? error.retryAfterMs : undefined;
     return {
-      code: INTERNAL_ERROR,
+      code: RPC_CODES.internalError,
       message: start === undefined ? error.message : `server ${show(start.server)} did not start`,
       data: { code, retryable, ...(after === undefined ? {} : { retryAfterMs: after }) },
     };
   }
   logger.error({ error }, 'a request failed in an unexpected way');
-  return { code: INTERNAL_ERROR, message: 'internal error' };
+  return { code: RPC_CODES.internalError, message: 'internal error' };
 }
 
 /** The failed start behind an error, its own or as a cause: messages quote their causes. */

@@ -1,8 +1,9 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { costsMore, MAX_UNASKED_COST } from '../../connection/channel/codec/parsingCost.js';
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { isModern } from '../modern/checkRequest.js';
 import { classify, type Incoming, written } from './envelope.js';
-import { type Failure, INVALID_REQUEST, PARSE_ERROR } from './failure.js';
+import type { Failure } from './failure.js';
 import { light } from './light.js';
 
 /** Bytes that values may take for each byte of their JSON: 16 measured with `[[],[],...]` on Node 20. */
@@ -35,16 +36,17 @@ export interface Unreadable {
 
 /** The messages of one body, or why it holds none. */
 export function readMessages(text: string, headers: IncomingHttpHeaders): ReadMessages | Unreadable {
-  if (costsMore(text, MAX_UNASKED_COST)) return unreadable(413, INVALID_REQUEST, 'the body has too many values');
+  if (costsMore(text, MAX_UNASKED_COST))
+    return unreadable(413, RPC_CODES.invalidRequest, 'the body has too many values');
   let parsed: unknown;
   try {
     parsed = JSON.parse(text);
   } catch {
-    return unreadable(400, PARSE_ERROR, 'the body is not JSON');
+    return unreadable(400, RPC_CODES.parseError, 'the body is not JSON');
   }
   const modern = isModern(headers, parsed);
   if (Array.isArray(parsed) && parsed.length > MAX_BATCH) {
-    return unreadable(400, INVALID_REQUEST, `an array has ${MAX_BATCH} messages at most`);
+    return unreadable(400, RPC_CODES.invalidRequest, `an array has ${MAX_BATCH} messages at most`);
   }
   if (Array.isArray(parsed)) return held(parsed.map(classify), true, modern, text.length, text.length);
   const message = written(classify(parsed), text);

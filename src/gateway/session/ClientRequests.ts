@@ -1,3 +1,4 @@
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../core/clock.js';
 import { QueueFullError, RpcError } from '../../core/errors.js';
 import type { Params } from '../rpc/envelope.js';
@@ -31,8 +32,6 @@ export type Send = (message: object) => boolean;
 
 /** How long a question waits for its client to open a stream, in ms. */
 const STREAM_WAIT_MS = 10_000;
-
-const INTERNAL_ERROR = -32_603;
 
 /** Servers' requests that wait for their client's answer, under ids of our own. */
 export class ClientRequests {
@@ -90,7 +89,7 @@ export class ClientRequests {
       signal.addEventListener('abort', onAbort, { once: true });
       if (send()) return;
       const late = (): void =>
-        fail(new RpcError(server, INTERNAL_ERROR, 'the client has no stream open to be asked on'));
+        fail(new RpcError(server, RPC_CODES.internalError, 'the client has no stream open to be asked on'));
       waiting = this.#clock.setTimer(late, STREAM_WAIT_MS);
     });
   }
@@ -113,5 +112,7 @@ export class ClientRequests {
 function rpcError(server: string, error: unknown): RpcError {
   const { code, message, data } = (typeof error === 'object' && error !== null ? error : {}) as Record<string, unknown>;
   const known = typeof code === 'number' && typeof message === 'string';
-  return known ? new RpcError(server, code, message, data) : new RpcError(server, INTERNAL_ERROR, 'the client failed');
+  return known
+    ? new RpcError(server, code, message, data)
+    : new RpcError(server, RPC_CODES.internalError, 'the client failed');
 }

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/client';
 import { methodNotFound } from '../../connection/channel/ServerRequests.js';
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../core/clock.js';
 import { ClosedError, QueueFullError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
@@ -20,7 +21,7 @@ import {
 } from '../http/stream/SessionStream.js';
 import { StoredStreams } from '../http/stream/StoredStreams.js';
 import { canBeAsked } from '../rpc/envelope.js';
-import { INVALID_PARAMS, INVALID_REQUEST, Refusal } from '../rpc/failure.js';
+import { Refusal } from '../rpc/failure.js';
 import { withKey } from '../users/withKey.js';
 import { type AskOptions, type ClientAnswer, ClientRequests, type Send } from './ClientRequests.js';
 import { originOf } from './origin.js';
@@ -135,7 +136,7 @@ export class Session implements Downstream {
   /** Enters a request by its key, answered in `reply`; its signal aborts when the client cancels it or the session ends. */
   begin(id: string, reply: PostReply): AbortSignal {
     if (this.#ended) throw new ClosedError('session');
-    if (this.#inFlight.has(id)) throw new Refusal(INVALID_REQUEST, 'a request of this id is in flight');
+    if (this.#inFlight.has(id)) throw new Refusal(RPC_CODES.invalidRequest, 'a request of this id is in flight');
     const { maxRequestsPerSession: max } = this.#limits;
     if (this.#inFlight.size >= max) throw new QueueFullError('requests of this session', this.#inFlight.size, max);
     const controller = new AbortController();
@@ -235,7 +236,7 @@ export class Session implements Downstream {
 
   async unsubscribe(uri: string): Promise<void> {
     const subscription = this.#subscriptions.get(uri);
-    if (subscription === undefined) throw new Refusal(INVALID_PARAMS, `not subscribed to ${uri}`);
+    if (subscription === undefined) throw new Refusal(RPC_CODES.invalidParams, `not subscribed to ${uri}`);
     this.#subscriptions.delete(uri);
     await (await subscription).close();
   }

@@ -15,7 +15,7 @@ import {
   type RequestMessage,
   written,
 } from '../rpc/envelope.js';
-import { type Failure, failureOf, failureText, INVALID_REQUEST, PARSE_ERROR } from '../rpc/failure.js';
+import { type Failure, failureOf, failureText } from '../rpc/failure.js';
 import { isAnswer, isClosing, refusalOf } from './answers.js';
 import { ClientPipe } from './ClientPipe.js';
 import { HttpLink, LinkError } from './HttpLink.js';
@@ -83,7 +83,7 @@ export class StdioBridge {
       ...options,
       onLine: (line) => this.#onLine(line),
       onOversized: (bytes) =>
-        this.#fail('null', { code: INVALID_REQUEST, message: `a message of ${bytes} bytes is too large` }),
+        this.#fail('null', { code: RPC_CODES.invalidRequest, message: `a message of ${bytes} bytes is too large` }),
     });
   }
 
@@ -115,12 +115,12 @@ export class StdioBridge {
     try {
       parsed = JSON.parse(line);
     } catch {
-      this.#fail('null', { code: PARSE_ERROR, message: 'the line is not JSON' });
+      this.#fail('null', { code: RPC_CODES.parseError, message: 'the line is not JSON' });
       return;
     }
     const message = Array.isArray(parsed) ? undefined : written(classify(parsed), line);
     if (message?.kind === 'invalid') {
-      this.#fail(JSON.stringify(message.id), { code: INVALID_REQUEST, message: message.why });
+      this.#fail(JSON.stringify(message.id), { code: RPC_CODES.invalidRequest, message: message.why });
       return;
     }
     const run = this.#take(line, message).finally(() => this.#running.delete(run));

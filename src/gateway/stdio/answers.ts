@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
-import { type Failure, INVALID_REQUEST } from '../rpc/failure.js';
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
+import type { Failure } from '../rpc/failure.js';
 
 /** It refuses what comes now, and ends when what is in flight is answered. */
 export const isClosing = ({ statusCode, headers }: IncomingMessage): boolean =>
@@ -19,5 +20,5 @@ export function refusalOf(text: string, status: number): Failure {
   } catch {
     // Something between answered, in its own way.
   }
-  return { code: INVALID_REQUEST, message: `the gateway answered with HTTP ${status}` };
+  return { code: RPC_CODES.invalidRequest, message: `the gateway answered with HTTP ${status}` };
 }

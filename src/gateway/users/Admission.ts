@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { ForbiddenError, OptionError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { sendFailure, sendJson } from '../http/respond.js';
-import { INVALID_REQUEST } from '../rpc/failure.js';
 import type { Authenticate, User } from './Authenticate.js';
 
 /** What the protected-resource metadata says (RFC 9728), for clients that ask where to get a token. */
@@ -49,7 +49,7 @@ export class Admission {
   async userOf(request: IncomingMessage, response: ServerResponse): Promise<User | undefined> {
     const { method = 'GET', url = '', headers, rawHeaders } = request;
     if (times('authorization', rawHeaders) > 1) {
-      sendFailure(response, 400, { code: INVALID_REQUEST, message: 'one Authorization header, not several' });
+      sendFailure(response, 400, { code: RPC_CODES.invalidRequest, message: 'one Authorization header, not several' });
       return undefined;
     }
     let user: User | undefined;
@@ -78,7 +78,7 @@ export class Admission {
     ];
     const challenge = parts.length === 0 ? 'Bearer' : `Bearer ${parts.join(', ')}`;
     const message = status === 401 ? 'who is asking: a valid token is needed' : 'this token is not enough for that';
-    sendFailure(response, status, { code: INVALID_REQUEST, message }, { 'www-authenticate': challenge });
+    sendFailure(response, status, { code: RPC_CODES.invalidRequest, message }, { 'www-authenticate': challenge });
   }
 }
 

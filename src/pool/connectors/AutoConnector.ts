@@ -5,7 +5,7 @@ import { within } from '../../core/time/within.js';
 import { fingerprint } from '../../registry/config/fingerprint.js';
 import type { ServerConfig } from '../../registry/config/ServerConfig.js';
 import { eraFor, isSome } from '../server/callers/callerKey.js';
-import { withStore } from '../server/callers/eraStore.js';
+import { withStore } from '../server/callers/startInEra.js';
 import type { Connector, ConnectRequest } from './Connector.js';
 
 type UrlTransport = 'http' | 'sse';

@@ -47,3 +47,22 @@ export interface Connector<C extends ServerConfig = ServerConfig> extends Closea
   /** Resident memory of what the connection runs in, in bytes, where there is such a thing. */
   memoryBytes?(connection: Connection): number | undefined;
 }
+
+/** What the connections of every transport are told alike. */
+export function commonOptions({ config, options, pool, caller, capabilities, ...request }: ConnectRequest) {
+  return {
+    server: config.name,
+    clientInfo: caller?.clientInfo ?? pool.clientInfo,
+    capabilities,
+    protocolVersion: caller?.protocolVersion,
+    clock: pool.clock,
+    logger: pool.logger,
+    maxMessageBytes: options.maxMessageBytes,
+    timeoutMs: options.timeoutMs,
+    acquireTimeoutMs: options.acquireTimeoutMs,
+    maxTotalTimeoutMs: pool.maxTotalTimeoutMs,
+    startTimeoutMs: request.leftMs(),
+    signal: request.signal,
+    onAnswer: request.onAnswer,
+  };
+}

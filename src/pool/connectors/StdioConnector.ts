@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Connection } from '../../connection/Connection.js';
 import { probeEra } from '../../connection/stdio/probeEra.js';
-import { StdioConnection, type StdioConnectionOptions } from '../../connection/stdio/StdioConnection.js';
+import { StdioConnection } from '../../connection/stdio/StdioConnection.js';
 import type { Clock } from '../../core/clock.js';
 import type { CloseOptions } from '../../core/close/CloseScope.js';
 import { OptionError } from '../../core/errors.js';
@@ -11,8 +11,8 @@ import type { Era, StdioServerConfig } from '../../registry/config/ServerConfig.
 import { LifecycleManager, type ServerHandle } from '../../registry/lifecycle/LifecycleManager.js';
 import type { StopOptions } from '../../registry/process/ManagedProcess.js';
 import { eraFor } from '../server/callers/callerKey.js';
-import { type EraFinding, startInEra } from '../server/callers/eraStore.js';
-import type { Connector, ConnectRequest } from './Connector.js';
+import { type EraFinding, startInEra } from '../server/callers/startInEra.js';
+import { type Connector, type ConnectRequest, commonOptions } from './Connector.js';
 
 /** How long a stop may take at each of its steps, in ms. */
 export interface StopTimes {
@@ -113,7 +113,7 @@ export class StdioConnector implements Connector {
     const handle = await this.#start(target, request);
     handle.process.onStderr((line) => request.onStderr(line, handle.process.pid));
     const end = { stop: () => this.#remove(handle), kill: () => this.#remove(handle, { graceMs: 0 }) };
-    const connection = await StdioConnection.open(handle.process, { ...this.#options(request), era, end });
+    const connection = await StdioConnection.open(handle.process, { ...commonOptions(request), era, end });
     this.#handles.set(connection, handle);
     return connection;
   }
@@ -122,7 +122,7 @@ export class StdioConnector implements Connector {
     const handle = await this.#start(target, request);
     try {
       return await probeEra(handle.process, {
-        ...this.#options(request),
+        ...commonOptions(request),
         probeTimeoutMs: Math.min(PROBE_TIMEOUT_MS, request.leftMs() / 2),
       });
     } finally {
@@ -158,25 +158,6 @@ export class StdioConnector implements Connector {
       if (this.#manager.list().some((status) => status.id === id)) await this.#manager.remove(id);
       throw error;
     }
-  }
-
-  #options(request: ConnectRequest): Omit<StdioConnectionOptions, 'era' | 'end'> {
-    const { config, options, pool, caller, capabilities, signal, onAnswer } = request;
-    return {
-      server: config.name,
-      clientInfo: caller?.clientInfo ?? pool.clientInfo,
-      capabilities,
-      protocolVersion: caller?.protocolVersion,
-      clock: pool.clock,
-      logger: pool.logger,
-      maxMessageBytes: options.maxMessageBytes,
-      timeoutMs: options.timeoutMs,
-      acquireTimeoutMs: options.acquireTimeoutMs,
-      maxTotalTimeoutMs: pool.maxTotalTimeoutMs,
-      startTimeoutMs: request.leftMs(),
-      signal,
-      onAnswer,
-    };
   }
 }
 

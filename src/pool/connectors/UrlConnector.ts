@@ -14,7 +14,7 @@ import { listAll } from '../listAll.js';
 import type { CredentialSet } from '../server/callers/Credentials.js';
 import { eraFor } from '../server/callers/callerKey.js';
 import { POOL_DEFAULTS, type PoolOptions } from '../server/options.js';
-import type { ConfiguredTransport, Connector, ConnectRequest } from './Connector.js';
+import { type ConfiguredTransport, type Connector, type ConnectRequest, commonOptions } from './Connector.js';
 
 /** What the pools of both URL transports take beyond the common options. */
 export interface UrlPoolOptions extends PoolOptions, HttpDispatcherOptions, HttpTransportOptions {}
@@ -99,26 +99,14 @@ export class UrlConnector implements Connector {
   }
 
   #common(request: ConnectRequest): UrlConnectionOptions {
-    const { config, options, pool, caller, capabilities, credentials, signal, onAnswer } = request;
+    const { config, pool, caller, credentials } = request;
     if (config.transport === 'stdio') throw new OptionError('transport', config.transport, "'http' or 'sse'");
     return {
+      ...commonOptions(request),
       ...this.#wire,
-      server: config.name,
       url: config.url,
       ...(config.headers && { headers: config.headers }),
       dispatchers: this.#dispatchers,
-      clientInfo: caller?.clientInfo ?? pool.clientInfo,
-      capabilities,
-      protocolVersion: caller?.protocolVersion,
-      clock: pool.clock,
-      logger: pool.logger,
-      maxMessageBytes: options.maxMessageBytes,
-      timeoutMs: options.timeoutMs,
-      acquireTimeoutMs: options.acquireTimeoutMs,
-      maxTotalTimeoutMs: pool.maxTotalTimeoutMs,
-      startTimeoutMs: request.leftMs(),
-      signal,
-      onAnswer,
       ...(pool.credentials && {
         credentials: (reason, stale, refused = credentials.newest(caller), again = false) =>
           reason === 'start'

@@ -1,6 +1,7 @@
 import { Mutex } from 'async-mutex';
-import type { CloseOptions } from '../../core/close/CloseScope.js';
+import { type CloseOptions, checkClose } from '../../core/close/CloseScope.js';
 import { ClosedError, PoolkitError, ServerStoppedError, StartError } from '../../core/errors.js';
+import { checkNames } from '../../core/options.js';
 import { fingerprint } from '../../registry/config/fingerprint.js';
 import type { ServerConfig } from '../../registry/config/ServerConfig.js';
 import type {
@@ -13,6 +14,7 @@ import type {
   Subscription,
   SubscriptionFilter,
 } from '../McpPool.js';
+import { SUBSCRIBE_OPTIONS } from './callOptions.js';
 import { type Admission, ServerCalls } from './calls/ServerCalls.js';
 import type { PoolContext } from './context.js';
 import { resolveServerOptions, type ServerOptions } from './options.js';
@@ -81,14 +83,10 @@ export class Server implements Admission {
 
   async subscribe(
     filter: SubscriptionFilter,
-    {
-      caller,
-      signal,
-      onNotification,
-    }: Pick<RequestOptions, 'caller' | 'signal'> & {
-      readonly onNotification: (notice: ServerNotice) => void;
-    },
+    options: Pick<RequestOptions, 'caller' | 'signal'> & { readonly onNotification: (notice: ServerNotice) => void },
   ): Promise<Subscription> {
+    checkNames('subscribe', options, SUBSCRIBE_OPTIONS);
+    const { caller, signal, onNotification } = options;
     signal?.throwIfAborted();
     const pooled = await this.calls.acquire({ ...(caller && { caller }), ...(signal && { signal }) }, undefined);
     // The slot is given back at once: what keeps the connection up is the subscription.
@@ -114,7 +112,8 @@ export class Server implements Admission {
   }
 
   /** Takes effect at once on what is there; a start under way fails with `ERR_SERVER_STOPPED`. */
-  stop(options?: CloseOptions): Promise<void> {
+  async stop(options: CloseOptions = {}): Promise<void> {
+    checkClose(options);
     this.#stopsAhead++;
     const ended = this.#mode === 'stopped' ? Promise.resolve() : this.#end(options);
     ended.catch(() => undefined);

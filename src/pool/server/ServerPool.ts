@@ -38,7 +38,6 @@ import { Sweeper } from './limits/Sweeper.js';
 import { type PoolOptions, resolvePoolOptions } from './options.js';
 import type { Server } from './Server.js';
 import { ServerTable } from './ServerTable.js';
-import { startAll } from './startAll.js';
 
 type SubscribeOptions = Parameters<McpPool['subscribe']>[2];
 /**
@@ -105,7 +104,7 @@ export abstract class ServerPool implements McpPool {
 
   async startAll(configs: Iterable<ServerConfig>): Promise<StartReport> {
     this.#scope.assertOpen();
-    return startAll(configs, (config) => this.startServer(config));
+    return this.#servers.startAll(configs, (config) => this.startServer(config));
   }
 
   async stopServer(name: string, options?: CloseOptions): Promise<void> {

@@ -1,12 +1,12 @@
 import { Mutex } from 'async-mutex';
-import type { CloseOptions } from '../../core/close/CloseScope.js';
+import { type CloseOptions, checkClose } from '../../core/close/CloseScope.js';
 import type { GracePeriod } from '../../core/close/GracePeriod.js';
-import { messageOf, OptionError } from '../../core/errors.js';
+import { messageOf, OptionError, PoolkitError, StartError } from '../../core/errors.js';
 import { failuresOf } from '../../core/wait/settleAll.js';
 import { checkServerConfig } from '../../registry/config/checkServerConfig.js';
 import { fingerprint } from '../../registry/config/fingerprint.js';
 import type { ServerConfig } from '../../registry/config/ServerConfig.js';
-import type { ApplyReport } from '../McpPool.js';
+import type { ApplyReport, StartReport } from '../McpPool.js';
 import { isSome } from './callers/callerKey.js';
 import type { PoolContext } from './context.js';
 import type { Evictable } from './limits/ConnectionLimit.js';
@@ -49,10 +49,14 @@ export class ServerTable {
   }
 
   /** Ends it for good; it is unknown from now on. */
-  remove(server: Server, options: CloseOptions & { readonly reason?: string } = {}): Promise<void> {
+  async remove(
+    server: Server,
+    { reason, ...options }: CloseOptions & { readonly reason?: string | undefined } = {},
+  ): Promise<void> {
+    checkClose(options);
     this.#servers.delete(server.name);
-    this.#context.pool.logger.info({ server: server.name, reason: options.reason }, 'server removed');
-    return this.#end(server, options);
+    this.#context.pool.logger.info({ server: server.name, reason }, 'server removed');
+    await this.#end(server, options);
   }
 
   /** Adds, removes and replaces, one apply after the other. `assertOpen` throws once the pool refuses. */
@@ -137,6 +141,27 @@ export class ServerTable {
     } finally {
       this.#leaving.delete(server);
     }
+  }
+
+  /** Starts all at once; what fails is told of and stops no other. */
+  async startAll(
+    configs: Iterable<ServerConfig>,
+    start: (config: ServerConfig) => Promise<void>,
+  ): Promise<StartReport> {
+    const started: string[] = [];
+    const failed: { name: string; error: PoolkitError }[] = [];
+    const one = async (config: ServerConfig): Promise<void> => {
+      const { name } = config;
+      try {
+        await start(config);
+        started.push(name);
+      } catch (thrown) {
+        const known = thrown instanceof PoolkitError;
+        failed.push({ name, error: known ? thrown : new StartError(name, messageOf(thrown), {}, thrown) });
+      }
+    };
+    await Promise.all([...configs].map(one));
+    return { started, failed };
   }
 
   /** Calls that come meanwhile wait for the old one's end. One that was up is started again. */

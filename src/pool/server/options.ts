@@ -2,6 +2,7 @@ import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/c
 import type { LimiterSource } from '../../concurrent/limiter/Limiter.js';
 import type { Connection } from '../../connection/Connection.js';
 import { type Clock, systemClock } from '../../core/clock.js';
+import type { EraStore } from '../../core/era/EraStore.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
 import {
   checkBoolean,
@@ -9,14 +10,15 @@ import {
   checkCount,
   checkFunction,
   checkMs,
+  checkNames,
   checkOneOf,
   checkRatio,
-  unknownOption,
+  type Names,
 } from '../../core/options.js';
+import type { BackoffOptions } from '../../core/time/backoff.js';
 import { packageVersion } from '../../core/version.js';
 import type { Era, ServerConfig, Sharing } from '../../registry/config/ServerConfig.js';
 import type { CredentialsHook } from './callers/Credentials.js';
-import type { EraStore } from './callers/eraStore.js';
 
 /** What every server pool takes: defaults for its servers, bounds over all of them, and what it is lent. */
 export interface PoolOptions {
@@ -156,17 +158,12 @@ const POOL_OPTION_NAMES: { readonly [K in keyof Required<PoolOptions>]: true } =
   limiter: true,
 };
 
+const BACKOFF_NAMES: Names<BackoffOptions> = { initialMs: true, maxMs: true, jitterRatio: true };
+
 /** `options` as they are. @throws OptionError for a name that neither every pool nor `more` has, with the nearest. */
 export function knownOptions<O extends PoolOptions>(part: string, options: O, more: Readonly<Record<string, true>>): O {
-  const known = { ...POOL_OPTION_NAMES, ...more };
-  for (const [name, value] of Object.entries(options)) {
-    if (!Object.hasOwn(known, name)) throw unknownOption(part, name, value, Object.keys(known));
-  }
-  for (const name of Object.keys(options.backoff ?? {})) {
-    if (!Object.hasOwn(POOL_DEFAULTS.backoff, name)) {
-      throw unknownOption(`${part}.backoff`, name, undefined, Object.keys(POOL_DEFAULTS.backoff));
-    }
-  }
+  checkNames(part, options, { ...POOL_OPTION_NAMES, ...more });
+  checkNames(`${part}.backoff`, options.backoff ?? {}, BACKOFF_NAMES);
   return options;
 }
 

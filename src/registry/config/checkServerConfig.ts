@@ -1,7 +1,7 @@
 import { OptionError, show } from '../../core/errors.js';
-import { checkOneOf, checkText } from '../../core/options.js';
+import { checkNames, checkOneOf, checkText, type Names } from '../../core/options.js';
 import { settingsSchema } from './entrySchema.js';
-import type { ServerConfig } from './ServerConfig.js';
+import type { ServerConfig, ServerSettings, StdioTarget, UrlTarget } from './ServerConfig.js';
 
 const MAX_NAME_LENGTH = 128;
 
@@ -17,6 +17,34 @@ export function urlProblem(url: string): string | undefined {
   const { protocol } = URL.canParse(url) ? new URL(url) : { protocol: '' };
   return protocol === 'http:' || protocol === 'https:' ? undefined : 'expected an absolute http or https URL';
 }
+
+const SETTINGS: Names<ServerSettings> = {
+  name: true,
+  enabled: true,
+  era: true,
+  sharing: true,
+  clientCapabilities: true,
+  warmSpares: true,
+  maxConnections: true,
+  maxConcurrent: true,
+  maxQueue: true,
+  maxMessageBytes: true,
+  acquireTimeoutMs: true,
+  startTimeoutMs: true,
+  idleTimeoutMs: true,
+  timeouts: true,
+};
+const STDIO_FIELDS: Names<StdioTarget & ServerSettings> = {
+  ...SETTINGS,
+  transport: true,
+  command: true,
+  args: true,
+  env: true,
+  cwd: true,
+  inheritEnv: true,
+};
+const URL_FIELDS: Names<UrlTarget & ServerSettings> = { ...SETTINGS, transport: true, url: true, headers: true };
+const TIMEOUTS: Names<NonNullable<ServerSettings['timeouts']>> = { default: true, byTool: true };
 
 /** Checks a config made by a program and hands it back. @throws OptionError naming server, field and what was expected */
 export function checkServerConfig<C extends ServerConfig>(config: C): C {
@@ -39,6 +67,8 @@ export function checkServerConfig<C extends ServerConfig>(config: C): C {
     if (badUrl !== undefined) throw new OptionError(option('url'), url, badUrl);
     for (const [key, each] of Object.entries(headers)) checkString(option(`headers.${key}`), each);
   }
+  checkNames(`servers[${show(name)}]`, config, config.transport === 'stdio' ? STDIO_FIELDS : URL_FIELDS);
+  if (config.timeouts !== undefined) checkNames(option('timeouts'), config.timeouts, TIMEOUTS);
   checkSettings(config, option);
   return config;
 }

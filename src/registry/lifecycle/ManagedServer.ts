@@ -2,11 +2,12 @@ import { Mutex } from 'async-mutex';
 import type { Timer } from '../../core/clock.js';
 import { messageOf, ServerStoppedError, StartError } from '../../core/errors.js';
 import { backoffMs } from '../../core/time/backoff.js';
+import { within } from '../../core/time/within.js';
 import type { ExitInfo, ManagedProcess, StopOptions } from '../process/ManagedProcess.js';
 import type { ProcessTable } from '../process/processTable.js';
-import type { LifecycleEvents, ServerRef } from './events.js';
+import type { LifecycleEvents, ServerIdentity } from './events.js';
 import type { FullLifecycleConfig } from './options.js';
-import { abortable, NotReady, whenReady } from './readiness.js';
+import { NotReady, whenReady } from './readiness.js';
 import { type RunContext, ServerRun } from './ServerRun.js';
 import { isOver, next, type RestartPolicy, type ServerEvent, type ServerState, type ServerStatus } from './state.js';
 
@@ -109,7 +110,7 @@ export class ManagedServer {
     this.#run?.end().catch(() => undefined);
   }
 
-  get #ref(): ServerRef {
+  get #ref(): ServerIdentity {
     return { id: this.id, name: this.config.name };
   }
 
@@ -161,7 +162,7 @@ export class ManagedServer {
   async #attempt(signal: AbortSignal): Promise<void> {
     let run: ServerRun | undefined;
     try {
-      await abortable(this.#host.ledger.ready, signal);
+      await within(this.#host.ledger.ready, { clock: this.#host.clock, signal });
       // Never two at once: what is left of the last run goes first.
       await this.#run?.end();
       signal.throwIfAborted();

@@ -1,6 +1,8 @@
 import { connect } from 'node:net';
 import type { Readable } from 'node:stream';
 import type { Clock } from '../../core/clock.js';
+import { sleep } from '../../core/time/sleep.js';
+import { within } from '../../core/time/within.js';
 import type { ManagedProcess } from '../process/ManagedProcess.js';
 import type { FullLifecycleConfig, Readiness } from './options.js';
 
@@ -37,25 +39,9 @@ export async function whenReady(
   );
   using _exit = process.onExit(() => giveUp(new NotReady('it ended before it was ready')));
   try {
-    await abortable(Promise.race([waitFor(process, readiness, { ...context, signal }), failed]), context.signal);
+    await within(Promise.race([waitFor(process, readiness, { ...context, signal }), failed]), context);
   } finally {
     over.abort();
-  }
-}
-
-/** The promise, or the signal's reason as soon as that aborts. */
-export async function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  let leave = (): void => undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    const abort = (): void => reject(signal.reason as Error);
-    if (signal.aborted) abort();
-    signal.addEventListener('abort', abort, { once: true });
-    leave = () => signal.removeEventListener('abort', abort);
-  });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    leave();
   }
 }
 
@@ -110,15 +96,7 @@ const PORT_RETRY_MS = 50;
 async function portOf(host: string, port: number, { clock, signal }: ReadinessContext): Promise<void> {
   while (!signal.aborted) {
     if (await canConnect(host, port, signal)) return;
-    await new Promise<void>((resolve) => {
-      const end = (): void => {
-        timer.cancel();
-        signal.removeEventListener('abort', end);
-        resolve();
-      };
-      const timer = clock.setTimer(end, PORT_RETRY_MS, { ref: true });
-      signal.addEventListener('abort', end, { once: true });
-    });
+    await sleep(clock, PORT_RETRY_MS, { signal }).catch(() => undefined);
   }
 }
 

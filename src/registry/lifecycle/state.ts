@@ -1,4 +1,4 @@
-import type { ServerRef } from './events.js';
+import type { ServerIdentity } from './events.js';
 import type { ServerUsage } from './usage.js';
 
 /**
@@ -108,7 +108,7 @@ function retry(state: Running, nowMs: number, policy: RestartPolicy): ServerStat
 }
 
 /** A server as it is at one moment. */
-export interface ServerStatus extends ServerRef {
+export interface ServerStatus extends ServerIdentity {
   readonly state: ServerStateTag;
   /** Of the process that runs, or ran last. */
   readonly pid: number | undefined;

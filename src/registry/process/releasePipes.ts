@@ -1,5 +1,6 @@
 import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import type { Clock } from '../../core/clock.js';
+import { within } from '../../core/time/within.js';
 
 /** How long a reader gets for what the dead left in a pipe. */
 const PIPE_GRACE_MS = 250;
@@ -16,13 +17,7 @@ export async function releasePipes(child: ChildProcessWithoutNullStreams, clock:
     if (stream.readableFlowing !== true) stream.destroy();
     return new Promise<void>((resolve) => stream.once('close', resolve));
   });
-  await new Promise<void>((resolve) => {
-    const timer = clock.setTimer(resolve, PIPE_GRACE_MS, { ref: true });
-    void Promise.all(closed).then(() => {
-      timer.cancel();
-      resolve();
-    });
-  });
+  await within(Promise.all(closed), { clock, timeoutMs: PIPE_GRACE_MS }).catch(() => undefined);
   stdout.destroy();
   stderr.destroy();
 }

@@ -4,6 +4,7 @@ import { runLastResort } from '../../core/close/lastResort.js';
 import { tellListener } from '../../core/events.js';
 import type { Logger } from '../../core/logger.js';
 import { checkBoolean, checkMs, withDefaults } from '../../core/options.js';
+import { within } from '../../core/time/within.js';
 import type { ForceOptions } from './planOptions.js';
 import type { ShutdownReport } from './ShutdownReport.js';
 
@@ -98,10 +99,8 @@ export function listenForSignals(plan: Stoppable, clock: Clock, logger: Logger, 
     }
     if (report.exitCode !== 0) process.exitCode = report.exitCode;
     if (exit) {
-      await Promise.race([
-        Promise.all([flushed(process.stdout), flushed(process.stderr)]),
-        new Promise<void>((resolve) => void clock.setTimer(resolve, FLUSH_MS, { ref: true })),
-      ]);
+      const flushes = Promise.all([flushed(process.stdout), flushed(process.stderr)]);
+      await within(flushes, { clock, timeoutMs: FLUSH_MS }).catch(() => undefined);
       runLastResort();
       process.exit();
     }

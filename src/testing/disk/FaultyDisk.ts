@@ -1,13 +1,13 @@
 import { existsSync, realpathSync, statSync, truncateSync } from 'node:fs';
 import { basename, resolve, sep } from 'node:path';
 import { checkText, withDefaults } from '../../core/options.js';
-import { EventLog, type EventLogOptions } from '../faults/EventLog.js';
+import { EventLog, type FaultLogOptions } from '../faults/EventLog.js';
 import type { KitEvent } from '../faults/events.js';
 import { FaultPlan, type FaultPlanOptions } from '../faults/FaultPlan.js';
 import { faultEvent } from '../faults/faultEvent.js';
 import { type DiskCall, type DiskVerdict, judgeDisk } from './patch.js';
 
-export interface FaultyDiskOptions extends EventLogOptions {
+export interface FaultyDiskOptions extends FaultLogOptions {
   /** The folder whose files go wrong, with all below it. */
   readonly folder: string;
   /** What goes wrong: a plan, or what makes one. @defaultValue nothing */

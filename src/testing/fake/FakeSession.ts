@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Params } from '../../connection/protocol/messages.js';
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { LEGACY_VERSIONS, MODERN_VERSIONS } from '../../connection/protocol/versions.js';
 import { messageOf } from '../../core/errors.js';
 import { epochNow, stampOf } from '../faults/events.js';
@@ -82,7 +83,9 @@ export class FakeSession {
     switch (method) {
       case 'initialize': {
         if (settings.era === 'modern') {
-          refuse(-32022, 'this protocol version is not supported', { supported: MODERN_VERSIONS });
+          refuse(RPC_CODES.unsupportedVersion, 'this protocol version is not supported', {
+            supported: MODERN_VERSIONS,
+          });
           return;
         }
         const asked = params?.['protocolVersion'] as string;
@@ -91,7 +94,7 @@ export class FakeSession {
         return;
       }
       case 'server/discover':
-        if (settings.era === 'legacy') refuse(-32601, `method not found: ${method}`);
+        if (settings.era === 'legacy') refuse(RPC_CODES.methodNotFound, `method not found: ${method}`);
         else
           reply({
             supportedVersions: MODERN_VERSIONS,
@@ -116,7 +119,7 @@ export class FakeSession {
         return;
       default: {
         const page = listPage(this.#core, method, params?.['cursor']);
-        if (page === undefined) refuse(-32601, `method not found: ${method}`);
+        if (page === undefined) refuse(RPC_CODES.methodNotFound, `method not found: ${method}`);
         else reply(page);
       }
     }
@@ -148,7 +151,7 @@ export class FakeSession {
       if (NOT_RECORDED.has(method)) return false;
       const what = playback.miss(request);
       this.#core.diverged(what, stampOf(params));
-      this.#send(failure(id, -32603, `the replay diverged: ${what}`), id);
+      this.#send(failure(id, RPC_CODES.internalError, `the replay diverged: ${what}`), id);
       return true;
     }
     void this.#doing(request, call, async (signal, stamp) => {
@@ -172,7 +175,7 @@ export class FakeSession {
     const { id, method, params } = request;
     const refusal = this.#core.refusal(method, params);
     if (refusal !== undefined) {
-      this.#send(failure(id, -32602, refusal), id);
+      this.#send(failure(id, RPC_CODES.invalidParams, refusal), id);
       return;
     }
     await this.#doing(request, call, async (signal, stamp) => {

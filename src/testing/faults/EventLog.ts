@@ -3,7 +3,7 @@ import { tellListener } from '../../core/events.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
 import type { KitEvent } from './events.js';
 
-export interface EventLogOptions {
+export interface FaultLogOptions {
   /** Told of each effect and fault. @defaultValue none */
   readonly onEvent?: (event: KitEvent) => void;
   /** A file to which each event is appended as a line of JSON, at once. @defaultValue none */
@@ -17,9 +17,9 @@ export interface EventLogOptions {
 /** What a server or a proxy saw and did: kept, written down, and told, in this order. */
 export class EventLog {
   readonly events: KitEvent[] = [];
-  readonly #options: EventLogOptions;
+  readonly #options: FaultLogOptions;
 
-  constructor(options: EventLogOptions) {
+  constructor(options: FaultLogOptions) {
     this.#options = options;
   }
 

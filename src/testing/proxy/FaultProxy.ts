@@ -5,7 +5,7 @@ import { OptionError } from '../../core/errors.js';
 import { checkText, withDefaults } from '../../core/options.js';
 import { sleep } from '../../core/time/sleep.js';
 import { planState } from '../fake/planState.js';
-import { EventLog, type EventLogOptions } from '../faults/EventLog.js';
+import { EventLog, type FaultLogOptions } from '../faults/EventLog.js';
 import type { KitEvent } from '../faults/events.js';
 import { FaultPlan, type FaultPlanOptions } from '../faults/FaultPlan.js';
 import { faultEvent } from '../faults/faultEvent.js';
@@ -20,7 +20,7 @@ import { ProxySession } from './http/ProxySession.js';
 import { SseProxySession } from './http/SseProxySession.js';
 import { failed, passOn, Upstream } from './http/Upstream.js';
 
-export interface FaultProxyOptions extends EventLogOptions, HttpListenerOptions {
+export interface FaultProxyOptions extends FaultLogOptions, HttpListenerOptions {
   /** Where the server is: the `http` or `https` URL of its Streamable HTTP or SSE endpoint. */
   readonly upstream: string;
   /** What goes wrong: a plan, or what makes one. @defaultValue nothing */

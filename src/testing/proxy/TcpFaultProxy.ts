@@ -5,14 +5,14 @@ import { type Closeable, type CloseOptions, CloseScope } from '../../core/close/
 import { OptionError } from '../../core/errors.js';
 import { checkCount, checkText, withDefaults } from '../../core/options.js';
 import { planState } from '../fake/planState.js';
-import { EventLog, type EventLogOptions } from '../faults/EventLog.js';
+import { EventLog, type FaultLogOptions } from '../faults/EventLog.js';
 import type { KitEvent } from '../faults/events.js';
 import { FaultPlan, type FaultPlanOptions, type Injection } from '../faults/FaultPlan.js';
 import { faultEvent } from '../faults/faultEvent.js';
 import { TCP_EXCHANGE } from '../faults/table/spec.js';
 import { TcpLink } from '../wire/tcp/TcpLink.js';
 
-export interface TcpFaultProxyOptions extends EventLogOptions {
+export interface TcpFaultProxyOptions extends FaultLogOptions {
   /** Where the server is: `tcp://host:port`, or `host:port`. */
   readonly upstream: string;
   /** What goes wrong: a plan, or what makes one. @defaultValue nothing */

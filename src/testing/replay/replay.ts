@@ -1,4 +1,5 @@
 import type { ServerNotice, ServerRequest } from '../../connection/protocol/messages.js';
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { messageOf, OptionError, RpcError } from '../../core/errors.js';
 import { checkMs, withDefaults } from '../../core/options.js';
 import type { McpPool, RequestOptions } from '../../pool/McpPool.js';
@@ -163,12 +164,18 @@ class Replayer {
     const [step] = place < 0 ? [] : asked.splice(place, 1);
     if (step === undefined) {
       this.#diverged(`the server asked ${got.method}, which is not in the recording`, call);
-      throw new RpcError(this.#server, -32601, `${got.method} is not in the recording`);
+      throw new RpcError(this.#server, RPC_CODES.methodNotFound, `${got.method} is not in the recording`);
     }
     this.#compare(call, `the server's ${got.method}`, plain(step.message.params), plain(got.params));
-    const { result, error } = step.reply ?? { error: { code: -32603, message: 'it had no reply in the recording' } };
+    const { result, error } = step.reply ?? {
+      error: { code: RPC_CODES.internalError, message: 'it had no reply in the recording' },
+    };
     if (error === undefined || error === null) return result;
-    const { code = -32603, message = 'refused', data } = error as { code?: number; message?: string; data?: unknown };
+    const {
+      code = RPC_CODES.internalError,
+      message = 'refused',
+      data,
+    } = error as { code?: number; message?: string; data?: unknown };
     throw new RpcError(this.#server, code, message, data);
   }
 

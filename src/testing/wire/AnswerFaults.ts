@@ -1,3 +1,4 @@
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Injection } from '../faults/FaultPlan.js';
 import {
   garbage,
@@ -17,7 +18,6 @@ import type { WireMemory } from './WireMemory.js';
 
 /** An id that no client uses. */
 const UNKNOWN_ID = 987_654_321;
-const METHOD_NOT_FOUND = -32601;
 /** How long an answer out of order is held back, in ms. */
 const HOLD_MS = 1_000;
 /** Above the default `maxMessageBytes`. */
@@ -134,7 +134,7 @@ export class AnswerFaults {
         port.write(port.frame(JSON.stringify({ jsonrpc: '2.0', id })));
         return false;
       case 'silentUnknown':
-        if ((message.error as { readonly code?: unknown } | undefined)?.code === METHOD_NOT_FOUND) return false;
+        if ((message.error as { readonly code?: unknown } | undefined)?.code === RPC_CODES.methodNotFound) return false;
         break;
       case 'listChangedStorm':
         for (let n = settings.count ?? 1_000; n > 0; n--)

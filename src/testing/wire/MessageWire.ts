@@ -1,3 +1,4 @@
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Clock, Timer } from '../../core/clock.js';
 import type { FaultEvent } from '../faults/events.js';
 import type { FaultPlan, Injection } from '../faults/FaultPlan.js';
@@ -120,7 +121,7 @@ export class MessageWire {
     const { id, method, params } = request;
     const name = params?.['name'];
     if (method === 'tools/call' && typeof name === 'string' && this.#memory.vanished.has(name)) {
-      port.write(port.frame(failure(id, -32602, `unknown tool ${name}`)));
+      port.write(port.frame(failure(id, RPC_CODES.invalidParams, `unknown tool ${name}`)));
       port.done?.();
       return;
     }
@@ -153,7 +154,7 @@ export class MessageWire {
         this.#stalled = true;
         break;
       case 'error': {
-        const { code = -32603, message = 'the fault plan failed it', data } = settings;
+        const { code = RPC_CODES.internalError, message = 'the fault plan failed it', data } = settings;
         this.#calls.delete(request.id);
         port.write(port.frame(failure(request.id, code, message, data)));
         port.done?.();

@@ -1,10 +1,10 @@
+import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../../core/clock.js';
 import { messageOf, RequestTimeoutError, RpcError } from '../../../core/errors.js';
 import type { Logger } from '../../../core/logger.js';
 import { withDeadline, within } from '../../../core/time/within.js';
 import type { Caller, ListItems, ListKind, McpPool } from '../../../pool/McpPool.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
-import { METHOD_NOT_FOUND } from '../../rpc/failure.js';
 import type { Callers } from '../../session/callers/Callers.js';
 import { validItems } from './validItems.js';
 
@@ -262,7 +262,7 @@ export class Catalog<K extends ListKind> {
       return { ...listing, items: this.#valid(server, listing.items) };
     } catch (error) {
       if (signal.aborted) return undefined;
-      if (error instanceof RpcError && error.rpcCode === METHOD_NOT_FOUND) return NOTHING;
+      if (error instanceof RpcError && error.rpcCode === RPC_CODES.methodNotFound) return NOTHING;
       logger.warn(
         { server, kind: this.#kind, error: messageOf(error) },
         'a server could not be listed and is left out',

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { INVALID_PARAMS, Refusal } from '../../rpc/failure.js';
+import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
+import { Refusal } from '../../rpc/failure.js';
 import type { ListHints, ServerList } from './Catalog.js';
 
 /** An item of the aggregate with its server and what it is known by. */
@@ -64,7 +65,7 @@ function placeOf(kind: string, cursor: unknown): Place {
   } catch {
     // It is none.
   }
-  throw new Refusal(INVALID_PARAMS, 'the cursor is none of this list');
+  throw new Refusal(RPC_CODES.invalidParams, 'the cursor is none of this list');
 }
 
 const hashOf = (key: string): string => createHash('sha256').update(key).digest('base64url').slice(0, 12);

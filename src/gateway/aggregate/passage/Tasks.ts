@@ -1,10 +1,11 @@
+import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
 import { messageOf } from '../../../core/errors.js';
 import type { Logger } from '../../../core/logger.js';
 import type { McpPool } from '../../../pool/McpPool.js';
 import { changed } from '../../bridge/paramsFor.js';
 import type { CallOptions, Downstream } from '../../endpoint/Endpoint.js';
 import type { Params } from '../../rpc/envelope.js';
-import { INVALID_PARAMS, METHOD_NOT_FOUND, Refusal } from '../../rpc/failure.js';
+import { Refusal } from '../../rpc/failure.js';
 import { parseAnswer } from '../../rpc/parseAnswer.js';
 import type { Callers } from '../../session/callers/Callers.js';
 import type { Passage } from './Passage.js';
@@ -34,9 +35,9 @@ export class Tasks {
   async request(session: Downstream, method: string, params: Params | undefined, call: CallOptions): Promise<unknown> {
     const { pool, passage } = this.#options;
     if (method === 'tasks/list' && session.era === 'legacy') return this.#list(session, params, call);
-    if (!BY_ID.has(method)) throw new Refusal(METHOD_NOT_FOUND, `method not found: ${method}`);
+    if (!BY_ID.has(method)) throw new Refusal(RPC_CODES.methodNotFound, `method not found: ${method}`);
     const task = passage.taskIds.find(pool.servers(), params?.['taskId']);
-    if (task === undefined) throw new Refusal(INVALID_PARAMS, 'Failed to retrieve task: Task not found');
+    if (task === undefined) throw new Refusal(RPC_CODES.invalidParams, 'Failed to retrieve task: Task not found');
     const given = changed(params, call, { params: { taskId: task.taskId } });
     return passage.send({ server: task.server, session, method }, given, call);
   }
@@ -97,5 +98,5 @@ function startOf(servers: readonly string[], given: unknown): { index: number; c
   } catch {
     // It is none.
   }
-  throw new Refusal(INVALID_PARAMS, 'the cursor is none of this list');
+  throw new Refusal(RPC_CODES.invalidParams, 'the cursor is none of this list');
 }

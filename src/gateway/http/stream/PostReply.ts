@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
+import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
 import type { Progress } from '../../../pool/McpPool.js';
-import { type Failure, failureText, INTERNAL_ERROR } from '../../rpc/failure.js';
+import { type Failure, failureText } from '../../rpc/failure.js';
 import type { HeldBytes } from '../HeldBytes.js';
 import { holdAnswer } from '../holdAnswer.js';
 import { sendJson } from '../respond.js';
@@ -113,7 +114,7 @@ export class PostReply {
     if (holdAnswer(this.#response, bytes, held, stallTimeoutMs)) return true;
     const data = { code: 'ERR_OUTCOME_UNKNOWN', retryable: false };
     const message = `the answer of ${bytes} bytes is lost: too much waits for clients that do not read`;
-    this.failure(idText, { code: INTERNAL_ERROR, message, data });
+    this.failure(idText, { code: RPC_CODES.internalError, message, data });
     return false;
   }
 

@@ -7,6 +7,7 @@ import type { Caller, RequestOptions, ServerInfo } from '../../../pool/McpPool.j
 import type { Era } from '../../../registry/config/ServerConfig.js';
 import { legacyOverModern, type Send } from '../../bridge/LegacyOverModern.js';
 import { ModernOverLegacy } from '../../bridge/ModernOverLegacy.js';
+import type { GivenParams } from '../../bridge/paramsFor.js';
 import { type CallOptions, type Downstream, infoOf } from '../../endpoint/Endpoint.js';
 import type { GatewayPool } from '../../GatewayOptions.js';
 import type { HeldBytes } from '../../http/HeldBytes.js';
@@ -270,7 +271,9 @@ export class Callers {
    * A call's options as the pool takes them. On a connection of the session's own, what came on no call's stream takes the
    * way of the pool's events, since with several calls in flight it belongs to none for sure.
    */
-  #options(server: string, session: Downstream, call: CallOptions): RequestOptions {
+  #options(server: string, session: Downstream, given: CallOptions & Partial<GivenParams>): RequestOptions {
+    // What came along for the gateway alone is no option of the pool's.
+    const { onTool: _tool, params: _params, ...call } = given;
     const caller = this.of(server, session);
     const config = this.#pool.config(server);
     const times =

@@ -1,9 +1,10 @@
 import type { Limiter } from '../../../concurrent/limiter/Limiter.js';
 import type { CallOptions, Params } from '../../../connection/protocol/messages.js';
 import { ClosedError, NotSentError, OutcomeUnknownError, PoolkitError } from '../../../core/errors.js';
-import { checkMs } from '../../../core/options.js';
+import { checkMs, checkNames } from '../../../core/options.js';
 import { within } from '../../../core/time/within.js';
 import type { ConnectionLease, RequestOptions } from '../../McpPool.js';
+import { LEASE_OPTIONS, NOTIFY_OPTIONS, REQUEST_OPTIONS } from '../callOptions.js';
 import type { PooledConnection } from '../connections/PooledConnection.js';
 import type { ServerContext } from '../context.js';
 import type { PartitionTable } from '../partitions/PartitionTable.js';
@@ -53,6 +54,8 @@ export class ServerCalls {
     const trace = begun ?? this.#trace(method, params, options);
     let unknown: OutcomeUnknownError | undefined;
     try {
+      // In line: what the hot path runs through stays few files.
+      for (const name in options) if (REQUEST_OPTIONS[name] !== true) checkNames('request', options, REQUEST_OPTIONS);
       options.signal?.throwIfAborted();
       const budget = options.deadlineMs === undefined ? undefined : new Budget(pool.clock.now(), options.deadlineMs);
       for (let sends = 1; ; sends++) {
@@ -105,6 +108,7 @@ export class ServerCalls {
     params: Params | undefined,
     options: Pick<RequestOptions, 'caller' | 'signal'>,
   ): Promise<void> {
+    checkNames('notify', options, NOTIFY_OPTIONS);
     const pooled = await this.acquire(options, undefined);
     try {
       await pooled.connection.notify(method, params, options);
@@ -114,6 +118,7 @@ export class ServerCalls {
   }
 
   async lease(options: Pick<RequestOptions, 'caller' | 'signal' | 'acquireTimeoutMs'>): Promise<ConnectionLease> {
+    checkNames('lease', options, LEASE_OPTIONS);
     const pooled = await this.acquire(options, undefined);
     const { config, counters, events, pool } = this.#context;
     return new ServerLease(config.name, pooled, {

@@ -7,8 +7,10 @@ import type {
 } from '../../../connection/protocol/messages.js';
 import { ClosedError, OptionError } from '../../../core/errors.js';
 import type { Listener as EventListener } from '../../../core/events.js';
+import { checkNames } from '../../../core/options.js';
 import type { Caller, ConnectionLease, RequestOptions, TypedRequestOptions } from '../../McpPool.js';
 import type { ResultOf } from '../../MethodMap.js';
+import { REQUEST_OPTIONS } from '../callOptions.js';
 import type { PooledConnection } from '../connections/PooledConnection.js';
 import type { CallTracer } from './trace.js';
 
@@ -45,8 +47,12 @@ export class ServerLease implements ConnectionLease {
     this.#pooled = pooled;
     this.#hooks = hooks;
     const { connection, router } = pooled;
-    this.#closed = connection.onClose(({ why }) => this.#control.abort(new Error(why)));
     this.#watch = hooks.watch(new Error(`lease of server ${server}`).stack);
+    this.#closed = connection.onClose(({ why }) => {
+      // There is nothing left of it that could be given back.
+      this.#watch[Symbol.dispose]();
+      this.#control.abort(new Error(why));
+    });
     const self = this;
     this.#listening = router.listen({
       onNotification: (notice) => {
@@ -70,6 +76,7 @@ export class ServerLease implements ConnectionLease {
   request(method: string, params?: Params, options?: RequestOptions): Promise<unknown>;
   async request(method: string, params?: Params, given: RequestOptions = {}): Promise<unknown> {
     this.#assertHeld();
+    checkNames('request', given, REQUEST_OPTIONS);
     const { connection, router } = this.#pooled;
     const { caller } = this.#hooks;
     const options = caller === undefined || given.caller !== undefined ? given : { ...given, caller };

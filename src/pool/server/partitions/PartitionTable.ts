@@ -13,9 +13,8 @@ import { ConnectionLimit } from '../limits/ConnectionLimit.js';
 import type { Swept } from '../limits/Sweeper.js';
 import { Partition } from './Partition.js';
 import { type PartitionHost, type PartitionSettings, partitionSettings } from './PartitionSettings.js';
-import type { PartitionState } from './partitionState.js';
+import { type PartitionState, StateTally } from './partitionState.js';
 import { SPARES, Spares } from './Spares.js';
-import { StateTally } from './StateTally.js';
 import { Subscriptions } from './Subscriptions.js';
 
 /** From so many partitions on they are looked through, each time they have doubled. */

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
 import { systemClock } from '../../../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../../../core/close/CloseScope.js';
 import type { Injection } from '../../faults/FaultPlan.js';
@@ -79,7 +80,7 @@ export class FakeHttp implements Closeable {
     const { pathname, searchParams } = new URL(req.url ?? '/', 'http://localhost');
     const message = req.method === 'POST' ? parseMessage((await readBody(req)).toString('utf8')) : undefined;
     if (req.method === 'POST' && message === undefined) {
-      const error = { code: -32700, message: 'parse error' };
+      const error = { code: RPC_CODES.parseError, message: 'parse error' };
       res
         .writeHead(400, { 'content-type': 'application/json' })
         .end(JSON.stringify({ jsonrpc: '2.0', id: null, error }));

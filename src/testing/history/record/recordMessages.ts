@@ -6,6 +6,7 @@ import type {
   RequestHandler,
   ServerNotice,
 } from '../../../connection/protocol/messages.js';
+import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
 import { messageOf, RpcError } from '../../../core/errors.js';
 import type { RpcMessage } from '../../wire/messages.js';
 import type { History } from '../History.js';
@@ -131,7 +132,7 @@ class MessageRecorder {
         const known = error instanceof RpcError;
         this.#tell(
           'client',
-          message({ id, error: known ? errorOf(error) : { code: -32603, message: messageOf(error) } }),
+          message({ id, error: known ? errorOf(error) : { code: RPC_CODES.internalError, message: messageOf(error) } }),
         );
         throw error;
       }

@@ -1,42 +1,8 @@
 import type { Clock } from '../../../core/clock.js';
+import type { EraStore } from '../../../core/era/EraStore.js';
 import { StartError } from '../../../core/errors.js';
 import type { Logger } from '../../../core/logger.js';
 import type { Era } from '../../../registry/config/ServerConfig.js';
-
-/** Which era a server was found to speak, and when. */
-export interface EraVerdict {
-  readonly era: Era;
-  /** The modern version agreed on. */
-  readonly version?: string;
-  /** The wire that a URL without a type was found to speak. */
-  readonly transport?: 'http' | 'sse';
-  /** Epoch ms. */
-  readonly at: number;
-}
-
-/** Remembers verdicts by config fingerprint. A store that fails is logged and asked again next time. */
-export interface EraStore {
-  get(fingerprint: string): Promise<EraVerdict | undefined>;
-  set(fingerprint: string, verdict: EraVerdict): Promise<void>;
-  delete(fingerprint: string): Promise<void>;
-}
-
-/** A store for one process. */
-export class MemoryEraStore implements EraStore {
-  readonly #verdicts = new Map<string, EraVerdict>();
-
-  async get(fingerprint: string): Promise<EraVerdict | undefined> {
-    return this.#verdicts.get(fingerprint);
-  }
-
-  async set(fingerprint: string, verdict: EraVerdict): Promise<void> {
-    this.#verdicts.set(fingerprint, verdict);
-  }
-
-  async delete(fingerprint: string): Promise<void> {
-    this.#verdicts.delete(fingerprint);
-  }
-}
 
 export interface StoreContext {
   readonly eraStore: EraStore | undefined;
