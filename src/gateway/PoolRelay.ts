@@ -55,8 +55,9 @@ export class PoolRelay implements Disposable {
     const { callers, aggregates } = tenant;
     if (!callers.isBound(server)) for (const each of aggregates()) each.onNotice(server, notice);
     if (notice.method === 'notifications/tools/list_changed') callers.tools.forget(server);
-    const { sessions, own } = hearingOf(event, tenant, this.#sessions);
+    const { sessions, own, call } = hearingOf(event, tenant, this.#sessions);
     for (const session of sessions) session.endpoint.relay(session, server, notice, own);
+    call?.(notice);
   }
 
   /** Its process ended with what the session had put into it: its client is told by 404, and initialises anew. */

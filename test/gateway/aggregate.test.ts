@@ -293,11 +293,32 @@ test('a modern client keeps no process of its own on a server that speaks the le
   expect(pool.stats('one')).toMatchObject({ pids, state: 'ready' });
 });
 
+test('a line that a legacy server logs during the only call comes to its modern client, if that named a level', async () => {
+  const { url } = await house({ one: {} });
+  const log = async (path: string, name: string, level?: string): Promise<string> => {
+    const { outgoing, body } = modern(path, 'tools/call', { name }, level);
+    outgoing.end(body);
+    const [incoming] = (await once(outgoing, 'response')) as [IncomingMessage];
+    return (await incoming.setEncoding('utf8').toArray()).join('');
+  };
+  const own = url.replace('/mcp', '/servers/one/mcp');
+  for (const [path, name] of [
+    [own, 'log'],
+    [url, 'one__log'],
+  ] as const) {
+    const heard = await log(path, name, 'info');
+    expect(heard).toContain('"method":"notifications/message","params":{"level":"info","data":"one logs"}');
+    expect(heard).toContain('logged');
+    for (const level of [undefined, 'error']) expect(await log(path, name, level)).not.toContain('one logs');
+  }
+});
+
 /** A request of the modern era that is yet to be sent. */
-function modern(url: string, method: string, params: object) {
+function modern(url: string, method: string, params: { readonly name?: string }, logLevel?: string) {
   const meta = {
     'io.modelcontextprotocol/protocolVersion': '2026-07-28',
     'io.modelcontextprotocol/clientCapabilities': {},
+    ...(logLevel && { 'io.modelcontextprotocol/logLevel': logLevel }),
   };
   const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method, params: { ...params, _meta: meta } });
   const headers = {
@@ -305,13 +326,14 @@ function modern(url: string, method: string, params: object) {
     accept: 'application/json, text/event-stream',
     'mcp-protocol-version': '2026-07-28',
     'mcp-method': method,
+    ...(params.name === undefined ? {} : { 'mcp-name': params.name }),
   };
   return { outgoing: request(url, { method: 'POST', headers, agent: false }), body };
 }
 
 /** A subscription of the modern era. */
 async function listening(url: string, notifications: object): Promise<EventReader> {
-  const { outgoing, body } = modern(url, 'subscriptions/listen', { notifications });
+  const { outgoing, body } = modern(url, 'subscriptions/listen', { notifications } as object);
   outgoing.end(body);
   const [incoming] = (await once(outgoing, 'response')) as [IncomingMessage];
   const stream = new EventReader(incoming.setEncoding('utf8'));

@@ -1,6 +1,7 @@
 import { LIST_CHANGES } from '../../connection/protocol/messages.js';
 import type { PoolEvents } from '../../pool/McpPool.js';
 import type { Tenant } from '../users/Tenant.js';
+import type { Tell } from './callers/CallsInFlight.js';
 import type { Session } from './Session.js';
 import type { SessionTable } from './SessionTable.js';
 
@@ -8,6 +9,8 @@ import type { SessionTable } from './SessionTable.js';
 export interface Hearing {
   readonly sessions: Iterable<Session>;
   readonly own: boolean;
+  /** The call of a client without a session that it is for. */
+  readonly call?: Tell | undefined;
 }
 
 const NO_ONE: Hearing = Object.freeze({ sessions: [], own: false });
@@ -30,6 +33,9 @@ export function hearingOf(
   if (LIST_CHANGES.has(notice.method)) {
     return { sessions: [...sessions].filter(({ caller }) => caller.principal === principal), own: false };
   }
-  const sole = callers.soleCaller(server) as Session | undefined;
-  return sole === undefined ? NO_ONE : { sessions: [sole], own: false };
+  const sole = callers.soleCaller(server);
+  if (sole === undefined) return NO_ONE;
+  if (sole.era === 'legacy') return { sessions: [sole as Session], own: false };
+  // Clients of the modern era share what stands for them here: with several calls in flight it may be about any of them.
+  return notice.method === 'notifications/message' ? { ...NO_ONE, call: callers.soleCall(server) } : NO_ONE;
 }

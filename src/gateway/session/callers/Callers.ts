@@ -15,7 +15,7 @@ import type { ModernClients } from '../../modern/ModernClients.js';
 import { ToolDefinitions } from '../../modern/ParamChecks.js';
 import { askable, type Params } from '../../rpc/envelope.js';
 import { CallerTable } from './CallerTable.js';
-import { CallsInFlight } from './CallsInFlight.js';
+import { CallsInFlight, type Tell } from './CallsInFlight.js';
 import { makingRoom } from './makingRoom.js';
 
 export interface CallersOptions {
@@ -224,14 +224,20 @@ export class Callers {
     params: Params | undefined,
     call: CallOptions,
   ): Promise<unknown> {
-    return this.#calls.during(server, session, async () => {
+    const run = async (): Promise<unknown> => {
       try {
         return await this.#pool.request(server, method, params, this.#options(server, session, call));
       } catch (error) {
         if (!this.#table.failed(server, session, error)) throw error;
         return await this.#pool.request(server, method, params, this.#options(server, session, call));
       }
-    });
+    };
+    return this.#calls.during(server, session, run, call.onNotification);
+  }
+
+  /** What the only call in flight to the server is told by. */
+  soleCall(server: string): Tell | undefined {
+    return this.#calls.soleCall(server);
   }
 
   /** The session that alone has calls in flight to the server; undefined when none or several have. */

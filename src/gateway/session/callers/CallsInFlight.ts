@@ -1,6 +1,10 @@
 import type { Clock } from '../../../core/clock.js';
 import { PoolkitError } from '../../../core/errors.js';
+import type { ServerNotice } from '../../../pool/McpPool.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
+
+/** Tells a call's client what its server said. */
+export type Tell = (notice: ServerNotice) => void;
 
 /** How long a server may still speak about a call that was given up without its answer, in ms. */
 const LINGER_MS = 30_000;
@@ -15,13 +19,19 @@ export class CallsInFlight {
   /** Until when each session's calls that were given up count, by server. */
   readonly #lingering = new Map<string, Map<Downstream, number>>();
 
+  /** What each call is told by of what came on no call's stream. */
+  readonly #told = new Map<string, Set<{ readonly tell: Tell | undefined }>>();
+
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
   /** Counts the call until it settles. */
-  async during<T>(server: string, session: Downstream, call: () => Promise<T>): Promise<T> {
+  async during<T>(server: string, session: Downstream, call: () => Promise<T>, tell?: Tell): Promise<T> {
     const counts = mapIn(this.#calls, server);
+    const told = { tell };
+    const all = this.#told.get(server) ?? new Set();
+    this.#told.set(server, all.add(told));
     counts.set(session, (counts.get(session) ?? 0) + 1);
     try {
       return await call();
@@ -29,6 +39,8 @@ export class CallsInFlight {
       if (mayRun(error)) this.#linger(server, session);
       throw error;
     } finally {
+      all.delete(told);
+      if (all.size === 0 && this.#told.get(server) === all) this.#told.delete(server);
       const left = (counts.get(session) ?? 1) - 1;
       if (left > 0) counts.set(session, left);
       else counts.delete(session);
@@ -43,6 +55,13 @@ export class CallsInFlight {
     const [session] = counts.keys();
     for (const other of this.#linger(server)?.keys() ?? []) if (other !== session) return undefined;
     return session;
+  }
+
+  /** What the only call in flight to the server is told by; undefined when there is none, or there are several. */
+  soleCall(server: string): Tell | undefined {
+    const all = this.#told.get(server);
+    const [only] = all ?? [];
+    return all?.size === 1 && this.sole(server) !== undefined ? only?.tell : undefined;
   }
 
   /** Enters the session, and forgets those whose time is over. */
