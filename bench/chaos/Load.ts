@@ -7,6 +7,8 @@ const PRINCIPALS = ['alice', 'bob', undefined] as const;
 const KEYS = ['1', '2'] as const;
 /** Longest call that a fault leaves without an answer, in ms. */
 const SHORT_MS = 500;
+/** How long a call of the storm waits for its turn, in ms. */
+const STORM_WAIT_MS = 8_000;
 /** How long a slow call takes that nothing cancels; see the slack of the checker. */
 export const SLOW_MS = 2_500;
 
@@ -99,6 +101,7 @@ export class Load {
     const abort = slow || random.chance(0.1) ? new AbortController() : undefined;
     const options: RequestOptions = {
       caller,
+      acquireTimeoutMs: STORM_WAIT_MS,
       ...(random.chance(0.25) && { idempotent: true }),
       ...(random.chance(0.2) && { raw: true }),
       ...(random.chance(0.1) && { deadlineMs: random.whole(50, 3_000) }),
@@ -122,14 +125,18 @@ export class Load {
 
   async #list(spec: ServerSpec): Promise<void> {
     const caller = callerOf(spec, this.#random.pick(PRINCIPALS), this.#random.pick(KEYS));
-    await settled(this.#world.poolOf(spec).request(spec.name, 'tools/list', {}, { caller }));
+    await settled(
+      this.#world.poolOf(spec).request(spec.name, 'tools/list', {}, { caller, acquireTimeoutMs: STORM_WAIT_MS }),
+    );
   }
 
   /** The same server by the gateway's aggregate. */
   async #aggregate(spec: ServerSpec): Promise<void> {
     const params = { name: `${spec.name}__echo`, arguments: { text: 'x' } };
     const caller = callerOf(spec, this.#random.pick(PRINCIPALS), this.#random.pick(KEYS));
-    await settled(this.#world.pool('outer').request('all', 'tools/call', params, { caller }));
+    await settled(
+      this.#world.pool('outer').request('all', 'tools/call', params, { caller, acquireTimeoutMs: STORM_WAIT_MS }),
+    );
   }
 
   async #lease(spec: ServerSpec): Promise<void> {
@@ -137,7 +144,7 @@ export class Load {
     const calls = this.#random.whole(1, 3);
     const fault = this.#fault(spec.name);
     try {
-      const lease = await this.#world.poolOf(spec).lease(spec.name, { caller });
+      const lease = await this.#world.poolOf(spec).lease(spec.name, { caller, acquireTimeoutMs: STORM_WAIT_MS });
       for (let call = 0; call < calls; call++) {
         const args = { text: 'x', ...(call === 0 && fault !== undefined && { fault }) };
         const params = { name: this.#random.pick(['echo', 'progress', 'late']), arguments: args };

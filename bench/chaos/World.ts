@@ -26,6 +26,7 @@ const RATE = { max: 60, windowMs: 200 };
 
 /** A bound connection that idles out takes its client's session with it: that is no failure, and is kept out of the calm. */
 const BOUND_IDLE_MS = 120_000;
+const IDLE_MS = 1_500;
 /** In front of the gateway every caller is a session: it knows no principals. */
 const OUTER = { sharing: 'bound', era: 'legacy', maxConnections: 12 } as const;
 
@@ -37,7 +38,6 @@ const OPTIONS = {
   acquireTimeoutMs: 40_000,
   startTimeoutMs: 20_000,
   requestTimeoutMs: 2_500,
-  idleTimeoutMs: 1_500,
   backoff: { initialMs: 20, maxMs: 150, jitterRatio: 0.2 },
   stableAfterMs: 300,
   breakerThreshold: 8,
@@ -55,6 +55,8 @@ export interface WorldOptions {
   /** Stands in the environment of every process. */
   readonly mark: string;
   readonly rules: readonly ChaosRule[];
+  /** When what idles ends, in ms. @defaultValue soon, so that it does */
+  readonly idleMs?: number;
   /** When a connection of one session alone ends for want of calls, in ms. @defaultValue longer than any round */
   readonly boundIdleMs?: number;
 }
@@ -73,6 +75,7 @@ export class World {
   readonly #storm: string;
   readonly #folder: string;
   readonly #boundIdleMs: number;
+  readonly #idleMs: number;
   readonly #starts: ReadonlyMap<string, StartRule>;
   readonly #ports = new Map<string, number>();
   readonly #pools = new Map<PoolName, McpPool>();
@@ -83,13 +86,17 @@ export class World {
   #generation = 0;
   #version = 0;
 
-  private constructor({ history, folder, mark, rules, boundIdleMs = BOUND_IDLE_MS }: WorldOptions, redis: Restartable) {
+  private constructor(
+    { history, folder, mark, rules, idleMs = IDLE_MS, boundIdleMs = BOUND_IDLE_MS }: WorldOptions,
+    redis: Restartable,
+  ) {
     const starts = rules.filter((rule) => rule.kind === 'start');
     this.history = history;
     this.events = join(folder, 'events.jsonl');
     this.#storm = join(folder, 'storm');
     this.#folder = folder;
     this.#boundIdleMs = boundIdleMs;
+    this.#idleMs = idleMs;
     this.#starts = new Map(starts.map((rule) => [rule.server, rule]));
     this.#mark = mark;
     this.redis = redis;
@@ -200,6 +207,7 @@ export class World {
     const part = `${name}${++this.#generation}`;
     const options = {
       ...OPTIONS,
+      idleTimeoutMs: this.#idleMs,
       ...this.#limiterOf(name, part),
       wrapConnection: (connection: Parameters<typeof recordConnection>[0]) =>
         recordConnection(connection, this.history, slotsOf(connection.server)),
