@@ -197,6 +197,8 @@ async function realServer(bench: Bench): Promise<void> {
   bench.target(`${EVERYTHING.title}: times less CPU per call than SDK v1`, times('SDK v1 Client'), '>=', 2.2);
   bench.target(`${EVERYTHING.title}: times less CPU per call than SDK v2`, times('SDK v2 Client'), '>=', 4.5);
   for (const floor of ['raw JSON lines, no timeouts', 'raw JSON lines with timeouts']) {
+    const less = (name: string): string => (figure(name).cpuNs / figure(floor).cpuNs).toFixed(2);
+    bench.note(`${floor} takes ${less('SDK v1 Client')} times less CPU than SDK v1, ${less('SDK v2 Client')} than v2`);
     bench.note(`${EVERYTHING.title}: ${(figure(floor).medianNs / own.medianNs).toFixed(2)} of ${floor}`);
   }
   for (const rival of rivals) await rival[Symbol.asyncDispose]();
