@@ -66,3 +66,42 @@ test('a subscription keeps no URI of more than 8,192 characters', async () => {
   expect(await subscribe(8_192)).toMatchObject({ result: {} });
   expect(await subscribe(8_193)).toMatchObject({ error: { code: -32602 } });
 });
+
+test('an answer that is taken up again on another stream counts as held, and a reader that takes nothing is cut', async () => {
+  let answer = (): void => undefined;
+  const pool = new FakePool({
+    one: {
+      methods: {
+        'tools/call': (_params, { onNotification }) => {
+          onNotification?.({ method: 'notifications/custom' });
+          return new Promise((done) => {
+            answer = () => done({ content: [], pad: 'x'.repeat(20_000 * KIB) });
+          });
+        },
+      },
+    },
+  });
+  gateway = new Gateway({ pool, port: 0, stallTimeoutMs: 200 });
+  const client = new RawClient(`${(await gateway.listen()).url}/servers/one/mcp`);
+  await client.initialize();
+  const first = request(client.url, { method: 'POST', agent: false, headers: client.headers });
+  first.on('error', () => undefined).end(JSON.stringify(call('a')));
+  const eventId = await new Promise<string>((resolve) => {
+    first.on('response', (response) =>
+      response.on('data', (chunk) => resolve(/^id: (.*)$/m.exec(String(chunk))?.[1] ?? '')),
+    );
+  });
+  first.destroy();
+  const again = request(client.url, {
+    method: 'GET',
+    agent: false,
+    headers: { ...client.headers, 'last-event-id': eventId },
+  });
+  again.on('error', () => undefined).end();
+  await new Promise<void>((resolve) => again.on('response', (response) => resolve(void response.pause())));
+  answer();
+  await expect.poll(() => gateway.stats.heldBytes).toBeGreaterThan(20_000 * KIB);
+  // Its reader is cut, with all that it did not take.
+  await expect.poll(() => gateway.stats.heldBytes, { timeout: 10_000 }).toBe(0);
+  again.destroy();
+});

@@ -18,6 +18,11 @@ export class HeldBytes {
     return true;
   }
 
+  /** Whether so many more would fit. */
+  hasRoom(bytes: number): boolean {
+    return this.#held + bytes <= this.#max;
+  }
+
   giveBack(bytes: number): void {
     this.#held -= bytes;
   }

@@ -27,6 +27,7 @@ import { type AskOptions, type ClientAnswer, ClientRequests, type Send } from '.
 import { originOf } from './origin.js';
 
 export interface SessionLimits {
+  readonly stallTimeoutMs: number;
   readonly maxRequestsPerSession: number;
   readonly maxSubscriptionsPerSession: number;
   readonly maxStreamBufferBytes: number;

@@ -8,7 +8,7 @@ test('generic-pool is known to its adapter alone, which is at most 150 lines', (
   const src = join(import.meta.dirname, '../../../src');
   const files = readdirSync(src, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
   const knowing = files.filter((file) => /from 'generic-pool'/.test(readFileSync(join(src, file), 'utf8')));
-  expect(knowing.map((file) => relative('', file))).toEqual([join('pool', 'resource', 'GenericPoolShelf.ts')]);
+  expect(knowing.map((file) => relative('', file))).toEqual([join('concurrent', 'resource', 'GenericPoolShelf.ts')]);
   const lines = readFileSync(join(src, knowing[0] as string), 'utf8').split('\n').length - 1;
   expect(lines).toBeLessThanOrEqual(150);
 });

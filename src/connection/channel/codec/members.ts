@@ -17,9 +17,12 @@ const CLOSE_BRACE = 0x7d;
 const OPEN_BRACKET = 0x5b;
 const CLOSE_BRACKET = 0x5d;
 
+/** An object of more members is none of the protocol's own: to walk one takes long. */
+const MAX_MEMBERS = 10_000;
+
 /**
  * The members of the object that begins at `at` in a text that is known to be JSON; undefined when no object begins there, or
- * when a key comes twice: readers differ in which of the two they take, so that such a text must not be passed on as it is.
+ * when it has more than 10,000, or a key comes twice: readers differ in which of the two they take, so that such a text must not be passed on as it is.
  */
 export function membersOf(text: string, at = 0): Member[] | undefined {
   let from = skipSpace(text, at);
@@ -31,7 +34,7 @@ export function membersOf(text: string, at = 0): Member[] | undefined {
     const start = from;
     const keyEnd = skipString(text, start);
     const key = keyOf(text, start, keyEnd);
-    if (keys.size === keys.add(key).size) return undefined;
+    if (keys.size === keys.add(key).size || keys.size > MAX_MEMBERS) return undefined;
     // Behind the key stands a colon.
     const valueStart = skipSpace(text, skipSpace(text, keyEnd) + 1);
     const end = skipValue(text, valueStart);

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { HeldBytes } from '../HeldBytes.js';
+import { cutWhileStalled } from '../holdAnswer.js';
 import { Frame } from './Frame.js';
 import type { MessageStream } from './SessionStream.js';
 
@@ -8,6 +9,8 @@ export interface EventStreamBounds {
   readonly maxStreamBufferBytes: number;
   /** Bytes held over all sessions. */
   readonly held: HeldBytes;
+  /** A client that takes nothing of a large answer for so long, in ms, is cut. */
+  readonly stallTimeoutMs: number;
 }
 
 /** A response of server-sent events, one JSON-RPC message each. What a slow reader does not take is bounded. */
@@ -54,8 +57,17 @@ export class EventStream implements MessageStream {
   send(message: string | Frame, eventId?: string): void {
     const { writableEnded, destroyed } = this.#response;
     if (writableEnded || destroyed) return;
+    const { held, stallTimeoutMs } = this.#bounds;
+    const frame = typeof message === 'string' ? new Frame(message) : message;
+    const entry = { frame };
+    const counts = frame.hold(held);
+    if (counts) this.#unsent.add(entry);
+    const taken = cutWhileStalled(this.#response, frame.bytes.length, stallTimeoutMs);
     if (eventId !== undefined) this.#response.write(`id: ${eventId}\n`);
-    this.#response.write((typeof message === 'string' ? new Frame(message) : message).bytes);
+    this.#response.write(frame.bytes, () => {
+      taken();
+      if (this.#unsent.delete(entry)) frame.release(held);
+    });
   }
 
   /** An event without data: what a client that loses the stream resumes behind, and when. */
