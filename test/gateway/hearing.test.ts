@@ -1,5 +1,6 @@
 import { request } from 'node:http';
-import { beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { silentLogger } from '../../src/core/logger.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
 import type { Sharing } from '../../src/registry/config/ServerConfig.js';
@@ -124,13 +125,17 @@ async function modern(url: string, front: Front): Promise<Listener> {
   };
 }
 
+/** What the gateway or the pool could not do, which is nothing. */
+const failed = vi.fn();
+afterEach(() => expect(failed).not.toHaveBeenCalled());
+
 let port: number;
 beforeAll(async () => {
   port = await freePort();
 });
 
 async function start(transport: 'stdio' | 'http', sharing: Sharing): Promise<string> {
-  const pool = closeAfter(new UnifiedPool({ ledger: false }));
+  const pool = closeAfter(new UnifiedPool({ ledger: false, logger: { ...silentLogger, error: failed } }));
   if (transport === 'http') await serverChild([SERVER], port, '/mcp');
   pool.addServer(
     transport === 'stdio'

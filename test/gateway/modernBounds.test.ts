@@ -103,6 +103,37 @@ test('a notification is written once for all subscriptions, each with its own la
   await Promise.all(readers.map((each) => each.stop()));
 });
 
+test('what is told of a subscription before it is acknowledged is bounded, counted, and given back', async () => {
+  const url = await start({ maxStreamBufferBytes: 100_000 });
+  const subscribe = pool.subscribe.bind(pool);
+  let open = (): void => undefined;
+  let tell: (pad: number) => void = () => undefined;
+  pool.subscribe = async (server, filter, options) => {
+    tell = (pad) =>
+      options.onNotification({
+        method: 'notifications/resources/updated',
+        params: { uri: 'a:1', pad: 'x'.repeat(pad) },
+      });
+    await new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    return subscribe(server, filter, options);
+  };
+  const listening = listen(url, 1, '127.0.0.1');
+  await expect.poll(() => tell.length).toBe(1);
+  for (let round = 0; round < 50; round++) tell(30_000);
+  expect(gateway.stats.heldBytes).toBeLessThan(120_000);
+  expect(gateway.stats.droppedNotices).toBe(47);
+  open();
+  const reader = await listening;
+  expect((await reader.has(4)).map(({ method }) => method)).toEqual([
+    'notifications/subscriptions/acknowledged',
+    ...Array.from({ length: 3 }, () => 'notifications/resources/updated'),
+  ]);
+  await reader.stop();
+  await expect.poll(() => gateway.stats.heldBytes).toBe(0);
+});
+
 test('a call that waits for input counts as held until it is over', async () => {
   const clock = new FakeClock();
   const url = await start({ clock, maxBufferedBytes: 600_000 });

@@ -1,8 +1,12 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { UriOwners } from '../../src/gateway/aggregate/uris/UriOwners.js';
 import { fits, parseUriTemplate, workOfMessage } from '../../src/gateway/aggregate/uris/uriTemplates.js';
 import type { Downstream } from '../../src/gateway/endpoint/Endpoint.js';
 import { parseAnswer } from '../../src/gateway/rpc/parseAnswer.js';
+import { ClientRequests } from '../../src/gateway/session/ClientRequests.js';
+import { OwnTasks } from '../../src/gateway/session/OwnTasks.js';
+import { Credentials } from '../../src/pool/server/callers/Credentials.js';
+import { FakeClock } from '../../src/testing/FakeClock.js';
 
 const session = {} as Downstream;
 
@@ -36,4 +40,52 @@ test('what is remembered of URIs is bounded in characters, and long ones are not
 test('an answer that would take long to read is refused', () => {
   expect(parseAnswer('{"a":[1]}')).toEqual({ a: [1] });
   expect(() => parseAnswer(`[${'{},'.repeat(1_500_000)}1]`)).toThrow('too many values');
+});
+
+test('a server that lists without end loses its own URIs, and drives out none of another', () => {
+  const owners = new UriOwners();
+  owners.set('file:///of-b', 'b', session, true);
+  for (let at = 0; at < 100_100; at++) owners.set(`a:${at}`, 'a', session, true);
+  expect(owners.get('file:///of-b', session)).toBe('b');
+  expect(owners.get('a:0', session)).toBeUndefined();
+  expect(owners.get('a:100099', session)).toBe('a');
+  owners.forget('a');
+  expect(owners.get('a:100099', session)).toBeUndefined();
+});
+
+test('a question that cannot be written is refused, and the session can be asked others', async () => {
+  const sent = vi.fn(() => true);
+  const asks = new ClientRequests(sent, 10, new FakeClock());
+  const deep = JSON.parse(`${'{"a":'.repeat(20_000)}1${'}'.repeat(20_000)}`) as Record<string, unknown>;
+  const ask = (params: Record<string, unknown>) =>
+    asks.ask({ server: 's', method: 'elicitation/create', params, signal: new AbortController().signal });
+  await expect(ask(deep)).rejects.toMatchObject({ code: 'ERR_RPC', rpcCode: -32_603 });
+  expect([asks.size, sent.mock.calls.length]).toEqual([0, 0]);
+  const other = ask({ message: '?' });
+  expect(asks.size).toBe(1);
+  asks.answer('ask-1', { result: 1, error: undefined });
+  expect(await other).toBe(1);
+});
+
+test('an id of a task that is too long is not remembered', () => {
+  const tasks = new OwnTasks();
+  const [long, short] = ['x'.repeat(1_025), 'x'.repeat(1_024)];
+  for (const each of [long, short]) tasks.add('s', session, each);
+  expect([long, short].map((each) => tasks.has('s', session, each))).toEqual([false, true]);
+});
+
+test('what a credentials hook throws is an error, whatever it is', async () => {
+  const odd: unknown = new Proxy(
+    {},
+    {
+      getPrototypeOf: () => {
+        throw 1;
+      },
+    },
+  );
+  const hook = (): never => {
+    throw odd;
+  };
+  const credentials = new Credentials('s', hook, new FakeClock());
+  await expect(credentials.get(undefined, new AbortController().signal)).rejects.toThrow('cannot be looked at');
 });

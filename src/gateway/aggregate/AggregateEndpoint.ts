@@ -12,7 +12,7 @@ import { Followers } from '../endpoint/Followers.js';
 import type { ListenFilter, Listening } from '../modern/Listening.js';
 import type { Params } from '../rpc/envelope.js';
 import { Refusal } from '../rpc/failure.js';
-import { LEVELS } from '../rpc/levels.js';
+import { LEVELS, levelOf } from '../rpc/levels.js';
 import { LogLevels } from '../session/LogLevels.js';
 import { type ChangedKind, LIST_METHODS, Lists, type ListsOptions } from './lists/Lists.js';
 import { type KnownServer, mergedInfo } from './mergedInfo.js';
@@ -96,7 +96,8 @@ export class AggregateEndpoint implements Endpoint {
       case 'resources/subscribe':
         return this.#subscriptions.open(session, params, call);
       case 'resources/unsubscribe':
-        await session.unsubscribe(String(params?.['uri']));
+        if (typeof params?.['uri'] !== 'string') throw new Refusal(INVALID_PARAMS, 'uri is a string');
+        await session.unsubscribe(params['uri']);
         return {};
       case 'completion/complete': {
         const { server, ref } = await this.#completed(session, params?.['ref'] as Params | undefined);
@@ -161,7 +162,7 @@ export class AggregateEndpoint implements Endpoint {
     if (kind !== undefined) {
       if (own) this.#lists.invalidate(kind, server, session);
     } else if (method === 'notifications/message') {
-      const level = LEVELS.indexOf(String(params?.['level']));
+      const level = levelOf(params?.['level']);
       // On a connection of its own the server itself keeps to the level it was told, or to its own.
       if (!own && (session.logLevel === undefined || level < LEVELS.indexOf(session.logLevel))) return;
     } else if (!method.startsWith('notifications/tasks') && method !== 'notifications/elicitation/complete') return;

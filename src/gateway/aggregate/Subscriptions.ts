@@ -122,7 +122,8 @@ export class Subscriptions {
       { resourceUris: [...given.keys()] },
       {
         onNotification: (notice) => {
-          const asked = given.get(String(notice.params?.['uri']));
+          const uri = notice.params?.['uri'];
+          const asked = typeof uri === 'string' ? given.get(uri) : undefined;
           if (asked === undefined) tell(outward.notice(notice, server, session));
           else tell({ ...notice, params: { ...notice.params, uri: asked } });
         },

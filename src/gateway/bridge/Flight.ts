@@ -1,8 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { methodNotFound } from '../../connection/channel/ServerRequests.js';
 import type { CallClient, RequestHandler, ServerRequest } from '../../connection/protocol/messages.js';
+import { RpcError } from '../../core/errors.js';
 import type { CallOptions } from '../endpoint/Endpoint.js';
 import { canBeAsked, type Params } from '../rpc/envelope.js';
+import { INTERNAL_ERROR } from '../rpc/failure.js';
+import { isWritable } from '../session/ClientRequests.js';
 
 interface Question {
   readonly request: ServerRequest;
@@ -97,6 +100,9 @@ export class Flight {
   #ask(request: ServerRequest, signal: AbortSignal): Promise<unknown> {
     if (!canBeAsked(this.#client.capabilities, request.method)) {
       return Promise.reject(methodNotFound(this.#server, request.method));
+    }
+    if (!isWritable(request.params)) {
+      return Promise.reject(new RpcError(this.#server, INTERNAL_ERROR, 'the request is nested too deep'));
     }
     const key = `request-${++this.#asked}`;
     return new Promise((resolve, reject) => {

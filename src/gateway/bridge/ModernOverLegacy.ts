@@ -6,7 +6,7 @@ import type { CallOptions } from '../endpoint/Endpoint.js';
 import type { HeldBytes } from '../http/HeldBytes.js';
 import type { Params } from '../rpc/envelope.js';
 import { Refusal } from '../rpc/failure.js';
-import { LEVELS } from '../rpc/levels.js';
+import { levelOf } from '../rpc/levels.js';
 import { Flight } from './Flight.js';
 import { changed, WITHOUT_ENVELOPE } from './paramsFor.js';
 import { modernResult } from './resultText.js';
@@ -124,12 +124,12 @@ export class ModernOverLegacy {
 
 /** Whatever comes on the way to the answer goes to the request that waits for it then. */
 function relayed(flight: Flight, params: Params | undefined): CallOptions {
-  const level = LEVELS.indexOf(String((params?.['_meta'] as Params | undefined)?.[META_LOG_LEVEL]));
+  const level = levelOf((params?.['_meta'] as Params | undefined)?.[META_LOG_LEVEL]);
   return {
     ...(flight.current?.onProgress && { onProgress: (progress) => flight.current?.onProgress?.(progress) }),
     onNotification: (notice) => {
       // Only a request that names a level is told anything of that kind (2026-07-28, logging).
-      const tooLow = level < 0 || LEVELS.indexOf(String(notice.params?.['level'])) < level;
+      const tooLow = level < 0 || levelOf(notice.params?.['level']) < level;
       if (notice.method === 'notifications/message' && tooLow) return;
       flight.current?.onNotification?.(notice);
     },

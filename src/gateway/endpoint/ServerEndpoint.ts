@@ -4,7 +4,7 @@ import type { Caller, McpPool, ServerNotice } from '../../pool/McpPool.js';
 import { type ListenFilter, type Listening, untilAborted } from '../modern/Listening.js';
 import type { Params } from '../rpc/envelope.js';
 import { Refusal } from '../rpc/failure.js';
-import { LEVELS } from '../rpc/levels.js';
+import { LEVELS, levelOf } from '../rpc/levels.js';
 import { MAX_URI_LENGTH } from '../rpc/limits.js';
 import type { Callers } from '../session/callers/Callers.js';
 import { OwnTasks } from '../session/OwnTasks.js';
@@ -143,7 +143,7 @@ export class ServerEndpoint implements Endpoint {
     if (server !== this.#server) return;
     // On a connection of its own the server itself keeps to the level it was told, or to its own.
     if (method === 'notifications/message' && !own) {
-      const level = LEVELS.indexOf(String(params?.['level']));
+      const level = levelOf(params?.['level']);
       if (session.logLevel === undefined || level < LEVELS.indexOf(session.logLevel)) return;
     }
     if (method === 'notifications/resources/updated' || method === 'notifications/progress') return;

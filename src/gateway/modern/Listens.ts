@@ -65,10 +65,21 @@ export class Listens {
     const heldBytes = CALL_BYTES + 2 * idText.length + 2 * (filter.resourceSubscriptions?.join('').length ?? 0);
     if (!bounds.held.take(heldBytes)) return refuse(response, idText, 200, TOO_MUCH);
     this.#places.add(place);
-    let early: ServerNotice[] = [];
+    let early: string[] = [];
+    let earlyBytes = 0;
     const tell = (notice: ServerNotice): void => {
-      if (place.stream === undefined) early.push(notice);
-      else if (!place.stream.offer(labelled(notice, idText))) onDrop();
+      const text = labelled(notice, idText);
+      if (place.stream !== undefined) {
+        if (!place.stream.offer(text)) onDrop();
+        return;
+      }
+      const fits = earlyBytes + text.length <= bounds.maxStreamBufferBytes && bounds.held.take(text.length);
+      if (!fits) {
+        onDrop();
+        return;
+      }
+      earlyBytes += text.length;
+      early.push(text);
     };
     response.once('close', () => gone.abort(new Error('the client closed its subscription')));
     try {
@@ -81,7 +92,7 @@ export class Listens {
       place.stream = stream;
       const method = 'notifications/subscriptions/acknowledged';
       stream.send(labelled({ method, params: { notifications: listening.filter } }, idText));
-      for (const notice of early) tell(notice);
+      for (const text of early) if (!stream.offer(text)) onDrop();
       early = [];
       await listening.ended;
       const result = `{"resultType":"complete","_meta":{"${META_SUBSCRIPTION_ID}":${idText}}}`;
@@ -94,7 +105,7 @@ export class Listens {
       else place.stream.end();
     } finally {
       this.#places.delete(place);
-      bounds.held.giveBack(heldBytes);
+      bounds.held.giveBack(heldBytes + earlyBytes);
     }
   }
 

@@ -9,3 +9,6 @@ export const LEVELS: readonly string[] = [
   'alert',
   'emergency',
 ];
+
+/** A level's place among them; -1 for what is none. */
+export const levelOf = (level: unknown): number => (typeof level === 'string' ? LEVELS.indexOf(level) : -1);

@@ -54,6 +54,8 @@ export class ClientRequests {
   /** Resolves to the client's result; rejects with its error as an `RpcError`, with the reason of `signal` or `close`. */
   ask({ server, method, params, signal, via }: AskOptions): Promise<unknown> {
     if (signal.aborted) return Promise.reject(signal.reason);
+    if (!isWritable(params))
+      return Promise.reject(new RpcError(server, INTERNAL_ERROR, 'the request is nested too deep'));
     const { size } = this.#open;
     if (size >= this.#max) return Promise.reject(new QueueFullError('questions to this client', size, this.#max));
     const id = `ask-${this.#next++}`;
@@ -106,6 +108,16 @@ export class ClientRequests {
 
   close(reason: unknown): void {
     for (const { fail } of [...this.#open.values()]) fail(reason);
+  }
+}
+
+/** Whether it can be written as JSON, which is not so when it is nested too deep. */
+export function isWritable(params: Params | undefined): boolean {
+  try {
+    JSON.stringify(params);
+    return true;
+  } catch {
+    return false;
   }
 }
 

@@ -3,12 +3,15 @@ import { parseAnswer } from '../rpc/parseAnswer.js';
 
 /** Tasks of one session that are remembered. */
 const MAX_TASKS = 10_000;
+/** A longer id is not remembered. */
+const MAX_ID_LENGTH = 1_024;
 
 /** Which tasks were made for which session. On a shared server a session is told of no others. */
 export class OwnTasks {
   readonly #tasks = new WeakMap<Downstream, Set<string>>();
 
   add(server: string, session: Downstream, taskId: string): void {
+    if (taskId.length > MAX_ID_LENGTH) return;
     const tasks = this.#tasks.get(session) ?? new Set<string>();
     this.#tasks.set(session, tasks);
     tasks.add(JSON.stringify([server, taskId]));

@@ -11,13 +11,12 @@ export interface Route<T> {
   readonly item: T;
 }
 
-interface Found<T> extends Route<T> {
-  /** The list it was found in: while that is the server's list, so is the route. */
-  readonly list: readonly T[];
+interface Owner {
+  readonly server: string;
   readonly curator: Curator;
 }
 
-/** Routes remembered. */
+/** Names whose servers are remembered. */
 const MAX_ROUTES = 100_000;
 
 /** Tools or prompts of all servers that clients of the aggregate see, under the names that they know them by. */
@@ -26,7 +25,9 @@ export class Names<K extends 'tools' | 'prompts'> {
   readonly #kind: K;
   readonly #servers: () => readonly string[];
   readonly #curator: () => Curator;
-  readonly #found = new Map<string, Found<ListItems[K]>>();
+  readonly #owners = new Map<string, Owner>();
+  /** Routes found, as long as the list that they were found in. */
+  readonly #found = new WeakMap<readonly ListItems[K][], Map<string, Route<ListItems[K]>>>();
 
   /** `curator` may be another one at any time. */
   constructor(kind: K, catalog: Catalog<K>, servers: () => readonly string[], curator: () => Curator) {
@@ -55,15 +56,13 @@ export class Names<K extends 'tools' | 'prompts'> {
   /** Where `exposed` leads. Only the server whose prefix it has is asked, also when it could not be listed so far. */
   async find(exposed: string, session: Downstream): Promise<Route<ListItems[K]> | undefined> {
     const curator = this.#curator();
-    const found = this.#found.get(exposed);
-    if (found !== undefined) {
-      if (found.curator === curator && (await this.#catalog.list(found.server, session)) === found.list) return found;
-      this.#found.delete(exposed);
-    }
-    const server = curator.serverOf(exposed, this.#servers());
+    const known = this.#owners.get(exposed);
+    const server = known?.curator === curator ? known.server : curator.serverOf(exposed, this.#servers());
     if (server === undefined) return undefined;
     const isIt = ({ name }: ListItems[K]): boolean => this.#nameOf(curator, server, name) === exposed;
     let list = await this.#catalog.list(server, session);
+    const found = list === undefined ? undefined : this.#found.get(list)?.get(exposed);
+    if (found !== undefined && known?.curator === curator) return found;
     let item = list?.find(isIt);
     if (item === undefined) {
       // It may be new on a server that does not tell of changes.
@@ -71,8 +70,10 @@ export class Names<K extends 'tools' | 'prompts'> {
       item = list?.find(isIt);
     }
     if (list === undefined || item === undefined) return undefined;
-    const route = { server, name: item.name, item, list, curator };
-    if (this.#found.size < MAX_ROUTES) this.#found.set(exposed, route);
+    const route = { server, name: item.name, item };
+    if (this.#owners.size < MAX_ROUTES) this.#owners.set(exposed, { server, curator });
+    const routes = this.#found.get(list) ?? new Map<string, Route<ListItems[K]>>();
+    this.#found.set(list, routes.set(exposed, route));
     return route;
   }
 }

@@ -7,32 +7,53 @@ const MAX_OWNED = 100_000;
 const MAX_SHARED_LENGTH = 8 * 1_024 * 1_024;
 const MAX_OWN_LENGTH = 1_024 * 1_024;
 
-/** The longest known goes first. */
-class Owners extends Map<string, string> {
+/** When they are too many, the server that has most loses its longest known: none can drive out what another offers. */
+class Owners {
   readonly #max: number;
+  readonly #owners = new Map<string, string>();
+  readonly #byServer = new Map<string, { readonly uris: Set<string>; length: number }>();
   #length = 0;
 
   constructor(maxLength: number) {
-    super();
     this.#max = maxLength;
   }
 
-  override set(uri: string, server: string): this {
-    if (uri.length > MAX_URI_LENGTH) return this;
-    this.delete(uri);
-    super.set(uri, server);
-    this.#length += uri.length;
-    for (const oldest of this.keys()) {
-      if (this.#length <= this.#max && this.size <= MAX_OWNED) break;
-      this.delete(oldest);
-    }
-    return this;
+  get(uri: string): string | undefined {
+    return this.#owners.get(uri);
   }
 
-  override delete(uri: string): boolean {
-    const known = super.delete(uri);
-    if (known) this.#length -= uri.length;
-    return known;
+  set(uri: string, server: string): void {
+    if (uri.length > MAX_URI_LENGTH) return;
+    this.delete(uri);
+    this.#owners.set(uri, server);
+    const own = this.#byServer.get(server) ?? { uris: new Set<string>(), length: 0 };
+    this.#byServer.set(server, own);
+    own.uris.add(uri);
+    own.length += uri.length;
+    this.#length += uri.length;
+    while (this.#length > this.#max || this.#owners.size > MAX_OWNED) this.#makeRoom();
+  }
+
+  delete(uri: string): void {
+    const server = this.#owners.get(uri);
+    if (server === undefined) return;
+    this.#owners.delete(uri);
+    this.#length -= uri.length;
+    const own = this.#byServer.get(server);
+    if (own === undefined) return;
+    own.uris.delete(uri);
+    own.length -= uri.length;
+    if (own.uris.size === 0) this.#byServer.delete(server);
+  }
+
+  forget(server: string): void {
+    for (const uri of [...(this.#byServer.get(server)?.uris ?? [])]) this.delete(uri);
+  }
+
+  #makeRoom(): void {
+    const richest = [...this.#byServer.values()].reduce((a, b) => (b.length > a.length ? b : a));
+    const [oldest] = richest.uris;
+    if (oldest !== undefined) this.delete(oldest);
   }
 }
 
@@ -58,6 +79,6 @@ export class UriOwners {
 
   /** A server is not there any more. */
   forget(server: string): void {
-    for (const [uri, owner] of this.#shared) if (owner === server) this.#shared.delete(uri);
+    this.#shared.forget(server);
   }
 }

@@ -81,7 +81,11 @@ export class StoredStream implements SessionStream {
       this.attach(response, headers);
       const stream = this.#stream;
       const send = async (id: string, message: unknown): Promise<void> => {
-        if (EVENT_ID.test(id)) stream?.send(JSON.stringify(message), id);
+        if (!EVENT_ID.test(id)) return;
+        const frame = new Frame(JSON.stringify(message));
+        // It is in the store: a client that reads comes back for it.
+        if (this.#options.bounds.held.hasRoom(frame.bytes.length)) stream?.send(frame, id);
+        else response.destroy();
       };
       await this.#asked('replay', () => this.#options.store.replayEventsAfter(eventId, { send }), REPLAY_TIMEOUT_MS);
       for (const frame of this.#unstored.splice(0)) {

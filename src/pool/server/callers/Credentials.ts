@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../../core/clock.js';
+import { thrown } from '../../../core/errors/thrown.js';
 import type { Caller } from '../../McpPool.js';
 
 /** What a server needs to act for a principal. */
@@ -101,7 +102,9 @@ export class Credentials {
     const request = { server: this.#server, caller, signal, reason };
     const asked: Asked = {
       caller,
-      answer: new Promise((resolve) => resolve(hook(request))),
+      answer: new Promise<CredentialSet | undefined>((resolve) => resolve(hook(request))).catch((error: unknown) => {
+        throw thrown(error);
+      }),
       expiresAt: Number.POSITIVE_INFINITY,
     };
     this.#table ??= new LRUCache({ max: MAX_PRINCIPALS });

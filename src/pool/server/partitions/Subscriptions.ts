@@ -53,6 +53,9 @@ export class Subscriptions {
   /** What each connection was asked for in the legacy era, and how it ended: later subscribers share that. */
   readonly #asked = new WeakMap<Connection, Map<string, Promise<unknown>>>();
 
+  /** How many are subscribed to each URI on each connection. */
+  readonly #watchers = new WeakMap<Connection, Map<string, number>>();
+
   /** `reach`: gets a live connection of that caller's, started if need be. */
   constructor(context: ServerContext, reach: (caller: Caller | undefined) => Promise<Connection>) {
     this.#context = context;
@@ -75,6 +78,7 @@ export class Subscriptions {
     });
     const open: Open = { key, caller, filter, onNotification, connection, stream: undefined, end };
     this.#open.add(open);
+    this.#watch(open, 1);
     this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1);
     try {
       await this.#ask(open, connection);
@@ -173,7 +177,9 @@ export class Subscriptions {
 
   #again(opens: readonly Open[], connection: Connection): void {
     for (const open of opens) {
+      this.#watch(open, -1);
       open.connection = connection;
+      this.#watch(open, 1);
       open.stream = undefined;
       this.#ask(open, connection).catch((error: unknown) => {
         this.#warn(open.key, error);
@@ -244,7 +250,7 @@ export class Subscriptions {
     const asked = this.#asked.get(connection);
     // One that the server refused, or was never asked for, needs no giving back.
     const last = (filter.resourceUris ?? []).filter(
-      (uri) => !this.#watches(connection, uri, open) && asked?.delete(uri) === true,
+      (uri) => this.#watchers.get(connection)?.has(uri) !== true && asked?.delete(uri) === true,
     );
     await Promise.all(last.map((uri) => this.#unsubscribe(key, connection, uri)));
   }
@@ -257,16 +263,19 @@ export class Subscriptions {
     }
   }
 
-  /** Whether another than `open` is subscribed to that URI on the connection. */
-  #watches(connection: Connection, uri: string, open: Open): boolean {
-    for (const each of this.#open) {
-      if (each !== open && each.connection === connection && each.filter.resourceUris?.includes(uri)) return true;
+  #watch({ connection, filter }: Open, by: 1 | -1): void {
+    const watchers = this.#watchers.get(connection) ?? new Map<string, number>();
+    this.#watchers.set(connection, watchers);
+    for (const uri of filter.resourceUris ?? []) {
+      const left = (watchers.get(uri) ?? 0) + by;
+      if (left > 0) watchers.set(uri, left);
+      else watchers.delete(uri);
     }
-    return false;
   }
 
   #forget(open: Open): void {
     if (!this.#open.delete(open)) return;
+    this.#watch(open, -1);
     const left = (this.#counts.get(open.key) ?? 1) - 1;
     if (left > 0) this.#counts.set(open.key, left);
     else this.#counts.delete(open.key);

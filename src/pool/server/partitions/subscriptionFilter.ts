@@ -16,7 +16,16 @@ type Kind = (typeof KINDS)[number][0];
 export function matches(filter: SubscriptionFilter, { method, params }: ServerNotice): boolean {
   const [kind] = KINDS.find(([, name]) => name === method) ?? [];
   if (kind === undefined) return false;
-  return kind === 'resourceUris' ? (filter[kind]?.includes(params?.['uri'] as string) ?? false) : filter[kind] === true;
+  return kind === 'resourceUris' ? urisOf(filter).has(params?.['uri']) : filter[kind] === true;
+}
+
+/** Made once for each filter: every update is looked up in all of them. */
+const known = new WeakMap<SubscriptionFilter, ReadonlySet<unknown>>();
+
+function urisOf(filter: SubscriptionFilter): ReadonlySet<unknown> {
+  const uris = known.get(filter) ?? new Set(filter.resourceUris);
+  known.set(filter, uris);
+  return uris;
 }
 
 /** The capabilities that a filter needs, when the server offers none of them; undefined when it offers one. */
