@@ -1,3 +1,4 @@
+import type { Clock } from './clock.js';
 import { type LogFn, type Logger, silentLogger } from './logger.js';
 
 /** Lines of one kind (level and message) that pass in a window; the rest are counted and dropped. */
@@ -60,4 +61,10 @@ function admit(kinds: Map<string, Kind>, name: string, nowMs: number): number | 
   const { dropped } = kind;
   kind.dropped = 0;
   return dropped;
+}
+
+/** Where a pool tells of its listeners that threw: a peer can make them throw at will. */
+export function listenerErrors({ logger, clock }: { readonly logger: Logger; readonly clock: Clock }) {
+  const limited = limitedLogger(logger, () => clock.now());
+  return (error: unknown, event: string): void => limited.error({ error, event }, 'a listener of a pool threw');
 }

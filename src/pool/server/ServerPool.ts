@@ -6,7 +6,7 @@ import { type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import type { GracePeriod } from '../../core/close/GracePeriod.js';
 import { type PoolkitError, ServerNotFoundError } from '../../core/errors.js';
 import { Emitter, type Listener } from '../../core/events.js';
-import { limitedLogger } from '../../core/limitedLogger.js';
+import { listenerErrors } from '../../core/limitedLogger.js';
 import { nearNames } from '../../core/nearNames.js';
 import type { ServerConfig } from '../../registry/config/ServerConfig.js';
 import type { Connector } from '../connectors/Connector.js';
@@ -60,9 +60,7 @@ export abstract class ServerPool implements McpPool {
   protected constructor(name: string, connector: Connector, options: PoolOptions) {
     const pool = resolvePoolOptions(options);
     this.#connector = connector;
-    const limited = limitedLogger(pool.logger, () => pool.clock.now());
-    const threw = (error: unknown, event: string) => limited.error({ error, event }, 'a listener of a pool threw');
-    const events = new Emitter<PoolEvents>(threw);
+    const events = new Emitter<PoolEvents>(listenerErrors(pool));
     const totalLimit = new ConnectionLimit({
       max: pool.maxConnectionsTotal,
       clock: pool.clock,
