@@ -96,7 +96,7 @@ export class AggregateEndpoint implements Endpoint {
       case 'resources/subscribe':
         return this.#subscriptions.open(session, params, call);
       case 'resources/unsubscribe':
-        if (typeof params?.['uri'] !== 'string') throw new Refusal(INVALID_PARAMS, 'uri is a string');
+        if (typeof params?.['uri'] !== 'string') throw new Refusal(RPC_CODES.invalidParams, 'uri is a string');
         await session.unsubscribe(params['uri']);
         return {};
       case 'completion/complete': {
@@ -140,8 +140,7 @@ export class AggregateEndpoint implements Endpoint {
     const tools = await this.#lists.allTools(session);
     if (params?.['name'] === 'search_tools') return this.#search.search(tools, args);
     const tool = tools.find(({ name }) => name === args['name']);
-    if (tool === undefined)
-      throw new Refusal(RPC_CODES.invalidParams, `unknown tool: ${String(args['name']).slice(0, 200)}`);
+    if (tool === undefined) throw new Refusal(RPC_CODES.invalidParams, `unknown tool: ${show(args['name'])}`);
     return { content: [{ type: 'text', text: JSON.stringify(tool) }] };
   }
 

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { methodNotFound } from '../../connection/channel/ServerRequests.js';
 import type { CallClient, RequestHandler, ServerRequest } from '../../connection/protocol/messages.js';
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { RpcError } from '../../core/errors.js';
 import type { CallOptions } from '../endpoint/Endpoint.js';
 import { canBeAsked, type Params } from '../rpc/envelope.js';
-import { INTERNAL_ERROR } from '../rpc/failure.js';
 import { isWritable } from '../session/ClientRequests.js';
 
 interface Question {
@@ -102,7 +102,7 @@ export class Flight {
       return Promise.reject(methodNotFound(this.#server, request.method));
     }
     if (!isWritable(request.params)) {
-      return Promise.reject(new RpcError(this.#server, INTERNAL_ERROR, 'the request is nested too deep'));
+      return Promise.reject(new RpcError(this.#server, RPC_CODES.internalError, 'the request is nested too deep'));
     }
     const key = `request-${++this.#asked}`;
     return new Promise((resolve, reject) => {

@@ -55,7 +55,7 @@ export class ClientRequests {
   ask({ server, method, params, signal, via }: AskOptions): Promise<unknown> {
     if (signal.aborted) return Promise.reject(signal.reason);
     if (!isWritable(params))
-      return Promise.reject(new RpcError(server, INTERNAL_ERROR, 'the request is nested too deep'));
+      return Promise.reject(new RpcError(server, RPC_CODES.internalError, 'the request is nested too deep'));
     const { size } = this.#open;
     if (size >= this.#max) return Promise.reject(new QueueFullError('questions to this client', size, this.#max));
     const id = `ask-${this.#next++}`;
