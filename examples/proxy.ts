@@ -5,7 +5,7 @@ import { readConfigFile } from 'mcp-poolkit/registry';
 import { ShutdownPlan } from 'mcp-poolkit/shutdown';
 
 const plan = new ShutdownPlan();
-plan.listen({ exit: true }); // SIGINT, SIGTERM and SIGHUP
+plan.listen({ exit: true }); // SIGINT, SIGTERM, SIGHUP and SIGQUIT
 
 const { servers, problems } = await readConfigFile('examples/mcp.json');
 for (const { message } of problems) console.error(message);

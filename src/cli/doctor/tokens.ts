@@ -4,7 +4,7 @@ import { searchTools } from '../../gateway/curation/ToolSearch.js';
 /**
  * What a list of tools costs a model, about: names, descriptions and schemas as JSON. Counted without a tokenizer, whose tables are
  * tens of megabytes: a word is a token for each six letters of it, a mark one for each two in a row, a character of scripts without
- * spaces one. Within a fifth of o200k for the tools of real servers (test/cli/tokens.test.ts).
+ * spaces one. Within a fifth of o200k for the three tools of `expose: search`.
  */
 export function tokensOf(tools: readonly Tool[]): number {
   const text = JSON.stringify(tools.map(({ name, description, inputSchema }) => ({ name, description, inputSchema })));
