@@ -7,6 +7,7 @@ import type { FaultPlanOptions } from '../../testing/faults/FaultPlan.js';
 import { FaultProxy } from '../../testing/proxy/FaultProxy.js';
 import { runFaultProxy } from '../../testing/proxy/runFaultProxy.js';
 import { TcpFaultProxy } from '../../testing/proxy/TcpFaultProxy.js';
+import { whenNpmIsGone } from '../parent.js';
 
 export interface FaultOptions {
   readonly plan: string;
@@ -61,10 +62,11 @@ export async function runFake({ options: file, port, host }: FakeOptions): Promi
   });
 }
 
-/** Resolves at the first SIGINT or SIGTERM. */
+/** Resolves at the first SIGINT or SIGTERM, or when npx, which keeps a signal to itself, is gone. */
 function signalled(): Promise<void> {
   return new Promise((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
+    whenNpmIsGone(resolve);
   });
 }
 
