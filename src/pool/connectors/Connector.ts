@@ -1,5 +1,6 @@
 import type { ClientCapabilities } from '@modelcontextprotocol/client';
-import type { Connection } from '../../connection/Connection.js';
+import type { Connection, ConnectionOptions } from '../../connection/Connection.js';
+import type { ClientIdentity } from '../../connection/protocol/handshake.js';
 import type { Closeable } from '../../core/close/CloseScope.js';
 import type { ServerConfig } from '../../registry/config/ServerConfig.js';
 import type { Caller } from '../McpPool.js';
@@ -49,7 +50,19 @@ export interface Connector<C extends ServerConfig = ServerConfig> extends Closea
 }
 
 /** What the connections of every transport are told alike. */
-export function commonOptions({ config, options, pool, caller, capabilities, ...request }: ConnectRequest) {
+export interface CommonOptions extends ConnectionOptions, ClientIdentity {
+  readonly server: string;
+  readonly signal: AbortSignal;
+}
+
+export function commonOptions({
+  config,
+  options,
+  pool,
+  caller,
+  capabilities,
+  ...request
+}: ConnectRequest): CommonOptions {
   return {
     server: config.name,
     clientInfo: caller?.clientInfo ?? pool.clientInfo,
