@@ -140,7 +140,8 @@ export class World {
   /** The config of a server as its own pool has it. */
   configOf(spec: ServerSpec): ServerConfig {
     const { name, sharing, era } = spec;
-    const bound = { maxConnections: 8, idleTimeoutMs: this.#boundIdleMs };
+    // As many as there can be sessions: each caller has one at the server's own path and one at the aggregate's, and keeps it.
+    const bound = { maxConnections: 32, idleTimeoutMs: this.#boundIdleMs };
     const common = { name, sharing, era, ...(sharing === 'bound' && bound) };
     const version = String(this.#version);
     if (spec.kind === 'stdio') {

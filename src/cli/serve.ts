@@ -61,7 +61,7 @@ export async function serve(options: ServeOptions): Promise<void> {
   plan.listen({
     exit: true,
     // SIGHUP may ask for the config to be read again.
-    signals: ['SIGINT', 'SIGTERM'],
+    signals: ['SIGINT', 'SIGTERM', 'SIGQUIT'],
     // A fault of ours must not leave servers behind.
     uncaughtException: true,
     unhandledRejection: true,

@@ -2,7 +2,7 @@ import { request } from 'node:http';
 import { afterEach, expect, test } from 'vitest';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import { FakePool } from '../support/FakePool.js';
-import { RawClient } from '../support/httpClient.js';
+import { exchange, RawClient } from '../support/httpClient.js';
 
 /** What a client sends is held until it is answered: it counts, over all sessions, for as long. */
 
@@ -104,4 +104,26 @@ test('an answer that is taken up again on another stream counts as held, and a r
   // Its reader is cut, with all that it did not take.
   await expect.poll(() => gateway.stats.heldBytes, { timeout: 10_000 }).toBe(0);
   again.destroy();
+});
+
+test('what a call says after its session has ended is not kept', async () => {
+  const pool = new FakePool({
+    one: {
+      methods: {
+        'tools/call': (_params, { onNotification }) => {
+          onNotification?.({ method: 'notifications/custom' });
+          return new Promise(() => undefined);
+        },
+      },
+    },
+  });
+  gateway = new Gateway({ pool, port: 0 });
+  const client = new RawClient(`${(await gateway.listen()).url}/servers/one/mcp`);
+  await client.initialize();
+  // Its failure repeats the id.
+  const answered = client.send({ ...call('a'), id: 'i'.repeat(100 * KIB) });
+  await expect.poll(() => pool.calls.length).toBe(1);
+  await exchange(client.url, { method: 'DELETE', headers: client.headers });
+  await answered;
+  await expect.poll(() => gateway.stats.heldBytes).toBe(0);
 });

@@ -67,7 +67,7 @@ const INTERRUPTED = 130;
 export async function bench(target: string | undefined, options: BenchCommandOptions): Promise<void> {
   const stopping = new AbortController();
   const interrupt = (): void => stopping.abort(new Error('interrupted'));
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, interrupt);
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) process.once(signal, interrupt);
   const live = options.quiet === true ? undefined : new LiveLine();
   try {
     await checkFiles(options);

@@ -22,7 +22,7 @@ export async function connect(url: URL, options: ConnectOptions): Promise<void> 
   const { header: headers, start = false, config, lingerMs } = options;
   const stop = new AbortController();
   const onStop = (): void => stop.abort(new Error('stopped'));
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, onStop);
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) process.on(signal, onStop);
   const parent = whenParentIsGone(onStop);
   try {
     if (start && config === undefined) throw new Error('--start needs --config: what is the gateway to serve?');
@@ -55,5 +55,5 @@ export async function connect(url: URL, options: ConnectOptions): Promise<void> 
   }
   parent[Symbol.dispose]();
   process.stdin.destroy();
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(signal, onStop);
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) process.off(signal, onStop);
 }

@@ -34,6 +34,11 @@ export class ServerRequests {
       this.#refuse(request.id, RPC_CODES.internalError, `${MAX_OPEN} requests are being handled`, undefined, stream);
       return;
     }
+    if (this.#open.has(request.id)) {
+      const message = 'a request of this id is being handled';
+      this.#refuse(request.id, RPC_CODES.invalidRequest, message, undefined, stream);
+      return;
+    }
     const control = new AbortController();
     this.#open.set(request.id, control);
     const done = (reply: () => void): void => {

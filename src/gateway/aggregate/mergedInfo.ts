@@ -27,7 +27,7 @@ export function mergedInfo(known: readonly KnownServer[], serverInfo: Implementa
   const instructions = known.flatMap(({ server, info }) =>
     info?.instructions === undefined ? [] : [`# ${server}\n\n${info.instructions}`],
   );
-  const tasks = all.flatMap((each) => (each.tasks === undefined ? [] : [each.tasks]));
+  const tasks = all.flatMap((each) => (isObject(each.tasks) ? [each.tasks] : []));
   const extensions = EXTENSIONS.flatMap((name) => {
     const has = all.find((each) => each.extensions?.[name] !== undefined);
     return has === undefined ? [] : [[name, has.extensions?.[name]]];
@@ -49,3 +49,6 @@ export function mergedInfo(known: readonly KnownServer[], serverInfo: Implementa
     ...(instructions.length === 0 ? {} : { instructions: instructions.join('\n\n') }),
   };
 }
+
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);

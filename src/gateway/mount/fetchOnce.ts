@@ -23,6 +23,10 @@ export function fetchOnce(
   const gone = (): void => response.leave();
   signal.addEventListener('abort', gone, { once: true });
   response.once('close', () => signal.removeEventListener('abort', gone));
+  // A body that breaks off is a client that went away in the middle of its request.
+  incoming.once('close', () => {
+    if (!incoming.readableEnded) gone();
+  });
   if (signal.aborted) gone();
   else handle(incoming.incoming, response.outgoing);
   return response.response;

@@ -226,3 +226,26 @@ test('what a server says of itself is bounded: it does not start', async () => {
   const much = `globalThis.JSON.stringify = ((stringify) => (value) => { if (value?.result?.serverInfo) value.result.instructions = 'x'.repeat(1_100_000); return stringify(value); })(JSON.stringify)`;
   await expect(open(hostile(much), LARGE)).rejects.toThrow(/it describes itself in 11\d+ bytes, 1048576 allowed/);
 });
+
+test('a request under an id that is being handled is refused, and the first goes on', async () => {
+  const connection = await open(hostile());
+  const asked: unknown[] = [];
+  let answer = (_: object): void => undefined;
+  connection.setRequestHandler((request) => {
+    asked.push(request.params);
+    return new Promise((resolve) => {
+      answer = resolve;
+    });
+  });
+  const js = `globalThis.onAnswer = (m) => { (globalThis.answers ??= []).push(m); if (globalThis.answers.length === 2) reply({ answers: globalThis.answers }) };
+    for (const n of [1, 2]) send({ id: 7, method: 'roots/list', params: { n } })`;
+  const call_ = call(connection, 'x', { js });
+  await vi.waitFor(() => expect(asked).toEqual([{ n: 1 }]));
+  answer({ roots: [] });
+  expect(await call_).toMatchObject({
+    answers: [
+      { id: 7, error: { code: -32_600, message: 'a request of this id is being handled' } },
+      { id: 7, result: { roots: [] } },
+    ],
+  });
+});

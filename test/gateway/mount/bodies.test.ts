@@ -166,3 +166,25 @@ test('fetch streams both ways, and an abort or a reader that cancels ends the ca
   expect((await gateway.fetch(new Request(url, { signal: already }))).status).toBe(499);
   await vi.waitFor(() => expect(gateway.stats.inFlight).toBe(0), PATIENT);
 });
+
+test('a body that breaks off, or was read already, settles its request and leaves nothing in flight', async () => {
+  const gateway = new Gateway({ pool: closeAfter(new StdioPool({ ledger: false })) });
+  const url = 'http://127.0.0.1/mcp';
+  const broken = new Request(url, {
+    method: 'POST',
+    headers: HEADERS,
+    duplex: 'half',
+    body: new ReadableStream({
+      start: (controller) => {
+        controller.enqueue(new TextEncoder().encode('{"jsonrpc"'));
+        setTimeout(() => controller.error(new Error('gone')), 10);
+      },
+    }),
+  } as RequestInit);
+  const used = new Request(url, { method: 'POST', headers: HEADERS, body: initialize });
+  await used.text();
+  const ends = await Promise.all([broken, used].map((each) => gateway.fetch(each).then(({ status }) => status)));
+  expect(ends).toEqual([499, 499]);
+  expect(gateway.stats.inFlight).toBe(0);
+  await gateway.close();
+});

@@ -32,6 +32,7 @@ export class Resumable implements SessionStream {
   #seq = 0;
   #stream: EventStream | undefined;
   #ended = false;
+  #forgotten = false;
 
   constructor(options: ResumableOptions) {
     this.id = options.id;
@@ -109,6 +110,7 @@ export class Resumable implements SessionStream {
 
   /** It is not resumed any more. */
   forget(): void {
+    this.#forgotten = true;
     for (const { frame } of this.#kept) frame.release(this.#options.bounds.held);
     this.#kept = [];
     this.#bytes = 0;
@@ -117,7 +119,7 @@ export class Resumable implements SessionStream {
   #keep(frame: Frame, worth: boolean): number {
     const { held } = this.#options.bounds;
     const seq = ++this.#seq;
-    if (!worth || !frame.hold(held)) return seq;
+    if (this.#forgotten || !worth || !frame.hold(held)) return seq;
     this.#kept.push({ seq, frame });
     this.#bytes += frame.bytes.length;
     // The newest stays, however large: it is the answer then.

@@ -9,6 +9,7 @@ export class ResumableStreams implements SessionStreams {
   readonly #primed: boolean;
   readonly #streams = new Map<string, Resumable>();
   #next = 1;
+  #closed = false;
 
   constructor(bounds: EventStreamBounds, primed: boolean) {
     this.#bounds = bounds;
@@ -17,7 +18,9 @@ export class ResumableStreams implements SessionStreams {
 
   make(id = `c${(this.#next++).toString(36)}`): Resumable {
     const stream = new Resumable({ id, bounds: this.#bounds, primed: this.#primed });
-    this.#streams.set(id, stream);
+    // The session is over: what its calls still say is not kept.
+    if (this.#closed) stream.forget();
+    else this.#streams.set(id, stream);
     const ended = [...this.#streams.values()].filter((each) => each.ended);
     for (const oldest of ended.slice(0, Math.max(0, ended.length - MAX_ENDED))) {
       oldest.forget();
@@ -36,6 +39,7 @@ export class ResumableStreams implements SessionStreams {
   }
 
   close(): void {
+    this.#closed = true;
     for (const stream of this.#streams.values()) stream.forget();
     this.#streams.clear();
   }
