@@ -238,7 +238,7 @@ function linesOf(
 }
 
 /** The count of a server's tools is not worth a longer wait before the URL is told, in ms. */
-const LISTING = { timeoutMs: SETTLE_MS, maxTotalTimeoutMs: SETTLE_MS };
+const LISTING = { maxTotalTimeoutMs: SETTLE_MS };
 
 /** A server without tools is as good as any. */
 const none = (): undefined => undefined;
