@@ -73,7 +73,9 @@ export class Target implements AsyncDisposable {
   }
 
   async list(call: TargetCall = {}): Promise<readonly Tool[]> {
-    return (await this.#pool.listAll(this.#name, 'tools', this.#options(call))).items;
+    const { timeoutMs, caller, signal } = this.#options(call);
+    const options = { maxTotalTimeoutMs: timeoutMs, ...(caller && { caller }), ...(signal && { signal }) };
+    return (await this.#pool.listAll(this.#name, 'tools', options)).items;
   }
 
   request(method: string, params: Readonly<Record<string, unknown>>, call: TargetCall = {}): Promise<unknown> {

@@ -140,7 +140,7 @@ export class AggregateEndpoint implements Endpoint {
     const tools = await this.#lists.allTools(session);
     if (params?.['name'] === 'search_tools') return this.#search.search(tools, args);
     const tool = tools.find(({ name }) => name === args['name']);
-    if (tool === undefined) throw new Refusal(RPC_CODES.invalidParams, `unknown tool: ${show(args['name'])}`);
+    if (tool === undefined) throw new Refusal(RPC_CODES.invalidParams, `unknown tool: ${shown(args['name'])}`);
     return { content: [{ type: 'text', text: JSON.stringify(tool) }] };
   }
 
@@ -225,11 +225,7 @@ export class AggregateEndpoint implements Endpoint {
   async #named(method: 'tools/call' | 'prompts/get', session: Downstream, name: unknown) {
     const [names, what] = method === 'tools/call' ? [this.#lists.tools, 'tool'] : [this.#lists.prompts, 'prompt'];
     const route = typeof name === 'string' ? await names.find(name, session) : undefined;
-    if (route === undefined)
-      throw new Refusal(
-        RPC_CODES.invalidParams,
-        `unknown ${what}: ${typeof name === 'string' ? name.slice(0, 200) : show(name)}`,
-      );
+    if (route === undefined) throw new Refusal(RPC_CODES.invalidParams, `unknown ${what}: ${shown(name)}`);
     return route;
   }
 
@@ -254,3 +250,6 @@ export class AggregateEndpoint implements Endpoint {
     return { server: route.server, ref: { ...ref, uri: route.uri } };
   }
 }
+
+/** A name as a client gave it, which may be anything. */
+const shown = (name: unknown): string => (typeof name === 'string' ? name.slice(0, 200) : show(name));

@@ -22,17 +22,17 @@ export interface DiskVerdict {
 export type DiskJudge = (call: DiskCall) => DiskVerdict | undefined;
 
 /** The functions that are judged, by what they do to a file. */
-const FUNCTIONS: Readonly<Record<string, DiskMethod | 'open'>> = Object.freeze({
-  open: 'open',
-  readFile: 'disk/read',
-  writeFile: 'disk/write',
-  appendFile: 'disk/write',
-  mkdir: 'disk/write',
-  rename: 'disk/rename',
-  link: 'disk/rename',
-  unlink: 'disk/remove',
-  rm: 'disk/remove',
-});
+const FUNCTIONS: ReadonlyMap<string, DiskMethod | 'open'> = new Map<string, DiskMethod | 'open'>([
+  ['open', 'open'],
+  ['readFile', 'disk/read'],
+  ['writeFile', 'disk/write'],
+  ['appendFile', 'disk/write'],
+  ['mkdir', 'disk/write'],
+  ['rename', 'disk/rename'],
+  ['link', 'disk/rename'],
+  ['unlink', 'disk/remove'],
+  ['rm', 'disk/remove'],
+]);
 
 type AnyFunction = (...args: unknown[]) => unknown;
 type Functions = Record<string, AnyFunction>;
@@ -67,7 +67,7 @@ function patch(): () => void {
       owner[name] = real;
     });
   };
-  for (const name of Object.keys(FUNCTIONS)) {
+  for (const name of FUNCTIONS.keys()) {
     put(callbacks, name, (real) => withCallback(name, real));
     put(callbacks, `${name}Sync`, (real) => atOnce(name, real));
     put(promises, name, (real) => promised(name, real));
@@ -127,7 +127,7 @@ function promised(name: string, real: AnyFunction): AnyFunction {
 }
 
 function judged(name: string, args: readonly unknown[]): DiskVerdict | undefined {
-  const kind = FUNCTIONS[name] ?? 'disk/read';
+  const kind = FUNCTIONS.get(name) ?? 'disk/read';
   const method = kind === 'open' ? (writes(args[1]) ? 'disk/write' : 'disk/read') : kind;
   const path = pathOf(method === 'disk/rename' ? args[1] : args[0]);
   if (path === undefined) return undefined;
