@@ -109,8 +109,11 @@ const MODERN: Readonly<Partial<Record<Fault, Partial<FaultCase>>>> = {
   sessionLost: { first: 'ERR_PROTOCOL', effects: 1 },
 };
 
-const cell = (given: FaultCase, mode: FaultMode, era: 'legacy' | 'modern') =>
-  runUrl(given, mode, { transport: 'http', era });
+/** What is to come late is waited for, in the count of that way. */
+const cell = (given: FaultCase, mode: FaultMode, era: 'legacy' | 'modern') => {
+  const differing = mode === 'faulty' ? given.wrapped : mode === 'proxy' ? given.proxied : undefined;
+  return runUrl({ ...given, late: differing?.late ?? given.late ?? 0 }, mode, { transport: 'http', era });
+};
 
 const modern = (given: FaultCase): FaultCase => ({
   ...given,
