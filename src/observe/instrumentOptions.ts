@@ -14,7 +14,7 @@ export interface GatewayFigures {
 
 /** A table of rate limiters, such as `MultiServerRateLimiter`. */
 export interface LimiterFigures {
-  stats(server: string): { readonly blockedCount: number } | undefined;
+  stats(server: string): { readonly blockedCount: number; readonly pausedForMs?: number } | undefined;
 }
 
 export interface InstrumentOptions {
@@ -22,7 +22,7 @@ export interface InstrumentOptions {
   readonly pool: McpPool;
   /** The gateway in front of it, for its sessions, streams and buffers. Lent. @defaultValue none */
   readonly gateway?: { readonly stats: GatewayFigures };
-  /** Limiters whose waiting calls are told. Lent. @defaultValue none */
+  /** Limiters whose waiting calls and pauses are told. Lent. @defaultValue none */
   readonly limiter?: LimiterFigures;
   /** Tools that have a label of their own; the rest is `other`. @defaultValue the first `maxTools` of each server */
   readonly tools?: readonly string[];

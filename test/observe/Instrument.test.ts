@@ -93,7 +93,7 @@ test('every metric of the list is in a scrape, with its help, its type and no la
   const { pool, call } = memoryPool({ backoff: { initialMs: 1 }, stableAfterMs: 0 });
   pool.addServer(MEMORY);
   const stats = { sessions: 1, streams: 2, inFlight: 3, refused: 4, droppedNotices: 5, heldBytes: 6 };
-  const limiter = { stats: () => ({ blockedCount: 7 }) };
+  const limiter = { stats: () => ({ blockedCount: 7, pausedForMs: 1_500 }) };
   const instrument = watch(pool, { gateway: { stats }, limiter });
   await call('echo');
   await outcome(call('crash'));
@@ -116,6 +116,7 @@ test('every metric of the list is in a scrape, with its help, its type and no la
   }
   expect(found.get('mcp_poolkit_gateway_sessions')?.metrics).toEqual([{ value: '1' }]);
   expect(found.get('mcp_poolkit_limiter_waiting')?.metrics[0]?.value).toBe('7');
+  expect(found.get('mcp_poolkit_limiter_paused_seconds')?.metrics[0]?.value).toBe('1.5');
   expect(found.get('mcp_poolkit_restarts_total')?.metrics).toMatchObject([
     { labels: { server: 's', reason: 'disconnected' }, value: '1' },
   ]);

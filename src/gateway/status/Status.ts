@@ -52,7 +52,7 @@ export class Status implements Disposable {
   readonly #actions: StatusActions;
   /** Of this process: what acts must have read it from a page of ours. */
   readonly #token = randomBytes(24).toString('base64url');
-  readonly #startedAt = Date.now();
+  readonly #startedAt = systemClock.wallNow();
   #registry: Promise<PrometheusRegistry> | undefined;
   #page: Promise<StatusPage> | undefined;
 
@@ -60,7 +60,7 @@ export class Status implements Disposable {
     this.#options = options;
     this.#parts = parts;
     const { pool, gateway, held, logger } = parts;
-    this.#instrument = new Instrument({ pool, gateway });
+    this.#instrument = new Instrument({ pool, gateway, ...(options.limiter && { limiter: options.limiter }) });
     this.#history = new StatusHistory(pool, (server) => this.#instrument.series(server));
     this.#timeline = new Timeline(pool, (event) => this.#streams.send('event', event));
     this.#actions = new StatusActions({
@@ -119,7 +119,7 @@ export class Status implements Disposable {
 
   /** A look for the charts. */
   #look(): void {
-    const at = Date.now();
+    const at = systemClock.wallNow();
     const points = this.#history.look(at);
     this.#streams.send('points', { at, servers: Object.fromEntries(points) });
   }
@@ -200,7 +200,7 @@ export class Status implements Disposable {
 
   #snapshot(): StatusSnapshot {
     const { pool, gateway } = this.#parts;
-    const at = Date.now();
+    const at = systemClock.wallNow();
     const requests = this.#instrument.openRequests;
     const open = openCalls(requests, at);
     return {

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { OptionError } from '../../core/errors.js';
 import { checkBoolean, checkFunction, withDefaults } from '../../core/options.js';
+import type { LimiterFigures } from '../../observe/instrumentOptions.js';
 
 export interface StatusOptions {
   /**
@@ -14,6 +15,8 @@ export interface StatusOptions {
   readonly metrics?: boolean;
   /** Whether there is a page at `/status`. @defaultValue true */
   readonly page?: boolean;
+  /** The pool's limiters, whose waiting calls and pauses `/metrics` tells. Lent. @defaultValue none */
+  readonly limiter?: LimiterFigures;
 }
 
 export const STATUS_DEFAULTS = Object.freeze({ actions: true, metrics: false, page: true });
@@ -23,6 +26,7 @@ export interface CheckedStatus {
   readonly actions: boolean;
   readonly metrics: boolean;
   readonly page: boolean;
+  readonly limiter: LimiterFigures | undefined;
 }
 
 /**
@@ -38,13 +42,14 @@ export function checkStatusOptions(
     throw new OptionError('status', status, 'true, false, or options of the page');
   }
   const given = typeof status === 'object' ? status : {};
-  const all = withDefaults('Gateway.status', given, STATUS_DEFAULTS, { authenticate: true });
+  const all = withDefaults('Gateway.status', given, STATUS_DEFAULTS, { authenticate: true, limiter: true });
   const authenticate = all.authenticate && checkFunction('status.authenticate', all.authenticate);
   const checked = {
     authenticate,
     actions: checkBoolean('status.actions', all.actions),
     metrics: checkBoolean('status.metrics', all.metrics),
     page: checkBoolean('status.page', all.page),
+    limiter: all.limiter,
   };
   if (checked.page && !loopback && authenticate === undefined) {
     throw new OptionError('status.authenticate', undefined, 'a function, since the page can be reached from elsewhere');

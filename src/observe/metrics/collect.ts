@@ -93,18 +93,22 @@ function servers({ pool, limiter, processor, label }: Sources, add: Add): void {
     add('mcp_poolkit_unsent_bytes', { server }, stats.unsentBytes);
     add('mcp_poolkit_process_memory_bytes', { server }, stats.memoryBytes);
     add('mcp_poolkit_process_cpu_seconds_total', { server }, processor.secondsOf(server, stats.pids));
-    add('mcp_poolkit_limiter_waiting', { server }, waitingOf(limiter, server));
+    const limits = limitsOf(limiter, server);
+    add('mcp_poolkit_limiter_waiting', { server }, limits?.blockedCount);
+    add('mcp_poolkit_limiter_paused_seconds', { server }, seconds(limits?.pausedForMs));
   }
 }
 
-/** A table that throws costs its own metric alone. */
-function waitingOf(limiter: LimiterFigures | undefined, server: string): number | undefined {
+/** A table that throws costs its own metrics alone. */
+function limitsOf(limiter: LimiterFigures | undefined, server: string): ReturnType<LimiterFigures['stats']> {
   try {
-    return limiter?.stats(server)?.blockedCount;
+    return limiter?.stats(server);
   } catch {
     return undefined;
   }
 }
+
+const seconds = (ms: number | undefined): number | undefined => (ms === undefined ? undefined : ms / 1_000);
 
 function gateway({ gateway: figures, requests }: Sources, add: Add): void {
   for (const { count, ...labels } of requests.counts.values()) {

@@ -1,4 +1,5 @@
 import { channel } from 'node:diagnostics_channel';
+import { systemClock } from '../../core/clock.js';
 import { PoolkitError } from '../../core/errors.js';
 import type { McpPool } from '../../pool/McpPool.js';
 import { isToolError } from '../../pool/server/calls/toolError.js';
@@ -73,7 +74,7 @@ export class RequestTracer implements TracedRequest {
   readonly tracestate: string | undefined;
   readonly httpTraceparent: string | undefined;
   readonly httpTracestate: string | undefined;
-  readonly startedAt = Date.now();
+  readonly startedAt = systemClock.wallNow();
   readonly calls = new Set<TracedCall>();
   readonly cancel: (reason: unknown) => void;
   durationMs = 0;

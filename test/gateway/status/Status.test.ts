@@ -101,7 +101,9 @@ const act = (url: string, body: object, headers: Record<string, string>): Promis
   });
 
 test('the data names every server and every open call; a scrape is there when asked for', async () => {
-  const { pool, url, get } = await serve({ status: { metrics: true } });
+  const limiter = { stats: () => ({ blockedCount: 3, pausedForMs: 2_000 }) };
+  const { pool, url, get } = await serve({ status: { metrics: true, limiter } });
+  expect((await get('/metrics')).text).toContain('mcp_poolkit_limiter_paused_seconds{server="one"} 2');
   await pool.startServer('one');
   await pool.callTool('one', 'echo', { text: 'x' });
   const client = new RawClient(`${url}/servers/one/mcp`);

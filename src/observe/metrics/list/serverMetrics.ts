@@ -111,4 +111,10 @@ export const SERVER_METRICS = [
     help: 'Calls that wait for a permit of the rate limiter.',
     labels: ['server'],
   },
+  {
+    name: 'mcp_poolkit_limiter_paused_seconds',
+    type: 'gauge',
+    help: 'How much longer the rate limiter grants nothing, since the server asked for a pause.',
+    labels: ['server'],
+  },
 ] as const satisfies readonly MetricSpec[];
