@@ -122,7 +122,7 @@ export class Gateway implements Closeable, AsyncDisposable {
     });
     this.#scope.own('tenants', this.#tenants);
     const guard = new Guard(settings);
-    this.#openStatus = statusOf(options.status, settings.host, () => ({ pool, gateway: this, held, guard, logger }));
+    this.#openStatus = statusOf(options, settings.host, () => ({ pool, gateway: this, held, guard, logger }));
     this.#front = new HttpFront({
       guard,
       status: () => this.#status,

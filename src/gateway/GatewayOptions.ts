@@ -107,7 +107,8 @@ export interface GatewayOptions {
   readonly pageItems?: number;
   /**
    * The page at `/status`, which shows and controls servers and calls, and `/metrics` for Prometheus. `true` is the page with its
-   * defaults; `false`: neither. @defaultValue the page on loopback, elsewhere nothing
+   * defaults; `false`: neither. With `authenticate` it needs `status.authenticate`, since it shows and steers the calls of all users.
+   * @defaultValue the page on loopback where there are no users, else nothing
    */
   readonly status?: boolean | StatusOptions;
   /** Where it logs; anything with pino's methods. @defaultValue a logger that is silent */

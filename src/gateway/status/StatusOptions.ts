@@ -6,7 +6,7 @@ import type { LimiterFigures } from '../../observe/instrumentOptions.js';
 export interface StatusOptions {
   /**
    * Whether a request may see the page, its data and `/metrics`; `false` or a promise of it is answered 401. Asked for every
-   * request of them. @defaultValue none: on loopback everything may, elsewhere there is no page
+   * request of them. @defaultValue none: on loopback every request may; elsewhere, and where the gateway has `authenticate`, there is no page
    */
   readonly authenticate?: (request: IncomingMessage) => unknown;
   /** Whether the page can cancel calls, restart and stop servers, and try tools. @defaultValue true */
@@ -30,14 +30,14 @@ export interface CheckedStatus {
 }
 
 /**
- * Undefined when there is neither page nor metrics: the default where the address is not loopback.
+ * Undefined when there is neither page nor metrics: the default where it is not `open`, which is on loopback without users.
  * @throws OptionError, also when the page is asked for where anyone could reach it
  */
 export function checkStatusOptions(
   status: boolean | StatusOptions | undefined,
-  loopback: boolean,
+  open: boolean,
 ): CheckedStatus | undefined {
-  if (status === false || (status === undefined && !loopback)) return undefined;
+  if (status === false || (status === undefined && !open)) return undefined;
   if (typeof status !== 'object' && status !== true && status !== undefined) {
     throw new OptionError('status', status, 'true, false, or options of the page');
   }
@@ -51,8 +51,12 @@ export function checkStatusOptions(
     page: checkBoolean('status.page', all.page),
     limiter: all.limiter,
   };
-  if (checked.page && !loopback && authenticate === undefined) {
-    throw new OptionError('status.authenticate', undefined, 'a function, since the page can be reached from elsewhere');
+  if (checked.page && !open && authenticate === undefined) {
+    throw new OptionError(
+      'status.authenticate',
+      undefined,
+      'a function, since others could see and steer the calls of all',
+    );
   }
   return checked.page || checked.metrics ? checked : undefined;
 }

@@ -1,18 +1,18 @@
 import type { CloseScope } from '../../core/close/CloseScope.js';
-import { isLoopback } from '../GatewayOptions.js';
+import { type GatewayOptions, isLoopback } from '../GatewayOptions.js';
 import { Status, type StatusParts } from './Status.js';
-import { checkStatusOptions, type StatusOptions } from './StatusOptions.js';
+import { checkStatusOptions } from './StatusOptions.js';
 
 /** Begins with the page and metrics, if the gateway's option `status` asks for them there. */
 export type OpenStatus = (scope: CloseScope, mounted: boolean) => Status | undefined;
 
 /** What opens them when the gateway begins to serve: before, nothing listens. @throws OptionError */
 export function statusOf(
-  status: boolean | StatusOptions | undefined,
+  { status, authenticate }: Pick<GatewayOptions, 'status' | 'authenticate'>,
   host: string,
   parts: () => StatusParts,
 ): OpenStatus {
-  const options = checkStatusOptions(status, isLoopback(host));
+  const options = checkStatusOptions(status, isLoopback(host) && authenticate === undefined);
   return (scope, mounted) => {
     if (options === undefined || (mounted && options.authenticate === undefined)) return undefined;
     const opened = new Status(options, parts());

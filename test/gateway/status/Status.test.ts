@@ -233,6 +233,23 @@ test('off, without actions, and where others could reach it', async () => {
   expect(() => new Gateway({ pool, status: 'yes' } as never)).toThrow(/status/);
 });
 
+test('where there are users the page is there only for those it lets in, since it shows the calls of all', async () => {
+  const authenticate = async () => ({ principal: 'p' });
+  const { get } = await serve({ authenticate });
+  for (const path of ['/status', '/status/data.json', '/metrics']) expect((await get(path)).status, path).toBe(404);
+  const pool = closeAfter(new UnifiedPool({ ledger: false }));
+  expect(() => new Gateway({ pool, authenticate, status: true })).toThrow(/status.authenticate/);
+  const asked = await serve({ authenticate, status: { authenticate: () => false } });
+  expect((await asked.get('/status')).status).toBe(401);
+});
+
+test('a token that is none is refused, whatever its characters', async () => {
+  const { url } = await serve();
+  for (const token of ['', 'x', 'é'.repeat(32), 'x'.repeat(32)]) {
+    expect((await act(url, { action: 'cancel', id: 'x' }, { 'x-poolkit-token': token })).status).toBe(403);
+  }
+});
+
 test('with `authenticate` it is there elsewhere and below a host’s path, for those it lets in', async () => {
   const { createServer } = await import('node:http');
   const authenticate = async ({ headers }: { readonly headers: Record<string, unknown> }): Promise<boolean> =>

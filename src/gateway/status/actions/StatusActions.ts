@@ -130,8 +130,9 @@ export class StatusActions {
 
   #isOurs(given: string | string[] | undefined): boolean {
     const { token } = this.#options;
-    if (typeof given !== 'string' || given.length !== token.length) return false;
-    return timingSafeEqual(Buffer.from(given), Buffer.from(token));
+    if (typeof given !== 'string') return false;
+    const [ours, theirs] = [Buffer.from(token), Buffer.from(given)];
+    return ours.length === theirs.length && timingSafeEqual(ours, theirs);
   }
 }
 
