@@ -245,7 +245,7 @@ test('where there are users the page is there only for those it lets in, since i
 
 test('a token that is none is refused, whatever its characters', async () => {
   const { url } = await serve();
-  for (const token of ['', 'x', 'é'.repeat(32), 'x'.repeat(32)]) {
+  for (const token of ['', 'x', 'é'.repeat(16), 'é'.repeat(32), 'x'.repeat(32)]) {
     expect((await act(url, { action: 'cancel', id: 'x' }, { 'x-poolkit-token': token })).status).toBe(403);
   }
 });
