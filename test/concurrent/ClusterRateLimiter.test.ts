@@ -146,6 +146,18 @@ describe.skipIf(!HAVE_REDIS).each([
     expect(await connections()).toBe(before);
   });
 
+  test('a message that gives another client precedence leaves no timer behind the close, however many are known', async () => {
+    const limiter = make();
+    await limiter.acquire();
+    const other = new Redis(server.port, '127.0.0.1');
+    const channels = (await other.pubsub('CHANNELS', 'b_*')) as string[];
+    expect(channels.length).toBeGreaterThan(0);
+    for (const channel of channels) await other.publish(channel, 'capacity-priority:1:another:7');
+    await limiter.acquire();
+    other.disconnect();
+    await limiter.close();
+  });
+
   test('close ends also while the store hangs', async () => {
     const limiter = make();
     await limiter.acquire();

@@ -67,9 +67,8 @@ export class RedisSession {
     this.#subscriber = duplicate(options.redis, options.storeTimeoutMs);
     this.#client.duplicate = () => this.#subscriber;
     this.#scripts = new ScriptTimes(this.#client, options.clock);
-    this.#subscriber.on('message', () => {
-      // It is armed for the sake of another process only.
-      if (this.#processes > 1) this.#heardMs = options.clock.now();
+    this.#subscriber.on('message', (_channel, text) => {
+      if (this.#armsTimer(String(text))) this.#heardMs = options.clock.now();
     });
     this.#marks = new FleetMarks(this.#client, {
       id: options.id,
@@ -181,6 +180,15 @@ export class RedisSession {
     const { clock } = this.#options;
     const restMs = this.#heardMs + LAST_TIMER_MS - clock.now();
     if (restMs > 0) await sleep(clock, restMs);
+  }
+
+  /** A message that gives another client precedence for a second. */
+  #armsTimer(text: string): boolean {
+    const preferred = /^capacity-priority:[^:]*:([^:]+):/.exec(text)?.[1];
+    if (preferred === undefined) return false;
+    // Ours ends in the id that the store knows us by.
+    const own = this.#limiter as unknown as { channel_client(): string } | undefined;
+    return own?.channel_client().endsWith(`_${preferred}`) !== true;
   }
 
   async #end(): Promise<void> {

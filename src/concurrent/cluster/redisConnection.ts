@@ -11,7 +11,8 @@ export interface Connection extends ScriptRunner {
   status: string;
   duplicate: (...args: unknown[]) => Connection;
   sendCommand(command: { readonly name: string }, ...rest: unknown[]): unknown;
-  on(event: 'error' | 'close' | 'end' | 'message', listener: (error?: unknown) => void): unknown;
+  on(event: 'error' | 'close' | 'end', listener: (error?: unknown) => void): unknown;
+  on(event: 'message', listener: (channel: unknown, text: unknown) => void): unknown;
   once(event: 'end', listener: () => void): unknown;
   disconnect(reconnect?: boolean): void;
   info(section: string): Promise<string>;
