@@ -68,7 +68,8 @@ export class RedisSession {
     this.#client.duplicate = () => this.#subscriber;
     this.#scripts = new ScriptTimes(this.#client, options.clock);
     this.#subscriber.on('message', (_channel, text) => {
-      if (this.#armsTimer(String(text))) this.#heardMs = options.clock.now();
+      // Among several processes every message is taken for one: connections that were cut take as long to go.
+      if (this.#processes > 1 || this.#armsTimer(String(text))) this.#heardMs = options.clock.now();
     });
     this.#marks = new FleetMarks(this.#client, {
       id: options.id,
