@@ -4,7 +4,7 @@ import type { Era } from '../../registry/config/ServerConfig.js';
 import type { Endpoint } from '../net/Endpoint.js';
 import { UrlConnection, type UrlConnectionOptions } from '../net/UrlConnection.js';
 import { type EraMemory, negotiate } from '../protocol/era.js';
-import { discoverModern, type HandshakeOptions, initializeLegacy } from '../protocol/handshake.js';
+import { discoverMaybe, discoverModern, type HandshakeOptions, initializeLegacy } from '../protocol/handshake.js';
 import { assertModern, type ListenOptions, type ListenSubscription, OpenListens } from '../protocol/listen.js';
 import type { Params, ServerInfo } from '../protocol/messages.js';
 import { HttpTransport } from './HttpTransport.js';
@@ -77,9 +77,10 @@ export class HttpConnection extends UrlConnection<HttpTransport, HttpConnectionO
     return negotiate(
       era,
       {
-        modern: (version, limitMs = Number.POSITIVE_INFINITY) => {
+        modern: (version) => discoverModern(this.channel, this.#handshake(deadlineMs), version),
+        maybeModern: (version, limitMs = Number.POSITIVE_INFINITY) => {
           const options = this.#handshake(deadlineMs);
-          return discoverModern(this.channel, { ...options, timeoutMs: Math.min(options.timeoutMs, limitMs) }, version);
+          return discoverMaybe(this.channel, { ...options, timeoutMs: Math.min(options.timeoutMs, limitMs) }, version);
         },
         legacy: () => this.#initialize(deadlineMs),
         status: () => this.transport.handshakeStatus,

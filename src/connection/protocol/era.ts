@@ -21,8 +21,13 @@ export interface EraMemory {
 
 /** What a connection can do to find out. Each makes the whole handshake of its era. */
 export interface EraSteps {
-  /** `limitMs`: the longest time to wait for an answer; without one as long as the start may take. */
-  modern(version: string | undefined, limitMs?: number): Promise<ServerInfo>;
+  /** Of a server that is known to be modern. */
+  modern(version: string | undefined): Promise<ServerInfo>;
+  /**
+   * Undefined when the answer is none of the modern era. `limitMs`: the longest time to wait for one; without it as long as the
+   * start may take.
+   */
+  maybeModern(version: string | undefined, limitMs?: number): Promise<ServerInfo | undefined>;
   legacy(): Promise<ServerInfo>;
   /** The status of the last handshake's response; 0 when there was none. */
   status(): number;
@@ -49,7 +54,8 @@ const NO_EVIDENCE: readonly number[] = [401, 403, 408, 429];
 
 /**
  * Makes the handshake, in place. `auto` asks as the modern era does (`server/discover`) and falls back to `initialize`
- * only on evidence: a 4xx other than 401, 403, 408 and 429, or a JSON-RPC error in a 200. A -32022 that names a modern
+ * only on evidence: a 4xx other than 401, 403, 408 and 429, or, in a 200, a JSON-RPC error or a result that names no modern
+ * version in `supportedVersions`. A -32022 that names a modern
  * version is tried again at that version; bodies with -32020 or -32021 are modern. A refused connection or a 5xx proves
  * nothing: it is thrown, and nothing is remembered. Nor does silence; but since some servers answer no method that they
  * do not know, `initialize` is tried too when a part of the start's time has passed without an answer. `legacy-first` is
@@ -61,7 +67,7 @@ export async function negotiate(
   context: EraContext,
 ): Promise<ServerInfo> {
   if (era === 'legacy') return steps.legacy();
-  if (era === 'modern') return askModern(steps, undefined);
+  if (era === 'modern') return offeredBy(steps.modern(undefined), steps);
   if (era === 'legacy-first') return askLegacyFirst(steps);
   const known = await recall(context);
   if (known?.era === 'legacy' && context.wallNow() - known.at < LEGACY_FOR_MS) {
@@ -71,7 +77,7 @@ export async function negotiate(
       if (!speaksOther(error, steps.status())) throw error;
     }
   }
-  let info: ServerInfo;
+  let info: ServerInfo | undefined;
   try {
     info = await (known?.era === 'modern'
       ? askModern(steps, known.version)
@@ -79,8 +85,8 @@ export async function negotiate(
   } catch (error) {
     if (error instanceof RequestTimeoutError) return askBoth(steps, context, error);
     if (!speaksOther(error, steps.status())) throw error;
-    info = await steps.legacy();
   }
+  info ??= await steps.legacy();
   await remember(context, info);
   return info;
 }
@@ -90,7 +96,7 @@ async function askLegacyFirst(steps: EraSteps): Promise<ServerInfo> {
     return await steps.legacy();
   } catch (error) {
     if (!speaksOther(error, steps.status())) throw error;
-    return askModern(steps, undefined);
+    return understood(await askModern(steps, undefined), error);
   }
 }
 
@@ -100,16 +106,27 @@ async function askBoth(steps: EraSteps, { server }: EraContext, silence: Request
     return await steps.legacy();
   } catch (error) {
     // It is there, and knows no `initialize`: it was only slow.
-    if (speaksOther(error, steps.status())) return askModern(steps, undefined);
+    if (speaksOther(error, steps.status())) return understood(await askModern(steps, undefined), error);
     if (!(error instanceof RequestTimeoutError)) throw error;
     const why = `it answered neither server/discover (${silence.timeoutMs} ms) nor initialize (${error.timeoutMs} ms)`;
     throw new ProtocolError(server, why, error);
   }
 }
 
-async function askModern(steps: EraSteps, version: string | undefined, limitMs?: number): Promise<ServerInfo> {
+/** A server that refused `initialize` and does not understand `server/discover` either failed by that refusal. */
+function understood(info: ServerInfo | undefined, refusal: unknown): ServerInfo {
+  if (info === undefined) throw refusal;
+  return info;
+}
+
+function askModern(steps: EraSteps, version: string | undefined, limitMs?: number): Promise<ServerInfo | undefined> {
+  return offeredBy(steps.maybeModern(version, limitMs), steps);
+}
+
+/** A -32022 that names a version of the modern era is the word of a modern server. */
+async function offeredBy<T>(asked: Promise<T>, steps: EraSteps): Promise<T | ServerInfo> {
   try {
-    return await steps.modern(version, limitMs);
+    return await asked;
   } catch (error) {
     const offered = modernVersionOffered(error);
     if (offered === undefined) throw error;

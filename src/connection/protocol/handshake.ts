@@ -4,7 +4,13 @@ import type { Era } from '../../registry/config/ServerConfig.js';
 import type { Channel } from '../channel/Channel.js';
 import type { CallClient, CallOptions, Params, ServerInfo } from './messages.js';
 import { META_CLIENT_CAPABILITIES, META_CLIENT_INFO, META_PROTOCOL_VERSION, META_SERVER_INFO } from './metaKeys.js';
-import { LEGACY_VERSIONS, legacyVersionOffered, MODERN_VERSIONS, modernVersionOffered } from './versions.js';
+import {
+  LEGACY_VERSIONS,
+  legacyVersionOffered,
+  MODERN_VERSIONS,
+  modernVersionIn,
+  modernVersionOffered,
+} from './versions.js';
 
 /** Who we say we are, and what we can do for the server. */
 export interface ClientIdentity extends CallClient {
@@ -74,22 +80,33 @@ export async function discoverModern(
   options: HandshakeOptions,
   version: string = MODERN_VERSIONS[0] as string,
 ): Promise<ServerInfo> {
+  return discovered(options, version, await discover(channel, options, version));
+}
+
+/**
+ * The same of a server that may be of either era; undefined when its answer names no modern version that we speak: some servers
+ * answer every method with an empty result.
+ */
+export async function discoverMaybe(
+  channel: Channel,
+  options: HandshakeOptions,
+  version: string = MODERN_VERSIONS[0] as string,
+): Promise<ServerInfo | undefined> {
+  const answer = await discover(channel, options, version);
+  return modernVersionIn(answer) === undefined ? undefined : discovered(options, version, answer);
+}
+
+function discover(channel: Channel, options: HandshakeOptions, version: string): Promise<unknown> {
   channel.envelope = modernEnvelope(options, version);
   options.onModern?.(version);
-  const result = asObject(
-    options.server,
-    'server/discover',
-    await channel.request('server/discover', undefined, callOptions(options)),
-  );
+  return channel.request('server/discover', undefined, callOptions(options));
+}
+
+function discovered({ server }: HandshakeOptions, version: string, answer: unknown): ServerInfo {
+  const result = asObject(server, 'server/discover', answer);
   const meta = result['_meta'] as Params | undefined;
-  return info(
-    options.server,
-    'modern',
-    version,
-    result['capabilities'],
-    result['serverInfo'] ?? meta?.[META_SERVER_INFO],
-    result['instructions'],
-  );
+  const named = result['serverInfo'] ?? meta?.[META_SERVER_INFO];
+  return info(server, 'modern', version, result['capabilities'], named, result['instructions']);
 }
 
 /** What the modern era says in every request's `_meta`: of the connection, or of the client that the call is made for. */

@@ -10,6 +10,12 @@ export const MODERN_VERSIONS = Object.freeze(['2026-07-28']);
 /** Of an error's words, so much is searched for versions. */
 const MAX_WORDS = 2_000;
 
+/** The newest modern version that an answer to `server/discover` names and we speak; undefined for what is no such answer. */
+export function modernVersionIn(discovered: unknown): string | undefined {
+  const { supportedVersions: named } = (discovered ?? {}) as { readonly supportedVersions?: unknown };
+  return Array.isArray(named) ? MODERN_VERSIONS.find((version) => named.includes(version)) : undefined;
+}
+
 /** The newest modern version that a -32022 names and we speak; undefined when the error is anything else. */
 export function modernVersionOffered(error: unknown): string | undefined {
   if (!(error instanceof RpcError) || error.rpcCode !== RPC_CODES.unsupportedVersion) return undefined;

@@ -3,8 +3,7 @@ import type { ManagedProcess } from '../../registry/process/ManagedProcess.js';
 import type { ConnectionOptions } from '../Connection.js';
 import { Channel } from '../channel/Channel.js';
 import { type ClientIdentity, modernEnvelope } from '../protocol/handshake.js';
-import type { Params } from '../protocol/messages.js';
-import { MODERN_VERSIONS, modernVersionOffered } from '../protocol/versions.js';
+import { MODERN_VERSIONS, modernVersionIn, modernVersionOffered } from '../protocol/versions.js';
 import { LineReader } from './LineReader.js';
 import { messageIn } from './messageIn.js';
 import { OutputReader } from './OutputReader.js';
@@ -51,9 +50,7 @@ export async function probeEra(
       maxTotalTimeoutMs: timeoutMs,
       ...(options.signal && { signal: options.signal }),
     };
-    const result = (await channel.request('server/discover', params, bounds)) as Params | null;
-    const supported = result?.['supportedVersions'];
-    const common = Array.isArray(supported) ? MODERN_VERSIONS.find((each) => supported.includes(each)) : undefined;
+    const common = modernVersionIn(await channel.request('server/discover', params, bounds));
     return common === undefined
       ? { era: 'legacy', evidence: true }
       : { era: 'modern', version: common, evidence: true };

@@ -33,6 +33,12 @@ test('evidence of the legacy era leads to initialize, and is remembered', async 
     rpc(200, -32601),
     rpc(200, -32602),
     rpc(400, -32022, { supported: ['2025-11-25'] }),
+    // Some servers answer every method, and say nothing of versions.
+    ...[{}, { capabilities: { tools: {} } }, { supportedVersions: [] }, { supportedVersions: '2026-07-28' }, null].map(
+      (result) =>
+        ({ json, message }: Exchange): void =>
+          json({ jsonrpc: '2.0', id: message.id, result }),
+    ),
     ({ res }: Exchange) => void res.writeHead(405).end(),
     ({ res }: Exchange) => void res.writeHead(404, { 'content-type': 'text/html' }).end('<h1>nope</h1>'),
   ]) {
