@@ -15,7 +15,7 @@ export function nameProblem(name: string): string | undefined {
 /** Why `url` is no address of a server; undefined when it is one. */
 export function urlProblem(url: string): string | undefined {
   const { protocol } = URL.canParse(url) ? new URL(url) : { protocol: '' };
-  return protocol === 'http:' || protocol === 'https:' ? undefined : 'expected an absolute http or https URL';
+  return protocol === 'http:' || protocol === 'https:' ? undefined : 'an absolute http or https URL';
 }
 
 const SETTINGS: Names<ServerSettings> = {

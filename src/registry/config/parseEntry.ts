@@ -144,7 +144,7 @@ class EntryReader {
     }
     const url = this.#expand('url', fields.url ?? '') ?? '';
     const badUrl = this.problems.length > 0 ? undefined : urlProblem(url);
-    if (badUrl !== undefined) this.#problem('url', badUrl);
+    if (badUrl !== undefined) this.#problem('url', `expected ${badUrl}`);
     const headers = this.#expandAll('headers', fields.headers);
     return { ...(transport && { transport }), url, ...(headers === undefined ? {} : { headers }) };
   }

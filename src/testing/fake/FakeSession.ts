@@ -159,7 +159,7 @@ export class FakeSession {
         stamp,
         signal,
         send: this.#send,
-        ask: (asked, given) => this.#ask(id, asked, given),
+        ask: (asked, given) => this.#ask(id, asked, given, signal),
         diverged: (what) => this.#core.diverged(what, stamp),
       });
       // What was never answered is not answered now either.
@@ -179,7 +179,7 @@ export class FakeSession {
       return;
     }
     await this.#doing(request, call, async (signal, stamp) => {
-      const context = { signal, ...this.#contextOf(request, stamp) };
+      const context = { signal, ...this.#contextOf(request, stamp, signal) };
       const result = await runTool(this.#core, method, params ?? {}, context);
       return answer(id, this.#shaped(stamped(result, stamp)));
     });
@@ -213,6 +213,8 @@ export class FakeSession {
       });
     };
     tell('begin');
+    // At once: the work may hear of it late, or never.
+    control.signal.addEventListener('abort', () => tell('cancelled'), { once: true });
     let text: string;
     try {
       if (call?.injection?.fault === 'hang') await aborted(control.signal);
@@ -220,16 +222,13 @@ export class FakeSession {
     } catch (error) {
       text = answer(id, this.#shaped(stamped({ ...textResult(messageOf(error)), isError: true }, stamp)));
     }
-    if (control.signal.aborted) {
-      tell('cancelled');
-      return;
-    }
+    if (control.signal.aborted) return;
     this.#running.delete(id);
     tell('end');
     this.#send(text, id);
   }
 
-  #contextOf({ id, params }: RpcRequest, stamp: string | undefined) {
+  #contextOf({ id, params }: RpcRequest, stamp: string | undefined, signal: AbortSignal) {
     const token = (params?.['_meta'] as Params | undefined)?.['progressToken'];
     const notify = (method: string, given: Params = {}): void => this.#send(notice(method, stamped(given, stamp)), id);
     return {
@@ -239,18 +238,28 @@ export class FakeSession {
         notify('notifications/progress', { progressToken: token, progress, ...(total !== undefined && { total }) });
       },
       ask: async (method: string, given: Params = {}): Promise<unknown> => {
-        const { result, error } = await this.#ask(id, method, stamped(given, stamp));
+        const { result, error } = await this.#ask(id, method, stamped(given, stamp), signal);
         if (error === undefined || error === null) return result;
         throw new Error(`the client refused: ${JSON.stringify(error)}`);
       },
     };
   }
 
-  /** Asks the client about a call of its own; resolves to its reply. */
-  #ask(about: RpcId, method: string, params: Params | undefined): Promise<RpcMessage> {
-    return new Promise((resolve) => {
+  /** Asks the client about a call of its own; resolves to its reply, and rejects when the call is cancelled first. */
+  #ask(about: RpcId, method: string, params: Params | undefined, signal: AbortSignal): Promise<RpcMessage> {
+    return new Promise((resolve, reject) => {
+      signal.throwIfAborted();
       const id = `ask-${++this.#asks}`;
-      this.#asked.set(id, resolve);
+      const given = (): void => {
+        this.#asked.delete(id);
+        reject(signal.reason);
+      };
+      // The question may be lost with the stream that a caller lets go of: nothing answers it then.
+      signal.addEventListener('abort', given, { once: true });
+      this.#asked.set(id, (reply) => {
+        signal.removeEventListener('abort', given);
+        resolve(reply);
+      });
       this.#send(JSON.stringify({ jsonrpc: '2.0', id, method, ...(params && { params }) }), about);
     });
   }
