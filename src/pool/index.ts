@@ -61,7 +61,7 @@ export type {
 export type { MethodMap, ResultOf } from './MethodMap.js';
 export { SSEPool, type SSEPoolOptions } from './SSEPool.js';
 export { StdioPool, type StdioPoolOptions } from './StdioPool.js';
-export type { CredentialSet, CredentialsHook } from './server/callers/Credentials.js';
+export type { CredentialSet, CredentialsHook, CredentialsRequest } from './server/callers/Credentials.js';
 export type { CallTrace, TracedCall, TracedConnection } from './server/calls/trace.js';
 export { POOL_DEFAULTS, type PoolOptions } from './server/options.js';
 export { UnifiedPool, type UnifiedPoolOptions } from './UnifiedPool.js';

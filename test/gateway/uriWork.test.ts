@@ -86,6 +86,6 @@ test('what a credentials hook throws is an error, whatever it is', async () => {
   const hook = (): never => {
     throw odd;
   };
-  const credentials = new Credentials('s', hook, new FakeClock());
+  const credentials = new Credentials({ name: 's', url: 'http://127.0.0.1' }, hook, new FakeClock());
   await expect(credentials.get(undefined, new AbortController().signal)).rejects.toThrow('cannot be looked at');
 });

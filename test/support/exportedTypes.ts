@@ -68,6 +68,7 @@ export const TYPES: Readonly<Record<string, readonly string[]>> = {
     'Connector',
     'CredentialSet',
     'CredentialsHook',
+    'CredentialsRequest',
     'DestroyReason',
     'DisconnectReason',
     'EraStore',

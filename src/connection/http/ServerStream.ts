@@ -1,5 +1,6 @@
 import type { Timer } from '../../core/clock.js';
 import { messageOf } from '../../core/errors.js';
+import { headerOf } from '../net/body/responseHeaders.js';
 import type { SseEvent } from '../net/body/SseReader.js';
 import { type StreamEnd, StreamExchange } from '../net/StreamExchange.js';
 import type { Session } from './HttpCallTransport.js';
@@ -62,13 +63,15 @@ export class ServerStream {
     this.#transport.channel.read(data);
   }
 
-  async #ended({ status, streamed, error, oversized }: StreamEnd, used: object | undefined): Promise<void> {
+  async #ended({ status, streamed, headers, error, oversized }: StreamEnd, used: object | undefined): Promise<void> {
     if (this.#stopped) return;
     // It would only come again.
     if (oversized) this.#lastEventId = undefined;
     if (status === 401) {
-      if (this.#renewed || !(await this.#transport.endpoint.renew(used))) this.#giveUp('it wants other credentials');
-      else {
+      const challenge = headerOf(headers, 'www-authenticate');
+      if (this.#renewed || !(await this.#transport.endpoint.renew(used, challenge))) {
+        this.#giveUp('it wants other credentials');
+      } else {
         this.#renewed = true;
         this.#open();
       }

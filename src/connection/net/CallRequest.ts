@@ -70,16 +70,19 @@ export abstract class CallRequest extends Exchange implements Carrier {
     }
     const again = this.#renewals++ > 0;
     this.#transport.channel.requeue(this.call);
+    const challenge = headerOf(this.responseHeaders, 'www-authenticate');
     this.endpoint
-      .renew(this.#credentials, this.call.options.caller, again)
+      .renew(this.#credentials, challenge, this.call.options.caller, again)
       .then(
         (fresh) => {
           if (fresh) resend();
           else this.fail(refusal);
         },
         (cause: unknown) => {
-          const challenge = headerOf(this.responseHeaders, 'www-authenticate');
-          this.fail(new UnauthorizedError(this.endpoint.server, challenge, cause));
+          // A hook that says itself what is to be done has the word.
+          this.fail(
+            cause instanceof UnauthorizedError ? cause : new UnauthorizedError(this.endpoint.server, challenge, cause),
+          );
         },
       )
       .catch((error: unknown) => this.fail(new NotSentError(this.endpoint.server, messageOf(error), error)));

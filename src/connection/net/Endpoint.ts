@@ -1,6 +1,7 @@
 import type { Dispatcher } from 'undici';
 import type { Clock } from '../../core/clock.js';
 import { OptionError } from '../../core/errors.js';
+import { Renewal } from '../../core/time/Renewal.js';
 import { TimeoutWheel } from '../../core/time/TimeoutWheel.js';
 import { TurnBudget } from '../../core/time/TurnBudget.js';
 import { SingleFlight } from '../../core/wait/SingleFlight.js';
@@ -13,18 +14,21 @@ import { proxyAuthorization, proxyFor } from './sockets/proxyFor.js';
 /** What the credentials hook gives for a URL transport. */
 export interface HttpCredentials {
   readonly headers?: Readonly<Record<string, string>>;
+  /** Epoch ms. They are asked for anew ahead of it while the connection lives. */
+  readonly expiresAt?: number;
 }
 
 /**
- * Asked for what a connection acts with: `start` before its first request, `401` when the server refused `stale` in a
- * request of `caller`, `again` when it is the second refusal of that request. Giving the same object again, or nothing,
- * lets the refusal stand.
+ * Asked for what a connection acts with: `start` before its first request, `renewal` ahead of the expiry of `stale`, `401` when the
+ * server refused `stale` in a request of `caller` with that `challenge` (`WWW-Authenticate`), `again` when it is the second refusal of
+ * that request. Giving the same object again, or nothing, lets the refusal stand.
  */
 export type CredentialsSource = (
-  reason: 'start' | '401',
+  reason: 'start' | 'renewal' | '401',
   stale?: HttpCredentials,
   caller?: object,
   again?: boolean,
+  challenge?: string,
 ) => Promise<HttpCredentials | undefined>;
 
 export interface EndpointOptions extends HttpTransportOptions {
@@ -103,6 +107,7 @@ export class Endpoint {
   #closed = false;
   /** By the caller whose request was refused. */
   readonly #renewals = new SingleFlight<object | undefined>();
+  readonly #ahead: Renewal;
 
   /** @throws OptionError */
   constructor(options: EndpointOptions) {
@@ -124,6 +129,7 @@ export class Endpoint {
       this.#via = { origin: proxy.origin, headers: ['host', this.#url.host, ...own] };
     }
     this.#source = options.credentials;
+    this.#ahead = new Renewal(options.clock, () => this.#renewAhead());
     this.#ownHeaders = flat('headers', options.headers);
     this.#headers = this.#ownHeaders;
   }
@@ -140,13 +146,18 @@ export class Endpoint {
 
   /**
    * True when a request of `caller` refused with `stale` may be sent again. Requests of one caller share one question.
-   * `again`: its first refusal was followed by credentials that were perhaps asked for with another caller's context.
+   * `challenge`: what the refusal said. `again`: its first refusal was followed by credentials that were perhaps asked for with another caller's context.
    */
-  async renew(stale: HttpCredentials | undefined, caller = this.caller, again = false): Promise<boolean> {
+  async renew(
+    stale: HttpCredentials | undefined,
+    challenge: string | undefined,
+    caller = this.caller,
+    again = false,
+  ): Promise<boolean> {
     const source = this.#source;
     if (source === undefined) return false;
     if (this.credentials !== stale) return true;
-    const ask = (): Promise<HttpCredentials | undefined> => source('401', stale, caller, again);
+    const ask = (): Promise<HttpCredentials | undefined> => source('401', stale, caller, again, challenge);
     try {
       const fresh = await (again ? ask() : this.#renewals.run(caller, ask));
       if (this.credentials === stale && fresh !== undefined) this.#use(fresh);
@@ -207,6 +218,7 @@ export class Endpoint {
   /** Ends every exchange, and there will be no others. */
   close(): void {
     this.#closed = true;
+    this.#ahead.close();
     this.abandon();
     this.wheel.close();
     this.turns.close();
@@ -218,6 +230,17 @@ export class Endpoint {
     const names = new Set(theirs.filter((_, i) => i % 2 === 0));
     this.#headers = [...this.#ownHeaders.filter((_, i) => !names.has(this.#ownHeaders[i & ~1] ?? '')), ...theirs];
     this.generation++;
+    if (this.#source !== undefined && !this.#closed) this.#ahead.arm(credentials?.expiresAt);
+  }
+
+  /** True when there are newer ones. Calls in flight keep those that they were sent with. */
+  async #renewAhead(): Promise<boolean> {
+    const stale = this.credentials;
+    const fresh = await this.#source?.('renewal', stale, this.caller);
+    if (this.#closed || this.credentials !== stale) return true;
+    if (fresh === undefined || fresh === stale) return false;
+    this.#use(fresh);
+    return true;
   }
 }
 

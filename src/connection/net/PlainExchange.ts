@@ -1,6 +1,6 @@
 import { messageOf, NotSentError, OutcomeUnknownError, PoolkitError } from '../../core/errors.js';
 import type { BodyUse } from './body/BodyUse.js';
-import type { RawHeaders } from './body/responseHeaders.js';
+import { headerOf, type RawHeaders } from './body/responseHeaders.js';
 import { MAX_RENEWALS } from './CallRequest.js';
 import type { Endpoint } from './Endpoint.js';
 import { Exchange } from './Exchange.js';
@@ -87,6 +87,7 @@ export async function submit(
     const used = endpoint.credentials;
     const answer = await new PlainExchange(endpoint, what, request()).answer;
     if (answer.status !== 401 || sends > MAX_RENEWALS) return answer;
-    if (!(await endpoint.renew(used, caller, sends > 1))) return answer;
+    const challenge = headerOf(answer.headers, 'www-authenticate');
+    if (!(await endpoint.renew(used, challenge, caller, sends > 1))) return answer;
   }
 }

@@ -1,4 +1,5 @@
 import { messageOf, ProtocolError } from '../../core/errors.js';
+import { headerOf } from '../net/body/responseHeaders.js';
 import type { SseEvent } from '../net/body/SseReader.js';
 import { statusError } from '../net/body/statusError.js';
 import type { Endpoint, HttpCredentials } from '../net/Endpoint.js';
@@ -120,7 +121,7 @@ export class SseConnection extends UrlConnection<SseTransport, SseConnectionOpti
     }
     const { reject } = this.#opening;
     if (status === 401 && retry !== undefined) {
-      this.transport.endpoint.renew(retry.used).then((fresh) => {
+      this.transport.endpoint.renew(retry.used, headerOf(headers, 'www-authenticate')).then((fresh) => {
         if (this.scope.closing) return;
         if (fresh) this.#connect(true);
         else reject(statusError({ server: this.server, method: 'GET', status, headers, body, wallNowMs: 0 }));

@@ -11,7 +11,6 @@ import { SseConnection } from '../../connection/sse/SseConnection.js';
 import type { CloseOptions } from '../../core/close/CloseScope.js';
 import { OptionError } from '../../core/errors.js';
 import { listAll } from '../listAll.js';
-import type { CredentialSet } from '../server/callers/Credentials.js';
 import { eraFor } from '../server/callers/callerKey.js';
 import { POOL_DEFAULTS, type PoolOptions } from '../server/options.js';
 import { type ConfiguredTransport, type Connector, type ConnectRequest, commonOptions } from './Connector.js';
@@ -108,10 +107,11 @@ export class UrlConnector implements Connector {
       ...(config.headers && { headers: config.headers }),
       dispatchers: this.#dispatchers,
       ...(pool.credentials && {
-        credentials: (reason, stale, refused = credentials.newest(caller), again = false) =>
-          reason === 'start'
-            ? credentials.get(caller, request.closing)
-            : credentials.renew(refused, stale as CredentialSet | undefined, request.closing, again),
+        credentials: (reason, stale, refused = credentials.newest(caller), again = false, challenge = undefined) => {
+          if (reason === 'start') return credentials.get(caller, request.closing);
+          if (reason === 'renewal') return credentials.renewAhead(refused, stale, request.closing);
+          return credentials.renew(refused, stale, request.closing, again, challenge);
+        },
       }),
     };
   }

@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../../core/clock.js';
 import { thrown } from '../../../core/errors/thrown.js';
+import type { ServerConfig } from '../../../registry/config/ServerConfig.js';
 import type { Caller } from '../../McpPool.js';
 
 /** What a server needs to act for a principal. */
@@ -9,17 +10,28 @@ export interface CredentialSet {
   readonly headers?: Readonly<Record<string, string>>;
   /** Added to the environment of a process started for the principal. */
   readonly env?: Readonly<Record<string, string>>;
-  /** Epoch ms from which they are asked for anew; never when undefined. */
+  /**
+   * Epoch ms at which they expire; never when undefined. On connections to URLs they are asked for anew 30 s before (half of their time
+   * before, when that is shorter); a process keeps the environment that it was started with.
+   */
   readonly expiresAt?: number;
 }
 
-export type CredentialsHook = (request: {
+/** What a server's credentials are asked for with. */
+export interface CredentialsRequest {
   readonly server: string;
+  /** What the server was added with. */
+  readonly config: ServerConfig;
+  /** Whose they are to be; undefined for callers of no principal. */
   readonly caller: Caller | undefined;
   readonly signal: AbortSignal;
-  /** `start`: a connection is being made. `401`: the server refused what it had. */
-  readonly reason: 'start' | '401';
-}) => Promise<CredentialSet | undefined>;
+  /** `start`: a connection is being made. `renewal`: those of a live one expire soon. `401`: the server refused what it had. */
+  readonly reason: 'start' | 'renewal' | '401';
+  /** What the server said with its 401: the header `WWW-Authenticate`. */
+  readonly challenge?: string;
+}
+
+export type CredentialsHook = (request: CredentialsRequest) => Promise<CredentialSet | undefined>;
 
 /** Ahead of their expiry they are asked for anew by this much, so that they do not expire on the way. */
 const EARLY_MS = 5_000;
@@ -31,22 +43,26 @@ interface Asked {
   /** For whom. */
   readonly caller: Caller | undefined;
   readonly answer: Promise<CredentialSet | undefined>;
+  /** What was answered; undefined before. */
+  set: CredentialSet | undefined;
   /** Epoch ms; known once answered. */
   expiresAt: number;
 }
 
 /** The credentials of one server's callers: asked once at a time per principal, kept until they expire. */
 export class Credentials {
-  readonly #server: string;
+  readonly #config: ServerConfig;
   readonly #hook: CredentialsHook | undefined;
   readonly #clock: Clock;
   /** Made with the first question: its table is large, and most servers have no hook. */
   #table: LRUCache<string, Asked> | undefined;
   /** The newest caller of each principal that has a context. */
   #newest: LRUCache<string, Caller> | undefined;
+  /** Renewals ahead of time, by principal: what they replace is good until they are through. */
+  readonly #renewing = new Map<string, Asked>();
 
-  constructor(server: string, hook: CredentialsHook | undefined, clock: Clock) {
-    this.#server = server;
+  constructor(config: ServerConfig, hook: CredentialsHook | undefined, clock: Clock) {
+    this.#config = config;
     this.#hook = hook;
     this.#clock = clock;
   }
@@ -65,6 +81,8 @@ export class Credentials {
   get(caller: Caller | undefined, signal: AbortSignal): Promise<CredentialSet | undefined> {
     const known = this.#table?.get(caller?.principal ?? '');
     if (known !== undefined && known.expiresAt - EARLY_MS > this.#clock.wallNow()) return known.answer;
+    const renewing = this.#renewing.get(caller?.principal ?? '');
+    if (renewing !== undefined) return renewing.answer;
     return this.#ask(this.newest(caller), signal, 'start');
   }
 
@@ -73,21 +91,46 @@ export class Credentials {
     return this.#newest?.get(caller?.principal ?? '') ?? caller;
   }
 
+  /** `stale` expires soon on a live connection of the caller's principal: one question for all of its connections. */
+  renewAhead(
+    caller: Caller | undefined,
+    stale: CredentialSet | undefined,
+    signal: AbortSignal,
+  ): Promise<CredentialSet | undefined> {
+    const principal = caller?.principal ?? '';
+    const renewing = this.#renewing.get(principal);
+    if (renewing !== undefined) return renewing.answer;
+    const known = this.#table?.get(principal);
+    // Another of its connections has renewed them, or has been refused and asks.
+    if (known !== undefined && known.set !== stale) return known.answer;
+    const asked = this.#question(this.newest(caller), signal, 'renewal');
+    this.#renewing.set(principal, asked);
+    const over = (): void => void this.#renewing.delete(principal);
+    asked.answer.then((set) => {
+      over();
+      if (set !== undefined && this.#table?.peek(principal) === known) this.#table?.set(principal, asked);
+    }, over);
+    return asked.answer;
+  }
+
   /**
    * The server refused `stale` in a request of `caller`: asks anew with that caller's context. A question that was asked
    * meanwhile serves for it too, but a question with another context that brought nothing new does not. `again`: it is
-   * the second refusal of that request, which stands if `stale` was asked for with its own context.
+   * the second refusal of that request, which stands if `stale` was asked for with its own context. `challenge`: what the refusal said.
    */
   async renew(
     caller: Caller | undefined,
     stale: CredentialSet | undefined,
     signal: AbortSignal,
     again: boolean,
+    challenge?: string,
   ): Promise<CredentialSet | undefined> {
     const principal = caller?.principal ?? '';
+    const ahead = await this.#renewing.get(principal)?.answer.catch(() => stale);
+    if (ahead !== undefined && ahead !== stale) return ahead;
     for (let last: Asked | undefined, first = !again; ; first = false) {
       const known = this.#table?.get(principal);
-      if (known === undefined || known === last) return this.#ask(caller, signal, '401');
+      if (known === undefined || known === last) return this.#ask(caller, signal, '401', challenge);
       if (!first && known.caller?.context === caller?.context) return known.answer;
       const set = await known.answer.catch(() => stale);
       if (set !== stale) return set;
@@ -95,29 +138,55 @@ export class Credentials {
     }
   }
 
-  #ask(caller: Caller | undefined, signal: AbortSignal, reason: 'start' | '401'): Promise<CredentialSet | undefined> {
-    const hook = this.#hook;
-    if (hook === undefined) return Promise.resolve(undefined);
+  #ask(
+    caller: Caller | undefined,
+    signal: AbortSignal,
+    reason: 'start' | '401',
+    challenge?: string,
+  ): Promise<CredentialSet | undefined> {
+    if (this.#hook === undefined) return Promise.resolve(undefined);
     const principal = caller?.principal ?? '';
-    const request = { server: this.#server, caller, signal, reason };
-    const asked: Asked = {
-      caller,
-      answer: new Promise<CredentialSet | undefined>((resolve) => resolve(hook(request))).catch((error: unknown) => {
-        throw thrown(error);
-      }),
-      expiresAt: Number.POSITIVE_INFINITY,
-    };
+    const asked = this.#question(caller, signal, reason, challenge);
     this.#table ??= new LRUCache({ max: MAX_PRINCIPALS });
     const table = this.#table;
     table.set(principal, asked);
-    asked.answer.then(
-      (set) => {
-        asked.expiresAt = set?.expiresAt ?? Number.POSITIVE_INFINITY;
-      },
-      () => {
-        if (table.peek(principal) === asked) table.delete(principal);
-      },
-    );
+    asked.answer.catch(() => {
+      if (table.peek(principal) === asked) table.delete(principal);
+    });
     return asked.answer;
+  }
+
+  #question(
+    caller: Caller | undefined,
+    signal: AbortSignal,
+    reason: CredentialsRequest['reason'],
+    challenge?: string,
+  ): Asked {
+    const hook = this.#hook;
+    const config = this.#config;
+    const request = {
+      server: config.name,
+      config,
+      caller,
+      signal,
+      reason,
+      ...(challenge !== undefined && { challenge }),
+    };
+    const asked: Asked = {
+      caller,
+      answer: new Promise<CredentialSet | undefined>((resolve) => resolve(hook?.(request))).then(
+        (set) => {
+          asked.set = set;
+          asked.expiresAt = set?.expiresAt ?? Number.POSITIVE_INFINITY;
+          return set;
+        },
+        (error: unknown) => {
+          throw thrown(error);
+        },
+      ),
+      set: undefined,
+      expiresAt: Number.POSITIVE_INFINITY,
+    };
+    return asked;
   }
 }

@@ -68,7 +68,7 @@ export class PartitionTable implements PartitionHost<Partition>, Swept {
       parent: totalLimit,
     });
     this.#maker = new ConnectionMaker(context, {
-      credentials: new Credentials(config.name, pool.credentials, pool.clock),
+      credentials: new Credentials(config, pool.credentials, pool.clock),
       limit: this.#limit,
       closing: this.#closed.signal,
       onRenewed: (connection) => this.subscriptions.renewed(connection),
