@@ -4,8 +4,8 @@ import type { Recorder } from './Recorder.js';
 
 /** One load generator in a process of its own: takes an order from its parent, answers with what it measured, ends. */
 const stopping = new AbortController();
-// The terminal's Ctrl-C reaches every process of the group: the parent tells this one to stop.
-process.on('SIGINT', () => undefined);
+// A terminal's or supervisor's signal reaches every process of the group: the parent tells this one to stop.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) process.on(signal, () => undefined);
 process.on('disconnect', () => stopping.abort(new Error('the parent is gone')));
 process.on('message', (message: WorkerOrder | { readonly stop: true }) => {
   if ('stop' in message) stopping.abort(new Error('interrupted'));

@@ -10,6 +10,7 @@ import { runBench } from '../../bench/runBench.js';
 import { parseTarget, type TargetSpec } from '../../bench/target/TargetSpec.js';
 import { readScenario } from '../../bench/workload/Scenario.js';
 import type { ToolChoice, Workload } from '../../bench/workload/Workload.js';
+import { onStopSignals } from '../../core/close/onStopSignals.js';
 import { messageOf, OptionError } from '../../core/errors.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
 import { FaultPlan, type FaultPlanOptions } from '../../testing/faults/FaultPlan.js';
@@ -66,8 +67,7 @@ const INTERRUPTED = 130;
 /** `mcp-poolkit bench`: prints the report and sets the exit code that its help tells. */
 export async function bench(target: string | undefined, options: BenchCommandOptions): Promise<void> {
   const stopping = new AbortController();
-  const interrupt = (): void => stopping.abort(new Error('interrupted'));
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) process.once(signal, interrupt);
+  onStopSignals(() => stopping.abort(new Error('interrupted')));
   const live = options.quiet === true ? undefined : new LiveLine();
   try {
     await checkFiles(options);

@@ -1,5 +1,6 @@
 import { appendFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { onStopSignals } from '../../core/close/onStopSignals.js';
 import { messageOf, OptionError } from '../../core/errors.js';
 import { UnifiedPool } from '../../pool/UnifiedPool.js';
 import type { ServerConfig } from '../../registry/config/ServerConfig.js';
@@ -75,6 +76,7 @@ async function compare(file: string, target: ServerConfig, options: ReplayComman
   const { ignore = [], timeout: timeoutMs, json } = options;
   const recording = History.parse(await readFile(file, 'utf8'));
   await using pool = new UnifiedPool();
+  using _ = onStopSignals(() => void pool.close({ graceMs: 0 }));
   pool.addServer(target);
   const verdict = await replay(recording, pool, target.name, { ignore, timeoutMs });
   await writeOut(`${json === true ? JSON.stringify(verdict) : String(verdict)}\n`);

@@ -9,7 +9,9 @@ const MAX_NAME_LENGTH = 128;
 export function nameProblem(name: string): string | undefined {
   if (name.trim() === '') return 'expected a name, got an empty one';
   if (name.length > MAX_NAME_LENGTH) return `expected a name of ${MAX_NAME_LENGTH} characters or fewer`;
-  return /\p{Cc}/u.test(name) ? 'expected a name without control characters' : undefined;
+  if (/\p{Cc}/u.test(name)) return 'expected a name without control characters';
+  // Half a pair has no UTF-8, so that no URL or header can hold it.
+  return /\p{Cs}/u.test(name) ? 'expected a name of whole characters, got half a surrogate pair' : undefined;
 }
 
 /** Why `url` is no address of a server; undefined when it is one. */

@@ -1,4 +1,5 @@
 import { LineReader } from '../../connection/stdio/LineReader.js';
+import { onStopSignals } from '../../core/close/onStopSignals.js';
 import { StartError } from '../../core/errors.js';
 import { ManagedProcess } from '../../registry/process/ManagedProcess.js';
 import { planState } from '../fake/planState.js';
@@ -91,7 +92,7 @@ export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<vo
   server.stdout.on('data', (chunk: Buffer) => void lines.push(chunk));
   server.onStderr((line) => void process.stderr.write(`${line}\n`));
   const end = (): void => void server.stop().finally(() => process.exit(0));
-  if (!deaf) process.once('SIGTERM', end);
+  if (!deaf) onStopSignals(end);
   server.onExit(({ exitCode, signal }) => {
     lines.end();
     if (!deaf)

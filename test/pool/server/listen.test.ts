@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import type { Connection, OpenListen } from '../../../src/connection/Connection.js';
+import type { ServerNotice } from '../../../src/connection/protocol/messages.js';
 import { rawPool } from '../../support/httpPool.js';
 import { MEMORY, memoryPool } from '../../support/memoryPool.js';
 
@@ -102,6 +103,52 @@ test('a subscription to a modern server that offers none fails at once by its ca
   // One that is offered is enough: the server says itself what it agrees to.
   await pool.subscribe('s', { promptsListChanged: true, toolsListChanged: true }, { onNotification });
   expect(streams).toHaveLength(1);
+});
+
+test('a notification is looked up, however many subscriptions there are', async () => {
+  let tell!: (notice: ServerNotice) => void;
+  const tapped = (inner: Connection): Connection =>
+    new Proxy(inner, {
+      get: (target, key) => {
+        const value: unknown = Reflect.get(target, key, target);
+        if (key === 'onNotification') {
+          return (listener: typeof tell) => {
+            tell = listener;
+            return target.onNotification(listener);
+          };
+        }
+        return typeof value === 'function' ? value.bind(target) : value;
+      },
+    });
+  const { pool } = memoryPool({ wrapConnection: tapped });
+  pool.addServer(MEMORY);
+  const heard: unknown[] = [];
+  const onNotification = ({ params }: ServerNotice): void => void heard.push(params?.['uri']);
+  const all = await Promise.all(
+    Array.from({ length: 200 }, (_, i) =>
+      pool.subscribe('s', { resourceUris: [`x:${i}`, 'x:all'] }, { onNotification }),
+    ),
+  );
+  // Each subscription that is looked at would ask for the method anew.
+  let looks = 0;
+  const update = (uri: string) => ({
+    get method() {
+      looks++;
+      return 'notifications/resources/updated';
+    },
+    params: { uri },
+  });
+  tell(update('x:none'));
+  tell(update('x:7'));
+  expect(heard).toEqual(['x:7']);
+  expect(looks).toBeLessThan(20);
+  tell(update('x:all'));
+  expect(heard).toHaveLength(201);
+  await Promise.all(all.slice(1).map((each) => each.close()));
+  tell(update('x:all'));
+  tell(update('x:7'));
+  tell(update('x:0'));
+  expect(heard.slice(201)).toEqual(['x:all', 'x:0']);
 });
 
 test('over HTTP the same: a server that would never answer a listen is not waited for', async () => {

@@ -56,6 +56,7 @@ test('a bad config is refused, naming its field, and a taken name too', () => {
     [stdio('a'), 'name'],
     [stdio(''), 'name'],
     [stdio('x\n'), 'name'],
+    [stdio('x\ud800'), 'name'],
     [stdio('b', ' '), 'command'],
     [{ ...stdio('b'), args: [1] }, 'args.0'],
     [{ ...stdio('b'), maxConcurrent: 0 }, 'maxConcurrent'],

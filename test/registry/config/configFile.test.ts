@@ -96,6 +96,16 @@ test('one bad server never hides the others, and every mistake of one is told', 
   }
 });
 
+test('half a surrogate pair in a name is told as a mistake of that server', () => {
+  const { servers, problems } = parseConfig('{"mcpServers": {"good": {"command": "x"}, "\\ud800": {"command": "x"}}}', {
+    file: 'mcp.json',
+  });
+  expect(servers.map(({ name }) => name)).toEqual(['good']);
+  expect(problems.map(({ message }) => message)).toEqual([
+    String.raw`mcp.json: server "\ud800": expected a name of whole characters, got half a surrogate pair (line 1)`,
+  ]);
+});
+
 test('what is not JSON or not the shape is one line, with the place and without a piece of the file', () => {
   const lines = (text: string) => parseConfig(text, { file: 'mcp.json' }).problems.map(({ message }) => message);
   expect(lines('{"mcpServers": {"a": {"env": {"K": "s3cret"} "x": 1}}}')).toEqual([

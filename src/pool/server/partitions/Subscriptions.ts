@@ -12,7 +12,8 @@ import {
 import { tellListener } from '../../../core/events.js';
 import type { Caller, Subscription, SubscriptionFilter } from '../../McpPool.js';
 import type { ServerContext } from '../context.js';
-import { agreedFilter, matches, notOffered } from './subscriptionFilter.js';
+import { agreedFilter, notOffered } from './subscriptionFilter.js';
+import { Watchers } from './Watchers.js';
 
 /** How long an attempt to take subscriptions up again waits after one that failed. */
 const RETRY_MS = 1_000;
@@ -46,15 +47,14 @@ export class Subscriptions {
   readonly #context: ServerContext;
   readonly #reach: (caller: Caller | undefined) => Promise<Connection>;
   readonly #open = new Set<Open>();
-  /** How many each partition has. */
-  readonly #counts = new Map<string, number>();
+  /** Those of each partition. */
+  readonly #byKey = new Map<string, Set<Open>>();
   readonly #retries = new Map<string, Disposable>();
   readonly #reopenings = new Set<Disposable>();
   /** What each connection was asked for in the legacy era, and how it ended: later subscribers share that. */
   readonly #asked = new WeakMap<Connection, Map<string, Promise<unknown>>>();
-
-  /** How many are subscribed to each URI on each connection. */
-  readonly #watchers = new WeakMap<Connection, Map<string, number>>();
+  /** Who is subscribed to what on each connection. */
+  readonly #watchers = new WeakMap<Connection, Watchers<Open>>();
 
   /** `reach`: gets a live connection of that caller's, started if need be. */
   constructor(context: ServerContext, reach: (caller: Caller | undefined) => Promise<Connection>) {
@@ -63,7 +63,7 @@ export class Subscriptions {
   }
 
   has(key: string): boolean {
-    return this.#counts.has(key);
+    return this.#byKey.has(key);
   }
 
   /**
@@ -71,15 +71,18 @@ export class Subscriptions {
    * modern server's capabilities offer nothing of the filter
    */
   async add(key: string, connection: Connection, request: SubscribeRequest): Promise<Subscription> {
-    const { caller, filter, onNotification, signal } = request;
+    const { caller, onNotification, signal } = request;
+    // A copy: what its caller makes of the filter later changes nothing.
+    const { resourceUris } = request.filter;
+    const filter = { ...request.filter, ...(resourceUris && { resourceUris: [...resourceUris] }) };
     let end!: () => void;
     const ended = new Promise<void>((resolve) => {
       end = resolve;
     });
     const open: Open = { key, caller, filter, onNotification, connection, stream: undefined, end };
     this.#open.add(open);
-    this.#watch(open, 1);
-    this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1);
+    this.#watch(open);
+    this.#byKey.set(key, (this.#byKey.get(key) ?? new Set()).add(open));
     try {
       await this.#ask(open, connection);
     } catch (error) {
@@ -99,8 +102,8 @@ export class Subscriptions {
 
   /** A notification that belongs to no call came on `connection`. */
   dispatch(connection: Connection, notice: ServerNotice): void {
-    for (const open of [...this.#open]) {
-      if (open.connection !== connection || open.stream !== undefined || !matches(open.filter, notice)) continue;
+    for (const open of this.#watchers.get(connection)?.of(notice) ?? []) {
+      if (open.stream !== undefined) continue;
       const { pool, config } = this.#context;
       tellListener(open.onNotification, notice, (error) =>
         pool.logger.error({ error, server: config.name }, 'a subscription listener failed'),
@@ -110,7 +113,7 @@ export class Subscriptions {
 
   /** A connection of the partition is up: it is asked for all that was subscribed on those that are gone. */
   resume(key: string, connection: Connection): void {
-    const left = [...this.#open].filter((open) => open.key === key && !open.connection.alive);
+    const left = this.#cutOff(key);
     this.#again(left, connection);
   }
 
@@ -125,14 +128,14 @@ export class Subscriptions {
 
   /** A connection of the partition is gone: a subscriber still waits for its news, so another is made. */
   reconnect(key: string): void {
-    const [waiting] = [...this.#open].filter((open) => open.key === key && !open.connection.alive);
+    const [waiting] = this.#cutOff(key);
     if (waiting === undefined || this.#retries.has(key)) return;
     this.#retry(waiting, 0);
   }
 
   /** After a restart of the server. */
   reconnectAll(): void {
-    for (const { key } of [...this.#open]) this.reconnect(key);
+    for (const key of [...this.#byKey.keys()]) this.reconnect(key);
   }
 
   /** The connections end, and for the time being no others are made. */
@@ -165,7 +168,7 @@ export class Subscriptions {
           if (this.#retries.get(key) !== mine) return;
           this.#retries.delete(key);
           this.#warn(key, error);
-          const open = [...this.#open].find((each) => each.key === key && !each.connection.alive);
+          const [open] = this.#cutOff(key);
           const waitMs =
             error instanceof CircuitOpenError || error instanceof BackingOffError ? error.retryAfterMs : RETRY_MS;
           if (open !== undefined) this.#retry(open, Math.max(waitMs, 1));
@@ -177,9 +180,9 @@ export class Subscriptions {
 
   #again(opens: readonly Open[], connection: Connection): void {
     for (const open of opens) {
-      this.#watch(open, -1);
+      this.#watchers.get(open.connection)?.delete(open);
       open.connection = connection;
-      this.#watch(open, 1);
+      this.#watch(open);
       open.stream = undefined;
       this.#ask(open, connection).catch((error: unknown) => {
         this.#warn(open.key, error);
@@ -250,7 +253,7 @@ export class Subscriptions {
     const asked = this.#asked.get(connection);
     // One that the server refused, or was never asked for, needs no giving back.
     const last = (filter.resourceUris ?? []).filter(
-      (uri) => this.#watchers.get(connection)?.has(uri) !== true && asked?.delete(uri) === true,
+      (uri) => this.#watchers.get(connection)?.hasUri(uri) !== true && asked?.delete(uri) === true,
     );
     await Promise.all(last.map((uri) => this.#unsubscribe(key, connection, uri)));
   }
@@ -263,23 +266,25 @@ export class Subscriptions {
     }
   }
 
-  #watch({ connection, filter }: Open, by: 1 | -1): void {
-    const watchers = this.#watchers.get(connection) ?? new Map<string, number>();
-    this.#watchers.set(connection, watchers);
-    for (const uri of filter.resourceUris ?? []) {
-      const left = (watchers.get(uri) ?? 0) + by;
-      if (left > 0) watchers.set(uri, left);
-      else watchers.delete(uri);
-    }
+  /** Those of a partition whose connection is gone. */
+  #cutOff(key: string): readonly Open[] {
+    return [...(this.#byKey.get(key) ?? [])].filter(({ connection }) => !connection.alive);
+  }
+
+  #watch(open: Open): void {
+    const watchers = this.#watchers.get(open.connection) ?? new Watchers<Open>();
+    this.#watchers.set(open.connection, watchers);
+    watchers.add(open);
   }
 
   #forget(open: Open): void {
     if (!this.#open.delete(open)) return;
-    this.#watch(open, -1);
-    const left = (this.#counts.get(open.key) ?? 1) - 1;
-    if (left > 0) this.#counts.set(open.key, left);
-    else this.#counts.delete(open.key);
-    open.end();
+    this.#watchers.get(open.connection)?.delete(open);
+    const { key, end } = open;
+    const others = this.#byKey.get(key);
+    others?.delete(open);
+    if (others?.size === 0) this.#byKey.delete(key);
+    end();
   }
 
   #warn(key: string, error: unknown): void {

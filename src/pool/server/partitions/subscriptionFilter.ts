@@ -1,31 +1,23 @@
 import type { ServerCapabilities } from '@modelcontextprotocol/client';
-import type { Params, ServerNotice } from '../../../connection/protocol/messages.js';
+import type { Params } from '../../../connection/protocol/messages.js';
 import type { SubscriptionFilter } from '../../McpPool.js';
+
+/** That a resource has changed. */
+export const UPDATED = 'notifications/resources/updated';
 
 /** What a filter may name, the notification that it asks for, and the capability of a server that has it. */
 const KINDS = [
   ['toolsListChanged', 'notifications/tools/list_changed', 'tools.listChanged'],
   ['promptsListChanged', 'notifications/prompts/list_changed', 'prompts.listChanged'],
   ['resourcesListChanged', 'notifications/resources/list_changed', 'resources.listChanged'],
-  ['resourceUris', 'notifications/resources/updated', 'resources.subscribe'],
+  ['resourceUris', UPDATED, 'resources.subscribe'],
 ] as const;
 
 type Kind = (typeof KINDS)[number][0];
 
-/** Whether a subscriber with this filter hears the notification. */
-export function matches(filter: SubscriptionFilter, { method, params }: ServerNotice): boolean {
-  const [kind] = KINDS.find(([, name]) => name === method) ?? [];
-  if (kind === undefined) return false;
-  return kind === 'resourceUris' ? urisOf(filter).has(params?.['uri']) : filter[kind] === true;
-}
-
-/** Made once for each filter: every update is looked up in all of them. */
-const known = new WeakMap<SubscriptionFilter, ReadonlySet<unknown>>();
-
-function urisOf(filter: SubscriptionFilter): ReadonlySet<unknown> {
-  const uris = known.get(filter) ?? new Set(filter.resourceUris);
-  known.set(filter, uris);
-  return uris;
+/** The list changes that a subscriber with this filter hears of. */
+export function methodsOf(filter: SubscriptionFilter): string[] {
+  return KINDS.filter(([kind]) => kind !== 'resourceUris' && filter[kind] === true).map(([, method]) => method);
 }
 
 /** The capabilities that a filter needs, when the server offers none of them; undefined when it offers one. */

@@ -1,0 +1,43 @@
+import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, test, vi } from 'vitest';
+import { Cli, configFile, mark } from '../support/cli.js';
+import { tempFolder } from '../support/tempFolder.js';
+
+/** A server that heeds no signal and not the end of its stdin; it makes a file once it was called, or is started with `idle`. */
+const STUBBORN = `for (const each of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT']) process.on(each, () => {});
+setInterval(() => {}, 1000);
+const [ready, idle] = process.argv.slice(1);
+const up = () => require('node:fs').writeFileSync(ready, '');
+if (idle) up();
+const results = {
+  initialize: { protocolVersion: '2025-11-25', capabilities: { tools: {} }, serverInfo: { name: 's', version: '1' } },
+  'tools/list': { tools: [{ name: 'echo', inputSchema: { type: 'object' } }] },
+  'tools/call': { content: [{ type: 'text', text: '' }] },
+};
+require('node:readline').createInterface({ input: process.stdin }).on('line', (line) => {
+  const { id, method } = JSON.parse(line);
+  if (method === 'tools/call') up();
+  if (id !== undefined) process.stdout.write(JSON.stringify({ jsonrpc: '2.0', id, result: results[method] ?? {} }) + '\\n');
+});`;
+
+test.each(['bench', 'fault'])('a second signal ends %s and its server, which heeds none', async (command) => {
+  const { env, bearers } = mark();
+  const folder = tempFolder();
+  const ready = join(folder, 'ready');
+  const server = { command: process.execPath, args: ['-e', STUBBORN, ready, ...(command === 'fault' ? ['idle'] : [])] };
+  const plan = join(folder, 'plan.json');
+  writeFileSync(plan, JSON.stringify({ rules: [] }));
+  const marked = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+  const args =
+    command === 'bench'
+      ? ['--direct', 'stubborn', '--config', configFile({ stubborn: { ...server, env } })]
+      : ['--plan', plan, '--', 'env', ...marked, server.command, ...server.args];
+  const cli = new Cli(command, ...args);
+  await vi.waitFor(() => expect(existsSync(ready)).toBe(true), { timeout: 15_000 });
+  expect(bearers()).toHaveLength(1);
+  cli.kill('SIGHUP');
+  const again = setInterval(() => cli.kill('SIGINT'), 50);
+  await cli.exited.finally(() => clearInterval(again));
+  expect(bearers()).toEqual([]);
+});
