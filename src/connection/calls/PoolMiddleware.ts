@@ -48,6 +48,8 @@ type Send<O> = (params: Params | undefined, options: O) => Promise<unknown>;
 
 /** What passes through the middleware of a pool. With none, each of these is one comparison and the call itself. */
 export class PoolMiddleware {
+  /** Whether there is none. Plain, so that a call without middleware runs through nothing here. */
+  empty = true;
   readonly #chain = new MiddlewareChain();
   readonly #options: PoolMiddlewareOptions;
   /** What is said on behalf of no call keeps its order by server and owner, while any of it is under way. */
@@ -57,13 +59,15 @@ export class PoolMiddleware {
     this.#options = options;
   }
 
-  /** Whether there is none. */
-  get empty(): boolean {
-    return this.#chain.size === 0;
-  }
-
   use(middleware: Middleware): Disposable {
-    return this.#chain.use(middleware);
+    const used = this.#chain.use(middleware);
+    this.empty = false;
+    return {
+      [Symbol.dispose]: () => {
+        used[Symbol.dispose]();
+        this.empty = this.#chain.size === 0;
+      },
+    };
   }
 
   async request<O extends PoolCallOptions>(

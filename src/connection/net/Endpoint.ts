@@ -3,7 +3,7 @@ import type { Clock } from '../../core/clock.js';
 import { OptionError } from '../../core/errors.js';
 import { Renewal } from '../../core/time/Renewal.js';
 import { TimeoutWheel } from '../../core/time/TimeoutWheel.js';
-import { TurnBudget } from '../../core/time/TurnBudget.js';
+import { TurnBudget } from '../../core/time/turns.js';
 import { SingleFlight } from '../../core/wait/SingleFlight.js';
 import type { IncomingBytes } from './body/IncomingBytes.js';
 import { SseReader, type SseSink } from './body/SseReader.js';

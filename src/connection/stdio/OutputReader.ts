@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import { TurnReader } from '../../core/time/TurnReader.js';
+import { TurnReader } from '../../core/time/turns.js';
 import type { LineReader } from './LineReader.js';
 import { readRest } from './readRest.js';
 

@@ -2,7 +2,7 @@ import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
 import { expect, test } from 'vitest';
 import { IncomingBytes } from '../../../src/connection/net/body/IncomingBytes.js';
 import { WholeBody } from '../../../src/connection/net/body/WholeBody.js';
-import { TURN_DEFAULTS } from '../../../src/core/time/TurnBudget.js';
+import { TURN_DEFAULTS } from '../../../src/core/time/turns.js';
 import { openHttp } from '../../support/httpServers.js';
 import { call, failure, LEGACY, serve } from '../../support/rawCalls.js';
 import { type Exchange, type Handler, RawServer, said } from '../../support/rawServer.js';

@@ -1,6 +1,6 @@
 import { expect, test, vi } from 'vitest';
 import { type Logger, silentLogger } from '../../../src/core/logger.js';
-import { TURN_DEFAULTS } from '../../../src/core/time/TurnBudget.js';
+import { TURN_DEFAULTS } from '../../../src/core/time/turns.js';
 import { fixture } from '../../support/servers.js';
 import { call, open } from '../../support/stdioConnection.js';
 

@@ -1,3 +1,5 @@
+import type { Readable } from 'node:stream';
+
 /** What one connection may read in one turn of the event loop, in bytes, in messages, and in time. */
 export interface TurnBudgetOptions {
   readonly maxBytes?: number;
@@ -126,5 +128,101 @@ export class TurnBudget {
     if (this.#scheduled) return;
     this.#scheduled = true;
     everyone.inNextTurn(this.#renew);
+  }
+}
+
+/** What takes the bytes of a stream apart. */
+export interface LineTaker {
+  /** Reads `chunk`, or its first `maxLines` lines; how many bytes of it were read. */
+  push(chunk: Buffer, maxLines?: number): number;
+  /** Lines that ended since it was asked last. */
+  takeCount(): number;
+}
+
+/**
+ * Reads a stream into `lines`, a bounded share in each turn of the event loop; beyond it the stream is paused, so that a
+ * flood holds back the process that makes it and none of the others. What throws while a line is read goes to `onError`.
+ */
+export class TurnReader {
+  readonly #stream: Readable;
+  readonly #lines: LineTaker;
+  readonly #onError: (error: unknown) => void;
+  readonly #budget = new TurnBudget();
+  /** Chunks that are not read to their end. */
+  #rest: Buffer[] = [];
+  #bounded = true;
+  #paused = false;
+
+  constructor(stream: Readable, lines: LineTaker, onError: (error: unknown) => void) {
+    this.#stream = stream;
+    this.#lines = lines;
+    this.#onError = onError;
+    stream.on('data', (chunk: Buffer) => this.take(chunk));
+  }
+
+  /** Reads what is held, at once. */
+  flush(): void {
+    for (const chunk of this.#rest.splice(0)) this.#guarded(() => void this.#lines.push(chunk));
+  }
+
+  /** Reads what is held, and from here on all that comes, at once. */
+  unbound(): void {
+    this.#bounded = false;
+    this.#budget.close();
+    this.flush();
+    // What the stream holds goes to its 'data' listener.
+    while (this.#stream.read() !== null);
+  }
+
+  take(chunk: Buffer): void {
+    if (!this.#bounded) this.#guarded(() => void this.#lines.push(chunk));
+    else if (this.#rest.length > 0 || this.#budget.spent) {
+      this.#rest.push(chunk);
+      this.#pause();
+    } else this.#read(chunk);
+  }
+
+  close(): void {
+    this.#budget.close();
+    this.#rest = [];
+  }
+
+  /** Reads `chunk` as far as the budget goes. */
+  #read(chunk: Buffer): void {
+    let at = 0;
+    while (at < chunk.length && !this.#budget.spent) {
+      const startMs = performance.now();
+      const part = at === 0 ? chunk : chunk.subarray(at);
+      const before = at;
+      at = chunk.length;
+      this.#guarded(() => {
+        at = before + this.#lines.push(part, this.#budget.messagesLeft);
+      });
+      this.#budget.spend(at - before, this.#lines.takeCount(), startMs);
+    }
+    if (at < chunk.length) this.#rest.unshift(chunk.subarray(at));
+    if (this.#budget.spent) this.#pause();
+  }
+
+  #pause(): void {
+    this.#stream.pause();
+    if (this.#paused) return;
+    this.#paused = true;
+    this.#budget.inNextTurn(() => this.#resume());
+  }
+
+  #resume(): void {
+    this.#paused = false;
+    while (this.#rest.length > 0 && !this.#budget.spent) this.#read(this.#rest.shift() as Buffer);
+    if (this.#rest.length === 0 && !this.#budget.spent) this.#stream.resume();
+    else this.#pause();
+  }
+
+  #guarded(read: () => void): void {
+    try {
+      read();
+    } catch (error) {
+      this.#onError(error);
+    }
   }
 }
