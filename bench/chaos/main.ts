@@ -1,4 +1,4 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -30,7 +30,9 @@ const { values } = parseArgs({
 /** How long the search for the fewest rules may take, in ms. */
 const SHRINK_MS = 240_000;
 
-process.env['XDG_STATE_HOME'] = mkdtempSync(join(tmpdir(), 'poolkit-chaos-state-'));
+const state = mkdtempSync(join(tmpdir(), 'poolkit-chaos-state-'));
+process.env['XDG_STATE_HOME'] = state;
+process.once('exit', () => rmSync(state, { recursive: true, force: true }));
 
 const stormMs = number('storm', values.storm) * 1_000;
 const workers = number('workers', values.workers);

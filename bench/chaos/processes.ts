@@ -19,6 +19,11 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
+const UP_TRIES = 5;
+const UP_PAUSE_MS = 200;
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
 /** A process of ours that can be taken down and brought up again on the same ports. */
 export class Restartable {
   readonly ports: readonly number[];
@@ -30,16 +35,14 @@ export class Restartable {
     this.#start = start;
   }
 
-  /** Resolves when something listens on each port. */
+  /** Resolves when it listens on each port. A socket of another program may have one of them for a moment. */
   async up(): Promise<void> {
-    if (this.#child !== undefined) return;
-    const child = this.#start();
-    this.#child = child;
-    for (const port of this.ports) {
-      while (!(await listens(port))) {
-        if (child.exitCode !== null || child.signalCode !== null) throw new Error(`${child.spawnfile} ended at once`);
-        await new Promise((resolve) => setTimeout(resolve, 20));
-      }
+    for (let left = UP_TRIES; ; left--) {
+      if (!isUp(this.#child)) this.#child = this.#start();
+      const child = this.#child as ChildProcess;
+      if (await listensOnAll(this.ports, child)) return;
+      if (left === 1) throw new Error(`${child.spawnfile} ended at once, ${UP_TRIES} times`);
+      await pause(UP_PAUSE_MS);
     }
   }
 
@@ -50,7 +53,7 @@ export class Restartable {
   async down(): Promise<void> {
     const child = this.#child;
     this.#child = undefined;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    if (child === undefined || !isUp(child)) return;
     const exit = once(child, 'exit');
     child.kill('SIGKILL');
     await exit;
@@ -74,6 +77,20 @@ export async function redisServer(folder: string): Promise<Restartable> {
   const port = await freePort();
   const args = ['--port', `${port}`, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', folder];
   return new Restartable([port], () => spawn('redis-server', args, { stdio: 'ignore' }));
+}
+
+const isUp = (child: ChildProcess | undefined): boolean =>
+  child !== undefined && child.exitCode === null && child.signalCode === null;
+
+/** False when the process ended before. */
+async function listensOnAll(ports: readonly number[], child: ChildProcess): Promise<boolean> {
+  for (const port of ports) {
+    while (!(await listens(port))) {
+      if (!isUp(child)) return false;
+      await pause(20);
+    }
+  }
+  return isUp(child);
 }
 
 function listens(port: number): Promise<boolean> {

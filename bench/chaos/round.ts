@@ -75,7 +75,7 @@ export async function runRound({ seed, rules, stormMs, workers }: RoundOptions):
   process.on('unhandledRejection', unhandled);
   process.on('uncaughtException', unhandled);
   const baseline = leakBaseline({ settleMs: 3_000, ignoreTimer: (stack) => NOT_OURS.test(stack) });
-  const strain = new Strain();
+  const strain = new Strain(history);
   try {
     const world = await World.open({ history, folder, mark, rules, ...(seed % 2 === 1 && { idleMs: LONG_MS }) });
     const random = new Random(seed);

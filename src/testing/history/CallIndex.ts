@@ -6,6 +6,7 @@ import type {
   HistoryEvent,
   InvokeEvent,
   ProgressEvent,
+  WithheldEvent,
 } from './HistoryEvent.js';
 
 /** Everything about one call, each list in the order of the history. */
@@ -32,6 +33,7 @@ export class CallIndex {
   /** Where each event stands: "before" means in the history, whatever the clocks say. */
   readonly places = new Map<HistoryEvent, number>();
   readonly ended: boolean;
+  readonly #withheld: WithheldEvent[] = [];
   readonly #begins = new Map<string, EffectEvent[]>();
   /** Servers that tell whose call an effect is. */
   readonly reporting = new Set<string>();
@@ -65,6 +67,9 @@ export class CallIndex {
         case 'fault':
           if (event.call !== undefined) this.#of(event.call).faults.add(event.fault);
           break;
+        case 'withheld':
+          this.#withheld.push(event);
+          break;
         case 'end':
           ended = true;
           break;
@@ -76,6 +81,19 @@ export class CallIndex {
 
   placeOf(event: HistoryEvent): number {
     return this.places.get(event) ?? -1;
+  }
+
+  /** How much of the time between two moments the machine withheld from those that act, in ms. */
+  withheldMs(fromMs: number, untilMs: number): number {
+    const spans = this.#withheld.map(({ atMs, ms }) => ({ from: atMs - ms, until: Math.min(atMs, untilMs) }));
+    let sum = 0;
+    // Those of several processes overlap: what two of them lacked is counted once.
+    let doneMs = fromMs;
+    for (const { from, until } of spans.sort((a, b) => a.from - b.from)) {
+      sum += Math.max(0, until - Math.max(from, doneMs));
+      doneMs = Math.max(doneMs, until);
+    }
+    return sum;
   }
 
   /** What a server began in one session, in the order of the history. */

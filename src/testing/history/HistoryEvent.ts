@@ -21,6 +21,7 @@ export type HistoryEvent =
   | AliveEvent
   | MessageEvent
   | DivergenceEvent
+  | WithheldEvent
   | NoteEvent
   | EndEvent;
 
@@ -177,6 +178,13 @@ export interface DivergenceEvent extends At {
   readonly call?: string;
 }
 
+/** The machine gave a process no time for the `ms` before: what must happen soon may come later by as much. */
+export interface WithheldEvent extends At {
+  readonly type: 'withheld';
+  readonly ms: number;
+  readonly pid?: number;
+}
+
 /** For the reader. */
 export interface NoteEvent extends At {
   readonly type: 'note';
@@ -215,6 +223,7 @@ export const EVENT_FIELDS: Readonly<Record<HistoryEvent['type'], Readonly<Record
   alive: { what: TEXT },
   message: { server: TEXT, wire: TEXT, from: TEXT, message: OBJECT },
   divergence: { server: TEXT, what: TEXT },
+  withheld: { ms: NUMBER },
   note: { text: TEXT },
   end: {},
 };

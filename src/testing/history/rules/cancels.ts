@@ -24,9 +24,9 @@ export function* cancels(index: CallIndex, cancelSlackMs: number): Generator<Vio
     const end = effects.find(({ phase }) => phase === 'end') ?? workedOn(index, begin, cancel.atMs + cancelSlackMs);
     const told = effects.some(({ phase }) => phase === 'cancelled');
     if (end === undefined || told || [...faults].some((fault) => DEAF.test(fault))) continue;
-    if (end.atMs - cancel.atMs <= cancelSlackMs) continue;
-    const lateMs = Math.round(end.atMs - cancel.atMs);
-    const message = `${nameOf(invoke)} was cancelled, and ${lateMs} ms later its server still worked on it`;
+    const workedMs = end.atMs - cancel.atMs;
+    if (workedMs <= cancelSlackMs || workedMs - index.withheldMs(cancel.atMs, end.atMs) <= cancelSlackMs) continue;
+    const message = `${nameOf(invoke)} was cancelled, and ${Math.round(workedMs)} ms later its server still worked on it`;
     yield {
       rule: 'cancel-lost',
       call,

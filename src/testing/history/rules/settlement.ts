@@ -21,7 +21,7 @@ export function* settlement(index: CallIndex, lastMs: number): Generator<Violati
     if (settle === undefined && index.ended) {
       yield { rule: 'unsettled', call, message: `${nameOf(invoke)} never settled`, events: [invoke] };
     }
-    yield* late(record, settle?.atMs ?? lastMs, index.ended || settle !== undefined);
+    yield* late(index, record, settle?.atMs ?? lastMs, index.ended || settle !== undefined);
     if (invoke.expect === 'answer' && settle?.type === 'failure' && record.cancels.length === 0) {
       const message = `${nameOf(invoke)} failed with ${settle.code} though nothing was wrong with its server`;
       yield { rule: 'expected-answer', call, message, events: [invoke, settle] };
@@ -29,11 +29,16 @@ export function* settlement(index: CallIndex, lastMs: number): Generator<Violati
   }
 }
 
-function* late({ call, invokes, settles }: CallRecord, untilMs: number, known: boolean): Generator<Violation> {
+function* late(
+  index: CallIndex,
+  { call, invokes, settles }: CallRecord,
+  untilMs: number,
+  known: boolean,
+): Generator<Violation> {
   const [invoke] = invokes;
   if (invoke?.withinMs === undefined || !known) return;
   const tookMs = untilMs - invoke.atMs;
-  if (tookMs <= invoke.withinMs) return;
+  if (tookMs <= invoke.withinMs || tookMs - index.withheldMs(invoke.atMs, untilMs) <= invoke.withinMs) return;
   const message = `${nameOf(invoke)} took ${Math.round(tookMs)} ms, and ${invoke.withinMs} ms was promised`;
   yield { rule: 'late', call, message, events: [invoke, ...settles] };
 }
