@@ -38,6 +38,8 @@ export interface ServeOptions {
   readonly stdio?: boolean;
   readonly exitUnusedMs?: number;
   readonly metrics?: boolean;
+  /** `/sse` beside each `/mcp`. */
+  readonly sse?: boolean;
   /** A page at /status, on loopback. */
   readonly status: boolean;
   readonly json?: boolean;
@@ -126,6 +128,7 @@ async function start(options: ServeOptions, { plan, output, logger }: Context): 
     port,
     allowedHosts: allowHost,
     allowedOrigins: allowOrigin,
+    sse: options.sse === true,
     health: new Health({ plan }),
     status: { page: options.status && isLoopback(host), metrics: options.metrics === true },
     curation: config.curation,

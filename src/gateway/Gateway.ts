@@ -25,8 +25,11 @@ import { type FetchContext, fetchOnce } from './mount/fetchOnce.js';
 import type { GatewayHandler } from './mount/GatewayHandler.js';
 import { HttpFront } from './mount/HttpFront.js';
 import { PoolRelay } from './PoolRelay.js';
+import type { Params } from './rpc/envelope.js';
+import type { Session } from './session/Session.js';
 import { SessionTable } from './session/SessionTable.js';
 import { startSweeps } from './session/startSweeps.js';
+import { SseFront } from './sse/SseFront.js';
 import type { Status } from './status/Status.js';
 import { type OpenStatus, statusOf } from './status/statusOf.js';
 import { type StdioFrontOptions, serveStdio } from './stdio/serveStdio.js';
@@ -48,6 +51,7 @@ export class Gateway implements Closeable, AsyncDisposable {
   readonly #logger: Logger;
   readonly #scope: CloseScope;
   readonly #modern: ModernHttp;
+  readonly #sse: SseFront | undefined;
   readonly #held: HeldBytes;
   readonly #checks: ServerChecks;
   readonly #sessions: SessionTable;
@@ -95,19 +99,20 @@ export class Gateway implements Closeable, AsyncDisposable {
     this.#inFlight = new InFlight({ name: 'gateway requests', clock, logger });
     const inFlight = this.#inFlight;
     this.#checks = new ServerChecks(options.health ?? healthOf(inFlight, clock), pool);
-    const http = new StreamableHttp({
+    const shared = {
       pool,
       sessions: this.#sessions,
       settings,
       logger,
       held,
       onDrop,
-      modern: this.#modern,
-      onNotification: (session, method, params) => {
+      onNotification: (session: Session, method: string, params: Params | undefined) => {
         if (method === 'notifications/initialized') return;
         this.#tenants.ofSession(session)?.callers.notify(session, method, params);
       },
-    });
+    };
+    const http = new StreamableHttp({ ...shared, modern: this.#modern });
+    this.#sse = settings.sse ? new SseFront({ ...shared, inFlight, clock }) : undefined;
     this.#tenants = new Tenants({
       gateway: options,
       curation: options.curation,
@@ -128,6 +133,7 @@ export class Gateway implements Closeable, AsyncDisposable {
       status: () => this.#status,
       checks: this.#checks,
       http,
+      sse: this.#sse,
       inFlight,
       logger,
       tenants: this.#tenants,
@@ -230,6 +236,7 @@ export class Gateway implements Closeable, AsyncDisposable {
   endStreams(): void {
     for (const session of this.#sessions) session.endStream();
     this.#modern.endStreams();
+    this.#sse?.endStreams();
     this.#status?.endStreams();
     this.#tracked.endStreams();
   }
@@ -264,7 +271,7 @@ export class Gateway implements Closeable, AsyncDisposable {
     if (!this.#scope.closing) this.#status ??= this.#openStatus(this.#scope, mounted);
     if (this.#ticking || this.#scope.closing) return;
     this.#ticking = true;
-    startSweeps(this.#scope, { ...this.#settings, sessions: this.#sessions, modern: this.#modern });
+    startSweeps(this.#scope, { ...this.#settings, sessions: this.#sessions, modern: this.#modern, sse: this.#sse });
   }
 
   #refuse(): void {

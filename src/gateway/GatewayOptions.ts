@@ -103,6 +103,11 @@ export interface GatewayOptions {
    * as `list_changed`. `Infinity`: as long as `listTimeoutMs`. @defaultValue 2000
    */
   readonly serverWaitMs?: number;
+  /**
+   * Serves the HTTP+SSE transport of 2024-11-05 as well, for clients that know no other: `/sse` beside each `/mcp`.
+   * @defaultValue false
+   */
+  readonly sse?: boolean;
   /** Items of one page of a list of `/mcp`, from 1. `Infinity`: one page. @defaultValue 1000 */
   readonly pageItems?: number;
   /**
@@ -137,6 +142,7 @@ export const GATEWAY_DEFAULTS = Object.freeze({
   listTimeoutMs: 10_000,
   serverWaitMs: 2_000,
   pageItems: 1_000,
+  sse: false,
 });
 
 /** What is no setting, but a part or a function. */
@@ -193,6 +199,7 @@ export function checkGatewayOptions(options: GatewayOptions): GatewaySettings {
   checkMs('serverWaitMs', settings.serverWaitMs, { infinity: true });
   checkCount('pageItems', settings.pageItems, { min: 1, infinity: true });
   checkMs('keepAliveTimeoutMs', settings.keepAliveTimeoutMs);
+  if (typeof settings.sse !== 'boolean') throw new OptionError('sse', settings.sse, 'true or false');
   for (const each of settings.allowedHosts) checkText('allowedHosts', each);
   for (const each of settings.allowedOrigins) checkText('allowedOrigins', each);
   if (!isLoopback(settings.host) && settings.allowedHosts.length === 0) {

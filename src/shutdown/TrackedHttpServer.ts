@@ -19,6 +19,7 @@ interface Connection {
 }
 
 const trackers = new WeakMap<Server, TrackedHttpServer>();
+const answerStreams = new WeakSet<ServerResponse>();
 
 /** How long sockets that were destroyed may take to go. */
 const GONE_MS = 1_000;
@@ -35,6 +36,11 @@ export function trackHttpServer(server: Server, options: { readonly clock?: Cloc
   const tracker = new TrackedHttpServer(server, options.clock);
   trackers.set(server, tracker);
   return tracker;
+}
+
+/** Other requests are answered on that event stream of a GET: what opened it ends it, once they are. */
+export function answersTravelOn(response: ServerResponse): void {
+  answerStreams.add(response);
 }
 
 /** See `trackHttpServer`. */
@@ -109,7 +115,7 @@ export class TrackedHttpServer implements Closeable {
 
   /**
    * Ends what has no end of its own: upgraded connections, and event streams that a GET opened. An event stream that
-   * answers a POST is work in flight.
+   * answers a POST, or other requests, is work in flight.
    */
   endStreams(): void {
     for (const { socket, responses, upgraded } of this.#connections.values()) {
@@ -263,7 +269,7 @@ function sayClose(response: ServerResponse): void {
 }
 
 function isSubscription(response: ServerResponse): boolean {
-  if (!response.headersSent || response.req.method !== 'GET') return false;
+  if (!response.headersSent || response.req.method !== 'GET' || answerStreams.has(response)) return false;
   // `getHeader` does not know headers that went straight to `writeHead`; `_header` is the head as it was sent.
   const head = String(Reflect.get(response, '_header'));
   return /^content-type:\s*text\/event-stream/im.test(head);

@@ -14,24 +14,22 @@ import {
   capabilitiesProblem,
   clientInfoOf,
   type Incoming,
-  idKey,
   idTextOf,
   type Params,
   PROTOCOL_VERSIONS,
-  progressTokenOf,
   type RequestMessage,
 } from '../rpc/envelope.js';
-import { failureOf, failureText, Refusal } from '../rpc/failure.js';
+import { failureOf, failureText } from '../rpc/failure.js';
 import { type ReadMessages, readMessages } from '../rpc/readMessages.js';
-import { CANCELLED, type Session } from '../session/Session.js';
+import type { Session } from '../session/Session.js';
 import { OF_ADDRESS, type SessionTable } from '../session/SessionTable.js';
+import { answerRequest } from './answerRequest.js';
 import type { HeldBytes } from './HeldBytes.js';
 import { holdAnswer } from './holdAnswer.js';
 import { accepts } from './request/accepts.js';
 import { readBody } from './request/readBody.js';
 import { sendEmpty, sendError, sendFailure, sendJson } from './respond.js';
 import { PostReply } from './stream/PostReply.js';
-import { traceOf } from './traceOf.js';
 
 /** An `initialize` with the id of a session that is gone is this large at most. */
 const MAX_STALE_BODY_BYTES = 128 * 1_024;
@@ -205,52 +203,15 @@ export class StreamableHttp {
       ...(batch ? {} : { begin: (own, silent) => session.callStream(own, silent) }),
     });
     const calls = messages.map((each) => {
-      if (each.kind === 'request') return this.#call(session, each, reply, request);
+      if (each.kind === 'request') {
+        const { pool, logger } = this.#options;
+        return answerRequest({ pool, logger, session, message: each, headers: request.headers }, reply);
+      }
       if (each.kind === 'invalid')
         reply.failure(JSON.stringify(each.id), { code: RPC_CODES.invalidRequest, message: each.why });
       return undefined;
     });
     return calls.length === 1 ? calls[0] : Promise.all(calls).then(() => undefined);
-  }
-
-  /** Never rejects. */
-  async #call(
-    session: Session,
-    message: RequestMessage,
-    reply: PostReply,
-    { headers }: IncomingMessage,
-  ): Promise<void> {
-    const { method, params, paramsText } = message;
-    const [idText, key] = [idTextOf(message), idKey(message)];
-    const trace = traceOf(this.#options.pool, session, message, headers);
-    const answer = (result: unknown): void => {
-      reply.result(idText, result);
-      trace?.answered(result);
-    };
-    let began = false;
-    try {
-      const signal = session.begin(key, reply);
-      began = true;
-      if (method === 'ping') return answer({});
-      if (method === 'initialize')
-        throw new Refusal(RPC_CODES.invalidRequest, 'initialize comes alone, not in an array');
-      const progressToken = progressTokenOf(params, paramsText);
-      const result = await session.endpoint.request(session, method, params, {
-        signal,
-        ...(trace && { parent: trace }),
-        ...(paramsText === undefined ? {} : { paramsText }),
-        ...(progressToken === undefined ? {} : { onProgress: (progress) => reply.progress(progressToken, progress) }),
-        onNotification: (notice) => reply.notify(notice.method, notice.params),
-        onRequest: (asked, context) => session.answerFor(asked, context.signal, (message) => reply.offer(message)),
-      });
-      answer(result);
-    } catch (error) {
-      trace?.failed(error);
-      if (error === CANCELLED) reply.giveUp();
-      else reply.failure(idText, failureOf(error, this.#logger));
-    } finally {
-      if (began) session.finish(key);
-    }
   }
 
   async #get(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -1,4 +1,4 @@
-import type { Server } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 export interface GatewayAddress {
@@ -18,20 +18,41 @@ export function addressOf(server: Server): GatewayAddress {
 export interface Target {
   readonly server?: string;
   readonly group?: string;
+  /** By the HTTP+SSE transport of 2024-11-05. */
+  readonly sse?: true;
 }
 
 /**
  * What a URL's path is for; undefined when for nothing here. `mounted`: below whatever path its host's router has sent here,
- * so that its end decides.
+ * so that its end decides. `sse`: there are paths for that transport, too.
  */
-export function targetOf(url: string, mounted = false): Target | undefined {
+export function targetOf(url: string, { mounted = false, sse = false } = {}): Target | undefined {
   const path = pathOf(url);
-  const [, kind, encoded] =
-    (mounted ? /(?:^|\/)(servers|groups)\/([^/]+)\/mcp$/ : /^\/(servers|groups)\/([^/]+)\/mcp$/).exec(path) ?? [];
-  if (encoded === undefined) return path === '/mcp' || (mounted && path.endsWith('/mcp')) ? {} : undefined;
+  const hit = (
+    mounted ? /(?:^|\/)(?:(servers|groups)\/([^/]+)\/)?(mcp|sse)$/ : /^\/(?:(servers|groups)\/([^/]+)\/)?(mcp|sse)$/
+  ).exec(path);
+  if (hit === null || (hit[3] === 'sse' && !sse)) return undefined;
+  const [, kind, encoded, front] = hit;
+  const via = front === 'sse' ? ({ sse: true } as const) : {};
+  if (encoded === undefined) return via;
   const name = decode(encoded);
   if (name === undefined) return undefined;
-  return kind === 'servers' ? { server: name } : { group: name };
+  return kind === 'servers' ? { server: name, ...via } : { group: name, ...via };
+}
+
+/** The query of a URL. */
+export function queryOf(url = ''): URLSearchParams {
+  const query = url.indexOf('?');
+  return new URLSearchParams(query < 0 ? '' : url.slice(query + 1));
+}
+
+/** Where a client of the HTTP+SSE transport is to post to: the path it came by, whatever its host made of it, and who it is. */
+export function addressFor(request: IncomingMessage, sessionId: string): string {
+  const { originalUrl } = request as { readonly originalUrl?: unknown };
+  const url = typeof originalUrl === 'string' ? originalUrl : (request.url ?? '');
+  const query = queryOf(url);
+  query.set('sessionId', sessionId);
+  return `${pathOf(url)}?${query}`;
 }
 
 /**

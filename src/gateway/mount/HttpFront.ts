@@ -11,6 +11,7 @@ import { sendFailure } from '../http/respond.js';
 import type { ServerChecks } from '../http/ServerChecks.js';
 import type { StreamableHttp } from '../http/StreamableHttp.js';
 import { failureOf } from '../rpc/failure.js';
+import type { SseFront } from '../sse/SseFront.js';
 import type { Status } from '../status/Status.js';
 import type { Admission } from '../users/Admission.js';
 import type { User } from '../users/Authenticate.js';
@@ -20,6 +21,8 @@ export interface HttpFrontOptions {
   readonly guard: Guard;
   readonly checks: ServerChecks;
   readonly http: StreamableHttp;
+  /** The HTTP+SSE transport, where it is served. */
+  readonly sse: SseFront | undefined;
   readonly inFlight: InFlight;
   /** The status page, where there is one. */
   readonly status: () => Status | undefined;
@@ -55,10 +58,10 @@ export class HttpFront {
   }
 
   handle(request: IncomingMessage, response: ServerResponse, { mounted, next }: Arrival): void {
-    const { checks, status, admission, track } = this.#options;
+    const { checks, status, admission, track, sse } = this.#options;
     if (status()?.takes(request, response, mounted) === true) return;
     const { url = '' } = request;
-    const target = targetOf(url, mounted);
+    const target = targetOf(url, { mounted, sse: sse !== undefined });
     if (admission?.takes(request, response) === true) return;
     if (target === undefined && next !== undefined) {
       next();
@@ -87,7 +90,7 @@ export class HttpFront {
 
   /** Hands it to the endpoint that it is for, among those of its user. */
   #enter(request: IncomingMessage, response: ServerResponse, target: Target, user: User | undefined): void {
-    const { inFlight, http, tenants, track, logger } = this.#options;
+    const { inFlight, http, sse, tenants, track, logger } = this.#options;
     if (inFlight.refusing) {
       this.#refuse(response);
       return;
@@ -108,7 +111,8 @@ export class HttpFront {
       const entry = inFlight.begin(`${request.method} ${request.url}`);
       response.once('close', () => entry.end());
     }
-    track(http.handle(endpoint, request, response)).catch((error: unknown) => this.#failed(error, response));
+    const front = target.sse === undefined ? http : (sse ?? http);
+    track(front.handle(endpoint, request, response)).catch((error: unknown) => this.#failed(error, response));
   }
 
   /** Probes are asked also while calls are refused: that is when they are needed. */

@@ -11,7 +11,6 @@ import type { Downstream, Endpoint } from '../endpoint/Endpoint.js';
 import type { HeldBytes } from '../http/HeldBytes.js';
 import type { EventStore } from '../http/stream/EventStore.js';
 import type { NoticeFrames } from '../http/stream/Frame.js';
-import type { PostReply } from '../http/stream/PostReply.js';
 import { ResumableStreams } from '../http/stream/ResumableStreams.js';
 import {
   type MessageStream,
@@ -25,6 +24,7 @@ import { Refusal } from '../rpc/failure.js';
 import { withKey } from '../users/withKey.js';
 import { type AskOptions, type ClientAnswer, ClientRequests, type Send } from './ClientRequests.js';
 import { originOf } from './origin.js';
+import type { Reply } from './Reply.js';
 
 export interface SessionLimits {
   readonly stallTimeoutMs: number;
@@ -72,7 +72,7 @@ export class Session implements Downstream {
   /** Notifications lost because they were not read, or not fast enough. */
   dropped = 0;
   readonly #limits: SessionLimits;
-  readonly #inFlight = new Map<string, { readonly controller: AbortController; readonly reply: PostReply }>();
+  readonly #inFlight = new Map<string, { readonly controller: AbortController; readonly reply: Reply }>();
   readonly #subscriptions = new Map<string, Promise<Subscription>>();
   readonly #asks: ClientRequests;
   readonly #life = new AbortController();
@@ -135,7 +135,7 @@ export class Session implements Downstream {
   }
 
   /** Enters a request by its key, answered in `reply`; its signal aborts when the client cancels it or the session ends. */
-  begin(id: string, reply: PostReply): AbortSignal {
+  begin(id: string, reply: Reply): AbortSignal {
     if (this.#ended) throw new ClosedError('session');
     if (this.#inFlight.has(id)) throw new Refusal(RPC_CODES.invalidRequest, 'a request of this id is in flight');
     const { maxRequestsPerSession: max } = this.#limits;
@@ -159,6 +159,12 @@ export class Session implements Downstream {
   openStream(response: ServerResponse): void {
     this.#stream ??= this.#streams.make(OWN_STREAM);
     this.#stream.attach(response, { 'mcp-session-id': this.id });
+    this.#asks.flush();
+  }
+
+  /** Has what belongs to no call go down that stream, which its client has open. */
+  hear(stream: SessionStream): void {
+    this.#stream = stream;
     this.#asks.flush();
   }
 
@@ -272,7 +278,7 @@ export class Session implements Downstream {
     return false;
   }
 
-  get #sole(): { readonly reply: PostReply } | undefined {
+  get #sole(): { readonly reply: Reply } | undefined {
     return this.#inFlight.values().next().value;
   }
 

@@ -2,6 +2,8 @@ import type { ServerResponse } from 'node:http';
 import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
 import type { Progress } from '../../../pool/McpPool.js';
 import { type Failure, failureText } from '../../rpc/failure.js';
+import { progressMessage } from '../../rpc/notices.js';
+import type { Reply } from '../../session/Reply.js';
 import type { HeldBytes } from '../HeldBytes.js';
 import { holdAnswer } from '../holdAnswer.js';
 import { sendJson } from '../respond.js';
@@ -29,7 +31,7 @@ export interface PostReplyOptions {
  * The response to one POST: plain JSON in one write, or, from the first notification that belongs to the call on, a
  * stream of events with the answer as its last. Every request of the body is answered or given up exactly once.
  */
-export class PostReply {
+export class PostReply implements Reply {
   readonly #response: ServerResponse;
   readonly #options: PostReplyOptions;
   readonly #answers: (string | Buffer)[] = [];
@@ -61,13 +63,8 @@ export class PostReply {
   }
 
   /** Progress of the call, under its client's own token, which is JSON text. */
-  progress(tokenText: string, { progressToken: _, ...progress }: Progress): void {
-    if (!this.open) return;
-    const params = JSON.stringify(progress);
-    const rest = params === '{}' ? '' : `,${params.slice(1, -1)}`;
-    const text = `{"progressToken":${tokenText}${rest}}`;
-    const message = `{"jsonrpc":"2.0","method":"notifications/progress","params":${text}}`;
-    if (!this.#begin().offer(message)) this.#options.onDrop();
+  progress(tokenText: string, progress: Progress): void {
+    if (this.open && !this.#begin().offer(progressMessage(tokenText, progress))) this.#options.onDrop();
   }
 
   /** A notification that belongs to the call. */

@@ -1,0 +1,52 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
+import type { Logger } from '../../core/logger.js';
+import type { McpPool } from '../../pool/McpPool.js';
+import { idKey, idTextOf, progressTokenOf, type RequestMessage } from '../rpc/envelope.js';
+import { failureOf, Refusal } from '../rpc/failure.js';
+import type { Reply } from '../session/Reply.js';
+import { CANCELLED, type Session } from '../session/Session.js';
+import { traceOf } from './traceOf.js';
+
+export interface Asked {
+  /** What it is asked of, as traces name it. */
+  readonly pool: McpPool;
+  readonly logger: Logger;
+  readonly session: Session;
+  readonly message: RequestMessage;
+  readonly headers: IncomingHttpHeaders;
+}
+
+/** Answers a request of a session, other than the one that opened it, in `reply`. Never rejects. */
+export async function answerRequest({ pool, logger, session, message, headers }: Asked, reply: Reply): Promise<void> {
+  const { method, params, paramsText } = message;
+  const [idText, key] = [idTextOf(message), idKey(message)];
+  const trace = traceOf(pool, session, message, headers);
+  const answer = (result: unknown): void => {
+    reply.result(idText, result);
+    trace?.answered(result);
+  };
+  let began = false;
+  try {
+    const signal = session.begin(key, reply);
+    began = true;
+    if (method === 'ping') return answer({});
+    if (method === 'initialize') throw new Refusal(RPC_CODES.invalidRequest, 'initialize comes alone, and once');
+    const progressToken = progressTokenOf(params, paramsText);
+    const result = await session.endpoint.request(session, method, params, {
+      signal,
+      ...(trace && { parent: trace }),
+      ...(paramsText === undefined ? {} : { paramsText }),
+      ...(progressToken === undefined ? {} : { onProgress: (progress) => reply.progress(progressToken, progress) }),
+      onNotification: (notice) => reply.notify(notice.method, notice.params),
+      onRequest: (asked, context) => session.answerFor(asked, context.signal, (each) => reply.offer(each)),
+    });
+    answer(result);
+  } catch (error) {
+    trace?.failed(error);
+    if (error === CANCELLED) reply.giveUp();
+    else reply.failure(idText, failureOf(error, logger));
+  } finally {
+    if (began) session.finish(key);
+  }
+}

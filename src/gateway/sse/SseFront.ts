@@ -1,0 +1,228 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
+import type { Clock } from '../../core/clock.js';
+import type { Logger } from '../../core/logger.js';
+import type { McpPool } from '../../pool/McpPool.js';
+import type { InFlight } from '../../shutdown/InFlight.js';
+import type { Endpoint } from '../endpoint/Endpoint.js';
+import type { GatewaySettings } from '../GatewayOptions.js';
+import { answerRequest } from '../http/answerRequest.js';
+import type { HeldBytes } from '../http/HeldBytes.js';
+import { addressFor, queryOf } from '../http/paths.js';
+import { accepts } from '../http/request/accepts.js';
+import { readBody } from '../http/request/readBody.js';
+import { sendEmpty, sendFailure } from '../http/respond.js';
+import { placeOf } from '../http/stream/Resumable.js';
+import {
+  BATCH_VERSION,
+  cancelledKey,
+  type Incoming,
+  idTextOf,
+  type Params,
+  type RequestMessage,
+} from '../rpc/envelope.js';
+import { failureOf, Refusal } from '../rpc/failure.js';
+import { readMessages } from '../rpc/readMessages.js';
+import { originOf } from '../session/origin.js';
+import type { Session } from '../session/Session.js';
+import type { SessionTable } from '../session/SessionTable.js';
+import { openedBy } from './openedBy.js';
+import { SseClient } from './SseClient.js';
+import { SseReply } from './SseReply.js';
+
+export interface SseFrontOptions {
+  /** What it is a front of, as traces name it. */
+  readonly pool: McpPool;
+  readonly sessions: SessionTable;
+  readonly settings: Pick<
+    GatewaySettings,
+    'maxBodyBytes' | 'maxStreamBufferBytes' | 'bodyTimeoutMs' | 'stallTimeoutMs'
+  >;
+  /** Bytes held over all sessions. */
+  readonly held: HeldBytes;
+  readonly inFlight: InFlight;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  /** Counts a notification that a slow client lost. */
+  readonly onDrop: () => void;
+  /** What a client says of itself. */
+  readonly onNotification: (session: Session, method: string, params: Params | undefined) => void;
+}
+
+/** Clients that have not initialised yet. */
+const MAX_NEW = 100;
+/** So long a new client may take to initialise, and one whose connection broke off to come back, in ms. */
+const ABSENT_MS = 30_000;
+
+/**
+ * The HTTP+SSE transport (2024-11-05), for clients that know no other: a GET opens the stream that all messages for the client
+ * travel on, and its first event says where the client posts its own. A client is known to the endpoint, and so to the
+ * principal, whose stream it opened, and to no other.
+ */
+export class SseFront {
+  readonly #options: SseFrontOptions;
+  readonly #clients = new Map<string, SseClient>();
+
+  constructor(options: SseFrontOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves when the request itself was answered. Rejects only when the client went away. */
+  async handle(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (request.method === 'GET') return this.#open(endpoint, request, response);
+    const id = queryOf(request.url).get('sessionId');
+    // What posts here without having been told to is a client that tries the newer transport first.
+    if (request.method !== 'POST' || id === null) return sendEmpty(response, 405, { allow: 'GET' });
+    const client = this.#clients.get(id);
+    if (client === undefined || client.endpoint !== endpoint)
+      return refuse(response, 404, 'no such session: connect again');
+    return this.#post(client, request, response);
+  }
+
+  /** Forgets those that did not initialise, and ends the sessions of those that have gone. */
+  expire(): void {
+    const { sessions, clock } = this.#options;
+    for (const client of [...this.#clients.values()]) {
+      const { session, stream } = client;
+      const missed = session === undefined ? !stream.busy : !stream.open;
+      if (!missed || clock.now() - client.sinceMs < ABSENT_MS) continue;
+      if (session !== undefined) void sessions.end(session);
+      this.#forget(client);
+    }
+  }
+
+  /** Ends the streams on which no call is to be answered. */
+  endStreams(): void {
+    for (const { stream } of this.#clients.values()) stream.cut();
+  }
+
+  #open(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse): void {
+    if (!accepts(request.headers.accept, 'text/event-stream')) {
+      refuse(response, 406, 'accept must name text/event-stream');
+      return;
+    }
+    const last = request.headers['last-event-id'];
+    const place = typeof last === 'string' ? placeOf(last) : undefined;
+    const known = [...this.#clients.values()].find(
+      (each) => each.endpoint === endpoint && each.stream.id === place?.stream && each.session !== undefined,
+    );
+    const client = known ?? this.#enter(endpoint, request);
+    client.stream.connect(response, addressFor(request, client.id), known === undefined ? undefined : place?.seq);
+    client.session?.hear(client.stream);
+    response.once('close', () => {
+      if (client.stream.open) return;
+      client.sinceMs = this.#options.clock.now();
+      if (client.session === undefined) this.#forget(client);
+    });
+  }
+
+  #enter(endpoint: Endpoint, { socket: { remoteAddress: address } }: IncomingMessage): SseClient {
+    const { settings, held, clock } = this.#options;
+    const bounds = { ...settings, held };
+    const origin = originOf(address);
+    const client = new SseClient({ endpoint, origin, address, bounds, nowMs: clock.now() });
+    const fresh = [...this.#clients.values()].filter((each) => each.session === undefined);
+    if (fresh.length >= MAX_NEW) this.#makeRoom(fresh);
+    this.#clients.set(client.id, client);
+    return client;
+  }
+
+  /** The oldest of the address that has most makes room, so that no client locks others out. */
+  #makeRoom(fresh: readonly SseClient[]): void {
+    const counts = new Map<string, number>();
+    for (const { origin } of fresh) counts.set(origin, (counts.get(origin) ?? 0) + 1);
+    const [rich] = [...counts].reduce((a, b) => (b[1] > a[1] ? b : a));
+    const oldest = fresh.find(({ origin }) => origin === rich);
+    if (oldest !== undefined) this.#forget(oldest);
+  }
+
+  #forget(client: SseClient): void {
+    this.#clients.delete(client.id);
+    client.stream.cut();
+    client.stream.forget();
+  }
+
+  async #post(client: SseClient, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { settings, held } = this.#options;
+    const { maxBodyBytes: maxBytes, bodyTimeoutMs: timeoutMs } = settings;
+    const body = await readBody(request, { maxBytes, timeoutMs, held });
+    if ('gone' in body) return;
+    if ('status' in body) return refuse(response, body.status, body.why);
+    const read = readMessages(body.text, {});
+    if ('failure' in read) return sendFailure(response, read.status, read.failure);
+    const { messages, batch, heldBytes } = read;
+    const problem = messages.find((each) => each.kind === 'invalid');
+    if (problem?.kind === 'invalid') return refuse(response, 400, problem.why);
+    if (batch && client.session?.protocolVersion !== BATCH_VERSION)
+      return refuse(response, 400, 'one message a request');
+    if (!held.take(heldBytes)) return refuse(response, 503, 'too much is being worked on at once: try again');
+    sendEmpty(response, 202);
+    try {
+      await Promise.all(messages.map((each) => this.#take(client, each, request)));
+    } finally {
+      held.giveBack(heldBytes);
+    }
+  }
+
+  /** Never rejects. */
+  async #take(client: SseClient, message: Incoming, request: IncomingMessage): Promise<void> {
+    const { session } = client;
+    if (message.kind === 'request') return this.#answer(client, message, request);
+    if (session === undefined || message.kind === 'invalid') return;
+    if (message.kind === 'response') session.answered(message.id, message);
+    else if (message.method === 'notifications/cancelled') session.cancel(cancelledKey(message));
+    else this.#options.onNotification(session, message.method, message.params);
+  }
+
+  async #answer(client: SseClient, message: RequestMessage, { headers }: IncomingMessage): Promise<void> {
+    const { pool, logger, held, inFlight, onDrop } = this.#options;
+    const { stream } = client;
+    const reply = new SseReply(stream, held, onDrop);
+    const entry = inFlight.begin(`${message.method} over SSE`);
+    stream.begin();
+    try {
+      const session = client.session ?? (await this.#initialised(client, message, reply));
+      if (session !== undefined) await answerRequest({ pool, logger, session, message, headers }, reply);
+    } finally {
+      stream.finish();
+      entry.end();
+    }
+  }
+
+  /**
+   * Opens the session, by `initialize`; undefined when the request is answered by that. Libraries open a stream that broke off
+   * again by themselves, and go on without a word: also where this process is another than before, so that one that says
+   * nothing of itself is a client that can do nothing.
+   */
+  async #initialised(client: SseClient, message: RequestMessage, reply: SseReply): Promise<Session | undefined> {
+    const { sessions, logger } = this.#options;
+    const idText = idTextOf(message);
+    try {
+      if (message.method === 'ping') return void reply.result(idText, {});
+      if (message.method === 'server/discover')
+        throw new Refusal(RPC_CODES.methodNotFound, 'method not found: server/discover');
+      const { session, result } = await openedBy(message, client, sessions);
+      this.#enterSession(client, session);
+      if (result === undefined) return session;
+      reply.result(idText, result);
+    } catch (error) {
+      reply.failure(idText, failureOf(error, logger));
+    }
+    return undefined;
+  }
+
+  #enterSession(client: SseClient, session: Session): void {
+    // Two came at once: the first of them stands.
+    if (client.session !== undefined || !this.#clients.has(client.id)) {
+      void this.#options.sessions.end(session);
+      throw new Refusal(RPC_CODES.invalidRequest, 'initialize comes once');
+    }
+    client.session = session;
+    session.hear(client.stream);
+    session.signal.addEventListener('abort', () => this.#forget(client), { once: true });
+  }
+}
+
+function refuse(response: ServerResponse, status: number, message: string): void {
+  sendFailure(response, status, { code: RPC_CODES.invalidRequest, message });
+}

@@ -1,0 +1,63 @@
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
+import type { Progress } from '../../pool/McpPool.js';
+import type { HeldBytes } from '../http/HeldBytes.js';
+import { type Failure, failureText } from '../rpc/failure.js';
+import { progressMessage } from '../rpc/notices.js';
+import type { Reply } from '../session/Reply.js';
+import type { SseStream } from './SseStream.js';
+
+/** Answers of one posted body, down the client's one stream. */
+export class SseReply implements Reply {
+  readonly #stream: SseStream;
+  readonly #held: HeldBytes;
+  readonly #onDrop: () => void;
+
+  constructor(stream: SseStream, held: HeldBytes, onDrop: () => void) {
+    this.#stream = stream;
+    this.#held = held;
+    this.#onDrop = onDrop;
+  }
+
+  get attended(): boolean {
+    return this.#stream.open;
+  }
+
+  offer(message: object): boolean {
+    return this.#stream.offer(JSON.stringify({ jsonrpc: '2.0', ...message }));
+  }
+
+  progress(tokenText: string, progress: Progress): void {
+    if (!this.#stream.offer(progressMessage(tokenText, progress))) this.#onDrop();
+  }
+
+  notify(method: string, params: unknown): void {
+    if (!this.offer({ method, params })) this.#onDrop();
+  }
+
+  result(idText: string, result: unknown): void {
+    const json = result instanceof Uint8Array ? Buffer.from(result).toString() : (JSON.stringify(result) ?? '{}');
+    if (this.#held.hasRoom(json.length)) {
+      this.#stream.send(`{"jsonrpc":"2.0","id":${idText},"result":${json}}`);
+      return;
+    }
+    const message = `the answer of ${json.length} bytes is lost: too much waits for clients that do not read`;
+    const data = { code: 'ERR_OUTCOME_UNKNOWN', retryable: false };
+    this.failure(idText, { code: RPC_CODES.internalError, message, data });
+  }
+
+  failure(idText: string, error: Failure): void {
+    this.#stream.send(`{"jsonrpc":"2.0","id":${idText},"error":${failureText(error)}}`);
+  }
+
+  giveUp(): void {
+    // What its client cancelled is not answered.
+  }
+
+  tick(): void {
+    // There is a stream already.
+  }
+
+  heartbeat(): void {
+    // The session's own reaches it.
+  }
+}

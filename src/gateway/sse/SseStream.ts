@@ -1,0 +1,87 @@
+import { randomBytes } from 'node:crypto';
+import type { ServerResponse } from 'node:http';
+import { answersTravelOn } from '../../shutdown/TrackedHttpServer.js';
+import { cutWhileStalled } from '../http/holdAnswer.js';
+import type { EventStreamBounds } from '../http/stream/EventStream.js';
+import type { Frame } from '../http/stream/Frame.js';
+import { Resumable } from '../http/stream/Resumable.js';
+
+/**
+ * The one stream of a client of the HTTP+SSE transport (2024-11-05): the first event of each connection says where to post,
+ * all others are messages. A connection that breaks off is followed by another with `last-event-id`, which goes on behind
+ * what the client has; ids of events cannot be guessed.
+ */
+export class SseStream extends Resumable {
+  readonly #bounds: EventStreamBounds;
+  #response: ServerResponse | undefined;
+  #address = '';
+  #stalling = false;
+  #calls = 0;
+  #cutting = false;
+
+  constructor(bounds: EventStreamBounds) {
+    super({
+      id: BigInt(`0x${randomBytes(12).toString('hex')}`)
+        .toString(36)
+        .slice(0, 16),
+      bounds,
+      primed: false,
+    });
+    this.#bounds = bounds;
+  }
+
+  /** A connection of its client, which is told to post to `address`; behind event `seq` where it has been here before. */
+  connect(response: ServerResponse, address: string, seq?: number): void {
+    answersTravelOn(response);
+    this.#response = response;
+    this.#stalling = false;
+    this.#address = address;
+    if (seq === undefined) this.attach(response);
+    else this.resume(response, seq, {});
+  }
+
+  override attach(response: ServerResponse, headers?: Readonly<Record<string, string>>): void {
+    super.attach(response, headers);
+    if (!response.destroyed) response.write(`event: endpoint\ndata: ${this.#address}\n\n`);
+  }
+
+  /** Whether calls are to be answered on it. */
+  get busy(): boolean {
+    return this.#calls > 0;
+  }
+
+  /** A call is answered on it: until `finish` it is not cut. */
+  begin(): void {
+    this.#calls++;
+  }
+
+  finish(): void {
+    this.#calls--;
+    if (this.#cutting && this.#calls === 0) super.cut();
+  }
+
+  /** What may be lost is not kept for a client that is away: a question is asked again when it is back. */
+  override offer(message: string | Frame): boolean {
+    return this.open && super.offer(message);
+  }
+
+  override send(json: string): void {
+    super.send(json);
+    const response = this.#response;
+    // One answer is small; many that are not taken are not.
+    if (this.#stalling || response === undefined || response.writableLength <= this.#bounds.maxStreamBufferBytes)
+      return;
+    this.#stalling = true;
+    const taken = cutWhileStalled(response, Number.POSITIVE_INFINITY, this.#bounds.stallTimeoutMs);
+    response.once('drain', () => {
+      this.#stalling = false;
+      taken();
+    });
+  }
+
+  /** Once the calls in flight are answered: their answers have no other way. */
+  override cut(): void {
+    this.#cutting = true;
+    if (this.#calls === 0) super.cut();
+  }
+}
