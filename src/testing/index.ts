@@ -5,7 +5,8 @@ export { FakeClock } from './FakeClock.js';
 export { type FakeServerCommand, type FakeServerData, fakeServerCommand } from './fake/child/fakeServerCommand.js';
 export { FakeServer, fakeServer } from './fake/FakeServer.js';
 export type { FakeServerOptions, FakeTool, FakeToolContext } from './fake/FakeServerOptions.js';
-export type { FakeHttp, FakeHttpOptions } from './fake/http/FakeHttp.js';
+export type { FakeHttp } from './fake/http/FakeHttp.js';
+export type { FakeHttpExchange, FakeHttpOptions } from './fake/http/FakeHttpOptions.js';
 export type { FaultLogOptions } from './faults/EventLog.js';
 export { type EffectEvent, epochNow, type FaultEvent, type KitEvent, META_CALL } from './faults/events.js';
 export {

@@ -72,7 +72,7 @@ test('a connection that is started again is started for the caller who waits for
   const { server, pool } = await rawPool({ before: refuses, lost: 404 }, { credentials }, { sharing: 'leased' });
   const old = signIn('one');
   await echo(pool, old, 'first');
-  server.sessions.clear();
+  server.forget();
   expect(await failure(echo(pool, old, 'lost'))).toBeInstanceOf(PoolkitError);
   expect(await echo(pool, signIn('two'), 'second')).toBe('second');
   expect(asked).toEqual(['start one', 'start two']);

@@ -55,7 +55,7 @@ test('a leased connection is one borrower’s; two borrowers have two sessions',
 test.each([404, 400] as const)('a session lost by %s is replaced once for all callers of a principal', async (lost) => {
   const { server, pool } = await rawPool({ lost });
   await tool(pool, 'echo', { text: 'first' });
-  server.sessions.clear();
+  server.forget();
   const texts = Array.from({ length: 30 }, (_, i) => `t${i}`);
   expect(await Promise.all(texts.map((text) => tool(pool, 'echo', { text })))).toEqual(texts);
   expect(server.initialises).toBe(2);
@@ -68,7 +68,7 @@ test.each(['leased', 'bound'] as const)('in %s mode a lost session sends nothing
   await echoFor(pool, caller);
   // The session's own stream is refused (405): after that nothing but a call can find out.
   await expect.poll(() => server.of('GET').length).toBe(1);
-  server.sessions.clear();
+  server.forget();
   expect(await failure(echoFor(pool, caller, 'lost'))).toBeInstanceOf(NotSentError);
   expect(server.of('tools/call')).toHaveLength(2);
   expect(server.initialises).toBe(1);

@@ -67,16 +67,16 @@ test('subscriptions are counted by URI and taken up again in a new session', asy
   const hear = (who: string) => (notice: ServerNotice) => void heard.push(`${who} ${notice.params?.['uri']}`);
   const one = await pool.subscribe('raw', { resourceUris: ['a'] }, { onNotification: hear('one') });
   await pool.subscribe('raw', { resourceUris: ['a', 'b'] }, { onNotification: hear('two') });
-  const asked = (session: string): unknown[] =>
+  const asked = (session: unknown): unknown[] =>
     server
       .of('resources/subscribe')
       .filter(({ headers }) => headers['mcp-session-id'] === session)
       .map(({ message }) => message.params.uri);
-  expect(asked('session-1')).toEqual(['a', 'b']);
+  expect(asked(server.session(1))).toEqual(['a', 'b']);
   await expect.poll(() => streams.length).toBe(1);
-  server.sessions.clear();
+  server.forget();
   await tool(pool, 'echo');
-  await expect.poll(() => asked('session-2')).toEqual(['a', 'b']);
+  await expect.poll(() => asked(server.session(2))).toEqual(['a', 'b']);
   await expect.poll(() => streams.length).toBe(2);
   streams[1]?.event(updated('a'));
   await expect.poll(() => heard).toEqual(['one a', 'two a']);

@@ -367,6 +367,7 @@ export const TYPES: Readonly<Record<string, readonly string[]>> = {
     'Clock',
     'EffectEvent',
     'FakeHttp',
+    'FakeHttpExchange',
     'FakeHttpOptions',
     'FakeServerCommand',
     'FakeServerData',

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { HttpListener } from '../../src/testing/wire/http/HttpListener.js';
-import { readBody } from '../../src/testing/wire/http/readBody.js';
+import { fakeServer } from '../../src/testing/fake/FakeServer.js';
+import type { FakeHttp } from '../../src/testing/fake/http/FakeHttp.js';
+import type { FakeHttpExchange } from '../../src/testing/fake/http/FakeHttpOptions.js';
 import { closeAfter } from './closeAfter.js';
 
 /** One request as it came. */
@@ -44,22 +45,29 @@ export interface RawOptions {
 
 export const said = (text: string): object => ({ content: [{ type: 'text', text }] });
 
-/** A server whose every answer a test gives itself, for behaving badly on purpose. What a fault plan can do is `fakeServer`'s. */
+const MAKES_SESSIONS: ReadonlySet<string> = new Set(['initialize', 'server/discover']);
+
+/**
+ * A fake server whose answers a test may give itself, for behaving badly on purpose. What a fault plan can do is done by
+ * a plan.
+ */
 export class RawServer {
   readonly seen: Seen[] = [];
-  readonly sessions = new Set<string>();
   initialises = 0;
   readonly #options: RawOptions;
-  readonly #http = new HttpListener((req, res) => this.#serve(req, res));
-  #nextSession = 1;
+  #http!: FakeHttp;
 
-  constructor(options: RawOptions) {
+  private constructor(options: RawOptions) {
     this.#options = options;
   }
 
   static async listen(options: RawOptions = {}, port = 0): Promise<RawServer> {
-    const server = closeAfter(new RawServer(options));
-    await server.#http.listen('listen', { port });
+    const { era = 'legacy', lost } = options;
+    const fake = closeAfter(
+      fakeServer({ name: 'raw', capabilities: {}, era: era === 'modern' ? 'both' : era, sessions: lost !== undefined }),
+    );
+    const server = new RawServer(options);
+    server.#http = await fake.listen({ port, intercept: (exchange) => server.#intercept(exchange) });
     return server;
   }
 
@@ -68,7 +76,22 @@ export class RawServer {
   }
 
   get url(): string {
-    return `${this.#http.origin}/mcp`;
+    return this.#http.url;
+  }
+
+  get sessions(): ReadonlySet<string> {
+    return this.#http.sessions;
+  }
+
+  /** The id of the nth session that a request came in, from 1. */
+  session(nth: number): unknown {
+    const ids = this.seen.map(({ headers }) => headers['mcp-session-id']).filter((id) => id !== undefined);
+    return [...new Set(ids)][nth - 1];
+  }
+
+  /** Every session is lost. */
+  forget(): void {
+    this.#http.forget();
   }
 
   /** Requests with this JSON-RPC or HTTP method. */
@@ -77,16 +100,14 @@ export class RawServer {
   }
 
   cutAll(): void {
-    this.#http.cutAll();
+    this.#http.die({ why: 'the test says so' });
   }
 
   close(): Promise<void> {
     return this.#http.close();
   }
 
-  async #serve(req: IncomingMessage, res: ServerResponse): Promise<void> {
-    const body = (await readBody(req)).toString();
-    const message = body === '' ? undefined : JSON.parse(body);
+  async #intercept({ req, res, message }: FakeHttpExchange): Promise<boolean> {
     const { method = '', headers, url: path = '' } = req;
     const seen: Seen = { method, path, headers, message };
     this.seen.push(seen);
@@ -99,7 +120,7 @@ export class RawServer {
       res,
       server: this,
       json,
-      answer: (text) => json({ jsonrpc: '2.0', id: message.id, result: said(text) }),
+      answer: (text) => json({ jsonrpc: '2.0', id: message?.id, result: said(text) }),
       sse: () => {
         res.writeHead(200, { 'content-type': 'text/event-stream' });
         res.flushHeaders();
@@ -109,52 +130,25 @@ export class RawServer {
         res.write(`${id === undefined ? '' : `id: ${id}\n`}data: ${text}\n\n`);
       },
     };
-    if (this.#options.before?.(exchange) === true) return;
-    await this.#route(exchange);
+    if (this.#options.before?.(exchange) === true || this.#refused(exchange)) return true;
+    const handler = method === 'GET' ? this.#options.get : this.#options.tools?.[exchange.message?.params?.name];
+    await handler?.(exchange);
+    if (handler === undefined && message?.method === 'initialize') this.initialises++;
+    return handler !== undefined;
   }
 
-  #route(exchange: Exchange): void | Promise<void> {
-    const { res, message, headers, method, json } = exchange;
-    const { lost, era, tools = {}, get } = this.#options;
+  /** What fake servers take and this one does not. */
+  #refused({ method, headers, message, json }: Exchange): boolean {
+    const { lost, era } = this.#options;
+    const refuse = (code: number, text: string, status: number): boolean => {
+      json({ jsonrpc: '2.0', id: message?.id ?? null, error: { code, message: text } }, status);
+      return true;
+    };
     const session = headers['mcp-session-id'] as string | undefined;
-    if (lost !== undefined && message?.method !== 'initialize' && message?.method !== 'server/discover') {
-      if (session === undefined || !this.sessions.has(session)) {
-        json({ jsonrpc: '2.0', id: message?.id ?? null, error: { code: -32000, message: 'no such session' } }, lost);
-        return undefined;
-      }
+    if (lost !== undefined && !MAKES_SESSIONS.has(message?.method) && !this.sessions.has(session ?? '')) {
+      return refuse(-32000, 'no such session', lost);
     }
-    if (method === 'GET') return get === undefined ? void res.writeHead(405).end() : get(exchange);
-    if (method === 'DELETE') {
-      this.sessions.delete(session ?? '');
-      res.writeHead(200).end();
-    } else if (message.method === 'initialize') this.#initialise(exchange);
-    else if (message.id === undefined || message.method === undefined) res.writeHead(202).end();
-    else if (message.method === 'server/discover' && era === 'modern') {
-      const result = { supportedVersions: ['2026-07-28'], capabilities: {}, serverInfo: { name: 'raw', version: '1' } };
-      json({ jsonrpc: '2.0', id: message.id, result });
-    } else if (message.method === 'ping') json({ jsonrpc: '2.0', id: message.id, result: {} });
-    else if (message.method === 'tools/call') {
-      const { name, arguments: args = {} } = message.params;
-      const tool = tools[name];
-      if (tool !== undefined) return tool(exchange);
-      exchange.answer(String(args.text));
-    } else {
-      const error = { code: -32601, message: 'no such method' };
-      json({ jsonrpc: '2.0', id: message.id, error }, era === 'modern' ? 404 : 400);
-    }
-    return undefined;
-  }
-
-  #initialise({ message, json }: Exchange): void {
-    this.initialises++;
-    const { protocolVersion } = message.params;
-    const result = { protocolVersion, capabilities: {}, serverInfo: { name: 'raw', version: '1' } };
-    if (this.#options.lost === undefined) {
-      json({ jsonrpc: '2.0', id: message.id, result });
-      return;
-    }
-    const id = `session-${this.#nextSession++}`;
-    this.sessions.add(id);
-    json({ jsonrpc: '2.0', id: message.id, result }, 200, { 'mcp-session-id': id });
+    const discovers = method === 'POST' && message?.method === 'server/discover' && era !== 'modern';
+    return discovers && refuse(-32601, 'no such method', 400);
   }
 }

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { HttpListener } from '../../src/testing/wire/http/HttpListener.js';
-import { readBody } from '../../src/testing/wire/http/readBody.js';
+import { fakeServer } from '../../src/testing/fake/FakeServer.js';
+import type { FakeHttp } from '../../src/testing/fake/http/FakeHttp.js';
+import type { FakeHttpExchange } from '../../src/testing/fake/http/FakeHttpOptions.js';
 import { closeAfter } from './closeAfter.js';
 
 export interface SsePost {
@@ -23,61 +24,60 @@ export interface RawSseOptions {
   readonly onGet?: (req: IncomingMessage, res: ServerResponse) => boolean | undefined;
 }
 
-/** A legacy HTTP+SSE server whose answers a test gives itself, for behaving badly on purpose. Its tools echo their `text`. */
+/** A fake server over legacy HTTP+SSE whose answers a test may give itself, for behaving badly on purpose. */
 export class RawSse {
   readonly posts: SsePost[] = [];
   readonly streams: ServerResponse[] = [];
   readonly #options: RawSseOptions;
-  readonly #http = new HttpListener((req, res) => this.#serve(req, res));
+  #http!: FakeHttp;
 
-  constructor(options: RawSseOptions) {
+  private constructor(options: RawSseOptions) {
     this.#options = options;
   }
 
   static async listen(options: RawSseOptions = {}): Promise<RawSse> {
-    const server = closeAfter(new RawSse(options));
-    await server.#http.listen('listen', {});
+    const fake = closeAfter(fakeServer({ name: 'raw', capabilities: {}, era: 'legacy' }));
+    const server = new RawSse(options);
+    server.#http = await fake.listen({ intercept: (exchange) => server.#intercept(exchange) });
     return server;
   }
 
   get url(): string {
-    return `${this.#http.origin}/sse`;
+    return this.#http.sseUrl;
   }
 
   close(): Promise<void> {
     return this.#http.close();
   }
 
-  async #serve(req: IncomingMessage, res: ServerResponse): Promise<void> {
-    const { before, onGet, endpoint = '/message?session=1' } = this.#options;
-    if (req.method === 'GET') {
-      if (onGet?.(req, res) === true) return;
-      res.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders();
-      this.streams.push(res);
-      if (endpoint !== null) res.write(`event: endpoint\ndata: ${endpoint}\n\n`);
-      return;
-    }
-    const message = JSON.parse((await readBody(req)).toString());
+  #intercept({ req, res, message }: FakeHttpExchange): boolean {
+    return req.method === 'GET' ? this.#opened(req, res) : this.#posted(req, res, message);
+  }
+
+  #opened(req: IncomingMessage, res: ServerResponse): boolean {
+    const { onGet, endpoint } = this.#options;
+    if (onGet?.(req, res) === true) return true;
+    this.streams.push(res);
+    if (endpoint === undefined) return false;
+    res.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders();
+    if (endpoint !== null) res.write(`event: endpoint\ndata: ${endpoint}\n\n`);
+    return true;
+  }
+
+  #posted({ headers }: IncomingMessage, res: ServerResponse, message: FakeHttpExchange['message']): boolean {
     const event = (said: unknown): void =>
       void this.streams
         .at(-1)
         ?.write(`event: message\ndata: ${typeof said === 'string' ? said : JSON.stringify(said)}\n\n`);
     const post: SsePost = {
-      headers: req.headers,
+      headers,
       message,
       res,
       accept: () => void res.writeHead(202).end('Accepted'),
       event,
-      result: (result) => event({ jsonrpc: '2.0', id: message.id, result }),
+      result: (result) => event({ jsonrpc: '2.0', id: message?.id, result }),
     };
     this.posts.push(post);
-    if (before?.(post) === true) return;
-    post.accept();
-    if (message.method === 'initialize') {
-      const { protocolVersion } = message.params;
-      post.result({ protocolVersion, capabilities: {}, serverInfo: { name: 'raw', version: '1' } });
-    } else if (message.method === 'tools/call') {
-      post.result({ content: [{ type: 'text', text: String(message.params.arguments?.text) }] });
-    }
+    return this.#options.before?.(post) === true;
   }
 }

@@ -18,13 +18,6 @@ export class FakeCore {
   readonly tools: Map<string, FakeTool>;
   /** The recording it answers from. */
   readonly playback: Playback | undefined;
-  readonly capabilities = {
-    tools: { listChanged: true },
-    resources: { subscribe: true, listChanged: true },
-    prompts: { listChanged: true },
-    logging: {},
-    completions: {},
-  };
   readonly info: { readonly name: string; readonly version: string };
   readonly #changes = new Emitter<{ readonly changed: string }>(() => undefined);
   /** What every client over HTTP shares. */

@@ -10,7 +10,8 @@ import { LineWire, type ProcessHand } from '../wire/stdio/LineWire.js';
 import { FakeCore } from './FakeCore.js';
 import { type FakeServerOptions, type FakeTool, fakeServerSettings } from './FakeServerOptions.js';
 import { FakeSession } from './FakeSession.js';
-import { FakeHttp, type FakeHttpOptions } from './http/FakeHttp.js';
+import { FakeHttp } from './http/FakeHttp.js';
+import type { FakeHttpOptions } from './http/FakeHttpOptions.js';
 
 /**
  * An MCP server for tests: tools, resources and prompts as its options say, of both eras, over stdio, Streamable HTTP

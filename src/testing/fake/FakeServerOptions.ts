@@ -58,6 +58,8 @@ export interface FakeServerOptions {
   readonly replay?: History | string;
   /** The eras it speaks. @defaultValue 'both' */
   readonly era?: 'legacy' | 'modern' | 'both';
+  /** The capabilities it announces; what it does not announce it does all the same. @defaultValue those of all it can do */
+  readonly capabilities?: Readonly<Record<string, unknown>>;
   /** How long each call takes, in ms, where its tool does not say. @defaultValue 0 */
   readonly serviceMs?: Latency;
   /** Entries of a page of a list, from 1; `Infinity`: one page. @defaultValue Infinity */
@@ -83,6 +85,13 @@ export const FAKE_SERVER_DEFAULTS = Object.freeze({
   resources: Object.freeze({}),
   prompts: Object.freeze({}),
   era: 'both' as const,
+  capabilities: Object.freeze({
+    tools: Object.freeze({ listChanged: true }),
+    resources: Object.freeze({ subscribe: true, listChanged: true }),
+    prompts: Object.freeze({ listChanged: true }),
+    logging: Object.freeze({}),
+    completions: Object.freeze({}),
+  }) as Readonly<Record<string, unknown>>,
   serviceMs: 0 as Latency,
   pageSize: Number.POSITIVE_INFINITY,
   answers: 'json' as const,
@@ -116,6 +125,8 @@ export function fakeServerSettings(options: FakeServerOptions) {
   SETTINGS.delayMs.check('serviceMs', settings.serviceMs);
   checkCount('pageSize', settings.pageSize, { min: 1, infinity: true });
   checkCount('maxEvents', settings.maxEvents);
+  if (typeof settings.capabilities !== 'object' || settings.capabilities === null)
+    throw new OptionError('capabilities', settings.capabilities, 'an object, such as { tools: {} }');
   const { tools = TOOLS } = settings;
   for (const [name, tool] of Object.entries(tools)) {
     if (typeof tool !== 'object' || tool === null)

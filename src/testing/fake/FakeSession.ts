@@ -90,7 +90,7 @@ export class FakeSession {
         }
         const asked = params?.['protocolVersion'] as string;
         const protocolVersion = LEGACY_VERSIONS.includes(asked) ? asked : LEGACY_VERSIONS[0];
-        reply({ protocolVersion, capabilities: this.#core.capabilities, serverInfo: this.#core.info });
+        reply({ protocolVersion, capabilities: this.#core.settings.capabilities, serverInfo: this.#core.info });
         return;
       }
       case 'server/discover':
@@ -98,7 +98,7 @@ export class FakeSession {
         else
           reply({
             supportedVersions: MODERN_VERSIONS,
-            capabilities: this.#core.capabilities,
+            capabilities: this.#core.settings.capabilities,
             serverInfo: this.#core.info,
           });
         return;

@@ -80,16 +80,18 @@ test('a redirect within the origin that keeps the method is followed, at most th
     {
       before: ({ message, path, res }) => {
         const limit = message?.params?.name === 'far' ? 4 : 3;
-        if (message?.method !== 'tools/call' || path === `/hop${limit}`) return false;
+        if (message?.method !== 'tools/call' || path === `/mcp?hop${limit}`) return false;
         hops++;
-        res.writeHead(hops % 2 === 0 ? 307 : 308, { location: `/hop${Number(/\d+$/.exec(path)?.[0] ?? 0) + 1}` }).end();
+        res
+          .writeHead(hops % 2 === 0 ? 307 : 308, { location: `/mcp?hop${Number(/\d+$/.exec(path)?.[0] ?? 0) + 1}` })
+          .end();
         return true;
       },
     },
   );
   expect(await call(connection, 'echo', { text: 'there' })).toEqual(said('there'));
   expect(hops).toBe(3);
-  expect(server.of('tools/call').at(-1)).toMatchObject({ method: 'POST', path: '/hop3' });
+  expect(server.of('tools/call').at(-1)).toMatchObject({ method: 'POST', path: '/mcp?hop3' });
   expect(await failure(call(connection, 'far'))).toMatchObject({
     constructor: ProtocolError,
     message: expect.stringContaining('too often'),

@@ -19,18 +19,18 @@ test.each([404, 400] as const)(
     let infos = 0;
     const { server, connection } = await serve({}, { lost }, { onNewSession: () => infos++ });
     expect(server.of('tools/call')).toHaveLength(0);
-    server.sessions.clear();
+    server.forget();
     const texts = Array.from({ length: 40 }, (_, i) => `t${i}`);
     const answers = await Promise.all(texts.map((text) => call(connection, 'echo', { text })));
     expect(answers).toEqual(texts.map(said));
     expect(server.initialises).toBe(2);
     expect(infos).toBe(1);
-    const ran = server.of('tools/call').filter((each) => each.headers['mcp-session-id'] === 'session-2');
+    const ran = server.of('tools/call').filter((each) => each.headers['mcp-session-id'] === server.session(2));
     expect(new Set(ran.map((each) => each.message.params.arguments.text)).size).toBe(40);
     expect(connection.counters.calls).toBe(42);
     expect(server.of('initialize').every((each) => each.headers['mcp-session-id'] === undefined)).toBe(true);
     await connection.close();
-    expect(server.of('DELETE').map((each) => each.headers['mcp-session-id'])).toEqual(['session-2']);
+    expect(server.of('DELETE').map((each) => each.headers['mcp-session-id'])).toEqual([server.session(2)]);
   },
 );
 
@@ -53,7 +53,7 @@ test('where a session belongs to one user, its loss sends nothing again and ends
   const { server, connection } = await serve({}, { lost: 404 }, { resendOnSessionLoss: false });
   const deaths: unknown[] = [];
   connection.onClose((death) => deaths.push(death));
-  server.sessions.clear();
+  server.forget();
   const failures = await Promise.all([1, 2, 3].map(() => failure(call(connection, 'echo'))));
   expect(failures[0]).toMatchObject({ constructor: NotSentError, acted: 'no' });
   for (const each of failures) expect([NotSentError, OutcomeUnknownError]).toContain((each as Error).constructor);
@@ -75,7 +75,7 @@ test('a session that cannot be replaced ends the connection, and what was refuse
       },
     },
   );
-  server.sessions.clear();
+  server.forget();
   up = false;
   const failures = await Promise.all([1, 2, 3].map(() => failure(call(connection, 'echo'))));
   for (const each of failures) expect(each).toMatchObject({ constructor: NotSentError });
@@ -97,7 +97,7 @@ test('calls of the old session that still run are neither sent again nor misjudg
   await expect.poll(() => answer).toBeDefined();
   const dies = failure(call(connection, 'dies'));
   await expect.poll(() => server.of('tools/call').length).toBe(2);
-  server.sessions.clear();
+  server.forget();
   expect(await call(connection, 'echo', { text: 'x' })).toEqual(said('x'));
   answer?.();
   expect(await slow).toEqual(said('slow but sure'));
@@ -146,12 +146,12 @@ test('a session lost while nobody calls is found out by its stream', async () =>
   const { open, get } = streams();
   const { server } = await serve({}, { lost: 404, get });
   await expect.poll(() => open.length).toBe(1);
-  server.sessions.clear();
+  server.forget();
   open[0]?.res.write('retry: 5\n\n');
   open[0]?.res.end();
   await expect.poll(() => server.initialises).toBe(2);
   await expect.poll(() => open.length).toBe(2);
-  expect(open[1]?.headers['mcp-session-id']).toBe('session-2');
+  expect(open[1]?.headers['mcp-session-id']).toBe(server.session(2));
 });
 
 test('closing with calls and streams open fails them truthfully, ends the session, and leaves no socket', async () => {
@@ -190,7 +190,7 @@ test('a notification or a new session that hangs does not hold the close beyond 
   const notified = failure(connection.notify('notifications/roots/list_changed'));
   await expect.poll(() => server.of('notifications/roots/list_changed').length).toBe(1);
   lost = true;
-  server.sessions.clear();
+  server.forget();
   const refused = failure(call(connection, 'echo'));
   await expect.poll(() => server.of('initialize').length).toBe(2);
   await connection.close({ graceMs: 50 });

@@ -66,7 +66,7 @@ test('401, 403, 408, 429, 5xx, garbage and modern errors are no evidence: nothin
   ]) {
     const server = await legacyThat(discover);
     const eraMemory = memory();
-    expect(await failure(openHttp(server.url, { eraMemory, startTimeoutMs: 100 }))).toBeInstanceOf(StartError);
+    expect(await failure(openHttp(server.url, { eraMemory }))).toBeInstanceOf(StartError);
     expect(server.initialises).toBe(0);
     expect(eraMemory.kept).toEqual([]);
   }

@@ -5,22 +5,21 @@ import { systemClock } from '../../../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../../../core/close/CloseScope.js';
 import type { Injection } from '../../faults/FaultPlan.js';
 import type { FaultWire } from '../../faults/table/spec.js';
-import { HttpListener, type HttpListenerOptions } from '../../wire/http/HttpListener.js';
+import { HttpListener } from '../../wire/http/HttpListener.js';
 import { HttpPort } from '../../wire/http/HttpPort.js';
 import { HANDSHAKES, SLOW_START_MS } from '../../wire/http/handshakes.js';
 import { readBody } from '../../wire/http/readBody.js';
 import { isRequest, parseMessage, type RpcMessage, type RpcRequest } from '../../wire/messages.js';
 import type { WireEnd } from '../../wire/WireCall.js';
 import type { FakeCore } from '../FakeCore.js';
+import type { FakeHttpOptions } from './FakeHttpOptions.js';
 import { FakeHttpSession } from './FakeHttpSession.js';
-
-/** Where a fake server listens. */
-export type FakeHttpOptions = HttpListenerOptions;
 
 /** A fake server's HTTP side: `/mcp` (Streamable HTTP), `/sse` and `/message` (HTTP+SSE). */
 export class FakeHttp implements Closeable {
   readonly #core: FakeCore;
   readonly #nextStart: (wire: FaultWire) => Injection | undefined;
+  readonly #intercept: FakeHttpOptions['intercept'];
   readonly #http: HttpListener;
   readonly #scope: CloseScope;
   readonly #sessions = new Map<string, FakeHttpSession>();
@@ -31,16 +30,21 @@ export class FakeHttp implements Closeable {
   static async listen(
     core: FakeCore,
     nextStart: (wire: FaultWire) => Injection | undefined,
-    options: FakeHttpOptions,
+    { intercept, ...options }: FakeHttpOptions,
   ): Promise<FakeHttp> {
-    const http = new FakeHttp(core, nextStart);
+    const http = new FakeHttp(core, nextStart, intercept);
     await http.#http.listen('listen', options);
     return http;
   }
 
-  private constructor(core: FakeCore, nextStart: (wire: FaultWire) => Injection | undefined) {
+  private constructor(
+    core: FakeCore,
+    nextStart: (wire: FaultWire) => Injection | undefined,
+    intercept: FakeHttpOptions['intercept'],
+  ) {
     this.#core = core;
     this.#nextStart = nextStart;
+    this.#intercept = intercept;
     this.#http = new HttpListener((req, res) => this.#serve(req, res));
     this.#scope = new CloseScope(`fake server ${core.settings.name} over HTTP`, {
       onRelease: async () => {
@@ -64,14 +68,26 @@ export class FakeHttp implements Closeable {
     return `${this.#http.origin}/sse`;
   }
 
+  /** The ids of its sessions. */
+  get sessions(): ReadonlySet<string> {
+    return new Set(this.#sessions.keys());
+  }
+
+  /** Forgets a session, or all of them, as a server does that starts anew: their clients get 404 from then on. */
+  forget(id?: string): void {
+    for (const each of id === undefined ? [...this.#sessions.keys()] : [id]) {
+      this.#sessions.get(each)?.close();
+      this.#sessions.delete(each);
+    }
+  }
+
   close(options?: CloseOptions): Promise<void> {
     return this.#scope.close(options);
   }
 
   /** The server dies and is there again at once: every connection is cut, every session forgotten. */
   readonly die = ({ signal }: WireEnd): void => {
-    for (const session of this.#sessions.values()) session.close();
-    this.#sessions.clear();
+    this.forget();
     if (signal !== undefined) this.#http.resetAll();
     else this.#http.cutAll();
   };
@@ -79,6 +95,7 @@ export class FakeHttp implements Closeable {
   async #serve(req: IncomingMessage, res: ServerResponse): Promise<void> {
     const { pathname, searchParams } = new URL(req.url ?? '/', 'http://localhost');
     const message = req.method === 'POST' ? parseMessage((await readBody(req)).toString('utf8')) : undefined;
+    if ((await this.#intercept?.({ req, res, message })) === true) return;
     if (req.method === 'POST' && message === undefined) {
       const error = { code: RPC_CODES.parseError, message: 'parse error' };
       res
@@ -122,8 +139,7 @@ export class FakeHttp implements Closeable {
     }
     if (req.method === 'GET') this.#get(req, res, session);
     else if (req.method === 'DELETE') {
-      session?.close();
-      this.#sessions.delete(String(sessionId));
+      this.forget(String(sessionId));
       res.writeHead(200).end();
     } else if (message === undefined) res.writeHead(405).end();
     else if (isRequest(message)) await this.#post(req, res, message, session);
@@ -190,11 +206,7 @@ export class FakeHttp implements Closeable {
       id,
       {
         refuse: (ms) => this.#http.refuse(ms),
-        forget: (req) => {
-          const sessionId = String(req.headers['mcp-session-id']);
-          this.#sessions.get(sessionId)?.close();
-          this.#sessions.delete(sessionId);
-        },
+        forget: (req) => this.forget(String(req.headers['mcp-session-id'])),
         expire: (req) => void this.#expired.add(req.headers.authorization ?? ''),
       },
       this.die,
