@@ -21,6 +21,7 @@ import { whenUnused } from './desk/whenUnused.js';
 import { createLogger } from './output/logger.js';
 import { jsonOutput, type Output, type ServerLine, stdioOutput, textOutput } from './output/output.js';
 import { whenNpmIsGone, whenParentIsGone } from './parent.js';
+import { readSessionKeys } from './serving/readSessionKeys.js';
 import { ANSWER_MS, stopBudgetMs } from './stopTimes.js';
 
 export interface ServeOptions {
@@ -34,6 +35,8 @@ export interface ServeOptions {
   readonly propagationDelay: number;
   /** A folder. */
   readonly cache?: string;
+  /** Files, and variables as `env:NAME`. */
+  readonly sessionKey?: string[];
   /** Serve one client over stdin and stdout, and do not listen. */
   readonly stdio?: boolean;
   readonly exitUnusedMs?: number;
@@ -105,6 +108,7 @@ async function start(options: ServeOptions, { plan, output, logger }: Context): 
       `--host ${host} can be reached from elsewhere: say with --allow-host by which names, as they stand in clients' URLs`,
     );
   }
+  const sessionKeys = await readSessionKeys(options.sessionKey);
   const config = await loadConfig(options.config);
   // Not before: the config may be one of them, as with `--config <(…)`.
   closeInheritedDescriptors();
@@ -133,6 +137,7 @@ async function start(options: ServeOptions, { plan, output, logger }: Context): 
     status: { page: options.status && isLoopback(host), metrics: options.metrics === true },
     curation: config.curation,
     ...(cache && { cache }),
+    ...(sessionKeys && { sessionKeys }),
   });
   addGateway(plan, gateway, { graceMs, timeoutMs: graceMs + ANSWER_MS });
   const url = options.stdio === true ? serveClient(gateway, plan) : (await listen(gateway, options)).url;

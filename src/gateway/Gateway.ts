@@ -33,6 +33,7 @@ import { SseFront } from './sse/SseFront.js';
 import type { Status } from './status/Status.js';
 import { type OpenStatus, statusOf } from './status/statusOf.js';
 import { type StdioFrontOptions, serveStdio } from './stdio/serveStdio.js';
+import { SessionTickets } from './tickets/SessionTickets.js';
 import { admissionOf } from './users/admissionOf.js';
 import { Tenants } from './users/Tenants.js';
 
@@ -92,8 +93,9 @@ export class Gateway implements Closeable, AsyncDisposable {
     this.#modern = new ModernHttp({ pool, clients, settings, held, logger, onDrop });
     this.#held = held;
     const limits = { ...settings, held, logger, eventStore: options.eventStore, frames: new NoticeFrames() };
+    const tickets = new SessionTickets({ ...settings, sessionKeys: options.sessionKeys, clock });
     this.#sessions = new SessionTable(
-      { ...limits, onEnd: (session) => this.#tenants.ofSession(session)?.callers.release(session) },
+      { ...limits, tickets, onEnd: (session) => this.#tenants.ofSession(session)?.callers.release(session) },
       clock,
     );
     this.#inFlight = new InFlight({ name: 'gateway requests', clock, logger });

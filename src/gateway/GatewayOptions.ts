@@ -77,8 +77,19 @@ export interface GatewayOptions {
    * proxy have one address. @defaultValue Infinity
    */
   readonly maxSessionsPerAddress?: number;
-  /** A session without call or stream for this long, in ms, from 1, ends. `Infinity`: never. @defaultValue 1800000 */
+  /**
+   * A session without call or stream for this long, in ms, from 1, ends; with `sessionKeys` it is forgotten here, and goes on with its
+   * client's next request. `Infinity`: never. @defaultValue 1800000
+   */
   readonly sessionIdleMs?: number;
+  /**
+   * Secrets of 32 random bytes or more, 1 to 16 of them, that all replicas have: a session that one of them opened goes on in any other,
+   * and in this one after a restart. The first seals the ids of new sessions, all of them open: to change a key, add the new one
+   * behind, then put it first, then take the old one away. @defaultValue one of this process, whose sessions end with it
+   */
+  readonly sessionKeys?: readonly (string | Uint8Array)[];
+  /** With `sessionKeys`: a session is taken up for so long after it was opened, in ms, from 1 to 400 days. @defaultValue 86400000 */
+  readonly sessionLifeMs?: number;
   /** Requests in flight of one session, from 1. @defaultValue 1000 */
   readonly maxRequestsPerSession?: number;
   /** Resource subscriptions of one session, from 0. @defaultValue 100 */
@@ -132,6 +143,7 @@ export const GATEWAY_DEFAULTS = Object.freeze({
   maxSessions: 1_000,
   maxSessionsPerAddress: Number.POSITIVE_INFINITY,
   sessionIdleMs: 30 * 60_000,
+  sessionLifeMs: 24 * 3_600_000,
   maxRequestsPerSession: 1_000,
   maxSubscriptionsPerSession: 100,
   maxStreamBufferBytes: 1_024 * 1_024,
@@ -148,7 +160,7 @@ export const GATEWAY_DEFAULTS = Object.freeze({
 /** What is no setting, but a part or a function. */
 type Lent =
   | ('curation' | 'logger' | 'clock' | 'pool' | 'cache' | 'health' | 'eventStore' | 'status')
-  | ('authenticate' | 'resourceMetadata');
+  | ('authenticate' | 'resourceMetadata' | 'sessionKeys');
 
 export type GatewaySettings = Required<Omit<GatewayOptions, Lent>>;
 
@@ -166,6 +178,7 @@ export function checkGatewayOptions(options: GatewayOptions): GatewaySettings {
     authenticate: true,
     resourceMetadata: true,
     eventStore: true,
+    sessionKeys: true,
     allowedHosts: true,
     allowedOrigins: true,
     status: true,
@@ -193,6 +206,7 @@ export function checkGatewayOptions(options: GatewayOptions): GatewaySettings {
   checkCount('maxSessionsPerAddress', settings.maxSessionsPerAddress, { min: 1, infinity: true });
   checkCount('maxSubscriptionsPerSession', settings.maxSubscriptionsPerSession);
   checkMs('sessionIdleMs', settings.sessionIdleMs, { min: 1, infinity: true });
+  checkMs('sessionLifeMs', settings.sessionLifeMs, { min: 1, max: 400 * 86_400_000 });
   checkMs('heartbeatMs', settings.heartbeatMs, { min: 1, infinity: true });
   checkMs('callIdleMs', settings.callIdleMs, { min: 1, infinity: true });
   checkMs('listTimeoutMs', settings.listTimeoutMs, { min: 1 });

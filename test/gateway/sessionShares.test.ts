@@ -3,7 +3,7 @@ import { type IncomingMessage, request } from 'node:http';
 import { afterEach, expect, test } from 'vitest';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import type { GatewayOptions } from '../../src/gateway/GatewayOptions.js';
-import { originOf } from '../../src/gateway/session/origin.js';
+import { addressOrigin } from '../../src/gateway/session/origin.js';
 import { FakePool } from '../support/FakePool.js';
 
 /** Clients of several addresses: all of 127.0.0.0/8 is this machine. */
@@ -118,4 +118,4 @@ test.each([
   ['fe80::1%eth0', 'fe80:0:0:0::/64'],
   ['::1', '0:0:0:0::/64'],
   [undefined, 'unknown'],
-])('%s counts to the share of %s', (address, origin) => expect(originOf(address)).toBe(origin));
+])('%s counts to the share of %s', (address, origin) => expect(addressOrigin(address)).toBe(origin));

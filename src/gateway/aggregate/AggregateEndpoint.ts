@@ -7,7 +7,7 @@ import { changed } from '../bridge/paramsFor.js';
 import { innerCall, withFixed } from '../curation/searchedCall.js';
 import { isSearchTool, searchTools, ToolSearch } from '../curation/ToolSearch.js';
 import { discovered } from '../endpoint/discovered.js';
-import type { CallOptions, Downstream, Endpoint, EndpointInfo, ListenOptions } from '../endpoint/Endpoint.js';
+import type { BareEndpoint, CallOptions, Downstream, EndpointInfo, ListenOptions } from '../endpoint/Endpoint.js';
 import { Followers } from '../endpoint/Followers.js';
 import type { ListenFilter, Listening } from '../modern/Listening.js';
 import type { Params } from '../rpc/envelope.js';
@@ -43,7 +43,7 @@ const LIST_CHANGES: ReadonlyMap<string, ChangedKind> = new Map([
 ]);
 
 /** `/mcp`: all servers under one roof. Tools and prompts are `server__name`, URIs keep their form, tasks say whose they are. */
-export class AggregateEndpoint implements Endpoint {
+export class AggregateEndpoint implements BareEndpoint {
   readonly #options: AggregateEndpointOptions;
   readonly #lists: Lists;
   readonly #levels: LogLevels;

@@ -53,10 +53,18 @@ export interface ListenOptions {
   readonly onNotification: (notice: ServerNotice) => void;
 }
 
-/** What stands behind one path of the gateway. */
-export interface Endpoint {
+/** What stands behind one path of the gateway, for one principal. */
+export interface Endpoint extends BareEndpoint {
+  /** What its sessions' tickets are good for: the same in every process. */
+  readonly scope: string;
+  /** Whether its sessions can go on in another process: none of its servers has a connection for each session. */
+  readonly moves: boolean;
   /** Stands for the clients of the modern era, as whose its principal's calls are made. */
-  readonly anyone?: Downstream;
+  readonly anyone: Downstream;
+}
+
+/** What an endpoint does, without its place in a gateway. */
+export interface BareEndpoint {
   info(session: Downstream, signal: AbortSignal): Promise<EndpointInfo>;
   /** Resolves to the result: a value, or its JSON as bytes. */
   request(session: Downstream, method: string, params: Params | undefined, call: CallOptions): Promise<unknown>;

@@ -6,10 +6,12 @@ import type { ServerNotice } from '../../pool/McpPool.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
 import type { Listening } from '../modern/Listening.js';
 import type { Params } from '../rpc/envelope.js';
-import type { CallOptions, Downstream, Endpoint, ListenOptions } from './Endpoint.js';
+import type { BareEndpoint, CallOptions, Downstream, Endpoint, ListenOptions } from './Endpoint.js';
 
 /** What an endpoint tells of itself to middleware. */
 export interface Routes {
+  readonly scope: string;
+  readonly moves: () => boolean;
   /** The server that a request is for; undefined when it is for several. */
   readonly serverOf: (method: string, params: Params | undefined) => string | undefined;
   readonly eraOf: (server: string, session: Downstream) => Era | undefined;
@@ -34,7 +36,7 @@ export class EndpointMiddleware {
   }
 
   /** An endpoint whose traffic passes through here. With no middleware it costs a comparison. */
-  around(endpoint: Endpoint, routes: Routes): Endpoint {
+  around(endpoint: BareEndpoint, routes: Routes): Endpoint {
     const chain = this.#chain;
     const party = (session: Downstream, server: string | undefined): ChainedParty => ({
       server,
@@ -42,6 +44,10 @@ export class EndpointMiddleware {
       era: () => (server === undefined ? undefined : routes.eraOf(server, session)),
     });
     return {
+      scope: routes.scope,
+      get moves() {
+        return routes.moves();
+      },
       anyone: routes.anyone,
       info: (session, signal) => endpoint.info(session, signal),
       request: async (session, method, params, call) => {

@@ -3,7 +3,7 @@ import type { GatewayPool } from '../GatewayOptions.js';
 import type { Target } from '../http/paths.js';
 import type { Params } from '../rpc/envelope.js';
 import type { Callers } from '../session/callers/Callers.js';
-import type { Downstream, Endpoint } from './Endpoint.js';
+import type { BareEndpoint, Downstream, Endpoint } from './Endpoint.js';
 import type { EndpointMiddleware, Routes } from './EndpointMiddleware.js';
 import { ServerEndpoint } from './ServerEndpoint.js';
 
@@ -12,7 +12,7 @@ export interface EndpointsOptions {
   readonly callers: Callers;
   readonly curation: CurationTable;
   /** The aggregate of one group. */
-  readonly group: (name: string) => Endpoint;
+  readonly group: (name: string) => BareEndpoint;
   /** Stands for the clients of the modern era. */
   readonly anyone: Downstream;
   readonly middleware: EndpointMiddleware;
@@ -36,8 +36,8 @@ export class Endpoints {
   }
 
   /** The aggregate, as clients reach it. */
-  addAggregate(aggregate: Endpoint): Endpoint {
-    this.#aggregate = this.#around(aggregate, this.#serverNamed());
+  addAggregate(aggregate: BareEndpoint): Endpoint {
+    this.#aggregate = this.#around(aggregate, this.#serverNamed(), ['all'], this.#serversOf());
     this.#options.onEndpoint(this.#aggregate);
     return this.#aggregate;
   }
@@ -65,9 +65,19 @@ export class Endpoints {
   #ofGroup(name: string): Endpoint | undefined {
     // A group that is gone leaves its sessions behind: they are not found any more.
     if (!this.#options.curation.hasGroup(name)) return undefined;
-    const endpoint = this.#groups.get(name) ?? this.#around(this.#options.group(name), this.#serverNamed(name));
+    const endpoint =
+      this.#groups.get(name) ??
+      this.#around(this.#options.group(name), this.#serverNamed(name), ['group', name], this.#serversOf(name));
     this.#groups.set(name, endpoint);
     return endpoint;
+  }
+
+  /** The servers of one group, or all. */
+  #serversOf(group?: string): () => readonly string[] {
+    const { pool, curation } = this.#options;
+    if (group === undefined) return () => pool.servers();
+    const { curator } = curation.view(group);
+    return () => pool.servers().filter((server) => curator().holds(server));
   }
 
   /** Whose tool or prompt a request names. */
@@ -95,16 +105,28 @@ export class Endpoints {
       tell: (session, notice) =>
         middleware.told(session, name, notice, ({ method, params }) => session.notify(method, params)),
     });
-    const endpoint = this.#around(inner, () => name);
+    const endpoint = this.#around(
+      inner,
+      () => name,
+      ['server', name],
+      () => [name],
+    );
     this.#servers.set(name, endpoint);
     this.#options.onEndpoint(endpoint, name);
     return endpoint;
   }
 
-  #around(endpoint: Endpoint, serverOf: Routes['serverOf']): Endpoint {
+  #around(
+    endpoint: BareEndpoint,
+    serverOf: Routes['serverOf'],
+    place: readonly string[],
+    servers: () => readonly string[],
+  ): Endpoint {
     const { callers, middleware, anyone } = this.#options;
     return middleware.around(endpoint, {
       serverOf,
+      scope: JSON.stringify([anyone.caller?.principal ?? null, ...place]),
+      moves: () => !servers().some((server) => callers.isBound(server)),
       anyone,
       eraOf: (server, session) => callers.eraOf(server, session),
       during: async (work) => {

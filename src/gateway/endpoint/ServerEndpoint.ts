@@ -9,7 +9,7 @@ import { MAX_URI_LENGTH } from '../rpc/limits.js';
 import type { Callers } from '../session/callers/Callers.js';
 import { OwnTasks } from '../session/OwnTasks.js';
 import { discovered } from './discovered.js';
-import type { CallOptions, Downstream, Endpoint, EndpointInfo, ListenOptions } from './Endpoint.js';
+import type { BareEndpoint, CallOptions, Downstream, EndpointInfo, ListenOptions } from './Endpoint.js';
 
 /** Stands for the lists among a session's subscriptions, where no URI can: it holds a space. */
 const LISTS = 'changed lists';
@@ -25,7 +25,7 @@ export interface ServerEndpointOptions {
 }
 
 /** `/servers/:name/mcp`: one server as it is. Methods, results and errors go through unread. */
-export class ServerEndpoint implements Endpoint {
+export class ServerEndpoint implements BareEndpoint {
   readonly #pool: McpPool;
   readonly #server: string;
   readonly #callers: Callers;

@@ -22,7 +22,8 @@ import {
 import { failureOf, failureText } from '../rpc/failure.js';
 import { type ReadMessages, readMessages } from '../rpc/readMessages.js';
 import type { Session } from '../session/Session.js';
-import { OF_ADDRESS, type SessionTable } from '../session/SessionTable.js';
+import { NO_SESSION, RETRY_LATER, SessionFinder, statusOfFull } from '../session/SessionFinder.js';
+import type { SessionTable } from '../session/SessionTable.js';
 import { answerRequest } from './answerRequest.js';
 import type { HeldBytes } from './HeldBytes.js';
 import { holdAnswer } from './holdAnswer.js';
@@ -33,7 +34,6 @@ import { PostReply } from './stream/PostReply.js';
 
 /** An `initialize` with the id of a session that is gone is this large at most. */
 const MAX_STALE_BODY_BYTES = 128 * 1_024;
-const NO_SESSION = 'no such session: initialize again';
 const NEWEST = PROTOCOL_VERSIONS[0] ?? '';
 
 export interface StreamableHttpOptions {
@@ -59,12 +59,14 @@ export interface StreamableHttpOptions {
 export class StreamableHttp {
   readonly #options: StreamableHttpOptions;
   readonly #sessions: SessionTable;
+  readonly #finder: SessionFinder;
   readonly #settings: StreamableHttpOptions['settings'];
   readonly #logger: Logger;
 
   constructor(options: StreamableHttpOptions) {
     this.#options = options;
     this.#sessions = options.sessions;
+    this.#finder = new SessionFinder(options.sessions, options.logger);
     this.#settings = options.settings;
     this.#logger = options.logger;
   }
@@ -81,7 +83,7 @@ export class StreamableHttp {
       case 'GET':
         return this.#get(endpoint, request, response);
       case 'DELETE':
-        return this.#delete(endpoint, request, response);
+        return this.#finder.remove(endpoint, request, response);
       default:
         return sendEmpty(response, 405, { allow: 'GET, POST, DELETE' });
     }
@@ -92,7 +94,7 @@ export class StreamableHttp {
       return refuse(response, 406, 'accept must name application/json and text/event-stream');
     }
     // A session that is not there is told before its body is read, unless the body may be one that opens a new one.
-    const stale = this.#isStale(endpoint, request);
+    const stale = this.#finder.isStale(endpoint, request);
     const maxBytes = stale ? Math.min(MAX_STALE_BODY_BYTES, this.#settings.maxBodyBytes) : this.#settings.maxBodyBytes;
     const body = await readBody(request, {
       maxBytes,
@@ -127,7 +129,7 @@ export class StreamableHttp {
     if (first?.kind === 'request' && first.method === 'initialize' && !batch) {
       return this.#initialize(endpoint, response, first);
     }
-    const session = this.#session(endpoint, request, response);
+    const session = this.#finder.find(endpoint, request, response);
     if (session === undefined) return;
     if (batch && (session.protocolVersion !== BATCH_VERSION || first === undefined)) {
       return refuse(response, 400, 'one message a request');
@@ -168,8 +170,7 @@ export class StreamableHttp {
       if (response.destroyed) return;
       const failure = `{"jsonrpc":"2.0","id":${idText},"error":${failureText(failureOf(error, this.#logger))}}`;
       if (session !== undefined || !(error instanceof QueueFullError)) return sendJson(response, 200, failure);
-      // No session was opened: what stands between client and gateway is to see that too.
-      sendJson(response, error.what === OF_ADDRESS ? 429 : 503, failure, { 'retry-after': '10' });
+      sendJson(response, statusOfFull(error), failure, RETRY_LATER);
     }
   }
 
@@ -218,41 +219,12 @@ export class StreamableHttp {
     if (!accepts(request.headers.accept, 'text/event-stream')) {
       return refuse(response, 406, 'accept must name text/event-stream');
     }
-    const session = this.#session(endpoint, request, response);
+    const session = this.#finder.find(endpoint, request, response);
     if (session === undefined) return;
     const last = request.headers['last-event-id'];
     if (typeof last !== 'string' || last === '') session.openStream(response);
     else if (!(await session.resume(last, response)))
       refuse(response, 400, 'last-event-id names no stream that can be resumed');
-  }
-
-  async #delete(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const session = this.#session(endpoint, request, response);
-    if (session === undefined) return;
-    await this.#sessions.end(session);
-    sendEmpty(response, 200);
-  }
-
-  #isStale(endpoint: Endpoint, { headers }: IncomingMessage): boolean {
-    const id = headers['mcp-session-id'];
-    return typeof id === 'string' && this.#sessions.find(id, endpoint) === undefined;
-  }
-
-  /** The session a request names; without one it is answered here. */
-  #session(endpoint: Endpoint, { headers }: IncomingMessage, response: ServerResponse): Session | undefined {
-    const id = headers['mcp-session-id'];
-    const version = headers['mcp-protocol-version'];
-    if (version !== undefined && !PROTOCOL_VERSIONS.includes(String(version))) {
-      refuse(response, 400, `protocol version not supported; these are: ${PROTOCOL_VERSIONS.join(', ')}`);
-      return undefined;
-    }
-    if (typeof id !== 'string') {
-      refuse(response, 400, 'mcp-session-id is missing: initialize first');
-      return undefined;
-    }
-    const session = this.#sessions.find(id, endpoint);
-    if (session === undefined) refuse(response, 404, NO_SESSION);
-    return session;
   }
 }
 

@@ -10,7 +10,7 @@ import { idTextOf, type Params } from '../rpc/envelope.js';
 import { type Failure, failureOf } from '../rpc/failure.js';
 import { MAX_URI_LENGTH } from '../rpc/limits.js';
 import { CALL_BYTES } from '../rpc/readMessages.js';
-import { originOf } from '../session/origin.js';
+import { addressOrigin } from '../session/origin.js';
 import type { ModernRequest } from './checkRequest.js';
 import type { ListenFilter } from './Listening.js';
 import type { ModernClients } from './ModernClients.js';
@@ -56,7 +56,7 @@ export class Listens {
     const { bounds, maxOpen, logger, onDrop } = this.#options;
     const gone = new AbortController();
     const place: Place = {
-      origin: originOf(response.req.socket.remoteAddress),
+      origin: addressOrigin(response.req.socket.remoteAddress),
       end: () => (place.stream === undefined ? gone.abort(full(maxOpen)) : place.stream.end()),
     };
     if (this.#places.size >= maxOpen && !this.#makeRoom(place.origin)) {

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/client';
 import { methodNotFound } from '../../connection/channel/ServerRequests.js';
@@ -40,6 +39,13 @@ export interface SessionLimits {
   readonly logger: Logger;
 }
 
+/** What a session is known by. */
+export interface SessionIdentity {
+  /** A secret between its client and us: its ticket. */
+  readonly id: string;
+  readonly key: string;
+}
+
 /** What a client says of itself. */
 export interface SessionClient {
   readonly protocolVersion: string;
@@ -47,6 +53,8 @@ export interface SessionClient {
   readonly clientInfo?: Implementation | undefined;
   /** Where it connected from; undefined when that is not known. */
   readonly address?: string | undefined;
+  /** It lives on a connection of its client: no other process can go on with it. */
+  readonly stays?: boolean;
 }
 
 /** Clients of that version on know events without data. */
@@ -57,8 +65,8 @@ export const CANCELLED = Object.freeze({ reason: 'cancelled by the client' });
 
 /** One client of one endpoint: what it has in flight, its stream, what it subscribed to. */
 export class Session implements Downstream {
-  readonly id = randomUUID();
-  readonly key = randomUUID();
+  readonly id: string;
+  readonly key: string;
   readonly endpoint: Endpoint;
   readonly protocolVersion: string;
   readonly era = 'legacy';
@@ -81,14 +89,22 @@ export class Session implements Downstream {
   #stream: SessionStream | undefined;
   #ended = false;
 
-  constructor(endpoint: Endpoint, client: SessionClient, limits: SessionLimits, clock: Clock) {
+  constructor(
+    { id, key }: SessionIdentity,
+    endpoint: Endpoint,
+    client: SessionClient,
+    limits: SessionLimits,
+    clock: Clock,
+  ) {
+    this.id = id;
+    this.key = key;
     this.endpoint = endpoint;
     this.protocolVersion = client.protocolVersion;
     this.capabilities = client.capabilities;
     this.clientInfo = client.clientInfo;
-    const base = endpoint.anyone?.caller;
+    const base = endpoint.anyone.caller;
     this.caller = base === undefined ? { key: this.key } : withKey(base, this.key);
-    this.origin = base?.principal === undefined ? originOf(client.address) : `principal ${base.principal}`;
+    this.origin = originOf(endpoint, client.address);
     this.#asks = new ClientRequests((message) => this.#send(message), limits.maxRequestsPerSession, clock);
     this.#limits = limits;
     const primed = client.protocolVersion >= FIRST_PRIMED;

@@ -1,12 +1,17 @@
+import { randomUUID } from 'node:crypto';
 import type { Clock } from '../../core/clock.js';
 import { ClosedError, QueueFullError } from '../../core/errors.js';
 import type { Endpoint } from '../endpoint/Endpoint.js';
-import { Session, type SessionClient, type SessionLimits } from './Session.js';
+import type { SessionTickets, TicketContents } from '../tickets/SessionTickets.js';
+import { originOf } from './origin.js';
+import { Session, type SessionClient, type SessionIdentity, type SessionLimits } from './Session.js';
 
 export interface SessionTableOptions extends SessionLimits {
   readonly maxSessions: number;
   readonly maxSessionsPerAddress: number;
   readonly sessionIdleMs: number;
+  /** Makes the ids of sessions, and opens them. */
+  readonly tickets: SessionTickets;
   /** One is over. */
   readonly onEnd?: (session: Session) => void;
 }
@@ -57,13 +62,51 @@ export class SessionTable {
    * @throws QueueFullError when there are `maxSessions` and none of them makes room, or `maxSessionsPerAddress` of its address
    */
   open(endpoint: Endpoint, client: SessionClient): Session {
-    const session = new Session(endpoint, client, this.#options, this.#clock);
+    this.#admit(originOf(endpoint, client.address));
+    const key = randomUUID();
+    const id = this.#options.tickets.seal({ ...client, key }, endpoint.scope, endpoint.moves && client.stays !== true);
+    return this.#enter({ id, key }, endpoint, client);
+  }
+
+  /** Whether a session that is not here can go on here, by what its id says. */
+  isTicket(id: string, endpoint: Endpoint): boolean {
+    return this.#ticketOf(id, endpoint) !== undefined;
+  }
+
+  /**
+   * Goes on with the session of that id, which another process opened or this one has forgotten; undefined when it cannot.
+   * @throws QueueFullError like `open`
+   */
+  takeUp(id: string, endpoint: Endpoint, address: string | undefined): Session | undefined {
+    const contents = this.#ticketOf(id, endpoint);
+    if (contents === undefined) return undefined;
+    this.#admit(originOf(endpoint, address));
+    return this.#enter({ id, key: contents.key }, endpoint, { ...contents, address });
+  }
+
+  /** Its client ended the session of that id: no request of it is answered any more. False for one that is not there. */
+  async remove(id: string, endpoint: Endpoint): Promise<boolean> {
+    const session = this.find(id, endpoint);
+    const key = session?.key ?? this.#ticketOf(id, endpoint)?.key;
+    if (key === undefined) return false;
+    this.#options.tickets.end(key);
+    if (session !== undefined) await this.end(session);
+    return true;
+  }
+
+  #ticketOf(id: string, endpoint: Endpoint): TicketContents | undefined {
+    return endpoint.moves ? this.#options.tickets.open(id, endpoint.scope) : undefined;
+  }
+
+  #admit(origin: string): void {
     const { maxSessions, maxSessionsPerAddress } = this.#options;
-    const own = this.#counts.get(session.origin) ?? 0;
-    if (own >= maxSessionsPerAddress) {
-      throw new QueueFullError(OF_ADDRESS, own, maxSessionsPerAddress);
-    }
+    const own = this.#counts.get(origin) ?? 0;
+    if (own >= maxSessionsPerAddress) throw new QueueFullError(OF_ADDRESS, own, maxSessionsPerAddress);
     if (this.#sessions.size >= maxSessions) this.#makeRoom(own);
+  }
+
+  #enter(identity: SessionIdentity, endpoint: Endpoint, client: SessionClient): Session {
+    const session = new Session(identity, endpoint, client, this.#options, this.#clock);
     this.#counts.set(session.origin, (this.#counts.get(session.origin) ?? 0) + 1);
     this.#sessions.set(session.id, session);
     this.#byKey.set(session.key, session);

@@ -1,10 +1,17 @@
 import { isIPv6 } from 'node:net';
+import type { Endpoint } from '../endpoint/Endpoint.js';
+
+/** Whose share of the sessions a session counts to: its principal's, else that of where its client connected from. */
+export function originOf({ anyone }: Endpoint, address: string | undefined): string {
+  const principal = anyone.caller?.principal;
+  return principal === undefined ? addressOrigin(address) : `principal ${principal}`;
+}
 
 /**
  * Whose share of the sessions an address counts to: an IPv4 address is one client; of an IPv6 address the first 64 bits are,
  * since a holder of one has 2^64 of them.
  */
-export function originOf(address: string | undefined): string {
+export function addressOrigin(address: string | undefined): string {
   if (address === undefined) return 'unknown';
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
   if (mapped !== undefined) return mapped;

@@ -23,7 +23,7 @@ import {
 } from '../rpc/envelope.js';
 import { failureOf, Refusal } from '../rpc/failure.js';
 import { readMessages } from '../rpc/readMessages.js';
-import { originOf } from '../session/origin.js';
+import { addressOrigin } from '../session/origin.js';
 import type { Session } from '../session/Session.js';
 import type { SessionTable } from '../session/SessionTable.js';
 import { openedBy } from './openedBy.js';
@@ -119,7 +119,7 @@ export class SseFront {
   #enter(endpoint: Endpoint, { socket: { remoteAddress: address } }: IncomingMessage): SseClient {
     const { settings, held, clock } = this.#options;
     const bounds = { ...settings, held };
-    const origin = originOf(address);
+    const origin = addressOrigin(address);
     const client = new SseClient({ endpoint, origin, address, bounds, nowMs: clock.now() });
     const fresh = [...this.#clients.values()].filter((each) => each.session === undefined);
     if (fresh.length >= MAX_NEW) this.#makeRoom(fresh);

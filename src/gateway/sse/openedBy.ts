@@ -27,7 +27,10 @@ export async function openedBy(
   sessions: SessionTable,
 ): Promise<Opened> {
   if (method !== 'initialize') {
-    return { session: sessions.open(endpoint, { protocolVersion: SILENT_VERSION, address }), result: undefined };
+    return {
+      session: sessions.open(endpoint, { protocolVersion: SILENT_VERSION, address, stays: true }),
+      result: undefined,
+    };
   }
   const problem = capabilitiesProblem(params);
   if (problem !== undefined) throw new Refusal(RPC_CODES.invalidParams, problem);
@@ -38,6 +41,7 @@ export async function openedBy(
     capabilities: capabilitiesOf(params),
     clientInfo: clientInfoOf(params?.['clientInfo']),
     address,
+    stays: true,
   });
   try {
     return { session, result: { protocolVersion, ...(await endpoint.info(session, session.signal)) } };

@@ -1,0 +1,83 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
+import { QueueFullError } from '../../core/errors.js';
+import type { Logger } from '../../core/logger.js';
+import type { Endpoint } from '../endpoint/Endpoint.js';
+import { sendEmpty, sendFailure } from '../http/respond.js';
+import { PROTOCOL_VERSIONS } from '../rpc/envelope.js';
+import { failureOf } from '../rpc/failure.js';
+import type { Session } from './Session.js';
+import { OF_ADDRESS, type SessionTable } from './SessionTable.js';
+
+export const NO_SESSION = 'no such session: initialize again';
+
+/** The sessions that requests name, by `mcp-session-id`. A request without one is answered here. */
+export class SessionFinder {
+  readonly #sessions: SessionTable;
+  readonly #logger: Logger;
+
+  constructor(sessions: SessionTable, logger: Logger) {
+    this.#sessions = sessions;
+    this.#logger = logger;
+  }
+
+  /** Whether a request names a session that there is not: so much is known before its body is read. */
+  isStale(endpoint: Endpoint, { headers }: IncomingMessage): boolean {
+    const id = headers['mcp-session-id'];
+    if (typeof id !== 'string' || this.#sessions.find(id, endpoint) !== undefined) return false;
+    return !this.#sessions.isTicket(id, endpoint);
+  }
+
+  /** The session of a request, taken up if it was opened elsewhere; undefined when the request was answered. */
+  find(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse): Session | undefined {
+    const id = this.#idOf(request, response);
+    if (id === undefined) return undefined;
+    const known = this.#sessions.find(id, endpoint);
+    if (known !== undefined) return known;
+    try {
+      const session = this.#sessions.takeUp(id, endpoint, request.socket.remoteAddress);
+      if (session === undefined) refuse(response, 404, NO_SESSION);
+      return session;
+    } catch (error) {
+      if (!(error instanceof QueueFullError)) throw error;
+      sendFull(response, error, this.#logger);
+      return undefined;
+    }
+  }
+
+  /** DELETE: its client ends it. */
+  async remove(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const id = this.#idOf(request, response);
+    if (id === undefined) return;
+    if (await this.#sessions.remove(id, endpoint)) sendEmpty(response, 200);
+    else refuse(response, 404, NO_SESSION);
+  }
+
+  #idOf({ headers }: IncomingMessage, response: ServerResponse): string | undefined {
+    const id = headers['mcp-session-id'];
+    const version = headers['mcp-protocol-version'];
+    if (version !== undefined && !PROTOCOL_VERSIONS.includes(String(version))) {
+      refuse(response, 400, `protocol version not supported; these are: ${PROTOCOL_VERSIONS.join(', ')}`);
+      return undefined;
+    }
+    if (typeof id === 'string') return id;
+    refuse(response, 400, 'mcp-session-id is missing: initialize first');
+    return undefined;
+  }
+}
+
+/** No session was opened or taken up: what stands between client and gateway is to see that too. */
+export function statusOfFull({ what }: QueueFullError): 429 | 503 {
+  return what === OF_ADDRESS ? 429 : 503;
+}
+
+/** Says how long to wait, in s. */
+export const RETRY_LATER = Object.freeze({ 'retry-after': '10' });
+
+function sendFull(response: ServerResponse, error: QueueFullError, logger: Logger): void {
+  sendFailure(response, statusOfFull(error), failureOf(error, logger), RETRY_LATER);
+}
+
+function refuse(response: ServerResponse, status: number, message: string): void {
+  sendFailure(response, status, { code: RPC_CODES.invalidRequest, message });
+}
