@@ -18,7 +18,6 @@ import { addressOf, type GatewayAddress } from './http/paths.js';
 import { Guard } from './http/request/guard.js';
 import { healthOf, ServerChecks } from './http/ServerChecks.js';
 import { StreamableHttp } from './http/StreamableHttp.js';
-import { NoticeFrames } from './http/stream/Frame.js';
 import { ModernClients } from './modern/ModernClients.js';
 import { ModernHttp } from './modern/ModernHttp.js';
 import { type FetchContext, fetchOnce } from './mount/fetchOnce.js';
@@ -27,13 +26,13 @@ import { HttpFront } from './mount/HttpFront.js';
 import { PoolRelay } from './PoolRelay.js';
 import type { Params } from './rpc/envelope.js';
 import type { Session } from './session/Session.js';
-import { SessionTable } from './session/SessionTable.js';
+import type { SessionTable } from './session/SessionTable.js';
 import { startSweeps } from './session/startSweeps.js';
 import { SseFront } from './sse/SseFront.js';
 import type { Status } from './status/Status.js';
 import { type OpenStatus, statusOf } from './status/statusOf.js';
 import { type StdioFrontOptions, serveStdio } from './stdio/serveStdio.js';
-import { SessionTickets } from './tickets/SessionTickets.js';
+import { makeSessions } from './tickets/makeSessions.js';
 import { admissionOf } from './users/admissionOf.js';
 import { Tenants } from './users/Tenants.js';
 
@@ -92,12 +91,8 @@ export class Gateway implements Closeable, AsyncDisposable {
     const clients = new ModernClients(this.#closing.signal, undefined);
     this.#modern = new ModernHttp({ pool, clients, settings, held, logger, onDrop });
     this.#held = held;
-    const limits = { ...settings, held, logger, eventStore: options.eventStore, frames: new NoticeFrames() };
-    const tickets = new SessionTickets({ ...settings, sessionKeys: options.sessionKeys, clock });
-    this.#sessions = new SessionTable(
-      { ...limits, tickets, onEnd: (session) => this.#tenants.ofSession(session)?.callers.release(session) },
-      clock,
-    );
+    const onEnd = (session: Session): void => this.#tenants.ofSession(session)?.callers.release(session);
+    this.#sessions = makeSessions(options, settings, { held, logger, clock, onEnd });
     this.#inFlight = new InFlight({ name: 'gateway requests', clock, logger });
     const inFlight = this.#inFlight;
     this.#checks = new ServerChecks(options.health ?? healthOf(inFlight, clock), pool);

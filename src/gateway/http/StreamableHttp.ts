@@ -22,7 +22,6 @@ import {
 import { failureOf, failureText } from '../rpc/failure.js';
 import { type ReadMessages, readMessages } from '../rpc/readMessages.js';
 import type { Session } from '../session/Session.js';
-import { NO_SESSION, RETRY_LATER, SessionFinder, statusOfFull } from '../session/SessionFinder.js';
 import type { SessionTable } from '../session/SessionTable.js';
 import { answerRequest } from './answerRequest.js';
 import type { HeldBytes } from './HeldBytes.js';
@@ -30,6 +29,7 @@ import { holdAnswer } from './holdAnswer.js';
 import { accepts } from './request/accepts.js';
 import { readBody } from './request/readBody.js';
 import { sendEmpty, sendError, sendFailure, sendJson } from './respond.js';
+import { NO_SESSION, RETRY_LATER, SessionFinder, statusOfFull } from './SessionFinder.js';
 import { PostReply } from './stream/PostReply.js';
 
 /** An `initialize` with the id of a session that is gone is this large at most. */

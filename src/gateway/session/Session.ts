@@ -24,6 +24,7 @@ import { withKey } from '../users/withKey.js';
 import { type AskOptions, type ClientAnswer, ClientRequests, type Send } from './ClientRequests.js';
 import { originOf } from './origin.js';
 import type { Reply } from './Reply.js';
+import { SessionSubscriptions } from './SessionSubscriptions.js';
 
 export interface SessionLimits {
   readonly stallTimeoutMs: number;
@@ -81,7 +82,7 @@ export class Session implements Downstream {
   dropped = 0;
   readonly #limits: SessionLimits;
   readonly #inFlight = new Map<string, { readonly controller: AbortController; readonly reply: Reply }>();
-  readonly #subscriptions = new Map<string, Promise<Subscription>>();
+  readonly #subscriptions: SessionSubscriptions;
   readonly #asks: ClientRequests;
   readonly #life = new AbortController();
   readonly #streams: SessionStreams;
@@ -107,6 +108,7 @@ export class Session implements Downstream {
     this.origin = originOf(endpoint, client.address);
     this.#asks = new ClientRequests((message) => this.#send(message), limits.maxRequestsPerSession, clock);
     this.#limits = limits;
+    this.#subscriptions = new SessionSubscriptions(limits.maxSubscriptionsPerSession);
     const primed = client.protocolVersion >= FIRST_PRIMED;
     const { eventStore: store, logger } = limits;
     this.#streams =
@@ -239,29 +241,12 @@ export class Session implements Downstream {
     this.#asks.answer(id, answer);
   }
 
-  async subscribe(uri: string, subscribe: () => Promise<Subscription>): Promise<void> {
-    const { maxSubscriptionsPerSession: max } = this.#limits;
-    const known = this.#subscriptions.get(uri);
-    if (known === undefined && this.#subscriptions.size >= max) {
-      throw new QueueFullError('subscriptions of this session', this.#subscriptions.size, max);
-    }
-    const subscription = known ?? subscribe();
-    this.#subscriptions.set(uri, subscription);
-    try {
-      const { ended } = await subscription;
-      void ended.then(() => this.#forget(uri, subscription));
-    } catch (error) {
-      this.#forget(uri, subscription);
-      throw error;
-    }
-    if (this.#ended) await (await subscription).close();
+  subscribe(uri: string, subscribe: () => Promise<Subscription>): Promise<void> {
+    return this.#subscriptions.add(uri, subscribe);
   }
 
-  async unsubscribe(uri: string): Promise<void> {
-    const subscription = this.#subscriptions.get(uri);
-    if (subscription === undefined) throw new Refusal(RPC_CODES.invalidParams, `not subscribed to ${uri}`);
-    this.#subscriptions.delete(uri);
-    await (await subscription).close();
+  unsubscribe(uri: string): Promise<void> {
+    return this.#subscriptions.remove(uri);
   }
 
   /** Ends the stream alone, so that a shutdown is not held up by it. */
@@ -277,9 +262,7 @@ export class Session implements Downstream {
     this.#life.abort(reason);
     this.endStream();
     this.#streams.close();
-    const subscriptions = [...this.#subscriptions.values()];
-    this.#subscriptions.clear();
-    await Promise.allSettled(subscriptions.map(async (each) => (await each).close()));
+    await this.#subscriptions.close();
   }
 
   failInFlight(reason: unknown): void {
@@ -296,9 +279,5 @@ export class Session implements Downstream {
 
   get #sole(): { readonly reply: Reply } | undefined {
     return this.#inFlight.values().next().value;
-  }
-
-  #forget(uri: string, subscription: Promise<Subscription>): void {
-    if (this.#subscriptions.get(uri) === subscription) this.#subscriptions.delete(uri);
   }
 }

@@ -3,11 +3,11 @@ import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { QueueFullError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { Endpoint } from '../endpoint/Endpoint.js';
-import { sendEmpty, sendFailure } from '../http/respond.js';
 import { PROTOCOL_VERSIONS } from '../rpc/envelope.js';
 import { failureOf } from '../rpc/failure.js';
-import type { Session } from './Session.js';
-import { OF_ADDRESS, type SessionTable } from './SessionTable.js';
+import type { Session } from '../session/Session.js';
+import { OF_ADDRESS, type SessionTable } from '../session/SessionTable.js';
+import { sendEmpty, sendFailure } from './respond.js';
 
 export const NO_SESSION = 'no such session: initialize again';
 

@@ -1,0 +1,23 @@
+import type { Clock } from '../../core/clock.js';
+import type { Logger } from '../../core/logger.js';
+import type { GatewayOptions, GatewaySettings } from '../GatewayOptions.js';
+import type { HeldBytes } from '../http/HeldBytes.js';
+import { NoticeFrames } from '../http/stream/Frame.js';
+import { SessionTable, type SessionTableOptions } from '../session/SessionTable.js';
+import { SessionTickets } from './SessionTickets.js';
+
+export interface SessionParts extends Pick<SessionTableOptions, 'onEnd'> {
+  readonly held: HeldBytes;
+  readonly logger: Logger;
+  readonly clock: Clock;
+}
+
+/** The sessions of a gateway, and what their ids are made by. @throws OptionError */
+export function makeSessions(
+  { eventStore, sessionKeys }: Pick<GatewayOptions, 'eventStore' | 'sessionKeys'>,
+  settings: GatewaySettings,
+  { clock, ...parts }: SessionParts,
+): SessionTable {
+  const tickets = new SessionTickets({ sessionKeys, sessionLifeMs: settings.sessionLifeMs, clock });
+  return new SessionTable({ ...settings, ...parts, tickets, eventStore, frames: new NoticeFrames() }, clock);
+}
