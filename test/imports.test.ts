@@ -10,7 +10,8 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   shutdown: ['core'],
   registry: ['core', 'concurrent'],
   connection: ['core', 'concurrent', 'registry'],
-  pool: ['core', 'concurrent', 'registry', 'connection'],
+  targets: ['core', 'concurrent', 'registry', 'connection'],
+  pool: ['core', 'concurrent', 'registry', 'connection', 'targets'],
   middleware: ['core', 'concurrent', 'registry', 'connection', 'pool'],
   testing: ['core', 'registry', 'connection', 'pool'],
   observe: ['core', 'concurrent', 'registry', 'connection', 'pool'],
@@ -88,7 +89,7 @@ const POOL_FLOORS = [
   ['server/connections'],
   ['server/partitions'],
   ['server/calls'],
-  ['server/Server', 'server/ServerTable', 'server/ServerPool'],
+  ['server/Server', 'server/ServerGroup', 'server/ServerTable', 'server/ServerPool'],
   ['UnifiedPool', 'StdioPool', 'HTTPClientPool', 'SSEPool'],
   ['index'],
 ] as const;

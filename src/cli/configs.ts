@@ -4,6 +4,7 @@ import { readWhole } from '../core/files/readWhole.js';
 import { ConfigError } from '../registry/config/ConfigError.js';
 import { type ParsedConfig, parseConfig, unreadable } from '../registry/config/configFile.js';
 import type { ServerConfig } from '../registry/config/ServerConfig.js';
+import { isSeveral } from '../registry/config/targets/targetsOf.js';
 
 const DEFAULT_FILES = ['mcp.json', 'examples/mcp.json'] as const;
 
@@ -32,6 +33,7 @@ export function startProblem(file: string, config: ServerConfig, error: unknown)
 }
 
 function fieldOf(config: ServerConfig, code: string | undefined): string | undefined {
+  if (isSeveral(config)) return 'targets';
   if (config.transport !== 'stdio') return 'url';
   if (code !== 'ENOENT' && code !== 'EACCES') return undefined;
   return config.cwd !== undefined && !existsSync(config.cwd) ? 'cwd' : 'command';

@@ -1,5 +1,6 @@
 import type { ServerNotice, ServerRequest } from '../connection/protocol/messages.js';
 import type { PoolkitError } from '../core/errors.js';
+import type { SpreadStats, TargetStats } from '../targets/groupStats.js';
 
 /** `degraded`: the breaker is open or the server backs off after failing. */
 export type ServerState = 'idle' | 'starting' | 'ready' | 'degraded' | 'stopping' | 'stopped' | 'failed';
@@ -14,6 +15,8 @@ export interface ApplyReport {
   readonly removed: readonly string[];
   readonly restarted: readonly string[];
   readonly unchanged: readonly string[];
+  /** Of several targets, some of which came or went, or whose calls are spread otherwise; the other targets go on as they are. */
+  readonly updated?: readonly string[];
 }
 
 /** One server at one moment. Counters count from the moment the server was added. */
@@ -46,6 +49,10 @@ export interface ServerStats {
   readonly orphanRequests: number;
   /** Epoch ms of the newest start; undefined while it has none. */
   readonly startedAt: number | undefined;
+  /** Of a server with several targets, each of them; mirror, canary and those being drained, too. */
+  readonly targets?: readonly TargetStats[];
+  /** Of a server with several targets, how its calls are spread. */
+  readonly spread?: SpreadStats;
 }
 
 /** What a pool holds, waits for and has counted, fit for a debug page: no caller's name, key or context is in it. */
@@ -65,10 +72,15 @@ export interface PoolInspection {
 /** Why a connection took another's place: its process exited or was killed, the connection broke, or `restartServer` was called. */
 export type RestartReason = 'exited' | 'killed' | 'disconnected' | 'requested';
 
+/** Of a server with several targets: which of them it is, by its id in the stats. */
+interface OfTarget {
+  readonly target?: string;
+}
+
 export interface PoolEvents {
   readonly state: { readonly server: string; readonly state: ServerState; readonly previous: ServerState };
-  readonly started: { readonly server: string; readonly pid: number | undefined; readonly startMs: number };
-  readonly exited: {
+  readonly started: OfTarget & { readonly server: string; readonly pid: number | undefined; readonly startMs: number };
+  readonly exited: OfTarget & {
     readonly server: string;
     readonly pid: number | undefined;
     readonly exitCode: number | null;
@@ -78,16 +90,16 @@ export interface PoolEvents {
     /** From its start, in ms. */
     readonly livedMs: number;
   };
-  readonly restarted: { readonly server: string; readonly attempt: number; readonly reason: RestartReason };
+  readonly restarted: OfTarget & { readonly server: string; readonly attempt: number; readonly reason: RestartReason };
   /** A breaker of the server opened, closed or tries a call; `scope` is what one breaker is for (`breakerScope`). */
-  readonly breaker: {
+  readonly breaker: OfTarget & {
     readonly server: string;
     readonly state: 'closed' | 'open' | 'half-open';
     readonly scope: 'server' | 'principal' | 'tool';
   };
   /** `apply` put other servers in place; those that go may still be ending. */
   readonly applied: ApplyReport;
-  readonly stderr: { readonly server: string; readonly pid: number | undefined; readonly line: string };
+  readonly stderr: OfTarget & { readonly server: string; readonly pid: number | undefined; readonly line: string };
   /** A notification that belongs to no call; of the connection of this principal and session, for no other. */
   readonly notification: {
     readonly server: string;
@@ -114,5 +126,5 @@ export interface PoolEvents {
     readonly key: string | undefined;
     readonly reason: string;
   };
-  readonly leaked: { readonly server: string; readonly heldMs: number; readonly stack: string | undefined };
+  readonly leaked: OfTarget & { readonly server: string; readonly heldMs: number; readonly stack: string | undefined };
 }

@@ -14,9 +14,15 @@ export type {
   Era,
   ServerConfig,
   ServerSettings,
+  ServerTarget,
+  SeveralServersConfig,
+  SeveralTargets,
   Sharing,
+  SingleServerConfig,
   StdioServerConfig,
   StdioTarget,
+  TargetPlace,
+  TargetReach,
   UrlServerConfig,
   UrlTarget,
 } from './config/ServerConfig.js';
@@ -27,6 +33,7 @@ export {
   type ServerRegistryInspection,
   type ServerRegistryOptions,
 } from './config/ServerRegistry.js';
+export type { OutlierSettings, SeveralSettings } from './config/targets/SeveralSettings.js';
 export {
   CONFIG_WATCHER_DEFAULTS,
   ConfigWatcher,

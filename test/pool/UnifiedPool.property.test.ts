@@ -188,7 +188,12 @@ class Trial {
   }
 
   async #apply(specs: readonly Spec[]): Promise<void> {
-    const expected: Record<keyof ApplyReport, string[]> = { added: [], removed: [], restarted: [], unchanged: [] };
+    const expected: Record<Exclude<keyof ApplyReport, 'updated'>, string[]> = {
+      added: [],
+      removed: [],
+      restarted: [],
+      unchanged: [],
+    };
     const next = new Map<string, Held>();
     for (const each of specs) {
       const was = this.held.get(each.name);

@@ -10,7 +10,7 @@ import {
 } from '../../src/core/errors.js';
 import { silentLogger } from '../../src/core/logger.js';
 import type { Connector, ConnectRequest } from '../../src/pool/connectors/Connector.js';
-import type { ServerConfig } from '../../src/registry/config/ServerConfig.js';
+import type { ServerConfig, SingleServerConfig } from '../../src/registry/config/ServerConfig.js';
 
 export type Transport = 'stdio' | 'http' | 'sse';
 
@@ -34,7 +34,7 @@ export function fakeServer(
   return { name, ...target, ...settings } as ServerConfig;
 }
 
-const addressOf = (config: ServerConfig): string =>
+const addressOf = (config: SingleServerConfig): string =>
   config.transport === 'stdio' ? config.command : new URL(config.url).host;
 
 /** Which server answered, over what. */

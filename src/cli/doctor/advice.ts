@@ -1,13 +1,23 @@
 import { StartError } from '../../core/errors.js';
-import type { ServerConfig } from '../../registry/config/ServerConfig.js';
+import type { ServerConfig, SeveralServersConfig } from '../../registry/config/ServerConfig.js';
+import { isSeveral, targetsOf } from '../../registry/config/targets/targetsOf.js';
 
 /** What to do about a server that does not start: one line. */
 export function adviceFor(config: ServerConfig, error: unknown): string {
+  if (isSeveral(config)) return adviceForTargets(config, error);
   const causes = causesOf(error);
   const text = causes.map((each) => each.message).join(' ');
   const codes = new Set(causes.map((each) => (each as NodeJS.ErrnoException).code));
   if (config.transport === 'stdio') return adviceForProgram(config, codes, text, startErrorIn(causes));
   return adviceForUrl(config.url, codes, text);
+}
+
+/** Their failures stand in the order of the targets. */
+function adviceForTargets(config: SeveralServersConfig, error: unknown): string {
+  const { cause } = error as { readonly cause?: unknown };
+  const errors: readonly unknown[] = cause instanceof AggregateError ? cause.errors : [error];
+  const advice = targetsOf(config).map(({ config: each }, index) => adviceFor(each, errors[index] ?? errors[0]));
+  return [...new Set(advice)].slice(0, 3).join('; ');
 }
 
 function adviceForProgram(

@@ -86,10 +86,10 @@ class Entry<T> implements Candidate {
   }
 }
 
-type End = 'succeeded' | 'failed' | 'abandoned';
+type End = 'succeeded' | 'failed' | 'outrun' | 'abandoned';
 type EndOfPick<T> = (entry: Entry<T>, how: End, startedMs: number) => void;
 
-/** A call on its way to a target. End it once, by one of the three; again is a no-op. */
+/** A call on its way to a target. End it once, by one of the four; again is a no-op. */
 export class BalancerPick<T> {
   readonly id: string;
   readonly target: T;
@@ -115,6 +115,11 @@ export class BalancerPick<T> {
   /** It failed by the target's fault. */
   failed(): void {
     this.#finish('failed');
+  }
+
+  /** Another target answered first, and it was given up: it would have taken at least this long. */
+  outrun(): void {
+    this.#finish('outrun');
   }
 
   /** It ended without telling anything of the target. */

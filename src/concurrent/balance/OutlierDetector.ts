@@ -5,7 +5,7 @@ import { type Logger, silentLogger } from '../../core/logger.js';
 import { checkCount, checkFunction, checkMs, checkRatio, withDefaults } from '../../core/options.js';
 
 export interface OutlierDetectorOptions {
-  /** Failures in a row that eject a target: a whole number from 1, or `Infinity` for never. @defaultValue 5 */
+  /** Failures in a row that eject a target: a whole number from 1, or `Infinity` for never; of one that is coming back, the first. @defaultValue 5 */
   readonly consecutiveFailures?: number;
   /** Share of failed calls of an interval that ejects, from 0.01 to 1, or `Infinity` for never. @defaultValue 0.5 */
   readonly failureRatio?: number;
@@ -76,7 +76,8 @@ interface Health {
 
 /**
  * Passive health: it watches the calls to several targets and takes out those that fail or are much slower than the others,
- * each for a time that grows, never more than a share of them all. One that comes back gets its calls back slowly.
+ * each for a time that grows, never more than a share of them all. One that comes back gets its calls back slowly, and is out
+ * again with its first failure until it has them all.
  * It has no timer: time is looked at when a call ends or a target is asked for. (Envoy's outlier detection.)
  */
 export class OutlierDetector {
@@ -135,7 +136,10 @@ export class OutlierDetector {
     health.calls++;
     health.failures++;
     const nowMs = this.#options.clock.now();
-    if (health.inRow >= this.#options.consecutiveFailures) this.#eject(id, health, 'consecutiveFailures', nowMs);
+    const { consecutiveFailures } = this.#options;
+    // One that is coming back is still on trial: its first failure puts it out again.
+    const trial = consecutiveFailures !== Number.POSITIVE_INFINITY && this.share(id, nowMs) < 1;
+    if (trial || health.inRow >= consecutiveFailures) this.#eject(id, health, 'consecutiveFailures', nowMs);
     this.#look(nowMs);
   }
 

@@ -2,6 +2,7 @@ import type { Attributes } from '@opentelemetry/api';
 import { PoolkitError, RpcError } from '../../core/errors.js';
 import type { TracedCall } from '../../pool/server/calls/trace.js';
 import type { ServerConfig } from '../../registry/config/ServerConfig.js';
+import { isSeveral } from '../../registry/config/targets/targetsOf.js';
 import { methodLabel } from '../metrics/Labels.js';
 import type { TracedRequest } from '../requests/requestTrace.js';
 
@@ -39,6 +40,7 @@ export function upstream(config: ServerConfig | undefined, protocolVersion: stri
   const attributes: Attributes = {};
   if (protocolVersion !== undefined) attributes['mcp.protocol.version'] = protocolVersion;
   if (config === undefined) return attributes;
+  if (isSeveral(config)) return attributes;
   if (!('url' in config)) return { ...attributes, 'network.transport': 'pipe' };
   const { hostname, port, protocol } = new URL(config.url);
   return {

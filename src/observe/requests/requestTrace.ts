@@ -1,8 +1,8 @@
 import { channel } from 'node:diagnostics_channel';
+import { isToolError } from '../../connection/calls/toolError.js';
 import { systemClock } from '../../core/clock.js';
 import { PoolkitError } from '../../core/errors.js';
 import type { McpPool } from '../../pool/McpPool.js';
-import { isToolError } from '../../pool/server/calls/toolError.js';
 import { selfOf, type TracedCall, targetOf } from '../../pool/server/calls/trace.js';
 
 /** One request of a client, from its arrival to its answer: the same object at both phases, and the `parent` of its calls. */

@@ -3,7 +3,7 @@ import type { Connection } from '../../connection/Connection.js';
 import { messageOf, OptionError, ProtocolError, RpcError, StartError } from '../../core/errors.js';
 import { within } from '../../core/time/within.js';
 import { fingerprint } from '../../registry/config/fingerprint.js';
-import type { ServerConfig } from '../../registry/config/ServerConfig.js';
+import type { SingleServerConfig } from '../../registry/config/ServerConfig.js';
 import { eraFor, isSome } from '../server/callers/callerKey.js';
 import { withStore } from '../server/callers/startInEra.js';
 import type { Connector, ConnectRequest } from './Connector.js';
@@ -66,7 +66,7 @@ export class AutoConnector implements Connector {
   }
 
   #connect(transport: UrlTransport, request: ConnectRequest): Promise<Connection> {
-    const config = { ...request.config, transport } as ServerConfig;
+    const config = { ...request.config, transport } as SingleServerConfig;
     const connector = this.#connectors[transport];
     const { capabilities, options } = request;
     if (options.sharing === 'shared' && isSome(capabilities) && !connector.attributes(transport)) {

@@ -2,7 +2,7 @@ import type { ClientCapabilities } from '@modelcontextprotocol/client';
 import type { Connection, ConnectionOptions } from '../../connection/Connection.js';
 import type { ClientIdentity } from '../../connection/protocol/handshake.js';
 import type { Closeable } from '../../core/close/CloseScope.js';
-import type { ServerConfig } from '../../registry/config/ServerConfig.js';
+import type { ServerConfig, SingleServerConfig } from '../../registry/config/ServerConfig.js';
 import type { Caller } from '../McpPool.js';
 import type { Credentials } from '../server/callers/Credentials.js';
 import type { ResolvedPoolOptions, ServerOptions } from '../server/options.js';
@@ -11,7 +11,7 @@ import type { ResolvedPoolOptions, ServerOptions } from '../server/options.js';
 export type ConfiguredTransport = ServerConfig['transport'];
 
 /** One connection to make. */
-export interface ConnectRequest<C extends ServerConfig = ServerConfig> {
+export interface ConnectRequest<C extends SingleServerConfig = SingleServerConfig> {
   readonly config: C;
   readonly fingerprint: string;
   readonly options: ServerOptions;
@@ -33,7 +33,7 @@ export interface ConnectRequest<C extends ServerConfig = ServerConfig> {
 }
 
 /** How connections are made: all that a `StdioPool`, `HTTPClientPool`, `SSEPool` and `UnifiedPool` differ in. */
-export interface Connector<C extends ServerConfig = ServerConfig> extends Closeable {
+export interface Connector<C extends SingleServerConfig = SingleServerConfig> extends Closeable {
   /** The transports it takes; undefined among them for URLs that name none. */
   readonly transports: readonly ConfiguredTransport[];
   /**

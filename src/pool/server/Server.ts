@@ -3,7 +3,7 @@ import { type CloseOptions, checkClose } from '../../core/close/CloseScope.js';
 import { ClosedError, PoolkitError, ServerStoppedError, StartError } from '../../core/errors.js';
 import { checkNames } from '../../core/options.js';
 import { fingerprint } from '../../registry/config/fingerprint.js';
-import type { ServerConfig } from '../../registry/config/ServerConfig.js';
+import type { SingleServerConfig } from '../../registry/config/ServerConfig.js';
 import type {
   Caller,
   RequestOptions,
@@ -16,21 +16,21 @@ import type {
 } from '../McpPool.js';
 import { SUBSCRIBE_OPTIONS } from './callOptions.js';
 import { type Admission, ServerCalls } from './calls/ServerCalls.js';
-import type { PoolContext } from './context.js';
+import type { ServerHost } from './context.js';
 import { resolveServerOptions, type ServerOptions } from './options.js';
 import { PartitionTable } from './partitions/PartitionTable.js';
 import { Counters } from './stats/Counters.js';
 
 /** One named server of a pool: its partitions, its breaker, its counters, and whether it may run. */
 export class Server implements Admission {
-  readonly config: ServerConfig;
+  readonly config: SingleServerConfig;
   readonly name: string;
   readonly fingerprint: string;
   readonly options: ServerOptions;
   readonly partitions: PartitionTable;
   readonly calls: ServerCalls;
   readonly #counters: Counters;
-  readonly #context: PoolContext;
+  readonly #context: ServerHost;
   readonly #transition = new Mutex();
   #mode: 'running' | 'stopping' | 'stopped' = 'running';
   /** Stops that wait for their turn: what is before them need not bring anything up. */
@@ -38,14 +38,14 @@ export class Server implements Admission {
   /** A restart that calls wait for; it settles however the restart ends. */
   restarting: Promise<void> | undefined;
   /** Takes over the calls that were refused because the server was replaced. */
-  successor: Server | undefined;
+  successor: Admission['successor'];
   /** Whether it takes calls: it runs. */
   open = true;
   #shown: ServerState = 'idle';
   #removed = false;
   #stop = new AbortController();
 
-  constructor(config: ServerConfig, context: PoolContext) {
+  constructor(config: SingleServerConfig, context: ServerHost) {
     this.config = config;
     this.name = config.name;
     this.fingerprint = fingerprint(config);
@@ -67,6 +67,13 @@ export class Server implements Admission {
     if (this.#mode !== 'running') return this.#mode;
     const { state } = this.partitions;
     return state === 'ready' && this.calls.breakers.main.state !== 'closed' ? 'degraded' : state;
+  }
+
+  /** Whether a call would be refused at once: its breaker is open, or its starts back off and nothing is up. */
+  get refuses(): boolean {
+    if (!this.open || (this.calls.breakers.shared?.retryAfterMs ?? 0) > 0) return true;
+    const { state } = this.partitions;
+    return (state === 'failed' || state === 'degraded') && this.partitions.backoffMs !== undefined;
   }
 
   get stopped(): AbortSignal {
@@ -147,8 +154,13 @@ export class Server implements Admission {
   }
 
   /** Takes the place of `old`, whose end is `gone`: its callers are served here, once it is gone. */
-  replace(old: Server, gone: Promise<void>): void {
+  replace(old: Pick<Server, 'successor'>, gone: Promise<void>): void {
     old.successor = this;
+    this.waitFor(gone);
+  }
+
+  /** Its calls wait for the end of what it stands in for. */
+  waitFor(gone: Promise<void>): void {
     this.restarting = this.#transition
       .runExclusive(() => gone.catch(() => undefined))
       .finally(() => {

@@ -1,4 +1,5 @@
 import type { CompleteRequest } from '@modelcontextprotocol/client';
+import { ConnectionLimit } from '../../concurrent/ConnectionLimit.js';
 import type { Middleware } from '../../connection/calls/Middleware.js';
 import { PoolMiddleware } from '../../connection/calls/PoolMiddleware.js';
 import type { Params } from '../../connection/protocol/messages.js';
@@ -34,11 +35,9 @@ import type {
 import type { ResultOf } from '../MethodMap.js';
 import { SELF, traceRefusal } from './calls/trace.js';
 import type { PoolContext } from './context.js';
-import { ConnectionLimit } from './limits/ConnectionLimit.js';
 import { Sweeper } from './limits/Sweeper.js';
 import { type PoolOptions, resolvePoolOptions } from './options.js';
-import type { Server } from './Server.js';
-import { ServerTable } from './ServerTable.js';
+import { type AnyServer, ServerTable } from './ServerTable.js';
 
 type SubscribeOptions = Parameters<McpPool['subscribe']>[2];
 /**
@@ -49,7 +48,7 @@ export abstract class ServerPool implements McpPool {
   /** @internal */
   readonly [SELF] = this;
   readonly #servers: ServerTable;
-  readonly #byName: ReadonlyMap<string, Server>;
+  readonly #byName: ReadonlyMap<string, AnyServer>;
   readonly #middleware: PoolMiddleware;
   #refusing = false;
   readonly #context: PoolContext;
@@ -266,7 +265,7 @@ export abstract class ServerPool implements McpPool {
     return this.close();
   }
 
-  #server(name: string): Server {
+  #server(name: string): AnyServer {
     const server = this.#byName.get(name);
     if (server === undefined) throw this.#refusal(name);
     return server;

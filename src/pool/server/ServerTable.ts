@@ -1,4 +1,5 @@
 import { Mutex } from 'async-mutex';
+import type { Evictable } from '../../concurrent/ConnectionLimit.js';
 import { type CloseOptions, checkClose } from '../../core/close/CloseScope.js';
 import type { GracePeriod } from '../../core/close/GracePeriod.js';
 import { messageOf, OptionError, PoolkitError, StartError } from '../../core/errors.js';
@@ -6,19 +7,23 @@ import { failuresOf } from '../../core/wait/settleAll.js';
 import { checkServerConfig } from '../../registry/config/checkServerConfig.js';
 import { fingerprint } from '../../registry/config/fingerprint.js';
 import type { ServerConfig } from '../../registry/config/ServerConfig.js';
+import { isSeveral, transportsOf } from '../../registry/config/targets/targetsOf.js';
 import type { ApplyReport, StartReport } from '../McpPool.js';
 import { isSome } from './callers/callerKey.js';
 import type { PoolContext } from './context.js';
-import type { Evictable } from './limits/ConnectionLimit.js';
 import { Server } from './Server.js';
+import { ServerGroup } from './ServerGroup.js';
+
+/** A server, or several targets as one. */
+export type AnyServer = Server | ServerGroup;
 
 /** The servers of a pool by name: which there are, and which are on their way out. */
 export class ServerTable {
-  readonly #servers = new Map<string, Server>();
+  readonly #servers = new Map<string, AnyServer>();
   /** The servers by name, as they are at any moment. */
-  readonly byName: ReadonlyMap<string, Server> = this.#servers;
+  readonly byName: ReadonlyMap<string, AnyServer> = this.#servers;
   /** Removed or replaced, and not gone yet. */
-  readonly #leaving = new Set<Server>();
+  readonly #leaving = new Set<AnyServer>();
   readonly #applying = new Mutex();
   readonly #context: PoolContext;
 
@@ -50,7 +55,7 @@ export class ServerTable {
 
   /** Ends it for good; it is unknown from now on. */
   async remove(
-    server: Server,
+    server: AnyServer,
     { reason, ...options }: CloseOptions & { readonly reason?: string | undefined } = {},
   ): Promise<void> {
     checkClose(options);
@@ -64,20 +69,32 @@ export class ServerTable {
     return this.#applying.runExclusive(async (): Promise<ApplyReport> => {
       assertOpen();
       signal?.throwIfAborted();
-      const fresh = new Map<string, Server>();
+      const fresh = new Map<string, AnyServer>();
       for (const config of configs) {
         if (fresh.has(config.name)) throw new OptionError('name', config.name, 'a name that no other config has');
         fresh.set(config.name, this.#make(config));
       }
-      const kept = (name: string): boolean => this.#servers.get(name)?.fingerprint === fresh.get(name)?.fingerprint;
+      const same = [...fresh].filter(
+        ([name, { fingerprint: print }]) => this.#servers.get(name)?.fingerprint === print,
+      );
+      const unchanged = same.map(([name]) => name);
+      const changed = [...fresh.keys()].filter((name) => this.#servers.has(name) && !unchanged.includes(name));
+      const updates = new Map(
+        changed.flatMap((name) => {
+          const update = this.#update(this.#held(name), fresh.get(name) as AnyServer);
+          return update === undefined ? [] : [[name, update] as const];
+        }),
+      );
       const report: ApplyReport = {
         added: [...fresh.keys()].filter((name) => !this.#servers.has(name)),
         removed: [...this.#servers.keys()].filter((name) => !fresh.has(name)),
-        restarted: [...fresh.keys()].filter((name) => this.#servers.has(name) && !kept(name)),
-        unchanged: [...fresh.keys()].filter(kept),
+        restarted: changed.filter((name) => !updates.has(name)),
+        unchanged,
+        ...(updates.size > 0 && { updated: [...updates.keys()] }),
       };
-      for (const name of report.added) this.#servers.set(name, fresh.get(name) as Server);
+      for (const name of report.added) this.#servers.set(name, fresh.get(name) as AnyServer);
       const ends = [
+        ...updates.values(),
         ...report.removed.map((name) => this.remove(this.#held(name), { reason: 'no longer configured' })),
         ...report.restarted.map((name) => this.#replace(this.#held(name), fresh.get(name) as Server)),
       ];
@@ -109,21 +126,29 @@ export class ServerTable {
     return errors;
   }
 
-  #held(name: string): Server {
-    return this.#servers.get(name) as Server;
+  /** A server of several targets takes up others without being replaced; undefined where more has changed. */
+  #update(held: AnyServer, fresh: AnyServer): Promise<void> | undefined {
+    return held instanceof ServerGroup ? held.update(fresh.config) : undefined;
+  }
+
+  #held(name: string): AnyServer {
+    return this.#servers.get(name) as AnyServer;
   }
 
   /** A server ready to be registered. */
-  #make(config: ServerConfig): Server {
+  #make(config: ServerConfig): AnyServer {
     checkServerConfig(config);
     const { connector } = this.#context;
-    if (!connector.transports.includes(config.transport)) {
+    const transports = transportsOf(config);
+    for (const transport of transports) {
+      if (connector.transports.includes(transport)) continue;
       const taken = connector.transports.map((each) => (each === undefined ? 'a url alone' : `'${each}'`));
-      throw new OptionError(`servers.${config.name}.transport`, config.transport, taken.join(' or '));
+      throw new OptionError(`servers.${config.name}.transport`, transport, taken.join(' or '));
     }
-    const server = new Server(config, this.#context);
+    const server = isSeveral(config) ? new ServerGroup(config, this.#context) : new Server(config, this.#context);
     const { sharing, clientCapabilities } = server.options;
-    if (sharing === 'shared' && !connector.attributes(config.transport) && isSome(clientCapabilities)) {
+    const attributed = transports.every((transport) => connector.attributes(transport));
+    if (sharing === 'shared' && !attributed && isSome(clientCapabilities)) {
       throw new OptionError(
         `servers.${config.name}.clientCapabilities`,
         clientCapabilities,
@@ -134,7 +159,7 @@ export class ServerTable {
   }
 
   /** Ends it for good; a close meanwhile waits for it, within its own grace. */
-  async #end(server: Server, options?: CloseOptions): Promise<void> {
+  async #end(server: AnyServer, options?: CloseOptions): Promise<void> {
     this.#leaving.add(server);
     try {
       await server.remove(options);
@@ -165,7 +190,7 @@ export class ServerTable {
   }
 
   /** Calls that come meanwhile wait for the old one's end. One that was up is started again. */
-  async #replace(old: Server, fresh: Server): Promise<void> {
+  async #replace(old: AnyServer, fresh: AnyServer): Promise<void> {
     const { name } = old;
     const up = ['ready', 'starting', 'degraded'].includes(old.state);
     const gone = this.#end(old);

@@ -1,9 +1,9 @@
+import type { ConnectionLimit } from '../../concurrent/ConnectionLimit.js';
 import type { PoolMiddleware } from '../../connection/calls/PoolMiddleware.js';
 import type { Emitter } from '../../core/events.js';
-import type { ServerConfig } from '../../registry/config/ServerConfig.js';
+import type { SingleServerConfig } from '../../registry/config/ServerConfig.js';
 import type { Connector } from '../connectors/Connector.js';
 import type { McpPool, PoolEvents } from '../McpPool.js';
-import type { ConnectionLimit } from './limits/ConnectionLimit.js';
 import type { Sweeper } from './limits/Sweeper.js';
 import type { ResolvedPoolOptions, ServerOptions } from './options.js';
 import type { Counters } from './stats/Counters.js';
@@ -23,9 +23,16 @@ export interface PoolContext {
   readonly sweeper: Sweeper;
 }
 
+/** What a server is told of its pool. */
+export interface ServerHost extends Omit<PoolContext, 'events'> {
+  readonly events: Pick<PoolContext['events'], 'emit'>;
+  /** Whether it sends a call again itself: with other targets beside it, another of them gets it. @defaultValue always */
+  readonly resends?: () => boolean;
+}
+
 /** What the parts of one server share. */
-export interface ServerContext extends PoolContext {
-  readonly config: ServerConfig;
+export interface ServerContext extends ServerHost {
+  readonly config: SingleServerConfig;
   readonly fingerprint: string;
   readonly options: ServerOptions;
   readonly counters: Counters;

@@ -1,4 +1,6 @@
 import type { ClientCapabilities } from '@modelcontextprotocol/client';
+import type { BalancePolicy } from '../../concurrent/balance/policies.js';
+import type { SeveralSettings } from './targets/SeveralSettings.js';
 
 /** The protocol's two eras: `legacy` speaks `initialize` (2024-10-07 to 2025-11-25), `modern` is 2026-07-28. */
 export type Era = 'legacy' | 'modern';
@@ -59,8 +61,12 @@ export interface ServerSettings {
   readonly warmSpares?: number;
   /** Most connections over all principals and keys, from 1. @defaultValue the pool's */
   readonly maxConnections?: number;
-  /** Most calls in flight on one shared connection, from 1. @defaultValue the pool's */
-  readonly maxConcurrent?: number;
+  /**
+   * Most calls in flight on one shared connection, from 1; `auto`: as many over all connections as the server is found to take
+   * at a time.
+   * @defaultValue the pool's
+   */
+  readonly maxConcurrent?: number | 'auto';
   /** Most callers waiting, from 0 (none may wait). @defaultValue the pool's */
   readonly maxQueue?: number;
   /** Most bytes of one message, each way, from 1024. @defaultValue the pool's */
@@ -78,8 +84,44 @@ export interface ServerSettings {
   readonly timeouts?: { readonly default?: number; readonly byTool?: Readonly<Record<string, number>> };
 }
 
-/** One server as a pool takes it. The `mcpServers` file shape maps onto it. */
-export type ServerConfig = (StdioTarget | UrlTarget) & ServerSettings;
+/** Where calls to one of several targets go, beside how it is reached. */
+export interface TargetPlace {
+  /** Its part of the calls in relation to the others, from 0 (none) to 1,000,000. @defaultValue 1 */
+  readonly weight?: number;
+  /** Where it is: with a `zone` of the server's own, targets of that one are preferred. @defaultValue none */
+  readonly zone?: string;
+}
+
+/** One of several servers behind one name. A program needs no `transport`; a URL without one has the server's. */
+export type ServerTarget = TargetReach & TargetPlace;
+
+/** How one of several targets is reached: by a program or by a URL. */
+export type TargetReach = (Omit<StdioTarget, 'transport'> & { readonly transport?: 'stdio' }) | UrlTarget;
+
+/** Several servers that do the same, behind one name. */
+export interface SeveralTargets extends SeveralSettings {
+  /** Of the targets that name none. @defaultValue that of each target */
+  readonly transport?: 'stdio' | 'http' | 'sse';
+  /** The servers behind the name, 1 to 64, in the order in which `failover` takes them. */
+  readonly targets: readonly ServerTarget[];
+  /**
+   * How a target is chosen for each call, and for each session of a `bound` server: see `Balancer`. `hash` goes by the
+   * caller's key, else its principal.
+   * @defaultValue 'p2c-ewma'
+   */
+  readonly balance?: BalancePolicy;
+  /** Gets a copy of a share of the calls that may be repeated. @defaultValue none */
+  readonly mirror?: { readonly to: TargetReach; readonly ratio?: number; readonly compare?: boolean };
+  /** Answers a share of the calls that may be repeated, in place of the targets, which answer where it fails. @defaultValue none */
+  readonly canary?: { readonly to: TargetReach; readonly ratio?: number };
+}
 
 export type StdioServerConfig = StdioTarget & ServerSettings;
 export type UrlServerConfig = UrlTarget & ServerSettings;
+/** A server that is one program or one URL. */
+export type SingleServerConfig = (StdioTarget | UrlTarget) & ServerSettings;
+/** A server that is several. */
+export type SeveralServersConfig = SeveralTargets & ServerSettings;
+
+/** One server as a pool takes it. The `mcpServers` file shape maps onto it. */
+export type ServerConfig = SingleServerConfig | SeveralServersConfig;

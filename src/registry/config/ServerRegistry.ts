@@ -10,7 +10,8 @@ import { checkServerConfig } from './checkServerConfig.js';
 import { type ParsedConfig, type ParseOptions, readConfigFile } from './configFile.js';
 import { escapeVariables } from './expandVariables.js';
 import { fingerprint } from './fingerprint.js';
-import type { ServerConfig } from './ServerConfig.js';
+import type { ServerConfig, TargetReach } from './ServerConfig.js';
+import { isSeveral } from './targets/targetsOf.js';
 
 export interface ServerRegistryOptions {
   /** Where it logs; anything with pino's methods. @defaultValue a logger that is silent */
@@ -226,6 +227,24 @@ function entryOf({ config, origin }: Held, folder: string): object {
   const entry: Record<string, unknown> = { ...rest, ...cwd };
   if (transport !== 'stdio') entry['type'] = transport;
   if (enabled !== undefined) entry['enabled'] = enabled;
+  escapeReach(entry);
+  if (isSeveral(config)) {
+    const written = (reach: TargetReach): object => {
+      const own = 'cwd' in reach && reach.cwd !== undefined ? { cwd: escapeVariables(resolve(reach.cwd)) } : {};
+      return escapeReach({ ...reach, ...own });
+    };
+    entry['targets'] = config.targets.map(written);
+    for (const each of ['mirror', 'canary'] as const) {
+      const other = config[each];
+      if (other !== undefined) entry[each] = { ...other, to: written(other.to) };
+    }
+    if (transport === 'stdio') entry['type'] = transport;
+    if (transport === undefined) delete entry['type'];
+  }
+  return entry;
+}
+
+function escapeReach(entry: Record<string, unknown>): object {
   for (const field of ['command', 'url', 'args', 'env', 'headers']) {
     if (entry[field] !== undefined) entry[field] = escapeAll(entry[field]);
   }

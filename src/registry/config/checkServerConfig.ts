@@ -1,7 +1,20 @@
+import type { z } from 'zod';
 import { OptionError, show } from '../../core/errors.js';
 import { checkNames, checkOneOf, checkText, type Names } from '../../core/options.js';
 import { settingsSchema } from './entrySchema.js';
-import type { ServerConfig, ServerSettings, StdioTarget, UrlTarget } from './ServerConfig.js';
+import type {
+  ServerConfig,
+  ServerSettings,
+  SeveralTargets,
+  SingleServerConfig,
+  StdioTarget,
+  TargetPlace,
+  TargetReach,
+  UrlTarget,
+} from './ServerConfig.js';
+import { severalProblem } from './targets/severalProblem.js';
+import { severalSchema } from './targets/severalSchema.js';
+import { isSeveral } from './targets/targetsOf.js';
 
 const MAX_NAME_LENGTH = 128;
 
@@ -36,8 +49,7 @@ const SETTINGS: Names<ServerSettings> = {
   idleTimeoutMs: true,
   timeouts: true,
 };
-const STDIO_FIELDS: Names<StdioTarget & ServerSettings> = {
-  ...SETTINGS,
+const STDIO: Names<StdioTarget> = {
   transport: true,
   command: true,
   args: true,
@@ -45,7 +57,21 @@ const STDIO_FIELDS: Names<StdioTarget & ServerSettings> = {
   cwd: true,
   inheritEnv: true,
 };
-const URL_FIELDS: Names<UrlTarget & ServerSettings> = { ...SETTINGS, transport: true, url: true, headers: true };
+const URL_: Names<UrlTarget> = { transport: true, url: true, headers: true };
+const PLACE: Names<TargetPlace> = { weight: true, zone: true };
+const SEVERAL_FIELDS: Names<SeveralTargets & ServerSettings> = {
+  ...SETTINGS,
+  transport: true,
+  targets: true,
+  balance: true,
+  zone: true,
+  hedge: true,
+  retryRatio: true,
+  outliers: true,
+  drainMs: true,
+  mirror: true,
+  canary: true,
+};
 const TIMEOUTS: Names<NonNullable<ServerSettings['timeouts']>> = { default: true, byTool: true };
 
 /** Checks a config made by a program and hands it back. @throws OptionError naming server, field and what was expected */
@@ -54,33 +80,54 @@ export function checkServerConfig<C extends ServerConfig>(config: C): C {
   const badName = nameProblem(name);
   if (badName !== undefined) throw new OptionError('name', name, badName);
   const option = (field: string): string => `servers[${show(name)}].${field}`;
-  if (config.transport !== undefined) checkOneOf(option('transport'), config.transport, ['stdio', 'http', 'sse']);
-  if (config.transport === 'stdio') {
-    const { command, args = [], env = {}, cwd } = config as Extract<ServerConfig, { transport: 'stdio' }>;
+  const at = `servers[${show(name)}]`;
+  if (isSeveral(config)) {
+    for (const field of ['command', 'url']) {
+      if (field in config) throw new OptionError(option(field), typeof config, 'none: the server has targets');
+    }
+    checkNames(at, config, SEVERAL_FIELDS);
+    checkBySchema(config, severalSchema, option);
+    const problem = severalProblem(config);
+    if (problem !== undefined) throw new OptionError(option(problem.field), problem.value, problem.why);
+    for (const [index, target] of config.targets.entries()) checkReach(target, `${at}.targets.${index}`, PLACE);
+    for (const each of ['mirror', 'canary'] as const) {
+      const to = config[each]?.to;
+      if (to !== undefined) checkReach(to, `${at}.${each}.to`, {});
+    }
+  } else checkReach(config as SingleServerConfig, at, SETTINGS);
+  if (config.timeouts !== undefined) checkNames(option('timeouts'), config.timeouts, TIMEOUTS);
+  checkBySchema(config, settingsSchema, option);
+  return config;
+}
+
+/** How a server or target is reached; `others`: what may stand beside it. */
+function checkReach(reach: TargetReach, at: string, others: Readonly<Record<string, true>>): void {
+  const option = (field: string): string => `${at}.${field}`;
+  if (reach.transport !== undefined) checkOneOf(option('transport'), reach.transport, ['stdio', 'http', 'sse']);
+  if (reach.transport === 'stdio' || 'command' in reach) {
+    const { command, args = [], env = {}, cwd } = reach as StdioTarget;
     if (typeof command !== 'string' || command.trim() === '') {
       throw new OptionError(option('command'), command, 'a program to run');
     }
     for (const [index, each] of args.entries()) checkString(option(`args.${index}`), each);
     for (const [key, each] of Object.entries(env)) checkString(option(`env.${key}`), each);
     if (cwd !== undefined) checkText(option('cwd'), cwd);
-  } else {
-    const { url, headers = {} } = config as Extract<ServerConfig, { transport: 'http' | 'sse' }>;
-    const badUrl = urlProblem(checkText(option('url'), url));
-    if (badUrl !== undefined) throw new OptionError(option('url'), url, badUrl);
-    for (const [key, each] of Object.entries(headers)) checkString(option(`headers.${key}`), each);
+    checkNames(at, reach, { ...others, ...STDIO });
+    return;
   }
-  checkNames(`servers[${show(name)}]`, config, config.transport === 'stdio' ? STDIO_FIELDS : URL_FIELDS);
-  if (config.timeouts !== undefined) checkNames(option('timeouts'), config.timeouts, TIMEOUTS);
-  checkSettings(config, option);
-  return config;
+  const { url, headers = {} } = reach;
+  const badUrl = urlProblem(checkText(option('url'), url));
+  if (badUrl !== undefined) throw new OptionError(option('url'), url, badUrl);
+  for (const [key, each] of Object.entries(headers)) checkString(option(`headers.${key}`), each);
+  checkNames(at, reach, { ...others, ...URL_ });
 }
 
-function checkSettings(config: ServerConfig, option: (field: string) => string): void {
+function checkBySchema(config: ServerConfig, schema: z.ZodType, option: (field: string) => string): void {
   // Infinity is a number here and a word in files.
   const writable = JSON.parse(
     JSON.stringify(config, (_, value: unknown) => (value === Number.POSITIVE_INFINITY ? 'Infinity' : value)),
   ) as Record<string, unknown>;
-  const checked = settingsSchema.safeParse(writable);
+  const checked = schema.safeParse(writable);
   const issue = checked.error?.issues[0];
   if (issue === undefined) return;
   const value = issue.path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown>)[key], config);

@@ -1,11 +1,13 @@
 import { z } from 'zod';
 import { toolRulesSchema } from './curation/checkCuration.js';
+import { SEVERAL_SHAPE } from './targets/severalSchema.js';
 
 /** A count or a time in a file, where JSON has no Infinity. */
 const endless = z.union([z.number().nonnegative(), z.literal('Infinity').transform(() => Number.POSITIVE_INFINITY)], {
   error: 'expected a number, 0 or more, or "Infinity"',
 });
 const count = z.int({ error: 'expected a whole number, 1 or more' }).min(1, 'expected a whole number, 1 or more');
+const COUNT_OR_AUTO = 'expected a whole number, 1 or more, or "auto"';
 const text = z.string({ error: 'expected a string' });
 const texts = z.array(text, { error: 'expected an array of strings' });
 const textMap = z.record(z.string(), text, { error: 'expected an object of strings' });
@@ -21,7 +23,7 @@ export const settingsSchema = z.object({
   clientCapabilities: z.record(z.string(), z.unknown(), { error: 'expected an object' }).optional(),
   warmSpares: z.int({ error: 'expected a whole number, 0 or more' }).min(0).optional(),
   maxConnections: count.optional(),
-  maxConcurrent: count.optional(),
+  maxConcurrent: z.union([z.int().min(1, COUNT_OR_AUTO), z.literal('auto')], { error: COUNT_OR_AUTO }).optional(),
   maxQueue: z.int({ error: 'expected a whole number, 0 or more' }).min(0).optional(),
   maxMessageBytes: count.optional(),
   acquireTimeoutMs: endless.optional(),
@@ -51,6 +53,7 @@ export const entrySchema = settingsSchema.extend({
   disabled: bool.optional(),
   enabled: bool.optional(),
   tools: toolRulesSchema.optional(),
+  ...SEVERAL_SHAPE,
 });
 
 export type Entry = z.infer<typeof entrySchema>;

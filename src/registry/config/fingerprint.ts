@@ -9,7 +9,8 @@ import type { ServerConfig } from './ServerConfig.js';
 export function fingerprint(config: ServerConfig): string {
   const { name: _, enabled, ...rest } = config;
   const decides: Record<string, unknown> = { ...rest, enabled: enabled ?? true };
-  if (rest.transport === 'stdio') {
+  if ('targets' in rest) decides['balance'] = rest.balance ?? 'p2c-ewma';
+  else if (rest.transport === 'stdio') {
     decides['args'] = rest.args ?? [];
     decides['env'] = rest.env ?? {};
     decides['inheritEnv'] = [...new Set(rest.inheritEnv ?? [])].sort();

@@ -2,12 +2,21 @@ import { isAbsolute, resolve } from 'node:path';
 import { ConfigError, type ConfigPlace, describeAt } from './ConfigError.js';
 import { nameProblem, urlProblem } from './checkServerConfig.js';
 import type { ToolRules } from './curation/Curation.js';
-import { ENTRY_FIELDS, type Entry, entrySchema, SETTING_FIELDS, type TYPES } from './entrySchema.js';
+import { ENTRY_FIELDS, type Entry, entrySchema, SETTING_FIELDS, TYPES } from './entrySchema.js';
 import { expandReferences, type References, type Variables } from './expandVariables.js';
-import type { ServerConfig, ServerSettings, StdioTarget, UrlTarget } from './ServerConfig.js';
+import type {
+  ServerConfig,
+  ServerSettings,
+  ServerTarget,
+  SeveralTargets,
+  StdioTarget,
+  UrlTarget,
+} from './ServerConfig.js';
 import type { Path } from './shapes/ConfigText.js';
 import { normalizeEntry } from './shapes/normalizeEntry.js';
 import { homeOf } from './shapes/references.js';
+import { severalProblem } from './targets/severalProblem.js';
+import { SEVERAL_FIELDS, SEVERAL_SHAPE, TARGET_FIELDS, type WrittenReach } from './targets/severalSchema.js';
 
 export interface EntryContext {
   readonly file: string;
@@ -28,6 +37,20 @@ export interface ParsedEntry {
   readonly tools: ToolRules | undefined;
   readonly problems: readonly ConfigError[];
   readonly warnings: readonly string[];
+}
+
+const TRANSPORTS: Readonly<Record<(typeof TYPES)[number], ServerConfig['transport']>> = {
+  stdio: 'stdio',
+  http: 'http',
+  'streamable-http': 'http',
+  streamableHttp: 'http',
+  sse: 'sse',
+};
+
+/** A target whose transport is in our words, as far as it is known. */
+function plainTransport({ type, transport = type, ...target }: WrittenReach): object {
+  const known = TRANSPORTS[transport as (typeof TYPES)[number]];
+  return { ...target, ...(known !== undefined && { transport: known }) };
 }
 
 /** One entry of `mcpServers`. */
@@ -82,52 +105,113 @@ class EntryReader {
     const fields = checked.data;
     // What the schema makes of fields left out is undefined.
     this.tools = fields.tools as ToolRules | undefined;
-    const transport = this.#transport(fields);
+    if (fields.targets !== undefined) {
+      const several = this.#several(fields, fields.targets);
+      return several && { name: this.#name, ...this.#settings(fields), ...several };
+    }
+    for (const field of Object.keys(SEVERAL_SHAPE) as (keyof Entry)[]) {
+      if (fields[field] !== undefined) this.#warn(field, 'not used without targets');
+    }
+    const reach = this.#reach(fields, '');
+    return reach && { name: this.#name, ...reach, ...this.#settings(fields) };
+  }
+
+  #several(fields: Entry, targets: NonNullable<Entry['targets']>): SeveralTargets | undefined {
+    const { mirror, canary } = fields;
+    for (const field of ['command', 'url'] as const) {
+      if (fields[field] !== undefined) this.#problem(field, 'expected none: the server has targets');
+    }
+    if (this.problems.length > 0) return undefined;
+    const said = this.#said(fields, '');
+    if (said === 'none') return undefined;
+    const shared = said && { transport: said };
+    const asked = { ...fields, targets: targets.map(plainTransport), ...shared } as unknown as SeveralTargets;
+    const problem = severalProblem(asked);
+    if (problem !== undefined) {
+      this.#problem(problem.field, `expected ${problem.why}`);
+      return undefined;
+    }
+    const read = targets.map((target, index): ServerTarget | undefined => {
+      const { weight, zone } = target;
+      const reach = this.#target(target, `targets.${index}.`, said);
+      return reach && { ...reach, ...(weight !== undefined && { weight }), ...(zone !== undefined && { zone }) };
+    });
+    const several: Record<string, unknown> = { targets: read, ...shared };
+    for (const field of SEVERAL_FIELDS) if (fields[field] !== undefined) several[field] = fields[field];
+    for (const [field, other] of Object.entries({ mirror, canary })) {
+      if (other !== undefined) several[field] = { ...other, to: this.#target(other.to, `${field}.to.`, said) };
+    }
+    return several as unknown as SeveralTargets;
+  }
+
+  #target(target: WrittenReach, at: string, shared: ServerConfig['transport']): StdioTarget | UrlTarget | undefined {
+    for (const field of Object.keys(target)) {
+      if (!TARGET_FIELDS.has(field) || (at.endsWith('to.') && (field === 'weight' || field === 'zone'))) {
+        this.#warn(`${at}${field}`, 'not used here');
+      }
+    }
+    const own = target.type === undefined && target.transport === undefined && target.command === undefined;
+    return this.#reach(own && shared !== undefined ? { ...target, transport: shared } : target, at);
+  }
+
+  /** `at`: what goes before the names of its fields, for a target. */
+  #reach(fields: WrittenReach, at: string): StdioTarget | UrlTarget | undefined {
+    const transport = this.#transport(fields, at);
     if (transport === 'none') return undefined;
-    const target = transport === 'stdio' ? this.#stdio(fields) : this.#url(transport, fields);
-    return { name: this.#name, ...target, ...this.#settings(fields) };
+    return transport === 'stdio' ? this.#stdio(fields, at) : this.#url(transport, fields, at);
   }
 
   /** `undefined`: a url without a transport. `none`: it cannot be run. */
-  #transport(fields: Entry): ServerConfig['transport'] | 'none' {
+  #transport(fields: WrittenReach, at: string): ServerConfig['transport'] | 'none' {
     if (fields.command !== undefined && fields.url !== undefined) {
-      this.#problem('url', 'command is set too: a server has one or the other');
+      this.#problem(`${at}url`, 'command is set too: a server has one or the other');
       return 'none';
     }
     if (fields.command === undefined && fields.url === undefined) {
-      this.#problem('command', 'expected a program to run here, or a url: both are missing');
+      this.#problem(`${at}command`, 'expected a program to run here, or a url: both are missing');
       return 'none';
     }
-    const said = fields.type ?? fields.transport;
+    const said = this.#said(fields, at);
+    if (said === 'none') return said;
     if (said === undefined) return fields.command === undefined ? undefined : 'stdio';
     if ((said === 'stdio') !== (fields.command !== undefined)) {
       const needs = said === 'stdio' ? 'command' : 'url';
-      this.#problem(fields.type === undefined ? 'transport' : 'type', `"${said}" needs a ${needs}`);
+      this.#problem(
+        `${at}${fields.type === undefined ? 'transport' : 'type'}`,
+        `"${fields.type ?? fields.transport}" needs a ${needs}`,
+      );
       return 'none';
     }
-    const known: Record<(typeof TYPES)[number], ServerConfig['transport']> = {
-      stdio: 'stdio',
-      http: 'http',
-      'streamable-http': 'http',
-      streamableHttp: 'http',
-      sse: 'sse',
-    };
-    return known[said];
+    return said;
   }
 
-  #stdio(fields: Entry): StdioTarget {
+  /** The transport that stands there, in our words. */
+  #said({ type, transport }: Pick<WrittenReach, 'type' | 'transport'>, at: string): ServerConfig['transport'] | 'none' {
+    const said = type ?? transport;
+    if (said === undefined) return undefined;
+    const known = TRANSPORTS[said as (typeof TYPES)[number]];
+    if (known !== undefined) return known;
+    const expected = TYPES.map((each) => `"${each}"`).join(', ');
+    this.#problem(`${at}${type === undefined ? 'transport' : 'type'}`, `expected one of ${expected}`);
+    return 'none';
+  }
+
+  #stdio(fields: WrittenReach, at: string): StdioTarget {
     for (const field of ['url', 'headers'] as const) {
-      if (fields[field] !== undefined) this.#warn(field, 'not used for a program');
+      if (fields[field] !== undefined) this.#warn(`${at}${field}`, 'not used for a program');
     }
-    const command = this.#expandPath('command', fields.command ?? '');
+    const command = this.#expandPath(`${at}command`, fields.command ?? '');
     if (fields.args === undefined && /^[\w.-]+\s+\S/.test(fields.command ?? '')) {
-      this.#warn('command', 'holds spaces, and is no shell line: the first word is the command, the others are args');
+      this.#warn(
+        `${at}command`,
+        'holds spaces, and is no shell line: the first word is the command, the others are args',
+      );
     }
-    if (command?.trim() === '') this.#problem('command', 'expected a program to run, got an empty string');
-    const cwd = fields.cwd === undefined ? undefined : this.#expandPath('cwd', fields.cwd);
-    if (cwd === '') this.#problem('cwd', 'expected a folder, got an empty string');
-    const args = fields.args?.map((each, index) => this.#expandPath(`args.${index}`, each) ?? '');
-    const env = this.#expandAll('env', fields.env);
+    if (command?.trim() === '') this.#problem(`${at}command`, 'expected a program to run, got an empty string');
+    const cwd = fields.cwd === undefined ? undefined : this.#expandPath(`${at}cwd`, fields.cwd);
+    if (cwd === '') this.#problem(`${at}cwd`, 'expected a folder, got an empty string');
+    const args = fields.args?.map((each, index) => this.#expandPath(`${at}args.${index}`, each) ?? '');
+    const env = this.#expandAll(`${at}env`, fields.env);
     return {
       transport: 'stdio',
       command: command ?? '',
@@ -138,14 +222,14 @@ class EntryReader {
     };
   }
 
-  #url(transport: 'http' | 'sse' | undefined, fields: Entry): UrlTarget {
+  #url(transport: 'http' | 'sse' | undefined, fields: WrittenReach, at: string): UrlTarget {
     for (const field of ['args', 'env', 'cwd', 'inheritEnv'] as const) {
-      if (fields[field] !== undefined) this.#warn(field, 'not used for a url');
+      if (fields[field] !== undefined) this.#warn(`${at}${field}`, 'not used for a url');
     }
-    const url = this.#expand('url', fields.url ?? '') ?? '';
+    const url = this.#expand(`${at}url`, fields.url ?? '') ?? '';
     const badUrl = this.problems.length > 0 ? undefined : urlProblem(url);
-    if (badUrl !== undefined) this.#problem('url', `expected ${badUrl}`);
-    const headers = this.#expandAll('headers', fields.headers);
+    if (badUrl !== undefined) this.#problem(`${at}url`, `expected ${badUrl}`);
+    const headers = this.#expandAll(`${at}headers`, fields.headers);
     return { ...(transport && { transport }), url, ...(headers === undefined ? {} : { headers }) };
   }
 

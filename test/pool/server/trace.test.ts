@@ -1,8 +1,8 @@
 import { channel } from 'node:diagnostics_channel';
 import { afterEach, expect, test } from 'vitest';
+import { isToolError } from '../../../src/connection/calls/toolError.js';
 import type { CallTrace } from '../../../src/pool/index.js';
 import type { PoolEvents } from '../../../src/pool/McpPool.js';
-import { isToolError } from '../../../src/pool/server/calls/toolError.js';
 import { UnifiedPool } from '../../../src/pool/UnifiedPool.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { MEMORY, memoryPool, outcome } from '../../support/memoryPool.js';

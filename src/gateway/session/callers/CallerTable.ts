@@ -1,6 +1,7 @@
 import { OptionError } from '../../../core/errors.js';
 import type { Caller } from '../../../pool/McpPool.js';
 import type { Era, ServerConfig } from '../../../registry/config/ServerConfig.js';
+import { isSeveral, transportsOf } from '../../../registry/config/targets/targetsOf.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
 import type { GatewayPool } from '../../GatewayOptions.js';
 import { askable } from '../../rpc/envelope.js';
@@ -80,7 +81,7 @@ export class CallerTable {
 
   /** Whether the server's transport tells whose request comes back, as far as is known. */
   attributes(config: ServerConfig): boolean {
-    return config.transport !== 'stdio' && config.transport !== 'sse' && !this.#mute.has(config);
+    return !this.#mute.has(config) && transportsOf(config).every((each) => each !== 'stdio' && each !== 'sse');
   }
 
   /**
@@ -104,7 +105,10 @@ export class CallerTable {
     const { key, capabilities, clientInfo, protocolVersion } = session;
     const era = this.#eraFor(config, session);
     // The process that there is may be one for all: another is not kept for an era that the server does not speak.
-    const asks = { ...(era && { era }), ...(era === 'modern' && config.transport === 'stdio' && { eraOnly: true }) };
+    const asks = {
+      ...(era && { era }),
+      ...(era === 'modern' && transportsOf(config).includes('stdio') && { eraOnly: true }),
+    };
     // A session's state in its server lives as long as the session. Those without a session hold no state.
     const keepAlive = session.era === 'legacy';
     const own = { ...asks, ...(capabilities && { capabilities }) };
@@ -112,14 +116,19 @@ export class CallerTable {
       return { ...own, key, keepAlive, ...(clientInfo && { clientInfo }), ...(protocolVersion && { protocolVersion }) };
     }
     const asked = era === 'modern' || !this.attributes(config) ? undefined : askable(capabilities);
-    return asked === undefined && era === undefined ? undefined : { ...asks, ...(asked && { capabilities: asked }) };
+    // By it a server's `hash` keeps what one session asks on one target.
+    const hashed = isSeveral(config) && config.balance === 'hash' ? { key } : undefined;
+    if (asked === undefined && era === undefined && hashed === undefined) return undefined;
+    return { ...asks, ...hashed, ...(asked && { capabilities: asked }) };
   }
 
   /** A server that speaks one era alone is asked for none, so that all its clients share its connections. */
   #eraFor(config: ServerConfig, session: Downstream): Era | undefined {
     if (config.era === 'legacy' || config.era === 'modern' || this.#onlyEra.has(config)) return undefined;
     // The connection of no caller in particular was asked for the modern era first.
-    const found = config.transport === 'stdio' ? undefined : this.#pool.info(config.name, this.#base ?? {})?.era;
+    const found = transportsOf(config).includes('stdio')
+      ? undefined
+      : this.#pool.info(config.name, this.#base ?? {})?.era;
     if (found === 'legacy') this.#onlyEra.set(config, found);
     return found === 'legacy' ? undefined : session.era;
   }

@@ -11,7 +11,7 @@ import type { PartitionTable } from '../partitions/PartitionTable.js';
 import { Breakers } from './Breakers.js';
 import { Budget, mayRepeat, pauseAfter, permit, sendAgain } from './callPolicy.js';
 import { ServerLease } from './ServerLease.js';
-import { CallTracer, callChannel } from './trace.js';
+import { CallTracer, callChannel, type Traced } from './trace.js';
 
 /** Whether a server takes calls. */
 export interface Admission {
@@ -21,7 +21,7 @@ export interface Admission {
   /** A restart that calls wait for; it settles however the restart ends. */
   readonly restarting: Promise<unknown> | undefined;
   /** Takes over the calls that were refused because the server was replaced. */
-  readonly successor: { readonly calls: ServerCalls } | undefined;
+  readonly successor: { readonly calls: Pick<ServerCalls, 'request'> } | undefined;
   /** Why it is not open. */
   refusal(): PoolkitError;
 }
@@ -48,9 +48,9 @@ export class ServerCalls {
     params: Params | undefined,
     options: RequestOptions,
     /** Of a server that this one is the successor of. */
-    begun?: CallTracer,
+    begun?: Traced,
   ): Promise<unknown> {
-    const { config, pool, options: own } = this.#context;
+    const { config, pool, options: own, resends } = this.#context;
     const trace = begun ?? this.#trace(method, params, options);
     let unknown: OutcomeUnknownError | undefined;
     try {
@@ -83,7 +83,8 @@ export class ServerCalls {
           breaker.failed(ticket, error);
           pauseAfter(error, limiter);
           if (error instanceof OutcomeUnknownError) unknown ??= error;
-          const again = sendAgain(error, sends, own.sharing === 'shared', mayRepeat(method, params, options));
+          const shared = own.sharing === 'shared' && resends?.() !== false;
+          const again = sendAgain(error, sends, shared, mayRepeat(method, params, options));
           if (!again || !this.#admission.open || options.signal?.aborted === true) throw error;
           trace?.retried(error);
         } finally {
@@ -117,7 +118,11 @@ export class ServerCalls {
     }
   }
 
-  async lease(options: Pick<RequestOptions, 'caller' | 'signal' | 'acquireTimeoutMs'>): Promise<ConnectionLease> {
+  /** `over`: called when it was given back or its connection is gone. */
+  async lease(
+    options: Pick<RequestOptions, 'caller' | 'signal' | 'acquireTimeoutMs'>,
+    over?: () => void,
+  ): Promise<ConnectionLease> {
     checkNames('lease', options, LEASE_OPTIONS);
     const pooled = await this.acquire(options, undefined);
     const { config, counters, events, pool } = this.#context;
@@ -136,10 +141,17 @@ export class ServerCalls {
       },
       watch: (stack) => {
         const report = { server: config.name, heldMs: pool.leakThresholdMs, stack };
-        return pool.clock.setTimer(() => {
+        const watch = pool.clock.setTimer(() => {
           if (events.emit('leaked', report)) return;
           pool.logger.warn({ ...report }, 'a lease has been out for too long');
         }, pool.leakThresholdMs);
+        if (over === undefined) return watch;
+        return {
+          [Symbol.dispose]: () => {
+            watch[Symbol.dispose]();
+            over();
+          },
+        };
       },
     });
   }

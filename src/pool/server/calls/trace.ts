@@ -1,10 +1,10 @@
 import { channel } from 'node:diagnostics_channel';
+import { isToolError } from '../../../connection/calls/toolError.js';
 import type { CallOptions, Params, ServerInfo } from '../../../connection/protocol/messages.js';
 import type { Clock } from '../../../core/clock.js';
 import { PoolkitError } from '../../../core/errors.js';
 import type { McpPool, RequestOptions } from '../../McpPool.js';
 import type { PooledConnection } from '../connections/PooledConnection.js';
-import { isToolError } from './toolError.js';
 
 /** The connection that a call was handed to. */
 export interface TracedConnection {
@@ -87,6 +87,9 @@ export const callChannel = channel('mcp-poolkit:call');
 const MAX_TARGET_CHARS = 1_024;
 
 let calls = 0;
+
+/** What a call tells as it goes. */
+export type Traced = Pick<CallTracer, 'sent' | 'retried' | 'answered' | 'failed' | 'metered'>;
 
 /** Follows one call. */
 export class CallTracer implements TracedCall {

@@ -1,3 +1,4 @@
+import type { ConnectionLimit, ConnectionPermit } from '../../../concurrent/ConnectionLimit.js';
 import type { Connection, DisconnectReason } from '../../../connection/Connection.js';
 import { methodNotFound } from '../../../connection/channel/ServerRequests.js';
 import type { ServerNotice, ServerRequest } from '../../../connection/protocol/messages.js';
@@ -8,7 +9,6 @@ import type { Caller, PoolEvents } from '../../McpPool.js';
 import type { Credentials } from '../callers/Credentials.js';
 import { InboundRouter } from '../callers/InboundRouter.js';
 import type { ServerContext } from '../context.js';
-import type { ConnectionLimit, ConnectionPermit } from '../limits/ConnectionLimit.js';
 import { AnswerMeter } from '../stats/Latency.js';
 import { PooledConnection } from './PooledConnection.js';
 

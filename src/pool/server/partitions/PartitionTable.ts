@@ -1,3 +1,4 @@
+import { ConnectionLimit } from '../../../concurrent/ConnectionLimit.js';
 import type { Connection, DisconnectReason } from '../../../connection/Connection.js';
 import type { CloseOptions } from '../../../core/close/CloseScope.js';
 import { ClosedError } from '../../../core/errors.js';
@@ -9,7 +10,6 @@ import { ConnectionMaker } from '../connections/ConnectionMaker.js';
 import { PingMonitor } from '../connections/PingMonitor.js';
 import type { PooledConnection } from '../connections/PooledConnection.js';
 import type { ServerContext } from '../context.js';
-import { ConnectionLimit } from '../limits/ConnectionLimit.js';
 import type { Swept } from '../limits/Sweeper.js';
 import { Partition } from './Partition.js';
 import { type PartitionHost, type PartitionSettings, partitionSettings } from './PartitionSettings.js';

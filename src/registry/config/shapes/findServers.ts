@@ -100,7 +100,8 @@ function at(root: Readonly<Record<string, unknown>>, path: readonly string[]): u
   return isObject(value) && Object.values(value).some(isEntry) ? value : undefined;
 }
 
-const isEntry = (value: unknown): boolean => isObject(value) && ('command' in value || 'url' in value);
+const isEntry = (value: unknown): boolean =>
+  isObject(value) && ['command', 'url', 'targets'].some((field) => field in value);
 
 export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);

@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../../../core/clock.js';
+import type { Clock, Timer } from '../core/clock.js';
 
 /** A connection that may have to give way to another caller's. */
 export interface Evictable {

@@ -1,4 +1,4 @@
-import { membersOf, memberText } from '../../../connection/channel/codec/members.js';
+import { membersOf, memberText } from '../channel/codec/members.js';
 
 const NAME = Buffer.from('"isError"');
 

@@ -1,12 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import {
-  ConnectionLimit,
-  type ConnectionPermit,
-  type Evictable,
-} from '../../../../src/pool/server/limits/ConnectionLimit.js';
-import { FakeClock } from '../../../../src/testing/FakeClock.js';
-import { RUNS, RUNS_TIMEOUT_MS } from '../../../support/runs.js';
+import { ConnectionLimit, type ConnectionPermit, type Evictable } from '../../src/concurrent/ConnectionLimit.js';
+import { FakeClock } from '../../src/testing/FakeClock.js';
+import { RUNS, RUNS_TIMEOUT_MS } from '../support/runs.js';
 
 function limit(max: number, candidates: () => Iterable<Evictable> = () => [], parent?: ConnectionLimit) {
   const clock = new FakeClock();

@@ -1,0 +1,192 @@
+import type { Params } from '../../connection/protocol/messages.js';
+import type { CloseOptions } from '../../core/close/CloseScope.js';
+import { ClosedError, NotSentError } from '../../core/errors.js';
+import { checkNames } from '../../core/options.js';
+import { fingerprint } from '../../registry/config/fingerprint.js';
+import type { ServerConfig, SeveralServersConfig, SingleServerConfig } from '../../registry/config/ServerConfig.js';
+import { targetsOf } from '../../registry/config/targets/targetsOf.js';
+import { groupState, groupStats } from '../../targets/groupStats.js';
+import { MovingSubscription } from '../../targets/MovingSubscription.js';
+import { TargetGroup } from '../../targets/TargetGroup.js';
+import type { Caller, ConnectionLease, PoolEvents, RequestOptions, ServerState, ServerStats } from '../McpPool.js';
+import { REQUEST_OPTIONS } from './callOptions.js';
+import { mayRepeat } from './calls/callPolicy.js';
+import { CallTracer, callChannel, type Traced } from './calls/trace.js';
+import type { PoolContext, ServerHost } from './context.js';
+import { resolveServerOptions, type ServerOptions } from './options.js';
+import { Server } from './Server.js';
+import { Counters } from './stats/Counters.js';
+
+type Rest<M extends 'notify' | 'lease'> = Parameters<Server['calls'][M]>;
+type Subscribe = Parameters<Server['subscribe']>;
+
+/** A server of several targets, each a `Server` of its own. */
+export class ServerGroup {
+  readonly name: string;
+  readonly options: ServerOptions;
+  readonly calls = {
+    request: (method: string, params: Params | undefined, options: RequestOptions, begun?: Traced): Promise<unknown> =>
+      this.#request(method, params, options, begun),
+    notify: (...[method, params, options]: Rest<'notify'>): Promise<void> =>
+      this.#group.onOne(options.caller, (server, caller) =>
+        server.calls.notify(method, params, { ...options, ...caller }),
+      ),
+    lease: (options: Rest<'lease'>[0]): Promise<ConnectionLease> =>
+      this.#group.onOne(options.caller, (server, caller, over) => server.calls.lease({ ...options, ...caller }, over)),
+  };
+  readonly partitions = {
+    evictable: () => this.#group.servers.flatMap(({ partitions }) => [...partitions.evictable()]),
+    release: (principal: string | undefined, key: string): Promise<void> => this.#group.release(principal, key),
+  };
+  readonly #context: PoolContext;
+  readonly #group: TargetGroup<Server, RequestOptions>;
+  readonly #counters = new Counters(() => undefined);
+  #shown: ServerState;
+  /** Takes over the calls that were refused because the server was replaced. */
+  successor: Server['successor'];
+
+  constructor(config: SeveralServersConfig, context: PoolContext) {
+    this.name = config.name;
+    this.#context = context;
+    this.options = resolveServerOptions(targetsOf(config)[0]?.config as SingleServerConfig, context.pool);
+    this.#group = new TargetGroup({
+      config,
+      sharing: this.options.sharing,
+      clock: context.pool.clock,
+      logger: context.pool.logger,
+      random: Math.random,
+      make: (own, id) => new Server(own, this.#host(id)),
+      onSessionLost: (target, caller) =>
+        context.events.emit('sessionLost', {
+          server: this.name,
+          principal: caller?.principal,
+          key: caller?.key,
+          reason: `target ${target} cannot be reached`,
+        }),
+      onChange: () => this.#show(),
+    });
+    this.#shown = this.state;
+  }
+
+  get config(): ServerConfig {
+    return this.#group.targets.config;
+  }
+
+  get fingerprint(): string {
+    return fingerprint(this.config);
+  }
+
+  get state(): ServerState {
+    return groupState(this.#group.targets.main.map(({ server }) => server.state));
+  }
+
+  /** Of all targets, mirror and canary included. */
+  get configs(): readonly SingleServerConfig[] {
+    return this.#group.targets.all.map(({ config }) => config);
+  }
+
+  info: TargetGroup<Server, RequestOptions>['info'] = (caller) => this.#group.info(caller);
+  start = (): Promise<void> => this.#group.start();
+  stop = (options?: CloseOptions): Promise<void> => this.#group.stop(options);
+  restart = (): Promise<void> => this.#group.restart();
+  remove = (options?: CloseOptions): Promise<void> => this.#group.remove(options);
+
+  subscribe(...[filter, options]: Subscribe): ReturnType<Server['subscribe']> {
+    const { clock, logger } = this.#context.pool;
+    const open = (): ReturnType<Server['subscribe']> =>
+      this.#group.onOne(options.caller, (server, caller) => server.subscribe(filter, { ...options, ...caller }));
+    const { closing } = this.#group;
+    return MovingSubscription.open(open, { server: this.name, clock, logger, signal: options.signal, closing });
+  }
+
+  /** Takes the place of `old`, whose end is `gone`: its callers are served here, once it is gone. */
+  replace(old: Pick<ServerGroup, 'successor'>, gone: Promise<void>): void {
+    old.successor = this;
+    for (const server of this.#group.servers) server.waitFor(gone);
+  }
+
+  /** Takes up a config that differs in targets and balance alone; undefined when it differs in more. */
+  update(config: ServerConfig): Promise<void> | undefined {
+    return this.#group.takes(config) ? this.#group.update(config) : undefined;
+  }
+
+  stats(): ServerStats {
+    const { targets, router } = this.#group;
+    return groupStats<ServerState, ServerStats>({
+      name: this.name,
+      state: this.state,
+      targets,
+      router,
+      counters: this.#counters,
+    });
+  }
+
+  /** What its targets are told of the pool: events tell which target they are of, and states are the server's as a whole. */
+  #host(id: string): ServerHost {
+    const { events } = this.#context;
+    const emit: ServerHost['events']['emit'] = (event, payload) => {
+      if (event === 'state') {
+        this.#show();
+        return true;
+      }
+      if (event === 'sessionLost') this.#group.lost(sessionOf(payload as PoolEvents['sessionLost']), id);
+      return events.emit(event, { ...payload, target: id });
+    };
+    return { ...this.#context, events: { emit }, resends: () => this.#group.targets.main.length === 1 };
+  }
+
+  async #request(
+    method: string,
+    params: Params | undefined,
+    options: RequestOptions,
+    begun?: Traced,
+  ): Promise<unknown> {
+    const { owner, pool } = this.#context;
+    const followed = begun === undefined && callChannel.hasSubscribers;
+    const trace = followed ? new CallTracer(owner, pool.clock, this.name, method, params, options) : begun;
+    const attempt = trace && attemptOf(trace);
+    try {
+      checkNames('request', options, REQUEST_OPTIONS);
+      options.signal?.throwIfAborted();
+      const result = await this.#group.router.request({
+        method,
+        params,
+        options,
+        repeatable: mayRepeat(method, params, options),
+        send: ({ calls }, own) =>
+          calls.request(method, params, { ...own, ...this.#group.callerOf(own.caller) }, attempt),
+        onRetry: (error) => trace?.retried(error),
+      });
+      trace?.answered(result);
+      return result;
+    } catch (error) {
+      const refused = error instanceof ClosedError || error instanceof NotSentError;
+      if (this.successor !== undefined && refused) return this.successor.calls.request(method, params, options, trace);
+      trace?.failed(error);
+      this.#counters.failed(error);
+      throw error;
+    }
+  }
+
+  /** Tells of the state if it is another than was told last. */
+  #show(): void {
+    const { state } = this;
+    const previous = this.#shown;
+    this.#shown = state;
+    if (state !== previous) this.#context.events.emit('state', { server: this.name, state, previous });
+  }
+}
+
+/** One attempt of a call: how the call ends is told by the group. */
+const attemptOf = (trace: Traced): Traced => ({
+  sent: (pooled) => trace.sent(pooled),
+  retried: (error) => trace.retried(error),
+  metered: (options) => trace.metered(options),
+  answered: () => undefined,
+  failed: () => undefined,
+});
+
+const sessionOf = ({ principal, key }: PoolEvents['sessionLost']): Pick<Caller, 'principal' | 'key'> => ({
+  ...(principal !== undefined && { principal }),
+  ...(key !== undefined && { key }),
+});

@@ -1,0 +1,94 @@
+import type { Clock } from '../core/clock.js';
+import { ClosedError, messageOf, ServerStoppedError } from '../core/errors.js';
+import type { Logger } from '../core/logger.js';
+import { sleep } from '../core/time/sleep.js';
+import { AbortHub } from '../core/wait/AbortHub.js';
+
+/** A subscription on one target. */
+export interface TargetSubscription {
+  readonly filter: object;
+  readonly ended: Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface MovingOptions {
+  readonly server: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** The caller's own. */
+  readonly signal: AbortSignal | undefined;
+  /** Aborts when the server ends. */
+  readonly closing: AbortSignal;
+}
+
+/** How long an attempt to subscribe elsewhere waits after one that failed. */
+const RETRY_MS = 1_000;
+
+const waits = new AbortHub();
+
+/** A subscription that is taken up on another target when the one it was on is removed. */
+export class MovingSubscription<S extends TargetSubscription> {
+  readonly filter: S['filter'];
+  readonly ended: Promise<void>;
+  readonly #open: () => Promise<S>;
+  readonly #options: MovingOptions;
+  readonly #closed = new AbortController();
+  #current: S;
+
+  static async open<S extends TargetSubscription>(open: () => Promise<S>, options: MovingOptions) {
+    return new MovingSubscription(await open(), open, options);
+  }
+
+  private constructor(first: S, open: () => Promise<S>, options: MovingOptions) {
+    this.filter = first.filter;
+    this.#current = first;
+    this.#open = open;
+    this.#options = options;
+    const { signal, closing } = options;
+    const watched = [closing, ...(signal === undefined ? [] : [signal])].filter((each) => {
+      if (each.aborted) this.#closed.abort();
+      return !each.aborted;
+    });
+    const watches = watched.map((each) => waits.watch(each, () => this.#closed.abort()));
+    this.ended = this.#follow().finally(() => {
+      for (const each of watches) each[Symbol.dispose]();
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#closed.abort();
+    await this.#current.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** Resolves when it is over for good: by its caller, or since its server was stopped. */
+  async #follow(): Promise<void> {
+    for (;;) {
+      await this.#current.ended;
+      const next = await this.#elsewhere();
+      if (next === undefined) return;
+      this.#current = next;
+      if (!this.#closed.signal.aborted) continue;
+      await next.close();
+      return;
+    }
+  }
+
+  async #elsewhere(): Promise<S | undefined> {
+    const { server, clock, logger } = this.#options;
+    const { signal } = this.#closed;
+    while (!signal.aborted) {
+      try {
+        return await this.#open();
+      } catch (error) {
+        if (error instanceof ServerStoppedError || error instanceof ClosedError) return undefined;
+        logger.warn({ server, error: messageOf(error) }, 'a subscription could not be taken up on another target');
+        await sleep(clock, RETRY_MS, { signal, ref: false }).catch(() => undefined);
+      }
+    }
+    return undefined;
+  }
+}

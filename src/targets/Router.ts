@@ -1,0 +1,246 @@
+import type { BalancerPick } from '../concurrent/balance/Balancer.js';
+import { hedge } from '../concurrent/balance/hedge.js';
+import { LatencyWindow } from '../concurrent/balance/LatencyWindow.js';
+import { RetryBudget } from '../concurrent/balance/RetryBudget.js';
+import type { Caller } from '../connection/calls/Caller.js';
+import { AcquireTimeoutError, type OutcomeUnknownError, PoolkitError, ServerStoppedError } from '../core/errors.js';
+import { failureOf, type RoutedCall, type RoutedOptions, type RouterOptions, verdictOf } from './routes.js';
+import { Shadow } from './Shadow.js';
+import { sessionKey } from './Stickiness.js';
+import type { RoutedServer, Target } from './Target.js';
+
+/** Retries of one call that may have run already, hedges not counted. */
+const MAX_REPEATS = 2;
+
+/** What a router has counted. */
+export interface RouterCounts {
+  /** Attempts on another target after one that failed. */
+  readonly retries: number;
+  /** Retries and hedges that the budget refused. */
+  readonly refusedRetries: number;
+  readonly hedges: number;
+  /** Hedges that answered first. */
+  readonly hedgesWon: number;
+}
+
+interface Walk {
+  /** Targets that were tried, by all attempts of one call together. */
+  readonly tried: Set<string>;
+  /** Clock ms at which the call is over. */
+  readonly untilMs: number;
+  /** What an attempt that may have run failed with: no later refusal may hide it. */
+  unknown: OutcomeUnknownError | PoolkitError | undefined;
+}
+
+/**
+ * Sends each call to one of several targets, and to another where the first fails in a way that allows it: what provably never
+ * ran may go anywhere, what may have run only if it may be repeated, and then within a budget. A session's calls stay where its
+ * session is.
+ */
+export class Router<S extends RoutedServer, O extends RoutedOptions> {
+  readonly shadow: Shadow<S, O>;
+  readonly #options: RouterOptions<S>;
+  readonly #latencies: LatencyWindow;
+  #budget: RetryBudget;
+  #ratio: number | undefined;
+  #retries = 0;
+  #hedges = 0;
+  #hedgesWon = 0;
+
+  constructor(options: RouterOptions<S>) {
+    this.#options = options;
+    const { clock } = options;
+    this.#latencies = new LatencyWindow({ clock });
+    this.#budget = new RetryBudget({ clock });
+    this.shadow = new Shadow(options);
+    this.update();
+  }
+
+  get counts(): RouterCounts {
+    const { refused } = this.#budget.inspect();
+    return { retries: this.#retries, refusedRetries: refused, hedges: this.#hedges, hedgesWon: this.#hedgesWon };
+  }
+
+  /** The config of the targets is another. */
+  update(): void {
+    const { clock, targets } = this.#options;
+    const { retryRatio = 0.2 } = targets.config;
+    if (retryRatio === this.#ratio) return;
+    this.#ratio = retryRatio;
+    this.#budget = new RetryBudget({ clock, retryRatio, ...(retryRatio === 0 && { minRetriesPerSec: 0 }) });
+  }
+
+  /** Where a lease, a subscription or a notification of the caller goes. `tried`: where it need not be tried again. */
+  choose(
+    caller: Caller | undefined,
+    tried: ReadonlySet<string>,
+  ): { target: Target<S>; pick: BalancerPick<Target<S>> | undefined } | undefined {
+    const { sharing, sticky, targets } = this.#options;
+    if (sharing === 'bound') {
+      const session = sticky.session(caller);
+      if (session !== undefined) {
+        // Its calls are counted where it is; one that is drained is out of the balance.
+        const { target } = session;
+        if (tried.has(target.id)) return undefined;
+        return { target, pick: targets.balancer.pick({ exclude: (id) => id !== target.id }) };
+      }
+    }
+    const pick = targets.pick({ key: keyOf(caller), exclude: (id) => tried.has(id) });
+    if (pick === undefined) return undefined;
+    if (sharing === 'bound') sticky.bind(caller, pick.target);
+    return { target: pick.target, pick };
+  }
+
+  /** Whether what failed on `target` may be tried on another; a session that never began there is free to go. */
+  leaves(error: unknown, target: Target<S>, caller: Caller | undefined): boolean {
+    const { sharing, sticky } = this.#options;
+    const failure = failureOf(error);
+    if (sharing === 'shared') return failure !== 'stands';
+    if (sharing === 'leased') return failure === 'unreached';
+    const session = sticky.session(caller);
+    if (session?.target !== target) return false;
+    if (failure === 'unreached' && !session.established) {
+      sticky.unbind(caller ?? {}, target);
+      return true;
+    }
+    if (failure === 'unknown' || failure === 'refused') session.established = true;
+    // This call is not sent to a session that it was not made for; the next one begins another.
+    if ((failure === 'unsent' || failure === 'unreached') && this.#isGone(target)) {
+      sticky.unbind(caller ?? {}, target);
+      this.#options.onLost(target, caller);
+    }
+    return false;
+  }
+
+  /** Whether it is left alone for its failures while others are not. */
+  #isGone(target: Target<S>): boolean {
+    const health = this.#options.targets.balancer.inspect();
+    const out = new Set(health.filter((each) => each.health?.ejected === true).map(({ id }) => id));
+    const gone = (each: Target<S>): boolean => out.has(each.id) || each.server.refuses;
+    return gone(target) && this.#options.targets.main.some((each) => each !== target && each.weight > 0 && !gone(each));
+  }
+
+  async request(call: RoutedCall<S, O>): Promise<unknown> {
+    const { targets, sticky, sharing, clock } = this.#options;
+    const { options, params } = call;
+    const untilMs = clock.now() + (options.deadlineMs ?? Number.POSITIVE_INFINITY);
+    const bound = sticky.targetOf(params, options.caller);
+    if (bound !== undefined) return this.#pinned(call, bound);
+    const walk = (): Walk => ({ tried: new Set(), untilMs, unknown: undefined });
+    if (sharing !== 'shared' || !call.repeatable) {
+      this.#budget.deposit();
+      return this.#walk(call, options, walk(), undefined);
+    }
+    const { hedge: hedged } = targets.config;
+    const run = async (signal = options.signal): Promise<unknown> => {
+      const own = signal === options.signal ? options : ({ ...options, signal } as O);
+      if (hedged !== undefined) return this.#hedged(call, own, hedged.after, walk());
+      this.#budget.deposit();
+      return this.#walk(call, own, walk(), undefined);
+    };
+    return this.shadow.request(call, run, () => this.#mainAfterMs());
+  }
+
+  /** To where an earlier answer belongs, and nowhere else. */
+  async #pinned(call: RoutedCall<S, O>, target: Target<S>): Promise<unknown> {
+    const pick = this.#options.targets.balancer.pick({ exclude: (id) => id !== target.id });
+    try {
+      const result = await call.send(target.server, call.options);
+      pick?.succeeded();
+      this.#answered(call, result, target);
+      return result;
+    } catch (error) {
+      pick?.[verdictOf(error, call.options.timeoutMs !== undefined)]();
+      throw error;
+    }
+  }
+
+  #hedged(call: RoutedCall<S, O>, options: O, after: number | `p${number}`, walk: Walk): Promise<unknown> {
+    const { clock } = this.#options;
+    let winner = 0;
+    const attempt = async (signal: AbortSignal, number: number): Promise<unknown> => {
+      if (number > 1) this.#hedges++;
+      // What a server asks or tells while it runs is heard from the first alone.
+      const { onProgress: _, onNotification: __, onRequest: ___, ...quiet } = options;
+      const own = { ...(number === 1 ? options : quiet), signal } as O;
+      const result = await this.#walk(call, own, walk, () => winner !== 0 && winner !== number);
+      if (winner === 0) winner = number;
+      if (winner === number && number > 1) this.#hedgesWon++;
+      return result;
+    };
+    return hedge(attempt, {
+      after,
+      latencies: this.#latencies,
+      budget: this.#budget,
+      clock,
+      ...(options.signal && { signal: options.signal }),
+    });
+  }
+
+  /** From target to target until one answers, or the failure is one that stands. `outrun`: another attempt has answered. */
+  async #walk(call: RoutedCall<S, O>, given: O, walk: Walk, outrun: (() => boolean) | undefined): Promise<unknown> {
+    const { server, clock, targets } = this.#options;
+    let last: unknown;
+    for (let repeats = 0; ; ) {
+      const chosen = this.choose(given.caller, walk.tried);
+      if (chosen === undefined) throw last ?? walk.unknown ?? new ServerStoppedError(server);
+      const { target, pick } = chosen;
+      walk.tried.add(target.id);
+      const startedMs = clock.now();
+      try {
+        const result = await call.send(target.server, last === undefined ? given : this.#left(given, walk));
+        pick?.succeeded();
+        // A hedge records what it waited for by itself.
+        if (targets.canary !== undefined && outrun === undefined) this.#latencies.record(clock.now() - startedMs);
+        this.#answered(call, result, target);
+        return result;
+      } catch (error) {
+        const lost = given.signal?.aborted === true && outrun?.() === true;
+        pick?.[lost ? 'outrun' : verdictOf(error, given.timeoutMs !== undefined)]();
+        const { acted = 'no' } = error instanceof PoolkitError ? error : { acted: 'answered' };
+        if (acted === 'perhaps') walk.unknown ??= error as PoolkitError;
+        // That the last attempt never ran does not say so of those before it.
+        last = acted === 'no' ? (walk.unknown ?? error) : error;
+        if (!this.leaves(error, target, given.caller) || given.signal?.aborted === true || clock.now() >= walk.untilMs)
+          throw last;
+        const failure = failureOf(error);
+        if (failure === 'unknown' && (!call.repeatable || ++repeats > MAX_REPEATS)) throw last;
+        if (!this.#hasOther(walk)) throw last;
+        if ((failure === 'unknown' || failure === 'refused') && !this.#budget.tryWithdraw()) throw last;
+        this.#retries++;
+        call.onRetry(error);
+      }
+    }
+  }
+
+  #hasOther({ tried }: Walk): boolean {
+    return this.#options.targets.main.some(({ id, weight }) => weight > 0 && !tried.has(id));
+  }
+
+  /** What is left of its time for another attempt. @throws AcquireTimeoutError */
+  #left(given: O, { untilMs }: Walk): O {
+    if (untilMs === Number.POSITIVE_INFINITY) return given;
+    const deadlineMs = untilMs - this.#options.clock.now();
+    if (deadlineMs > 0) return { ...given, deadlineMs };
+    const none = { live: 0, creating: 0, dying: 0, slots: 0, inUse: 0, waiting: 0 };
+    throw new AcquireTimeoutError(`server ${this.#options.server}: the call's time`, given.deadlineMs ?? 0, none);
+  }
+
+  #answered({ method, params, options }: RoutedCall<S, O>, result: unknown, target: Target<S>): void {
+    const { sticky, sharing } = this.#options;
+    sticky.answered(method, params, options.caller, result, target);
+    if (sharing !== 'bound') return;
+    const session = sticky.session(options.caller);
+    if (session?.target === target) session.established = true;
+  }
+
+  /** When the targets are asked besides a canary that is slow: after what one call in twenty takes with them. */
+  #mainAfterMs(): number {
+    return this.#latencies.count < 20 ? 1_000 : (this.#latencies.quantile(0.95) ?? 1_000);
+  }
+}
+
+/** What `hash` goes by. */
+function keyOf(caller: Caller | undefined): string | undefined {
+  return caller?.key === undefined && caller?.principal === undefined ? undefined : sessionKey(caller);
+}

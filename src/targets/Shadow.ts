@@ -1,0 +1,148 @@
+import { hedge } from '../concurrent/balance/hedge.js';
+import { isToolError } from '../connection/calls/toolError.js';
+import { RpcError } from '../core/errors.js';
+import { canonical } from '../registry/config/fingerprint.js';
+import type { RoutedCall, RoutedOptions, RouterOptions } from './routes.js';
+import type { RoutedServer, Target } from './Target.js';
+
+/** Copies under way at a time; more are skipped and counted. */
+export const MAX_MIRRORED_CALLS = 64;
+
+/** What was copied to a mirror, and how its answers compare. */
+export interface MirrorCounts {
+  readonly sent: number;
+  /** Not sent: too many were under way. */
+  readonly skipped: number;
+  readonly same: number;
+  readonly different: number;
+  readonly failed: number;
+}
+
+/** What a canary was asked. */
+export interface CanaryCounts {
+  readonly asked: number;
+  /** Its answer was taken. */
+  readonly answered: number;
+  /** It failed, answered with an error or was slower: a target answered in its place. */
+  readonly replaced: number;
+}
+
+/** Shares of the calls that may be repeated go to another target too, or to it first. A caller never feels how that ends. */
+export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
+  readonly #options: RouterOptions<S>;
+  readonly #mirrored = { sent: 0, skipped: 0, same: 0, different: 0, failed: 0 };
+  readonly #asked = { asked: 0, answered: 0, replaced: 0 };
+  #copies = 0;
+
+  constructor(options: RouterOptions<S>) {
+    this.#options = options;
+  }
+
+  get mirror(): MirrorCounts {
+    return { ...this.#mirrored };
+  }
+
+  get canary(): CanaryCounts {
+    return { ...this.#asked };
+  }
+
+  /** `run`: the call as it is without any of this. `mainAfterMs`: how long a canary may take before it is run besides. */
+  async request(
+    call: RoutedCall<S, O>,
+    run: (signal?: AbortSignal) => Promise<unknown>,
+    mainAfterMs: () => number,
+  ): Promise<unknown> {
+    const { targets, random } = this.#options;
+    const { mirror, canary, config } = targets;
+    if (mirror === undefined && canary === undefined) return run();
+    const tried = canary !== undefined && random() < (config.canary?.ratio ?? DEFAULT_RATIO);
+    const answer = tried ? this.#try(call, canary, run, mainAfterMs()) : run();
+    if (mirror === undefined || random() >= (config.mirror?.ratio ?? DEFAULT_RATIO)) return answer;
+    void this.#copy(call, mirror, config.mirror?.compare ?? true, answer);
+    return answer;
+  }
+
+  /** A failure of the canary is no answer, whatever it says: the targets have the last word. */
+  async #try(
+    call: RoutedCall<S, O>,
+    { server }: Target<S>,
+    run: (signal?: AbortSignal) => Promise<unknown>,
+    mainAfterMs: number,
+  ): Promise<unknown> {
+    this.#asked.asked++;
+    const { signal } = call.options;
+    const { clock } = this.#options;
+    let main: Promise<Answer> | undefined;
+    const ask = (own: AbortSignal): Promise<Answer> => {
+      main ??= run(own).then((result) => ({ result, by: 'main' }));
+      return main;
+    };
+    const attempt = async (own: AbortSignal, number: number): Promise<Answer> => {
+      if (number > 1) return ask(own);
+      try {
+        const result = await call.send(server, quiet(call.options, own));
+        if (isToolError(result)) throw new Error('the canary answered with an error');
+        return { result, by: 'canary' };
+      } catch (error) {
+        if (signal?.aborted === true) throw error;
+        return ask(own);
+      }
+    };
+    let by = 'main';
+    try {
+      const answer = await hedge(attempt, { after: mainAfterMs, clock, ...(signal && { signal }) });
+      by = answer.by;
+      return answer.result;
+    } finally {
+      this.#asked[by === 'canary' ? 'answered' : 'replaced']++;
+    }
+  }
+
+  async #copy(
+    call: RoutedCall<S, O>,
+    { server }: Target<S>,
+    compare: boolean,
+    answer: Promise<unknown>,
+  ): Promise<void> {
+    if (this.#copies >= MAX_MIRRORED_CALLS) {
+      this.#mirrored.skipped++;
+      return;
+    }
+    this.#copies++;
+    this.#mirrored.sent++;
+    // The caller's own signal ends the caller's call alone.
+    const copied = settled(call.send(server, quiet(call.options, this.#options.closing)), compare);
+    const [theirs, ours] = await Promise.all([copied, settled(answer, compare)]);
+    this.#copies--;
+    if (theirs === undefined) this.#mirrored.failed++;
+    else if (compare && ours !== undefined) this.#mirrored[theirs === ours ? 'same' : 'different']++;
+  }
+}
+
+const DEFAULT_RATIO = 0.01;
+
+interface Answer {
+  readonly result: unknown;
+  readonly by: 'canary' | 'main';
+}
+
+/** The call without what its caller hears of it, and with another signal. */
+function quiet<O extends RoutedOptions>(options: O, signal: AbortSignal): O {
+  const { onProgress: _, onNotification: __, onRequest: ___, ...rest } = options;
+  return { ...rest, signal } as unknown as O;
+}
+
+/** What an answer says, to be compared; undefined for none. An error of the protocol is an answer. */
+async function settled(answer: Promise<unknown>, compare: boolean): Promise<string | undefined> {
+  try {
+    const result = await answer;
+    if (!compare) return '';
+    const { _meta: __, ...said } = parsed(result) as Readonly<Record<string, unknown>>;
+    return canonical(said);
+  } catch (error) {
+    return error instanceof RpcError ? `error ${error.rpcCode}` : undefined;
+  }
+}
+
+const parsed = (result: unknown): unknown =>
+  result instanceof Uint8Array ? JSON.parse(Buffer.from(result).toString()) : (result ?? {});

@@ -1,0 +1,136 @@
+import { LRUCache } from 'lru-cache';
+import type { Caller } from '../connection/calls/Caller.js';
+import type { Params } from '../connection/protocol/messages.js';
+import { type WaitBounds, within } from '../core/time/within.js';
+import type { Target } from './Target.js';
+
+/** Cursors, tasks and states of requests remembered for each server; the least recently used is forgotten. */
+export const MAX_TOKENS = 10_000;
+/** Sessions of a `bound` server remembered; the oldest is forgotten beyond. */
+export const MAX_STICKY_SESSIONS = 100_000;
+
+const CURSOR = Buffer.from('"nextCursor"');
+const STATE = Buffer.from('"requestState"');
+const TASK = Buffer.from('"taskId"');
+
+interface Session<S> {
+  readonly target: Target<S>;
+  /** Its server has had a connection for it: what it keeps there would be lost elsewhere. */
+  established: boolean;
+}
+
+/**
+ * What binds a call to the target that an earlier one went to: the session of a `bound` server; the cursor of a list, a task, or
+ * the state of a request that asked for input, which mean nothing to another server.
+ */
+export class Stickiness<S> {
+  readonly #sessions = new Map<string, Session<S>>();
+  /** Targets that are drained, and what to call when their last session is over. */
+  readonly #leaving = new Map<Target<S>, () => void>();
+  readonly #tokens = new LRUCache<string, Target<S>>({ max: MAX_TOKENS });
+
+  get sessions(): number {
+    return this.#sessions.size;
+  }
+
+  /** Where the call has to go, if an earlier answer says so. */
+  targetOf(params: Params | undefined, caller: Caller | undefined): Target<S> | undefined {
+    if (params === undefined || this.#tokens.size === 0) return undefined;
+    for (const token of [params['cursor'], params['taskId'], params['requestState']]) {
+      if (typeof token !== 'string') continue;
+      const target = this.#tokens.get(keyOf(token, caller));
+      if (target !== undefined) return target;
+    }
+    return undefined;
+  }
+
+  /** An answer came: what of it a later call may name belongs to this target. */
+  answered(
+    method: string,
+    params: Params | undefined,
+    caller: Caller | undefined,
+    result: unknown,
+    target: Target<S>,
+  ): void {
+    for (const token of tokensOf(method, params, result)) this.#tokens.set(keyOf(token, caller), target);
+  }
+
+  session(caller: Caller | undefined): Session<S> | undefined {
+    return this.#sessions.get(sessionKey(caller));
+  }
+
+  bind(caller: Caller | undefined, target: Target<S>): Session<S> {
+    const session = { target, established: false };
+    const [oldest] = this.#sessions.keys();
+    if (this.#sessions.size >= MAX_STICKY_SESSIONS && oldest !== undefined) this.#sessions.delete(oldest);
+    this.#sessions.set(sessionKey(caller), session);
+    return session;
+  }
+
+  /** `releaseKey`: without a principal, the sessions of that key of all. */
+  release(principal: string | undefined, key: string): void {
+    if (principal !== undefined) this.unbind({ principal, key });
+    else for (const each of [...this.#sessions.keys()]) if ((JSON.parse(each) as string[])[1] === key) this.#end(each);
+  }
+
+  /** The session is over, or never began there: its next call may go anywhere. `only`: where it was then. */
+  unbind(caller: Pick<Caller, 'principal' | 'key'>, only?: Target<S>): void {
+    const key = sessionKey(caller);
+    if (only === undefined || this.#sessions.get(key)?.target === only) this.#end(key);
+  }
+
+  /** Resolves when no session is bound to the target any more, at `timeoutMs`, or when the signal aborts. */
+  async left(target: Target<S>, bounds: WaitBounds): Promise<void> {
+    const gone = new Promise<void>((resolve) => {
+      this.#leaving.set(target, resolve);
+    });
+    await within(gone, bounds).catch(() => undefined);
+    this.#leaving.delete(target);
+  }
+
+  #end(key: string): void {
+    const target = this.#sessions.get(key)?.target;
+    this.#sessions.delete(key);
+    if (target !== undefined && this.#leaving.has(target) && !this.holds(target)) this.#leaving.get(target)?.();
+  }
+
+  /** Whether sessions are bound to the target. */
+  holds(target: Target<S>): boolean {
+    for (const session of this.#sessions.values()) if (session.target === target) return true;
+    return false;
+  }
+
+  /** A target is gone for good. */
+  forget(target: Target<S>): void {
+    for (const [key, session] of this.#sessions) if (session.target === target) this.#sessions.delete(key);
+    for (const [token, of] of this.#tokens.entries()) if (of === target) this.#tokens.delete(token);
+  }
+}
+
+/** Under which name a caller's sessions are kept apart. */
+export function sessionKey(caller: Pick<Caller, 'principal' | 'key'> | undefined): string {
+  return JSON.stringify([caller?.principal ?? '', caller?.key ?? '']);
+}
+
+const keyOf = (token: string, caller: Caller | undefined): string => JSON.stringify([caller?.principal ?? '', token]);
+
+/** Most answers hold none: where they are bytes, they are looked through for the names before they are parsed. */
+function tokensOf(method: string, params: Params | undefined, result: unknown): string[] {
+  const list = method.endsWith('/list');
+  if (!(result instanceof Uint8Array)) return tokensIn(result);
+  const bytes = Buffer.from(result.buffer, result.byteOffset, result.byteLength);
+  const task = params?.['task'] !== undefined || method.startsWith('tasks/');
+  if (!bytes.includes(list ? CURSOR : STATE) && !((task || !list) && bytes.includes(TASK))) return [];
+  try {
+    return tokensIn(JSON.parse(bytes.toString()));
+  } catch {
+    return [];
+  }
+}
+
+function tokensIn(result: unknown): string[] {
+  if (typeof result !== 'object' || result === null) return [];
+  const { nextCursor, requestState, taskId, task } = result as Readonly<Record<string, unknown>>;
+  const inner = typeof task === 'object' && task !== null ? (task as { readonly taskId?: unknown }).taskId : undefined;
+  return [nextCursor, requestState, taskId, inner].filter((each) => typeof each === 'string');
+}

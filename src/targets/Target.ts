@@ -1,0 +1,43 @@
+import { fingerprint } from '../registry/config/fingerprint.js';
+import type { SingleServerConfig } from '../registry/config/ServerConfig.js';
+import type { ServerTargetConfig } from '../registry/config/targets/targetsOf.js';
+
+/** What is asked of a server that is one of several. */
+export interface RoutedServer {
+  /** Whether it would refuse a call at once, since its breaker is open or its starts back off. */
+  readonly refuses: boolean;
+}
+
+/** One of the servers behind a name. */
+export class Target<S> {
+  /** Stands in stats and metric labels: host and port, or the program's name, and a number where that is taken. No secret is in it. */
+  readonly id: string;
+  readonly config: SingleServerConfig;
+  /** Of how it is reached and runs: who has the same after a change of the config stays. */
+  readonly fingerprint: string;
+  readonly server: S;
+  weight: number;
+  zone: string | undefined;
+  /** It was removed, and goes on for the calls and sessions that it has. */
+  draining = false;
+
+  constructor(id: string, { config, weight, zone }: ServerTargetConfig, server: S) {
+    this.id = id;
+    this.config = config;
+    this.fingerprint = fingerprint(config);
+    this.server = server;
+    this.weight = weight;
+    this.zone = zone;
+  }
+}
+
+/** A name for it that no other has. */
+export function targetId(config: SingleServerConfig, taken: (id: string) => boolean): string {
+  const name = (config.transport === 'stdio' ? programOf(config.command) : new URL(config.url).host).slice(0, 100);
+  for (let number = 1; ; number++) {
+    const id = number === 1 ? name : `${name}#${number}`;
+    if (!taken(id)) return id;
+  }
+}
+
+const programOf = (command: string): string => command.split(/[/\\]/).at(-1) || 'program';

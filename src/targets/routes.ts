@@ -1,0 +1,96 @@
+import type { Caller } from '../connection/calls/Caller.js';
+import type { CallOptions, Params } from '../connection/protocol/messages.js';
+import type { Clock } from '../core/clock.js';
+import {
+  BackingOffError,
+  CircuitOpenError,
+  ClosedError,
+  NotSentError,
+  OutcomeUnknownError,
+  PoolkitError,
+  ProtocolError,
+  QueueFullError,
+  RateLimitedError,
+  RequestTimeoutError,
+  RpcError,
+  ServerStoppedError,
+  StartError,
+  UpstreamBusyError,
+} from '../core/errors.js';
+import type { Sharing } from '../registry/config/ServerConfig.js';
+import type { Stickiness } from './Stickiness.js';
+import type { RoutedServer, Target } from './Target.js';
+import type { TargetTable } from './TargetTable.js';
+
+/** What routes calls runs by. */
+export interface RouterOptions<S extends RoutedServer> {
+  readonly server: string;
+  readonly sharing: Sharing;
+  readonly targets: TargetTable<S>;
+  readonly sticky: Stickiness<S>;
+  readonly clock: Clock;
+  /** From 0 to 1, as `Math.random`. */
+  readonly random: () => number;
+  /** The target that keeps the caller's session cannot be reached, and others can: the session begins anew elsewhere. */
+  readonly onLost: (target: Target<S>, caller: Caller | undefined) => void;
+  /** Copies of calls end when it aborts. */
+  readonly closing: AbortSignal;
+}
+
+/** What routing reads of a call's options. */
+export interface RoutedOptions extends CallOptions {
+  readonly caller?: Caller;
+  readonly idempotent?: boolean;
+  readonly deadlineMs?: number;
+}
+
+/** One call on its way to some target. */
+export interface RoutedCall<S, O extends RoutedOptions> {
+  readonly method: string;
+  readonly params: Params | undefined;
+  readonly options: O;
+  /** Whether it may run twice: it changes nothing, or its caller says so. */
+  readonly repeatable: boolean;
+  /** Sends it to one target's server. */
+  readonly send: (server: S, options: O) => Promise<unknown>;
+  /** An attempt failed, and another follows. */
+  readonly onRetry: (error: unknown) => void;
+}
+
+/**
+ * Whether a failed call may go to another target. `unreached`: nothing of it came to a server, whatever the session. `unsent`: it
+ * never ran, but a connection was there. `refused`: a server asked to be left alone. `unknown`: it may have run, and only what
+ * may be repeated is sent again. `stands`: its failure is its answer.
+ */
+export type Failure = 'unreached' | 'unsent' | 'refused' | 'unknown' | 'stands';
+
+export function failureOf(error: unknown): Failure {
+  if (!(error instanceof PoolkitError)) return 'stands';
+  if (error instanceof NotSentError) return 'unsent';
+  if (
+    error instanceof StartError ||
+    error instanceof BackingOffError ||
+    error instanceof CircuitOpenError ||
+    error instanceof QueueFullError ||
+    error instanceof ClosedError ||
+    error instanceof ServerStoppedError
+  ) {
+    return 'unreached';
+  }
+  if (error instanceof RateLimitedError) return error.source === 'upstream' ? 'refused' : 'stands';
+  const unknown =
+    error instanceof OutcomeUnknownError || error instanceof UpstreamBusyError || error instanceof ProtocolError;
+  return unknown ? 'unknown' : 'stands';
+}
+
+/** What a failed call says of its target: an error of the protocol is an answer, an abort or a refusal of ours says nothing. */
+export function verdictOf(error: unknown, ownTimeout: boolean): 'succeeded' | 'failed' | 'abandoned' {
+  if (error instanceof RpcError) return 'succeeded';
+  // One caller's short time must not cost all others a target.
+  if (error instanceof RequestTimeoutError) return ownTimeout ? 'abandoned' : 'failed';
+  if (error instanceof QueueFullError || error instanceof ClosedError || error instanceof ServerStoppedError) {
+    return 'abandoned';
+  }
+  const failure = failureOf(error);
+  return failure === 'stands' || failure === 'refused' ? 'abandoned' : 'failed';
+}

@@ -1,0 +1,286 @@
+import { expect, test } from 'vitest';
+import type { RequestOptions } from '../../src/pool/McpPool.js';
+import { UnifiedPool, type UnifiedPoolOptions } from '../../src/pool/UnifiedPool.js';
+import type { SeveralServersConfig } from '../../src/registry/config/ServerConfig.js';
+import type { FakeHttp } from '../../src/testing/fake/http/FakeHttp.js';
+import { check, type FakeServerOptions, fakeServer, History, record } from '../../src/testing/index.js';
+import { closeAfter } from '../support/closeAfter.js';
+import { everythingSse, freePort } from '../support/httpServers.js';
+import { fixture } from '../support/servers.js';
+import { said } from '../support/stdioPool.js';
+
+interface Upstream {
+  readonly name: string;
+  readonly url: string;
+  readonly http: FakeHttp;
+  /** Calls that it ran, by name of the tool. */
+  readonly ran: (tool?: string) => number;
+  readonly close: () => Promise<void>;
+}
+
+/** A server over HTTP whose tool `who` says which it is. */
+async function upstream(name: string, options: FakeServerOptions = {}, port = 0): Promise<Upstream> {
+  const server = closeAfter(
+    fakeServer({ name, tools: { who: { text: name }, echo: {}, slow: { text: name, serviceMs: 60_000 } }, ...options }),
+  );
+  const http = await server.listen({ port });
+  const ran = (tool?: string): number =>
+    server.events.filter(
+      (each) => each.type === 'effect' && each.phase === 'begin' && (tool === undefined || each.tool === tool),
+    ).length;
+  return { name, url: http.url, http, ran, close: () => server.close({ graceMs: 0 }) };
+}
+
+const pool = (options: UnifiedPoolOptions = {}): UnifiedPool => closeAfter(new UnifiedPool(options));
+
+const several = (
+  targets: SeveralServersConfig['targets'],
+  settings: Partial<SeveralServersConfig> = {},
+): SeveralServersConfig => ({ name: 'app', targets, ...settings });
+
+const who = (of: UnifiedPool, options: RequestOptions = {}): Promise<string> =>
+  said(of.request('app', 'tools/call', { name: 'who' }, options));
+
+const many = async (count: number, run: () => Promise<string>): Promise<Record<string, number>> => {
+  const counts: Record<string, number> = {};
+  for (let i = 0; i < count; i++) {
+    const name = await run();
+    counts[name] = (counts[name] ?? 0) + 1;
+  }
+  return counts;
+};
+
+const idempotent = { idempotent: true } as const;
+/** A URL that nothing listens at. */
+const nowhere = async (): Promise<string> => `http://127.0.0.1:${await freePort()}/mcp`;
+
+test('targets of every transport stand behind one name, and each gets its turn', async () => {
+  const [http, sse] = await Promise.all([upstream('http'), everythingSse()]);
+  const of = pool();
+  of.addServer(
+    several(
+      [
+        { url: http.url, transport: 'http' },
+        { command: process.execPath, args: [fixture('echo-server.mjs')] },
+        { url: sse.url, transport: 'sse' },
+        { url: http.url },
+      ],
+      { balance: 'round-robin' },
+    ),
+  );
+  await of.startServer('app');
+  expect(of.state('app')).toBe('ready');
+  for (let i = 0; i < 8; i++) await of.request('app', 'ping');
+  const { targets = [], spread, connections, name } = of.stats('app');
+  expect(name).toBe('app');
+  expect(targets.map(({ id }) => id)).toEqual([
+    new URL(http.url).host,
+    'node',
+    new URL(sse.url).host,
+    `${new URL(http.url).host}#2`,
+  ]);
+  expect(targets.map(({ picked }) => picked)).toEqual([2, 2, 2, 2]);
+  expect(targets.every(({ state, role }) => state === 'ready' && role === 'target')).toBe(true);
+  expect(connections).toBe(4);
+  expect(spread).toMatchObject({ balance: 'round-robin', retries: 0 });
+  await sse.close();
+});
+
+test('failover goes to the next target while the first cannot be reached, and loses no call that never ran', async () => {
+  const [first, second] = await Promise.all([upstream('first'), upstream('second')]);
+  const of = pool();
+  of.addServer(several([{ url: first.url }, { url: second.url }], { balance: 'failover' }));
+  expect(await many(3, () => who(of))).toEqual({ first: 3 });
+  expect(of.stats('app').targets?.map(({ state }) => state)).toEqual(['ready', 'idle']);
+  await first.close();
+  // Not idempotent: those that find no listener never ran and go elsewhere.
+  expect(await many(10, () => who(of))).toEqual({ second: 10 });
+  const stats = of.stats('app');
+  expect(stats.errors).toEqual({});
+  expect(stats.spread?.retries).toBeGreaterThan(0);
+  expect(of.state('app')).toBe('ready');
+});
+
+test('weights and zones', async () => {
+  const [a, b, c] = await Promise.all([upstream('a'), upstream('b'), upstream('c')]);
+  const of = pool();
+  const targets = [
+    { url: a.url, weight: 3, zone: 'eu' },
+    { url: b.url, zone: 'eu' },
+    { url: c.url, zone: 'us' },
+  ];
+  of.addServer(several(targets, { balance: 'round-robin', zone: 'eu' }));
+  expect(await many(8, () => who(of))).toEqual({ a: 6, b: 2 });
+  await Promise.all([a.close(), b.close()]);
+  expect(await many(4, () => who(of))).toEqual({ c: 4 });
+});
+
+test('hash keeps a caller on one target, and is nothing to the connections of a shared server', async () => {
+  const all = await Promise.all(['a', 'b', 'c'].map((name) => upstream(name)));
+  const of = pool();
+  of.addServer(
+    several(
+      all.map(({ url }) => ({ url })),
+      { balance: 'hash' },
+    ),
+  );
+  const found = new Map<string, string>();
+  for (let i = 0; i < 30; i++) found.set(`k${i}`, await who(of, { caller: { key: `k${i}` } }));
+  expect(new Set(found.values()).size).toBe(3);
+  for (const [key, name] of found) expect(await who(of, { caller: { key } })).toBe(name);
+  expect(of.stats('app').connections).toBe(3);
+});
+
+test('the sessions of a bound server stay where they are, and are renewed elsewhere when their target is lost', async () => {
+  const [a, b] = await Promise.all([upstream('a'), upstream('b')]);
+  const of = pool();
+  of.addServer(several([{ url: a.url }, { url: b.url }], { balance: 'round-robin', sharing: 'bound' }));
+  const homes: Record<string, string> = {};
+  const at = (key: string): Promise<string> => who(of, { caller: { key } });
+  for (const key of ['1', '2', '3', '4']) homes[key] = await at(key);
+  expect(Object.values(homes).sort()).toEqual(['a', 'a', 'b', 'b']);
+  for (let i = 0; i < 3; i++) for (const key of ['1', '2', '3', '4']) expect(await at(key)).toBe(homes[key]);
+  await a.close();
+  const lost = Object.keys(homes).filter((key) => homes[key] === 'a');
+  for (const key of lost) {
+    // The server that kept its state is gone: that is told once, and then it begins anew.
+    await expect.poll(() => at(key).catch(() => 'lost')).toBe('b');
+  }
+  for (const key of Object.keys(homes)) expect(await at(key)).toBe('b');
+});
+
+test('a session whose first target cannot be reached begins on another', async () => {
+  const b = await upstream('b');
+  const of = pool();
+  of.addServer(several([{ url: await nowhere() }, { url: b.url }], { balance: 'failover', sharing: 'bound' }));
+  expect(await who(of, { caller: { key: 'x' } })).toBe('b');
+  await of.releaseKey('app', 'x');
+  expect(await who(of, { caller: { key: 'x' } })).toBe('b');
+});
+
+test('what may have run is sent again only if it may be repeated, and to another target', async () => {
+  const plan = { rules: [{ method: 'tools/call', fault: 'status', status: 503 }] } as const;
+  const bad = await upstream('bad', { plan: { seed: 1, ...plan } as never });
+  const good = await upstream('good');
+  const history = new History();
+  const of = record(pool(), history);
+  of.addServer(
+    several([{ url: bad.url }, { url: good.url }], {
+      balance: 'failover',
+      outliers: { consecutiveFailures: Number.POSITIVE_INFINITY, failureRatio: Number.POSITIVE_INFINITY },
+    }),
+  );
+  await expect(who(of)).rejects.toMatchObject({ code: 'ERR_UPSTREAM_BUSY' });
+  expect(good.ran()).toBe(0);
+  expect(await who(of, idempotent)).toBe('good');
+  expect(of.stats('app').targets?.[0]?.errors).toEqual({ ERR_UPSTREAM_BUSY: 2 });
+  expect(of.stats('app').errors).toEqual({ ERR_UPSTREAM_BUSY: 1 });
+  await of.close();
+  check(history).assert();
+});
+
+test('retries keep within their budget', async () => {
+  const plan = { seed: 1, rules: [{ method: 'tools/call', fault: 'status', status: 503 }] } as never;
+  const all = await Promise.all(['a', 'b', 'c'].map((name) => upstream(name, { plan })));
+  const of = pool();
+  of.addServer(
+    several(
+      all.map(({ url }) => ({ url })),
+      { retryRatio: 0, balance: 'round-robin' },
+    ),
+  );
+  for (let i = 0; i < 5; i++) await expect(who(of, idempotent)).rejects.toMatchObject({ code: 'ERR_UPSTREAM_BUSY' });
+  expect(of.stats('app').spread).toMatchObject({ retries: 0, refusedRetries: 5 });
+});
+
+test('a slow call that may be repeated is hedged, the loser is cancelled, and one that may not is not', async () => {
+  const slow = await upstream('slow', { tools: { who: { text: 'slow', serviceMs: 30_000 } } });
+  const quick = await upstream('quick');
+  const of = pool();
+  of.addServer(several([{ url: slow.url }, { url: quick.url }], { balance: 'failover', hedge: { after: 20 } }));
+  expect(await who(of, idempotent)).toBe('quick');
+  expect(of.stats('app').spread).toMatchObject({ hedges: 1, hedgesWon: 1 });
+  await expect.poll(() => of.stats('app').inFlight).toBe(0);
+  const control = new AbortController();
+  const single = who(of, { signal: control.signal });
+  await expect.poll(() => slow.ran('who')).toBe(2);
+  expect(of.stats('app').spread).toMatchObject({ hedges: 1 });
+  control.abort(new Error('enough'));
+  await expect(single).rejects.toThrow('enough');
+});
+
+test('a list goes on where it began', async () => {
+  const tools = Object.fromEntries(Array.from({ length: 6 }, (_, i) => [`t${i}`, {}]));
+  const all = await Promise.all(['a', 'b', 'c'].map((name) => upstream(name, { tools, pageSize: 2 })));
+  const of = pool();
+  of.addServer(
+    several(
+      all.map(({ url }) => ({ url })),
+      { balance: 'round-robin' },
+    ),
+  );
+  for (let i = 0; i < 3; i++) {
+    const { items, pages } = await of.listAll('app', 'tools');
+    expect(pages).toBe(3);
+    expect(items.length).toBe(6);
+  }
+  // Each list was one choice: the pages after the first were bound to it.
+  expect(of.stats('app').targets?.map(({ picked }) => picked)).toEqual([3, 3, 3]);
+});
+
+test('apply adds and removes targets while the others go on, and drains what goes', async () => {
+  const [a, b, c] = await Promise.all([upstream('a'), upstream('b'), upstream('c')]);
+  const of = pool();
+  const starts: (string | undefined)[] = [];
+  of.on('started', (event) => void starts.push((event as { target?: string }).target));
+  await of.apply([several([{ url: a.url }, { url: b.url }], { balance: 'round-robin' })]);
+  expect(await many(4, () => who(of))).toEqual({ a: 2, b: 2 });
+  expect(starts.length).toBe(2);
+  const call = of.request('app', 'tools/call', { name: 'slow' });
+  await expect.poll(() => a.ran('slow') + b.ran('slow')).toBe(1);
+  const [busy, kept] = a.ran('slow') === 1 ? [a, b] : [b, a];
+  const control = new AbortController();
+  const ended = call.catch((error: unknown) => error);
+  const report = of.apply([
+    several(
+      [
+        { url: kept.url, weight: 1 },
+        { url: c.url, weight: 1 },
+      ],
+      { balance: 'round-robin', drainMs: 300 },
+    ),
+  ]);
+  const now = await many(4, () => who(of));
+  expect(Object.keys(now).sort()).toEqual([kept.name, 'c'].sort());
+  expect(
+    of
+      .stats('app')
+      .targets?.map(({ role }) => role)
+      .sort(),
+  ).toEqual(['draining', 'target', 'target']);
+  expect(await report).toEqual({ added: [], removed: [], restarted: [], unchanged: [], updated: ['app'] });
+  expect(await ended).toMatchObject({ code: 'ERR_OUTCOME_UNKNOWN' });
+  expect(busy.ran('slow')).toBe(1);
+  expect(of.stats('app').targets?.length).toBe(2);
+  // The one that both configs have was not started anew.
+  expect(starts.length).toBe(3);
+  control.abort();
+});
+
+test('what every target refuses is refused, with what the last one said', async () => {
+  const of = pool();
+  of.addServer(
+    several([
+      { url: await nowhere(), transport: 'http' },
+      { url: await nowhere(), transport: 'http' },
+    ]),
+  );
+  await expect(of.startServer('app')).rejects.toMatchObject({
+    code: 'ERR_START_FAILED',
+    message: expect.stringContaining('none of its 2 targets'),
+  });
+  await expect(who(of)).rejects.toMatchObject({ acted: 'no' });
+  expect(of.state('app')).toBe('failed');
+  await of.stopServer('app');
+  await expect(who(of)).rejects.toMatchObject({ code: 'ERR_SERVER_STOPPED' });
+});
