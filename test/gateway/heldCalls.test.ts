@@ -1,7 +1,9 @@
+import { once } from 'node:events';
 import { request } from 'node:http';
+import { connect, type Socket } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
 import { Gateway } from '../../src/gateway/Gateway.js';
-import { FakePool } from '../support/FakePool.js';
+import { FakePool, type FakeServer } from '../support/FakePool.js';
 import { exchange, RawClient } from '../support/httpClient.js';
 
 /** What a client sends is held until it is answered: it counts, over all sessions, for as long. */
@@ -106,6 +108,60 @@ test('an answer that is taken up again on another stream counts as held, and a r
   again.destroy();
 });
 
+test('small answers that a client does not read count as held, beyond the bound it is cut, and within it once it stalls', async () => {
+  let answer = (): void => undefined;
+  const methods = {
+    'tools/call': (params: unknown) =>
+      (params as { name: string }).name === 'slow'
+        ? new Promise((done) => {
+            answer = () => done({ content: [] });
+          })
+        : { content: [{ type: 'text', text: 'x'.repeat(60 * KIB) }] },
+  };
+  const MAX = 6 * KIB * KIB;
+  const pool = new FakePool({ one: { methods } });
+  gateway = new Gateway({ pool, port: 0, maxBufferedBytes: MAX, stallTimeoutMs: 300 });
+  const url = new URL(`${(await gateway.listen()).url}/servers/one/mcp`);
+  const client = new RawClient(url.href);
+  await client.initialize();
+  const session = client.headers['mcp-session-id'];
+  /** Calls one behind the other on one socket, which none waits for. */
+  const open = (prefix: string, names: readonly string[]): Socket => {
+    const requests = names.map((name, i) => {
+      const body = JSON.stringify({ jsonrpc: '2.0', id: `${prefix}${i}`, method: 'tools/call', params: { name } });
+      const head = `POST ${url.pathname} HTTP/1.1\r\nhost: ${url.host}\r\ncontent-type: application/json`;
+      return `${head}\r\nmcp-session-id: ${session}\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
+    });
+    const socket = connect(Number(url.port), url.hostname).pause();
+    socket.on('error', () => undefined).write(requests.join(''));
+    return socket;
+  };
+  const many = (count: number): string[] => Array.from({ length: count }, () => 'fast');
+  const reader = open('r', [...many(30), 'slow']);
+  let read = '';
+  reader.on('data', (chunk) => {
+    read = (read + chunk.toString('latin1')).slice(-200);
+  });
+  reader.resume();
+  await expect.poll(() => pool.calls.length).toBe(31);
+  const sockets = [open('a', many(130))];
+  await expect.poll(() => gateway.stats.heldBytes).toBeGreaterThan(KIB * KIB);
+  sockets.push(open('b', many(200)));
+  let most = 0;
+  const settled = (): number => {
+    most = Math.max(most, gateway.stats.heldBytes);
+    return gateway.stats.heldBytes;
+  };
+  // The slow call alone is held then.
+  await expect.poll(settled, { timeout: 10_000, interval: 5 }).toBeLessThan(64 * KIB);
+  expect(most).toBeLessThanOrEqual(MAX);
+  await Promise.all(sockets.map((socket) => once(socket.resume(), 'close')));
+  // Who reads is not cut, however long another call takes on the same socket.
+  answer();
+  await expect.poll(() => read).toMatch(/"id":"r30","result":{"content":\[\]}}$/);
+  reader.destroy();
+});
+
 test('what a call says after its session has ended is not kept', async () => {
   const pool = new FakePool({
     one: {
@@ -126,4 +182,46 @@ test('what a call says after its session has ended is not kept', async () => {
   await exchange(client.url, { method: 'DELETE', headers: client.headers });
   await answered;
   await expect.poll(() => gateway.stats.heldBytes).toBe(0);
+});
+
+/** A gateway whose calls say something first, and answer with `bytes` when they are told to. */
+function speaking(bytes: number): { readonly pool: FakePool; readonly answers: (() => void)[] } {
+  const answers: (() => void)[] = [];
+  const methods: FakeServer['methods'] = {
+    'tools/call': (_params, { onNotification }) => {
+      onNotification?.({ method: 'notifications/custom' });
+      return new Promise((done) => answers.push(() => done({ content: [], pad: 'x'.repeat(bytes) })));
+    },
+  };
+  return { pool: new FakePool({ one: { methods } }), answers };
+}
+
+test('of the streams of a session that end together the newest are kept alone', async () => {
+  const { pool, answers } = speaking(60 * KIB);
+  gateway = new Gateway({ pool, port: 0 });
+  const client = new RawClient(`${(await gateway.listen()).url}/servers/one/mcp`);
+  await client.initialize();
+  const calls = Array.from({ length: 20 }, (_, i) => client.send({ ...call('a'), id: `a${i}` }));
+  await expect.poll(() => answers.length).toBe(20);
+  for (const answer of answers) answer();
+  await Promise.all(calls);
+  await expect.poll(() => gateway.stats.heldBytes).toBeLessThan(9 * 61 * KIB);
+});
+
+test('a large answer that comes by fetch as events is read whole', async () => {
+  const { pool, answers } = speaking(200 * KIB);
+  gateway = new Gateway({ pool, port: 0 });
+  const url = 'http://localhost/servers/one/mcp';
+  const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' };
+  const send = (message: object, more = {}): Promise<Response> =>
+    gateway.fetch(
+      new Request(url, { method: 'POST', headers: { ...headers, ...more }, body: JSON.stringify(message) }),
+    );
+  const params = { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'x', version: '1' } };
+  const opened = await send({ jsonrpc: '2.0', id: 0, method: 'initialize', params });
+  const answer = send(call('a'), { 'mcp-session-id': opened.headers.get('mcp-session-id') ?? '' });
+  await expect.poll(() => answers.length).toBe(1);
+  answers[0]?.();
+  expect((await (await answer).text()).length).toBeGreaterThan(200 * KIB);
+  await expect.poll(() => gateway.stats.heldBytes).toBeLessThan(202 * KIB);
 });

@@ -19,17 +19,18 @@ import {
   PROTOCOL_VERSIONS,
   type RequestMessage,
 } from '../rpc/envelope.js';
-import { failureOf, failureText } from '../rpc/failure.js';
+import { failureOf } from '../rpc/failure.js';
 import { type ReadMessages, readMessages } from '../rpc/readMessages.js';
 import type { Session } from '../session/Session.js';
 import type { SessionTable } from '../session/SessionTable.js';
 import { answerRequest } from './answerRequest.js';
 import type { HeldBytes } from './HeldBytes.js';
-import { holdAnswer } from './holdAnswer.js';
+import { holdAnswer, sendError, sendHeld } from './holdAnswer.js';
 import { accepts } from './request/accepts.js';
 import { readBody } from './request/readBody.js';
-import { sendEmpty, sendError, sendFailure, sendJson } from './respond.js';
+import { sendEmpty, sendFailure } from './respond.js';
 import { NO_SESSION, RETRY_LATER, SessionFinder, statusOfFull } from './SessionFinder.js';
+import type { EventStreamBounds } from './stream/EventStream.js';
 import { PostReply } from './stream/PostReply.js';
 
 /** An `initialize` with the id of a session that is gone is this large at most. */
@@ -61,6 +62,7 @@ export class StreamableHttp {
   readonly #sessions: SessionTable;
   readonly #finder: SessionFinder;
   readonly #settings: StreamableHttpOptions['settings'];
+  readonly #bounds: EventStreamBounds;
   readonly #logger: Logger;
 
   constructor(options: StreamableHttpOptions) {
@@ -68,6 +70,7 @@ export class StreamableHttp {
     this.#sessions = options.sessions;
     this.#finder = new SessionFinder(options.sessions, options.logger);
     this.#settings = options.settings;
+    this.#bounds = { held: options.held, ...options.settings };
     this.#logger = options.logger;
   }
 
@@ -141,14 +144,11 @@ export class StreamableHttp {
     const { params } = request;
     const idText = idTextOf(request);
     const problem = capabilitiesProblem(params);
-    if (problem !== undefined) {
-      const error = { code: RPC_CODES.invalidParams, message: problem };
-      return sendError(response, idText, 400, error);
-    }
+    if (problem !== undefined)
+      return sendError(response, idText, 400, { code: RPC_CODES.invalidParams, message: problem }, this.#bounds);
     const gone = new AbortController();
     response.once('close', () => gone.abort());
-    const asked = params?.['protocolVersion'];
-    const protocolVersion = PROTOCOL_VERSIONS.find((each) => each === asked) ?? NEWEST;
+    const protocolVersion = PROTOCOL_VERSIONS.find((each) => each === params?.['protocolVersion']) ?? NEWEST;
     let session: Session | undefined;
     try {
       session = this.#sessions.open(endpoint, {
@@ -159,18 +159,19 @@ export class StreamableHttp {
       });
       const info = await endpoint.info(session, AbortSignal.any([gone.signal, session.signal]));
       if (response.destroyed) return void (await this.#sessions.end(session));
-      const result = { protocolVersion, ...info };
-      const answer = `{"jsonrpc":"2.0","id":${idText},"result":${JSON.stringify(result)}}`;
-      if (!holdAnswer(response, answer.length, this.#options.held, this.#settings.stallTimeoutMs)) {
+      const answer = `{"jsonrpc":"2.0","id":${idText},"result":${JSON.stringify({ protocolVersion, ...info })}}`;
+      const heldBytes = holdAnswer(response, answer.length, this.#bounds);
+      if (heldBytes === undefined) {
         throw new QueueFullError('answers that wait for clients that do not read', answer.length, 0);
       }
-      sendJson(response, 200, answer, { 'mcp-session-id': session.id });
+      sendHeld(response, 200, answer, this.#bounds, { heldBytes, headers: { 'mcp-session-id': session.id } });
     } catch (error) {
       if (session !== undefined) await this.#sessions.end(session);
       if (response.destroyed) return;
-      const failure = `{"jsonrpc":"2.0","id":${idText},"error":${failureText(failureOf(error, this.#logger))}}`;
-      if (session !== undefined || !(error instanceof QueueFullError)) return sendJson(response, 200, failure);
-      sendJson(response, statusOfFull(error), failure, RETRY_LATER);
+      const failure = failureOf(error, this.#logger);
+      if (session !== undefined || !(error instanceof QueueFullError))
+        return sendError(response, idText, 200, failure, this.#bounds);
+      sendError(response, idText, statusOfFull(error), failure, this.#bounds, RETRY_LATER);
     }
   }
 
@@ -197,9 +198,7 @@ export class StreamableHttp {
       requests,
       batch,
       events: accepts(request.headers.accept, 'text/event-stream'),
-      maxStreamBufferBytes: this.#settings.maxStreamBufferBytes,
-      held: this.#options.held,
-      stallTimeoutMs: this.#settings.stallTimeoutMs,
+      ...this.#bounds,
       onDrop: this.#options.onDrop,
       ...(batch ? {} : { begin: (own, silent) => session.callStream(own, silent) }),
     });

@@ -1,31 +1,126 @@
 import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { type Failure, failureText } from '../rpc/failure.js';
 import type { HeldBytes } from './HeldBytes.js';
+import { sendJson } from './respond.js';
+
+/** What of an answer waits for its client is bounded. */
+export interface AnswerBounds {
+  /** Bytes held over all sessions. */
+  readonly held: HeldBytes;
+  /** A client that takes nothing of an answer for so long, in ms, is cut. */
+  readonly stallTimeoutMs: number;
+}
+
+/** Smaller answers are counted only when they do not leave at once. */
+const SMALL_BYTES = 64 * 1_024;
+
+/** Responses that are cut when they stall. */
+const watched = new WeakSet<ServerResponse>();
 
 /** Cuts a client that takes nothing: Node starts a socket's timeout anew at each progress of a write that is under way. */
 function cutWhenStalled(response: ServerResponse, stallTimeoutMs: number): void {
+  if (watched.has(response)) {
+    response.setTimeout(stallTimeoutMs);
+    return;
+  }
+  watched.add(response);
   response.setTimeout(stallTimeoutMs, () => response.destroy());
+  // Another call of the socket may be unanswered for long. Before Node's own listener, which starts the time of an idle socket.
+  response.prependOnceListener('finish', () => void response.setTimeout(0));
 }
 
-/** The same for a part of a stream, until it has been taken. */
-export function cutWhileStalled(response: ServerResponse, bytes: number, stallTimeoutMs: number): () => void {
-  if (bytes < SMALL_BYTES) return () => undefined;
+/** The same for a part of a stream that was written, until it has been taken: call it then. */
+export function cutWhileStalled(response: ServerResponse, stallTimeoutMs: number): () => void {
+  if (response.writableLength === 0) return () => undefined;
   cutWhenStalled(response, stallTimeoutMs);
-  return () => void response.setTimeout(0);
+  return () => {
+    if (response.writableLength === 0) response.setTimeout(0);
+  };
 }
-
-/** Smaller answers leave in one packet or two, and are not worth counting. */
-const SMALL_BYTES = 64 * 1_024;
 
 /**
  * Counts a large answer as held until its client has taken it. A client that takes nothing of it for `stallTimeoutMs` is cut.
- * False when there is no room for it among what is held for all.
+ * How many bytes are held now; undefined when there is no room for them among what is held for all.
  */
-export function holdAnswer(response: ServerResponse, bytes: number, held: HeldBytes, stallTimeoutMs: number): boolean {
-  if (bytes < SMALL_BYTES) return true;
+export function holdAnswer(
+  response: ServerResponse,
+  bytes: number,
+  { held, stallTimeoutMs }: AnswerBounds,
+): number | undefined {
+  if (bytes < SMALL_BYTES) return 0;
   // A client that has gone takes nothing any more; one that resumes elsewhere has its own stream, which counts.
-  if (response.destroyed) return held.hasRoom(bytes);
-  if (!held.take(bytes)) return false;
+  if (isGone(response)) return held.hasRoom(bytes) ? 0 : undefined;
+  if (!held.take(bytes)) return undefined;
   cutWhenStalled(response, stallTimeoutMs);
-  response.once('close', () => held.giveBack(bytes));
-  return true;
+  onceOver(response, () => held.giveBack(bytes));
+  return bytes;
+}
+
+export interface SendOptions {
+  /** What `holdAnswer` holds of it. @defaultValue 0 */
+  readonly heldBytes?: number;
+  /** @defaultValue those of JSON alone */
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/**
+ * Answers with JSON in one write. What does not leave at once, since a client does not read what it asked for, is held from here
+ * on however small it is; where there is no room for it, that client is cut.
+ */
+export function sendHeld(
+  response: ServerResponse,
+  status: number,
+  body: string | Buffer,
+  { held, stallTimeoutMs }: AnswerBounds,
+  { heldBytes = 0, headers }: SendOptions = {},
+): void {
+  sendJson(response, status, body, headers);
+  if (isGone(response) || response.writableLength === 0) return;
+  cutWhenStalled(response, stallTimeoutMs);
+  const bytes = Math.max(0, body.length - heldBytes);
+  if (held.take(bytes)) onceOver(response, () => held.giveBack(bytes));
+  // One that waits behind another has no socket of its own yet.
+  else if (response.socket === null) response.req.socket.destroy();
+  else response.destroy();
+}
+
+/** Answers one request, by its id as JSON text, with an error and the status that belongs to it. */
+export function sendError(
+  response: ServerResponse,
+  idText: string,
+  status: number,
+  error: Failure,
+  bounds: AnswerBounds,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  const text = `{"jsonrpc":"2.0","id":${idText},"error":${failureText(error)}}`;
+  sendHeld(response, status, text, bounds, { headers });
+}
+
+/** Whether its client has gone: one that waits behind another on a socket is not told of the socket's end. */
+const isGone = ({ destroyed, req: { socket } }: ServerResponse): boolean =>
+  destroyed || (isSocket(socket) && socket.destroyed);
+
+/** What stands for a request of the fetch standard has none. */
+const isSocket = (socket: Socket): boolean => typeof socket.once === 'function';
+
+/** What is to be done when a socket ends. */
+const bySocket = new WeakMap<object, Set<() => void>>();
+
+/** When the response is over, or its socket. */
+function onceOver(response: ServerResponse, action: () => void): void {
+  const { socket } = response.req;
+  const actions = bySocket.get(socket) ?? new Set();
+  if (!bySocket.has(socket) && isSocket(socket)) {
+    bySocket.set(socket, actions);
+    socket.once('close', () => {
+      for (const each of [...actions]) each();
+    });
+  }
+  const over = (): void => {
+    if (actions.delete(over)) action();
+  };
+  actions.add(over);
+  response.once('close', over);
 }

@@ -26,11 +26,6 @@ export function sendFailure(
   sendJson(response, status, `{"jsonrpc":"2.0","error":${failureText(error)},"id":null}`, headers);
 }
 
-/** Answers one request, by its id as JSON text, with an error and the status that belongs to it. */
-export function sendError(response: ServerResponse, idText: string, status: number, error: Failure): void {
-  sendJson(response, status, `{"jsonrpc":"2.0","id":${idText},"error":${failureText(error)}}`);
-}
-
 /** Answers without a body. */
 export function sendEmpty(response: ServerResponse, status: number, headers?: Readonly<Record<string, string>>): void {
   if (response.headersSent || response.destroyed) return;

@@ -4,7 +4,7 @@ import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { messageOf } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { Endpoint } from '../endpoint/Endpoint.js';
-import { sendError as refuse } from '../http/respond.js';
+import { sendError as refuse } from '../http/holdAnswer.js';
 import { EventStream, type EventStreamBounds } from '../http/stream/EventStream.js';
 import { idTextOf, type Params } from '../rpc/envelope.js';
 import { type Failure, failureOf } from '../rpc/failure.js';
@@ -47,8 +47,10 @@ export class Listens {
     // A copy: a part of the body's text would keep all of it.
     const idText = Buffer.from(idTextOf(request)).toString();
     const filter = filterOf(request.params['notifications']);
-    if (typeof filter === 'string')
-      return refuse(response, idText, 200, { code: RPC_CODES.invalidParams, message: filter });
+    if (typeof filter === 'string') {
+      const failure = { code: RPC_CODES.invalidParams, message: filter };
+      return refuse(response, idText, 200, failure, this.#options.bounds);
+    }
     return this.#hold(endpoint, { idText, filter }, response);
   }
 
@@ -60,10 +62,10 @@ export class Listens {
       end: () => (place.stream === undefined ? gone.abort(full(maxOpen)) : place.stream.end()),
     };
     if (this.#places.size >= maxOpen && !this.#makeRoom(place.origin)) {
-      return refuse(response, idText, 200, full(maxOpen));
+      return refuse(response, idText, 200, full(maxOpen), bounds);
     }
     const heldBytes = CALL_BYTES + 2 * idText.length + 2 * (filter.resourceSubscriptions?.join('').length ?? 0);
-    if (!bounds.held.take(heldBytes)) return refuse(response, idText, 200, TOO_MUCH);
+    if (!bounds.held.take(heldBytes)) return refuse(response, idText, 200, TOO_MUCH, bounds);
     this.#places.add(place);
     let early: string[] = [];
     let earlyBytes = 0;
@@ -101,7 +103,7 @@ export class Listens {
     } catch (error) {
       if (response.destroyed) return logger.debug({ error: messageOf(error) }, 'a subscription ended');
       const failure = failureOf(error, logger);
-      if (place.stream === undefined) refuse(response, idText, 200, failure);
+      if (place.stream === undefined) refuse(response, idText, 200, failure, bounds);
       else place.stream.end();
     } finally {
       this.#places.delete(place);

@@ -8,8 +8,9 @@ import { modernResult } from '../bridge/resultText.js';
 import type { CallOptions, Endpoint } from '../endpoint/Endpoint.js';
 import type { GatewaySettings } from '../GatewayOptions.js';
 import type { HeldBytes } from '../http/HeldBytes.js';
+import { sendError } from '../http/holdAnswer.js';
 import { accepts } from '../http/request/accepts.js';
-import { sendError as refuse, sendEmpty } from '../http/respond.js';
+import { sendEmpty } from '../http/respond.js';
 import { PostReply } from '../http/stream/PostReply.js';
 import { type Incoming, idTextOf, progressTokenOf } from '../rpc/envelope.js';
 import { type Failure, failureOf, Refusal } from '../rpc/failure.js';
@@ -65,21 +66,24 @@ export class ModernHttp {
     request: IncomingMessage,
     response: ServerResponse,
   ): Promise<void> {
-    if (incoming === undefined) return refuse(response, 'null', 400, invalid('one message a request'));
+    const { held, settings } = this.#options;
+    const refuse = (idText: string, status: number, failure: Failure): void =>
+      sendError(response, idText, status, failure, { held, ...settings });
+    if (incoming === undefined) return refuse('null', 400, invalid('one message a request'));
     switch (incoming.kind) {
       case 'invalid':
-        return refuse(response, JSON.stringify(incoming.id), 400, invalid(incoming.why));
+        return refuse(JSON.stringify(incoming.id), 400, invalid(incoming.why));
       case 'response':
-        return refuse(response, 'null', 400, invalid('answers come as inputResponses of a request'));
+        return refuse('null', 400, invalid('answers come as inputResponses of a request'));
       case 'notification':
         return sendEmpty(response, 202);
       case 'request': {
         const checked = checkRequest(request.headers, incoming);
         const idText = idTextOf(incoming);
-        if (isUnfit(checked)) return refuse(response, idText, checked.status, checked.failure);
+        if (isUnfit(checked)) return refuse(idText, checked.status, checked.failure);
         if (REMOVED.has(checked.method)) {
           const failure = { code: RPC_CODES.methodNotFound, message: `method not found: ${checked.method}` };
-          return refuse(response, idText, 404, failure);
+          return refuse(idText, 404, failure);
         }
         if (checked.method === 'subscriptions/listen') return this.#listens.open(endpoint, checked, response);
         return this.#call(endpoint, checked, request, response);

@@ -29,7 +29,8 @@ export class FetchResponse extends Writable {
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
   /** A chunk that was handed over, and is not asked beyond yet. */
   #taken: Done | undefined;
-  #stall: { readonly ms: number; readonly onStall: () => void; timer: NodeJS.Timeout } | undefined;
+  #stall: NodeJS.Timeout | undefined;
+  #onStall = (): void => undefined;
 
   constructor(request: IncomingMessage) {
     super({ decodeStrings: true });
@@ -80,10 +81,11 @@ export class FetchResponse extends Writable {
     );
   }
 
-  /** A reader that asks for nothing more for so long is reported, once. */
-  setTimeout(ms: number, onStall: () => void): this {
-    clearTimeout(this.#stall?.timer);
-    this.#stall = { ms, onStall, timer: setTimeout(onStall, ms).unref() };
+  /** A reader that asks for nothing more for so long is reported, once; 0 ends that. Without `onStall`, to the one before. */
+  setTimeout(ms: number, onStall = this.#onStall): this {
+    clearTimeout(this.#stall);
+    this.#onStall = onStall;
+    this.#stall = ms === 0 ? undefined : setTimeout(onStall, ms).unref();
     return this;
   }
 
@@ -109,7 +111,7 @@ export class FetchResponse extends Writable {
   }
 
   override _destroy(error: Error | null, done: Done): void {
-    clearTimeout(this.#stall?.timer);
+    clearTimeout(this.#stall);
     if (!this.#sent) this.#resolve(new Response(null, { status: GONE }));
     // After a whole body, and after a reader's own cancel, there is no one to tell.
     else if (!this.writableFinished) this.#break(error ?? new Error('the answer broke off'));
@@ -133,7 +135,7 @@ export class FetchResponse extends Writable {
   }
 
   #pulled(): void {
-    this.#stall?.timer.refresh();
+    this.#stall?.refresh();
     const done = this.#taken;
     this.#taken = undefined;
     done?.();

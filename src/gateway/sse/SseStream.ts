@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import { answersTravelOn } from '../../shutdown/TrackedHttpServer.js';
-import { cutWhileStalled } from '../http/holdAnswer.js';
 import type { EventStreamBounds } from '../http/stream/EventStream.js';
 import type { Frame } from '../http/stream/Frame.js';
 import { Resumable } from '../http/stream/Resumable.js';
@@ -12,10 +11,7 @@ import { Resumable } from '../http/stream/Resumable.js';
  * what the client has; ids of events cannot be guessed.
  */
 export class SseStream extends Resumable {
-  readonly #bounds: EventStreamBounds;
-  #response: ServerResponse | undefined;
   #address = '';
-  #stalling = false;
   #calls = 0;
   #cutting = false;
 
@@ -26,15 +22,13 @@ export class SseStream extends Resumable {
         .slice(0, 16),
       bounds,
       primed: false,
+      onEnd: () => undefined,
     });
-    this.#bounds = bounds;
   }
 
   /** A connection of its client, which is told to post to `address`; behind event `seq` where it has been here before. */
   connect(response: ServerResponse, address: string, seq?: number): void {
     answersTravelOn(response);
-    this.#response = response;
-    this.#stalling = false;
     this.#address = address;
     if (seq === undefined) this.attach(response);
     else this.resume(response, seq, {});
@@ -63,20 +57,6 @@ export class SseStream extends Resumable {
   /** What may be lost is not kept for a client that is away: a question is asked again when it is back. */
   override offer(message: string | Frame): boolean {
     return this.open && super.offer(message);
-  }
-
-  override send(json: string): void {
-    super.send(json);
-    const response = this.#response;
-    // One answer is small; many that are not taken are not.
-    if (this.#stalling || response === undefined || response.writableLength <= this.#bounds.maxStreamBufferBytes)
-      return;
-    this.#stalling = true;
-    const taken = cutWhileStalled(response, Number.POSITIVE_INFINITY, this.#bounds.stallTimeoutMs);
-    response.once('drain', () => {
-      this.#stalling = false;
-      taken();
-    });
   }
 
   /** Once the calls in flight are answered: their answers have no other way. */

@@ -62,12 +62,13 @@ export class EventStream implements MessageStream {
     const entry = { frame };
     const counts = frame.hold(held);
     if (counts) this.#unsent.add(entry);
-    const taken = cutWhileStalled(this.#response, frame.bytes.length, stallTimeoutMs);
+    let taken = (): void => undefined;
     if (eventId !== undefined) this.#response.write(`id: ${eventId}\n`);
     this.#response.write(frame.bytes, () => {
       taken();
       if (this.#unsent.delete(entry)) frame.release(held);
     });
+    taken = cutWhileStalled(this.#response, stallTimeoutMs);
   }
 
   /** An event without data: what a client that loses the stream resumes behind, and when. */

@@ -5,8 +5,7 @@ import { type Failure, failureText } from '../../rpc/failure.js';
 import { progressMessage } from '../../rpc/notices.js';
 import type { Reply } from '../../session/Reply.js';
 import type { HeldBytes } from '../HeldBytes.js';
-import { holdAnswer } from '../holdAnswer.js';
-import { sendJson } from '../respond.js';
+import { holdAnswer, sendHeld } from '../holdAnswer.js';
 import { EventStream } from './EventStream.js';
 import type { MessageStream } from './SessionStream.js';
 
@@ -36,6 +35,8 @@ export class PostReply implements Reply {
   readonly #options: PostReplyOptions;
   readonly #answers: (string | Buffer)[] = [];
   #left: number;
+  /** Bytes of answers that count as held. */
+  #heldBytes = 0;
   #stream: MessageStream | undefined;
   /** It was in flight at the last tick. */
   #old = false;
@@ -107,8 +108,9 @@ export class PostReply implements Reply {
 
   /** Whether there is room for an answer; else its client is told that it is lost. */
   #holds(idText: string, bytes: number): boolean {
-    const { held, stallTimeoutMs } = this.#options;
-    if (holdAnswer(this.#response, bytes, held, stallTimeoutMs)) return true;
+    const holds = holdAnswer(this.#response, bytes, this.#options);
+    this.#heldBytes += holds ?? 0;
+    if (holds !== undefined) return true;
     const data = { code: 'ERR_OUTCOME_UNKNOWN', retryable: false };
     const message = `the answer of ${bytes} bytes is lost: too much waits for clients that do not read`;
     this.failure(idText, { code: RPC_CODES.internalError, message, data });
@@ -118,7 +120,7 @@ export class PostReply implements Reply {
   #answer(json: string | Buffer, status = 200): void {
     if (this.#left === 1 && !this.#options.batch && this.#stream === undefined) {
       this.#left = 0;
-      sendJson(this.#response, status, json);
+      this.#send(status, json);
     } else if (this.#stream === undefined) {
       this.#answers.push(json);
       this.#settle();
@@ -128,12 +130,16 @@ export class PostReply implements Reply {
     }
   }
 
+  #send(status: number, json: string | Buffer): void {
+    sendHeld(this.#response, status, json, this.#options, { heldBytes: this.#heldBytes });
+  }
+
   #settle(): void {
     this.#left--;
     if (this.#left > 0) return;
     const answers = this.#answers;
     if (this.#stream === undefined && answers.length > 0) {
-      sendJson(this.#response, 200, `[${answers.map((each) => each.toString()).join(',')}]`);
+      this.#send(200, `[${answers.map((each) => each.toString()).join(',')}]`);
       return;
     }
     this.#begin();

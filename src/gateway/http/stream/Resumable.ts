@@ -9,6 +9,8 @@ export interface ResumableOptions {
   readonly bounds: EventStreamBounds;
   /** The client knows events without data: the first tells it where to resume before anything happened (2025-11-25). */
   readonly primed: boolean;
+  /** Nothing more will come; its client may still come back for what it missed. */
+  readonly onEnd: () => void;
 }
 
 /** Of what a client may have missed, so much is kept beside the newest message, in bytes. */
@@ -100,6 +102,7 @@ export class Resumable implements SessionStream {
     this.#stream?.end();
     // What is large and has gone out is not kept for the rare client that lost it behind the socket.
     if (this.#stream !== undefined && this.#bytes > MAX_KEPT_BYTES) this.forget();
+    this.#options.onEnd();
   }
 
   /** Ends its connection alone: the client comes back for the rest. */

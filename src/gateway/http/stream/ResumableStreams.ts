@@ -8,6 +8,8 @@ export class ResumableStreams implements SessionStreams {
   readonly #bounds: EventStreamBounds;
   readonly #primed: boolean;
   readonly #streams = new Map<string, Resumable>();
+  /** Those of which no more will come, the oldest first. */
+  readonly #ended = new Set<Resumable>();
   #next = 1;
   #closed = false;
 
@@ -17,16 +19,28 @@ export class ResumableStreams implements SessionStreams {
   }
 
   make(id = `c${(this.#next++).toString(36)}`): Resumable {
-    const stream = new Resumable({ id, bounds: this.#bounds, primed: this.#primed });
+    const stream = new Resumable({
+      id,
+      bounds: this.#bounds,
+      primed: this.#primed,
+      onEnd: () => {
+        if (this.#streams.get(id) === stream) this.#ended.add(stream);
+        this.#prune();
+      },
+    });
     // The session is over: what its calls still say is not kept.
     if (this.#closed) stream.forget();
     else this.#streams.set(id, stream);
-    const ended = [...this.#streams.values()].filter((each) => each.ended);
-    for (const oldest of ended.slice(0, Math.max(0, ended.length - MAX_ENDED))) {
+    return stream;
+  }
+
+  #prune(): void {
+    for (const oldest of this.#ended) {
+      if (this.#ended.size <= MAX_ENDED) return;
       oldest.forget();
+      this.#ended.delete(oldest);
       this.#streams.delete(oldest.id);
     }
-    return stream;
   }
 
   /** False when that stream is not known any more. */
@@ -42,5 +56,6 @@ export class ResumableStreams implements SessionStreams {
     this.#closed = true;
     for (const stream of this.#streams.values()) stream.forget();
     this.#streams.clear();
+    this.#ended.clear();
   }
 }
