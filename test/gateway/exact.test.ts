@@ -4,11 +4,13 @@ import type { AddressInfo } from 'node:net';
 import { json } from 'node:stream/consumers';
 import fc from 'fast-check';
 import { expect, test, vi } from 'vitest';
+import { keepText } from '../../src/connection/channel/codec/exactText.js';
 import { membersOf, memberText, withMembers } from '../../src/connection/channel/codec/members.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import { HTTPClientPool } from '../../src/pool/HTTPClientPool.js';
 import { StdioPool } from '../../src/pool/StdioPool.js';
 import { closeAfter } from '../support/closeAfter.js';
+import { FakePool } from '../support/FakePool.js';
 import { exchange, RawClient } from '../support/httpClient.js';
 import { fixture } from '../support/servers.js';
 
@@ -18,13 +20,14 @@ vi.setConfig({ testTimeout: 60_000 });
 const ARGUMENTS = '{"z":725653563933458433,"a":1.0,"__proto__":{"x":1e400},"e":"\\u0041"}';
 const META = '"_meta":{"x.example/exact":9007199254740993}';
 
-const start = async (): Promise<string> => {
+const start = async (sharing: 'shared' | 'bound' = 'shared'): Promise<string> => {
   const pool = closeAfter(new StdioPool({ ledger: false }));
   pool.addServer({
     name: 'v',
     transport: 'stdio',
     command: process.execPath,
     args: [fixture('verbatim-server.mjs')],
+    sharing,
   });
   const gateway = closeAfter(new Gateway({ pool, port: 0 }));
   return (await gateway.listen()).url;
@@ -47,6 +50,72 @@ for (const [path, tool] of [
     expect(line).toContain('"name":"echo"');
   });
 }
+
+const EXACT = '{"z":725653563933458433,"one":1.0,"2":1e400,"1":"\\u0041"}';
+
+for (const [path, tool] of [
+  ['/servers/v/mcp', 'tell'],
+  ['/mcp', 'v__tell'],
+] as const) {
+  test(`what either side tells and asks by itself passes ${path} as it was written`, async () => {
+    const client = new RawClient((await start('bound')) + path);
+    await client.initialize('2025-11-25', { sampling: {} });
+    const post = (body: string) => exchange(client.url, { headers: client.headers, body });
+    await post(`{"jsonrpc":"2.0","method":"notifications/x.example/told","params":${EXACT}}`);
+    // As the first of the bound connection, so that the notification reaches a server that is up.
+    await post('{"jsonrpc":"2.0","id":1,"method":"tools/list"}');
+    await post(`{"jsonrpc":"2.0","method":"notifications/x.example/told","params":${EXACT}}`);
+    const params = `{"name":"${tool}","arguments":{},"_meta":{"progressToken":9007199254740993}}`;
+    const response = await fetch(client.url, {
+      method: 'POST',
+      headers: client.headers,
+      body: `{"jsonrpc":"2.0","id":2,"method":"tools/call","params":${params}}`,
+    });
+    let text = '';
+    let answered = false;
+    for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
+      text += Buffer.from(chunk).toString();
+      const id = /"id":"(ask-\d+)","method":"sampling/.exec(text)?.[1];
+      if (id === undefined || answered) continue;
+      answered = true;
+      await post(`{"jsonrpc":"2.0","id":"${id}","result":{"model":"m","x":${EXACT}}}`);
+    }
+    const token = '"progressToken":9007199254740993';
+    expect(text).toContain(`"params":{"progress":1.0,${token},"total":9007199254740993,"x":${EXACT}}`);
+    expect(text).toContain(`"method":"notifications/message","params":{"level":"info","data":${EXACT}}`);
+    if (tool === 'tell') expect(text).toContain(`"method":"notifications/x.example/own","params":${EXACT}`);
+    expect(text).toContain(`"method":"sampling/createMessage","params":{"messages":[],"x":${EXACT}}`);
+    const last = [...text.matchAll(/^data: (.*)$/gm)].at(-1)?.[1] ?? '';
+    const { answer, heard } = (JSON.parse(last) as { result: { answer: string; heard: string[] } }).result;
+    expect(answer).toBe(`{"jsonrpc":"2.0","id":"q","result":{"model":"m","x":${EXACT}}}`);
+    expect(heard).toContain(`{"jsonrpc":"2.0","method":"notifications/x.example/told","params":${EXACT}}`);
+  });
+}
+
+test('what middleware changes of a notification leaves the rest of it as it was written', async () => {
+  const pool = new FakePool({
+    a: {
+      capabilities: { tools: {}, logging: {} },
+      methods: {
+        'tools/call': (_params, { onNotification }) => {
+          const text = `{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":${EXACT},"logger":"l"}}`;
+          const { method, params } = JSON.parse(text) as { method: string; params: Record<string, unknown> };
+          keepText(params, text, 'params');
+          onNotification?.({ method, params });
+          return { content: [] };
+        },
+      },
+    },
+  });
+  const gateway = closeAfter(new Gateway({ pool, port: 0 }));
+  gateway.use((call, next) =>
+    call.kind === 'notification' ? next({ params: { ...call.params, logger: 'other' } }) : next(),
+  );
+  const client = new RawClient(`${(await gateway.listen()).url}/servers/a/mcp`);
+  await client.initialize('2025-11-25', {});
+  const { text } = await client.send({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'x' } });
+  expect(text).toContain(`"params":{"level":"info","data":${EXACT},"logger":"other"}`);
+});
 
 test('progress comes under the token as its client wrote it', async () => {
   const pool = closeAfter(new StdioPool({ ledger: false }));

@@ -1,3 +1,4 @@
+import { keepText, textOf } from '../channel/codec/exactText.js';
 import { membersOf, memberText, withMembers } from '../channel/codec/members.js';
 
 type Members = Readonly<Record<string, unknown>>;
@@ -23,6 +24,13 @@ export function spliced(text: string, before: unknown, after: unknown): string {
     changes[key] = known === undefined ? JSON.stringify(after[key]) : own(known, before[key], after[key]);
   }
   return withMembers(text, changes) ?? whole();
+}
+
+/** `after`, which keeps the text of what it shares with `before`. */
+export function respliced<T extends object | undefined>(before: object | undefined, after: T): T {
+  const text = before === after ? undefined : textOf(before);
+  if (text !== undefined) keepText(after, spliced(text, before, after));
+  return after;
 }
 
 const own = (text: string, before: unknown, after: unknown): string | undefined =>

@@ -1,9 +1,10 @@
 import type { Logger } from '../../core/logger.js';
+import { shareText } from '../channel/codec/exactText.js';
 import type { CallOptions, Params, Progress, ServerNotice } from '../protocol/messages.js';
 import { CallResult } from './CallResult.js';
 import type { CallChanges } from './Middleware.js';
 import type { CallOrigin, MiddlewareChain, PassedCall } from './MiddlewareChain.js';
-import { spliced } from './spliced.js';
+import { respliced, spliced } from './spliced.js';
 
 /** Notifications of one call that wait for slow middleware; more are dropped. */
 const MAX_WAITING = 1_000;
@@ -68,8 +69,9 @@ export class Inbound {
       ...options,
       ...(onProgress && {
         onProgress: (progress: Progress) =>
-          this.notice({ method: 'notifications/progress', params: { ...progress } }, ({ params }) =>
-            onProgress(params as unknown as Progress),
+          this.notice(
+            { method: 'notifications/progress', params: shareText(progress, { ...progress }) },
+            ({ params }) => onProgress(params as unknown as Progress),
           ),
       }),
       ...(onNotification && { onNotification: (notice: ServerNotice) => this.notice(notice, onNotification) }),
@@ -99,7 +101,7 @@ export class Inbound {
     const run = async (): Promise<void> => {
       try {
         await this.#chain.run(origin, params, {}, async (passed) => {
-          tell({ method, ...(passed.params && { params: passed.params }) });
+          tell({ method, ...(passed.params && { params: respliced(params, passed.params) }) });
           return CallResult.NONE;
         });
       } catch (error) {
@@ -127,7 +129,7 @@ export class Inbound {
     await this.told;
     const origin: CallOrigin = { ...partyOf(this.party), kind: 'request', from: 'server', method, idempotent: false };
     const result = await this.#chain.run(origin, params, { signal }, async (passed) =>
-      CallResult.of(await answer(passed.params)),
+      CallResult.of(await answer(respliced(params, passed.params))),
     );
     return result.value;
   }

@@ -7,6 +7,7 @@ import { CallTimes } from './CallTimes.js';
 import type { ChannelCounters, ChannelOptions, ChannelTransport } from './ChannelOptions.js';
 import { cancelledNotice, type Envelope, encodeCall, encodeNotice } from './codec/encode.js';
 import { detached, replyError, scanFailure, scanReply } from './codec/envelope.js';
+import { keepParams, shareText } from './codec/exactText.js';
 import { objectOf, ownId } from './codec/ownId.js';
 import { bytesOf, FREE_BYTES, parseMessage } from './codec/parsingCost.js';
 import { failureOf } from './failureOf.js';
@@ -139,17 +140,15 @@ export class Channel {
    */
   read(data: Buffer | string, call?: Call): boolean {
     if (this.wantsRaw && this.receiveBytes(bytesOf(data))) return true;
+    const text = data.length < FREE_BYTES ? data.toString() : data;
     let message: unknown;
     try {
-      message =
-        data.length < FREE_BYTES
-          ? JSON.parse(typeof data === 'string' ? data : data.toString('utf8'))
-          : parseMessage(data, (bytes) => this.#unread.answers(bytes) !== undefined);
+      message = parseMessage(text, (bytes) => this.#unread.answers(bytes) !== undefined);
     } catch (error) {
       this.#unread.garbage(bytesOf(data), error instanceof SyntaxError ? undefined : messageOf(error));
       return false;
     }
-    this.receive(message, call, data);
+    this.receive(message, call, text);
     return true;
   }
 
@@ -158,9 +157,9 @@ export class Channel {
    * parsed from, where its size may be asked for.
    */
   receive(message: unknown, call?: Call, text?: string | Uint8Array): void {
-    if (Array.isArray(message)) {
-      for (const each of message) this.#receiveOne(each, call, text);
-    } else this.#receiveOne(message, call, text);
+    const all: readonly unknown[] | undefined = Array.isArray(message) ? message : undefined;
+    if (all === undefined && text !== undefined) keepParams(message, text);
+    for (const each of all ?? [message]) this.#receiveOne(each, call, text);
   }
 
   /** One message as it came: taken, and true, when it is the reply to a `raw` call, whose result stays bytes. */
@@ -267,7 +266,8 @@ export class Channel {
     if (call.options.resetTimeoutOnProgress === true && call.phase === 'sent') {
       this.#times.running(call, this.#options.clock.now());
     }
-    this.#inbox.tell(call.options.onProgress, { ...params, progressToken: call.progressToken ?? call.id });
+    const progress = { ...params, progressToken: call.progressToken ?? call.id };
+    this.#inbox.tell(call.options.onProgress, shareText(params, progress));
   }
 
   #timedOut(call: Call): void {

@@ -2,7 +2,7 @@ import { messageOf, RpcError } from '../../core/errors.js';
 import type { RequestHandler, ServerRequest } from '../protocol/messages.js';
 import { RPC_CODES } from '../protocol/rpcCodes.js';
 import type { Call } from './Call.js';
-import { type MessageBounds, stringify } from './codec/encode.js';
+import { encodeAnswer, encodeRefusal, type MessageBounds, type Refused } from './codec/encode.js';
 
 /** Requests of one server that may be handled at once; more are refused. */
 const MAX_OPEN = 256;
@@ -27,16 +27,24 @@ export class ServerRequests {
   /** Hands `request` to `handler` and its answer back; without a handler it is -32601. */
   serve(request: ServerRequest, handler: RequestHandler | undefined, stream: Call | undefined): void {
     if (handler === undefined) {
-      this.#refuse(request.id, RPC_CODES.methodNotFound, `method not found: ${request.method}`, undefined, stream);
+      this.#refuse(
+        request.id,
+        { code: RPC_CODES.methodNotFound, message: `method not found: ${request.method}` },
+        stream,
+      );
       return;
     }
     if (this.#open.size >= MAX_OPEN) {
-      this.#refuse(request.id, RPC_CODES.internalError, `${MAX_OPEN} requests are being handled`, undefined, stream);
+      this.#refuse(
+        request.id,
+        { code: RPC_CODES.internalError, message: `${MAX_OPEN} requests are being handled` },
+        stream,
+      );
       return;
     }
     if (this.#open.has(request.id)) {
       const message = 'a request of this id is being handled';
-      this.#refuse(request.id, RPC_CODES.invalidRequest, message, undefined, stream);
+      this.#refuse(request.id, { code: RPC_CODES.invalidRequest, message }, stream);
       return;
     }
     const control = new AbortController();
@@ -52,13 +60,15 @@ export class ServerRequests {
       (result) => done(() => this.answer(request.id, result ?? {}, stream)),
       (error: unknown) =>
         done(() => {
-          if (error instanceof RpcError) this.#refuse(request.id, error.rpcCode, error.message, error.data, stream);
-          else this.#refuse(request.id, RPC_CODES.internalError, messageOf(error), undefined, stream);
+          if (error instanceof RpcError) {
+            const { rpcCode: code, message, data, dataText } = error;
+            this.#refuse(request.id, { code, message, data, dataText }, stream);
+          } else this.#refuse(request.id, { code: RPC_CODES.internalError, message: messageOf(error) }, stream);
         }),
     );
     // Whatever the handler gave or threw, an odd error object too, ends here.
     answered.catch(() =>
-      done(() => this.#refuse(request.id, RPC_CODES.internalError, 'internal error', undefined, stream)),
+      done(() => this.#refuse(request.id, { code: RPC_CODES.internalError, message: 'internal error' }, stream)),
     );
   }
 
@@ -66,9 +76,9 @@ export class ServerRequests {
   answer(id: string | number, result: unknown, stream: Call | undefined): void {
     let text: string;
     try {
-      text = stringify({ jsonrpc: '2.0', id, result }, this.#bounds);
+      text = encodeAnswer(id, result, this.#bounds);
     } catch (error) {
-      this.#refuse(id, RPC_CODES.internalError, messageOf(error), undefined, stream);
+      this.#refuse(id, { code: RPC_CODES.internalError, message: messageOf(error) }, stream);
       return;
     }
     this.#post(text, stream);
@@ -88,11 +98,11 @@ export class ServerRequests {
     this.#open.clear();
   }
 
-  #refuse(id: string | number, code: number, message: string, data: unknown, stream: Call | undefined): void {
-    const error = data === undefined ? { code, message } : { code, message, data };
+  #refuse(id: string | number, refused: Refused, stream: Call | undefined): void {
+    const { code, message } = refused;
     let text: string;
     try {
-      text = stringify({ jsonrpc: '2.0', id, error }, this.#bounds);
+      text = encodeRefusal(id, refused, this.#bounds);
     } catch {
       // The data is what cannot be sent.
       text = JSON.stringify({ jsonrpc: '2.0', id, error: { code, message: message.slice(0, 256) } });

@@ -1,4 +1,6 @@
 import type { ServerResponse } from 'node:http';
+import { textOf } from '../../connection/channel/codec/exactText.js';
+import { membersOf, memberText, withMembers } from '../../connection/channel/codec/members.js';
 import { META_SUBSCRIPTION_ID, type ServerNotice } from '../../connection/protocol/messages.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { messageOf } from '../../core/errors.js';
@@ -174,6 +176,14 @@ const written = new WeakMap<ServerNotice, string>();
 
 /** The message says which subscription it belongs to: by the id of the request, as the client gave it. */
 function labelled(notice: ServerNotice, idText: string): string {
+  const exact = textOf(notice.params);
+  const members = exact === undefined ? undefined : membersOf(exact);
+  if (exact !== undefined && members !== undefined) {
+    const meta = memberText(exact, members, '_meta');
+    const own = { [META_SUBSCRIPTION_ID]: idText };
+    const params = withMembers(exact, { _meta: withMembers(meta?.startsWith('{') === true ? meta : '{}', own) });
+    return `{"jsonrpc":"2.0","method":${JSON.stringify(notice.method)},"params":${params}}`;
+  }
   const { _meta: given, ...rest } = notice.params ?? {};
   let text = written.get(notice);
   if (text === undefined) {

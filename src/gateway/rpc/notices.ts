@@ -1,12 +1,23 @@
+import { exactText, textOf } from '../../connection/channel/codec/exactText.js';
+import { withMembers } from '../../connection/channel/codec/members.js';
 import type { Progress } from '../../pool/McpPool.js';
 
-/** A message with that method and those params, for a client. */
-export const noticeMessage = (method: string, params: unknown): string =>
-  JSON.stringify({ jsonrpc: '2.0', method, ...(params === undefined ? {} : { params }) });
+/** What a client is told or asked. */
+export interface Told {
+  readonly id?: string;
+  readonly method: string;
+  readonly params?: unknown;
+}
+
+/** It as JSON text, with its params as they came. */
+export function toldText({ id, method, params }: Told): string {
+  const head = `{"jsonrpc":"2.0",${id === undefined ? '' : `"id":${JSON.stringify(id)},`}"method":${JSON.stringify(method)}`;
+  return params === undefined ? `${head}}` : `${head},"params":${exactText(params)}}`;
+}
 
 /** Progress of a call, under its client's own token, which is JSON text. */
-export function progressMessage(tokenText: string, { progressToken: _, ...progress }: Progress): string {
-  const params = JSON.stringify(progress);
-  const rest = params === '{}' ? '' : `,${params.slice(1, -1)}`;
-  return `{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":${tokenText}${rest}}}`;
+export function progressText(tokenText: string, progress: Progress): string {
+  const token = { progressToken: tokenText };
+  const params = withMembers(textOf(progress) ?? JSON.stringify(progress), token);
+  return `{"jsonrpc":"2.0","method":"notifications/progress","params":${params}}`;
 }

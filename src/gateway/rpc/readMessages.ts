@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import { keepText } from '../../connection/channel/codec/exactText.js';
 import { costsMore, MAX_UNASKED_COST } from '../../connection/channel/codec/parsingCost.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { isModern } from '../modern/checkRequest.js';
@@ -50,12 +51,17 @@ export function readMessages(text: string, headers: IncomingHttpHeaders): ReadMe
   }
   if (Array.isArray(parsed)) return held(parsed.map(classify), true, modern, text.length, text.length);
   const message = written(classify(parsed), text);
+  if (message.kind === 'response') {
+    keepText(message.result, text, 'result');
+    keepText(message.error, text, 'error');
+  }
   if (message.kind === 'invalid' || message.kind === 'response') return held([message], false, modern, text.length, 0);
   const { method, params, paramsText } = message;
   if (modern && method === 'subscriptions/listen') return { messages: [message], batch: false, modern, heldBytes: 0 };
   if (params === undefined) return held([message], false, modern, text.length, 0);
   const kept = paramsText === undefined ? undefined : light(params, paramsText);
   if (kept === undefined) return held([message], false, modern, text.length, text.length);
+  if (message.kind === 'notification') keepText(kept.params, text, 'params');
   return held([{ ...message, params: kept.params }], false, modern, text.length, kept.parsedBytes);
 }
 

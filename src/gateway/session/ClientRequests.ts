@@ -1,7 +1,10 @@
+import { textOf } from '../../connection/channel/codec/exactText.js';
+import { membersOf, memberText } from '../../connection/channel/codec/members.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../core/clock.js';
 import { QueueFullError, RpcError } from '../../core/errors.js';
 import type { Params } from '../rpc/envelope.js';
+import type { Told } from '../rpc/notices.js';
 
 /** A client's answer to a request: one of the two. */
 export interface ClientAnswer {
@@ -28,7 +31,7 @@ export interface AskOptions {
 }
 
 /** Sends a message down to the client; false when no stream is open. */
-export type Send = (message: object) => boolean;
+export type Send = (message: Told) => boolean;
 
 /** How long a question waits for its client to open a stream, in ms. */
 const STREAM_WAIT_MS = 10_000;
@@ -80,7 +83,7 @@ export class ClientRequests {
         if (error === undefined) resolve(result);
         else reject(rpcError(server, error));
       };
-      const message = { id, method, ...(params === undefined ? {} : { params }) };
+      const message = { id, method, params };
       const send = (): boolean => {
         if (sent === undefined && via?.(message) === true) sent = via;
         else if (sent === undefined && this.#send(message)) sent = this.#send;
@@ -124,7 +127,8 @@ export function isWritable(params: Params | undefined): boolean {
 function rpcError(server: string, error: unknown): RpcError {
   const { code, message, data } = (typeof error === 'object' && error !== null ? error : {}) as Record<string, unknown>;
   const known = typeof code === 'number' && typeof message === 'string';
+  const text = textOf(error);
   return known
-    ? new RpcError(server, code, message, data)
+    ? new RpcError(server, code, message, data, text && memberText(text, membersOf(text) ?? [], 'data'))
     : new RpcError(server, RPC_CODES.internalError, 'the client failed');
 }

@@ -1,12 +1,13 @@
 import type { Progress } from '../../pool/McpPool.js';
 import type { Failure } from '../rpc/failure.js';
+import type { Told } from '../rpc/notices.js';
 
 /** Where one message of a client is answered, and what belongs to its calls goes ahead of the answer. */
 export interface Reply {
   /** Whether its client is there, or may come back for a stream that can be resumed. */
   readonly attended: boolean;
   /** A request or a notification that goes ahead of the answer; false when it cannot. */
-  offer(message: object): boolean;
+  offer(message: Told): boolean;
   /** Progress of the call, under its client's own token, which is JSON text. */
   progress(tokenText: string, progress: Progress): void;
   /** A notification that belongs to the call. */

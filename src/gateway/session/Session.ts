@@ -20,6 +20,7 @@ import {
 import { StoredStreams } from '../http/stream/StoredStreams.js';
 import { canBeAsked } from '../rpc/envelope.js';
 import { Refusal } from '../rpc/failure.js';
+import { type Told, toldText } from '../rpc/notices.js';
 import { withKey } from '../users/withKey.js';
 import { type AskOptions, type ClientAnswer, ClientRequests, type Send } from './ClientRequests.js';
 import { originOf } from './origin.js';
@@ -217,7 +218,7 @@ export class Session implements Downstream {
   }
 
   tell(method: string, params: unknown): void {
-    if (!this.#send({ method, ...(params === undefined ? {} : { params }) })) this.dropped++;
+    if (!this.#send({ method, params })) this.dropped++;
   }
 
   /** Whether the client can be asked this. */
@@ -270,9 +271,9 @@ export class Session implements Downstream {
   }
 
   /** Ahead of the answer to the only call in flight, else down the stream, else ahead of the newest that takes events. */
-  #send(message: object): boolean {
+  #send(message: Told): boolean {
     if (this.#inFlight.size === 1 && this.#sole?.reply.offer(message) === true) return true;
-    if (this.#stream?.offer(JSON.stringify({ jsonrpc: '2.0', ...message })) === true) return true;
+    if (this.#stream?.offer(toldText(message)) === true) return true;
     for (const { reply } of [...this.#inFlight.values()].reverse()) if (reply.offer(message)) return true;
     return false;
   }

@@ -2,7 +2,7 @@ import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Progress } from '../../pool/McpPool.js';
 import type { HeldBytes } from '../http/HeldBytes.js';
 import { type Failure, failureText } from '../rpc/failure.js';
-import { progressMessage } from '../rpc/notices.js';
+import { progressText, type Told, toldText } from '../rpc/notices.js';
 import type { Reply } from '../session/Reply.js';
 import type { SseStream } from './SseStream.js';
 
@@ -22,12 +22,12 @@ export class SseReply implements Reply {
     return this.#stream.open;
   }
 
-  offer(message: object): boolean {
-    return this.#stream.offer(JSON.stringify({ jsonrpc: '2.0', ...message }));
+  offer(message: Told): boolean {
+    return this.#stream.offer(toldText(message));
   }
 
   progress(tokenText: string, progress: Progress): void {
-    if (!this.#stream.offer(progressMessage(tokenText, progress))) this.#onDrop();
+    if (!this.#stream.offer(progressText(tokenText, progress))) this.#onDrop();
   }
 
   notify(method: string, params: unknown): void {

@@ -1,12 +1,22 @@
 import { MessageTooLargeError, OptionError } from '../../../core/errors.js';
 import type { CallClient, Params } from '../../protocol/messages.js';
 import type { Call } from '../Call.js';
+import { textOf } from './exactText.js';
 import { membersOf, memberText, withMembers } from './members.js';
 
 /** What a message must keep to: whose it is, for errors, and its size in bytes. */
 export interface MessageBounds {
   readonly server: string;
   readonly maxMessageBytes: number;
+}
+
+/** Why a request of a server fails. */
+export interface Refused {
+  readonly code: number;
+  readonly message: string;
+  readonly data?: unknown;
+  /** The JSON of the data, as it was written. */
+  readonly dataText?: string | undefined;
 }
 
 /** What an era says in the `_meta` of every message; of the client that a call is made for, where there is one. */
@@ -57,7 +67,12 @@ export function encodeNotice(
   envelope: Envelope | undefined,
   bounds: MessageBounds,
 ): string {
-  const full = envelope === undefined ? params : withMeta(params, envelope(undefined));
+  const own = envelope?.(undefined);
+  const given = textOf(params);
+  const text = given === undefined || own === undefined ? given : withMetaText(given, own);
+  if (text !== undefined)
+    return bounded(`{"jsonrpc":"2.0","method":${JSON.stringify(method)},"params":${text}}`, bounds);
+  const full = own === undefined ? params : withMeta(params, own);
   return stringify(full === undefined ? { jsonrpc: '2.0', method } : { jsonrpc: '2.0', method, params: full }, bounds);
 }
 
@@ -65,6 +80,25 @@ export function encodeNotice(
 export function cancelledNotice(call: Call, reason: string): string {
   const params = { requestId: call.id, reason };
   return JSON.stringify({ jsonrpc: '2.0', method: 'notifications/cancelled', params });
+}
+
+/** The text of an answer to a server's request, as its result came. @throws OptionError, MessageTooLargeError */
+export function encodeAnswer(id: string | number, result: unknown, bounds: MessageBounds): string {
+  const text = textOf(result);
+  if (text === undefined) return stringify({ jsonrpc: '2.0', id, result }, bounds);
+  return bounded(`{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":${text}}`, bounds);
+}
+
+/** The same for one that failed. */
+export function encodeRefusal(
+  id: string | number,
+  { code, message, data, dataText }: Refused,
+  bounds: MessageBounds,
+): string {
+  const error = data === undefined ? { code, message } : { code, message, data };
+  if (dataText === undefined) return stringify({ jsonrpc: '2.0', id, error }, bounds);
+  const head = JSON.stringify({ code, message }).slice(0, -1);
+  return bounded(`{"jsonrpc":"2.0","id":${JSON.stringify(id)},"error":${head},"data":${dataText}}}`, bounds);
 }
 
 /** A message's text. @throws OptionError, MessageTooLargeError */

@@ -47,17 +47,23 @@ export function membersOf(text: string, at = 0): Member[] | undefined {
 }
 
 /**
- * The text of an object with `values` in place of what it has under those names, the rest as it was; undefined where
+ * The text of an object with `values` in place of what it has under those names, new ones behind, the rest as it was; undefined where
  * `membersOf` is. A value is JSON text; undefined takes the member out.
  */
 export function withMembers(text: string, values: Readonly<Record<string, string | undefined>>): string | undefined {
   const members = membersOf(text);
   if (members === undefined) return undefined;
-  const parts = members
-    .filter(({ key }) => !Object.hasOwn(values, key))
-    .map(({ start, end }) => text.slice(start, end));
+  const parts: string[] = [];
+  const present = new Set<string>();
+  for (const { key, start, valueStart, end } of members) {
+    if (!Object.hasOwn(values, key)) parts.push(text.slice(start, end));
+    else {
+      present.add(key);
+      if (values[key] !== undefined) parts.push(text.slice(start, valueStart) + values[key]);
+    }
+  }
   for (const [key, value] of Object.entries(values)) {
-    if (value !== undefined) parts.push(`${JSON.stringify(key)}:${value}`);
+    if (value !== undefined && !present.has(key)) parts.push(`${JSON.stringify(key)}:${value}`);
   }
   return `{${parts.join(',')}}`;
 }

@@ -1,3 +1,4 @@
+import { respliced } from '../../../connection/calls/spliced.js';
 import { RpcError } from '../../../core/errors.js';
 import type { ServerNotice } from '../../../pool/McpPool.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
@@ -63,7 +64,7 @@ export class Outward {
       changed = { ...params, taskId: this.#tasks.exposed(server, params['taskId']) };
     }
     const related = withTask(changed ?? params, (taskId) => this.#tasks.exposed(server, taskId));
-    return related === params ? notice : { ...notice, method, params: related ?? {} };
+    return related === params ? notice : { ...notice, method, params: respliced(params, related ?? {}) };
   }
 
   /** An error: what it says of a URI. */
@@ -90,7 +91,7 @@ export function withTask(params: Params | undefined, map: (taskId: string) => st
   const related = meta?.[RELATED_TASK] as Params | undefined;
   const taskId = related?.['taskId'];
   if (typeof taskId !== 'string') return params;
-  return { ...params, _meta: { ...meta, [RELATED_TASK]: { ...related, taskId: map(taskId) } } };
+  return respliced(params, { ...params, _meta: { ...meta, [RELATED_TASK]: { ...related, taskId: map(taskId) } } });
 }
 
 function isTaskId(path: JsonPath, ofTask: boolean): boolean {

@@ -1,3 +1,4 @@
+import { toldText } from '../../rpc/notices.js';
 import type { HeldBytes } from '../HeldBytes.js';
 
 const NEWLINES = /[\r\n]/;
@@ -45,7 +46,7 @@ export class NoticeFrames {
     if (this.#frame === undefined) queueMicrotask(() => this.#forget());
     this.#method = method;
     this.#params = params;
-    this.#frame = new Frame(JSON.stringify({ jsonrpc: '2.0', method, ...(params === undefined ? {} : { params }) }));
+    this.#frame = new Frame(toldText({ method, params }));
     return this.#frame;
   }
 

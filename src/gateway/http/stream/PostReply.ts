@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
 import type { Progress } from '../../../pool/McpPool.js';
 import { type Failure, failureText } from '../../rpc/failure.js';
-import { progressMessage } from '../../rpc/notices.js';
+import { progressText, type Told, toldText } from '../../rpc/notices.js';
 import type { Reply } from '../../session/Reply.js';
 import type { HeldBytes } from '../HeldBytes.js';
 import { holdAnswer, sendHeld } from '../holdAnswer.js';
@@ -58,14 +58,14 @@ export class PostReply implements Reply {
   }
 
   /** A request or a notification that goes ahead of the answer; false when it cannot. */
-  offer(message: object): boolean {
+  offer(message: Told): boolean {
     if (!this.open) return false;
-    return this.#begin().offer(JSON.stringify({ jsonrpc: '2.0', ...message }));
+    return this.#begin().offer(toldText(message));
   }
 
   /** Progress of the call, under its client's own token, which is JSON text. */
   progress(tokenText: string, progress: Progress): void {
-    if (this.open && !this.#begin().offer(progressMessage(tokenText, progress))) this.#options.onDrop();
+    if (this.open && !this.#begin().offer(progressText(tokenText, progress))) this.#options.onDrop();
   }
 
   /** A notification that belongs to the call. */
