@@ -36,6 +36,7 @@ export class FakePool implements McpPool {
   readonly subscriptions: { server: string; uri: string; closed: boolean; notify: (notice: ServerNotice) => void }[] =
     [];
   readonly #servers: Map<string, FakeServer>;
+  readonly #infos = new WeakMap<FakeServer, ServerInfo>();
   readonly #events = new Emitter<PoolEvents>((error) => {
     throw error;
   });
@@ -79,7 +80,12 @@ export class FakePool implements McpPool {
   info(name: string): ServerInfo {
     const { capabilities = { tools: {} }, instructions } = this.#find(name);
     const serverInfo = { name, version: '1.0.0' };
-    return { era: 'legacy', protocolVersion: '2025-11-25', capabilities, serverInfo, instructions };
+    // As of a connection: the same one for as long as it is up.
+    const known = this.#infos.get(this.#find(name));
+    if (known !== undefined) return known;
+    const info = { era: 'legacy', protocolVersion: '2025-11-25', capabilities, serverInfo, instructions } as const;
+    this.#infos.set(this.#find(name), info);
+    return info;
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: it answers whatever a test says.

@@ -1,13 +1,13 @@
 import type { Tool } from '@modelcontextprotocol/client';
+import { META_LOG_LEVEL } from '../../../connection/protocol/metaKeys.js';
 import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../../core/clock.js';
 import { messageOf, RpcError } from '../../../core/errors.js';
 import type { Logger } from '../../../core/logger.js';
-import type { Caller, RequestOptions, ServerInfo } from '../../../pool/McpPool.js';
+import type { Caller, ServerInfo } from '../../../pool/McpPool.js';
 import type { Era } from '../../../registry/config/ServerConfig.js';
 import { legacyOverModern, type Send } from '../../bridge/LegacyOverModern.js';
 import { ModernOverLegacy } from '../../bridge/ModernOverLegacy.js';
-import type { GivenParams } from '../../bridge/paramsFor.js';
 import { type CallOptions, type Downstream, infoOf } from '../../endpoint/Endpoint.js';
 import type { GatewayPool } from '../../GatewayOptions.js';
 import type { HeldBytes } from '../../http/HeldBytes.js';
@@ -15,7 +15,8 @@ import type { ModernClients } from '../../modern/ModernClients.js';
 import { ToolDefinitions } from '../../modern/ParamChecks.js';
 import { askable, type Params } from '../../rpc/envelope.js';
 import { CallerTable } from './CallerTable.js';
-import { CallsInFlight, type Tell } from './CallsInFlight.js';
+import { CallSender } from './CallSender.js';
+import type { Tell } from './CallsInFlight.js';
 import { makingRoom } from './makingRoom.js';
 
 export interface CallersOptions {
@@ -42,26 +43,24 @@ export class Callers {
   readonly base: Caller | undefined;
   readonly #pool: GatewayPool;
   readonly #logger: Logger;
-  readonly #callIdleMs: number;
   readonly #clock: Clock;
   readonly #makeRoom: CallersOptions['makeRoom'];
   readonly #clients: ModernClients;
   readonly #bridged: ModernOverLegacy;
   readonly #table: CallerTable;
-  readonly #calls: CallsInFlight;
+  readonly #sender: CallSender;
 
   constructor({ pool, logger, clock, clients, makeRoom, callIdleMs, held, base }: CallersOptions) {
     this.#clock = clock;
     this.#table = new CallerTable(pool, base);
     this.base = base;
-    this.#calls = new CallsInFlight(clock);
+    this.#sender = new CallSender({ pool, table: this.#table, base, callIdleMs, clock, logger });
     this.#makeRoom = makeRoom;
     this.#pool = pool;
     this.#logger = logger;
     this.#clients = clients;
     this.#bridged = new ModernOverLegacy(clock, held);
     this.tools = new ToolDefinitions(logger);
-    this.#callIdleMs = callIdleMs;
   }
 
   isBound(server: string): boolean {
@@ -118,9 +117,12 @@ export class Callers {
   ): Promise<unknown> {
     const era = this.eraOf(server, session);
     if (session.era === 'legacy') {
-      if (era !== 'modern') return this.#send(server, session, method, params, call);
+      if (era !== 'modern') {
+        if (session.logLevel !== undefined) await this.#leveled(server, session, session.logLevel, call);
+        return this.#sender.send(server, session, method, params, call);
+      }
       if (method === 'logging/setLevel') return {};
-      const send: Send = (own, options) => this.#send(server, session, method, own, options);
+      const send: Send = (own, options) => this.#sender.send(server, session, method, own, options);
       return legacyOverModern({ server, session, params, call }, send);
     }
     const spoken = era ?? (await this.#ask(server, session, call.signal));
@@ -143,10 +145,10 @@ export class Callers {
     params: Params | undefined,
     { onTool, ...call }: CallOptions,
   ): Promise<unknown> {
-    if (method !== 'tools/call') return this.#send(server, session, method, params, call);
+    if (method !== 'tools/call') return this.#sender.send(server, session, method, params, call);
     const tool = await this.#tool(server, session, params, onTool);
     try {
-      return await this.#send(
+      return await this.#sender.send(
         server,
         session,
         method,
@@ -176,6 +178,7 @@ export class Callers {
       own = this.#clients.like({ capabilities: askable(client.capabilities) ?? {} });
     }
     if (method === 'tools/call') await this.#tool(server, session, params, onTool);
+    const wanted = (params?.['_meta'] as Params | undefined)?.[META_LOG_LEVEL];
     return this.#bridged.request({
       server,
       method,
@@ -183,12 +186,22 @@ export class Callers {
       call,
       send: async (given, { client: _, ...options }) => {
         try {
-          return await this.#send(server, own, method, given, options);
+          await this.#leveled(server, own, wanted, options);
+          return await this.#sender.send(server, own, method, given, options);
         } finally {
           if (alone) this.release(own);
         }
       },
     });
+  }
+
+  #leveled(
+    server: string,
+    session: Downstream,
+    level: unknown,
+    { signal = session.signal }: CallOptions,
+  ): Promise<void> {
+    return this.#sender.leveled(server, session, level, signal, () => this.info(server, session, signal));
   }
 
   async #tool(
@@ -216,33 +229,14 @@ export class Callers {
     }
   }
 
-  /** A call of a session as it is; while it runs, it counts among the server's callers. */
-  async #send(
-    server: string,
-    session: Downstream,
-    method: string,
-    params: Params | undefined,
-    call: CallOptions,
-  ): Promise<unknown> {
-    const run = async (): Promise<unknown> => {
-      try {
-        return await this.#pool.request(server, method, params, this.#options(server, session, call));
-      } catch (error) {
-        if (!this.#table.failed(server, session, error)) throw error;
-        return await this.#pool.request(server, method, params, this.#options(server, session, call));
-      }
-    };
-    return this.#calls.during(server, session, run, call.onNotification);
-  }
-
   /** What the only call in flight to the server is told by. */
   soleCall(server: string): Tell | undefined {
-    return this.#calls.soleCall(server);
+    return this.#sender.soleCall(server);
   }
 
   /** The session that alone has calls in flight to the server; undefined when none or several have. */
   soleCaller(server: string): Downstream | undefined {
-    return this.#calls.sole(server);
+    return this.#sender.soleCaller(server);
   }
 
   /** Tells the session's own connections what its client said. One that is not up needs not know. */
@@ -271,24 +265,5 @@ export class Callers {
         );
     }
     this.#table.forget(session);
-  }
-
-  /**
-   * A call's options as the pool takes them. On a connection of the session's own, what came on no call's stream takes the
-   * way of the pool's events, since with several calls in flight it belongs to none for sure.
-   */
-  #options(server: string, session: Downstream, given: CallOptions & Partial<GivenParams>): RequestOptions {
-    // What came along for the gateway alone is no option of the pool's.
-    const { onTool: _tool, params: _params, ...call } = given;
-    const caller = this.of(server, session);
-    const config = this.#pool.config(server);
-    const times =
-      config?.timeouts === undefined
-        ? { timeoutMs: this.#callIdleMs, maxTotalTimeoutMs: Number.POSITIVE_INFINITY, resetTimeoutOnProgress: true }
-        : { resetTimeoutOnProgress: true };
-    // A leased connection is this call's alone for as long as it runs, with a principal or without.
-    const leased = config?.sharing === 'leased' && caller === this.base;
-    const attributedOnly = session.era === 'legacy' && !leased;
-    return { ...times, pauseWhileAsked: true, ...call, raw: true, ...(caller && { caller, attributedOnly }) };
   }
 }

@@ -1,0 +1,142 @@
+import type { Clock } from '../../../core/clock.js';
+import type { Logger } from '../../../core/logger.js';
+import type { Caller, RequestOptions } from '../../../pool/McpPool.js';
+import type { GivenParams } from '../../bridge/paramsFor.js';
+import type { CallOptions, Downstream } from '../../endpoint/Endpoint.js';
+import type { GatewayPool } from '../../GatewayOptions.js';
+import type { Params } from '../../rpc/envelope.js';
+import { levelOf } from '../../rpc/levels.js';
+import type { CallerTable } from './CallerTable.js';
+import { CallsInFlight, type Tell } from './CallsInFlight.js';
+import { ServerLevels } from './ServerLevels.js';
+
+export interface CallSenderOptions {
+  readonly pool: GatewayPool;
+  readonly table: CallerTable;
+  /** The principal whose calls these are. */
+  readonly base: Caller | undefined;
+  readonly callIdleMs: number;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Longest that a server may take to accept a log level ahead of a call, in ms. */
+const LEVEL_TIMEOUT_MS = 5_000;
+
+/** Calls on their way to the pool, counted by server and session while they run. */
+export class CallSender {
+  readonly #options: CallSenderOptions;
+  readonly #calls: CallsInFlight;
+  readonly #levels: ServerLevels;
+
+  constructor(options: CallSenderOptions) {
+    this.#options = options;
+    this.#calls = new CallsInFlight(options.clock);
+    this.#levels = new ServerLevels(options.logger);
+  }
+
+  /** What the only call in flight to the server is told by. */
+  soleCall(server: string): Tell | undefined {
+    return this.#calls.soleCall(server);
+  }
+
+  /** The session that alone has calls in flight to the server; undefined when none or several have. */
+  soleCaller(server: string): Downstream | undefined {
+    return this.#calls.sole(server);
+  }
+
+  /** A call of a session as it is. */
+  send(
+    server: string,
+    session: Downstream,
+    method: string,
+    params: Params | undefined,
+    call: CallOptions,
+  ): Promise<unknown> {
+    const run = async (): Promise<unknown> => {
+      const result = await this.#sent(server, session, method, params, call);
+      if (method === 'logging/setLevel') this.#levels.accepted(this.#info(server, session), params?.['level']);
+      return result;
+    };
+    return this.#calls.during(server, session, run, call.onNotification);
+  }
+
+  /** Has a legacy server log what the caller of a call wants to be told. `up` makes a connection of its own, if it is to have one. */
+  async leveled(
+    server: string,
+    session: Downstream,
+    level: unknown,
+    signal: AbortSignal,
+    up: () => Promise<unknown>,
+  ): Promise<void> {
+    const { pool, table } = this.#options;
+    const sharing = pool.config(server)?.sharing;
+    // Of a session's own connection the server was told by the session; of a leased one the next call may have another.
+    if (typeof level !== 'string' || sharing === 'leased' || (sharing === 'bound' && session.era === 'legacy')) return;
+    if (sharing === 'bound') await up();
+    const caller = table.of(server, session);
+    const options = { signal, timeoutMs: LEVEL_TIMEOUT_MS, ...(caller && { caller }) };
+    await this.#levels.ensure(this.#info(server, session), level, () =>
+      pool.request(server, 'logging/setLevel', { level }, options),
+    );
+  }
+
+  #info(server: string, session: Downstream) {
+    const { pool, table, base } = this.#options;
+    return pool.info(server, table.of(server, session) ?? base ?? {});
+  }
+
+  async #sent(
+    server: string,
+    session: Downstream,
+    method: string,
+    params: Params | undefined,
+    call: CallOptions,
+  ): Promise<unknown> {
+    const { pool, table } = this.#options;
+    try {
+      return await pool.request(server, method, params, this.#optionsOf(server, session, call));
+    } catch (error) {
+      if (!table.failed(server, session, error)) throw error;
+      return await pool.request(server, method, params, this.#optionsOf(server, session, call));
+    }
+  }
+
+  /**
+   * A call's options as the pool takes them. On a connection of the session's own, what came on no call's stream takes the
+   * way of the pool's events, since with several calls in flight it belongs to none for sure.
+   */
+  #optionsOf(server: string, session: Downstream, given: CallOptions & Partial<GivenParams>): RequestOptions {
+    const { pool, table, base, callIdleMs: timeoutMs } = this.#options;
+    // What came along for the gateway alone is no option of the pool's.
+    const { onTool: _tool, params: _params, ...call } = given;
+    const caller = table.of(server, session);
+    const config = pool.config(server);
+    const times =
+      config?.timeouts === undefined
+        ? { timeoutMs, maxTotalTimeoutMs: Number.POSITIVE_INFINITY, resetTimeoutOnProgress: true }
+        : { resetTimeoutOnProgress: true };
+    // A leased connection is this call's alone for as long as it runs, with a principal or without.
+    const leased = config?.sharing === 'leased' && caller === base;
+    const attributedOnly = session.era === 'legacy' && !leased;
+    return {
+      ...times,
+      pauseWhileAsked: true,
+      ...call,
+      ...(config?.sharing !== 'bound' && heard(session, call)),
+      raw: true,
+      ...(caller && { caller, attributedOnly }),
+    };
+  }
+}
+
+/** On a connection that others use too, a server may log more than this session asked for. */
+function heard(session: Downstream, { onNotification }: CallOptions): Pick<CallOptions, 'onNotification'> {
+  if (onNotification === undefined || session.era === 'modern') return {};
+  return {
+    onNotification: (notice) => {
+      const below = levelOf(notice.params?.['level']) < levelOf(session.logLevel);
+      if (notice.method !== 'notifications/message' || !below) onNotification(notice);
+    },
+  };
+}
