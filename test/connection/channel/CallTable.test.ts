@@ -28,8 +28,12 @@ test('calls that come and go in any order, some for long, are found like in a ma
             model.delete(call.id);
           }
           expect(table.size).toBe(model.size);
-          expect(table.values()).toEqual([...model.values()]);
-          for (let each = 0; each <= id; each++) expect(table.get(each)).toBe(model.get(each));
+          const values = [...model.values()];
+          expect(table.values().filter((call, at) => call !== values[at])).toEqual([]);
+          // One assertion for all: there are some hundred thousand of them.
+          const wrong: number[] = [];
+          for (let each = 0; each <= id; each++) if (table.get(each) !== model.get(each)) wrong.push(each);
+          expect(wrong).toEqual([]);
         }
       },
     ),
