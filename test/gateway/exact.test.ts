@@ -170,6 +170,20 @@ test('what comes twice is not passed on as it stands: readers differ in which of
   expect(line).toContain('"params":{"name":"echo","arguments":{}}');
 });
 
+test('line breaks between values are white space: no client can end a message to a stdio server and begin one of its own', async () => {
+  const client = new RawClient(`${await start()}/servers/v/mcp`);
+  await client.initialize('2025-11-25', {});
+  const injected = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo"}}';
+  for (const space of ['\n', '\r\n', '\r', '\n\n']) {
+    const args = `{"a":[${space}${injected}${space}],${space}"b":1.0}`;
+    const body = `{"jsonrpc":"2.0","id":4,${space}"method":"tools/call","params":{"name":"echo",${space}"arguments":${args}}}`;
+    const { text } = await exchange(client.url, { headers: client.headers, body });
+    const { id, error } = JSON.parse(text) as { id: number; error: { data: { line: string } } };
+    expect(id).toBe(4);
+    expect(error.data.line).toContain(`"arguments":${args.replace(/[\r\n]+/g, ' ')}`);
+  }
+});
+
 test('a call in flight is cancelled by an id that JavaScript cannot hold, and one beside it is not', async () => {
   const pool = closeAfter(new StdioPool({ ledger: false }));
   const args = [fixture('echo-server.mjs')];

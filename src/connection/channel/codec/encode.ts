@@ -37,13 +37,18 @@ export function encodeCall(call: Call, envelope: Envelope | undefined, bounds: M
   if (options.paramsText !== undefined) {
     const text = meta === undefined ? options.paramsText : withMetaText(options.paramsText, meta);
     const head = `{"jsonrpc":"2.0","id":${id},"method":${JSON.stringify(method)},"params":`;
-    if (text !== undefined) return bounded(`${head}${text}}`, bounds);
+    if (text !== undefined) return bounded(`${head}${onOneLine(text)}}`, bounds);
   }
   const full = meta === undefined ? params : withMeta(params, meta);
   return stringify(
     full === undefined ? { jsonrpc: '2.0', id, method } : { jsonrpc: '2.0', id, method, params: full },
     bounds,
   );
+}
+
+/** The same JSON without line breaks, which end a message over stdio: strings cannot hold any, so that each is white space. */
+function onOneLine(json: string): string {
+  return json.includes('\n') || json.includes('\r') ? json.replace(/[\r\n]+/g, ' ') : json;
 }
 
 function withMeta(params: Params | undefined, meta: Params): Params {
