@@ -1,7 +1,9 @@
 import { expect, test, vi } from 'vitest';
 import { UriOwners } from '../../src/gateway/aggregate/uris/UriOwners.js';
 import { fits, parseUriTemplate, workOfMessage } from '../../src/gateway/aggregate/uris/uriTemplates.js';
+import { Flight } from '../../src/gateway/bridge/Flight.js';
 import type { Downstream } from '../../src/gateway/endpoint/Endpoint.js';
+import { HeldBytes } from '../../src/gateway/http/HeldBytes.js';
 import { parseAnswer } from '../../src/gateway/rpc/parseAnswer.js';
 import { ClientRequests } from '../../src/gateway/session/ClientRequests.js';
 import { OwnTasks } from '../../src/gateway/session/OwnTasks.js';
@@ -55,7 +57,7 @@ test('a server that lists without end loses its own URIs, and drives out none of
 
 test('a question that cannot be written is refused, and the session can be asked others', async () => {
   const sent = vi.fn(() => true);
-  const asks = new ClientRequests(sent, 10, new FakeClock());
+  const asks = new ClientRequests(sent, 10, new FakeClock(), new HeldBytes(1_024));
   const deep = JSON.parse(`${'{"a":'.repeat(20_000)}1${'}'.repeat(20_000)}`) as Record<string, unknown>;
   const ask = (params: Record<string, unknown>) =>
     asks.ask({ server: 's', method: 'elicitation/create', params, signal: new AbortController().signal });
@@ -65,6 +67,51 @@ test('a question that cannot be written is refused, and the session can be asked
   expect(asks.size).toBe(1);
   asks.answer('ask-1', { result: 1, error: undefined });
   expect(await other).toBe(1);
+});
+
+test('questions that wait for a client are held by their bytes, and refused beyond the bound', async () => {
+  const held = new HeldBytes(100_000);
+  const asks = new ClientRequests(() => true, 100, new FakeClock(), held);
+  const flight = new Flight('s', 'a call', { capabilities: { elicitation: {} } }, held);
+  const request = { id: 1, method: 'elicitation/create', params: { message: 'x'.repeat(20_000) } };
+  const control = new AbortController();
+  const { signal } = control;
+  let askFlight!: () => Promise<unknown>;
+  flight.start(
+    (onRequest, until) =>
+      new Promise((_resolve, reject) => {
+        askFlight = () => onRequest(request, { signal });
+        until.addEventListener('abort', () => reject(until.reason));
+      }),
+    () => undefined,
+  );
+  const first = asks.ask({ server: 's', ...request, signal });
+  const second = askFlight();
+  expect(held.held).toBeGreaterThan(2 * 40_000);
+  await expect(askFlight()).rejects.toMatchObject({ code: 'ERR_RPC', rpcCode: -32_603 });
+  await expect(asks.ask({ server: 's', ...request, signal })).rejects.toMatchObject({ rpcCode: -32_603 });
+  asks.answer('ask-1', { result: 1, error: undefined });
+  expect(await first).toBe(1);
+  const third = askFlight();
+  flight.answer({ 'request-1': { action: 'decline' } });
+  expect(await second).toEqual({ action: 'decline' });
+  control.abort(new Error('given up'));
+  await expect(third).rejects.toThrow('given up');
+  expect(held.held).toBe(0);
+  // One client has its share alone, whatever room there is.
+  const wide = new HeldBytes(Number.POSITIVE_INFINITY);
+  const large = {
+    ...request,
+    params: { message: 'x'.repeat(9 * 1_024 * 1_024) },
+    server: 's',
+    signal: new AbortController().signal,
+  };
+  const one = new ClientRequests(() => true, 100, new FakeClock(), wide);
+  const waiting = one.ask(large);
+  await expect(one.ask(large)).rejects.toMatchObject({ rpcCode: -32_603 });
+  one.close(new Error('over'));
+  await expect(waiting).rejects.toThrow('over');
+  expect(wide.held).toBe(0);
 });
 
 test('an id of a task that is too long is not remembered', () => {

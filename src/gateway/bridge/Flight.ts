@@ -1,11 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { methodNotFound } from '../../connection/channel/ServerRequests.js';
 import type { CallClient, RequestHandler, ServerRequest } from '../../connection/protocol/messages.js';
-import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
-import { RpcError } from '../../core/errors.js';
 import type { CallOptions } from '../endpoint/Endpoint.js';
+import type { HeldBytes } from '../http/HeldBytes.js';
+import { HeldQuestions } from '../http/HeldQuestions.js';
 import { canBeAsked, type Params } from '../rpc/envelope.js';
-import { isWritable } from '../session/ClientRequests.js';
 
 interface Question {
   readonly request: ServerRequest;
@@ -33,6 +32,7 @@ export class Flight {
   current: CallOptions | undefined;
   readonly #server: string;
   readonly #client: CallClient;
+  readonly #held: HeldQuestions;
   readonly #questions = new Map<string, Question>();
   /** Bytes that count as held for it while it waits for its client. */
   heldBytes = 0;
@@ -40,7 +40,8 @@ export class Flight {
   #onQuestion: (() => void) | undefined;
   #asked = 0;
 
-  constructor(server: string, what: string, client: CallClient) {
+  constructor(server: string, what: string, client: CallClient, held: HeldBytes) {
+    this.#held = new HeldQuestions(held);
     this.#server = server;
     this.what = what;
     this.#client = client;
@@ -60,7 +61,6 @@ export class Flight {
     for (const [key, { answer }] of [...this.#questions]) {
       const response = Object.hasOwn(responses, key) ? (responses as Params)[key] : undefined;
       if (typeof response !== 'object' || response === null || Array.isArray(response)) continue;
-      this.#questions.delete(key);
       answer(response);
     }
   }
@@ -101,20 +101,29 @@ export class Flight {
     if (!canBeAsked(this.#client.capabilities, request.method)) {
       return Promise.reject(methodNotFound(this.#server, request.method));
     }
-    if (!isWritable(request.params)) {
-      return Promise.reject(new RpcError(this.#server, RPC_CODES.internalError, 'the request is nested too deep'));
+    let giveBack: () => void;
+    try {
+      giveBack = this.#held.hold(this.#server, request.params);
+    } catch (error) {
+      return Promise.reject(error);
     }
     const key = `request-${++this.#asked}`;
     return new Promise((resolve, reject) => {
-      this.#questions.set(key, { request, answer: resolve });
-      signal.addEventListener(
-        'abort',
-        () => {
-          this.#questions.delete(key);
-          reject(signal.reason);
-        },
-        { once: true },
-      );
+      const end = (): void => {
+        giveBack();
+        this.#questions.delete(key);
+        signal.removeEventListener('abort', onAbort);
+      };
+      const onAbort = (): void => {
+        end();
+        reject(signal.reason);
+      };
+      const answer = (result: unknown): void => {
+        end();
+        resolve(result);
+      };
+      this.#questions.set(key, { request, answer });
+      signal.addEventListener('abort', onAbort, { once: true });
       this.#onQuestion?.();
     });
   }

@@ -50,7 +50,7 @@ export class ModernOverLegacy {
     const client = call.client ?? { capabilities: {} };
     const what = JSON.stringify([server, method, params?.['name'] ?? params?.['uri']]);
     const state = params?.['requestState'];
-    const flight = state === undefined ? new Flight(server, what, client) : this.#resume(state, what);
+    const flight = state === undefined ? new Flight(server, what, client, this.#held) : this.#resume(state, what);
     const { signal } = call;
     flight.current = call;
     const giveUp = (): void => flight.control.abort(signal?.reason);

@@ -3,6 +3,8 @@ import { membersOf, memberText } from '../../connection/channel/codec/members.js
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../core/clock.js';
 import { QueueFullError, RpcError } from '../../core/errors.js';
+import type { HeldBytes } from '../http/HeldBytes.js';
+import { HeldQuestions } from '../http/HeldQuestions.js';
 import type { Params } from '../rpc/envelope.js';
 import type { Told } from '../rpc/notices.js';
 
@@ -41,10 +43,12 @@ export class ClientRequests {
   readonly #send: Send;
   readonly #max: number;
   readonly #clock: Clock;
+  readonly #held: HeldQuestions;
   readonly #open = new Map<string, Ask>();
   #next = 1;
 
-  constructor(send: Send, max: number, clock: Clock) {
+  constructor(send: Send, max: number, clock: Clock, held: HeldBytes) {
+    this.#held = new HeldQuestions(held);
     this.#send = send;
     this.#max = max;
     this.#clock = clock;
@@ -57,16 +61,21 @@ export class ClientRequests {
   /** Resolves to the client's result; rejects with its error as an `RpcError`, with the reason of `signal` or `close`. */
   ask({ server, method, params, signal, via }: AskOptions): Promise<unknown> {
     if (signal.aborted) return Promise.reject(signal.reason);
-    if (!isWritable(params))
-      return Promise.reject(new RpcError(server, RPC_CODES.internalError, 'the request is nested too deep'));
     const { size } = this.#open;
     if (size >= this.#max) return Promise.reject(new QueueFullError('questions to this client', size, this.#max));
+    let giveBack: () => void;
+    try {
+      giveBack = this.#held.hold(server, params);
+    } catch (error) {
+      return Promise.reject(error);
+    }
     const id = `ask-${this.#next++}`;
     return new Promise((resolve, reject) => {
       let sent: Send | undefined;
       let waiting: Disposable | undefined;
       const end = (): void => {
         waiting?.[Symbol.dispose]();
+        giveBack();
         this.#open.delete(id);
         signal.removeEventListener('abort', onAbort);
       };
@@ -111,16 +120,6 @@ export class ClientRequests {
 
   close(reason: unknown): void {
     for (const { fail } of [...this.#open.values()]) fail(reason);
-  }
-}
-
-/** Whether it can be written as JSON, which is not so when it is nested too deep. */
-export function isWritable(params: Params | undefined): boolean {
-  try {
-    JSON.stringify(params);
-    return true;
-  } catch {
-    return false;
   }
 }
 

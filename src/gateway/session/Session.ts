@@ -107,7 +107,7 @@ export class Session implements Downstream {
     const base = endpoint.anyone.caller;
     this.caller = base === undefined ? { key: this.key } : withKey(base, this.key);
     this.origin = originOf(endpoint, client.address);
-    this.#asks = new ClientRequests((message) => this.#send(message), limits.maxRequestsPerSession, clock);
+    this.#asks = new ClientRequests((message) => this.#send(message), limits.maxRequestsPerSession, clock, limits.held);
     this.#limits = limits;
     this.#subscriptions = new SessionSubscriptions(limits.maxSubscriptionsPerSession);
     const primed = client.protocolVersion >= FIRST_PRIMED;
