@@ -70,7 +70,7 @@ export class AggregateEndpoint implements BareEndpoint {
   async info(session: Downstream, signal: AbortSignal): Promise<EndpointInfo> {
     const { pool, serverInfo } = this.#options;
     const known = await Promise.all(pool.servers().map((server) => this.#infoOf(server, session, signal)));
-    return mergedInfo(known, serverInfo);
+    return mergedInfo(known, serverInfo, session.era);
   }
 
   async request(session: Downstream, method: string, params: Params | undefined, call: CallOptions): Promise<unknown> {

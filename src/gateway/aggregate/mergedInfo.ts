@@ -1,5 +1,7 @@
 import type { Implementation, ServerCapabilities } from '@modelcontextprotocol/client';
 import type { ServerInfo } from '../../pool/McpPool.js';
+import type { Era } from '../../registry/config/ServerConfig.js';
+import { acrossEras } from '../endpoint/crossing.js';
 import type { EndpointInfo } from '../endpoint/Endpoint.js';
 
 /** What is known of one server. */
@@ -11,6 +13,8 @@ export interface KnownServer {
   readonly pending: boolean;
 }
 
+type Settings = Readonly<Record<string, unknown>>;
+
 type Capabilities = Omit<ServerCapabilities, 'tasks' | 'extensions'> & {
   readonly tasks?: Readonly<Record<string, unknown>> | undefined;
   readonly extensions?: Readonly<Record<string, unknown>> | undefined;
@@ -20,8 +24,11 @@ type Capabilities = Omit<ServerCapabilities, 'tasks' | 'extensions'> & {
 const EXTENSIONS: readonly string[] = ['io.modelcontextprotocol/ui', 'io.modelcontextprotocol/tasks'];
 
 /** What any of the servers can do, of what the aggregate passes on. A server that is still starting may have any of it. */
-export function mergedInfo(known: readonly KnownServer[], serverInfo: Implementation): EndpointInfo {
-  const all = known.flatMap(({ info }): Capabilities[] => (info === undefined ? [] : [info.capabilities]));
+export function mergedInfo(known: readonly KnownServer[], serverInfo: Implementation, era: Era): EndpointInfo {
+  const all = known.flatMap(({ info }): Capabilities[] => {
+    if (info === undefined) return [];
+    return [info.era === era ? info.capabilities : acrossEras(info.capabilities)];
+  });
   const pending = known.some((each) => each.pending);
   const some = (has: (capabilities: Capabilities) => unknown): boolean => pending || all.some((each) => has(each));
   const instructions = known.flatMap(({ server, info }) =>
@@ -29,8 +36,10 @@ export function mergedInfo(known: readonly KnownServer[], serverInfo: Implementa
   );
   const tasks = all.flatMap((each) => (isObject(each.tasks) ? [each.tasks] : []));
   const extensions = EXTENSIONS.flatMap((name) => {
-    const has = all.find((each) => each.extensions?.[name] !== undefined);
-    return has === undefined ? [] : [[name, has.extensions?.[name]]];
+    const [first, ...others] = all.flatMap((each) =>
+      isObject(each.extensions?.[name]) ? [each.extensions[name]] : [],
+    );
+    return first === undefined ? [] : [[name, others.reduce(agreed, first)]];
   });
   const capabilities = {
     tools: { listChanged: true },
@@ -48,6 +57,12 @@ export function mergedInfo(known: readonly KnownServer[], serverInfo: Implementa
     serverInfo,
     ...(instructions.length === 0 ? {} : { instructions: instructions.join('\n\n') }),
   };
+}
+
+/** Settings of an extension that two servers have alike. */
+function agreed(one: Settings, other: Settings): Settings {
+  const same = ([key, value]: [string, unknown]): boolean => JSON.stringify(value) === JSON.stringify(other[key]);
+  return Object.fromEntries(Object.entries(one).filter(same));
 }
 
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>

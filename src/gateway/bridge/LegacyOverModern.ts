@@ -2,6 +2,7 @@ import type { ServerRequest } from '../../connection/protocol/messages.js';
 import { META_LOG_LEVEL } from '../../connection/protocol/metaKeys.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { ProtocolError, QueueFullError, RpcError, show } from '../../core/errors.js';
+import { acrossEras } from '../endpoint/crossing.js';
 import type { CallOptions, Downstream } from '../endpoint/Endpoint.js';
 import type { Params } from '../rpc/envelope.js';
 import { parseAnswer } from '../rpc/parseAnswer.js';
@@ -36,7 +37,7 @@ export interface LegacyCall {
  * does not reach the client.
  */
 export async function legacyOverModern({ server, session, params, call }: LegacyCall, send: Send): Promise<unknown> {
-  const client = { clientInfo: session.clientInfo, capabilities: session.capabilities ?? {} };
+  const client = { clientInfo: session.clientInfo, capabilities: acrossEras(session.capabilities ?? {}) };
   const meta = session.logLevel === undefined ? {} : { [META_LOG_LEVEL]: session.logLevel };
   let own: Params = {};
   for (let round = 0; round < MAX_ROUNDS; round++) {

@@ -8,6 +8,7 @@ import { LEVELS, levelOf } from '../rpc/levels.js';
 import { MAX_URI_LENGTH } from '../rpc/limits.js';
 import type { Callers } from '../session/callers/Callers.js';
 import { OwnTasks } from '../session/OwnTasks.js';
+import { acrossEras } from './crossing.js';
 import { discovered } from './discovered.js';
 import type { BareEndpoint, CallOptions, Downstream, EndpointInfo, ListenOptions } from './Endpoint.js';
 
@@ -45,11 +46,10 @@ export class ServerEndpoint implements BareEndpoint {
     if (!this.#pool.hasServer(this.#server)) throw new ServerNotFoundError(this.#server);
     const caller = this.#callers.of(this.#server, session);
     const { capabilities, serverInfo, instructions } = await this.#callers.info(this.#server, session, signal);
-    if (session.era === 'legacy' && this.#callers.eraOf(this.#server, session) === 'modern') {
-      await this.#follow(session, caller);
-    }
+    const era = this.#callers.eraOf(this.#server, session);
+    if (session.era === 'legacy' && era === 'modern') await this.#follow(session, caller);
     return {
-      capabilities,
+      capabilities: era === session.era ? capabilities : acrossEras(capabilities),
       serverInfo: serverInfo ?? { name: this.#server, version: '0' },
       ...(instructions === undefined ? {} : { instructions }),
     };

@@ -132,9 +132,11 @@ export function capabilitiesOf(params: Params | undefined): ClientCapabilities |
   return known.length === 0 ? undefined : (Object.fromEntries(known) as ClientCapabilities);
 }
 
-/** What of a client's capabilities lets a server ask it something; undefined when nothing does. */
+/** What of a client's capabilities a server is told that tells clients apart: what it may ask, and extensions; undefined when nothing. */
 export function askable(capabilities: ClientCapabilities | undefined): ClientCapabilities | undefined {
-  const known = Object.entries(capabilities ?? {}).filter(([name]) => Object.hasOwn(ASKED_FOR, name));
+  const known = Object.entries(capabilities ?? {}).filter(
+    ([name]) => name === 'extensions' || Object.hasOwn(ASKED_FOR, name),
+  );
   return known.length === 0 ? undefined : (Object.fromEntries(known) as ClientCapabilities);
 }
 

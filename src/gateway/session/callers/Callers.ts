@@ -8,6 +8,7 @@ import type { Caller, ServerInfo } from '../../../pool/McpPool.js';
 import type { Era } from '../../../registry/config/ServerConfig.js';
 import { legacyOverModern, type Send } from '../../bridge/LegacyOverModern.js';
 import { ModernOverLegacy } from '../../bridge/ModernOverLegacy.js';
+import { acrossEras } from '../../endpoint/crossing.js';
 import { type CallOptions, type Downstream, infoOf } from '../../endpoint/Endpoint.js';
 import type { GatewayPool } from '../../GatewayOptions.js';
 import type { HeldBytes } from '../../http/HeldBytes.js';
@@ -170,7 +171,7 @@ export class Callers {
     { onTool, ...call }: CallOptions,
   ): Promise<unknown> {
     const config = this.#pool.config(server);
-    const client = call.client ?? { capabilities: {} };
+    const client = { ...call.client, capabilities: acrossEras(call.client?.capabilities ?? {}) };
     const alone = config?.sharing === 'bound';
     let own = session;
     if (alone) own = this.#clients.alone(client);
