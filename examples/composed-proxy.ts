@@ -1,4 +1,5 @@
 import { createServer } from 'node:http';
+import { FileTokenStore, UpstreamOAuth } from 'mcp-poolkit/auth';
 import { Bulkhead, MultiServerRateLimiter } from 'mcp-poolkit/concurrent';
 import { addGateway, bearerTokens, Gateway } from 'mcp-poolkit/gateway';
 import { audit, cache, limit, Pins, redact } from 'mcp-poolkit/middleware';
@@ -26,6 +27,15 @@ const { HTTP_SERVER, SSE_SERVER } = process.env;
 if (HTTP_SERVER) servers.push({ name: 'web', transport: 'http', url: HTTP_SERVER });
 if (SSE_SERVER) servers.push({ name: 'older', transport: 'sse', url: SSE_SERVER });
 
+// An account of this proxy's own at a server (OAuth): tokens are fetched and renewed, one for each user.
+const oauth = new UpstreamOAuth({ store: new FileTokenStore() });
+const { OAUTH_SERVER, OAUTH_ISSUER = '', OAUTH_SECRET = '' } = process.env;
+if (OAUTH_SERVER) {
+  const account = { clientId: 'proxy', clientSecret: OAUTH_SECRET, issuer: OAUTH_ISSUER };
+  const auth = { type: 'oauth', grant: 'client_credentials', scopes: ['tools'], ...account } as const;
+  servers.push({ name: 'account', transport: 'http', url: OAUTH_SERVER, auth });
+}
+
 // No user takes more than 50 calls a second of any server.
 const rate = new MultiServerRateLimiter({
   maxRequests: 50,
@@ -33,7 +43,7 @@ const rate = new MultiServerRateLimiter({
   keyOf: ({ server, caller }) => `${server} ${caller?.principal ?? ''}`,
 });
 plan.add('limits', rate, { phase: 'background' });
-const pool = new UnifiedPool({ limiter: rate });
+const pool = new UnifiedPool({ limiter: rate, credentials: oauth.credentials });
 plan.add('servers', pool, { phase: 'close' });
 
 // Around every call to a server: the first stands outermost.

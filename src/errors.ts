@@ -22,6 +22,7 @@ export {
   ServerNotFoundError,
   ServerStoppedError,
   ShutdownTimeoutError,
+  SignInError,
   StartError,
   type StartErrorDetail,
   StillAliveError,

@@ -57,6 +57,7 @@ export {
   ServerNotFoundError,
   ServerStoppedError,
   ShutdownTimeoutError,
+  SignInError,
   StartError,
   type StartErrorDetail,
   StillAliveError,

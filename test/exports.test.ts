@@ -28,6 +28,7 @@ const ERRORS: readonly string[] = [
   'ServerNotFoundError',
   'ServerStoppedError',
   'ShutdownTimeoutError',
+  'SignInError',
   'StartError',
   'StillAliveError',
   'UnauthorizedError',
@@ -158,6 +159,14 @@ const OWN: Readonly<Record<string, readonly string[]>> = {
     'readConfigFile',
   ],
   './toolstore': ['FILE_CACHE_DEFAULTS', 'FileCache', 'NoOpCache'],
+  './auth': [
+    'FileTokenStore',
+    'SIGN_IN_ON_LOOPBACK_DEFAULTS',
+    'SignIn',
+    'UPSTREAM_OAUTH_DEFAULTS',
+    'UpstreamOAuth',
+    'signInOnLoopback',
+  ],
   './shutdown': [
     'BackgroundWorker',
     'CLOSE_DEFAULTS',

@@ -4,6 +4,10 @@ import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join, resolve } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { Grants } from '../src/auth/Grants.js';
+import { signInOnLoopback } from '../src/auth/signInOnLoopback.js';
+import type { TokenStore } from '../src/auth/store/TokenStore.js';
+import { UpstreamOAuth } from '../src/auth/UpstreamOAuth.js';
 import { AdaptiveLimit } from '../src/concurrent/balance/AdaptiveLimit.js';
 import { Balancer } from '../src/concurrent/balance/Balancer.js';
 import { Bulkhead } from '../src/concurrent/balance/Bulkhead.js';
@@ -87,6 +91,8 @@ afterEach(async () => {
   expect(unhandled.splice(0)).toEqual([]);
   logged = [];
 });
+
+const FAR = { name: 'far', url: 'https://far.example/mcp', auth: { type: 'oauth' } } as const;
 
 /** A list of tools through a chain. */
 const listed = (
@@ -551,6 +557,29 @@ const HOOKS: Readonly<Record<string, () => unknown>> = {
       server.closeAllConnections();
       await new Promise((done) => server.close(done));
     }
+  },
+  'TokenStore get set delete exclusive': async () => {
+    const grant = { server: FAR.url, issuer: 'https://i.example', resource: FAR.url, client: { id: 'c' } };
+    const old = { ...grant, accessToken: 'a', refreshToken: 'r', expiresAt: 1 };
+    const good: TokenStore = { get: async () => old, set: async () => undefined, delete: async () => undefined };
+    const ask = (store: TokenStore): Promise<unknown> => {
+      const { signal } = new AbortController();
+      const oauth = new UpstreamOAuth({ store });
+      return oauth.credentials({ server: 'far', config: FAR, caller: undefined, signal, reason: 'start' });
+    };
+    const planted = { code: 'ERR_SIGN_IN', message: expect.stringContaining('planted') };
+    for (const broken of BOTH) {
+      await expect(ask({ ...good, get: broken })).rejects.toMatchObject(planted);
+      await expect(ask({ ...good, exclusive: broken })).rejects.toMatchObject(planted);
+      await expect(new UpstreamOAuth({ store: { ...good, delete: broken } }).signOut(FAR)).rejects.toMatchObject(
+        planted,
+      );
+      await expect(new Grants({ ...good, set: broken }).set(FAR, undefined, old)).rejects.toMatchObject(planted);
+    }
+  },
+  'SignInOnLoopbackOptions onUrl': async () => {
+    const oauth = { begin: async () => ({ url: 'https://i.example', issuer: 'i' }) } as unknown as UpstreamOAuth;
+    await expect(signInOnLoopback(oauth, FAR, { onUrl: thrower })).rejects.toBeInstanceOf(Planted);
   },
 };
 

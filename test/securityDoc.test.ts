@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { expect, test } from 'vitest';
+import * as auth from '../src/auth/index.js';
 import * as concurrent from '../src/concurrent/index.js';
 import * as gateway from '../src/gateway/index.js';
 import * as observe from '../src/observe/index.js';
@@ -11,6 +12,7 @@ import * as toolstore from '../src/toolstore/index.js';
 const ROOT = resolve(import.meta.dirname, '..');
 const DOC = readFileSync(join(ROOT, 'docs/security.md'), 'utf8');
 const CONSTANTS: Readonly<Record<string, unknown>> = {
+  ...auth,
   ...concurrent,
   ...gateway,
   ...observe,

@@ -2,6 +2,7 @@ import { messageOf, ServerNotFoundError, show } from '../core/errors.js';
 import { UnifiedPool } from '../pool/UnifiedPool.js';
 import { closeInheritedDescriptors } from '../registry/process/descriptors.js';
 import { ShutdownPlan } from '../shutdown/ShutdownPlan.js';
+import { oauthOf, type TokensOption } from './auth/oauthOf.js';
 import { loadConfig, startProblem } from './configs.js';
 import { createLogger } from './output/logger.js';
 import { complain } from './output/output.js';
@@ -9,7 +10,7 @@ import { showResult, writeAsIs } from './output/showResult.js';
 import { visible } from './output/visible.js';
 import { whenNpmIsGone } from './parent.js';
 
-export interface CallOptions {
+export interface CallOptions extends TokensOption {
   readonly config?: string;
   readonly timeoutMs: number;
   readonly json?: boolean;
@@ -31,7 +32,7 @@ export async function call(server: string, tool: string, json: string, options: 
   });
   whenNpmIsGone(() => void plan.shutdown('npm is gone'));
   try {
-    const pool = new UnifiedPool({ logger });
+    const pool = new UnifiedPool({ logger, credentials: oauthOf(options, logger).credentials });
     plan.add('server', pool, { phase: 'close' });
     const config = await loadConfig(options.config);
     // Not before: the config may be one of them, as with `--config <(…)`.

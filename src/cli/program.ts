@@ -1,6 +1,8 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { packageVersion } from '../core/version.js';
 import { GATEWAY_DEFAULTS } from '../gateway/GatewayOptions.js';
+import { addAuth } from './auth/authCommand.js';
+import { TOKENS_FLAG } from './auth/oauthOf.js';
 import { addBench, addReference } from './bench/benchCommand.js';
 import type { CallOptions } from './call.js';
 import { addConnect } from './desk/connectProgram.js';
@@ -33,6 +35,7 @@ export function createProgram(): Command {
   addConnect(program);
   addCall(program);
   addDoctor(program);
+  addAuth(program);
   addImport(program);
   addBench(program);
   addTesting(program);
@@ -70,6 +73,7 @@ function addServe(program: Command): void {
       whole(0, 600_000),
       0,
     )
+    .option(...TOKENS_FLAG)
     .option('--cache <folder>', "keep the servers' tool lists there: after a restart they are there at once")
     .option(
       '--session-key <from...>',
@@ -112,6 +116,7 @@ function addCall(program: Command): void {
     .argument('<tool>', 'the tool to call')
     .argument('[arguments]', 'the arguments, a JSON object', '{}')
     .option('-c, --config <file>', 'config file (default: mcp.json, else examples/mcp.json)')
+    .option(...TOKENS_FLAG)
     .option('--timeout-ms <ms>', 'longest call', whole(1, 86_400_000), 60_000)
     .option('--json', 'print the whole result as JSON, instead of its text')
     .addOption(logLevel())
@@ -133,6 +138,7 @@ function addDoctor(program: Command): void {
     .command('doctor')
     .description('Start every server of a config, ask for its lists, say what is wrong with each, stop them.')
     .option('-c, --config <file>', 'config file (default: mcp.json, else examples/mcp.json)')
+    .option(...TOKENS_FLAG)
     .option('--json', 'print one JSON object, instead of text')
     .addOption(logLevel('silent'))
     .addHelpText(

@@ -14,6 +14,7 @@ import { closeInheritedDescriptors } from '../registry/process/descriptors.js';
 import { Health } from '../shutdown/Health.js';
 import { ShutdownPlan } from '../shutdown/ShutdownPlan.js';
 import { FileCache } from '../toolstore/FileCache.js';
+import { oauthOf, type TokensOption } from './auth/oauthOf.js';
 import { LiveConfig } from './config/LiveConfig.js';
 import { onHangup } from './config/onHangup.js';
 import { type LoadedConfig, loadConfig, startProblem } from './configs.js';
@@ -24,7 +25,7 @@ import { whenNpmIsGone, whenParentIsGone } from './parent.js';
 import { readSessionKeys } from './serving/readSessionKeys.js';
 import { ANSWER_MS, stopBudgetMs } from './stopTimes.js';
 
-export interface ServeOptions {
+export interface ServeOptions extends TokensOption {
   readonly config?: string;
   readonly host: string;
   readonly port: number;
@@ -116,7 +117,8 @@ async function start(options: ServeOptions, { plan, output, logger }: Context): 
   for (const problem of config.problems) output.problem(problem);
   const cache = options.cache === undefined ? undefined : new FileCache({ directory: options.cache, logger });
   if (cache !== undefined) plan.add('tool lists', cache, { phase: 'release' });
-  const pool = new UnifiedPool({ logger, ...(cache && { eraStore: cache.eraStore() }) });
+  const { credentials } = oauthOf(options, logger);
+  const pool = new UnifiedPool({ logger, credentials, ...(cache && { eraStore: cache.eraStore() }) });
   plan.add('servers', pool, { phase: 'close' });
   const startMs = new Map<string, number>();
   watch(pool, { output, logger, startMs });

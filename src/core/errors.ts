@@ -32,6 +32,7 @@ export {
   OptionError,
   ServerNotFoundError,
   ServerStoppedError,
+  SignInError,
   UnauthorizedError,
 } from './errors/refusals.js';
 export { messageOf, show } from './show.js';

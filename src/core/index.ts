@@ -30,6 +30,7 @@ export {
   ServerNotFoundError,
   ServerStoppedError,
   ShutdownTimeoutError,
+  SignInError,
   StartError,
   type StartErrorDetail,
   StillAliveError,

@@ -21,6 +21,7 @@ import {
   ServerNotFoundError,
   ServerStoppedError,
   ShutdownTimeoutError,
+  SignInError,
   StartError,
   StillAliveError,
   show,
@@ -64,6 +65,14 @@ const PINNED: readonly (readonly [PoolkitError, string, string, string | undefin
     'no',
     false,
     'server "fs" wants other credentials (401)',
+  ],
+  [
+    new SignInError('fs', 'no code came back'),
+    'SignInError',
+    'ERR_SIGN_IN',
+    'no',
+    false,
+    'signing in to server "fs": no code came back',
   ],
   [
     new ForbiddenError('fs'),
@@ -190,6 +199,11 @@ test.each(PINNED)('%s is what it says', (error, name, code, acted, retryable, me
   expect(error.message).toBe(message);
 });
 
+test('a refusal says what is to be done, where that is known', () => {
+  const { message, challenge } = new UnauthorizedError('fs', { why: 'sign in first', challenge: 'Bearer' });
+  expect([message, challenge]).toEqual(['sign in first', 'Bearer']);
+});
+
 test('the codes are these and no others, each with a class', () => {
   expect(Object.keys(ERROR_CODES)).toEqual(PINNED.map(([, , code]) => code));
   expect(Object.isFrozen(ERROR_CODES)).toBe(true);
@@ -232,6 +246,7 @@ test('a cause is kept, and there is none where none was given', () => {
     new OptionError('a', 1, 'b', cause),
     new UnauthorizedError('a', undefined, cause),
     new ForbiddenError('a', undefined, cause),
+    new SignInError('a', 'why', cause),
     new StartError('a', 'b', {}, cause),
     new NotSentError('a', 'b', cause),
     new BackingOffError('a', 1, cause),

@@ -2,14 +2,21 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { exchange } from '../support/httpClient.js';
+import { AuthorizationServer, ProtectedServer } from '../support/oauth.js';
 import { Program, runnable } from '../support/program.js';
 import { examples } from '../support/servers.js';
+import { tempFolder } from '../support/tempFolder.js';
 
 // A program and its server start here, and the machine may be busy.
 vi.setConfig({ testTimeout: 60_000 });
 
 test('the proxy of docs/composing.md lets its user in, hides secrets, counts calls, and ends cleanly', async () => {
-  const program = new Program(await runnable('composed-proxy.ts'), { env: { PORT: '0' } });
+  const authority = await AuthorizationServer.listen();
+  authority.clients.set('proxy', 'its-secret');
+  const upstream = await ProtectedServer.listen(authority);
+  const oauth = { OAUTH_SERVER: upstream.url, OAUTH_ISSUER: authority.issuer, OAUTH_SECRET: 'its-secret' };
+  const env = { PORT: '0', XDG_DATA_HOME: tempFolder(), ...oauth };
+  const program = new Program(await runnable('composed-proxy.ts'), { env });
   const [, port] = await program.line(/^listening .*"port":(\d+)/);
   const url = `http://127.0.0.1:${port}`;
   const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' };
@@ -25,6 +32,9 @@ test('the proxy of docs/composing.md lets its user in, hides secrets, counts cal
   const session = { ...me, 'mcp-session-id': String(opened.headers['mcp-session-id']) };
   const call = { name: 'everything__echo', arguments: { message: 'my key is sk-0123456789abcdef' } };
   expect((await post({ method: 'tools/call', params: call }, session)).text).toContain('my key is [redacted]');
+  const far = await post({ method: 'tools/call', params: { name: 'account__who', arguments: {} } }, session);
+  expect(far.text).toContain('it is you');
+  expect(new Set(upstream.shown).has(me.authorization)).toBe(false);
   const metrics = await fetch(`${url}/metrics`, { headers: { connection: 'close' } });
   expect(await metrics.text()).toContain('everything');
   program.kill('SIGTERM');

@@ -51,6 +51,16 @@ export const TYPES: Readonly<Record<string, readonly string[]>> = {
     'UnifiedPoolOptions',
   ],
   './errors': ['AcquireTimeoutDetail', 'Acted', 'ErrorCode', 'StartErrorDetail'],
+  './auth': [
+    'BeginOptions',
+    'FileTokenStoreOptions',
+    'OAuthSettings',
+    'SignInOnLoopbackOptions',
+    'SignInStatus',
+    'StoredGrant',
+    'TokenStore',
+    'UpstreamOAuthOptions',
+  ],
   './pool': [
     'AcquireOptions',
     'ApplyReport',

@@ -1,5 +1,5 @@
-import { StartError } from '../../core/errors.js';
-import type { ServerConfig, SeveralServersConfig } from '../../registry/config/ServerConfig.js';
+import { StartError, UnauthorizedError } from '../../core/errors.js';
+import type { ServerConfig, SeveralServersConfig, UrlServerConfig } from '../../registry/config/ServerConfig.js';
 import { isSeveral, targetsOf } from '../../registry/config/targets/targetsOf.js';
 
 /** What to do about a server that does not start: one line. */
@@ -9,7 +9,7 @@ export function adviceFor(config: ServerConfig, error: unknown): string {
   const text = causes.map((each) => each.message).join(' ');
   const codes = new Set(causes.map((each) => (each as NodeJS.ErrnoException).code));
   if (config.transport === 'stdio') return adviceForProgram(config, codes, text, startErrorIn(causes));
-  return adviceForUrl(config.url, codes, text);
+  return adviceForSignIn(config, causes) ?? adviceForUrl(config.url, codes, text);
 }
 
 /** Their failures stand in the order of the targets. */
@@ -50,6 +50,16 @@ function adviceForProgram(
     return `it did not answer in time: is it an MCP server over stdio? A first download by npx or uvx takes long: run it by hand once (${line}), or raise startTimeoutMs`;
   }
   return `run it by hand: ${line}`;
+}
+
+/** Undefined where signing in is not what it lacks. */
+function adviceForSignIn({ name, auth }: UrlServerConfig, causes: readonly Error[]): string | undefined {
+  const run = `run mcp-poolkit auth ${name}`;
+  const refused = causes.find((each) => each instanceof UnauthorizedError);
+  if (auth !== undefined) return refused === undefined || auth.grant === 'client_credentials' ? undefined : run;
+  // It says where its sign-in is described (RFC 9728).
+  if (!/resource_metadata=/.test(refused?.challenge ?? '')) return undefined;
+  return `it wants a sign-in: write "auth": { "type": "oauth" } into its entry, then ${run}`;
 }
 
 function adviceForUrl(url: string, codes: ReadonlySet<string | undefined>, text: string): string {

@@ -2,6 +2,7 @@ import { messageOf } from '../../core/errors.js';
 import { UnifiedPool } from '../../pool/UnifiedPool.js';
 import { closeInheritedDescriptors } from '../../registry/process/descriptors.js';
 import { ShutdownPlan } from '../../shutdown/ShutdownPlan.js';
+import { oauthOf, type TokensOption } from '../auth/oauthOf.js';
 import { loadConfig } from '../configs.js';
 import { createLogger } from '../output/logger.js';
 import { complain } from '../output/output.js';
@@ -11,7 +12,7 @@ import { asJson, asText } from './report.js';
 
 const GRACE_MS = 200;
 
-export interface DoctorOptions {
+export interface DoctorOptions extends TokensOption {
   readonly config?: string;
   readonly json?: boolean;
   readonly logLevel: string;
@@ -35,7 +36,12 @@ export async function doctor(options: DoctorOptions): Promise<void> {
     closeInheritedDescriptors();
     const warnings = new WarningCollector();
     // They are started to be looked at, and have nothing to finish.
-    const pool = new UnifiedPool({ logger: warnings.over(logger), stdinGraceMs: GRACE_MS, termGraceMs: GRACE_MS });
+    const pool = new UnifiedPool({
+      logger: warnings.over(logger),
+      stdinGraceMs: GRACE_MS,
+      termGraceMs: GRACE_MS,
+      credentials: oauthOf(options, logger).credentials,
+    });
     plan.add('servers', pool, { phase: 'close' });
     for (const each of config.servers) pool.addServer(each);
     const servers = await Promise.all(

@@ -10,6 +10,7 @@ export const ERROR_CODES = Object.freeze({
   ERR_SERVER_NOT_FOUND: { acted: 'no', retryable: false },
   ERR_SERVER_STOPPED: { acted: 'no', retryable: false },
   ERR_UNAUTHORIZED: { acted: 'no', retryable: false },
+  ERR_SIGN_IN: { acted: 'no', retryable: false },
   ERR_FORBIDDEN: { acted: 'no', retryable: false },
   ERR_QUEUE_FULL: { acted: 'no', retryable: true },
   ERR_ACQUIRE_TIMEOUT: { acted: 'no', retryable: true },

@@ -48,15 +48,29 @@ export class ServerStoppedError extends PoolkitError {
   }
 }
 
-/** The upstream answered 401 and the credentials hook had nothing better. */
+/** The upstream answered 401 and the credentials hook had nothing better; or there is nothing to show it at all: `why` then. */
 export class UnauthorizedError extends PoolkitError {
   readonly server: string;
   /** The `WWW-Authenticate` header, when one came. */
   readonly challenge: string | undefined;
-  constructor(server: string, challenge?: string, cause?: unknown) {
-    super('ERR_UNAUTHORIZED', `server ${show(server)} wants other credentials (401)`, cause);
+  constructor(
+    server: string,
+    refused?: string | { readonly why: string; readonly challenge?: string },
+    cause?: unknown,
+  ) {
+    const own = typeof refused === 'object' ? refused : { challenge: refused };
+    super('ERR_UNAUTHORIZED', 'why' in own ? own.why : `server ${show(server)} wants other credentials (401)`, cause);
     this.server = server;
-    this.challenge = challenge;
+    this.challenge = own.challenge;
+  }
+}
+
+/** Signing in to a server, or renewing what a sign-in gave, went wrong on the way: nothing was sent to the server itself. */
+export class SignInError extends PoolkitError {
+  readonly server: string;
+  constructor(server: string, why: string, cause?: unknown) {
+    super('ERR_SIGN_IN', `signing in to server ${show(server)}: ${why}`, cause);
+    this.server = server;
   }
 }
 

@@ -7,7 +7,7 @@ import { failuresOf } from '../../core/wait/settleAll.js';
 import { checkServerConfig } from '../../registry/config/checkServerConfig.js';
 import { fingerprint } from '../../registry/config/fingerprint.js';
 import type { ServerConfig } from '../../registry/config/ServerConfig.js';
-import { isSeveral, transportsOf } from '../../registry/config/targets/targetsOf.js';
+import { isSeveral, targetsOf, transportsOf } from '../../registry/config/targets/targetsOf.js';
 import type { ApplyReport, StartReport } from '../McpPool.js';
 import { isSome } from './callers/callerKey.js';
 import type { PoolContext } from './context.js';
@@ -144,6 +144,16 @@ export class ServerTable {
       if (connector.transports.includes(transport)) continue;
       const taken = connector.transports.map((each) => (each === undefined ? 'a url alone' : `'${each}'`));
       throw new OptionError(`servers.${config.name}.transport`, transport, taken.join(' or '));
+    }
+    const signsIn = (isSeveral(config) ? targetsOf(config).map((each) => each.config) : [config]).some(
+      (each) => each.transport !== 'stdio' && each.auth !== undefined,
+    );
+    if (signsIn && this.#context.pool.credentials === undefined) {
+      throw new OptionError(
+        `servers.${config.name}.auth`,
+        undefined,
+        'a pool with credentials, as those of UpstreamOAuth',
+      );
     }
     const server = isSeveral(config) ? new ServerGroup(config, this.#context) : new Server(config, this.#context);
     const { sharing, clientCapabilities } = server.options;

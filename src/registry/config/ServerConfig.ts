@@ -1,5 +1,6 @@
 import type { ClientCapabilities } from '@modelcontextprotocol/client';
 import type { BalancePolicy } from '../../concurrent/balance/policies.js';
+import type { OAuthSettings } from './OAuthSettings.js';
 import type { SeveralSettings } from './targets/SeveralSettings.js';
 
 /** The protocol's two eras: `legacy` speaks `initialize` (2024-10-07 to 2025-11-25), `modern` is 2026-07-28. */
@@ -37,6 +38,8 @@ export interface UrlTarget {
   readonly url: string;
   /** Sent with every request to that origin; never to another. @defaultValue {} */
   readonly headers?: Readonly<Record<string, string>>;
+  /** How it is signed in to. A pool needs `credentials` for it, such as those of `UpstreamOAuth`. @defaultValue not at all */
+  readonly auth?: OAuthSettings;
 }
 
 /** What any server may set for itself; what it leaves out comes from its pool's options. */

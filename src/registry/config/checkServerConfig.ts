@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import { OptionError, show } from '../../core/errors.js';
 import { checkNames, checkOneOf, checkText, type Names } from '../../core/options.js';
 import { settingsSchema } from './entrySchema.js';
+import { type OAuthSettings, oauthProblem, oauthSchema } from './OAuthSettings.js';
 import type {
   ServerConfig,
   ServerSettings,
@@ -57,7 +58,7 @@ const STDIO: Names<StdioTarget> = {
   cwd: true,
   inheritEnv: true,
 };
-const URL_: Names<UrlTarget> = { transport: true, url: true, headers: true };
+const URL_: Names<UrlTarget> = { transport: true, url: true, headers: true, auth: true };
 const PLACE: Names<TargetPlace> = { weight: true, zone: true };
 const SEVERAL_FIELDS: Names<SeveralTargets & ServerSettings> = {
   ...SETTINGS,
@@ -115,10 +116,11 @@ function checkReach(reach: TargetReach, at: string, others: Readonly<Record<stri
     checkNames(at, reach, { ...others, ...STDIO });
     return;
   }
-  const { url, headers = {} } = reach;
+  const { url, headers = {}, auth } = reach;
   const badUrl = urlProblem(checkText(option('url'), url));
   if (badUrl !== undefined) throw new OptionError(option('url'), url, badUrl);
   for (const [key, each] of Object.entries(headers)) checkString(option(`headers.${key}`), each);
+  if (auth !== undefined) checkAuth(auth, { url, headers }, option);
   checkNames(at, reach, { ...others, ...URL_ });
 }
 
@@ -132,6 +134,25 @@ function checkBySchema(config: ServerConfig, schema: z.ZodType, option: (field: 
   if (issue === undefined) return;
   const value = issue.path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown>)[key], config);
   throw new OptionError(option(issue.path.join('.')), value, issue.message.replace(/^expected /, ''));
+}
+
+function checkAuth(
+  auth: unknown,
+  target: { readonly url: string; readonly headers: Readonly<Record<string, string>> },
+  option: (field: string) => string,
+): void {
+  const checked = oauthSchema.safeParse(auth);
+  const issue = checked.error?.issues[0];
+  // Values are not shown: one of them is a secret.
+  if (issue !== undefined) {
+    throw new OptionError(
+      option(['auth', ...issue.path].join('.')),
+      undefined,
+      issue.message.replace(/^expected /, ''),
+    );
+  }
+  const wrong = oauthProblem(checked.data as OAuthSettings, target);
+  if (wrong !== undefined) throw new OptionError(option(wrong.field), undefined, wrong.why.replace(/^expected /, ''));
 }
 
 /** A string, shown in no error: it may be a secret. */

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { toolRulesSchema } from './curation/checkCuration.js';
+import { oauthSchema } from './OAuthSettings.js';
 import { SEVERAL_SHAPE } from './targets/severalSchema.js';
 
 /** A count or a time in a file, where JSON has no Infinity. */
@@ -48,6 +49,7 @@ export const entrySchema = settingsSchema.extend({
   inheritEnv: texts.optional(),
   url: text.optional(),
   headers: textMap.optional(),
+  auth: oauthSchema.optional(),
   type: oneOf(TYPES).optional(),
   transport: oneOf(TYPES).optional(),
   disabled: bool.optional(),

@@ -4,6 +4,7 @@ import { nameProblem, urlProblem } from './checkServerConfig.js';
 import type { ToolRules } from './curation/Curation.js';
 import { ENTRY_FIELDS, type Entry, entrySchema, SETTING_FIELDS, TYPES } from './entrySchema.js';
 import { expandReferences, type References, type Variables } from './expandVariables.js';
+import { oauthProblem, readOAuth } from './OAuthSettings.js';
 import type {
   ServerConfig,
   ServerSettings,
@@ -13,7 +14,7 @@ import type {
   UrlTarget,
 } from './ServerConfig.js';
 import type { Path } from './shapes/ConfigText.js';
-import { normalizeEntry } from './shapes/normalizeEntry.js';
+import { normalizeEntry, OTHER_OAUTH } from './shapes/normalizeEntry.js';
 import { homeOf } from './shapes/references.js';
 import { severalProblem } from './targets/severalProblem.js';
 import { SEVERAL_FIELDS, SEVERAL_SHAPE, TARGET_FIELDS, type WrittenReach } from './targets/severalSchema.js';
@@ -97,7 +98,7 @@ class EntryReader {
     }
     // What is wrong with the rest follows from it.
     if (normalized.problems.length > 0) return undefined;
-    const checked = entrySchema.safeParse(normalized.entry);
+    const checked = entrySchema.safeParse(this.#withoutForeignAuth(normalized.entry));
     if (!checked.success) {
       for (const { path, message } of checked.error.issues) this.#problem(path.join('.'), message);
       return undefined;
@@ -118,7 +119,7 @@ class EntryReader {
 
   #several(fields: Entry, targets: NonNullable<Entry['targets']>): SeveralTargets | undefined {
     const { mirror, canary } = fields;
-    for (const field of ['command', 'url'] as const) {
+    for (const field of ['command', 'url', 'auth'] as const) {
       if (fields[field] !== undefined) this.#problem(field, 'expected none: the server has targets');
     }
     if (this.problems.length > 0) return undefined;
@@ -161,6 +162,14 @@ class EntryReader {
     return transport === 'stdio' ? this.#stdio(fields, at) : this.#url(transport, fields, at);
   }
 
+  /** `auth` is a word of other programs too, in shapes of their own. */
+  #withoutForeignAuth(entry: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+    const { auth, ...rest } = entry;
+    if (typeof auth !== 'object' || auth === null || Object.hasOwn(auth, 'type')) return entry;
+    this.#warn('auth', OTHER_OAUTH);
+    return rest;
+  }
+
   /** `undefined`: a url without a transport. `none`: it cannot be run. */
   #transport(fields: WrittenReach, at: string): ServerConfig['transport'] | 'none' {
     if (fields.command !== undefined && fields.url !== undefined) {
@@ -197,7 +206,7 @@ class EntryReader {
   }
 
   #stdio(fields: WrittenReach, at: string): StdioTarget {
-    for (const field of ['url', 'headers'] as const) {
+    for (const field of ['url', 'headers', 'auth'] as const) {
       if (fields[field] !== undefined) this.#warn(`${at}${field}`, 'not used for a program');
     }
     const command = this.#expandPath(`${at}command`, fields.command ?? '');
@@ -230,7 +239,11 @@ class EntryReader {
     const badUrl = this.problems.length > 0 ? undefined : urlProblem(url);
     if (badUrl !== undefined) this.#problem(`${at}url`, `expected ${badUrl}`);
     const headers = this.#expandAll(`${at}headers`, fields.headers);
-    return { ...(transport && { transport }), url, ...(headers === undefined ? {} : { headers }) };
+    const auth = readOAuth(fields.auth, (field, text) => this.#expand(`${at}${field}`, text));
+    const settled = auth !== undefined && this.problems.length === 0;
+    const wrong = settled ? oauthProblem(auth, { url, ...(headers && { headers }) }) : undefined;
+    if (wrong !== undefined) this.#problem(`${at}${wrong.field}`, wrong.why);
+    return { ...(transport && { transport }), url, ...(headers && { headers }), ...(auth && { auth }) };
   }
 
   #settings(fields: Entry): Partial<ServerSettings> {

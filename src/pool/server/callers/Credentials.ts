@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../../core/clock.js';
 import { thrown } from '../../../core/errors/thrown.js';
-import type { ServerConfig } from '../../../registry/config/ServerConfig.js';
+import type { SingleServerConfig } from '../../../registry/config/ServerConfig.js';
 import type { Caller } from '../../McpPool.js';
 
 /** What a server needs to act for a principal. */
@@ -20,8 +20,8 @@ export interface CredentialSet {
 /** What a server's credentials are asked for with. */
 export interface CredentialsRequest {
   readonly server: string;
-  /** What the server was added with. */
-  readonly config: ServerConfig;
+  /** What the server was added with; of one with several targets, the target's own. */
+  readonly config: SingleServerConfig;
   /** Whose they are to be; undefined for callers of no principal. */
   readonly caller: Caller | undefined;
   readonly signal: AbortSignal;
@@ -51,7 +51,7 @@ interface Asked {
 
 /** The credentials of one server's callers: asked once at a time per principal, kept until they expire. */
 export class Credentials {
-  readonly #config: ServerConfig;
+  readonly #config: SingleServerConfig;
   readonly #hook: CredentialsHook | undefined;
   readonly #clock: Clock;
   /** Made with the first question: its table is large, and most servers have no hook. */
@@ -61,7 +61,7 @@ export class Credentials {
   /** Renewals ahead of time, by principal: what they replace is good until they are through. */
   readonly #renewing = new Map<string, Asked>();
 
-  constructor(config: ServerConfig, hook: CredentialsHook | undefined, clock: Clock) {
+  constructor(config: SingleServerConfig, hook: CredentialsHook | undefined, clock: Clock) {
     this.#config = config;
     this.#hook = hook;
     this.#clock = clock;

@@ -43,11 +43,15 @@ const TRANSLATIONS: Readonly<Record<string, Translation>> = {
   },
 };
 
+/** Sign-ins as other programs describe them. */
+export const OTHER_OAUTH =
+  'not used here: write "auth": { "type": "oauth" }, then run mcp-poolkit auth <server>; or give a token in headers';
+
 /** Fields of other programs that change what a server does: leaving them out unread would surprise. */
 const ADVICE: Readonly<Record<string, string>> = {
   envFile: 'not read here: put its variables into env, or name them in inheritEnv',
   timeout: 'not used here, since programs differ in its unit: set timeouts.default, in ms',
-  oauth: 'not used here: give the token in headers',
+  oauth: OTHER_OAUTH,
 };
 
 /**

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { oauthSchema } from '../OAuthSettings.js';
 
 /** Targets of one server beyond which more would be a mistake, and labels of metrics many. */
 export const MAX_TARGETS = 64;
@@ -37,6 +38,7 @@ const reach = z.looseObject(
     inheritEnv: z.array(text, { error: 'expected an array of strings' }).optional(),
     url: text.optional(),
     headers: z.record(z.string(), text, { error: 'expected an object of strings' }).optional(),
+    auth: oauthSchema.optional(),
   },
   { error: 'expected an object with command or url' },
 );

@@ -1,0 +1,259 @@
+import { randomBytes } from 'node:crypto';
+import type { LookupFunction } from 'node:net';
+import { startAuthorization } from '@modelcontextprotocol/client';
+import { type Clock, systemClock } from '../core/clock.js';
+import { messageOf, OptionError, SignInError } from '../core/errors.js';
+import { type Logger, silentLogger } from '../core/logger.js';
+import { checkBytes, checkFunction, checkMs, checkText, withDefaults } from '../core/options.js';
+import { withDeadline } from '../core/time/within.js';
+import { SingleFlight } from '../core/wait/SingleFlight.js';
+import type { CredentialSet, CredentialsRequest } from '../pool/server/callers/Credentials.js';
+import { isLoopbackHost } from '../registry/config/OAuthSettings.js';
+import type { SingleServerConfig } from '../registry/config/ServerConfig.js';
+import { type Authority, authorityOf, discover, type MakeFetch } from './discover.js';
+import { bearer, GrantedTokens } from './GrantedTokens.js';
+import { Grants } from './Grants.js';
+import { checkTarget, guardedFetch } from './net/guardedFetch.js';
+import { keyOf, type OAuthServer, oauthServerOf, reachOf } from './OAuthServer.js';
+import { ownToken, registered, revoked } from './requests.js';
+import { SignIn } from './SignIn.js';
+import type { StoredGrant, TokenStore } from './store/TokenStore.js';
+import { failedAt } from './tokens.js';
+
+export interface UpstreamOAuthOptions {
+  /** Where what a sign-in gave is kept. */
+  readonly store: TokenStore;
+  /** What people are shown at the authorization server. @defaultValue 'mcp-poolkit' */
+  readonly clientName?: string;
+  /** Longest request to an authorization server, in ms, from 1. A renewal as a whole may take three times as long. @defaultValue 10000 */
+  readonly requestTimeoutMs?: number;
+  /** Most bytes of one of its answers, from 1024. @defaultValue 262144 */
+  readonly maxResponseBytes?: number;
+  /** Names to addresses, as `dns.lookup`; what it gives is checked. @defaultValue the system's */
+  readonly lookup?: LookupFunction;
+  /** Where time comes from. @defaultValue the system's clock */
+  readonly clock?: Clock;
+  /** Told of renewals and what went wrong with them; never of tokens. @defaultValue none */
+  readonly logger?: Logger;
+}
+
+export const UPSTREAM_OAUTH_DEFAULTS = Object.freeze({
+  clientName: 'mcp-poolkit',
+  requestTimeoutMs: 10_000,
+  maxResponseBytes: 262_144,
+});
+
+/** How a server's sign-in stands; without any secret. */
+export interface SignInStatus {
+  readonly signedIn: boolean;
+  readonly issuer?: string;
+  readonly scope?: string;
+  /** Epoch ms at which the token expires; absent when that is not known. */
+  readonly expiresAt?: number;
+  /** Whether it is renewed without a person. */
+  readonly renewable?: boolean;
+}
+
+/** What a sign-in begins with. */
+export interface BeginOptions {
+  /** Where the authorization server sends the browser back to: https, or http on loopback. What comes there is for `SignIn.finish`. */
+  readonly redirectUrl: string;
+  /** Whose sign-in it is: the caller's principal. @defaultValue that of callers without one */
+  readonly principal?: string;
+  /** What is asked for. @defaultValue `auth.scopes` of the config, else what the server asks for */
+  readonly scopes?: readonly string[];
+  /** What the server said with its refusal (`WWW-Authenticate`). @defaultValue nothing */
+  readonly challenge?: string;
+  /** Ends it. @defaultValue none */
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Signs in to servers whose config has `auth: { type: 'oauth' }`, and gives pools what they act with: hand `credentials` to a pool. A grant is
+ * kept and used by server and principal, and never for another of either; nothing that a client brought goes to a server or an
+ * authorization server. It holds nothing open and needs no end.
+ */
+export class UpstreamOAuth {
+  /** For a pool's `credentials`. Undefined for servers without `auth`. @throws UnauthorizedError, SignInError */
+  readonly credentials = (request: CredentialsRequest): Promise<CredentialSet | undefined> =>
+    this.#credentials(request);
+  readonly #options: Required<Omit<UpstreamOAuthOptions, 'lookup'>> & Pick<UpstreamOAuthOptions, 'lookup'>;
+  readonly #grants: Grants;
+  readonly #granted: GrantedTokens;
+  readonly #flights = new SingleFlight();
+
+  /** @throws OptionError */
+  constructor(given: UpstreamOAuthOptions) {
+    const others = { store: true, lookup: true, clock: true, logger: true } as const;
+    const options = withDefaults('UpstreamOAuth', given, UPSTREAM_OAUTH_DEFAULTS, others);
+    const { store, clock = systemClock, logger = silentLogger } = options;
+    for (const method of ['get', 'set', 'delete'] as const) checkFunction(`store.${method}`, store?.[method]);
+    this.#options = {
+      ...options,
+      clientName: checkText('clientName', options.clientName),
+      requestTimeoutMs: checkMs('requestTimeoutMs', options.requestTimeoutMs, { min: 1 }),
+      maxResponseBytes: checkBytes('maxResponseBytes', options.maxResponseBytes, { min: 1_024 }),
+      clock,
+      logger,
+    };
+    this.#grants = new Grants(store);
+    this.#granted = new GrantedTokens({
+      grants: this.#grants,
+      clock,
+      logger,
+      fetching: (server, signal) => this.#fetching(server, signal),
+    });
+  }
+
+  /** Begins a person's sign-in to a server. @throws OptionError, SignInError */
+  async begin(config: SingleServerConfig, options: BeginOptions): Promise<SignIn> {
+    const server = signInServer(config);
+    const { redirectUrl, principal, challenge, signal } = options;
+    const { protocol, hostname } = URL.canParse(redirectUrl) ? new URL(redirectUrl) : { protocol: '', hostname: '' };
+    if (protocol !== 'https:' && !(protocol === 'http:' && isLoopbackHost(hostname))) {
+      throw new OptionError('redirectUrl', redirectUrl, 'an https URL, or an http URL on loopback');
+    }
+    const makeFetch = this.#fetching(server, signal);
+    const authority = await discover(server, makeFetch, challenge);
+    const { issuer, metadata, resource } = authority;
+    // Without PKCE a stolen code is worth a token; a server that takes it says so (MCP authorization, 2025-11-25).
+    if (metadata.code_challenge_methods_supported?.includes('S256') !== true) {
+      throw new SignInError(
+        server.name,
+        `${issuer} does not say that it takes PKCE (S256), without which codes can be stolen`,
+      );
+    }
+    try {
+      checkTarget(new URL(metadata.authorization_endpoint), reachOf(server));
+    } catch (error) {
+      throw new SignInError(server.name, `the page of ${issuer} to sign in at: ${messageOf(error)}`, error);
+    }
+    const scopes = options.scopes ?? server.auth.scopes ?? withOffline(authority);
+    const client = await this.#client(server, principal, authority, { redirectUrl, scopes }, makeFetch);
+    const state = randomBytes(32).toString('base64url');
+    const { authorizationUrl, codeVerifier } = await startAuthorization(issuer, {
+      metadata,
+      clientInformation: { client_id: client.id },
+      redirectUrl,
+      state,
+      resource,
+      ...(scopes.length > 0 && { scope: scopes.join(' ') }),
+    }).catch((error: unknown) => {
+      throw failedAt(server, metadata, error, []);
+    });
+    const grants = this.#grants;
+    const { clock } = this.#options;
+    const parts = { server, principal, authority, client, redirectUrl, authorizationUrl, state, codeVerifier, scopes };
+    return new SignIn({ ...parts, grants, fetch: makeFetch(), clock });
+  }
+
+  /** How the sign-in to a server stands; nothing is asked over the network. @throws OptionError, SignInError */
+  async status(config: SingleServerConfig, { principal }: { readonly principal?: string } = {}): Promise<SignInStatus> {
+    const grant = await this.#grants.get(signInServer(config), principal);
+    if (grant === undefined) return { signedIn: false };
+    const { issuer, scope, expiresAt, refreshToken } = grant;
+    const renewable = refreshToken !== undefined;
+    const over = !renewable && expiresAt !== undefined && expiresAt <= this.#options.clock.wallNow();
+    return {
+      signedIn: !over,
+      issuer,
+      ...(scope !== undefined && { scope }),
+      ...(expiresAt !== undefined && { expiresAt }),
+      renewable,
+    };
+  }
+
+  /**
+   * Forgets what a sign-in gave, and has the authorization server forget it where it can: `revoked` says whether it has.
+   * @throws OptionError, SignInError
+   */
+  async signOut(
+    config: SingleServerConfig,
+    { principal, signal }: { readonly principal?: string; readonly signal?: AbortSignal } = {},
+  ): Promise<{ readonly revoked: boolean }> {
+    const server = signInServer(config);
+    // What cannot be read is removed too.
+    const grant = await this.#grants.get(server, principal).catch(() => undefined);
+    await this.#grants.delete(server, principal);
+    if (grant === undefined) return { revoked: false };
+    try {
+      const makeFetch = this.#fetching(server, signal);
+      return {
+        revoked: await revoked(server, grant, await authorityOf(server.name, grant.issuer, makeFetch), makeFetch()),
+      };
+    } catch (error) {
+      this.#options.logger.debug({ server: server.name, error: messageOf(error) }, 'the token could not be revoked');
+      return { revoked: false };
+    }
+  }
+
+  async #credentials({
+    config,
+    caller,
+    signal,
+    reason,
+    challenge,
+  }: CredentialsRequest): Promise<CredentialSet | undefined> {
+    const server = oauthServerOf(config);
+    if (server === undefined) return undefined;
+    const { clock, requestTimeoutMs } = this.#options;
+    const principal = caller?.principal;
+    const late = (): unknown => new SignInError(server.name, `a token did not come within ${3 * requestTimeoutMs} ms`);
+    const work = (bound: AbortSignal): Promise<CredentialSet | undefined> =>
+      withDeadline({ clock, timeoutMs: 3 * requestTimeoutMs, late, signal: bound }, (end) =>
+        server.auth.grant === 'client_credentials'
+          ? this.#own(server, challenge, end)
+          : this.#granted.get(server, principal, { reason, challenge, signal: end }),
+      );
+    return this.#flights.run(keyOf(server, principal), work, signal);
+  }
+
+  async #own(server: OAuthServer, challenge: string | undefined, signal: AbortSignal): Promise<CredentialSet> {
+    const makeFetch = this.#fetching(server, signal);
+    const authority = await discover(server, makeFetch, challenge);
+    return bearer(await ownToken(server, authority, makeFetch(), this.#options.clock.wallNow()));
+  }
+
+  async #client(
+    server: OAuthServer,
+    principal: string | undefined,
+    authority: Authority,
+    { redirectUrl, scopes }: { readonly redirectUrl: string; readonly scopes: readonly string[] },
+    makeFetch: MakeFetch,
+  ): Promise<StoredGrant['client']> {
+    const { clientId, clientMetadataUrl } = server.auth;
+    if (clientId !== undefined) return { id: clientId };
+    if (clientMetadataUrl !== undefined && authority.metadata['client_id_metadata_document_supported'] === true) {
+      return { id: clientMetadataUrl };
+    }
+    const known = await this.#grants.get(server, principal);
+    if (known?.issuer === authority.issuer && known.client.redirectUrl === redirectUrl) return known.client;
+    const { clientName } = this.#options;
+    return registered(server, authority, { redirectUrl, clientName, scopes }, makeFetch());
+  }
+
+  #fetching(server: OAuthServer, signal: AbortSignal | undefined): MakeFetch {
+    const { requestTimeoutMs: timeoutMs, maxResponseBytes: maxBytes, lookup } = this.#options;
+    const reach = reachOf(server);
+    return (onStatus) =>
+      guardedFetch({ reach, timeoutMs, maxBytes, signal, ...(lookup && { lookup }), ...(onStatus && { onStatus }) });
+  }
+}
+
+/** @throws OptionError for a server that no person signs in to */
+function signInServer(config: SingleServerConfig): OAuthServer {
+  const server = oauthServerOf(config);
+  if (server === undefined)
+    throw new OptionError('config.auth', undefined, `"auth": { "type": "oauth" } for a sign-in`);
+  if (server.auth.grant === 'client_credentials') {
+    throw new OptionError('config.auth.grant', 'client_credentials', 'authorization_code: this one signs in by itself');
+  }
+  return server;
+}
+
+/** A person's sign-in should last: a refresh token is asked for where that takes a scope. */
+function withOffline({ scopes = [], metadata }: Authority): readonly string[] {
+  const offline = 'offline_access';
+  const known = metadata.scopes_supported?.includes(offline) === true && !scopes.includes(offline);
+  return known && scopes.length > 0 ? [...scopes, offline] : scopes;
+}

@@ -1,0 +1,108 @@
+import { lookup as systemLookup } from 'node:dns';
+import { once } from 'node:events';
+import http, { type IncomingMessage } from 'node:http';
+import https from 'node:https';
+import { isIP, type LookupFunction } from 'node:net';
+import type { FetchLike } from '@modelcontextprotocol/client';
+import { messageOf } from '../../core/errors.js';
+import { isLoopbackHost } from '../../registry/config/OAuthSettings.js';
+import { mayReach, type Reach } from './addresses.js';
+
+/** A request that is not made, or a response that is not taken. A `TypeError`, as what `fetch` rejects with: the SDK hands those on. */
+export class GuardError extends TypeError {}
+
+export interface GuardedFetchOptions {
+  readonly reach: Reach;
+  /** Longest request, in ms. */
+  readonly timeoutMs: number;
+  /** Longest body of a response. */
+  readonly maxBytes: number;
+  readonly signal?: AbortSignal | undefined;
+  /** Names to addresses. @defaultValue the system's */
+  readonly lookup?: LookupFunction;
+  /** Told the status of every response. */
+  readonly onStatus?: (status: number) => void;
+}
+
+const NO_BODY: ReadonlySet<number> = new Set([101, 204, 205, 304]);
+
+/**
+ * `fetch` for URLs that a server names, which may be meant for machines that it cannot reach itself: https, or plain http to where `reach`
+ * allows it; to addresses that `reach` allows, each checked where the socket is opened, so that no second look-up can bring another; no
+ * redirects, no proxies, no cookies; bounded in time and size. Every request has its socket for itself, and ends it.
+ */
+export function guardedFetch(options: GuardedFetchOptions): FetchLike {
+  const { reach, timeoutMs, maxBytes, signal, onStatus } = options;
+  return async (input, init = {}) => {
+    const url = new URL(input);
+    checkTarget(url, reach);
+    const bounds = [signal, init.signal, AbortSignal.timeout(timeoutMs)].filter((each) => each instanceof AbortSignal);
+    const { request } = url.protocol === 'https:' ? https : http;
+    const asked = request(url, {
+      method: init.method ?? 'GET',
+      headers: Object.fromEntries(new Headers(init.headers)),
+      lookup: guardedLookup(reach, options.lookup ?? systemLookup),
+      agent: false,
+      signal: AbortSignal.any(bounds),
+    });
+    try {
+      asked.end(init.body === undefined || init.body === null ? undefined : String(init.body));
+      const [response] = (await once(asked, 'response')) as [IncomingMessage];
+      const { statusCode: status = 0 } = response;
+      onStatus?.(status);
+      if (status >= 300 && status < 400) {
+        throw new GuardError(`${url.origin} answers with a redirect (${status}), which is not followed`);
+      }
+      const body = await bodyOf(response, maxBytes, url);
+      const headers = Object.entries(response.headers).flatMap(([name, value]) =>
+        [value ?? []].flat().map((each): [string, string] => [name, each]),
+      );
+      return new Response(NO_BODY.has(status) ? null : body, { status, headers });
+    } catch (error) {
+      if (error instanceof TypeError || signal?.aborted === true) throw error;
+      throw new GuardError(`${url.origin} cannot be asked: ${messageOf(error)}`, { cause: error });
+    } finally {
+      // A socket that breaks afterwards is no one's any more.
+      asked.on('error', () => undefined).destroy();
+    }
+  };
+}
+
+/** What can be told before a name is looked up. @throws GuardError */
+export function checkTarget({ protocol, hostname, username, password, origin }: URL, reach: Reach): void {
+  if (username !== '' || password !== '') throw new GuardError(`a URL of ${hostname} with a user or password`);
+  const plain = protocol === 'http:' && (reach === 'any' || (reach === 'loopback' && isLoopbackHost(hostname)));
+  if (protocol !== 'https:' && !plain) throw new GuardError(`${origin === 'null' ? protocol : origin} is not https`);
+  const address = hostname.replace(/^\[|\]$/g, '');
+  // A name is looked up when the socket is opened; an address is not.
+  if (isIP(address) !== 0 && !mayReach(address, reach)) throw new GuardError(forbidden(hostname, address));
+}
+
+const forbidden = (hostname: string, address: string): string =>
+  `${hostname} is at a private or reserved address (${address}), where no sign-in goes unless auth.allowPrivateNetwork says so`;
+
+/** Gives a socket only addresses that may be reached; one that may not among them is enough to refuse all. */
+function guardedLookup(reach: Reach, lookup: LookupFunction): LookupFunction {
+  return (hostname, options, callback) => {
+    lookup(hostname, { ...options, all: true }, (error, found) => {
+      if (error !== null) return callback(error, '');
+      const all = (Array.isArray(found) ? found : []) as { readonly address: string; readonly family: number }[];
+      const wrong = all.find(({ address }) => !mayReach(address, reach));
+      if (wrong !== undefined) return callback(new GuardError(forbidden(hostname, wrong.address)), '');
+      const [first] = all;
+      if (first === undefined) return callback(new GuardError(`${hostname} has no address`), '');
+      return options.all === true ? callback(null, [...all]) : callback(null, first.address, first.family);
+    });
+  };
+}
+
+async function bodyOf(body: IncomingMessage, maxBytes: number, url: URL): Promise<Uint8Array<ArrayBuffer>> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of body as AsyncIterable<Uint8Array>) {
+    bytes += chunk.byteLength;
+    if (bytes > maxBytes) throw new GuardError(`${url.origin} answers with more than ${maxBytes} bytes`);
+    chunks.push(chunk);
+  }
+  return new Uint8Array(Buffer.concat(chunks));
+}

@@ -1,0 +1,58 @@
+import { type AuthorizationServerMetadata, OAuthError, type OAuthTokens } from '@modelcontextprotocol/client';
+import { messageOf, SignInError, show } from '../core/errors.js';
+import type { OAuthServer } from './OAuthServer.js';
+import type { StoredGrant } from './store/TokenStore.js';
+
+/** What of a token response is kept. @throws SignInError for one that is no bearer token */
+export function grantOf(
+  { name }: OAuthServer,
+  tokens: OAuthTokens,
+  askedAt: number,
+): Required<Pick<StoredGrant, 'accessToken'>> & Pick<StoredGrant, 'refreshToken' | 'scope' | 'expiresAt'> {
+  const { access_token, token_type, refresh_token, scope, expires_in } = tokens;
+  if (token_type.toLowerCase() !== 'bearer') {
+    throw new SignInError(
+      name,
+      `the authorization server gave a token of type ${show(token_type)}, not a bearer token`,
+    );
+  }
+  // It goes into a header (RFC 6750).
+  if (!/^[A-Za-z0-9\-._~+/]+=*$/.test(access_token)) {
+    throw new SignInError(name, 'the authorization server gave a token with characters that no header takes');
+  }
+  return {
+    accessToken: access_token,
+    ...(refresh_token !== undefined && { refreshToken: refresh_token }),
+    ...(scope !== undefined && { scope }),
+    ...(expires_in !== undefined && { expiresAt: askedAt + expires_in * 1_000 }),
+  };
+}
+
+/** The client's id, with a secret from the config where it has one; else the registered client's own. */
+export function clientInformation(
+  { auth }: OAuthServer,
+  client: StoredGrant['client'],
+): { readonly client_id: string; readonly client_secret?: string } {
+  const secret = auth.clientId === client.id ? auth.clientSecret : client.secret;
+  return { client_id: client.id, ...(secret !== undefined && { client_secret: secret }) };
+}
+
+/** Whether the authorization server has refused what it was shown for good, so that only a new sign-in helps. */
+export const isFinal = (error: unknown): boolean =>
+  error instanceof OAuthError &&
+  ['invalid_grant', 'invalid_client', 'unauthorized_client', 'invalid_scope'].includes(error.code);
+
+/** What went wrong with an authorization server; `secrets` that it repeats are not passed on. */
+export function failedAt(
+  { name }: OAuthServer,
+  { issuer }: AuthorizationServerMetadata,
+  error: unknown,
+  secrets: readonly (string | undefined)[],
+): SignInError {
+  if (error instanceof SignInError) return error;
+  const code = error instanceof OAuthError ? `${error.code}: ` : '';
+  let said = messageOf(error);
+  for (const each of secrets) if (each !== undefined) said = said.replaceAll(each, '***');
+  // A cause would repeat them.
+  return new SignInError(name, `${issuer}: ${code}${show(said).slice(1, -1)}`);
+}
