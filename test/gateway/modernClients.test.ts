@@ -198,6 +198,20 @@ test('what is not of the modern era’s form is refused with its status, its cod
   expect(padded.status).toBe(200);
 });
 
+test('calls that come together before the era of their server is known are all answered', async () => {
+  const { path } = await start('stdio', { only: 'legacy' });
+  const replies = await Promise.all(
+    Array.from({ length: 16 }, () =>
+      send(path, (headers, message) => {
+        message.method = 'tools/call';
+        Object.assign(headers, { 'mcp-method': 'tools/call', 'mcp-name': 'test_simple_text' });
+        Object.assign(message.params, { name: 'test_simple_text', arguments: {} });
+      }),
+    ),
+  );
+  for (const { messages } of replies) expect(messages[0]?.error).toBeUndefined();
+});
+
 test('a call whose client closes the response is cancelled upstream', async () => {
   const { path, pool } = await start('http');
   const control = new AbortController();

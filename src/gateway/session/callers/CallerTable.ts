@@ -93,11 +93,16 @@ export class CallerTable {
     const config = this.#pool.config(server);
     const cause = error instanceof Error && error.cause instanceof OptionError ? error.cause : error;
     if (config === undefined || !(cause instanceof OptionError)) return false;
-    if (cause.option === 'caller.era' && !this.#onlyEra.has(config)) this.#onlyEra.set(config, 'legacy');
-    else if (cause.option === 'caller.capabilities' && this.attributes(config)) this.#mute.add(config);
-    else if (cause.option !== 'caller.era' || this.#known.get(session)?.get(server)?.caller?.era === undefined)
-      return false;
-    this.#known.get(session)?.delete(server);
+    const known = this.#known.get(session);
+    // Of several calls that were made before it was found out, each is made again.
+    if (cause.option === 'caller.era') {
+      if (!this.#onlyEra.has(config)) this.#onlyEra.set(config, 'legacy');
+      if (known?.get(server)?.caller?.era !== undefined) known.delete(server);
+      return true;
+    }
+    if (cause.option !== 'caller.capabilities' || !(this.attributes(config) || this.#mute.has(config))) return false;
+    this.#mute.add(config);
+    known?.delete(server);
     return true;
   }
 
