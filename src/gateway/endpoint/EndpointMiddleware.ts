@@ -17,8 +17,9 @@ export interface Routes {
   readonly eraOf: (server: string, session: Downstream) => Era | undefined;
   /** Stands for the clients of the modern era. */
   readonly anyone: Downstream;
-  /** Counts what is under way. */
-  readonly during: <T>(work: () => Promise<T>) => Promise<T>;
+  /** Something is under way, until `ended`. */
+  readonly began: () => void;
+  readonly ended: () => void;
 }
 
 /** The middleware of a gateway: around what its clients ask, and what they hear and are asked. */
@@ -51,26 +52,32 @@ export class EndpointMiddleware {
       anyone: routes.anyone,
       info: (session, signal) => endpoint.info(session, signal),
       request: async (session, method, params, call) => {
-        if (chain.size === 0) return routes.during(() => endpoint.request(session, method, params, call));
-        const origin: CallOrigin = {
-          ...party(session, routes.serverOf(method, params)),
-          kind: 'request',
-          from: 'client',
-          method,
-          idempotent: false,
-        };
-        const send = (own: Params | undefined, options: CallOptions): Promise<unknown> =>
-          endpoint.request(session, method, own, options);
-        const result = await routes.during(() => throughChain(chain, origin, params, call, this.#logger, send));
-        // What was not looked at goes on as it came.
-        return result.raw;
+        routes.began();
+        try {
+          if (chain.size === 0) return await endpoint.request(session, method, params, call);
+          const origin: CallOrigin = {
+            ...party(session, routes.serverOf(method, params)),
+            kind: 'request',
+            from: 'client',
+            method,
+            idempotent: false,
+          };
+          const send = (own: Params | undefined, options: CallOptions): Promise<unknown> =>
+            endpoint.request(session, method, own, options);
+          const result = await throughChain(chain, origin, params, call, this.#logger, send);
+          // What was not looked at goes on as it came.
+          return result.raw;
+        } finally {
+          routes.ended();
+        }
       },
       listen: async (client, filter, options: ListenOptions): Promise<Listening> => {
         const inbound = new Inbound(chain, party(client, undefined), this.#logger);
         const { onNotification } = options;
         const tell = (notice: ServerNotice): void => inbound.noticeUnless(chain.size === 0, notice, onNotification);
         const listening = await endpoint.listen(client, filter, { ...options, onNotification: tell });
-        void routes.during(() => listening.ended);
+        routes.began();
+        void listening.ended.finally(routes.ended);
         return listening;
       },
       relay: (session, server, notice, own) => {

@@ -129,13 +129,11 @@ export class Endpoints {
       moves: () => !servers().some((server) => callers.isBound(server)),
       anyone,
       eraOf: (server, session) => callers.eraOf(server, session),
-      during: async (work) => {
+      began: () => {
         this.#running++;
-        try {
-          return await work();
-        } finally {
-          this.#running--;
-        }
+      },
+      ended: () => {
+        this.#running--;
       },
     });
   }

@@ -73,13 +73,10 @@ export class ServerEndpoint implements BareEndpoint {
     }
   }
 
-  async request(session: Downstream, method: string, params: Params | undefined, call: CallOptions): Promise<unknown> {
+  request(session: Downstream, method: string, params: Params | undefined, call: CallOptions): Promise<unknown> {
     if (method === 'server/discover' && session.era === 'modern') return this.#discover(session, params, call);
     if (method === 'resources/subscribe') return this.#subscribe(session, params, call);
-    if (method === 'resources/unsubscribe') {
-      await session.unsubscribe(uriOf(params));
-      return {};
-    }
+    if (method === 'resources/unsubscribe') return this.#unsubscribe(session, params);
     if (method === 'logging/setLevel') return this.#setLevel(session, params, call);
     if (session.era === 'legacy' && !this.#callers.isBound(this.#server)) {
       if (method.startsWith('tasks/')) return this.#ofTask(session, method, params, call);
@@ -165,6 +162,11 @@ export class ServerEndpoint implements BareEndpoint {
         },
       ),
     );
+    return {};
+  }
+
+  async #unsubscribe(session: Downstream, params: Params | undefined): Promise<unknown> {
+    await session.unsubscribe(uriOf(params));
     return {};
   }
 

@@ -35,6 +35,7 @@ import { PostReply } from './stream/PostReply.js';
 
 /** An `initialize` with the id of a session that is gone is this large at most. */
 const MAX_STALE_BODY_BYTES = 128 * 1_024;
+const DONE = Promise.resolve();
 const NEWEST = PROTOCOL_VERSIONS[0] ?? '';
 
 export interface StreamableHttpOptions {
@@ -75,10 +76,11 @@ export class StreamableHttp {
   }
 
   /** Resolves when the response was handed to the socket. Rejects only when the client went away. */
-  async handle(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  handle(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse): Promise<void> {
     // The modern era has neither streams of their own nor sessions.
     if (request.method !== 'POST' && isModern(request.headers, undefined)) {
-      return sendEmpty(response, 405, { allow: 'POST' });
+      sendEmpty(response, 405, { allow: 'POST' });
+      return DONE;
     }
     switch (request.method) {
       case 'POST':
@@ -88,7 +90,8 @@ export class StreamableHttp {
       case 'DELETE':
         return this.#finder.remove(endpoint, request, response);
       default:
-        return sendEmpty(response, 405, { allow: 'GET, POST, DELETE' });
+        sendEmpty(response, 405, { allow: 'GET, POST, DELETE' });
+        return DONE;
     }
   }
 
@@ -110,7 +113,10 @@ export class StreamableHttp {
     if ('status' in body) return refuse(response, body.status, body.why);
     const read = readMessages(body.text, request.headers);
     if ('failure' in read) return sendFailure(response, read.status, read.failure);
-    if (read.heldBytes === 0) return this.#answer(endpoint, read, request, response);
+    if (read.heldBytes === 0) {
+      await this.#answer(endpoint, read, request, response);
+      return;
+    }
     // Until it is answered a body is held, also when its client has gone.
     if (!this.#options.held.take(read.heldBytes))
       return refuse(response, 503, 'too much is being worked on at once: try again');
@@ -121,12 +127,12 @@ export class StreamableHttp {
     }
   }
 
-  async #answer(
+  #answer(
     endpoint: Endpoint,
     { messages, batch, modern }: ReadMessages,
     request: IncomingMessage,
     response: ServerResponse,
-  ): Promise<void> {
+  ): Promise<void> | void {
     const [first] = messages;
     if (modern) return this.#options.modern.handle(endpoint, batch ? undefined : first, request, response);
     if (first?.kind === 'request' && first.method === 'initialize' && !batch) {

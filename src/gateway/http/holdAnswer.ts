@@ -62,6 +62,8 @@ export interface SendOptions {
   readonly heldBytes?: number;
   /** @defaultValue those of JSON alone */
   readonly headers?: Readonly<Record<string, string>>;
+  /** Of a body that is a string, see `sendJson`. @defaultValue 'utf8' */
+  readonly encoding?: 'latin1';
 }
 
 /**
@@ -73,9 +75,9 @@ export function sendHeld(
   status: number,
   body: string | Buffer,
   { held, stallTimeoutMs }: AnswerBounds,
-  { heldBytes = 0, headers }: SendOptions = {},
+  { heldBytes = 0, headers, encoding }: SendOptions = {},
 ): void {
-  sendJson(response, status, body, headers);
+  sendJson(response, status, body, headers, encoding);
   if (isGone(response) || response.writableLength === 0) return;
   cutWhenStalled(response, stallTimeoutMs);
   const bytes = Math.max(0, body.length - heldBytes);

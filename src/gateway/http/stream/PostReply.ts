@@ -89,7 +89,12 @@ export class PostReply implements Reply {
   result(idText: string, result: unknown): void {
     const head = `{"jsonrpc":"2.0","id":${idText},"result":`;
     if (result instanceof Uint8Array) {
-      if (this.#holds(idText, result.length)) this.#answer(Buffer.concat([Buffer.from(head), result, CLOSING_BRACE]));
+      if (!this.#holds(idText, result.length)) return;
+      if (this.#alone && result.length <= SMALL_BYTES && ASCII.test(idText)) {
+        this.#left = 0;
+        const text = Buffer.from(result.buffer, result.byteOffset, result.length).toString('latin1');
+        this.#send(200, `${head}${text}}`, 'latin1');
+      } else this.#answer(Buffer.concat([Buffer.from(head), result, CLOSING_BRACE]));
     } else {
       const json = JSON.stringify(result) ?? '{}';
       if (this.#holds(idText, json.length)) this.#answer(`${head}${json}}`);
@@ -106,6 +111,11 @@ export class PostReply implements Reply {
     this.#settle();
   }
 
+  /** Whether the answer is all of the response. */
+  get #alone(): boolean {
+    return this.#left === 1 && !this.#options.batch && this.#stream === undefined;
+  }
+
   /** Whether there is room for an answer; else its client is told that it is lost. */
   #holds(idText: string, bytes: number): boolean {
     const holds = holdAnswer(this.#response, bytes, this.#options);
@@ -118,7 +128,7 @@ export class PostReply implements Reply {
   }
 
   #answer(json: string | Buffer, status = 200): void {
-    if (this.#left === 1 && !this.#options.batch && this.#stream === undefined) {
+    if (this.#alone) {
       this.#left = 0;
       this.#send(status, json);
     } else if (this.#stream === undefined) {
@@ -130,8 +140,11 @@ export class PostReply implements Reply {
     }
   }
 
-  #send(status: number, json: string | Buffer): void {
-    sendHeld(this.#response, status, json, this.#options, { heldBytes: this.#heldBytes });
+  #send(status: number, json: string | Buffer, encoding?: 'latin1'): void {
+    sendHeld(this.#response, status, json, this.#options, {
+      heldBytes: this.#heldBytes,
+      ...(encoding && { encoding }),
+    });
   }
 
   #settle(): void {
@@ -155,3 +168,6 @@ export class PostReply implements Reply {
 }
 
 const CLOSING_BRACE = Buffer.from('}');
+/** A result up to this size is quicker written as a string beside its head than as a buffer behind it. */
+const SMALL_BYTES = 8 * 1_024;
+const ASCII = /^[ -~]*$/;

@@ -46,19 +46,32 @@ export class CallSender {
   }
 
   /** A call of a session as it is. */
-  send(
+  async send(
     server: string,
     session: Downstream,
     method: string,
     params: Params | undefined,
     call: CallOptions,
   ): Promise<unknown> {
-    const run = async (): Promise<unknown> => {
-      const result = await this.#sent(server, session, method, params, call);
-      if (method === 'logging/setLevel') this.#levels.accepted(this.#info(server, session), params?.['level']);
-      return result;
-    };
-    return this.#calls.during(server, session, run, call.onNotification);
+    const { pool, table } = this.#options;
+    const flight = this.#calls.begin(server, session, call.onNotification);
+    try {
+      for (let again = false; ; again = true) {
+        try {
+          const result = await pool.request(server, method, params, this.#optionsOf(server, session, call));
+          if (method === 'logging/setLevel') this.#levels.accepted(this.#info(server, session), params?.['level']);
+          return result;
+        } catch (error) {
+          // Once more, as another caller.
+          if (again || !table.failed(server, session, error)) throw error;
+        }
+      }
+    } catch (error) {
+      flight.failed(error);
+      throw error;
+    } finally {
+      flight.end();
+    }
   }
 
   /** Has a legacy server log what the caller of a call wants to be told. `up` makes a connection of its own, if it is to have one. */
@@ -86,57 +99,41 @@ export class CallSender {
     return pool.info(server, table.of(server, session) ?? base ?? {});
   }
 
-  async #sent(
-    server: string,
-    session: Downstream,
-    method: string,
-    params: Params | undefined,
-    call: CallOptions,
-  ): Promise<unknown> {
-    const { pool, table } = this.#options;
-    try {
-      return await pool.request(server, method, params, this.#optionsOf(server, session, call));
-    } catch (error) {
-      if (!table.failed(server, session, error)) throw error;
-      return await pool.request(server, method, params, this.#optionsOf(server, session, call));
-    }
-  }
-
   /**
    * A call's options as the pool takes them. On a connection of the session's own, what came on no call's stream takes the
    * way of the pool's events, since with several calls in flight it belongs to none for sure.
    */
   #optionsOf(server: string, session: Downstream, given: CallOptions & Partial<GivenParams>): RequestOptions {
     const { pool, table, base, callIdleMs: timeoutMs } = this.#options;
-    // What came along for the gateway alone is no option of the pool's.
-    const { onTool: _tool, params: _params, ...call } = given;
     const caller = table.of(server, session);
     const config = pool.config(server);
-    const times =
-      config?.timeouts === undefined
-        ? { timeoutMs, maxTotalTimeoutMs: Number.POSITIVE_INFINITY, resetTimeoutOnProgress: true }
-        : { resetTimeoutOnProgress: true };
+    const options: Writable<RequestOptions> = { raw: true, pauseWhileAsked: true, resetTimeoutOnProgress: true };
+    if (config?.timeouts === undefined) {
+      options.timeoutMs = timeoutMs;
+      options.maxTotalTimeoutMs = Number.POSITIVE_INFINITY;
+    }
+    Object.assign(options, given);
+    // What came along for the gateway alone is no option of the pool's.
+    if ('onTool' in given) delete (options as { onTool?: unknown }).onTool;
+    if ('params' in given) delete (options as { params?: unknown }).params;
+    if (config?.sharing !== 'bound') hearOwn(session, options);
+    if (caller === undefined) return options;
     // A leased connection is this call's alone for as long as it runs, with a principal or without.
     const leased = config?.sharing === 'leased' && caller === base;
-    const attributedOnly = session.era === 'legacy' && !leased;
-    return {
-      ...times,
-      pauseWhileAsked: true,
-      ...call,
-      ...(config?.sharing !== 'bound' && heard(session, call)),
-      raw: true,
-      ...(caller && { caller, attributedOnly }),
-    };
+    options.caller = caller;
+    options.attributedOnly = session.era === 'legacy' && !leased;
+    return options;
   }
 }
 
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
+
 /** On a connection that others use too, a server may log more than this session asked for. */
-function heard(session: Downstream, { onNotification }: CallOptions): Pick<CallOptions, 'onNotification'> {
-  if (onNotification === undefined || session.era === 'modern') return {};
-  return {
-    onNotification: (notice) => {
-      const below = levelOf(notice.params?.['level']) < levelOf(session.logLevel);
-      if (notice.method !== 'notifications/message' || !below) onNotification(notice);
-    },
+function hearOwn(session: Downstream, options: Writable<RequestOptions>): void {
+  const { onNotification } = options;
+  if (onNotification === undefined || session.era === 'modern') return;
+  options.onNotification = (notice) => {
+    const below = levelOf(notice.params?.['level']) < levelOf(session.logLevel);
+    if (notice.method !== 'notifications/message' || !below) onNotification(notice);
   };
 }

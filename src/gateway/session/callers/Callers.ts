@@ -36,6 +36,8 @@ export interface CallersOptions {
   readonly held: HeldBytes;
 }
 
+type Sent = readonly [method: string, params: Params | undefined, call: CallOptions];
+
 /** The sessions as callers of the pool: their calls, in whichever eras client and server speak, and what ends with them. */
 export class Callers {
   /** What is known of tools for the headers of the modern era. */
@@ -109,7 +111,7 @@ export class Callers {
   }
 
   /** A call of a client, in whichever era the server speaks. */
-  async request(
+  request(
     server: string,
     session: Downstream,
     method: string,
@@ -119,17 +121,21 @@ export class Callers {
     const era = this.eraOf(server, session);
     if (session.era === 'legacy') {
       if (era !== 'modern') {
-        if (session.logLevel !== undefined) await this.#leveled(server, session, session.logLevel, call);
-        return this.#sender.send(server, session, method, params, call);
+        const send = () => this.#sender.send(server, session, method, params, call);
+        return session.logLevel === undefined
+          ? send()
+          : this.#leveled(server, session, session.logLevel, call).then(send);
       }
-      if (method === 'logging/setLevel') return {};
+      if (method === 'logging/setLevel') return Promise.resolve({});
       const send: Send = (own, options) => this.#sender.send(server, session, method, own, options);
       return legacyOverModern({ server, session, params, call }, send);
     }
-    const spoken = era ?? (await this.#ask(server, session, call.signal));
-    return spoken === 'modern'
-      ? this.#pass(server, session, method, params, call)
-      : this.#bridge(server, session, method, params, call);
+    return this.#modern(era, server, session, method, params, call);
+  }
+
+  async #modern(era: Era | undefined, server: string, session: Downstream, ...sent: Sent): Promise<unknown> {
+    const spoken = era ?? (await this.#ask(server, session, sent[2].signal));
+    return spoken === 'modern' ? this.#pass(server, session, ...sent) : this.#bridge(server, session, ...sent);
   }
 
   /** Finds out what the server speaks, by its start. */

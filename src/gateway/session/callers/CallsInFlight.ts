@@ -9,63 +9,113 @@ export type Tell = (notice: ServerNotice) => void;
 /** How long a server may still speak about a call that was given up without its answer, in ms. */
 const LINGER_MS = 30_000;
 
+/** Records of servers without a call are kept up to this many, so that a call alone makes none. */
+const MAX_KEPT = 256;
+
+/** The calls in flight to one server, each linked to the next, so that a call costs one object and no table grows or shrinks. */
+class ToServer {
+  first: Flight | undefined;
+  size = 0;
+  /** Sessions that have a call among them. */
+  sessions = 0;
+  /** How many of them are each session's. */
+  readonly counts = new WeakMap<Downstream, { calls: number }>();
+}
+
+/** One call in flight. */
+export class Flight {
+  readonly session: Downstream;
+  /** What it is told by of what came on no call's stream. */
+  readonly tell: Tell | undefined;
+  readonly #owner: CallsInFlight;
+  readonly #server: string;
+  readonly #all: ToServer;
+  readonly #count: { calls: number };
+  #next: Flight | undefined;
+  #previous: Flight | undefined;
+
+  /** Use `CallsInFlight.begin`. */
+  constructor(owner: CallsInFlight, server: string, all: ToServer, session: Downstream, tell: Tell | undefined) {
+    this.#owner = owner;
+    this.#server = server;
+    this.#all = all;
+    this.session = session;
+    this.tell = tell;
+    let count = all.counts.get(session);
+    if (count === undefined) {
+      count = { calls: 0 };
+      all.counts.set(session, count);
+    }
+    this.#count = count;
+    if (count.calls++ === 0) all.sessions++;
+    all.size++;
+    this.#next = all.first;
+    if (all.first !== undefined) all.first.#previous = this;
+    all.first = this;
+  }
+
+  /** It failed: it may still run at its server. */
+  failed(error: unknown): void {
+    if (mayRun(error)) this.#owner.linger(this.#server, this.session);
+  }
+
+  /** It is over. To be called once. */
+  end(): void {
+    const all = this.#all;
+    if (this.#previous === undefined) all.first = this.#next;
+    else this.#previous.#next = this.#next;
+    if (this.#next !== undefined) this.#next.#previous = this.#previous;
+    if (--this.#count.calls === 0) all.sessions--;
+    if (--all.size === 0) this.#owner.emptied(this.#server);
+  }
+}
+
 /**
  * Which sessions have calls in flight to each server. A call that was cancelled or timed out may still run there, and what
  * its server says about it must not be taken for another session's: it counts for a while longer.
  */
 export class CallsInFlight {
   readonly #clock: Clock;
-  readonly #calls = new Map<string, Map<Downstream, number>>();
+  readonly #servers = new Map<string, ToServer>();
   /** Until when each session's calls that were given up count, by server. */
   readonly #lingering = new Map<string, Map<Downstream, number>>();
-
-  /** What each call is told by of what came on no call's stream. */
-  readonly #told = new Map<string, Set<{ readonly tell: Tell | undefined }>>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  /** Counts the call until it settles. */
-  async during<T>(server: string, session: Downstream, call: () => Promise<T>, tell?: Tell): Promise<T> {
-    const counts = mapIn(this.#calls, server);
-    const told = { tell };
-    const all = this.#told.get(server) ?? new Set();
-    this.#told.set(server, all.add(told));
-    counts.set(session, (counts.get(session) ?? 0) + 1);
-    try {
-      return await call();
-    } catch (error) {
-      if (mayRun(error)) this.#linger(server, session);
-      throw error;
-    } finally {
-      all.delete(told);
-      if (all.size === 0 && this.#told.get(server) === all) this.#told.delete(server);
-      const left = (counts.get(session) ?? 1) - 1;
-      if (left > 0) counts.set(session, left);
-      else counts.delete(session);
-      if (counts.size === 0 && this.#calls.get(server) === counts) this.#calls.delete(server);
+  /** Counts a call until it is ended. */
+  begin(server: string, session: Downstream, tell: Tell | undefined): Flight {
+    let all = this.#servers.get(server);
+    if (all === undefined) {
+      all = new ToServer();
+      this.#servers.set(server, all);
     }
+    return new Flight(this, server, all, session, tell);
   }
 
   /** The session that alone has calls in flight to the server; undefined when none or several have. */
   sole(server: string): Downstream | undefined {
-    const counts = this.#calls.get(server);
-    if (counts?.size !== 1) return undefined;
-    const [session] = counts.keys();
-    for (const other of this.#linger(server)?.keys() ?? []) if (other !== session) return undefined;
+    const all = this.#servers.get(server);
+    if (all?.first === undefined || all.sessions !== 1) return undefined;
+    const { session } = all.first;
+    for (const other of this.linger(server)?.keys() ?? []) if (other !== session) return undefined;
     return session;
   }
 
   /** What the only call in flight to the server is told by; undefined when there is none, or there are several. */
   soleCall(server: string): Tell | undefined {
-    const all = this.#told.get(server);
-    const [only] = all ?? [];
-    return all?.size === 1 && this.sole(server) !== undefined ? only?.tell : undefined;
+    const all = this.#servers.get(server);
+    return all?.size === 1 && this.sole(server) !== undefined ? all.first?.tell : undefined;
+  }
+
+  /** No call to the server is left. */
+  emptied(server: string): void {
+    if (this.#servers.size > MAX_KEPT) this.#servers.delete(server);
   }
 
   /** Enters the session, and forgets those whose time is over. */
-  #linger(server: string, session?: Downstream): ReadonlyMap<Downstream, number> | undefined {
+  linger(server: string, session?: Downstream): ReadonlyMap<Downstream, number> | undefined {
     const nowMs = this.#clock.now();
     if (session !== undefined) {
       const entered = mapIn(this.#lingering, server);
