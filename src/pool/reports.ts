@@ -49,6 +49,8 @@ export interface ServerStats {
   readonly orphanRequests: number;
   /** Epoch ms of the newest start; undefined while it has none. */
   readonly startedAt: number | undefined;
+  /** With `maxConcurrent: 'auto'`, how many calls it is found to take at a time; of several targets, all of them together. */
+  readonly limit?: number;
   /** Of a server with several targets, each of them; mirror, canary and those being drained, too. */
   readonly targets?: readonly TargetStats[];
   /** Of a server with several targets, how its calls are spread. */

@@ -25,6 +25,8 @@ export interface TargetStats {
   /** Recent latency, in ms: quick to rise, slow to fall. Undefined before the first answer. */
   readonly ewmaMs: number | undefined;
   readonly connections: number;
+  /** With `maxConcurrent: 'auto'`, how many calls it is found to take at a time. */
+  readonly limit?: number;
   readonly breaker: 'closed' | 'open' | 'half-open';
   /** Failed attempts by error code: many of them were made good by another target. */
   readonly errors: Readonly<Record<string, number>>;
@@ -59,6 +61,7 @@ interface Merged {
   readonly garbageLines: number;
   readonly orphanRequests: number;
   readonly startedAt: number | undefined;
+  readonly limit?: number;
 }
 
 /** Of a server with several targets: the best that one of them is in, in this order. */
@@ -118,6 +121,7 @@ export function groupStats<State extends string, T extends Merged>({
     return known.length === 0 ? undefined : Math.min(...known);
   };
   const main = all.filter(({ target }) => targets.main.includes(target)).map(({ stats }) => stats);
+  const limits = main.flatMap(({ limit }) => limit ?? []);
   const memory = all.flatMap(({ stats }) => stats.memoryBytes ?? []);
   const { counts, shadow } = router;
   const spread: SpreadStats = {
@@ -150,6 +154,7 @@ export function groupStats<State extends string, T extends Merged>({
     garbageLines: sum(({ garbageLines }) => garbageLines),
     orphanRequests: sum(({ orphanRequests }) => orphanRequests),
     startedAt: least(({ startedAt }) => startedAt),
+    ...(limits.length > 0 && { limit: limits.reduce((total, limit) => total + limit, 0) }),
     targets: all.map(({ target, stats }) => targetStats(targets, target, stats, inspected.get(target.id))),
     spread,
   } as unknown as T & { readonly targets: TargetStats[]; readonly spread: SpreadStats };
@@ -158,7 +163,7 @@ export function groupStats<State extends string, T extends Merged>({
 function targetStats<T>(
   { mirror, canary }: GroupFigures<string, T>['targets'],
   target: Source<T>,
-  { state, connections, breaker, errors, lastError, inFlight }: Merged,
+  { state, connections, breaker, errors, lastError, inFlight, limit }: Merged,
   seen: BalancerInspection | undefined,
 ): TargetStats {
   const { id, draining, weight, zone } = target;
@@ -179,6 +184,7 @@ function targetStats<T>(
     inFlight,
     ewmaMs,
     connections,
+    ...(limit !== undefined && { limit }),
     breaker,
     errors,
     lastError,

@@ -1,56 +1,11 @@
 import { expect, test } from 'vitest';
-import type { RequestOptions } from '../../src/pool/McpPool.js';
-import { UnifiedPool, type UnifiedPoolOptions } from '../../src/pool/UnifiedPool.js';
-import type { SeveralServersConfig } from '../../src/registry/config/ServerConfig.js';
-import type { FakeHttp } from '../../src/testing/fake/http/FakeHttp.js';
-import { check, type FakeServerOptions, fakeServer, History, record } from '../../src/testing/index.js';
+import { StdioPool } from '../../src/pool/StdioPool.js';
+import { check, History, record } from '../../src/testing/index.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { everythingSse, freePort } from '../support/httpServers.js';
 import { fixture } from '../support/servers.js';
-import { said } from '../support/stdioPool.js';
+import { idempotent, many, pool, several, upstream, who } from '../support/upstreams.js';
 
-interface Upstream {
-  readonly name: string;
-  readonly url: string;
-  readonly http: FakeHttp;
-  /** Calls that it ran, by name of the tool. */
-  readonly ran: (tool?: string) => number;
-  readonly close: () => Promise<void>;
-}
-
-/** A server over HTTP whose tool `who` says which it is. */
-async function upstream(name: string, options: FakeServerOptions = {}, port = 0): Promise<Upstream> {
-  const server = closeAfter(
-    fakeServer({ name, tools: { who: { text: name }, echo: {}, slow: { text: name, serviceMs: 60_000 } }, ...options }),
-  );
-  const http = await server.listen({ port });
-  const ran = (tool?: string): number =>
-    server.events.filter(
-      (each) => each.type === 'effect' && each.phase === 'begin' && (tool === undefined || each.tool === tool),
-    ).length;
-  return { name, url: http.url, http, ran, close: () => server.close({ graceMs: 0 }) };
-}
-
-const pool = (options: UnifiedPoolOptions = {}): UnifiedPool => closeAfter(new UnifiedPool(options));
-
-const several = (
-  targets: SeveralServersConfig['targets'],
-  settings: Partial<SeveralServersConfig> = {},
-): SeveralServersConfig => ({ name: 'app', targets, ...settings });
-
-const who = (of: UnifiedPool, options: RequestOptions = {}): Promise<string> =>
-  said(of.request('app', 'tools/call', { name: 'who' }, options));
-
-const many = async (count: number, run: () => Promise<string>): Promise<Record<string, number>> => {
-  const counts: Record<string, number> = {};
-  for (let i = 0; i < count; i++) {
-    const name = await run();
-    counts[name] = (counts[name] ?? 0) + 1;
-  }
-  return counts;
-};
-
-const idempotent = { idempotent: true } as const;
 /** A URL that nothing listens at. */
 const nowhere = async (): Promise<string> => `http://127.0.0.1:${await freePort()}/mcp`;
 
@@ -283,4 +238,91 @@ test('what every target refuses is refused, with what the last one said', async 
   expect(of.state('app')).toBe('failed');
   await of.stopServer('app');
   await expect(who(of)).rejects.toMatchObject({ code: 'ERR_SERVER_STOPPED' });
+});
+
+test('a subscription goes on at another target when its own is removed, and ends with its server', async () => {
+  const options = { resources: { 'test://a': 'A' }, tools: {} };
+  const [a, b] = await Promise.all([upstream('a', options), upstream('b', options)]);
+  const of = pool();
+  const app = (url: string) => several([{ url }], { era: 'modern', drainMs: 0 });
+  await of.apply([app(a.url)]);
+  const heard: string[] = [];
+  const subscription = await of.subscribe(
+    'app',
+    { toolsListChanged: true },
+    { onNotification: ({ method }) => void heard.push(method) },
+  );
+  a.server.addTool('one');
+  await expect.poll(() => heard.length).toBe(1);
+  await of.apply([app(b.url)]);
+  await expect
+    .poll(() => {
+      b.server.addTool('two');
+      return heard.length;
+    })
+    .toBeGreaterThan(1);
+  await of.stopServer('app');
+  await subscription.ended;
+});
+
+test('drained sessions keep their target until they end, and new ones go elsewhere', async () => {
+  const [a, b] = await Promise.all([upstream('a'), upstream('b')]);
+  const of = pool();
+  const settings = { balance: 'failover', sharing: 'bound', drainMs: 60_000 } as const;
+  await of.apply([several([{ url: a.url }], settings)]);
+  const at = (key: string): Promise<string> => who(of, { caller: { key } });
+  expect(await at('old')).toBe('a');
+  const drained = of.apply([several([{ url: b.url }], settings)]);
+  await expect.poll(() => of.stats('app').targets?.map(({ role }) => role)).toEqual(['target', 'draining']);
+  expect(await at('old')).toBe('a');
+  expect(await at('new')).toBe('b');
+  await of.releaseKey('app', 'old');
+  await drained;
+  expect(of.stats('app').targets?.map(({ role }) => role)).toEqual(['target']);
+  expect(await at('old')).toBe('b');
+});
+
+test('a change of what all targets share replaces the server, and its calls wait for it', async () => {
+  const [a, b] = await Promise.all([upstream('a'), upstream('b')]);
+  const of = pool();
+  await of.apply([several([{ url: a.url }])]);
+  expect(await who(of)).toBe('a');
+  const applied = of.apply([several([{ url: b.url }], { maxQueue: 7 })]);
+  await new Promise(setImmediate);
+  expect(await who(of)).toBe('b');
+  expect(await applied).toMatchObject({ restarted: ['app'] });
+  // From one server to several and back.
+  expect(await of.apply([{ name: 'app', url: a.url }])).toMatchObject({ restarted: ['app'] });
+  expect(await who(of)).toBe('a');
+  expect(await of.apply([several([{ url: b.url }])])).toMatchObject({ restarted: ['app'] });
+  expect(await who(of)).toBe('b');
+});
+
+test('a lease stays on one target, and its load counts until it is back', async () => {
+  const all = await Promise.all(['a', 'b'].map((name) => upstream(name)));
+  const of = pool();
+  of.addServer(
+    several(
+      all.map(({ url }) => ({ url })),
+      { balance: 'least-loaded', sharing: 'leased' },
+    ),
+  );
+  const leases = await Promise.all([of.lease('app'), of.lease('app')]);
+  const names = await Promise.all(
+    leases.map(async (lease) => {
+      const said = async () => (await lease.request('tools/call', { name: 'who' })) as { content: { text: string }[] };
+      const [first, second] = [await said(), await said()];
+      expect(first).toEqual(second);
+      return first.content[0]?.text;
+    }),
+  );
+  expect(names.sort()).toEqual(['a', 'b']);
+  for (const lease of leases) lease.release();
+});
+
+test('a pool of one transport refuses targets of another', () => {
+  const of = pool();
+  expect(() => of.addServer(several([]))).toThrow('targets');
+  const stdio = closeAfter(new StdioPool());
+  expect(() => stdio.addServer(several([{ command: 'x' }, { url: 'http://x/' }]))).toThrow("expected 'stdio'");
 });

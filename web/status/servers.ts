@@ -1,4 +1,4 @@
-import type { ServerRow } from '../../src/gateway/status/StatusData.js';
+import type { ServerRow, TargetRow } from '../../src/gateway/status/StatusData.js';
 import { actAndTell, canAct, confirmed } from './actions.js';
 import { button, byId, bytes, element, ms, setText } from './dom.js';
 import type { Past } from './Past.js';
@@ -52,6 +52,16 @@ export function showServers(servers: readonly ServerRow[], past: Past): void {
   }
 }
 
+const BAD_STATES: ReadonlySet<string> = new Set(['failed', 'degraded']);
+
+/** One line for each target of a server. */
+function targetText({ id, role, state, zone, picked, inFlight, backInMs, share }: TargetRow): string {
+  const left = backInMs > 0 ? `, left alone for ${Math.ceil(backInMs / 1_000)} s` : share < 1 ? `, coming back` : '';
+  const kind = role === 'target' ? '' : ` (${role})`;
+  const where = zone === null ? '' : ` in ${zone}`;
+  return `${id}${kind}${where}: ${state}${left}, ${inFlight} in flight, ${picked} calls`;
+}
+
 function fill(row: Row, server: ServerRow): void {
   const { state, breaker, inFlight, waiting, calls, errors, restarts, connections, p50, p99, memory } = server;
   row.state = state;
@@ -74,7 +84,10 @@ function fill(row: Row, server: ServerRow): void {
   set('restarts', String(restarts), restarts > 0);
   set('memory', bytes(memory));
   const failing = state === 'failed' || state === 'degraded';
-  setText(row.why, failing && server.lastError !== null ? server.lastError : '');
+  const why = failing && server.lastError !== null ? [server.lastError] : [];
+  const troubled = (server.targets ?? []).filter((each) => each.backInMs > 0 || BAD_STATES.has(each.state));
+  setText(row.why, [...why, ...troubled.map(targetText)].join('\n'));
+  row.why.title = (server.targets ?? []).map(targetText).join('\n');
   const stopped = state === 'stopped';
   setText(row.toggle, stopped ? 'Start' : 'Stop');
   row.restart.disabled = stopped;

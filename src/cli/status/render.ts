@@ -1,4 +1,4 @@
-import type { ServerRow, StatusData } from '../../gateway/status/StatusData.js';
+import type { ServerRow, StatusData, TargetRow } from '../../gateway/status/StatusData.js';
 import { visible } from '../output/visible.js';
 
 const MAX_NAME = 40;
@@ -33,7 +33,7 @@ export function statusLines({ snapshot, events }: StatusData, width = Number.POS
     `mcp-poolkit ${plain(version)}, up ${duration(at - startedAt)}: ${gateway.sessions} sessions, ${gateway.streams} streams, ` +
       `${gateway.inFlight} in flight, loop delay p99 ${ms(process.delayP99)}${gateway.refusing ? ', stopping' : ''}`,
     '',
-    ...table([HEAD, ...servers.map(cellsOf)]),
+    ...table([HEAD, ...servers.flatMap((server) => [cellsOf(server), ...(server.targets ?? []).map(targetCells)])]),
   ];
   for (const { name, lastError, state } of servers) {
     if (lastError === null || (state !== 'failed' && state !== 'degraded')) continue;
@@ -76,6 +76,35 @@ function cellsOf(server: ServerRow): string[] {
     ms(p99),
     ...[calls, errors, restarts].map(String),
     server.memory === null ? '-' : `${Math.round(server.memory / 2 ** 20)} MiB`,
+  ];
+}
+
+/** Below its server, under the same heads. */
+function targetCells({
+  id,
+  role,
+  zone,
+  state,
+  breaker,
+  inFlight,
+  ewmaMs,
+  picked,
+  backInMs,
+  share,
+}: TargetRow): string[] {
+  const left =
+    backInMs > 0 ? `, left alone for ${duration(backInMs)}` : share < 1 ? `, ${Math.round(share * 100)} %` : '';
+  const where = zone === null ? '' : ` (${plain(zone, MAX_NAME)})`;
+  return [
+    `  ${plain(id, MAX_NAME)}${where}`,
+    `${role === 'target' ? '' : `${role}, `}${state}${breaker === 'closed' ? '' : `, breaker ${breaker}`}${left}`,
+    '',
+    '',
+    String(inFlight),
+    '',
+    ms(ewmaMs),
+    '',
+    String(picked),
   ];
 }
 

@@ -64,6 +64,11 @@ export interface BalancerInspection {
   readonly health: OutlierInspection | undefined;
 }
 
+/** What a failure counts as at the least, in ms, before it is doubled. */
+const FAILURE_MS = 1;
+/** Failures in a row make a target no slower than this, in ms, by themselves. */
+const MAX_FAILURE_MS = 60_000;
+
 class Entry<T> implements Candidate {
   readonly id: string;
   readonly hash: number;
@@ -149,8 +154,9 @@ export class Balancer<T> {
     const nowMs = clock.now();
     const latencyMs = nowMs - startedMs;
     if (how === 'failed') {
-      // A failure may be quick: it must not look like a good latency.
-      observe(entry, Math.max(latencyMs, entry.ewmaMs), nowMs, ewmaDecayMs);
+      // A failure may be quick: it counts as an answer twice as slow as any before it, so that calls stay away for a while.
+      const slowMs = Math.max(latencyMs, entry.ewmaMs, FAILURE_MS);
+      observe(entry, Math.min(2 * slowMs, Math.max(slowMs, MAX_FAILURE_MS)), nowMs, ewmaDecayMs);
       outliers?.failed(entry.id);
       return;
     }

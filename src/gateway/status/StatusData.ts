@@ -23,6 +23,26 @@ export interface ServerRow {
   readonly startedAt: number | null;
   readonly backoffMs: number | null;
   readonly lastError: string | null;
+  /** Of a server with several. */
+  readonly targets?: readonly TargetRow[];
+}
+
+/** One of several targets of a server. */
+export interface TargetRow {
+  readonly id: string;
+  /** `target`, `mirror`, `canary` or `draining`. */
+  readonly role: string;
+  readonly state: string;
+  readonly zone: string | null;
+  readonly weight: number;
+  readonly picked: number;
+  readonly inFlight: number;
+  /** Milliseconds for which it is left alone; 0 while it gets calls. */
+  readonly backInMs: number;
+  /** Share of its weight that it gets. */
+  readonly share: number;
+  readonly ewmaMs: number | null;
+  readonly breaker: string;
 }
 
 /** A request of a client that is not answered yet. */

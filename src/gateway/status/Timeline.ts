@@ -29,14 +29,18 @@ export class Timeline implements Disposable {
           this.add('state', server, `${previous} → ${state}`);
         }
       }),
-      pool.on('breaker', ({ server, state, scope }) =>
-        this.add('breaker', server, `breaker ${state}${scope === 'server' ? '' : ` (of one ${scope})`}`),
+      pool.on('breaker', ({ server, state, scope, target }) =>
+        this.add(
+          'breaker',
+          server,
+          `breaker ${state}${target === undefined ? '' : `, target ${target}`}${scope === 'server' ? '' : ` (of one ${scope})`}`,
+        ),
       ),
-      pool.on('applied', ({ added, removed, restarted }) =>
+      pool.on('applied', ({ added, removed, restarted, updated }) =>
         this.add(
           'config',
           null,
-          `config applied: ${added.length} added, ${removed.length} removed, ${restarted.length} restarted`,
+          `config applied: ${added.length} added, ${removed.length} removed, ${restarted.length} restarted${updated === undefined ? '' : `, ${updated.length} updated`}`,
         ),
       ),
       pool.on('leaked', ({ server, heldMs }) => this.add('leak', server, `a lease is held for ${heldMs} ms`)),

@@ -1,7 +1,10 @@
 import type { Instrument } from '../../observe/Instrument.js';
 import type { TracedRequest } from '../../observe/requests/requestTrace.js';
 import type { McpPool, ServerStats } from '../../pool/McpPool.js';
-import type { OpenCall, ServerRow } from './StatusData.js';
+import type { ServerConfig } from '../../registry/config/ServerConfig.js';
+import { isSeveral } from '../../registry/config/targets/targetsOf.js';
+import type { TargetStats } from '../../targets/groupStats.js';
+import type { OpenCall, ServerRow, TargetRow } from './StatusData.js';
 import type { StatusHistory } from './StatusHistory.js';
 
 const MAX_OPEN = 100;
@@ -28,7 +31,7 @@ function rowOf(pool: McpPool, instrument: Instrument, history: StatusHistory, st
   return {
     name,
     state: stats.state,
-    transport: pool.config(name)?.transport ?? '',
+    transport: transportOf(pool.config(name)),
     era: info?.era ?? null,
     protocolVersion: info?.protocolVersion ?? null,
     connections: stats.connections,
@@ -47,6 +50,29 @@ function rowOf(pool: McpPool, instrument: Instrument, history: StatusHistory, st
     startedAt: stats.startedAt ?? null,
     backoffMs: stats.backoffMs ?? null,
     lastError: stats.lastError?.slice(0, MAX_ERROR_CHARS) ?? null,
+    ...(stats.targets && { targets: stats.targets.map(targetRow) }),
+  };
+}
+
+function transportOf(config: ServerConfig | undefined): string {
+  if (config === undefined) return '';
+  return isSeveral(config) ? `${config.targets.length} targets` : (config.transport ?? '');
+}
+
+function targetRow(target: TargetStats): TargetRow {
+  const { id, role, state, zone, weight, picked, inFlight, backInMs, share, ewmaMs, breaker } = target;
+  return {
+    id,
+    role,
+    state,
+    zone: zone ?? null,
+    weight,
+    picked,
+    inFlight,
+    backInMs,
+    share,
+    ewmaMs: ewmaMs ?? null,
+    breaker,
   };
 }
 

@@ -93,10 +93,31 @@ function servers({ pool, limiter, processor, label }: Sources, add: Add): void {
     add('mcp_poolkit_unsent_bytes', { server }, stats.unsentBytes);
     add('mcp_poolkit_process_memory_bytes', { server }, stats.memoryBytes);
     add('mcp_poolkit_process_cpu_seconds_total', { server }, processor.secondsOf(server, stats.pids));
+    targets(stats, server, add);
     const limits = limitsOf(limiter, server);
     add('mcp_poolkit_limiter_waiting', { server }, limits?.blockedCount);
     add('mcp_poolkit_limiter_paused_seconds', { server }, seconds(limits?.pausedForMs));
   }
+}
+
+function targets({ targets: all = [], spread, limit }: ServerStats, server: string, add: Add): void {
+  for (const { id: target, picked, ejected } of all) {
+    add('mcp_poolkit_target_picks_total', { server, target }, picked);
+    add('mcp_poolkit_target_ejected', { server, target }, Number(ejected));
+  }
+  add('mcp_poolkit_concurrency_limit', { server }, limit);
+  if (spread === undefined) return;
+  const { retries, hedges, refusedRetries, mirror, canary } = spread;
+  const outcomes = (name: MetricName, counts: Readonly<Record<string, number>>): void => {
+    for (const [outcome, count] of Object.entries(counts)) add(name, { server, outcome }, count);
+  };
+  outcomes('mcp_poolkit_target_retries_total', { retried: retries, hedged: hedges, refused: refusedRetries });
+  if (mirror !== undefined) {
+    const { same, different, failed, skipped } = mirror;
+    outcomes('mcp_poolkit_mirrored_calls_total', { same, different, failed, skipped });
+  }
+  if (canary === undefined) return;
+  outcomes('mcp_poolkit_canary_calls_total', { answered: canary.answered, replaced: canary.replaced });
 }
 
 /** A table that throws costs its own metrics alone. */

@@ -183,6 +183,7 @@ export class Server implements Admission {
   stats(): ServerStats {
     const { connections } = this.partitions;
     const wire = this.#counters.wire(connections.map(({ connection }) => connection.counters));
+    const limited = this.calls.adaptive?.inspect();
     const memory = connections.map(({ made }) => this.#context.connector.memoryBytes?.(made));
     const known = memory.filter((bytes) => bytes !== undefined);
     return {
@@ -191,7 +192,8 @@ export class Server implements Admission {
       calls: wire.calls,
       errors: this.#counters.errors,
       inFlight: connections.reduce((sum, { connection }) => sum + connection.inFlight, 0),
-      queued: this.partitions.queued,
+      queued: this.partitions.queued + (limited?.waiting ?? 0),
+      ...(limited && { limit: limited.limit }),
       connections: connections.length,
       latencyMs: this.#counters.latency.quantiles,
       restarts: this.#counters.restarts,
@@ -225,6 +227,7 @@ export class Server implements Admission {
     this.#turn('stopping');
     this.#show();
     this.#stop.abort(this.refusal());
+    this.calls.adaptive?.rejectAll(this.refusal());
     this.partitions.subscriptions.close();
     return this.partitions.closeAll(options);
   }

@@ -1,4 +1,5 @@
 import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/client';
+import { ADAPTIVE_LIMIT_DEFAULTS } from '../../concurrent/balance/AdaptiveLimit.js';
 import type { LimiterSource } from '../../concurrent/limiter/Limiter.js';
 import type { Connection } from '../../connection/Connection.js';
 import { type Clock, systemClock } from '../../core/clock.js';
@@ -34,8 +35,12 @@ export interface PoolOptions {
   readonly maxConnections?: number;
   /** Connections of the whole pool at most, from 1. @defaultValue 256 */
   readonly maxConnectionsTotal?: number;
-  /** Calls in flight on one shared or bound connection, from 1. @defaultValue 64 */
-  readonly maxConcurrent?: number;
+  /**
+   * Calls in flight on one shared or bound connection, from 1; `auto`: as many over all connections of a server, or target, as it is
+   * found to take at a time (`AdaptiveLimit`).
+   * @defaultValue 64
+   */
+  readonly maxConcurrent?: number | 'auto';
   /** Callers waiting for one partition of a server, from 0; 0 refuses every call that would have to wait. @defaultValue 1024 */
   readonly maxQueue?: number;
   /** Bytes of one message, each way, from 1024. @defaultValue 67108864 */
@@ -116,7 +121,7 @@ export interface ResolvedPoolOptions {
   readonly clientCapabilities: ClientCapabilities;
   readonly maxConnections: number;
   readonly maxConnectionsTotal: number;
-  readonly maxConcurrent: number;
+  readonly maxConcurrent: number | 'auto';
   readonly maxQueue: number;
   readonly maxMessageBytes: number;
   readonly acquireTimeoutMs: number;
@@ -178,7 +183,7 @@ export function resolvePoolOptions(options: PoolOptions): ResolvedPoolOptions {
     clientCapabilities: options.clientCapabilities ?? {},
     maxConnections: checkCount('maxConnections', all.maxConnections, { min: 1 }),
     maxConnectionsTotal: checkCount('maxConnectionsTotal', all.maxConnectionsTotal, { min: 1 }),
-    maxConcurrent: checkCount('maxConcurrent', all.maxConcurrent, { min: 1 }),
+    maxConcurrent: all.maxConcurrent === 'auto' ? 'auto' : checkCount('maxConcurrent', all.maxConcurrent, { min: 1 }),
     maxQueue: checkCount('maxQueue', all.maxQueue, {}),
     maxMessageBytes: checkBytes('maxMessageBytes', all.maxMessageBytes, { min: 1_024 }),
     acquireTimeoutMs: checkMs('acquireTimeoutMs', all.acquireTimeoutMs, WAIT),
@@ -217,6 +222,8 @@ export interface ServerOptions {
   readonly warmSpares: number;
   readonly maxConnections: number;
   readonly maxConcurrent: number;
+  /** Whether an adaptive limit stands before all its connections; `maxConcurrent` is then what one may have at most. */
+  readonly adaptive: boolean;
   readonly maxQueue: number;
   readonly maxMessageBytes: number;
   readonly acquireTimeoutMs: number;
@@ -229,6 +236,8 @@ export interface ServerOptions {
 /** @throws OptionError naming server and option. */
 export function resolveServerOptions(config: ServerConfig, pool: ResolvedPoolOptions): ServerOptions {
   const option = (name: string): string => `servers.${config.name}.${name}`;
+  const maxConcurrent = config.maxConcurrent ?? pool.maxConcurrent;
+  const adaptive = maxConcurrent === 'auto';
   const maxConnections = checkCount(option('maxConnections'), config.maxConnections ?? pool.maxConnections, { min: 1 });
   return {
     sharing: config.sharing ?? 'shared',
@@ -237,7 +246,10 @@ export function resolveServerOptions(config: ServerConfig, pool: ResolvedPoolOpt
     clientCapabilities: config.clientCapabilities ?? pool.clientCapabilities,
     warmSpares: checkCount(option('warmSpares'), config.warmSpares ?? 0, { max: maxConnections }),
     maxConnections,
-    maxConcurrent: checkCount(option('maxConcurrent'), config.maxConcurrent ?? pool.maxConcurrent, { min: 1 }),
+    adaptive,
+    maxConcurrent: checkCount(option('maxConcurrent'), adaptive ? ADAPTIVE_LIMIT_DEFAULTS.maxLimit : maxConcurrent, {
+      min: 1,
+    }),
     maxQueue: checkCount(option('maxQueue'), config.maxQueue ?? pool.maxQueue, {}),
     maxMessageBytes: checkBytes(option('maxMessageBytes'), config.maxMessageBytes ?? pool.maxMessageBytes, {
       min: 1_024,

@@ -30,7 +30,10 @@ export function nameProblem(name: string): string | undefined {
 
 /** Why `url` is no address of a server; undefined when it is one. */
 export function urlProblem(url: string): string | undefined {
-  const { protocol } = URL.canParse(url) ? new URL(url) : { protocol: '' };
+  const { protocol, username, password } = URL.canParse(url)
+    ? new URL(url)
+    : { protocol: '', username: '', password: '' };
+  if (username !== '' || password !== '') return 'a URL without user and password: give them in headers';
   return protocol === 'http:' || protocol === 'https:' ? undefined : 'an absolute http or https URL';
 }
 
@@ -118,7 +121,7 @@ function checkReach(reach: TargetReach, at: string, others: Readonly<Record<stri
   }
   const { url, headers = {}, auth } = reach;
   const badUrl = urlProblem(checkText(option('url'), url));
-  if (badUrl !== undefined) throw new OptionError(option('url'), url, badUrl);
+  if (badUrl !== undefined) throw new OptionError(option('url'), url.replace(/\/\/[^/]*@/, '//'), badUrl);
   for (const [key, each] of Object.entries(headers)) checkString(option(`headers.${key}`), each);
   if (auth !== undefined) checkAuth(auth, { url, headers }, option);
   checkNames(at, reach, { ...others, ...URL_ });

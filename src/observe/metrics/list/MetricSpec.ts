@@ -1,6 +1,7 @@
 /** What a metric is told apart by. */
 export type Label =
   | 'server'
+  | 'target'
   | 'method'
   | 'tool'
   | 'principal'

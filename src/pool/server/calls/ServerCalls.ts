@@ -1,3 +1,5 @@
+import { AdaptiveQueue } from '../../../concurrent/AdaptiveQueue.js';
+import type { AdaptiveTicket } from '../../../concurrent/balance/AdaptiveLimit.js';
 import type { Limiter } from '../../../concurrent/limiter/Limiter.js';
 import type { CallOptions, Params } from '../../../connection/protocol/messages.js';
 import { ClosedError, NotSentError, OutcomeUnknownError, PoolkitError } from '../../../core/errors.js';
@@ -29,6 +31,8 @@ export interface Admission {
 /** The calls of one server: request -> breaker -> limiter -> partition -> connection and back. No message is touched. */
 export class ServerCalls {
   readonly breakers: Breakers;
+  /** With `maxConcurrent: 'auto'`. */
+  readonly adaptive: AdaptiveQueue | undefined;
   readonly #context: ServerContext;
   readonly #partitions: PartitionTable;
   readonly #admission: Admission;
@@ -39,6 +43,9 @@ export class ServerCalls {
     this.#context = context;
     this.#partitions = partitions;
     this.#admission = admission;
+    const { config, options, pool } = context;
+    const { maxQueue } = options;
+    if (options.adaptive) this.adaptive = new AdaptiveQueue({ ...pool, name: `server ${config.name}`, maxQueue });
     this.breakers = new Breakers(context, (error) => !this.#counted.has(error as Error), onBreaker);
   }
 
@@ -64,6 +71,7 @@ export class ServerCalls {
         const ticket = breaker.enter();
         let pooled: PooledConnection | undefined;
         let listening: Disposable | undefined;
+        let turn: AdaptiveTicket | undefined;
         try {
           if (limiter !== undefined)
             await permit(limiter, config.name, options.signal, this.#admission.stopped, budget, pool.clock);
@@ -72,15 +80,19 @@ export class ServerCalls {
           if (own.sharing !== 'shared' && listens && options.attributedOnly !== true) {
             listening = pooled.router.listen(options);
           }
+          if (this.adaptive !== undefined)
+            turn = await this.adaptive.acquire(options.signal, this.#waitMs(options, budget));
           trace?.sent(pooled);
           const call = this.#callOptions(method, params, options, budget);
           const result = await pooled.connection.request(method, params, trace?.metered(call) ?? call);
           breaker.succeeded(ticket);
+          if (turn !== undefined) this.adaptive?.succeeded(turn);
           trace?.answered(result);
           return result;
         } catch (error) {
           if (pooled !== undefined) this.#countOnce(pooled, error);
           breaker.failed(ticket, error);
+          if (turn !== undefined) this.adaptive?.failed(turn, error);
           pauseAfter(error, limiter);
           if (error instanceof OutcomeUnknownError) unknown ??= error;
           const shared = own.sharing === 'shared' && resends?.() !== false;
@@ -188,6 +200,16 @@ export class ServerCalls {
         throw error;
       }
     }
+  }
+
+  /** Longest wait for a turn. */
+  #waitMs(
+    { acquireTimeoutMs = this.#context.options.acquireTimeoutMs }: RequestOptions,
+    budget: Budget | undefined,
+  ): number {
+    return (
+      budget?.within(this.#context.config.name, acquireTimeoutMs, this.#context.pool.clock.now()) ?? acquireTimeoutMs
+    );
   }
 
   #trace(method: string, params: Params | undefined, options: RequestOptions): CallTracer | undefined {

@@ -1,0 +1,85 @@
+import type { Clock } from '../core/clock.js';
+import {
+  AcquireTimeoutError,
+  RateLimitedError,
+  RequestTimeoutError,
+  RpcError,
+  UpstreamBusyError,
+} from '../core/errors.js';
+import type { Logger } from '../core/logger.js';
+import { AdaptiveLimit, type AdaptiveLimitInspection, type AdaptiveTicket } from './balance/AdaptiveLimit.js';
+import { WaitQueue } from './WaitQueue.js';
+
+export interface AdaptiveQueueOptions {
+  /** What errors call it. */
+  readonly name: string;
+  readonly maxQueue: number;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** What one holds, and how many wait. */
+export interface AdaptiveQueueInspection extends AdaptiveLimitInspection {
+  readonly waiting: number;
+}
+
+/** As many calls at a time as an `AdaptiveLimit` finds; the others wait, first in, first out. */
+export class AdaptiveQueue {
+  readonly #limit: AdaptiveLimit;
+  readonly #queue: WaitQueue<AdaptiveTicket>;
+
+  constructor({ name, maxQueue, clock, logger }: AdaptiveQueueOptions) {
+    this.#limit = new AdaptiveLimit({ clock, logger });
+    this.#queue = new WaitQueue({
+      what: name,
+      maxQueue,
+      clock,
+      timeoutError: (timeoutMs) => {
+        const { limit, inFlight } = this.#limit;
+        const detail = { live: 0, creating: 0, dying: 0, slots: limit, inUse: inFlight, waiting: this.#queue.size + 1 };
+        return new AcquireTimeoutError(name, timeoutMs, detail);
+      },
+      onLeave: () => this.#serve(),
+    });
+  }
+
+  inspect(): AdaptiveQueueInspection {
+    return { ...this.#limit.inspect(), waiting: this.#queue.size };
+  }
+
+  /** In its turn. Rejects with ERR_ACQUIRE_TIMEOUT, ERR_QUEUE_FULL, the signal's reason, or what `rejectAll` is given. */
+  acquire(signal: AbortSignal | undefined, timeoutMs: number): AdaptiveTicket | Promise<AdaptiveTicket> {
+    const { limit, inFlight } = this.#limit;
+    const ticket = this.#queue.size > 0 || inFlight >= limit ? undefined : this.#limit.tryAcquire();
+    return ticket ?? this.#queue.wait({ signal, timeoutMs });
+  }
+
+  succeeded(ticket: AdaptiveTicket): void {
+    this.#limit.succeeded(ticket);
+    this.#serve();
+  }
+
+  /** The call failed: a timeout and a refusal for load are signs of too much, an error of the protocol is an answer. */
+  failed(ticket: AdaptiveTicket, error: unknown): void {
+    const refused = error instanceof RateLimitedError && error.source === 'upstream';
+    if (error instanceof RpcError) this.#limit.succeeded(ticket);
+    else if (refused || error instanceof RequestTimeoutError || error instanceof UpstreamBusyError) {
+      this.#limit.dropped(ticket);
+    } else this.#limit.ignored(ticket);
+    this.#serve();
+  }
+
+  rejectAll(error: unknown): void {
+    this.#queue.rejectAll(error);
+  }
+
+  #serve(): void {
+    while (this.#queue.peek() > 0 && this.#limit.inFlight < this.#limit.limit) {
+      const ticket = this.#limit.tryAcquire();
+      const waiter = ticket && this.#queue.shift();
+      if (ticket === undefined) return;
+      if (waiter === undefined) this.#limit.ignored(ticket);
+      else waiter.resolve(ticket);
+    }
+  }
+}
