@@ -1,7 +1,11 @@
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
+import type { Catalog } from '../../src/gateway/aggregate/lists/Catalog.js';
 import { exposedName, prefixIn, prefixOf } from '../../src/gateway/aggregate/lists/exposedNames.js';
+import { Names } from '../../src/gateway/aggregate/lists/Names.js';
 import { ITEM_BOUNDS, validItems } from '../../src/gateway/aggregate/lists/validItems.js';
+import { Curator } from '../../src/gateway/curation/Curator.js';
+import type { Downstream } from '../../src/gateway/endpoint/Endpoint.js';
 import { RUNS } from '../support/runs.js';
 
 const ALLOWED = /^[A-Za-z0-9_-]{1,128}$/;
@@ -79,4 +83,24 @@ test('20,000 tools of one name are looked at once each', () => {
   };
   expect(validItems('tools', new Array(20_000).fill(tool)).items).toHaveLength(1);
   expect(reads).toBeLessThan(20_000 * 8);
+});
+
+test('the names of a list are made once for it, however often its pages are asked for', async () => {
+  const curator = new Curator({});
+  const made = vi.spyOn(curator, 'toolName');
+  const items = Array.from({ length: 50 }, (_, i) => ({ name: `é${i}`, inputSchema: { type: 'object' as const } }));
+  const catalog = { list: async () => items } as unknown as Catalog<'tools'>;
+  const names = new Names(
+    'tools',
+    catalog,
+    () => ['s'],
+    () => curator,
+  );
+  const lists = [{ server: 's', items, hints: {}, missing: false }];
+  const [first] = names.of(lists);
+  for (let page = 0; page < 3; page++) expect([...names.of(lists)]).toHaveLength(50);
+  const session = {} as Downstream;
+  expect(await names.find(first?.key ?? '', session)).toEqual({ server: 's', name: 'é0', item: items[0] });
+  expect(await names.find('s__nothing', session)).toBeUndefined();
+  expect(made).toHaveBeenCalledTimes(50);
 });

@@ -208,3 +208,21 @@ test('a session whose client dropped its call and never came back ends in time, 
     })
     .toEqual([0, true]);
 });
+
+test('what one modern client was linked to changes nothing for another', async () => {
+  const linking = {
+    capabilities: { tools: {} },
+    lists: { tools: [{ name: 'link', inputSchema: { type: 'object' } }] },
+    methods: { 'tools/call': () => ({ content: [{ type: 'resource_link', uri: 'file:///report', name: 'r' }] }) },
+  };
+  gateway = new Gateway({ pool: new FakePool({ a: linking, b: linking }), port: 0 });
+  const url = `${(await gateway.listen()).url}/mcp`;
+  const linked = async (name: string): Promise<string> => {
+    const params = { name, arguments: {}, _meta: META_OF_ANYONE };
+    const message = { jsonrpc: '2.0', id: 1, method: 'tools/call', params };
+    const headers = headersOf('tools/call', name);
+    return (await exchange(url, { method: 'POST', headers, body: JSON.stringify(message) })).text;
+  };
+  expect(await linked('a__link')).toContain('"poolkit:a/file:///report"');
+  expect(await linked('b__link')).toContain('"poolkit:b/file:///report"');
+});

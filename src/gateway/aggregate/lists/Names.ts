@@ -16,6 +16,11 @@ interface Owner {
   readonly curator: Curator;
 }
 
+interface Exposed extends Owner {
+  readonly names: readonly (string | undefined)[];
+  readonly places: ReadonlyMap<string | undefined, number>;
+}
+
 /** Names whose servers are remembered. */
 const MAX_ROUTES = 100_000;
 
@@ -26,8 +31,8 @@ export class Names<K extends 'tools' | 'prompts'> {
   readonly #servers: () => readonly string[];
   readonly #curator: () => Curator;
   readonly #owners = new Map<string, Owner>();
-  /** Routes found, as long as the list that they were found in. */
-  readonly #found = new WeakMap<readonly ListItems[K][], Map<string, Route<ListItems[K]>>>();
+  /** The exposed names of each list, in its order: made once for it. */
+  readonly #named = new WeakMap<readonly ListItems[K][], Exposed>();
 
   /** `curator` may be another one at any time. */
   constructor(kind: K, catalog: Catalog<K>, servers: () => readonly string[], curator: () => Curator) {
@@ -41,12 +46,25 @@ export class Names<K extends 'tools' | 'prompts'> {
   *of(lists: readonly ServerList<ListItems[K]>[]): Generator<{ server: string; key: string; item: ListItems[K] }> {
     const curator = this.#curator();
     for (const { server, items } of lists) {
-      for (const item of items) {
-        const key = this.#nameOf(curator, server, item.name);
+      const { names } = this.#exposed(curator, server, items);
+      for (const [index, item] of items.entries()) {
+        const key = names[index];
         if (key === undefined) continue;
         yield { server, key, item: this.#kind === 'tools' ? curator.tool(server, item, key) : { ...item, name: key } };
       }
     }
+  }
+
+  #exposed(curator: Curator, server: string, items: readonly ListItems[K][]): Exposed {
+    const known = this.#named.get(items);
+    if (known?.curator === curator && known.server === server) return known;
+    const names = items.map(({ name }) => this.#nameOf(curator, server, name));
+    const places = new Map<string | undefined, number>();
+    // Of equal ones the first is meant.
+    for (const [index, name] of names.entries()) if (!places.has(name)) places.set(name, index);
+    const exposed = { server, curator, names, places };
+    this.#named.set(items, exposed);
+    return exposed;
   }
 
   #nameOf(curator: Curator, server: string, own: string): string | undefined {
@@ -59,21 +77,16 @@ export class Names<K extends 'tools' | 'prompts'> {
     const known = this.#owners.get(exposed);
     const server = known?.curator === curator ? known.server : curator.serverOf(exposed, this.#servers());
     if (server === undefined) return undefined;
-    const isIt = ({ name }: ListItems[K]): boolean => this.#nameOf(curator, server, name) === exposed;
-    let list = await this.#catalog.list(server, session);
-    const found = list === undefined ? undefined : this.#found.get(list)?.get(exposed);
-    if (found !== undefined && known?.curator === curator) return found;
-    let item = list?.find(isIt);
-    if (item === undefined) {
+    const inList = (list: readonly ListItems[K][] = []): ListItems[K] | undefined => {
+      const place = this.#exposed(curator, server, list).places.get(exposed);
+      return place === undefined ? undefined : list[place];
+    };
+    const item =
+      inList(await this.#catalog.list(server, session)) ??
       // It may be new on a server that does not tell of changes.
-      list = await this.#catalog.list(server, session, true);
-      item = list?.find(isIt);
-    }
-    if (list === undefined || item === undefined) return undefined;
-    const route = { server, name: item.name, item };
+      inList(await this.#catalog.list(server, session, true));
+    if (item === undefined) return undefined;
     if (this.#owners.size < MAX_ROUTES) this.#owners.set(exposed, { server, curator });
-    const routes = this.#found.get(list) ?? new Map<string, Route<ListItems[K]>>();
-    this.#found.set(list, routes.set(exposed, route));
-    return route;
+    return { server, name: item.name, item };
   }
 }

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
 import { Refusal } from '../../rpc/failure.js';
 import type { ListHints, ServerList } from './Catalog.js';
@@ -68,4 +67,16 @@ function placeOf(kind: string, cursor: unknown): Place {
   throw new Refusal(RPC_CODES.invalidParams, 'the cursor is none of this list');
 }
 
-const hashOf = (key: string): string => createHash('sha256').update(key).digest('base64url').slice(0, 12);
+/**
+ * Tells keys apart, in 52 bits (FNV-1a, twice). A cheap one, since a cursor may have every key of a list looked at, and what a
+ * server gains by equal ones is that its own list goes on at another place.
+ */
+function hashOf(key: string): string {
+  let [a, b] = [0x811c9dc5, 0x1000193];
+  for (let at = 0; at < key.length; at++) {
+    const code = key.charCodeAt(at);
+    a = Math.imul(a ^ code, 0x01000193);
+    b = Math.imul(b ^ code, 0x85ebca6b);
+  }
+  return ((a >>> 0) * 2 ** 20 + (b >>> 12)).toString(36);
+}

@@ -88,6 +88,10 @@ export class Uris {
       this.#lister(uri, resources.known(session), session, server) ??
       bestFit(uri, templates.known(session), (items) => this.#parsedOf(items), work, server);
     if (owner !== undefined) return owner === server ? uri : wrapped(server, uri);
+    // Clients of the modern era have no session that could remember it: where it leads has to stand in it.
+    if (session.era === 'modern') {
+      return WEB.test(uri) || this.#options.pool.servers().length === 1 ? uri : wrapped(server, uri);
+    }
     const linked = this.#present(this.#links.get(uri, session));
     if (linked !== undefined && linked !== server) return WEB.test(uri) ? uri : wrapped(server, uri);
     if (linked === undefined) this.#links.set(uri, server, session, false);
