@@ -36,7 +36,7 @@ export interface FakeTool {
   readonly steps?: number;
   /** A request it makes of the client before it answers; its answer is the reply as JSON. @defaultValue none */
   readonly asks?: string;
-  /** Its own work: resolves to a result, or to the text of one. Not for a server in a process of its own. @defaultValue none */
+  /** Its own work: resolves to a result, or to the text of one; an `RpcError` is the error that is answered. Not for a server in a process of its own. @defaultValue none */
   readonly call?: (args: Readonly<Record<string, unknown>>, context: FakeToolContext) => unknown;
 }
 

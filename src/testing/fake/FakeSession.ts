@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Params } from '../../connection/protocol/messages.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { LEGACY_VERSIONS, MODERN_VERSIONS } from '../../connection/protocol/versions.js';
-import { messageOf } from '../../core/errors.js';
+import { messageOf, RpcError } from '../../core/errors.js';
 import { epochNow, stampOf } from '../faults/events.js';
 import { ACTING_METHODS } from '../faults/rule/FaultRule.js';
 import { playSteps } from '../replay/playSteps.js';
@@ -220,7 +220,10 @@ export class FakeSession {
       if (call?.injection?.fault === 'hang') await aborted(control.signal);
       text = await work(control.signal, stamp);
     } catch (error) {
-      text = answer(id, this.#shaped(stamped({ ...textResult(messageOf(error)), isError: true }, stamp)));
+      text =
+        error instanceof RpcError
+          ? failure(id, error.rpcCode, error.message, stampedData(error.data, stamp))
+          : answer(id, this.#shaped(stamped({ ...textResult(messageOf(error)), isError: true }, stamp)));
     }
     if (control.signal.aborted) return;
     this.#running.delete(id);
@@ -263,6 +266,12 @@ export class FakeSession {
       this.#send(JSON.stringify({ jsonrpc: '2.0', id, method, ...(params && { params }) }), about);
     });
   }
+}
+
+/** The data of an error about a call; what is no object bears no stamp. */
+function stampedData(data: unknown, stamp: string | undefined): unknown {
+  const isObject = typeof data === 'object' && data !== null && !Array.isArray(data);
+  return stamp === undefined || !(data === undefined || isObject) ? data : stamped({ ...(data as object) }, stamp);
 }
 
 function aborted(signal: AbortSignal): Promise<never> {

@@ -65,6 +65,8 @@ export interface FailureEvent extends At {
   /** What the error says of the server: `no` means that it never acted. */
   readonly acted?: Acted;
   readonly message?: string;
+  /** The call that the error was made for, as its server stamped its data. */
+  readonly of?: string;
 }
 
 /** The caller's signal aborted, and the call had not settled one turn of the event loop later. */

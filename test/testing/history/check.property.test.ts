@@ -252,6 +252,15 @@ const PLANTS: Readonly<Record<string, Plant>> = {
     rule: 'wrong-receiver',
     events: around(heardBy({ principal: 'alice', session: 's2' }, 'elicitation/create', 'request')),
   },
+  'an error of another call': {
+    rule: 'wrong-receiver',
+    events: [
+      ...good('y', { kind: 'answered', acted: true, ...alice }),
+      invoke(X, alice),
+      effect(X, 'begin'),
+      { type: 'failure', call: X, code: 'ERR_RPC', of: 'y' },
+    ],
+  },
   'an effect that comes twice': { rule: 'repeated-effect', events: around(effect(X, 'begin')) },
   'an effect behind an error that denies it': {
     rule: 'acted-no',

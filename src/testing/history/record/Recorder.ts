@@ -130,9 +130,12 @@ export class CallRecorder<H extends CallHooks> {
 }
 
 /** What an error says, also one that a gateway sends on: `data.code` is the code of its own failure. */
-function failureOf(error: unknown): { code: string; acted?: Acted; message: string } {
+function failureOf(error: unknown): { code: string; acted?: Acted; message: string; of?: string } {
   const message = messageOf(error).slice(0, 200);
   if (error instanceof RpcError) {
+    const of = stampOf(error.data);
+    if (of !== undefined)
+      return { code: error.code, ...(error.acted !== undefined && { acted: error.acted }), message, of };
     const inner = (error.data as { readonly code?: unknown } | null | undefined)?.code;
     if (typeof inner === 'string' && Object.hasOwn(ERROR_CODES, inner)) {
       const { acted } = ERROR_CODES[inner as ErrorCode];

@@ -1,6 +1,6 @@
 import { type CallIndex, rootOf } from '../CallIndex.js';
 import { nameOf, ownerOf } from '../describe.js';
-import type { AnswerEvent, HeardEvent, InvokeEvent, ProgressEvent } from '../HistoryEvent.js';
+import type { AnswerEvent, FailureEvent, HeardEvent, InvokeEvent, ProgressEvent } from '../HistoryEvent.js';
 import type { Violation } from '../Violation.js';
 
 /** What a server sends reaches the call it was made for; else its session; else what concerns all, its principal. */
@@ -8,6 +8,7 @@ export function* receivers(index: CallIndex): Generator<Violation> {
   for (const event of index.events) {
     switch (event.type) {
       case 'answer':
+      case 'failure':
       case 'progress':
         yield* ofCall(index, event);
         break;
@@ -20,11 +21,11 @@ export function* receivers(index: CallIndex): Generator<Violation> {
   }
 }
 
-function* ofCall(index: CallIndex, event: AnswerEvent | ProgressEvent): Generator<Violation> {
+function* ofCall(index: CallIndex, event: AnswerEvent | FailureEvent | ProgressEvent): Generator<Violation> {
   const { call, of } = event;
   if (of === undefined || rootOf(of) === rootOf(call)) return;
   const [receiver, owner] = [invokeOf(index, call), invokeOf(index, of)];
-  const what = event.type === 'answer' ? 'the answer' : 'progress';
+  const what = { answer: 'the answer', failure: 'the error', progress: 'progress' }[event.type];
   const to = receiver === undefined ? `call ${call}` : nameOf(receiver);
   const whose = owner === undefined ? `call ${of}` : nameOf(owner);
   const events = [owner, receiver, event].filter((each) => each !== undefined);
