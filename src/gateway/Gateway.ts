@@ -6,6 +6,7 @@ import { type Closeable, type CloseOptions, CloseScope } from '../core/close/Clo
 import type { GracePeriod } from '../core/close/GracePeriod.js';
 import { ClosedError, OutcomeUnknownError } from '../core/errors.js';
 import { type Logger, silentLogger } from '../core/logger.js';
+import { sharedAbort } from '../core/wait/sharedAbort.js';
 import type { Curation } from '../registry/config/curation/Curation.js';
 import { InFlight } from '../shutdown/InFlight.js';
 import { type TrackedHttpServer, trackHttpServer } from '../shutdown/TrackedHttpServer.js';
@@ -65,7 +66,7 @@ export class Gateway implements Closeable, AsyncDisposable {
   readonly #relay: PoolRelay;
   readonly #server: Server;
   readonly #tracked: TrackedHttpServer;
-  readonly #closing = new AbortController();
+  readonly #closing = sharedAbort();
   #listening: Promise<GatewayAddress> | undefined;
   #ticking = false;
   #dropped = 0;

@@ -5,6 +5,7 @@ import { META_SUBSCRIPTION_ID, type ServerNotice } from '../../connection/protoc
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { messageOf } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
+import { sharedAbort } from '../../core/wait/sharedAbort.js';
 import type { Endpoint } from '../endpoint/Endpoint.js';
 import { sendError as refuse } from '../http/holdAnswer.js';
 import { EventStream, type EventStreamBounds } from '../http/stream/EventStream.js';
@@ -58,7 +59,7 @@ export class Listens {
 
   async #hold(endpoint: Endpoint, { idText, filter }: Wanted, response: ServerResponse): Promise<void> {
     const { bounds, maxOpen, logger, onDrop } = this.#options;
-    const gone = new AbortController();
+    const gone = sharedAbort();
     const place: Place = {
       origin: addressOrigin(response.req.socket.remoteAddress),
       end: () => (place.stream === undefined ? gone.abort(full(maxOpen)) : place.stream.end()),

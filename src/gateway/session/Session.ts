@@ -5,6 +5,7 @@ import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../core/clock.js';
 import { ClosedError, QueueFullError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
+import { sharedAbort } from '../../core/wait/sharedAbort.js';
 import type { Caller, ServerNotice, Subscription } from '../../pool/McpPool.js';
 import type { Downstream, Endpoint } from '../endpoint/Endpoint.js';
 import type { HeldBytes } from '../http/HeldBytes.js';
@@ -85,7 +86,7 @@ export class Session implements Downstream {
   readonly #inFlight = new Map<string, { readonly controller: AbortController; readonly reply: Reply }>();
   readonly #subscriptions: SessionSubscriptions;
   readonly #asks: ClientRequests;
-  readonly #life = new AbortController();
+  readonly #life = sharedAbort();
   readonly #streams: SessionStreams;
   /** For what belongs to no call, from the first time that its client opened it. */
   #stream: SessionStream | undefined;

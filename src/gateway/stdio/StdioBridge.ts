@@ -6,6 +6,7 @@ import { ClosedError, messageOf, NotSentError, OutcomeUnknownError } from '../..
 import { type Logger, silentLogger } from '../../core/logger.js';
 import { within } from '../../core/time/within.js';
 import { SingleFlight } from '../../core/wait/SingleFlight.js';
+import { sharedAbort } from '../../core/wait/sharedAbort.js';
 import {
   cancelledKey,
   classify,
@@ -60,7 +61,7 @@ export class StdioBridge {
   readonly #session: HttpSession;
   readonly #modern = new ModernHeaders();
   readonly #reviving = new SingleFlight();
-  readonly #closing = new AbortController();
+  readonly #closing = sharedAbort();
   readonly #running = new Set<Promise<void>>();
   /** Requests of the modern era in flight, which end with their response. */
   readonly #cancels = new Map<string, AbortController>();

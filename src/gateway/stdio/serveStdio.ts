@@ -63,5 +63,6 @@ function asSocket(stream: Duplex): Duplex {
     if (stream.writableFinished) stream.destroy();
     else stream.end(() => stream.destroy());
   };
-  return Object.assign(stream, { destroySoon });
+  // A client that reads nothing is the pipe's own business.
+  return Object.assign(stream, { destroySoon, setTimeout: () => stream });
 }

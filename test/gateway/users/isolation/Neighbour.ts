@@ -83,10 +83,9 @@ export class Neighbour {
     this.#ledger.listed((result?.['tools'] ?? []) as { readonly name: string }[]);
   }
 
-  what() {
-    return JSON.stringify([this.#ledger.who, this.#options.era, this.#options.tool, (this.#line as any).what]);
-  close(): Promise<void> 
+  close(): Promise<void> {
     return this.#line.close();
+  }
 
   get #uri(): string {
     return `x:${this.#ledger.who.session}`;
@@ -147,21 +146,6 @@ export class Neighbour {
     const sent = this.#line.send(message).catch((error: unknown) => {
       this.#waiting.get(id)?.({ method: 'none', error: { message: String(error) } });
     });
-    const dbg = setTimeout(
-      () =>
-        process
-          .getBuiltinModule('fs')
-          .appendFileSync(
-            '/tmp/w/p12/hang.txt',
-            JSON.stringify([
-              this.#ledger.who,
-              this.#options.era,
-              this.#options.tool,
-              (this.#line as any).what,
-              JSON.stringify(message).slice(0, 300),
-            ]) + '\n',
-          ),
-      10_000,
     const got = await answer;
     await sent;
     return got;

@@ -125,12 +125,8 @@ export class Street {
 
   /** Everything ends; what the clients heard is judged with what the servers did. */
   async judge(): Promise<Verdict> {
-    const log = (w: string) =>
     await Promise.all(this.#neighbours.map((each) => each.close()));
-    await Promise.all([
-      this.#gateways.named.close().then(() => log('named')),
-      this.#gateways.open.close().then(() => log('open')),
-    ]);
+    await Promise.all([this.#gateways.named.close(), this.#gateways.open.close()]);
     await this.#pool.close();
     this.history.end();
     this.history.merge(readFileSync(this.#events, 'utf8'));
