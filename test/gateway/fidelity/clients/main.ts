@@ -52,14 +52,22 @@ function quick(kind: Kind, target: Target): Promise<Run> {
   return isInspector(kind) ? kind.run(target, (step) => !isLasting(step)) : runSteps(kind, target, context);
 }
 
+let last: Promise<unknown> = Promise.resolve();
+const oneByOne = <T>(work: () => Promise<T>): Promise<T> => {
+  const mine = last.then(work);
+  last = mine.catch(() => undefined);
+  return mine;
+};
+
 async function lasting(kind: Kind, target: Target): Promise<Run> {
   if (isInspector(kind)) return kind.run(target, isLasting);
   const label = `${kind.name}, ${target.name}`;
-  const whole = { label, pass: (_: unknown, ms: number) => sleep(ms), slow: false };
+  const whole = { label, pass: (_: unknown, ms: number) => sleep(ms), slow: false, oneByOne };
   const fast = {
     label,
     pass: (_: unknown, ms: number) => sleep(ms / SPEED),
     slow: true,
+    oneByOne,
     silenceMs: PATIENCE_MS / SPEED,
   };
   const runs = await Promise.all([

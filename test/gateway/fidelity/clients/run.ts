@@ -1,4 +1,4 @@
-import type { ClientKind } from './Face.js';
+import type { ClientKind, Face } from './Face.js';
 import { type Outcome, outcomeOf, STEPS, type StepContext } from './steps.js';
 import { clientOf, type Target } from './targets.js';
 
@@ -20,17 +20,27 @@ export async function runSteps(kind: ClientKind, target: Target, context: StepCo
   return run;
 }
 
-/** One of the steps that last, by a client of its own. `slow`: by the target's slow URL. */
+/** One of the steps that last, by a client of its own. `slow`: by the target's slow URL. `oneByOne` takes the connects in turn. */
 export async function runLasting(
   name: (typeof LASTING)[number],
   kind: ClientKind,
   target: Target,
-  { slow, silenceMs, ...context }: StepContext & { readonly slow: boolean; readonly silenceMs?: number },
+  {
+    slow,
+    silenceMs,
+    oneByOne = (connect) => connect(),
+    ...context
+  }: StepContext & {
+    readonly slow: boolean;
+    readonly silenceMs?: number;
+    readonly oneByOne?: (connect: () => Promise<Face>) => Promise<Face>;
+  },
 ): Promise<Run> {
   const step = STEPS.find((each) => each.name === name);
   if (step === undefined) throw new Error(`no step ${name}`);
   const url = slow ? target.slowUrl : target.url;
-  const face = await clientOf(kind, url, target.prefix, silenceMs === undefined ? {} : { silenceMs });
+  const options = silenceMs === undefined ? {} : { silenceMs };
+  const face = await oneByOne(() => clientOf(kind, url, target.prefix, options));
   const run = new Map([[name as string, await outcomeOf(() => step.run(face, context))]]);
   await face.close();
   return run;
