@@ -34,6 +34,8 @@ export class CallIndex {
   readonly places = new Map<HistoryEvent, number>();
   readonly ended: boolean;
   readonly #withheld: WithheldEvent[] = [];
+  /** When servers took no connections, by server. */
+  readonly #refusals = new Map<string, number[]>();
   readonly #begins = new Map<string, EffectEvent[]>();
   /** Servers that tell whose call an effect is. */
   readonly reporting = new Set<string>();
@@ -66,6 +68,7 @@ export class CallIndex {
           break;
         case 'fault':
           if (event.call !== undefined) this.#of(event.call).faults.add(event.fault);
+          if (event.fault === 'refused' && event.server !== undefined) this.#refused(event.server, event.atMs);
           break;
         case 'withheld':
           this.#withheld.push(event);
@@ -96,9 +99,20 @@ export class CallIndex {
     return sum;
   }
 
+  /** Whether a server began to refuse and reset all connections between two moments: no message reached it then. */
+  refusedBetween(server: string, fromMs: number, untilMs: number): boolean {
+    return this.#refusals.get(server)?.some((atMs) => atMs >= fromMs && atMs <= untilMs) === true;
+  }
+
   /** What a server began in one session, in the order of the history. */
   begins(server: string, pid: number, session: string): readonly EffectEvent[] {
     return this.#begins.get(`${server} ${pid} ${session}`) ?? [];
+  }
+
+  #refused(server: string, atMs: number): void {
+    const all = this.#refusals.get(server);
+    if (all === undefined) this.#refusals.set(server, [atMs]);
+    else all.push(atMs);
   }
 
   #begun(event: EffectEvent): void {

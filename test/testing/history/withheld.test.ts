@@ -38,6 +38,21 @@ test.each([
   expect(rulesOf(history(withheld(600, 1_700), withheld(600, 2_900)))).toEqual([]);
 });
 
+const refused = (atMs: number, server = 'files'): HistoryEvent => ({
+  type: 'fault',
+  fault: 'refused',
+  server,
+  call: 'y',
+  atMs,
+});
+
+test('a cancel that was on its way when its server refused all connections is no one’s fault', () => {
+  expect(rulesOf(lostCancel(refused(900)))).toEqual([]);
+  expect(rulesOf(lostCancel(refused(1_100)))).toEqual([]);
+  expect(rulesOf(lostCancel(refused(1_100, 'notes')))).toEqual(['cancel-lost']);
+  expect(rulesOf(lostCancel(refused(3_500)))).toEqual(['cancel-lost']);
+});
+
 test.each([
   ['cancel-lost', lostCancel],
   ['late', lateCall],

@@ -27,6 +27,8 @@ export function* cancels(index: CallIndex, cancelSlackMs: number): Generator<Vio
     const workedMs = end.atMs - cancel.atMs;
     if (workedMs <= cancelSlackMs || workedMs - index.withheldMs(cancel.atMs, end.atMs) <= cancelSlackMs) continue;
     const message = `${nameOf(invoke)} was cancelled, and ${Math.round(workedMs)} ms later its server still worked on it`;
+    // One that was on its way when another call's fault reset all connections is lost like everything else on them.
+    if (index.refusedBetween(begin.server, cancel.atMs - cancelSlackMs, cancel.atMs + cancelSlackMs)) continue;
     yield {
       rule: 'cancel-lost',
       call,
