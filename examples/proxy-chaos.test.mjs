@@ -4,12 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { StdioPool } from 'mcp-poolkit/pool';
-import { check, fakeServerCommand, History, record } from 'mcp-poolkit/testing';
+import { check, FaultPlan, fakeServerCommand, History, record } from 'mcp-poolkit/testing';
 
 test('no call is lost, repeated or leaked while the server crashes', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'chaos-'));
   const eventsFile = join(folder, 'events.jsonl');
-  const plan = { seed: 7, rules: [{ tool: 'echo', every: 5, fault: 'crash' }] };
+  const plan = new FaultPlan({ seed: 7, rules: [{ tool: 'echo', every: 5, fault: 'crash' }] });
   const server = fakeServerCommand({ name: 'files', plan, eventsFile, stateFile: join(folder, 'state.json') });
 
   const history = new History();

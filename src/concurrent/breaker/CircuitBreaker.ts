@@ -49,8 +49,10 @@ export interface BreakerInspection {
  * nor an object, unless a share is watched. A call that ends in another period than it began in counts for nothing.
  *
  * ```ts
+ * import { CircuitBreaker } from 'mcp-poolkit/concurrent';
+ *
  * const breaker = new CircuitBreaker({ name: 'search', threshold: 5, resetMs: 2_000 });
- * const answer = await breaker.call(() => fetch(url));
+ * const answer = await breaker.call(() => fetch('https://search.example/'));
  * ```
  */
 export class CircuitBreaker {

@@ -21,9 +21,11 @@ import { ServerPauses } from './ServerPauses.js';
  * microseconds: steps of the wall clock change nothing, after a suspend it may grant late, never more.
  *
  * ```ts
+ * import { RateLimiter } from 'mcp-poolkit/concurrent';
+ *
  * const limiter = new RateLimiter({ maxRequests: 100, windowMs: 1_000 });
- * if (limiter.tryAcquire()) send();
- * await limiter.schedule(() => fetch(url), { signal, acquireTimeoutMs: 2_000 });
+ * if (limiter.tryAcquire()) console.log('now or not at all');
+ * await limiter.schedule(() => fetch('https://search.example/'), { acquireTimeoutMs: 2_000 });
  * ```
  */
 export class RateLimiter implements Limiter {

@@ -15,6 +15,9 @@ export type Recordable = McpPool | RecordableGateway | RecordableClient;
  * what is still alive after it. The target itself is untouched: what is not recorded costs nothing.
  *
  * ```ts
+ * import { StdioPool } from 'mcp-poolkit/pool';
+ * import { check, History, record } from 'mcp-poolkit/testing';
+ *
  * const history = new History();
  * const pool = record(new StdioPool(), history);
  * // … calls, faults, close

@@ -19,6 +19,10 @@ const counts = new WeakMap<History, number>();
  * the transport itself adds, such as ids, is written as one client would have it.
  *
  * ```ts
+ * import { StdioPool } from 'mcp-poolkit/pool';
+ * import { History, recordMessages } from 'mcp-poolkit/testing';
+ *
+ * const history = new History();
  * const pool = new StdioPool({ wrapConnection: (connection) => recordMessages(connection, history) });
  * ```
  */
