@@ -65,6 +65,7 @@ interface Outcome {
  * later, one healthy; a constant open load, half of it calls that may be repeated. What the servers did is judged.
  */
 export async function suite(bench: Bench): Promise<void> {
+  await cost(bench);
   const seconds = bench.quick ? 6 : 13;
   const folder = mkdtempSync(join(tmpdir(), 'poolkit-targets-'));
   const history = new History();
@@ -87,6 +88,36 @@ export async function suite(bench: Bench): Promise<void> {
   for (const each of Object.values(four) as Upstream[]) history.merge(each.events);
   rmSync(folder, { recursive: true, force: true });
   report(bench, found, history);
+}
+
+/** What the choice of a target adds to a call, over stdio, where a call costs least. */
+async function cost(bench: Bench): Promise<void> {
+  await using pool = new UnifiedPool();
+  const program = { command: process.execPath, args: ['bench/servers/echo.mjs'] };
+  pool.addServer({ name: 'one server', transport: 'stdio', ...program });
+  pool.addServer({ name: 'two targets, p2c-ewma', targets: [program, program] });
+  pool.addServer({ name: 'two targets, hedged', targets: [program, program], hedge: { after: 60_000 } });
+  const names = pool.servers();
+  await Promise.all(names.map((name) => pool.startServer(name)));
+  const figure = await bench.race(
+    'echo over stdio, 16 calls at a time',
+    names.map((name) => ({
+      name,
+      run: async (operations: number) => {
+        for (let i = 0; i < operations; i += 16) {
+          const calls = Array.from({ length: 16 }, () =>
+            pool.callTool(name, 'echo', { text: 'x' }, { idempotent: true }),
+          );
+          for (const { content } of await Promise.all(calls)) {
+            if ((content[0] as { text?: string }).text !== 'x') throw new Error('a call went astray');
+          }
+        }
+      },
+    })),
+    { operations: 8_000 },
+  );
+  const ratio = figure('two targets, p2c-ewma').cpuNs / figure('one server').cpuNs;
+  bench.target('processor time of a call that is balanced, against one that is not', ratio, '<=', 1.5);
 }
 
 async function run(row: Row, four: Four, history: History, forMs: number, stopping: AbortSignal): Promise<Outcome> {

@@ -3,7 +3,7 @@ import { hedge } from '../concurrent/balance/hedge.js';
 import { LatencyWindow } from '../concurrent/balance/LatencyWindow.js';
 import { RetryBudget } from '../concurrent/balance/RetryBudget.js';
 import type { Caller } from '../connection/calls/Caller.js';
-import { AcquireTimeoutError, type OutcomeUnknownError, PoolkitError, ServerStoppedError } from '../core/errors.js';
+import { AcquireTimeoutError, type Acted, PoolkitError, ServerStoppedError } from '../core/errors.js';
 import { failureOf, type RoutedCall, type RoutedOptions, type RouterOptions, verdictOf } from './routes.js';
 import { Shadow } from './Shadow.js';
 import { sessionKey } from './Stickiness.js';
@@ -29,7 +29,7 @@ interface Walk {
   /** Clock ms at which the call is over. */
   readonly untilMs: number;
   /** What an attempt that may have run failed with: no later refusal may hide it. */
-  unknown: OutcomeUnknownError | PoolkitError | undefined;
+  unknown: PoolkitError | undefined;
 }
 
 /**
@@ -174,6 +174,9 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
       budget: this.#budget,
       clock,
       ...(options.signal && { signal: options.signal }),
+    }).catch((error: unknown) => {
+      // The attempt that failed first may be the one that never ran.
+      throw actedOf(error) === 'no' ? (walk.unknown ?? error) : error;
     });
   }
 
@@ -197,7 +200,7 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
       } catch (error) {
         const lost = given.signal?.aborted === true && outrun?.() === true;
         pick?.[lost ? 'outrun' : verdictOf(error, given.timeoutMs !== undefined)]();
-        const { acted = 'no' } = error instanceof PoolkitError ? error : { acted: 'answered' };
+        const acted = actedOf(error);
         if (acted === 'perhaps') walk.unknown ??= error as PoolkitError;
         // That the last attempt never ran does not say so of those before it.
         last = acted === 'no' ? (walk.unknown ?? error) : error;
@@ -244,3 +247,6 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
 function keyOf(caller: Caller | undefined): string | undefined {
   return caller?.key === undefined && caller?.principal === undefined ? undefined : sessionKey(caller);
 }
+
+/** What a failure says of whether its call ran; undefined for an abort. */
+const actedOf = (error: unknown): Acted | undefined => (error instanceof PoolkitError ? error.acted : undefined);

@@ -1,6 +1,6 @@
 import { hedge } from '../concurrent/balance/hedge.js';
 import { isToolError } from '../connection/calls/toolError.js';
-import { RpcError } from '../core/errors.js';
+import { OutcomeUnknownError, PoolkitError, RpcError } from '../core/errors.js';
 import { canonical } from '../registry/config/fingerprint.js';
 import type { RoutedCall, RoutedOptions, RouterOptions } from './routes.js';
 import type { RoutedServer, Target } from './Target.js';
@@ -73,6 +73,7 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
     const { signal } = call.options;
     const { clock } = this.#options;
     let main: Promise<Answer> | undefined;
+    let unsent = false;
     const ask = (own: AbortSignal): Promise<Answer> => {
       main ??= run(own).then((result) => ({ result, by: 'main' }));
       return main;
@@ -85,6 +86,7 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
         return { result, by: 'canary' };
       } catch (error) {
         if (signal?.aborted === true) throw error;
+        unsent = error instanceof PoolkitError && error.acted === 'no';
         return ask(own);
       }
     };
@@ -93,6 +95,10 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
       const answer = await hedge(attempt, { after: mainAfterMs, clock, ...(signal && { signal }) });
       by = answer.by;
       return answer.result;
+    } catch (error) {
+      // That the targets never ran it does not say so of the canary.
+      if (unsent || !(error instanceof PoolkitError) || error.acted !== 'no') throw error;
+      throw new OutcomeUnknownError(this.#options.server, call.method, 'a canary may have run it', { cause: error });
     } finally {
       this.#asked[by === 'canary' ? 'answered' : 'replaced']++;
     }

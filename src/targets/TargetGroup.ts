@@ -2,7 +2,7 @@ import type { Caller } from '../connection/calls/Caller.js';
 import type { ServerInfo } from '../connection/protocol/messages.js';
 import type { Clock } from '../core/clock.js';
 import type { CloseOptions } from '../core/close/CloseScope.js';
-import { ClosedError, StartError } from '../core/errors.js';
+import { ClosedError, messageOf, StartError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { settleAll } from '../core/wait/settleAll.js';
 import { fingerprint } from '../registry/config/fingerprint.js';
@@ -101,7 +101,7 @@ export class TargetGroup<S extends GroupServer, O extends RoutedOptions> {
     const groups = config.balance === 'failover' ? main.map((each) => [each]) : [main];
     for (const group of groups) {
       try {
-        await Promise.any(group.map(({ server }) => server.start()));
+        await Promise.any(group.map((target) => this.#start(target)));
         return;
       } catch (error) {
         errors.push(...(error as AggregateError).errors);
@@ -110,6 +110,15 @@ export class TargetGroup<S extends GroupServer, O extends RoutedOptions> {
     const [first] = errors;
     if (errors.length === 1 || !(first instanceof StartError)) throw first;
     throw new StartError(this.#name, `none of its ${errors.length} targets is up`, first, new AggregateError(errors));
+  }
+
+  async #start({ id: target, server }: Target<S>): Promise<void> {
+    try {
+      await server.start();
+    } catch (error) {
+      this.#options.logger.warn({ server: this.#name, target, error: messageOf(error) }, 'target did not start');
+      throw error;
+    }
   }
 
   async stop(options?: CloseOptions): Promise<void> {

@@ -326,3 +326,23 @@ test('a pool of one transport refuses targets of another', () => {
   const stdio = closeAfter(new StdioPool());
   expect(() => stdio.addServer(several([{ command: 'x' }, { url: 'http://x/' }]))).toThrow("expected 'stdio'");
 });
+
+test('that an attempt may have run is not hidden by one that never did', async () => {
+  const plan = { seed: 1, rules: [{ method: 'tools/call', fault: 'resetAfterHeaders' }] } as const;
+  const hangs = { tools: { who: { serviceMs: 150 } }, plan };
+  const [cut, slow] = await Promise.all([upstream('cut', { plan }), upstream('slow', hangs)]);
+  const told = { code: 'ERR_OUTCOME_UNKNOWN', acted: 'perhaps' };
+  const retried = pool();
+  retried.addServer(several([{ url: cut.url }, { url: await nowhere() }], { balance: 'failover' }));
+  await expect(who(retried, idempotent)).rejects.toMatchObject(told);
+  expect(retried.stats('app').spread?.retries).toBe(1);
+  // The hedge fails first, and never ran.
+  const hedged = pool();
+  const down = [{ url: slow.url }, { url: await nowhere() }];
+  hedged.addServer(several(down, { balance: 'failover', hedge: { after: 5 } }));
+  await expect(who(hedged, idempotent)).rejects.toMatchObject(told);
+  expect(hedged.stats('app').spread?.hedges).toBe(1);
+  const canary = pool();
+  canary.addServer(several([{ url: await nowhere() }], { canary: { to: { url: cut.url }, ratio: 1 } }));
+  await expect(who(canary, idempotent)).rejects.toMatchObject(told);
+});

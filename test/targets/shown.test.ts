@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { targetProblems, transportOf, withAllTargets } from '../../src/cli/doctor/targets.js';
 import { statusLines } from '../../src/cli/status/render.js';
 import type { StatusData } from '../../src/gateway/status/StatusData.js';
 import { StatusHistory } from '../../src/gateway/status/StatusHistory.js';
@@ -57,4 +58,16 @@ test('targets are seen in metrics, on the status page and by `status`: which is 
   expect(shown).toMatch(new RegExp(`${b} +ready, left alone for \\d s`));
   expect(JSON.stringify([lines, row, shown, of.stats('app')])).not.toContain('secret');
   instrument[Symbol.dispose]();
+});
+
+test('doctor names the targets that are not up, those that stand by included', async () => {
+  const good = await upstream('good');
+  const of = pool();
+  const config = several([{ url: good.url }, { command: 'no-such-program' }], { balance: 'failover' });
+  of.addServer(withAllTargets(config));
+  await of.startServer('app');
+  expect(await targetProblems(of, 'app', new AbortController().signal)).toEqual([
+    expect.stringMatching(/^target no-such-program: .*no-such-program/),
+  ]);
+  expect(transportOf(config)).toBe('2 targets');
 });

@@ -8,6 +8,7 @@ import { startProblem } from '../configs.js';
 import { adviceFor } from './advice.js';
 import { residentBytes } from './memory.js';
 import { schemaMistakes } from './schemaMistakes.js';
+import { targetProblems, transportOf } from './targets.js';
 import { tokensOf } from './tokens.js';
 
 /** What was found out about one server. */
@@ -78,7 +79,7 @@ export async function diagnose(
   signal: AbortSignal,
 ): Promise<ServerReport> {
   const { name } = config;
-  const transport = config.transport ?? 'url';
+  const transport = transportOf(config);
   // A server with a connection for each session gets one for us.
   const caller = config.sharing === 'bound' ? { caller: { key: 'doctor' } } : {};
   if (config.enabled === false) return { name, transport, verdict: 'off', ...NOTHING };
@@ -110,7 +111,8 @@ export async function diagnose(
       problems.push(within.aborted ? `${kind}/list: no answer within ${limitMs} ms of its start` : messageOf(error));
     }
   }
-  problems.push(...warnings.of(name), ...schemaMistakes(tools));
+  const sick = await targetProblems(pool, name, within);
+  problems.push(...sick, ...warnings.of(name), ...schemaMistakes(tools));
   const memoryBytes = residentBytes(pool.stats(name).pids);
   return {
     name,
@@ -123,7 +125,7 @@ export async function diagnose(
     ...(memoryBytes !== undefined && { memoryBytes }),
     ...(counts.tools !== undefined && { tokens: tokensOf(tools) }),
     problems,
-    advice: problems.length === 0 ? [] : [within.aborted ? HANGS : STUMBLES],
+    advice: problems.length === sick.length ? [] : [within.aborted ? HANGS : STUMBLES],
     toolNames: tools.map((tool) => tool.name),
   };
 }

@@ -9,6 +9,7 @@ import { complain } from '../output/output.js';
 import { writeOut } from '../output/showResult.js';
 import { diagnose, WarningCollector } from './diagnose.js';
 import { asJson, asText } from './report.js';
+import { withAllTargets } from './targets.js';
 
 const GRACE_MS = 200;
 
@@ -43,7 +44,7 @@ export async function doctor(options: DoctorOptions): Promise<void> {
       credentials: oauthOf(options, logger).credentials,
     });
     plan.add('servers', pool, { phase: 'close' });
-    for (const each of config.servers) pool.addServer(each);
+    for (const each of config.servers) pool.addServer(withAllTargets(each));
     const servers = await Promise.all(
       config.servers.map((each) => diagnose(pool, config.file, each, warnings, plan.signal)),
     );

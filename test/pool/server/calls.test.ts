@@ -375,7 +375,7 @@ test('health: an idle server that answers no ping twice is ended, a busy one nev
   const ill = memoryPool(options);
   ill.pool.addServer(MEMORY);
   ill.connector.onMessage = ({ id, method }, connection) => {
-    if (id !== undefined && method !== 'ping') connection.answer(id, {});
+    if (id !== undefined && method === 'tools/call') connection.answer(id, {});
   };
   await ill.call('a');
   await ill.clock.advance(1_500);

@@ -70,6 +70,19 @@ test('a server that ignores ping is asked for a list before it is ended, and fro
   expect(pool.stats('s').lastError).toBe('ping timed out');
 });
 
+test('a bound server that ignores ping and offers no list keeps its sessions: what it refuses shows that it lives', async () => {
+  const { pool, connector, call, clock } = memoryPool({ healthIntervalMs: 1_000, healthTimeoutMs: 100 });
+  pool.addServer({ ...MEMORY, sharing: 'bound' });
+  connector.onMessage = ({ id, method }, connection) => {
+    if (id === undefined || method === 'ping') return;
+    if (method === 'tools/call') connection.answer(id, {});
+    else connection.say({ id, error: { code: -32601, message: 'unknown' } });
+  };
+  await call('a', { caller: { key: 'a', keepAlive: true } });
+  await clock.advance(120_000);
+  expect(connector.made.map(({ alive }) => alive)).toEqual([true]);
+});
+
 test('bound: a newcomer beyond the limit waits and is refused; no session loses its connection to it', async () => {
   const { pool, connector, call, clock } = memoryPool({ acquireTimeoutMs: 500, maxHoldMs: 10 });
   pool.addServer({ ...MEMORY, sharing: 'bound', maxConnections: 1 });

@@ -74,7 +74,8 @@ export class PingMonitor {
   }
 }
 
-function listOf({ connection }: PooledConnection): string | undefined {
+/** One that it offers; of a server that offers none, its refusal is asked for. */
+function listOf({ connection }: PooledConnection): string {
   const { capabilities } = connection.info;
-  return LISTS.find(([offer]) => capabilities?.[offer] !== undefined)?.[1];
+  return LISTS.find(([offer]) => capabilities?.[offer] !== undefined)?.[1] ?? 'tools/list';
 }
