@@ -65,6 +65,21 @@ const aggregate = (sharing) => async () => {
   };
 };
 
+/** Of the client role, by name: the gateway between the SDK's client and the suite's server. */
+export const CLIENT_CELLS = new Map([
+  ['client straight', undefined],
+  ['client, HTTP, shared', { path: '/servers/s/mcp', sharing: 'shared' }],
+  ['client, HTTP, bound', { path: '/servers/s/mcp', sharing: 'bound' }],
+  ['client, aggregate, bound', { path: '/mcp', sharing: 'bound' }],
+]);
+
+/** A few cells for every run of the tests: some seconds, most of them spent waiting. */
+export const SHORT = [
+  { cell: 'aggregate, shared', set: '2026-07-28' },
+  { cell: 'HTTP, shared', set: '2025-11-25' },
+  { cell: 'client, HTTP, bound', set: '0.1.16' },
+];
+
 /** By name; each starts what it needs and resolves to the URL to test and a `stop`. */
 export const CELLS = new Map([
   ['straight', () => startServer('http')],

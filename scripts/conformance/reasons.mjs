@@ -1,6 +1,11 @@
 /** Why a cell cannot pass what passes straight: the first that fits stands in the table. */
 export const REASONS = [
   {
+    cell: /^client, HTTP, shared/,
+    set: /./,
+    why: 'The suite\'s server asks on its own stream, which does not say whose call asks: `sharing: "bound"` is for that.',
+  },
+  {
     cell: /^(stdio|SSE), shared/,
     set: /0\.1|2025/,
     why: 'A shared pipe does not say whose call asks, so nothing can be asked: `sharing: "bound"` is for that.',

@@ -1,4 +1,4 @@
-// The official conformance suites: where they are, and one run of one set of their scenarios against one URL.
+// The official conformance suites: where they are, and one run of one set of their scenarios, against one URL or of one client.
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,12 +13,52 @@ const PACKAGES = [
   'conformance-0.2@npm:@modelcontextprotocol/conformance@0.2.0-alpha.12',
 ];
 
-/** What is run of each suite, in the order of the table's columns. */
+/**
+ * What is run of each suite, in the order of the table's columns. `client`: the scenarios of the client role but for those of
+ * authorization, which are a client's own business with a server: no token of a client passes the gateway.
+ */
 export const SETS = [
-  { name: '0.1.16', suite: 'conformance-0.1', args: ['--spec-version', '2025-11-25'] },
-  { name: '2025-11-25', suite: 'conformance-0.2', args: ['--requirements', '2025-11-25', '--timeout', '10000'] },
-  { name: '2026-07-28', suite: 'conformance-0.2', args: ['--requirements', '2026-07-28', '--timeout', '10000'] },
+  {
+    name: '0.1.16',
+    suite: 'conformance-0.1',
+    args: ['--spec-version', '2025-11-25'],
+    version: '2025-11-25',
+    client: ['initialize', 'tools_call', 'elicitation-sep1034-client-defaults', 'sse-retry'],
+  },
+  {
+    name: '2025-11-25',
+    suite: 'conformance-0.2',
+    args: ['--requirements', '2025-11-25', '--timeout', '10000'],
+    version: '2025-11-25',
+    client: [
+      'initialize',
+      'tools_call',
+      'elicitation-sep1034-client-defaults',
+      'sse-retry',
+      'json-schema-2020-12-preservation',
+    ],
+  },
+  {
+    name: '2026-07-28',
+    suite: 'conformance-0.2',
+    args: ['--requirements', '2026-07-28', '--timeout', '10000'],
+    version: '2026-07-28',
+    client: [
+      'tools_call',
+      'request-metadata',
+      'sep-2322-client-request-state',
+      'http-standard-headers',
+      'http-custom-headers',
+      'http-invalid-tool-headers',
+      'json-schema-ref-no-deref',
+      'json-schema-2020-12-preservation',
+    ],
+  },
 ];
+
+const CLIENT = 'scripts/conformance/client.mjs';
+/** Longest that one scenario of the client role may take, in ms. */
+const CLIENT_TIMEOUT_MS = 30_000;
 
 /** The command that gets the suites, as a user types it. */
 export const INSTALL = `npm install --no-save --prefix ${FOLDER} ${PACKAGES.join(' ')}`;
@@ -44,9 +84,28 @@ export async function runSet({ modules, node }, { suite, args }, url) {
   }
 }
 
-function run(command, args) {
+/** The same in the client role, with what stands between the client and the server of each scenario. */
+export async function runClientSet({ modules, node }, { suite, version, client }, through) {
+  const scenarios = new Map();
+  const entry = join(modules, suite, 'dist', 'index.js');
+  const env = { ...process.env, ...(through && { CONFORMANCE_THROUGH: JSON.stringify(through) }) };
+  for (const scenario of client) {
+    const out = mkdtempSync(join(tmpdir(), 'conformance-'));
+    try {
+      const how = ['--scenario', scenario, '--spec-version', version, '--timeout', String(CLIENT_TIMEOUT_MS)];
+      await run(node, [entry, 'client', '--command', `${node} ${CLIENT}`, ...how, '-o', out], env);
+      const [found] = scenariosIn(out, new Set()).values();
+      scenarios.set(scenario, found ?? { scored: true, passed: 0, failed: [{ id: scenario, why: 'it did not run' }] });
+    } finally {
+      rmSync(out, { recursive: true, force: true });
+    }
+  }
+  return scenarios;
+}
+
+function run(command, args, env = process.env) {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'ignore'] });
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'ignore'], env });
     let text = '';
     child.stdout.on('data', (chunk) => {
       text += chunk;
