@@ -28,7 +28,7 @@ export const SETS = [
   {
     name: '2025-11-25',
     suite: 'conformance-0.2',
-    args: ['--requirements', '2025-11-25', '--timeout', '10000'],
+    args: ['--requirements', '2025-11-25', '--timeout', '60000'],
     version: '2025-11-25',
     client: [
       'initialize',
@@ -41,7 +41,7 @@ export const SETS = [
   {
     name: '2026-07-28',
     suite: 'conformance-0.2',
-    args: ['--requirements', '2026-07-28', '--timeout', '10000'],
+    args: ['--requirements', '2026-07-28', '--timeout', '60000'],
     version: '2026-07-28',
     client: [
       'tools_call',
@@ -58,7 +58,7 @@ export const SETS = [
 
 const CLIENT = 'scripts/conformance/client.mjs';
 /** Longest that one scenario of the client role may take, in ms. */
-const CLIENT_TIMEOUT_MS = 30_000;
+const CLIENT_TIMEOUT_MS = 60_000;
 
 /** The command that gets the suites, as a user types it. */
 export const INSTALL = `npm install --no-save --prefix ${FOLDER} ${PACKAGES.join(' ')}`;

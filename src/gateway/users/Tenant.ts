@@ -1,6 +1,7 @@
 import type { Clock } from '../../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import type { Logger } from '../../core/logger.js';
+import type { RequestStates } from '../bridge/RequestStates.js';
 import type { CurationTable } from '../curation/CurationTable.js';
 import type { Endpoint } from '../endpoint/Endpoint.js';
 import type { EndpointMiddleware } from '../endpoint/EndpointMiddleware.js';
@@ -15,13 +16,14 @@ import type { User } from './Authenticate.js';
 
 /** What the tenants of a gateway share. */
 export interface TenantOptions {
-  readonly gateway: Pick<GatewayOptions, 'pool' | 'cache'>;
+  readonly gateway: Pick<GatewayOptions, 'pool' | 'cache' | 'sessionKeys'>;
   readonly settings: GatewaySettings;
   readonly sessions: () => SessionTable;
   readonly middleware: EndpointMiddleware;
   /** What all of them are shown. */
   readonly curation: CurationTable;
   readonly held: HeldBytes;
+  readonly states: RequestStates;
   readonly logger: Logger;
   readonly clock: Clock;
   /** Aborts when the gateway closes. */
@@ -59,6 +61,7 @@ export class Tenant implements Closeable {
       base: caller,
       callIdleMs: settings.callIdleMs,
       held,
+      states: options.states,
       makeRoom: (uses) => sessions().endAbandoned(uses),
     });
     const { endpoints, aggregates, parts } = makeEndpoints(gateway, {

@@ -1,10 +1,15 @@
 import type { CloseOptions } from '../../core/close/CloseScope.js';
 import { QueueFullError } from '../../core/errors.js';
 import type { Curation } from '../../registry/config/curation/Curation.js';
+import { RequestStates } from '../bridge/RequestStates.js';
 import { CurationTable } from '../curation/CurationTable.js';
 import type { Session } from '../session/Session.js';
 import type { User } from './Authenticate.js';
 import { Tenant, type TenantOptions } from './Tenant.js';
+
+export interface TenantsOptions extends Omit<TenantOptions, 'curation' | 'states'> {
+  readonly curation: Curation | undefined;
+}
 
 /** Principals whose endpoints are kept; the least recently used without a session or call makes room. */
 const MAX_TENANTS = 10_000;
@@ -17,9 +22,10 @@ export class Tenants {
   readonly #anonymous: Tenant;
   readonly #closing = new Set<Promise<void>>();
 
-  /** @throws OptionError for a curation that is none */
-  constructor({ curation, ...options }: Omit<TenantOptions, 'curation'> & { readonly curation: Curation | undefined }) {
-    this.#options = { ...options, curation: new CurationTable(curation) };
+  /** @throws OptionError for a curation or keys that are none */
+  constructor({ curation, ...options }: TenantsOptions) {
+    const states = new RequestStates(options.gateway.sessionKeys);
+    this.#options = { ...options, states, curation: new CurationTable(curation) };
     this.#anonymous = new Tenant(undefined, this.#options);
   }
 

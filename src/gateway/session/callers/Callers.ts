@@ -8,6 +8,7 @@ import type { Caller, ServerInfo } from '../../../pool/McpPool.js';
 import type { Era } from '../../../registry/config/ServerConfig.js';
 import { legacyOverModern, type Send } from '../../bridge/LegacyOverModern.js';
 import { ModernOverLegacy } from '../../bridge/ModernOverLegacy.js';
+import type { RequestStates } from '../../bridge/RequestStates.js';
 import { acrossEras } from '../../endpoint/crossing.js';
 import { type CallOptions, type Downstream, infoOf } from '../../endpoint/Endpoint.js';
 import type { GatewayPool } from '../../GatewayOptions.js';
@@ -34,6 +35,8 @@ export interface CallersOptions {
   readonly callIdleMs: number;
   /** Bytes held over all sessions. */
   readonly held: HeldBytes;
+  /** Seals what modern servers have modern clients keep for them. */
+  readonly states: RequestStates;
 }
 
 type Sent = readonly [method: string, params: Params | undefined, call: CallOptions];
@@ -50,10 +53,12 @@ export class Callers {
   readonly #makeRoom: CallersOptions['makeRoom'];
   readonly #clients: ModernClients;
   readonly #bridged: ModernOverLegacy;
+  readonly #states: RequestStates;
   readonly #table: CallerTable;
   readonly #sender: CallSender;
 
-  constructor({ pool, logger, clock, clients, makeRoom, callIdleMs, held, base }: CallersOptions) {
+  constructor({ pool, logger, clock, clients, makeRoom, callIdleMs, held, base, states }: CallersOptions) {
+    this.#states = states;
     this.#clock = clock;
     this.#table = new CallerTable(pool, base);
     this.base = base;
@@ -152,16 +157,14 @@ export class Callers {
     params: Params | undefined,
     { onTool, ...call }: CallOptions,
   ): Promise<unknown> {
-    if (method !== 'tools/call') return this.#sender.send(server, session, method, params, call);
-    const tool = await this.#tool(server, session, params, onTool);
+    const of = { principal: this.base?.principal, server, method, params };
+    const { params: own, ...given } = this.#states.opened(of, call);
+    const send = async (options: CallOptions): Promise<unknown> =>
+      this.#states.sealed(of, await this.#sender.send(server, session, method, own, options));
+    if (method !== 'tools/call') return send(given);
+    const tool = await this.#tool(server, session, own, onTool);
     try {
-      return await this.#sender.send(
-        server,
-        session,
-        method,
-        params,
-        tool === undefined ? call : { ...call, toolDefinition: tool },
-      );
+      return await send(tool === undefined ? given : { ...given, toolDefinition: tool });
     } catch (error) {
       if (error instanceof RpcError && error.rpcCode === RPC_CODES.headerMismatch) this.tools.forget(server);
       throw error;
