@@ -7,7 +7,7 @@ export function isToolError(result: unknown): boolean {
   if (!(result instanceof Uint8Array)) {
     return (result as { readonly isError?: unknown } | null | undefined)?.isError === true;
   }
-  const bytes = Buffer.from(result.buffer, result.byteOffset, result.byteLength);
+  const bytes = result instanceof Buffer ? result : Buffer.from(result.buffer, result.byteOffset, result.byteLength);
   // The text of a result may name it too: the member itself decides.
   if (!bytes.includes(NAME)) return false;
   const text = bytes.toString('utf8');

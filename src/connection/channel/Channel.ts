@@ -6,7 +6,7 @@ import { CallTable } from './CallTable.js';
 import { CallTimes } from './CallTimes.js';
 import type { ChannelCounters, ChannelOptions, ChannelTransport } from './ChannelOptions.js';
 import { cancelledNotice, type Envelope, encodeCall, encodeNotice } from './codec/encode.js';
-import { detached, replyError, scanFailure, scanReply } from './codec/envelope.js';
+import { detached, type RawReply, replyError, scanFailure, scanReply } from './codec/envelope.js';
 import { keepParams, shareText } from './codec/exactText.js';
 import { objectOf, ownId } from './codec/ownId.js';
 import { bytesOf, FREE_BYTES, parseMessage } from './codec/parsingCost.js';
@@ -135,11 +135,11 @@ export class Channel {
   }
 
   /**
-   * One message as the transport brought it; `call` as in `receive`. False when it was not taken: it is no JSON, or would
+   * One message as the transport brought it; `call` as in `receive`; `reply` is what was found out while it came. False when it was not taken: it is no JSON, or would
    * hold up everything else while it is parsed. Then it is garbage, and the call whose answer it is fails (`ERR_PROTOCOL`).
    */
-  read(data: Buffer | string, call?: Call): boolean {
-    if (this.wantsRaw && this.receiveBytes(bytesOf(data))) return true;
+  read(data: Buffer | string, call?: Call, reply?: RawReply | null): boolean {
+    if (this.wantsRaw && this.receiveBytes(bytesOf(data), reply)) return true;
     const text = data.length < FREE_BYTES ? data.toString() : data;
     let message: unknown;
     try {
@@ -163,9 +163,9 @@ export class Channel {
   }
 
   /** One message as it came: taken, and true, when it is the reply to a `raw` call, whose result stays bytes. */
-  receiveBytes(bytes: Buffer): boolean {
-    const reply = scanReply(bytes);
-    if (reply === undefined) return this.#failedBytes(bytes);
+  receiveBytes(bytes: Buffer, scanned?: RawReply | null): boolean {
+    const reply = scanned === undefined ? scanReply(bytes) : scanned;
+    if (reply === undefined || reply === null) return this.#failedBytes(bytes);
     const call = this.#pending.sent(reply.id);
     if (call?.options.raw !== true) return false;
     this.#answered(call, bytes);

@@ -1,12 +1,25 @@
+import type { RawReply } from '../channel/codec/envelope.js';
+import { LongLine } from './LongLine.js';
+
 /** What a reader hands on. */
 export interface LineSink {
-  /** One line without its end, in bytes that stay valid. */
-  onLine(line: Buffer): void;
+  /**
+   * One line without its end, in bytes that stay valid. `reply`: what a line is that was looked at while it came, `null` when it
+   * is no reply with a result; undefined of one that was not.
+   */
+  onLine(line: Buffer, reply?: RawReply | null): void;
   /** A line over the cap, not kept: its first and last bytes, and how long it was. */
   onOversized(head: Buffer, tail: Buffer, bytes: number): void;
 }
 
+export interface LineReaderOptions {
+  /** Whether a long line that begins now is looked at while it comes. @defaultValue none is */
+  readonly scan?: () => boolean;
+}
+
 const EDGE_BYTES = 256;
+/** A line from this size on is joined, and looked at, while it comes. */
+const LONG_BYTES = 1_024 * 1_024;
 const NEWLINE = 0x0a;
 const RETURN = 0x0d;
 
@@ -17,6 +30,8 @@ const RETURN = 0x0d;
 export class LineReader {
   readonly #maxBytes: number;
   readonly #sink: LineSink;
+  readonly #scan: () => boolean;
+  #long: LongLine | undefined;
   #chunks: Buffer[] = [];
   #bytes = 0;
   #count = 0;
@@ -24,9 +39,10 @@ export class LineReader {
   #head: Buffer | undefined;
   #tail: Buffer = Buffer.alloc(0);
 
-  constructor(maxBytes: number, sink: LineSink) {
+  constructor(maxBytes: number, sink: LineSink, { scan = () => false }: LineReaderOptions = {}) {
     this.#maxBytes = maxBytes;
     this.#sink = sink;
+    this.#scan = scan;
   }
 
   /** Bytes kept of the line that is not finished yet. */
@@ -67,17 +83,29 @@ export class LineReader {
       this.#tail = lastBytes(this.#tail, part);
       return;
     }
-    this.#chunks.push(part);
-    if (this.#bytes <= this.#maxBytes) return;
-    const whole = this.#chunks;
+    if (this.#bytes <= this.#maxBytes) {
+      if (this.#long !== undefined) this.#long.push(part);
+      else {
+        this.#chunks.push(part);
+        if (this.#bytes >= LONG_BYTES) {
+          this.#long = new LongLine(this.#chunks, this.#scan());
+          this.#chunks = [];
+        }
+      }
+      return;
+    }
+    const whole = this.#long === undefined ? this.#chunks : [this.#long.bytes];
+    whole.push(part);
     this.#head = Buffer.concat(firstBytes(whole));
     this.#tail = whole.reduce<Buffer>(lastBytes, Buffer.alloc(0));
     this.#chunks = [];
+    this.#long = undefined;
   }
 
   #finish(part: Buffer): void {
     if (part.length > 0) this.#keep(part);
-    const [bytes, head, tail, chunks] = [this.#bytes, this.#head, this.#tail, this.#chunks];
+    const [bytes, head, tail, chunks, long] = [this.#bytes, this.#head, this.#tail, this.#chunks, this.#long];
+    this.#long = undefined;
     this.#bytes = 0;
     this.#head = undefined;
     this.#tail = Buffer.alloc(0);
@@ -86,13 +114,17 @@ export class LineReader {
       this.#sink.onOversized(head, tail, bytes);
       return;
     }
+    if (long !== undefined) {
+      this.#emit(long.bytes, 0, bytes, long.reply());
+      return;
+    }
     const line = chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, bytes);
     this.#emit(line, 0, line.length);
   }
 
-  #emit(bytes: Buffer, start: number, end: number): void {
+  #emit(bytes: Buffer, start: number, end: number, reply?: RawReply | null): void {
     const stop = end > start && bytes[end - 1] === RETURN ? end - 1 : end;
-    if (stop > start) this.#sink.onLine(bytes.subarray(start, stop));
+    if (stop > start) this.#sink.onLine(bytes.subarray(start, stop), reply);
   }
 }
 

@@ -8,12 +8,12 @@ import type { ManagedProcess } from '../../registry/process/ManagedProcess.js';
 import type { Connection, ConnectionLimits, ConnectionOptions, DisconnectReason } from '../Connection.js';
 import { ConnectionEvents } from '../ConnectionEvents.js';
 import { Channel, type ChannelCounters } from '../channel/Channel.js';
-import { idAtEdge } from '../channel/codec/envelope.js';
+import { idAtEdge, type RawReply } from '../channel/codec/envelope.js';
 import { type ConnectionState, inspectConnection } from '../inspect.js';
 import { type ClientIdentity, discoverModern, initializeLegacy } from '../protocol/handshake.js';
 import { assertModern, type ListenOptions, type ListenSubscription, OpenListens } from '../protocol/listen.js';
 import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from '../protocol/messages.js';
-import { LineReader } from './LineReader.js';
+import { LineReader, type LineSink } from './LineReader.js';
 import { CLOSE_BRACE, messageIn, OPEN_BRACE } from './messageIn.js';
 import { OutputReader } from './OutputReader.js';
 import { StdioWriter } from './StdioWriter.js';
@@ -118,10 +118,11 @@ export class StdioConnection implements Connection {
       server: options.server,
       channel: this.#channel,
     });
-    const lines = new LineReader(options.maxMessageBytes, {
-      onLine: (line) => this.#line(line),
+    const sink: LineSink = {
+      onLine: (line, reply) => this.#line(line, reply),
       onOversized: (head, tail, bytes) => this.#oversized(head, tail, bytes),
-    });
+    };
+    const lines = new LineReader(options.maxMessageBytes, sink, { scan: () => this.#channel.wantsRaw });
     this.#output = new OutputReader(process.stdout, lines, (error) => this.#unreadable(error));
     process.stdin.on('error', (error) => this.#die(`its input broke: ${messageOf(error)}`));
     process.stdout.on('error', (error) => this.#die(`its output broke: ${messageOf(error)}`));
@@ -217,10 +218,10 @@ export class StdioConnection implements Connection {
         });
   }
 
-  #line(line: Buffer): void {
+  #line(line: Buffer, reply?: RawReply | null): void {
     const plain = line[0] === OPEN_BRACE && line[line.length - 1] === CLOSE_BRACE;
     const text = plain ? line : messageIn(line);
-    if (text !== undefined && this.#channel.read(text)) return;
+    if (text !== undefined && this.#channel.read(text, undefined, plain ? reply : undefined)) return;
     // Before the handshake it tells what the program is, if it is no server.
     if (this.#info === undefined) this.#firstForeignLine ??= line.toString('utf8', 0, 1_000).trim() || undefined;
     if (text === undefined) this.#channel.receiveGarbage(line);

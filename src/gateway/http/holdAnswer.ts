@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { type Failure, failureText } from '../rpc/failure.js';
 import type { HeldBytes } from './HeldBytes.js';
-import { sendJson } from './respond.js';
+import { bytesOf, type JsonBody, sendJson } from './respond.js';
 
 /** What of an answer waits for its client is bounded. */
 export interface AnswerBounds {
@@ -73,14 +73,14 @@ export interface SendOptions {
 export function sendHeld(
   response: ServerResponse,
   status: number,
-  body: string | Buffer,
+  body: JsonBody,
   { held, stallTimeoutMs }: AnswerBounds,
   { heldBytes = 0, headers, encoding }: SendOptions = {},
 ): void {
   sendJson(response, status, body, headers, encoding);
   if (isGone(response) || response.writableLength === 0) return;
   cutWhenStalled(response, stallTimeoutMs);
-  const bytes = Math.max(0, body.length - heldBytes);
+  const bytes = Math.max(0, bytesOf(body) - heldBytes);
   if (held.take(bytes)) onceOver(response, () => held.giveBack(bytes));
   // One that waits behind another has no socket of its own yet.
   else if (response.socket === null) response.req.socket.destroy();

@@ -3,6 +3,9 @@ import { type Failure, failureText } from '../rpc/failure.js';
 
 export const JSON_TYPE = 'application/json';
 
+/** JSON; as a list of buffers one behind the other, so that a large one need not be copied to stand behind its head. */
+export type JsonBody = string | Buffer | readonly Buffer[];
+
 /**
  * Answers with JSON in one write. As `latin1` a body is one character for each of its bytes, whatever they are: Node writes
  * a string in one piece with its head, and a buffer behind it.
@@ -10,15 +13,32 @@ export const JSON_TYPE = 'application/json';
 export function sendJson(
   response: ServerResponse,
   status: number,
-  body: string | Buffer,
+  body: JsonBody,
   headers?: Readonly<Record<string, string>>,
   encoding: 'utf8' | 'latin1' = 'utf8',
 ): void {
   if (response.headersSent || response.destroyed) return;
-  const length = typeof body === 'string' && encoding === 'utf8' ? Buffer.byteLength(body) : body.length;
+  const length = encoding === 'latin1' ? (body as string).length : bytesOf(body);
   response.writeHead(status, { 'content-type': JSON_TYPE, 'content-length': length, ...headers });
-  response.end(body, encoding);
+  if (!isParts(body)) {
+    response.end(body, encoding);
+    return;
+  }
+  response.cork();
+  for (const part of body) response.write(part);
+  response.end();
 }
+
+export function bytesOf(body: JsonBody): number {
+  if (isParts(body)) return body.reduce((sum, part) => sum + part.length, 0);
+  return typeof body === 'string' ? Buffer.byteLength(body) : body.length;
+}
+
+export function textOf(body: JsonBody): string {
+  return (isParts(body) ? Buffer.concat(body) : body).toString();
+}
+
+const isParts = (body: JsonBody): body is readonly Buffer[] => Array.isArray(body);
 
 /** Answers that the request itself is at fault: an HTTP status and a JSON-RPC error without id. */
 export function sendFailure(

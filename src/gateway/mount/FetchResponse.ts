@@ -92,7 +92,9 @@ export class FetchResponse extends Writable {
   override end(chunk?: unknown, encoding?: unknown, done?: unknown): this {
     const latin1 = typeof chunk === 'string' && encoding === 'latin1';
     const body = latin1 ? Buffer.from(chunk, 'latin1') : (chunk as string | Uint8Array<ArrayBuffer> | undefined);
-    if (this.#sent || this.destroyed || typeof chunk === 'function' || (body?.length ?? 0) > MAX_WHOLE_BYTES) {
+    // Parts that were written while it was corked come first.
+    const begun = this.#sent || this.writableLength > 0;
+    if (begun || this.destroyed || typeof chunk === 'function' || (body?.length ?? 0) > MAX_WHOLE_BYTES) {
       return super.end(chunk, encoding as BufferEncoding, done as () => void);
     }
     // The whole body in one piece needs no stream.

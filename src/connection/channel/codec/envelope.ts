@@ -46,11 +46,12 @@ export function scanReply(line: Buffer): RawReply | undefined {
     const start = skipSpace(line, at + 1);
     const end = skipJson(line, start);
     if (end < 0 || key === 'method' || key === 'error') return undefined;
-    if (key === 'id') id = idOf(line.toString('latin1', start, end).trim());
+    if (key === 'id') id = idOf(line.toString('latin1', start, end));
     else if (key === 'result') result = { start, end };
     at = skipSpace(line, end);
-    if (line[at] === COMMA) at = skipSpace(line, at + 1);
-    else break;
+    if (line[at] !== COMMA) break;
+    at = skipSpace(line, at + 1);
+    if (line[at] !== QUOTE) return undefined;
   }
   if (line[at] !== CLOSE_BRACE || skipSpace(line, at + 1) !== line.length) return undefined;
   // Bytes that are no UTF-8 are read by the parser, which puts replacement characters in their place.
@@ -59,7 +60,7 @@ export function scanReply(line: Buffer): RawReply | undefined {
 }
 
 /** An id's text, which may be our number as a string. */
-function idOf(text: string): number | undefined {
+export function idOf(text: string): number | undefined {
   return ownId(/^"[1-9]\d*"$/.test(text) ? text.slice(1, -1) : Number(text));
 }
 

@@ -6,6 +6,7 @@ import { progressText, type Told, toldText } from '../../rpc/notices.js';
 import type { Reply } from '../../session/Reply.js';
 import type { HeldBytes } from '../HeldBytes.js';
 import { holdAnswer, sendHeld } from '../holdAnswer.js';
+import { type JsonBody, textOf } from '../respond.js';
 import { EventStream } from './EventStream.js';
 import type { MessageStream } from './SessionStream.js';
 
@@ -33,7 +34,7 @@ export interface PostReplyOptions {
 export class PostReply implements Reply {
   readonly #response: ServerResponse;
   readonly #options: PostReplyOptions;
-  readonly #answers: (string | Buffer)[] = [];
+  readonly #answers: string[] = [];
   #left: number;
   /** Bytes of answers that count as held. */
   #heldBytes = 0;
@@ -92,9 +93,8 @@ export class PostReply implements Reply {
       if (!this.#holds(idText, result.length)) return;
       if (this.#alone && result.length <= SMALL_BYTES && ASCII.test(idText)) {
         this.#left = 0;
-        const text = Buffer.from(result.buffer, result.byteOffset, result.length).toString('latin1');
-        this.#send(200, `${head}${text}}`, 'latin1');
-      } else this.#answer(Buffer.concat([Buffer.from(head), result, CLOSING_BRACE]));
+        this.#send(200, `${head}${bufferOf(result).toString('latin1')}}`, 'latin1');
+      } else this.#answer([Buffer.from(head), bufferOf(result), CLOSING_BRACE]);
     } else {
       const json = JSON.stringify(result) ?? '{}';
       if (this.#holds(idText, json.length)) this.#answer(`${head}${json}}`);
@@ -127,20 +127,20 @@ export class PostReply implements Reply {
     return false;
   }
 
-  #answer(json: string | Buffer, status = 200): void {
+  #answer(json: JsonBody, status = 200): void {
     if (this.#alone) {
       this.#left = 0;
       this.#send(status, json);
     } else if (this.#stream === undefined) {
-      this.#answers.push(json);
+      this.#answers.push(textOf(json));
       this.#settle();
     } else {
-      this.#stream.send(json.toString());
+      this.#stream.send(textOf(json));
       this.#settle();
     }
   }
 
-  #send(status: number, json: string | Buffer, encoding?: 'latin1'): void {
+  #send(status: number, json: JsonBody, encoding?: 'latin1'): void {
     sendHeld(this.#response, status, json, this.#options, {
       heldBytes: this.#heldBytes,
       ...(encoding && { encoding }),
@@ -152,11 +152,11 @@ export class PostReply implements Reply {
     if (this.#left > 0) return;
     const answers = this.#answers;
     if (this.#stream === undefined && answers.length > 0) {
-      this.#send(200, `[${answers.map((each) => each.toString()).join(',')}]`);
+      this.#send(200, `[${answers.join(',')}]`);
       return;
     }
     this.#begin();
-    for (const each of answers) this.#stream?.send(each.toString());
+    for (const each of answers) this.#stream?.send(each);
     this.#stream?.end();
   }
 
@@ -165,6 +165,10 @@ export class PostReply implements Reply {
     this.#stream ??= this.#options.begin?.(this.#response, silent) ?? new EventStream(this.#response, this.#options);
     return this.#stream;
   }
+}
+
+function bufferOf(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
 const CLOSING_BRACE = Buffer.from('}');

@@ -1,0 +1,254 @@
+import { idOf, type RawReply } from './envelope.js';
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const COMMA = 0x2c;
+const COLON = 0x3a;
+const MINUS = 0x2d;
+const DOT = 0x2e;
+const ZERO = 0x30;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+const OPEN_BRACKET = 0x5b;
+const CLOSE_BRACKET = 0x5d;
+
+/** What may come next. */
+const START = 0;
+const VALUE = 1;
+const FIRST_ITEM = 2;
+const FIRST_KEY = 3;
+const KEY = 4;
+const COLON_NEXT = 5;
+const AFTER = 6;
+const STRING = 7;
+const ESCAPED = 8;
+const HEX = 9;
+const LITERAL = 10;
+const DIGIT = 11;
+const ZERO_READ = 12;
+const INTEGER = 13;
+const FRACTION_DIGIT = 14;
+const FRACTION = 15;
+const EXPONENT_SIGN = 16;
+const EXPONENT_DIGIT = 17;
+const EXPONENT = 18;
+const DONE = 19;
+const BAD = 20;
+
+const LITERALS = ['true', 'false', 'null'];
+/** What a backslash may stand before, `u` aside (RFC 8259, section 7). */
+const ESCAPES = '"\\/bfnrt';
+/** Longer keys of a message are none of ours, and longer ids neither. */
+const MAX_TEXT = 24;
+
+/**
+ * `scanReply` for a line that comes in pieces: each is looked at once, when it comes, so that a line of 50 MB is known for what
+ * it is at its end, and takes no turn of the event loop for itself. The same texts are replies to both.
+ */
+export class ReplyScan {
+  #state = START;
+  /** The closing byte of each value that is open. */
+  readonly #open: number[] = [];
+  /** Bytes before the piece that is read. */
+  #before = 0;
+  /** A string that is read is a key. */
+  #isKey = false;
+  #literal = '';
+  /** Of a literal, or of the four digits of an escape, so many bytes are read. */
+  #read = 0;
+  /** The message's own member that is read: its key, where its value began, and the beginning of that. */
+  #key = '';
+  #start = 0;
+  #text = '';
+  #id: number | undefined;
+  #result: { readonly start: number; readonly end: number } | undefined;
+
+  push(bytes: Uint8Array): void {
+    for (let at = 0; at < bytes.length && this.#state !== BAD; ) {
+      // Inside a string, which nearly all of a large message is, nothing else is asked.
+      if (this.#state === STRING) at = this.#string(bytes, at);
+      else if (this.#byte(bytes[at] as number, this.#before + at)) at++;
+    }
+    this.#before += bytes.length;
+  }
+
+  /** Where id and result stand; undefined when what came is no reply with a result, or no JSON. Its encoding is not looked at. */
+  end(): RawReply | undefined {
+    const [id, result] = [this.#id, this.#result];
+    if (this.#state !== DONE || id === undefined || !Number.isInteger(id) || result === undefined) return undefined;
+    return { id, ...result };
+  }
+
+  #string(bytes: Uint8Array, from: number): number {
+    let at = from;
+    for (; at < bytes.length; at++) {
+      const byte = bytes[at] as number;
+      if (byte !== QUOTE && byte !== BACKSLASH && byte >= 0x20) continue;
+      this.#take(bytes, from, at);
+      if (byte === BACKSLASH) this.#keep(byte, ESCAPED);
+      else if (byte < 0x20) this.#state = BAD;
+      else if (this.#isKey) this.#state = this.#keyEnded() ? COLON_NEXT : BAD;
+      else {
+        this.#keep(byte, AFTER);
+        this.#ended(this.#before + at + 1);
+      }
+      return at + 1;
+    }
+    this.#take(bytes, from, at);
+    return at;
+  }
+
+  /** False when the byte ended a number and is to be looked at once more. */
+  #byte(byte: number, offset: number): boolean {
+    const space = byte === 0x20 || byte === 0x09 || byte === 0x0a || byte === 0x0d;
+    switch (this.#state) {
+      case START:
+        if (space) return true;
+        this.#open.push(CLOSE_BRACE);
+        this.#state = byte === OPEN_BRACE ? FIRST_KEY : BAD;
+        return true;
+      case FIRST_ITEM:
+        if (byte === CLOSE_BRACKET) this.#closed(offset);
+        else if (!space) this.#value(byte, offset);
+        return true;
+      case VALUE:
+        if (!space) this.#value(byte, offset);
+        return true;
+      case FIRST_KEY:
+      case KEY:
+        if (byte === CLOSE_BRACE && this.#state === FIRST_KEY) this.#closed(offset);
+        else if (!space) this.#state = byte === QUOTE ? this.#beganKey() : BAD;
+        return true;
+      case COLON_NEXT:
+        if (!space) this.#state = byte === COLON ? VALUE : BAD;
+        return true;
+      case AFTER:
+        if (byte === COMMA) this.#state = this.#open.at(-1) === CLOSE_BRACE ? KEY : VALUE;
+        else if (byte === this.#open.at(-1)) this.#closed(offset);
+        else if (!space) this.#state = BAD;
+        return true;
+      case ESCAPED:
+        this.#read = 0;
+        this.#keep(byte, byte === 0x75 ? HEX : ESCAPES.includes(String.fromCharCode(byte)) ? STRING : BAD);
+        return true;
+      case HEX:
+        this.#keep(byte, !isHex(byte) ? BAD : ++this.#read === 4 ? STRING : HEX);
+        return true;
+      case LITERAL:
+        if (byte !== this.#literal.charCodeAt(this.#read++)) this.#state = BAD;
+        else if (this.#read === this.#literal.length) this.#ended(offset + 1);
+        return true;
+      case DONE:
+        if (!space) this.#state = BAD;
+        return true;
+      default:
+        return this.#number(byte, offset);
+    }
+  }
+
+  #value(byte: number, offset: number): void {
+    if (this.#open.length === 1) {
+      this.#start = offset;
+      this.#text = '';
+    }
+    if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
+      this.#keep(byte, byte === OPEN_BRACE ? FIRST_KEY : FIRST_ITEM);
+      this.#open.push(byte === OPEN_BRACE ? CLOSE_BRACE : CLOSE_BRACKET);
+    } else if (byte === QUOTE) {
+      this.#isKey = false;
+      this.#keep(byte, STRING);
+    } else if (byte === MINUS) this.#keep(byte, DIGIT);
+    else if (byte === ZERO) this.#keep(byte, ZERO_READ);
+    else if (isDigit(byte)) this.#keep(byte, INTEGER);
+    else {
+      this.#literal = LITERALS.find((each) => each.charCodeAt(0) === byte) ?? '';
+      this.#read = 1;
+      this.#keep(byte, this.#literal === '' ? BAD : LITERAL);
+    }
+  }
+
+  #number(byte: number, offset: number): boolean {
+    const next = nextOfNumber(this.#state, byte);
+    if (next === AFTER) {
+      this.#ended(offset);
+      return false;
+    }
+    this.#keep(byte, next);
+    return true;
+  }
+
+  #closed(offset: number): void {
+    this.#open.pop();
+    this.#ended(offset + 1);
+  }
+
+  /** A value ended; `end` is the offset behind it. */
+  #ended(end: number): void {
+    if (this.#open.length === 0) {
+      this.#state = DONE;
+      return;
+    }
+    this.#state = AFTER;
+    if (this.#open.length !== 1) return;
+    if (this.#key === 'id') this.#id = this.#text.length < MAX_TEXT ? idOf(this.#text) : undefined;
+    else if (this.#key === 'result') this.#result = { start: this.#start, end };
+  }
+
+  #beganKey(): number {
+    this.#isKey = true;
+    this.#text = this.#open.length === 1 ? '' : this.#text;
+    return STRING;
+  }
+
+  /** False when the key says that the message is no reply with a result. */
+  #keyEnded(): boolean {
+    if (this.#open.length !== 1) return true;
+    this.#key = this.#text;
+    return this.#key !== 'method' && this.#key !== 'error';
+  }
+
+  /** Keeps the beginning of a key, or of a value that may be the id. */
+  #take(bytes: Uint8Array, from: number, to: number): void {
+    if (this.#open.length !== 1) return;
+    for (let at = from; at < to && this.#text.length < MAX_TEXT; at++) {
+      this.#text += String.fromCharCode(bytes[at] as number);
+    }
+  }
+
+  #keep(byte: number, next: number): void {
+    if (this.#open.length === 1 && this.#text.length < MAX_TEXT) this.#text += String.fromCharCode(byte);
+    this.#state = next;
+  }
+}
+
+/** `AFTER` when the byte is no part of the number any more, which is whole. */
+function nextOfNumber(state: number, byte: number): number {
+  const digit = isDigit(byte);
+  const exponent = byte === 0x65 || byte === 0x45;
+  switch (state) {
+    case DIGIT:
+      return byte === ZERO ? ZERO_READ : digit ? INTEGER : BAD;
+    case ZERO_READ:
+    case INTEGER:
+      if (digit && state === INTEGER) return INTEGER;
+      return byte === DOT ? FRACTION_DIGIT : exponent ? EXPONENT_SIGN : AFTER;
+    case FRACTION_DIGIT:
+      return digit ? FRACTION : BAD;
+    case FRACTION:
+      return digit ? FRACTION : exponent ? EXPONENT_SIGN : AFTER;
+    case EXPONENT_SIGN:
+      return byte === 0x2b || byte === MINUS ? EXPONENT_DIGIT : digit ? EXPONENT : BAD;
+    case EXPONENT_DIGIT:
+      return digit ? EXPONENT : BAD;
+    default:
+      return digit ? EXPONENT : AFTER;
+  }
+}
+
+function isDigit(byte: number): boolean {
+  return byte >= 0x30 && byte <= 0x39;
+}
+
+function isHex(byte: number): boolean {
+  return isDigit(byte) || ((byte | 0x20) >= 0x61 && (byte | 0x20) <= 0x66);
+}
