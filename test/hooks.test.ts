@@ -590,6 +590,8 @@ const NOT_HOOKS: ReadonlySet<string> = new Set([
   ...['ToolStore', 'EraStore', 'Limiter', 'LimiterSource', 'PrometheusRegistry', 'TracedRequest'],
   // What it throws: test/gateway/resumption.test.ts.
   'EventStore',
+  // What it throws: test/gateway/replicas/replicas.test.ts.
+  'ReplicaLink',
 ]);
 
 /** Types of the same names as exported ones. */

@@ -79,6 +79,10 @@ function addServe(program: Command): void {
       '--session-key <from...>',
       'files, or variables as env:NAME, with secrets of 32 characters or more, one a line, that all replicas have: sessions go on in any of them, and after a restart',
     )
+    .option(
+      '--redis <url>',
+      'where replicas tell each other of changes and keep streams for any of them to resume; needs the package ioredis',
+    )
     .option('--stdio', 'be one stdio server that is all of them, instead of listening; ends with its client')
     .option('--exit-unused-ms <ms>', 'end when no client has been connected for so long', whole(1, 86_400_000))
     .option('--sse', 'serve the HTTP+SSE transport of 2024-11-05 too, at /sse beside each /mcp')

@@ -22,6 +22,7 @@ import { whenUnused } from './desk/whenUnused.js';
 import { createLogger } from './output/logger.js';
 import { jsonOutput, type Output, type ServerLine, stdioOutput, textOutput } from './output/output.js';
 import { whenNpmIsGone, whenParentIsGone } from './parent.js';
+import { joinRedis } from './serving/joinRedis.js';
 import { readSessionKeys } from './serving/readSessionKeys.js';
 import { ANSWER_MS, stopBudgetMs } from './stopTimes.js';
 
@@ -38,6 +39,8 @@ export interface ServeOptions extends TokensOption {
   readonly cache?: string;
   /** Files, and variables as `env:NAME`. */
   readonly sessionKey?: string[];
+  /** Where replicas meet. */
+  readonly redis?: string;
   /** Serve one client over stdin and stdout, and do not listen. */
   readonly stdio?: boolean;
   readonly exitUnusedMs?: number;
@@ -110,6 +113,7 @@ async function start(options: ServeOptions, { plan, output, logger }: Context): 
     );
   }
   const sessionKeys = await readSessionKeys(options.sessionKey);
+  const shared = await joinRedis(options.redis, { plan, logger });
   const config = await loadConfig(options.config);
   // Not before: the config may be one of them, as with `--config <(…)`.
   closeInheritedDescriptors();
@@ -140,6 +144,7 @@ async function start(options: ServeOptions, { plan, output, logger }: Context): 
     curation: config.curation,
     ...(cache && { cache }),
     ...(sessionKeys && { sessionKeys }),
+    ...shared,
   });
   addGateway(plan, gateway, { graceMs, timeoutMs: graceMs + ANSWER_MS });
   const url = options.stdio === true ? serveClient(gateway, plan) : (await listen(gateway, options)).url;

@@ -25,6 +25,7 @@ import { type FetchContext, fetchOnce } from './mount/fetchOnce.js';
 import type { GatewayHandler } from './mount/GatewayHandler.js';
 import { HttpFront } from './mount/HttpFront.js';
 import { PoolRelay } from './PoolRelay.js';
+import { joinReplicas } from './replicas/joinReplicas.js';
 import type { Params } from './rpc/envelope.js';
 import type { Session } from './session/Session.js';
 import type { SessionTable } from './session/SessionTable.js';
@@ -97,7 +98,10 @@ export class Gateway implements Closeable, AsyncDisposable {
     this.#inFlight = new InFlight({ name: 'gateway requests', clock, logger });
     const inFlight = this.#inFlight;
     this.#checks = new ServerChecks(options.health ?? healthOf(inFlight, clock), pool);
+    const own = { ...settings, sessions: this.#sessions, relay: () => this.#relay, clock, logger };
+    const replicas = joinReplicas(options.replicas, own);
     const shared = {
+      replicas,
       pool,
       sessions: this.#sessions,
       settings,
@@ -143,12 +147,8 @@ export class Gateway implements Closeable, AsyncDisposable {
     );
     this.#server.maxConnections = settings.maxSockets;
     this.#tracked = trackHttpServer(this.#server, { clock });
-    this.#relay = new PoolRelay({
-      pool,
-      tenants: this.#tenants,
-      sessions: this.#sessions,
-      middleware: this.#middleware,
-    });
+    const relayed = { tenants: this.#tenants, sessions: this.#sessions, middleware: this.#middleware };
+    this.#relay = new PoolRelay({ ...relayed, pool, replicas, logger });
   }
 
   get stats(): GatewayStats {

@@ -7,7 +7,8 @@ import type { McpPool } from '../pool/McpPool.js';
 import type { Curation } from '../registry/config/curation/Curation.js';
 import type { Health } from '../shutdown/Health.js';
 import type { ToolStore } from '../toolstore/ToolStore.js';
-import type { EventStore } from './http/stream/EventStore.js';
+import type { EventStore } from './http/stream/stored/EventStore.js';
+import type { ReplicaLink } from './replicas/ReplicaLink.js';
 import type { StatusOptions } from './status/StatusOptions.js';
 import type { ResourceMetadata } from './users/Admission.js';
 import type { Authenticate } from './users/Authenticate.js';
@@ -34,6 +35,11 @@ export interface GatewayOptions {
    * @defaultValue the memory of the gateway: 256 KiB a stream and the answer, for the last eight calls of a session that ended
    */
   readonly eventStore?: EventStore;
+  /**
+   * Other replicas of this gateway: they tell each other of changed lists, ended sessions, cancelled calls and what clients set for
+   * their sessions. Lent. @defaultValue there are none, or they do not know of each other
+   */
+  readonly replicas?: ReplicaLink;
   /** Which tools clients see, under which names, and groups of them; `gateway.curate` changes it. @defaultValue all as they are */
   readonly curation?: Curation;
   /**
@@ -160,7 +166,7 @@ export const GATEWAY_DEFAULTS = Object.freeze({
 /** What is no setting, but a part or a function. */
 type Lent =
   | ('curation' | 'logger' | 'clock' | 'pool' | 'cache' | 'health' | 'eventStore' | 'status')
-  | ('authenticate' | 'resourceMetadata' | 'sessionKeys');
+  | ('authenticate' | 'resourceMetadata' | 'sessionKeys' | 'replicas');
 
 export type GatewaySettings = Required<Omit<GatewayOptions, Lent>>;
 
@@ -179,6 +185,7 @@ export function checkGatewayOptions(options: GatewayOptions): GatewaySettings {
     resourceMetadata: true,
     eventStore: true,
     sessionKeys: true,
+    replicas: true,
     allowedHosts: true,
     allowedOrigins: true,
     status: true,

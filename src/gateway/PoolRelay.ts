@@ -1,11 +1,15 @@
+import { LIST_CHANGES } from '../connection/protocol/messages.js';
 import { RPC_CODES } from '../connection/protocol/rpcCodes.js';
 import { RpcError } from '../core/errors.js';
+import type { Logger } from '../core/logger.js';
 import type { PoolEvents } from '../pool/McpPool.js';
 import type { EndpointMiddleware } from './endpoint/EndpointMiddleware.js';
 import type { GatewayPool } from './GatewayOptions.js';
+import type { ListChange, Replicas } from './replicas/Replicas.js';
 import { canBeAskedAtAll } from './rpc/envelope.js';
 import { hearingOf } from './session/hearing.js';
 import type { SessionTable } from './session/SessionTable.js';
+import type { Tenant } from './users/Tenant.js';
 import type { Tenants } from './users/Tenants.js';
 
 export interface PoolRelayOptions {
@@ -13,6 +17,9 @@ export interface PoolRelayOptions {
   readonly tenants: Tenants;
   readonly sessions: SessionTable;
   readonly middleware: EndpointMiddleware;
+  /** Other replicas, where there are some. */
+  readonly replicas: Replicas | undefined;
+  readonly logger: Logger;
 }
 
 /** Brings what servers say by themselves to the sessions it is for, until disposed. */
@@ -20,9 +27,15 @@ export class PoolRelay implements Disposable {
   readonly #tenants: Tenants;
   readonly #sessions: SessionTable;
   readonly #middleware: EndpointMiddleware;
+  readonly #replicas: Replicas | undefined;
+  readonly #logger: Logger;
+  readonly #pool: GatewayPool;
   readonly #subscriptions: readonly Disposable[];
 
-  constructor({ pool, tenants, sessions, middleware }: PoolRelayOptions) {
+  constructor({ pool, tenants, sessions, middleware, replicas, logger }: PoolRelayOptions) {
+    this.#pool = pool;
+    this.#replicas = replicas;
+    this.#logger = logger;
     this.#tenants = tenants;
     this.#sessions = sessions;
     this.#middleware = middleware;
@@ -44,7 +57,27 @@ export class PoolRelay implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#replicas?.[Symbol.dispose]();
     for (const each of this.#subscriptions) each[Symbol.dispose]();
+  }
+
+  /** Another replica heard that a list changed, which is the same for all. */
+  changedElsewhere({ server, principal, notice }: ListChange): void {
+    const tenant = this.#tenants.find(principal);
+    if (tenant === undefined || !this.#pool.hasServer(server) || tenant.callers.isBound(server)) return;
+    const told = [...tenant.aggregates()].map((each) => each.onChangedElsewhere(server, notice));
+    Promise.all(told)
+      .then(() => this.#told({ server, ...(principal !== undefined && { principal }), notice }, tenant))
+      .catch((error: unknown) => this.#logger.warn({ server, error }, 'a changed list could not be told on'));
+  }
+
+  /** What other replicas said was not heard for a while: any list may have changed. */
+  changedPerhaps(): void {
+    for (const { principal } of [...this.#tenants]) {
+      for (const server of this.#pool.servers()) {
+        for (const method of LIST_CHANGES) this.changedElsewhere({ server, principal, notice: { method } });
+      }
+    }
   }
 
   #relay(event: PoolEvents['notification']): void {
@@ -53,7 +86,16 @@ export class PoolRelay implements Disposable {
     // A principal of the pool's other callers.
     if (tenant === undefined) return;
     const { callers, aggregates } = tenant;
-    if (!callers.isBound(server)) for (const each of aggregates()) each.onNotice(server, notice);
+    if (!callers.isBound(server)) {
+      for (const each of aggregates()) each.onNotice(server, notice);
+      if (LIST_CHANGES.has(notice.method)) this.#replicas?.changed(event);
+    }
+    this.#told(event, tenant);
+  }
+
+  #told(event: PoolEvents['notification'], tenant: Tenant): void {
+    const { server, notice } = event;
+    const { callers } = tenant;
     if (notice.method === 'notifications/tools/list_changed') callers.tools.forget(server);
     const { sessions, own, call } = hearingOf(event, tenant, this.#sessions);
     for (const session of sessions) session.endpoint.relay(session, server, notice, own);

@@ -5,14 +5,21 @@ export { Gateway } from './Gateway.js';
 export { GATEWAY_DEFAULTS, type GatewayOptions, type GatewayPool } from './GatewayOptions.js';
 export type { GatewayStats } from './GatewayStats.js';
 export type { GatewayAddress } from './http/paths.js';
-export type { EventStore } from './http/stream/EventStore.js';
+export type { EventStore } from './http/stream/stored/EventStore.js';
 export {
   MEMORY_EVENT_STORE_DEFAULTS,
   MemoryEventStore,
   type MemoryEventStoreOptions,
-} from './http/stream/MemoryEventStore.js';
+} from './http/stream/stored/MemoryEventStore.js';
 export type { FetchContext } from './mount/fetchOnce.js';
 export type { GatewayHandler } from './mount/GatewayHandler.js';
+export {
+  REDIS_EVENT_STORE_DEFAULTS,
+  RedisEventStore,
+  type RedisEventStoreOptions,
+} from './replicas/RedisEventStore.js';
+export { REDIS_REPLICAS_DEFAULTS, RedisReplicas, type RedisReplicasOptions } from './replicas/RedisReplicas.js';
+export type { ReplicaLink } from './replicas/ReplicaLink.js';
 export type {
   OpenCall,
   Point,

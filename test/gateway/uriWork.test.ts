@@ -55,9 +55,11 @@ test('a server that lists without end loses its own URIs, and drives out none of
   expect(owners.get('a:100099', session)).toBeUndefined();
 });
 
+const limitsOf = (held: HeldBytes) => ({ maxRequestsPerSession: 100, replica: '00000000', held });
+
 test('a question that cannot be written is refused, and the session can be asked others', async () => {
   const sent = vi.fn(() => true);
-  const asks = new ClientRequests(sent, 10, new FakeClock(), new HeldBytes(1_024));
+  const asks = new ClientRequests(sent, limitsOf(new HeldBytes(1_024)), new FakeClock());
   const deep = JSON.parse(`${'{"a":'.repeat(20_000)}1${'}'.repeat(20_000)}`) as Record<string, unknown>;
   const ask = (params: Record<string, unknown>) =>
     asks.ask({ server: 's', method: 'elicitation/create', params, signal: new AbortController().signal });
@@ -65,13 +67,13 @@ test('a question that cannot be written is refused, and the session can be asked
   expect([asks.size, sent.mock.calls.length]).toEqual([0, 0]);
   const other = ask({ message: '?' });
   expect(asks.size).toBe(1);
-  asks.answer('ask-1', { result: 1, error: undefined });
+  asks.answer('ask-00000000-1', { result: 1, error: undefined });
   expect(await other).toBe(1);
 });
 
 test('questions that wait for a client are held by their bytes, and refused beyond the bound', async () => {
   const held = new HeldBytes(100_000);
-  const asks = new ClientRequests(() => true, 100, new FakeClock(), held);
+  const asks = new ClientRequests(() => true, limitsOf(held), new FakeClock());
   const flight = new Flight('s', 'a call', { capabilities: { elicitation: {} } }, held);
   const request = { id: 1, method: 'elicitation/create', params: { message: 'x'.repeat(20_000) } };
   const control = new AbortController();
@@ -90,7 +92,7 @@ test('questions that wait for a client are held by their bytes, and refused beyo
   expect(held.held).toBeGreaterThan(2 * 40_000);
   await expect(askFlight()).rejects.toMatchObject({ code: 'ERR_RPC', rpcCode: -32_603 });
   await expect(asks.ask({ server: 's', ...request, signal })).rejects.toMatchObject({ rpcCode: -32_603 });
-  asks.answer('ask-1', { result: 1, error: undefined });
+  asks.answer('ask-00000000-1', { result: 1, error: undefined });
   expect(await first).toBe(1);
   const third = askFlight();
   flight.answer({ 'request-1': { action: 'decline' } });
@@ -106,7 +108,7 @@ test('questions that wait for a client are held by their bytes, and refused beyo
     server: 's',
     signal: new AbortController().signal,
   };
-  const one = new ClientRequests(() => true, 100, new FakeClock(), wide);
+  const one = new ClientRequests(() => true, limitsOf(wide), new FakeClock());
   const waiting = one.ask(large);
   await expect(one.ask(large)).rejects.toMatchObject({ rpcCode: -32_603 });
   one.close(new Error('over'));

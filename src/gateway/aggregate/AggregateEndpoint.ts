@@ -178,6 +178,12 @@ export class AggregateEndpoint implements BareEndpoint {
     this.#subscriptions.tell(kind);
   }
 
+  /** Another replica heard so: what is kept of the server's tools is as old as the rest. */
+  async onChangedElsewhere(server: string, notice: ServerNotice): Promise<void> {
+    await this.#options.catalog.invalidate(server);
+    this.onNotice(server, notice);
+  }
+
   onStarted(server: string): void {
     this.#lists.onStarted(server);
     this.#levels.onStarted(server);

@@ -3,6 +3,7 @@ import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { QueueFullError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { Endpoint } from '../endpoint/Endpoint.js';
+import type { Replicas } from '../replicas/Replicas.js';
 import { PROTOCOL_VERSIONS } from '../rpc/envelope.js';
 import { failureOf } from '../rpc/failure.js';
 import type { Session } from '../session/Session.js';
@@ -14,10 +15,12 @@ export const NO_SESSION = 'no such session: initialize again';
 /** The sessions that requests name, by `mcp-session-id`. A request without one is answered here. */
 export class SessionFinder {
   readonly #sessions: SessionTable;
+  readonly #replicas: Replicas | undefined;
   readonly #logger: Logger;
 
-  constructor(sessions: SessionTable, logger: Logger) {
+  constructor(sessions: SessionTable, replicas: Replicas | undefined, logger: Logger) {
     this.#sessions = sessions;
+    this.#replicas = replicas;
     this.#logger = logger;
   }
 
@@ -25,17 +28,48 @@ export class SessionFinder {
   isStale(endpoint: Endpoint, { headers }: IncomingMessage): boolean {
     const id = headers['mcp-session-id'];
     if (typeof id !== 'string' || this.#sessions.find(id, endpoint) !== undefined) return false;
-    return !this.#sessions.isTicket(id, endpoint);
+    return this.#sessions.keyOf(id, endpoint) === undefined;
   }
 
   /** The session of a request, taken up if it was opened elsewhere; undefined when the request was answered. */
-  find(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse): Session | undefined {
+  find(
+    endpoint: Endpoint,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Session | undefined | Promise<Session | undefined> {
     const id = this.#idOf(request, response);
     if (id === undefined) return undefined;
     const known = this.#sessions.find(id, endpoint);
     if (known !== undefined) return known;
+    return this.#replicas === undefined
+      ? this.#takeUp(id, endpoint, response)
+      : this.#takeUpAsNoted(id, endpoint, response, this.#replicas);
+  }
+
+  async #takeUpAsNoted(
+    id: string,
+    endpoint: Endpoint,
+    response: ServerResponse,
+    replicas: Replicas,
+  ): Promise<Session | undefined> {
+    const key = this.#sessions.keyOf(id, endpoint);
+    const notes = key === undefined ? undefined : await replicas.notesOf(key);
+    // Another request of it may have been faster.
+    const known = this.#sessions.find(id, endpoint);
+    if (known !== undefined) return known;
+    if (notes === undefined) {
+      if (key !== undefined) this.#sessions.endedElsewhere(key);
+      refuse(response, 404, NO_SESSION);
+      return undefined;
+    }
+    const session = this.#takeUp(id, endpoint, response);
+    if (session !== undefined) replicas.follow(session, notes);
+    return session;
+  }
+
+  #takeUp(id: string, endpoint: Endpoint, response: ServerResponse): Session | undefined {
     try {
-      const session = this.#sessions.takeUp(id, endpoint, request.socket.remoteAddress);
+      const session = this.#sessions.takeUp(id, endpoint, response.req.socket.remoteAddress);
       if (session === undefined) refuse(response, 404, NO_SESSION);
       return session;
     } catch (error) {
@@ -49,8 +83,13 @@ export class SessionFinder {
   async remove(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const id = this.#idOf(request, response);
     if (id === undefined) return;
-    if (await this.#sessions.remove(id, endpoint)) sendEmpty(response, 200);
-    else refuse(response, 404, NO_SESSION);
+    const key = await this.#sessions.remove(id, endpoint);
+    if (key === undefined) {
+      refuse(response, 404, NO_SESSION);
+      return;
+    }
+    this.#replicas?.ended(key);
+    sendEmpty(response, 200);
   }
 
   #idOf({ headers }: IncomingMessage, response: ServerResponse): string | undefined {

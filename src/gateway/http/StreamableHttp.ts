@@ -7,6 +7,7 @@ import type { Endpoint } from '../endpoint/Endpoint.js';
 import type { GatewaySettings } from '../GatewayOptions.js';
 import { isModern } from '../modern/checkRequest.js';
 import type { ModernHttp } from '../modern/ModernHttp.js';
+import type { Replicas } from '../replicas/Replicas.js';
 import {
   BATCH_VERSION,
   cancelledKey,
@@ -49,6 +50,8 @@ export interface StreamableHttpOptions {
   /** Bytes held over all sessions. */
   readonly held: HeldBytes;
   readonly logger: Logger;
+  /** Tells other replicas, where there are some. */
+  readonly replicas: Replicas | undefined;
   /** Serves what is of the modern era. */
   readonly modern: ModernHttp;
   /** Counts a notification that a slow client lost. */
@@ -69,7 +72,7 @@ export class StreamableHttp {
   constructor(options: StreamableHttpOptions) {
     this.#options = options;
     this.#sessions = options.sessions;
-    this.#finder = new SessionFinder(options.sessions, options.logger);
+    this.#finder = new SessionFinder(options.sessions, options.replicas, options.logger);
     this.#settings = options.settings;
     this.#bounds = { held: options.held, ...options.settings };
     this.#logger = options.logger;
@@ -138,9 +141,21 @@ export class StreamableHttp {
     if (first?.kind === 'request' && first.method === 'initialize' && !batch) {
       return this.#initialize(endpoint, response, first);
     }
-    const session = this.#finder.find(endpoint, request, response);
+    const found = this.#finder.find(endpoint, request, response);
+    if (!(found instanceof Promise)) return this.#answerIn(found, messages, batch, request, response);
+    return found.then((session) => this.#answerIn(session, messages, batch, request, response));
+  }
+
+  /** `session`: undefined when there was none, and the request was answered by that. */
+  #answerIn(
+    session: Session | undefined,
+    messages: readonly Incoming[],
+    batch: boolean,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> | void {
     if (session === undefined) return;
-    if (batch && (session.protocolVersion !== BATCH_VERSION || first === undefined)) {
+    if (batch && (session.protocolVersion !== BATCH_VERSION || messages.length === 0)) {
       return refuse(response, 400, 'one message a request');
     }
     return this.#dispatch(session, messages, batch, request, response);
@@ -188,12 +203,19 @@ export class StreamableHttp {
     request: IncomingMessage,
     response: ServerResponse,
   ): Promise<void> | void {
+    const { replicas } = this.#options;
     const requests = messages.filter((each) => each.kind === 'request' || each.kind === 'invalid').length;
     for (const each of messages) {
-      if (each.kind === 'response') session.answered(each.id, each);
+      if (each.kind === 'response' && !session.answered(each.id, each)) {
+        if (replicas === undefined)
+          return refuse(response, 400, 'the question of that id was asked by another replica');
+        replicas.answered(session, each);
+      }
       if (each.kind !== 'notification') continue;
-      if (each.method === 'notifications/cancelled') session.cancel(cancelledKey(each));
-      else this.#options.onNotification(session, each.method, each.params);
+      if (each.method === 'notifications/cancelled') {
+        const id = cancelledKey(each);
+        if (id !== undefined && !session.cancel(id)) replicas?.cancelled(session, id);
+      } else this.#options.onNotification(session, each.method, each.params);
     }
     if (requests === 0) return sendEmpty(response, 202);
     const [only] = messages;
@@ -206,12 +228,17 @@ export class StreamableHttp {
       events: accepts(request.headers.accept, 'text/event-stream'),
       ...this.#bounds,
       onDrop: this.#options.onDrop,
-      ...(batch ? {} : { begin: (own, silent) => session.callStream(own, silent) }),
+      ...(batch
+        ? {}
+        : {
+            begin: (own, silent) =>
+              session.callStream(own, silent, only?.kind === 'request' ? idTextOf(only) : undefined),
+          }),
     });
     const calls = messages.map((each) => {
       if (each.kind === 'request') {
         const { pool, logger } = this.#options;
-        return answerRequest({ pool, logger, session, message: each, headers: request.headers }, reply);
+        return answerRequest({ pool, logger, session, message: each, headers: request.headers, replicas }, reply);
       }
       if (each.kind === 'invalid')
         reply.failure(JSON.stringify(each.id), { code: RPC_CODES.invalidRequest, message: each.why });
@@ -224,7 +251,7 @@ export class StreamableHttp {
     if (!accepts(request.headers.accept, 'text/event-stream')) {
       return refuse(response, 406, 'accept must name text/event-stream');
     }
-    const session = this.#finder.find(endpoint, request, response);
+    const session = await this.#finder.find(endpoint, request, response);
     if (session === undefined) return;
     const last = request.headers['last-event-id'];
     if (typeof last !== 'string' || last === '') session.openStream(response);

@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Logger } from '../../core/logger.js';
 import type { McpPool } from '../../pool/McpPool.js';
+import type { Replicas } from '../replicas/Replicas.js';
 import { idKey, idTextOf, progressTokenOf, type RequestMessage } from '../rpc/envelope.js';
 import { failureOf, Refusal } from '../rpc/failure.js';
 import type { Reply } from '../session/Reply.js';
@@ -15,10 +16,13 @@ export interface Asked {
   readonly session: Session;
   readonly message: RequestMessage;
   readonly headers: IncomingHttpHeaders;
+  /** Other replicas, which follow what it sets. */
+  readonly replicas?: Replicas | undefined;
 }
 
 /** Answers a request of a session, other than the one that opened it, in `reply`. Never rejects. */
-export async function answerRequest({ pool, logger, session, message, headers }: Asked, reply: Reply): Promise<void> {
+export async function answerRequest(asking: Asked, reply: Reply): Promise<void> {
+  const { pool, logger, session, message, headers, replicas } = asking;
   const { method, params, paramsText } = message;
   const [idText, key] = [idTextOf(message), idKey(message)];
   const trace = traceOf(pool, session, message, headers);
@@ -42,6 +46,7 @@ export async function answerRequest({ pool, logger, session, message, headers }:
       onRequest: (asked, context) => session.answerFor(asked, context.signal, (each) => reply.offer(each)),
     });
     answer(result);
+    replicas?.asked(session, method, params);
   } catch (error) {
     trace?.failed(error);
     if (error === CANCELLED) reply.giveUp();

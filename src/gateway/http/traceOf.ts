@@ -14,7 +14,7 @@ export function traceOf(
   return RequestTracer.begin(() => {
     const { method, params } = message;
     const { protocolVersion } = session;
-    const cancel = (reason: unknown): void => session.cancel(idKey(message), reason);
+    const cancel = (reason: unknown): void => void session.cancel(idKey(message), reason);
     return { pool, method, params, era: 'legacy', protocolVersion, transport: 'http', headers, cancel };
   });
 }

@@ -36,10 +36,17 @@ export interface NotificationMessage {
 }
 
 /** What one message of a client is. A response answers what a server asked it by way of the gateway. */
+export interface ResponseMessage {
+  readonly kind: 'response';
+  readonly id: unknown;
+  readonly result: unknown;
+  readonly error: unknown;
+}
+
 export type Incoming =
   | RequestMessage
   | NotificationMessage
-  | { readonly kind: 'response'; readonly id: unknown; readonly result: unknown; readonly error: unknown }
+  | ResponseMessage
   | { readonly kind: 'invalid'; readonly id: RpcId | null; readonly why: string };
 
 const isObject = (value: unknown): value is Params =>

@@ -35,6 +35,18 @@ export interface AskOptions {
 /** Sends a message down to the client; false when no stream is open. */
 export type Send = (message: Told) => boolean;
 
+/** The id of a question of any replica. */
+const ASK_ID = /^ask-[0-9a-f]{8}-\d+$/;
+
+export interface ClientRequestsLimits {
+  /** Questions at once. */
+  readonly maxRequestsPerSession: number;
+  /** Names this process in the ids of its questions, whose answers may come to another. */
+  readonly replica: string;
+  /** Bytes held over all sessions. */
+  readonly held: HeldBytes;
+}
+
 /** How long a question waits for its client to open a stream, in ms. */
 const STREAM_WAIT_MS = 10_000;
 
@@ -43,15 +55,17 @@ export class ClientRequests {
   readonly #send: Send;
   readonly #max: number;
   readonly #clock: Clock;
+  readonly #replica: string;
   readonly #held: HeldQuestions;
   readonly #open = new Map<string, Ask>();
   #next = 1;
 
-  constructor(send: Send, max: number, clock: Clock, held: HeldBytes) {
+  constructor(send: Send, { maxRequestsPerSession, replica, held }: ClientRequestsLimits, clock: Clock) {
     this.#held = new HeldQuestions(held);
     this.#send = send;
-    this.#max = max;
+    this.#max = maxRequestsPerSession;
     this.#clock = clock;
+    this.#replica = replica;
   }
 
   get size(): number {
@@ -69,7 +83,7 @@ export class ClientRequests {
     } catch (error) {
       return Promise.reject(error);
     }
-    const id = `ask-${this.#next++}`;
+    const id = `ask-${this.#replica}-${this.#next++}`;
     return new Promise((resolve, reject) => {
       let sent: Send | undefined;
       let waiting: Disposable | undefined;
@@ -108,9 +122,12 @@ export class ClientRequests {
     });
   }
 
-  /** What a client answered; an answer to nothing is dropped. */
-  answer(id: unknown, answer: ClientAnswer): void {
-    this.#open.get(String(id))?.settle(answer);
+  /** What a client answered; an answer to nothing is dropped. False for one to a question of another process. */
+  answer(id: unknown, answer: ClientAnswer): boolean {
+    const text = String(id);
+    const ask = this.#open.get(text);
+    ask?.settle(answer);
+    return ask !== undefined || text.startsWith(`ask-${this.#replica}-`) || !ASK_ID.test(text);
   }
 
   /** A stream is open: what waited for one goes out. */

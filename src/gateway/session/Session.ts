@@ -8,38 +8,37 @@ import type { Logger } from '../../core/logger.js';
 import { sharedAbort } from '../../core/wait/sharedAbort.js';
 import type { Caller, ServerNotice, Subscription } from '../../pool/McpPool.js';
 import type { Downstream, Endpoint } from '../endpoint/Endpoint.js';
-import type { HeldBytes } from '../http/HeldBytes.js';
-import type { EventStore } from '../http/stream/EventStore.js';
 import type { NoticeFrames } from '../http/stream/Frame.js';
 import { ResumableStreams } from '../http/stream/ResumableStreams.js';
-import {
-  type MessageStream,
-  OWN_STREAM,
-  type SessionStream,
-  type SessionStreams,
-} from '../http/stream/SessionStream.js';
-import { StoredStreams } from '../http/stream/StoredStreams.js';
+import type { MessageStream, SessionStream, SessionStreams } from '../http/stream/SessionStream.js';
+import type { EventStore } from '../http/stream/stored/EventStore.js';
+import { StoredStreams } from '../http/stream/stored/StoredStreams.js';
 import { canBeAsked } from '../rpc/envelope.js';
 import { Refusal } from '../rpc/failure.js';
 import { type Told, toldText } from '../rpc/notices.js';
 import { withKey } from '../users/withKey.js';
-import { type AskOptions, type ClientAnswer, ClientRequests, type Send } from './ClientRequests.js';
+import {
+  type AskOptions,
+  type ClientAnswer,
+  ClientRequests,
+  type ClientRequestsLimits,
+  type Send,
+} from './ClientRequests.js';
 import { originOf } from './origin.js';
 import type { Reply } from './Reply.js';
 import { SessionSubscriptions } from './SessionSubscriptions.js';
 
-export interface SessionLimits {
+export interface SessionLimits extends ClientRequestsLimits {
   readonly stallTimeoutMs: number;
-  readonly maxRequestsPerSession: number;
   readonly maxSubscriptionsPerSession: number;
   readonly maxStreamBufferBytes: number;
-  /** Bytes held over all sessions. */
-  readonly held: HeldBytes;
   /** Made once for all sessions. */
   readonly frames: NoticeFrames;
   /** Keeps what clients may have missed of their streams. @defaultValue in memory, as it was written */
   readonly eventStore?: EventStore | undefined;
   readonly logger: Logger;
+  /** Whether another replica is there. */
+  readonly isAlive: (replica: string) => Promise<boolean>;
 }
 
 /** What a session is known by. */
@@ -108,15 +107,15 @@ export class Session implements Downstream {
     const base = endpoint.anyone.caller;
     this.caller = base === undefined ? { key: this.key } : withKey(base, this.key);
     this.origin = originOf(endpoint, client.address);
-    this.#asks = new ClientRequests((message) => this.#send(message), limits.maxRequestsPerSession, clock, limits.held);
+    this.#asks = new ClientRequests((message) => this.#send(message), limits, clock);
     this.#limits = limits;
     this.#subscriptions = new SessionSubscriptions(limits.maxSubscriptionsPerSession);
     const primed = client.protocolVersion >= FIRST_PRIMED;
-    const { eventStore: store, logger } = limits;
+    const { eventStore: store } = limits;
     this.#streams =
       store === undefined
         ? new ResumableStreams(limits, primed)
-        : new StoredStreams({ key: this.key, store, bounds: limits, primed, clock, logger });
+        : new StoredStreams({ ...limits, key: this.key, store, bounds: limits, primed, clock });
     this.usedMs = clock.now();
   }
 
@@ -170,14 +169,16 @@ export class Session implements Downstream {
     this.#inFlight.delete(id);
   }
 
-  /** Cancels a request in flight, by its client if nothing else is said; a no-op for one that is not. */
-  cancel(id: string | undefined, reason: unknown = CANCELLED): void {
-    if (id !== undefined) this.#inFlight.get(id)?.controller.abort(reason);
+  /** Cancels a request in flight, by its client if nothing else is said; false for one that is not. */
+  cancel(id: string | undefined, reason: unknown = CANCELLED): boolean {
+    const call = id === undefined ? undefined : this.#inFlight.get(id);
+    call?.controller.abort(reason);
+    return call !== undefined;
   }
 
   /** Opens the stream for what belongs to no call. An older one ends: its client came back before we saw it leave. */
   openStream(response: ServerResponse): void {
-    this.#stream ??= this.#streams.make(OWN_STREAM);
+    this.#stream ??= this.#streams.own();
     this.#stream.attach(response, { 'mcp-session-id': this.id });
     this.#asks.flush();
   }
@@ -189,8 +190,8 @@ export class Session implements Downstream {
   }
 
   /** A stream for one call, which can be resumed. */
-  callStream(response: ServerResponse, silent: boolean): MessageStream {
-    const stream = this.#streams.make();
+  callStream(response: ServerResponse, silent: boolean, callId?: string): MessageStream {
+    const stream = this.#streams.call(callId);
     stream.attach(response);
     if (silent) stream.prime();
     return stream;
@@ -198,7 +199,10 @@ export class Session implements Downstream {
 
   /** Goes on with a stream behind the event that the client has; false when there is no such stream any more. */
   async resume(eventId: string, response: ServerResponse): Promise<boolean> {
-    const resumed = await this.#streams.resume(eventId, response, { 'mcp-session-id': this.id });
+    const resumed = await this.#streams.resume(eventId, response, { 'mcp-session-id': this.id }, () => {
+      this.#stream ??= this.#streams.own();
+      return this.#stream;
+    });
     if (resumed) this.#asks.flush();
     return resumed;
   }
@@ -238,9 +242,9 @@ export class Session implements Downstream {
     return this.#asks.ask(options);
   }
 
-  /** What the client answered to a request of `ask`. */
-  answered(id: unknown, answer: ClientAnswer): void {
-    this.#asks.answer(id, answer);
+  /** What the client answered to a request of `ask`; false when another process asked it. */
+  answered(id: unknown, answer: ClientAnswer): boolean {
+    return this.#asks.answer(id, answer);
   }
 
   subscribe(uri: string, subscribe: () => Promise<Subscription>): Promise<void> {

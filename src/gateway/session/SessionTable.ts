@@ -68,11 +68,6 @@ export class SessionTable {
     return this.#enter({ id, key }, endpoint, client);
   }
 
-  /** Whether a session that is not here can go on here, by what its id says. */
-  isTicket(id: string, endpoint: Endpoint): boolean {
-    return this.#ticketOf(id, endpoint) !== undefined;
-  }
-
   /**
    * Goes on with the session of that id, which another process opened or this one has forgotten; undefined when it cannot.
    * @throws QueueFullError like `open`
@@ -84,14 +79,26 @@ export class SessionTable {
     return this.#enter({ id, key: contents.key }, endpoint, { ...contents, address });
   }
 
-  /** Its client ended the session of that id: no request of it is answered any more. False for one that is not there. */
-  async remove(id: string, endpoint: Endpoint): Promise<boolean> {
+  /** What a session that is not here is known by, if it can go on here. */
+  keyOf(id: string, endpoint: Endpoint): string | undefined {
+    return this.#ticketOf(id, endpoint)?.key;
+  }
+
+  /** Its client ended it at another replica. */
+  endedElsewhere(key: string): void {
+    this.#options.tickets.end(key);
+    const session = this.#byKey.get(key);
+    if (session !== undefined) void this.end(session);
+  }
+
+  /** Its client ended the session of that id: no request of it is answered any more. Gives its key; undefined for one that is not there. */
+  async remove(id: string, endpoint: Endpoint): Promise<string | undefined> {
     const session = this.find(id, endpoint);
     const key = session?.key ?? this.#ticketOf(id, endpoint)?.key;
-    if (key === undefined) return false;
+    if (key === undefined) return undefined;
     this.#options.tickets.end(key);
     if (session !== undefined) await this.end(session);
-    return true;
+    return key;
   }
 
   #ticketOf(id: string, endpoint: Endpoint): TicketContents | undefined {

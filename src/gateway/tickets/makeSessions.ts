@@ -3,6 +3,7 @@ import type { Logger } from '../../core/logger.js';
 import type { GatewayOptions, GatewaySettings } from '../GatewayOptions.js';
 import type { HeldBytes } from '../http/HeldBytes.js';
 import { NoticeFrames } from '../http/stream/Frame.js';
+import { selfOf } from '../replicas/joinReplicas.js';
 import { SessionTable, type SessionTableOptions } from '../session/SessionTable.js';
 import { SessionTickets } from './SessionTickets.js';
 
@@ -14,10 +15,11 @@ export interface SessionParts extends Pick<SessionTableOptions, 'onEnd'> {
 
 /** The sessions of a gateway, and what their ids are made by. @throws OptionError */
 export function makeSessions(
-  { eventStore, sessionKeys }: Pick<GatewayOptions, 'eventStore' | 'sessionKeys'>,
+  { eventStore, sessionKeys, replicas }: Pick<GatewayOptions, 'eventStore' | 'sessionKeys' | 'replicas'>,
   settings: GatewaySettings,
   { clock, ...parts }: SessionParts,
 ): SessionTable {
   const tickets = new SessionTickets({ sessionKeys, sessionLifeMs: settings.sessionLifeMs, clock });
-  return new SessionTable({ ...settings, ...parts, tickets, eventStore, frames: new NoticeFrames() }, clock);
+  const made = { tickets, eventStore, frames: new NoticeFrames(), ...selfOf(replicas) };
+  return new SessionTable({ ...settings, ...parts, ...made }, clock);
 }

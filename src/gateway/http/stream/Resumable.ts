@@ -137,6 +137,6 @@ export class Resumable implements SessionStream {
 
 /** The stream and the place in it that an event's id names; undefined for what is no id of ours. */
 export function placeOf(eventId: string): { readonly stream: string; readonly seq: number } | undefined {
-  const hit = /^([a-z0-9]{1,16})_(\d{1,15})$/.exec(eventId);
+  const hit = /^([a-z0-9.]{1,100})_(\d{1,15})$/.exec(eventId);
   return hit === null ? undefined : { stream: hit[1] as string, seq: Number(hit[2]) };
 }

@@ -1,11 +1,20 @@
 import type { ServerResponse } from 'node:http';
-import type { EventStreamBounds } from './EventStream.js';
+import type { Logger } from '../../../core/logger.js';
+import { EventStream, type EventStreamBounds } from './EventStream.js';
 import { placeOf, Resumable } from './Resumable.js';
-import { MAX_ENDED, type SessionStreams } from './SessionStream.js';
+import { MAX_ENDED, type SessionStream, type SessionStreams } from './SessionStream.js';
+import { tellLost } from './stored/followStream.js';
+import { callStreamId, ownStreamId, streamPlaceOf } from './streamIds.js';
+
+export interface ResumableStreamsBounds extends EventStreamBounds {
+  /** Names this process in the ids of streams. */
+  readonly replica: string;
+  readonly logger: Logger;
+}
 
 /** The streams of one session, kept in memory as they were written. */
 export class ResumableStreams implements SessionStreams {
-  readonly #bounds: EventStreamBounds;
+  readonly #bounds: ResumableStreamsBounds;
   readonly #primed: boolean;
   readonly #streams = new Map<string, Resumable>();
   /** Those of which no more will come, the oldest first. */
@@ -13,12 +22,20 @@ export class ResumableStreams implements SessionStreams {
   #next = 1;
   #closed = false;
 
-  constructor(bounds: EventStreamBounds, primed: boolean) {
+  constructor(bounds: ResumableStreamsBounds, primed: boolean) {
     this.#bounds = bounds;
     this.#primed = primed;
   }
 
-  make(id = `c${(this.#next++).toString(36)}`): Resumable {
+  own(): Resumable {
+    return this.#make(ownStreamId(this.#bounds.replica));
+  }
+
+  call(callId?: string): Resumable {
+    return this.#make(callStreamId(this.#next++, this.#bounds.replica, callId));
+  }
+
+  #make(id: string): Resumable {
     const stream = new Resumable({
       id,
       bounds: this.#bounds,
@@ -44,11 +61,36 @@ export class ResumableStreams implements SessionStreams {
   }
 
   /** False when that stream is not known any more. */
-  resume(eventId: string, response: ServerResponse, headers: Readonly<Record<string, string>>): boolean {
+  resume(
+    eventId: string,
+    response: ServerResponse,
+    headers: Readonly<Record<string, string>>,
+    own: () => SessionStream,
+  ): boolean {
     const place = placeOf(eventId);
     const stream = place === undefined ? undefined : this.#streams.get(place.stream);
-    if (place === undefined || stream === undefined) return false;
+    if (place === undefined || stream === undefined)
+      return this.#fromElsewhere(place?.stream ?? '', response, headers, own);
     stream.resume(response, place.seq, headers);
+    return true;
+  }
+
+  /** What another process kept is not here: the session's own stream goes on from now, and a call is told to be lost. */
+  #fromElsewhere(
+    id: string,
+    response: ServerResponse,
+    headers: Readonly<Record<string, string>>,
+    own: () => SessionStream,
+  ): boolean {
+    const place = streamPlaceOf(id);
+    if (place === undefined || place.replica === this.#bounds.replica) return false;
+    if (!place.own && place.callId === undefined) return false;
+    if (place.own) own().attach(response, headers);
+    else {
+      const stream = new EventStream(response, this.#bounds, headers);
+      tellLost(stream, { place, logger: this.#bounds.logger });
+      stream.end();
+    }
     return true;
   }
 

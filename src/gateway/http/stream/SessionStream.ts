@@ -31,18 +31,23 @@ export interface SessionStream extends MessageStream {
 
 /** The streams of one session that its client may resume. */
 export interface SessionStreams {
-  make(id?: string): SessionStream;
-  /** False when that event's stream is not one of this session, or not known any more. */
+  /** For what belongs to no call. */
+  own(): SessionStream;
+  /** For a call, by its id as JSON text. */
+  call(callId?: string): SessionStream;
+  /**
+   * False when that event's stream is not one of this session, or not known any more. `own`: for what belongs to no call, made when there was
+   * none, since another process had it.
+   */
   resume(
     eventId: string,
     response: ServerResponse,
     headers: Readonly<Record<string, string>>,
+    own: () => SessionStream,
   ): boolean | Promise<boolean>;
   close(): void;
 }
 
-/** The stream for what belongs to no call. */
-export const OWN_STREAM = 'g';
 /** Streams of calls that are over, kept for clients that have not seen their end. */
 export const MAX_ENDED = 8;
 /** When a client whose stream broke may come back, in ms. */

@@ -1,4 +1,4 @@
-import { checkBytes, checkCount, withDefaults } from '../../../core/options.js';
+import { checkBytes, checkCount, withDefaults } from '../../../../core/options.js';
 import type { EventStore } from './EventStore.js';
 
 export interface MemoryEventStoreOptions {

@@ -1,13 +1,13 @@
 import type { ServerResponse } from 'node:http';
-import { costsMore, MAX_ANSWER_COST } from '../../../connection/channel/codec/parsingCost.js';
-import type { Clock } from '../../../core/clock.js';
-import { messageOf, RequestTimeoutError } from '../../../core/errors.js';
-import type { Logger } from '../../../core/logger.js';
-import { within } from '../../../core/time/within.js';
+import { costsMore, MAX_ANSWER_COST } from '../../../../connection/channel/codec/parsingCost.js';
+import type { Clock } from '../../../../core/clock.js';
+import { messageOf, RequestTimeoutError } from '../../../../core/errors.js';
+import type { Logger } from '../../../../core/logger.js';
+import { within } from '../../../../core/time/within.js';
+import { EventStream, type EventStreamBounds } from '../EventStream.js';
+import { Frame } from '../Frame.js';
+import { RETRY_MS, type SessionStream } from '../SessionStream.js';
 import type { EventStore } from './EventStore.js';
-import { EventStream, type EventStreamBounds } from './EventStream.js';
-import { Frame } from './Frame.js';
-import { RETRY_MS, type SessionStream } from './SessionStream.js';
 
 export interface StoredStreamOptions {
   /** What the session knows it by. */
@@ -27,7 +27,7 @@ export const STORE_TIMEOUT_MS = 5_000;
 /** Longest that it may take to hand over what a client missed, in ms. */
 const REPLAY_TIMEOUT_MS = 30_000;
 /** What an event's id may be: it stands on a line of its own. */
-const EVENT_ID = /^[^\0\r\n]{1,1024}$/;
+export const EVENT_ID = /^[^\0\r\n]{1,1024}$/;
 
 /**
  * A stream whose events a store keeps. One thing at a time: an event is stored before it is sent, and a client that comes back

@@ -1,0 +1,126 @@
+import type { ServerResponse } from 'node:http';
+import { messageOf, RequestTimeoutError } from '../../../../core/errors.js';
+import { within } from '../../../../core/time/within.js';
+import { MAX_ENDED, type SessionStream, type SessionStreams } from '../SessionStream.js';
+import { callStreamId, OWN_STREAM, type StreamPlace, streamPlaceOf } from '../streamIds.js';
+import { followStream } from './followStream.js';
+import { EVENT_ID, STORE_TIMEOUT_MS, StoredStream, type StoredStreamOptions } from './StoredStream.js';
+
+export interface StoredStreamsOptions extends Omit<StoredStreamOptions, 'id' | 'storedAs'> {
+  /** Begins the ids of all streams of the session, and of no other. */
+  readonly key: string;
+  /** Names this process in the ids of streams. */
+  readonly replica: string;
+  /** Whether another process is there. */
+  readonly isAlive: (replica: string) => Promise<boolean>;
+}
+
+/** The streams of one session, whose events a store keeps: also those that this process has forgotten. */
+export class StoredStreams implements SessionStreams {
+  readonly #options: StoredStreamsOptions;
+  readonly #streams = new Map<string, StoredStream>();
+  readonly #closed = new AbortController();
+  #next = 1;
+
+  constructor(options: StoredStreamsOptions) {
+    this.#options = options;
+  }
+
+  /** One for all processes that have the session. */
+  own(): StoredStream {
+    return this.#known(OWN_STREAM);
+  }
+
+  call(callId?: string): StoredStream {
+    return this.#known(callStreamId(this.#next++, this.#options.replica, callId));
+  }
+
+  #known(id: string): StoredStream {
+    const stream = this.#make(id);
+    this.#streams.set(id, stream);
+    const ended = [...this.#streams.values()].filter((each) => each.ended);
+    for (const oldest of ended.slice(0, Math.max(0, ended.length - MAX_ENDED))) {
+      oldest.forget();
+      this.#streams.delete(oldest.id);
+    }
+    return stream;
+  }
+
+  async resume(
+    eventId: string,
+    response: ServerResponse,
+    headers: Readonly<Record<string, string>>,
+    ownStream: () => SessionStream,
+  ): Promise<boolean> {
+    const storedAs = await this.#streamOf(eventId);
+    const own = `${this.#options.key}/`;
+    if (storedAs === undefined || !storedAs.startsWith(own)) return false;
+    const id = storedAs.slice(own.length);
+    if (id === OWN_STREAM) ownStream();
+    const known = this.#streams.get(id);
+    const place = streamPlaceOf(id);
+    if (known === undefined && place !== undefined && place.replica !== this.#options.replica) {
+      void this.#follow(place, eventId, response, headers);
+      return true;
+    }
+    const stream = known ?? this.#make(id);
+    stream.resume(response, eventId, headers);
+    // A call that is over long since.
+    if (known === undefined) stream.end();
+    return true;
+  }
+
+  /** Runs in another process. */
+  #follow(
+    place: StreamPlace,
+    eventId: string,
+    response: ServerResponse,
+    headers: Readonly<Record<string, string>>,
+  ): Promise<void> {
+    const { bounds, logger, isAlive, clock, store } = this.#options;
+    let last = eventId;
+    const replay = async (send: (id: string, message: unknown) => Promise<void>): Promise<void> => {
+      const sent = async (id: string, message: unknown): Promise<void> => {
+        if (!EVENT_ID.test(id)) return;
+        last = id;
+        await send(id, message);
+      };
+      const late = (): Error => new RequestTimeoutError('event store', 'replay', STORE_TIMEOUT_MS);
+      const asked = async (): Promise<unknown> => store.replayEventsAfter(last, { send: sent });
+      try {
+        await within(asked(), { clock, timeoutMs: STORE_TIMEOUT_MS, late });
+      } catch (error) {
+        logger.warn({ error: messageOf(error) }, 'the event store did not replay');
+      }
+    };
+    const { signal } = this.#closed;
+    return followStream({ place, response, headers, bounds, logger, clock, signal, isAlive, replay });
+  }
+
+  close(): void {
+    this.#closed.abort();
+    for (const stream of this.#streams.values()) stream.forget();
+    this.#streams.clear();
+  }
+
+  #make(id: string): StoredStream {
+    return new StoredStream({ ...this.#options, id, storedAs: `${this.#options.key}/${id}` });
+  }
+
+  /** Undefined also when the store cannot tell. */
+  async #streamOf(eventId: string): Promise<string | undefined> {
+    const { store, clock, logger } = this.#options;
+    const late = (): Error => new RequestTimeoutError('event store', 'find a stream', STORE_TIMEOUT_MS);
+    const ask = async (): Promise<string | undefined> =>
+      store.getStreamIdForEventId === undefined
+        ? store.replayEventsAfter(eventId, { send: async () => undefined })
+        : store.getStreamIdForEventId(eventId);
+    try {
+      const stream = await within(ask(), { clock, timeoutMs: STORE_TIMEOUT_MS, late });
+      return typeof stream === 'string' ? stream : undefined;
+    } catch (error) {
+      logger.warn({ error: messageOf(error) }, 'the event store did not find a stream');
+      return undefined;
+    }
+  }
+}

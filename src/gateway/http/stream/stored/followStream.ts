@@ -1,0 +1,67 @@
+import type { ServerResponse } from 'node:http';
+import { type Clock, systemClock } from '../../../../core/clock.js';
+import { OutcomeUnknownError } from '../../../../core/errors.js';
+import type { Logger } from '../../../../core/logger.js';
+import { sleep } from '../../../../core/time/sleep.js';
+import { failureOf, failureText } from '../../../rpc/failure.js';
+import { EventStream, type EventStreamBounds } from '../EventStream.js';
+import { Frame } from '../Frame.js';
+import type { StreamPlace } from '../streamIds.js';
+
+/** How often a store is asked for what came meanwhile, in ms. */
+const POLL_MS = 500;
+/** Polls between two heartbeats. */
+const POLLS_A_HEARTBEAT = 40;
+
+export interface Followed {
+  readonly place: StreamPlace;
+  readonly response: ServerResponse;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly bounds: EventStreamBounds;
+  readonly logger: Logger;
+  readonly clock?: Clock;
+  /** Ends it. */
+  readonly signal: AbortSignal;
+  /** Whether the process that runs the call is there. */
+  readonly isAlive: (replica: string) => Promise<boolean>;
+  /** Hands over what the store has more than last time. Never rejects. */
+  readonly replay: (send: (id: string, message: unknown) => Promise<void>) => Promise<void>;
+}
+
+/**
+ * The stream of a call that runs in another process, as a store has it: until its answer came, or, when that process has gone, until
+ * its client was told that no one knows. Never rejects.
+ */
+export async function followStream(followed: Followed): Promise<void> {
+  const { response, headers, bounds, place, clock = systemClock, isAlive, replay, signal } = followed;
+  const stream = new EventStream(response, bounds, headers);
+  const left = new AbortController();
+  response.once('close', () => left.abort());
+  const ended = AbortSignal.any([left.signal, signal]);
+  let answered = false;
+  let gone = false;
+  for (let polls = 1; !ended.aborted; polls++) {
+    await replay(async (id, message) => {
+      stream.send(new Frame(JSON.stringify(message)), id);
+      answered ||= isAnswer(message);
+    });
+    if (answered || gone) break;
+    gone = !(await isAlive(place.replica));
+    if (polls % POLLS_A_HEARTBEAT === 0) stream.heartbeat();
+    // What it wrote last is read once more.
+    if (!gone) await sleep(clock, POLL_MS, { signal: ended }).catch(() => undefined);
+  }
+  if (!answered && gone) tellLost(stream, followed);
+  stream.end();
+}
+
+/** Says in place of an answer that there will be none. */
+export function tellLost(stream: EventStream, { place, logger }: Pick<Followed, 'place' | 'logger'>): void {
+  if (place.callId === undefined) return;
+  const error = new OutcomeUnknownError('gateway', 'the call', 'the process that ran it has gone, or is another one');
+  stream.send(new Frame(`{"jsonrpc":"2.0","id":${place.callId},"error":${failureText(failureOf(error, logger))}}`));
+}
+
+function isAnswer(message: unknown): boolean {
+  return typeof message === 'object' && message !== null && ('result' in message || 'error' in message);
+}

@@ -1,0 +1,18 @@
+/**
+ * What the replicas of one gateway tell each other, and what they remember together. `RedisReplicas` is one; the workers of
+ * `serve --workers` have another. What it cannot tell is lost, and clients are served all the same.
+ */
+export interface ReplicaLink {
+  /** Names this replica among the others: 8 hexadecimal digits. */
+  readonly id: string;
+  /** Tells all other replicas. Never throws. */
+  publish(message: string): void;
+  /** Hears what others publish, and `onGap` when some of it may have been missed, until disposed. */
+  listen(onMessage: (message: string) => void, onGap: () => void): Disposable;
+  /** Notes something of a session for all replicas, kept for so long; `undefined` takes it away. */
+  note(session: string, name: string, text: string | undefined, lifeMs: number): Promise<void>;
+  /** All that was noted of a session. */
+  notes(session: string): Promise<Readonly<Record<string, string>>>;
+  /** Whether a replica still runs, as far as is known. */
+  isAlive(replica: string): Promise<boolean>;
+}

@@ -1,0 +1,186 @@
+import type { Clock, Timer } from '../../core/clock.js';
+import { messageOf } from '../../core/errors.js';
+import type { Logger } from '../../core/logger.js';
+import type { PoolEvents, ServerNotice } from '../../pool/McpPool.js';
+import type { Params, ResponseMessage } from '../rpc/envelope.js';
+import type { Session } from '../session/Session.js';
+import type { SessionTable } from '../session/SessionTable.js';
+import { type ReplicaMessage, readReplicaMessage } from './messages.js';
+import type { ReplicaLink } from './ReplicaLink.js';
+
+export interface ReplicasOptions {
+  readonly link: ReplicaLink;
+  readonly sessions: SessionTable;
+  /** A list of a server may be another now, as another replica heard. */
+  readonly onChanged: (change: ListChange) => void;
+  /** Lists may have changed while nothing was heard. */
+  readonly onGap: () => void;
+  /** Notes are kept for so long, in ms. */
+  readonly lifeMs: number;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export interface ListChange {
+  readonly server: string;
+  readonly principal: string | undefined;
+  readonly notice: ServerNotice;
+}
+
+/** What was noted of a session that is taken up. */
+export type SessionNotes = Readonly<Record<string, string>>;
+
+/** All replicas hear of a change at once: their clients are told of it once, so long after the first word, in ms. */
+const TOGETHER_MS = 250;
+/** Changes that wait to be told; beyond it one is told at once. */
+const MAX_WAITING = 1_000;
+const [ENDED, LEVEL, URI] = ['ended', 'level', 'uri '];
+
+/**
+ * One of the replicas of a gateway. It tells the others what concerns them: changed lists, ended sessions, and what a client sent here about
+ * what runs there (a cancellation, an answer to a question). What a client set for its session is noted, so that each replica that
+ * has the session follows, and one that takes it up knows.
+ */
+export class Replicas implements Disposable {
+  readonly #options: ReplicasOptions;
+  readonly #listening: Disposable;
+  readonly #waiting = new Map<string, { readonly change: ListChange; readonly timer: Timer }>();
+
+  constructor(options: ReplicasOptions) {
+    this.#options = options;
+    this.#listening = options.link.listen(
+      (text) => this.#heard(text),
+      () => options.onGap(),
+    );
+  }
+
+  /** A server said here that a list of it changed. */
+  changed({ server, principal, notice: { method } }: PoolEvents['notification']): void {
+    this.#tell({ type: 'changed', server, principal: principal ?? null, method });
+  }
+
+  /** The session of that key was ended by its client. */
+  ended(key: string): void {
+    this.#tell({ type: 'ended', key });
+    this.#note(key, ENDED, '1');
+  }
+
+  /** A client cancels a call that is not in flight here. */
+  cancelled({ key }: Session, id: string): void {
+    this.#tell({ type: 'cancelled', key, id });
+  }
+
+  /** A client answers a question that was not asked here. */
+  answered({ key }: Session, { id, result, error }: ResponseMessage): void {
+    this.#tell({ type: 'answered', key, id, result, error });
+  }
+
+  /** A client's request was answered here: what it set for its session holds everywhere. */
+  asked({ key, endpoint }: Session, method: string, params: Params | undefined): void {
+    if (!endpoint.moves) return;
+    const [name, text] = noteOf(method, params);
+    if (name === undefined) return;
+    this.#note(key, name, text);
+    this.#tell({ type: 'set', key, name, ...(text !== undefined && { text }) });
+  }
+
+  /** What was noted of a session; undefined when its client ended it. What cannot be known now is as if it were not. */
+  async notesOf(key: string): Promise<SessionNotes | undefined> {
+    try {
+      const notes = await this.#options.link.notes(key);
+      return notes[ENDED] === undefined ? notes : undefined;
+    } catch (error) {
+      this.#options.logger.warn({ error: messageOf(error) }, 'what other replicas know of a session cannot be told');
+      return {};
+    }
+  }
+
+  /** Sets up a session that was taken up as its client left it. */
+  follow(session: Session, notes: SessionNotes): void {
+    for (const [name, text] of Object.entries(notes)) this.#set(session, name, text);
+  }
+
+  [Symbol.dispose](): void {
+    this.#listening[Symbol.dispose]();
+    for (const { timer } of this.#waiting.values()) timer.cancel();
+    this.#waiting.clear();
+  }
+
+  #heard(text: string): void {
+    const message = readReplicaMessage(text);
+    if (message === undefined) return;
+    const { sessions } = this.#options;
+    if (message.type === 'changed') {
+      const { server, principal, method } = message;
+      this.#later({ server, principal: principal ?? undefined, notice: { method } });
+      return;
+    }
+    if (message.type === 'ended') {
+      sessions.endedElsewhere(message.key);
+      return;
+    }
+    const session = sessions.byKey(message.key);
+    if (session === undefined) return;
+    if (message.type === 'cancelled') session.cancel(message.id);
+    else if (message.type === 'answered') session.answered(message.id, message);
+    else this.#set(session, message.name, message.text);
+  }
+
+  /** Told once for all that say the same within a short time. */
+  #later(change: ListChange): void {
+    const { clock, onChanged } = this.#options;
+    const key = JSON.stringify([change.server, change.principal, change.notice.method]);
+    if (this.#waiting.has(key)) return;
+    if (this.#waiting.size >= MAX_WAITING) {
+      onChanged(change);
+      return;
+    }
+    const timer = clock.setTimer(() => {
+      this.#waiting.delete(key);
+      onChanged(change);
+    }, TOGETHER_MS);
+    this.#waiting.set(key, { change, timer });
+  }
+
+  #set(session: Session, name: string, text: string | undefined): void {
+    const request = requestOf(name, text);
+    if (request === undefined) return;
+    const [method, params] = request;
+    session.endpoint.request(session, method, params, { signal: session.signal }).catch((error: unknown) => {
+      this.#options.logger.debug({ method, error: messageOf(error) }, 'a session could not be set up as elsewhere');
+    });
+  }
+
+  #tell(message: ReplicaMessage): void {
+    const { link, logger } = this.#options;
+    try {
+      link.publish(JSON.stringify(message));
+    } catch (error) {
+      logger.warn({ error: messageOf(error) }, 'other replicas could not be told');
+    }
+  }
+
+  #note(key: string, name: string, text: string | undefined): void {
+    const { link, lifeMs, logger } = this.#options;
+    const noting = async (): Promise<void> => link.note(key, name, text, lifeMs);
+    noting().catch((error: unknown) => {
+      logger.warn({ error: messageOf(error) }, 'other replicas could not be told of a session');
+    });
+  }
+}
+
+/** What a request sets, as a note; without a name it sets nothing. */
+function noteOf(method: string, params: Params | undefined): readonly [name?: string, text?: string | undefined] {
+  if (method === 'logging/setLevel') return [LEVEL, String(params?.['level'])];
+  if (method === 'resources/subscribe') return [`${URI}${String(params?.['uri'])}`, '1'];
+  if (method === 'resources/unsubscribe') return [`${URI}${String(params?.['uri'])}`];
+  return [];
+}
+
+/** The request that sets what a note says. */
+function requestOf(name: string, text: string | undefined): readonly [string, Params] | undefined {
+  if (name === LEVEL && text !== undefined) return ['logging/setLevel', { level: text }];
+  if (!name.startsWith(URI)) return undefined;
+  const uri = name.slice(URI.length);
+  return [text === undefined ? 'resources/unsubscribe' : 'resources/subscribe', { uri }];
+}

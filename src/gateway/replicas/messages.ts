@@ -1,0 +1,39 @@
+/** What replicas tell each other. */
+export type ReplicaMessage =
+  | { readonly type: 'changed'; readonly server: string; readonly principal: string | null; readonly method: string }
+  | { readonly type: 'ended'; readonly key: string }
+  | { readonly type: 'cancelled'; readonly key: string; readonly id: string }
+  | {
+      readonly type: 'answered';
+      readonly key: string;
+      readonly id: unknown;
+      readonly result: unknown;
+      readonly error: unknown;
+    }
+  | { readonly type: 'set'; readonly key: string; readonly name: string; readonly text?: string };
+
+/** What must be text in each. */
+const TEXTS: Readonly<Record<ReplicaMessage['type'], readonly string[]>> = {
+  changed: ['server', 'method'],
+  ended: ['key'],
+  cancelled: ['key', 'id'],
+  answered: ['key'],
+  set: ['key', 'name'],
+};
+
+/** Undefined for what is none: another version may say more. */
+export function readReplicaMessage(text: string): ReplicaMessage | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (typeof value !== 'object' || value === null) return undefined;
+  const message = value as Readonly<Record<string, unknown>>;
+  const { type, principal = null, text: set } = message;
+  if (typeof type !== 'string' || !Object.hasOwn(TEXTS, type)) return undefined;
+  const texts = TEXTS[type as ReplicaMessage['type']].every((name) => typeof message[name] === 'string');
+  const rest = [principal, set ?? null].every((each) => each === null || typeof each === 'string');
+  return texts && rest ? (message as unknown as ReplicaMessage) : undefined;
+}

@@ -1,0 +1,53 @@
+import { DISCONNECT_MS, type RedisLike } from '../../concurrent/cluster/redisConnection.js';
+import { OptionError } from '../../core/errors.js';
+
+/** The part of ioredis that is used of a connection of our own. */
+export interface RedisCommands {
+  readonly status: string;
+  call(command: string, ...args: readonly (string | number)[]): Promise<unknown>;
+  subscribe(channel: string): Promise<unknown>;
+  on(event: 'error' | 'ready' | 'end', listener: (error?: unknown) => void): unknown;
+  on(event: 'message', listener: (channel: unknown, text: unknown) => void): unknown;
+  once(event: 'end', listener: () => void): unknown;
+  disconnect(reconnect?: boolean): void;
+}
+
+/** @throws OptionError */
+export function checkRedis(redis: RedisLike): RedisLike {
+  if (typeof (redis as Partial<RedisLike> | undefined)?.duplicate === 'function') return redis;
+  throw new OptionError('redis', redis, 'an ioredis client or cluster');
+}
+
+const MAX_RETRY_MS = 2_000;
+
+/**
+ * A connection of our own to the same server, which comes back by itself. No command is sent twice; one that finds no connection fails at once,
+ * unless `waits`.
+ */
+export function duplicateOf(redis: RedisLike, timeoutMs: number, waits: boolean): RedisCommands {
+  const retryStrategy = (times: number): number => Math.min(times * 50, MAX_RETRY_MS);
+  const override = {
+    lazyConnect: false,
+    enableOfflineQueue: waits,
+    autoResendUnfulfilledCommands: false,
+    autoResubscribe: true,
+    maxRetriesPerRequest: waits ? null : 0,
+    connectTimeout: timeoutMs,
+    ...(waits ? {} : { commandTimeout: timeoutMs }),
+    disconnectTimeout: DISCONNECT_MS,
+    keyPrefix: '',
+    retryStrategy,
+  };
+  const lent = redis as unknown as { readonly isCluster?: boolean; duplicate(...args: unknown[]): RedisCommands };
+  if (lent.isCluster !== true) return lent.duplicate(override);
+  return lent.duplicate([], { ...override, clusterRetryStrategy: retryStrategy, enableOfflineQueue: true });
+}
+
+/** Ends a connection; resolves when it has ended. */
+export function closed(connection: RedisCommands): Promise<void> {
+  if (connection.status === 'end') return Promise.resolve();
+  return new Promise((resolve) => {
+    connection.once('end', () => resolve());
+    connection.disconnect();
+  });
+}
