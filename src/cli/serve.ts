@@ -56,6 +56,9 @@ export interface ServeOptions extends TokensOption {
 /** After a second signal: enough to tell clients, to kill every server and to see it dead, also on a busy machine. */
 const FORCE_MS = 3_000;
 
+/** Behind a load balancer: how long it refuses calls before it closes its port. */
+const REFUSING_MS = 500;
+
 /** How long the line that says it serves waits for servers to be up. */
 const SETTLE_MS = 3_000;
 
@@ -146,7 +149,8 @@ async function start(options: ServeOptions, { plan, output, logger }: Context): 
     ...(sessionKeys && { sessionKeys }),
     ...shared,
   });
-  addGateway(plan, gateway, { graceMs, timeoutMs: graceMs + ANSWER_MS });
+  const refusingMs = options.propagationDelay > 0 ? REFUSING_MS : 0;
+  addGateway(plan, gateway, { graceMs, timeoutMs: graceMs + ANSWER_MS, refusingMs });
   const url = options.stdio === true ? serveClient(gateway, plan) : (await listen(gateway, options)).url;
   // Not before: where the port is taken, another is serving them.
   const settled = startServers(pool, config, output, plan);

@@ -224,10 +224,11 @@ export class Gateway implements Closeable, AsyncDisposable {
     this.#tracked.announce();
   }
 
-  /** No new connections; requests on those there are get 503. What is in flight goes on. */
-  refuse(): void {
+  /** New requests get 503; what is in flight goes on. No new connections either, unless `listening`. */
+  refuse({ listening = false }: { readonly listening?: boolean } = {}): void {
     this.#inFlight.refuse();
-    this.#tracked.refuse();
+    if (listening) this.announce();
+    else this.#tracked.refuse();
   }
 
   /** Ends the streams of clients, which would never end by themselves. */
