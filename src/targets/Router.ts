@@ -103,7 +103,8 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
       sticky.unbind(caller ?? {}, target);
       return true;
     }
-    if (failure === 'unknown' || failure === 'refused') session.established = true;
+    // It was there: an answer, a timeout and an abort show as much as an outcome that is not known.
+    if (failure !== 'unreached' && failure !== 'unsent' && actedOf(error) !== 'no') session.established = true;
     // This call is not sent to a session that it was not made for; the next one begins another.
     if ((failure === 'unsent' || failure === 'unreached') && this.#isGone(target)) {
       sticky.unbind(caller ?? {}, target);

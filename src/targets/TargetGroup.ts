@@ -182,6 +182,20 @@ export class TargetGroup<S extends GroupServer, O extends RoutedOptions> {
     }
   }
 
+  /**
+   * On every target that has told the caller of itself, since what is told there is meant for all; on one, if none has, and for a
+   * session. Resolves as soon as one has taken it.
+   */
+  async onEach<T>(caller: Caller | undefined, run: OnTarget<S, T>): Promise<T> {
+    const plain = this.callerOf(caller);
+    const up = this.targets.main.filter(({ server }) => server.info(plain.caller) !== undefined);
+    if (this.#options.sharing === 'bound' || up.length === 0) return this.onOne(caller, run);
+    const told = up.map(({ server }) => run(server, plain, () => undefined));
+    return Promise.any(told).catch((error: AggregateError) => {
+      throw error.errors[0];
+    });
+  }
+
   /** As its targets see it, for a call's options. */
   callerOf(caller: Caller | undefined): { caller?: Caller } {
     const plain = this.plain(caller);

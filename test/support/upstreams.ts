@@ -8,6 +8,8 @@ import { said } from './stdioPool.js';
 export interface Upstream {
   readonly name: string;
   readonly url: string;
+  /** Over the older HTTP+SSE. */
+  readonly sseUrl: string;
   readonly server: FakeServer;
   /** Calls that it ran, by name of the tool. */
   readonly ran: (tool?: string) => number;
@@ -24,7 +26,7 @@ export async function upstream(name: string, options: FakeServerOptions = {}, po
     server.events.filter(
       (each) => each.type === 'effect' && each.phase === 'begin' && (tool === undefined || each.tool === tool),
     ).length;
-  return { name, url: http.url, server, ran, close: () => server.close({ graceMs: 0 }) };
+  return { name, url: http.url, sseUrl: http.sseUrl, server, ran, close: () => server.close({ graceMs: 0 }) };
 }
 
 /** Closed at the end of the test. */

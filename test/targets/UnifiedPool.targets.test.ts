@@ -2,7 +2,8 @@ import { expect, test } from 'vitest';
 import { StdioPool } from '../../src/pool/StdioPool.js';
 import { check, History, record } from '../../src/testing/index.js';
 import { closeAfter } from '../support/closeAfter.js';
-import { everythingSse, freePort } from '../support/httpServers.js';
+import { freePort } from '../support/httpServers.js';
+import { RawServer } from '../support/rawServer.js';
 import { fixture } from '../support/servers.js';
 import { idempotent, many, pool, several, upstream, who } from '../support/upstreams.js';
 
@@ -10,14 +11,14 @@ import { idempotent, many, pool, several, upstream, who } from '../support/upstr
 const nowhere = async (): Promise<string> => `http://127.0.0.1:${await freePort()}/mcp`;
 
 test('targets of every transport stand behind one name, and each gets its turn', async () => {
-  const [http, sse] = await Promise.all([upstream('http'), everythingSse()]);
+  const [http, sse] = await Promise.all([upstream('http'), upstream('sse')]);
   const of = pool();
   of.addServer(
     several(
       [
         { url: http.url, transport: 'http' },
         { command: process.execPath, args: [fixture('echo-server.mjs')] },
-        { url: sse.url, transport: 'sse' },
+        { url: sse.sseUrl, transport: 'sse' },
         { url: http.url },
       ],
       { balance: 'round-robin' },
@@ -38,7 +39,6 @@ test('targets of every transport stand behind one name, and each gets its turn',
   expect(targets.every(({ state, role }) => state === 'ready' && role === 'target')).toBe(true);
   expect(connections).toBe(4);
   expect(spread).toMatchObject({ balance: 'round-robin', retries: 0 });
-  await sse.close();
 });
 
 test('failover goes to the next target while the first cannot be reached, and loses no call that never ran', async () => {
@@ -345,4 +345,44 @@ test('that an attempt may have run is not hidden by one that never did', async (
   const canary = pool();
   canary.addServer(several([{ url: await nowhere() }], { canary: { to: { url: cut.url }, ratio: 1 } }));
   await expect(who(canary, idempotent)).rejects.toMatchObject(told);
+});
+
+test('what is meant for a server as a whole goes to each of its targets', async () => {
+  const all = await Promise.all([RawServer.listen({}), RawServer.listen({})]);
+  const of = pool();
+  of.addServer(
+    several(
+      all.map(({ url }) => ({ url, transport: 'http' })),
+      { balance: 'round-robin', era: 'legacy' },
+    ),
+  );
+  for (let i = 0; i < 2; i++) await of.request('app', 'tools/list');
+  await of.notify('app', 'notifications/roots/list_changed');
+  await of.request('app', 'logging/setLevel', { level: 'debug' }).catch(() => undefined);
+  for (const raw of all) {
+    await expect.poll(() => raw.of('notifications/roots/list_changed').length).toBe(1);
+    await expect.poll(() => raw.of('logging/setLevel').length).toBe(1);
+  }
+});
+
+test('a session that was answered with an error, or timed out, is one that its target may have state of', async () => {
+  const plan = { seed: 1, rules: [{ method: 'tools/call', fault: 'error', code: -32_000 }] } as const;
+  const [first, second] = await Promise.all([upstream('first', { plan }), upstream('second')]);
+  const of = pool({ breakerThreshold: 1 });
+  of.addServer(
+    several([{ url: first.url }, { url: second.url }], {
+      balance: 'failover',
+      sharing: 'bound',
+      outliers: { maxEjectedRatio: 0 },
+    }),
+  );
+  const at = () => who(of, { caller: { key: 'k' } });
+  await expect(at()).rejects.toMatchObject({ code: 'ERR_RPC' });
+  await first.close();
+  const lost: string[] = [];
+  of.on('sessionLost', ({ key, reason }) => void lost.push(`${key}: ${reason}`));
+  // Not sent elsewhere in silence: it fails, it is told, and the next call begins anew.
+  await expect(at()).rejects.toMatchObject({ acted: 'no' });
+  await expect.poll(() => at().catch(() => 'lost')).toBe('second');
+  expect(lost).toEqual([expect.stringMatching(/^k: target .* cannot be reached$/)]);
 });

@@ -7,6 +7,7 @@ import type { ServerConfig, SeveralServersConfig, SingleServerConfig } from '../
 import { targetsOf } from '../../registry/config/targets/targetsOf.js';
 import { groupState, groupStats } from '../../targets/groupStats.js';
 import { MovingSubscription } from '../../targets/MovingSubscription.js';
+import type { RoutedCall } from '../../targets/routes.js';
 import { TargetGroup } from '../../targets/TargetGroup.js';
 import type { Caller, ConnectionLease, PoolEvents, RequestOptions, ServerState, ServerStats } from '../McpPool.js';
 import { REQUEST_OPTIONS } from './callOptions.js';
@@ -28,7 +29,7 @@ export class ServerGroup {
     request: (method: string, params: Params | undefined, options: RequestOptions, begun?: Traced): Promise<unknown> =>
       this.#request(method, params, options, begun),
     notify: (...[method, params, options]: Rest<'notify'>): Promise<void> =>
-      this.#group.onOne(options.caller, (server, caller) =>
+      this.#group.onEach(options.caller, (server, caller) =>
         server.calls.notify(method, params, { ...options, ...caller }),
       ),
     lease: (options: Rest<'lease'>[0]): Promise<ConnectionLease> =>
@@ -148,7 +149,7 @@ export class ServerGroup {
     try {
       checkNames('request', options, REQUEST_OPTIONS);
       options.signal?.throwIfAborted();
-      const result = await this.#group.router.request({
+      const result = await this.#route({
         method,
         params,
         options,
@@ -166,6 +167,12 @@ export class ServerGroup {
       this.#counters.failed(error);
       throw error;
     }
+  }
+
+  /** A level of logging is set on all targets that are up: any of them may have something to say. */
+  #route(call: RoutedCall<Server, RequestOptions>): Promise<unknown> {
+    if (call.method !== 'logging/setLevel') return this.#group.router.request(call);
+    return this.#group.onEach(call.options.caller, (server) => call.send(server, call.options));
   }
 
   /** Tells of the state if it is another than was told last. */
