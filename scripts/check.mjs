@@ -1,6 +1,6 @@
 // What CI runs: format and lint, types, tests, build, and the package as its users get it. `--no-tests` leaves them out.
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const require = createRequire(import.meta.url);
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+const packageTools = join(root, 'scripts/package');
 const binOf = (name) => {
   const { bin } = JSON.parse(readFileSync(require.resolve(`${name}/package.json`), 'utf8'));
   const file = typeof bin === 'string' ? bin : (bin[name.split('/').at(-1)] ?? Object.values(bin)[0]);
@@ -51,13 +52,14 @@ function checkPackage() {
       read: true,
     });
     const [{ filename }] = JSON.parse(packed);
+    checkManifest(join(folder, filename));
     const consumer = join(folder, 'consumer');
     mkdirSync(consumer);
     writeFileSync(join(consumer, 'package.json'), '{ "name": "consumer", "private": true }');
     const install = ['install', '--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error', `../${filename}`];
     run('install the tarball', npm, install, { cwd: consumer, read: true });
     const names = Object.keys(manifest.exports)
-      .filter((subpath) => subpath !== './package.json')
+      .filter((subpath) => !subpath.endsWith('.json'))
       .map((subpath) => manifest.name + subpath.slice(1));
     writeFileSync(join(consumer, 'esm.mjs'), esm(names));
     node('import every subpath', ['esm.mjs'], { cwd: consumer });
@@ -72,11 +74,31 @@ function checkPackage() {
       writeFileSync(join(consumer, config), JSON.stringify(tsconfig(module, moduleResolution)));
       node(`types under ${moduleResolution}`, [tsc, '-p', config], { cwd: consumer });
     }
+    // The oldest TypeScript that can read the declarations, also those it would skip.
+    const oldest = { ...tsconfig('nodenext', 'nodenext'), files: ['oldest.mts'] };
+    writeFileSync(join(consumer, 'oldest.mts'), consumerOf(names));
+    Object.assign(oldest.compilerOptions, { lib: ['es2022', 'dom', 'esnext.disposable'], skipLibCheck: false });
+    writeFileSync(join(consumer, 'tsconfig.oldest.json'), JSON.stringify(oldest));
+    const old = join(packageTools, 'node_modules/typescript/bin/tsc');
+    node('types under TypeScript 5.4', [old, '-p', 'tsconfig.oldest.json'], { cwd: consumer });
     const bin = join(consumer, 'node_modules/.bin', manifest.name);
     run('run the program', bin, ['--version'], { cwd: consumer, read: true });
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** What publint and Are The Types Wrong say of the tarball. They and an old TypeScript are installed beside, not with the house. */
+function checkManifest(tarball) {
+  const bin = (name) => join(packageTools, 'node_modules/.bin', name);
+  const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm';
+  if (!existsSync(bin('attw'))) {
+    const install = ['ci', '--ignore-scripts', '--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error'];
+    run('install the tools', npm, install, { cwd: packageTools, read: true });
+  }
+  run('publint', bin('publint'), ['run', '--strict', tarball], { read: true });
+  // CommonJS programs get the same modules by `require`, from Node 20.19 on.
+  run('are the types wrong', bin('attw'), [tarball, '--profile', 'esm-only'], { read: true });
 }
 
 function esm(names) {

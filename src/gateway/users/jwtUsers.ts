@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { createRemoteJWKSet, customFetch, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose';
+import type { JWTPayload, JWTVerifyGetKey, jwtVerify } from 'jose';
 import { ForbiddenError, OptionError } from '../../core/errors.js';
 import { checkMs, checkText, withDefaults } from '../../core/options.js';
 import type { Authenticate } from './Authenticate.js';
@@ -69,12 +69,17 @@ export function jwtUsers(given: JwtOptions): Authenticate {
   for (const each of algorithms) {
     if (!ALGORITHMS.includes(each)) throw new OptionError('algorithms', each, `of ${ALGORITHMS.join(', ')}`);
   }
-  const keys = keysOf(options);
+  checkKeys(options);
+  let keys: Promise<JWTVerifyGetKey> | undefined;
   const verifying = { issuer, audience, algorithms: [...algorithms], clockTolerance: clockToleranceMs / 1_000 };
   return async ({ headers }) => {
     const token = bearerOf(headers.authorization);
     if (token === undefined) return undefined;
-    const claims = await verified(token, keys, { ...verifying, requiredClaims: ['sub', 'exp'] });
+    keys ??= keysOf(options);
+    const claims = await verified(token, await keys, {
+      ...verifying,
+      requiredClaims: ['sub', 'exp'],
+    });
     if (claims === undefined) return undefined;
     const scopes = scopesOf(claims);
     const missing = needed.find((each) => !scopes.includes(each));
@@ -96,7 +101,7 @@ async function verified(
   options: Parameters<typeof jwtVerify>[2],
 ): Promise<JWTPayload | undefined> {
   try {
-    return (await jwtVerify(token, keys, options)).payload;
+    return (await (await jose()).jwtVerify(token, keys, options)).payload;
   } catch (error) {
     const { code } = error as { readonly code?: unknown };
     const ours = typeof code !== 'string' || OF_THE_KEYS.has(code);
@@ -105,20 +110,28 @@ async function verified(
   }
 }
 
-function keysOf({ jwks, cacheMs, cooldownMs, timeoutMs }: Required<JwtOptions>): JWTVerifyGetKey {
+/** Loaded by the first token: most programs that import the gateway have no users by JWT. */
+const jose = (): Promise<typeof import('jose')> => import('jose');
+
+function checkKeys({ jwks, cacheMs, cooldownMs, timeoutMs }: Required<JwtOptions>): void {
   checkMs('cacheMs', cacheMs, { min: 1 });
   checkMs('cooldownMs', cooldownMs);
   checkMs('timeoutMs', timeoutMs, { min: 1 });
-  if (typeof jwks === 'function') return jwks;
+  if (typeof jwks === 'function') return;
   if (!URL.canParse(jwks) || !/^https?:$/.test(new URL(jwks).protocol)) {
     throw new OptionError('jwks', jwks, 'an http or https URL, or a function of jose');
   }
+}
+
+async function keysOf({ jwks, cacheMs, cooldownMs, timeoutMs }: Required<JwtOptions>): Promise<JWTVerifyGetKey> {
+  if (typeof jwks === 'function') return jwks;
+  const { createRemoteJWKSet, customFetch } = await jose();
   return createRemoteJWKSet(new URL(jwks), {
     cacheMaxAge: cacheMs,
     cooldownDuration: cooldownMs,
     timeoutDuration: timeoutMs,
     // Keys come from where the operator says, not from where that place points to.
-    [customFetch]: (url, init) => fetch(url, { ...init, redirect: 'error' }),
+    [customFetch]: (url: string, init: RequestInit) => fetch(url, { ...init, redirect: 'error' }),
   });
 }
 

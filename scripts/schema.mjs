@@ -1,0 +1,80 @@
+// Writes mcp.schema.json, the JSON Schema of config files, out of what the parser checks; its descriptions are the doc
+// comments of `ServerConfig`. `--check` writes nothing and says what differs. It reads dist/: `npm run build` first.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { z } from 'zod';
+import { gatewaySchema } from '../dist/registry/config/curation/checkCuration.js';
+import { entrySchema } from '../dist/registry/config/entrySchema.js';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const FILE = 'mcp.schema.json';
+/** Where each field's meaning is written. */
+const DECLARATIONS = ['ServerConfig', 'targets/SeveralSettings', 'OAuthSettings', 'curation/Curation'].map((name) =>
+  readFileSync(`${root}/dist/registry/config/${name}.d.ts`, 'utf8'),
+);
+/** What stands in files only. */
+const OWN_WORDS = {
+  type: 'How the server is reached. Left out: a program with `command`, found out with `url`.',
+  disabled: '`true` registers it without letting it start.',
+  tools: 'What clients see of its tools.',
+  gateway: 'What clients see of all servers together.',
+  mcpServers: 'The servers, by name.',
+};
+
+/** `property: meaning` of every documented property of the declarations; the first that is found counts. */
+function meanings() {
+  const found = new Map(Object.entries(OWN_WORDS));
+  for (const text of DECLARATIONS) {
+    for (const [, doc, name] of text.matchAll(/\/\*\*((?:(?!\*\/)[\s\S])*)\*\/\s*readonly (\w+)\??:/g)) {
+      const words = doc
+        .replace(/^\s*\* ?/gm, '')
+        .replace(/\s*@defaultValue\s+/, ' Default: ')
+        .replace(/\s+/g, ' ')
+        .trim();
+      if (!found.has(name)) found.set(name, words);
+    }
+  }
+  return found;
+}
+
+function described(schema, words) {
+  if (Array.isArray(schema)) return schema.map((each) => described(each, words));
+  if (typeof schema !== 'object' || schema === null) return schema;
+  return Object.fromEntries(
+    // JSON has no Infinity: no maximum is no bound.
+    Object.entries(schema)
+      .filter(([, value]) => value !== null)
+      .map(([key, value]) => {
+        if (key !== 'properties') return [key, described(value, words)];
+        const properties = Object.entries(value).map(([name, each]) => {
+          const description = words.get(name);
+          return [name, { ...(description !== undefined && { description }), ...described(each, words) }];
+        });
+        return [key, Object.fromEntries(properties)];
+      }),
+  );
+}
+
+const jsonSchema = (schema) => z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any', target: 'draft-7' });
+const { $schema: _, ...entry } = jsonSchema(entrySchema);
+const { $schema: __, ...gateway } = jsonSchema(gatewaySchema);
+const schema = described(
+  {
+    title: 'Config of mcp-poolkit: MCP servers by name',
+    type: 'object',
+    properties: {
+      $schema: { type: 'string' },
+      mcpServers: { type: 'object', additionalProperties: { $ref: '#/definitions/server' } },
+      gateway,
+    },
+    required: ['mcpServers'],
+    definitions: { server: { ...entry, additionalProperties: true } },
+  },
+  meanings(),
+);
+const text = `${JSON.stringify({ $schema: 'http://json-schema.org/draft-07/schema#', ...schema }, undefined, 2)}\n`;
+if (!process.argv.includes('--check')) writeFileSync(`${root}/${FILE}`, text);
+else if (readFileSync(`${root}/${FILE}`, 'utf8') !== text) {
+  console.error(`${FILE} is not what the parser's schema makes: node scripts/schema.mjs`);
+  process.exit(1);
+}

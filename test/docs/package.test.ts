@@ -1,0 +1,68 @@
+import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { AjvJsonSchemaValidator } from '@modelcontextprotocol/client/validators/ajv';
+import { expect, test } from 'vitest';
+import { blocksOf, PAGES, readPage } from '../support/docBlocks.js';
+import { tempFolder } from '../support/tempFolder.js';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+
+/** The packages that are running after an import, as V8 counts them. */
+function loadedBy(subpath: string): string[] {
+  const folder = tempFolder();
+  const { status } = spawnSync(process.execPath, ['-e', `import('mcp-poolkit/${subpath}')`], {
+    cwd: ROOT,
+    env: { ...process.env, NODE_V8_COVERAGE: folder, NODE_OPTIONS: '' },
+  });
+  expect(status).toBe(0);
+  const names = readdirSync(folder).flatMap((file) => {
+    const { result } = JSON.parse(readFileSync(join(folder, file), 'utf8')) as { result: { url: string }[] };
+    return result.map(
+      ({ url }) => /\/node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(url)?.[1] ?? /\/(dist)\//.exec(url)?.[1],
+    );
+  });
+  return [...new Set(names)].filter((name) => name !== undefined).sort();
+}
+
+test('/concurrent loads two packages, and /pool no part of the MCP SDK', () => {
+  expect(loadedBy('concurrent')).toEqual(['dist', 'generic-pool', 'lru-cache']);
+  const pool = loadedBy('pool');
+  expect(pool).toContain('undici');
+  expect(pool.filter((name) => name.startsWith('@modelcontextprotocol'))).toEqual([]);
+});
+
+test('the schema of config files is what the parser checks, and says what is right and wrong with a file', () => {
+  const { status, stderr } = spawnSync(process.execPath, ['scripts/schema.mjs', '--check'], {
+    cwd: ROOT,
+    encoding: 'utf8',
+  });
+  expect([status, stderr]).toEqual([0, '']);
+  const schema = JSON.parse(readPage('mcp.schema.json')) as Record<string, unknown>;
+  const isValid = new AjvJsonSchemaValidator().getValidator({ ...schema, $schema: undefined } as never);
+  const configs = [
+    ...['examples/mcp.json', 'examples/remote.json'].map((file) => ({ at: file, text: readPage(file) })),
+    ...PAGES.flatMap((page) => blocksOf(page))
+      .filter(({ language, text }) => language === 'json' && text.includes('"mcpServers"'))
+      .map(({ file, line, text }) => ({ at: `${file}:${line}`, text })),
+  ];
+  expect(configs.length).toBeGreaterThan(5);
+  for (const { at, text } of configs) expect(isValid(JSON.parse(text)).valid, at).toBe(true);
+  const wrong: readonly object[] = [
+    {},
+    { mcpServers: { a: { command: 1 } } },
+    { mcpServers: { a: { command: 'x', sharing: 'all' } } },
+    { mcpServers: { a: { command: 'x', maxConnections: 0 } } },
+    { mcpServers: {}, gateway: { prefix: 'dot' } },
+  ];
+  for (const config of wrong) expect(isValid(config).valid, JSON.stringify(config)).toBe(false);
+});
+
+test('a server of the example config whose package is missing says which to install', () => {
+  const args = ['examples/run-server.mjs', '@modelcontextprotocol/server-none', 'stdio'];
+  const { status, stderr } = spawnSync(process.execPath, args, { cwd: ROOT, encoding: 'utf8' });
+  expect(status).toBe(1);
+  expect(stderr).toBe(
+    'Error: the package @modelcontextprotocol/server-none is not installed. Install it: npm install @modelcontextprotocol/server-none\n',
+  );
+});
