@@ -577,6 +577,13 @@ const HOOKS: Readonly<Record<string, () => unknown>> = {
       await expect(new Grants({ ...good, set: broken }).set(FAR, undefined, old)).rejects.toMatchObject(planted);
     }
   },
+  'UpstreamOAuthOptions ownerOf': async () => {
+    const store: TokenStore = { get: async () => undefined, set: async () => undefined, delete: async () => undefined };
+    const { signal } = new AbortController();
+    const asked = { server: 'far', config: FAR, caller: undefined, signal, reason: 'start' } as const;
+    const oauth = new UpstreamOAuth({ store, ownerOf: thrower });
+    await expect(oauth.credentials(asked)).rejects.toBeInstanceOf(Planted);
+  },
   'SignInOnLoopbackOptions onUrl': async () => {
     const oauth = { begin: async () => ({ url: 'https://i.example', issuer: 'i' }) } as unknown as UpstreamOAuth;
     await expect(signInOnLoopback(oauth, FAR, { onUrl: thrower })).rejects.toBeInstanceOf(Planted);

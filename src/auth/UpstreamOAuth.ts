@@ -7,6 +7,7 @@ import { type Logger, silentLogger } from '../core/logger.js';
 import { checkBytes, checkFunction, checkMs, checkText, withDefaults } from '../core/options.js';
 import { withDeadline } from '../core/time/within.js';
 import { SingleFlight } from '../core/wait/SingleFlight.js';
+import type { Caller } from '../pool/McpPool.js';
 import type { CredentialSet, CredentialsRequest } from '../pool/server/callers/Credentials.js';
 import { isLoopbackHost } from '../registry/config/OAuthSettings.js';
 import type { SingleServerConfig } from '../registry/config/ServerConfig.js';
@@ -29,6 +30,11 @@ export interface UpstreamOAuthOptions {
   readonly requestTimeoutMs?: number;
   /** Most bytes of one of its answers, from 1024. @defaultValue 262144 */
   readonly maxResponseBytes?: number;
+  /**
+   * Whose sign-in a caller uses, as `begin` names it in `principal`: where the principal is more than a person (with client and scopes in it),
+   * the person. It must be as unique as a user. @defaultValue the caller's principal
+   */
+  readonly ownerOf?: (caller: Caller | undefined) => string | undefined;
   /** Names to addresses, as `dns.lookup`; what it gives is checked. @defaultValue the system's */
   readonly lookup?: LookupFunction;
   /** Where time comes from. @defaultValue the system's clock */
@@ -84,15 +90,16 @@ export class UpstreamOAuth {
 
   /** @throws OptionError */
   constructor(given: UpstreamOAuthOptions) {
-    const others = { store: true, lookup: true, clock: true, logger: true } as const;
+    const others = { store: true, ownerOf: true, lookup: true, clock: true, logger: true } as const;
     const options = withDefaults('UpstreamOAuth', given, UPSTREAM_OAUTH_DEFAULTS, others);
-    const { store, clock = systemClock, logger = silentLogger } = options;
+    const { store, ownerOf = principalOf, clock = systemClock, logger = silentLogger } = options;
     for (const method of ['get', 'set', 'delete'] as const) checkFunction(`store.${method}`, store?.[method]);
     this.#options = {
       ...options,
       clientName: checkText('clientName', options.clientName),
       requestTimeoutMs: checkMs('requestTimeoutMs', options.requestTimeoutMs, { min: 1 }),
       maxResponseBytes: checkBytes('maxResponseBytes', options.maxResponseBytes, { min: 1_024 }),
+      ownerOf: checkFunction('ownerOf', ownerOf),
       clock,
       logger,
     };
@@ -197,7 +204,8 @@ export class UpstreamOAuth {
     const server = oauthServerOf(config);
     if (server === undefined) return undefined;
     const { clock, requestTimeoutMs } = this.#options;
-    const principal = caller?.principal;
+    const principal = this.#options.ownerOf(caller);
+    if (principal !== undefined) checkText('ownerOf', principal);
     const late = (): unknown => new SignInError(server.name, `a token did not come within ${3 * requestTimeoutMs} ms`);
     const work = (bound: AbortSignal): Promise<CredentialSet | undefined> =>
       withDeadline({ clock, timeoutMs: 3 * requestTimeoutMs, late, signal: bound }, (end) =>
@@ -239,6 +247,8 @@ export class UpstreamOAuth {
       guardedFetch({ reach, timeoutMs, maxBytes, signal, ...(lookup && { lookup }), ...(onStatus && { onStatus }) });
   }
 }
+
+const principalOf = (caller: Caller | undefined): string | undefined => caller?.principal;
 
 /** @throws OptionError for a server that no person signs in to */
 function signInServer(config: SingleServerConfig): OAuthServer {

@@ -115,7 +115,9 @@ export class Gateway implements Closeable, AsyncDisposable {
     };
     const http = new StreamableHttp({ ...shared, modern: this.#modern });
     this.#sse = settings.sse ? new SseFront({ ...shared, inFlight, clock }) : undefined;
+    const admission = admissionOf(options, logger);
     this.#tenants = new Tenants({
+      scopes: admission?.scopes,
       gateway: options,
       curation: options.curation,
       settings,
@@ -139,7 +141,7 @@ export class Gateway implements Closeable, AsyncDisposable {
       inFlight,
       logger,
       tenants: this.#tenants,
-      admission: admissionOf(options, logger),
+      admission,
       track: (work) => this.#scope.track(work),
     });
     this.#server = createServer({ keepAliveTimeout: settings.keepAliveTimeoutMs }, (request, response) =>
@@ -214,8 +216,8 @@ export class Gateway implements Closeable, AsyncDisposable {
   async serveStdio(options: StdioFrontOptions = {}): Promise<void> {
     this.#scope.assertOpen();
     this.#tick(false);
-    const host = { ...this.#settings, server: this.#server, signal: this.#closing.signal, logger: this.#logger };
-    await this.#scope.track(serveStdio(host, options));
+    const parts = { server: this.#server, admission: this.#front.admission, logger: this.#logger };
+    await this.#scope.track(serveStdio({ ...this.#settings, ...parts, signal: this.#closing.signal }, options));
   }
 
   /** From now on responses say `Connection: close`, so that clients move on before they are refused. */

@@ -12,6 +12,7 @@ import type { ReplicaLink } from './replicas/ReplicaLink.js';
 import type { StatusOptions } from './status/StatusOptions.js';
 import type { ResourceMetadata } from './users/Admission.js';
 import type { Authenticate } from './users/Authenticate.js';
+import type { ScopeRule } from './users/scopes/ScopeRules.js';
 
 /** What the gateway stands on. */
 export type GatewayPool = McpPool;
@@ -50,6 +51,12 @@ export interface GatewayOptions {
   readonly authenticate?: Authenticate;
   /** Tells clients where tokens come from (RFC 9728). Needs `authenticate`. @defaultValue they are told nothing */
   readonly resourceMetadata?: ResourceMetadata;
+  /**
+   * What each scope of a user's token opens: what none of theirs opens is not listed, and refused with 403 and the scope that would do. Needs
+   * `authenticate`, whose users bring `scopes`.
+   * @defaultValue every user may use all
+   */
+  readonly scopes?: Readonly<Record<string, ScopeRule>>;
   /** Address to listen on. Anything but loopback needs `allowedHosts`. @defaultValue '127.0.0.1' */
   readonly host?: string;
   /** 0 picks a free one. @defaultValue 3399 */
@@ -166,7 +173,7 @@ export const GATEWAY_DEFAULTS = Object.freeze({
 /** What is no setting, but a part or a function. */
 type Lent =
   | ('curation' | 'logger' | 'clock' | 'pool' | 'cache' | 'health' | 'eventStore' | 'status')
-  | ('authenticate' | 'resourceMetadata' | 'sessionKeys' | 'replicas');
+  | ('authenticate' | 'resourceMetadata' | 'scopes' | 'sessionKeys' | 'replicas');
 
 export type GatewaySettings = Required<Omit<GatewayOptions, Lent>>;
 
@@ -183,6 +190,7 @@ export function checkGatewayOptions(options: GatewayOptions): GatewaySettings {
     health: true,
     authenticate: true,
     resourceMetadata: true,
+    scopes: true,
     eventStore: true,
     sessionKeys: true,
     replicas: true,

@@ -33,5 +33,6 @@ export { STDIO_FRONT_DEFAULTS, type StdioFrontOptions } from './stdio/serveStdio
 export { type CatalogQuery, ToolCatalog, type ToolCatalogInspection, type ToolCatalogOptions } from './ToolCatalog.js';
 export type { ResourceMetadata } from './users/Admission.js';
 export type { Authenticate, AuthRequest, User } from './users/Authenticate.js';
-export { bearerTokens } from './users/bearerTokens.js';
+export { bearerTokens, type TokenUser } from './users/bearerTokens.js';
 export { JWT_DEFAULTS, type JwtContext, type JwtOptions, jwtUsers } from './users/jwtUsers.js';
+export type { ScopeRule } from './users/scopes/ScopeRules.js';

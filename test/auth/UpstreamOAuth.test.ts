@@ -130,6 +130,22 @@ test('each principal has a sign-in of its own, and nothing that a client brought
   expect(JSON.stringify([server.shown, authority.asked])).not.toContain('as-client');
 });
 
+test('a sign-in may belong to the person behind several principals', async () => {
+  const { oauth, store, config, signIn } = await world();
+  await signIn('ann');
+  const own = new UpstreamOAuth({
+    store,
+    ownerOf: (caller) => (caller?.context as { readonly sub: string } | undefined)?.sub,
+  });
+  const { signal } = new AbortController();
+  const ask = (by: UpstreamOAuth, sub: string) =>
+    by.credentials({ server: 'far', config, caller: { principal: 'hash', context: { sub } }, signal, reason: 'start' });
+  expect((await ask(own, 'ann'))?.headers).toBeDefined();
+  expect(await failure(ask(own, 'bob'))).toMatchObject({ code: 'ERR_UNAUTHORIZED' });
+  expect(await failure(ask(oauth, 'ann'))).toMatchObject({ code: 'ERR_UNAUTHORIZED' });
+  expect(await failure(ask(own, ''))).toMatchObject({ code: 'ERR_OPTION' });
+});
+
 test('a store that mixes up its keys hands no grant to another', async () => {
   const store = new Memory();
   const { who, signIn } = await world({ store });

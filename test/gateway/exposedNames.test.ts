@@ -90,12 +90,7 @@ test('the names of a list are made once for it, however often its pages are aske
   const made = vi.spyOn(curator, 'toolName');
   const items = Array.from({ length: 50 }, (_, i) => ({ name: `é${i}`, inputSchema: { type: 'object' as const } }));
   const catalog = { list: async () => items } as unknown as Catalog<'tools'>;
-  const names = new Names(
-    'tools',
-    catalog,
-    () => ['s'],
-    () => curator,
-  );
+  const names = new Names('tools', catalog, () => ['s'], { curator: () => curator });
   const lists = [{ server: 's', items, hints: {}, missing: false }];
   const [first] = names.of(lists);
   for (let page = 0; page < 3; page++) expect([...names.of(lists)]).toHaveLength(50);

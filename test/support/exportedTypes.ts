@@ -375,6 +375,7 @@ export const TYPES: Readonly<Record<string, readonly string[]>> = {
     'OpenCall',
     'Point',
     'ResourceMetadata',
+    'ScopeRule',
     'ServerRow',
     'StatusData',
     'StatusOptions',
@@ -386,6 +387,7 @@ export const TYPES: Readonly<Record<string, readonly string[]>> = {
     'ToolCatalogOptions',
     'ToolGroup',
     'ToolRules',
+    'TokenUser',
     'User',
   ],
   './testing': [

@@ -78,10 +78,17 @@ export class SignInError extends PoolkitError {
 export class ForbiddenError extends PoolkitError {
   readonly server: string;
   readonly challenge: string | undefined;
-  constructor(server: string, refused?: string | { readonly why: string }, cause?: unknown) {
-    const own = typeof refused === 'object' ? refused.why : undefined;
-    super('ERR_FORBIDDEN', own ?? `server ${show(server)} refuses these credentials (403)`, cause);
+  /** Of a refusal of this side: the scope that would do. */
+  readonly scope: string | undefined;
+  constructor(
+    server: string,
+    refused?: string | { readonly why: string; readonly scope?: string; readonly challenge?: string },
+    cause?: unknown,
+  ) {
+    const own = typeof refused === 'object' ? refused : { challenge: refused };
+    super('ERR_FORBIDDEN', 'why' in own ? own.why : `server ${show(server)} refuses these credentials (403)`, cause);
     this.server = server;
-    this.challenge = typeof refused === 'string' ? refused : undefined;
+    this.challenge = own.challenge;
+    this.scope = 'why' in own ? own.scope : undefined;
   }
 }

@@ -3,6 +3,7 @@ import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Curation, ToolGroup, ToolRules } from '../../registry/config/curation/Curation.js';
 import { exposedName, prefixIn, prefixOf, SEPARATOR } from '../aggregate/lists/exposedNames.js';
 import { Refusal } from '../rpc/failure.js';
+import { passes } from './matches.js';
 
 interface Named {
   readonly name: string;
@@ -130,26 +131,6 @@ function plainNames(servers: Readonly<Record<string, ToolRules>>): Map<string, {
   }
   for (const name of taken) found.delete(name);
   return found;
-}
-
-function passes(name: string, { allow, deny = [] }: Pick<ToolRules, 'allow' | 'deny'>): boolean {
-  if (deny.some((pattern) => matches(pattern, name))) return false;
-  return allow === undefined || allow.some((pattern) => matches(pattern, name));
-}
-
-/** `*` stands for any text. In time linear in the name for each part between two of them. */
-function matches(pattern: string, name: string): boolean {
-  const [first = '', ...rest] = pattern.split('*');
-  if (rest.length === 0) return pattern === name;
-  const last = rest.pop() ?? '';
-  if (!name.startsWith(first) || name.length < first.length + last.length || !name.endsWith(last)) return false;
-  let at = first.length;
-  for (const part of rest) {
-    const found = name.indexOf(part, at);
-    if (found < 0 || found + part.length > name.length - last.length) return false;
-    at = found + part.length;
-  }
-  return true;
 }
 
 /** Names are servers' and tools' to choose: `constructor` is one like any other. */

@@ -24,6 +24,7 @@ import { failureOf } from '../rpc/failure.js';
 import { type ReadMessages, readMessages } from '../rpc/readMessages.js';
 import type { Session } from '../session/Session.js';
 import type { SessionTable } from '../session/SessionTable.js';
+import { scopeStatus } from '../users/scopes/ScopeRules.js';
 import { answerRequest } from './answerRequest.js';
 import type { HeldBytes } from './HeldBytes.js';
 import { holdAnswer, sendError, sendHeld } from './holdAnswer.js';
@@ -190,8 +191,10 @@ export class StreamableHttp {
       if (session !== undefined) await this.#sessions.end(session);
       if (response.destroyed) return;
       const failure = failureOf(error, this.#logger);
-      if (session !== undefined || !(error instanceof QueueFullError))
-        return sendError(response, idText, 200, failure, this.#bounds);
+      if (session !== undefined || !(error instanceof QueueFullError)) {
+        const { status = 200, headers } = scopeStatus(error) ?? {};
+        return sendError(response, idText, status, failure, this.#bounds, headers);
+      }
       sendError(response, idText, statusOfFull(error), failure, this.#bounds, RETRY_LATER);
     }
   }

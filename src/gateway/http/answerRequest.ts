@@ -7,6 +7,7 @@ import { idKey, idTextOf, progressTokenOf, type RequestMessage } from '../rpc/en
 import { failureOf, Refusal } from '../rpc/failure.js';
 import type { Reply } from '../session/Reply.js';
 import { CANCELLED, type Session } from '../session/Session.js';
+import { scopeStatus } from '../users/scopes/ScopeRules.js';
 import { traceOf } from './traceOf.js';
 
 export interface Asked {
@@ -50,7 +51,10 @@ export async function answerRequest(asking: Asked, reply: Reply): Promise<void> 
   } catch (error) {
     trace?.failed(error);
     if (error === CANCELLED) reply.giveUp();
-    else reply.failure(idText, failureOf(error, logger));
+    else {
+      const { status, headers } = scopeStatus(error) ?? {};
+      reply.failure(idText, failureOf(error, logger), status, headers);
+    }
   } finally {
     if (began) session.finish(key);
   }

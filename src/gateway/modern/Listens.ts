@@ -14,6 +14,7 @@ import { type Failure, failureOf } from '../rpc/failure.js';
 import { MAX_URI_LENGTH } from '../rpc/limits.js';
 import { CALL_BYTES } from '../rpc/readMessages.js';
 import { addressOrigin } from '../session/origin.js';
+import { scopeStatus } from '../users/scopes/ScopeRules.js';
 import type { ModernRequest } from './checkRequest.js';
 import type { ListenFilter } from './Listening.js';
 import type { ModernClients } from './ModernClients.js';
@@ -106,7 +107,8 @@ export class Listens {
     } catch (error) {
       if (response.destroyed) return logger.debug({ error: messageOf(error) }, 'a subscription ended');
       const failure = failureOf(error, logger);
-      if (place.stream === undefined) refuse(response, idText, 200, failure, bounds);
+      const { status = 200, headers } = scopeStatus(error) ?? {};
+      if (place.stream === undefined) refuse(response, idText, status, failure, bounds, headers);
       else place.stream.end();
     } finally {
       this.#places.delete(place);

@@ -14,6 +14,7 @@ import { sendEmpty } from '../http/respond.js';
 import { PostReply } from '../http/stream/PostReply.js';
 import { type Incoming, idTextOf, progressTokenOf } from '../rpc/envelope.js';
 import { type Failure, failureOf, Refusal } from '../rpc/failure.js';
+import { scopeStatus } from '../users/scopes/ScopeRules.js';
 import { checkRequest, isUnfit, type ModernRequest, statusOf } from './checkRequest.js';
 import { Listens } from './Listens.js';
 import type { ModernClients } from './ModernClients.js';
@@ -163,7 +164,8 @@ export class ModernHttp {
       trace?.failed(error);
       if (error === DISCONNECTED) return reply.giveUp();
       const failure = failureOf(error, logger);
-      reply.failure(idText, failure, statusOf(failure.code));
+      const { status = statusOf(failure.code), headers } = scopeStatus(error) ?? {};
+      reply.failure(idText, failure, status, headers);
     } finally {
       this.#open.delete(reply);
     }

@@ -57,6 +57,11 @@ export class HttpFront {
     this.#options = options;
   }
 
+  /** Says who comes in; undefined where all may. */
+  get admission(): Admission | undefined {
+    return this.#options.admission;
+  }
+
   handle(request: IncomingMessage, response: ServerResponse, { mounted, next }: Arrival): void {
     const { checks, status, admission, track, sse } = this.#options;
     if (status()?.takes(request, response, mounted) === true) return;

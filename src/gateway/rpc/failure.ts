@@ -1,5 +1,5 @@
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
-import { PoolkitError, RpcError, StartError, show } from '../../core/errors.js';
+import { ForbiddenError, PoolkitError, RpcError, StartError, show } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 
 /** A JSON-RPC error object. */
@@ -41,11 +41,17 @@ export function failureOf(error: unknown, logger: Logger): Failure {
     // What a server wrote to stderr may hold secrets, and is its operator's to read.
     const start = startErrorOf(error);
     if (start !== undefined) logger.warn({ error: start, server: start.server }, 'a server did not start');
+    const scope = error instanceof ForbiddenError ? error.scope : undefined;
     const after = 'retryAfterMs' in error && typeof error.retryAfterMs === 'number' ? error.retryAfterMs : undefined;
     return {
       code: RPC_CODES.internalError,
       message: start === undefined ? error.message : `server ${show(start.server)} did not start`,
-      data: { code, retryable, ...(after === undefined ? {} : { retryAfterMs: after }) },
+      data: {
+        code,
+        retryable,
+        ...(after === undefined ? {} : { retryAfterMs: after }),
+        ...(scope !== undefined && { scope }),
+      },
     };
   }
   logger.error({ error }, 'a request failed in an unexpected way');

@@ -14,7 +14,8 @@ export interface Reply {
   notify(method: string, params: unknown): void;
   /** A result: a value, or its JSON as bytes, which are not looked into. The id is JSON text. */
   result(idText: string, result: unknown): void;
-  failure(idText: string, error: Failure): void;
+  /** `status` and `headers`: where the response is this failure alone. */
+  failure(idText: string, error: Failure, status?: number, headers?: Readonly<Record<string, string>>): void;
   /** A request that its client cancelled is not answered. */
   giveUp(): void;
   /** Comes every few seconds: a call that takes long becomes a stream. */

@@ -3,6 +3,8 @@ import { type Duplex, duplexPair, type Readable, type Writable } from 'node:stre
 import { OptionError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { checkMs, checkText, withDefaults } from '../../core/options.js';
+import type { Admission } from '../users/Admission.js';
+import type { User } from '../users/Authenticate.js';
 import { StdioBridge } from './StdioBridge.js';
 
 export interface StdioFrontOptions {
@@ -12,6 +14,11 @@ export interface StdioFrontOptions {
   readonly output?: Writable;
   /** What is served: `/mcp` for all servers together, `/servers/<name>/mcp` for one. @defaultValue '/mcp' */
   readonly path?: string;
+  /**
+   * Who the client is: it cannot say so itself. Needed where the gateway has `authenticate`, which is not asked about it.
+   * @defaultValue none: like any client without a name
+   */
+  readonly user?: User;
   /** How long calls in flight may still take when the client has closed its end, in ms, from 0. @defaultValue 2000 */
   readonly graceMs?: number;
 }
@@ -21,6 +28,8 @@ export const STDIO_FRONT_DEFAULTS = Object.freeze({ path: '/mcp', graceMs: 2_000
 /** What the gateway gives. */
 export interface StdioFrontHost {
   readonly server: Server;
+  /** Says who comes in over the network; undefined where all may. */
+  readonly admission: Admission | undefined;
   readonly maxBodyBytes: number;
   readonly maxBufferedBytes: number;
   readonly signal: AbortSignal;
@@ -32,19 +41,27 @@ export interface StdioFrontHost {
  * connections that never leave the process. @throws OptionError
  */
 export function serveStdio(host: StdioFrontHost, given: StdioFrontOptions): Promise<void> {
-  const { path, graceMs, input, output } = withDefaults('serveStdio', given, STDIO_FRONT_DEFAULTS, {
+  const { path, graceMs, input, output, user } = withDefaults('serveStdio', given, STDIO_FRONT_DEFAULTS, {
     input: true,
     output: true,
+    user: true,
   });
   checkMs('graceMs', graceMs);
+  if ((user === undefined) !== (host.admission === undefined)) {
+    const expected =
+      user === undefined ? 'who the client is, since the gateway has authenticate' : 'none without authenticate';
+    throw new OptionError('user', user, expected);
+  }
+  if (user !== undefined) checkText('user.principal', user.principal);
   if (!checkText('path', path).startsWith('/')) throw new OptionError('path', path, 'a path, such as /mcp');
-  const { server, maxBodyBytes, maxBufferedBytes, signal, logger } = host;
+  const { server, admission, maxBodyBytes, maxBufferedBytes, signal, logger } = host;
   const bridge = new StdioBridge({
     input: input ?? process.stdin,
     output: output ?? process.stdout,
     url: new URL(path, 'http://localhost'),
     connect: () => {
       const [ours, theirs] = duplexPair();
+      if (user !== undefined) admission?.trust(theirs, user);
       server.emit('connection', asSocket(theirs));
       return ours;
     },

@@ -4,6 +4,7 @@ import { ForbiddenError, OptionError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { sendFailure, sendJson } from '../http/respond.js';
 import type { Authenticate, User } from './Authenticate.js';
+import { type ScopeRule, ScopeRules, scopeChallenge } from './scopes/ScopeRules.js';
 
 /** What the protected-resource metadata says (RFC 9728), for clients that ask where to get a token. */
 export interface ResourceMetadata {
@@ -17,6 +18,12 @@ export interface ResourceMetadata {
   readonly name?: string;
 }
 
+export interface AdmissionOptions {
+  readonly resourceMetadata: ResourceMetadata | undefined;
+  readonly scopes: Readonly<Record<string, ScopeRule>> | undefined;
+  readonly logger: Logger;
+}
+
 const WELL_KNOWN = '/.well-known/oauth-protected-resource';
 
 /** Who comes in: every request says anew who it is from; where tokens come from is told to any client. */
@@ -24,12 +31,22 @@ export class Admission {
   readonly #authenticate: Authenticate;
   readonly #logger: Logger;
   readonly #metadata: { readonly url: string; readonly body: string } | undefined;
+  /** What scopes open; undefined where they open nothing in particular. */
+  readonly scopes: ScopeRules | undefined;
+  /** The users of connections within this process, which say nothing of themselves. */
+  readonly #local = new WeakMap<object, User>();
 
   /** @throws OptionError */
-  constructor(authenticate: Authenticate, metadata: ResourceMetadata | undefined, logger: Logger) {
+  constructor(authenticate: Authenticate, { resourceMetadata: metadata, scopes, logger }: AdmissionOptions) {
     this.#authenticate = authenticate;
     this.#logger = logger;
     this.#metadata = metadata === undefined ? undefined : written(metadata);
+    this.scopes = scopes === undefined ? undefined : new ScopeRules(scopes, this.#metadata?.url);
+  }
+
+  /** All that comes over that connection is this user's. */
+  trust(connection: object, user: User): void {
+    this.#local.set(connection, user);
   }
 
   /** Answers a request for the metadata; false for any other. */
@@ -52,33 +69,39 @@ export class Admission {
       sendFailure(response, 400, { code: RPC_CODES.invalidRequest, message: 'one Authorization header, not several' });
       return undefined;
     }
-    let user: User | undefined;
+    let user = this.#local.get(request.socket);
     try {
-      user = await this.#authenticate({ method, url, headers, address: request.socket.remoteAddress });
+      user ??= await this.#authenticate({ method, url, headers, address: request.socket.remoteAddress });
     } catch (error) {
       if (!(error instanceof ForbiddenError)) throw error;
       this.#logger.debug({ error: error.message }, 'a request is refused: 403');
-      this.#challenge(response, 403, 'insufficient_scope');
+      this.#forbid(response, error);
       return undefined;
     }
     if (user === undefined) {
-      this.#challenge(response, 401, headers.authorization === undefined ? undefined : 'invalid_token');
+      this.#challenge(response, headers.authorization === undefined ? undefined : 'invalid_token');
       return undefined;
     }
     if (typeof user.principal !== 'string' || user.principal === '') {
       throw new OptionError('authenticate', user.principal, 'a user with a principal, or undefined');
     }
-    return user;
+    return this.scopes === undefined ? user : apart(user);
   }
 
-  #challenge(response: ServerResponse, status: 401 | 403, error: string | undefined): void {
+  #forbid(response: ServerResponse, { message: why, scope }: ForbiddenError): void {
+    const message = scope === undefined ? 'this token is not enough for that' : why;
+    const challenge = scopeChallenge(scope, this.#metadata?.url);
+    sendFailure(response, 403, { code: RPC_CODES.invalidRequest, message }, { 'www-authenticate': challenge });
+  }
+
+  #challenge(response: ServerResponse, error: string | undefined): void {
     const parts = [
       ...(error === undefined ? [] : [`error="${error}"`]),
       ...(this.#metadata === undefined ? [] : [`resource_metadata="${this.#metadata.url}"`]),
     ];
     const challenge = parts.length === 0 ? 'Bearer' : `Bearer ${parts.join(', ')}`;
-    const message = status === 401 ? 'who is asking: a valid token is needed' : 'this token is not enough for that';
-    sendFailure(response, status, { code: RPC_CODES.invalidRequest, message }, { 'www-authenticate': challenge });
+    const message = 'who is asking: a valid token is needed';
+    sendFailure(response, 401, { code: RPC_CODES.invalidRequest, message }, { 'www-authenticate': challenge });
   }
 }
 
@@ -99,6 +122,12 @@ function written({ resource, authorizationServers, scopes, name }: ResourceMetad
       ...(name !== undefined && { resource_name: name }),
     }),
   };
+}
+
+/** A token with fewer scopes never meets what one with more has opened: they are two principals. */
+function apart(user: User): User {
+  const scopes = [...new Set(user.scopes ?? [])].sort();
+  return { ...user, scopes, principal: JSON.stringify([user.principal, ...scopes]) };
 }
 
 function times(name: string, rawHeaders: readonly string[]): number {

@@ -12,7 +12,11 @@ export interface AuthRequest {
 }
 
 /** Who a client is: by `principal`, which keeps users apart. `context` is for the credentials hook. */
-export type User = Pick<Caller, 'context'> & { readonly principal: string };
+export type User = Pick<Caller, 'context'> & {
+  readonly principal: string;
+  /** What the token of this very request allows, where the gateway has rules by scope. @defaultValue [] */
+  readonly scopes?: readonly string[];
+};
 
 /**
  * Says who a request comes from, anew for each. `undefined`: 401. What it throws is a 500, and tells the client nothing. A `ForbiddenError`:

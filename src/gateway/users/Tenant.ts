@@ -13,6 +13,8 @@ import { ModernClients } from '../modern/ModernClients.js';
 import { Callers } from '../session/callers/Callers.js';
 import type { SessionTable } from '../session/SessionTable.js';
 import type { User } from './Authenticate.js';
+import type { ScopeRules } from './scopes/ScopeRules.js';
+import { scopedPool } from './scopes/scopedPool.js';
 
 /** What the tenants of a gateway share. */
 export interface TenantOptions {
@@ -29,6 +31,8 @@ export interface TenantOptions {
   /** Aborts when the gateway closes. */
   readonly signal: AbortSignal;
   readonly onEndpoint: (endpoint: Endpoint, server?: string) => void;
+  /** What scopes open; undefined where they open nothing in particular. */
+  readonly scopes: ScopeRules | undefined;
 }
 
 /**
@@ -52,7 +56,8 @@ export class Tenant implements Closeable {
     this.#scope = new CloseScope('the endpoints of a principal', { clock, logger });
     const caller = user === undefined ? undefined : this.#caller(user.principal);
     const clients = new ModernClients(signal, caller);
-    const { pool } = gateway;
+    const access = options.scopes?.of(user?.scopes ?? []);
+    const pool = access === undefined ? gateway.pool : scopedPool(gateway.pool, access);
     this.callers = new Callers({
       pool,
       logger,
@@ -64,19 +69,23 @@ export class Tenant implements Closeable {
       states: options.states,
       makeRoom: (uses) => sessions().endAbandoned(uses),
     });
-    const { endpoints, aggregates, parts } = makeEndpoints(gateway, {
-      callers: this.callers,
-      anyone: clients.anyone,
-      middleware,
-      curation,
-      sessionsOf: (endpoint) => sessions().of(endpoint),
-      allSessions: () => [...sessions()].filter((session) => session.caller.principal === this.principal),
-      onEndpoint: options.onEndpoint,
-      settings,
-      signal,
-      logger,
-      clock,
-    });
+    const { endpoints, aggregates, parts } = makeEndpoints(
+      { ...gateway, pool },
+      {
+        access: access && { ...access, servers: () => gateway.pool.servers() },
+        callers: this.callers,
+        anyone: clients.anyone,
+        middleware,
+        curation,
+        sessionsOf: (endpoint) => sessions().of(endpoint),
+        allSessions: () => [...sessions()].filter((session) => session.caller.principal === this.principal),
+        onEndpoint: options.onEndpoint,
+        settings,
+        signal,
+        logger,
+        clock,
+      },
+    );
     this.endpoints = endpoints;
     this.aggregates = aggregates;
     for (const [name, part] of parts) this.#scope.own(name, part);

@@ -9,12 +9,20 @@ export function bearerOf(header: string | undefined): string | undefined {
 
 const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
 
+/** Who a fixed token is of. */
+export interface TokenUser {
+  readonly principal: string;
+  /** What it allows, where the gateway has rules by scope. @defaultValue [] */
+  readonly scopes?: readonly string[];
+}
+
 /**
- * Users by fixed tokens: `{ token: principal }`, from a file or the environment. All are compared, by hashes of one length, so that the
+ * Users by fixed tokens: `{ token: principal }`, or `{ token: { principal, scopes } }`, from a file or the environment. All are compared, by hashes of one length, so that the
  * time says nothing of them. @throws OptionError for one that is shorter than 16 characters or no bearer token
  */
-export function bearerTokens(tokens: Readonly<Record<string, string>>): Authenticate {
-  const known = Object.entries(tokens).map(([token, principal]) => {
+export function bearerTokens(tokens: Readonly<Record<string, string | TokenUser>>): Authenticate {
+  const known = Object.entries(tokens).map(([token, given]) => {
+    const { principal, scopes = [] } = typeof given === 'string' ? { principal: given } : given;
     if (token.length < 16 || bearerOf(`Bearer ${token}`) !== token) {
       throw new OptionError(
         'tokens',
@@ -23,7 +31,10 @@ export function bearerTokens(tokens: Readonly<Record<string, string>>): Authenti
       );
     }
     if (typeof principal !== 'string' || principal === '') throw new OptionError('tokens', principal, 'a principal');
-    return { hash: digest(token), user: { principal: `token ${principal}` } satisfies User };
+    if (!Array.isArray(scopes) || scopes.some((each) => typeof each !== 'string')) {
+      throw new OptionError('tokens', scopes, 'scopes as an array of strings');
+    }
+    return { hash: digest(token), user: { principal: `token ${principal}`, scopes } satisfies User };
   });
   return async ({ headers }) => {
     const given = bearerOf(headers.authorization);

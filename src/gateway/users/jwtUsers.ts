@@ -83,11 +83,12 @@ export function jwtUsers(given: JwtOptions): Authenticate {
     if (claims === undefined) return undefined;
     const scopes = scopesOf(claims);
     const missing = needed.find((each) => !scopes.includes(each));
-    if (missing !== undefined) throw new ForbiddenError('gateway', { why: `the scope ${missing} is missing` });
+    if (missing !== undefined)
+      throw new ForbiddenError('gateway', { why: `the scope ${missing} is missing`, scope: missing });
     const client = claims['client_id'] ?? claims['azp'];
     const identity = JSON.stringify([claims.iss, claims.sub, client ?? null, [...scopes].sort()]);
     const principal = createHash('sha256').update(identity).digest('base64url');
-    return { principal, context: { claims, scopes } satisfies JwtContext };
+    return { principal, scopes, context: { claims, scopes } satisfies JwtContext };
   };
 }
 

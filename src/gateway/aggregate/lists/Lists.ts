@@ -6,7 +6,7 @@ import type { Callers } from '../../session/callers/Callers.js';
 import type { ToolCatalog } from '../../ToolCatalog.js';
 import { Uris } from '../uris/Uris.js';
 import { Catalog, type CatalogOptions, type CatalogSource, type ServerList } from './Catalog.js';
-import { Names } from './Names.js';
+import { type NamedAccess, Names } from './Names.js';
 import { type Entry, mergedHints, pageOf } from './pages.js';
 
 export interface ListsOptions extends CatalogOptions {
@@ -15,6 +15,8 @@ export interface ListsOptions extends CatalogOptions {
   readonly curator: () => Curator;
   /** Items of one page. */
   readonly pageItems: number;
+  /** What the user may do, with all servers there are; undefined where all may do all. */
+  readonly access?: NamedAccess | undefined;
 }
 
 /** Kinds of lists that clients are told of. */
@@ -40,7 +42,7 @@ export class Lists {
 
   /** `onChange`: what clients, or that one, were shown of a kind is not what there is any more, and no server says so. */
   constructor(options: ListsOptions, onChange: (kind: ChangedKind, session: Downstream | undefined) => void) {
-    const { pool, callers, curator } = options;
+    const { pool, callers, curator, access } = options;
     const told = (kind: ChangedKind) => (session: Downstream | undefined) => onChange(kind, session);
     this.#pageItems = options.pageItems;
     this.#catalogs = {
@@ -56,8 +58,8 @@ export class Lists {
     };
     const { tools, prompts, resources, resourceTemplates: templates } = this.#catalogs;
     const servers = (): readonly string[] => pool.servers();
-    this.tools = new Names('tools', tools, servers, curator);
-    this.prompts = new Names('prompts', prompts, servers, curator);
+    this.tools = new Names('tools', tools, servers, { curator, access });
+    this.prompts = new Names('prompts', prompts, servers, { curator, access });
     this.uris = new Uris({ pool, callers, resources, templates });
   }
 

@@ -1,6 +1,7 @@
 import type { ListItems } from '../../../pool/McpPool.js';
 import type { Curator } from '../../curation/Curator.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
+import type { Access } from '../../users/scopes/ScopeRules.js';
 import type { Catalog, ServerList } from './Catalog.js';
 
 export interface Route<T> {
@@ -21,6 +22,16 @@ interface Exposed extends Owner {
   readonly places: ReadonlyMap<string | undefined, number>;
 }
 
+/** What a user may do, and all servers there are. */
+export interface NamedAccess extends Access {
+  readonly servers: () => readonly string[];
+}
+
+export interface NamesOptions {
+  readonly curator: () => Curator;
+  readonly access?: NamedAccess | undefined;
+}
+
 /** Names whose servers are remembered. */
 const MAX_ROUTES = 100_000;
 
@@ -30,16 +41,18 @@ export class Names<K extends 'tools' | 'prompts'> {
   readonly #kind: K;
   readonly #servers: () => readonly string[];
   readonly #curator: () => Curator;
+  readonly #access: NamedAccess | undefined;
   readonly #owners = new Map<string, Owner>();
   /** The exposed names of each list, in its order: made once for it. */
   readonly #named = new WeakMap<readonly ListItems[K][], Exposed>();
 
   /** `curator` may be another one at any time. */
-  constructor(kind: K, catalog: Catalog<K>, servers: () => readonly string[], curator: () => Curator) {
+  constructor(kind: K, catalog: Catalog<K>, servers: () => readonly string[], { curator, access }: NamesOptions) {
     this.#kind = kind;
     this.#catalog = catalog;
     this.#servers = servers;
     this.#curator = curator;
+    this.#access = access;
   }
 
   /** Every item under its exposed name, which is its key as well. */
@@ -49,7 +62,7 @@ export class Names<K extends 'tools' | 'prompts'> {
       const { names } = this.#exposed(curator, server, items);
       for (const [index, item] of items.entries()) {
         const key = names[index];
-        if (key === undefined) continue;
+        if (key === undefined || !this.#shows(server, item.name)) continue;
         yield { server, key, item: this.#kind === 'tools' ? curator.tool(server, item, key) : { ...item, name: key } };
       }
     }
@@ -67,13 +80,24 @@ export class Names<K extends 'tools' | 'prompts'> {
     return exposed;
   }
 
+  #shows(server: string, own: string): boolean {
+    return this.#kind !== 'tools' || this.#access?.shows(server, own) !== false;
+  }
+
   #nameOf(curator: Curator, server: string, own: string): string | undefined {
     return this.#kind === 'tools' ? curator.toolName(server, own) : curator.promptName(server, own);
   }
 
-  /** Where `exposed` leads. Only the server whose prefix it has is asked, also when it could not be listed so far. */
+  /**
+   * Where `exposed` leads. Only the server whose prefix it has is asked, also when it could not be listed so far.
+   * @throws ForbiddenError for a server that the user may not use
+   */
   async find(exposed: string, session: Downstream): Promise<Route<ListItems[K]> | undefined> {
     const curator = this.#curator();
+    const access = this.#access;
+    // A server that is not the user's to use is not among `servers`: it is refused by its prefix.
+    const owner = access && curator.serverOf(exposed, access.servers());
+    if (owner !== undefined) access?.check(owner);
     const known = this.#owners.get(exposed);
     const server = known?.curator === curator ? known.server : curator.serverOf(exposed, this.#servers());
     if (server === undefined) return undefined;

@@ -5,7 +5,7 @@ import { type Failure, failureText } from '../../rpc/failure.js';
 import { progressText, type Told, toldText } from '../../rpc/notices.js';
 import type { Reply } from '../../session/Reply.js';
 import type { HeldBytes } from '../HeldBytes.js';
-import { holdAnswer, sendHeld } from '../holdAnswer.js';
+import { holdAnswer, type SendOptions, sendHeld } from '../holdAnswer.js';
 import { type JsonBody, textOf } from '../respond.js';
 import { EventStream } from './EventStream.js';
 import type { MessageStream } from './SessionStream.js';
@@ -93,7 +93,7 @@ export class PostReply implements Reply {
       if (!this.#holds(idText, result.length)) return;
       if (this.#alone && result.length <= SMALL_BYTES && ASCII.test(idText)) {
         this.#left = 0;
-        this.#send(200, `${head}${bufferOf(result).toString('latin1')}}`, 'latin1');
+        this.#send(200, `${head}${bufferOf(result).toString('latin1')}}`, LATIN1);
       } else this.#answer([Buffer.from(head), bufferOf(result), CLOSING_BRACE]);
     } else {
       const json = JSON.stringify(result) ?? '{}';
@@ -101,9 +101,9 @@ export class PostReply implements Reply {
     }
   }
 
-  /** `status`: of a response that is this failure alone. */
-  failure(idText: string, error: Failure, status = 200): void {
-    this.#answer(`{"jsonrpc":"2.0","id":${idText},"error":${failureText(error)}}`, status);
+  /** `status` and `headers`: of a response that is this failure alone. */
+  failure(idText: string, error: Failure, status = 200, headers?: Readonly<Record<string, string>>): void {
+    this.#answer(`{"jsonrpc":"2.0","id":${idText},"error":${failureText(error)}}`, status, headers && { headers });
   }
 
   /** A request that its client cancelled is not answered. */
@@ -127,10 +127,10 @@ export class PostReply implements Reply {
     return false;
   }
 
-  #answer(json: JsonBody, status = 200): void {
+  #answer(json: JsonBody, status = 200, options: SendOptions = {}): void {
     if (this.#alone) {
       this.#left = 0;
-      this.#send(status, json);
+      this.#send(status, json, options);
     } else if (this.#stream === undefined) {
       this.#answers.push(textOf(json));
       this.#settle();
@@ -140,11 +140,8 @@ export class PostReply implements Reply {
     }
   }
 
-  #send(status: number, json: JsonBody, encoding?: 'latin1'): void {
-    sendHeld(this.#response, status, json, this.#options, {
-      heldBytes: this.#heldBytes,
-      ...(encoding && { encoding }),
-    });
+  #send(status: number, json: JsonBody, options: SendOptions = {}): void {
+    sendHeld(this.#response, status, json, this.#options, { ...options, heldBytes: this.#heldBytes });
   }
 
   #settle(): void {
@@ -171,6 +168,7 @@ function bufferOf(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
+const LATIN1: SendOptions = Object.freeze({ encoding: 'latin1' });
 const CLOSING_BRACE = Buffer.from('}');
 /** A result up to this size is quicker written as a string beside its head than as a buffer behind it. */
 const SMALL_BYTES = 8 * 1_024;

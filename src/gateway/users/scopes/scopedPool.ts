@@ -1,0 +1,55 @@
+import type { RequestOptions } from '../../../pool/McpPool.js';
+import type { GatewayPool } from '../../GatewayOptions.js';
+import type { Params } from '../../rpc/envelope.js';
+import type { Access } from './ScopeRules.js';
+
+/**
+ * The pool as a user may use it: the one way from any front to any server, so that there is no path that could be forgotten. Servers that are
+ * not opened are not listed; what is asked of them, and tools that are not opened, is refused with the scope that would do.
+ */
+export function scopedPool(pool: GatewayPool, access: Access): GatewayPool {
+  const own: Partial<GatewayPool> = {
+    servers: () => pool.servers().filter((server) => access.opens(server)),
+    request: async (server: string, method: string, params?: Params, options?: RequestOptions): Promise<never> => {
+      const name = params?.['name'];
+      // A name that is no string is no tool's; the server says so.
+      access.check(server, method === 'tools/call' ? String(name) : undefined);
+      const result: unknown = await pool.request(server, method, params, options);
+      return (method === 'tools/list' ? shown(server, result, access) : result) as never;
+    },
+    notify: async (server, ...rest) => {
+      access.check(server);
+      return pool.notify(server, ...rest);
+    },
+    listAll: async (server, ...rest) => {
+      access.check(server);
+      return pool.listAll(server, ...rest);
+    },
+    subscribe: async (server, ...rest) => {
+      access.check(server);
+      return pool.subscribe(server, ...rest);
+    },
+    lease: async (server, ...rest) => {
+      access.check(server);
+      return pool.lease(server, ...rest);
+    },
+  };
+  return new Proxy(pool, {
+    get: (target, key) => {
+      const value: unknown = Reflect.get(Object.hasOwn(own, key) ? own : target, key);
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+    },
+  });
+}
+
+/** A page of tools, as bytes or as a value, less those that are not opened; as it came when all are. */
+function shown(server: string, result: unknown, access: Access): unknown {
+  const page: unknown = result instanceof Uint8Array ? JSON.parse(Buffer.from(result).toString()) : result;
+  if (typeof page !== 'object' || page === null) return result;
+  const { tools } = page as { readonly tools?: unknown };
+  if (!Array.isArray(tools)) return result;
+  const open = tools.filter((each: { readonly name?: unknown } | null) => access.shows(server, String(each?.name)));
+  if (open.length === tools.length) return result;
+  const rest = { ...page, tools: open };
+  return result instanceof Uint8Array ? Buffer.from(JSON.stringify(rest)) : rest;
+}
