@@ -8,7 +8,7 @@ import type { CallOptions } from './call.js';
 import { addConnect } from './desk/connectProgram.js';
 import type { DoctorOptions } from './doctor/doctor.js';
 import type { ImportOptions } from './import/importConfigs.js';
-import type { ServeOptions } from './serve.js';
+import type { ServeOptions } from './serving/ServeOptions.js';
 import { addStatus } from './status/statusCommand.js';
 import { addCheck } from './testing/checkCommand.js';
 import { addReplay } from './testing/replayCommands.js';
@@ -82,6 +82,12 @@ function addServe(program: Command): void {
     .option(
       '--redis <url>',
       'where replicas tell each other of changes and keep streams for any of them to resume; needs the package ioredis',
+    )
+    .option(
+      '--workers <number>',
+      'processes that share the port, each with its part of every server; 1 is this one alone',
+      whole(1, 256),
+      1,
     )
     .option('--stdio', 'be one stdio server that is all of them, instead of listening; ends with its client')
     .option('--exit-unused-ms <ms>', 'end when no client has been connected for so long', whole(1, 86_400_000))

@@ -1,3 +1,4 @@
+import cluster from 'node:cluster';
 import { systemClock } from '../core/clock.js';
 import { messageOf } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
@@ -10,11 +11,12 @@ import { EventLog } from '../observe/logs/EventLog.js';
 import type { McpPool } from '../pool/McpPool.js';
 import { UnifiedPool } from '../pool/UnifiedPool.js';
 import type { ConfigError } from '../registry/config/ConfigError.js';
+import type { ServerConfig } from '../registry/config/ServerConfig.js';
 import { closeInheritedDescriptors } from '../registry/process/descriptors.js';
 import { Health } from '../shutdown/Health.js';
 import { ShutdownPlan } from '../shutdown/ShutdownPlan.js';
 import { FileCache } from '../toolstore/FileCache.js';
-import { oauthOf, type TokensOption } from './auth/oauthOf.js';
+import { oauthOf } from './auth/oauthOf.js';
 import { LiveConfig } from './config/LiveConfig.js';
 import { onHangup } from './config/onHangup.js';
 import { type LoadedConfig, loadConfig, startProblem } from './configs.js';
@@ -24,34 +26,10 @@ import { jsonOutput, type Output, type ServerLine, stdioOutput, textOutput } fro
 import { whenNpmIsGone, whenParentIsGone } from './parent.js';
 import { joinRedis } from './serving/joinRedis.js';
 import { readSessionKeys } from './serving/readSessionKeys.js';
+import type { ServeOptions } from './serving/ServeOptions.js';
 import { ANSWER_MS, stopBudgetMs } from './stopTimes.js';
-
-export interface ServeOptions extends TokensOption {
-  readonly config?: string;
-  readonly host: string;
-  readonly port: number;
-  readonly allowHost?: string[];
-  readonly allowOrigin?: string[];
-  readonly graceMs: number;
-  /** In ms. */
-  readonly propagationDelay: number;
-  /** A folder. */
-  readonly cache?: string;
-  /** Files, and variables as `env:NAME`. */
-  readonly sessionKey?: string[];
-  /** Where replicas meet. */
-  readonly redis?: string;
-  /** Serve one client over stdin and stdout, and do not listen. */
-  readonly stdio?: boolean;
-  readonly exitUnusedMs?: number;
-  readonly metrics?: boolean;
-  /** `/sse` beside each `/mcp`. */
-  readonly sse?: boolean;
-  /** A page at /status, on loopback. */
-  readonly status: boolean;
-  readonly json?: boolean;
-  readonly logLevel: string;
-}
+import { asWorker, type WorkerRole } from './workers/asWorker.js';
+import { shareOf } from './workers/shareOf.js';
 
 /** After a second signal: enough to tell clients, to kill every server and to see it dead, also on a busy machine. */
 const FORCE_MS = 3_000;
@@ -64,8 +42,13 @@ const SETTLE_MS = 3_000;
 
 /** `mcp-poolkit serve`: resolves when it serves, or has failed to; signals end it. */
 export async function serve(options: ServeOptions): Promise<void> {
+  const { workers = 1 } = options;
+  if (workers > 1 && cluster.isPrimary)
+    return (await import('./workers/serveWorkers.js')).serveWorkers({ ...options, workers });
+  let orphaned = (): void => process.exit(1);
+  const worker = workers > 1 ? await asWorker(() => orphaned()) : undefined;
   const listening = options.json === true ? jsonOutput : textOutput;
-  const output = options.stdio === true ? stdioOutput : listening;
+  const output = worker?.output ?? (options.stdio === true ? stdioOutput : listening);
   const logger = createLogger(options.logLevel);
   const { graceMs, propagationDelay: propagationDelayMs } = options;
   const totalMs = stopBudgetMs({ graceMs, propagationDelayMs });
@@ -84,14 +67,15 @@ export async function serve(options: ServeOptions): Promise<void> {
     },
   });
   plan.beforeStop(({ reason }) => output.event('stopping', { reason }));
+  orphaned = () => void plan.shutdown('its primary is gone');
   if (options.stdio === true) whenParentIsGone(() => void plan.shutdown('its client is gone'));
-  else whenNpmIsGone(() => void plan.shutdown('npm is gone'));
+  else if (worker === undefined) whenNpmIsGone(() => void plan.shutdown('npm is gone'));
   let live: LiveConfig | undefined;
   const stop = (): void => void plan.shutdown('SIGHUP');
   if (options.stdio === true) process.on('SIGHUP', stop);
   else onHangup({ reload: async () => (await live?.reload()) ?? false, stop });
   try {
-    live = await start(options, { plan, output, logger });
+    live = await start(options, { plan, output, logger, worker });
   } catch (error) {
     // A stop while it starts is told by the plan.
     if (plan.stopping) return;
@@ -105,21 +89,24 @@ interface Context {
   readonly plan: ShutdownPlan;
   readonly output: Output;
   readonly logger: Logger;
+  /** What it is among others of its kind. */
+  readonly worker: WorkerRole | undefined;
 }
 
 /** Rejects when nothing can be served. */
-async function start(options: ServeOptions, { plan, output, logger }: Context): Promise<LiveConfig> {
+async function start(options: ServeOptions, { plan, output, logger, worker }: Context): Promise<LiveConfig> {
   const { host, port, graceMs, allowHost = [], allowOrigin = [] } = options;
   if (!isLoopback(host) && allowHost.length === 0) {
     throw new Error(
       `--host ${host} can be reached from elsewhere: say with --allow-host by which names, as they stand in clients' URLs`,
     );
   }
-  const sessionKeys = await readSessionKeys(options.sessionKey);
-  const shared = await joinRedis(options.redis, { plan, logger });
+  const sessionKeys = worker?.sessionKeys ?? (await readSessionKeys(options.sessionKey));
+  const shared = { ...(worker && { replicas: worker.link }), ...(await joinRedis(options.redis, { plan, logger })) };
+  const share = (each: ServerConfig): ServerConfig => (worker === undefined ? each : shareOf(each, worker.share));
   const config = await loadConfig(options.config);
   // Not before: the config may be one of them, as with `--config <(…)`.
-  closeInheritedDescriptors();
+  if (worker === undefined) closeInheritedDescriptors();
   for (const warning of config.warnings) output.warning(warning);
   for (const problem of config.problems) output.problem(problem);
   const cache = options.cache === undefined ? undefined : new FileCache({ directory: options.cache, logger });
@@ -133,7 +120,7 @@ async function start(options: ServeOptions, { plan, output, logger }: Context): 
   const verbose = ['trace', 'debug', 'info'].includes(options.logLevel);
   if (verbose) new EventLog({ pool, logger, successes: options.logLevel !== 'info' });
   // Known before the first client and the first start, so that no client sees one of them missing.
-  for (const each of config.servers) pool.addServer(each);
+  for (const each of config.servers) pool.addServer(share(each));
   const gateway = new Gateway({
     pool,
     logger,
@@ -169,6 +156,7 @@ async function start(options: ServeOptions, { plan, output, logger }: Context): 
     logger,
     start: startOne,
     curate: (curation) => gateway.curate(curation),
+    share,
   });
   plan.add('config', live, { phase: 'refuse' });
   const { exitUnusedMs } = options;

@@ -3,6 +3,7 @@ import type { Logger } from '../../core/logger.js';
 import type { McpPool } from '../../pool/McpPool.js';
 import type { ParsedConfig } from '../../registry/config/configFile.js';
 import type { Curation } from '../../registry/config/curation/Curation.js';
+import type { ServerConfig } from '../../registry/config/ServerConfig.js';
 import { ServerRegistry } from '../../registry/config/ServerRegistry.js';
 import { ConfigWatcher } from '../../registry/config/watch/ConfigWatcher.js';
 import type { LoadedConfig } from '../configs.js';
@@ -18,6 +19,8 @@ export interface LiveConfigOptions {
   readonly start: (name: string) => Promise<void>;
   /** What clients see of the tools is another now. */
   readonly curate: (curation: Curation) => void;
+  /** What this process has of a server. */
+  readonly share: (config: ServerConfig) => ServerConfig;
 }
 
 /**
@@ -71,7 +74,7 @@ export class LiveConfig {
 
   /** Never rejects. */
   async #take(parsed: ParsedConfig): Promise<void> {
-    const { pool, output, start } = this.#options;
+    const { pool, output, start, share } = this.#options;
     const { file } = this.#options.config;
     try {
       for (const warning of parsed.warnings) output.warning(warning);
@@ -84,7 +87,7 @@ export class LiveConfig {
       if (kept.length > 0) output.warning(`${file}: as it was before: ${kept.join(', ')}`);
       // Before a server is there that has rules.
       this.#curate(parsed.curation, kept);
-      if (added.length + changed.length + removed.length > 0) await pool.apply(this.#registry.list());
+      if (added.length + changed.length + removed.length > 0) await pool.apply(this.#registry.list().map(share));
       output.event('reloaded', { config: file, added, changed, removed, kept });
       const wanted = [...added, ...changed].filter((name) => this.#registry.get(name).enabled !== false);
       void Promise.all(wanted.map(start));

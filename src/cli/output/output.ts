@@ -19,6 +19,8 @@ export interface Ready {
   readonly servers: readonly ServerLine[];
   /** The longest that a stop can take. */
   readonly stopMs: number;
+  /** The pids of the workers, where there are some. */
+  readonly workers?: readonly number[];
 }
 
 /** What `serve` tells its starter: text for people, or one JSON object a line. */
@@ -98,6 +100,7 @@ function describe(ready: Ready): string {
     ...table([['server', 'state', 'pid', 'tools', 'started'], ...rows]),
     '',
     ...table([['endpoint', 'url'], ...endpoints]),
+    ...(ready.workers === undefined ? [] : ['', `Workers: ${ready.workers.join(', ')}`]),
     '',
     `Ctrl-C stops it: calls in flight are answered first, all within ${ready.stopMs / 1_000} s.`,
     '',

@@ -1,0 +1,69 @@
+import type { Worker } from 'node:cluster';
+import type { Clock } from '../../core/clock.js';
+import type { FromWorker, ToWorker } from './messages.js';
+
+/** Sessions of which something is noted; beyond it the one that was noted first is forgotten. */
+const MAX_SESSIONS = 100_000;
+
+interface Noted {
+  readonly notes: Map<string, string>;
+  untilMs: number;
+}
+
+/** What the workers of one machine tell each other and remember together, in the primary process. */
+export class WorkerHub {
+  readonly #clock: Clock;
+  /** Each worker, and what its gateway is known by. */
+  readonly #workers = new Map<Worker, string>();
+  readonly #sessions = new Map<string, Noted>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  gone(worker: Worker): void {
+    this.#workers.delete(worker);
+  }
+
+  heard(worker: Worker, message: FromWorker): void {
+    switch (message.type) {
+      case 'hello':
+        this.#workers.set(worker, message.id);
+        return;
+      case 'publish':
+        for (const other of this.#workers.keys())
+          if (other !== worker) tell(other, { type: 'told', text: message.text });
+        return;
+      case 'note':
+        this.#note(message);
+        return;
+      case 'ask':
+        tell(worker, { type: 'answer', id: message.id, value: this.#answer(message.what, message.key) });
+    }
+  }
+
+  #answer(what: 'notes' | 'alive', key: string): unknown {
+    if (what === 'alive') return [...this.#workers.values()].includes(key);
+    const noted = this.#sessions.get(key);
+    return noted === undefined || noted.untilMs < this.#clock.now() ? {} : Object.fromEntries(noted.notes);
+  }
+
+  #note({ session, name, text, lifeMs }: Extract<FromWorker, { type: 'note' }>): void {
+    const nowMs = this.#clock.now();
+    const noted = this.#sessions.get(session) ?? { notes: new Map<string, string>(), untilMs: 0 };
+    if (text === undefined) noted.notes.delete(name);
+    else noted.notes.set(name, text);
+    noted.untilMs = nowMs + lifeMs;
+    this.#sessions.delete(session);
+    this.#sessions.set(session, noted);
+    for (const [oldest, { untilMs }] of this.#sessions) {
+      if (untilMs > nowMs && this.#sessions.size <= MAX_SESSIONS) break;
+      this.#sessions.delete(oldest);
+    }
+  }
+}
+
+/** A worker that is going hears nothing any more. */
+export function tell(worker: Worker, message: ToWorker): void {
+  if (worker.isConnected()) worker.send(message, () => undefined);
+}

@@ -1,0 +1,26 @@
+import type { Output } from '../output/output.js';
+
+/** What the primary tells a worker. */
+export type ToWorker =
+  | { readonly type: 'begin'; readonly sessionKeys: readonly string[]; readonly share: Share }
+  | { readonly type: 'told'; readonly text: string }
+  | { readonly type: 'answer'; readonly id: number; readonly value: unknown };
+
+/** What a worker tells the primary. */
+export type FromWorker =
+  | { readonly type: 'output'; readonly name: keyof Output; readonly args: readonly unknown[] }
+  | { readonly type: 'hello'; readonly id: string }
+  | { readonly type: 'publish'; readonly text: string }
+  | {
+      readonly type: 'note';
+      readonly session: string;
+      readonly name: string;
+      readonly text?: string;
+      readonly lifeMs: number;
+    }
+  | { readonly type: 'ask'; readonly id: number; readonly what: 'notes' | 'alive'; readonly key: string };
+
+/** Which of how many a worker is. */
+export interface Share {
+  readonly workers: number;
+}

@@ -1,0 +1,187 @@
+import cluster, { type Worker } from 'node:cluster';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { systemClock } from '../../core/clock.js';
+import { backoffMs } from '../../core/time/backoff.js';
+import { sleep } from '../../core/time/sleep.js';
+import { within } from '../../core/time/within.js';
+import { closeInheritedDescriptors } from '../../registry/process/descriptors.js';
+import { loadConfig } from '../configs.js';
+import { jsonOutput, type Output, type Ready, textOutput } from '../output/output.js';
+import { readSessionKeys } from '../serving/readSessionKeys.js';
+import type { ServeOptions } from '../serving/ServeOptions.js';
+import { stopBudgetMs } from '../stopTimes.js';
+import type { FromWorker } from './messages.js';
+import { unshareable } from './shareOf.js';
+import { tell, WorkerHub } from './WorkerHub.js';
+
+const BACKOFF = Object.freeze({ initialMs: 250, maxMs: 10_000, jitterRatio: 0.2 });
+/** A worker that lived so long has not failed to start, in ms. */
+const STABLE_MS = 30_000;
+/** Beyond what a worker's own stop may take. */
+const MARGIN_MS = 5_000;
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGQUIT'] as const;
+
+/**
+ * The primary of `serve --workers N`: starts the workers, which share one port, replaces one that ended, brings them what the others
+ * say, and stops them all. Resolves when all of them serve, or it has failed to.
+ */
+export async function serveWorkers(options: ServeOptions & { readonly workers: number }): Promise<void> {
+  const output = options.json === true ? jsonOutput : textOutput;
+  const { workers, graceMs, propagationDelay: propagationDelayMs } = options;
+  const problem = await problemOf(options);
+  if (problem !== undefined) {
+    output.failure(problem);
+    process.exitCode = 1;
+    return;
+  }
+  const sessionKeys = (await readSessionKeys(options.sessionKey)) ?? [randomBytes(32).toString('hex')];
+  closeInheritedDescriptors();
+  const primary = new Primary(output, { workers, sessionKeys, stopMs: stopBudgetMs({ graceMs, propagationDelayMs }) });
+  await primary.start();
+}
+
+async function problemOf(options: ServeOptions & { readonly workers: number }): Promise<string | undefined> {
+  if (options.stdio === true) return '--workers: a client of stdin and stdout has one process';
+  if (options.sse === true) return '--workers and --sse do not go together: such a session lives on one connection';
+  if (options.exitUnusedMs !== undefined) return '--workers and --exit-unused-ms do not go together';
+  const { servers } = await loadConfig(options.config);
+  const why = servers.map((each) => unshareable(each, options)).find((each) => each !== undefined);
+  return why === undefined ? undefined : `--workers ${options.workers}: ${why}`;
+}
+
+interface PrimaryOptions {
+  readonly workers: number;
+  readonly sessionKeys: readonly string[];
+  readonly stopMs: number;
+}
+
+class Primary {
+  readonly #output: Output;
+  readonly #options: PrimaryOptions;
+  readonly #hub = new WorkerHub(systemClock);
+  readonly #running = new Map<Worker, number>();
+  readonly #ready = new Map<Worker, Ready>();
+  readonly #stop = new AbortController();
+  #told = false;
+  #failures = 0;
+
+  constructor(output: Output, options: PrimaryOptions) {
+    this.#output = output;
+    this.#options = options;
+  }
+
+  async start(): Promise<void> {
+    cluster.setupPrimary({ silent: false });
+    for (const signal of SIGNALS) process.on(signal, () => this.#onSignal(signal));
+    // Each worker reads the config anew, or ends: as `serve` does alone.
+    process.on('SIGHUP', () => this.#kill('SIGHUP'));
+    for (let number = 1; number <= this.#options.workers; number++) this.#fork(number);
+    await Promise.race([this.#allReady(), once(this.#stop.signal, 'abort')]);
+  }
+
+  #fork(number: number): void {
+    const worker = cluster.fork();
+    const bornMs = systemClock.now();
+    this.#running.set(worker, number);
+    worker.on('message', (message: FromWorker) => this.#heard(worker, number, message));
+    worker.on('error', (error) => this.#output.warning(`worker ${number}: ${error.message}`));
+    worker.once('exit', (code, signal) => {
+      this.#running.delete(worker);
+      const served = this.#ready.delete(worker);
+      this.#hub.gone(worker);
+      this.#onExit(number, { code, signal, served, lifeMs: systemClock.now() - bornMs, pid: worker.process.pid });
+    });
+  }
+
+  #heard(worker: Worker, number: number, message: FromWorker): void {
+    if (message.type !== 'output') {
+      this.#hub.heard(worker, message);
+      const { sessionKeys, workers } = this.#options;
+      // Not before: it listens from its first word on.
+      if (message.type === 'hello') tell(worker, { type: 'begin', sessionKeys, share: { workers } });
+      return;
+    }
+    const { name, args } = message;
+    if (name === 'ready') {
+      this.#ready.set(worker, args[0] as Ready);
+      if (this.#told) this.#output.event('worker', { worker: number, pid: worker.process.pid, state: 'ready' });
+      return;
+    }
+    if (name !== 'event') {
+      (this.#output[name] as (...given: readonly unknown[]) => void)(...args);
+      return;
+    }
+    const [event, fields] = args as [string, object];
+    // The primary says so itself, once.
+    if (event === 'stopping' || event === 'stopped') return;
+    this.#output.event(event, { ...fields, worker: number });
+  }
+
+  #onExit(
+    number: number,
+    exit: { code: number | null; signal: string | null; served: boolean; lifeMs: number; pid: number | undefined },
+  ): void {
+    const { code, signal, pid, served, lifeMs } = exit;
+    if (this.#stop.signal.aborted) {
+      if (code !== 0) process.exitCode = code ?? 1;
+      return;
+    }
+    // What keeps the first of them from serving keeps the others, too.
+    if (!served && !this.#told) {
+      process.exitCode = code === 0 || code === null ? 1 : code;
+      void this.#end('a worker could not start');
+      return;
+    }
+    this.#failures = lifeMs >= STABLE_MS ? 1 : this.#failures + 1;
+    const waitMs = backoffMs(this.#failures, BACKOFF);
+    this.#output.event('worker', { worker: number, pid, state: 'exited', code, signal, backoffMs: Math.round(waitMs) });
+    this.#output.warning(
+      `worker ${number} (pid ${pid}) ended by itself, ${signal ?? `with code ${code}`}: another follows`,
+    );
+    sleep(systemClock, waitMs, { signal: this.#stop.signal }).then(
+      () => this.#fork(number),
+      () => undefined,
+    );
+  }
+
+  /** Says so once, with what the first of them serves. */
+  async #allReady(): Promise<void> {
+    while (this.#ready.size < this.#options.workers) await sleep(systemClock, 20, { signal: this.#stop.signal });
+    const [first] = this.#ready.values();
+    const workers = [...this.#running.keys()].map(({ process: { pid } }) => pid ?? 0);
+    this.#told = true;
+    if (first !== undefined) this.#output.ready({ ...first, workers });
+  }
+
+  #onSignal(signal: NodeJS.Signals): void {
+    // A second one is for them as well: they force their stop.
+    if (this.#stop.signal.aborted) this.#kill('SIGTERM');
+    else void this.#end(signal);
+  }
+
+  #kill(signal: NodeJS.Signals): void {
+    for (const worker of this.#running.keys()) worker.process.kill(signal);
+  }
+
+  /** Stops all workers, each as it stops alone; one that does not end is killed, and its servers are swept at the next start. */
+  async #end(reason: string): Promise<void> {
+    const beganMs = systemClock.now();
+    this.#stop.abort(new Error(reason));
+    this.#output.event('stopping', { reason });
+    const exits = [...this.#running.keys()].map((worker) => once(worker, 'exit'));
+    this.#kill('SIGTERM');
+    const timeoutMs = this.#options.stopMs + MARGIN_MS;
+    const late = (): Error => new Error('workers did not stop');
+    try {
+      await within(Promise.all(exits), { clock: systemClock, timeoutMs, late });
+    } catch {
+      this.#output.failure(`${this.#running.size} worker(s) did not stop within ${timeoutMs} ms`);
+      process.exitCode = 1;
+      this.#kill('SIGKILL');
+    }
+    const exitCode = Number(process.exitCode ?? 0);
+    if (exitCode === 0) this.#output.event('stopped', { exitCode, ms: Math.round(systemClock.now() - beganMs) });
+    process.exit(exitCode);
+  }
+}

@@ -1,0 +1,77 @@
+import { expect, test, vi } from 'vitest';
+import { shareOf, unshareable } from '../../src/cli/workers/shareOf.js';
+import { Cli, configFile, mark, run } from '../support/cli.js';
+import { RawClient } from '../support/httpClient.js';
+import { isAlive } from '../support/processes.js';
+import { fixture } from '../support/servers.js';
+
+// Programs start here, several at once, and the machine may be busy.
+vi.setConfig({ testTimeout: 60_000 });
+
+const echo = (env: Record<string, string> = {}) => ({
+  command: process.execPath,
+  args: [fixture('echo-server.mjs')],
+  env,
+});
+
+const serving = async (env: Record<string, string>): Promise<{ cli: Cli; url: string; pids: number[] }> => {
+  const cli = new Cli('serve', '--config', configFile({ echo: echo(env) }), '--port', '0', '--json', '--workers', '2');
+  const ready = await cli.event('ready');
+  return { cli, url: `${ready['url']}/servers/echo/mcp`, pids: ready['workers'] as number[] };
+};
+
+test('workers share a port and sessions; one that is killed is replaced, and at the stop nothing is left', async () => {
+  const { env, bearers } = mark();
+  const { cli, url, pids } = await serving(env);
+  expect(pids).toHaveLength(2);
+  const client = new RawClient(url);
+  await client.initialize();
+  // Each request has a connection of its own, so that both workers have some of them.
+  const calls = await Promise.all(
+    Array.from({ length: 8 }, (_, i) => client.call('tools/call', { name: 'echo', arguments: { text: `${i}` } })),
+  );
+  expect(calls.map(({ result }) => JSON.stringify(result))).toEqual(
+    Array.from({ length: 8 }, (_, i) => JSON.stringify({ content: [{ type: 'text', text: `${i}` }] })),
+  );
+  process.kill(pids[0] as number, 'SIGKILL');
+  await cli.line(/^\{"event":"worker".*"state":"exited".*SIGKILL/);
+  await cli.line(/^\{"event":"worker".*"state":"ready"/);
+  const after = await Promise.all([1, 2, 3, 4].map(() => client.send({ jsonrpc: '2.0', id: 1, method: 'ping' })));
+  expect(after.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
+  const slow = client.call('tools/call', { name: 'sleep', arguments: { ms: 500 } });
+  await expect
+    .poll(async () => JSON.stringify(await client.call('tools/call', { name: 'calls', arguments: {} })))
+    .toMatch(/sleep|calls/);
+  cli.kill('SIGTERM');
+  expect(JSON.stringify((await slow).result)).toContain('slept');
+  expect(await cli.exited).toEqual({ code: 0, signal: null });
+  expect(cli.events.filter(({ event }) => event === 'stopped')).toHaveLength(1);
+  await expect.poll(() => bearers()).toEqual([]);
+});
+
+test('when the primary is killed its workers stop, with their servers', async () => {
+  const { env, bearers } = mark();
+  const { cli, pids } = await serving(env);
+  cli.kill('SIGKILL');
+  await cli.exited;
+  await expect.poll(() => [...pids.filter(isAlive), ...bearers()], { timeout: 60_000 }).toEqual([]);
+});
+
+test('what workers cannot share is said at once', async () => {
+  const bound = configFile({ echo: { ...echo(), sharing: 'bound' } });
+  const one = configFile({ echo: { ...echo(), maxConnections: 1 } });
+  const runs = await Promise.all([
+    run('serve', '--config', bound, '--port', '0', '--workers', '2'),
+    run('serve', '--config', one, '--port', '0', '--workers', '2'),
+    run('serve', '--config', one, '--stdio', '--workers', '2'),
+    run('serve', '--config', one, '--sse', '--workers', '2'),
+  ]);
+  expect(runs.map(({ code }) => code)).toEqual([1, 1, 1, 1]);
+  for (const [index, told] of ['sharing "bound"', 'maxConnections 1', 'one process', 'one connection'].entries()) {
+    expect(runs[index]?.stderr).toContain(told);
+  }
+  const config = { name: 's', transport: 'stdio', command: 'x' } as const;
+  expect(shareOf(config, { workers: 3 }).maxConnections).toBe(5);
+  expect(shareOf({ ...config, maxConnections: 7 }, { workers: 4 }).maxConnections).toBe(1);
+  expect(unshareable({ ...config, enabled: false, sharing: 'bound' }, { workers: 4 })).toBeUndefined();
+});
