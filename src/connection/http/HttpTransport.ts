@@ -1,6 +1,6 @@
 import type { Tool } from '@modelcontextprotocol/client';
 import type { Clock } from '../../core/clock.js';
-import { messageOf, NotSentError } from '../../core/errors.js';
+import { messageOf, NotSentError, OutcomeUnknownError } from '../../core/errors.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
 import type { Call } from '../channel/Call.js';
 import type { Channel } from '../channel/Channel.js';
@@ -10,6 +10,7 @@ import { statusError } from '../net/body/statusError.js';
 import type { Endpoint } from '../net/Endpoint.js';
 import { PendingReplies } from '../net/PendingReplies.js';
 import { type PlainAnswer, type PlainRequest, submit } from '../net/PlainExchange.js';
+import { ResponseTimeout } from '../net/ResponseTimeout.js';
 import type { Params } from '../protocol/messages.js';
 import { CallExchange } from './CallExchange.js';
 import type { HttpCallTransport, HttpTransportSettings, Sendable, Session } from './HttpCallTransport.js';
@@ -107,7 +108,20 @@ export class HttpTransport implements HttpCallTransport {
     const carrier = call?.carrier;
     // Ids of a lost session mean nothing to the next one.
     if (this.#held !== undefined || (carrier instanceof CallExchange && carrier.session !== this.session)) return;
-    this.#replies.send(text, () => this.submit('a reply', text, [], call?.options.caller));
+    this.#replies.send(text, () => this.#deliver(text, call?.options.caller));
+  }
+
+  /** Once more when its connection broke, as one does that the server closes after a while: it says the same as before. */
+  async #deliver(text: string, caller: object | undefined): Promise<PlainAnswer> {
+    const { session } = this;
+    try {
+      return await this.submit('a reply', text, [], caller);
+    } catch (error) {
+      const lost = error instanceof NotSentError || error instanceof OutcomeUnknownError;
+      const broke = lost && error.cause !== undefined && !(error.cause instanceof ResponseTimeout);
+      if (!broke || session !== this.session || this.#held !== undefined) throw error;
+      return this.submit('a reply', text, [], caller);
+    }
   }
 
   /** Resolves when the server has accepted the end of the handshake. */

@@ -159,6 +159,41 @@ test('a call that is never answered times out, is cancelled upstream, and its co
   expect(connection.alive).toBe(true);
 });
 
+test('a cancel, or a reply, whose connection breaks goes out once more', async () => {
+  const broken: unknown[] = [];
+  const { server, connection } = await serve(
+    {
+      hang: () => undefined,
+      asks: (exchange) => {
+        exchange.sse();
+        exchange.event({ jsonrpc: '2.0', id: 'q', method: 'roots/list' });
+      },
+    },
+    {
+      before: ({ message, res }) => {
+        const { method, id } = message ?? {};
+        const what = method === 'notifications/cancelled' ? method : method === undefined ? id : undefined;
+        if (what === undefined || broken.includes(what)) return false;
+        broken.push(what);
+        res.destroy();
+        return true;
+      },
+    },
+  );
+  connection.setRequestHandler(async () => ({ roots: [] }));
+  const control = new AbortController();
+  const hangs = failure(call(connection, 'hang', {}, { signal: control.signal }));
+  await expect.poll(() => server.of('tools/call').length).toBe(1);
+  control.abort(new Error('no more'));
+  await hangs;
+  await expect.poll(() => server.of('notifications/cancelled').length).toBe(2);
+  const asked = failure(call(connection, 'asks'));
+  await expect.poll(() => server.seen.filter(({ message }) => message?.id === 'q').length).toBe(2);
+  expect(broken).toEqual(['notifications/cancelled', 'q']);
+  await connection.close({ graceMs: 0 });
+  await asked;
+});
+
 test('a call aborted before its socket stands is never sent', async () => {
   const { server, connection } = await serve({ hang: () => undefined });
   const hanging = failure(call(connection, 'hang'));
