@@ -129,7 +129,7 @@ export class Neighbour {
   async #request(id: number, params: Params, call: string): Promise<Params | undefined> {
     this.#ledger.sent(call, id);
     const answer = await this.#exchange(id, { id, method: 'tools/call', params });
-    if (answer.method === 'none') this.#ledger.lost(call, 'no answer came');
+    if (answer.method === 'none') this.#ledger.lost(call, String(answer.error?.message));
     const { inputRequests, requestState, resultType } = answer.result ?? {};
     if (resultType !== 'input_required') return undefined;
     const inputResponses = Object.fromEntries(
@@ -151,6 +151,11 @@ export class Neighbour {
     return got;
   }
 
+  /** Again when its connection broke: a server that gets no answer waits for ever. */
+  async #reply(message: object): Promise<void> {
+    await this.#line.send(message).catch(() => this.#line.send(message));
+  }
+
   #heard(message: Message): void {
     const { id, method } = message;
     const text = JSON.stringify(message);
@@ -160,7 +165,7 @@ export class Neighbour {
     const waits = method === undefined ? this.#waiting.get(id) : undefined;
     if (waits === undefined || this.#ledger.isCall(id)) {
       if (this.#ledger.took(message) === 'asked') {
-        void this.#line.send({ id, result: REPLIES[method ?? '']?.(this.name) ?? {} });
+        void this.#reply({ id, result: REPLIES[method ?? '']?.(this.name) ?? {} });
       }
     }
     this.#waiting.delete(id);

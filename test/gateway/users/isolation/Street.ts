@@ -60,12 +60,23 @@ type Addresses = Readonly<Record<string, { readonly url: string; readonly sseUrl
 const BRIDGE = { maxMessageBytes: 2 ** 20, maxBufferedBytes: 2 ** 22, graceMs: 2_000 } as const;
 
 /** Times for a machine that is busy: nothing here is to fail by them. */
+const WAIT_MS = 120_000;
+const GATEWAY = {
+  port: 0,
+  sse: true,
+  listTimeoutMs: WAIT_MS,
+  serverWaitMs: WAIT_MS,
+  stallTimeoutMs: WAIT_MS,
+  bodyTimeoutMs: WAIT_MS,
+  keepAliveTimeoutMs: WAIT_MS,
+} as const;
 const POOL: UnifiedPoolOptions = {
   ledger: false,
   maxConnectionsTotal: 500,
-  startTimeoutMs: 60_000,
-  requestTimeoutMs: 120_000,
-  acquireTimeoutMs: 120_000,
+  startTimeoutMs: WAIT_MS,
+  requestTimeoutMs: WAIT_MS,
+  acquireTimeoutMs: WAIT_MS,
+  healthTimeoutMs: WAIT_MS,
   credentials: async ({ caller }) => {
     const user = caller?.principal ?? 'nobody';
     return { headers: { 'x-gossip-user': user }, env: { GOSSIP_USER: user } };
@@ -86,7 +97,7 @@ export class Street {
     this.#pool = pool;
     this.#events = events;
     const cache = closeAfter(new FileCache({ directory: tempFolder() }));
-    const common = { pool, port: 0, sse: true, cache };
+    const common = { ...GATEWAY, pool, cache };
     const authenticate: Authenticate = async ({ headers }) => {
       const user = headers['x-user'];
       return typeof user === 'string' ? { principal: user } : undefined;
@@ -136,6 +147,7 @@ export class Street {
   async #listen(): Promise<void> {
     for (const gateway of Object.values(this.#gateways)) {
       const server = createServer((request, response) => void gateway.handler(request, response));
+      server.keepAliveTimeout = WAIT_MS;
       await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
       closeAfter({ close: () => closeHttpServer(server, { graceMs: 0 }) });
       const { port } = server.address() as AddressInfo;

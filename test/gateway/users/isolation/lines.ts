@@ -43,6 +43,8 @@ export function httpLine({ url, headers, fetch, era }: HttpLineOptions): (heard:
         const id = response.headers.get('mcp-session-id');
         if (method === 'initialize' && id !== null) session = { 'mcp-session-id': id };
         if (method === 'notifications/initialized') streams.push(listen().catch(ended));
+        // A refusal of the front's own names no request.
+        if (response.status >= 400) throw new Error(`the POST got ${response.status}: ${await response.text()}`);
         if (!stays) await readMessages(response, heard);
         else streams.push(readMessages(response, heard, open).catch(ended));
       },
