@@ -121,25 +121,31 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
     return gone(target) && this.#options.targets.main.some((each) => each !== target && each.weight > 0 && !gone(each));
   }
 
-  async request(call: RoutedCall<S, O>): Promise<unknown> {
-    const { targets, sticky, sharing, clock } = this.#options;
+  request(call: RoutedCall<S, O>): Promise<unknown> {
+    const { targets, sticky, sharing } = this.#options;
     const { options, params } = call;
-    const untilMs = clock.now() + (options.deadlineMs ?? Number.POSITIVE_INFINITY);
     const bound = sticky.targetOf(params, options.caller);
     if (bound !== undefined) return this.#pinned(call, bound);
-    const walk = (): Walk => ({ tried: new Set(), untilMs, unknown: undefined });
-    if (sharing !== 'shared' || !call.repeatable) {
-      this.#budget.deposit();
-      return this.#walk(call, options, walk(), undefined);
+    if (sharing !== 'shared' || !call.repeatable || (targets.mirror ?? targets.canary) === undefined) {
+      return this.#send(call, options);
     }
-    const { hedge: hedged } = targets.config;
-    const run = async (signal = options.signal): Promise<unknown> => {
-      const own = signal === options.signal ? options : ({ ...options, signal } as O);
-      if (hedged !== undefined) return this.#hedged(call, own, hedged.after, walk());
-      this.#budget.deposit();
-      return this.#walk(call, own, walk(), undefined);
-    };
+    const run = (signal = options.signal): Promise<unknown> =>
+      this.#send(call, signal === options.signal ? options : ({ ...options, signal } as O));
     return this.shadow.request(call, run, () => this.#mainAfterMs());
+  }
+
+  /** To the targets, hedged where that is asked for and allowed. */
+  #send(call: RoutedCall<S, O>, options: O): Promise<unknown> {
+    const { targets, sharing, clock } = this.#options;
+    const { hedge: hedged } = targets.config;
+    const { deadlineMs } = options;
+    const untilMs = deadlineMs === undefined ? Number.POSITIVE_INFINITY : clock.now() + deadlineMs;
+    const walk: Walk = { tried: new Set(), untilMs, unknown: undefined };
+    if (hedged !== undefined && call.repeatable && sharing === 'shared') {
+      return this.#hedged(call, options, hedged.after, walk);
+    }
+    this.#budget.deposit();
+    return this.#walk(call, options, walk, undefined);
   }
 
   /** To where an earlier answer belongs, and nowhere else. */
@@ -190,12 +196,13 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
       if (chosen === undefined) throw last ?? walk.unknown ?? new ServerStoppedError(server);
       const { target, pick } = chosen;
       walk.tried.add(target.id);
-      const startedMs = clock.now();
+      const measured = targets.canary !== undefined && outrun === undefined;
+      const startedMs = measured ? clock.now() : 0;
       try {
         const result = await call.send(target.server, last === undefined ? given : this.#left(given, walk));
         pick?.succeeded();
         // A hedge records what it waited for by itself.
-        if (targets.canary !== undefined && outrun === undefined) this.#latencies.record(clock.now() - startedMs);
+        if (measured) this.#latencies.record(clock.now() - startedMs);
         this.#answered(call, result, target);
         return result;
       } catch (error) {

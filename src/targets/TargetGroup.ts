@@ -196,6 +196,13 @@ export class TargetGroup<S extends GroupServer, O extends RoutedOptions> {
     });
   }
 
+  /** A call's options as the targets get them. */
+  optionsOf(options: O): O {
+    const { caller } = options;
+    const plain = this.plain(caller);
+    return plain === caller ? options : { ...options, caller: plain };
+  }
+
   /** As its targets see it, for a call's options. */
   callerOf(caller: Caller | undefined): { caller?: Caller } {
     const plain = this.plain(caller);

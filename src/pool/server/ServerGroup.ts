@@ -154,8 +154,7 @@ export class ServerGroup {
         params,
         options,
         repeatable: mayRepeat(method, params, options),
-        send: ({ calls }, own) =>
-          calls.request(method, params, { ...own, ...this.#group.callerOf(own.caller) }, attempt),
+        send: ({ calls }, own) => calls.request(method, params, this.#group.optionsOf(own), attempt),
         onRetry: (error) => trace?.retried(error),
       });
       trace?.answered(result);
