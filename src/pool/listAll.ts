@@ -69,6 +69,8 @@ export async function listAll<K extends ListKind>(
     }
     const found = page?.[kind];
     if (!Array.isArray(found)) throw fail(`has no array of ${kind}`);
+    // Before the work of printing it; a page that came twice may exceed the bound only together with the others.
+    if (found.length > maxItems) throw fail(`has more than ${maxItems} items`);
     const text = textOf(found);
     if (text === undefined) throw fail('is nested too deeply');
     const print = createHash('sha1').update(text).digest('base64');

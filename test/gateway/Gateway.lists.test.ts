@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
-import { StartError } from '../../src/core/errors.js';
+import { ProtocolError, StartError } from '../../src/core/errors.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
+import { FakeClock } from '../../src/testing/FakeClock.js';
 import type { ToolStore } from '../../src/toolstore/ToolStore.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { FakePool } from '../support/FakePool.js';
@@ -16,8 +17,8 @@ interface House {
   readonly stream: EventReader;
 }
 
-const open = async (pool: FakePool, cache?: ToolStore): Promise<House> => {
-  const gateway = closeAfter(new Gateway({ pool, port: 0, ...(cache && { cache }) }));
+const open = async (pool: FakePool, cache?: ToolStore, clock?: FakeClock): Promise<House> => {
+  const gateway = closeAfter(new Gateway({ pool, port: 0, ...(cache && { cache }), ...(clock && { clock }) }));
   const client = new RawClient(`${(await gateway.listen()).url}/mcp`);
   await client.initialize();
   const stream = await client.listen();
@@ -102,4 +103,39 @@ test("a dead server's last good list stays on offer, and it is asked again until
   dead = false;
   house.pool.emit('started', started('one'));
   await expect.poll(() => names(house)).toEqual(['one__better']);
+});
+
+test('a list that is at fault itself is not asked for again with each request, but after a while, a change or a start', async () => {
+  let tools = async (): Promise<readonly unknown[]> => {
+    throw new ProtocolError('big', 'its tools/list has more than 20000 items');
+  };
+  const pool = new FakePool({
+    big: { lists: { tools: () => tools() }, methods: { 'tools/call': () => ({ content: [] }) } },
+    good: { lists: { tools: [tool('echo')] } },
+  });
+  const clock = new FakeClock();
+  const house = await open(pool, undefined, clock);
+  const asked = () => pool.calls.filter(({ method, server }) => method === 'tools/list' && server === 'big').length;
+  const askMuch = async (): Promise<void> => {
+    for (let i = 0; i < 3; i++) {
+      expect(await names(house)).toEqual(['good__echo']);
+      expect((await house.client.call('tools/call', { name: `big__no${i}` })).error?.code).toBe(-32_602);
+    }
+  };
+  await askMuch();
+  expect(asked()).toBe(1);
+  await clock.advance(1_000);
+  await askMuch();
+  expect(asked()).toBe(2);
+  // The second wait is the longer one.
+  await clock.advance(1_000);
+  await askMuch();
+  expect(asked()).toBe(2);
+  pool.emit('notification', { server: 'big', notice: { method: CHANGED } });
+  await askMuch();
+  expect(asked()).toBe(3);
+  tools = async () => [tool('echo')];
+  await askMuch();
+  pool.emit('started', started('big'));
+  expect(await names(house)).toEqual(['big__echo', 'good__echo']);
 });

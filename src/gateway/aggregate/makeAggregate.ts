@@ -40,7 +40,7 @@ export function makeAggregate(
   const { logger, clock } = options;
   const store = cache ?? new NoOpCache({ clock });
   const catalog = new ToolCatalog({
-    pool,
+    pool: { listAll: options.callers.failures.listAll, on: pool.on.bind(pool) },
     cache: store,
     fingerprint: (server) => {
       const config = pool.config(server);

@@ -1,6 +1,7 @@
 import type { Clock } from '../../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import type { Logger } from '../../core/logger.js';
+import { ListFailures } from '../aggregate/lists/ListFailures.js';
 import type { RequestStates } from '../bridge/RequestStates.js';
 import type { CurationTable } from '../curation/CurationTable.js';
 import type { Endpoint } from '../endpoint/Endpoint.js';
@@ -64,6 +65,7 @@ export class Tenant implements Closeable {
       clock,
       clients,
       base: caller,
+      failures: new ListFailures(pool, clock),
       callIdleMs: settings.callIdleMs,
       held,
       states: options.states,

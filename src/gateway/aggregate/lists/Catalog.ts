@@ -86,6 +86,7 @@ export class Catalog<K extends ListKind> {
   readonly #shown = new Map<string, readonly ListItems[K][]>();
   readonly #problems = new Map<string, readonly string[]>();
   readonly #told = new Map<string, string>();
+  readonly #lastErrors = new Map<string, unknown>();
 
   /** `onChange`: what clients, or that one, were shown is not what there is any more, and no server says so. */
   constructor(
@@ -104,6 +105,7 @@ export class Catalog<K extends ListKind> {
   invalidate(server: string, session?: Downstream): void {
     const lists = session === undefined ? this.#shared : this.#listsOf(server, session);
     for (const each of [lists.known, lists.loading, lists.refreshing]) each.delete(server);
+    this.#options.callers.failures.forget(server, this.#kind);
   }
 
   /** A server is up, again or for the first time. One that came up to be listed is being looked at already. */
@@ -128,6 +130,7 @@ export class Catalog<K extends ListKind> {
   onRemoved(server: string): void {
     this.invalidate(server);
     this.#shared.missed.delete(server);
+    this.#lastErrors.delete(server);
     const shown = this.#shown.get(server);
     this.#shown.delete(server);
     if (shown !== undefined && shown.length > 0) this.#onChange(undefined);
@@ -263,10 +266,12 @@ export class Catalog<K extends ListKind> {
     } catch (error) {
       if (signal.aborted) return undefined;
       if (error instanceof RpcError && error.rpcCode === RPC_CODES.methodNotFound) return NOTHING;
-      logger.warn(
-        { server, kind: this.#kind, error: messageOf(error) },
-        'a server could not be listed and is left out',
-      );
+      // The very same error is one that is remembered: the server was not asked again.
+      if (this.#lastErrors.get(server) !== error) {
+        const told = { server, kind: this.#kind, error: messageOf(error) };
+        logger.warn(told, 'a server could not be listed and is left out');
+      }
+      this.#lastErrors.set(server, error);
       return undefined;
     }
   }

@@ -1,4 +1,4 @@
-import type { ListItems, ListKind, McpPool } from '../../../pool/McpPool.js';
+import type { ListItems, ListKind } from '../../../pool/McpPool.js';
 import type { Curator } from '../../curation/Curator.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
 import type { Params } from '../../rpc/envelope.js';
@@ -6,6 +6,7 @@ import type { Callers } from '../../session/callers/Callers.js';
 import type { ToolCatalog } from '../../ToolCatalog.js';
 import { Uris } from '../uris/Uris.js';
 import { Catalog, type CatalogOptions, type CatalogSource, type ServerList } from './Catalog.js';
+import type { ListFailures } from './ListFailures.js';
 import { type NamedAccess, Names } from './Names.js';
 import { type Entry, mergedHints, pageOf } from './pages.js';
 
@@ -43,16 +44,17 @@ export class Lists {
   /** `onChange`: what clients, or that one, were shown of a kind is not what there is any more, and no server says so. */
   constructor(options: ListsOptions, onChange: (kind: ChangedKind, session: Downstream | undefined) => void) {
     const { pool, callers, curator, access } = options;
+    const { failures } = callers;
     const told = (kind: ChangedKind) => (session: Downstream | undefined) => onChange(kind, session);
     this.#pageItems = options.pageItems;
     this.#catalogs = {
       tools: new Catalog('tools', options, toolsFrom(options), told('tools')),
-      prompts: new Catalog('prompts', options, listed(pool, 'prompts'), told('prompts')),
-      resources: new Catalog('resources', options, listed(pool, 'resources'), told('resources')),
+      prompts: new Catalog('prompts', options, listed(failures, 'prompts'), told('prompts')),
+      resources: new Catalog('resources', options, listed(failures, 'resources'), told('resources')),
       resourceTemplates: new Catalog(
         'resourceTemplates',
         options,
-        listed(pool, 'resourceTemplates'),
+        listed(failures, 'resourceTemplates'),
         told('resources'),
       ),
     };
@@ -140,11 +142,9 @@ export class Lists {
 
 /** Tools come through the cache. What a `bound` server offers a session is that session's alone, so that it is not cached. */
 function toolsFrom({
-  pool,
   catalog,
   callers,
 }: {
-  pool: McpPool;
   catalog: ToolCatalog;
   callers: Callers;
 }): CatalogSource<ListItems['tools']> {
@@ -152,7 +152,7 @@ function toolsFrom({
     list: async (server, { signal, caller }) => {
       const query = { signal, ...(caller && { caller }) };
       if (callers.isBound(server) || callers.base !== undefined)
-        return { ...(await pool.listAll(server, 'tools', query)), stale: false };
+        return { ...(await callers.failures.listAll(server, 'tools', query)), stale: false };
       const { tools, stale } = await catalog.tools(server, query);
       return { items: tools, stale };
     },
@@ -163,9 +163,9 @@ function toolsFrom({
   };
 }
 
-function listed<K extends ListKind>(pool: McpPool, kind: K): CatalogSource<ListItems[K]> {
+function listed<K extends ListKind>(failures: ListFailures, kind: K): CatalogSource<ListItems[K]> {
   const list: CatalogSource<ListItems[K]>['list'] = async (server, query) => ({
-    ...(await pool.listAll(server, kind, query)),
+    ...(await failures.listAll(server, kind, query)),
     stale: false,
   });
   return { list, refresh: (server, signal) => list(server, { signal }) };

@@ -6,6 +6,7 @@ import { messageOf, RpcError } from '../../../core/errors.js';
 import type { Logger } from '../../../core/logger.js';
 import type { Caller, ServerInfo } from '../../../pool/McpPool.js';
 import type { Era } from '../../../registry/config/ServerConfig.js';
+import type { ListFailures } from '../../aggregate/lists/ListFailures.js';
 import { legacyOverModern, type Send } from '../../bridge/LegacyOverModern.js';
 import { ModernOverLegacy } from '../../bridge/ModernOverLegacy.js';
 import type { RequestStates } from '../../bridge/RequestStates.js';
@@ -29,6 +30,8 @@ export interface CallersOptions {
   readonly makeRoom: (uses: (session: Downstream) => boolean) => boolean;
   /** Those of the modern era, which have no sessions. */
   readonly clients: ModernClients;
+  /** Lists of servers that are not asked for again yet. */
+  readonly failures: ListFailures;
   /** The principal whose sessions these are. */
   readonly base?: Caller | undefined;
   /** A call without answer or progress for so long, in ms, ends; a server's own `timeouts` go before. */
@@ -47,6 +50,8 @@ export class Callers {
   readonly tools: ToolDefinitions;
   /** The principal whose sessions these are; undefined for those without one. */
   readonly base: Caller | undefined;
+  /** Lists of servers that are not asked for again yet. */
+  readonly failures: ListFailures;
   readonly #pool: GatewayPool;
   readonly #logger: Logger;
   readonly #clock: Clock;
@@ -57,11 +62,13 @@ export class Callers {
   readonly #table: CallerTable;
   readonly #sender: CallSender;
 
-  constructor({ pool, logger, clock, clients, makeRoom, callIdleMs, held, base, states }: CallersOptions) {
+  constructor(options: CallersOptions) {
+    const { pool, logger, clock, clients, makeRoom, callIdleMs, held, base, states, failures } = options;
     this.#states = states;
     this.#clock = clock;
     this.#table = new CallerTable(pool, base);
     this.base = base;
+    this.failures = failures;
     this.#sender = new CallSender({ pool, table: this.#table, base, callIdleMs, clock, logger });
     this.#makeRoom = makeRoom;
     this.#pool = pool;
@@ -223,7 +230,7 @@ export class Callers {
     const caller = await this.settled(server, session);
     const find = (): Promise<Tool | undefined> =>
       this.tools.get(server, params?.['name'], async () => {
-        const { items } = await this.#pool.listAll(server, 'tools', caller === undefined ? {} : { caller });
+        const { items } = await this.failures.listAll(server, 'tools', caller === undefined ? {} : { caller });
         return items;
       });
     const known = await find();

@@ -1,0 +1,64 @@
+import type { Clock } from '../../../core/clock.js';
+import { MessageTooLargeError, ProtocolError } from '../../../core/errors.js';
+import { backoffMs } from '../../../core/time/backoff.js';
+import type { Caller, ListKind, McpPool } from '../../../pool/McpPool.js';
+
+interface Failure {
+  readonly error: unknown;
+  readonly times: number;
+  readonly untilMs: number;
+}
+
+/** How long a list that is at fault is not asked for again: doubling with each time it still is. */
+const AGAIN = Object.freeze({ initialMs: 1_000, maxMs: 30_000, jitterRatio: 0 });
+/** Failures that are remembered; the oldest makes room. */
+const MAX_FAILURES = 1_000;
+
+/**
+ * Lists whose own content was the failure: too large, too costly, or no list. The same would come again, at the same cost, with each
+ * request of any client; so `listAll` rejects with the same error for a while, until `forget`. What a server that is down
+ * rejects with is not remembered: the pool itself knows when to try again.
+ */
+export class ListFailures {
+  readonly #pool: Pick<McpPool, 'listAll'>;
+  readonly #clock: Clock;
+  readonly #failures = new Map<string, Failure>();
+
+  constructor(pool: Pick<McpPool, 'listAll'>, clock: Clock) {
+    this.#pool = pool;
+    this.#clock = clock;
+  }
+
+  /** The pool's, with that memory. */
+  readonly listAll: McpPool['listAll'] = async (server, kind, options) => {
+    const key = keyOf(server, kind, options?.caller);
+    const failure = this.#failures.get(key);
+    if (failure !== undefined && this.#clock.now() < failure.untilMs) throw failure.error;
+    try {
+      const list = await this.#pool.listAll(server, kind, options);
+      this.#failures.delete(key);
+      return list;
+    } catch (error) {
+      if (error instanceof ProtocolError || error instanceof MessageTooLargeError) this.#add(key, error);
+      throw error;
+    }
+  };
+
+  /** It may be another list by now: the next to ask has its server asked. */
+  forget(server: string, kind: ListKind): void {
+    const start = keyOf(server, kind, undefined);
+    for (const key of this.#failures.keys()) if (key.startsWith(start)) this.#failures.delete(key);
+  }
+
+  #add(key: string, error: unknown): void {
+    const times = (this.#failures.get(key)?.times ?? 0) + 1;
+    this.#failures.delete(key);
+    const [oldest] = this.#failures.keys();
+    if (this.#failures.size >= MAX_FAILURES && oldest !== undefined) this.#failures.delete(oldest);
+    this.#failures.set(key, { error, times, untilMs: this.#clock.now() + backoffMs(times, AGAIN) });
+  }
+}
+
+/** Begins alike for all callers of one list. */
+const keyOf = (server: string, kind: ListKind, caller: Caller | undefined): string =>
+  `${JSON.stringify([server, kind])}${JSON.stringify([caller?.principal, caller?.key])}`;
