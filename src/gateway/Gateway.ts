@@ -137,6 +137,7 @@ export class Gateway implements Closeable, AsyncDisposable {
       status: () => this.#status,
       checks: this.#checks,
       http,
+      bounds: { held, stallTimeoutMs: settings.stallTimeoutMs },
       sse: this.#sse,
       inFlight,
       logger,
@@ -190,7 +191,7 @@ export class Gateway implements Closeable, AsyncDisposable {
 
   /**
    * For hosts that speak web standard requests, such as Hono; below any path, like `handler`. Streams both ways; a reader that
-   * cancels the body, and the request's signal, end the call. Never rejects.
+   * cancels the body, and the request's signal, end the call. Rejects with an `OptionError` what is no request, and nothing else.
    */
   readonly fetch = (request: Request, context: FetchContext = {}): Promise<Response> => {
     this.#tick(true);

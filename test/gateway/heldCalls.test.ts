@@ -225,3 +225,28 @@ test('a large answer that comes by fetch as events is read whole', async () => {
   expect((await (await answer).text()).length).toBeGreaterThan(200 * KIB);
   await expect.poll(() => gateway.stats.heldBytes).toBeLessThan(202 * KIB);
 });
+
+test('small refusals that wait on a socket which is not read are held, and beyond the bound it is cut', async () => {
+  const client = new RawClient(await start());
+  await client.initialize();
+  const { hostname, port, pathname } = new URL(client.url);
+  const socket = connect(Number(port), hostname);
+  const ask = (path: string, body: string): string =>
+    `POST ${path} HTTP/1.1\r\nhost: ${hostname}\r\ncontent-type: application/json\r\naccept: application/json, text/event-stream\r\n` +
+    `mcp-session-id: ${client.sessionId}\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
+  // The answers to all that follows wait behind that of a call which is not answered.
+  socket.write(
+    ask(pathname, JSON.stringify({ jsonrpc: '2.0', id: 'slow', method: 'tools/call', params: { name: 'x' } })),
+  );
+  await expect.poll(() => waiting.length).toBe(1);
+  const before = gateway.stats.heldBytes;
+  const notice = '{"jsonrpc":"2.0","method":"notifications/x"}';
+  socket.write(ask(pathname, notice).repeat(5) + ask('/nothing', '').repeat(5) + ask(pathname, '{').repeat(5));
+  await expect.poll(() => gateway.stats.heldBytes - before).toBeGreaterThan(15 * 8 * KIB);
+  const closed = once(socket, 'close');
+  socket.resume().write(ask('/nothing', '').repeat(60));
+  await closed;
+  expect(await client.call('ping')).toMatchObject({ result: {} });
+  waiting.shift()?.();
+  await expect.poll(() => gateway.stats.heldBytes).toBe(0);
+});

@@ -227,7 +227,7 @@ export class Channel {
     const { id, method, result, error, params } = message as Record<string, unknown>;
     if (typeof method === 'string') {
       const given = objectOf(params);
-      if (given === false || !this.#inbox.received(id, method, given, stream)) this.counters.garbage++;
+      if (given === false || !this.#inbox.received(id, method, given, { stream, text })) this.counters.garbage++;
       return;
     }
     const failed = error !== undefined && error !== null;

@@ -8,8 +8,10 @@ import {
   type ServerNotice,
   type ServerRequest,
 } from '../protocol/messages.js';
+import { RPC_CODES } from '../protocol/rpcCodes.js';
 import type { Call } from './Call.js';
 import type { ChannelCounters } from './ChannelOptions.js';
+import { isDeep, MAX_DEPTH } from './codec/depth.js';
 import type { ServerRequests } from './ServerRequests.js';
 
 export interface InboxOptions {
@@ -29,6 +31,14 @@ export interface InboxOptions {
   readonly onRequest: RequestHandler | undefined;
 }
 
+/** How a message came. */
+export interface Arrival {
+  /** The call on whose stream it came. */
+  readonly stream: Call | undefined;
+  /** What it was parsed from, alone or with others. */
+  readonly text: string | Uint8Array | undefined;
+}
+
 /** What a server sends of its own accord, on its way to the call it belongs to, or to the listeners of the connection. */
 export class Inbox {
   readonly #options: InboxOptions;
@@ -37,12 +47,23 @@ export class Inbox {
     this.#options = options;
   }
 
-  /** A notification or request came; false when its id is none. `stream`: the call on whose stream it came. */
-  received(id: unknown, method: string, params: Params | undefined, stream: Call | undefined): boolean {
-    if (id === undefined) this.#notified(method, params, stream);
+  /** A notification or request came; false when its id is none. */
+  received(id: unknown, method: string, params: Params | undefined, { stream, text }: Arrival): boolean {
+    if (text !== undefined && isDeep(text)) this.#dropped(id, method, stream);
+    else if (id === undefined) this.#notified(method, params, stream);
     else if (typeof id === 'number' || typeof id === 'string') this.#requested(id, method, params, stream);
     else return false;
     return true;
+  }
+
+  /** It is nested too deep for most of what would look into it. */
+  #dropped(id: unknown, method: string, stream: Call | undefined): void {
+    const { server, logger, counters, requests } = this.#options;
+    counters.garbage++;
+    const why = `it is nested deeper than ${MAX_DEPTH} levels`;
+    logger.warn({ server, method }, `a message of the server was dropped: ${why}`);
+    if (typeof id === 'number' || typeof id === 'string')
+      requests.refuse(id, { code: RPC_CODES.invalidRequest, message: why }, stream);
   }
 
   /** A callback must not disturb the connection that calls it: what it throws is logged and counted. */

@@ -3,9 +3,12 @@ import type { RequestHandler, ServerRequest } from '../protocol/messages.js';
 import { RPC_CODES } from '../protocol/rpcCodes.js';
 import type { Call } from './Call.js';
 import { encodeAnswer, encodeRefusal, type MessageBounds, type Refused } from './codec/encode.js';
+import { memoryOf } from './codec/memoryOf.js';
 
-/** Requests of one server that may be handled at once; more are refused. */
+/** Requests of one connection that may be handled at once; more are refused. */
 const MAX_OPEN = 256;
+/** What the params of them may take in memory, in bytes; one alone is bounded by the size of a message. */
+const MAX_OPEN_BYTES = 32 * 1_024 * 1_024;
 
 /** What a request gets that no handler answers. */
 export function methodNotFound(server: string, method: string): RpcError {
@@ -17,6 +20,7 @@ export class ServerRequests {
   readonly #post: (text: string, call: Call | undefined) => void;
   readonly #bounds: MessageBounds;
   readonly #open = new Map<string | number, AbortController>();
+  #openBytes = 0;
   #closed = false;
 
   constructor(post: (text: string, call: Call | undefined) => void, bounds: MessageBounds) {
@@ -27,7 +31,7 @@ export class ServerRequests {
   /** Hands `request` to `handler` and its answer back; without a handler it is -32601. */
   serve(request: ServerRequest, handler: RequestHandler | undefined, stream: Call | undefined): void {
     if (handler === undefined) {
-      this.#refuse(
+      this.refuse(
         request.id,
         { code: RPC_CODES.methodNotFound, message: `method not found: ${request.method}` },
         stream,
@@ -35,7 +39,7 @@ export class ServerRequests {
       return;
     }
     if (this.#open.size >= MAX_OPEN) {
-      this.#refuse(
+      this.refuse(
         request.id,
         { code: RPC_CODES.internalError, message: `${MAX_OPEN} requests are being handled` },
         stream,
@@ -44,12 +48,23 @@ export class ServerRequests {
     }
     if (this.#open.has(request.id)) {
       const message = 'a request of this id is being handled';
-      this.#refuse(request.id, { code: RPC_CODES.invalidRequest, message }, stream);
+      this.refuse(request.id, { code: RPC_CODES.invalidRequest, message }, stream);
+      return;
+    }
+    const bytes = memoryOf(request.params);
+    if (this.#openBytes > 0 && this.#openBytes + bytes > MAX_OPEN_BYTES) {
+      const message = `requests of ${this.#openBytes} bytes in memory are being handled, ${MAX_OPEN_BYTES} allowed`;
+      this.refuse(request.id, { code: RPC_CODES.internalError, message }, stream);
       return;
     }
     const control = new AbortController();
     this.#open.set(request.id, control);
+    this.#openBytes += bytes;
+    let handled = false;
     const done = (reply: () => void): void => {
+      // Also of one that was cancelled: its handler has the params for as long as it runs.
+      if (!handled) this.#openBytes -= bytes;
+      handled = true;
       if (this.#open.get(request.id) === control) this.#open.delete(request.id);
       // A cancelled request gets no answer (spec, cancellation).
       if (!control.signal.aborted && !this.#closed) reply();
@@ -62,13 +77,13 @@ export class ServerRequests {
         done(() => {
           if (error instanceof RpcError) {
             const { rpcCode: code, message, data, dataText } = error;
-            this.#refuse(request.id, { code, message, data, dataText }, stream);
-          } else this.#refuse(request.id, { code: RPC_CODES.internalError, message: messageOf(error) }, stream);
+            this.refuse(request.id, { code, message, data, dataText }, stream);
+          } else this.refuse(request.id, { code: RPC_CODES.internalError, message: messageOf(error) }, stream);
         }),
     );
     // Whatever the handler gave or threw, an odd error object too, ends here.
     answered.catch(() =>
-      done(() => this.#refuse(request.id, { code: RPC_CODES.internalError, message: 'internal error' }, stream)),
+      done(() => this.refuse(request.id, { code: RPC_CODES.internalError, message: 'internal error' }, stream)),
     );
   }
 
@@ -78,7 +93,7 @@ export class ServerRequests {
     try {
       text = encodeAnswer(id, result, this.#bounds);
     } catch (error) {
-      this.#refuse(id, { code: RPC_CODES.internalError, message: messageOf(error) }, stream);
+      this.refuse(id, { code: RPC_CODES.internalError, message: messageOf(error) }, stream);
       return;
     }
     this.#post(text, stream);
@@ -98,7 +113,8 @@ export class ServerRequests {
     this.#open.clear();
   }
 
-  #refuse(id: string | number, refused: Refused, stream: Call | undefined): void {
+  /** It is not handled, or its handler failed. */
+  refuse(id: string | number, refused: Refused, stream: Call | undefined): void {
     const { code, message } = refused;
     let text: string;
     try {

@@ -68,19 +68,23 @@ export interface SendOptions {
 
 /**
  * Answers with JSON in one write. What does not leave at once, since a client does not read what it asked for, is held from here
- * on however small it is; where there is no room for it, that client is cut.
+ * on however small it is.
  */
 export function sendHeld(
   response: ServerResponse,
   status: number,
   body: JsonBody,
-  { held, stallTimeoutMs }: AnswerBounds,
+  bounds: AnswerBounds,
   { heldBytes = 0, headers, encoding }: SendOptions = {},
 ): void {
   sendJson(response, status, body, headers, encoding);
+  holdWaiting(response, Math.max(0, bytesOf(body) - heldBytes), bounds);
+}
+
+/** Holds what of an answer did not leave at once; where there is no room for it, its client is cut. */
+export function holdWaiting(response: ServerResponse, bytes: number, { held, stallTimeoutMs }: AnswerBounds): void {
   if (isGone(response) || response.writableLength === 0) return;
   cutWhenStalled(response, stallTimeoutMs);
-  const bytes = Math.max(0, bytesOf(body) - heldBytes);
   if (held.take(bytes)) onceOver(response, () => held.giveBack(bytes));
   // One that waits behind another has no socket of its own yet.
   else if (response.socket === null) response.req.socket.destroy();

@@ -6,6 +6,22 @@ export const JSON_TYPE = 'application/json';
 /** JSON; as a list of buffers one behind the other, so that a large one need not be copied to stand behind its head. */
 export type JsonBody = string | Buffer | readonly Buffer[];
 
+/** Told of an answer that did not leave at once, and of what it takes in memory, in bytes. */
+type OnWaiting = (response: ServerResponse, bytes: number) => void;
+
+const listeners = new WeakMap<object, OnWaiting>();
+/** What a request and its response take beside the body. */
+const EXCHANGE_BYTES = 8 * 1_024;
+
+/** Has `onWaiting` told of the small answers that the client of this socket does not read, unless it is told already. */
+export function watchAnswers(socket: object, onWaiting: OnWaiting): void {
+  if (!listeners.has(socket)) listeners.set(socket, onWaiting);
+}
+
+function sent(response: ServerResponse, bytes: number): void {
+  if (response.writableLength > 0) listeners.get(response.req.socket)?.(response, bytes + EXCHANGE_BYTES);
+}
+
 /**
  * Answers with JSON in one write. As `latin1` a body is one character for each of its bytes, whatever they are: Node writes
  * a string in one piece with its head, and a buffer behind it.
@@ -47,7 +63,9 @@ export function sendFailure(
   error: Failure,
   headers?: Readonly<Record<string, string>>,
 ): void {
-  sendJson(response, status, `{"jsonrpc":"2.0","error":${failureText(error)},"id":null}`, headers);
+  const body = `{"jsonrpc":"2.0","error":${failureText(error)},"id":null}`;
+  sendJson(response, status, body, headers);
+  sent(response, body.length);
 }
 
 /** Answers without a body. */
@@ -55,4 +73,5 @@ export function sendEmpty(response: ServerResponse, status: number, headers?: Re
   if (response.headersSent || response.destroyed) return;
   response.writeHead(status, { 'content-length': 0, ...headers });
   response.end();
+  sent(response, 0);
 }

@@ -4,10 +4,11 @@ import { ClosedError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { InFlight } from '../../shutdown/InFlight.js';
 import type { Endpoint } from '../endpoint/Endpoint.js';
+import { type AnswerBounds, holdWaiting } from '../http/holdAnswer.js';
 import { type Target, targetOf } from '../http/paths.js';
 import { allowOrigin, answerPreflight, isPreflight } from '../http/request/cors.js';
 import type { Guard, Refused } from '../http/request/guard.js';
-import { sendFailure } from '../http/respond.js';
+import { sendFailure, watchAnswers } from '../http/respond.js';
 import type { ServerChecks } from '../http/ServerChecks.js';
 import type { StreamableHttp } from '../http/StreamableHttp.js';
 import { failureOf } from '../rpc/failure.js';
@@ -24,6 +25,8 @@ export interface HttpFrontOptions {
   /** The HTTP+SSE transport, where it is served. */
   readonly sse: SseFront | undefined;
   readonly inFlight: InFlight;
+  /** What of answers waits for clients that do not read them. */
+  readonly bounds: AnswerBounds;
   /** The status page, where there is one. */
   readonly status: () => Status | undefined;
   readonly logger: Logger;
@@ -52,6 +55,8 @@ export class HttpFront {
   /** Responses through a host's server say `Connection: close`. */
   announced = false;
   readonly #options: HttpFrontOptions;
+  readonly #onWaiting = (response: ServerResponse, bytes: number): void =>
+    holdWaiting(response, bytes, this.#options.bounds);
 
   constructor(options: HttpFrontOptions) {
     this.#options = options;
@@ -64,8 +69,14 @@ export class HttpFront {
 
   handle(request: IncomingMessage, response: ServerResponse, { mounted, next }: Arrival): void {
     const { checks, status, admission, track, sse } = this.#options;
+    // Whatever a host's own code made of it: nothing is thrown at that.
+    if (typeof request.url !== 'string') {
+      if (next === undefined) this.#nothing(response);
+      else next();
+      return;
+    }
     if (status()?.takes(request, response, mounted) === true) return;
-    const { url = '' } = request;
+    const { url } = request;
     const target = targetOf(url, { mounted, sse: sse !== undefined });
     if (admission?.takes(request, response) === true) return;
     if (target === undefined && next !== undefined) {
@@ -75,6 +86,11 @@ export class HttpFront {
     this.requests++;
     // Its client left while something in front worked on it: `close` was told already.
     if (response.destroyed) return;
+    if (response.headersSent) {
+      this.#begun(response);
+      return;
+    }
+    watchAnswers(request.socket, this.#onWaiting);
     if (mounted && this.announced && request.httpVersionMajor === 1) response.setHeader('connection', 'close');
     if (target === undefined && checks.concerns(url)) {
       this.#probe(request, response);
@@ -91,6 +107,13 @@ export class HttpFront {
       },
       (error: unknown) => this.#failed(error, response),
     );
+  }
+
+  /** A host's own code answers it already: what is not at its end would never come to one. */
+  #begun(response: ServerResponse): void {
+    if (response.writableEnded) return;
+    this.#options.logger.error({ url: response.req.url }, 'an answer was begun before the proxy got the request');
+    response.destroy();
   }
 
   /** Hands it to the endpoint that it is for, among those of its user. */

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { OptionError } from '../../core/errors.js';
 import { FetchRequest } from './FetchRequest.js';
 import { FetchResponse } from './FetchResponse.js';
 
@@ -14,20 +15,25 @@ export interface FetchContext {
  */
 export function fetchOnce(
   request: Request,
-  { address }: FetchContext,
+  context: FetchContext | null | undefined,
   handle: (request: IncomingMessage, response: ServerResponse) => void,
 ): Promise<Response> {
-  const incoming = new FetchRequest(request, address);
+  let incoming: FetchRequest;
+  try {
+    incoming = new FetchRequest(request, context?.address);
+  } catch (error) {
+    return Promise.reject(new OptionError('request', request, 'a Request', error));
+  }
   const response = new FetchResponse(incoming.incoming);
   const { signal } = request;
   const gone = (): void => response.leave();
-  signal.addEventListener('abort', gone, { once: true });
-  response.once('close', () => signal.removeEventListener('abort', gone));
+  signal?.addEventListener('abort', gone, { once: true });
+  response.once('close', () => signal?.removeEventListener('abort', gone));
   // A body that breaks off is a client that went away in the middle of its request.
   incoming.once('close', () => {
     if (!incoming.readableEnded) gone();
   });
-  if (signal.aborted) gone();
+  if (signal?.aborted) gone();
   else handle(incoming.incoming, response.outgoing);
   return response.response;
 }

@@ -249,3 +249,48 @@ test('a request under an id that is being handled is refused, and the first goes
     ],
   });
 });
+
+test('what a server asks is bounded in bytes while it is being handled, and there is room again after it', async () => {
+  const connection = await open(hostile(), LARGE);
+  const answers: (() => void)[] = [];
+  connection.setRequestHandler(() => new Promise((resolve) => answers.push(() => resolve({ roots: [] }))));
+  // In memory a number takes 64 bytes: three of these are over 32 MiB, and so is the last alone.
+  const ask = (id: string, count: number): string =>
+    `send({ id: '${id}', method: 'roots/list', params: { x: Array(${count}).fill(0) } });`;
+  const js = `globalThis.onAnswer = (m) => { (globalThis.answers ??= {})[m.id] = m.error?.code ?? 'ok' };
+    ${ask('a', 200_000)} ${ask('b', 200_000)} ${ask('c', 200_000)} reply({})`;
+  await call(connection, 'x', { js });
+  await vi.waitFor(() => expect(answers).toHaveLength(2));
+  const told = () => call(connection, 'x', { js: 'reply(globalThis.answers ?? {})' });
+  expect(await told()).toEqual({ c: -32_603 });
+  for (const answer of answers.splice(0)) answer();
+  await vi.waitFor(async () => expect(await told()).toEqual({ a: 'ok', b: 'ok', c: -32_603 }));
+  await call(connection, 'x', { js: `${ask('d', 600_000)} reply({})` });
+  await vi.waitFor(() => expect(answers).toHaveLength(1));
+  answers[0]?.();
+});
+
+test('a notification or request nested deeper than anything could look into is dropped or refused, an answer comes', async () => {
+  const connection = await open(hostile());
+  const heard: unknown[] = [];
+  connection.onNotification((notice) => void heard.push(notice));
+  connection.setRequestHandler(async (request) => {
+    heard.push(request);
+    return {};
+  });
+  const js = (levels: number): string => `const deep = '['.repeat(${levels}) + ']'.repeat(${levels});
+    globalThis.onAnswer = (m) => reply({ answer: m, text: deep.length });
+    out('{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":' + deep + '}}\\n');
+    out('{"jsonrpc":"2.0","id":"q","method":"roots/list","params":{"x":"[[","y":' + deep + '}}\\n');`;
+  expect(await call(connection, 'x', { js: js(509) })).toMatchObject({ answer: { id: 'q', result: {} } });
+  expect(heard).toHaveLength(2);
+  const message = 'it is nested deeper than 512 levels';
+  for (const levels of [511, 20_000]) {
+    const answer = { id: 'q', error: { code: -32_600, message } };
+    expect(await call(connection, 'x', { js: js(levels) })).toMatchObject({ answer });
+  }
+  expect(heard).toHaveLength(2);
+  expect(connection.counters.garbage).toBe(4);
+  const result = `out('{"jsonrpc":"2.0","id":' + id + ',"result":{"x":' + '['.repeat(20_000) + ']'.repeat(20_000) + '}}\\n')`;
+  expect(await call(connection, 'x', { js: result })).toHaveProperty('x');
+});

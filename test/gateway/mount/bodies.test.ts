@@ -1,8 +1,9 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { expect, test, vi } from 'vitest';
+import { OptionError } from '../../../src/core/errors.js';
 import { Gateway } from '../../../src/gateway/Gateway.js';
 import { StdioPool } from '../../../src/pool/StdioPool.js';
 import { closeAfter } from '../../support/closeAfter.js';
@@ -187,4 +188,34 @@ test('a body that breaks off, or was read already, settles its request and leave
   expect(ends).toEqual([499, 499]);
   expect(gateway.stats.inFlight).toBe(0);
   await gateway.close();
+});
+
+test('what a host made of a request, or an answer it began, has the handler throw nothing and settle', async () => {
+  const gateway = closeAfter(new Gateway({ pool: closeAfter(new StdioPool({ ledger: false })) }));
+  const changes: Readonly<Record<string, (request: IncomingMessage, response: ServerResponse) => void>> = {
+    null: (request) => Reflect.set(request, 'url', null),
+    object: (request) => Reflect.set(request, 'url', {}),
+    begun: (_, response) => void response.writeHead(200),
+    ended: (_, response) => void response.end('x'),
+  };
+  const server = createServer((request, response) => {
+    const [, how = '', passed] = (request.url ?? '').split('/');
+    request.url = '/mcp';
+    changes[how]?.(request, response);
+    gateway.handler(request, response, passed === 'next' ? () => void response.writeHead(418).end() : undefined);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  closeAfter({ close: async () => void (await once(server.close(), 'close')) });
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const ask = (path: string): Promise<number> =>
+    fetch(`${url}/${path}`, { method: 'POST', headers: { ...HEADERS, connection: 'close' }, body: initialize })
+      .then(async (answer) => answer.text().then(() => answer.status))
+      .catch(() => 0);
+  const paths = ['null/mcp', 'null/next/mcp', 'object/mcp', 'object/next/mcp', 'begun/mcp', 'ended/mcp'];
+  expect(await Promise.all(paths.map(ask))).toEqual([404, 418, 404, 418, 0, 200]);
+  const nothing = { url: undefined } as unknown as Request;
+  await expect(gateway.fetch(nothing)).rejects.toBeInstanceOf(OptionError);
+  const given = new Request('http://127.0.0.1/mcp', { method: 'POST', headers: HEADERS, body: initialize });
+  expect((await gateway.fetch(given, null as never)).status).toBe(200);
 });

@@ -79,7 +79,7 @@ class NameCache {
 const SHORT_BYTES = 64;
 
 /** The offset of a string's closing quote, or behind the last byte where there is none. */
-function endOfString(bytes: Buffer, from: number): number {
+export function endOfString(bytes: Buffer, from: number): number {
   let at = from + 1;
   for (const near = Math.min(at + SHORT_BYTES, bytes.length); at < near; at++) {
     if (bytes[at] === QUOTE) return at;
