@@ -14,8 +14,8 @@ const listeners = new WeakMap<object, OnWaiting>();
 const EXCHANGE_BYTES = 8 * 1_024;
 
 /** Has `onWaiting` told of the small answers that the client of this socket does not read, unless it is told already. */
-export function watchAnswers(socket: object, onWaiting: OnWaiting): void {
-  if (!listeners.has(socket)) listeners.set(socket, onWaiting);
+export function watchAnswers(socket: object | null | undefined, onWaiting: OnWaiting): void {
+  if (typeof socket === 'object' && socket !== null && !listeners.has(socket)) listeners.set(socket, onWaiting);
 }
 
 function sent(response: ServerResponse, bytes: number): void {
@@ -63,6 +63,7 @@ export function sendFailure(
   error: Failure,
   headers?: Readonly<Record<string, string>>,
 ): void {
+  if (response.headersSent || response.destroyed) return;
   const body = `{"jsonrpc":"2.0","error":${failureText(error)},"id":null}`;
   sendJson(response, status, body, headers);
   sent(response, body.length);
