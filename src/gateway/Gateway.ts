@@ -137,7 +137,6 @@ export class Gateway implements Closeable, AsyncDisposable {
       status: () => this.#status,
       checks: this.#checks,
       http,
-      bounds: { held, stallTimeoutMs: settings.stallTimeoutMs },
       sse: this.#sse,
       inFlight,
       logger,

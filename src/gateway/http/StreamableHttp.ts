@@ -67,7 +67,8 @@ export class StreamableHttp {
   readonly #sessions: SessionTable;
   readonly #finder: SessionFinder;
   readonly #settings: StreamableHttpOptions['settings'];
-  readonly #bounds: EventStreamBounds;
+  /** What of answers waits for clients that do not read them. */
+  readonly bounds: EventStreamBounds;
   readonly #logger: Logger;
 
   constructor(options: StreamableHttpOptions) {
@@ -75,7 +76,7 @@ export class StreamableHttp {
     this.#sessions = options.sessions;
     this.#finder = new SessionFinder(options.sessions, options.replicas, options.logger);
     this.#settings = options.settings;
-    this.#bounds = { held: options.held, ...options.settings };
+    this.bounds = { held: options.held, ...options.settings };
     this.#logger = options.logger;
   }
 
@@ -167,7 +168,7 @@ export class StreamableHttp {
     const idText = idTextOf(request);
     const problem = capabilitiesProblem(params);
     if (problem !== undefined)
-      return sendError(response, idText, 400, { code: RPC_CODES.invalidParams, message: problem }, this.#bounds);
+      return sendError(response, idText, 400, { code: RPC_CODES.invalidParams, message: problem }, this.bounds);
     const gone = new AbortController();
     response.once('close', () => gone.abort());
     const protocolVersion = PROTOCOL_VERSIONS.find((each) => each === params?.['protocolVersion']) ?? NEWEST;
@@ -182,20 +183,20 @@ export class StreamableHttp {
       const info = await endpoint.info(session, AbortSignal.any([gone.signal, session.signal]));
       if (response.destroyed) return void (await this.#sessions.end(session));
       const answer = `{"jsonrpc":"2.0","id":${idText},"result":${JSON.stringify({ protocolVersion, ...info })}}`;
-      const heldBytes = holdAnswer(response, answer.length, this.#bounds);
+      const heldBytes = holdAnswer(response, answer.length, this.bounds);
       if (heldBytes === undefined) {
         throw new QueueFullError('answers that wait for clients that do not read', answer.length, 0);
       }
-      sendHeld(response, 200, answer, this.#bounds, { heldBytes, headers: { 'mcp-session-id': session.id } });
+      sendHeld(response, 200, answer, this.bounds, { heldBytes, headers: { 'mcp-session-id': session.id } });
     } catch (error) {
       if (session !== undefined) await this.#sessions.end(session);
       if (response.destroyed) return;
       const failure = failureOf(error, this.#logger);
       if (session !== undefined || !(error instanceof QueueFullError)) {
         const { status = 200, headers } = scopeStatus(error) ?? {};
-        return sendError(response, idText, status, failure, this.#bounds, headers);
+        return sendError(response, idText, status, failure, this.bounds, headers);
       }
-      sendError(response, idText, statusOfFull(error), failure, this.#bounds, RETRY_LATER);
+      sendError(response, idText, statusOfFull(error), failure, this.bounds, RETRY_LATER);
     }
   }
 
@@ -229,7 +230,7 @@ export class StreamableHttp {
       requests,
       batch,
       events: accepts(request.headers.accept, 'text/event-stream'),
-      ...this.#bounds,
+      ...this.bounds,
       onDrop: this.#options.onDrop,
       ...(batch
         ? {}

@@ -4,7 +4,7 @@ import { ClosedError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { InFlight } from '../../shutdown/InFlight.js';
 import type { Endpoint } from '../endpoint/Endpoint.js';
-import { type AnswerBounds, holdWaiting } from '../http/holdAnswer.js';
+import { holdWaiting } from '../http/holdAnswer.js';
 import { type Target, targetOf } from '../http/paths.js';
 import { allowOrigin, answerPreflight, isPreflight } from '../http/request/cors.js';
 import type { Guard, Refused } from '../http/request/guard.js';
@@ -25,8 +25,6 @@ export interface HttpFrontOptions {
   /** The HTTP+SSE transport, where it is served. */
   readonly sse: SseFront | undefined;
   readonly inFlight: InFlight;
-  /** What of answers waits for clients that do not read them. */
-  readonly bounds: AnswerBounds;
   /** The status page, where there is one. */
   readonly status: () => Status | undefined;
   readonly logger: Logger;
@@ -56,7 +54,7 @@ export class HttpFront {
   announced = false;
   readonly #options: HttpFrontOptions;
   readonly #onWaiting = (response: ServerResponse, bytes: number): void =>
-    holdWaiting(response, bytes, this.#options.bounds);
+    holdWaiting(response, bytes, this.#options.http.bounds);
 
   constructor(options: HttpFrontOptions) {
     this.#options = options;
