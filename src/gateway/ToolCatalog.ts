@@ -5,7 +5,7 @@ import { type Logger, silentLogger } from '../core/logger.js';
 import { checkCount, withDefaults } from '../core/options.js';
 import type { Caller, McpPool } from '../pool/McpPool.js';
 import { canonical } from '../registry/config/fingerprint.js';
-import type { CachedTools, ServerRef, ToolListing, ToolStore } from '../toolstore/ToolStore.js';
+import type { CachedTools, ServerRef, ToolHints, ToolListing, ToolStore } from '../toolstore/ToolStore.js';
 
 export interface ToolCatalogOptions {
   /** Asked for the lists; lent, never closed. */
@@ -37,6 +37,9 @@ export interface ToolCatalogInspection {
   readonly closing: boolean;
 }
 
+/** Lists whose hints are remembered. */
+const MAX_HINTS = 10_000;
+
 const LIST_CHANGED = 'notifications/tools/list_changed';
 
 /**
@@ -52,6 +55,7 @@ export class ToolCatalog implements AsyncDisposable {
   readonly #scope: CloseScope;
   readonly #listening: Disposable;
   readonly #invalidating = new Map<string, Promise<void>>();
+  readonly #hints = new Map<string, ToolHints>();
   #loading = 0;
 
   /** @throws OptionError */
@@ -98,10 +102,28 @@ export class ToolCatalog implements AsyncDisposable {
         ...(caller === undefined ? {} : { caller }),
         ...(maxPages === undefined ? {} : { maxPages }),
       });
+      this.#remember(server, caller, { ttlMs, cacheScope });
       return { tools: items, ttlMs, cacheScope };
     } finally {
       this.#loading--;
     }
+  }
+
+  /** @internal What a server said of how long its list holds, and for whom, when it was last fetched; it may have said nothing. */
+  hints(server: string, { caller }: Pick<CatalogQuery, 'caller'> = {}): ToolHints {
+    return this.#hints.get(this.#hintKey(server, caller)) ?? {};
+  }
+
+  #remember(server: string, caller: Caller | undefined, hints: ToolHints): void {
+    const key = this.#hintKey(server, caller);
+    this.#hints.delete(key);
+    this.#hints.set(key, hints);
+    const [oldest] = this.#hints.keys();
+    if (this.#hints.size > MAX_HINTS && oldest !== undefined) this.#hints.delete(oldest);
+  }
+
+  #hintKey(server: string, caller: Caller | undefined): string {
+    return JSON.stringify([server, caller?.principal, this.#refOf(server, caller)]);
   }
 
   /** What it holds and waits for, as one plain object; the lists themselves are the cache's. */

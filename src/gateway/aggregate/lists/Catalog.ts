@@ -148,7 +148,7 @@ export class Catalog<K extends ListKind> {
     return servers.map((server) => {
       const lists = this.#listsOf(server, session);
       if (!found.has(server)) lists.missed.add(server);
-      const list = listOf(server, found.get(server) ?? lists.known.get(server));
+      const list = listOf(server, found.get(server) ?? lists.known.get(server), clock.now());
       if (lists === this.#shared) this.#shown.set(server, list.items);
       return list;
     });
@@ -157,7 +157,8 @@ export class Catalog<K extends ListKind> {
   /** What is known now of what the servers offer `session`, without asking any. */
   known(session: Downstream): ServerList<ListItems[K]>[] {
     const servers = this.#options.pool.servers();
-    return servers.map((server) => listOf(server, this.#listsOf(server, session).known.get(server)));
+    const nowMs = this.#options.clock.now();
+    return servers.map((server) => listOf(server, this.#listsOf(server, session).known.get(server), nowMs));
   }
 
   /** What one server offers `session`, as of its last list. `fresh`: it is asked again when that one's time is over. */
@@ -284,12 +285,12 @@ type Who = () => Promise<Caller | undefined>;
 const capabilityOf = (kind: ListKind): 'tools' | 'prompts' | 'resources' =>
   kind === 'resourceTemplates' ? 'resources' : kind;
 
-const listOf = <T>(server: string, known: Known<T> | undefined): ServerList<T> => ({
-  server,
-  items: known?.items ?? NO_ITEMS,
-  hints: known?.hints ?? {},
-  missing: known === undefined,
-});
+/** `nowMs`: what is left then of the time for which its server's list holds. */
+function listOf<T>(server: string, known: Known<T> | undefined, nowMs: number): ServerList<T> {
+  const { items = NO_ITEMS, hints = {}, untilMs } = known ?? {};
+  const left = untilMs === undefined ? {} : { ttlMs: Math.max(0, untilMs - nowMs) };
+  return { server, items, hints: { ...hints, ...left }, missing: known === undefined };
+}
 
 const NO_ITEMS: readonly never[] = Object.freeze([]);
 const NOTHING = Object.freeze({ items: NO_ITEMS, stale: false });

@@ -1,11 +1,12 @@
 import type { ListItems, ListKind } from '../../../pool/McpPool.js';
+import type { CachedTools, ToolHints } from '../../../toolstore/ToolStore.js';
 import type { Curator } from '../../curation/Curator.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
 import type { Params } from '../../rpc/envelope.js';
 import type { Callers } from '../../session/callers/Callers.js';
 import type { ToolCatalog } from '../../ToolCatalog.js';
 import { Uris } from '../uris/Uris.js';
-import { Catalog, type CatalogOptions, type CatalogSource, type ServerList } from './Catalog.js';
+import { Catalog, type CatalogOptions, type CatalogSource, type Listing, type ServerList } from './Catalog.js';
 import type { ListFailures } from './ListFailures.js';
 import { type NamedAccess, Names } from './Names.js';
 import { type Entry, mergedHints, pageOf } from './pages.js';
@@ -153,14 +154,19 @@ function toolsFrom({
       const query = { signal, ...(caller && { caller }) };
       if (callers.isBound(server) || callers.base !== undefined)
         return { ...(await callers.failures.listAll(server, 'tools', query)), stale: false };
-      const { tools, stale } = await catalog.tools(server, query);
-      return { items: tools, stale };
+      return listing(await catalog.tools(server, query), catalog.hints(server, query));
     },
-    refresh: async (server, signal) => {
-      const { tools, stale } = await catalog.refresh(server, { signal });
-      return { items: tools, stale };
-    },
+    refresh: async (server, signal) => listing(await catalog.refresh(server, { signal }), catalog.hints(server)),
   };
+}
+
+/** A list that its server wants asked for anew each time is kept here until it changes. */
+function listing(
+  { tools, stale, ageMs }: CachedTools,
+  { ttlMs = 0, cacheScope }: ToolHints,
+): Listing<ListItems['tools']> {
+  const leftMs = ttlMs - ageMs;
+  return { items: tools, stale, ...(!stale && leftMs > 0 && { ttlMs: leftMs, cacheScope }) };
 }
 
 function listed<K extends ListKind>(failures: ListFailures, kind: K): CatalogSource<ListItems[K]> {
