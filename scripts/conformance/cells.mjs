@@ -27,8 +27,8 @@ async function startGateway(config) {
   const gateway = new Gateway({ pool, port: 0 });
   const { url } = await gateway.listen();
   const stop = async () => {
-    await gateway.close({ graceMs: 0 });
-    await pool.close({ graceMs: 0 });
+    await gateway.close({ graceMs: 5_000 });
+    await pool.close({ graceMs: 5_000 });
   };
   return { url, stop };
 }
