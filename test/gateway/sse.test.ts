@@ -330,6 +330,32 @@ test('a client whose stream was opened anew by its library goes on without a wor
   expect(await stream.ask(4, INIT)).toMatchObject({ error: { code: -32_600 } });
 });
 
+test('requests that come while the session is being opened wait for it, and it is opened once', async () => {
+  const { pool, release } = held();
+  release();
+  let started: () => void = () => undefined;
+  const up = new Promise<void>((resolve) => {
+    started = resolve;
+  });
+  const { gateway: own, path } = await gateway(pool);
+  const info = vi.spyOn(pool, 'info').mockReturnValue(undefined as never);
+  const request = vi.spyOn(pool, 'request').mockImplementationOnce(async () => {
+    await up;
+    info.mockRestore();
+    return {};
+  });
+  const stream = await Stream.open(path);
+  expect(await stream.post({ id: 1, ...INIT })).toBe(202);
+  await vi.waitFor(() => expect(request).toHaveBeenCalled());
+  expect(await stream.post({ id: 2, ...HOLD })).toBe(202);
+  expect(await stream.ask(3, INIT)).toMatchObject({ error: { code: -32_600 } });
+  expect(own.stats.sessions).toBe(1);
+  started();
+  expect(await stream.answer(1)).toMatchObject({ result: { protocolVersion: '2024-11-05' } });
+  expect(await stream.answer(2)).toMatchObject({ result: { content: [] } });
+  expect(own.stats.sessions).toBe(1);
+});
+
 test('below a path of a host’s own, the client is told that path', async () => {
   const { pool } = held();
   const own = closeAfter(new Gateway({ pool, sse: true }));

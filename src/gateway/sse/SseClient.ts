@@ -14,6 +14,8 @@ export class SseClient {
   readonly address: string | undefined;
   readonly stream: SseStream;
   session: Session | undefined;
+  /** The request that opens the session is on its way. */
+  opening: Promise<Session> | undefined;
   /** Since when it has had no session, or else no connection. */
   sinceMs: number;
 

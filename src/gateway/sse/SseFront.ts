@@ -201,8 +201,15 @@ export class SseFront {
       if (message.method === 'ping') return void reply.result(idText, {});
       if (message.method === 'server/discover')
         throw new Refusal(RPC_CODES.methodNotFound, 'method not found: server/discover');
-      const { session, result } = await openedBy(message, client, sessions);
-      this.#enterSession(client, session);
+      // While one request opens it, others wait for it, and there is no second one.
+      if (client.opening !== undefined && message.method !== 'initialize') return await client.opening;
+      if (client.opening !== undefined) throw new Refusal(RPC_CODES.invalidRequest, 'initialize comes once');
+      const opened = openedBy(message, client, sessions);
+      client.opening = opened.then(({ session }) => this.#enterSession(client, session));
+      const session = await client.opening.finally(() => {
+        client.opening = undefined;
+      });
+      const { result } = await opened;
       if (result === undefined) return session;
       reply.result(idText, result);
     } catch (error) {
@@ -211,15 +218,15 @@ export class SseFront {
     return undefined;
   }
 
-  #enterSession(client: SseClient, session: Session): void {
-    // Two came at once: the first of them stands.
-    if (client.session !== undefined || !this.#clients.has(client.id)) {
+  #enterSession(client: SseClient, session: Session): Session {
+    if (!this.#clients.has(client.id)) {
       void this.#options.sessions.end(session);
-      throw new Refusal(RPC_CODES.invalidRequest, 'initialize comes once');
+      throw new Refusal(RPC_CODES.invalidRequest, 'the client has left');
     }
     client.session = session;
     session.hear(client.stream);
     session.signal.addEventListener('abort', () => this.#forget(client), { once: true });
+    return session;
   }
 }
 
