@@ -36,7 +36,8 @@ test('calls in flight hold what they were sent with: beyond the bound a client i
   const calls = ['a', 'b', 'c'].map((id) => client.send(call(id)));
   await expect.poll(() => waiting.length).toBe(3);
   expect(gateway.stats.heldBytes).toBeGreaterThan(3 * 2 * 40 * KIB);
-  expect((await client.send(call('d'))).status).toBe(503);
+  const { status, headers, messages } = await client.send(call('d'));
+  expect({ status, after: headers['retry-after'], id: messages[0]?.id }).toEqual({ status: 503, after: '10', id: 'd' });
   // A small one has room.
   expect(await client.call('ping')).toMatchObject({ result: {} });
   waiting.shift()?.();

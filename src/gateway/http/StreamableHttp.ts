@@ -123,8 +123,12 @@ export class StreamableHttp {
       return;
     }
     // Until it is answered a body is held, also when its client has gone.
-    if (!this.#options.held.take(read.heldBytes))
-      return refuse(response, 503, 'too much is being worked on at once: try again');
+    if (!this.#options.held.take(read.heldBytes)) {
+      const [only] = read.messages;
+      const error = { code: RPC_CODES.invalidRequest, message: 'too much is being worked on at once: try again' };
+      if (read.batch || only?.kind !== 'request') return sendFailure(response, 503, error, RETRY_LATER);
+      return sendError(response, idTextOf(only), 503, error, this.#bounds, RETRY_LATER);
+    }
     try {
       await this.#answer(endpoint, read, request, response);
     } finally {
