@@ -127,7 +127,7 @@ export class StreamableHttp {
       const [only] = read.messages;
       const error = { code: RPC_CODES.invalidRequest, message: 'too much is being worked on at once: try again' };
       if (read.batch || only?.kind !== 'request') return sendFailure(response, 503, error, RETRY_LATER);
-      return sendError(response, idTextOf(only), 503, error, this.#bounds, RETRY_LATER);
+      return sendError(response, idTextOf(only), 503, error, this.bounds, RETRY_LATER);
     }
     try {
       await this.#answer(endpoint, read, request, response);
