@@ -48,7 +48,9 @@ export class ModernOverLegacy {
   async request(given: ModernCall): Promise<unknown> {
     const { server, method, params, call } = given;
     const client = call.client ?? { capabilities: {} };
-    const what = JSON.stringify([server, method, params?.['name'] ?? params?.['uri']]);
+    const name = params?.['name'] ?? params?.['uri'];
+    // What is no text may be nested beyond what can be written.
+    const what = JSON.stringify([server, method, typeof name === 'string' ? name : null]);
     const state = params?.['requestState'];
     const flight = state === undefined ? new Flight(server, what, client, this.#held) : this.#resume(state, what);
     const { signal } = call;

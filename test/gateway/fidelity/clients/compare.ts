@@ -53,6 +53,12 @@ export const REASONS: readonly Reason[] = [
     path: /^(sampling|elicitation|roots|several rounds|prompts): value\.(results|asked|asking|\d)/,
     why: NONE_TO_ASK,
   },
+  {
+    target: /./,
+    client: /mcp-remote/,
+    path: /^progress: /,
+    why: 'mcp-remote hands messages on each in its own time, and the client behind it forgets progress that comes after the answer: some is lost straight as well',
+  },
 ];
 
 export interface Difference {

@@ -57,7 +57,7 @@ async function silent(face: Face, { label, pass }: StepContext, ms: number): Pro
   await until(async () => textOf(await face.call('test_held_state', own)) === 'held');
   await pass(face, ms);
   await face.call('test_release', own);
-  return held;
+  return textOf(await held).replace(own.label, 'until it was released');
 }
 
 async function cancel(face: Face, { label }: StepContext): Promise<unknown> {

@@ -45,7 +45,7 @@ const report = await runFuzz(fronts, one === undefined ? inputsOf(run, inputs) :
   call: measure,
 });
 const took = (performance.now() - began) / 1_000;
-for (const { seed, what } of report.failures.slice(0, 50)) console.log(`seed ${seed}: ${what}`);
+for (const { seed, what } of report.failures.slice(0, 500)) console.log(`seed ${seed}: ${what.slice(0, 400)}`);
 for (const what of unhandled) console.log(`unhandled: ${what}`);
 const [early = 0, late = 0] = [heaps[Math.floor(heaps.length / 4)], heaps.at(-1)];
 console.log(
