@@ -48,7 +48,12 @@ test('what official clients see through the gateway is what they see straight, f
       ),
     ),
   );
-  for (const run of straight.values()) expect(run.size).toBe(STEPS.length - LASTING.length);
+  for (const run of straight.values()) {
+    expect(run.size).toBe(STEPS.length - LASTING.length);
+    expect(run.get('updates')).toMatchObject({ value: { updated: true } });
+    expect(run.get('list changes')).toEqual({ value: { tools: true, prompts: true } });
+    expect(run.get('cancel')).toMatchObject({ value: { told: true } });
+  }
   await Promise.all(
     RUNS.map(async ([name, kind]) => {
       const through = await runSteps(kind, targets.of(name), { label: `${kind.name} ${name}`, ...context });
