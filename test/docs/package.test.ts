@@ -58,6 +58,14 @@ test('the schema of config files is what the parser checks, and says what is rig
   for (const config of wrong) expect(isValid(config).valid, JSON.stringify(config)).toBe(false);
 });
 
+test('the page of error codes is what the classes make', () => {
+  const { status, stderr } = spawnSync(process.execPath, ['scripts/errors.mjs', '--check'], {
+    cwd: ROOT,
+    encoding: 'utf8',
+  });
+  expect([status, stderr]).toEqual([0, '']);
+});
+
 test('a server of the example config whose package is missing says which to install', () => {
   const args = ['examples/run-server.mjs', '@modelcontextprotocol/server-none', 'stdio'];
   const { status, stderr } = spawnSync(process.execPath, args, { cwd: ROOT, encoding: 'utf8' });
