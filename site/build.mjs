@@ -35,7 +35,9 @@ for (const file of readdirSync(pages, { recursive: true, encoding: 'utf8' })) {
 }
 
 const exportsOf = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).exports;
+// The package's entry repeats what the subpaths have: it comes last, and refers to them.
 const entries = Object.values(exportsOf)
+  .reverse()
   .filter((target) => typeof target !== 'string')
   .map(({ types }) => types.replace('./dist/', '../src/').replace('.d.ts', '.ts'));
 run(process.execPath, ['node_modules/typedoc/bin/typedoc', ...entries.flatMap((entry) => ['--entryPoints', entry])]);
