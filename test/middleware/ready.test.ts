@@ -12,6 +12,7 @@ import {
   QueueFullError,
   RateLimitedError,
   RequestTimeoutError,
+  RpcError,
 } from '../../src/core/errors.js';
 import type { Logger } from '../../src/core/logger.js';
 import { approve } from '../../src/middleware/ready/approve.js';
@@ -110,6 +111,24 @@ test('redact replaces in strings alone, to the digit in all else, in linear time
   expect((await same.call('any', { text: hostile })).value).toEqual({ echoed: hostile });
   expect(() => redact({ patterns: ['(?=x)'] })).toThrow(OptionError);
   expect(() => redact({ patterns: [] })).toThrow(OptionError);
+});
+
+test('redact looks through what a server answers with as an error: message, data, and its text to the digit', async () => {
+  const failing = (error: unknown) =>
+    through(redact({ patterns: ['secret-\\d+'], replacement: 'X' }), () => {
+      throw error;
+    }).call('any');
+  const text = '{"n":12345678901234567890,"why":"secret-2"}';
+  await expect(
+    failing(new RpcError('s', -32000, 'no secret-1', { why: 'secret-2', n: 1 }, text)),
+  ).rejects.toMatchObject({
+    rpcCode: -32000,
+    message: 'no X',
+    data: { why: 'X', n: 1 },
+    dataText: '{"n":12345678901234567890,"why":"X"}',
+  });
+  const plain = new RpcError('s', -32000, 'nothing to hide');
+  await expect(failing(plain)).rejects.toBe(plain);
 });
 
 test('retry tries again what never ran, and what may run twice; never an answer, nor what its caller gave up', async () => {

@@ -1,7 +1,7 @@
 import { RE2JS } from 're2js';
 import { CallResult } from '../../connection/calls/CallResult.js';
 import type { Middleware, MiddlewareCall } from '../../connection/calls/Middleware.js';
-import { OptionError } from '../../core/errors.js';
+import { OptionError, RpcError } from '../../core/errors.js';
 import { checkBoolean, checkText, withDefaults } from '../../core/options.js';
 
 export interface RedactOptions {
@@ -14,7 +14,7 @@ export interface RedactOptions {
   readonly replacement?: string;
   /** Whether params are looked through, on their way to the one who is asked or told. @defaultValue true */
   readonly params?: boolean;
-  /** Whether results are, on their way back. @defaultValue true */
+  /** Whether results are, on their way back, and the errors that a server answers with: message and data. @defaultValue true */
   readonly results?: boolean;
   /** Which messages. @defaultValue all, of clients and of servers */
   readonly when?: (call: MiddlewareCall) => boolean;
@@ -31,7 +31,7 @@ export const REDACT_DEFAULTS = Object.freeze({
 const KEPT: ReadonlySet<string> = new Set(['_meta', 'jsonrpc', 'method']);
 
 /**
- * Replaces what matches in every string of params and results, names of members excepted. All else stays as it came, to the digit; a
+ * Replaces what matches in every string of params, results and servers' errors, names of members excepted. All else stays as it came, to the digit; a
  * message in which nothing matches is the one that came. @throws OptionError
  */
 export function redact(given: RedactOptions): Middleware {
@@ -49,11 +49,24 @@ export function redact(given: RedactOptions): Middleware {
   return async (call, next) => {
     if (!when(call)) return next();
     const own = params && call.params !== undefined ? cleaned(call.params, clean) : call.params;
-    const result = await (own === call.params || own === undefined
-      ? next()
-      : next({ params: own as object as Record<string, unknown> }));
-    return results && call.kind === 'request' ? cleanedResult(result, clean) : result;
+    const send = (): Promise<CallResult> =>
+      own === call.params || own === undefined ? next() : next({ params: own as object as Record<string, unknown> });
+    if (!results || call.kind !== 'request') return send();
+    try {
+      return cleanedResult(await send(), clean);
+    } catch (error) {
+      throw error instanceof RpcError ? cleanedError(error, clean) : error;
+    }
   };
+}
+
+/** What a server answered with; an error of ours quotes no one. */
+function cleanedError(error: RpcError, clean: (text: string) => string): RpcError {
+  const { server, rpcCode, message, data, dataText } = error;
+  const own = cleaned(data, clean);
+  const ownText = dataText === undefined ? undefined : cleanedText(dataText, clean);
+  const same = own === data && ownText === dataText && clean(message) === message;
+  return same ? error : new RpcError(server, rpcCode, clean(message), own, ownText);
 }
 
 function compiled(pattern: string): RE2JS {
@@ -90,12 +103,16 @@ function cleanedResult(result: CallResult, clean: (text: string) => string): Cal
     return value === result.value ? result : CallResult.of(value);
   }
   const { text } = result;
-  const changed = text.replace(STRING, (literal: string, colon: string | undefined) => {
+  const changed = cleanedText(text, clean);
+  return changed === text ? result : CallResult.of(Buffer.from(changed));
+}
+
+function cleanedText(text: string, clean: (text: string) => string): string {
+  return text.replace(STRING, (literal: string, colon: string | undefined) => {
     // The name of a member.
     if (colon !== undefined) return literal;
     const plain = JSON.parse(literal) as string;
     const own = clean(plain);
     return own === plain ? literal : JSON.stringify(own);
   });
-  return changed === text ? result : CallResult.of(Buffer.from(changed));
 }
