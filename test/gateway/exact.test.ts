@@ -75,7 +75,7 @@ for (const [path, tool] of [
     let answered = false;
     for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
       text += Buffer.from(chunk).toString();
-      const id = /"id":"(ask-\d+)","method":"sampling/.exec(text)?.[1];
+      const id = /"id":"(ask-[^"]+)","method":"sampling/.exec(text)?.[1];
       if (id === undefined || answered) continue;
       answered = true;
       await post(`{"jsonrpc":"2.0","id":"${id}","result":{"model":"m","x":${EXACT}}}`);
