@@ -1,6 +1,6 @@
-import { type ChildProcess, fork } from 'node:child_process';
+import { type ChildProcess, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { Agent, request } from 'node:http';
 import { cpus, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -108,6 +108,7 @@ console.log(
 await sessions();
 await servers();
 await redis();
+await workers();
 console.log(`\n${simulate()}`);
 agent.destroy();
 
@@ -177,7 +178,12 @@ async function redis(): Promise<void> {
   const client = new Redis(port, '127.0.0.1');
   const replicas = new RedisReplicas({ redis: client });
   const store = new RedisEventStore({ redis: client });
-  await replicas.note('warm', 'level', 'info', 60_000).catch(() => undefined);
+  for (;;) {
+    // Their connections of their own are there a little later.
+    const up = await Promise.all([replicas.notes('warm'), store.storeEvent('warm', {})]).catch(() => undefined);
+    if (up !== undefined) break;
+    await new Promise((done) => setTimeout(done, 20));
+  }
   const message = { jsonrpc: '2.0', method: 'notifications/message', params: { level: 'info', data: 'x'.repeat(200) } };
   const acts: Readonly<Record<string, (i: number) => Promise<unknown>>> = {
     'a session is taken up (its notes)': (i) => replicas.notes(`s${i % 1_000}`),
@@ -203,6 +209,59 @@ async function redis(): Promise<void> {
   client.disconnect();
   await stop(child, 'SIGKILL');
   rmSync(folder, { recursive: true, force: true });
+}
+
+/** What a call costs the processes of the gateway, alone and as workers; CPU, so that other programs matter less. */
+async function workers(): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'mcp-poolkit-scale-'));
+  const config = join(folder, 'mcp.json');
+  const echo = { command: process.execPath, args: [join(ROOT, 'bench/servers/echo.mjs')] };
+  writeFileSync(config, JSON.stringify({ mcpServers: { s0: echo } }));
+  for (const count of [1, 2]) {
+    const args = ['serve', '--config', config, '--port', '0', '--json', '--no-status', '--workers', `${count}`];
+    const child = spawn(process.execPath, [join(ROOT, 'dist/cli/main.js'), ...args], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const ready = await readyOf(child);
+    const pids = [child.pid ?? 0, ...(ready.workers ?? [])];
+    const url = `${ready.url}/servers/s0/mcp`;
+    const { session } = await post(url, INITIALIZE);
+    const call = { method: 'tools/call', params: { name: 'echo', arguments: { text: 'hello' } } };
+    const calls = 2 * SIZE.sessions;
+    // Until code is compiled, in each worker.
+    await many(SIZE.sessions, () => post(url, call, session));
+    const before = ticksOf(pids);
+    const answers = await many(calls, () => post(url, call, session));
+    const us = ((ticksOf(pids) - before) * 10_000) / calls;
+    if (answers.some(({ status }) => status !== 200)) throw new Error('a call failed');
+    row(`a call with ${count} worker${count === 1 ? '' : 's'}, 16 in flight`, `${us.toFixed(0)} µs CPU of the gateway`);
+    agent.destroy();
+    await stop(child);
+  }
+  rmSync(folder, { recursive: true, force: true });
+}
+
+function readyOf(child: ChildProcess): Promise<{ readonly url: string; readonly workers?: readonly number[] }> {
+  let text = '';
+  return new Promise((done, fail) => {
+    // It stays open: a pipe that is closed would end what writes to it.
+    child.stdout?.on('data', (chunk: Buffer) => {
+      text += String(chunk);
+      const line = /^\{"event":"ready".*$/m.exec(text)?.[0];
+      if (line !== undefined) done(JSON.parse(line) as { url: string; workers?: number[] });
+    });
+    child.once('exit', () => fail(new Error('serve did not start')));
+  });
+}
+
+/** User and system time of processes, in hundredths of a second. */
+function ticksOf(pids: readonly number[]): number {
+  const own = pids.map((pid) =>
+    readFileSync(`/proc/${pid}/stat`, 'utf8')
+      .replace(/^.*\) /, '')
+      .split(' '),
+  );
+  return own.reduce((sum, fields) => sum + Number(fields[11]) + Number(fields[12]), 0);
 }
 
 async function cpuOf(client: Redis): Promise<number> {

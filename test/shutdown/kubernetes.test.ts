@@ -1,5 +1,6 @@
-import { readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { stopBudgetMs } from '../../src/cli/stopTimes.js';
 import { checkGatewayOptions } from '../../src/gateway/GatewayOptions.js';
@@ -8,6 +9,7 @@ import { Cli, configFile } from '../support/cli.js';
 import { FakePool } from '../support/FakePool.js';
 import { exchange } from '../support/httpClient.js';
 import { fixture } from '../support/servers.js';
+import { tempFolder } from '../support/tempFolder.js';
 import { at, readYaml, type Yaml } from '../support/yaml.js';
 
 // A program starts here, and the machine may be busy.
@@ -58,12 +60,19 @@ test('probes ask what is served, are patient enough for the checks, and see a po
   expect(times('startupProbe')).toBeGreaterThanOrEqual(60);
 });
 
+function keyFile(): string {
+  const file = join(tempFolder(), 'session.key');
+  writeFileSync(file, randomBytes(32).toString('base64'));
+  return file;
+}
+
 /** The program with the manifest's arguments, but for its config, address and port. */
 async function serving(server: object, ...more: string[]): Promise<{ readonly program: Cli; readonly port: string }> {
   const own: Record<string, string> = {
     '--config': configFile({ everything: server }),
     '--host': '127.0.0.1',
     '--port': '0',
+    '--session-key': keyFile(),
   };
   const given = args.map((arg, index) => own[args[index - 1] ?? ''] ?? arg);
   const program = new Cli(...given, '--json', ...more);
