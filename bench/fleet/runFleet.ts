@@ -70,7 +70,7 @@ export async function runFleet(options: FleetOptions): Promise<FleetReport> {
     const beganMs = performance.now();
     for (const client of clients) client.start();
     const badExits: (number | null)[] = [];
-    const kills: number[] = [];
+    const kills: { readonly fromMs: number; readonly toMs: number }[] = [];
     for (let round = 0; round < rounds; round++) {
       await calm();
       for (const [index, port] of ports.entries()) {
@@ -81,8 +81,9 @@ export async function runFleet(options: FleetOptions): Promise<FleetReport> {
       }
       await calm();
       const dead = round % REPLICAS;
-      kills.push(performance.now());
+      const fromMs = performance.now();
       await stop(replicas[dead], 'SIGKILL');
+      kills.push({ fromMs, toMs: performance.now() });
       log(`round ${round + 1}: replica ${dead + 1} was killed`);
       await calm();
       replicas[dead] = await start(ports[dead] as number);
@@ -95,10 +96,10 @@ export async function runFleet(options: FleetOptions): Promise<FleetReport> {
     }
     const made = clients.flatMap((client) => client.made);
     const failed = made.filter(({ error }) => error !== undefined);
-    const atKill = (call: Made): boolean =>
-      kills.some((kill) => call.beganMs <= kill + RACE_MS && call.endedMs >= kill);
-    const nearKill = (call: Made): boolean =>
-      kills.some((kill) => call.beganMs >= kill && call.beganMs < kill + calmMs);
+    const atKill = ({ beganMs, endedMs }: Made): boolean =>
+      kills.some(({ fromMs, toMs }) => beganMs <= toMs + RACE_MS && endedMs >= fromMs);
+    const nearKill = ({ beganMs }: Made): boolean =>
+      kills.some(({ fromMs, toMs }) => beganMs >= fromMs && beganMs < toMs + calmMs);
     const stamps = Array.from({ length: started }, (_, index) => stampsIn(join(folder, `grants-${index}`))).flat();
     return {
       calls: made.length,
