@@ -177,15 +177,39 @@ function filterOf(given: unknown): ListenFilter | string {
 /** A notice's params as JSON without `_meta` and the closing brace: written once for all subscriptions that it is for. */
 const written = new WeakMap<ServerNotice, string>();
 
+/** Params as they were written, around the place of their `_meta`. */
+interface Exact {
+  readonly before: string;
+  readonly behind: string;
+  /** An object. */
+  readonly meta: string;
+}
+
+const exacts = new WeakMap<ServerNotice, Exact>();
+/** No JSON text has one. */
+const MARK = '\u0000';
+
+/** Looked through once for all subscriptions that it is for. */
+function exactOf(notice: ServerNotice): Exact | undefined {
+  const known = exacts.get(notice);
+  if (known !== undefined) return known;
+  const text = textOf(notice.params);
+  const members = text === undefined ? undefined : membersOf(text);
+  if (text === undefined || members === undefined) return undefined;
+  const meta = memberText(text, members, '_meta');
+  const [before, behind] = withMembers(text, { _meta: MARK })?.split(MARK) ?? [];
+  if (before === undefined || behind === undefined) return undefined;
+  const exact = { before, behind, meta: meta?.startsWith('{') ? meta : '{}' };
+  exacts.set(notice, exact);
+  return exact;
+}
+
 /** The message says which subscription it belongs to: by the id of the request, as the client gave it. */
 function labelled(notice: ServerNotice, idText: string): string {
-  const exact = textOf(notice.params);
-  const members = exact === undefined ? undefined : membersOf(exact);
-  if (exact !== undefined && members !== undefined) {
-    const meta = memberText(exact, members, '_meta');
-    const own = { [META_SUBSCRIPTION_ID]: idText };
-    const params = withMembers(exact, { _meta: withMembers(meta?.startsWith('{') === true ? meta : '{}', own) });
-    return `{"jsonrpc":"2.0","method":${JSON.stringify(notice.method)},"params":${params}}`;
+  const exact = exactOf(notice);
+  if (exact !== undefined) {
+    const meta = withMembers(exact.meta, { [META_SUBSCRIPTION_ID]: idText }) ?? `{"${META_SUBSCRIPTION_ID}":${idText}}`;
+    return `{"jsonrpc":"2.0","method":${JSON.stringify(notice.method)},"params":${exact.before}${meta}${exact.behind}}`;
   }
   const { _meta: given, ...rest } = notice.params ?? {};
   let text = written.get(notice);
