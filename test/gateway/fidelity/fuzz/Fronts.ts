@@ -196,8 +196,8 @@ export class Fronts {
       if (!whole && pieces.length < 5) await new Promise((resolve) => setImmediate(resolve));
     }
     if (!whole) {
-      const answered = await Promise.race([reader.done.then(() => true), pause(PATIENCE_MS).then(() => false)]);
-      if (!answered) socket.end();
+      const answered = await within(reader.done, PATIENCE_MS);
+      if (answered === undefined) socket.end();
     }
     const observed = await within(reader.done);
     reader.stop();
@@ -210,16 +210,15 @@ export class Fronts {
 }
 
 const HUNG: Observed = { status: 0, type: '', body: '', hung: true };
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** A stream that does not end by itself. */
 const isStream = (type: string, method: string, body: Buffer): boolean =>
   type.startsWith('text/event-stream') && (method === 'GET' || body.includes('subscriptions/listen'));
 
-async function within<T>(work: Promise<T>): Promise<T | undefined> {
+async function within<T>(work: Promise<T>, ms = DEADLINE_MS): Promise<T | undefined> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<undefined>((resolve) => {
-    timer = setTimeout(() => resolve(undefined), DEADLINE_MS);
+    timer = setTimeout(() => resolve(undefined), ms);
   });
   try {
     return await Promise.race([work, late]);
