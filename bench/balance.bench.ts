@@ -1,10 +1,12 @@
-import { ConsecutiveBreaker, circuitBreaker, handleAll } from 'cockatiel';
+import { ConsecutiveBreaker, circuitBreaker, bulkhead as cockatielBulkhead, handleAll } from 'cockatiel';
+import PQueue from 'p-queue';
 import {
   AdaptiveLimit,
   type BalancePolicy,
   Balancer,
   Bulkhead,
   CircuitBreaker,
+  hedge,
   LatencyWindow,
   OutlierDetector,
   RetryBudget,
@@ -18,6 +20,8 @@ function done(got: number, wanted: number): void {
 export async function suite(bench: Bench): Promise<void> {
   await breaker(bench);
   await picks(bench);
+  await bulkheads(bench);
+  await hedges(bench);
   await others(bench);
 }
 
@@ -113,6 +117,54 @@ async function picks(bench: Bench): Promise<void> {
       ),
     ],
     { operations: 100_000 },
+  );
+}
+
+/** 64 calls at once, 10 of which run: what waits is most of it. */
+async function bulkheads(bench: Bench): Promise<void> {
+  const ours = new Bulkhead({ maxConcurrent: 10, maxQueue: Number.POSITIVE_INFINITY });
+  const theirs = cockatielBulkhead(10, Number.POSITIVE_INFINITY);
+  const queue = new PQueue({ concurrency: 10 });
+  const work = (): Promise<number> => new Promise((resolve) => setImmediate(resolve, 1));
+  const batches = (run: () => Promise<number>) => async (operations: number) => {
+    let got = 0;
+    for (let from = 0; from < operations; from += 64) {
+      const all = await Promise.all(Array.from({ length: Math.min(64, operations - from) }, run));
+      for (const each of all) got += each;
+    }
+    done(got, operations);
+  };
+  const figure = await bench.race(
+    'a call through a bulkhead of 10, 64 at once',
+    [
+      { name: 'Bulkhead.run', run: batches(() => ours.run('tool', work)) },
+      { name: 'cockatiel bulkhead', run: batches(() => theirs.execute(work)) },
+      { name: 'p-queue', run: batches(() => queue.add(work) as Promise<number>) },
+    ],
+    { operations: 20_000 },
+  );
+  await ours.close();
+  const best = Math.min(figure('cockatiel bulkhead').medianNs, figure('p-queue').medianNs);
+  bench.target('a bulkhead, against the best peer', best / figure('Bulkhead.run').medianNs, '>=', 1);
+}
+
+/** No package of npm hedges: what it costs beside the call alone. */
+async function hedges(bench: Bench): Promise<void> {
+  const latencies = new LatencyWindow();
+  for (let i = 0; i < 100; i++) latencies.record(50);
+  const work = async (): Promise<number> => 1;
+  const sum = (run: () => Promise<number>) => async (operations: number) => {
+    let got = 0;
+    for (let i = 0; i < operations; i++) got += await run();
+    done(got, operations);
+  };
+  await bench.race(
+    'a call that may be hedged and is not, the call one resolved promise',
+    [
+      { name: 'the call alone (floor)', run: sum(work) },
+      { name: 'hedge', run: sum(() => hedge(work, { after: 'p95', latencies })) },
+    ],
+    { operations: 50_000 },
   );
 }
 
