@@ -135,7 +135,7 @@ test.each(blocks)('the guide’s commands run: %s', { timeout: 60_000 }, async (
     const words = splitCommand(command).slice(2);
     const args = words.map((word) => (/^(base\.json|bench\.(xml|md|html))$/.test(word) ? join(folder, word) : word));
     const started = args.map((word) => word.replace(/^npx mcp-poolkit/, `"${process.execPath}" "${MAIN}"`));
-    shorten(started, '--duration', () => '300ms');
+    shorten(started, '--duration', () => (started.includes('--find-max') ? '100ms' : '200ms'));
     shorten(started, '--turns', () => '1');
     // A search that begins near the knee has fewer steps.
     if (started.includes('--find-max')) shorten(started, '--rate', () => '4000');

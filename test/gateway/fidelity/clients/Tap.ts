@@ -1,16 +1,32 @@
-import { Agent, fetch as undiciFetch } from 'undici';
+// undici puts a dispatcher of its own under every `fetch` of the process, and its sockets would outlive the test: what was there
+// stays there.
+await fetch('data:,');
+const KEY = Symbol.for('undici.globalDispatcher.1');
+const globals = globalThis as { [KEY]?: unknown };
+const before = globals[KEY];
+const { Agent, fetch: undiciFetch } = await import('undici');
+globals[KEY] = before;
 
+type Sockets = InstanceType<typeof Agent>;
 type Fetch = (url: string | URL, init?: RequestInit) => Promise<Response>;
 
 /** A client's `fetch`, seen from outside: when bytes come, and a stream that is cut behind its first event. */
 export class Tap {
   readonly #fetch: Fetch;
+  readonly #sockets: Sockets | undefined;
   #cutNext = false;
   #waiting: (() => void)[] = [];
 
   /** `silenceMs`: a response without a sign of life for so long is given up. By default it is the machine's own `fetch`. */
   constructor(silenceMs?: number) {
-    this.#fetch = silenceMs === undefined ? globalThis.fetch : impatient(silenceMs);
+    this.#sockets =
+      silenceMs === undefined ? undefined : new Agent({ headersTimeout: silenceMs, bodyTimeout: silenceMs });
+    this.#fetch = this.#sockets === undefined ? globalThis.fetch : over(this.#sockets);
+  }
+
+  /** Ends the sockets that are its own. */
+  async close(): Promise<void> {
+    await this.#sockets?.destroy();
   }
 
   /** Cuts the stream of the next POST behind its first event with an id. */
@@ -45,7 +61,6 @@ export class Tap {
   };
 }
 
-function impatient(silenceMs: number): Fetch {
-  const dispatcher = new Agent({ headersTimeout: silenceMs, bodyTimeout: silenceMs });
+function over(dispatcher: Sockets): Fetch {
   return async (url, init) => (await undiciFetch(url, { ...init, dispatcher } as never)) as unknown as Response;
 }

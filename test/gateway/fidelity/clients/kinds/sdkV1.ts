@@ -94,6 +94,7 @@ export const SDK_V1: ClientKind = {
       const { sessionId } = transport;
       if (sessionId !== undefined) await transport.terminateSession();
       await transport.close();
+      await tap.close();
       return sessionId === undefined ? 'no session' : afterwards(url, sessionId);
     };
     return faceOfV1(transport as Transport, { tap, close });

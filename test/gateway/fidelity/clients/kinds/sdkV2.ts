@@ -101,6 +101,7 @@ async function connect(mode: Mode, url: string, { silenceMs }: ConnectOptions = 
       const { sessionId } = transport;
       if (sessionId !== undefined) await transport.terminateSession();
       await client.close();
+      await tap.close();
       return sessionId === undefined ? 'no session' : afterwards(url, sessionId);
     },
   };
