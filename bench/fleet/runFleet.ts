@@ -46,6 +46,7 @@ export async function runFleet(options: FleetOptions): Promise<FleetReport> {
   const { limit, clientsOfEach, rounds, calmMs, delayMs, refusingMs, log = () => undefined } = options;
   const folder = mkdtempSync(join(tmpdir(), 'mcp-poolkit-fleet-'));
   const children = new Set<ChildProcess>();
+  let proxy: ChildProcess | undefined;
   const clients: LoadClient[] = [];
   const calm = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, calmMs));
   try {
@@ -62,7 +63,7 @@ export async function runFleet(options: FleetOptions): Promise<FleetReport> {
     };
     const replicas = await Promise.all(ports.map(start));
     const nginx = await startNginx(folder, ports, Math.floor(delayMs / 2));
-    children.add(nginx.child);
+    proxy = nginx.child;
     const url = new URL(`http://127.0.0.1:${nginx.port}/servers/echo/mcp`);
     for (let i = 0; i < clientsOfEach; i++) {
       for (const kind of KINDS) clients.push(await LoadClient.connect(`${kind} ${i}`, kind, url));
@@ -117,6 +118,8 @@ export async function runFleet(options: FleetOptions): Promise<FleetReport> {
     };
   } finally {
     await Promise.all(clients.map((client) => client.stop().catch(() => undefined)));
+    // By a signal that it hears: killed, it would leave its workers behind.
+    await stop(proxy, 'SIGTERM');
     await Promise.all([...children].map((child) => stop(child, 'SIGKILL')));
     rmSync(folder, { recursive: true, force: true });
   }

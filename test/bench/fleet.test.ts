@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { runFleet } from '../../bench/fleet/runFleet.js';
@@ -18,12 +18,25 @@ function have(program: string): boolean {
   return false;
 }
 
+/** The processes that nginx works with. */
+function nginxWorkers(): string[] {
+  return readdirSync('/proc').filter((pid) => {
+    try {
+      return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith('nginx: worker');
+    } catch {
+      // It has ended meanwhile.
+      return false;
+    }
+  });
+}
+
 const [HAVE_NGINX, HAVE_HAPROXY] = [have('nginx'), have('haproxy')];
 
 test.skipIf(!HAVE_NGINX || !HAVE_REDIS)(
   'behind nginx a rolling restart of all replicas fails no call, a kill only those in flight there, which say so; sessions and the limit hold',
   async () => {
     const limit = { maxRequests: 100, windowMs: 500 };
+    const before = nginxWorkers();
     const report = await runFleet({ rounds: 1, clientsOfEach: 1, calmMs: 200, delayMs: 400, refusingMs: 300, limit });
     expect(report.failedInRestarts).toEqual([]);
     expect(report.failedOtherwise).toEqual([]);
@@ -32,6 +45,8 @@ test.skipIf(!HAVE_NGINX || !HAVE_REDIS)(
     expect(report.fullestWindow).toBeLessThanOrEqual(limit.maxRequests);
     expect(report.permits).toBeGreaterThanOrEqual(report.calls - report.failedByKill.length);
     expect(report.calls).toBeGreaterThan(30);
+    // They are no children of ours: a killed nginx would leave them behind.
+    expect(nginxWorkers().filter((pid) => !before.includes(pid))).toEqual([]);
   },
 );
 

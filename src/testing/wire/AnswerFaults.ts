@@ -95,7 +95,7 @@ export class AnswerFaults {
         this.#hold(call, text, delayMs ?? HOLD_MS);
         return true;
       case 'wrongId':
-        port.write(port.frame(withId(message, this.#options.memory.lastId ?? UNKNOWN_ID)));
+        port.write(port.frame(withId(message, this.#options.memory.spentId ?? UNKNOWN_ID)));
         return false;
       case 'unknownId':
         port.write(port.frame(withId(message, UNKNOWN_ID)));

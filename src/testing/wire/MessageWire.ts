@@ -40,6 +40,7 @@ export class MessageWire {
   readonly #answers: AnswerFaults;
   readonly #timers = new Set<Timer>();
   readonly #memory: WireMemory;
+  readonly #joined: Disposable;
   /** Calls whose server dies once it has taken them. */
   readonly #dying = new Map<WireCall, () => void>();
   #stalled = false;
@@ -48,6 +49,7 @@ export class MessageWire {
   constructor(options: MessageWireOptions) {
     this.#options = options;
     this.#memory = options.memory ?? new WireMemory();
+    this.#joined = this.#memory.join((id) => this.#calls.has(id));
     this.#answers = new AnswerFaults({
       later: (ms, work) => this.#later(ms, work),
       memory: this.#memory,
@@ -110,6 +112,7 @@ export class MessageWire {
   /** Cancels what waits; nothing more is written. */
   close(): void {
     this.#closed = true;
+    this.#joined[Symbol.dispose]();
     for (const timer of this.#timers) timer.cancel();
     this.#timers.clear();
     this.#calls.clear();

@@ -6,7 +6,23 @@ export class WireMemory {
   readonly vanished = new Set<string>();
   /** The call that was answered last. */
   lastId: RpcId | undefined;
+  /** Of each wire, whether a call of that id is in flight on it. */
+  readonly #wires = new Set<(id: RpcId) => boolean>();
   #held: (() => void)[] = [];
+
+  /** A wire that shares this; it leaves when it closes. */
+  join(inFlight: (id: RpcId) => boolean): Disposable {
+    this.#wires.add(inFlight);
+    return { [Symbol.dispose]: () => void this.#wires.delete(inFlight) };
+  }
+
+  /** The call that was answered last, where no wire has one of that id in flight: clients count anew on each connection. */
+  get spentId(): RpcId | undefined {
+    const { lastId } = this;
+    if (lastId === undefined) return undefined;
+    for (const inFlight of this.#wires) if (inFlight(lastId)) return undefined;
+    return lastId;
+  }
 
   /** Holds an answer back until another has gone out. */
   hold(release: () => void): void {

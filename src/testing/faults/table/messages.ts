@@ -44,7 +44,7 @@ export const MESSAGE_FAULTS = Object.freeze({
   },
   wrongId: {
     ...call,
-    shows: 'the answer bears the id of a call that was answered before',
+    shows: 'the answer bears the id of a call that was answered before, and of none in flight',
     answer: 'counted in lateReplies; the call itself ends by ERR_REQUEST_TIMEOUT',
   },
   unknownId: {
