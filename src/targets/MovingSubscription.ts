@@ -72,7 +72,8 @@ export class MovingSubscription<S extends TargetSubscription> {
       if (next === undefined) return;
       this.#current = next;
       if (!this.#closed.signal.aborted) continue;
-      await next.close();
+      // It came too late: no one waits for its end.
+      await next.close().catch((error: unknown) => this.#options.logger.debug({ error }, 'a subscription did not end'));
       return;
     }
   }

@@ -62,7 +62,7 @@ async function tryTake(path: string, mark: string): Promise<boolean> {
 async function isLeft(path: string, held: string): Promise<boolean> {
   const stat = await lstat(path).catch(() => undefined);
   if (stat === undefined) return false;
-  if (Math.abs(Date.now() - stat.mtimeMs) > STALE_MS) return true;
+  if (Math.abs(systemClock.wallNow() - stat.mtimeMs) > STALE_MS) return true;
   try {
     const { host, pid } = JSON.parse(held) as { readonly host?: unknown; readonly pid?: unknown };
     if (host !== hostname() || typeof pid !== 'number') return false;

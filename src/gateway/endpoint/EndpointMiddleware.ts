@@ -77,7 +77,7 @@ export class EndpointMiddleware {
         const tell = (notice: ServerNotice): void => inbound.noticeUnless(chain.size === 0, notice, onNotification);
         const listening = await endpoint.listen(client, filter, { ...options, onNotification: tell });
         routes.began();
-        void listening.ended.finally(routes.ended);
+        void listening.ended.then(routes.ended, routes.ended);
         return listening;
       },
       relay: (session, server, notice, own) => {
