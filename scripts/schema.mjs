@@ -5,12 +5,13 @@ import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { gatewaySchema } from '../dist/registry/config/curation/checkCuration.js';
 import { entrySchema } from '../dist/registry/config/entrySchema.js';
+import { interfacesIn, membersOf } from './options/declarations.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const FILE = 'mcp.schema.json';
 /** Where each field's meaning is written. */
-const DECLARATIONS = ['ServerConfig', 'targets/SeveralSettings', 'OAuthSettings', 'curation/Curation'].map((name) =>
-  readFileSync(`${root}/dist/registry/config/${name}.d.ts`, 'utf8'),
+const DECLARATIONS = ['ServerConfig', 'targets/SeveralSettings', 'OAuthSettings', 'curation/Curation'].map(
+  (name) => `${root}/dist/registry/config/${name}.d.ts`,
 );
 /** What stands in files only. */
 const OWN_WORDS = {
@@ -24,14 +25,12 @@ const OWN_WORDS = {
 /** `property: meaning` of every documented property of the declarations; the first that is found counts. */
 function meanings() {
   const found = new Map(Object.entries(OWN_WORDS));
-  for (const text of DECLARATIONS) {
-    for (const [, doc, name] of text.matchAll(/\/\*\*((?:(?!\*\/)[\s\S])*)\*\/\s*readonly (\w+)\??:/g)) {
-      const words = doc
-        .replace(/^\s*\* ?/gm, '')
-        .replace(/\s*@defaultValue\s+/, ' Default: ')
-        .replace(/\s+/g, ' ')
-        .trim();
-      if (!found.has(name)) found.set(name, words);
+  for (const file of DECLARATIONS) {
+    for (const name of interfacesIn(file)) {
+      for (const { name: property, of, words, standard } of membersOf(file, name)) {
+        if (of !== name || words === '' || found.has(property)) continue;
+        found.set(property, standard === undefined ? words : `${words} Default: ${standard}`);
+      }
     }
   }
   return found;

@@ -21,6 +21,7 @@ if (!existsSync(join(site, 'node_modules/vitepress'))) {
 rmSync(join(site, '.build'), { recursive: true, force: true });
 mkdirSync(pages, { recursive: true });
 run(process.execPath, ['scripts/errors.mjs'], root);
+run(process.execPath, ['scripts/options.mjs'], root);
 cpSync(join(root, 'docs'), pages, { recursive: true });
 cpSync(join(site, 'index.md'), join(pages, 'index.md'));
 mkdirSync(join(pages, 'public'), { recursive: true });

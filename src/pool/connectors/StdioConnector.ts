@@ -16,11 +16,11 @@ import { type Connector, type ConnectRequest, commonOptions } from './Connector.
 
 /** How long a stop may take at each of its steps, in ms. */
 export interface StopTimes {
-  /** After the end of its stdin, from 0. @defaultValue 2000 */
+  /** How long a process may take to end by itself after the end of its stdin, in ms from 0. @defaultValue 2000 */
   readonly stdinGraceMs?: number;
-  /** After SIGTERM to its group, from 0. @defaultValue 2000 */
+  /** How long its group may take after SIGTERM, in ms from 0. @defaultValue 2000 */
   readonly termGraceMs?: number;
-  /** After SIGKILL, until it is reported as alive. @defaultValue 2000 */
+  /** How long it may take to vanish after SIGKILL, in ms; then it is reported as still alive. @defaultValue 2000 */
   readonly killProofMs?: number;
 }
 
@@ -30,7 +30,7 @@ export interface StdioConnectorOptions extends StopTimes {
   readonly lifecycle?: LifecycleManager;
   /** Where the manager made here keeps its ledger, so that what a killed owner left is ended by the next. `false`: nowhere. @defaultValue the user's state folder */
   readonly ledger?: { readonly directory: string } | false;
-  /** Told apart from the machine's own in tests. @defaultValue the machine's own */
+  /** Measures time and arms timers; a `FakeClock` in tests. @defaultValue the system's clock */
   readonly clock?: Clock;
   /** Where it logs. @defaultValue nowhere */
   readonly logger?: Logger;

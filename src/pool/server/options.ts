@@ -23,7 +23,7 @@ import type { CredentialsHook } from './callers/Credentials.js';
 
 /** What every server pool takes: defaults for its servers, bounds over all of them, and what it is lent. */
 export interface PoolOptions {
-  /** Told apart from the machine's own in tests. @defaultValue the machine's own */
+  /** Measures time and arms timers; a `FakeClock` in tests. @defaultValue the system's clock */
   readonly clock?: Clock;
   /** Where the pool logs. @defaultValue nowhere */
   readonly logger?: Logger;
@@ -43,7 +43,7 @@ export interface PoolOptions {
   readonly maxConcurrent?: number | 'auto';
   /** Callers waiting for one partition of a server, from 0; 0 refuses every call that would have to wait. @defaultValue 1024 */
   readonly maxQueue?: number;
-  /** Bytes of one message, each way, from 1024. @defaultValue 67108864 */
+  /** Bytes of one message, each way, from 1024; twice that may wait for a server that does not read. @defaultValue 67108864 */
   readonly maxMessageBytes?: number;
   /** Longest wait for a slot, in ms, from 1; `Infinity` without end. @defaultValue 30000 */
   readonly acquireTimeoutMs?: number;
@@ -53,27 +53,31 @@ export interface PoolOptions {
   readonly requestTimeoutMs?: number;
   /** Longest call whatever progress comes, in ms, from 1; `Infinity` without end. @defaultValue 600000 */
   readonly maxTotalTimeoutMs?: number;
-  /** A connection without calls ends after this many ms; the next call starts it again. `Infinity` never. @defaultValue 300000 */
+  /** A connection without calls ends after this many ms, from 1; the next call starts it again. `Infinity` never. @defaultValue 300000 */
   readonly idleTimeoutMs?: number;
-  /** Pause before a start that follows a failed one or an early death: doubles from `initialMs` to `maxMs`. @defaultValue 250, 30000, 0.2 */
+  /**
+   * Pause before a start that follows a failed one or an early exit: doubles from `initialMs` to `maxMs`, both in ms from 1, and is longer or
+   * shorter by a random share of up to `jitterRatio`, from 0 to 1.
+   * @defaultValue `{ initialMs: 250, maxMs: 30000, jitterRatio: 0.2 }`
+   */
   readonly backoff?: { readonly initialMs?: number; readonly maxMs?: number; readonly jitterRatio?: number };
-  /** A connection that lived this long, in ms, was stable: its death starts no backoff. @defaultValue 10000 */
+  /** A connection that lived this long, in ms from 0, was stable: its end starts no backoff. 0: each was. @defaultValue 10000 */
   readonly stableAfterMs?: number;
   /** Consecutive failed calls that open the breaker, from 1; `Infinity` never. @defaultValue 10 */
   readonly breakerThreshold?: number;
-  /** How long it stays open before one call may try, in ms. @defaultValue 10000 */
+  /** How long it stays open before one call may try, in ms, from 1. @defaultValue 10000 */
   readonly breakerResetMs?: number;
   /** Whether a call's timeout counts as a failure to the breaker. @defaultValue false */
   readonly breakerCountsTimeouts?: boolean;
   /** What a breaker is for: the whole server, or each principal or tool by itself. @defaultValue 'server' */
   readonly breakerScope?: 'server' | 'principal' | 'tool';
-  /** An idle connection is asked to `ping` after this many ms of silence; `Infinity` never. @defaultValue 30000 */
+  /** An idle connection is asked to `ping` after this many ms of silence, from 1; `Infinity` never. @defaultValue 30000 */
   readonly healthIntervalMs?: number;
-  /** How long a `ping` may take, in ms. @defaultValue 5000 */
+  /** How long a `ping` may take, in ms, from 1; `Infinity` without end. @defaultValue 5000 */
   readonly healthTimeoutMs?: number;
-  /** With more principals than connections: how long one may keep a connection that others wait for, in ms. @defaultValue 1000 */
+  /** With more principals than connections: how long one may keep a connection that others wait for, in ms, from 0. @defaultValue 1000 */
   readonly maxHoldMs?: number;
-  /** A lease held longer than this, in ms, is reported; `Infinity` never. @defaultValue 120000 */
+  /** A lease held longer than this, in ms, from 1, is reported; `Infinity` never. @defaultValue 120000 */
   readonly leakThresholdMs?: number;
   /** What a server needs to act for a principal. Asked once at a time per server and principal. @defaultValue none: servers get what their config says */
   readonly credentials?: CredentialsHook;

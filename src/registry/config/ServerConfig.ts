@@ -113,9 +113,9 @@ export interface SeveralTargets extends SeveralSettings {
    * @defaultValue 'p2c-ewma'
    */
   readonly balance?: BalancePolicy;
-  /** Gets a copy of a share of the calls that may be repeated. @defaultValue none */
+  /** The target `to` gets a copy of a share, `ratio` (0.01), of the calls that may be repeated; its answers are compared unless `compare` is false. @defaultValue none */
   readonly mirror?: { readonly to: TargetReach; readonly ratio?: number; readonly compare?: boolean };
-  /** Answers a share of the calls that may be repeated, in place of the targets, which answer where it fails. @defaultValue none */
+  /** The target `to` answers a share, `ratio` (0.01), of the calls that may be repeated, in place of the targets, which answer where it fails. @defaultValue none */
   readonly canary?: { readonly to: TargetReach; readonly ratio?: number };
 }
 

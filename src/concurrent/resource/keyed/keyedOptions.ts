@@ -14,6 +14,10 @@ export interface KeyedFactory<K, R> {
 
 /** Those of `ResourcePool`, for each key; here is what differs. `maxQueue` bounds the callers of all keys together. */
 export interface KeyedPoolOptions extends Omit<ResourcePoolOptions, 'minResources'> {
+  /** What errors and logs call the pool. @defaultValue 'KeyedPool' */
+  readonly name?: string;
+  /** Most callers that may wait, over all keys, from 0; 0: none may, `Infinity`: no bound. @defaultValue 1000 */
+  readonly maxQueue?: number;
   /** Most resources over all keys, those being created or destroyed included; from 1 to 1,000,000. @defaultValue 10 */
   readonly maxResources?: number;
   /** Most resources of one key, from 1; `Infinity`: only `maxResources` bounds it. @defaultValue Infinity */
