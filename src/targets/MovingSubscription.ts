@@ -21,7 +21,7 @@ export interface MovingOptions {
   readonly closing: AbortSignal;
 }
 
-/** How long an attempt to subscribe elsewhere waits after one that failed. */
+/** The least time between two attempts to subscribe elsewhere: a server may end each subscription as soon as it is there. */
 const RETRY_MS = 1_000;
 
 const waits = new AbortHub();
@@ -66,8 +66,13 @@ export class MovingSubscription<S extends TargetSubscription> {
 
   /** Resolves when it is over for good: by its caller, or since its server was stopped. */
   async #follow(): Promise<void> {
-    for (;;) {
+    const { clock } = this.#options;
+    for (let short = 0; ; ) {
+      const sinceMs = clock.now();
       await this.#current.ended;
+      // One may move at once, since its target was removed; the next that ends so soon was ended by a server.
+      short = clock.now() - sinceMs < RETRY_MS ? short + 1 : 0;
+      if (short > 1) await this.#pause();
       const next = await this.#elsewhere();
       if (next === undefined) return;
       this.#current = next;
@@ -79,7 +84,7 @@ export class MovingSubscription<S extends TargetSubscription> {
   }
 
   async #elsewhere(): Promise<S | undefined> {
-    const { server, clock, logger } = this.#options;
+    const { server, logger } = this.#options;
     const { signal } = this.#closed;
     while (!signal.aborted) {
       try {
@@ -87,9 +92,15 @@ export class MovingSubscription<S extends TargetSubscription> {
       } catch (error) {
         if (error instanceof ServerStoppedError || error instanceof ClosedError) return undefined;
         logger.warn({ server, error: messageOf(error) }, 'a subscription could not be taken up on another target');
-        await sleep(clock, RETRY_MS, { signal, ref: false }).catch(() => undefined);
+        await this.#pause();
       }
     }
     return undefined;
+  }
+
+  /** Shorter when it is closed meanwhile. */
+  async #pause(): Promise<void> {
+    const { signal } = this.#closed;
+    await sleep(this.#options.clock, RETRY_MS, { signal, ref: false }).catch(() => undefined);
   }
 }
