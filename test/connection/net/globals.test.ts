@@ -25,7 +25,10 @@ test.skipIf(!existsSync(entry))(
     const was = state();
     const listeners = process.eventNames().map(String);
     const { HTTPClientPool } = await import(${JSON.stringify(entry)});
-    await new HTTPClientPool({}).close();
+    const pool = new HTTPClientPool({});
+    const { failed } = await pool.startAll([{ name: 'none', transport: 'http', url: 'http://127.0.0.1:1/' }]);
+    if (failed.length !== 1) throw new Error('it started');
+    await pool.close();
     for (const each of ${JSON.stringify(entries)}) await import(each);
     const now = state();
     console.log(JSON.stringify({

@@ -1,10 +1,10 @@
-import type { buildConnector as Connectors, Dispatcher, Pool as Pools, Agent as Sockets } from 'undici';
+import type { Agent, buildConnector as Connectors, Dispatcher, Pool as Pools } from 'undici';
 import { type Clock, systemClock } from '../../../core/clock.js';
 import { type CloseOptions, CloseScope } from '../../../core/close/CloseScope.js';
 import { IncomingBytes } from '../body/IncomingBytes.js';
-import { HTTP_DEFAULTS, type HttpDispatcherOptions, resolveDispatcherOptions } from '../httpOptions.js';
+import { type HttpDispatcherOptions, resolveDispatcherOptions } from '../httpOptions.js';
 import { endsWhilePaused } from './pausedParser.js';
-import { Agent, buildConnector, Pool, ProxyAgent } from './undici.js';
+import { undici } from './undici.js';
 
 /** Which sockets a request goes over. */
 export type Lane = 'calls' | 'replies' | 'streams';
@@ -15,67 +15,73 @@ export type Lane = 'calls' | 'replies' | 'streams';
  * it to all its connections; its maker closes it, after them.
  */
 export class HttpDispatchers {
-  readonly calls: Sockets;
-  readonly replies: Sockets;
-  readonly streams: Sockets;
   readonly proxyFromEnv: boolean;
   readonly incoming: IncomingBytes;
   readonly #options: HttpDispatcherOptions;
-  readonly #common: Sockets.Options;
-  /** By proxy and lane. */
-  readonly #tunnels = new Map<string, Dispatcher>();
+  readonly #resolved: ReturnType<typeof resolveDispatcherOptions>;
+  readonly #clock: Clock;
+  /** By lane, those of a tunnel also by proxy. */
+  readonly #sockets = new Map<string, Dispatcher>();
   readonly #scope: CloseScope;
+  #released = false;
 
   /** @throws OptionError */
   constructor(options: HttpDispatcherOptions = {}, clock: Clock = systemClock) {
-    const { connectTimeoutMs, maxHeaderBytes, keepAliveMs, maxReplySockets, maxIncomingBytes, proxyFromEnv } =
-      resolveDispatcherOptions(options);
-    const common = {
-      connect: endsWhilePaused(connector(connectTimeoutMs, options.tls ?? {}, clock)),
-      maxHeaderSize: maxHeaderBytes,
-      keepAliveTimeout: keepAliveMs,
-      // Times of waiting are the calls' own: see `Exchange`.
-      headersTimeout: 0,
-      bodyTimeout: 0,
-    };
     this.#options = options;
-    this.#common = common;
-    this.proxyFromEnv = proxyFromEnv;
-    this.incoming = new IncomingBytes(maxIncomingBytes);
-    this.calls = new Agent(common);
-    this.replies = new Agent({ ...common, connections: maxReplySockets });
-    this.streams = new Agent(common);
+    this.#resolved = resolveDispatcherOptions(options);
+    this.#clock = clock;
+    this.proxyFromEnv = this.#resolved.proxyFromEnv;
+    this.incoming = new IncomingBytes(this.#resolved.maxIncomingBytes);
     this.#scope = new CloseScope('http dispatchers', {
       clock,
       onRelease: async () => {
-        const own = [this.calls, this.replies, this.streams, ...this.#tunnels.values()];
-        await Promise.all(own.map((each) => each.destroy()));
+        this.#released = true;
+        await Promise.all([...this.#sockets.values()].map((each) => each.destroy()));
       },
     });
   }
 
   /** The sockets of `lane`; for an https URL behind `proxy`, those of a tunnel through it. */
   of(lane: Lane, proxy: URL | undefined): Dispatcher {
-    if (proxy === undefined) return this[lane];
-    const key = `${lane} ${proxy.href}`;
-    let tunnel = this.#tunnels.get(key);
-    if (tunnel === undefined) {
-      const { connect: _, ...common } = this.#common;
-      const { connectTimeoutMs = HTTP_DEFAULTS.connectTimeoutMs, tls = {} } = this.#options;
-      const timeout = connectTimeoutMs;
-      tunnel = new ProxyAgent({
-        ...common,
-        uri: proxy.href,
-        proxyTls: { timeout } as never,
-        requestTls: { ...tls, timeout } as never,
-        factory: (origin, given) => {
-          const { connect, ...others } = given as Pools.Options & { readonly connect: Connectors.connector };
-          return new Pool(origin, { ...others, connect: endsWhilePaused(connect) });
-        },
-      });
-      this.#tunnels.set(key, tunnel);
+    const key = proxy === undefined ? lane : `${lane} ${proxy.href}`;
+    let sockets = this.#sockets.get(key);
+    if (sockets === undefined) {
+      sockets = proxy === undefined ? this.#direct(lane) : this.#tunnel(proxy);
+      // A request after the close fails as one under way does.
+      if (this.#released) void sockets.destroy();
+      this.#sockets.set(key, sockets);
     }
-    return tunnel;
+    return sockets;
+  }
+
+  #common(): Agent.Options {
+    // Times of waiting are the calls' own: see `Exchange`.
+    const { maxHeaderBytes, keepAliveMs } = this.#resolved;
+    return { maxHeaderSize: maxHeaderBytes, keepAliveTimeout: keepAliveMs, headersTimeout: 0, bodyTimeout: 0 };
+  }
+
+  #direct(lane: Lane): Agent {
+    const { connectTimeoutMs, maxReplySockets } = this.#resolved;
+    return new (undici().Agent)({
+      ...this.#common(),
+      ...(lane === 'replies' && { connections: maxReplySockets }),
+      connect: endsWhilePaused(connector(connectTimeoutMs, this.#options.tls ?? {}, this.#clock)),
+    });
+  }
+
+  #tunnel(proxy: URL): Dispatcher {
+    const { Pool, ProxyAgent } = undici();
+    const timeout = this.#resolved.connectTimeoutMs;
+    return new ProxyAgent({
+      ...this.#common(),
+      uri: proxy.href,
+      proxyTls: { timeout } as never,
+      requestTls: { ...this.#options.tls, timeout } as never,
+      factory: (origin, given) => {
+        const { connect, ...others } = given as Pools.Options & { readonly connect: Connectors.connector };
+        return new Pool(origin, { ...others, connect: endsWhilePaused(connect) });
+      },
+    });
   }
 
   /** Ends every socket at once; requests on them fail. */
@@ -90,7 +96,7 @@ export class HttpDispatchers {
 
 /** undici's own timeout of connecting stands on a clock of half a second that outlives its sockets. */
 function connector(timeoutMs: number, tls: object, clock: Clock): Connectors.connector {
-  const connect = buildConnector({ ...tls, timeout: 0 } as Connectors.BuildOptions) as (
+  const connect = undici().buildConnector({ ...tls, timeout: 0 } as Connectors.BuildOptions) as (
     options: Connectors.Options,
     callback: Connectors.Callback,
   ) => { destroy(error: Error): void };

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import type { buildConnector } from 'undici';
-import { kParser } from './undici.js';
+import { undici } from './undici.js';
 
 /** What undici keeps with a socket. */
 interface Parser {
@@ -16,17 +16,18 @@ interface Parser {
  * (nodejs/undici#5360; corrected in 8, which needs Node 22). Before undici hears of the end, its parser is told to go on.
  */
 export function endsWhilePaused(connect: buildConnector.connector): buildConnector.connector {
+  const { kParser } = undici();
   return (options, callback) =>
     connect(options, (...result) => {
       // Undefined or null when it could not connect.
       const socket = result[1] as Socket | null | undefined;
-      if (socket) for (const event of ['end', 'error', 'close']) onEarly(socket, event);
+      if (socket) for (const event of ['end', 'error', 'close']) onEarly(socket, event, kParser);
       callback(...result);
     });
 }
 
 /** undici adds its own listeners later, and is called after this one. */
-function onEarly(socket: Socket, event: string): void {
+function onEarly(socket: Socket, event: string, kParser: symbol): void {
   socket.on(event, () => {
     const parser = (socket as unknown as Record<symbol, Parser | null | undefined>)[kParser];
     if (!parser?.paused || parser.ptr === null) return;

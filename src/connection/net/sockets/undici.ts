@@ -1,21 +1,34 @@
 import { createRequire } from 'node:module';
 
+type Undici = typeof import('undici');
+
+/** What is used of undici. */
+export interface UndiciParts extends Pick<Undici, 'Agent' | 'buildConnector' | 'Pool' | 'ProxyAgent'> {
+  /** Under which it keeps the parser of a socket. */
+  readonly kParser: symbol;
+}
+
+let parts: UndiciParts | undefined;
+
 /**
  * undici's parts by their own files: the package's entry installs a global dispatcher, which changes `fetch` for the whole
  * program on Node 20. Importing a library must not (docs/decisions/136-no-globals.md). `test/connection/net/globals.test.ts`
- * fails when one of these files moves.
+ * fails when one of these files moves. They are loaded with the first request to a URL: a third of the time that importing the
+ * package would take, and programs that have no such servers never need them.
  */
-const require = createRequire(import.meta.url);
-type Undici = typeof import('undici');
-
-export const Agent = require('undici/lib/dispatcher/agent.js') as Undici['Agent'];
-export const buildConnector = require('undici/lib/core/connect.js') as Undici['buildConnector'];
-export const Pool = require('undici/lib/dispatcher/pool.js') as Undici['Pool'];
-export const ProxyAgent = require('undici/lib/dispatcher/proxy-agent.js') as Undici['ProxyAgent'];
-
-/** Under which it keeps the parser of a socket. */
-export const { kParser } = require('undici/lib/core/symbols.js') as { readonly kParser: symbol };
-
-const Dispatcher = require('undici/lib/dispatcher/dispatcher.js') as Undici['Dispatcher'];
-// A tunnel asks for CONNECT by this method, which only the package's entry adds.
-Dispatcher.prototype.connect ??= require('undici/lib/api/api-connect.js') as typeof Dispatcher.prototype.connect;
+export function undici(): UndiciParts {
+  if (parts !== undefined) return parts;
+  const require = createRequire(import.meta.url);
+  const Dispatcher = require('undici/lib/dispatcher/dispatcher.js') as Undici['Dispatcher'];
+  // A tunnel asks for CONNECT by this method, which only the package's entry adds.
+  Dispatcher.prototype.connect ??= require('undici/lib/api/api-connect.js') as typeof Dispatcher.prototype.connect;
+  const { kParser } = require('undici/lib/core/symbols.js') as { readonly kParser: symbol };
+  parts = {
+    Agent: require('undici/lib/dispatcher/agent.js') as Undici['Agent'],
+    buildConnector: require('undici/lib/core/connect.js') as Undici['buildConnector'],
+    Pool: require('undici/lib/dispatcher/pool.js') as Undici['Pool'],
+    ProxyAgent: require('undici/lib/dispatcher/proxy-agent.js') as Undici['ProxyAgent'],
+    kParser,
+  };
+  return parts;
+}
