@@ -5,6 +5,19 @@ import type { TargetSettings } from './target/Target.js';
 import type { TargetSpec } from './target/TargetSpec.js';
 import type { Workload } from './workload/Workload.js';
 
+/** What a workload may do again and again. */
+export const WORKLOAD_KINDS = [
+  'tool',
+  'payload',
+  'progress',
+  'lists',
+  'sessions',
+  'cold',
+  'head-of-line',
+  'fairness',
+  'scenario',
+] as const;
+
 /** The defaults of `runBench` and of the command. */
 export const BENCH_DEFAULTS = Object.freeze({
   concurrency: Object.freeze([1, 16, 64]) as readonly number[],

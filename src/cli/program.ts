@@ -2,7 +2,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { packageVersion } from '../core/version.js';
 import { GATEWAY_DEFAULTS } from '../gateway/GatewayOptions.js';
 import { addAuth } from './auth/authCommand.js';
-import { TOKENS_FLAG } from './auth/oauthOf.js';
+import { TOKENS_FLAG } from './auth/tokensFlag.js';
 import { addBench, addReference } from './bench/benchCommand.js';
 import type { CallOptions } from './call.js';
 import { addConnect } from './desk/connectProgram.js';

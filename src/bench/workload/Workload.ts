@@ -39,18 +39,6 @@ export type Workload =
   /** One caller with all of the concurrency beside `light` callers with one call each. */
   | ({ readonly kind: 'fairness'; readonly light: number } & ToolChoice);
 
-export const WORKLOAD_KINDS = [
-  'tool',
-  'payload',
-  'progress',
-  'lists',
-  'sessions',
-  'cold',
-  'head-of-line',
-  'fairness',
-  'scenario',
-] as const;
-
 /** The workload in a few words, for tables. */
 export function describeWorkload(workload: Workload): string {
   switch (workload.kind) {

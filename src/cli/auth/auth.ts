@@ -6,7 +6,8 @@ import { isSeveral, targetsOf } from '../../registry/config/targets/targetsOf.js
 import { loadConfig } from '../configs.js';
 import { complain } from '../output/output.js';
 import { writeOut } from '../output/showResult.js';
-import { oauthOf, type TokensOption } from './oauthOf.js';
+import { oauthOf } from './oauthOf.js';
+import type { TokensOption } from './tokensFlag.js';
 
 export interface AuthOptions extends TokensOption {
   readonly config?: string;

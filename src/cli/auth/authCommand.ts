@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import type { AuthOptions } from './auth.js';
-import { TOKENS_FLAG } from './oauthOf.js';
+import { TOKENS_FLAG } from './tokensFlag.js';
 
 /** Signing in to servers. */
 export function addAuth(program: Command): void {

@@ -1,6 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { BENCH_DEFAULTS, SWEEP_OPTIONS } from '../../bench/BenchOptions.js';
-import { WORKLOAD_KINDS } from '../../bench/workload/Workload.js';
+import { BENCH_DEFAULTS, SWEEP_OPTIONS, WORKLOAD_KINDS } from '../../bench/BenchOptions.js';
 import type { BenchCommandOptions } from './bench.js';
 
 /** `mcp-poolkit reference`: the built-in upstream of known service time. */

@@ -1,4 +1,4 @@
-import type { TokensOption } from '../auth/oauthOf.js';
+import type { TokensOption } from '../auth/tokensFlag.js';
 
 /** What `serve` is told on the command line. */
 export interface ServeOptions extends TokensOption {
