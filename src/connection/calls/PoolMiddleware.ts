@@ -80,7 +80,9 @@ export class PoolMiddleware {
     const { caller, idempotent = false, raw } = options;
     const era = (): ServerInfo['era'] | undefined => this.#options.info(server, caller)?.era;
     const origin: CallOrigin = { kind: 'request', from: 'client', server, method, caller, idempotent, era };
-    const result = await throughChain(this.#chain, origin, params, options, this.#options.logger, send);
+    // Middleware may look at the result: it is to come whole.
+    const own = options.onLarge === undefined ? options : { ...options, onLarge: undefined };
+    const result = await throughChain(this.#chain, origin, params, own, this.#options.logger, send);
     return raw === true ? result.bytes : result.value;
   }
 

@@ -2,6 +2,8 @@ import type { Call } from './Call.js';
 import { ownId } from './codec/ownId.js';
 
 const START_SIZE = 256;
+/** More are not told apart: each may still be answered, for ever. */
+const MAX_GIVEN_UP = 1_000;
 
 /**
  * Calls by id, for ids that count up. A slot each, by the id's low bits; a call so old that its slot is wanted again
@@ -14,8 +16,12 @@ export class CallTable {
   readonly #elders = new Map<number, Call>();
   #size = 0;
   #raw = 0;
+  /** Whether there was a call whose result stays bytes. */
+  everRaw = false;
   #newest = 0;
   #onIdle: (() => void)[] = [];
+  /** Ids of calls that were given up and not answered. */
+  readonly #givenUp = new Set<number>();
 
   get size(): number {
     return this.#size;
@@ -38,10 +44,33 @@ export class CallTable {
     return call?.phase === 'sent' ? call : undefined;
   }
 
+  /** The only call that the other side owes an answer, if there is just one, those given up among them. */
+  onlyOwed(): Call | undefined {
+    if (this.#size !== 1 || this.#givenUp.size > 0) return undefined;
+    return this.values()[0];
+  }
+
+  /** A sent call is given up: its answer may still come. */
+  gaveUp(id: number): void {
+    if (this.#givenUp.size < MAX_GIVEN_UP) this.#givenUp.add(id);
+  }
+
+  /** The answer to a call that was given up came. */
+  answeredLate(id: unknown): void {
+    // Beyond the bound those that are left are not known.
+    if (this.#givenUp.size < MAX_GIVEN_UP) this.#givenUp.delete(ownId(id) ?? 0);
+  }
+
   /** Whether an answer's id was given out, and its call has settled. */
   isPast(id: unknown): boolean {
     const own = ownId(id) ?? 0;
     return Number.isInteger(own) && own > 0 && own <= this.#newest && this.get(own) === undefined;
+  }
+
+  /** By an id as a message has it. */
+  find(id: unknown): Call | undefined {
+    const own = ownId(id);
+    return own === undefined ? undefined : this.get(own);
   }
 
   get(id: number): Call | undefined {
@@ -54,7 +83,10 @@ export class CallTable {
     if (this.#size * 2 >= this.#slots.length) this.#grow();
     this.#put(call);
     this.#size++;
-    if (call.options.raw === true) this.#raw++;
+    if (call.options.raw === true) {
+      this.#raw++;
+      this.everRaw = true;
+    }
   }
 
   delete(call: Call): void {

@@ -47,6 +47,12 @@ export class CallTimes {
     };
   }
 
+  /** The call's time stands still until the function returned is called. */
+  still(call: Call): () => void {
+    this.#pause(call);
+    return () => this.#resume(call);
+  }
+
   settled(call: Call): void {
     this.#wheel.remove(call);
   }

@@ -8,10 +8,11 @@ import type { ChannelCounters, ChannelOptions, ChannelTransport } from './Channe
 import { cancelledNotice, type Envelope, encodeCall, encodeNotice } from './codec/encode.js';
 import { detached, type RawReply, replyError, scanFailure, scanReply } from './codec/envelope.js';
 import { keepParams, shareText } from './codec/exactText.js';
-import { objectOf, ownId } from './codec/ownId.js';
+import { objectOf } from './codec/ownId.js';
 import { bytesOf, FREE_BYTES, parseMessage } from './codec/parsingCost.js';
 import { failureOf } from './failureOf.js';
 import { Inbox } from './Inbox.js';
+import { LargeReplies } from './large/LargeReplies.js';
 import { ServerRequests } from './ServerRequests.js';
 import { Unread } from './Unread.js';
 
@@ -26,6 +27,8 @@ export class Channel {
   readonly counters: ChannelCounters = { calls: 0, lateReplies: 0, garbage: 0, orphanRequests: 0, callbackErrors: 0 };
   /** Adds what an era asks of every request's params; set after the handshake. */
   envelope: Envelope | undefined;
+  /** Replies that are taken in pieces. */
+  readonly large: LargeReplies;
   readonly #options: ChannelOptions;
   readonly #transport: ChannelTransport;
   readonly #pending = new CallTable();
@@ -44,14 +47,12 @@ export class Channel {
     const { server, logger, onNotification, onRequest } = options;
     this.#serverRequests = new ServerRequests((text, call) => this.#transport.post(text, call), options);
     this.#unread = new Unread(this.#pending, this.counters, options, (call, error) => this.failCall(call, error));
+    this.large = new LargeReplies(this, options, this.#pending, this.#times);
     this.#inbox = new Inbox({
       server,
       logger,
       requests: this.#serverRequests,
-      pending: (id) => {
-        const own = ownId(id);
-        return own === undefined ? undefined : this.#pending.get(own);
-      },
+      pending: (id) => this.#pending.find(id),
       counters: this.counters,
       onAsk: (stream) => this.#times.asked(stream === undefined ? this.#pending.values() : [stream]),
       onProgress: (call, params) => this.#progressed(call, params as unknown as Progress),
@@ -139,6 +140,8 @@ export class Channel {
    * hold up everything else while it is parsed. Then it is garbage, and the call whose answer it is fails (`ERR_PROTOCOL`).
    */
   read(data: Buffer | string, call?: Call, reply?: RawReply | null): boolean {
+    // A large one that comes late is not worth its parsing.
+    if (reply && this.#pending.sent(reply.id) === undefined && this.#unread.late(reply.id)) return true;
     if (this.wantsRaw && this.receiveBytes(bytesOf(data), reply)) return true;
     const text = data.length < FREE_BYTES ? data.toString() : data;
     let message: unknown;
@@ -168,7 +171,7 @@ export class Channel {
     if (reply === undefined || reply === null) return this.#failedBytes(bytes);
     const call = this.#pending.sent(reply.id);
     if (call?.options.raw !== true) return false;
-    this.#answered(call, bytes);
+    this.answered(call, bytes);
     call.resolve(detached(bytes.subarray(reply.start, reply.end)));
     return true;
   }
@@ -178,7 +181,7 @@ export class Channel {
     const failure = scanFailure(bytes);
     const call = failure === undefined ? undefined : this.#pending.sent(failure.id);
     if (failure === undefined || call?.options.raw !== true) return false;
-    this.#answered(call, bytes);
+    this.answered(call, bytes);
     call.reject(replyError(this.#options.server, failure.error, failure.dataText));
     return true;
   }
@@ -186,6 +189,21 @@ export class Channel {
   /** Bytes that are no JSON came. */
   receiveGarbage(bytes: Buffer): void {
     this.#unread.garbage(bytes);
+  }
+
+  /** An answer came: the caller settles the call's promise right after. */
+  answered(call: Call, text?: string | Uint8Array): void {
+    const { onAnswer, clock } = this.#options;
+    const { meter } = call.options;
+    if (meter !== undefined && text !== undefined) meter.receivedBytes = Buffer.byteLength(text);
+    if (onAnswer !== undefined) {
+      try {
+        onAnswer(clock.now() - call.sentMs);
+      } catch (error) {
+        this.#inbox.threw(error);
+      }
+    }
+    this.#settle(call);
   }
 
   /** The transport says so of one call: it failed, or never went out. */
@@ -206,10 +224,7 @@ export class Channel {
     if (this.#failure !== undefined) return;
     const { server } = this.#options;
     this.#failure = failureOf(server, why, cause);
-    for (const call of this.#pending.values()) {
-      const error = this.#failure(call);
-      if (this.#settle(call)) call.reject(error);
-    }
+    for (const call of this.#pending.values()) this.failCall(call, this.#failure(call));
     this.#serverRequests.close();
     this.#times.close();
   }
@@ -237,29 +252,13 @@ export class Channel {
     }
     const call = this.#pending.sent(id);
     if (call === undefined) {
-      if (this.#pending.isPast(id)) this.counters.lateReplies++;
-      else this.counters.garbage++;
+      if (!this.#unread.late(id)) this.counters.garbage++;
       return;
     }
-    this.#answered(call, text);
+    this.answered(call, text);
     if (failed) call.reject(replyError(this.#options.server, error));
     else if (call.options.raw === true) call.resolve(Buffer.from(JSON.stringify(result)));
     else call.resolve(result);
-  }
-
-  /** An answer came: the caller settles the call's promise right after. */
-  #answered(call: Call, text: string | Uint8Array | undefined): void {
-    const { onAnswer, clock } = this.#options;
-    const { meter } = call.options;
-    if (meter !== undefined && text !== undefined) meter.receivedBytes = Buffer.byteLength(text);
-    if (onAnswer !== undefined) {
-      try {
-        onAnswer(clock.now() - call.sentMs);
-      } catch (error) {
-        this.#inbox.threw(error);
-      }
-    }
-    this.#settle(call);
   }
 
   #progressed(call: Call, params: Progress): void {
@@ -283,6 +282,7 @@ export class Channel {
 
   /** `initialize` must not be cancelled (spec, cancellation, behaviour requirements). */
   #cancelUpstream(call: Call, reason: string): void {
+    this.#pending.gaveUp(call.id);
     if (this.#transport.cancel !== undefined) this.#transport.cancel(call, reason);
     else if (call.method !== 'initialize') this.#transport.post(cancelledNotice(call, reason), call);
   }

@@ -46,14 +46,18 @@ export class Unread {
     }
   }
 
+  /** Whether an id is that of a call which has settled; then its reply counts as late. */
+  late(id: unknown): boolean {
+    if (!this.#calls.isPast(id)) return false;
+    this.#counters.lateReplies++;
+    this.#calls.answeredLate(id);
+    return true;
+  }
+
   /** It is over the cap: its own call fails, or it is late. False when no call was ever sent with that id. */
   oversized(id: number, bytes: number, maxBytes: number): boolean {
     const call = this.#calls.sent(id);
-    if (call === undefined) {
-      const late = this.#calls.isPast(id);
-      if (late) this.#counters.lateReplies++;
-      return late;
-    }
+    if (call === undefined) return this.late(id);
     this.#fail(call, new MessageTooLargeError(this.#options.server, 'incoming', bytes, maxBytes));
     return true;
   }

@@ -1,5 +1,6 @@
 import type { ClientCapabilities, Implementation, ServerCapabilities, Tool } from '@modelcontextprotocol/client';
 import type { Era } from '../../registry/config/ServerConfig.js';
+import type { OnLarge } from '../channel/large/ResultSink.js';
 
 export type Params = Readonly<Record<string, unknown>>;
 
@@ -76,6 +77,8 @@ export interface CallOptions {
   readonly maxTotalTimeoutMs?: number;
   /** @internal Clock ms at which the call is over, sent or not: what a pool makes of `deadlineMs`. */
   readonly untilMs?: number;
+  /** @internal With `raw`: a large result may be taken in pieces while it comes. The call then resolves to a `TakenResult`. */
+  readonly onLarge?: OnLarge | undefined;
   /** @internal Who makes the call, as the credentials hook is told when the server refuses it (401). */
   readonly caller?: object;
   /** @internal Goes into the `_meta` over what the params have there: trace context. */

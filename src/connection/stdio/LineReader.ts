@@ -1,4 +1,5 @@
 import type { RawReply } from '../channel/codec/envelope.js';
+import { ReplyScan } from '../channel/codec/ReplyScan.js';
 import { LongLine } from './LongLine.js';
 
 /** What a reader hands on. */
@@ -10,6 +11,17 @@ export interface LineSink {
   onLine(line: Buffer, reply?: RawReply | null): void;
   /** A line over the cap, not kept: its first and last bytes, and how long it was. */
   onOversized(head: Buffer, tail: Buffer, bytes: number): void;
+  /**
+   * The parts of a long line that goes on, which `scan` has read: what takes them and the rest, so that none of it is kept; undefined when
+   * it is to come whole. How long it becomes is the taker's business.
+   */
+  onLong?(parts: readonly Buffer[], scan: ReplyScan): LongTaker | undefined;
+}
+
+export interface LongTaker {
+  push(part: Buffer): void;
+  /** The line has ended. */
+  end(): void;
 }
 
 export interface LineReaderOptions {
@@ -32,6 +44,7 @@ export class LineReader {
   readonly #sink: LineSink;
   readonly #scan: () => boolean;
   #long: LongLine | undefined;
+  #taker: LongTaker | undefined;
   #chunks: Buffer[] = [];
   #bytes = 0;
   #count = 0;
@@ -47,6 +60,7 @@ export class LineReader {
 
   /** Bytes kept of the line that is not finished yet. */
   get pendingBytes(): number {
+    if (this.#taker !== undefined) return 0;
     return this.#head === undefined ? this.#bytes : this.#head.length + this.#tail.length;
   }
 
@@ -79,6 +93,10 @@ export class LineReader {
 
   #keep(part: Buffer): void {
     this.#bytes += part.length;
+    if (this.#taker !== undefined) {
+      this.#taker.push(part);
+      return;
+    }
     if (this.#head !== undefined) {
       this.#tail = lastBytes(this.#tail, part);
       return;
@@ -87,10 +105,7 @@ export class LineReader {
       if (this.#long !== undefined) this.#long.push(part);
       else {
         this.#chunks.push(part);
-        if (this.#bytes >= LONG_BYTES) {
-          this.#long = new LongLine(this.#chunks, this.#scan());
-          this.#chunks = [];
-        }
+        if (this.#bytes >= LONG_BYTES) this.#becameLong();
       }
       return;
     }
@@ -102,8 +117,26 @@ export class LineReader {
     this.#long = undefined;
   }
 
+  #becameLong(): void {
+    const parts = this.#chunks;
+    this.#chunks = [];
+    const scan = this.#scan() ? new ReplyScan() : undefined;
+    if (scan !== undefined) {
+      for (const part of parts) scan.push(part);
+      this.#taker = this.#sink.onLong?.(parts, scan);
+    }
+    if (this.#taker === undefined) this.#long = new LongLine(parts, scan);
+  }
+
   #finish(part: Buffer): void {
     if (part.length > 0) this.#keep(part);
+    const taker = this.#taker;
+    if (taker !== undefined) {
+      this.#taker = undefined;
+      this.#bytes = 0;
+      taker.end();
+      return;
+    }
     const [bytes, head, tail, chunks, long] = [this.#bytes, this.#head, this.#tail, this.#chunks, this.#long];
     this.#long = undefined;
     this.#bytes = 0;

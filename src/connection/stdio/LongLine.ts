@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import type { RawReply } from '../channel/codec/envelope.js';
-import { ReplyScan } from '../channel/codec/ReplyScan.js';
+import type { ReplyScan } from '../channel/codec/ReplyScan.js';
 
 /** A buffer that is full is followed by one of so many times its size: what is not written yet takes no memory. */
 const GROWTH = 4;
@@ -14,10 +14,11 @@ export class LongLine {
   #buffer: Buffer;
   #length = 0;
 
-  constructor(parts: readonly Buffer[], scan: boolean) {
-    this.#scan = scan ? new ReplyScan() : undefined;
+  /** `scan` has read `parts`, with which it begins. */
+  constructor(parts: readonly Buffer[], scan: ReplyScan | undefined) {
+    this.#scan = scan;
     this.#buffer = Buffer.allocUnsafeSlow(GROWTH * parts.reduce((sum, part) => sum + part.length, 0));
-    for (const part of parts) this.push(part);
+    for (const part of parts) this.#copy(part);
   }
 
   get bytes(): Buffer {
@@ -25,13 +26,7 @@ export class LongLine {
   }
 
   push(part: Buffer): void {
-    if (this.#length + part.length > this.#buffer.length) {
-      const grown = Buffer.allocUnsafeSlow(Math.max(this.#buffer.length, part.length) * GROWTH);
-      this.#buffer.copy(grown, 0, 0, this.#length);
-      this.#buffer = grown;
-    }
-    part.copy(this.#buffer, this.#length);
-    this.#length += part.length;
+    this.#copy(part);
     this.#scan?.push(part);
   }
 
@@ -41,5 +36,15 @@ export class LongLine {
     const reply = this.#scan.end();
     // Bytes that are no UTF-8 are read by the parser, which puts replacement characters in their place.
     return reply !== undefined && isUtf8(this.bytes) ? reply : null;
+  }
+
+  #copy(part: Buffer): void {
+    if (this.#length + part.length > this.#buffer.length) {
+      const grown = Buffer.allocUnsafeSlow(Math.max(this.#buffer.length, part.length) * GROWTH);
+      this.#buffer.copy(grown, 0, 0, this.#length);
+      this.#buffer = grown;
+    }
+    part.copy(this.#buffer, this.#length);
+    this.#length += part.length;
   }
 }

@@ -38,6 +38,7 @@ const EXIT_WAIT_MS = 200;
  */
 export class StdioConnection implements Connection {
   readonly server: string;
+  wanted: (() => boolean) | undefined;
   readonly #process: ManagedProcess;
   readonly #options: StdioConnectionOptions;
   readonly #logger: Logger;
@@ -121,9 +122,13 @@ export class StdioConnection implements Connection {
     const sink: LineSink = {
       onLine: (line, reply) => this.#line(line, reply),
       onOversized: (head, tail, bytes) => this.#oversized(head, tail, bytes),
+      onLong: (parts, scan) => this.#channel.large.begin(parts, scan, this.#output),
     };
-    const lines = new LineReader(options.maxMessageBytes, sink, { scan: () => this.#channel.wantsRaw });
-    this.#output = new OutputReader(process.stdout, lines, (error) => this.#unreadable(error));
+    const lines = new LineReader(options.maxMessageBytes, sink, { scan: () => this.#channel.large.possible });
+    this.#output = new OutputReader(process.stdout, lines, {
+      alone: () => this.#channel.inFlight === 1 && this.wanted?.() !== true,
+      onError: (error) => this.#unreadable(error),
+    });
     process.stdin.on('error', (error) => this.#die(`its input broke: ${messageOf(error)}`));
     process.stdout.on('error', (error) => this.#die(`its output broke: ${messageOf(error)}`));
     process.stdout.on('end', () => this.#ended());
@@ -167,7 +172,12 @@ export class StdioConnection implements Connection {
 
   request(method: string, params: Params | undefined, options: CallOptions): Promise<unknown> {
     if (this.#closing) return Promise.reject(new ClosedError(this.#scope.name));
+    this.#output.resume();
     return this.#channel.request(method, params, options);
+  }
+
+  hurry(): void {
+    this.#output.resume();
   }
 
   async notify(method: string, params?: Params): Promise<void> {

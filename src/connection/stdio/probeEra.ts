@@ -39,7 +39,10 @@ export async function probeEra(
     onOversized: () => channel.fail('its answer is too large'),
   });
   process.stdin.on('error', () => channel.fail('its input broke'));
-  const output = new OutputReader(process.stdout, reader, () => channel.fail('its output could not be read'));
+  const output = new OutputReader(process.stdout, reader, {
+    alone: () => true,
+    onError: () => channel.fail('its output could not be read'),
+  });
   const exit = process.onExit(() => channel.fail('it exited'));
   const version = MODERN_VERSIONS[0] as string;
   try {

@@ -152,12 +152,27 @@ export class TurnReader {
   #rest: Buffer[] = [];
   #bounded = true;
   #paused = false;
+  #held = false;
 
   constructor(stream: Readable, lines: LineTaker, onError: (error: unknown) => void) {
     this.#stream = stream;
     this.#lines = lines;
     this.#onError = onError;
     stream.on('data', (chunk: Buffer) => this.take(chunk));
+  }
+
+  /** Reads nothing more until `goOn`; false, and reads on, once it is `unbound`. */
+  hold(): boolean {
+    if (!this.#bounded) return false;
+    this.#held = true;
+    this.#stream.pause();
+    return true;
+  }
+
+  goOn(): void {
+    if (!this.#held) return;
+    this.#held = false;
+    if (!this.#paused) this.#resume();
   }
 
   /** Reads what is held, at once. */
@@ -168,6 +183,7 @@ export class TurnReader {
   /** Reads what is held, and from here on all that comes, at once. */
   unbound(): void {
     this.#bounded = false;
+    this.#held = false;
     this.#budget.close();
     this.flush();
     // What the stream holds goes to its 'data' listener.
@@ -176,7 +192,7 @@ export class TurnReader {
 
   take(chunk: Buffer): void {
     if (!this.#bounded) this.#guarded(() => void this.#lines.push(chunk));
-    else if (this.#rest.length > 0 || this.#budget.spent) {
+    else if (this.#rest.length > 0 || this.#budget.spent || this.#held) {
       this.#rest.push(chunk);
       this.#pause();
     } else this.#read(chunk);
@@ -190,7 +206,7 @@ export class TurnReader {
   /** Reads `chunk` as far as the budget goes. */
   #read(chunk: Buffer): void {
     let at = 0;
-    while (at < chunk.length && !this.#budget.spent) {
+    while (at < chunk.length && !this.#budget.spent && !this.#held) {
       const startMs = performance.now();
       const part = at === 0 ? chunk : chunk.subarray(at);
       const before = at;
@@ -206,14 +222,16 @@ export class TurnReader {
 
   #pause(): void {
     this.#stream.pause();
-    if (this.#paused) return;
+    if (this.#paused || this.#held) return;
     this.#paused = true;
     this.#budget.inNextTurn(() => this.#resume());
   }
 
   #resume(): void {
     this.#paused = false;
-    while (this.#rest.length > 0 && !this.#budget.spent) this.#read(this.#rest.shift() as Buffer);
+    if (this.#held) return;
+    while (this.#rest.length > 0 && !this.#budget.spent && !this.#held) this.#read(this.#rest.shift() as Buffer);
+    if (this.#held) return;
     if (this.#rest.length === 0 && !this.#budget.spent) this.#stream.resume();
     else this.#pause();
   }

@@ -16,7 +16,15 @@ export interface EndpointInfo {
 export interface CallOptions
   extends Pick<
     RequestOptions,
-    'signal' | 'onProgress' | 'onNotification' | 'onRequest' | 'paramsText' | 'client' | 'toolDefinition' | 'parent'
+    | 'signal'
+    | 'onLarge'
+    | 'onProgress'
+    | 'onNotification'
+    | 'onRequest'
+    | 'paramsText'
+    | 'client'
+    | 'toolDefinition'
+    | 'parent'
   > {
   /** Modern era: looks at the definition of the tool that is to be called, and throws what the call is refused with. */
   readonly onTool?: (tool: Tool, args: unknown) => void;

@@ -7,6 +7,7 @@ import type { Era } from '../../registry/config/ServerConfig.js';
 import type { Listening } from '../modern/Listening.js';
 import type { Params } from '../rpc/envelope.js';
 import type { BareEndpoint, CallOptions, Downstream, Endpoint, ListenOptions } from './Endpoint.js';
+import { whole } from './whole.js';
 
 /** What an endpoint tells of itself to middleware. */
 export interface Routes {
@@ -64,7 +65,7 @@ export class EndpointMiddleware {
           };
           const send = (own: Params | undefined, options: CallOptions): Promise<unknown> =>
             endpoint.request(session, method, own, options);
-          const result = await throughChain(chain, origin, params, call, this.#logger, send);
+          const result = await throughChain(chain, origin, params, whole(call), this.#logger, send);
           // What was not looked at goes on as it came.
           return result.raw;
         } finally {

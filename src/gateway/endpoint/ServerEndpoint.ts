@@ -11,6 +11,7 @@ import { OwnTasks } from '../session/OwnTasks.js';
 import { acrossEras } from './crossing.js';
 import { discovered } from './discovered.js';
 import type { BareEndpoint, CallOptions, Downstream, EndpointInfo, ListenOptions } from './Endpoint.js';
+import { whole } from './whole.js';
 
 /** Stands for the lists among a session's subscriptions, where no URI can: it holds a space. */
 const LISTS = 'changed lists';
@@ -91,12 +92,12 @@ export class ServerEndpoint implements BareEndpoint {
     if (!list && !this.#tasks.has(this.#server, session, params?.['taskId'])) {
       throw new Refusal(RPC_CODES.invalidParams, 'Failed to retrieve task: Task not found');
     }
-    const result = await this.#callers.request(this.#server, session, method, params, call);
+    const result = await this.#callers.request(this.#server, session, method, params, list ? whole(call) : call);
     return list ? this.#tasks.filtered(this.#server, session, result) : result;
   }
 
   async #makingTask(session: Downstream, method: string, params: Params, call: CallOptions): Promise<unknown> {
-    const result = await this.#callers.request(this.#server, session, method, params, call);
+    const result = await this.#callers.request(this.#server, session, method, params, whole(call));
     this.#tasks.made(this.#server, session, result);
     return result;
   }

@@ -43,6 +43,7 @@ export async function answerRequest(asking: Asked, reply: Reply): Promise<void> 
       ...(trace && { parent: trace }),
       ...(paramsText === undefined ? {} : { paramsText }),
       ...(progressToken === undefined ? {} : { onProgress: (progress) => reply.progress(progressToken, progress) }),
+      onLarge: (onRoom) => reply.large?.(idText, onRoom),
       onNotification: (notice) => reply.notify(notice.method, notice.params),
       onRequest: (asked, context) => session.answerFor(asked, context.signal, (each) => reply.offer(each)),
     });

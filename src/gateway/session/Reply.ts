@@ -1,3 +1,4 @@
+import type { ResultSink } from '../../connection/channel/large/ResultSink.js';
 import type { Progress } from '../../pool/McpPool.js';
 import type { Failure } from '../rpc/failure.js';
 import type { Told } from '../rpc/notices.js';
@@ -12,6 +13,8 @@ export interface Reply {
   progress(tokenText: string, progress: Progress): void;
   /** A notification that belongs to the call. */
   notify(method: string, params: unknown): void;
+  /** Takes a large result in pieces, where it can; then `result` gets the `TakenResult`. `onRoom`: it can take more. */
+  large?(idText: string, onRoom: () => void): ResultSink | undefined;
   /** A result: a value, or its JSON as bytes, which are not looked into. The id is JSON text. */
   result(idText: string, result: unknown): void;
   /** `status` and `headers`: where the response is this failure alone. */

@@ -12,6 +12,7 @@ import type { GatewayOptions, GatewaySettings } from '../GatewayOptions.js';
 import type { HeldBytes } from '../http/HeldBytes.js';
 import { ModernClients } from '../modern/ModernClients.js';
 import { Callers } from '../session/callers/Callers.js';
+import { passesPieces } from '../session/callers/passesPieces.js';
 import type { SessionTable } from '../session/SessionTable.js';
 import type { User } from './Authenticate.js';
 import type { ScopeRules } from './scopes/ScopeRules.js';
@@ -67,6 +68,7 @@ export class Tenant implements Closeable {
       base: caller,
       failures: new ListFailures(pool, clock),
       callIdleMs: settings.callIdleMs,
+      inPieces: passesPieces(gateway.pool),
       held,
       states: options.states,
       makeRoom: (uses) => sessions().endAbandoned(uses),

@@ -152,7 +152,8 @@ export class ServerGroup {
       const result = await this.#route({
         method,
         params,
-        options,
+        // It may go to several targets, and what comes back is looked at.
+        options: options.onLarge === undefined ? options : { ...options, onLarge: undefined },
         repeatable: mayRepeat(method, params, options),
         send: ({ calls }, own) => calls.request(method, params, this.#group.optionsOf(own), attempt),
         onRetry: (error) => trace?.retried(error),

@@ -13,6 +13,7 @@ export const REQUEST_OPTIONS: Readonly<Record<string, true>> = {
   resetTimeoutOnProgress: true,
   maxTotalTimeoutMs: true,
   untilMs: true,
+  onLarge: true,
   caller: true,
   meta: true,
   meter: true,

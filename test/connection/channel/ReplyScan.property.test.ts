@@ -20,7 +20,20 @@ const member = fc.oneof(
   fc.tuple(fc.constant('result'), fc.json({ maxDepth: 4 })),
   fc.tuple(
     fc.constant('id'),
-    fc.constantFrom('1', '"17"', 'null', 'true', '[]', '{}', '1.5', '2e1', '-3', '0', '12345678901234567890'),
+    fc.constantFrom(
+      '1',
+      '"17"',
+      'null',
+      'true',
+      '[]',
+      '[1]',
+      '{"a":2}',
+      '1.5',
+      '2e1',
+      '-3',
+      '0',
+      '12345678901234567890',
+    ),
   ),
 );
 const spaced = fc.constantFrom('', '', ' ', '\t\r\n');

@@ -40,6 +40,16 @@ const LITERALS = ['true', 'false', 'null'];
 const ESCAPES = '"\\/bfnrt';
 /** Longer keys of a message are none of ours, and longer ids neither. */
 const MAX_TEXT = 24;
+/** Of the message itself, and of its members, the keys are known. */
+const MAX_DEPTH = 2;
+
+/** A reply as far as it came. */
+export interface BegunReply {
+  readonly id: number | undefined;
+  readonly start: number;
+  /** Behind the result, once it is at its end. */
+  readonly end: number | undefined;
+}
 
 /**
  * `scanReply` for a line that comes in pieces: each is looked at once, when it comes, so that a line of 50 MB is known for what
@@ -60,6 +70,10 @@ export class ReplyScan {
   #key = '';
   #start = 0;
   #text = '';
+  /** The member of that one which is read. */
+  #inner = '';
+  #isError = false;
+  #resultStart = -1;
   #id: number | undefined;
   #result: { readonly start: number; readonly end: number } | undefined;
 
@@ -77,6 +91,17 @@ export class ReplyScan {
     const [id, result] = [this.#id, this.#result];
     if (this.#state !== DONE || id === undefined || !Number.isInteger(id) || result === undefined) return undefined;
     return { id, ...result };
+  }
+
+  /** Its id, once that came, and where its result stands; undefined while it is no reply with a result, or none any more. */
+  get begun(): BegunReply | undefined {
+    if (this.#state === BAD || this.#resultStart < 0) return undefined;
+    return { id: this.#id, start: this.#resultStart, end: this.#result?.end };
+  }
+
+  /** Whether the result says that its tool failed, as far as it came. */
+  get isError(): boolean {
+    return this.#isError;
   }
 
   #string(bytes: Uint8Array, from: number): number {
@@ -147,9 +172,13 @@ export class ReplyScan {
   }
 
   #value(byte: number, offset: number): void {
+    if (this.#open.length <= MAX_DEPTH) this.#text = '';
     if (this.#open.length === 1) {
       this.#start = offset;
-      this.#text = '';
+      if (this.#key === 'result') {
+        this.#resultStart = offset;
+        this.#result = undefined;
+      }
     }
     if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
       this.#keep(byte, byte === OPEN_BRACE ? FIRST_KEY : FIRST_ITEM);
@@ -179,6 +208,8 @@ export class ReplyScan {
 
   #closed(offset: number): void {
     this.#open.pop();
+    // Of what stands inside, nothing is the text of the value that ended.
+    this.#text = '{';
     this.#ended(offset + 1);
   }
 
@@ -189,19 +220,26 @@ export class ReplyScan {
       return;
     }
     this.#state = AFTER;
+    if (this.#open.length === MAX_DEPTH) this.#innerEnded();
     if (this.#open.length !== 1) return;
     if (this.#key === 'id') this.#id = this.#text.length < MAX_TEXT ? idOf(this.#text) : undefined;
     else if (this.#key === 'result') this.#result = { start: this.#start, end };
   }
 
+  #innerEnded(): void {
+    // Of a literal the first letter is kept; a string has its quotes.
+    if (this.#key === 'result' && this.#inner === 'isError') this.#isError = this.#text === 't';
+  }
+
   #beganKey(): number {
     this.#isKey = true;
-    this.#text = this.#open.length === 1 ? '' : this.#text;
+    if (this.#open.length <= MAX_DEPTH) this.#text = '';
     return STRING;
   }
 
   /** False when the key says that the message is no reply with a result. */
   #keyEnded(): boolean {
+    if (this.#open.length === MAX_DEPTH) this.#inner = this.#text;
     if (this.#open.length !== 1) return true;
     this.#key = this.#text;
     return this.#key !== 'method' && this.#key !== 'error';
@@ -209,14 +247,14 @@ export class ReplyScan {
 
   /** Keeps the beginning of a key, or of a value that may be the id. */
   #take(bytes: Uint8Array, from: number, to: number): void {
-    if (this.#open.length !== 1) return;
+    if (this.#open.length > MAX_DEPTH) return;
     for (let at = from; at < to && this.#text.length < MAX_TEXT; at++) {
       this.#text += String.fromCharCode(bytes[at] as number);
     }
   }
 
   #keep(byte: number, next: number): void {
-    if (this.#open.length === 1 && this.#text.length < MAX_TEXT) this.#text += String.fromCharCode(byte);
+    if (this.#open.length <= MAX_DEPTH && this.#text.length < MAX_TEXT) this.#text += String.fromCharCode(byte);
     this.#state = next;
   }
 }

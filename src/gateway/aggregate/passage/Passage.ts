@@ -1,6 +1,7 @@
 import type { RequestHandler } from '../../../connection/protocol/messages.js';
 import { changed, type GivenParams } from '../../bridge/paramsFor.js';
 import type { CallOptions } from '../../endpoint/Endpoint.js';
+import { whole } from '../../endpoint/whole.js';
 import type { Params } from '../../rpc/envelope.js';
 import type { Callers } from '../../session/callers/Callers.js';
 import type { LogLevels } from '../../session/LogLevels.js';
@@ -37,7 +38,7 @@ export class Passage {
     const { paramsText: _, onNotification, onRequest, ...rest } = call;
     try {
       const result = await callers.request(server, session, method, params, {
-        ...rest,
+        ...whole(rest),
         ...(paramsText === undefined ? {} : { paramsText }),
         ...(onNotification && {
           onNotification: (notice) => onNotification(this.outward.notice(notice, server, session)),

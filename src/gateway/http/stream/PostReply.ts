@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import { type ResultSink, TakenResult } from '../../../connection/channel/large/ResultSink.js';
 import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
 import type { Progress } from '../../../pool/McpPool.js';
 import { type Failure, failureText } from '../../rpc/failure.js';
@@ -8,6 +9,7 @@ import type { HeldBytes } from '../HeldBytes.js';
 import { holdAnswer, type SendOptions, sendHeld } from '../holdAnswer.js';
 import { type JsonBody, textOf } from '../respond.js';
 import { EventStream } from './EventStream.js';
+import { LargeAnswer } from './LargeAnswer.js';
 import type { MessageStream } from './SessionStream.js';
 
 export interface PostReplyOptions {
@@ -39,6 +41,8 @@ export class PostReply implements Reply {
   /** Bytes of answers that count as held. */
   #heldBytes = 0;
   #stream: MessageStream | undefined;
+  /** What takes the result in pieces. */
+  #large: LargeAnswer | undefined;
   /** It was in flight at the last tick. */
   #old = false;
 
@@ -50,7 +54,7 @@ export class PostReply implements Reply {
 
   /** Whether a message can still go ahead of the answer. */
   get open(): boolean {
-    return this.#options.events && this.#left > 0;
+    return this.#options.events && this.#left > 0 && this.#large === undefined;
   }
 
   /** Whether its client is there: one that has gone may come back for a stream that can be resumed. */
@@ -86,9 +90,21 @@ export class PostReply implements Reply {
     if (this.#left > 0) this.#stream?.heartbeat();
   }
 
+  large(idText: string, onRoom: () => void): ResultSink | undefined {
+    if (!this.#alone || this.#large !== undefined || !LargeAnswer.fits(this.#response)) return undefined;
+    this.#large = new LargeAnswer(this.#response, headOf(idText), this.#options, onRoom);
+    return this.#large;
+  }
+
   /** A result: a value, or its JSON as bytes, which are not looked into. The id is JSON text. */
   result(idText: string, result: unknown): void {
-    const head = `{"jsonrpc":"2.0","id":${idText},"result":`;
+    if (this.#large !== undefined) {
+      this.#left = 0;
+      if (result instanceof TakenResult) this.#large.end();
+      else this.#large.cut();
+      return;
+    }
+    const head = headOf(idText);
     if (result instanceof Uint8Array) {
       if (!this.#holds(idText, result.length)) return;
       if (this.#alone && result.length <= SMALL_BYTES && ASCII.test(idText)) {
@@ -103,12 +119,17 @@ export class PostReply implements Reply {
 
   /** `status` and `headers`: of a response that is this failure alone. */
   failure(idText: string, error: Failure, status = 200, headers?: Readonly<Record<string, string>>): void {
-    this.#answer(`{"jsonrpc":"2.0","id":${idText},"error":${failureText(error)}}`, status, headers && { headers });
+    if (this.#large !== undefined) this.giveUp();
+    else this.#answer(`{"jsonrpc":"2.0","id":${idText},"error":${failureText(error)}}`, status, headers && { headers });
   }
 
   /** A request that its client cancelled is not answered. */
   giveUp(): void {
-    this.#settle();
+    if (this.#large === undefined) this.#settle();
+    else {
+      this.#left = 0;
+      this.#large.cut();
+    }
   }
 
   /** Whether the answer is all of the response. */
@@ -163,6 +184,8 @@ export class PostReply implements Reply {
     return this.#stream;
   }
 }
+
+const headOf = (idText: string): string => `{"jsonrpc":"2.0","id":${idText},"result":`;
 
 function bufferOf(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);

@@ -16,6 +16,8 @@ export interface CallSenderOptions {
   /** The principal whose calls these are. */
   readonly base: Caller | undefined;
   readonly callIdleMs: number;
+  /** Large results may come in pieces. */
+  readonly inPieces: boolean;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -114,6 +116,7 @@ export class CallSender {
     }
     Object.assign(options, given);
     // What came along for the gateway alone is no option of the pool's.
+    if (!this.#options.inPieces) options.onLarge = undefined;
     if ('onTool' in given) delete (options as { onTool?: unknown }).onTool;
     if ('params' in given) delete (options as { params?: unknown }).params;
     if (config?.sharing !== 'bound') hearOwn(session, options);

@@ -12,6 +12,7 @@ import { ModernOverLegacy } from '../../bridge/ModernOverLegacy.js';
 import type { RequestStates } from '../../bridge/RequestStates.js';
 import { acrossEras } from '../../endpoint/crossing.js';
 import { type CallOptions, type Downstream, infoOf } from '../../endpoint/Endpoint.js';
+import { whole } from '../../endpoint/whole.js';
 import type { GatewayPool } from '../../GatewayOptions.js';
 import type { HeldBytes } from '../../http/HeldBytes.js';
 import type { ModernClients } from '../../modern/ModernClients.js';
@@ -38,6 +39,8 @@ export interface CallersOptions {
   readonly callIdleMs: number;
   /** Bytes held over all sessions. */
   readonly held: HeldBytes;
+  /** Large results may come in pieces. */
+  readonly inPieces: boolean;
   /** Seals what modern servers have modern clients keep for them. */
   readonly states: RequestStates;
 }
@@ -63,13 +66,13 @@ export class Callers {
   readonly #sender: CallSender;
 
   constructor(options: CallersOptions) {
-    const { pool, logger, clock, clients, makeRoom, callIdleMs, held, base, states, failures } = options;
+    const { pool, logger, clock, clients, makeRoom, callIdleMs, inPieces, held, base, states, failures } = options;
     this.#states = states;
     this.#clock = clock;
     this.#table = new CallerTable(pool, base);
     this.base = base;
     this.failures = failures;
-    this.#sender = new CallSender({ pool, table: this.#table, base, callIdleMs, clock, logger });
+    this.#sender = new CallSender({ pool, table: this.#table, base, callIdleMs, inPieces, clock, logger });
     this.#makeRoom = makeRoom;
     this.#pool = pool;
     this.#logger = logger;
@@ -139,7 +142,7 @@ export class Callers {
           : this.#leveled(server, session, session.logLevel, call).then(send);
       }
       if (method === 'logging/setLevel') return Promise.resolve({});
-      const send: Send = (own, options) => this.#sender.send(server, session, method, own, options);
+      const send: Send = (own, options) => this.#sender.send(server, session, method, own, whole(options));
       return legacyOverModern({ server, session, params, call }, send);
     }
     return this.#modern(era, server, session, method, params, call);
@@ -167,7 +170,7 @@ export class Callers {
     const of = { principal: this.base?.principal, server, method, params };
     const { params: own, ...given } = this.#states.opened(of, call);
     const send = async (options: CallOptions): Promise<unknown> =>
-      this.#states.sealed(of, await this.#sender.send(server, session, method, own, options));
+      this.#states.sealed(of, await this.#sender.send(server, session, method, own, whole(options)));
     if (method !== 'tools/call') return send(given);
     const tool = await this.#tool(server, session, own, onTool);
     try {
@@ -204,7 +207,7 @@ export class Callers {
       send: async (given, { client: _, ...options }) => {
         try {
           await this.#leveled(server, own, wanted, options);
-          return await this.#sender.send(server, own, method, given, options);
+          return await this.#sender.send(server, own, method, given, whole(options));
         } finally {
           if (alone) this.release(own);
         }

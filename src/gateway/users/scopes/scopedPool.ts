@@ -14,7 +14,13 @@ export function scopedPool(pool: GatewayPool, access: Access): GatewayPool {
       const name = params?.['name'];
       // A name that is no string is no tool's; the server says so.
       access.check(server, method === 'tools/call' ? String(name) : undefined);
-      const result: unknown = await pool.request(server, method, params, options);
+      const whole = method === 'tools/list' && options?.onLarge !== undefined;
+      const result: unknown = await pool.request(
+        server,
+        method,
+        params,
+        whole ? { ...options, onLarge: undefined } : options,
+      );
       return (method === 'tools/list' ? shown(server, result, access) : result) as never;
     },
     notify: async (server, ...rest) => {

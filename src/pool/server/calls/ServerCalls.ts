@@ -80,10 +80,14 @@ export class ServerCalls {
           if (own.sharing !== 'shared' && listens && options.attributedOnly !== true) {
             listening = pooled.router.listen(options);
           }
-          if (this.adaptive !== undefined)
+          if (this.adaptive !== undefined) {
+            pooled.made.hurry?.();
             turn = await this.adaptive.acquire(options.signal, this.#waitMs(options, budget));
+          }
           trace?.sent(pooled);
-          const call = this.#callOptions(method, params, options, budget);
+          let call = this.#callOptions(method, params, options, budget);
+          // What stands in front of the connection may look at results.
+          if (call.onLarge !== undefined && pooled.connection !== pooled.made) call = { ...call, onLarge: undefined };
           const result = await pooled.connection.request(method, params, trace?.metered(call) ?? call);
           breaker.succeeded(ticket);
           if (turn !== undefined) this.adaptive?.succeeded(turn);

@@ -80,6 +80,9 @@ export function selfOf(pool: McpPool): McpPool {
   return (pool as { readonly [SELF]?: McpPool })[SELF] ?? pool;
 }
 
+/** Whether a pool is itself, with no proxy in front of it that may look at results. */
+export const isItself = (pool: McpPool): boolean => (pool as { readonly [SELF]?: McpPool })[SELF] === pool;
+
 /** Calls are followed only while it has subscribers. */
 export const callChannel = channel('mcp-poolkit:call');
 

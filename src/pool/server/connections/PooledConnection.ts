@@ -8,6 +8,8 @@ import type { AnswerMeter } from '../stats/Latency.js';
 /** Whose a pooled connection is at the moment. */
 export interface ConnectionHolder {
   readonly caller: Caller | undefined;
+  /** Callers that wait for a slot. */
+  readonly queued: number;
   /** Whether a connection of it may be ended now for another caller. */
   mayEvict(pooled: PooledConnection): boolean;
   /** A call or lease on it is over. */
@@ -76,6 +78,7 @@ export class PooledConnection implements Evictable {
     this.#answers = answers;
     this.heldSinceMs = nowMs;
     this.#idleSinceMs = nowMs;
+    if ('wanted' in made) made.wanted = () => this.load > 1 || (this.holder?.queued ?? 0) > 0;
   }
 
   /** As traces show it. */

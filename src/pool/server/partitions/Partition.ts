@@ -209,6 +209,7 @@ export class Partition implements ConnectionHolder {
   async #wait(bounds: AcquireBounds): Promise<PooledConnection | undefined> {
     const { clock, server, maxQueue, maxConnections, slots } = this.#settings;
     this.caller = bounds.caller ?? this.caller;
+    for (const { made } of this.connections) made.hurry?.();
     this.#queue ??= new PartitionQueue(`server ${server}`, clock, () => this.#detail());
     // Those for whom a connection is or can be started are not queued.
     const waiting = this.#queue.wait(bounds, this.#open === 0, maxQueue + (maxConnections - this.#open) * slots);

@@ -1,0 +1,72 @@
+import type { ServerResponse } from 'node:http';
+import type { ResultSink } from '../../../connection/channel/large/ResultSink.js';
+import { cutWhileStalled } from '../holdAnswer.js';
+import { JSON_TYPE } from '../respond.js';
+import type { EventStreamBounds } from './EventStream.js';
+
+const CLOSING_BRACE = Buffer.from('}');
+
+/**
+ * The response to one call whose result is large: it leaves piece by piece as its client takes them, and no more than
+ * `maxStreamBufferBytes` is asked for beyond. What has left cannot become an error any more: a result that breaks off
+ * breaks the response off too, so that no client takes a part of it for the whole.
+ */
+export class LargeAnswer implements ResultSink {
+  readonly #response: ServerResponse;
+  readonly #bounds: EventStreamBounds;
+  readonly #onRoom: () => void;
+  #full = false;
+
+  /** `head`: what of the message stands before its result. */
+  constructor(response: ServerResponse, head: string, bounds: EventStreamBounds, onRoom: () => void) {
+    this.#response = response;
+    this.#bounds = bounds;
+    this.#onRoom = onRoom;
+    response.writeHead(200, { 'content-type': JSON_TYPE });
+    response.write(head);
+    // What comes for a client that has gone is passed over.
+    response.once('close', () => this.#hasRoom());
+  }
+
+  /** Whether a response can break off such that its client sees it: one of HTTP/1.0 ends with its connection, whole or not. */
+  static fits({ headersSent, destroyed, writableEnded, req }: ServerResponse): boolean {
+    const old = req.httpVersionMajor === 1 && req.httpVersionMinor === 0;
+    return !headersSent && !destroyed && !writableEnded && !old;
+  }
+
+  write(piece: Buffer): boolean {
+    const response = this.#response;
+    const { held, maxStreamBufferBytes, stallTimeoutMs } = this.#bounds;
+    if (response.destroyed) return true;
+    const bytes = piece.length;
+    if (!held.take(bytes)) {
+      response.destroy();
+      return true;
+    }
+    let taken = (): void => undefined;
+    response.write(piece, () => {
+      held.giveBack(bytes);
+      taken();
+      if (response.writableLength <= maxStreamBufferBytes / 2) this.#hasRoom();
+    });
+    taken = cutWhileStalled(response, stallTimeoutMs);
+    this.#full = response.writableLength > maxStreamBufferBytes;
+    return !this.#full;
+  }
+
+  /** The result is whole. */
+  end(): void {
+    this.#response.end(CLOSING_BRACE);
+  }
+
+  /** It broke off. */
+  cut(): void {
+    this.#response.destroy();
+  }
+
+  #hasRoom(): void {
+    if (!this.#full) return;
+    this.#full = false;
+    this.#onRoom();
+  }
+}

@@ -1,0 +1,200 @@
+import { createHash } from 'node:crypto';
+import { type IncomingMessage, request } from 'node:http';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { Gateway } from '../../../src/gateway/Gateway.js';
+import { StdioPool } from '../../../src/pool/StdioPool.js';
+import { type CallTrace, callChannel } from '../../../src/pool/server/calls/trace.js';
+import { RawClient } from '../../support/httpClient.js';
+
+/** Large answers of a stdio server leave while they come: whole and exact, or broken off such that a client sees it. */
+
+const SERVER = join(import.meta.dirname, '../../fixtures/large-server.mjs');
+const PART = 64 * 1_024;
+/** About 3 MB. */
+const PARTS = 48;
+let gateway: Gateway;
+let pool: StdioPool;
+let one: RawClient;
+
+beforeEach(async () => {
+  pool = new StdioPool();
+  pool.addServer({ name: 'one', transport: 'stdio', command: process.execPath, args: [SERVER] });
+  gateway = new Gateway({ pool, port: 0 });
+  one = new RawClient(`${(await gateway.listen()).url}/servers/one/mcp`);
+  await one.initialize();
+});
+
+afterEach(async () => {
+  await gateway.close();
+  await pool.close();
+});
+
+/** The response to a call of `large`, its body not read. */
+function ask(args: object, id: string | number = 'a'): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const outgoing = request(one.url, { method: 'POST', headers: one.headers, agent: false }, resolve);
+    outgoing.on('error', reject);
+    const params = { name: 'large', arguments: { parts: PARTS, ...args } };
+    outgoing.end(JSON.stringify({ jsonrpc: '2.0', id, method: 'tools/call', params }));
+  });
+}
+
+/** Its body: whether it came to its end, how long it is, and what it says. */
+async function read(response: IncomingMessage) {
+  const hash = createHash('sha256');
+  let bytes = 0;
+  response.on('data', (chunk: Buffer) => {
+    bytes += chunk.length;
+    hash.update(chunk);
+  });
+  response.on('error', () => undefined);
+  await new Promise((done) => response.once('close', done));
+  return { complete: response.complete, bytes, hash: hash.digest('hex') };
+}
+
+function whole(idText: string, text = 'x') {
+  const said = text.repeat(Math.ceil(PART / Buffer.byteLength(text)) * PARTS);
+  const json = `{"jsonrpc":"2.0","id":${idText},"result":{"content":[{"type":"text","text":"${said}"}]}}`;
+  return { complete: true, bytes: Buffer.byteLength(json), hash: createHash('sha256').update(json).digest('hex') };
+}
+
+const echo = async (text: string): Promise<unknown> =>
+  (await one.call('tools/call', { name: 'echo', arguments: { text } })).result?.['content'];
+const said = (text: string) => [{ type: 'text', text }];
+const inPieces = { 'transfer-encoding': 'chunked', 'content-type': 'application/json' };
+const inOnePiece = { 'content-length': expect.stringMatching(/^\d{7,}$/) as string };
+
+test('a large answer comes as its server wrote it, with the id of its client, wherever the server writes its own', async () => {
+  for (const idLast of [false, true]) {
+    for (const text of ['x', 'ü€', '😀\\n\\"\\u00e9 ']) {
+      const response = await ask({ idLast, text }, '"é');
+      expect(response.headers).toMatchObject(inPieces);
+      expect({ idLast, text, ...(await read(response)) }).toEqual({ idLast, text, ...whole('"\\"é"', text) });
+    }
+  }
+  expect(await echo('after')).toEqual(said('after'));
+  expect(pool.stats('one')).toMatchObject({ inFlight: 0 });
+});
+
+test('a server that dies in the middle of its answer: the response breaks off, and the next call is answered by the next process', async () => {
+  const response = await ask({ dieAfter: 40 });
+  expect(response.statusCode).toBe(200);
+  expect(await read(response)).toMatchObject({ complete: false });
+  expect(await echo('after')).toEqual(said('after'));
+});
+
+test('an answer whose end is not what it should be never ends as if it were whole, and the connection goes on', async () => {
+  const { restarts } = pool.stats('one');
+  for (const end of ['"}]]', '"}]', '"}]},"error":{"code":1,"message":"no"}', '"}]},"result":{}', '"}]},"id":4711']) {
+    const response = await ask({ end });
+    expect(response.headers).toMatchObject(inPieces);
+    expect({ end, ...(await read(response)) }).toMatchObject({ end, complete: false });
+    expect(await echo('after')).toEqual(said('after'));
+  }
+  expect(pool.stats('one').restarts).toBe(restarts);
+});
+
+test('with its id behind the result an answer is held until it is known whose it is, when that could be another', async () => {
+  const [first, second] = await Promise.all([ask({ idLast: true }, 1), ask({ idLast: true }, 2)]);
+  expect(first.headers).toMatchObject(inOnePiece);
+  expect(await read(first)).toEqual(whole('1'));
+  expect(await read(second)).toEqual(whole('2'));
+});
+
+test('a call that was given up may still be answered: what comes with its id behind is for no other until it is known whose it is', async () => {
+  const given = ask({ silent: true }, 'given up');
+  await expect.poll(() => pool.stats('one').inFlight).toBe(1);
+  await one.send({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 'given up' } });
+  expect(await read(await given)).toMatchObject({ bytes: 0 });
+  const next = await ask({ idLast: true });
+  expect(next.headers).toMatchObject(inOnePiece);
+  expect(await read(next)).toEqual(whole('"a"'));
+  expect((await read(await ask({}))).complete).toBe(true);
+});
+
+test('a client that cancels in the middle gets no end, and the rest is passed over', async () => {
+  const response = await ask({ parts: 300 }, 7);
+  await one.send({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 7 } });
+  expect(await read(response)).toMatchObject({ complete: false });
+  expect(await echo('after')).toEqual(said('after'));
+  expect(gateway.stats.heldBytes).toBe(0);
+});
+
+test('a client that does not read holds up its server, until another call comes: that one is answered', async () => {
+  const slow = await ask({ parts: 400 });
+  await expect.poll(() => gateway.stats.heldBytes).toBeGreaterThan(256 * 1_024);
+  const waiting = gateway.stats.heldBytes;
+  expect(waiting).toBeLessThan(2.5 * 1_024 * 1_024);
+  expect(await echo('meanwhile')).toEqual(said('meanwhile'));
+  // The rest waits for its reader now.
+  expect(gateway.stats.heldBytes).toBeGreaterThan(10 * 1_024 * 1_024);
+  expect((await read(slow)).complete).toBe(true);
+  await expect.poll(() => gateway.stats.heldBytes).toBe(0);
+});
+
+test('a client that takes nothing is cut, and its server goes on', async () => {
+  const strict = new Gateway({ pool, port: 0, stallTimeoutMs: 100 });
+  try {
+    one = new RawClient(`${(await strict.listen()).url}/servers/one/mcp`);
+    await one.initialize();
+    const slow = await ask({ parts: 400 });
+    await expect.poll(() => pool.stats('one').inFlight, { timeout: 15_000 }).toBe(0);
+    expect((await read(slow)).complete).toBe(false);
+    expect(await echo('after')).toEqual(said('after'));
+  } finally {
+    await strict.close();
+  }
+});
+
+test('where someone looks at results, or a response could not break off, a large answer comes whole', async () => {
+  const seen: number[] = [];
+  const watch = gateway.use(async (call, next) => {
+    const result = await next();
+    if (call.tool === 'large') seen.push(result.bytes.length);
+    return result;
+  });
+  const watched = await ask({});
+  watch[Symbol.dispose]();
+  expect(watched.headers).toMatchObject(inOnePiece);
+  expect(await read(watched)).toEqual(whole('"a"'));
+  const inPool = pool.use(async (_call, next) => next());
+  expect(await ask({}).then(read)).toEqual(whole('"a"'));
+  inPool[Symbol.dispose]();
+  expect(seen).toHaveLength(1);
+  // Two requests in one body are answered in one array.
+  const old = new RawClient(one.url);
+  await old.initialize('2025-03-26');
+  const call = (id: number) => ({
+    jsonrpc: '2.0',
+    id,
+    method: 'tools/call',
+    params: { name: 'large', arguments: { parts: PARTS } },
+  });
+  expect((await old.send([call(1), call(2)])).messages.map(({ id }) => id)).toEqual([1, 2]);
+});
+
+test('traces tell the size of a large answer, and that its tool failed', async () => {
+  const ends: unknown[] = [];
+  const onTrace = (message: unknown): void => {
+    const { phase, call } = message as CallTrace;
+    if (phase === 'answer') ends.push([call.outcome, call.receivedBytes > PARTS * PART]);
+  };
+  callChannel.subscribe(onTrace);
+  try {
+    for (const end of ['"}]}', '"}],"isError":true}', '"}],"_meta":{"isError":true}}']) await ask({ end }).then(read);
+  } finally {
+    callChannel.unsubscribe(onTrace);
+  }
+  expect(ends).toEqual([
+    ['ok', true],
+    ['tool_error', true],
+    ['ok', true],
+  ]);
+});
+
+test('a pool gives a large raw result whole', async () => {
+  const params = { name: 'large', arguments: { parts: PARTS, text: 'ü' } };
+  const result = await pool.request('one', 'tools/call', params, { raw: true });
+  expect(JSON.parse(Buffer.from(result).toString())).toEqual({ content: said('ü'.repeat((PART / 2) * PARTS)) });
+});
