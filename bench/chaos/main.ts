@@ -11,7 +11,8 @@ import { watchLoop } from './watchLoop.js';
  * `npm run chaos -- [--seed N ...] [--minutes M]`: rounds of four pools and the gateway under faults, each judged by the
  * checker. A seed of `fresh` is a new one. The first guilty round is run again with ever fewer rules, and what is left
  * is printed with its seed. `--round N [--keep 0,3]` runs one round alone, with these of its rules; `--keep-going` goes on
- * behind a guilty round; `--history FILE` keeps the last history, and that of a guilty round as FILE.SEED.
+ * behind a guilty round; `--history FILE` keeps the last history, and that of a guilty round as FILE.SEED. `--confirm N` runs
+ * a guilty round up to N times more: one that is not guilty again is told, and fails nothing (decision 265).
  */
 const { values } = parseArgs({
   options: {
@@ -23,6 +24,7 @@ const { values } = parseArgs({
     workers: { type: 'string', default: '24' },
     'no-shrink': { type: 'boolean', default: false },
     'keep-going': { type: 'boolean', default: false },
+    confirm: { type: 'string', default: '0' },
     history: { type: 'string' },
   },
 });
@@ -36,8 +38,9 @@ process.once('exit', () => rmSync(state, { recursive: true, force: true }));
 
 const stormMs = number('storm', values.storm) * 1_000;
 const workers = number('workers', values.workers);
+const confirmations = number('confirm', values.confirm);
 const untilMs = performance.now() + number('minutes', values.minutes) * 60_000;
-const totals = { rounds: 0, calls: 0, answers: 0, failures: 0, cancels: 0, effects: 0, faults: 0, busy: 0 };
+const totals = { rounds: 0, calls: 0, answers: 0, failures: 0, cancels: 0, effects: 0, faults: 0, busy: 0, once: 0 };
 
 let running = 0;
 await watchLoop(() => running);
@@ -75,10 +78,14 @@ async function judge(seed: number, rules: readonly ChaosRule[]): Promise<boolean
     writeFileSync(ok ? values.history : `${values.history}.${seed}`, String(result.history));
   }
   if (ok) return true;
-  process.exitCode = 2;
   console.log(`\n${result.verdict}\n`);
-  if (values['no-shrink']) return false;
   const guilty = new Set(result.verdict.violations.map(({ rule }) => rule));
+  if (confirmations > 0 && !(await guiltyAgain(seed, rules, guilty))) {
+    totals.once++;
+    return true;
+  }
+  process.exitCode = 2;
+  if (values['no-shrink']) return false;
   const endMs = performance.now() + SHRINK_MS;
   const fewest = await shrink(
     rules,
@@ -99,6 +106,17 @@ async function judge(seed: number, rules: readonly ChaosRule[]): Promise<boolean
   console.log(`\nchaos: guilty with ${fewest.length} of ${rules.length} rules:`);
   for (const rule of fewest) console.log(`  ${describeRule(rule)}`);
   console.log(`again: npm run chaos -- --round ${seed} --keep ${places.join(',')}`);
+  return false;
+}
+
+async function guiltyAgain(seed: number, rules: readonly ChaosRule[], of: ReadonlySet<string>): Promise<boolean> {
+  for (let run = 1; run <= confirmations; run++) {
+    const { verdict } = await runRound({ seed, rules, stormMs, workers });
+    const again = verdict.violations.some(({ rule }) => of.has(rule));
+    console.log(`chaos: round ${seed}, run ${run} more: ${again ? 'guilty again' : 'not guilty of it'}`);
+    if (again) return true;
+  }
+  console.log(`chaos: round ${seed} was GUILTY ONCE, and not in ${confirmations} runs more`);
   return false;
 }
 
