@@ -1,7 +1,9 @@
 import type { Tool } from '@modelcontextprotocol/client';
 import { MessageTooLargeError, messageOf, NotSentError, PoolkitError, ProtocolError } from '../../core/errors.js';
 import type { Call } from '../channel/Call.js';
+import type { RawReply } from '../channel/codec/envelope.js';
 import { costsMore, MAX_ANSWER_COST } from '../channel/codec/parsingCost.js';
+import { LongMessage, type LongTaker } from '../channel/large/LongMessage.js';
 import type { BodyUse } from '../net/body/BodyUse.js';
 import { mediaTypeOf } from '../net/body/responseHeaders.js';
 import type { SseEvent } from '../net/body/SseReader.js';
@@ -78,11 +80,25 @@ export class CallExchange extends CallRequest {
     this.#retryMs = Math.max(delayMs, MIN_RETRY_MS);
   }
 
-  protected override onBody(body: Buffer): void {
+  protected override onLong(parts: readonly Buffer[]): LongMessage | undefined {
+    if (!this.#json || this.call.options.raw !== true) return undefined;
+    return new LongMessage(parts, true, (all, scan) => {
+      const reply = this.#transport.channel.large.begin(all, scan, this.flow, this.call);
+      return reply && { push: (part) => this.#passOn(reply, part), end: () => reply.end() };
+    });
+  }
+
+  /** The rest of one that broke off is of no use. */
+  #passOn(reply: LongTaker, part: Buffer): void {
+    reply.push(part);
+    if (!this.pending) this.linger();
+  }
+
+  protected override onBody(body: Buffer, reply?: RawReply | null): void {
     if (!this.pending) return;
     if (this.method === 'GET') this.#unresumed(`resuming its stream got ${this.status}`);
     else if (this.status >= 300) this.#refused(body);
-    else if (this.#json) this.#answered(body);
+    else if (this.#json) this.#answered(body, reply);
     else this.fail(this.refusal(body));
   }
 
@@ -115,8 +131,8 @@ export class CallExchange extends CallRequest {
   }
 
   /** A whole JSON body: the answer, or an array that holds it. */
-  #answered(body: Buffer): void {
-    if (this.call.options.raw === true && this.#transport.channel.receiveBytes(body)) return;
+  #answered(body: Buffer, reply: RawReply | null | undefined): void {
+    if (this.call.options.raw === true && this.#transport.channel.receiveBytes(body, reply)) return;
     let message: unknown;
     try {
       if (costsMore(body, MAX_ANSWER_COST)) throw new Error('too many values to be parsed at once');

@@ -5,6 +5,7 @@ import { Renewal } from '../../core/time/Renewal.js';
 import { TimeoutWheel } from '../../core/time/TimeoutWheel.js';
 import { TurnBudget } from '../../core/time/turns.js';
 import { SingleFlight } from '../../core/wait/SingleFlight.js';
+import type { Flows } from './body/BodyFlow.js';
 import type { IncomingBytes } from './body/IncomingBytes.js';
 import { SseReader, type SseSink } from './body/SseReader.js';
 import { checkUrl, type HttpTransportOptions, resolveHttpTransportOptions } from './httpOptions.js';
@@ -85,6 +86,8 @@ export class Endpoint {
   readonly wheel: TimeoutWheel;
   /** What is read in one turn of the event loop. */
   readonly turns = new TurnBudget();
+  /** Of responses whose readers have enough. */
+  readonly flows: Flows = { wanted: undefined, paused: new Set() };
   path: string;
   /** Counts the changes of `headers`. */
   generation = 0;

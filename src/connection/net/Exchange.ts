@@ -1,10 +1,10 @@
 import { messageOf, ProtocolError } from '../../core/errors.js';
-import { WheelEntry } from '../../core/time/TimeoutWheel.js';
 import { BodyDecoder, encodingOf, wrongEncoding } from './body/BodyDecoder.js';
+import { BodyFlow } from './body/BodyFlow.js';
 import type { BodyUse } from './body/BodyUse.js';
 import { EventBody } from './body/EventBody.js';
+import { ResponseReader } from './body/ResponseReader.js';
 import type { RawHeaders } from './body/responseHeaders.js';
-import type { SseEvent, SseSink } from './body/SseReader.js';
 import { WholeBody } from './body/WholeBody.js';
 import type { Endpoint, Outgoing } from './Endpoint.js';
 import { ResponseTimeout } from './ResponseTimeout.js';
@@ -27,7 +27,7 @@ const NO_HEADERS: RawHeaders = Object.freeze([]);
  * followed within the origin when they keep the method (307, 308), at most three times. Each exchange ends once, by
  * one of `onBody`, `onStreamEnd`, `onFailed`, or by `end()`, which calls none of them. It may then be sent again.
  */
-export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
+export abstract class Exchange extends ResponseReader implements Outgoing {
   readonly endpoint: Endpoint;
   place = -1;
   lane: Lane;
@@ -39,6 +39,8 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
   headersTimeoutMs: number;
   status = 0;
   responseHeaders: RawHeaders = NO_HEADERS;
+  /** Whether its body is read. */
+  protected readonly flow: BodyFlow;
   #abort: ((error?: Error) => void) | undefined;
   #over = true;
   #use: BodyUse | undefined;
@@ -52,39 +54,13 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
   constructor(endpoint: Endpoint, lane: Lane, method: 'GET' | 'POST' | 'DELETE', body: string | null) {
     super();
     this.endpoint = endpoint;
-    this.#body = new WholeBody(endpoint.incoming);
+    this.flow = new BodyFlow(endpoint.flows);
+    this.#body = new WholeBody(endpoint.incoming, (parts) => (this.#use === 'whole' ? this.onLong(parts) : undefined));
     this.lane = lane;
     this.method = method;
     this.path = endpoint.path;
     this.requestBody = body;
     this.headersTimeoutMs = endpoint.bounds.headersTimeoutMs;
-  }
-
-  /** Right before the first byte goes out; false gives the request up. */
-  protected abstract onSending(): boolean;
-  /** Status and headers are there: says what to do with the body. */
-  protected abstract onBegin(): BodyUse;
-  /** The response ended; its body, or what was kept of it. */
-  protected abstract onBody(body: Buffer): void;
-  /** No response, or half a body. A `ProtocolError` is ours; others are the socket's. */
-  protected abstract onFailed(error: Error): void;
-
-  /** An event stream ended, `error` when it was cut. Like the next three only for those who read bodies. */
-  protected onStreamEnd(_error: Error | undefined): void {
-    this.end();
-  }
-
-  /** A body or an event over its cap; the exchange is over. */
-  protected onTooLarge(_bytes: number, _maxBytes: number): void {
-    this.end();
-  }
-
-  onEvent(_event: SseEvent): void {
-    this.end();
-  }
-
-  onRetry(_delayMs: number): void {
-    this.end();
   }
 
   /** Sends it off, or off again. */
@@ -121,6 +97,7 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
 
   #late(): void {
     const { bodyTimeoutMs } = this.endpoint.bounds;
+    if (this.flow.paused) this.#heardMs = this.endpoint.clock.now();
     const leftMs = this.#use === undefined ? 0 : this.#heardMs + bodyTimeoutMs - this.endpoint.clock.now();
     if (leftMs > 0) this.endpoint.wheel.add(this, leftMs);
     else {
@@ -149,11 +126,12 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
     this.endpoint.wheel.remove(this);
     this.status = status;
     this.responseHeaders = headers;
+    this.flow.goOn = () => (this.#decoder === undefined ? resume() : this.#decoder.resume());
     this.#use = redirects(status) ? 'excerpt' : this.onBegin();
     if (this.#over) return true;
     const encoding = this.#use === 'skip' ? undefined : encodingOf(headers);
     if (encoding !== undefined && !this.#decode(encoding, resume)) return true;
-    if (this.#use === 'events') this.#readEvents(resume);
+    if (this.#use === 'events') this.#readEvents();
     else if (this.#use === 'skip') this.linger();
     else {
       this.#heardMs = this.endpoint.clock.now();
@@ -194,7 +172,7 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
     } else if (bytes > this.endpoint.maxMessageBytes) {
       this.#tooLarge(bytes, this.endpoint.maxMessageBytes);
     }
-    return true;
+    return !this.flow.paused;
   }
 
   onComplete(): void {
@@ -235,7 +213,7 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
     else if (use === 'skip') return;
     else if (error !== undefined && (use !== 'excerpt' || redirected)) this.onFailed(error);
     else if (redirected) this.#redirected();
-    else this.onBody(this.#body.take());
+    else this.onBody(this.#body.take(), this.#body.reply);
   }
 
   #redirected(): void {
@@ -254,15 +232,15 @@ export abstract class Exchange extends WheelEntry implements Outgoing, SseSink {
     this.endpoint.wheel.remove(this);
     this.endpoint.forget(this);
     this.#body.landed();
+    this.flow.end();
     this.#events?.end();
     this.#events = undefined;
     this.#decoder?.close();
     this.#decoder = undefined;
   }
 
-  #readEvents(resume: () => void): void {
-    const goOn = (): void => (this.#decoder === undefined ? resume() : this.#decoder.resume());
-    this.#events = new EventBody(this.endpoint, this, goOn, (error) => this.#broke(error));
+  #readEvents(): void {
+    this.#events = new EventBody(this.endpoint, this, this.flow, (error) => this.#broke(error));
   }
 
   /** False, and failed, when the body is in an encoding that is not read here. */

@@ -126,6 +126,14 @@ export abstract class UrlConnection<W extends CallTransport, O extends UrlConnec
     return this.channel.request(method, params, options);
   }
 
+  set wanted(wanted: (() => boolean) | undefined) {
+    this.#endpoint.flows.wanted = wanted;
+  }
+
+  hurry(): void {
+    for (const flow of this.#endpoint.flows.paused) flow.resume();
+  }
+
   /** Resolves when the server accepted it. */
   async notify(method: string, params?: Params, { caller }: NotifyOptions = {}): Promise<void> {
     this.scope.assertOpen();

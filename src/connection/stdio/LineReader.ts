@@ -1,6 +1,5 @@
 import type { RawReply } from '../channel/codec/envelope.js';
-import { ReplyScan } from '../channel/codec/ReplyScan.js';
-import { LongLine } from './LongLine.js';
+import { LONG_BYTES, LongMessage, type TakeLong } from '../channel/large/LongMessage.js';
 
 /** What a reader hands on. */
 export interface LineSink {
@@ -11,17 +10,8 @@ export interface LineSink {
   onLine(line: Buffer, reply?: RawReply | null): void;
   /** A line over the cap, not kept: its first and last bytes, and how long it was. */
   onOversized(head: Buffer, tail: Buffer, bytes: number): void;
-  /**
-   * The parts of a long line that goes on, which `scan` has read: what takes them and the rest, so that none of it is kept; undefined when
-   * it is to come whole. How long it becomes is the taker's business.
-   */
-  onLong?(parts: readonly Buffer[], scan: ReplyScan): LongTaker | undefined;
-}
-
-export interface LongTaker {
-  push(part: Buffer): void;
-  /** The line has ended. */
-  end(): void;
+  /** A line has become long, and is looked at: what takes it in place of `onLine`. */
+  readonly onLong?: TakeLong;
 }
 
 export interface LineReaderOptions {
@@ -30,8 +20,6 @@ export interface LineReaderOptions {
 }
 
 const EDGE_BYTES = 256;
-/** A line from this size on is joined, and looked at, while it comes. */
-const LONG_BYTES = 1_024 * 1_024;
 const NEWLINE = 0x0a;
 const RETURN = 0x0d;
 
@@ -43,8 +31,7 @@ export class LineReader {
   readonly #maxBytes: number;
   readonly #sink: LineSink;
   readonly #scan: () => boolean;
-  #long: LongLine | undefined;
-  #taker: LongTaker | undefined;
+  #long: LongMessage | undefined;
   #chunks: Buffer[] = [];
   #bytes = 0;
   #count = 0;
@@ -60,7 +47,7 @@ export class LineReader {
 
   /** Bytes kept of the line that is not finished yet. */
   get pendingBytes(): number {
-    if (this.#taker !== undefined) return 0;
+    if (this.#long?.taken === true) return 0;
     return this.#head === undefined ? this.#bytes : this.#head.length + this.#tail.length;
   }
 
@@ -93,8 +80,8 @@ export class LineReader {
 
   #keep(part: Buffer): void {
     this.#bytes += part.length;
-    if (this.#taker !== undefined) {
-      this.#taker.push(part);
+    if (this.#long?.taken === true) {
+      this.#long.push(part);
       return;
     }
     if (this.#head !== undefined) {
@@ -105,7 +92,10 @@ export class LineReader {
       if (this.#long !== undefined) this.#long.push(part);
       else {
         this.#chunks.push(part);
-        if (this.#bytes >= LONG_BYTES) this.#becameLong();
+        if (this.#bytes >= LONG_BYTES) {
+          this.#long = new LongMessage(this.#chunks, this.#scan(), this.#sink.onLong);
+          this.#chunks = [];
+        }
       }
       return;
     }
@@ -117,26 +107,8 @@ export class LineReader {
     this.#long = undefined;
   }
 
-  #becameLong(): void {
-    const parts = this.#chunks;
-    this.#chunks = [];
-    const scan = this.#scan() ? new ReplyScan() : undefined;
-    if (scan !== undefined) {
-      for (const part of parts) scan.push(part);
-      this.#taker = this.#sink.onLong?.(parts, scan);
-    }
-    if (this.#taker === undefined) this.#long = new LongLine(parts, scan);
-  }
-
   #finish(part: Buffer): void {
     if (part.length > 0) this.#keep(part);
-    const taker = this.#taker;
-    if (taker !== undefined) {
-      this.#taker = undefined;
-      this.#bytes = 0;
-      taker.end();
-      return;
-    }
     const [bytes, head, tail, chunks, long] = [this.#bytes, this.#head, this.#tail, this.#chunks, this.#long];
     this.#long = undefined;
     this.#bytes = 0;
@@ -148,7 +120,8 @@ export class LineReader {
       return;
     }
     if (long !== undefined) {
-      this.#emit(long.bytes, 0, bytes, long.reply());
+      const reply = long.end();
+      if (!long.taken) this.#emit(long.bytes, 0, bytes, reply);
       return;
     }
     const line = chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, bytes);

@@ -1,11 +1,18 @@
-import { createHash } from 'node:crypto';
-import { type IncomingMessage, request } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Gateway } from '../../../src/gateway/Gateway.js';
 import { StdioPool } from '../../../src/pool/StdioPool.js';
 import { type CallTrace, callChannel } from '../../../src/pool/server/calls/trace.js';
 import { RawClient } from '../../support/httpClient.js';
+import {
+  ask as askTool,
+  IN_PIECES,
+  isWhole,
+  type LargeBody,
+  read,
+  whole as wholeOf,
+} from '../../support/largeCalls.js';
 
 /** Large answers of a stdio server leave while they come: whole and exact, or broken off such that a client sees it. */
 
@@ -30,46 +37,21 @@ afterEach(async () => {
   await pool.close();
 });
 
-/** The response to a call of `large`, its body not read. */
-function ask(args: object, id: string | number = 'a'): Promise<IncomingMessage> {
-  return new Promise((resolve, reject) => {
-    const outgoing = request(one.url, { method: 'POST', headers: one.headers, agent: false }, resolve);
-    outgoing.on('error', reject);
-    const params = { name: 'large', arguments: { parts: PARTS, ...args } };
-    outgoing.end(JSON.stringify({ jsonrpc: '2.0', id, method: 'tools/call', params }));
-  });
-}
-
-/** Its body: whether it came to its end, how long it is, and what it says. */
-async function read(response: IncomingMessage) {
-  const hash = createHash('sha256');
-  let bytes = 0;
-  response.on('data', (chunk: Buffer) => {
-    bytes += chunk.length;
-    hash.update(chunk);
-  });
-  response.on('error', () => undefined);
-  await new Promise((done) => response.once('close', done));
-  return { complete: response.complete, bytes, hash: hash.digest('hex') };
-}
-
-function whole(idText: string, text = 'x') {
+const ask = (args: object, id?: string | number): Promise<IncomingMessage> =>
+  askTool(one, 'large', { parts: PARTS, ...args }, id);
+const whole = (idText: string, text = 'x'): LargeBody => {
   const said = text.repeat(Math.ceil(PART / Buffer.byteLength(text)) * PARTS);
-  const json = `{"jsonrpc":"2.0","id":${idText},"result":{"content":[{"type":"text","text":"${said}"}]}}`;
-  return { complete: true, bytes: Buffer.byteLength(json), hash: createHash('sha256').update(json).digest('hex') };
-}
-
+  return wholeOf(idText, `{"content":[{"type":"text","text":"${said}"}]}`);
+};
 const echo = async (text: string): Promise<unknown> =>
   (await one.call('tools/call', { name: 'echo', arguments: { text } })).result?.['content'];
 const said = (text: string) => [{ type: 'text', text }];
-const inPieces = { 'transfer-encoding': 'chunked', 'content-type': 'application/json' };
-const inOnePiece = { 'content-length': expect.stringMatching(/^\d{7,}$/) as string };
 
 test('a large answer comes as its server wrote it, with the id of its client, wherever the server writes its own', async () => {
   for (const idLast of [false, true]) {
     for (const text of ['x', 'ü€', '😀\\n\\"\\u00e9 ']) {
       const response = await ask({ idLast, text }, '"é');
-      expect(response.headers).toMatchObject(inPieces);
+      expect(response.headers).toMatchObject(IN_PIECES);
       expect({ idLast, text, ...(await read(response)) }).toEqual({ idLast, text, ...whole('"\\"é"', text) });
     }
   }
@@ -88,7 +70,7 @@ test('an answer whose end is not what it should be never ends as if it were whol
   const { restarts } = pool.stats('one');
   for (const end of ['"}]]', '"}]', '"}]},"error":{"code":1,"message":"no"}', '"}]},"result":{}', '"}]},"id":4711']) {
     const response = await ask({ end });
-    expect(response.headers).toMatchObject(inPieces);
+    expect(response.headers).toMatchObject(IN_PIECES);
     expect({ end, ...(await read(response)) }).toMatchObject({ end, complete: false });
     expect(await echo('after')).toEqual(said('after'));
   }
@@ -97,7 +79,7 @@ test('an answer whose end is not what it should be never ends as if it were whol
 
 test('with its id behind the result an answer is held until it is known whose it is, when that could be another', async () => {
   const [first, second] = await Promise.all([ask({ idLast: true }, 1), ask({ idLast: true }, 2)]);
-  expect(first.headers).toMatchObject(inOnePiece);
+  expect(isWhole(first)).toBe(true);
   expect(await read(first)).toEqual(whole('1'));
   expect(await read(second)).toEqual(whole('2'));
 });
@@ -108,7 +90,7 @@ test('a call that was given up may still be answered: what comes with its id beh
   await one.send({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 'given up' } });
   expect(await read(await given)).toMatchObject({ bytes: 0 });
   const next = await ask({ idLast: true });
-  expect(next.headers).toMatchObject(inOnePiece);
+  expect(isWhole(next)).toBe(true);
   expect(await read(next)).toEqual(whole('"a"'));
   expect((await read(await ask({}))).complete).toBe(true);
 });
@@ -156,7 +138,7 @@ test('where someone looks at results, or a response could not break off, a large
   });
   const watched = await ask({});
   watch[Symbol.dispose]();
-  expect(watched.headers).toMatchObject(inOnePiece);
+  expect(isWhole(watched)).toBe(true);
   expect(await read(watched)).toEqual(whole('"a"'));
   const inPool = pool.use(async (_call, next) => next());
   expect(await ask({}).then(read)).toEqual(whole('"a"'));

@@ -1,4 +1,5 @@
 import type { Endpoint } from '../Endpoint.js';
+import type { BodyFlow } from './BodyFlow.js';
 import type { SseReader, SseSink } from './SseReader.js';
 
 const NEWLINE = 0x0a;
@@ -12,7 +13,7 @@ const RETURN = 0x0d;
 export class EventBody {
   readonly #endpoint: Endpoint;
   readonly #reader: SseReader;
-  readonly #resume: () => void;
+  readonly #flow: BodyFlow;
   readonly #onError: (error: unknown) => void;
   /** Of the newest chunk, what is not read yet. */
   #rest: Buffer | undefined;
@@ -20,10 +21,10 @@ export class EventBody {
   #held = 0;
   #over = false;
 
-  constructor(endpoint: Endpoint, sink: SseSink, resume: () => void, onError: (error: unknown) => void) {
+  constructor(endpoint: Endpoint, sink: SseSink, flow: BodyFlow, onError: (error: unknown) => void) {
     this.#endpoint = endpoint;
     this.#reader = endpoint.takeReader(sink);
-    this.#resume = resume;
+    this.#flow = flow;
     this.#onError = onError;
   }
 
@@ -96,7 +97,7 @@ export class EventBody {
   #goOn(): void {
     if (this.#over) return;
     try {
-      if (this.#read()) this.#resume();
+      if (this.#read()) this.#flow.goOn();
     } catch (error) {
       this.#onError(error);
     }

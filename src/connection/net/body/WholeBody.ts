@@ -1,3 +1,5 @@
+import type { RawReply } from '../../channel/codec/envelope.js';
+import { LONG_BYTES, type LongMessage } from '../../channel/large/LongMessage.js';
 import type { IncomingBytes } from './IncomingBytes.js';
 
 const EMPTY = Buffer.alloc(0);
@@ -10,6 +12,7 @@ const JOIN_BYTES = 1024 * 1024;
  */
 export class WholeBody {
   readonly #incoming: IncomingBytes;
+  readonly #becomeLong: (parts: readonly Buffer[]) => LongMessage | undefined;
   /** Counted as on its way. */
   #coming = 0;
   #first: Buffer | undefined;
@@ -18,9 +21,14 @@ export class WholeBody {
   /** Chunks at the end of `#more` that may be joined, and their bytes. */
   #loose = 0;
   #looseBytes = 0;
+  /** Once it is long, where that is of use; null: it is not. */
+  #long: LongMessage | null | undefined;
+  /** Of a long one that was taken out: what it is. */
+  reply: RawReply | null | undefined;
 
-  constructor(incoming: IncomingBytes) {
+  constructor(incoming: IncomingBytes, becomeLong: (parts: readonly Buffer[]) => LongMessage | undefined) {
     this.#incoming = incoming;
+    this.#becomeLong = becomeLong;
   }
 
   get bytes(): number {
@@ -30,8 +38,12 @@ export class WholeBody {
   /** An error when there is no room for it among what is on its way. */
   push(chunk: Buffer): Error | undefined {
     this.#bytes += chunk.length;
+    if (this.#long === undefined && this.#bytes >= LONG_BYTES) this.#longNow();
+    if (this.#long) this.#long.push(chunk);
+    else this.#keep(chunk);
+    // What was taken is not held.
+    if (this.#long?.taken === true) return undefined;
     this.#coming += chunk.length;
-    this.#keep(chunk);
     return this.#incoming.change(chunk.length);
   }
 
@@ -39,6 +51,14 @@ export class WholeBody {
   landed(): void {
     this.#incoming.change(-this.#coming);
     this.#coming = 0;
+  }
+
+  #longNow(): void {
+    const parts = this.#more ?? (this.#first === undefined ? [] : [this.#first]);
+    this.#long = this.#becomeLong(parts) ?? null;
+    if (this.#long === null) return;
+    this.#drop();
+    if (this.#long.taken) this.landed();
   }
 
   #keep(chunk: Buffer): void {
@@ -57,15 +77,26 @@ export class WholeBody {
 
   /** All of it; it holds nothing afterwards. */
   take(): Buffer {
+    if (this.#long) {
+      const long = this.#long;
+      this.reply = long.end();
+      this.clear();
+      return long.bytes;
+    }
     const body = this.#more === undefined ? (this.#first ?? EMPTY) : Buffer.concat(this.#more, this.#bytes);
     this.clear();
     return body;
   }
 
   clear(): void {
+    this.#drop();
+    this.#bytes = 0;
+    this.#long = undefined;
+  }
+
+  #drop(): void {
     this.#first = undefined;
     this.#more = undefined;
-    this.#bytes = 0;
     this.#loose = 0;
     this.#looseBytes = 0;
   }

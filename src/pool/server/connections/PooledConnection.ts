@@ -78,7 +78,7 @@ export class PooledConnection implements Evictable {
     this.#answers = answers;
     this.heldSinceMs = nowMs;
     this.#idleSinceMs = nowMs;
-    if ('wanted' in made) made.wanted = () => this.load > 1 || (this.holder?.queued ?? 0) > 0;
+    if ('wanted' in made) made.wanted = () => (this.holder?.queued ?? 0) > 0 || this.load > Math.max(1, made.inFlight);
   }
 
   /** As traces show it. */

@@ -1,0 +1,81 @@
+import { isUtf8 } from 'node:buffer';
+import type { RawReply } from '../codec/envelope.js';
+import { ReplyScan } from '../codec/ReplyScan.js';
+
+/** From this size on a message that is not at its end is looked at while it comes. */
+export const LONG_BYTES = 1_024 * 1_024;
+/** A buffer that is full is followed by one of so many times its size: what is not written yet takes no memory. */
+const GROWTH = 4;
+const NONE = Buffer.alloc(0);
+
+/** What takes a message in pieces, so that it is not kept. How long it becomes is its own business. */
+export interface LongTaker {
+  push(part: Buffer): void;
+  /** The message is at its end. */
+  end(): void;
+}
+
+/** Asked for what takes a message that begins with `parts`, which `scan` has read; undefined when it is to be kept. */
+export type TakeLong = (parts: readonly Buffer[], scan: ReplyScan) => LongTaker | undefined;
+
+/**
+ * A message that is large, and not at its end. Each piece is looked at when it comes, and taken, or copied to its place: the whole is
+ * never joined or read at once, which for 50 MB would keep the event loop from everything else for a tenth of a second.
+ */
+export class LongMessage {
+  /** Undefined when it is not looked at. */
+  readonly #scan: ReplyScan | undefined;
+  readonly #taker: LongTaker | undefined;
+  #buffer = NONE;
+  #length = 0;
+
+  /** `parts`: what came so far. */
+  constructor(parts: readonly Buffer[], scans: boolean, take?: TakeLong) {
+    if (scans) {
+      this.#scan = new ReplyScan();
+      for (const part of parts) this.#scan.push(part);
+      this.#taker = take?.(parts, this.#scan);
+    }
+    if (this.#taker !== undefined) return;
+    this.#buffer = Buffer.allocUnsafeSlow(GROWTH * parts.reduce((sum, part) => sum + part.length, 0));
+    for (const part of parts) this.#copy(part);
+  }
+
+  /** Whether it is taken, and nothing of it kept. */
+  get taken(): boolean {
+    return this.#taker !== undefined;
+  }
+
+  /** What is kept of it. */
+  get bytes(): Buffer {
+    return this.#buffer.subarray(0, this.#length);
+  }
+
+  push(part: Buffer): void {
+    if (this.#taker !== undefined) {
+      this.#taker.push(part);
+      return;
+    }
+    this.#copy(part);
+    this.#scan?.push(part);
+  }
+
+  /** It is whole: what it is, `null` when it is no reply with a result, undefined when it was not looked at, or was taken. */
+  end(): RawReply | null | undefined {
+    this.#taker?.end();
+    if (this.#taker !== undefined || this.#scan === undefined) return undefined;
+    const reply = this.#scan.end();
+    // Bytes that are no UTF-8 are read by the parser, which puts replacement characters in their place.
+    return reply !== undefined && isUtf8(this.bytes) ? reply : null;
+  }
+
+  #copy(part: Buffer): void {
+    if (this.#length + part.length > this.#buffer.length) {
+      const grown = Buffer.allocUnsafeSlow(Math.max(this.#buffer.length, part.length) * GROWTH);
+      this.#buffer.copy(grown, 0, 0, this.#length);
+      this.#buffer = grown;
+    }
+    part.copy(this.#buffer, this.#length);
+    this.#length += part.length;
+  }
+}
