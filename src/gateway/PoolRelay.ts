@@ -7,7 +7,7 @@ import type { EndpointMiddleware } from './endpoint/EndpointMiddleware.js';
 import type { GatewayPool } from './GatewayOptions.js';
 import type { ListChange, Replicas } from './replicas/Replicas.js';
 import { canBeAskedAtAll } from './rpc/envelope.js';
-import { hearingOf } from './session/hearing.js';
+import { hearingOf } from './session/callers/hearing.js';
 import type { SessionTable } from './session/SessionTable.js';
 import type { Tenant } from './users/Tenant.js';
 import type { Tenants } from './users/Tenants.js';

@@ -1,4 +1,5 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { IdTable } from '../core/wait/IdTable.js';
 import type { McpPool } from '../pool/McpPool.js';
 import { type CallTrace, selfOf, type TracedCall } from '../pool/server/calls/trace.js';
 import { type CheckedInstrument, checkInstrumentOptions, type InstrumentOptions } from './instrumentOptions.js';
@@ -20,8 +21,8 @@ export class Instrument implements Disposable {
   readonly #options: CheckedInstrument;
   readonly #servers = new Map<string, CallSeries>();
   readonly #serverNames: BoundedLabel;
-  readonly #open = new Map<TracedCall, { sent: boolean }>();
-  readonly #requests = new Set<TracedRequest>();
+  readonly #open = new IdTable<{ readonly id: number; readonly call: TracedCall; sent: boolean }>();
+  readonly #requests = new IdTable<{ readonly id: number; readonly request: TracedRequest }>();
   readonly #requestSeries = new RequestSeries();
   readonly #delay = new EventLoopDelay();
   readonly #processor = new ProcessorTime();
@@ -62,14 +63,14 @@ export class Instrument implements Disposable {
     return this.#servers.get(server);
   }
 
-  /** Calls that have not ended. */
+  /** Calls that have not ended, oldest first. */
   get openCalls(): readonly TracedCall[] {
-    return [...this.#open.keys()];
+    return this.#open.values().map(({ call }) => call);
   }
 
   /** Requests of clients that have not ended, oldest first. */
   get openRequests(): readonly TracedRequest[] {
-    return [...this.#requests];
+    return this.#requests.values().map(({ request }) => request);
   }
 
   /** Stops to listen. Idempotent. */
@@ -90,28 +91,24 @@ export class Instrument implements Disposable {
     if (call.pool !== this.#pool) return;
     const series = this.#of(call.server);
     if (phase === 'queue') {
-      this.#open.set(call, { sent: false });
+      this.#open.add({ id: call.id, call, sent: false });
       series.waiting++;
-      (call.parent as Partial<TracedRequest> | undefined)?.calls?.add(call);
       return;
     }
-    const open = this.#open.get(call);
+    const open = this.#open.get(call.id);
     if (phase === 'answer') {
       // One that had begun before this listened counts at its end, but was never in flight here.
-      if (open !== undefined) this.#leave(call, series, open.sent);
+      if (open !== undefined) {
+        this.#open.delete(open);
+        if (open.sent) series.inFlight--;
+        else series.waiting--;
+      }
       series.ended(call);
     } else if (phase === 'retry') {
       series.retried(call);
       if (open !== undefined) this.#move(series, open, false);
     } else if (open !== undefined) this.#move(series, open, true);
   };
-
-  #leave(call: TracedCall, series: CallSeries, sent: boolean): void {
-    this.#open.delete(call);
-    if (sent) series.inFlight--;
-    else series.waiting--;
-    (call.parent as Partial<TracedRequest> | undefined)?.calls?.delete(call);
-  }
 
   #move(series: CallSeries, open: { sent: boolean }, sent: boolean): void {
     if (open.sent === sent) return;
@@ -123,9 +120,11 @@ export class Instrument implements Disposable {
   readonly #onRequest = (message: unknown): void => {
     const { phase, request } = message as RequestTrace;
     if (request.pool !== this.#pool) return;
-    if (phase === 'begin') this.#requests.add(request);
+    const { sequence: id } = request;
+    if (phase === 'begin') this.#requests.add({ id, request });
     else {
-      this.#requests.delete(request);
+      const open = this.#requests.get(id);
+      if (open !== undefined) this.#requests.delete(open);
       this.#requestSeries.ended(request);
     }
   };

@@ -4,6 +4,7 @@ import { type Closeable, type CloseOptions, CloseScope } from '../core/close/Clo
 import { ClosedError, ShutdownTimeoutError } from '../core/errors.js';
 import { type Logger, silentLogger } from '../core/logger.js';
 import { checkText, withDefaults } from '../core/options.js';
+import { IdTable } from '../core/wait/IdTable.js';
 import { nameSome, requestName } from './names.js';
 
 export interface InFlightOptions {
@@ -38,11 +39,12 @@ export interface FlightEntry extends Disposable {
 
 /**
  * What is being worked on, so that a shutdown can wait for it and name what it waits for. Put its `refuse` in the
- * phase `refuse` and itself in `drain`. `begin` and `end` cost an object and a set entry.
+ * phase `refuse` and itself in `drain`. `begin` and `end` cost an object and a place in a table.
  */
 export class InFlight implements Closeable, AsyncDisposable {
   readonly name: string;
-  readonly #entries = new Set<FlightEntry>();
+  readonly #entries = new IdTable<FlightEntry & { readonly id: number }>();
+  #begun = 0;
   readonly #scope: CloseScope;
   readonly #logger: Logger;
   #idle: (() => void)[] = [];
@@ -71,7 +73,7 @@ export class InFlight implements Closeable, AsyncDisposable {
 
   /** Their names, the oldest first. */
   get names(): readonly string[] {
-    return [...this.#entries].map((entry) => entry.name);
+    return this.#entries.values().map((entry) => entry.name);
   }
 
   get refusing(): boolean {
@@ -80,8 +82,7 @@ export class InFlight implements Closeable, AsyncDisposable {
 
   /** What it holds now, for a debug page. */
   inspect(): InFlightInspection {
-    const oldest: string[] = [];
-    for (const { name } of this.#entries) if (oldest.push(name) === MAX_INSPECTED) break;
+    const oldest = this.names.slice(0, MAX_INSPECTED);
     return { name: this.name, size: this.size, oldest, waiting: this.#idle.length, refusing: this.#refusing };
   }
 
@@ -91,7 +92,7 @@ export class InFlight implements Closeable, AsyncDisposable {
     const end = (): void => {
       if (this.#entries.delete(entry) && this.#entries.size === 0) this.#settle();
     };
-    const entry: FlightEntry = { name, end, [Symbol.dispose]: end };
+    const entry = { id: ++this.#begun, name, end, [Symbol.dispose]: end };
     this.#entries.add(entry);
     return entry;
   }

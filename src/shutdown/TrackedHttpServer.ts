@@ -11,7 +11,8 @@ import { nameSome, requestName } from './names.js';
 
 interface Connection {
   readonly socket: Socket;
-  readonly responses: Set<ServerResponse>;
+  /** Under way, oldest first: one, where requests are not pipelined. */
+  readonly responses: ServerResponse[];
   /** No longer HTTP. */
   upgraded: boolean;
   /** `socket.bytesRead` after its last response: more means that a request is arriving. */
@@ -120,7 +121,7 @@ export class TrackedHttpServer implements Closeable {
   endStreams(): void {
     for (const { socket, responses, upgraded } of this.#connections.values()) {
       if (upgraded) socket.destroySoon();
-      for (const response of responses) if (isSubscription(response)) response.end();
+      for (const response of [...responses]) if (isSubscription(response)) response.end();
     }
     if (this.#endingStreams) return;
     this.#endingStreams = true;
@@ -161,7 +162,7 @@ export class TrackedHttpServer implements Closeable {
 
   #destroyAll(): void {
     this.#overdue = true;
-    const responses = [...this.#connections.values()].flatMap((connection) => [...connection.responses]);
+    const responses = [...this.#connections.values()].flatMap((connection) => connection.responses);
     // A request that never came whole was no work yet.
     this.#cut = responses.filter(({ req }) => req.complete).map((response) => requestName(response.req));
     for (const socket of [...this.#connections.keys(), ...this.#raw]) socket.destroy();
@@ -221,7 +222,7 @@ export class TrackedHttpServer implements Closeable {
   #track(socket: Socket): Connection {
     const known = this.#connections.get(socket);
     if (known !== undefined) return known;
-    const connection: Connection = { socket, responses: new Set(), upgraded: false, bytesRead: socket.bytesRead };
+    const connection: Connection = { socket, responses: [], upgraded: false, bytesRead: socket.bytesRead };
     this.#connections.set(socket, connection);
     socket.once('close', () => this.#connections.delete(socket));
     return connection;
@@ -229,10 +230,11 @@ export class TrackedHttpServer implements Closeable {
 
   #onRequest(response: ServerResponse): void {
     const connection = this.#track(response.req.socket);
-    connection.responses.add(response);
+    connection.responses.push(response);
     if (this.#announced) sayClose(response);
-    response.once('close', () => {
-      connection.responses.delete(response);
+    response.on('close', () => {
+      const at = connection.responses.indexOf(response);
+      if (at >= 0) connection.responses.splice(at, 1);
       connection.bytesRead = connection.socket.bytesRead;
       if (this.#scope.closing) closeIfIdle(connection);
     });
@@ -261,7 +263,7 @@ export class TrackedHttpServer implements Closeable {
 }
 
 function closeIfIdle({ socket, responses, upgraded, bytesRead }: Connection): void {
-  if (responses.size === 0 && (upgraded || socket.bytesRead === bytesRead)) socket.destroySoon();
+  if (responses.length === 0 && (upgraded || socket.bytesRead === bytesRead)) socket.destroySoon();
 }
 
 function sayClose(response: ServerResponse): void {

@@ -1,5 +1,5 @@
 import { WheelEntry } from '../../core/time/TimeoutWheel.js';
-import type { AbortWatch } from '../../core/wait/AbortHub.js';
+import type { AbortEntry, AbortGroup } from '../../core/wait/Cancellation.js';
 import type { CallOptions, Params } from '../protocol/messages.js';
 
 /** Where a call stands: `queued` (not one byte handed to the transport), `sent`, `settled`. */
@@ -11,8 +11,14 @@ export interface Carrier {
   end(): void;
 }
 
+/** Told how a call ends otherwise than by an answer. */
+export interface CallOwner {
+  timedOut(call: Call): void;
+  aborted(call: Call, reason: unknown): void;
+}
+
 /** One call between its request and its settling. Owned by its `Channel`; transports read it and attach their own things. */
-export class Call extends WheelEntry {
+export class Call extends WheelEntry implements AbortEntry {
   readonly id: number;
   readonly method: string;
   readonly params: Params | undefined;
@@ -32,10 +38,11 @@ export class Call extends WheelEntry {
   heldMs = 0;
   /** The caller's own progress token; the transport has `id` in its place. */
   progressToken: string | number | undefined;
-  watch: AbortWatch | undefined;
+  /** Where it waits for its abort. */
+  watched: AbortGroup | undefined;
   /** What carries the call, where the transport has one such thing per call. */
   carrier: Carrier | undefined;
-  readonly #onTimeout: (call: Call) => void;
+  readonly #owner: CallOwner;
 
   constructor(
     id: number,
@@ -44,7 +51,7 @@ export class Call extends WheelEntry {
     options: CallOptions,
     resolve: (result: unknown) => void,
     reject: (error: unknown) => void,
-    onTimeout: (call: Call) => void,
+    owner: CallOwner,
   ) {
     super();
     this.id = id;
@@ -53,10 +60,14 @@ export class Call extends WheelEntry {
     this.options = options;
     this.resolve = resolve;
     this.reject = reject;
-    this.#onTimeout = onTimeout;
+    this.#owner = owner;
   }
 
   override onTimeout(): void {
-    this.#onTimeout(this);
+    this.#owner.timedOut(this);
+  }
+
+  onAbort(reason: unknown): void {
+    this.#owner.aborted(this, reason);
   }
 }

@@ -1,20 +1,13 @@
+import { IdTable } from '../../core/wait/IdTable.js';
 import type { Call } from './Call.js';
 import { ownId } from './codec/ownId.js';
 
-const START_SIZE = 256;
 /** More are not told apart: each may still be answered, for ever. */
 const MAX_GIVEN_UP = 1_000;
 
-/**
- * Calls by id, for ids that count up. A slot each, by the id's low bits; a call so old that its slot is wanted again
- * moves to a Map. Not a Map alone: one that is added to and deleted from without end outgrows its table again and
- * again, each outgrown table still holds what it held and the table after it, and once one of them is in the old
- * generation none dies before a full collection (docs/decisions/080-call-table.md).
- */
+/** The calls of one channel, by their ids. */
 export class CallTable {
-  #slots: (Call | undefined)[] = new Array(START_SIZE).fill(undefined);
-  readonly #elders = new Map<number, Call>();
-  #size = 0;
+  readonly #calls = new IdTable<Call>();
   #raw = 0;
   /** Whether there was a call whose result stays bytes. */
   everRaw = false;
@@ -24,7 +17,7 @@ export class CallTable {
   readonly #givenUp = new Set<number>();
 
   get size(): number {
-    return this.#size;
+    return this.#calls.size;
   }
 
   /** Calls whose results stay bytes. */
@@ -46,7 +39,7 @@ export class CallTable {
 
   /** The only call that the other side owes an answer, if there is just one, those given up among them. */
   onlyOwed(): Call | undefined {
-    if (this.#size !== 1 || this.#givenUp.size > 0) return undefined;
+    if (this.size !== 1 || this.#givenUp.size > 0) return undefined;
     return this.values()[0];
   }
 
@@ -74,15 +67,12 @@ export class CallTable {
   }
 
   get(id: number): Call | undefined {
-    const call = this.#slots[id & (this.#slots.length - 1)];
-    return call?.id === id ? call : this.#elders.get(id);
+    return this.#calls.get(id);
   }
 
   /** Its id must be new. */
   add(call: Call): void {
-    if (this.#size * 2 >= this.#slots.length) this.#grow();
-    this.#put(call);
-    this.#size++;
+    this.#calls.add(call);
     if (call.options.raw === true) {
       this.#raw++;
       this.everRaw = true;
@@ -90,36 +80,19 @@ export class CallTable {
   }
 
   delete(call: Call): void {
-    const slot = call.id & (this.#slots.length - 1);
-    if (this.#slots[slot] === call) this.#slots[slot] = undefined;
-    else if (!this.#elders.delete(call.id)) return;
-    this.#size--;
+    if (!this.#calls.delete(call)) return;
     if (call.options.raw === true) this.#raw--;
-    if (this.#size === 0 && this.#onIdle.length > 0) for (const tell of this.#onIdle.splice(0)) tell();
+    if (this.size === 0 && this.#onIdle.length > 0) for (const tell of this.#onIdle.splice(0)) tell();
   }
 
   /** Resolves when there is none. */
   idle(): Promise<void> {
-    if (this.#size === 0) return Promise.resolve();
+    if (this.size === 0) return Promise.resolve();
     return new Promise((resolve) => void this.#onIdle.push(resolve));
   }
 
   /** All of them, oldest first. */
   values(): Call[] {
-    const calls = [...this.#elders.values(), ...this.#slots.filter((call) => call !== undefined)];
-    return calls.sort((a, b) => a.id - b.id);
-  }
-
-  #put(call: Call): void {
-    const slot = call.id & (this.#slots.length - 1);
-    const before = this.#slots[slot];
-    if (before !== undefined) this.#elders.set(before.id, before);
-    this.#slots[slot] = call;
-  }
-
-  #grow(): void {
-    const calls = this.#slots;
-    this.#slots = new Array(calls.length * 2).fill(undefined);
-    for (const call of calls) if (call !== undefined) this.#put(call);
+    return this.#calls.values();
   }
 }

@@ -1,7 +1,7 @@
 import { messageOf } from '../../core/errors.js';
 import { AbortHub } from '../../core/wait/AbortHub.js';
 import type { CallOptions, Params, Progress } from '../protocol/messages.js';
-import { Call } from './Call.js';
+import { Call, type CallOwner } from './Call.js';
 import { CallTable } from './CallTable.js';
 import { CallTimes } from './CallTimes.js';
 import type { ChannelCounters, ChannelOptions, ChannelTransport } from './ChannelOptions.js';
@@ -37,7 +37,10 @@ export class Channel {
   readonly #serverRequests: ServerRequests;
   readonly #inbox: Inbox;
   readonly #unread: Unread;
-  readonly #onTimeout = (call: Call): void => this.#timedOut(call);
+  readonly #owner: CallOwner = {
+    timedOut: (call) => this.#timedOut(call),
+    aborted: (call, reason) => this.#aborted(call, reason),
+  };
   #failure: ((call: Call) => unknown) | undefined;
 
   constructor(transport: ChannelTransport, options: ChannelOptions) {
@@ -82,12 +85,9 @@ export class Channel {
    */
   request(method: string, params: Params | undefined, options: CallOptions): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      const { signal } = options;
-      if (signal?.aborted === true) {
-        reject(signal.reason);
-        return;
-      }
-      const call = new Call(this.#pending.nextId(), method, params, options, resolve, reject, this.#onTimeout);
+      const ended = options.cancellation ?? options.signal;
+      if (ended?.aborted === true) return void reject(ended.reason);
+      const call = new Call(this.#pending.nextId(), method, params, options, resolve, reject, this.#owner);
       if (this.#failure !== undefined) {
         reject(this.#failure(call));
         return;
@@ -101,7 +101,7 @@ export class Channel {
       }
       if (options.meter !== undefined) options.meter.sentBytes = Buffer.byteLength(text);
       this.#pending.add(call);
-      if (signal !== undefined) call.watch = this.#aborts.watch(signal, (reason) => this.#aborted(call, reason));
+      if (ended !== undefined) call.watched = this.#aborts.join(ended, call);
       try {
         this.#transport.send(call, text);
       } catch (error) {
@@ -136,8 +136,8 @@ export class Channel {
   }
 
   /**
-   * One message as the transport brought it; `call` as in `receive`; `reply` is what was found out while it came. False when it was not taken: it is no JSON, or would
-   * hold up everything else while it is parsed. Then it is garbage, and the call whose answer it is fails (`ERR_PROTOCOL`).
+   * One message as the transport brought it; `call` as in `receive`; `reply` is what was found out while it came. False when it was not
+   * taken: it is no JSON, or would hold up everything else while it is parsed; the call whose answer it is fails (`ERR_PROTOCOL`).
    */
   read(data: Buffer | string, call?: Call, reply?: RawReply | null): boolean {
     // A large one that comes late is not worth its parsing.
@@ -293,7 +293,7 @@ export class Channel {
     call.phase = 'settled';
     this.#pending.delete(call);
     this.#times.settled(call);
-    call.watch?.[Symbol.dispose]();
+    call.watched?.leave(call);
     return true;
   }
 }

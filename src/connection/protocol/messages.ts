@@ -1,4 +1,5 @@
 import type { ClientCapabilities, Implementation, ServerCapabilities, Tool } from '@modelcontextprotocol/client';
+import type { Cancellation } from '../../core/wait/Cancellation.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
 import type { OnLarge } from '../channel/large/ResultSink.js';
 
@@ -75,6 +76,8 @@ export interface CallOptions {
   readonly pauseWhileAsked?: boolean;
   /** Longest call however much progress comes, in ms from its send. @defaultValue the pool's `maxTotalTimeoutMs` */
   readonly maxTotalTimeoutMs?: number;
+  /** @internal In place of `signal`: costs less until it is aborted. */
+  readonly cancellation?: Cancellation | undefined;
   /** @internal Clock ms at which the call is over, sent or not: what a pool makes of `deadlineMs`. */
   readonly untilMs?: number;
   /** @internal With `raw`: a large result may be taken in pieces while it comes. The call then resolves to a `TakenResult`. */

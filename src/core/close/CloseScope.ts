@@ -3,6 +3,7 @@ import { ClosedError, messageOf, ShutdownTimeoutError } from '../errors.js';
 import { type Logger, silentLogger } from '../logger.js';
 import { checkMs, checkNames, type Names } from '../options.js';
 import { GracePeriod } from './GracePeriod.js';
+import { Unsettled } from './Unsettled.js';
 
 export interface CloseOptions {
   /**
@@ -59,8 +60,8 @@ export class CloseScope {
   readonly clock: Clock;
   readonly #hooks: CloseHooks;
   readonly #logger: Logger;
+  readonly #own = new Unsettled();
   // Each of these promises resolves, never rejects, and has left its collection by then.
-  readonly #own = new Set<Promise<void>>();
   /** Waited for until the deadline only: users' functions, each with its name, and the drain, which has none. */
   readonly #user = new Map<Promise<void>, string | undefined>();
   readonly #timers = new Set<Timer>();
@@ -105,9 +106,7 @@ export class CloseScope {
    * `onRelease` is not told of a deadline again. A rejection is the caller's to handle: here it counts as handled.
    */
   track<T>(promise: Promise<T>): Promise<T> {
-    const done = (): void => void this.#own.delete(settled);
-    const settled = promise.then(done, done);
-    this.#own.add(settled);
+    this.#own.add(promise);
     return promise;
   }
 
@@ -194,16 +193,16 @@ export class CloseScope {
   async #end(grace: GracePeriod): Promise<void> {
     // What has settled by now leaves first: without any grace it would be named as work in flight.
     await undefined;
-    while (this.#inFlight().length > 0 && grace.remainingMs > 0) await this.#settledOrOver(grace);
+    while (this.#inFlight > 0 && grace.remainingMs > 0) await this.#settledOrOver(grace);
     // Judged in the same turn as the loop's end: work that comes a microtask later is not failed before its time.
     this.#deadline();
     this.#abandon(grace);
-    while (this.#own.size > 0) await Promise.all(this.#own);
+    while (this.#own.size > 0) await this.#own.over();
     this.#releasing = grace;
     this.#attempt(() => this.#hooks.onRelease?.(grace));
     for (const [part, { name }] of this.#owned) void this.track(this.#closeOwned(part, name, grace));
     this.#owned.clear();
-    while (this.#own.size + this.#user.size > 0) {
+    while (this.#inFlight > 0) {
       if (grace.remainingMs === 0) this.#abandon(grace);
       await this.#settledOrOver(grace);
     }
@@ -215,13 +214,13 @@ export class CloseScope {
     throw new AggregateError([...this.#errors], `${this.name}: close left ${length} failure(s): ${why}`);
   }
 
-  #inFlight(): Promise<void>[] {
-    return [...this.#own, ...this.#user.keys()];
+  get #inFlight(): number {
+    return this.#own.size + this.#user.size;
   }
 
   /** Until what is in flight has settled, or the grace is over, whichever is first; once it is over, the former. */
   #settledOrOver(grace: GracePeriod): Promise<unknown> {
-    const settled = Promise.all(this.#inFlight());
+    const settled = Promise.all([this.#own.over(), ...this.#user.keys()]);
     return grace.remainingMs > 0 ? Promise.race([grace.over, settled]) : settled;
   }
 
@@ -238,7 +237,7 @@ export class CloseScope {
   }
 
   #deadline(): void {
-    if (this.#overdue || this.#inFlight().length === 0) return;
+    if (this.#overdue || this.#inFlight === 0) return;
     this.#overdue = true;
     this.#attempt(this.#hooks.onDeadline);
   }

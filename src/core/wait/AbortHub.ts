@@ -1,20 +1,10 @@
 import { thrown } from '../errors/thrown.js';
+import { type AbortEntry, type AbortGroup, type CallSignal, Cancellation } from './Cancellation.js';
 
 /** One place in a hub: what to do when the signal aborts. */
 export interface AbortWatch extends Disposable {
   /** Stops watching; O(1), idempotent. */
   [Symbol.dispose](): void;
-}
-
-/** What can stand in a hub by itself. */
-export interface AbortEntry {
-  onAbort(reason: unknown): void;
-}
-
-/** Those who watch one signal. */
-export interface AbortGroup {
-  /** Stops watching; O(1), idempotent. */
-  leave(entry: AbortEntry): void;
 }
 
 /**
@@ -32,7 +22,8 @@ export class AbortHub {
   }
 
   /** The same for what is its own entry, so that watching allocates nothing: it leaves the group to stop. */
-  join(signal: AbortSignal, entry: AbortEntry): AbortGroup {
+  join(signal: CallSignal, entry: AbortEntry): AbortGroup {
+    if (signal instanceof Cancellation) return signal.join(entry);
     let group = this.#groups.get(signal);
     if (group === undefined) {
       group = new Group(signal, this.#groups);

@@ -2,6 +2,7 @@ import type { Implementation } from '@modelcontextprotocol/client';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { RequestTimeoutError, show } from '../../core/errors.js';
 import { withDeadline, within } from '../../core/time/within.js';
+import { signalOf } from '../../core/wait/Cancellation.js';
 import type { ServerNotice } from '../../pool/McpPool.js';
 import { changed } from '../bridge/paramsFor.js';
 import { innerCall, withFixed } from '../curation/searchedCall.js';
@@ -81,7 +82,7 @@ export class AggregateEndpoint implements BareEndpoint {
     switch (method) {
       case 'server/discover':
         if (session.era === 'legacy') break;
-        return discovered(await this.info(session, call.signal ?? session.signal));
+        return discovered(await this.info(session, signalOf(call.signal) ?? session.signal));
       case 'tools/call':
         if (searching && isSearchTool(params?.['name'])) return this.#searched(session, params, call);
         return this.#callTool(session, { params, paramsText: call.paramsText }, call);

@@ -1,6 +1,7 @@
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { messageOf, OptionError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
+import { signalOf } from '../../core/wait/Cancellation.js';
 import type { McpPool, ServerNotice, Subscription } from '../../pool/McpPool.js';
 import type { CallOptions, Downstream, ListenOptions } from '../endpoint/Endpoint.js';
 import { type ListenFilter, type Listening, untilAborted } from '../modern/Listening.js';
@@ -46,12 +47,12 @@ export class Subscriptions {
   }
 
   /** `resources/subscribe` of a legacy client. */
-  async open(session: Downstream, params: Params | undefined, { signal }: CallOptions): Promise<unknown> {
+  async open(session: Downstream, params: Params | undefined, call: CallOptions): Promise<unknown> {
     const given = params?.['uri'];
     const route = await this.locate(session, given);
     const tell = ({ method, params: about }: ServerNotice): void => session.notify(method, about);
     await session.subscribe(given as string, () =>
-      this.#subscribe(route.server, [[given as string, route.uri]], session, tell, signal),
+      this.#subscribe(route.server, [[given as string, route.uri]], session, tell, signalOf(call.signal)),
     );
     return {};
   }

@@ -2,6 +2,7 @@ import type { ServerRequest } from '../../connection/protocol/messages.js';
 import { META_LOG_LEVEL } from '../../connection/protocol/metaKeys.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { ProtocolError, QueueFullError, RpcError, show } from '../../core/errors.js';
+import { signalOf } from '../../core/wait/Cancellation.js';
 import { acrossEras } from '../endpoint/crossing.js';
 import type { CallOptions, Downstream } from '../endpoint/Endpoint.js';
 import type { Params } from '../rpc/envelope.js';
@@ -69,7 +70,7 @@ async function answers(server: string, { inputRequests }: InputRequired, call: C
     throw new RpcError(server, RPC_CODES.internalError, 'the server needs input that the client cannot give');
   }
   const failed = new AbortController();
-  const signal = call.signal === undefined ? failed.signal : AbortSignal.any([call.signal, failed.signal]);
+  const signal = call.signal === undefined ? failed.signal : AbortSignal.any([signalOf(call.signal), failed.signal]);
   const all = requests.map(
     async (request): Promise<[unknown, unknown]> => [request.id, await onRequest?.(request, { signal })],
   );

@@ -2,6 +2,7 @@ import { META_LOG_LEVEL } from '../../connection/protocol/metaKeys.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../core/clock.js';
 import { QueueFullError, RpcError } from '../../core/errors.js';
+import { signalOf } from '../../core/wait/Cancellation.js';
 import type { CallOptions } from '../endpoint/Endpoint.js';
 import type { HeldBytes } from '../http/HeldBytes.js';
 import type { Params } from '../rpc/envelope.js';
@@ -53,7 +54,7 @@ export class ModernOverLegacy {
     const what = JSON.stringify([server, method, typeof name === 'string' ? name : null]);
     const state = params?.['requestState'];
     const flight = state === undefined ? new Flight(server, what, client, this.#held) : this.#resume(state, what);
-    const { signal } = call;
+    const signal = signalOf(call.signal);
     flight.current = call;
     const giveUp = (): void => flight.control.abort(signal?.reason);
     signal?.addEventListener('abort', giveUp, { once: true });

@@ -1,5 +1,6 @@
 import type { ClientCapabilities, Implementation, ServerCapabilities, Tool } from '@modelcontextprotocol/client';
 import { PoolkitError } from '../../core/errors.js';
+import type { CallSignal } from '../../core/wait/Cancellation.js';
 import type { Caller, McpPool, RequestOptions, ServerInfo, ServerNotice, Subscription } from '../../pool/McpPool.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
 import type { ListenFilter, Listening } from '../modern/Listening.js';
@@ -16,16 +17,10 @@ export interface EndpointInfo {
 export interface CallOptions
   extends Pick<
     RequestOptions,
-    | 'signal'
-    | 'onLarge'
-    | 'onProgress'
-    | 'onNotification'
-    | 'onRequest'
-    | 'paramsText'
-    | 'client'
-    | 'toolDefinition'
-    | 'parent'
+    'onLarge' | 'onProgress' | 'onNotification' | 'onRequest' | 'paramsText' | 'client' | 'toolDefinition' | 'parent'
   > {
+  /** Ends it. */
+  readonly signal?: CallSignal | undefined;
   /** Modern era: looks at the definition of the tool that is to be called, and throws what the call is refused with. */
   readonly onTool?: (tool: Tool, args: unknown) => void;
 }

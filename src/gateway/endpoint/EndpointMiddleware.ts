@@ -2,6 +2,7 @@ import type { Middleware } from '../../connection/calls/Middleware.js';
 import { type CallOrigin, MiddlewareChain } from '../../connection/calls/MiddlewareChain.js';
 import { type ChainedParty, Inbound, throughChain } from '../../connection/calls/throughChain.js';
 import type { Logger } from '../../core/logger.js';
+import { signalOf } from '../../core/wait/Cancellation.js';
 import type { ServerNotice } from '../../pool/McpPool.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
 import type { Listening } from '../modern/Listening.js';
@@ -65,7 +66,10 @@ export class EndpointMiddleware {
           };
           const send = (own: Params | undefined, options: CallOptions): Promise<unknown> =>
             endpoint.request(session, method, own, options);
-          const result = await throughChain(chain, origin, params, whole(call), this.#logger, send);
+          // Middleware may look at its signal, and give another.
+          const { signal, ...rest } = whole(call);
+          const given = signal === undefined ? rest : { ...rest, signal: signalOf(signal) };
+          const result = await throughChain(chain, origin, params, given, this.#logger, send);
           // What was not looked at goes on as it came.
           return result.raw;
         } finally {

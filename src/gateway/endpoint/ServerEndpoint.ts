@@ -1,5 +1,6 @@
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { OptionError, ServerNotFoundError } from '../../core/errors.js';
+import { signalOf } from '../../core/wait/Cancellation.js';
 import type { Caller, McpPool, ServerNotice } from '../../pool/McpPool.js';
 import { type ListenFilter, type Listening, untilAborted } from '../modern/Listening.js';
 import type { Params } from '../rpc/envelope.js';
@@ -126,7 +127,7 @@ export class ServerEndpoint implements BareEndpoint {
 
   /** A modern server answers by itself; of a legacy one it is told what its handshake said. */
   async #discover(client: Downstream, params: Params | undefined, call: CallOptions): Promise<unknown> {
-    const info = await this.info(client, call.signal ?? client.signal);
+    const info = await this.info(client, signalOf(call.signal) ?? client.signal);
     if (this.#callers.eraOf(this.#server, client) === 'modern') {
       return this.#callers.request(this.#server, client, 'server/discover', params, call);
     }
@@ -158,7 +159,7 @@ export class ServerEndpoint implements BareEndpoint {
         { resourceUris: [uri] },
         {
           onNotification: (notice) => this.#tell(session, notice),
-          ...(signal && { signal }),
+          ...(signal && { signal: signalOf(signal) }),
           ...(caller && { caller }),
         },
       ),

@@ -7,6 +7,7 @@ import { idKey, idTextOf, progressTokenOf, type RequestMessage } from '../rpc/en
 import { failureOf, Refusal } from '../rpc/failure.js';
 import type { Reply } from '../session/Reply.js';
 import { CANCELLED, type Session } from '../session/Session.js';
+import type { SessionCall } from '../session/SessionCall.js';
 import { scopeStatus } from '../users/scopes/ScopeRules.js';
 import { traceOf } from './traceOf.js';
 
@@ -31,15 +32,14 @@ export async function answerRequest(asking: Asked, reply: Reply): Promise<void> 
     reply.result(idText, result);
     trace?.answered(result);
   };
-  let began = false;
+  let call: SessionCall | undefined;
   try {
-    const signal = session.begin(key, reply);
-    began = true;
+    call = session.begin(key, reply);
     if (method === 'ping') return answer({});
     if (method === 'initialize') throw new Refusal(RPC_CODES.invalidRequest, 'initialize comes alone, and once');
     const progressToken = progressTokenOf(params, paramsText);
     const result = await session.endpoint.request(session, method, params, {
-      signal,
+      signal: call,
       ...(trace && { parent: trace }),
       ...(paramsText === undefined ? {} : { paramsText }),
       ...(progressToken === undefined ? {} : { onProgress: (progress) => reply.progress(progressToken, progress) }),
@@ -57,6 +57,6 @@ export async function answerRequest(asking: Asked, reply: Reply): Promise<void> 
       reply.failure(idText, failureOf(error, logger), status, headers);
     }
   } finally {
-    if (began) session.finish(key);
+    if (call !== undefined) session.finish(call);
   }
 }

@@ -2,6 +2,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { MODERN_VERSIONS } from '../../connection/protocol/versions.js';
 import type { Logger } from '../../core/logger.js';
+import { Cancellation } from '../../core/wait/Cancellation.js';
+import { IdTable } from '../../core/wait/IdTable.js';
 import { RequestTracer } from '../../observe/requests/requestTrace.js';
 import type { McpPool } from '../../pool/McpPool.js';
 import { modernResult } from '../bridge/resultText.js';
@@ -32,6 +34,13 @@ const REMOVED: ReadonlySet<string> = new Set([
 /** Why a call ends whose client closed the response: in this era that cancels it. */
 const DISCONNECTED = Object.freeze({ reason: 'the client closed the response' });
 
+interface ModernCall {
+  readonly id: number;
+  readonly reply: PostReply;
+  /** Aborted when its client has gone. */
+  readonly gone: Cancellation;
+}
+
 export interface ModernHttpOptions {
   /** What it is a front of, as traces name it. */
   readonly pool: McpPool;
@@ -46,7 +55,8 @@ export interface ModernHttpOptions {
 export class ModernHttp {
   readonly #options: ModernHttpOptions;
   readonly #listens: Listens;
-  readonly #open = new Map<PostReply, AbortController>();
+  readonly #open = new IdTable<ModernCall>();
+  #calls = 0;
 
   constructor(options: ModernHttpOptions) {
     this.#options = options;
@@ -94,11 +104,11 @@ export class ModernHttp {
 
   /** Calls that have been in flight for a while get a stream. */
   tick(): void {
-    for (const reply of this.#open.keys()) reply.tick();
+    for (const { reply } of this.#open.values()) reply.tick();
   }
 
   heartbeat(): void {
-    for (const reply of this.#open.keys()) reply.heartbeat();
+    for (const { reply } of this.#open.values()) reply.heartbeat();
     this.#listens.heartbeat();
   }
 
@@ -113,7 +123,7 @@ export class ModernHttp {
   }
 
   failInFlight(reason: unknown): void {
-    for (const control of [...this.#open.values()]) control.abort(reason);
+    for (const { gone } of this.#open.values()) gone.abort(reason);
   }
 
   async #call(
@@ -124,11 +134,13 @@ export class ModernHttp {
   ): Promise<void> {
     const { pool, clients, settings, held, logger, onDrop } = this.#options;
     const idText = idTextOf(rest);
-    const gone = new AbortController();
-    response.once('close', () => gone.abort(DISCONNECTED));
+    const gone = new Cancellation();
     const events = accepts(request.headers.accept, 'text/event-stream');
     const reply = new PostReply(response, { requests: 1, batch: false, events, ...settings, held, onDrop });
-    this.#open.set(reply, gone);
+    const open = { id: ++this.#calls, reply, gone };
+    this.#open.add(open);
+    // Once it is answered no one listens any more.
+    response.on('close', () => gone.abort(DISCONNECTED));
     const trace = RequestTracer.begin(() => {
       const { headers } = request;
       const cancel = (reason: unknown): void => gone.abort(reason);
@@ -145,7 +157,7 @@ export class ModernHttp {
     });
     const progressToken = progressTokenOf(params, paramsText);
     const call: CallOptions = {
-      signal: gone.signal,
+      signal: gone,
       client,
       ...(trace && { parent: trace }),
       ...(paramsText === undefined ? {} : { paramsText }),
@@ -167,7 +179,7 @@ export class ModernHttp {
       const { status = statusOf(failure.code), headers } = scopeStatus(error) ?? {};
       reply.failure(idText, failure, status, headers);
     } finally {
-      this.#open.delete(reply);
+      this.#open.delete(open);
     }
   }
 }

@@ -135,7 +135,7 @@ export class HttpFront {
     // A stream has no end of its own: it is not work in flight.
     if (request.method !== 'GET') {
       const entry = inFlight.begin(`${request.method} ${request.url}`);
-      response.once('close', () => entry.end());
+      response.on('close', entry.end);
     }
     const front = target.sse === undefined ? http : (sse ?? http);
     track(front.handle(endpoint, request, response)).catch((error: unknown) => this.#failed(error, response));

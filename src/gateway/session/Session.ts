@@ -26,6 +26,7 @@ import {
 } from './ClientRequests.js';
 import { originOf } from './origin.js';
 import type { Reply } from './Reply.js';
+import { SessionCall } from './SessionCall.js';
 import { SessionSubscriptions } from './SessionSubscriptions.js';
 
 export interface SessionLimits extends ClientRequestsLimits {
@@ -82,7 +83,8 @@ export class Session implements Downstream {
   /** Notifications lost because they were not read, or not fast enough. */
   dropped = 0;
   readonly #limits: SessionLimits;
-  readonly #inFlight = new Map<string, { readonly controller: AbortController; readonly reply: Reply }>();
+  /** Oldest first. No Map: see `IdTable`. */
+  readonly #inFlight: SessionCall[] = [];
   readonly #subscriptions: SessionSubscriptions;
   readonly #asks: ClientRequests;
   readonly #life = sharedAbort();
@@ -125,7 +127,7 @@ export class Session implements Downstream {
   }
 
   get inFlight(): number {
-    return this.#inFlight.size;
+    return this.#inFlight.length;
   }
 
   get signal(): AbortSignal {
@@ -134,7 +136,7 @@ export class Session implements Downstream {
 
   /** Nothing is in flight; its client may listen. */
   get quiet(): boolean {
-    return this.#inFlight.size === 0 && this.#asks.size === 0;
+    return this.#inFlight.length === 0 && this.#asks.size === 0;
   }
 
   /** Nothing is in flight and no stream is open: it may be forgotten. */
@@ -150,29 +152,31 @@ export class Session implements Downstream {
   /** Its client is away: no stream is open, and the clients of all calls in flight have gone. */
   get unattended(): boolean {
     if (this.#stream?.open === true) return false;
-    return [...this.#inFlight.values()].every(({ reply }) => !reply.attended);
+    return this.#inFlight.every(({ reply }) => !reply.attended);
   }
 
-  /** Enters a request by its key, answered in `reply`; its signal aborts when the client cancels it or the session ends. */
-  begin(id: string, reply: Reply): AbortSignal {
+  /** Enters a request by its key, answered in `reply`: it is aborted when the client cancels it or the session ends. */
+  begin(id: string, reply: Reply): SessionCall {
     if (this.#ended) throw new ClosedError('session');
-    if (this.#inFlight.has(id)) throw new Refusal(RPC_CODES.invalidRequest, 'a request of this id is in flight');
+    if (this.#find(id) !== undefined) throw new Refusal(RPC_CODES.invalidRequest, 'a request of this id is in flight');
     const { maxRequestsPerSession: max } = this.#limits;
-    if (this.#inFlight.size >= max) throw new QueueFullError('requests of this session', this.#inFlight.size, max);
-    const controller = new AbortController();
-    this.#inFlight.set(id, { controller, reply });
+    const { length } = this.#inFlight;
+    if (length >= max) throw new QueueFullError('requests of this session', length, max);
+    const call = new SessionCall(id, reply);
+    this.#inFlight.push(call);
     if (this.#asks.size > 0) this.#asks.flush();
-    return controller.signal;
+    return call;
   }
 
-  finish(id: string): void {
-    this.#inFlight.delete(id);
+  finish(call: SessionCall): void {
+    const at = this.#inFlight.indexOf(call);
+    if (at >= 0) this.#inFlight.splice(at, 1);
   }
 
   /** Cancels a request in flight, by its client if nothing else is said; false for one that is not. */
   cancel(id: string | undefined, reason: unknown = CANCELLED): boolean {
-    const call = id === undefined ? undefined : this.#inFlight.get(id);
-    call?.controller.abort(reason);
+    const call = id === undefined ? undefined : this.#find(id);
+    call?.abort(reason);
     return call !== undefined;
   }
 
@@ -209,12 +213,12 @@ export class Session implements Downstream {
 
   heartbeat(): void {
     this.#stream?.heartbeat();
-    for (const { reply } of this.#inFlight.values()) reply.heartbeat();
+    for (const { reply } of this.#inFlight) reply.heartbeat();
   }
 
   /** Calls that have been in flight for a while get a stream, so that nothing between takes them for dead. */
   tick(): void {
-    for (const { reply } of this.#inFlight.values()) reply.tick();
+    for (const { reply } of this.#inFlight) reply.tick();
   }
 
   /** Sends what belongs to no call; it is lost while no stream is open. */
@@ -272,18 +276,19 @@ export class Session implements Downstream {
   }
 
   failInFlight(reason: unknown): void {
-    for (const { controller } of [...this.#inFlight.values()]) controller.abort(reason);
+    for (const call of [...this.#inFlight]) call.abort(reason);
   }
 
   /** Ahead of the answer to the only call in flight, else down the stream, else ahead of the newest that takes events. */
   #send(message: Told): boolean {
-    if (this.#inFlight.size === 1 && this.#sole?.reply.offer(message) === true) return true;
+    const [oldest] = this.#inFlight;
+    if (this.#inFlight.length === 1 && oldest?.reply.offer(message) === true) return true;
     if (this.#stream?.offer(toldText(message)) === true) return true;
-    for (const { reply } of [...this.#inFlight.values()].reverse()) if (reply.offer(message)) return true;
+    for (const { reply } of [...this.#inFlight].reverse()) if (reply.offer(message)) return true;
     return false;
   }
 
-  get #sole(): { readonly reply: Reply } | undefined {
-    return this.#inFlight.values().next().value;
+  #find(id: string): SessionCall | undefined {
+    return this.#inFlight.find((call) => call.id === id);
   }
 }

@@ -68,7 +68,7 @@ export class Status implements Disposable {
       held,
       logger,
       token: this.#token,
-      open: () => this.#instrument.openRequests,
+      instrument: this.#instrument,
       note: (server, text) => this.#timeline.add('operator', server, text),
     });
   }
@@ -201,8 +201,7 @@ export class Status implements Disposable {
   #snapshot(): StatusSnapshot {
     const { pool, gateway } = this.#parts;
     const at = systemClock.wallNow();
-    const requests = this.#instrument.openRequests;
-    const open = openCalls(requests, at);
+    const open = openCalls(this.#instrument, at);
     return {
       at,
       version: packageVersion(),
@@ -211,7 +210,7 @@ export class Status implements Disposable {
       process: { pid: process.pid, memory: process.memoryUsage.rss(), delayP99: this.#delay.ms.p99 },
       servers: serverRows(pool, this.#instrument, this.#history),
       open,
-      openMore: requests.length - open.length,
+      openMore: this.#instrument.openRequests.length - open.length,
     };
   }
 }

@@ -1,6 +1,6 @@
 import type { Instrument } from '../../observe/Instrument.js';
-import type { TracedRequest } from '../../observe/requests/requestTrace.js';
 import type { McpPool, ServerStats } from '../../pool/McpPool.js';
+import type { TracedCall } from '../../pool/server/calls/trace.js';
 import type { ServerConfig } from '../../registry/config/ServerConfig.js';
 import { isSeveral } from '../../registry/config/targets/targetsOf.js';
 import type { TargetStats } from '../../targets/groupStats.js';
@@ -76,13 +76,20 @@ function targetRow(target: TargetStats): TargetRow {
   };
 }
 
-export function openCalls(requests: readonly TracedRequest[], nowMs: number): OpenCall[] {
-  return requests.slice(0, MAX_OPEN).map(({ id, method, target, era, startedAt, calls }) => ({
-    id,
-    method,
-    target: target ?? null,
-    era,
-    ageMs: Math.max(0, nowMs - startedAt),
-    at: [...calls].map(({ server, attempt }) => ({ server, sent: attempt > 0, attempt })),
+/** The oldest of the requests, each with where its calls are. */
+export function openCalls({ openRequests, openCalls: all }: Instrument, nowMs: number): OpenCall[] {
+  const calls = new Map<object | undefined, TracedCall[]>();
+  for (const call of all) {
+    const known = calls.get(call.parent);
+    if (known === undefined) calls.set(call.parent, [call]);
+    else known.push(call);
+  }
+  return openRequests.slice(0, MAX_OPEN).map((request) => ({
+    id: request.id,
+    method: request.method,
+    target: request.target ?? null,
+    era: request.era,
+    ageMs: Math.max(0, nowMs - request.startedAt),
+    at: (calls.get(request) ?? []).map(({ server, attempt }) => ({ server, sent: attempt > 0, attempt })),
   }));
 }

@@ -3,12 +3,14 @@ import { isToolError } from '../../connection/calls/toolError.js';
 import { systemClock } from '../../core/clock.js';
 import { PoolkitError } from '../../core/errors.js';
 import type { McpPool } from '../../pool/McpPool.js';
-import { selfOf, type TracedCall, targetOf } from '../../pool/server/calls/trace.js';
+import { selfOf, targetOf } from '../../pool/server/calls/trace.js';
 
 /** One request of a client, from its arrival to its answer: the same object at both phases, and the `parent` of its calls. */
 export interface TracedRequest {
-  /** Unique in the process. */
+  /** Unique in the process, and beyond: `sequence` is in it. */
   readonly id: string;
+  /** Counts up over all requests of the process. */
+  readonly sequence: number;
   /** The pool that its calls go to. */
   readonly pool: McpPool;
   readonly method: string;
@@ -31,8 +33,6 @@ export interface TracedRequest {
   /** As with calls; undefined before the end. */
   readonly outcome: string | undefined;
   readonly error: unknown;
-  /** Its calls that have not ended: for a subscriber to fill. */
-  readonly calls: Set<TracedCall>;
   /** Fails it with that reason, which its client is told. */
   readonly cancel: (reason: unknown) => void;
 }
@@ -63,7 +63,7 @@ const RUN = Math.floor(Math.random() * 2 ** 32).toString(36);
 
 /** Follows one request of a client. */
 export class RequestTracer implements TracedRequest {
-  readonly id = `${RUN}-${(++requests).toString(36)}`;
+  readonly sequence = ++requests;
   readonly pool: McpPool;
   readonly method: string;
   readonly target: string | undefined;
@@ -75,7 +75,6 @@ export class RequestTracer implements TracedRequest {
   readonly httpTraceparent: string | undefined;
   readonly httpTracestate: string | undefined;
   readonly startedAt = systemClock.wallNow();
-  readonly calls = new Set<TracedCall>();
   readonly cancel: (reason: unknown) => void;
   durationMs = 0;
   outcome: string | undefined;
@@ -96,6 +95,10 @@ export class RequestTracer implements TracedRequest {
     this.httpTracestate = textOf(headers?.['tracestate']);
     this.cancel = cancel;
     this.#tell('begin');
+  }
+
+  get id(): string {
+    return `${RUN}-${this.sequence.toString(36)}`;
   }
 
   /** Undefined while no one listens: then it costs nothing. */

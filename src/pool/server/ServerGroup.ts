@@ -10,7 +10,7 @@ import { MovingSubscription } from '../../targets/MovingSubscription.js';
 import type { RoutedCall } from '../../targets/routes.js';
 import { TargetGroup } from '../../targets/TargetGroup.js';
 import type { Caller, ConnectionLease, PoolEvents, RequestOptions, ServerState, ServerStats } from '../McpPool.js';
-import { REQUEST_OPTIONS } from './callOptions.js';
+import { REQUEST_OPTIONS, withSignal } from './callOptions.js';
 import { mayRepeat } from './calls/callPolicy.js';
 import { CallTracer, callChannel, type Traced } from './calls/trace.js';
 import type { PoolContext, ServerHost } from './context.js';
@@ -27,7 +27,7 @@ export class ServerGroup {
   readonly options: ServerOptions;
   readonly calls = {
     request: (method: string, params: Params | undefined, options: RequestOptions, begun?: Traced): Promise<unknown> =>
-      this.#request(method, params, options, begun),
+      this.#request(method, params, withSignal(options), begun),
     notify: (...[method, params, options]: Rest<'notify'>): Promise<void> =>
       this.#group.onEach(options.caller, (server, caller) =>
         server.calls.notify(method, params, { ...options, ...caller }),

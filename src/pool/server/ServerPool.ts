@@ -33,6 +33,7 @@ import type {
   TypedRequestOptions,
 } from '../McpPool.js';
 import type { ResultOf } from '../MethodMap.js';
+import { withSignal } from './callOptions.js';
 import { SELF, traceRefusal } from './calls/trace.js';
 import type { PoolContext } from './context.js';
 import { Sweeper } from './limits/Sweeper.js';
@@ -173,11 +174,13 @@ export abstract class ServerPool implements McpPool {
     options: RequestOptions & { readonly raw: true },
   ): Promise<Uint8Array>;
   request(name: string, method: string, params?: Params, options?: RequestOptions): Promise<unknown>;
-  request(name: string, method: string, params?: Params, options: RequestOptions = {}): Promise<unknown> {
+  request(name: string, method: string, params?: Params, given: RequestOptions = {}): Promise<unknown> {
+    // A user's connection knows signals alone.
+    const options = this.#context.pool.wrapConnection === undefined ? given : withSignal(given);
     const server = this.#byName.get(name);
     if (server === undefined || this.#refusing) return Promise.reject(this.#refused(name, method, params, options));
     if (this.#middleware.empty) return server.calls.request(method, params, options);
-    return this.#middleware.request(name, method, params, options, (...given) =>
+    return this.#middleware.request(name, method, params, withSignal(options), (...given) =>
       server.calls.request(method, ...given),
     );
   }

@@ -1,7 +1,8 @@
 import type { Clock } from '../../../core/clock.js';
 import type { Logger } from '../../../core/logger.js';
+import { Cancellation, signalOf } from '../../../core/wait/Cancellation.js';
 import type { Caller, RequestOptions } from '../../../pool/McpPool.js';
-import type { GivenParams } from '../../bridge/paramsFor.js';
+import { isItself } from '../../../pool/server/calls/trace.js';
 import type { CallOptions, Downstream } from '../../endpoint/Endpoint.js';
 import type { GatewayPool } from '../../GatewayOptions.js';
 import type { Params } from '../../rpc/envelope.js';
@@ -105,38 +106,43 @@ export class CallSender {
    * A call's options as the pool takes them. On a connection of the session's own, what came on no call's stream takes the
    * way of the pool's events, since with several calls in flight it belongs to none for sure.
    */
-  #optionsOf(server: string, session: Downstream, given: CallOptions & Partial<GivenParams>): RequestOptions {
-    const { pool, table, base, callIdleMs: timeoutMs } = this.#options;
+  #optionsOf(server: string, session: Downstream, given: CallOptions): RequestOptions & { readonly raw: true } {
+    const { pool, table, base, callIdleMs: timeoutMs, inPieces } = this.#options;
     const caller = table.of(server, session);
     const config = pool.config(server);
-    const options: Writable<RequestOptions> = { raw: true, pauseWhileAsked: true, resetTimeoutOnProgress: true };
-    if (config?.timeouts === undefined) {
-      options.timeoutMs = timeoutMs;
-      options.maxTotalTimeoutMs = Number.POSITIVE_INFINITY;
-    }
-    Object.assign(options, given);
-    // What came along for the gateway alone is no option of the pool's.
-    if (!this.#options.inPieces) options.onLarge = undefined;
-    if ('onTool' in given) delete (options as { onTool?: unknown }).onTool;
-    if ('params' in given) delete (options as { params?: unknown }).params;
-    if (config?.sharing !== 'bound') hearOwn(session, options);
-    if (caller === undefined) return options;
+    const { signal, paramsText, client, toolDefinition, parent, onProgress, onNotification, onRequest } = given;
+    const cancellation = signal instanceof Cancellation && isItself(pool) ? signal : undefined;
     // A leased connection is this call's alone for as long as it runs, with a principal or without.
     const leased = config?.sharing === 'leased' && caller === base;
-    options.caller = caller;
-    options.attributedOnly = session.era === 'legacy' && !leased;
-    return options;
+    const ownTimes = config?.timeouts !== undefined;
+    // Every name each time: objects of one shape are copied and read fastest.
+    return {
+      raw: true,
+      pauseWhileAsked: true,
+      resetTimeoutOnProgress: true,
+      timeoutMs: ownTimes ? undefined : timeoutMs,
+      maxTotalTimeoutMs: ownTimes ? undefined : Number.POSITIVE_INFINITY,
+      cancellation,
+      signal: cancellation === undefined ? signalOf(signal) : undefined,
+      paramsText,
+      client,
+      toolDefinition,
+      parent,
+      onLarge: inPieces ? given.onLarge : undefined,
+      onProgress,
+      onNotification: config?.sharing === 'bound' ? onNotification : hearing(session, onNotification),
+      onRequest,
+      caller,
+      attributedOnly: caller === undefined ? undefined : session.era === 'legacy' && !leased,
+    } as RequestOptions & { readonly raw: true };
   }
 }
 
-type Writable<T> = { -readonly [K in keyof T]: T[K] };
-
 /** On a connection that others use too, a server may log more than this session asked for. */
-function hearOwn(session: Downstream, options: Writable<RequestOptions>): void {
-  const { onNotification } = options;
-  if (onNotification === undefined || session.era === 'modern') return;
-  options.onNotification = (notice) => {
+function hearing(session: Downstream, tell: CallOptions['onNotification']): CallOptions['onNotification'] {
+  if (tell === undefined || session.era === 'modern') return tell;
+  return (notice) => {
     const below = levelOf(notice.params?.['level']) < levelOf(session.logLevel);
-    if (notice.method !== 'notifications/message' || !below) onNotification(notice);
+    if (notice.method !== 'notifications/message' || !below) tell(notice);
   };
 }

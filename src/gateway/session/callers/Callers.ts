@@ -4,6 +4,7 @@ import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../../core/clock.js';
 import { messageOf, RpcError } from '../../../core/errors.js';
 import type { Logger } from '../../../core/logger.js';
+import { signalOf } from '../../../core/wait/Cancellation.js';
 import type { Caller, ServerInfo } from '../../../pool/McpPool.js';
 import type { Era } from '../../../registry/config/ServerConfig.js';
 import type { ListFailures } from '../../aggregate/lists/ListFailures.js';
@@ -149,7 +150,7 @@ export class Callers {
   }
 
   async #modern(era: Era | undefined, server: string, session: Downstream, ...sent: Sent): Promise<unknown> {
-    const spoken = era ?? (await this.#ask(server, session, sent[2].signal));
+    const spoken = era ?? (await this.#ask(server, session, signalOf(sent[2].signal)));
     return spoken === 'modern' ? this.#pass(server, session, ...sent) : this.#bridge(server, session, ...sent);
   }
 
@@ -215,12 +216,8 @@ export class Callers {
     });
   }
 
-  #leveled(
-    server: string,
-    session: Downstream,
-    level: unknown,
-    { signal = session.signal }: CallOptions,
-  ): Promise<void> {
+  #leveled(server: string, session: Downstream, level: unknown, call: CallOptions): Promise<void> {
+    const signal = signalOf(call.signal) ?? session.signal;
     return this.#sender.leveled(server, session, level, signal, () => this.info(server, session, signal));
   }
 

@@ -2,7 +2,7 @@ import { timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { messageOf, OutcomeUnknownError, PoolkitError } from '../../../core/errors.js';
 import type { Logger } from '../../../core/logger.js';
-import type { TracedRequest } from '../../../observe/requests/requestTrace.js';
+import type { Instrument } from '../../../observe/Instrument.js';
 import type { McpPool } from '../../../pool/McpPool.js';
 import type { HeldBytes } from '../../http/HeldBytes.js';
 import { readBody } from '../../http/request/readBody.js';
@@ -14,7 +14,7 @@ export interface StatusActionsOptions {
   readonly logger: Logger;
   readonly token: string;
   /** Requests of clients that are not answered yet. */
-  readonly open: () => readonly TracedRequest[];
+  readonly instrument: Pick<Instrument, 'openRequests' | 'openCalls'>;
   /** Told what an operator did. */
   readonly note: (server: string | null, text: string) => void;
 }
@@ -102,10 +102,10 @@ export class StatusActions {
   }
 
   #cancel(id: string): { readonly cancelled: boolean } {
-    const { open, note } = this.#options;
-    const request = open().find((each) => each.id === id);
+    const { instrument, note } = this.#options;
+    const request = instrument.openRequests.find((each) => each.id === id);
     if (request === undefined) return { cancelled: false };
-    const [call] = request.calls;
+    const call = instrument.openCalls.find(({ parent }) => parent === request);
     const server = call?.server ?? null;
     note(server, `${request.method} ${request.target ?? ''} cancelled on the page`);
     request.cancel(new OutcomeUnknownError(server ?? 'gateway', request.method, 'an operator cancelled it'));

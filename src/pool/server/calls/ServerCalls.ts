@@ -5,8 +5,9 @@ import type { CallOptions, Params } from '../../../connection/protocol/messages.
 import { ClosedError, NotSentError, OutcomeUnknownError, PoolkitError } from '../../../core/errors.js';
 import { checkMs, checkNames } from '../../../core/options.js';
 import { within } from '../../../core/time/within.js';
-import type { ConnectionLease, RequestOptions } from '../../McpPool.js';
-import { LEASE_OPTIONS, NOTIFY_OPTIONS, REQUEST_OPTIONS } from '../callOptions.js';
+import { type CallSignal, signalOf } from '../../../core/wait/Cancellation.js';
+import type { Caller, ConnectionLease, RequestOptions } from '../../McpPool.js';
+import { LEASE_OPTIONS, NOTIFY_OPTIONS, REQUEST_OPTIONS, withSignal } from '../callOptions.js';
 import type { PooledConnection } from '../connections/PooledConnection.js';
 import type { ServerContext } from '../context.js';
 import type { PartitionTable } from '../partitions/PartitionTable.js';
@@ -63,7 +64,8 @@ export class ServerCalls {
     try {
       // In line: what the hot path runs through stays few files.
       for (const name in options) if (REQUEST_OPTIONS[name] !== true) checkNames('request', options, REQUEST_OPTIONS);
-      options.signal?.throwIfAborted();
+      const cancellation: CallSignal | undefined = options.cancellation ?? options.signal;
+      cancellation?.throwIfAborted();
       const budget = options.deadlineMs === undefined ? undefined : new Budget(pool.clock.now(), options.deadlineMs);
       for (let sends = 1; ; sends++) {
         const limiter = pool.limiter === undefined ? undefined : this.#limiter(method, params, options);
@@ -74,15 +76,15 @@ export class ServerCalls {
         let turn: AdaptiveTicket | undefined;
         try {
           if (limiter !== undefined)
-            await permit(limiter, config.name, options.signal, this.#admission.stopped, budget, pool.clock);
-          pooled = this.#tryAcquire(options) ?? (await this.acquire(options, budget));
+            await permit(limiter, config.name, signalOf(cancellation), this.#admission.stopped, budget, pool.clock);
+          pooled = this.#tryAcquire(options.caller, cancellation) ?? (await this.acquire(withSignal(options), budget));
           const listens = (options.onNotification ?? options.onRequest) !== undefined;
           if (own.sharing !== 'shared' && listens && options.attributedOnly !== true) {
             listening = pooled.router.listen(options);
           }
           if (this.adaptive !== undefined) {
             pooled.made.hurry?.();
-            turn = await this.adaptive.acquire(options.signal, this.#waitMs(options, budget));
+            turn = await this.adaptive.acquire(signalOf(cancellation), this.#waitMs(options, budget));
           }
           trace?.sent(pooled);
           let call = this.#callOptions(method, params, options, budget);
@@ -101,7 +103,7 @@ export class ServerCalls {
           if (error instanceof OutcomeUnknownError) unknown ??= error;
           const shared = own.sharing === 'shared' && resends?.() !== false;
           const again = sendAgain(error, sends, shared, mayRepeat(method, params, options));
-          if (!again || !this.#admission.open || options.signal?.aborted === true) throw error;
+          if (!again || !this.#admission.open || cancellation?.aborted === true) throw error;
           trace?.retried(error);
         } finally {
           listening?.[Symbol.dispose]();
@@ -241,9 +243,9 @@ export class ServerCalls {
     pooled.deathCounted = true;
   }
 
-  #tryAcquire({ caller, signal }: RequestOptions): PooledConnection | undefined {
+  #tryAcquire(caller: Caller | undefined, cancellation: CallSignal | undefined): PooledConnection | undefined {
     if (!this.#admission.open || this.#admission.restarting !== undefined) return undefined;
-    return signal?.aborted === true ? undefined : this.#partitions.get(caller).tryAcquire();
+    return cancellation?.aborted === true ? undefined : this.#partitions.get(caller).tryAcquire();
   }
 
   #callOptions(

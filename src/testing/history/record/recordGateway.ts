@@ -1,4 +1,5 @@
 import { OptionError } from '../../../core/errors.js';
+import { type CallSignal, signalOf } from '../../../core/wait/Cancellation.js';
 import { META_CALL, stampOf } from '../../faults/events.js';
 import type { History } from '../History.js';
 import type { InvokeEvent } from '../HistoryEvent.js';
@@ -22,7 +23,8 @@ interface SessionOf {
   ask?(options: { readonly method: string; readonly params?: unknown }): Promise<unknown>;
 }
 
-interface CallOf extends CallHooks {
+interface CallOf extends Omit<CallHooks, 'signal'> {
+  readonly signal?: CallSignal;
   readonly paramsText?: string;
 }
 
@@ -105,8 +107,8 @@ class GatewayRecorder {
     server: string,
     method: string,
     params: Values | undefined,
-    call: CallOf,
-  ): CallRecorder<CallOf> {
+    { signal, ...hooks }: CallOf,
+  ): CallRecorder<CallHooks & Pick<CallOf, 'paramsText'>> {
     const { stamp, withinMs, expect } = this.#settings;
     const tool = method === 'tools/call' ? params?.['name'] : undefined;
     const invoke: Omit<InvokeEvent, 'type' | 'call' | 'atMs'> = {
@@ -117,6 +119,7 @@ class GatewayRecorder {
       ...(Number.isFinite(withinMs) && { withinMs }),
       ...(expect?.() === true && { expect: 'answer' }),
     };
+    const call = signal === undefined ? hooks : { ...hooks, signal: signalOf(signal) };
     return new CallRecorder(this.#history, invoke, params, call, stamp);
   }
 

@@ -1,35 +1,34 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { Call } from '../../../src/connection/channel/Call.js';
-import { CallTable } from '../../../src/connection/channel/CallTable.js';
+import { IdTable } from '../../../src/core/wait/IdTable.js';
 import { RUNS } from '../../support/runs.js';
 
-const nothing = (): undefined => undefined;
-const callOf = (id: number): Call => new Call(id, 'm', undefined, {}, nothing, nothing, nothing);
+interface Thing {
+  readonly id: number;
+}
 
-test('calls that come and go in any order, some for long, are found like in a map', () =>
+test('things that come and go in any order, some for long, are found like in a map', () =>
   fc.assert(
     fc.property(
       fc.array(fc.record({ add: fc.nat({ max: 300 }), keep: fc.nat({ max: 400 }), pick: fc.nat() }), { maxLength: 30 }),
       (steps) => {
-        const table = new CallTable();
-        const model = new Map<number, Call>();
+        const table = new IdTable<Thing>();
+        const model = new Map<number, Thing>();
         let id = 1;
         for (const { add, keep, pick } of steps) {
           for (let i = 0; i < add; i++) {
-            const call = callOf(id++);
-            table.add(call);
-            model.set(call.id, call);
+            const thing = { id: id++ };
+            table.add(thing);
+            model.set(thing.id, thing);
           }
           for (let at = pick; model.size > keep; at++) {
-            const call = [...model.values()][at % model.size] as Call;
-            table.delete(call);
-            table.delete(call);
-            model.delete(call.id);
+            const thing = [...model.values()][at % model.size] as Thing;
+            expect([table.delete(thing), table.delete(thing)]).toEqual([true, false]);
+            model.delete(thing.id);
           }
           expect(table.size).toBe(model.size);
           const values = [...model.values()];
-          expect(table.values().filter((call, at) => call !== values[at])).toEqual([]);
+          expect(table.values().filter((thing, at) => thing !== values[at])).toEqual([]);
           // One assertion for all: there are some hundred thousand of them.
           const wrong: number[] = [];
           for (let each = 0; each <= id; each++) if (table.get(each) !== model.get(each)) wrong.push(each);

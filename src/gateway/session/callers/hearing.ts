@@ -1,9 +1,9 @@
-import { LIST_CHANGES } from '../../connection/protocol/messages.js';
-import type { PoolEvents } from '../../pool/McpPool.js';
-import type { Tenant } from '../users/Tenant.js';
-import type { Tell } from './callers/CallsInFlight.js';
-import type { Session } from './Session.js';
-import type { SessionTable } from './SessionTable.js';
+import { LIST_CHANGES } from '../../../connection/protocol/messages.js';
+import type { PoolEvents } from '../../../pool/McpPool.js';
+import type { Tenant } from '../../users/Tenant.js';
+import type { Session } from '../Session.js';
+import type { SessionTable } from '../SessionTable.js';
+import type { Tell } from './CallsInFlight.js';
 
 /** Who hears what a server says by itself, and whether it came on a connection of that session's own. */
 export interface Hearing {
