@@ -1,4 +1,5 @@
-// Builds dist/ afresh: JavaScript and declarations of src/, the program executable, the status page.
+// Builds dist/ afresh: declarations of src/, its modules joined into few files, the program executable, the status page. The
+// modules one by one are in .build/lib, for scripts and fixtures that need one of them.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -11,12 +12,13 @@ const require = createRequire(import.meta.url);
 if (process.argv.includes('--if-possible') && !canResolve('typescript/package.json')) process.exit(0);
 const tsc = require.resolve('typescript/package.json').replace('package.json', 'bin/tsc');
 
-rmSync(`${root}/dist`, { recursive: true, force: true });
+for (const folder of ['dist', '.build/lib']) rmSync(`${root}/${folder}`, { recursive: true, force: true });
 const { status } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'], { cwd: root, stdio: 'inherit' });
 if (status !== 0) process.exit(status ?? 1);
+await (await import('./build/bundle.mjs')).bundle(root);
 const program = `${root}/dist/cli/main.js`;
 if (existsSync(program)) chmodSync(program, 0o755);
-if (canResolve('vite/package.json')) await import('./page.mjs');
+if (canResolve('vite/package.json')) await import('./build/page.mjs');
 
 function canResolve(specifier) {
   try {

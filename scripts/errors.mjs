@@ -7,7 +7,7 @@ import { ERROR_CODES } from '../dist/errors.js';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const FILE = 'docs/errors.md';
 const sources = ['delays', 'outcomes', 'refusals'].map((name) => ({
-  js: readFileSync(`${root}/dist/core/errors/${name}.js`, 'utf8'),
+  js: readFileSync(`${root}/.build/lib/core/errors/${name}.js`, 'utf8'),
   types: readFileSync(`${root}/dist/core/errors/${name}.d.ts`, 'utf8'),
 }));
 

@@ -3,8 +3,8 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
-import { gatewaySchema } from '../dist/registry/config/curation/checkCuration.js';
-import { entrySchema } from '../dist/registry/config/entrySchema.js';
+import { gatewaySchema } from '../.build/lib/registry/config/curation/checkCuration.js';
+import { entrySchema } from '../.build/lib/registry/config/entrySchema.js';
 import { interfacesIn, membersOf } from './options/declarations.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));

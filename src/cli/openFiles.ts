@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 
 /** Below it modules are loaded one by one: `import` opens all that a module names at once, 60 files in one place. */
 const LOW_LIMIT = 256;
-const COMMANDS = { serve: './serve.js', call: './call.js', doctor: './doctor/doctor.js', bench: './bench.js' };
+const COMMANDS = { serve: './serve.js', call: './call.js', doctor: './doctor/doctor.js', bench: './bench/bench.js' };
 const TOO_MANY = new Set(['EMFILE', 'ENFILE']);
 
 /** How many files this process may have open; undefined where the system does not say. Node has raised it to what is allowed. */

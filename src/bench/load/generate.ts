@@ -1,4 +1,5 @@
 import { fork } from 'node:child_process';
+import { builtFile } from '../../core/files/packageFiles.js';
 import type { StepResult } from '../report/results.js';
 import { Target, type TargetSettings } from '../target/Target.js';
 import type { TargetSpec } from '../target/TargetSpec.js';
@@ -130,7 +131,9 @@ function runWorker(
 ): Promise<Measured> {
   return new Promise((resolve, reject) => {
     // A process group of the terminal would interrupt it too: it is told to stop by a message, after which it answers.
-    const worker = fork(new URL('./worker.js', import.meta.url), { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    const worker = fork(builtFile('bench/load/worker.js', import.meta.url), {
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    });
     const onStop = (): void => {
       if (worker.connected) worker.send({ stop: true });
     };

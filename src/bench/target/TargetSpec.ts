@@ -1,5 +1,5 @@
-import { fileURLToPath } from 'node:url';
 import { OptionError, ServerNotFoundError } from '../../core/errors.js';
+import { builtFile } from '../../core/files/packageFiles.js';
 import { nearNames } from '../../core/nearNames.js';
 import { readConfigFile } from '../../registry/config/configFile.js';
 import type { Era, ServerConfig } from '../../registry/config/ServerConfig.js';
@@ -70,7 +70,11 @@ export async function parseTarget(text: string, options: TargetOptions = {}): Pr
 function referenceCommand(text: string): string[] {
   const service = text.slice('reference:'.length) || 'none';
   serviceTime(service);
-  return [process.execPath, fileURLToPath(new URL('../reference/main.js', import.meta.url)), service];
+  return [
+    process.execPath,
+    builtFile('bench/reference/main.js', new URL('../reference/', import.meta.url).href),
+    service,
+  ];
 }
 
 /** The words of a command line, quotes as a POSIX shell reads them; nothing is expanded. */

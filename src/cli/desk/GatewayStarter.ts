@@ -3,6 +3,7 @@ import { closeSync, mkdirSync, openSync, readFileSync, rmSync, statSync, writeFi
 import { dirname, join, resolve } from 'node:path';
 import envPaths from 'env-paths';
 import { systemClock } from '../../core/clock.js';
+import { builtFile } from '../../core/files/packageFiles.js';
 import { sleep } from '../../core/time/sleep.js';
 import { HttpLink } from '../../gateway/stdio/HttpLink.js';
 
@@ -78,7 +79,7 @@ export class GatewayStarter {
         '--exit-unused-ms',
         String(this.#lingerMs),
       ];
-      const child = spawn(process.execPath, [join(import.meta.dirname, '../main.js'), ...args], {
+      const child = spawn(process.execPath, [builtFile('cli/main.js', import.meta.url), ...args], {
         detached: true,
         stdio: ['ignore', fd, fd],
         cwd: dirname(this.#config),

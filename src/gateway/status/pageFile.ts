@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import { builtFile } from '../../core/files/packageFiles.js';
 
 export interface StatusPage {
   readonly html: string;
@@ -9,7 +10,7 @@ export interface StatusPage {
 
 /** The page as the package has it: one file, made by the build. */
 export async function pageOf(): Promise<StatusPage> {
-  const html = await readFile(new URL('./page.html', import.meta.url), 'utf8');
+  const html = await readFile(builtFile('gateway/status/page.html', import.meta.url), 'utf8');
   const hashes = (tag: string): string =>
     [...html.matchAll(new RegExp(`<${tag}[^>]*>([\\s\\S]*?)</${tag}>`, 'g'))]
       .map(([, text = '']) => `'sha256-${createHash('sha256').update(text).digest('base64')}'`)

@@ -1,6 +1,5 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import writeFileAtomic from 'write-file-atomic';
 import { type Closeable, type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import { OptionError, ServerNotFoundError } from '../../core/errors.js';
 import { Emitter, type Listener } from '../../core/events.js';
@@ -264,6 +263,8 @@ async function write(file: string, mcpServers: Record<string, unknown>): Promise
     (_, value: unknown) => (value === Number.POSITIVE_INFINITY ? 'Infinity' : value),
     2,
   );
+  // Few programs save a file: the others need not load it.
+  const { default: writeFileAtomic } = await import('write-file-atomic');
   await writeFileAtomic(file, `${text}\n`, { mode: 0o600 });
 }
 

@@ -27,7 +27,7 @@ test('a pipe is read to its end, however late and in however many pieces it is w
 test('a pipe without a writer holds the process open for no longer than it is waited for', async () => {
   const pipe = join(tempFolder(), 'pipe');
   execFileSync('mkfifo', [pipe]);
-  const module = new URL('../../../dist/core/files/readWhole.js', import.meta.url).href;
+  const module = new URL('../../../.build/lib/core/files/readWhole.js', import.meta.url).href;
   const script = `import { readWhole } from ${JSON.stringify(module)};
     readWhole(${JSON.stringify(pipe)}).catch((error) => console.log(error.message)); setTimeout(() => process.exit(7), 200);`;
   const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: 'ignore' });

@@ -1,8 +1,5 @@
-import { existsSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { OptionError } from '../../../core/errors.js';
+import { builtFile } from '../../../core/files/packageFiles.js';
 import { FaultPlan } from '../../faults/FaultPlan.js';
 import { History } from '../../history/History.js';
 import { type FakeServerOptions, fakeServerSettings } from '../FakeServerOptions.js';
@@ -25,13 +22,6 @@ export function fakeServerCommand(options: FakeServerData = {}): FakeServerComma
   const { plan, replay } = options;
   if (replay instanceof History) throw new OptionError('replay', replay, 'the name of its file, for another process');
   const data = { ...options, ...(plan !== undefined && { plan: plan instanceof FaultPlan ? plan.toJSON() : plan }) };
-  return { command: process.execPath, args: [mainFile(), JSON.stringify(data)] };
-}
-
-/** The program beside this file; from the sources, the one that was built. */
-function mainFile(): string {
-  const beside = fileURLToPath(new URL('./main.js', import.meta.url));
-  if (existsSync(beside)) return beside;
-  const root = dirname(createRequire(import.meta.url).resolve('mcp-poolkit/package.json'));
-  return join(root, 'dist/testing/fake/child/main.js');
+  const main = builtFile('testing/fake/child/main.js', import.meta.url);
+  return { command: process.execPath, args: [main, JSON.stringify(data)] };
 }
