@@ -19,6 +19,7 @@ export const sidebar = [
   ]),
   group('Limits and stores', [
     ['rate-limiting', 'Rate limiting'],
+    ['semaphore', 'Semaphore'],
     ['circuit-breaker', 'Circuit breaker'],
     ['file-cache', 'FileCache'],
   ]),
