@@ -10,6 +10,10 @@ export function nearNames(wanted: string, names: Iterable<string>): string[] {
     .map((each) => each.name);
 }
 
+/** Whether `max` edits or fewer turn `a` into `b`. The time grows with both lengths: for words, not for texts. */
+export const isNear = (a: string, b: string, max: number): boolean =>
+  Math.abs(a.length - b.length) <= max && distance(a, b) <= max;
+
 /** Edits (insert, delete, replace) that turn `a` into `b`. */
 function distance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, i) => i);

@@ -139,7 +139,7 @@ export class AggregateEndpoint implements BareEndpoint {
       );
     }
     const tools = await this.#lists.allTools(session);
-    if (params?.['name'] === 'search_tools') return this.#search.search(tools, args);
+    if (params?.['name'] === 'search_tools') return this.#search.search(tools, args, call.signal ?? session.signal);
     const tool = tools.find(({ name }) => name === args['name']);
     if (tool === undefined) throw new Refusal(RPC_CODES.invalidParams, `unknown tool: ${shown(args['name'])}`);
     return { content: [{ type: 'text', text: JSON.stringify(tool) }] };

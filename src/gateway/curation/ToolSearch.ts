@@ -1,7 +1,7 @@
 import type { Tool } from '@modelcontextprotocol/client';
-import MiniSearch from 'minisearch';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { Refusal } from '../rpc/failure.js';
+import { ToolRanking } from './ToolRanking.js';
 
 /** The tools that stand for all others. */
 export const SEARCH_TOOLS = Object.freeze(['search_tools', 'describe_tool', 'call_tool'] as const);
@@ -15,6 +15,8 @@ const MAX_LIMIT = 50;
 const MAX_QUERY = 1_000;
 /** Of a description in a list of hits. */
 const MAX_SUMMARY = 240;
+/** Read of it for that: most of it may be space. */
+const MAX_READ = 4 * MAX_SUMMARY;
 
 const text = (description: string) => ({ type: 'string' as const, description });
 const nameOf = text('The name, as search_tools told it.');
@@ -65,13 +67,16 @@ interface Hit {
   readonly description?: string;
 }
 
-/** Ranks tools by their names, titles, descriptions and arguments. The index is kept as long as the tools are the same. */
+/** Answers `search_tools`, whatever servers have written into their lists: one search after the other, in turns of the event loop. */
 export class ToolSearch {
-  #tools: readonly Tool[] = [];
-  #index: MiniSearch | undefined;
+  readonly #ranking = new ToolRanking();
 
-  /** The answer to `search_tools`. @throws Refusal */
-  search(tools: readonly Tool[], args: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  /** @throws Refusal */
+  async search(
+    tools: readonly Tool[],
+    args: Readonly<Record<string, unknown>>,
+    signal: AbortSignal,
+  ): Promise<Readonly<Record<string, unknown>>> {
     const { query = '', limit = DEFAULT_LIMIT, offset = 0 } = args;
     if (typeof query !== 'string' || query.length > MAX_QUERY) {
       throw new Refusal(RPC_CODES.invalidParams, `query is a string of ${MAX_QUERY} characters or fewer`);
@@ -80,63 +85,17 @@ export class ToolSearch {
       throw new Refusal(RPC_CODES.invalidParams, `limit is a whole number from 1 to ${MAX_LIMIT}`);
     if (!isCount(offset, 0, Number.MAX_SAFE_INTEGER))
       throw new Refusal(RPC_CODES.invalidParams, 'offset is a whole number, 0 or more');
-    const found = query.trim() === '' ? tools : this.#found(tools, query);
+    const found = query.trim() === '' ? tools : await this.#ranking.best(tools, query, signal);
     const hits: Hit[] = found.slice(offset, offset + limit).map(({ name, description }) => {
       const summary = description === undefined ? undefined : summaryOf(description);
       return { name, ...(summary === undefined ? {} : { description: summary }) };
     });
     return { content: [{ type: 'text', text: JSON.stringify({ tools: hits, total: found.length }) }] };
   }
-
-  #found(tools: readonly Tool[], query: string): Tool[] {
-    const index = this.#indexOf(tools);
-    const hits = index.search(query);
-    return hits.map(({ id }) => tools[id as number]).filter((tool) => tool !== undefined);
-  }
-
-  #indexOf(tools: readonly Tool[]): MiniSearch {
-    const same = tools.length === this.#tools.length && tools.every((tool, at) => tool === this.#tools[at]);
-    if (this.#index !== undefined && same) return this.#index;
-    const index = new MiniSearch({
-      fields: ['name', 'title', 'description', 'arguments'],
-      tokenize: words,
-      searchOptions: {
-        boost: { name: 4, title: 2 },
-        prefix: (term) => term.length > 2,
-        fuzzy: (term) => (term.length > 4 ? 0.2 : 0),
-      },
-    });
-    index.addAll(
-      tools.map(({ name, title, description, inputSchema }, id) => ({
-        id,
-        name,
-        title,
-        description,
-        arguments: Object.keys(inputSchema?.properties ?? {}).join(' '),
-      })),
-    );
-    this.#tools = tools;
-    this.#index = index;
-    return index;
-  }
-}
-
-/** `read_fileName` is three words; a text without spaces, such as Chinese, is read in pairs of characters. */
-function words(given: string): string[] {
-  const spaced = given.replace(/([\p{Ll}\p{N}])(\p{Lu})/gu, '$1 $2');
-  return spaced
-    .split(/[^\p{L}\p{N}]+/u)
-    .filter((word) => word !== '')
-    .flatMap((word) => (/[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}]/u.test(word) ? pairsOf(word) : [word]));
-}
-
-function pairsOf(word: string): string[] {
-  const characters = [...word];
-  return characters.length < 3 ? [word] : characters.slice(1).map((each, at) => `${characters[at]}${each}`);
 }
 
 function summaryOf(description: string): string {
-  const line = description.trim().replace(/\s+/g, ' ');
+  const line = description.slice(0, MAX_READ).trim().replace(/\s+/g, ' ');
   return line.length <= MAX_SUMMARY ? line : `${line.slice(0, MAX_SUMMARY - 1)}…`;
 }
 

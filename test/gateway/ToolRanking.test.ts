@@ -1,0 +1,48 @@
+import type { Tool } from '@modelcontextprotocol/client';
+import { expect, test } from 'vitest';
+import { ToolRanking } from '../../src/gateway/curation/ToolRanking.js';
+
+const never = new AbortController().signal;
+const tool = (name: string, description = '', args: readonly string[] = []): Tool => ({
+  name,
+  description,
+  inputSchema: { type: 'object', properties: Object.fromEntries(args.map((arg) => [arg, {}])) },
+});
+
+async function namesFor(tools: readonly Tool[], query: string): Promise<string[]> {
+  return (await new ToolRanking().best(tools, query, never)).map(({ name }) => name);
+}
+
+test('names count more than descriptions, rare words more than frequent ones, whole words more than beginnings', async () => {
+  const tools = [
+    tool('git__log', 'Shows what was read or written'),
+    tool('files__readable', 'Lists files'),
+    tool('files__read', 'Gives a file'),
+    tool('files__write', 'Puts a file', ['path', 'encoding']),
+  ];
+  expect(await namesFor(tools, 'read')).toEqual(['files__read', 'files__readable', 'git__log']);
+  expect((await namesFor(tools, 'files encoding'))[0]).toBe('files__write');
+  expect((await namesFor(tools, 'encodng'))[0]).toBe('files__write');
+  expect(await namesFor(tools, 'nothing?!')).toEqual([]);
+  expect(await namesFor(tools, '?!')).toEqual([]);
+});
+
+test('whatever a list is made of, the event loop turns while it is looked through, and a search waits for the one before', async () => {
+  const many = Array.from({ length: 10_000 }, (_, i) => tool(`tool_${i}`, `read file list ${i} ${'abcd '.repeat(40)}`));
+  const long = Array.from({ length: 100 }, (_, i) => tool(`tool_${i}`, `${'aB'.repeat(40_000)} tail`));
+  const ranking = new ToolRanking();
+  let [turns, over] = [0, false];
+  const turn = (): void => {
+    turns++;
+    if (!over) setImmediate(turn);
+  };
+  setImmediate(turn);
+  const [first, second] = await Promise.all([ranking.best(many, 'abcd', never), ranking.best(many, '9999', never)]);
+  expect(turns).toBeGreaterThan(5);
+  over = true;
+  expect([first.length, second[0]?.name]).toEqual([10_000, 'tool_9999']);
+  // What stands behind the first part of a description is not read.
+  expect(await ranking.best(long, 'tail', never)).toEqual([]);
+  const given = AbortSignal.abort(new Error('gone'));
+  await expect(ranking.best(many, 'abcd', given)).rejects.toThrow('gone');
+});
