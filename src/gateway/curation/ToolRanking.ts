@@ -2,6 +2,7 @@ import type { Tool } from '@modelcontextprotocol/client';
 import { Mutex } from 'async-mutex';
 import { isNear } from '../../core/nearNames.js';
 import { TurnBudget } from '../../core/time/turns.js';
+import type { CallSignal } from '../../core/wait/Cancellation.js';
 import { termsOf } from './termsOf.js';
 
 /** Characters that are read of a tool's title, of its description, and of the names of its arguments. */
@@ -40,7 +41,7 @@ export class ToolRanking {
   readonly #one = new Mutex();
 
   /** The tools that have to do with the query, the best first; equal ones in the order of the list. */
-  best(tools: readonly Tool[], query: string, signal: AbortSignal): Promise<Tool[]> {
+  best(tools: readonly Tool[], query: string, signal: CallSignal): Promise<Tool[]> {
     return this.#one.runExclusive(async () => {
       signal.throwIfAborted();
       const terms = [...new Set(termsOf(query))].slice(0, MAX_TERMS);

@@ -1,5 +1,6 @@
 import type { Tool } from '@modelcontextprotocol/client';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
+import type { CallSignal } from '../../core/wait/Cancellation.js';
 import { Refusal } from '../rpc/failure.js';
 import { ToolRanking } from './ToolRanking.js';
 
@@ -75,7 +76,7 @@ export class ToolSearch {
   async search(
     tools: readonly Tool[],
     args: Readonly<Record<string, unknown>>,
-    signal: AbortSignal,
+    signal: CallSignal,
   ): Promise<Readonly<Record<string, unknown>>> {
     const { query = '', limit = DEFAULT_LIMIT, offset = 0 } = args;
     if (typeof query !== 'string' || query.length > MAX_QUERY) {
