@@ -1,7 +1,7 @@
 import type { Timer } from '../../core/clock.js';
 import { messageOf } from '../../core/errors.js';
+import type { SseEvent } from '../net/body/events/SseReader.js';
 import { headerOf } from '../net/body/responseHeaders.js';
-import type { SseEvent } from '../net/body/SseReader.js';
 import { type StreamEnd, StreamExchange } from '../net/StreamExchange.js';
 import type { Session } from './HttpCallTransport.js';
 import type { HttpTransport } from './HttpTransport.js';

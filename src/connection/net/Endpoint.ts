@@ -6,8 +6,8 @@ import { TimeoutWheel } from '../../core/time/TimeoutWheel.js';
 import { TurnBudget } from '../../core/time/turns.js';
 import { SingleFlight } from '../../core/wait/SingleFlight.js';
 import type { Flows } from './body/BodyFlow.js';
+import { SseReader, type SseSink } from './body/events/SseReader.js';
 import type { IncomingBytes } from './body/IncomingBytes.js';
-import { SseReader, type SseSink } from './body/SseReader.js';
 import { checkUrl, type HttpTransportOptions, resolveHttpTransportOptions } from './httpOptions.js';
 import type { HttpDispatchers, Lane } from './sockets/HttpDispatchers.js';
 import { proxyAuthorization, proxyFor } from './sockets/proxyFor.js';
@@ -204,7 +204,7 @@ export class Endpoint {
   }
 
   takeReader(sink: SseSink): SseReader {
-    const reader = this.#readers.pop() ?? new SseReader(this.bounds.maxEventBytes);
+    const reader = this.#readers.pop() ?? new SseReader(this.bounds.maxEventBytes, this.incoming);
     reader.begin(sink);
     return reader;
   }

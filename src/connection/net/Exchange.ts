@@ -2,7 +2,7 @@ import { messageOf, ProtocolError } from '../../core/errors.js';
 import { BodyDecoder, encodingOf, wrongEncoding } from './body/BodyDecoder.js';
 import { BodyFlow } from './body/BodyFlow.js';
 import type { BodyUse } from './body/BodyUse.js';
-import { EventBody } from './body/EventBody.js';
+import { EventBody } from './body/events/EventBody.js';
 import { ResponseReader } from './body/ResponseReader.js';
 import type { RawHeaders } from './body/responseHeaders.js';
 import { WholeBody } from './body/WholeBody.js';
@@ -17,8 +17,8 @@ const EXCERPT_BYTES = 64 * 1024;
 const LINGER_MS = 1_000;
 /** An event that stands open is taken for whole when nothing followed it for so long. */
 const OPEN_EVENT_MS = 250;
-/** And longer, by a millisecond for so many of its characters. */
-const OPEN_EVENT_CHARS_PER_MS = 1_024;
+/** And longer, by a millisecond for so many of its bytes. */
+const OPEN_EVENT_BYTES_PER_MS = 1_024;
 const NO_STRINGS: string[] = [];
 const NO_HEADERS: RawHeaders = Object.freeze([]);
 
@@ -155,7 +155,7 @@ export abstract class Exchange extends ResponseReader implements Outgoing {
       const goesOn = this.#events?.push(chunk) ?? true;
       if (this.#events?.open === true) {
         // A look at all of it: the larger it is, the rarer.
-        this.endpoint.wheel.add(this, OPEN_EVENT_MS + this.#events.pending / OPEN_EVENT_CHARS_PER_MS);
+        this.endpoint.wheel.add(this, OPEN_EVENT_MS + this.#events.pending / OPEN_EVENT_BYTES_PER_MS);
       }
       return goesOn;
     }

@@ -1,6 +1,6 @@
 import type { BodyUse } from './body/BodyUse.js';
+import type { SseEvent } from './body/events/SseReader.js';
 import { mediaTypeOf, type RawHeaders } from './body/responseHeaders.js';
-import type { SseEvent } from './body/SseReader.js';
 import type { Endpoint } from './Endpoint.js';
 import { Exchange } from './Exchange.js';
 

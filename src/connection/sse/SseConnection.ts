@@ -1,6 +1,6 @@
 import { messageOf, ProtocolError } from '../../core/errors.js';
+import type { SseEvent } from '../net/body/events/SseReader.js';
 import { headerOf } from '../net/body/responseHeaders.js';
-import type { SseEvent } from '../net/body/SseReader.js';
 import { statusError } from '../net/body/statusError.js';
 import type { Endpoint, HttpCredentials } from '../net/Endpoint.js';
 import { type StreamEnd, StreamExchange } from '../net/StreamExchange.js';

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { type Clock, systemClock } from '../../core/clock.js';
-import { ClosedError, messageOf, NotSentError, OutcomeUnknownError } from '../../core/errors.js';
+import { ClosedError, MessageTooLargeError, messageOf, NotSentError, OutcomeUnknownError } from '../../core/errors.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
 import { within } from '../../core/time/within.js';
 import { SingleFlight } from '../../core/wait/SingleFlight.js';
@@ -281,6 +281,7 @@ export class StdioBridge {
         },
       });
     } catch (error) {
+      if (error instanceof MessageTooLargeError && !answered) throw error;
       if (!answered) throw new OutcomeUnknownError('gateway', message.method, messageOf(error), { cause: error });
     }
     if (!answered) throw new OutcomeUnknownError('gateway', message.method, 'the response ended without an answer');

@@ -1,22 +1,30 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { SseReader } from '../../../src/connection/net/body/SseReader.js';
+import { type SseEvent, SseReader } from '../../../src/connection/net/body/events/SseReader.js';
+import { IncomingBytes } from '../../../src/connection/net/body/IncomingBytes.js';
 import { RUNS } from '../../support/runs.js';
 
 interface Told {
-  readonly events: object[];
+  readonly events: SseEvent[];
   readonly retries: number[];
   oversized: number;
 }
 
-function read(chunks: readonly Buffer[], maxEventBytes = 1_000_000): Told {
+const unbounded = new IncomingBytes(Number.POSITIVE_INFINITY);
+
+function reading(maxEventBytes: number, incoming: IncomingBytes): { readonly reader: SseReader; readonly told: Told } {
   const told: Told = { events: [], retries: [], oversized: 0 };
-  const reader = new SseReader(maxEventBytes);
+  const reader = new SseReader(maxEventBytes, incoming);
   reader.begin({
     onEvent: ({ id, event, data }) => told.events.push({ id, event, data }),
     onRetry: (delayMs) => told.retries.push(delayMs),
     onOversized: () => told.oversized++,
   });
+  return { reader, told };
+}
+
+function read(chunks: readonly Buffer[], maxEventBytes = 1_000_000): Told {
+  const { reader, told } = reading(maxEventBytes, unbounded);
   for (const chunk of chunks) reader.push(chunk);
   return told;
 }
@@ -29,7 +37,7 @@ const event = fc.record({
     { nil: undefined },
   ),
   data: fc.array(line, { minLength: 1, maxLength: 3 }),
-  comment: fc.boolean(),
+  comment: fc.constantFrom('none', 'before', 'within', 'behind'),
 });
 const ending = fc.constantFrom('\n', '\r\n', '\r');
 
@@ -42,11 +50,12 @@ test('a body cut at every byte, or anywhere, with any line ends, gives the event
       fc.infiniteStream(fc.nat(9)),
       (events, end, mark, cuts) => {
         const lines = events.flatMap(({ id, event: name, data, comment }) => [
-          ...(comment ? [': a comment'] : []),
+          ...(comment === 'before' ? [': a comment', ':', ':: another'] : []),
           ...(id === undefined ? [] : [`id: ${id}`]),
           ...(name === undefined ? [] : [`event: ${name}`]),
-          ...data.map((each) => `data: ${each}`),
+          ...data.flatMap((each) => (comment === 'within' ? [`data: ${each}`, `:${each}`] : `data: ${each}`)),
           '',
+          ...(comment === 'behind' ? [':', ': a comment'] : []),
         ]);
         const body = Buffer.from((mark ? '\ufeff' : '') + lines.map((each) => each + end).join(''));
         const wanted = events.map(({ id, event: name, data }) => ({ id, event: name, data: data.join('\n') }));
@@ -80,4 +89,48 @@ test('an event over the cap is told once, in one chunk or many, and ends the rea
     expect(told.events).toHaveLength(1);
     expect(told.oversized).toBe(1);
   }
+});
+
+test('of comments nothing is kept, however many or long they are, and whatever stands before them', () => {
+  const incoming = new IncomingBytes(1_000);
+  const { reader, told } = reading(1_024, incoming);
+  for (const before of ['', 'data: [1,\n', '\ndata: [1,\n']) {
+    reader.push(Buffer.from(before));
+    for (let i = 0; i < 20; i++) reader.push(Buffer.from(`${': hi\n'.repeat(1_000)}: ${'x'.repeat(5_000)}`));
+    reader.push(Buffer.from('\n'));
+    expect(reader.pending).toBe(before.trim() === '' ? 0 : 'data: [1,\n'.length);
+  }
+  reader.push(Buffer.from('data: 2]\n: the end\n\n'));
+  expect(told.events.map(({ data }) => data)).toEqual(['[1,', '[1,\n2]']);
+  expect(incoming.bytes).toBe(0);
+});
+
+test.each(['data', 'data: x', 'id: 1', 'event: e', 'retry: 5', 'unknown'])(
+  'lines of %j without a blank line count as an event that stands open, and end the stream beyond its cap',
+  (line) => {
+    const incoming = new IncomingBytes(Number.POSITIVE_INFINITY);
+    const { reader, told } = reading(2 * 1_024 * 1_024, incoming);
+    const chunk = Buffer.from(`${line}\n`.repeat(1_024));
+    let kept = 0;
+    for (let i = 0; i < 2_000 && told.oversized === 0; i++) {
+      reader.push(chunk);
+      if (told.oversized > 0) break;
+      kept += chunk.length;
+      expect([reader.pending, incoming.bytes]).toEqual([kept, kept]);
+    }
+    expect(told.oversized).toBe(1);
+    // The parser makes a piece of memory of each line: a cap on bytes alone would let it have twelve times as much.
+    expect(kept / (line.length + 1)).toBeLessThanOrEqual(65_536);
+    expect([reader.pending, incoming.bytes, told.retries]).toEqual([0, 0, []]);
+  },
+);
+
+test('an event that stands open has no more room than is left of what may be on its way', () => {
+  const incoming = new IncomingBytes(10_000);
+  const { reader, told } = reading(1_000_000, incoming);
+  reader.push(Buffer.from(`data: ${'x'.repeat(9_000)}`));
+  expect(() => reader.push(Buffer.from('x'.repeat(9_000)))).toThrow('maxIncomingBytes');
+  reader.end();
+  expect(incoming.bytes).toBe(0);
+  expect(told).toEqual({ events: [], retries: [], oversized: 0 });
 });

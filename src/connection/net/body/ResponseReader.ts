@@ -2,7 +2,7 @@ import { WheelEntry } from '../../../core/time/TimeoutWheel.js';
 import type { RawReply } from '../../channel/codec/envelope.js';
 import type { LongMessage } from '../../channel/large/LongMessage.js';
 import type { BodyUse } from './BodyUse.js';
-import type { SseEvent, SseSink } from './SseReader.js';
+import type { SseEvent, SseSink } from './events/SseReader.js';
 
 /** What each kind of exchange makes of its response. */
 export abstract class ResponseReader extends WheelEntry implements SseSink {

@@ -26,7 +26,10 @@ export class WholeBody {
   /** Of a long one that was taken out: what it is. */
   reply: RawReply | null | undefined;
 
-  constructor(incoming: IncomingBytes, becomeLong: (parts: readonly Buffer[]) => LongMessage | undefined) {
+  constructor(
+    incoming: IncomingBytes,
+    becomeLong: (parts: readonly Buffer[]) => LongMessage | undefined = () => undefined,
+  ) {
     this.#incoming = incoming;
     this.#becomeLong = becomeLong;
   }
@@ -75,6 +78,17 @@ export class WholeBody {
     this.#looseBytes = 0;
   }
 
+  /** All of one that does not become long, which it goes on holding. */
+  join(): Buffer {
+    if (this.#more !== undefined) {
+      this.#first = Buffer.concat(this.#more, this.#bytes);
+      this.#more = undefined;
+      this.#loose = 0;
+      this.#looseBytes = 0;
+    }
+    return this.#first ?? EMPTY;
+  }
+
   /** All of it; it holds nothing afterwards. */
   take(): Buffer {
     if (this.#long) {
@@ -83,7 +97,7 @@ export class WholeBody {
       this.clear();
       return long.bytes;
     }
-    const body = this.#more === undefined ? (this.#first ?? EMPTY) : Buffer.concat(this.#more, this.#bytes);
+    const body = this.join();
     this.clear();
     return body;
   }

@@ -1,5 +1,5 @@
-import type { Endpoint } from '../Endpoint.js';
-import type { BodyFlow } from './BodyFlow.js';
+import type { Endpoint } from '../../Endpoint.js';
+import type { BodyFlow } from '../BodyFlow.js';
 import type { SseReader, SseSink } from './SseReader.js';
 
 const NEWLINE = 0x0a;
@@ -17,8 +17,6 @@ export class EventBody {
   readonly #onError: (error: unknown) => void;
   /** Of the newest chunk, what is not read yet. */
   #rest: Buffer | undefined;
-  /** Counted as on its way. */
-  #held = 0;
   #over = false;
 
   constructor(endpoint: Endpoint, sink: SseSink, flow: BodyFlow, onError: (error: unknown) => void) {
@@ -33,7 +31,7 @@ export class EventBody {
     return this.#rest === undefined && this.#reader.open;
   }
 
-  /** Characters of the event that stands open. */
+  /** Bytes of the event that stands open. */
   get pending(): number {
     return this.#reader.pending;
   }
@@ -66,7 +64,6 @@ export class EventBody {
     if (this.#over) return;
     this.#over = true;
     this.#rest = undefined;
-    this.#endpoint.incoming.change(-this.#held);
     this.#endpoint.giveReader(this.#reader);
   }
 
@@ -81,17 +78,9 @@ export class EventBody {
       this.#reader.push(end < chunk.length ? chunk.subarray(0, end) : chunk);
       turns.spend(end, Math.ceil(lines / 2), startMs);
     }
-    if (!this.#over) this.#count();
     if (this.#rest === undefined || this.#over) return true;
     turns.inNextTurn(() => this.#goOn());
     return false;
-  }
-
-  #count(): void {
-    const held = this.#reader.pending;
-    const problem = this.#endpoint.incoming.change(held - this.#held);
-    this.#held = held;
-    if (problem !== undefined) this.#onError(problem);
   }
 
   #goOn(): void {

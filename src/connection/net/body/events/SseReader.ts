@@ -1,0 +1,203 @@
+import { createParser, type EventSourceParser } from 'eventsource-parser';
+import { skipJson, skipSpace } from '../../../channel/codec/skipJson.js';
+import type { IncomingBytes } from '../IncomingBytes.js';
+import { WholeBody } from '../WholeBody.js';
+import { CommentFilter } from './CommentFilter.js';
+
+/** One event. `data` may be empty: that is no garbage, but how servers hand out an id. */
+export interface SseEvent {
+  readonly id?: string | undefined;
+  readonly event?: string | undefined;
+  readonly data: string;
+}
+
+export interface SseSink {
+  onEvent(event: SseEvent): void;
+  /** The server says how long to wait before connecting again, in ms. */
+  onRetry(delayMs: number): void;
+  /** An event over the cap; nothing more is read. */
+  onOversized(): void;
+}
+
+const NEWLINE = 0x0a;
+const RETURN = 0x0d;
+const OPEN_BRACE = 0x7b;
+const OPEN_BRACKET = 0x5b;
+const BLANK_LINE = Buffer.from('\n\n');
+/** What the parser makes of each line takes so much memory for a moment, in bytes. */
+const LINE_BYTES = 64;
+/** So many lines an event may have whatever `maxEventBytes` is. */
+const FREE_LINES = 65_536;
+
+/**
+ * Turns the bytes of an event stream into events, however they are cut: within a character, a line or a line's end.
+ * An event that never got its blank line is none. The parser gets whole events only: what it keeps of half an event
+ * cannot be bounded from outside. The event that stands open is kept here, as bytes without its comments, which count as on
+ * their way; it may have `maxEventBytes`, and as many lines as fit into them at 64 bytes each. One reader serves one stream after the other.
+ */
+export class SseReader {
+  readonly #parser: EventSourceParser;
+  readonly #maxEventBytes: number;
+  readonly #maxLines: number;
+  readonly #comments = new CommentFilter();
+  /** The event that stands open. */
+  readonly #held: WholeBody;
+  #heldLines = 0;
+  /** Whose stream it reads; undefined when nothing more is handed on. */
+  #sink: SseSink | undefined;
+  #first = true;
+  /** The last chunk ended in a carriage return, taken for a whole line's end. */
+  #afterReturn = false;
+  /** A line begins with the next byte. */
+  #lineStart = true;
+  /** The sink is being called: the parser still stands in its loop. */
+  #busy = false;
+
+  constructor(maxEventBytes: number, incoming: IncomingBytes) {
+    this.#maxEventBytes = maxEventBytes;
+    this.#maxLines = Math.max(FREE_LINES, maxEventBytes / LINE_BYTES);
+    this.#held = new WholeBody(incoming);
+    this.#parser = createParser({
+      onEvent: (event) => {
+        const units = event.data.length;
+        // A UTF-16 unit is 3 bytes or fewer.
+        if (units * 3 > maxEventBytes && Buffer.byteLength(event.data) > maxEventBytes) this.#oversized();
+        else this.#sink?.onEvent(event);
+      },
+      onRetry: (delayMs) => this.#sink?.onRetry(delayMs),
+    });
+  }
+
+  /** A stream begins. */
+  begin(sink: SseSink): void {
+    this.#sink = sink;
+    this.#first = true;
+    this.#afterReturn = false;
+    this.#lineStart = true;
+    this.#comments.reset();
+  }
+
+  /** @throws Error when there is no room for it among what is on its way. */
+  push(chunk: Buffer): void {
+    if (this.#sink === undefined) return;
+    const bytes = this.#comments.without(this.#withPlainEnds(chunk), this.#lineStart);
+    if (bytes.length === 0) return;
+    const end = this.#endOfEvents(bytes);
+    this.#lineStart = bytes[bytes.length - 1] === NEWLINE;
+    if (end > 0) this.#take(bytes, end);
+    if (end < bytes.length) this.#hold(end === 0 ? bytes : bytes.subarray(end));
+  }
+
+  /** An event stands there without the blank line that ends it. */
+  get open(): boolean {
+    return this.pending > 0 && this.#sink !== undefined;
+  }
+
+  /** Bytes of the event that stands open. */
+  get pending(): number {
+    return this.#held.bytes;
+  }
+
+  /** Ends the event that stands open, if its data is JSON: nothing can be missing of it then. */
+  complete(): void {
+    if (!this.open) return;
+    const text = this.#held.join().toString('utf8');
+    const data = text
+      .split('\n')
+      .filter((line) => line.startsWith('data:'))
+      .map((line) => line.slice(5))
+      .join('\n');
+    if (!isWhole(Buffer.from(data))) return;
+    this.#forget();
+    this.#lineStart = true;
+    this.#feed(text.endsWith('\n') ? `${text}\n` : `${text}\n\n`);
+  }
+
+  /** Hands on nothing more. */
+  stop(): void {
+    this.#sink = undefined;
+    this.#forget();
+  }
+
+  /** The stream is over; whether another may begin, which not from within a call of its own sink. */
+  end(): boolean {
+    this.stop();
+    if (this.#busy) return false;
+    this.#parser.reset();
+    return true;
+  }
+
+  /** The same with line feeds for line ends. The format leaves open what a CR is at the end of a chunk: an event must not wait for the next. */
+  #withPlainEnds(chunk: Buffer): Buffer {
+    let bytes = chunk;
+    if (this.#afterReturn && bytes.length > 0) {
+      this.#afterReturn = false;
+      if (bytes[0] === NEWLINE) bytes = bytes.subarray(1);
+    }
+    if (!bytes.includes(RETURN)) return bytes;
+    this.#afterReturn = bytes[bytes.length - 1] === RETURN;
+    return Buffer.from(bytes.toString('latin1').replace(/\r\n?/g, '\n'), 'latin1');
+  }
+
+  /** The offset behind the last blank line, 0 where there is none. */
+  #endOfEvents(bytes: Buffer): number {
+    const blank = bytes.lastIndexOf(BLANK_LINE);
+    if (blank >= 0) return blank + BLANK_LINE.length;
+    return this.#lineStart && bytes[0] === NEWLINE ? 1 : 0;
+  }
+
+  /** The first `end` bytes end the event that stands open, and others. */
+  #take(bytes: Buffer, end: number): void {
+    if (this.#held.bytes === 0) {
+      this.#feed(bytes.toString('utf8', 0, end));
+      return;
+    }
+    const full = this.#held.push(bytes.subarray(0, end));
+    if (full !== undefined) throw full;
+    const text = this.#held.take().toString('utf8');
+    this.#forget();
+    this.#feed(text);
+  }
+
+  #hold(bytes: Buffer): void {
+    if (this.#sink === undefined) return;
+    for (let at = bytes.indexOf(NEWLINE); at >= 0; at = bytes.indexOf(NEWLINE, at + 1)) this.#heldLines++;
+    const full = this.#held.push(bytes);
+    if (this.#held.bytes > this.#maxEventBytes || this.#heldLines > this.#maxLines) this.#oversized();
+    else if (full !== undefined) throw full;
+  }
+
+  #forget(): void {
+    this.#held.clear();
+    this.#held.landed();
+    this.#heldLines = 0;
+  }
+
+  #feed(text: string): void {
+    let rest = text;
+    if (this.#first) {
+      this.#first = false;
+      if (rest.startsWith('\ufeff')) rest = rest.slice(1);
+    }
+    this.#busy = true;
+    try {
+      this.#parser.feed(rest);
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  #oversized(): void {
+    const sink = this.#sink;
+    this.stop();
+    sink?.onOversized();
+  }
+}
+
+/** Whether bytes are an object or an array, whole. */
+function isWhole(bytes: Buffer): boolean {
+  const start = skipSpace(bytes, 0);
+  if (bytes[start] !== OPEN_BRACE && bytes[start] !== OPEN_BRACKET) return false;
+  const end = skipJson(bytes, start);
+  return end >= 0 && skipSpace(bytes, end) === bytes.length;
+}
