@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock } from '../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
+import { endWithSocket } from '../core/close/endWithSocket.js';
 import { ClosedError, ShutdownTimeoutError } from '../core/errors.js';
 import { type Logger, silentLogger } from '../core/logger.js';
 import { checkText, withDefaults } from '../core/options.js';
@@ -121,6 +122,7 @@ export class InFlight implements Closeable, AsyncDisposable {
         return;
       }
       const entry = this.begin(requestName(request));
+      endWithSocket(response);
       const closed = new Promise<void>((resolve) => void response.once('close', resolve));
       // At once, and not in a later turn: the handler may have to listen to the request's data.
       const handled = new Promise((resolve) => resolve(handle(request, response))).catch((error: unknown) => {

@@ -15,13 +15,14 @@ export interface AnswerBounds {
 /** Smaller answers are counted only when they do not leave at once. */
 const SMALL_BYTES = 64 * 1_024;
 
-/** Responses that are cut when they stall. */
+/** Responses that are cut when they stall, from their turn on. */
 const watched = new WeakSet<ServerResponse>();
 
 /** Cuts a client that takes nothing: Node starts a socket's timeout anew at each progress of a write that is under way. */
 function cutWhenStalled(response: ServerResponse, stallTimeoutMs: number): void {
   if (watched.has(response)) {
-    response.setTimeout(stallTimeoutMs);
+    // Without a socket Node would keep a listener for each time.
+    if (response.socket !== null) response.setTimeout(stallTimeoutMs);
     return;
   }
   watched.add(response);
@@ -53,7 +54,7 @@ export function holdAnswer(
   if (isGone(response)) return held.hasRoom(bytes) ? 0 : undefined;
   if (!held.take(bytes)) return undefined;
   cutWhenStalled(response, stallTimeoutMs);
-  onceOver(response, () => held.giveBack(bytes));
+  response.once('close', () => held.giveBack(bytes));
   return bytes;
 }
 
@@ -85,7 +86,7 @@ export function sendHeld(
 export function holdWaiting(response: ServerResponse, bytes: number, { held, stallTimeoutMs }: AnswerBounds): void {
   if (isGone(response) || response.writableLength === 0) return;
   cutWhenStalled(response, stallTimeoutMs);
-  if (held.take(bytes)) onceOver(response, () => held.giveBack(bytes));
+  if (held.take(bytes)) response.once('close', () => held.giveBack(bytes));
   // One that waits behind another has no socket of its own yet.
   else if (response.socket === null) response.req.socket.destroy();
   else response.destroy();
@@ -104,29 +105,9 @@ export function sendError(
   sendHeld(response, status, text, bounds, { headers });
 }
 
-/** Whether its client has gone: one that waits behind another on a socket is not told of the socket's end. */
+/** Whether its client has gone; its 'close' may be still to come. */
 const isGone = ({ destroyed, req: { socket } }: ServerResponse): boolean =>
   destroyed || (isSocket(socket) && socket.destroyed);
 
 /** What stands for a request of the fetch standard has none. */
 const isSocket = (socket: Socket): boolean => typeof socket.once === 'function';
-
-/** What is to be done when a socket ends. */
-const bySocket = new WeakMap<object, Set<() => void>>();
-
-/** When the response is over, or its socket. */
-function onceOver(response: ServerResponse, action: () => void): void {
-  const { socket } = response.req;
-  const actions = bySocket.get(socket) ?? new Set();
-  if (!bySocket.has(socket) && isSocket(socket)) {
-    bySocket.set(socket, actions);
-    socket.once('close', () => {
-      for (const each of [...actions]) each();
-    });
-  }
-  const over = (): void => {
-    if (actions.delete(over)) action();
-  };
-  actions.add(over);
-  response.once('close', over);
-}

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
+import { endWithSocket } from '../../core/close/endWithSocket.js';
 import { ClosedError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { InFlight } from '../../shutdown/InFlight.js';
@@ -67,6 +68,7 @@ export class HttpFront {
 
   handle(request: IncomingMessage, response: ServerResponse, { mounted, next }: Arrival): void {
     const { checks, status, admission, track, sse } = this.#options;
+    endWithSocket(response);
     // Whatever a host's own code made of it: nothing is thrown at that.
     if (typeof request.url !== 'string') {
       if (next === undefined) this.#nothing(response);

@@ -13,6 +13,7 @@ import {
   read,
   whole as wholeOf,
 } from '../../support/largeCalls.js';
+import { RawSocket } from '../../support/tcp.js';
 
 /** Large answers of a stdio server leave while they come: whole and exact, or broken off such that a client sees it. */
 
@@ -127,6 +128,23 @@ test('a client that takes nothing is cut, and its server goes on', async () => {
   } finally {
     await strict.close();
   }
+});
+
+test('what of a large answer waits behind another is given back when its connection breaks off', async () => {
+  const call = (id: number, args: object): string => {
+    const params = { name: 'large', arguments: args };
+    const body = JSON.stringify({ jsonrpc: '2.0', id, method: 'tools/call', params });
+    const headers = Object.entries({ host: 'localhost', ...one.headers, 'content-length': body.length });
+    const lines = headers.map(([name, value]) => `${name}: ${value}\r\n`).join('');
+    return `POST /servers/one/mcp HTTP/1.1\r\n${lines}\r\n${body}`;
+  };
+  const socket = new RawSocket(Number(new URL(one.url).port));
+  socket.send(call(1, { silent: true }) + call(2, { parts: PARTS }));
+  await expect.poll(() => gateway.stats.heldBytes).toBeGreaterThan(PARTS * PART);
+  await socket.close();
+  // A legacy call goes on without its client.
+  await one.send({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 1 } });
+  await expect.poll(() => gateway.stats.heldBytes).toBe(0);
 });
 
 test('where someone looks at results, or a response could not break off, a large answer comes whole', async () => {

@@ -16,6 +16,8 @@ export class LargeAnswer implements ResultSink {
   readonly #bounds: EventStreamBounds;
   readonly #onRoom: () => void;
   #full = false;
+  /** Bytes that count as held. */
+  #held = 0;
 
   /** `head`: what of the message stands before its result. */
   constructor(response: ServerResponse, head: string, bounds: EventStreamBounds, onRoom: () => void) {
@@ -25,7 +27,10 @@ export class LargeAnswer implements ResultSink {
     response.writeHead(200, { 'content-type': JSON_TYPE });
     response.write(head);
     // What comes for a client that has gone is passed over.
-    response.once('close', () => this.#hasRoom());
+    response.once('close', () => {
+      this.#giveBack(this.#held);
+      this.#hasRoom();
+    });
   }
 
   /** Whether a response can break off such that its client sees it: one of HTTP/1.0 ends with its connection, whole or not. */
@@ -43,9 +48,11 @@ export class LargeAnswer implements ResultSink {
       response.destroy();
       return true;
     }
+    this.#held += bytes;
     let taken = (): void => undefined;
+    // Not called for what still waits when its connection breaks off: that is given back with the response.
     response.write(piece, () => {
-      held.giveBack(bytes);
+      this.#giveBack(bytes);
       taken();
       if (response.writableLength <= maxStreamBufferBytes / 2) this.#hasRoom();
     });
@@ -62,6 +69,12 @@ export class LargeAnswer implements ResultSink {
   /** It broke off. */
   cut(): void {
     this.#response.destroy();
+  }
+
+  #giveBack(bytes: number): void {
+    const given = Math.min(bytes, this.#held);
+    this.#held -= given;
+    this.#bounds.held.giveBack(given);
   }
 
   #hasRoom(): void {

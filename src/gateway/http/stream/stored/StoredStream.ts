@@ -59,6 +59,9 @@ export class StoredStream implements SessionStream {
 
   attach(response: ServerResponse, headers: Readonly<Record<string, string>> = {}): void {
     this.#stream?.end();
+    this.#stream = undefined;
+    // Its 'close' has been.
+    if (response.destroyed) return;
     const stream = new EventStream(response, this.#options.bounds, headers);
     this.#stream = stream;
     response.once('close', () => {

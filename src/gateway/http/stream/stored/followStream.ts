@@ -37,6 +37,8 @@ export async function followStream(followed: Followed): Promise<void> {
   const stream = new EventStream(response, bounds, headers);
   const left = new AbortController();
   response.once('close', () => left.abort());
+  // It may have gone before we came here.
+  if (response.destroyed) left.abort();
   const ended = AbortSignal.any([left.signal, signal]);
   let answered = false;
   let gone = false;

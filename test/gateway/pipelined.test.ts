@@ -1,0 +1,69 @@
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { expect, test } from 'vitest';
+import { Gateway } from '../../src/gateway/Gateway.js';
+import { InFlight } from '../../src/shutdown/InFlight.js';
+import { closeAfter } from '../support/closeAfter.js';
+import { FakePool } from '../support/FakePool.js';
+import { RawClient } from '../support/httpClient.js';
+import { RawSocket } from '../support/tcp.js';
+
+/** Requests that a client sends one behind the other on one connection, without waiting for answers. */
+
+const VERSION = '2026-07-28';
+const META = 'io.modelcontextprotocol';
+const _meta = { [`${META}/protocolVersion`]: VERSION, [`${META}/clientCapabilities`]: {} };
+
+function post(path: string, message: object, headers: readonly string[] = []): string {
+  const body = JSON.stringify({ jsonrpc: '2.0', id: 1, ...message });
+  const types = ['content-type: application/json', 'accept: application/json, text/event-stream'];
+  const head = [`POST ${path} HTTP/1.1`, 'host: localhost', ...types, ...headers, `content-length: ${body.length}`];
+  return `${head.join('\r\n')}\r\n\r\n${body}`;
+}
+
+/** A call by a modern client, which ends with its connection. */
+const callOf = (path: string, name: string): string =>
+  post(path, { method: 'tools/call', params: { name, arguments: {}, _meta } }, [
+    `mcp-protocol-version: ${VERSION}`,
+    'mcp-method: tools/call',
+    `mcp-name: ${name}`,
+  ]);
+
+const hanging = (): FakePool =>
+  new FakePool({ one: { methods: { 'tools/call': () => new Promise(() => undefined) } } });
+
+const callsOf = ({ calls }: FakePool) => calls.filter(({ method }) => method === 'tools/call');
+
+test('requests of a pipeline end with its connection, wherever they stand in it', async () => {
+  const pool = hanging();
+  const gateway = closeAfter(new Gateway({ pool, port: 0 }));
+  const { url, port } = await gateway.listen();
+  const path = '/servers/one/mcp';
+  const client = new RawClient(url + path);
+  await client.initialize();
+  const socket = new RawSocket(port);
+  const stream = `GET ${path} HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\nmcp-session-id: ${client.sessionId}\r\n\r\n`;
+  // The last does not come whole.
+  socket.send(callOf(path, 'x').repeat(3) + stream + callOf(path, 'y').slice(0, -5));
+  await expect.poll(() => [callsOf(pool).length, gateway.stats.inFlight, gateway.stats.streams]).toEqual([3, 4, 1]);
+  await socket.close();
+  await expect.poll(() => gateway.stats).toMatchObject({ inFlight: 0, streams: 0, heldBytes: 0 });
+  expect(callsOf(pool).map(({ options }) => options.signal?.aborted)).toEqual([true, true, true]);
+});
+
+test('the same behind a host’s own server, whose counted listener ends too', async () => {
+  const pool = hanging();
+  const gateway = closeAfter(new Gateway({ pool }));
+  const inFlight = new InFlight();
+  const server: Server = createServer(inFlight.listener((request, response) => gateway.handler(request, response)));
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const socket = new RawSocket((server.address() as AddressInfo).port);
+  socket.send(callOf('/servers/one/mcp', 'x').repeat(3));
+  await expect.poll(() => callsOf(pool).length).toBe(3);
+  await socket.close();
+  await inFlight.idle();
+  await expect.poll(() => gateway.stats).toMatchObject({ inFlight: 0, heldBytes: 0 });
+  expect(callsOf(pool).map(({ options }) => options.signal?.aborted)).toEqual([true, true, true]);
+  await once(server.close(), 'close');
+});
