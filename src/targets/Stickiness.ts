@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Caller } from '../connection/calls/Caller.js';
 import type { Params } from '../connection/protocol/messages.js';
@@ -112,7 +113,11 @@ export function sessionKey(caller: Pick<Caller, 'principal' | 'key'> | undefined
   return JSON.stringify([caller?.principal ?? '', caller?.key ?? '']);
 }
 
-const keyOf = (token: string, caller: Caller | undefined): string => JSON.stringify([caller?.principal ?? '', token]);
+/** Of one length, whatever a server gives as a token. */
+const keyOf = (token: string, caller: Caller | undefined): string =>
+  createHash('sha256')
+    .update(JSON.stringify([caller?.principal ?? '', token]))
+    .digest('base64url');
 
 /** Most answers hold none: where they are bytes, they are looked through for the names before they are parsed. */
 function tokensOf(method: string, params: Params | undefined, result: unknown): string[] {
