@@ -10,10 +10,11 @@ import { respliced, spliced } from './spliced.js';
 const MAX_WAITING = 1_000;
 
 /** What a call carries that middleware has to do with. */
-export type ChainedOptions = Pick<
-  CallOptions,
-  'signal' | 'paramsText' | 'timeoutMs' | 'onProgress' | 'onNotification' | 'onRequest'
-> & { readonly deadlineMs?: number };
+export type ChainedOptions = {
+  readonly [K in 'signal' | 'paramsText' | 'timeoutMs' | 'onProgress' | 'onNotification' | 'onRequest']?:
+    | CallOptions[K]
+    | undefined;
+} & { readonly deadlineMs?: number };
 
 /** Who speaks, in all that belongs to one call. */
 export type ChainedParty = Pick<CallOrigin, 'server' | 'caller' | 'era'>;

@@ -87,7 +87,7 @@ export interface CallOptions {
   /** @internal Goes into the `_meta` over what the params have there: trace context. */
   readonly meta?: Params | undefined;
   /** @internal Told the sizes of the call's messages in bytes, for traces. */
-  readonly meter?: { sentBytes: number; receivedBytes: number };
+  readonly meter?: { sentBytes: number; receivedBytes: number } | undefined;
   /** Asks for progress; called with the caller's own token. @defaultValue none: no progress is asked for */
   readonly onProgress?: (progress: Progress) => void;
   /** Notifications that belong to this call: those of its own stream. @defaultValue none: they go to the listeners of the pool */

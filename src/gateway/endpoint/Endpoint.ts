@@ -13,9 +13,11 @@ export interface EndpointInfo {
   readonly instructions?: string;
 }
 
+type OrUndefined<T, K extends keyof T> = { readonly [N in K]?: T[N] | undefined };
+
 /** What a request on its way up carries along. */
 export interface CallOptions
-  extends Pick<
+  extends OrUndefined<
     RequestOptions,
     'onLarge' | 'onProgress' | 'onNotification' | 'onRequest' | 'paramsText' | 'client' | 'toolDefinition' | 'parent'
   > {

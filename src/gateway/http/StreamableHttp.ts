@@ -33,7 +33,7 @@ import { readBody } from './request/readBody.js';
 import { sendEmpty, sendFailure } from './respond.js';
 import { NO_SESSION, RETRY_LATER, SessionFinder, statusOfFull } from './SessionFinder.js';
 import type { EventStreamBounds } from './stream/EventStream.js';
-import { PostReply } from './stream/PostReply.js';
+import { PostReply, type PostReplyOptions } from './stream/PostReply.js';
 
 /** An `initialize` with the id of a session that is gone is this large at most. */
 const MAX_STALE_BODY_BYTES = 128 * 1_024;
@@ -211,8 +211,12 @@ export class StreamableHttp {
     request: IncomingMessage,
     response: ServerResponse,
   ): Promise<void> | void {
+    const [only] = messages;
+    if (!batch && only?.kind === 'request') {
+      const begin: PostReplyOptions['begin'] = (own, silent) => session.callStream(own, silent, idTextOf(only));
+      return this.#request(session, only, request, this.#replyTo(request, response, 1, begin));
+    }
     const { replicas } = this.#options;
-    const requests = messages.filter((each) => each.kind === 'request' || each.kind === 'invalid').length;
     for (const each of messages) {
       if (each.kind === 'response' && !session.answered(each.id, each)) {
         if (replicas === undefined)
@@ -225,34 +229,41 @@ export class StreamableHttp {
         if (id !== undefined && !session.cancel(id)) replicas?.cancelled(session, id);
       } else this.#options.onNotification(session, each.method, each.params);
     }
+    const requests = messages.filter((each) => each.kind === 'request' || each.kind === 'invalid').length;
     if (requests === 0) return sendEmpty(response, 202);
-    const [only] = messages;
-    if (!batch && only?.kind === 'invalid') {
-      return sendFailure(response, 400, { code: RPC_CODES.invalidRequest, message: only.why });
-    }
-    const reply = new PostReply(response, {
-      requests,
-      batch,
-      events: accepts(request.headers.accept, 'text/event-stream'),
-      ...this.bounds,
-      onDrop: this.#options.onDrop,
-      ...(batch
-        ? {}
-        : {
-            begin: (own, silent) =>
-              session.callStream(own, silent, only?.kind === 'request' ? idTextOf(only) : undefined),
-          }),
-    });
+    if (!batch && only?.kind === 'invalid') return refuse(response, 400, only.why);
+    const reply = this.#replyTo(request, response, requests);
     const calls = messages.map((each) => {
-      if (each.kind === 'request') {
-        const { pool, logger } = this.#options;
-        return answerRequest({ pool, logger, session, message: each, headers: request.headers, replicas }, reply);
-      }
+      if (each.kind === 'request') return this.#request(session, each, request, reply);
       if (each.kind === 'invalid')
         reply.failure(JSON.stringify(each.id), { code: RPC_CODES.invalidRequest, message: each.why });
       return undefined;
     });
-    return calls.length === 1 ? calls[0] : Promise.all(calls).then(() => undefined);
+    return Promise.all(calls).then(() => undefined);
+  }
+
+  #request(session: Session, message: RequestMessage, { headers }: IncomingMessage, reply: PostReply): Promise<void> {
+    const { pool, logger, replicas } = this.#options;
+    return answerRequest({ pool, logger, session, message, headers, replicas }, reply);
+  }
+
+  /** Without `begin` the answer is that of a batch. */
+  #replyTo(
+    { headers }: IncomingMessage,
+    response: ServerResponse,
+    requests: number,
+    begin?: PostReplyOptions['begin'],
+  ): PostReply {
+    const events = accepts(headers.accept, 'text/event-stream');
+    const { onDrop } = this.#options;
+    return new PostReply(response, {
+      requests,
+      batch: begin === undefined,
+      events,
+      bounds: this.bounds,
+      onDrop,
+      begin,
+    });
   }
 
   async #get(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -26,7 +26,7 @@ export interface Asked {
 export async function answerRequest(asking: Asked, reply: Reply): Promise<void> {
   const { pool, logger, session, message, headers, replicas } = asking;
   const { method, params, paramsText } = message;
-  const [idText, key] = [idTextOf(message), idKey(message)];
+  const idText = idTextOf(message);
   const trace = traceOf(pool, session, message, headers);
   const answer = (result: unknown): void => {
     reply.result(idText, result);
@@ -34,15 +34,15 @@ export async function answerRequest(asking: Asked, reply: Reply): Promise<void> 
   };
   let call: SessionCall | undefined;
   try {
-    call = session.begin(key, reply);
+    call = session.begin(idKey(message), reply);
     if (method === 'ping') return answer({});
     if (method === 'initialize') throw new Refusal(RPC_CODES.invalidRequest, 'initialize comes alone, and once');
     const progressToken = progressTokenOf(params, paramsText);
     const result = await session.endpoint.request(session, method, params, {
       signal: call,
-      ...(trace && { parent: trace }),
-      ...(paramsText === undefined ? {} : { paramsText }),
-      ...(progressToken === undefined ? {} : { onProgress: (progress) => reply.progress(progressToken, progress) }),
+      parent: trace,
+      paramsText,
+      onProgress: progressToken === undefined ? undefined : (progress) => reply.progress(progressToken, progress),
       onLarge: (onRoom) => reply.large?.(idText, onRoom),
       onNotification: (notice) => reply.notify(notice.method, notice.params),
       onRequest: (asked, context) => session.answerFor(asked, context.signal, (each) => reply.offer(each)),

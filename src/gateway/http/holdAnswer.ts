@@ -62,9 +62,9 @@ export interface SendOptions {
   /** What `holdAnswer` holds of it. @defaultValue 0 */
   readonly heldBytes?: number;
   /** @defaultValue those of JSON alone */
-  readonly headers?: Readonly<Record<string, string>>;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
   /** Of a body that is a string, see `sendJson`. @defaultValue 'utf8' */
-  readonly encoding?: 'latin1';
+  readonly encoding?: 'latin1' | undefined;
 }
 
 /**

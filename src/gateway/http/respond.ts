@@ -35,7 +35,8 @@ export function sendJson(
 ): void {
   if (response.headersSent || response.destroyed) return;
   const length = encoding === 'latin1' ? (body as string).length : bytesOf(body);
-  response.writeHead(status, { 'content-type': JSON_TYPE, 'content-length': length, ...headers });
+  const own = { 'content-type': JSON_TYPE, 'content-length': length };
+  response.writeHead(status, headers === undefined ? own : { ...own, ...headers });
   if (!isParts(body)) {
     response.end(body, encoding);
     return;

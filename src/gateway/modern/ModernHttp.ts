@@ -13,6 +13,7 @@ import type { HeldBytes } from '../http/HeldBytes.js';
 import { sendError } from '../http/holdAnswer.js';
 import { accepts } from '../http/request/accepts.js';
 import { sendEmpty } from '../http/respond.js';
+import type { EventStreamBounds } from '../http/stream/EventStream.js';
 import { PostReply } from '../http/stream/PostReply.js';
 import { type Incoming, idTextOf, progressTokenOf } from '../rpc/envelope.js';
 import { type Failure, failureOf, Refusal } from '../rpc/failure.js';
@@ -55,15 +56,17 @@ export interface ModernHttpOptions {
 export class ModernHttp {
   readonly #options: ModernHttpOptions;
   readonly #listens: Listens;
+  readonly #bounds: EventStreamBounds;
   readonly #open = new IdTable<ModernCall>();
   #calls = 0;
 
   constructor(options: ModernHttpOptions) {
     this.#options = options;
     const { clients, settings, held, logger, onDrop } = options;
+    this.#bounds = { ...settings, held };
     this.#listens = new Listens({
       clients,
-      bounds: { ...settings, held },
+      bounds: this.#bounds,
       maxOpen: settings.maxSessions,
       logger,
       onDrop,
@@ -132,11 +135,11 @@ export class ModernHttp {
     request: IncomingMessage,
     response: ServerResponse,
   ): Promise<void> {
-    const { pool, clients, settings, held, logger, onDrop } = this.#options;
+    const { pool, clients, logger, onDrop } = this.#options;
     const idText = idTextOf(rest);
     const gone = new Cancellation();
     const events = accepts(request.headers.accept, 'text/event-stream');
-    const reply = new PostReply(response, { requests: 1, batch: false, events, ...settings, held, onDrop });
+    const reply = new PostReply(response, { requests: 1, batch: false, events, bounds: this.#bounds, onDrop });
     const open = { id: ++this.#calls, reply, gone };
     this.#open.add(open);
     // Once it is answered no one listens any more.
@@ -159,9 +162,9 @@ export class ModernHttp {
     const call: CallOptions = {
       signal: gone,
       client,
-      ...(trace && { parent: trace }),
-      ...(paramsText === undefined ? {} : { paramsText }),
-      ...(progressToken === undefined ? {} : { onProgress: (progress) => reply.progress(progressToken, progress) }),
+      parent: trace,
+      paramsText,
+      onProgress: progressToken === undefined ? undefined : (progress) => reply.progress(progressToken, progress),
       onNotification: (notice) => reply.notify(notice.method, notice.params),
       onTool: (tool, args) => {
         const problem = paramProblem(request.headers, tool, args);

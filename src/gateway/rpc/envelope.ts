@@ -21,9 +21,9 @@ export interface RequestMessage {
   readonly kind: 'request';
   readonly id: RpcId;
   /** The id as it was written: JavaScript cannot hold every number. @defaultValue what JSON makes of the id */
-  readonly idText?: string;
+  readonly idText?: string | undefined;
   /** The params as they were written; undefined when they are to be written anew. */
-  readonly paramsText?: string;
+  readonly paramsText?: string | undefined;
   readonly method: string;
   readonly params: Params | undefined;
 }
@@ -32,7 +32,7 @@ export interface NotificationMessage {
   readonly kind: 'notification';
   readonly method: string;
   readonly params: Params | undefined;
-  readonly paramsText?: string;
+  readonly paramsText?: string | undefined;
 }
 
 /** What one message of a client is. A response answers what a server asked it by way of the gateway. */
@@ -52,8 +52,11 @@ export type Incoming =
 const isObject = (value: unknown): value is Params =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** Looks at the envelope alone: what is inside is the server's to judge. */
-export function classify(message: unknown): Incoming {
+/**
+ * Looks at the envelope alone: what is inside is the server's to judge. `text`: what the message was parsed from, of which a request
+ * or a notification keeps how id and params were written. A name that comes twice is not passed on as it stands.
+ */
+export function classify(message: unknown, text?: string): Incoming {
   if (!isObject(message)) return { kind: 'invalid', id: null, why: 'a message is an object' };
   const { jsonrpc, id, method, params } = message;
   const known = typeof id === 'string' || typeof id === 'number' ? id : null;
@@ -64,24 +67,13 @@ export function classify(message: unknown): Incoming {
   }
   if (typeof method !== 'string') return { kind: 'invalid', id: known, why: 'method is a string' };
   if (params !== undefined && !isObject(params)) return { kind: 'invalid', id: known, why: 'params is an object' };
-  if (id === undefined) return { kind: 'notification', method, params };
-  if (known === null) return { kind: 'invalid', id: null, why: 'id is a string or a number' };
-  return { kind: 'request', id: known, method, params };
-}
-
-/** The same with what it looked like in the body, which `text` is. A name that comes twice is not passed on as it stands. */
-export function written<M extends Incoming>(message: M, text: string): M {
-  if (message.kind !== 'request' && message.kind !== 'notification') return message;
-  const members = membersOf(text);
-  if (members === undefined) return message;
-  const idText = memberText(text, members, 'id');
-  const params = memberText(text, members, 'params');
-  const paramsText = params === undefined || membersOf(params) === undefined ? undefined : params;
-  return {
-    ...message,
-    ...(idText === undefined ? {} : { idText }),
-    ...(paramsText === undefined ? {} : { paramsText }),
-  };
+  if (id !== undefined && known === null) return { kind: 'invalid', id: null, why: 'id is a string or a number' };
+  const members = text === undefined ? undefined : membersOf(text);
+  const given = members && memberText(text as string, members, 'params');
+  const paramsText = given === undefined || membersOf(given) === undefined ? undefined : given;
+  if (known === null) return { kind: 'notification', method, params, paramsText };
+  const idText = members && memberText(text as string, members, 'id');
+  return { kind: 'request', id: known, idText, method, params, paramsText };
 }
 
 /** What a request is known by while it is in flight: numbers that JavaScript cannot hold are told apart by their text. */

@@ -3,7 +3,7 @@ import { keepText } from '../../connection/channel/codec/exactText.js';
 import { costsMore, MAX_UNASKED_COST } from '../../connection/channel/codec/parsingCost.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { isModern } from '../modern/checkRequest.js';
-import { classify, type Incoming, written } from './envelope.js';
+import { classify, type Incoming } from './envelope.js';
 import type { Failure } from './failure.js';
 import { light } from './light.js';
 
@@ -49,8 +49,15 @@ export function readMessages(text: string, headers: IncomingHttpHeaders): ReadMe
   if (Array.isArray(parsed) && parsed.length > MAX_BATCH) {
     return unreadable(400, RPC_CODES.invalidRequest, `an array has ${MAX_BATCH} messages at most`);
   }
-  if (Array.isArray(parsed)) return held(parsed.map(classify), true, modern, text.length, text.length);
-  const message = written(classify(parsed), text);
+  if (Array.isArray(parsed))
+    return held(
+      parsed.map((each) => classify(each)),
+      true,
+      modern,
+      text.length,
+      text.length,
+    );
+  const message = classify(parsed, text);
   if (message.kind === 'response') {
     keepText(message.result, text, 'result');
     keepText(message.error, text, 'error');
@@ -62,7 +69,13 @@ export function readMessages(text: string, headers: IncomingHttpHeaders): ReadMe
   const kept = paramsText === undefined ? undefined : light(params, paramsText);
   if (kept === undefined) return held([message], false, modern, text.length, text.length);
   if (message.kind === 'notification') keepText(kept.params, text, 'params');
-  return held([{ ...message, params: kept.params }], false, modern, text.length, kept.parsedBytes);
+  return held(
+    [kept.params === params ? message : { ...message, params: kept.params }],
+    false,
+    modern,
+    text.length,
+    kept.parsedBytes,
+  );
 }
 
 const unreadable = (status: Unreadable['status'], code: number, message: string): Unreadable => ({

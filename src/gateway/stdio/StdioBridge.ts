@@ -7,15 +7,7 @@ import { type Logger, silentLogger } from '../../core/logger.js';
 import { within } from '../../core/time/within.js';
 import { SingleFlight } from '../../core/wait/SingleFlight.js';
 import { sharedAbort } from '../../core/wait/sharedAbort.js';
-import {
-  cancelledKey,
-  classify,
-  type Incoming,
-  idKey,
-  idTextOf,
-  type RequestMessage,
-  written,
-} from '../rpc/envelope.js';
+import { cancelledKey, classify, type Incoming, idKey, idTextOf, type RequestMessage } from '../rpc/envelope.js';
 import { type Failure, failureOf, failureText } from '../rpc/failure.js';
 import { isAnswer, isClosing, refusalOf } from './answers.js';
 import { ClientPipe } from './ClientPipe.js';
@@ -119,7 +111,7 @@ export class StdioBridge {
       this.#fail('null', { code: RPC_CODES.parseError, message: 'the line is not JSON' });
       return;
     }
-    const message = Array.isArray(parsed) ? undefined : written(classify(parsed), line);
+    const message = Array.isArray(parsed) ? undefined : classify(parsed, line);
     if (message?.kind === 'invalid') {
       this.#fail(JSON.stringify(message.id), { code: RPC_CODES.invalidRequest, message: message.why });
       return;

@@ -38,7 +38,10 @@ export class CallSeries {
   #latency = new Latency();
   #calls = 0;
   #errors = 0;
-  #key = '';
+  /** Of the call before. */
+  #method = '';
+  #target: string | undefined;
+  #principal: string | undefined;
   #newest: Series | undefined;
 
   constructor(tools: BoundedLabel, principals: BoundedLabel | undefined) {
@@ -85,12 +88,15 @@ export class CallSeries {
     return window;
   }
 
-  #of({ method, target, principal }: TracedCall): Series {
-    const key = `${method}\n${target ?? ''}\n${this.#principals === undefined ? '' : (principal ?? '')}`;
+  #of({ method, target, principal: given }: TracedCall): Series {
+    const principal = this.#principals === undefined ? undefined : given;
     // Most calls are of the kind of the one before.
-    if (this.#newest !== undefined && this.#key === key) return this.#newest;
+    const same = method === this.#method && target === this.#target && principal === this.#principal;
+    if (this.#newest !== undefined && same) return this.#newest;
     const series = this.#find(method, target, principal);
-    this.#key = key;
+    this.#method = method;
+    this.#target = target;
+    this.#principal = principal;
     this.#newest = series;
     return series;
   }

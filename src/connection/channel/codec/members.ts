@@ -19,6 +19,7 @@ const CLOSE_BRACKET = 0x5d;
 
 /** An object of more members is none of the protocol's own: to walk one takes long. */
 const MAX_MEMBERS = 10_000;
+const FEW = 16;
 
 /**
  * The members of the object that begins at `at` in a text that is known to be JSON; undefined when no object begins there, or
@@ -28,13 +29,16 @@ export function membersOf(text: string, at = 0): Member[] | undefined {
   let from = skipSpace(text, at);
   if (text[from] !== '{') return undefined;
   const members: Member[] = [];
-  const keys = new Set<string>();
+  // Few are looked through faster than a set of them is made.
+  let keys: Set<string> | undefined;
   from = skipSpace(text, from + 1);
   while (text[from] !== '}') {
     const start = from;
     const keyEnd = skipString(text, start);
     const key = keyOf(text, start, keyEnd);
-    if (keys.size === keys.add(key).size || keys.size > MAX_MEMBERS) return undefined;
+    if (keys === undefined && members.length === FEW) keys = new Set(members.map((each) => each.key));
+    const twice = keys === undefined ? find(members, key) !== undefined : keys.size === keys.add(key).size;
+    if (twice || members.length >= MAX_MEMBERS) return undefined;
     // Behind the key stands a colon.
     const valueStart = skipSpace(text, skipSpace(text, keyEnd) + 1);
     const end = skipValue(text, valueStart);
@@ -70,8 +74,13 @@ export function withMembers(text: string, values: Readonly<Record<string, string
 
 /** The text of one member's value; undefined when there is none of that name. */
 export function memberText(text: string, members: readonly Member[], name: string): string | undefined {
-  const member = members.find(({ key }) => key === name);
+  const member = find(members, name);
   return member === undefined ? undefined : text.slice(member.valueStart, member.end);
+}
+
+function find(members: readonly Member[], name: string): Member | undefined {
+  for (const member of members) if (member.key === name) return member;
+  return undefined;
 }
 
 function skipSpace(text: string, from: number): number {

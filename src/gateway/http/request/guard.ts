@@ -81,6 +81,9 @@ function hostOf(header: string | undefined): string | undefined {
 
 function times(name: string, rawHeaders: readonly string[]): number {
   let count = 0;
-  for (let i = 0; i < rawHeaders.length; i += 2) if (rawHeaders[i]?.toLowerCase() === name) count++;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const each = rawHeaders[i] as string;
+    if (each.length === name.length && each.toLowerCase() === name) count++;
+  }
   return count;
 }

@@ -5,10 +5,9 @@ import type { Progress } from '../../../pool/McpPool.js';
 import { type Failure, failureText } from '../../rpc/failure.js';
 import { progressText, type Told, toldText } from '../../rpc/notices.js';
 import type { Reply } from '../../session/Reply.js';
-import type { HeldBytes } from '../HeldBytes.js';
 import { holdAnswer, type SendOptions, sendHeld } from '../holdAnswer.js';
 import { type JsonBody, textOf } from '../respond.js';
-import { EventStream } from './EventStream.js';
+import { EventStream, type EventStreamBounds } from './EventStream.js';
 import { LargeAnswer } from './LargeAnswer.js';
 import type { MessageStream } from './SessionStream.js';
 
@@ -19,14 +18,11 @@ export interface PostReplyOptions {
   readonly batch: boolean;
   /** The client takes events; else notifications on the way to the answer are dropped. */
   readonly events: boolean;
-  readonly maxStreamBufferBytes: number;
-  /** Bytes held over all sessions. */
-  readonly held: HeldBytes;
-  /** A client that takes nothing of a large answer for so long, in ms, is cut. */
-  readonly stallTimeoutMs: number;
+  /** What of answers waits for clients that do not read them. */
+  readonly bounds: EventStreamBounds;
   readonly onDrop: () => void;
   /** Makes the stream, where it is another than one that ends with its connection. */
-  readonly begin?: (response: ServerResponse, silent: boolean) => MessageStream;
+  readonly begin?: ((response: ServerResponse, silent: boolean) => MessageStream) | undefined;
 }
 
 /**
@@ -92,7 +88,7 @@ export class PostReply implements Reply {
 
   large(idText: string, onRoom: () => void): ResultSink | undefined {
     if (!this.#alone || this.#large !== undefined || !LargeAnswer.fits(this.#response)) return undefined;
-    this.#large = new LargeAnswer(this.#response, headOf(idText), this.#options, onRoom);
+    this.#large = new LargeAnswer(this.#response, headOf(idText), this.#options.bounds, onRoom);
     return this.#large;
   }
 
@@ -139,7 +135,7 @@ export class PostReply implements Reply {
 
   /** Whether there is room for an answer; else its client is told that it is lost. */
   #holds(idText: string, bytes: number): boolean {
-    const holds = holdAnswer(this.#response, bytes, this.#options);
+    const holds = holdAnswer(this.#response, bytes, this.#options.bounds);
     this.#heldBytes += holds ?? 0;
     if (holds !== undefined) return true;
     const data = { code: 'ERR_OUTCOME_UNKNOWN', retryable: false };
@@ -162,7 +158,9 @@ export class PostReply implements Reply {
   }
 
   #send(status: number, json: JsonBody, options: SendOptions = {}): void {
-    sendHeld(this.#response, status, json, this.#options, { ...options, heldBytes: this.#heldBytes });
+    const { headers, encoding } = options;
+    const send = { headers, encoding, heldBytes: this.#heldBytes };
+    sendHeld(this.#response, status, json, this.#options.bounds, send);
   }
 
   #settle(): void {
@@ -180,7 +178,8 @@ export class PostReply implements Reply {
 
   /** `silent`: before there is a message for it. */
   #begin(silent = false): MessageStream {
-    this.#stream ??= this.#options.begin?.(this.#response, silent) ?? new EventStream(this.#response, this.#options);
+    this.#stream ??=
+      this.#options.begin?.(this.#response, silent) ?? new EventStream(this.#response, this.#options.bounds);
     return this.#stream;
   }
 }

@@ -133,6 +133,8 @@ export class CallSender {
       onNotification: config?.sharing === 'bound' ? onNotification : hearing(session, onNotification),
       onRequest,
       caller,
+      meter: undefined,
+      meta: undefined,
       attributedOnly: caller === undefined ? undefined : session.era === 'legacy' && !leased,
     } as RequestOptions & { readonly raw: true };
   }

