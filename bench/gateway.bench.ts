@@ -20,6 +20,11 @@ const ECHO = join(ROOT, 'bench/servers/echo.mjs');
 const HTTP_ECHO = join(ROOT, 'bench/servers/http-echo.mjs');
 const NODE = process.execPath;
 const FLOOR = 'bare node:http (floor)';
+const OURS = 'ours, to a stdio server';
+const OURS_PROGRESS = 'ours, to a stdio server, with progress';
+const OURS_WEB = 'ours, to an HTTP server';
+const OURS_EVENTS = 'ours, to an HTTP server that answers in events';
+const POOL = 'the pool alone, to the stdio server';
 const TURNS = 3;
 const bin = (name: string): string => join(ROOT, 'node_modules/.bin', name);
 
@@ -27,6 +32,10 @@ interface Rival {
   readonly name: string;
   readonly spec: TargetSpec;
   readonly tool: string;
+  /** @defaultValue 'tool' */
+  readonly kind?: 'progress';
+  /** Raced at that many in flight only. @defaultValue at each */
+  readonly only?: number;
 }
 
 export async function suite(bench: Bench): Promise<void> {
@@ -41,13 +50,17 @@ export async function suite(bench: Bench): Promise<void> {
         mcpServers: {
           echo: { command: NODE, args: [ECHO] },
           web: { type: 'http', url: `http://127.0.0.1:${floor.port}/json` },
+          events: { type: 'http', url: `http://127.0.0.1:${floor.port}/sse` },
         },
       }),
     );
     const onlyEcho = join(folder, 'echo.json');
     writeFileSync(onlyEcho, JSON.stringify({ mcpServers: { echo: { command: NODE, args: [ECHO] } } }));
     const rivals = await rivalsOf(config, onlyEcho, floor.port);
-    for (const inFlight of bench.quick ? [1, 64] : [1, 16, 64, 256]) await race(bench, rivals, inFlight);
+    for (const inFlight of bench.quick ? [1, 64] : [1, 16, 64, 256]) {
+      const chosen = rivals.filter(({ only = inFlight }) => only === inFlight);
+      await race(bench, chosen, inFlight);
+    }
   } finally {
     floor.kill();
     rmSync(folder, { recursive: true, force: true });
@@ -55,8 +68,16 @@ export async function suite(bench: Bench): Promise<void> {
 }
 
 async function rivalsOf(config: string, onlyEcho: string, floorPort: number): Promise<Rival[]> {
-  const ports = await Promise.all(Array.from({ length: 5 }, freePort));
-  const [stdio, web, proxy, gateway, hub] = ports as [number, number, number, number, number];
+  const ports = await Promise.all(Array.from({ length: 7 }, freePort));
+  const [stdio, web, progress, events, proxy, gateway, hub] = ports as [
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+    number,
+  ];
   const serve = (port: number): string =>
     `"${NODE}" "${join(ROOT, 'dist/cli/main.js')}" serve --config "${config}" --port ${port}`;
   const at = (
@@ -71,8 +92,22 @@ async function rivalsOf(config: string, onlyEcho: string, floorPort: number): Pr
   });
   return [
     { name: FLOOR, tool: 'echo', spec: at(floorPort, '/json', undefined) },
-    { name: 'ours, to a stdio server', tool: 'echo', spec: at(stdio, '/servers/echo/mcp', serve(stdio)) },
-    { name: 'ours, to an HTTP server', tool: 'echo', spec: at(web, '/servers/web/mcp', serve(web)) },
+    { name: OURS, tool: 'echo', spec: at(stdio, '/servers/echo/mcp', serve(stdio)) },
+    { name: OURS_WEB, tool: 'echo', spec: at(web, '/servers/web/mcp', serve(web)) },
+    {
+      name: POOL,
+      tool: 'echo',
+      spec: { label: POOL, config: { name: 'target', transport: 'stdio', command: NODE, args: [ECHO], era: 'legacy' } },
+      only: 1,
+    },
+    {
+      name: OURS_PROGRESS,
+      tool: 'echo',
+      spec: at(progress, '/servers/echo/mcp', serve(progress)),
+      kind: 'progress',
+      only: 64,
+    },
+    { name: OURS_EVENTS, tool: 'echo', spec: at(events, '/servers/events/mcp', serve(events)), only: 64 },
     {
       name: 'mcp-proxy',
       tool: 'echo',
@@ -99,12 +134,12 @@ async function rivalsOf(config: string, onlyEcho: string, floorPort: number): Pr
 async function race(bench: Bench, rivals: readonly Rival[], inFlight: number): Promise<void> {
   const results = new Map<string, StepResult[]>();
   for (let turn = 0; turn < (bench.quick ? 1 : TURNS); turn++) {
-    for (const { name, spec, tool } of rivals) {
+    for (const { name, spec, tool, kind = 'tool' } of rivals) {
       const result = await generate(
         {
           target: spec,
           settings: { sessions: Math.min(8, inFlight) },
-          workload: { kind: 'tool', tool, args: { text: '{{nonce}}' } },
+          workload: { kind, tool, args: { text: '{{nonce}}' } },
           model: { model: 'closed', concurrency: inFlight },
           durationMs: bench.quick ? 1_500 : 4_000,
           warmupMs: 1_000,
@@ -140,15 +175,23 @@ async function race(bench: Bench, rivals: readonly Rival[], inFlight: number): P
     bench.quick ? 1 : TURNS,
     figures,
   );
-  if (inFlight !== 64) return;
   const floor = of(FLOOR).medianNs;
-  const ours = of('ours, to a stdio server');
+  const ours = of(OURS);
+  if (inFlight === 1) {
+    const parts = floor + of(POOL).medianNs;
+    bench.target('1 in flight: times bare node:http and the pool alone together', ours.medianNs / parts, '<=', 1.5);
+  }
+  if (inFlight !== 64) return;
   const peers = ['mcp-proxy', 'supergateway --stateful', 'mcp-hub'].map(of);
   const best = (read: (figure: Figure) => number): number => Math.min(...peers.map(read));
   bench.target('64 in flight: share of bare node:http, to a stdio server', floor / ours.medianNs, '>=', 0.55);
-  const web = of('ours, to an HTTP server').medianNs;
+  const web = of(OURS_WEB).medianNs;
   bench.target('64 in flight: share of bare node:http, to an HTTP server', floor / web, '>=', 0.4);
   bench.target('64 in flight: CPU of the gateway, us a call', ours.cpuNs / 1_000, '<=', 42);
+  const progress = of(OURS_PROGRESS).medianNs;
+  bench.target('64 in flight: calls with progress, share of plain ones', ours.medianNs / progress, '>=', 0.7);
+  const events = of(OURS_EVENTS).medianNs;
+  bench.target('64 in flight: answers in events, share of plain ones', web / events, '>=', 0.7);
   const p99 = (figure: Figure): number => figure.p99Ms ?? Number.NaN;
   bench.target('64 in flight: p99 against the best peer', p99(ours) / best(p99), '<=', 0.5);
   bench.target('64 in flight: times the best peer', best(({ medianNs }) => medianNs) / ours.medianNs, '>=', 3);

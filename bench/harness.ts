@@ -117,11 +117,22 @@ export class Bench {
     };
   }
 
-  /** What the figures must show, for example `('6x generic-pool', ratio, '>=', 6)`. A miss is printed, not thrown. */
+  /** What the figures must show, for example `('6x generic-pool', ratio, '>=', 6)`. A miss stands in the table of targets, it is not thrown. */
   target(title: string, got: number, relation: '>=' | '<=', bound: number): void {
     const met = relation === '>=' ? got >= bound : got <= bound;
     this.#targets.push({ title, wanted: `${relation} ${bound}`, got, met });
-    this.#print(`  ${met ? 'met   ' : 'MISSED'} ${title}: ${got.toFixed(2)} (wanted ${relation} ${bound})`);
+  }
+
+  /** Prints all targets in one table. */
+  printTargets(): void {
+    if (this.#targets.length === 0) return;
+    const width = Math.max(...this.#targets.map(({ title }) => title.length));
+    this.#print(`\n${this.#suite}: targets`);
+    for (const { title, wanted, got, met } of this.#targets) {
+      this.#print(
+        `  ${met ? 'met   ' : 'MISSED'} ${title.padEnd(width)} ${got.toFixed(2).padStart(10)}  wanted ${wanted}`,
+      );
+    }
   }
 
   note(text: string): void {

@@ -33,7 +33,11 @@ if (values.one !== undefined) {
     print: (line) => (values.json ? undefined : console.log(line)),
   });
   const { suite } = (await import(`./${values.one}.bench.js`)) as { suite: (bench: Bench) => Promise<void> };
-  await suite(bench);
+  try {
+    await suite(bench);
+  } finally {
+    bench.printTargets();
+  }
   if (values.json) console.log(JSON.stringify(bench.report));
 } else {
   const all = readdirSync(import.meta.dirname).flatMap((file) => /^(.+)\.bench\.js$/.exec(file)?.[1] ?? []);

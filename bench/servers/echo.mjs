@@ -1,8 +1,9 @@
 // The quickest MCP server there can be in Node: it answers `tools/call` with its text, a write per chunk it reads.
-// An echo is cut out of its line unparsed, so that what is measured is the client. Tool `sleep` answers after `ms`, tool `size` with a text of so many `bytes`.
+// An echo is cut out of its line unparsed, so that what is measured is the client; a caller that asks for progress is told of it once. Tool `sleep` answers after `ms`, tool `size` with a text of so many `bytes`.
 const ID = /"id":(\d+)/;
 const TEXT = /"text":("(?:[^"\\]|\\.)*")/;
 
+const PROGRESS = /"progressToken":(\d+|"[^"]*")/;
 const ECHO = { type: 'object', properties: { text: { type: 'string' } }, required: ['text'] };
 
 let rest = '';
@@ -13,6 +14,10 @@ process.stdin.on('data', (chunk) => {
   let out = '';
   for (const line of lines) {
     if (line.includes('"name":"echo"')) {
+      const token = PROGRESS.exec(line)?.[1];
+      if (token !== undefined) {
+        out += `{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":${token},"progress":1}}\n`;
+      }
       out += `{"jsonrpc":"2.0","id":${ID.exec(line)[1]},"result":{"content":[{"type":"text","text":${TEXT.exec(line)[1]}}]}}\n`;
       continue;
     }
