@@ -4,7 +4,7 @@ export interface ListBounds {
   readonly maxPages?: number;
   /** Items on all pages: a whole number from 1. @defaultValue 20000 */
   readonly maxItems?: number;
-  /** Bytes of all items as JSON, from 1024. @defaultValue 8388608 */
+  /** Bytes of all items as JSON, and of all cursors, from 1024. @defaultValue 8388608 */
   readonly maxBytes?: number;
   /** Time for all pages, in ms from 1; `Infinity`: no limit but those of the calls. @defaultValue 120000 */
   readonly maxTotalTimeoutMs?: number;

@@ -88,6 +88,8 @@ export async function listAll<K extends ListKind>(
     if (typeof next !== 'string') return list();
     if (cursors.has(next)) return list('a cursor of a list came twice');
     if (pages >= maxPages) throw fail(`has more than ${maxPages} pages`);
+    bytes += Buffer.byteLength(next);
+    if (bytes > maxBytes) throw fail(`has more than ${maxBytes} bytes`);
     cursors.add(next);
     cursor = next;
   }

@@ -500,6 +500,12 @@ test('every page of a list, the shortest freshness; one beyond its bounds is an 
   expect(await outcome(pool.listAll('s', 'tools', { maxItems: 2 }))).toBe('ERR_PROTOCOL');
   pages['c'] = { tools: [{ name: 'd', description: 'x'.repeat(2_000) }] };
   expect(await outcome(pool.listAll('s', 'tools', { maxBytes: 1_024 }))).toBe('ERR_PROTOCOL');
+  let asked = 0;
+  connector.onMessage = ({ id }, connection) => {
+    if (id !== undefined) connection.answer(id, { tools: [], nextCursor: `${asked++}${'x'.repeat(400)}` });
+  };
+  expect(await outcome(pool.listAll('s', 'tools', { maxBytes: 1_024 }))).toBe('ERR_PROTOCOL');
+  expect(asked).toBe(3);
 });
 
 test('a list whose cursor is empty, repeats or does not advance is kept as far as it was read, without doubles', async () => {
