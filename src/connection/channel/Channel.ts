@@ -1,6 +1,7 @@
 import { messageOf } from '../../core/errors.js';
 import { AbortHub } from '../../core/wait/AbortHub.js';
 import type { CallOptions, Params, Progress } from '../protocol/messages.js';
+import { type Arrival, arrivalOfBatch } from './Arrival.js';
 import { Call, type CallOwner } from './Call.js';
 import { CallTable } from './CallTable.js';
 import { CallTimes } from './CallTimes.js';
@@ -160,9 +161,14 @@ export class Channel {
    * parsed from, where its size may be asked for.
    */
   receive(message: unknown, call?: Call, text?: string | Uint8Array): void {
-    const all: readonly unknown[] | undefined = Array.isArray(message) ? message : undefined;
-    if (all === undefined && text !== undefined) keepParams(message, text);
-    for (const each of all ?? [message]) this.#receiveOne(each, call, text);
+    if (!Array.isArray(message)) {
+      if (text !== undefined) keepParams(message, text);
+      this.#receiveOne(message, { stream: call, text });
+    } else if (!this.#unread.refusesBatch(message)) {
+      const arrival = arrivalOfBatch(call, text);
+      for (const each of message) this.#receiveOne(each, arrival);
+      this.#options.onBatch?.(message.length);
+    }
   }
 
   /** One message as it came: taken, and true, when it is the reply to a `raw` call, whose result stays bytes. */
@@ -234,31 +240,26 @@ export class Channel {
     return this.#pending.idle();
   }
 
-  #receiveOne(message: unknown, stream: Call | undefined, text: string | Uint8Array | undefined): void {
-    if (typeof message !== 'object' || message === null) {
-      this.counters.garbage++;
-      return;
-    }
+  #receiveOne(message: unknown, arrival: Arrival): void {
+    if (!this.#taken(message, arrival)) this.counters.garbage++;
+  }
+
+  #taken(message: unknown, arrival: Arrival): boolean {
+    if (typeof message !== 'object' || message === null) return false;
     const { id, method, result, error, params } = message as Record<string, unknown>;
     if (typeof method === 'string') {
       const given = objectOf(params);
-      if (given === false || !this.#inbox.received(id, method, given, { stream, text })) this.counters.garbage++;
-      return;
+      return given !== false && this.#inbox.received(id, method, given, arrival);
     }
     const failed = error !== undefined && error !== null;
-    if (result === undefined && !failed) {
-      this.counters.garbage++;
-      return;
-    }
+    if (result === undefined && !failed) return false;
     const call = this.#pending.sent(id);
-    if (call === undefined) {
-      if (!this.#unread.late(id)) this.counters.garbage++;
-      return;
-    }
-    this.answered(call, text);
+    if (call === undefined) return this.#unread.late(id);
+    this.answered(call, arrival.text);
     if (failed) call.reject(replyError(this.#options.server, error));
     else if (call.options.raw === true) call.resolve(Buffer.from(JSON.stringify(result)));
     else call.resolve(result);
+    return true;
   }
 
   #progressed(call: Call, params: Progress): void {

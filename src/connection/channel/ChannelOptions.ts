@@ -29,6 +29,8 @@ export interface ChannelOptions {
   readonly onNotification?: (notice: ServerNotice) => void;
   /** Requests that belong to no call; without one they get -32601. */
   readonly onRequest?: RequestHandler;
+  /** Told how many messages an array held that came as one. */
+  readonly onBatch?: (messages: number) => void;
   /** Told of each answered call: ms from send to answer. */
   readonly onAnswer?: (latencyMs: number) => void;
 }

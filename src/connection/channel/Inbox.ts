@@ -9,6 +9,7 @@ import {
   type ServerRequest,
 } from '../protocol/messages.js';
 import { RPC_CODES } from '../protocol/rpcCodes.js';
+import type { Arrival } from './Arrival.js';
 import type { Call } from './Call.js';
 import type { ChannelCounters } from './ChannelOptions.js';
 import { isDeep, MAX_DEPTH } from './codec/depth.js';
@@ -31,14 +32,6 @@ export interface InboxOptions {
   readonly onRequest: RequestHandler | undefined;
 }
 
-/** How a message came. */
-export interface Arrival {
-  /** The call on whose stream it came. */
-  readonly stream: Call | undefined;
-  /** What it was parsed from, alone or with others. */
-  readonly text: string | Uint8Array | undefined;
-}
-
 /** What a server sends of its own accord, on its way to the call it belongs to, or to the listeners of the connection. */
 export class Inbox {
   readonly #options: InboxOptions;
@@ -48,8 +41,8 @@ export class Inbox {
   }
 
   /** A notification or request came; false when its id is none. */
-  received(id: unknown, method: string, params: Params | undefined, { stream, text }: Arrival): boolean {
-    if (text !== undefined && isDeep(text)) this.#dropped(id, method, stream);
+  received(id: unknown, method: string, params: Params | undefined, { stream, text, deep }: Arrival): boolean {
+    if (deep ?? (text !== undefined && isDeep(text))) this.#dropped(id, method, stream);
     else if (id === undefined) this.#notified(method, params, stream);
     else if (typeof id === 'number' || typeof id === 'string') this.#requested(id, method, params, stream);
     else return false;

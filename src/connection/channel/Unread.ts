@@ -1,4 +1,5 @@
 import { MessageTooLargeError, ProtocolError } from '../../core/errors.js';
+import { MAX_BATCH } from '../protocol/batch.js';
 import type { Call } from './Call.js';
 import type { CallTable } from './CallTable.js';
 import type { ChannelCounters, ChannelOptions } from './ChannelOptions.js';
@@ -44,6 +45,22 @@ export class Unread {
     if (why !== undefined) {
       logger.warn({ server, bytes: bytes.length }, `a message of the server was dropped: it ${why}`);
     }
+  }
+
+  /** Whether an array holds more messages than are taken. Then it is garbage, and the calls that it answers fail. */
+  refusesBatch(messages: readonly unknown[]): boolean {
+    if (messages.length <= MAX_BATCH) return false;
+    this.#counters.garbage++;
+    const { server, logger } = this.#options;
+    const why = `an array of ${messages.length} messages, ${MAX_BATCH} allowed`;
+    for (const each of messages) {
+      if (typeof each !== 'object' || each === null || 'method' in each || !('id' in each)) continue;
+      const call = this.#calls.sent(each.id);
+      if (call !== undefined)
+        this.#fail(call, new ProtocolError(server, `its answer to ${call.method} came in ${why}`));
+    }
+    logger.warn({ server, messages: messages.length }, `a message of the server was dropped: it is ${why}`);
+    return true;
   }
 
   /** Whether an id is that of a call which has settled; then its reply counts as late. */

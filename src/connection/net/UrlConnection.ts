@@ -78,6 +78,7 @@ export abstract class UrlConnection<W extends CallTransport, O extends UrlConnec
       logger,
       onNotification: this.#events.notify,
       onRequest: this.#events.answer,
+      onBatch: (messages) => this.#endpoint.turns.charge(messages),
     });
     this.transport.channel = this.channel;
   }

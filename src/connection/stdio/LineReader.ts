@@ -35,6 +35,8 @@ export class LineReader {
   #chunks: Buffer[] = [];
   #bytes = 0;
   #count = 0;
+  /** Lines that may still be read. */
+  #left = 0;
   /** While a line over the cap is passed over: its edges. */
   #head: Buffer | undefined;
   #tail: Buffer = Buffer.alloc(0);
@@ -61,9 +63,9 @@ export class LineReader {
   /** Reads `chunk`, or its first `maxLines` lines; how many bytes of it were read. */
   push(chunk: Buffer, maxLines = Number.POSITIVE_INFINITY): number {
     let start = 0;
-    let left = maxLines;
+    this.#left = maxLines;
     for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, start)) {
-      if (left-- <= 0) return start;
+      if (this.#left-- <= 0) return start;
       this.#count++;
       if (this.#bytes === 0 && end - start <= this.#maxBytes) this.#emit(chunk, start, end);
       else this.#finish(chunk.subarray(start, end));
@@ -71,6 +73,11 @@ export class LineReader {
     }
     if (start < chunk.length) this.#keep(start === 0 ? chunk : chunk.subarray(start));
     return chunk.length;
+  }
+
+  /** The line being read is the last of this `push`. */
+  stop(): void {
+    this.#left = 0;
   }
 
   /** Hands on what stands without a line end, when nothing more can come. */

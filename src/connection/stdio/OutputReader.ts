@@ -44,6 +44,11 @@ export class OutputReader implements Flow {
     this.#turns.goOn();
   }
 
+  /** What was read last held so many messages. */
+  charge(messages: number): void {
+    this.#turns.charge(messages);
+  }
+
   close(): void {
     this.#turns.close();
   }

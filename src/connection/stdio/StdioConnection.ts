@@ -109,6 +109,7 @@ export class StdioConnection implements Connection {
         logger: this.#logger,
         onNotification: this.#events.notify,
         onRequest: this.#events.answer,
+        onBatch: (messages) => this.#output.charge(messages),
       },
     );
     this.#listens = new OpenListens({ server: this.server, channel: this.#channel, clock: options.clock });

@@ -27,7 +27,7 @@ export async function probeEra(
 ): Promise<ProbeResult> {
   const channel: Channel = new Channel(
     { send: (call, text) => writer.send(call, text), post: (text) => void writer.post(text) },
-    options,
+    { ...options, onBatch: (messages) => output.charge(messages) },
   );
   const { server, clock, maxMessageBytes, probeTimeoutMs: timeoutMs } = options;
   const writer = new StdioWriter(process.stdin, { server, clock, channel, maxUnsentBytes: maxMessageBytes });

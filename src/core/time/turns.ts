@@ -79,6 +79,7 @@ export class TurnBudget {
   #waiting: (() => void)[] = [];
   #bytes = 0;
   #messages = 0;
+  #slice = SLICE_MESSAGES;
   #ms = 0;
   #scheduled = false;
 
@@ -94,12 +95,19 @@ export class TurnBudget {
 
   /** Messages that may be read before `spend` is called again. */
   get messagesLeft(): number {
-    return Math.min(SLICE_MESSAGES, Math.max(0, this.#maxMessages - this.#messages));
+    return Math.min(this.#slice, Math.max(0, this.#maxMessages - this.#messages));
   }
 
   get spent(): boolean {
     const own = this.#bytes >= this.#maxBytes || this.#messages >= this.#maxMessages || this.#ms >= this.#maxMs;
     return own || everyone.spent;
+  }
+
+  /** One that was read held so many. From here on they are read one by one: how many the next holds is not known before. */
+  charge(messages: number): void {
+    this.#messages += messages;
+    this.#slice = 1;
+    this.#schedule();
   }
 
   /** `startMs`: when their reading began, by `performance.now()`. */
@@ -135,6 +143,8 @@ export class TurnBudget {
 export interface LineTaker {
   /** Reads `chunk`, or its first `maxLines` lines; how many bytes of it were read. */
   push(chunk: Buffer, maxLines?: number): number;
+  /** The line being read is the last of this `push`. */
+  stop?(): void;
   /** Lines that ended since it was asked last. */
   takeCount(): number;
 }
@@ -196,6 +206,13 @@ export class TurnReader {
       this.#rest.push(chunk);
       this.#pause();
     } else this.#read(chunk);
+  }
+
+  /** What was read last held so many messages. */
+  charge(messages: number): void {
+    if (!this.#bounded) return;
+    this.#budget.charge(messages);
+    this.#lines.stop?.();
   }
 
   close(): void {

@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { keepText } from '../../connection/channel/codec/exactText.js';
 import { costsMore, MAX_UNASKED_COST } from '../../connection/channel/codec/parsingCost.js';
+import { MAX_BATCH } from '../../connection/protocol/batch.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { isModern } from '../modern/checkRequest.js';
 import { classify, type Incoming } from './envelope.js';
@@ -12,9 +13,6 @@ const PARSED_RATIO = 16;
 
 /** What a request costs while it waits, however short it is: 10 kB measured with a modern one that waits for a start. */
 export const CALL_BYTES = 10_000;
-
-/** An array of messages may have so many. */
-export const MAX_BATCH = 100;
 
 /** What a body says. */
 export interface ReadMessages {
