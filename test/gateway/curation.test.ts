@@ -9,7 +9,7 @@ import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
 import type { Curation } from '../../src/registry/config/curation/Curation.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { FakePool, type FakeServer } from '../support/FakePool.js';
-import { RawClient } from '../support/httpClient.js';
+import { exchange, RawClient } from '../support/httpClient.js';
 import { tempFolder } from '../support/tempFolder.js';
 
 const tool = (name: string, properties: object = {}, description = `does ${name}`) => ({
@@ -119,6 +119,55 @@ test('a number that JavaScript cannot hold reaches the server beside a fixed arg
     expect(pool.calls.at(-1)?.options.paramsText).toContain('"f":true');
     expect(pool.calls.at(-1)?.params).toMatchObject({ name: 't' });
   }
+});
+
+test('arguments that are no object are refused where they are looked at; a name that comes twice loses nothing of what was read', async () => {
+  const { pool, url } = await serving(
+    { s: serverOf(tool('t', { f: {} }), { ...tool('h'), inputSchema: { type: 'object', properties: 'letters' } }) },
+    {
+      servers: { s: { fixed: { t: { f: true } }, hide: { h: ['x'] } } },
+      groups: { found: { expose: 'search' } },
+    },
+  );
+  const desk = await client(`${url}/mcp`);
+  const searching = await client(`${url}/groups/found/mcp`);
+  const ask = async (from: RawClient, params: string): Promise<string> => {
+    const body = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":${params}}`;
+    const { messages } = await exchange(from.url, { headers: from.headers, body });
+    return messages[0]?.error === undefined ? 'ok' : `${messages[0].error.code} ${messages[0].error.message}`;
+  };
+  for (const given of ['"letters"', '[1]', '7', 'true']) {
+    for (const name of ['s__t', 's__h'])
+      expect(await ask(desk, `{"name":"${name}","arguments":${given}}`)).toBe('-32602 arguments is an object');
+    for (const name of ['call_tool', 'search_tools', 'describe_tool'])
+      expect(await ask(searching, `{"name":"${name}","arguments":${given}}`)).toBe('-32602 arguments is an object');
+    expect(await ask(searching, `{"name":"call_tool","arguments":{"name":"s__t","arguments":${given}}}`)).toBe(
+      '-32602 arguments is an object',
+    );
+  }
+  const calls = () => pool.calls.filter(({ method }) => method === 'tools/call');
+  expect(calls()).toEqual([]);
+  // A schema's properties that are none have no letters for names.
+  expect((await toolsOf(desk)).find(({ name }) => name === 's__h')?.inputSchema.properties).toEqual({});
+  const last = (): unknown => {
+    const { params, options } = calls().at(-1) ?? {};
+    const written = options?.paramsText === undefined ? params : (JSON.parse(options.paramsText) as unknown);
+    expect(written).toEqual(params);
+    return written;
+  };
+  expect(await ask(desk, '{"name":"s__t","arguments":null}')).toBe('ok');
+  expect(last()).toEqual({ name: 't', arguments: { f: true } });
+  expect(
+    await ask(
+      searching,
+      '{"name":"call_tool","arguments":{"name":"s__no","n\\u0061me":"s__t","arguments":{"x":1},"arguments":{"y":1}}}',
+    ),
+  ).toBe('ok');
+  expect(last()).toEqual({ name: 't', arguments: { y: 1, f: true } });
+  expect(await ask(desk, '{"name":"s__t","arguments":{"y":1},"_meta":{"a":1,"\\u0061":2}}')).toBe('ok');
+  expect(last()).toEqual({ name: 't', arguments: { y: 1, f: true }, _meta: { a: 2 } });
+  expect(await ask(desk, '{"name":"s__t","_meta":"letters"}')).toBe('ok');
+  expect(last()).toEqual({ name: 't', arguments: { f: true } });
 });
 
 test('a group is some servers at a path of its own, with rules by the names that clients know', async () => {

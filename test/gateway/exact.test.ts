@@ -5,8 +5,9 @@ import { json } from 'node:stream/consumers';
 import fc from 'fast-check';
 import { expect, test, vi } from 'vitest';
 import { keepText } from '../../src/connection/channel/codec/exactText.js';
-import { membersOf, memberText, withMembers } from '../../src/connection/channel/codec/members.js';
+import { membersOf, memberText, rewritten, withMembers } from '../../src/connection/channel/codec/members.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
+import { progressText } from '../../src/gateway/rpc/notices.js';
 import { HTTPClientPool } from '../../src/pool/HTTPClientPool.js';
 import { StdioPool } from '../../src/pool/StdioPool.js';
 import { closeAfter } from '../support/closeAfter.js';
@@ -200,6 +201,13 @@ test('a call in flight is cancelled by an id that JavaScript cannot hold, and on
   await post('{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":9007199254740993}}');
   expect((await kept).text).toContain('"id":9007199254740992');
   expect((await cancelled).text).not.toContain('"result"');
+});
+
+test('an object of any size and shape that is written anew stays JSON', () => {
+  const many = Object.fromEntries(Array.from({ length: 10_001 }, (_, at) => [`k${at}`, at]));
+  const { params } = JSON.parse(progressText('"t"', { ...many, progress: 1, progressToken: 2 })) as { params: object };
+  expect(params).toEqual({ ...many, progress: 1, progressToken: 't' });
+  expect(rewritten('{"a":1,"a":2,"b":3}', { b: undefined, c: '1e400' })).toBe('{"a":2,"c":1e400}');
 });
 
 test('members of any object are found where they stand, and replaced without touching the others', () => {

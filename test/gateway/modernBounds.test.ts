@@ -1,5 +1,6 @@
 import { request } from 'node:http';
 import { afterEach, expect, test, vi } from 'vitest';
+import { keepText } from '../../src/connection/channel/codec/exactText.js';
 import { modernResult } from '../../src/gateway/bridge/resultText.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import type { GatewayOptions } from '../../src/gateway/GatewayOptions.js';
@@ -100,6 +101,18 @@ test('a notification is written once for all subscriptions, each with its own la
     })),
   );
   expect(written).toHaveBeenCalledTimes(1);
+  // A `_meta` that is none has no letters to pass on; a name that comes twice in one leaves the others.
+  const kept = { uri: 'a:1', _meta: { a: 2, b: 3 } };
+  keepText(kept, '{"uri":"a:1","_meta":{"a":1,"a":2,"b":3}}');
+  for (const each of pool.subscriptions) {
+    each.notify({ method: 'notifications/resources/updated', params: { uri: 'a:1', _meta: 'letters' } });
+    each.notify({ method: 'notifications/resources/updated', params: kept });
+  }
+  const [last] = await Promise.all(readers.map(async (each) => (await each.has(4)).slice(2)));
+  expect(last?.map((each) => each.params?.['_meta'])).toEqual([
+    { [`${META}/subscriptionId`]: 'ID' },
+    { a: 2, b: 3, [`${META}/subscriptionId`]: 'ID' },
+  ]);
   await Promise.all(readers.map((each) => each.stop()));
 });
 

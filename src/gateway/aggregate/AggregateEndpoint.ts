@@ -5,7 +5,7 @@ import { withDeadline, within } from '../../core/time/within.js';
 import { signalOf } from '../../core/wait/Cancellation.js';
 import type { ServerNotice } from '../../pool/McpPool.js';
 import { changed } from '../bridge/paramsFor.js';
-import { innerCall, withFixed } from '../curation/searchedCall.js';
+import { argumentsOf, innerCall, withFixed } from '../curation/searchedCall.js';
 import { isSearchTool, searchTools, ToolSearch } from '../curation/ToolSearch.js';
 import { discovered } from '../endpoint/discovered.js';
 import type { BareEndpoint, CallOptions, Downstream, EndpointInfo, ListenOptions } from '../endpoint/Endpoint.js';
@@ -130,7 +130,7 @@ export class AggregateEndpoint implements BareEndpoint {
 
   /** A call of one of the tools that stand for the others. */
   async #searched(session: Downstream, params: Params | undefined, call: CallOptions): Promise<unknown> {
-    const args = (params?.['arguments'] ?? {}) as Params;
+    const args = argumentsOf(params?.['arguments']);
     if (params?.['name'] === 'call_tool') {
       return this.#callTool(
         session,

@@ -1,4 +1,5 @@
 import type { Implementation, ServerCapabilities } from '@modelcontextprotocol/client';
+import { isObject } from '../../connection/protocol/objectOf.js';
 import type { ServerInfo } from '../../pool/McpPool.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
 import { acrossEras } from '../endpoint/crossing.js';
@@ -64,6 +65,3 @@ function agreed(one: Settings, other: Settings): Settings {
   const same = ([key, value]: [string, unknown]): boolean => JSON.stringify(value) === JSON.stringify(other[key]);
   return Object.fromEntries(Object.entries(one).filter(same));
 }
-
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);

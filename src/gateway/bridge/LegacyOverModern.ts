@@ -1,5 +1,6 @@
 import type { ServerRequest } from '../../connection/protocol/messages.js';
 import { META_LOG_LEVEL } from '../../connection/protocol/metaKeys.js';
+import { isObject } from '../../connection/protocol/objectOf.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { ProtocolError, QueueFullError, RpcError, show } from '../../core/errors.js';
 import { signalOf } from '../../core/wait/Cancellation.js';
@@ -97,6 +98,3 @@ function requestsIn(server: string, given: unknown): readonly ServerRequest[] {
     return { id, method, ...(isObject(params) ? { params } : {}) };
   });
 }
-
-const isObject = (value: unknown): value is Params =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);

@@ -5,6 +5,7 @@ import {
   META_LOG_LEVEL,
   META_PROTOCOL_VERSION,
 } from '../../connection/protocol/metaKeys.js';
+import { objectOf } from '../../connection/protocol/objectOf.js';
 import type { CallOptions } from '../endpoint/Endpoint.js';
 import type { Params } from '../rpc/envelope.js';
 import { copyOf } from '../rpc/light.js';
@@ -38,7 +39,7 @@ export function changed(
   { paramsText }: Pick<CallOptions, 'paramsText'>,
   { params: own = {}, meta = {} }: Changes,
 ): GivenParams {
-  const merged = present({ ...(params?.['_meta'] as Params | undefined), ...meta });
+  const merged = present({ ...objectOf(params?.['_meta']), ...meta });
   const whole = copyOf(params);
   for (const [name, value] of Object.entries({
     ...own,
@@ -56,6 +57,8 @@ function changedText(paramsText: string, own: Params, meta: Params): string | un
   if (members === undefined) return undefined;
   const given = memberText(paramsText, members, '_meta');
   const merged = withMembers(given?.startsWith('{') === true ? given : '{}', texts(meta));
+  // A name that comes twice in it: the params are written anew.
+  if (merged === undefined) return undefined;
   return withMembers(paramsText, { ...texts(own), _meta: merged === '{}' ? undefined : merged });
 }
 

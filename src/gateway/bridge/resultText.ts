@@ -1,4 +1,4 @@
-import { membersOf, memberText, withMembers } from '../../connection/channel/codec/members.js';
+import { membersOf, memberText, rewritten, withMembers } from '../../connection/channel/codec/members.js';
 import { META_SERVER_INFO } from '../../connection/protocol/metaKeys.js';
 import { parseAnswer } from '../rpc/parseAnswer.js';
 
@@ -45,6 +45,7 @@ export function legacyResult(text: string): string {
   if (members === undefined) return text;
   const meta = memberText(text, members, '_meta');
   if (meta?.includes(META_SERVER_INFO) !== true) return withMembers(text, MODERN_ONLY) ?? text;
-  const left = withMembers(meta, { [META_SERVER_INFO]: undefined });
+  const without = { [META_SERVER_INFO]: undefined };
+  const left = withMembers(meta, without) ?? rewritten(JSON.stringify(parseAnswer(meta)), without);
   return withMembers(text, { ...MODERN_ONLY, _meta: left === '{}' ? undefined : left }) ?? text;
 }

@@ -1,9 +1,11 @@
 import type { Tool } from '@modelcontextprotocol/client';
+import { objectOf } from '../../connection/protocol/objectOf.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Curation, ToolGroup, ToolRules } from '../../registry/config/curation/Curation.js';
 import { exposedName, prefixIn, prefixOf, SEPARATOR } from '../aggregate/lists/exposedNames.js';
 import { Refusal } from '../rpc/failure.js';
 import { passes } from './matches.js';
+import { argumentsOf } from './searchedCall.js';
 
 interface Named {
   readonly name: string;
@@ -80,12 +82,12 @@ export class Curator {
     return prefix === undefined ? undefined : servers.find((each) => prefixOf(each) === prefix);
   }
 
-  /** What is put into a call's arguments. @throws Refusal for arguments that are not the client's to set */
+  /** What is put into a call's arguments. @throws Refusal for arguments that are no object, or not the client's to set */
   fixedFor(server: string, own: string, given: unknown): Readonly<Record<string, unknown>> | undefined {
     const { fixed, hidden } = this.#argumentsOf(server, own);
     if (hidden.size === 0) return undefined;
-    const names = typeof given === 'object' && given !== null ? Object.keys(given) : [];
-    const foreign = names.find((name) => hidden.has(name));
+    const args = argumentsOf(given);
+    const foreign = [...hidden].find((name) => Object.hasOwn(args, name));
     if (foreign !== undefined)
       throw new Refusal(RPC_CODES.invalidParams, `argument ${foreign} is not to be given here`);
     return Object.keys(fixed).length === 0 ? undefined : fixed;
@@ -105,8 +107,8 @@ export class Curator {
     const { hidden } = this.#argumentsOf(server, item.name);
     const { inputSchema } = item as unknown as Tool;
     if (hidden.size === 0 || inputSchema === undefined) return item;
-    const { properties = {}, required } = inputSchema;
-    const visible = Object.fromEntries(Object.entries(properties).filter(([name]) => !hidden.has(name)));
+    const { properties, required } = inputSchema;
+    const visible = Object.fromEntries(Object.entries(objectOf(properties)).filter(([name]) => !hidden.has(name)));
     const needed = Array.isArray(required) ? required.filter((name) => !hidden.has(name)) : required;
     return {
       ...item,

@@ -1,5 +1,6 @@
 import type { Tool } from '@modelcontextprotocol/client';
 import { Mutex } from 'async-mutex';
+import { objectOf } from '../../connection/protocol/objectOf.js';
 import { isNear } from '../../core/nearNames.js';
 import { TurnBudget } from '../../core/time/turns.js';
 import type { CallSignal } from '../../core/wait/Cancellation.js';
@@ -109,9 +110,7 @@ export class ToolRanking {
     let text = this.#texts.get(tool);
     if (text === undefined) {
       const { name, title = '', description = '', inputSchema } = tool;
-      const given = Object.keys(inputSchema?.properties ?? {})
-        .slice(0, MAX_READ)
-        .join(' ');
+      const given = Object.keys(objectOf(inputSchema?.properties)).slice(0, MAX_READ).join(' ');
       text = { name: spaced(name), title: spaced(title), description: spaced(description), arguments: spaced(given) };
       this.#texts.set(tool, text);
     }

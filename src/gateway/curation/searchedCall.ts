@@ -1,4 +1,5 @@
 import { membersOf, memberText, withMembers } from '../../connection/channel/codec/members.js';
+import { isObject } from '../../connection/protocol/objectOf.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { GivenParams } from '../bridge/paramsFor.js';
 import type { Params } from '../rpc/envelope.js';
@@ -6,28 +7,38 @@ import { Refusal } from '../rpc/failure.js';
 
 /** The call that is inside a call of `call_tool`, its arguments as they were written. @throws Refusal */
 export function innerCall({ params, paramsText }: GivenParams): GivenParams {
-  const { name, arguments: own } = (params?.['arguments'] ?? {}) as Params;
+  const { name, arguments: own } = argumentsOf(params?.['arguments']);
   if (typeof name !== 'string')
     throw new Refusal(RPC_CODES.invalidParams, 'name is the name of a tool, as search_tools told it');
-  if (own !== undefined && (typeof own !== 'object' || own === null || Array.isArray(own))) {
-    throw new Refusal(RPC_CODES.invalidParams, 'arguments is an object');
-  }
-  const inner = { ...params, name, arguments: own ?? {} };
+  const inner = { ...params, name, arguments: argumentsOf(own) };
   const given = textIn(paramsText, 'arguments');
+  const members = given === undefined ? undefined : membersOf(given);
+  // Without text, as where a name comes twice, the call is written anew, with what was read here.
   const text =
-    given === undefined || paramsText === undefined
+    given === undefined || members === undefined || paramsText === undefined
       ? undefined
-      : withMembers(paramsText, { name: JSON.stringify(name), arguments: textIn(given, 'arguments') ?? '{}' });
+      : withMembers(paramsText, {
+          name: JSON.stringify(name),
+          arguments: isObject(own) ? memberText(given, members, 'arguments') : '{}',
+        });
   return { params: inner, ...(text === undefined ? {} : { paramsText: text }) };
+}
+
+/** The arguments of a call, which may be left out. @throws Refusal for what is no object */
+export function argumentsOf(given: unknown): Params {
+  if (given === undefined || given === null) return {};
+  if (isObject(given)) return given;
+  throw new Refusal(RPC_CODES.invalidParams, 'arguments is an object');
 }
 
 /** A call with arguments that the config adds; what the client wrote stays as it was written. */
 export function withFixed({ params, paramsText }: GivenParams, fixed: Params | undefined): GivenParams {
   if (fixed === undefined) return { params, ...(paramsText === undefined ? {} : { paramsText }) };
-  const all = { ...params, arguments: { ...(params?.['arguments'] as Params | undefined), ...fixed } };
+  const all = { ...params, arguments: { ...argumentsOf(params?.['arguments']), ...fixed } };
   if (paramsText === undefined) return { params: all };
   const texts = Object.fromEntries(Object.entries(fixed).map(([name, value]) => [name, JSON.stringify(value)]));
-  const own = withMembers(textIn(paramsText, 'arguments') ?? '{}', texts);
+  const given = textIn(paramsText, 'arguments');
+  const own = withMembers(given?.startsWith('{') === true ? given : '{}', texts);
   const text = own === undefined ? undefined : withMembers(paramsText, { arguments: own });
   return { params: all, ...(text === undefined ? {} : { paramsText: text }) };
 }

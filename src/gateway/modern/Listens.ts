@@ -1,7 +1,8 @@
 import type { ServerResponse } from 'node:http';
 import { textOf } from '../../connection/channel/codec/exactText.js';
-import { membersOf, memberText, withMembers } from '../../connection/channel/codec/members.js';
+import { membersOf, memberText, rewritten, withMembers } from '../../connection/channel/codec/members.js';
 import { META_SUBSCRIPTION_ID, type ServerNotice } from '../../connection/protocol/messages.js';
+import { objectOf } from '../../connection/protocol/objectOf.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { messageOf } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
@@ -208,7 +209,7 @@ function exactOf(notice: ServerNotice): Exact | undefined {
 function labelled(notice: ServerNotice, idText: string): string {
   const exact = exactOf(notice);
   if (exact !== undefined) {
-    const meta = withMembers(exact.meta, { [META_SUBSCRIPTION_ID]: idText }) ?? `{"${META_SUBSCRIPTION_ID}":${idText}}`;
+    const meta = rewritten(exact.meta, { [META_SUBSCRIPTION_ID]: idText });
     return `{"jsonrpc":"2.0","method":${JSON.stringify(notice.method)},"params":${exact.before}${meta}${exact.behind}}`;
   }
   const { _meta: given, ...rest } = notice.params ?? {};
@@ -218,7 +219,7 @@ function labelled(notice: ServerNotice, idText: string): string {
     text = open === '{' ? open : `${open},`;
     written.set(notice, text);
   }
-  const { [META_SUBSCRIPTION_ID]: _, ...meta } = (given ?? {}) as Params;
+  const { [META_SUBSCRIPTION_ID]: _, ...meta } = objectOf(given);
   const others = JSON.stringify(meta).slice(1, -1);
   const label = `${others === '' ? '' : `${others},`}"${META_SUBSCRIPTION_ID}":${idText}`;
   return `{"jsonrpc":"2.0","method":${JSON.stringify(notice.method)},"params":${text}"_meta":{${label}}}}`;

@@ -6,6 +6,7 @@ import {
   META_LOG_LEVEL,
   META_PROTOCOL_VERSION,
 } from '../../connection/protocol/metaKeys.js';
+import { isObject } from '../../connection/protocol/objectOf.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { MODERN_VERSIONS } from '../../connection/protocol/versions.js';
 import { capabilitiesProblem, clientInfoOf, type Params, type RequestMessage } from '../rpc/envelope.js';
@@ -39,9 +40,6 @@ export const NAMED_BY: ReadonlyMap<string, string> = new Map([
 /** Versions are dates: those of the modern era begin with its first. */
 const isModernVersion = (version: unknown): boolean =>
   typeof version === 'string' && !/^20(1\d|2[0-5])-/.test(version) && version >= '2026-07-28';
-
-const isObject = (value: unknown): value is Params =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 const metaOf = (message: unknown): Params | undefined => {
   const params = isObject(message) ? message['params'] : undefined;

@@ -1,5 +1,6 @@
 import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/client';
 import { membersOf, memberText } from '../../connection/channel/codec/members.js';
+import { isObject } from '../../connection/protocol/objectOf.js';
 
 /** Newest first. Clients of 2024-11-05 are answered in their version, as the SDK's servers do, also over Streamable HTTP. */
 export const PROTOCOL_VERSIONS: readonly string[] = ['2025-11-25', '2025-06-18', '2025-03-26', '2024-11-05'];
@@ -48,9 +49,6 @@ export type Incoming =
   | NotificationMessage
   | ResponseMessage
   | { readonly kind: 'invalid'; readonly id: RpcId | null; readonly why: string };
-
-const isObject = (value: unknown): value is Params =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /**
  * Looks at the envelope alone: what is inside is the server's to judge. `text`: what the message was parsed from, of which a request

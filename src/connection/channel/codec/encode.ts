@@ -1,5 +1,6 @@
 import { MessageTooLargeError, OptionError } from '../../../core/errors.js';
 import type { CallClient, Params } from '../../protocol/messages.js';
+import { objectOf } from '../../protocol/objectOf.js';
 import type { Call } from '../Call.js';
 import { textOf } from './exactText.js';
 import { membersOf, memberText, withMembers } from './members.js';
@@ -52,7 +53,7 @@ function onOneLine(json: string): string {
 }
 
 function withMeta(params: Params | undefined, meta: Params): Params {
-  return { ...params, _meta: { ...(params?.['_meta'] as Params | undefined), ...meta } };
+  return { ...params, _meta: { ...objectOf(params?.['_meta']), ...meta } };
 }
 
 /** The same in text, where everything else stays as it came. */

@@ -1,3 +1,5 @@
+import { objectOf } from '../../protocol/objectOf.js';
+
 /** A member of a JSON object, by where it stands in its text. */
 export interface Member {
   readonly key: string;
@@ -70,6 +72,17 @@ export function withMembers(text: string, values: Readonly<Record<string, string
     if (value !== undefined && !present.has(key)) parts.push(`${JSON.stringify(key)}:${value}`);
   }
   return `{${parts.join(',')}}`;
+}
+
+/** As `withMembers`, for any object: one that has no members there is written anew, by what JSON makes of it. */
+export function rewritten(text: string, values: Readonly<Record<string, string | undefined>>): string {
+  const kept = withMembers(text, values);
+  if (kept !== undefined) return kept;
+  const parts = Object.entries(objectOf(JSON.parse(text)))
+    .filter(([key]) => !Object.hasOwn(values, key))
+    .map(([key, value]) => [key, JSON.stringify(value)]);
+  const all = [...parts, ...Object.entries(values)].filter(([, value]) => value !== undefined);
+  return `{${all.map(([key, value]) => `${JSON.stringify(key)}:${value}`).join(',')}}`;
 }
 
 /** The text of one member's value; undefined when there is none of that name. */

@@ -1,3 +1,4 @@
+import { isObject } from '../../../connection/protocol/objectOf.js';
 import { show } from '../../../core/errors.js';
 import type { ListItems, ListKind } from '../../../pool/McpPool.js';
 import { MAX_URI_LENGTH } from '../../rpc/limits.js';
@@ -66,6 +67,3 @@ function sizeProblem(item: object): string | undefined {
   }
   return undefined;
 }
-
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
