@@ -88,3 +88,22 @@ test('a server of the example config whose package is missing says which to inst
     'Error: the package @modelcontextprotocol/server-none is not installed. Install it: npm install @modelcontextprotocol/server-none\n',
   );
 });
+
+/** The packages that a module names, by `import` of both kinds and by `require`. */
+const IMPORTS =
+  /(?:^(?:import|export|\}) ?(?:.* )?from |import\(|require\()'((?:@[\w.-]+\/)?[a-z][\w.-]*)(?:\/[^']*)?'/gm;
+
+test('every dependency is one that the sources import, and every package they import is one', () => {
+  const { dependencies, peerDependencies } = JSON.parse(readPage('package.json')) as Record<string, object>;
+  const { devDependencies } = JSON.parse(readPage('package.json')) as { devDependencies: Record<string, string> };
+  const imported = new Set<string>();
+  for (const file of readdirSync(join(ROOT, 'src'), { recursive: true, encoding: 'utf8' })) {
+    if (!file.endsWith('.ts')) continue;
+    const text = readPage(join('src', file)).replace(/^ *(\*|\/[/*]).*$/gm, '');
+    for (const [, name = ''] of text.matchAll(IMPORTS)) imported.add(name);
+  }
+  // Taken into dist/ by the build.
+  const inside = ['jsonc-parser'].filter((name) => name in devDependencies);
+  const declared = [...Object.keys(dependencies ?? {}), ...Object.keys(peerDependencies ?? {}), ...inside];
+  expect([...imported].filter((name) => !name.startsWith('mcp-poolkit')).sort()).toEqual(declared.sort());
+});
