@@ -35,6 +35,11 @@ export function endWithSocket(response: ServerResponse): void {
   response.once('socket', () => responses.delete(response));
 }
 
+/** Resolves once a response that waits behind others is the next to leave, or is over: what it says need not be made before. */
+export function itsTurn(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => void response.once('socket', () => resolve()).once('close', resolve));
+}
+
 /** As Node ends the others: in a turn of its own, so that what one listener throws keeps nothing from the next response. */
 function end(response: ServerResponse): void {
   response.destroy();

@@ -1,8 +1,9 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { waitsItsTurn } from '../../core/close/endWithSocket.js';
 import { type Failure, failureText } from '../rpc/failure.js';
 import type { HeldBytes } from './HeldBytes.js';
-import { bytesOf, type JsonBody, sendJson } from './respond.js';
+import { bytesOf, EXCHANGE_BYTES, type JsonBody, sendJson } from './respond.js';
 
 /** What of an answer waits for its client is bounded. */
 export interface AnswerBounds {
@@ -90,6 +91,20 @@ export function holdWaiting(response: ServerResponse, bytes: number, { held, sta
   // One that waits behind another has no socket of its own yet.
   else if (response.socket === null) response.req.socket.destroy();
   else response.destroy();
+}
+
+/**
+ * Holds what a request that waits behind others on its connection takes, until it is over: a client may send many before it reads
+ * an answer. Where there is no room for it, its client is cut.
+ */
+export function holdTurn(response: ServerResponse, { held }: AnswerBounds): void {
+  if (!waitsItsTurn(response) || isGone(response)) return;
+  if (held.take(EXCHANGE_BYTES)) {
+    response.once('close', () => held.giveBack(EXCHANGE_BYTES));
+    return;
+  }
+  response.req.socket.destroy();
+  response.destroy();
 }
 
 /** Answers one request, by its id as JSON text, with an error and the status that belongs to it. */

@@ -11,7 +11,7 @@ type OnWaiting = (response: ServerResponse, bytes: number) => void;
 
 const listeners = new WeakMap<object, OnWaiting>();
 /** What a request and its response take beside the body. */
-const EXCHANGE_BYTES = 8 * 1_024;
+export const EXCHANGE_BYTES = 8 * 1_024;
 
 /** Has `onWaiting` told of the small answers that the client of this socket does not read, unless it is told already. */
 export function watchAnswers(socket: object | null | undefined, onWaiting: OnWaiting): void {
@@ -19,7 +19,10 @@ export function watchAnswers(socket: object | null | undefined, onWaiting: OnWai
 }
 
 function sent(response: ServerResponse, bytes: number): void {
-  if (response.writableLength > 0) listeners.get(response.req.socket)?.(response, bytes + EXCHANGE_BYTES);
+  if (response.writableLength === 0) return;
+  // One that waits behind others counts from its arrival on.
+  const own = response.socket === null ? 0 : EXCHANGE_BYTES;
+  listeners.get(response.req.socket)?.(response, bytes + own);
 }
 
 /**
@@ -68,6 +71,15 @@ export function sendFailure(
   const body = `{"jsonrpc":"2.0","error":${failureText(error)},"id":null}`;
   sendJson(response, status, body, headers);
   sent(response, body.length);
+}
+
+/** Answers with a text that was made for this request. */
+export function sendText(response: ServerResponse, status: number, type: string, body: string): void {
+  if (response.headersSent || response.destroyed) return;
+  const length = Buffer.byteLength(body);
+  response.writeHead(status, { 'content-type': type, 'content-length': length });
+  response.end(body);
+  sent(response, length);
 }
 
 /** Answers without a body. */

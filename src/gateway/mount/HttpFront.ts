@@ -1,11 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
-import { endWithSocket } from '../../core/close/endWithSocket.js';
+import { endWithSocket, itsTurn, waitsItsTurn } from '../../core/close/endWithSocket.js';
 import { ClosedError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { InFlight } from '../../shutdown/InFlight.js';
 import type { Endpoint } from '../endpoint/Endpoint.js';
-import { holdWaiting } from '../http/holdAnswer.js';
+import { holdTurn, holdWaiting } from '../http/holdAnswer.js';
 import { type Target, targetOf } from '../http/paths.js';
 import { allowOrigin, answerPreflight, isPreflight } from '../http/request/cors.js';
 import type { Guard, Refused } from '../http/request/guard.js';
@@ -67,7 +67,7 @@ export class HttpFront {
   }
 
   handle(request: IncomingMessage, response: ServerResponse, { mounted, next }: Arrival): void {
-    const { checks, status, admission, track, sse } = this.#options;
+    const { checks, status, admission, track, sse, http } = this.#options;
     endWithSocket(response);
     // Whatever a host's own code made of it: nothing is thrown at that.
     if (typeof request.url !== 'string') {
@@ -75,22 +75,29 @@ export class HttpFront {
       else next();
       return;
     }
-    if (status()?.takes(request, response, mounted) === true) return;
+    watchAnswers(request.socket, this.#onWaiting);
+    if (status()?.takes(request, response, mounted) === true) {
+      holdTurn(response, http.bounds);
+      return;
+    }
     const { url } = request;
     const target = targetOf(url, { mounted, sse: sse !== undefined });
-    if (admission?.takes(request, response) === true) return;
+    if (admission?.takes(request, response) === true) {
+      holdTurn(response, http.bounds);
+      return;
+    }
     if (target === undefined && next !== undefined) {
       next();
       return;
     }
     this.requests++;
+    holdTurn(response, http.bounds);
     // Its client left while something in front worked on it: `close` was told already.
     if (response.destroyed) return;
     if (response.headersSent) {
       this.#begun(response);
       return;
     }
-    watchAnswers(request.socket, this.#onWaiting);
     if (mounted && this.announced && request.httpVersionMajor === 1) response.setHeader('connection', 'close');
     if (target === undefined && checks.concerns(url)) {
       this.#probe(request, response);
@@ -147,8 +154,11 @@ export class HttpFront {
   #probe(request: IncomingMessage, response: ServerResponse): void {
     const { guard, checks } = this.#options;
     const refusal = guard.probeRefusal(request.headers.host, request.headers.origin, request.rawHeaders);
-    if (refusal === undefined) checks.handle(request, response);
-    else this.#forbid(response, refusal);
+    if (refusal === undefined) {
+      if (waitsItsTurn(response))
+        void itsTurn(response).then(() => response.destroyed || checks.handle(request, response));
+      else checks.handle(request, response);
+    } else this.#forbid(response, refusal);
   }
 
   #forbid(response: ServerResponse, { status, why }: Refused): void {

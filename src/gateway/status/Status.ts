@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { systemClock } from '../../core/clock.js';
 import type { CloseScope } from '../../core/close/CloseScope.js';
+import { itsTurn, waitsItsTurn } from '../../core/close/endWithSocket.js';
 import type { Logger } from '../../core/logger.js';
 import { within } from '../../core/time/within.js';
 import { packageVersion } from '../../core/version.js';
@@ -12,7 +13,7 @@ import { type PrometheusRegistry, prometheusRegistry } from '../../observe/prome
 import type { McpPool } from '../../pool/McpPool.js';
 import type { HeldBytes } from '../http/HeldBytes.js';
 import type { Guard } from '../http/request/guard.js';
-import { sendEmpty } from '../http/respond.js';
+import { JSON_TYPE, sendEmpty, sendText } from '../http/respond.js';
 import { StatusActions } from './actions/StatusActions.js';
 import { pageOf, type StatusPage } from './pageFile.js';
 import { refusalOf } from './refusal.js';
@@ -54,6 +55,7 @@ export class Status implements Disposable {
   readonly #token = randomBytes(24).toString('base64url');
   readonly #startedAt = systemClock.wallNow();
   #registry: Promise<PrometheusRegistry> | undefined;
+  #metrics: Promise<string> | undefined;
   #page: Promise<StatusPage> | undefined;
 
   constructor(options: CheckedStatus, parts: StatusParts) {
@@ -91,6 +93,9 @@ export class Status implements Disposable {
     response.setHeader('x-content-type-options', 'nosniff');
     response.setHeader('referrer-policy', 'no-referrer');
     try {
+      // A client that does not read has no more made for it than one answer.
+      if (waitsItsTurn(response)) await itsTurn(response);
+      if (response.destroyed) return;
       const { host, origin } = request.headers;
       // A scraper asks by address, as probes do; a page never does.
       const { guard } = this.#parts;
@@ -157,7 +162,7 @@ export class Status implements Disposable {
     if (method !== 'GET' && method !== 'HEAD') return sendEmpty(response, 405, { allow: 'GET' });
     if (page === 'status') return this.#sendPage(response);
     if (page === 'status/events') return this.#open(response);
-    if (page === 'status/data.json') return send(response, 'application/json', JSON.stringify(this.#data()));
+    if (page === 'status/data.json') return sendText(response, 200, JSON_TYPE, JSON.stringify(this.#data()));
     if (page === 'metrics') return this.#sendMetrics(response);
     if (page === 'status/tools' && this.#options.actions) {
       return this.#actions.tools(new URL(url, 'http://status').searchParams.get('server') ?? '', response);
@@ -170,13 +175,17 @@ export class Status implements Disposable {
     const { html, policy } = await this.#page;
     response.setHeader('content-security-policy', policy);
     response.setHeader('x-frame-options', 'DENY');
-    send(response, 'text/html; charset=utf-8', html);
+    sendText(response, 200, 'text/html; charset=utf-8', html);
   }
 
   async #sendMetrics(response: ServerResponse): Promise<void> {
     this.#registry ??= prometheusRegistry(this.#instrument);
     const registry = await this.#registry;
-    send(response, registry.contentType, await registry.metrics());
+    // One text for all that ask meanwhile.
+    this.#metrics ??= registry.metrics().finally(() => {
+      this.#metrics = undefined;
+    });
+    sendText(response, 200, registry.contentType, await this.#metrics);
   }
 
   #open(response: ServerResponse): void {
@@ -213,10 +222,4 @@ export class Status implements Disposable {
       openMore: this.#instrument.openRequests.length - open.length,
     };
   }
-}
-
-function send(response: ServerResponse, type: string, body: string): void {
-  if (response.destroyed) return;
-  response.writeHead(200, { 'content-type': type, 'content-length': Buffer.byteLength(body) });
-  response.end(body);
 }

@@ -11,6 +11,7 @@ import type { StatusData } from '../../../src/gateway/status/StatusData.js';
 import { UnifiedPool } from '../../../src/pool/UnifiedPool.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { RawClient } from '../../support/httpClient.js';
+import { RawSocket } from '../../support/tcp.js';
 
 interface Reply {
   readonly status: number;
@@ -305,3 +306,34 @@ test.skipIf(!existsSync('dist/gateway/status/page.html'))(
     expect(page.headers['x-frame-options']).toBe('DENY');
   },
 );
+
+test('of what a client sends behind an answer that it does not read nothing is made before its turn, and it counts as held', async () => {
+  let asked = 0;
+  const authenticate = (): boolean => ++asked > 0;
+  const status = { page: true, metrics: true, authenticate };
+  const { gateway, url } = await serve({ status, maxBufferedBytes: 512 * 1_024 });
+  const get = (path: string): string => `GET ${path} HTTP/1.1\r\nhost: localhost\r\n\r\n`;
+  const begin = (): RawSocket => {
+    const socket = new RawSocket(Number(new URL(url).port));
+    // An answer without an end.
+    socket.send(
+      get('/status/events') + get('/metrics').repeat(20) + get('/status/data.json') + get('/readyz').repeat(20),
+    );
+    return socket;
+  };
+  const cut = begin();
+  await expect.poll(() => gateway.stats.heldBytes).toBe(41 * 8 * 1_024);
+  expect(asked).toBe(1);
+  cut.send(get('/metrics').repeat(30));
+  await cut.over();
+  await expect.poll(() => gateway.stats.heldBytes).toBe(0);
+  expect(asked).toBe(1);
+  const read = begin();
+  await expect.poll(() => gateway.stats.heldBytes).toBe(41 * 8 * 1_024);
+  gateway.endStreams();
+  const text = await read.until((all) => all.split('"checks":').length === 21);
+  expect(text.split('\nmcp_poolkit_gateway_held_bytes ').length).toBe(21);
+  expect(text.split('"snapshot":').length).toBe(3);
+  expect(asked).toBe(1 + 22);
+  await expect.poll(() => gateway.stats.heldBytes).toBe(0);
+});

@@ -1,12 +1,13 @@
 import { timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { objectOf } from '../../../connection/protocol/objectOf.js';
 import { messageOf, OutcomeUnknownError, PoolkitError } from '../../../core/errors.js';
 import type { Logger } from '../../../core/logger.js';
 import type { Instrument } from '../../../observe/Instrument.js';
 import type { McpPool } from '../../../pool/McpPool.js';
 import type { HeldBytes } from '../../http/HeldBytes.js';
 import { readBody } from '../../http/request/readBody.js';
-import { sendJson } from '../../http/respond.js';
+import { JSON_TYPE, sendText } from '../../http/respond.js';
 
 export interface StatusActionsOptions {
   readonly pool: McpPool;
@@ -114,7 +115,7 @@ export class StatusActions {
 
   async #call(server: string, tool: string, given: unknown, signal: AbortSignal): Promise<unknown> {
     const { pool, note } = this.#options;
-    const args = typeof given === 'object' && given !== null ? (given as Record<string, unknown>) : {};
+    const args = objectOf(given);
     note(server, `tool ${tool} tried on the page`);
     const caller = this.#caller(server);
     try {
@@ -137,5 +138,5 @@ export class StatusActions {
 }
 
 function answer(response: ServerResponse, status: number, body: object): void {
-  sendJson(response, status, JSON.stringify(body));
+  sendText(response, status, JSON_TYPE, JSON.stringify(body));
 }
