@@ -11,6 +11,9 @@ export interface CallTimesOptions {
   readonly maxTotalTimeoutMs: number;
 }
 
+/** After the event loop stood still, what came meanwhile is read before a call's time is over: no more than so much later. */
+const MAX_GRACE_MS = 1_000;
+
 /** How long the calls of one channel may take: waiting for the transport, and from their send. One wheel for all. */
 export class CallTimes {
   readonly #options: CallTimesOptions;
@@ -18,7 +21,7 @@ export class CallTimes {
 
   constructor(options: CallTimesOptions) {
     this.#options = options;
-    this.#wheel = new TimeoutWheel(options.clock);
+    this.#wheel = new TimeoutWheel(options.clock, { maxGraceMs: MAX_GRACE_MS });
   }
 
   /** Waiting for the transport from now on. */

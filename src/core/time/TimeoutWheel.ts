@@ -15,8 +15,21 @@ export abstract class WheelEntry {
   abstract onTimeout(): void;
 }
 
+export interface TimeoutWheelOptions {
+  /**
+   * What waits for answers that this process itself reads: when the event loop stood still past the time of an entry, the entry has
+   * as long again, no more than so many ms, and once. Node fires timers before it reads what came meanwhile, and a connection is read
+   * in turns. 0: none.
+   * @defaultValue 0
+   */
+  readonly maxGraceMs?: number;
+}
+
 const TICK_MS = 10;
 const BUCKETS = 512;
+/** A turn that is later than this was held up: on an idle loop one is 1 to 3 ms behind its tick. */
+const HELD_UP_MS = 5;
+const MIN_GRACE_MS = 2 * TICK_MS;
 
 /**
  * Any number of timeouts under one timer. Adding and removing are O(1) in linked buckets; an entry fires in the first
@@ -27,6 +40,9 @@ const BUCKETS = 512;
  */
 export class TimeoutWheel {
   readonly #clock: Clock;
+  readonly #maxGraceMs: number;
+  /** Entries that have their grace now: it is their last. */
+  readonly #graced = new Set<WheelEntry>();
   readonly #originMs: number;
   readonly #buckets: (WheelEntry | undefined)[] = new Array(BUCKETS).fill(undefined);
   readonly #onTick = (): void => this.#turn();
@@ -38,8 +54,9 @@ export class TimeoutWheel {
   /** While callbacks run nothing is armed: the turn arms once, at its end, for the first of what is then in. */
   #turning = false;
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, { maxGraceMs = 0 }: TimeoutWheelOptions = {}) {
     this.#clock = clock;
+    this.#maxGraceMs = maxGraceMs;
     this.#originMs = clock.now();
   }
 
@@ -57,14 +74,7 @@ export class TimeoutWheel {
     const nowMs = clockMs - this.#originMs;
     if (this.#size === 0) this.#served = Math.max(this.#served, Math.floor(nowMs / TICK_MS) - 1);
     const tick = Math.max(Math.ceil((nowMs + delayMs) / TICK_MS), this.#served + 1);
-    const bucket = tick % BUCKETS;
-    const head = this.#buckets[bucket];
-    entry.wheelTick = tick;
-    entry.wheelBucket = bucket;
-    entry.wheelNext = head;
-    if (head !== undefined) head.wheelPrevious = entry;
-    this.#buckets[bucket] = entry;
-    this.#size++;
+    this.#put(entry, tick);
     if (this.#turning) return;
     if (this.#timer === undefined || tick < this.#timerTick) this.#arm(tick, nowMs);
     else if (this.#size === 1) this.#timer.ref();
@@ -80,6 +90,7 @@ export class TimeoutWheel {
     entry.wheelNext = undefined;
     entry.wheelPrevious = undefined;
     entry.wheelBucket = -1;
+    if (this.#graced.size > 0) this.#graced.delete(entry);
     this.#size--;
     if (this.#size === 0) this.#timer?.unref();
   }
@@ -93,9 +104,29 @@ export class TimeoutWheel {
     this.#timer = undefined;
   }
 
+  #put(entry: WheelEntry, tick: number): void {
+    const bucket = tick % BUCKETS;
+    const head = this.#buckets[bucket];
+    entry.wheelTick = tick;
+    entry.wheelBucket = bucket;
+    entry.wheelNext = head;
+    if (head !== undefined) head.wheelPrevious = entry;
+    this.#buckets[bucket] = entry;
+    this.#size++;
+  }
+
+  /** Ticks that entries which are due get beyond: as many as the turn is late. */
+  #graceTicks(nowMs: number): number {
+    const lateMs = nowMs - this.#timerTick * TICK_MS;
+    if (this.#maxGraceMs === 0 || lateMs <= HELD_UP_MS) return 0;
+    return Math.ceil(Math.min(Math.max(lateMs, MIN_GRACE_MS), this.#maxGraceMs) / TICK_MS);
+  }
+
   #turn(): void {
     this.#timer = undefined;
-    const nowTick = Math.floor((this.#clock.now() - this.#originMs) / TICK_MS);
+    const nowMs = this.#clock.now() - this.#originMs;
+    const nowTick = Math.floor(nowMs / TICK_MS);
+    const graceTicks = this.#graceTicks(nowMs);
     const due = this.#due(nowTick);
     this.#served = nowTick;
     this.#turning = true;
@@ -103,7 +134,13 @@ export class TimeoutWheel {
     for (const entry of due) {
       // One that an earlier callback removed or moved is no longer due.
       if (entry.wheelBucket < 0 || entry.wheelTick > nowTick) continue;
+      const last = graceTicks === 0 || this.#graced.has(entry);
       this.remove(entry);
+      if (!last) {
+        this.#put(entry, nowTick + graceTicks);
+        this.#graced.add(entry);
+        continue;
+      }
       try {
         entry.onTimeout();
       } catch (error) {

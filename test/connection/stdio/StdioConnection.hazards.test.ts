@@ -1,10 +1,15 @@
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { Progress, RequestHandler, ServerNotice } from '../../../src/connection/protocol/messages.js';
 import type { StdioConnection } from '../../../src/connection/stdio/StdioConnection.js';
 import { RpcError } from '../../../src/core/errors.js';
+import { fixture } from '../../support/servers.js';
 import { call, echoArgs, open, said } from '../../support/stdioConnection.js';
 
 const MB = 1024 * 1024;
+const sizeOf = (file: string): number => statSync(file, { throwIfNoEntry: false })?.size ?? 0;
 const failing = (promise: Promise<unknown>): Promise<unknown> => promise.catch((error: unknown) => error);
 const text = async (connection: StdioConnection, name: string, args = {}, options = {}): Promise<string> =>
   ((await call(connection, name, args, options)) as { content: { text: string }[] }).content[0]?.text ?? '';
@@ -25,6 +30,25 @@ test('a crash in the middle of a message fails its call, and the half line is co
   const connection = await open(echoArgs());
   expect(await failing(call(connection, 'half-exit'))).toMatchObject({ code: 'ERR_OUTCOME_UNKNOWN' });
   expect(connection.counters.garbage).toBe(1);
+});
+
+test('answers that came while the event loop stood still are no timeouts', async () => {
+  const connection = await open([fixture('hostile-server.mjs')]);
+  const folder = mkdtempSync(join(tmpdir(), 'poolkit-stall-'));
+  const answered = join(folder, 'answered');
+  const js = `reply({ n: ${'1'.repeat(1_000)} }); process.getBuiltinModule('fs').appendFileSync(${JSON.stringify(answered)}, 'x')`;
+  const calls = Array.from({ length: 20 }, () => failing(call(connection, 'x', { js }, { timeoutMs: 100 })));
+  // Behind an immediate Node fires timers before it reads.
+  await new Promise<void>((resolve) => {
+    setImmediate(() => {
+      const startMs = performance.now();
+      const spentMs = (): number => performance.now() - startMs;
+      while (spentMs() < 200 || (sizeOf(answered) < calls.length && spentMs() < 10_000));
+      resolve();
+    });
+  });
+  expect((await Promise.all(calls)).filter((each) => each instanceof Error)).toEqual([]);
+  rmSync(folder, { recursive: true });
 });
 
 test('what a killed server had already answered is still an answer', async () => {

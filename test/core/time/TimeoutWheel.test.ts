@@ -170,3 +170,38 @@ test('removing one that is not in does nothing', () => {
   wheel.remove(entry);
   expect(wheel.size).toBe(0);
 });
+
+test('after the loop stood still, what was due meanwhile has as long again, bounded and once', () => {
+  wheel = new TimeoutWheel(clock, { maxGraceMs: 1_000 });
+  const late = new Entry('late');
+  wheel.add(late, 50);
+  clock.advanceSync(52);
+  expect(fired.splice(0)).toEqual(['late@51']);
+
+  const answered = new Entry('answered');
+  const moved = new Entry('moved');
+  for (const each of [late, answered, moved]) wheel.add(each, 48);
+  clock.suspend(348);
+  clock.advanceSync(0);
+  expect([fired, wheel.size]).toEqual([[], 3]);
+  wheel.remove(answered);
+  wheel.add(moved, 1_000);
+  // It was 300 ms behind its tick at 400, and so it is once more: the grace was its last.
+  clock.advanceSync(290);
+  clock.suspend(300);
+  clock.advanceSync(0);
+  expect(fired.splice(0)).toEqual(['late@990']);
+  // One that began anew has a grace of its own.
+  clock.suspend(500);
+  clock.advanceSync(0);
+  expect(fired).toEqual([]);
+  clock.advanceSync(110);
+  expect(fired.splice(0)).toEqual(['moved@1581']);
+
+  wheel.add(late, 50);
+  clock.suspend(60_000);
+  clock.advanceSync(0);
+  expect(fired).toEqual([]);
+  clock.advanceSync(1_011);
+  expect([fired.length, wheel.size]).toEqual([1, 0]);
+});
