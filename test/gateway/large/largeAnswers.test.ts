@@ -23,13 +23,15 @@ const PART = 64 * 1_024;
 const PARTS = 48;
 let gateway: Gateway;
 let pool: StdioPool;
+let url: string;
 let one: RawClient;
 
 beforeEach(async () => {
   pool = new StdioPool();
   pool.addServer({ name: 'one', transport: 'stdio', command: process.execPath, args: [SERVER] });
   gateway = new Gateway({ pool, port: 0 });
-  one = new RawClient(`${(await gateway.listen()).url}/servers/one/mcp`);
+  ({ url } = await gateway.listen());
+  one = new RawClient(`${url}/servers/one/mcp`);
   await one.initialize();
 });
 
@@ -145,6 +147,25 @@ test('what of a large answer waits behind another is given back when its connect
   // A legacy call goes on without its client.
   await one.send({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 1 } });
   await expect.poll(() => gateway.stats.heldBytes).toBe(0);
+});
+
+test('through all servers together a large answer comes in pieces, too, and what it links to leads to its server', async () => {
+  pool.addServer({ name: 'two', transport: 'stdio', command: process.execPath, args: [SERVER] });
+  const all = new RawClient(`${url}/mcp`);
+  await all.initialize();
+  const link = (uri: string): string => `"},{"type":"resource_link","uri":"${uri}","name":"a"}]}`;
+  const own = await all.call('tools/call', { name: 'one__large', arguments: { parts: 0, end: link('x://a') } });
+  expect(own.result?.['content']).toContainEqual({ type: 'resource_link', uri: 'x://a', name: 'a' });
+  for (const [tool, uri] of [
+    ['one__large', 'x://a'],
+    ['two__large', 'poolkit:two/x://a'],
+  ] as const) {
+    const response = await askTool(all, tool, { parts: PARTS, end: link('x://a') });
+    expect(response.headers).toMatchObject(IN_PIECES);
+    expect(await read(response)).toEqual(
+      wholeOf('"a"', `{"content":[{"type":"text","text":"${'x'.repeat(PART * PARTS)}${link(uri)}`),
+    );
+  }
 });
 
 test('where someone looks at results, or a response could not break off, a large answer comes whole', async () => {

@@ -1,11 +1,13 @@
 import { respliced } from '../../../connection/calls/spliced.js';
+import type { ResultSink } from '../../../connection/channel/large/ResultSink.js';
 import { RpcError } from '../../../core/errors.js';
 import type { ServerNotice } from '../../../pool/McpPool.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
 import type { Params } from '../../rpc/envelope.js';
+import { RewritingSink } from '../../rpc/RewritingSink.js';
+import { type JsonPath, StringRewriter } from '../../rpc/StringRewriter.js';
 import type { Uris } from '../uris/Uris.js';
 import { type Work, workOfMessage } from '../uris/uriTemplates.js';
-import { type JsonPath, rewriteStrings } from './rewriteStrings.js';
 import type { TaskIds } from './TaskIds.js';
 
 /** Whose message it is, and for whom. */
@@ -44,14 +46,15 @@ export class Outward {
     const uris = bytes.includes('"uri"') || bytes.includes('esourceUri"') || bytes.includes('"openai/outputTemplate"');
     if (!uris && !bytes.includes('"taskId"')) return result;
     if (uris) await this.#uris.prepare(crossing.session);
-    const text = bytes.toString('utf8');
-    const ofTask = crossing.method.startsWith('tasks/') || TASK_RESULT.test(text);
-    const work = workOfMessage();
-    const changed = rewriteStrings(text, KEYS, (path, value) => {
-      if (isTaskId(path, ofTask)) return this.#task(value, path, crossing);
-      return isUri(path) ? this.#uri(value, crossing, work) : undefined;
-    });
-    return changed === text ? result : Buffer.from(changed);
+    const ofTask = crossing.method.startsWith('tasks/') || TASK_RESULT.test(bytes.toString('latin1'));
+    const rewriter = this.#rewriter(crossing, ofTask);
+    const parts = rewriter.push(bytes);
+    return rewriter.changed ? Buffer.concat(parts) : result;
+  }
+
+  /** The same for one that comes in pieces, and goes on to `sink`. No result that makes a task is of that size. */
+  inPieces(sink: ResultSink, crossing: Crossing, onRoom: () => void): RewritingSink {
+    return new RewritingSink(sink, this.#rewriter(crossing, false), this.#uris.prepare(crossing.session), onRoom);
   }
 
   /** What comes on the way to an answer, or by itself. */
@@ -73,6 +76,14 @@ export class Outward {
     const data = error.data as Params | null | undefined;
     if (typeof data !== 'object' || data?.['uri'] !== asked.server) return error;
     return new RpcError(error.server, error.rpcCode, error.message, { ...data, uri: asked.client });
+  }
+
+  #rewriter(crossing: Crossing, ofTask: boolean): StringRewriter {
+    const work = workOfMessage();
+    return new StringRewriter(KEYS, (path, value) => {
+      if (isTaskId(path, ofTask)) return this.#task(value, path, crossing);
+      return isUri(path) ? this.#uri(value, crossing, work) : undefined;
+    });
   }
 
   #task(taskId: string, path: JsonPath, { server, onTask }: Crossing): string {

@@ -1,8 +1,8 @@
 import type { RequestHandler } from '../../../connection/protocol/messages.js';
 import { changed, type GivenParams } from '../../bridge/paramsFor.js';
 import type { CallOptions } from '../../endpoint/Endpoint.js';
-import { whole } from '../../endpoint/whole.js';
 import type { Params } from '../../rpc/envelope.js';
+import type { RewritingSink } from '../../rpc/RewritingSink.js';
 import type { Callers } from '../../session/callers/Callers.js';
 import type { LogLevels } from '../../session/LogLevels.js';
 import { OwnTasks } from '../../session/OwnTasks.js';
@@ -35,16 +35,27 @@ export class Passage {
     const crossing: Crossing = { ...to, onTask: (taskId) => this.ownTasks.add(server, session, taskId) };
     await levels.tell(server, session);
     const { params, paramsText } = this.#ofTask(given);
-    const { paramsText: _, onNotification, onRequest, ...rest } = call;
+    const { paramsText: _, onNotification, onRequest, onLarge, ...rest } = call;
+    let taken: RewritingSink | undefined;
     try {
       const result = await callers.request(server, session, method, params, {
-        ...whole(rest),
+        ...rest,
+        // The ids of tasks in these are found in the whole.
+        ...(onLarge &&
+          !method.startsWith('tasks/') && {
+            onLarge: (onRoom: () => void) => {
+              const sink = onLarge(onRoom);
+              taken = sink && this.outward.inPieces(sink, crossing, onRoom);
+              return taken;
+            },
+          }),
         ...(paramsText === undefined ? {} : { paramsText }),
         ...(onNotification && {
           onNotification: (notice) => onNotification(this.outward.notice(notice, server, session)),
         }),
         ...(onRequest && { onRequest: this.#asking(server, onRequest) }),
       });
+      if (taken !== undefined) await taken.ready;
       return await this.outward.result(result, crossing);
     } catch (error) {
       throw this.outward.failure(error, crossing);

@@ -1,0 +1,144 @@
+import { keyOf } from '../../connection/channel/codec/members.js';
+
+const QUOTE = 0x22;
+const QUOTES = Buffer.from('"');
+const BACKSLASH = 0x5c;
+const COMMA = 0x2c;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+const OPEN_BRACKET = 0x5b;
+const CLOSE_BRACKET = 0x5d;
+
+/** A longer key is none that is looked for, and a longer string is left as it is. */
+const MAX_STRING_BYTES = 64 * 1_024;
+
+/** What the next byte stands in: between the tokens, in a key, in a string that may be changed, or in another. */
+type Inside = 'structure' | 'key' | 'watched' | 'string';
+
+/** Where a value stands: keys and indices from the outside in. It changes once the call is over. */
+export type JsonPath = readonly (string | number)[];
+
+/**
+ * JSON with other strings in some places, everything else byte for byte as it was. It may come in pieces, however cut; it must be
+ * known to be JSON. `change` is asked for each string that stands under one of `keys`; undefined leaves it.
+ */
+export class StringRewriter {
+  /** Whether any string was changed. */
+  changed = false;
+  readonly #keys: ReadonlySet<string>;
+  readonly #change: (path: JsonPath, value: string) => string | undefined;
+  readonly #path: (string | number)[] = [];
+  #atKey = false;
+  #in: Inside = 'structure';
+  /** The last byte of the piece before was a backslash that does not stand for itself. */
+  #escaped = false;
+  /** Of the key, or the string that may be changed, which has begun: what came so far, from its quote on. */
+  #parts: Buffer[] = [];
+  #bytes = 0;
+
+  constructor(keys: ReadonlySet<string>, change: (path: JsonPath, value: string) => string | undefined) {
+    this.#keys = keys;
+    this.#change = change;
+  }
+
+  /** What goes on of the next piece. A string that may be changed is kept back until it has ended. */
+  push(piece: Buffer): Buffer[] {
+    const out: Buffer[] = [];
+    // Up to `from` the piece has gone on or is kept back; what is read of a string begins at `start` of it.
+    let from = 0;
+    let start = 0;
+    for (let at = 0; at < piece.length; ) {
+      if (this.#in === 'structure') {
+        if (piece[at] === QUOTE) {
+          start = at + 1;
+          if (this.#begins() === 'watched') {
+            out.push(piece.subarray(from, at));
+            from = start;
+          }
+        } else this.#structure(piece[at] as number);
+        at++;
+        continue;
+      }
+      const end = this.#endOf(piece, at);
+      at = end < 0 ? piece.length : end + 1;
+      if (this.#in !== 'string') this.#collect(piece.subarray(start, at));
+      if (this.#in === 'watched' && (end >= 0 || this.#bytes > MAX_STRING_BYTES)) {
+        out.push(end < 0 ? Buffer.concat(this.#parts) : this.#changed());
+        from = at;
+        this.#in = 'string';
+      }
+      if (end < 0) break;
+      if (this.#in === 'key') this.#keyEnded();
+      this.#in = 'structure';
+    }
+    if (this.#in !== 'watched') out.push(piece.subarray(from));
+    return out.filter(({ length }) => length > 0);
+  }
+
+  #begins(): Inside {
+    this.#in = this.#atKey ? 'key' : this.#keys.has(this.#path.at(-1) as string) ? 'watched' : 'string';
+    this.#parts = [QUOTES];
+    this.#bytes = 1;
+    return this.#in;
+  }
+
+  /** The offset of the quote that ends a string, or -1 when it is in a later piece. */
+  #endOf(piece: Buffer, from: number): number {
+    let first = this.#escaped ? from + 1 : from;
+    this.#escaped = false;
+    for (;;) {
+      const quote = piece.indexOf(QUOTE, first);
+      const end = quote < 0 ? piece.length : quote;
+      let at = end;
+      while (at > first && piece[at - 1] === BACKSLASH) at--;
+      const escapes = (end - at) % 2 === 1;
+      if (quote < 0) this.#escaped = escapes;
+      if (quote < 0 || !escapes) return quote;
+      first = quote + 1;
+    }
+  }
+
+  #collect(part: Buffer): void {
+    this.#bytes += part.length;
+    if (this.#in === 'watched' || this.#bytes <= MAX_STRING_BYTES) this.#parts.push(part);
+  }
+
+  #keyEnded(): void {
+    const text = Buffer.concat(this.#parts).toString('utf8');
+    this.#path[this.#path.length - 1] = this.#bytes > MAX_STRING_BYTES ? '' : keyOf(text, 0, text.length);
+    this.#atKey = false;
+  }
+
+  #changed(): Buffer {
+    const whole = Buffer.concat(this.#parts);
+    if (whole.length > MAX_STRING_BYTES) return whole;
+    const changed = this.#change(this.#path, JSON.parse(whole.toString('utf8')) as string);
+    if (changed === undefined) return whole;
+    this.changed = true;
+    return Buffer.from(JSON.stringify(changed));
+  }
+
+  #structure(byte: number): void {
+    const path = this.#path;
+    switch (byte) {
+      case OPEN_BRACE:
+        path.push('');
+        this.#atKey = true;
+        break;
+      case OPEN_BRACKET:
+        path.push(0);
+        this.#atKey = false;
+        break;
+      case CLOSE_BRACE:
+      case CLOSE_BRACKET:
+        path.pop();
+        this.#atKey = false;
+        break;
+      case COMMA: {
+        const top = path.length - 1;
+        if (typeof path[top] === 'number') path[top]++;
+        else this.#atKey = true;
+      }
+    }
+  }
+}
