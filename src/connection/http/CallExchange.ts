@@ -8,6 +8,7 @@ import type { BodyUse } from '../net/body/BodyUse.js';
 import type { SseEvent } from '../net/body/events/SseReader.js';
 import { mediaTypeOf } from '../net/body/responseHeaders.js';
 import { excerpt, type RefusalError, rpcErrorIn } from '../net/body/statusError.js';
+import type { WholeBody } from '../net/body/WholeBody.js';
 import { CallRequest } from '../net/CallRequest.js';
 import { ResponseTimeout } from '../net/ResponseTimeout.js';
 import { RPC_CODES } from '../protocol/rpcCodes.js';
@@ -80,8 +81,17 @@ export class CallExchange extends CallRequest {
     this.#retryMs = Math.max(delayMs, MIN_RETRY_MS);
   }
 
-  protected override onLong(parts: readonly Buffer[]): LongMessage | undefined {
-    if (!this.#json || this.call.options.raw !== true) return undefined;
+  override onLongEvent({ id, event }: Omit<SseEvent, 'data'>, data: WholeBody): void {
+    this.#fruitless = 0;
+    if (id !== undefined && id !== '') this.#lastEventId = id;
+    if (event !== undefined && event !== 'message') return;
+    const bytes = data.take();
+    if (!data.taken) this.#transport.channel.read(bytes, this.call, data.reply);
+    if (!this.pending) this.linger();
+  }
+
+  override onLong(parts: readonly Buffer[]): LongMessage | undefined {
+    if (this.call.options.raw !== true) return undefined;
     return new LongMessage(parts, true, (all, scan) => {
       const reply = this.#transport.channel.large.begin(all, scan, this.flow, this.call);
       return reply && { push: (part) => this.#passOn(reply, part), end: () => reply.end() };

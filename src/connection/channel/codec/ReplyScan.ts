@@ -99,6 +99,11 @@ export class ReplyScan {
     return { id: this.#id, start: this.#resultStart, end: this.#result?.end };
   }
 
+  /** Whether it is at its end, but for white space. */
+  get done(): boolean {
+    return this.#state === DONE;
+  }
+
   /** Whether the result says that its tool failed, as far as it came. */
   get isError(): boolean {
     return this.#isError;

@@ -46,6 +46,11 @@ export class LongMessage {
     return this.#taker !== undefined;
   }
 
+  /** Of one that is looked at: whether nothing is missing of it, if it is a reply with a result. */
+  get whole(): boolean {
+    return this.#scan?.done === true;
+  }
+
   /** What is kept of it. */
   get bytes(): Buffer {
     return this.#buffer.subarray(0, this.#length);

@@ -14,6 +14,13 @@ export class Utf8Pieces {
     return proper(bytes.subarray(0, end));
   }
 
+  /** The bytes of a character whose end is missing, which goes on elsewhere. */
+  takeRest(): Buffer {
+    const rest = this.#rest;
+    this.#rest = NONE;
+    return rest;
+  }
+
   /** What is left when nothing more comes. */
   end(): Buffer {
     return proper(this.#rest);

@@ -3,6 +3,7 @@ import type { RawReply } from '../../channel/codec/envelope.js';
 import type { LongMessage } from '../../channel/large/LongMessage.js';
 import type { BodyUse } from './BodyUse.js';
 import type { SseEvent, SseSink } from './events/SseReader.js';
+import type { WholeBody } from './WholeBody.js';
 
 /** What each kind of exchange makes of its response. */
 export abstract class ResponseReader extends WheelEntry implements SseSink {
@@ -29,8 +30,12 @@ export abstract class ResponseReader extends WheelEntry implements SseSink {
     this.end();
   }
 
-  /** A body has become long: how it is read, where not as a whole. */
-  protected onLong(_parts: readonly Buffer[]): LongMessage | undefined {
+  onLongEvent(event: Omit<SseEvent, 'data'>, data: WholeBody): void {
+    this.onEvent({ ...event, data: data.take().toString('utf8') });
+  }
+
+  /** A body, or an event, has become long: how it is read, where not as a whole. */
+  onLong(_parts: readonly Buffer[]): LongMessage | undefined {
     return undefined;
   }
 

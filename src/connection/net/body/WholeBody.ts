@@ -23,8 +23,9 @@ export class WholeBody {
   #looseBytes = 0;
   /** Once it is long, where that is of use; null: it is not. */
   #long: LongMessage | null | undefined;
-  /** Of a long one that was taken out: what it is. */
+  /** Of a long one that was taken out: what it is, and whether nothing of it was kept. */
   reply: RawReply | null | undefined;
+  taken = false;
 
   constructor(
     incoming: IncomingBytes,
@@ -48,6 +49,16 @@ export class WholeBody {
     if (this.#long?.taken === true) return undefined;
     this.#coming += chunk.length;
     return this.#incoming.change(chunk.length);
+  }
+
+  /** Of a long one that is looked at: whether nothing is missing of it, if it is a reply with a result. */
+  get whole(): boolean {
+    return this.#long?.whole === true;
+  }
+
+  /** Whether nothing of it is kept. */
+  get isTaken(): boolean {
+    return this.#long?.taken === true;
   }
 
   /** Its response is over: it is not on its way any more. */
@@ -80,6 +91,7 @@ export class WholeBody {
 
   /** All of one that does not become long, which it goes on holding. */
   join(): Buffer {
+    if (this.#long) return this.#long.bytes;
     if (this.#more !== undefined) {
       this.#first = Buffer.concat(this.#more, this.#bytes);
       this.#more = undefined;
@@ -94,6 +106,7 @@ export class WholeBody {
     if (this.#long) {
       const long = this.#long;
       this.reply = long.end();
+      this.taken = long.taken;
       this.clear();
       return long.bytes;
     }

@@ -14,6 +14,7 @@ export class EventBody {
   readonly #endpoint: Endpoint;
   readonly #reader: SseReader;
   readonly #flow: BodyFlow;
+  readonly #resume: () => void;
   readonly #onError: (error: unknown) => void;
   /** Of the newest chunk, what is not read yet. */
   #rest: Buffer | undefined;
@@ -22,6 +23,10 @@ export class EventBody {
   constructor(endpoint: Endpoint, sink: SseSink, flow: BodyFlow, onError: (error: unknown) => void) {
     this.#endpoint = endpoint;
     this.#reader = endpoint.takeReader(sink);
+    const { goOn } = flow;
+    this.#resume = goOn;
+    // One that is paused goes on with what is left of its newest chunk.
+    flow.goOn = () => this.#goOn();
     this.#flow = flow;
     this.#onError = onError;
   }
@@ -69,7 +74,7 @@ export class EventBody {
 
   #read(): boolean {
     const { turns } = this.#endpoint;
-    while (this.#rest !== undefined && !this.#over && !turns.spent) {
+    while (this.#rest !== undefined && !this.#over && !turns.spent && !this.#flow.paused) {
       const chunk = this.#rest;
       // An event is two line ends or more.
       const { end, lines } = cut(chunk, turns.messagesLeft * 2);
@@ -78,7 +83,9 @@ export class EventBody {
       this.#reader.push(end < chunk.length ? chunk.subarray(0, end) : chunk);
       turns.spend(end, Math.ceil(lines / 2), startMs);
     }
-    if (this.#rest === undefined || this.#over) return true;
+    if (this.#over) return true;
+    if (this.#flow.paused) return false;
+    if (this.#rest === undefined) return true;
     turns.inNextTurn(() => this.#goOn());
     return false;
   }
@@ -86,7 +93,7 @@ export class EventBody {
   #goOn(): void {
     if (this.#over) return;
     try {
-      if (this.#read()) this.#flow.goOn();
+      if (this.#read()) this.#resume();
     } catch (error) {
       this.#onError(error);
     }

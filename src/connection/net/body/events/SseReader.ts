@@ -1,5 +1,6 @@
 import { createParser, type EventSourceParser } from 'eventsource-parser';
 import { skipJson, skipSpace } from '../../../channel/codec/skipJson.js';
+import type { LongMessage } from '../../../channel/large/LongMessage.js';
 import type { IncomingBytes } from '../IncomingBytes.js';
 import { WholeBody } from '../WholeBody.js';
 import { CommentFilter } from './CommentFilter.js';
@@ -17,8 +18,14 @@ export interface SseSink {
   onRetry(delayMs: number): void;
   /** An event over the cap; nothing more is read. */
   onOversized(): void;
+  /** The data of an event has become long, and `parts` of it came: how it is read, where not as a whole. */
+  onLong?(parts: readonly Buffer[]): LongMessage | undefined;
+  /** In place of `onEvent`: the event's data is all of `data`, on one line. It is not to be kept. */
+  onLongEvent?(event: Omit<SseEvent, 'data'>, data: WholeBody): void;
 }
 
+const DATA = 'data:';
+const SPACE = 0x20;
 const NEWLINE = 0x0a;
 const RETURN = 0x0d;
 const OPEN_BRACE = 0x7b;
@@ -26,6 +33,8 @@ const OPEN_BRACKET = 0x5b;
 const BLANK_LINE = Buffer.from('\n\n');
 /** What the parser makes of each line takes so much memory for a moment, in bytes. */
 const LINE_BYTES = 64;
+/** A line of data from this size on is kept by itself, as bytes; the parser gets an empty one in its place. */
+const LONG_LINE_BYTES = 512 * 1_024;
 /** So many lines an event may have whatever `maxEventBytes` is. */
 const FREE_LINES = 65_536;
 
@@ -43,6 +52,13 @@ export class SseReader {
   /** The event that stands open. */
   readonly #held: WholeBody;
   #heldLines = 0;
+  readonly #incoming: IncomingBytes;
+  /** Its data, where that is one long line. */
+  #long: WholeBody | undefined;
+  /** That line goes on. */
+  #inLong = false;
+  /** Whether there is one was looked at. */
+  #looked = false;
   /** Whose stream it reads; undefined when nothing more is handed on. */
   #sink: SseSink | undefined;
   #first = true;
@@ -56,14 +72,10 @@ export class SseReader {
   constructor(maxEventBytes: number, incoming: IncomingBytes) {
     this.#maxEventBytes = maxEventBytes;
     this.#maxLines = Math.max(FREE_LINES, maxEventBytes / LINE_BYTES);
+    this.#incoming = incoming;
     this.#held = new WholeBody(incoming);
     this.#parser = createParser({
-      onEvent: (event) => {
-        const units = event.data.length;
-        // A UTF-16 unit is 3 bytes or fewer.
-        if (units * 3 > maxEventBytes && Buffer.byteLength(event.data) > maxEventBytes) this.#oversized();
-        else this.#sink?.onEvent(event);
-      },
+      onEvent: (event) => this.#event(event),
       onRetry: (delayMs) => this.#sink?.onRetry(delayMs),
     });
   }
@@ -79,8 +91,9 @@ export class SseReader {
 
   /** @throws Error when there is no room for it among what is on its way. */
   push(chunk: Buffer): void {
+    const rest = this.#inLong ? this.#longPart(chunk) : chunk;
     if (this.#sink === undefined) return;
-    const bytes = this.#comments.without(this.#withPlainEnds(chunk), this.#lineStart);
+    const bytes = this.#comments.without(this.#withPlainEnds(rest), this.#lineStart);
     if (bytes.length === 0) return;
     const end = this.#endOfEvents(bytes);
     this.#lineStart = bytes[bytes.length - 1] === NEWLINE;
@@ -95,20 +108,16 @@ export class SseReader {
 
   /** Bytes of the event that stands open. */
   get pending(): number {
-    return this.#held.bytes;
+    return this.#held.bytes + (this.#long?.bytes ?? 0);
   }
 
   /** Ends the event that stands open, if its data is JSON: nothing can be missing of it then. */
   complete(): void {
     if (!this.open) return;
     const text = this.#held.join().toString('utf8');
-    const data = text
-      .split('\n')
-      .filter((line) => line.startsWith('data:'))
-      .map((line) => line.slice(5))
-      .join('\n');
-    if (!isWhole(Buffer.from(data))) return;
-    this.#forget();
+    if (!(this.#long === undefined ? isWhole(dataOf(text)) : this.#long.whole || isWhole(this.#long.join()))) return;
+    this.#forgetHeld();
+    this.#inLong = false;
     this.#lineStart = true;
     this.#feed(text.endsWith('\n') ? `${text}\n` : `${text}\n\n`);
   }
@@ -148,6 +157,7 @@ export class SseReader {
 
   /** The first `end` bytes end the event that stands open, and others. */
   #take(bytes: Buffer, end: number): void {
+    this.#looked = false;
     if (this.#held.bytes === 0) {
       this.#feed(bytes.toString('utf8', 0, end));
       return;
@@ -155,7 +165,7 @@ export class SseReader {
     const full = this.#held.push(bytes.subarray(0, end));
     if (full !== undefined) throw full;
     const text = this.#held.take().toString('utf8');
-    this.#forget();
+    this.#forgetHeld();
     this.#feed(text);
   }
 
@@ -165,9 +175,62 @@ export class SseReader {
     const full = this.#held.push(bytes);
     if (this.#held.bytes > this.#maxEventBytes || this.#heldLines > this.#maxLines) this.#oversized();
     else if (full !== undefined) throw full;
+    else if (this.#held.bytes >= LONG_LINE_BYTES && !this.#looked) this.#becomeLong();
+  }
+
+  /** The line that stands open is the only one of data so far, and long: from here on it is kept by itself. */
+  #becomeLong(): void {
+    this.#looked = true;
+    const sink = this.#sink;
+    const bytes = this.#held.join();
+    const start = bytes.lastIndexOf(NEWLINE) + 1;
+    const line = bytes.subarray(start);
+    const before = bytes.toString('latin1', 0, start);
+    if (sink?.onLongEvent === undefined || line.length < LONG_LINE_BYTES / 2) return;
+    if (line.toString('latin1', 0, DATA.length) !== DATA || /^data/m.test(before)) return;
+    this.#forgetHeld();
+    this.#long = new WholeBody(this.#incoming, (parts) => sink.onLong?.(parts));
+    this.#inLong = true;
+    const full =
+      this.#held.push(Buffer.from(`${before}${DATA}`, 'latin1')) ??
+      this.#long.push(line.subarray(line[DATA.length] === SPACE ? DATA.length + 1 : DATA.length));
+    if (full !== undefined) throw full;
+  }
+
+  /** A part of the long line; what stands behind its end. */
+  #longPart(chunk: Buffer): Buffer {
+    const newline = chunk.indexOf(NEWLINE);
+    const back = chunk.subarray(0, newline < 0 ? chunk.length : newline).indexOf(RETURN);
+    const end = back >= 0 ? back : newline >= 0 ? newline : chunk.length;
+    this.#inLong = end === chunk.length;
+    const full = this.#long?.push(chunk.subarray(0, end));
+    if (this.pending > this.#maxEventBytes) this.#oversized();
+    else if (full !== undefined) throw full;
+    return chunk.subarray(end);
+  }
+
+  #event(event: SseEvent): void {
+    const long = this.#long;
+    const units = event.data.length;
+    this.#long = undefined;
+    // A UTF-16 unit is 3 bytes or fewer.
+    if (units * 3 > this.#maxEventBytes && Buffer.byteLength(event.data) > this.#maxEventBytes) this.#oversized();
+    else if (long === undefined) this.#sink?.onEvent(event);
+    else if (event.data.trim() === '') this.#sink?.onLongEvent?.(event, long);
+    // With more lines of data behind it, one that was taken is no answer: its call gets no end.
+    else if (!long.isTaken) this.#sink?.onEvent({ ...event, data: long.take().toString('utf8') + event.data });
+    long?.landed();
   }
 
   #forget(): void {
+    this.#looked = false;
+    this.#forgetHeld();
+    this.#long?.landed();
+    this.#long = undefined;
+    this.#inLong = false;
+  }
+
+  #forgetHeld(): void {
     this.#held.clear();
     this.#held.landed();
     this.#heldLines = 0;
@@ -192,6 +255,12 @@ export class SseReader {
     this.stop();
     sink?.onOversized();
   }
+}
+
+/** The data that the lines of an event say. */
+function dataOf(text: string): Buffer {
+  const lines = text.split('\n').filter((line) => line.startsWith(DATA));
+  return Buffer.from(lines.map((line) => line.slice(DATA.length)).join('\n'));
 }
 
 /** Whether bytes are an object or an array, whole. */
