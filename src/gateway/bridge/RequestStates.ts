@@ -1,10 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { membersOf, memberText, withMembers } from '../../connection/channel/codec/members.js';
+import type { ResultSink } from '../../connection/channel/large/ResultSink.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { CallOptions } from '../endpoint/Endpoint.js';
 import type { Params } from '../rpc/envelope.js';
 import { Refusal } from '../rpc/failure.js';
 import { parseAnswer } from '../rpc/parseAnswer.js';
+import { RewritingSink } from '../rpc/RewritingSink.js';
+import { type JsonPath, StringRewriter } from '../rpc/StringRewriter.js';
 import { TicketSeal } from '../tickets/TicketSeal.js';
 import { changed } from './paramsFor.js';
 
@@ -53,7 +56,22 @@ export class RequestStates {
     const sealed = JSON.stringify(this.#seal.seal(state, purposeOf(of)));
     return Buffer.from(withMembers(text, { requestState: sealed }) ?? text);
   }
+
+  /** The same for one that comes in pieces, and goes on to `sink`. A state that stands before its result says what it is, is sealed. */
+  inPieces(of: StateOf, sink: ResultSink): ResultSink {
+    let kind = 'input_required';
+    const change = (path: JsonPath, value: string): string | undefined => {
+      if (path.length !== 1) return undefined;
+      if (path[0] === 'requestState')
+        return kind === 'input_required' ? this.#seal.seal(value, purposeOf(of)) : undefined;
+      kind = value;
+      return undefined;
+    };
+    return new RewritingSink(sink, new StringRewriter(STATE_KEYS, change, Number.POSITIVE_INFINITY));
+  }
 }
+
+const STATE_KEYS: ReadonlySet<string> = new Set(['resultType', 'requestState']);
 
 const purposeOf = ({ principal, server, method, params }: StateOf): string =>
   JSON.stringify(['requestState', principal ?? null, server, method, params?.['name'] ?? params?.['uri'] ?? null]);

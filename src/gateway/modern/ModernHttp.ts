@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { TakenResult } from '../../connection/channel/large/ResultSink.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { MODERN_VERSIONS } from '../../connection/protocol/versions.js';
 import type { Logger } from '../../core/logger.js';
@@ -165,6 +166,7 @@ export class ModernHttp {
       parent: trace,
       paramsText,
       onProgress: progressToken === undefined ? undefined : (progress) => reply.progress(progressToken, progress),
+      onLarge: (onRoom) => reply.large(idText, onRoom),
       onNotification: (notice) => reply.notify(notice.method, notice.params),
       onTool: (tool, args) => {
         const problem = paramProblem(request.headers, tool, args);
@@ -173,7 +175,8 @@ export class ModernHttp {
     };
     try {
       const result = await endpoint.request(endpoint.anyone ?? clients.anyone, method, params, call);
-      reply.result(idText, result instanceof Uint8Array ? result : completed(method, result));
+      const asItCame = result instanceof Uint8Array || result instanceof TakenResult;
+      reply.result(idText, asItCame ? result : completed(method, result));
       trace?.answered(result);
     } catch (error) {
       trace?.failed(error);

@@ -11,9 +11,19 @@ export class RewritingSink implements ResultSink {
   #waiting: Buffer[] | undefined = [];
 
   /** `prepared`: from then on strings can be changed. Its failure is no reason to lose the result. */
-  constructor(sink: ResultSink, rewriter: StringRewriter, prepared: Promise<unknown>, onRoom: () => void) {
+  constructor(
+    sink: ResultSink,
+    rewriter: StringRewriter,
+    prepared?: Promise<unknown>,
+    onRoom: () => void = () => undefined,
+  ) {
     this.#sink = sink;
     this.#rewriter = rewriter;
+    if (prepared === undefined) {
+      this.#waiting = undefined;
+      this.ready = Promise.resolve();
+      return;
+    }
     const begin = (): void => {
       const waiting = this.#waiting ?? [];
       this.#waiting = undefined;

@@ -9,7 +9,7 @@ const CLOSE_BRACE = 0x7d;
 const OPEN_BRACKET = 0x5b;
 const CLOSE_BRACKET = 0x5d;
 
-/** A longer key is none that is looked for, and a longer string is left as it is. */
+/** A longer key is none that is looked for, and a longer string is left as it is where nothing else is said. */
 const MAX_STRING_BYTES = 64 * 1_024;
 
 /** What the next byte stands in: between the tokens, in a key, in a string that may be changed, or in another. */
@@ -25,6 +25,7 @@ export type JsonPath = readonly (string | number)[];
 export class StringRewriter {
   /** Whether any string was changed. */
   changed = false;
+  readonly #maxStringBytes: number;
   readonly #keys: ReadonlySet<string>;
   readonly #change: (path: JsonPath, value: string) => string | undefined;
   readonly #path: (string | number)[] = [];
@@ -36,7 +37,12 @@ export class StringRewriter {
   #parts: Buffer[] = [];
   #bytes = 0;
 
-  constructor(keys: ReadonlySet<string>, change: (path: JsonPath, value: string) => string | undefined) {
+  constructor(
+    keys: ReadonlySet<string>,
+    change: (path: JsonPath, value: string) => string | undefined,
+    maxStringBytes = MAX_STRING_BYTES,
+  ) {
+    this.#maxStringBytes = maxStringBytes;
     this.#keys = keys;
     this.#change = change;
   }
@@ -62,7 +68,7 @@ export class StringRewriter {
       const end = this.#endOf(piece, at);
       at = end < 0 ? piece.length : end + 1;
       if (this.#in !== 'string') this.#collect(piece.subarray(start, at));
-      if (this.#in === 'watched' && (end >= 0 || this.#bytes > MAX_STRING_BYTES)) {
+      if (this.#in === 'watched' && (end >= 0 || this.#bytes > this.#maxStringBytes)) {
         out.push(end < 0 ? Buffer.concat(this.#parts) : this.#changed());
         from = at;
         this.#in = 'string';
@@ -100,18 +106,18 @@ export class StringRewriter {
 
   #collect(part: Buffer): void {
     this.#bytes += part.length;
-    if (this.#in === 'watched' || this.#bytes <= MAX_STRING_BYTES) this.#parts.push(part);
+    if (this.#in === 'watched' || this.#bytes <= this.#maxStringBytes) this.#parts.push(part);
   }
 
   #keyEnded(): void {
     const text = Buffer.concat(this.#parts).toString('utf8');
-    this.#path[this.#path.length - 1] = this.#bytes > MAX_STRING_BYTES ? '' : keyOf(text, 0, text.length);
+    this.#path[this.#path.length - 1] = this.#bytes > this.#maxStringBytes ? '' : keyOf(text, 0, text.length);
     this.#atKey = false;
   }
 
   #changed(): Buffer {
     const whole = Buffer.concat(this.#parts);
-    if (whole.length > MAX_STRING_BYTES) return whole;
+    if (whole.length > this.#maxStringBytes) return whole;
     const changed = this.#change(this.#path, JSON.parse(whole.toString('utf8')) as string);
     if (changed === undefined) return whole;
     this.changed = true;

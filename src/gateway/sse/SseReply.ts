@@ -6,6 +6,8 @@ import { progressText, type Told, toldText } from '../rpc/notices.js';
 import type { Reply } from '../session/Reply.js';
 import type { SseStream } from './SseStream.js';
 
+const CLOSING_BRACE = Buffer.from('}');
+
 /** Answers of one posted body, down the client's one stream. */
 export class SseReply implements Reply {
   readonly #stream: SseStream;
@@ -35,9 +37,12 @@ export class SseReply implements Reply {
   }
 
   result(idText: string, result: unknown): void {
-    const json = result instanceof Uint8Array ? Buffer.from(result).toString() : (JSON.stringify(result) ?? '{}');
+    const json =
+      result instanceof Uint8Array
+        ? Buffer.from(result.buffer, result.byteOffset, result.byteLength)
+        : Buffer.from(JSON.stringify(result) ?? '{}');
     if (this.#held.hasRoom(json.length)) {
-      this.#stream.send(`{"jsonrpc":"2.0","id":${idText},"result":${json}}`);
+      this.#stream.send([Buffer.from(`{"jsonrpc":"2.0","id":${idText},"result":`), json, CLOSING_BRACE]);
       return;
     }
     const message = `the answer of ${json.length} bytes is lost: too much waits for clients that do not read`;

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { HeldBytes } from '../HeldBytes.js';
 import { cutWhileStalled } from '../holdAnswer.js';
+import type { JsonBody } from '../respond.js';
 import { Frame } from './Frame.js';
 import type { MessageStream } from './SessionStream.js';
 
@@ -54,11 +55,11 @@ export class EventStream implements MessageStream {
   }
 
   /** A message that may not be lost: an answer. */
-  send(message: string | Frame, eventId?: string): void {
+  send(message: JsonBody | Frame, eventId?: string): void {
     const { writableEnded, destroyed } = this.#response;
     if (writableEnded || destroyed) return;
     const { held, stallTimeoutMs } = this.#bounds;
-    const frame = typeof message === 'string' ? new Frame(message) : message;
+    const frame = message instanceof Frame ? message : new Frame(message);
     const entry = { frame };
     const counts = frame.hold(held);
     if (counts) this.#unsent.add(entry);

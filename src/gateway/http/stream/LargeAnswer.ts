@@ -3,8 +3,10 @@ import type { ResultSink } from '../../../connection/channel/large/ResultSink.js
 import { cutWhileStalled } from '../holdAnswer.js';
 import { JSON_TYPE } from '../respond.js';
 import type { EventStreamBounds } from './EventStream.js';
+import { EVENT_BEGIN, onOneLine } from './Frame.js';
 
 const CLOSING_BRACE = Buffer.from('}');
+const EVENT_END = Buffer.from('}\n\n');
 
 /**
  * The response to one call whose result is large: it leaves piece by piece as its client takes them, and no more than
@@ -16,16 +18,22 @@ export class LargeAnswer implements ResultSink {
   readonly #bounds: EventStreamBounds;
   readonly #onRoom: () => void;
   #full = false;
+  /** It is the last event of a stream. */
+  readonly #event: boolean;
   /** Bytes that count as held. */
   #held = 0;
 
-  /** `head`: what of the message stands before its result. */
-  constructor(response: ServerResponse, head: string, bounds: EventStreamBounds, onRoom: () => void) {
+  /** `head`: what of the message stands before its result. `event`: the response is a stream of events already. */
+  constructor(response: ServerResponse, head: string, event: boolean, bounds: EventStreamBounds, onRoom: () => void) {
     this.#response = response;
+    this.#event = event;
     this.#bounds = bounds;
     this.#onRoom = onRoom;
-    response.writeHead(200, { 'content-type': JSON_TYPE });
-    response.write(head);
+    if (event) response.write(`${EVENT_BEGIN}${head}`);
+    else {
+      response.writeHead(200, { 'content-type': JSON_TYPE });
+      response.write(head);
+    }
     // What comes for a client that has gone is passed over.
     response.once('close', () => {
       this.#giveBack(this.#held);
@@ -51,7 +59,7 @@ export class LargeAnswer implements ResultSink {
     this.#held += bytes;
     let taken = (): void => undefined;
     // Not called for what still waits when its connection breaks off: that is given back with the response.
-    response.write(piece, () => {
+    response.write(this.#event ? onOneLine(piece) : piece, () => {
       this.#giveBack(bytes);
       taken();
       if (response.writableLength <= maxStreamBufferBytes / 2) this.#hasRoom();
@@ -63,7 +71,7 @@ export class LargeAnswer implements ResultSink {
 
   /** The result is whole. */
   end(): void {
-    this.#response.end(CLOSING_BRACE);
+    this.#response.end(this.#event ? EVENT_END : CLOSING_BRACE);
   }
 
   /** It broke off. */

@@ -83,12 +83,15 @@ export class PostReply implements Reply {
 
   /** Keeps what stands between from cutting the stream of a long call. */
   heartbeat(): void {
-    if (this.#left > 0) this.#stream?.heartbeat();
+    if (this.#left > 0 && this.#large === undefined) this.#stream?.heartbeat();
   }
 
   large(idText: string, onRoom: () => void): ResultSink | undefined {
-    if (!this.#alone || this.#large !== undefined || !LargeAnswer.fits(this.#response)) return undefined;
-    this.#large = new LargeAnswer(this.#response, headOf(idText), this.#options.bounds, onRoom);
+    const event = this.#stream instanceof EventStream;
+    if (this.#large !== undefined || this.#left !== 1 || this.#options.batch) return undefined;
+    // A stream that can be resumed keeps an answer whole until it has left.
+    if (!event && (this.#stream !== undefined || !LargeAnswer.fits(this.#response))) return undefined;
+    this.#large = new LargeAnswer(this.#response, headOf(idText), event, this.#options.bounds, onRoom);
     return this.#large;
   }
 
@@ -152,7 +155,7 @@ export class PostReply implements Reply {
       this.#answers.push(textOf(json));
       this.#settle();
     } else {
-      this.#stream.send(textOf(json));
+      this.#stream.send(json);
       this.#settle();
     }
   }

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import type { JsonBody } from '../respond.js';
 import { EventStream, type EventStreamBounds } from './EventStream.js';
 import { Frame } from './Frame.js';
 import { RETRY_MS, type SessionStream } from './SessionStream.js';
@@ -87,7 +88,7 @@ export class Resumable implements SessionStream {
   }
 
   /** A message that may not be lost: an answer. */
-  send(json: string): void {
+  send(json: JsonBody): void {
     const frame = new Frame(json);
     const seq = this.#keep(frame, true);
     this.#stream?.send(frame, `${this.id}_${seq}`);

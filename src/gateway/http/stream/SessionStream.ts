@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import type { JsonBody } from '../respond.js';
 import type { Frame } from './Frame.js';
 
 /** Where messages for a client go, one event each. */
@@ -8,7 +9,7 @@ export interface MessageStream {
   /** A message that may be lost: false when it did not get away. */
   offer(message: string | Frame): boolean;
   /** A message that may not be lost: an answer. */
-  send(json: string): void;
+  send(json: JsonBody): void;
   /** Keeps what stands between from cutting a quiet stream. */
   heartbeat(): void;
   end(): void;

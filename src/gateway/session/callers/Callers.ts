@@ -1,4 +1,5 @@
 import type { Tool } from '@modelcontextprotocol/client';
+import type { ResultSink } from '../../../connection/channel/large/ResultSink.js';
 import { META_LOG_LEVEL } from '../../../connection/protocol/metaKeys.js';
 import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../../core/clock.js';
@@ -169,9 +170,17 @@ export class Callers {
     { onTool, ...call }: CallOptions,
   ): Promise<unknown> {
     const of = { principal: this.base?.principal, server, method, params };
-    const { params: own, ...given } = this.#states.opened(of, call);
+    const { onLarge } = call;
+    const inPieces = (onRoom: () => void): ResultSink | undefined => {
+      const sink = onLarge?.(onRoom);
+      return sink && this.#states.inPieces(of, sink);
+    };
+    const { params: own, ...given } = this.#states.opened(
+      of,
+      onLarge === undefined ? call : { ...call, onLarge: inPieces },
+    );
     const send = async (options: CallOptions): Promise<unknown> =>
-      this.#states.sealed(of, await this.#sender.send(server, session, method, own, whole(options)));
+      this.#states.sealed(of, await this.#sender.send(server, session, method, own, options));
     if (method !== 'tools/call') return send(given);
     const tool = await this.#tool(server, session, own, onTool);
     try {

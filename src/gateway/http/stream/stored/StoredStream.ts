@@ -4,6 +4,7 @@ import type { Clock } from '../../../../core/clock.js';
 import { messageOf, RequestTimeoutError } from '../../../../core/errors.js';
 import type { Logger } from '../../../../core/logger.js';
 import { within } from '../../../../core/time/within.js';
+import type { JsonBody } from '../../respond.js';
 import { EventStream, type EventStreamBounds } from '../EventStream.js';
 import { Frame } from '../Frame.js';
 import { RETRY_MS, type SessionStream } from '../SessionStream.js';
@@ -118,10 +119,10 @@ export class StoredStream implements SessionStream {
     return costsMore(json, MAX_ANSWER_COST) ? undefined : this.#store(JSON.parse(json));
   }
 
-  send(json: string): void {
+  send(json: JsonBody): void {
     const frame = new Frame(json);
     this.#next(async () => {
-      const id = await this.#stored(json);
+      const id = await this.#stored(frame.json);
       const reached = this.#stream !== undefined;
       this.#stream?.send(frame, id);
       if (id === undefined && !reached && frame.hold(this.#options.bounds.held)) this.#unstored.push(frame);
