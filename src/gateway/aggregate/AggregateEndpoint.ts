@@ -120,7 +120,7 @@ export class AggregateEndpoint implements BareEndpoint {
   async #callTool(session: Downstream, asked: Asked, call: CallOptions): Promise<unknown> {
     const { params, paramsText } = asked;
     const { server, name } = await this.#named('tools/call', session, params?.['name']);
-    const fixed = this.#options.curator().fixedFor(server, name, params?.['arguments']);
+    const fixed = this.#options.curator().fixedFor(server, name, () => params?.['arguments']);
     const given = withFixed(
       changed(params, { ...(paramsText === undefined ? {} : { paramsText }) }, { params: { name } }),
       fixed,

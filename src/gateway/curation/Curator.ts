@@ -83,10 +83,10 @@ export class Curator {
   }
 
   /** What is put into a call's arguments. @throws Refusal for arguments that are no object, or not the client's to set */
-  fixedFor(server: string, own: string, given: unknown): Readonly<Record<string, unknown>> | undefined {
+  fixedFor(server: string, own: string, given: () => unknown): Readonly<Record<string, unknown>> | undefined {
     const { fixed, hidden } = this.#argumentsOf(server, own);
     if (hidden.size === 0) return undefined;
-    const args = argumentsOf(given);
+    const args = argumentsOf(given());
     const foreign = [...hidden].find((name) => Object.hasOwn(args, name));
     if (foreign !== undefined)
       throw new Refusal(RPC_CODES.invalidParams, `argument ${foreign} is not to be given here`);

@@ -21,7 +21,7 @@ import {
   type RequestMessage,
 } from '../rpc/envelope.js';
 import { failureOf } from '../rpc/failure.js';
-import { type ReadMessages, readMessages } from '../rpc/readMessages.js';
+import { LARGE_BODY_CHARS, type ReadMessages, readLargeMessages, readMessages } from '../rpc/readMessages.js';
 import type { Session } from '../session/Session.js';
 import type { SessionTable } from '../session/SessionTable.js';
 import { scopeStatus } from '../users/scopes/ScopeRules.js';
@@ -39,6 +39,10 @@ import { PostReply, type PostReplyOptions } from './stream/PostReply.js';
 const MAX_STALE_BODY_BYTES = 128 * 1_024;
 const DONE = Promise.resolve();
 const NEWEST = PROTOCOL_VERSIONS[0] ?? '';
+const TOO_MUCH = Object.freeze({
+  code: RPC_CODES.invalidRequest,
+  message: 'too much is being worked on at once: try again',
+});
 
 export interface StreamableHttpOptions {
   /** What it is a front of, as traces name it. */
@@ -116,7 +120,12 @@ export class StreamableHttp {
     if ('status' in body && stale && body.status === 413) return refuse(response, 404, NO_SESSION);
     // Node reads and forgets the rest: a client that is still sending would miss the answer otherwise.
     if ('status' in body) return refuse(response, body.status, body.why);
-    const read = readMessages(body.text, request.headers);
+    const { text } = body;
+    const read =
+      text.length < LARGE_BODY_CHARS
+        ? readMessages(text, request.headers)
+        : await readLargeMessages(text, request.headers, this.#options.held);
+    if (read === undefined) return sendFailure(response, 503, TOO_MUCH, RETRY_LATER);
     if ('failure' in read) return sendFailure(response, read.status, read.failure);
     if (read.heldBytes === 0) {
       await this.#answer(endpoint, read, request, response);
@@ -125,9 +134,8 @@ export class StreamableHttp {
     // Until it is answered a body is held, also when its client has gone.
     if (!this.#options.held.take(read.heldBytes)) {
       const [only] = read.messages;
-      const error = { code: RPC_CODES.invalidRequest, message: 'too much is being worked on at once: try again' };
-      if (read.batch || only?.kind !== 'request') return sendFailure(response, 503, error, RETRY_LATER);
-      return sendError(response, idTextOf(only), 503, error, this.bounds, RETRY_LATER);
+      if (read.batch || only?.kind !== 'request') return sendFailure(response, 503, TOO_MUCH, RETRY_LATER);
+      return sendError(response, idTextOf(only), 503, TOO_MUCH, this.bounds, RETRY_LATER);
     }
     try {
       await this.#answer(endpoint, read, request, response);

@@ -1,8 +1,10 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import { setImmediate } from 'node:timers/promises';
 import { keepText } from '../../connection/channel/codec/exactText.js';
 import { costsMore, MAX_UNASKED_COST } from '../../connection/channel/codec/parsingCost.js';
 import { MAX_BATCH } from '../../connection/protocol/batch.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
+import type { HeldBytes } from '../http/HeldBytes.js';
 import { isModern } from '../modern/checkRequest.js';
 import { classify, type Incoming } from './envelope.js';
 import type { Failure } from './failure.js';
@@ -13,6 +15,9 @@ const PARSED_RATIO = 16;
 
 /** What a request costs while it waits, however short it is: 10 kB measured with a modern one that waits for a start. */
 export const CALL_BYTES = 10_000;
+
+/** From this size on a body is read in turns. */
+export const LARGE_BODY_CHARS = 512 * 1_024;
 
 /** What a body says. */
 export interface ReadMessages {
@@ -35,14 +40,47 @@ export interface Unreadable {
 
 /** The messages of one body, or why it holds none. */
 export function readMessages(text: string, headers: IncomingHttpHeaders): ReadMessages | Unreadable {
-  if (costsMore(text, MAX_UNASKED_COST))
-    return unreadable(413, RPC_CODES.invalidRequest, 'the body has too many values');
-  let parsed: unknown;
+  if (costsMore(text, MAX_UNASKED_COST)) return TOO_MANY_VALUES;
+  const parsed = parse(text);
+  return parsed === undefined ? NO_JSON : understood(parsed, text, headers);
+}
+
+/**
+ * The same of a large body, each step in a turn of the event loop of its own: others do not wait for all of them. Meanwhile it counts as
+ * held; undefined when there is no room for it.
+ */
+export async function readLargeMessages(
+  text: string,
+  headers: IncomingHttpHeaders,
+  held: HeldBytes,
+): Promise<ReadMessages | Unreadable | undefined> {
+  const bytes = 2 * text.length;
+  if (!held.take(bytes)) return undefined;
   try {
-    parsed = JSON.parse(text);
-  } catch {
-    return unreadable(400, RPC_CODES.parseError, 'the body is not JSON');
+    await setImmediate();
+    if (costsMore(text, MAX_UNASKED_COST)) return TOO_MANY_VALUES;
+    await setImmediate();
+    const parsed = parse(text);
+    if (parsed === undefined) return NO_JSON;
+    await setImmediate();
+    const read = understood(parsed, text, headers);
+    await setImmediate();
+    return read;
+  } finally {
+    held.giveBack(bytes);
   }
+}
+
+/** What a text says; undefined when it is not JSON. */
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function understood(parsed: unknown, text: string, headers: IncomingHttpHeaders): ReadMessages | Unreadable {
   const modern = isModern(headers, parsed);
   if (Array.isArray(parsed) && parsed.length > MAX_BATCH) {
     return unreadable(400, RPC_CODES.invalidRequest, `an array has ${MAX_BATCH} messages at most`);
@@ -80,6 +118,9 @@ const unreadable = (status: Unreadable['status'], code: number, message: string)
   status,
   failure: { code, message },
 });
+
+const TOO_MANY_VALUES = unreadable(413, RPC_CODES.invalidRequest, 'the body has too many values');
+const NO_JSON = unreadable(400, RPC_CODES.parseError, 'the body is not JSON');
 
 function held(
   messages: readonly Incoming[],

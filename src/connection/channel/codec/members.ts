@@ -19,6 +19,8 @@ const CLOSE_BRACE = 0x7d;
 const OPEN_BRACKET = 0x5b;
 const CLOSE_BRACKET = 0x5d;
 
+/** A longer string is searched for its end without a look at each character. */
+const SHORT_CHARS = 64;
 /** An object of more members is none of the protocol's own: to walk one takes long. */
 const MAX_MEMBERS = 10_000;
 const FEW = 16;
@@ -104,12 +106,20 @@ function skipSpace(text: string, from: number): number {
 
 /** Behind the string that begins at `from`. */
 export function skipString(text: string, from: number): number {
-  for (let at = from + 1; at < text.length; at++) {
+  let at = from + 1;
+  for (const near = Math.min(at + SHORT_CHARS, text.length); at < near; at++) {
     const code = text.charCodeAt(at);
     if (code === QUOTE) return at + 1;
     if (code === BACKSLASH) at++;
   }
-  return text.length;
+  for (;;) {
+    const quote = text.indexOf('"', at);
+    if (quote < 0) return text.length;
+    let first = quote;
+    while (first > at && text.charCodeAt(first - 1) === BACKSLASH) first--;
+    if ((quote - first) % 2 === 0) return quote + 1;
+    at = quote + 1;
+  }
 }
 
 function skipValue(text: string, from: number): number {

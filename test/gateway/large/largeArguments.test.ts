@@ -1,0 +1,56 @@
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { Gateway } from '../../../src/gateway/Gateway.js';
+import { HeldBytes } from '../../../src/gateway/http/HeldBytes.js';
+import { readLargeMessages, readMessages } from '../../../src/gateway/rpc/readMessages.js';
+import { StdioPool } from '../../../src/pool/StdioPool.js';
+import { closeAfter } from '../../support/closeAfter.js';
+import { exchange, RawClient } from '../../support/httpClient.js';
+
+/** Large arguments are read in turns of the event loop, and arrive as they were sent. */
+
+const bodyOf = (argsText: string): string =>
+  `{"jsonrpc":"2.0","id":"a","method":"tools/call","params":{"name":"echo","arguments":${argsText}}}`;
+const TEXT = '\\"ü\\n€\\\\'.repeat(300_000);
+
+test('each step of reading a large body is a turn of its own; meanwhile it counts as held, and without room it is refused', async () => {
+  const body = bodyOf(`{"big":725653563933458433,"text":"${TEXT}"}`);
+  const held = new HeldBytes(3 * body.length);
+  let turns = 0;
+  let over = false;
+  const count = (): void => {
+    turns++;
+    if (!over) setImmediate(count);
+  };
+  const reading = readLargeMessages(body, {}, held);
+  expect(held.held).toBe(2 * body.length);
+  expect(await readLargeMessages(body, {}, held)).toBeUndefined();
+  setImmediate(count);
+  const read = await reading;
+  over = true;
+  expect(turns).toBeGreaterThanOrEqual(3);
+  expect(held.held).toBe(0);
+  expect(read).toEqual(readMessages(body, {}));
+  for (const [text, status] of [
+    [bodyOf(`{"text":"${TEXT}"`), 400],
+    [bodyOf(`[${'[],'.repeat(300_000)}0]`), 413],
+  ] as const) {
+    expect(await readLargeMessages(text, {}, held)).toMatchObject({ status });
+    expect(held.held).toBe(0);
+  }
+});
+
+test.each(['/servers/one/mcp', '/mcp'])('large arguments come to their server as they were sent (%s)', async (path) => {
+  const pool = closeAfter(new StdioPool());
+  const args = [join(import.meta.dirname, '../../fixtures/large-server.mjs')];
+  pool.addServer({ name: 'one', transport: 'stdio', command: process.execPath, args });
+  const gateway = closeAfter(new Gateway({ pool, port: 0 }));
+  const one = new RawClient(`${(await gateway.listen()).url}${path}`);
+  await one.initialize();
+  const name = path === '/mcp' ? 'one__echo' : 'echo';
+  const body = bodyOf(`{"text":"${TEXT}"}`).replace('"echo"', `"${name}"`);
+  const { text } = await exchange(one.url, { headers: one.headers, body });
+  expect(text === `{"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"${TEXT}"}]}}`).toBe(true);
+  const { status } = await exchange(one.url, { headers: one.headers, body: body.slice(0, -1) });
+  expect(status).toBe(400);
+});
