@@ -44,6 +44,7 @@ export class ShutdownPlan implements AsyncDisposable {
   readonly #causes: unknown[] = [];
   readonly #running = new Set<Promise<void>>();
   readonly #lastHook = new Map<ShutdownStage, string>();
+  #onIdle: () => void = () => undefined;
   #logger: Logger;
   #budget: Budget | undefined;
   #shutdown: Promise<ShutdownReport> | undefined;
@@ -204,7 +205,7 @@ export class ShutdownPlan implements AsyncDisposable {
       // Nothing is awaited between finding the stage empty and entering the next: no addition falls into a gap.
       for (;;) {
         this.#startReady(stage, budget);
-        if (this.#running.size > 0) await Promise.race(this.#running);
+        if (this.#running.size > 0) await this.#idle();
         else if (delayMs > 0) {
           await this.#propagate(delayMs, budget);
           delayMs = 0;
@@ -225,6 +226,13 @@ export class ShutdownPlan implements AsyncDisposable {
     return report;
   }
 
+  /** Resolves when no step runs: each end starts what waited for it. */
+  #idle(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onIdle = resolve;
+    });
+  }
+
   async #propagate(delayMs: number, budget: Budget): Promise<void> {
     const startedMs = budget.elapsedMs;
     await budget.delay(delayMs);
@@ -235,10 +243,11 @@ export class ShutdownPlan implements AsyncDisposable {
   /** Starts what waits for nothing any more. Called again at each end and each addition. */
   #startReady(stage: ShutdownStage, budget: Budget): void {
     for (const step of this.#table.ready(stage)) {
-      step.state = 'running';
+      this.#table.begin(step);
       const running = this.#runStep(step, budget).then(() => {
         this.#running.delete(running);
         this.#startReady(stage, budget);
+        if (this.#running.size === 0) this.#onIdle();
       });
       this.#running.add(running);
     }
@@ -259,7 +268,7 @@ export class ShutdownPlan implements AsyncDisposable {
       onLate: (error) => this.#log('debug', { step: name, error }, 'an abandoned step ended after all'),
     });
     budget.giveBack(grace);
-    step.state = 'settled';
+    this.#table.settle(step);
     this.#note({ name, phase, startedMs, ms: budget.elapsedMs - startedMs, critical, ...result });
   }
 

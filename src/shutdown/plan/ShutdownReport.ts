@@ -75,7 +75,7 @@ export class ShutdownReport {
 
   /** A line for the whole and one per step, for people. */
   toString(): string {
-    const width = Math.max(0, ...this.steps.map((step) => step.name.length));
+    const width = this.steps.reduce((widest, { name }) => Math.max(widest, name.length), 0);
     const lines = this.steps.map((step) => {
       const why = step.error === undefined ? '' : `  ${messageOf(step.error)}`;
       const head = `  ${step.phase.padEnd(10)} ${step.name.padEnd(width)} ${step.outcome.padEnd(7)}`;

@@ -63,95 +63,187 @@ export interface Step {
   state: 'waiting' | 'running' | 'settled';
 }
 
-/** The steps by name, and what may start when. Refuses circles, so a stage always comes to its end. */
+/** A step in the table. */
+interface Entry {
+  readonly step: Step;
+  /** How many were added before it. */
+  readonly place: number;
+  /** Steps of its own stage that it waits for. */
+  waitsFor: number;
+}
+
+/** The steps of one stage that have not begun. */
+class Waiting {
+  readonly entries = new Set<Entry>();
+  /** Those of them that wait for nothing. */
+  readonly ready = new Set<Entry>();
+  /** The longest chain of steps behind each; undefined when it is to be found anew. */
+  chains: ReadonlyMap<Step, number> | undefined;
+}
+
+/**
+ * The steps by name, and what may start when. Refuses circles, so a stage always comes to its end. The way from a name to
+ * the steps that wait for it is kept: what an addition, a start or an end costs does not grow with the number of steps.
+ */
 export class StepTable {
-  readonly #steps = new Map<string, Step>();
+  readonly #entries = new Map<string, Entry>();
+  /** By name, whether there is such a step or not: the steps that name it in `after`. */
+  readonly #followers = new Map<string, Set<Entry>>();
+  readonly #stages = new Map(STAGES.map((stage) => [stage, new Waiting()]));
+  #added = 0;
 
   /** @throws OptionError when the name is taken, or when `after` asks for what cannot be. */
   add(step: Step): void {
-    if (this.#steps.has(step.name)) throw new OptionError('name', step.name, 'a name that no other step has');
+    if (this.#entries.has(step.name)) throw new OptionError('name', step.name, 'a name that no other step has');
     this.#assertOrder(step);
-    this.#steps.set(step.name, step);
-    const circle = this.#circleFrom(step.name, step.name, [step.name], new Set());
-    if (circle === undefined) return;
-    this.#steps.delete(step.name);
-    throw new OptionError('after', step.after.join(', '), `no circle, but there is one: ${circle.join(' -> ')}`);
+    const circle = this.#circleThrough(step);
+    if (circle !== undefined) {
+      throw new OptionError('after', step.after.join(', '), `no circle, but there is one: ${circle.join(' -> ')}`);
+    }
+    const entry: Entry = { step, place: this.#added++, waitsFor: 0 };
+    this.#entries.set(step.name, entry);
+    for (const name of new Set(step.after)) {
+      const others = this.#followers.get(name) ?? new Set();
+      this.#followers.set(name, others.add(entry));
+      const other = this.#entries.get(name)?.step;
+      if (other?.stage === step.stage && other.state !== 'settled') entry.waitsFor++;
+    }
+    const waiting = this.#waiting(step.stage);
+    waiting.chains = undefined;
+    waiting.entries.add(entry);
+    if (entry.waitsFor === 0) waiting.ready.add(entry);
+    this.#release(step, 1);
   }
 
   /** Takes out a step that has not begun. */
   remove(step: Step): void {
-    if (step.state === 'waiting' && this.#steps.get(step.name) === step) this.#steps.delete(step.name);
+    const entry = this.#entries.get(step.name);
+    if (entry?.step !== step || step.state !== 'waiting') return;
+    this.#entries.delete(step.name);
+    this.#leave(entry).chains = undefined;
+    for (const name of step.after) {
+      const others = this.#followers.get(name);
+      others?.delete(entry);
+      if (others?.size === 0) this.#followers.delete(name);
+    }
+    this.#release(step, -1);
+  }
+
+  /** A step has begun. */
+  begin(step: Step): void {
+    const entry = this.#entries.get(step.name);
+    if (entry?.step !== step) return;
+    this.#leave(entry);
+    step.state = 'running';
+  }
+
+  /** A step that had begun is over. */
+  settle(step: Step): void {
+    step.state = 'settled';
+    this.#release(step, -1);
   }
 
   /** Every step, in the order they were added. */
   list(): readonly { readonly name: string; readonly phase: ShutdownStage; readonly state: Step['state'] }[] {
-    return [...this.#steps.values()].map(({ name, stage, state }) => ({ name, phase: stage, state }));
+    return [...this.#entries.values()].map(({ step: { name, stage, state } }) => ({ name, phase: stage, state }));
   }
 
   /** Names in `after` that no step has. */
   unknownNames(): readonly string[] {
-    return [...this.#steps.values()].flatMap((step) => step.after.filter((name) => !this.#steps.has(name)));
+    return [...this.#entries.values()].flatMap(({ step }) => step.after.filter((name) => !this.#entries.has(name)));
   }
 
   /** Steps of `stage` that wait for nothing any more, in the order they were added. */
   ready(stage: ShutdownStage): readonly Step[] {
-    return this.#waiting(stage).filter((step) => this.#sameStage(step).every((each) => each.state === 'settled'));
-  }
-
-  hasWaiting(stage: ShutdownStage): boolean {
-    return this.#waiting(stage).length > 0;
+    const entries = [...this.#waiting(stage).ready].sort((a, b) => a.place - b.place);
+    return entries.map(({ step }) => step);
   }
 
   /** Sixteenths of the total kept back while `step` runs: for later stages with steps, and for what waits for it. */
   keptBack(step: Step): number {
-    const later = STAGES.slice(STAGES.indexOf(step.stage) + 1).filter((stage) => this.hasWaiting(stage));
-    return later.reduce((sum, stage) => sum + KEEPS[stage], 0) + this.#followers(step);
+    const later = STAGES.slice(STAGES.indexOf(step.stage) + 1).filter((stage) => this.#waiting(stage).entries.size > 0);
+    return later.reduce((sum, stage) => sum + KEEPS[stage], 0) + this.#chainBehind(step);
   }
 
-  /** The longest chain of waiting steps behind `step` in its stage. */
-  #followers(step: Step): number {
+  /** The longest chain of waiting steps behind `step` in its stage. They cannot begin before it ends, so it is found once for all of a stage. */
+  #chainBehind(step: Step): number {
     const waiting = this.#waiting(step.stage);
-    const depths = new Map<string, number>();
-    const depth = (name: string): number => {
-      const known = depths.get(name);
-      if (known !== undefined) return known;
-      const behind = waiting.filter((each) => each.after.includes(name)).map((each) => depth(each.name) + 1);
-      const deepest = Math.max(0, ...behind);
-      depths.set(name, deepest);
-      return deepest;
-    };
-    return depth(step.name);
+    waiting.chains ??= this.#chains(step.stage);
+    return waiting.chains.get(step) ?? 0;
   }
 
-  #waiting(stage: ShutdownStage): readonly Step[] {
-    return [...this.#steps.values()].filter((step) => step.stage === stage && step.state === 'waiting');
+  #chains(stage: ShutdownStage): ReadonlyMap<Step, number> {
+    const chains = new Map<Step, number>();
+    const next = ({ name }: Step): readonly Step[] =>
+      [...(this.#followers.get(name) ?? [])]
+        .map(({ step }) => step)
+        .filter((step) => step.stage === stage && step.state === 'waiting');
+    // Each step is looked at twice: before what is behind it, and after.
+    const path = [...this.#entries.values()].map(({ step }) => step).filter((step) => step.stage === stage);
+    for (let step = path.pop(); step !== undefined; step = path.pop()) {
+      if (chains.has(step)) continue;
+      const behind = next(step);
+      const open = behind.filter((each) => !chains.has(each));
+      if (open.length > 0) {
+        path.push(step);
+        for (const each of open) path.push(each);
+      } else
+        chains.set(
+          step,
+          behind.reduce((longest, each) => Math.max(longest, (chains.get(each) ?? 0) + 1), 0),
+        );
+    }
+    return chains;
   }
 
-  #sameStage(step: Step): readonly Step[] {
-    return step.after.flatMap((name) => {
-      const other = this.#steps.get(name);
-      return other !== undefined && other.stage === step.stage ? [other] : [];
-    });
+  #waiting(stage: ShutdownStage): Waiting {
+    return this.#stages.get(stage) as Waiting;
+  }
+
+  #leave(entry: Entry): Waiting {
+    const waiting = this.#waiting(entry.step.stage);
+    waiting.entries.delete(entry);
+    waiting.ready.delete(entry);
+    return waiting;
+  }
+
+  /** Those that wait for `step` in its stage wait for one step more, or for one less. */
+  #release({ name, stage }: Step, by: 1 | -1): void {
+    const { entries, ready } = this.#waiting(stage);
+    for (const follower of this.#followers.get(name) ?? []) {
+      if (!entries.has(follower)) continue;
+      follower.waitsFor += by;
+      if (follower.waitsFor === 0) ready.add(follower);
+      else ready.delete(follower);
+    }
   }
 
   #assertOrder(step: Step): void {
     const place = STAGES.indexOf(step.stage);
     for (const name of step.after) {
-      const other = this.#steps.get(name);
+      const other = this.#entries.get(name)?.step;
       if (other !== undefined && STAGES.indexOf(other.stage) > place) throw laterPhase(step, other);
     }
-    for (const other of this.#steps.values()) {
-      if (other.after.includes(step.name) && STAGES.indexOf(other.stage) < place) throw laterPhase(other, step);
+    for (const { step: other } of this.#followers.get(step.name) ?? []) {
+      if (STAGES.indexOf(other.stage) < place) throw laterPhase(other, step);
     }
   }
 
-  #circleFrom(name: string, goal: string, path: readonly string[], seen: Set<string>): readonly string[] | undefined {
-    for (const next of this.#steps.get(name)?.after ?? []) {
-      if (next === goal) return [...path, goal];
-      if (seen.has(next)) continue;
-      seen.add(next);
-      const circle = this.#circleFrom(next, goal, [...path, next], seen);
-      if (circle !== undefined) return circle;
+  /** The way from a new step by `after` back to itself. There is none unless some step names it already, or it names itself. */
+  #circleThrough({ name: goal, after }: Step): readonly string[] | undefined {
+    if (!this.#followers.has(goal) && !after.includes(goal)) return undefined;
+    const cameFrom = new Map<string, string>();
+    const open = after.map((name) => ({ name, from: goal }));
+    for (let next = open.pop(); next !== undefined; next = open.pop()) {
+      const { name, from } = next;
+      if (name === goal) {
+        const circle = [goal];
+        for (let at = from; at !== goal; at = cameFrom.get(at) as string) circle.unshift(at);
+        return [goal, ...circle];
+      }
+      if (cameFrom.has(name)) continue;
+      cameFrom.set(name, from);
+      for (const each of this.#entries.get(name)?.step.after ?? []) open.push({ name: each, from: name });
     }
     return undefined;
   }
