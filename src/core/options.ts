@@ -61,6 +61,22 @@ export function checkOneOf<const T extends string>(option: string, value: unknow
   throw new OptionError(option, value, `one of ${allowed.map((each) => `'${each}'`).join(', ')}`);
 }
 
+/** An object of named values, such as limits by server. @throws OptionError */
+export function checkRecord<O extends object>(option: string, value: O): O {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
+  throw new OptionError(option, value, 'an object of named values');
+}
+
+/**
+ * What a user's function gave that has to decide at once. An async one decides nothing: its promise would count as true, and
+ * its rejection would be unhandled. @throws OptionError
+ */
+export function checkAtOnce<T>(hook: string, value: T): T {
+  if (!(value instanceof Promise)) return value;
+  value.catch(() => undefined);
+  throw new OptionError(hook, value, 'a function that answers at once, not by a promise');
+}
+
 export function checkFunction<F>(option: string, value: F): F {
   if (typeof value === 'function') return value;
   throw new OptionError(option, value, 'a function');

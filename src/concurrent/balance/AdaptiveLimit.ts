@@ -47,9 +47,20 @@ export const ADAPTIVE_LIMIT_DEFAULTS = Object.freeze({
   probeRatio: 0.7,
 } as const);
 
-/** A call let in: hand it to `succeeded`, `dropped` or `ignored`, once. */
+/** A call let in: hand it to `succeeded`, `dropped` or `ignored`, once; again is a no-op. */
 export interface AdaptiveTicket {
   readonly startedMs: number;
+}
+
+class Ticket implements AdaptiveTicket {
+  readonly startedMs: number;
+  /** What let it in, until it has ended. */
+  limit: AdaptiveLimit | undefined;
+
+  constructor(limit: AdaptiveLimit, startedMs: number) {
+    this.limit = limit;
+    this.startedMs = startedMs;
+  }
 }
 
 /** What a limit holds and has counted. */
@@ -107,13 +118,13 @@ export class AdaptiveLimit {
     }
     this.#inFlight++;
     if (this.#inFlight > this.#peak) this.#peak = this.#inFlight;
-    return { startedMs: this.#options.clock.now() };
+    return new Ticket(this, this.#options.clock.now());
   }
 
   /** The call was answered: its latency counts. */
   succeeded(ticket: AdaptiveTicket): void {
     const nowMs = this.#options.clock.now();
-    this.#inFlight--;
+    if (!this.#ended(ticket)) return;
     // One that began under an earlier limit tells of that one.
     if (ticket.startedMs < this.#windowStartMs) return;
     this.#calls++;
@@ -122,16 +133,24 @@ export class AdaptiveLimit {
   }
 
   /** The call was refused for load, or timed out: a sign of too much. */
-  dropped(_ticket: AdaptiveTicket): void {
-    this.#inFlight--;
+  dropped(ticket: AdaptiveTicket): void {
+    if (!this.#ended(ticket)) return;
     this.#drops++;
     this.#dropped++;
     this.#turn(this.#options.clock.now());
   }
 
   /** The call ended in a way that tells nothing: aborted, or failed at once. */
-  ignored(_ticket: AdaptiveTicket): void {
+  ignored(ticket: AdaptiveTicket): void {
+    this.#ended(ticket);
+  }
+
+  /** False when it has ended before, or is none of this limit. */
+  #ended(ticket: AdaptiveTicket): boolean {
+    if (!(ticket instanceof Ticket) || ticket.limit !== this) return false;
+    ticket.limit = undefined;
     this.#inFlight--;
+    return true;
   }
 
   inspect(): AdaptiveLimitInspection {

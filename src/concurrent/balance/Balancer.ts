@@ -1,8 +1,8 @@
 import { type Clock, systemClock } from '../../core/clock.js';
 import { OptionError } from '../../core/errors.js';
-import { checkFunction, checkMs, checkOneOf, checkText, withDefaults } from '../../core/options.js';
+import { checkAtOnce, checkFunction, checkMs, checkOneOf, checkText, withDefaults } from '../../core/options.js';
 import { hash32 } from './hashing.js';
-import type { OutlierDetector, OutlierInspection } from './OutlierDetector.js';
+import { OutlierDetector, type OutlierInspection } from './OutlierDetector.js';
 import { type BalancePolicy, type Candidate, type Choose, observe, policy } from './policies.js';
 
 export interface BalancerTarget<T> {
@@ -177,6 +177,9 @@ export class Balancer<T> {
     checkOneOf('hashing', all.hashing, ['rendezvous', 'consistent']);
     checkMs('ewmaDecayMs', all.ewmaDecayMs, { min: 1 });
     if (all.zone !== undefined) checkText('zone', all.zone);
+    if (all.outliers !== undefined && !(all.outliers instanceof OutlierDetector)) {
+      throw new OptionError('outliers', all.outliers, 'an OutlierDetector');
+    }
     const random = checkFunction('random', all.random ?? Math.random);
     this.#options = { ...all, random, clock: all.clock ?? systemClock };
     this.#choose = policy(all.policy, this.#options);
@@ -223,7 +226,8 @@ export class Balancer<T> {
     let healthy = 0;
     let near = 0;
     for (const each of entries) {
-      each.share = exclude?.(each.id) === true ? 0 : each.weight * (outliers?.share(each.id, nowMs) ?? 1);
+      const out = exclude !== undefined && checkAtOnce('exclude', exclude(each.id)) === true;
+      each.share = out ? 0 : each.weight * (outliers?.share(each.id, nowMs) ?? 1);
       if (each.share <= 0) continue;
       healthy++;
       if (each.zone === zone) near++;

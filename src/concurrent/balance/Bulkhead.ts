@@ -1,7 +1,15 @@
 import { type Clock, systemClock } from '../../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import { AcquireTimeoutError, ClosedError, QueueFullError } from '../../core/errors.js';
-import { checkCount, checkMs, checkNames, checkText, type Names, withDefaults } from '../../core/options.js';
+import {
+  checkCount,
+  checkMs,
+  checkNames,
+  checkRecord,
+  checkText,
+  type Names,
+  withDefaults,
+} from '../../core/options.js';
 import { WaitQueue } from '../WaitQueue.js';
 
 export interface BulkheadOptions {
@@ -204,7 +212,8 @@ function resolve(given: BulkheadOptions) {
     clock: true,
   });
   checkCount('maxConcurrent', options.maxConcurrent, { min: 1 });
-  for (const [key, max] of Object.entries(options.perKey ?? {})) checkCount(`perKey.${key}`, max, { min: 1 });
+  for (const [key, max] of Object.entries(checkRecord('perKey', options.perKey === undefined ? {} : options.perKey)))
+    checkCount(`perKey.${key}`, max, { min: 1 });
   checkCount('maxQueue', options.maxQueue, { infinity: true });
   checkMs('acquireTimeoutMs', options.acquireTimeoutMs, { infinity: true });
   checkCount('maxKeys', options.maxKeys, { min: 1 });

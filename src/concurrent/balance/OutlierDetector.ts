@@ -214,7 +214,10 @@ function resolve(given: OutlierDetectorOptions) {
   });
   const { failureRatio, latencyFactor } = options;
   checkCount('consecutiveFailures', options.consecutiveFailures, { min: 1, infinity: true });
-  if (!(failureRatio === Number.POSITIVE_INFINITY || (failureRatio >= 0.01 && failureRatio <= 1))) {
+  if (
+    typeof failureRatio !== 'number' ||
+    !(failureRatio === Number.POSITIVE_INFINITY || (failureRatio >= 0.01 && failureRatio <= 1))
+  ) {
     throw new OptionError('failureRatio', failureRatio, 'a ratio from 0.01 to 1, or Infinity');
   }
   if (typeof latencyFactor !== 'number' || !(latencyFactor >= 1.1)) {

@@ -1,5 +1,6 @@
 import { CircuitOpenError, messageOf } from '../../core/errors.js';
 import { tellListener } from '../../core/events.js';
+import { checkAtOnce } from '../../core/options.js';
 import { backoffMs } from '../../core/time/backoff.js';
 import { defaultVerdict, type Verdict } from './breakerFailures.js';
 import { type BreakerState, breakerOptions, type CircuitBreakerOptions } from './breakerOptions.js';
@@ -217,8 +218,8 @@ export class CircuitBreaker {
     const { isFailure, isAnswer, countTimeouts, logger, name } = this.#options;
     try {
       const verdict = isFailure === undefined ? defaultVerdict(error, countTimeouts) : undefined;
-      if (verdict === 'failure' || isFailure?.(error)) return 'failure';
-      if (isAnswer !== undefined) return isAnswer(error) ? 'answer' : 'nothing';
+      if (verdict === 'failure' || checkAtOnce('isFailure', isFailure?.(error))) return 'failure';
+      if (isAnswer !== undefined) return checkAtOnce('isAnswer', isAnswer(error)) ? 'answer' : 'nothing';
       return verdict ?? 'answer';
     } catch (thrown) {
       logger.error({ error: thrown, part: name }, 'isFailure or isAnswer of a circuit breaker failed');

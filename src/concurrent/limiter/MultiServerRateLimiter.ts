@@ -2,7 +2,17 @@ import { LRUCache } from 'lru-cache';
 import { type Clock, systemClock } from '../../core/clock.js';
 import { type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import { ClosedError } from '../../core/errors.js';
-import { checkCount, checkFunction, checkMs, checkText, withDefaults } from '../../core/options.js';
+import {
+  checkAtOnce,
+  checkCount,
+  checkFunction,
+  checkMs,
+  checkNames,
+  checkRecord,
+  checkText,
+  type Names,
+  withDefaults,
+} from '../../core/options.js';
 import type {
   LimitedCall,
   Limiter,
@@ -134,7 +144,7 @@ export class MultiServerRateLimiter implements LimiterSource, AsyncDisposable {
   /** The limiter of that call, by `keyOf`; undefined when it has no limit. What `keyOf` throws is thrown. */
   for(call: LimitedCall): Limiter | undefined {
     const { keyOf } = this.#options;
-    const key = keyOf === undefined ? call.server : keyOf(call);
+    const key = keyOf === undefined ? call.server : checkAtOnce('keyOf', keyOf(call));
     if (key === undefined || key === '') return undefined;
     let view = this.#views.get(key);
     if (view === undefined) {
@@ -231,6 +241,14 @@ export class MultiServerRateLimiter implements LimiterSource, AsyncDisposable {
   }
 }
 
+const SERVER_LIMIT: Names<ServerLimit> = {
+  maxRequests: true,
+  windowMs: true,
+  maxQueue: true,
+  acquireTimeoutMs: true,
+  maxPauseMs: true,
+};
+
 /** The options, checked, with their defaults. @throws OptionError */
 function resolve(given: MultiServerRateLimiterOptions) {
   const options = checkLimiter(
@@ -243,5 +261,10 @@ function resolve(given: MultiServerRateLimiterOptions) {
   checkCount('maxServers', options.maxServers, { min: 1, max: 10_000_000 });
   checkMs('idleMs', options.idleMs, { min: 1 });
   if (options.keyOf !== undefined) checkFunction('keyOf', options.keyOf);
+  if (options.perServer !== undefined) {
+    for (const [server, limit] of Object.entries(checkRecord('perServer', options.perServer))) {
+      checkNames(`perServer.${server}`, checkRecord(`perServer.${server}`, limit), SERVER_LIMIT);
+    }
+  }
   return options;
 }

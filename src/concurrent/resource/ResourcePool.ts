@@ -7,6 +7,7 @@ import {
   ShutdownTimeoutError,
 } from '../../core/errors.js';
 import type { Listener } from '../../core/events.js';
+import { checkAtOnce } from '../../core/options.js';
 import { WaitQueue } from '../WaitQueue.js';
 import { type Lease, useLease } from './Lease.js';
 import type { Entry } from './LiveSet.js';
@@ -113,7 +114,9 @@ export class ResourcePool<R> implements Closeable, AsyncDisposable {
 
   /** Retires every resource for which `predicate` is true; gives how many. If it throws, none is retired. */
   retireWhere(predicate: (resource: R, info: ResourceInfo) => boolean, reason: DestroyReason = 'retired'): number {
-    const chosen = [...this.life.all.values()].filter((entry) => predicate(entry.resource, this.#info(entry)));
+    const chosen = [...this.life.all.values()].filter((entry) =>
+      checkAtOnce('predicate', predicate(entry.resource, this.#info(entry))),
+    );
     for (const entry of chosen) this.life.retire(entry, reason);
     return chosen.length;
   }

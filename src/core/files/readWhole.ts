@@ -6,23 +6,24 @@ import { sleep } from '../time/sleep.js';
 /** How long a pipe may say nothing before its first byte, in ms. */
 const FIRST_BYTE_MS = 5_000;
 const LOOK_MS = 20;
-const MAX_BYTES = 64 * 1_024 * 1_024;
+/** Parsing takes ten times as much, and the time of everything else. */
+export const MAX_FILE_BYTES = 8 * 1_024 * 1_024;
 
 /**
  * The text of a file, which may be a pipe, as `<(command)` is. To open or read a pipe without a writer would hold a thread, and
- * with it the end of the process: so it is looked at again and again. Rejects when 5 s bring nothing, or at 64 MiB.
+ * with it the end of the process: so it is looked at again and again. Rejects when 5 s bring nothing, or above 8 MiB.
  */
 export async function readWhole(file: string): Promise<string> {
   const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
-    if ((await handle.stat()).isFile()) return await handle.readFile('utf8');
-    return await readPipe(handle);
+    return await readOpen(handle, (await handle.stat()).isFile());
   } finally {
     await handle.close();
   }
 }
 
-async function readPipe(handle: FileHandle): Promise<string> {
+/** The text of an open file, or pipe. Rejects above 8 MiB. */
+export async function readOpen(handle: FileHandle, regular: boolean): Promise<string> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for (let waitedMs = 0; ; ) {
@@ -34,11 +35,11 @@ async function readPipe(handle: FileHandle): Promise<string> {
         throw error;
       },
     );
-    if (read === 0 && bytes > 0) return Buffer.concat(chunks).toString('utf8');
+    if (read === 0 && (bytes > 0 || regular)) return Buffer.concat(chunks).toString('utf8');
     if (read !== undefined && read > 0) {
-      chunks.push(chunk.subarray(0, read));
+      chunks.push(read < chunk.length ? Buffer.from(chunk.subarray(0, read)) : chunk);
       bytes += read;
-      if (bytes > MAX_BYTES) throw new Error(`it has more than ${MAX_BYTES} bytes`);
+      if (bytes > MAX_FILE_BYTES) throw new Error(`it has more than ${MAX_FILE_BYTES} bytes`);
       continue;
     }
     // Nothing yet: no writer has come, or it has not written.

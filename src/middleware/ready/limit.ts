@@ -2,7 +2,7 @@ import type { Bulkhead } from '../../concurrent/balance/Bulkhead.js';
 import type { MultiServerRateLimiter } from '../../concurrent/limiter/MultiServerRateLimiter.js';
 import type { Middleware, MiddlewareCall } from '../../connection/calls/Middleware.js';
 import { OptionError } from '../../core/errors.js';
-import { checkFunction, withDefaults } from '../../core/options.js';
+import { checkAtOnce, checkFunction, withDefaults } from '../../core/options.js';
 
 export interface LimitOptions {
   /** What calls are counted by: a tool, a principal, any text; undefined: not at all. @defaultValue the principal */
@@ -24,7 +24,7 @@ export function limit(given: LimitOptions): Middleware {
   if (rate === undefined && bulkhead === undefined) throw new OptionError('rate', rate, 'a limiter, or a bulkhead');
   return async (call, next) => {
     if (call.kind !== 'request' || call.from !== 'client') return next();
-    const key = by(call);
+    const key = checkAtOnce('by', by(call));
     if (key === undefined) return next();
     // Names of limiters are not empty, and no key is another's prefix.
     const name = `=${key}`;

@@ -1,8 +1,8 @@
-import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { type Closeable, type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import { OptionError, ServerNotFoundError } from '../../core/errors.js';
 import { Emitter, type Listener } from '../../core/events.js';
+import { readWhole } from '../../core/files/readWhole.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
 import { withDefaults } from '../../core/options.js';
 import { checkServerConfig } from './checkServerConfig.js';
@@ -271,7 +271,7 @@ async function write(file: string, mcpServers: Record<string, unknown>): Promise
 /** The file's root as it is now; nothing when there is no such file. A file that is not JSON is not overwritten. */
 async function rootOf(file: string): Promise<Record<string, unknown>> {
   try {
-    return JSON.parse(await readFile(file, 'utf8')) as Record<string, unknown>;
+    return JSON.parse(await readWhole(file)) as Record<string, unknown>;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return {};
     throw new OptionError('file', file, 'a file that does not exist yet or is JSON', error);

@@ -1,8 +1,10 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { createWriteStream, writeFileSync } from 'node:fs';
+import { createWriteStream, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { readWhole } from '../../../src/core/files/readWhole.js';
+import { ConfigWatcher, type ParsedConfig, readConfigFile } from '../../../src/registry/index.js';
+import { closeAfter } from '../../support/closeAfter.js';
 import { tempFolder } from '../../support/tempFolder.js';
 
 test('a file, and what is not there', async () => {
@@ -33,4 +35,20 @@ test('a pipe without a writer holds the process open for no longer than it is wa
   const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: 'ignore' });
   // Stuck in `open`, the process would not end at its own `exit`.
   expect(await new Promise((resolve) => child.once('exit', resolve))).toBe(7);
+});
+
+test('a file above 8 MiB is refused, not read: a config that is something else ends no program', async () => {
+  const file = join(tempFolder(), 'huge.json');
+  writeFileSync(file, '{}');
+  const watcher = closeAfter(new ConfigWatcher({ file, pollMs: 10, settleMs: 10 }));
+  const told = new Promise<ParsedConfig>((resolve) => {
+    watcher.on('change', (parsed) => {
+      if (parsed.problems[0]?.message.includes('bytes') === true) resolve(parsed);
+    });
+  });
+  truncateSync(file, 9 * 1_024 * 1_024);
+  await expect(readWhole(file)).rejects.toThrow('it has more than 8388608 bytes');
+  const { servers, problems } = await readConfigFile(file);
+  expect([servers, problems.map(({ message }) => message)]).toEqual([[], [expect.stringContaining('8388608 bytes')]]);
+  expect((await told).problems).toHaveLength(1);
 });

@@ -3,7 +3,7 @@ import type { AdaptiveTicket } from '../../../concurrent/balance/AdaptiveLimit.j
 import type { Limiter } from '../../../concurrent/limiter/Limiter.js';
 import type { CallOptions, Params } from '../../../connection/protocol/messages.js';
 import { ClosedError, NotSentError, OutcomeUnknownError, PoolkitError } from '../../../core/errors.js';
-import { checkMs, checkNames } from '../../../core/options.js';
+import { checkAtOnce, checkMs, checkNames } from '../../../core/options.js';
 import { within } from '../../../core/time/within.js';
 import { type CallSignal, signalOf } from '../../../core/wait/Cancellation.js';
 import type { Caller, ConnectionLease, RequestOptions } from '../../McpPool.js';
@@ -228,12 +228,8 @@ export class ServerCalls {
   #limiter(method: string, params: Params | undefined, { caller }: RequestOptions): Limiter | undefined {
     const { config, pool } = this.#context;
     const tool = method === 'tools/call' ? params?.['name'] : undefined;
-    return pool.limiter?.for({
-      server: config.name,
-      method,
-      tool: typeof tool === 'string' ? tool : undefined,
-      caller,
-    });
+    const call = { server: config.name, method, tool: typeof tool === 'string' ? tool : undefined, caller };
+    return checkAtOnce('limiter.for', pool.limiter?.for(call));
   }
 
   /** However many calls an end of a connection takes with it, to the breaker it is one failure. */

@@ -5,6 +5,7 @@ import type { Clock } from '../../../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../../../core/close/CloseScope.js';
 import { messageOf } from '../../../core/errors.js';
 import { Emitter, type Listener } from '../../../core/events.js';
+import { MAX_FILE_BYTES, readOpen } from '../../../core/files/readWhole.js';
 import { type Logger, silentLogger } from '../../../core/logger.js';
 import { checkMs, checkText, withDefaults } from '../../../core/options.js';
 import { sleep } from '../../../core/time/sleep.js';
@@ -133,9 +134,13 @@ export class ConfigWatcher implements Closeable, AsyncDisposable {
       // To open a pipe may wait for ever, and it can be read but once.
       if (!found.isFile()) return { stamp: 'no file', text: undefined, error: new Error('it is no regular file') };
       if (stampOf(found) === known) return { stamp: known, text: undefined, error: undefined };
+      if (found.size > MAX_FILE_BYTES) {
+        const error = new Error(`it has more than ${MAX_FILE_BYTES} bytes`);
+        return { stamp: stampOf(found), text: undefined, error };
+      }
       handle = await open(this.#file, 'r');
       const before = stampOf(await handle.stat({ bigint: true }));
-      const text = await handle.readFile('utf8');
+      const text = await readOpen(handle, true);
       const after = stampOf(await handle.stat({ bigint: true }));
       // Changed while it was read: the next look decides.
       return { stamp: before === after ? before : undefined, text, error: undefined };
