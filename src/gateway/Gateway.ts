@@ -96,8 +96,7 @@ export class Gateway implements Closeable, AsyncDisposable {
     const onEnd = (session: Session): void => this.#tenants.ofSession(session)?.callers.release(session);
     this.#sessions = makeSessions(options, settings, { held, logger, clock, onEnd });
     this.#inFlight = new InFlight({ name: 'gateway requests', clock, logger });
-    const inFlight = this.#inFlight;
-    this.#checks = new ServerChecks(options.health ?? healthOf(inFlight, clock), pool);
+    this.#checks = new ServerChecks(options.health ?? healthOf(this.#inFlight, clock), pool);
     const own = { ...settings, sessions: this.#sessions, relay: () => this.#relay, clock, logger };
     const replicas = joinReplicas(options.replicas, own);
     const shared = {
@@ -114,7 +113,7 @@ export class Gateway implements Closeable, AsyncDisposable {
       },
     };
     const http = new StreamableHttp({ ...shared, modern: this.#modern });
-    this.#sse = settings.sse ? new SseFront({ ...shared, inFlight, clock }) : undefined;
+    this.#sse = settings.sse ? new SseFront({ ...shared, inFlight: this.#inFlight, clock }) : undefined;
     const admission = admissionOf(options, logger);
     this.#tenants = new Tenants({
       scopes: admission?.scopes,
@@ -138,7 +137,7 @@ export class Gateway implements Closeable, AsyncDisposable {
       checks: this.#checks,
       http,
       sse: this.#sse,
-      inFlight,
+      inFlight: this.#inFlight,
       logger,
       tenants: this.#tenants,
       admission,
@@ -258,8 +257,7 @@ export class Gateway implements Closeable, AsyncDisposable {
   }
 
   async #listen(): Promise<GatewayAddress> {
-    const { host, port } = this.#settings;
-    await once(this.#server.listen({ host, port }), 'listening');
+    await once(this.#server.listen({ host: this.#settings.host, port: this.#settings.port }), 'listening');
     // Out of file descriptors, for example: unheard it would end the process.
     this.#server.on('error', (error) => this.#logger.error({ error }, 'the server failed'));
     this.#scope.assertOpen();
@@ -287,6 +285,7 @@ export class Gateway implements Closeable, AsyncDisposable {
     for (const session of this.#sessions) session.failInFlight(reason);
     this.#modern.failInFlight(reason);
     for (const { callers } of this.#tenants) callers.close(reason);
+    this.#held.cutArriving();
     void this.#tracked.close({ graceMs: FLUSH_MS }).catch(() => undefined); // told by `#release`
   }
 
@@ -296,5 +295,6 @@ export class Gateway implements Closeable, AsyncDisposable {
     this.#checks[Symbol.dispose]();
     await this.#sessions.close();
     await this.#tracked.close({ graceMs: Math.max(grace.remainingMs, FLUSH_MS) });
+    this.#held.cutArriving();
   }
 }

@@ -1,6 +1,7 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer as createHttpServer } from 'node:http';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -167,6 +168,31 @@ test('ten clients over one gateway are one set of children; whichever piece is k
   await Promise.all(rest.map(({ exited }) => exited));
   expect(rest.map(({ child }) => child.exitCode)).toEqual(rest.map(() => 0));
   await vi.waitFor(() => expect([gateways(), bearers(), shims()]).toEqual([[], [], []]), 15_000);
+});
+
+test('a signal ends connect also while its client reads nothing', async () => {
+  const gateway = createHttpServer((request, response) => {
+    request.resume().on('end', () => {
+      response.writeHead(200, { 'content-type': 'application/json' });
+      response.end(JSON.stringify({ jsonrpc: '2.0', id: 1, result: { pad: 'x'.repeat(2_000_000) } }));
+      answered++;
+    });
+  });
+  let answered = 0;
+  gateway.listen(0, '127.0.0.1');
+  await once(gateway, 'listening');
+  const { port } = gateway.address() as { port: number };
+  const args = [MAIN, 'connect', `http://127.0.0.1:${port}/mcp`];
+  const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+  const exited = once(child, 'exit');
+  closeAfter({ close: async () => void child.kill('SIGKILL') });
+  child.stdin.write('{"jsonrpc":"2.0","id":1,"method":"ping"}\n'.repeat(4));
+  await vi.waitFor(() => expect(answered).toBe(4), 10_000);
+  child.kill('SIGTERM');
+  expect(await exited).toEqual([0, null]);
+  child.stdout.destroy();
+  gateway.closeAllConnections();
+  await once(gateway.close(), 'close');
 });
 
 test('serve --stdio is one server that is all of them: nothing but the protocol on stdout, and it ends with its client', async () => {

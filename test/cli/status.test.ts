@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { createServer, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { resolve } from 'node:path';
 import { expect, test } from 'vitest';
 import { plain, statusLines } from '../../src/cli/status/render.js';
@@ -55,6 +58,45 @@ test('where no gateway answers, or one asks who wants to know, it says so in one
   );
   expect(refused.code).toBe(1);
   expect(refused.stderr).toMatch(/--header 'Authorization/);
+});
+
+test('an answer without end, or of no gateway, is one line and takes no memory; JSON steers no terminal', async () => {
+  const { url } = await serve();
+  const real = (await (await fetch(`${url}/status/data.json`)).json()) as StatusData;
+  let sent = 0;
+  const answers: Readonly<Record<string, (response: ServerResponse) => void>> = {
+    '/endless': (response) => {
+      const chunk = Buffer.alloc(1_024 * 1_024, 0x20);
+      const more = (): void => {
+        while (!response.destroyed && response.write(chunk)) sent += chunk.length;
+      };
+      response.on('drain', more);
+      more();
+    },
+    '/odd': (response) => response.end(JSON.stringify({ ...real, snapshot: { ...real.snapshot, open: null } })),
+    '/evil': (response) => response.end(JSON.stringify({ ...real, snapshot: { ...real.snapshot, version: EVIL } })),
+  };
+  const server = createServer((request, response) => {
+    answers[request.url?.replace('/status/data.json', '') ?? '']?.(response);
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const at = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const [endless, odd, evil] = await Promise.all(
+    Object.keys(answers).map((path) => run('status', '--json', '--url', at + path)),
+  );
+  expect([endless?.code, endless?.stderr]).toEqual([
+    1,
+    `mcp-poolkit: ${at}/endless/status/data.json answered too much\n`,
+  ]);
+  expect(sent).toBeLessThan(64 * 1_024 * 1_024);
+  expect([odd?.code, odd?.stderr]).toEqual([
+    1,
+    `mcp-poolkit: ${at}/odd/status/data.json is no gateway of mcp-poolkit\n`,
+  ]);
+  expect(evil?.stdout).not.toContain('\u202e');
+  expect((JSON.parse(evil?.stdout ?? '') as StatusData).snapshot.version).toBe(EVIL);
+  server.closeAllConnections();
+  await once(server.close(), 'close');
 });
 
 test('nothing that a server, a tool or an error is called steers the terminal or begins a line', () => {

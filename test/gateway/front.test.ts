@@ -4,6 +4,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { StartError } from '../../src/core/errors.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import type { ServerConfig } from '../../src/registry/config/ServerConfig.js';
+import { closeAfter } from '../support/closeAfter.js';
 import { collectGarbage } from '../support/collectGarbage.js';
 import { FakePool } from '../support/FakePool.js';
 import { RawClient } from '../support/httpClient.js';
@@ -164,6 +165,22 @@ test('a slow body ends with 408, and too many at once with 503', async () => {
   expect(statuses.filter((status) => status === '503').length).toBeGreaterThan(10);
   expect(statuses.filter((status) => status === '408').length).toBeGreaterThan(5);
   expect((await client.call('ping')).result).toEqual({});
+});
+
+test('what a refused client still sends is read and forgotten: that it leaves is seen, and no close waits for it', async () => {
+  const open = closeAfter(new Gateway({ pool: new FakePool({ one: {} }), port: 0, maxBufferedBytes: 64 * 1_024 }));
+  const { port } = await open.listen();
+  const socket = connect(port, '127.0.0.1');
+  socket.on('error', () => undefined);
+  const body = 'x'.repeat(4_000_000);
+  const head = `host: localhost\r\ncontent-type: application/json\r\naccept: application/json\r\ncontent-length: ${body.length}`;
+  socket.write(`POST /mcp HTTP/1.1\r\n${head}\r\n\r\n${body}`);
+  const [answer] = (await once(socket, 'data')) as [Buffer];
+  expect(String(answer)).toMatch(/^HTTP\/1\.1 503 /);
+  await expect.poll(() => socket.writableLength).toBe(0);
+  // In the order of a client that leaves: its end comes behind all that it sent.
+  socket.end();
+  await expect.poll(() => open.stats.connections).toBe(0);
 });
 
 test('a session that is not there is told before a large body is read', async () => {

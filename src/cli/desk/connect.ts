@@ -56,4 +56,6 @@ export async function connect(url: URL, options: ConnectOptions): Promise<void> 
   parent[Symbol.dispose]();
   process.stdin.destroy();
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) process.off(signal, onStop);
+  // What a client does not read would keep this process for as long as that client lives.
+  if (process.stdout.writableLength > 0) process.exit();
 }

@@ -1,10 +1,11 @@
 import { messageOf } from '../../core/errors.js';
 import type { StatusData } from '../../gateway/status/StatusData.js';
+import { statusLines } from './render.js';
 
 /** Where `serve` listens when nothing else is said. */
 export const DEFAULT_URL = 'http://127.0.0.1:3399';
 const TIMEOUT_MS = 5_000;
-const MAX_BYTES = 64 * 1_024 * 1_024;
+const MAX_BYTES = 16 * 1_024 * 1_024;
 
 export interface StatusSource {
   readonly url: string;
@@ -26,14 +27,32 @@ export async function readStatus({ url, header = [] }: StatusSource): Promise<St
   if (response.status === 401) throw new Error(`${target} wants to know who asks: --header 'Authorization: …'`);
   if (response.status === 404) throw new Error(`${target} is not there: the gateway's status is off, or it is none`);
   if (!response.ok) throw new Error(`${target} answered ${response.status}`);
-  if (Number(response.headers.get('content-length')) > MAX_BYTES) throw new Error(`${target} answered too much`);
+  const text = await textOf(response);
+  if (text === undefined) throw new Error(`${target} answered too much`);
   try {
-    const data = (await response.json()) as StatusData;
-    if (Array.isArray(data.snapshot.servers)) return data;
+    const data = JSON.parse(text) as StatusData;
+    // What is shown of it is what a gateway sends, or nothing.
+    statusLines(data);
+    return data;
   } catch {
-    // Told below.
+    throw new Error(`${target} is no gateway of mcp-poolkit`);
   }
-  throw new Error(`${target} is no gateway of mcp-poolkit`);
+}
+
+/** Undefined when it is more than any gateway sends: no more of it is read then. */
+async function textOf({ body }: Response): Promise<string | undefined> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  try {
+    for await (const chunk of body ?? []) {
+      bytes += chunk.length;
+      if (bytes > MAX_BYTES) return undefined;
+      chunks.push(chunk);
+    }
+  } catch (error) {
+    throw new Error(`the gateway's answer broke off: ${messageOf(error)}`, { cause: error });
+  }
+  return Buffer.concat(chunks).toString();
 }
 
 function headerOf(text: string): [string, string] {

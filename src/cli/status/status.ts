@@ -2,6 +2,7 @@ import { systemClock } from '../../core/clock.js';
 import { messageOf } from '../../core/errors.js';
 import { sleep } from '../../core/time/sleep.js';
 import { complain } from '../output/output.js';
+import { visible } from '../output/visible.js';
 import { readStatus, type StatusSource } from './readStatus.js';
 import { statusLines } from './render.js';
 
@@ -20,7 +21,7 @@ export async function status({ watch = false, json = false, ...source }: StatusC
   do {
     try {
       const data = await readStatus(source);
-      process.stdout.write(json ? `${JSON.stringify(data)}\n` : `${statusLines(data).join('\n')}\n`);
+      process.stdout.write(json ? `${visible(JSON.stringify(data))}\n` : `${statusLines(data).join('\n')}\n`);
       if (watch && !json) process.stdout.write('\n');
     } catch (error) {
       complain(messageOf(error));

@@ -1,5 +1,7 @@
 /** Bytes that the gateway holds for its clients, over all sessions: bodies that are not complete, answers not yet taken. */
 export class HeldBytes {
+  /** Bodies on their way, and what refused clients still send of theirs. */
+  readonly arriving = new Set<{ cut(): void }>();
   readonly #max: number;
   #held = 0;
 
@@ -25,5 +27,10 @@ export class HeldBytes {
 
   giveBack(bytes: number): void {
     this.#held -= bytes;
+  }
+
+  /** Bodies that are not whole are waited for no longer: each is refused, or forgotten where it was refused already. */
+  cutArriving(): void {
+    for (const each of [...this.arriving]) each.cut();
   }
 }

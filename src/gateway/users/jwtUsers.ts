@@ -80,7 +80,8 @@ export function jwtUsers(given: JwtOptions): Authenticate {
       ...verifying,
       requiredClaims: ['sub', 'exp'],
     });
-    if (claims === undefined) return undefined;
+    // `jose` asks that there is a subject, of whatever type (RFC 7519, 4.1.2: a string).
+    if (claims === undefined || typeof claims.sub !== 'string' || claims.sub === '') return undefined;
     const scopes = scopesOf(claims);
     const missing = needed.find((each) => !scopes.includes(each));
     if (missing !== undefined)

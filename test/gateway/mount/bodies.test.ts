@@ -9,6 +9,7 @@ import { StdioPool } from '../../../src/pool/StdioPool.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { RawClient } from '../../support/httpClient.js';
 import { everything, fixture } from '../../support/servers.js';
+import { RawSocket } from '../../support/tcp.js';
 
 // Processes start here, and the machine may be busy.
 vi.setConfig({ testTimeout: 60_000 });
@@ -166,6 +167,26 @@ test('fetch streams both ways, and an abort or a reader that cancels ends the ca
   const already = AbortSignal.abort();
   expect((await gateway.fetch(new Request(url, { signal: already }))).status).toBe(499);
   await vi.waitFor(() => expect(gateway.stats.inFlight).toBe(0), PATIENT);
+});
+
+test('close waits no longer than its grace for bodies that do not come, by handler and by fetch', async () => {
+  const gateway = new Gateway({ pool: closeAfter(new StdioPool({ ledger: false })) });
+  const server = createServer(gateway.handler);
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const { port } = server.address() as AddressInfo;
+  const socket = new RawSocket(port);
+  const head = Object.entries({ host: '127.0.0.1', ...HEADERS, 'content-length': '100' });
+  socket.send(`POST /mcp HTTP/1.1\r\n${head.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n{`);
+  const never = new ReadableStream({ pull: () => new Promise<void>(() => undefined) });
+  const asked = { method: 'POST', headers: HEADERS, duplex: 'half', body: never };
+  const fetched = gateway.fetch(new Request('http://127.0.0.1/mcp', asked as RequestInit));
+  await vi.waitFor(() => expect(gateway.stats.inFlight).toBe(2));
+  // A body has 30 s of its own.
+  await gateway.close({ graceMs: 50 });
+  expect((await fetched).status).toBe(503);
+  await expect.poll(() => socket.text).toMatch(/^HTTP\/1\.1 503 /);
+  await socket.close();
+  await once(server.close(), 'close');
 });
 
 test('a body that breaks off, or was read already, settles its request and leaves nothing in flight', async () => {

@@ -110,6 +110,8 @@ test('tokens that are not in order are refused on every request: audience, issue
     expired: bearer(await from.sign({ exp: past })),
     'not yet': bearer(await from.sign({ nbf: past + 3_600 })),
     'no subject': bearer(await from.sign({ sub: undefined } as unknown as JWTPayload)),
+    'an empty subject': bearer(await from.sign({ sub: '' })),
+    'a subject of another type': bearer(await from.sign({ sub: ['ann'] } as unknown as JWTPayload)),
     'alg none': bearer(none),
     'shared secret': bearer(hmac),
     'foreign key': bearer(await from.sign({}, {}, stranger.privateKey)),

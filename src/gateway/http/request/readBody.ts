@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { type ParsedBody, parsedBody } from '../../mount/parsedBody.js';
 import type { HeldBytes } from '../HeldBytes.js';
+import { forgetRest } from './forgetRest.js';
 
 export type Body =
   | { readonly text: string }
@@ -69,10 +70,16 @@ class BodyReader {
       () => this.#end({ status: 408, why: `a body may take ${bounds.timeoutMs} ms` }),
       bounds.timeoutMs,
     ).unref();
+    bounds.held.arriving.add(this);
     request.on('data', this.#onData);
     request.on('end', this.#onEnd);
     request.on('close', this.#onGone);
     request.on('error', this.#onGone);
+  }
+
+  /** The proxy waits no longer. */
+  cut(): void {
+    this.#end({ status: 503, why: 'the proxy shut down before the body was whole: try again' });
   }
 
   readonly #onGone = (): void => this.#end(GONE);
@@ -131,9 +138,10 @@ class BodyReader {
     if (this.#done) return;
     this.#done = true;
     clearTimeout(this.#timer);
+    this.#bounds.held.arriving.delete(this);
     this.#bounds.held.giveBack(this.#held);
     this.#request.off('data', this.#onData).off('end', this.#onEnd).off('close', this.#onGone);
-    if ('status' in body) this.#request.pause();
     this.#resolve(body);
+    if ('status' in body) forgetRest(this.#request, this.#bounds.maxBytes, this.#bounds.held);
   }
 }
