@@ -39,8 +39,9 @@ export abstract class Exchange extends ResponseReader implements Outgoing {
   headersTimeoutMs: number;
   status = 0;
   responseHeaders: RawHeaders = NO_HEADERS;
-  /** Whether its body is read. */
-  protected readonly flow: BodyFlow;
+  /** Whether its body is read: made for those that may have to wait for their readers. */
+  #flow: BodyFlow | undefined;
+  #resume: (() => void) | undefined;
   #abort: ((error?: Error) => void) | undefined;
   #over = true;
   #use: BodyUse | undefined;
@@ -54,13 +55,20 @@ export abstract class Exchange extends ResponseReader implements Outgoing {
   constructor(endpoint: Endpoint, lane: Lane, method: 'GET' | 'POST' | 'DELETE', body: string | null) {
     super();
     this.endpoint = endpoint;
-    this.flow = new BodyFlow(endpoint.flows);
-    this.#body = new WholeBody(endpoint.incoming, (parts) => (this.#use === 'whole' ? this.onLong(parts) : undefined));
+    this.#body = new WholeBody(endpoint.incoming, this);
     this.lane = lane;
     this.method = method;
     this.path = endpoint.path;
     this.requestBody = body;
     this.headersTimeoutMs = endpoint.bounds.headersTimeoutMs;
+  }
+
+  protected get flow(): BodyFlow {
+    this.#flow ??= new BodyFlow(this.endpoint.flows, () => {
+      if (this.#decoder === undefined) this.#resume?.();
+      else this.#decoder.resume();
+    });
+    return this.#flow;
   }
 
   /** Sends it off, or off again. */
@@ -97,7 +105,7 @@ export abstract class Exchange extends ResponseReader implements Outgoing {
 
   #late(): void {
     const { bodyTimeoutMs } = this.endpoint.bounds;
-    if (this.flow.paused) this.#heardMs = this.endpoint.clock.now();
+    if (this.#flow?.paused === true) this.#heardMs = this.endpoint.clock.now();
     const leftMs = this.#use === undefined ? 0 : this.#heardMs + bodyTimeoutMs - this.endpoint.clock.now();
     if (leftMs > 0) this.endpoint.wheel.add(this, leftMs);
     else {
@@ -126,7 +134,7 @@ export abstract class Exchange extends ResponseReader implements Outgoing {
     this.endpoint.wheel.remove(this);
     this.status = status;
     this.responseHeaders = headers;
-    this.flow.goOn = () => (this.#decoder === undefined ? resume() : this.#decoder.resume());
+    this.#resume = resume;
     this.#use = redirects(status) ? 'excerpt' : this.onBegin();
     if (this.#over) return true;
     const encoding = this.#use === 'skip' ? undefined : encodingOf(headers);
@@ -172,7 +180,7 @@ export abstract class Exchange extends ResponseReader implements Outgoing {
     } else if (bytes > this.endpoint.maxMessageBytes) {
       this.#tooLarge(bytes, this.endpoint.maxMessageBytes);
     }
-    return !this.flow.paused;
+    return this.#flow?.paused !== true;
   }
 
   onComplete(): void {
@@ -232,7 +240,8 @@ export abstract class Exchange extends ResponseReader implements Outgoing {
     this.endpoint.wheel.remove(this);
     this.endpoint.forget(this);
     this.#body.landed();
-    this.flow.end();
+    this.#flow?.end();
+    this.#flow = undefined;
     this.#events?.end();
     this.#events = undefined;
     this.#decoder?.close();

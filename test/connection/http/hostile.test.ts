@@ -156,7 +156,7 @@ test('a redirect that is not followed says where it led, without its query', asy
 });
 
 test('a body of many small chunks is joined as it comes, whatever their sizes', () => {
-  const body = new WholeBody(new IncomingBytes(Number.POSITIVE_INFINITY), () => undefined);
+  const body = new WholeBody(new IncomingBytes(Number.POSITIVE_INFINITY));
   const all = Buffer.from(Array.from({ length: 10_000 }, (_, i) => i & 0xff));
   for (let at = 0, size = 1; at < all.length; at += size, size = size === 1 && at > 5_000 ? 7 : 1) {
     body.push(all.subarray(at, at + size));

@@ -10,11 +10,12 @@ export interface Flows {
 /** Whether a response's body is read, or waits for a reader that has enough. */
 export class BodyFlow implements Flow {
   /** Has the body read again. */
-  goOn: () => void = () => undefined;
+  goOn: () => void;
   readonly #flows: Flows;
 
-  constructor(flows: Flows) {
+  constructor(flows: Flows, goOn: () => void) {
     this.#flows = flows;
+    this.goOn = goOn;
   }
 
   get paused(): boolean {

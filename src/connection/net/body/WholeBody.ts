@@ -2,6 +2,11 @@ import type { RawReply } from '../../channel/codec/envelope.js';
 import { LONG_BYTES, type LongMessage } from '../../channel/large/LongMessage.js';
 import type { IncomingBytes } from './IncomingBytes.js';
 
+/** Says how a body that has become long is read, of which `parts` came; undefined: as a whole. */
+export interface LongReader {
+  onLong?(parts: readonly Buffer[]): LongMessage | undefined;
+}
+
 const EMPTY = Buffer.alloc(0);
 const JOIN_CHUNKS = 1_024;
 const JOIN_BYTES = 1024 * 1024;
@@ -12,7 +17,7 @@ const JOIN_BYTES = 1024 * 1024;
  */
 export class WholeBody {
   readonly #incoming: IncomingBytes;
-  readonly #becomeLong: (parts: readonly Buffer[]) => LongMessage | undefined;
+  readonly #reader: LongReader | undefined;
   /** Counted as on its way. */
   #coming = 0;
   #first: Buffer | undefined;
@@ -27,12 +32,9 @@ export class WholeBody {
   reply: RawReply | null | undefined;
   taken = false;
 
-  constructor(
-    incoming: IncomingBytes,
-    becomeLong: (parts: readonly Buffer[]) => LongMessage | undefined = () => undefined,
-  ) {
+  constructor(incoming: IncomingBytes, reader?: LongReader) {
     this.#incoming = incoming;
-    this.#becomeLong = becomeLong;
+    this.#reader = reader;
   }
 
   get bytes(): number {
@@ -69,7 +71,7 @@ export class WholeBody {
 
   #longNow(): void {
     const parts = this.#more ?? (this.#first === undefined ? [] : [this.#first]);
-    this.#long = this.#becomeLong(parts) ?? null;
+    this.#long = this.#reader?.onLong?.(parts) ?? null;
     if (this.#long === null) return;
     this.#drop();
     if (this.#long.taken) this.landed();

@@ -1,8 +1,7 @@
 import { createParser, type EventSourceParser } from 'eventsource-parser';
 import { skipJson, skipSpace } from '../../../channel/codec/skipJson.js';
-import type { LongMessage } from '../../../channel/large/LongMessage.js';
 import type { IncomingBytes } from '../IncomingBytes.js';
-import { WholeBody } from '../WholeBody.js';
+import { type LongReader, WholeBody } from '../WholeBody.js';
 import { CommentFilter } from './CommentFilter.js';
 
 /** One event. `data` may be empty: that is no garbage, but how servers hand out an id. */
@@ -12,14 +11,12 @@ export interface SseEvent {
   readonly data: string;
 }
 
-export interface SseSink {
+export interface SseSink extends LongReader {
   onEvent(event: SseEvent): void;
   /** The server says how long to wait before connecting again, in ms. */
   onRetry(delayMs: number): void;
   /** An event over the cap; nothing more is read. */
   onOversized(): void;
-  /** The data of an event has become long, and `parts` of it came: how it is read, where not as a whole. */
-  onLong?(parts: readonly Buffer[]): LongMessage | undefined;
   /** In place of `onEvent`: the event's data is all of `data`, on one line. It is not to be kept. */
   onLongEvent?(event: Omit<SseEvent, 'data'>, data: WholeBody): void;
 }
@@ -189,7 +186,7 @@ export class SseReader {
     if (sink?.onLongEvent === undefined || line.length < LONG_LINE_BYTES / 2) return;
     if (line.toString('latin1', 0, DATA.length) !== DATA || /^data/m.test(before)) return;
     this.#forgetHeld();
-    this.#long = new WholeBody(this.#incoming, (parts) => sink.onLong?.(parts));
+    this.#long = new WholeBody(this.#incoming, sink);
     this.#inLong = true;
     const full =
       this.#held.push(Buffer.from(`${before}${DATA}`, 'latin1')) ??
