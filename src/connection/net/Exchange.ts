@@ -1,4 +1,5 @@
 import { messageOf, ProtocolError } from '../../core/errors.js';
+import { LONG_BYTES } from '../channel/large/LongMessage.js';
 import { BodyDecoder, encodingOf, wrongEncoding } from './body/BodyDecoder.js';
 import { BodyFlow } from './body/BodyFlow.js';
 import type { BodyUse } from './body/BodyUse.js';
@@ -169,8 +170,11 @@ export abstract class Exchange extends ResponseReader implements Outgoing {
     }
     // The timeout stands since the headers: it is looked at again when it is over.
     if (this.#body.bytes > 0) this.#heardMs = this.endpoint.clock.now();
+    const long = this.#body.bytes >= LONG_BYTES;
+    const startMs = long ? performance.now() : 0;
     const full = this.#body.push(chunk);
     const { bytes } = this.#body;
+    if (long && !this.#over) this.flow.spent(this.endpoint.turns, chunk.length, startMs);
     if (full !== undefined) {
       this.#broke(full);
       return true;

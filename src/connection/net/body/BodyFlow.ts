@@ -1,3 +1,4 @@
+import type { TurnBudget } from '../../../core/time/turns.js';
 import type { Flow } from '../../channel/large/LargeReply.js';
 
 /** The flows of one connection that are paused, and whether any may be. */
@@ -12,14 +13,28 @@ export class BodyFlow implements Flow {
   /** Has the body read again. */
   goOn: () => void;
   readonly #flows: Flows;
+  #resting = false;
+  #over = false;
 
   constructor(flows: Flows, goOn: () => void) {
     this.#flows = flows;
     this.goOn = goOn;
   }
 
+  /** Whether nothing more is to come before `goOn`. */
   get paused(): boolean {
-    return this.#flows.paused.has(this);
+    return this.#resting || this.#flows.paused.has(this);
+  }
+
+  /** So many bytes were read since `startMs`: when that is the share of a turn of the event loop, it rests until the next. */
+  spent(turns: TurnBudget, bytes: number, startMs: number): void {
+    turns.spend(bytes, 0, startMs);
+    if (!turns.spent || this.#resting) return;
+    this.#resting = true;
+    turns.inNextTurn(() => {
+      this.#resting = false;
+      if (!this.#over && !this.paused) this.goOn();
+    });
   }
 
   pause(): boolean {
@@ -29,11 +44,12 @@ export class BodyFlow implements Flow {
   }
 
   resume(): void {
-    if (this.#flows.paused.delete(this)) this.goOn();
+    if (this.#flows.paused.delete(this) && !this.#resting) this.goOn();
   }
 
   /** Its response is over. */
   end(): void {
+    this.#over = true;
     this.#flows.paused.delete(this);
   }
 }
