@@ -59,9 +59,9 @@ export interface Connection extends Closeable {
   readonly unsentBytes: number;
   request(method: string, params: Params | undefined, options: CallOptions): Promise<unknown>;
   notify(method: string, params?: Params, options?: NotifyOptions): Promise<void>;
-  /** Whether calls wait for it that are not in flight on it. For its pool to set. */
+  /** @internal Whether calls wait for it that are not in flight on it. For its pool to set. */
   wanted?: (() => boolean) | undefined;
-  /** A call began to wait for it: a large answer that is held up by a slow reader is read on. */
+  /** @internal A call began to wait for it: a large answer that is held up by a slow reader is read on. */
   hurry?(): void;
   /** Modern era: a `subscriptions/listen` of its own, until closed, ended by the server, or the connection's death. */
   readonly listen?: Listen | undefined;

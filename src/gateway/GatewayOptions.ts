@@ -107,7 +107,10 @@ export interface GatewayOptions {
   readonly maxRequestsPerSession?: number;
   /** Resource subscriptions of one session, from 0. @defaultValue 100 */
   readonly maxSubscriptionsPerSession?: number;
-  /** Bytes waiting for a slow reader of a stream; notifications beyond are dropped and counted. @defaultValue 1048576 */
+  /**
+   * Bytes waiting for a slow reader: of a stream, whose notifications beyond are dropped and counted; of a large answer, of which no more
+   * is read from its server meanwhile unless other calls wait for that. @defaultValue 1048576
+   */
   readonly maxStreamBufferBytes?: number;
   /** Connections open at once, from 1. @defaultValue 10000 */
   readonly maxSockets?: number;

@@ -39,6 +39,7 @@ const EXIT_WAIT_MS = 200;
 export class StdioConnection implements Connection {
   readonly server: string;
   wanted: (() => boolean) | undefined;
+  readonly hurry = (): void => this.#output.resume();
   readonly #process: ManagedProcess;
   readonly #options: StdioConnectionOptions;
   readonly #logger: Logger;
@@ -96,6 +97,7 @@ export class StdioConnection implements Connection {
       // No caller waits for these: they end with the connection.
       onRefuse: () => {
         this.#closing = true;
+        this.#output.resume();
         this.#listens.abort();
       },
       onDrain: () => this.#channel.idle(),
@@ -127,7 +129,7 @@ export class StdioConnection implements Connection {
     };
     const lines = new LineReader(options.maxMessageBytes, sink, { scan: () => this.#channel.large.possible });
     this.#output = new OutputReader(process.stdout, lines, {
-      alone: () => this.#channel.inFlight === 1 && this.wanted?.() !== true,
+      alone: () => !this.#closing && this.#channel.inFlight === 1 && this.wanted?.() !== true,
       onError: (error) => this.#unreadable(error),
     });
     process.stdin.on('error', (error) => this.#die(`its input broke: ${messageOf(error)}`));
@@ -175,10 +177,6 @@ export class StdioConnection implements Connection {
     if (this.#closing) return Promise.reject(new ClosedError(this.#scope.name));
     this.#output.resume();
     return this.#channel.request(method, params, options);
-  }
-
-  hurry(): void {
-    this.#output.resume();
   }
 
   async notify(method: string, params?: Params): Promise<void> {
