@@ -25,6 +25,7 @@ import { createLogger } from './output/logger.js';
 import { jsonOutput, type Output, type ServerLine, stdioOutput, textOutput } from './output/output.js';
 import { whenNpmIsGone, whenParentIsGone } from './parent.js';
 import { joinRedis } from './serving/joinRedis.js';
+import { keepCallsYoung } from './serving/keepCallsYoung.js';
 import { readSessionKeys } from './serving/readSessionKeys.js';
 import type { ServeOptions } from './serving/ServeOptions.js';
 import { ANSWER_MS, stopBudgetMs } from './stopTimes.js';
@@ -42,6 +43,7 @@ const SETTLE_MS = 3_000;
 
 /** `mcp-poolkit serve`: resolves when it serves, or has failed to; signals end it. */
 export async function serve(options: ServeOptions): Promise<void> {
+  keepCallsYoung();
   const { workers = 1 } = options;
   if (workers > 1 && cluster.isPrimary)
     return (await import('./workers/serveWorkers.js')).serveWorkers({ ...options, workers });

@@ -39,5 +39,6 @@ test.each(['bench', 'fault'])('a second signal ends %s and its server, which hee
   cli.kill('SIGHUP');
   const again = setInterval(() => cli.kill('SIGINT'), 50);
   await cli.exited.finally(() => clearInterval(again));
-  expect(bearers()).toEqual([]);
+  // It was killed before its parent exited; a busy machine takes a moment to end it.
+  await vi.waitFor(() => expect(bearers()).toEqual([]), { timeout: 5_000 });
 });

@@ -80,10 +80,10 @@ test('questions that wait for a client are held by their bytes, and refused beyo
   const { signal } = control;
   let askFlight!: () => Promise<unknown>;
   flight.start(
-    (onRequest, until) =>
+    (onRequest) =>
       new Promise((_resolve, reject) => {
         askFlight = () => onRequest(request, { signal });
-        until.addEventListener('abort', () => reject(until.reason));
+        flight.control.join({ onAbort: reject });
       }),
     () => undefined,
   );

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { methodNotFound } from '../../connection/channel/ServerRequests.js';
 import type { CallClient, RequestHandler, ServerRequest } from '../../connection/protocol/messages.js';
+import { type AbortEntry, Cancellation } from '../../core/wait/Cancellation.js';
 import type { CallOptions } from '../endpoint/Endpoint.js';
 import type { HeldBytes } from '../http/HeldBytes.js';
 import { HeldQuestions } from '../http/HeldQuestions.js';
@@ -22,12 +23,12 @@ export interface InputRequired {
  * A call of a modern client that runs on a legacy server. What the server asks meanwhile ends a round: the client is told what
  * is needed, the call goes on waiting upstream, and the client's next request brings the answers.
  */
-export class Flight {
-  /** What stands for it until its client comes back; another in each round. */
-  state = randomUUID();
+export class Flight implements AbortEntry {
+  /** What stands for it until its client comes back; another in each round, none before the first ends. */
+  state = '';
   /** What the call is: another cannot take its place. */
   readonly what: string;
-  readonly control = new AbortController();
+  readonly control = new Cancellation();
   /** The request that the client waits for now: what comes on the way to the answer is for it. */
   current: CallOptions | undefined;
   readonly #server: string;
@@ -48,11 +49,16 @@ export class Flight {
   }
 
   /** Sets off; `onEnd` when the server has answered or the call was given up. */
-  start(run: (onRequest: RequestHandler, signal: AbortSignal) => Promise<unknown>, onEnd: () => void): void {
-    const outcome = run((request, { signal }) => this.#ask(request, signal), this.control.signal).finally(onEnd);
+  start(run: (onRequest: RequestHandler) => Promise<unknown>, onEnd: () => void): void {
+    const outcome = run((request, { signal }) => this.#ask(request, signal)).finally(onEnd);
     // Between two rounds no client waits for it.
     outcome.catch(() => undefined);
     this.#outcome = outcome;
+  }
+
+  /** The request that its client waits for was given up. */
+  onAbort(reason: unknown): void {
+    this.control.abort(reason);
   }
 
   /** Answers what it can; an answer to nothing is passed over. */

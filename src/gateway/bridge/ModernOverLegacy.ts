@@ -2,7 +2,7 @@ import { META_LOG_LEVEL } from '../../connection/protocol/metaKeys.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../core/clock.js';
 import { QueueFullError, RpcError } from '../../core/errors.js';
-import { signalOf } from '../../core/wait/Cancellation.js';
+import { AbortHub } from '../../core/wait/AbortHub.js';
 import type { CallOptions } from '../endpoint/Endpoint.js';
 import type { HeldBytes } from '../http/HeldBytes.js';
 import type { Params } from '../rpc/envelope.js';
@@ -37,6 +37,7 @@ interface Waiting {
  * upstream until the client comes back with the answers, under an id that cannot be guessed.
  */
 export class ModernOverLegacy {
+  readonly #aborts = new AbortHub();
   readonly #clock: Clock;
   readonly #held: HeldBytes;
   readonly #waiting = new Map<string, Waiting>();
@@ -54,17 +55,16 @@ export class ModernOverLegacy {
     const what = JSON.stringify([server, method, typeof name === 'string' ? name : null]);
     const state = params?.['requestState'];
     const flight = state === undefined ? new Flight(server, what, client, this.#held) : this.#resume(state, what);
-    const signal = signalOf(call.signal);
+    const { signal } = call;
     flight.current = call;
-    const giveUp = (): void => flight.control.abort(signal?.reason);
-    signal?.addEventListener('abort', giveUp, { once: true });
-    if (signal?.aborted === true) giveUp();
+    if (signal?.aborted === true) flight.onAbort(signal.reason);
+    const watched = signal && this.#aborts.join(signal, flight);
     try {
       if (state === undefined) {
         const own = changed(params, call, WITHOUT_ENVELOPE);
         flight.start(
-          (onRequest, until) =>
-            given.send(own.params, { ...relayed(flight, params), ...own, onRequest, signal: until }),
+          (onRequest) =>
+            given.send(own.params, { ...relayed(flight, params), ...own, onRequest, signal: flight.control }),
           () => this.#over(flight),
         );
       } else flight.answer(params?.['inputResponses']);
@@ -75,7 +75,7 @@ export class ModernOverLegacy {
     } catch (error) {
       throw method === 'resources/read' ? asModern(error, params) : error;
     } finally {
-      signal?.removeEventListener('abort', giveUp);
+      watched?.leave(flight);
       flight.current = undefined;
     }
   }

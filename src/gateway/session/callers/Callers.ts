@@ -47,6 +47,8 @@ export interface CallersOptions {
   readonly states: RequestStates;
 }
 
+const DONE = Promise.resolve();
+
 type Sent = readonly [method: string, params: Params | undefined, call: CallOptions];
 
 /** The sessions as callers of the pool: their calls, in whichever eras client and server speak, and what ends with them. */
@@ -226,6 +228,7 @@ export class Callers {
   }
 
   #leveled(server: string, session: Downstream, level: unknown, call: CallOptions): Promise<void> {
+    if (typeof level !== 'string') return DONE;
     const signal = signalOf(call.signal) ?? session.signal;
     return this.#sender.leveled(server, session, level, signal, () => this.info(server, session, signal));
   }

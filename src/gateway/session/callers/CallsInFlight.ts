@@ -65,6 +65,9 @@ export class Flight {
     if (this.#previous === undefined) all.first = this.#next;
     else this.#previous.#next = this.#next;
     if (this.#next !== undefined) this.#next.#previous = this.#previous;
+    // One that is over and old would keep the next one alive, and so on: docs/decisions/080-call-table.md.
+    this.#next = undefined;
+    this.#previous = undefined;
     if (--this.#count.calls === 0) all.sessions--;
     if (--all.size === 0) this.#owner.emptied(this.#server);
   }
