@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { FileTokenStore, UpstreamOAuth } from 'mcp-poolkit/auth';
 import { Bulkhead, MultiServerRateLimiter } from 'mcp-poolkit/concurrent';
@@ -11,7 +12,7 @@ import { destination, pino } from 'pino';
 
 // Shutdown first, so that a signal finds it whatever has been started by then.
 const plan = new ShutdownPlan();
-plan.listen({ exit: true });
+plan.listen({ exit: true, onReport: (report) => console.error(String(report)) });
 
 // Servers over three transports in one pool.
 const modules = 'node_modules/@modelcontextprotocol';
@@ -75,6 +76,9 @@ const server = createServer(async (request, response) => {
 });
 addGateway(plan, gateway);
 addHttpServer(plan, server);
-server.listen(Number(process.env['PORT'] ?? 3397), '127.0.0.1', () =>
-  console.log('listening', JSON.stringify(server.address())),
-);
+// What fails in here, such as a port that is taken, ends the plan: the servers end, and the exit code is 1.
+await plan.start(async () => {
+  server.listen(Number(process.env['PORT'] ?? 3397), '127.0.0.1');
+  await once(server, 'listening');
+  console.log('listening', JSON.stringify(server.address()));
+});

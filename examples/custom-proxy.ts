@@ -1,6 +1,7 @@
 // A proxy of your own: two servers over stdio, a rate limit for each, their tool lists cached on disk, and a shutdown
 // that drops no call. Each server is at http://127.0.0.1:3398/<name>, for any MCP client that speaks Streamable HTTP.
 // Node 22.18 or newer runs it as it is: node examples/custom-proxy.ts; Ctrl-C stops it.
+import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { json } from 'node:stream/consumers';
@@ -67,7 +68,7 @@ await plan.start(async () => {
     else proxy(request, response);
   });
   addHttpServer(plan, server, { inFlight: requests });
-  server.listen(Number(process.env['PORT'] ?? 3398), '127.0.0.1', () => {
-    console.log(`listening on http://127.0.0.1:${(server.address() as AddressInfo).port} as process ${process.pid}`);
-  });
+  server.listen(Number(process.env['PORT'] ?? 3398), '127.0.0.1');
+  await once(server, 'listening'); // a port that is taken is a start that failed
+  console.log(`listening on http://127.0.0.1:${(server.address() as AddressInfo).port} as process ${process.pid}`);
 });

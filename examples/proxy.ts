@@ -7,7 +7,7 @@ import { ShutdownPlan } from 'mcp-poolkit/shutdown';
 const plan = new ShutdownPlan();
 plan.listen({ exit: true }); // SIGINT, SIGTERM, SIGHUP and SIGQUIT
 
-const { servers, problems } = await readConfigFile('examples/mcp.json');
+const { servers, problems } = await readConfigFile(process.argv[2] ?? 'mcp.json');
 for (const { message } of problems) console.error(message);
 
 const pool = new StdioPool();

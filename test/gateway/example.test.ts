@@ -9,7 +9,7 @@ import { examples } from '../support/servers.js';
 vi.setConfig({ testTimeout: 60_000 });
 
 test('the proxy of the README serves, and ends cleanly', async () => {
-  const program = new Program(await runnable('proxy.ts'), { env: { PORT: '0' } });
+  const program = new Program(await runnable('proxy.ts'), { args: ['examples/mcp.json'], env: { PORT: '0' } });
   const [, url = ''] = await program.line(/^serving (.*)$/);
   expect(program.output).toContain('Echo: hello');
   const client = new RawClient(url);

@@ -218,6 +218,7 @@ test('a cause that comes with the shutdown, or while it runs, fails it', async (
   const [first, second] = [new Error('first'), new Error('second')];
   plan.add('step', () => void plan.shutdown('again', { cause: second }));
   const report = await plan.shutdown('uncaughtException', { cause: first });
+  expect(String(report)).toContain(`\n  cause: ${first.message}\n  cause: ${second.message}\n`);
   expect(report.error?.errors).toEqual([first, second]);
   expect(report.exitCode).toBe(1);
 });

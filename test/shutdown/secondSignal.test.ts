@@ -21,7 +21,7 @@ async function readmeProgram(...flags: string[]): Promise<{ readonly program: Pr
   const args = [fixture('echo-server.mjs'), ...flags];
   const mcpServers = { everything: { command: process.execPath, args } };
   writeFileSync(join(folder, 'mcp.json'), JSON.stringify({ mcpServers }));
-  const written = code.replace('examples/mcp.json', join(folder, 'mcp.json')).replace('message: ', 'text: ');
+  const written = code.replace("'mcp.json'", JSON.stringify(join(folder, 'mcp.json'))).replace('message: ', 'text: ');
   expect(written).not.toBe(code);
   // Inside the package, so that it finds it by name as a user's program does.
   const build = join(ROOT, '.build/examples');

@@ -11,6 +11,7 @@ const digest = (text: string): Buffer => createHash('sha256').update(text).diges
 
 /** Who a fixed token is of. */
 export interface TokenUser {
+  /** As limits, audit, logs and hooks are told it: the text given here, nothing added. */
   readonly principal: string;
   /** What it allows, where the gateway has rules by scope. @defaultValue [] */
   readonly scopes?: readonly string[];
@@ -34,7 +35,7 @@ export function bearerTokens(tokens: Readonly<Record<string, string | TokenUser>
     if (!Array.isArray(scopes) || scopes.some((each) => typeof each !== 'string')) {
       throw new OptionError('tokens', scopes, 'scopes as an array of strings');
     }
-    return { hash: digest(token), user: { principal: `token ${principal}`, scopes } satisfies User };
+    return { hash: digest(token), user: { principal, scopes } satisfies User };
   });
   return async ({ headers }) => {
     const given = bearerOf(headers.authorization);

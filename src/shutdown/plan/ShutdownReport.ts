@@ -43,6 +43,7 @@ export class ShutdownReport {
   readonly error: AggregateError | undefined;
   /** 0 when nothing critical failed, else 1; when forced by a signal 128 + its number. */
   readonly exitCode: number;
+  readonly #causes: readonly unknown[];
 
   constructor(facts: ShutdownFacts) {
     this.reason = facts.reason;
@@ -50,6 +51,7 @@ export class ShutdownReport {
     this.totalMs = facts.totalMs;
     this.steps = facts.steps;
     this.stillRunning = facts.steps.flatMap(blockersOf);
+    this.#causes = facts.causes;
     this.forced = facts.forcedCode !== undefined;
     const failed = facts.steps.filter((step) => step.critical && step.outcome !== 'ok');
     const errors = [...facts.causes, ...failed.map((step) => step.error)];
@@ -73,9 +75,10 @@ export class ShutdownReport {
     if (this.error !== undefined) throw this.error;
   }
 
-  /** A line for the whole and one per step, for people. */
+  /** A line for the whole, one per cause and one per step, for people. */
   toString(): string {
     const width = this.steps.reduce((widest, { name }) => Math.max(widest, name.length), 0);
+    const causes = this.#causes.map((cause) => `  cause: ${messageOf(cause)}`);
     const lines = this.steps.map((step) => {
       const why = step.error === undefined ? '' : `  ${messageOf(step.error)}`;
       const head = `  ${step.phase.padEnd(10)} ${step.name.padEnd(width)} ${step.outcome.padEnd(7)}`;
@@ -83,7 +86,9 @@ export class ShutdownReport {
     });
     const blocked = this.stillRunning.length === 0 ? '' : `; still running: ${this.stillRunning.join(', ')}`;
     const how = `${this.forced ? ', forced' : ''}, exit code ${this.exitCode}${blocked}`;
-    return [`shutdown (${this.reason}): ${Math.round(this.ms)} of ${this.totalMs} ms${how}`, ...lines].join('\n');
+    return [`shutdown (${this.reason}): ${Math.round(this.ms)} of ${this.totalMs} ms${how}`, ...causes, ...lines].join(
+      '\n',
+    );
   }
 }
 

@@ -276,7 +276,7 @@ test('fixed tokens have scopes; rules that are none are refused', async () => {
     headers: { authorization: 'Bearer token-of-ann-0001' },
     address: undefined,
   };
-  expect(await tokens(request)).toEqual({ principal: 'token ann', scopes: ['files:read'] });
+  expect(await tokens(request)).toEqual({ principal: 'ann', scopes: ['files:read'] });
   const bad: unknown[] = [
     { 'a b': { servers: ['x'] } },
     { a: {} },

@@ -163,7 +163,7 @@ test('a session is its principal’s alone: another’s is 404, every request sa
   const session = { 'mcp-session-id': String((await post(target, INIT, ann)).headers['mcp-session-id']) };
   const call = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'who' } };
   const answer = await post(target, call, { ...ann, ...session });
-  expect(answer.messages[0]?.result).toEqual({ content: [], principal: 'token ann' });
+  expect(answer.messages[0]?.result).toEqual({ content: [], principal: 'ann' });
   expect((await post(target, call, { ...bob, ...session })).status).toBe(404);
   expect((await post(target, call, session)).status).toBe(401);
   expect((await exchange(target, { method: 'DELETE', headers: { ...bob, ...session } })).status).toBe(404);
