@@ -51,8 +51,27 @@ export function failedAt(
 ): SignInError {
   if (error instanceof SignInError) return error;
   const code = error instanceof OAuthError ? `${error.code}: ` : '';
-  let said = messageOf(error);
-  for (const each of secrets) if (each !== undefined) said = said.replaceAll(each, '***');
+  const said = withoutSecrets(messageOf(error), secrets);
   // A cause would repeat them.
   return new SignInError(name, `${issuer}: ${code}${show(said).slice(1, -1)}`);
+}
+
+/** A text without secrets, as they are or as they went out: encoded for a form, or in base64 (`Authorization: Basic`). */
+function withoutSecrets(text: string, secrets: readonly (string | undefined)[]): string {
+  const given = secrets.filter((each) => each !== undefined && each !== '') as string[];
+  const forms = given.flatMap((each) => [
+    each,
+    encodeURIComponent(each),
+    new URLSearchParams([['', each]]).toString().slice(1),
+  ]);
+  let said = text;
+  for (const each of forms) said = said.replaceAll(each, '***');
+  return said.replace(/[\w+/-]{4,}={0,2}/g, (run) => {
+    // What stands before it may be characters of base64, too.
+    const decoded = [0, 1, 2, 3].map((skipped) => Buffer.from(run.slice(skipped), 'base64'));
+    const found = forms.some((each) =>
+      decoded.some((bytes) => bytes.includes(each) || bytes.includes(each, 0, 'latin1')),
+    );
+    return found ? '***' : run;
+  });
 }

@@ -41,6 +41,11 @@ export function printable(value: unknown, depth: number): unknown {
 
 /** The message of anything thrown. */
 export function messageOf(error: unknown): string {
-  if (error instanceof AggregateError && error.message === '') return error.errors.map(messageOf).join('; ');
-  return error instanceof Error ? error.message : show(error);
+  try {
+    if (error instanceof AggregateError && error.message === '') return error.errors.map(messageOf).join('; ');
+    return error instanceof Error ? String(error.message) : show(error);
+  } catch {
+    // A proxy may throw whatever is asked of it.
+    return 'something that cannot be looked at';
+  }
 }

@@ -346,3 +346,17 @@ test('an error prints whatever it carries: cycles, big integers, getters that th
   expect(JSON.parse(text)).toMatchObject({ message: error.message, code: 'ERR_OPTION', cause: 'an object' });
   expect(logged({ error }).error['message']).toBe(error.message);
 });
+
+test('the message of anything thrown is a text, also of what cannot be looked at', () => {
+  const trap = (): never => {
+    throw new Error('trap');
+  };
+  const { proxy, revoke } = Proxy.revocable([], {});
+  revoke();
+  const odd = Object.defineProperty(new Error('x'), 'message', { get: trap });
+  for (const thrown of [new Proxy({}, { getPrototypeOf: trap }), proxy, odd]) {
+    expect(messageOf(thrown)).toBe('something that cannot be looked at');
+    expect(messageOf(new AggregateError([thrown, new Error('b')], ''))).toBe('something that cannot be looked at; b');
+  }
+  expect(messageOf(Object.assign(new Error('x'), { message: 5 }))).toBe('5');
+});

@@ -1,0 +1,35 @@
+import { expect, test } from 'vitest';
+import { failedAt } from '../../src/auth/tokens.js';
+
+const failed = (said: string, secret: string | undefined): string =>
+  failedAt({ name: 'far' } as never, { issuer: 'https://issuer.example' } as never, new Error(said), [
+    undefined,
+    '',
+    secret,
+  ]).message;
+
+test('what an authorization server repeats of a secret is blotted out, however it was encoded on its way', () => {
+  for (const secret of ['s3cr3t-value', 's3/+=&ü "x', 'ab']) {
+    const basic = (credentials: string, as: BufferEncoding): string => Buffer.from(credentials, as).toString('base64');
+    const forms = [
+      secret,
+      encodeURIComponent(secret),
+      new URLSearchParams({ a: secret }).toString().slice(2),
+      basic(`client:${secret}`, 'utf8'),
+      basic(`client:${secret}`, 'latin1'),
+      basic(`client:${encodeURIComponent(secret)}`, 'utf8'),
+      Buffer.from(`c:${secret}`).toString('base64url'),
+    ];
+    for (const form of forms) {
+      for (const said of [`no: Basic ${form}`, `x/${form}`, form]) {
+        const message = failed(said, secret);
+        expect(message, said).toContain('***');
+        expect(message, said).not.toContain(form);
+      }
+    }
+  }
+  expect(failed('invalid_grant: the refresh token is too old', 's3cr3t-value')).toContain(
+    'the refresh token is too old',
+  );
+  expect(failed('no secret at all', undefined)).toContain('no secret at all');
+});
