@@ -1,6 +1,7 @@
 import type { Middleware } from '../src/connection/calls/Middleware.js';
 import { PoolMiddleware } from '../src/connection/calls/PoolMiddleware.js';
 import type { Params } from '../src/connection/protocol/messages.js';
+import { systemClock } from '../src/core/clock.js';
 import { silentLogger } from '../src/core/logger.js';
 import { type Bench, type Figure, median } from './harness.js';
 
@@ -21,7 +22,7 @@ export async function middlewareCost(bench: Bench): Promise<void> {
   const params = { name: 'echo', arguments: { text: 'x' } };
   const options = { raw: true };
   const stacks = ROWS.map(([, count]) => {
-    const stack = new PoolMiddleware({ logger: silentLogger, info: () => undefined });
+    const stack = new PoolMiddleware({ logger: silentLogger, clock: systemClock }, () => undefined);
     for (let i = 0; i < count; i++) stack.use(noop);
     return stack;
   });

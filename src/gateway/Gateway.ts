@@ -87,7 +87,7 @@ export class Gateway implements Closeable, AsyncDisposable {
       onDeadline: () => this.#fail(),
       onRelease: (grace) => this.#release(grace),
     });
-    this.#middleware = new EndpointMiddleware(logger);
+    this.#middleware = new EndpointMiddleware(logger, clock);
     const held = new HeldBytes(settings.maxBufferedBytes);
     const onDrop = (): void => void this.#dropped++;
     const clients = new ModernClients(this.#closing.signal, undefined);

@@ -77,3 +77,19 @@ test('what a session hears by itself keeps its order through slow middleware, an
     'notifications/tools/list_changed',
   ]);
 });
+
+test('middleware that never ends keeps no gateway from closing: its calls are answered when the grace is over', async () => {
+  const { gateway, url } = await served();
+  let held = 0;
+  gateway.use((call, next) => {
+    if (call.method !== 'tools/call') return next();
+    held++;
+    return new Promise<never>(() => undefined);
+  });
+  const one = new RawClient(`${url}/servers/a/mcp`);
+  await one.initialize();
+  const call = one.call('tools/call', { name: 'one' });
+  await expect.poll(() => held).toBe(1);
+  await gateway.close({ graceMs: 50 });
+  expect((await call).error).toBeDefined();
+});

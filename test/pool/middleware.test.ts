@@ -151,3 +151,39 @@ test('bytes pass to the digit; a result is parsed when it is looked at, and what
     .catch((error) => String(error.data.line));
   expect(sent).toContain('"arguments":{"n":12345678901234567890,"f":1.0,"added":"yes"}');
 });
+
+test('middleware that never ends keeps no call from settling, and no pool from closing', async () => {
+  const pool = stdioPool({ ledger: false });
+  await pool.startServer(everything());
+  const hung = new Promise<never>(() => undefined);
+  let sent = 0;
+  // One holds its call back, another keeps to itself how its call ended.
+  pool.use((call, next) => (call.tool === 'held' || call.kind === 'notification' ? hung : next()));
+  pool.use(async (call, next) => {
+    if (call.method !== 'tools/call') return next();
+    await next();
+    sent++;
+    return hung;
+  });
+  const controller = new AbortController();
+  const { signal } = controller;
+  const outcome = (call: Promise<unknown>): Promise<unknown> => call.then(String, (error: unknown) => error);
+  const given = [
+    outcome(pool.callTool('everything', 'held', {}, { signal })),
+    outcome(pool.notify('everything', 'notifications/roots/list_changed', {}, { signal })),
+    outcome(pool.callTool('everything', 'echo', { message: 'hi' }, { signal })),
+  ];
+  const left = [
+    outcome(pool.callTool('everything', 'held')),
+    outcome(pool.callTool('everything', 'echo', { message: 'hi' })),
+  ];
+  await expect.poll(() => sent).toBe(2);
+  const gone = new Error('gone');
+  controller.abort(gone);
+  // What was not sent never will be; what was sent may have run.
+  expect(await Promise.all(given.slice(0, 2))).toEqual([gone, gone]);
+  expect(await given[2]).toMatchObject({ code: 'ERR_OUTCOME_UNKNOWN', server: 'everything', method: 'tools/call' });
+  await pool.close({ graceMs: 50 });
+  expect(await left[0]).toMatchObject({ code: 'ERR_CLOSED' });
+  expect(await left[1]).toMatchObject({ code: 'ERR_OUTCOME_UNKNOWN' });
+});

@@ -1,3 +1,4 @@
+import type { Clock } from '../../core/clock.js';
 import type { Logger } from '../../core/logger.js';
 import type {
   CallOptions,
@@ -9,6 +10,7 @@ import type {
 } from '../protocol/messages.js';
 import type { Caller } from './Caller.js';
 import { CallResult } from './CallResult.js';
+import { ChainRuns } from './ChainRuns.js';
 import type { Middleware } from './Middleware.js';
 import { type CallOrigin, MiddlewareChain } from './MiddlewareChain.js';
 import { Inbound, throughChain } from './throughChain.js';
@@ -39,10 +41,7 @@ export interface Unasked {
   readonly key?: string | undefined;
 }
 
-export interface PoolMiddlewareOptions {
-  readonly logger: Logger;
-  readonly info: (server: string, caller: Caller | undefined) => ServerInfo | undefined;
-}
+type InfoOf = (server: string, caller: Caller | undefined) => ServerInfo | undefined;
 
 type Send<O> = (params: Params | undefined, options: O) => Promise<unknown>;
 
@@ -51,12 +50,21 @@ export class PoolMiddleware {
   /** Whether there is none. Plain, so that a call without middleware runs through nothing here. */
   empty = true;
   readonly #chain = new MiddlewareChain();
-  readonly #options: PoolMiddlewareOptions;
+  readonly #runs: ChainRuns;
+  readonly #logger: Logger;
+  readonly #info: InfoOf;
   /** What is said on behalf of no call keeps its order by server and owner, while any of it is under way. */
   readonly #unasked = new Map<string, Inbound>();
 
-  constructor(options: PoolMiddlewareOptions) {
-    this.#options = options;
+  constructor({ logger, clock }: { readonly logger: Logger; readonly clock: Clock }, info: InfoOf) {
+    this.#logger = logger;
+    this.#info = info;
+    this.#runs = new ChainRuns(clock);
+  }
+
+  /** Settles the calls that are still with middleware: after `graceMs` with `error`, or with what is known of them. */
+  close(error: Error, graceMs: number): Promise<void> {
+    return this.#runs.close(error, graceMs);
   }
 
   use(middleware: Middleware): Disposable {
@@ -78,11 +86,12 @@ export class PoolMiddleware {
     send: Send<O>,
   ): Promise<unknown> {
     const { caller, idempotent = false, raw } = options;
-    const era = (): ServerInfo['era'] | undefined => this.#options.info(server, caller)?.era;
+    const era = (): ServerInfo['era'] | undefined => this.#info(server, caller)?.era;
     const origin: CallOrigin = { kind: 'request', from: 'client', server, method, caller, idempotent, era };
     // Middleware may look at the result: it is to come whole.
     const own = options.onLarge === undefined ? options : { ...options, onLarge: undefined };
-    const result = await throughChain(this.#chain, origin, params, own, this.#options.logger, send);
+    const passage = { chain: this.#chain, runs: this.#runs, logger: this.#logger };
+    const result = await throughChain(passage, origin, params, own, send);
     return raw === true ? result.bytes : result.value;
   }
 
@@ -96,15 +105,18 @@ export class PoolMiddleware {
     if (this.empty) return send(params);
     const party = this.#party(server, caller);
     const origin: CallOrigin = { ...party, kind: 'notification', from: 'client', method, idempotent: false };
-    await this.#chain.run(origin, params, signal === undefined ? {} : { signal }, async (passed) => {
-      await send(passed.params);
-      return CallResult.NONE;
-    });
+    await this.#runs.run(origin, signal, (sent) =>
+      this.#chain.run(origin, params, signal === undefined ? {} : { signal }, async (passed) => {
+        sent();
+        await send(passed.params);
+        return CallResult.NONE;
+      }),
+    );
   }
 
   /** A listener for what a subscription or a lease brings. */
   listener(server: string, caller: Caller | undefined, tell: (notice: ServerNotice) => void): typeof tell {
-    const inbound = new Inbound(this.#chain, this.#party(server, caller), this.#options.logger);
+    const inbound = new Inbound(this.#chain, this.#party(server, caller), this.#logger);
     return (notice) => inbound.noticeUnless(this.empty, notice, tell);
   }
 
@@ -174,10 +186,10 @@ export class PoolMiddleware {
   #inbound({ server, principal, key }: Unasked): Inbound {
     const caller = { ...(principal !== undefined && { principal }), ...(key !== undefined && { key }) };
     const some = principal !== undefined || key !== undefined;
-    return new Inbound(this.#chain, this.#party(server, some ? caller : undefined), this.#options.logger);
+    return new Inbound(this.#chain, this.#party(server, some ? caller : undefined), this.#logger);
   }
 
   #party(server: string, caller: Caller | undefined): Pick<CallOrigin, 'server' | 'caller' | 'era'> {
-    return { server, caller, era: () => this.#options.info(server, caller)?.era };
+    return { server, caller, era: () => this.#info(server, caller)?.era };
   }
 }

@@ -2,6 +2,7 @@ import type { Logger } from '../../core/logger.js';
 import { shareText } from '../channel/codec/exactText.js';
 import type { CallOptions, Params, Progress, ServerNotice } from '../protocol/messages.js';
 import { CallResult } from './CallResult.js';
+import type { ChainRuns } from './ChainRuns.js';
 import type { CallChanges } from './Middleware.js';
 import type { CallOrigin, MiddlewareChain, PassedCall } from './MiddlewareChain.js';
 import { respliced, spliced } from './spliced.js';
@@ -16,14 +17,37 @@ export type ChainedOptions = {
     | undefined;
 } & { readonly deadlineMs?: number };
 
+/** What calls pass through. */
+export interface Passage {
+  readonly chain: MiddlewareChain;
+  readonly runs: ChainRuns;
+  readonly logger: Logger;
+}
+
 /** Who speaks, in all that belongs to one call. */
 export type ChainedParty = Pick<CallOrigin, 'server' | 'caller' | 'era'>;
 
 /**
  * A request through a chain, with what the server says and asks while it runs. `send` gets the params and options as they come out
- * of it: the very ones that went in where nothing was changed.
+ * of it: the very ones that went in where nothing was changed. Middleware that never ends is not waited for once the call is given up.
  */
-export async function throughChain<O extends ChainedOptions>(
+export function throughChain<O extends ChainedOptions>(
+  { chain, runs, logger }: Passage,
+  origin: CallOrigin,
+  params: Params | undefined,
+  options: O,
+  send: (params: Params | undefined, options: O) => Promise<unknown>,
+): Promise<CallResult> {
+  return runs.run(origin, options.signal, (sent) => {
+    const sending: typeof send = (...given) => {
+      sent();
+      return send(...given);
+    };
+    return passed(chain, origin, params, options, logger, sending);
+  });
+}
+
+async function passed<O extends ChainedOptions>(
   chain: MiddlewareChain,
   origin: CallOrigin,
   params: Params | undefined,

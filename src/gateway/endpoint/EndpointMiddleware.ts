@@ -1,6 +1,8 @@
+import { ChainRuns } from '../../connection/calls/ChainRuns.js';
 import type { Middleware } from '../../connection/calls/Middleware.js';
 import { type CallOrigin, MiddlewareChain } from '../../connection/calls/MiddlewareChain.js';
 import { type ChainedParty, Inbound, throughChain } from '../../connection/calls/throughChain.js';
+import type { Clock } from '../../core/clock.js';
 import type { Logger } from '../../core/logger.js';
 import { signalOf } from '../../core/wait/Cancellation.js';
 import type { ServerNotice } from '../../pool/McpPool.js';
@@ -27,11 +29,13 @@ export interface Routes {
 /** The middleware of a gateway: around what its clients ask, and what they hear and are asked. */
 export class EndpointMiddleware {
   readonly #chain = new MiddlewareChain();
+  readonly #runs: ChainRuns;
   readonly #logger: Logger;
   readonly #inbound = new WeakMap<Downstream, Inbound>();
 
-  constructor(logger: Logger) {
+  constructor(logger: Logger, clock: Clock) {
     this.#logger = logger;
+    this.#runs = new ChainRuns(clock);
   }
 
   use(middleware: Middleware): Disposable {
@@ -69,7 +73,13 @@ export class EndpointMiddleware {
           // Middleware may look at its signal, and give another.
           const { signal, ...rest } = whole(call);
           const given = signal === undefined ? rest : { ...rest, signal: signalOf(signal) };
-          const result = await throughChain(chain, origin, params, given, this.#logger, send);
+          const result = await throughChain(
+            { chain, runs: this.#runs, logger: this.#logger },
+            origin,
+            params,
+            given,
+            send,
+          );
           // What was not looked at goes on as it came.
           return result.raw;
         } finally {

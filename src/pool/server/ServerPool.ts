@@ -5,7 +5,7 @@ import { PoolMiddleware } from '../../connection/calls/PoolMiddleware.js';
 import type { Params } from '../../connection/protocol/messages.js';
 import { type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import type { GracePeriod } from '../../core/close/GracePeriod.js';
-import { type PoolkitError, ServerNotFoundError } from '../../core/errors.js';
+import { ClosedError, type PoolkitError, ServerNotFoundError } from '../../core/errors.js';
 import { Emitter, type Listener } from '../../core/events.js';
 import { listenerErrors } from '../../core/limitedLogger.js';
 import { nearNames } from '../../core/nearNames.js';
@@ -67,10 +67,7 @@ export abstract class ServerPool implements McpPool {
       maxHoldMs: pool.maxHoldMs,
       candidates: () => this.#servers.evictable(),
     });
-    this.#middleware = new PoolMiddleware({
-      logger: pool.logger,
-      info: (server, caller) => this.#byName.get(server)?.info(caller),
-    });
+    this.#middleware = new PoolMiddleware(pool, (server, caller) => this.#byName.get(server)?.info(caller));
     const sweeper = new Sweeper(pool.clock);
     this.#context = { owner: this, pool, connector, events, totalLimit, middleware: this.#middleware, sweeper };
     this.#servers = new ServerTable(this.#context);
@@ -292,6 +289,7 @@ export abstract class ServerPool implements McpPool {
   async #release(grace: GracePeriod): Promise<void> {
     const errors = await this.#servers.close(grace);
     await this.#connector.close({ graceMs: grace.remainingMs }).catch((error: unknown) => errors.push(error));
+    await this.#middleware.close(new ClosedError(this.#scope.name), grace.remainingMs);
     this.#context.totalLimit.close();
     this.#context.sweeper.close();
     this.#context.events.clear();
