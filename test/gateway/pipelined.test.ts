@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { expect, test } from 'vitest';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import { InFlight } from '../../src/shutdown/InFlight.js';
@@ -66,4 +66,25 @@ test('the same behind a host’s own server, whose counted listener ends too', a
   await expect.poll(() => gateway.stats).toMatchObject({ inFlight: 0, heldBytes: 0 });
   expect(callsOf(pool).map(({ options }) => options.signal?.aborted)).toEqual([true, true, true]);
   await once(server.close(), 'close');
+});
+
+test('a call whose client leaves while its large body is read goes to no server', async () => {
+  const pool = hanging();
+  const gateway = closeAfter(new Gateway({ pool, port: 0 }));
+  const { port } = await gateway.listen();
+  const path = '/servers/one/mcp';
+  const large = (id: number): string =>
+    post(path, { id, method: 'tools/call', params: { name: 'x', arguments: { pad: 'x'.repeat(1_000_000) }, _meta } }, [
+      `mcp-protocol-version: ${VERSION}`,
+      'mcp-method: tools/call',
+      'mcp-name: x',
+    ]);
+  for (let id = 0; id < 5; id++) {
+    const socket = connect(port, '127.0.0.1');
+    // The end comes right behind the last byte.
+    socket.end(large(id));
+    await once(socket.resume(), 'close');
+  }
+  await expect.poll(() => gateway.stats).toMatchObject({ inFlight: 0, connections: 0, heldBytes: 0 });
+  for (const { options } of callsOf(pool)) expect(options.signal?.aborted).toBe(true);
 });

@@ -84,6 +84,8 @@ export class ModernHttp {
     const { held, settings } = this.#options;
     const refuse = (idText: string, status: number, failure: Failure): void =>
       sendError(response, idText, status, failure, { held, ...settings });
+    // Its client left while a large body was read in turns: no 'close' would come any more to end what begins here.
+    if (response.destroyed) return;
     if (incoming === undefined) return refuse('null', 400, invalid('one message a request'));
     switch (incoming.kind) {
       case 'invalid':
