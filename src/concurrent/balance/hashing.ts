@@ -23,6 +23,8 @@ export function rendezvousScore(targetHash: number, keyHash: number, weight: num
 
 /** Points on a ring for the heaviest target; half as many at least. */
 const POINTS = 160;
+/** A hash of 32 bits and the number of a target fit into the whole numbers that a double holds. */
+const MAX_TARGETS = 2 ** 20;
 
 /**
  * Consistent hashing on a ring: a key belongs to the first point after it, and then to the next targets on the way. O(log
@@ -35,14 +37,16 @@ export class HashRing {
   constructor(targets: readonly { readonly id: string; readonly weight: number }[]) {
     // A power of two, so that the points of those that stay move only when the greatest weight doubles or halves.
     const unit = 2 ** Math.ceil(Math.log2(Math.max(Number.MIN_VALUE, ...targets.map(({ weight }) => weight))));
-    const points: [number, number][] = [];
-    for (const [index, { id, weight }] of targets.entries()) {
-      const count = weight === 0 ? 0 : Math.max(1, Math.round((POINTS * weight) / unit));
-      for (let i = 0; i < count; i++) points.push([hash32(`${id}#${i}`), index]);
+    const counts = targets.map(({ weight }) => (weight === 0 ? 0 : Math.max(1, Math.round((POINTS * weight) / unit))));
+    // Each point is one number, its hash above its owner: numbers alone are sorted fast, and equal hashes by their owners.
+    const points = new Float64Array(counts.reduce((sum, count) => sum + count, 0));
+    let at = 0;
+    for (const [owner, { id }] of targets.entries()) {
+      for (let i = 0; i < (counts[owner] as number); i++) points[at++] = hash32(`${id}#${i}`) * MAX_TARGETS + owner;
     }
-    points.sort((a, b) => a[0] - b[0] || a[1] - b[1]);
-    this.#hashes = Float64Array.from(points, ([hash]) => hash);
-    this.#owners = Int32Array.from(points, ([, owner]) => owner);
+    points.sort();
+    this.#hashes = points.map((point) => Math.floor(point / MAX_TARGETS));
+    this.#owners = Int32Array.from(points, (point) => point % MAX_TARGETS);
   }
 
   /** The index of the first target on the way from the key that `accepts` takes; -1 when none does. */
