@@ -1,4 +1,5 @@
 import { type Clock, systemClock } from '../core/clock.js';
+import { thrown } from '../core/errors/thrown.js';
 import { ClosedError, OptionError } from '../core/errors.js';
 import { type Logger, silentLogger } from '../core/logger.js';
 import { checkBoolean, checkMs, checkOneOf, checkText, withDefaults } from '../core/options.js';
@@ -134,7 +135,7 @@ export class ShutdownPlan implements AsyncDisposable {
    * error that made this necessary: it joins the report's errors, also when it comes while the shutdown runs.
    */
   shutdown(reason = 'shutdown', options: { readonly cause?: unknown } = {}): Promise<ShutdownReport> {
-    if (options.cause !== undefined) this.#causes.push(options.cause);
+    if (options.cause !== undefined) this.#causes.push(thrown(options.cause));
     if (this.#shutdown !== undefined) return this.#shutdown;
     let resolve!: (report: ShutdownReport) => void;
     this.#shutdown = new Promise((settle) => {

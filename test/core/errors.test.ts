@@ -28,6 +28,7 @@ import {
   UnauthorizedError,
   UpstreamBusyError,
 } from '../../src/core/errors.js';
+import { errorFields } from '../../src/observe/logs/errorFields.js';
 
 const detail = { live: 2, creating: 1, dying: 1, slots: 32, inUse: 31, waiting: 7 };
 
@@ -293,6 +294,35 @@ test.each([
   [new AggregateError([new Error('a')], 'both failed'), 'both failed'],
 ])('messageOf finds words in anything thrown: %o', (thrown, message) => {
   expect(messageOf(thrown)).toBe(message);
+});
+
+const trap = (): never => {
+  throw new Error('trap');
+};
+const nasty = new Proxy({}, { get: trap, getPrototypeOf: trap });
+const { proxy: revoked, revoke } = Proxy.revocable({}, {});
+revoke();
+const { proxy: revokedFunction, revoke: revokeFunction } = Proxy.revocable(() => undefined, {});
+revokeFunction();
+const ofItself = new AggregateError([]);
+ofItself.errors.push(ofItself);
+
+test.each([
+  ['a proxy with traps', nasty, 'something that cannot be looked at'],
+  ['a revoked proxy', revoked, 'something that cannot be looked at'],
+  ['a revoked function', revokedFunction, 'something that cannot be looked at'],
+  [
+    'an error whose message throws',
+    Object.defineProperty(new Error(), 'message', { get: trap }),
+    'something that cannot be looked at',
+  ],
+  ['an error whose message is none', Object.assign(new Error(), { message: 5 }), '5'],
+  ['an error of such', new AggregateError([nasty, new Error('b')]), 'something that cannot be looked at; b'],
+  ['an error of itself', ofItself, 'something that cannot be looked at'],
+])('messageOf, show and the fields of a log throw for nothing: %s', (_, value, message) => {
+  expect(messageOf(value)).toBe(message);
+  expect(typeof show(value)).toBe('string');
+  expect(() => JSON.stringify(errorFields(value))).not.toThrow();
 });
 
 /** The one line that a real pino writes for `fields`. */

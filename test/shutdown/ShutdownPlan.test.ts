@@ -293,3 +293,24 @@ test('withTimeout resolves, rejects with the part’s own error, or with what di
   expect(graces.slice(2)).toEqual([100, 0]);
   expect(clock.armedTimers).toBe(0);
 });
+
+test('a start, a step and a cause may fail with what cannot be looked at: the shutdown reports, and steers no terminal', async () => {
+  const trap = (): never => {
+    throw new Error('trap');
+  };
+  const nasty = new Proxy({}, { get: trap, getPrototypeOf: trap });
+  const plan = new ShutdownPlan({ clock: new FakeClock() });
+  plan.add('red \u001b[31m\nline', () => {
+    throw new Error('\u001b[2J clears\r');
+  });
+  plan.add('nasty', () => Promise.reject(nasty));
+  await plan.start(() => Promise.reject(nasty));
+  const report = await plan.shutdown();
+  expect(report.exitCode).toBe(1);
+  expect(report.error?.errors).toHaveLength(3);
+  const text = String(report);
+  expect(text.split('\n')).toHaveLength(4);
+  expect(text).toContain('red \\u001b[31m\\nline');
+  expect(text).toContain('\\u001b[2J clears\\u000d');
+  expect(text).toContain('something was thrown that cannot be looked at');
+});

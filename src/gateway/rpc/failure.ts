@@ -1,4 +1,5 @@
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
+import { thrown } from '../../core/errors/thrown.js';
 import { ForbiddenError, PoolkitError, RpcError, StartError, show } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 
@@ -30,7 +31,8 @@ export class Refusal extends Error {
  * What a client is told. A server's own error goes through as it came; a failure of ours is -32603 with its code in
  * `data.code` and whether calling again is safe. Anything else is logged and told without detail.
  */
-export function failureOf(error: unknown, logger: Logger): Failure {
+export function failureOf(given: unknown, logger: Logger): Failure {
+  const error = thrown(given);
   if (error instanceof RpcError) {
     const { rpcCode: code, message, data, dataText } = error;
     return { code, message, ...(data === undefined ? {} : { data, dataText }) };

@@ -1,4 +1,5 @@
 import { messageOf, ShutdownTimeoutError } from '../../core/errors.js';
+import { visible } from '../../core/show.js';
 import type { ShutdownOutcome } from './runBounded.js';
 import type { ShutdownStage } from './steps.js';
 
@@ -75,7 +76,7 @@ export class ShutdownReport {
     if (this.error !== undefined) throw this.error;
   }
 
-  /** A line for the whole, one per cause and one per step, for people. */
+  /** A line for the whole, one per cause and one per step, for people; no name or error in it can steer a terminal. */
   toString(): string {
     const width = this.steps.reduce((widest, { name }) => Math.max(widest, name.length), 0);
     const causes = this.#causes.map((cause) => `  cause: ${messageOf(cause)}`);
@@ -86,9 +87,8 @@ export class ShutdownReport {
     });
     const blocked = this.stillRunning.length === 0 ? '' : `; still running: ${this.stillRunning.join(', ')}`;
     const how = `${this.forced ? ', forced' : ''}, exit code ${this.exitCode}${blocked}`;
-    return [`shutdown (${this.reason}): ${Math.round(this.ms)} of ${this.totalMs} ms${how}`, ...causes, ...lines].join(
-      '\n',
-    );
+    const whole = `shutdown (${this.reason}): ${Math.round(this.ms)} of ${this.totalMs} ms${how}`;
+    return [whole, ...causes, ...lines].map((line) => visible(line.replaceAll('\n', '\\n'))).join('\n');
   }
 }
 

@@ -1,6 +1,7 @@
 import { constants } from 'node:os';
 import type { Clock } from '../../core/clock.js';
 import { runLastResort } from '../../core/close/lastResort.js';
+import { thrown } from '../../core/errors/thrown.js';
 import { tellListener } from '../../core/events.js';
 import type { Logger } from '../../core/logger.js';
 import { checkBoolean, checkMs, withDefaults } from '../../core/options.js';
@@ -111,7 +112,8 @@ export function listenForSignals(plan: Stoppable, clock: Clock, logger: Logger, 
 
   for (const signal of options.signals) listen(signal, () => onSignal(signal));
   for (const event of errors) {
-    listen(event, (error: unknown) => {
+    listen(event, (given: unknown) => {
+      const error = thrown(given);
       logger.error({ error }, event);
       void plan.shutdown(event, { cause: error });
     });
