@@ -82,6 +82,19 @@ export function checkFunction<F>(option: string, value: F): F {
   throw new OptionError(option, value, 'a function');
 }
 
+/** A part that is called by these methods. `expected` says what it is. */
+export function checkPart<T extends object>(
+  option: string,
+  value: T,
+  methods: readonly (keyof T)[],
+  expected: string,
+): T {
+  if (typeof value === 'object' && value !== null && methods.every((name) => typeof value[name] === 'function')) {
+    return value;
+  }
+  throw new OptionError(option, value, expected);
+}
+
 /** The keys of `O` that have no default in `D`. */
 type Rest<O, D> = Exclude<keyof O, keyof D>;
 
@@ -100,7 +113,8 @@ export function withDefaults<O extends object, const D extends Partial<Record<ke
   defaults: D,
   others: { readonly [K in Rest<O, D>]-?: true },
 ): Resolved<O, D> {
-  if (typeof options !== 'object' || options === null) throw new OptionError(part, options, 'an object of options');
+  if (typeof options !== 'object' || options === null || Array.isArray(options))
+    throw new OptionError(part, options, 'an object of options');
   const result: Record<string, unknown> = { ...defaults };
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(defaults, name) && !Object.hasOwn(others, name)) {

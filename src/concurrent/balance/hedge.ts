@@ -1,6 +1,6 @@
 import { type Clock, systemClock, type Timer } from '../../core/clock.js';
 import { OptionError } from '../../core/errors.js';
-import { checkCount, checkMs, withDefaults } from '../../core/options.js';
+import { checkCount, checkFunction, checkMs, checkPart, withDefaults } from '../../core/options.js';
 import type { LatencyWindow } from './LatencyWindow.js';
 import type { RetryBudget } from './RetryBudget.js';
 
@@ -36,6 +36,15 @@ export function hedge<T>(
   fn: (signal: AbortSignal, attempt: number) => T | PromiseLike<T>,
   options: HedgeOptions = {},
 ): Promise<T> {
+  try {
+    return race(checkFunction('fn', fn), options);
+  } catch (error) {
+    return Promise.reject(error);
+  }
+}
+
+/** @throws OptionError */
+function race<T>(fn: (signal: AbortSignal, attempt: number) => T | PromiseLike<T>, options: HedgeOptions): Promise<T> {
   const all = withDefaults('hedge', options, HEDGE_DEFAULTS, {
     latencies: true,
     budget: true,
@@ -44,6 +53,9 @@ export function hedge<T>(
   });
   checkCount('maxAttempts', all.maxAttempts, { min: 1, max: 10 });
   checkCount('minLatencies', all.minLatencies, { min: 1 });
+  if (all.latencies !== undefined) checkPart('latencies', all.latencies, ['record', 'quantile'], 'a LatencyWindow');
+  if (all.budget !== undefined) checkPart('budget', all.budget, ['deposit', 'tryWithdraw'], 'a RetryBudget');
+  if (all.signal !== undefined) checkPart('signal', all.signal, ['addEventListener'], 'an AbortSignal');
   const { latencies, budget, signal, clock = systemClock, maxAttempts } = all;
   const afterMs = delayMs(all.after, latencies, all.minLatencies);
   budget?.deposit();
@@ -105,7 +117,7 @@ export function hedge<T>(
 
 function delayMs(after: number | string, latencies: LatencyWindow | undefined, minLatencies: number): number {
   if (typeof after === 'number') return checkMs('after', after, { infinity: true });
-  const percent = /^p(\d{2}(?:\.\d+)?)$/.exec(`${after}`)?.[1];
+  const percent = /^p(\d{2}(?:\.\d+)?)$/.exec(typeof after === 'string' ? after : '')?.[1];
   if (percent === undefined || Number(percent) < 50) {
     throw new OptionError('after', after, "milliseconds, or a quantile from 'p50' to 'p99.9'");
   }

@@ -149,7 +149,7 @@ test.each([
   [{}, 'latencies'],
   [{ after: 1, maxAttempts: 0 }, 'maxAttempts'],
   [{ after: 1, atempts: 3 } as never, 'hedge.atempts'],
-])('refuses %j', (options: HedgeOptions, name) => {
-  expect(() => hedge(() => 1, options)).toThrow(OptionError);
-  expect(() => hedge(() => 1, options)).toThrow(name);
+])('refuses %j', async (options: HedgeOptions, name) => {
+  await expect(hedge(() => 1, options)).rejects.toThrow(OptionError);
+  await expect(hedge(() => 1, options)).rejects.toThrow(name);
 });
