@@ -13,6 +13,8 @@ const FILE = 'mcp.schema.json';
 const DECLARATIONS = ['ServerConfig', 'targets/SeveralSettings', 'OAuthSettings', 'curation/Curation'].map(
   (name) => `${root}/dist/registry/config/${name}.d.ts`,
 );
+/** One of them says how a server is reached; the last three are the words of other programs. */
+const REACHED_BY = ['command', 'url', 'targets', 'cmd', 'httpUrl', 'serverUrl'];
 /** What stands in files only. */
 const OWN_WORDS = {
   type: 'How the server is reached. Left out: a program with `command`, found out with `url`.',
@@ -67,7 +69,10 @@ const schema = described(
       gateway,
     },
     required: ['mcpServers'],
-    definitions: { server: { ...entry, additionalProperties: true } },
+    // Fields of other programs are allowed; what says how the server is reached must be there.
+    definitions: {
+      server: { ...entry, anyOf: REACHED_BY.map((field) => ({ required: [field] })), additionalProperties: true },
+    },
   },
   meanings(),
 );

@@ -9,6 +9,7 @@ import { findMax } from './judge/findMax.js';
 import { generate, type StepPlan } from './load/generate.js';
 import { type ClosedModel, describeModel, type Model } from './load/models.js';
 import { type BenchReport, type MaxResult, RESULT_SCHEMA, type StepResult, stepName } from './report/results.js';
+import { limitOf } from './sample/generator.js';
 import { Target, type TargetSettings } from './target/Target.js';
 import { describeWorkload, makeStreams, settingsFor, type Workload } from './workload/Workload.js';
 
@@ -218,9 +219,12 @@ function notesOf(results: readonly StepResult[], { workers = 1 }: BenchOptions):
   const notes: string[] = [];
   const saturated = results.filter(({ generator }) => generator.saturated);
   if (saturated.length > 0) {
-    const cpu = Math.max(...saturated.map(({ generator }) => generator.cpuRatio));
+    const { what, remedy } = limitOf(
+      saturated.map(({ generator }) => generator),
+      workers,
+    );
     notes.push(
-      `the load generator itself was at its limit in ${saturated.length} of ${results.length} steps (up to ${cpu.toFixed(2)} cores, first in: ${stepName(saturated[0] as StepResult)}): their figures are a lower bound of the target; try --workers ${workers * 2}`,
+      `the load generator itself was at its limit in ${saturated.length} of ${results.length} steps (${what}, first in: ${stepName(saturated[0] as StepResult)}): their figures are a lower bound of the target; ${remedy}`,
     );
   }
   const unchecked = results.filter(({ all }) => all.calls === 0);

@@ -6,6 +6,7 @@ import { intendedTimes } from '../../src/bench/load/models.js';
 import { jain } from '../../src/bench/load/toResult.js';
 import { type BenchReport, RESULT_SCHEMA, type StepResult } from '../../src/bench/report/results.js';
 import { junitReport, markdownReport, textReport } from '../../src/bench/report/text.js';
+import { limitOf } from '../../src/bench/sample/generator.js';
 import { splitCommand } from '../../src/bench/target/TargetSpec.js';
 import { checkScenario } from '../../src/bench/workload/Scenario.js';
 import { compileTemplate, nonceOf } from '../../src/bench/workload/template.js';
@@ -64,6 +65,8 @@ test('a figure is better or worse only beyond the noise of its turns', () => {
   expect(verdict(report(step(11), step(12), step(13)))).toBe('cannot tell');
   expect(verdict(report(step(20), step(21), step(22)))).toBe('worse');
   expect(verdict(report(step(4), step(5), step(4)))).toBe('better');
+  const errors = compareReports(base, base).find(({ figure }) => figure === 'errors');
+  expect(errors).toMatchObject({ base: 0, now: 0, verdict: 'same' });
   const rate = compareReports(report(step(1, 100)), report(step(1, 200))).find(({ figure }) => figure === 'rate');
   expect(rate).toMatchObject({ change: 1, verdict: 'better' });
 });
@@ -142,6 +145,29 @@ test('a scenario is checked, with the place of a mistake', () => {
   expect(() => checkScenario({ streams: [{ name: 's', concurrency: 2, mix: [{ tool: 'echo', wait: 1 }] }] })).toThrow(
     /streams\.0\.mix\.0/,
   );
+});
+
+test('the text of a report ends with its verdicts, behind notes and processes', () => {
+  const judged = { criterion: 'p99>1s', step: 's', value: 5, kept: true };
+  const one = { pid: 7, command: 'node server.js', cpuMs: 1, rssBefore: 1, rssPeak: 1, rssAfter: 1 };
+  const processes = {
+    processes: [{ ...one, fdsBefore: 1, fdsPeak: 1, fdsAfter: 1 }],
+  } as unknown as StepResult['processes'];
+  const all = { ...report({ ...step(10), processes }), notes: ['a note'], judgements: [judged] };
+  expect(textReport(all)).toMatch(/node server\.js[\s\S]*note: a note\n\nThresholds[\s\S]*passed\n$/);
+  expect(textReport(all, { processes: false })).not.toContain('node server.js');
+});
+
+test('a generator at its limit says which: its core, or an event loop that others held up', () => {
+  const figures = { cpuRatio: 0.05, loopDelayP99Ms: 80, saturated: true };
+  expect(limitOf([figures], 1)).toEqual({
+    what: 'its event loop up to 80 ms late with 0.05 of a core used',
+    remedy: 'the machine was busy with other work',
+  });
+  expect(limitOf([{ ...figures, cpuRatio: 0.97 }], 2)).toEqual({
+    what: 'up to 0.97 of a core',
+    remedy: 'try --workers 4',
+  });
 });
 
 test('reports are inert wherever a name goes', () => {

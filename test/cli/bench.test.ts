@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { expect, test } from 'vitest';
 import type { BenchReport } from '../../src/bench/report/results.js';
@@ -10,6 +10,7 @@ import { tempFolder } from '../support/tempFolder.js';
 const ROOT = resolve(import.meta.dirname, '../..');
 const MAIN = join(ROOT, 'dist/cli/main.js');
 const SERVER = `"${process.execPath}" "${join(ROOT, 'test/fixtures/timed-server.mjs')}"`;
+const FAILING = `"${process.execPath}" -e "console.error('Error: no key'); process.exit(7)"`;
 
 interface Run {
   readonly code: number | null;
@@ -17,9 +18,15 @@ interface Run {
   readonly stderr: string;
 }
 
-function run(args: readonly string[], options: { readonly interrupt?: boolean } = {}): Promise<Run> {
+function run(
+  args: readonly string[],
+  options: { readonly interrupt?: boolean; readonly cwd?: string } = {},
+): Promise<Run> {
   return new Promise((done) => {
-    const child = spawn(process.execPath, [MAIN, ...args], { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [MAIN, ...args], {
+      cwd: options.cwd ?? ROOT,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     let [stdout, stderr] = ['', ''];
     child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
       stdout += chunk;
@@ -35,8 +42,9 @@ function run(args: readonly string[], options: { readonly interrupt?: boolean } 
 const SHORT = ['--duration', '300ms', '--warmup', '50ms', '--quiet'];
 
 test('a run prints rates, percentiles and processes; as JSON it has its schema', async () => {
-  const text = await run(['bench', `${SERVER} none`, '-c', '1,4', ...SHORT]);
-  expect(text).toMatchObject({ code: 0, stderr: '' });
+  const loud = SHORT.filter((each) => each !== '--quiet');
+  const text = await run(['bench', `${SERVER} none`, '-c', '1,4', ...loud]);
+  expect(text.code).toBe(0);
   expect(text.stdout).toMatch(/closed, 4 in flight/);
   expect(text.stdout).toMatch(/node timed-server\.mjs none/);
   const { stdout } = await run(['bench', `${SERVER} none`, '-c', '2', '--json', '--workers', '2', ...SHORT]);
@@ -55,6 +63,11 @@ test.each([
   [[`${SERVER} none`, '--slo', 'p99<1s'], /--find-max/],
   [[`${SERVER} none`, '--fail-if', 'p99>+20%'], /base report/],
   [['everythin', '--config', 'examples/mcp.json'], /did you mean "everything"/],
+  [['everything', '--config', 'none.json'], /none\.json: cannot be read: no such file/],
+  [
+    ['--direct', SERVER, '--via', 'http://127.0.0.1:1/mcp', '--via-start', FAILING],
+    /exited with code 7 \(stderr: Error: no key\) before anything answered at http:\/\/127\.0\.0\.1:1\/mcp/,
+  ],
   [[`${SERVER} none`, '--compare', 'package.json'], /mcp-poolkit-bench\/1/],
   [[`${SERVER} none`, '--html', '/nowhere/report.html'], /option html: got "\/nowhere\/report\.html"/],
   [[], /a URL, a server of --config, or a command line/],
@@ -128,19 +141,30 @@ function shorten(args: string[], option: string, shorter: (value: string) => str
   if (at > 0) args[at + 1] = shorter(args[at + 1] ?? '');
 }
 
-test.each(blocks)('the guide’s commands run: %s', { timeout: 60_000 }, async (block) => {
+/** A folder as a user has it: the package installed, and a config that names the server of the first steps. */
+function installedFolder(): string {
   const folder = tempFolder();
+  mkdirSync(join(folder, 'node_modules'));
+  symlinkSync(ROOT, join(folder, 'node_modules/mcp-poolkit'));
+  const args = [join(ROOT, 'node_modules/@modelcontextprotocol/server-everything/dist/index.js'), 'stdio'];
+  const mcpServers = { everything: { command: process.execPath, args } };
+  writeFileSync(join(folder, 'mcp.json'), JSON.stringify({ mcpServers }));
+  return folder;
+}
+
+test.each(blocks)('the guide’s commands run: %s', { timeout: 60_000 }, async (block) => {
+  const cwd = installedFolder();
   const commands = block.replaceAll('\\\n', ' ').trim().split('\n');
   for (const command of commands) {
-    const words = splitCommand(command).slice(2);
-    const args = words.map((word) => (/^(base\.json|bench\.(xml|md|html))$/.test(word) ? join(folder, word) : word));
-    const started = args.map((word) => word.replace(/^npx mcp-poolkit/, `"${process.execPath}" "${MAIN}"`));
+    const started = splitCommand(command)
+      .slice(2)
+      .map((word) => word.replace(/^npx mcp-poolkit/, `"${process.execPath}" "${MAIN}"`));
     shorten(started, '--duration', () => (started.includes('--find-max') ? '100ms' : '200ms'));
     shorten(started, '--turns', () => '1');
     // A search that begins near the knee has fewer steps.
     if (started.includes('--find-max')) shorten(started, '--rate', () => '4000');
     shorten(started, '-c', (loads) => loads.split(',').at(-1) ?? loads);
-    const { code, stdout, stderr } = await run([...started, '--warmup', '50ms', '--quiet']);
+    const { code, stdout, stderr } = await run([...started, '--warmup', '50ms', '--quiet'], { cwd });
     expect(stderr).toBe('');
     expect(code).toBe(0);
     expect(stdout).toMatch(/Load and latency/);

@@ -64,6 +64,7 @@ test('the schema of config files is what the parser checks, and says what is rig
   const wrong: readonly object[] = [
     {},
     { mcpServers: { a: { command: 1 } } },
+    { mcpServers: { a: { comand: 'x' } } },
     { mcpServers: { a: { command: 'x', sharing: 'all' } } },
     { mcpServers: { a: { command: 'x', maxConnections: 0 } } },
     { mcpServers: {}, gateway: { prefix: 'dot' } },

@@ -42,7 +42,8 @@ function compareFigure(
   const change = base === 0 ? (now === 0 ? 0 : Number.POSITIVE_INFINITY) : now / base - 1;
   const noise = bases.length + values.length > 2 ? spreadOf(bases) / 2 + spreadOf(values) / 2 : ASSUMED_NOISE;
   const up = MORE_IS_BETTER.has(figure);
-  const verdict = Math.abs(change) <= noise ? 'cannot tell' : change > 0 === up ? 'better' : 'worse';
+  const told = Math.abs(change) <= noise ? 'cannot tell' : change > 0 === up ? 'better' : 'worse';
+  const verdict = [...bases, ...values].every((each) => each === base) ? 'same' : told;
   return [{ step, figure, base, now, change, noise, verdict }];
 }
 
@@ -60,7 +61,7 @@ export function judge(criteria: readonly Criterion[], report: BenchReport, base:
       }
       const [compared] = compareFigure(step, criterion.figure, bases.get(step) ?? [], turns);
       if (compared === undefined) return [];
-      const kept = compared.verdict === 'cannot tell' || !holdsFor(criterion, compared.change);
+      const kept = ['cannot tell', 'same'].includes(compared.verdict) || !holdsFor(criterion, compared.change);
       return [{ criterion: criterion.text, step, value: compared.change, kept }];
     }),
   );

@@ -70,7 +70,7 @@ export interface MaxResult {
   readonly tried: readonly { readonly size: number; readonly kept: boolean; readonly broke: string | undefined }[];
 }
 
-/** One figure against a base: `cannot tell` when repeated turns differ by more than the two do. */
+/** One figure against a base: `cannot tell` when repeated turns differ by more than the two do, `same` when none differs at all. */
 export interface Comparison {
   readonly step: string;
   readonly figure: string;
@@ -80,7 +80,7 @@ export interface Comparison {
   readonly change: number;
   /** The noise of the figure over repeated turns, as a share. */
   readonly noise: number;
-  readonly verdict: 'better' | 'worse' | 'cannot tell';
+  readonly verdict: 'better' | 'worse' | 'same' | 'cannot tell';
 }
 
 /** A threshold that was asked for, and whether the run keeps it. */

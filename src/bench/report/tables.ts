@@ -4,6 +4,8 @@ import { type BenchReport, type ClassResult, type SideOf, type StepResult, stepN
 
 /** A table as data: text, Markdown and HTML print the same one. */
 export interface Table {
+  /** `verdicts`: what is said of the figures. @defaultValue figures of the load */
+  readonly kind?: 'processes' | 'verdicts';
   readonly title: string;
   readonly head: readonly string[];
   readonly rows: readonly (readonly string[])[];
@@ -155,6 +157,7 @@ function classesTable(steps: readonly StepResult[]): Table {
 
 function processTable(steps: readonly StepResult[]): Table {
   return {
+    kind: 'processes',
     title: 'Every process of each side, over its step',
     head: [
       'step',
@@ -204,6 +207,7 @@ export function shortCommand(command: string): string {
 
 function maxTable({ max }: BenchReport): Table {
   return {
+    kind: 'verdicts',
     title: 'The knee: the largest load that keeps the objective',
     head: ['target', 'objective', 'largest', 'tried'],
     rows: max.map(({ target, slo, best, unit, tried }) => [
@@ -217,6 +221,7 @@ function maxTable({ max }: BenchReport): Table {
 
 function verdictTable({ verdicts }: BenchReport): Table {
   return {
+    kind: 'verdicts',
     title: 'Against the base',
     head: ['step', 'figure', 'base', 'now', 'change', 'noise', 'verdict'],
     rows: verdicts.map(({ step, figure, base, now, change, noise, verdict }) => {
@@ -236,6 +241,7 @@ function verdictTable({ verdicts }: BenchReport): Table {
 
 function judgementTable({ judgements }: BenchReport): Table {
   return {
+    kind: 'verdicts',
     title: 'Thresholds (--fail-if)',
     head: ['fails if', 'step', 'value', 'verdict'],
     rows: judgements.map(({ criterion, step, value, kept }) => [

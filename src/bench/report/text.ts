@@ -2,19 +2,18 @@ import { columns } from './format.js';
 import type { BenchReport } from './results.js';
 import { type Table, tablesOf } from './tables.js';
 
-/** The report for a terminal or a pipe: plain text. */
-export function textReport(report: BenchReport): string {
+/** The report for a terminal or a pipe: plain text, verdicts last. Without `processes` no line for each process. */
+export function textReport(report: BenchReport, { processes = true }: { readonly processes?: boolean } = {}): string {
   const { machine, startedAt } = report;
-  const tables = tablesOf(report).flatMap(({ title, head, rows }) => [
-    '',
-    title,
-    ...columns([head, ...rows]).map((line) => `  ${line}`),
-  ]);
+  const shown = tablesOf(report).filter(({ kind }) => processes || kind !== 'processes');
+  const lines = (tables: readonly Table[]): string[] =>
+    tables.flatMap(({ title, head, rows }) => ['', title, ...columns([head, ...rows]).map((line) => `  ${line}`)]);
   const notes = report.notes.map((note) => `note: ${note}`);
   return [
     `${report.tool} on ${machine.cpu}, ${machine.cores} cores, Node ${machine.node}, ${startedAt}`,
-    ...tables,
+    ...lines(shown.filter(({ kind }) => kind !== 'verdicts')),
     ...(notes.length > 0 ? ['', ...notes] : []),
+    ...lines(shown.filter(({ kind }) => kind === 'verdicts')),
     '',
   ].join('\n');
 }

@@ -35,6 +35,17 @@ export class GeneratorSampler {
   }
 }
 
+/** What kept generators at their limit, and what helps: a late event loop with little CPU is the machine's, no lack of workers. */
+export function limitOf(saturated: readonly GeneratorFigures[], workers: number): { what: string; remedy: string } {
+  const { cpuRatio, loopDelayP99Ms } = busiest(saturated);
+  const more = `try --workers ${workers * 2}`;
+  if (cpuRatio > FULL_CPU_RATIO) return { what: `up to ${cpuRatio.toFixed(2)} of a core`, remedy: more };
+  return {
+    what: `its event loop up to ${loopDelayP99Ms.toFixed(0)} ms late with ${cpuRatio.toFixed(2)} of a core used`,
+    remedy: cpuRatio > FULL_CPU_RATIO / 2 ? more : 'the machine was busy with other work',
+  };
+}
+
 /** The figures of several generators as one: the busiest tells. */
 export function busiest(all: readonly GeneratorFigures[]): GeneratorFigures {
   return {

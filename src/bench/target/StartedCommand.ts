@@ -1,7 +1,8 @@
 import { systemClock } from '../../core/clock.js';
+import { lastWords } from '../../core/errors/lastWords.js';
 import { messageOf } from '../../core/errors.js';
 import { sleep } from '../../core/time/sleep.js';
-import { ManagedProcess } from '../../registry/process/ManagedProcess.js';
+import { type ExitInfo, ManagedProcess } from '../../registry/process/ManagedProcess.js';
 import { splitCommand } from './TargetSpec.js';
 
 const READY_MS = 60_000;
@@ -9,12 +10,12 @@ const READY_MS = 60_000;
 /** A command that stands behind a target's URL: started before, ended with its whole process group after. */
 export class StartedCommand implements AsyncDisposable {
   readonly #process: ManagedProcess;
-  #ended = false;
+  #ended: ExitInfo | undefined;
 
   private constructor(child: ManagedProcess) {
     this.#process = child;
-    void child.exited.then(() => {
-      this.#ended = true;
+    void child.exited.then((info) => {
+      this.#ended = info;
     });
   }
 
@@ -46,7 +47,8 @@ export class StartedCommand implements AsyncDisposable {
     const untilMs = performance.now() + READY_MS;
     let last: unknown;
     while (performance.now() < untilMs) {
-      if (this.#ended) throw new Error(`${commandLine} ended before anything answered at ${url}`);
+      if (this.#ended)
+        throw new Error(`${commandLine} ${await this.#howItEnded(this.#ended)} before anything answered at ${url}`);
       try {
         // A gateway may listen before what is behind it is up, and says so by 5xx.
         const headers = { accept: 'text/event-stream' };
@@ -60,5 +62,13 @@ export class StartedCommand implements AsyncDisposable {
       await sleep(systemClock, 100, { signal });
     }
     throw new Error(`${commandLine} did not answer at ${url} within ${READY_MS / 1_000} s: ${messageOf(last)}`);
+  }
+
+  async #howItEnded({ exitCode, signal }: ExitInfo): Promise<string> {
+    // What it wrote last may still be in the pipe.
+    await this.#process.stop();
+    const last = lastWords(this.#process.stderrLines());
+    const how = exitCode === null ? `was ended by ${signal}` : `exited with code ${exitCode}`;
+    return last === undefined ? how : `${how} (stderr: ${last})`;
   }
 }

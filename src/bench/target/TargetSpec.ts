@@ -32,7 +32,7 @@ export interface TargetOptions {
 /**
  * A target from what a user writes: a URL, the name of a server in a config file, `reference` or `reference:SERVICE` for the
  * built-in reference server (see `ReferenceServer`), or a command line for stdio.
- * @throws OptionError for a text that is none of them, ServerNotFoundError with the nearest names of the config.
+ * @throws OptionError for a text that is none of them; ConfigError for a config that cannot be read; ServerNotFoundError with the nearest names of the config.
  */
 export async function parseTarget(text: string, options: TargetOptions = {}): Promise<TargetSpec> {
   const { headers, transport, era, label, start } = options;
@@ -57,6 +57,9 @@ export async function parseTarget(text: string, options: TargetOptions = {}): Pr
     const problem = problems.find(({ server }) => server === text);
     if (problem !== undefined) throw problem;
     if (!/\s/.test(text)) {
+      // A file that cannot be read names no server: that it cannot is what helps.
+      const whole = problems.find(({ server }) => server === undefined);
+      if (whole !== undefined) throw whole;
       const names = servers.map(({ name }) => name);
       throw new ServerNotFoundError(text, nearNames(text, names));
     }

@@ -249,7 +249,7 @@ async function checkFiles(options: BenchCommandOptions): Promise<void> {
   }
 }
 
-async function write(report: BenchReport, { json, markdown, html, junit }: BenchCommandOptions): Promise<void> {
+async function write(report: BenchReport, { json, markdown, html, junit, quiet }: BenchCommandOptions): Promise<void> {
   const jsonText = (): string => `${JSON.stringify(report, undefined, 2)}\n`;
   const files: [string | undefined, () => string][] = [
     [typeof json === 'string' ? json : undefined, jsonText],
@@ -258,7 +258,12 @@ async function write(report: BenchReport, { json, markdown, html, junit }: Bench
     [junit, () => junitReport(report)],
   ];
   for (const [file, text] of files) if (file !== undefined) await writeFile(file, text());
-  const text = json === true ? jsonText() : markdown === true ? markdownReport(report) : textReport(report);
+  const text =
+    json === true
+      ? jsonText()
+      : markdown === true
+        ? markdownReport(report)
+        : textReport(report, { processes: quiet !== true });
   await writeOut(text);
 }
 

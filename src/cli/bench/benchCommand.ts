@@ -83,7 +83,7 @@ export function addBench(program: Command): void {
     .option('--markdown [file]', 'the report as Markdown tables')
     .option('--html <file>', 'the report as one HTML page with charts')
     .option('--junit <file>', 'thresholds and right answers as JUnit XML')
-    .option('--quiet', 'no progress on stderr')
+    .option('--quiet', 'no progress on stderr, and no line for each process in the report')
     .addHelpText(
       'after',
       `

@@ -1,4 +1,5 @@
 import { OptionError, show } from '../../core/errors.js';
+import { nearNames } from '../../core/nearNames.js';
 
 /** Where in a config file something stands. */
 export interface ConfigPlace {
@@ -43,4 +44,10 @@ export class ConfigError extends OptionError {
     this.field = place.field;
     this.line = place.line;
   }
+}
+
+/** Fields of other programs are left alone; one that is nearly a field of ours is a slip of the pen. */
+export function notUsed(field: string, known: ReadonlySet<string>): string {
+  const near = nearNames(field, known);
+  return near.length === 0 ? 'not used here' : `not used here: did you mean ${near.map(show).join(' or ')}?`;
 }

@@ -1,5 +1,5 @@
 import { isAbsolute, resolve } from 'node:path';
-import { ConfigError, type ConfigPlace, describeAt } from './ConfigError.js';
+import { ConfigError, type ConfigPlace, describeAt, notUsed } from './ConfigError.js';
 import { nameProblem, urlProblem } from './checkServerConfig.js';
 import type { ToolRules } from './curation/Curation.js';
 import { ENTRY_FIELDS, type Entry, entrySchema, SETTING_FIELDS, TYPES } from './entrySchema.js';
@@ -94,7 +94,7 @@ class EntryReader {
     for (const { field, why } of normalized.problems) this.#problem(field, why);
     for (const { field, why } of normalized.warnings) this.#warn(field, why);
     for (const field of Object.keys(normalized.entry)) {
-      if (!ENTRY_FIELDS.has(field)) this.#warn(field, 'not used here');
+      if (!ENTRY_FIELDS.has(field)) this.#warn(field, notUsed(field, ENTRY_FIELDS));
     }
     // What is wrong with the rest follows from it.
     if (normalized.problems.length > 0) return undefined;
@@ -148,7 +148,7 @@ class EntryReader {
   #target(target: WrittenReach, at: string, shared: ServerConfig['transport']): StdioTarget | UrlTarget | undefined {
     for (const field of Object.keys(target)) {
       if (!TARGET_FIELDS.has(field) || (at.endsWith('to.') && (field === 'weight' || field === 'zone'))) {
-        this.#warn(`${at}${field}`, 'not used here');
+        this.#warn(`${at}${field}`, notUsed(field, TARGET_FIELDS));
       }
     }
     const own = target.type === undefined && target.transport === undefined && target.command === undefined;

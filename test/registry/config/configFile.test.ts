@@ -42,6 +42,19 @@ test('the shape that MCP programs share becomes server configs', () => {
   ]);
 });
 
+test('a field that is nearly one of ours is named, in an entry and in a target', () => {
+  const mcpServers = {
+    a: { comand: 'x', url: 'http://127.0.0.1/mcp', maxConcurent: 2 },
+    b: { targets: [{ url: 'http://127.0.0.1/mcp', wieght: 1 }] },
+  };
+  const { warnings } = parseConfig(JSON.stringify({ mcpServers }), { file: 'mcp.json' });
+  expect(warnings.map((each) => each.replace(/^.*?, field | \(line 1\)$/g, ''))).toEqual([
+    'comand: not used here: did you mean "command"?',
+    'maxConcurent: not used here: did you mean "maxConcurrent"?',
+    'targets.0.wieght: not used here: did you mean "weight"?',
+  ]);
+});
+
 test('unknown fields are warnings that say where', () => {
   const { servers, warnings } = parseConfig(
     JSON.stringify({ mcpServers: { a: { command: 'x', autoApprove: ['y'] } }, inputs: [] }),
