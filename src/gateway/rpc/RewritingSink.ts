@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { ResultSink } from '../../connection/channel/large/ResultSink.js';
 import type { StringRewriter } from './StringRewriter.js';
 
@@ -24,11 +25,14 @@ export class RewritingSink implements ResultSink {
       this.ready = Promise.resolve();
       return;
     }
-    const begin = (): void => {
-      const waiting = this.#waiting ?? [];
-      this.#waiting = undefined;
+    const begin = async (): Promise<void> => {
       let room = true;
-      for (const piece of waiting) room = this.write(piece);
+      for (let piece = this.#waiting?.shift(); piece !== undefined; piece = this.#waiting?.shift()) {
+        room = this.#pass(piece);
+        // A result may have come whole meanwhile: others do not wait for all of it.
+        await setImmediate();
+      }
+      this.#waiting = undefined;
       if (room) onRoom();
     };
     this.ready = prepared.then(begin, begin);
@@ -39,8 +43,13 @@ export class RewritingSink implements ResultSink {
       this.#waiting.push(piece);
       return false;
     }
-    let room = true;
-    for (const part of this.#rewriter.push(piece)) room = this.#sink.write(part);
-    return room;
+    return this.#pass(piece);
+  }
+
+  /** In one write, however many strings stand in it: each costs the response of its reader more than a copy of the piece. */
+  #pass(piece: Buffer): boolean {
+    const parts = this.#rewriter.push(piece);
+    const [first] = parts;
+    return first === undefined || this.#sink.write(parts.length === 1 ? first : Buffer.concat(parts));
   }
 }

@@ -12,6 +12,9 @@ const CLOSE_BRACKET = 0x5d;
 /** A longer key is none that is looked for, and a longer string is left as it is where nothing else is said. */
 const MAX_STRING_BYTES = 64 * 1_024;
 
+/** A string that stands deeper is left as it is: where it stands would take as much memory as its JSON, and more. */
+const MAX_PATH = 256;
+
 /** What the next byte stands in: between the tokens, in a key, in a string that may be changed, or in another. */
 type Inside = 'structure' | 'key' | 'watched' | 'string';
 
@@ -29,6 +32,8 @@ export class StringRewriter {
   readonly #keys: ReadonlySet<string>;
   readonly #change: (path: JsonPath, value: string) => string | undefined;
   readonly #path: (string | number)[] = [];
+  /** So many values are open beyond those of the path. */
+  #deeper = 0;
   #atKey = false;
   #in: Inside = 'structure';
   /** The last byte of the piece before was a backslash that does not stand for itself. */
@@ -82,7 +87,8 @@ export class StringRewriter {
   }
 
   #begins(): Inside {
-    this.#in = this.#atKey ? 'key' : this.#keys.has(this.#path.at(-1) as string) ? 'watched' : 'string';
+    if (this.#deeper > 0) this.#in = 'string';
+    else this.#in = this.#atKey ? 'key' : this.#keys.has(this.#path.at(-1) as string) ? 'watched' : 'string';
     this.#parts = [QUOTES];
     this.#bytes = 1;
     return this.#in;
@@ -126,6 +132,16 @@ export class StringRewriter {
 
   #structure(byte: number): void {
     const path = this.#path;
+    if (this.#deeper > 0 || path.length === MAX_PATH) {
+      if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
+        this.#deeper++;
+        return;
+      }
+      if (this.#deeper > 0) {
+        if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) this.#deeper--;
+        return;
+      }
+    }
     switch (byte) {
       case OPEN_BRACE:
         path.push('');

@@ -80,3 +80,29 @@ test('a line of megabytes is read while it comes, and is the reply that it is as
   expect(seen.map(([, reply]) => reply)).toEqual([scanReply(Buffer.from(texts[0] ?? '')), null, null]);
   expect(seen[0]?.[1]?.id).toBe(7);
 });
+
+test('a reply may be as deep as it is long, and its depth takes next to no memory', () => {
+  const levels = 8_000_000;
+  const scan = new ReplyScan();
+  const before = process.memoryUsage().heapUsed;
+  scan.push(Buffer.from('{"id":1,"result":'));
+  scan.push(Buffer.alloc(levels, '['));
+  expect(process.memoryUsage().heapUsed - before).toBeLessThan(16_000_000);
+  scan.push(Buffer.alloc(levels, ']'));
+  scan.push(Buffer.from('}'));
+  expect(scan.end()).toEqual({ id: 1, start: 17, end: 17 + 2 * levels });
+  // Each end must be that of the value that it ends, however deep.
+  const [open, close] = ['[{"a":'.repeat(2_000), '}]'.repeat(2_000)];
+  for (const at of [0, 1, 1_999, 3_998, 3_999]) {
+    const right = Buffer.from(`{"id":1,"result":${open}1${close}}`);
+    const wrong = Buffer.from(right);
+    const offset = right.length - 1 - close.length + at;
+    wrong.write(right[offset] === 0x5d ? '}' : ']', offset);
+    const ends = [right, wrong].map((bytes) => {
+      const each = new ReplyScan();
+      each.push(bytes);
+      return each.end() !== undefined;
+    });
+    expect(ends).toEqual([true, false]);
+  }
+});

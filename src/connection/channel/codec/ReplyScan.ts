@@ -1,3 +1,4 @@
+import { Nesting } from '../large/Nesting.js';
 import { idOf, type RawReply } from './envelope.js';
 
 const QUOTE = 0x22;
@@ -57,8 +58,7 @@ export interface BegunReply {
  */
 export class ReplyScan {
   #state = START;
-  /** The closing byte of each value that is open. */
-  readonly #open: number[] = [];
+  readonly #open = new Nesting();
   /** Bytes before the piece that is read. */
   #before = 0;
   /** A string that is read is a key. */
@@ -134,7 +134,7 @@ export class ReplyScan {
     switch (this.#state) {
       case START:
         if (space) return true;
-        this.#open.push(CLOSE_BRACE);
+        this.#open.open(true);
         this.#state = byte === OPEN_BRACE ? FIRST_KEY : BAD;
         return true;
       case FIRST_ITEM:
@@ -153,8 +153,8 @@ export class ReplyScan {
         if (!space) this.#state = byte === COLON ? VALUE : BAD;
         return true;
       case AFTER:
-        if (byte === COMMA) this.#state = this.#open.at(-1) === CLOSE_BRACE ? KEY : VALUE;
-        else if (byte === this.#open.at(-1)) this.#closed(offset);
+        if (byte === COMMA) this.#state = this.#open.inObject ? KEY : VALUE;
+        else if (byte === (this.#open.inObject ? CLOSE_BRACE : CLOSE_BRACKET)) this.#closed(offset);
         else if (!space) this.#state = BAD;
         return true;
       case ESCAPED:
@@ -177,8 +177,8 @@ export class ReplyScan {
   }
 
   #value(byte: number, offset: number): void {
-    if (this.#open.length <= MAX_DEPTH) this.#text = '';
-    if (this.#open.length === 1) {
+    if (this.#open.depth <= MAX_DEPTH) this.#text = '';
+    if (this.#open.depth === 1) {
       this.#start = offset;
       if (this.#key === 'result') {
         this.#resultStart = offset;
@@ -187,7 +187,7 @@ export class ReplyScan {
     }
     if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
       this.#keep(byte, byte === OPEN_BRACE ? FIRST_KEY : FIRST_ITEM);
-      this.#open.push(byte === OPEN_BRACE ? CLOSE_BRACE : CLOSE_BRACKET);
+      this.#open.open(byte === OPEN_BRACE);
     } else if (byte === QUOTE) {
       this.#isKey = false;
       this.#keep(byte, STRING);
@@ -212,7 +212,7 @@ export class ReplyScan {
   }
 
   #closed(offset: number): void {
-    this.#open.pop();
+    this.#open.close();
     // Of what stands inside, nothing is the text of the value that ended.
     this.#text = '{';
     this.#ended(offset + 1);
@@ -220,13 +220,13 @@ export class ReplyScan {
 
   /** A value ended; `end` is the offset behind it. */
   #ended(end: number): void {
-    if (this.#open.length === 0) {
+    if (this.#open.depth === 0) {
       this.#state = DONE;
       return;
     }
     this.#state = AFTER;
-    if (this.#open.length === MAX_DEPTH) this.#innerEnded();
-    if (this.#open.length !== 1) return;
+    if (this.#open.depth === MAX_DEPTH) this.#innerEnded();
+    if (this.#open.depth !== 1) return;
     if (this.#key === 'id') this.#id = this.#text.length < MAX_TEXT ? idOf(this.#text) : undefined;
     else if (this.#key === 'result') this.#result = { start: this.#start, end };
   }
@@ -238,28 +238,28 @@ export class ReplyScan {
 
   #beganKey(): number {
     this.#isKey = true;
-    if (this.#open.length <= MAX_DEPTH) this.#text = '';
+    if (this.#open.depth <= MAX_DEPTH) this.#text = '';
     return STRING;
   }
 
   /** False when the key says that the message is no reply with a result. */
   #keyEnded(): boolean {
-    if (this.#open.length === MAX_DEPTH) this.#inner = this.#text;
-    if (this.#open.length !== 1) return true;
+    if (this.#open.depth === MAX_DEPTH) this.#inner = this.#text;
+    if (this.#open.depth !== 1) return true;
     this.#key = this.#text;
     return this.#key !== 'method' && this.#key !== 'error';
   }
 
   /** Keeps the beginning of a key, or of a value that may be the id. */
   #take(bytes: Uint8Array, from: number, to: number): void {
-    if (this.#open.length > MAX_DEPTH) return;
+    if (this.#open.depth > MAX_DEPTH) return;
     for (let at = from; at < to && this.#text.length < MAX_TEXT; at++) {
       this.#text += String.fromCharCode(bytes[at] as number);
     }
   }
 
   #keep(byte: number, next: number): void {
-    if (this.#open.length <= MAX_DEPTH && this.#text.length < MAX_TEXT) this.#text += String.fromCharCode(byte);
+    if (this.#open.depth <= MAX_DEPTH && this.#text.length < MAX_TEXT) this.#text += String.fromCharCode(byte);
     this.#state = next;
   }
 }
