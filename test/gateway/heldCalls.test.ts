@@ -19,7 +19,7 @@ async function start(): Promise<string> {
   const pool = new FakePool({
     one: { methods: { 'tools/call': () => new Promise((done) => waiting.push(() => done({ content: [] }))) } },
   });
-  gateway = new Gateway({ pool, port: 0, maxBufferedBytes: 320 * KIB });
+  gateway = new Gateway({ pool, port: 0, maxBufferedBytes: 480 * KIB });
   return `${(await gateway.listen()).url}/servers/one/mcp`;
 }
 
@@ -35,7 +35,7 @@ test('calls in flight hold what they were sent with: beyond the bound a client i
   await client.initialize();
   const calls = ['a', 'b', 'c'].map((id) => client.send(call(id)));
   await expect.poll(() => waiting.length).toBe(3);
-  expect(gateway.stats.heldBytes).toBeGreaterThan(3 * 2 * 40 * KIB);
+  expect(gateway.stats.heldBytes).toBeGreaterThan(3 * 3 * 40 * KIB);
   const { status, headers, messages } = await client.send(call('d'));
   expect({ status, after: headers['retry-after'], id: messages[0]?.id }).toEqual({ status: 503, after: '10', id: 'd' });
   // A small one has room.
@@ -57,7 +57,7 @@ test('a call whose client has gone is held for as long as it runs', async () => 
   await expect.poll(() => waiting.length).toBe(1);
   outgoing.destroy();
   expect(await client.call('ping')).toMatchObject({ result: {} });
-  expect(gateway.stats.heldBytes).toBeGreaterThan(2 * 40 * KIB);
+  expect(gateway.stats.heldBytes).toBeGreaterThan(3 * 40 * KIB);
   waiting.shift()?.();
   await expect.poll(() => gateway.stats.heldBytes).toBe(0);
 });

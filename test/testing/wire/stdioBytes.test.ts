@@ -132,7 +132,8 @@ const MESSAGES: Readonly<
   Partial<Record<Fault, { settings?: Partial<FaultRule>; see: (child: Peer) => Promise<void> }>>
 > = {
   delay: {
-    settings: { delayMs: 50 },
+    // Longer than a busy machine takes for the answer that comes ahead of it.
+    settings: { delayMs: 500 },
     see: async (child) => {
       child.call(1, 'delay');
       await child.flush(2);

@@ -140,6 +140,9 @@ class BodyReader {
     clearTimeout(this.#timer);
     this.#bounds.held.arriving.delete(this);
     this.#bounds.held.giveBack(this.#held);
+    // The request remembers its reader, and is there until it is answered.
+    this.#chunks.length = 0;
+    this.#joint = undefined;
     this.#request.off('data', this.#onData).off('end', this.#onEnd).off('close', this.#onGone);
     this.#resolve(body);
     if ('status' in body) forgetRest(this.#request, this.#bounds.maxBytes, this.#bounds.held);
