@@ -14,13 +14,14 @@ test('no call is lost, repeated or leaked while the server crashes', async () =>
 
   const history = new History();
   const pool = record(new StdioPool({ backoff: { initialMs: 10, maxMs: 50 }, stableAfterMs: 0 }), history);
-  pool.addServer({ name: 'files', transport: 'stdio', ...server });
-  const calls = Array.from({ length: 40 }, (_, index) =>
-    pool
-      .callTool('files', 'echo', { text: `call ${index}` }, { caller: { principal: index % 2 ? 'alice' : 'bob' } })
-      .catch((error) => error),
-  );
-  await Promise.all(calls);
+  pool.addServer({ name: 'files', transport: 'stdio', maxConnections: 1, ...server });
+  const users = ['alice', 'bob'].map(async (principal) => {
+    for (let call = 0; call < 20; call++) {
+      const args = { text: `${principal} ${call}` };
+      await pool.callTool('files', 'echo', args, { caller: { principal } }).catch((error) => error);
+    }
+  });
+  await Promise.all(users);
   await pool.close();
   history.end();
   history.merge(await readFile(eventsFile, 'utf8'));

@@ -89,9 +89,9 @@ export class History {
     this.#onEvent?.(event);
   }
 
-  /** Takes the events of another process in, by their times: JSON lines. @throws OptionError naming the line. */
-  merge(text: string): void {
-    for (const event of History.parse(text).events) this.push(event);
+  /** Takes other events in, by their times: JSON lines of another process, or a fake server's `events`. @throws OptionError naming the line. */
+  merge(events: string | readonly HistoryEvent[]): void {
+    for (const event of typeof events === 'string' ? History.parse(events).events : events) this.push(event);
     this.#events.sort((a, b) => a.atMs - b.atMs);
   }
 
