@@ -88,3 +88,27 @@ test('a call whose client leaves while its large body is read goes to no server'
   await expect.poll(() => gateway.stats).toMatchObject({ inFlight: 0, connections: 0, heldBytes: 0 });
   for (const { options } of callsOf(pool)) expect(options.signal?.aborted).toBe(true);
 });
+
+test('what comes behind a large call is taken behind it, though that is read in turns: its cancellation finds it', async () => {
+  const pool = hanging();
+  const gateway = closeAfter(new Gateway({ pool, port: 0 }));
+  const { url, port } = await gateway.listen();
+  const path = '/servers/one/mcp';
+  const client = new RawClient(url + path);
+  await client.initialize();
+  const own = [`mcp-session-id: ${client.sessionId}`];
+  const call = (id: string, pad: number): string =>
+    post(path, { id, method: 'tools/call', params: { name: id, arguments: { pad: 'x'.repeat(pad) } } }, own);
+  const cancel = JSON.stringify({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 'large' } });
+  const socket = new RawSocket(port);
+  socket.send(
+    call('large', 2 ** 20) +
+      `POST ${path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\naccept: application/json, text/event-stream\r\n${own[0]}\r\ncontent-length: ${cancel.length}\r\n\r\n${cancel}` +
+      call('small', 1),
+  );
+  await expect.poll(() => callsOf(pool).length).toBe(2);
+  expect(callsOf(pool).map(({ params }) => (params as { name: string }).name)).toEqual(['large', 'small']);
+  expect(callsOf(pool)[0]?.options.signal?.aborted).toBe(true);
+  expect(callsOf(pool)[1]?.options.signal?.aborted).toBe(false);
+  await socket.close();
+});

@@ -21,7 +21,7 @@ import {
   type RequestMessage,
 } from '../rpc/envelope.js';
 import { failureOf } from '../rpc/failure.js';
-import { LARGE_BODY_CHARS, type ReadMessages, readLargeMessages, readMessages } from '../rpc/readMessages.js';
+import type { ReadMessages } from '../rpc/readMessages.js';
 import type { Session } from '../session/Session.js';
 import type { SessionTable } from '../session/SessionTable.js';
 import { scopeStatus } from '../users/scopes/ScopeRules.js';
@@ -29,6 +29,7 @@ import { answerRequest } from './answerRequest.js';
 import type { HeldBytes } from './HeldBytes.js';
 import { holdAnswer, sendError, sendHeld } from './holdAnswer.js';
 import { accepts } from './request/accepts.js';
+import { ReadingOrder } from './request/ReadingOrder.js';
 import { readBody } from './request/readBody.js';
 import { sendEmpty, sendFailure } from './respond.js';
 import { NO_SESSION, RETRY_LATER, SessionFinder, statusOfFull } from './SessionFinder.js';
@@ -74,6 +75,7 @@ export class StreamableHttp {
   /** What of answers waits for clients that do not read them. */
   readonly bounds: EventStreamBounds;
   readonly #logger: Logger;
+  readonly #order: ReadingOrder;
 
   constructor(options: StreamableHttpOptions) {
     this.#options = options;
@@ -82,6 +84,7 @@ export class StreamableHttp {
     this.#settings = options.settings;
     this.bounds = { held: options.held, ...options.settings };
     this.#logger = options.logger;
+    this.#order = new ReadingOrder(options.held);
   }
 
   /** Resolves when the response was handed to the socket. Rejects only when the client went away. */
@@ -121,10 +124,8 @@ export class StreamableHttp {
     // Node reads and forgets the rest: a client that is still sending would miss the answer otherwise.
     if ('status' in body) return refuse(response, body.status, body.why);
     const { text } = body;
-    const read =
-      text.length < LARGE_BODY_CHARS
-        ? readMessages(text, request.headers)
-        : await readLargeMessages(text, request.headers, this.#options.held);
+    const reading = this.#order.read(text, request.headers);
+    const read = reading instanceof Promise ? await reading : reading;
     if (read === undefined) return sendFailure(response, 503, TOO_MUCH, RETRY_LATER);
     if ('failure' in read) return sendFailure(response, read.status, read.failure);
     if (read.heldBytes === 0) {

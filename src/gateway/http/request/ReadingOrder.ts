@@ -1,0 +1,49 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import {
+  LARGE_BODY_CHARS,
+  type ReadMessages,
+  readLargeMessages,
+  readMessages,
+  type Unreadable,
+} from '../../rpc/readMessages.js';
+import type { HeldBytes } from '../HeldBytes.js';
+
+type Read = ReadMessages | Unreadable | undefined;
+
+/**
+ * The messages of a session are understood in the order in which their bodies became whole: a large one is read in turns of the event loop, and a
+ * cancellation that came behind it must find its call.
+ */
+export class ReadingOrder {
+  readonly #held: HeldBytes;
+  /** Of sessions with a large body that is being read: what was taken last. */
+  readonly #last = new Map<string, Promise<Read>>();
+
+  constructor(held: HeldBytes) {
+    this.#held = held;
+  }
+
+  /** The messages of a body, or why it holds none; undefined when there is no room for it. */
+  read(text: string, headers: IncomingHttpHeaders): Read | Promise<Read> {
+    const id = headers['mcp-session-id'];
+    const session = typeof id === 'string' ? id : undefined;
+    const before = session === undefined || this.#last.size === 0 ? undefined : this.#last.get(session);
+    if (before === undefined && text.length < LARGE_BODY_CHARS) return readMessages(text, headers);
+    const reading = this.#after(before, text, headers);
+    if (session !== undefined) this.#note(session, reading);
+    return reading;
+  }
+
+  async #after(before: Promise<Read> | undefined, text: string, headers: IncomingHttpHeaders): Promise<Read> {
+    await before;
+    return text.length < LARGE_BODY_CHARS ? readMessages(text, headers) : readLargeMessages(text, headers, this.#held);
+  }
+
+  #note(session: string, reading: Promise<Read>): void {
+    this.#last.set(session, reading);
+    const over = (): void => {
+      if (this.#last.get(session) === reading) this.#last.delete(session);
+    };
+    reading.then(over, over);
+  }
+}
