@@ -103,7 +103,10 @@ export class CallTimes {
   /** Which of its limits a sent call has just reached. */
   #limitMs(call: Call): number {
     const tookMs = Math.round(this.#options.clock.now() - call.sentMs - call.heldMs);
-    return tookMs >= this.#totalMs(call) ? this.#totalMs(call) : Math.min(this.#timeoutMs(call), tookMs);
+    if (tookMs >= this.#totalMs(call)) return this.#totalMs(call);
+    // The time for everything, as much as was left at the send: a turn that was held up makes it end later, not longer.
+    const { untilMs = Number.POSITIVE_INFINITY } = call.options;
+    return Math.min(this.#timeoutMs(call), tookMs, Math.max(0, Math.round(untilMs - call.sentMs)));
   }
 }
 

@@ -37,7 +37,7 @@ export class Channel {
   readonly #aborts = new AbortHub();
   readonly #serverRequests: ServerRequests;
   readonly #inbox: Inbox;
-  readonly #unread: Unread;
+  readonly unread: Unread;
   readonly #owner: CallOwner = {
     timedOut: (call) => this.#timedOut(call),
     aborted: (call, reason) => this.#aborted(call, reason),
@@ -50,7 +50,7 @@ export class Channel {
     this.#times = new CallTimes(options);
     const { server, logger, onNotification, onRequest } = options;
     this.#serverRequests = new ServerRequests((text, call) => this.#transport.post(text, call), options);
-    this.#unread = new Unread(this.#pending, this.counters, options, (call, error) => this.failCall(call, error));
+    this.unread = new Unread(this.#pending, this.counters, options, (call, error) => this.failCall(call, error));
     this.large = new LargeReplies(this, options, this.#pending, this.#times);
     this.#inbox = new Inbox({
       server,
@@ -142,14 +142,14 @@ export class Channel {
    */
   read(data: Buffer | string, call?: Call, reply?: RawReply | null): boolean {
     // A large one that comes late is not worth its parsing.
-    if (reply && this.#pending.sent(reply.id) === undefined && this.#unread.late(reply.id)) return true;
+    if (reply && this.#pending.sent(reply.id) === undefined && this.unread.late(reply.id)) return true;
     if (this.wantsRaw && this.receiveBytes(bytesOf(data), reply)) return true;
     const text = data.length < FREE_BYTES ? data.toString() : data;
     let message: unknown;
     try {
-      message = parseMessage(text, (bytes) => this.#unread.answers(bytes) !== undefined);
+      message = parseMessage(text, (bytes) => this.unread.answers(bytes) !== undefined);
     } catch (error) {
-      this.#unread.garbage(bytesOf(data), error instanceof SyntaxError ? undefined : messageOf(error));
+      this.unread.garbage(bytesOf(data), error instanceof SyntaxError ? undefined : messageOf(error));
       return false;
     }
     this.receive(message, call, text);
@@ -164,7 +164,7 @@ export class Channel {
     if (!Array.isArray(message)) {
       if (text !== undefined) keepParams(message, text);
       this.#receiveOne(message, { stream: call, text });
-    } else if (!this.#unread.refusesBatch(message)) {
+    } else if (!this.unread.refusesBatch(message)) {
       const arrival = arrivalOfBatch(call, text);
       for (const each of message) this.#receiveOne(each, arrival);
       this.#options.onBatch?.(message.length);
@@ -194,7 +194,7 @@ export class Channel {
 
   /** Bytes that are no JSON came. */
   receiveGarbage(bytes: Buffer): void {
-    this.#unread.garbage(bytes);
+    this.unread.garbage(bytes);
   }
 
   /** An answer came: the caller settles the call's promise right after. */
@@ -219,7 +219,7 @@ export class Channel {
 
   /** An over-cap reply: its own call fails, or it is late. False when no call was ever sent with that id. */
   failOversized(id: number, bytes: number, maxBytes: number): boolean {
-    return this.#unread.oversized(id, bytes, maxBytes);
+    return this.unread.oversized(id, bytes, maxBytes);
   }
 
   /**
@@ -254,7 +254,7 @@ export class Channel {
     const failed = error !== undefined && error !== null;
     if (result === undefined && !failed) return false;
     const call = this.#pending.sent(id);
-    if (call === undefined) return this.#unread.late(id);
+    if (call === undefined) return this.unread.late(id);
     this.answered(call, arrival.text);
     if (failed) call.reject(replyError(this.#options.server, error));
     else if (call.options.raw === true) call.resolve(Buffer.from(JSON.stringify(result)));

@@ -15,6 +15,8 @@ export class Unread {
   readonly #counters: ChannelCounters;
   readonly #options: Pick<ChannelOptions, 'server' | 'logger'>;
   readonly #fail: (call: Call, error: unknown) => void;
+  /** Nothing more comes: a message that cannot be read may be half of one, and its call is told how the connection ended. */
+  isLast = false;
 
   constructor(
     calls: CallTable,
@@ -39,7 +41,7 @@ export class Unread {
     this.#counters.garbage++;
     const { server, logger } = this.#options;
     const call = this.answers(bytes);
-    if (call !== undefined) {
+    if (call !== undefined && !this.isLast) {
       this.#fail(call, new ProtocolError(server, `its answer to ${call.method} ${why ?? NOT_JSON}`));
     }
     if (why !== undefined) {

@@ -82,6 +82,8 @@ export class LineReader {
 
   /** Hands on what stands without a line end, when nothing more can come. */
   end(): void {
+    // Of a message that was taken while it came a part may be missing: its call is told how the stream ended.
+    if (this.#long?.taken === true && !this.#long.whole) return;
     if (this.#bytes > 0) this.#finish(Buffer.alloc(0));
   }
 

@@ -259,6 +259,7 @@ export class StdioConnection implements Connection {
   }
 
   #exited(): void {
+    this.#channel.unread.isLast = true;
     this.#output.drain();
     const { exitCode, signal } = this.#process.exitInfo ?? { exitCode: null, signal: null };
     this.#die(`it exited ${exit(exitCode, signal)}`, { exitCode, signal });

@@ -10,17 +10,24 @@ let root: string | null | undefined;
  * sources, in the package, whose modules are joined, and in the benchmarks. `undefined` in a program that has this package inside a bundle.
  */
 export function packageRoot(): string | undefined {
-  if (root !== undefined) return root ?? undefined;
-  for (let folder = import.meta.dirname; ; folder = dirname(folder)) {
-    const file = join(folder, 'package.json');
-    if (existsSync(file) && (JSON.parse(readFileSync(file, 'utf8')) as { name?: unknown }).name === NAME) {
-      root = folder;
-      return folder;
-    }
-    if (folder === dirname(folder)) {
-      root = null;
-      return undefined;
-    }
+  root ??= above(import.meta.dirname) ?? null;
+  return root ?? undefined;
+}
+
+/** A bundle in CommonJS knows no folder of its own. */
+function above(start: string | undefined): string | undefined {
+  for (let folder = start ?? '/'; ; folder = dirname(folder)) {
+    if (nameIn(join(folder, 'package.json')) === NAME) return folder;
+    if (folder === dirname(folder)) return undefined;
+  }
+}
+
+/** Those of other programs, which stand above a bundle, may be anything. */
+function nameIn(file: string): unknown {
+  try {
+    return (JSON.parse(readFileSync(file, 'utf8')) as { name?: unknown } | null)?.name;
+  } catch {
+    return undefined;
   }
 }
 
@@ -28,9 +35,9 @@ export function packageRoot(): string | undefined {
  * The path of a file that another process runs, or that is read: the one beside the module that asks (its `import.meta.url`), where modules
  * stand one by one; else the one in the package. @throws Error when the package is not there as it was installed
  */
-export function builtFile(name: string, asker: string): string {
-  const beside = fileURLToPath(new URL(name.slice(name.lastIndexOf('/') + 1), asker));
-  if (existsSync(beside)) return beside;
+export function builtFile(name: string, asker: string | undefined): string {
+  const beside = asker && fileURLToPath(new URL(name.slice(name.lastIndexOf('/') + 1), asker));
+  if (beside !== undefined && existsSync(beside)) return beside;
   const folder = packageRoot();
   if (folder === undefined) throw new Error(`${NAME} is part of a bundle: ${name} of the package is not there`);
   return join(folder, 'dist', name);

@@ -91,6 +91,23 @@ test('an event over the cap is told once, in one chunk or many, and ends the rea
   }
 });
 
+test('an event of exactly the cap passes, however it is cut and its lines end; one byte more does not', () => {
+  for (const end of ['\n', '\r\n', '\r']) {
+    for (const size of [1, 7, 10_000]) {
+      for (const bytes of [1_000, 1_001]) {
+        const body = Buffer.from(
+          `id: 1${end}data: ${'x'.repeat(500)}${end}data: ${'x'.repeat(bytes - 501)}${end}${end}`,
+        );
+        const chunks = Array.from({ length: Math.ceil(body.length / size) }, (_, i) =>
+          body.subarray(i * size, (i + 1) * size),
+        );
+        const told = read(chunks, 1_000);
+        expect([told.events.length, told.oversized], `${size} ${bytes}`).toEqual(bytes === 1_000 ? [1, 0] : [0, 1]);
+      }
+    }
+  }
+});
+
 test('of comments nothing is kept, however many or long they are, and whatever stands before them', () => {
   const incoming = new IncomingBytes(1_000);
   const { reader, told } = reading(1_024, incoming);

@@ -32,6 +32,32 @@ test('a crash in the middle of a message fails its call, and the half line is co
   expect(connection.counters.garbage).toBe(1);
 });
 
+test.each([10, MB / 2])('a crash %i bytes into an answer is an unknown outcome, with the exit', async (bytes) => {
+  const connection = await open([fixture('hostile-server.mjs')]);
+  const begun = '{"jsonrpc":"2.0","id":\' + id + \',"result":{"text":"';
+  const js = `process.stdout.write('${begun}' + 'x'.repeat(${bytes}), () => process.exit(3))`;
+  expect(await failing(call(connection, 'x', { js }))).toMatchObject({
+    code: 'ERR_OUTCOME_UNKNOWN',
+    message: expect.stringContaining('with code 3'),
+  });
+});
+
+test('a deadline that comes while the event loop stands still is told as it was given', async () => {
+  const connection = await open([fixture('hostile-server.mjs')]);
+  const js = 'undefined';
+  const hanging = failing(call(connection, 'x', { js }, { untilMs: performance.now() + 100 }));
+  await new Promise<void>((resolve) => {
+    setImmediate(() => {
+      const startMs = performance.now();
+      while (performance.now() - startMs < 300);
+      resolve();
+    });
+  });
+  const failure = (await hanging) as { readonly code?: string; readonly timeoutMs?: number };
+  expect(failure.code).toBe('ERR_REQUEST_TIMEOUT');
+  expect(failure.timeoutMs).toBeLessThanOrEqual(100);
+});
+
 test('answers that came while the event loop stood still are no timeouts', async () => {
   const connection = await open([fixture('hostile-server.mjs')]);
   const folder = mkdtempSync(join(tmpdir(), 'poolkit-stall-'));

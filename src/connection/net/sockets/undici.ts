@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import { join } from 'node:path';
 
 type Undici = typeof import('undici');
 
@@ -18,7 +19,8 @@ let parts: UndiciParts | undefined;
  */
 export function undici(): UndiciParts {
   if (parts !== undefined) return parts;
-  const require = createRequire(import.meta.url);
+  // In a bundle, which in CommonJS has no URL, it is the undici that the program has beside it.
+  const require = createRequire(import.meta.url ?? process.argv[1] ?? join(process.cwd(), 'index.js'));
   const Dispatcher = require('undici/lib/dispatcher/dispatcher.js') as Undici['Dispatcher'];
   // A tunnel asks for CONNECT by this method, which only the package's entry adds.
   Dispatcher.prototype.connect ??= require('undici/lib/api/api-connect.js') as typeof Dispatcher.prototype.connect;

@@ -32,6 +32,8 @@ const BLANK_LINE = Buffer.from('\n\n');
 const LINE_BYTES = 64;
 /** A line of data from this size on is kept by itself, as bytes; the parser gets an empty one in its place. */
 const LONG_LINE_BYTES = 512 * 1_024;
+/** What stands before the data of a line: its name, a space, and its end. It does not count. */
+const FIELD_BYTES = 7;
 /** So many lines an event may have whatever `maxEventBytes` is. */
 const FREE_LINES = 65_536;
 
@@ -170,7 +172,7 @@ export class SseReader {
     if (this.#sink === undefined) return;
     for (let at = bytes.indexOf(NEWLINE); at >= 0; at = bytes.indexOf(NEWLINE, at + 1)) this.#heldLines++;
     const full = this.#held.push(bytes);
-    if (this.#held.bytes > this.#maxEventBytes || this.#heldLines > this.#maxLines) this.#oversized();
+    if (this.#held.bytes > this.#maxHeldBytes || this.#heldLines > this.#maxLines) this.#oversized();
     else if (full !== undefined) throw full;
     else if (this.#held.bytes >= LONG_LINE_BYTES && !this.#looked) this.#becomeLong();
   }
@@ -201,17 +203,24 @@ export class SseReader {
     const end = back >= 0 ? back : newline >= 0 ? newline : chunk.length;
     this.#inLong = end === chunk.length;
     const full = this.#long?.push(chunk.subarray(0, end));
-    if (this.pending > this.#maxEventBytes) this.#oversized();
+    if (this.pending > this.#maxHeldBytes) this.#oversized();
     else if (full !== undefined) throw full;
     return chunk.subarray(end);
+  }
+
+  /** Bytes of the event that stands open, at which its data is above `maxEventBytes` for certain. */
+  get #maxHeldBytes(): number {
+    return this.#maxEventBytes + (this.#heldLines + 2) * FIELD_BYTES;
   }
 
   #event(event: SseEvent): void {
     const long = this.#long;
     const units = event.data.length;
+    const longBytes = long?.bytes ?? 0;
     this.#long = undefined;
     // A UTF-16 unit is 3 bytes or fewer.
-    if (units * 3 > this.#maxEventBytes && Buffer.byteLength(event.data) > this.#maxEventBytes) this.#oversized();
+    if (longBytes > this.#maxEventBytes) this.#oversized();
+    else if (units * 3 > this.#maxEventBytes && Buffer.byteLength(event.data) > this.#maxEventBytes) this.#oversized();
     else if (long === undefined) this.#sink?.onEvent(event);
     else if (event.data.trim() === '') this.#sink?.onLongEvent?.(event, long);
     // With more lines of data behind it, one that was taken is no answer: its call gets no end.
