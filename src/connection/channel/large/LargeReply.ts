@@ -41,8 +41,10 @@ export class LargeReply {
   /** Nothing more of it is handed on. */
   #over = false;
   #broken = false;
-  /** While it is not read, since its reader has enough. */
+  /** While its call's time stands still. */
   #goOn: (() => void) | undefined;
+  /** It is not read, unless others had it read on, until its reader has room: also when a part comes that was read before. */
+  #paused = false;
 
   /** `scan` has read `parts`, with which it began; in them the result begins at `start`. */
   constructor(call: Call, scan: ReplyScan, start: number, sink: ResultSink, host: LargeReplyHost, flow: Flow) {
@@ -93,7 +95,8 @@ export class LargeReply {
 
   /** The sink has room again. */
   readonly onRoom = (): void => {
-    if (this.#goOn === undefined) return;
+    if (!this.#paused) return;
+    this.#paused = false;
     this.#goingOn();
     this.#flow.resume();
   };
@@ -112,7 +115,9 @@ export class LargeReply {
     const end = begun.end === undefined ? part.length : Math.min(part.length, begun.end - from);
     const piece = this.#utf8.push(part.subarray(Math.max(0, this.#start - from), Math.max(0, end)));
     if (piece.length === 0 || this.#sink.write(piece) || this.#goOn !== undefined) return;
-    if (this.#flow.pause()) this.#goOn = this.#host.onFull(this.#call);
+    if (!this.#flow.pause()) return;
+    this.#paused = true;
+    this.#goOn = this.#host.onFull(this.#call);
   }
 
   /** Whether its call was given up, or failed: the rest of it is passed over. */
