@@ -1,7 +1,16 @@
+/** What is kept for a client that may come back. */
+export interface Kept {
+  readonly keptBytes: number;
+  /** It is forgotten: others need the room. */
+  giveWay(): void;
+}
+
 /** Bytes that the gateway holds for its clients, over all sessions: bodies that are not complete, answers not yet taken. */
 export class HeldBytes {
   /** Bodies on their way, and what refused clients still send of theirs. */
   readonly arriving = new Set<{ cut(): void }>();
+  /** What is kept for clients that may come back, the oldest first: it gives way to those that are there. */
+  readonly kept = new Set<Kept>();
   readonly #max: number;
   #held = 0;
 
@@ -13,9 +22,9 @@ export class HeldBytes {
     return this.#held;
   }
 
-  /** Whether so many more still fit; then they count as held until they are given back. */
-  take(bytes: number): boolean {
-    if (this.#held + bytes > this.#max) return false;
+  /** Whether so many more still fit; then they count as held until they are given back. `toKeep`: they are to be kept themselves. */
+  take(bytes: number, toKeep = false): boolean {
+    if (!this.hasRoom(bytes) && (toKeep || !this.#makesRoom(bytes))) return false;
     this.#held += bytes;
     return true;
   }
@@ -23,6 +32,18 @@ export class HeldBytes {
   /** Whether so many more would fit. */
   hasRoom(bytes: number): boolean {
     return this.#held + bytes <= this.#max;
+  }
+
+  /** Nothing gives way where that would not do. */
+  #makesRoom(bytes: number): boolean {
+    let kept = 0;
+    for (const each of this.kept) kept += each.keptBytes;
+    if (!this.hasRoom(bytes - kept)) return false;
+    for (const each of this.kept) {
+      each.giveWay();
+      if (this.hasRoom(bytes)) return true;
+    }
+    return false;
   }
 
   giveBack(bytes: number): void {

@@ -23,6 +23,7 @@ export class SseStream extends Resumable {
       bounds,
       primed: false,
       onEnd: () => undefined,
+      onGiveWay: () => undefined,
     });
   }
 

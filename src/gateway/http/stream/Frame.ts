@@ -29,8 +29,8 @@ export class Frame {
   }
 
   /** One stream more has it to send. False when there is no room for it among what is held for all. */
-  hold(held: HeldBytes): boolean {
-    if (this.#holders === 0 && !held.take(this.bytes.length)) return false;
+  hold(held: HeldBytes, toKeep = false): boolean {
+    if (this.#holders === 0 && !held.take(this.bytes.length, toKeep)) return false;
     this.#holders++;
     return true;
   }

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import type { Kept as KeptBytes } from '../HeldBytes.js';
 import type { JsonBody } from '../respond.js';
 import { EventStream, type EventStreamBounds } from './EventStream.js';
 import { Frame } from './Frame.js';
@@ -12,6 +13,8 @@ export interface ResumableOptions {
   readonly primed: boolean;
   /** Nothing more will come; its client may still come back for what it missed. */
   readonly onEnd: () => void;
+  /** Others need the room that it takes: it is to be forgotten. */
+  readonly onGiveWay: () => void;
 }
 
 /** Of what a client may have missed, so much is kept beside the newest message, in bytes. */
@@ -27,7 +30,7 @@ interface Kept {
  * client may have missed is kept, within the bounds of one stream and of all, so that a GET with `last-event-id` goes on behind
  * what it has. The oldest is forgotten first.
  */
-export class Resumable implements SessionStream {
+export class Resumable implements SessionStream, KeptBytes {
   readonly id: string;
   readonly #options: ResumableOptions;
   #kept: Kept[] = [];
@@ -45,6 +48,14 @@ export class Resumable implements SessionStream {
   /** A connection takes what comes. */
   get open(): boolean {
     return this.#stream !== undefined;
+  }
+
+  get keptBytes(): number {
+    return this.#bytes;
+  }
+
+  giveWay(): void {
+    this.#options.onGiveWay();
   }
 
   /** Nothing more will come. */
@@ -123,7 +134,7 @@ export class Resumable implements SessionStream {
   #keep(frame: Frame, worth: boolean): number {
     const { held } = this.#options.bounds;
     const seq = ++this.#seq;
-    if (this.#forgotten || !worth || !frame.hold(held)) return seq;
+    if (this.#forgotten || !worth || !frame.hold(held, true)) return seq;
     this.#kept.push({ seq, frame });
     this.#bytes += frame.bytes.length;
     // The newest stays, however large: it is the answer then.

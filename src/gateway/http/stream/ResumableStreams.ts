@@ -41,9 +41,13 @@ export class ResumableStreams implements SessionStreams {
       bounds: this.#bounds,
       primed: this.#primed,
       onEnd: () => {
-        if (this.#streams.get(id) === stream) this.#ended.add(stream);
+        if (this.#streams.get(id) === stream) {
+          this.#ended.add(stream);
+          this.#bounds.held.kept.add(stream);
+        }
         this.#prune();
       },
+      onGiveWay: () => this.#drop(stream),
     });
     // The session is over: what its calls still say is not kept.
     if (this.#closed) stream.forget();
@@ -54,10 +58,15 @@ export class ResumableStreams implements SessionStreams {
   #prune(): void {
     for (const oldest of this.#ended) {
       if (this.#ended.size <= MAX_ENDED) return;
-      oldest.forget();
-      this.#ended.delete(oldest);
-      this.#streams.delete(oldest.id);
+      this.#drop(oldest);
     }
+  }
+
+  #drop(stream: Resumable): void {
+    stream.forget();
+    this.#bounds.held.kept.delete(stream);
+    this.#ended.delete(stream);
+    this.#streams.delete(stream.id);
   }
 
   /** False when that stream is not known any more. */
@@ -96,8 +105,6 @@ export class ResumableStreams implements SessionStreams {
 
   close(): void {
     this.#closed = true;
-    for (const stream of this.#streams.values()) stream.forget();
-    this.#streams.clear();
-    this.#ended.clear();
+    for (const stream of [...this.#streams.values()]) this.#drop(stream);
   }
 }

@@ -1,0 +1,45 @@
+import { expect, test } from 'vitest';
+import { silentLogger } from '../../src/core/logger.js';
+import { HeldBytes } from '../../src/gateway/http/HeldBytes.js';
+import { ResumableStreams } from '../../src/gateway/http/stream/ResumableStreams.js';
+
+/** Answers of clients that have left, which are kept until they come back. */
+function kept(held: HeldBytes): { readonly streams: ResumableStreams; readonly answer: (bytes: number) => string } {
+  const bounds = { held, stallTimeoutMs: 1_000, maxStreamBufferBytes: 1_000, replica: 'r', logger: silentLogger };
+  const streams = new ResumableStreams(bounds, true);
+  const answer = (bytes: number): string => {
+    const stream = streams.call();
+    stream.send(JSON.stringify('x'.repeat(bytes)));
+    stream.end();
+    return `${stream.id}_0`;
+  };
+  return { streams, answer };
+}
+
+const canResume = (streams: ResumableStreams, id: string): boolean =>
+  streams.resume(id, { destroyed: true } as never, {}, () => {
+    throw new Error('not asked for');
+  });
+
+test('what is kept for clients that may come back gives way to those that are there, the oldest first, and to nothing else', () => {
+  const held = new HeldBytes(1_000_000);
+  const [one, two] = [kept(held), kept(held)];
+  const first = one.answer(400_000);
+  const second = two.answer(400_000);
+  expect(held.held).toBeGreaterThan(800_000);
+  // To be kept, too: what was kept before stays.
+  const third = two.answer(400_000);
+  expect([canResume(one.streams, first), canResume(two.streams, second)]).toEqual([true, true]);
+  expect(held.held).toBeLessThan(810_000);
+  // What cannot be had makes nothing give way.
+  expect(held.take(1_000_001)).toBe(false);
+  expect(canResume(one.streams, first)).toBe(true);
+  expect(held.take(500_000)).toBe(true);
+  expect([canResume(one.streams, first), canResume(two.streams, second)]).toEqual([false, true]);
+  expect(held.take(300_000)).toBe(true);
+  expect(canResume(two.streams, second)).toBe(false);
+  held.giveBack(800_000);
+  for (const each of [one, two]) each.streams.close();
+  expect([held.held, held.kept.size]).toEqual([0, 0]);
+  expect(canResume(two.streams, third)).toBe(false);
+});
