@@ -173,7 +173,7 @@ test('a session that ends while its client is asked leaves nothing waiting', asy
   );
   await stream.has(1);
   await end(client);
-  expect((await call).messages[0]?.error).toMatchObject({ data: { code: 'ERR_CLOSED' } });
+  expect((await call).messages[0]?.error).toMatchObject({ data: { code: 'ERR_OUTCOME_UNKNOWN' } });
   await expect.poll(() => alive(pid), { timeout: 30_000 }).toBe(false);
 });
 

@@ -3,7 +3,7 @@ import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/c
 import { methodNotFound } from '../../connection/channel/ServerRequests.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../core/clock.js';
-import { ClosedError, QueueFullError } from '../../core/errors.js';
+import { ClosedError, OutcomeUnknownError, QueueFullError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { sharedAbort } from '../../core/wait/sharedAbort.js';
 import type { Caller, ServerNotice, Subscription } from '../../pool/McpPool.js';
@@ -267,7 +267,8 @@ export class Session implements Downstream {
   /** Fails what is in flight, ends the stream and gives the subscriptions back. */
   async end(reason: unknown = new ClosedError('session')): Promise<void> {
     this.#ended = true;
-    this.failInFlight(reason);
+    // They may have run: "closed" alone would say that they never did.
+    this.failInFlight(new OutcomeUnknownError('gateway', 'the call', 'its session ended', { cause: reason }));
     this.#asks.close(reason);
     this.#life.abort(reason);
     this.endStream();
