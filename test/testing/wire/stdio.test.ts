@@ -34,7 +34,7 @@ const CASES: readonly FaultCase[] = [
   { fault: 'outOfOrder', settings: { delayMs: 20 }, first: OK },
   { fault: 'wrongId', settings: { nth: 2 }, warm: 1, first: TIMEOUT, late: 1, effects: 3 },
   { fault: 'unknownId', first: TIMEOUT, garbage: 1 },
-  { fault: 'truncate', first: 'ERR_PROTOCOL', garbage: 1 },
+  { fault: 'truncate', first: UNKNOWN, garbage: 1 },
   { fault: 'coalesce', first: OK },
   { fault: 'splitCharacter', first: OK },
   { fault: 'oversize', settings: { bytes: 2 ** 20 }, first: 'ERR_MESSAGE_TOO_LARGE' },

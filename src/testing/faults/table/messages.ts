@@ -56,7 +56,7 @@ export const MESSAGE_FAULTS = Object.freeze({
     ...call,
     shows: 'half of the answer, then the end of the wire',
     answer:
-      'stdio: ERR_PROTOCOL for this call, ERR_OUTCOME_UNKNOWN for the others in flight, and the connection is replaced; HTTP: ERR_OUTCOME_UNKNOWN, only the stream is lost',
+      'stdio: ERR_OUTCOME_UNKNOWN for all calls in flight, and the connection is replaced; HTTP: ERR_OUTCOME_UNKNOWN, only the stream is lost',
   },
   coalesce: {
     ...call,

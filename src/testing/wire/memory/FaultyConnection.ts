@@ -229,7 +229,8 @@ export class FaultyConnection implements Connection {
   #crash({ why, exitCode, signal }: WireEnd): void {
     const { pid } = this.#inner;
     if (pid !== undefined) {
-      // What stands there without a line's end is read to the end when a process is gone.
+      // What stands there without a line's end is read to the end when a process is gone, and may be half of a message.
+      this.#channel.unread.isLast = true;
       this.#lines.end();
       if (this.#inner.alive) killed(pid);
     }
