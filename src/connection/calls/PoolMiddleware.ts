@@ -90,8 +90,8 @@ export class PoolMiddleware {
     const origin: CallOrigin = { kind: 'request', from: 'client', server, method, caller, idempotent, era };
     // Middleware may look at the result: it is to come whole.
     const own = options.onLarge === undefined ? options : { ...options, onLarge: undefined };
-    const passage = { chain: this.#chain, runs: this.#runs, logger: this.#logger };
-    const result = await throughChain(passage, origin, params, own, send);
+    const parts = { chain: this.#chain, runs: this.#runs, logger: this.#logger };
+    const result = await throughChain(parts, origin, params, own, send);
     return raw === true ? result.bytes : result.value;
   }
 

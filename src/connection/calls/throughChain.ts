@@ -18,7 +18,7 @@ export type ChainedOptions = {
 } & { readonly deadlineMs?: number };
 
 /** What calls pass through. */
-export interface Passage {
+export interface ChainParts {
   readonly chain: MiddlewareChain;
   readonly runs: ChainRuns;
   readonly logger: Logger;
@@ -32,7 +32,7 @@ export type ChainedParty = Pick<CallOrigin, 'server' | 'caller' | 'era'>;
  * of it: the very ones that went in where nothing was changed. Middleware that never ends is not waited for once the call is given up.
  */
 export function throughChain<O extends ChainedOptions>(
-  { chain, runs, logger }: Passage,
+  { chain, runs, logger }: ChainParts,
   origin: CallOrigin,
   params: Params | undefined,
   options: O,

@@ -46,7 +46,7 @@ export class ToolRanking {
     return this.#one.runExclusive(async () => {
       signal.throwIfAborted();
       const terms = [...new Set(termsOf(query))].slice(0, MAX_TERMS);
-      const hits = await this.#hits(tools, terms);
+      const hits = await this.#hits(tools, terms, signal);
       const weights = terms.map((_, at) => {
         const having = hits.reduce((count, { strengths }) => count + ((strengths[at] as number) > 0 ? 1 : 0), 0);
         return Math.log(1 + tools.length / (1 + having));
@@ -60,7 +60,7 @@ export class ToolRanking {
     });
   }
 
-  async #hits(tools: readonly Tool[], terms: readonly string[]): Promise<Hit[]> {
+  async #hits(tools: readonly Tool[], terms: readonly string[], signal: CallSignal): Promise<Hit[]> {
     const byTool = new Map<Tool, number[]>();
     const found = terms.map(() => false);
     const note = (tool: Tool, at: number, strength: number): void => {
@@ -69,7 +69,7 @@ export class ToolRanking {
       byTool.set(tool, strengths);
       found[at] = true;
     };
-    await this.#each(tools, (tool) => {
+    await this.#each(tools, signal, (tool) => {
       const text = this.#textOf(tool);
       for (const [at, term] of terms.entries()) {
         const strength = strengthIn(text, term);
@@ -81,7 +81,7 @@ export class ToolRanking {
     );
     if (misspelt.length === 0) return hitsOf(byTool);
     let compared = 0;
-    await this.#each(tools, (tool) => {
+    await this.#each(tools, signal, (tool) => {
       const text = this.#textOf(tool);
       for (const field of FIELDS) {
         if (compared >= MAX_COMPARED) return;
@@ -96,10 +96,11 @@ export class ToolRanking {
     return hitsOf(byTool);
   }
 
-  /** In turns of the event loop. */
-  async #each(tools: readonly Tool[], visit: (tool: Tool) => void): Promise<void> {
+  /** In turns of the event loop, until no one waits for it. */
+  async #each(tools: readonly Tool[], signal: CallSignal, visit: (tool: Tool) => void): Promise<void> {
     for (let at = 0; at < tools.length; at += SLICE) {
       if (this.#turns.spent) await new Promise<void>((resolve) => this.#turns.inNextTurn(resolve));
+      signal.throwIfAborted();
       const startMs = performance.now();
       for (const tool of tools.slice(at, at + SLICE)) visit(tool);
       this.#turns.spend(0, 0, startMs);
