@@ -4,6 +4,7 @@ import { ClosedError, OptionError } from '../core/errors.js';
 import { type Logger, silentLogger } from '../core/logger.js';
 import { checkBoolean, checkMs, checkOneOf, checkText, withDefaults } from '../core/options.js';
 import { Budget } from './plan/Budget.js';
+import { LateSteps } from './plan/LateSteps.js';
 import {
   type ForceOptions,
   SHUTDOWN_DEFAULTS,
@@ -16,6 +17,7 @@ import { graceWithin, runBounded } from './plan/runBounded.js';
 import { ShutdownReport, type StepReport } from './plan/ShutdownReport.js';
 import { type ListenOptions, listenForSignals } from './plan/signals.js';
 import {
+  checkTarget,
   SHUTDOWN_PHASES,
   type ShutdownContext,
   type ShutdownStage,
@@ -24,6 +26,7 @@ import {
   type Step,
   StepTable,
 } from './plan/steps.js';
+import { Turns } from './plan/Turns.js';
 
 /** The plan's own step. */
 const DELAY = 'propagation delay';
@@ -44,6 +47,8 @@ export class ShutdownPlan implements AsyncDisposable {
   readonly #reports: StepReport[] = [];
   readonly #causes: unknown[] = [];
   readonly #running = new Set<Promise<void>>();
+  readonly #turns = new Turns();
+  readonly #lateSteps = new LateSteps();
   readonly #lastHook = new Map<ShutdownStage, string>();
   #onIdle: () => void = () => undefined;
   #logger: Logger;
@@ -89,8 +94,8 @@ export class ShutdownPlan implements AsyncDisposable {
 
   /**
    * Adds a step; dispose to take it out again before it begins. During the shutdown a step of a phase that is not over
-   * yet still runs. @throws ClosedError for one whose phase is over. @throws OptionError for a name that is taken, and
-   * when `after` makes a circle or names a step of a later phase.
+   * yet still runs. @throws ClosedError for one whose phase is over, and beyond 10,000 of them (100 after the total).
+   * @throws OptionError for a name that is taken, and when `after` makes a circle or names a step of a later phase.
    */
   add(name: string, target: ShutdownTarget, given: StepOptions = {}): Disposable {
     const options = withDefaults(`step '${name}'`, given, SHUTDOWN_STEP_DEFAULTS, { graceMs: true, after: true });
@@ -190,9 +195,10 @@ export class ShutdownPlan implements AsyncDisposable {
     if (step.name === DELAY) throw new OptionError('name', step.name, 'another name: the plan itself uses this one');
     const place = STAGES.indexOf(step.stage);
     if (place < this.#stage) throw new ClosedError(`phase ${step.stage} of the shutdown plan`);
+    const budget = this.#budget;
+    if (budget !== undefined) this.#lateSteps.take(budget.over);
     this.#table.add(step);
     // Not at once: the caller has not got its Disposable yet.
-    const budget = this.#budget;
     if (place === this.#stage && budget !== undefined) {
       queueMicrotask(() => this.#startReady(step.stage, budget));
     }
@@ -221,9 +227,9 @@ export class ShutdownPlan implements AsyncDisposable {
       causes: this.#causes,
       forcedCode: this.#forcedCode,
     });
-    const { reason, ms, exitCode, stillRunning } = report;
-    const [level, message] = report.ok ? (['info', ''] as const) : (['error', ', with failures'] as const);
-    this.#log(level, { reason, ms, exitCode, stillRunning }, `shutdown complete${message}`);
+    const { reason, ms, exitCode, stillRunning, ok } = report;
+    const message = `shutdown complete${ok ? '' : ', with failures'}`;
+    this.#log(ok ? 'info' : 'error', { reason, ms, exitCode, stillRunning }, message);
     return report;
   }
 
@@ -241,16 +247,19 @@ export class ShutdownPlan implements AsyncDisposable {
     this.#note({ name: DELAY, phase: 'unready', startedMs, ms, outcome: 'ok', critical: true });
   }
 
-  /** Starts what waits for nothing any more. Called again at each end and each addition. */
+  /** Starts what waits for nothing any more. Called again at each end, each addition and each new turn of the loop. */
   #startReady(stage: ShutdownStage, budget: Budget): void {
+    if (this.#turns.over) return;
     for (const step of this.#table.ready(stage)) {
-      this.#table.begin(step);
-      const running = this.#runStep(step, budget).then(() => {
+      const nextTurn = this.#turns.take();
+      if (nextTurn === undefined) this.#table.begin(step);
+      const running = (nextTurn ?? this.#runStep(step, budget)).then(() => {
         this.#running.delete(running);
         this.#startReady(stage, budget);
         if (this.#running.size === 0) this.#onIdle();
       });
       this.#running.add(running);
+      if (nextTurn !== undefined) return;
     }
   }
 
@@ -288,9 +297,4 @@ export class ShutdownPlan implements AsyncDisposable {
       this.#logger = silentLogger;
     }
   }
-}
-
-function checkTarget(target: ShutdownTarget): ShutdownTarget {
-  if (typeof target === 'function' || typeof target?.close === 'function') return target;
-  throw new OptionError('step', target, 'a function, or a part with close()');
 }

@@ -93,6 +93,49 @@ test('a step added during shutdown runs in a phase that is not over, and is refu
   expect(() => plan.afterStop(() => undefined)).toThrow(ClosedError);
 });
 
+test('steps that add steps without end leave the event loop its turns, and come to theirs', async () => {
+  const plan = new ShutdownPlan({ clock: new FakeClock() });
+  let ran = 0;
+  let turns = 0;
+  const turn = (): void => {
+    turns++;
+    if (plan.phase !== undefined) setImmediate(turn);
+  };
+  const more = async (): Promise<void> => {
+    // A plan that takes them all would never come back.
+    if (++ran === 12_000) return;
+    if (ran === 1) turn();
+    plan.add(`step ${ran}`, more);
+  };
+  plan.add('first', more);
+  const report = await plan.shutdown();
+  expect([ran, report.exitCode]).toEqual([10_001, 1]);
+  expect(report.error?.errors).toEqual([new ClosedError('shutdown plan (10000 steps were added during the shutdown)')]);
+  expect(turns).toBeGreaterThan(90);
+});
+
+test('a shutdown that is forced while steps add steps has an end', async () => {
+  const plan = new ShutdownPlan({ clock: new FakeClock() });
+  let ran = 0;
+  let atForce = 0;
+  const more = async (): Promise<void> => {
+    if (++ran === 12_000) return;
+    plan.add(`step ${ran}`, more);
+  };
+  plan.add('first', () => {
+    setImmediate(() => {
+      atForce = ran;
+      void plan.force('second signal');
+    });
+    return more();
+  });
+  const report = await plan.shutdown();
+  expect(atForce).toBeGreaterThan(0);
+  // One was added before.
+  expect(ran - atForce).toBe(1 + 100);
+  expect(report.error?.errors).toEqual([new ClosedError('shutdown plan (100 steps were added after its time)')]);
+});
+
 test('everything is attempted, errors are joined and logged, and what is not critical does not fail the whole', async () => {
   const { lines, logger } = recorder();
   const clock = new FakeClock();

@@ -22,6 +22,11 @@ export class Budget {
     return this.#clock.now() - this.#startMs;
   }
 
+  /** True when nothing is left of it. */
+  get over(): boolean {
+    return this.#leftMs === 0;
+  }
+
   get #leftMs(): number {
     return Math.max(0, this.#endMs - this.#clock.now());
   }

@@ -51,6 +51,12 @@ export interface ShutdownContext {
 /** What a step does: closes a part, or calls a function. */
 export type ShutdownTarget = Closeable | ((context: ShutdownContext) => unknown);
 
+/** @throws OptionError for what is neither. */
+export function checkTarget(target: ShutdownTarget): ShutdownTarget {
+  if (typeof target === 'function' || typeof target?.close === 'function') return target;
+  throw new OptionError('step', target, 'a function, or a part with close()');
+}
+
 /** One step of a plan, as it stands in the table. */
 export interface Step {
   readonly name: string;
@@ -77,8 +83,8 @@ class Waiting {
   readonly entries = new Set<Entry>();
   /** Those of them that wait for nothing. */
   readonly ready = new Set<Entry>();
-  /** The longest chain of steps behind each; undefined when it is to be found anew. */
-  chains: ReadonlyMap<Step, number> | undefined;
+  /** The longest chain of steps behind each, as far as it was asked for. Emptied when a chain may have changed. */
+  readonly chains = new Map<Step, number>();
 }
 
 /**
@@ -109,7 +115,8 @@ export class StepTable {
       if (other?.stage === step.stage && other.state !== 'settled') entry.waitsFor++;
     }
     const waiting = this.#waiting(step.stage);
-    waiting.chains = undefined;
+    // A step that stands alone is in no chain: those that were found stay.
+    if (step.after.length > 0 || this.#followers.has(step.name)) waiting.chains.clear();
     waiting.entries.add(entry);
     if (entry.waitsFor === 0) waiting.ready.add(entry);
     this.#release(step, 1);
@@ -120,7 +127,7 @@ export class StepTable {
     const entry = this.#entries.get(step.name);
     if (entry?.step !== step || step.state !== 'waiting') return;
     this.#entries.delete(step.name);
-    this.#leave(entry).chains = undefined;
+    this.#leave(entry).chains.clear();
     for (const name of step.after) {
       const others = this.#followers.get(name);
       others?.delete(entry);
@@ -165,35 +172,31 @@ export class StepTable {
     return later.reduce((sum, stage) => sum + KEEPS[stage], 0) + this.#chainBehind(step);
   }
 
-  /** The longest chain of waiting steps behind `step` in its stage. They cannot begin before it ends, so it is found once for all of a stage. */
+  /**
+   * The longest chain of waiting steps behind `step` in its stage. They cannot begin before it ends, so what is found is
+   * kept for all of them.
+   */
   #chainBehind(step: Step): number {
-    const waiting = this.#waiting(step.stage);
-    waiting.chains ??= this.#chains(step.stage);
-    return waiting.chains.get(step) ?? 0;
-  }
-
-  #chains(stage: ShutdownStage): ReadonlyMap<Step, number> {
-    const chains = new Map<Step, number>();
+    const { chains } = this.#waiting(step.stage);
     const next = ({ name }: Step): readonly Step[] =>
       [...(this.#followers.get(name) ?? [])]
-        .map(({ step }) => step)
-        .filter((step) => step.stage === stage && step.state === 'waiting');
+        .map((entry) => entry.step)
+        .filter(({ stage, state }) => stage === step.stage && state === 'waiting');
     // Each step is looked at twice: before what is behind it, and after.
-    const path = [...this.#entries.values()].map(({ step }) => step).filter((step) => step.stage === stage);
-    for (let step = path.pop(); step !== undefined; step = path.pop()) {
-      if (chains.has(step)) continue;
-      const behind = next(step);
+    const path = [step];
+    for (let at = path.pop(); at !== undefined; at = path.pop()) {
+      if (chains.has(at)) continue;
+      const behind = next(at);
       const open = behind.filter((each) => !chains.has(each));
       if (open.length > 0) {
-        path.push(step);
+        path.push(at);
         for (const each of open) path.push(each);
-      } else
-        chains.set(
-          step,
-          behind.reduce((longest, each) => Math.max(longest, (chains.get(each) ?? 0) + 1), 0),
-        );
+      } else {
+        const longest = behind.reduce((most, each) => Math.max(most, (chains.get(each) ?? 0) + 1), 0);
+        chains.set(at, longest);
+      }
     }
-    return chains;
+    return chains.get(step) ?? 0;
   }
 
   #waiting(stage: ShutdownStage): Waiting {
