@@ -15,7 +15,7 @@ import { failureOf } from './failureOf.js';
 import { Inbox } from './Inbox.js';
 import { LargeReplies } from './large/LargeReplies.js';
 import { ServerRequests } from './ServerRequests.js';
-import { Unread } from './Unread.js';
+import { Unread } from './unread/Unread.js';
 
 export type { ChannelCounters, ChannelOptions, ChannelTransport };
 
@@ -149,7 +149,7 @@ export class Channel {
     try {
       message = parseMessage(text, (bytes) => this.unread.answers(bytes) !== undefined);
     } catch (error) {
-      this.unread.garbage(bytesOf(data), error instanceof SyntaxError ? undefined : messageOf(error));
+      this.unread.garbage(bytesOf(data), error instanceof SyntaxError ? undefined : messageOf(error), call);
       return false;
     }
     this.receive(message, call, text);

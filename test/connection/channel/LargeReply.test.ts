@@ -18,6 +18,7 @@ test('what was read before a pause, and is held back by its reader, keeps nothin
     onTaken: (_, bytes) => void ended.push(bytes),
     onLate: () => void ended.push('late'),
     onBroken: (_, error) => void ended.push(error),
+    onGarbage: (bytes) => void ended.push(bytes),
   };
   let paused = 0;
   const flow = {
@@ -33,7 +34,7 @@ test('what was read before a pause, and is held back by its reader, keeps nothin
   const begun = [Buffer.from('{"id":1,"result":["a')];
   const scan = new ReplyScan();
   for (const part of begun) scan.push(part);
-  const reply = new LargeReply(call, scan, 17, sink, host, flow);
+  const reply = new LargeReply(call, scan, 17, sink, host, flow, true);
   reply.begin(begun);
   expect([paused, still]).toEqual([1, 1]);
   reply.push(Buffer.from('bc'));

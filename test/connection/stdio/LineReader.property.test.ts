@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { idAtEdge } from '../../../src/connection/channel/codec/envelope.js';
+import { idAtEdge } from '../../../src/connection/channel/unread/idAtEdge.js';
 import { LineReader } from '../../../src/connection/stdio/LineReader.js';
 import { RUNS, RUNS_TIMEOUT_MS } from '../../support/runs.js';
 

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { expect, test, vi } from 'vitest';
 import { type Logger, silentLogger } from '../../../src/core/logger.js';
 import { TURN_DEFAULTS } from '../../../src/core/time/turns.js';
@@ -293,4 +294,53 @@ test('a notification or request nested deeper than anything could look into is d
   expect(connection.counters.garbage).toBe(4);
   const result = `out('{"jsonrpc":"2.0","id":' + id + ',"result":{"x":' + '['.repeat(20_000) + ']'.repeat(20_000) + '}}\\n')`;
   expect(await call(connection, 'x', { js: result })).toHaveProperty('x');
+});
+
+/** Half an answer, and what a server writes behind it; `LONG` stands for 2 MB. */
+const HALF_LINES = [
+  ['{"jsonrpc":"2.0","id":ID,"result":{"a":"b', '{"result":{},"jsonrpc":"2.0","id":ID}'],
+  ['{"result":{"a":[1,', '{"jsonrpc": "2.0", "id": ID, "result": {"b": [1, 2, {"method": "GET"}, "LONG"]}}'],
+  ['{"json', '{"id":ID,"jsonrpc":"2.0","error":{"code":1,"message":"no"}}'],
+  ['{"result":{},"jsonrpc":"2.0","id":ID}', '{"result":{},"jsonrpc":"2.0","id":ID}'],
+  ['{"jsonrpc":"2.0","id":ID,"resu', '{"result":{"a":"LONG"},"jsonrpc":"2.0","id":"ID"}{"jsonrpc":"2.0","method":"x"}'],
+  ['{"jsonrpc":"2.0","id":ID,"result":{"a":"LONG', '{"jsonrpc":"2.0","id":ID,"result":{"b":"c"}}'],
+  ['{"jsonrpc":"2.0","id":ID,"result":{"a":"LONG', '{"result":{"b":"LONG"},"jsonrpc":"2.0","id":ID}'],
+  ['{"jsonrpc":"2.0","id":ID,"result":{"a":["LONG",', '{"jsonrpc":"2.0","id":ID,"result":{"b":"c"}}'],
+] as const;
+
+test('half an answer with another behind it on its line fails the call of that one too', async () => {
+  const connection = await open(hostile(), { maxMessageBytes: 8e6 });
+  const writes = (text: string): string =>
+    `out(${JSON.stringify(text)}.replace('ID', id).replace('LONG', 'x'.repeat(2e6)))`;
+  for (const inPieces of [false, true]) {
+    const options = inPieces ? { raw: true, onLarge: () => ({ write: () => true }) } : {};
+    for (const [first, second] of HALF_LINES) {
+      const left = new AbortController();
+      const one = call(connection, 'x', { js: writes(first) }, { ...options, signal: left.signal });
+      one.catch(() => undefined);
+      const two = call(connection, 'x', { js: `globalThis.go = () => ${writes(second)}` }, options);
+      two.catch(() => undefined);
+      // Both are on their way.
+      await setImmediate();
+      left.abort();
+      await call(connection, 'x', { js: "globalThis.go(); out('\\n'); reply()" });
+      const ended = await Promise.race([two, setImmediate('it waits')]).catch(({ code }) => code);
+      expect([first, inPieces, ended]).toEqual([first, inPieces, 'ERR_PROTOCOL']);
+    }
+  }
+  expect(connection.alive).toBe(true);
+});
+
+test('half an answer without an id fails the only call that is owed one, and a log line no call that it quotes', async () => {
+  const connection = await open(hostile());
+  const lines = [
+    `'sent {"jsonrpc":"2.0","id":' + id + ',"result":{}}'`,
+    `'{ "sent": {"jsonrpc":"2.0","id":' + id + ',"result":{}}'`,
+    `'{"method":"ping","jsonrpc":"2.0","id":' + id + '}}'`,
+    `'{ result: 1 }'`,
+  ];
+  const js = `for (const line of [${lines.join()}]) out(line + '\\n'); reply({ a: 1 })`;
+  expect(await call(connection, 'x', { js })).toEqual({ a: 1 });
+  const half = call(connection, 'x', { js: `out('{"result":{"a":1,\\n')` });
+  await expect(half).rejects.toMatchObject({ code: 'ERR_PROTOCOL' });
 });

@@ -106,22 +106,3 @@ export function replyError(server: string, error: unknown, dataText?: string): R
 
 /** Of an error's message that has no proper code, so many characters are kept. */
 const MAX_WORDS = 500;
-
-const VERSION = String.raw`"jsonrpc"\s*:\s*"2\.0"\s*`;
-const ANSWER = String.raw`"(?:result|error)"\s*:`;
-const ID = String.raw`"id"\s*:\s*"?(\d{1,15})"?\s*`;
-const ID_FIRST = new RegExp(String.raw`^\s*\{\s*(?:${VERSION},\s*)?${ID},\s*(?:${VERSION},\s*)?${ANSWER}`);
-const ANSWER_FIRST = new RegExp(String.raw`^\s*\{\s*(?:${VERSION},\s*)?${ANSWER}`);
-const ID_LAST = new RegExp(String.raw`[}\]"\dle]\s*,\s*(?:${VERSION},\s*)?${ID}(?:,\s*${VERSION})?\}\s*$`);
-
-/**
- * The id of a reply of which only the edges are known: its own, or undefined. It stands right behind the opening brace
- * or right before the closing one; anything between might be the payload's. A request of the server has an id too, of
- * its own counting: only what begins as a reply is one.
- */
-export function idAtEdge(head: Buffer, tail: Buffer): number | undefined {
-  const start = head.toString('latin1');
-  const first = ID_FIRST.exec(start)?.[1];
-  const digits = first ?? (ANSWER_FIRST.test(start) ? ID_LAST.exec(tail.toString('latin1'))?.[1] : undefined);
-  return digits === undefined ? undefined : Number(digits);
-}

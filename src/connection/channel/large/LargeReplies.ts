@@ -3,6 +3,7 @@ import type { CallTable } from '../CallTable.js';
 import type { CallTimes } from '../CallTimes.js';
 import type { ChannelCounters, ChannelOptions } from '../ChannelOptions.js';
 import type { ReplyScan } from '../codec/ReplyScan.js';
+import type { Unread } from '../unread/Unread.js';
 import { type Flow, LargeReply, type LargeReplyHost } from './LargeReply.js';
 import { TakenResult } from './ResultSink.js';
 
@@ -12,6 +13,7 @@ export interface LargeRepliesChannel {
   /** Settles a call as answered; its promise is settled right after. */
   answered(call: Call): void;
   failCall(call: Call, error: unknown): void;
+  readonly unread: Pick<Unread, 'moreGarbage'>;
 }
 
 /** The large replies of one channel: found out while they come, and taken in pieces where their calls can do so. */
@@ -42,6 +44,7 @@ export class LargeReplies {
         calls.answeredLate(call.id);
       },
       onBroken: (call, error) => channel.failCall(call, error),
+      onGarbage: (bytes) => channel.unread.moreGarbage(bytes),
     };
   }
 
@@ -63,7 +66,7 @@ export class LargeReplies {
     let reply: LargeReply | undefined;
     const sink = call.options.raw === true ? call.options.onLarge?.(() => reply?.onRoom()) : undefined;
     if (sink === undefined) return undefined;
-    reply = new LargeReply(call, scan, begun.start, sink, this.#host, flow);
+    reply = new LargeReply(call, scan, begun.start, sink, this.#host, flow, own === undefined);
     reply.begin(parts);
     return reply;
   }

@@ -4,6 +4,10 @@ import type { ReplyScan } from '../codec/ReplyScan.js';
 import type { ResultSink } from './ResultSink.js';
 import { Utf8Pieces } from './Utf8Pieces.js';
 
+/** Of garbage so much is looked at again with what follows. */
+const EDGE_BYTES = 256;
+const NONE: Buffer = Buffer.alloc(0);
+
 /** What a channel does for the large replies that come on it. */
 export interface LargeReplyHost {
   readonly server: string;
@@ -19,6 +23,8 @@ export interface LargeReplyHost {
   onLate(call: Call): void;
   /** It broke off: what was taken of it is not a result. */
   onBroken(call: Call, error: Error): void;
+  /** What came in its place, or behind it, on a line that others may share. */
+  onGarbage(bytes: Buffer): void;
 }
 
 /** The reading of what a large reply comes on. */
@@ -36,40 +42,53 @@ export class LargeReply {
   readonly #sink: ResultSink;
   readonly #host: LargeReplyHost;
   readonly #flow: Flow;
+  readonly #shared: boolean;
   readonly #utf8 = new Utf8Pieces();
   #bytes = 0;
-  /** Nothing more of it is handed on. */
-  #over = false;
+  /** The piece that came last, of garbage only its end. */
+  #last = NONE;
+  /** It is no answer of its call: nothing more of it is handed on. */
   #broken = false;
+  /** It may hold messages that are part of its result. */
+  #quotes = false;
   /** While its call's time stands still. */
   #goOn: (() => void) | undefined;
   /** It is not read, unless others had it read on, until its reader has room: also when a part comes that was read before. */
   #paused = false;
 
-  /** `scan` has read `parts`, with which it began; in them the result begins at `start`. */
-  constructor(call: Call, scan: ReplyScan, start: number, sink: ResultSink, host: LargeReplyHost, flow: Flow) {
+  /** `scan` has read its beginning; in it the result begins at `start`. `shared`: answers to other calls may stand behind it. */
+  constructor(
+    call: Call,
+    scan: ReplyScan,
+    start: number,
+    sink: ResultSink,
+    host: LargeReplyHost,
+    flow: Flow,
+    shared: boolean,
+  ) {
     this.#call = call;
     this.#scan = scan;
     this.#start = start;
     this.#sink = sink;
     this.#host = host;
     this.#flow = flow;
+    this.#shared = shared;
   }
 
   /** Its beginning, which `scan` has read. */
   begin(parts: readonly Buffer[]): void {
-    for (const part of parts) this.#take(part);
+    for (const part of parts) {
+      if (!this.#broken) this.#take(part);
+    }
   }
 
   push(part: Buffer): void {
     this.#goingOn();
-    if (this.#over) return;
-    const { server, maxMessageBytes } = this.#host;
-    const bytes = this.#bytes + part.length;
-    if (bytes > maxMessageBytes) {
-      this.#break(new MessageTooLargeError(server, 'incoming', bytes, maxMessageBytes));
+    if (this.#broken) {
+      this.#garbage(part);
       return;
     }
+    // Also when its call was given up: it may turn out to be half of its answer, with others behind it.
     this.#scan.push(part);
     this.#take(part);
   }
@@ -78,14 +97,13 @@ export class LargeReply {
   end(): void {
     this.#goingOn();
     if (this.#broken) return;
-    if (this.#settled()) {
-      this.#host.onLate(this.#call);
-      return;
-    }
-    this.#over = true;
     const reply = this.#scan.end();
     if (reply === undefined || reply.id !== this.#call.id || reply.start !== this.#start) {
       this.#break(this.#notJson());
+      return;
+    }
+    if (this.#call.phase === 'settled') {
+      this.#host.onLate(this.#call);
       return;
     }
     const rest = this.#utf8.end();
@@ -102,15 +120,23 @@ export class LargeReply {
   };
 
   #take(part: Buffer): void {
-    if (this.#settled()) return;
+    const { server, maxMessageBytes } = this.#host;
     const from = this.#bytes;
     this.#bytes += part.length;
+    this.#last = part;
     const { begun } = this.#scan;
     const foreign = begun?.id !== undefined && begun.id !== this.#call.id;
     if (begun === undefined || foreign || begun.start !== this.#start) {
       this.#break(this.#notJson());
       return;
     }
+    if (this.#bytes > maxMessageBytes) {
+      // What follows may well be its own: objects in it that look like messages are not.
+      this.#quotes = true;
+      this.#break(new MessageTooLargeError(server, 'incoming', this.#bytes, maxMessageBytes));
+      return;
+    }
+    if (this.#call.phase === 'settled') return;
     this.#host.onPart(this.#call);
     const end = begun.end === undefined ? part.length : Math.min(part.length, begun.end - from);
     const piece = this.#utf8.push(part.subarray(Math.max(0, this.#start - from), Math.max(0, end)));
@@ -120,21 +146,26 @@ export class LargeReply {
     this.#goOn = this.#host.onFull(this.#call);
   }
 
-  /** Whether its call was given up, or failed: the rest of it is passed over. */
-  #settled(): boolean {
-    if (this.#call.phase === 'settled') this.#over = true;
-    return this.#over;
-  }
-
   #goingOn(): void {
     this.#goOn?.();
     this.#goOn = undefined;
   }
 
   #break(error: Error): void {
-    this.#over = true;
     this.#broken = true;
-    this.#host.onBroken(this.#call, error);
+    if (this.#call.phase === 'settled') this.#host.onLate(this.#call);
+    else this.#host.onBroken(this.#call, error);
+    const bytes = this.#last;
+    this.#last = NONE;
+    this.#garbage(bytes);
+  }
+
+  #garbage(part: Buffer): void {
+    if (!this.#shared || this.#quotes) return;
+    const bytes = this.#last.length === 0 ? part : Buffer.concat([this.#last, part]);
+    this.#host.onGarbage(bytes);
+    // An id may stand across two pieces.
+    this.#last = Buffer.from(bytes.subarray(-EDGE_BYTES));
   }
 
   #notJson(): Error {

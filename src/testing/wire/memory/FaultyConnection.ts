@@ -2,7 +2,7 @@ import type { Connection, DisconnectReason, NotifyOptions } from '../../../conne
 import { ConnectionEvents } from '../../../connection/ConnectionEvents.js';
 import type { Call } from '../../../connection/channel/Call.js';
 import { Channel, type ChannelCounters } from '../../../connection/channel/Channel.js';
-import { idAtEdge } from '../../../connection/channel/codec/envelope.js';
+import { idAtEdge } from '../../../connection/channel/unread/idAtEdge.js';
 import type {
   CallOptions,
   Params,

@@ -1,9 +1,10 @@
-import { MessageTooLargeError, ProtocolError } from '../../core/errors.js';
-import { MAX_BATCH } from '../protocol/batch.js';
-import type { Call } from './Call.js';
-import type { CallTable } from './CallTable.js';
-import type { ChannelCounters, ChannelOptions } from './ChannelOptions.js';
-import { idAtEdge } from './codec/envelope.js';
+import { MessageTooLargeError, ProtocolError } from '../../../core/errors.js';
+import { MAX_BATCH } from '../../protocol/batch.js';
+import type { Call } from '../Call.js';
+import type { CallTable } from '../CallTable.js';
+import type { ChannelCounters, ChannelOptions } from '../ChannelOptions.js';
+import { idAtEdge } from './idAtEdge.js';
+import { beginsAsAnswer, idsInGarbage, idsInside } from './idsInGarbage.js';
 
 /** Of a message that is no JSON, so much is looked at from each end. */
 const EDGE_BYTES = 256;
@@ -36,17 +37,40 @@ export class Unread {
     return id === undefined ? undefined : this.#calls.sent(id);
   }
 
-  /** It is no JSON, or cannot be read for another reason `why`, of which the log is told. */
-  garbage(bytes: Buffer, why?: string): void {
+  /**
+   * It is no JSON, or cannot be read for another reason `why`, of which the log is told. `own`: the call on whose stream it came, which is
+   * then told by its transport; else a line may be half of an answer with others behind it, and every call fails that it names.
+   */
+  garbage(bytes: Buffer, why?: string, own?: Call): void {
     this.#counters.garbage++;
     const { server, logger } = this.#options;
     const call = this.answers(bytes);
-    if (call !== undefined && !this.isLast) {
-      this.#fail(call, new ProtocolError(server, `its answer to ${call.method} ${why ?? NOT_JSON}`));
-    }
+    if (call !== undefined) this.#lost(call, `its answer to ${call.method} ${why ?? NOT_JSON}`);
     if (why !== undefined) {
       logger.warn({ server, bytes: bytes.length }, `a message of the server was dropped: it ${why}`);
+    } else if (own === undefined) {
+      const others = idsInGarbage(bytes);
+      this.#lostAll(others);
+      // Half of an answer that does not come to its id can only be that of the one call whose answer is owed.
+      const only = call === undefined && others.size === 0 && beginsAsAnswer(bytes) && this.#calls.onlyOwed();
+      if (only && only.phase === 'sent') this.#lost(only, `its answer to ${only.method} ${NOT_JSON}`);
     }
+  }
+
+  /** More of a message that began as an answer and turned out to be no JSON: fails the calls that it names. */
+  moreGarbage(bytes: Buffer): void {
+    this.#lostAll(idsInside(bytes));
+  }
+
+  #lostAll(ids: ReadonlySet<number>): void {
+    for (const id of ids) {
+      const call = this.#calls.sent(id);
+      if (call !== undefined) this.#lost(call, `its answer to ${call.method} stands in a line that ${NOT_JSON}`);
+    }
+  }
+
+  #lost(call: Call, why: string): void {
+    if (!this.isLast) this.#fail(call, new ProtocolError(this.#options.server, why));
   }
 
   /** Whether an array holds more messages than are taken. Then it is garbage, and the calls that it answers fail. */
