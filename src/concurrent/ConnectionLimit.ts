@@ -2,6 +2,8 @@ import type { Clock, Timer } from '../core/clock.js';
 
 /** A connection that may have to give way to another caller's. */
 export interface Evictable {
+  /** Whose it is: the group that its permit counts for. */
+  readonly group: string;
   /** True while it may be ended for another caller: it has no call, no waiter and no listener. */
   readonly idle: boolean;
   /** Grows with each use: the smallest was used longest ago. */
@@ -25,6 +27,10 @@ export interface ConnectionLimitOptions {
 
 /** The right to one connection. */
 export interface ConnectionPermit {
+  /** Whom it counts for. */
+  readonly group: string;
+  /** It counts for another group from here on. */
+  moveTo(group: string): void;
   /** Gives it back; idempotent. */
   release(): void;
 }
@@ -32,14 +38,23 @@ export interface ConnectionPermit {
 type Waiter = (permit: ConnectionPermit) => void;
 
 /**
+ * A group takes another permit while it holds less than so many times what is free: alone it gets three quarters, and
+ * what is left is kept for others (a dynamic threshold, Choudhury and Hahne 1998). A limit below 4 keeps nothing.
+ */
+const SHARE = 3;
+
+/**
  * A limit on connections over all callers. Groups (principals) that wait are served in turn, one permit each, so that
- * one with a thousand sessions does not keep out the others. A waiter evicts the idle connection that was used longest
- * ago; after `maxHoldMs` also the one held longest, which ends when its calls are done.
+ * one with a thousand sessions does not keep out the others; and none takes all, so that one whose calls hang does not
+ * either. Callers of no group (`''`) are the program's own: they may take what is free. A waiter evicts the idle
+ * connection that was used longest ago; after `maxHoldMs` also the one held longest, which ends when its calls are done.
  */
 export class ConnectionLimit {
   readonly #options: ConnectionLimitOptions;
   /** In the order of their turns; each with its waiters, oldest first. None is empty. */
   readonly #groups = new Map<string, Set<Waiter>>();
+  /** Permits of each group that has any. */
+  readonly #held = new Map<string, number>();
   #taken = 0;
   /** Callers that wait for a permit of this limit. */
   waiting = 0;
@@ -55,13 +70,30 @@ export class ConnectionLimit {
     return this.#taken;
   }
 
-  /** A permit that is free under every limit and that no caller waits for. */
-  tryTake(): ConnectionPermit | undefined {
-    if (this.#taken >= this.#options.max || this.waiting > 0) return undefined;
+  /** Free ones that none of those who wait may take. */
+  get kept(): number {
+    return this.waiting > 0 ? this.#options.max - this.#taken : 0;
+  }
+
+  /** A permit that is free for the group under every limit and that no caller waits for. */
+  tryTake(group: string): ConnectionPermit | undefined {
+    // Those of other groups that wait may not take what is free, or they would have it.
+    if (!this.mayTake(group) || this.#groups.has(group)) return undefined;
     const { parent } = this.#options;
-    if (parent === undefined) return this.#permit();
-    const wider = parent.tryTake();
-    return wider && joined(this.#permit(), wider);
+    if (parent === undefined) return this.#permit(group);
+    const wider = parent.tryTake(group);
+    return wider && joined(this.#permit(group), wider);
+  }
+
+  /** Whether there is room, `more` free ones counted in, that is not kept for other groups. */
+  mayTake(group: string, more = 0): boolean {
+    const free = this.#options.max - this.#taken + more;
+    return free > 0 && (group === '' || (this.#held.get(group) ?? 0) < SHARE * free);
+  }
+
+  /** Whether the end of one of the group's connections would be of use to those who wait. */
+  wants(group: string): boolean {
+    return this.waiting > 0 && (this.#groups.has(group) || this.#othersMayTake());
   }
 
   /** A permit when it is the group's turn. The wait is bounded by the signal. @throws the signal's reason */
@@ -85,7 +117,7 @@ export class ConnectionLimit {
 
   async #take(group: string, signal: AbortSignal): Promise<ConnectionPermit> {
     signal.throwIfAborted();
-    if (this.#taken < this.#options.max && this.waiting === 0) return this.#permit();
+    if (this.mayTake(group) && !this.#groups.has(group)) return this.#permit(group);
     return new Promise<ConnectionPermit>((resolve, reject) => {
       const waiter: Waiter = (permit) => {
         signal.removeEventListener('abort', onAbort);
@@ -103,18 +135,36 @@ export class ConnectionLimit {
     });
   }
 
-  #permit(): ConnectionPermit {
+  #permit(group: string): ConnectionPermit {
     this.#taken++;
+    this.#count(group, 1);
     let held = true;
-    return {
+    const permit = {
+      group,
+      moveTo: (other: string) => {
+        if (!held) return;
+        this.#count(permit.group, -1);
+        permit.group = other;
+        this.#count(other, 1);
+        this.#serve();
+      },
       release: () => {
         if (!held) return;
         held = false;
         this.#taken--;
+        this.#count(permit.group, -1);
         this.#leaving = Math.max(0, this.#leaving - 1);
         this.#serve();
+        if (this.waiting > 0) this.#evictForWaiters();
       },
     };
+    return permit;
+  }
+
+  #count(group: string, change: 1 | -1): void {
+    const held = (this.#held.get(group) ?? 0) + change;
+    if (held > 0) this.#held.set(group, held);
+    else this.#held.delete(group);
   }
 
   #remove(group: string, waiter: Waiter): void {
@@ -130,17 +180,31 @@ export class ConnectionLimit {
     for (const [group, queue] of this.#groups) {
       const [waiter] = queue;
       if (waiter === undefined || this.#taken >= this.#options.max) return;
+      if (!this.mayTake(group)) continue;
       this.#remove(group, waiter);
       if (queue.size > 0) {
         this.#groups.delete(group);
         this.#groups.set(group, queue);
       }
-      waiter(this.#permit());
+      waiter(this.#permit(group));
     }
   }
 
+  /** Whether a group that waits may take one more that comes free. */
+  #othersMayTake(): boolean {
+    for (const group of this.#groups.keys()) if (this.mayTake(group, 1)) return true;
+    return false;
+  }
+
   #evictForWaiters(): void {
-    while (this.waiting > this.#leaving && this.#evictIdle()) this.#leaving++;
+    while (
+      this.waiting > this.#leaving &&
+      this.#evict(
+        ({ idle }) => idle,
+        ({ lastUse }) => lastUse,
+      )
+    )
+      this.#leaving++;
     if (this.waiting === 0) return;
     const { clock, maxHoldMs } = this.#options;
     this.#timer ??= clock.setTimer(() => this.#holdIsOver(), maxHoldMs, { ref: true });
@@ -150,32 +214,43 @@ export class ConnectionLimit {
     this.#timer = undefined;
     if (this.waiting === 0) return;
     // One that was evicted and is still here has calls that run: another may be done sooner.
-    if (!this.#evictIdle()) this.#evictOldest();
-    this.#leaving++;
+    if (
+      this.#evict(
+        ({ idle }) => idle,
+        ({ lastUse }) => lastUse,
+      ) ||
+      this.#evict(
+        () => true,
+        ({ heldSinceMs }) => heldSinceMs,
+      )
+    ) {
+      this.#leaving++;
+    }
     this.#evictForWaiters();
   }
 
-  /** Ends the idle connection used longest ago; false when there is none. */
-  #evictIdle(): boolean {
+  /** Ends the first by `order` of those that may go and whose end is of use; false when there is none. */
+  #evict(may: (each: Evictable) => boolean, order: (each: Evictable) => number): boolean {
+    const any = this.#othersMayTake();
     let first: Evictable | undefined;
     for (const each of this.#options.candidates()) {
-      if (each.idle && (first === undefined || each.lastUse < first.lastUse)) first = each;
+      if (!(any || this.#groups.has(each.group)) || !may(each)) continue;
+      if (first === undefined || order(each) < order(first)) first = each;
     }
     first?.evict();
     return first !== undefined;
-  }
-
-  #evictOldest(): void {
-    let first: Evictable | undefined;
-    for (const each of this.#options.candidates()) {
-      if (first === undefined || each.heldSinceMs < first.heldSinceMs) first = each;
-    }
-    first?.evict();
   }
 }
 
 function joined(own: ConnectionPermit, wider: ConnectionPermit): ConnectionPermit {
   return {
+    get group() {
+      return own.group;
+    },
+    moveTo: (group) => {
+      own.moveTo(group);
+      wider.moveTo(group);
+    },
     release: () => {
       own.release();
       wider.release();

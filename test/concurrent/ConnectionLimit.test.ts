@@ -11,8 +11,9 @@ function limit(max: number, candidates: () => Iterable<Evictable> = () => [], pa
 }
 
 /** A connection that may give way, and counts how often it was asked. */
-function evictable(idle: boolean, lastUse: number, heldSinceMs = 0) {
+function evictable(idle: boolean, lastUse: number, heldSinceMs = 0, group = 'old') {
   return {
+    group,
     idle,
     lastUse,
     heldSinceMs,
@@ -100,9 +101,9 @@ test('a second waiter is not forgotten when the first one’s permit was all tha
 test('a permit under two limits is under both or none', async () => {
   const { all: total } = limit(1);
   const { all: own } = limit(2, undefined, total);
-  const permit = own.tryTake();
+  const permit = own.tryTake('a');
   expect([own.taken, total.taken]).toEqual([1, 1]);
-  expect(own.tryTake()).toBeUndefined();
+  expect(own.tryTake('a')).toBeUndefined();
   expect([own.taken, total.taken]).toEqual([1, 1]);
   const control = new AbortController();
   const waiting = own.take('a', control.signal).catch((error: unknown) => error);
@@ -115,15 +116,53 @@ test('a permit under two limits is under both or none', async () => {
   expect([own.taken, total.taken, total.waiting]).toEqual([0, 0, 0]);
 });
 
+test('one group takes three quarters of a limit and no more, so that others are not kept out', async () => {
+  const { all } = limit(16);
+  const permits = await Promise.all(Array.from({ length: 12 }, () => all.take('a', never)));
+  const more = all.take('a', never);
+  expect([all.tryTake('a'), all.waiting, all.kept]).toEqual([undefined, 1, 4]);
+  expect(all.tryTake('b')?.group).toBe('b');
+  await all.take('', never);
+  permits[0]?.release();
+  await Promise.resolve();
+  // The place of the one that left is kept too: 11 are more than three times the 3 that are free.
+  expect([all.taken, all.waiting]).toEqual([13, 1]);
+  permits[1]?.release();
+  permits[2]?.release();
+  await more;
+  expect([all.taken, all.waiting]).toEqual([12, 0]);
+  all.close();
+});
+
+test('a group that may take no more has its own idle connections ended for it, and those of no other', async () => {
+  const connections = [
+    evictable(true, 1, 0, 'b'),
+    evictable(true, 2, 9, 'a'),
+    evictable(false, 3, 0, 'a'),
+    evictable(false, 4, 0, 'b'),
+  ];
+  const { all, clock } = limit(8, () => connections);
+  const permits = await Promise.all([...'aaaaaa', 'b'].map((group) => all.take(group, never)));
+  const more = [all.take('a', never), all.take('a', never)];
+  expect(all.wants('a')).toBe(true);
+  expect(all.wants('b')).toBe(false);
+  expect(connections.map(({ asked }) => asked)).toEqual([0, 1, 0, 0]);
+  await clock.advance(1_000);
+  expect(connections.map(({ asked }) => asked)).toEqual([0, 1, 1, 0]);
+  for (const permit of permits) permit.release();
+  await Promise.all(more);
+  expect(clock.armedTimers).toBe(0);
+});
+
 test(
   'permits are conserved, and no caller waits beside a free one, under any order of take, release and abort',
   () =>
     fc.assert(
       fc.asyncProperty(
-        fc.integer({ min: 1, max: 3 }),
+        fc.integer({ min: 1, max: 6 }),
         fc.array(
           fc.record({
-            do: fc.constantFrom('take', 'take', 'release', 'abort', 'tick'),
+            do: fc.constantFrom('take', 'take', 'release', 'abort', 'tick', 'move'),
             group: fc.constantFrom('a', 'b', 'c'),
             which: fc.nat({ max: 9 }),
           }),
@@ -132,11 +171,11 @@ test(
         async (max, steps) => {
           const { all, clock } = limit(max);
           const held: ConnectionPermit[] = [];
-          const waiting = new Set<AbortController>();
+          const waiting = new Map<AbortController, string>();
           for (const { do: what, group, which } of steps) {
             if (what === 'take') {
               const control = new AbortController();
-              waiting.add(control);
+              waiting.set(control, group);
               all.take(group, control.signal).then(
                 (permit) => {
                   waiting.delete(control);
@@ -145,14 +184,21 @@ test(
                 () => waiting.delete(control),
               );
             } else if (what === 'release') held.splice(which % Math.max(1, held.length), 1)[0]?.release();
-            else if (what === 'abort') [...waiting][which % Math.max(1, waiting.size)]?.abort('gone');
+            else if (what === 'abort') [...waiting.keys()][which % Math.max(1, waiting.size)]?.abort('gone');
+            else if (what === 'move') held[which % Math.max(1, held.length)]?.moveTo(group);
             else await clock.advance(600);
             await new Promise((resolve) => setImmediate(resolve));
             expect(all.taken).toBe(held.length);
             expect(all.waiting).toBe(waiting.size);
-            expect(all.taken <= max && (all.waiting === 0 || all.taken === max)).toBe(true);
+            expect(all.taken).toBeLessThanOrEqual(max);
+            const kept = max - all.taken;
+            for (const group of waiting.values())
+              expect(held.filter((permit) => permit.group === group).length).toBeGreaterThanOrEqual(3 * kept);
+            for (const group of ['a', 'b', 'c'])
+              if (held.every((permit) => permit.group !== group) && ![...waiting.values()].includes(group))
+                expect(all.mayTake(group)).toBe(kept > 0);
           }
-          for (const control of [...waiting]) control.abort('end');
+          for (const control of [...waiting.keys()]) control.abort('end');
           await new Promise((resolve) => setImmediate(resolve));
           expect([all.waiting, clock.armedTimers]).toEqual([0, 0]);
         },

@@ -213,6 +213,31 @@ test('more principals than seats, all busy: everybody is served, in turn, withou
   expect(Math.max(...connector.made.map(({ channel }) => channel.inFlight))).toBe(0);
 });
 
+test('a principal whose calls hang does not keep out others: a fourth of the connections is kept for them', async () => {
+  const { pool, call, clock } = memoryPool({ acquireTimeoutMs: 500 });
+  pool.addServer({ ...MEMORY, sharing: 'leased', maxConnections: 8 });
+  const hanging = Array.from({ length: 7 }, () => outcome(call('hang', as('a'))));
+  await settled();
+  expect(pool.stats('s')).toMatchObject({ connections: 6, inFlight: 6, queued: 1 });
+  expect(await call('b1', as('b'))).toEqual({ name: 'b1' });
+  await clock.advance(530);
+  expect(await hanging[6]).toBe('ERR_ACQUIRE_TIMEOUT');
+  expect(pool.stats('s').lastError).toContain('(kept free for other principals: 1)');
+  await pool.close({ graceMs: 0 });
+});
+
+test('bound: a principal takes no spare beyond its share', async () => {
+  const { pool, call, clock } = memoryPool({ acquireTimeoutMs: 500 });
+  pool.addServer({ ...MEMORY, sharing: 'bound', maxConnections: 4, warmSpares: 1 });
+  for (const key of ['k1', 'k2', 'k3']) await call(key, as('a', key));
+  const fourth = outcome(call('k4', as('a', 'k4')));
+  await settled();
+  expect(await call('b1', as('b', 'k1'))).toEqual({ name: 'b1' });
+  await clock.advance(530);
+  expect(await fourth).toBe('ERR_ACQUIRE_TIMEOUT');
+  await pool.close({ graceMs: 0 });
+});
+
 test('maxConnectionsTotal bounds the pool over all its servers', async () => {
   const { pool, connector, clock } = memoryPool({ maxConnectionsTotal: 2 });
   for (const name of ['a', 'b', 'c']) pool.addServer({ ...MEMORY, name });

@@ -76,19 +76,22 @@ export class ConnectionMaker {
   #permit(caller: Caller | undefined, signal: AbortSignal, awaited: boolean): Promise<ConnectionPermit> {
     const { config, options, pool } = this.#context;
     const { limit } = this.#hooks;
-    const permit = limit.tryTake();
+    const group = caller?.principal ?? '';
+    const permit = limit.tryTake(group);
     if (permit !== undefined) return Promise.resolve(permit);
     const what = `connections of server ${config.name}`;
     if (!awaited) return Promise.reject(new QueueFullError(what, limit.waiting, options.maxConnections));
     const { acquireTimeoutMs: timeoutMs } = options;
     const late = (): unknown => {
-      const { taken, waiting } = limit;
+      const { taken, waiting, kept } = limit;
       const detail = { live: taken, creating: 0, dying: 0, slots: taken, inUse: taken, waiting };
-      return new AcquireTimeoutError(what, timeoutMs, detail);
+      return new AcquireTimeoutError(
+        kept === 0 ? what : `${what} (kept free for other principals: ${kept})`,
+        timeoutMs,
+        detail,
+      );
     };
-    return withDeadline({ clock: pool.clock, timeoutMs, late, signal }, (bound) =>
-      limit.take(caller?.principal ?? '', bound),
-    );
+    return withDeadline({ clock: pool.clock, timeoutMs, late, signal }, (bound) => limit.take(group, bound));
   }
 
   #start(caller: Caller | undefined, permit: ConnectionPermit, signal: AbortSignal): Promise<PooledConnection> {

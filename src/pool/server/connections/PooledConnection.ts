@@ -113,6 +113,10 @@ export class PooledConnection implements Evictable {
     return nowMs - this.#idleSinceMs;
   }
 
+  get group(): string {
+    return this.permit.group;
+  }
+
   get idle(): boolean {
     return this.load === 0 && this.holder?.mayEvict(this) === true;
   }

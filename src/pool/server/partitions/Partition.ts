@@ -125,7 +125,7 @@ export class Partition implements ConnectionHolder {
     }
     if (wasFull) this.#free.push(pooled);
     if (this.#queue !== undefined && this.#queue.size > 0) this.#serve();
-    else if (pooled.load === 0 && this.#settings.host.crowded && pooled.idle) pooled.evict();
+    else if (pooled.load === 0 && this.#settings.host.crowds(pooled) && pooled.idle) pooled.evict();
   }
 
   retire(pooled: PooledConnection, reason: string): void {

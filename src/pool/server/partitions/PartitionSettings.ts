@@ -26,8 +26,8 @@ export interface PartitionSettings<P> {
 
 /** The table that a partition `P` stands in. */
 export interface PartitionHost<P> {
-  /** Whether callers wait for a connection that this server or pool has no room for. */
-  readonly crowded: boolean;
+  /** Whether callers wait for a connection whom the end of this one would help. */
+  crowds(pooled: PooledConnection): boolean;
   /** A connection that is up already and may be this partition's. */
   spare(partition: P): PooledConnection | undefined;
   /** Starts one within the limits and the start's time; `awaited`: it waits for room, too. */

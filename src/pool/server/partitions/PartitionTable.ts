@@ -74,7 +74,7 @@ export class PartitionTable implements PartitionHost<Partition>, Swept {
       onRenewed: (connection) => this.subscriptions.renewed(connection),
       onNotice: (connection, notice) => this.subscriptions.dispatch(connection, notice),
     });
-    this.#spares = new Spares(context, (key) => {
+    this.#spares = new Spares(context, this.#limit, (key) => {
       const settings = { ...this.#settings, maxConnections: options.maxConnections, slots: 1, evictable: true };
       return this.#add(new Partition(key, undefined, settings));
     });
@@ -188,8 +188,8 @@ export class PartitionTable implements PartitionHost<Partition>, Swept {
     if (up === 0) this.#context.sweeper.delete(this);
   }
 
-  get crowded(): boolean {
-    return this.#limit.waiting > 0 || this.#context.totalLimit.waiting > 0;
+  crowds({ group }: PooledConnection): boolean {
+    return this.#limit.wants(group) || this.#context.totalLimit.wants(group);
   }
 
   connect(caller: Caller | undefined, signal: AbortSignal, awaited: boolean): Promise<PooledConnection> {

@@ -1,3 +1,4 @@
+import type { ConnectionLimit } from '../../../concurrent/ConnectionLimit.js';
 import { eraFor } from '../callers/callerKey.js';
 import type { PooledConnection } from '../connections/PooledConnection.js';
 import type { ServerContext } from '../context.js';
@@ -9,11 +10,13 @@ export const SPARES = 'spares';
 /** Connections of a `bound` server that belong to no session yet: the next key takes one in place of a start. */
 export class Spares {
   readonly #context: ServerContext;
+  readonly #limit: ConnectionLimit;
   readonly #make: (key: string) => Partition;
   #partition: Partition | undefined;
 
-  constructor(context: ServerContext, make: (key: string) => Partition) {
+  constructor(context: ServerContext, limit: ConnectionLimit, make: (key: string) => Partition) {
     this.#context = context;
+    this.#limit = limit;
     this.#make = make;
   }
 
@@ -39,8 +42,12 @@ export class Spares {
     if (capabilities !== undefined || clientInfo !== undefined || protocolVersion !== undefined) return undefined;
     if (eraFor(caller, options) !== undefined) return undefined;
     if (pool.credentials !== undefined && principal !== undefined) return undefined;
+    const group = principal ?? '';
+    // What it takes here counts as what it starts.
+    if (!this.#limit.mayTake(group, 1) || !this.#context.totalLimit.mayTake(group, 1)) return undefined;
     const pooled = this.#partition.give();
     if (pooled === undefined) return undefined;
+    pooled.permit.moveTo(group);
     pooled.heldSinceMs = pool.clock.now();
     this.#partition.fill();
     return pooled;
