@@ -3,11 +3,18 @@ export function canonical(value: unknown): string {
   return JSON.stringify(sorted(value)) ?? 'undefined';
 }
 
-/** An object becomes the array of its members, in the order of their names, so that neither can be taken for the other. */
+/** An object becomes the array of its members, in the order of their names; what an array begins with says what it stands for. */
 function sorted(value: unknown): unknown {
-  if (Array.isArray(value)) return [value.map(sorted)];
+  if (Array.isArray(value)) return ['[', ...value.map(sorted)];
   if (typeof value !== 'object' || value === null) return value;
-  return Object.entries(value)
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([key, each]) => [key, sorted(each)]);
+  const members = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+  return ['{', ...members.map(([key, each]) => [key, sorted(each)])];
+}
+
+/** Whether numbers in it say all that was written: others beyond 2^53 are read as the same. */
+export function isExact(value: unknown): boolean {
+  if (typeof value === 'number')
+    return Number.isSafeInteger(value) || (Number.isFinite(value) && !Number.isInteger(value));
+  if (typeof value !== 'object' || value === null) return true;
+  return Object.values(value).every(isExact);
 }

@@ -1,10 +1,30 @@
 import { expect, test, vi } from 'vitest';
 import type { MiddlewareCall } from '../../src/connection/calls/Middleware.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
+import { cache } from '../../src/middleware/ready/cache.js';
+import { coalesce } from '../../src/middleware/ready/coalesce.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { FakePool } from '../support/FakePool.js';
-import { RawClient } from '../support/httpClient.js';
+import { exchange, RawClient } from '../support/httpClient.js';
 
+const MODERN = {
+  'content-type': 'application/json',
+  accept: 'application/json, text/event-stream',
+  'mcp-protocol-version': '2026-07-28',
+  'mcp-method': 'tools/list',
+};
+const LIST = {
+  jsonrpc: '2.0',
+  id: 1,
+  method: 'tools/list',
+  params: {
+    _meta: {
+      'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+      'io.modelcontextprotocol/clientInfo': { name: 't', version: '1' },
+      'io.modelcontextprotocol/clientCapabilities': {},
+    },
+  },
+};
 const RESULT = '{"n":12345678901234567890,"content":[]}';
 
 const served = async () => {
@@ -52,6 +72,44 @@ test('the middleware of a gateway stands around what its clients ask and hear, l
     { from: 'server', kind: 'notification', server: 'a', method: 'notifications/message', tool: undefined },
   ]);
   expect(pool.calls.at(-1)?.params).toEqual({ name: 'one' });
+});
+
+test('coalesce keeps the paths of a gateway apart; a cache stands around pools alone, and says so', async () => {
+  const { pool } = await served();
+  pool.add('b', { lists: { tools: [{ name: 'two', inputSchema: { type: 'object' } }] } });
+  const curation = { groups: { safe: { servers: ['a'] } } };
+  const gateway = closeAfter(new Gateway({ pool, port: 0, curation }));
+  const { url } = await gateway.listen();
+  const asked: unknown[] = [];
+  const answered: unknown[] = [];
+  let arrived: () => void = () => undefined;
+  let all = new Promise<void>((resolve) => {
+    arrived = resolve;
+  });
+  gateway.use((call, next) => {
+    if (asked.push(call.path) % 2 === 0) queueMicrotask(arrived);
+    return next();
+  });
+  gateway.use(coalesce());
+  expect(() => gateway.use(cache())).toThrow('cache stands around a pool');
+  const inner = cache({ ttlMs: () => 60_000 });
+  gateway.use((call, next) => inner(call, next));
+  gateway.use(async (call, next) => {
+    answered.push(call.path);
+    await all;
+    return next();
+  });
+  const listed = async (path: string): Promise<string> =>
+    (await exchange(`${url}${path}`, { headers: MODERN, body: JSON.stringify(LIST) })).text;
+  for (let times = 0; times < 2; times++) {
+    const [both = '', safe = ''] = await Promise.all(['/mcp', '/groups/safe/mcp'].map(listed));
+    expect(both).toContain('"b__two"');
+    expect(safe).toContain('"a__one"');
+    expect(safe).not.toContain('b__two');
+    all = Promise.resolve();
+  }
+  expect(asked.toSorted()).toEqual(['/groups/safe/mcp', '/groups/safe/mcp', '/mcp', '/mcp']);
+  expect(answered.toSorted()).toEqual(asked.toSorted());
 });
 
 test('what a session hears by itself keeps its order through slow middleware, and what fails there is not heard', async () => {

@@ -199,6 +199,38 @@ test('coalesce and cache keep principals apart, follow hints, and forget what a 
   expect(await ask(hour, 'bob')).not.toBe(before);
 });
 
+test('coalesce, cache and pins take nothing for another that is not: lists for objects, large numbers, paths of a gateway', async () => {
+  let n = 0;
+  const kept = through(cache({ ttlMs: () => 60_000, when: () => true }), async () => bytes({ n: ++n }));
+  const ask = async (params: object): Promise<unknown> =>
+    ((await kept.call('tools/call', { name: 't', arguments: params })).value as { n: number }).n;
+  const pairs = [
+    { a: ['k', 1] },
+    { a: { k: 1 } },
+    { a: [] },
+    { a: {} },
+    { a: [[]] },
+    { a: [['k', 1]] },
+    { a: ['[', 1] },
+    { a: { k: [] } },
+  ];
+  for (const [at, each] of pairs.entries()) expect([await ask(each), await ask(each)]).toEqual([at + 1, at + 1]);
+  n = 0;
+  for (const text of ['9007199254740992', '9007199254740993', '1e400', '2e400']) await ask(JSON.parse(`[${text}]`));
+  expect(n).toBe(4);
+  await Promise.all([ask([0.5]), ask([0.5])]);
+  await ask([0.5]);
+  expect(n).toBe(6);
+
+  const pins = new Pins();
+  const tools = { enum: ['k', 1] as unknown };
+  const list = through(pins.middleware, async () => bytes({ tools: [{ name: 't', inputSchema: tools }] }));
+  const listed = async () => ((await list.call('tools/list')).value as { tools: unknown[] }).tools.length;
+  expect(await listed()).toBe(1);
+  tools.enum = { k: 1 };
+  expect(await listed()).toBe(0);
+});
+
 test('limit counts by any key, approve refuses or asks first, and a no is never sent', async () => {
   const rate = closeAfter(new MultiServerRateLimiter({ maxRequests: 1, windowMs: 60_000, maxQueue: 0 }));
   const slow = through(limit({ rate }), () => ({}));

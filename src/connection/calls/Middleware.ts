@@ -11,6 +11,8 @@ export interface MiddlewareCall {
   readonly from: 'client' | 'server';
   /** Undefined in a gateway for what concerns several servers, such as a list of all tools. */
   readonly server: string | undefined;
+  /** Where a client asked, around a gateway: `/mcp`, `/servers/<name>/mcp`, `/groups/<name>/mcp`. Undefined around a pool, and for what servers say. */
+  readonly path: string | undefined;
   readonly method: string;
   /** As they are sent. Never change them in place: give `next` other ones. */
   readonly params: Params | undefined;

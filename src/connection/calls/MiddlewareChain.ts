@@ -11,6 +11,7 @@ export interface CallOrigin {
   readonly kind: MiddlewareCall['kind'];
   readonly from: MiddlewareCall['from'];
   readonly server: string | undefined;
+  readonly path?: string | undefined;
   readonly method: string;
   readonly caller: Caller | undefined;
   readonly idempotent: boolean;
@@ -47,6 +48,9 @@ class Call implements PassedCall {
   }
   get server(): string | undefined {
     return this.#origin.server;
+  }
+  get path(): string | undefined {
+    return this.#origin.path;
   }
   get method(): string {
     return this.#origin.method;

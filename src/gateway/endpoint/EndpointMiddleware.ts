@@ -1,8 +1,10 @@
 import { ChainRuns } from '../../connection/calls/ChainRuns.js';
 import type { Middleware } from '../../connection/calls/Middleware.js';
 import { type CallOrigin, MiddlewareChain } from '../../connection/calls/MiddlewareChain.js';
+import { whyPoolsAlone } from '../../connection/calls/poolsAlone.js';
 import { type ChainedParty, Inbound, throughChain } from '../../connection/calls/throughChain.js';
 import type { Clock } from '../../core/clock.js';
+import { OptionError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { signalOf } from '../../core/wait/Cancellation.js';
 import type { ServerNotice } from '../../pool/McpPool.js';
@@ -15,6 +17,8 @@ import { whole } from './whole.js';
 /** What an endpoint tells of itself to middleware. */
 export interface Routes {
   readonly scope: string;
+  /** As middleware is told it, whatever stands in front of it where the gateway is mounted. */
+  readonly path: string;
   readonly moves: () => boolean;
   /** The server that a request is for; undefined when it is for several. */
   readonly serverOf: (method: string, params: Params | undefined) => string | undefined;
@@ -38,7 +42,10 @@ export class EndpointMiddleware {
     this.#runs = new ChainRuns(clock);
   }
 
+  /** @throws OptionError for one that is made for pools */
   use(middleware: Middleware): Disposable {
+    const why = whyPoolsAlone(middleware);
+    if (why !== undefined) throw new OptionError('middleware', middleware, `one for a gateway: ${why}`);
     return this.#chain.use(middleware);
   }
 
@@ -63,6 +70,7 @@ export class EndpointMiddleware {
           if (chain.size === 0) return await endpoint.request(session, method, params, call);
           const origin: CallOrigin = {
             ...party(session, routes.serverOf(method, params)),
+            path: routes.path,
             kind: 'request',
             from: 'client',
             method,

@@ -126,6 +126,7 @@ export class Endpoints {
     return middleware.around(endpoint, {
       serverOf,
       scope: JSON.stringify([anyone.caller?.principal ?? null, ...place]),
+      path: pathOf(place),
       moves: () => !servers().some((server) => callers.isBound(server)),
       anyone,
       eraOf: (server, session) => callers.eraOf(server, session),
@@ -137,4 +138,8 @@ export class Endpoints {
       },
     });
   }
+}
+
+function pathOf([kind, name]: readonly string[]): string {
+  return name === undefined ? '/mcp' : `/${kind}s/${name}/mcp`;
 }

@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { CallResult } from '../../connection/calls/CallResult.js';
 import type { Middleware, MiddlewareCall } from '../../connection/calls/Middleware.js';
+import { forPoolsAlone } from '../../connection/calls/poolsAlone.js';
 import { type Clock, systemClock } from '../../core/clock.js';
 import { checkBytes, withDefaults } from '../../core/options.js';
 import { keyOf } from '../keyOf.js';
@@ -41,7 +42,7 @@ const CHANGES: ReadonlyMap<string, string> = new Map([
 
 /**
  * Answers what was answered before, for as long as the server said (`ttlMs` of the modern era): to the same principal and session, or
- * to all where its `cacheScope` is `public`. What a server says has changed is forgotten; tools that failed are not kept. @throws OptionError
+ * to all where its `cacheScope` is `public`. Around a pool alone. What a server says has changed is forgotten; tools that failed are not kept. @throws OptionError
  */
 export function cache(given: CacheOptions = {}): Middleware {
   const { maxBytes, when, ttlMs, clock = systemClock } = withDefaults('cache', given, CACHE_DEFAULTS, { clock: true });
@@ -63,7 +64,9 @@ export function cache(given: CacheOptions = {}): Middleware {
     const found = kept.get(key);
     return found !== undefined && found.untilMs > clock.now() ? CallResult.of(found.result) : undefined;
   };
-  return async (call, next) => {
+  const middleware: Middleware = async (call, next) => {
+    // Within a middleware around a gateway, too.
+    if (call.path !== undefined) return next();
     if (call.from === 'server') {
       const begin = CHANGES.get(call.method);
       if (begin !== undefined) forget(call, begin);
@@ -72,6 +75,7 @@ export function cache(given: CacheOptions = {}): Middleware {
     if (call.kind !== 'request' || !when(call)) return next();
     const own = keyOf(call);
     const everyone = keyOf(ofNoOne(call));
+    if (own === undefined || everyone === undefined) return next();
     const known = fresh(own) ?? fresh(`public ${everyone}`);
     if (known !== undefined) return known;
     const before = changes.get(call.server);
@@ -84,7 +88,12 @@ export function cache(given: CacheOptions = {}): Middleware {
     kept.set(hint.isPublic ? `public ${everyone}` : own, { result: result.bytes, server, method, uri, untilMs });
     return result;
   };
+  return forPoolsAlone(middleware, GATEWAY);
 }
+
+/** A gateway asks what a user may see, and hears what has changed, behind its middleware. */
+const GATEWAY =
+  'cache stands around a pool, so that what one user was shown is no answer to another, and what changed is forgotten';
 
 const ofNoOne = (call: MiddlewareCall): MiddlewareCall =>
   ({ server: call.server, method: call.method, params: call.params, caller: undefined }) as MiddlewareCall;

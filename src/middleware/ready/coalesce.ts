@@ -33,6 +33,7 @@ export function coalesce(given: CoalesceOptions = {}): Middleware {
   const flights = new SingleFlight();
   return (call, next) => {
     if (call.kind !== 'request' || call.from !== 'client' || !when(call)) return next();
-    return flights.run(keyOf(call), (signal) => next({ signal }), call.signal);
+    const key = keyOf(call);
+    return key === undefined ? next() : flights.run(key, (signal) => next({ signal }), call.signal);
   };
 }

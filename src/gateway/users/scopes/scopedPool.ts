@@ -1,11 +1,14 @@
+import type { ResultSink } from '../../../connection/channel/large/ResultSink.js';
 import type { RequestOptions } from '../../../pool/McpPool.js';
 import type { GatewayPool } from '../../GatewayOptions.js';
 import type { Params } from '../../rpc/envelope.js';
+import { asPrivate, asPrivateInPieces } from './asPrivate.js';
 import type { Access } from './ScopeRules.js';
 
 /**
  * The pool as a user may use it: the one way from any front to any server, so that there is no path that could be forgotten. Servers that are
- * not opened are not listed; what is asked of them, and tools that are not opened, is refused with the scope that would do.
+ * not opened are not listed; what is asked of them, and tools that are not opened, is refused with the scope that would do. What a server lets
+ * all have is told as the user's alone: others may not have it.
  */
 export function scopedPool(pool: GatewayPool, access: Access): GatewayPool {
   const own: Partial<GatewayPool> = {
@@ -14,14 +17,17 @@ export function scopedPool(pool: GatewayPool, access: Access): GatewayPool {
       const name = params?.['name'];
       // A name that is no string is no tool's; the server says so.
       access.check(server, method === 'tools/call' ? String(name) : undefined);
-      const whole = method === 'tools/list' && options?.onLarge !== undefined;
-      const result: unknown = await pool.request(
-        server,
-        method,
-        params,
-        whole ? { ...options, onLarge: undefined } : options,
-      );
-      return (method === 'tools/list' ? shown(server, result, access) : result) as never;
+      const given = options?.onLarge;
+      // A list is looked through; what comes in pieces otherwise is said to be this user's alone on its way.
+      const inPieces = (onRoom: () => void): ResultSink | undefined => {
+        const sink = given?.(onRoom);
+        return sink && asPrivateInPieces(sink);
+      };
+      const onLarge = method === 'tools/list' ? undefined : method === 'tools/call' ? given : inPieces;
+      const own = given === undefined ? options : { ...options, onLarge };
+      const result: unknown = await pool.request(server, method, params, own);
+      if (method === 'tools/call') return result as never;
+      return asPrivate(method === 'tools/list' ? shown(server, result, access) : result) as never;
     },
     notify: async (server, ...rest) => {
       access.check(server);
@@ -29,7 +35,8 @@ export function scopedPool(pool: GatewayPool, access: Access): GatewayPool {
     },
     listAll: async (server, ...rest) => {
       access.check(server);
-      return pool.listAll(server, ...rest);
+      const list = await pool.listAll(server, ...rest);
+      return list.cacheScope === 'public' ? { ...list, cacheScope: 'private' } : list;
     },
     subscribe: async (server, ...rest) => {
       access.check(server);
