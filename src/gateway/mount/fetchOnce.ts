@@ -28,7 +28,8 @@ export function fetchOnce(
   const { signal } = request;
   const gone = (): void => response.leave();
   signal?.addEventListener('abort', gone, { once: true });
-  response.once('close', () => signal?.removeEventListener('abort', gone));
+  // A request that is collected as garbage takes the abort of its signal with it: it is kept until the response is over.
+  response.once('close', () => request.signal?.removeEventListener('abort', gone));
   // A body that breaks off is a client that went away in the middle of its request.
   incoming.once('close', () => {
     if (!incoming.readableEnded) gone();
