@@ -1,6 +1,7 @@
 import { expect, test, vi } from 'vitest';
 import type { MiddlewareCall } from '../../src/connection/calls/Middleware.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
+import { approve } from '../../src/middleware/ready/approve.js';
 import { cache } from '../../src/middleware/ready/cache.js';
 import { coalesce } from '../../src/middleware/ready/coalesce.js';
 import { closeAfter } from '../support/closeAfter.js';
@@ -72,6 +73,26 @@ test('the middleware of a gateway stands around what its clients ask and hear, l
     { from: 'server', kind: 'notification', server: 'a', method: 'notifications/message', tool: undefined },
   ]);
   expect(pool.calls.at(-1)?.params).toEqual({ name: 'one' });
+});
+
+test('where three tools stand for all, middleware sees the tool that is called, and no call gets past it', async () => {
+  const { pool } = await served();
+  const gateway = closeAfter(new Gateway({ pool, port: 0, curation: { expose: 'search' } }));
+  const { url } = await gateway.listen();
+  gateway.use(approve({ decide: ({ tool }) => (tool === 'a__one' ? 'deny' : 'allow') }));
+  const refused = { error: { data: { code: 'ERR_FORBIDDEN' } } };
+  const all = new RawClient(`${url}/mcp`);
+  await all.initialize();
+  const call = { name: 'a__one', arguments: { n: 1 } };
+  expect(await all.call('tools/call', call)).toMatchObject(refused);
+  expect(await all.call('tools/call', { name: 'call_tool', arguments: call })).toMatchObject(refused);
+  const twice = { name: 'call_tool', arguments: { name: 'call_tool', arguments: call } };
+  expect(await all.call('tools/call', twice)).toMatchObject({ error: { message: 'unknown tool: call_tool' } });
+  const unnamed = await all.call('tools/call', { name: 'call_tool', arguments: {} });
+  expect(unnamed.error?.message).toContain('name is the name of a tool');
+  expect(pool.calls.filter(({ method }) => method === 'tools/call')).toEqual([]);
+  const found = await all.call('tools/call', { name: 'search_tools', arguments: { query: 'one' } });
+  expect(JSON.stringify(found.result)).toContain('a__one');
 });
 
 test('coalesce keeps the paths of a gateway apart; a cache stands around pools alone, and says so', async () => {

@@ -4,6 +4,7 @@ import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { GivenParams } from '../bridge/paramsFor.js';
 import type { Params } from '../rpc/envelope.js';
 import { Refusal } from '../rpc/failure.js';
+import { isSearchTool } from './ToolSearch.js';
 
 /** The call that is inside a call of `call_tool`, its arguments as they were written. @throws Refusal */
 export function innerCall({ params, paramsText }: GivenParams): GivenParams {
@@ -22,6 +23,16 @@ export function innerCall({ params, paramsText }: GivenParams): GivenParams {
           arguments: isObject(own) ? memberText(given, members, 'arguments') : '{}',
         });
   return { params: inner, ...(text === undefined ? {} : { paramsText: text }) };
+}
+
+/** What a call is once it is taken for the one inside, as `call_tool` makes it; any other as it is. @throws Refusal */
+export function calledTool(method: string, given: GivenParams): GivenParams {
+  if (method !== 'tools/call' || given.params?.['name'] !== 'call_tool') return given;
+  const inner = innerCall(given);
+  const name = inner.params?.['name'];
+  // Once is enough: the next would be seen by no one.
+  if (isSearchTool(name)) throw new Refusal(RPC_CODES.invalidParams, `unknown tool: ${name}`);
+  return inner;
 }
 
 /** The arguments of a call, which may be left out. @throws Refusal for what is no object */

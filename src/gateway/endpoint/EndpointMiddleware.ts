@@ -9,6 +9,7 @@ import type { Logger } from '../../core/logger.js';
 import { signalOf } from '../../core/wait/Cancellation.js';
 import type { ServerNotice } from '../../pool/McpPool.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
+import { calledTool } from '../curation/searchedCall.js';
 import type { Listening } from '../modern/Listening.js';
 import type { Params } from '../rpc/envelope.js';
 import type { BareEndpoint, CallOptions, Downstream, Endpoint, ListenOptions } from './Endpoint.js';
@@ -20,6 +21,8 @@ export interface Routes {
   /** As middleware is told it, whatever stands in front of it where the gateway is mounted. */
   readonly path: string;
   readonly moves: () => boolean;
+  /** Whether `call_tool` stands for the tool that it calls. */
+  readonly searching: () => boolean;
   /** The server that a request is for; undefined when it is for several. */
   readonly serverOf: (method: string, params: Params | undefined) => string | undefined;
   readonly eraOf: (server: string, session: Downstream) => Era | undefined;
@@ -68,8 +71,10 @@ export class EndpointMiddleware {
         routes.began();
         try {
           if (chain.size === 0) return await endpoint.request(session, method, params, call);
+          const asked = { params, ...(call.paramsText !== undefined && { paramsText: call.paramsText }) };
+          const inner = routes.searching() ? calledTool(method, asked) : asked;
           const origin: CallOrigin = {
-            ...party(session, routes.serverOf(method, params)),
+            ...party(session, routes.serverOf(method, inner.params)),
             path: routes.path,
             kind: 'request',
             from: 'client',
@@ -79,12 +84,12 @@ export class EndpointMiddleware {
           const send = (own: Params | undefined, options: CallOptions): Promise<unknown> =>
             endpoint.request(session, method, own, options);
           // Middleware may look at its signal, and give another.
-          const { signal, ...rest } = whole(call);
+          const { signal, ...rest } = whole({ ...call, paramsText: inner.paramsText });
           const given = signal === undefined ? rest : { ...rest, signal: signalOf(signal) };
           const result = await throughChain(
             { chain, runs: this.#runs, logger: this.#logger },
             origin,
-            params,
+            inner.params,
             given,
             send,
           );

@@ -122,11 +122,12 @@ export class Endpoints {
     place: readonly string[],
     servers: () => readonly string[],
   ): Endpoint {
-    const { callers, middleware, anyone } = this.#options;
+    const { callers, middleware, anyone, curation } = this.#options;
     return middleware.around(endpoint, {
       serverOf,
       scope: JSON.stringify([anyone.caller?.principal ?? null, ...place]),
       path: pathOf(place),
+      searching: () => place[0] !== 'server' && curation.view(place[1]).searching(),
       moves: () => !servers().some((server) => callers.isBound(server)),
       anyone,
       eraOf: (server, session) => callers.eraOf(server, session),
