@@ -219,3 +219,19 @@ test('a pool gives a large raw result whole', async () => {
   const result = await pool.request('one', 'tools/call', params, { raw: true });
   expect(JSON.parse(Buffer.from(result).toString())).toEqual({ content: said('ü'.repeat((PART / 2) * PARTS)) });
 });
+
+test('a large answer for which there is no room, and of which nothing has left, is told as lost, however it comes', async () => {
+  await using narrow = new Gateway({ pool, port: 0, maxBufferedBytes: 1_000_000 });
+  const address = await narrow.listen();
+  for (const [path, name] of [
+    ['/servers/one/mcp', 'large'],
+    ['/mcp', 'one__large'],
+  ] as const) {
+    one = new RawClient(`${address.url}${path}`);
+    await one.initialize();
+    const { error } = await one.call('tools/call', { name, arguments: { parts: PARTS } });
+    expect(error).toMatchObject({ code: -32_603, data: { code: 'ERR_OUTCOME_UNKNOWN', retryable: false } });
+    expect(error?.message).toMatch(/the answer of 3\d{6} bytes is lost/);
+  }
+  expect(narrow.stats.heldBytes).toBe(0);
+});

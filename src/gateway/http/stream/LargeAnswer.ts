@@ -1,10 +1,13 @@
 import type { ServerResponse } from 'node:http';
+import { LONG_BYTES } from '../../../connection/channel/large/LongMessage.js';
 import type { ResultSink } from '../../../connection/channel/large/ResultSink.js';
 import { cutWhileStalled } from '../holdAnswer.js';
 import { JSON_TYPE } from '../respond.js';
 import type { EventStreamBounds } from './EventStream.js';
 import { EVENT_BEGIN, onOneLine } from './Frame.js';
 
+/** Room that the beginning of an answer takes: it comes at once, and is more than what makes a message long by no more than one read. */
+const FIRST_BYTES = LONG_BYTES + 64 * 1_024;
 const CLOSING_BRACE = Buffer.from('}');
 const EVENT_END = Buffer.from('}\n\n');
 
@@ -20,10 +23,14 @@ export class LargeAnswer implements ResultSink {
   #full = false;
   /** It is the last event of a stream. */
   readonly #event: boolean;
-  /** Bytes that count as held. */
-  #held = 0;
+  /** Bytes that count as held, those among them that its beginning has not needed yet. */
+  #held = FIRST_BYTES;
+  #spare = FIRST_BYTES;
 
-  /** `head`: what of the message stands before its result. `event`: the response is a stream of events already. */
+  /**
+   * `head`: what of the message stands before its result. `event`: the response is a stream of events already. There must have been
+   * room for it, see `hasRoom`.
+   */
   constructor(response: ServerResponse, head: string, event: boolean, bounds: EventStreamBounds, onRoom: () => void) {
     this.#response = response;
     this.#event = event;
@@ -47,16 +54,23 @@ export class LargeAnswer implements ResultSink {
     return !headersSent && !destroyed && !writableEnded && !old;
   }
 
+  /** Takes the room for the beginning of one. Without it nothing may leave: as long as nothing has, its client can be told. */
+  static hasRoom({ held }: EventStreamBounds): boolean {
+    return held.take(FIRST_BYTES);
+  }
+
   write(piece: Buffer): boolean {
     const response = this.#response;
     const { held, maxStreamBufferBytes, stallTimeoutMs } = this.#bounds;
     if (response.destroyed) return true;
     const bytes = piece.length;
-    if (!held.take(bytes)) {
+    const spared = Math.min(bytes, this.#spare);
+    if (!held.take(bytes - spared)) {
       response.destroy();
       return true;
     }
-    this.#held += bytes;
+    this.#spare -= spared;
+    this.#held += bytes - spared;
     let taken = (): void => undefined;
     // Not called for what still waits when its connection breaks off: that is given back with the response.
     response.write(this.#event ? onOneLine(piece) : piece, () => {

@@ -9,6 +9,7 @@ import { holdAnswer, type SendOptions, sendHeld } from '../holdAnswer.js';
 import { type JsonBody, textOf } from '../respond.js';
 import { EventStream, type EventStreamBounds } from './EventStream.js';
 import { LargeAnswer } from './LargeAnswer.js';
+import { LostAnswer } from './LostAnswer.js';
 import type { MessageStream } from './SessionStream.js';
 
 export interface PostReplyOptions {
@@ -39,6 +40,8 @@ export class PostReply implements Reply {
   #stream: MessageStream | undefined;
   /** What takes the result in pieces. */
   #large: LargeAnswer | undefined;
+  /** What takes it instead, when there is no room. */
+  #lost: LostAnswer | undefined;
   /** It was in flight at the last tick. */
   #old = false;
 
@@ -91,7 +94,13 @@ export class PostReply implements Reply {
     if (this.#large !== undefined || this.#left !== 1 || this.#options.batch) return undefined;
     // A stream that can be resumed keeps an answer whole until it has left.
     if (!event && (this.#stream !== undefined || !LargeAnswer.fits(this.#response))) return undefined;
-    this.#large = new LargeAnswer(this.#response, headOf(idText), event, this.#options.bounds, onRoom);
+    const { bounds } = this.#options;
+    // Its client has gone: what comes is passed over.
+    if (this.#response.destroyed || !LargeAnswer.hasRoom(bounds)) {
+      this.#lost = new LostAnswer();
+      return this.#lost;
+    }
+    this.#large = new LargeAnswer(this.#response, headOf(idText), event, bounds, onRoom);
     return this.#large;
   }
 
@@ -101,6 +110,10 @@ export class PostReply implements Reply {
       this.#left = 0;
       if (result instanceof TakenResult) this.#large.end();
       else this.#large.cut();
+      return;
+    }
+    if (this.#lost !== undefined && result instanceof TakenResult) {
+      this.#tellLost(idText, this.#lost.bytes);
       return;
     }
     const head = headOf(idText);
@@ -141,10 +154,14 @@ export class PostReply implements Reply {
     const holds = holdAnswer(this.#response, bytes, this.#options.bounds);
     this.#heldBytes += holds ?? 0;
     if (holds !== undefined) return true;
+    this.#tellLost(idText, bytes);
+    return false;
+  }
+
+  #tellLost(idText: string, bytes: number): void {
     const data = { code: 'ERR_OUTCOME_UNKNOWN', retryable: false };
     const message = `the answer of ${bytes} bytes is lost: too much waits for clients that do not read`;
     this.failure(idText, { code: RPC_CODES.internalError, message, data });
-    return false;
   }
 
   #answer(json: JsonBody, status = 200, options: SendOptions = {}): void {
