@@ -175,7 +175,7 @@ async function searchAll(options: BenchOptions, steps: readonly Step[], criteria
         stopping: options.signal,
         run: (size) => runOne(options, { ...step, target, model: sized(model, size) }, results.length + 1, undefined),
       });
-      results.push(...found.steps);
+      for (const each of found.steps) results.push(each);
       max.push(found.max);
     }
   }

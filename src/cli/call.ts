@@ -1,10 +1,10 @@
-import { messageOf, ServerNotFoundError, show } from '../core/errors.js';
+import { messageOf, show } from '../core/errors.js';
 import { UnifiedPool } from '../pool/UnifiedPool.js';
 import { closeInheritedDescriptors } from '../registry/process/descriptors.js';
 import { ShutdownPlan } from '../shutdown/ShutdownPlan.js';
 import { oauthOf } from './auth/oauthOf.js';
 import type { TokensOption } from './auth/tokensFlag.js';
-import { loadConfig, startProblem } from './configs.js';
+import { loadConfig, notThere, startProblem } from './configs.js';
 import { createLogger } from './output/logger.js';
 import { complain } from './output/output.js';
 import { showResult, writeAsIs } from './output/showResult.js';
@@ -39,15 +39,7 @@ export async function call(server: string, tool: string, json: string, options: 
     // Not before: the config may be one of them, as with `--config <(…)`.
     closeInheritedDescriptors();
     const found = config.servers.find(({ name }) => name === server);
-    if (found === undefined) {
-      const problems = config.problems.filter((each) => each.server === undefined || each.server === server);
-      if (problems.length === 0)
-        throw new ServerNotFoundError(
-          server,
-          config.servers.map(({ name }) => name),
-        );
-      throw new Error(problems.map(({ message }) => message).join('; '));
-    }
+    if (found === undefined) throw notThere(config, server);
     const params = { name: tool, arguments: parseArguments(json), _meta: { progressToken: 1 } };
     await pool.startServer({ ...found, enabled: true }).catch((error: unknown) => {
       throw startProblem(config.file, found, error);

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { messageOf } from '../core/errors.js';
+import { messageOf, ServerNotFoundError } from '../core/errors.js';
 import { readWhole } from '../core/files/readWhole.js';
 import { ConfigError } from '../registry/config/ConfigError.js';
 import { type ParsedConfig, parseConfig, unreadable } from '../registry/config/configFile.js';
@@ -23,6 +23,17 @@ export async function loadConfig(named: string | undefined): Promise<LoadedConfi
   } catch (error) {
     return { ...unreadable(file, error), file, text: undefined };
   }
+}
+
+/** Why the config has no such server: what is wrong with it or with the file, or that no server has this name. */
+export function notThere({ file, servers, problems, broken }: LoadedConfig, server: string): Error {
+  const own = problems.filter((each) => each.server === undefined || each.server === server);
+  if (own.length > 0) return new Error(own.map(({ message }) => message).join('; '));
+  if (broken.has(server)) return new ConfigError({ file, server }, 'something is wrong with it, and with 1,000 others');
+  return new ServerNotFoundError(
+    server,
+    servers.map(({ name }) => name),
+  );
 }
 
 /** Why a server did not start, as a problem of the config where it is one. */

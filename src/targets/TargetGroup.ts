@@ -104,7 +104,7 @@ export class TargetGroup<S extends GroupServer, O extends RoutedOptions> {
         await Promise.any(group.map((target) => this.#start(target)));
         return;
       } catch (error) {
-        errors.push(...(error as AggregateError).errors);
+        for (const each of (error as AggregateError).errors) errors.push(each);
       }
     }
     const [first] = errors;

@@ -118,7 +118,7 @@ export function groupStats<State extends string, T extends Merged>({
   const sum = (of: (stats: T) => number): number => all.reduce((total, { stats }) => total + of(stats), 0);
   const least = (of: (stats: T) => number | undefined): number | undefined => {
     const known = all.flatMap(({ stats }) => of(stats) ?? []);
-    return known.length === 0 ? undefined : Math.min(...known);
+    return known.length === 0 ? undefined : known.reduce((a, b) => Math.min(a, b));
   };
   const main = all.filter(({ target }) => targets.main.includes(target)).map(({ stats }) => stats);
   const limits = main.flatMap(({ limit }) => limit ?? []);

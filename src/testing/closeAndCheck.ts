@@ -88,7 +88,7 @@ export async function closeAndCheck(baseline: LeakBaseline, ...parts: readonly C
     await new Promise((resolve) => realSetTimeout(resolve, pauseMs));
     leaks = otherLeaks(baseline);
   }
-  leaks.push(...timers);
+  leaks = [...leaks, ...timers];
   if (leaks.length > 0) failed.push(new Error(`leaked:\n${leaks.map((each) => `- ${each}`).join('\n')}`));
   if (failed.length === 1) throw failed[0];
   if (failed.length > 1) throw new AggregateError(failed, failed.map(String).join('\n'));

@@ -77,5 +77,7 @@ export function medianOf(values: readonly number[]): number {
 /** Largest less smallest, as a share of the median. */
 function spreadOf(values: readonly number[]): number {
   const median = medianOf(values);
-  return median === 0 ? 0 : (Math.max(...values) - Math.min(...values)) / median;
+  const most = values.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
+  const least = values.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
+  return median === 0 ? 0 : (most - least) / median;
 }

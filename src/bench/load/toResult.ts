@@ -13,7 +13,7 @@ export interface StepTitle {
 
 /** The measurements of one step by one or more generators as one result. */
 export function toResult(title: StepTitle, parts: readonly Measured[]): StepResult {
-  const durationMs = Math.max(...parts.map((part) => part.durationMs));
+  const durationMs = parts.reduce((most, part) => Math.max(most, part.durationMs), Number.NEGATIVE_INFINITY);
   const all = classResult(mergedOf(parts.map((part) => part.all)), durationMs);
   const classes = byName(parts.flatMap((part) => part.classes)).map((each) => classResult(each, durationMs));
   const callers = byName(parts.flatMap((part) => part.callers));

@@ -89,8 +89,9 @@ function scaleOf(
   count: number,
 ): Scale {
   const transform = TRANSFORMS[kind];
-  const low = kind === 'linear' ? 0 : Math.min(...values.map((each) => transform(each)));
-  const high = Math.max(...values.map((each) => transform(each)));
+  const places = values.map((each) => transform(each));
+  const low = kind === 'linear' ? 0 : places.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
+  const high = places.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
   const span = high - low || 1;
   const at = (value: number): number => from + ((transform(value) - low) / span) * (to - from);
   if (kind === 'percentile')
@@ -132,7 +133,7 @@ function logTicks(values: readonly number[], count: number): number[] {
 
 /** Bars one under the other, each with its name and its value in words. */
 export function barChart(title: string, bars: readonly Bar[], format: (value: number) => string): string {
-  const high = Math.max(...bars.map(({ value }) => value));
+  const high = bars.reduce((most, { value }) => Math.max(most, value), Number.NEGATIVE_INFINITY);
   if (bars.length === 0 || !(high > 0)) return '';
   const rows = bars.map(
     ({ name, value }, i) =>

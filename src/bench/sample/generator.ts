@@ -49,8 +49,8 @@ export function limitOf(saturated: readonly GeneratorFigures[], workers: number)
 /** The figures of several generators as one: the busiest tells. */
 export function busiest(all: readonly GeneratorFigures[]): GeneratorFigures {
   return {
-    cpuRatio: Math.max(0, ...all.map(({ cpuRatio }) => cpuRatio)),
-    loopDelayP99Ms: Math.max(0, ...all.map(({ loopDelayP99Ms }) => loopDelayP99Ms)),
+    cpuRatio: all.reduce((most, { cpuRatio }) => Math.max(most, cpuRatio), 0),
+    loopDelayP99Ms: all.reduce((most, { loopDelayP99Ms }) => Math.max(most, loopDelayP99Ms), 0),
     saturated: all.some(({ saturated }) => saturated),
   };
 }

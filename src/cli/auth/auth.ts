@@ -1,9 +1,9 @@
 import { signInOnLoopback } from '../../auth/signInOnLoopback.js';
 import type { SignInStatus, UpstreamOAuth } from '../../auth/UpstreamOAuth.js';
-import { messageOf, OptionError, ServerNotFoundError, show } from '../../core/errors.js';
+import { messageOf, OptionError, show } from '../../core/errors.js';
 import type { SingleServerConfig } from '../../registry/config/ServerConfig.js';
 import { isSeveral, targetsOf } from '../../registry/config/targets/targetsOf.js';
-import { loadConfig } from '../configs.js';
+import { loadConfig, notThere } from '../configs.js';
 import { complain } from '../output/output.js';
 import { writeOut } from '../output/showResult.js';
 import { oauthOf } from './oauthOf.js';
@@ -74,16 +74,9 @@ async function logout(
 
 /** One, or each of its targets that has a sign-in. */
 async function serversOf(server: string, file: string | undefined): Promise<SingleServerConfig[]> {
-  const { servers, problems } = await loadConfig(file);
-  const found = servers.find(({ name }) => name === server);
-  if (found === undefined) {
-    const own = problems.filter((each) => each.server === undefined || each.server === server);
-    if (own.length > 0) throw new Error(own.map(({ message }) => message).join('; '));
-    throw new ServerNotFoundError(
-      server,
-      servers.map(({ name }) => name),
-    );
-  }
+  const config = await loadConfig(file);
+  const found = config.servers.find(({ name }) => name === server);
+  if (found === undefined) throw notThere(config, server);
   const all = isSeveral(found) ? targetsOf(found).map(({ config }) => config) : [found];
   const signedIn = all.filter((each) => each.transport !== 'stdio' && each.auth !== undefined);
   if (signedIn.length > 0) return signedIn;

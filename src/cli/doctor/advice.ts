@@ -85,7 +85,7 @@ function causesOf(error: unknown): Error[] {
   for (let each = pending.pop(); each instanceof Error && causes.length < 16; each = pending.pop()) {
     causes.push(each);
     if (each.cause !== undefined) pending.push(each.cause);
-    if (each instanceof AggregateError) pending.push(...(each.errors as unknown[]));
+    if (each instanceof AggregateError) for (const other of each.errors as unknown[]) pending.push(other);
   }
   return causes;
 }

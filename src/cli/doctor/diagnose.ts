@@ -105,14 +105,15 @@ export async function diagnose(
     try {
       const { items } = await pool.listAll(name, kind, { signal: within, ...caller });
       counts[kind] = items.length;
-      if (kind === 'tools') tools = validItems(kind, items as Tool[]).items;
-      problems.push(...validItems(kind, items).problems.map((each) => `left out: ${each}`));
+      const valid = validItems(kind, items);
+      if (kind === 'tools') tools = valid.items as readonly Tool[];
+      for (const each of valid.problems) problems.push(`left out: ${each}`);
     } catch (error) {
       problems.push(within.aborted ? `${kind}/list: no answer within ${limitMs} ms of its start` : messageOf(error));
     }
   }
   const sick = await targetProblems(pool, name, within);
-  problems.push(...sick, ...warnings.of(name), ...schemaMistakes(tools));
+  for (const each of [...sick, ...warnings.of(name), ...schemaMistakes(tools)]) problems.push(each);
   const memoryBytes = residentBytes(pool.stats(name).pids);
   return {
     name,

@@ -7,14 +7,17 @@ export function residentBytes(pids: readonly number[]): number | undefined {
     for (const name of readdirSync('/proc')) {
       if (!/^\d+$/.test(name)) continue;
       const parent = parentOf(name);
-      if (parent !== undefined) children.set(parent, [...(children.get(parent) ?? []), Number(name)]);
+      if (parent === undefined) continue;
+      const others = children.get(parent);
+      if (others === undefined) children.set(parent, [Number(name)]);
+      else others.push(Number(name));
     }
     const all = new Set<number>();
     const pending = [...pids];
     for (let pid = pending.pop(); pid !== undefined; pid = pending.pop()) {
       if (all.has(pid)) continue;
       all.add(pid);
-      pending.push(...(children.get(pid) ?? []));
+      for (const child of children.get(pid) ?? []) pending.push(child);
     }
     return all.size === 0 ? undefined : [...all].reduce((sum, pid) => sum + residentOf(pid), 0);
   } catch {

@@ -33,7 +33,7 @@ export function asJson({ config, servers, ok }: Findings): string {
 }
 
 export function asText({ config, servers }: Findings): string {
-  const width = Math.max(0, ...servers.map(({ name }) => name.length));
+  const width = servers.reduce((most, { name }) => Math.max(most, name.length), 0);
   const lines = servers.flatMap((server) => [
     `  ${server.verdict.padEnd(8)}${server.name.padEnd(width)}  ${summary(server)}`.trimEnd(),
     ...server.problems.map((problem) => `          ${problem}`),

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { dirname, isAbsolute, resolve } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
 import { messageOf } from '../../core/errors.js';
+import { readWhole } from '../../core/files/readWhole.js';
 import { parseConfig } from '../../registry/config/configFile.js';
 import { canonical } from '../../registry/config/fingerprint.js';
 import { workspaceOf } from '../../registry/config/shapes/references.js';
@@ -54,7 +55,7 @@ export async function importConfigs(files: readonly string[], { out, dryRun = fa
 
 /** Adds a file's servers; what came of them in one line. A server that is there under another name, or the same, is not added again. */
 async function add({ client, file }: KnownConfig, servers: Map<string, Imported>): Promise<string> {
-  const { entries, problems } = parseConfig(await readFile(file, 'utf8'), { file, variables: ANY });
+  const { entries, problems } = parseConfig(await readWhole(file), { file, variables: ANY });
   for (const { message } of problems) complain(message);
   if (client === 'out' && problems.length > 0) throw new Error(`${file} is not written: correct it first`);
   const have = new Set([...servers.values()].map(({ entry }) => canonical(entry)));

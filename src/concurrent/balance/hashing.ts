@@ -36,7 +36,8 @@ export class HashRing {
 
   constructor(targets: readonly { readonly id: string; readonly weight: number }[]) {
     // A power of two, so that the points of those that stay move only when the greatest weight doubles or halves.
-    const unit = 2 ** Math.ceil(Math.log2(Math.max(Number.MIN_VALUE, ...targets.map(({ weight }) => weight))));
+    const greatest = targets.reduce((most, { weight }) => Math.max(most, weight), Number.MIN_VALUE);
+    const unit = 2 ** Math.ceil(Math.log2(greatest));
     const counts = targets.map(({ weight }) => (weight === 0 ? 0 : Math.max(1, Math.round((POINTS * weight) / unit))));
     // Each point is one number, its hash above its owner: numbers alone are sorted fast, and equal hashes by their owners.
     const points = new Float64Array(counts.reduce((sum, count) => sum + count, 0));

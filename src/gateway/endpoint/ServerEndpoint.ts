@@ -182,7 +182,9 @@ export class ServerEndpoint implements BareEndpoint {
     const wanted = [level, ...others.map(({ logLevel }) => logLevel)].map((each) =>
       each === undefined ? LEVELS.length : LEVELS.indexOf(each),
     );
-    const lowest = this.#callers.isBound(this.#server) ? level : (LEVELS[Math.min(...wanted)] ?? level);
+    const lowest = this.#callers.isBound(this.#server)
+      ? level
+      : (LEVELS[wanted.reduce((a, b) => Math.min(a, b))] ?? level);
     const { paramsText: _, ...options } = call;
     const asked = { ...params, level: lowest };
     const result = await this.#callers.request(this.#server, session, 'logging/setLevel', asked, options);

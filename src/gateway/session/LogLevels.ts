@@ -68,6 +68,6 @@ export class LogLevels {
     const wanted = [level, ...others.map(({ logLevel }) => logLevel)].flatMap((each) =>
       each === undefined ? [] : [LEVELS.indexOf(each)],
     );
-    return LEVELS[Math.min(...wanted)] ?? level;
+    return LEVELS[wanted.reduce((a, b) => Math.min(a, b))] ?? level;
   }
 }

@@ -148,10 +148,9 @@ export class ServerRegistry implements Closeable, AsyncDisposable {
     if (parsed.problems.some(({ server }) => server === undefined)) {
       return { added: [], removed: [], changed: [], unchanged: this.names(), kept: [] };
     }
-    const broken = new Set(parsed.problems.map(({ server }) => server as string));
     return this.#replace(
       parsed.servers.map((config) => hold(config, { entry: parsed.entries.get(config.name) as object, folder })),
-      this.names().filter((name) => broken.has(name)),
+      this.names().filter((name) => parsed.broken.has(name)),
     );
   }
 
@@ -192,7 +191,8 @@ export class ServerRegistry implements Closeable, AsyncDisposable {
       if (names.has(config.name)) throw new OptionError('name', config.name, 'each name once');
       names.add(config.name);
     }
-    const removed = this.names().filter((name) => !names.has(name) && !kept.includes(name));
+    const stay = new Set([...names, ...kept]);
+    const removed = this.names().filter((name) => !stay.has(name));
     for (const name of removed) this.remove(name);
     const change = { added: [] as string[], changed: [] as string[], unchanged: [] as string[] };
     for (const held of next) change[this.#put(held)].push(held.config.name);

@@ -1,7 +1,7 @@
 import { dirname, resolve } from 'node:path';
 import { messageOf, show } from '../../core/errors.js';
 import { readWhole } from '../../core/files/readWhole.js';
-import { ConfigError, describeAt } from './ConfigError.js';
+import { ConfigError, type ConfigPlace } from './ConfigError.js';
 import type { Curation, ToolRules } from './curation/Curation.js';
 import { gatewaySchema } from './curation/checkCuration.js';
 import type { Variables } from './expandVariables.js';
@@ -9,6 +9,7 @@ import { fingerprint } from './fingerprint.js';
 import { parseEntry } from './parseEntry.js';
 import type { ServerConfig } from './ServerConfig.js';
 import type { Path } from './shapes/ConfigText.js';
+import { Findings } from './shapes/Findings.js';
 import { findServers } from './shapes/findServers.js';
 import { readText } from './shapes/readText.js';
 import { referencesOf } from './shapes/references.js';
@@ -29,10 +30,15 @@ export interface ParseOptions {
 export interface ParsedConfig {
   /** The good servers, in the order of the file. */
   readonly servers: readonly ServerConfig[];
-  /** One for each place that is wrong. A server that has one is not among `servers`. */
+  /**
+   * One for each place that is wrong. A server that has one is not among `servers`. At most 1,000 of them, 20 of one server;
+   * how many there are beyond is in `warnings`.
+   */
   readonly problems: readonly ConfigError[];
-  /** One line for each field that is not used here. */
+  /** One line for each field that is not used here, at most 1,000 and how many there are beyond. */
   readonly warnings: readonly string[];
+  /** Every server of the file that is not among `servers`, since something is wrong with it. */
+  readonly broken: ReadonlySet<string>;
   /** The entries of `servers` by name, in the words of `mcpServers`: references unexpanded, unknown fields kept. */
   readonly entries: ReadonlyMap<string, unknown>;
   /** What clients are to see of the servers' tools: `tools` of each server, and `gateway`. */
@@ -69,17 +75,18 @@ export function parseConfig(text: string, options: ParseOptions = {}): ParsedCon
   if ('why' in source) {
     return failed(new ConfigError({ file, line: source.line }, source.why, undefined, source.cause));
   }
-  const { root, lineOf, duplicates } = source;
+  const { root, lineOf, duplicates, moreDuplicates } = source;
   const found = findServers(root);
   if ('why' in found) return failed(new ConfigError({ file, field: found.field }, found.why));
   const servers: ServerConfig[] = [];
-  const problems: ConfigError[] = [];
+  const findings = new Findings(file);
   const entries = new Map<string, unknown>();
-  const warnings = found.unused.map((field) => describeAt({ file, field, line: lineOf([field]) }, 'not used here'));
+  for (const field of found.unused) findings.warn(() => ({ file, field, line: lineOf([field]) }), 'not used here');
   for (const path of duplicates) {
-    const place = { file, field: path.join('.'), line: lineOf(path) };
-    warnings.push(describeAt(place, 'stands there twice: the last one counts'));
+    const place = (): ConfigPlace => ({ file, field: path.join('.'), line: lineOf(path) });
+    findings.warn(place, 'stands there twice: the last one counts');
   }
+  if (moreDuplicates > 0) findings.warn(() => ({ file }), `${moreDuplicates} more fields stand there twice`);
   const folder = dirname(resolve(file));
   const variables = options.variables ?? process.env;
   const references = referencesOf({
@@ -90,40 +97,44 @@ export function parseConfig(text: string, options: ParseOptions = {}): ParsedCon
   });
   const rules: [string, ToolRules][] = [];
   for (const { name, entry, path } of found.entries) {
-    const context = { file, folder, variables, references, lineOf: (at: Path) => lineOf([...path, ...at]) };
+    const context = { file, folder, variables, references, findings, lineOf: (at: Path) => lineOf([...path, ...at]) };
     const parsed = parseEntry(name, entry, context);
     if (parsed.tools !== undefined) rules.push([name, parsed.tools]);
-    warnings.push(...parsed.warnings);
-    problems.push(...parsed.problems);
     if (parsed.config === undefined) continue;
     servers.push(parsed.config);
     entries.set(name, parsed.entry);
   }
-  warnings.push(...sameServers(file, servers));
+  warnOfSame(file, servers, findings);
   const gateway = gatewaySchema.safeParse((root as Record<string, unknown>)['gateway'] ?? {});
   for (const { path, message } of gateway.error?.issues ?? []) {
     const at = ['gateway', ...path.map(String)];
-    problems.push(new ConfigError({ file, field: at.join('.'), line: lineOf(at) }, message));
+    findings.problem(() => ({ file, field: at.join('.'), line: lineOf(at) }), message);
   }
+  findings.end();
+  const { problems, warnings, broken } = findings;
   // What the schema makes of fields left out is undefined.
   const shown = (gateway.data ?? {}) as Omit<Curation, 'servers'>;
   const curation = { ...shown, ...(rules.length > 0 && { servers: Object.fromEntries(rules) }) };
-  return { servers, problems, warnings, entries, curation };
+  return { servers, problems, warnings, broken, entries, curation };
 }
 
 /** Two names for one program: it would be started twice. */
-function sameServers(file: string, servers: readonly ServerConfig[]): string[] {
+function warnOfSame(file: string, servers: readonly ServerConfig[], findings: Findings): void {
   const first = new Map<string, string>();
-  return servers.flatMap((config) => {
+  for (const config of servers) {
     const { name, enabled = true } = config;
     const print = fingerprint(config);
     const other = first.get(print);
     if (other === undefined) first.set(print, name);
-    if (other === undefined || !enabled) return [];
-    return [describeAt({ file, server: name }, `the same as server ${show(other)}: it is started twice`)];
-  });
+    else if (enabled) {
+      findings.warn(
+        () => ({ file, server: name }),
+        () => `the same as server ${show(other)}: it is started twice`,
+      );
+    }
+  }
 }
 
 function failed(problem: ConfigError): ParsedConfig {
-  return { servers: [], problems: [problem], warnings: [], entries: new Map(), curation: {} };
+  return { servers: [], problems: [problem], warnings: [], broken: new Set(), entries: new Map(), curation: {} };
 }

@@ -9,6 +9,8 @@ export type Expansion = { readonly text: string } | { readonly problem: string }
 
 const REFERENCE = /\$\$\{|\$\{([^}]*)(\}?)/g;
 const MAX_PROBLEM = 300;
+/** Problems of one text that are named. */
+const MAX_NAMED = 10;
 const KNOWN = /^([A-Za-z_][A-Za-z0-9_]*)(?::-([\s\S]*))?$/;
 
 /**
@@ -44,12 +46,15 @@ export function expandReferences(text: string, variables: Variables, others: Ref
     const value = Object.hasOwn(variables, name) ? variables[name] : undefined;
     if (fallback !== undefined) return value === undefined || value === '' ? fallback : value;
     if (value === undefined) {
-      problems.push(`variable ${name} is not set (set it, or give it a default: \${${name}:-…})`);
+      const short = oneLine(name, MAX_PROBLEM);
+      problems.push(`variable ${short} is not set (set it, or give it a default: \${${short}:-…})`);
       return '';
     }
     return value;
   });
-  return problems.length > 0 ? { problem: problems.join('; ') } : { text: expanded };
+  if (problems.length === 0) return { text: expanded };
+  const more = problems.length - MAX_NAMED;
+  return { problem: [...problems.slice(0, MAX_NAMED), ...(more > 0 ? [`and ${more} more`] : [])].join('; ') };
 }
 
 /** The text that `expandVariables` turns into `text`. */

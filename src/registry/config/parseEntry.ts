@@ -1,5 +1,5 @@
 import { isAbsolute, resolve } from 'node:path';
-import { ConfigError, type ConfigPlace, describeAt, notUsed } from './ConfigError.js';
+import { type ConfigPlace, notUsed } from './ConfigError.js';
 import { nameProblem, urlProblem } from './checkServerConfig.js';
 import type { ToolRules } from './curation/Curation.js';
 import { ENTRY_FIELDS, type Entry, entrySchema, SETTING_FIELDS, TYPES } from './entrySchema.js';
@@ -14,6 +14,7 @@ import type {
   UrlTarget,
 } from './ServerConfig.js';
 import type { Path } from './shapes/ConfigText.js';
+import type { Findings, ServerFindings } from './shapes/Findings.js';
 import { normalizeEntry, OTHER_OAUTH } from './shapes/normalizeEntry.js';
 import { homeOf } from './shapes/references.js';
 import { severalProblem } from './targets/severalProblem.js';
@@ -28,6 +29,8 @@ export interface EntryContext {
   readonly references: References;
   /** The line of what stands at that path of the entry. */
   readonly lineOf: (path: Path) => number | undefined;
+  /** Where problems and warnings go. */
+  readonly findings: Findings;
 }
 
 export interface ParsedEntry {
@@ -36,8 +39,6 @@ export interface ParsedEntry {
   readonly entry: unknown;
   /** What clients see of its tools. */
   readonly tools: ToolRules | undefined;
-  readonly problems: readonly ConfigError[];
-  readonly warnings: readonly string[];
 }
 
 const TRANSPORTS: Readonly<Record<(typeof TYPES)[number], ServerConfig['transport']>> = {
@@ -58,20 +59,14 @@ function plainTransport({ type, transport = type, ...target }: WrittenReach): ob
 export function parseEntry(name: string, entry: unknown, context: EntryContext): ParsedEntry {
   const reader = new EntryReader(name, context);
   const config = reader.read(entry);
-  return {
-    config: reader.problems.length > 0 ? undefined : config,
-    entry: reader.normalized ?? entry,
-    tools: reader.tools,
-    problems: reader.problems,
-    warnings: reader.warnings,
-  };
+  reader.end();
+  return { config: reader.failed ? undefined : config, entry: reader.normalized ?? entry, tools: reader.tools };
 }
 
 class EntryReader {
-  readonly problems: ConfigError[] = [];
-  readonly warnings: string[] = [];
   readonly #name: string;
   readonly #context: EntryContext;
+  readonly #findings: ServerFindings;
   tools: ToolRules | undefined;
   normalized: Readonly<Record<string, unknown>> | undefined;
   #written: ReadonlyMap<string, string> = new Map();
@@ -79,6 +74,16 @@ class EntryReader {
   constructor(name: string, context: EntryContext) {
     this.#name = name;
     this.#context = context;
+    this.#findings = context.findings.of(name);
+  }
+
+  get failed(): boolean {
+    return this.#findings.failed;
+  }
+
+  /** Says how many problems were not named. */
+  end(): void {
+    this.#findings.end(() => this.#placeOf(undefined));
   }
 
   read(entry: unknown): ServerConfig | undefined {
@@ -94,7 +99,7 @@ class EntryReader {
     for (const { field, why } of normalized.problems) this.#problem(field, why);
     for (const { field, why } of normalized.warnings) this.#warn(field, why);
     for (const field of Object.keys(normalized.entry)) {
-      if (!ENTRY_FIELDS.has(field)) this.#warn(field, notUsed(field, ENTRY_FIELDS));
+      if (!ENTRY_FIELDS.has(field)) this.#warn(field, () => notUsed(field, ENTRY_FIELDS));
     }
     // What is wrong with the rest follows from it.
     if (normalized.problems.length > 0) return undefined;
@@ -122,7 +127,7 @@ class EntryReader {
     for (const field of ['command', 'url', 'auth'] as const) {
       if (fields[field] !== undefined) this.#problem(field, 'expected none: the server has targets');
     }
-    if (this.problems.length > 0) return undefined;
+    if (this.failed) return undefined;
     const said = this.#said(fields, '');
     if (said === 'none') return undefined;
     const shared = said && { transport: said };
@@ -148,7 +153,7 @@ class EntryReader {
   #target(target: WrittenReach, at: string, shared: ServerConfig['transport']): StdioTarget | UrlTarget | undefined {
     for (const field of Object.keys(target)) {
       if (!TARGET_FIELDS.has(field) || (at.endsWith('to.') && (field === 'weight' || field === 'zone'))) {
-        this.#warn(`${at}${field}`, notUsed(field, TARGET_FIELDS));
+        this.#warn(`${at}${field}`, () => notUsed(field, TARGET_FIELDS));
       }
     }
     const own = target.type === undefined && target.transport === undefined && target.command === undefined;
@@ -185,10 +190,8 @@ class EntryReader {
     if (said === undefined) return fields.command === undefined ? undefined : 'stdio';
     if ((said === 'stdio') !== (fields.command !== undefined)) {
       const needs = said === 'stdio' ? 'command' : 'url';
-      this.#problem(
-        `${at}${fields.type === undefined ? 'transport' : 'type'}`,
-        `"${fields.type ?? fields.transport}" needs a ${needs}`,
-      );
+      const field = `${at}${fields.type === undefined ? 'transport' : 'type'}`;
+      this.#problem(field, `"${fields.type ?? fields.transport}" needs a ${needs}`);
       return 'none';
     }
     return said;
@@ -211,10 +214,8 @@ class EntryReader {
     }
     const command = this.#expandPath(`${at}command`, fields.command ?? '');
     if (fields.args === undefined && /^[\w.-]+\s+\S/.test(fields.command ?? '')) {
-      this.#warn(
-        `${at}command`,
-        'holds spaces, and is no shell line: the first word is the command, the others are args',
-      );
+      const why = 'holds spaces, and is no shell line: the first word is the command, the others are args';
+      this.#warn(`${at}command`, why);
     }
     if (command?.trim() === '') this.#problem(`${at}command`, 'expected a program to run, got an empty string');
     const cwd = fields.cwd === undefined ? undefined : this.#expandPath(`${at}cwd`, fields.cwd);
@@ -236,11 +237,11 @@ class EntryReader {
       if (fields[field] !== undefined) this.#warn(`${at}${field}`, 'not used for a url');
     }
     const url = this.#expand(`${at}url`, fields.url ?? '') ?? '';
-    const badUrl = this.problems.length > 0 ? undefined : urlProblem(url);
+    const badUrl = this.failed ? undefined : urlProblem(url);
     if (badUrl !== undefined) this.#problem(`${at}url`, `expected ${badUrl}`);
     const headers = this.#expandAll(`${at}headers`, fields.headers);
     const auth = readOAuth(fields.auth, (field, text) => this.#expand(`${at}${field}`, text));
-    const settled = auth !== undefined && this.problems.length === 0;
+    const settled = auth !== undefined && !this.failed;
     const wrong = settled ? oauthProblem(auth, { url, ...(headers && { headers }) }) : undefined;
     if (wrong !== undefined) this.#problem(`${at}${wrong.field}`, wrong.why);
     return { ...(transport && { transport }), url, ...(headers && { headers }), ...(auth && { auth }) };
@@ -257,9 +258,8 @@ class EntryReader {
 
   #expandAll(field: string, values: Readonly<Record<string, string>> | undefined): Record<string, string> | undefined {
     if (values === undefined) return undefined;
-    return Object.fromEntries(
-      Object.entries(values).map(([key, value]) => [key, this.#expand(`${field}.${key}`, value) ?? '']),
-    );
+    const expanded = Object.entries(values).map(([key, text]) => [key, this.#expand(`${field}.${key}`, text) ?? '']);
+    return Object.fromEntries(expanded) as Record<string, string>;
   }
 
   /** No shell sees it: `~` would stay what it is. */
@@ -279,11 +279,11 @@ class EntryReader {
   }
 
   #problem(field: string | undefined, why: string): void {
-    this.problems.push(new ConfigError(this.#placeOf(field), why));
+    this.#findings.problem(() => this.#placeOf(field), why);
   }
 
-  #warn(field: string, why: string): void {
-    this.warnings.push(describeAt(this.#placeOf(field), why));
+  #warn(field: string, why: string | (() => string)): void {
+    this.#findings.warn(() => this.#placeOf(field), why);
   }
 
   /** The field as the file calls it, and its line. */

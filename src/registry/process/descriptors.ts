@@ -45,8 +45,10 @@ export function childStdio(): ChildStdio {
   const hidden = leaking(inherited).filter((fd) => fd <= MAX_HIDDEN);
   if (hidden.length === 0) return { stdio, [Symbol.dispose]: () => undefined };
   const nothing = openSync('/dev/null', constants.O_RDWR);
-  while (stdio.length <= Math.max(...hidden)) stdio.push('ignore');
-  for (const fd of hidden) stdio[fd] = nothing;
+  for (const fd of hidden) {
+    while (stdio.length < fd) stdio.push('ignore');
+    stdio[fd] = nothing;
+  }
   return { stdio, [Symbol.dispose]: () => closeSync(nothing) };
 }
 

@@ -81,7 +81,7 @@ export function readDescendants(pid: number): ProcessRow[] | undefined {
     const children = row === undefined ? undefined : childrenOf(next);
     if (row !== undefined) rows.push(row);
     if (next === pid && children === undefined) return undefined;
-    pending.push(...(children ?? []));
+    for (const child of children ?? []) pending.push(child);
   }
   return rows;
 }

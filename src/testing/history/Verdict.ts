@@ -67,11 +67,11 @@ export class Verdict {
     const lines = [`GUILTY${label} of ${this.violations.length} violation(s) of ${[...rules].join(', ')}`, sum];
     for (const [index, violation] of this.#chosen().entries()) {
       lines.push('', `${index + 1}. ${violation.rule}: ${violation.message}`, `   the rule: ${RULES[violation.rule]}`);
-      lines.push(...this.#around(violation));
+      for (const line of this.#around(violation)) lines.push(line);
     }
     const others = this.violations.filter((each) => !this.#chosen().includes(each));
-    if (others.length > 0)
-      lines.push('', ...others.slice(0, MAX_OTHERS).map(({ rule, message }) => `- ${rule}: ${message}`));
+    if (others.length > 0) lines.push('');
+    for (const { rule, message } of others.slice(0, MAX_OTHERS)) lines.push(`- ${rule}: ${message}`);
     if (others.length > MAX_OTHERS) lines.push(`- and ${others.length - MAX_OTHERS} more`);
     // Names may come from anywhere: a terminal is not to obey them.
     return lines.map((line) => line.replace(CONTROL, '?')).join('\n');

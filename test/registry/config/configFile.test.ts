@@ -178,3 +178,53 @@ test('no JSON at all makes the parser throw, and every problem is one line', () 
     }),
   );
 });
+
+test('of a file in which everything is wrong the first places are named, the others counted', () => {
+  const many = (count: number, of: (i: number) => [string, unknown]): object =>
+    Object.fromEntries(Array.from({ length: count }, (_, i) => of(i)));
+  const broken = parse({ ...many(1_500, (i) => [`s${i}`, { comand: 'x' }]), good: { command: 'x' } });
+  expect(broken.servers.map(({ name }) => name)).toEqual(['good']);
+  expect([broken.problems.length, broken.broken.size]).toEqual([1_000, 1_500]);
+  expect(broken.warnings.slice(-2)).toEqual(['/etc/mcp.json: 500 more warnings', '/etc/mcp.json: 500 more problems']);
+  expect(broken.warnings).toHaveLength(1_002);
+
+  const one = parse({ a: { command: 'x', args: Array(5_000).fill(1) }, b: { command: 5 } });
+  expect(one.problems).toHaveLength(22);
+  expect(one.problems.slice(-2).map(({ message }) => message)).toEqual([
+    '/etc/mcp.json: server "a": 4980 more places are wrong (line 1)',
+    '/etc/mcp.json: server "b", field command: expected a string (line 1)',
+  ]);
+
+  const text = `{"mcpServers":{${'"s":{"command":"x"},'.repeat(3_000)}"s":{"command":"y"}}}`;
+  const twice = parseConfig(text, { file: '/etc/mcp.json' });
+  expect(twice.servers).toMatchObject([{ name: 's', command: 'y' }]);
+  expect(twice.warnings).toHaveLength(101);
+  expect(twice.warnings.at(-1)).toBe('/etc/mcp.json: 2900 more fields stand there twice');
+
+  const [unset] = parse({ a: { command: `\${A}`.repeat(1_000) } }).problems;
+  expect(unset?.message).toMatch(/; and 990 more \(line 1\)$/);
+});
+
+test('lines are right wherever a value stands, in JSON and in TOML', () => {
+  const json = [
+    '{',
+    '"mcpServers": {',
+    '"a": { "command": "x", "args": [',
+    '"y",',
+    '5',
+    ']},',
+    '"b": {',
+    '',
+    '"command": 5}}}',
+  ];
+  expect(parseConfig(json.join('\n')).problems.map(({ field, line }) => [field, line])).toEqual([
+    ['args.1', 5],
+    ['command', 9],
+  ]);
+  const toml = ['# x', '[mcp_servers.a]', 'command = "x"', 'args = [1]', '', '[mcp_servers.b]', 'cmd = 5'];
+  const { problems } = parseConfig(toml.join('\n'), { file: 'config.toml' });
+  expect(problems.map(({ field, line }) => [field, line])).toEqual([
+    ['args.0', 4],
+    ['cmd', 7],
+  ]);
+});

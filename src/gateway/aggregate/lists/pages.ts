@@ -37,7 +37,7 @@ export function pageOf<T>(kind: string, entries: readonly Entry<T>[], cursor: un
 /** What holds of several lists together: the shortest time, and `private` if one is; no time when one is missing. */
 export function mergedHints(lists: readonly ServerList<unknown>[]): Required<Pick<ListHints, 'ttlMs' | 'cacheScope'>> {
   const times = lists.map(({ hints, missing }) => (missing ? 0 : (hints.ttlMs ?? 0)));
-  const ttlMs = Math.min(...times, Number.POSITIVE_INFINITY);
+  const ttlMs = times.reduce((least, each) => Math.min(least, each), Number.POSITIVE_INFINITY);
   const open = lists.every(({ hints, missing }) => !missing && hints.cacheScope === 'public');
   return {
     ttlMs: Number.isFinite(ttlMs) ? Math.max(0, Math.floor(ttlMs)) : 0,

@@ -101,7 +101,7 @@ export class PartitionTable implements PartitionHost<Partition>, Swept {
     if (!this.#states.resting) return undefined;
     const nowMs = this.#context.pool.clock.now();
     const pauses = [...this.#byKey.values()].map(({ health }) => health.pauseMs(nowMs)).filter((ms) => ms > 0);
-    return pauses.length === 0 ? undefined : Math.min(...pauses);
+    return pauses.length === 0 ? undefined : pauses.reduce((a, b) => Math.min(a, b));
   }
 
   /** What the newest handshake told, of any caller: for a caller of no principal only. */

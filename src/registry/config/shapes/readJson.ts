@@ -1,6 +1,6 @@
 import { getNodeValue, type Node, type ParseError, parseTree, printParseErrorCode, stripComments } from 'jsonc-parser';
 import { messageOf } from '../../../core/errors.js';
-import type { ConfigText, Path, Unreadable } from './ConfigText.js';
+import { type ConfigText, linesOf, type Path, type Unreadable } from './ConfigText.js';
 
 /** JSON, with comments and trailing commas where it has them. */
 export function readJson(text: string): ConfigText | Unreadable {
@@ -12,10 +12,12 @@ export function readJson(text: string): ConfigText | Unreadable {
     const error = 'error' in strict ? strict.error : new SyntaxError('it is empty');
     return stripComments(text) === text ? strictProblem(error, text) : problem(first, text, error);
   }
+  const lineAt = linesOf(text);
+  const offsets = new Offsets(tree);
   return {
     root: 'root' in strict ? strict.root : contentOf(tree),
-    lineOf: (path) => lineAt(text, offsetOf(tree, path)),
-    duplicates: [...duplicatesIn(tree, [])],
+    lineOf: (path) => lineAt(offsets.of(path)),
+    ...duplicatesIn(tree),
   };
 }
 
@@ -38,34 +40,62 @@ function contentOf(node: Node): unknown {
   );
 }
 
-/** Of the key that leads to a value, or of the value in an array. */
-function offsetOf(tree: Node, path: Path): number {
-  let node = tree;
-  let offset = tree.offset;
-  for (const key of path) {
-    const next =
-      node.type === 'array'
-        ? node.children?.[Number(key)]
-        : node.children?.findLast(({ children }) => children?.[0]?.value === String(key));
-    if (next === undefined) break;
-    offset = next.offset;
-    node = next.type === 'property' ? (next.children?.[1] ?? next) : next;
+/** Where values stand in the text. The keys of an object are looked through once, however many are asked for. */
+class Offsets {
+  readonly #tree: Node;
+  readonly #properties = new Map<Node, ReadonlyMap<unknown, Node>>();
+
+  constructor(tree: Node) {
+    this.#tree = tree;
   }
-  return offset;
+
+  /** Of the key that leads to a value, or of the value in an array; of the nearest one around what is not there. */
+  of(path: Path): number {
+    let node = this.#tree;
+    let { offset } = node;
+    for (const key of path) {
+      const next = node.type === 'array' ? node.children?.[Number(key)] : this.#propertiesOf(node).get(String(key));
+      if (next === undefined) break;
+      offset = next.offset;
+      node = next.type === 'property' ? (next.children?.[1] ?? next) : next;
+    }
+    return offset;
+  }
+
+  /** Of two with one name the last. */
+  #propertiesOf(node: Node): ReadonlyMap<unknown, Node> {
+    const known = this.#properties.get(node);
+    if (known !== undefined) return known;
+    const found = new Map((node.children ?? []).map((child) => [child.children?.[0]?.value as unknown, child]));
+    this.#properties.set(node, found);
+    return found;
+  }
 }
 
-function* duplicatesIn(node: Node, path: Path): Generator<Path> {
-  const seen = new Set<string>();
-  for (const [index, child] of (node.children ?? []).entries()) {
-    const [key, value] = child.type === 'property' ? (child.children ?? []) : [undefined, child];
-    const name = key === undefined ? index : String(key.value);
-    if (typeof name === 'string' && seen.has(name)) yield [...path, name];
-    if (typeof name === 'string') seen.add(name);
-    if (value?.children !== undefined) yield* duplicatesIn(value, [...path, name]);
-  }
-}
+/** Keys that stand twice and are named. */
+const MAX_DUPLICATES = 100;
 
-const lineAt = (text: string, offset: number): number => text.slice(0, offset).split('\n').length;
+function duplicatesIn(tree: Node): Pick<ConfigText, 'duplicates' | 'moreDuplicates'> {
+  const duplicates: Path[] = [];
+  let moreDuplicates = 0;
+  const path: (string | number)[] = [];
+  const look = (node: Node): void => {
+    const seen = new Set<string>();
+    for (const [index, child] of (node.children ?? []).entries()) {
+      const [key, value] = child.type === 'property' ? (child.children ?? []) : [undefined, child];
+      const name = key === undefined ? index : String(key.value);
+      path.push(name);
+      if (typeof name === 'string' && seen.has(name)) {
+        if (duplicates.length < MAX_DUPLICATES) duplicates.push([...path]);
+        else moreDuplicates++;
+      } else if (typeof name === 'string') seen.add(name);
+      if (value?.children !== undefined) look(value);
+      path.pop();
+    }
+  };
+  look(tree);
+  return { duplicates, moreDuplicates };
+}
 
 function problem(error: ParseError | undefined, text: string, cause: unknown): Unreadable {
   const offset = error?.offset ?? text.length;

@@ -5,8 +5,12 @@ import type { ConfigText, Path, Unreadable } from './ConfigText.js';
 export function readToml(text: string): ConfigText | Unreadable {
   try {
     const root = parse(text);
-    const lines = text.split('\n');
-    return { root, lineOf: (path) => lineOf(lines, path), duplicates: [] };
+    let lines: ReadonlyMap<string, number> | undefined;
+    const lineOf = (path: Path): number | undefined => {
+      lines ??= linesByPath(text);
+      return lineIn(lines, path.map(String));
+    };
+    return { root, lineOf, duplicates: [], moreDuplicates: 0 };
   } catch (error) {
     if (!(error instanceof TomlError)) throw error;
     const [first = ''] = error.message.split('\n');
@@ -18,22 +22,31 @@ export function readToml(text: string): ConfigText | Unreadable {
 const HEADER = /^\s*\[\[?([^\]]+)\]/;
 const KEY = /^\s*((?:[\w-]+|"[^"]*"|'[^']*'|\s*\.\s*)+?)\s*=/;
 
-/** The parser does not tell where a value stood: the line whose table and key lead deepest along the path. */
-function lineOf(lines: readonly string[], path: Path): number | undefined {
+/** The parser does not tell where a value stood: each table and key that the lines show, and the first line of it. */
+function linesByPath(text: string): ReadonlyMap<string, number> {
+  const found = new Map<string, number>();
   let table: readonly string[] = [];
-  let best: { readonly line: number; readonly depth: number } | undefined;
-  for (const [index, line] of lines.entries()) {
+  for (const [index, line] of text.split('\n').entries()) {
     const header = HEADER.exec(line)?.[1];
     if (header !== undefined) table = keysOf(header);
     const key = header === undefined ? KEY.exec(line)?.[1] : '';
     if (key === undefined) continue;
-    const at = [...table, ...keysOf(key)];
-    const depth = at.length;
-    const leads = depth <= path.length && at.every((each, i) => each === String(path[i]));
-    if (leads && depth > (best?.depth ?? 0)) best = { line: index + 1, depth };
+    const path = pathText([...table, ...keysOf(key)]);
+    if (!found.has(path)) found.set(path, index + 1);
   }
-  return best?.line;
+  return found;
 }
+
+/** The line whose table and key lead deepest along the path. */
+function lineIn(lines: ReadonlyMap<string, number>, path: readonly string[]): number | undefined {
+  for (let depth = path.length; depth > 0; depth--) {
+    const line = lines.get(pathText(path.slice(0, depth)));
+    if (line !== undefined) return line;
+  }
+  return undefined;
+}
+
+const pathText = (path: readonly string[]): string => JSON.stringify(path);
 
 function keysOf(dotted: string): string[] {
   return [...dotted.matchAll(/"([^"]*)"|'([^']*)'|([\w-]+)/g)].map(([, a, b, c]) => a ?? b ?? c ?? '');

@@ -44,11 +44,14 @@ export function referencesOf({ folder, variables, workspaceFolder, inputs }: Ref
     // A `~` at the beginning that is no home folder.
     '~': '~',
   };
+  let defaults: ReadonlyMap<unknown, unknown> | undefined;
   return (inner) => {
     if (Object.hasOwn(fixed, inner)) return { text: fixed[inner] ?? '' };
     const [kind = '', name = ''] = inner.split(/:(.*)/s);
     if (kind === 'env' && name !== '') return variable(name, variables);
-    return kind === 'input' && name !== '' ? input(name, inputs, variables) : undefined;
+    if (kind !== 'input' || name === '') return undefined;
+    defaults ??= defaultsOf(inputs);
+    return input(name, defaults, variables);
   };
 }
 
@@ -57,13 +60,18 @@ function variable(name: string, variables: Variables): Expansion {
   return value === undefined ? { problem: `variable ${name} is not set` } : { text: value };
 }
 
+/** The defaults of `inputs`, by id; of two with one id the first counts. */
+function defaultsOf(inputs: unknown): ReadonlyMap<unknown, unknown> {
+  const all = Array.isArray(inputs) ? inputs.filter(isObject) : [];
+  return new Map(all.reverse().map((each) => [each['id'], each['default']]));
+}
+
 /** An editor asks its user; here a variable answers, else the input's default. */
-function input(id: string, inputs: unknown, variables: Variables): Expansion {
+function input(id: string, defaults: ReadonlyMap<unknown, unknown>, variables: Variables): Expansion {
   const name = `INPUT_${id.toUpperCase().replace(/[^A-Z0-9]+/g, '_')}`;
   const given = Object.hasOwn(variables, name) ? variables[name] : undefined;
   if (given !== undefined) return { text: given };
-  const known = Array.isArray(inputs) ? inputs.find((each) => isObject(each) && each['id'] === id) : undefined;
-  const fallback = isObject(known) ? known['default'] : undefined;
+  const fallback = defaults.get(id);
   if (typeof fallback === 'string') return { text: fallback };
   return { problem: `input ${id} is asked for by an editor, and there is none here: set the variable ${name}` };
 }
