@@ -95,6 +95,18 @@ export function checkPart<T extends object>(
   throw new OptionError(option, value, expected);
 }
 
+/** An object of options, whatever stands in it. @throws OptionError */
+export function checkOptions<O extends object>(part: string, options: O): O {
+  if (typeof options === 'object' && options !== null && !Array.isArray(options)) return options;
+  throw new OptionError(part, options, 'an object of options');
+}
+
+/** Several of something, to go through. @throws OptionError */
+export function checkIterable<T>(option: string, value: Iterable<T>, expected: string): Iterable<T> {
+  if (typeof value === 'object' && value !== null && typeof value[Symbol.iterator] === 'function') return value;
+  throw new OptionError(option, value, expected);
+}
+
 /** The keys of `O` that have no default in `D`. */
 type Rest<O, D> = Exclude<keyof O, keyof D>;
 
@@ -113,8 +125,7 @@ export function withDefaults<O extends object, const D extends Partial<Record<ke
   defaults: D,
   others: { readonly [K in Rest<O, D>]-?: true },
 ): Resolved<O, D> {
-  if (typeof options !== 'object' || options === null || Array.isArray(options))
-    throw new OptionError(part, options, 'an object of options');
+  checkOptions(part, options);
   const result: Record<string, unknown> = { ...defaults };
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(defaults, name) && !Object.hasOwn(others, name)) {
@@ -130,6 +141,7 @@ export type Names<O> = { readonly [K in keyof O]-?: true };
 
 /** For options that come with each call: a look at their names alone. @throws OptionError for one that is not in `names` */
 export function checkNames(part: string, options: object, names: Readonly<Record<string, true>>): void {
+  if (typeof options !== 'object' || options === null) checkOptions(part, options);
   for (const name in options) {
     if (names[name] === true) continue;
     const value = (options as Readonly<Record<string, unknown>>)[name];

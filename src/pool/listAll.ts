@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Params } from '../connection/protocol/messages.js';
 import { ProtocolError, RpcError } from '../core/errors.js';
 import { type Logger, silentLogger } from '../core/logger.js';
-import { checkBytes, checkCount, checkMs, checkNames, type Names } from '../core/options.js';
+import { checkBytes, checkCount, checkMs, checkNames, checkOneOf, type Names } from '../core/options.js';
 import { LIST_DEFAULTS, type ListBounds } from './ListBounds.js';
 import type { CompleteList, ListItems, ListKind } from './McpPool.js';
 
@@ -41,7 +41,7 @@ export async function listAll<K extends ListKind>(
   kind: K,
   bounds: ListBounds = {},
 ): Promise<CompleteList<ListItems[K]>> {
-  const method = METHODS[kind];
+  const method = METHODS[checkOneOf('kind', kind, Object.keys(METHODS) as ListKind[])];
   const { maxPages, maxItems, maxBytes, maxTotalTimeoutMs } = checked(bounds);
   const untilMs = nowMs() + maxTotalTimeoutMs;
   const items: ListItems[K][] = [];

@@ -90,3 +90,35 @@ test('the primitives refuse options of one wait that do not exist', async () => 
   await using resources = new ResourcePool({ create: async () => ({}), destroy: async () => undefined }, {});
   await expect(resources.acquire(odd({ timeoutMs: 5 }))).rejects.toThrow(/acquire\.timeoutMs/);
 });
+
+test('a name that is no name, options that are no object and configs that cannot be gone through are refused by name', async () => {
+  await using pool = new UnifiedPool();
+  pool.addServer({ name: 'a', transport: 'stdio', command: 'no-such-program' });
+  const odd = (value: unknown): never => value as never;
+  const calls: [() => unknown, RegExp][] = [];
+  for (const value of [undefined, null, 5, {}, Symbol('s')]) {
+    for (const method of ['state', 'stats', 'info', 'stopServer', 'restartServer', 'removeServer'] as const)
+      calls.push([() => pool[method](odd(value)), /option server: got/]);
+    calls.push([() => pool.request(odd(value), 'ping'), /option server: got/]);
+    calls.push([() => pool.listAll('a', odd(value)), /option kind: got/]);
+  }
+  for (const value of [undefined, null, 5, 'x']) {
+    calls.push([() => pool.addServer(odd(value)), /option server: got .*an object/]);
+    calls.push([() => pool.startAll(odd(value)), /option servers: got .*iterable/]);
+    calls.push([() => pool.apply(odd(value)), /option servers: got .*iterable/]);
+    calls.push([() => pool.subscribe('a', {}, odd(value)), /option subscribe: got/]);
+  }
+  for (const value of [null, 5, 'x', []]) {
+    calls.push([() => pool.listAll('a', 'tools', odd(value)), /option listAll: got/]);
+    calls.push([() => pool.apply([], odd(value)), /option apply: got/]);
+  }
+  calls.push([() => pool.listAll('a', odd('__proto__')), /option kind: got "__proto__"/]);
+  for (const [call, says] of calls) {
+    const error = await Promise.resolve()
+      .then(call)
+      .catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(OptionError);
+    expect(String(error)).toMatch(says);
+  }
+  expect(await pool.startAll([odd(null)])).toMatchObject({ failed: [{ error: { code: 'ERR_OPTION' } }] });
+});

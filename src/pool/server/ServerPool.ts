@@ -5,10 +5,10 @@ import { PoolMiddleware } from '../../connection/calls/PoolMiddleware.js';
 import type { Params } from '../../connection/protocol/messages.js';
 import { type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import type { GracePeriod } from '../../core/close/GracePeriod.js';
-import { ClosedError, type PoolkitError, ServerNotFoundError } from '../../core/errors.js';
+import { ClosedError, type PoolkitError } from '../../core/errors.js';
 import { Emitter, type Listener } from '../../core/events.js';
 import { listenerErrors } from '../../core/limitedLogger.js';
-import { nearNames } from '../../core/nearNames.js';
+import { checkOptions } from '../../core/options.js';
 import type { ServerConfig } from '../../registry/config/ServerConfig.js';
 import type { Connector } from '../connectors/Connector.js';
 import type { ListBounds } from '../ListBounds.js';
@@ -40,7 +40,6 @@ import { Sweeper } from './limits/Sweeper.js';
 import { type PoolOptions, resolvePoolOptions } from './options.js';
 import { type AnyServer, ServerTable } from './ServerTable.js';
 
-type SubscribeOptions = Parameters<McpPool['subscribe']>[2];
 /**
  * Servers by name over a `Connector`: what `StdioPool`, `HTTPClientPool`, `SSEPool` and `UnifiedPool` are. It finds the
  * server and hands on; each server keeps its own connections, and none disturbs another.
@@ -118,7 +117,7 @@ export abstract class ServerPool implements McpPool {
   }
 
   apply(configs: Iterable<ServerConfig>, options: { readonly signal?: AbortSignal } = {}): Promise<ApplyReport> {
-    return this.#servers.apply([...configs], options.signal, () => this.#scope.assertOpen());
+    return this.#servers.apply(configs, options, () => this.#scope.assertOpen());
   }
 
   inspect(): PoolInspection {
@@ -221,8 +220,9 @@ export abstract class ServerPool implements McpPool {
   async listAll<K extends ListKind>(
     name: string,
     kind: K,
-    { caller, signal, ...bounds }: ListBounds & Pick<RequestOptions, 'caller' | 'signal'> = {},
+    options: ListBounds & Pick<RequestOptions, 'caller' | 'signal'> = {},
   ): Promise<CompleteList<ListItems[K]>> {
+    const { caller, signal, ...bounds } = checkOptions('listAll', options);
     const { clock, logger } = this.#context.pool;
     const call = { ...(caller && { caller }), ...(signal && { signal }) };
     const request = (method: string, params: Params, deadlineMs: number): Promise<unknown> =>
@@ -230,8 +230,13 @@ export abstract class ServerPool implements McpPool {
     return listAll({ server: name, request, nowMs: () => clock.now(), logger }, kind, bounds);
   }
 
-  async subscribe(name: string, filter: SubscriptionFilter, options: SubscribeOptions): Promise<Subscription> {
+  async subscribe(
+    name: string,
+    filter: SubscriptionFilter,
+    options: Parameters<McpPool['subscribe']>[2],
+  ): Promise<Subscription> {
     this.#scope.assertOpen();
+    checkOptions('subscribe', options);
     const onNotification = this.#middleware.listener(name, options.caller, options.onNotification);
     return this.#server(name).subscribe(filter, { ...options, onNotification });
   }
@@ -283,7 +288,7 @@ export abstract class ServerPool implements McpPool {
     } catch (error) {
       return error as PoolkitError;
     }
-    return new ServerNotFoundError(name, nearNames(name, this.#byName.keys()));
+    return this.#servers.missing(name);
   }
 
   async #release(grace: GracePeriod): Promise<void> {

@@ -2,7 +2,9 @@ import { Mutex } from 'async-mutex';
 import type { Evictable } from '../../concurrent/ConnectionLimit.js';
 import { type CloseOptions, checkClose } from '../../core/close/CloseScope.js';
 import type { GracePeriod } from '../../core/close/GracePeriod.js';
-import { messageOf, OptionError, PoolkitError, StartError } from '../../core/errors.js';
+import { messageOf, OptionError, PoolkitError, ServerNotFoundError, StartError } from '../../core/errors.js';
+import { nearNames } from '../../core/nearNames.js';
+import { checkIterable, checkOptions } from '../../core/options.js';
 import { failuresOf } from '../../core/wait/settleAll.js';
 import { checkServerConfig } from '../../registry/config/checkServerConfig.js';
 import { fingerprint } from '../../registry/config/fingerprint.js';
@@ -16,6 +18,11 @@ import { ServerGroup } from './ServerGroup.js';
 
 /** A server, or several targets as one. */
 export type AnyServer = Server | ServerGroup;
+
+/** Those there are at this moment. @throws OptionError for what cannot be gone through */
+const checkConfigs = (configs: Iterable<ServerConfig>): ServerConfig[] => [
+  ...checkIterable('servers', configs, 'configs of servers, in an array or another iterable'),
+];
 
 /** The servers of a pool by name: which there are, and which are on their way out. */
 export class ServerTable {
@@ -44,6 +51,12 @@ export class ServerTable {
     return held.fingerprint === fingerprint(config);
   }
 
+  /** Why there is none of that name. */
+  missing(name: string): PoolkitError {
+    if (typeof name !== 'string') return new OptionError('server', name, "a server's name");
+    return new ServerNotFoundError(name, nearNames(name, this.#servers.keys()));
+  }
+
   /** @throws OptionError; nothing has happened then. */
   add(config: ServerConfig): void {
     const server = this.#make(config);
@@ -65,13 +78,19 @@ export class ServerTable {
   }
 
   /** Adds, removes and replaces, one apply after the other. `assertOpen` throws once the pool refuses. */
-  apply(configs: readonly ServerConfig[], signal: AbortSignal | undefined, assertOpen: () => void) {
+  async apply(
+    configs: Iterable<ServerConfig>,
+    options: { readonly signal?: AbortSignal },
+    assertOpen: () => void,
+  ): Promise<ApplyReport> {
+    const { signal } = checkOptions('apply', options);
+    const given = checkConfigs(configs);
     return this.#applying.runExclusive(async (): Promise<ApplyReport> => {
       assertOpen();
       signal?.throwIfAborted();
       const fresh = new Map<string, AnyServer>();
-      for (const config of configs) {
-        if (fresh.has(config.name)) throw new OptionError('name', config.name, 'a name that no other config has');
+      for (const config of given) {
+        if (fresh.has(config?.name)) throw new OptionError('name', config.name, 'a name that no other config has');
         fresh.set(config.name, this.#make(config));
       }
       const same = [...fresh].filter(
@@ -186,7 +205,7 @@ export class ServerTable {
     const started: string[] = [];
     const failed: { name: string; error: PoolkitError }[] = [];
     const one = async (config: ServerConfig): Promise<void> => {
-      const { name } = config;
+      const name = String(config?.name);
       try {
         await start(config);
         started.push(name);
@@ -195,7 +214,7 @@ export class ServerTable {
         failed.push({ name, error: known ? thrown : new StartError(name, messageOf(thrown), {}, thrown) });
       }
     };
-    await Promise.all([...configs].map(one));
+    await Promise.all(checkConfigs(configs).map(one));
     return { started, failed };
   }
 

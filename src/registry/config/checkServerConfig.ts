@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import { OptionError, show } from '../../core/errors.js';
-import { checkNames, checkOneOf, checkText, type Names } from '../../core/options.js';
+import { checkNames, checkOneOf, checkOptions, checkText, type Names } from '../../core/options.js';
 import { settingsSchema } from './entrySchema.js';
 import { type OAuthSettings, oauthProblem, oauthSchema } from './OAuthSettings.js';
 import type {
@@ -80,7 +80,7 @@ const TIMEOUTS: Names<NonNullable<ServerSettings['timeouts']>> = { default: true
 
 /** Checks a config made by a program and hands it back. @throws OptionError naming server, field and what was expected */
 export function checkServerConfig<C extends ServerConfig>(config: C): C {
-  const name = checkText('name', config.name);
+  const name = checkText('name', checkOptions('server', config).name);
   const badName = nameProblem(name);
   if (badName !== undefined) throw new OptionError('name', name, badName);
   const option = (field: string): string => `servers[${show(name)}].${field}`;
