@@ -40,6 +40,8 @@ import { Sweeper } from './limits/Sweeper.js';
 import { type PoolOptions, resolvePoolOptions } from './options.js';
 import { type AnyServer, ServerTable } from './ServerTable.js';
 
+type SubscribeOptions = Parameters<McpPool['subscribe']>[2];
+
 /**
  * Servers by name over a `Connector`: what `StdioPool`, `HTTPClientPool`, `SSEPool` and `UnifiedPool` are. It finds the
  * server and hands on; each server keeps its own connections, and none disturbs another.
@@ -230,11 +232,7 @@ export abstract class ServerPool implements McpPool {
     return listAll({ server: name, request, nowMs: () => clock.now(), logger }, kind, bounds);
   }
 
-  async subscribe(
-    name: string,
-    filter: SubscriptionFilter,
-    options: Parameters<McpPool['subscribe']>[2],
-  ): Promise<Subscription> {
+  async subscribe(name: string, filter: SubscriptionFilter, options: SubscribeOptions): Promise<Subscription> {
     this.#scope.assertOpen();
     checkOptions('subscribe', options);
     const onNotification = this.#middleware.listener(name, options.caller, options.onNotification);
@@ -285,10 +283,10 @@ export abstract class ServerPool implements McpPool {
   #refusal(name: string): PoolkitError {
     try {
       this.#scope.assertOpen();
+      return this.#servers.missing(name);
     } catch (error) {
       return error as PoolkitError;
     }
-    return this.#servers.missing(name);
   }
 
   async #release(grace: GracePeriod): Promise<void> {
