@@ -41,7 +41,6 @@ import { type PoolOptions, resolvePoolOptions } from './options.js';
 import { type AnyServer, ServerTable } from './ServerTable.js';
 
 type SubscribeOptions = Parameters<McpPool['subscribe']>[2];
-
 /**
  * Servers by name over a `Connector`: what `StdioPool`, `HTTPClientPool`, `SSEPool` and `UnifiedPool` are. It finds the
  * server and hands on; each server keeps its own connections, and none disturbs another.
