@@ -25,7 +25,8 @@ export class FetchResponse extends Writable {
   readonly #headers = new Map<string, string>();
   #resolve!: (response: Response) => void;
   #sent = false;
-  #left = false;
+  /** Why its client has gone. */
+  #left: Error | undefined;
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
   /** A chunk that was handed over, and is not asked beyond yet. */
   #taken: Done | undefined;
@@ -117,21 +118,20 @@ export class FetchResponse extends Writable {
     clearTimeout(this.#stall);
     if (!this.#sent) this.#resolve(new Response(null, { status: GONE }));
     // After a whole body, and after a reader's own cancel, there is no one to tell.
-    else if (!this.writableFinished) this.#break(error ?? new Error('the answer broke off'));
+    else if (!this.writableFinished) this.#break(error ?? this.#left ?? new Error('the answer broke off'));
     this.req.destroy();
     done(error);
   }
 
-  /** Its client has gone: no one is told that the answer is not whole. */
-  leave(): void {
-    this.#left = true;
+  /** Its client has gone. A reader that is still there is told that it is not whole, and why. */
+  leave(reason: unknown): void {
+    this.#left ??= reason instanceof Error ? reason : new Error('the request was aborted', { cause: reason });
     this.destroy();
   }
 
   #break(reason: Error): void {
     try {
-      if (this.#left) this.#controller?.close();
-      else this.#controller?.error(reason);
+      this.#controller?.error(reason);
     } catch {
       // Closed or cancelled already.
     }

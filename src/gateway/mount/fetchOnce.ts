@@ -26,13 +26,13 @@ export function fetchOnce(
   }
   const response = new FetchResponse(incoming.incoming);
   const { signal } = request;
-  const gone = (): void => response.leave();
+  const gone = (): void => response.leave(signal?.reason);
   signal?.addEventListener('abort', gone, { once: true });
   // A request that is collected as garbage takes the abort of its signal with it: it is kept until the response is over.
   response.once('close', () => request.signal?.removeEventListener('abort', gone));
   // A body that breaks off is a client that went away in the middle of its request.
   incoming.once('close', () => {
-    if (!incoming.readableEnded) gone();
+    if (!incoming.readableEnded) response.leave(new Error('the body of the request broke off'));
   });
   if (signal?.aborted) gone();
   else handle(incoming.incoming, response.outgoing);

@@ -153,10 +153,14 @@ test('fetch streams both ways, and an abort or a reader that cancels ends the ca
     const answer = await post(rpc('tools/call', params, 3), modern, control.signal);
     expect(answer.headers.get('content-type')).toBe('text/event-stream');
     expect(pool.stats('everything').inFlight).toBe(1);
-    // A request that no one holds any more must not take its abort along.
-    collectGarbage();
-    if (leave === 'abort') control.abort();
-    else await answer.body?.cancel();
+    if (leave === 'abort') {
+      const rest = answer.text();
+      // A request that no one holds any more must not take its abort along.
+      collectGarbage();
+      control.abort(new Error('no longer wanted'));
+      // What came of it must not pass for the whole.
+      await expect(rest).rejects.toThrow('no longer wanted');
+    } else await answer.body?.cancel();
     await vi.waitFor(() => expect(pool.stats('everything').inFlight).toBe(0), PATIENT);
   }
 
