@@ -14,43 +14,52 @@ export interface EventStreamBounds {
   readonly stallTimeoutMs: number;
 }
 
-/** A response of server-sent events, one JSON-RPC message each. What a slow reader does not take is bounded. */
+const HEAD = Object.freeze({
+  'content-type': 'text/event-stream',
+  'cache-control': 'no-cache, no-transform',
+  // nginx, and others who took the header over, hold a response back otherwise.
+  'x-accel-buffering': 'no',
+});
+/** So much is gathered for one write; then it is written before the turn is over. */
+const MAX_GATHERED_BYTES = 16 * 1_024;
+
+/**
+ * A response of server-sent events, one JSON-RPC message each. What a slow reader does not take is bounded. The small messages of
+ * one turn of the event loop leave in one write, the first with the head of the response; a stream that ends in the turn in which
+ * it began is a response of known length.
+ */
 export class EventStream implements MessageStream {
   readonly #response: ServerResponse;
   readonly #bounds: EventStreamBounds;
-  /** Frames that were written and have not left yet. */
-  readonly #unsent = new Set<{ readonly frame: Frame }>();
+  readonly #headers: Readonly<Record<string, string>> | undefined;
+  /** Frames that count as held, in order: those that are gathered, behind those that were written and have not left yet. */
+  readonly #unsent: Frame[] = [];
+  /** Frames of `#unsent` that are gathered. */
+  #gathered = 0;
+  /** Events to be written at the end of the turn; a character for each byte. */
+  #text = '';
+  /** An answer is among them. */
+  #answers = false;
+  #turn: NodeJS.Immediate | undefined;
 
-  constructor(response: ServerResponse, bounds: EventStreamBounds, headers: Readonly<Record<string, string>> = {}) {
+  constructor(response: ServerResponse, bounds: EventStreamBounds, headers?: Readonly<Record<string, string>>) {
     this.#response = response;
     this.#bounds = bounds;
-    response.writeHead(200, {
-      'content-type': 'text/event-stream',
-      'cache-control': 'no-cache, no-transform',
-      // nginx, and others who took the header over, hold a response back otherwise.
-      'x-accel-buffering': 'no',
-      ...headers,
-    });
-    response.flushHeaders();
-    response.once('close', () => {
-      for (const each of this.#unsent) each.frame.release(bounds.held);
-      this.#unsent.clear();
-    });
+    this.#headers = headers;
+    response.once('close', () => this.#closed());
+    // A client that opened a stream in order to listen waits for its head; what belongs to a call begins with a message.
+    if (response.req.method === 'GET') this.flush();
+    else this.#turn = setImmediate(flush, this);
   }
 
   /** A message that may be lost: false when the reader is too slow, or too much is held for all, and it was dropped. */
   offer(message: string | Frame, eventId?: string): boolean {
     const { writableLength, writableEnded, destroyed } = this.#response;
     const { maxStreamBufferBytes, held } = this.#bounds;
-    if (writableEnded || destroyed || writableLength > maxStreamBufferBytes) return false;
+    if (writableEnded || destroyed || writableLength + this.#text.length > maxStreamBufferBytes) return false;
     const frame = typeof message === 'string' ? new Frame(message) : message;
     if (!frame.hold(held)) return false;
-    const entry = { frame };
-    this.#unsent.add(entry);
-    if (eventId !== undefined) this.#response.write(`id: ${eventId}\n`);
-    this.#response.write(frame.bytes, () => {
-      if (this.#unsent.delete(entry)) frame.release(held);
-    });
+    this.#add(frame, true, false, eventId);
     return true;
   }
 
@@ -58,31 +67,104 @@ export class EventStream implements MessageStream {
   send(message: JsonBody | Frame, eventId?: string): void {
     const { writableEnded, destroyed } = this.#response;
     if (writableEnded || destroyed) return;
-    const { held, stallTimeoutMs } = this.#bounds;
     const frame = message instanceof Frame ? message : new Frame(message);
-    const entry = { frame };
-    const counts = frame.hold(held);
-    if (counts) this.#unsent.add(entry);
-    let taken = (): void => undefined;
-    if (eventId !== undefined) this.#response.write(`id: ${eventId}\n`);
-    this.#response.write(frame.bytes, () => {
-      taken();
-      if (this.#unsent.delete(entry)) frame.release(held);
-    });
-    taken = cutWhileStalled(this.#response, stallTimeoutMs);
+    this.#add(frame, frame.hold(this.#bounds.held), true, eventId);
   }
 
   /** An event without data: what a client that loses the stream resumes behind, and when. */
   prime(eventId: string, retryMs: number): void {
-    this.#response.write(`id: ${eventId}\nretry: ${retryMs}\ndata:\n\n`);
+    this.#gather(`id: ${eventId}\nretry: ${retryMs}\ndata:\n\n`);
   }
 
   heartbeat(): void {
     const { writableLength, writableEnded, destroyed } = this.#response;
-    if (writableLength === 0 && !writableEnded && !destroyed) this.#response.write(':\n\n');
+    if (writableLength + this.#text.length === 0 && !writableEnded && !destroyed) this.#gather(':\n\n');
+  }
+
+  /** Writes what is gathered now, the head first: something else is to be written behind it. */
+  flush(): void {
+    this.#endTurn();
+    const response = this.#response;
+    if (response.writableEnded || response.destroyed) return;
+    this.#begin();
+    // Node writes the head with the first of the body.
+    if (this.#text === '') response.flushHeaders();
+    else this.#write(this.#text);
   }
 
   end(): void {
-    this.#response.end();
+    this.#endTurn();
+    const response = this.#response;
+    if (response.writableEnded || response.destroyed) return;
+    this.#begin(this.#text.length);
+    // What counts as held does so until the response is over.
+    response.end(this.#text, 'latin1');
+    if (this.#answers) cutWhileStalled(response, this.#bounds.stallTimeoutMs);
+    this.#text = '';
+  }
+
+  /** `length`: of a body that is known as a whole. */
+  #begin(length?: number): void {
+    if (this.#response.headersSent) return;
+    const head = length === undefined ? HEAD : { ...HEAD, 'content-length': length };
+    this.#response.writeHead(200, this.#headers === undefined ? head : { ...head, ...this.#headers });
+  }
+
+  /** `held`: it counts as held. */
+  #add(frame: Frame, held: boolean, answer: boolean, eventId: string | undefined): void {
+    const line = eventId === undefined ? '' : `id: ${eventId}\n`;
+    const { latin1 } = frame;
+    // For a reader that is behind there is no copy: what it has yet to take is the frame's own bytes.
+    if (latin1 !== undefined && this.#response.writableLength === 0) {
+      this.#hold(frame, held, answer);
+      this.#gather(line + latin1);
+      return;
+    }
+    this.#text += line;
+    if (this.#text !== '') this.flush();
+    this.#begin();
+    this.#hold(frame, held, answer);
+    this.#write(frame.bytes());
+  }
+
+  #hold(frame: Frame, held: boolean, answer: boolean): void {
+    if (answer) this.#answers = true;
+    if (!held) return;
+    this.#unsent.push(frame);
+    this.#gathered++;
+  }
+
+  #gather(text: string): void {
+    this.#text += text;
+    if (this.#text.length > MAX_GATHERED_BYTES) this.flush();
+    else this.#turn ??= setImmediate(flush, this);
+  }
+
+  #write(data: string | Buffer): void {
+    const { held, stallTimeoutMs } = this.#bounds;
+    const frames = this.#gathered;
+    const answers = this.#answers;
+    this.#text = '';
+    this.#gathered = 0;
+    this.#answers = false;
+    let taken = (): void => undefined;
+    this.#response.write(data, 'latin1', () => {
+      taken();
+      for (const frame of this.#unsent.splice(0, frames)) frame.release(held);
+    });
+    if (answers) taken = cutWhileStalled(this.#response, stallTimeoutMs);
+  }
+
+  #endTurn(): void {
+    clearImmediate(this.#turn);
+    this.#turn = undefined;
+  }
+
+  #closed(): void {
+    this.#endTurn();
+    for (const frame of this.#unsent.splice(0)) frame.release(this.#bounds.held);
+    this.#text = '';
   }
 }
+
+const flush = (stream: EventStream): void => stream.flush();

@@ -90,16 +90,18 @@ export class PostReply implements Reply {
   }
 
   large(idText: string, onRoom: () => void): ResultSink | undefined {
-    const event = this.#stream instanceof EventStream;
+    const stream = this.#stream;
+    const event = stream instanceof EventStream;
     if (this.#large !== undefined || this.#left !== 1 || this.#options.batch) return undefined;
     // A stream that can be resumed keeps an answer whole until it has left.
-    if (!event && (this.#stream !== undefined || !LargeAnswer.fits(this.#response))) return undefined;
+    if (!event && (stream !== undefined || !LargeAnswer.fits(this.#response))) return undefined;
     const { bounds } = this.#options;
     // Its client has gone: what comes is passed over.
     if (this.#response.destroyed || !LargeAnswer.hasRoom(bounds)) {
       this.#lost = new LostAnswer();
       return this.#lost;
     }
+    if (event) stream.flush();
     this.#large = new LargeAnswer(this.#response, headOf(idText), event, bounds, onRoom);
     return this.#large;
   }

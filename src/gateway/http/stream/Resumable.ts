@@ -64,7 +64,7 @@ export class Resumable implements SessionStream, KeptBytes {
   }
 
   /** The client's connection for it, from here on; an older one ends. */
-  attach(response: ServerResponse, headers: Readonly<Record<string, string>> = {}): void {
+  attach(response: ServerResponse, headers?: Readonly<Record<string, string>>): void {
     this.#stream?.end();
     this.#stream = undefined;
     // Its 'close' has been: the client comes back with another, or not at all.
@@ -94,7 +94,7 @@ export class Resumable implements SessionStream, KeptBytes {
   /** A message that may be lost: false when it reached no connection. It is kept all the same. */
   offer(message: string | Frame): boolean {
     const frame = typeof message === 'string' ? new Frame(message) : message;
-    const seq = this.#keep(frame, frame.bytes.length <= MAX_KEPT_BYTES);
+    const seq = this.#keep(frame, frame.length <= MAX_KEPT_BYTES);
     return this.#stream?.offer(frame, `${this.id}_${seq}`) === true;
   }
 
@@ -136,11 +136,11 @@ export class Resumable implements SessionStream, KeptBytes {
     const seq = ++this.#seq;
     if (this.#forgotten || !worth || !frame.hold(held, true)) return seq;
     this.#kept.push({ seq, frame });
-    this.#bytes += frame.bytes.length;
+    this.#bytes += frame.length;
     // The newest stays, however large: it is the answer then.
     while (this.#bytes > MAX_KEPT_BYTES && this.#kept.length > 1) {
       const oldest = this.#kept.shift();
-      this.#bytes -= oldest?.frame.bytes.length ?? 0;
+      this.#bytes -= oldest?.frame.length ?? 0;
       oldest?.frame.release(held);
     }
     return seq;

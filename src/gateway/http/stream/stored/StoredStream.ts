@@ -58,7 +58,7 @@ export class StoredStream implements SessionStream {
     return this.#ended;
   }
 
-  attach(response: ServerResponse, headers: Readonly<Record<string, string>> = {}): void {
+  attach(response: ServerResponse, headers?: Readonly<Record<string, string>>): void {
     this.#stream?.end();
     this.#stream = undefined;
     // Its 'close' has been.
@@ -88,7 +88,7 @@ export class StoredStream implements SessionStream {
         if (!EVENT_ID.test(id)) return;
         const frame = new Frame(JSON.stringify(message));
         // It is in the store: a client that reads comes back for it.
-        if (this.#options.bounds.held.hasRoom(frame.bytes.length)) stream?.send(frame, id);
+        if (this.#options.bounds.held.hasRoom(frame.length)) stream?.send(frame, id);
         else response.destroy();
       };
       await this.#asked('replay', () => this.#options.store.replayEventsAfter(eventId, { send }), REPLAY_TIMEOUT_MS);
@@ -104,10 +104,10 @@ export class StoredStream implements SessionStream {
     const frame = typeof message === 'string' ? new Frame(message) : message;
     const { held, maxStreamBufferBytes } = this.#options.bounds;
     if (this.#ended || this.#waitingBytes > maxStreamBufferBytes || !frame.hold(held)) return false;
-    this.#waitingBytes += frame.bytes.length;
+    this.#waitingBytes += frame.length;
     this.#next(async () => {
       const id = await this.#stored(frame.json);
-      this.#waitingBytes -= frame.bytes.length;
+      this.#waitingBytes -= frame.length;
       frame.release(held);
       this.#stream?.offer(frame, id);
     });
