@@ -16,6 +16,7 @@ const PRESENCE_MS = 20_000;
 const MAX_MESSAGE_BYTES = 4 * 1_024 * 1_024;
 const MAX_BUFFERED_BYTES = 64 * 1_024 * 1_024;
 const GRACE_MS = 2_000;
+const STALL_TIMEOUT_MS = 30_000;
 
 /** `mcp-poolkit connect`: resolves when its client has closed its end, its parent is gone or a signal came. */
 export async function connect(url: URL, options: ConnectOptions): Promise<void> {
@@ -35,6 +36,7 @@ export async function connect(url: URL, options: ConnectOptions): Promise<void> 
       ...(starter && { revive: (signal) => starter.start(signal) }),
       maxMessageBytes: MAX_MESSAGE_BYTES,
       maxBufferedBytes: MAX_BUFFERED_BYTES,
+      stallTimeoutMs: STALL_TIMEOUT_MS,
       graceMs: GRACE_MS,
       signal: stop.signal,
     });

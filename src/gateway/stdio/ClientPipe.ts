@@ -1,25 +1,44 @@
 import { once } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
 import { LineReader } from '../../connection/stdio/LineReader.js';
+import type { Clock } from '../../core/clock.js';
+import { StallWatch } from './StallWatch.js';
 
 export interface ClientPipeOptions {
   readonly input: Readable;
   readonly output: Writable;
   readonly maxMessageBytes: number;
   readonly maxBufferedBytes: number;
+  /** A client that takes nothing of what waits for so long, in ms, is gone. */
+  readonly stallTimeoutMs: number;
+  readonly clock: Clock;
+  readonly onStall: () => void;
   readonly onLine: (line: string) => void;
   readonly onOversized: (bytes: number) => void;
 }
 
-/** A client's two pipes: lines in, lines out, and nothing else. While it does not read, nothing is read from it. */
+/**
+ * A client's two pipes: lines in, lines out, and nothing else. While it does not read, nothing is read from it, not even that it has closed its
+ * end: one that takes nothing for `stallTimeoutMs` is cut, as over HTTP.
+ */
 export class ClientPipe {
   readonly #options: ClientPipeOptions;
   readonly #over = new AbortController();
+  readonly #writes: StallWatch;
   #dropped = 0;
+  #stalled = false;
 
   constructor(options: ClientPipeOptions) {
     this.#options = options;
     const { input, output, onLine, onOversized } = options;
+    this.#writes = new StallWatch({
+      ...options,
+      onStall: () => {
+        this.#stalled = true;
+        options.onStall();
+        this.stop();
+      },
+    });
     const reader = new LineReader(options.maxMessageBytes, {
       onLine: (line) => onLine(line.toString('utf8')),
       onOversized: (_head, _tail, bytes) => onOversized(bytes),
@@ -56,7 +75,7 @@ export class ClientPipe {
   send(text: string): void {
     const { output } = this.#options;
     if (!output.writable) return;
-    output.write(`${/[\r\n]/.test(text) ? text.replace(/[\r\n]+/g, ' ') : text}\n`);
+    this.#writes.write(`${/[\r\n]/.test(text) ? text.replace(/[\r\n]+/g, ' ') : text}\n`);
   }
 
   /** The same for what may be lost: dropped while the client reads too slowly. */
@@ -76,7 +95,8 @@ export class ClientPipe {
   /** Until what was written has left, or the reader is gone. */
   async flushed(): Promise<void> {
     const { output } = this.#options;
-    if (!output.writable || output.writableLength === 0) return;
+    this.#writes[Symbol.dispose]();
+    if (this.#stalled || !output.writable || output.writableLength === 0) return;
     await once(output, 'drain', { signal: AbortSignal.timeout(FLUSH_MS) }).catch(() => undefined);
   }
 }

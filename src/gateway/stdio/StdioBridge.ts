@@ -28,6 +28,8 @@ export interface StdioBridgeOptions {
   readonly revive?: (signal: AbortSignal) => Promise<void>;
   readonly maxMessageBytes: number;
   readonly maxBufferedBytes: number;
+  /** A client that takes nothing of what waits for it for so long, in ms, is gone. */
+  readonly stallTimeoutMs: number;
   /** How long calls in flight may still take when the client has closed its end, in ms. */
   readonly graceMs: number;
   readonly signal?: AbortSignal;
@@ -74,6 +76,12 @@ export class StdioBridge {
     });
     this.#pipe = new ClientPipe({
       ...options,
+      clock: this.#clock,
+      onStall: () =>
+        this.#logger.warn(
+          { stallTimeoutMs: options.stallTimeoutMs },
+          'the client reads nothing of what waits for it: it is cut',
+        ),
       onLine: (line) => this.#onLine(line),
       onOversized: (bytes) =>
         this.#fail('null', { code: RPC_CODES.invalidRequest, message: `a message of ${bytes} bytes is too large` }),

@@ -32,12 +32,13 @@ export interface StdioFrontHost {
   readonly admission: Admission | undefined;
   readonly maxBodyBytes: number;
   readonly maxBufferedBytes: number;
+  readonly stallTimeoutMs: number;
   readonly signal: AbortSignal;
   readonly logger: Logger;
 }
 
 /**
- * Serves one client over two pipes, until it closes its end or the gateway closes. Its requests take the way of all others, over
+ * Serves one client over two pipes, until it closes its end, takes nothing for `stallTimeoutMs`, or the gateway closes. Its requests take the way of all others, over
  * connections that never leave the process. @throws OptionError
  */
 export function serveStdio(host: StdioFrontHost, given: StdioFrontOptions): Promise<void> {
@@ -54,7 +55,7 @@ export function serveStdio(host: StdioFrontHost, given: StdioFrontOptions): Prom
   }
   if (user !== undefined) checkText('user.principal', user.principal);
   if (!checkText('path', path).startsWith('/')) throw new OptionError('path', path, 'a path, such as /mcp');
-  const { server, admission, maxBodyBytes, maxBufferedBytes, signal, logger } = host;
+  const { server, admission, maxBodyBytes, maxBufferedBytes, stallTimeoutMs, signal, logger } = host;
   const bridge = new StdioBridge({
     input: input ?? process.stdin,
     output: output ?? process.stdout,
@@ -67,6 +68,7 @@ export function serveStdio(host: StdioFrontHost, given: StdioFrontOptions): Prom
     },
     maxMessageBytes: maxBodyBytes,
     maxBufferedBytes,
+    stallTimeoutMs,
     graceMs,
     signal,
     logger,

@@ -1,0 +1,60 @@
+import type { Writable } from 'node:stream';
+import type { Clock, Timer } from '../../core/clock.js';
+
+export interface StallWatchOptions {
+  readonly output: Writable;
+  readonly clock: Clock;
+  /** In ms. */
+  readonly stallTimeoutMs: number;
+  readonly onStall: () => void;
+}
+
+/** Writes to an output, and tells once when nothing of what waits there was taken for `stallTimeoutMs`: nothing else may say that its reader is gone. */
+export class StallWatch implements Disposable {
+  readonly #options: StallWatchOptions;
+  #timer: Timer | undefined;
+  /** Writes that were taken, and what was left of the one under way, at the last look. */
+  #seen = { taken: 0, left: 0 };
+  #taken = 0;
+  #over = false;
+
+  constructor(options: StallWatchOptions) {
+    this.#options = options;
+  }
+
+  write(text: string): void {
+    const { output } = this.#options;
+    output.write(text, () => void this.#taken++);
+    if (this.#timer === undefined && !this.#over && output.writableLength > 0) this.#arm();
+  }
+
+  [Symbol.dispose](): void {
+    this.#over = true;
+    this.#timer?.cancel();
+  }
+
+  #arm(): void {
+    const { clock, stallTimeoutMs } = this.#options;
+    this.#seen = this.#now;
+    this.#timer = clock.setTimer(() => this.#look(), stallTimeoutMs);
+  }
+
+  #look(): void {
+    this.#timer = undefined;
+    const { output, onStall } = this.#options;
+    if (this.#over || output.writableLength === 0 || output.destroyed) return;
+    const { taken, left } = this.#now;
+    if (taken > this.#seen.taken || left < this.#seen.left) {
+      this.#arm();
+      return;
+    }
+    this.#over = true;
+    onStall();
+  }
+
+  /** Of a large write that is under way pipes and sockets say how much is left: Node's own timeout of a socket goes by that, too. */
+  get #now(): { readonly taken: number; readonly left: number } {
+    const { _handle } = this.#options.output as { readonly _handle?: { readonly writeQueueSize?: number } | null };
+    return { taken: this.#taken, left: _handle?.writeQueueSize ?? 0 };
+  }
+}
