@@ -213,6 +213,22 @@ test('it acts only with the token of its own page: restart, stop, start, a tool 
   page.close();
 });
 
+test('each try of a tool of a bound server has a session of its own, so that one that ends ends no other', async () => {
+  const { pool, url } = await serve({ status: true });
+  pool.addServer({ ...SERVER, name: 'own', sharing: 'bound' });
+  const page = await opened(url);
+  const ours = { 'x-poolkit-token': page.token };
+  const call = async (tool: string, given: object): Promise<unknown> =>
+    JSON.parse((await act(url, { action: 'call', server: 'own', tool, arguments: given }, ours)).text);
+  const slow = call('slow', { ms: 600 });
+  await expect.poll(() => pool.stats('own').inFlight).toBe(1);
+  expect(await call('echo', { text: 'hi' })).toEqual({ result: { content: [{ type: 'text', text: 'hi' }] } });
+  expect(await slow).toMatchObject({ result: { content: [{ type: 'text' }] } });
+  await exchange(`${url}/status/tools?server=own`, { method: 'GET' });
+  expect(pool.stats('own').connections).toBe(0);
+  page.close();
+});
+
 test('off, without actions, and where others could reach it', async () => {
   const off = await serve({ status: false });
   for (const path of ['/status', '/status/data.json', '/metrics']) expect((await off.get(path)).status, path).toBe(404);

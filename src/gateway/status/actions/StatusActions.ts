@@ -24,8 +24,6 @@ const MAX_BODY_BYTES = 1_024 * 1_024;
 const BODY_TIMEOUT_MS = 10_000;
 const CALL_TIMEOUT_MS = 60_000;
 const LIST_TIMEOUT_MS = 10_000;
-/** Of the session that tools of `bound` servers are tried in. */
-const KEY = 'status page';
 
 /** What an action is asked with. */
 interface Asked {
@@ -36,9 +34,13 @@ interface Asked {
   readonly arguments?: unknown;
 }
 
+/** As whom a server is asked. */
+type OwnCaller = { readonly caller?: { readonly key: string } };
+
 /** What the page can do: cancel a call, restart, stop and start a server, try a tool. Each must come with the page's token. */
 export class StatusActions {
   readonly #options: StatusActionsOptions;
+  #sessions = 0;
 
   constructor(options: StatusActionsOptions) {
     this.#options = options;
@@ -74,7 +76,9 @@ export class StatusActions {
     const { pool } = this.#options;
     try {
       const signal = AbortSignal.timeout(LIST_TIMEOUT_MS);
-      const { items } = await pool.listAll(server, 'tools', { signal, ...this.#caller(server) });
+      const list = (caller: OwnCaller): ReturnType<typeof pool.listAll> =>
+        pool.listAll(server, 'tools', { signal, ...caller });
+      const { items } = await this.#asItself(server, list);
       answer(response, 200, { tools: items });
     } catch (error) {
       answer(response, 200, { error: messageOf(error) });
@@ -117,16 +121,21 @@ export class StatusActions {
     const { pool, note } = this.#options;
     const args = objectOf(given);
     note(server, `tool ${tool} tried on the page`);
-    const caller = this.#caller(server);
-    try {
-      return await pool.callTool(server, tool, args, { signal, deadlineMs: CALL_TIMEOUT_MS, ...caller });
-    } finally {
-      if (caller.caller !== undefined) await pool.releaseKey(server, KEY);
-    }
+    return this.#asItself(server, (caller) =>
+      pool.callTool(server, tool, args, { signal, deadlineMs: CALL_TIMEOUT_MS, ...caller }),
+    );
   }
 
-  #caller(server: string): { readonly caller?: { readonly key: string } } {
-    return this.#options.pool.config(server)?.sharing === 'bound' ? { caller: { key: KEY } } : {};
+  /** A `bound` server is asked in a session of its own, which ends with the answer: another page's question has another. */
+  async #asItself<T>(server: string, ask: (caller: OwnCaller) => Promise<T>): Promise<T> {
+    const { pool } = this.#options;
+    if (pool.config(server)?.sharing !== 'bound') return ask({});
+    const key = `status page ${++this.#sessions}`;
+    try {
+      return await ask({ caller: { key } });
+    } finally {
+      await pool.releaseKey(server, key);
+    }
   }
 
   #isOurs(given: string | string[] | undefined): boolean {
