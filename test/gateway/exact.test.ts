@@ -185,6 +185,37 @@ test('line breaks between values are white space: no client can end a message to
   }
 });
 
+test('nor can it in what it tells and answers', async () => {
+  const client = new RawClient(`${await start('bound')}/servers/v/mcp`);
+  await client.initialize('2025-11-25', { sampling: {} });
+  const post = (body: string) => exchange(client.url, { headers: client.headers, body });
+  const injected = '{"jsonrpc":"2.0","method":"notifications/x.example/injected","params":{}}';
+  const spaced = `{"z":1.0,"a":[\r\n${injected}\n]}`;
+  // As the first of the bound connection, so that the notification reaches a server that is up.
+  await post('{"jsonrpc":"2.0","id":1,"method":"tools/list"}');
+  await post(`{"jsonrpc":"2.0","method":"notifications/x.example/told","params":${spaced}}`);
+  const params = '{"name":"tell","arguments":{},"_meta":{"progressToken":1}}';
+  const response = await fetch(client.url, {
+    method: 'POST',
+    headers: client.headers,
+    body: `{"jsonrpc":"2.0","id":2,"method":"tools/call","params":${params}}`,
+  });
+  let text = '';
+  let asked: string | undefined;
+  for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
+    text += Buffer.from(chunk).toString();
+    if (asked !== undefined) continue;
+    asked = /"id":"(ask-[^"]+)","method":"sampling/.exec(text)?.[1];
+    if (asked !== undefined) await post(`{"jsonrpc":"2.0","id":"${asked}",\n"result":{"model":"m",\r"x":${spaced}}}`);
+  }
+  const last = [...text.matchAll(/^data: (.*)$/gm)].at(-1)?.[1] ?? '';
+  const { answer, heard } = (JSON.parse(last) as { result: { answer: string; heard: string[] } }).result;
+  const onOneLine = spaced.replace(/[\r\n]+/g, ' ');
+  expect(answer).toBe(`{"jsonrpc":"2.0","id":"q","result":{"model":"m", "x":${onOneLine}}}`);
+  expect(heard).toContain(`{"jsonrpc":"2.0","method":"notifications/x.example/told","params":${onOneLine}}`);
+  expect(heard).not.toContain(injected);
+});
+
 test('a call in flight is cancelled by an id that JavaScript cannot hold, and one beside it is not', async () => {
   const pool = closeAfter(new StdioPool({ ledger: false }));
   const args = [fixture('echo-server.mjs')];

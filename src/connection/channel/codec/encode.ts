@@ -77,7 +77,7 @@ export function encodeNotice(
   const given = textOf(params);
   const text = given === undefined || own === undefined ? given : withMetaText(given, own);
   if (text !== undefined)
-    return bounded(`{"jsonrpc":"2.0","method":${JSON.stringify(method)},"params":${text}}`, bounds);
+    return bounded(`{"jsonrpc":"2.0","method":${JSON.stringify(method)},"params":${onOneLine(text)}}`, bounds);
   const full = own === undefined ? params : withMeta(params, own);
   return stringify(full === undefined ? { jsonrpc: '2.0', method } : { jsonrpc: '2.0', method, params: full }, bounds);
 }
@@ -92,7 +92,7 @@ export function cancelledNotice(call: Call, reason: string): string {
 export function encodeAnswer(id: string | number, result: unknown, bounds: MessageBounds): string {
   const text = textOf(result);
   if (text === undefined) return stringify({ jsonrpc: '2.0', id, result }, bounds);
-  return bounded(`{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":${text}}`, bounds);
+  return bounded(`{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":${onOneLine(text)}}`, bounds);
 }
 
 /** The same for one that failed. */
@@ -104,7 +104,7 @@ export function encodeRefusal(
   const error = data === undefined ? { code, message } : { code, message, data };
   if (dataText === undefined) return stringify({ jsonrpc: '2.0', id, error }, bounds);
   const head = JSON.stringify({ code, message }).slice(0, -1);
-  return bounded(`{"jsonrpc":"2.0","id":${JSON.stringify(id)},"error":${head},"data":${dataText}}}`, bounds);
+  return bounded(`{"jsonrpc":"2.0","id":${JSON.stringify(id)},"error":${head},"data":${onOneLine(dataText)}}}`, bounds);
 }
 
 /** A message's text. @throws OptionError, MessageTooLargeError */
