@@ -88,7 +88,7 @@ export class Gateway implements Closeable, AsyncDisposable {
       onRelease: (grace) => this.#release(grace),
     });
     this.#middleware = new EndpointMiddleware(logger, clock);
-    const held = new HeldBytes(settings.maxBufferedBytes);
+    const held = new HeldBytes(settings.maxBufferedBytes, logger, clock);
     const onDrop = (): void => void this.#dropped++;
     const clients = new ModernClients(this.#closing.signal, undefined);
     this.#modern = new ModernHttp({ pool, clients, settings, held, logger, onDrop });
@@ -161,7 +161,7 @@ export class Gateway implements Closeable, AsyncDisposable {
       requests: this.#front.requests,
       refused: this.#front.refused,
       droppedNotices: this.#dropped + this.#sessions.dropped,
-      heldBytes: this.#held.held,
+      ...this.#held.stats,
     };
   }
 

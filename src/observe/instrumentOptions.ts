@@ -9,6 +9,8 @@ export interface GatewayFigures {
   readonly inFlight: number;
   readonly refused: number;
   readonly droppedNotices: number;
+  /** By why. */
+  readonly cutResponses?: Readonly<Record<string, number>>;
   readonly heldBytes: number;
 }
 

@@ -92,7 +92,15 @@ test('a scrape tells calls by outcome, durations apart from waits, retries, byte
 test('every metric of the list is in a scrape, with its help, its type and no label that it does not name', async () => {
   const { pool, call } = memoryPool({ backoff: { initialMs: 1 }, stableAfterMs: 0 });
   pool.addServer(MEMORY);
-  const stats = { sessions: 1, streams: 2, inFlight: 3, refused: 4, droppedNotices: 5, heldBytes: 6 };
+  const stats = {
+    sessions: 1,
+    streams: 2,
+    inFlight: 3,
+    refused: 4,
+    droppedNotices: 5,
+    heldBytes: 6,
+    cutResponses: { stalled: 7 },
+  };
   const limiter = { stats: () => ({ blockedCount: 7, pausedForMs: 1_500 }) };
   const instrument = watch(pool, { gateway: { stats }, limiter });
   await call('echo');

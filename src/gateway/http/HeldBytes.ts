@@ -1,3 +1,9 @@
+import { type Clock, systemClock } from '../../core/clock.js';
+import { limitedLogger } from '../../core/limitedLogger.js';
+import { type Logger, silentLogger } from '../../core/logger.js';
+import type { GatewayStats } from '../GatewayStats.js';
+import { CutResponses } from './stream/CutResponses.js';
+
 /** What is kept for a client that may come back. */
 export interface Kept {
   readonly keptBytes: number;
@@ -11,15 +17,22 @@ export class HeldBytes {
   readonly arriving = new Set<{ cut(): void }>();
   /** What is kept for clients that may come back, the oldest first: it gives way to those that are there. */
   readonly kept = new Set<Kept>();
+  /** What was cut, since its client did not take it or there was no room. */
+  readonly cuts: CutResponses;
   readonly #max: number;
   #held = 0;
 
-  constructor(maxBytes: number) {
+  constructor(maxBytes: number, logger: Logger = silentLogger, clock: Clock = systemClock) {
     this.#max = maxBytes;
+    this.cuts = new CutResponses(limitedLogger(logger, () => clock.now()));
   }
 
   get held(): number {
     return this.#held;
+  }
+
+  get stats(): Pick<GatewayStats, 'heldBytes' | 'cutResponses'> {
+    return { heldBytes: this.#held, cutResponses: this.cuts.counts };
   }
 
   /** Whether so many more still fit; then they count as held until they are given back. `toKeep`: they are to be kept themselves. */

@@ -13,6 +13,9 @@ export interface AnswerBounds {
   readonly stallTimeoutMs: number;
 }
 
+/** Why a response is cut for which there is no room. */
+export const NO_ROOM = 'too much waits for clients that do not read';
+
 /** Smaller answers are counted only when they do not leave at once. */
 const SMALL_BYTES = 64 * 1_024;
 
@@ -20,22 +23,24 @@ const SMALL_BYTES = 64 * 1_024;
 const watched = new WeakSet<ServerResponse>();
 
 /** Cuts a client that takes nothing: Node starts a socket's timeout anew at each progress of a write that is under way. */
-function cutWhenStalled(response: ServerResponse, stallTimeoutMs: number): void {
+function cutWhenStalled(response: ServerResponse, { held, stallTimeoutMs }: AnswerBounds): void {
   if (watched.has(response)) {
     // Without a socket Node would keep a listener for each time.
     if (response.socket !== null) response.setTimeout(stallTimeoutMs);
     return;
   }
   watched.add(response);
-  response.setTimeout(stallTimeoutMs, () => response.destroy());
+  response.setTimeout(stallTimeoutMs, () => {
+    held.cuts.cut(response, 'stalled', `its client took nothing of it for ${stallTimeoutMs} ms`);
+  });
   // Another call of the socket may be unanswered for long. Before Node's own listener, which starts the time of an idle socket.
   response.prependOnceListener('finish', () => void response.setTimeout(0));
 }
 
 /** The same for a part of a stream that was written, until it has been taken: call it then. */
-export function cutWhileStalled(response: ServerResponse, stallTimeoutMs: number): () => void {
+export function cutWhileStalled(response: ServerResponse, bounds: AnswerBounds): () => void {
   if (response.writableLength === 0) return () => undefined;
-  cutWhenStalled(response, stallTimeoutMs);
+  cutWhenStalled(response, bounds);
   return () => {
     if (response.writableLength === 0) response.setTimeout(0);
   };
@@ -45,16 +50,13 @@ export function cutWhileStalled(response: ServerResponse, stallTimeoutMs: number
  * Counts a large answer as held until its client has taken it. A client that takes nothing of it for `stallTimeoutMs` is cut.
  * How many bytes are held now; undefined when there is no room for them among what is held for all.
  */
-export function holdAnswer(
-  response: ServerResponse,
-  bytes: number,
-  { held, stallTimeoutMs }: AnswerBounds,
-): number | undefined {
+export function holdAnswer(response: ServerResponse, bytes: number, bounds: AnswerBounds): number | undefined {
   if (bytes < SMALL_BYTES) return 0;
+  const { held } = bounds;
   // A client that has gone takes nothing any more; one that resumes elsewhere has its own stream, which counts.
   if (isGone(response)) return held.hasRoom(bytes) ? 0 : undefined;
   if (!held.take(bytes)) return undefined;
-  cutWhenStalled(response, stallTimeoutMs);
+  cutWhenStalled(response, bounds);
   response.once('close', () => held.giveBack(bytes));
   return bytes;
 }
@@ -84,13 +86,17 @@ export function sendHeld(
 }
 
 /** Holds what of an answer did not leave at once; where there is no room for it, its client is cut. */
-export function holdWaiting(response: ServerResponse, bytes: number, { held, stallTimeoutMs }: AnswerBounds): void {
+export function holdWaiting(response: ServerResponse, bytes: number, bounds: AnswerBounds): void {
   if (isGone(response) || response.writableLength === 0) return;
-  cutWhenStalled(response, stallTimeoutMs);
+  const { held } = bounds;
+  cutWhenStalled(response, bounds);
   if (held.take(bytes)) response.once('close', () => held.giveBack(bytes));
-  // One that waits behind another has no socket of its own yet.
-  else if (response.socket === null) response.req.socket.destroy();
-  else response.destroy();
+  else {
+    const { socket, req } = response;
+    held.cuts.cut(response, 'no_room', NO_ROOM);
+    // One that waits behind another has no socket of its own yet.
+    if (socket === null) req.socket.destroy();
+  }
 }
 
 /**

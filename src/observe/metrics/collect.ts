@@ -144,5 +144,8 @@ function gateway({ gateway: figures, requests }: Sources, add: Add): void {
   add('mcp_poolkit_gateway_streams', {}, figures.streams);
   add('mcp_poolkit_gateway_refused_total', {}, figures.refused);
   add('mcp_poolkit_gateway_dropped_notices_total', {}, figures.droppedNotices);
+  for (const [reason, count] of Object.entries(figures.cutResponses ?? {})) {
+    add('mcp_poolkit_gateway_cut_responses_total', { reason }, count);
+  }
   add('mcp_poolkit_gateway_held_bytes', {}, figures.heldBytes);
 }

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { silentLogger } from '../../../src/core/logger.js';
 import { Gateway } from '../../../src/gateway/Gateway.js';
 import { StdioPool } from '../../../src/pool/StdioPool.js';
 import { type CallTrace, callChannel } from '../../../src/pool/server/calls/trace.js';
@@ -25,11 +26,17 @@ let gateway: Gateway;
 let pool: StdioPool;
 let url: string;
 let one: RawClient;
+/** What was logged of responses that were cut. */
+let cuts: object[];
 
 beforeEach(async () => {
   pool = new StdioPool();
   pool.addServer({ name: 'one', transport: 'stdio', command: process.execPath, args: [SERVER] });
-  gateway = new Gateway({ pool, port: 0 });
+  cuts = [];
+  const warn = (fields: object | string, message?: string): void => {
+    if (message === 'a response was cut before its end') cuts.push(fields as object);
+  };
+  gateway = new Gateway({ pool, port: 0, logger: { ...silentLogger, warn } });
   ({ url } = await gateway.listen());
   one = new RawClient(`${url}/servers/one/mcp`);
   await one.initialize();
@@ -67,6 +74,10 @@ test('a server that dies in the middle of its answer: the response breaks off, a
   expect(response.statusCode).toBe(200);
   expect(await read(response)).toMatchObject({ complete: false });
   expect(await echo('after')).toEqual(said('after'));
+  expect(gateway.stats.cutResponses).toEqual({ failed: 1, stalled: 0, no_room: 0 });
+  const { sessionId = '' } = one;
+  const told = { reason: 'failed', why: expect.stringContaining('code 3'), server: 'one' };
+  expect(cuts).toEqual([{ ...told, session: `…${sessionId.slice(-8)}` }]);
 });
 
 test('an answer whose end is not what it should be never ends as if it were whole, and the connection goes on', async () => {
@@ -103,7 +114,7 @@ test('a client that cancels in the middle gets no end, and the rest is passed ov
   await one.send({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 7 } });
   expect(await read(response)).toMatchObject({ complete: false });
   expect(await echo('after')).toEqual(said('after'));
-  expect(gateway.stats.heldBytes).toBe(0);
+  expect(gateway.stats).toMatchObject({ heldBytes: 0, cutResponses: { failed: 0, stalled: 0, no_room: 0 } });
 });
 
 test('a client that does not read holds up its server, until another call comes: that one is answered', async () => {
@@ -126,6 +137,7 @@ test('a client that takes nothing is cut, and its server goes on', async () => {
     const slow = await ask({ parts: 400 });
     await expect.poll(() => pool.stats('one').inFlight, { timeout: 15_000 }).toBe(0);
     expect((await read(slow)).complete).toBe(false);
+    expect(strict.stats.cutResponses).toEqual({ failed: 0, stalled: 1, no_room: 0 });
     expect(await echo('after')).toEqual(said('after'));
   } finally {
     await strict.close();
@@ -233,5 +245,16 @@ test('a large answer for which there is no room, and of which nothing has left, 
     expect(error).toMatchObject({ code: -32_603, data: { code: 'ERR_OUTCOME_UNKNOWN', retryable: false } });
     expect(error?.message).toMatch(/the answer of 3\d{6} bytes is lost/);
   }
-  expect(narrow.stats.heldBytes).toBe(0);
+  expect(narrow.stats).toMatchObject({ heldBytes: 0, cutResponses: { no_room: 0 } });
+});
+
+test('an answer of which a part has left is cut when the rest has no room, and that is counted', async () => {
+  await using narrow = new Gateway({ pool, port: 0, maxBufferedBytes: 4_000_000 });
+  one = new RawClient(`${(await narrow.listen()).url}/servers/one/mcp`);
+  await one.initialize();
+  const slow = await ask({ parts: 400 });
+  // The rest is read for the sake of another call.
+  expect(await echo('meanwhile')).toEqual(said('meanwhile'));
+  await expect.poll(() => narrow.stats.cutResponses).toEqual({ failed: 0, stalled: 0, no_room: 1 });
+  expect((await read(slow)).complete).toBe(false);
 });

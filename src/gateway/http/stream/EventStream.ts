@@ -99,7 +99,7 @@ export class EventStream implements MessageStream {
     this.#begin(this.#text.length);
     // What counts as held does so until the response is over.
     response.end(this.#text, 'latin1');
-    if (this.#answers) cutWhileStalled(response, this.#bounds.stallTimeoutMs);
+    if (this.#answers) cutWhileStalled(response, this.#bounds);
     this.#text = '';
   }
 
@@ -141,7 +141,7 @@ export class EventStream implements MessageStream {
   }
 
   #write(data: string | Buffer): void {
-    const { held, stallTimeoutMs } = this.#bounds;
+    const { held } = this.#bounds;
     const frames = this.#gathered;
     const answers = this.#answers;
     this.#text = '';
@@ -152,7 +152,7 @@ export class EventStream implements MessageStream {
       taken();
       for (const frame of this.#unsent.splice(0, frames)) frame.release(held);
     });
-    if (answers) taken = cutWhileStalled(this.#response, stallTimeoutMs);
+    if (answers) taken = cutWhileStalled(this.#response, this.#bounds);
   }
 
   #endTurn(): void {

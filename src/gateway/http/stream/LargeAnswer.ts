@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { LONG_BYTES } from '../../../connection/channel/large/LongMessage.js';
 import type { ResultSink } from '../../../connection/channel/large/ResultSink.js';
-import { cutWhileStalled } from '../holdAnswer.js';
+import { cutWhileStalled, NO_ROOM } from '../holdAnswer.js';
 import { JSON_TYPE } from '../respond.js';
 import type { EventStreamBounds } from './EventStream.js';
 import { EVENT_BEGIN, onOneLine } from './Frame.js';
@@ -61,12 +61,12 @@ export class LargeAnswer implements ResultSink {
 
   write(piece: Buffer): boolean {
     const response = this.#response;
-    const { held, maxStreamBufferBytes, stallTimeoutMs } = this.#bounds;
+    const { held, maxStreamBufferBytes } = this.#bounds;
     if (response.destroyed) return true;
     const bytes = piece.length;
     const spared = Math.min(bytes, this.#spare);
     if (!held.take(bytes - spared)) {
-      response.destroy();
+      held.cuts.cut(response, 'no_room', NO_ROOM);
       return true;
     }
     this.#spare -= spared;
@@ -78,7 +78,7 @@ export class LargeAnswer implements ResultSink {
       taken();
       if (response.writableLength <= maxStreamBufferBytes / 2) this.#hasRoom();
     });
-    taken = cutWhileStalled(response, stallTimeoutMs);
+    taken = cutWhileStalled(response, this.#bounds);
     this.#full = response.writableLength > maxStreamBufferBytes;
     return !this.#full;
   }
@@ -88,9 +88,10 @@ export class LargeAnswer implements ResultSink {
     this.#response.end(this.#event ? EVENT_END : CLOSING_BRACE);
   }
 
-  /** It broke off. */
-  cut(): void {
-    this.#response.destroy();
+  /** It broke off; `why`, unless its client wanted no more of it. */
+  cut(why?: string): void {
+    if (why === undefined) this.#response.destroy();
+    else this.#bounds.held.cuts.cut(this.#response, 'failed', why);
   }
 
   #giveBack(bytes: number): void {

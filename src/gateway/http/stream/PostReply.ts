@@ -5,7 +5,7 @@ import type { Progress } from '../../../pool/McpPool.js';
 import { type Failure, failureText } from '../../rpc/failure.js';
 import { progressText, type Told, toldText } from '../../rpc/notices.js';
 import type { Reply } from '../../session/Reply.js';
-import { holdAnswer, type SendOptions, sendHeld } from '../holdAnswer.js';
+import { holdAnswer, NO_ROOM, type SendOptions, sendHeld } from '../holdAnswer.js';
 import { type JsonBody, textOf } from '../respond.js';
 import { EventStream, type EventStreamBounds } from './EventStream.js';
 import { LargeAnswer } from './LargeAnswer.js';
@@ -111,7 +111,7 @@ export class PostReply implements Reply {
     if (this.#large !== undefined) {
       this.#left = 0;
       if (result instanceof TakenResult) this.#large.end();
-      else this.#large.cut();
+      else this.#large.cut('its call was sent again');
       return;
     }
     if (this.#lost !== undefined && result instanceof TakenResult) {
@@ -133,8 +133,11 @@ export class PostReply implements Reply {
 
   /** `status` and `headers`: of a response that is this failure alone. */
   failure(idText: string, error: Failure, status = 200, headers?: Readonly<Record<string, string>>): void {
-    if (this.#large !== undefined) this.giveUp();
-    else this.#answer(`{"jsonrpc":"2.0","id":${idText},"error":${failureText(error)}}`, status, headers && { headers });
+    if (this.#large !== undefined) {
+      this.#left = 0;
+      this.#large.cut(error.message);
+    } else
+      this.#answer(`{"jsonrpc":"2.0","id":${idText},"error":${failureText(error)}}`, status, headers && { headers });
   }
 
   /** A request that its client cancelled is not answered. */
@@ -162,7 +165,7 @@ export class PostReply implements Reply {
 
   #tellLost(idText: string, bytes: number): void {
     const data = { code: 'ERR_OUTCOME_UNKNOWN', retryable: false };
-    const message = `the answer of ${bytes} bytes is lost: too much waits for clients that do not read`;
+    const message = `the answer of ${bytes} bytes is lost: ${NO_ROOM}`;
     this.failure(idText, { code: RPC_CODES.internalError, message, data });
   }
 

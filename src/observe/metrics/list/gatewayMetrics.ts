@@ -61,6 +61,12 @@ export const GATEWAY_METRICS = [
     labels: [],
   },
   {
+    name: 'mcp_poolkit_gateway_cut_responses_total',
+    type: 'counter',
+    help: 'Responses broken off before their end: failed (their call, after a part had left), stalled (not read), no_room (too much waits).',
+    labels: ['reason'],
+  },
+  {
     name: 'mcp_poolkit_gateway_held_bytes',
     type: 'gauge',
     help: 'Bytes held for clients: bodies, answers and notifications not taken.',

@@ -4,6 +4,7 @@ import type { Clock } from '../../../../core/clock.js';
 import { messageOf, RequestTimeoutError } from '../../../../core/errors.js';
 import type { Logger } from '../../../../core/logger.js';
 import { within } from '../../../../core/time/within.js';
+import { NO_ROOM } from '../../holdAnswer.js';
 import type { JsonBody } from '../../respond.js';
 import { EventStream, type EventStreamBounds } from '../EventStream.js';
 import { Frame } from '../Frame.js';
@@ -88,8 +89,9 @@ export class StoredStream implements SessionStream {
         if (!EVENT_ID.test(id)) return;
         const frame = new Frame(JSON.stringify(message));
         // It is in the store: a client that reads comes back for it.
-        if (this.#options.bounds.held.hasRoom(frame.length)) stream?.send(frame, id);
-        else response.destroy();
+        const { held } = this.#options.bounds;
+        if (held.hasRoom(frame.length)) stream?.send(frame, id);
+        else held.cuts.cut(response, 'no_room', NO_ROOM);
       };
       await this.#asked('replay', () => this.#options.store.replayEventsAfter(eventId, { send }), REPLAY_TIMEOUT_MS);
       for (const frame of this.#unstored.splice(0)) {
