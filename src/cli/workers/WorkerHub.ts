@@ -5,6 +5,9 @@ import type { FromWorker, ToWorker } from './messages.js';
 /** Sessions of which something is noted; beyond it the one that was noted first is forgotten. */
 const MAX_SESSIONS = 100_000;
 
+/** Characters of all notes; beyond it the session that was noted first is forgotten. */
+const MAX_CHARS = 32 * 1_024 * 1_024;
+
 interface Noted {
   readonly notes: Map<string, string>;
   untilMs: number;
@@ -16,6 +19,7 @@ export class WorkerHub {
   /** Each worker, and what its gateway is known by. */
   readonly #workers = new Map<Worker, string>();
   readonly #sessions = new Map<string, Noted>();
+  #chars = 0;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -51,16 +55,25 @@ export class WorkerHub {
   #note({ session, name, text, lifeMs }: Extract<FromWorker, { type: 'note' }>): void {
     const nowMs = this.#clock.now();
     const noted = this.#sessions.get(session) ?? { notes: new Map<string, string>(), untilMs: 0 };
+    this.#chars -= charsOf(noted);
     if (text === undefined) noted.notes.delete(name);
     else noted.notes.set(name, text);
+    this.#chars += charsOf(noted);
     noted.untilMs = nowMs + lifeMs;
     this.#sessions.delete(session);
     this.#sessions.set(session, noted);
-    for (const [oldest, { untilMs }] of this.#sessions) {
-      if (untilMs > nowMs && this.#sessions.size <= MAX_SESSIONS) break;
-      this.#sessions.delete(oldest);
+    for (const [key, oldest] of this.#sessions) {
+      if (oldest.untilMs > nowMs && this.#sessions.size <= MAX_SESSIONS && this.#chars <= MAX_CHARS) break;
+      this.#sessions.delete(key);
+      this.#chars -= charsOf(oldest);
     }
   }
+}
+
+function charsOf({ notes }: Noted): number {
+  let chars = 0;
+  for (const [name, text] of notes) chars += name.length + text.length;
+  return chars;
 }
 
 /** A worker that is going hears nothing any more. */

@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
 import type { RedisLike } from '../../concurrent/cluster/redisConnection.js';
 import { type Clock, systemClock } from '../../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
-import { messageOf } from '../../core/errors.js';
+import { messageOf, RequestTimeoutError } from '../../core/errors.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
 import { checkMs, withDefaults } from '../../core/options.js';
+import { within } from '../../core/time/within.js';
 import type { ReplicaLink } from './ReplicaLink.js';
 import { checkRedis, closed, duplicateOf, type RedisCommands } from './redisCommands.js';
 
@@ -31,6 +33,10 @@ export const REDIS_REPLICAS_DEFAULTS = Object.freeze({
 
 /** A message that is longer is not told to others. */
 const MAX_MESSAGE_BYTES = 8 * 1_024 * 1_024;
+/** Clients' answers of so many bytes may be on their way to the store at once; the next is not told. */
+const MAX_SENDING_BYTES = 32 * 1_024 * 1_024;
+/** A message of fewer bytes is always told: a changed list, an ended session. */
+const SMALL_BYTES = 64 * 1_024;
 
 /**
  * The replicas of one gateway, by one Redis or Valkey: messages by publish and subscribe, notes as hashes that expire. While it cannot be
@@ -47,6 +53,9 @@ export class RedisReplicas implements ReplicaLink, Closeable, AsyncDisposable {
   readonly #listeners = new Set<{ readonly onMessage: (message: string) => void; readonly onGap: () => void }>();
   #subscribed = false;
   #down = false;
+  #sendingBytes = 0;
+  readonly #clock: Clock;
+  readonly #storeTimeoutMs: number;
 
   /** @throws OptionError */
   constructor(given: RedisReplicasOptions) {
@@ -62,6 +71,8 @@ export class RedisReplicas implements ReplicaLink, Closeable, AsyncDisposable {
     this.#prefix = options.keyPrefix;
     this.#aliveMs = options.aliveMs;
     this.#logger = logger;
+    this.#clock = clock;
+    this.#storeTimeoutMs = options.storeTimeoutMs;
     this.#commands = duplicateOf(redis, options.storeTimeoutMs, false);
     this.#subscriber = duplicateOf(redis, options.storeTimeoutMs, true);
     for (const each of [this.#commands, this.#subscriber]) each.on('error', (error) => this.#failed(error));
@@ -74,10 +85,16 @@ export class RedisReplicas implements ReplicaLink, Closeable, AsyncDisposable {
   }
 
   publish(message: string): void {
-    if (this.#scope.closing || Buffer.byteLength(message) > MAX_MESSAGE_BYTES) return;
+    const bytes = Buffer.byteLength(message);
+    if (this.#scope.closing || bytes > MAX_MESSAGE_BYTES) return;
+    if (bytes > SMALL_BYTES && this.#sendingBytes + bytes > MAX_SENDING_BYTES) return;
+    this.#sendingBytes += bytes;
     this.#commands
       .call('PUBLISH', this.#channel, `${this.id} ${message}`)
-      .catch((error: unknown) => this.#failed(error));
+      .catch((error: unknown) => this.#failed(error))
+      .finally(() => {
+        this.#sendingBytes -= bytes;
+      });
   }
 
   listen(onMessage: (message: string) => void, onGap: () => void): Disposable {
@@ -131,23 +148,50 @@ export class RedisReplicas implements ReplicaLink, Closeable, AsyncDisposable {
   }
 
   #ready(): void {
+    this.#back();
+    this.#beat();
+  }
+
+  #back(): void {
     if (this.#down) this.#logger.info({}, 'the store of the replicas is back');
     this.#down = false;
-    this.#beat();
   }
 
   /** Messages of the time before, without a connection, are lost. */
   #onSubscriber(): void {
     const again = this.#subscribed;
     this.#subscribed = true;
+    if (again && this.#commands.status === 'ready') this.#back();
     if (again) for (const { onGap } of this.#listeners) this.#guarded(onGap);
   }
 
   #beat(): void {
+    void this.#hearsStill();
     if (this.#commands.status !== 'ready') return;
     this.#commands
       .call('SET', this.#keyOf('replica', this.id), '1', 'PX', this.#aliveMs)
       .catch((error: unknown) => this.#failed(error));
+  }
+
+  /** What is subscribed to may say nothing for days: a connection that was cut without a word is found by asking. Never rejects. */
+  async #hearsStill(): Promise<void> {
+    const subscriber = this.#subscriber;
+    if (subscriber.status !== 'ready') return;
+    const timeoutMs = this.#storeTimeoutMs;
+    const late = (): Error => new RequestTimeoutError('store of the replicas', 'PING', timeoutMs);
+    let heard = false;
+    const asked = subscriber.call('PING').then(() => {
+      heard = true;
+    });
+    try {
+      await within(asked, { clock: this.#clock, timeoutMs, late, ref: false });
+    } catch (error) {
+      // After a stall of our own the answer may be here, unread.
+      await setImmediate();
+      if (heard || this.#scope.closing || subscriber.status !== 'ready') return;
+      this.#failed(error);
+      subscriber.disconnect(true);
+    }
   }
 
   #guarded(run: () => void): void {

@@ -32,8 +32,11 @@ export type SessionNotes = Readonly<Record<string, string>>;
 
 /** All replicas hear of a change at once: their clients are told of it once, so long after the first word, in ms. */
 const TOGETHER_MS = 250;
+const NOT_NOTED = 'other replicas could not be told of a session';
 /** Changes that wait to be told; beyond it one is told at once. */
 const MAX_WAITING = 1_000;
+/** Bytes of notes of one session that this process makes; what is subscribed to beyond holds here alone. */
+const MAX_NOTES_BYTES = 64 * 1_024;
 const [ENDED, LEVEL, URI] = ['ended', 'level', 'uri '];
 
 /**
@@ -44,6 +47,8 @@ const [ENDED, LEVEL, URI] = ['ended', 'level', 'uri '];
 export class Replicas implements Disposable {
   readonly #options: ReplicasOptions;
   readonly #listening: Disposable;
+  /** Notes that were made here, and their bytes. */
+  readonly #noted = new WeakMap<Session, Map<string, number>>();
   readonly #waiting = new Map<string, { readonly change: ListChange; readonly timer: Timer }>();
 
   constructor(options: ReplicasOptions) {
@@ -59,10 +64,16 @@ export class Replicas implements Disposable {
     this.#tell({ type: 'changed', server, principal: principal ?? null, method });
   }
 
-  /** The session of that key was ended by its client. */
+  /** The session of that key was ended by its client: that is all that is noted of it from here on. */
   ended(key: string): void {
     this.#tell({ type: 'ended', key });
-    this.#note(key, ENDED, '1');
+    const { link, lifeMs, logger } = this.#options;
+    const noting = async (): Promise<void> => {
+      await link.note(key, ENDED, '1', lifeMs);
+      const names = Object.keys(await link.notes(key)).filter((name) => name !== ENDED);
+      await Promise.all(names.map((name) => link.note(key, name, undefined, lifeMs)));
+    };
+    noting().catch((error: unknown) => logger.warn({ error: messageOf(error) }, NOT_NOTED));
   }
 
   /** A client cancels a call that is not in flight here. */
@@ -76,10 +87,11 @@ export class Replicas implements Disposable {
   }
 
   /** A client's request was answered here: what it set for its session holds everywhere. */
-  asked({ key, endpoint }: Session, method: string, params: Params | undefined): void {
+  asked(session: Session, method: string, params: Params | undefined): void {
+    const { key, endpoint } = session;
     if (!endpoint.moves) return;
     const [name, text] = noteOf(method, params);
-    if (name === undefined) return;
+    if (name === undefined || !this.#hasRoom(session, name, text)) return;
     this.#note(key, name, text);
     this.#tell({ type: 'set', key, name, ...(text !== undefined && { text }) });
   }
@@ -160,12 +172,22 @@ export class Replicas implements Disposable {
     }
   }
 
+  /** Whether it may be noted of the session. */
+  #hasRoom(session: Session, name: string, text: string | undefined): boolean {
+    const noted = this.#noted.get(session) ?? new Map<string, number>();
+    this.#noted.set(session, noted);
+    noted.delete(name);
+    if (text === undefined) return true;
+    const bytes = Buffer.byteLength(name) + Buffer.byteLength(text);
+    if ([...noted.values()].reduce((sum, each) => sum + each, bytes) > MAX_NOTES_BYTES) return false;
+    noted.set(name, bytes);
+    return true;
+  }
+
   #note(key: string, name: string, text: string | undefined): void {
     const { link, lifeMs, logger } = this.#options;
     const noting = async (): Promise<void> => link.note(key, name, text, lifeMs);
-    noting().catch((error: unknown) => {
-      logger.warn({ error: messageOf(error) }, 'other replicas could not be told of a session');
-    });
+    noting().catch((error: unknown) => logger.warn({ error: messageOf(error) }, NOT_NOTED));
   }
 }
 

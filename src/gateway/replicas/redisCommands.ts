@@ -1,5 +1,5 @@
 import { DISCONNECT_MS, type RedisLike } from '../../concurrent/cluster/redisConnection.js';
-import { OptionError } from '../../core/errors.js';
+import { messageOf, OptionError } from '../../core/errors.js';
 
 /** The part of ioredis that is used of a connection of our own. */
 export interface RedisCommands {
@@ -39,15 +39,38 @@ export function duplicateOf(redis: RedisLike, timeoutMs: number, waits: boolean)
     retryStrategy,
   };
   const lent = redis as unknown as { readonly isCluster?: boolean; duplicate(...args: unknown[]): RedisCommands };
-  if (lent.isCluster !== true) return lent.duplicate(override);
-  return lent.duplicate([], { ...override, clusterRetryStrategy: retryStrategy, enableOfflineQueue: true });
+  const made =
+    lent.isCluster === true
+      ? lent.duplicate([], { ...override, clusterRetryStrategy: retryStrategy, enableOfflineQueue: true })
+      : lent.duplicate(override);
+  return waits ? made : leftWhenSilent(made);
+}
+
+/**
+ * A connection whose server does not answer in time is made anew: until that one answers, what is asked fails at once, and nothing piles up in it. Some
+ * networks drop what is sent without a word, and a server that hangs takes connections all the same.
+ */
+function leftWhenSilent(connection: RedisCommands): RedisCommands {
+  const call = connection.call.bind(connection);
+  connection.call = async (...command) => {
+    try {
+      return await call(...command);
+    } catch (error) {
+      if (/timed out/i.test(messageOf(error)) && connection.status === 'ready') connection.disconnect(true);
+      throw error;
+    }
+  };
+  return connection;
 }
 
 /** Ends a connection; resolves when it has ended. */
 export function closed(connection: RedisCommands): Promise<void> {
   if (connection.status === 'end') return Promise.resolve();
+  // One that waits to connect again has nothing that could end, and tells of no end: ioredis forgets its last socket in that time.
+  const waits = connection.status === 'reconnecting';
   return new Promise((resolve) => {
     connection.once('end', () => resolve());
     connection.disconnect();
+    if (waits) setTimeout(resolve, DISCONNECT_MS);
   });
 }

@@ -192,6 +192,25 @@ test.skipIf(!HAVE_REDIS)('a log level and subscriptions of a session hold in eve
   }
 });
 
+test.skipIf(!HAVE_REDIS)(
+  'of an ended session its end alone stays noted; of one that lives 64 KiB at most',
+  async () => {
+    const [a] = (await replicas(1)) as [Replica];
+    const client = await open(a);
+    await client.call('logging/setLevel', { level: 'debug' });
+    for (let i = 0; i < 20; i++) await client.call('resources/subscribe', { uri: `a:${i}`.padEnd(8_000, 'x') });
+    const keys = async (): Promise<string[]> => redis.keys(`t${expect.getState().currentTestName}:session:*`);
+    await expect.poll(keys).toHaveLength(1);
+    const [key = ''] = await keys();
+    await expect.poll(() => redis.hlen(key)).toBe(9);
+    await client.call('resources/unsubscribe', { uri: 'a:0'.padEnd(8_000, 'x') });
+    await client.call('resources/subscribe', { uri: 'a:21' });
+    await expect.poll(() => redis.hlen(key)).toBe(9);
+    expect((await exchange(a.path, { method: 'DELETE', headers: client.headers })).status).toBe(200);
+    await expect.poll(() => redis.hkeys(key)).toEqual(['ended']);
+  },
+);
+
 /** The ids of events of a call's stream, of which only the first was read. */
 async function cutCall(client: RawClient, progress: () => Promise<void>): Promise<string> {
   const asked = JSON.stringify({

@@ -1,0 +1,110 @@
+import { Redis } from 'ioredis';
+import { expect, test, vi } from 'vitest';
+import { RedisEventStore } from '../../../src/gateway/replicas/RedisEventStore.js';
+import { RedisReplicas } from '../../../src/gateway/replicas/RedisReplicas.js';
+import { FakeClock } from '../../../src/testing/FakeClock.js';
+import { closeAfter } from '../../support/closeAfter.js';
+import { HAVE_REDIS, TestRedis } from '../../support/redis.js';
+
+// A store starts here, and the machine may be busy.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
+
+test.skipIf(!HAVE_REDIS)('a store that hangs is waited for once; what is asked meanwhile fails at once', async () => {
+  await using server = await TestRedis.start();
+  const redis = new Redis({ port: server.port, lazyConnect: true });
+  const link = closeAfter(new RedisReplicas({ redis, storeTimeoutMs: 200 }));
+  const asked = (): Promise<string> =>
+    link.notes('k').then(
+      () => 'answered',
+      (error: Error) => error.message,
+    );
+  await expect.poll(asked).toBe('answered');
+  process.kill(server.pid, 'SIGSTOP');
+  try {
+    const together = await Promise.all([asked(), asked(), asked()]);
+    expect(together[0]).toBe('Command timed out');
+    for (let times = 0; times < 3; times++) expect(await asked()).not.toBe('Command timed out');
+  } finally {
+    process.kill(server.pid, 'SIGCONT');
+  }
+  await expect.poll(asked, { timeout: 20_000 }).toBe('answered');
+  redis.disconnect();
+});
+
+test.skipIf(!HAVE_REDIS)('what is closed while the store is down is closed', async () => {
+  const server = await TestRedis.start();
+  const redis = new Redis({ port: server.port, lazyConnect: true });
+  const parts = [new RedisReplicas({ redis }), new RedisEventStore({ redis })];
+  await expect.poll(() => redis.duplicate({ lazyConnect: true }).status).toBe('wait');
+  await server[Symbol.asyncDispose]();
+  await new Promise((resolve) => setImmediate(resolve));
+  await Promise.all(parts.map((each) => each.close()));
+  redis.disconnect();
+});
+
+/** Connections to a store that takes everything and says nothing. */
+function silent() {
+  const connections: {
+    readonly sent: (readonly unknown[])[];
+    readonly cut: unknown[];
+    readonly status: string;
+    emit(event: string): void;
+  }[] = [];
+  const duplicate = () => {
+    const listeners = new Map<string, (() => void)[]>();
+    const made = {
+      sent: [] as (readonly unknown[])[],
+      cut: [] as unknown[],
+      status: 'ready',
+      emit: (event: string): void => {
+        for (const each of listeners.get(event) ?? []) each();
+      },
+      on: (event: string, listener: () => void) => listeners.set(event, [...(listeners.get(event) ?? []), listener]),
+      once: (event: string, listener: () => void) => made.on(event, listener),
+      subscribe: async () => 1,
+      call: (...command: readonly unknown[]) => {
+        made.sent.push(command);
+        if (command[0] === 'DEL') return Promise.resolve(1);
+        return new Promise<never>(() => undefined);
+      },
+      disconnect: (again: unknown) => {
+        made.cut.push(again);
+        made.status = again === true ? 'connecting' : 'end';
+        if (again !== true) made.emit('end');
+      },
+    };
+    connections.push(made);
+    return made;
+  };
+  return { redis: { status: 'wait', duplicate }, connections };
+}
+
+test('what waits for the store is bounded, whatever clients answer; small messages are always sent', async () => {
+  const { redis, connections } = silent();
+  const link = closeAfter(new RedisReplicas({ redis, clock: new FakeClock() }));
+  const large = 'x'.repeat(7 * 1_024 * 1_024);
+  for (let times = 0; times < 20; times++) link.publish(large);
+  link.publish('small');
+  const published = (connections[0]?.sent ?? []).filter(([name]) => name === 'PUBLISH').map(([, , text]) => `${text}`);
+  expect(published.map(({ length }) => length > 1_000)).toEqual([true, true, true, true, false]);
+});
+
+test('a subscription that was cut without a word is found, and made anew', async () => {
+  const { redis, connections } = silent();
+  const clock = new FakeClock();
+  const link = closeAfter(new RedisReplicas({ redis, clock, aliveMs: 3_000, storeTimeoutMs: 500 }));
+  let gaps = 0;
+  link.listen(
+    () => undefined,
+    () => gaps++,
+  );
+  const subscriber = connections[1];
+  subscriber?.emit('ready');
+  await clock.advance(1_000);
+  expect(subscriber?.sent).toEqual([['PING']]);
+  expect(subscriber?.cut).toEqual([]);
+  await clock.advance(500);
+  await expect.poll(() => subscriber?.cut).toEqual([true]);
+  subscriber?.emit('ready');
+  expect(gaps).toBe(1);
+});
