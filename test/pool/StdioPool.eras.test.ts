@@ -1,8 +1,11 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { MemoryEraStore } from '../../src/core/era/EraStore.js';
+import type { CallTrace } from '../../src/pool/server/calls/trace.js';
 import type { StdioServerConfig } from '../../src/registry/config/ServerConfig.js';
+import { closeAfter } from '../support/closeAfter.js';
 import { fixture } from '../support/servers.js';
 import { said, stdioPool } from '../support/stdioPool.js';
 import { tempFolder } from '../support/tempFolder.js';
@@ -140,4 +143,25 @@ test('a modern subscription over stdio hears of changes, survives a crash, and e
   const before = heard;
   await pool.request('m', 'tools/call', { name: 'grow', arguments: {} });
   expect(heard).toBe(before);
+});
+
+test('a caller that finds out that its server speaks the other era alone has made no call, and the server has not failed', async () => {
+  const pool = stdioPool();
+  pool.addServer(modern(['--legacy-only']));
+  const phases: string[] = [];
+  const onCall = (message: unknown): void => {
+    const { phase, method, call } = message as CallTrace;
+    if (call.pool === pool) phases.push(`${phase} ${method}`);
+  };
+  subscribe('mcp-poolkit:call', onCall);
+  closeAfter({ close: async () => void unsubscribe('mcp-poolkit:call', onCall) });
+  const caller = { era: 'modern', eraOnly: true } as const;
+  await expect(pool.request('m', 'ping', undefined, { caller })).rejects.toMatchObject({ option: 'caller.era' });
+  expect([phases, pool.stats('m').errors, pool.stats('m').lastError]).toEqual([[], {}, undefined]);
+  expect(await said(pool.request('m', 'tools/call', echo))).toBe('hi');
+  // Any other failure of such a call is one.
+  await pool.stopServer('m');
+  await expect(pool.request('m', 'ping', undefined, { caller })).rejects.toMatchObject({ code: 'ERR_SERVER_STOPPED' });
+  const told = ['queue tools/call', 'send tools/call', 'answer tools/call', 'queue ping', 'answer ping'];
+  expect([phases, pool.stats('m').errors]).toEqual([told, { ERR_SERVER_STOPPED: 1 }]);
 });

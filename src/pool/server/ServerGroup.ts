@@ -10,6 +10,7 @@ import { MovingSubscription } from '../../targets/MovingSubscription.js';
 import type { RoutedCall } from '../../targets/routes.js';
 import { TargetGroup } from '../../targets/TargetGroup.js';
 import type { Caller, ConnectionLease, PoolEvents, RequestOptions, ServerState, ServerStats } from '../McpPool.js';
+import { isEraRefusal } from './callers/callerKey.js';
 import { REQUEST_OPTIONS, withSignal } from './callOptions.js';
 import { mayRepeat } from './calls/callPolicy.js';
 import { CallTracer, callChannel, type Traced } from './calls/trace.js';
@@ -164,7 +165,7 @@ export class ServerGroup {
       const refused = error instanceof ClosedError || error instanceof NotSentError;
       if (this.successor !== undefined && refused) return this.successor.calls.request(method, params, options, trace);
       trace?.failed(error);
-      this.#counters.failed(error);
+      if (!isEraRefusal(error)) this.#counters.failed(error);
       throw error;
     }
   }

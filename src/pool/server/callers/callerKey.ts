@@ -59,6 +59,11 @@ export function eraFor(caller: Caller | undefined, { era, eraFollows = false }: 
   return caller.era === (era === 'legacy' ? 'legacy' : 'modern') ? undefined : caller.era;
 }
 
+/** Whether an error says that a server does not speak the only era that its caller takes: an answer, and no failure of either. */
+export function isEraRefusal(error: unknown): boolean {
+  return error instanceof OptionError && error.option === 'caller.era';
+}
+
 /** What a sharing mode asks of a caller. `attributes`: whether the wire tells which call a server's request belongs to. */
 export function checkCaller(server: string, caller: Caller | undefined, sharing: Sharing, attributes: boolean): void {
   if (sharing === 'bound' && (caller?.key === undefined || caller.key === '')) {

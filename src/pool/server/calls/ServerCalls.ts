@@ -7,6 +7,7 @@ import { checkAtOnce, checkMs, checkNames } from '../../../core/options.js';
 import { within } from '../../../core/time/within.js';
 import { type CallSignal, signalOf } from '../../../core/wait/Cancellation.js';
 import type { Caller, ConnectionLease, RequestOptions } from '../../McpPool.js';
+import { isEraRefusal } from '../callers/callerKey.js';
 import { LEASE_OPTIONS, NOTIFY_OPTIONS, REQUEST_OPTIONS, withSignal } from '../callOptions.js';
 import type { PooledConnection } from '../connections/PooledConnection.js';
 import type { ServerContext } from '../context.js';
@@ -117,7 +118,7 @@ export class ServerCalls {
       // That the last send never ran does not say so of the first.
       const told = unknown !== undefined && error instanceof PoolkitError && error.acted === 'no' ? unknown : error;
       trace?.failed(told);
-      this.#context.counters.failed(told);
+      if (!isEraRefusal(told)) this.#context.counters.failed(told);
       throw told;
     }
   }

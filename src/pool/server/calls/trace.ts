@@ -4,6 +4,7 @@ import type { CallOptions, Params, ServerInfo } from '../../../connection/protoc
 import type { Clock } from '../../../core/clock.js';
 import { PoolkitError } from '../../../core/errors.js';
 import type { McpPool, RequestOptions } from '../../McpPool.js';
+import { isEraRefusal } from '../callers/callerKey.js';
 import type { PooledConnection } from '../connections/PooledConnection.js';
 
 /** The connection that a call was handed to. */
@@ -117,6 +118,8 @@ export class CallTracer implements TracedCall {
   meta: Params | undefined;
   readonly #clock: Clock;
   #sentMs = 0;
+  /** Nothing was told of it yet: a call that only finds out which era its server speaks is none. */
+  #quiet: boolean;
 
   constructor(
     pool: McpPool,
@@ -137,11 +140,13 @@ export class CallTracer implements TracedCall {
     this.traceparent = textOf(meta?.['traceparent']);
     this.tracestate = textOf(meta?.['tracestate']);
     this.acceptedMs = clock.now();
-    this.#tell('queue');
+    this.#quiet = caller?.eraOnly === true;
+    if (!this.#quiet) this.#tell('queue');
   }
 
   /** It is handed to a connection. */
   sent(pooled: PooledConnection): void {
+    this.#begin();
     this.#sentMs = this.#clock.now();
     if (this.attempt++ === 0) this.queuedMs = this.#sentMs - this.acceptedMs;
     this.sentBytes = 0;
@@ -152,19 +157,29 @@ export class CallTracer implements TracedCall {
 
   /** The attempt failed, and another follows. */
   retried(error: unknown): void {
+    this.#begin();
     this.callMs = this.#clock.now() - this.#sentMs;
     callChannel.publish({ ...this.#base('retry'), error } satisfies CallTrace);
   }
 
   answered(result: unknown): void {
+    this.#begin();
     this.#end(this.method === 'tools/call' && isToolError(result) ? 'tool_error' : 'ok');
     this.#tell('answer');
   }
 
   failed(error: unknown): void {
+    if (this.#quiet && isEraRefusal(error)) return;
+    this.#begin();
     this.error = error;
     this.#end(error instanceof PoolkitError ? error.code : 'ABORTED');
     callChannel.publish({ ...this.#base('answer'), error } satisfies CallTrace);
+  }
+
+  #begin(): void {
+    if (!this.#quiet) return;
+    this.#quiet = false;
+    this.#tell('queue');
   }
 
   #end(outcome: string): void {

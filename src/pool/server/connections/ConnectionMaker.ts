@@ -7,6 +7,7 @@ import { AcquireTimeoutError, messageOf, QueueFullError, StartError } from '../.
 import { withDeadline, within } from '../../../core/time/within.js';
 import type { Caller, PoolEvents } from '../../McpPool.js';
 import type { Credentials } from '../callers/Credentials.js';
+import { isEraRefusal } from '../callers/callerKey.js';
 import { InboundRouter } from '../callers/InboundRouter.js';
 import type { ServerContext } from '../context.js';
 import { AnswerMeter } from '../stats/Latency.js';
@@ -45,7 +46,7 @@ export class ConnectionMaker {
     try {
       return await this.#start(caller, permit, signal);
     } catch (error) {
-      if (!signal.aborted) this.#context.counters.lastError = messageOf(error);
+      if (!signal.aborted && !isEraRefusal(error)) this.#context.counters.lastError = messageOf(error);
       permit.release();
       throw error;
     }

@@ -3,7 +3,6 @@ import {
   AcquireTimeoutError,
   ForbiddenError,
   messageOf,
-  OptionError,
   PoolkitError,
   QueueFullError,
   RequestTimeoutError,
@@ -14,6 +13,7 @@ import {
 import type { Logger } from '../../../core/logger.js';
 import { within } from '../../../core/time/within.js';
 import type { Caller } from '../../McpPool.js';
+import { isEraRefusal } from '../callers/callerKey.js';
 import { END_TIMEOUT_MS } from './ConnectionEnds.js';
 import type { PooledConnection } from './PooledConnection.js';
 
@@ -98,7 +98,7 @@ export class ConnectionStarts {
       return true;
     } catch (error) {
       // A server that does not speak the era that its caller asks for is no server that fails.
-      const refused = error instanceof OptionError && error.option === 'caller.era';
+      const refused = isEraRefusal(error);
       const full = error instanceof AcquireTimeoutError || error instanceof QueueFullError;
       const tried = !(this.#ended || refused || full);
       if (tried && !awaited) logger.warn({ server, error: messageOf(error) }, 'a warm connection could not be started');
