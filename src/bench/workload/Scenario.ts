@@ -1,7 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { messageOf, OptionError } from '../../core/errors.js';
+import { readWhole } from '../../core/files/readWhole.js';
 
 const call = z.strictObject({
   /** A tool's name; its arguments, with placeholders. */
@@ -45,7 +45,7 @@ export const scenarioJsonSchema = (): object => z.toJSONSchema(SCENARIO_SCHEMA, 
 export async function readScenario(file: string): Promise<Scenario> {
   let text: string;
   try {
-    text = await readFile(file, 'utf8');
+    text = await readWhole(file);
   } catch (error) {
     throw new OptionError('scenario', file, `a file that can be read (${messageOf(error)})`, error);
   }

@@ -1,4 +1,4 @@
-import { access, constants, readFile, writeFile } from 'node:fs/promises';
+import { access, constants, writeFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { type BenchProgress, SWEEP_OPTIONS, type SweepOption } from '../../bench/BenchOptions.js';
 import type { OpenModel } from '../../bench/load/models.js';
@@ -12,6 +12,7 @@ import { readScenario } from '../../bench/workload/Scenario.js';
 import type { ToolChoice, Workload } from '../../bench/workload/Workload.js';
 import { onStopSignals } from '../../core/close/onStopSignals.js';
 import { messageOf, OptionError } from '../../core/errors.js';
+import { readWhole } from '../../core/files/readWhole.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
 import { FaultPlan, type FaultPlanOptions } from '../../testing/faults/FaultPlan.js';
 import { complain } from '../output/output.js';
@@ -219,7 +220,7 @@ function sweepOf(text: string): { option: SweepOption; values: number[] } {
 
 async function readFaults(file: string): Promise<FaultPlanOptions> {
   try {
-    const plan = JSON.parse(await readFile(file, 'utf8')) as FaultPlanOptions;
+    const plan = JSON.parse(await readWhole(file)) as FaultPlanOptions;
     new FaultPlan(plan);
     return plan;
   } catch (error) {
@@ -230,7 +231,7 @@ async function readFaults(file: string): Promise<FaultPlanOptions> {
 async function readReport(file: string): Promise<BenchReport> {
   let report: BenchReport;
   try {
-    report = JSON.parse(await readFile(file, 'utf8')) as BenchReport;
+    report = JSON.parse(await readWhole(file)) as BenchReport;
   } catch (error) {
     throw new OptionError('--compare', file, `a report of --json (${messageOf(error)})`, error);
   }

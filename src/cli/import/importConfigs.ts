@@ -1,9 +1,8 @@
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { dirname, isAbsolute, resolve } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
 import { messageOf } from '../../core/errors.js';
-import { readWhole } from '../../core/files/readWhole.js';
+import { readNamed } from '../../core/files/readWhole.js';
 import { parseConfig } from '../../registry/config/configFile.js';
 import { canonical } from '../../registry/config/fingerprint.js';
 import { workspaceOf } from '../../registry/config/shapes/references.js';
@@ -55,7 +54,7 @@ export async function importConfigs(files: readonly string[], { out, dryRun = fa
 
 /** Adds a file's servers; what came of them in one line. A server that is there under another name, or the same, is not added again. */
 async function add({ client, file }: KnownConfig, servers: Map<string, Imported>): Promise<string> {
-  const { entries, problems } = parseConfig(await readWhole(file), { file, variables: ANY });
+  const { entries, problems } = parseConfig(await readNamed(file), { file, variables: ANY });
   for (const { message } of problems) complain(message);
   if (client === 'out' && problems.length > 0) throw new Error(`${file} is not written: correct it first`);
   const have = new Set([...servers.values()].map(({ entry }) => canonical(entry)));
@@ -92,7 +91,7 @@ function placed(entry: Readonly<Record<string, unknown>>, file: string): object 
 }
 
 async function write(out: string, servers: ReadonlyMap<string, Imported>): Promise<void> {
-  const root = existsSync(out) ? (JSON.parse(await readFile(out, 'utf8')) as object) : {};
+  const root = existsSync(out) ? (JSON.parse(await readNamed(out)) as object) : {};
   const mcpServers = Object.fromEntries([...servers].map(([name, { entry }]) => [name, entry]));
   await writeFileAtomic(out, `${JSON.stringify({ ...root, mcpServers }, null, 2)}\n`, { mode: 0o600 });
 }

@@ -1,5 +1,5 @@
-import { readFile } from 'node:fs/promises';
 import { messageOf } from '../../core/errors.js';
+import { readWhole } from '../../core/files/readWhole.js';
 
 /**
  * The secrets that `--session-key` names: `env:NAME` is a variable of the environment, anything else a file; each has one secret a
@@ -14,7 +14,7 @@ export async function readSessionKeys(sources: readonly string[] | undefined): P
 async function textOf(source: string): Promise<string | undefined> {
   if (source.startsWith('env:')) return process.env[source.slice('env:'.length)];
   try {
-    return await readFile(source, 'utf8');
+    return await readWhole(source);
   } catch (error) {
     throw new Error(`--session-key ${source}: the file cannot be read: ${messageOf(error)}`, { cause: error });
   }

@@ -1,5 +1,5 @@
-import { readFile } from 'node:fs/promises';
 import { messageOf } from '../../core/errors.js';
+import { MAX_RECORDING_BYTES, readNamed, readStream } from '../../core/files/readWhole.js';
 import { check as judge } from '../../testing/history/check.js';
 import { History } from '../../testing/history/History.js';
 import type { Rule } from '../../testing/history/Violation.js';
@@ -29,9 +29,6 @@ export async function check(files: readonly string[], options: CheckCommandOptio
   }
 }
 
-async function read(file: string): Promise<string> {
-  if (file !== '-') return readFile(file, 'utf8');
-  const chunks: Buffer[] = [];
-  for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks).toString();
+function read(file: string): Promise<string> {
+  return file === '-' ? readStream(process.stdin, MAX_RECORDING_BYTES) : readNamed(file, MAX_RECORDING_BYTES);
 }

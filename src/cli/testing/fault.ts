@@ -1,5 +1,5 @@
-import { readFile } from 'node:fs/promises';
 import { messageOf, OptionError } from '../../core/errors.js';
+import { readWhole } from '../../core/files/readWhole.js';
 import { runFakeServer } from '../../testing/fake/child/runFakeServer.js';
 import { FakeServer } from '../../testing/fake/FakeServer.js';
 import type { FakeServerOptions } from '../../testing/fake/FakeServerOptions.js';
@@ -72,7 +72,7 @@ function signalled(): Promise<void> {
 
 async function readJson<T>(option: string, file: string): Promise<T> {
   try {
-    return JSON.parse(await readFile(file, 'utf8')) as T;
+    return JSON.parse(await readWhole(file)) as T;
   } catch (error) {
     throw new OptionError(option, file, `a file of JSON: ${messageOf(error)}`, error);
   }

@@ -1,7 +1,7 @@
 import { appendFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { onStopSignals } from '../../core/close/onStopSignals.js';
 import { messageOf, OptionError } from '../../core/errors.js';
+import { MAX_RECORDING_BYTES, readNamed } from '../../core/files/readWhole.js';
 import { UnifiedPool } from '../../pool/UnifiedPool.js';
 import type { ServerConfig } from '../../registry/config/ServerConfig.js';
 import { runFakeServer } from '../../testing/fake/child/runFakeServer.js';
@@ -74,7 +74,7 @@ function targetOf([command, ...args]: readonly string[], url: string | undefined
 
 async function compare(file: string, target: ServerConfig, options: ReplayCommandOptions): Promise<void> {
   const { ignore = [], timeout: timeoutMs, json } = options;
-  const recording = History.parse(await readFile(file, 'utf8'));
+  const recording = History.parse(await readNamed(file, MAX_RECORDING_BYTES));
   await using pool = new UnifiedPool();
   using _ = onStopSignals(() => void pool.close({ graceMs: 0 }));
   pool.addServer(target);

@@ -1,6 +1,7 @@
-import { constants } from 'node:fs';
+import { closeSync, constants, openSync, readSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { systemClock } from '../clock.js';
+import { messageOf } from '../errors.js';
 import { sleep } from '../time/sleep.js';
 
 /** How long a pipe may say nothing before its first byte, in ms. */
@@ -8,26 +9,36 @@ const FIRST_BYTE_MS = 5_000;
 const LOOK_MS = 20;
 /** Parsing takes ten times as much, and the time of everything else. */
 export const MAX_FILE_BYTES = 8 * 1_024 * 1_024;
+/** Of a recording of calls, which may be long. */
+export const MAX_RECORDING_BYTES = 256 * 1_024 * 1_024;
+const CHUNK_BYTES = 64 * 1_024;
 
 /**
  * The text of a file, which may be a pipe, as `<(command)` is. To open or read a pipe without a writer would hold a thread, and
- * with it the end of the process: so it is looked at again and again. Rejects when 5 s bring nothing, or above 8 MiB.
+ * with it the end of the process: so it is looked at again and again. Rejects when 5 s bring nothing, or above `maxBytes`: devices have no end.
  */
-export async function readWhole(file: string): Promise<string> {
+export async function readWhole(file: string, maxBytes = MAX_FILE_BYTES): Promise<string> {
   const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
-    return await readOpen(handle, (await handle.stat()).isFile());
+    return await readOpen(handle, (await handle.stat()).isFile(), maxBytes);
   } finally {
     await handle.close();
   }
 }
 
-/** The text of an open file, or pipe. Rejects above 8 MiB. */
-export async function readOpen(handle: FileHandle, regular: boolean): Promise<string> {
+/** The same where no more is said of a failure: it rejects by the name of the file. */
+export function readNamed(file: string, maxBytes?: number): Promise<string> {
+  return readWhole(file, maxBytes).catch((error: unknown) => {
+    throw new Error(`${file} cannot be read: ${messageOf(error)}`, { cause: error });
+  });
+}
+
+/** The text of an open file, or pipe. Rejects above `maxBytes`. */
+export async function readOpen(handle: FileHandle, regular: boolean, maxBytes = MAX_FILE_BYTES): Promise<string> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for (let waitedMs = 0; ; ) {
-    const chunk = Buffer.alloc(64 * 1_024);
+    const chunk = Buffer.alloc(CHUNK_BYTES);
     const read = await handle.read(chunk, 0, chunk.length, null).then(
       ({ bytesRead }) => bytesRead,
       (error: NodeJS.ErrnoException) => {
@@ -39,7 +50,7 @@ export async function readOpen(handle: FileHandle, regular: boolean): Promise<st
     if (read !== undefined && read > 0) {
       chunks.push(read < chunk.length ? Buffer.from(chunk.subarray(0, read)) : chunk);
       bytes += read;
-      if (bytes > MAX_FILE_BYTES) throw new Error(`it has more than ${MAX_FILE_BYTES} bytes`);
+      if (bytes > maxBytes) throw tooLong(maxBytes);
       continue;
     }
     // Nothing yet: no writer has come, or it has not written.
@@ -49,3 +60,35 @@ export async function readOpen(handle: FileHandle, regular: boolean): Promise<st
     waitedMs += LOOK_MS;
   }
 }
+
+/** The same at once, for what is read while something is made. A pipe is waited for. @throws above `maxBytes` */
+export function readWholeSync(file: string, maxBytes = MAX_FILE_BYTES): string {
+  const opened = openSync(file, 'r');
+  try {
+    const chunks: Buffer[] = [];
+    for (let bytes = 0; ; ) {
+      const chunk = Buffer.alloc(CHUNK_BYTES);
+      const read = readSync(opened, chunk);
+      if (read === 0) return Buffer.concat(chunks).toString('utf8');
+      chunks.push(read < chunk.length ? Buffer.from(chunk.subarray(0, read)) : chunk);
+      bytes += read;
+      if (bytes > maxBytes) throw tooLong(maxBytes);
+    }
+  } finally {
+    closeSync(opened);
+  }
+}
+
+/** What a stream brings until its end. Rejects above `maxBytes`. */
+export async function readStream(stream: AsyncIterable<Buffer>, maxBytes = MAX_FILE_BYTES): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of stream) {
+    chunks.push(chunk);
+    bytes += chunk.length;
+    if (bytes > maxBytes) throw tooLong(maxBytes);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+const tooLong = (maxBytes: number): Error => new Error(`it has more than ${maxBytes} bytes`);

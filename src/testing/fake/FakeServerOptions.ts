@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { messageOf, OptionError } from '../../core/errors.js';
+import { MAX_RECORDING_BYTES, readWholeSync } from '../../core/files/readWhole.js';
 import type { Logger } from '../../core/logger.js';
 import { checkCount, checkOneOf, checkText, withDefaults } from '../../core/options.js';
 import type { KitEvent } from '../faults/events.js';
@@ -153,7 +153,7 @@ export function readRecording(replay: History | string): readonly HistoryEvent[]
   if (replay instanceof History) return replay.events;
   let text: string;
   try {
-    text = readFileSync(replay, 'utf8');
+    text = readWholeSync(replay, MAX_RECORDING_BYTES);
   } catch (error) {
     throw new OptionError('replay', replay, `a file that can be read: ${messageOf(error)}`, error);
   }

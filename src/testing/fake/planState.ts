@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { sync as writeFileAtomicSync } from 'write-file-atomic';
+import { readWholeSync } from '../../core/files/readWhole.js';
 import type { FaultPlanParts } from '../faults/FaultPlan.js';
 
 /** A plan's parts that keep how far it is in a file, so that the next process goes on from there. */
@@ -9,7 +9,7 @@ export function planState(file: string | undefined): FaultPlanParts {
     writeFileAtomicSync(file, JSON.stringify(state), { fsync: false });
   let text: string;
   try {
-    text = readFileSync(file, 'utf8');
+    text = readWholeSync(file);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     return { onState };

@@ -1,9 +1,13 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { createWriteStream, truncateSync, writeFileSync } from 'node:fs';
+import { createReadStream, createWriteStream, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { readWhole } from '../../../src/core/files/readWhole.js';
+import { readScenario } from '../../../src/bench/workload/Scenario.js';
+import { readSessionKeys } from '../../../src/cli/serving/readSessionKeys.js';
+import { readNamed, readStream, readWhole, readWholeSync } from '../../../src/core/files/readWhole.js';
 import { ConfigWatcher, type ParsedConfig, readConfigFile } from '../../../src/registry/index.js';
+import { planState } from '../../../src/testing/fake/planState.js';
+import { run } from '../../support/cli.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { tempFolder } from '../../support/tempFolder.js';
 
@@ -51,4 +55,37 @@ test('a file above 8 MiB is refused, not read: a config that is something else e
   const { servers, problems } = await readConfigFile(file);
   expect([servers, problems.map(({ message }) => message)]).toEqual([[], [expect.stringContaining('8388608 bytes')]]);
   expect((await told).problems).toHaveLength(1);
+});
+
+const ENDLESS = '/dev/zero';
+
+test('what has no end is refused at its bound, whatever reads it', async () => {
+  const says = 'it has more than 8388608 bytes';
+  await expect(readWhole(ENDLESS)).rejects.toThrow(says);
+  await expect(readNamed(ENDLESS, 100_000)).rejects.toThrow(`${ENDLESS} cannot be read: it has more than 100000 bytes`);
+  expect(() => readWholeSync(ENDLESS)).toThrow(says);
+  await expect(readStream(createReadStream(ENDLESS), 100_000)).rejects.toThrow('it has more than 100000 bytes');
+  await expect(readSessionKeys([ENDLESS])).rejects.toThrow(says);
+  await expect(readScenario(ENDLESS)).rejects.toThrow(says);
+  expect(() => planState(ENDLESS)).toThrow(says);
+  const folder = tempFolder();
+  const { code, stderr } = await run('import', ENDLESS, '--out', join(folder, 'mcp.json'));
+  expect([code, stderr]).toEqual([1, expect.stringContaining(`${ENDLESS} cannot be read: ${says}`)]);
+  const file = join(folder, 'a');
+  writeFileSync(file, 'ü'.repeat(100_000));
+  expect(readWholeSync(file)).toBe('ü'.repeat(100_000));
+  expect(await readStream(createReadStream(file))).toBe('ü'.repeat(100_000));
+});
+
+/** Files that are ours, or the system's. */
+const OWN: ReadonlySet<string> = new Set(['cli/doctor/memory.ts', 'cli/openFiles.ts', 'cli/desk/GatewayStarter.ts']);
+
+test('no command reads a file that it is given without a bound', () => {
+  const sources = join(import.meta.dirname, '../../../src');
+  const unbounded = ['cli', 'bench/workload', 'testing/fake'].flatMap((folder) =>
+    readdirSync(join(sources, folder), { recursive: true, encoding: 'utf8' })
+      .map((file) => `${folder}/${file}`)
+      .filter((file) => file.endsWith('.ts') && /\breadFile(Sync)?\(/.test(readFileSync(join(sources, file), 'utf8'))),
+  );
+  expect(unbounded.filter((file) => !OWN.has(file))).toEqual([]);
 });
