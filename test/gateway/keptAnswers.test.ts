@@ -40,6 +40,6 @@ test('what is kept for clients that may come back gives way to those that are th
   expect(canResume(two.streams, second)).toBe(false);
   held.giveBack(800_000);
   for (const each of [one, two]) each.streams.close();
-  expect([held.held, held.kept.size]).toEqual([0, 0]);
+  expect([held.held, held.kept]).toEqual([0, 0]);
   expect(canResume(two.streams, third)).toBe(false);
 });

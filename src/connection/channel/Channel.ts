@@ -8,7 +8,7 @@ import { CallTimes } from './CallTimes.js';
 import type { ChannelCounters, ChannelOptions, ChannelTransport } from './ChannelOptions.js';
 import { cancelledNotice, type Envelope, encodeCall, encodeNotice } from './codec/encode.js';
 import { detached, type RawReply, replyError, scanFailure, scanReply } from './codec/envelope.js';
-import { keepParams, shareText } from './codec/exactText.js';
+import { isKept, keepParams } from './codec/exactText.js';
 import { objectOf } from './codec/ownId.js';
 import { bytesOf, FREE_BYTES, parseMessage } from './codec/parsingCost.js';
 import { failureOf } from './failureOf.js';
@@ -266,8 +266,13 @@ export class Channel {
     if (call.options.resetTimeoutOnProgress === true && call.phase === 'sent') {
       this.#times.running(call, this.#options.clock.now());
     }
-    const progress = { ...params, progressToken: call.progressToken ?? call.id };
-    this.#inbox.tell(call.options.onProgress, shareText(params, progress));
+    const { onProgress } = call.options;
+    if (onProgress === undefined) return;
+    const progressToken = call.progressToken ?? call.id;
+    this.#inbox.tell(
+      onProgress,
+      isKept(params) ? Object.assign(params, { progressToken }) : { ...params, progressToken },
+    );
   }
 
   #timedOut(call: Call): void {

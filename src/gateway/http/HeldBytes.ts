@@ -1,6 +1,7 @@
 import { type Clock, systemClock } from '../../core/clock.js';
 import { limitedLogger } from '../../core/limitedLogger.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
+import { IdTable } from '../../core/wait/IdTable.js';
 import type { GatewayStats } from '../GatewayStats.js';
 import { CutResponses } from './stream/CutResponses.js';
 
@@ -11,14 +12,21 @@ export interface Kept {
   giveWay(): void;
 }
 
+/** What is kept, by when that began. */
+export interface KeptPlace {
+  readonly id: number;
+  readonly kept: Kept;
+}
+
 /** Bytes that the gateway holds for its clients, over all sessions: bodies that are not complete, answers not yet taken. */
 export class HeldBytes {
   /** Bodies on their way, and what refused clients still send of theirs. */
   readonly arriving = new Set<{ cut(): void }>();
-  /** What is kept for clients that may come back, the oldest first: it gives way to those that are there. */
-  readonly kept = new Set<Kept>();
   /** What was cut, since its client did not take it or there was no room. */
   readonly cuts: CutResponses;
+  /** What is kept for clients that may come back: it gives way to those that are there, the oldest first. */
+  readonly #kept = new IdTable<KeptPlace>();
+  #places = 0;
   readonly #max: number;
   #held = 0;
 
@@ -42,6 +50,22 @@ export class HeldBytes {
     return true;
   }
 
+  /** It is kept from now on, and gives way when others need the room; until it is forgotten. */
+  keep(kept: Kept): KeptPlace {
+    const place = { id: ++this.#places, kept };
+    this.#kept.add(place);
+    return place;
+  }
+
+  forget(place: KeptPlace): void {
+    this.#kept.delete(place);
+  }
+
+  /** Things that are kept. */
+  get kept(): number {
+    return this.#kept.size;
+  }
+
   /** Whether so many more would fit. */
   hasRoom(bytes: number): boolean {
     return this.#held + bytes <= this.#max;
@@ -49,11 +73,11 @@ export class HeldBytes {
 
   /** Nothing gives way where that would not do. */
   #makesRoom(bytes: number): boolean {
-    let kept = 0;
-    for (const each of this.kept) kept += each.keptBytes;
-    if (!this.hasRoom(bytes - kept)) return false;
-    for (const each of this.kept) {
-      each.giveWay();
+    const all = this.#kept.values();
+    const keptBytes = all.reduce((sum, { kept }) => sum + kept.keptBytes, 0);
+    if (!this.hasRoom(bytes - keptBytes)) return false;
+    for (const { kept } of all) {
+      kept.giveWay();
       if (this.hasRoom(bytes)) return true;
     }
     return false;

@@ -1,4 +1,4 @@
-import { exactText, textOf } from '../../connection/channel/codec/exactText.js';
+import { exactText, textWith } from '../../connection/channel/codec/exactText.js';
 import { rewritten } from '../../connection/channel/codec/members.js';
 import type { Progress } from '../../pool/McpPool.js';
 
@@ -18,6 +18,6 @@ export function toldText({ id, method, params }: Told): string {
 /** Progress of a call, under its client's own token, which is JSON text. */
 export function progressText(tokenText: string, progress: Progress): string {
   const token = { progressToken: tokenText };
-  const params = rewritten(textOf(progress) ?? JSON.stringify(progress), token);
+  const params = textWith(progress, token) ?? rewritten(JSON.stringify(progress), token);
   return `{"jsonrpc":"2.0","method":"notifications/progress","params":${params}}`;
 }

@@ -16,10 +16,10 @@ export class SseStream extends Resumable {
   #cutting = false;
 
   constructor(bounds: EventStreamBounds) {
-    super({
-      id: BigInt(`0x${randomBytes(12).toString('hex')}`)
-        .toString(36)
-        .slice(0, 16),
+    const id = BigInt(`0x${randomBytes(12).toString('hex')}`)
+      .toString(36)
+      .slice(0, 16);
+    super(id, {
       bounds,
       primed: false,
       onEnd: () => undefined,

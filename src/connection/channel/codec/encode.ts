@@ -3,7 +3,7 @@ import type { CallClient, Params } from '../../protocol/messages.js';
 import { objectOf } from '../../protocol/objectOf.js';
 import type { Call } from '../Call.js';
 import { textOf } from './exactText.js';
-import { membersOf, memberText, withMembers } from './members.js';
+import { membersOf, withMembers } from './members.js';
 
 /** What a message must keep to: whose it is, for errors, and its size in bytes. */
 export interface MessageBounds {
@@ -60,10 +60,16 @@ function withMeta(params: Params | undefined, meta: Params): Params {
 function withMetaText(params: string, meta: Params): string | undefined {
   const members = membersOf(params);
   if (members === undefined) return undefined;
-  const values = Object.fromEntries(Object.entries(meta).map(([key, value]) => [key, JSON.stringify(value)]));
-  const given = memberText(params, members, '_meta');
-  const merged = withMembers(given?.startsWith('{') === true ? given : '{}', values);
-  return merged === undefined ? undefined : withMembers(params, { _meta: merged });
+  const values: Record<string, string> = {};
+  for (const key of Object.keys(meta)) values[key] = JSON.stringify(meta[key]);
+  const given = members.find(({ key }) => key === '_meta');
+  const merged =
+    given !== undefined && params[given.valueStart] === '{'
+      ? withMembers(params, values, given.valueStart)
+      : withMembers('{}', values);
+  if (merged === undefined) return undefined;
+  if (given === undefined) return withMembers(params, { _meta: merged });
+  return params.slice(0, given.valueStart) + merged + params.slice(given.end);
 }
 
 /** A notification's text, checked as a call's is. */

@@ -1,4 +1,4 @@
-import { membersOf, memberText } from './members.js';
+import { membersOf, memberText, withMembers } from './members.js';
 
 type Part = 'params' | 'result' | 'error';
 
@@ -40,6 +40,20 @@ export function textOf(value: unknown): string | undefined {
   const text = members === undefined ? undefined : memberText(origin.text, members, origin.part);
   return text === undefined || membersOf(text) === undefined ? undefined : text;
 }
+
+/** The text of an object that was kept, with `values` in it as by `withMembers`; undefined where it is to be written anew. */
+export function textWith(value: object, values: Readonly<Record<string, string>>): string | undefined {
+  const origin = origins.get(value);
+  if (origin === undefined) return undefined;
+  const { text, part } = origin;
+  if (part === undefined) return withMembers(text, values);
+  const members = membersOf(text);
+  const member = members?.find(({ key }) => key === part);
+  return member === undefined ? undefined : withMembers(text, values, member.valueStart);
+}
+
+/** Whether a value was made of a text that was kept: no one but its reader has it. */
+export const isKept = (value: object): boolean => origins.has(value);
 
 /** A value as JSON text: as it came, where it was kept. */
 export const exactText = (value: unknown): string | undefined => textOf(value) ?? JSON.stringify(value);

@@ -55,25 +55,29 @@ export function membersOf(text: string, at = 0): Member[] | undefined {
 }
 
 /**
- * The text of an object with `values` in place of what it has under those names, new ones behind, the rest as it was; undefined where
- * `membersOf` is. A value is JSON text; undefined takes the member out.
+ * The text of the object that begins at `at`, with `values` in place of what it has under those names, new ones behind, the rest as it
+ * was; undefined where `membersOf` is. A value is JSON text; undefined takes the member out.
  */
-export function withMembers(text: string, values: Readonly<Record<string, string | undefined>>): string | undefined {
-  const members = membersOf(text);
+export function withMembers(
+  text: string,
+  values: Readonly<Record<string, string | undefined>>,
+  at = 0,
+): string | undefined {
+  const members = membersOf(text, at);
   if (members === undefined) return undefined;
-  const parts: string[] = [];
-  const present = new Set<string>();
+  let inside = '';
+  const add = (member: string): void => {
+    inside += inside === '' ? member : `,${member}`;
+  };
   for (const { key, start, valueStart, end } of members) {
-    if (!Object.hasOwn(values, key)) parts.push(text.slice(start, end));
-    else {
-      present.add(key);
-      if (values[key] !== undefined) parts.push(text.slice(start, valueStart) + values[key]);
-    }
+    if (!Object.hasOwn(values, key)) add(text.slice(start, end));
+    else if (values[key] !== undefined) add(text.slice(start, valueStart) + values[key]);
   }
-  for (const [key, value] of Object.entries(values)) {
-    if (value !== undefined && !present.has(key)) parts.push(`${JSON.stringify(key)}:${value}`);
+  for (const key of Object.keys(values)) {
+    const value = values[key];
+    if (value !== undefined && find(members, key) === undefined) add(`${JSON.stringify(key)}:${value}`);
   }
-  return `{${parts.join(',')}}`;
+  return `{${inside}}`;
 }
 
 /** As `withMembers`, for any object: one that has no members there is written anew, by what JSON makes of it. */

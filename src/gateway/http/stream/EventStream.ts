@@ -42,11 +42,20 @@ export class EventStream implements MessageStream {
   #answers = false;
   #turn: NodeJS.Immediate | undefined;
 
-  constructor(response: ServerResponse, bounds: EventStreamBounds, headers?: Readonly<Record<string, string>>) {
+  /** `onClose`: told when its connection is over. */
+  constructor(
+    response: ServerResponse,
+    bounds: EventStreamBounds,
+    headers?: Readonly<Record<string, string>>,
+    onClose?: (stream: EventStream) => void,
+  ) {
     this.#response = response;
     this.#bounds = bounds;
     this.#headers = headers;
-    response.once('close', () => this.#closed());
+    response.on('close', () => {
+      this.#closed();
+      onClose?.(this);
+    });
     // A client that opened a stream in order to listen waits for its head; what belongs to a call begins with a message.
     if (response.req.method === 'GET') this.flush();
     else this.#turn = setImmediate(flush, this);

@@ -6,15 +6,13 @@ import { Frame } from './Frame.js';
 import { RETRY_MS, type SessionStream } from './SessionStream.js';
 
 export interface ResumableOptions {
-  /** What the session knows it by; its events' ids begin with it. */
-  readonly id: string;
   readonly bounds: EventStreamBounds;
   /** The client knows events without data: the first tells it where to resume before anything happened (2025-11-25). */
   readonly primed: boolean;
   /** Nothing more will come; its client may still come back for what it missed. */
-  readonly onEnd: () => void;
+  readonly onEnd: (stream: Resumable) => void;
   /** Others need the room that it takes: it is to be forgotten. */
-  readonly onGiveWay: () => void;
+  readonly onGiveWay: (stream: Resumable) => void;
 }
 
 /** Of what a client may have missed, so much is kept beside the newest message, in bytes. */
@@ -40,8 +38,9 @@ export class Resumable implements SessionStream, KeptBytes {
   #ended = false;
   #forgotten = false;
 
-  constructor(options: ResumableOptions) {
-    this.id = options.id;
+  /** `id`: what the session knows it by; its events' ids begin with it. */
+  constructor(id: string, options: ResumableOptions) {
+    this.id = id;
     this.#options = options;
   }
 
@@ -55,7 +54,7 @@ export class Resumable implements SessionStream, KeptBytes {
   }
 
   giveWay(): void {
-    this.#options.onGiveWay();
+    this.#options.onGiveWay(this);
   }
 
   /** Nothing more will come. */
@@ -69,10 +68,8 @@ export class Resumable implements SessionStream, KeptBytes {
     this.#stream = undefined;
     // Its 'close' has been: the client comes back with another, or not at all.
     if (response.destroyed) return;
-    const stream = new EventStream(response, this.#options.bounds, headers);
-    this.#stream = stream;
-    response.once('close', () => {
-      if (this.#stream === stream) this.#stream = undefined;
+    this.#stream = new EventStream(response, this.#options.bounds, headers, (closed) => {
+      if (this.#stream === closed) this.#stream = undefined;
     });
   }
 
@@ -114,7 +111,7 @@ export class Resumable implements SessionStream, KeptBytes {
     this.#stream?.end();
     // What is large and has gone out is not kept for the rare client that lost it behind the socket.
     if (this.#stream !== undefined && this.#bytes > MAX_KEPT_BYTES) this.forget();
-    this.#options.onEnd();
+    this.#options.onEnd(this);
   }
 
   /** Ends its connection alone: the client comes back for the rest. */

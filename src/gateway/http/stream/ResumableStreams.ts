@@ -1,7 +1,8 @@
 import type { ServerResponse } from 'node:http';
 import type { Logger } from '../../../core/logger.js';
+import type { KeptPlace } from '../HeldBytes.js';
 import { EventStream, type EventStreamBounds } from './EventStream.js';
-import { placeOf, Resumable } from './Resumable.js';
+import { placeOf, Resumable, type ResumableOptions } from './Resumable.js';
 import { MAX_ENDED, type SessionStream, type SessionStreams } from './SessionStream.js';
 import { tellLost } from './stored/followStream.js';
 import { callStreamId, ownStreamId, streamPlaceOf } from './streamIds.js';
@@ -12,19 +13,31 @@ export interface ResumableStreamsBounds extends EventStreamBounds {
   readonly logger: Logger;
 }
 
+interface Ended {
+  readonly stream: Resumable;
+  /** Where it is kept. */
+  readonly place: KeptPlace;
+}
+
 /** The streams of one session, kept in memory as they were written. */
 export class ResumableStreams implements SessionStreams {
   readonly #bounds: ResumableStreamsBounds;
-  readonly #primed: boolean;
-  readonly #streams = new Map<string, Resumable>();
+  readonly #options: ResumableOptions;
+  /** Oldest first. No Map or Set, here and below: see `IdTable`. */
+  readonly #streams: Resumable[] = [];
   /** Those of which no more will come, the oldest first. */
-  readonly #ended = new Set<Resumable>();
+  readonly #ended: Ended[] = [];
   #next = 1;
   #closed = false;
 
   constructor(bounds: ResumableStreamsBounds, primed: boolean) {
     this.#bounds = bounds;
-    this.#primed = primed;
+    this.#options = {
+      bounds,
+      primed,
+      onEnd: (stream) => this.#onEnd(stream),
+      onGiveWay: (stream) => this.#drop(stream),
+    };
   }
 
   own(): Resumable {
@@ -36,37 +49,27 @@ export class ResumableStreams implements SessionStreams {
   }
 
   #make(id: string): Resumable {
-    const stream = new Resumable({
-      id,
-      bounds: this.#bounds,
-      primed: this.#primed,
-      onEnd: () => {
-        if (this.#streams.get(id) === stream) {
-          this.#ended.add(stream);
-          this.#bounds.held.kept.add(stream);
-        }
-        this.#prune();
-      },
-      onGiveWay: () => this.#drop(stream),
-    });
+    const stream = new Resumable(id, this.#options);
     // The session is over: what its calls still say is not kept.
     if (this.#closed) stream.forget();
-    else this.#streams.set(id, stream);
+    else this.#streams.push(stream);
     return stream;
   }
 
-  #prune(): void {
-    for (const oldest of this.#ended) {
-      if (this.#ended.size <= MAX_ENDED) return;
-      this.#drop(oldest);
-    }
+  #onEnd(stream: Resumable): void {
+    if (!this.#streams.includes(stream) || this.#ended.some((each) => each.stream === stream)) return;
+    this.#ended.push({ stream, place: this.#bounds.held.keep(stream) });
+    const [oldest] = this.#ended;
+    if (this.#ended.length > MAX_ENDED && oldest !== undefined) this.#drop(oldest.stream);
   }
 
   #drop(stream: Resumable): void {
     stream.forget();
-    this.#bounds.held.kept.delete(stream);
-    this.#ended.delete(stream);
-    this.#streams.delete(stream.id);
+    const endedAt = this.#ended.findIndex((each) => each.stream === stream);
+    const [ended] = endedAt < 0 ? [] : this.#ended.splice(endedAt, 1);
+    if (ended !== undefined) this.#bounds.held.forget(ended.place);
+    const at = this.#streams.indexOf(stream);
+    if (at >= 0) this.#streams.splice(at, 1);
   }
 
   /** False when that stream is not known any more. */
@@ -77,7 +80,7 @@ export class ResumableStreams implements SessionStreams {
     own: () => SessionStream,
   ): boolean {
     const place = placeOf(eventId);
-    const stream = place === undefined ? undefined : this.#streams.get(place.stream);
+    const stream = this.#streams.find(({ id }) => id === place?.stream);
     if (place === undefined || stream === undefined)
       return this.#fromElsewhere(place?.stream ?? '', response, headers, own);
     stream.resume(response, place.seq, headers);
@@ -105,6 +108,6 @@ export class ResumableStreams implements SessionStreams {
 
   close(): void {
     this.#closed = true;
-    for (const stream of [...this.#streams.values()]) this.#drop(stream);
+    for (const stream of [...this.#streams]) this.#drop(stream);
   }
 }

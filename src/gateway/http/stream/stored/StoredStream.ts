@@ -64,10 +64,8 @@ export class StoredStream implements SessionStream {
     this.#stream = undefined;
     // Its 'close' has been.
     if (response.destroyed) return;
-    const stream = new EventStream(response, this.#options.bounds, headers);
-    this.#stream = stream;
-    response.once('close', () => {
-      if (this.#stream === stream) this.#stream = undefined;
+    this.#stream = new EventStream(response, this.#options.bounds, headers, (closed) => {
+      if (this.#stream === closed) this.#stream = undefined;
     });
   }
 
