@@ -8,7 +8,7 @@ import { CallTimes } from './CallTimes.js';
 import type { ChannelCounters, ChannelOptions, ChannelTransport } from './ChannelOptions.js';
 import { cancelledNotice, type Envelope, encodeCall, encodeNotice } from './codec/encode.js';
 import { detached, type RawReply, replyError, scanFailure, scanReply } from './codec/envelope.js';
-import { isKept, keepParams } from './codec/exactText.js';
+import { changed, keepParams } from './codec/exactText.js';
 import { objectOf } from './codec/ownId.js';
 import { bytesOf, FREE_BYTES, parseMessage } from './codec/parsingCost.js';
 import { failureOf } from './failureOf.js';
@@ -263,16 +263,9 @@ export class Channel {
   }
 
   #progressed(call: Call, params: Progress): void {
-    if (call.options.resetTimeoutOnProgress === true && call.phase === 'sent') {
-      this.#times.running(call, this.#options.clock.now());
-    }
-    const { onProgress } = call.options;
-    if (onProgress === undefined) return;
-    const progressToken = call.progressToken ?? call.id;
-    this.#inbox.tell(
-      onProgress,
-      isKept(params) ? Object.assign(params, { progressToken }) : { ...params, progressToken },
-    );
+    const { onProgress, resetTimeoutOnProgress } = call.options;
+    if (resetTimeoutOnProgress === true && call.phase === 'sent') this.#times.running(call, this.#options.clock.now());
+    this.#inbox.tell(onProgress, changed(params, { progressToken: call.progressToken ?? call.id }));
   }
 
   #timedOut(call: Call): void {

@@ -52,8 +52,10 @@ export function textWith(value: object, values: Readonly<Record<string, string>>
   return member === undefined ? undefined : withMembers(text, values, member.valueStart);
 }
 
-/** Whether a value was made of a text that was kept: no one but its reader has it. */
-export const isKept = (value: object): boolean => origins.has(value);
+/** The same with other values, which its kept text has not. One that was kept is changed itself: but for its reader no one has it. */
+export function changed<T extends object>(value: T, values: Partial<T>): T {
+  return origins.has(value) ? Object.assign(value, values) : { ...value, ...values };
+}
 
 /** A value as JSON text: as it came, where it was kept. */
 export const exactText = (value: unknown): string | undefined => textOf(value) ?? JSON.stringify(value);
