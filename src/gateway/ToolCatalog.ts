@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
-import type { Clock } from '../core/clock.js';
+import { type Clock, systemClock } from '../core/clock.js';
 import { type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
 import { type Logger, silentLogger } from '../core/logger.js';
-import { checkCount, withDefaults } from '../core/options.js';
+import { checkCount, checkPart, withDefaults } from '../core/options.js';
+import { within } from '../core/time/within.js';
 import type { Caller, McpPool } from '../pool/McpPool.js';
 import { canonical } from '../registry/config/fingerprint.js';
 import type { CachedTools, ServerRef, ToolHints, ToolListing, ToolStore } from '../toolstore/ToolStore.js';
@@ -37,6 +38,57 @@ export interface ToolCatalogInspection {
   readonly closing: boolean;
 }
 
+/**
+ * A server's lists being forgotten. A server may say a thousand times a second that its list changed, and to forget one is work
+ * on a disk: one run at a time, and one more for all who ask while it is under way.
+ */
+class Invalidation {
+  readonly #forget: () => Promise<void>;
+  #running: Promise<void> | undefined;
+  #next: Promise<void> | undefined;
+
+  constructor(forget: () => Promise<void>) {
+    this.#forget = forget;
+  }
+
+  get idle(): boolean {
+    return this.#running === undefined && this.#next === undefined;
+  }
+
+  /** Settled when all is forgotten that was asked for so far. Never rejects. */
+  get last(): Promise<void> | undefined {
+    return (this.#next ?? this.#running)?.catch(() => undefined);
+  }
+
+  /** A run that begins now or later. */
+  run(): Promise<void> {
+    if (this.#running === undefined) return this.#start();
+    this.#next ??= this.#running.then(
+      () => this.#start(),
+      () => this.#start(),
+    );
+    return this.#next;
+  }
+
+  #start(): Promise<void> {
+    this.#next = undefined;
+    const running = this.#forget().finally(() => {
+      if (this.#running === running) this.#running = undefined;
+    });
+    this.#running = running;
+    return running;
+  }
+}
+
+/** By server. Catalogs that share a cache, as those of a gateway's users do, hear of the same changes: one run does for all. */
+const invalidations = new WeakMap<ToolStore, Map<string, Invalidation>>();
+
+function invalidationsOf(cache: ToolStore): Map<string, Invalidation> {
+  const known = invalidations.get(cache) ?? new Map<string, Invalidation>();
+  invalidations.set(cache, known);
+  return known;
+}
+
 /** Lists whose hints are remembered. */
 const MAX_HINTS = 10_000;
 
@@ -52,9 +104,10 @@ const LIST_CHANGED = 'notifications/tools/list_changed';
 export class ToolCatalog implements AsyncDisposable {
   readonly #options: ToolCatalogOptions;
   readonly #logger: Logger;
+  readonly #clock: Clock;
   readonly #scope: CloseScope;
   readonly #listening: Disposable;
-  readonly #invalidating = new Map<string, Promise<void>>();
+  readonly #invalidations: Map<string, Invalidation>;
   readonly #hints = new Map<string, ToolHints>();
   #loading = 0;
 
@@ -63,10 +116,16 @@ export class ToolCatalog implements AsyncDisposable {
     const others = { pool: true, cache: true, fingerprint: true, maxPages: true, logger: true, clock: true } as const;
     const options = withDefaults('ToolCatalog', given, {}, others);
     if (options.maxPages !== undefined) checkCount('maxPages', options.maxPages, { min: 1 });
+    checkPart('cache', options.cache, ['getOrLoadTools', 'invalidate'], 'a ToolStore, such as a FileCache');
+    checkPart('pool', options.pool, ['listAll', 'on'], 'a pool');
     this.#options = options;
     this.#logger = options.logger ?? silentLogger;
-    const clock = options.clock === undefined ? {} : { clock: options.clock };
-    this.#scope = new CloseScope('ToolCatalog', { ...clock, onRefuse: () => this.#listening[Symbol.dispose]() });
+    this.#invalidations = invalidationsOf(options.cache);
+    this.#clock = options.clock ?? systemClock;
+    this.#scope = new CloseScope('ToolCatalog', {
+      clock: this.#clock,
+      onRefuse: () => this.#listening[Symbol.dispose](),
+    });
     this.#listening = options.pool.on('notification', ({ server, notice }) => {
       if (notice.method !== LIST_CHANGED) return;
       this.invalidate(server).catch((error: unknown) =>
@@ -80,7 +139,8 @@ export class ToolCatalog implements AsyncDisposable {
     this.#scope.assertOpen();
     const { cache } = this.#options;
     // A list still on disk from before would pass for a fresh one.
-    await this.#invalidating.get(server);
+    const pending = this.#invalidations.get(server)?.last;
+    if (pending !== undefined) await within(pending, { clock: this.#clock, signal });
     return cache.getOrLoadTools(this.#refOf(server, caller), (context) => this.#load(server, caller, context.signal), {
       scope: caller?.principal,
       signal,
@@ -128,21 +188,22 @@ export class ToolCatalog implements AsyncDisposable {
 
   /** What it holds and waits for, as one plain object; the lists themselves are the cache's. */
   inspect(): ToolCatalogInspection {
-    return { loading: this.#loading, invalidating: [...this.#invalidating.keys()], closing: this.#scope.closing };
+    return { loading: this.#loading, invalidating: [...this.#invalidations.keys()], closing: this.#scope.closing };
   }
 
   /** No longer believes what is known of a server's tools, for every caller; it stays for when the server is down. */
   async invalidate(server: string): Promise<void> {
     this.#scope.assertOpen();
-    const previous = this.#invalidating.get(server);
-    const done = Promise.all([this.#options.cache.invalidate(server, undefined, { keepAsFallback: true }), previous]);
-    const settled = done.then(
-      () => undefined,
-      () => undefined,
-    );
-    this.#invalidating.set(server, settled);
-    void settled.then(() => {
-      if (this.#invalidating.get(server) === settled) this.#invalidating.delete(server);
+    let invalidation = this.#invalidations.get(server);
+    if (invalidation === undefined) {
+      invalidation = new Invalidation(() =>
+        this.#options.cache.invalidate(server, undefined, { keepAsFallback: true }),
+      );
+      this.#invalidations.set(server, invalidation);
+    }
+    const own = invalidation;
+    const done = own.run().finally(() => {
+      if (own.idle) this.#invalidations.delete(server);
     });
     await this.#scope.track(done);
   }

@@ -153,6 +153,36 @@ test('a list that changed while it was fetched is kept for when the server is do
   expect(await catalog.tools('a')).toMatchObject({ tools: tools('new'), stale: false });
 });
 
+test('a storm of list_changed is forgotten in two runs at most, for all catalogs of a cache; who waits may leave', async () => {
+  const { cache, pool, catalog } = open();
+  const other = closeAfter(new ToolCatalog({ pool, cache }));
+  let version = 1;
+  pool.answer = () => list(`v${version}`, { ttlMs: 60_000 });
+  await catalog.tools('a');
+  const invalidate = cache.invalidate.bind(cache);
+  const disk = deferred<void>();
+  let runs = 0;
+  cache.invalidate = async (...given) => {
+    runs++;
+    await disk.promise;
+    return invalidate(...given);
+  };
+  for (let i = 0; i < 1_000; i++) pool.changed('a');
+  version = 2;
+  expect([runs, catalog.inspect().invalidating]).toEqual([1, ['a']]);
+  const control = new AbortController();
+  const leaving = catalog.tools('a', { signal: control.signal });
+  const staying = [catalog.tools('a'), other.tools('a', { caller: { principal: 'her' } })];
+  control.abort('enough');
+  await expect(leaving).rejects.toBe('enough');
+  disk.resolve();
+  expect((await Promise.all(staying)).map((each) => each.tools)).toEqual([tools('v2'), tools('v2')]);
+  expect([runs, catalog.inspect().invalidating]).toEqual([2, []]);
+  cache.invalidate = () => Promise.reject(new Error('no disk'));
+  await expect(Promise.all([catalog.invalidate('a'), other.invalidate('a')])).rejects.toThrow('no disk');
+  expect(catalog.inspect().invalidating).toEqual([]);
+});
+
 test('principals, capabilities and fingerprints are kept apart; what is public is shared among principals', async () => {
   let fingerprint = 'f1';
   const { pool, catalog } = open({ fingerprint: () => fingerprint });
