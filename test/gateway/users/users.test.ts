@@ -203,7 +203,7 @@ test('what a server says on a principal’s connection reaches its sessions alon
     return {
       end: async () => {
         control.abort();
-        await done;
+        await expect(done).rejects.toThrow('aborted');
         return text;
       },
     };
