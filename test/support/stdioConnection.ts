@@ -5,7 +5,8 @@ import { ManagedProcess } from '../../src/registry/process/ManagedProcess.js';
 import { closeAfter } from './closeAfter.js';
 import { fixture } from './servers.js';
 
-const OPTIONS: Omit<StdioConnectionOptions, 'server'> = {
+/** Of a connection, but for its server's name. */
+export const OPTIONS: Omit<StdioConnectionOptions, 'server'> = {
   era: 'legacy',
   clientInfo: { name: 'test', version: '1' },
   capabilities: {},

@@ -7,6 +7,8 @@ export type CallPhase = 'queued' | 'sent' | 'settled';
 
 /** A call's own request on a transport that makes one for each. */
 export interface Carrier {
+  /** Bytes of the call's answer that have come and are not read yet. */
+  readonly arrivedBytes?: number;
   /** Lets go of it; nothing more of it is handed on. */
   end(): void;
 }
@@ -36,6 +38,9 @@ export class Call extends WheelEntry implements AbortEntry {
   askedMs = 0;
   /** Ms that it stood still so far. */
   heldMs = 0;
+  /** Bytes of its answer that had come at the last look after its time was over, and clock ms at which it is over for good. */
+  arrived = 0;
+  endsMs = 0;
   /** The caller's own progress token; the transport has `id` in its place. */
   progressToken: string | number | undefined;
   /** Where it waits for its abort. */

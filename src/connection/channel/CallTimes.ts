@@ -13,6 +13,8 @@ export interface CallTimesOptions {
 
 /** After the event loop stood still, what came meanwhile is read before a call's time is over: no more than so much later. */
 const MAX_GRACE_MS = 1_000;
+/** And one whose answer is arriving goes on while more of it comes in so many ms, no longer than that. */
+const ARRIVING_MS = 100;
 
 /** How long the calls of one channel may take: waiting for the transport, and from their send. One wheel for all. */
 export class CallTimes {
@@ -58,6 +60,20 @@ export class CallTimes {
 
   settled(call: Call): void {
     this.#wheel.remove(call);
+  }
+
+  /**
+   * The time of a call is over. True when `arrived` bytes of its answer, more than at the last look, have come: it is looked at again. Timers fire
+   * before what came is read, and of an answer larger than its pipe the rest comes only after that.
+   */
+  goesOn(call: Call, arrived: number): boolean {
+    const nowMs = this.#options.clock.now();
+    if (call.phase !== 'sent' || arrived <= call.arrived) return false;
+    if (call.arrived === 0) call.endsMs = nowMs + MAX_GRACE_MS;
+    call.arrived = arrived;
+    if (nowMs >= call.endsMs) return false;
+    this.#wheel.add(call, ARRIVING_MS, nowMs);
+    return true;
   }
 
   /** What a call gets whose time is over. `calls`: how many the transport has, in all. */

@@ -39,7 +39,7 @@ export class Channel {
   readonly #inbox: Inbox;
   readonly unread: Unread;
   readonly #owner: CallOwner = {
-    timedOut: (call) => this.#timedOut(call),
+    timedOut: (call) => void (this.#times.goesOn(call, this.unread.arrived(call)) || this.#timedOut(call)),
     aborted: (call, reason) => this.#aborted(call, reason),
   };
   #failure: ((call: Call) => unknown) | undefined;
@@ -218,8 +218,8 @@ export class Channel {
   }
 
   /** An over-cap reply: its own call fails, or it is late. False when no call was ever sent with that id. */
-  failOversized(id: number, bytes: number, maxBytes: number): boolean {
-    return this.unread.oversized(id, bytes, maxBytes);
+  failOversized(head: Buffer, tail: Buffer, bytes: number): boolean {
+    return this.unread.oversized(head, tail, bytes, this.#options.maxMessageBytes);
   }
 
   /**

@@ -2,6 +2,7 @@ import type { Clock } from '../../core/clock.js';
 import type { Logger } from '../../core/logger.js';
 import type { RequestHandler, ServerNotice } from '../protocol/messages.js';
 import type { Call } from './Call.js';
+import type { UnfinishedLine } from './unread/UnfinishedLine.js';
 
 /** What a channel needs of its transport. */
 export interface ChannelTransport {
@@ -25,6 +26,8 @@ export interface ChannelOptions {
   readonly acquireTimeoutMs: number;
   /** Longest call however much progress comes. */
   readonly maxTotalTimeoutMs: number;
+  /** What has begun to come, where one stream brings the answers of all calls. */
+  readonly unfinished?: () => UnfinishedLine | undefined;
   /** Notifications that belong to no call. */
   readonly onNotification?: (notice: ServerNotice) => void;
   /** Requests that belong to no call; without one they get -32601. */

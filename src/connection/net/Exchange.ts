@@ -149,6 +149,11 @@ export abstract class Exchange extends ResponseReader implements Outgoing {
     return true;
   }
 
+  /** Bytes of the body, or of the event, that is on its way. */
+  get arrivedBytes(): number {
+    return this.#use === 'events' ? (this.#events?.pending ?? 0) : this.#body.bytes;
+  }
+
   onData(chunk: Buffer): boolean {
     if (this.#over || this.#use === 'skip') return true;
     try {

@@ -1,5 +1,6 @@
 import type { RawReply } from '../channel/codec/envelope.js';
 import { LONG_BYTES, LongMessage, type TakeLong } from '../channel/large/LongMessage.js';
+import type { UnfinishedLine } from '../channel/unread/UnfinishedLine.js';
 
 /** What a reader hands on. */
 export interface LineSink {
@@ -20,6 +21,7 @@ export interface LineReaderOptions {
 }
 
 const EDGE_BYTES = 256;
+const NONE = Buffer.alloc(0);
 const NEWLINE = 0x0a;
 const RETURN = 0x0d;
 
@@ -51,6 +53,13 @@ export class LineReader {
   get pendingBytes(): number {
     if (this.#long?.taken === true) return 0;
     return this.#head === undefined ? this.#bytes : this.#head.length + this.#tail.length;
+  }
+
+  /** The line that is not finished yet, unless it is taken. */
+  get unfinished(): UnfinishedLine | undefined {
+    if (this.#bytes === 0 || this.#long?.taken === true) return undefined;
+    const head = this.#head ?? this.#long?.bytes ?? this.#chunks[0] ?? NONE;
+    return { head: head.subarray(0, EDGE_BYTES), bytes: this.#bytes };
   }
 
   /** Lines that ended since it was asked last. */

@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import { TurnReader } from '../../core/time/turns.js';
 import type { Flow } from '../channel/large/LargeReply.js';
+import type { UnfinishedLine } from '../channel/unread/UnfinishedLine.js';
 import type { LineReader } from './LineReader.js';
 import { readRest } from './readRest.js';
 
@@ -22,6 +23,11 @@ export class OutputReader implements Flow {
     this.#lines = lines;
     this.#options = options;
     this.#turns = new TurnReader(stream, lines, options.onError);
+  }
+
+  /** The line that is not finished yet. */
+  get unfinished(): UnfinishedLine | undefined {
+    return this.#lines.unfinished;
   }
 
   /** The child is gone: reads all that it had written, in this turn, also what the kernel still holds. */

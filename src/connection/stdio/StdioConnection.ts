@@ -9,7 +9,6 @@ import type { Connection, ConnectionLimits, ConnectionOptions, DisconnectReason 
 import { ConnectionEvents } from '../ConnectionEvents.js';
 import { Channel, type ChannelCounters } from '../channel/Channel.js';
 import type { RawReply } from '../channel/codec/envelope.js';
-import { idAtEdge } from '../channel/unread/idAtEdge.js';
 import { type ConnectionState, inspectConnection } from '../inspect.js';
 import { type ClientIdentity, discoverModern, initializeLegacy } from '../protocol/handshake.js';
 import { assertModern, type ListenOptions, type ListenSubscription, OpenListens } from '../protocol/listen.js';
@@ -110,6 +109,7 @@ export class StdioConnection implements Connection {
       {
         ...options,
         logger: this.#logger,
+        unfinished: () => this.#output.unfinished,
         onNotification: this.#events.notify,
         onRequest: this.#events.answer,
         onBatch: (messages) => this.#output.charge(messages),
@@ -245,8 +245,7 @@ export class StdioConnection implements Connection {
   }
 
   #oversized(head: Buffer, tail: Buffer, bytes: number): void {
-    const id = idAtEdge(head, tail);
-    if (id !== undefined && this.#channel.failOversized(id, bytes, this.#options.maxMessageBytes)) return;
+    if (this.#channel.failOversized(head, tail, bytes)) return;
     this.#die(`a message of ${bytes} bytes, ${this.#options.maxMessageBytes} allowed, and no id at its edges`);
   }
 

@@ -157,7 +157,8 @@ test(
                 break;
               case 'oversized': {
                 const was = call.phase;
-                expect(channel.failOversized(call.id, 20_000, 10_000)).toBe(was !== 'queued');
+                const head = Buffer.from(`{"id":${call.id},"result":"`);
+                expect(channel.failOversized(head, Buffer.alloc(0), 20_000)).toBe(was !== 'queued');
                 if (was === 'sent') settle(call, 'ERR_MESSAGE_TOO_LARGE');
                 else if (was === 'settled') late++;
                 break;

@@ -3,10 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { Progress, RequestHandler, ServerNotice } from '../../../src/connection/protocol/messages.js';
-import type { StdioConnection } from '../../../src/connection/stdio/StdioConnection.js';
+import { StdioConnection } from '../../../src/connection/stdio/StdioConnection.js';
 import { RpcError } from '../../../src/core/errors.js';
+import { ManagedProcess } from '../../../src/registry/process/ManagedProcess.js';
+import { FakeClock } from '../../../src/testing/FakeClock.js';
+import { closeAfter } from '../../support/closeAfter.js';
 import { fixture } from '../../support/servers.js';
-import { call, echoArgs, open, said } from '../../support/stdioConnection.js';
+import { call, echoArgs, OPTIONS, open, said } from '../../support/stdioConnection.js';
 
 const MB = 1024 * 1024;
 const sizeOf = (file: string): number => statSync(file, { throwIfNoEntry: false })?.size ?? 0;
@@ -285,4 +288,43 @@ test('close waits for what runs, then fails it with the truth; calls after it ar
   expect(await short).toMatchObject(said('slept'));
   expect(await long).toMatchObject({ code: 'ERR_OUTCOME_UNKNOWN', cause: { code: 'ERR_CLOSED' } });
   await closed;
+});
+
+test('a call whose time is over while its answer arrives is answered; when no more of it comes it has timed out', async () => {
+  const clock = new FakeClock();
+  const child = await ManagedProcess.spawn('s', {
+    command: process.execPath,
+    args: [fixture('hostile-server.mjs')],
+  });
+  const options = { ...OPTIONS, server: 's', clock, timeoutMs: 500 };
+  const connection = closeAfter(await StdioConnection.open(child, options));
+  let bytes = 0;
+  child.stdout.on('data', (chunk: Buffer) => {
+    bytes += chunk.length;
+  });
+  const begun = async (): Promise<{ readonly answer: Promise<unknown> }> => {
+    const from = bytes;
+    const js = `out('{"jsonrpc":"2.0","id":' + id + ',"result":{"a":"' + 'x'.repeat(100_000))`;
+    const answer = call(connection, 'x', { js });
+    answer.catch(() => undefined);
+    await expect.poll(() => bytes - from).toBeGreaterThan(100_000);
+    return { answer };
+  };
+  const more = async (js: string): Promise<void> => {
+    const from = bytes;
+    call(connection, 'x', { js }).catch(() => undefined);
+    await expect.poll(() => bytes).toBeGreaterThan(from);
+  };
+  const first = await begun();
+  await clock.advance(510);
+  // Its time is over, and some of its answer had come.
+  await more(`out('y')`);
+  await clock.advance(100);
+  await more(`out('"}}\\n')`);
+  expect(await first.answer).toMatchObject({ a: expect.stringMatching(/^x+y$/) });
+
+  const second = await begun();
+  await clock.advance(510);
+  await clock.advance(110);
+  await expect(second.answer).rejects.toMatchObject({ code: 'ERR_REQUEST_TIMEOUT', timeoutMs: 500 });
 });

@@ -308,28 +308,35 @@ const HALF_LINES = [
   ['{"jsonrpc":"2.0","id":ID,"result":{"a":["LONG",', '{"jsonrpc":"2.0","id":ID,"result":{"b":"c"}}'],
 ] as const;
 
-test('half an answer with another behind it on its line fails the call of that one too', async () => {
-  const connection = await open(hostile(), { maxMessageBytes: 8e6 });
-  const writes = (text: string): string =>
-    `out(${JSON.stringify(text)}.replace('ID', id).replace('LONG', 'x'.repeat(2e6)))`;
-  for (const inPieces of [false, true]) {
-    const options = inPieces ? { raw: true, onLarge: () => ({ write: () => true }) } : {};
-    for (const [first, second] of HALF_LINES) {
-      const left = new AbortController();
-      const one = call(connection, 'x', { js: writes(first) }, { ...options, signal: left.signal });
-      one.catch(() => undefined);
-      const two = call(connection, 'x', { js: `globalThis.go = () => ${writes(second)}` }, options);
-      two.catch(() => undefined);
-      // Both are on their way.
-      await setImmediate();
-      left.abort();
-      await call(connection, 'x', { js: "globalThis.go(); out('\\n'); reply()" });
-      const ended = await Promise.race([two, setImmediate('it waits')]).catch(({ code }) => code);
-      expect([first, inPieces, ended]).toEqual([first, inPieces, 'ERR_PROTOCOL']);
+test.each([
+  [8e6, HALF_LINES],
+  // Over the cap a line is known by its edges alone.
+  [1e6, HALF_LINES.slice(6, 7)],
+] as const)(
+  'half an answer with another behind it on its line fails the call of that one too, of %i bytes or less',
+  async (maxMessageBytes, lines) => {
+    const connection = await open(hostile(), { maxMessageBytes });
+    const writes = (text: string): string =>
+      `out(${JSON.stringify(text)}.replace('ID', id).replace('LONG', 'x'.repeat(2e6)))`;
+    for (const inPieces of [false, true]) {
+      const options = inPieces ? { raw: true, onLarge: () => ({ write: () => true }) } : {};
+      for (const [first, second] of lines) {
+        const left = new AbortController();
+        const one = call(connection, 'x', { js: writes(first) }, { ...options, signal: left.signal });
+        one.catch(() => undefined);
+        const two = call(connection, 'x', { js: `globalThis.go = () => ${writes(second)}` }, options);
+        two.catch(() => undefined);
+        // Both are on their way.
+        await setImmediate();
+        left.abort();
+        await call(connection, 'x', { js: "globalThis.go(); out('\\n'); reply()" });
+        const ended = await Promise.race([two, setImmediate('it waits')]).catch(({ code }) => code);
+        expect([first, inPieces, ended]).toEqual([first, inPieces, 'ERR_PROTOCOL']);
+      }
     }
-  }
-  expect(connection.alive).toBe(true);
-});
+    expect(connection.alive).toBe(true);
+  },
+);
 
 test('half an answer without an id fails the only call that is owed one, and a log line no call that it quotes', async () => {
   const connection = await open(hostile());

@@ -3,18 +3,19 @@ import { MAX_BATCH } from '../../protocol/batch.js';
 import type { Call } from '../Call.js';
 import type { CallTable } from '../CallTable.js';
 import type { ChannelCounters, ChannelOptions } from '../ChannelOptions.js';
-import { idAtEdge } from './idAtEdge.js';
+import { idAtEdge, idAtEnd } from './idAtEdge.js';
 import { beginsAsAnswer, idsInGarbage, idsInside } from './idsInGarbage.js';
 
 /** Of a message that is no JSON, so much is looked at from each end. */
 const EDGE_BYTES = 256;
+const NONE = Buffer.alloc(0);
 const NOT_JSON = 'is not JSON';
 
 /** Messages that came and are not read. The call whose answer one seems to be fails at once: no other answer of it will come. */
 export class Unread {
   readonly #calls: CallTable;
   readonly #counters: ChannelCounters;
-  readonly #options: Pick<ChannelOptions, 'server' | 'logger'>;
+  readonly #options: Pick<ChannelOptions, 'server' | 'logger' | 'unfinished'>;
   readonly #fail: (call: Call, error: unknown) => void;
   /** Nothing more comes: a message that cannot be read may be half of one, and its call is told how the connection ended. */
   isLast = false;
@@ -22,7 +23,7 @@ export class Unread {
   constructor(
     calls: CallTable,
     counters: ChannelCounters,
-    options: Pick<ChannelOptions, 'server' | 'logger'>,
+    options: Pick<ChannelOptions, 'server' | 'logger' | 'unfinished'>,
     fail: (call: Call, error: unknown) => void,
   ) {
     this.#calls = calls;
@@ -35,6 +36,15 @@ export class Unread {
   answers(bytes: Buffer): Call | undefined {
     const id = idAtEdge(bytes.subarray(0, EDGE_BYTES), bytes.subarray(-EDGE_BYTES));
     return id === undefined ? undefined : this.#calls.sent(id);
+  }
+
+  /** Bytes of a call's answer that is not at its end. On a stream of all calls it is told by its beginning, or by no other being owed one. */
+  arrived(call: Call): number {
+    const line = this.#options.unfinished?.();
+    if (line === undefined) return call.carrier?.arrivedBytes ?? 0;
+    const id = idAtEdge(line.head, NONE);
+    const own = id === undefined ? beginsAsAnswer(line.head) && this.#calls.onlyOwed() === call : id === call.id;
+    return own ? line.bytes : 0;
   }
 
   /**
@@ -97,10 +107,14 @@ export class Unread {
     return true;
   }
 
-  /** It is over the cap: its own call fails, or it is late. False when no call was ever sent with that id. */
-  oversized(id: number, bytes: number, maxBytes: number): boolean {
+  /** One over the cap, of which the edges are known: its own call fails, or it is late. False when no call was ever sent with its id. */
+  oversized(head: Buffer, tail: Buffer, bytes: number, maxBytes: number): boolean {
+    const id = idAtEdge(head, tail);
+    // Another at its end is that of an answer which stands behind half of this one.
+    const last = idAtEnd(tail);
+    if (id !== undefined && last !== undefined && last !== id) this.#lostAll(new Set([last]));
     const call = this.#calls.sent(id);
-    if (call === undefined) return this.late(id);
+    if (call === undefined) return id !== undefined && this.late(id);
     this.#fail(call, new MessageTooLargeError(this.#options.server, 'incoming', bytes, maxBytes));
     return true;
   }

@@ -13,6 +13,12 @@ export const ID_LAST = new RegExp(String.raw`[}\]"\dle]\s*,\s*(?:${VERSION},\s*)
 export function idAtEdge(head: Buffer, tail: Buffer): number | undefined {
   const start = head.toString('latin1');
   const first = ID_FIRST.exec(start)?.[1];
-  const digits = first ?? (ANSWER_FIRST.test(start) ? ID_LAST.exec(tail.toString('latin1'))?.[1] : undefined);
+  if (first !== undefined) return Number(first);
+  return ANSWER_FIRST.test(start) ? idAtEnd(tail) : undefined;
+}
+
+/** The id right before the closing brace. */
+export function idAtEnd(tail: Buffer): number | undefined {
+  const digits = ID_LAST.exec(tail.toString('latin1'))?.[1];
   return digits === undefined ? undefined : Number(digits);
 }

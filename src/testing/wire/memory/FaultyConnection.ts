@@ -2,7 +2,6 @@ import type { Connection, DisconnectReason, NotifyOptions } from '../../../conne
 import { ConnectionEvents } from '../../../connection/ConnectionEvents.js';
 import type { Call } from '../../../connection/channel/Call.js';
 import { Channel, type ChannelCounters } from '../../../connection/channel/Channel.js';
-import { idAtEdge } from '../../../connection/channel/unread/idAtEdge.js';
 import type {
   CallOptions,
   Params,
@@ -81,8 +80,7 @@ export class FaultyConnection implements Connection {
     this.#lines = new LineReader(maxMessageBytes, {
       onLine: (line) => this.#line(line),
       onOversized: (head, tail, bytes) => {
-        const id = idAtEdge(head, tail);
-        if (id === undefined || !this.#channel.failOversized(id, bytes, maxMessageBytes)) {
+        if (!this.#channel.failOversized(head, tail, bytes)) {
           this.#die({ expected: false, why: `a message of ${bytes} bytes` });
         }
       },

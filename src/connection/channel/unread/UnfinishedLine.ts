@@ -1,0 +1,6 @@
+/** A line that has begun. */
+export interface UnfinishedLine {
+  /** Its first bytes. */
+  readonly head: Buffer;
+  readonly bytes: number;
+}
