@@ -99,6 +99,7 @@ export class LargeReply {
     if (this.#broken) return;
     const reply = this.#scan.end();
     if (reply === undefined || reply.id !== this.#call.id || reply.start !== this.#start) {
+      this.#quotes = reply !== undefined;
       this.#break(this.#notJson());
       return;
     }
@@ -127,6 +128,8 @@ export class LargeReply {
     const { begun } = this.#scan;
     const foreign = begun?.id !== undefined && begun.id !== this.#call.id;
     if (begun === undefined || foreign || begun.start !== this.#start) {
+      // JSON so far, it is another's answer.
+      this.#quotes = begun !== undefined;
       this.#break(this.#notJson());
       return;
     }

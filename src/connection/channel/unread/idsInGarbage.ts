@@ -2,8 +2,11 @@ import { ANSWER_FIRST, ID, ID_LAST, VERSION } from './idAtEdge.js';
 
 /** So many bytes are looked at to each side of what may belong to a message. */
 const WINDOW_BYTES = 256;
-/** More messages are not looked for in one piece of garbage. */
-const MAX_MESSAGES = 1_000;
+/** More messages are not looked for in a line, and in a piece of one. */
+const MAX_IN_LINE = 1_000;
+const MAX_IN_PIECE = 100;
+/** How far behind its id the beginning of a message is looked for. */
+const BACK_BYTES = 4 * 1_024;
 const VERSION_KEY = '"jsonrpc"';
 const METHOD_KEY = '"method"';
 const ANSWER_KEYS = ['"result"', '"error"'];
@@ -21,23 +24,24 @@ const FIRST_IN_OBJECT = new RegExp(String.raw`\{\s*(?:${VERSION},\s*)?$`);
  * that does not begin as a message names none.
  */
 export function idsInGarbage(line: Buffer): ReadonlySet<number> {
-  return MESSAGE_FIRST.test(line.toString('latin1', 0, WINDOW_BYTES)) ? idsInside(line) : new Set();
+  return MESSAGE_FIRST.test(line.toString('latin1', 0, WINDOW_BYTES)) ? idsInside(line, MAX_IN_LINE) : new Set();
 }
 
 /** The same for a piece of garbage that began as an answer. */
-export function idsInside(bytes: Buffer): ReadonlySet<number> {
+export function idsInside(bytes: Buffer, maxMessages = MAX_IN_PIECE): ReadonlySet<number> {
   const ids = new Set<number>();
-  const tail = Math.max(0, bytes.length - WINDOW_BYTES);
   look(bytes, 0, 0, ids);
   let before = 0;
-  for (let left = MAX_MESSAGES; left > 0; left--) {
+  for (let left = maxMessages; left > 0; left--) {
     const at = bytes.indexOf(VERSION_KEY, before, 'latin1');
     if (at < 0) break;
     look(bytes, at, before, ids);
     before = at + VERSION_KEY.length;
   }
-  const last = ID_LAST.exec(bytes.toString('latin1', tail));
-  if (last !== null && !isRequest(bytes.subarray(0, tail + last.index))) ids.add(Number(last[1]));
+  const tail = Math.max(0, bytes.length - WINDOW_BYTES);
+  const text = bytes.toString('latin1', tail);
+  const last = ID_LAST.exec(text);
+  if (last !== null && !isRequest(bytes, 0, tail, text.slice(0, last.index))) ids.add(Number(last[1]));
   return ids;
 }
 
@@ -52,13 +56,21 @@ function look(bytes: Buffer, at: number, before: number, ids: Set<number>): void
   const text = bytes.toString('latin1', from, at + WINDOW_BYTES);
   for (const [, id] of text.matchAll(BEGUN)) ids.add(Number(id));
   for (const { 1: id, index } of text.matchAll(ENDED)) {
-    if (!isRequest(bytes.subarray(Math.min(before, from), from + index))) ids.add(Number(id));
+    if (!isRequest(bytes, before, from, text.slice(0, index))) ids.add(Number(id));
   }
 }
 
-/** Whether the message that `bytes` are up to its id is a request: it began with its method. */
-function isRequest(bytes: Buffer): boolean {
-  const answer = Math.max(...ANSWER_KEYS.map((key) => bytes.lastIndexOf(key, undefined, 'latin1')));
-  const at = bytes.lastIndexOf(METHOD_KEY, undefined, 'latin1');
-  return at > answer && FIRST_IN_OBJECT.test(bytes.toString('latin1', Math.max(0, at - WINDOW_BYTES), at));
+/** Whether a message is a request, by its keys: `text` is its end up to its id, which begins at `to`; the rest is behind `from`. */
+function isRequest(bytes: Buffer, from: number, to: number, text: string): boolean {
+  return (
+    beginsAsRequest(text) ?? beginsAsRequest(bytes.toString('latin1', Math.max(from, to - BACK_BYTES), to)) ?? false
+  );
+}
+
+/** Undefined when no key says so. Any object may have a method; that of a request stands first in it. */
+function beginsAsRequest(text: string): boolean | undefined {
+  const answer = Math.max(...ANSWER_KEYS.map((key) => text.lastIndexOf(key)));
+  const method = text.lastIndexOf(METHOD_KEY);
+  if (answer < 0 && method < 0) return undefined;
+  return method > answer && FIRST_IN_OBJECT.test(text.slice(Math.max(0, method - WINDOW_BYTES), method));
 }
