@@ -125,7 +125,7 @@ export class FetchResponse extends Writable {
 
   /** Its client has gone. A reader that is still there is told that it is not whole, and why. */
   leave(reason: unknown): void {
-    this.#left ??= reason instanceof Error ? reason : new Error('the request was aborted', { cause: reason });
+    this.#left ??= reason instanceof Error ? reason : prematureClose(reason);
     this.destroy();
   }
 
@@ -149,4 +149,9 @@ export class FetchResponse extends Writable {
     const headers = [...this.#headers].filter(([name]) => !OF_THE_CONNECTION.has(name));
     this.#resolve(new Response(body, { status: this.statusCode, headers }));
   }
+}
+
+/** As Node names it, by which hosts tell a client that left from a fault of theirs (@hono/node-server logs others as errors). */
+function prematureClose(cause: unknown): Error {
+  return Object.assign(new Error('the request was aborted', { cause }), { code: 'ERR_STREAM_PREMATURE_CLOSE' });
 }
