@@ -9,6 +9,9 @@ export interface StallWatchOptions {
   readonly onStall: () => void;
 }
 
+/** So often is it looked at in that time: it is told no later than a fourth beyond. */
+const LOOKS = 4;
+
 /** Writes to an output, and tells once when nothing of what waits there was taken for `stallTimeoutMs`: nothing else may say that its reader is gone. */
 export class StallWatch implements Disposable {
   readonly #options: StallWatchOptions;
@@ -16,6 +19,8 @@ export class StallWatch implements Disposable {
   /** Writes that were taken, and what was left of the one under way, at the last look. */
   #seen = { taken: 0, left: 0 };
   #taken = 0;
+  /** Looks since which nothing was taken. */
+  #idle = 0;
   #over = false;
 
   constructor(options: StallWatchOptions) {
@@ -25,7 +30,7 @@ export class StallWatch implements Disposable {
   write(text: string): void {
     const { output } = this.#options;
     output.write(text, () => void this.#taken++);
-    if (this.#timer === undefined && !this.#over && output.writableLength > 0) this.#arm();
+    if (this.#timer === undefined && !this.#over && output.writableLength > 0) this.#goOn();
   }
 
   [Symbol.dispose](): void {
@@ -33,10 +38,16 @@ export class StallWatch implements Disposable {
     this.#timer?.cancel();
   }
 
+  /** Something was taken, or is to be from here on. */
+  #goOn(): void {
+    this.#seen = this.#now;
+    this.#idle = 0;
+    this.#arm();
+  }
+
   #arm(): void {
     const { clock, stallTimeoutMs } = this.#options;
-    this.#seen = this.#now;
-    this.#timer = clock.setTimer(() => this.#look(), stallTimeoutMs);
+    this.#timer = clock.setTimer(() => this.#look(), stallTimeoutMs / LOOKS);
   }
 
   #look(): void {
@@ -44,12 +55,12 @@ export class StallWatch implements Disposable {
     const { output, onStall } = this.#options;
     if (this.#over || output.writableLength === 0 || output.destroyed) return;
     const { taken, left } = this.#now;
-    if (taken > this.#seen.taken || left < this.#seen.left) {
-      this.#arm();
-      return;
+    if (taken > this.#seen.taken || left < this.#seen.left) this.#goOn();
+    else if (++this.#idle < LOOKS) this.#arm();
+    else {
+      this.#over = true;
+      onStall();
     }
-    this.#over = true;
-    onStall();
   }
 
   /** Of a large write that is under way pipes and sockets say how much is left: Node's own timeout of a socket goes by that, too. */
