@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { OptionError, RpcError, StartError } from '../../src/core/errors.js';
+import { OptionError, RequestTimeoutError, RpcError, StartError } from '../../src/core/errors.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import type { GatewayOptions } from '../../src/gateway/GatewayOptions.js';
 import { FakePool } from '../support/FakePool.js';
@@ -114,6 +114,28 @@ test('a server that cannot be listed is left out, and is there when it can', asy
   broken = false;
   expect((await client.call('tools/call', { name: 'bad__late' })).result).toBeDefined();
   expect((await client.call('tools/list')).result?.['tools']).toHaveLength(2);
+});
+
+test('a call of a server that cannot be listed is told why, and is no unknown tool', async () => {
+  let why: Error = new StartError('bad', 'password=secret');
+  const lists = { tools: () => Promise.reject(why) };
+  pool = new FakePool({ one: { lists: { tools: [tool('echo')] } }, bad: { lists, methods: { 'tools/call': echo } } });
+  const client = await connect(`${await start()}/mcp`);
+  const called = async () => (await client.call('tools/call', { name: 'bad__late' })).error;
+  expect(await called()).toEqual({
+    code: -32_603,
+    message: 'server "bad" did not start',
+    data: { code: 'ERR_START_FAILED', retryable: true },
+  });
+  // A list that timed out says nothing of the call, which was never sent.
+  why = new RequestTimeoutError('bad', 'tools/list', 10);
+  expect(await called()).toMatchObject({ data: { code: 'ERR_NOT_SENT', retryable: true } });
+  why = new RpcError('bad', -32_000, 'no database');
+  expect(await called()).toMatchObject({
+    message: expect.stringContaining('its tools could not be listed'),
+    data: { code: 'ERR_NOT_SENT' },
+  });
+  expect(pool.calls.some(({ method }) => method === 'tools/call')).toBe(false);
 });
 
 test('a server that was removed is gone from the list, one that was added is there', async () => {

@@ -86,7 +86,8 @@ export class Catalog<K extends ListKind> {
   readonly #shown = new Map<string, readonly ListItems[K][]>();
   readonly #problems = new Map<string, readonly string[]>();
   readonly #told = new Map<string, string>();
-  readonly #lastErrors = new Map<string, unknown>();
+  /** What servers could not be listed for, the last time that they could not. */
+  readonly lastErrors = new Map<string, unknown>();
 
   /** `onChange`: what clients, or that one, were shown is not what there is any more, and no server says so. */
   constructor(
@@ -130,7 +131,7 @@ export class Catalog<K extends ListKind> {
   onRemoved(server: string): void {
     this.invalidate(server);
     this.#shared.missed.delete(server);
-    this.#lastErrors.delete(server);
+    this.lastErrors.delete(server);
     const shown = this.#shown.get(server);
     this.#shown.delete(server);
     if (shown !== undefined && shown.length > 0) this.#onChange(undefined);
@@ -268,11 +269,11 @@ export class Catalog<K extends ListKind> {
       if (signal.aborted) return undefined;
       if (error instanceof RpcError && error.rpcCode === RPC_CODES.methodNotFound) return NOTHING;
       // The very same error is one that is remembered: the server was not asked again.
-      if (this.#lastErrors.get(server) !== error) {
+      if (this.lastErrors.get(server) !== error) {
         const told = { server, kind: this.#kind, error: messageOf(error) };
         logger.warn(told, 'a server could not be listed and is left out');
       }
-      this.#lastErrors.set(server, error);
+      this.lastErrors.set(server, error);
       return undefined;
     }
   }

@@ -1,3 +1,4 @@
+import { messageOf, NotSentError, PoolkitError } from '../../../core/errors.js';
 import type { ListItems } from '../../../pool/McpPool.js';
 import type { Curator } from '../../curation/Curator.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
@@ -90,7 +91,8 @@ export class Names<K extends 'tools' | 'prompts'> {
 
   /**
    * Where `exposed` leads. Only the server whose prefix it has is asked, also when it could not be listed so far.
-   * @throws ForbiddenError for a server that the user may not use
+   * @throws ForbiddenError for a server that the user may not use; what its server could not be listed for, when it is not
+   * known what that offers
    */
   async find(exposed: string, session: Downstream): Promise<Route<ListItems[K]> | undefined> {
     const curator = this.#curator();
@@ -105,12 +107,23 @@ export class Names<K extends 'tools' | 'prompts'> {
       const place = this.#exposed(curator, server, list).places.get(exposed);
       return place === undefined ? undefined : list[place];
     };
-    const item =
-      inList(await this.#catalog.list(server, session)) ??
+    let list = await this.#catalog.list(server, session);
+    let item = inList(list);
+    if (item === undefined) {
       // It may be new on a server that does not tell of changes.
-      inList(await this.#catalog.list(server, session, true));
+      list = await this.#catalog.list(server, session, true);
+      item = inList(list);
+    }
+    if (list === undefined) throw this.#unlisted(server);
     if (item === undefined) return undefined;
     if (this.#owners.size < MAX_ROUTES) this.#owners.set(exposed, { server, curator });
     return { server, name: item.name, item };
+  }
+
+  /** Nothing was sent: an error that leaves open whether a call ran is told as the cause alone. */
+  #unlisted(server: string): PoolkitError {
+    const error = this.#catalog.lastErrors.get(server);
+    if (error instanceof PoolkitError && error.acted === 'no') return error;
+    return new NotSentError(server, `its ${this.#kind} could not be listed: ${messageOf(error)}`, error);
   }
 }
