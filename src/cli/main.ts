@@ -1,4 +1,6 @@
 #!/usr/bin/env node
+import { runLastResort } from '../core/close/lastResort.js';
+import { messageOf } from '../core/errors.js';
 import { limitWarning, loadProgram, openFilesLimit } from './openFiles.js';
 import { visible } from './output/visible.js';
 
@@ -14,11 +16,20 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 // There is no other place to say it.
 process.stderr.on('error', () => undefined);
 
+// However this process ends, but by a fatal signal, its servers end in the same turn.
+process.on('exit', runLastResort);
+// A fault of our own, in a command that does not stop in order by itself then (`ShutdownPlan.listen`).
+process.on('uncaughtException', (error: unknown) => {
+  if (process.listenerCount('uncaughtException') > 1) return;
+  process.stderr.write(`mcp-poolkit: ${visible(messageOf(error))}\n`);
+  process.exit(1);
+});
+
 const limit = openFilesLimit();
 const args = process.argv.slice(2);
 const loading = args[0] === 'connect' ? import('./desk/connectProgram.js') : loadProgram(args, limit);
 const program = await loading.catch((error: unknown) => {
-  process.stderr.write(`mcp-poolkit: ${visible(error instanceof Error ? error.message : String(error))}\n`);
+  process.stderr.write(`mcp-poolkit: ${visible(messageOf(error))}\n`);
   process.exitCode = 1;
 });
 if (program !== undefined) {

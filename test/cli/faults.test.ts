@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
@@ -82,5 +83,28 @@ test('a fault of the program itself is an orderly stop with exit code 1, and lea
     expect(await serve.exited, serve.stderr).toEqual({ code: 1, signal: null });
     expect(serve.stderr).toContain('planted');
     expect(bearers()).toEqual([]);
+  }
+});
+
+test('`record` and `fault` whose file cannot be written end with one line and exit code 1, and leave no server behind', async () => {
+  const plan = join(tempFolder(), 'plan.json');
+  writeFileSync(plan, '{}');
+  const call = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'echo', arguments: { text: 'hi' } } };
+  const server = ['--', process.execPath, fixture('echo-server.mjs'), '--ignore-eof', '--ignore-term'];
+  for (const command of [
+    ['record', '--out', '/dev/full'],
+    ['fault', '--plan', plan, '--events', '/dev/full'],
+  ]) {
+    const { env, bearers } = mark();
+    const child = spawn(process.execPath, [MAIN, ...command, ...server], { env: { ...process.env, ...env } });
+    let said = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      said += text;
+    });
+    // Its stdin stays open: the fault alone ends it.
+    child.stdin.write(`${JSON.stringify(call)}\n`);
+    const [code] = await once(child, 'close');
+    expect([code, said]).toEqual([1, expect.stringMatching(/^mcp-poolkit: [^\n]*ENOSPC[^\n]*\n$/)]);
+    await expect.poll(bearers).toEqual([]);
   }
 });

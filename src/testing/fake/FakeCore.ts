@@ -28,8 +28,8 @@ export class FakeCore {
   constructor(settings: FakeServerSettings) {
     this.settings = settings;
     this.#log = new EventLog(settings);
-    const { plan = {}, stateFile } = settings;
-    this.plan = plan instanceof FaultPlan ? plan : new FaultPlan(plan, planState(stateFile));
+    const { plan = {}, stateFile, logger } = settings;
+    this.plan = plan instanceof FaultPlan ? plan : new FaultPlan(plan, planState(stateFile, logger));
     this.playback = settings.replay === undefined ? undefined : new Playback(readRecording(settings.replay));
     this.tools = new Map(Object.entries(settings.tools));
     this.info = { name: settings.name, version: packageVersion() };

@@ -76,7 +76,7 @@ export interface FakeServerOptions {
   readonly stateFile?: string;
   /** Events kept in `events`, from 0; beyond that the oldest go. @defaultValue 10000 */
   readonly maxEvents?: number;
-  /** Told of an `onEvent` that throws. @defaultValue a logger that is silent */
+  /** Told of an `onEvent` that throws, and of a file that cannot be written. @defaultValue a logger that is silent */
   readonly logger?: Logger;
 }
 

@@ -1,10 +1,11 @@
 import { sync as writeFileAtomicSync } from 'write-file-atomic';
 import { readWholeSync } from '../../core/files/readWhole.js';
+import { type Logger, silentLogger } from '../../core/logger.js';
 import type { FaultPlanParts } from '../faults/FaultPlan.js';
 
 /** A plan's parts that keep how far it is in a file, so that the next process goes on from there. */
-export function planState(file: string | undefined): FaultPlanParts {
-  if (file === undefined) return {};
+export function planState(file: string | undefined, logger: Logger = silentLogger): FaultPlanParts {
+  if (file === undefined) return { logger };
   const onState: NonNullable<FaultPlanParts['onState']> = (state) =>
     writeFileAtomicSync(file, JSON.stringify(state), { fsync: false });
   let text: string;
@@ -12,7 +13,7 @@ export function planState(file: string | undefined): FaultPlanParts {
     text = readWholeSync(file);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    return { onState };
+    return { logger, onState };
   }
-  return { onState, state: JSON.parse(text) as NonNullable<FaultPlanParts['state']> };
+  return { logger, onState, state: JSON.parse(text) as NonNullable<FaultPlanParts['state']> };
 }

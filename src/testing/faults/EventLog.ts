@@ -6,11 +6,11 @@ import type { KitEvent } from './events.js';
 export interface FaultLogOptions {
   /** Told of each effect and fault. @defaultValue none */
   readonly onEvent?: (event: KitEvent) => void;
-  /** A file to which each event is appended as a line of JSON, at once. @defaultValue none */
+  /** A file to which each event is appended as a line of JSON, at once; a failure to is logged, once. @defaultValue none */
   readonly eventsFile?: string;
   /** Events kept in `events`, from 0; beyond that the oldest go. @defaultValue 10000 */
   readonly maxEvents?: number;
-  /** Told of an `onEvent` that throws. @defaultValue a logger that is silent */
+  /** Told of an `onEvent` that throws, and of an `eventsFile` that cannot be written. @defaultValue a logger that is silent */
   readonly logger?: Logger;
 }
 
@@ -18,6 +18,7 @@ export interface FaultLogOptions {
 export class EventLog {
   readonly events: KitEvent[] = [];
   readonly #options: FaultLogOptions;
+  #unwritten = false;
 
   constructor(options: FaultLogOptions) {
     this.#options = options;
@@ -26,10 +27,20 @@ export class EventLog {
   readonly tell = (event: KitEvent): void => {
     const { eventsFile, onEvent, maxEvents = 10_000, logger = silentLogger } = this.#options;
     // Before anything else can go wrong: what died with the process is the point of the file.
-    if (eventsFile !== undefined) appendFileSync(eventsFile, `${JSON.stringify(event)}\n`);
+    if (eventsFile !== undefined) this.#write(eventsFile, event, logger);
     this.events.push(event);
     if (this.events.length > maxEvents) this.events.shift();
     if (onEvent !== undefined)
       tellListener(onEvent, event, (error) => logger.error({ error }, 'a listener of fault events threw'));
   };
+
+  /** Called by listeners of sockets and pipes, so that it must not throw. */
+  #write(file: string, event: KitEvent, logger: Logger): void {
+    try {
+      appendFileSync(file, `${JSON.stringify(event)}\n`);
+    } catch (error) {
+      if (!this.#unwritten) logger.error({ error, file }, 'fault events cannot be written');
+      this.#unwritten = true;
+    }
+  }
 }

@@ -1,7 +1,7 @@
 import { type Clock, systemClock } from '../../core/clock.js';
 import { messageOf, OptionError } from '../../core/errors.js';
-import { Emitter, type Listener } from '../../core/events.js';
-import { silentLogger } from '../../core/logger.js';
+import { Emitter, type Listener, tellListener } from '../../core/events.js';
+import { type Logger, silentLogger } from '../../core/logger.js';
 import { checkMs, checkOneOf, checkRatio, withDefaults } from '../../core/options.js';
 import { within } from '../../core/time/within.js';
 import { stampOf } from './events.js';
@@ -32,6 +32,7 @@ export class FaultPlan {
   readonly #counts = new Map<Fault, number>();
   readonly #events: Emitter<{ readonly injected: Injection }>;
   readonly #clock: Clock;
+  readonly #logger: Logger;
   readonly #onState: ((state: PlanState) => void) | undefined;
   #draws: [calls: number, starts: number] = [0, 0];
   #paused = false;
@@ -51,6 +52,7 @@ export class FaultPlan {
     if (!Array.isArray(rules)) throw new OptionError('rules', rules, 'an array of rules');
     this.seed = seed;
     this.#clock = clock;
+    this.#logger = logger;
     this.#onState = onState;
     this.#ratios = checkRatios(ratios);
     this.delayMs = checkMs('delayMs', delayMs);
@@ -212,7 +214,10 @@ export class FaultPlan {
       fault ??= this.#byRatio(target, randomOf(this.seed, start ? -1 : 0, turn));
     }
     const injection = fault !== undefined && this.total < this.#maxFaults ? this.#take(fault, hit, target) : undefined;
-    if (changed) this.#onState?.(this.state);
+    if (changed && this.#onState !== undefined)
+      tellListener(this.#onState, this.state, (error) =>
+        this.#logger.error({ error }, 'the state of a fault plan cannot be kept'),
+      );
     if (injection !== undefined) this.#events.emit('injected', injection);
     return injection;
   }

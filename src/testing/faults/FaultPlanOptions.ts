@@ -22,7 +22,7 @@ export interface FaultPlanOptions {
 export interface FaultPlanParts {
   /** Measures `forMs` and waits; a `FakeClock` in tests. @defaultValue the system's clock */
   readonly clock?: Clock;
-  /** Told of listeners that throw. @defaultValue a logger that is silent */
+  /** Told of listeners that throw, `onState` too. @defaultValue a logger that is silent */
   readonly logger?: Logger;
   /** Where a plan that lived before left off: see `state`. @defaultValue from the beginning */
   readonly state?: PlanState;

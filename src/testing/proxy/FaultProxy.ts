@@ -74,8 +74,8 @@ export class FaultProxy implements Closeable, AsyncDisposable {
     this.name = checkText('name', settings.name);
     this.#target = targetOf(settings.upstream);
     this.#upstream = new Upstream(this.#target);
-    const { plan = {}, stateFile } = settings;
-    this.plan = plan instanceof FaultPlan ? plan : new FaultPlan(plan, planState(stateFile));
+    const { plan = {}, stateFile, logger } = settings;
+    this.plan = plan instanceof FaultPlan ? plan : new FaultPlan(plan, planState(stateFile, logger));
     this.#log = new EventLog(settings);
     this.#scope = new CloseScope(`fault proxy in front of ${this.#target}`, { onRelease: () => this.#release() });
     this.#host = {

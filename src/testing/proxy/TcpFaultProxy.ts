@@ -73,8 +73,8 @@ export class TcpFaultProxy implements Closeable, AsyncDisposable {
     this.#host = checkText('host', settings.host);
     this.#target = targetOf(settings.upstream);
     this.#clock = settings.clock;
-    const { plan = {}, stateFile } = settings;
-    this.plan = plan instanceof FaultPlan ? plan : new FaultPlan(plan, planState(stateFile));
+    const { plan = {}, stateFile, logger } = settings;
+    this.plan = plan instanceof FaultPlan ? plan : new FaultPlan(plan, planState(stateFile, logger));
     this.#log = new EventLog(settings);
     this.#listener = createServer({ allowHalfOpen: true, noDelay: true }, (client) => void this.#open(client));
     this.#scope = new CloseScope(`TCP fault proxy in front of ${settings.upstream}`, {

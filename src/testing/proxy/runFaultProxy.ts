@@ -1,10 +1,11 @@
 import { LineReader } from '../../connection/stdio/LineReader.js';
 import { onStopSignals } from '../../core/close/onStopSignals.js';
-import { StartError } from '../../core/errors.js';
+import { messageOf, StartError } from '../../core/errors.js';
 import { ManagedProcess } from '../../registry/process/ManagedProcess.js';
 import { planState } from '../fake/planState.js';
 import { EventLog } from '../faults/EventLog.js';
 import { FaultPlan, type FaultPlanOptions } from '../faults/FaultPlan.js';
+import { failureLogger } from '../faults/failureLogger.js';
 import { faultEvent } from '../faults/faultEvent.js';
 import { isAnswer, parseMessage, type RpcId, type RpcMessage } from '../wire/messages.js';
 import { LineWire } from '../wire/stdio/LineWire.js';
@@ -34,8 +35,16 @@ const MAX_LINE_BYTES = 256 * 2 ** 20;
  */
 export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<void> {
   const { plan, stateFile, eventsFile, name, command, args, onMessage } = options;
-  const faults = new FaultPlan(plan, planState(stateFile));
-  const log = new EventLog({ maxEvents: 0, ...(eventsFile !== undefined && { eventsFile }) });
+  let server: ManagedProcess | undefined;
+  const hand = ownHand(() => server?.group.killNow());
+  // What cannot be written down is not passed on either: a history that lacks it would convict or acquit wrongly.
+  const failed = (error: unknown, what: string): void => {
+    process.stderr.write(`mcp-poolkit: ${what}: ${messageOf(error)}\n`);
+    hand.end({ exitCode: 1, why: what });
+  };
+  const logger = failureLogger(failed);
+  const faults = new FaultPlan(plan, planState(stateFile, logger));
+  const log = new EventLog({ maxEvents: 0, logger, ...(eventsFile !== undefined && { eventsFile }) });
   const tally = new EffectTally(name, log.tell);
   let deaf = false;
   faults.on('injected', ({ fault }) => {
@@ -54,27 +63,35 @@ export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<vo
   const env = Object.fromEntries(
     Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined),
   );
-  const server = await ManagedProcess.spawn(name, { command, args, env });
-  const hand = ownHand(() => server.group.killNow());
+  const child = await ManagedProcess.spawn(name, { command, args, env });
+  server = child;
   process.stdout.on('error', () => undefined);
-  server.stdin.on('error', () => undefined);
+  child.stdin.on('error', () => undefined);
   const wire: LineWire = new LineWire({
     server: name,
     plan: faults,
     input: process.stdin,
     output: process.stdout,
     hand,
-    ...(onMessage !== undefined && { onMessage }),
+    ...(onMessage !== undefined && {
+      onMessage: (from, message) => {
+        try {
+          onMessage(from, message);
+        } catch (error) {
+          failed(error, 'a message cannot be recorded');
+        }
+      },
+    }),
     onFault: log.tell,
     toServer: (message, call) => {
       if (call !== undefined) tally.asked(call.request, undefined);
       if (message.method === 'notifications/cancelled') tally.cancelled(message.params?.['requestId'] as RpcId);
-      server.stdin.write(`${wire.textOf(message)}\n`);
+      child.stdin.write(`${wire.textOf(message)}\n`);
     },
     onEnd: () => {
       if (deaf) return;
       wire.close();
-      void server.stop().finally(() => process.exit(0));
+      void child.stop().finally(() => process.exit(0));
     },
   });
   const lines = new LineReader(MAX_LINE_BYTES, {
@@ -89,11 +106,11 @@ export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<vo
     },
     onOversized: (_head, _tail, bytes) => hand.end({ exitCode: 1, why: `a message of ${bytes} bytes` }),
   });
-  server.stdout.on('data', (chunk: Buffer) => void lines.push(chunk));
-  server.onStderr((line) => void process.stderr.write(`${line}\n`));
-  const end = (): void => void server.stop().finally(() => process.exit(0));
+  child.stdout.on('data', (chunk: Buffer) => void lines.push(chunk));
+  child.onStderr((line) => void process.stderr.write(`${line}\n`));
+  const end = (): void => void child.stop().finally(() => process.exit(0));
   if (!deaf) onStopSignals(end);
-  server.onExit(({ exitCode, signal }) => {
+  child.onExit(({ exitCode, signal }) => {
     lines.end();
     if (!deaf)
       hand.end(
@@ -102,6 +119,6 @@ export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<vo
           : { signal, why: 'the server was killed' },
       );
   });
-  if (server.exitInfo !== undefined) throw new StartError(name, 'it exited at once');
+  if (child.exitInfo !== undefined) throw new StartError(name, 'it exited at once');
   wire.begin(start);
 }

@@ -2,9 +2,11 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { OptionError } from '../../../src/core/errors.js';
+import { messageOf, OptionError } from '../../../src/core/errors.js';
 import { FakeClock } from '../../../src/testing/FakeClock.js';
+import { EventLog } from '../../../src/testing/faults/EventLog.js';
 import { FaultPlan } from '../../../src/testing/faults/FaultPlan.js';
+import { failureLogger } from '../../../src/testing/faults/failureLogger.js';
 import { FAULT_NAMES, FAULTS, type Fault } from '../../../src/testing/faults/faultTable.js';
 import { faultPlanSchema } from '../../../src/testing/faults/planSchema.js';
 import type { FaultRule } from '../../../src/testing/faults/rule/FaultRule.js';
@@ -275,4 +277,22 @@ test('the guide has a row for every fault, as the table says it', () => {
     expect(guide).toContain(`| \`${name}\` | ${wires.join(', ')} |`);
     expect(guide).toContain(`| ${shows} | ${answer} |`);
   }
+});
+
+test('a state or events that cannot be kept are logged, the events once; the plan goes on', () => {
+  const errors: string[] = [];
+  const logger = failureLogger((error, what) => errors.push(`${what}: ${messageOf(error)}`));
+  const onState = () => {
+    throw new Error('planted');
+  };
+  const plan = new FaultPlan({ rules: [{ fault: 'error' }] }, { logger, onState });
+  expect(fates(plan, 1)).toEqual(['error']);
+  const log = new EventLog({ eventsFile: '/dev/full', logger });
+  log.tell({ type: 'note', atMs: 1, text: 'a' } as never);
+  log.tell({ type: 'note', atMs: 2, text: 'b' } as never);
+  expect(log.events).toHaveLength(2);
+  expect(errors).toEqual([
+    'the state of a fault plan cannot be kept: planted',
+    expect.stringMatching(/^fault events cannot be written: ENOSPC/),
+  ]);
 });

@@ -1,4 +1,5 @@
-import { StartError } from '../../../core/errors.js';
+import { messageOf, StartError } from '../../../core/errors.js';
+import { failureLogger } from '../../faults/failureLogger.js';
 import { deafen, ownHand, startDaemon } from '../../wire/stdio/ownProcess.js';
 import { FakeServer } from '../FakeServer.js';
 import type { FakeServerOptions } from '../FakeServerOptions.js';
@@ -11,6 +12,11 @@ export function runFakeServer(options: FakeServerOptions): void {
   let exitCode = 0;
   const server = new FakeServer({
     ...options,
+    logger: failureLogger((error, what) => {
+      exitCode = 1;
+      process.stderr.write(`${what}: ${messageOf(error)}
+`);
+    }),
     onEvent: (event) => {
       if (event.type !== 'divergence') return;
       exitCode = 2;
