@@ -21,7 +21,7 @@ require('node:readline').createInterface({ input: process.stdin }).on('line', (l
   if (id !== undefined) process.stdout.write(JSON.stringify({ jsonrpc: '2.0', id, result: results[method] ?? {} }) + '\\n');
 });`;
 
-test.each(['bench', 'fault'])('a second signal ends %s and its server, which heeds none', async (command) => {
+test.each(['bench', 'fault', 'replay'])('a second signal ends %s and its server, which heeds none', async (command) => {
   const { env, bearers } = mark();
   const folder = tempFolder();
   const ready = join(folder, 'ready');
@@ -29,13 +29,24 @@ test.each(['bench', 'fault'])('a second signal ends %s and its server, which hee
   const plan = join(folder, 'plan.json');
   writeFileSync(plan, JSON.stringify({ rules: [] }));
   const marked = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+  const recording = join(folder, 'recording.jsonl');
+  const message = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'echo', arguments: {} } };
+  writeFileSync(
+    recording,
+    JSON.stringify({ type: 'message', atMs: 1, server: 's', wire: 'w', from: 'client', message }),
+  );
+  const behind = ['--', 'env', ...marked, server.command, ...server.args];
   const args =
     command === 'bench'
       ? ['--direct', 'stubborn', '--config', configFile({ stubborn: { ...server, env } })]
-      : ['--plan', plan, '--', 'env', ...marked, server.command, ...server.args];
+      : command === 'fault'
+        ? ['--plan', plan, ...behind]
+        : [recording, ...behind];
   const cli = new Cli(command, ...args);
   await vi.waitFor(() => expect(existsSync(ready)).toBe(true), { timeout: 15_000 });
   expect(bearers()).toHaveLength(1);
+  // Then it ends by itself: from here on it waits for its server alone.
+  if (command === 'replay') await cli.line(/guilty/i);
   cli.kill('SIGHUP');
   const again = setInterval(() => cli.kill('SIGINT'), 50);
   await cli.exited.finally(() => clearInterval(again));

@@ -75,8 +75,10 @@ function targetOf([command, ...args]: readonly string[], url: string | undefined
 async function compare(file: string, target: ServerConfig, options: ReplayCommandOptions): Promise<void> {
   const { ignore = [], timeout: timeoutMs, json } = options;
   const recording = History.parse(await readNamed(file, MAX_RECORDING_BYTES));
-  await using pool = new UnifiedPool();
+  const pool = new UnifiedPool();
+  // Until the pool has closed: a signal meanwhile must not leave a server behind.
   using _ = onStopSignals(() => void pool.close({ graceMs: 0 }));
+  await using _closing = pool;
   pool.addServer(target);
   const verdict = await replay(recording, pool, target.name, { ignore, timeoutMs });
   await writeOut(`${json === true ? JSON.stringify(verdict) : String(verdict)}\n`);
