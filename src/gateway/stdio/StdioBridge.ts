@@ -1,41 +1,27 @@
 import type { IncomingMessage } from 'node:http';
-import type { Duplex, Readable, Writable } from 'node:stream';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { type Clock, systemClock } from '../../core/clock.js';
-import { ClosedError, MessageTooLargeError, messageOf, NotSentError, OutcomeUnknownError } from '../../core/errors.js';
+import {
+  ClosedError,
+  MessageTooLargeError,
+  messageOf,
+  NotSentError,
+  OutcomeUnknownError,
+  ProtocolError,
+} from '../../core/errors.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
 import { within } from '../../core/time/within.js';
 import { SingleFlight } from '../../core/wait/SingleFlight.js';
 import { sharedAbort } from '../../core/wait/sharedAbort.js';
 import { cancelledKey, classify, type Incoming, idKey, idTextOf, type RequestMessage } from '../rpc/envelope.js';
 import { type Failure, failureOf, failureText } from '../rpc/failure.js';
-import { isAnswer, isClosing, refusalOf } from './answers.js';
+import { isClosing, meaningOf, noAnswer, refusalOf } from './answers.js';
 import { ClientPipe } from './ClientPipe.js';
 import { HttpLink, LinkError } from './HttpLink.js';
 import { ACCEPT, HttpSession } from './HttpSession.js';
 import { ModernHeaders, modernVersionOf } from './modernHeaders.js';
 import { isEventStream, readResponse, textOf } from './readResponse.js';
-
-export interface StdioBridgeOptions {
-  readonly input: Readable;
-  readonly output: Writable;
-  /** The gateway's endpoint. */
-  readonly url: URL;
-  readonly headers?: Readonly<Record<string, string>>;
-  /** Makes a connection within this process, in place of a socket. */
-  readonly connect?: () => Duplex;
-  /** Brings up a gateway that cannot be reached; rejects with why it cannot. Without it such a call fails. */
-  readonly revive?: (signal: AbortSignal) => Promise<void>;
-  readonly maxMessageBytes: number;
-  readonly maxBufferedBytes: number;
-  /** A client that takes nothing of what waits for it for so long, in ms, is gone. */
-  readonly stallTimeoutMs: number;
-  /** How long calls in flight may still take when the client has closed its end, in ms. */
-  readonly graceMs: number;
-  readonly signal?: AbortSignal;
-  readonly logger?: Logger;
-  readonly clock?: Clock;
-}
+import type { StdioBridgeOptions } from './StdioBridgeOptions.js';
 
 /** Methods that may be sent twice: they only read. */
 const READS: ReadonlySet<string> = new Set(['initialize', 'ping', 'server/discover']);
@@ -262,26 +248,33 @@ export class StdioBridge {
     instead?: (refusal: string) => Promise<IncomingMessage | undefined>,
   ): Promise<void> {
     const status = response.statusCode ?? 0;
-    if (status >= 400 && !isEventStream(response)) {
+    const stream = isEventStream(response);
+    const idText = idTextOf(message);
+    if (status >= 300 && !stream) {
       const text = await textOf(response);
       const other = await instead?.(text);
       if (other !== undefined) return this.#answer(message, other, onAnswer);
-      this.#fail(idTextOf(message), refusalOf(text, status));
+      this.#fail(idText, refusalOf(text, status, response.headers.location));
       return;
     }
     let answered = false;
     try {
       await readResponse(response, {
         onMessage: (text) => {
-          const last = !isEventStream(response) || isAnswer(text);
-          if (!last) return this.#pipe.offer(text);
+          // A gateway in this process needs no proof of its answers.
+          const meaning = !stream && this.#options.connect !== undefined ? 'answer' : meaningOf(text, idText);
+          if (stream && meaning === 'message') return this.#pipe.offer(text);
+          if (meaning !== 'answer') {
+            if (!stream) throw noAnswer(message.method, response, text);
+            return this.#logger.debug({ method: message.method }, 'an event answers no call of its stream');
+          }
           answered = true;
           onAnswer(text);
           this.#pipe.send(text);
         },
       });
     } catch (error) {
-      if (error instanceof MessageTooLargeError && !answered) throw error;
+      if ((error instanceof MessageTooLargeError || error instanceof ProtocolError) && !answered) throw error;
       if (!answered) throw new OutcomeUnknownError('gateway', message.method, messageOf(error), { cause: error });
     }
     if (!answered) throw new OutcomeUnknownError('gateway', message.method, 'the response ended without an answer');

@@ -1,0 +1,60 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { PassThrough } from 'node:stream';
+import { expect, test } from 'vitest';
+import { StdioBridge } from '../../src/gateway/stdio/StdioBridge.js';
+
+const RIGHT = '{"jsonrpc":"2.0","id":"a\\u0062","result":{}}';
+const STREAM = 'text/event-stream';
+
+// A program of another kind may have the port of a gateway that has died: each request is answered all the same, by us.
+test.each<[string, number, Record<string, string>, string, string]>([
+  ['an answer', 200, { 'content-type': 'application/json' }, RIGHT, RIGHT],
+  ['an answer as an event', 200, { 'content-type': STREAM }, `data: ${RIGHT}\n\n`, RIGHT],
+  [
+    'a page',
+    200,
+    { 'content-type': 'text/html' },
+    '<h1>hello</h1>',
+    'it answered ping with 200, content type text/html: hello',
+  ],
+  ['no answer at all', 200, { 'content-type': 'application/json' }, '{}', 'it answered ping with 200'],
+  ['half an answer', 200, { 'content-type': 'application/json' }, RIGHT.slice(0, -1), 'it answered ping with 200'],
+  [
+    'the answer to another',
+    200,
+    { 'content-type': 'application/json' },
+    RIGHT.replace('a', 'c'),
+    'it answered ping with 200',
+  ],
+  [
+    'the same as an event',
+    200,
+    { 'content-type': STREAM },
+    `data: ${RIGHT.replace('a', 'c')}\n\n`,
+    'the response ended without an answer',
+  ],
+  [
+    'a redirect',
+    307,
+    { location: 'http://elsewhere/' },
+    '',
+    'HTTP 307, which is not followed: \\"http://elsewhere/\\"',
+  ],
+  ['nothing', 202, {}, '', 'the response ended without an answer'],
+])('%s to a request of `connect` is handed on, or told to be none', async (_, status, headers, body, said) => {
+  const server = createServer((req, res) => req.resume().on('end', () => res.writeHead(status, headers).end(body)));
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const input = new PassThrough();
+  const output = new PassThrough({ encoding: 'utf8' });
+  const bounds = { maxMessageBytes: 1e6, maxBufferedBytes: 1e6, stallTimeoutMs: 30_000, graceMs: 30_000 };
+  const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`);
+  const over = new StdioBridge({ input, output, url, ...bounds }).run();
+  input.end('{"jsonrpc":"2.0","id":"ab","method":"ping"}\n');
+  await over;
+  const text = String(output.read());
+  expect(text).toContain(said);
+  if (said !== RIGHT) expect(JSON.parse(text)).toMatchObject({ id: 'ab', error: { code: expect.any(Number) } });
+  server.close();
+});
