@@ -1,11 +1,14 @@
 import { existsSync } from 'node:fs';
 import { messageOf, ServerNotFoundError } from '../core/errors.js';
 import { readWhole } from '../core/files/readWhole.js';
+import { nearNames } from '../core/nearNames.js';
 import { ConfigError } from '../registry/config/ConfigError.js';
 import { type ParsedConfig, parseConfig, unreadable } from '../registry/config/configFile.js';
 import type { ServerConfig } from '../registry/config/ServerConfig.js';
 import { isSeveral } from '../registry/config/targets/targetsOf.js';
 
+/** Servers that are named where none is like the one that was asked for. */
+const NAMES_SHOWN = 5;
 const DEFAULT_FILES = ['mcp.json', 'examples/mcp.json'] as const;
 
 export interface LoadedConfig extends ParsedConfig {
@@ -30,10 +33,9 @@ export function notThere({ file, servers, problems, broken }: LoadedConfig, serv
   const own = problems.filter((each) => each.server === undefined || each.server === server);
   if (own.length > 0) return new Error(own.map(({ message }) => message).join('; '));
   if (broken.has(server)) return new ConfigError({ file, server }, 'something is wrong with it, and with 1,000 others');
-  return new ServerNotFoundError(
-    server,
-    servers.map(({ name }) => name),
-  );
+  const names = servers.map(({ name }) => name);
+  const near = nearNames(server, names);
+  return new ServerNotFoundError(server, near.length > 0 ? near : names.slice(0, NAMES_SHOWN));
 }
 
 /** Why a server did not start, as a problem of the config where it is one. */

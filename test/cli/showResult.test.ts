@@ -28,3 +28,10 @@ test('a failure without a word says that it is one', () => {
     failed: true,
   });
 });
+
+test('a result that is nested too deep to be printed is told as that, with its tool', () => {
+  const deep = JSON.parse(`${'['.repeat(50_000)}${']'.repeat(50_000)}`);
+  for (const result of [{ content: [deep] }, { structuredContent: deep }, { other: deep }])
+    for (const json of [true, false])
+      expect(() => showResult('t', result, json)).toThrow('the tool t answered, but its result cannot be printed');
+});

@@ -96,7 +96,9 @@ export async function bench(target: string | undefined, options: BenchCommandOpt
     });
     live?.clear();
     await write(report, options);
-    process.exitCode = exitCodeOf(report, options.faults !== undefined);
+    const code = exitCodeOf(report, options.faults !== undefined);
+    // A report that could not be written has set it already.
+    if (code !== 0) process.exitCode = code;
   } catch (error) {
     live?.clear();
     complain(stopping.signal.aborted ? 'interrupted before anything was measured' : messageOf(error));

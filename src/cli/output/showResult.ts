@@ -22,27 +22,37 @@ export function showResult(tool: string, result: unknown, json: boolean): Shown 
     typeof result === 'object' && result !== null ? result : {}
   ) as ToolResult;
   const failed = isError === true;
-  if (json) return { text: `${visible(JSON.stringify(result, undefined, 2))}\n`, failed };
+  if (json) return { text: `${visible(jsonOf(tool, result, 2))}\n`, failed };
   const blocks = Array.isArray(content)
     ? (content as unknown[])
     : content === undefined || content === null
       ? []
       : [content];
-  const lines = blocks.map(lineOf);
+  const lines = blocks.map((block) => lineOf(tool, block));
   // Without content the data is the answer; a result of neither shows as it is, unless it is empty.
-  if (lines.length === 0 && structuredContent !== undefined) lines.push(visible(JSON.stringify(structuredContent)));
-  else if (lines.length === 0 && hasData(result)) lines.push(visible(JSON.stringify(result)));
+  if (lines.length === 0 && structuredContent !== undefined) lines.push(visible(jsonOf(tool, structuredContent)));
+  else if (lines.length === 0 && hasData(result)) lines.push(visible(jsonOf(tool, result)));
   const text = lines.map((line) => `${line}\n`).join('');
   return { text, failed, ...(failed && text === '' && { complaint: `the tool ${tool} failed and said nothing` }) };
 }
 
-function lineOf(block: unknown): string {
+function lineOf(tool: string, block: unknown): string {
   if (typeof block === 'string') return block;
   const { type, text } = (typeof block === 'object' && block !== null ? block : {}) as {
     type?: unknown;
     text?: unknown;
   };
-  return type === 'text' && typeof text === 'string' ? text : visible(JSON.stringify(block) ?? 'null');
+  return type === 'text' && typeof text === 'string' ? text : visible(jsonOf(tool, block));
+}
+
+function jsonOf(tool: string, value: unknown, indent?: number): string {
+  try {
+    return JSON.stringify(value, undefined, indent) ?? 'null';
+  } catch (error) {
+    throw new Error(`the tool ${tool} answered, but its result cannot be printed: it is nested too deep`, {
+      cause: error,
+    });
+  }
 }
 
 function hasData(result: unknown): boolean {

@@ -12,7 +12,11 @@ export async function readSessionKeys(sources: readonly string[] | undefined): P
 }
 
 async function textOf(source: string): Promise<string | undefined> {
-  if (source.startsWith('env:')) return process.env[source.slice('env:'.length)];
+  if (source.startsWith('env:')) {
+    const name = source.slice('env:'.length);
+    // `__proto__` and its like are no variables.
+    return Object.hasOwn(process.env, name) ? process.env[name] : undefined;
+  }
   try {
     return await readWhole(source);
   } catch (error) {

@@ -72,7 +72,7 @@ function signalled(): Promise<void> {
 
 async function readJson<T>(option: string, file: string): Promise<T> {
   try {
-    return JSON.parse(await readWhole(file)) as T;
+    return JSON.parse((await readWhole(file)).replace(/^\uFEFF/, '')) as T;
   } catch (error) {
     throw new OptionError(option, file, `a file of JSON: ${messageOf(error)}`, error);
   }

@@ -170,7 +170,7 @@ export abstract class UrlConnection<W extends CallTransport, O extends UrlConnec
   protected async start(): Promise<void> {
     const { server, signal, clock, startTimeoutMs } = this.options;
     const deadlineMs = clock.now() + startTimeoutMs;
-    const late = (): Error => new ProtocolError(server, `it was not ready within ${startTimeoutMs} ms`);
+    const late = (): Error => new ProtocolError(server, `it was not ready within ${Math.round(startTimeoutMs)} ms`);
     try {
       signal?.throwIfAborted();
       // The hook for credentials and the memory of eras are other people's: they may hang.

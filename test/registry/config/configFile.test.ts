@@ -228,3 +228,10 @@ test('lines are right wherever a value stands, in JSON and in TOML', () => {
     ['cmd', 7],
   ]);
 });
+
+test('a file that is nested too deep is told as that', () => {
+  const text = `{"mcpServers":${'{"a":'.repeat(20_000)}1${'}'.repeat(20_000)}}`;
+  expect(parseConfig(text, { file: 'mcp.json' }).problems.map(({ message }) => message)).toEqual([
+    'mcp.json: not JSON: it is nested too deep to be read',
+  ]);
+});

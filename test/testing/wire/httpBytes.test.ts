@@ -3,6 +3,7 @@ import { beforeEach, expect, test } from 'vitest';
 import { type FakeServer, fakeServer } from '../../../src/testing/fake/FakeServer.js';
 import { FAULT_NAMES, FAULTS, type Fault } from '../../../src/testing/faults/faultTable.js';
 import type { FaultRule } from '../../../src/testing/faults/rule/FaultRule.js';
+import { readBody } from '../../../src/testing/wire/http/readBody.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { effectsIn } from '../../support/faultRuns.js';
 import { joined, postTo, type RawResponse, responseIn, utf8 } from '../../support/rawHttp.js';
@@ -368,3 +369,10 @@ test('every fault of Streamable HTTP is looked at', () => {
 });
 
 for (const [fault, see] of Object.entries(SEES)) test(`${fault}, byte for byte`, see);
+
+test('a body is read up to a bound', async () => {
+  const chunks = async function* () {
+    for (;;) yield Buffer.alloc(10);
+  };
+  await expect(readBody(chunks(), 100)).rejects.toThrow('a body of more than 100 bytes');
+});

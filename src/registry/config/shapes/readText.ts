@@ -16,8 +16,9 @@ export function readText(text: string, file: string): ConfigText | Unreadable {
   try {
     return kind === 'toml' ? readToml(source) : readJson(source);
   } catch (error) {
-    // Deeper than the stack is high, for example.
-    return { why: `not ${kind.toUpperCase()}: ${messageOf(error).replace(/\s+/g, ' ')}`, cause: error };
+    const said =
+      error instanceof RangeError ? 'it is nested too deep to be read' : messageOf(error).replace(/\s+/g, ' ');
+    return { why: `not ${kind.toUpperCase()}: ${said}`, cause: error };
   }
 }
 
