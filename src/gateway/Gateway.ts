@@ -114,7 +114,7 @@ export class Gateway implements Closeable, AsyncDisposable {
     };
     const http = new StreamableHttp({ ...shared, modern: this.#modern });
     this.#sse = settings.sse ? new SseFront({ ...shared, inFlight: this.#inFlight, clock }) : undefined;
-    const admission = admissionOf(options, logger);
+    const admission = admissionOf(options, { logger, clock, signal: this.#closing.signal });
     this.#tenants = new Tenants({
       scopes: admission?.scopes,
       gateway: options,

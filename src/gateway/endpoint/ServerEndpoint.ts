@@ -35,6 +35,8 @@ export class ServerEndpoint implements BareEndpoint {
   readonly #sessions: () => readonly Downstream[];
   readonly #tell: ServerEndpointOptions['tell'];
   readonly #tasks = new OwnTasks();
+  /** Stands for all clients of the modern era, as whose tasks are. */
+  readonly #modernClients = {};
 
   constructor(options: ServerEndpointOptions) {
     this.#pool = options.pool;
@@ -80,17 +82,28 @@ export class ServerEndpoint implements BareEndpoint {
     if (method === 'resources/subscribe') return this.#subscribe(session, params, call);
     if (method === 'resources/unsubscribe') return this.#unsubscribe(session, params);
     if (method === 'logging/setLevel') return this.#setLevel(session, params, call);
-    if (session.era === 'legacy' && !this.#callers.isBound(this.#server)) {
+    if (!this.#callers.isBound(this.#server)) {
       if (method.startsWith('tasks/')) return this.#ofTask(session, method, params, call);
       if (params?.['task'] !== undefined) return this.#makingTask(session, method, params, call);
     }
     return this.#callers.request(this.#server, session, method, params, call);
   }
 
-  /** On a shared server, which cannot tell its sessions apart, a session has its own tasks alone. */
+  /**
+   * On a shared server, which cannot tell its sessions apart, a session has its own tasks alone. So have the clients of the modern era together, of a legacy
+   * server: they have no sessions, and list none. Between both sides of the modern era the id is what says whose a task is.
+   */
   async #ofTask(session: Downstream, method: string, params: Params | undefined, call: CallOptions): Promise<unknown> {
     const list = method === 'tasks/list';
-    if (!list && !this.#tasks.has(this.#server, session, params?.['taskId'])) {
+    const modern = session.era === 'modern';
+    if (modern) {
+      if (this.#callers.eraOf(this.#server, session) === undefined)
+        await this.info(session, signalOf(call.signal) ?? session.signal);
+      if (this.#callers.eraOf(this.#server, session) === 'modern')
+        return this.#callers.request(this.#server, session, method, params, call);
+      if (list) throw new Refusal(RPC_CODES.methodNotFound, `method not found: ${method}`);
+    }
+    if (!list && !this.#tasks.has(this.#server, this.#taskOwner(session), params?.['taskId'])) {
       throw new Refusal(RPC_CODES.invalidParams, 'Failed to retrieve task: Task not found');
     }
     const result = await this.#callers.request(this.#server, session, method, params, list ? whole(call) : call);
@@ -99,8 +112,12 @@ export class ServerEndpoint implements BareEndpoint {
 
   async #makingTask(session: Downstream, method: string, params: Params, call: CallOptions): Promise<unknown> {
     const result = await this.#callers.request(this.#server, session, method, params, whole(call));
-    this.#tasks.made(this.#server, session, result);
+    this.#tasks.made(this.#server, this.#taskOwner(session), result);
     return result;
+  }
+
+  #taskOwner(session: Downstream): object {
+    return session.era === 'modern' ? this.#modernClients : session;
   }
 
   async listen(

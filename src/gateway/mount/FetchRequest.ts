@@ -13,6 +13,8 @@ export class FetchRequest extends Readable {
   readonly httpVersionMajor = 2;
   /** Not a socket, but all that is asked of one. */
   readonly socket: { readonly remoteAddress: string | undefined; destroyed: boolean };
+  /** Something in front has read it. */
+  readonly bodyUsed: boolean;
   readonly #body: ReadableStream<Uint8Array> | null;
   #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
 
@@ -24,8 +26,8 @@ export class FetchRequest extends Readable {
     // Hosts that route by the URL alone leave the header out.
     this.headers = { host, ...Object.fromEntries(request.headers) };
     this.socket = { remoteAddress: address, destroyed: false };
-    this.#body = request.body;
-    if (request.bodyUsed) this.destroy();
+    this.bodyUsed = request.bodyUsed;
+    this.#body = request.bodyUsed ? null : request.body;
     // A body that breaks off is a client that went away: its reader is told by `close`.
     this.on('error', () => undefined);
   }

@@ -37,6 +37,11 @@ export interface HttpFrontOptions {
   readonly track: <T>(work: Promise<T>) => Promise<T>;
 }
 
+const NO_HTTP2 = 'HTTP/2 is not served here: the host is to serve HTTP/1.1, or to hand requests to gateway.fetch';
+
+/** Of `node:http2`, whose responses tell less of what their client takes. */
+const isHttp2 = (request: IncomingMessage): boolean => request.httpVersionMajor === 2 && 'authority' in request;
+
 /** How a request came. */
 export interface Arrival {
   /** Through a host's own server, below a path of its choice. */
@@ -91,6 +96,10 @@ export class HttpFront {
       return;
     }
     this.requests++;
+    if (isHttp2(request)) {
+      sendFailure(response, 505, { code: RPC_CODES.invalidRequest, message: NO_HTTP2 });
+      return;
+    }
     holdTurn(response, http.bounds);
     // Its client left while something in front worked on it: `close` was told already.
     if (response.destroyed) return;
@@ -112,7 +121,10 @@ export class HttpFront {
       (user) => {
         if (user !== undefined && !response.destroyed) this.#enter(request, response, target, user);
       },
-      (error: unknown) => this.#failed(error, response),
+      (error: unknown) => {
+        if (this.#options.inFlight.refusing) this.#refuse(response);
+        else this.#failed(error, response);
+      },
     );
   }
 

@@ -5,24 +5,36 @@ interface WithBody {
   readonly body?: unknown;
   /** As it came: set by many a host, and by `verify` hooks of body parsers. */
   readonly rawBody?: unknown;
+  /** Of a web standard request: its body was read in front. */
+  readonly bodyUsed?: unknown;
 }
 
 export type ParsedBody =
   | { readonly text: string }
   /** It was read by something in front, which left nothing of it. */
-  | { readonly lost: true };
+  | { readonly lost: true }
+  /** What was parsed of it cannot be written: it is nested too deep. */
+  | { readonly deep: true };
 
 /**
  * The body of a request that a framework has read already; undefined where it is still to be read. Text and bytes are taken as they
  * came. What was parsed is written anew, so that numbers are what the parser in front made of them.
  */
 export function parsedBody(request: IncomingMessage): ParsedBody | undefined {
-  const { body, rawBody } = request as WithBody;
+  const { body, rawBody, bodyUsed } = request as WithBody;
   const raw = textOf(rawBody) ?? textOf(body);
   if (raw !== undefined) return { text: raw };
+  if (bodyUsed === true) return { lost: true };
+  // An empty one that was read: its end has been.
+  if (request.readableEnded && !request.readableDidRead) return { text: '' };
   // A parser that was not concerned leaves the stream as it is, some of them beside an empty object.
   if (!request.readableDidRead) return undefined;
-  return typeof body === 'object' && body !== null ? { text: JSON.stringify(body) } : { lost: true };
+  if (typeof body !== 'object' || body === null) return { lost: true };
+  try {
+    return { text: JSON.stringify(body) };
+  } catch {
+    return { deep: true };
+  }
 }
 
 function textOf(given: unknown): string | undefined {

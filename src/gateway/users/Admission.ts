@@ -1,7 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
-import { ForbiddenError, OptionError } from '../../core/errors.js';
+import type { Clock } from '../../core/clock.js';
+import { ForbiddenError, OptionError, RequestTimeoutError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
+import { type WaitBounds, within } from '../../core/time/within.js';
 import { sendFailure, sendJson } from '../http/respond.js';
 import type { Authenticate, User } from './Authenticate.js';
 import { type ScopeRule, ScopeRules, scopeChallenge } from './scopes/ScopeRules.js';
@@ -22,7 +24,13 @@ export interface AdmissionOptions {
   readonly resourceMetadata: ResourceMetadata | undefined;
   readonly scopes: Readonly<Record<string, ScopeRule>> | undefined;
   readonly logger: Logger;
+  readonly clock: Clock;
+  /** Aborts when the gateway refuses requests. */
+  readonly signal: AbortSignal;
 }
+
+/** Longest that `authenticate` may take, in ms. */
+export const AUTHENTICATE_MS = 30_000;
 
 const WELL_KNOWN = '/.well-known/oauth-protected-resource';
 
@@ -30,6 +38,7 @@ const WELL_KNOWN = '/.well-known/oauth-protected-resource';
 export class Admission {
   readonly #authenticate: Authenticate;
   readonly #logger: Logger;
+  readonly #bounds: WaitBounds;
   readonly #metadata: { readonly url: string; readonly body: string } | undefined;
   /** What scopes open; undefined where they open nothing in particular. */
   readonly scopes: ScopeRules | undefined;
@@ -37,9 +46,14 @@ export class Admission {
   readonly #local = new WeakMap<object, User>();
 
   /** @throws OptionError */
-  constructor(authenticate: Authenticate, { resourceMetadata: metadata, scopes, logger }: AdmissionOptions) {
+  constructor(
+    authenticate: Authenticate,
+    { resourceMetadata: metadata, scopes, logger, clock, signal }: AdmissionOptions,
+  ) {
     this.#authenticate = authenticate;
     this.#logger = logger;
+    const late = (): Error => new RequestTimeoutError('gateway', 'authenticate', AUTHENTICATE_MS);
+    this.#bounds = { clock, signal, timeoutMs: AUTHENTICATE_MS, late };
     this.#metadata = metadata === undefined ? undefined : written(metadata);
     this.scopes = scopes === undefined ? undefined : new ScopeRules(scopes, this.#metadata?.url);
   }
@@ -71,7 +85,9 @@ export class Admission {
     }
     let user = this.#local.get(request.socket);
     try {
-      user ??= await this.#authenticate({ method, url, headers, address: request.socket.remoteAddress });
+      const address = request.socket.remoteAddress;
+      const ask = async (): Promise<User | undefined> => this.#authenticate({ method, url, headers, address });
+      user ??= await within(ask(), this.#bounds);
     } catch (error) {
       if (!(error instanceof ForbiddenError)) throw error;
       this.#logger.debug({ error: error.message }, 'a request is refused: 403');

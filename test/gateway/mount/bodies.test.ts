@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { connect, createServer as createSecond } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { expect, test, vi } from 'vitest';
@@ -8,7 +9,8 @@ import { Gateway } from '../../../src/gateway/Gateway.js';
 import { StdioPool } from '../../../src/pool/StdioPool.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { collectGarbage } from '../../support/collectGarbage.js';
-import { RawClient } from '../../support/httpClient.js';
+import { FakePool } from '../../support/FakePool.js';
+import { exchange, RawClient } from '../../support/httpClient.js';
 import { everything, fixture } from '../../support/servers.js';
 import { RawSocket } from '../../support/tcp.js';
 
@@ -82,6 +84,42 @@ test('a body that a framework has read is taken from it: text and bytes as they 
   expect([lost.status, lost.messages[0]?.error?.message]).toEqual([500, expect.stringContaining('req.body')]);
   const large = await new RawClient(`${url}/parsed/mcp`).send({ jsonrpc: '2.0', id: 1, method: 'x'.repeat(10_000) });
   expect(large.status).toBe(413);
+});
+
+test('what cannot be had of a body that was read in front is told at once; HTTP/2 is refused by name', async () => {
+  const gateway = closeAfter(new Gateway({ pool: new FakePool({}) }));
+  let body: unknown;
+  const host = (request: IncomingMessage & { body?: unknown }, response: ServerResponse): void => {
+    request.resume().on('end', () => {
+      request.body = body;
+      gateway.handler(request, response);
+    });
+  };
+  const server = createServer(host).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  closeAfter({ close: async () => void (await once(server.close(), 'close')) });
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`;
+  body = {};
+  const empty = await exchange(url, { headers: { ...HEADERS, 'content-length': '0' } });
+  expect(empty.status).toBe(400);
+  body = JSON.parse(`{"a":${'['.repeat(100_000)}${']'.repeat(100_000)}}`);
+  const deep = await exchange(url, { headers: HEADERS, body: '{}' });
+  expect([deep.status, deep.messages[0]?.error?.message]).toEqual([400, 'the body is nested too deep']);
+
+  const read = new Request('http://localhost/mcp', { method: 'POST', headers: HEADERS, body: initialize });
+  await read.text();
+  const lost = await gateway.fetch(read);
+  expect([lost.status, await lost.text()]).toEqual([500, expect.stringContaining('the body was read before')]);
+
+  const next = createSecond(gateway.handler as never).listen(0, '127.0.0.1');
+  await once(next, 'listening');
+  const client = connect(`http://127.0.0.1:${(next.address() as AddressInfo).port}`);
+  const stream = client.request({ ':method': 'POST', ':path': '/mcp', host: 'localhost', ...HEADERS }).end(initialize);
+  const [head] = await once(stream, 'response');
+  expect(head).toMatchObject({ ':status': 505 });
+  expect((await buffer(stream)).toString()).toContain('HTTP/2 is not served here');
+  client.close();
+  await once(next.close(), 'close');
 });
 
 test('fetch streams both ways, and an abort or a reader that cancels ends the call', async () => {
@@ -213,7 +251,7 @@ test('a body that breaks off, or was read already, settles its request and leave
   const used = new Request(url, { method: 'POST', headers: HEADERS, body: initialize });
   await used.text();
   const ends = await Promise.all([broken, used].map((each) => gateway.fetch(each).then(({ status }) => status)));
-  expect(ends).toEqual([499, 499]);
+  expect(ends).toEqual([499, 500]);
   expect(gateway.stats.inFlight).toBe(0);
   await gateway.close();
 });

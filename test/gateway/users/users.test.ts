@@ -8,6 +8,7 @@ import { OptionError } from '../../../src/core/errors.js';
 import { Gateway } from '../../../src/gateway/Gateway.js';
 import { bearerTokens } from '../../../src/gateway/users/bearerTokens.js';
 import { jwtUsers } from '../../../src/gateway/users/jwtUsers.js';
+import { FakeClock } from '../../../src/testing/FakeClock.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { FakePool } from '../../support/FakePool.js';
 import { exchange, type Reply } from '../../support/httpClient.js';
@@ -228,4 +229,38 @@ test('what a server says on a principal’s connection reaches its sessions alon
     false,
   ]);
   expect(await his.end()).toBe('');
+});
+
+test('authenticate that does not answer keeps no gateway from closing: its requests are answered 503', async () => {
+  let asked = (): void => undefined;
+  const begun = new Promise<void>((resolve) => {
+    asked = resolve;
+  });
+  const authenticate = (): Promise<never> => {
+    asked();
+    return new Promise(() => undefined);
+  };
+  const gateway = closeAfter(new Gateway({ pool: pool(), port: 0, authenticate }));
+  const { url } = await gateway.listen();
+  const reply = post(`${url}/mcp`, INIT, bearer('x'));
+  await begun;
+  await gateway.close({ graceMs: 10_000 });
+  expect((await reply).status).toBe(503);
+});
+
+test('authenticate that does not answer fails its request in the end', async () => {
+  const clock = new FakeClock();
+  let asked = (): void => undefined;
+  const begun = new Promise<void>((resolve) => {
+    asked = resolve;
+  });
+  const authenticate = (): Promise<never> => {
+    asked();
+    return new Promise(() => undefined);
+  };
+  const gateway = closeAfter(new Gateway({ pool: pool(), port: 0, authenticate, clock }));
+  const reply = post(`${(await gateway.listen()).url}/mcp`, INIT, bearer('x'));
+  await begun;
+  await clock.advance(30_000);
+  expect((await reply).status).toBe(500);
 });

@@ -44,6 +44,7 @@ export function readBody(request: IncomingMessage, bounds: BodyBounds): Promise<
 function givenBody(parsed: ParsedBody, tooLarge: Body, maxBytes: number): Body {
   if ('lost' in parsed)
     return { status: 500, why: 'the body was read before the proxy got it, and is not in req.body' };
+  if ('deep' in parsed) return { status: 400, why: 'the body is nested too deep' };
   return Buffer.byteLength(parsed.text) > maxBytes ? tooLarge : parsed;
 }
 

@@ -1,0 +1,52 @@
+import { expect, test } from 'vitest';
+import { Gateway } from '../../src/gateway/Gateway.js';
+import { closeAfter } from '../support/closeAfter.js';
+import { FakePool } from '../support/FakePool.js';
+import { exchange, RawClient } from '../support/httpClient.js';
+
+const META = {
+  'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+  'io.modelcontextprotocol/clientInfo': { name: 't', version: '1' },
+  'io.modelcontextprotocol/clientCapabilities': {},
+};
+
+test('on a shared legacy server clients of the modern era reach no task of a session, and none is listed to them', async () => {
+  let made = 0;
+  const pool = new FakePool({
+    one: {
+      capabilities: { tools: {}, tasks: { list: {}, cancel: {} } } as never,
+      methods: {
+        'tools/call': () => ({ task: { taskId: `task-${++made}` } }),
+        'tasks/get': (params) => ({ taskId: params?.['taskId'] }),
+        'tasks/result': () => ({ content: ['secret'] }),
+        'tasks/cancel': () => ({}),
+        'tasks/list': () => ({ tasks: [{ taskId: 'task-1' }] }),
+      },
+    },
+  });
+  const gateway = closeAfter(new Gateway({ pool, port: 0 }));
+  const url = `${(await gateway.listen()).url}/servers/one/mcp`;
+  const modern = async (method: string, params: Record<string, unknown>) => {
+    const headers = {
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+      'mcp-protocol-version': '2026-07-28',
+      'mcp-method': method,
+      'mcp-name': String(params['taskId'] ?? params['name']),
+    };
+    const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method, params: { ...params, _meta: META } });
+    return (await exchange(url, { headers, body })).messages[0];
+  };
+  const legacy = new RawClient(url);
+  await legacy.initialize();
+  const call = { name: 'slow', task: { ttl: 1_000 } };
+  expect(await legacy.call('tools/call', call)).toMatchObject({ result: { task: { taskId: 'task-1' } } });
+  expect(await legacy.call('tasks/get', { taskId: 'task-1' })).toMatchObject({ result: { taskId: 'task-1' } });
+  for (const method of ['tasks/get', 'tasks/result', 'tasks/cancel']) {
+    expect(await modern(method, { taskId: 'task-1' })).toMatchObject({ error: { code: -32_602 } });
+  }
+  expect(await modern('tasks/list', {})).toMatchObject({ error: { code: -32_601 } });
+  expect(await modern('tools/call', call)).toMatchObject({ result: { task: { taskId: 'task-2' } } });
+  expect(await modern('tasks/get', { taskId: 'task-2' })).toMatchObject({ result: { taskId: 'task-2' } });
+  expect(await legacy.call('tasks/get', { taskId: 'task-2' })).toMatchObject({ error: { code: -32_602 } });
+});
