@@ -1,9 +1,12 @@
+import { setImmediate } from 'node:timers/promises';
 import { DISCONNECT_MS, type RedisLike } from '../../concurrent/cluster/redisConnection.js';
 import { messageOf, OptionError } from '../../core/errors.js';
 
 /** The part of ioredis that is used of a connection of our own. */
 export interface RedisCommands {
   readonly status: string;
+  /** Of one server. */
+  readonly stream?: { readonly bytesRead?: number } | undefined;
   call(command: string, ...args: readonly (string | number)[]): Promise<unknown>;
   subscribe(channel: string): Promise<unknown>;
   on(event: 'error' | 'ready' | 'end', listener: (error?: unknown) => void): unknown;
@@ -47,16 +50,31 @@ export function duplicateOf(redis: RedisLike, timeoutMs: number, waits: boolean)
 }
 
 /**
- * A connection whose server does not answer in time is made anew: until that one answers, what is asked fails at once, and nothing piles up in it. Some
- * networks drop what is sent without a word, and a server that hangs takes connections all the same.
+ * A connection whose server says nothing in time is made anew: until that one answers, what is asked fails at once, and nothing piles up in it. Some
+ * networks drop what is sent without a word, and a server that hangs takes connections all the same. One that is slow, or sends much, is left alone.
  */
 function leftWhenSilent(connection: RedisCommands): RedisCommands {
   const call = connection.call.bind(connection);
+  let answers = 0;
+  let leaving = false;
+  connection.on('ready', () => {
+    leaving = false;
+  });
+  const heard = (): number => answers + (connection.stream?.bytesRead ?? 0);
   connection.call = async (...command) => {
+    const before = heard();
     try {
-      return await call(...command);
+      const answer = await call(...command);
+      answers++;
+      return answer;
     } catch (error) {
-      if (/timed out/i.test(messageOf(error)) && connection.status === 'ready') connection.disconnect(true);
+      if (!/timed out/i.test(messageOf(error))) throw error;
+      // After a stall of our own an answer may be here, unread.
+      await setImmediate();
+      if (heard() === before && !leaving && connection.status === 'ready') {
+        leaving = true;
+        connection.disconnect(true);
+      }
       throw error;
     }
   };

@@ -44,7 +44,13 @@ export async function followStream(followed: Followed): Promise<void> {
   let gone = false;
   for (let polls = 1; !ended.aborted; polls++) {
     await replay(async (id, message) => {
-      stream.send(new Frame(JSON.stringify(message)), id);
+      const frame = new Frame(JSON.stringify(message));
+      // It is in the store: a client that reads comes back for it.
+      if (!bounds.held.hasRoom(frame.length)) {
+        response.destroy();
+        return;
+      }
+      stream.send(frame, id);
       answered ||= isAnswer(message);
     });
     if (answered || gone) break;

@@ -1,0 +1,33 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { expect, test } from 'vitest';
+import { silentLogger } from '../../../src/core/logger.js';
+import { HeldBytes } from '../../../src/gateway/http/HeldBytes.js';
+import { followStream } from '../../../src/gateway/http/stream/stored/followStream.js';
+import { closeAfter } from '../../support/closeAfter.js';
+import { exchange } from '../../support/httpClient.js';
+
+const ANSWER = { jsonrpc: '2.0', id: 1, result: { text: 'x'.repeat(1_000) } };
+
+test('a stored answer for which there is no room is not sent: its client is cut, and comes back for it', async () => {
+  let room = 100;
+  const server = createServer((_request, response) => {
+    void followStream({
+      place: { own: false, replica: '00000000', callId: '1' },
+      response,
+      headers: {},
+      bounds: { held: new HeldBytes(room), maxStreamBufferBytes: 1_000_000, stallTimeoutMs: 1_000 },
+      logger: silentLogger,
+      signal: new AbortController().signal,
+      isAlive: async () => true,
+      replay: async (send) => send('1-1:s', ANSWER),
+    });
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  closeAfter({ close: async () => void (await once(server.close(), 'close')) });
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  await expect(exchange(url, { method: 'GET' })).rejects.toThrow(/aborted|hang up/);
+  room = 10_000;
+  expect((await exchange(url, { method: 'GET' })).messages).toEqual([ANSWER]);
+});
