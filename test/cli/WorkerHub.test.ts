@@ -1,6 +1,8 @@
 import type { Worker } from 'node:cluster';
 import { expect, test } from 'vitest';
+import type { FromWorker } from '../../src/cli/workers/messages.js';
 import { WorkerHub } from '../../src/cli/workers/WorkerHub.js';
+import { WorkerLink } from '../../src/cli/workers/WorkerLink.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 
 test('what is noted of sessions is bounded in characters: the one that was noted first is forgotten', () => {
@@ -25,4 +27,37 @@ test('what is noted of sessions is bounded in characters: the one that was noted
   for (let i = 0; i < 31; i++) note(`s${i}`, 'uri', large);
   note('again', 'level', 'info');
   expect([known('again'), known('first'), known('s0'), known('s30')]).toEqual([['level'], [], ['uri'], ['uri']]);
+});
+
+test('what clients answer waits for a worker, or for the primary, within bounds; small messages always pass', async () => {
+  const hub = new WorkerHub(new FakeClock());
+  const sent: number[] = [];
+  const onSent: (() => void)[] = [];
+  const worker = (): Worker =>
+    ({
+      isConnected: () => true,
+      send: (message: { readonly text?: string }, done: () => void) => {
+        sent.push(message.text?.length ?? 0);
+        onSent.push(done);
+      },
+    }) as unknown as Worker;
+  const [from, to] = [worker(), worker()];
+  for (const [each, id] of [[from, 'a'] as const, [to, 'b'] as const]) hub.heard(each, { type: 'hello', id });
+  const large = 'x'.repeat(10 * 1_024 * 1_024);
+  const publish = (text: string): void => hub.heard(from, { type: 'publish', text });
+  for (const text of [large, large, large, large, 'small']) publish(text);
+  expect(sent).toEqual([large.length, large.length, large.length, 5]);
+  onSent[0]?.();
+  publish(large);
+  expect(sent).toHaveLength(5);
+
+  const told: FromWorker[] = [];
+  const link = new WorkerLink((message) => told.push(message));
+  const kinds = (): string => told.map(({ type }) => type).join(' ');
+  for (const text of [large, large, large, large, 'small']) link.publish(text);
+  expect(kinds()).toBe('hello publish ask publish ask publish ask publish');
+  link.heard({ type: 'answer', id: 1, value: true });
+  await Promise.resolve();
+  link.publish(large);
+  expect(kinds()).toMatch(/ publish ask$/);
 });

@@ -10,7 +10,8 @@ export async function joinRedis(
   { plan, logger }: { readonly plan: ShutdownPlan; readonly logger: Logger },
 ): Promise<Pick<GatewayOptions, 'replicas' | 'eventStore'>> {
   if (url === undefined) return {};
-  if (!/^rediss?:\/\//.test(url)) throw new Error('--redis: expected an address like redis://host:6379');
+  if (!/^rediss?:\/\//.test(url) || !isAddress(url))
+    throw new Error('--redis: expected an address like redis://host:6379');
   const { Redis } = await import('ioredis').catch((error: unknown) => {
     throw new Error('--redis needs the package ioredis: npm install ioredis', { cause: error });
   });
@@ -21,4 +22,14 @@ export async function joinRedis(
   plan.add('replicas', replicas, { phase: 'release' });
   plan.add('event store', eventStore, { phase: 'release' });
   return { replicas, eventStore };
+}
+
+/** Whether ioredis can read it: a password with a bare `%` is none. Nothing of it is told. */
+function isAddress(url: string): boolean {
+  try {
+    const { username, password } = new URL(url);
+    return decodeURIComponent(username + password) !== undefined;
+  } catch {
+    return false;
+  }
 }

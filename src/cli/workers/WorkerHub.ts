@@ -1,6 +1,7 @@
 import type { Worker } from 'node:cluster';
 import type { Clock } from '../../core/clock.js';
 import type { FromWorker, ToWorker } from './messages.js';
+import { MAX_WAITING_CHARS, SMALL_CHARS } from './messages.js';
 
 /** Sessions of which something is noted; beyond it the one that was noted first is forgotten. */
 const MAX_SESSIONS = 100_000;
@@ -20,6 +21,8 @@ export class WorkerHub {
   readonly #workers = new Map<Worker, string>();
   readonly #sessions = new Map<string, Noted>();
   #chars = 0;
+  /** Characters of large messages on their way to each. */
+  readonly #waiting = new WeakMap<Worker, number>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -35,8 +38,7 @@ export class WorkerHub {
         this.#workers.set(worker, message.id);
         return;
       case 'publish':
-        for (const other of this.#workers.keys())
-          if (other !== worker) tell(other, { type: 'told', text: message.text });
+        for (const other of this.#workers.keys()) if (other !== worker) this.#pass(other, message.text);
         return;
       case 'note':
         this.#note(message);
@@ -44,6 +46,20 @@ export class WorkerHub {
       case 'ask':
         tell(worker, { type: 'answer', id: message.id, value: this.#answer(message.what, message.key) });
     }
+  }
+
+  /** One that does not read gets no more large messages than it has room for. */
+  #pass(worker: Worker, text: string): void {
+    if (text.length <= SMALL_CHARS) {
+      tell(worker, { type: 'told', text });
+      return;
+    }
+    const waiting = (this.#waiting.get(worker) ?? 0) + text.length;
+    if (waiting > MAX_WAITING_CHARS) return;
+    this.#waiting.set(worker, waiting);
+    tell(worker, { type: 'told', text }, () =>
+      this.#waiting.set(worker, (this.#waiting.get(worker) ?? 0) - text.length),
+    );
   }
 
   #answer(what: 'notes' | 'alive', key: string): unknown {
@@ -77,6 +93,7 @@ function charsOf({ notes }: Noted): number {
 }
 
 /** A worker that is going hears nothing any more. */
-export function tell(worker: Worker, message: ToWorker): void {
-  if (worker.isConnected()) worker.send(message, () => undefined);
+export function tell(worker: Worker, message: ToWorker, onSent: () => void = () => undefined): void {
+  if (worker.isConnected()) worker.send(message, onSent);
+  else onSent();
 }

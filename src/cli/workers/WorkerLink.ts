@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { ReplicaLink } from '../../gateway/replicas/ReplicaLink.js';
 import type { FromWorker, ToWorker } from './messages.js';
+import { MAX_WAITING_CHARS, SMALL_CHARS } from './messages.js';
 
 /** The other workers, by way of the primary process. */
 export class WorkerLink implements ReplicaLink {
@@ -9,6 +10,8 @@ export class WorkerLink implements ReplicaLink {
   readonly #listeners = new Set<(message: string) => void>();
   readonly #asked = new Map<number, (value: unknown) => void>();
   #next = 1;
+  /** Characters of large messages that the primary has not read yet. */
+  #waiting = 0;
 
   constructor(tell: (message: FromWorker) => void) {
     this.#tell = tell;
@@ -24,7 +27,15 @@ export class WorkerLink implements ReplicaLink {
   }
 
   publish(text: string): void {
+    const large = text.length > SMALL_CHARS;
+    if (large && this.#waiting + text.length > MAX_WAITING_CHARS) return;
     this.#tell({ type: 'publish', text });
+    if (!large) return;
+    this.#waiting += text.length;
+    // What is asked behind it is answered once it was read.
+    void this.#ask('alive', this.id).then(() => {
+      this.#waiting -= text.length;
+    });
   }
 
   listen(onMessage: (message: string) => void): Disposable {

@@ -1,5 +1,10 @@
 import type { Output } from '../output/output.js';
 
+/** A message of no more characters is always passed on: a changed list, an ended session. */
+export const SMALL_CHARS = 64 * 1_024;
+/** Characters of larger ones that may be on their way to one process: what clients answer. */
+export const MAX_WAITING_CHARS = 32 * 1_024 * 1_024;
+
 /** What the primary tells a worker. */
 export type ToWorker =
   | { readonly type: 'begin'; readonly sessionKeys: readonly string[]; readonly share: Share }

@@ -1,4 +1,5 @@
 import { type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
+import { messageOf } from '../../core/errors.js';
 import { Emitter, type Listener } from '../../core/events.js';
 import type { Logger } from '../../core/logger.js';
 import type {
@@ -200,7 +201,11 @@ export class ClusterRateLimiter implements Limiter {
     this.#core.serve();
     if (!lost) return;
     this.#lostAtMs = this.#scope.clock.now();
-    this.#logger.warn({ error, part: this.#scope.name, onStoreLost }, 'the store of the limit is lost');
+    // An error of the client may carry the command that it is about, with a password.
+    this.#logger.warn(
+      { error: messageOf(error), part: this.#scope.name, onStoreLost },
+      'the store of the limit is lost',
+    );
     this.#events.emit('storeLost', { error });
   }
 

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { RedisLike } from '../../concurrent/cluster/redisConnection.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
+import { messageOf } from '../../core/errors.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
 import { checkBytes, checkCount, checkMs, withDefaults } from '../../core/options.js';
 import type { EventStore } from '../http/stream/stored/EventStore.js';
@@ -71,7 +72,7 @@ export class RedisEventStore implements EventStore, Closeable, AsyncDisposable {
     this.#options = options;
     this.#redis = duplicateOf(checkRedis(options.redis), options.storeTimeoutMs, false);
     // Who stores or reads is told by that call's failure.
-    this.#redis.on('error', (error) => logger.debug({ error }, 'the event store cannot be reached'));
+    this.#redis.on('error', (error) => logger.debug({ error: messageOf(error) }, 'the event store cannot be reached'));
     this.#scope = new CloseScope('RedisEventStore', { logger, onRelease: () => closed(this.#redis) });
   }
 

@@ -1,7 +1,12 @@
+import { inspect } from 'node:util';
 import { Redis } from 'ioredis';
 import { expect, test, vi } from 'vitest';
+import { joinRedis } from '../../../src/cli/serving/joinRedis.js';
+import { ClusterRateLimiter } from '../../../src/concurrent/cluster/ClusterRateLimiter.js';
+import { type Logger, silentLogger } from '../../../src/core/logger.js';
 import { RedisEventStore } from '../../../src/gateway/replicas/RedisEventStore.js';
 import { RedisReplicas } from '../../../src/gateway/replicas/RedisReplicas.js';
+import { ShutdownPlan } from '../../../src/shutdown/ShutdownPlan.js';
 import { FakeClock } from '../../../src/testing/FakeClock.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { HAVE_REDIS, TestRedis } from '../../support/redis.js';
@@ -40,6 +45,35 @@ test.skipIf(!HAVE_REDIS)('what is closed while the store is down is closed', asy
   await new Promise((resolve) => setImmediate(resolve));
   await Promise.all(parts.map((each) => each.close()));
   redis.disconnect();
+});
+
+test.skipIf(!HAVE_REDIS)('no log line shows the password that a store refuses', async () => {
+  await using server = await TestRedis.start();
+  const admin = new Redis({ port: server.port });
+  await admin.config('SET', 'requirepass', 'right');
+  admin.disconnect();
+  const told: unknown[] = [];
+  const write = (fields: unknown, message?: string): void =>
+    void told.push(inspect([fields, message], { depth: 9 }), JSON.stringify([fields, message]));
+  const logger: Logger = { trace: write, debug: write, info: write, warn: write, error: write };
+  const redis = new Redis({ port: server.port, lazyConnect: true, password: 'a-secret-word' });
+  closeAfter(new RedisReplicas({ redis, logger }));
+  closeAfter(new RedisEventStore({ redis, logger }));
+  closeAfter(new ClusterRateLimiter({ redis, logger, id: 'x', maxRequests: 1, windowMs: 1_000 }));
+  for (const part of ['the replicas', 'the event store', 'the limit'])
+    await expect.poll(() => told.join('\n')).toContain(part);
+  expect(told.join('\n')).not.toContain('a-secret-word');
+  redis.disconnect();
+});
+
+test.each([
+  'redis://:a-secret@127.0.0.1:port',
+  'redis://u:a-secret@',
+  'redis://:a-secret%zz@127.0.0.1',
+  'http://u:a-secret@x',
+])('an address that is none is told by its option, without what is in it', async (url) => {
+  const error = await joinRedis(url, { plan: new ShutdownPlan(), logger: silentLogger }).catch((each: Error) => each);
+  expect((error as Error).message).toBe('--redis: expected an address like redis://host:6379');
 });
 
 /** Connections to a store that takes everything and says nothing. */
