@@ -1,6 +1,6 @@
 import { cpus } from 'node:os';
 import { OptionError } from '../core/errors.js';
-import { checkCount, checkMs } from '../core/options.js';
+import { checkArray, checkCount, checkMs, checkOptions } from '../core/options.js';
 import { packageVersion } from '../core/version.js';
 import { BENCH_DEFAULTS, type BenchOptions, SWEEP_OPTIONS } from './BenchOptions.js';
 import { compareReports, judge } from './judge/compare.js';
@@ -58,6 +58,9 @@ export async function runBench(options: BenchOptions): Promise<BenchReport> {
 
 /** Every step of a run, checked. @throws OptionError */
 function stepsOf(options: BenchOptions): Step[] {
+  checkOptions('runBench', options);
+  for (const each of checkArray('targets', options.targets, 'an array of targets, as parseTarget makes them'))
+    checkOptions('targets', each);
   if (options.targets.length === 0) throw new OptionError('targets', options.targets, 'at least one target');
   const labels = options.targets.map(({ label }) => label);
   const twice = labels.find((label, i) => labels.indexOf(label) !== i);
@@ -69,7 +72,7 @@ function stepsOf(options: BenchOptions): Step[] {
     workers: checkCount('workers', options.workers ?? BENCH_DEFAULTS.workers, { min: 1, max: 64 }),
   };
   checkCount('turns', options.turns ?? BENCH_DEFAULTS.turns, { min: 1, max: 1_000 });
-  const workloads = options.workloads ?? [{ kind: 'tool' } satisfies Workload];
+  const workloads = checkArray('workloads', options.workloads ?? [{ kind: 'tool' } satisfies Workload]);
   const settings = options.settings ?? {};
   return workloads.flatMap((workload) => {
     // A scenario names its models itself.

@@ -1,4 +1,6 @@
+import type { Clock } from './clock.js';
 import { OptionError } from './errors.js';
+import { guardedLogger, type Logger } from './logger.js';
 import { nearNames } from './nearNames.js';
 
 /** Checks that throw `OptionError` naming option, value and range, and hand the value back. Nothing is ever clamped. */
@@ -50,6 +52,11 @@ export function checkBoolean(option: string, value: unknown): boolean {
   throw new OptionError(option, value, 'true or false');
 }
 
+export function checkString(option: string, value: unknown): string {
+  if (typeof value === 'string') return value;
+  throw new OptionError(option, value, 'a string');
+}
+
 /** A string that is not empty. */
 export function checkText(option: string, value: unknown): string {
   if (typeof value === 'string' && value !== '') return value;
@@ -61,9 +68,12 @@ export function checkOneOf<const T extends string>(option: string, value: unknow
   throw new OptionError(option, value, `one of ${allowed.map((each) => `'${each}'`).join(', ')}`);
 }
 
-/** An object of named values, such as limits by server. @throws OptionError */
+/** An object of named values, such as limits by server: a `Map` has none. @throws OptionError */
 export function checkRecord<O extends object>(option: string, value: O): O {
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
+    const kind = Object.prototype.toString.call(value).slice('[object '.length, -1);
+    if (kind === 'Object' && !(value instanceof Map)) return value;
+  }
   throw new OptionError(option, value, 'an object of named values');
 }
 
@@ -82,6 +92,27 @@ export function checkFunction<F>(option: string, value: F): F {
   throw new OptionError(option, value, 'a function');
 }
 
+/** A logger with pino's methods, guarded. @throws OptionError */
+export function checkLogger(option: string, value: Logger): Logger {
+  const methods = ['trace', 'debug', 'info', 'warn', 'error'] as const;
+  // Some loggers are functions.
+  if (typeof value === 'function' && methods.every((name) => typeof value[name] === 'function')) {
+    return guardedLogger(value);
+  }
+  return guardedLogger(checkPart(option, value, methods, 'a logger: trace(), debug(), info(), warn() and error()'));
+}
+
+/** @throws OptionError */
+export function checkClock(option: string, value: Clock): Clock {
+  return checkPart(option, value, ['now', 'wallNow', 'setTimer'], 'a clock: now(), wallNow() and setTimer()');
+}
+
+/** A list of options. @throws OptionError */
+export function checkArray<T>(option: string, value: readonly T[], of = 'an array'): readonly T[] {
+  if (Array.isArray(value)) return value;
+  throw new OptionError(option, value, of);
+}
+
 /** A part that is called by these methods. `expected` says what it is. */
 export function checkPart<T extends object>(
   option: string,
@@ -96,9 +127,9 @@ export function checkPart<T extends object>(
 }
 
 /** An object of options, whatever stands in it. @throws OptionError */
-export function checkOptions<O extends object>(part: string, options: O): O {
+export function checkOptions<O extends object>(part: string, options: O, expected = 'an object of options'): O {
   if (typeof options === 'object' && options !== null && !Array.isArray(options)) return options;
-  throw new OptionError(part, options, 'an object of options');
+  throw new OptionError(part, options, expected);
 }
 
 /** Several of something, to go through. @throws OptionError */
@@ -131,7 +162,10 @@ export function withDefaults<O extends object, const D extends Partial<Record<ke
     if (!Object.hasOwn(defaults, name) && !Object.hasOwn(others, name)) {
       throw unknownOption(part, name, value, [...Object.keys(defaults), ...Object.keys(others)]);
     }
-    if (value !== undefined) result[name] = value;
+    if (value === undefined) continue;
+    if (name === 'logger') result[name] = checkLogger(name, value);
+    else if (name === 'clock') result[name] = checkClock(name, value);
+    else result[name] = value;
   }
   return result as Resolved<O, D>;
 }

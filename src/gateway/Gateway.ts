@@ -6,6 +6,7 @@ import { type Closeable, type CloseOptions, CloseScope } from '../core/close/Clo
 import type { GracePeriod } from '../core/close/GracePeriod.js';
 import { ClosedError, OutcomeUnknownError } from '../core/errors.js';
 import { type Logger, silentLogger } from '../core/logger.js';
+import { checkLogger } from '../core/options.js';
 import { sharedAbort } from '../core/wait/sharedAbort.js';
 import type { Curation } from '../registry/config/curation/Curation.js';
 import { InFlight } from '../shutdown/InFlight.js';
@@ -74,8 +75,9 @@ export class Gateway implements Closeable, AsyncDisposable {
 
   /** @throws OptionError */
   constructor(options: GatewayOptions) {
-    const { pool, logger = silentLogger, clock = systemClock } = options;
     const settings = checkGatewayOptions(options);
+    const { pool, clock = systemClock } = options;
+    const logger = options.logger === undefined ? silentLogger : checkLogger('logger', options.logger);
     this.#pool = pool;
     this.#settings = settings;
     this.#logger = logger;

@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import type { Clock } from '../core/clock.js';
 import { OptionError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
-import { checkBytes, checkCount, checkMs, checkText, withDefaults } from '../core/options.js';
+import { checkArray, checkBytes, checkCount, checkMs, checkPart, checkText, withDefaults } from '../core/options.js';
 import type { McpPool } from '../pool/McpPool.js';
 import type { Curation } from '../registry/config/curation/Curation.js';
 import type { Health } from '../shutdown/Health.js';
@@ -204,7 +204,12 @@ export function checkGatewayOptions(options: GatewayOptions): GatewaySettings {
     clock: true,
   });
   const settings: GatewaySettings = { ...all, allowedHosts, allowedOrigins };
-  const { eventStore: store } = options;
+  const { eventStore: store, pool, cache, health } = options;
+  checkPart('pool', pool, ['on', 'request'], 'a pool of servers');
+  if (cache !== undefined) checkPart('cache', cache, ['getOrLoadTools'], 'a cache of tool lists');
+  if (health !== undefined) checkPart('health', health, ['add', 'inspect'], 'a Health');
+  checkArray('allowedHosts', allowedHosts);
+  checkArray('allowedOrigins', allowedOrigins);
   if (
     store !== undefined &&
     !(typeof store?.storeEvent === 'function' && typeof store.replayEventsAfter === 'function')

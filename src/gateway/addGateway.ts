@@ -1,5 +1,5 @@
 import { systemClock } from '../core/clock.js';
-import { checkMs, withDefaults } from '../core/options.js';
+import { checkMs, checkPart, checkText, withDefaults } from '../core/options.js';
 import { sleep } from '../core/time/sleep.js';
 import type { ShutdownPlan } from '../shutdown/ShutdownPlan.js';
 import type { Gateway } from './Gateway.js';
@@ -30,6 +30,9 @@ export function addGateway(plan: ShutdownPlan, gateway: Gateway, options: Gatewa
   const defaults = { name: 'gateway', timeoutMs: Number.POSITIVE_INFINITY, refusingMs: 0 };
   const { name, graceMs, timeoutMs, refusingMs } = withDefaults('addGateway', options, defaults, { graceMs: true });
   checkMs('refusingMs', refusingMs);
+  checkText('name', name);
+  checkPart('plan', plan, ['add'], 'a ShutdownPlan');
+  checkPart('gateway', gateway, ['announce', 'refuse', 'endStreams', 'close'], 'a Gateway');
   plan.add(`${name} last call`, () => gateway.announce(), { phase: 'unready' });
   plan.add(`${name} refuse`, ({ signal }) => refuse(gateway, refusingMs, signal), { phase: 'refuse' });
   plan.add(`${name} streams`, () => gateway.endStreams(), { phase: 'streams' });

@@ -1,4 +1,5 @@
 import { messageOf } from '../core/errors.js';
+import { checkPart } from '../core/options.js';
 import type { Instrument } from './Instrument.js';
 import type { Labels, MetricFamily, Sample } from './metrics/collect.js';
 import { BUCKETS_S, type Histogram } from './metrics/Histogram.js';
@@ -24,7 +25,8 @@ interface Value {
  * one process need a registry each.
  */
 export function registerMetrics(registry: PrometheusRegistry, instrument: Instrument): void {
-  const scrape = new Scrape(instrument);
+  checkPart('registry', registry, ['registerMetric'], 'a registry of prom-client');
+  const scrape = new Scrape(checkPart('instrument', instrument, ['collect'], 'an Instrument'));
   for (const spec of METRICS) registry.registerMetric(metricOf(spec, () => scrape.samples(spec)));
 }
 

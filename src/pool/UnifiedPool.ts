@@ -1,3 +1,4 @@
+import { checkArray, checkOptions, checkPart } from '../core/options.js';
 import { AutoConnector } from './connectors/AutoConnector.js';
 import { ByTransport } from './connectors/ByTransport.js';
 import type { Connector } from './connectors/Connector.js';
@@ -17,14 +18,20 @@ export interface UnifiedPoolOptions extends UrlPoolOptions, StdioConnectorOption
  */
 export class UnifiedPool extends ServerPool {
   /** @throws OptionError */
-  constructor({ connectors = [], ...options }: UnifiedPoolOptions = {}) {
+  constructor(given: UnifiedPoolOptions = {}) {
+    const { connectors = [], ...options } = checkOptions('UnifiedPool', given);
+    for (const each of checkArray('connectors', connectors, 'an array of connectors')) {
+      checkArray('connectors', checkPart('connectors', each, ['connect'], 'connectors').transports, 'connectors');
+    }
     const known = knownOptions('UnifiedPool', options, { ...STDIO_OPTION_NAMES, ...URL_OPTION_NAMES });
     super('UnifiedPool', connectorOf(connectors, known), options);
   }
 }
 
 function connectorOf(lent: readonly Connector[], options: UnifiedPoolOptions): Connector {
-  const owned = [new StdioConnector(options), new UrlConnector(['http', 'sse'], options)];
+  // The one that has timers comes last: were it made first, bad options of the other would leave them.
+  const url = new UrlConnector(['http', 'sse'], options);
+  const owned = [new StdioConnector(options), url];
   const named = new ByTransport(lent, owned);
   return new ByTransport([], [named, new AutoConnector({ http: named, sse: named })]);
 }

@@ -6,6 +6,7 @@ import type { Clock } from '../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
 import type { GracePeriod } from '../core/close/GracePeriod.js';
 import { ShutdownTimeoutError } from '../core/errors.js';
+import { checkPart, withDefaults } from '../core/options.js';
 import { within } from '../core/time/within.js';
 import { nameSome, requestName } from './names.js';
 
@@ -32,12 +33,21 @@ const POLL_MS = 50;
  * request. Make it before the server listens: of older connections it knows only what Node tells.
  */
 export function trackHttpServer(server: Server, options: { readonly clock?: Clock } = {}): TrackedHttpServer {
-  const known = trackers.get(server);
+  const { clock } = withDefaults('trackHttpServer', options, {}, { clock: true });
+  const known = trackers.get(checkServer(server));
   if (known !== undefined && !known.closed) return known;
-  const tracker = new TrackedHttpServer(server, options.clock);
+  const tracker = new TrackedHttpServer(server, clock);
   trackers.set(server, tracker);
   return tracker;
 }
+
+const checkServer = (server: Server): Server =>
+  checkPart(
+    'server',
+    server,
+    ['on', 'prependListener', 'close', 'listenerCount'],
+    'a server of node:http or node:https',
+  );
 
 /** Other requests are answered on that event stream of a GET: what opened it ends it, once they are. */
 export function answersTravelOn(response: ServerResponse): void {
@@ -65,7 +75,7 @@ export class TrackedHttpServer implements Closeable {
   #cut: readonly string[] = [];
 
   constructor(server: Server, clock?: Clock) {
-    this.#server = server;
+    this.#server = checkServer(server);
     this.#late = server.listening;
     this.#scope = new CloseScope('http server', {
       ...(clock && { clock }),

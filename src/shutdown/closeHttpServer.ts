@@ -1,7 +1,7 @@
 import type { Server } from 'node:http';
 import type { Clock } from '../core/clock.js';
 import type { CloseOptions } from '../core/close/CloseScope.js';
-import { withDefaults } from '../core/options.js';
+import { checkPart, checkText, withDefaults } from '../core/options.js';
 import type { InFlight } from './InFlight.js';
 import type { ShutdownPlan } from './ShutdownPlan.js';
 import { trackHttpServer } from './TrackedHttpServer.js';
@@ -37,6 +37,8 @@ export interface HttpStepsOptions {
 export function addHttpServer(plan: ShutdownPlan, server: Server, options: HttpStepsOptions = {}): void {
   const defaults = { name: 'http', timeoutMs: Number.POSITIVE_INFINITY };
   const { name, inFlight, timeoutMs } = withDefaults('addHttpServer', options, defaults, { inFlight: true });
+  checkPart('plan', plan, ['add'], 'a ShutdownPlan');
+  checkText('name', name);
   const tracked = trackHttpServer(server);
   const requests = `${name} requests`;
   plan.add(`${name} last call`, () => tracked.announce(), { phase: 'unready' });

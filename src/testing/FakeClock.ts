@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../core/clock.js';
-import { checkMs } from '../core/options.js';
+import { checkMs, withDefaults } from '../core/options.js';
 
 // Kept as it is now: a test may put fakes over the globals.
 const realSetImmediate = globalThis.setImmediate;
@@ -22,8 +22,9 @@ export class FakeClock implements Clock {
   readonly #armed = new Set<Armed>();
 
   constructor(options: { readonly nowMs?: number; readonly wallMs?: number } = {}) {
-    this.#nowMs = options.nowMs ?? 0;
-    this.#wallOffsetMs = (options.wallMs ?? Date.UTC(2026, 0, 1)) - this.#nowMs;
+    const { nowMs, wallMs } = withDefaults('FakeClock', options, { nowMs: 0, wallMs: Date.UTC(2026, 0, 1) }, {});
+    this.#nowMs = checkMs('nowMs', nowMs);
+    this.#wallOffsetMs = checkMs('wallMs', wallMs) - this.#nowMs;
   }
 
   now(): number {

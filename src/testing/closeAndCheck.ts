@@ -1,7 +1,7 @@
 import type { EventEmitter } from 'node:events';
 import { getEventListeners } from 'node:events';
 import type { Closeable } from '../core/close/CloseScope.js';
-import { checkMs, withDefaults } from '../core/options.js';
+import { checkMs, checkOptions, withDefaults } from '../core/options.js';
 import { failuresOf } from '../core/wait/settleAll.js';
 import type { FakeClock } from './FakeClock.js';
 import { openLoopDescriptors } from './loopDescriptors.js';
@@ -79,6 +79,11 @@ export function leakBaseline(given: LeakOptions = {}): LeakBaseline {
  * only on Linux.
  */
 export async function closeAndCheck(baseline: LeakBaseline, ...parts: readonly Closeable[]): Promise<void> {
+  checkOptions(
+    'baseline.options',
+    checkOptions('baseline', baseline, 'what leakBaseline() gave').options,
+    'what leakBaseline() gave',
+  );
   const failed = await failuresOf(parts.map(async (part) => part.close()));
   const untilMs = realNow() + (baseline.options.settleMs ?? LEAK_DEFAULTS.settleMs);
   await new Promise((resolve) => realSetImmediate(resolve));

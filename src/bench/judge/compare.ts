@@ -1,3 +1,5 @@
+import { checkArray } from '../../core/options.js';
+import { checkReport } from '../report/checkReport.js';
 import { type BenchReport, type Comparison, type Judgement, type StepResult, stepName } from '../report/results.js';
 import { type Criterion, type FigureName, figureOf, holdsFor, MORE_IS_BETTER } from './criteria.js';
 
@@ -22,8 +24,8 @@ export function groupSteps(steps: readonly StepResult[]): Map<string, StepResult
  * half the spread of repeated turns on both sides together, or a tenth when neither was repeated.
  */
 export function compareReports(base: BenchReport, now: BenchReport): Comparison[] {
-  const bases = groupSteps(base.steps);
-  return [...groupSteps(now.steps)].flatMap(([step, turns]) => {
+  const bases = groupSteps(checkReport('base', base).steps);
+  return [...groupSteps(checkReport('now', now).steps)].flatMap(([step, turns]) => {
     const before = bases.get(step);
     return before === undefined ? [] : COMPARED.flatMap((figure) => compareFigure(step, figure, before, turns));
   });
@@ -49,8 +51,9 @@ function compareFigure(
 
 /** `--fail-if`: a condition that must not hold; a relative one is held against the base, and not within the noise. */
 export function judge(criteria: readonly Criterion[], report: BenchReport, base: BenchReport | undefined): Judgement[] {
-  const bases = groupSteps(base?.steps ?? []);
-  return [...groupSteps(report.steps)].flatMap(([step, turns]) =>
+  const bases = groupSteps(base === undefined ? [] : checkReport('base', base).steps);
+  checkArray('criteria', criteria, 'criteria, as parseCriteria makes them');
+  return [...groupSteps(checkReport('report', report).steps)].flatMap(([step, turns]) =>
     criteria.flatMap((criterion) => {
       const values = turns.map((each) => figureOf(criterion.figure, each.all)).filter(Number.isFinite);
       // A run without any answer fails whatever was asked.

@@ -1,4 +1,5 @@
 import { OptionError } from '../../core/errors.js';
+import { checkText } from '../../core/options.js';
 import { type ClassResult, type StepResult, stepName } from '../report/results.js';
 
 /** The figures that a criterion may name, each with how it is read off a class of calls. */
@@ -35,33 +36,36 @@ const FORM =
 
 /** Conditions separated by commas. @throws OptionError that shows what a condition looks like. */
 export function parseCriteria(option: string, text: string): Criterion[] {
-  return text.split(',').map((part) => {
-    const hit = FORM.exec(part);
-    if (hit === null) {
-      throw new OptionError(
-        option,
-        part.trim(),
-        `conditions such as 'p99<200ms', 'errors<0.1%', 'rate>500/s' or, against a base, 'p99>+20%'; figures: ${Object.keys(FIGURES).join(', ')}`,
-      );
-    }
-    const [, figure, relation, sign, number, unit = ''] = hit as unknown as [
-      string,
-      FigureName,
-      Criterion['relation'],
-      string,
-      string,
-      string?,
-    ];
-    const relative = sign !== '';
-    if (relative && unit !== '%') throw new OptionError(option, part.trim(), "a change in percent, such as 'p99>+20%'");
-    return {
-      text: part.trim(),
-      figure,
-      relation,
-      relative,
-      bound: boundOf(option, part.trim(), figure, Number(`${sign}${number}`), unit),
-    };
-  });
+  return checkText(checkText('option', option), text)
+    .split(',')
+    .map((part) => {
+      const hit = FORM.exec(part);
+      if (hit === null) {
+        throw new OptionError(
+          option,
+          part.trim(),
+          `conditions such as 'p99<200ms', 'errors<0.1%', 'rate>500/s' or, against a base, 'p99>+20%'; figures: ${Object.keys(FIGURES).join(', ')}`,
+        );
+      }
+      const [, figure, relation, sign, number, unit = ''] = hit as unknown as [
+        string,
+        FigureName,
+        Criterion['relation'],
+        string,
+        string,
+        string?,
+      ];
+      const relative = sign !== '';
+      if (relative && unit !== '%')
+        throw new OptionError(option, part.trim(), "a change in percent, such as 'p99>+20%'");
+      return {
+        text: part.trim(),
+        figure,
+        relation,
+        relative,
+        bound: boundOf(option, part.trim(), figure, Number(`${sign}${number}`), unit),
+      };
+    });
 }
 
 function boundOf(option: string, text: string, figure: FigureName, value: number, unit: string): number {

@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
+import { checkText } from '../../core/options.js';
 import { packageVersion } from '../../core/version.js';
 import { afterExactly, SERVICE_META, type ServiceTime, serviceTime } from './serviceTime.js';
 
@@ -29,7 +30,7 @@ export class ReferenceServer {
 
   /** @param service `none`, `fixed:MS`, `uniform:MIN:MAX`, `exponential:MEAN` or `stall:MS:EVERY`. @throws OptionError */
   constructor(service = 'none') {
-    this.#next = serviceTime(service);
+    this.#next = serviceTime(checkText('service', service));
   }
 
   /** Serves line by line until `input` ends. */

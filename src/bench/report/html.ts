@@ -1,5 +1,6 @@
 import { medianOf } from '../judge/compare.js';
 import { type Bar, barChart, lineChart, type Series } from './charts.js';
+import { checkReport } from './checkReport.js';
 import { bytes, count, ms } from './format.js';
 import { type BenchReport, type StepResult, stepName } from './results.js';
 import { type Table, tablesOf } from './tables.js';
@@ -7,7 +8,7 @@ import { xml } from './text.js';
 
 /** The report as one HTML file: no script, nothing loaded from elsewhere, for light and dark, wide and narrow. */
 export function htmlReport(report: BenchReport): string {
-  const { machine, steps } = report;
+  const { machine, steps } = checkReport('report', report);
   const charts = [
     distribution(steps),
     bySize(steps),

@@ -1,10 +1,11 @@
+import { checkReport } from './checkReport.js';
 import { columns } from './format.js';
 import type { BenchReport } from './results.js';
 import { type Table, tablesOf } from './tables.js';
 
 /** The report for a terminal or a pipe: plain text, verdicts last. Without `processes` no line for each process. */
 export function textReport(report: BenchReport, { processes = true }: { readonly processes?: boolean } = {}): string {
-  const { machine, startedAt } = report;
+  const { machine, startedAt } = checkReport('report', report);
   const shown = tablesOf(report).filter(({ kind }) => processes || kind !== 'processes');
   const lines = (tables: readonly Table[]): string[] =>
     tables.flatMap(({ title, head, rows }) => ['', title, ...columns([head, ...rows]).map((line) => `  ${line}`)]);
@@ -20,7 +21,7 @@ export function textReport(report: BenchReport, { processes = true }: { readonly
 
 /** The report as Markdown tables, for a pull request. */
 export function markdownReport(report: BenchReport): string {
-  const { machine, startedAt, command } = report;
+  const { machine, startedAt, command } = checkReport('report', report);
   const tables = tablesOf(report).flatMap((table) => ['', `#### ${table.title}`, '', ...markdownTable(table)]);
   return [
     `\`${command}\``,
@@ -43,7 +44,7 @@ export function markdownTable({ head, rows }: Table): string[] {
 /** The thresholds and verdicts as JUnit XML: a test case each. */
 export function junitReport(report: BenchReport): string {
   const cases = [
-    ...report.judgements.map(({ criterion, step, value, kept }) => ({
+    ...checkReport('report', report).judgements.map(({ criterion, step, value, kept }) => ({
       name: `${criterion}: ${step}`,
       failure: kept ? undefined : `value ${value}`,
     })),

@@ -1,6 +1,7 @@
 import { OptionError, ServerNotFoundError } from '../../core/errors.js';
 import { builtFile } from '../../core/files/packageFiles.js';
 import { nearNames } from '../../core/nearNames.js';
+import { checkOptions, checkText } from '../../core/options.js';
 import { readConfigFile } from '../../registry/config/configFile.js';
 import type { Era, ServerConfig } from '../../registry/config/ServerConfig.js';
 import { serviceTime } from '../reference/serviceTime.js';
@@ -35,7 +36,8 @@ export interface TargetOptions {
  * @throws OptionError for a text that is none of them; ConfigError for a config that cannot be read; ServerNotFoundError with the nearest names of the config.
  */
 export async function parseTarget(text: string, options: TargetOptions = {}): Promise<TargetSpec> {
-  const { headers, transport, era, label, start } = options;
+  checkText('target', text);
+  const { headers, transport, era, label, start } = checkOptions('parseTarget', options);
   const more = { ...(start !== undefined && { start }) };
   if (/^https?:\/\//i.test(text)) {
     if (!URL.canParse(text)) throw new OptionError('target', text, 'a URL such as http://127.0.0.1:3000/mcp');

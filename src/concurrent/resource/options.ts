@@ -8,6 +8,7 @@ import {
   checkMs,
   checkNames,
   checkOneOf,
+  checkPart,
   checkRatio,
   checkText,
   type Names,
@@ -160,6 +161,7 @@ export type Settings = Required<Omit<ResourcePoolOptions, 'createBackoff' | 'max
 
 /** @internal @throws OptionError */
 export function checkOptions<R>(factory: ResourceFactory<R>, options: ResourcePoolOptions): Settings {
+  checkPart('factory', factory, [], 'an object with create() and destroy()');
   checkFunction('create', factory.create);
   checkFunction('destroy', factory.destroy);
   if (factory.validate !== undefined) checkFunction('validate', factory.validate);

@@ -1,7 +1,7 @@
 import { type Clock, systemClock, type Timer } from '../clock.js';
 import { ClosedError, messageOf, ShutdownTimeoutError } from '../errors.js';
 import { type Logger, silentLogger } from '../logger.js';
-import { checkMs, checkNames, type Names } from '../options.js';
+import { checkClock, checkLogger, checkMs, checkNames, checkOptions, type Names } from '../options.js';
 import { GracePeriod } from './GracePeriod.js';
 import { Unsettled } from './Unsettled.js';
 
@@ -76,9 +76,10 @@ export class CloseScope {
 
   constructor(name: string, hooks: CloseHooks = {}) {
     this.name = name;
-    this.clock = hooks.clock ?? systemClock;
+    const { clock, logger } = checkOptions('CloseScope', hooks);
+    this.clock = clock === undefined ? systemClock : checkClock('clock', clock);
     this.#hooks = hooks;
-    this.#logger = hooks.logger ?? silentLogger;
+    this.#logger = logger === undefined ? silentLogger : checkLogger('logger', logger);
   }
 
   /** True from the first `close()` on. */

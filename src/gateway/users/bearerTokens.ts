@@ -1,5 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { OptionError } from '../../core/errors.js';
+import { checkRecord } from '../../core/options.js';
 import type { Authenticate, User } from './Authenticate.js';
 
 /** The token of a `Bearer` header (RFC 6750, 2.1); undefined without one, or with anything beside it. */
@@ -22,7 +23,7 @@ export interface TokenUser {
  * time says nothing of them. @throws OptionError for one that is shorter than 16 characters or no bearer token
  */
 export function bearerTokens(tokens: Readonly<Record<string, string | TokenUser>>): Authenticate {
-  const known = Object.entries(tokens).map(([token, given]) => {
+  const known = Object.entries(checkRecord('tokens', tokens)).map(([token, given]) => {
     const { principal, scopes = [] } = typeof given === 'string' ? { principal: given } : given;
     if (token.length < 16 || bearerOf(`Bearer ${token}`) !== token) {
       throw new OptionError(

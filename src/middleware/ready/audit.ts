@@ -3,7 +3,7 @@ import type { Middleware, MiddlewareCall } from '../../connection/calls/Middlewa
 import { type Clock, systemClock } from '../../core/clock.js';
 import { PoolkitError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
-import { checkOneOf, withDefaults } from '../../core/options.js';
+import { checkArray, checkOneOf, withDefaults } from '../../core/options.js';
 
 const FIELDS = [
   'kind',
@@ -58,7 +58,7 @@ export function audit(given: AuditOptions): Middleware {
     clock: true,
   });
   checkOneOf('level', level, ['debug', 'info', 'warn']);
-  for (const field of fields) checkOneOf('fields', field, FIELDS);
+  for (const field of checkArray('fields', fields, 'an array of fields')) checkOneOf('fields', field, FIELDS);
   const log = (
     call: MiddlewareCall,
     startMs: number,

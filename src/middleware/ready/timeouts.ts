@@ -1,5 +1,5 @@
 import type { Middleware } from '../../connection/calls/Middleware.js';
-import { checkMs, withDefaults } from '../../core/options.js';
+import { checkMs, checkRecord, withDefaults } from '../../core/options.js';
 
 export interface TimeoutsOptions {
   /** Longest wait for an answer, in ms from its send, from 1; `Infinity`: without bound. @defaultValue the call's own */
@@ -16,8 +16,8 @@ export const TIMEOUTS_DEFAULTS = Object.freeze({ byMethod: Object.freeze({}), by
 export function timeouts(given: TimeoutsOptions): Middleware {
   const { defaultMs, byMethod, byTool } = withDefaults('timeouts', given, TIMEOUTS_DEFAULTS, { defaultMs: true });
   if (defaultMs !== undefined) checkMs('defaultMs', defaultMs, { min: 1, infinity: true });
-  const tools = new Map(Object.entries(byTool));
-  const methods = new Map(Object.entries(byMethod));
+  const tools = new Map(Object.entries(checkRecord('byTool', byTool)));
+  const methods = new Map(Object.entries(checkRecord('byMethod', byMethod)));
   for (const ms of tools.values()) checkMs('byTool', ms, { min: 1, infinity: true });
   for (const ms of methods.values()) checkMs('byMethod', ms, { min: 1, infinity: true });
   return (call, next) => {

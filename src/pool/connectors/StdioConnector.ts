@@ -6,6 +6,7 @@ import type { Clock } from '../../core/clock.js';
 import type { CloseOptions } from '../../core/close/CloseScope.js';
 import { OptionError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
+import { checkPart } from '../../core/options.js';
 import { within } from '../../core/time/within.js';
 import type { Era, StdioServerConfig } from '../../registry/config/ServerConfig.js';
 import { LifecycleManager, type ServerHandle } from '../../registry/lifecycle/LifecycleManager.js';
@@ -64,9 +65,11 @@ export class StdioConnector implements Connector {
   /** @throws OptionError */
   constructor({ lifecycle, ledger, clock, logger, ...times }: StdioConnectorOptions) {
     const made = { ...(clock && { clock }), ...(logger && { logger }), ...(ledger !== undefined && { ledger }) };
+    if (lifecycle !== undefined) checkPart('lifecycle', lifecycle, ['start', 'stop', 'close'], 'a LifecycleManager');
+    this.#times = stopTimes(times);
+    // Last, for it has a timer.
     this.#manager = lifecycle ?? new LifecycleManager(made);
     this.#owned = lifecycle === undefined;
-    this.#times = stopTimes(times);
   }
 
   /** One pipe carries the answers to all calls. */

@@ -1,6 +1,7 @@
 import { dirname, resolve } from 'node:path';
 import { messageOf, show } from '../../core/errors.js';
 import { readWhole } from '../../core/files/readWhole.js';
+import { checkString, checkText, withDefaults } from '../../core/options.js';
 import { ConfigError, type ConfigPlace } from './ConfigError.js';
 import type { Curation, ToolRules } from './curation/Curation.js';
 import { gatewaySchema } from './curation/checkCuration.js';
@@ -47,6 +48,8 @@ export interface ParsedConfig {
 
 /** Reads and parses a config file. Never rejects for what is in it or for a file that cannot be read: see `problems`. */
 export async function readConfigFile(file: string, options: Omit<ParseOptions, 'file'> = {}): Promise<ParsedConfig> {
+  checkText('file', file);
+  withDefaults('readConfigFile', options, {}, { variables: true, workspaceFolder: true });
   let text: string;
   try {
     text = await readWhole(file);
@@ -70,8 +73,9 @@ export function unreadable(file: string, error: unknown): ParsedConfig {
  * `cwd` and of each of `args` is the home folder. A relative `cwd` counts from the file's folder.
  */
 export function parseConfig(text: string, options: ParseOptions = {}): ParsedConfig {
-  const file = options.file ?? 'config';
-  const source = readText(text, file);
+  const others = { variables: true, workspaceFolder: true } as const;
+  const { file } = withDefaults('parseConfig', options, { file: 'config' }, others);
+  const source = readText(checkString('text', text), checkText('file', file));
   if ('why' in source) {
     return failed(new ConfigError({ file, line: source.line }, source.why, undefined, source.cause));
   }

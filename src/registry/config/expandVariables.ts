@@ -1,3 +1,4 @@
+import { checkOptions, checkString } from '../../core/options.js';
 /** Where variables are looked up. */
 export type Variables = Readonly<Record<string, string | undefined>>;
 
@@ -20,7 +21,11 @@ const KNOWN = /^([A-Za-z_][A-Za-z0-9_]*)(?::-([\s\S]*))?$/;
  * fail later and less clearly.
  */
 export function expandVariables(text: string, variables: Variables): Expansion {
-  return expandReferences(text, variables, () => undefined);
+  return expandReferences(
+    checkString('text', text),
+    checkOptions('variables', variables, 'an object of variables'),
+    () => undefined,
+  );
 }
 
 /** The same, where `others` knows more forms, such as those of editors. */
@@ -59,7 +64,7 @@ export function expandReferences(text: string, variables: Variables, others: Ref
 
 /** The text that `expandVariables` turns into `text`. */
 export function escapeVariables(text: string): string {
-  return text.replaceAll('${', '$$${');
+  return checkString('text', text).replaceAll('${', '$$${');
 }
 
 function oneLine(text: string, max = 40): string {

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { checkOptions } from '../../core/options.js';
 import type { ServerConfig } from './ServerConfig.js';
 
 /**
@@ -7,7 +8,7 @@ import type { ServerConfig } from './ServerConfig.js';
  * into the hash and cannot be read back, so it may stand in logs, keys and file names: 32 hexadecimal digits.
  */
 export function fingerprint(config: ServerConfig): string {
-  const { name: _, enabled, ...rest } = config;
+  const { name: _, enabled, ...rest } = checkOptions('config', config, 'the config of a server');
   const decides: Record<string, unknown> = { ...rest, enabled: enabled ?? true };
   if ('targets' in rest) decides['balance'] = rest.balance ?? 'p2c-ewma';
   else if (rest.transport === 'stdio') {

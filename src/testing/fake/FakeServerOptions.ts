@@ -1,7 +1,7 @@
 import { messageOf, OptionError } from '../../core/errors.js';
 import { MAX_RECORDING_BYTES, readWholeSync } from '../../core/files/readWhole.js';
 import type { Logger } from '../../core/logger.js';
-import { checkCount, checkOneOf, checkText, withDefaults } from '../../core/options.js';
+import { checkCount, checkOneOf, checkRecord, checkText, withDefaults } from '../../core/options.js';
 import type { KitEvent } from '../faults/events.js';
 import type { FaultPlan, FaultPlanOptions } from '../faults/FaultPlan.js';
 import { type Latency, SETTINGS } from '../faults/settings.js';
@@ -128,7 +128,11 @@ export function fakeServerSettings(options: FakeServerOptions) {
   if (typeof settings.capabilities !== 'object' || settings.capabilities === null)
     throw new OptionError('capabilities', settings.capabilities, 'an object, such as { tools: {} }');
   const { tools = TOOLS } = settings;
-  for (const [name, tool] of Object.entries(tools)) {
+  // A number would be read as a descriptor, which may wait for ever.
+  if (typeof settings.replay !== 'object') checkText('replay', settings.replay ?? 'none');
+  if (settings.stateFile !== undefined) checkText('stateFile', settings.stateFile);
+  if (settings.eventsFile !== undefined) checkText('eventsFile', settings.eventsFile);
+  for (const [name, tool] of Object.entries(checkRecord('tools', tools))) {
     if (typeof tool !== 'object' || tool === null)
       throw new OptionError(`tools.${name}`, tool, 'an object, such as {}');
     const known = {

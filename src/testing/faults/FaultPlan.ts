@@ -2,7 +2,7 @@ import { type Clock, systemClock } from '../../core/clock.js';
 import { messageOf, OptionError } from '../../core/errors.js';
 import { Emitter, type Listener, tellListener } from '../../core/events.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
-import { checkMs, checkOneOf, checkRatio, withDefaults } from '../../core/options.js';
+import { checkMs, checkOneOf, checkRatio, checkRecord, withDefaults } from '../../core/options.js';
 import { within } from '../../core/time/within.js';
 import { stampOf } from './events.js';
 import type { FaultPlanOptions, FaultPlanParts, Injection, RuleHandle } from './FaultPlanOptions.js';
@@ -264,7 +264,7 @@ export class FaultPlan {
 }
 
 function checkRatios(ratios: Partial<Readonly<Record<Fault, number>>>): (readonly [Fault, number])[] {
-  for (const name of Object.keys(ratios)) checkOneOf('ratios', name, FAULT_NAMES);
+  for (const name of Object.keys(checkRecord('ratios', ratios))) checkOneOf('ratios', name, FAULT_NAMES);
   // In the table's order, so that a plan means the same however its JSON is sorted.
   const checked = FAULT_NAMES.map((fault) => [fault, checkRatio(`ratios.${fault}`, ratios[fault] ?? 0)] as const);
   for (const scope of ['call', 'start']) {

@@ -1,5 +1,5 @@
 import { OptionError } from '../../core/errors.js';
-import { checkMs, withDefaults } from '../../core/options.js';
+import { checkArray, checkMs, withDefaults } from '../../core/options.js';
 import { CallIndex } from './CallIndex.js';
 import { History } from './History.js';
 import type { HistoryEvent } from './HistoryEvent.js';
@@ -33,10 +33,11 @@ export function check(history: History | readonly HistoryEvent[], options: Check
     label,
   } = withDefaults('check', options, CHECK_DEFAULTS, { except: true, label: true });
   checkMs('cancelSlackMs', cancelSlackMs, { infinity: true });
-  for (const rule of except) {
+  for (const rule of checkArray('except', except, 'an array of rules')) {
     if (!Object.hasOwn(RULES, rule)) throw new OptionError('except', rule, `one of ${Object.keys(RULES).join(', ')}`);
   }
-  const events = history instanceof History ? history.events : history;
+  const events =
+    history instanceof History ? history.events : checkArray('history', history, 'a History or its events');
   const index = new CallIndex(events);
   const violations: Violation[] = [
     ...settlement(index, events.at(-1)?.atMs ?? 0),

@@ -1,7 +1,7 @@
 import type { ServerNotice, ServerRequest } from '../../connection/protocol/messages.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { messageOf, OptionError, RpcError } from '../../core/errors.js';
-import { checkMs, withDefaults } from '../../core/options.js';
+import { checkArray, checkMs, checkOptions, checkPart, checkText, withDefaults } from '../../core/options.js';
 import type { McpPool, RequestOptions } from '../../pool/McpPool.js';
 import { check } from '../history/check.js';
 import { History } from '../history/History.js';
@@ -39,6 +39,9 @@ export async function replay(
   server: string,
   options: ReplayOptions = {},
 ): Promise<Verdict> {
+  checkArray('recording', checkOptions('recording', recording, 'a History').events, 'a History');
+  checkPart('pool', pool, ['request', 'on'], 'a pool of servers');
+  checkText('server', server);
   const all = withDefaults('replay', options, REPLAY_DEFAULTS, { ignore: true });
   const ignore = all.ignore ?? [];
   if (!Array.isArray(ignore)) throw new OptionError('ignore', ignore, 'an array of paths');

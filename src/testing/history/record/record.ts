@@ -1,5 +1,13 @@
 import { OptionError } from '../../../core/errors.js';
-import { checkBoolean, checkFunction, checkMs, checkText, withDefaults } from '../../../core/options.js';
+import {
+  checkBoolean,
+  checkFunction,
+  checkMs,
+  checkOptions,
+  checkPart,
+  checkText,
+  withDefaults,
+} from '../../../core/options.js';
 import type { McpPool } from '../../../pool/McpPool.js';
 import type { History } from '../History.js';
 import { type RecordableClient, recordClient } from './recordClient.js';
@@ -25,6 +33,8 @@ export type Recordable = McpPool | RecordableGateway | RecordableClient;
  * ```
  */
 export function record<T extends Recordable>(target: T, history: History, options: RecordOptions = {}): T {
+  checkOptions('target', target, 'a pool, a client or a gateway');
+  checkPart('history', history, ['add'], 'a History');
   const isPool = 'listAll' in target && 'request' in target && 'on' in target;
   const isGateway = 'listen' in target && 'announce' in target;
   const defaults = { ...RECORD_DEFAULTS, part: isPool ? 'pool' : isGateway ? 'gateway' : 'client' };

@@ -1,3 +1,4 @@
+import { checkOptions, checkPart } from '../../../core/options.js';
 import type { History } from '../History.js';
 
 /** What can be followed: every limiter of the toolkit. */
@@ -16,7 +17,9 @@ export function recordLimiter<L extends RecordableLimiter>(
   history: History,
   bound: { readonly limit: string; readonly max: number; readonly windowMs: number },
 ): L {
-  const { limit } = bound;
+  checkPart('limiter', limiter, ['acquire'], 'a limiter');
+  checkPart('history', history, ['add'], 'a History');
+  const { limit } = checkOptions('bound', bound, 'an object with limit, max and windowMs');
   history.add({ type: 'limit', ...bound });
   const methods = {
     tryAcquire(weight = 1): boolean {

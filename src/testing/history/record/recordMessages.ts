@@ -8,6 +8,7 @@ import type {
 } from '../../../connection/protocol/messages.js';
 import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
 import { messageOf, RpcError } from '../../../core/errors.js';
+import { checkPart } from '../../../core/options.js';
 import type { RpcMessage } from '../../wire/messages.js';
 import type { History } from '../History.js';
 
@@ -27,6 +28,8 @@ const counts = new WeakMap<History, number>();
  * ```
  */
 export function recordMessages(connection: Connection, history: History): Connection {
+  checkPart('connection', connection, ['request', 'notify'], 'a connection');
+  checkPart('history', history, ['add'], 'a History');
   const recorder = new MessageRecorder(connection, history);
   return new Proxy(connection, {
     get(target, name) {
