@@ -1,7 +1,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { runLastResort } from '../../src/core/close/lastResort.js';
 import { type ChaosRule, describeRule, makePlan } from './plan.js';
 import { type RoundResult, runRound } from './round.js';
 import { shrink } from './shrink.js';
@@ -35,6 +36,14 @@ const SHRINK_MS = 240_000;
 const state = mkdtempSync(join(tmpdir(), 'poolkit-chaos-state-'));
 process.env['XDG_STATE_HOME'] = state;
 process.once('exit', () => rmSync(state, { recursive: true, force: true }));
+
+// Without a listener a signal ends the process with no 'exit': servers would be left.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.once(signal, () => {
+    runLastResort();
+    process.exit(128 + constants.signals[signal]);
+  });
+}
 
 const stormMs = number('storm', values.storm) * 1_000;
 const workers = number('workers', values.workers);

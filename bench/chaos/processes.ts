@@ -38,7 +38,7 @@ export class Restartable {
   /** Resolves when it listens on each port. A socket of another program may have one of them for a moment. */
   async up(): Promise<void> {
     for (let left = UP_TRIES; ; left--) {
-      if (!isUp(this.#child)) this.#child = this.#start();
+      if (!isUp(this.#child)) this.#child = ended(this.#start());
       const child = this.#child as ChildProcess;
       if (await listensOnAll(this.ports, child)) return;
       if (left === 1) throw new Error(`${child.spawnfile} ended at once, ${UP_TRIES} times`);
@@ -77,6 +77,19 @@ export async function redisServer(folder: string): Promise<Restartable> {
   const port = await freePort();
   const args = ['--port', `${port}`, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', folder];
   return new Restartable([port], () => spawn('redis-server', args, { stdio: 'ignore' }));
+}
+
+const living = new Set<ChildProcess>();
+
+/** However this run ends, its servers end with it. */
+process.once('exit', () => {
+  for (const child of living) child.kill('SIGKILL');
+});
+
+function ended(child: ChildProcess): ChildProcess {
+  living.add(child);
+  child.once('exit', () => living.delete(child));
+  return child;
 }
 
 const isUp = (child: ChildProcess | undefined): boolean =>

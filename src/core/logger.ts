@@ -26,7 +26,7 @@ export const silentLogger: Logger = Object.freeze({
   error: silent,
 });
 
-const LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const;
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const;
 
 /** By the logger as it was given, and each guarded one by itself. */
 const guarded = new WeakMap<Logger, Logger>();
@@ -46,16 +46,16 @@ export function guardedLogger(logger: Logger): Logger {
     process.emitWarning(`a logger failed, its lines are lost: ${messageOf(error)}`);
   };
   const guard =
-    (level: (typeof LEVELS)[number]): LogFn =>
+    (level: (typeof LOG_LEVELS)[number]): LogFn =>
     (...line: readonly unknown[]): void => {
       try {
-        const done: unknown = Reflect.apply(logger[level], logger, line);
+        const done: unknown = logger[level] && Reflect.apply(logger[level], logger, line);
         if (done instanceof Promise) done.catch(fail);
       } catch (error) {
         fail(error);
       }
     };
-  const own = Object.freeze(Object.fromEntries(LEVELS.map((level) => [level, guard(level)]))) as unknown as Logger;
+  const own = Object.freeze(Object.fromEntries(LOG_LEVELS.map((level) => [level, guard(level)]))) as unknown as Logger;
   guarded.set(logger, own);
   guarded.set(own, own);
   return own;

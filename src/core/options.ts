@@ -1,6 +1,6 @@
 import type { Clock } from './clock.js';
 import { OptionError } from './errors.js';
-import { guardedLogger, type Logger } from './logger.js';
+import { guardedLogger, LOG_LEVELS, type Logger } from './logger.js';
 import { nearNames } from './nearNames.js';
 
 /** Checks that throw `OptionError` naming option, value and range, and hand the value back. Nothing is ever clamped. */
@@ -92,19 +92,17 @@ export function checkFunction<F>(option: string, value: F): F {
   throw new OptionError(option, value, 'a function');
 }
 
-/** A logger with pino's methods, guarded. @throws OptionError */
+/** A logger, guarded. One that has some of pino's methods alone logs by these. @throws OptionError for one that has none */
 export function checkLogger(option: string, value: Logger): Logger {
-  const methods = ['trace', 'debug', 'info', 'warn', 'error'] as const;
-  // Some loggers are functions.
-  if (typeof value === 'function' && methods.every((name) => typeof value[name] === 'function')) {
-    return guardedLogger(value);
-  }
-  return guardedLogger(checkPart(option, value, methods, 'a logger: trace(), debug(), info(), warn() and error()'));
+  const known = typeof value === 'function' || (typeof value === 'object' && value !== null);
+  const methods = known ? LOG_LEVELS.map((level) => value[level] as unknown).filter((each) => each !== undefined) : [];
+  if (methods.length > 0 && methods.every((each) => typeof each === 'function')) return guardedLogger(value);
+  throw new OptionError(option, value, 'a logger: trace(), debug(), info(), warn() and error()');
 }
 
 /** @throws OptionError */
 export function checkClock(option: string, value: Clock): Clock {
-  return checkPart(option, value, ['now', 'wallNow', 'setTimer'], 'a clock: now(), wallNow() and setTimer()');
+  return checkPart(option, value, ['now', 'setTimer'], 'a clock: now(), wallNow() and setTimer()');
 }
 
 /** A list of options. @throws OptionError */

@@ -1,19 +1,17 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { Middleware } from '../connection/calls/Middleware.js';
-import { systemClock } from '../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
 import type { GracePeriod } from '../core/close/GracePeriod.js';
 import { ClosedError, OutcomeUnknownError } from '../core/errors.js';
-import { type Logger, silentLogger } from '../core/logger.js';
-import { checkLogger } from '../core/options.js';
+import type { Logger } from '../core/logger.js';
 import { sharedAbort } from '../core/wait/sharedAbort.js';
 import type { Curation } from '../registry/config/curation/Curation.js';
 import { InFlight } from '../shutdown/InFlight.js';
 import { type TrackedHttpServer, trackHttpServer } from '../shutdown/TrackedHttpServer.js';
 import type { Endpoint } from './endpoint/Endpoint.js';
 import { EndpointMiddleware } from './endpoint/EndpointMiddleware.js';
-import { checkGatewayOptions, type GatewayOptions, type GatewayPool, type GatewaySettings } from './GatewayOptions.js';
+import { type GatewayOptions, type GatewayPool, type GatewaySettings, gatewayParts } from './GatewayOptions.js';
 import type { GatewayStats } from './GatewayStats.js';
 import { HeldBytes } from './http/HeldBytes.js';
 import { addressOf, type GatewayAddress } from './http/paths.js';
@@ -75,9 +73,7 @@ export class Gateway implements Closeable, AsyncDisposable {
 
   /** @throws OptionError */
   constructor(options: GatewayOptions) {
-    const settings = checkGatewayOptions(options);
-    const { pool, clock = systemClock } = options;
-    const logger = options.logger === undefined ? silentLogger : checkLogger('logger', options.logger);
+    const { settings, pool, logger, clock } = gatewayParts(options);
     this.#pool = pool;
     this.#settings = settings;
     this.#logger = logger;

@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
-import type { Clock } from '../core/clock.js';
+import { type Clock, systemClock } from '../core/clock.js';
 import { OptionError } from '../core/errors.js';
-import type { Logger } from '../core/logger.js';
+import { guardedLogger, type Logger, silentLogger } from '../core/logger.js';
 import { checkArray, checkBytes, checkCount, checkMs, checkPart, checkText, withDefaults } from '../core/options.js';
 import type { McpPool } from '../pool/McpPool.js';
 import type { Curation } from '../registry/config/curation/Curation.js';
@@ -247,6 +247,13 @@ export function checkGatewayOptions(options: GatewayOptions): GatewaySettings {
     );
   }
   return settings;
+}
+
+/** What a gateway is made of, checked. @throws OptionError */
+export function gatewayParts(options: GatewayOptions) {
+  const settings = checkGatewayOptions(options);
+  const { pool, logger = silentLogger, clock = systemClock } = options;
+  return { settings, pool, logger: guardedLogger(logger), clock };
 }
 
 export function isLoopback(host: string): boolean {

@@ -1,5 +1,5 @@
 import { OptionError } from '../core/errors.js';
-import { checkCount, checkText, withDefaults } from '../core/options.js';
+import { checkCount, checkIterable, checkText, withDefaults } from '../core/options.js';
 import type { McpPool } from '../pool/McpPool.js';
 
 /** What a gateway tells of itself: its `stats`. */
@@ -52,7 +52,8 @@ export function checkInstrumentOptions(options: InstrumentOptions): CheckedInstr
   const others = { pool: true, gateway: true, limiter: true, tools: true, principals: true } as const;
   const all = withDefaults('Instrument', options, INSTRUMENT_DEFAULTS, others);
   if (typeof all.pool?.on !== 'function') throw new OptionError('pool', all.pool, 'a pool of servers');
-  for (const option of ['tools', 'principals'] as const) for (const name of all[option] ?? []) checkText(option, name);
+  for (const option of ['tools', 'principals'] as const)
+    for (const name of checkIterable(option, all[option] ?? [], 'names')) checkText(option, name);
   return {
     gateway: all.gateway,
     limiter: all.limiter,

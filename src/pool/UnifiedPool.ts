@@ -20,18 +20,15 @@ export class UnifiedPool extends ServerPool {
   /** @throws OptionError */
   constructor(given: UnifiedPoolOptions = {}) {
     const { connectors = [], ...options } = checkOptions('UnifiedPool', given);
-    for (const each of checkArray('connectors', connectors, 'an array of connectors')) {
-      checkArray('connectors', checkPart('connectors', each, ['connect'], 'connectors').transports, 'connectors');
-    }
+    for (const each of checkArray('connectors', connectors)) checkPart('connectors', each, ['connect'], 'connectors');
     const known = knownOptions('UnifiedPool', options, { ...STDIO_OPTION_NAMES, ...URL_OPTION_NAMES });
     super('UnifiedPool', connectorOf(connectors, known), options);
   }
 }
 
 function connectorOf(lent: readonly Connector[], options: UnifiedPoolOptions): Connector {
-  // The one that has timers comes last: were it made first, bad options of the other would leave them.
-  const url = new UrlConnector(['http', 'sse'], options);
-  const owned = [new StdioConnector(options), url];
+  // The one with timers last: bad options of the other would leave them.
+  const owned = [new UrlConnector(['http', 'sse'], options), new StdioConnector(options)];
   const named = new ByTransport(lent, owned);
   return new ByTransport([], [named, new AutoConnector({ http: named, sse: named })]);
 }

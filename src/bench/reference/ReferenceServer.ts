@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import type { Readable, Writable } from 'node:stream';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
+import { MessageTooLargeError } from '../../core/errors.js';
 import { checkText } from '../../core/options.js';
 import { packageVersion } from '../../core/version.js';
 import { afterExactly, SERVICE_META, type ServiceTime, serviceTime } from './serviceTime.js';
@@ -12,6 +13,9 @@ interface Message {
   readonly method?: unknown;
   readonly params?: { readonly [name: string]: unknown } | null;
 }
+
+/** The longest line or body that it takes, as the pools do. */
+const MAX_MESSAGE_LENGTH = 64 * 2 ** 20;
 
 const TOOLS = [
   {
@@ -48,8 +52,12 @@ export class ReferenceServer {
       out += `${line}\n`;
     };
     input.setEncoding('utf8');
+    let length = 0;
     for await (const chunk of input as AsyncIterable<string>) {
       const lines = chunk.split('\n');
+      length = (lines.length > 1 ? 0 : length) + (lines.at(-1)?.length ?? 0);
+      if (length > MAX_MESSAGE_LENGTH)
+        throw new MessageTooLargeError('reference', 'incoming', length, MAX_MESSAGE_LENGTH);
       rest.push(lines[0] ?? '');
       for (let i = 1; i < lines.length; i++) {
         this.#read(rest.join(''), send);
@@ -70,7 +78,12 @@ export class ReferenceServer {
 
   async #serveRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const chunks: Buffer[] = [];
-    for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
+    let length = 0;
+    for await (const chunk of request as AsyncIterable<Buffer>) {
+      length += chunk.length;
+      if (length > MAX_MESSAGE_LENGTH) return void response.writeHead(413, { connection: 'close' }).end();
+      chunks.push(chunk);
+    }
     if (request.method !== 'POST') return void response.writeHead(405, { allow: 'POST' }).end();
     const body = Buffer.concat(chunks).toString();
     let answered = false;

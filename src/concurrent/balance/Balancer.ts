@@ -1,6 +1,14 @@
 import { type Clock, systemClock } from '../../core/clock.js';
 import { OptionError } from '../../core/errors.js';
-import { checkAtOnce, checkFunction, checkMs, checkOneOf, checkText, withDefaults } from '../../core/options.js';
+import {
+  checkAtOnce,
+  checkFunction,
+  checkMs,
+  checkOneOf,
+  checkRatio,
+  checkText,
+  withDefaults,
+} from '../../core/options.js';
 import { hash32 } from './hashing.js';
 import { OutlierDetector, type OutlierInspection } from './OutlierDetector.js';
 import { type BalancePolicy, type Candidate, type Choose, observe, policy } from './policies.js';
@@ -180,7 +188,9 @@ export class Balancer<T> {
     if (all.outliers !== undefined && !(all.outliers instanceof OutlierDetector)) {
       throw new OptionError('outliers', all.outliers, 'an OutlierDetector');
     }
-    const random = checkFunction('random', all.random ?? Math.random);
+    const { random: given } = all;
+    const random = given === undefined ? Math.random : (): number => checkRatio('random', given());
+    if (given !== undefined) checkFunction('random', given);
     this.#options = { ...all, random, clock: all.clock ?? systemClock };
     this.#choose = policy(all.policy, this.#options);
     this.update(all.targets);

@@ -58,6 +58,7 @@ export class RedisSession {
   #heardMs = Number.NEGATIVE_INFINITY;
   /** When each lease that has just come was asked for, by its ask. */
   readonly #sent = new Map<string, number>();
+  #unsteady = false;
   #runId = '';
   #processes = 1;
 
@@ -66,7 +67,10 @@ export class RedisSession {
     this.#client = duplicate(options.redis, options.storeTimeoutMs);
     this.#subscriber = duplicate(options.redis, options.storeTimeoutMs);
     this.#client.duplicate = () => this.#subscriber;
-    this.#scripts = new ScriptTimes(this.#client, options.clock);
+    this.#scripts = new ScriptTimes(this.#client, options.clock, () => {
+      this.#unsteady = true;
+      this.#fail(new Error('the store says again and again that it does not know the limit'), true);
+    });
     this.#subscriber.on('message', (_channel, text) => {
       // Among several processes every message is taken for one: connections that were cut take as long to go.
       if (this.#processes > 1 || this.#armsTimer(String(text))) this.#heardMs = options.clock.now();
@@ -87,6 +91,11 @@ export class RedisSession {
   /** Which run of the server it is: another one has another memory. */
   get runId(): string {
     return this.#runId;
+  }
+
+  /** The store forgets whatever is made there: the next session is not tried at once. */
+  get unsteady(): boolean {
+    return this.#unsteady;
   }
 
   /** Processes that share the limit, as of the last look. */

@@ -93,7 +93,7 @@ export class RedisStore implements LeaseStore {
     this.#ending.add(settling);
     await session.end();
     if (this.#closed) return;
-    this.#failures = this.#slow ? SLOW_FAILURES : this.#failures + 1;
+    this.#failures = this.#slow || session.unsteady ? SLOW_FAILURES : this.#failures + 1;
     this.#slow = false;
     const delayMs = backoffMs(this.#failures, RETRY);
     this.#retry = this.#clock.setTimer(() => this.open(), delayMs);

@@ -1,5 +1,12 @@
 import type { Clock } from '../../core/clock.js';
+import { messageOf } from '../../core/errors.js';
 import type { Connection } from './redisConnection.js';
+
+/** What Bottleneck answers by making its keys anew and sending the script once more, as often as it comes. */
+const FORGOTTEN = /SETTINGS_KEY_NOT_FOUND|UNKNOWN_CLIENT/;
+/** More than all the scripts in flight of a process that lost its keys at once; in a window, for a store may lose them again. */
+const MAX_REFUSALS = 500;
+const WINDOW_MS = 1_000;
 
 /**
  * When the scripts were sent whose answers have just come. A lease is charged while its script runs, so it is charged from then on
@@ -8,8 +15,11 @@ import type { Connection } from './redisConnection.js';
  */
 export class ScriptTimes {
   #sentMs = Number.POSITIVE_INFINITY;
+  #refusals = 0;
+  #untilMs = Number.NEGATIVE_INFINITY;
 
-  constructor(client: Connection, clock: Clock) {
+  /** `onFlood` is called when the library asks again and again for what the store says it does not know. */
+  constructor(client: Connection, clock: Clock, onFlood: () => void) {
     const send = client.sendCommand.bind(client);
     client.sendCommand = (command, ...rest) => {
       const sentMs = clock.now();
@@ -17,7 +27,14 @@ export class ScriptTimes {
       if (command.name === 'evalsha' || command.name === 'eval') {
         Promise.resolve(answer).then(
           () => this.#answered(sentMs),
-          () => undefined,
+          (error: unknown) => {
+            if (!FORGOTTEN.test(messageOf(error))) return;
+            if (clock.now() >= this.#untilMs) {
+              this.#untilMs = clock.now() + WINDOW_MS;
+              this.#refusals = 0;
+            }
+            if (++this.#refusals === MAX_REFUSALS) onFlood();
+          },
         );
       }
       return answer;

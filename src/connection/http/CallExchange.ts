@@ -13,6 +13,7 @@ import { CallRequest } from '../net/CallRequest.js';
 import { ResponseTimeout } from '../net/ResponseTimeout.js';
 import { RPC_CODES } from '../protocol/rpcCodes.js';
 import type { HttpCallTransport, Session } from './HttpCallTransport.js';
+import { sentTwice } from './sentTwice.js';
 
 /** Where a stream does not say how long to wait before it is resumed, in ms. */
 const RETRY_MS = 1_000;
@@ -27,7 +28,7 @@ export class CallExchange extends CallRequest {
   session: Session;
   readonly #transport: HttpCallTransport;
   #tool: Tool | undefined;
-  #resent = false;
+  #resent: boolean;
   #refreshed = false;
   #lastEventId: string | undefined;
   #retryMs = RETRY_MS;
@@ -40,6 +41,7 @@ export class CallExchange extends CallRequest {
     super(transport, call.method === 'subscriptions/listen' ? 'streams' : 'calls', call, text);
     this.#transport = transport;
     this.#tool = call.options.toolDefinition;
+    this.#resent = call.options.lastSend === true;
     this.session = transport.session;
   }
 
@@ -201,7 +203,9 @@ export class CallExchange extends CallRequest {
   /** Its session refused it, so it never ran: it goes out once more, in the next one. */
   #sessionGone(): void {
     if (this.#resent || !this.#transport.settings.resendOnSessionLoss) {
-      this.fail(new NotSentError(this.endpoint.server, 'its session is gone'));
+      const error = new NotSentError(this.endpoint.server, 'its session is gone');
+      if (this.#resent && this.call.options.lastSend !== true) sentTwice.add(error);
+      this.fail(error);
       this.#transport.sessionLost(this.session);
       return;
     }

@@ -78,6 +78,8 @@ export interface CallOptions {
   readonly maxTotalTimeoutMs?: number;
   /** @internal In place of `signal`: costs less until it is aborted. */
   readonly cancellation?: Cancellation | undefined;
+  /** @internal It goes out once: it is not sent again in a new session when its own is refused. */
+  readonly lastSend?: boolean;
   /** @internal Clock ms at which the call is over, sent or not: what a pool makes of `deadlineMs`. */
   readonly untilMs?: number;
   /** @internal With `raw`: a large result may be taken in pieces while it comes. The call then resolves to a `TakenResult`. */

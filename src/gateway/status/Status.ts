@@ -15,7 +15,7 @@ import type { HeldBytes } from '../http/HeldBytes.js';
 import type { Guard } from '../http/request/guard.js';
 import { JSON_TYPE, sendEmpty, sendText } from '../http/respond.js';
 import { StatusActions } from './actions/StatusActions.js';
-import { pageOf, type StatusPage } from './pageFile.js';
+import { NO_PAGE, pageOf, type StatusPage } from './pageFile.js';
 import { refusalOf } from './refusal.js';
 import type { StatusData, StatusSnapshot } from './StatusData.js';
 import { STEP_MS, StatusHistory } from './StatusHistory.js';
@@ -56,7 +56,7 @@ export class Status implements Disposable {
   readonly #startedAt = systemClock.wallNow();
   #registry: Promise<PrometheusRegistry> | undefined;
   #metrics: Promise<string> | undefined;
-  #page: Promise<StatusPage> | undefined;
+  #page: Promise<StatusPage | undefined> | undefined;
 
   constructor(options: CheckedStatus, parts: StatusParts) {
     this.#options = options;
@@ -172,7 +172,10 @@ export class Status implements Disposable {
 
   async #sendPage(response: ServerResponse): Promise<void> {
     this.#page ??= pageOf();
-    const { html, policy } = await this.#page;
+    const page = await this.#page;
+    // A 500 would say that something broke.
+    if (page === undefined) return sendText(response, 501, 'text/plain; charset=utf-8', NO_PAGE);
+    const { html, policy } = page;
     response.setHeader('content-security-policy', policy);
     response.setHeader('x-frame-options', 'DENY');
     sendText(response, 200, 'text/html; charset=utf-8', html);

@@ -13,6 +13,7 @@ export const REQUEST_OPTIONS: Readonly<Record<string, true>> = {
   timeoutMs: true,
   resetTimeoutOnProgress: true,
   maxTotalTimeoutMs: true,
+  lastSend: true,
   untilMs: true,
   onLarge: true,
   caller: true,

@@ -171,10 +171,7 @@ const POOL_OPTION_NAMES: { readonly [K in keyof Required<PoolOptions>]: true } =
 
 const BACKOFF_NAMES: Names<BackoffOptions> = { initialMs: true, maxMs: true, jitterRatio: true };
 
-/**
- * `options` as they are, before a connector is made of them: one that was made would have to be closed again. @throws
- * OptionError for a bad value, and for a name that neither every pool nor `more` has, with the nearest.
- */
+/** `options` as they are. @throws OptionError for a bad value, or a name that neither every pool nor `more` has, with the nearest. */
 export function knownOptions<O extends PoolOptions>(part: string, options: O, more: Readonly<Record<string, true>>): O {
   checkNames(part, options, { ...POOL_OPTION_NAMES, ...more });
   checkNames(`${part}.backoff`, options.backoff ?? {}, BACKOFF_NAMES);
@@ -188,7 +185,7 @@ export function resolvePoolOptions(options: PoolOptions): ResolvedPoolOptions {
   const backoff = { ...POOL_DEFAULTS.backoff, ...defined(options.backoff ?? {}) };
   return {
     clock: options.clock === undefined ? systemClock : checkClock('clock', options.clock),
-    logger: options.logger === undefined ? silentLogger : checkLogger('logger', options.logger),
+    logger: checkLogger('logger', options.logger === undefined ? silentLogger : options.logger),
     clientInfo: options.clientInfo ?? { name: 'mcp-poolkit', version: packageVersion() },
     clientCapabilities: options.clientCapabilities ?? {},
     maxConnections: checkCount('maxConnections', all.maxConnections, { min: 1 }),

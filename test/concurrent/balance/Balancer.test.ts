@@ -175,3 +175,15 @@ test.each([
   expect(() => new Balancer(options)).toThrow(OptionError);
   expect(() => new Balancer(options)).toThrow(why);
 });
+
+test('a random of the user that gives no number from 0 to 1 is an error of that pick', () => {
+  for (const random of [() => Number.NaN, () => 2, () => -1, () => 'x' as unknown as number]) {
+    for (const policy of ['p2c-ewma', 'least-loaded', 'hash'] as const) {
+      let odd = true;
+      const balancer = new Balancer({ targets: named('a', 'b', 'c'), policy, random: () => (odd ? random() : 0.5) });
+      expect(() => balancer.pick()).toThrow('option random');
+      odd = false;
+      expect(balancer.pick()).toBeDefined();
+    }
+  }
+});

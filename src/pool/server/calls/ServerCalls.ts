@@ -1,6 +1,7 @@
 import { AdaptiveQueue } from '../../../concurrent/AdaptiveQueue.js';
 import type { AdaptiveTicket } from '../../../concurrent/balance/AdaptiveLimit.js';
 import type { Limiter } from '../../../concurrent/limiter/Limiter.js';
+import { sentTwice } from '../../../connection/http/sentTwice.js';
 import type { CallOptions, Params } from '../../../connection/protocol/messages.js';
 import { ClosedError, NotSentError, OutcomeUnknownError, PoolkitError } from '../../../core/errors.js';
 import { checkAtOnce, checkMs, checkNames } from '../../../core/options.js';
@@ -13,7 +14,7 @@ import type { PooledConnection } from '../connections/PooledConnection.js';
 import type { ServerContext } from '../context.js';
 import type { PartitionTable } from '../partitions/PartitionTable.js';
 import { Breakers } from './Breakers.js';
-import { Budget, mayRepeat, pauseAfter, permit, sendAgain } from './callPolicy.js';
+import { Budget, MAX_SENDS, mayRepeat, pauseAfter, permit, sendAgain } from './callPolicy.js';
 import { ServerLease } from './ServerLease.js';
 import { CallTracer, callChannel, type Traced } from './trace.js';
 
@@ -91,6 +92,7 @@ export class ServerCalls {
           let call = this.#callOptions(method, params, options, budget);
           // What stands in front of the connection may look at results.
           if (call.onLarge !== undefined && pooled.connection !== pooled.made) call = { ...call, onLarge: undefined };
+          if (sends >= MAX_SENDS) call = { ...call, lastSend: true };
           const result = await pooled.connection.request(method, params, trace?.metered(call) ?? call);
           breaker.succeeded(ticket);
           if (turn !== undefined) this.adaptive?.succeeded(turn);
@@ -102,6 +104,7 @@ export class ServerCalls {
           if (turn !== undefined) this.adaptive?.failed(turn, error);
           pauseAfter(error, limiter);
           if (error instanceof OutcomeUnknownError) unknown ??= error;
+          if (error instanceof NotSentError && sentTwice.has(error)) sends++;
           const shared = own.sharing === 'shared' && resends?.() !== false;
           const again = sendAgain(error, sends, shared, mayRepeat(method, params, options));
           if (!again || !this.#admission.open || cancellation?.aborted === true) throw error;

@@ -1,0 +1,43 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { expect, test } from 'vitest';
+import { NotSentError } from '../../src/core/errors.js';
+import { HTTPClientPool } from '../../src/pool/HTTPClientPool.js';
+import { closeAfter } from '../support/closeAfter.js';
+
+test('a call that is answered with 404 in every session reaches its server three times', async () => {
+  let calls = 0;
+  let sessions = 0;
+  const server = createServer((request, response) => {
+    let body = '';
+    request.setEncoding('utf8');
+    request.on('data', (piece: string) => {
+      body += piece;
+    });
+    request.on('end', () => {
+      const { id, method } = (body === '' ? {} : JSON.parse(body)) as { id?: number; method?: string };
+      if (method === 'tools/call') {
+        calls++;
+        response.writeHead(404).end();
+      } else if (method === 'initialize') {
+        const result = { protocolVersion: '2025-11-25', capabilities: {}, serverInfo: { name: 's', version: '1' } };
+        response.writeHead(200, { 'content-type': 'application/json', 'mcp-session-id': `s${sessions++}` });
+        response.end(JSON.stringify({ jsonrpc: '2.0', id, result }));
+      } else response.writeHead(request.method === 'POST' ? 202 : 405).end();
+    });
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  closeAfter({
+    close: async () => {
+      server.closeAllConnections();
+      server.close();
+    },
+  });
+  const { port } = server.address() as AddressInfo;
+  const pool = closeAfter(new HTTPClientPool());
+  await pool.apply([{ name: 'gone', transport: 'http', url: `http://127.0.0.1:${port}/mcp`, era: 'legacy' }]);
+  const call = pool.request('gone', 'tools/call', { name: 'x', arguments: {} });
+  await expect(call).rejects.toBeInstanceOf(NotSentError);
+  expect(calls).toBe(3);
+});
