@@ -1,7 +1,7 @@
 import type { Connection } from '../connection/Connection.js';
 import { type Clock, systemClock } from '../core/clock.js';
 import { StartError } from '../core/errors.js';
-import { checkMs, checkPart, checkText, withDefaults } from '../core/options.js';
+import { checkMs, checkOptions, checkPart, checkText, withDefaults } from '../core/options.js';
 import { sleep } from '../core/time/sleep.js';
 import type { FaultEvent } from './faults/events.js';
 import type { FaultPlan } from './faults/FaultPlan.js';
@@ -33,13 +33,14 @@ export async function faulty(
   plan: FaultPlan,
   options: FaultyOptions = {},
 ): Promise<Connection> {
-  checkPart('plan', plan, ['nextStart'], 'a FaultPlan');
-  const { server, limits } = checkPart('connection', connection, ['request', 'close'], 'a connection');
+  const { server, limits } = checkOptions('connection', connection, 'a connection');
   const defaults = { clock: limits?.clock ?? systemClock, timeoutMs: limits?.timeoutMs ?? 60_000 };
   const { clock, timeoutMs, caller, onEvent } = withDefaults('faulty', options, defaults, {
     caller: true,
     onEvent: true,
   });
+  checkPart('connection', connection, ['request', 'close'], 'a connection');
+  checkPart('plan', plan, ['nextStart'], 'a FaultPlan');
   checkMs('timeoutMs', timeoutMs, { infinity: true });
   if (caller !== undefined) checkText('caller', caller);
   const start = plan.nextStart({ server, caller });
