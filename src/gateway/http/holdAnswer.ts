@@ -23,7 +23,7 @@ const SMALL_BYTES = 64 * 1_024;
 const watched = new WeakSet<ServerResponse>();
 
 /** Cuts a client that takes nothing: Node starts a socket's timeout anew at each progress of a write that is under way. */
-function cutWhenStalled(response: ServerResponse, { held, stallTimeoutMs }: AnswerBounds): void {
+export function cutWhenStalled(response: ServerResponse, { held, stallTimeoutMs }: AnswerBounds): void {
   if (watched.has(response)) {
     // Without a socket Node would keep a listener for each time.
     if (response.socket !== null) response.setTimeout(stallTimeoutMs);

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { LONG_BYTES } from '../../../connection/channel/large/LongMessage.js';
 import type { ResultSink } from '../../../connection/channel/large/ResultSink.js';
-import { cutWhileStalled, NO_ROOM } from '../holdAnswer.js';
+import { cutWhenStalled, cutWhileStalled, NO_ROOM } from '../holdAnswer.js';
 import { JSON_TYPE } from '../respond.js';
 import type { EventStreamBounds } from './EventStream.js';
 import { EVENT_BEGIN, onOneLine } from './Frame.js';
@@ -86,6 +86,8 @@ export class LargeAnswer implements ResultSink {
   /** The result is whole. */
   end(): void {
     this.#response.end(this.#event ? EVENT_END : CLOSING_BRACE);
+    // A middleware in front that compresses keeps all of it, and what waits there cannot be seen.
+    if (!this.#response.destroyed) cutWhenStalled(this.#response, this.#bounds);
   }
 
   /** It broke off; `why`, unless its client wanted no more of it. */
