@@ -33,7 +33,7 @@ test('wrapConnection counts into the start: one that hangs fails it, and nothing
   });
   pool.addServer(MEMORY);
   const waiting = outcome(call('a'));
-  await clock.advance(1_100);
+  await clock.advance(2_600);
   expect(await waiting).toBe('ERR_START_FAILED');
   expect(connector.live).toEqual([]);
 });

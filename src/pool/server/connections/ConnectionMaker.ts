@@ -13,8 +13,8 @@ import type { ServerContext } from '../context.js';
 import { AnswerMeter } from '../stats/Latency.js';
 import { PooledConnection } from './PooledConnection.js';
 
-/** Our own end of a start comes this much after the connection's, which knows more of why it failed. */
-const MARGIN_MS = 50;
+/** Our own end of a start comes after the connection's, which knows why, and has a second more when the loop stood still. */
+const MARGIN_MS = 1_500;
 
 export interface ConnectionMakerHooks {
   readonly credentials: Credentials;
