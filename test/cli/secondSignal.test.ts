@@ -53,3 +53,18 @@ test.each(['bench', 'fault', 'replay'])('a second signal ends %s and its server,
   // It was killed before its parent exited; a busy machine takes a moment to end it.
   await vi.waitFor(() => expect(bearers()).toEqual([]), { timeout: 5_000 });
 });
+
+test('a signal while record starts its server ends both', async () => {
+  const { env, bearers } = mark();
+  const folder = tempFolder();
+  const ready = join(folder, 'ready');
+  const marked = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+  // The server sends it itself, as early as can be, and then heeds nothing.
+  const early = ['sh', '-c', 'kill -HUP $PPID; exec "$@"', 'sh', process.execPath, '-e', STUBBORN, ready, 'idle'];
+  const cli = new Cli('record', '--out', join(folder, 'recording.jsonl'), '--', 'env', ...marked, ...early);
+  await vi.waitFor(() => expect(existsSync(ready)).toBe(true), { timeout: 15_000 });
+  // The second one spares the wait for a server that heeds none.
+  const again = setInterval(() => cli.kill('SIGINT'), 50);
+  await cli.exited.finally(() => clearInterval(again));
+  await vi.waitFor(() => expect(bearers()).toEqual([]), { timeout: 5_000 });
+});

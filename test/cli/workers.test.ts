@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { expect, test, vi } from 'vitest';
 import { shareOf, unshareable } from '../../src/cli/workers/shareOf.js';
 import { Cli, configFile, mark, run } from '../support/cli.js';
@@ -55,6 +56,23 @@ test('when the primary is killed its workers stop, with their servers', async ()
   cli.kill('SIGKILL');
   await cli.exited;
   await expect.poll(() => [...pids.filter(isAlive), ...bearers()], { timeout: 60_000 }).toEqual([]);
+});
+
+test('signals while workers start: SIGHUP ends nothing, SIGTERM is a clean stop', async () => {
+  const { env, bearers } = mark();
+  const cli = new Cli('serve', '--config', configFile({ echo: echo(env) }), '--port', '0', '--json', '--workers', '2');
+  const children = (): string => readFileSync(`/proc/${cli.pid}/task/${cli.pid}/children`, 'utf8');
+  await expect.poll(children, { interval: 5, timeout: 20_000 }).not.toBe('');
+  cli.kill('SIGHUP');
+  await cli.event('ready');
+  // One is killed, so that another starts.
+  const [first] = children().split(' ');
+  process.kill(Number(first), 'SIGKILL');
+  await cli.line(/"state":"exited".*SIGKILL/);
+  await expect.poll(() => children().trim().split(' ').length, { interval: 5, timeout: 20_000 }).toBe(2);
+  cli.kill('SIGTERM');
+  expect(await cli.exited).toEqual({ code: 0, signal: null });
+  await expect.poll(() => bearers()).toEqual([]);
 });
 
 test('what workers cannot share is said at once', async () => {

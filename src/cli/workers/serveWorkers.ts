@@ -75,7 +75,7 @@ class Primary {
     cluster.setupPrimary({ silent: false });
     for (const signal of SIGNALS) process.on(signal, () => this.#onSignal(signal));
     // Each worker reads the config anew, or ends: as `serve` does alone.
-    process.on('SIGHUP', () => this.#kill('SIGHUP'));
+    process.on('SIGHUP', () => this.#reload());
     for (let number = 1; number <= this.#options.workers; number++) this.#fork(number);
     await Promise.race([this.#allReady(), once(this.#stop.signal, 'abort')]);
   }
@@ -124,7 +124,8 @@ class Primary {
   ): void {
     const { code, signal, pid, served, lifeMs } = exit;
     if (this.#stop.signal.aborted) {
-      if (code !== 0) process.exitCode = code ?? 1;
+      // One that could not listen to our own signal yet had no servers.
+      if (code !== 0 && signal !== 'SIGTERM') process.exitCode = code ?? 1;
       return;
     }
     // What keeps the first of them from serving keeps the others, too.
@@ -158,6 +159,11 @@ class Primary {
     // A second one is for them as well: they force their stop.
     if (this.#stop.signal.aborted) this.#kill('SIGTERM');
     else void this.#end(signal);
+  }
+
+  /** One that has not said what it serves may not listen to signals yet, and reads the config as it is now anyway. */
+  #reload(): void {
+    for (const worker of this.#ready.keys()) worker.process.kill('SIGHUP');
   }
 
   #kill(signal: NodeJS.Signals): void {

@@ -63,8 +63,16 @@ export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<vo
   const env = Object.fromEntries(
     Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined),
   );
+  // Before there is a server, since a signal while it is being started must not leave it behind.
+  const stopping = new AbortController();
+  const end = (): void => {
+    stopping.abort();
+    void server?.stop().finally(() => process.exit(0));
+  };
+  if (!deaf) onStopSignals(end);
   const child = await ManagedProcess.spawn(name, { command, args, env });
   server = child;
+  if (stopping.signal.aborted) return end();
   process.stdout.on('error', () => undefined);
   child.stdin.on('error', () => undefined);
   const wire: LineWire = new LineWire({
@@ -108,8 +116,6 @@ export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<vo
   });
   child.stdout.on('data', (chunk: Buffer) => void lines.push(chunk));
   child.onStderr((line) => void process.stderr.write(`${line}\n`));
-  const end = (): void => void child.stop().finally(() => process.exit(0));
-  if (!deaf) onStopSignals(end);
   child.onExit(({ exitCode, signal }) => {
     lines.end();
     if (!deaf)

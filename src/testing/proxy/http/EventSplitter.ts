@@ -7,21 +7,36 @@ export interface StreamEvent {
   readonly data: string | undefined;
 }
 
-const BLANK_LINE = /\r\n\r\n|\n\n|\r\r/;
+/** Larger than any event a test sends, and still a bound. */
+const MAX_EVENT_CHARS = 256 * 2 ** 20;
+/** Of a blank line, at the end of what has come. */
+const BROKEN_OFF_CHARS = 3;
 
 /** Cuts an event stream into its events, so that each can be passed on as it came. */
 export class EventSplitter {
   readonly #decoder = new StringDecoder('utf8');
+  readonly #blankLine = /\r\n\r\n|\n\n|\r\r/g;
+  readonly #maxChars: number;
   #rest = '';
 
+  constructor(maxChars = MAX_EVENT_CHARS) {
+    this.#maxChars = maxChars;
+  }
+
+  /** @throws when an event has more than `maxChars` */
   push(chunk: Buffer): StreamEvent[] {
-    this.#rest += this.#decoder.write(chunk);
+    const text = this.#rest + this.#decoder.write(chunk);
     const events: StreamEvent[] = [];
-    for (let blank = BLANK_LINE.exec(this.#rest); blank !== null; blank = BLANK_LINE.exec(this.#rest)) {
-      const until = blank.index + blank[0].length;
-      events.push(parsed(this.#rest.slice(0, until)));
-      this.#rest = this.#rest.slice(until);
+    // What was looked through is not looked through again.
+    this.#blankLine.lastIndex = Math.max(0, this.#rest.length - BROKEN_OFF_CHARS);
+    let from = 0;
+    while (this.#blankLine.exec(text) !== null) {
+      const until = this.#blankLine.lastIndex;
+      events.push(parsed(text.slice(from, until)));
+      from = until;
     }
+    this.#rest = text.slice(from);
+    if (this.#rest.length > this.#maxChars) throw new Error(`an event of more than ${this.#maxChars} characters`);
     return events;
   }
 

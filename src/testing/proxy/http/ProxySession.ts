@@ -9,6 +9,7 @@ import { isAnswer, parseMessage, type RpcId, type RpcMessage, type RpcRequest } 
 import type { ClientPort, WireCall } from '../../wire/WireCall.js';
 import { EffectTally } from '../EffectTally.js';
 import { EventSplitter, type StreamEvent } from './EventSplitter.js';
+import { hasRoom } from './hasRoom.js';
 import type { Posted, ProxyHost } from './ProxyHost.js';
 import { failed, passOn, sharedHeaders } from './Upstream.js';
 
@@ -158,7 +159,10 @@ export class ProxySession {
       if (data === undefined || data === '') flight.port.write(Buffer.from(raw));
       else this.#heard(data, flight);
     };
-    for await (const chunk of got) for (const event of splitter.push(chunk as Buffer)) take(event);
+    for await (const chunk of got) {
+      for (const event of splitter.push(chunk as Buffer)) take(event);
+      await hasRoom(flight.res);
+    }
     const last = splitter.end();
     if (last !== undefined) take(last);
   }

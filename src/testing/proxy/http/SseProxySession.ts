@@ -7,6 +7,7 @@ import { isAnswer, parseMessage, type RpcId, type RpcMessage } from '../../wire/
 import type { ClientPort, WireCall } from '../../wire/WireCall.js';
 import { EffectTally } from '../EffectTally.js';
 import { EventSplitter, type StreamEvent } from './EventSplitter.js';
+import { hasRoom } from './hasRoom.js';
 import type { Posted, ProxyHost } from './ProxyHost.js';
 import { failed, passOn, sharedHeaders } from './Upstream.js';
 
@@ -62,7 +63,10 @@ export class SseProxySession {
       else if (data === undefined || data === '') this.#res.write(raw);
       else this.#heard(data, raw);
     };
-    for await (const chunk of got) for (const event of splitter.push(chunk as Buffer)) take(event);
+    for await (const chunk of got) {
+      for (const event of splitter.push(chunk as Buffer)) take(event);
+      await hasRoom(this.#res);
+    }
     if (!this.#wire.stalled) this.#res.end();
   }
 

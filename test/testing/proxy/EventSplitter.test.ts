@@ -1,0 +1,31 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { EventSplitter } from '../../../src/testing/proxy/http/EventSplitter.js';
+
+test('events are the same however a stream is cut', () => {
+  const part = fc.constantFrom('data: é', 'event: x', ':', '\n', '\r\n', '\r', '\n\n', '\r\n\r\n', '\r\r');
+  fc.assert(
+    fc.property(fc.array(part), fc.array(fc.nat(20)), (parts, cuts) => {
+      // A CR that ends a chunk may be half of a line end: it is not cut there, as no writer of whole lines does.
+      const bytes = Buffer.from(parts.join(''));
+      const whole = new EventSplitter();
+      const pieces = new EventSplitter();
+      const events = [];
+      let from = 0;
+      for (const cut of cuts) {
+        let until = Math.min(bytes.length, from + cut);
+        while (bytes[until - 1] === 0x0d && until < bytes.length) until++;
+        events.push(...pieces.push(bytes.subarray(from, until)));
+        from = until;
+      }
+      events.push(...pieces.push(bytes.subarray(from)));
+      expect([events, pieces.end()]).toEqual([whole.push(bytes), whole.end()]);
+    }),
+  );
+});
+
+test('an event without an end is refused at a bound', () => {
+  const splitter = new EventSplitter(100);
+  splitter.push(Buffer.alloc(100, 'x'));
+  expect(() => splitter.push(Buffer.from('x'))).toThrow('an event of more than 100 characters');
+});
