@@ -185,12 +185,28 @@ test('line breaks between values are white space: no client can end a message to
   }
 });
 
+test('nor by characters in strings that some readers take for the end of a line', async () => {
+  const client = new RawClient(`${await start()}/servers/v/mcp`);
+  await client.initialize('2025-11-25', {});
+  // Latin-1 alone, and not: strings are kept in two ways.
+  for (const said of ['a\u0085b\\n\u0085', 'a\u2028\u0085\u2029\u2028b']) {
+    const body = `{"jsonrpc":"2.0","id":4,"method":"tools/call","params":{"name":"echo","arguments":{"${said}":"${said}"}}}`;
+    const { text } = await exchange(client.url, { headers: client.headers, body });
+    const { line } = (JSON.parse(text) as { error: { data: { line: string } } }).error.data;
+    const escaped = said.replace(
+      /[\u0085\u2028\u2029]/g,
+      (each) => `\\u${each.charCodeAt(0).toString(16).padStart(4, '0')}`,
+    );
+    expect(line).toContain(`"arguments":{"${escaped}":"${escaped}"}`);
+  }
+});
+
 test('nor can it in what it tells and answers', async () => {
   const client = new RawClient(`${await start('bound')}/servers/v/mcp`);
   await client.initialize('2025-11-25', { sampling: {} });
   const post = (body: string) => exchange(client.url, { headers: client.headers, body });
   const injected = '{"jsonrpc":"2.0","method":"notifications/x.example/injected","params":{}}';
-  const spaced = `{"z":1.0,"a":[\r\n${injected}\n]}`;
+  const spaced = `{"z":1.0,"a":[\r\n${injected}\n],"e":"\u2028"}`;
   // As the first of the bound connection, so that the notification reaches a server that is up.
   await post('{"jsonrpc":"2.0","id":1,"method":"tools/list"}');
   await post(`{"jsonrpc":"2.0","method":"notifications/x.example/told","params":${spaced}}`);
@@ -210,7 +226,7 @@ test('nor can it in what it tells and answers', async () => {
   }
   const last = [...text.matchAll(/^data: (.*)$/gm)].at(-1)?.[1] ?? '';
   const { answer, heard } = (JSON.parse(last) as { result: { answer: string; heard: string[] } }).result;
-  const onOneLine = spaced.replace(/[\r\n]+/g, ' ');
+  const onOneLine = spaced.replace(/[\r\n]+/g, ' ').replace('\u2028', '\\u2028');
   expect(answer).toBe(`{"jsonrpc":"2.0","id":"q","result":{"model":"m", "x":${onOneLine}}}`);
   expect(heard).toContain(`{"jsonrpc":"2.0","method":"notifications/x.example/told","params":${onOneLine}}`);
   expect(heard).not.toContain(injected);

@@ -4,6 +4,7 @@ import { QueueFullError } from '../../core/errors.js';
 import { RingQueue } from '../../core/wait/RingQueue.js';
 import type { Call } from '../channel/Call.js';
 import type { Channel } from '../channel/Channel.js';
+import { escapedSeparators } from './escapedSeparators.js';
 
 export interface StdioWriterOptions {
   readonly server: string;
@@ -61,7 +62,8 @@ export class StdioWriter {
     return this.#droppedNotices;
   }
 
-  send(call: Call, text: string): void {
+  send(call: Call, message: string): void {
+    const text = escapedSeparators(message);
     const { server, channel } = this.#options;
     if (!this.#hasRoom(text)) {
       const waiting = this.#calls.size;
@@ -82,8 +84,9 @@ export class StdioWriter {
   }
 
   /** Sends a line that belongs to no waiting call, before those that wait. False when there is no room for it. */
-  post(text: string): boolean {
+  post(message: string): boolean {
     if (this.#closed) return true;
+    const text = escapedSeparators(message);
     const noticeBytes = this.#noticeBytes + text.length + NOTICE_BYTES;
     const { maxUnsentBytes, onNoticesFull } = this.#options;
     const maxNoticeBytes = Math.min(MAX_NOTICE_BYTES, maxUnsentBytes / 2);

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
+import { escapedSeparators } from '../../connection/stdio/escapedSeparators.js';
 import { LineReader } from '../../connection/stdio/LineReader.js';
 import type { Clock } from '../../core/clock.js';
 import { StallWatch } from './StallWatch.js';
@@ -75,7 +76,8 @@ export class ClientPipe {
   send(text: string): void {
     const { output } = this.#options;
     if (!output.writable) return;
-    this.#writes.write(`${/[\r\n]/.test(text) ? text.replace(/[\r\n]+/g, ' ') : text}\n`);
+    const line = /[\r\n]/.test(text) ? text.replace(/[\r\n]+/g, ' ') : text;
+    this.#writes.write(`${escapedSeparators(line)}\n`);
   }
 
   /** The same for what may be lost: dropped while the client reads too slowly. */
