@@ -15,7 +15,8 @@ export function waitsItsTurn(response: ServerResponse): boolean {
 export function endWithSocket(response: ServerResponse): void {
   if (!waitsItsTurn(response) || response.destroyed) return;
   const { socket } = response.req;
-  if (socket.destroyed) {
+  // A request that was destroyed has none.
+  if (socket?.destroyed !== false) {
     end(response);
     return;
   }

@@ -69,7 +69,7 @@ export class SessionFinder {
 
   #takeUp(id: string, endpoint: Endpoint, response: ServerResponse): Session | undefined {
     try {
-      const session = this.#sessions.takeUp(id, endpoint, response.req.socket.remoteAddress);
+      const session = this.#sessions.takeUp(id, endpoint, response.req.socket?.remoteAddress);
       if (session === undefined) refuse(response, 404, NO_SESSION);
       return session;
     } catch (error) {

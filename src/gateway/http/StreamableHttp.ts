@@ -191,7 +191,7 @@ export class StreamableHttp {
         protocolVersion,
         capabilities: capabilitiesOf(params),
         clientInfo: clientInfoOf(params?.['clientInfo']),
-        address: response.req.socket.remoteAddress,
+        address: response.req.socket?.remoteAddress,
       });
       const info = await endpoint.info(session, AbortSignal.any([gone.signal, session.signal]));
       if (response.destroyed) return void (await this.#sessions.end(session));

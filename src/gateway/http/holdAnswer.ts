@@ -95,7 +95,7 @@ export function holdWaiting(response: ServerResponse, bytes: number, bounds: Ans
     const { socket, req } = response;
     held.cuts.cut(response, 'no_room', NO_ROOM);
     // One that waits behind another has no socket of its own yet.
-    if (socket === null) req.socket.destroy();
+    if (socket === null) req.socket?.destroy();
   }
 }
 
@@ -109,7 +109,7 @@ export function holdTurn(response: ServerResponse, { held }: AnswerBounds): void
     response.once('close', () => held.giveBack(EXCHANGE_BYTES));
     return;
   }
-  response.req.socket.destroy();
+  response.req.socket?.destroy();
   response.destroy();
 }
 
@@ -131,4 +131,4 @@ const isGone = ({ destroyed, req: { socket } }: ServerResponse): boolean =>
   destroyed || (isSocket(socket) && socket.destroyed);
 
 /** What stands for a request of the fetch standard has none. */
-const isSocket = (socket: Socket): boolean => typeof socket.once === 'function';
+const isSocket = (socket: Socket): boolean => typeof socket?.once === 'function';

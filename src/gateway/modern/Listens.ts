@@ -63,7 +63,7 @@ export class Listens {
     const { bounds, maxOpen, logger, onDrop } = this.#options;
     const gone = sharedAbort();
     const place: Place = {
-      origin: addressOrigin(response.req.socket.remoteAddress),
+      origin: addressOrigin(response.req.socket?.remoteAddress),
       end: () => (place.stream === undefined ? gone.abort(full(maxOpen)) : place.stream.end()),
     };
     if (this.#places.size >= maxOpen && !this.#makeRoom(place.origin)) {

@@ -215,7 +215,7 @@ export class HttpFront {
   #failed(error: unknown, response: ServerResponse): void {
     const { logger } = this.#options;
     // The request itself is destroyed as soon as its body was read.
-    if (response.destroyed || response.req.socket.destroyed) {
+    if (response.destroyed || response.req.socket?.destroyed) {
       logger.debug({ error }, 'a client went away');
       response.destroy();
     } else {

@@ -116,7 +116,8 @@ export class SseFront {
     });
   }
 
-  #enter(endpoint: Endpoint, { socket: { remoteAddress: address } }: IncomingMessage): SseClient {
+  #enter(endpoint: Endpoint, { socket }: IncomingMessage): SseClient {
+    const address = socket?.remoteAddress;
     const { settings, held, clock } = this.#options;
     const bounds = { ...settings, held };
     const origin = addressOrigin(address);

@@ -85,7 +85,7 @@ export class Admission {
     }
     let user = this.#local.get(request.socket);
     try {
-      const address = request.socket.remoteAddress;
+      const address = request.socket?.remoteAddress;
       const ask = async (): Promise<User | undefined> => this.#authenticate({ method, url, headers, address });
       user ??= await within(ask(), this.#bounds);
     } catch (error) {

@@ -122,6 +122,34 @@ test('what cannot be had of a body that was read in front is told at once; HTTP/
   await once(next.close(), 'close');
 });
 
+test('a request that its host has paused, or destroyed, is answered', async () => {
+  const failures: unknown[] = [];
+  const onUnhandled = (error: unknown): void => void failures.push(error);
+  process.on('unhandledRejection', onUnhandled);
+  const gateway = closeAfter(new Gateway({ pool: new FakePool({ one: {} }) }));
+  const server = createServer(async (request: IncomingMessage & { body?: unknown }, response) => {
+    if (request.url === '/paused/mcp') {
+      request.pause();
+      await new Promise((resolve) => setImmediate(resolve));
+    } else {
+      for await (const chunk of request) {
+        request.body = JSON.parse(String(chunk));
+        break;
+      }
+    }
+    gateway.handler(request, response);
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  closeAfter({ close: async () => void (await once(server.close(), 'close')) });
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  for (const path of ['paused', 'destroyed']) {
+    const reply = await exchange(`${url}/${path}/mcp`, { headers: HEADERS, body: initialize });
+    expect([path, reply.status, reply.messages[0]?.result !== undefined]).toEqual([path, 200, true]);
+  }
+  process.off('unhandledRejection', onUnhandled);
+  expect(failures).toEqual([]);
+});
+
 test('fetch streams both ways, and an abort or a reader that cancels ends the call', async () => {
   const pool = closeAfter(new StdioPool({ ledger: false }));
   await pool.startServer(everything());

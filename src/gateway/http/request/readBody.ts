@@ -76,6 +76,8 @@ class BodyReader {
     request.on('end', this.#onEnd);
     request.on('close', this.#onGone);
     request.on('error', this.#onGone);
+    // A host may have paused it.
+    request.resume();
   }
 
   /** The proxy waits no longer. */

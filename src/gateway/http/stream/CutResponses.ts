@@ -29,7 +29,7 @@ export class CutResponses {
   /** Cuts it. One whose client has gone by itself is not told of. `why`: what happened, in words. */
   cut(response: ServerResponse, reason: CutReason, why: string): void {
     const { req, destroyed, writableFinished } = response;
-    if (destroyed || writableFinished || req.socket.destroyed) {
+    if (destroyed || writableFinished || req.socket?.destroyed) {
       response.destroy();
       return;
     }
