@@ -60,8 +60,14 @@ test('when the primary is killed its workers stop, with their servers', async ()
 
 test('signals while workers start: SIGHUP ends nothing, SIGTERM is a clean stop', async () => {
   const { env, bearers } = mark();
-  const cli = new Cli('serve', '--config', configFile({ echo: echo(env) }), '--port', '0', '--json', '--workers', '2');
-  const children = (): string => readFileSync(`/proc/${cli.pid}/task/${cli.pid}/children`, 'utf8');
+  const args = ['serve', '--config', configFile({ echo: echo(env) }), '--port', '0', '--json', '--workers', '2'];
+  const childrenOf = ({ pid }: Cli): string => readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8');
+  const stopped = new Cli(...args);
+  await expect.poll(() => childrenOf(stopped), { interval: 5, timeout: 20_000 }).not.toBe('');
+  stopped.kill('SIGTERM');
+  expect([await stopped.exited, stopped.stderr]).toEqual([{ code: 0, signal: null }, '']);
+  const cli = new Cli(...args);
+  const children = (): string => childrenOf(cli);
   await expect.poll(children, { interval: 5, timeout: 20_000 }).not.toBe('');
   cli.kill('SIGHUP');
   await cli.event('ready');

@@ -77,7 +77,10 @@ class Primary {
     // Each worker reads the config anew, or ends: as `serve` does alone.
     process.on('SIGHUP', () => this.#reload());
     for (let number = 1; number <= this.#options.workers; number++) this.#fork(number);
-    await Promise.race([this.#allReady(), once(this.#stop.signal, 'abort')]);
+    await this.#allReady().catch((error: unknown) => {
+      // A stop meanwhile ends the process once its workers have ended.
+      if (!this.#stop.signal.aborted) throw error;
+    });
   }
 
   #fork(number: number): void {
