@@ -1,7 +1,7 @@
 import type { Worker } from 'node:cluster';
 import type { Clock } from '../../core/clock.js';
 import type { FromWorker, ToWorker } from './messages.js';
-import { MAX_WAITING_CHARS, SMALL_CHARS } from './messages.js';
+import { MAX_WAITING_CHARS, waitingChars } from './messages.js';
 
 /** Sessions of which something is noted; beyond it the one that was noted first is forgotten. */
 const MAX_SESSIONS = 100_000;
@@ -21,7 +21,7 @@ export class WorkerHub {
   readonly #workers = new Map<Worker, string>();
   readonly #sessions = new Map<string, Noted>();
   #chars = 0;
-  /** Characters of large messages on their way to each. */
+  /** Characters of what is on its way to each and may be lost. */
   readonly #waiting = new WeakMap<Worker, number>();
 
   constructor(clock: Clock) {
@@ -38,7 +38,7 @@ export class WorkerHub {
         this.#workers.set(worker, message.id);
         return;
       case 'publish':
-        for (const other of this.#workers.keys()) if (other !== worker) this.#pass(other, message.text);
+        for (const other of this.#workers.keys()) if (other !== worker) this.#pass(other, message);
         return;
       case 'note':
         this.#note(message);
@@ -48,18 +48,13 @@ export class WorkerHub {
     }
   }
 
-  /** One that does not read gets no more large messages than it has room for. */
-  #pass(worker: Worker, text: string): void {
-    if (text.length <= SMALL_CHARS) {
-      tell(worker, { type: 'told', text });
-      return;
-    }
-    const waiting = (this.#waiting.get(worker) ?? 0) + text.length;
-    if (waiting > MAX_WAITING_CHARS) return;
+  /** One that does not read gets no more than it has room for. */
+  #pass(worker: Worker, { text, mayBeLost }: Extract<FromWorker, { type: 'publish' }>): void {
+    const chars = waitingChars(text, mayBeLost);
+    const waiting = (this.#waiting.get(worker) ?? 0) + chars;
+    if (chars > 0 && waiting > MAX_WAITING_CHARS) return;
     this.#waiting.set(worker, waiting);
-    tell(worker, { type: 'told', text }, () =>
-      this.#waiting.set(worker, (this.#waiting.get(worker) ?? 0) - text.length),
-    );
+    tell(worker, { type: 'told', text }, () => this.#waiting.set(worker, (this.#waiting.get(worker) ?? 0) - chars));
   }
 
   #answer(what: 'notes' | 'alive', key: string): unknown {

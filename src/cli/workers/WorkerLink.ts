@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { ReplicaLink } from '../../gateway/replicas/ReplicaLink.js';
 import type { FromWorker, ToWorker } from './messages.js';
-import { MAX_WAITING_CHARS, SMALL_CHARS } from './messages.js';
+import { MAX_WAITING_CHARS, waitingChars } from './messages.js';
 
 /** The other workers, by way of the primary process. */
 export class WorkerLink implements ReplicaLink {
@@ -10,8 +10,10 @@ export class WorkerLink implements ReplicaLink {
   readonly #listeners = new Set<(message: string) => void>();
   readonly #asked = new Map<number, (value: unknown) => void>();
   #next = 1;
-  /** Characters of large messages that the primary has not read yet. */
+  /** Characters of what may be lost and the primary has not read yet, as far as is known. */
   #waiting = 0;
+  /** It was asked behind some of them. */
+  #asking = false;
 
   constructor(tell: (message: FromWorker) => void) {
     this.#tell = tell;
@@ -26,15 +28,23 @@ export class WorkerLink implements ReplicaLink {
     this.#asked.delete(message.id);
   }
 
-  publish(text: string): void {
-    const large = text.length > SMALL_CHARS;
-    if (large && this.#waiting + text.length > MAX_WAITING_CHARS) return;
-    this.#tell({ type: 'publish', text });
-    if (!large) return;
-    this.#waiting += text.length;
-    // What is asked behind it is answered once it was read.
+  publish(text: string, mayBeLost = false): void {
+    const chars = waitingChars(text, mayBeLost);
+    if (chars > 0 && this.#waiting + chars > MAX_WAITING_CHARS) return;
+    this.#tell({ type: 'publish', text, ...(mayBeLost && { mayBeLost }) });
+    this.#waiting += chars;
+    if (chars > 0) this.#askBehind();
+  }
+
+  /** What is asked behind all that was told is answered once that was read: one question at a time. */
+  #askBehind(): void {
+    if (this.#asking) return;
+    this.#asking = true;
+    const before = this.#waiting;
     void this.#ask('alive', this.id).then(() => {
-      this.#waiting -= text.length;
+      this.#asking = false;
+      this.#waiting -= before;
+      if (this.#waiting > 0) this.#askBehind();
     });
   }
 

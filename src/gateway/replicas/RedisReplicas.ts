@@ -33,9 +33,11 @@ export const REDIS_REPLICAS_DEFAULTS = Object.freeze({
 
 /** A message that is longer is not told to others. */
 const MAX_MESSAGE_BYTES = 8 * 1_024 * 1_024;
-/** Clients' answers of so many bytes may be on their way to the store at once; the next is not told. */
+/** What clients say may be on its way to the store at once in so many bytes; the next is not told. */
 const MAX_SENDING_BYTES = 32 * 1_024 * 1_024;
-/** A message of fewer bytes is always told: a changed list, an ended session. */
+/** What a message takes beside its text, about. */
+const MESSAGE_BYTES = 512;
+/** Another message of fewer bytes is always told: a changed list, an ended session. */
 const SMALL_BYTES = 64 * 1_024;
 
 /**
@@ -84,10 +86,10 @@ export class RedisReplicas implements ReplicaLink, Closeable, AsyncDisposable {
     this.#subscriber.subscribe(this.#channel).catch((error: unknown) => this.#failed(error));
   }
 
-  publish(message: string): void {
-    const bytes = Buffer.byteLength(message);
+  publish(message: string, mayBeLost = false): void {
+    const bytes = Buffer.byteLength(message) + MESSAGE_BYTES;
     if (this.#scope.closing || bytes > MAX_MESSAGE_BYTES) return;
-    if (bytes > SMALL_BYTES && this.#sendingBytes + bytes > MAX_SENDING_BYTES) return;
+    if ((mayBeLost || bytes > SMALL_BYTES) && this.#sendingBytes + bytes > MAX_SENDING_BYTES) return;
     this.#sendingBytes += bytes;
     this.#commands
       .call('PUBLISH', this.#channel, `${this.id} ${message}`)

@@ -5,8 +5,8 @@
 export interface ReplicaLink {
   /** Names this replica among the others: 8 hexadecimal digits. */
   readonly id: string;
-  /** Tells all other replicas. Never throws. */
-  publish(message: string): void;
+  /** Tells all other replicas. Never throws. `mayBeLost`: clients say such at will, so that it is not told while too much waits. */
+  publish(message: string, mayBeLost?: boolean): void;
   /** Hears what others publish, and `onGap` when some of it may have been missed, until disposed. */
   listen(onMessage: (message: string) => void, onGap: () => void): Disposable;
   /** Notes something of a session for all replicas, kept for so long; `undefined` takes it away. */

@@ -32,6 +32,8 @@ export type SessionNotes = Readonly<Record<string, string>>;
 
 /** All replicas hear of a change at once: their clients are told of it once, so long after the first word, in ms. */
 const TOGETHER_MS = 250;
+/** What clients say at will: it may be lost where too much of it waits. */
+const BY_CLIENTS: ReadonlySet<ReplicaMessage['type']> = new Set(['cancelled', 'answered', 'set']);
 const NOT_NOTED = 'other replicas could not be told of a session';
 /** Changes that wait to be told; beyond it one is told at once. */
 const MAX_WAITING = 1_000;
@@ -166,7 +168,7 @@ export class Replicas implements Disposable {
   #tell(message: ReplicaMessage): void {
     const { link, logger } = this.#options;
     try {
-      link.publish(JSON.stringify(message));
+      link.publish(JSON.stringify(message), BY_CLIENTS.has(message.type));
     } catch (error) {
       logger.warn({ error: messageOf(error) }, 'other replicas could not be told');
     }
