@@ -66,10 +66,11 @@ export class WorkerHub {
   #note({ session, name, text, lifeMs }: Extract<FromWorker, { type: 'note' }>): void {
     const nowMs = this.#clock.now();
     const noted = this.#sessions.get(session) ?? { notes: new Map<string, string>(), untilMs: 0 };
-    this.#chars -= charsOf(noted);
+    // Not all of them are counted anew: a client may have many, and set one again and again.
+    this.#chars -= charsIn(noted, name);
     if (text === undefined) noted.notes.delete(name);
     else noted.notes.set(name, text);
-    this.#chars += charsOf(noted);
+    this.#chars += charsIn(noted, name);
     noted.untilMs = nowMs + lifeMs;
     this.#sessions.delete(session);
     this.#sessions.set(session, noted);
@@ -81,10 +82,15 @@ export class WorkerHub {
   }
 }
 
-function charsOf({ notes }: Noted): number {
+function charsOf(noted: Noted): number {
   let chars = 0;
-  for (const [name, text] of notes) chars += name.length + text.length;
+  for (const name of noted.notes.keys()) chars += charsIn(noted, name);
   return chars;
+}
+
+function charsIn({ notes }: Noted, name: string): number {
+  const text = notes.get(name);
+  return text === undefined ? 0 : name.length + text.length;
 }
 
 /** A worker that is going hears nothing any more. */

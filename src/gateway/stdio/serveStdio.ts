@@ -61,7 +61,7 @@ export function serveStdio(host: StdioFrontHost, given: StdioFrontOptions): Prom
     output: output ?? process.stdout,
     url: new URL(path, 'http://localhost'),
     connect: () => {
-      const [ours, theirs] = duplexPair();
+      const [ours, theirs] = connectedPair();
       if (user !== undefined) admission?.trust(theirs, user);
       server.emit('connection', asSocket(theirs));
       return ours;
@@ -74,6 +74,14 @@ export function serveStdio(host: StdioFrontHost, given: StdioFrontOptions): Prom
     logger,
   });
   return bridge.run();
+}
+
+/** Both ends of a connection. Of one that is destroyed Node 20 tells the other nothing: a call that is given up would go on for ever. */
+function connectedPair(): [Duplex, Duplex] {
+  const [ours, theirs] = duplexPair();
+  ours.once('close', () => theirs.destroy());
+  theirs.once('close', () => ours.destroy());
+  return [ours, theirs];
 }
 
 /** Node's server ends a connection by what sockets have and other streams lack. */

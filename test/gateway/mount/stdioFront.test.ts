@@ -11,7 +11,7 @@ interface Answer {
 }
 
 /** A client over two pipes. */
-function client(gateway: Gateway) {
+function client(gateway: Gateway, graceMs?: number) {
   const [input, output] = [new PassThrough(), new PassThrough()];
   const heard: Answer[] = [];
   let text = '';
@@ -20,7 +20,7 @@ function client(gateway: Gateway) {
     text = lines.pop() ?? '';
     heard.push(...lines.map((line) => JSON.parse(line) as Answer));
   });
-  const over = gateway.serveStdio({ input, output, path: '/servers/a/mcp' });
+  const over = gateway.serveStdio({ input, output, path: '/servers/a/mcp', ...(graceMs !== undefined && { graceMs }) });
   const say = (message: object): unknown => input.write(`${JSON.stringify({ jsonrpc: '2.0', ...message })}\n`);
   const end = async (): Promise<void> => {
     input.end();
@@ -57,4 +57,25 @@ test('a session over stdio lasts, with many calls at once, and Node warns of not
   // No other session was opened in place of one that was lost.
   expect(heard.filter(({ method }) => method !== undefined)).toEqual([]);
   expect(warned).toEqual([]);
+});
+
+test.each(['cancels', 'leaves'])('a client that %s ends its call in flight, and nothing of it stays', async (what) => {
+  const pool = new FakePool({
+    a: { capabilities: { tools: {} }, methods: { 'tools/call': () => new Promise(() => undefined) } },
+  });
+  const gateway = closeAfter(new Gateway({ pool, port: 0 }));
+  const { say, end } = client(gateway, 0);
+  const _meta = {
+    'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+    'io.modelcontextprotocol/clientCapabilities': {},
+    'io.modelcontextprotocol/clientInfo': { name: 'pipe', version: '1' },
+  };
+  say({ id: 1, method: 'tools/call', params: { name: 'say', _meta } });
+  const signals = () => pool.calls.filter(({ method }) => method === 'tools/call').map(({ options }) => options.signal);
+  await expect.poll(signals).toHaveLength(1);
+  if (what === 'cancels') say({ method: 'notifications/cancelled', params: { requestId: 1 } });
+  else await end();
+  await expect.poll(() => signals()[0]?.aborted).toBe(true);
+  await expect.poll(() => gateway.stats).toMatchObject({ inFlight: 0, connections: 0, heldBytes: 0 });
+  await end();
 });
