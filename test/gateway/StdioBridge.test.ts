@@ -66,3 +66,49 @@ test.each<[string, number, Record<string, string>, string, string]>([
     expect(JSON.parse(text)).toMatchObject({ id: 'ab', error: { code: expect.any(Number) } });
   server.close();
 });
+
+const ARRAY =
+  '[{"jsonrpc":"2.0","id":1,"method":"ping"},{"jsonrpc":"2.0","id":"b","method":"tools/call"},{"jsonrpc":"2.0","method":"x"}]';
+const [ONE, TWO] = [
+  '{"jsonrpc":"2.0","id":1,"result":{}}',
+  '{"jsonrpc":"2.0","id":"b","error":{"code":1,"message":"m"}}',
+];
+const JSON_TYPE = 'application/json';
+
+test.each<[string, number, string, string, readonly string[]]>([
+  ['an array of answers', 200, JSON_TYPE, `[${ONE},${TWO}]`, []],
+  ['answers as events', 200, STREAM, `data: ${ONE}\n\ndata: ${TWO}\n\n`, []],
+  ['one answer, and its end', 200, STREAM, `data: ${ONE}\n\n`, ['the response ended without an answer']],
+  ['one answer, and a cut', 200, STREAM, `data: ${ONE}\n\nCUT`, ['outcome of an array of messages unknown']],
+  ['half of it', 200, JSON_TYPE, `[${ONE}CUT`, ['outcome of', 'outcome of']],
+  ['a page', 200, 'text/html', '<h1>hello</h1>', ['content type text/html: hello', 'content type text/html: hello']],
+  ['a refusal', 503, 'text/plain', 'busy', ['HTTP 503', 'HTTP 503']],
+  ['nothing', 202, JSON_TYPE, '', ['the response ended without', 'the response ended without']],
+  ['no response', 0, JSON_TYPE, '', ['outcome of', 'outcome of']],
+])(
+  '%s to an array of `connect`: each request of it is answered, or told why not',
+  async (_, status, type, body, why) => {
+    const server = createServer((req, res) => {
+      req.resume().on('end', () => {
+        if (status === 0) return void res.destroy();
+        res.writeHead(status, { 'content-type': type });
+        if (!body.endsWith('CUT')) return void res.end(body);
+        res.write(body.slice(0, -'CUT'.length), () => setImmediate(() => res.destroy()));
+      });
+    });
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    const input = new PassThrough();
+    const output = new PassThrough({ encoding: 'utf8' });
+    const bounds = { maxMessageBytes: 1e6, maxBufferedBytes: 1e6, stallTimeoutMs: 30_000, graceMs: 30_000 };
+    const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`);
+    const over = new StdioBridge({ input, output, url, ...bounds }).run();
+    input.end(`${ARRAY}\n`);
+    await over;
+    server.close();
+    const lines = String(output.read()).trim().split('\n');
+    const told = lines.flatMap((line) => JSON.parse(line) as { id: unknown; error?: { message: string } }[]);
+    expect(told.map(({ id }) => id)).toEqual([1, 'b']);
+    const failures = told.flatMap(({ error }) => (error === undefined || error.message === 'm' ? [] : [error.message]));
+    expect(failures).toEqual(why.map((each) => expect.stringContaining(each)));
+  },
+);

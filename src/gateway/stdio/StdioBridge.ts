@@ -15,7 +15,7 @@ import { SingleFlight } from '../../core/wait/SingleFlight.js';
 import { sharedAbort } from '../../core/wait/sharedAbort.js';
 import { cancelledKey, classify, type Incoming, idKey, idTextOf, type RequestMessage } from '../rpc/envelope.js';
 import { type Failure, failureOf, failureText } from '../rpc/failure.js';
-import { isClosing, meaningOf, noAnswer, refusalOf } from './answers.js';
+import { ARRAY, answerArray, isClosing, meaningOf, noAnswer, refusalOf } from './answers.js';
 import { ClientPipe } from './ClientPipe.js';
 import { HttpLink, LinkError } from './HttpLink.js';
 import { ACCEPT, HttpSession } from './HttpSession.js';
@@ -110,30 +110,38 @@ export class StdioBridge {
       this.#fail(JSON.stringify(message.id), { code: RPC_CODES.invalidRequest, message: message.why });
       return;
     }
-    const run = this.#take(line, message).finally(() => this.#running.delete(run));
+    const work = message === undefined ? this.#array(line, parsed as readonly unknown[]) : this.#take(line, message);
+    const run = work.finally(() => this.#running.delete(run));
     this.#running.add(run);
   }
 
   /** Never rejects. */
-  async #take(line: string, message: Incoming | undefined): Promise<void> {
+  async #array(line: string, messages: readonly unknown[]): Promise<void> {
+    await this.#opening;
+    const fail = (idText: string, failure: Failure): void => this.#fail(idText, failure);
+    const sink = { pipe: this.#pipe, fail, logger: this.#logger, trusted: this.#options.connect !== undefined };
+    await answerArray(messages, () => this.#post(line, ARRAY), sink);
+  }
+
+  /** Never rejects. */
+  async #take(line: string, message: Incoming): Promise<void> {
     try {
-      if (message?.kind === 'request' && message.method === 'initialize') {
+      if (message.kind === 'request' && message.method === 'initialize') {
         this.#opening = this.#request(line, message).catch((error: unknown) => this.#onFailure(message, error));
         return await this.#opening;
       }
-      if (message?.kind === 'request') {
+      if (message.kind === 'request') {
         const version = modernVersionOf(message.params);
         if (version !== undefined) return await this.#modernRequest(line, message, version);
         await this.#opening;
         return await this.#request(line, message);
       }
-      if (message?.kind === 'notification' && this.#cancelModern(message)) return;
+      if (message.kind === 'notification' && this.#cancelModern(message)) return;
       await this.#opening;
       const response = await this.#post(line, '');
-      if (message === undefined) return await readResponse(response, { onMessage: (text) => this.#pipe.send(text) });
       response.resume();
     } catch (error) {
-      if (message?.kind === 'request') this.#onFailure(message, error);
+      if (message.kind === 'request') this.#onFailure(message, error);
       else this.#logger.debug({ error: messageOf(error) }, 'a message of the client was not delivered');
     }
   }

@@ -1,9 +1,14 @@
 import type { IncomingMessage } from 'node:http';
 import { skipJson, skipSpace, skipString } from '../../connection/channel/codec/skipJson.js';
 import { excerpt } from '../../connection/net/body/statusError.js';
+import { isObject } from '../../connection/protocol/objectOf.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
-import { ProtocolError, show } from '../../core/errors.js';
-import type { Failure } from '../rpc/failure.js';
+import { messageOf, OutcomeUnknownError, PoolkitError, ProtocolError, show } from '../../core/errors.js';
+import type { Logger } from '../../core/logger.js';
+import { classify } from '../rpc/envelope.js';
+import { type Failure, failureOf } from '../rpc/failure.js';
+import type { ClientPipe } from './ClientPipe.js';
+import { isEventStream, readResponse, textOf } from './readResponse.js';
 
 const QUOTE = 0x22;
 const COMMA = 0x2c;
@@ -66,4 +71,82 @@ export function noAnswer(method: string, { statusCode, headers }: IncomingMessag
     'gateway',
     `it answered ${method} with ${statusCode}, content type ${type}${said && `: ${said}`}`,
   );
+}
+
+/** What errors call the messages of an array. */
+export const ARRAY = 'an array of messages';
+
+/** What becomes of the messages of an array. */
+export interface ArraySink {
+  readonly pipe: Pick<ClientPipe, 'send' | 'offer'>;
+  fail(idText: string, failure: Failure): void;
+  readonly logger: Logger;
+  /** A gateway in this process needs no proof of its answers, which would hold up all that it serves. */
+  readonly trusted: boolean;
+}
+
+/** How answers of our own begin, with their ids. */
+const OWN_ANSWER = /^\{"jsonrpc":"2\.0","id":("(?:[^"\\]|\\.){0,200}"|-?\d{1,15}),"(?:result|error)":/;
+const ID_CHARS = 1_024;
+
+/** Hands on what comes for the messages of an array. Each request of it is answered, or told why it is not. Never rejects. */
+export async function answerArray(
+  messages: readonly unknown[],
+  post: () => Promise<IncomingMessage>,
+  sink: ArraySink,
+): Promise<void> {
+  const open = new Set<string>();
+  for (const each of messages.map((message) => classify(message))) {
+    if (each.kind === 'request' || (each.kind === 'invalid' && each.id !== null)) open.add(JSON.stringify(each.id));
+  }
+  const asked = open.size;
+  // A refusal of what has no id is told once.
+  const ids = (): Iterable<string> => (asked > 0 ? open : ['null']);
+  const failAll = (failure: Failure): void => {
+    for (const idText of ids()) sink.fail(idText, failure);
+  };
+  try {
+    const response = await post();
+    const stream = isEventStream(response);
+    const { statusCode = 0, headers } = response;
+    if (statusCode >= 300 && !stream) {
+      failAll(refusalOf(await textOf(response), statusCode, headers.location));
+      return;
+    }
+    const onMessage = (text: string): void => {
+      const kind = kindOf(text, open, sink.trusted);
+      if (kind === 'answer') sink.pipe.send(text);
+      else if (kind === 'message' && stream) sink.pipe.offer(text);
+      else if (stream) sink.logger.debug({ method: ARRAY }, 'an event answers no call of its stream');
+      else throw noAnswer(ARRAY, response, text);
+    };
+    await readResponse(response, { onMessage });
+    if (open.size > 0) throw new Error('the response ended without an answer');
+  } catch (error) {
+    const known = error instanceof PoolkitError;
+    const told = known ? error : new OutcomeUnknownError('gateway', ARRAY, messageOf(error), { cause: error });
+    failAll(failureOf(told, sink.logger));
+  }
+}
+
+/** The same of a text that comes for an array. Those of `open` that it answers are open no longer. */
+function kindOf(text: string, open: Set<string>, trusted: boolean): 'answer' | 'message' | undefined {
+  if (trusted && text.startsWith('[')) {
+    open.clear();
+    return 'answer';
+  }
+  const own = trusted ? OWN_ANSWER.exec(text.slice(0, ID_CHARS))?.[1] : undefined;
+  if (own !== undefined && open.delete(JSON.stringify(JSON.parse(own)))) return 'answer';
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (isObject(parsed) && 'method' in parsed) return 'message';
+  const answers = Array.isArray(parsed) ? parsed : [parsed];
+  const ids = answers.map((each: unknown) => (isObject(each) && !('method' in each) ? each['id'] : undefined));
+  if (ids.length === 0 || ids.includes(undefined)) return undefined;
+  // Of a message that is none the id is null.
+  return ids.map((id) => open.delete(JSON.stringify(id)) || id === null).includes(true) ? 'answer' : undefined;
 }

@@ -5,7 +5,7 @@ import { closeAfter } from '../../support/closeAfter.js';
 import { FakePool } from '../../support/FakePool.js';
 
 interface Answer {
-  readonly id?: number;
+  readonly id?: number | string | null;
   readonly result?: { readonly content?: unknown };
   readonly method?: string;
 }
@@ -18,15 +18,16 @@ function client(gateway: Gateway, graceMs?: number) {
   output.setEncoding('utf8').on('data', (chunk: string) => {
     const lines = (text + chunk).split('\n');
     text = lines.pop() ?? '';
-    heard.push(...lines.map((line) => JSON.parse(line) as Answer));
+    heard.push(...lines.flatMap((line) => JSON.parse(line) as Answer | Answer[]));
   });
   const over = gateway.serveStdio({ input, output, path: '/servers/a/mcp', ...(graceMs !== undefined && { graceMs }) });
-  const say = (message: object): unknown => input.write(`${JSON.stringify({ jsonrpc: '2.0', ...message })}\n`);
+  const write = (message: object): unknown => input.write(`${JSON.stringify(message)}\n`);
+  const say = (message: object): unknown => write({ jsonrpc: '2.0', ...message });
   const end = async (): Promise<void> => {
     input.end();
     await over;
   };
-  return { heard, say, end };
+  return { heard, say, write, end };
 }
 
 test('a session over stdio lasts, with many calls at once, and Node warns of nothing', async () => {
@@ -77,5 +78,28 @@ test.each(['cancels', 'leaves'])('a client that %s ends its call in flight, and 
   else await end();
   await expect.poll(() => signals()[0]?.aborted).toBe(true);
   await expect.poll(() => gateway.stats).toMatchObject({ inFlight: 0, connections: 0, heldBytes: 0 });
+  await end();
+});
+
+test('the requests of an array are answered, with progress and without', async () => {
+  const tool = async (_: unknown, { onProgress }: { readonly onProgress?: (progress: object) => void }) => {
+    onProgress?.({ progress: 1 });
+    return { content: [] };
+  };
+  const pool = new FakePool({ a: { capabilities: { tools: {} }, methods: { 'tools/call': tool as never } } });
+  const { heard, say, end, write } = client(closeAfter(new Gateway({ pool, port: 0 })));
+  const clientInfo = { name: 'pipe', version: '1' };
+  say({ id: 0, method: 'initialize', params: { protocolVersion: '2025-03-26', capabilities: {}, clientInfo } });
+  await expect.poll(() => heard.length).toBe(1);
+  for (const _meta of [{}, { progressToken: 7 }]) {
+    const before = heard.length;
+    const params = { name: 'say', _meta };
+    write([...['a', 2].map((id) => ({ jsonrpc: '2.0', id, method: 'tools/call', params })), { jsonrpc: '2.0', id: 3 }]);
+    const answers = () => heard.slice(before).filter(({ id }) => id !== undefined);
+    await expect.poll(() => answers().map(({ id }) => id)).toHaveLength(3);
+    expect(new Set(answers().map(({ id }) => id))).toEqual(new Set(['a', 2, 3]));
+  }
+  write([]);
+  await expect.poll(() => heard.at(-1)).toMatchObject({ id: null, error: { code: -32_600 } });
   await end();
 });
