@@ -2,6 +2,8 @@ import { ANSWER_FIRST, ID, ID_LAST, VERSION } from './idAtEdge.js';
 
 /** So many bytes are looked at to each side of what may belong to a message. */
 const WINDOW_BYTES = 256;
+/** And so many behind it, so that those that follow closely are looked at together. */
+const SPAN_BYTES = 1_024;
 /** More messages are not looked for in a line, and in a piece of one. */
 const MAX_IN_LINE = 1_000;
 const MAX_IN_PIECE = 100;
@@ -30,12 +32,13 @@ export function idsInGarbage(line: Buffer): ReadonlySet<number> {
 /** The same for a piece of garbage that began as an answer. */
 export function idsInside(bytes: Buffer, maxMessages = MAX_IN_PIECE): ReadonlySet<number> {
   const ids = new Set<number>();
-  look(bytes, 0, 0, ids);
+  let seen = look(bytes, 0, 0, ids);
   let before = 0;
   for (let left = maxMessages; left > 0; left--) {
     const at = bytes.indexOf(VERSION_KEY, before, 'latin1');
     if (at < 0) break;
-    look(bytes, at, before, ids);
+    // What lies well within that was looked at already: a line of short ones would be looked at over and over.
+    if (at + WINDOW_BYTES > seen) seen = look(bytes, at, before, ids);
     before = at + VERSION_KEY.length;
   }
   const tail = Math.max(0, bytes.length - WINDOW_BYTES);
@@ -50,14 +53,16 @@ export function beginsAsAnswer(line: Buffer): boolean {
   return ANSWER_FIRST.test(line.toString('latin1', 0, WINDOW_BYTES));
 }
 
-/** Around `at`, behind what was looked at `before`. */
-function look(bytes: Buffer, at: number, before: number, ids: Set<number>): void {
+/** Around `at`, behind what was looked at `before`; up to where. */
+function look(bytes: Buffer, at: number, before: number, ids: Set<number>): number {
   const from = Math.max(0, at - WINDOW_BYTES);
-  const text = bytes.toString('latin1', from, at + WINDOW_BYTES);
+  const to = at + SPAN_BYTES;
+  const text = bytes.toString('latin1', from, to);
   for (const [, id] of text.matchAll(BEGUN)) ids.add(Number(id));
   for (const { 1: id, index } of text.matchAll(ENDED)) {
-    if (!isRequest(bytes, before, from, text.slice(0, index))) ids.add(Number(id));
+    if (!ids.has(Number(id)) && !isRequest(bytes, before, from, text.slice(0, index))) ids.add(Number(id));
   }
+  return to;
 }
 
 /** Whether a message is a request, by its keys: `text` is its end up to its id, which begins at `to`; the rest is behind `from`. */
