@@ -42,4 +42,18 @@ test('the same in pieces, wherever they are cut', () => {
     expect(Buffer.concat(out).toString()).toBe(OWN);
   }
   expect(asPrivate({ n: 1 })).toEqual({ n: 1 });
+  // However it is written, a reader takes it for the one that it is told.
+  for (const odd of [
+    '"cacheScope":"private","cacheScope":"public"',
+    '"cacheScop\\u0065":"public"',
+    '"cacheScope":"private","cacheScop\\u0065":"public"',
+  ]) {
+    const told = textOf(asPrivate(Buffer.from(`{${odd},"n":1}`)));
+    expect([odd, JSON.parse(told)]).toEqual([odd, { cacheScope: 'private', n: 1 }]);
+    const out: Buffer[] = [];
+    asPrivateInPieces({ write: (piece) => out.push(piece) > 0 }).write(Buffer.from(`{${odd},"n":1}`));
+    expect([odd, JSON.parse(Buffer.concat(out).toString())]).toEqual([odd, { cacheScope: 'private', n: 1 }]);
+  }
+  const escaped = Buffer.from('{"n":"\\u0041"}');
+  expect(asPrivate(escaped)).toBe(escaped);
 });

@@ -1,4 +1,4 @@
-import { membersOf, memberText, withMembers } from '../../../connection/channel/codec/members.js';
+import { membersOf, memberText, rewritten } from '../../../connection/channel/codec/members.js';
 import type { ResultSink } from '../../../connection/channel/large/ResultSink.js';
 import { RewritingSink } from '../../rpc/RewritingSink.js';
 import { StringRewriter } from '../../rpc/StringRewriter.js';
@@ -14,11 +14,12 @@ export function asPrivate(result: unknown): unknown {
     return hints?.cacheScope === undefined ? result : { ...hints, cacheScope: 'private' };
   }
   const bytes = Buffer.from(result.buffer, result.byteOffset, result.byteLength);
-  if (!bytes.includes(`"${NAME}"`)) return result;
+  // Its name may be written with an escape, or come twice.
+  if (!bytes.includes(`"${NAME}"`) && !bytes.includes('\\u')) return result;
   const text = bytes.toString('utf8');
   const members = membersOf(text);
-  if (members === undefined || memberText(text, members, NAME) === undefined) return result;
-  return Buffer.from(withMembers(text, { [NAME]: PRIVATE }) ?? text);
+  if (members !== undefined && memberText(text, members, NAME) === undefined) return result;
+  return Buffer.from(rewritten(text, { [NAME]: PRIVATE }));
 }
 
 /** The same for one that comes in pieces. */
