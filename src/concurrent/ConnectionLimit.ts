@@ -197,14 +197,7 @@ export class ConnectionLimit {
   }
 
   #evictForWaiters(): void {
-    while (
-      this.waiting > this.#leaving &&
-      this.#evict(
-        ({ idle }) => idle,
-        ({ lastUse }) => lastUse,
-      )
-    )
-      this.#leaving++;
+    while (this.waiting > this.#leaving && this.#evictIdle()) this.#leaving++;
     if (this.waiting === 0) return;
     const { clock, maxHoldMs } = this.#options;
     this.#timer ??= clock.setTimer(() => this.#holdIsOver(), maxHoldMs, { ref: true });
@@ -214,32 +207,39 @@ export class ConnectionLimit {
     this.#timer = undefined;
     if (this.waiting === 0) return;
     // One that was evicted and is still here has calls that run: another may be done sooner.
-    if (
-      this.#evict(
-        ({ idle }) => idle,
-        ({ lastUse }) => lastUse,
-      ) ||
-      this.#evict(
-        () => true,
-        ({ heldSinceMs }) => heldSinceMs,
-      )
-    ) {
-      this.#leaving++;
-    }
+    if (this.#evictIdle() || this.#evictOldest()) this.#leaving++;
     this.#evictForWaiters();
   }
 
-  /** Ends the first by `order` of those that may go and whose end is of use; false when there is none. */
-  #evict(may: (each: Evictable) => boolean, order: (each: Evictable) => number): boolean {
-    const any = this.#othersMayTake();
-    let first: Evictable | undefined;
-    for (const each of this.#options.candidates()) {
-      if (!(any || this.#groups.has(each.group)) || !may(each)) continue;
-      if (first === undefined || order(each) < order(first)) first = each;
-    }
-    first?.evict();
-    return first !== undefined;
+  /** Ends the idle connection used longest ago; false when there is none. */
+  #evictIdle(): boolean {
+    return evictFirst(this.#useful(), (each) => (each.idle ? each.lastUse : undefined));
   }
+
+  /** Ends the connection held longest, when its calls are done; false when there is none. */
+  #evictOldest(): boolean {
+    return evictFirst(this.#useful(), (each) => each.heldSinceMs);
+  }
+
+  /** Those whose end would be of use to one that waits. */
+  *#useful(): Iterable<Evictable> {
+    const any = this.#othersMayTake();
+    for (const each of this.#options.candidates()) if (any || this.#groups.has(each.group)) yield each;
+  }
+}
+
+/** `order`: undefined for one that must not go. */
+function evictFirst(all: Iterable<Evictable>, order: (each: Evictable) => number | undefined): boolean {
+  let first: Evictable | undefined;
+  let least = Number.POSITIVE_INFINITY;
+  for (const each of all) {
+    const place = order(each);
+    if (place === undefined || place >= least) continue;
+    first = each;
+    least = place;
+  }
+  first?.evict();
+  return first !== undefined;
 }
 
 function joined(own: ConnectionPermit, wider: ConnectionPermit): ConnectionPermit {
