@@ -1,9 +1,20 @@
 import type { MiddlewareCall } from '../connection/calls/Middleware.js';
-import { canonical, isExact } from './canonical.js';
+import { paramsTextOf } from '../connection/calls/MiddlewareChain.js';
+import { withMembers } from '../connection/channel/codec/members.js';
+import { canonical, isExact, saysAll } from './canonical.js';
 
-/** A call as text: equal for calls of one principal, session, path and server that ask the same. Undefined where that cannot be told. */
-export function keyOf({ server, path, method, params, caller }: MiddlewareCall): string | undefined {
+/**
+ * A call as text: equal for calls of one principal, session, path and server that ask the same, whatever the order of members and the
+ * white space. Where its params were written by another and their values do not say all of that, only those written alike are equal.
+ * Undefined where that cannot be told.
+ */
+export function keyOf(call: MiddlewareCall, everyone = false): string | undefined {
+  const { server, path, method, params } = call;
+  const caller = everyone ? undefined : call.caller;
   const { _meta: _, ...rest } = params ?? {};
-  if (!isExact(rest)) return undefined;
-  return canonical([caller?.principal, caller?.key, caller?.capabilities, path, server, method, rest]);
+  const written = paramsTextOf(call);
+  const text = written && withMembers(written, { _meta: undefined });
+  if (text === undefined && (written !== undefined || !isExact(rest))) return undefined;
+  const exact = text === undefined || saysAll(rest, text) ? undefined : text;
+  return canonical([caller?.principal, caller?.key, caller?.capabilities, path, server, method, rest, exact]);
 }

@@ -133,6 +133,38 @@ test('coalesce keeps the paths of a gateway apart; a cache stands around pools a
   expect(answered.toSorted()).toEqual(asked.toSorted());
 });
 
+test('coalesce joins no calls of clients whose numbers only their text tells apart, also where middleware changed them', async () => {
+  const { gateway, url } = await served();
+  const written = ['1.0000000000000000001', '1', '1.0000000000000000001', '1'];
+  let together = 0;
+  const all = new Promise<void>((resolve) => {
+    gateway.use((call, next) => {
+      if (++together === written.length) setImmediate(resolve);
+      return next({ params: { ...call.params, added: true } });
+    });
+  });
+  let sent = 0;
+  gateway.use(coalesce({ when: ({ method }) => method === 'tools/call' }));
+  gateway.use(async (_, next) => {
+    sent++;
+    await all;
+    return next();
+  });
+  const { _meta } = LIST.params;
+  const answers = await Promise.all(
+    written.map((number) => {
+      const params = `{"name":"a__one","_meta":${JSON.stringify(_meta)},"arguments":{"n":${number}}}`;
+      const headers = { ...MODERN, 'mcp-method': 'tools/call', 'mcp-name': 'a__one' };
+      return exchange(`${url}/mcp`, {
+        headers,
+        body: `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":${params}}`,
+      });
+    }),
+  );
+  expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
+  expect(sent).toBe(2);
+});
+
 test('what a session hears by itself keeps its order through slow middleware, and what fails there is not heard', async () => {
   const { pool, gateway, url } = await served();
   gateway.use(async (call, next) => {

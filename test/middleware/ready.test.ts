@@ -2,7 +2,7 @@ import { expect, test, vi } from 'vitest';
 import { Bulkhead } from '../../src/concurrent/balance/Bulkhead.js';
 import { MultiServerRateLimiter } from '../../src/concurrent/limiter/MultiServerRateLimiter.js';
 import { CallResult } from '../../src/connection/calls/CallResult.js';
-import type { Middleware } from '../../src/connection/calls/Middleware.js';
+import type { Middleware, MiddlewareCall } from '../../src/connection/calls/Middleware.js';
 import { MiddlewareChain } from '../../src/connection/calls/MiddlewareChain.js';
 import {
   ForbiddenError,
@@ -46,7 +46,10 @@ function through(middleware: Middleware, answer: Answer) {
       from = 'client' as const,
       kind = 'request' as const,
       idempotent = false,
+      text,
     } = {} as {
+      /** The params as they were written. */
+      text?: string;
       principal?: string;
       signal?: AbortSignal;
       server?: string;
@@ -57,11 +60,12 @@ function through(middleware: Middleware, answer: Answer) {
   ): Promise<CallResult> => {
     const caller = principal === undefined ? undefined : { principal };
     const origin = { kind, from, server, method, caller, idempotent, era: () => undefined };
-    return chain.run(origin, params, signal === undefined ? {} : { signal }, async (passed) => {
+    const end = async (passed: MiddlewareCall): Promise<CallResult> => {
       passed.signal.throwIfAborted();
       asked++;
       return CallResult.of(await answer(passed.params, passed.attempt));
-    });
+    };
+    return chain.run(origin, params, signal === undefined ? {} : { signal }, end, text);
   };
   return { call, asked: () => asked };
 }
@@ -230,6 +234,44 @@ test('coalesce, cache and pins take nothing for another that is not: lists for o
   tools.enum = { k: 1 };
   expect(await listed()).toBe(0);
 });
+
+test.each([
+  ['coalesce', () => coalesce({ when: () => true }), true],
+  ['cache', () => cache({ ttlMs: () => 60_000, when: () => true }), false],
+])(
+  '%s joins calls that are written with the same values, and none whose text says what values cannot',
+  async (_, made, together) => {
+    let token = 0;
+    const joined = async (first: unknown, second: unknown): Promise<boolean> => {
+      const kept = through(made(), async () => bytes({}));
+      const call = (given: unknown): Promise<CallResult> => {
+        if (typeof given !== 'string') return kept.call('tools/call', { name: 't', arguments: given });
+        const text = `{"name":"t","arguments":${given},"_meta":{"progressToken":${++token}}}`;
+        return kept.call('tools/call', JSON.parse(text), { text });
+      };
+      const one = call(first);
+      if (!together) await one;
+      await Promise.all([one, call(second)]);
+      return kept.asked() === 1;
+    };
+    expect(await joined('{"a":1,"b":[true,"1.0"]}', ' { "b" : [true, "1.0"], "a": 1 } ')).toBe(true);
+    for (const [first, second] of [
+      ['1.0000000000000000001', '1'],
+      ['1', '1.0'],
+      ['0', '-0'],
+      ['9007199254740993', '9007199254740992'],
+      ['1e400', '2e400'],
+      ['"\\"1"', '1.00'],
+      ['{"x":2}', '{"x":1,"x":2}'],
+      ['["\\":",{"x":2}]', '["\\":",{"x":1,"x":2}]'],
+    ] as const) {
+      expect([second, await joined(`{"a":${first}}`, `{"a":${second}}`)]).toEqual([second, false]);
+      expect([second, await joined(`{"a":${second}}`, `{"a":${second}}`)]).toEqual([second, true]);
+    }
+    expect(await joined({ at: new Date(1) }, { at: new Date(2) })).toBe(false);
+    expect(await joined({ at: new Date(1) }, { at: new Date(1) })).toBe(true);
+  },
+);
 
 test('limit counts by any key, approve refuses or asks first, and a no is never sent', async () => {
   const rate = closeAfter(new MultiServerRateLimiter({ maxRequests: 1, windowMs: 60_000, maxQueue: 0 }));

@@ -5,6 +5,7 @@ import type { Params } from '../protocol/messages.js';
 import type { Caller } from './Caller.js';
 import { CallResult } from './CallResult.js';
 import type { CallChanges, Middleware, MiddlewareCall } from './Middleware.js';
+import { spliced } from './spliced.js';
 
 /** A call as it was made. */
 export interface CallOrigin {
@@ -16,6 +17,12 @@ export interface CallOrigin {
   readonly caller: Caller | undefined;
   readonly idempotent: boolean;
   readonly era: () => Era | undefined;
+}
+
+/** Params as they were written. */
+export interface WrittenParams {
+  readonly params: Params | undefined;
+  readonly text: string;
 }
 
 /** What goes on to the end of a chain. */
@@ -32,12 +39,26 @@ class Call implements PassedCall {
   readonly changes: CallChanges;
   readonly attempt: number;
   readonly #origin: CallOrigin;
+  readonly #written: WrittenParams | undefined;
 
-  constructor(origin: CallOrigin, params: Params | undefined, changes: CallChanges, attempt: number) {
+  constructor(
+    origin: CallOrigin,
+    params: Params | undefined,
+    changes: CallChanges,
+    attempt: number,
+    written: WrittenParams | undefined,
+  ) {
     this.#origin = origin;
     this.params = params;
     this.changes = changes;
     this.attempt = attempt;
+    this.#written = written;
+  }
+
+  /** The text of its params as they go on; undefined where they are to be written from their values. */
+  static textOf(call: MiddlewareCall): string | undefined {
+    const written = #written in call ? call.#written : undefined;
+    return written && spliced(written.text, written.params, call.params);
   }
 
   get kind(): MiddlewareCall['kind'] {
@@ -86,7 +107,7 @@ class Call implements PassedCall {
   changed(changes: CallChanges | undefined, before: number): Call {
     if (changes === undefined && before === 0) return this;
     const merged = changes === undefined ? this.changes : { ...this.changes, ...changes };
-    return new Call(this.#origin, changes?.params ?? this.params, merged, this.attempt + before);
+    return new Call(this.#origin, changes?.params ?? this.params, merged, this.attempt + before, this.#written);
   }
 
   #text(name: string): string | undefined {
@@ -94,6 +115,9 @@ class Call implements PassedCall {
     return typeof value === 'string' ? value : undefined;
   }
 }
+
+/** The JSON that a call's params are sent as, where it was written by another: it says more than their values can. */
+export const paramsTextOf = (call: MiddlewareCall): string | undefined => Call.textOf(call);
 
 /** Middleware in the order it was added: the first stands outermost. */
 export class MiddlewareChain {
@@ -116,14 +140,16 @@ export class MiddlewareChain {
     };
   }
 
-  /** Through all of them, then to `end`. */
+  /** Through all of them, then to `end`. `text`: the params as they were written. */
   run(
     origin: CallOrigin,
     params: Params | undefined,
     changes: CallChanges,
     end: (call: PassedCall) => Promise<CallResult>,
+    text?: string,
   ): Promise<CallResult> {
-    return step(this.#list, 0, new Call(origin, params, changes, 1), end);
+    const written = text === undefined ? undefined : { params, text };
+    return step(this.#list, 0, new Call(origin, params, changes, 1, written), end);
   }
 }
 

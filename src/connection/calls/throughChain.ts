@@ -59,12 +59,13 @@ async function passed<O extends ChainedOptions>(
   const listens = options.onProgress ?? options.onNotification ?? options.onRequest;
   const inbound = listens === undefined ? undefined : new Inbound(chain, origin, logger);
   const own = inbound === undefined ? options : inbound.wrap(options);
-  const result = await chain.run(origin, params, changes, async (passed) => {
+  const end = async (passed: PassedCall): Promise<CallResult> => {
     const same = passed.params === params && passed.changes === changes;
     return CallResult.of(
       await (same ? send(params, own) : send(passed.params, optionsOf(passed, { params, changes }, own))),
     );
-  });
+  };
+  const result = await chain.run(origin, params, changes, end, options.paramsText);
   // What was said before the answer is heard before it.
   if (inbound?.told !== undefined) await inbound.told;
   return result;

@@ -74,7 +74,7 @@ export function cache(given: CacheOptions = {}): Middleware {
     }
     if (call.kind !== 'request' || !when(call)) return next();
     const own = keyOf(call);
-    const everyone = keyOf(ofNoOne(call));
+    const everyone = keyOf(call, true);
     if (own === undefined || everyone === undefined) return next();
     const known = fresh(own) ?? fresh(`public ${everyone}`);
     if (known !== undefined) return known;
@@ -94,9 +94,6 @@ export function cache(given: CacheOptions = {}): Middleware {
 /** A gateway asks what a user may see, and hears what has changed, behind its middleware. */
 const GATEWAY =
   'cache stands around a pool, so that what one user was shown is no answer to another, and what changed is forgotten';
-
-const ofNoOne = (call: MiddlewareCall): MiddlewareCall =>
-  ({ server: call.server, method: call.method, params: call.params, caller: undefined }) as MiddlewareCall;
 
 /** Results without these words are not looked into. */
 const WORDS = ['"ttlMs"', '"isError"', '"resultType"'] as const;
