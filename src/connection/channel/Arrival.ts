@@ -8,7 +8,7 @@ export interface Arrival {
   readonly stream: Call | undefined;
   /** What it was parsed from, alone or with others. */
   readonly text: string | Uint8Array | undefined;
-  /** Whether that is nested too deep. @defaultValue it is looked at */
+  /** Of a message of an array: whether all of the text is nested too deep. @defaultValue it is looked at */
   readonly deep?: boolean;
 }
 

@@ -2,8 +2,7 @@ import { messageOf } from '../../core/errors.js';
 import { AbortHub } from '../../core/wait/AbortHub.js';
 import type { CallOptions, Params, Progress } from '../protocol/messages.js';
 import { type Arrival, arrivalOfBatch } from './Arrival.js';
-import { Call, type CallOwner } from './Call.js';
-import { CallTable } from './CallTable.js';
+import { Call, type CallOwner, CallTable } from './Call.js';
 import { CallTimes } from './CallTimes.js';
 import type { ChannelCounters, ChannelOptions, ChannelTransport } from './ChannelOptions.js';
 import { cancelledNotice, type Envelope, encodeCall, encodeNotice } from './codec/encode.js';
@@ -75,6 +74,11 @@ export class Channel {
     return this.#pending.raw > 0;
   }
 
+  /** Whether some call wanted that, though it may have been given up since: only such answers are taken in pieces. */
+  get everRaw(): boolean {
+    return this.#pending.everRaw;
+  }
+
   pending(id: number): Call | undefined {
     return this.#pending.get(id);
   }
@@ -144,15 +148,16 @@ export class Channel {
     // A large one that comes late is not worth its parsing.
     if (reply && this.#pending.sent(reply.id) === undefined && this.unread.late(reply.id)) return true;
     if (this.wantsRaw && this.receiveBytes(bytesOf(data), reply)) return true;
-    const text = data.length < FREE_BYTES ? data.toString() : data;
+    const small = data.length < FREE_BYTES ? data.toString() : undefined;
     let message: unknown;
     try {
-      message = parseMessage(text, (bytes) => this.unread.answers(bytes) !== undefined);
+      if (small !== undefined) message = JSON.parse(small);
+      else message = parseMessage(data, (bytes) => this.unread.answers(bytes) !== undefined);
     } catch (error) {
       this.unread.garbage(bytesOf(data), error instanceof SyntaxError ? undefined : messageOf(error), call);
       return false;
     }
-    this.receive(message, call, text);
+    this.receive(message, call, small ?? data);
     return true;
   }
 
@@ -162,7 +167,6 @@ export class Channel {
    */
   receive(message: unknown, call?: Call, text?: string | Uint8Array): void {
     if (!Array.isArray(message)) {
-      if (text !== undefined) keepParams(message, text);
       this.#receiveOne(message, { stream: call, text });
     } else if (!this.unread.refusesBatch(message)) {
       const arrival = arrivalOfBatch(call, text);
@@ -190,11 +194,6 @@ export class Channel {
     this.answered(call, bytes);
     call.reject(replyError(this.#options.server, failure.error, failure.dataText));
     return true;
-  }
-
-  /** Bytes that are no JSON came. */
-  receiveGarbage(bytes: Buffer): void {
-    this.unread.garbage(bytes);
   }
 
   /** An answer came: the caller settles the call's promise right after. */
@@ -248,6 +247,8 @@ export class Channel {
     if (typeof message !== 'object' || message === null) return false;
     const { id, method, result, error, params } = message as Record<string, unknown>;
     if (typeof method === 'string') {
+      if (params !== undefined && arrival.text !== undefined && arrival.deep === undefined)
+        keepParams(params, arrival.text);
       const given = objectOf(params);
       return given !== false && this.#inbox.received(id, method, given, arrival);
     }

@@ -128,7 +128,7 @@ export class StdioConnection implements Connection {
       onOversized: (head, tail, bytes) => this.#oversized(head, tail, bytes),
       onLong: (parts, scan) => this.#channel.large.begin(parts, scan, this.#output),
     };
-    const lines = new LineReader(options.maxMessageBytes, sink, { scan: () => this.#channel.large.possible });
+    const lines = new LineReader(options.maxMessageBytes, sink, { scan: () => this.#channel.everRaw });
     this.#output = new OutputReader(process.stdout, lines, {
       alone: () => !this.#closing && this.#channel.inFlight === 1 && this.wanted?.() !== true,
       onError: (error) => this.#unreadable(error),
@@ -176,7 +176,7 @@ export class StdioConnection implements Connection {
 
   request(method: string, params: Params | undefined, options: CallOptions): Promise<unknown> {
     if (this.#closing) return Promise.reject(new ClosedError(this.#scope.name));
-    this.#output.resume();
+    if (this.#channel.everRaw) this.#output.resume();
     return this.#channel.request(method, params, options);
   }
 
@@ -234,7 +234,7 @@ export class StdioConnection implements Connection {
     if (text !== undefined && this.#channel.read(text, undefined, plain ? reply : undefined)) return;
     // Before the handshake it tells what the program is, if it is no server.
     if (this.#info === undefined) this.#firstForeignLine ??= line.toString('utf8', 0, 1_000).trim() || undefined;
-    if (text === undefined) this.#channel.receiveGarbage(line);
+    if (text === undefined) this.#channel.unread.garbage(line);
     this.#logger.debug({ server: this.server, bytes: line.length, line: excerpt(line) }, 'a line that is not JSON');
   }
 

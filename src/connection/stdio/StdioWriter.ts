@@ -4,7 +4,7 @@ import { QueueFullError } from '../../core/errors.js';
 import { RingQueue } from '../../core/wait/RingQueue.js';
 import type { Call } from '../channel/Call.js';
 import type { Channel } from '../channel/Channel.js';
-import { escapedSeparators } from './escapedSeparators.js';
+import { escapedSeparators } from '../channel/codec/encode.js';
 
 export interface StdioWriterOptions {
   readonly server: string;

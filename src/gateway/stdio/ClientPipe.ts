@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
-import { escapedSeparators } from '../../connection/stdio/escapedSeparators.js';
+import { escapedSeparators } from '../../connection/channel/codec/encode.js';
 import { LineReader } from '../../connection/stdio/LineReader.js';
 import type { Clock } from '../../core/clock.js';
 import { StallWatch } from './StallWatch.js';

@@ -19,9 +19,7 @@ export function keepText(value: unknown, text: string, part?: Part): void {
 }
 
 /** Keeps the params of a message that asks or tells something. */
-export function keepParams(message: unknown, text: string | Uint8Array): void {
-  const { method, params } = (message ?? {}) as Record<string, unknown>;
-  if (typeof method !== 'string' || params === undefined) return;
+export function keepParams(params: unknown, text: string | Uint8Array): void {
   keepText(params, typeof text === 'string' ? text : Buffer.from(text).toString(), 'params');
 }
 

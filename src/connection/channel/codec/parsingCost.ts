@@ -40,13 +40,11 @@ export function costsMore(text: Buffer | string, max: number): boolean {
 
 export const bytesOf = (data: Buffer | string): Buffer => (typeof data === 'string' ? Buffer.from(data) : data);
 
-/** What a message says; `answers` tells of its bytes whether a call waits for it. @throws Error when it costs too much. */
+/** What a message of `FREE_BYTES` or more says; `answers` tells of its bytes whether a call waits for it. @throws Error when it costs too much. */
 export function parseMessage(data: Buffer | string, answers: (bytes: Buffer) => boolean): unknown {
-  if (data.length >= FREE_BYTES) {
-    const bytes = bytesOf(data);
-    if (costsMore(bytes, answers(bytes) ? MAX_ANSWER_COST : MAX_UNASKED_COST)) {
-      throw new Error('has too many values to be parsed at once');
-    }
+  const bytes = bytesOf(data);
+  if (costsMore(bytes, answers(bytes) ? MAX_ANSWER_COST : MAX_UNASKED_COST)) {
+    throw new Error('has too many values to be parsed at once');
   }
   return JSON.parse(typeof data === 'string' ? data : data.toString('utf8'));
 }

@@ -1,5 +1,4 @@
-import type { Call } from '../Call.js';
-import type { CallTable } from '../CallTable.js';
+import type { Call, CallTable } from '../Call.js';
 import type { CallTimes } from '../CallTimes.js';
 import type { ChannelCounters, ChannelOptions } from '../ChannelOptions.js';
 import type { ReplyScan } from '../codec/ReplyScan.js';
@@ -46,11 +45,6 @@ export class LargeReplies {
       onBroken: (call, error) => channel.failCall(call, error),
       onGarbage: (bytes) => channel.unread.moreGarbage(bytes),
     };
-  }
-
-  /** Whether there may be one: some call wanted its result's bytes, though it may have been given up since. */
-  get possible(): boolean {
-    return this.#calls.everRaw;
   }
 
   /**

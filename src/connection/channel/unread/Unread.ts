@@ -1,7 +1,6 @@
 import { MessageTooLargeError, ProtocolError } from '../../../core/errors.js';
 import { MAX_BATCH } from '../../protocol/batch.js';
-import type { Call } from '../Call.js';
-import type { CallTable } from '../CallTable.js';
+import type { Call, CallTable } from '../Call.js';
 import type { ChannelCounters, ChannelOptions } from '../ChannelOptions.js';
 import { idAtEdge, idAtEnd } from './idAtEdge.js';
 import { beginsAsAnswer, idsInGarbage, idsInside } from './idsInGarbage.js';

@@ -19,7 +19,6 @@ import { Subscriptions } from './Subscriptions.js';
 
 /** From so many partitions on they are looked through, each time they have doubled. */
 const SWEEP_MIN = 64;
-
 /** The longest time between two looks at what idles, in ms. */
 const MAX_SWEEP_MS = 2_000;
 
@@ -188,8 +187,9 @@ export class PartitionTable implements PartitionHost<Partition>, Swept {
     if (up === 0) this.#context.sweeper.delete(this);
   }
 
-  crowds({ group }: PooledConnection): boolean {
-    return this.#limit.wants(group) || this.#context.totalLimit.wants(group);
+  crowds(pooled: PooledConnection): boolean {
+    const wants = (limit: ConnectionLimit): boolean => limit.waiting > 0 && limit.wants(pooled.group);
+    return wants(this.#limit) || wants(this.#context.totalLimit);
   }
 
   connect(caller: Caller | undefined, signal: AbortSignal, awaited: boolean): Promise<PooledConnection> {

@@ -200,7 +200,7 @@ export class FaultyConnection implements Connection {
     const text = messageIn(line);
     if (text !== undefined && this.#channel.wantsRaw && this.#channel.receiveBytes(text)) return;
     const message = text === undefined ? undefined : parseMessage(text.toString('utf8'));
-    if (message === undefined) this.#channel.receiveGarbage(line);
+    if (message === undefined) this.#channel.unread.garbage(line);
     else this.#channel.receive(message);
   }
 
