@@ -9,6 +9,8 @@ import { isSeveral } from '../registry/config/targets/targetsOf.js';
 
 /** Servers that are named where none is like the one that was asked for. */
 const NAMES_SHOWN = 5;
+/** What is wrong with a config that names none. */
+export const NO_SERVERS = 'there are no servers in it';
 const DEFAULT_FILES = ['mcp.json', 'examples/mcp.json'] as const;
 
 export interface LoadedConfig extends ParsedConfig {

@@ -35,5 +35,13 @@ const program = await loading.catch((error: unknown) => {
 if (program !== undefined) {
   const warning = limitWarning(limit);
   if (warning !== undefined) process.stderr.write(`mcp-poolkit: ${warning}\n`);
-  await program.createProgram().parseAsync();
+  await program
+    .createProgram()
+    .parseAsync()
+    .catch((error: unknown) => {
+      if (!(error instanceof Error) || error.name !== 'CommanderError') throw error;
+      // Not `process.exit`: what it wrote may still be on its way, or may turn out not to be writable.
+      const { exitCode } = error as Error & { readonly exitCode: number };
+      if (exitCode !== 0) process.exitCode = exitCode;
+    });
 }

@@ -24,12 +24,16 @@ The config file has the shape that MCP programs share:
 \${VAR} and \${VAR:-default} are expanded in command, args, env, cwd, url and headers; $\${ stands for a plain \${. A
 relative cwd counts from the file's folder. Without --config, mcp.json in this folder is read, else examples/mcp.json.`;
 
-/** The program, ready to parse its arguments. What a command needs is loaded when it runs: help comes at once. */
+/**
+ * The program, ready to parse its arguments. What a command needs is loaded when it runs: help comes at once. Help, the
+ * version and wrong usage end it by throwing a `CommanderError`.
+ */
 export function createProgram(): Command {
   const program = new Command('mcp-poolkit')
     .description('A proxy over MCP servers: pooled connections, bounded queues, and no process left behind.')
     .version(packageVersion())
     .showHelpAfterError('(--help says what there is)')
+    .exitOverride()
     .configureHelp({ showGlobalOptions: true });
   addServe(program);
   addConnect(program);
@@ -159,7 +163,7 @@ them are left out of what all servers offer together, and why; lists whose curso
 that are not set, entries that are wrong.
 ${CONFIG_HELP}
 
-Exit code: 0 when there is nothing to say, 1 otherwise.`,
+Exit code: 0 when there is nothing to say, 1 otherwise, and when the config has no servers.`,
     )
     .action(async (options: DoctorOptions) => (await import('./doctor/doctor.js')).doctor(options));
 }
@@ -175,7 +179,9 @@ function addImport(program: Command): void {
       'after',
       `
 A server that is there already, under whatever name, is not imported again; one whose name is taken gets its client's behind it.
-References such as \${TOKEN} stay references, secrets that are written out stay so: the file is readable by this user alone.`,
+References such as \${TOKEN} stay references, secrets that are written out stay so: the file is readable by this user alone.
+
+Exit code: 0 when all servers of those files are in it; 1 when there are none, or one could not be imported.`,
     )
     .action(async (files: string[], options: ImportOptions) =>
       (await import('./import/importConfigs.js')).importConfigs(files, options),

@@ -19,7 +19,7 @@ import { FileCache } from '../toolstore/FileCache.js';
 import { oauthOf } from './auth/oauthOf.js';
 import { LiveConfig } from './config/LiveConfig.js';
 import { onHangup } from './config/onHangup.js';
-import { type LoadedConfig, loadConfig, startProblem } from './configs.js';
+import { type LoadedConfig, loadConfig, NO_SERVERS, startProblem } from './configs.js';
 import { whenUnused } from './desk/whenUnused.js';
 import { createLogger } from './output/logger.js';
 import { jsonOutput, type Output, type ServerLine, stdioOutput, textOutput } from './output/output.js';
@@ -181,6 +181,7 @@ function serveClient(gateway: Gateway, plan: ShutdownPlan): string {
  */
 async function startServers(pool: McpPool, config: LoadedConfig, output: Output, plan: ShutdownPlan): Promise<void> {
   const wanted = config.servers.filter(({ enabled }) => enabled !== false);
+  if (config.servers.length === 0 && config.problems.length === 0) throw new Error(`${config.file}: ${NO_SERVERS}`);
   const hopeless = await Promise.all(
     wanted.map(async ({ name }) => {
       const problem = await startServer(pool, config.file, name, output, plan);

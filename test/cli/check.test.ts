@@ -53,6 +53,7 @@ test('check reads stdin, leaves rules out and prints JSON', () => {
 test.each([
   ['a file that is not there', ['/nowhere/history.jsonl'], /ENOENT/],
   ['a line that is no event', files.bind(undefined, 'hello\n'), /history line 1.*one JSON object/],
+  ['a file without events', files.bind(undefined, '\n'), /history.*expected events, one a line: it has none/],
   ['a rule that does not exist', () => [...files(CALLS), '--except', 'nothing'], /option except.*unsettled/],
 ] as const)('check says with 1 what is wrong with %s', async (_, args, expected) => {
   const { code, stdout, stderr } = await run('check', ...(typeof args === 'function' ? args() : args));

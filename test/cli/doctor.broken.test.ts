@@ -36,6 +36,12 @@ async function answering(listener: RequestListener): Promise<string> {
   return `http://127.0.0.1:${(http.address() as { port: number }).port}/mcp`;
 }
 
+test('a config without servers is no config to be content with', async () => {
+  const { code, stdout } = await run('doctor', '--config', configFile({}));
+  expect(stdout).toMatch(/^ {2}failed {2}.*mcp\.json: there are no servers in it$/m);
+  expect(code).toBe(1);
+});
+
 test('of ten broken servers of different kinds it says what to do, also of one that hangs', async () => {
   const folder = tempFolder();
   const plain = join(folder, 'plain.txt');

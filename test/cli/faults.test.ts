@@ -64,6 +64,16 @@ test('`call` whose answer cannot be written fails, and leaves no server behind',
   expect(bearers()).toEqual([]);
 });
 
+test.each(['--help', '--version', 'help serve', 'connect --help', 'import --dry-run CONFIG'])(
+  '`%s` whose text cannot be written says so, and fails',
+  async (line) => {
+    const args = line.split(' ').map((arg) => (arg === 'CONFIG' ? echo({}) : arg));
+    const program = new Program(MAIN, { under: ['sh', '-c', 'exec "$@" >/dev/full', 'sh'], args });
+    expect(await program.exited).toEqual({ code: 1, signal: null });
+    expect(program.stderr).toMatch(/^mcp-poolkit: stdout cannot be written: ENOSPC[^\n]*\n$/);
+  },
+);
+
 test('a fault of the program itself is an orderly stop with exit code 1, and leaves no server behind', async () => {
   for (const [fault, ...flags] of [
     // Ignores the end of its input and SIGTERM: what does not kill it leaves it behind.

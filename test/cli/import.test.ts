@@ -1,5 +1,5 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: references of config files, not of ours
-import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { knownConfigs } from '../../src/cli/import/knownConfigs.js';
@@ -51,6 +51,31 @@ test('the configs of several clients are merged: doubles once, names kept apart,
   });
   expect(statSync(out).mode & 0o777).toBe(0o600);
   expect((await run('import', cursor, '--out', out)).stdout).toContain('has 4 servers, 0 of them new');
+});
+
+test('files without servers are told, with 1, and nothing is written; what is good beside a bad file is imported', async () => {
+  const folder = tempFolder();
+  const file = (name: string, text: string): string => put(join(folder, name), text);
+  const bad = [
+    file('text', 'hello'),
+    file('list', '[]'),
+    file('none', '{}'),
+    file('zero', ''),
+    file('empty', '{ "mcpServers": {} }'),
+  ];
+  const out = join(folder, 'out.json');
+  const nothing = await run('import', ...bad, '--out', out);
+  expect([nothing.code, nothing.stdout]).toEqual([1, '']);
+  expect(nothing.stderr).toMatch(
+    /nothing was imported: no server was found in .*text, .*list, .*none, .*zero, .*empty\n$/,
+  );
+  expect(existsSync(out)).toBe(false);
+  const some = await run('import', ...bad, file('good', '{ "mcpServers": { "s": { "command": "s" } } }'), '--out', out);
+  expect(some.code).toBe(1);
+  expect(some.stdout).toContain('out.json has 1 servers, 1 of them new.');
+  expect(some.stderr).toContain('text: not JSON');
+  const itself = await run('import', out, '--out', out);
+  expect([itself.code, itself.stderr]).toEqual([1, expect.stringContaining('is the config to write')]);
 });
 
 test('known clients have their configs where they keep them', () => {

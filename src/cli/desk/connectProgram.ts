@@ -3,7 +3,7 @@ import type { ConnectOptions } from './connect.js';
 
 /** `mcp-poolkit connect` alone: an editor starts one for each window, so that it loads nothing else. */
 export function createProgram(): Command {
-  const program = new Command('mcp-poolkit').showHelpAfterError('(--help says what there is)');
+  const program = new Command('mcp-poolkit').showHelpAfterError('(--help says what there is)').exitOverride();
   addConnect(program);
   return program;
 }

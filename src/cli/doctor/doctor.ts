@@ -1,10 +1,11 @@
 import { messageOf } from '../../core/errors.js';
 import { UnifiedPool } from '../../pool/UnifiedPool.js';
+import { ConfigError } from '../../registry/config/ConfigError.js';
 import { closeInheritedDescriptors } from '../../registry/process/descriptors.js';
 import { ShutdownPlan } from '../../shutdown/ShutdownPlan.js';
 import { oauthOf } from '../auth/oauthOf.js';
 import type { TokensOption } from '../auth/tokensFlag.js';
-import { loadConfig } from '../configs.js';
+import { type LoadedConfig, loadConfig, NO_SERVERS } from '../configs.js';
 import { createLogger } from '../output/logger.js';
 import { complain } from '../output/output.js';
 import { writeOut } from '../output/showResult.js';
@@ -34,7 +35,7 @@ export async function doctor(options: DoctorOptions): Promise<void> {
     },
   });
   try {
-    const config = await loadConfig(options.config);
+    const config = withServers(await loadConfig(options.config));
     closeInheritedDescriptors();
     const warnings = new WarningCollector();
     // They are started to be looked at, and have nothing to finish.
@@ -57,4 +58,11 @@ export async function doctor(options: DoctorOptions): Promise<void> {
     process.exitCode = 1;
   }
   await plan.shutdown('done');
+}
+
+/** A config without any server is one that cannot be used. */
+function withServers(config: LoadedConfig): LoadedConfig {
+  const { file, servers, problems } = config;
+  if (servers.length > 0 || problems.length > 0) return config;
+  return { ...config, problems: [new ConfigError({ file }, NO_SERVERS)] };
 }

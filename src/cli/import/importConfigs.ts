@@ -21,6 +21,15 @@ interface Imported {
   readonly entry: object;
 }
 
+/** What was found in one file. */
+interface Read {
+  /** For people. */
+  readonly line: string;
+  /** How many it has, those that are there already among them. */
+  readonly servers: number;
+  readonly problems: number;
+}
+
 /** Every variable is set as far as an import has to do with it: references stay as they are. */
 const ANY: Readonly<Record<string, string>> = new Proxy(
   {},
@@ -35,25 +44,34 @@ export async function importConfigs(files: readonly string[], { out, dryRun = fa
   const named = files.map((file): KnownConfig => ({ client: 'file', file }));
   const known = named.length > 0 ? named : knownConfigs(process.cwd()).filter(({ file }) => existsSync(file));
   const others = known.filter(({ file }) => resolve(file) !== resolve(out));
-  const lines: string[] = [];
+  const read: Read[] = [];
   const servers = new Map<string, Imported>();
   try {
     // What is there already stays, under the names it has.
     const before = existsSync(out) ? [{ client: 'out', file: out }] : [];
-    for (const each of [...before, ...others]) lines.push(await add(each, servers));
+    for (const each of [...before, ...others]) read.push(await add(each, servers));
     const added = [...servers.values()].filter(({ client }) => client !== 'out').length;
-    if (others.length === 0) throw new Error('no config of a known client was found: name the files to import');
+    if (others.length === 0)
+      throw new Error(
+        named.length > 0
+          ? `nothing was imported: ${out} is the config to write, name others`
+          : 'no config of a known client was found: name the files to import',
+      );
+    if (read.slice(before.length).every(({ servers }) => servers === 0))
+      throw new Error(`nothing was imported: no server was found in ${others.map(({ file }) => file).join(', ')}`);
     if (!dryRun && added > 0) await write(out, servers);
     const done = dryRun ? `${out} would have ${servers.size} servers` : `${out} has ${servers.size} servers`;
-    await writeOut(`${[...lines, `${done}, ${added} of them new.`].join('\n')}\n`);
+    await writeOut(`${[...read.map(({ line }) => line), `${done}, ${added} of them new.`].join('\n')}\n`);
+    // Each was told above; what is good has been imported all the same.
+    if (read.some(({ problems }) => problems > 0)) process.exitCode = 1;
   } catch (error) {
     complain(messageOf(error));
     process.exitCode = 1;
   }
 }
 
-/** Adds a file's servers; what came of them in one line. A server that is there under another name, or the same, is not added again. */
-async function add({ client, file }: KnownConfig, servers: Map<string, Imported>): Promise<string> {
+/** Adds a file's servers, and says what came of them. A server that is there under another name, or the same, is not added again. */
+async function add({ client, file }: KnownConfig, servers: Map<string, Imported>): Promise<Read> {
   const { entries, problems } = parseConfig(await readNamed(file), { file, variables: ANY });
   for (const { message } of problems) complain(message);
   if (client === 'out' && problems.length > 0) throw new Error(`${file} is not written: correct it first`);
@@ -65,7 +83,8 @@ async function add({ client, file }: KnownConfig, servers: Map<string, Imported>
     servers.set(own, { client, entry });
     return own === name ? name : `${name} as ${own}`;
   });
-  return `  ${file}: ${told.length === 0 ? 'no servers' : told.join(', ')}`;
+  const line = `  ${file}: ${told.length === 0 ? 'no servers' : told.join(', ')}`;
+  return { line, servers: entries.size, problems: problems.length };
 }
 
 /** Another server has the name: the client's is put behind it, then a number. */

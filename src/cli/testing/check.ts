@@ -1,4 +1,4 @@
-import { messageOf } from '../../core/errors.js';
+import { messageOf, OptionError } from '../../core/errors.js';
 import { MAX_RECORDING_BYTES, readNamed, readStream } from '../../core/files/readWhole.js';
 import { check as judge } from '../../testing/history/check.js';
 import { History } from '../../testing/history/History.js';
@@ -16,7 +16,10 @@ export interface CheckCommandOptions {
 export async function check(files: readonly string[], options: CheckCommandOptions): Promise<void> {
   try {
     const texts = await Promise.all(files.map(read));
-    const verdict = judge(History.parse(texts.join('\n')), {
+    const history = History.parse(texts.join('\n'));
+    if (history.events.length === 0)
+      throw new OptionError('history', files.join(', '), 'events, one a line: it has none');
+    const verdict = judge(history, {
       cancelSlackMs: options.cancelSlack,
       except: (options.except ?? []) as Rule[],
       label: files.join(', '),
