@@ -3,14 +3,16 @@ import { hedge } from '../concurrent/balance/hedge.js';
 import { LatencyWindow } from '../concurrent/balance/LatencyWindow.js';
 import { RetryBudget } from '../concurrent/balance/RetryBudget.js';
 import type { Caller } from '../connection/calls/Caller.js';
-import { AcquireTimeoutError, type Acted, PoolkitError, ServerStoppedError } from '../core/errors.js';
+import { AcquireTimeoutError, type Acted, PoolkitError, ProtocolError, ServerStoppedError } from '../core/errors.js';
 import { failureOf, type RoutedCall, type RoutedOptions, type RouterOptions, verdictOf } from './routes.js';
 import { Shadow } from './Shadow.js';
-import { sessionKey } from './Stickiness.js';
+import { SEVERAL, sessionKey } from './Stickiness.js';
 import type { RoutedServer, Target } from './Target.js';
 
 /** Retries of one call that may have run already, hedges not counted. */
 const MAX_REPEATS = 2;
+
+const SAME_TASK = 'several of its targets gave the same task id, so that whose task is meant cannot be known';
 
 /** What a router has counted. */
 export interface RouterCounts {
@@ -125,6 +127,7 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
     const { targets, sticky, sharing } = this.#options;
     const { options, params } = call;
     const bound = sticky.targetOf(params, options.caller);
+    if (bound === SEVERAL) return Promise.reject(new ProtocolError(this.#options.server, SAME_TASK));
     if (bound !== undefined) return this.#pinned(call, bound);
     if (sharing !== 'shared' || !call.repeatable || (targets.mirror ?? targets.canary) === undefined) {
       return this.#send(call, options);
@@ -157,7 +160,7 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
       this.#answered(call, result, target);
       return result;
     } catch (error) {
-      pick?.[verdictOf(error, call.options.timeoutMs !== undefined)]();
+      pick?.[verdictOf(error, call.options)]();
       throw error;
     }
   }
@@ -169,7 +172,7 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
       if (number > 1) this.#hedges++;
       // What a server asks or tells while it runs is heard from the first alone.
       const { onProgress: _, onNotification: __, onRequest: ___, ...quiet } = options;
-      const own = { ...(number === 1 ? options : quiet), signal } as O;
+      const own = { ...(number === 1 ? options : this.#left(quiet as O, walk)), signal } as O;
       const result = await this.#walk(call, own, walk, () => winner !== 0 && winner !== number);
       if (winner === 0) winner = number;
       if (winner === number && number > 1) this.#hedgesWon++;
@@ -207,7 +210,7 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
         return result;
       } catch (error) {
         const lost = given.signal?.aborted === true && outrun?.() === true;
-        pick?.[lost ? 'outrun' : verdictOf(error, given.timeoutMs !== undefined)]();
+        pick?.[lost ? 'outrun' : verdictOf(error, given)]();
         const acted = actedOf(error);
         if (acted === 'perhaps') walk.unknown ??= error as PoolkitError;
         // That the last attempt never ran does not say so of those before it.

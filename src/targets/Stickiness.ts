@@ -10,6 +10,14 @@ export const MAX_TOKENS = 10_000;
 /** Sessions of a `bound` server remembered; the oldest is forgotten beyond. */
 export const MAX_STICKY_SESSIONS = 100_000;
 
+/** A task's id that more than one target gave: whose task is meant cannot be known. */
+export const SEVERAL = Symbol('several targets');
+
+/** What a call names of an earlier answer. */
+const KINDS = ['cursor', 'taskId', 'requestState'] as const;
+type Kind = (typeof KINDS)[number];
+type Token = readonly [kind: Kind, token: string];
+
 const CURSOR = Buffer.from('"nextCursor"');
 const STATE = Buffer.from('"requestState"');
 const TASK = Buffer.from('"taskId"');
@@ -28,18 +36,19 @@ export class Stickiness<S> {
   readonly #sessions = new Map<string, Session<S>>();
   /** Targets that are drained, and what to call when their last session is over. */
   readonly #leaving = new Map<Target<S>, () => void>();
-  readonly #tokens = new LRUCache<string, Target<S>>({ max: MAX_TOKENS });
+  readonly #tokens = new LRUCache<string, Target<S> | typeof SEVERAL>({ max: MAX_TOKENS });
 
   get sessions(): number {
     return this.#sessions.size;
   }
 
   /** Where the call has to go, if an earlier answer says so. */
-  targetOf(params: Params | undefined, caller: Caller | undefined): Target<S> | undefined {
+  targetOf(params: Params | undefined, caller: Caller | undefined): Target<S> | typeof SEVERAL | undefined {
     if (params === undefined || this.#tokens.size === 0) return undefined;
-    for (const token of [params['cursor'], params['taskId'], params['requestState']]) {
+    for (const kind of KINDS) {
+      const token = params[kind];
       if (typeof token !== 'string') continue;
-      const target = this.#tokens.get(keyOf(token, caller));
+      const target = this.#tokens.get(keyOf(kind, token, caller));
       if (target !== undefined) return target;
     }
     return undefined;
@@ -53,7 +62,12 @@ export class Stickiness<S> {
     result: unknown,
     target: Target<S>,
   ): void {
-    for (const token of tokensOf(method, params, result)) this.#tokens.set(keyOf(token, caller), target);
+    for (const [kind, token] of tokensOf(method, params, result)) {
+      const key = keyOf(kind, token, caller);
+      // Any target may go on with a cursor or a state that others gave, too; a task is on one.
+      const shared = kind === 'taskId' && (this.#tokens.get(key) ?? target) !== target;
+      this.#tokens.set(key, shared ? SEVERAL : target);
+    }
   }
 
   session(caller: Caller | undefined): Session<S> | undefined {
@@ -114,13 +128,13 @@ export function sessionKey(caller: Pick<Caller, 'principal' | 'key'> | undefined
 }
 
 /** Of one length, whatever a server gives as a token. */
-const keyOf = (token: string, caller: Caller | undefined): string =>
+const keyOf = (kind: Kind, token: string, caller: Caller | undefined): string =>
   createHash('sha256')
-    .update(JSON.stringify([caller?.principal ?? '', token]))
+    .update(JSON.stringify([caller?.principal ?? '', kind, token]))
     .digest('base64url');
 
 /** Most answers hold none: where they are bytes, they are looked through for the names before they are parsed. */
-function tokensOf(method: string, params: Params | undefined, result: unknown): string[] {
+function tokensOf(method: string, params: Params | undefined, result: unknown): Token[] {
   const list = method.endsWith('/list');
   if (!(result instanceof Uint8Array)) return tokensIn(result);
   const bytes = Buffer.from(result.buffer, result.byteOffset, result.byteLength);
@@ -133,9 +147,15 @@ function tokensOf(method: string, params: Params | undefined, result: unknown): 
   }
 }
 
-function tokensIn(result: unknown): string[] {
+function tokensIn(result: unknown): Token[] {
   if (typeof result !== 'object' || result === null) return [];
   const { nextCursor, requestState, taskId, task } = result as Readonly<Record<string, unknown>>;
   const inner = typeof task === 'object' && task !== null ? (task as { readonly taskId?: unknown }).taskId : undefined;
-  return [nextCursor, requestState, taskId, inner].filter((each) => typeof each === 'string');
+  const found: (readonly [Kind, unknown])[] = [
+    ['cursor', nextCursor],
+    ['requestState', requestState],
+    ['taskId', taskId],
+    ['taskId', inner],
+  ];
+  return found.filter((each): each is Token => typeof each[1] === 'string');
 }

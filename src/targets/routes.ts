@@ -83,12 +83,23 @@ export function failureOf(error: unknown): Failure {
   return unknown ? 'unknown' : 'stands';
 }
 
-/** What a failed call says of its target: an error of the protocol is an answer, an abort or a refusal of ours says nothing. */
-export function verdictOf(error: unknown, ownTimeout: boolean): 'succeeded' | 'failed' | 'abandoned' {
+/**
+ * What a failed call says of its target: an error of the protocol is an answer; an abort or a refusal of ours says nothing. What
+ * one caller brought about, with a short time or with credentials that fail, must not cost all others a target.
+ */
+export function verdictOf(
+  error: unknown,
+  { timeoutMs, deadlineMs }: Pick<RoutedOptions, 'timeoutMs' | 'deadlineMs'>,
+): 'succeeded' | 'failed' | 'abandoned' {
   if (error instanceof RpcError) return 'succeeded';
-  // One caller's short time must not cost all others a target.
-  if (error instanceof RequestTimeoutError) return ownTimeout ? 'abandoned' : 'failed';
-  if (error instanceof QueueFullError || error instanceof ClosedError || error instanceof ServerStoppedError) {
+  if (error instanceof RequestTimeoutError) return (timeoutMs ?? deadlineMs) === undefined ? 'failed' : 'abandoned';
+  if (
+    error instanceof BackingOffError ||
+    error instanceof CircuitOpenError ||
+    error instanceof QueueFullError ||
+    error instanceof ClosedError ||
+    error instanceof ServerStoppedError
+  ) {
     return 'abandoned';
   }
   const failure = failureOf(error);

@@ -1,0 +1,98 @@
+import { expect, test } from 'vitest';
+import { FakeClock } from '../../src/testing/FakeClock.js';
+import { closeAfter } from '../support/closeAfter.js';
+import { RawServer } from '../support/rawServer.js';
+import { idempotent, pool, several, upstream, who } from '../support/upstreams.js';
+
+const ejected = (of: ReturnType<typeof pool>): unknown => of.stats('app').targets?.map((each) => each.ejected);
+const twice = (run: (name: string) => ReturnType<typeof upstream>) => Promise.all([run('a'), run('b')]);
+
+test('the short deadlines of one caller eject no target', async () => {
+  const all = await twice((name) => upstream(name));
+  const of = pool();
+  of.addServer(
+    several(
+      all.map(({ url }) => ({ url })),
+      { balance: 'round-robin' },
+    ),
+  );
+  await of.startServer('app');
+  const short = (): Promise<unknown> => of.callTool('app', 'slow', {}, { deadlineMs: 100 });
+  const ends = await Promise.allSettled(Array.from({ length: 12 }, short));
+  expect(ends.map((end) => end.status === 'rejected' && end.reason.code)).toEqual(
+    Array(12).fill('ERR_REQUEST_TIMEOUT'),
+  );
+  expect(ejected(of)).toEqual([false, false]);
+});
+
+test('a caller whose credentials fail ejects no target from the others', async () => {
+  const all = await twice((name) => upstream(name));
+  const of = pool({
+    credentials: async ({ caller }) => {
+      if (caller?.principal === 'mallory') throw new Error('no token');
+      return {};
+    },
+  });
+  of.addServer(
+    several(
+      all.map(({ url }) => ({ url })),
+      { balance: 'round-robin' },
+    ),
+  );
+  expect(await who(of, { caller: { principal: 'alice' } })).toBe('a');
+  const codes = new Set<string>();
+  for (let i = 0; i < 20; i++) {
+    const call = who(of, { caller: { principal: 'mallory' } });
+    await call.catch(({ code }: { code: string }) => codes.add(code));
+  }
+  expect([...codes]).toEqual(['ERR_START_FAILED', 'ERR_BACKING_OFF']);
+  expect(ejected(of)).toEqual([false, false]);
+});
+
+test('a hedge has what is left of its call’s deadline', async () => {
+  const all = await twice((name) => upstream(name));
+  const clock = new FakeClock();
+  const of = pool({ clock });
+  of.addServer(
+    several(
+      all.map(({ url }) => ({ url })),
+      { hedge: { after: 300 } },
+    ),
+  );
+  await of.startServer('app');
+  const call = of.callTool('app', 'slow', {}, { ...idempotent, deadlineMs: 600 });
+  const failed = expect(call).rejects.toMatchObject({ code: 'ERR_REQUEST_TIMEOUT' });
+  const ran = (): number => all.reduce((sum, each) => sum + each.ran('slow'), 0);
+  await expect.poll(ran).toBe(1);
+  await clock.advance(301);
+  await expect.poll(ran).toBe(2);
+  await clock.advance(400);
+  await failed;
+});
+
+test('a task’s id that two targets gave leads to neither: whose task is meant cannot be known', async () => {
+  const counting = (name: string): Promise<RawServer> => {
+    let tasks = 0;
+    return RawServer.listen({
+      before: ({ message, json }) => {
+        const own =
+          message?.method === 'tools/call' ? { task: { taskId: `${++tasks}`, status: 'working' } } : undefined;
+        const read = message?.method === 'tasks/result' ? { content: [{ type: 'text', text: name }] } : undefined;
+        const result = own ?? read;
+        if (result === undefined) return false;
+        json({ jsonrpc: '2.0', id: message.id, result });
+        return true;
+      },
+    });
+  };
+  const [a, b] = (await Promise.all([counting('a'), counting('b')])).map((each) => closeAfter(each));
+  const of = pool();
+  of.addServer(several([{ url: a?.url ?? '' }, { url: b?.url ?? '' }], { balance: 'round-robin' }));
+  await of.startServer('app');
+  const begin = (): Promise<unknown> => of.request('app', 'tools/call', { name: 'run', task: {} });
+  const read = (taskId: string): Promise<unknown> => of.request('app', 'tasks/result', { taskId });
+  await begin();
+  expect(await read('1')).toMatchObject({ content: [{ text: 'a' }] });
+  await begin();
+  await expect(read('1')).rejects.toMatchObject({ code: 'ERR_PROTOCOL', message: /same task id/ });
+});
