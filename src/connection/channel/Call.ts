@@ -88,6 +88,8 @@ export class CallTable {
   #raw = 0;
   /** Whether there was a call whose result stays bytes. */
   everRaw = false;
+  /** Told of each call that is owed no answer any more, while it is asked for; of undefined when that is not known any more. */
+  onAnswered: ((id: number | undefined) => void) | undefined;
   #newest = 0;
   #onIdle: (() => void)[] = [];
   /** Ids of calls that were given up and not answered. */
@@ -114,7 +116,14 @@ export class CallTable {
     return call?.phase === 'sent' ? call : undefined;
   }
 
-  /** The only call that the other side owes an answer, if there is just one, those given up among them. */
+  /** The calls that the other side owes an answer, those given up among them; undefined when there are too many to know. */
+  owed(): number[] | undefined {
+    if (this.#givenUp.size >= MAX_GIVEN_UP) return undefined;
+    const sent = this.values().filter(({ phase }) => phase === 'sent');
+    return [...this.#givenUp, ...sent.map(({ id }) => id)];
+  }
+
+  /** The only call that is owed one, if there is just one. */
   onlyOwed(): Call | undefined {
     if (this.size !== 1 || this.#givenUp.size > 0) return undefined;
     return this.values()[0];
@@ -123,12 +132,15 @@ export class CallTable {
   /** A sent call is given up: its answer may still come. */
   gaveUp(id: number): void {
     if (this.#givenUp.size < MAX_GIVEN_UP) this.#givenUp.add(id);
+    if (this.#givenUp.size >= MAX_GIVEN_UP) this.onAnswered?.(undefined);
   }
 
   /** The answer to a call that was given up came. */
   answeredLate(id: unknown): void {
+    const own = ownId(id) ?? 0;
     // Beyond the bound those that are left are not known.
-    if (this.#givenUp.size < MAX_GIVEN_UP) this.#givenUp.delete(ownId(id) ?? 0);
+    if (this.#givenUp.size < MAX_GIVEN_UP) this.#givenUp.delete(own);
+    this.onAnswered?.(own);
   }
 
   /** Whether an answer's id was given out, and its call has settled. */
@@ -159,6 +171,7 @@ export class CallTable {
   delete(call: Call): void {
     if (!this.#calls.delete(call)) return;
     if (call.options.raw === true) this.#raw--;
+    if (this.onAnswered !== undefined && !this.#givenUp.has(call.id)) this.onAnswered(call.id);
     if (this.size === 0 && this.#onIdle.length > 0) for (const tell of this.#onIdle.splice(0)) tell();
   }
 

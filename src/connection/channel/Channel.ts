@@ -191,6 +191,7 @@ export class Channel {
     const failure = scanFailure(bytes);
     const call = failure === undefined ? undefined : this.#pending.sent(failure.id);
     if (failure === undefined || call?.options.raw !== true) return false;
+    this.unread.halves.doubts(call);
     this.answered(call, bytes);
     call.reject(replyError(this.#options.server, failure.error, failure.dataText));
     return true;
@@ -229,6 +230,7 @@ export class Channel {
     if (this.#failure !== undefined) return;
     const { server } = this.#options;
     this.#failure = failureOf(server, why, cause);
+    this.unread.halves.forget();
     for (const call of this.#pending.values()) this.failCall(call, this.#failure(call));
     this.#serverRequests.close();
     this.#times.close();
@@ -256,6 +258,7 @@ export class Channel {
     if (result === undefined && !failed) return false;
     const call = this.#pending.sent(id);
     if (call === undefined) return this.unread.late(id);
+    if (failed) this.unread.halves.doubts(call);
     this.answered(call, arrival.text);
     if (failed) call.reject(replyError(this.#options.server, error));
     else if (call.options.raw === true) call.resolve(Buffer.from(JSON.stringify(result)));
@@ -265,6 +268,7 @@ export class Channel {
 
   #progressed(call: Call, params: Progress): void {
     const { onProgress, resetTimeoutOnProgress } = call.options;
+    this.unread.halves.doubts(call);
     if (resetTimeoutOnProgress === true && call.phase === 'sent') this.#times.running(call, this.#options.clock.now());
     this.#inbox.tell(onProgress, changed(params, { progressToken: call.progressToken ?? call.id }));
   }

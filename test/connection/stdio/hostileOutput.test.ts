@@ -351,3 +351,52 @@ test('half an answer without an id fails the only call that is owed one, and a l
   const half = call(connection, 'x', { js: `out('{"result":{"a":1,\\n')` });
   await expect(half).rejects.toMatchObject({ code: 'ERR_PROTOCOL' });
 });
+
+test('half an answer without an id fails the call that is left when all others it may be of are answered, and never another', async () => {
+  const connection = await open(hostile());
+  const half = `out('{"result":{"a":1,\\n')`;
+  const ends: string[] = [];
+  const start = (name: string, signal?: AbortSignal, js = `globalThis.${name} = reply`): void => {
+    const told = (how: string) => () => void ends.push(`${name} ${how}`);
+    call(connection, 'x', { js }, { signal, onProgress: () => undefined }).then(told('answered'), ({ code }) =>
+      told(typeof code === 'string' ? code : 'aborted')(),
+    );
+  };
+  /** Has the server do something; what it wrote before is read by then. */
+  const does = async (js: string): Promise<string[]> => {
+    await call(connection, 'x', { js: `${js}; reply()` });
+    await setImmediate();
+    return ends.splice(0);
+  };
+  // All of them at once, and one that is sent when the half has come.
+  for (const name of ['a', 'b', 'c']) start(name);
+  expect(await does(half)).toEqual([]);
+  start('d');
+  expect(await does('a()')).toEqual(['a answered']);
+  expect(await does('c()')).toEqual(['b ERR_PROTOCOL', 'c answered']);
+  expect(await does('d()')).toEqual(['d answered']);
+  // Two may be of two calls, or of one.
+  for (const name of ['a', 'b', 'c']) start(name);
+  expect(await does(`${half};${half}`)).toEqual([]);
+  expect(await does('b()')).toEqual(['b answered']);
+  expect(await does('a()')).toEqual(['c ERR_PROTOCOL', 'a answered']);
+  // It may be that of a call that was given up.
+  const left = new AbortController();
+  start('a', left.signal);
+  start('b');
+  await does('');
+  left.abort();
+  expect(await does(half)).toEqual(['a aborted']);
+  expect(await does('b()')).toEqual(['b answered']);
+  // A server that says that it could not answer, or goes on with the call that is left, has broken off another.
+  for (const sign of [
+    'send({ id: globalThis.fails, error: { code: 1, message: "cannot write it" } })',
+    "send({ method: 'notifications/progress', params: { progressToken: globalThis.works, progress: 1 } }); a()",
+  ]) {
+    start('a', undefined, 'globalThis.a = reply; globalThis.fails = id');
+    start('b', undefined, 'globalThis.b = reply; globalThis.works = id');
+    expect(await does(half)).toEqual([]);
+    expect((await does(sign)).length).toBe(1);
+    expect(await does('b()')).toEqual(['b answered']);
+  }
+});

@@ -2,6 +2,7 @@ import { MessageTooLargeError, ProtocolError } from '../../../core/errors.js';
 import { MAX_BATCH } from '../../protocol/batch.js';
 import type { Call, CallTable } from '../Call.js';
 import type { ChannelCounters, ChannelOptions } from '../ChannelOptions.js';
+import { HalfAnswers } from './HalfAnswers.js';
 import { idAtEdge, idAtEnd } from './idAtEdge.js';
 import { beginsAsAnswer, idsInGarbage, idsInside } from './idsInGarbage.js';
 
@@ -16,6 +17,7 @@ export class Unread {
   readonly #counters: ChannelCounters;
   readonly #options: Pick<ChannelOptions, 'server' | 'logger' | 'unfinished'>;
   readonly #fail: (call: Call, error: unknown) => void;
+  readonly halves: HalfAnswers;
   /** Nothing more comes: a message that cannot be read may be half of one, and its call is told how the connection ended. */
   isLast = false;
 
@@ -29,6 +31,7 @@ export class Unread {
     this.#counters = counters;
     this.#options = options;
     this.#fail = fail;
+    this.halves = new HalfAnswers(calls, (call) => this.#lost(call, `its answer to ${call.method} ${NOT_JSON}`));
   }
 
   /** The call whose answer bytes seem to be, by how they begin and end. */
@@ -60,9 +63,7 @@ export class Unread {
     } else if (own === undefined) {
       const others = idsInGarbage(bytes);
       this.#lostAll(others);
-      // Half of an answer that does not come to its id can only be that of the one call whose answer is owed.
-      const only = call === undefined && others.size === 0 && beginsAsAnswer(bytes) && this.#calls.onlyOwed();
-      if (only && only.phase === 'sent') this.#lost(only, `its answer to ${only.method} ${NOT_JSON}`);
+      if (call === undefined && others.size === 0 && beginsAsAnswer(bytes)) this.halves.came();
     }
   }
 
