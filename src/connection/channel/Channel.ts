@@ -217,11 +217,6 @@ export class Channel {
     if (this.#settle(call)) call.reject(error);
   }
 
-  /** An over-cap reply: its own call fails, or it is late. False when no call was ever sent with that id. */
-  failOversized(head: Buffer, tail: Buffer, bytes: number): boolean {
-    return this.unread.oversized(head, tail, bytes, this.#options.maxMessageBytes);
-  }
-
   /**
    * The transport is dead: every call fails, those sent as `ERR_OUTCOME_UNKNOWN`, those not as `ERR_NOT_SENT`, and so does
    * every later one. Idempotent: the first reason stands.

@@ -245,7 +245,7 @@ export class StdioConnection implements Connection {
   }
 
   #oversized(head: Buffer, tail: Buffer, bytes: number): void {
-    if (this.#channel.failOversized(head, tail, bytes)) return;
+    if (this.#channel.unread.oversized(head, tail, bytes)) return;
     this.#die(`a message of ${bytes} bytes, ${this.#options.maxMessageBytes} allowed, and no id at its edges`);
   }
 

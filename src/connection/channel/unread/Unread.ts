@@ -15,7 +15,7 @@ const NOT_JSON = 'is not JSON';
 export class Unread {
   readonly #calls: CallTable;
   readonly #counters: ChannelCounters;
-  readonly #options: Pick<ChannelOptions, 'server' | 'logger' | 'unfinished'>;
+  readonly #options: Pick<ChannelOptions, 'server' | 'logger' | 'maxMessageBytes' | 'unfinished'>;
   readonly #fail: (call: Call, error: unknown) => void;
   readonly halves: HalfAnswers;
   /** Nothing more comes: a message that cannot be read may be half of one, and its call is told how the connection ended. */
@@ -24,7 +24,7 @@ export class Unread {
   constructor(
     calls: CallTable,
     counters: ChannelCounters,
-    options: Pick<ChannelOptions, 'server' | 'logger' | 'unfinished'>,
+    options: Pick<ChannelOptions, 'server' | 'logger' | 'maxMessageBytes' | 'unfinished'>,
     fail: (call: Call, error: unknown) => void,
   ) {
     this.#calls = calls;
@@ -108,14 +108,15 @@ export class Unread {
   }
 
   /** One over the cap, of which the edges are known: its own call fails, or it is late. False when no call was ever sent with its id. */
-  oversized(head: Buffer, tail: Buffer, bytes: number, maxBytes: number): boolean {
+  oversized(head: Buffer, tail: Buffer, bytes: number): boolean {
     const id = idAtEdge(head, tail);
     // Another at its end is that of an answer which stands behind half of this one.
     const last = idAtEnd(tail);
     if (id !== undefined && last !== undefined && last !== id) this.#lostAll(new Set([last]));
     const call = this.#calls.sent(id);
     if (call === undefined) return id !== undefined && this.late(id);
-    this.#fail(call, new MessageTooLargeError(this.#options.server, 'incoming', bytes, maxBytes));
+    const { server, maxMessageBytes } = this.#options;
+    this.#fail(call, new MessageTooLargeError(server, 'incoming', bytes, maxMessageBytes));
     return true;
   }
 }

@@ -80,7 +80,7 @@ export class FaultyConnection implements Connection {
     this.#lines = new LineReader(maxMessageBytes, {
       onLine: (line) => this.#line(line),
       onOversized: (head, tail, bytes) => {
-        if (!this.#channel.failOversized(head, tail, bytes)) {
+        if (!this.#channel.unread.oversized(head, tail, bytes)) {
           this.#die({ expected: false, why: `a message of ${bytes} bytes` });
         }
       },
