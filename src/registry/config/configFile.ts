@@ -5,7 +5,7 @@ import { checkString, checkText, withDefaults } from '../../core/options.js';
 import { ConfigError, type ConfigPlace } from './ConfigError.js';
 import type { Curation, ToolRules } from './curation/Curation.js';
 import { gatewaySchema } from './curation/checkCuration.js';
-import type { Variables } from './expandVariables.js';
+import { MAX_EXPANDED_CHARS, type Variables } from './expandVariables.js';
 import { fingerprint } from './fingerprint.js';
 import { parseEntry } from './parseEntry.js';
 import type { ServerConfig } from './ServerConfig.js';
@@ -99,9 +99,18 @@ export function parseConfig(text: string, options: ParseOptions = {}): ParsedCon
     inputs: found.inputs,
     workspaceFolder: options.workspaceFolder,
   });
+  const room = { chars: MAX_EXPANDED_CHARS };
   const rules: [string, ToolRules][] = [];
   for (const { name, entry, path } of found.entries) {
-    const context = { file, folder, variables, references, findings, lineOf: (at: Path) => lineOf([...path, ...at]) };
+    const context = {
+      file,
+      folder,
+      variables,
+      references,
+      findings,
+      room,
+      lineOf: (at: Path) => lineOf([...path, ...at]),
+    };
     const parsed = parseEntry(name, entry, context);
     if (parsed.tools !== undefined) rules.push([name, parsed.tools]);
     if (parsed.config === undefined) continue;

@@ -8,6 +8,17 @@ export type References = (inner: string) => Expansion | undefined;
 /** What one text became, or what was wrong with it. */
 export type Expansion = { readonly text: string } | { readonly problem: string };
 
+/** Characters that the references of one config file may become in all: as many as a file may hold. */
+export const MAX_EXPANDED_CHARS = 8 * 1_024 * 1_024;
+
+/** What is wrong with the reference that goes beyond it, and with all behind it. */
+const TOO_LARGE = `its references, and those before it in the file, become more than ${MAX_EXPANDED_CHARS / 2 ** 20} Mi characters`;
+
+/** What the references of one file may still become. */
+export interface Room {
+  chars: number;
+}
+
 const REFERENCE = /\$\$\{|\$\{([^}]*)(\}?)/g;
 const MAX_PROBLEM = 300;
 /** Problems of one text that are named. */
@@ -28,11 +39,16 @@ export function expandVariables(text: string, variables: Variables): Expansion {
   );
 }
 
-/** The same, where `others` knows more forms, such as those of editors. */
-export function expandReferences(text: string, variables: Variables, others: References): Expansion {
+/** The same, where `others` knows more forms, such as those of editors. What the references become is taken from `room`. */
+export function expandReferences(
+  text: string,
+  variables: Variables,
+  others: References,
+  room: Room = { chars: MAX_EXPANDED_CHARS },
+): Expansion {
   if (!text.includes('${')) return { text };
   const problems: string[] = [];
-  const expanded = text.replace(REFERENCE, (whole, inner: string | undefined, end: string | undefined) => {
+  const standsFor = (whole: string, inner: string | undefined, end: string | undefined): string => {
     if (inner === undefined) return '${';
     const other = end === '' ? undefined : others(inner);
     if (other !== undefined) {
@@ -56,7 +72,13 @@ export function expandReferences(text: string, variables: Variables, others: Ref
       return '';
     }
     return value;
+  };
+  const expanded = text.replace(REFERENCE, (whole, inner?: string, end?: string) => {
+    const value = room.chars < 0 ? '' : standsFor(whole, inner, end);
+    room.chars -= value.length;
+    return room.chars < 0 ? '' : value;
   });
+  if (room.chars < 0) return { problem: TOO_LARGE };
   if (problems.length === 0) return { text: expanded };
   const more = problems.length - MAX_NAMED;
   return { problem: [...problems.slice(0, MAX_NAMED), ...(more > 0 ? [`and ${more} more`] : [])].join('; ') };

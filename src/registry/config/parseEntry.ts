@@ -3,7 +3,7 @@ import { type ConfigPlace, notUsed } from './ConfigError.js';
 import { nameProblem, urlProblem } from './checkServerConfig.js';
 import type { ToolRules } from './curation/Curation.js';
 import { ENTRY_FIELDS, type Entry, entrySchema, SETTING_FIELDS, TYPES } from './entrySchema.js';
-import { expandReferences, type References, type Variables } from './expandVariables.js';
+import { expandReferences, type References, type Room, type Variables } from './expandVariables.js';
 import { oauthProblem, readOAuth } from './OAuthSettings.js';
 import type {
   ServerConfig,
@@ -16,7 +16,7 @@ import type {
 import type { Path } from './shapes/ConfigText.js';
 import type { Findings, ServerFindings } from './shapes/Findings.js';
 import { normalizeEntry, OTHER_OAUTH } from './shapes/normalizeEntry.js';
-import { homeOf } from './shapes/references.js';
+import { HOME } from './shapes/references.js';
 import { severalProblem } from './targets/severalProblem.js';
 import { SEVERAL_FIELDS, SEVERAL_SHAPE, TARGET_FIELDS, type WrittenReach } from './targets/severalSchema.js';
 
@@ -27,6 +27,7 @@ export interface EntryContext {
   readonly variables: Variables;
   /** What `${…}` of editors stands for. */
   readonly references: References;
+  readonly room: Room;
   /** The line of what stands at that path of the entry. */
   readonly lineOf: (path: Path) => number | undefined;
   /** Where problems and warnings go. */
@@ -264,13 +265,15 @@ class EntryReader {
 
   /** No shell sees it: `~` would stay what it is. */
   #expandPath(field: string, text: string): string | undefined {
-    const expanded = this.#expand(field, text);
-    if (expanded === undefined || !/^~(?=[/\\]|$)/.test(text)) return expanded;
-    return homeOf(this.#context.variables) + expanded.slice(1);
+    return this.#expand(
+      field,
+      text.replace(/^~(?=[/\\]|$)/, () => HOME),
+    );
   }
 
   #expand(field: string, text: string): string | undefined {
-    const expansion = expandReferences(text, this.#context.variables, this.#context.references);
+    const { variables, references, room } = this.#context;
+    const expansion = expandReferences(text, variables, references, room);
     // Its name is not shown: in a password it is a piece of that.
     if (/(?<!\$)\$[A-Z_][A-Z0-9_]*/.test(text)) this.#warn(field, `a $NAME is passed on as it is: write \${NAME}`);
     if ('text' in expansion) return expansion.text;

@@ -229,6 +229,28 @@ test('lines are right wherever a value stands, in JSON and in TOML', () => {
   ]);
 });
 
+test('what the references of a file become is bounded over all its servers, and those without references stay', () => {
+  const variables = { BIG: 'x'.repeat(1_000_000), HOME: `/${'h'.repeat(1_000_000)}` };
+  const referring = (reference: string) => ({ command: 'c', args: Array.from({ length: 5 }, () => `a${reference}`) });
+  const mcpServers = {
+    a: referring(`\${BIG}`),
+    plain: { command: 'c' },
+    b: referring(`\${input:big}`),
+    c: referring(`\${NONE:-y}`),
+  };
+  for (const references of [mcpServers, { ...mcpServers, b: { command: 'c', args: Array(5).fill('~/x') } }]) {
+    const text = JSON.stringify({ servers: references, inputs: [{ id: 'big', default: variables.BIG }] });
+    const { servers, problems } = parseConfig(text, { file: 'mcp.json', variables });
+    expect(servers.map(({ name }) => name)).toEqual(['a', 'plain']);
+    expect(problems[0]?.message).toMatch(
+      /^mcp\.json: server "b", field args\.3: its references, .*8 Mi characters \(line 1\)$/,
+    );
+    expect(problems.filter(({ server }) => server === 'c')).toHaveLength(5);
+  }
+  const once = parseConfig(JSON.stringify({ mcpServers: { a: { command: `\${BIG}`.repeat(9) } } }), { variables });
+  expect(once.problems).toHaveLength(1);
+});
+
 test('a file that is nested too deep is told as that', () => {
   const text = `{"mcpServers":${'{"a":'.repeat(20_000)}1${'}'.repeat(20_000)}}`;
   expect(parseConfig(text, { file: 'mcp.json' }).problems.map(({ message }) => message)).toEqual([

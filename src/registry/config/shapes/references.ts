@@ -29,7 +29,11 @@ export function workspaceOf(folder: string): string {
   return EDITOR_FOLDERS.has(basename(folder)) ? dirname(folder) : folder;
 }
 
-export const homeOf = (variables: Variables): string => variables['HOME'] ?? variables['USERPROFILE'] ?? homedir();
+const homeOf = (variables: Variables): string => variables['HOME'] ?? variables['USERPROFILE'] ?? homedir();
+
+/** The reference that stands for the home folder. */
+// biome-ignore lint/suspicious/noTemplateCurlyInString: a reference of config files, not of ours
+export const HOME = '${userHome}';
 
 /** `${env:NAME}`, `${workspaceFolder}`, `${userHome}`, `${input:id}` and the like. */
 export function referencesOf({ folder, variables, workspaceFolder, inputs }: ReferenceOptions): References {
