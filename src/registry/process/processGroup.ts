@@ -1,6 +1,10 @@
 import { execFile } from 'node:child_process';
+import { StillAliveError } from '../../core/errors.js';
 import { bearsToken, TOKEN_VARIABLE } from './environment.js';
 import { type ProcessRow, type ProcessTable, readDescendants, readProcess, readProcessTable } from './processTable.js';
+
+/** For so long, in ms, it is tried to see all processes at one moment. */
+const MAX_UNSURE_MS = 300;
 
 export interface ProcessGroupOptions {
   /** The leader's pid, which is the group's number. Undefined when it was never learnt: the token alone counts then. */
@@ -54,9 +58,19 @@ export class ProcessGroup {
     if (this.#pgid !== undefined && !signalExists(-this.#pgid)) this.#over = true;
   }
 
-  /** Everybody of the group that is alive now, by a fresh reading of the whole table. */
+  /**
+   * All of the group that are alive now, by a fresh reading of the whole table. None only when it is sure that none was missed.
+   * @throws StillAliveError when processes come and go so fast that it cannot be told
+   */
   async members(): Promise<ProcessRow[]> {
-    return this.membersIn(await readProcessTable());
+    const table = await readProcessTable();
+    const untilMs = performance.now() + MAX_UNSURE_MS;
+    for (let sure = false; ; sure = await table.catchUp()) {
+      const members = this.membersIn(table);
+      if (sure || members.length > 0) return members;
+      if (performance.now() > untilMs)
+        throw new StillAliveError(this.#pgid ?? 0, 'unknown', 'what may come from process');
+    }
   }
 
   membersIn(table: ProcessTable): ProcessRow[] {

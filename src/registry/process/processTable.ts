@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
-import { closeSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
 /** One process as the system shows it. */
@@ -24,6 +25,11 @@ export interface ProcessTable {
   readonly rows: ReadonlyMap<number, ProcessRow>;
   /** The value of the variable in the environment a process was started with; undefined when it may not be read. */
   environmentOf(pid: number, variable: string): string | undefined;
+  /**
+   * Looks at what has come since, and again at what could not be told. True when by then each process that there is has been seen alive, or
+   * dead before: none can have hidden by starting another and ending while the table was being read.
+   */
+  catchUp(): Promise<boolean>;
 }
 
 const LINUX = process.platform === 'linux';
@@ -31,6 +37,11 @@ const LINUX = process.platform === 'linux';
 /** A scan hands the turn back after this long, so that a machine with thousands of processes does not stall calls. */
 const SLICE_MS = 4;
 
+/** What catches up waits so long between its passes, in ms, but for the first few. */
+const PASS_MS = 2;
+const QUICK_PASSES = 10;
+/** Programs take no longer to start, in ms. */
+const LASTING_MS = 100;
 const STAT_BUFFER = Buffer.alloc(4_096);
 
 let pending: Promise<ProcessTable> | undefined;
@@ -99,33 +110,94 @@ function childrenOf(pid: number): number[] | undefined {
 }
 
 async function scanProc(): Promise<ProcessTable> {
-  const rows = new Map<number, ProcessRow>();
+  const table = new ProcTable();
   let sliceEndsMs = performance.now() + SLICE_MS;
-  for (const name of readdirSync('/proc')) {
-    if (!/^\d+$/.test(name)) continue;
-    const row = readProcess(Number(name));
-    if (row !== undefined) rows.set(row.pid, row);
+  for (const pid of pidsNow()) {
+    table.look(pid);
     if (performance.now() < sliceEndsMs) continue;
     await nextTurn();
     sliceEndsMs = performance.now() + SLICE_MS;
   }
-  const environments = new Map<number, string>();
-  return {
-    rows,
-    environmentOf: (pid, variable) => {
-      let environment = environments.get(pid);
-      if (environment === undefined) {
-        environment = `\0${readProcFile(`/proc/${pid}/environ`) ?? ''}`;
-        environments.set(pid, environment);
-      }
-      const start = environment.indexOf(`\0${variable}=`);
-      if (start < 0) return undefined;
-      const valueStart = start + variable.length + 2;
-      const end = environment.indexOf('\0', valueStart);
-      return environment.slice(valueStart, end < 0 ? undefined : end);
-    },
-  };
+  return table;
 }
+
+const pidsNow = (): number[] => readdirSync('/proc').flatMap((name) => (/^\d+$/.test(name) ? [Number(name)] : []));
+
+class ProcTable implements ProcessTable {
+  readonly rows = new Map<number, ProcessRow>();
+  readonly #environments = new Map<number, string>();
+  /** Processes that were ending, or starting another program, when their environment was asked for; and since when, in ms. */
+  readonly #unsure = new Map<number, number>();
+  #pending: Promise<boolean> | undefined;
+  #passes = 0;
+
+  look(pid: number): void {
+    const row = readProcess(pid);
+    if (row === undefined) this.rows.delete(pid);
+    else this.rows.set(pid, row);
+  }
+
+  environmentOf(pid: number, variable: string): string | undefined {
+    const environment = this.#environmentOf(pid);
+    const start = environment.indexOf(`\0${variable}=`);
+    if (start < 0) return undefined;
+    const valueStart = start + variable.length + 2;
+    const end = environment.indexOf('\0', valueStart);
+    return environment.slice(valueStart, end < 0 ? undefined : end);
+  }
+
+  catchUp(): Promise<boolean> {
+    this.#pending ??= (this.#passes++ < QUICK_PASSES ? nextTurn() : sleep(PASS_MS)).then(() => {
+      this.#pending = undefined;
+      return this.#catchUp();
+    });
+    return this.#pending;
+  }
+
+  #catchUp(): boolean {
+    let sure = true;
+    for (const pid of pidsNow()) {
+      if (this.rows.has(pid) && !this.#unsure.has(pid)) continue;
+      this.#environments.delete(pid);
+      this.look(pid);
+      if (this.rows.get(pid)?.alive) this.#environmentOf(pid);
+      else this.#unsure.delete(pid);
+      // One that has ended may have started another that was not listed. One that cannot be looked at is another user's.
+      const ended = this.rows.get(pid)?.alive === false || !(this.rows.has(pid) || isListed(pid));
+      if (ended || this.#unsure.has(pid)) sure = false;
+    }
+    return sure;
+  }
+
+  #environmentOf(pid: number): string {
+    let environment = this.#environments.get(pid);
+    if (environment === undefined) {
+      const read = environmentNow(pid) || (this.#hasProgram(pid) && environmentNow(pid));
+      if (read !== false || this.#isLasting(pid)) this.#unsure.delete(pid);
+      environment = `\0${read || ''}`;
+      this.#environments.set(pid, environment);
+    }
+    return environment;
+  }
+
+  /** Whether a process has been in that state for too long to be in it. */
+  #isLasting(pid: number): boolean {
+    const nowMs = performance.now();
+    const sinceMs = this.#unsure.get(pid) ?? nowMs;
+    this.#unsure.set(pid, sinceMs);
+    return nowMs - sinceMs > LASTING_MS;
+  }
+
+  /** A process that ends or is about to run another program has no arguments either. Threads of the kernel have none, and no group. */
+  #hasProgram(pid: number): boolean {
+    return this.rows.get(pid)?.pgid === 0 || (readProcFile(`/proc/${pid}/cmdline`) ?? (isListed(pid) || '')) !== '';
+  }
+}
+
+const isListed = (pid: number): boolean => existsSync(`/proc/${pid}`);
+
+/** Empty when it may not be read, too. */
+const environmentNow = (pid: number): string => readProcFile(`/proc/${pid}/environ`) ?? '';
 
 /** `proc(5)`. The name in parentheses may itself hold spaces and parentheses: fields are counted from its end. */
 export function parseStat(stat: string): ProcessRow | undefined {
@@ -186,7 +258,7 @@ async function askPs(): Promise<ProcessTable> {
       if (row !== undefined) rows.set(row.pid, row);
     }
   }
-  return { rows, environmentOf: () => undefined };
+  return { rows, environmentOf: () => undefined, catchUp: async () => true };
 }
 
 /** One line of `ps -o pid=,ppid=,pgid=,stat=,rss=,time=,lstart=`. */
@@ -224,6 +296,4 @@ function isUnreadable(error: unknown): boolean {
   return ['ENOENT', 'ESRCH', 'EACCES', 'EPERM'].includes((error as NodeJS.ErrnoException).code ?? '');
 }
 
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
-}
+const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

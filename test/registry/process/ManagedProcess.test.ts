@@ -1,5 +1,9 @@
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { OptionError, StartError } from '../../../src/core/errors.js';
 import { ManagedProcess } from '../../../src/registry/process/ManagedProcess.js';
@@ -49,6 +53,25 @@ test('what daemonised with setsid is found by its token', async () => {
   await expect.poll(() => bearers(child.token).length).toBe(3);
   await child.stop();
   expect(bearers(child.token)).toEqual([]);
+});
+
+test('what runs from session to session, each time as another process, is caught before the stop says that it is over', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'poolkit-'));
+  try {
+    for (const pause of ['', 'sleep 0.003;', '']) {
+      const hop = `trap '' TERM HUP; [ -d ${folder} ] || exit; ${pause} setsid sh -c "$HOP" </dev/null >/dev/null 2>&1 & exit 0`;
+      const config = { command: 'sh', args: ['-c', hop], env: { HOP: hop } };
+      const child = await ManagedProcess.spawn('hopper', config, { stdinGraceMs: 20, termGraceMs: 20 });
+      await child.exited;
+      await child.stop();
+      for (let looks = 0; looks < 10; looks++) {
+        expect(bearers(child.token)).toEqual([]);
+        await setTimeout(2);
+      }
+    }
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });
 
 test('grandchildren die too when the direct child has gone, and its exit does not wait for them', async () => {

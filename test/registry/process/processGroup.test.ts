@@ -271,6 +271,7 @@ test('no grace means SIGKILL at once, without EOF', async () => {
 const table = (rows: readonly Partial<ProcessRow>[], tokens: Readonly<Record<number, string>> = {}): ProcessTable => ({
   rows: new Map(rows.map((row) => [row.pid ?? 0, { ...ROW, session: 0, ...row }])),
   environmentOf: (pid) => tokens[pid],
+  catchUp: async () => true,
 });
 
 test('members are the group, the bearers of the token, and the children of either; zombies and older ones are not', () => {
