@@ -2,11 +2,12 @@ import { messageOf, show } from '../core/errors.js';
 import { UnifiedPool } from '../pool/UnifiedPool.js';
 import { closeInheritedDescriptors } from '../registry/process/descriptors.js';
 import { ShutdownPlan } from '../shutdown/ShutdownPlan.js';
+import { sendable } from './arguments.js';
 import { oauthOf } from './auth/oauthOf.js';
 import type { TokensOption } from './auth/tokensFlag.js';
 import { loadConfig, notThere, startProblem } from './configs.js';
+import { complain } from './output/complain.js';
 import { createLogger } from './output/logger.js';
-import { complain } from './output/output.js';
 import { showResult, writeAsIs } from './output/showResult.js';
 import { visible } from './output/visible.js';
 import { whenNpmIsGone } from './parent.js';
@@ -68,7 +69,7 @@ const progressText = (progress: unknown, total: unknown): string =>
 function parseArguments(json: string): object {
   let value: unknown;
   try {
-    value = JSON.parse(json);
+    value = sendable(JSON.parse(json));
   } catch (error) {
     throw new Error(`the arguments are not JSON: ${messageOf(error)}`, { cause: error });
   }

@@ -1,6 +1,7 @@
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import { packageVersion } from '../core/version.js';
 import { GATEWAY_DEFAULTS } from '../gateway/GatewayOptions.js';
+import { DAY_MS, file, files, folder, host, hosts, port, whole } from './arguments.js';
 import { addAuth } from './auth/authCommand.js';
 import { TOKENS_FLAG } from './auth/tokensFlag.js';
 import { addBench, addReference } from './bench/benchCommand.js';
@@ -8,6 +9,7 @@ import type { CallOptions } from './call.js';
 import { addConnect } from './desk/connectProgram.js';
 import type { DoctorOptions } from './doctor/doctor.js';
 import type { ImportOptions } from './import/importConfigs.js';
+import { OUTPUT } from './output/complain.js';
 import type { ServeOptions } from './serving/ServeOptions.js';
 import { addStatus } from './status/statusCommand.js';
 import { addCheck } from './testing/checkCommand.js';
@@ -34,6 +36,7 @@ export function createProgram(): Command {
     .version(packageVersion())
     .showHelpAfterError('(--help says what there is)')
     .exitOverride()
+    .configureOutput(OUTPUT)
     .configureHelp({ showGlobalOptions: true });
   addServe(program);
   addConnect(program);
@@ -62,14 +65,15 @@ function addServe(program: Command): void {
   program
     .command('serve')
     .description('Start the servers of a config and serve them over Streamable HTTP.')
-    .option('-c, --config <file>', 'config file (default: mcp.json, else examples/mcp.json)')
-    .option('--host <address>', 'address to listen on', GATEWAY_DEFAULTS.host)
-    .option('-p, --port <number>', 'port to listen on; 0 picks a free one', whole(0, 65_535), GATEWAY_DEFAULTS.port)
+    .option('-c, --config <file>', 'config file (default: mcp.json, else examples/mcp.json)', file)
+    .option('--host <address>', 'address to listen on', host, GATEWAY_DEFAULTS.host)
+    .option('-p, --port <number>', 'port to listen on; 0 picks a free one', port, GATEWAY_DEFAULTS.port)
     .option(
       '--allow-host <name...>',
       'host names clients may use, beyond localhost; needed with a --host that is not loopback',
+      hosts,
     )
-    .option('--allow-origin <name...>', 'host names of web pages that may call, beyond those of this machine')
+    .option('--allow-origin <name...>', 'host names of web pages that may call, beyond those of this machine', hosts)
     .option('--grace-ms <ms>', 'how long calls in flight may still take when it stops', whole(0, 600_000), 10_000)
     .option(
       '--propagation-delay <ms>',
@@ -78,10 +82,11 @@ function addServe(program: Command): void {
       0,
     )
     .option(...TOKENS_FLAG)
-    .option('--cache <folder>', "keep the servers' tool lists there: after a restart they are there at once")
+    .option('--cache <folder>', "keep the servers' tool lists there: after a restart they are there at once", folder)
     .option(
       '--session-key <from...>',
       'files, or variables as env:NAME, with secrets of 32 characters or more, one a line, that all replicas have: sessions go on in any of them, and after a restart',
+      files,
     )
     .option(
       '--redis <url>',
@@ -94,7 +99,7 @@ function addServe(program: Command): void {
       1,
     )
     .option('--stdio', 'be one stdio server that is all of them, instead of listening; ends with its client')
-    .option('--exit-unused-ms <ms>', 'end when no client has been connected for so long', whole(1, 86_400_000))
+    .option('--exit-unused-ms <ms>', 'end when no client has been connected for so long', whole(1, DAY_MS))
     .option('--sse', 'serve the HTTP+SSE transport of 2024-11-05 too, at /sse beside each /mcp')
     .option('--metrics', 'answer Prometheus at /metrics; needs the package prom-client')
     .option('--no-status', 'no page at /status; with a --host that is not loopback there is none anyway')
@@ -129,9 +134,9 @@ function addCall(program: Command): void {
     .argument('<server>', 'its name in the config')
     .argument('<tool>', 'the tool to call')
     .argument('[arguments]', 'the arguments, a JSON object', '{}')
-    .option('-c, --config <file>', 'config file (default: mcp.json, else examples/mcp.json)')
+    .option('-c, --config <file>', 'config file (default: mcp.json, else examples/mcp.json)', file)
     .option(...TOKENS_FLAG)
-    .option('--timeout-ms <ms>', 'longest call', whole(1, 86_400_000), 60_000)
+    .option('--timeout-ms <ms>', 'longest call', whole(1, DAY_MS), 60_000)
     .option('--json', 'print the whole result as JSON, instead of its text')
     .addOption(logLevel())
     .addHelpText(
@@ -151,7 +156,7 @@ function addDoctor(program: Command): void {
   program
     .command('doctor')
     .description('Start every server of a config, ask for its lists, say what is wrong with each, stop them.')
-    .option('-c, --config <file>', 'config file (default: mcp.json, else examples/mcp.json)')
+    .option('-c, --config <file>', 'config file (default: mcp.json, else examples/mcp.json)', file)
     .option(...TOKENS_FLAG)
     .option('--json', 'print one JSON object, instead of text')
     .addOption(logLevel('silent'))
@@ -172,8 +177,8 @@ function addImport(program: Command): void {
   program
     .command('import')
     .description('Find the servers in the configs of known clients, and merge them into one config.')
-    .argument('[files...]', 'configs to import (default: those of known clients, of this user and this folder)')
-    .option('-o, --out <file>', 'the config to write; what it has already stays', 'mcp.json')
+    .argument('[files...]', 'configs to import (default: those of known clients, of this user and this folder)', files)
+    .option('-o, --out <file>', 'the config to write; what it has already stays', file, 'mcp.json')
     .option('--dry-run', 'say what would be imported, and write nothing')
     .addHelpText(
       'after',
@@ -192,12 +197,4 @@ function logLevel(level = 'warn'): Option {
   return new Option('--log-level <level>', 'log lines on stderr, from this level on')
     .choices(LOG_LEVELS)
     .default(level);
-}
-
-function whole(min: number, max: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (/^\d+$/.test(text) && value >= min && value <= max) return value;
-    throw new InvalidArgumentError(`Expected a whole number from ${min} to ${max}.`);
-  };
 }

@@ -36,6 +36,7 @@ export async function chooseTool(
   const tools = await target.list(signal === undefined ? {} : { signal });
   const tool = pick(tools, name);
   const template = args ?? madeUp(tool) ?? {};
+  const fill = compileTemplate(template) as ChosenTool['fill'];
   const unknown = unknownPlaceholder(template);
   if (unknown !== undefined) {
     throw new OptionError(
@@ -44,7 +45,6 @@ export async function chooseTool(
       'a placeholder that exists: {{nonce}}, {{turn}}, {{payload:BYTES}}, {{random:MIN:MAX}}',
     );
   }
-  const fill = compileTemplate(template) as ChosenTool['fill'];
   checkArguments(tool, fill(PROBE_TURN));
   const shapes: AnswerShape[] = [];
   for (const turn of [PROBE_TURN, PROBE_TURN + 1]) {

@@ -1,3 +1,8 @@
+import { OptionError } from '../../core/errors.js';
+
+/** Bytes of `{{payload:…}}` in the arguments of one call. */
+const MAX_PAYLOAD_BYTES = 64 * 1_024 * 1_024;
+
 /** Gives a value with its placeholders filled in for one call. */
 export type Template = (turn: number) => unknown;
 
@@ -5,15 +10,26 @@ export type Template = (turn: number) => unknown;
  * Arguments with placeholders, to be filled in for each call: `{{nonce}}` is a text no other call has, `{{turn}}` the call's
  * number, `{{payload:1024}}` so many bytes of text, `{{random:1:10}}` a whole number in that range. A string that is one
  * `{{turn}}` or `{{random:…}}` and nothing else becomes a number. It is read once: filling in is on the way of every call.
+ * @throws OptionError for payloads that are too large, ranges that are none, and nesting without end
  */
 export function compileTemplate(value: unknown, random: () => number = Math.random): Template {
+  try {
+    checkPlaceholders(JSON.stringify(value) ?? '');
+    return compile(value, random);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new OptionError('args', value, 'arguments that are not nested so deep', error);
+  }
+}
+
+function compile(value: unknown, random: () => number): Template {
   if (typeof value === 'string') return compileText(value, random);
   if (Array.isArray(value)) {
-    const items = value.map((each) => compileTemplate(each, random));
+    const items = value.map((each) => compile(each, random));
     return (turn) => items.map((fill) => fill(turn));
   }
   if (typeof value !== 'object' || value === null) return () => value;
-  const fields = Object.entries(value).map(([key, each]) => [key, compileTemplate(each, random)] as const);
+  const fields = Object.entries(value).map(([key, each]) => [key, compile(each, random)] as const);
   return (turn) => Object.fromEntries(fields.map(([key, fill]) => [key, fill(turn)]));
 }
 
@@ -28,6 +44,18 @@ export const hasNonce = (value: unknown): boolean => JSON.stringify(value)?.incl
 export function unknownPlaceholder(value: unknown): string | undefined {
   const text = (JSON.stringify(value) ?? '').replace(PLACEHOLDER, '');
   return /\{\{[^{}]*\}\}/.exec(text)?.[0];
+}
+
+/** What one call is sent may be as large as `--payload` is, and numbers must be exact. @throws OptionError */
+function checkPlaceholders(text: string): void {
+  let bytes = 0;
+  for (const [whole, name = ''] of text.matchAll(PLACEHOLDER)) {
+    const [kind, a = '0', b = '0'] = name.split(':');
+    if (kind === 'payload') bytes += Number(a);
+    if (bytes > MAX_PAYLOAD_BYTES) throw new OptionError('args', whole, 'payloads of 64 MiB together at most');
+    const exact = Number.isSafeInteger(Number(a)) && Number.isSafeInteger(Number(b)) && Number(a) <= Number(b);
+    if (kind === 'random' && !exact) throw new OptionError('args', whole, 'two whole numbers, the smaller one first');
+  }
 }
 
 function compileText(text: string, random: () => number): Template {

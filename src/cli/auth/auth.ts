@@ -4,7 +4,7 @@ import { messageOf, OptionError, show } from '../../core/errors.js';
 import type { SingleServerConfig } from '../../registry/config/ServerConfig.js';
 import { isSeveral, targetsOf } from '../../registry/config/targets/targetsOf.js';
 import { loadConfig, notThere } from '../configs.js';
-import { complain } from '../output/output.js';
+import { complain } from '../output/complain.js';
 import { writeOut } from '../output/showResult.js';
 import { oauthOf } from './oauthOf.js';
 import type { TokensOption } from './tokensFlag.js';

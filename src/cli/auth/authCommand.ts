@@ -1,4 +1,5 @@
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
+import { DAY_MS, file, whole } from '../arguments.js';
 import type { AuthOptions } from './auth.js';
 import { TOKENS_FLAG } from './tokensFlag.js';
 
@@ -8,11 +9,11 @@ export function addAuth(program: Command): void {
     .command('auth')
     .description('Sign in to a server whose config has "auth": { "type": "oauth" }, or see how that stands.')
     .argument('<server>', 'its name in the config')
-    .option('-c, --config <file>', 'config file (default: mcp.json, else examples/mcp.json)')
+    .option('-c, --config <file>', 'config file (default: mcp.json, else examples/mcp.json)', file)
     .option('--status', 'say whether it is signed in to, and until when')
     .option('--logout', 'forget the sign-in, and have the authorization server forget it')
     .option('--scope <scope...>', "what to ask for, instead of the config's scopes")
-    .option('--timeout-ms <ms>', 'longest wait for the browser', whole, 300_000)
+    .option('--timeout-ms <ms>', 'longest wait for the browser', whole(1, DAY_MS), 300_000)
     .option(...TOKENS_FLAG)
     .option('--json', 'print one JSON object a line, instead of text')
     .addHelpText(
@@ -24,10 +25,4 @@ alone can read; 'serve', 'call' and 'doctor' use and renew it from there. Tokens
 Exit code: 0 when it is signed in (with --logout: when it is not any more); 1 otherwise.`,
     )
     .action(async (server: string, options: AuthOptions) => (await import('./auth.js')).auth(server, options));
-}
-
-function whole(text: string): number {
-  const value = Number(text);
-  if (/^\d+$/.test(text) && value >= 1 && value <= 86_400_000) return value;
-  throw new InvalidArgumentError('Expected a whole number from 1 to 86400000.');
 }

@@ -1,3 +1,5 @@
+import { folder } from '../arguments.js';
+
 /** Where the commands look for what people's sign-ins gave. */
 export interface TokensOption {
   readonly tokens?: string;
@@ -7,4 +9,5 @@ export interface TokensOption {
 export const TOKENS_FLAG = [
   '--tokens <folder>',
   'where sign-ins are kept (default: the data folder of this user)',
+  folder,
 ] as const;

@@ -1,4 +1,4 @@
-import { access, constants, writeFile } from 'node:fs/promises';
+import { access, constants } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { type BenchProgress, SWEEP_OPTIONS, type SweepOption } from '../../bench/BenchOptions.js';
 import type { OpenModel } from '../../bench/load/models.js';
@@ -13,9 +13,11 @@ import type { ToolChoice, Workload } from '../../bench/workload/Workload.js';
 import { onStopSignals } from '../../core/close/onStopSignals.js';
 import { messageOf, OptionError } from '../../core/errors.js';
 import { readWhole } from '../../core/files/readWhole.js';
+import { writeWhole } from '../../core/files/writeWhole.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
 import { FaultPlan, type FaultPlanOptions } from '../../testing/faults/FaultPlan.js';
-import { complain } from '../output/output.js';
+import { sendable } from '../arguments.js';
+import { complain } from '../output/complain.js';
 import { writeOut } from '../output/showResult.js';
 
 export interface BenchCommandOptions {
@@ -31,7 +33,7 @@ export interface BenchCommandOptions {
   readonly slo?: string;
   readonly config?: string;
   readonly server?: string;
-  readonly header?: readonly string[];
+  readonly header?: Readonly<Record<string, string>>;
   readonly transport?: 'http' | 'sse';
   readonly era?: Era;
   readonly tool?: string;
@@ -132,8 +134,7 @@ function modelOf({ rate, arrivals, think, burst, idle, findMax, slo }: BenchComm
 }
 
 async function targetsOf(target: string | undefined, options: BenchCommandOptions): Promise<TargetSpec[]> {
-  const { config, transport, era, direct, via = [], viaStart = [] } = options;
-  const headers = headersOf(options.header ?? []);
+  const { config, transport, era, direct, header: headers, via = [], viaStart = [] } = options;
   const common = {
     ...(config !== undefined && { config }),
     ...(transport !== undefined && { transport }),
@@ -158,17 +159,6 @@ async function targetsOf(target: string | undefined, options: BenchCommandOption
   }
   if (one === undefined) throw new OptionError('target', one, 'a URL, a server of --config, or a command line');
   return [await parseTarget(one, common)];
-}
-
-function headersOf(headers: readonly string[]): Record<string, string> | undefined {
-  if (headers.length === 0) return undefined;
-  return Object.fromEntries(
-    headers.map((header) => {
-      const colon = header.indexOf(':');
-      if (colon < 1) throw new OptionError('--header', header, "a header such as 'Authorization: Bearer TOKEN'");
-      return [header.slice(0, colon).trim(), header.slice(colon + 1).trim()];
-    }),
-  );
 }
 
 async function workloadsOf(options: BenchCommandOptions): Promise<Workload[]> {
@@ -202,7 +192,7 @@ function toolChoice(tool: string | undefined, option: string, json: string | und
 function parseArguments(option: string, json: string): Readonly<Record<string, unknown>> {
   let value: unknown;
   try {
-    value = JSON.parse(json);
+    value = sendable(JSON.parse(json));
   } catch (error) {
     throw new OptionError(option, json, `a JSON object (${messageOf(error)})`, error);
   }
@@ -260,7 +250,7 @@ async function write(report: BenchReport, { json, markdown, html, junit, quiet }
     [html, () => htmlReport(report)],
     [junit, () => junitReport(report)],
   ];
-  for (const [file, text] of files) if (file !== undefined) await writeFile(file, text());
+  for (const [file, text] of files) if (file !== undefined) writeWhole(file, text());
   const text =
     json === true
       ? jsonText()

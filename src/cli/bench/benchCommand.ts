@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { BENCH_DEFAULTS, SWEEP_OPTIONS, WORKLOAD_KINDS } from '../../bench/BenchOptions.js';
+import { file, header, port, whole } from '../arguments.js';
 import type { BenchCommandOptions } from './bench.js';
 
 /** `mcp-poolkit reference`: the built-in upstream of known service time. */
@@ -8,7 +9,7 @@ export function addReference(program: Command): void {
     .command('reference')
     .description("An MCP server whose own time is known: its tool 'echo' answers after it, and says how long it took.")
     .argument('[service]', 'none, fixed:MS, uniform:MIN:MAX, exponential:MEAN or stall:MS:EVERY, in ms', 'none')
-    .option('-p, --port <number>', 'serve Streamable HTTP there, 0 for a free one (default: stdio)', whole(0, 65_535))
+    .option('-p, --port <number>', 'serve Streamable HTTP there, 0 for a free one (default: stdio)', port)
     .action(async (service: string, options: { readonly port?: number }) => {
       const { runReference } = await import('./reference.js');
       await runReference(service, options.port);
@@ -41,9 +42,9 @@ export function addBench(program: Command): void {
     .option('--idle <time>', 'closed model: idle time before each burst', time)
     .option('--find-max', 'find the largest load that keeps --slo, from the first -c or --rate on')
     .option('--slo <conditions>', "the objective of --find-max, such as 'p99<200ms,errors<0.1%'")
-    .option('--config <file>', 'config file whose servers may be named as targets')
+    .option('--config <file>', 'config file whose servers may be named as targets', file)
     .option('--server <name>', 'the same as the target: a server of --config')
-    .option('--header <header...>', "sent to URLs, such as 'Authorization: Bearer TOKEN'")
+    .option('--header <header...>', "sent to URLs, such as 'Authorization: Bearer TOKEN'", header)
     .addOption(new Option('--transport <kind>', 'of URLs, when it should not be found out').choices(['http', 'sse']))
     .addOption(new Option('--era <era>', 'the protocol era to speak').choices(['legacy', 'modern']))
     .option('-t, --tool <name>', 'the tool to call (default: echo, or the first that can be called)')
@@ -61,10 +62,11 @@ export function addBench(program: Command): void {
       whole(1, 1_000),
       8,
     )
-    .option('--scenario <file>', 'a weighted mix of calls, YAML or JSON')
+    .option('--scenario <file>', 'a weighted mix of calls, YAML or JSON', file)
     .option(
       '--faults <file>',
       'a fault plan (JSON) between the load and the target, such as {"ratios":{"crash":0.001}}',
+      file,
     )
     .option('--sessions <number>', 'sessions the calls are spread over; a process each on stdio', whole(1, 10_000))
     .option('--workers <number>', 'processes that generate the load', whole(1, 64), BENCH_DEFAULTS.workers)
@@ -77,12 +79,12 @@ export function addBench(program: Command): void {
       `pool options to try (${SWEEP_OPTIONS.join(', ')}), such as maxConnections=1,2,4`,
     )
     .option('--timeout <time>', 'longest call', time, 60_000)
-    .option('--compare <file>', 'an earlier --json report to compare with')
+    .option('--compare <file>', 'an earlier --json report to compare with', file)
     .option('--fail-if <conditions>', "exit with 3 if one holds, such as 'p99>+20%,errors>0'")
-    .option('--json [file]', 'the report as JSON, to stdout or a file')
-    .option('--markdown [file]', 'the report as Markdown tables')
-    .option('--html <file>', 'the report as one HTML page with charts')
-    .option('--junit <file>', 'thresholds and right answers as JUnit XML')
+    .option('--json [file]', 'the report as JSON, to stdout or a file', file)
+    .option('--markdown [file]', 'the report as Markdown tables', file)
+    .option('--html <file>', 'the report as one HTML page with charts', file)
+    .option('--junit <file>', 'thresholds and right answers as JUnit XML', file)
     .option('--quiet', 'no progress on stderr, and no line for each process in the report')
     .addHelpText(
       'after',
@@ -139,12 +141,4 @@ function sizes(text: string): number[] {
     if (bytes >= 1 && bytes <= 64 * 2 ** 20) return bytes;
     throw new InvalidArgumentError('Expected sizes up to 64MB, such as 1KB,100KB,10MB.');
   });
-}
-
-function whole(min: number, max: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (/^\d+$/.test(text) && value >= min && value <= max) return value;
-    throw new InvalidArgumentError(`Expected a whole number from ${min} to ${max}.`);
-  };
 }

@@ -1,6 +1,7 @@
 import { messageOf } from '../../core/errors.js';
 import { HttpLink } from '../../gateway/stdio/HttpLink.js';
 import { StdioBridge } from '../../gateway/stdio/StdioBridge.js';
+import { complain } from '../output/complain.js';
 import { whenParentIsGone } from '../parent.js';
 import { GatewayStarter } from './GatewayStarter.js';
 
@@ -52,7 +53,7 @@ export async function connect(url: URL, options: ConnectOptions): Promise<void> 
     await bridge.run();
     clearInterval(presence);
   } catch (error) {
-    process.stderr.write(`mcp-poolkit: ${messageOf(error)}\n`);
+    complain(messageOf(error));
     process.exitCode = 1;
   }
   parent[Symbol.dispose]();

@@ -1,9 +1,14 @@
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
+import { DAY_MS, file, header, httpUrl, whole } from '../arguments.js';
+import { OUTPUT } from '../output/complain.js';
 import type { ConnectOptions } from './connect.js';
 
 /** `mcp-poolkit connect` alone: an editor starts one for each window, so that it loads nothing else. */
 export function createProgram(): Command {
-  const program = new Command('mcp-poolkit').showHelpAfterError('(--help says what there is)').exitOverride();
+  const program = new Command('mcp-poolkit')
+    .showHelpAfterError('(--help says what there is)')
+    .exitOverride()
+    .configureOutput(OUTPUT);
   addConnect(program);
   return program;
 }
@@ -14,8 +19,13 @@ export function addConnect(program: Command): void {
     .description('Be one stdio server that is a gateway running elsewhere, or once for many clients.')
     .argument('<url>', "the gateway's endpoint, such as http://127.0.0.1:3399/mcp", endpoint)
     .option('--start', 'start the gateway when none is there; it ends when its last client has gone')
-    .option('-c, --config <file>', 'what the gateway that is started serves')
-    .option('--linger-ms <ms>', 'the gateway that is started ends so long after its last client', lingerMs, 5_000)
+    .option('-c, --config <file>', 'what the gateway that is started serves', file)
+    .option(
+      '--linger-ms <ms>',
+      'the gateway that is started ends so long after its last client',
+      whole(1, DAY_MS),
+      5_000,
+    )
     .option('-H, --header <header...>', "sent with every request, as 'Name: value'", header, {})
     .addHelpText(
       'after',
@@ -34,21 +44,7 @@ Exit code: 0 when the client has closed its end; 1 for options that cannot be me
 }
 
 function endpoint(text: string): URL {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url === undefined || !/^https?:$/.test(url.protocol))
-    throw new InvalidArgumentError('Expected an http or https URL.');
+  const url = new URL(httpUrl(text));
   if (url.pathname === '/') url.pathname = '/mcp';
   return url;
-}
-
-function lingerMs(text: string): number {
-  const ms = Number(text);
-  if (/^\d+$/.test(text) && ms >= 1 && ms <= 86_400_000) return ms;
-  throw new InvalidArgumentError('Expected a whole number from 1 to 86400000.');
-}
-
-function header(text: string, before: Readonly<Record<string, string>>): Record<string, string> {
-  const [, name, value] = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):\s*(.*)$/s.exec(text) ?? [];
-  if (name === undefined || value === undefined) throw new InvalidArgumentError('Expected "Name: value".');
-  return { ...before, [name.toLowerCase()]: value.trim() };
 }

@@ -6,7 +6,7 @@ import { readNamed } from '../../core/files/readWhole.js';
 import { parseConfig } from '../../registry/config/configFile.js';
 import { canonical } from '../../registry/config/fingerprint.js';
 import { workspaceOf } from '../../registry/config/shapes/references.js';
-import { complain } from '../output/output.js';
+import { complain } from '../output/complain.js';
 import { writeOut } from '../output/showResult.js';
 import { type KnownConfig, knownConfigs } from './knownConfigs.js';
 

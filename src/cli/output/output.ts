@@ -1,4 +1,5 @@
 import type { ConfigError } from '../../registry/config/ConfigError.js';
+import { complain } from './complain.js';
 import { visible } from './visible.js';
 
 /** One server as `serve` shows it. */
@@ -75,10 +76,6 @@ function reloaded({ config, added, changed, removed }: Reloaded): string {
   const said = Object.entries({ added, changed, removed }).filter(([, names]) => names.length > 0);
   const what = said.map(([how, names]) => `${how} ${names.join(', ')}`).join('; ');
   return `Read ${config} again: ${what === '' ? 'no server has changed' : what}.\n`;
-}
-
-export function complain(line: string): void {
-  process.stderr.write(`mcp-poolkit: ${visible(line)}\n`);
 }
 
 function print(object: object): void {

@@ -9,16 +9,16 @@ const MAX_BYTES = 16 * 1_024 * 1_024;
 
 export interface StatusSource {
   readonly url: string;
-  /** As `Name: value`. */
-  readonly header?: readonly string[];
+  /** Sent along, by name. */
+  readonly header?: Readonly<Record<string, string>>;
 }
 
 /** Asks a running gateway how it stands. @throws Error with one clear line */
-export async function readStatus({ url, header = [] }: StatusSource): Promise<StatusData> {
-  const target = `${url.replace(/\/+$/, '').replace(/\/(status|mcp)$/, '')}/status/data.json`;
+export async function readStatus({ url, header: given = {} }: StatusSource): Promise<StatusData> {
+  const { target, authorization } = placeOf(url);
+  const headers = { ...authorization, ...given };
   let response: Response;
   try {
-    const headers = Object.fromEntries(header.map(headerOf));
     response = await fetch(target, { headers, redirect: 'error', signal: AbortSignal.timeout(TIMEOUT_MS) });
   } catch (error) {
     const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
@@ -39,6 +39,24 @@ export async function readStatus({ url, header = [] }: StatusSource): Promise<St
   }
 }
 
+/** What `fetch` does not take in a URL, a name and a password, goes into a header. */
+function placeOf(text: string): {
+  readonly target: string;
+  readonly authorization?: { readonly authorization: string };
+} {
+  const url = new URL(text);
+  const { username, password } = url;
+  url.pathname = `${url.pathname.replace(/\/+$/, '').replace(/\/(status|mcp)$/, '')}/status/data.json`;
+  Object.assign(url, { username: '', password: '', search: '', hash: '' });
+  if (username === '' && password === '') return { target: url.href };
+  const both = decoded(`${username}:${password}`);
+  return { target: url.href, authorization: { authorization: `Basic ${Buffer.from(both).toString('base64')}` } };
+}
+
+/** A bare `%` stands for itself. */
+const decoded = (text: string): string =>
+  text.replace(/(%[0-9a-f]{2})+/gi, (bytes) => Buffer.from(bytes.replaceAll('%', ''), 'hex').toString());
+
 /** Undefined when it is more than any gateway sends: no more of it is read then. */
 async function textOf({ body }: Response): Promise<string | undefined> {
   const chunks: Uint8Array[] = [];
@@ -53,10 +71,4 @@ async function textOf({ body }: Response): Promise<string | undefined> {
     throw new Error(`the gateway's answer broke off: ${messageOf(error)}`, { cause: error });
   }
   return Buffer.concat(chunks).toString();
-}
-
-function headerOf(text: string): [string, string] {
-  const colon = text.indexOf(':');
-  if (colon <= 0) throw new Error(`a header is a name, a colon and a value: ${JSON.stringify(text)}`);
-  return [text.slice(0, colon).trim(), text.slice(colon + 1).trim()];
 }

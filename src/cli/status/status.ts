@@ -1,7 +1,7 @@
 import { systemClock } from '../../core/clock.js';
 import { messageOf } from '../../core/errors.js';
 import { sleep } from '../../core/time/sleep.js';
-import { complain } from '../output/output.js';
+import { complain } from '../output/complain.js';
 import { visible } from '../output/visible.js';
 import { readStatus, type StatusSource } from './readStatus.js';
 import { statusLines } from './render.js';

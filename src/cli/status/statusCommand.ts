@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { header, httpUrl } from '../arguments.js';
 import { DEFAULT_URL, type StatusSource } from './readStatus.js';
 import type { StatusCommandOptions } from './status.js';
 
@@ -22,6 +23,10 @@ export function addStatus(program: Command): void {
 
 function withSource(command: Command): Command {
   return command
-    .option('-u, --url <url>', 'where the gateway is', DEFAULT_URL)
-    .option('-H, --header <header...>', 'sent along, as "Name: value": for a gateway that asks who wants to know');
+    .option('-u, --url <url>', 'where the gateway is', httpUrl, DEFAULT_URL)
+    .option(
+      '-H, --header <header...>',
+      'sent along, as "Name: value": for a gateway that asks who wants to know',
+      header,
+    );
 }

@@ -3,7 +3,7 @@ import { MAX_RECORDING_BYTES, readNamed, readStream } from '../../core/files/rea
 import { check as judge } from '../../testing/history/check.js';
 import { History } from '../../testing/history/History.js';
 import type { Rule } from '../../testing/history/Violation.js';
-import { complain } from '../output/output.js';
+import { complain } from '../output/complain.js';
 import { writeOut } from '../output/showResult.js';
 
 export interface CheckCommandOptions {

@@ -1,6 +1,7 @@
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import { CHECK_DEFAULTS } from '../../testing/history/check.js';
 import { RULES } from '../../testing/history/Violation.js';
+import { files, whole } from '../arguments.js';
 import type { CheckCommandOptions } from './check.js';
 
 /** `mcp-poolkit check`: its arguments and help. What it needs is loaded when it runs. */
@@ -8,12 +9,12 @@ export function addCheck(program: Command): void {
   program
     .command('check')
     .description('Judge a history: lost, repeated or leaked calls, lies about what happened, what lives after close.')
-    .argument('<history...>', 'files of JSON lines, as `record` and fake servers write them; - is stdin')
+    .argument('<history...>', 'files of JSON lines, as `record` and fake servers write them; - is stdin', files)
     .option('--except <rule...>', 'rules that are not asked')
     .option(
       '--cancel-slack <ms>',
       'how long after a cancel a server may still work on the call without having heard of it',
-      milliseconds,
+      whole(0, Number.MAX_SAFE_INTEGER),
       CHECK_DEFAULTS.cancelSlackMs,
     )
     .option('--json', 'print the verdict as JSON')
@@ -32,9 +33,4 @@ Exit code: 0 when nothing was found; 1 when a history could not be read; 2 when 
     .action(async (files: string[], options: CheckCommandOptions) =>
       (await import('./check.js')).check(files, options),
     );
-}
-
-function milliseconds(text: string): number {
-  if (/^\d+$/.test(text)) return Number(text);
-  throw new InvalidArgumentError('Expected a whole number of milliseconds.');
 }

@@ -7,7 +7,9 @@ import type { FaultPlanOptions } from '../../testing/faults/FaultPlan.js';
 import { FaultProxy } from '../../testing/proxy/FaultProxy.js';
 import { runFaultProxy } from '../../testing/proxy/runFaultProxy.js';
 import { TcpFaultProxy } from '../../testing/proxy/TcpFaultProxy.js';
+import { complain } from '../output/complain.js';
 import { whenNpmIsGone } from '../parent.js';
+import { tryOut } from './tryOut.js';
 
 export interface FaultOptions {
   readonly plan: string;
@@ -31,6 +33,7 @@ export async function fault([command, ...args]: readonly string[], options: Faul
     const { upstream, name, port, host, state: stateFile, events: eventsFile } = options;
     const plan = await readJson<FaultPlanOptions>('--plan', options.plan);
     const files = { ...(stateFile !== undefined && { stateFile }), ...(eventsFile !== undefined && { eventsFile }) };
+    if (eventsFile !== undefined) tryOut('--events', eventsFile);
     if (command !== undefined) {
       if (upstream !== undefined) throw new OptionError('--upstream', upstream, 'nothing beside a command after --');
       await runFaultProxy({ plan, name, command, args, ...files });
@@ -82,7 +85,7 @@ async function orSay(work: () => Promise<void>): Promise<void> {
   try {
     await work();
   } catch (error) {
-    process.stderr.write(`error: ${messageOf(error)}\n`);
+    complain(messageOf(error));
     process.exitCode = 1;
   }
 }

@@ -1,7 +1,7 @@
-import { appendFileSync } from 'node:fs';
 import { onStopSignals } from '../../core/close/onStopSignals.js';
 import { messageOf, OptionError } from '../../core/errors.js';
 import { MAX_RECORDING_BYTES, readNamed } from '../../core/files/readWhole.js';
+import { appendWhole } from '../../core/files/writeWhole.js';
 import { UnifiedPool } from '../../pool/UnifiedPool.js';
 import type { ServerConfig } from '../../registry/config/ServerConfig.js';
 import { runFakeServer } from '../../testing/fake/child/runFakeServer.js';
@@ -9,8 +9,9 @@ import { epochNow } from '../../testing/faults/events.js';
 import { History } from '../../testing/history/History.js';
 import { runFaultProxy } from '../../testing/proxy/runFaultProxy.js';
 import { replay } from '../../testing/replay/replay.js';
-import { complain } from '../output/output.js';
+import { complain } from '../output/complain.js';
 import { writeOut } from '../output/showResult.js';
+import { tryOut } from './tryOut.js';
 
 export interface RecordCommandOptions {
   readonly out: string;
@@ -31,8 +32,7 @@ export async function recordTraffic(
 ): Promise<void> {
   const { out, name } = options;
   try {
-    // Also before the first message: a file that cannot be written is known at once.
-    appendFileSync(out, '');
+    tryOut('--out', out);
     const wire = `${name} ${process.pid}`;
     await runFaultProxy({
       plan: {},
@@ -41,7 +41,7 @@ export async function recordTraffic(
       args,
       onMessage: (from, message) => {
         const event = { type: 'message', atMs: epochNow(), server: name, wire, from, message };
-        appendFileSync(out, `${JSON.stringify(event)}\n`);
+        appendWhole(out, `${JSON.stringify(event)}\n`);
       },
     });
   } catch (error) {

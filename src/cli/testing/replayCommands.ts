@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { REPLAY_DEFAULTS } from '../../testing/replay/replay.js';
+import { DAY_MS, file, httpUrl, whole } from '../arguments.js';
 import type { RecordCommandOptions, ReplayCommandOptions } from './replay.js';
 
 /** `mcp-poolkit record` and `mcp-poolkit replay`: their arguments and help. What they need is loaded when they run. */
@@ -7,7 +8,7 @@ export function addReplay(program: Command): void {
   program
     .command('record')
     .description('Stand in front of a stdio server and write every message that passes into a file, one a line.')
-    .requiredOption('--out <file>', 'the recording: lines are added to it, JSON each')
+    .requiredOption('--out <file>', 'the recording: lines are added to it, JSON each', file)
     .option('--name <name>', 'what the recording calls the server', 'server')
     .argument('<command...>', 'the server, after --')
     .addHelpText(
@@ -24,11 +25,11 @@ A recording holds what was sent, secrets too.`,
   program
     .command('replay')
     .description('Be the server of a recording, over stdio; or send what its clients sent to a server, and compare.')
-    .argument('<recording>', 'a file of JSON lines, as `record` writes it')
+    .argument('<recording>', 'a file of JSON lines, as `record` writes it', file)
     .argument('[command...]', 'a stdio server to compare with, after --')
-    .option('--url <url>', 'a server to compare with, over Streamable HTTP')
+    .option('--url <url>', 'a server to compare with, over Streamable HTTP', httpUrl)
     .option('--ignore <path...>', 'what may differ, such as result.content.*.text')
-    .option('--timeout <ms>', 'how long one call may take', Number, REPLAY_DEFAULTS.timeoutMs)
+    .option('--timeout <ms>', 'how long one call may take', whole(1, DAY_MS), REPLAY_DEFAULTS.timeoutMs)
     .option('--json', 'print the verdict as JSON')
     .addHelpText(
       'after',

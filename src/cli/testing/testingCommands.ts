@@ -1,4 +1,5 @@
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
+import { file, host, port } from '../arguments.js';
 import type { FakeOptions, FaultOptions } from './fault.js';
 
 const FAULT_HELP = `
@@ -15,26 +16,29 @@ export function addTesting(program: Command): void {
   program
     .command('fault')
     .description('Stand in front of a server and make calls and starts go wrong as a fault plan says.')
-    .requiredOption('--plan <file>', 'the fault plan, JSON')
-    .option('--state <file>', 'keeps how far the plan is, so that a restarted process goes on from there')
-    .option('--events <file>', 'where each fault, and each call the server was handed, is appended as a line of JSON')
+    .requiredOption('--plan <file>', 'the fault plan, JSON', file)
+    .option('--state <file>', 'keeps how far the plan is, so that a restarted process goes on from there', file)
+    .option(
+      '--events <file>',
+      'where each fault, and each call the server was handed, is appended as a line of JSON',
+      file,
+    )
     .option('--name <name>', 'the name that rules with a server know it by', 'server')
     .option('--upstream <url>', 'the server by URL, instead of a command: http, https, or tcp://host:port')
     .option('-p, --port <number>', 'with --upstream: the port to listen on; 0 picks a free one', port, 0)
-    .option('--host <address>', 'with --upstream: the address to listen on', '127.0.0.1')
+    .option('--host <address>', 'with --upstream: the address to listen on', host, '127.0.0.1')
     .argument('[command...]', 'the stdio server, after --')
     .addHelpText('after', FAULT_HELP)
     .action(async (command: string[], options: FaultOptions) => (await import('./fault.js')).fault(command, options));
   program
     .command('fake-server')
     .description('Be an MCP server for tests: over stdio, or with --port over Streamable HTTP and HTTP+SSE.')
-    .option('--options <file>', 'what fakeServer takes, as JSON: tools, resources, prompts, plan, era, eventsFile, …')
+    .option(
+      '--options <file>',
+      'what fakeServer takes, as JSON: tools, resources, prompts, plan, era, eventsFile, …',
+      file,
+    )
     .option('-p, --port <number>', 'the port to listen on, at /mcp and /sse; 0 picks a free one', port)
-    .option('--host <address>', 'with --port: the address to listen on', '127.0.0.1')
+    .option('--host <address>', 'with --port: the address to listen on', host, '127.0.0.1')
     .action(async (options: FakeOptions) => (await import('./fault.js')).runFake(options));
-}
-
-function port(text: string): number {
-  if (/^\d+$/.test(text) && Number(text) <= 65_535) return Number(text);
-  throw new InvalidArgumentError('Expected a port, 0 to 65535.');
 }

@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { systemClock } from '../clock.js';
 import { messageOf } from '../errors.js';
@@ -29,9 +29,12 @@ export async function readWhole(file: string, maxBytes = MAX_FILE_BYTES): Promis
 /** The same where no more is said of a failure: it rejects by the name of the file. */
 export function readNamed(file: string, maxBytes?: number): Promise<string> {
   return readWhole(file, maxBytes).catch((error: unknown) => {
-    throw new Error(`${file} cannot be read: ${messageOf(error)}`, { cause: error });
+    throw new Error(`${file} cannot be read: ${withoutPath(error)}`, { cause: error });
   });
 }
+
+/** What the system says of a file whose name is told beside it; of any length, it would hide the reason. */
+export const withoutPath = (error: unknown): string => messageOf(error).replace(/, (open|read|stat) '.*'$/s, '');
 
 /** The text of an open file, or pipe. Rejects above `maxBytes`. */
 export async function readOpen(handle: FileHandle, regular: boolean, maxBytes = MAX_FILE_BYTES): Promise<string> {
@@ -54,21 +57,27 @@ export async function readOpen(handle: FileHandle, regular: boolean, maxBytes = 
       continue;
     }
     // Nothing yet: no writer has come, or it has not written.
-    if (bytes === 0 && waitedMs >= FIRST_BYTE_MS)
-      throw new Error(`nothing was written to it within ${FIRST_BYTE_MS} ms`);
+    if (bytes === 0 && waitedMs >= FIRST_BYTE_MS) throw tooSlow();
     await sleep(systemClock, LOOK_MS);
     waitedMs += LOOK_MS;
   }
 }
 
-/** The same at once, for what is read while something is made. A pipe is waited for. @throws above `maxBytes` */
+/** The same at once, for what is read while something is made. The whole process waits for a pipe. @throws as `readWhole` rejects */
 export function readWholeSync(file: string, maxBytes = MAX_FILE_BYTES): string {
-  const opened = openSync(file, 'r');
+  const opened = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
+    const regular = fstatSync(opened).isFile();
     const chunks: Buffer[] = [];
-    for (let bytes = 0; ; ) {
+    for (let bytes = 0, waitedMs = 0; ; ) {
       const chunk = Buffer.alloc(CHUNK_BYTES);
-      const read = readSync(opened, chunk);
+      const read = readNow(opened, chunk);
+      if (read === undefined || (read === 0 && bytes === 0 && !regular)) {
+        if (bytes === 0 && waitedMs >= FIRST_BYTE_MS) throw tooSlow();
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LOOK_MS);
+        waitedMs += LOOK_MS;
+        continue;
+      }
       if (read === 0) return Buffer.concat(chunks).toString('utf8');
       chunks.push(read < chunk.length ? Buffer.from(chunk.subarray(0, read)) : chunk);
       bytes += read;
@@ -76,6 +85,16 @@ export function readWholeSync(file: string, maxBytes = MAX_FILE_BYTES): string {
     }
   } finally {
     closeSync(opened);
+  }
+}
+
+/** Undefined when a pipe has nothing yet. */
+function readNow(opened: number, chunk: Buffer): number | undefined {
+  try {
+    return readSync(opened, chunk);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EAGAIN') return undefined;
+    throw error;
   }
 }
 
@@ -91,4 +110,5 @@ export async function readStream(stream: AsyncIterable<Buffer>, maxBytes = MAX_F
   return Buffer.concat(chunks).toString('utf8');
 }
 
+const tooSlow = (): Error => new Error(`nothing was written to it within ${FIRST_BYTE_MS} ms`);
 const tooLong = (maxBytes: number): Error => new Error(`it has more than ${maxBytes} bytes`);

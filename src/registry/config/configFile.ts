@@ -1,6 +1,6 @@
 import { dirname, resolve } from 'node:path';
-import { messageOf, show } from '../../core/errors.js';
-import { readWhole } from '../../core/files/readWhole.js';
+import { show } from '../../core/errors.js';
+import { readWhole, withoutPath } from '../../core/files/readWhole.js';
 import { checkString, checkText, withDefaults } from '../../core/options.js';
 import { ConfigError, type ConfigPlace } from './ConfigError.js';
 import type { Curation, ToolRules } from './curation/Curation.js';
@@ -61,7 +61,7 @@ export async function readConfigFile(file: string, options: Omit<ParseOptions, '
 
 /** What a file says that cannot be read. */
 export function unreadable(file: string, error: unknown): ParsedConfig {
-  const why = (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'no such file' : messageOf(error);
+  const why = (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'no such file' : withoutPath(error);
   return failed(new ConfigError({ file }, `cannot be read: ${why}`, undefined, error));
 }
 

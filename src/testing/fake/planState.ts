@@ -1,9 +1,10 @@
 import { sync as writeFileAtomicSync } from 'write-file-atomic';
+import { messageOf, OptionError } from '../../core/errors.js';
 import { readWholeSync } from '../../core/files/readWhole.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
 import type { FaultPlanParts } from '../faults/FaultPlan.js';
 
-/** A plan's parts that keep how far it is in a file, so that the next process goes on from there. */
+/** A plan's parts that keep how far it is in a file, so that the next process goes on from there. @throws OptionError */
 export function planState(file: string | undefined, logger: Logger = silentLogger): FaultPlanParts {
   if (file === undefined) return { logger };
   const onState: NonNullable<FaultPlanParts['onState']> = (state) =>
@@ -12,8 +13,15 @@ export function planState(file: string | undefined, logger: Logger = silentLogge
   try {
     text = readWholeSync(file);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw notOurs(file, error);
     return { logger, onState };
   }
-  return { logger, onState, state: JSON.parse(text) as NonNullable<FaultPlanParts['state']> };
+  try {
+    return { logger, onState, state: JSON.parse(text) as NonNullable<FaultPlanParts['state']> };
+  } catch (error) {
+    throw notOurs(file, error);
+  }
 }
+
+const notOurs = (file: string, error: unknown): OptionError =>
+  new OptionError('stateFile', file, `a file that it has written, or none yet: ${messageOf(error)}`, error);

@@ -1,5 +1,5 @@
-import { appendFileSync } from 'node:fs';
 import { tellListener } from '../../core/events.js';
+import { appendWhole } from '../../core/files/writeWhole.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
 import type { KitEvent } from './events.js';
 
@@ -37,7 +37,7 @@ export class EventLog {
   /** Called by listeners of sockets and pipes, so that it must not throw. */
   #write(file: string, event: KitEvent, logger: Logger): void {
     try {
-      appendFileSync(file, `${JSON.stringify(event)}\n`);
+      appendWhole(file, `${JSON.stringify(event)}\n`);
     } catch (error) {
       if (!this.#unwritten) logger.error({ error, file }, 'fault events cannot be written');
       this.#unwritten = true;

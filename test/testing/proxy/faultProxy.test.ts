@@ -41,7 +41,7 @@ test('a plan with a mistake is one line that says the place', async () => {
   writeFileSync(file, JSON.stringify({ rules: [{ fault: 'crash', nth: 0 }] }));
   const { code, stderr } = await run('fault', '--plan', file, '--', process.execPath);
   expect(code).toBe(1);
-  expect(stderr).toMatch(/^error: .*rules\[0\]\.nth/);
+  expect(stderr).toMatch(/^mcp-poolkit: .*rules\[0\]\.nth/);
 });
 
 test('fake-server serves its default tools over stdio', async () => {
@@ -97,8 +97,8 @@ test('fault wants a command or a URL, and not both', async () => {
     run('fault', '--plan', file, '--upstream', 'ftp://127.0.0.1:1'),
   ]);
   expect(outcomes.map(({ code, stderr }) => [code, stderr.split('\n')[0]])).toEqual([
-    [1, expect.stringMatching(/^error: .*--upstream.*a URL, or a command/)],
-    [1, expect.stringMatching(/^error: .*--upstream.*nothing beside a command/)],
-    [1, expect.stringMatching(/^error: .*upstream.*tcp:/)],
+    [1, expect.stringMatching(/^mcp-poolkit: .*--upstream.*a URL, or a command/)],
+    [1, expect.stringMatching(/^mcp-poolkit: .*--upstream.*nothing beside a command/)],
+    [1, expect.stringMatching(/^mcp-poolkit: .*upstream.*tcp:/)],
   ]);
 });

@@ -1,0 +1,67 @@
+import { InvalidArgumentError } from 'commander';
+import { OptionError } from '../core/errors.js';
+
+/** A whole number in a range. @throws InvalidArgumentError */
+export function whole(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (/^\d+$/.test(text) && value >= min && value <= max) return value;
+    throw new InvalidArgumentError(`Expected a whole number from ${min} to ${max}.`);
+  };
+}
+
+/** The most that a timer takes. */
+export const DAY_MS = 86_400_000;
+
+/** A port to listen on. @throws InvalidArgumentError */
+export const port = whole(0, 65_535);
+
+/** The name of a file; whether it is there shows when it is opened. @throws InvalidArgumentError */
+export const file = named('a file');
+
+/** The same of a folder. @throws InvalidArgumentError */
+export const folder = named('a folder');
+
+/** Several files or other sources, as one option takes them. @throws InvalidArgumentError */
+export const files = (text: string, before: readonly string[] = []): readonly string[] => [...before, file(text)];
+
+/** Several host names. @throws InvalidArgumentError */
+export const hosts = (text: string, before: readonly string[] = []): readonly string[] => [...before, host(text)];
+
+/** An address or the name of a host. @throws InvalidArgumentError */
+export function host(text: string): string {
+  if (/^[^\s/]+$/.test(text)) return text;
+  throw new InvalidArgumentError('Expected an address or the name of a host.');
+}
+
+/** The URL of a gateway or server. @throws InvalidArgumentError */
+export function httpUrl(text: string): string {
+  if (/^https?:\/\//i.test(text) && URL.canParse(text)) return text;
+  throw new InvalidArgumentError('Expected an http or https URL.');
+}
+
+/** One more header, by its name in lower case. Its value, which may be a secret, is not told. @throws OptionError */
+export function header(text: string, before: Readonly<Record<string, string>> = {}): Record<string, string> {
+  const [, name, rest = ''] = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):(.*)$/s.exec(text) ?? [];
+  const value = rest.trim();
+  if (name !== undefined && /^[\t\x20-\x7e\x80-\xff]*$/.test(value)) return { ...before, [name.toLowerCase()]: value };
+  const got = name === undefined ? 'a text without a name and a colon' : `${name}: …`;
+  throw new OptionError('--header', got, "a header such as 'Name: value', on one line and in Latin letters");
+}
+
+/** JSON is read to any depth, and written to about 5,000. @throws Error */
+export function sendable(value: unknown): unknown {
+  try {
+    JSON.stringify(value);
+    return value;
+  } catch (error) {
+    throw new Error('it is nested too deep', { cause: error });
+  }
+}
+
+function named(what: string): (text: string) => string {
+  return (text) => {
+    if (text.trim() !== '') return text;
+    throw new InvalidArgumentError(`Expected the name of ${what}.`);
+  };
+}

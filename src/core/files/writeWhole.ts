@@ -1,0 +1,54 @@
+import { closeSync, constants, openSync, writeSync } from 'node:fs';
+
+/** How long a full pipe may take nothing, in ms. */
+const STALL_MS = 5_000;
+const LOOK_MS = 10;
+const { O_APPEND, O_CREAT, O_NONBLOCK, O_TRUNC, O_WRONLY } = constants;
+
+/**
+ * Writes a file, in place of what is in it. To open a pipe that nothing reads, or to write to a full one, would hold the process for
+ * ever, signals included: the first is refused, the second may take 5 s. @throws what the system says
+ */
+export function writeWhole(file: string, text: string): void {
+  writeInto(file, text, O_TRUNC);
+}
+
+/** The same behind what is in it. @throws what the system says */
+export function appendWhole(file: string, text: string): void {
+  writeInto(file, text, O_APPEND);
+}
+
+function writeInto(file: string, text: string, how: number): void {
+  const opened = openOf(file, how);
+  try {
+    const bytes = Buffer.from(text);
+    for (let at = 0, waitedMs = 0; at < bytes.length; ) {
+      const written = taken(opened, bytes, at);
+      at += written;
+      waitedMs = written > 0 ? 0 : waitedMs + LOOK_MS;
+      if (waitedMs > STALL_MS) throw new Error(`${file}: a pipe that was not read for ${STALL_MS} ms`);
+      if (written === 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LOOK_MS);
+    }
+  } finally {
+    closeSync(opened);
+  }
+}
+
+function openOf(file: string, how: number): number {
+  try {
+    return openSync(file, O_WRONLY | O_CREAT | O_NONBLOCK | how, 0o666);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENXIO') throw error;
+    throw new Error(`${file}: a pipe that nothing reads`, { cause: error });
+  }
+}
+
+/** How much it took; 0 when it is full. */
+function taken(opened: number, bytes: Buffer, at: number): number {
+  try {
+    return writeSync(opened, bytes, at);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EAGAIN') return 0;
+    throw error;
+  }
+}
