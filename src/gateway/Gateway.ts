@@ -293,6 +293,7 @@ export class Gateway implements Closeable, AsyncDisposable {
     this.#checks[Symbol.dispose]();
     await this.#sessions.close();
     await this.#tracked.close({ graceMs: Math.max(grace.remainingMs, FLUSH_MS) });
+    this.#held.cuts.atStop(this.#tracked.unread);
     this.#held.cutArriving();
   }
 }

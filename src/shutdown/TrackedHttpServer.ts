@@ -73,6 +73,7 @@ export class TrackedHttpServer implements Closeable {
   #starting = false;
   #overdue = false;
   #cut: readonly string[] = [];
+  #unread: readonly string[] = [];
 
   constructor(server: Server, clock?: Clock) {
     this.#server = checkServer(server);
@@ -109,6 +110,11 @@ export class TrackedHttpServer implements Closeable {
     return this.#connections.size;
   }
 
+  /** Requests whose responses were complete when their connections were destroyed at the deadline, and that their clients had not read. */
+  get unread(): readonly string[] {
+    return this.#unread;
+  }
+
   /** From now on every response says `Connection: close`, so that clients move on before they are refused. */
   announce(): void {
     if (this.#announced) return;
@@ -140,7 +146,8 @@ export class TrackedHttpServer implements Closeable {
 
   /**
    * Refuses, ends streams, closes idle connections at once and the others after their response; what is left after
-   * `graceMs` is destroyed. Rejects with an `AggregateError` when that cut off a response; it names the request.
+   * `graceMs` is destroyed. Rejects with an `AggregateError` when that cut off a response; it names the request. One that was complete
+   * is no failure: that its client does not read it keeps nothing from stopping (see `unread`).
    */
   close(options?: CloseOptions): Promise<void> {
     return this.#scope.close(options);
@@ -174,7 +181,10 @@ export class TrackedHttpServer implements Closeable {
     this.#overdue = true;
     const responses = [...this.#connections.values()].flatMap((connection) => connection.responses);
     // A request that never came whole was no work yet.
-    this.#cut = responses.filter(({ req }) => req.complete).map((response) => requestName(response.req));
+    const named = (ended: boolean): string[] =>
+      responses.filter((each) => each.req.complete && each.writableEnded === ended).map(({ req }) => requestName(req));
+    this.#cut = named(false);
+    this.#unread = named(true);
     for (const socket of [...this.#connections.keys(), ...this.#raw]) socket.destroy();
     this.#server.closeAllConnections();
   }

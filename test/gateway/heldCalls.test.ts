@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
+import { silentLogger } from '../../src/core/logger.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import { FakePool, type FakeServer } from '../support/FakePool.js';
 import { exchange, RawClient } from '../support/httpClient.js';
@@ -250,4 +251,31 @@ test('small refusals that wait on a socket which is not read are held, and beyon
   expect(await client.call('ping')).toMatchObject({ result: {} });
   waiting.shift()?.();
   await expect.poll(() => gateway.stats.heldBytes).toBe(0);
+});
+
+test('an answer that its client does not read is cut when the grace of a close is over, which is no failure and told', async () => {
+  const warned: unknown[] = [];
+  const result = Buffer.from(JSON.stringify({ content: [{ type: 'text', text: 'x'.repeat(16e6) }] }));
+  const pool = new FakePool({ one: { methods: { 'tools/call': async () => result } } });
+  const logger = { ...silentLogger, warn: (...line: unknown[]) => void warned.push(line) };
+  gateway = new Gateway({ pool, port: 0, logger });
+  const { url, port } = await gateway.listen();
+  const _meta = {
+    'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+    'io.modelcontextprotocol/clientInfo': { name: 't', version: '1' },
+    'io.modelcontextprotocol/clientCapabilities': {},
+  };
+  const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'x', _meta } });
+  const head = `POST /servers/one/mcp HTTP/1.1\r\nhost: ${new URL(url).host}\r\ncontent-type: application/json`;
+  const modern = 'mcp-protocol-version: 2026-07-28\r\nmcp-method: tools/call\r\nmcp-name: x';
+  const socket = connect(port, '127.0.0.1').pause();
+  socket
+    .on('error', () => undefined)
+    .write(`${head}\r\n${modern}\r\naccept: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`);
+  await expect.poll(() => gateway.stats.heldBytes).toBeGreaterThan(16e6);
+  await gateway.close({ graceMs: 10 });
+  expect(warned).toEqual([
+    [{ requests: ['POST /servers/one/mcp'], count: 1 }, expect.stringContaining('cut at the stop')],
+  ]);
+  socket.destroy();
 });

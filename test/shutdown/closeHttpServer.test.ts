@@ -209,6 +209,30 @@ test('what is left at the grace is destroyed and named', async () => {
   await client.ended;
 });
 
+test('a client that does not read its answer is cut at the grace, which is no failure of the close, whatever it asked', async () => {
+  const answer = 'x'.repeat(16e6);
+  let left = 3;
+  let answered: () => void = () => undefined;
+  const all = new Promise<void>((resolve) => {
+    answered = resolve;
+  });
+  const { server, port } = await listening(({ url }, response) => {
+    if (url === '/stream') response.writeHead(200, { 'content-type': 'text/event-stream' }).write(answer);
+    else response.end(answer);
+    if (--left === 0) answered();
+  });
+  const clients = [new Client(port), new Client(port)];
+  for (const { socket } of clients) socket.pause();
+  // Two of them one behind the other.
+  clients[0]?.send('/large');
+  clients[0]?.send('/next');
+  clients[1]?.send('/stream');
+  await all;
+  const tracked = trackHttpServer(server);
+  await closeHttpServer(server, { graceMs: 20 });
+  expect(tracked.unread.toSorted()).toEqual(['GET /large', 'GET /next', 'GET /stream']);
+});
+
 test('a server whose start is still under way does not start after all', async () => {
   const server = createServer();
   server.listen(0, 'localhost');

@@ -10,6 +10,8 @@ export type CutReason = 'failed' | 'stalled' | 'no_room';
 
 /** Of a session's id so much is logged: enough to find it again, too little to use it. */
 const ID_CHARS = 8;
+/** More requests are not named. */
+const MAX_NAMED = 5;
 
 /** Responses that are broken off, so that no client takes a part for the whole: nothing else tells of them. */
 export class CutResponses {
@@ -24,6 +26,16 @@ export class CutResponses {
   /** How many there were. */
   get counts(): Readonly<Record<CutReason, number>> {
     return { ...this.#counts };
+  }
+
+  /** Responses that were complete were cut by the stop: their clients had not read them. Not counted: nothing counts any more. */
+  atStop(unread: readonly string[]): void {
+    if (unread.length === 0) return;
+    const requests = unread.slice(0, MAX_NAMED);
+    this.#logger.warn(
+      { requests, count: unread.length },
+      'responses were cut at the stop: their clients had not read them',
+    );
   }
 
   /** Cuts it. One whose client has gone by itself is not told of. `why`: what happened, in words. */
