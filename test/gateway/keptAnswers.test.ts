@@ -21,6 +21,31 @@ const canResume = (streams: ResumableStreams, id: string): boolean =>
     throw new Error('not asked for');
   });
 
+test('room is made, or refused, without a look at all that is kept', () => {
+  const held = new HeldBytes(10_000);
+  let looks = 0;
+  const keep = (): void => {
+    held.take(1);
+    const place = held.keep({
+      get keptBytes() {
+        looks++;
+        return 1;
+      },
+      giveWay: () => {
+        looks++;
+        held.forget(place);
+        held.giveBack(1);
+      },
+    });
+  };
+  for (let i = 0; i < 10_000; i++) keep();
+  looks = 0;
+  for (let i = 0; i < 1_000; i++) expect(held.take(10_001)).toBe(false);
+  expect(looks).toBe(0);
+  for (let i = 0; i < 1_000; i++) expect(held.take(1)).toBe(true);
+  expect([looks, held.kept, held.held]).toEqual([1_000, 9_000, 10_000]);
+});
+
 test('what is kept for clients that may come back gives way to those that are there, the oldest first, and to nothing else', () => {
   const held = new HeldBytes(1_000_000);
   const [one, two] = [kept(held), kept(held)];

@@ -1,7 +1,6 @@
 import { type Clock, systemClock } from '../../core/clock.js';
 import { limitedLogger } from '../../core/limitedLogger.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
-import { IdTable } from '../../core/wait/IdTable.js';
 import type { GatewayStats } from '../GatewayStats.js';
 import { CutResponses } from './stream/CutResponses.js';
 
@@ -12,10 +11,13 @@ export interface Kept {
   giveWay(): void;
 }
 
-/** What is kept, by when that began. */
+/** What is kept, between what was kept before it and after it. */
 export interface KeptPlace {
-  readonly id: number;
   readonly kept: Kept;
+  /** As it was when that began. */
+  readonly bytes: number;
+  older: KeptPlace | undefined;
+  newer: KeptPlace | undefined;
 }
 
 /** Bytes that the gateway holds for its clients, over all sessions: bodies that are not complete, answers not yet taken. */
@@ -25,8 +27,10 @@ export class HeldBytes {
   /** What was cut, since its client did not take it or there was no room. */
   readonly cuts: CutResponses;
   /** What is kept for clients that may come back: it gives way to those that are there, the oldest first. */
-  readonly #kept = new IdTable<KeptPlace>();
-  #places = 0;
+  #oldest: KeptPlace | undefined;
+  #newest: KeptPlace | undefined;
+  #kept = 0;
+  #keptBytes = 0;
   readonly #max: number;
   #held = 0;
 
@@ -52,18 +56,32 @@ export class HeldBytes {
 
   /** It is kept from now on, and gives way when others need the room; until it is forgotten. */
   keep(kept: Kept): KeptPlace {
-    const place = { id: ++this.#places, kept };
-    this.#kept.add(place);
+    const place: KeptPlace = { kept, bytes: kept.keptBytes, older: this.#newest, newer: undefined };
+    if (this.#newest === undefined) this.#oldest = place;
+    else this.#newest.newer = place;
+    this.#newest = place;
+    this.#kept++;
+    this.#keptBytes += place.bytes;
     return place;
   }
 
   forget(place: KeptPlace): void {
-    this.#kept.delete(place);
+    const { older, newer, bytes } = place;
+    if (older === undefined && place !== this.#oldest) return;
+    if (older === undefined) this.#oldest = newer;
+    else older.newer = newer;
+    if (newer === undefined) this.#newest = older;
+    else newer.older = older;
+    // One that outlives it must not hold the others.
+    place.older = undefined;
+    place.newer = undefined;
+    this.#kept--;
+    this.#keptBytes -= bytes;
   }
 
   /** Things that are kept. */
   get kept(): number {
-    return this.#kept.size;
+    return this.#kept;
   }
 
   /** Whether so many more would fit. */
@@ -73,11 +91,10 @@ export class HeldBytes {
 
   /** Nothing gives way where that would not do. */
   #makesRoom(bytes: number): boolean {
-    const all = this.#kept.values();
-    const keptBytes = all.reduce((sum, { kept }) => sum + kept.keptBytes, 0);
-    if (!this.hasRoom(bytes - keptBytes)) return false;
-    for (const { kept } of all) {
-      kept.giveWay();
+    if (!this.hasRoom(bytes - this.#keptBytes)) return false;
+    for (let place = this.#oldest; place !== undefined; place = this.#oldest) {
+      place.kept.giveWay();
+      if (place === this.#oldest) this.forget(place);
       if (this.hasRoom(bytes)) return true;
     }
     return false;
