@@ -74,6 +74,10 @@ export class HttpLink implements Disposable {
         if (signal?.aborted === true) reject(signal.reason);
         else reject(new LinkError(error, !connected));
       });
+      // Node says nothing else of a connection that ends so: another protocol, which no side asked for.
+      outgoing.once('close', () =>
+        reject(new LinkError(new Error('the connection ended without an answer'), !connected)),
+      );
       outgoing.end(body);
     });
   }

@@ -5,6 +5,7 @@ import { sleep } from '../../core/time/sleep.js';
 import { SingleFlight } from '../../core/wait/SingleFlight.js';
 import type { RequestMessage } from '../rpc/envelope.js';
 import type { HttpLink } from './HttpLink.js';
+import { ACCEPT, isHeaderText } from './modernHeaders.js';
 import { isEventStream, readResponse, textOf } from './readResponse.js';
 
 export interface HttpSessionOptions {
@@ -20,11 +21,6 @@ interface Opened {
   readonly id: string;
   readonly version: string;
 }
-
-export const ACCEPT: OutgoingHttpHeaders = Object.freeze({
-  accept: 'application/json, text/event-stream',
-  'content-type': 'application/json',
-});
 
 /** A stream that ended is opened again after this long, and then after twice as long, up to the second. */
 const REOPEN_MS = 500;
@@ -150,7 +146,11 @@ function resultOf(answer: string): Readonly<Record<string, unknown>> {
   }
 }
 
-const versionOf = (answer: string): string => String(resultOf(answer)['protocolVersion'] ?? '');
+/** Empty for one that no header can name. */
+function versionOf(answer: string): string {
+  const version = resultOf(answer)['protocolVersion'];
+  return typeof version === 'string' && isHeaderText(version) ? version : '';
+}
 
 function changing(answer: string): string[] {
   const capabilities = resultOf(answer)['capabilities'] as

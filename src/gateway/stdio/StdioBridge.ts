@@ -1,12 +1,13 @@
 import type { IncomingMessage } from 'node:http';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
-import { type Clock, systemClock } from '../../core/clock.js';
+import { type Clock, systemClock, type Timer } from '../../core/clock.js';
 import {
   ClosedError,
   MessageTooLargeError,
   messageOf,
   NotSentError,
   OutcomeUnknownError,
+  type PoolkitError,
   ProtocolError,
 } from '../../core/errors.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
@@ -17,14 +18,17 @@ import { cancelledKey, classify, type Incoming, idKey, idTextOf, type RequestMes
 import { type Failure, failureOf, failureText } from '../rpc/failure.js';
 import { ARRAY, answerArray, isClosing, meaningOf, noAnswer, refusalOf } from './answers.js';
 import { ClientPipe } from './ClientPipe.js';
+import { ClientCalls } from './calls/ClientCalls.js';
 import { HttpLink, LinkError } from './HttpLink.js';
-import { ACCEPT, HttpSession } from './HttpSession.js';
-import { ModernHeaders, modernVersionOf } from './modernHeaders.js';
+import { HttpSession } from './HttpSession.js';
+import { ACCEPT, ModernHeaders, modernVersionOf } from './modernHeaders.js';
 import { isEventStream, readResponse, textOf } from './readResponse.js';
 import type { StdioBridgeOptions } from './StdioBridgeOptions.js';
 
 /** Methods that may be sent twice: they only read. */
 const READS: ReadonlySet<string> = new Set(['initialize', 'ping', 'server/discover']);
+/** How long a stream may go on behind the answer of its call, in ms. */
+const LATE_MS = 5_000;
 const isRead = (method: string): boolean => READS.has(method) || method.endsWith('/list');
 
 /**
@@ -42,9 +46,7 @@ export class StdioBridge {
   readonly #modern = new ModernHeaders();
   readonly #reviving = new SingleFlight();
   readonly #closing = sharedAbort();
-  readonly #running = new Set<Promise<void>>();
-  /** Requests of the modern era in flight, which end with their response. */
-  readonly #cancels = new Map<string, AbortController>();
+  readonly #calls: ClientCalls;
   /** The handshake under way: what comes behind it waits. */
   #opening: Promise<void> = Promise.resolve();
 
@@ -52,6 +54,7 @@ export class StdioBridge {
     this.#options = options;
     this.#logger = options.logger ?? silentLogger;
     this.#clock = options.clock ?? systemClock;
+    this.#calls = new ClientCalls(options.maxBufferedBytes);
     const { url, headers, connect } = options;
     this.#link = new HttpLink({ url, ...(headers && { headers }), ...(connect && { connect }) });
     this.#session = new HttpSession({
@@ -87,12 +90,11 @@ export class StdioBridge {
       signal?.addEventListener('abort', stop, { once: true });
       if (over.aborted || signal?.aborted === true) stop();
     });
-    const answered = Promise.all(this.#running);
-    await within(answered, { clock: this.#clock, timeoutMs: graceMs }).catch(() => undefined);
+    await within(this.#calls.ended(), { clock: this.#clock, timeoutMs: graceMs }).catch(() => undefined);
     await this.#session.end();
     this.#closing.abort(new ClosedError('the client'));
-    for (const each of this.#cancels.values()) each.abort(this.#closing.signal.reason);
-    await Promise.all(this.#running);
+    this.#calls.cancelAll(this.#closing.signal.reason);
+    await this.#calls.ended();
     await this.#pipe.flushed();
     this.#link[Symbol.dispose]();
   }
@@ -110,17 +112,23 @@ export class StdioBridge {
       this.#fail(JSON.stringify(message.id), { code: RPC_CODES.invalidRequest, message: message.why });
       return;
     }
-    const work = message === undefined ? this.#array(line, parsed as readonly unknown[]) : this.#take(line, message);
-    const run = work.finally(() => this.#running.delete(run));
-    this.#running.add(run);
+    const refusal = this.#calls.refusal(line.length, message !== undefined && message.kind !== 'request');
+    if (message === undefined) this.#calls.add(line.length, this.#array(line, parsed as readonly unknown[], refusal));
+    else if (refusal === undefined) this.#calls.add(line.length, this.#take(line, message));
+    else if (message.kind === 'request') this.#onFailure(message, refusal);
+    else this.#logger.debug({ error: refusal.message }, 'a message of the client was not delivered');
   }
 
   /** Never rejects. */
-  async #array(line: string, messages: readonly unknown[]): Promise<void> {
-    await this.#opening;
+  async #array(line: string, messages: readonly unknown[], refusal: PoolkitError | undefined): Promise<void> {
+    if (refusal === undefined) await this.#opening;
     const fail = (idText: string, failure: Failure): void => this.#fail(idText, failure);
     const sink = { pipe: this.#pipe, fail, logger: this.#logger, trusted: this.#options.connect !== undefined };
-    await answerArray(messages, () => this.#post(line, ARRAY), sink);
+    const post = async (): Promise<IncomingMessage> => {
+      if (refusal !== undefined) throw refusal;
+      return this.#post(line, ARRAY);
+    };
+    await answerArray(messages, post, sink);
   }
 
   /** Never rejects. */
@@ -157,14 +165,11 @@ export class StdioBridge {
 
   async #modernRequest(line: string, message: RequestMessage, version: string): Promise<void> {
     const { method, params = {} } = message;
-    const key = idKey(message);
-    const cancel = new AbortController();
-    this.#cancels.set(key, cancel);
+    using call = this.#calls.cancellable(idKey(message));
+    const { signal } = call;
     const post = async (): Promise<IncomingMessage> => {
       const headers = { ...ACCEPT, ...this.#modern.of(version, method, params) };
-      return this.#reach(method, () =>
-        this.#link.request({ method: 'POST', headers, body: line, signal: cancel.signal }),
-      );
+      return this.#reach(method, () => this.#link.request({ method: 'POST', headers, body: line, signal }));
     };
     try {
       const onAnswer = (text: string): void => {
@@ -173,35 +178,19 @@ export class StdioBridge {
       await this.#answer(message, await post(), onAnswer, async (text) => {
         // Which arguments go into headers is said by the tool's definition, which the client may have had from before.
         if (method !== 'tools/call' || !text.includes(String(RPC_CODES.headerMismatch))) return undefined;
-        await this.#learnTools(version, params);
+        await this.#modern.ask(this.#link, version, params, this.#closing.signal);
         return post();
       });
     } catch (error) {
       // Cancelled by the client: nothing is awaited.
-      if (!cancel.signal.aborted) throw error;
-    } finally {
-      this.#cancels.delete(key);
+      if (!signal.aborted) throw error;
     }
-  }
-
-  async #learnTools(version: string, params: RequestMessage['params']): Promise<void> {
-    const body = JSON.stringify({
-      jsonrpc: '2.0',
-      id: 'tools',
-      method: 'tools/list',
-      params: { _meta: params?.['_meta'] },
-    });
-    const headers = { ...ACCEPT, ...this.#modern.of(version, 'tools/list', {}) };
-    const response = await this.#link.request({ method: 'POST', headers, body, signal: this.#closing.signal });
-    await readResponse(response, { onMessage: (text) => this.#modern.learn(text) });
   }
 
   /** In that era a call is cancelled by closing its response. */
   #cancelModern(message: Incoming & { readonly kind: 'notification' }): boolean {
     if (message.method !== 'notifications/cancelled') return false;
-    const call = this.#cancels.get(cancelledKey(message) ?? '');
-    call?.abort(new Error('cancelled by the client'));
-    return call !== undefined;
+    return this.#calls.cancel(cancelledKey(message) ?? '', new Error('cancelled by the client'));
   }
 
   /** Within the session, or within another when that one is gone: a message that was refused for its session has not run. */
@@ -266,6 +255,7 @@ export class StdioBridge {
       return;
     }
     let answered = false;
+    let late: Timer | undefined;
     try {
       await readResponse(response, {
         onMessage: (text) => {
@@ -276,14 +266,22 @@ export class StdioBridge {
             if (!stream) throw noAnswer(message.method, response, text);
             return this.#logger.debug({ method: message.method }, 'an event answers no call of its stream');
           }
+          if (answered) throw new ProtocolError('gateway', `it answered ${message.method} twice`);
           answered = true;
-          onAnswer(text);
-          this.#pipe.send(text);
+          late = this.#clock.setTimer(() => response.destroy(), LATE_MS);
+          try {
+            onAnswer(text);
+          } finally {
+            this.#pipe.send(text);
+          }
         },
       });
     } catch (error) {
       if ((error instanceof MessageTooLargeError || error instanceof ProtocolError) && !answered) throw error;
       if (!answered) throw new OutcomeUnknownError('gateway', message.method, messageOf(error), { cause: error });
+      this.#logger.debug({ error: messageOf(error) }, 'the response to a call was cut behind its answer');
+    } finally {
+      late?.cancel();
     }
     if (!answered) throw new OutcomeUnknownError('gateway', message.method, 'the response ended without an answer');
   }

@@ -100,6 +100,8 @@ export async function answerArray(
     if (each.kind === 'request' || (each.kind === 'invalid' && each.id !== null)) open.add(JSON.stringify(each.id));
   }
   const asked = open.size;
+  // Of messages that are none the id is null: no more of them are answered than were sent.
+  let nameless = messages.length;
   // A refusal of what has no id is told once.
   const ids = (): Iterable<string> => (asked > 0 ? open : ['null']);
   const failAll = (failure: Failure): void => {
@@ -115,7 +117,9 @@ export async function answerArray(
     }
     const onMessage = (text: string): void => {
       const kind = kindOf(text, open, sink.trusted);
-      if (kind === 'answer') sink.pipe.send(text);
+      if (kind === 'nameless' && nameless-- <= 0)
+        throw new ProtocolError('gateway', `it answered ${ARRAY} without end`);
+      if (kind === 'answer' || kind === 'nameless') sink.pipe.send(text);
       else if (kind === 'message' && stream) sink.pipe.offer(text);
       else if (stream) sink.logger.debug({ method: ARRAY }, 'an event answers no call of its stream');
       else throw noAnswer(ARRAY, response, text);
@@ -130,7 +134,7 @@ export async function answerArray(
 }
 
 /** The same of a text that comes for an array. Those of `open` that it answers are open no longer. */
-function kindOf(text: string, open: Set<string>, trusted: boolean): 'answer' | 'message' | undefined {
+function kindOf(text: string, open: Set<string>, trusted: boolean): 'answer' | 'nameless' | 'message' | undefined {
   if (trusted && text.startsWith('[')) {
     open.clear();
     return 'answer';
@@ -147,6 +151,6 @@ function kindOf(text: string, open: Set<string>, trusted: boolean): 'answer' | '
   const answers = Array.isArray(parsed) ? parsed : [parsed];
   const ids = answers.map((each: unknown) => (isObject(each) && !('method' in each) ? each['id'] : undefined));
   if (ids.length === 0 || ids.includes(undefined)) return undefined;
-  // Of a message that is none the id is null.
-  return ids.map((id) => open.delete(JSON.stringify(id)) || id === null).includes(true) ? 'answer' : undefined;
+  if (ids.map((id) => open.delete(JSON.stringify(id))).includes(true)) return 'answer';
+  return ids.includes(null) ? 'nameless' : undefined;
 }

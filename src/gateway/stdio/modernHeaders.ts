@@ -1,10 +1,26 @@
+import type { OutgoingHttpHeaders } from 'node:http';
 import type { Tool } from '@modelcontextprotocol/client';
 import { headerValue, paramHeaders } from '../../connection/http/paramHeaders.js';
 import { META_PROTOCOL_VERSION } from '../../connection/protocol/metaKeys.js';
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
+import { show } from '../../core/errors.js';
 import { NAMED_BY } from '../modern/checkRequest.js';
 import type { Params } from '../rpc/envelope.js';
+import { Refusal } from '../rpc/failure.js';
+import type { HttpLink } from './HttpLink.js';
+import { readResponse } from './readResponse.js';
 
 const MAX_TOOLS = 10_000;
+/** Characters of all of them: a gateway takes 16 KiB of headers. */
+const MAX_CHARS = 12 * 1_024;
+
+export const ACCEPT: OutgoingHttpHeaders = Object.freeze({
+  accept: 'application/json, text/event-stream',
+  'content-type': 'application/json',
+});
+
+/** Whether a text can stand in a header as it is. */
+export const isHeaderText = (text: string): boolean => /^[\x21-\x7e]{1,256}$/.test(text);
 
 /** The version that a message of the modern era names; undefined for one of the legacy era. */
 export function modernVersionOf(params: Params | undefined): string | undefined {
@@ -17,14 +33,30 @@ export function modernVersionOf(params: Params | undefined): string | undefined 
 export class ModernHeaders {
   readonly #tools = new Map<string, Tool>();
 
+  /** @throws Refusal for what no header can say */
   of(version: string, method: string, params: Params): Record<string, string> {
+    if (!isHeaderText(version)) throw new Refusal(RPC_CODES.invalidParams, `${show(version)} is no protocol version`);
+    if (!isHeaderText(method)) throw new Refusal(RPC_CODES.methodNotFound, `there is no method ${show(method)}`);
     const name = params[NAMED_BY.get(method) ?? ''];
     const headers: Record<string, string> = { 'mcp-protocol-version': version, 'mcp-method': method };
     if (typeof name === 'string') headers['mcp-name'] = headerValue(name);
-    const tool = method === 'tools/call' ? this.#tools.get(String(name)) : undefined;
+    const tool = method === 'tools/call' ? this.#tools.get(name as string) : undefined;
     const own = tool === undefined ? [] : paramHeaders(tool, params['arguments']);
     for (let i = 0; i < own.length; i += 2) headers[own[i] as string] = own[i + 1] as string;
+    const chars = Object.values(headers).reduce((sum, value) => sum + value.length, 0);
+    if (chars > MAX_CHARS) {
+      const why = `what ${method} names takes ${chars} characters of headers: at most ${MAX_CHARS} are sent`;
+      throw new Refusal(RPC_CODES.invalidParams, why);
+    }
     return headers;
+  }
+
+  /** Asks for the list of tools, and learns it. */
+  async ask(link: HttpLink, version: string, params: Params, signal: AbortSignal): Promise<void> {
+    const list = { jsonrpc: '2.0', id: 'tools', method: 'tools/list', params: { _meta: params['_meta'] } };
+    const headers = { ...ACCEPT, ...this.of(version, list.method, {}) };
+    const response = await link.request({ method: 'POST', headers, body: JSON.stringify(list), signal });
+    await readResponse(response, { onMessage: (text) => this.learn(text) });
   }
 
   /** What tools say about headers, from an answer to `tools/list`. */

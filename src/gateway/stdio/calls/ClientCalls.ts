@@ -1,0 +1,69 @@
+import { MessageTooLargeError, type PoolkitError, QueueFullError } from '../../../core/errors.js';
+
+/** Messages of one client that are under way: as many as a session may have requests. */
+const MAX_CALLS = 1_000;
+/** Of notifications and answers, which nothing can refuse, as many more fit: a cancellation reaches its call. */
+const MAX_WITH_NOTICES = 2 * MAX_CALLS;
+
+/** What a client has sent and is still at work: bounded in number and bytes, and known by its ids to be cancelled. */
+export class ClientCalls {
+  readonly #maxBytes: number;
+  readonly #running = new Set<Promise<void>>();
+  #bytes = 0;
+  /** Requests of the modern era, which end with their response. Clients may use an id for several at once. */
+  readonly #cancels = new Map<string, Set<AbortController>>();
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  /** Why one more of so many bytes is not taken; undefined when it is. */
+  refusal(bytes: number, isNotice = false): PoolkitError | undefined {
+    const { size } = this.#running;
+    const max = isNotice ? MAX_WITH_NOTICES : MAX_CALLS;
+    if (size >= max) return new QueueFullError('messages of the client', size, max);
+    const held = this.#bytes + bytes;
+    // A single message has a bound of its own.
+    if (held <= this.#maxBytes || size === 0) return undefined;
+    return new MessageTooLargeError('gateway', 'outgoing', held, this.#maxBytes);
+  }
+
+  /** `work` never rejects. */
+  add(bytes: number, work: Promise<void>): void {
+    this.#bytes += bytes;
+    const run = work.finally(() => {
+      this.#bytes -= bytes;
+      this.#running.delete(run);
+    });
+    this.#running.add(run);
+  }
+
+  /** Resolves when all of them have ended. */
+  async ended(): Promise<void> {
+    await Promise.all(this.#running);
+  }
+
+  /** A request that may be cancelled by its key, until it is disposed. */
+  cancellable(key: string): { readonly signal: AbortSignal } & Disposable {
+    const controller = new AbortController();
+    const same = this.#cancels.get(key) ?? new Set();
+    this.#cancels.set(key, same.add(controller));
+    return {
+      signal: controller.signal,
+      [Symbol.dispose]: () => {
+        if (same.delete(controller) && same.size === 0) this.#cancels.delete(key);
+      },
+    };
+  }
+
+  /** False when there is none of that key. */
+  cancel(key: string, reason: Error): boolean {
+    const found = this.#cancels.get(key);
+    for (const each of [...(found ?? [])]) each.abort(reason);
+    return found !== undefined;
+  }
+
+  cancelAll(reason: unknown): void {
+    for (const each of [...this.#cancels.values()].flatMap((same) => [...same])) each.abort(reason);
+  }
+}

@@ -1,0 +1,224 @@
+import { once } from 'node:events';
+import {
+  createServer,
+  Server as HttpServer,
+  type IncomingMessage,
+  type RequestListener,
+  type ServerResponse,
+} from 'node:http';
+import { type AddressInfo, createServer as createNetServer, type Server } from 'node:net';
+import { PassThrough } from 'node:stream';
+import { expect, test } from 'vitest';
+import { ClientCalls } from '../../src/gateway/stdio/calls/ClientCalls.js';
+import { StdioBridge } from '../../src/gateway/stdio/StdioBridge.js';
+import type { StdioBridgeOptions } from '../../src/gateway/stdio/StdioBridgeOptions.js';
+import { FakeClock } from '../../src/testing/FakeClock.js';
+
+const STREAM = { 'content-type': 'text/event-stream' };
+const META = { 'io.modelcontextprotocol/protocolVersion': '2026-07-28' };
+
+function deferred<T>() {
+  let resolve!: (value: T) => void;
+  const promise = new Promise<T>((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
+}
+
+/** A bridge between a client, whose lines these are, and a gateway of any kind. */
+async function bridgeTo(server: Server, more: Partial<StdioBridgeOptions> = {}) {
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const input = new PassThrough();
+  const output = new PassThrough({ encoding: 'utf8' });
+  const bounds = { maxMessageBytes: 1e6, maxBufferedBytes: 1e6, stallTimeoutMs: 30_000, graceMs: 0 };
+  const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`);
+  const over = new StdioBridge({ input, output, url, ...bounds, ...more }).run();
+  const lines: { id: unknown; result?: unknown; error?: { code: number; message: string } }[] = [];
+  let rest = '';
+  output.on('data', (text: string) => {
+    const parts = (rest + text).split('\n');
+    rest = parts.pop() ?? '';
+    for (const part of parts) lines.push(JSON.parse(part));
+    output.emit('lines');
+  });
+  const answered = async (count: number): Promise<typeof lines> => {
+    while (lines.length < count) await once(output, 'lines');
+    return lines;
+  };
+  const send = (...messages: object[]): void => {
+    for (const each of messages) input.write(`${JSON.stringify(each)}\n`);
+  };
+  const end = async (): Promise<void> => {
+    input.end();
+    await over;
+    await new Promise((resolve) => {
+      server.close(resolve);
+      if (server instanceof HttpServer) server.closeAllConnections();
+    });
+  };
+  return { lines, answered, send, input, end };
+}
+
+const gateway = (answer: (res: ServerResponse, message: { id: number; method: string }) => void): Server => {
+  const listener: RequestListener = async (req, res) => answer(res, JSON.parse((await textOf(req)) || '{}'));
+  return createServer((req, res) => void listener(req, res));
+};
+
+async function textOf(req: IncomingMessage): Promise<string> {
+  let text = '';
+  for await (const chunk of req) text += chunk;
+  return text;
+}
+
+const request = (id: number, method = 'tools/list', params = {}): object => ({ jsonrpc: '2.0', id, method, params });
+const modern = (id: number, method = 'tools/list', params = {}): object =>
+  request(id, method, { ...params, _meta: META });
+const answerTo = (id: number, result: unknown = {}): string => JSON.stringify({ jsonrpc: '2.0', id, result });
+
+test.each([
+  ['no text', { toString: 1, valueOf: 1 }],
+  ['no header can name', '2025\r\nx: y'],
+])('a gateway whose protocol version is one that is %s is answered for, then and later', async (_, protocolVersion) => {
+  const server = gateway((res, { id, method }) => {
+    res.writeHead(200, { 'content-type': 'application/json', 'mcp-session-id': 's' });
+    res.end(answerTo(id, method === 'initialize' ? { protocolVersion, capabilities: {} } : {}));
+  });
+  const { send, answered, end } = await bridgeTo(server);
+  send(request(1, 'initialize'));
+  await answered(1);
+  send(request(2));
+  expect((await answered(2)).map(({ id, result }) => [id, result])).toEqual([
+    [1, { protocolVersion, capabilities: {} }],
+    [2, {}],
+  ]);
+  await end();
+});
+
+test.each([
+  ['a call of the legacy era', request(7)],
+  ['a call of the modern era', modern(7)],
+])('an answer that comes again and again to %s is handed on once, and its stream cut', async (_, call) => {
+  const cut = deferred<void>();
+  const server = gateway((res, { id }) => {
+    res.writeHead(200, STREAM).write(`data: ${answerTo(id)}\n\n`.repeat(3));
+    res.once('close', cut.resolve);
+  });
+  const { send, lines, end } = await bridgeTo(server);
+  send(call);
+  await cut.promise;
+  await end();
+  expect(lines).toEqual([{ jsonrpc: '2.0', id: 7, result: {} }]);
+});
+
+test('of errors without an id an array gets no more than it had messages', async () => {
+  const cut = deferred<void>();
+  const server = gateway((res) => {
+    res
+      .writeHead(200, STREAM)
+      .write('data: {"jsonrpc":"2.0","id":null,"error":{"code":1,"message":"m"}}\n\n'.repeat(9));
+    res.once('close', cut.resolve);
+  });
+  const { send, lines, end } = await bridgeTo(server);
+  send([{}, {}, request(1)]);
+  await cut.promise;
+  await end();
+  expect(lines.map(({ id }) => id)).toEqual([null, null, null, 1]);
+});
+
+test('a stream that stays open behind the answer of its call is cut', async () => {
+  const clock = new FakeClock();
+  const open = deferred<ServerResponse>();
+  const server = gateway((res, { id }) => {
+    res.writeHead(200, STREAM).write(`data: ${answerTo(id)}\n\n`);
+    open.resolve(res);
+  });
+  const { send, answered, end } = await bridgeTo(server, { clock });
+  send(request(1));
+  await answered(1);
+  const closed = once(await open.promise, 'close');
+  await clock.advance(5_000);
+  await closed;
+  await end();
+});
+
+test('a gateway that changes the protocol of the connection: the call is told, and the bridge ends', async () => {
+  const switches = createNetServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.once('data', () =>
+      socket.write('HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n'),
+    );
+  });
+  const { send, answered, end } = await bridgeTo(switches);
+  send(request(1, 'tools/call'));
+  expect((await answered(1))[0]?.error?.message).toContain('the connection ended without an answer');
+  await end();
+});
+
+test('two calls of one id: a cancellation ends both, and so does the end of the client', async () => {
+  for (const cancel of [true, false]) {
+    const open: ServerResponse[] = [];
+    const both = deferred<void>();
+    const server = gateway((res) => {
+      if (open.push(res) === 2) both.resolve();
+    });
+    const { send, input, end } = await bridgeTo(server);
+    send(modern(1), modern(1));
+    await both.promise;
+    const closed = open.map((res) => once(res, 'close'));
+    if (cancel) send({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 1 } });
+    else input.end();
+    await Promise.all(closed);
+    await end();
+  }
+});
+
+test.each([
+  ['a method', modern(1, 'a\r\nb: c'), -32601],
+  ['a method of other letters', modern(1, 'é'), -32601],
+  ['a version', request(1, 'ping', { _meta: { 'io.modelcontextprotocol/protocolVersion': '\u0000' } }), -32602],
+  ['a name', modern(1, 'tools/call', { name: 'n'.repeat(100_000) }), -32602],
+])('%s that no header can say is refused, with the reason', async (_, message, code) => {
+  const server = gateway((res) => void res.destroy());
+  const { send, answered, end } = await bridgeTo(server);
+  send(message);
+  const [told] = await answered(1);
+  expect(told?.error?.code).toBe(code);
+  expect(told?.error?.message).not.toContain('internal error');
+  await end();
+});
+
+test('calls of a client beyond its bytes are refused while others are in flight, cancellations are not', async () => {
+  const open: ServerResponse[] = [];
+  const first = deferred<void>();
+  const server = gateway((res) => {
+    open.push(res);
+    first.resolve();
+  });
+  const { send, answered, end } = await bridgeTo(server, { maxBufferedBytes: 2_000 });
+  const large = { text: 'x'.repeat(1_500) };
+  send(modern(1, 'tools/list', large));
+  await first.promise;
+  send(modern(2, 'tools/list', large), [request(3, 'tools/list', large)]);
+  expect((await answered(2)).map(({ id, error }) => [id, error?.message])).toEqual([
+    [2, expect.stringContaining('2000')],
+    [3, expect.stringContaining('2000')],
+  ]);
+  const closed = once(open[0] as ServerResponse, 'close');
+  send({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 1 } });
+  await closed;
+  expect(open).toHaveLength(1);
+  await end();
+});
+
+test('messages of a client under way are bounded in number: requests first, what cancels them later', async () => {
+  const calls = new ClientCalls(1e6);
+  const end = deferred<void>();
+  for (let n = 0; n < 1_000; n++) calls.add(1, end.promise);
+  expect(calls.refusal(1)?.code).toBe('ERR_QUEUE_FULL');
+  expect(calls.refusal(1, true)).toBeUndefined();
+  for (let n = 0; n < 1_000; n++) calls.add(1, end.promise);
+  expect(calls.refusal(1, true)?.code).toBe('ERR_QUEUE_FULL');
+  end.resolve();
+  await calls.ended();
+  expect(calls.refusal(1)).toBeUndefined();
+});
