@@ -33,9 +33,23 @@ export function duplicate(redis: RedisLike, storeTimeoutMs: number): Connection 
     disconnectTimeout: DISCONNECT_MS,
     keyPrefix: '',
   };
-  const lent = redis as unknown as { readonly isCluster?: boolean; duplicate(...args: unknown[]): Connection };
+  return duplicated(redis, override) as Connection;
+}
+
+/** A duplicate of a client, or of a cluster: what concerns each of its nodes is set for them, too. */
+export function duplicated(
+  redis: RedisLike,
+  override: { readonly retryStrategy: unknown; readonly connectTimeout: number; readonly disconnectTimeout: number },
+): unknown {
+  const lent = redis as unknown as {
+    readonly isCluster?: boolean;
+    readonly options?: { readonly redisOptions?: object };
+    duplicate(...args: unknown[]): unknown;
+  };
   if (lent.isCluster !== true) return lent.duplicate(override);
-  return lent.duplicate([], { ...override, clusterRetryStrategy: () => null, enableOfflineQueue: true });
+  const { connectTimeout, disconnectTimeout, retryStrategy: clusterRetryStrategy } = override;
+  const redisOptions = { ...lent.options?.redisOptions, connectTimeout, disconnectTimeout };
+  return lent.duplicate([], { ...override, clusterRetryStrategy, redisOptions, enableOfflineQueue: true });
 }
 
 /** Resolves when the connection has ended. */

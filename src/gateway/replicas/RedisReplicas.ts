@@ -8,7 +8,7 @@ import { type Logger, silentLogger } from '../../core/logger.js';
 import { checkMs, withDefaults } from '../../core/options.js';
 import { within } from '../../core/time/within.js';
 import type { ReplicaLink } from './ReplicaLink.js';
-import { checkRedis, closed, duplicateOf, type RedisCommands } from './redisCommands.js';
+import { checkRedis, closed, duplicateOf, isCluster, type RedisCommands } from './redisCommands.js';
 
 export interface RedisReplicasOptions {
   /** An ioredis client or cluster (5 or 6). It is duplicated, and neither used nor closed otherwise. */
@@ -56,6 +56,13 @@ export class RedisReplicas implements ReplicaLink, Closeable, AsyncDisposable {
   #subscribed = false;
   #down = false;
   #sendingBytes = 0;
+  readonly #isCluster: boolean;
+  /** The subscription was there once. */
+  #listens = false;
+  /** A message of our own came. */
+  #echo: (() => void) | undefined;
+  /** In a cluster: messages may have been missed, and none of our own has come since. */
+  #deaf = false;
   readonly #clock: Clock;
   readonly #storeTimeoutMs: number;
 
@@ -75,6 +82,7 @@ export class RedisReplicas implements ReplicaLink, Closeable, AsyncDisposable {
     this.#logger = logger;
     this.#clock = clock;
     this.#storeTimeoutMs = options.storeTimeoutMs;
+    this.#isCluster = isCluster(redis);
     this.#commands = duplicateOf(redis, options.storeTimeoutMs, false);
     this.#subscriber = duplicateOf(redis, options.storeTimeoutMs, true);
     for (const each of [this.#commands, this.#subscriber]) each.on('error', (error) => this.#failed(error));
@@ -83,7 +91,12 @@ export class RedisReplicas implements ReplicaLink, Closeable, AsyncDisposable {
     this.#subscriber.on('ready', () => this.#onSubscriber());
     this.#scope = new CloseScope('RedisReplicas', { clock, logger, onRelease: () => this.#release() });
     this.#scope.every('say that this replica lives', options.aliveMs / 3, () => this.#beat());
-    this.#subscriber.subscribe(this.#channel).catch((error: unknown) => this.#failed(error));
+    this.#subscriber.subscribe(this.#channel).then(
+      () => {
+        this.#listens = true;
+      },
+      (error: unknown) => this.#failed(error),
+    );
   }
 
   publish(message: string, mayBeLost = false): void {
@@ -145,8 +158,14 @@ export class RedisReplicas implements ReplicaLink, Closeable, AsyncDisposable {
 
   #heard(text: string): void {
     const space = text.indexOf(' ');
-    if (text.slice(0, space) === this.id) return;
-    for (const { onMessage } of this.#listeners) this.#guarded(() => onMessage(text.slice(space + 1)));
+    if (text.slice(0, space) === this.id) {
+      this.#echo?.();
+      if (this.#deaf) this.#gap();
+      return;
+    }
+    const message = text.slice(space + 1);
+    if (message === '') return;
+    for (const { onMessage } of this.#listeners) this.#guarded(() => onMessage(message));
   }
 
   #ready(): void {
@@ -164,7 +183,14 @@ export class RedisReplicas implements ReplicaLink, Closeable, AsyncDisposable {
     const again = this.#subscribed;
     this.#subscribed = true;
     if (again && this.#commands.status === 'ready') this.#back();
-    if (again) for (const { onGap } of this.#listeners) this.#guarded(onGap);
+    // A cluster subscribes some time later.
+    if (again && this.#isCluster) this.#deaf = true;
+    else if (again) this.#gap();
+  }
+
+  #gap(): void {
+    this.#deaf = false;
+    for (const { onGap } of this.#listeners) this.#guarded(onGap);
   }
 
   #beat(): void {
@@ -178,11 +204,11 @@ export class RedisReplicas implements ReplicaLink, Closeable, AsyncDisposable {
   /** What is subscribed to may say nothing for days: a connection that was cut without a word is found by asking. Never rejects. */
   async #hearsStill(): Promise<void> {
     const subscriber = this.#subscriber;
-    if (subscriber.status !== 'ready') return;
+    if (subscriber.status !== 'ready' || !this.#listens) return;
     const timeoutMs = this.#storeTimeoutMs;
     const late = (): Error => new RequestTimeoutError('store of the replicas', 'PING', timeoutMs);
     let heard = false;
-    const asked = subscriber.call('PING').then(() => {
+    const asked = (this.#isCluster ? this.#echoed() : subscriber.call('PING')).then(() => {
       heard = true;
     });
     try {
@@ -194,6 +220,18 @@ export class RedisReplicas implements ReplicaLink, Closeable, AsyncDisposable {
       this.#failed(error);
       subscriber.disconnect(true);
     }
+  }
+
+  /** A cluster's `PING` goes to any of its nodes: what tells of a subscription there is a message of our own, which says nothing to others. */
+  #echoed(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#echo = resolve;
+      // Where it cannot be sent, the subscription is not to blame.
+      this.#commands.call('PUBLISH', this.#channel, `${this.id} `).catch((error: unknown) => {
+        this.#failed(error);
+        resolve();
+      });
+    });
   }
 
   #guarded(run: () => void): void {

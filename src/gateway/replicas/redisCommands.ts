@@ -1,6 +1,8 @@
 import { setImmediate } from 'node:timers/promises';
-import { DISCONNECT_MS, type RedisLike } from '../../concurrent/cluster/redisConnection.js';
+import { DISCONNECT_MS, duplicated, type RedisLike } from '../../concurrent/cluster/redisConnection.js';
+import { systemClock } from '../../core/clock.js';
 import { messageOf, OptionError } from '../../core/errors.js';
+import { within } from '../../core/time/within.js';
 
 /** The part of ioredis that is used of a connection of our own. */
 export interface RedisCommands {
@@ -41,12 +43,22 @@ export function duplicateOf(redis: RedisLike, timeoutMs: number, waits: boolean)
     keyPrefix: '',
     retryStrategy,
   };
-  const lent = redis as unknown as { readonly isCluster?: boolean; duplicate(...args: unknown[]): RedisCommands };
-  const made =
-    lent.isCluster === true
-      ? lent.duplicate([], { ...override, clusterRetryStrategy: retryStrategy, enableOfflineQueue: true })
-      : lent.duplicate(override);
-  return waits ? made : leftWhenSilent(made);
+  const made = duplicated(redis, override) as RedisCommands;
+  if (waits) return made;
+  return leftWhenSilent(isCluster(redis) ? answersInTime(made, timeoutMs) : made);
+}
+
+export const isCluster = (redis: RedisLike): boolean => (redis as { readonly isCluster?: boolean }).isCluster === true;
+
+/** A cluster, which knows no timeout of commands: they wait for nodes that say nothing, and for slots that no node tells. */
+function answersInTime(cluster: RedisCommands, timeoutMs: number): RedisCommands {
+  const call = cluster.call.bind(cluster);
+  const late = (): Error => new Error('Command timed out');
+  cluster.call = async (...command) => {
+    if (cluster.status !== 'ready') throw new Error('the store is not connected');
+    return within(call(...command), { clock: systemClock, timeoutMs, late });
+  };
+  return cluster;
 }
 
 /**
