@@ -1,15 +1,15 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
-import envPaths from 'env-paths';
+import { dirname, resolve } from 'node:path';
 import { systemClock } from '../../core/clock.js';
 import { builtFile } from '../../core/files/packageFiles.js';
 import { sleep } from '../../core/time/sleep.js';
 import { HttpLink } from '../../gateway/stdio/HttpLink.js';
+import { GatewayFiles } from './GatewayFiles.js';
 
 const START_MS = 20_000;
 const LOOK_MS = 50;
-const MAX_LOG_BYTES = 1_024 * 1_024;
+/** What does not answer for so long is not up, in ms. */
+const ANSWER_MS = 2_000;
 
 /** Starts the gateway of a config that is to run once for many clients, in a session of its own: it outlives its starter. */
 export class GatewayStarter {
@@ -35,15 +35,15 @@ export class GatewayStarter {
     const { protocol, origin, port } = this.#url;
     if (protocol !== 'http:')
       throw new Error('only a gateway of this machine can be started: http://127.0.0.1:<port>/mcp');
-    const log = logFile(port);
+    const files = await GatewayFiles.of(port);
     let said = '';
     while (systemClock.now() < deadlineMs) {
       if (await isUp(link, signal)) return;
-      if (take(`${log}.lock`)) {
+      if (await files.take(START_MS)) {
         try {
-          said = await this.#run(log, link, deadlineMs, signal);
+          said = await this.#run(files, link, deadlineMs, signal);
         } finally {
-          rmSync(`${log}.lock`, { force: true });
+          await files.release();
         }
         if (said === '') return;
         if (!said.includes('the port is taken')) break;
@@ -54,20 +54,19 @@ export class GatewayStarter {
   }
 
   /** Why it ended; nothing once it is there. */
-  async #run(log: string, link: HttpLink, deadlineMs: number, signal: AbortSignal): Promise<string> {
-    const { child, from } = this.#spawn(log);
+  async #run(files: GatewayFiles, link: HttpLink, deadlineMs: number, signal: AbortSignal): Promise<string> {
+    const { child, from } = await this.#spawn(files);
     while (child.exitCode === null && child.signalCode === null && systemClock.now() < deadlineMs) {
       await sleep(systemClock, LOOK_MS, { signal });
       if (await isUp(link, signal)) return '';
     }
-    const said = failureIn(log, from);
+    const said = failureIn(await files.logFrom(from));
     return said === '' ? `it ended with code ${child.exitCode ?? child.signalCode ?? 'none yet'}` : said;
   }
 
-  #spawn(log: string): { readonly child: ChildProcess; readonly from: number } {
+  async #spawn(files: GatewayFiles): Promise<{ readonly child: ChildProcess; readonly from: number }> {
     const { hostname, port } = this.#url;
-    const fd = openSync(log, 'a', 0o600);
-    const from = statSync(log).size;
+    const { handle, from } = await files.openLog();
     try {
       const address = ['--host', hostname.replace(/^\[|\]$/g, ''), '--port', port || '80'];
       const args = [
@@ -81,7 +80,7 @@ export class GatewayStarter {
       ];
       const child = spawn(process.execPath, [builtFile('cli/main.js', import.meta.url), ...args], {
         detached: true,
-        stdio: ['ignore', fd, fd],
+        stdio: ['ignore', handle.fd, handle.fd],
         cwd: dirname(this.#config),
         env: withoutNpm(process.env),
       });
@@ -89,37 +88,15 @@ export class GatewayStarter {
       child.unref();
       return { child, from };
     } finally {
-      closeSync(fd);
+      await handle.close();
     }
-  }
-}
-
-/** True for the one who may start it now. A lock that is too old, or whose owner is gone, counts for nothing. */
-function take(lock: string): boolean {
-  const held = statSync(lock, { throwIfNoEntry: false });
-  if (held !== undefined && (Date.now() - held.mtimeMs > START_MS || !isAlive(lock))) rmSync(lock, { force: true });
-  try {
-    writeFileSync(lock, String(process.pid), { flag: 'wx', mode: 0o600 });
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
-    throw error;
-  }
-}
-
-function isAlive(lock: string): boolean {
-  try {
-    const pid = Number(readFileSync(lock, 'utf8'));
-    // Written in two steps: it may be empty yet.
-    return pid === 0 || process.kill(pid, 0);
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
 
 async function isUp(link: HttpLink, signal: AbortSignal): Promise<boolean> {
   try {
-    const response = await link.request({ method: 'GET', path: '/readyz', signal });
+    const bounded = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
+    const response = await link.request({ method: 'GET', path: '/readyz', signal: bounded });
     response.resume();
     return response.statusCode === 200;
   } catch {
@@ -128,18 +105,9 @@ async function isUp(link: HttpLink, signal: AbortSignal): Promise<boolean> {
   }
 }
 
-/** Where its events go; begun anew when it has grown. */
-function logFile(port: string): string {
-  const folder = envPaths('mcp-poolkit', { suffix: '' }).log;
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const file = join(folder, `gateway-${port || '80'}.log`);
-  if ((statSync(file, { throwIfNoEntry: false })?.size ?? 0) > MAX_LOG_BYTES) closeSync(openSync(file, 'w', 0o600));
-  return file;
-}
-
-/** Why it ended, from what was written behind `from`. */
-function failureIn(file: string, from: number): string {
-  const lines = readFileSync(file).subarray(from).toString('utf8').trim().split('\n');
+/** Why it ended, from what it wrote. */
+function failureIn(written: string): string {
+  const lines = written.trim().split('\n');
   const failures = lines.filter((line) => line.includes('"event":"failure"') || line.includes('"event":"problem"'));
   return failures
     .slice(-3)

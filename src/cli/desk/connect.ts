@@ -4,6 +4,7 @@ import { StdioBridge } from '../../gateway/stdio/StdioBridge.js';
 import { complain } from '../output/complain.js';
 import { whenParentIsGone } from '../parent.js';
 import { GatewayStarter } from './GatewayStarter.js';
+import { Presence } from './Presence.js';
 
 export interface ConnectOptions {
   readonly start?: boolean;
@@ -29,11 +30,12 @@ export async function connect(url: URL, options: ConnectOptions): Promise<void> 
   try {
     if (start && config === undefined) throw new Error('--start needs --config: what is the gateway to serve?');
     const starter = start && config !== undefined ? new GatewayStarter(url, config, lingerMs) : undefined;
+    const link = new HttpLink({ url, headers });
     const bridge = new StdioBridge({
       input: process.stdin,
       output: process.stdout,
       url,
-      headers,
+      link,
       ...(starter && { revive: (signal) => starter.start(signal) }),
       maxMessageBytes: MAX_MESSAGE_BYTES,
       maxBufferedBytes: MAX_BUFFERED_BYTES,
@@ -41,17 +43,8 @@ export async function connect(url: URL, options: ConnectOptions): Promise<void> 
       graceMs: GRACE_MS,
       signal: stop.signal,
     });
-    using link = new HttpLink({ url, headers });
-    const presence = setInterval(() => {
-      link.request({ method: 'GET', path: '/livez', signal: stop.signal }).then(
-        (response) => response.resume(),
-        // It is down: the next call says so.
-        () => undefined,
-      );
-    }, PRESENCE_MS);
-    presence.unref();
+    using _presence = new Presence({ url, headers, calls: link, everyMs: PRESENCE_MS });
     await bridge.run();
-    clearInterval(presence);
   } catch (error) {
     complain(messageOf(error));
     process.exitCode = 1;

@@ -1,5 +1,6 @@
 import { Agent, request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
 import { request as httpsRequest, Agent as SecureAgent } from 'node:https';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 
 export interface HttpLinkOptions {
@@ -80,6 +81,20 @@ export class HttpLink implements Disposable {
       );
       outgoing.end(body);
     });
+  }
+
+  /** Bytes that have come on its connections with requests in flight: another number than before, and something has come. */
+  get heard(): number {
+    return this.#busy().reduce((sum, { bytesRead }) => sum + bytesRead, 0);
+  }
+
+  /** Ends those connections: what waits for an answer there fails. */
+  cut(error: Error): void {
+    for (const socket of this.#busy()) socket.destroy(error);
+  }
+
+  #busy(): Socket[] {
+    return Object.values(this.#agent?.sockets ?? {}).flatMap((sockets) => sockets ?? []);
   }
 
   [Symbol.dispose](): void {

@@ -56,7 +56,7 @@ export class StdioBridge {
     this.#clock = options.clock ?? systemClock;
     this.#calls = new ClientCalls(options.maxBufferedBytes);
     const { url, headers, connect } = options;
-    this.#link = new HttpLink({ url, ...(headers && { headers }), ...(connect && { connect }) });
+    this.#link = options.link ?? new HttpLink({ url, ...(headers && { headers }), ...(connect && { connect }) });
     this.#session = new HttpSession({
       link: this.#link,
       clock: this.#clock,

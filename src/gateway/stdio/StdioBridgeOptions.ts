@@ -1,6 +1,7 @@
 import type { Duplex, Readable, Writable } from 'node:stream';
 import type { Clock } from '../../core/clock.js';
 import type { Logger } from '../../core/logger.js';
+import type { HttpLink } from './HttpLink.js';
 
 export interface StdioBridgeOptions {
   readonly input: Readable;
@@ -8,6 +9,8 @@ export interface StdioBridgeOptions {
   /** The gateway's endpoint. */
   readonly url: URL;
   readonly headers?: Readonly<Record<string, string>>;
+  /** Connections that are watched from elsewhere, in place of some of its own. */
+  readonly link?: HttpLink;
   /** Makes a connection within this process, in place of a socket. */
   readonly connect?: () => Duplex;
   /** Brings up a gateway that cannot be reached; rejects with why it cannot. Without it such a call fails. */
