@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream';
 import type { ScriptRunner } from './FleetMarks.js';
 
 /** What is asked of an ioredis client or cluster that is handed in: it is only ever duplicated. */
@@ -44,12 +45,43 @@ export function duplicated(
   const lent = redis as unknown as {
     readonly isCluster?: boolean;
     readonly options?: { readonly redisOptions?: object };
-    duplicate(...args: unknown[]): unknown;
+    duplicate(...args: unknown[]): Readable;
   };
-  if (lent.isCluster !== true) return lent.duplicate(override);
+  if (lent.isCluster !== true) return readGuarded(lent.duplicate(override));
   const { connectTimeout, disconnectTimeout, retryStrategy: clusterRetryStrategy } = override;
   const redisOptions = { ...lent.options?.redisOptions, connectTimeout, disconnectTimeout };
-  return lent.duplicate([], { ...override, clusterRetryStrategy, redisOptions, enableOfflineQueue: true });
+  return readGuarded(
+    lent.duplicate([], { ...override, clusterRetryStrategy, redisOptions, enableOfflineQueue: true }),
+  );
+}
+
+/** What ioredis reads with. */
+interface Readable {
+  readonly stream?: Pick<Duplex, 'listeners' | 'off' | 'prependListener' | 'destroy'> | undefined;
+  on(event: string, listener: (node: Readable) => void): unknown;
+}
+
+/**
+ * Ends the socket of a connection whose reader throws. ioredis 6 does so itself; in 5 an answer that is nested some thousand levels deep,
+ * or longer than arrays can be, would be an uncaught exception. Of a cluster each node's connection is guarded.
+ */
+function readGuarded(connection: Readable): Readable {
+  connection.on('+node', readGuarded);
+  // It reads from the turn of its connect on, before this is told.
+  connection.on('connect', () => {
+    const { stream } = connection;
+    for (const read of stream?.listeners('data') ?? []) {
+      stream?.off('data', read as () => void);
+      stream?.prependListener('data', (data: unknown) => {
+        try {
+          read(data);
+        } catch (error) {
+          stream.destroy(error as Error);
+        }
+      });
+    }
+  });
+  return connection;
 }
 
 /** Resolves when the connection has ended. */

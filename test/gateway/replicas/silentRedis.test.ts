@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { inspect } from 'node:util';
 import { Redis } from 'ioredis';
 import { expect, test, vi } from 'vitest';
@@ -45,6 +47,31 @@ test.skipIf(!HAVE_REDIS)('what is closed while the store is down is closed', asy
   await new Promise((resolve) => setImmediate(resolve));
   await Promise.all(parts.map((each) => each.close()));
   redis.disconnect();
+});
+
+test.each([
+  ['nested 20,000 deep', '*1\r\n'.repeat(20_000)],
+  ['longer than arrays can be', '*4294967296\r\n'],
+])('an answer of a store that is %s ends its connection and nothing else', async (_, answer) => {
+  let connections = 0;
+  const server = createServer((socket) => {
+    connections++;
+    socket.on('error', () => undefined).on('data', () => socket.write(answer));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const redis = new Redis({ port: (server.address() as AddressInfo).port, host: '127.0.0.1', lazyConnect: true });
+  const failures: unknown[] = [];
+  const logger = { ...silentLogger, warn: (fields: unknown) => void failures.push(fields) };
+  const limiter = closeAfter(new ClusterRateLimiter({ redis, logger, id: 'x', maxRequests: 1, windowMs: 1_000 }));
+  const link = closeAfter(new RedisReplicas({ redis, logger, storeTimeoutMs: 1_000 }));
+  // Each of its connections is made anew, and found to be no better.
+  await expect.poll(() => connections, { timeout: 20_000 }).toBeGreaterThan(6);
+  await expect(link.notes('k')).rejects.toThrow();
+  expect(failures.length).toBeGreaterThan(0);
+  await Promise.all([limiter.close(), link.close()]);
+  redis.disconnect();
+  server.close();
 });
 
 test.skipIf(!HAVE_REDIS)('no log line shows the password that a store refuses', async () => {
