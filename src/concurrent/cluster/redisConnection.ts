@@ -50,9 +50,7 @@ export function duplicated(
   if (lent.isCluster !== true) return readGuarded(lent.duplicate(override));
   const { connectTimeout, disconnectTimeout, retryStrategy: clusterRetryStrategy } = override;
   const redisOptions = { ...lent.options?.redisOptions, connectTimeout, disconnectTimeout };
-  return readGuarded(
-    lent.duplicate([], { ...override, clusterRetryStrategy, redisOptions, enableOfflineQueue: true }),
-  );
+  return readGuarded(lent.duplicate([], { ...override, clusterRetryStrategy, redisOptions, enableOfflineQueue: true }));
 }
 
 /** What ioredis reads with. */

@@ -67,8 +67,9 @@ test.each([
   // Of the replicas and event stores, and of the limits.
   const lasting = duplicateOf(redis, 5_000, false);
   const single = duplicate(redis, 5_000) as ReturnType<typeof duplicate> & Pick<typeof lasting, 'call'>;
+  lasting.on('error', () => undefined);
+  single.on('error', () => undefined);
   for (const each of [lasting, single]) {
-    each.on('error', () => undefined);
     await expect.poll(() => each.status).toBe('ready');
     await expect(each.call('HGETALL', 'k')).rejects.toThrow();
   }
