@@ -92,3 +92,48 @@ test('expired ones are not used for a new connection', async () => {
   // Their second is less than the five seconds ahead of their expiry in which they are no longer handed out.
   expect(asked).toEqual(['raw ann start', 'raw ann start']);
 });
+
+test.each([
+  ['a token by itself', 'Bearer secret-word', 'credentials'],
+  ['headers that are none', { headers: 'secret-word' }, 'credentials.headers'],
+  ['a value on two lines', { headers: { authorization: 'secret-word\r\nx: y' } }, 'credentials.headers.authorization'],
+  ['an end that is no time', { headers: {}, expiresAt: 'soon' }, 'credentials.expiresAt'],
+])('%s is no credentials: no call is sent without any in their place', async (_what, given, option) => {
+  const taken: CredentialsHook = async () => given as unknown as Awaited<ReturnType<CredentialsHook>>;
+  const { server, pool } = await rawPool({}, { credentials: taken });
+  const refused = await failure(echoFor(pool, { principal: 'ann' }));
+  expect(refused).toMatchObject({ code: 'ERR_OPTION', option });
+  expect(JSON.stringify([refused, String(refused)])).not.toContain('secret-word');
+  expect(server.seen).toEqual([]);
+});
+
+test.each([
+  ['what is no credentials', 'secret-word'],
+  ['headers that cannot be sent', { headers: { authorization: 'two\nlines' } }],
+  ['null', null],
+])(
+  'a refusal stands when %s is given in answer to it, and what was given before goes on to be used',
+  async (_what, given) => {
+    let refuse = false;
+    const before = ({ res, message }: Exchange): boolean => {
+      const now = refuse && message?.method === 'tools/call';
+      if (now) res.writeHead(401).end();
+      refuse &&= !now;
+      return now;
+    };
+    const { server, pool } = await rawPool(
+      { before },
+      {
+        credentials: async ({ reason }) =>
+          (reason === 'start' ? { headers: { authorization: 'first' } } : given) as Awaited<
+            ReturnType<CredentialsHook>
+          >,
+      },
+    );
+    await echoFor(pool, {});
+    refuse = true;
+    expect(await failure(echoFor(pool, {}))).toMatchObject({ code: 'ERR_UNAUTHORIZED' });
+    await echoFor(pool, {});
+    expect(server.of('tools/call').map(({ headers }) => headers.authorization)).toEqual(['first', 'first', 'first']);
+  },
+);

@@ -228,8 +228,8 @@ export class Endpoint {
   }
 
   #use(credentials: HttpCredentials | undefined): void {
-    this.credentials = credentials;
     const theirs = flat('credentials.headers', credentials?.headers);
+    this.credentials = credentials;
     const names = new Set(theirs.filter((_, i) => i % 2 === 0));
     this.#headers = [...this.#ownHeaders.filter((_, i) => !names.has(this.#ownHeaders[i & ~1] ?? '')), ...theirs];
     this.generation++;

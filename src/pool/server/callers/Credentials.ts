@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { checkCredentials } from '../../../connection/checkCredentials.js';
 import type { Clock } from '../../../core/clock.js';
 import { thrown } from '../../../core/errors/thrown.js';
 import type { SingleServerConfig } from '../../../registry/config/ServerConfig.js';
@@ -162,11 +163,9 @@ export class Credentials {
     reason: CredentialsRequest['reason'],
     challenge?: string,
   ): Asked {
-    const hook = this.#hook;
-    const config = this.#config;
     const request = {
-      server: config.name,
-      config,
+      server: this.#config.name,
+      config: this.#config,
       caller,
       signal,
       reason,
@@ -174,8 +173,9 @@ export class Credentials {
     };
     const asked: Asked = {
       caller,
-      answer: new Promise<CredentialSet | undefined>((resolve) => resolve(hook?.(request))).then(
-        (set) => {
+      answer: new Promise<CredentialSet | undefined>((resolve) => resolve(this.#hook?.(request))).then(
+        (given) => {
+          const set = checkCredentials(given);
           asked.set = set;
           asked.expiresAt = set?.expiresAt ?? Number.POSITIVE_INFINITY;
           return set;
