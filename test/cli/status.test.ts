@@ -1,13 +1,15 @@
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { resolve } from 'node:path';
 import { expect, test } from 'vitest';
 import { plain, statusLines } from '../../src/cli/status/render.js';
+import { screen } from '../../src/cli/status/status.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import type { StatusData } from '../../src/gateway/status/StatusData.js';
 import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
-import { Cli, run } from '../support/cli.js';
+import { Cli, MAIN, run } from '../support/cli.js';
 import { closeAfter } from '../support/closeAfter.js';
 
 const EVIL = '\u001b[2J\u001b]0;pwned\u0007\u202e<b>';
@@ -99,6 +101,35 @@ test('an answer without end, or of no gateway, is one line and takes no memory; 
   await once(server.close(), 'close');
 });
 
+test('where its reader has gone status -w ends', async () => {
+  const { url } = await serve();
+  const watch = `exec '${process.execPath}' '${MAIN}' status -w --url '${url}'`;
+  const headed = spawn('sh', ['-c', `(${watch}) | head -1`]);
+  closeAfter({ close: async () => void headed.kill('SIGKILL') });
+  expect((await once(headed.stdout, 'data')).toString()).toContain('mcp-poolkit');
+  expect((await once(headed, 'exit'))[0]).toBe(0);
+});
+
+test('a screen has no more lines and columns than the terminal, and no terminal is too small', () => {
+  const lines = Array.from({ length: 100 }, (_, i) => `${EVIL}${i}`.repeat(20));
+  const sizes = [[24, 80], [3, 3], [2, 5], [1, 1], [0, 0], []] as const;
+  const shown = sizes.map(([rows, columns]) => {
+    const text = screen(lines, { ...(rows !== undefined && { rows }), ...(columns !== undefined && { columns }) });
+    const each = text.slice('\u001b[H'.length, -'\u001b[J'.length).split('\n');
+    const widths = each.map((line) => line.replace('\u001b[K', '').length);
+    expect(each.every((line) => line.endsWith('\u001b[K') && !/[\p{Cc}\u202e]/u.test(line.slice(0, -3)))).toBe(true);
+    return [each.length, Math.max(...widths)];
+  });
+  expect(shown).toEqual([
+    [24, 80],
+    [3, 3],
+    [2, 5],
+    [1, 1],
+    [24, 80],
+    [24, 80],
+  ]);
+});
+
 test('nothing that a server, a tool or an error is called steers the terminal or begins a line', () => {
   const row = { name: EVIL, state: 'failed', transport: 'stdio', era: null, protocolVersion: null, breaker: 'closed' };
   const figures = {
@@ -161,4 +192,9 @@ test('nothing that a server, a tool or an error is called steers the terminal or
   expect(lines.filter((line) => line.startsWith('forged'))).toEqual([]);
   expect(Math.max(...statusLines(data, 40).map(({ length }) => length))).toBe(40);
   expect(plain('a\tb\nc')).toBe('a b c');
+  // Of a gateway of another kind anything may be a text that steers, words and numbers too.
+  const hostile = JSON.parse(JSON.stringify(data), (_, value) =>
+    typeof value === 'string' || value === 0 ? EVIL : value,
+  ) as StatusData;
+  expect(statusLines(hostile).filter((line) => /[\p{Cc}\u202e]/u.test(line))).toEqual([]);
 });

@@ -13,13 +13,14 @@ export interface StatusSource {
   readonly header?: Readonly<Record<string, string>>;
 }
 
-/** Asks a running gateway how it stands. @throws Error with one clear line */
-export async function readStatus({ url, header: given = {} }: StatusSource): Promise<StatusData> {
+/** Asks a running gateway how it stands, until `signal` aborts. @throws Error with one clear line */
+export async function readStatus({ url, header: given = {} }: StatusSource, signal?: AbortSignal): Promise<StatusData> {
   const { target, authorization } = placeOf(url);
   const headers = { ...authorization, ...given };
   let response: Response;
   try {
-    response = await fetch(target, { headers, redirect: 'error', signal: AbortSignal.timeout(TIMEOUT_MS) });
+    const bounded = AbortSignal.any([AbortSignal.timeout(TIMEOUT_MS), ...(signal === undefined ? [] : [signal])]);
+    response = await fetch(target, { headers, redirect: 'error', signal: bounded });
   } catch (error) {
     const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
     throw new Error(`no gateway answers at ${target}: ${messageOf(cause)} (--url says where it is)`, { cause: error });

@@ -8,7 +8,7 @@ const MAX_OPEN = 10;
 /** What a server, a client or a child wrote moves no cursor, changes no colour and ends no line. */
 export function plain(text: string, max = Number.POSITIVE_INFINITY): string {
   const safe = visible(text).replace(/[\n\t]/g, ' ');
-  return safe.length > max ? `${safe.slice(0, max - 1)}…` : safe;
+  return safe.length > max ? `${safe.slice(0, Math.max(0, max - 1))}…` : safe;
 }
 
 const HEAD = [
@@ -61,7 +61,8 @@ export function statusLines({ snapshot, events }: StatusData, width = Number.POS
       lines.push(`  ${new Date(when).toTimeString().slice(0, 8)}  ${kind.padEnd(9)}  ${of}${plain(text)}`);
     }
   }
-  return lines.map((line) => (line.length > width ? `${line.slice(0, Math.max(0, width - 1))}…` : line));
+  // What is a word or a number of a gateway of ours may be anything of another.
+  return lines.map((line) => plain(line, width));
 }
 
 function cellsOf(server: ServerRow): string[] {
