@@ -37,6 +37,8 @@ export default defineConfig({
     // Much of a test's time is waiting for real processes and clocks: three more workers use it, also on two cores.
     maxWorkers: 4,
     testTimeout: 20_000,
+    // What is waited for comes within a second, but on a busy machine.
+    expect: { poll: { timeout: 15_000 } },
     hookTimeout: 20_000,
     projects: [
       { extends: true, test: { name: 'together', isolate: false, include: TOGETHER } },

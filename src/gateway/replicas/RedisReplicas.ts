@@ -53,7 +53,8 @@ export class RedisReplicas implements ReplicaLink, Closeable, AsyncDisposable {
   readonly #subscriber: RedisCommands;
   readonly #scope: CloseScope;
   readonly #listeners = new Set<{ readonly onMessage: (message: string) => void; readonly onGap: () => void }>();
-  #subscribed = false;
+  /** Connections that the subscriber has had. */
+  #subscriptions = 0;
   #down = false;
   #sendingBytes = 0;
   readonly #isCluster: boolean;
@@ -180,8 +181,7 @@ export class RedisReplicas implements ReplicaLink, Closeable, AsyncDisposable {
 
   /** Messages of the time before, without a connection, are lost. */
   #onSubscriber(): void {
-    const again = this.#subscribed;
-    this.#subscribed = true;
+    const again = ++this.#subscriptions > 1;
     if (again && this.#commands.status === 'ready') this.#back();
     // A cluster subscribes some time later.
     if (again && this.#isCluster) this.#deaf = true;
@@ -207,6 +207,7 @@ export class RedisReplicas implements ReplicaLink, Closeable, AsyncDisposable {
     if (subscriber.status !== 'ready' || !this.#listens) return;
     const timeoutMs = this.#storeTimeoutMs;
     const late = (): Error => new RequestTimeoutError('store of the replicas', 'PING', timeoutMs);
+    const connection = this.#subscriptions;
     let heard = false;
     const asked = (this.#isCluster ? this.#echoed() : subscriber.call('PING')).then(() => {
       heard = true;
@@ -217,6 +218,8 @@ export class RedisReplicas implements ReplicaLink, Closeable, AsyncDisposable {
       // After a stall of our own the answer may be here, unread.
       await setImmediate();
       if (heard || this.#scope.closing || subscriber.status !== 'ready') return;
+      // What was asked of a connection that has died meanwhile is never answered, and says nothing of the one after it.
+      if (connection !== this.#subscriptions) return;
       this.#failed(error);
       subscriber.disconnect(true);
     }

@@ -246,11 +246,14 @@ test('an aborted call is cancelled upstream and its late answer dropped', async 
   const connection = await open(echoArgs());
   const control = new AbortController();
   const reason = new Error('enough');
-  const sleeping = failing(call(connection, 'sleep', { ms: 20, steps: 2 }, { signal: control.signal }));
+  const calling = failing(call(connection, 'late', {}, { signal: control.signal }));
+  // The server has the call by the time it answers this one.
   await text(connection, 'echo', { text: 'a' });
   control.abort(reason);
-  expect(await sleeping).toBe(reason);
+  expect(await calling).toBe(reason);
+  // So is its late answer here by then.
   expect(await text(connection, 'calls')).toContain('"notifications/cancelled":1');
+  expect(connection.counters.lateReplies).toBe(1);
   const gone = failing(call(connection, 'echo', {}, { signal: AbortSignal.abort(reason) }));
   expect(await gone).toBe(reason);
 });

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
+import { setImmediate } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { Redis } from 'ioredis';
 import { expect, test, vi } from 'vitest';
@@ -46,7 +47,7 @@ test.skipIf(!HAVE_REDIS)('what is closed while the store is down is closed', asy
   const parts = [new RedisReplicas({ redis }), new RedisEventStore({ redis })];
   await expect.poll(() => redis.duplicate({ lazyConnect: true }).status).toBe('wait');
   await server[Symbol.asyncDispose]();
-  await new Promise((resolve) => setImmediate(resolve));
+  await setImmediate();
   await Promise.all(parts.map((each) => each.close()));
   redis.disconnect();
 });
@@ -180,4 +181,25 @@ test('a subscription that was cut without a word is found, and made anew', async
   await expect.poll(() => subscriber?.cut).toEqual([true]);
   subscriber?.emit('ready');
   expect(gaps).toBe(1);
+});
+
+test('a subscription that comes back by itself is not cut for what its last connection left unanswered', async () => {
+  const { redis, connections } = silent();
+  const clock = new FakeClock();
+  closeAfter(new RedisReplicas({ redis, clock, aliveMs: 3_000, storeTimeoutMs: 500 }));
+  const subscriber = connections[1];
+  subscriber?.emit('ready');
+  await clock.advance(1_000);
+  expect(subscriber?.sent).toEqual([['PING']]);
+  // The connection died with the PING in it, and there is another.
+  subscriber?.emit('ready');
+  await clock.advance(500);
+  await setImmediate();
+  await setImmediate();
+  expect(subscriber?.cut).toEqual([]);
+  // That one is asked in its turn.
+  await clock.advance(500);
+  expect(subscriber?.sent).toHaveLength(2);
+  await clock.advance(500);
+  await expect.poll(() => subscriber?.cut).toEqual([true]);
 });

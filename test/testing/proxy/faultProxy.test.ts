@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { UnifiedPool } from '../../../src/pool/index.js';
 import { Cli, MAIN, run } from '../../support/cli.js';
 import { closeAfter } from '../../support/closeAfter.js';
@@ -9,6 +9,9 @@ import { outcome } from '../../support/memoryPool.js';
 import { fixture } from '../../support/servers.js';
 import { stdioPool, tool } from '../../support/stdioPool.js';
 import { tempFolder } from '../../support/tempFolder.js';
+
+// Programs start here, one after another, and the machine may be busy.
+vi.setConfig({ testTimeout: 60_000 });
 
 function behindProxy(plan: object) {
   const folder = tempFolder();
