@@ -219,7 +219,7 @@ export class RedisReplicas implements ReplicaLink, Closeable, AsyncDisposable {
       await setImmediate();
       if (heard || this.#scope.closing || subscriber.status !== 'ready') return;
       // What was asked of a connection that has died meanwhile is never answered, and says nothing of the one after it.
-      if (connection !== this.#subscriptions) return;
+      if (!this.#isCluster && connection !== this.#subscriptions) return;
       this.#failed(error);
       subscriber.disconnect(true);
     }

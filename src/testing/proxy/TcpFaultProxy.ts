@@ -10,6 +10,7 @@ import type { KitEvent } from '../faults/events.js';
 import { FaultPlan, type FaultPlanOptions, type Injection } from '../faults/FaultPlan.js';
 import { faultEvent } from '../faults/faultEvent.js';
 import { TCP_EXCHANGE } from '../faults/table/spec.js';
+import { resetSocket } from '../wire/tcp/resetSocket.js';
 import { TcpLink } from '../wire/tcp/TcpLink.js';
 
 export interface TcpFaultProxyOptions extends FaultLogOptions {
@@ -152,7 +153,7 @@ export class TcpFaultProxy implements Closeable, AsyncDisposable {
     client.on('error', () => undefined);
     const start = this.#told(this.plan.nextStart({ server: this.name, wire: 'tcp' }));
     if (start?.fault === 'refuse') {
-      client.resetAndDestroy();
+      resetSocket(client);
       return;
     }
     // Nothing is read until there is a server to read it.
@@ -176,7 +177,7 @@ export class TcpFaultProxy implements Closeable, AsyncDisposable {
   #pause(ms: number, client: Socket): Promise<void> {
     return new Promise((resolve) => {
       const drop = (): void => {
-        client.resetAndDestroy();
+        resetSocket(client);
         resolve();
       };
       const timer = this.#clock.setTimer(() => {

@@ -5,6 +5,7 @@ import type { HttpPort } from '../../wire/http/HttpPort.js';
 import { type HttpHand, httpSpecial, type PostPort } from '../../wire/http/httpFaults.js';
 import { MessageWire } from '../../wire/MessageWire.js';
 import { parseMessage, type RpcId, type RpcMessage, type RpcRequest } from '../../wire/messages.js';
+import { resetSocket } from '../../wire/tcp/resetSocket.js';
 import type { ClientPort, WireEnd } from '../../wire/WireCall.js';
 import type { FakeCore } from '../FakeCore.js';
 import { FakeSession } from '../FakeSession.js';
@@ -89,7 +90,7 @@ export class FakeHttpSession {
         taken = true;
         return res;
       },
-      reset: () => void res.socket?.resetAndDestroy(),
+      reset: () => void resetSocket(res.socket),
     };
     // A fault that resets the connection does so in a later turn: the POST must be open then.
     this.#wire.fromClient(message, port);

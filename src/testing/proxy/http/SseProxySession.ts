@@ -4,6 +4,7 @@ import { callerOf } from '../../wire/http/callerOf.js';
 import { httpSpecial, type PostPort } from '../../wire/http/httpFaults.js';
 import { MessageWire } from '../../wire/MessageWire.js';
 import { isAnswer, parseMessage, type RpcId, type RpcMessage } from '../../wire/messages.js';
+import { resetSocket } from '../../wire/tcp/resetSocket.js';
 import type { ClientPort, WireCall } from '../../wire/WireCall.js';
 import { EffectTally } from '../EffectTally.js';
 import { EventSplitter, type StreamEvent } from './EventSplitter.js';
@@ -81,7 +82,7 @@ export class SseProxySession {
         taken = true;
         return res;
       },
-      reset: () => void res.socket?.resetAndDestroy(),
+      reset: () => void resetSocket(res.socket),
     };
     this.#posts.set(message, { ...posted, res });
     this.#sending = message;

@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from 'node:net';
 import { systemClock, type Timer } from '../../../core/clock.js';
 import { checkCount, checkText, withDefaults } from '../../../core/options.js';
+import { resetSocket } from '../tcp/resetSocket.js';
 
 export interface HttpListenerOptions {
   /** The port; 0 picks a free one. @defaultValue 0 */
@@ -57,7 +58,7 @@ export class HttpListener {
 
   /** Every connection is reset. */
   resetAll(): void {
-    for (const socket of this.#sockets) socket.resetAndDestroy();
+    for (const socket of this.#sockets) resetSocket(socket);
   }
 
   /** Every connection is closed. */

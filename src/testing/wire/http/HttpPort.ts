@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Injection } from '../../faults/FaultPlan.js';
 import { parseMessage } from '../messages.js';
+import { resetSocket } from '../tcp/resetSocket.js';
 import type { ClientPort, WireEnd } from '../WireCall.js';
 import type { HttpPortOptions } from './HttpPortOptions.js';
 import { shapes } from './httpShapes.js';
@@ -94,6 +95,6 @@ export class HttpPort implements ClientPort {
   /** The connection is reset. */
   reset(): void {
     this.#over = true;
-    this.res.socket?.resetAndDestroy();
+    resetSocket(this.res.socket);
   }
 }

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import type { Clock, Timer } from '../../../core/clock.js';
 import type { Injection } from '../../faults/FaultPlan.js';
 import { Flow } from './Flow.js';
+import { resetSocket } from './resetSocket.js';
 
 export interface TcpLinkOptions {
   readonly client: Socket;
@@ -52,8 +53,8 @@ export class TcpLink {
   /** Both sides are reset. */
   reset(): void {
     this.#stop();
-    this.#options.client.resetAndDestroy();
-    this.#options.server.resetAndDestroy();
+    resetSocket(this.#options.client);
+    resetSocket(this.#options.server);
   }
 
   #sent(chunk: Buffer): void {
