@@ -4,7 +4,7 @@ import { LatencyWindow } from '../concurrent/balance/LatencyWindow.js';
 import { RetryBudget } from '../concurrent/balance/RetryBudget.js';
 import type { Caller } from '../connection/calls/Caller.js';
 import { AcquireTimeoutError, type Acted, PoolkitError, ProtocolError, ServerStoppedError } from '../core/errors.js';
-import { failureOf, type RoutedCall, type RoutedOptions, type RouterOptions, verdictOf } from './routes.js';
+import { failureOf, mayAsk, type RoutedCall, type RoutedOptions, type RouterOptions, verdictOf } from './routes.js';
 import { Shadow } from './Shadow.js';
 import { SEVERAL, sessionKey } from './Stickiness.js';
 import type { RoutedServer, Target } from './Target.js';
@@ -144,7 +144,7 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
     const { deadlineMs } = options;
     const untilMs = deadlineMs === undefined ? Number.POSITIVE_INFINITY : clock.now() + deadlineMs;
     const walk: Walk = { tried: new Set(), untilMs, unknown: undefined };
-    if (hedged !== undefined && call.repeatable && sharing === 'shared') {
+    if (hedged !== undefined && call.repeatable && sharing === 'shared' && !mayAsk(call)) {
       return this.#hedged(call, options, hedged.after, walk);
     }
     this.#budget.deposit();

@@ -2,7 +2,7 @@ import { hedge } from '../concurrent/balance/hedge.js';
 import { isToolError } from '../connection/calls/toolError.js';
 import { OutcomeUnknownError, PoolkitError, RpcError } from '../core/errors.js';
 import { canonical } from '../registry/config/fingerprint.js';
-import type { RoutedCall, RoutedOptions, RouterOptions } from './routes.js';
+import { mayAsk, type RoutedCall, type RoutedOptions, type RouterOptions } from './routes.js';
 import type { RoutedServer, Target } from './Target.js';
 
 /** Copies under way at a time; more are skipped and counted. */
@@ -55,7 +55,7 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
     const { targets, random } = this.#options;
     const { mirror, canary, config } = targets;
     if (mirror === undefined && canary === undefined) return run();
-    const tried = canary !== undefined && random() < (config.canary?.ratio ?? DEFAULT_RATIO);
+    const tried = canary !== undefined && !mayAsk(call) && random() < (config.canary?.ratio ?? DEFAULT_RATIO);
     const answer = tried ? this.#try(call, canary, run, mainAfterMs()) : run();
     if (mirror === undefined || random() >= (config.mirror?.ratio ?? DEFAULT_RATIO)) return answer;
     void this.#copy(call, mirror, config.mirror?.compare ?? true, answer);

@@ -58,6 +58,13 @@ export interface RoutedCall<S, O extends RoutedOptions> {
 }
 
 /**
+ * Whether a target's server may ask the call's client something: it can be asked by one target alone, so that another would be refused,
+ * and answer so.
+ */
+export const mayAsk = <S, O extends RoutedOptions>({ method, options }: RoutedCall<S, O>): boolean =>
+  options.onRequest !== undefined && !method.endsWith('/list') && method !== 'ping';
+
+/**
  * Whether a failed call may go to another target. `unreached`: nothing of it came to a server, whatever the session. `unsent`: it
  * never ran, but a connection was there. `refused`: a server asked to be left alone. `unknown`: it may have run, and only what
  * may be repeated is sent again. `stands`: its failure is its answer.

@@ -96,3 +96,23 @@ test('a task’s id that two targets gave leads to neither: whose task is meant 
   await begin();
   await expect(read('1')).rejects.toMatchObject({ code: 'ERR_PROTOCOL', message: /same task id/ });
 });
+
+test('a call whose client can be asked is not put to a canary or hedged: there its server would be refused', async () => {
+  const asking = { tools: { who: { asks: 'sampling/createMessage' } } };
+  const [main, other] = await Promise.all([upstream('main', asking), upstream('other', asking)]);
+  const caller = { capabilities: { sampling: {} } };
+  for (const settings of [
+    { canary: { to: { url: other.url }, ratio: 1 } },
+    { targets: [{ url: main.url }, { url: other.url }], balance: 'failover', hedge: { after: 0 } },
+  ] as const) {
+    const of = pool();
+    of.addServer({ ...several([{ url: main.url }]), era: 'legacy', ...settings });
+    // Long enough for a hedge that is refused to have answered.
+    const onRequest = async (): Promise<object> => {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      return { asked: 'the client' };
+    };
+    expect(await who(of, { ...idempotent, caller, onRequest })).toContain('the client');
+  }
+  expect(other.ran('who')).toBe(0);
+});
