@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,6 +7,7 @@ import { StdioPool } from '../../src/pool/StdioPool.js';
 import { fakeServerCommand } from '../../src/testing/fake/child/fakeServerCommand.js';
 import { MAIN, run } from '../support/cli.js';
 import { closeAfter } from '../support/closeAfter.js';
+import { isAlive, unruly } from '../support/processes.js';
 import { said } from '../support/stdioPool.js';
 import { tempFolder } from '../support/tempFolder.js';
 
@@ -75,6 +76,35 @@ test('a call that was not recorded ends the replayed server with code 2, and std
     /the replay diverged: tools\/call \{"name":"greet","arguments":\{\}\} is in the recording, and did not come/,
   );
 });
+
+test.each(['record', 'fault'])(
+  'a server that outlives a killed `%s` is ended by the next start of any command',
+  async (name) => {
+    const folder = tempFolder();
+    const plan = join(folder, 'plan.json');
+    writeFileSync(plan, '{}');
+    const start = (command: string, ...args: string[]): ChildProcessWithoutNullStreams => {
+      const out = command === 'record' ? ['--out', join(folder, 'out')] : ['--plan', plan];
+      const env = { ...process.env, XDG_STATE_HOME: folder };
+      return spawn(process.execPath, [MAIN, command, ...out, '--', ...args], { env });
+    };
+    const { command, args } = unruly('ignoresEof');
+    const killed = start(name, command, ...args);
+    let first = '';
+    for await (const chunk of killed.stdout) {
+      first += chunk;
+      if (/up \d+\n/.test(first)) break;
+    }
+    const pid = Number(/up (\d+)/.exec(first)?.[1]);
+    killed.kill('SIGKILL');
+    await once(killed, 'exit');
+    expect(isAlive(pid)).toBe(true);
+    const next = start(name === 'record' ? 'fault' : 'record', 'cat');
+    next.stdin.end();
+    await once(next, 'exit');
+    expect(isAlive(pid)).toBe(false);
+  },
+);
 
 test.each([
   ['a recording that is not there', ['replay', '/no/such/file'], /\/no\/such\/file/],

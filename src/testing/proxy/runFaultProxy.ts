@@ -1,6 +1,9 @@
 import { LineReader } from '../../connection/stdio/LineReader.js';
+import { systemClock } from '../../core/clock.js';
 import { onStopSignals } from '../../core/close/onStopSignals.js';
 import { messageOf, StartError } from '../../core/errors.js';
+import { LedgerKeeper } from '../../registry/lifecycle/LedgerKeeper.js';
+import type { ProcessRecord } from '../../registry/lifecycle/record.js';
 import { ManagedProcess } from '../../registry/process/ManagedProcess.js';
 import { planState } from '../fake/planState.js';
 import { EventLog } from '../faults/EventLog.js';
@@ -25,6 +28,10 @@ export interface StdioFaultProxyOptions {
   /** Told of each message that passes, as its sender sent it. */
   readonly onMessage?: (from: 'client' | 'server', message: RpcMessage) => void;
 }
+
+/** The server runs all the same: it would only outlive a kill of this process. */
+const warnOfLedger = (error: unknown): void =>
+  void process.stderr.write(`mcp-poolkit: the ledger cannot be kept: ${messageOf(error)}\n`);
 
 /** Larger than any message a test sends. */
 const MAX_LINE_BYTES = 256 * 2 ** 20;
@@ -65,13 +72,25 @@ export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<vo
   );
   // Before there is a server, since a signal while it is being started must not leave it behind.
   const stopping = new AbortController();
+  const ledger = new LedgerKeeper({}, { clock: systemClock, onSwept: () => undefined, onFailure: warnOfLedger });
+  let record: ProcessRecord | undefined;
+  const stop = async (): Promise<void> => {
+    await server?.stop();
+    if (record !== undefined) await ledger.forget(record);
+  };
   const end = (): void => {
     stopping.abort();
-    void server?.stop().finally(() => process.exit(0));
+    ledger.shorten(0);
+    if (server !== undefined) void stop().finally(() => process.exit(0));
   };
   if (!deaf) onStopSignals(end);
-  const child = await ManagedProcess.spawn(name, { command, args, env });
+  await ledger.ready;
+  record = await ledger.intend(name, { command, args });
+  const started = ManagedProcess.spawn(name, { command, args, env }, record && { token: record.token });
+  // Of one that did not start nothing is left to be found.
+  const child = await started.catch((error: unknown) => stop().then(() => Promise.reject(error)));
   server = child;
+  if (record !== undefined) await ledger.complete(record, child);
   if (stopping.signal.aborted) return end();
   process.stdout.on('error', () => undefined);
   child.stdin.on('error', () => undefined);
@@ -99,7 +118,7 @@ export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<vo
     onEnd: () => {
       if (deaf) return;
       wire.close();
-      void child.stop().finally(() => process.exit(0));
+      void stop().finally(() => process.exit(0));
     },
   });
   const lines = new LineReader(MAX_LINE_BYTES, {
