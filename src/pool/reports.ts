@@ -1,6 +1,7 @@
 import type { ServerNotice, ServerRequest } from '../connection/protocol/messages.js';
 import type { PoolkitError } from '../core/errors.js';
 import type { SpreadStats, TargetStats } from '../targets/groupStats.js';
+import type { ServerFigures } from '../targets/ServerFigures.js';
 
 /** `degraded`: the breaker is open or the server backs off after failing. */
 export type ServerState = 'idle' | 'starting' | 'ready' | 'degraded' | 'stopping' | 'stopped' | 'failed';
@@ -20,37 +21,7 @@ export interface ApplyReport {
 }
 
 /** One server at one moment. Counters count from the moment the server was added. */
-export interface ServerStats {
-  readonly name: string;
-  readonly state: ServerState;
-  /** Calls handed to a wire, handshakes and pings included. */
-  readonly calls: number;
-  /** Failed calls by error code, calls that were never sent included. */
-  readonly errors: Readonly<Record<string, number>>;
-  readonly inFlight: number;
-  readonly queued: number;
-  readonly connections: number;
-  /** Of answered calls, in ms from send to answer. Undefined while there were none. */
-  readonly latencyMs: { readonly p50: number; readonly p90: number; readonly p99: number } | undefined;
-  /** Starts in the place of a connection that died by itself, and those of `restartServer`. */
-  readonly restarts: number;
-  /** Milliseconds until the next try, while backing off. */
-  readonly backoffMs: number | undefined;
-  readonly breaker: 'closed' | 'open' | 'half-open';
-  readonly lastError: string | undefined;
-  readonly pids: readonly number[];
-  /** Resident memory of its process groups; undefined where there is none or it is not known yet. */
-  readonly memoryBytes: number | undefined;
-  readonly unsentBytes: number;
-  /** Replies that came after their call had settled. */
-  readonly lateReplies: number;
-  readonly garbageLines: number;
-  /** Requests of the server that belonged to no caller. */
-  readonly orphanRequests: number;
-  /** Epoch ms of the newest start; undefined while it has none. */
-  readonly startedAt: number | undefined;
-  /** With `maxConcurrent: 'auto'`, how many calls it is found to take at a time; of several targets, all of them together. */
-  readonly limit?: number;
+export interface ServerStats extends ServerFigures<ServerState> {
   /** Of a server with several targets, each of them; mirror, canary and those being drained, too. */
   readonly targets?: readonly TargetStats[];
   /** Of a server with several targets, how its calls are spread. */

@@ -1,6 +1,7 @@
 import type { BalancerInspection } from '../concurrent/balance/Balancer.js';
 import type { BalancePolicy } from '../concurrent/balance/policies.js';
 import type { RouterCounts } from './Router.js';
+import type { ServerFigures } from './ServerFigures.js';
 import type { CanaryCounts, MirrorCounts } from './Shadow.js';
 
 /** One target of a server at one moment. */
@@ -40,30 +41,6 @@ export interface SpreadStats extends RouterCounts {
   readonly canary: CanaryCounts | undefined;
 }
 
-/** What stats of a server are merged. */
-interface Merged {
-  readonly name: string;
-  readonly state: string;
-  readonly calls: number;
-  readonly errors: Readonly<Record<string, number>>;
-  readonly inFlight: number;
-  readonly queued: number;
-  readonly connections: number;
-  readonly latencyMs: { readonly p50: number; readonly p90: number; readonly p99: number } | undefined;
-  readonly restarts: number;
-  readonly backoffMs: number | undefined;
-  readonly breaker: 'closed' | 'open' | 'half-open';
-  readonly lastError: string | undefined;
-  readonly pids: readonly number[];
-  readonly memoryBytes: number | undefined;
-  readonly unsentBytes: number;
-  readonly lateReplies: number;
-  readonly garbageLines: number;
-  readonly orphanRequests: number;
-  readonly startedAt: number | undefined;
-  readonly limit?: number;
-}
-
 /** Of a server with several targets: the best that one of them is in, in this order. */
 const STATES = ['ready', 'starting', 'degraded', 'idle', 'stopping', 'failed', 'stopped'];
 
@@ -99,12 +76,12 @@ export interface GroupFigures<State extends string, T> {
   readonly counters: {
     readonly errors: Readonly<Record<string, number>>;
     readonly lastError: string | undefined;
-    readonly latency: { readonly quantiles: Merged['latencyMs'] };
+    readonly latency: { readonly quantiles: ServerFigures<string>['latencyMs'] };
   };
 }
 
 /** The stats of all targets as those of one server, and each target's. */
-export function groupStats<State extends string, T extends Merged>({
+export function groupStats<State extends string, T extends ServerFigures<string>>({
   name,
   state,
   targets,
@@ -163,7 +140,7 @@ export function groupStats<State extends string, T extends Merged>({
 function targetStats<T>(
   { mirror, canary }: GroupFigures<string, T>['targets'],
   target: Source<T>,
-  { state, connections, breaker, errors, lastError, inFlight, limit }: Merged,
+  { state, connections, breaker, errors, lastError, inFlight, limit }: ServerFigures<string>,
   seen: BalancerInspection | undefined,
 ): TargetStats {
   const { id, draining, weight, zone } = target;

@@ -1,7 +1,7 @@
 import type { Worker } from 'node:cluster';
 import type { Clock } from '../../core/clock.js';
+import { hasRoom, sendingBytes } from '../../gateway/replicas/sendingRoom.js';
 import type { FromWorker, ToWorker } from './messages.js';
-import { MAX_WAITING_CHARS, waitingChars } from './messages.js';
 
 /** Sessions of which something is noted; beyond it the one that was noted first is forgotten. */
 const MAX_SESSIONS = 100_000;
@@ -21,7 +21,7 @@ export class WorkerHub {
   readonly #workers = new Map<Worker, string>();
   readonly #sessions = new Map<string, Noted>();
   #chars = 0;
-  /** Characters of what is on its way to each and may be lost. */
+  /** Bytes of what is on its way to each. */
   readonly #waiting = new WeakMap<Worker, number>();
 
   constructor(clock: Clock) {
@@ -50,11 +50,11 @@ export class WorkerHub {
 
   /** One that does not read gets no more than it has room for. */
   #pass(worker: Worker, { text, mayBeLost }: Extract<FromWorker, { type: 'publish' }>): void {
-    const chars = waitingChars(text, mayBeLost);
-    const waiting = (this.#waiting.get(worker) ?? 0) + chars;
-    if (chars > 0 && waiting > MAX_WAITING_CHARS) return;
-    this.#waiting.set(worker, waiting);
-    tell(worker, { type: 'told', text }, () => this.#waiting.set(worker, (this.#waiting.get(worker) ?? 0) - chars));
+    const bytes = sendingBytes(text);
+    const waiting = this.#waiting.get(worker) ?? 0;
+    if (!hasRoom(bytes, waiting, mayBeLost)) return;
+    this.#waiting.set(worker, waiting + bytes);
+    tell(worker, { type: 'told', text }, () => this.#waiting.set(worker, (this.#waiting.get(worker) ?? 0) - bytes));
   }
 
   #answer(what: 'notes' | 'alive', key: string): unknown {

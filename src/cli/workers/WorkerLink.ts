@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { ReplicaLink } from '../../gateway/replicas/ReplicaLink.js';
+import { hasRoom, sendingBytes } from '../../gateway/replicas/sendingRoom.js';
 import type { FromWorker, ToWorker } from './messages.js';
-import { MAX_WAITING_CHARS, waitingChars } from './messages.js';
 
 /** The other workers, by way of the primary process. */
 export class WorkerLink implements ReplicaLink {
@@ -10,7 +10,7 @@ export class WorkerLink implements ReplicaLink {
   readonly #listeners = new Set<(message: string) => void>();
   readonly #asked = new Map<number, (value: unknown) => void>();
   #next = 1;
-  /** Characters of what may be lost and the primary has not read yet, as far as is known. */
+  /** Bytes of what the primary has not read yet, as far as is known. */
   #waiting = 0;
   /** It was asked behind some of them. */
   #asking = false;
@@ -29,11 +29,11 @@ export class WorkerLink implements ReplicaLink {
   }
 
   publish(text: string, mayBeLost = false): void {
-    const chars = waitingChars(text, mayBeLost);
-    if (chars > 0 && this.#waiting + chars > MAX_WAITING_CHARS) return;
+    const bytes = sendingBytes(text);
+    if (!hasRoom(bytes, this.#waiting, mayBeLost)) return;
     this.#tell({ type: 'publish', text, ...(mayBeLost && { mayBeLost }) });
-    this.#waiting += chars;
-    if (chars > 0) this.#askBehind();
+    this.#waiting += bytes;
+    this.#askBehind();
   }
 
   /** What is asked behind all that was told is answered once that was read: one question at a time. */

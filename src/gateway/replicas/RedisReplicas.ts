@@ -9,6 +9,7 @@ import { checkMs, withDefaults } from '../../core/options.js';
 import { within } from '../../core/time/within.js';
 import type { ReplicaLink } from './ReplicaLink.js';
 import { checkRedis, closed, duplicateOf, isCluster, type RedisCommands } from './redisCommands.js';
+import { hasRoom, sendingBytes } from './sendingRoom.js';
 
 export interface RedisReplicasOptions {
   /** An ioredis client or cluster (5 or 6). It is duplicated, and neither used nor closed otherwise. */
@@ -33,12 +34,6 @@ export const REDIS_REPLICAS_DEFAULTS = Object.freeze({
 
 /** A message that is longer is not told to others. */
 const MAX_MESSAGE_BYTES = 8 * 1_024 * 1_024;
-/** What clients say may be on its way to the store at once in so many bytes; the next is not told. */
-const MAX_SENDING_BYTES = 32 * 1_024 * 1_024;
-/** What a message takes beside its text, about. */
-const MESSAGE_BYTES = 512;
-/** Another message of fewer bytes is always told: a changed list, an ended session. */
-const SMALL_BYTES = 64 * 1_024;
 
 /**
  * The replicas of one gateway, by one Redis or Valkey: messages by publish and subscribe, notes as hashes that expire. While it cannot be
@@ -101,9 +96,8 @@ export class RedisReplicas implements ReplicaLink, Closeable, AsyncDisposable {
   }
 
   publish(message: string, mayBeLost = false): void {
-    const bytes = Buffer.byteLength(message) + MESSAGE_BYTES;
-    if (this.#scope.closing || bytes > MAX_MESSAGE_BYTES) return;
-    if ((mayBeLost || bytes > SMALL_BYTES) && this.#sendingBytes + bytes > MAX_SENDING_BYTES) return;
+    const bytes = sendingBytes(message);
+    if (this.#scope.closing || bytes > MAX_MESSAGE_BYTES || !hasRoom(bytes, this.#sendingBytes, mayBeLost)) return;
     this.#sendingBytes += bytes;
     this.#commands
       .call('PUBLISH', this.#channel, `${this.id} ${message}`)
