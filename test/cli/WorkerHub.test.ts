@@ -6,7 +6,7 @@ import { WorkerLink } from '../../src/cli/workers/WorkerLink.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 
 test('what is noted of sessions is bounded in characters: the one that was noted first is forgotten', () => {
-  const hub = new WorkerHub(new FakeClock());
+  const hub = new WorkerHub(new FakeClock(), () => undefined);
   const answers: unknown[] = [];
   const worker = {
     isConnected: () => true,
@@ -29,8 +29,20 @@ test('what is noted of sessions is bounded in characters: the one that was noted
   expect([known('again'), known('first'), known('s0'), known('s30')]).toEqual([['level'], [], ['uri'], ['uri']]);
 });
 
+test('a worker that reads nothing is told so much and no more, and given up, once', () => {
+  const stuck: Worker[] = [];
+  const hub = new WorkerHub(new FakeClock(), (worker) => stuck.push(worker));
+  let sent = 0;
+  const worker = { isConnected: () => true, send: () => sent++ } as unknown as Worker;
+  const from = {} as Worker;
+  hub.heard(worker, { type: 'hello', id: 'a' });
+  for (let i = 0; i < 200_000; i++) hub.heard(from, { type: 'publish', text: 'x'.repeat(150) });
+  expect(sent).toBe(Math.floor((64 * 1_024 * 1_024) / (150 + 512)));
+  expect(stuck).toEqual([worker]);
+});
+
 test('what clients answer waits for a worker, or for the primary, within bounds; what the gateway itself tells always passes', async () => {
-  const hub = new WorkerHub(new FakeClock());
+  const hub = new WorkerHub(new FakeClock(), () => undefined);
   const sent: number[] = [];
   const onSent: (() => void)[] = [];
   const worker = (): Worker =>

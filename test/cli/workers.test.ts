@@ -1,7 +1,8 @@
-import { readFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { expect, test, vi } from 'vitest';
 import { shareOf, unshareable } from '../../src/cli/workers/shareOf.js';
-import { Cli, configFile, mark, run } from '../support/cli.js';
+import { Cli, configFile, MAIN, mark, run } from '../support/cli.js';
 import { RawClient } from '../support/httpClient.js';
 import { isAlive } from '../support/processes.js';
 import { fixture } from '../support/servers.js';
@@ -58,18 +59,70 @@ test('when the primary is killed its workers stop, with their servers', async ()
   await expect.poll(() => [...pids.filter(isAlive), ...bearers()], { timeout: 60_000 }).toEqual([]);
 });
 
-test('signals while workers start: SIGHUP ends nothing, SIGTERM is a clean stop', async () => {
+test('SIGHUP means to workers what it means to one process: a config that has changed is read, with one that has not it is a stop', async () => {
+  const { env, bearers } = mark();
+  const config = configFile({ echo: echo(env) });
+  const program = new Cli('serve', '--config', config, '--port', '0', '--json', '--workers', '2');
+  const { workers } = await program.event('ready');
+  const pids = workers as number[];
+  writeFileSync(config, JSON.stringify({ mcpServers: { other: echo(env) } }));
+  program.kill('SIGHUP');
+  for (const worker of [1, 2]) await program.line(new RegExp(`"event":"reloaded".*"worker":${worker}`));
+  expect(pids.filter(isAlive)).toEqual(pids);
+  program.kill('SIGHUP');
+  expect(await program.exited).toEqual({ code: 0, signal: null });
+  expect(program.output).not.toContain('"event":"worker"');
+  expect(bearers()).toEqual([]);
+});
+
+test.skipIf(spawnSync('script', ['--version']).error !== undefined)(
+  'when the terminal closes, the primary and its workers end, with their servers',
+  async () => {
+    const { env, bearers } = mark();
+    const serve = `exec '${process.execPath}' '${MAIN}' serve --config '${configFile({ echo: echo(env) })}' --port 0 --json --workers 2`;
+    const terminal = spawn('script', ['-qfec', serve, '/dev/null'], { env: { ...process.env, ...env } });
+    let shown = '';
+    terminal.stdout.on('data', (text: Buffer) => {
+      shown += text;
+    });
+    await expect.poll(() => shown, { timeout: 30_000 }).toContain('"event":"ready"');
+    expect(bearers().length).toBeGreaterThan(3);
+    terminal.kill('SIGKILL');
+    await expect.poll(() => bearers(), { timeout: 20_000 }).toEqual([]);
+  },
+);
+
+test('the servers of a worker that is killed while all stop end before the primary does', async () => {
+  const { env, bearers } = mark();
+  const { cli, url, pids } = await serving(env);
+  const client = new RawClient(url);
+  await client.initialize();
+  const calls = [1, 2, 3, 4].map(() =>
+    client.call('tools/call', { name: 'sleep', arguments: { ms: 60_000 } }).catch((error: unknown) => error),
+  );
+  await cli.line(/"event":"started".*"worker":1/);
+  await cli.line(/"event":"started".*"worker":2/);
+  cli.kill('SIGTERM');
+  await cli.line(/"event":"stopping"/);
+  for (const pid of pids) process.kill(pid, 'SIGKILL');
+  await Promise.all(calls);
+  expect((await cli.exited).code).toBe(1);
+  expect(cli.events.filter(({ event }) => event === 'swept')).toHaveLength(1);
+  expect(bearers()).toEqual([]);
+});
+
+test('signals while workers start, the first ones and another: a clean stop', async () => {
   const { env, bearers } = mark();
   const args = ['serve', '--config', configFile({ echo: echo(env) }), '--port', '0', '--json', '--workers', '2'];
   const childrenOf = ({ pid }: Cli): string => readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8');
-  const stopped = new Cli(...args);
-  await expect.poll(() => childrenOf(stopped), { interval: 5, timeout: 20_000 }).not.toBe('');
-  stopped.kill('SIGTERM');
-  expect([await stopped.exited, stopped.stderr]).toEqual([{ code: 0, signal: null }, '']);
+  for (const signal of ['SIGTERM', 'SIGHUP'] as const) {
+    const stopped = new Cli(...args);
+    await expect.poll(() => childrenOf(stopped), { interval: 5, timeout: 20_000 }).not.toBe('');
+    stopped.kill(signal);
+    expect([await stopped.exited, stopped.stderr]).toEqual([{ code: 0, signal: null }, '']);
+  }
   const cli = new Cli(...args);
   const children = (): string => childrenOf(cli);
-  await expect.poll(children, { interval: 5, timeout: 20_000 }).not.toBe('');
-  cli.kill('SIGHUP');
   await cli.event('ready');
   // One is killed, so that another starts.
   const [first] = children().split(' ');

@@ -14,7 +14,7 @@ export interface HangupOptions {
  */
 export function onHangup({ reload, stop }: HangupOptions): Disposable {
   const listener = (): void => {
-    if (process.stdin.isTTY || process.stdout.isTTY || process.stderr.isTTY) {
+    if (hasTerminal()) {
       stop();
       return;
     }
@@ -28,6 +28,17 @@ export function onHangup({ reload, stop }: HangupOptions): Disposable {
   };
   process.on('SIGHUP', listener);
   return { [Symbol.dispose]: () => void process.off('SIGHUP', listener) };
+}
+
+export const hasTerminal = (): boolean => process.stdin.isTTY || process.stdout.isTTY || process.stderr.isTTY;
+
+/**
+ * Ends this process, all of whose work is done, by SIGHUP, where that is what stopped it: the terminal has gone, and Node aborts at
+ * an exit of its own when it cannot put it as it was.
+ */
+export function endByHangup(): void {
+  process.removeAllListeners('SIGHUP');
+  process.kill(process.pid, 'SIGHUP');
 }
 
 function isDevice(fd: number): boolean {

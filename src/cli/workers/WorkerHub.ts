@@ -1,6 +1,6 @@
 import type { Worker } from 'node:cluster';
 import type { Clock } from '../../core/clock.js';
-import { hasRoom, sendingBytes } from '../../gateway/replicas/sendingRoom.js';
+import { hasRoom, MAX_SENDING_BYTES, sendingBytes } from '../../gateway/replicas/sendingRoom.js';
 import type { FromWorker, ToWorker } from './messages.js';
 
 /** Sessions of which something is noted; beyond it the one that was noted first is forgotten. */
@@ -8,6 +8,9 @@ const MAX_SESSIONS = 100_000;
 
 /** Characters of all notes; beyond it the session that was noted first is forgotten. */
 const MAX_CHARS = 32 * 1_024 * 1_024;
+
+/** Of all that waits for a worker, with what may not be lost: one that is so far behind does not read. */
+const MAX_HELD_BYTES = 2 * MAX_SENDING_BYTES;
 
 interface Noted {
   readonly notes: Map<string, string>;
@@ -23,9 +26,12 @@ export class WorkerHub {
   #chars = 0;
   /** Bytes of what is on its way to each. */
   readonly #waiting = new WeakMap<Worker, number>();
+  readonly #onStuck: (worker: Worker) => void;
 
-  constructor(clock: Clock) {
+  /** `onStuck`: a worker reads nothing, and more waits for it than may be held. It is told nothing any more. */
+  constructor(clock: Clock, onStuck: (worker: Worker) => void) {
     this.#clock = clock;
+    this.#onStuck = onStuck;
   }
 
   gone(worker: Worker): void {
@@ -53,6 +59,11 @@ export class WorkerHub {
     const bytes = sendingBytes(text);
     const waiting = this.#waiting.get(worker) ?? 0;
     if (!hasRoom(bytes, waiting, mayBeLost)) return;
+    if (waiting + bytes > MAX_HELD_BYTES) {
+      this.gone(worker);
+      this.#onStuck(worker);
+      return;
+    }
     this.#waiting.set(worker, waiting + bytes);
     tell(worker, { type: 'told', text }, () => this.#waiting.set(worker, (this.#waiting.get(worker) ?? 0) - bytes));
   }

@@ -10,6 +10,8 @@ export interface WorkerRole {
   readonly link: ReplicaLink;
   readonly sessionKeys: readonly string[];
   readonly share: Share;
+  /** Has the config read again when the primary says so: what SIGHUP means is for the primary to tell. */
+  onReload(reload: () => Promise<boolean>): void;
 }
 
 /** The role of this process, if it is a worker: the primary tells what it needs to know. `onOrphaned`: the primary has gone. */
@@ -24,9 +26,16 @@ export async function asWorker(onOrphaned: () => void): Promise<WorkerRole | und
     (name: keyof Output) =>
     (...args: unknown[]) =>
       tell({ type: 'output', name, args: args.map(plain) });
+  let reload = async (): Promise<boolean> => false;
+  const onReload = async (): Promise<void> => {
+    // One that cannot be read is told by itself.
+    const changed = await reload().catch(() => false);
+    tell({ type: 'reloaded', changed });
+  };
   const begun = new Promise<Extract<ToWorker, { type: 'begin' }>>((resolve) => {
     process.on('message', (message: ToWorker) => {
       if (message.type === 'begin') resolve(message);
+      else if (message.type === 'reload') void onReload();
       else link.heard(message);
     });
   });
@@ -43,6 +52,9 @@ export async function asWorker(onOrphaned: () => void): Promise<WorkerRole | und
     link,
     sessionKeys,
     share,
+    onReload: (given) => {
+      reload = given;
+    },
   };
 }
 

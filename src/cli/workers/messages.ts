@@ -4,12 +4,15 @@ import type { Output } from '../output/output.js';
 export type ToWorker =
   | { readonly type: 'begin'; readonly sessionKeys: readonly string[]; readonly share: Share }
   | { readonly type: 'told'; readonly text: string }
+  | { readonly type: 'reload' }
   | { readonly type: 'answer'; readonly id: number; readonly value: unknown };
 
 /** What a worker tells the primary. */
 export type FromWorker =
   | { readonly type: 'output'; readonly name: keyof Output; readonly args: readonly unknown[] }
   | { readonly type: 'hello'; readonly id: string }
+  /** The config was read again; whether it says something else than before. */
+  | { readonly type: 'reloaded'; readonly changed: boolean }
   | { readonly type: 'publish'; readonly text: string; readonly mayBeLost?: boolean }
   | {
       readonly type: 'note';

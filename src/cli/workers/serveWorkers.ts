@@ -2,10 +2,13 @@ import cluster, { type Worker } from 'node:cluster';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { systemClock } from '../../core/clock.js';
+import { messageOf } from '../../core/errors.js';
 import { backoffMs } from '../../core/time/backoff.js';
 import { sleep } from '../../core/time/sleep.js';
 import { within } from '../../core/time/within.js';
+import { LedgerKeeper } from '../../registry/lifecycle/LedgerKeeper.js';
 import { closeInheritedDescriptors } from '../../registry/process/descriptors.js';
+import { endByHangup, hasTerminal, onHangup } from '../config/onHangup.js';
 import { loadConfig } from '../configs.js';
 import { jsonOutput, type Output, type Ready, textOutput } from '../output/output.js';
 import { readSessionKeys } from '../serving/readSessionKeys.js';
@@ -20,6 +23,10 @@ const BACKOFF = Object.freeze({ initialMs: 250, maxMs: 10_000, jitterRatio: 0.2 
 const STABLE_MS = 30_000;
 /** Beyond what a worker's own stop may take. */
 const MARGIN_MS = 5_000;
+/** How long workers may take to force their stop. */
+const FORCED_MS = 5_000;
+/** How long they may take to read the config. */
+const RELOAD_MS = 10_000;
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGQUIT'] as const;
 
 /**
@@ -59,11 +66,19 @@ interface PrimaryOptions {
 class Primary {
   readonly #output: Output;
   readonly #options: PrimaryOptions;
-  readonly #hub = new WorkerHub(systemClock);
+  readonly #hub = new WorkerHub(systemClock, (worker) => {
+    this.#output.warning(`worker ${this.#running.get(worker)} (pid ${worker.process.pid}) does not read: it is killed`);
+    worker.process.kill('SIGKILL');
+  });
   readonly #running = new Map<Worker, number>();
   readonly #ready = new Map<Worker, Ready>();
   readonly #stop = new AbortController();
+  /** One after the other. */
+  #reloading = Promise.resolve(false);
+  readonly #onReloaded = new Map<Worker, (changed: boolean) => void>();
   #told = false;
+  /** A worker ended without a stop of its own. */
+  #crashed = false;
   #failures = 0;
 
   constructor(output: Output, options: PrimaryOptions) {
@@ -74,8 +89,10 @@ class Primary {
   async start(): Promise<void> {
     cluster.setupPrimary({ silent: false });
     for (const signal of SIGNALS) process.on(signal, () => this.#onSignal(signal));
-    // Each worker reads the config anew, or ends: as `serve` does alone.
-    process.on('SIGHUP', () => this.#reload());
+    onHangup({
+      reload: () => (this.#reloading = this.#reloading.then(() => this.#reload())),
+      stop: () => void this.#end('SIGHUP'),
+    });
     for (let number = 1; number <= this.#options.workers; number++) this.#fork(number);
     await this.#allReady().catch((error: unknown) => {
       // A stop meanwhile ends the process once its workers have ended.
@@ -93,11 +110,16 @@ class Primary {
       this.#running.delete(worker);
       const served = this.#ready.delete(worker);
       this.#hub.gone(worker);
+      this.#onReloaded.get(worker)?.(false);
       this.#onExit(number, { code, signal, served, lifeMs: systemClock.now() - bornMs, pid: worker.process.pid });
     });
   }
 
   #heard(worker: Worker, number: number, message: FromWorker): void {
+    if (message.type === 'reloaded') {
+      this.#onReloaded.get(worker)?.(message.changed);
+      return;
+    }
     if (message.type !== 'output') {
       this.#hub.heard(worker, message);
       const { sessionKeys, workers } = this.#options;
@@ -128,7 +150,9 @@ class Primary {
     const { code, signal, pid, served, lifeMs } = exit;
     if (this.#stop.signal.aborted) {
       // One that could not listen to our own signal yet had no servers.
-      if (code !== 0 && signal !== 'SIGTERM') process.exitCode = code ?? 1;
+      if (code === 0 || signal === 'SIGTERM' || signal === 'SIGHUP') return;
+      process.exitCode = code ?? 1;
+      this.#crashed = true;
       return;
     }
     // What keeps the first of them from serving keeps the others, too.
@@ -159,22 +183,41 @@ class Primary {
   }
 
   #onSignal(signal: NodeJS.Signals): void {
-    // A second one is for them as well: they force their stop.
-    if (this.#stop.signal.aborted) this.#kill('SIGTERM');
-    else void this.#end(signal);
+    if (!this.#stop.signal.aborted) {
+      void this.#end(signal);
+      return;
+    }
+    // A second one is for them as well: they force their stop. One that cannot is killed.
+    this.#kill('SIGTERM');
+    setTimeout(() => this.#kill('SIGKILL'), FORCED_MS).unref();
   }
 
-  /** One that has not said what it serves may not listen to signals yet, and reads the config as it is now anyway. */
-  #reload(): void {
-    for (const worker of this.#ready.keys()) worker.process.kill('SIGHUP');
+  /**
+   * Whether the config says something else than before: each worker reads it. One that has not said what it serves reads it as it is now
+   * anyway.
+   */
+  async #reload(): Promise<boolean> {
+    const changes = [...this.#ready.keys()].map((worker) => {
+      const changed = new Promise<boolean>((resolve) => this.#onReloaded.set(worker, resolve));
+      tell(worker, { type: 'reload' });
+      return changed.finally(() => this.#onReloaded.delete(worker));
+    });
+    const late = (): Error => new Error('a worker does not answer');
+    const all = within(Promise.all(changes), { clock: systemClock, timeoutMs: RELOAD_MS, late });
+    // One that hangs says nothing of the config: that is no reason for a stop.
+    return all.then(
+      (each) => each.includes(true),
+      () => true,
+    );
   }
 
   #kill(signal: NodeJS.Signals): void {
     for (const worker of this.#running.keys()) worker.process.kill(signal);
   }
 
-  /** Stops all workers, each as it stops alone; one that does not end is killed, and its servers are swept at the next start. */
+  /** Stops all workers, each as it stops alone; one that does not end is killed, and then its servers are. */
   async #end(reason: string): Promise<void> {
+    if (this.#stop.signal.aborted) return;
     const beganMs = systemClock.now();
     this.#stop.abort(new Error(reason));
     this.#output.event('stopping', { reason });
@@ -188,9 +231,25 @@ class Primary {
       this.#output.failure(`${this.#running.size} worker(s) did not stop within ${timeoutMs} ms`);
       process.exitCode = 1;
       this.#kill('SIGKILL');
+      await within(Promise.all(exits), { clock: systemClock, timeoutMs: FORCED_MS }).catch(() => undefined);
     }
+    if (this.#crashed) await this.#sweep();
     const exitCode = Number(process.exitCode ?? 0);
     if (exitCode === 0) this.#output.event('stopped', { exitCode, ms: Math.round(systemClock.now() - beganMs) });
+    if (reason === 'SIGHUP' && hasTerminal()) endByHangup();
     process.exit(exitCode);
+  }
+
+  /** Ends the servers of workers that were killed. */
+  async #sweep(): Promise<void> {
+    const keeper = new LedgerKeeper(
+      {},
+      {
+        clock: systemClock,
+        onSwept: ({ swept }) => this.#output.event('swept', { servers: swept.map(({ name }) => name) }),
+        onFailure: (error) => this.#output.warning(messageOf(error)),
+      },
+    );
+    await keeper.ready;
   }
 }
