@@ -29,7 +29,7 @@ export function parsedBody(request: IncomingMessage): ParsedBody | undefined {
   if (request.readableEnded && !request.readableDidRead) return { text: '' };
   // A parser that was not concerned leaves the stream as it is, some of them beside an empty object.
   if (!request.readableDidRead) return undefined;
-  if (typeof body !== 'object' || body === null) return { lost: true };
+  if (body === undefined || body === null || typeof body === 'function') return { lost: true };
   try {
     return { text: JSON.stringify(body) };
   } catch {

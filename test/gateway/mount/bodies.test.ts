@@ -47,6 +47,7 @@ test('a body that a framework has read is taken from it: text and bytes as they 
     raw: (bytes) => ({ body: JSON.parse(bytes.toString()), rawBody: bytes }),
     parsed: (bytes) => ({ body: JSON.parse(bytes.toString()) }),
     lost: () => ({}),
+    number: () => ({ body: 1 }),
   };
   const server = createServer(async (request: IncomingMessage & Host, response) => {
     const [, parser = '', rest = ''] = /^\/(\w+)(\/.*)$/.exec(request.url ?? '') ?? [];
@@ -82,6 +83,7 @@ test('a body that a framework has read is taken from it: text and bytes as they 
 
   const lost = await new RawClient(`${url}/lost/mcp`).send({ jsonrpc: '2.0', id: 1, method: 'ping' });
   expect([lost.status, lost.messages[0]?.error?.message]).toEqual([500, expect.stringContaining('req.body')]);
+  expect((await new RawClient(`${url}/number/mcp`).send({ jsonrpc: '2.0', id: 1, method: 'ping' })).status).toBe(400);
   const large = await new RawClient(`${url}/parsed/mcp`).send({ jsonrpc: '2.0', id: 1, method: 'x'.repeat(10_000) });
   expect(large.status).toBe(413);
 });
