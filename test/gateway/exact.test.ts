@@ -201,7 +201,10 @@ test('nor by characters in strings that some readers take for the end of a line'
   }
 });
 
-test('nor can it in what it tells and answers', async () => {
+test.each([
+  ['a result', (spaced: string) => `"result":{"model":"m",\r"x":${spaced}}`],
+  ['the data of an error', (spaced: string) => `"error":{"code":-1,"message":"no",\n"data":${spaced}}`],
+])('nor can it in what it tells, and answers by %s', async (_, answerOf) => {
   const client = new RawClient(`${await start('bound')}/servers/v/mcp`);
   await client.initialize('2025-11-25', { sampling: {} });
   const post = (body: string) => exchange(client.url, { headers: client.headers, body });
@@ -222,12 +225,13 @@ test('nor can it in what it tells and answers', async () => {
     text += Buffer.from(chunk).toString();
     if (asked !== undefined) continue;
     asked = /"id":"(ask-[^"]+)","method":"sampling/.exec(text)?.[1];
-    if (asked !== undefined) await post(`{"jsonrpc":"2.0","id":"${asked}",\n"result":{"model":"m",\r"x":${spaced}}}`);
+    if (asked !== undefined) await post(`{"jsonrpc":"2.0","id":"${asked}",\n${answerOf(spaced)}}`);
   }
   const last = [...text.matchAll(/^data: (.*)$/gm)].at(-1)?.[1] ?? '';
   const { answer, heard } = (JSON.parse(last) as { result: { answer: string; heard: string[] } }).result;
   const onOneLine = spaced.replace(/[\r\n]+/g, ' ').replace('\u2028', '\\u2028');
-  expect(answer).toBe(`{"jsonrpc":"2.0","id":"q","result":{"model":"m", "x":${onOneLine}}}`);
+  const answered = `{"jsonrpc":"2.0","id":"q",${answerOf(onOneLine).replace(/[\r\n]/g, ' ')}}`;
+  expect([answered, answered.replace(', "data"', ',"data"')]).toContain(answer);
   expect(heard).toContain(`{"jsonrpc":"2.0","method":"notifications/x.example/told","params":${onOneLine}}`);
   expect(heard).not.toContain(injected);
 });

@@ -1,6 +1,11 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { PassThrough } from 'node:stream';
+import { json } from 'node:stream/consumers';
 import { expect, test } from 'vitest';
 import { Gateway } from '../../../src/gateway/Gateway.js';
+import { UnifiedPool } from '../../../src/pool/UnifiedPool.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { FakePool } from '../../support/FakePool.js';
 
@@ -14,11 +19,13 @@ interface Answer {
 function client(gateway: Gateway, graceMs?: number) {
   const [input, output] = [new PassThrough(), new PassThrough()];
   const heard: Answer[] = [];
+  const lines: string[] = [];
   let text = '';
   output.setEncoding('utf8').on('data', (chunk: string) => {
-    const lines = (text + chunk).split('\n');
-    text = lines.pop() ?? '';
-    heard.push(...lines.flatMap((line) => JSON.parse(line) as Answer | Answer[]));
+    const whole = (text + chunk).split('\n');
+    text = whole.pop() ?? '';
+    lines.push(...whole);
+    heard.push(...whole.flatMap((line) => JSON.parse(line) as Answer | Answer[]));
   });
   const over = gateway.serveStdio({ input, output, path: '/servers/a/mcp', ...(graceMs !== undefined && { graceMs }) });
   const write = (message: object): unknown => input.write(`${JSON.stringify(message)}\n`);
@@ -27,7 +34,7 @@ function client(gateway: Gateway, graceMs?: number) {
     input.end();
     await over;
   };
-  return { heard, say, write, end };
+  return { heard, lines, say, write, end };
 }
 
 test('a session over stdio lasts, with many calls at once, and Node warns of nothing', async () => {
@@ -101,5 +108,39 @@ test('the requests of an array are answered, with progress and without', async (
   }
   write([]);
   await expect.poll(() => heard.at(-1)).toMatchObject({ id: null, error: { code: -32_600 } });
+  await end();
+});
+
+test('no server can end a line to the client within the data of an error, and begin a message of its own', async () => {
+  const injected = '{"jsonrpc":"2.0","method":"notifications/x.example/injected"}';
+  const data = `{"z":1.0,"a":[\r\n${injected}\n],"e":"\u2028\u0085"}`;
+  const server = createServer(async (request, response) => {
+    if (request.method !== 'POST') return response.writeHead(405).end();
+    const { id, method } = (await json(request)) as { id?: number; method?: string };
+    if (id === undefined) return response.writeHead(202).end();
+    const result = {
+      protocolVersion: '2025-11-25',
+      capabilities: { tools: {} },
+      serverInfo: { name: 'b', version: '1' },
+    };
+    const said =
+      method === 'initialize'
+        ? `"result":${JSON.stringify(result)}`
+        : `"error":{"code":-1,"message":"no",\n"data":${data}}`;
+    return response.setHeader('content-type', 'application/json').end(`{"jsonrpc":"2.0","id":${id},${said}}`);
+  }).listen(0, '127.0.0.1');
+  closeAfter({ close: async () => void server.close() });
+  await once(server, 'listening');
+  const pool = closeAfter(new UnifiedPool({ ledger: false }));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`;
+  pool.addServer({ name: 'a', transport: 'http', url, era: 'legacy' });
+  const { heard, lines, say, end } = client(closeAfter(new Gateway({ pool, port: 0 })));
+  const clientInfo = { name: 'pipe', version: '1' };
+  say({ id: 0, method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo } });
+  await expect.poll(() => heard.length).toBe(1);
+  say({ id: 1, method: 'tools/call', params: { name: 'say' } });
+  await expect.poll(() => heard.length).toBe(2);
+  const onOneLine = `"data":{"z":1.0,"a":[ ${injected} ],"e":"\\u2028\\u0085"}`;
+  expect(lines[1]).toContain(onOneLine);
   await end();
 });
