@@ -31,6 +31,7 @@ export function duplicate(redis: RedisLike, storeTimeoutMs: number): Connection 
     maxRetriesPerRequest: 0,
     retryStrategy: () => null,
     connectTimeout: storeTimeoutMs,
+    sentinelCommandTimeout: storeTimeoutMs,
     disconnectTimeout: DISCONNECT_MS,
     keyPrefix: '',
   };

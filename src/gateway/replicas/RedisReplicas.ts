@@ -57,6 +57,8 @@ export class RedisReplicas implements ReplicaLink, Closeable, AsyncDisposable {
   #listens = false;
   /** A message of our own came. */
   #echo: (() => void) | undefined;
+  /** Since when the subscriber is connected without being ready, in clock ms. */
+  #unreadyMs: number | undefined;
   /** In a cluster: messages may have been missed, and none of our own has come since. */
   #deaf = false;
   readonly #clock: Clock;
@@ -198,6 +200,8 @@ export class RedisReplicas implements ReplicaLink, Closeable, AsyncDisposable {
   /** What is subscribed to may say nothing for days: a connection that was cut without a word is found by asking. Never rejects. */
   async #hearsStill(): Promise<void> {
     const subscriber = this.#subscriber;
+    if (subscriber.status !== 'connect') this.#unreadyMs = undefined;
+    else this.#leaveUnready();
     if (subscriber.status !== 'ready' || !this.#listens) return;
     const timeoutMs = this.#storeTimeoutMs;
     const late = (): Error => new RequestTimeoutError('store of the replicas', 'PING', timeoutMs);
@@ -217,6 +221,15 @@ export class RedisReplicas implements ReplicaLink, Closeable, AsyncDisposable {
       this.#failed(error);
       subscriber.disconnect(true);
     }
+  }
+
+  /** It is connected, but to a server that does not say that it is ready: after a failover that may be the one which hangs. */
+  #leaveUnready(): void {
+    const nowMs = this.#clock.now();
+    this.#unreadyMs ??= nowMs;
+    if (nowMs - this.#unreadyMs < this.#storeTimeoutMs) return;
+    this.#unreadyMs = undefined;
+    this.#subscriber.disconnect(true);
   }
 
   /** A cluster's `PING` goes to any of its nodes: what tells of a subscription there is a message of our own, which says nothing to others. */

@@ -38,6 +38,7 @@ export function duplicateOf(redis: RedisLike, timeoutMs: number, waits: boolean)
     autoResubscribe: true,
     maxRetriesPerRequest: waits ? null : 0,
     connectTimeout: timeoutMs,
+    sentinelCommandTimeout: timeoutMs,
     ...(waits ? {} : { commandTimeout: timeoutMs }),
     disconnectTimeout: DISCONNECT_MS,
     keyPrefix: '',

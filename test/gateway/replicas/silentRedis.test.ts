@@ -116,7 +116,7 @@ function silent() {
   const connections: {
     readonly sent: (readonly unknown[])[];
     readonly cut: unknown[];
-    readonly status: string;
+    status: string;
     emit(event: string): void;
   }[] = [];
   const duplicate = () => {
@@ -202,4 +202,16 @@ test('a subscription that comes back by itself is not cut for what its last conn
   expect(subscriber?.sent).toHaveLength(2);
   await clock.advance(500);
   await expect.poll(() => subscriber?.cut).toEqual([true]);
+});
+
+test('a subscriber whose server never says that it is ready is connected anew: after a failover another may answer', async () => {
+  const { redis, connections } = silent();
+  const clock = new FakeClock();
+  closeAfter(new RedisReplicas({ redis, clock, aliveMs: 3_000, storeTimeoutMs: 1_500 }));
+  const subscriber = connections[1];
+  if (subscriber !== undefined) subscriber.status = 'connect';
+  await clock.advance(2_000);
+  expect(subscriber?.cut).toEqual([]);
+  await clock.advance(1_000);
+  expect(subscriber?.cut).toEqual([true]);
 });
