@@ -239,3 +239,34 @@ test('what one modern client was linked to changes nothing for another', async (
   expect(await linked('a__link')).toContain('"poolkit:a/file:///report"');
   expect(await linked('b__link')).toContain('"poolkit:b/file:///report"');
 });
+
+test('a call whose headers do not say what it says is refused, also when the list cannot be read again', async () => {
+  let lists = 0;
+  const inputSchema = { type: 'object', properties: { region: { type: 'string', 'x-mcp-header': 'Region' } } };
+  pool = new FakePool({
+    one: {
+      capabilities: { tools: {} },
+      lists: {
+        tools: async () => {
+          if (lists++ > 0) throw new Error('not now');
+          return [{ name: 'there', inputSchema }];
+        },
+      },
+      methods: { 'tools/call': () => ({ content: [] }) },
+    },
+  });
+  gateway = new Gateway({ pool, port: 0 });
+  const url = `${(await gateway.listen()).url}/servers/one/mcp`;
+  const call = async (more: Record<string, string>): Promise<unknown> => {
+    const params = { name: 'there', arguments: { region: 'x' }, _meta: META_OF_ANYONE };
+    const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params });
+    const { status, messages } = await exchange(url, {
+      headers: { ...headersOf('tools/call', 'there'), ...more },
+      body,
+    });
+    return [status, messages[0]?.error?.code];
+  };
+  expect(await call({ 'mcp-param-region': 'x' })).toEqual([200, undefined]);
+  expect(await call({})).toEqual([400, -32020]);
+  expect(lists).toBe(2);
+});

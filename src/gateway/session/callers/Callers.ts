@@ -249,11 +249,12 @@ export class Callers {
     try {
       if (known !== undefined) onTool?.(known, params?.['arguments']);
       return known;
-    } catch {
-      // The definition may be outdated: the newest one decides.
+    } catch (error) {
+      // The definition may be outdated: the newest one decides, where it can be read.
       this.tools.forget(server);
       const newest = await find();
-      if (newest !== undefined) onTool?.(newest, params?.['arguments']);
+      if (newest === undefined) throw error;
+      onTool?.(newest, params?.['arguments']);
       return newest;
     }
   }
