@@ -388,6 +388,10 @@ test('half an answer without an id fails the call that is left when all others i
   left.abort();
   expect(await does(half)).toEqual(['a aborted']);
   expect(await does('b()')).toEqual(['b answered']);
+  // A line that is whole, with more behind it, is no half: a log line may begin so.
+  for (const name of ['a', 'b']) start(name);
+  expect(await does(`out('{"result":{"a":1}} was sent\\n{"error":"x"},\\n')`)).toEqual([]);
+  expect([await does('a()'), await does('b()')]).toEqual([['a answered'], ['b answered']]);
   // A server that says that it could not answer, or goes on with the call that is left, has broken off another.
   for (const sign of [
     'send({ id: globalThis.fails, error: { code: 1, message: "cannot write it" } })',

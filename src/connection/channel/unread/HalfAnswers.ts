@@ -1,4 +1,8 @@
 import type { Call, CallTable } from '../Call.js';
+import { skipJson, skipSpace } from '../codec/skipJson.js';
+
+/** Longer lines are none of a log. */
+const MAX_LOG_BYTES = 1_048_576;
 
 /**
  * Half of an answer that names no call. It was for one of the calls that were owed an answer when it came: once all others of them are
@@ -15,10 +19,15 @@ export class HalfAnswers {
     this.#lost = lost;
   }
 
-  /** One that comes while there is doubt about another is left alone: lines of a broken answer may begin alike. */
-  came(): void {
+  /**
+   * One that comes while there is doubt about another is left alone: lines of a broken answer may begin alike. So is, among several
+   * calls, a whole value with more behind it: a log line may be one.
+   */
+  came(line: Buffer): void {
     if (this.#owners.size > 0) return;
-    for (const id of this.#calls.owed() ?? []) this.#owners.add(id);
+    const owed = this.#calls.owed() ?? [];
+    if (owed.length > 1 && line.length <= MAX_LOG_BYTES && skipJson(line, skipSpace(line, 0)) >= 0) return;
+    for (const id of owed) this.#owners.add(id);
     this.#calls.onAnswered = (id) => this.#answered(id);
     this.#decide();
   }

@@ -63,7 +63,7 @@ export class Unread {
     } else if (own === undefined) {
       const others = idsInGarbage(bytes);
       this.#lostAll(others);
-      if (call === undefined && others.size === 0 && beginsAsAnswer(bytes)) this.halves.came();
+      if (call === undefined && others.size === 0 && beginsAsAnswer(bytes)) this.halves.came(bytes);
     }
   }
 
