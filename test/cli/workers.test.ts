@@ -1,5 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { expect, test, vi } from 'vitest';
 import { shareOf, unshareable } from '../../src/cli/workers/shareOf.js';
 import { Cli, configFile, MAIN, mark, run } from '../support/cli.js';
@@ -91,6 +92,24 @@ test.skipIf(spawnSync('script', ['--version']).error !== undefined)(
     await expect.poll(() => bearers(), { timeout: 20_000 }).toEqual([]);
   },
 );
+
+test('a connection that was handed to a worker which dies before it takes it is closed', async () => {
+  const { cli, url, pids } = await serving({});
+  process.kill(pids[0] as number, 'SIGSTOP');
+  let answered = 0;
+  const closed = [1, 2, 3, 4].map(async () => {
+    const socket = connect(Number(new URL(url).port), '127.0.0.1').on('error', () => undefined);
+    socket.write('GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n');
+    socket.once('data', () => answered++);
+    await new Promise((resolve) => void socket.once('close', resolve));
+  });
+  await expect.poll(() => answered).toBe(3);
+  process.kill(pids[0] as number, 'SIGKILL');
+  await Promise.all(closed);
+  expect(answered).toBe(3);
+  cli.kill('SIGTERM');
+  expect((await cli.exited).code).toBe(0);
+});
 
 test('the servers of a worker that is killed while all stop end before the primary does', async () => {
   const { env, bearers } = mark();

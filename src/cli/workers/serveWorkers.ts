@@ -14,6 +14,7 @@ import { jsonOutput, type Output, type Ready, textOutput } from '../output/outpu
 import { readSessionKeys } from '../serving/readSessionKeys.js';
 import type { ServeOptions } from '../serving/ServeOptions.js';
 import { stopBudgetMs } from '../stopTimes.js';
+import { closeUntaken } from './closeUntaken.js';
 import type { FromWorker } from './messages.js';
 import { unshareable } from './shareOf.js';
 import { tell, WorkerHub } from './WorkerHub.js';
@@ -104,6 +105,7 @@ class Primary {
     const worker = cluster.fork();
     const bornMs = systemClock.now();
     this.#running.set(worker, number);
+    closeUntaken(worker);
     worker.on('message', (message: FromWorker) => this.#heard(worker, number, message));
     worker.on('error', (error) => this.#output.warning(`worker ${number}: ${error.message}`));
     worker.once('exit', (code, signal) => {
