@@ -30,6 +30,8 @@ interface Walk {
   readonly tried: Set<string>;
   /** Clock ms at which the call is over. */
   readonly untilMs: number;
+  /** Clock ms at which it has waited as long as it may for a target that takes it. */
+  acquireUntilMs: number;
   /** What an attempt that may have run failed with: no later refusal may hide it. */
   unknown: PoolkitError | undefined;
 }
@@ -141,9 +143,10 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
   #send(call: RoutedCall<S, O>, options: O): Promise<unknown> {
     const { targets, sharing, clock } = this.#options;
     const { hedge: hedged } = targets.config;
-    const { deadlineMs } = options;
-    const untilMs = deadlineMs === undefined ? Number.POSITIVE_INFINITY : clock.now() + deadlineMs;
-    const walk: Walk = { tried: new Set(), untilMs, unknown: undefined };
+    const { deadlineMs, acquireTimeoutMs } = options;
+    const within = (ms: number | undefined): number => (ms === undefined ? Number.POSITIVE_INFINITY : clock.now() + ms);
+    const acquireUntilMs = within(acquireTimeoutMs);
+    const walk: Walk = { tried: new Set(), untilMs: within(deadlineMs), acquireUntilMs, unknown: undefined };
     if (hedged !== undefined && call.repeatable && sharing === 'shared' && !mayAsk(call)) {
       return this.#hedged(call, options, hedged.after, walk);
     }
@@ -220,6 +223,10 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
         const failure = failureOf(error);
         if (failure === 'unknown' && (!call.repeatable || ++repeats > MAX_REPEATS)) throw last;
         if (!this.#hasOther(walk)) throw last;
+        // Time in which a target had the call was none of waiting for one.
+        if (failure !== 'unreached')
+          walk.acquireUntilMs = clock.now() + (given.acquireTimeoutMs ?? Number.POSITIVE_INFINITY);
+        else if (clock.now() >= walk.acquireUntilMs) throw last;
         if ((failure === 'unknown' || failure === 'refused') && !this.#budget.tryWithdraw()) throw last;
         this.#retries++;
         call.onRetry(error);
@@ -232,10 +239,13 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
   }
 
   /** What is left of its time for another attempt. @throws AcquireTimeoutError */
-  #left(given: O, { untilMs }: Walk): O {
-    if (untilMs === Number.POSITIVE_INFINITY) return given;
-    const deadlineMs = untilMs - this.#options.clock.now();
-    if (deadlineMs > 0) return { ...given, deadlineMs };
+  #left(given: O, { untilMs, acquireUntilMs }: Walk): O {
+    const nowMs = this.#options.clock.now();
+    const bounded = acquireUntilMs !== Number.POSITIVE_INFINITY;
+    const left = bounded ? { ...given, acquireTimeoutMs: Math.max(0, acquireUntilMs - nowMs) } : given;
+    if (untilMs === Number.POSITIVE_INFINITY) return left;
+    const deadlineMs = untilMs - nowMs;
+    if (deadlineMs > 0) return { ...left, deadlineMs };
     const none = { live: 0, creating: 0, dying: 0, slots: 0, inUse: 0, waiting: 0 };
     throw new AcquireTimeoutError(`server ${this.#options.server}: the call's time`, given.deadlineMs ?? 0, none);
   }

@@ -42,6 +42,7 @@ export interface RoutedOptions extends CallOptions {
   readonly caller?: Caller;
   readonly idempotent?: boolean;
   readonly deadlineMs?: number;
+  readonly acquireTimeoutMs?: number;
 }
 
 /** One call on its way to some target. */

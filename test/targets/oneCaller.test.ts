@@ -116,3 +116,19 @@ test('a call whose client can be asked is not put to a canary or hedged: there i
   }
   expect(other.ran('who')).toBe(0);
 });
+
+test('a call waits for a target as long as it may in all, not as long for each', async () => {
+  const silent = await Promise.all(Array.from({ length: 4 }, () => RawServer.listen({ before: () => true })));
+  const clock = new FakeClock();
+  const of = pool({ clock, startTimeoutMs: 600 });
+  const targets = silent.map((each) => ({ url: closeAfter(each).url, transport: 'http' as const }));
+  of.addServer(several(targets, { balance: 'failover', era: 'legacy' }));
+  const failed = who(of, { acquireTimeoutMs: 900 }).catch(({ code }: { code: string }) => code);
+  const begun = (): number => silent.filter(({ seen }) => seen.length > 0).length;
+  for (const count of [1, 2]) {
+    await expect.poll(begun).toBe(count);
+    await clock.advance(600);
+  }
+  expect(await failed).toBe('ERR_ACQUIRE_TIMEOUT');
+  expect(begun()).toBe(2);
+});
