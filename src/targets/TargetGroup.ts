@@ -45,7 +45,13 @@ export interface TargetGroupOptions<S> {
 }
 
 /** What a group leaves to a target: the server, whom it serves there, and what to call when it is over. */
-export type OnTarget<S, T> = (server: S, caller: { caller?: Caller }, over: () => void) => Promise<T>;
+export type OnTarget<S, T> = (server: S, own: OnTargetOptions, over: () => void) => Promise<T>;
+
+interface OnTargetOptions {
+  caller?: Caller;
+  /** What is left of it, where there is one. */
+  acquireTimeoutMs?: number;
+}
 
 /** The servers behind one name as one: started, stopped and changed together, each otherwise on its own. */
 export class TargetGroup<S extends GroupServer, O extends RoutedOptions> {
@@ -164,7 +170,12 @@ export class TargetGroup<S extends GroupServer, O extends RoutedOptions> {
   }
 
   /** On the target of the caller's session, or on one that takes it. */
-  async onOne<T>(caller: Caller | undefined, run: OnTarget<S, T>): Promise<T> {
+  async onOne<T>(
+    { caller, acquireTimeoutMs }: { readonly caller?: Caller | undefined; readonly acquireTimeoutMs?: number },
+    run: OnTarget<S, T>,
+  ): Promise<T> {
+    const { clock } = this.#options;
+    const untilMs = acquireTimeoutMs === undefined ? undefined : clock.now() + acquireTimeoutMs;
     const tried = new Set<string>();
     let last: unknown = new ClosedError(`server ${this.#name}`);
     for (;;) {
@@ -173,11 +184,14 @@ export class TargetGroup<S extends GroupServer, O extends RoutedOptions> {
       const { target, pick } = chosen;
       tried.add(target.id);
       try {
-        return await run(target.server, this.callerOf(caller), () => pick?.abandoned());
+        const left = tried.size > 1 &&
+          untilMs !== undefined && { acquireTimeoutMs: Math.max(0, untilMs - clock.now()) };
+        return await run(target.server, { ...this.callerOf(caller), ...left }, () => pick?.abandoned());
       } catch (error) {
         pick?.abandoned();
         last = error;
-        if (!this.router.leaves(error, target, caller)) throw error;
+        const late = untilMs !== undefined && clock.now() >= untilMs;
+        if (!this.router.leaves(error, target, caller) || late) throw error;
       }
     }
   }
@@ -189,7 +203,7 @@ export class TargetGroup<S extends GroupServer, O extends RoutedOptions> {
   async onEach<T>(caller: Caller | undefined, run: OnTarget<S, T>): Promise<T> {
     const plain = this.callerOf(caller);
     const up = this.targets.main.filter(({ server }) => server.info(plain.caller) !== undefined);
-    if (this.#options.sharing === 'bound' || up.length === 0) return this.onOne(caller, run);
+    if (this.#options.sharing === 'bound' || up.length === 0) return this.onOne({ caller }, run);
     const told = up.map(({ server }) => run(server, plain, () => undefined));
     return Promise.any(told).catch((error: AggregateError) => {
       throw error.errors[0];

@@ -117,13 +117,15 @@ test('a call whose client can be asked is not put to a canary or hedged: there i
   expect(other.ran('who')).toBe(0);
 });
 
-test('a call waits for a target as long as it may in all, not as long for each', async () => {
+test.each(['call', 'lease'])('a %s waits for a target as long as it may in all, not as long for each', async (what) => {
   const silent = await Promise.all(Array.from({ length: 4 }, () => RawServer.listen({ before: () => true })));
   const clock = new FakeClock();
   const of = pool({ clock, startTimeoutMs: 600 });
   const targets = silent.map((each) => ({ url: closeAfter(each).url, transport: 'http' as const }));
   of.addServer(several(targets, { balance: 'failover', era: 'legacy' }));
-  const failed = who(of, { acquireTimeoutMs: 900 }).catch(({ code }: { code: string }) => code);
+  const bound = { acquireTimeoutMs: 900 };
+  const asked: Promise<unknown> = what === 'call' ? who(of, bound) : of.lease('app', bound);
+  const failed = asked.catch(({ code }: { code: string }) => code);
   const begun = (): number => silent.filter(({ seen }) => seen.length > 0).length;
   for (const count of [1, 2]) {
     await expect.poll(begun).toBe(count);

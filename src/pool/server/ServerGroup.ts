@@ -34,7 +34,7 @@ export class ServerGroup {
         server.calls.notify(method, params, { ...options, ...caller }),
       ),
     lease: (options: Rest<'lease'>[0]): Promise<ConnectionLease> =>
-      this.#group.onOne(options.caller, (server, caller, over) => server.calls.lease({ ...options, ...caller }, over)),
+      this.#group.onOne(options, (server, own, over) => server.calls.lease({ ...options, ...own }, over)),
   };
   readonly partitions = {
     evictable: () => this.#group.servers.flatMap(({ partitions }) => [...partitions.evictable()]),
@@ -96,7 +96,9 @@ export class ServerGroup {
   subscribe(...[filter, options]: Subscribe): ReturnType<Server['subscribe']> {
     const { clock, logger } = this.#context.pool;
     const open = (): ReturnType<Server['subscribe']> =>
-      this.#group.onOne(options.caller, (server, caller) => server.subscribe(filter, { ...options, ...caller }));
+      this.#group.onOne({ caller: options.caller }, (server, caller) =>
+        server.subscribe(filter, { ...options, ...caller }),
+      );
     const { closing } = this.#group;
     return MovingSubscription.open(open, { server: this.name, clock, logger, signal: options.signal, closing });
   }
