@@ -41,13 +41,9 @@ export function trackHttpServer(server: Server, options: { readonly clock?: Cloc
   return tracker;
 }
 
+const NEEDED = ['on', 'prependListener', 'close', 'listenerCount'] as const;
 const checkServer = (server: Server): Server =>
-  checkPart(
-    'server',
-    server,
-    ['on', 'prependListener', 'close', 'listenerCount'],
-    'a server of node:http or node:https',
-  );
+  checkPart('server', server, NEEDED, 'a server of node:http or node:https');
 
 /** Other requests are answered on that event stream of a GET: what opened it ends it, once they are. */
 export function answersTravelOn(response: ServerResponse): void {
@@ -61,8 +57,10 @@ export class TrackedHttpServer implements Closeable {
   readonly #connections = new Map<Socket, Connection>();
   readonly #listeners: (readonly [string | symbol, (...args: never[]) => void])[] = [];
   readonly #upgradeEvents = new Set<string>();
-  /** TCP connections of a TLS server: those whose handshake never ends are no HTTP connections. */
-  readonly #raw = new Set<Socket>();
+  /** TCP connections of a TLS server whose handshake has not ended: they are no HTTP connections yet. */
+  readonly #handshaking = new Set<Socket>();
+  /** Each TLS connection could be told from its TCP connection. */
+  #handshakesKnown = true;
   #ended: Promise<void> = Promise.resolve();
   #endingStreams = false;
   /** Connections may be open that it has not seen. */
@@ -90,9 +88,12 @@ export class TrackedHttpServer implements Closeable {
     });
     this.#listen('connection', (socket: Socket) => {
       if (!(server instanceof TlsServer)) this.#track(socket);
-      else this.#raw.add(socket.once('close', () => this.#raw.delete(socket)));
+      else this.#handshaking.add(socket.once('close', () => this.#handshaking.delete(socket)));
     });
-    this.#listen('secureConnection', (socket: Socket) => void this.#track(socket));
+    this.#listen('secureConnection', (socket: Socket) => {
+      this.#track(socket);
+      this.#handshakesKnown &&= this.#handshaking.delete(Reflect.get(socket, '_parent') as Socket);
+    });
     this.#prepend('request', (_request: IncomingMessage, response: ServerResponse) => this.#onRequest(response));
     this.#watchStart();
     for (const event of ['upgrade', 'connect']) if (server.listenerCount(event) > 0) this.#watchUpgrades(event);
@@ -161,6 +162,8 @@ export class TrackedHttpServer implements Closeable {
     // A turn of the loop, so that requests that have arrived already are seen.
     await new Promise((resolve) => setImmediate(resolve));
     for (const connection of this.#connections.values()) closeIfIdle(connection);
+    // No request can have come on those.
+    if (this.#handshakesKnown) for (const socket of this.#handshaking) socket.destroy();
     if (this.#late) this.#server.closeIdleConnections();
     await this.#ended;
   }
@@ -185,7 +188,7 @@ export class TrackedHttpServer implements Closeable {
       responses.filter((each) => each.req.complete && each.writableEnded === ended).map(({ req }) => requestName(req));
     this.#cut = named(false);
     this.#unread = named(true);
-    for (const socket of [...this.#connections.keys(), ...this.#raw]) socket.destroy();
+    for (const socket of [...this.#connections.keys(), ...this.#handshaking]) socket.destroy();
     this.#server.closeAllConnections();
   }
 
@@ -194,14 +197,10 @@ export class TrackedHttpServer implements Closeable {
     const gone = await within(ended, { clock: this.#scope.clock, timeoutMs: GONE_MS }).catch(() => false);
     for (const [event, listener] of this.#listeners) this.#server.off(event, listener as () => void);
     Reflect.deleteProperty(this.#server, 'listen');
-    if (!gone)
-      throw new ShutdownTimeoutError('http server: upgraded connections older than its tracker', grace.totalMs);
-    if (this.#cut.length > 0) {
-      throw new ShutdownTimeoutError(
-        `http server: ${this.#cut.length} response(s) (${nameSome(this.#cut)})`,
-        grace.totalMs,
-      );
-    }
+    if (gone && this.#cut.length === 0) return;
+    const cut = `${this.#cut.length} response(s) (${nameSome(this.#cut)})`;
+    const left = gone ? cut : 'upgraded connections older than its tracker';
+    throw new ShutdownTimeoutError(`http server: ${left}`, grace.totalMs);
   }
 
   /**

@@ -1,19 +1,23 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { chmodSync, mkdirSync, readFileSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, test, vi } from 'vitest';
 import { GatewayFiles } from '../../src/cli/desk/GatewayFiles.js';
 import { GatewayStarter } from '../../src/cli/desk/GatewayStarter.js';
 import { Presence } from '../../src/cli/desk/Presence.js';
 import { HttpLink } from '../../src/gateway/stdio/HttpLink.js';
 import { StdioBridge } from '../../src/gateway/stdio/StdioBridge.js';
+import { startTimeOf } from '../../src/registry/process/processTable.js';
 import { tempFolder } from '../support/tempFolder.js';
 
-afterEach(() => void vi.unstubAllEnvs());
+afterEach(() => {
+  vi.unstubAllEnvs();
+  vi.useRealTimers();
+});
 
 /** The folder of the log and the lock, and what stands in it. */
 function folder(): string {
@@ -58,34 +62,77 @@ test('the lock is of one starter, until it is let go, its owner is gone or it is
   expect([await files.take(60_000), await files.take(60_000), readFileSync(lock, 'utf8')]).toEqual([
     true,
     false,
-    String(process.pid),
+    `${process.pid} ${startTimeOf(process.pid)}`,
   ]);
   await files.release();
-  for (const owner of ['-1', '0', 'x', '999999999']) {
+  // The last is of a starter that was killed, and whose number this process has got since.
+  for (const owner of ['-1 1', '0 1', 'x', '999999999 1', `${process.pid} 1`]) {
     writeFileSync(lock, owner);
     expect([owner, await files.take(60_000)]).toEqual([owner, true]);
   }
+  writeFileSync(lock, '');
+  expect(await files.take(60_000)).toBe(false);
+  utimesSync(lock, Date.now() / 1_000 - 5, Date.now() / 1_000 - 5);
+  expect(await files.take(60_000)).toBe(true);
   expect(await files.take(-1)).toBe(true);
 });
 
-test('a gateway that hangs: its calls are told', async () => {
-  let hangs = false;
-  const server = createServer((req, res) => {
-    if (!hangs) res.end('ok');
-    else req.resume();
+const ANSWER = 'HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n';
+const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n';
+
+/** Writes again and again, until the connection is gone. */
+function forEver(socket: Socket, text: string): void {
+  if (!socket.destroyed) socket.write(text, () => setTimeout(forEver, 1, socket, text));
+}
+
+test.each<[string, number, (socket: Socket, path: string) => void]>([
+  ['answers no longer', 1, () => undefined],
+  ['never answers', 0, () => undefined],
+  ['sends interim responses for ever', 0, (socket) => forEver(socket, CONTINUE)],
+  [
+    'sends a head that does not end',
+    0,
+    (socket) => {
+      socket.write('HTTP/1.1 200 OK\r\nx: ');
+      forEver(socket, 'x');
+    },
+  ],
+  [
+    'answers without end whether it is there',
+    0,
+    (socket, path) => path === '/livez' && socket.write('HTTP/1.1 200 OK\r\n\r\n'),
+  ],
+])('a gateway that %s hangs: its calls are told at the second look', async (_, answers, hang) => {
+  vi.useFakeTimers({ toFake: ['setInterval'] });
+  const asked: string[] = [];
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.on('data', (data) => {
+      const path = /^\w+ (\/\w+) HTTP/.exec(String(data))?.[1];
+      if (path === undefined) return;
+      if (asked.push(path) <= answers) socket.write(ANSWER);
+      else hang(socket, path);
+    });
   });
   await once(server.listen(0, '127.0.0.1'), 'listening');
-  const asked = once(server, 'request');
   const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`);
   const link = new HttpLink({ url });
   const [input, output] = [new PassThrough(), new PassThrough({ encoding: 'utf8' })];
   const bounds = { maxMessageBytes: 1e6, maxBufferedBytes: 1e6, stallTimeoutMs: 30_000, graceMs: 30_000 };
   const over = new StdioBridge({ input, output, url, link, ...bounds }).run();
-  const presence = new Presence({ url, calls: link, everyMs: 50 });
-  await asked;
-  hangs = true;
+  const presence = new Presence({ url, calls: link, everyMs: 20_000 });
+  const look = async (): Promise<void> => {
+    vi.advanceTimersByTime(20_000);
+    await sleep(30);
+  };
+  for (let looks = 0; looks < answers; looks++) await look();
   input.end('{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}\n');
-  const [text] = await once(output, 'data');
+  await look();
+  await vi.waitFor(() => expect(asked.slice(answers).sort()).toEqual(['/livez', '/mcp']));
+  await sleep(30);
+  const told = once(output, 'data');
+  await look();
+  const [text] = await told;
   expect(JSON.parse(text)).toMatchObject({
     id: 1,
     error: {
@@ -95,6 +142,5 @@ test('a gateway that hangs: its calls are told', async () => {
   });
   await over;
   presence[Symbol.dispose]();
-  server.closeAllConnections();
   await new Promise((resolve) => void server.close(resolve));
 });

@@ -3,8 +3,11 @@ import { type FileHandle, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import envPaths from 'env-paths';
 import { OwnFolder } from '../../core/files/OwnFolder.js';
+import { readProcess, startTimeOf } from '../../registry/process/processTable.js';
 
 const MAX_LOG_BYTES = 1_024 * 1_024;
+/** A lock is made and written in two steps: one that is empty for longer is of a starter that was killed in between. */
+const MAX_EMPTY_MS = 1_000;
 /** Neither a link nor a pipe is opened: the one leads elsewhere, the other waits without end. */
 const SAFELY = constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
@@ -47,7 +50,7 @@ export class GatewayFiles {
     const { O_WRONLY, O_CREAT, O_EXCL } = constants;
     try {
       await using handle = await this.#open(this.#lock, O_WRONLY | O_CREAT | O_EXCL);
-      await handle.writeFile(String(process.pid));
+      await handle.writeFile(`${process.pid} ${startTimeOf(process.pid)}`);
       return true;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
@@ -66,10 +69,10 @@ export class GatewayFiles {
   async #ownerOf(maxAgeMs: number): Promise<'none' | 'alive' | 'gone'> {
     try {
       await using handle = await this.#open(this.#lock, constants.O_RDONLY);
-      if (Math.abs(Date.now() - (await handle.stat()).mtimeMs) > maxAgeMs) return 'gone';
       const text = await handle.readFile('utf8');
-      // Written in two steps: it may be empty yet.
-      return text === '' || isAlive(text) ? 'alive' : 'gone';
+      const ageMs = Math.abs(Date.now() - (await handle.stat()).mtimeMs);
+      if (ageMs > maxAgeMs) return 'gone';
+      return (text === '' ? ageMs <= MAX_EMPTY_MS : isAlive(text)) ? 'alive' : 'gone';
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return 'none';
       throw error;
@@ -91,8 +94,12 @@ export class GatewayFiles {
   }
 }
 
-function isAlive(pid: string): boolean {
-  if (!/^[1-9]\d{0,9}$/.test(pid)) return false;
+/** Of `<pid> <start time>`: a number alone may be another process's since. */
+function isAlive(owner: string): boolean {
+  const [, pid, startTime] = /^([1-9]\d{0,9}) (\d+)$/.exec(owner) ?? [];
+  if (pid === undefined) return false;
+  const row = readProcess(Number(pid));
+  if (row !== undefined && startTime !== '0') return row.alive && row.startTime === Number(startTime);
   try {
     return process.kill(Number(pid), 0);
   } catch (error) {

@@ -1,4 +1,5 @@
 import { HttpLink, type HttpLinkOptions } from '../../gateway/stdio/HttpLink.js';
+import { textOf } from '../../gateway/stdio/readResponse.js';
 
 export interface PresenceOptions extends Pick<HttpLinkOptions, 'url' | 'headers'> {
   /** The connections of the client's calls. */
@@ -7,13 +8,13 @@ export interface PresenceOptions extends Pick<HttpLinkOptions, 'url' | 'headers'
   readonly everyMs: number;
 }
 
-/** Looks at which nothing has come from one that never said whether it is there: another kind of server, perhaps, and a long call. */
-const MAX_SILENT_LOOKS = 30;
+/** An answer is a few bytes. */
+const MAX_ANSWER_BYTES = 64 * 1_024;
 
 /**
  * Asks a gateway again and again whether it is there. That keeps a connection, by which the gateway knows of its client. One that hangs keeps
- * its connections open and says nothing: when neither this is answered in time nor anything comes for the calls, they are cut, so that each
- * of them is told.
+ * its connections open and says nothing: when neither this is answered whole from one look to the next nor anything of an answer comes for
+ * the calls, they are cut, so that each of them is told. Any answer will do: what is no gateway says 404.
  */
 export class Presence implements Disposable {
   readonly #options: PresenceOptions;
@@ -21,9 +22,7 @@ export class Presence implements Disposable {
   readonly #over = new AbortController();
   readonly #timer: NodeJS.Timeout;
   #asking = false;
-  #answered = false;
   #heard = 0;
-  #silent = 0;
 
   constructor(options: PresenceOptions) {
     this.#options = options;
@@ -40,22 +39,19 @@ export class Presence implements Disposable {
   }
 
   #look(): void {
-    const { heard } = this.#options.calls;
-    this.#silent = this.#asking && heard === this.#heard ? this.#silent + 1 : 0;
+    const { calls } = this.#options;
+    const { heard } = calls;
+    const silent = this.#asking && heard === this.#heard;
     this.#heard = heard;
     if (!this.#asking) void this.#ask();
-    else if (this.#silent >= (this.#answered ? 1 : MAX_SILENT_LOOKS)) {
-      const error = new Error('the gateway does not answer');
-      for (const link of [this.#options.calls, this.#link]) link.cut(error);
-    }
+    else if (silent) for (const link of [calls, this.#link]) link.cut(new Error('the gateway does not answer'));
   }
 
   async #ask(): Promise<void> {
     this.#asking = true;
     try {
       const response = await this.#link.request({ method: 'GET', path: '/livez', signal: this.#over.signal });
-      response.resume();
-      this.#answered = true;
+      await textOf(response, MAX_ANSWER_BYTES);
     } catch {
       // It is down: the next call says so.
     } finally {

@@ -37,6 +37,9 @@ export class HttpLink implements Disposable {
   readonly #options: HttpLinkOptions;
   readonly #secure: boolean;
   readonly #agent: Agent | undefined;
+  /** Connections on which a response comes, from its whole head on. */
+  readonly #answering = new Set<Socket>();
+  #heads = 0;
 
   constructor(options: HttpLinkOptions) {
     this.#options = options;
@@ -70,7 +73,13 @@ export class HttpLink implements Disposable {
         if (socket.connecting) socket.once(this.#secure ? 'secureConnect' : 'connect', () => (connected = true));
         else connected = true;
       });
-      outgoing.once('response', resolve);
+      outgoing.once('response', (response) => {
+        const { socket } = response;
+        this.#heads++;
+        this.#answering.add(socket);
+        response.once('close', () => this.#answering.delete(socket));
+        resolve(response);
+      });
       outgoing.on('error', (error) => {
         if (signal?.aborted === true) reject(signal.reason);
         else reject(new LinkError(error, !connected));
@@ -83,9 +92,12 @@ export class HttpLink implements Disposable {
     });
   }
 
-  /** Bytes that have come on its connections with requests in flight: another number than before, and something has come. */
+  /**
+   * Another number than before, and something has come of an answer: a head, or bytes of a body. Interim responses (`100 Continue`) and
+   * a head that does not end count for nothing: they may come for ever.
+   */
   get heard(): number {
-    return this.#busy().reduce((sum, { bytesRead }) => sum + bytesRead, 0);
+    return [...this.#answering].reduce((sum, { bytesRead }) => sum + bytesRead, this.#heads);
   }
 
   /** Ends those connections: what waits for an answer there fails. */
