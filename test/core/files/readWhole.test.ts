@@ -78,7 +78,7 @@ test('what has no end is refused at its bound, whatever reads it', async () => {
 });
 
 /** Files that are ours, or the system's. */
-const OWN: ReadonlySet<string> = new Set(['cli/doctor/memory.ts', 'cli/openFiles.ts', 'cli/desk/GatewayStarter.ts']);
+const OWN: ReadonlySet<string> = new Set(['cli/doctor/memory.ts', 'cli/openFiles.ts', 'cli/desk/GatewayFiles.ts']);
 
 test('no command reads a file that it is given without a bound', () => {
   const sources = join(import.meta.dirname, '../../../src');
