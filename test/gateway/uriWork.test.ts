@@ -1,6 +1,6 @@
 import { expect, test, vi } from 'vitest';
 import { UriOwners } from '../../src/gateway/aggregate/uris/UriOwners.js';
-import { fits, parseUriTemplate, workOfMessage } from '../../src/gateway/aggregate/uris/uriTemplates.js';
+import { fits, parseUriTemplate, UriTemplates, workOfMessage } from '../../src/gateway/aggregate/uris/uriTemplates.js';
 import { Flight } from '../../src/gateway/bridge/Flight.js';
 import type { Downstream } from '../../src/gateway/endpoint/Endpoint.js';
 import { HeldBytes } from '../../src/gateway/http/HeldBytes.js';
@@ -21,9 +21,24 @@ test('the templates of a message get so much work, and no more', () => {
   while (fits(template, fitting, work)) rounds++;
   expect(rounds).toBeGreaterThan(100);
   expect(rounds).toBeLessThan(1_000);
-  // A text that does not begin like the template costs nothing.
-  expect(fits(parseUriTemplate('file:///{path}'), 'http://x', work)).toBe(false);
   expect(fits(template, fitting, workOfMessage())).toBe(true);
+  // One that begins otherwise costs its look, too.
+  const other = parseUriTemplate('file:///{path}');
+  const looks = workOfMessage();
+  for (let at = 0; at < 1_000_000; at++) fits(other, 'http://x', looks);
+  expect(looks.left).toBeLessThan(0);
+});
+
+test('a URI is held against the templates alone that begin as it does', () => {
+  const many = new UriTemplates([...Array.from({ length: 20_000 }, (_, at) => `x:a${at}/{a}`), 'y:{a}', '{any}', '']);
+  const work = workOfMessage();
+  const before = work.left;
+  const literals = (uri: string): number[] => [...many.beginningLike(uri, work)].map(({ literal }) => literal);
+  expect(literals('y:1').sort()).toEqual([0, 0, 2]);
+  expect(literals('x:a19999/1').sort()).toEqual([0, 0, 9]);
+  expect(before - work.left).toBeLessThan(100);
+  work.left = 0;
+  expect(literals('y:1')).toEqual([]);
 });
 
 test('what is remembered of URIs is bounded in characters, and long ones are not remembered', () => {

@@ -4,7 +4,7 @@ import type { Callers } from '../../session/callers/Callers.js';
 import type { Catalog, ServerList } from '../lists/Catalog.js';
 import { prefixOf } from '../lists/exposedNames.js';
 import { UriOwners } from './UriOwners.js';
-import { fits, parseUriTemplate, type UriTemplate, type Work, workOfMessage } from './uriTemplates.js';
+import { fits, UriTemplates, type Work, workOfMessage } from './uriTemplates.js';
 
 /** A URI as its server knows it. */
 export interface UriRoute {
@@ -42,7 +42,7 @@ export class Uris {
   /** URIs that tools name, which need not be listed. */
   readonly #named = new UriOwners();
   readonly #indices = new WeakMap<readonly unknown[], ReadonlySet<string>>();
-  readonly #parsed = new WeakMap<readonly unknown[], readonly UriTemplate[]>();
+  readonly #parsed = new WeakMap<readonly unknown[], UriTemplates>();
 
   constructor(options: UrisOptions) {
     this.#options = options;
@@ -193,8 +193,8 @@ export class Uris {
     return known;
   }
 
-  #parsedOf(items: readonly ListItems['resourceTemplates'][]): readonly UriTemplate[] {
-    const known = this.#parsed.get(items) ?? items.map(({ uriTemplate }) => parseUriTemplate(uriTemplate));
+  #parsedOf(items: readonly ListItems['resourceTemplates'][]): UriTemplates {
+    const known = this.#parsed.get(items) ?? new UriTemplates(items.map(({ uriTemplate }) => uriTemplate));
     this.#parsed.set(items, known);
     return known;
   }
@@ -202,22 +202,24 @@ export class Uris {
 
 const wrapped = (server: string, uri: string): string => `${SCHEME}${prefixOf(server)}/${uri}`;
 
-/** The server with the template that says most of a URI; of equals `first`, else the one that comes first. */
+/** The server with the template that says most of a URI; of equals `first`, else the one that comes first. None when the work is used up. */
 function bestFit(
   uri: string,
   lists: readonly ServerList<ListItems['resourceTemplates']>[],
-  parsed: (items: readonly ListItems['resourceTemplates'][]) => readonly UriTemplate[],
+  parsed: (items: readonly ListItems['resourceTemplates'][]) => UriTemplates,
   work: Work,
   first?: string,
 ): string | undefined {
   let best: { readonly server: string; readonly literal: number } | undefined;
   for (const { server, items } of lists) {
-    for (const template of parsed(items)) {
+    if (work.left < 0) return undefined;
+    for (const template of parsed(items).beginningLike(uri, work)) {
       const better =
         best === undefined ||
         template.literal > best.literal ||
         (template.literal === best.literal && server === first);
       if (better && fits(template, uri, work)) best = { server, literal: template.literal };
+      if (work.left < 0) return undefined;
     }
   }
   return best?.server;

@@ -9,6 +9,32 @@ export interface UriTemplate {
   readonly literal: number;
 }
 
+/** A server's templates by how they begin: a URI is held against those alone that begin as it does. */
+export class UriTemplates {
+  readonly #byStart = new Map<string, UriTemplate[]>();
+  readonly #lengths: ReadonlySet<number>;
+
+  constructor(templates: readonly string[]) {
+    for (const each of templates) {
+      const template = parseUriTemplate(each);
+      const start = (template.pieces[0]?.text ?? '').slice(0, MAX_START);
+      const others = this.#byStart.get(start);
+      if (others === undefined) this.#byStart.set(start, [template]);
+      else others.push(template);
+    }
+    this.#lengths = new Set([...this.#byStart.keys()].map(({ length }) => length));
+  }
+
+  /** Those that may fit, while there is work left. */
+  *beginningLike(uri: string, work: Work): Generator<UriTemplate> {
+    for (const length of this.#lengths) {
+      work.left -= LOOK;
+      if (work.left < 0) return;
+      if (length <= uri.length) yield* this.#byStart.get(uri.slice(0, length)) ?? [];
+    }
+  }
+}
+
 /** How much may still be looked at, in pieces of templates times characters of URIs: 10 ns each (Node 20). */
 export interface Work {
   left: number;
@@ -16,6 +42,12 @@ export interface Work {
 
 /** What the URIs of one message are worth: 20 ms. */
 export const workOfMessage = (): Work => ({ left: 2_000_000 });
+
+/** Characters of a template's beginning that it is found by. */
+const MAX_START = 32;
+
+/** What a look at a template is worth, even where the URI begins otherwise. */
+const LOOK = 4;
 
 /** A template of more expressions fits nothing: it would take long to find out. */
 const MAX_EXPRESSIONS = 50;
@@ -38,6 +70,8 @@ export function parseUriTemplate(template: string): UriTemplate {
  * take longer, as a regular expression's could. When `work` is used up, nothing fits any more.
  */
 export function fits({ pieces }: UriTemplate, uri: string, work: Work): boolean {
+  work.left -= LOOK;
+  if (work.left < 0) return false;
   const first = pieces[0];
   const last = pieces.at(-1);
   if (first?.text !== undefined && !uri.startsWith(first.text)) return false;
