@@ -81,6 +81,25 @@ test('a subscription holds what it asks for, not the body that it came in', asyn
   await expect.poll(() => gateway.stats.heldBytes).toBe(0);
 });
 
+test('what is repeated with each message is short: the token of a call’s progress, the id of a subscription', async () => {
+  const url = await start();
+  const long = 'x'.repeat(1_023);
+  const refused = { error: { code: -32602, message: expect.stringMatching(/1024 characters or fewer$/) } };
+  const client = new RawClient(url);
+  await client.initialize();
+  expect(await client.call('tools/list', { _meta: { progressToken: long } })).toMatchObject(refused);
+  expect(await client.call('tools/list', { _meta: { progressToken: long.slice(1) } })).not.toMatchObject(refused);
+  for (const [method, id, token] of [
+    ['tools/call', 1, long],
+    ['subscriptions/listen', long, 1],
+  ] as const) {
+    const params = { name: 'x', notifications: {}, _meta: { ...META_OF_ANYONE, progressToken: token } };
+    const body = JSON.stringify({ jsonrpc: '2.0', id, method, params });
+    const { text } = await exchange(url, { headers: headersOf(method, 'x'), body });
+    expect(JSON.parse(text)).toMatchObject(refused);
+  }
+});
+
 test('a notification is written once for all subscriptions, each with its own label', async () => {
   const url = await start();
   const ids = ['12345678901234567890', '"b"', '3'];

@@ -12,7 +12,7 @@ import { sendError as refuse } from '../http/holdAnswer.js';
 import { EventStream, type EventStreamBounds } from '../http/stream/EventStream.js';
 import { idTextOf, type Params } from '../rpc/envelope.js';
 import { type Failure, failureOf } from '../rpc/failure.js';
-import { MAX_URI_LENGTH } from '../rpc/limits.js';
+import { MAX_LABEL_LENGTH, MAX_URI_LENGTH } from '../rpc/limits.js';
 import { CALL_BYTES } from '../rpc/readMessages.js';
 import { addressOrigin } from '../session/origin.js';
 import { scopeStatus } from '../users/scopes/ScopeRules.js';
@@ -51,7 +51,7 @@ export class Listens {
   open(endpoint: Endpoint, request: ModernRequest, response: ServerResponse): Promise<void> | void {
     // A copy: a part of the body's text would keep all of it.
     const idText = Buffer.from(idTextOf(request)).toString();
-    const filter = filterOf(request.params['notifications']);
+    const filter = idText.length > MAX_LABEL_LENGTH ? LONG_ID : filterOf(request.params['notifications']);
     if (typeof filter === 'string') {
       const failure = { code: RPC_CODES.invalidParams, message: filter };
       return refuse(response, idText, 200, failure, this.#options.bounds);
@@ -161,6 +161,8 @@ const TOO_MUCH: Failure = Object.freeze({
   code: RPC_CODES.internalError,
   message: 'too much is held at once: try again',
 });
+
+const LONG_ID = `the id of a subscription has ${MAX_LABEL_LENGTH} characters or fewer`;
 
 const full = (max: number): Failure => ({ code: RPC_CODES.internalError, message: `${max} subscriptions are open` });
 

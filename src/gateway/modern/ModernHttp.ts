@@ -161,21 +161,21 @@ export class ModernHttp {
         cancel,
       };
     });
-    const progressToken = progressTokenOf(params, paramsText);
-    const call: CallOptions = {
-      signal: gone,
-      client,
-      parent: trace,
-      paramsText,
-      onProgress: progressToken === undefined ? undefined : (progress) => reply.progress(progressToken, progress),
-      onLarge: (onRoom) => reply.large(idText, onRoom),
-      onNotification: (notice) => reply.notify(notice.method, notice.params),
-      onTool: (tool, args) => {
-        const problem = paramProblem(request.headers, tool, args);
-        if (problem !== undefined) throw new Refusal(RPC_CODES.headerMismatch, problem);
-      },
-    };
     try {
+      const progressToken = progressTokenOf(params, paramsText);
+      const call: CallOptions = {
+        signal: gone,
+        client,
+        parent: trace,
+        paramsText,
+        onProgress: progressToken === undefined ? undefined : (progress) => reply.progress(progressToken, progress),
+        onLarge: (onRoom) => reply.large(idText, onRoom),
+        onNotification: (notice) => reply.notify(notice.method, notice.params),
+        onTool: (tool, args) => {
+          const problem = paramProblem(request.headers, tool, args);
+          if (problem !== undefined) throw new Refusal(RPC_CODES.headerMismatch, problem);
+        },
+      };
       const result = await endpoint.request(endpoint.anyone ?? clients.anyone, method, params, call);
       const asItCame = result instanceof Uint8Array || result instanceof TakenResult;
       reply.result(idText, asItCame ? result : completed(method, result));

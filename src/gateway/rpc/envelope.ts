@@ -1,6 +1,9 @@
 import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/client';
 import { membersOf, memberText } from '../../connection/channel/codec/members.js';
 import { isObject } from '../../connection/protocol/objectOf.js';
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
+import { Refusal } from './failure.js';
+import { MAX_LABEL_LENGTH } from './limits.js';
 
 /** Newest first. Clients of 2024-11-05 are answered in their version, as the SDK's servers do, also over Streamable HTTP. */
 export const PROTOCOL_VERSIONS: readonly string[] = ['2025-11-25', '2025-06-18', '2025-03-26', '2024-11-05'];
@@ -151,13 +154,21 @@ export function canBeAsked(capabilities: ClientCapabilities | undefined, method:
   return Object.keys(capabilities ?? {}).some((name) => Object.hasOwn(ASKED_FOR, name) && ASKED_FOR[name] === method);
 }
 
-/** The client's own progress token as it was written, when it asked for progress: JavaScript cannot hold every number. */
+/**
+ * The client's own progress token as it was written, when it asked for progress: JavaScript cannot hold every number.
+ * @throws Refusal when it is too long to be repeated with each progress
+ */
 export function progressTokenOf(params: Params | undefined, paramsText: string | undefined): string | undefined {
   const meta = params?.['_meta'];
   const token = isObject(meta) ? meta['progressToken'] : undefined;
   if (typeof token !== 'string' && typeof token !== 'number') return undefined;
-  if (typeof token === 'string' || Number.isSafeInteger(token) || paramsText === undefined)
-    return JSON.stringify(token);
+  const text =
+    typeof token === 'string' || Number.isSafeInteger(token) ? JSON.stringify(token) : writtenToken(token, paramsText);
+  if (text.length <= MAX_LABEL_LENGTH) return text;
+  throw new Refusal(RPC_CODES.invalidParams, `a progress token has ${MAX_LABEL_LENGTH} characters or fewer`);
+}
+
+function writtenToken(token: number, paramsText = '{}'): string {
   const metaText = memberText(paramsText, membersOf(paramsText) ?? [], '_meta') ?? '{}';
   return memberText(metaText, membersOf(metaText) ?? [], 'progressToken') ?? JSON.stringify(token);
 }
