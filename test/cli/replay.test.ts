@@ -1,6 +1,6 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { StdioPool } from '../../src/pool/StdioPool.js';
@@ -30,6 +30,8 @@ async function greeted(...args: readonly string[]): Promise<string> {
 test('record writes what passes; replay is that server, compares another one with it, and shows the difference', async () => {
   const file = join(tempFolder(), 'session.jsonl');
   expect(await greeted('record', '--out', file, '--name', 'real', '--', ...serverSaying('hello'))).toBe('hello');
+  // Secrets too stand in it.
+  expect(statSync(file).mode & 0o777).toBe(0o600);
   const methods = readFileSync(file, 'utf8')
     .trim()
     .split('\n')

@@ -10,16 +10,16 @@ const { O_APPEND, O_CREAT, O_NONBLOCK, O_TRUNC, O_WRONLY } = constants;
  * ever, signals included: the first is refused, the second may take 5 s. @throws what the system says
  */
 export function writeWhole(file: string, text: string): void {
-  writeInto(file, text, O_TRUNC);
+  writeInto(file, text, O_TRUNC, 0o666);
 }
 
-/** The same behind what is in it. @throws what the system says */
+/** The same behind what is in it. A file that is made holds what was sent, secrets too: it is for this user alone. @throws what the system says */
 export function appendWhole(file: string, text: string): void {
-  writeInto(file, text, O_APPEND);
+  writeInto(file, text, O_APPEND, 0o600);
 }
 
-function writeInto(file: string, text: string, how: number): void {
-  const opened = openOf(file, how);
+function writeInto(file: string, text: string, how: number, mode: number): void {
+  const opened = openOf(file, how, mode);
   try {
     const bytes = Buffer.from(text);
     for (let at = 0, waitedMs = 0; at < bytes.length; ) {
@@ -34,9 +34,9 @@ function writeInto(file: string, text: string, how: number): void {
   }
 }
 
-function openOf(file: string, how: number): number {
+function openOf(file: string, how: number, mode: number): number {
   try {
-    return openSync(file, O_WRONLY | O_CREAT | O_NONBLOCK | how, 0o666);
+    return openSync(file, O_WRONLY | O_CREAT | O_NONBLOCK | how, mode);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENXIO') throw error;
     throw new Error(`${file}: a pipe that nothing reads`, { cause: error });

@@ -1,4 +1,5 @@
 import { LineReader } from '../../connection/stdio/LineReader.js';
+import { OutputReader } from '../../connection/stdio/OutputReader.js';
 import { systemClock } from '../../core/clock.js';
 import { onStopSignals } from '../../core/close/onStopSignals.js';
 import { messageOf, StartError } from '../../core/errors.js';
@@ -113,7 +114,7 @@ export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<vo
     toServer: (message, call) => {
       if (call !== undefined) tally.asked(call.request, undefined);
       if (message.method === 'notifications/cancelled') tally.cancelled(message.params?.['requestId'] as RpcId);
-      child.stdin.write(`${wire.textOf(message)}\n`);
+      if (!child.stdin.write(`${wire.textOf(message)}\n`)) wire.pause();
     },
     onEnd: () => {
       if (deaf) return;
@@ -123,6 +124,8 @@ export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<vo
   });
   const lines = new LineReader(MAX_LINE_BYTES, {
     onLine: (line) => {
+      // A client that does not read holds its server back, as it would without this process between them.
+      if (process.stdout.writableNeedDrain) output.pause();
       const text = line.toString('utf8');
       const message = parseMessage(text);
       if (message === undefined) wire.raw(Buffer.from(`${text}\n`));
@@ -133,10 +136,15 @@ export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<vo
     },
     onOversized: (_head, _tail, bytes) => hand.end({ exitCode: 1, why: `a message of ${bytes} bytes` }),
   });
-  child.stdout.on('data', (chunk: Buffer) => void lines.push(chunk));
+  const output: OutputReader = new OutputReader(child.stdout, lines, {
+    alone: () => true,
+    onError: (error) => failed(error, 'the output of the server cannot be passed on'),
+  });
+  process.stdout.on('drain', () => output.resume());
+  child.stdin.on('drain', () => wire.resume());
   child.onStderr((line) => void process.stderr.write(`${line}\n`));
   child.onExit(({ exitCode, signal }) => {
-    lines.end();
+    output.drain();
     if (!deaf)
       hand.end(
         signal === null

@@ -115,3 +115,17 @@ test('a server that is not there is 502, which says that nothing is known of the
 test.each(['', 'tcp://127.0.0.1:1', '/mcp', 7])('no upstream: %s', async (upstream) => {
   await expect(FaultProxy.listen({ upstream: upstream as string })).rejects.toThrow(OptionError);
 });
+
+test('a page of another name that leads here reaches neither the server behind it nor a fake one', async () => {
+  const server = await RawServer.listen({ before: ({ res }) => res.writeHead(204).end() !== undefined });
+  const fake = await fakeServer();
+  const urls = [(await proxyOf(server.url)).url, closeAfter(await fake.listen()).url];
+  for (const url of urls) {
+    const { port } = new URL(url);
+    const asked = async (host: string) => (await send(url, 'DELETE', undefined, { host })).status;
+    for (const host of ['evil.example', `evil.example:${port}`, '127.1', 'localhost.evil.example', 'a@localhost'])
+      expect([host, await asked(host)]).toEqual([host, 403]);
+    for (const host of [`localhost:${port}`, 'LOCALHOST', '127.0.0.1', `[::1]:${port}`])
+      expect([host, await asked(host)]).not.toEqual([host, 403]);
+  }
+});

@@ -3,12 +3,16 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from 'node:net';
 import { systemClock, type Timer } from '../../../core/clock.js';
 import { checkCount, checkText, withDefaults } from '../../../core/options.js';
+import { isLoopbackHost } from '../../../registry/config/OAuthSettings.js';
 import { resetSocket } from '../tcp/resetSocket.js';
 
 export interface HttpListenerOptions {
   /** The port; 0 picks a free one. @defaultValue 0 */
   readonly port?: number;
-  /** The address. @defaultValue '127.0.0.1' */
+  /**
+   * The address. On one of loopback, a request whose `Host` names anything else is refused with 403: a page of a name that was made to lead
+   * here (DNS rebinding) reaches nothing. @defaultValue '127.0.0.1'
+   */
   readonly host?: string;
 }
 
@@ -27,6 +31,11 @@ export class HttpListener {
   constructor(serve: (req: IncomingMessage, res: ServerResponse) => Promise<void>) {
     this.#http = createServer((req, res) => {
       res.on('error', () => undefined);
+      if (this.#isForeign(req.headers.host)) {
+        const why = `Host ${req.headers.host} is not of loopback, where this listens: --host takes another address\n`;
+        res.writeHead(403, { 'content-type': 'text/plain' }).end(why);
+        return;
+      }
       serve(req, res).catch(() => res.destroy());
     });
     this.#http.keepAliveTimeout = 60_000;
@@ -76,6 +85,10 @@ export class HttpListener {
     }, ms);
   }
 
+  #isForeign(header: string | undefined): boolean {
+    return header !== undefined && isLocal(this.#host) && !isLocal(header.replace(/:\d{1,5}$/, ''));
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     this.#refusing?.cancel();
@@ -86,3 +99,5 @@ export class HttpListener {
     await Promise.all(ends);
   }
 }
+
+const isLocal = (host: string): boolean => host === '::1' || isLoopbackHost(host.toLowerCase());

@@ -55,6 +55,8 @@ export class LineWire {
   #timer: Timer | undefined;
   #hold: Timer | undefined;
   #waiting: RpcMessage[] | undefined;
+  /** It reads nothing any more, by a fault. */
+  #stopped = false;
 
   constructor(options: LineWireOptions) {
     this.#options = options;
@@ -112,6 +114,15 @@ export class LineWire {
     if (!this.#wire.stalled) this.#port.write(bytes);
   }
 
+  /** Reads nothing of the client until `resume`: the server takes nothing. */
+  pause(): void {
+    this.#options.input.pause();
+  }
+
+  resume(): void {
+    if (!this.#stopped) this.#options.input.resume();
+  }
+
   close(): void {
     const { input } = this.#options;
     this.#timer?.cancel();
@@ -147,6 +158,7 @@ export class LineWire {
       }
       case 'stopReading':
         proceed();
+        this.#stopped = true;
         input.pause();
         input.off('data', this.#onData);
         // Nothing else may hold the process: it must not end by itself, and not live for ever either.
