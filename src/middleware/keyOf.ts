@@ -1,7 +1,8 @@
 import type { MiddlewareCall } from '../connection/calls/Middleware.js';
 import { paramsTextOf } from '../connection/calls/MiddlewareChain.js';
+import { saysAll } from '../connection/channel/codec/exactText.js';
 import { withMembers } from '../connection/channel/codec/members.js';
-import { canonical, isExact, saysAll } from './canonical.js';
+import { canonical, isExact } from './canonical.js';
 
 /**
  * A call as text: equal for calls of one principal, session, path and server that ask the same, whatever the order of members and the

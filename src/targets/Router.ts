@@ -143,10 +143,9 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
   #send(call: RoutedCall<S, O>, options: O): Promise<unknown> {
     const { targets, sharing, clock } = this.#options;
     const { hedge: hedged } = targets.config;
-    const { deadlineMs, acquireTimeoutMs } = options;
-    const within = (ms: number | undefined): number => (ms === undefined ? Number.POSITIVE_INFINITY : clock.now() + ms);
-    const acquireUntilMs = within(acquireTimeoutMs);
-    const walk: Walk = { tried: new Set(), untilMs: within(deadlineMs), acquireUntilMs, unknown: undefined };
+    const untilMs = clock.now() + (options.deadlineMs ?? Number.POSITIVE_INFINITY);
+    const acquireUntilMs = clock.now() + this.acquireMs(options);
+    const walk: Walk = { tried: new Set(), untilMs, acquireUntilMs, unknown: undefined };
     if (hedged !== undefined && call.repeatable && sharing === 'shared' && !mayAsk(call)) {
       return this.#hedged(call, options, hedged.after, walk);
     }
@@ -160,8 +159,7 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
     try {
       const result = await call.send(target.server, call.options);
       pick?.succeeded();
-      this.#answered(call, result, target);
-      return result;
+      return this.#answered(call, result, target);
     } catch (error) {
       pick?.[verdictOf(error, call.options)]();
       throw error;
@@ -209,8 +207,7 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
         pick?.succeeded();
         // A hedge records what it waited for by itself.
         if (measured) this.#latencies.record(clock.now() - startedMs);
-        this.#answered(call, result, target);
-        return result;
+        return this.#answered(call, result, target);
       } catch (error) {
         const lost = given.signal?.aborted === true && outrun?.() === true;
         pick?.[lost ? 'outrun' : verdictOf(error, given)]();
@@ -224,14 +221,18 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
         if (failure === 'unknown' && (!call.repeatable || ++repeats > MAX_REPEATS)) throw last;
         if (!this.#hasOther(walk)) throw last;
         // Time in which a target had the call was none of waiting for one.
-        if (failure !== 'unreached')
-          walk.acquireUntilMs = clock.now() + (given.acquireTimeoutMs ?? Number.POSITIVE_INFINITY);
+        if (failure !== 'unreached') walk.acquireUntilMs = clock.now() + this.acquireMs(given);
         else if (clock.now() >= walk.acquireUntilMs) throw last;
         if ((failure === 'unknown' || failure === 'refused') && !this.#budget.tryWithdraw()) throw last;
         this.#retries++;
         call.onRetry(error);
       }
     }
+  }
+
+  /** How long a call, lease or subscription may wait for all targets together: after one that is silent there is time for another. */
+  acquireMs({ acquireTimeoutMs }: { readonly acquireTimeoutMs?: number | undefined }): number {
+    return acquireTimeoutMs ?? 2 * this.#options.startTimeoutMs;
   }
 
   #hasOther({ tried }: Walk): boolean {
@@ -241,8 +242,10 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
   /** What is left of its time for another attempt. @throws AcquireTimeoutError */
   #left(given: O, { untilMs, acquireUntilMs }: Walk): O {
     const nowMs = this.#options.clock.now();
-    const bounded = acquireUntilMs !== Number.POSITIVE_INFINITY;
-    const left = bounded ? { ...given, acquireTimeoutMs: Math.max(0, acquireUntilMs - nowMs) } : given;
+    const acquireTimeoutMs = Math.max(0, acquireUntilMs - nowMs);
+    // By itself an attempt takes no longer than a start.
+    const bounded = given.acquireTimeoutMs !== undefined || acquireTimeoutMs < this.#options.startTimeoutMs;
+    const left = bounded ? { ...given, acquireTimeoutMs } : given;
     if (untilMs === Number.POSITIVE_INFINITY) return left;
     const deadlineMs = untilMs - nowMs;
     if (deadlineMs > 0) return { ...left, deadlineMs };
@@ -250,12 +253,15 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
     throw new AcquireTimeoutError(`server ${this.#options.server}: the call's time`, given.deadlineMs ?? 0, none);
   }
 
-  #answered({ method, params, options }: RoutedCall<S, O>, result: unknown, target: Target<S>): void {
-    const { sticky, sharing } = this.#options;
+  /** The answer as its caller is to get it. */
+  #answered({ method, params, options }: RoutedCall<S, O>, result: unknown, target: Target<S>): unknown {
+    const { server, sticky, sharing } = this.#options;
     sticky.answered(method, params, options.caller, result, target);
-    if (sharing !== 'bound') return;
+    if (sharing !== 'bound')
+      return method === 'tasks/list' ? sticky.ownTasks(server, options.caller, result, target) : result;
     const session = sticky.session(options.caller);
     if (session?.target === target) session.established = true;
+    return result;
   }
 
   /** When the targets are asked besides a canary that is slow: after what one call in twenty takes with them. */

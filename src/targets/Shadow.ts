@@ -1,5 +1,8 @@
 import { hedge } from '../concurrent/balance/hedge.js';
 import { isToolError } from '../connection/calls/toolError.js';
+import { exactText, sameNumber, saysAll } from '../connection/channel/codec/exactText.js';
+import { withMembers } from '../connection/channel/codec/members.js';
+import { costsMore } from '../connection/channel/codec/parsingCost.js';
 import { OutcomeUnknownError, PoolkitError, RpcError } from '../core/errors.js';
 import { canonical } from '../registry/config/fingerprint.js';
 import { mayAsk, type RoutedCall, type RoutedOptions, type RouterOptions } from './routes.js';
@@ -65,13 +68,13 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
   /** A failure of the canary is no answer, whatever it says: the targets have the last word. */
   async #try(
     call: RoutedCall<S, O>,
-    { server }: Target<S>,
+    canary: Target<S>,
     run: (signal?: AbortSignal) => Promise<unknown>,
     mainAfterMs: number,
   ): Promise<unknown> {
     this.#asked.asked++;
-    const { signal } = call.options;
-    const { clock } = this.#options;
+    const { signal, caller } = call.options;
+    const { clock, sticky } = this.#options;
     let main: Promise<Answer> | undefined;
     let unsent = false;
     const ask = (own: AbortSignal): Promise<Answer> => {
@@ -81,7 +84,7 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
     const attempt = async (own: AbortSignal, number: number): Promise<Answer> => {
       if (number > 1) return ask(own);
       try {
-        const result = await call.send(server, quiet(call.options, own));
+        const result = await call.send(canary.server, quiet(call.options, own));
         if (isToolError(result)) throw new Error('the canary answered with an error');
         return { result, by: 'canary' };
       } catch (error) {
@@ -94,6 +97,8 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
     try {
       const answer = await hedge(attempt, { after: mainAfterMs, clock, ...(signal && { signal }) });
       by = answer.by;
+      // The next page of what it listed is there alone.
+      if (by === 'canary') sticky.answered(call.method, call.params, caller, answer.result, canary);
       return answer.result;
     } catch (error) {
       // That the targets never ran it does not say so of the canary.
@@ -121,7 +126,7 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
     const [theirs, ours] = await Promise.all([copied, settled(answer, compare)]);
     this.#copies--;
     if (theirs === undefined) this.#mirrored.failed++;
-    else if (compare && ours !== undefined) this.#mirrored[theirs === ours ? 'same' : 'different']++;
+    else if (compare && ours !== undefined) this.#mirrored[alike(theirs, ours) ? 'same' : 'different']++;
   }
 }
 
@@ -143,12 +148,24 @@ async function settled(answer: Promise<unknown>, compare: boolean): Promise<stri
   try {
     const result = await answer;
     if (!compare) return '';
-    const { _meta: __, ...said } = parsed(result) as Readonly<Record<string, unknown>>;
-    return canonical(said);
+    const text = result instanceof Uint8Array ? Buffer.from(result).toString() : (exactText(result) ?? '{}');
+    return withMembers(text, { _meta: undefined }) ?? text;
   } catch (error) {
     return error instanceof RpcError ? `error ${error.rpcCode}` : undefined;
   }
 }
 
-const parsed = (result: unknown): unknown =>
-  result instanceof Uint8Array ? JSON.parse(Buffer.from(result).toString()) : (result ?? {});
+/** What costs more to be read is the same only if it is written so. */
+const MAX_COMPARED_COST = 250_000;
+
+/** Whether two answers say the same, whatever the order of their members. */
+function alike(a: string, b: string): boolean {
+  if (a === b) return true;
+  if (costsMore(a, MAX_COMPARED_COST) || costsMore(b, MAX_COMPARED_COST)) return false;
+  try {
+    const [one, other] = [JSON.parse(a), JSON.parse(b)];
+    return saysAll(one, a, sameNumber) && saysAll(other, b, sameNumber) && canonical(one) === canonical(other);
+  } catch {
+    return false;
+  }
+}

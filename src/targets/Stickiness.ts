@@ -1,6 +1,9 @@
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Caller } from '../connection/calls/Caller.js';
+import { spliced } from '../connection/calls/spliced.js';
+import { type Member, membersOf, memberText } from '../connection/channel/codec/members.js';
+import { parsedAnswer } from '../connection/channel/codec/parsingCost.js';
 import type { Params } from '../connection/protocol/messages.js';
 import { type WaitBounds, within } from '../core/time/within.js';
 import type { Target } from './Target.js';
@@ -48,7 +51,8 @@ export class Stickiness<S> {
     for (const kind of KINDS) {
       const token = params[kind];
       if (typeof token !== 'string') continue;
-      const target = this.#tokens.get(keyOf(kind, token, caller));
+      const own = kind === 'requestState' ? this.#tokens.get(keyOf(kind, token, caller, params)) : undefined;
+      const target = own ?? this.#tokens.get(keyOf(kind, token, caller));
       if (target !== undefined) return target;
     }
     return undefined;
@@ -64,10 +68,30 @@ export class Stickiness<S> {
   ): void {
     for (const [kind, token] of tokensOf(method, params, result)) {
       const key = keyOf(kind, token, caller);
+      // Two targets may give the same state to two clients: what was asked tells whose it is, as it is asked again with the state.
+      if (kind === 'requestState') this.#tokens.set(keyOf(kind, token, caller, params ?? {}), target);
       // Any target may go on with a cursor or a state that others gave, too; a task is on one.
       const shared = kind === 'taskId' && (this.#tokens.get(key) ?? target) !== target;
       this.#tokens.set(key, shared ? SEVERAL : target);
     }
+  }
+
+  /** An answer of `target` to `tasks/list`, without tasks whose ids another target gave the caller, too: its own is there. @throws ProtocolError */
+  ownTasks(server: string, caller: Caller | undefined, result: unknown, target: Target<S>): unknown {
+    if (this.#tokens.size === 0) return result;
+    const text = result instanceof Uint8Array ? Buffer.from(result).toString() : undefined;
+    const list = (text === undefined ? result : parsedAnswer(server, text)) as
+      | { readonly tasks?: unknown }
+      | null
+      | undefined;
+    if (!Array.isArray(list?.tasks)) return result;
+    const own = list.tasks.filter((task: { readonly taskId?: unknown } | null) => {
+      const taskId = task?.taskId;
+      return typeof taskId !== 'string' || (this.#tokens.get(keyOf('taskId', taskId, caller)) ?? target) === target;
+    });
+    if (own.length === list.tasks.length) return result;
+    const left = { ...list, tasks: own };
+    return text === undefined ? left : Buffer.from(spliced(text, list, left));
   }
 
   session(caller: Caller | undefined): Session<S> | undefined {
@@ -127,11 +151,23 @@ export function sessionKey(caller: Pick<Caller, 'principal' | 'key'> | undefined
   return JSON.stringify([caller?.principal ?? '', caller?.key ?? '']);
 }
 
-/** Of one length, whatever a server gives as a token. */
-const keyOf = (kind: Kind, token: string, caller: Caller | undefined): string =>
-  createHash('sha256')
-    .update(JSON.stringify([caller?.principal ?? '', kind, token]))
+/** Of one length, whatever a server gives as a token. `asked`: the params of the call that it was given for. */
+function keyOf(kind: Kind, token: string, caller: Caller | undefined, asked?: Params): string {
+  const { _meta: _, requestState: __, inputResponses: ___, ...same } = asked ?? {};
+  const call = asked === undefined ? [] : [writtenOf(same)];
+  return createHash('sha256')
+    .update(JSON.stringify([caller?.principal ?? '', kind, token, ...call]))
     .digest('base64url');
+}
+
+function writtenOf(value: unknown): string | undefined {
+  try {
+    return JSON.stringify(value);
+  } catch {
+    // It is nested too deep.
+    return undefined;
+  }
+}
 
 /** Most answers hold none: where they are bytes, they are looked through for the names before they are parsed. */
 function tokensOf(method: string, params: Params | undefined, result: unknown): Token[] {
@@ -141,11 +177,24 @@ function tokensOf(method: string, params: Params | undefined, result: unknown): 
   const task = params?.['task'] !== undefined || method.startsWith('tasks/');
   if (!bytes.includes(list ? CURSOR : STATE) && !((task || !list) && bytes.includes(TASK))) return [];
   try {
-    return tokensIn(JSON.parse(bytes.toString()));
+    const [text, members] = membersIn(bytes.toString());
+    const [inner, ofTask] = membersIn(memberText(text, members, 'task') ?? '');
+    const own = (name: string): unknown => stringOf(memberText(text, members, name));
+    return tokensIn({
+      nextCursor: own('nextCursor'),
+      requestState: own('requestState'),
+      taskId: own('taskId'),
+      task: { taskId: stringOf(memberText(inner, ofTask, 'taskId')) },
+    });
   } catch {
     return [];
   }
 }
+
+const membersIn = (text: string): readonly [string, readonly Member[]] => [text, membersOf(text) ?? []];
+
+/** What a text says, if it is a string's: what else stands in an answer may take long to be read. */
+const stringOf = (text: string | undefined): unknown => (text?.startsWith('"') ? JSON.parse(text) : undefined);
 
 function tokensIn(result: unknown): Token[] {
   if (typeof result !== 'object' || result === null) return [];

@@ -32,6 +32,8 @@ export interface GroupServer extends RoutedServer {
 export interface TargetGroupOptions<S> {
   readonly config: SeveralServersConfig;
   readonly sharing: Sharing;
+  /** Longest start of each target, in ms. */
+  readonly startTimeoutMs: number;
   readonly clock: Clock;
   readonly logger: Logger;
   /** From 0 to 1, as `Math.random`. */
@@ -67,7 +69,7 @@ export class TargetGroup<S extends GroupServer, O extends RoutedOptions> {
   readonly #name: string;
 
   constructor(options: TargetGroupOptions<S>) {
-    const { config, sharing, clock, random } = options;
+    const { config, sharing, startTimeoutMs, clock, random } = options;
     this.#options = options;
     this.#name = config.name;
     this.closing = this.#closing.signal;
@@ -76,6 +78,7 @@ export class TargetGroup<S extends GroupServer, O extends RoutedOptions> {
     this.router = new Router({
       server: this.#name,
       sharing,
+      startTimeoutMs,
       targets,
       sticky: this.#sticky,
       clock,
@@ -175,7 +178,7 @@ export class TargetGroup<S extends GroupServer, O extends RoutedOptions> {
     run: OnTarget<S, T>,
   ): Promise<T> {
     const { clock } = this.#options;
-    const untilMs = acquireTimeoutMs === undefined ? undefined : clock.now() + acquireTimeoutMs;
+    const untilMs = clock.now() + this.router.acquireMs({ acquireTimeoutMs });
     const tried = new Set<string>();
     let last: unknown = new ClosedError(`server ${this.#name}`);
     for (;;) {
@@ -185,13 +188,12 @@ export class TargetGroup<S extends GroupServer, O extends RoutedOptions> {
       tried.add(target.id);
       try {
         const left = tried.size > 1 &&
-          untilMs !== undefined && { acquireTimeoutMs: Math.max(0, untilMs - clock.now()) };
+          acquireTimeoutMs !== undefined && { acquireTimeoutMs: Math.max(0, untilMs - clock.now()) };
         return await run(target.server, { ...this.callerOf(caller), ...left }, () => pick?.abandoned());
       } catch (error) {
         pick?.abandoned();
         last = error;
-        const late = untilMs !== undefined && clock.now() >= untilMs;
-        if (!this.router.leaves(error, target, caller) || late) throw error;
+        if (!this.router.leaves(error, target, caller) || clock.now() >= untilMs) throw error;
       }
     }
   }

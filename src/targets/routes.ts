@@ -26,6 +26,8 @@ import type { TargetTable } from './TargetTable.js';
 export interface RouterOptions<S extends RoutedServer> {
   readonly server: string;
   readonly sharing: Sharing;
+  /** Longest start of each target. */
+  readonly startTimeoutMs: number;
   readonly targets: TargetTable<S>;
   readonly sticky: Stickiness<S>;
   readonly clock: Clock;

@@ -63,7 +63,7 @@ function through(middleware: Middleware, answer: Answer) {
     const end = async (passed: MiddlewareCall): Promise<CallResult> => {
       passed.signal.throwIfAborted();
       asked++;
-      return CallResult.of(await answer(passed.params, passed.attempt));
+      return CallResult.of(await answer(passed.params, passed.attempt), server);
     };
     return chain.run(origin, params, signal === undefined ? {} : { signal }, end, text);
   };
@@ -233,6 +233,16 @@ test('coalesce, cache and pins take nothing for another that is not: lists for o
   expect(await listed()).toBe(1);
   tools.enum = { k: 1 };
   expect(await listed()).toBe(0);
+});
+
+test('an answer that would take long to read is passed on unread, or fails its call', async () => {
+  const many = `{"tools":[],"ttlMs":5,"x":[${'[],'.repeat(1_100_000)}[]]}`;
+  const kept = through(cache({ when: () => true, ttlMs: () => 5 }), async () => bytes(many));
+  expect((await kept.call('tools/call')).bytes.length).toBe(many.length);
+  await kept.call('tools/call');
+  expect(kept.asked()).toBe(2);
+  const list = through(new Pins().middleware, async () => bytes(many));
+  await expect(list.call('tools/list')).rejects.toMatchObject({ code: 'ERR_PROTOCOL', server: 's' });
 });
 
 test.each([

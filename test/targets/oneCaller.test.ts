@@ -16,7 +16,8 @@ test('the short deadlines of one caller eject no target', async () => {
       { balance: 'round-robin' },
     ),
   );
-  await of.startServer('app');
+  // Both are up.
+  expect([await who(of), await who(of)].sort()).toEqual(['a', 'b']);
   const short = (): Promise<unknown> => of.callTool('app', 'slow', {}, { deadlineMs: 100 });
   const ends = await Promise.allSettled(Array.from({ length: 12 }, short));
   expect(ends.map((end) => end.status === 'rejected' && end.reason.code)).toEqual(
@@ -117,20 +118,32 @@ test('a call whose client can be asked is not put to a canary or hedged: there i
   expect(other.ran('who')).toBe(0);
 });
 
-test.each(['call', 'lease'])('a %s waits for a target as long as it may in all, not as long for each', async (what) => {
+test.each([
+  ['call', { acquireTimeoutMs: 900 }, 'ERR_ACQUIRE_TIMEOUT'],
+  ['lease', { acquireTimeoutMs: 900 }, 'ERR_ACQUIRE_TIMEOUT'],
+  // Without a time of its own: as long as two starts.
+  ['call', {}, 'ERR_START_FAILED'],
+  ['lease', {}, 'ERR_START_FAILED'],
+  ['subscription', {}, 'ERR_START_FAILED'],
+])('a %s (%o) waits for a target as long as it may in all, not as long for each', async (what, bound, code) => {
   const silent = await Promise.all(Array.from({ length: 4 }, () => RawServer.listen({ before: () => true })));
   const clock = new FakeClock();
   const of = pool({ clock, startTimeoutMs: 600 });
   const targets = silent.map((each) => ({ url: closeAfter(each).url, transport: 'http' as const }));
   of.addServer(several(targets, { balance: 'failover', era: 'legacy' }));
-  const bound = { acquireTimeoutMs: 900 };
-  const asked: Promise<unknown> = what === 'call' ? who(of, bound) : of.lease('app', bound);
+  const listen = { onNotification: () => undefined };
+  const asked: Promise<unknown> =
+    what === 'call'
+      ? who(of, bound)
+      : what === 'lease'
+        ? of.lease('app', bound)
+        : of.subscribe('app', { toolsListChanged: true }, listen);
   const failed = asked.catch(({ code }: { code: string }) => code);
   const begun = (): number => silent.filter(({ seen }) => seen.length > 0).length;
   for (const count of [1, 2]) {
     await expect.poll(begun).toBe(count);
     await clock.advance(600);
   }
-  expect(await failed).toBe('ERR_ACQUIRE_TIMEOUT');
+  expect(await failed).toBe(code);
   expect(begun()).toBe(2);
 });

@@ -1,4 +1,6 @@
 import { expect, test } from 'vitest';
+import { closeAfter } from '../support/closeAfter.js';
+import { RawServer } from '../support/rawServer.js';
 import { idempotent, many, pool, several, upstream, who } from '../support/upstreams.js';
 
 const SLOW = { who: { text: 'slow', serviceMs: 60_000 } };
@@ -65,4 +67,50 @@ test('a share is a share', async () => {
   // Six standard deviations around 60.
   expect(theirs).toBeGreaterThan(21);
   expect(theirs).toBeLessThan(99);
+});
+
+test('answers are compared by what their text says, whatever the order of members and the white space', async () => {
+  const texts = ['', ''];
+  const says = (at: number): Promise<RawServer> =>
+    RawServer.listen({
+      before: ({ message, res }) => {
+        if (message?.method !== 'tools/call') return false;
+        const result = `{"content":[],"structuredContent":${texts[at]},"_meta":{"at":${at}}}`;
+        res.writeHead(200, { 'content-type': 'application/json' });
+        res.end(`{"jsonrpc":"2.0","id":${message.id},"result":${result}}`);
+        return true;
+      },
+    });
+  const [main, mirror] = (await Promise.all([says(0), says(1)])).map((each) => closeAfter(each).url);
+  const of = pool();
+  of.addServer(several([{ url: main ?? '' }], { mirror: { to: { url: mirror ?? '' }, ratio: 1 } }));
+  const many = `[${'0,'.repeat(200_000)}0]`;
+  let same = 0;
+  let different = 0;
+  for (const [ours, theirs, alike] of [
+    ['{"a":1,"b":"x"}', ' {"b" : "x", "a":1.0}', true],
+    ['{"a":1.0000000000000000001}', '{"a":1}', false],
+    ['{"a":9007199254740993}', '{"a":9007199254740992}', false],
+    ['{"a":1,"a":2}', '{"a":2}', false],
+    [many, many, true],
+  ] as const) {
+    texts.splice(0, 2, ours, theirs);
+    await of.request('app', 'tools/call', { name: 'who' }, { ...idempotent, raw: true });
+    if (alike) same++;
+    else different++;
+    await expect.poll(() => of.stats('app').spread?.mirror).toMatchObject({ same, different, failed: 0 });
+  }
+});
+
+test('the next page of a list that a canary answered comes from the canary', async () => {
+  const tools = Object.fromEntries(['a', 'b', 'c'].map((name) => [name, {}]));
+  const canary = await upstream('canary', { pageSize: 2, tools });
+  const main = await upstream('main', { pageSize: 2 });
+  const of = pool();
+  of.addServer(several([{ url: main.url }], { canary: { to: { url: canary.url }, ratio: 1 } }));
+  const { nextCursor } = (await of.request('app', 'tools/list', {})) as { nextCursor: string };
+  const page = (await of.request('app', 'tools/list', { cursor: nextCursor })) as { tools: { name: string }[] };
+  expect(page.tools.map(({ name }) => name)).toEqual(['c']);
+  // It is sent there, and put to no choice.
+  expect(of.stats('app').spread?.canary).toMatchObject({ asked: 1, answered: 1 });
 });

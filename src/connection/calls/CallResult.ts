@@ -1,3 +1,4 @@
+import { parsedAnswer } from '../channel/codec/parsingCost.js';
 import { spliced } from './spliced.js';
 
 /** A result on its way: its bytes as they came, parsed when `value` is looked at for the first time, and not before. */
@@ -7,23 +8,25 @@ export class CallResult {
   #bytes: Uint8Array | undefined;
   #value: unknown;
   #parsed: boolean;
+  readonly #server: string;
 
-  private constructor(bytes: Uint8Array | undefined, value: unknown) {
+  private constructor(bytes: Uint8Array | undefined, value: unknown, server = '') {
     this.#bytes = bytes;
     this.#value = value;
+    this.#server = server;
     this.#parsed = bytes === undefined;
   }
 
-  /** Of a value, or of JSON as bytes. */
-  static of(result: unknown): CallResult {
+  /** Of a value, or of JSON as bytes, which came from `server`. */
+  static of(result: unknown, server?: string): CallResult {
     if (result instanceof CallResult) return result;
-    return result instanceof Uint8Array ? new CallResult(result, undefined) : new CallResult(undefined, result);
+    return result instanceof Uint8Array ? new CallResult(result, undefined, server) : new CallResult(undefined, result);
   }
 
-  /** What it says. Never change it in place: give `with` another. */
+  /** What it says. Never change it in place: give `with` another. @throws ProtocolError when it has too many values to be read */
   get value(): unknown {
     if (!this.#parsed) {
-      this.#value = JSON.parse(this.text);
+      this.#value = parsedAnswer(this.#server, this.text);
       this.#parsed = true;
     }
     return this.#value;
@@ -50,7 +53,7 @@ export class CallResult {
   /** One that says `value`. Members that are the same object or value as in this one keep their text. */
   with(value: unknown): CallResult {
     if (this.#bytes === undefined) return new CallResult(undefined, value);
-    const result = new CallResult(Buffer.from(spliced(this.text, this.value, value)), value);
+    const result = new CallResult(Buffer.from(spliced(this.text, this.value, value)), value, this.#server);
     result.#parsed = true;
     return result;
   }

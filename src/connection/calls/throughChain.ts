@@ -61,9 +61,8 @@ async function passed<O extends ChainedOptions>(
   const own = inbound === undefined ? options : inbound.wrap(options);
   const end = async (passed: PassedCall): Promise<CallResult> => {
     const same = passed.params === params && passed.changes === changes;
-    return CallResult.of(
-      await (same ? send(params, own) : send(passed.params, optionsOf(passed, { params, changes }, own))),
-    );
+    const result = await (same ? send(params, own) : send(passed.params, optionsOf(passed, { params, changes }, own)));
+    return CallResult.of(result, origin.server);
   };
   const result = await chain.run(origin, params, changes, end, options.paramsText);
   // What was said before the answer is heard before it.

@@ -4,6 +4,7 @@ import { messageOf } from '../../core/errors.js';
 import { sleep } from '../../core/time/sleep.js';
 import { SingleFlight } from '../../core/wait/SingleFlight.js';
 import type { RequestMessage } from '../rpc/envelope.js';
+import { parseAnswer } from '../rpc/parseAnswer.js';
 import type { HttpLink } from './HttpLink.js';
 import { ACCEPT, isHeaderText } from './modernHeaders.js';
 import { isEventStream, readResponse, textOf } from './readResponse.js';
@@ -139,7 +140,7 @@ async function answerOf(response: IncomingMessage): Promise<string> {
 
 function resultOf(answer: string): Readonly<Record<string, unknown>> {
   try {
-    const { result } = JSON.parse(answer) as { readonly result?: Readonly<Record<string, unknown>> };
+    const { result } = parseAnswer(answer) as { readonly result?: Readonly<Record<string, unknown>> };
     return result ?? {};
   } catch (error) {
     throw new Error(`the answer to initialize is not JSON: ${messageOf(error)}`, { cause: error });

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { costsMore, MAX_ANSWER_COST } from '../../connection/channel/codec/parsingCost.js';
 import { skipJson, skipSpace, skipString } from '../../connection/channel/codec/skipJson.js';
 import { excerpt } from '../../connection/net/body/statusError.js';
 import { isObject } from '../../connection/protocol/objectOf.js';
@@ -7,6 +8,7 @@ import { messageOf, OutcomeUnknownError, PoolkitError, ProtocolError, show } fro
 import type { Logger } from '../../core/logger.js';
 import { classify } from '../rpc/envelope.js';
 import { type Failure, failureOf } from '../rpc/failure.js';
+import { parseAnswer } from '../rpc/parseAnswer.js';
 import type { ClientPipe } from './ClientPipe.js';
 import { isEventStream, readResponse, textOf } from './readResponse.js';
 
@@ -52,7 +54,7 @@ export function meaningOf(text: string, idText: string): 'answer' | 'message' | 
 /** The error in a refusal, which may name no id. `to`: where it redirects. */
 export function refusalOf(text: string, status: number, to?: string): Failure {
   try {
-    const { error } = JSON.parse(text) as { readonly error?: Failure };
+    const { error } = parseAnswer(text) as { readonly error?: Failure };
     if (typeof error?.code === 'number' && typeof error.message === 'string') return error;
   } catch {
     // Something between answered, in its own way.
@@ -141,6 +143,7 @@ function kindOf(text: string, open: Set<string>, trusted: boolean): 'answer' | '
   }
   const own = trusted ? OWN_ANSWER.exec(text.slice(0, ID_CHARS))?.[1] : undefined;
   if (own !== undefined && open.delete(JSON.stringify(JSON.parse(own)))) return 'answer';
+  if (costsMore(text, MAX_ANSWER_COST)) return undefined;
   let parsed: unknown;
   try {
     parsed = JSON.parse(text);

@@ -1,5 +1,6 @@
 import type { OutgoingHttpHeaders } from 'node:http';
 import type { Tool } from '@modelcontextprotocol/client';
+import { costsMore, MAX_ANSWER_COST } from '../../connection/channel/codec/parsingCost.js';
 import { headerValue, paramHeaders } from '../../connection/http/paramHeaders.js';
 import { META_PROTOCOL_VERSION } from '../../connection/protocol/metaKeys.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
@@ -61,6 +62,7 @@ export class ModernHeaders {
 
   /** What tools say about headers, from an answer to `tools/list`. */
   learn(answer: string): void {
+    if (costsMore(answer, MAX_ANSWER_COST)) return;
     const tools = (JSON.parse(answer) as { readonly result?: { readonly tools?: unknown } }).result?.tools;
     if (!Array.isArray(tools)) return;
     for (const tool of tools as Tool[]) {

@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { CallResult } from '../../connection/calls/CallResult.js';
 import type { Middleware, MiddlewareCall } from '../../connection/calls/Middleware.js';
 import { forPoolsAlone } from '../../connection/calls/poolsAlone.js';
+import { costsMore, MAX_ANSWER_COST } from '../../connection/channel/codec/parsingCost.js';
 import { type Clock, systemClock } from '../../core/clock.js';
 import { checkBytes, withDefaults } from '../../core/options.js';
 import { keyOf } from '../keyOf.js';
@@ -107,6 +108,8 @@ function hintOf(result: CallResult): {
   if (raw instanceof Uint8Array) {
     const bytes = Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength);
     if (!WORDS.some((word) => bytes.includes(word))) return { ttlMs: undefined, isPublic: false, failed: false };
+    // What takes too long to be read is passed on as it is.
+    if (costsMore(bytes, MAX_ANSWER_COST)) return { ttlMs: undefined, isPublic: false, failed: true };
   }
   const { ttlMs, cacheScope, isError, resultType = 'complete' } = (result.value ?? {}) as Record<string, unknown>;
   return {

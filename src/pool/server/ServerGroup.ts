@@ -54,6 +54,7 @@ export class ServerGroup {
     this.#group = new TargetGroup({
       config,
       sharing: this.options.sharing,
+      startTimeoutMs: this.options.startTimeoutMs,
       clock: context.pool.clock,
       logger: context.pool.logger,
       random: Math.random,

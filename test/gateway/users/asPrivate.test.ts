@@ -57,3 +57,14 @@ test('the same in pieces, wherever they are cut', () => {
   const escaped = Buffer.from('{"n":"\\u0041"}');
   expect(asPrivate(escaped)).toBe(escaped);
 });
+
+test('a list that would take long to read is refused, since it cannot be looked through', async () => {
+  const access = new ScopeRules({ a: { servers: ['*'] } }, undefined).of(['a']);
+  const many = Buffer.from(`{"tools":[],"x":[${'[],'.repeat(1_100_000)}[]]}`);
+  const fake = new FakePool({ s: { methods: { 'tools/list': () => many } } });
+  const list = scopedPool(fake, access).request('s', 'tools/list', {}, { raw: true });
+  await expect(list).rejects.toThrow('too many values');
+  expect(() => asPrivate(Buffer.from(`{"a":1,"a":2,"cacheScope":"public",${String(many).slice(1)}`))).toThrow(
+    'too many',
+  );
+});

@@ -1,4 +1,4 @@
-import { membersOf, memberText, withMembers } from './members.js';
+import { membersOf, memberText, skipString, withMembers } from './members.js';
 
 type Part = 'params' | 'result' | 'error';
 
@@ -57,3 +57,52 @@ export function changed<T extends object>(value: T, values: Partial<T>): T {
 
 /** A value as JSON text: as it came, where it was kept. */
 export const exactText = (value: unknown): string | undefined => textOf(value) ?? JSON.stringify(value);
+
+const QUOTE = 0x22;
+const COLON = 0x3a;
+const MINUS = 0x2d;
+const ZERO = 0x30;
+const NINE = 0x39;
+const NUMBER = /-?\d[-+.\deE]*/y;
+
+/**
+ * Whether a value says all that `text` does, the JSON it was parsed from. It does not say which of two texts a number had (`1.0` and
+ * `1`, two that a double cannot tell apart), nor a member whose name comes again. `alike`: whether two texts of a number say the same.
+ */
+export function saysAll(value: unknown, text: string, alike = (a: string, b: string): boolean => a === b): boolean {
+  let members = 0;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === QUOTE) at = skipString(text, at) - 1;
+    else if (code === COLON) members++;
+    else if (code === MINUS || (code >= ZERO && code <= NINE)) {
+      NUMBER.lastIndex = at;
+      const number = NUMBER.exec(text)?.[0] ?? '';
+      if (!alike(String(Number(number)), number)) return false;
+      at += number.length - 1;
+    }
+  }
+  return members === membersIn(value);
+}
+
+function membersIn(value: unknown): number {
+  if (typeof value !== 'object' || value === null) return 0;
+  const values: unknown[] = Object.values(value);
+  return values.reduce<number>((sum, each) => sum + membersIn(each), Array.isArray(value) ? 0 : values.length);
+}
+
+/** Whether two texts are of one number, to the last digit: `1`, `1.0` and `10e-1` are. */
+export const sameNumber = (a: string, b: string): boolean => a === b || decimalOf(a) === decimalOf(b);
+
+function decimalOf(number: string): string {
+  const [mantissa = '', exponent = '0'] = number.toLowerCase().split('e');
+  const [whole = '', fraction = ''] = mantissa.replace('-', '').split('.');
+  const digits = whole + fraction;
+  let end = digits.length;
+  while (end > 0 && digits[end - 1] === '0') end--;
+  let start = 0;
+  while (start < end && digits[start] === '0') start++;
+  if (start === end) return '0';
+  const tens = Number(exponent) - fraction.length + digits.length - end;
+  return `${mantissa.startsWith('-') ? '-' : ''}${digits.slice(start, end)}e${tens}`;
+}

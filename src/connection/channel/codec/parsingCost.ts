@@ -1,3 +1,5 @@
+import { ProtocolError } from '../../../core/errors.js';
+
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const COMMA = 0x2c;
@@ -47,6 +49,12 @@ export function parseMessage(data: Buffer | string, answers: (bytes: Buffer) => 
     throw new Error('has too many values to be parsed at once');
   }
   return JSON.parse(typeof data === 'string' ? data : data.toString('utf8'));
+}
+
+/** What an answer of `server` says, which came as bytes. @throws ProtocolError when it would hold up everything else to read it */
+export function parsedAnswer(server: string, text: string): unknown {
+  if (!costsMore(text, MAX_ANSWER_COST)) return JSON.parse(text);
+  throw new ProtocolError(server, 'its answer has too many values to be read');
 }
 
 /** Of a name, so many bytes are looked at. */

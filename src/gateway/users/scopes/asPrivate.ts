@@ -1,5 +1,7 @@
 import { membersOf, memberText, rewritten } from '../../../connection/channel/codec/members.js';
 import type { ResultSink } from '../../../connection/channel/large/ResultSink.js';
+import { objectOf } from '../../../connection/protocol/objectOf.js';
+import { parseAnswer } from '../../rpc/parseAnswer.js';
 import { RewritingSink } from '../../rpc/RewritingSink.js';
 import { StringRewriter } from '../../rpc/StringRewriter.js';
 
@@ -18,7 +20,8 @@ export function asPrivate(result: unknown): unknown {
   if (!bytes.includes(`"${NAME}"`) && !bytes.includes('\\u')) return result;
   const text = bytes.toString('utf8');
   const members = membersOf(text);
-  if (members !== undefined && memberText(text, members, NAME) === undefined) return result;
+  if (members === undefined) return Buffer.from(JSON.stringify({ ...objectOf(parseAnswer(text)), [NAME]: 'private' }));
+  if (memberText(text, members, NAME) === undefined) return result;
   return Buffer.from(rewritten(text, { [NAME]: PRIVATE }));
 }
 

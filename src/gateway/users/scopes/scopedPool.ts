@@ -2,6 +2,7 @@ import type { ResultSink } from '../../../connection/channel/large/ResultSink.js
 import type { RequestOptions } from '../../../pool/McpPool.js';
 import type { GatewayPool } from '../../GatewayOptions.js';
 import type { Params } from '../../rpc/envelope.js';
+import { parseAnswer } from '../../rpc/parseAnswer.js';
 import { asPrivate, asPrivateInPieces } from './asPrivate.js';
 import type { Access } from './ScopeRules.js';
 
@@ -57,7 +58,8 @@ export function scopedPool(pool: GatewayPool, access: Access): GatewayPool {
 
 /** A page of tools, as bytes or as a value, less those that are not opened; as it came when all are. */
 function shown(server: string, result: unknown, access: Access): unknown {
-  const page: unknown = result instanceof Uint8Array ? JSON.parse(Buffer.from(result).toString()) : result;
+  const text = result instanceof Uint8Array ? Buffer.from(result).toString() : undefined;
+  const page = text === undefined ? result : parseAnswer(text);
   if (typeof page !== 'object' || page === null) return result;
   const { tools } = page as { readonly tools?: unknown };
   if (!Array.isArray(tools)) return result;
