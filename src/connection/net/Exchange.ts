@@ -1,9 +1,9 @@
 import { messageOf, ProtocolError } from '../../core/errors.js';
-import { LONG_BYTES } from '../channel/large/LongMessage.js';
 import { BodyDecoder, encodingOf, wrongEncoding } from './body/BodyDecoder.js';
 import { BodyFlow } from './body/BodyFlow.js';
 import type { BodyUse } from './body/BodyUse.js';
 import { EventBody } from './body/events/EventBody.js';
+import { InterimResponses, MAX_INTERIM } from './body/InterimResponses.js';
 import { ResponseReader } from './body/ResponseReader.js';
 import type { RawHeaders } from './body/responseHeaders.js';
 import { WholeBody } from './body/WholeBody.js';
@@ -49,6 +49,7 @@ export abstract class Exchange extends ResponseReader implements Outgoing {
   readonly #body: WholeBody;
   /** Clock ms of the newest chunk. */
   #heardMs = 0;
+  #interim: InterimResponses | undefined;
   #events: EventBody | undefined;
   #decoder: BodyDecoder | undefined;
   #redirects = 0;
@@ -127,8 +128,12 @@ export abstract class Exchange extends ResponseReader implements Outgoing {
   }
 
   onHeaders(status: number, headers: Buffer[], resume: () => void): boolean {
-    if (this.#over || status < 200) return true;
-    return this.#guarded(() => this.#begin(status, headers, resume)) ?? true;
+    if (this.#over) return true;
+    if (status >= 200) return this.#guarded(() => this.#begin(status, headers, resume)) ?? true;
+    this.#interim ??= new InterimResponses();
+    if (this.#interim.add(this.endpoint.clock))
+      this.#broke(new Error(`more than ${MAX_INTERIM} interim responses in a second`));
+    return true;
   }
 
   #begin(status: number, headers: Buffer[], resume: () => void): boolean {
@@ -175,11 +180,11 @@ export abstract class Exchange extends ResponseReader implements Outgoing {
     }
     // The timeout stands since the headers: it is looked at again when it is over.
     if (this.#body.bytes > 0) this.#heardMs = this.endpoint.clock.now();
-    const long = this.#body.bytes >= LONG_BYTES;
-    const startMs = long ? performance.now() : 0;
+    const counts = this.#body.counts(chunk);
+    const startMs = counts ? performance.now() : 0;
     const full = this.#body.push(chunk);
     const { bytes } = this.#body;
-    if (long && !this.#over) this.flow.spent(this.endpoint.turns, chunk.length, startMs);
+    if (counts && !this.#over) this.flow.spent(this.endpoint.turns, chunk.length, startMs);
     if (full !== undefined) {
       this.#broke(full);
       return true;

@@ -209,3 +209,30 @@ test('what any hook of a user throws fails at most its own call, and is counted'
   await connection.close();
   expect(connection.inspect().alive).toBe(false);
 });
+
+test('interim responses are waited through, and fail the call when they are too many', async () => {
+  const { server, connection } = await serve({
+    some: ({ res, answer: say }) => {
+      for (let at = 0; at < 20; at++) res.writeProcessing();
+      say('x');
+    },
+    many: ({ res }) => {
+      for (let at = 0; at < 21; at++) res.writeProcessing();
+    },
+  });
+  expect(await call(connection, 'some')).toEqual(said('x'));
+  const error = await failure(call(connection, 'many'));
+  expect(error).toMatchObject({ code: 'ERR_PROTOCOL', message: expect.stringContaining('interim responses') });
+  expect(await call(connection, 'some')).toEqual(said('x'));
+  expect(server.of('tools/call').length).toBe(3);
+});
+
+test('the pieces of a body count as a share of a turn when they are small, or many', () => {
+  const body = new WholeBody(new IncomingBytes(1e9));
+  const small = Buffer.alloc(1);
+  expect(body.counts(small)).toBe(false);
+  body.push(small);
+  expect([body.counts(small), body.counts(Buffer.alloc(65_536))]).toEqual([true, false]);
+  body.push(Buffer.alloc(1_024 * 1_024));
+  expect(body.counts(Buffer.alloc(65_536))).toBe(true);
+});
