@@ -62,6 +62,24 @@ class Everyone {
 const everyone = new Everyone();
 
 /**
+ * Runs a long step in a turn of the event loop in which the share of all is not used up yet, and counts it: of those that many peers
+ * cause at once, each has a turn of its own. Rejects with what `step` throws.
+ */
+export function inTurn<T>(step: () => T): Promise<T> {
+  return new Promise((resolve, reject) => {
+    everyone.inNextTurn(() => {
+      const startMs = performance.now();
+      try {
+        resolve(step());
+      } catch (error) {
+        reject(error);
+      }
+      everyone.spend(performance.now() - startMs);
+    });
+  });
+}
+
+/**
  * Cuts the reading of one connection into turns, so that no peer's flood keeps the loop from the others. Once `spent`,
  * nothing more is read until the loop has been round. All connections together have a share too, in turns. A connection that reads a little in each turn pays nothing.
  */

@@ -15,7 +15,7 @@ export interface LightParams {
 
 /**
  * The same params, where what is long is parsed again whenever it is read, since values take many times the bytes of their
- * text; undefined when that is not possible. `text` is their JSON, in which no name comes twice.
+ * text. Not so `_meta`, which nearly everything that handles a call looks at. Undefined when that is not possible. `text` is their JSON, in which no name comes twice.
  */
 export function light(params: Params, text: string): LightParams | undefined {
   if (text.length <= LONG_BYTES) return { params, parsedBytes: text.length };
@@ -24,7 +24,7 @@ export function light(params: Params, text: string): LightParams | undefined {
   const kept = {};
   let parsedBytes = 0;
   for (const { key, valueStart, end } of members) {
-    const long = end - valueStart > LONG_BYTES;
+    const long = key !== '_meta' && end - valueStart > LONG_BYTES;
     if (!long) parsedBytes += end - valueStart;
     Object.defineProperty(kept, key, {
       ...(long

@@ -1,9 +1,9 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { setImmediate } from 'node:timers/promises';
 import { keepText } from '../../connection/channel/codec/exactText.js';
 import { costsMore, MAX_UNASKED_COST } from '../../connection/channel/codec/parsingCost.js';
 import { MAX_BATCH } from '../../connection/protocol/batch.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
+import { inTurn } from '../../core/time/turns.js';
 import type { HeldBytes } from '../http/HeldBytes.js';
 import { isModern } from '../modern/checkRequest.js';
 import { classify, type Incoming } from './envelope.js';
@@ -49,7 +49,7 @@ export function readMessages(text: string, headers: IncomingHttpHeaders): ReadMe
 }
 
 /**
- * The same of a large body, each step in a turn of the event loop of its own: others do not wait for all of them. Meanwhile it counts as
+ * The same of a large body, each step in a turn of the event loop of its own, over all bodies: others do not wait for all of them. Meanwhile it counts as
  * held; undefined when there is no room for it.
  */
 export async function readLargeMessages(
@@ -60,15 +60,11 @@ export async function readLargeMessages(
   const bytes = 2 * text.length;
   if (!held.take(bytes)) return undefined;
   try {
-    await setImmediate();
-    if (costsMore(text, MAX_UNASKED_COST)) return TOO_MANY_VALUES;
-    await setImmediate();
-    const parsed = parse(text);
+    if (await inTurn(() => costsMore(text, MAX_UNASKED_COST))) return TOO_MANY_VALUES;
+    const parsed = await inTurn(() => parse(text));
     if (parsed === undefined) return NO_JSON;
-    await setImmediate();
-    const read = understood(parsed, text, headers);
-    await setImmediate();
-    return read;
+    const read = await inTurn(() => understood(parsed, text, headers));
+    return await inTurn(() => read);
   } finally {
     held.giveBack(bytes);
   }

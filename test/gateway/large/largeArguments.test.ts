@@ -1,10 +1,12 @@
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
+import { META_CLIENT_CAPABILITIES, META_PROTOCOL_VERSION } from '../../../src/connection/protocol/metaKeys.js';
 import { Gateway } from '../../../src/gateway/Gateway.js';
 import { HeldBytes } from '../../../src/gateway/http/HeldBytes.js';
 import { readLargeMessages, readMessages } from '../../../src/gateway/rpc/readMessages.js';
 import { StdioPool } from '../../../src/pool/StdioPool.js';
 import { closeAfter } from '../../support/closeAfter.js';
+import { FakePool } from '../../support/FakePool.js';
 import { exchange, RawClient } from '../../support/httpClient.js';
 
 /** Large arguments are read in turns of the event loop, and arrive as they were sent. */
@@ -53,4 +55,26 @@ test.each(['/servers/one/mcp', '/mcp'])('large arguments come to their server as
   expect(text === `{"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"${TEXT}"}]}}`).toBe(true);
   const { status } = await exchange(one.url, { headers: one.headers, body: body.slice(0, -1) });
   expect(status).toBe(400);
+});
+
+test.each(['/servers/one/mcp', '/mcp'])('a large _meta is parsed once, with its message (%s)', async (path) => {
+  const pool = new FakePool({ one: { methods: { 'tools/call': () => Promise.resolve({ content: [] }) } } });
+  const gateway = closeAfter(new Gateway({ pool, port: 0 }));
+  const name = path === '/mcp' ? 'one__echo' : 'echo';
+  const meta = { [META_PROTOCOL_VERSION]: '2026-07-28', [META_CLIENT_CAPABILITIES]: {}, x: 'x'.repeat(100_000) };
+  const params = { name, arguments: {}, _meta: meta };
+  const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params });
+  const headers = {
+    'content-type': 'application/json',
+    accept: 'application/json, text/event-stream',
+    'mcp-protocol-version': '2026-07-28',
+    'mcp-method': 'tools/call',
+    'mcp-name': name,
+  };
+  const url = `${(await gateway.listen()).url}${path}`;
+  const parse = vi.spyOn(JSON, 'parse');
+  const { status } = await exchange(url, { headers, body });
+  const large = parse.mock.calls.filter(([text]) => text.length > 50_000).length;
+  parse.mockRestore();
+  expect([status, large]).toEqual([200, 1]);
 });
