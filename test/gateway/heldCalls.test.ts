@@ -4,6 +4,7 @@ import { connect, type Socket } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
 import { silentLogger } from '../../src/core/logger.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
+import { collectGarbage } from '../support/collectGarbage.js';
 import { FakePool, type FakeServer } from '../support/FakePool.js';
 import { exchange, RawClient } from '../support/httpClient.js';
 
@@ -60,6 +61,73 @@ test('a call whose client has gone is held for as long as it runs', async () => 
   expect(await client.call('ping')).toMatchObject({ result: {} });
   expect(gateway.stats.heldBytes).toBeGreaterThan(3 * 40 * KIB);
   waiting.shift()?.();
+  await expect.poll(() => gateway.stats.heldBytes).toBe(0);
+});
+
+test('the answers of an array count while one is missing, small ones too; of a client that has gone nothing is kept', async () => {
+  const slow: (() => void)[] = [];
+  let calls = 0;
+  const pool = new FakePool({
+    one: {
+      methods: {
+        'tools/call': async (params) => {
+          calls++;
+          const { name, size } = params as { readonly name: string; readonly size: number };
+          if (name === 'slow') await new Promise<void>((done) => slow.push(done));
+          return { content: [], pad: 'x'.repeat(size) };
+        },
+      },
+    },
+  });
+  gateway = new Gateway({ pool, port: 0, maxBufferedBytes: 2_000 * KIB });
+  const client = new RawClient(`${(await gateway.listen()).url}/servers/one/mcp`);
+  await client.initialize('2025-03-26');
+  const sized = (id: number, size: number, name = 'fast'): object => ({
+    jsonrpc: '2.0',
+    id,
+    method: 'tools/call',
+    params: { name, size },
+  });
+  const small = client.send([...Array.from({ length: 30 }, (_, id) => sized(id, 60 * KIB)), sized(30, 2, 'slow')]);
+  await expect.poll(() => calls).toBe(31);
+  expect(gateway.stats.heldBytes).toBeGreaterThan(30 * 60 * KIB);
+  // What has no more room beside them is told as lost.
+  const large = client.send([sized(1, 500 * KIB), sized(2, 2, 'slow')]);
+  await expect.poll(() => calls).toBe(33);
+  for (const done of slow.splice(0)) done();
+  expect((await small).messages.map(({ id, error }) => [id, error])).toEqual(
+    Array.from({ length: 31 }, (_, id) => [id, undefined]),
+  );
+  const lost = { id: 1, error: { data: { code: 'ERR_OUTCOME_UNKNOWN', retryable: false } } };
+  expect((await large).messages).toMatchObject([lost, { id: 2, result: {} }]);
+  await expect.poll(() => gateway.stats.heldBytes).toBe(0);
+
+  calls = 0;
+  pool.calls.length = 0;
+  let before = collectGarbage();
+  // What has just ended goes with the next but one.
+  for (let each = 0; each < 3; each++) {
+    await client.call('ping');
+    before = Math.min(before, collectGarbage());
+  }
+  for (let at = 1; at <= 5; at++) {
+    const body = JSON.stringify([
+      sized(3 * at, 1_600 * KIB),
+      sized(3 * at + 1, 1_600 * KIB, 'slow'),
+      sized(3 * at + 2, 2, 'slow'),
+    ]);
+    const outgoing = request(client.url, { method: 'POST', agent: false, headers: client.headers });
+    outgoing.on('error', () => undefined).end(body);
+    await expect.poll(() => calls).toBe(3 * at);
+    // One answer has come before it leaves, one comes behind that.
+    outgoing.destroy();
+    await expect.poll(() => gateway.stats.heldBytes).toBeLessThan(at * 50 * KIB);
+    slow[2 * at - 2]?.();
+  }
+  await client.call('ping');
+  pool.calls.length = 0;
+  await expect.poll(() => collectGarbage() - before).toBeLessThan(4_000 * KIB);
+  for (const done of slow) done();
   await expect.poll(() => gateway.stats.heldBytes).toBe(0);
 });
 

@@ -127,7 +127,7 @@ export function sendError(
 }
 
 /** Whether its client has gone; its 'close' may be still to come. */
-const isGone = ({ destroyed, req: { socket } }: ServerResponse): boolean =>
+export const isGone = ({ destroyed, req: { socket } }: ServerResponse): boolean =>
   destroyed || (isSocket(socket) && socket.destroyed);
 
 /** What stands for a request of the fetch standard has none. */

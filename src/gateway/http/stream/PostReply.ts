@@ -5,7 +5,7 @@ import type { Progress } from '../../../pool/McpPool.js';
 import { type Failure, failureText } from '../../rpc/failure.js';
 import { progressText, type Told, toldText } from '../../rpc/notices.js';
 import type { Reply } from '../../session/Reply.js';
-import { holdAnswer, NO_ROOM, type SendOptions, sendHeld } from '../holdAnswer.js';
+import { holdAnswer, isGone, NO_ROOM, type SendOptions, sendHeld } from '../holdAnswer.js';
 import { type JsonBody, textOf } from '../respond.js';
 import { EventStream, type EventStreamBounds } from './EventStream.js';
 import { LargeAnswer } from './LargeAnswer.js';
@@ -33,7 +33,9 @@ export interface PostReplyOptions {
 export class PostReply implements Reply {
   readonly #response: ServerResponse;
   readonly #options: PostReplyOptions;
-  readonly #answers: string[] = [];
+  /** Of an array, until the others are there. Their bytes count as held. */
+  #answers: string[] = [];
+  #answersBytes = 0;
   #left: number;
   /** Bytes of answers that count as held. */
   #heldBytes = 0;
@@ -124,10 +126,10 @@ export class PostReply implements Reply {
       if (this.#alone && result.length <= SMALL_BYTES && ASCII.test(idText)) {
         this.#left = 0;
         this.#send(200, `${head}${bufferOf(result).toString('latin1')}}`, LATIN1);
-      } else this.#answer([Buffer.from(head), bufferOf(result), CLOSING_BRACE]);
+      } else this.#answer(idText, [Buffer.from(head), bufferOf(result), CLOSING_BRACE]);
     } else {
       const json = JSON.stringify(result) ?? '{}';
-      if (this.#holds(idText, json.length)) this.#answer(`${head}${json}}`);
+      if (this.#holds(idText, json.length)) this.#answer(idText, `${head}${json}}`);
     }
   }
 
@@ -136,8 +138,7 @@ export class PostReply implements Reply {
     if (this.#large !== undefined) {
       this.#left = 0;
       this.#large.cut(error.message);
-    } else
-      this.#answer(`{"jsonrpc":"2.0","id":${idText},"error":${failureText(error)}}`, status, headers && { headers });
+    } else this.#answer(idText, failed(idText, error), status, headers && { headers });
   }
 
   /** A request that its client cancelled is not answered. */
@@ -156,6 +157,7 @@ export class PostReply implements Reply {
 
   /** Whether there is room for an answer; else its client is told that it is lost. */
   #holds(idText: string, bytes: number): boolean {
+    if (this.#options.batch && this.#stream === undefined) return true;
     const holds = holdAnswer(this.#response, bytes, this.#options.bounds);
     this.#heldBytes += holds ?? 0;
     if (holds !== undefined) return true;
@@ -164,22 +166,38 @@ export class PostReply implements Reply {
   }
 
   #tellLost(idText: string, bytes: number): void {
-    const data = { code: 'ERR_OUTCOME_UNKNOWN', retryable: false };
-    const message = `the answer of ${bytes} bytes is lost: ${NO_ROOM}`;
-    this.failure(idText, { code: RPC_CODES.internalError, message, data });
+    this.failure(idText, lost(bytes));
   }
 
-  #answer(json: JsonBody, status = 200, options: SendOptions = {}): void {
+  #answer(idText: string, json: JsonBody, status = 200, options: SendOptions = {}): void {
     if (this.#alone) {
       this.#left = 0;
       this.#send(status, json, options);
     } else if (this.#stream === undefined) {
-      this.#answers.push(textOf(json));
+      this.#keep(idText, json);
       this.#settle();
     } else {
       this.#stream.send(json);
       this.#settle();
     }
+  }
+
+  /** Nothing is kept for a client that has gone: there is no stream for it to come back for. */
+  #keep(idText: string, json: JsonBody): void {
+    if (isGone(this.#response)) return;
+    const text = textOf(json);
+    if (this.#options.bounds.held.take(text.length)) {
+      if (this.#answersBytes === 0) this.#response.once('close', () => this.#forget());
+      this.#answersBytes += text.length;
+      this.#answers.push(text);
+    } else this.#answers.push(failed(idText, lost(text.length)));
+  }
+
+  /** They have left, or no one is there to take them. */
+  #forget(): void {
+    this.#answers = [];
+    this.#options.bounds.held.giveBack(this.#answersBytes);
+    this.#answersBytes = 0;
   }
 
   #send(status: number, json: JsonBody, options: SendOptions = {}): void {
@@ -191,25 +209,41 @@ export class PostReply implements Reply {
   #settle(): void {
     this.#left--;
     if (this.#left > 0) return;
-    const answers = this.#answers;
-    if (this.#stream === undefined && answers.length > 0) {
-      this.#send(200, `[${answers.join(',')}]`);
-      return;
+    if (this.#stream === undefined) {
+      if (isGone(this.#response)) return;
+      const answers = this.#answers;
+      this.#answers = [];
+      this.#heldBytes += this.#answersBytes;
+      if (answers.length > 0) {
+        this.#send(200, `[${answers.join(',')}]`);
+        return;
+      }
     }
-    this.#begin();
-    for (const each of answers) this.#stream?.send(each);
-    this.#stream?.end();
+    this.#begin().end();
   }
 
   /** `silent`: before there is a message for it. */
   #begin(silent = false): MessageStream {
-    this.#stream ??=
-      this.#options.begin?.(this.#response, silent) ?? new EventStream(this.#response, this.#options.bounds);
-    return this.#stream;
+    if (this.#stream !== undefined) return this.#stream;
+    const { begin, bounds } = this.#options;
+    const stream = begin?.(this.#response, silent) ?? new EventStream(this.#response, bounds);
+    this.#stream = stream;
+    for (const each of this.#answers) stream.send(each);
+    this.#forget();
+    return stream;
   }
 }
 
 const headOf = (idText: string): string => `{"jsonrpc":"2.0","id":${idText},"result":`;
+
+const failed = (idText: string, failure: Failure): string =>
+  `{"jsonrpc":"2.0","id":${idText},"error":${failureText(failure)}}`;
+
+const lost = (bytes: number): Failure => ({
+  code: RPC_CODES.internalError,
+  message: `the answer of ${bytes} bytes is lost: ${NO_ROOM}`,
+  data: { code: 'ERR_OUTCOME_UNKNOWN', retryable: false },
+});
 
 function bufferOf(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
