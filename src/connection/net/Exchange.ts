@@ -1,9 +1,10 @@
 import { messageOf, ProtocolError } from '../../core/errors.js';
+import { LONG_BYTES } from '../channel/large/LongMessage.js';
 import { BodyDecoder, encodingOf, wrongEncoding } from './body/BodyDecoder.js';
 import { BodyFlow } from './body/BodyFlow.js';
 import type { BodyUse } from './body/BodyUse.js';
 import { EventBody } from './body/events/EventBody.js';
-import { InterimResponses, MAX_INTERIM } from './body/InterimResponses.js';
+import { InterimResponses } from './body/InterimResponses.js';
 import { ResponseReader } from './body/ResponseReader.js';
 import type { RawHeaders } from './body/responseHeaders.js';
 import { WholeBody } from './body/WholeBody.js';
@@ -131,8 +132,8 @@ export abstract class Exchange extends ResponseReader implements Outgoing {
     if (this.#over) return true;
     if (status >= 200) return this.#guarded(() => this.#begin(status, headers, resume)) ?? true;
     this.#interim ??= new InterimResponses();
-    if (this.#interim.add(this.endpoint.clock))
-      this.#broke(new Error(`more than ${MAX_INTERIM} interim responses in a second`));
+    const many = this.#interim.add(this.endpoint.clock);
+    if (many !== undefined) this.#broke(many);
     return true;
   }
 
@@ -180,11 +181,10 @@ export abstract class Exchange extends ResponseReader implements Outgoing {
     }
     // The timeout stands since the headers: it is looked at again when it is over.
     if (this.#body.bytes > 0) this.#heardMs = this.endpoint.clock.now();
-    const counts = this.#body.counts(chunk);
-    const startMs = counts ? performance.now() : 0;
+    const startMs = this.#body.bytes >= LONG_BYTES ? performance.now() : undefined;
     const full = this.#body.push(chunk);
     const { bytes } = this.#body;
-    if (counts && !this.#over) this.flow.spent(this.endpoint.turns, chunk.length, startMs);
+    if (startMs !== undefined && !this.#over) this.flow.spent(this.endpoint.turns, chunk.length, startMs);
     if (full !== undefined) {
       this.#broke(full);
       return true;

@@ -226,13 +226,3 @@ test('interim responses are waited through, and fail the call when they are too 
   expect(await call(connection, 'some')).toEqual(said('x'));
   expect(server.of('tools/call').length).toBe(3);
 });
-
-test('the pieces of a body count as a share of a turn when they are small, or many', () => {
-  const body = new WholeBody(new IncomingBytes(1e9));
-  const small = Buffer.alloc(1);
-  expect(body.counts(small)).toBe(false);
-  body.push(small);
-  expect([body.counts(small), body.counts(Buffer.alloc(65_536))]).toEqual([true, false]);
-  body.push(Buffer.alloc(1_024 * 1_024));
-  expect(body.counts(Buffer.alloc(65_536))).toBe(true);
-});

@@ -8,8 +8,6 @@ export interface LongReader {
 }
 
 const EMPTY = Buffer.alloc(0);
-/** A smaller chunk costs more than its bytes. */
-const SMALL_BYTES = 256;
 const JOIN_CHUNKS = 1_024;
 const JOIN_BYTES = 1024 * 1024;
 
@@ -41,11 +39,6 @@ export class WholeBody {
 
   get bytes(): number {
     return this.#bytes;
-  }
-
-  /** Whether reading one more chunk counts as a share of a turn: most bodies are one chunk, and cost nothing to speak of. */
-  counts({ length }: Buffer): boolean {
-    return this.#bytes >= LONG_BYTES || (this.#bytes > 0 && length < SMALL_BYTES);
   }
 
   /** An error when there is no room for it among what is on its way. */
