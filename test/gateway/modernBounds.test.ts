@@ -4,6 +4,7 @@ import { keepText } from '../../src/connection/channel/codec/exactText.js';
 import { modernResult } from '../../src/gateway/bridge/resultText.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import type { GatewayOptions } from '../../src/gateway/GatewayOptions.js';
+import { bearerTokens } from '../../src/gateway/users/bearerTokens.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { FakePool } from '../support/FakePool.js';
 import { EventReader, exchange, RawClient } from '../support/httpClient.js';
@@ -44,12 +45,19 @@ const headersOf = (method: string, name?: string): Record<string, string> => ({
   ...(name === undefined ? {} : { 'mcp-name': name }),
 });
 
-function listen(url: string, id: unknown, localAddress: string, more: object = {}): Promise<EventReader> {
+function listen(
+  url: string,
+  id: unknown,
+  localAddress: string,
+  more: object = {},
+  authorization?: string,
+): Promise<EventReader> {
   const method = 'subscriptions/listen';
   const notifications = { toolsListChanged: true, resourceSubscriptions: ['a:1'] };
   const params = { ...more, notifications, _meta: META_OF_ANYONE };
   return new Promise((resolve, reject) => {
-    request(url, { method: 'POST', headers: headersOf(method), agent: false, localAddress }, (incoming) =>
+    const headers = { ...headersOf(method), ...(authorization !== undefined && { authorization }) };
+    request(url, { method: 'POST', headers, agent: false, localAddress }, (incoming) =>
       resolve(new EventReader(incoming.setEncoding('utf8'))),
     )
       .on('error', reject)
@@ -70,6 +78,19 @@ test('addresses share the subscriptions: one that has fewer takes the place of t
   const greedy = await listen(url, 6, '127.0.0.2');
   await greedy.ended;
   await Promise.all([...first, other].map((each) => each.stop()));
+});
+
+test('users behind one address share them by who they are', async () => {
+  const [alice, bob] = ['alice-token-0123456789', 'bob-token-0123456789'];
+  const authenticate = bearerTokens({ [alice]: { principal: 'alice' }, [bob]: { principal: 'bob' } });
+  const url = await start({ maxSessions: 3, authenticate });
+  const as = (token: string, id: number) => listen(url, id, '127.0.0.1', {}, `Bearer ${token}`);
+  const hers = await Promise.all([1, 2, 3].map((id) => as(alice, id)));
+  await Promise.all(hers.map((each) => each.has(1)));
+  const his = await as(bob, 4);
+  expect(await his.has(1)).toMatchObject([{ method: 'notifications/subscriptions/acknowledged' }]);
+  await Promise.race(hers.map((each) => each.ended));
+  await Promise.all([...hers, his].map((each) => each.stop()));
 });
 
 test('a subscription holds what it asks for, not the body that it came in', async () => {

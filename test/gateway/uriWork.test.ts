@@ -1,5 +1,6 @@
 import { expect, test, vi } from 'vitest';
 import { UriOwners } from '../../src/gateway/aggregate/uris/UriOwners.js';
+import { Uris, type UrisOptions } from '../../src/gateway/aggregate/uris/Uris.js';
 import { fits, parseUriTemplate, UriTemplates, workOfMessage } from '../../src/gateway/aggregate/uris/uriTemplates.js';
 import { Flight } from '../../src/gateway/bridge/Flight.js';
 import type { Downstream } from '../../src/gateway/endpoint/Endpoint.js';
@@ -39,6 +40,37 @@ test('a URI is held against the templates alone that begin as it does', () => {
   expect(before - work.left).toBeLessThan(100);
   work.left = 0;
   expect(literals('y:1')).toEqual([]);
+});
+
+test('the URIs of one message are looked for in turns of the event loop, each to its end, and in so many turns', async () => {
+  const items = Array.from({ length: 40 }, (_, at) => ({ name: 't', uriTemplate: `x://a/{id}/b/{c}{d}/k${at}{+z}` }));
+  const listed = [{ server: 's', items: [...items, { name: 'all', uriTemplate: '{+any}' }] }];
+  const catalog = { lists: async () => listed, known: () => listed };
+  const none = { lists: async () => [], known: () => [] };
+  const uris = new Uris({
+    pool: { servers: () => ['s', 'other'], hasServer: () => true, info: () => undefined },
+    callers: { isBound: () => false, of: () => undefined },
+    resources: none,
+    templates: catalog,
+  } as unknown as UrisOptions);
+  let turn = 0;
+  let over = false;
+  const count = (): void => {
+    turn++;
+    if (!over) setImmediate(count);
+  };
+  setImmediate(count);
+  const few = Array.from({ length: 20 }, (_, at) => `x://${at}`);
+  expect(await uris.findAll(few, session)).toEqual(few.map((uri) => ({ server: 's', uri })));
+  expect(turn).toBeLessThan(5);
+  turn = 0;
+  const many = Array.from({ length: 1_000 }, (_, at) => `x://a/${'a/b/'.repeat(960)}${at}`);
+  const found = await uris.findAll(many, session);
+  over = true;
+  expect(turn).toBeGreaterThan(5);
+  expect(found.length).toBeGreaterThan(5);
+  expect(found.length).toBeLessThan(500);
+  expect(found).toEqual(many.slice(0, found.length).map((uri) => ({ server: 's', uri })));
 });
 
 test('what is remembered of URIs is bounded in characters, and long ones are not remembered', () => {

@@ -95,9 +95,9 @@ export class Subscriptions {
   /** Each server's URIs, as the client gave them and as it knows them itself. */
   async #byServer(client: Downstream, wanted: readonly string[]): Promise<Map<string, [string, string][]>> {
     const byServer = new Map<string, [string, string][]>();
-    for (const given of wanted) {
-      const route = await this.#options.uris.find(given, client);
-      if (route === undefined) continue;
+    for (const [at, route] of (await this.#options.uris.findAll(wanted, client)).entries()) {
+      const given = wanted[at];
+      if (route === undefined || given === undefined) continue;
       const uris = byServer.get(route.server) ?? [];
       byServer.set(route.server, uris);
       uris.push([given, route.uri]);

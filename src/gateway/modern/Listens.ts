@@ -14,7 +14,7 @@ import { idTextOf, type Params } from '../rpc/envelope.js';
 import { type Failure, failureOf } from '../rpc/failure.js';
 import { MAX_LABEL_LENGTH, MAX_URI_LENGTH } from '../rpc/limits.js';
 import { CALL_BYTES } from '../rpc/readMessages.js';
-import { addressOrigin } from '../session/origin.js';
+import { originOf } from '../session/origin.js';
 import { scopeStatus } from '../users/scopes/ScopeRules.js';
 import type { ModernRequest } from './checkRequest.js';
 import type { ListenFilter } from './Listening.js';
@@ -63,7 +63,7 @@ export class Listens {
     const { bounds, maxOpen, logger, onDrop } = this.#options;
     const gone = sharedAbort();
     const place: Place = {
-      origin: addressOrigin(response.req.socket?.remoteAddress),
+      origin: originOf(endpoint, response.req.socket?.remoteAddress),
       end: () => (place.stream === undefined ? gone.abort(full(maxOpen)) : place.stream.end()),
     };
     if (this.#places.size >= maxOpen && !this.#makeRoom(place.origin)) {
@@ -118,8 +118,8 @@ export class Listens {
   }
 
   /**
-   * Addresses share the places evenly, as they do those of sessions: one that has fewer than another takes the place of that one's
-   * oldest subscription.
+   * Principals, and addresses where there are none, share the places evenly, as they do those of sessions: one that has fewer than another
+   * takes the place of that one's oldest subscription.
    */
   #makeRoom(origin: string): boolean {
     const counts = new Map<string, number>();

@@ -23,7 +23,7 @@ import {
 } from '../rpc/envelope.js';
 import { failureOf, Refusal } from '../rpc/failure.js';
 import { readMessages } from '../rpc/readMessages.js';
-import { addressOrigin } from '../session/origin.js';
+import { originOf } from '../session/origin.js';
 import type { Session } from '../session/Session.js';
 import type { SessionTable } from '../session/SessionTable.js';
 import { openedBy } from './openedBy.js';
@@ -120,7 +120,7 @@ export class SseFront {
     const address = socket?.remoteAddress;
     const { settings, held, clock } = this.#options;
     const bounds = { ...settings, held };
-    const origin = addressOrigin(address);
+    const origin = originOf(endpoint, address);
     const client = new SseClient({ endpoint, origin, address, bounds, nowMs: clock.now() });
     const fresh = [...this.#clients.values()].filter((each) => each.session === undefined);
     if (fresh.length >= MAX_NEW) this.#makeRoom(fresh);
@@ -128,7 +128,7 @@ export class SseFront {
     return client;
   }
 
-  /** The oldest of the address that has most makes room, so that no client locks others out. */
+  /** The oldest of the principal, or address, that has most makes room, so that no client locks others out. */
   #makeRoom(fresh: readonly SseClient[]): void {
     const counts = new Map<string, number>();
     for (const { origin } of fresh) counts.set(origin, (counts.get(origin) ?? 0) + 1);

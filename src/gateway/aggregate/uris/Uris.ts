@@ -1,3 +1,4 @@
+import { inTurn } from '../../../core/time/turns.js';
 import type { ListItems, McpPool } from '../../../pool/McpPool.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
 import type { Callers } from '../../session/callers/Callers.js';
@@ -25,6 +26,13 @@ interface Entry<T> {
   readonly item: T;
 }
 
+interface KnownLists {
+  readonly resources: readonly ServerList<ListItems['resources']>[];
+  readonly templates: readonly ServerList<ListItems['resourceTemplates']>[];
+}
+
+/** Turns of the event loop in which the URIs of one message are looked for. */
+const MAX_TURNS = 10;
 const SCHEME = 'poolkit:';
 /** A client may fetch those by itself: in links they are never changed for a link of another server. */
 const WEB = /^https?:/i;
@@ -50,16 +58,31 @@ export class Uris {
 
   /** Where a client's URI leads; undefined when no server is known to have it. */
   async find(uri: string, session: Downstream): Promise<UriRoute | undefined> {
-    const told = this.#explicit(uri);
+    const told = this.#explicit(uri) ?? this.#owned(uri, session);
     if (told !== undefined) return told;
-    const { resources, templates } = this.#options;
-    const server =
-      this.#owner(uri, session) ??
-      this.#lister(uri, await resources.lists(session), session) ??
-      bestFit(uri, await templates.lists(session), (items) => this.#parsedOf(items), workOfMessage()) ??
-      this.#present(this.#links.get(uri, session)) ??
-      this.#onlyOne(session);
-    return server === undefined ? undefined : { server, uri };
+    return this.#search(uri, session, await this.#lists(session), workOfMessage());
+  }
+
+  /**
+   * The same of the URIs of one message, in turns of the event loop that each do what a message may take at once. Where many turns would be
+   * needed, the last ones are not looked for.
+   */
+  async findAll(uris: readonly string[], session: Downstream): Promise<readonly (UriRoute | undefined)[]> {
+    const lists = await this.#lists(session);
+    const routes: (UriRoute | undefined)[] = [];
+    const look = (): void => {
+      const work = workOfMessage();
+      for (const first = routes.length; routes.length < uris.length && work.left >= 0; ) {
+        const uri = uris[routes.length] as string;
+        work.left -= uri.length;
+        const route = this.#explicit(uri) ?? this.#owned(uri, session) ?? this.#search(uri, session, lists, work);
+        // One that was not looked for to the end has the next turn for itself.
+        if (work.left < 0 && routes.length > first) return;
+        routes.push(route);
+      }
+    };
+    for (let turns = 0; routes.length < uris.length && turns < MAX_TURNS; turns++) await inTurn(look);
+    return routes;
   }
 
   /** Where a template leads that a client read in the list. */
@@ -132,6 +155,25 @@ export class Uris {
         yield { server, key: uriTemplate, item: told } satisfies Entry<ListItems['resourceTemplates']>;
       }
     }
+  }
+
+  async #lists(session: Downstream): Promise<KnownLists> {
+    const { resources, templates } = this.#options;
+    return { resources: await resources.lists(session), templates: await templates.lists(session) };
+  }
+
+  #owned(uri: string, session: Downstream): UriRoute | undefined {
+    const server = this.#owner(uri, session);
+    return server === undefined ? undefined : { server, uri };
+  }
+
+  #search(uri: string, session: Downstream, lists: KnownLists, work: Work): UriRoute | undefined {
+    const server =
+      this.#lister(uri, lists.resources, session) ??
+      bestFit(uri, lists.templates, (items) => this.#parsedOf(items), work) ??
+      this.#present(this.#links.get(uri, session)) ??
+      this.#onlyOne(session);
+    return server === undefined ? undefined : { server, uri };
   }
 
   onRemoved(server: string): void {
