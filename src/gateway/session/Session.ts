@@ -111,7 +111,7 @@ export class Session implements Downstream {
     this.origin = originOf(endpoint, client.address);
     this.#asks = new ClientRequests((message) => this.#send(message), limits, clock);
     this.#limits = limits;
-    this.#subscriptions = new SessionSubscriptions(limits.maxSubscriptionsPerSession);
+    this.#subscriptions = new SessionSubscriptions(limits.maxSubscriptionsPerSession, limits.held);
     const primed = client.protocolVersion >= FIRST_PRIMED;
     const { eventStore: store } = limits;
     this.#streams =
