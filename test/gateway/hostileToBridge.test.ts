@@ -1,79 +1,10 @@
 import { once } from 'node:events';
-import {
-  createServer,
-  Server as HttpServer,
-  type IncomingMessage,
-  type RequestListener,
-  type ServerResponse,
-} from 'node:http';
-import { type AddressInfo, createServer as createNetServer, type Server } from 'node:net';
-import { PassThrough } from 'node:stream';
+import type { ServerResponse } from 'node:http';
+import { createServer as createNetServer } from 'node:net';
 import { expect, test } from 'vitest';
 import { ClientCalls } from '../../src/gateway/stdio/calls/ClientCalls.js';
-import { StdioBridge } from '../../src/gateway/stdio/StdioBridge.js';
-import type { StdioBridgeOptions } from '../../src/gateway/stdio/StdioBridgeOptions.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
-
-const STREAM = { 'content-type': 'text/event-stream' };
-const META = { 'io.modelcontextprotocol/protocolVersion': '2026-07-28' };
-
-function deferred<T>() {
-  let resolve!: (value: T) => void;
-  const promise = new Promise<T>((settle) => {
-    resolve = settle;
-  });
-  return { promise, resolve };
-}
-
-/** A bridge between a client, whose lines these are, and a gateway of any kind. */
-async function bridgeTo(server: Server, more: Partial<StdioBridgeOptions> = {}) {
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  const input = new PassThrough();
-  const output = new PassThrough({ encoding: 'utf8' });
-  const bounds = { maxMessageBytes: 1e6, maxBufferedBytes: 1e6, stallTimeoutMs: 30_000, graceMs: 0 };
-  const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`);
-  const over = new StdioBridge({ input, output, url, ...bounds, ...more }).run();
-  const lines: { id: unknown; result?: unknown; error?: { code: number; message: string } }[] = [];
-  let rest = '';
-  output.on('data', (text: string) => {
-    const parts = (rest + text).split('\n');
-    rest = parts.pop() ?? '';
-    for (const part of parts) lines.push(JSON.parse(part));
-    output.emit('lines');
-  });
-  const answered = async (count: number): Promise<typeof lines> => {
-    while (lines.length < count) await once(output, 'lines');
-    return lines;
-  };
-  const send = (...messages: object[]): void => {
-    for (const each of messages) input.write(`${JSON.stringify(each)}\n`);
-  };
-  const end = async (): Promise<void> => {
-    input.end();
-    await over;
-    await new Promise((resolve) => {
-      server.close(resolve);
-      if (server instanceof HttpServer) server.closeAllConnections();
-    });
-  };
-  return { lines, answered, send, input, end };
-}
-
-const gateway = (answer: (res: ServerResponse, message: { id: number; method: string }) => void): Server => {
-  const listener: RequestListener = async (req, res) => answer(res, JSON.parse((await textOf(req)) || '{}'));
-  return createServer((req, res) => void listener(req, res));
-};
-
-async function textOf(req: IncomingMessage): Promise<string> {
-  let text = '';
-  for await (const chunk of req) text += chunk;
-  return text;
-}
-
-const request = (id: number, method = 'tools/list', params = {}): object => ({ jsonrpc: '2.0', id, method, params });
-const modern = (id: number, method = 'tools/list', params = {}): object =>
-  request(id, method, { ...params, _meta: META });
-const answerTo = (id: number, result: unknown = {}): string => JSON.stringify({ jsonrpc: '2.0', id, result });
+import { answerTo, bridgeTo, deferred, gateway, modern, request, STREAM } from '../support/bridgeTo.js';
 
 test.each([
   ['no text', { toString: 1, valueOf: 1 }],

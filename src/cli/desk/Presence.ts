@@ -51,7 +51,7 @@ export class Presence implements Disposable {
     this.#asking = true;
     try {
       const response = await this.#link.request({ method: 'GET', path: '/livez', signal: this.#over.signal });
-      await textOf(response, MAX_ANSWER_BYTES);
+      await textOf(response, this.#link.incoming, MAX_ANSWER_BYTES);
     } catch {
       // It is down: the next call says so.
     } finally {

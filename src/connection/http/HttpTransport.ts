@@ -13,6 +13,7 @@ import { type PlainAnswer, type PlainRequest, submit } from '../net/PlainExchang
 import { ResponseTimeout } from '../net/ResponseTimeout.js';
 import type { Params } from '../protocol/messages.js';
 import { CallExchange } from './CallExchange.js';
+import { eventIdHeader } from './eventIdHeader.js';
 import type { HttpCallTransport, HttpTransportSettings, Sendable, Session } from './HttpCallTransport.js';
 import { headerValue, paramHeaders } from './paramHeaders.js';
 
@@ -164,7 +165,7 @@ export class HttpTransport implements HttpCallTransport {
 
   streamHeaders(lastEventId: string | undefined): string[] {
     const { get } = this.#headers();
-    const id = lastEventId === undefined ? undefined : headerText(lastEventId);
+    const id = lastEventId === undefined ? undefined : eventIdHeader(lastEventId);
     return id === undefined ? [...get] : [...get, 'last-event-id', id];
   }
 
@@ -275,10 +276,4 @@ export class HttpTransport implements HttpCallTransport {
     };
     return this.#common;
   }
-}
-
-/** An event's id as a header's value: its UTF-8 bytes; undefined when it holds what no header may. */
-function headerText(id: string): string | undefined {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what it looks for.
-  return /[\u0000-\u0008\u000a-\u001f\u007f]/.test(id) ? undefined : Buffer.from(id, 'utf8').toString('latin1');
 }

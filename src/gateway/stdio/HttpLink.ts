@@ -2,6 +2,9 @@ import { Agent, request as httpRequest, type IncomingMessage, type OutgoingHttpH
 import { request as httpsRequest, Agent as SecureAgent } from 'node:https';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { IncomingBytes } from '../../connection/net/body/IncomingBytes.js';
+import type { Clock } from '../../core/clock.js';
+import { readBriefly } from './readResponse.js';
 
 export interface HttpLinkOptions {
   /** The endpoint: `http://127.0.0.1:3399/mcp`. */
@@ -10,7 +13,13 @@ export interface HttpLinkOptions {
   readonly headers?: OutgoingHttpHeaders;
   /** Makes a connection within this process, in place of a socket. */
   readonly connect?: () => Duplex;
+  /** Bytes of answers that have not ended, over all of its responses. @defaultValue 536870912 */
+  readonly maxIncomingBytes?: number;
 }
+
+/** How long a request may take that no client asked for, and so none can give up, in ms. */
+export const OWN_MS = 30_000;
+const MAX_INCOMING_BYTES = 512 * 1_024 * 1_024;
 
 export interface LinkRequest {
   readonly method: 'POST' | 'GET' | 'DELETE';
@@ -34,15 +43,20 @@ export class LinkError extends Error {
 
 /** Requests to one endpoint over connections that are kept. Node's own client: it is there, and needs no memory of its own. */
 export class HttpLink implements Disposable {
+  /** Of answers that have not ended. */
+  readonly incoming: IncomingBytes;
   readonly #options: HttpLinkOptions;
   readonly #secure: boolean;
   readonly #agent: Agent | undefined;
   /** Connections on which a response comes, from its whole head on. */
   readonly #answering = new Set<Socket>();
+  /** Responses of which nothing is wanted any more. */
+  readonly #draining = new Map<IncomingMessage, Promise<void>>();
   #heads = 0;
 
   constructor(options: HttpLinkOptions) {
     this.#options = options;
+    this.incoming = new IncomingBytes(options.maxIncomingBytes ?? MAX_INCOMING_BYTES);
     this.#secure = options.url.protocol === 'https:';
     const kept = { keepAlive: true, keepAliveMsecs: 30_000 };
     if (options.connect === undefined) this.#agent = this.#secure ? new SecureAgent(kept) : new Agent(kept);
@@ -105,8 +119,23 @@ export class HttpLink implements Disposable {
     for (const socket of this.#busy()) socket.destroy(error);
   }
 
+  /** Lets a body pass in which nothing is looked for, within bounds. Resolves when that is done; never rejects. */
+  async drain(response: IncomingMessage, clock: Clock): Promise<void> {
+    const over = readBriefly(response, clock);
+    this.#draining.set(response, over);
+    await over;
+    this.#draining.delete(response);
+  }
+
   #busy(): Socket[] {
     return Object.values(this.#agent?.sockets ?? {}).flatMap((sockets) => sockets ?? []);
+  }
+
+  /** Ends its connections. */
+  async close(): Promise<void> {
+    this[Symbol.dispose]();
+    for (const response of this.#draining.keys()) response.destroy();
+    await Promise.all(this.#draining.values());
   }
 
   [Symbol.dispose](): void {

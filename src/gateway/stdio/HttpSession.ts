@@ -1,13 +1,15 @@
 import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http';
+import { eventIdHeader } from '../../connection/http/eventIdHeader.js';
 import type { Clock } from '../../core/clock.js';
-import { messageOf } from '../../core/errors.js';
+import { messageOf, NotSentError, PoolkitError } from '../../core/errors.js';
 import { sleep } from '../../core/time/sleep.js';
+import { withDeadline } from '../../core/time/within.js';
 import { SingleFlight } from '../../core/wait/SingleFlight.js';
 import type { RequestMessage } from '../rpc/envelope.js';
 import { parseAnswer } from '../rpc/parseAnswer.js';
-import type { HttpLink } from './HttpLink.js';
+import { type HttpLink, OWN_MS } from './HttpLink.js';
 import { ACCEPT, isHeaderText } from './modernHeaders.js';
-import { isEventStream, readResponse, textOf } from './readResponse.js';
+import { answerOf, isEventStream, readResponse, refusalText } from './readResponse.js';
 
 export interface HttpSessionOptions {
   readonly link: HttpLink;
@@ -37,6 +39,8 @@ export class HttpSession {
   #initialize: RequestMessage | undefined;
   #opened: Opened | undefined;
   #again = 0;
+  /** Streams that were refused with 404 since one was opened. */
+  #refused = 0;
 
   constructor(options: HttpSessionOptions) {
     this.#options = options;
@@ -62,30 +66,44 @@ export class HttpSession {
     this.#open(response, answer);
   }
 
-  /** Opens another session in place of `lost`, unless that was done. Rejects when the gateway does not let it. */
+  /** Opens another session in place of `lost`, unless that was done. @throws NotSentError when the gateway does not let it */
   async reopen(lost: string | undefined): Promise<void> {
     if (this.#initialize === undefined || this.#opened?.id !== lost) return;
-    await this.#opening.run('session', () => this.#reopen());
+    await this.#opening
+      .run('session', () => this.#reopen())
+      .catch((error: unknown) => {
+        throw error instanceof PoolkitError ? error : new NotSentError('gateway', messageOf(error), error);
+      });
   }
 
   /** Tells the gateway that it is over. */
   async end(): Promise<void> {
     if (this.#opened === undefined) return;
-    const { link } = this.#options;
+    const { link, clock } = this.#options;
     const request = { method: 'DELETE', headers: this.headers, signal: AbortSignal.timeout(END_MS) } as const;
-    await link.request(request).then((response) => void response.resume(), ignored);
+    await link.request(request).then((response) => void link.drain(response, clock), ignored);
   }
 
-  async #reopen(): Promise<Opened> {
-    const { link, signal, onMessage } = this.#options;
+  #reopen(): Promise<Opened> {
+    const { clock, signal } = this.#options;
+    const late = (): Error => new Error(`initialize was not answered within ${OWN_MS} ms`);
+    return withDeadline({ clock, signal, timeoutMs: OWN_MS, late }, (within) => this.#initializeAgain(within));
+  }
+
+  async #initializeAgain(signal: AbortSignal): Promise<Opened> {
+    const { link, clock, onMessage } = this.#options;
+    const { incoming } = link;
     const params = this.#initialize?.paramsText ?? JSON.stringify(this.#initialize?.params ?? {});
-    const body = `{"jsonrpc":"2.0","id":"again-${++this.#again}","method":"initialize","params":${params}}`;
+    const id = JSON.stringify(`again-${++this.#again}`);
+    const body = `{"jsonrpc":"2.0","id":${id},"method":"initialize","params":${params}}`;
     const response = await link.request({ method: 'POST', headers: ACCEPT, body, signal });
-    const answer = await answerOf(response);
-    if (response.headers['mcp-session-id'] === undefined) throw new Error(`no session: ${answer.slice(0, 200)}`);
+    if (response.headers['mcp-session-id'] === undefined) {
+      throw new Error(`no session: ${(await refusalText(response, incoming, clock)).slice(0, 200)}`);
+    }
+    const answer = await answerOf(response, id, incoming, signal);
     const opened = this.#open(response, answer);
     const initialized = '{"jsonrpc":"2.0","method":"notifications/initialized"}';
-    (await link.request({ method: 'POST', headers: this.headers, body: initialized, signal })).resume();
+    void link.drain(await link.request({ method: 'POST', headers: this.headers, body: initialized, signal }), clock);
     // What the client knows may be of before.
     for (const kind of changing(answer)) onMessage(`{"jsonrpc":"2.0","method":"notifications/${kind}/list_changed"}`);
     return opened;
@@ -105,17 +123,24 @@ export class HttpSession {
     let last: string | undefined;
     let waitMs = REOPEN_MS;
     while (!signal.aborted && this.#opened === opened) {
-      const headers = { ...this.headers, accept: 'text/event-stream', ...(last && { 'last-event-id': last }) };
+      const id = last === undefined ? undefined : eventIdHeader(last);
+      const headers = { ...this.headers, accept: 'text/event-stream', ...(id && { 'last-event-id': id }) };
       try {
         const response = await link.request({ method: 'GET', headers, signal });
         if (response.statusCode !== 200 || !isEventStream(response)) {
-          response.resume();
-          if (response.statusCode === 404) return await this.reopen(opened.id);
+          void link.drain(response, clock);
           if (response.statusCode === 405) return;
+          if (response.statusCode === 404) {
+            // So do gateways answer that forgot the session, and those that have no such stream.
+            if (this.#refused > 0) return;
+            await this.reopen(opened.id);
+            this.#refused++;
+          }
           last = undefined;
         } else {
           waitMs = REOPEN_MS;
-          await readResponse(response, { onMessage, onEventId: (id) => (last = id) });
+          this.#refused = 0;
+          await readResponse(response, link.incoming, { onMessage, onEventId: (id) => (last = id) });
         }
       } catch {
         // The gateway is away: the next call says so, or it comes back.
@@ -130,13 +155,6 @@ const END_MS = 500;
 
 /** Nothing is left to be told. */
 const ignored = (): void => undefined;
-
-async function answerOf(response: IncomingMessage): Promise<string> {
-  if (!isEventStream(response)) return textOf(response);
-  let last = '';
-  await readResponse(response, { onMessage: (text) => (last = text) });
-  return last;
-}
 
 function resultOf(answer: string): Readonly<Record<string, unknown>> {
   try {

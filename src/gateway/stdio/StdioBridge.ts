@@ -16,19 +16,18 @@ import { SingleFlight } from '../../core/wait/SingleFlight.js';
 import { sharedAbort } from '../../core/wait/sharedAbort.js';
 import { cancelledKey, classify, type Incoming, idKey, idTextOf, type RequestMessage } from '../rpc/envelope.js';
 import { type Failure, failureOf, failureText } from '../rpc/failure.js';
-import { ARRAY, answerArray, isClosing, meaningOf, noAnswer, refusalOf } from './answers.js';
+import { ARRAY, answerArray, isClosing, noAnswer, refusalOf } from './answers.js';
 import { ClientPipe } from './ClientPipe.js';
 import { ClientCalls } from './calls/ClientCalls.js';
+import { meaningOf } from './calls/meaningOf.js';
 import { HttpLink, LinkError } from './HttpLink.js';
 import { HttpSession } from './HttpSession.js';
 import { ACCEPT, ModernHeaders, modernVersionOf } from './modernHeaders.js';
-import { isEventStream, readResponse, textOf } from './readResponse.js';
+import { isEventStream, LATE_MS, readResponse, refusalText } from './readResponse.js';
 import type { StdioBridgeOptions } from './StdioBridgeOptions.js';
 
 /** Methods that may be sent twice: they only read. */
 const READS: ReadonlySet<string> = new Set(['initialize', 'ping', 'server/discover']);
-/** How long a stream may go on behind the answer of its call, in ms. */
-const LATE_MS = 5_000;
 const isRead = (method: string): boolean => READS.has(method) || method.endsWith('/list');
 
 /**
@@ -96,7 +95,7 @@ export class StdioBridge {
     this.#calls.cancelAll(this.#closing.signal.reason);
     await this.#calls.ended();
     await this.#pipe.flushed();
-    this.#link[Symbol.dispose]();
+    await this.#link.close();
   }
 
   #onLine(line: string): void {
@@ -122,12 +121,16 @@ export class StdioBridge {
   /** Never rejects. */
   async #array(line: string, messages: readonly unknown[], refusal: PoolkitError | undefined): Promise<void> {
     if (refusal === undefined) await this.#opening;
-    const fail = (idText: string, failure: Failure): void => this.#fail(idText, failure);
-    const sink = { pipe: this.#pipe, fail, logger: this.#logger, trusted: this.#options.connect !== undefined };
-    const post = async (): Promise<IncomingMessage> => {
-      if (refusal !== undefined) throw refusal;
-      return this.#post(line, ARRAY);
+    const sink = {
+      pipe: this.#pipe,
+      link: this.#link,
+      clock: this.#clock,
+      fail: (idText: string, failure: Failure) => this.#fail(idText, failure),
+      logger: this.#logger,
+      trusted: this.#options.connect !== undefined,
     };
+    const post = (): Promise<IncomingMessage> =>
+      refusal === undefined ? this.#post(line, ARRAY) : Promise.reject(refusal);
     await answerArray(messages, post, sink);
   }
 
@@ -146,8 +149,7 @@ export class StdioBridge {
       }
       if (message.kind === 'notification' && this.#cancelModern(message)) return;
       await this.#opening;
-      const response = await this.#post(line, '');
-      response.resume();
+      await this.#link.drain(await this.#post(line, ''), this.#clock);
     } catch (error) {
       if (message.kind === 'request') this.#onFailure(message, error);
       else this.#logger.debug({ error: messageOf(error) }, 'a message of the client was not delivered');
@@ -178,7 +180,7 @@ export class StdioBridge {
       await this.#answer(message, await post(), onAnswer, async (text) => {
         // Which arguments go into headers is said by the tool's definition, which the client may have had from before.
         if (method !== 'tools/call' || !text.includes(String(RPC_CODES.headerMismatch))) return undefined;
-        await this.#modern.ask(this.#link, version, params, this.#closing.signal);
+        await this.#modern.ask(this.#link, version, params, { clock: this.#clock, signal: this.#closing.signal });
         return post();
       });
     } catch (error) {
@@ -204,7 +206,7 @@ export class StdioBridge {
     const { id } = this.#session;
     const response = await send();
     if (response.statusCode !== 404 || id === undefined || first) return response;
-    await textOf(response);
+    void this.#link.drain(response, this.#clock);
     await this.#session.reopen(id);
     return send();
   }
@@ -214,7 +216,7 @@ export class StdioBridge {
     try {
       const response = await send();
       if (!isClosing(response)) return response;
-      response.resume();
+      void this.#link.drain(response, this.#clock);
       throw new LinkError(new Error('the gateway is closing'), true);
     } catch (error) {
       if (!(error instanceof LinkError)) throw error;
@@ -248,7 +250,7 @@ export class StdioBridge {
     const stream = isEventStream(response);
     const idText = idTextOf(message);
     if (status >= 300 && !stream) {
-      const text = await textOf(response);
+      const text = await refusalText(response, this.#link.incoming, this.#clock);
       const other = await instead?.(text);
       if (other !== undefined) return this.#answer(message, other, onAnswer);
       this.#fail(idText, refusalOf(text, status, response.headers.location));
@@ -257,7 +259,7 @@ export class StdioBridge {
     let answered = false;
     let late: Timer | undefined;
     try {
-      await readResponse(response, {
+      await readResponse(response, this.#link.incoming, {
         onMessage: (text) => {
           // A gateway in this process needs no proof of its answers.
           const meaning = !stream && this.#options.connect !== undefined ? 'answer' : meaningOf(text, idText);

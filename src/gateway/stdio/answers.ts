@@ -1,55 +1,21 @@
 import type { IncomingMessage } from 'node:http';
 import { costsMore, MAX_ANSWER_COST } from '../../connection/channel/codec/parsingCost.js';
-import { skipJson, skipSpace, skipString } from '../../connection/channel/codec/skipJson.js';
 import { excerpt } from '../../connection/net/body/statusError.js';
 import { isObject } from '../../connection/protocol/objectOf.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
+import type { Clock, Timer } from '../../core/clock.js';
 import { messageOf, OutcomeUnknownError, PoolkitError, ProtocolError, show } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { classify } from '../rpc/envelope.js';
 import { type Failure, failureOf } from '../rpc/failure.js';
 import { parseAnswer } from '../rpc/parseAnswer.js';
 import type { ClientPipe } from './ClientPipe.js';
-import { isEventStream, readResponse, textOf } from './readResponse.js';
-
-const QUOTE = 0x22;
-const COMMA = 0x2c;
-const COLON = 0x3a;
-const OPEN_BRACE = 0x7b;
-const CLOSE_BRACE = 0x7d;
-const PARTS: ReadonlySet<string> = new Set(['id', 'method', 'result', 'error']);
+import type { HttpLink } from './HttpLink.js';
+import { isEventStream, LATE_MS, readResponse, refusalText } from './readResponse.js';
 
 /** It refuses what comes now, and ends when what is in flight is answered. */
 export const isClosing = ({ statusCode, headers }: IncomingMessage): boolean =>
   statusCode === 503 && headers.connection === 'close';
-
-/**
- * What a text is to the request of that id: its `answer`, a `message` that asks or tells, or nothing of it. Proved on its bytes: a
- * program of another kind may have the gateway's address, and what it says must neither reach the client nor count as an answer.
- */
-export function meaningOf(text: string, idText: string): 'answer' | 'message' | undefined {
-  const bytes = Buffer.from(text);
-  const parts = new Map<string, string>();
-  let at = skipSpace(bytes, 0);
-  if (bytes[at] !== OPEN_BRACE) return undefined;
-  do {
-    const key = skipSpace(bytes, at + 1);
-    const keyEnd = bytes[key] === QUOTE ? skipString(bytes, key) : -1;
-    const colon = keyEnd < 0 ? -1 : skipSpace(bytes, keyEnd);
-    if (bytes[colon] !== COLON) return undefined;
-    const start = skipSpace(bytes, colon + 1);
-    const end = skipJson(bytes, start);
-    if (end < 0) return undefined;
-    const name = bytes.toString('latin1', key + 1, keyEnd - 1);
-    if (PARTS.has(name)) parts.set(name, name === 'id' ? bytes.toString('utf8', start, end) : name);
-    at = skipSpace(bytes, end);
-  } while (bytes[at] === COMMA);
-  if (bytes[at] !== CLOSE_BRACE || skipSpace(bytes, at + 1) !== bytes.length) return undefined;
-  if (parts.has('method')) return 'message';
-  const id = parts.get('id');
-  if (id === undefined || (!parts.has('result') && !parts.has('error'))) return undefined;
-  return id === idText || JSON.parse(id) === JSON.parse(idText) ? 'answer' : undefined;
-}
 
 /** The error in a refusal, which may name no id. `to`: where it redirects. */
 export function refusalOf(text: string, status: number, to?: string): Failure {
@@ -81,6 +47,8 @@ export const ARRAY = 'an array of messages';
 /** What becomes of the messages of an array. */
 export interface ArraySink {
   readonly pipe: Pick<ClientPipe, 'send' | 'offer'>;
+  readonly link: Pick<HttpLink, 'incoming'>;
+  readonly clock: Clock;
   fail(idText: string, failure: Failure): void;
   readonly logger: Logger;
   /** A gateway in this process needs no proof of its answers, which would hold up all that it serves. */
@@ -109,14 +77,20 @@ export async function answerArray(
   const failAll = (failure: Failure): void => {
     for (const idText of ids()) sink.fail(idText, failure);
   };
+  let late: Timer | undefined;
+  let isOver = false;
   try {
     const response = await post();
     const stream = isEventStream(response);
     const { statusCode = 0, headers } = response;
     if (statusCode >= 300 && !stream) {
-      failAll(refusalOf(await textOf(response), statusCode, headers.location));
+      failAll(refusalOf(await refusalText(response, sink.link.incoming, sink.clock), statusCode, headers.location));
       return;
     }
+    const endSoon = (): void => {
+      isOver = true;
+      late ??= sink.clock.setTimer(() => response.destroy(), LATE_MS);
+    };
     const onMessage = (text: string): void => {
       const kind = kindOf(text, open, sink.trusted);
       if (kind === 'nameless' && nameless-- <= 0)
@@ -125,13 +99,19 @@ export async function answerArray(
       else if (kind === 'message' && stream) sink.pipe.offer(text);
       else if (stream) sink.logger.debug({ method: ARRAY }, 'an event answers no call of its stream');
       else throw noAnswer(ARRAY, response, text);
+      if (open.size === 0) endSoon();
     };
-    await readResponse(response, { onMessage });
+    if (open.size === 0) endSoon();
+    await readResponse(response, sink.link.incoming, { onMessage });
     if (open.size > 0) throw new Error('the response ended without an answer');
   } catch (error) {
+    // Cut behind the last answer: nothing is left to be told.
+    if (isOver && !(error instanceof ProtocolError)) return;
     const known = error instanceof PoolkitError;
     const told = known ? error : new OutcomeUnknownError('gateway', ARRAY, messageOf(error), { cause: error });
     failAll(failureOf(told, sink.logger));
+  } finally {
+    late?.cancel();
   }
 }
 

@@ -4,12 +4,13 @@ import { costsMore, MAX_ANSWER_COST } from '../../connection/channel/codec/parsi
 import { headerValue, paramHeaders } from '../../connection/http/paramHeaders.js';
 import { META_PROTOCOL_VERSION } from '../../connection/protocol/metaKeys.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
-import { show } from '../../core/errors.js';
+import { NotSentError, show } from '../../core/errors.js';
+import { type WaitBounds, withDeadline } from '../../core/time/within.js';
 import { NAMED_BY } from '../modern/checkRequest.js';
 import type { Params } from '../rpc/envelope.js';
 import { Refusal } from '../rpc/failure.js';
-import type { HttpLink } from './HttpLink.js';
-import { readResponse } from './readResponse.js';
+import { type HttpLink, OWN_MS } from './HttpLink.js';
+import { answerOf } from './readResponse.js';
 
 const MAX_TOOLS = 10_000;
 /** Characters of all of them: a gateway takes 16 KiB of headers. */
@@ -53,11 +54,21 @@ export class ModernHeaders {
   }
 
   /** Asks for the list of tools, and learns it. */
-  async ask(link: HttpLink, version: string, params: Params, signal: AbortSignal): Promise<void> {
+  async ask(
+    link: HttpLink,
+    version: string,
+    params: Params,
+    { clock, signal }: Pick<WaitBounds, 'clock' | 'signal'>,
+  ): Promise<void> {
     const list = { jsonrpc: '2.0', id: 'tools', method: 'tools/list', params: { _meta: params['_meta'] } };
     const headers = { ...ACCEPT, ...this.of(version, list.method, {}) };
-    const response = await link.request({ method: 'POST', headers, body: JSON.stringify(list), signal });
-    await readResponse(response, { onMessage: (text) => this.learn(text) });
+    const late = (): Error =>
+      new NotSentError('gateway', `tools/list, asked first, was not answered within ${OWN_MS} ms`);
+    await withDeadline({ clock, signal, timeoutMs: OWN_MS, late }, async (within) => {
+      const body = JSON.stringify(list);
+      const response = await link.request({ method: 'POST', headers, body, signal: within });
+      this.learn(await answerOf(response, JSON.stringify(list.id), link.incoming, within));
+    });
   }
 
   /** What tools say about headers, from an answer to `tools/list`. */

@@ -1,8 +1,10 @@
 import type { IncomingMessage } from 'node:http';
 import { SseReader } from '../../connection/net/body/events/SseReader.js';
-import { IncomingBytes } from '../../connection/net/body/IncomingBytes.js';
+import type { IncomingBytes } from '../../connection/net/body/IncomingBytes.js';
 import { WholeBody } from '../../connection/net/body/WholeBody.js';
+import type { Clock } from '../../core/clock.js';
 import { MessageTooLargeError } from '../../core/errors.js';
+import { meaningOf } from './calls/meaningOf.js';
 
 /** What comes in a response. */
 export interface ResponseSink {
@@ -14,23 +16,29 @@ export interface ResponseSink {
 
 /** Bytes of one message of a gateway. It has bounds of its own, which its operator may raise: this one only ends what has none. */
 export const MAX_RESPONSE_BYTES = 256 * 1_024 * 1_024;
+/** How long a response may go on behind what is wanted of it, in ms: its connection can be kept when it ends by itself. */
+export const LATE_MS = 5_000;
+/** Of a body in which nothing is looked for, or an error alone. */
+const MAX_BRIEF_BYTES = 1_024 * 1_024;
 
 /**
- * Reads a response's messages: one JSON text, or events as they come. Resolves at its end, rejects when it is cut.
+ * Reads a response's messages: one JSON text, or events as they come. Resolves at its end, rejects when it is cut, or when the answers on
+ * their way, `incoming`, leave no room for it.
  * @throws MessageTooLargeError
  */
 export async function readResponse(
   response: IncomingMessage,
+  incoming: IncomingBytes,
   sink: ResponseSink,
   maxBytes = MAX_RESPONSE_BYTES,
 ): Promise<void> {
   if (!isEventStream(response)) {
-    const text = await textOf(response, maxBytes);
+    const text = await textOf(response, incoming, maxBytes);
     if (text.trim() !== '') sink.onMessage(text);
     return;
   }
   let oversized = false;
-  const reader = new SseReader(maxBytes, new IncomingBytes(Number.POSITIVE_INFINITY));
+  const reader = new SseReader(maxBytes, incoming);
   reader.begin({
     onEvent: ({ data, id }) => {
       if (id !== undefined && id !== '') sink.onEventId?.(id);
@@ -41,20 +49,85 @@ export async function readResponse(
       oversized = true;
     },
   });
-  for await (const chunk of response) {
-    reader.push(chunk as Buffer);
-    if (oversized) throw tooLarge(maxBytes);
+  try {
+    for await (const chunk of response) {
+      reader.push(chunk as Buffer);
+      if (oversized) throw tooLarge(maxBytes);
+    }
+  } finally {
+    reader.stop();
   }
 }
 
 /** @throws MessageTooLargeError */
-export async function textOf(response: IncomingMessage, maxBytes = MAX_RESPONSE_BYTES): Promise<string> {
-  const body = new WholeBody(new IncomingBytes(Number.POSITIVE_INFINITY));
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    body.push(chunk);
-    if (body.bytes > maxBytes) throw tooLarge(maxBytes);
+export async function textOf(
+  response: IncomingMessage,
+  incoming: IncomingBytes,
+  maxBytes = MAX_RESPONSE_BYTES,
+): Promise<string> {
+  const body = new WholeBody(incoming);
+  try {
+    for await (const chunk of response as AsyncIterable<Buffer>) {
+      const full = body.push(chunk);
+      if (body.bytes > maxBytes) throw tooLarge(maxBytes);
+      if (full !== undefined) throw full;
+    }
+    return body.take().toString('utf8');
+  } finally {
+    body.landed();
   }
+}
+
+/**
+ * The answer to the request of that id, whatever else comes with it: a stream is cut behind it. Rejects when there is none, or with the
+ * reason of the request's signal.
+ */
+export async function answerOf(
+  response: IncomingMessage,
+  idText: string,
+  incoming: IncomingBytes,
+  signal: AbortSignal,
+): Promise<string> {
+  let answer: string | undefined;
+  const onMessage = (text: string): void => {
+    if (answer !== undefined || meaningOf(text, idText) !== 'answer') return;
+    answer = text;
+    response.destroy();
+  };
+  await readResponse(response, incoming, { onMessage }).catch((error: unknown) => {
+    if (answer === undefined) throw signal.aborted ? signal.reason : error;
+  });
+  if (answer === undefined) throw new Error('the response ended without an answer');
+  return answer;
+}
+
+/** The body of a refusal, or what came of it in `LATE_MS` and within a MiB. Never rejects. */
+export async function refusalText(response: IncomingMessage, incoming: IncomingBytes, clock: Clock): Promise<string> {
+  const body = new WholeBody(incoming);
+  await readBriefly(response, clock, (chunk) => body.push(chunk) === undefined);
+  body.landed();
   return body.take().toString('utf8');
+}
+
+/** Reads a body within `LATE_MS` and a MiB, unless `take` says that it is enough: each holds a connection. Never rejects. */
+export async function readBriefly(
+  response: IncomingMessage,
+  clock: Clock,
+  take: (chunk: Buffer) => boolean = () => true,
+): Promise<void> {
+  const late = clock.setTimer(() => response.destroy(), LATE_MS, { ref: false });
+  let bytes = 0;
+  try {
+    for await (const chunk of response as AsyncIterable<Buffer>) {
+      bytes += chunk.length;
+      // What leaves the loop destroys the response.
+      if (bytes > MAX_BRIEF_BYTES || !take(chunk)) break;
+    }
+  } catch {
+    // It was cut: what came is what there is.
+  } finally {
+    late.cancel();
+  }
 }
 
 const tooLarge = (maxBytes: number): MessageTooLargeError =>

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer, get, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { IncomingBytes } from '../../../src/connection/net/body/IncomingBytes.js';
 import { readResponse } from '../../../src/gateway/stdio/readResponse.js';
 
 /** A gateway that repeats what the path says, for 4 MB. */
@@ -43,7 +44,9 @@ test.each([
 ])('an answer of a gateway over the bound ends its reading with a typed error (%s, %j)', async (type, chunk) => {
   const messages: string[] = [];
   const response = await asked(type, chunk);
-  await expect(readResponse(response, { onMessage: (text) => messages.push(text) }, 100_000)).rejects.toMatchObject({
+  await expect(
+    readResponse(response, new IncomingBytes(1e9), { onMessage: (text) => messages.push(text) }, 100_000),
+  ).rejects.toMatchObject({
     code: 'ERR_MESSAGE_TOO_LARGE',
     maxBytes: 100_000,
   });
@@ -54,6 +57,6 @@ test.each([
 test('comments of a gateway are passed over for as long as they come', async () => {
   const messages: string[] = [];
   const response = await asked('text/event-stream', ': hi\n');
-  await readResponse(response, { onMessage: (text) => messages.push(text) }, 100_000);
+  await readResponse(response, new IncomingBytes(1e9), { onMessage: (text) => messages.push(text) }, 100_000);
   expect(messages).toEqual(['{"first":1}', '{"last":1}']);
 });
