@@ -1,4 +1,4 @@
-/** The bounds of a whole list; a longer one is a `ProtocolError`, since a part of a list is none. */
+/** The bounds of a whole list; a longer one is a `ProtocolError`, since a part of a list is none. So is one of about 400,000 values. */
 export interface ListBounds {
   /** Pages: a whole number from 1. @defaultValue 1000 */
   readonly maxPages?: number;

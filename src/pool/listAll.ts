@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { costOf } from '../connection/channel/codec/parsingCost.js';
 import type { Params } from '../connection/protocol/messages.js';
 import { ProtocolError, RpcError } from '../core/errors.js';
 import { type Logger, silentLogger } from '../core/logger.js';
@@ -21,6 +22,9 @@ const LIST_OPTIONS: Names<ListBounds> & { readonly caller: true; readonly signal
   maxBytes: true,
   maxTotalTimeoutMs: true,
 };
+
+/** What a whole list may cost to be parsed, in the units of `costOf`: its values take 20 MB or less, however short their text is. */
+const MAX_COST = 2_000_000;
 
 export interface ListSource {
   readonly server: string;
@@ -48,6 +52,7 @@ export async function listAll<K extends ListKind>(
   const cursors = new Set<string>();
   const seen = new Set<string>();
   let bytes = 0;
+  let cost = 0;
   let ttlMs: number | undefined = Number.POSITIVE_INFINITY;
   let cacheScope: 'public' | 'private' | undefined = 'public';
   let pages = 0;
@@ -79,6 +84,8 @@ export async function listAll<K extends ListKind>(
     pages++;
     bytes += Buffer.byteLength(text);
     if (bytes > maxBytes) throw fail(`has more than ${maxBytes} bytes`);
+    cost += costOf(text, MAX_COST - cost);
+    if (cost > MAX_COST) throw fail('has too many values');
     if (items.length + found.length > maxItems) throw fail(`has more than ${maxItems} items`);
     for (const item of found) items.push(item as ListItems[K]);
     ttlMs = typeof page?.['ttlMs'] === 'number' && ttlMs !== undefined ? Math.min(ttlMs, page['ttlMs']) : undefined;

@@ -1,4 +1,5 @@
 import { expect, test, vi } from 'vitest';
+import { type Known, MAX_OWN_BYTES, OwnLists } from '../../src/gateway/aggregate/lists/KnownLists.js';
 import { UriOwners } from '../../src/gateway/aggregate/uris/UriOwners.js';
 import { Uris, type UrisOptions } from '../../src/gateway/aggregate/uris/Uris.js';
 import { fits, parseUriTemplate, UriTemplates, workOfMessage } from '../../src/gateway/aggregate/uris/uriTemplates.js';
@@ -184,4 +185,35 @@ test('what a credentials hook throws is an error, whatever it is', async () => {
   };
   const credentials = new Credentials({ name: 's', url: 'http://127.0.0.1' }, hook, new FakeClock());
   await expect(credentials.get(undefined, new AbortController().signal)).rejects.toThrow('cannot be looked at');
+});
+
+test('the lists of sessions are kept as long as there is room for them: the one used least lately goes first', () => {
+  const own = new OwnLists<unknown>();
+  const sessions = [{}, {}, {}] as Downstream[];
+  const list = (bytes = MAX_OWN_BYTES / 2): Known<unknown> => ({
+    items: [],
+    hints: {},
+    untilMs: undefined,
+    bytes,
+    id: {},
+  });
+  const keep = (session: Downstream): Known<unknown> => {
+    const known = list();
+    own.of(session).known.set('s', known);
+    own.used(own.of(session), 's', known);
+    return known;
+  };
+  const left = (): boolean[] => sessions.map((each) => own.of(each).known.has('s'));
+  const [first, second, third] = sessions as [Downstream, Downstream, Downstream];
+  const known = keep(first);
+  keep(second);
+  expect(left()).toEqual([true, true, false]);
+  own.used(own.of(first), 's', known);
+  keep(third);
+  expect(left()).toEqual([true, false, true]);
+  // A newer one in its place stays where the old one has to go.
+  own.of(first).known.set('s', list(0));
+  keep(second);
+  keep(third);
+  expect(left()).toEqual([true, true, true]);
 });

@@ -506,6 +506,14 @@ test('every page of a list, the shortest freshness; one beyond its bounds is an 
   };
   expect(await outcome(pool.listAll('s', 'tools', { maxBytes: 1_024 }))).toBe('ERR_PROTOCOL');
   expect(asked).toBe(3);
+  // Each page is cheap, and its text short.
+  asked = 0;
+  const odd = Array.from({ length: 4_000 }, () => []);
+  connector.onMessage = ({ id }, connection) => {
+    if (id !== undefined) connection.answer(id, { tools: [{ n: asked++, odd }], nextCursor: `${asked}` });
+  };
+  await expect(pool.listAll('s', 'tools')).rejects.toThrow('has too many values');
+  expect(asked).toBe(100);
 });
 
 test('a list whose cursor is empty, repeats or does not advance is kept as far as it was read, without doubles', async () => {

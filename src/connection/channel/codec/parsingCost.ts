@@ -20,9 +20,12 @@ export const MAX_UNASKED_COST = 1_000_000;
 /** The same for the answer to a call. */
 export const MAX_ANSWER_COST = 4_000_000;
 
-/** Whether parsing a text would cost more than `max` units. It sees how the text is built, not whether it is JSON. */
-export function costsMore(text: Buffer | string, max: number): boolean {
-  if (text.length < FREE_BYTES) return false;
+/** Whether parsing a text would cost more than `max` units; a short one never does. */
+export const costsMore = (text: Buffer | string, max: number): boolean =>
+  text.length >= FREE_BYTES && costOf(text, max) > max;
+
+/** What parsing a text costs, or something beyond `max`. It sees how the text is built, not whether it is JSON. */
+export function costOf(text: Buffer | string, max: number): number {
   const bytes = bytesOf(text);
   const names = new NameCache(bytes);
   let cost = 0;
@@ -37,7 +40,7 @@ export function costsMore(text: Buffer | string, max: number): boolean {
     else if (byte === OPEN_BRACKET || byte === OPEN_BRACE) cost += CONTAINER;
     else if (byte === COLON) cost += names.has(string, stringEnd) ? NAME : NEW_NAME;
   }
-  return cost > max;
+  return cost;
 }
 
 export const bytesOf = (data: Buffer | string): Buffer => (typeof data === 'string' ? Buffer.from(data) : data);

@@ -6,6 +6,7 @@ import { withDeadline, within } from '../../../core/time/within.js';
 import type { Caller, ListItems, ListKind, McpPool } from '../../../pool/McpPool.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
 import type { Callers } from '../../session/callers/Callers.js';
+import { type Known, KnownLists, type ListHints, OwnLists } from './KnownLists.js';
 import { validItems } from './validItems.js';
 
 export interface CatalogOptions {
@@ -19,12 +20,6 @@ export interface CatalogOptions {
   readonly logger: Logger;
   /** Aborts what is being listed. */
   readonly signal: AbortSignal;
-}
-
-/** How long a list may be kept, and by whom (2026-07-28, caching). */
-export interface ListHints {
-  readonly ttlMs?: number | undefined;
-  readonly cacheScope?: 'public' | 'private' | undefined;
 }
 
 /** One server's list, as a cache gives it. */
@@ -48,28 +43,6 @@ export interface ServerList<T> {
   readonly missing: boolean;
 }
 
-interface Known<T> {
-  readonly items: readonly T[];
-  readonly hints: ListHints;
-  /** When its server wants it asked for again; undefined: once it says that it changed. */
-  readonly untilMs: number | undefined;
-}
-
-/** The lists of all who see the same, or of one session: a `bound` server may offer each another. */
-class Lists<T> {
-  readonly known = new Map<string, Known<T>>();
-  readonly loading = new Map<string, Promise<Known<T> | undefined>>();
-  /** Loads behind a stale list. */
-  readonly refreshing = new Map<string, Promise<void>>();
-  /** Servers whose list a client did not wait for. */
-  readonly missed = new Set<string>();
-  readonly session: Downstream | undefined;
-
-  constructor(session?: Downstream) {
-    this.session = session;
-  }
-}
-
 /**
  * What each server offers of one kind, in the order of the servers. A server's list is kept until it says that it changed,
  * its time is over, or it starts anew; one that cannot be listed is left out and asked again next time, and so is an
@@ -80,8 +53,8 @@ export class Catalog<K extends ListKind> {
   readonly #options: CatalogOptions;
   readonly #source: CatalogSource<ListItems[K]>;
   readonly #onChange: (session: Downstream | undefined) => void;
-  readonly #shared = new Lists<ListItems[K]>();
-  readonly #own = new WeakMap<Downstream, Lists<ListItems[K]>>();
+  readonly #shared = new KnownLists<ListItems[K]>();
+  readonly #own = new OwnLists<ListItems[K]>();
   /** What clients were last shown of each server. */
   readonly #shown = new Map<string, readonly ListItems[K][]>();
   readonly #problems = new Map<string, readonly string[]>();
@@ -167,11 +140,8 @@ export class Catalog<K extends ListKind> {
     return (await this.#list(server, session, fresh))?.items;
   }
 
-  #listsOf(server: string, session: Downstream): Lists<ListItems[K]> {
-    if (!this.#options.callers.isBound(server)) return this.#shared;
-    const own = this.#own.get(session) ?? new Lists<ListItems[K]>(session);
-    this.#own.set(session, own);
-    return own;
+  #listsOf(server: string, session: Downstream): KnownLists<ListItems[K]> {
+    return this.#options.callers.isBound(server) ? this.#own.of(session) : this.#shared;
   }
 
   /** One load per server at a time; undefined when the server has nothing to give now. Never rejects. */
@@ -179,18 +149,20 @@ export class Catalog<K extends ListKind> {
     const lists = this.#listsOf(server, session);
     const known = lists.known.get(server);
     const { untilMs = Number.POSITIVE_INFINITY } = known ?? {};
+    if (known !== undefined) this.#own.used(lists, server, known);
     if (known !== undefined && (!fresh || this.#options.clock.now() < untilMs)) return known;
     const { callers } = this.#options;
     const loading = lists.loading.get(server) ?? this.#load(server, lists, () => callers.settled(server, session));
     return (await loading) ?? known;
   }
 
-  #load(server: string, lists: Lists<ListItems[K]>, who?: Who): Promise<Known<ListItems[K]> | undefined> {
+  #load(server: string, lists: KnownLists<ListItems[K]>, who?: Who): Promise<Known<ListItems[K]> | undefined> {
     const load = this.#ask(server, who, false).then((listing) => {
       const known = listing && this.#kept(listing);
       // One that was invalidated meanwhile may be of before the change.
       if (lists.loading.get(server) !== load || listing === undefined || known === undefined) return known;
       lists.known.set(server, known);
+      this.#own.used(lists, server, known);
       if (lists.missed.delete(server)) this.#follows(server, lists, known.items);
       if (listing.stale) this.#refresh(server, lists, listing.items);
       return known;
@@ -201,17 +173,18 @@ export class Catalog<K extends ListKind> {
   }
 
   /** Tells of what came too late for its clients. */
-  #follows(server: string, lists: Lists<ListItems[K]>, items: readonly ListItems[K][]): void {
+  #follows(server: string, lists: KnownLists<ListItems[K]>, items: readonly ListItems[K][]): void {
     if (lists === this.#shared) this.#tellUnless(items, this.#shown.get(server) ?? NO_ITEMS);
     else if (items.length > 0) this.#onChange(lists.session);
   }
 
-  #kept({ items, ttlMs, cacheScope }: Listing<ListItems[K]>): Known<ListItems[K]> {
-    return { items, hints: { ttlMs, cacheScope }, untilMs: ttlMs && this.#options.clock.now() + ttlMs };
+  #kept({ items, bytes, ttlMs, cacheScope }: ValidListing<ListItems[K]>): Known<ListItems[K]> {
+    const untilMs = ttlMs && this.#options.clock.now() + ttlMs;
+    return { items, bytes, hints: { ttlMs, cacheScope }, untilMs, id: {} };
   }
 
   /** Until the server has told its new list the stale one stands; when it cannot, the next caller has it asked again. */
-  #refresh(server: string, lists: Lists<ListItems[K]>, stale: readonly ListItems[K][]): void {
+  #refresh(server: string, lists: KnownLists<ListItems[K]>, stale: readonly ListItems[K][]): void {
     const refresh = this.#ask(server, this.#everyone, true).then((listing) => {
       if (lists.refreshing.get(server) !== refresh) return;
       lists.refreshing.delete(server);
@@ -236,22 +209,22 @@ export class Catalog<K extends ListKind> {
   }
 
   /** What clients can take of a list; what is left out is told once. */
-  #valid(server: string, listed: readonly ListItems[K][]): readonly ListItems[K][] {
-    const { items, problems } = validItems(this.#kind, listed);
+  #valid(server: string, listed: readonly ListItems[K][]): Pick<ValidListing<ListItems[K]>, 'items' | 'bytes'> {
+    const { items, bytes, problems } = validItems(this.#kind, listed);
     this.#problems.set(server, problems);
     const told = problems.slice(0, MAX_TOLD).join('; ');
     if (problems.length > 0 && this.#told.get(server) !== told) {
       this.#options.logger.warn({ server, leftOut: problems.length, problems: told }, 'items of a list are left out');
     }
     this.#told.set(server, told);
-    return items;
+    return { items, bytes };
   }
 
   /** All whose list it is: of a principal, or of no one. */
   readonly #everyone: Who = async () => this.#options.callers.base;
 
   /** Never rejects. */
-  async #ask(server: string, who: Who | undefined, refresh: boolean): Promise<Listing<ListItems[K]> | undefined> {
+  async #ask(server: string, who: Who | undefined, refresh: boolean): Promise<ValidListing<ListItems[K]> | undefined> {
     const { pool, listTimeoutMs, logger, clock, signal } = this.#options;
     const bounds = { clock, timeoutMs: listTimeoutMs, signal };
     try {
@@ -264,7 +237,7 @@ export class Catalog<K extends ListKind> {
           ? this.#source.refresh(server, bounded)
           : this.#source.list(server, { signal: bounded, ...(caller && { caller }) }),
       );
-      return { ...listing, items: this.#valid(server, listing.items) };
+      return { ...listing, ...this.#valid(server, listing.items) };
     } catch (error) {
       if (signal.aborted) return undefined;
       if (error instanceof RpcError && error.rpcCode === RPC_CODES.methodNotFound) return NOTHING;
@@ -277,6 +250,12 @@ export class Catalog<K extends ListKind> {
       return undefined;
     }
   }
+}
+
+/** One without what no client can take. */
+interface ValidListing<T> extends Listing<T> {
+  /** What it takes in memory, about. */
+  readonly bytes: number;
 }
 
 /** Finds out who asks. */
@@ -294,6 +273,6 @@ function listOf<T>(server: string, known: Known<T> | undefined, nowMs: number): 
 }
 
 const NO_ITEMS: readonly never[] = Object.freeze([]);
-const NOTHING = Object.freeze({ items: NO_ITEMS, stale: false });
+const NOTHING = Object.freeze({ items: NO_ITEMS, bytes: 0, stale: false });
 /** Problems of a list that are spelled out in the log. */
 const MAX_TOLD = 5;

@@ -8,6 +8,8 @@ export const ITEM_BOUNDS = Object.freeze({ maxValues: 100_000, maxDepth: 128, ma
 
 export interface ValidItems<T> {
   readonly items: readonly T[];
+  /** What they take in memory, about. */
+  readonly bytes: number;
   /** What was left out, each with its reason. */
   readonly problems: readonly string[];
 }
@@ -29,17 +31,25 @@ export function validItems<K extends ListKind>(kind: K, items: readonly ListItem
   const { key } = KEYS[kind];
   const seen = new Set<unknown>();
   const problems: string[] = [];
+  const size = { bytes: 0 };
   const valid = items.filter((item, index) => {
     const own = (item as unknown as Readonly<Record<string, unknown>> | null)?.[key];
-    const problem = problemOf(kind, item) ?? (seen.has(own) ? `its ${key} is there already` : undefined);
+    const problem = problemOf(kind, item, size) ?? (seen.has(own) ? `its ${key} is there already` : undefined);
     if (problem === undefined) seen.add(own);
     else problems.push(`${kind}[${index}]${typeof own === 'string' ? ` ${show(own)}` : ''}: ${problem}`);
     return problem === undefined;
   });
-  return { items: valid, problems };
+  return { items: valid, bytes: size.bytes, problems };
 }
 
-function problemOf(kind: ListKind, item: unknown): string | undefined {
+interface Size {
+  bytes: number;
+}
+
+/** What a value takes beside its text. */
+const VALUE_BYTES = 48;
+
+function problemOf(kind: ListKind, item: unknown, size: Size): string | undefined {
   if (!isObject(item)) return 'it is no object';
   const { key, max } = KEYS[kind];
   const { [key]: own, name, description, title, inputSchema } = item;
@@ -51,17 +61,18 @@ function problemOf(kind: ListKind, item: unknown): string | undefined {
   if (kind === 'tools' && (!isObject(inputSchema) || inputSchema['type'] !== 'object')) {
     return 'its inputSchema is no schema of an object';
   }
-  return sizeProblem(item);
+  return sizeProblem(item, size);
 }
 
 /** Walks without recursion: what is being looked for is what would overflow the stack. */
-function sizeProblem(item: object): string | undefined {
+function sizeProblem(item: object, size: Size): string | undefined {
   const pending: { readonly value: object; readonly depth: number }[] = [{ value: item, depth: 1 }];
   let values = 0;
   for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
     if (next.depth > ITEM_BOUNDS.maxDepth) return `it is nested deeper than ${ITEM_BOUNDS.maxDepth} levels`;
     for (const each of Object.values(next.value) as unknown[]) {
       if (++values > ITEM_BOUNDS.maxValues) return `it holds more than ${ITEM_BOUNDS.maxValues} values`;
+      size.bytes += VALUE_BYTES + (typeof each === 'string' ? 2 * each.length : 0);
       if (typeof each === 'object' && each !== null) pending.push({ value: each, depth: next.depth + 1 });
     }
   }
