@@ -264,7 +264,7 @@ function watch(
   pool: McpPool,
   { output, logger, startMs }: { output: Output; logger: Logger; startMs: Map<string, number> },
 ): void {
-  pool.on('started', (event) => {
+  pool.on('started', ({ principal: _, ...event }) => {
     startMs.set(event.server, event.startMs);
     output.event('started', event);
   });

@@ -43,12 +43,7 @@ export class PoolRelay implements Disposable {
       pool.on('notification', (event) => this.#relay(event)),
       pool.on('orphanRequest', (event) => this.#ask(event)),
       pool.on('sessionLost', (event) => this.#lost(event)),
-      pool.on('started', ({ server }) => {
-        for (const { callers, aggregates } of tenants) {
-          callers.tools.forget(server);
-          for (const each of aggregates()) each.onStarted(server);
-        }
-      }),
+      pool.on('started', (event) => this.#started(event)),
       pool.on('state', ({ server }) => {
         if (pool.hasServer(server)) return;
         for (const { aggregates } of tenants) for (const each of aggregates()) each.onRemoved(server);
@@ -78,6 +73,14 @@ export class PoolRelay implements Disposable {
         for (const method of LIST_CHANGES) this.changedElsewhere({ server, principal, notice: { method } });
       }
     }
+  }
+
+  /** It concerns its principal alone: each of the others would need a connection to look again, whose start concerned all of them. */
+  #started({ server, principal }: PoolEvents['started']): void {
+    const tenant = this.#tenants.find(principal);
+    if (tenant === undefined) return;
+    tenant.callers.tools.forget(server);
+    for (const each of tenant.aggregates()) each.onStarted(server);
   }
 
   #relay(event: PoolEvents['notification']): void {

@@ -52,7 +52,13 @@ interface OfTarget {
 
 export interface PoolEvents {
   readonly state: { readonly server: string; readonly state: ServerState; readonly previous: ServerState };
-  readonly started: OfTarget & { readonly server: string; readonly pid: number | undefined; readonly startMs: number };
+  /** A connection is up; `principal`: whose it is, where it is someone's. */
+  readonly started: OfTarget & {
+    readonly server: string;
+    readonly pid: number | undefined;
+    readonly startMs: number;
+    readonly principal?: string | undefined;
+  };
   readonly exited: OfTarget & {
     readonly server: string;
     readonly pid: number | undefined;

@@ -70,6 +70,8 @@ test('planted secrets are in no line: arguments, results, headers, environment, 
   pool.addServer({ ...MEMORY, env: { TOKEN: SECRET } });
   const { logger, lines } = plainPino();
   log = new EventLog({ pool, logger });
+  const principals: unknown[] = [];
+  pool.on('started', ({ principal }) => principals.push(principal));
   const caller = { principal: `p-${SECRET}`, key: `k-${SECRET}`, context: { token: SECRET } };
   connector.onMessage = ({ id, params }, connection) => {
     if (params?.['name'] === 'refuse')
@@ -88,6 +90,8 @@ test('planted secrets are in no line: arguments, results, headers, environment, 
     { authorization: `Bearer ${SECRET}`, cookie: SECRET, traceparent: SECRET },
   );
   await pool.stopServer('s');
+  // Those who listen to the pool are told whose a connection is.
+  expect(principals).toEqual([caller.principal, undefined]);
   expect(lines.length).toBeGreaterThan(10);
   expect(lines.filter((line) => line.includes(SECRET))).toEqual([]);
   expect(lines.filter((line) => line.includes(client.sessionId))).toEqual([]);

@@ -62,7 +62,7 @@ export class EventLog implements Disposable {
     subscribe('mcp-poolkit:call', this.#onCall);
     subscribe('mcp-poolkit:request', this.#onRequest);
     const listening = [
-      pool.on('started', (event) => this.#log('info', 'server.started', event)),
+      pool.on('started', ({ principal: _, ...event }) => this.#log('info', 'server.started', event)),
       pool.on('exited', (event) => this.#log(event.expected ? 'info' : 'warn', 'server.exited', event)),
       pool.on('restarted', (event) => this.#log('info', 'server.restarted', event)),
       pool.on('state', (event) => this.#log(event.state === 'failed' ? 'warn' : 'info', 'server.state', event)),

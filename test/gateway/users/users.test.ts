@@ -1,13 +1,14 @@
 import { once } from 'node:events';
-import { createServer } from 'node:http';
+import { createServer, type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { inspect } from 'node:util';
 import { exportJWK, generateKeyPair, type JWTPayload, SignJWT } from 'jose';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { OptionError } from '../../../src/core/errors.js';
 import { Gateway } from '../../../src/gateway/Gateway.js';
 import { bearerTokens } from '../../../src/gateway/users/bearerTokens.js';
 import { jwtUsers } from '../../../src/gateway/users/jwtUsers.js';
+import type { RequestOptions } from '../../../src/pool/McpPool.js';
 import { FakeClock } from '../../../src/testing/FakeClock.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { FakePool } from '../../support/FakePool.js';
@@ -246,6 +247,28 @@ test('authenticate that does not answer keeps no gateway from closing: its reque
   await begun;
   await gateway.close({ graceMs: 10_000 });
   expect((await reply).status).toBe(503);
+});
+
+test('a connection that starts concerns the user whose it is: the lists of the others are not read anew', async () => {
+  const servers = pool();
+  const authenticate = async ({ headers }: { headers: IncomingHttpHeaders }) => ({
+    principal: String(headers.authorization),
+  });
+  const gateway = closeAfter(new Gateway({ pool: servers, port: 0, authenticate }));
+  const url = `${(await gateway.listen()).url}/mcp`;
+  const list = { jsonrpc: '2.0', id: 1, method: 'tools/list' };
+  for (const user of ['ann', 'bob']) {
+    const { headers } = await post(url, INIT, { authorization: user });
+    const session = { authorization: user, 'mcp-session-id': String(headers['mcp-session-id']) };
+    expect((await post(url, list, session)).messages).toMatchObject([{ result: { tools: [{ name: 'a__who' }] } }]);
+  }
+  const asked = vi.spyOn(servers, 'listAll');
+  for (const principal of ['ann', undefined, 'nobody']) {
+    servers.emit('started', { server: 'a', pid: 1, startMs: 1, ...(principal && { principal }) });
+  }
+  await expect.poll(() => asked.mock.calls.length).toBeGreaterThan(0);
+  const principals = asked.mock.calls.map((call) => (call as unknown as [string, string, RequestOptions])[2]);
+  expect(principals.map((options) => options?.caller?.principal)).toEqual(['ann']);
 });
 
 test('authenticate that does not answer fails its request in the end', async () => {

@@ -145,7 +145,13 @@ export class ConnectionMaker {
     );
     answers.counting = true;
     counters.startedAt = connection.startedAt;
-    events.emit('started', { server: config.name, pid: connection.pid, startMs: pool.clock.now() - startMs });
+    const principal = caller?.principal;
+    events.emit('started', {
+      server: config.name,
+      pid: connection.pid,
+      startMs: pool.clock.now() - startMs,
+      ...(principal !== undefined && { principal }),
+    });
     return pooled;
   }
 
