@@ -11,6 +11,7 @@ import { EventLog } from '../observe/logs/EventLog.js';
 import type { McpPool } from '../pool/McpPool.js';
 import { UnifiedPool } from '../pool/UnifiedPool.js';
 import type { ConfigError } from '../registry/config/ConfigError.js';
+import type { ParsedConfig } from '../registry/config/configFile.js';
 import type { ServerConfig } from '../registry/config/ServerConfig.js';
 import { closeInheritedDescriptors } from '../registry/process/descriptors.js';
 import { Health } from '../shutdown/Health.js';
@@ -30,7 +31,7 @@ import { readSessionKeys } from './serving/readSessionKeys.js';
 import type { ServeOptions } from './serving/ServeOptions.js';
 import { ANSWER_MS, stopBudgetMs } from './stopTimes.js';
 import { asWorker, type WorkerRole } from './workers/asWorker.js';
-import { shareOf } from './workers/shareOf.js';
+import { shareable, shareOf } from './workers/shareOf.js';
 
 /** After a second signal: enough to tell clients, to kill every server and to see it dead, also on a busy machine. */
 const FORCE_MS = 3_000;
@@ -113,7 +114,10 @@ async function start(options: ServeOptions, { plan, output, logger, worker }: Co
   const sessionKeys = worker?.sessionKeys ?? (await readSessionKeys(options.sessionKey));
   const shared = { ...(worker && { replicas: worker.link }), ...(await joinRedis(options.redis, { plan, logger })) };
   const share = (each: ServerConfig): ServerConfig => (worker === undefined ? each : shareOf(each, worker.share));
-  const config = await loadConfig(options.config);
+  const usable = <T extends ParsedConfig>(parsed: T, file: string): T =>
+    worker === undefined ? parsed : shareable(parsed, file, worker.share);
+  const loaded = await loadConfig(options.config);
+  const config = usable(loaded, loaded.file);
   // Not before: the config may be one of them, as with `--config <(…)`.
   if (worker === undefined) closeInheritedDescriptors();
   for (const warning of config.warnings) output.warning(warning);
@@ -165,6 +169,7 @@ async function start(options: ServeOptions, { plan, output, logger, worker }: Co
     logger,
     start: startOne,
     curate: (curation) => gateway.curate(curation),
+    usable: (parsed) => usable(parsed, config.file),
     share,
   });
   plan.add('config', live, { phase: 'refuse' });

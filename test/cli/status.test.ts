@@ -197,4 +197,15 @@ test('nothing that a server, a tool or an error is called steers the terminal or
     typeof value === 'string' || value === 0 ? EVIL : value,
   ) as StatusData;
   expect(statusLines(hostile).filter((line) => /[\p{Cc}\u202e]/u.test(line))).toEqual([]);
+  // One long cell widens no thousands of others.
+  const [one] = data.snapshot.servers;
+  const servers = Array.from({ length: 3_000 }, (_, i) => ({
+    ...one,
+    lastError: null,
+    state: i > 0 ? 'x' : 'y'.repeat(9_000),
+  }));
+  const many = statusLines({ ...data, snapshot: { ...data.snapshot, servers } } as unknown as StatusData);
+  expect(Math.max(...many.map(({ length }) => length))).toBeLessThan(1_000);
+  expect(many).toContain('  and 1000 more');
+  expect(many.length).toBeLessThan(2_100);
 });

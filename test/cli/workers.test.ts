@@ -66,9 +66,16 @@ test('SIGHUP means to workers what it means to one process: a config that has ch
   const program = new Cli('serve', '--config', config, '--port', '0', '--json', '--workers', '2');
   const { workers } = await program.event('ready');
   const pids = workers as number[];
-  writeFileSync(config, JSON.stringify({ mcpServers: { other: echo(env) } }));
+  const [few, bound] = [{ maxConnections: 1 }, { sharing: 'bound' }].map((more) => ({ ...echo(env), ...more }));
+  // What workers cannot share is refused then, too.
+  writeFileSync(config, JSON.stringify({ mcpServers: { echo: few, bound, other: echo(env) } }));
   program.kill('SIGHUP');
-  for (const worker of [1, 2]) await program.line(new RegExp(`"event":"reloaded".*"worker":${worker}`));
+  for (const worker of [1, 2]) {
+    const [line] = await program.line(new RegExp(`.*"event":"reloaded".*"worker":${worker}.*`));
+    expect(JSON.parse(line)).toMatchObject({ added: ['other'], changed: [], removed: [], kept: ['echo'] });
+  }
+  const problems = program.events.filter(({ event }) => event === 'problem').map(({ message }) => message);
+  expect(problems).toContainEqual(expect.stringMatching(/server "bound": --workers 2: .*sharing "bound"/));
   expect(pids.filter(isAlive)).toEqual(pids);
   program.kill('SIGHUP');
   expect(await program.exited).toEqual({ code: 0, signal: null });

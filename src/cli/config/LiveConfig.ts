@@ -19,6 +19,8 @@ export interface LiveConfigOptions {
   readonly start: (name: string) => Promise<void>;
   /** What clients see of the tools is another now. */
   readonly curate: (curation: Curation) => void;
+  /** What this process can have of what the file says now. */
+  readonly usable: (parsed: ParsedConfig) => ParsedConfig;
   /** What this process has of a server. */
   readonly share: (config: ServerConfig) => ServerConfig;
 }
@@ -45,7 +47,7 @@ export class LiveConfig {
     this.#watcher = new ConfigWatcher({ file: config.file, logger }, config.text);
     this.#watcher.on('change', (changed) => {
       this.#changes++;
-      this.#applying = this.#applying.then(() => this.#take(changed));
+      this.#applying = this.#applying.then(() => this.#take(options.usable(changed)));
     });
   }
 

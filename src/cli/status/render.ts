@@ -4,6 +4,9 @@ import { visible } from '../output/visible.js';
 const MAX_NAME = 40;
 const MAX_EVENTS = 8;
 const MAX_OPEN = 10;
+/** Of the table: each cell is as wide as the longest of its column. A gateway of ours keeps within them. */
+const MAX_CELL = 100;
+const MAX_ROWS = 2_000;
 
 /** What a server, a client or a child wrote moves no cursor, changes no colour and ends no line. */
 export function plain(text: string, max = Number.POSITIVE_INFINITY): string {
@@ -33,7 +36,7 @@ export function statusLines({ snapshot, events }: StatusData, width = Number.POS
     `mcp-poolkit ${plain(version)}, up ${duration(at - startedAt)}: ${gateway.sessions} sessions, ${gateway.streams} streams, ` +
       `${gateway.inFlight} in flight, loop delay p99 ${ms(process.delayP99)}${gateway.refusing ? ', stopping' : ''}`,
     '',
-    ...table([HEAD, ...servers.flatMap((server) => [cellsOf(server), ...(server.targets ?? []).map(targetCells)])]),
+    ...serversTable(servers),
   ];
   for (const { name, lastError, state } of servers) {
     if (lastError === null || (state !== 'failed' && state !== 'degraded')) continue;
@@ -63,6 +66,16 @@ export function statusLines({ snapshot, events }: StatusData, width = Number.POS
   }
   // What is a word or a number of a gateway of ours may be anything of another.
   return lines.map((line) => plain(line, width));
+}
+
+function serversTable(servers: readonly ServerRow[]): string[] {
+  const rows = servers.flatMap((server) => [
+    () => cellsOf(server),
+    ...(server.targets ?? []).map((target) => () => targetCells(target)),
+  ]);
+  const shown = rows.slice(0, MAX_ROWS).map((cells) => cells());
+  const more = rows.length - shown.length;
+  return [...table([HEAD, ...shown]), ...(more > 0 ? [`  and ${more} more`] : [])];
 }
 
 function cellsOf(server: ServerRow): string[] {
@@ -109,7 +122,8 @@ function targetCells({
   ];
 }
 
-function table(rows: readonly (readonly string[])[]): string[] {
+function table(given: readonly (readonly string[])[]): string[] {
+  const rows = given.map((row) => row.map((cell) => (cell.length > MAX_CELL ? plain(cell, MAX_CELL) : cell)));
   const widths = (rows[0] ?? []).map((_, column) =>
     rows.reduce((most, row) => Math.max(most, row[column]?.length ?? 0), 0),
   );
