@@ -79,12 +79,36 @@ test('what is remembered of URIs is bounded in characters, and long ones are not
   const uri = (at: number): string => `${at}:${'x'.repeat(8_000)}`;
   owners.set(`x:${'x'.repeat(8_192)}`, 's', session, true);
   expect(owners.get(`x:${'x'.repeat(8_192)}`, session)).toBeUndefined();
-  for (let at = 0; at < 200; at++) owners.set(uri(at), 's', session, false);
-  expect(owners.get(uri(199), session)).toBe('s');
+  for (let at = 0; at < 300; at++) owners.set(uri(at), 's', session, false);
+  expect(owners.get(uri(299), session)).toBe('s');
   expect(owners.get(uri(0), session)).toBeUndefined();
-  const known = Array.from({ length: 200 }, (_, at) => owners.get(uri(at), session)).filter(Boolean);
-  expect(known.length).toBeLessThan(132);
-  expect(known.length).toBeGreaterThan(100);
+  const known = Array.from({ length: 300 }, (_, at) => owners.get(uri(at), session)).filter(Boolean);
+  expect(known.length).toBeLessThan(264);
+  expect(known.length).toBeGreaterThan(200);
+});
+
+test('what sessions know of URIs is bounded in all of them together: those that know most lose it', () => {
+  const owners = new UriOwners();
+  const sessions = Array.from({ length: 20 }, () => ({}) as Downstream);
+  const [modest = session] = sessions;
+  owners.set('x:modest', 's', modest, false);
+  for (const each of sessions.slice(1)) {
+    for (let at = 0; at < 300; at++) owners.set(`${at}:${'x'.repeat(8_000)}`, 'evil', each, false);
+  }
+  expect(owners.get('x:modest', modest)).toBe('s');
+  const rich = sessions.filter((each) => owners.get(`299:${'x'.repeat(8_000)}`, each) === 'evil');
+  // Each knows 2 Mi characters, and all may know 32.
+  expect(rich.length).toBeGreaterThan(5);
+  expect(rich.length).toBeLessThan(17);
+});
+
+test('many short URIs of one server drive out no long ones of another', () => {
+  const owners = new UriOwners();
+  for (let at = 0; at < 60; at++) owners.set(`long${at}:${'x'.repeat(8_000)}`, 'b', session, true);
+  for (let at = 0; at < 100_100; at++) owners.set(at.toString(36), 'a', session, true);
+  expect(Array.from({ length: 60 }, (_, at) => owners.get(`long${at}:${'x'.repeat(8_000)}`, session))).toEqual(
+    Array(60).fill('b'),
+  );
 });
 
 test('an answer that would take long to read is refused', () => {

@@ -3,9 +3,12 @@ import { MAX_URI_LENGTH } from '../../rpc/limits.js';
 
 /** URIs of which a session, or all that share one, know whose they are. */
 const MAX_OWNED = 100_000;
-/** And so many characters of them, which is 16 MiB of those that all share and 2 MiB of each session's own. */
+/** And so many characters of them: of those that all share, of each session's own, and of what all sessions have of their own. */
 const MAX_SHARED_LENGTH = 8 * 1_024 * 1_024;
-const MAX_OWN_LENGTH = 1_024 * 1_024;
+const MAX_OWN_LENGTH = 2 * 1_024 * 1_024;
+const MAX_ALL_LENGTH = 32 * 1_024 * 1_024;
+/** What an entry takes beside its text, as characters. */
+const ENTRY_LENGTH = 64;
 
 /** When they are too many, the server that has most loses its longest known: none can drive out what another offers. */
 class Owners {
@@ -18,8 +21,18 @@ class Owners {
     this.#max = maxLength;
   }
 
+  get length(): number {
+    return this.#length;
+  }
+
   get(uri: string): string | undefined {
     return this.#owners.get(uri);
+  }
+
+  clear(): void {
+    this.#owners.clear();
+    this.#byServer.clear();
+    this.#length = 0;
   }
 
   set(uri: string, server: string): void {
@@ -29,8 +42,8 @@ class Owners {
     const own = this.#byServer.get(server) ?? { uris: new Set<string>(), length: 0 };
     this.#byServer.set(server, own);
     own.uris.add(uri);
-    own.length += uri.length;
-    this.#length += uri.length;
+    own.length += uri.length + ENTRY_LENGTH;
+    this.#length += uri.length + ENTRY_LENGTH;
     while (this.#length > this.#max || this.#owners.size > MAX_OWNED) this.#makeRoom();
   }
 
@@ -38,11 +51,11 @@ class Owners {
     const server = this.#owners.get(uri);
     if (server === undefined) return;
     this.#owners.delete(uri);
-    this.#length -= uri.length;
+    this.#length -= uri.length + ENTRY_LENGTH;
     const own = this.#byServer.get(server);
     if (own === undefined) return;
     own.uris.delete(uri);
-    own.length -= uri.length;
+    own.length -= uri.length + ENTRY_LENGTH;
     if (own.uris.size === 0) this.#byServer.delete(server);
   }
 
@@ -64,6 +77,10 @@ class Owners {
 export class UriOwners {
   readonly #shared = new Owners(MAX_SHARED_LENGTH);
   readonly #own = new WeakMap<Downstream, Owners>();
+  /** Those of sessions; they go with their sessions. */
+  readonly #all = new Set<WeakRef<Owners>>();
+  /** Characters that came to them since they were counted. */
+  #added = 0;
 
   get(uri: string, session: Downstream): string | undefined {
     return this.#own.get(session)?.get(uri) ?? this.#shared.get(uri);
@@ -71,10 +88,37 @@ export class UriOwners {
 
   set(uri: string, server: string, session: Downstream, shared: boolean): void {
     const own = this.#own.get(session);
-    const owners = shared ? this.#shared : (own ?? new Owners(MAX_OWN_LENGTH));
-    if (!shared && own === undefined) this.#own.set(session, owners);
+    const owners = shared ? this.#shared : (own ?? this.#begin(session));
+    const before = owners.length;
     owners.set(uri, server);
     if (shared) own?.delete(uri);
+    else this.#added += owners.length - before;
+    if (this.#added > MAX_ALL_LENGTH) this.#makeRoom();
+  }
+
+  #begin(session: Downstream): Owners {
+    const owners = new Owners(MAX_OWN_LENGTH);
+    this.#own.set(session, owners);
+    this.#all.add(new WeakRef(owners));
+    return owners;
+  }
+
+  /** The session that has most loses its own: none can drive out what others know. */
+  #makeRoom(): void {
+    const live: Owners[] = [];
+    for (const each of this.#all) {
+      const owners = each.deref();
+      if (owners === undefined) this.#all.delete(each);
+      else live.push(owners);
+    }
+    live.sort((a, b) => b.length - a.length);
+    this.#added = live.reduce((sum, { length }) => sum + length, 0);
+    for (const each of live) {
+      // Room for some time, so that it is not looked for again at once.
+      if (this.#added <= MAX_ALL_LENGTH / 2) return;
+      this.#added -= each.length;
+      each.clear();
+    }
   }
 
   /** A server is not there any more. */
