@@ -1,6 +1,7 @@
 import { afterEach, expect, test } from 'vitest';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import type { GatewayOptions } from '../../src/gateway/GatewayOptions.js';
+import { bearerTokens } from '../../src/gateway/users/bearerTokens.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { FakePool } from '../support/FakePool.js';
 import { exchange, RawClient } from '../support/httpClient.js';
@@ -24,8 +25,8 @@ const start = async (options: Partial<GatewayOptions> = {}): Promise<string> => 
   return (await gateway.listen()).url;
 };
 
-const open = async (url: string): Promise<RawClient> => {
-  const client = new RawClient(url);
+const open = async (url: string, headers: Record<string, string> = {}): Promise<RawClient> => {
+  const client = new RawClient(url, headers);
   await client.initialize();
   return client;
 };
@@ -113,6 +114,28 @@ test('a resource subscription is its session’s own, and ends with it', async (
   expect(stream.messages).toHaveLength(1);
   expect(otherStream.messages).toEqual([]);
   await otherStream.stop();
+});
+
+test('what the subscriptions of all sessions hold is bounded, and no one client takes all of it', async () => {
+  const authenticate = bearerTokens({
+    'alice-token-0123456789': { principal: 'alice' },
+    'bob-token-0123456789': { principal: 'bob' },
+  });
+  const url = `${await start({ maxBufferedBytes: 480 * 1_024, authenticate })}/servers/one/mcp`;
+  const as = (name: string) => open(url, { authorization: `Bearer ${name}-token-0123456789` });
+  const [first, second, other] = await Promise.all([as('alice'), as('alice'), as('bob')]);
+  const subscribe = async (client: RawClient, at: number): Promise<unknown> => {
+    const { result, error } = await client.call('resources/subscribe', { uri: `a:${at}:${'x'.repeat(8_000)}` });
+    return result ?? error?.data?.['code'];
+  };
+  // A room of 240 KiB, 32 KB each: three quarters are five.
+  for (let at = 0; at < 5; at++) expect(await subscribe(at % 2 === 0 ? first : second, at)).toEqual({});
+  expect(await subscribe(second, 5)).toBe('ERR_QUEUE_FULL');
+  expect(await subscribe(first, 0)).toEqual({});
+  expect(await subscribe(other, 0)).toEqual({});
+  await first.call('resources/unsubscribe', { uri: `a:0:${'x'.repeat(8_000)}` });
+  await exchange(url, { method: 'DELETE', headers: first.headers });
+  for (let at = 5; at < 7; at++) expect(await subscribe(second, at)).toEqual({});
 });
 
 test('an ended session fails what it has in flight and is unknown afterwards', async () => {

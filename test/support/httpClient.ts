@@ -50,14 +50,18 @@ export function messagesOf(text: string): Message[] {
 export class RawClient {
   readonly url: string;
   sessionId = '';
+  readonly #own: Record<string, string>;
   #id = 0;
 
-  constructor(url: string) {
+  /** `own`: headers of each request, such as who it is from. */
+  constructor(url: string, own: Record<string, string> = {}) {
     this.url = url;
+    this.#own = own;
   }
 
   get headers(): Record<string, string> {
     return {
+      ...this.#own,
       'content-type': 'application/json',
       accept: 'application/json, text/event-stream',
       ...(this.sessionId === '' ? {} : { 'mcp-session-id': this.sessionId }),

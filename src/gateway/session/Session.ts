@@ -27,14 +27,15 @@ import {
 import { originOf } from './origin.js';
 import type { Reply } from './Reply.js';
 import { SessionCall } from './SessionCall.js';
-import { SessionSubscriptions } from './SessionSubscriptions.js';
+import { SessionSubscriptions, type SubscriptionRoom } from './SessionSubscriptions.js';
 
 export interface SessionLimits extends ClientRequestsLimits {
   readonly stallTimeoutMs: number;
   readonly maxSubscriptionsPerSession: number;
   readonly maxStreamBufferBytes: number;
-  /** Made once for all sessions. */
+  /** Made once for all sessions, as is the room of their subscriptions. */
   readonly frames: NoticeFrames;
+  readonly subscriptionRoom: SubscriptionRoom;
   /** Keeps what clients may have missed of their streams. @defaultValue in memory, as it was written */
   readonly eventStore?: EventStore | undefined;
   readonly logger: Logger;
@@ -111,7 +112,11 @@ export class Session implements Downstream {
     this.origin = originOf(endpoint, client.address);
     this.#asks = new ClientRequests((message) => this.#send(message), limits, clock);
     this.#limits = limits;
-    this.#subscriptions = new SessionSubscriptions(limits.maxSubscriptionsPerSession, limits.held);
+    this.#subscriptions = new SessionSubscriptions({
+      origin: this.origin,
+      room: limits.subscriptionRoom,
+      max: limits.maxSubscriptionsPerSession,
+    });
     const primed = client.protocolVersion >= FIRST_PRIMED;
     const { eventStore: store } = limits;
     this.#streams =

@@ -1,28 +1,72 @@
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { QueueFullError } from '../../core/errors.js';
 import type { Subscription } from '../../pool/McpPool.js';
-import type { HeldBytes } from '../http/HeldBytes.js';
 import { Refusal } from '../rpc/failure.js';
 
-/** What a subscription takes beside its URI, of which there are some copies: 20 kB measured with 8,190 characters on Node 20. */
-const ENTRY_BYTES = 2_048;
-const COPIES = 3;
+/** What a subscription takes, here and in the pool, beside three copies of its URI: 8 kB measured on Node 20. */
+const SUBSCRIPTION_BYTES = 8 * 1_024;
+/** One origin takes more while it holds less than so many times what is left: alone it gets three quarters. */
+const SHARE = 3;
 
-/** What one session subscribed to, once per URI. It counts as held for as long as it lasts. */
+/**
+ * The room that the subscriptions of all sessions have. They are kept for as long as their sessions, with nothing to be read or awaited by
+ * their clients: so that one client does not take all of it, some is left for those of other origins (decision 267).
+ */
+export class SubscriptionRoom {
+  readonly max: number;
+  taken = 0;
+  readonly #byOrigin = new Map<string, number>();
+
+  constructor(maxBytes: number) {
+    this.max = maxBytes;
+  }
+
+  /** False, and nothing is taken, when there is no room for it. */
+  take(origin: string, uri: string): boolean {
+    const bytes = bytesOf(uri);
+    const own = (this.#byOrigin.get(origin) ?? 0) + bytes;
+    if (own > SHARE * (this.max - this.taken - bytes)) return false;
+    this.taken += bytes;
+    this.#byOrigin.set(origin, own);
+    return true;
+  }
+
+  giveBack(origin: string, uri: string): void {
+    const own = (this.#byOrigin.get(origin) ?? 0) - bytesOf(uri);
+    this.taken -= bytesOf(uri);
+    if (own > 0) this.#byOrigin.set(origin, own);
+    else this.#byOrigin.delete(origin);
+  }
+}
+
+const bytesOf = (uri: string): number => SUBSCRIPTION_BYTES + 3 * uri.length;
+
+export interface SessionSubscriptionsOptions {
+  /** Whose share of the room they take. */
+  readonly origin: string;
+  readonly room: SubscriptionRoom;
+  readonly max: number;
+}
+
+/** What one session subscribed to, once per URI. */
 export class SessionSubscriptions {
-  readonly #max: number;
-  readonly #held: HeldBytes;
+  readonly #options: SessionSubscriptionsOptions;
   readonly #open = new Map<string, Promise<Subscription>>();
   #ended = false;
 
-  constructor(max: number, held: HeldBytes) {
-    this.#max = max;
-    this.#held = held;
+  constructor(options: SessionSubscriptionsOptions) {
+    this.#options = options;
   }
 
   async add(uri: string, subscribe: () => Promise<Subscription>): Promise<void> {
     const known = this.#open.get(uri);
-    if (known === undefined) this.#admit(uri);
+    const { origin, room, max } = this.#options;
+    if (known === undefined && this.#open.size >= max) {
+      throw new QueueFullError('subscriptions of this session', this.#open.size, max);
+    }
+    if (known === undefined && !room.take(origin, uri)) {
+      throw new QueueFullError('bytes of the subscriptions of all sessions', room.taken, room.max);
+    }
     const subscription = known ?? subscribe();
     this.#open.set(uri, subscription);
     try {
@@ -45,25 +89,14 @@ export class SessionSubscriptions {
   /** Gives all of them back. */
   async close(): Promise<void> {
     this.#ended = true;
-    const subscriptions = [...this.#open.values()];
-    for (const [uri, subscription] of this.#open) this.#forget(uri, subscription);
-    await Promise.allSettled(subscriptions.map(async (each) => (await each).close()));
-  }
-
-  #admit(uri: string): void {
-    if (this.#open.size >= this.#max) {
-      throw new QueueFullError('subscriptions of this session', this.#open.size, this.#max);
-    }
-    if (!this.#held.take(bytesOf(uri))) {
-      throw new Refusal(RPC_CODES.internalError, 'too much is held at once: try again');
-    }
+    const subscriptions = [...this.#open];
+    for (const [uri, each] of subscriptions) this.#forget(uri, each);
+    await Promise.allSettled(subscriptions.map(async ([, each]) => (await each).close()));
   }
 
   #forget(uri: string, subscription: Promise<Subscription>): void {
     if (this.#open.get(uri) !== subscription) return;
     this.#open.delete(uri);
-    this.#held.giveBack(bytesOf(uri));
+    this.#options.room.giveBack(this.#options.origin, uri);
   }
 }
-
-const bytesOf = (uri: string): number => ENTRY_BYTES + COPIES * uri.length;

@@ -4,6 +4,7 @@ import type { GatewayOptions, GatewaySettings } from '../GatewayOptions.js';
 import type { HeldBytes } from '../http/HeldBytes.js';
 import { NoticeFrames } from '../http/stream/Frame.js';
 import { selfOf } from '../replicas/joinReplicas.js';
+import { SubscriptionRoom } from '../session/SessionSubscriptions.js';
 import { SessionTable, type SessionTableOptions } from '../session/SessionTable.js';
 import { SessionTickets } from './SessionTickets.js';
 
@@ -20,6 +21,7 @@ export function makeSessions(
   { clock, ...parts }: SessionParts,
 ): SessionTable {
   const tickets = new SessionTickets({ sessionKeys, sessionLifeMs: settings.sessionLifeMs, clock });
-  const made = { tickets, eventStore, frames: new NoticeFrames(), ...selfOf(replicas) };
+  const subscriptionRoom = new SubscriptionRoom(settings.maxBufferedBytes / 2);
+  const made = { tickets, eventStore, frames: new NoticeFrames(), subscriptionRoom, ...selfOf(replicas) };
   return new SessionTable({ ...settings, ...parts, ...made }, clock);
 }
