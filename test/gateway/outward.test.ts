@@ -1,5 +1,6 @@
 import { expect, test, vi } from 'vitest';
 import { Outward } from '../../src/gateway/aggregate/passage/Outward.js';
+import { Passage, type PassageOptions } from '../../src/gateway/aggregate/passage/Passage.js';
 import type { TaskIds } from '../../src/gateway/aggregate/passage/TaskIds.js';
 import type { Uris } from '../../src/gateway/aggregate/uris/Uris.js';
 import type { Downstream } from '../../src/gateway/endpoint/Endpoint.js';
@@ -33,4 +34,18 @@ test('the places of a deep answer are not compared level by level', async () => 
   counted.mockRestore();
   expect(JSON.parse(shown)).toBeTypeOf('object');
   expect(levels).toBeLessThan(2_000);
+});
+
+test('an answer makes one task, however often it names one', async () => {
+  const answer = Buffer.from('{"task":{"taskId":"1"},"task":{"taskId":"2"},"task":{"taskId":"3"}}');
+  const passage = new Passage({
+    callers: { request: async () => answer },
+    levels: { tell: async () => undefined },
+    uris: {},
+    pool: { servers: () => ['s'] },
+  } as unknown as PassageOptions);
+  const session = {} as Downstream;
+  await passage.send({ server: 's', session, method: 'tools/call' }, { params: {} }, {});
+  // Readers take the last of members of one name.
+  expect(['1', '2', '3'].map((id) => passage.ownTasks.has('s', session, id))).toEqual([false, false, true]);
 });

@@ -241,3 +241,22 @@ test('the lists of sessions are kept as long as there is room for them: the one 
   keep(third);
   expect(left()).toEqual([true, true, true]);
 });
+
+test('what one server makes of tasks drives out no task of another, and all sessions together keep a bounded number', () => {
+  const tasks = new OwnTasks();
+  const sessions = Array.from({ length: 30 }, () => ({}));
+  const [modest = session] = sessions;
+  tasks.add('good', modest, 'own');
+  for (const each of sessions) {
+    for (let at = 0; at < 10_010; at++) tasks.add('evil', each, `${at}${'x'.repeat(each === modest ? 0 : 64)}`);
+  }
+  expect(tasks.has('good', modest, 'own')).toBe(true);
+  expect([tasks.has('evil', modest, '0'), tasks.has('evil', modest, 0)]).toEqual([false, false]);
+  const kept = sessions
+    .slice(1)
+    .flatMap((each) =>
+      Array.from({ length: 10_010 }, (_, at) => tasks.has('evil', each, `${at}${'x'.repeat(64)}`)).filter(Boolean),
+    );
+  expect(kept.length).toBeGreaterThan(100_000);
+  expect(kept.length).toBeLessThanOrEqual(200_000);
+});

@@ -32,7 +32,12 @@ export class Passage {
   async send(to: Omit<Crossing, 'onTask'>, given: GivenParams, call: CallOptions): Promise<unknown> {
     const { callers, levels } = this.#options;
     const { server, session, method } = to;
-    const crossing: Crossing = { ...to, onTask: (taskId) => this.ownTasks.add(server, session, taskId) };
+    // One answer makes one task: of several of that name readers take the last.
+    let made: string | undefined;
+    const onTask = (taskId: string): void => {
+      made = taskId;
+    };
+    const crossing: Crossing = { ...to, onTask };
     await levels.tell(server, session);
     const { params, paramsText } = this.#ofTask(given);
     const { paramsText: _, onNotification, onRequest, onLarge, ...rest } = call;
@@ -56,7 +61,9 @@ export class Passage {
         ...(onRequest && { onRequest: this.#asking(server, onRequest) }),
       });
       if (taken !== undefined) await taken.ready;
-      return await this.outward.result(result, crossing);
+      const told = await this.outward.result(result, crossing);
+      if (made !== undefined) this.ownTasks.add(server, session, made);
+      return told;
     } catch (error) {
       throw this.outward.failure(error, crossing);
     }
