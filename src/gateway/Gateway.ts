@@ -288,11 +288,11 @@ export class Gateway implements Closeable, AsyncDisposable {
   }
 
   async #release(grace: GracePeriod): Promise<void> {
-    this.#relay[Symbol.dispose]();
-    this.#status?.[Symbol.dispose]();
-    this.#checks[Symbol.dispose]();
+    for (const each of [this.#relay, this.#status, this.#checks]) each?.[Symbol.dispose]();
     await this.#sessions.close();
-    await this.#tracked.close({ graceMs: Math.max(grace.remainingMs, FLUSH_MS) });
+    const graceMs = Math.max(grace.remainingMs, FLUSH_MS);
+    const mounted = this.#front.close(this.#scope.clock, graceMs);
+    await this.#tracked.close({ graceMs }).finally(() => mounted);
     this.#held.cuts.atStop(this.#tracked.unread);
     this.#held.cutArriving();
   }

@@ -64,7 +64,11 @@ export class Listens {
     const gone = sharedAbort();
     const place: Place = {
       origin: originOf(endpoint, response.req.socket?.remoteAddress),
-      end: () => (place.stream === undefined ? gone.abort(full(maxOpen)) : place.stream.end()),
+      end: () => {
+        place.stream?.end();
+        // A client that reads nothing keeps its response from closing.
+        gone.abort(full(maxOpen));
+      },
     };
     if (this.#places.size >= maxOpen && !this.#makeRoom(place.origin)) {
       return refuse(response, idText, 200, full(maxOpen), bounds);

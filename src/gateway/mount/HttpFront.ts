@@ -1,9 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
+import type { Clock } from '../../core/clock.js';
 import { endWithSocket, itsTurn, waitsItsTurn } from '../../core/close/endWithSocket.js';
 import { ClosedError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
+import { within } from '../../core/time/within.js';
 import type { InFlight } from '../../shutdown/InFlight.js';
+import { requestName } from '../../shutdown/names.js';
 import type { Endpoint } from '../endpoint/Endpoint.js';
 import { holdTurn, holdWaiting } from '../http/holdAnswer.js';
 import { type Target, targetOf } from '../http/paths.js';
@@ -37,6 +40,8 @@ export interface HttpFrontOptions {
   readonly track: <T>(work: Promise<T>) => Promise<T>;
 }
 
+/** How long responses that were destroyed may take to close, in ms. */
+const GONE_MS = 1_000;
 const NO_HTTP2 = 'HTTP/2 is not served here: the host is to serve HTTP/1.1, or to hand requests to gateway.fetch';
 
 /** Of `node:http2`, whose responses tell less of what their client takes. */
@@ -59,6 +64,8 @@ export class HttpFront {
   /** Responses through a host's server say `Connection: close`. */
   announced = false;
   readonly #options: HttpFrontOptions;
+  /** Responses through a host's server that are not over. */
+  readonly #mounted = new Set<ServerResponse>();
   readonly #onWaiting = (response: ServerResponse, bytes: number): void =>
     holdWaiting(response, bytes, this.#options.http.bounds);
 
@@ -82,6 +89,7 @@ export class HttpFront {
     }
     watchAnswers(request.socket, this.#onWaiting);
     if (status()?.takes(request, response, mounted) === true) {
+      if (mounted) this.#follow(response);
       holdTurn(response, http.bounds);
       return;
     }
@@ -96,6 +104,7 @@ export class HttpFront {
       return;
     }
     this.requests++;
+    if (mounted) this.#follow(response);
     if (isHttp2(request)) {
       sendFailure(response, 505, { code: RPC_CODES.invalidRequest, message: NO_HTTP2 });
       return;
@@ -126,6 +135,24 @@ export class HttpFront {
         else this.#failed(error, response);
       },
     );
+  }
+
+  /** What is left after `graceMs` of responses through a host's server is cut: its server may go on, and their clients read nothing. */
+  async close(clock: Clock, graceMs: number): Promise<void> {
+    const open = [...this.#mounted];
+    const closed = Promise.all(open.map((each) => new Promise((resolve) => void each.once('close', resolve))));
+    const closedIn = (timeoutMs: number): Promise<unknown> =>
+      within(closed, { clock, timeoutMs }).catch(() => undefined);
+    await closedIn(graceMs);
+    this.#options.http.bounds.held.cuts.atStop([...this.#mounted].map(({ req }) => requestName(req)));
+    for (const response of this.#mounted) response.destroy();
+    await closedIn(GONE_MS);
+  }
+
+  #follow(response: ServerResponse): void {
+    if (response.destroyed) return;
+    this.#mounted.add(response);
+    response.once('close', () => this.#mounted.delete(response));
   }
 
   /** A host's own code answers it already: what is not at its end would never come to one. */

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import { connect, createServer as createSecond } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
@@ -261,6 +261,47 @@ test('close waits no longer than its grace for bodies that do not come, by handl
   expect((await fetched).status).toBe(503);
   await expect.poll(() => socket.text).toMatch(/^HTTP\/1\.1 503 /);
   await socket.close();
+  await once(server.close(), 'close');
+});
+
+test('close waits no longer than its grace for clients that do not read their streams, by handler and by fetch', async () => {
+  const pool = new FakePool({
+    one: { capabilities: { tools: { listChanged: true }, resources: { subscribe: true } } },
+  });
+  const gateway = new Gateway({ pool });
+  const server = createServer(gateway.handler);
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const { port } = server.address() as AddressInfo;
+  const method = 'subscriptions/listen';
+  const notifications = { resourceSubscriptions: ['a:1'] };
+  const meta = { 'io.modelcontextprotocol/protocolVersion': '2026-07-28' };
+  const modern = { ...HEADERS, 'mcp-protocol-version': '2026-07-28', 'mcp-method': method };
+  const body = rpc(method, { notifications, _meta: { ...meta, 'io.modelcontextprotocol/clientCapabilities': {} } });
+  const url = `http://127.0.0.1:${port}/servers/one/mcp`;
+  const legacy = new RawClient(url);
+  await legacy.initialize();
+  const asked = [
+    request(url, { method: 'POST', headers: modern, agent: false }),
+    request(url, { method: 'GET', headers: legacy.headers, agent: false }),
+  ];
+  for (const each of asked) each.on('response', (response) => response.pause()).on('error', () => undefined);
+  asked[0]?.end(body);
+  asked[1]?.end();
+  const fetched = await gateway.fetch(new Request(url, { method: 'POST', headers: modern, body }));
+  await vi.waitFor(() => expect(gateway.stats.streams).toBe(3));
+  const pad = 'x'.repeat(200_000);
+  for (let notice = 0; notice < 60; notice++) {
+    for (const each of pool.subscriptions)
+      each.notify({ method: 'notifications/resources/updated', params: { uri: 'a:1', pad } });
+    const changed = { method: 'notifications/tools/list_changed', params: { pad } };
+    pool.emit('notification', { server: 'one', notice: changed });
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  expect(gateway.stats.heldBytes).toBeGreaterThan(2 * pad.length);
+  await gateway.close({ graceMs: 50 });
+  expect([gateway.stats.heldBytes, gateway.stats.inFlight]).toEqual([0, 0]);
+  await expect(fetched.body?.cancel()).rejects.toThrow('the answer broke off');
+  for (const each of asked) each.destroy();
   await once(server.close(), 'close');
 });
 

@@ -108,7 +108,7 @@ export class EventStream implements MessageStream {
     this.#begin(this.#text.length);
     // What counts as held does so until the response is over.
     response.end(this.#text, 'latin1');
-    if (this.#answers) cutWhileStalled(response, this.#bounds);
+    cutWhileStalled(response, this.#bounds);
     this.#text = '';
   }
 
