@@ -19,6 +19,8 @@ export interface StoredStreamsOptions extends Omit<StoredStreamOptions, 'id' | '
 export class StoredStreams implements SessionStreams {
   readonly #options: StoredStreamsOptions;
   readonly #streams = new Map<string, StoredStream>();
+  /** Those of other processes that are read here, by their ids: a client that comes back ends its older reading. */
+  readonly #followed = new Map<string, AbortController>();
   readonly #closed = new AbortController();
   #next = 1;
 
@@ -60,7 +62,12 @@ export class StoredStreams implements SessionStreams {
     const known = this.#streams.get(id);
     const place = streamPlaceOf(id);
     if (known === undefined && place !== undefined && place.replica !== this.#options.replica) {
-      void this.#follow(place, eventId, response, headers);
+      this.#followed.get(id)?.abort();
+      const reading = new AbortController();
+      this.#followed.set(id, reading);
+      void this.#follow(place, eventId, response, headers, reading.signal).finally(() => {
+        if (this.#followed.get(id) === reading) this.#followed.delete(id);
+      });
       return true;
     }
     const stream = known ?? this.#make(id);
@@ -76,6 +83,7 @@ export class StoredStreams implements SessionStreams {
     eventId: string,
     response: ServerResponse,
     headers: Readonly<Record<string, string>>,
+    replaced: AbortSignal,
   ): Promise<void> {
     const { bounds, logger, isAlive, clock, store } = this.#options;
     let last = eventId;
@@ -93,7 +101,7 @@ export class StoredStreams implements SessionStreams {
         logger.warn({ error: messageOf(error) }, 'the event store did not replay');
       }
     };
-    const { signal } = this.#closed;
+    const signal = AbortSignal.any([this.#closed.signal, replaced]);
     return followStream({ place, response, headers, bounds, logger, clock, signal, isAlive, replay });
   }
 
