@@ -117,6 +117,26 @@ test('redact replaces in strings alone, to the digit in all else, in linear time
   expect(() => redact({ patterns: [] })).toThrow(OptionError);
 });
 
+test('redact looks through many strings in turns of the event loop, and through long ones whatever is escaped in them', async () => {
+  const strings = Array.from({ length: 60_000 }, (_, at) => (at % 20_000 === 7 ? 'a secret-1' : `plain ${at}`));
+  const long = `\\"${'\\n'.repeat(2_000_000)}`;
+  const hidden = through(redact({ patterns: ['secret-\\d+', '(?i)pass(\\w)word'], replacement: 'X' }), (params) =>
+    params?.['strings'] === undefined ? bytes(`{"s":${JSON.stringify(strings)},"l":"${long}"}`) : params,
+  );
+  let turns = 0;
+  const counted = (): void => {
+    turns++;
+    immediate = setImmediate(counted);
+  };
+  let immediate = setImmediate(counted);
+  const { text } = await hidden.call('any');
+  const told = (await hidden.call('any', { strings })).value;
+  clearImmediate(immediate);
+  expect(text).toBe(`{"s":${JSON.stringify(strings).replaceAll('secret-1', 'X')},"l":"${long}"}`);
+  expect(told).toEqual({ strings: strings.map((each) => each.replace('secret-1', 'X')) });
+  expect(turns).toBeGreaterThan(3);
+});
+
 test('redact looks through what a server answers with as an error: message, data, and its text to the digit', async () => {
   const failing = (error: unknown) =>
     through(redact({ patterns: ['secret-\\d+'], replacement: 'X' }), () => {

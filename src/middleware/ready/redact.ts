@@ -1,8 +1,10 @@
 import { RE2JS } from 're2js';
 import { CallResult } from '../../connection/calls/CallResult.js';
 import type { Middleware, MiddlewareCall } from '../../connection/calls/Middleware.js';
+import { skipString } from '../../connection/channel/codec/members.js';
 import { OptionError, RpcError } from '../../core/errors.js';
 import { checkBoolean, checkText, withDefaults } from '../../core/options.js';
+import { inTurn } from '../../core/time/turns.js';
 
 export interface RedactOptions {
   /**
@@ -44,30 +46,36 @@ export function redact(given: RedactOptions): Middleware {
     throw new OptionError('patterns', options.patterns, 'one regular expression or more');
   }
   const patterns = options.patterns.map(compiled);
+  // To look whether anything matches takes a fraction of what replacing does.
   const clean = (text: string): string =>
-    patterns.reduce((left, pattern) => pattern.matcher(left).replaceAll(replacement), text);
+    patterns.reduce(
+      (left, pattern) => (pattern.test(left) ? pattern.matcher(left).replaceAll(replacement) : left),
+      text,
+    );
   return async (call, next) => {
     if (!when(call)) return next();
-    const own = params && call.params !== undefined ? cleaned(call.params, clean) : call.params;
+    const own = params && call.params !== undefined ? await cleaned(call.params, clean) : call.params;
     const send = (): Promise<CallResult> =>
       own === call.params || own === undefined ? next() : next({ params: own as object as Record<string, unknown> });
     if (!results || call.kind !== 'request') return send();
     try {
-      return cleanedResult(await send(), clean);
+      return await cleanedResult(await send(), clean);
     } catch (error) {
-      throw error instanceof RpcError ? cleanedError(error, clean) : error;
+      throw error instanceof RpcError ? await cleanedError(error, clean) : error;
     }
   };
 }
 
 /** What a server answered with; an error of ours quotes no one. */
-function cleanedError(error: RpcError, clean: (text: string) => string): RpcError {
+async function cleanedError(error: RpcError, clean: Clean): Promise<RpcError> {
   const { server, rpcCode, message, data, dataText } = error;
-  const own = cleaned(data, clean);
-  const ownText = dataText === undefined ? undefined : cleanedText(dataText, clean);
+  const own = await cleaned(data, clean);
+  const ownText = dataText === undefined ? undefined : await cleanedText(dataText, clean);
   const same = own === data && ownText === dataText && clean(message) === message;
   return same ? error : new RpcError(server, rpcCode, clean(message), own, ownText);
 }
+
+type Clean = (text: string) => string;
 
 function compiled(pattern: string): RE2JS {
   try {
@@ -77,42 +85,93 @@ function compiled(pattern: string): RE2JS {
   }
 }
 
+/** What is done in one turn of the event loop, in ms. */
+const SLICE_MS = 5;
+/** Steps between two looks at the clock. */
+const STEPS = 32;
+
+/** Runs `step` until it is done: at once where that takes no longer than a turn may, else in turns. */
+async function untilDone(step: () => boolean): Promise<void> {
+  const slice = (): boolean => {
+    const endMs = performance.now() + SLICE_MS;
+    do {
+      for (let steps = 0; steps < STEPS; steps++) if (step()) return true;
+    } while (performance.now() < endMs);
+    return false;
+  };
+  for (let done = slice(); !done; ) done = await inTurn(slice);
+}
+
 /** The value, or one like it where a string in it has changed. */
-function cleaned(value: unknown, clean: (text: string) => string): unknown {
-  if (typeof value === 'string') return clean(value);
+async function cleaned(value: unknown, clean: Clean): Promise<unknown> {
+  const strings = new Set<string>();
+  gather(value, strings);
+  const changed = new Map<string, string>();
+  const left = strings.values();
+  await untilDone(() => {
+    const next = left.next();
+    if (next.done === true) return true;
+    const own = clean(next.value);
+    if (own !== next.value) changed.set(next.value, own);
+    return false;
+  });
+  return changed.size === 0 ? value : replaced(value, changed);
+}
+
+function gather(value: unknown, strings: Set<string>): void {
+  if (typeof value === 'string') strings.add(value);
+  else if (Array.isArray(value)) for (const each of value) gather(each, strings);
+  else if (typeof value === 'object' && value !== null)
+    for (const [key, each] of Object.entries(value)) if (!KEPT.has(key)) gather(each, strings);
+}
+
+function replaced(value: unknown, by: ReadonlyMap<string, string>): unknown {
+  if (typeof value === 'string') return by.get(value) ?? value;
   if (typeof value !== 'object' || value === null) return value;
   if (Array.isArray(value)) {
-    const items = value.map((each) => cleaned(each, clean));
+    const items = value.map((each) => replaced(each, by));
     return items.some((each, at) => each !== value[at]) ? items : value;
   }
   let changed = false;
   const members = Object.entries(value).map(([key, each]) => {
-    const own = KEPT.has(key) ? each : cleaned(each, clean);
+    const own = KEPT.has(key) ? each : replaced(each, by);
     changed ||= own !== each;
     return [key, own] as const;
   });
   return changed ? Object.fromEntries(members) : value;
 }
 
-const STRING = /"(?:[^"\\]|\\.)*"(\s*:)?/g;
-
 /** Bytes are gone through string by string, so that nothing else of them changes. */
-function cleanedResult(result: CallResult, clean: (text: string) => string): CallResult {
+async function cleanedResult(result: CallResult, clean: Clean): Promise<CallResult> {
   if (!(result.raw instanceof Uint8Array)) {
-    const value = cleaned(result.value, clean);
+    const value = await cleaned(result.value, clean);
     return value === result.value ? result : CallResult.of(value);
   }
   const { text } = result;
-  const changed = cleanedText(text, clean);
+  const changed = await cleanedText(text, clean);
   return changed === text ? result : CallResult.of(Buffer.from(changed));
 }
 
-function cleanedText(text: string, clean: (text: string) => string): string {
-  return text.replace(STRING, (literal: string, colon: string | undefined) => {
+const COLON = /\s*:/y;
+
+async function cleanedText(text: string, clean: Clean): Promise<string> {
+  const parts: string[] = [];
+  let at = 0;
+  let kept = 0;
+  await untilDone(() => {
+    const start = text.indexOf('"', at);
+    if (start < 0) return true;
+    at = skipString(text, start);
+    COLON.lastIndex = at;
     // The name of a member.
-    if (colon !== undefined) return literal;
-    const plain = JSON.parse(literal) as string;
+    if (COLON.test(text)) return false;
+    const literal = text.slice(start, at);
+    const plain = literal.includes('\\') ? (JSON.parse(literal) as string) : literal.slice(1, -1);
     const own = clean(plain);
-    return own === plain ? literal : JSON.stringify(own);
+    if (own === plain) return false;
+    parts.push(text.slice(kept, start), JSON.stringify(own));
+    kept = at;
+    return false;
   });
+  return kept === 0 ? text : parts.join('') + text.slice(kept);
 }
