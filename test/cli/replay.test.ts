@@ -55,6 +55,21 @@ test('record writes what passes; replay is that server, compares another one wit
   expect(other.stdout).toContain('tools/call: result.content.0.text: recorded "hello", got "good bye"');
 });
 
+test('record takes messages of any depth, as they came', async () => {
+  const file = join(tempFolder(), 'session.jsonl');
+  const args = [MAIN, 'record', '--out', file, '--', ...serverSaying('hello')];
+  const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+  const deep = `${'['.repeat(8_000)}${']'.repeat(8_000)}`;
+  const call = `{"jsonrpc":"2.0", "id":1,"method":"ping","params":{"deep":${deep},"n":1.0}}`;
+  child.stdin.write(`${call}\n`);
+  await once(child.stdout, 'data');
+  child.stdin.end();
+  expect(await once(child, 'close')).toEqual([0, null]);
+  const [first, second] = readFileSync(file, 'utf8').trim().split('\n');
+  expect(first).toContain(`"from":"client","message":${call}`);
+  expect(JSON.parse(second ?? '')).toMatchObject({ from: 'server', message: { id: 1, result: {} } });
+});
+
 test('a call that was not recorded ends the replayed server with code 2, and stderr says which', async () => {
   const file = join(tempFolder(), 'session.jsonl');
   const at = { type: 'message', server: 's', wire: 'w' };

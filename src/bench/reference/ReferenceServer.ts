@@ -108,16 +108,21 @@ export class ReferenceServer {
     }
     const { id, method } = message ?? {};
     if (id === undefined || method === undefined) return false;
+    if ((typeof id !== 'string' && typeof id !== 'number') || typeof method !== 'string') {
+      send(`{"jsonrpc":"2.0","id":null,"error":{"code":${RPC_CODES.invalidRequest},"message":"no request"}}`);
+      return true;
+    }
     const params = message?.params ?? {};
     const answer = (body: object): void => send(JSON.stringify({ jsonrpc: '2.0', id, ...body }));
     if (method === 'tools/call') this.#call(params, gotMs, answer);
     else if (method === 'initialize') {
       const { protocolVersion } = params;
       const serverInfo = { name: 'mcp-poolkit-reference', version: packageVersion() };
-      answer({ result: { protocolVersion, capabilities: { tools: {} }, serverInfo } });
+      const version = typeof protocolVersion === 'string' ? { protocolVersion } : {};
+      answer({ result: { ...version, capabilities: { tools: {} }, serverInfo } });
     } else if (method === 'tools/list') answer({ result: { tools: TOOLS } });
     else if (method === 'ping') answer({ result: {} });
-    else answer({ error: { code: RPC_CODES.methodNotFound, message: `no method ${String(method)}` } });
+    else answer({ error: { code: RPC_CODES.methodNotFound, message: `no method ${method}` } });
     return true;
   }
 

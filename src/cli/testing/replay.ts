@@ -39,9 +39,10 @@ export async function recordTraffic(
       name,
       command,
       args,
-      onMessage: (from, message) => {
-        const event = { type: 'message', atMs: epochNow(), server: name, wire, from, message };
-        appendWhole(out, `${JSON.stringify(event)}\n`);
+      onMessage: (from, text) => {
+        const event = JSON.stringify({ type: 'message', atMs: epochNow(), server: name, wire, from });
+        // As it came: a message may be nested deeper than JSON can be made of it again.
+        appendWhole(out, `${event.slice(0, -1)},"message":${text.trim()}}\n`);
       },
     });
   } catch (error) {

@@ -1,4 +1,5 @@
 import type { Params } from '../../connection/protocol/messages.js';
+import { show } from '../../core/errors.js';
 import { Emitter } from '../../core/events.js';
 import { packageVersion } from '../../core/version.js';
 import { EventLog } from '../faults/EventLog.js';
@@ -60,10 +61,9 @@ export class FakeCore {
   refusal(method: string, params: Params | undefined): string | undefined {
     const { name, uri } = params ?? {};
     const { resources, prompts } = this.settings;
-    if (method === 'tools/call') return this.tools.has(String(name)) ? undefined : `unknown tool ${String(name)}`;
-    if (method === 'resources/read')
-      return Object.hasOwn(resources, String(uri)) ? undefined : `no resource ${String(uri)}`;
-    if (method === 'prompts/get') return Object.hasOwn(prompts, String(name)) ? undefined : `no prompt ${String(name)}`;
+    if (method === 'tools/call') return absent('unknown tool', name, (each) => this.tools.has(each));
+    if (method === 'resources/read') return absent('no resource', uri, (each) => Object.hasOwn(resources, each));
+    if (method === 'prompts/get') return absent('no prompt', name, (each) => Object.hasOwn(prompts, each));
     return undefined;
   }
 
@@ -75,4 +75,10 @@ export class FakeCore {
   onChange(listener: (method: string) => void): Disposable {
     return this.#changes.on('changed', listener);
   }
+}
+
+/** A client may send any value where a name is expected. */
+function absent(what: string, name: unknown, has: (name: string) => boolean): string | undefined {
+  if (typeof name !== 'string') return `${what} ${show(name)}`;
+  return has(name) ? undefined : `${what} ${name}`;
 }

@@ -48,8 +48,14 @@ export class FakeSession {
 
   /** A message of the client's. `call` says what goes wrong with it. */
   receive(message: RpcMessage, call?: WireCall): void {
-    if (isRequest(message)) this.#request(message, call);
-    else if (isAnswer(message)) {
+    if (isRequest(message)) {
+      try {
+        this.#request(message, call);
+      } catch (error) {
+        // Nested so deep that it cannot be looked at, for example.
+        this.#send(failure(message.id, RPC_CODES.invalidParams, messageOf(error)), message.id);
+      }
+    } else if (isAnswer(message)) {
       this.#asked.get(message.id)?.(message);
       this.#asked.delete(message.id);
     } else if (message.method === 'notifications/cancelled') this.cancel(message.params?.['requestId'] as RpcId);

@@ -11,7 +11,7 @@ import { EventLog } from '../faults/EventLog.js';
 import { FaultPlan, type FaultPlanOptions } from '../faults/FaultPlan.js';
 import { failureLogger } from '../faults/failureLogger.js';
 import { faultEvent } from '../faults/faultEvent.js';
-import { isAnswer, parseMessage, type RpcId, type RpcMessage } from '../wire/messages.js';
+import { isAnswer, parseMessage, type RpcId } from '../wire/messages.js';
 import { LineWire } from '../wire/stdio/LineWire.js';
 import { deafen, ownHand, startDaemon } from '../wire/stdio/ownProcess.js';
 import { EffectTally } from './EffectTally.js';
@@ -26,8 +26,8 @@ export interface StdioFaultProxyOptions {
   readonly name: string;
   readonly command: string;
   readonly args: readonly string[];
-  /** Told of each message that passes, as its sender sent it. */
-  readonly onMessage?: (from: 'client' | 'server', message: RpcMessage) => void;
+  /** Told of each message that passes, as JSON text as its sender sent it. */
+  readonly onMessage?: (from: 'client' | 'server', text: string) => void;
 }
 
 /** The server runs all the same: it would only outlive a kill of this process. */
@@ -102,9 +102,9 @@ export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<vo
     output: process.stdout,
     hand,
     ...(onMessage !== undefined && {
-      onMessage: (from, message) => {
+      onMessage: (from, text) => {
         try {
-          onMessage(from, message);
+          onMessage(from, text);
         } catch (error) {
           failed(error, 'a message cannot be recorded');
         }

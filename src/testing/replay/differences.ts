@@ -1,25 +1,38 @@
+import { show } from '../../core/errors.js';
 import { globMatches } from '../faults/rule/glob.js';
 
 const MAX_LINES = 10;
 const MAX_TEXT = 120;
+/** Levels that are compared: a message may have as many as its sender likes. */
+const MAX_DEPTH = 1_000;
 
 /**
  * Where two values of JSON differ, one line a place: what was recorded, and what came. `ignore` are paths that may differ,
  * such as `result.content.*.text`.
  */
 export function differences(recorded: unknown, got: unknown, ignore: readonly string[] = [], at = ''): string[] {
-  const lines = [...compare(recorded, got, ignore, at)];
+  const lines = [...compare(recorded, got, ignore, at, 0)];
   return lines.length <= MAX_LINES
     ? lines
     : [...lines.slice(0, MAX_LINES), `and ${lines.length - MAX_LINES} more places`];
 }
 
-function* compare(recorded: unknown, got: unknown, ignore: readonly string[], at: string): Generator<string> {
+function* compare(
+  recorded: unknown,
+  got: unknown,
+  ignore: readonly string[],
+  at: string,
+  depth: number,
+): Generator<string> {
   if (Object.is(recorded, got) || ignore.some((each) => globMatches(each, at))) return;
   if (isObject(recorded) && isObject(got) && Array.isArray(recorded) === Array.isArray(got)) {
+    if (depth === MAX_DEPTH) {
+      yield `${at.slice(0, MAX_TEXT)}...: nested deeper than ${MAX_DEPTH} levels, which is not compared`;
+      return;
+    }
     for (const key of new Set([...Object.keys(recorded), ...Object.keys(got)])) {
       const path = at === '' ? key : `${at}.${key}`;
-      yield* compare(own(recorded, key), own(got, key), ignore, path);
+      yield* compare(own(recorded, key), own(got, key), ignore, path, depth + 1);
     }
     return;
   }
@@ -34,6 +47,14 @@ const own = (value: object, key: string): unknown =>
 /** A value as a line shows it. */
 export function shown(value: unknown): string {
   if (value === undefined) return 'nothing';
-  const text = JSON.stringify(value) ?? String(value);
+  const text = jsonOf(value);
   return text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT - 3)}...` : text;
+}
+
+function jsonOf(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? String(value);
+  } catch {
+    return `${show(value)}, nested too deep to be shown`;
+  }
 }

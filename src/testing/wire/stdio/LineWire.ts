@@ -26,7 +26,7 @@ export interface LineWireOptions {
   readonly caller?: () => string | undefined;
   readonly toServer: (message: RpcMessage, call: WireCall | undefined) => void;
   readonly onFault?: (event: FaultEvent) => void;
-  readonly onMessage?: (from: 'client' | 'server', message: RpcMessage) => void;
+  readonly onMessage?: (from: 'client' | 'server', text: string) => void;
   /** The client has closed its side. */
   readonly onEnd: () => void;
 }
@@ -76,7 +76,7 @@ export class LineWire {
       special: (call, proceed) => this.#special(call, proceed),
       ...(caller !== undefined && { caller }),
       ...(onFault !== undefined && { onFault }),
-      ...(onMessage !== undefined && { onMessage }),
+      ...(onMessage !== undefined && { onMessage: (from, message) => onMessage(from, this.textOf(message)) }),
     });
     this.#lines = new LineReader(MAX_LINE_BYTES, {
       onLine: (line) => this.#line(line.toString('utf8')),
@@ -101,10 +101,11 @@ export class LineWire {
 
   /** A message of the server's. */
   fromServer(message: RpcMessage, text: string): void {
+    this.#texts.set(message, text);
     this.#wire.fromServer(message, text, this.#port);
   }
 
-  /** A message of the client's as it came, byte for byte. */
+  /** A message as it came, byte for byte. */
   textOf(message: RpcMessage): string {
     return this.#texts.get(message) ?? JSON.stringify(message);
   }
