@@ -135,6 +135,32 @@ test('a gateway whose stream is not there, by 404, is not initialised again and 
   await end();
 });
 
+test('a session that was forgotten, with its stream, is opened again each time, also where another GET was 404', async () => {
+  const clock = new FakeClock();
+  const streams: { session: unknown; res: ServerResponse }[] = [];
+  let forgotten = '';
+  const { server, opened } = sessions((req, res) => {
+    const session = req.headers['mcp-session-id'];
+    if (req.method !== 'GET') res.writeHead(202).end();
+    else if (session === forgotten) res.writeHead(404).end();
+    else {
+      res.writeHead(200, STREAM).flushHeaders();
+      streams.push({ session, res });
+    }
+  });
+  const { send, end } = await bridgeTo(server, { clock });
+  send(request(1, 'initialize'));
+  for (let n = 1; n < 5; n++) {
+    await expect.poll(() => streams.at(-1)?.session).toBe(`s${n}`);
+    forgotten = `s${n}`;
+    streams.at(-1)?.res.end();
+    await expect.poll(() => clock.armedTimers).toBeGreaterThan(0);
+    await clock.advance(500);
+    await expect.poll(opened).toBe(n + 1);
+  }
+  await end();
+});
+
 test.each([
   ['✓1', Buffer.from('✓1').toString('latin1')],
   ['a\u0001b', undefined],

@@ -39,8 +39,8 @@ export class HttpSession {
   #initialize: RequestMessage | undefined;
   #opened: Opened | undefined;
   #again = 0;
-  /** Streams that were refused with 404 since one was opened. */
-  #refused = 0;
+  /** A session was opened anew since its first stream was 404, and no stream was open since. */
+  #streamless = false;
 
   constructor(options: HttpSessionOptions) {
     this.#options = options;
@@ -122,6 +122,7 @@ export class HttpSession {
     const { link, clock, signal, onMessage } = this.#options;
     let last: string | undefined;
     let waitMs = REOPEN_MS;
+    let hadStream = false;
     while (!signal.aborted && this.#opened === opened) {
       const id = last === undefined ? undefined : eventIdHeader(last);
       const headers = { ...this.headers, accept: 'text/event-stream', ...(id && { 'last-event-id': id }) };
@@ -132,14 +133,15 @@ export class HttpSession {
           if (response.statusCode === 405) return;
           if (response.statusCode === 404) {
             // So do gateways answer that forgot the session, and those that have no such stream.
-            if (this.#refused > 0) return;
-            await this.reopen(opened.id);
-            this.#refused++;
+            if (!hadStream && this.#streamless) return;
+            this.#streamless = !hadStream;
+            await this.reopen(opened.id).catch(() => (this.#streamless = false));
           }
           last = undefined;
         } else {
           waitMs = REOPEN_MS;
-          this.#refused = 0;
+          this.#streamless = false;
+          hadStream = true;
           await readResponse(response, link.incoming, { onMessage, onEventId: (id) => (last = id) });
         }
       } catch {

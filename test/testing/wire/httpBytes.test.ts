@@ -262,7 +262,7 @@ const SEES: Readonly<Partial<Record<Fault, () => Promise<void>>>> = {
     const { body } = await whole(call());
     const [, id = ''] = /^id: (\S+)\nretry: 20\ndata: \n\n$/.exec(body) ?? [];
     const rest = new RawSocket(port);
-    rest.send(`GET /mcp HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\nlast-event-id: ${id}\r\n\r\n`);
+    rest.send(`GET /mcp HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\nlast-event-id: ${id}\r\n\r\n`);
     expect((await whole(rest)).body).toBe(event(ANSWER));
   },
   async sessionLost() {
