@@ -372,3 +372,35 @@ test('below a path of a host’s own, the client is told that path', async () =>
   stream.cut();
   await stream.end();
 });
+
+test('a large body is read in turns of the event loop, and what comes behind it waits for it', async () => {
+  const { gateway: own, path } = await gateway(new FakePool({ a: {} }));
+  const accept = { accept: 'text/event-stream', host: '127.0.0.1' };
+  const opened = await own.fetch(new Request(path, { headers: accept }));
+  const reader = opened.body?.getReader();
+  const told = new TextDecoder().decode((await reader?.read())?.value);
+  const url = new URL(/^data: (.*)$/m.exec(told)?.[1] ?? '', path);
+  const order: string[] = [];
+  let turns = 0;
+  const post = async (name: string, pad: string): Promise<number> => {
+    const body = JSON.stringify({ jsonrpc: '2.0', method: 'notifications/x', params: { pad } });
+    const before = turns;
+    const { status } = await own.fetch(new Request(url, { method: 'POST', headers: JSON_HEADERS, body }));
+    expect(status).toBe(202);
+    order.push(name);
+    return turns - before;
+  };
+  const count = (): void => {
+    turns++;
+    counting = setImmediate(count);
+  };
+  let counting = setImmediate(count);
+  const alone = await post('small', 'x');
+  const [large] = await Promise.all([post('large', 'x'.repeat(1_000_000)), post('behind', 'x')]);
+  clearImmediate(counting);
+  expect(order).toEqual(['small', 'large', 'behind']);
+  expect(large).toBeGreaterThanOrEqual(alone + 3);
+  await reader?.cancel();
+});
+
+const JSON_HEADERS = { 'content-type': 'application/json' };

@@ -10,6 +10,7 @@ import { answerRequest } from '../http/answerRequest.js';
 import type { HeldBytes } from '../http/HeldBytes.js';
 import { addressFor, queryOf } from '../http/paths.js';
 import { accepts } from '../http/request/accepts.js';
+import { ReadingOrder } from '../http/request/ReadingOrder.js';
 import { readBody } from '../http/request/readBody.js';
 import { sendEmpty, sendFailure } from '../http/respond.js';
 import { placeOf } from '../http/stream/Resumable.js';
@@ -22,7 +23,6 @@ import {
   type RequestMessage,
 } from '../rpc/envelope.js';
 import { failureOf, Refusal } from '../rpc/failure.js';
-import { readMessages } from '../rpc/readMessages.js';
 import { originOf } from '../session/origin.js';
 import type { Session } from '../session/Session.js';
 import type { SessionTable } from '../session/SessionTable.js';
@@ -49,6 +49,7 @@ export interface SseFrontOptions {
   readonly onNotification: (session: Session, method: string, params: Params | undefined) => void;
 }
 
+const TOO_MUCH = 'too much is being worked on at once: try again';
 /** Clients that have not initialised yet. */
 const MAX_NEW = 100;
 /** So long a new client may take to initialise, and one whose connection broke off to come back, in ms. */
@@ -62,9 +63,11 @@ const ABSENT_MS = 30_000;
 export class SseFront {
   readonly #options: SseFrontOptions;
   readonly #clients = new Map<string, SseClient>();
+  readonly #order: ReadingOrder;
 
   constructor(options: SseFrontOptions) {
     this.#options = options;
+    this.#order = new ReadingOrder(options.held);
   }
 
   /** Resolves when the request itself was answered. Rejects only when the client went away. */
@@ -149,14 +152,16 @@ export class SseFront {
     const body = await readBody(request, { maxBytes, timeoutMs, held });
     if ('gone' in body) return;
     if ('status' in body) return refuse(response, body.status, body.why);
-    const read = readMessages(body.text, {});
+    // A client's messages are taken in the order in which they came, however large one is.
+    const read = await this.#order.read(body.text, { 'mcp-session-id': client.id });
+    if (read === undefined) return refuse(response, 503, TOO_MUCH);
     if ('failure' in read) return sendFailure(response, read.status, read.failure);
     const { messages, batch, heldBytes } = read;
     const problem = messages.find((each) => each.kind === 'invalid');
     if (problem?.kind === 'invalid') return refuse(response, 400, problem.why);
     if (batch && client.session?.protocolVersion !== BATCH_VERSION)
       return refuse(response, 400, 'one message a request');
-    if (!held.take(heldBytes)) return refuse(response, 503, 'too much is being worked on at once: try again');
+    if (!held.take(heldBytes)) return refuse(response, 503, TOO_MUCH);
     sendEmpty(response, 202);
     try {
       await Promise.all(messages.map((each) => this.#take(client, each, request)));
