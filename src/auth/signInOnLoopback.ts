@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { systemClock } from '../core/clock.js';
 import { OptionError, SignInError } from '../core/errors.js';
 import { checkFunction, checkMs, withDefaults } from '../core/options.js';
@@ -18,8 +18,10 @@ export interface SignInOnLoopbackOptions extends Omit<BeginOptions, 'redirectUrl
 export const SIGN_IN_ON_LOOPBACK_DEFAULTS = Object.freeze({ timeoutMs: 300_000 });
 
 const PATH = '/callback';
-/** Browsers hold a few connections open; no other program has business here. */
-const MAX_CONNECTIONS = 16;
+/** Browsers hold a few connections open; no other program has business here. The oldest gives way: none keeps the browser out. */
+const MAX_CONNECTIONS = 64;
+/** How long a connection may say nothing, in ms. */
+const SILENT_MS = 10_000;
 
 /**
  * Signs in a person who has a browser on this machine (RFC 8252): listens on 127.0.0.1, has `onUrl` show the page, waits for the browser to
@@ -52,7 +54,7 @@ export async function signInOnLoopback(
     say(response, ours);
     if (ours) done(callback);
   });
-  server.maxConnections = MAX_CONNECTIONS;
+  boundConnections(server);
   try {
     const port = await listen(server, config.auth?.redirectPort ?? 0);
     signIn = await oauth.begin(config, { ...begin, redirectUrl: `http://127.0.0.1:${port}${PATH}` });
@@ -67,6 +69,18 @@ export async function signInOnLoopback(
       server.closeAllConnections();
     });
   }
+}
+
+function boundConnections(server: Server): void {
+  const open = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    open.add(socket);
+    socket.once('close', () => open.delete(socket));
+    // Node's own times begin with a request.
+    socket.setTimeout(SILENT_MS, () => socket.destroy());
+    const [oldest] = open;
+    if (open.size > MAX_CONNECTIONS) oldest?.destroy();
+  });
 }
 
 /** The query of a request to the redirect URL by its own name, so that no other site's name leads here. */

@@ -1,5 +1,6 @@
+import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { LookupFunction } from 'node:net';
+import { connect, type LookupFunction } from 'node:net';
 import { expect, test } from 'vitest';
 import { mayReach } from '../../src/auth/net/addresses.js';
 import { guardedFetch } from '../../src/auth/net/guardedFetch.js';
@@ -199,6 +200,26 @@ test('what comes to the callback from elsewhere neither ends the sign-in nor tak
   });
   await visit;
   expect(statuses).toEqual([400, 400, 400, 400, 400, 400]);
+  expect(tokens.kept.size).toBe(1);
+});
+
+test('connections to a sign-in that say nothing give way to the browser', async () => {
+  const { oauth, config, tokens } = await world();
+  let visit: Promise<unknown> | undefined;
+  await signInOnLoopback(oauth, config, {
+    onUrl: ({ url }) => {
+      visit = (async () => {
+        const back = await browse(url);
+        const silent = Array.from({ length: 80 }, () =>
+          connect(Number(back.port), '127.0.0.1').on('error', () => undefined),
+        );
+        await Promise.all(silent.map((socket) => once(socket, 'connect')));
+        expect((await page(back)).statusCode).toBe(200);
+        for (const socket of silent) socket.destroy();
+      })();
+    },
+  });
+  await visit;
   expect(tokens.kept.size).toBe(1);
 });
 

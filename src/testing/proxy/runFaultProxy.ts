@@ -14,6 +14,7 @@ import { faultEvent } from '../faults/faultEvent.js';
 import { isAnswer, parseMessage, type RpcId } from '../wire/messages.js';
 import { LineWire } from '../wire/stdio/LineWire.js';
 import { deafen, ownHand, startDaemon } from '../wire/stdio/ownProcess.js';
+import { BackPressure } from './BackPressure.js';
 import { EffectTally } from './EffectTally.js';
 
 export interface StdioFaultProxyOptions {
@@ -93,7 +94,7 @@ export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<vo
   server = child;
   if (record !== undefined) await ledger.complete(record, child);
   if (stopping.signal.aborted) return end();
-  process.stdout.on('error', () => undefined);
+  process.stdout.on('error', () => void (deaf || end()));
   child.stdin.on('error', () => undefined);
   const wire: LineWire = new LineWire({
     server: name,
@@ -114,13 +115,18 @@ export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<vo
     toServer: (message, call) => {
       if (call !== undefined) tally.asked(call.request, undefined);
       if (message.method === 'notifications/cancelled') tally.cancelled(message.params?.['requestId'] as RpcId);
-      if (!child.stdin.write(`${wire.textOf(message)}\n`)) wire.pause();
+      if (!child.stdin.write(`${wire.textOf(message)}\n`)) pressure.hold();
     },
     onEnd: () => {
       if (deaf) return;
       wire.close();
       void stop().finally(() => process.exit(0));
     },
+  });
+  const pressure: BackPressure = new BackPressure({
+    output: child.stdin,
+    client: wire,
+    onOrphaned: () => void (deaf || end()),
   });
   const lines = new LineReader(MAX_LINE_BYTES, {
     onLine: (line) => {
@@ -141,7 +147,6 @@ export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<vo
     onError: (error) => failed(error, 'the output of the server cannot be passed on'),
   });
   process.stdout.on('drain', () => output.resume());
-  child.stdin.on('drain', () => wire.resume());
   child.onStderr((line) => void process.stderr.write(`${line}\n`));
   child.onExit(({ exitCode, signal }) => {
     output.drain();

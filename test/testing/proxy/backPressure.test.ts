@@ -32,6 +32,7 @@ function behindFault(script: string, taken: string): ChildProcess {
   child.stdin.on('error', () => undefined);
   closeAfter({
     close: async () => {
+      if (child.exitCode !== null) return;
       const gone = once(child, 'exit');
       child.kill('SIGTERM');
       child.stdout.destroy();
@@ -72,4 +73,15 @@ test('a server that does not read holds the client back', async () => {
     });
   write();
   expect(await resting(() => taken)).toBeLessThan(MAX_BYTES);
+});
+
+test('fault, before a server that does not read, ends when its client has gone', async () => {
+  const child = behindFault('setInterval(() => undefined, 1_000)', '');
+  const line = `${JSON.stringify({ jsonrpc: '2.0', method: 'notifications/x', params: { data: 'x'.repeat(65_000) } })}\n`;
+  for (let i = 0; i < 20; i++) child.stdin?.write(line);
+  await resting(() => child.stdin?.writableLength ?? 0);
+  const gone = once(child, 'exit');
+  child.stdin?.destroy();
+  child.stdout?.destroy();
+  expect(await gone).toEqual([0, null]);
 });

@@ -1,0 +1,47 @@
+import type { Writable } from 'node:stream';
+import { systemClock, type Timer } from '../../core/clock.js';
+
+export interface BackPressureOptions {
+  /** To the server. */
+  readonly output: Writable;
+  /** What comes from the client. */
+  readonly client: { pause(): void; resume(): void };
+  /** The process that started this one has ended. */
+  readonly onOrphaned: () => void;
+}
+
+const LOOK_MS = 1_000;
+const MAX_HELD_BYTES = 4 * 2 ** 20;
+
+/**
+ * Holds a client back while its server reads nothing. Once in a while a little more of it is read, up to a bound: that the client has
+ * gone can be seen only behind what it has sent.
+ */
+export class BackPressure {
+  readonly #options: BackPressureOptions;
+  readonly #parent = process.ppid;
+  #timer: Timer | undefined;
+
+  constructor(options: BackPressureOptions) {
+    this.#options = options;
+    options.output.on('drain', () => options.client.resume());
+  }
+
+  /** The server has not taken all of what was written. */
+  hold(): void {
+    this.#options.client.pause();
+    this.#timer ??= systemClock.setTimer(() => this.#look(), LOOK_MS);
+  }
+
+  #look(): void {
+    this.#timer = undefined;
+    const { output, client, onOrphaned } = this.#options;
+    if (process.ppid !== this.#parent) {
+      onOrphaned();
+      return;
+    }
+    if (output.destroyed || !output.writableNeedDrain) return;
+    if (output.writableLength < MAX_HELD_BYTES) client.resume();
+    this.#timer = systemClock.setTimer(() => this.#look(), LOOK_MS);
+  }
+}
