@@ -204,8 +204,9 @@ test('a refusal that does not end is told with what came of it, and its connecti
   const blank = Buffer.alloc(256 * 1_024, 0x20);
   const server = gateway((res, { id }) => {
     cut.push(once(res, 'close'));
-    res.writeHead(400, JSON_TYPE);
-    if (id === 1) return void res.write(JSON.stringify({ error: { code: -32_000, message: 'no' } }));
+    if (id === 1)
+      return void res.writeHead(400, JSON_TYPE).write(JSON.stringify({ error: { code: -1, message: 'no' } }));
+    res.writeHead(400);
     const more = (): void => void (res.destroyed || res.write(blank, more));
     more();
   });
@@ -215,9 +216,47 @@ test('a refusal that does not end is told with what came of it, and its connecti
   send(request(1));
   await expect.poll(() => cut.length).toBe(2);
   await expect.poll(() => clock.armedTimers).toBeGreaterThan(0);
-  await clock.advance(5_000);
-  expect((await answered(2))[1]).toEqual({ jsonrpc: '2.0', id: 1, error: { code: -32_000, message: 'no' } });
+  await clock.advance(30_000);
+  expect((await answered(2))[1]).toEqual({ jsonrpc: '2.0', id: 1, error: { code: -1, message: 'no' } });
   await Promise.all(cut);
+  await end();
+});
+
+test('an error of a server that comes with a status of HTTP is handed on with all its data', async () => {
+  const error = { code: -32_601, message: 'no', data: 'x'.repeat(2 ** 21) };
+  const server = gateway((res, { id }) => {
+    res.writeHead(404, JSON_TYPE).end(JSON.stringify({ jsonrpc: '2.0', id, error }));
+  });
+  const { send, answered, end } = await bridgeTo(server);
+  send(modern(1));
+  expect((await answered(1))[0]?.error).toEqual(error);
+  await end();
+});
+
+test('tools of others, however many, keep no headers of a tool from its calls, which may stand on a later page', async () => {
+  const tools = Array.from({ length: 1_500 }, (_, i) => ({ name: `t${i}`, inputSchema: { type: 'object' } }));
+  const region = { type: 'string', 'x-mcp-header': 'Region' };
+  const listed = [tools, [{ name: 'q', inputSchema: { type: 'object', properties: { region } } }], tools];
+  const asked: unknown[] = [];
+  const server = gateway((res, message, req) => {
+    const { id, method, params } = message as { id: number; method: string; params: { cursor?: string } };
+    res.setHeader('content-type', 'application/json');
+    const page = Number(params.cursor ?? 0);
+    if (method === 'tools/list') {
+      asked.push(params.cursor);
+      res.end(answerTo(id, { tools: listed[page], ...(page < 2 && { nextCursor: `${page + 1}` }) }));
+    } else if (req.headers['mcp-param-region'] === 'eu') res.end(answerTo(id, {}));
+    else res.writeHead(400).end(JSON.stringify({ id, error: { code: -32020, message: 'mismatch' } }));
+  });
+  const { send, answered, end } = await bridgeTo(server);
+  for (let i = 0; i < 8; i++) send(modern(i));
+  await answered(8);
+  const calls = [20, 21].map((id) => modern(id, 'tools/call', { name: 'q', arguments: { region: 'eu' } }));
+  send(calls[0] as object);
+  expect((await answered(9)).at(-1)).toEqual({ jsonrpc: '2.0', id: 20, result: {} });
+  send(calls[1] as object);
+  expect((await answered(10)).at(-1)).toEqual({ jsonrpc: '2.0', id: 21, result: {} });
+  expect(asked.slice(8)).toEqual([undefined, '1']);
   await end();
 });
 

@@ -1,7 +1,7 @@
 import type { OutgoingHttpHeaders } from 'node:http';
 import type { Tool } from '@modelcontextprotocol/client';
 import { costsMore, MAX_ANSWER_COST } from '../../connection/channel/codec/parsingCost.js';
-import { headerValue, paramHeaders } from '../../connection/http/paramHeaders.js';
+import { headerNames, headerValue, paramHeaders } from '../../connection/http/paramHeaders.js';
 import { META_PROTOCOL_VERSION } from '../../connection/protocol/metaKeys.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { NotSentError, show } from '../../core/errors.js';
@@ -13,6 +13,8 @@ import { type HttpLink, OWN_MS } from './HttpLink.js';
 import { answerOf } from './readResponse.js';
 
 const MAX_TOOLS = 10_000;
+/** Of a list that is asked for. */
+const MAX_PAGES = 100;
 /** Characters of all of them: a gateway takes 16 KiB of headers. */
 const MAX_CHARS = 12 * 1_024;
 
@@ -53,31 +55,53 @@ export class ModernHeaders {
     return headers;
   }
 
-  /** Asks for the list of tools, and learns it. */
+  /** Asks for the list of tools, page by page, up to the one that a call names, and learns it. */
   async ask(
     link: HttpLink,
     version: string,
     params: Params,
     { clock, signal }: Pick<WaitBounds, 'clock' | 'signal'>,
   ): Promise<void> {
-    const list = { jsonrpc: '2.0', id: 'tools', method: 'tools/list', params: { _meta: params['_meta'] } };
-    const headers = { ...ACCEPT, ...this.of(version, list.method, {}) };
+    const { _meta, name } = params;
+    const method = 'tools/list';
+    const headers = { ...ACCEPT, ...this.of(version, method, {}) };
     const late = (): Error =>
       new NotSentError('gateway', `tools/list, asked first, was not answered within ${OWN_MS} ms`);
     await withDeadline({ clock, signal, timeoutMs: OWN_MS, late }, async (within) => {
-      const body = JSON.stringify(list);
-      const response = await link.request({ method: 'POST', headers, body, signal: within });
-      this.learn(await answerOf(response, JSON.stringify(list.id), link.incoming, within));
+      let cursor: string | undefined;
+      for (let page = 1; page <= MAX_PAGES; page++) {
+        const id = JSON.stringify(`tools-${page}`);
+        const asked = JSON.stringify({ _meta, ...(cursor !== undefined && { cursor }) });
+        const body = `{"jsonrpc":"2.0","id":${id},"method":"${method}","params":${asked}}`;
+        const response = await link.request({ method: 'POST', headers, body, signal: within });
+        const { tools, nextCursor } = this.learn(await answerOf(response, id, link.incoming, within));
+        if (nextCursor === undefined || tools.some((tool) => tool.name === name)) return;
+        cursor = nextCursor;
+      }
     });
   }
 
   /** What tools say about headers, from an answer to `tools/list`. */
-  learn(answer: string): void {
-    if (costsMore(answer, MAX_ANSWER_COST)) return;
-    const tools = (JSON.parse(answer) as { readonly result?: { readonly tools?: unknown } }).result?.tools;
-    if (!Array.isArray(tools)) return;
-    for (const tool of tools as Tool[]) {
-      if (typeof tool?.name === 'string' && this.#tools.size < MAX_TOOLS) this.#tools.set(tool.name, tool);
+  learn(answer: string): Page {
+    const { tools, nextCursor } = costsMore(answer, MAX_ANSWER_COST) ? {} : pageIn(answer);
+    const named = Array.isArray(tools) ? (tools as Tool[]).filter((tool) => typeof tool?.name === 'string') : [];
+    for (const tool of named) {
+      this.#tools.delete(tool.name);
+      // Tools without any, of whatever server, take no room here.
+      if (headerNames(tool).length > 0) this.#tools.set(tool.name, tool);
+      const [oldest] = this.#tools.keys();
+      if (this.#tools.size > MAX_TOOLS && oldest !== undefined) this.#tools.delete(oldest);
     }
+    return { tools: named, nextCursor: typeof nextCursor === 'string' ? nextCursor : undefined };
   }
+}
+
+interface Page {
+  readonly tools: readonly Tool[];
+  readonly nextCursor: string | undefined;
+}
+
+function pageIn(answer: string): { readonly tools?: unknown; readonly nextCursor?: unknown } {
+  const { result } = JSON.parse(answer) as { readonly result?: unknown };
+  return typeof result === 'object' && result !== null ? result : {};
 }

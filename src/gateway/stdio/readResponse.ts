@@ -20,6 +20,8 @@ export const MAX_RESPONSE_BYTES = 256 * 1_024 * 1_024;
 export const LATE_MS = 5_000;
 /** Of a body in which nothing is looked for, or an error alone. */
 const MAX_BRIEF_BYTES = 1_024 * 1_024;
+/** As large as a message of a server may be. */
+const OF_ERRORS = Object.freeze({ maxBytes: 64 * 1_024 * 1_024, timeoutMs: 30_000 });
 
 /**
  * Reads a response's messages: one JSON text, or events as they come. Resolves at its end, rejects when it is cut, or when the answers on
@@ -101,27 +103,35 @@ export async function answerOf(
   return answer;
 }
 
-/** The body of a refusal, or what came of it in `LATE_MS` and within a MiB. Never rejects. */
+/**
+ * The body of a refusal, or what came of it in `LATE_MS` and within a MiB: of JSON, which may be the error of a server with all its data,
+ * more of both. Never rejects.
+ */
 export async function refusalText(response: IncomingMessage, incoming: IncomingBytes, clock: Clock): Promise<string> {
   const body = new WholeBody(incoming);
-  await readBriefly(response, clock, (chunk) => body.push(chunk) === undefined);
+  const take = (chunk: Buffer): boolean => body.push(chunk) === undefined;
+  await readBriefly(response, clock, { take, ...(isJson(response) ? OF_ERRORS : {}) });
   body.landed();
   return body.take().toString('utf8');
 }
 
-/** Reads a body within `LATE_MS` and a MiB, unless `take` says that it is enough: each holds a connection. Never rejects. */
-export async function readBriefly(
-  response: IncomingMessage,
-  clock: Clock,
-  take: (chunk: Buffer) => boolean = () => true,
-): Promise<void> {
-  const late = clock.setTimer(() => response.destroy(), LATE_MS, { ref: false });
+export interface BriefOptions {
+  /** False: it is enough. */
+  readonly take?: (chunk: Buffer) => boolean;
+  readonly maxBytes?: number;
+  readonly timeoutMs?: number;
+}
+
+/** Reads a body within bounds, since each holds a connection. Never rejects. */
+export async function readBriefly(response: IncomingMessage, clock: Clock, options: BriefOptions = {}): Promise<void> {
+  const { take = () => true, maxBytes = MAX_BRIEF_BYTES, timeoutMs = LATE_MS } = options;
+  const late = clock.setTimer(() => response.destroy(), timeoutMs, { ref: false });
   let bytes = 0;
   try {
     for await (const chunk of response as AsyncIterable<Buffer>) {
       bytes += chunk.length;
       // What leaves the loop destroys the response.
-      if (bytes > MAX_BRIEF_BYTES || !take(chunk)) break;
+      if (bytes > maxBytes || !take(chunk)) break;
     }
   } catch {
     // It was cut: what came is what there is.
@@ -135,3 +145,5 @@ const tooLarge = (maxBytes: number): MessageTooLargeError =>
 
 export const isEventStream = ({ headers }: IncomingMessage): boolean =>
   /^text\/event-stream\b/i.test(headers['content-type'] ?? '');
+
+const isJson = ({ headers }: IncomingMessage): boolean => /^application\/json\b/i.test(headers['content-type'] ?? '');
