@@ -99,10 +99,10 @@ class Entry<T> implements Candidate {
   }
 }
 
-type End = 'succeeded' | 'failed' | 'outrun' | 'abandoned';
+type End = 'succeeded' | 'failed' | 'refused' | 'outrun' | 'abandoned';
 type EndOfPick<T> = (entry: Entry<T>, how: End, startedMs: number) => void;
 
-/** A call on its way to a target. End it once, by one of the four; again is a no-op. */
+/** A call on its way to a target. End it once, by one of the five; again is a no-op. */
 export class BalancerPick<T> {
   readonly id: string;
   readonly target: T;
@@ -128,6 +128,11 @@ export class BalancerPick<T> {
   /** It failed by the target's fault. */
   failed(): void {
     this.#finish('failed');
+  }
+
+  /** The target refused it at once, as it may: no failure of its own, but other calls do better elsewhere for a while. */
+  refused(): void {
+    this.#finish('refused');
   }
 
   /** Another target answered first, and it was given up: it would have taken at least this long. */
@@ -161,11 +166,11 @@ export class Balancer<T> {
     const { clock, ewmaDecayMs, outliers } = this.#options;
     const nowMs = clock.now();
     const latencyMs = nowMs - startedMs;
-    if (how === 'failed') {
-      // A failure may be quick: it counts as an answer twice as slow as any before it, so that calls stay away for a while.
+    if (how === 'failed' || how === 'refused') {
+      // Either may be quick: it counts as an answer twice as slow as any before it, so that calls stay away for a while.
       const slowMs = Math.max(latencyMs, entry.ewmaMs, FAILURE_MS);
       observe(entry, Math.min(2 * slowMs, Math.max(slowMs, MAX_FAILURE_MS)), nowMs, ewmaDecayMs);
-      outliers?.failed(entry.id);
+      if (how === 'failed') outliers?.failed(entry.id);
       return;
     }
     observe(entry, latencyMs, nowMs, ewmaDecayMs);

@@ -105,6 +105,27 @@ test.each(['rendezvous', 'consistent'] as const)(
   },
 );
 
+test.each(['refused', 'failed'] as const)(
+  'p2c-ewma: a target whose calls are %s at once draws none of the others',
+  async (how) => {
+    const clock = new FakeClock();
+    const outliers = new OutlierDetector({ clock });
+    const balancer = new Balancer({ targets: named('good', 'bad'), random: seeded(7), clock, outliers });
+    const picked = { good: 0, bad: 0 };
+    for (let at = 0; at < 200; at++) {
+      const pick = balancer.pick();
+      picked[pick?.id as 'good' | 'bad']++;
+      await clock.advance(pick?.id === 'good' ? 10 : 1);
+      if (pick?.id === 'good') pick.succeeded();
+      else pick?.[how]();
+    }
+    expect(picked.bad).toBeLessThan(30);
+    for (let at = 0; at < 20; at++) balancer.pick({ exclude: (id) => id === 'good' })?.[how]();
+    // A refusal is no failure of the target.
+    expect(outliers.inspect()['bad']?.ejected).toBe(how === 'failed');
+  },
+);
+
 test('p2c-ewma gives one that is ten times slower a tenth of what the others get, or less', async () => {
   const clock = new FakeClock();
   const balancer = new Balancer({ targets: named('a', 'b', 'c', 'slow'), random: seeded(7), clock });
