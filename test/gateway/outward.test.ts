@@ -1,9 +1,11 @@
 import { expect, test, vi } from 'vitest';
-import { Outward } from '../../src/gateway/aggregate/passage/Outward.js';
+import { keepParams, textOf } from '../../src/connection/channel/codec/exactText.js';
+import { Outward, RELATED_TASK } from '../../src/gateway/aggregate/passage/Outward.js';
 import { Passage, type PassageOptions } from '../../src/gateway/aggregate/passage/Passage.js';
 import type { TaskIds } from '../../src/gateway/aggregate/passage/TaskIds.js';
 import type { Uris } from '../../src/gateway/aggregate/uris/Uris.js';
 import type { Downstream } from '../../src/gateway/endpoint/Endpoint.js';
+import type { ServerNotice } from '../../src/pool/McpPool.js';
 
 const outward = vi.fn((_server: string, uri: string) => `poolkit:s/${uri}`);
 const words = new Outward(
@@ -48,4 +50,23 @@ test('an answer makes one task, however often it names one', async () => {
   await passage.send({ server: 's', session, method: 'tools/call' }, { params: {} }, {});
   // Readers take the last of members of one name.
   expect(['1', '2', '3'].map((id) => passage.ownTasks.has('s', session, id))).toEqual([false, false, true]);
+});
+
+test('a notification of a task is gone through a few times, however many members it has', () => {
+  const many = Object.fromEntries(Array.from({ length: 5_000 }, (_, at) => [`k${at}`, {}]));
+  const params = { ...many, _meta: { [RELATED_TASK]: { taskId: '1' }, n: 1 } };
+  const text = JSON.stringify({ jsonrpc: '2.0', method: 'notifications/message', params }).replace('"n":1', '"n":1.0');
+  keepParams(params, text);
+  const { charCodeAt } = String.prototype;
+  let looks = 0;
+  const counted = vi.spyOn(String.prototype, 'charCodeAt').mockImplementation(function (this: string, at) {
+    looks++;
+    return charCodeAt.call(this, at);
+  });
+  const notice = words.notice({ method: 'notifications/message', params } as ServerNotice, 's', {} as Downstream);
+  counted.mockRestore();
+  expect(textOf(notice.params)).toBe(
+    text.slice(text.indexOf('"params":') + 9, -1).replace('"taskId":"1"', '"taskId":"s:1"'),
+  );
+  expect(looks / text.length).toBeLessThan(3.6);
 });

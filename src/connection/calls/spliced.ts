@@ -1,5 +1,5 @@
 import { keepText, textOf } from '../channel/codec/exactText.js';
-import { membersOf, memberText, withMembers } from '../channel/codec/members.js';
+import { membersOf, memberText, withTheseMembers } from '../channel/codec/members.js';
 
 type Members = Readonly<Record<string, unknown>>;
 
@@ -18,12 +18,14 @@ export function spliced(text: string, before: unknown, after: unknown): string {
   const members = membersOf(text);
   if (members === undefined) return whole();
   const changes: Record<string, string | undefined> = {};
-  for (const key of new Set([...Object.keys(before), ...Object.keys(after)])) {
-    if (before[key] === after[key]) continue;
+  const change = (key: string): void => {
+    if (before[key] === after[key]) return;
     const known = memberText(text, members, key);
     changes[key] = known === undefined ? JSON.stringify(after[key]) : own(known, before[key], after[key]);
-  }
-  return withMembers(text, changes) ?? whole();
+  };
+  for (const key of Object.keys(before)) change(key);
+  for (const key of Object.keys(after)) if (!Object.hasOwn(before, key)) change(key);
+  return withTheseMembers(text, members, changes);
 }
 
 /** `after`, which keeps the text of what it shares with `before`. */

@@ -64,7 +64,15 @@ export function withMembers(
   at = 0,
 ): string | undefined {
   const members = membersOf(text, at);
-  if (members === undefined) return undefined;
+  return members && withTheseMembers(text, members, values);
+}
+
+/** The same of a text whose members are known. */
+export function withTheseMembers(
+  text: string,
+  members: readonly Member[],
+  values: Readonly<Record<string, string | undefined>>,
+): string {
   let inside = '';
   const add = (member: string): void => {
     inside += inside === '' ? member : `,${member}`;

@@ -67,7 +67,8 @@ export class Outward {
       changed = { ...params, taskId: this.#tasks.exposed(server, params['taskId']) };
     }
     const related = withTask(changed ?? params, (taskId) => this.#tasks.exposed(server, taskId));
-    return related === params ? notice : { ...notice, method, params: respliced(params, related ?? {}) };
+    if (related === params || related === undefined) return notice;
+    return { ...notice, method, params: changed === undefined ? related : respliced(params, related) };
   }
 
   /** An error: what it says of a URI. */
