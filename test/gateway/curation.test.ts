@@ -94,6 +94,47 @@ test('tools are allowed, denied, renamed and described anew; arguments are fixed
   expect(await said(desk, 'files__delete')).toBe('delete');
 });
 
+test('a name in other letters than the one that decides is refused: its server may take it for that one', async () => {
+  const { pool, url } = await serving(
+    { files: serverOf(tool('read', { path: {} })) },
+    { servers: { files: { fixed: { read: { path: '/data' } } } } },
+  );
+  const desk = await client(`${url}/mcp`);
+  const name = 'files__read';
+  const meta = 'io.modelcontextprotocol';
+  const attempts: [method: string, params: object, told: string][] = [
+    ['tools/call', { name, Name: 'erase' }, '"Name" is name'],
+    ['tools/call', { name, 'n\u0061ME': 'erase' }, '"naME" is name'],
+    ['tools/call', { name, 'argument\u017f': {} }, 'is arguments'],
+    ['tools/call', { name, arguments: { Path: '/etc' } }, 'argument path is not to be given'],
+    ['tools/call', { name, _meta: { ProgressToken: 1 } }, '"ProgressToken" is progressToken'],
+    ['tools/call', { name, _meta: { [`${meta}/related-task`]: { TaskId: 't' } } }, '"TaskId" is taskId'],
+    ['tasks/get', { taskId: 't', 'tas\u212aId': 'u' }, 'is taskId'],
+    ['resources/read', { uri: 'a:1', URI: 'b:1' }, '"URI" is uri'],
+    ['completion/complete', { ref: { type: 'ref/prompt', name: 'a', NAME: 'b' } }, '"NAME" is name'],
+  ];
+  const before = pool.calls.length;
+  for (const [method, params, told] of attempts) {
+    const { error } = await desk.call(method, params);
+    expect([method, error]).toMatchObject([method, { code: -32602, message: expect.stringContaining(told) }]);
+  }
+  const modern = { [`${meta}/protocolVersion`]: '2026-07-28', [`${meta}/clientCapabilities`]: {} };
+  const params = { name: 'read', NAME: 'erase', _meta: modern };
+  const headers = {
+    ...desk.headers,
+    'mcp-protocol-version': '2026-07-28',
+    'mcp-method': 'tools/call',
+    'mcp-name': 'read',
+  };
+  const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params });
+  const { messages } = await exchange(`${url}/servers/files/mcp`, { headers, body });
+  expect(messages).toMatchObject([{ error: { code: -32602, message: expect.stringContaining('"NAME" is name') } }]);
+  expect(pool.calls.slice(before).filter((call) => !call.method.endsWith('/list'))).toEqual([]);
+  // Of its arguments, and of what no protocol names, a server may have any.
+  expect(await said(desk, name, { Name: 1 })).toBe('read');
+  await desk.call('other/method', { Name: 1 });
+});
+
 test('a number that JavaScript cannot hold reaches the server beside a fixed argument, and through call_tool', async () => {
   const { pool, url } = await serving(
     { s: serverOf(tool('t', { n: {}, f: {} })) },

@@ -3,6 +3,7 @@ import { objectOf } from '../../connection/protocol/objectOf.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Curation, ToolGroup, ToolRules } from '../../registry/config/curation/Curation.js';
 import { exposedName, prefixIn, prefixOf, SEPARATOR } from '../aggregate/lists/exposedNames.js';
+import { foldedName } from '../rpc/envelope.js';
 import { Refusal } from '../rpc/failure.js';
 import { passes } from './matches.js';
 import { argumentsOf } from './searchedCall.js';
@@ -87,7 +88,9 @@ export class Curator {
     const { fixed, hidden } = this.#argumentsOf(server, own);
     if (hidden.size === 0) return undefined;
     const args = argumentsOf(given());
-    const foreign = [...hidden].find((name) => Object.hasOwn(args, name));
+    // A server may read an argument under its name in other letters.
+    const names = new Set(Object.keys(args).map(foldedName));
+    const foreign = [...hidden].find((name) => names.has(foldedName(name)));
     if (foreign !== undefined)
       throw new Refusal(RPC_CODES.invalidParams, `argument ${foreign} is not to be given here`);
     return Object.keys(fixed).length === 0 ? undefined : fixed;

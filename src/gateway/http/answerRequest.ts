@@ -3,7 +3,7 @@ import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Logger } from '../../core/logger.js';
 import type { McpPool } from '../../pool/McpPool.js';
 import type { Replicas } from '../replicas/Replicas.js';
-import { idKey, idTextOf, progressTokenOf, type RequestMessage } from '../rpc/envelope.js';
+import { checkNames, idKey, idTextOf, progressTokenOf, type RequestMessage } from '../rpc/envelope.js';
 import { failureOf, Refusal } from '../rpc/failure.js';
 import type { Reply } from '../session/Reply.js';
 import { CANCELLED, type Session } from '../session/Session.js';
@@ -37,6 +37,7 @@ export async function answerRequest(asking: Asked, reply: Reply): Promise<void> 
     call = session.begin(idKey(message), reply);
     if (method === 'ping') return answer({});
     if (method === 'initialize') throw new Refusal(RPC_CODES.invalidRequest, 'initialize comes alone, and once');
+    checkNames(method, params);
     const progressToken = progressTokenOf(params, paramsText);
     const result = await session.endpoint.request(session, method, params, {
       signal: call,

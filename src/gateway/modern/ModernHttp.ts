@@ -16,7 +16,7 @@ import { accepts } from '../http/request/accepts.js';
 import { sendEmpty } from '../http/respond.js';
 import type { EventStreamBounds } from '../http/stream/EventStream.js';
 import { PostReply } from '../http/stream/PostReply.js';
-import { type Incoming, idTextOf, progressTokenOf } from '../rpc/envelope.js';
+import { checkNames, type Incoming, idTextOf, progressTokenOf } from '../rpc/envelope.js';
 import { type Failure, failureOf, Refusal } from '../rpc/failure.js';
 import { scopeStatus } from '../users/scopes/ScopeRules.js';
 import { checkRequest, isUnfit, type ModernRequest, statusOf } from './checkRequest.js';
@@ -162,6 +162,7 @@ export class ModernHttp {
       };
     });
     try {
+      checkNames(method, params);
       const progressToken = progressTokenOf(params, paramsText);
       const call: CallOptions = {
         signal: gone,

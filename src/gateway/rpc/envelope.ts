@@ -1,7 +1,14 @@
 import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/client';
 import { membersOf, memberText } from '../../connection/channel/codec/members.js';
+import {
+  META_CLIENT_CAPABILITIES,
+  META_CLIENT_INFO,
+  META_LOG_LEVEL,
+  META_PROTOCOL_VERSION,
+} from '../../connection/protocol/metaKeys.js';
 import { isObject } from '../../connection/protocol/objectOf.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
+import { show } from '../../core/errors.js';
 import { Refusal } from './failure.js';
 import { MAX_LABEL_LENGTH } from './limits.js';
 
@@ -171,4 +178,48 @@ export function progressTokenOf(params: Params | undefined, paramsText: string |
 function writtenToken(token: number, paramsText = '{}'): string {
   const metaText = memberText(paramsText, membersOf(paramsText) ?? [], '_meta') ?? '{}';
   return memberText(metaText, membersOf(metaText) ?? [], 'progressToken') ?? JSON.stringify(token);
+}
+
+const META = 'io.modelcontextprotocol';
+/** Members of params by which something is decided here. */
+const DECIDING =
+  `name arguments uri taskId cursor requestState inputResponses _meta task ref type argument context level
+  notifications requestId`.split(/\s+/);
+/** The same of `_meta`. */
+const DECIDING_META = `progressToken traceparent tracestate baggage ${META}/related-task ${META}/subscriptionId
+  ${META_PROTOCOL_VERSION} ${META_CLIENT_INFO} ${META_CLIENT_CAPABILITIES} ${META_LOG_LEVEL}`.split(/\s+/);
+/** Of other methods no member is known. */
+const OF_PROTOCOL = /^(?:tools|prompts|resources|completion|tasks|logging)\//;
+/** A name that is longer is none of them, in whatever letters. */
+const MAX_FOLDED = 64;
+
+/** A name in all its letters: some parsers take one for the other, as Go's `encoding/json` does, `\u017f` for an s and `\u212a` for a k too. */
+export const foldedName = (name: string): string => name.toUpperCase().toLowerCase();
+
+const byFolded = (names: readonly string[]): ReadonlyMap<string, string> =>
+  new Map(names.map((name) => [foldedName(name), name]));
+const PARAMS = byFolded(DECIDING);
+const IN_META = byFolded(DECIDING_META);
+
+/**
+ * What is decided here by a name, its server may read under the same name in other letters: such a member goes to none.
+ * @throws Refusal
+ */
+export function checkNames(method: string, params: Params | undefined): void {
+  if (params === undefined || !OF_PROTOCOL.test(method)) return;
+  checkMembers(params, PARAMS);
+  const { _meta: meta, ref } = params;
+  if (isObject(ref)) checkMembers(ref, PARAMS);
+  if (!isObject(meta)) return;
+  checkMembers(meta, IN_META);
+  const related = meta[`${META}/related-task`];
+  if (isObject(related)) checkMembers(related, PARAMS);
+}
+
+function checkMembers(given: Params, known: ReadonlyMap<string, string>): void {
+  for (const name of Object.keys(given)) {
+    const meant = name.length > MAX_FOLDED ? undefined : known.get(foldedName(name));
+    if (meant !== undefined && meant !== name)
+      throw new Refusal(RPC_CODES.invalidParams, `${show(name)} is ${meant} in other letters`);
+  }
 }
