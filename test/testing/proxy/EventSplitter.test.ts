@@ -29,3 +29,13 @@ test('an event without an end is refused at a bound', () => {
   splitter.push(Buffer.alloc(100, 'x'));
   expect(() => splitter.push(Buffer.from('x'))).toThrow('an event of more than 100 characters');
 });
+
+test('an event of a hundred megabytes in many parts is put together once', () => {
+  const splitter = new EventSplitter();
+  const part = Buffer.alloc(64 * 1_024, 'x');
+  splitter.push(Buffer.from('data: '));
+  for (let n = 0; n < 1_600; n++) splitter.push(part);
+  const [event] = splitter.push(Buffer.from('\n\n'));
+  expect(event?.data?.length).toBe(1_600 * part.length);
+  expect(splitter.end()).toBeUndefined();
+});

@@ -11,13 +11,20 @@ export interface StreamEvent {
 const MAX_EVENT_CHARS = 256 * 2 ** 20;
 /** Of a blank line, at the end of what has come. */
 const BROKEN_OFF_CHARS = 3;
+const JOINED_PARTS = 1_024;
 
 /** Cuts an event stream into its events, so that each can be passed on as it came. */
 export class EventSplitter {
   readonly #decoder = new StringDecoder('utf8');
   readonly #blankLine = /\r\n\r\n|\n\n|\r\r/g;
   readonly #maxChars: number;
-  #rest = '';
+  /** What has come of the event that stands open, in parts: to put them together with each chunk would take the longer the larger it is. */
+  #parts: string[] = [];
+  /** Its last characters: of a blank line, perhaps. */
+  #tail = '';
+  #chars = 0;
+  /** Parts at the end that are short, and may be joined. */
+  #loose = 0;
 
   constructor(maxChars = MAX_EVENT_CHARS) {
     this.#maxChars = maxChars;
@@ -25,26 +32,46 @@ export class EventSplitter {
 
   /** @throws when an event has more than `maxChars` */
   push(chunk: Buffer): StreamEvent[] {
-    const text = this.#rest + this.#decoder.write(chunk);
+    const text = this.#tail + this.#decoder.write(chunk);
     const events: StreamEvent[] = [];
-    // What was looked through is not looked through again.
-    this.#blankLine.lastIndex = Math.max(0, this.#rest.length - BROKEN_OFF_CHARS);
+    this.#blankLine.lastIndex = 0;
     let from = 0;
     while (this.#blankLine.exec(text) !== null) {
       const until = this.#blankLine.lastIndex;
-      events.push(parsed(text.slice(from, until)));
+      events.push(parsed(this.#taken() + text.slice(from, until)));
       from = until;
     }
-    this.#rest = text.slice(from);
-    if (this.#rest.length > this.#maxChars) throw new Error(`an event of more than ${this.#maxChars} characters`);
+    this.#hold(text.slice(from));
+    if (this.#chars + this.#tail.length > this.#maxChars)
+      throw new Error(`an event of more than ${this.#maxChars} characters`);
     return events;
   }
 
   /** What is left at the end of the stream: an event without its blank line, or a part of one. */
   end(): StreamEvent | undefined {
-    const rest = this.#rest + this.#decoder.end();
-    this.#rest = '';
+    const rest = this.#taken() + this.#tail + this.#decoder.end();
+    this.#tail = '';
     return rest === '' ? undefined : parsed(rest);
+  }
+
+  #hold(text: string): void {
+    const part = text.slice(0, -BROKEN_OFF_CHARS);
+    this.#tail = text.slice(-BROKEN_OFF_CHARS);
+    if (part === '') return;
+    this.#parts.push(part);
+    this.#chars += part.length;
+    if (++this.#loose < JOINED_PARTS) return;
+    this.#loose = 0;
+    this.#parts.push(this.#parts.splice(-JOINED_PARTS).join(''));
+  }
+
+  /** All but the tail, which is held no longer. */
+  #taken(): string {
+    const text = this.#parts.join('');
+    this.#parts = [];
+    this.#chars = 0;
+    this.#loose = 0;
+    return text;
   }
 }
 
