@@ -282,3 +282,24 @@ test('answers on their way are bounded over all calls: the one that grows beyond
   expect(link.incoming.bytes).toBe(0);
   await end();
 });
+
+test('calls that are under way when the bridge is told to end: of those that were sent it is not known what became of them', async () => {
+  const both = deferred<void>();
+  let got = 0;
+  const server = gateway(() => {
+    if (++got === 4) both.resolve();
+  });
+  const stop = new AbortController();
+  const { send, answered, end } = await bridgeTo(server, { signal: stop.signal });
+  send(request(1, 'tools/call'), modern(2, 'tools/call', { name: 'a' }), request(3), [request(4, 'tools/call')]);
+  await both.promise;
+  stop.abort();
+  const codes = (await answered(4)).map(({ id, error }) => [id, (error as { data?: { code?: string } }).data?.code]);
+  expect(Object.fromEntries(codes)).toEqual({
+    1: 'ERR_OUTCOME_UNKNOWN',
+    2: 'ERR_OUTCOME_UNKNOWN',
+    3: 'ERR_CLOSED',
+    4: 'ERR_OUTCOME_UNKNOWN',
+  });
+  await end();
+});

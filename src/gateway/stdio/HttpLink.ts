@@ -34,10 +34,13 @@ export interface LinkRequest {
 export class LinkError extends Error {
   /** Nothing of the request can have been read: there was no connection. */
   readonly neverSent: boolean;
+  /** By the signal of its request, whose reason is the cause. */
+  readonly givenUp: boolean;
 
-  constructor(cause: Error, neverSent: boolean) {
+  constructor(cause: Error, neverSent: boolean, givenUp = false) {
     super(cause.message === '' ? String((cause as NodeJS.ErrnoException).code) : cause.message, { cause });
     this.neverSent = neverSent;
+    this.givenUp = givenUp;
   }
 }
 
@@ -62,7 +65,7 @@ export class HttpLink implements Disposable {
     if (options.connect === undefined) this.#agent = this.#secure ? new SecureAgent(kept) : new Agent(kept);
   }
 
-  /** Resolves with the head of the response. Rejects with a `LinkError`, or with the signal's reason. */
+  /** Resolves with the head of the response. Rejects with a `LinkError`, or with the signal's reason when nothing was sent. */
   async request({ method, headers, body, signal, path }: LinkRequest): Promise<IncomingMessage> {
     // What became of the connections that are kept is known by then: a gateway that has died is not mistaken for one that dies now.
     await new Promise<void>((settle) => void setImmediate(settle));
@@ -95,7 +98,9 @@ export class HttpLink implements Disposable {
         resolve(response);
       });
       outgoing.on('error', (error) => {
-        if (signal?.aborted === true) reject(signal.reason);
+        // Given up on its way, what may have been read is not taken back.
+        if (signal?.aborted === true)
+          reject(connected ? new LinkError(signal.reason as Error, false, true) : signal.reason);
         else reject(new LinkError(error, !connected));
       });
       // Node says nothing else of a connection that ends so: another protocol, which no side asked for.

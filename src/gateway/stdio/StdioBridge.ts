@@ -185,7 +185,7 @@ export class StdioBridge {
       });
     } catch (error) {
       // Cancelled by the client: nothing is awaited.
-      if (!signal.aborted) throw error;
+      if (!signal.aborted || this.#closing.signal.aborted) throw error;
     }
   }
 
@@ -223,6 +223,7 @@ export class StdioBridge {
       const { revive } = this.#options;
       if (!error.neverSent && !isRead(method))
         throw new OutcomeUnknownError('gateway', method, error.message, { cause: error });
+      if (error.givenUp) throw error.cause;
       if (error.neverSent && revive === undefined) throw new NotSentError('gateway', error.message, error);
       if (revive !== undefined) {
         await this.#reviving.run('gateway', revive, this.#closing.signal).catch((cause: unknown) => {

@@ -73,7 +73,11 @@ export class ModernHeaders {
         const id = JSON.stringify(`tools-${page}`);
         const asked = JSON.stringify({ _meta, ...(cursor !== undefined && { cursor }) });
         const body = `{"jsonrpc":"2.0","id":${id},"method":"${method}","params":${asked}}`;
-        const response = await link.request({ method: 'POST', headers, body, signal: within });
+        const response = await link
+          .request({ method: 'POST', headers, body, signal: within })
+          .catch((error: unknown) => {
+            throw within.aborted ? within.reason : error;
+          });
         const { tools, nextCursor } = this.learn(await answerOf(response, id, link.incoming, within));
         if (nextCursor === undefined || tools.some((tool) => tool.name === name)) return;
         cursor = nextCursor;
