@@ -8,7 +8,7 @@ import type { TokensOption } from './auth/tokensFlag.js';
 import { loadConfig, notThere, startProblem } from './configs.js';
 import { complain } from './output/complain.js';
 import { createLogger } from './output/logger.js';
-import { showResult, writeAsIs } from './output/showResult.js';
+import { showResult, writeSaid } from './output/showResult.js';
 import { visible } from './output/visible.js';
 import { whenNpmIsGone } from './parent.js';
 
@@ -54,7 +54,7 @@ export async function call(server: string, tool: string, json: string, options: 
     const { text, failed, complaint } = showResult(tool, result, options.json === true);
     if (failed) process.exitCode = 1;
     if (complaint !== undefined) complain(complaint);
-    await writeAsIs(text);
+    await writeSaid(text);
   } catch (error) {
     complain(plan.stopping ? 'interrupted' : messageOf(error));
     process.exitCode = 1;

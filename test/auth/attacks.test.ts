@@ -323,10 +323,11 @@ test('what a name leads to is asked at that very address', async () => {
   expect([await response.text(), asked]).toEqual([`any.localhost:${server.port}`, 1]);
 });
 
-test('redirects, long bodies and silence are not waited for', async () => {
+test('redirects, long bodies, silence and interim responses without end are not waited for', async () => {
   const server = closeAfter(
     new HttpListener(async ({ url }, response) => {
-      if (url === '/redirect') response.writeHead(302, { location: 'http://169.254.169.254/' }).end();
+      if (url === '/interim') for (let at = 0; at < 21; at++) response.writeProcessing();
+      else if (url === '/redirect') response.writeHead(302, { location: 'http://169.254.169.254/' }).end();
       else if (url === '/long') response.end('x'.repeat(2_000));
     }),
   );
@@ -337,6 +338,7 @@ test('redirects, long bodies and silence are not waited for', async () => {
   expect(await why('/redirect')).toContain('redirect (302), which is not followed');
   expect(await why('/long')).toContain('more than 1024 bytes');
   expect(await why('/silence')).toContain('cannot be asked');
+  expect(await why('/interim')).toContain('answers with 1xx without end');
 });
 
 test('a port that is taken is an error of the sign-in, which leaves nothing', async () => {

@@ -1,5 +1,5 @@
-import { expect, test } from 'vitest';
-import { showResult } from '../../src/cli/output/showResult.js';
+import { expect, test, vi } from 'vitest';
+import { showResult, writeSaid } from '../../src/cli/output/showResult.js';
 
 test.each([
   ['text', { content: [{ type: 'text', text: 'a' }] }, 'a\n'],
@@ -34,4 +34,23 @@ test('a result that is nested too deep to be printed is told as that, with its t
   for (const result of [{ content: [deep] }, { structuredContent: deep }, { other: deep }])
     for (const json of [true, false])
       expect(() => showResult('t', result, json)).toThrow('the tool t answered, but its result cannot be printed');
+});
+
+test('what a tool says cannot steer a terminal, and is as it came where it is piped', async () => {
+  const { stdout } = process;
+  const told: unknown[] = [];
+  const write = vi.spyOn(stdout, 'write').mockImplementation(((text: string, done: () => void) => {
+    told.push(text);
+    done();
+    return true;
+  }) as typeof stdout.write);
+  const isTTY = Object.getOwnPropertyDescriptor(stdout, 'isTTY');
+  for (const value of [true, false]) {
+    Object.defineProperty(stdout, 'isTTY', { value, configurable: true });
+    await writeSaid('a\r\n\u001b[2J\n');
+  }
+  write.mockRestore();
+  if (isTTY === undefined) Reflect.deleteProperty(stdout, 'isTTY');
+  else Object.defineProperty(stdout, 'isTTY', isTTY);
+  expect(told).toEqual(['a\n\\u001b[2J\n', 'a\r\n\u001b[2J\n']);
 });

@@ -24,6 +24,8 @@ export interface GuardedFetchOptions {
   readonly onStatus?: (status: number) => void;
 }
 
+/** Responses that say that another follows (1xx). */
+const MAX_INTERIM = 20;
 const NO_BODY: ReadonlySet<number> = new Set([101, 204, 205, 304]);
 
 /**
@@ -44,6 +46,10 @@ export function guardedFetch(options: GuardedFetchOptions): FetchLike {
       lookup: guardedLookup(reach, options.lookup ?? systemLookup),
       agent: false,
       signal: AbortSignal.any(bounds),
+    });
+    let interim = 0;
+    asked.on('information', () => {
+      if (++interim > MAX_INTERIM) asked.destroy(new GuardError(`${url.origin} answers with 1xx without end`));
     });
     try {
       asked.end(init.body === undefined || init.body === null ? undefined : String(init.body));

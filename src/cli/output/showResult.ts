@@ -63,6 +63,10 @@ function hasData(result: unknown): boolean {
 /** Writes it all, so that it cannot steer a terminal. */
 export const writeOut = (text: string): Promise<void> => writeAsIs(visible(text));
 
+/** What a server said, as it is; on a terminal so that it cannot steer it. */
+export const writeSaid = (text: string): Promise<void> =>
+  process.stdout.isTTY ? writeOut(text.replaceAll('\r\n', '\n')) : writeAsIs(text);
+
 /** Writes it all, however slow the reader is. A reader that has gone takes nothing more. */
 export function writeAsIs(text: string): Promise<void> {
   return new Promise((resolve) => {
