@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import { Server as TlsServer } from 'node:tls';
 import type { Clock } from '../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
+import { isUnread } from '../core/close/endWithSocket.js';
 import type { GracePeriod } from '../core/close/GracePeriod.js';
 import { ShutdownTimeoutError } from '../core/errors.js';
 import { checkPart, withDefaults } from '../core/options.js';
@@ -111,7 +112,7 @@ export class TrackedHttpServer implements Closeable {
     return this.#connections.size;
   }
 
-  /** Requests whose responses were complete when their connections were destroyed at the deadline, and that their clients had not read. */
+  /** Requests whose responses their clients had not read when their connections were destroyed at the deadline; pages that waited behind such a one, too. */
   get unread(): readonly string[] {
     return this.#unread;
   }
@@ -182,12 +183,12 @@ export class TrackedHttpServer implements Closeable {
 
   #destroyAll(): void {
     this.#overdue = true;
-    const responses = [...this.#connections.values()].flatMap((connection) => connection.responses);
+    const all = [...this.#connections.values()].map(({ responses }) => responses);
     // A request that never came whole was no work yet.
-    const named = (ended: boolean): string[] =>
-      responses.filter((each) => each.req.complete && each.writableEnded === ended).map(({ req }) => requestName(req));
-    this.#cut = named(false);
-    this.#unread = named(true);
+    const complete = all.flat().filter(({ req }) => req.complete);
+    const unread = new Set(all.flatMap((responses) => responses.filter((each) => isUnread(each, responses[0]))));
+    this.#cut = complete.filter((each) => !unread.has(each)).map(({ req }) => requestName(req));
+    this.#unread = complete.filter((each) => unread.has(each)).map(({ req }) => requestName(req));
     for (const socket of [...this.#connections.keys(), ...this.#handshaking]) socket.destroy();
     this.#server.closeAllConnections();
   }

@@ -217,20 +217,23 @@ test('a client that does not read its answer is cut at the grace, which is no fa
     answered = resolve;
   });
   const { server, port } = await listening(({ url }, response) => {
+    // It is not made before its turn.
+    if (url === '/page') return;
     if (url === '/stream') response.writeHead(200, { 'content-type': 'text/event-stream' }).write(answer);
     else response.end(answer);
     if (--left === 0) answered();
   });
   const clients = [new Client(port), new Client(port)];
   for (const { socket } of clients) socket.pause();
-  // Two of them one behind the other.
+  // Three of them one behind the other.
   clients[0]?.send('/large');
   clients[0]?.send('/next');
+  clients[0]?.send('/page');
   clients[1]?.send('/stream');
   await all;
   const tracked = trackHttpServer(server);
   await closeHttpServer(server, { graceMs: 20 });
-  expect(tracked.unread.toSorted()).toEqual(['GET /large', 'GET /next', 'GET /stream']);
+  expect(tracked.unread.toSorted()).toEqual(['GET /large', 'GET /next', 'GET /page', 'GET /stream']);
 });
 
 test('a server whose start is still under way does not start after all', async () => {

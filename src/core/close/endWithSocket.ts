@@ -8,6 +8,11 @@ export function waitsItsTurn(response: ServerResponse): boolean {
   return response.socket === null && !response.writableFinished;
 }
 
+/** Whether its client keeps a response from leaving: one that is complete, or a page that waits for its turn behind such a one. */
+export function isUnread({ writableEnded, req }: ServerResponse, first: ServerResponse | undefined): boolean {
+  return writableEnded || (req.method === 'GET' && first?.writableEnded === true);
+}
+
 /**
  * Has a response that waits behind others end with its connection. Node tells a response nothing of that before its turn: its
  * 'close' would never come, and what listens for it would go on for ever. Any other response costs a look at it.
