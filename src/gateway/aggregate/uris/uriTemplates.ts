@@ -9,18 +9,24 @@ export interface UriTemplate {
   readonly literal: number;
 }
 
+/** A template, parsed when a URI is held against it for the first time. */
+interface Listed {
+  readonly text: string;
+  parsed?: UriTemplate;
+}
+
 /** A server's templates by how they begin: a URI is held against those alone that begin as it does. */
 export class UriTemplates {
-  readonly #byStart = new Map<string, UriTemplate[]>();
+  readonly #byStart = new Map<string, Listed[]>();
   readonly #lengths: ReadonlySet<number>;
 
   constructor(templates: readonly string[]) {
-    for (const each of templates) {
-      const template = parseUriTemplate(each);
-      const start = (template.pieces[0]?.text ?? '').slice(0, MAX_START);
+    for (const text of templates) {
+      const brace = text.indexOf('{');
+      const start = text.slice(0, brace < 0 ? MAX_START : Math.min(brace, MAX_START));
       const others = this.#byStart.get(start);
-      if (others === undefined) this.#byStart.set(start, [template]);
-      else others.push(template);
+      if (others === undefined) this.#byStart.set(start, [{ text }]);
+      else others.push({ text });
     }
     this.#lengths = new Set([...this.#byStart.keys()].map(({ length }) => length));
   }
@@ -30,7 +36,13 @@ export class UriTemplates {
     for (const length of this.#lengths) {
       work.left -= LOOK;
       if (work.left < 0) return;
-      if (length <= uri.length) yield* this.#byStart.get(uri.slice(0, length)) ?? [];
+      if (length > uri.length) continue;
+      for (const each of this.#byStart.get(uri.slice(0, length)) ?? []) {
+        if (each.parsed === undefined) work.left -= PARSING * each.text.length;
+        if (work.left < 0) return;
+        each.parsed ??= parseUriTemplate(each.text);
+        yield each.parsed;
+      }
     }
   }
 }
@@ -42,6 +54,9 @@ export interface Work {
 
 /** What the URIs of one message are worth: 20 ms. */
 export const workOfMessage = (): Work => ({ left: 2_000_000 });
+
+/** What parsing a template is worth, by its characters. */
+const PARSING = 4;
 
 /** Characters of a template's beginning that it is found by. */
 const MAX_START = 32;
@@ -55,7 +70,8 @@ const EXPRESSION = /\{([^{}]*)\}/;
 
 /** The pieces of a template (RFC 6570, all levels). */
 export function parseUriTemplate(template: string): UriTemplate {
-  const parts = template.split(EXPRESSION);
+  // One of more parts has too many pieces to fit anything: half of its parts are expressions.
+  const parts = template.split(EXPRESSION, 4 * MAX_EXPRESSIONS + 6);
   const pieces = parts.flatMap((part, index): Piece[] => {
     if (index % 2 === 0) return part === '' ? [] : [{ text: part }];
     const operator = /^[+#./;?&]/.exec(part)?.[0] ?? '';
