@@ -153,3 +153,28 @@ test('messages of a client under way are bounded in number: requests first, what
   await calls.ended();
   expect(calls.refusal(1)).toBeUndefined();
 });
+
+test('a cancelled call of the legacy era, which its gateway ends without an answer, is not answered', async () => {
+  const open: ServerResponse[] = [];
+  const called = deferred<void>();
+  const server = gateway((res, { id, method }) => {
+    if (method === 'tools/call') {
+      res.writeHead(200, STREAM).flushHeaders();
+      open.push(res);
+      called.resolve();
+    } else if (method === 'notifications/cancelled') {
+      res.writeHead(202).end();
+      open[0]?.end();
+    } else res.writeHead(200, { 'content-type': 'application/json' }).end(answerTo(id));
+  });
+  const { send, answered, end, lines } = await bridgeTo(server);
+  send(request(9, 'tools/call'));
+  await called.promise;
+  const closed = once(open[0] as ServerResponse, 'close');
+  send({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 9 } });
+  await closed;
+  send(request(9, 'ping'));
+  await answered(1);
+  await end();
+  expect(lines).toEqual([{ jsonrpc: '2.0', id: 9, result: {} }]);
+});

@@ -143,11 +143,13 @@ export class StdioBridge {
       }
       if (message.kind === 'request') {
         const version = modernVersionOf(message.params);
-        if (version !== undefined) return await this.#modernRequest(line, message, version);
-        await this.#opening;
-        return await this.#request(line, message);
+        return await this.#calls.cancellable(idKey(message), version !== undefined, async (signal) => {
+          if (version !== undefined) return this.#modernRequest(line, message, version, signal);
+          await this.#opening;
+          return this.#request(line, message);
+        });
       }
-      if (message.kind === 'notification' && this.#cancelModern(message)) return;
+      if (message.kind === 'notification' && this.#cancelled(message)) return;
       await this.#opening;
       await this.#link.drain(await this.#post(line, ''), this.#clock);
     } catch (error) {
@@ -165,32 +167,25 @@ export class StdioBridge {
     });
   }
 
-  async #modernRequest(line: string, message: RequestMessage, version: string): Promise<void> {
+  async #modernRequest(line: string, message: RequestMessage, version: string, signal: AbortSignal): Promise<void> {
     const { method, params = {} } = message;
-    using call = this.#calls.cancellable(idKey(message));
-    const { signal } = call;
     const post = async (): Promise<IncomingMessage> => {
       const headers = { ...ACCEPT, ...this.#modern.of(version, method, params) };
       return this.#reach(method, () => this.#link.request({ method: 'POST', headers, body: line, signal }));
     };
-    try {
-      const onAnswer = (text: string): void => {
-        if (method === 'tools/list') this.#modern.learn(text);
-      };
-      await this.#answer(message, await post(), onAnswer, async (text) => {
-        // Which arguments go into headers is said by the tool's definition, which the client may have had from before.
-        if (method !== 'tools/call' || !text.includes(String(RPC_CODES.headerMismatch))) return undefined;
-        await this.#modern.ask(this.#link, version, params, { clock: this.#clock, signal: this.#closing.signal });
-        return post();
-      });
-    } catch (error) {
-      // Cancelled by the client: nothing is awaited.
-      if (!signal.aborted || this.#closing.signal.aborted) throw error;
-    }
+    const onAnswer = (text: string): void => {
+      if (method === 'tools/list') this.#modern.learn(text);
+    };
+    await this.#answer(message, await post(), onAnswer, async (text) => {
+      // Which arguments go into headers is said by the tool's definition, which the client may have had from before.
+      if (method !== 'tools/call' || !text.includes(String(RPC_CODES.headerMismatch))) return undefined;
+      await this.#modern.ask(this.#link, version, params, { clock: this.#clock, signal: this.#closing.signal });
+      return post();
+    });
   }
 
-  /** In that era a call is cancelled by closing its response. */
-  #cancelModern(message: Incoming & { readonly kind: 'notification' }): boolean {
+  /** Whether that was all: in the modern era a call is cancelled by closing its response. */
+  #cancelled(message: Incoming & { readonly kind: 'notification' }): boolean {
     if (message.method !== 'notifications/cancelled') return false;
     return this.#calls.cancel(cancelledKey(message) ?? '', new Error('cancelled by the client'));
   }

@@ -10,8 +10,8 @@ export class ClientCalls {
   readonly #maxBytes: number;
   readonly #running = new Set<Promise<void>>();
   #bytes = 0;
-  /** Requests of the modern era, which end with their response. Clients may use an id for several at once. */
-  readonly #cancels = new Map<string, Set<AbortController>>();
+  /** Clients may use an id for several at once. */
+  readonly #cancels = new Map<string, Set<Cancellable>>();
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
@@ -43,27 +43,41 @@ export class ClientCalls {
     await Promise.all(this.#running);
   }
 
-  /** A request that may be cancelled by its key, until it is disposed. */
-  cancellable(key: string): { readonly signal: AbortSignal } & Disposable {
-    const controller = new AbortController();
+  /**
+   * Work on a request that may be cancelled by its key: what it fails with then is told to none. `ends`: its signal ends it, as in the
+   * modern era; of the others the gateway is told.
+   */
+  async cancellable(key: string, ends: boolean, work: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    const call: Cancellable = { control: new AbortController(), ends, isCancelled: false };
     const same = this.#cancels.get(key) ?? new Set();
-    this.#cancels.set(key, same.add(controller));
-    return {
-      signal: controller.signal,
-      [Symbol.dispose]: () => {
-        if (same.delete(controller) && same.size === 0) this.#cancels.delete(key);
-      },
-    };
+    this.#cancels.set(key, same.add(call));
+    try {
+      await work(call.control.signal);
+    } catch (error) {
+      if (!call.isCancelled) throw error;
+    } finally {
+      if (same.delete(call) && same.size === 0) this.#cancels.delete(key);
+    }
   }
 
-  /** False when there is none of that key. */
+  /** False when there is none of that key that ends by this alone. */
   cancel(key: string, reason: Error): boolean {
-    const found = this.#cancels.get(key);
-    for (const each of [...(found ?? [])]) each.abort(reason);
-    return found !== undefined;
+    const found = [...(this.#cancels.get(key) ?? [])];
+    for (const each of found) {
+      each.isCancelled = true;
+      if (each.ends) each.control.abort(reason);
+    }
+    return found.some(({ ends }) => ends);
   }
 
   cancelAll(reason: unknown): void {
-    for (const each of [...this.#cancels.values()].flatMap((same) => [...same])) each.abort(reason);
+    for (const { control } of [...this.#cancels.values()].flatMap((same) => [...same])) control.abort(reason);
   }
+}
+
+interface Cancellable {
+  readonly control: AbortController;
+  readonly ends: boolean;
+  /** By the client. */
+  isCancelled: boolean;
 }
