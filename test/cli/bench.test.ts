@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { expect, test } from 'vitest';
 import type { BenchReport } from '../../src/bench/report/results.js';
 import { splitCommand } from '../../src/bench/target/TargetSpec.js';
+import { shownCommand } from '../../src/cli/bench/shownCommand.js';
 import { freePort } from '../support/httpServers.js';
 import { tempFolder } from '../support/tempFolder.js';
 
@@ -76,6 +77,13 @@ test.each([
   expect(stderr).toMatch(line);
   expect(stderr.trim().split('\n')).toHaveLength(1);
   expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+});
+
+test('the command in a report shows no secrets', () => {
+  const header = ['--header', 'Authorization: Bearer SECRET', 'X-Key: SECRET', '-c', '1', '--header=A: SECRET:SECRET'];
+  expect(shownCommand(['bench', 'http://me:SECRET@host:1/mcp?a=b', ...header])).toBe(
+    "mcp-poolkit bench 'http://...@host:1/mcp?a=b' --header 'Authorization: ...' 'X-Key: ...' -c 1 '--header=A: ...'",
+  );
 });
 
 test('wrong answers are exit 2, a threshold that is broken exit 3 and in the JUnit file', async () => {

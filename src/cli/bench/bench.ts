@@ -19,6 +19,7 @@ import { FaultPlan, type FaultPlanOptions } from '../../testing/faults/FaultPlan
 import { sendable } from '../arguments.js';
 import { complain } from '../output/complain.js';
 import { writeOut } from '../output/showResult.js';
+import { shownCommand } from './shownCommand.js';
 
 export interface BenchCommandOptions {
   readonly concurrency: readonly number[];
@@ -87,7 +88,7 @@ export async function bench(target: string | undefined, options: BenchCommandOpt
         ...(options.faults !== undefined && { faults: await readFaults(options.faults) }),
         ...(options.sessions !== undefined && { sessions: options.sessions }),
       },
-      command: `mcp-poolkit ${process.argv.slice(2).map(quoted).join(' ')}`,
+      command: shownCommand(process.argv.slice(2)),
       signal: stopping.signal,
       ...modelOf(options),
       ...(options.turns !== undefined && { turns: options.turns }),
@@ -259,8 +260,6 @@ async function write(report: BenchReport, { json, markdown, html, junit, quiet }
         : textReport(report, { processes: quiet !== true });
   await writeOut(text);
 }
-
-const quoted = (word: string): string => (/^[\w./:=,@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);
 
 /** One line on a terminal that is written over; without one, a line for each step. */
 class LiveLine {
