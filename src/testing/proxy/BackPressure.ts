@@ -8,10 +8,13 @@ export interface BackPressureOptions {
   readonly client: { pause(): void; resume(): void };
   /** The process that started this one has ended. */
   readonly onOrphaned: () => void;
+  /** As much as is held for it waits, and the server has taken nothing for a minute. */
+  readonly onStalled: () => void;
 }
 
 const LOOK_MS = 1_000;
 const MAX_HELD_BYTES = 4 * 2 ** 20;
+const MAX_LOOKS = 60;
 
 /**
  * Holds a client back while its server reads nothing. Once in a while a little more of it is read, up to a bound: that the client has
@@ -21,6 +24,9 @@ export class BackPressure {
   readonly #options: BackPressureOptions;
   readonly #parent = process.ppid;
   #timer: Timer | undefined;
+  /** What waited at the last look, and since how many looks. */
+  #length = 0;
+  #looks = 0;
 
   constructor(options: BackPressureOptions) {
     this.#options = options;
@@ -35,13 +41,17 @@ export class BackPressure {
 
   #look(): void {
     this.#timer = undefined;
-    const { output, client, onOrphaned } = this.#options;
+    const { output, client, onOrphaned, onStalled } = this.#options;
     if (process.ppid !== this.#parent) {
       onOrphaned();
       return;
     }
     if (output.destroyed || !output.writableNeedDrain) return;
-    if (output.writableLength < MAX_HELD_BYTES) client.resume();
+    const { writableLength } = output;
+    this.#looks = writableLength === this.#length ? this.#looks + 1 : 0;
+    this.#length = writableLength;
+    if (writableLength < MAX_HELD_BYTES) client.resume();
+    else if (this.#looks >= MAX_LOOKS) return void onStalled();
     this.#timer = systemClock.setTimer(() => this.#look(), LOOK_MS);
   }
 }

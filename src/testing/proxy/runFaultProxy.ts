@@ -13,7 +13,7 @@ import { failureLogger } from '../faults/failureLogger.js';
 import { faultEvent } from '../faults/faultEvent.js';
 import { isAnswer, parseMessage, type RpcId } from '../wire/messages.js';
 import { LineWire } from '../wire/stdio/LineWire.js';
-import { deafen, ownHand, startDaemon } from '../wire/stdio/ownProcess.js';
+import { deafen, ownHand, startDaemon, whenWritten } from '../wire/stdio/ownProcess.js';
 import { BackPressure } from './BackPressure.js';
 import { EffectTally } from './EffectTally.js';
 
@@ -83,7 +83,7 @@ export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<vo
   const end = (): void => {
     stopping.abort();
     ledger.shorten(0);
-    if (server !== undefined) void stop().finally(() => process.exit(0));
+    if (server !== undefined) void stop().finally(() => whenWritten(() => process.exit(0)));
   };
   if (!deaf) onStopSignals(end);
   await ledger.ready;
@@ -120,13 +120,14 @@ export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<vo
     onEnd: () => {
       if (deaf) return;
       wire.close();
-      void stop().finally(() => process.exit(0));
+      void stop().finally(() => whenWritten(() => process.exit(0)));
     },
   });
   const pressure: BackPressure = new BackPressure({
     output: child.stdin,
     client: wire,
     onOrphaned: () => void (deaf || end()),
+    onStalled: () => failed(new Error('its server reads nothing'), 'the client is not passed on'),
   });
   const lines = new LineReader(MAX_LINE_BYTES, {
     onLine: (line) => {

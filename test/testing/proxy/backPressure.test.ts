@@ -85,3 +85,19 @@ test('fault, before a server that does not read, ends when its client has gone',
   child.stdout?.destroy();
   expect(await gone).toEqual([0, null]);
 });
+
+test('what a server wrote before it exited reaches its client whole through fault', async () => {
+  const large = 5_000_000;
+  const script = `process.stdout.write('"' + 'x'.repeat(${large}) + '"\\n', () => process.exit(3))`;
+  const child = behindFault(script, '');
+  let bytes = 0;
+  // A moment later, when the server has gone.
+  const gone = once(child, 'exit');
+  await resting(() => child.stdout?.readableLength ?? 0);
+  child.stdout?.on('data', (chunk: Buffer) => {
+    bytes += chunk.length;
+  });
+  await once(child.stdout as NodeJS.ReadableStream, 'end');
+  expect(bytes).toBe(large + 3);
+  expect(await gone).toEqual([3, null]);
+});

@@ -65,7 +65,11 @@ export class LineWire {
     this.#port = {
       frame: (text) => Buffer.from(`${text}\n`),
       write: (bytes) => void output.write(bytes),
-      die: (end) => hand.end(end),
+      die: (end) => {
+        // It may take until all is read: what would come meanwhile comes no more.
+        this.close();
+        hand.end(end);
+      },
     };
     this.#wire = new MessageWire({
       server,

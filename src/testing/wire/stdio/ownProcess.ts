@@ -1,21 +1,54 @@
 import { spawn } from 'node:child_process';
 import { closeSync, writeSync } from 'node:fs';
+import { systemClock, type Timer } from '../../../core/clock.js';
 import type { WireEnd } from '../WireCall.js';
 import type { ProcessHand } from './LineWire.js';
 
 /** A daemon of ours ends by itself after so many seconds, should nothing find it. */
 const DAEMON_SECONDS = 120;
+/** How long a client may take to read what was written before this process ended, in ms. */
+const UNREAD_MS = 30_000;
 
 /** What faults do to this very process. `before` runs right before it ends: what depends on it is ended there. */
 export function ownHand(before: () => void = () => undefined): ProcessHand {
+  let ending = false;
   return {
     end: (end) => {
       before();
-      endSelf(end);
+      // The first end is the one that is seen.
+      if (ending) return;
+      ending = true;
+      whenWritten(() => {
+        ending = false;
+        endSelf(end);
+      });
     },
     stderr: (text) => writeAll(2, text),
     closeOutput: () => closeSync(1),
   };
+}
+
+/** Calls back when stdout has taken all that was written, or is gone, or has not for too long: at once when nothing waits. */
+export function whenWritten(done: () => void): void {
+  const { stdout } = process;
+  if (stdout.writableLength === 0 || stdout.destroyed) {
+    done();
+    return;
+  }
+  let timer: Timer | undefined;
+  const end = (): void => {
+    timer?.cancel();
+    stdout.off('close', end);
+    stdout.off('error', end);
+    done();
+  };
+  timer = systemClock.setTimer(end, UNREAD_MS);
+  stdout.once('close', end);
+  stdout.once('error', end);
+  stdout.write('', (error) => {
+    // An error is told by its event.
+    if (!error) end();
+  });
 }
 
 /** From now on neither SIGTERM nor the end of stdin ends this process. */
