@@ -3,6 +3,7 @@ import { messageOf } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { PoolEvents, ServerNotice } from '../../pool/McpPool.js';
 import type { Params, ResponseMessage } from '../rpc/envelope.js';
+import { askedBy } from '../session/ClientRequests.js';
 import type { Session } from '../session/Session.js';
 import type { SessionTable } from '../session/SessionTable.js';
 import { type ReplicaMessage, readReplicaMessage } from './messages.js';
@@ -83,9 +84,11 @@ export class Replicas implements Disposable {
     this.#tell({ type: 'cancelled', key, id });
   }
 
-  /** A client answers a question that was not asked here. */
+  /** A client answers a question that was not asked here. Clients may say so at will: it goes to the one replica that asked, if that is there. */
   answered({ key }: Session, { id, result, error }: ResponseMessage): void {
-    this.#tell({ type: 'answered', key, id, result, error });
+    const to = askedBy(id);
+    if (to === undefined) return;
+    void this.#isAlive(to).then((alive) => alive && this.#tell({ type: 'answered', to, key, id, result, error }));
   }
 
   /** A client's request was answered here: what it set for its session holds everywhere. */
@@ -121,7 +124,7 @@ export class Replicas implements Disposable {
   }
 
   #heard(text: string): void {
-    const message = readReplicaMessage(text);
+    const message = readReplicaMessage(text, this.#options.link.id);
     if (message === undefined) return;
     const { sessions } = this.#options;
     if (message.type === 'changed') {
@@ -163,6 +166,15 @@ export class Replicas implements Disposable {
     session.endpoint.request(session, method, params, { signal: session.signal }).catch((error: unknown) => {
       this.#options.logger.debug({ method, error: messageOf(error) }, 'a session could not be set up as elsewhere');
     });
+  }
+
+  /** One of which nothing is known may be there. */
+  async #isAlive(replica: string): Promise<boolean> {
+    try {
+      return await this.#options.link.isAlive(replica);
+    } catch {
+      return true;
+    }
   }
 
   #tell(message: ReplicaMessage): void {

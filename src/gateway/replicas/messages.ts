@@ -5,6 +5,8 @@ export type ReplicaMessage =
   | { readonly type: 'cancelled'; readonly key: string; readonly id: string }
   | {
       readonly type: 'answered';
+      /** The replica that asked. */
+      readonly to?: string;
       readonly key: string;
       readonly id: unknown;
       readonly result: unknown;
@@ -21,8 +23,13 @@ const TEXTS: Readonly<Record<ReplicaMessage['type'], readonly string[]>> = {
   set: ['key', 'name'],
 };
 
-/** Undefined for what is none: another version may say more. */
-export function readReplicaMessage(text: string): ReplicaMessage | undefined {
+/** How an answer begins: it may be large, and is parsed by that replica alone. */
+const ANSWER_TO = /^\{"type":"answered","to":"([0-9a-f]{8})"/;
+const BEGINNING = 64;
+
+/** Undefined for what is none, as another version may say more, and for what is for another replica than `own`. */
+export function readReplicaMessage(text: string, own: string): ReplicaMessage | undefined {
+  if ((ANSWER_TO.exec(text.slice(0, BEGINNING))?.[1] ?? own) !== own) return undefined;
   let value: unknown;
   try {
     value = JSON.parse(text);

@@ -36,7 +36,10 @@ export interface AskOptions {
 export type Send = (message: Told) => boolean;
 
 /** The id of a question of any replica. */
-const ASK_ID = /^ask-[0-9a-f]{8}-\d+$/;
+const ASK_ID = /^ask-([0-9a-f]{8})-\d+$/;
+
+/** The replica whose question has that id. */
+export const askedBy = (id: unknown): string | undefined => ASK_ID.exec(String(id))?.[1];
 
 export interface ClientRequestsLimits {
   /** Questions at once. */

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { OptionError } from '../../../src/core/errors.js';
 import { Gateway } from '../../../src/gateway/Gateway.js';
 import type { GatewayOptions } from '../../../src/gateway/GatewayOptions.js';
+import { readReplicaMessage } from '../../../src/gateway/replicas/messages.js';
 import { RedisEventStore } from '../../../src/gateway/replicas/RedisEventStore.js';
 import { RedisReplicas } from '../../../src/gateway/replicas/RedisReplicas.js';
 import type { ReplicaLink } from '../../../src/gateway/replicas/ReplicaLink.js';
@@ -342,6 +343,33 @@ test.skipIf(!HAVE_REDIS)(
     await stream.stop();
   },
 );
+
+test('an answer to a question of another process goes to the one that asked, if it is there, and is read by no other', async () => {
+  const told: string[] = [];
+  const asked: string[] = [];
+  const link: ReplicaLink = {
+    id: '0a1b2c3d',
+    publish: (message) => void told.push(message),
+    listen: () => ({ [Symbol.dispose]: () => undefined }),
+    note: async () => undefined,
+    notes: async () => ({}),
+    isAlive: async (replica) => {
+      asked.push(replica);
+      return replica === '11111111';
+    },
+  };
+  const pool = new FakePool({ one: {} });
+  const gateway = closeAfter(new Gateway({ pool, port: 0, sessionKeys: [KEY], replicas: link }));
+  const client = await open({ path: `${(await gateway.listen()).url}/servers/one/mcp` } as Replica);
+  const ids = ['ask-deadbeef-1', 'ask-0a1b2c3d-1', 'ask-11111111-1'];
+  for (const id of ids) expect((await client.send({ jsonrpc: '2.0', id, result: { x: 1 } })).status).toBe(202);
+  await expect.poll(() => told.length).toBe(1);
+  expect(asked).toEqual(['deadbeef', '11111111']);
+  const [text = ''] = told;
+  expect(readReplicaMessage(text, '11111111')).toMatchObject({ type: 'answered', id: ids[2], result: { x: 1 } });
+  expect(readReplicaMessage(text, '22222222')).toBeUndefined();
+  expect(readReplicaMessage('{"type":"answered","key":"k"}', '22222222')).toEqual({ type: 'answered', key: 'k' });
+});
 
 test('a link that throws, rejects or says what is none costs no client anything', async () => {
   const heard: ((message: string) => void)[] = [];
