@@ -3,6 +3,8 @@ import type { Tool } from '@modelcontextprotocol/client';
 import { headerNames, paramHeaders } from '../../connection/http/paramHeaders.js';
 import { messageOf } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
+import { type CallSignal, signalOf } from '../../core/wait/Cancellation.js';
+import { SingleFlight } from '../../core/wait/SingleFlight.js';
 import { trimmed } from './checkRequest.js';
 import { decodedHeader } from './headerText.js';
 
@@ -15,26 +17,31 @@ const MAX_SERVERS = 1_000;
 /** The tools of servers, for the headers that their schemas ask for: read once, and again after they changed. */
 export class ToolDefinitions {
   readonly #logger: Logger;
-  readonly #tools = new Map<string, Promise<Tools>>();
+  readonly #tools = new Map<string, Tools>();
+  readonly #reading = new SingleFlight<string>();
+  /** Grows with each `forget`: what was being read then is outdated. */
+  #version = 0;
 
   constructor(logger: Logger) {
     this.#logger = logger;
   }
 
-  /** A tool's definition; undefined for one there is not, and when the list cannot be read. */
-  async get(server: string, name: unknown, list: () => Promise<readonly Tool[]>): Promise<Tool | undefined> {
+  /**
+   * A tool's definition; undefined for one there is not, and when the list cannot be read. `signal`: the call's, which waits no longer; when no
+   * other call waits either, the reading ends.
+   */
+  async get(
+    server: string,
+    name: unknown,
+    list: (signal: AbortSignal) => Promise<readonly Tool[]>,
+    signal?: CallSignal,
+  ): Promise<Tool | undefined> {
     if (typeof name !== 'string') return undefined;
-    let known = this.#tools.get(server);
-    if (known === undefined) {
-      known = list().then((tools) => new Map(tools.map((tool) => [tool.name, tool])));
-      const [oldest] = this.#tools.keys();
-      if (this.#tools.size >= MAX_SERVERS && oldest !== undefined) this.#tools.delete(oldest);
-      this.#tools.set(server, known);
-    }
+    const known = this.#tools.get(server);
+    if (known !== undefined) return known.get(name);
     try {
-      return (await known).get(name);
+      return (await this.#reading.run(server, (own) => this.#read(server, list(own)), signalOf(signal))).get(name);
     } catch (error) {
-      if (this.#tools.get(server) === known) this.#tools.delete(server);
       this.#logger.debug({ server, error: messageOf(error) }, 'the headers of a call could not be checked');
       return undefined;
     }
@@ -42,7 +49,18 @@ export class ToolDefinitions {
 
   /** They may be others from now on. */
   forget(server: string): void {
+    this.#version++;
     this.#tools.delete(server);
+    this.#reading.forget(server);
+  }
+
+  async #read(server: string, list: Promise<readonly Tool[]>): Promise<Tools> {
+    const version = this.#version;
+    const tools = new Map((await list).map((tool) => [tool.name, tool]));
+    const [oldest] = this.#tools.keys();
+    if (this.#tools.size >= MAX_SERVERS && oldest !== undefined) this.#tools.delete(oldest);
+    if (version === this.#version) this.#tools.set(server, tools);
+    return tools;
   }
 }
 

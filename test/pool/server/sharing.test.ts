@@ -226,6 +226,24 @@ test('a principal whose calls hang does not keep out others: a fourth of the con
   await pool.close({ graceMs: 0 });
 });
 
+test('a caller that has left has no connection started for it when its turn comes', async () => {
+  const { pool, connector, call } = memoryPool();
+  pool.addServer({ ...MEMORY, maxConnections: 1 });
+  const first = outcome(call('hang', as('a')));
+  await settled();
+  const leaving = new AbortController();
+  const gone = outcome(call('gone', { ...as('b'), signal: leaving.signal }));
+  const waiting = outcome(call('waits', as('c')));
+  await settled();
+  leaving.abort(new Error('left'));
+  connector.made[0]?.answer(connector.made[0]?.seen[0]?.id as number, 'done');
+  expect(await waiting).toEqual({ name: 'waits' });
+  await Promise.all([first, gone]);
+  expect(connector.made.map((each) => each.request_.caller?.principal)).toEqual(['a', 'c']);
+  // It is served as ever when it comes back.
+  expect(await outcome(call('again', as('b')))).toEqual({ name: 'again' });
+});
+
 test('bound: a principal takes no spare beyond its share', async () => {
   const { pool, call, clock } = memoryPool({ acquireTimeoutMs: 500 });
   pool.addServer({ ...MEMORY, sharing: 'bound', maxConnections: 4, warmSpares: 1 });

@@ -5,7 +5,7 @@ import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../../core/clock.js';
 import { messageOf, RpcError } from '../../../core/errors.js';
 import type { Logger } from '../../../core/logger.js';
-import { signalOf } from '../../../core/wait/Cancellation.js';
+import { type CallSignal, signalOf } from '../../../core/wait/Cancellation.js';
 import type { Caller, ServerInfo } from '../../../pool/McpPool.js';
 import type { Era } from '../../../registry/config/ServerConfig.js';
 import type { ListFailures } from '../../aggregate/lists/ListFailures.js';
@@ -124,8 +124,9 @@ export class Callers {
   }
 
   /** Whom the pool is to know the session as, once it is known which eras the server speaks. */
-  async settled(server: string, session: Downstream): Promise<Caller | undefined> {
-    if (session.era === 'modern' && this.eraOf(server, session) === undefined) await this.#ask(server, session);
+  async settled(server: string, session: Downstream, signal?: CallSignal): Promise<Caller | undefined> {
+    if (session.era === 'modern' && this.eraOf(server, session) === undefined)
+      await this.#ask(server, session, signalOf(signal));
     return this.of(server, session);
   }
 
@@ -184,7 +185,7 @@ export class Callers {
     const send = async (options: CallOptions): Promise<unknown> =>
       this.#states.sealed(of, await this.#sender.send(server, session, method, own, options));
     if (method !== 'tools/call') return send(given);
-    const tool = await this.#tool(server, session, own, onTool);
+    const tool = await this.#tool(server, session, own, onTool, call.signal);
     try {
       return await send(tool === undefined ? given : { ...given, toolDefinition: tool });
     } catch (error) {
@@ -209,7 +210,7 @@ export class Callers {
     else if (config !== undefined && this.#table.attributes(config)) {
       own = this.#clients.like({ capabilities: askable(client.capabilities) ?? {} });
     }
-    if (method === 'tools/call') await this.#tool(server, session, params, onTool);
+    if (method === 'tools/call') await this.#tool(server, session, params, onTool, call.signal);
     const wanted = (params?.['_meta'] as Params | undefined)?.[META_LOG_LEVEL];
     return this.#bridged.request({
       server,
@@ -238,13 +239,12 @@ export class Callers {
     session: Downstream,
     params: Params | undefined,
     onTool: CallOptions['onTool'],
+    signal: CallOptions['signal'],
   ): Promise<Tool | undefined> {
-    const caller = await this.settled(server, session);
-    const find = (): Promise<Tool | undefined> =>
-      this.tools.get(server, params?.['name'], async () => {
-        const { items } = await this.failures.listAll(server, 'tools', caller === undefined ? {} : { caller });
-        return items;
-      });
+    const caller = await this.settled(server, session, signal);
+    const list = async (own: AbortSignal): Promise<readonly Tool[]> =>
+      (await this.failures.listAll(server, 'tools', { signal: own, ...(caller && { caller }) })).items;
+    const find = (): Promise<Tool | undefined> => this.tools.get(server, params?.['name'], list, signal);
     const known = await find();
     try {
       if (known !== undefined) onTool?.(known, params?.['arguments']);

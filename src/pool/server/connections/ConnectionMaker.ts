@@ -11,6 +11,7 @@ import { isEraRefusal } from '../callers/callerKey.js';
 import { InboundRouter } from '../callers/InboundRouter.js';
 import type { ServerContext } from '../context.js';
 import { AnswerMeter } from '../stats/Latency.js';
+import { UNAWAITED } from './ConnectionStarts.js';
 import { PooledConnection } from './PooledConnection.js';
 
 /** Our own end of a start comes after the connection's, which knows why, and has a second more when the loop stood still. */
@@ -38,10 +39,10 @@ export class ConnectionMaker {
   }
 
   /**
-   * One within the limits and the start's time. `awaited`: callers wait for it, so that it waits for room.
+   * One within the limits and the start's time. `awaited`: whether callers wait for it, so that it waits for room.
    * @throws AcquireTimeoutError, QueueFullError without room; StartError, or what the connector failed with: then nothing is left
    */
-  async make(caller: Caller | undefined, signal: AbortSignal, awaited: boolean): Promise<PooledConnection> {
+  async make(caller: Caller | undefined, signal: AbortSignal, awaited?: () => boolean): Promise<PooledConnection> {
     const permit = await this.#permit(caller, signal, awaited);
     try {
       return await this.#start(caller, permit, signal);
@@ -74,25 +75,27 @@ export class ConnectionMaker {
   }
 
   /** A connection that no caller waits for, to be kept ready, takes no permit that a caller waits for. */
-  #permit(caller: Caller | undefined, signal: AbortSignal, awaited: boolean): Promise<ConnectionPermit> {
+  #permit(caller: Caller | undefined, signal: AbortSignal, awaited?: () => boolean): Promise<ConnectionPermit> {
     const { config, options, pool } = this.#context;
     const { limit } = this.#hooks;
     const group = caller?.principal ?? '';
     const permit = limit.tryTake(group);
     if (permit !== undefined) return Promise.resolve(permit);
     const what = `connections of server ${config.name}`;
-    if (!awaited) return Promise.reject(new QueueFullError(what, limit.waiting, options.maxConnections));
+    if (awaited === undefined) return Promise.reject(new QueueFullError(what, limit.waiting, options.maxConnections));
     const { acquireTimeoutMs: timeoutMs } = options;
     const late = (): unknown => {
       const { taken, waiting, kept } = limit;
       const detail = { live: taken, creating: 0, dying: 0, slots: taken, inUse: taken, waiting };
-      return new AcquireTimeoutError(
-        kept === 0 ? what : `${what} (kept free for other principals: ${kept})`,
-        timeoutMs,
-        detail,
-      );
+      const all = kept === 0 ? what : `${what} (kept free for other principals: ${kept})`;
+      return new AcquireTimeoutError(all, timeoutMs, detail);
     };
-    return withDeadline({ clock: pool.clock, timeoutMs, late, signal }, (bound) => limit.take(group, bound));
+    return withDeadline({ clock: pool.clock, timeoutMs, late, signal }, async (bound) => {
+      const taken = await limit.take(group, bound);
+      if (awaited()) return taken;
+      taken.release();
+      throw UNAWAITED;
+    });
   }
 
   #start(caller: Caller | undefined, permit: ConnectionPermit, signal: AbortSignal): Promise<PooledConnection> {

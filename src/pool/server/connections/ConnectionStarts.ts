@@ -17,6 +17,9 @@ import { isEraRefusal } from '../callers/callerKey.js';
 import { END_TIMEOUT_MS } from './ConnectionEnds.js';
 import type { PooledConnection } from './PooledConnection.js';
 
+/** Why a start ended before it began: it had to wait for room, and its callers have left meanwhile. */
+export const UNAWAITED = new Error('no caller waits for it any more');
+
 /** How one start ended, without a connection. */
 export interface StartFailure {
   readonly error: unknown;
@@ -31,7 +34,7 @@ export interface ConnectionStartsOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly host: {
-    connect(caller: Caller | undefined, signal: AbortSignal, awaited: boolean): Promise<PooledConnection>;
+    connect(caller: Caller | undefined, signal: AbortSignal, awaited?: () => boolean): Promise<PooledConnection>;
   };
 }
 
@@ -60,10 +63,10 @@ export class ConnectionStarts {
     return this.#running.size;
   }
 
-  /** Begins one. `awaited`: callers wait for it, so that it waits for room, too. */
-  start(caller: Caller | undefined, awaited: boolean): void {
+  /** Begins one. `awaited`: whether callers wait for it, so that it waits for room, too; without, it is to be kept ready. */
+  start(caller: Caller | undefined, awaited?: () => boolean): void {
     this.#control ??= new AbortController();
-    const running = this.#start(caller, awaited, this.#control.signal).then((up) => {
+    const running = this.#start(caller, this.#control.signal, awaited).then((up) => {
       this.#running.delete(running);
       if (this.#running.size === 0) this.#control = undefined;
       this.#hooks.onSettled(up);
@@ -86,7 +89,7 @@ export class ConnectionStarts {
   }
 
   /** Whether one is up. Never rejects. */
-  async #start(caller: Caller | undefined, awaited: boolean, signal: AbortSignal): Promise<boolean> {
+  async #start(caller: Caller | undefined, signal: AbortSignal, awaited?: () => boolean): Promise<boolean> {
     const { host, server, logger } = this.#options;
     try {
       const pooled = await host.connect(caller, signal, awaited);
@@ -99,10 +102,11 @@ export class ConnectionStarts {
     } catch (error) {
       // A server that does not speak the era that its caller asks for is no server that fails.
       const refused = isEraRefusal(error);
-      const full = error instanceof AcquireTimeoutError || error instanceof QueueFullError;
+      const left = error === UNAWAITED;
+      const full = left || error instanceof AcquireTimeoutError || error instanceof QueueFullError;
       const tried = !(this.#ended || refused || full);
       if (tried && !awaited) logger.warn({ server, error: messageOf(error) }, 'a warm connection could not be started');
-      this.#hooks.onFailed({ error: plain(server, error), tried, awaited });
+      this.#hooks.onFailed({ error: plain(server, error), tried, awaited: awaited !== undefined && !left });
       return false;
     }
   }

@@ -258,7 +258,7 @@ export class Partition implements ConnectionHolder {
   #start(awaited: boolean): void {
     this.health.move('demand', this);
     const spare = this.#settings.host.spare(this);
-    if (spare === undefined) this.#starts.start(this.caller, awaited);
+    if (spare === undefined) this.#starts.start(this.caller, awaited ? () => this.queued > 0 : undefined);
     else this.#adopt(spare);
   }
 

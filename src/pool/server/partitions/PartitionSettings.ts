@@ -31,7 +31,7 @@ export interface PartitionHost<P> {
   /** A connection that is up already and may be this partition's. */
   spare(partition: P): PooledConnection | undefined;
   /** Starts one within the limits and the start's time; `awaited`: it waits for room, too. */
-  connect(caller: Caller | undefined, signal: AbortSignal, awaited: boolean): Promise<PooledConnection>;
+  connect(caller: Caller | undefined, signal: AbortSignal, awaited?: () => boolean): Promise<PooledConnection>;
   /** Whether its connection must stay though no call runs. */
   isWanted(partition: P): boolean;
   onState(partition: P, previous: PartitionState): void;

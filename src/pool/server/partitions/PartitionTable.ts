@@ -192,7 +192,7 @@ export class PartitionTable implements PartitionHost<Partition>, Swept {
     return wants(this.#limit) || wants(this.#context.totalLimit);
   }
 
-  connect(caller: Caller | undefined, signal: AbortSignal, awaited: boolean): Promise<PooledConnection> {
+  connect(caller: Caller | undefined, signal: AbortSignal, awaited?: () => boolean): Promise<PooledConnection> {
     return this.#maker.make(caller, signal, awaited);
   }
 
