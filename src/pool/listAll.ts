@@ -23,7 +23,7 @@ const LIST_OPTIONS: Names<ListBounds> & { readonly caller: true; readonly signal
   maxTotalTimeoutMs: true,
 };
 
-/** What a whole list may cost to be parsed, in the units of `costOf`: its values take 20 MB or less, however short their text is. */
+/** What a whole list may cost to be parsed, in the units of `costOf`: its values take some tens of MB, however short their text is. */
 const MAX_COST = 2_000_000;
 
 export interface ListSource {

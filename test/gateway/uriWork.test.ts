@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest';
-import { type Known, MAX_OWN_BYTES, OwnLists } from '../../src/gateway/aggregate/lists/KnownLists.js';
+import { type Known, KnownLists, MAX_LISTS_BYTES, used } from '../../src/gateway/aggregate/lists/KnownLists.js';
 import { UriOwners } from '../../src/gateway/aggregate/uris/UriOwners.js';
 import { Uris, type UrisOptions } from '../../src/gateway/aggregate/uris/Uris.js';
 import { fits, parseUriTemplate, UriTemplates, workOfMessage } from '../../src/gateway/aggregate/uris/uriTemplates.js';
@@ -224,35 +224,39 @@ test('what a credentials hook throws is an error, whatever it is', async () => {
   await expect(credentials.get(undefined, new AbortController().signal)).rejects.toThrow('cannot be looked at');
 });
 
-test('the lists of sessions are kept as long as there is room for them: the one used least lately goes first', () => {
-  const own = new OwnLists<unknown>();
-  const sessions = [{}, {}, {}] as Downstream[];
-  const list = (bytes = MAX_OWN_BYTES / 2): Known<unknown> => ({
+test('lists are kept as long as there is room for them, over all sessions and users: the one used least lately goes first', () => {
+  const all = [new KnownLists(), new KnownLists(session), new KnownLists()] as const;
+  const list = (bytes = Math.floor(0.4 * MAX_LISTS_BYTES)): Known<unknown> => ({
     items: [],
     hints: {},
     untilMs: undefined,
     bytes,
     id: {},
   });
-  const keep = (session: Downstream): Known<unknown> => {
+  const keep = (lists: KnownLists<unknown>): Known<unknown> => {
     const known = list();
-    own.of(session).known.set('s', known);
-    own.used(own.of(session), 's', known);
+    lists.known.set('s', known);
+    used(lists, 's', known);
     return known;
   };
-  const left = (): boolean[] => sessions.map((each) => own.of(each).known.has('s'));
-  const [first, second, third] = sessions as [Downstream, Downstream, Downstream];
+  const left = (): boolean[] => all.map(({ known }) => known.has('s'));
+  const [first, second, third] = all;
   const known = keep(first);
   keep(second);
   expect(left()).toEqual([true, true, false]);
-  own.used(own.of(first), 's', known);
+  used(first, 's', known);
   keep(third);
   expect(left()).toEqual([true, false, true]);
   // A newer one in its place stays where the old one has to go.
-  own.of(first).known.set('s', list(0));
+  first.known.set('s', list(0));
   keep(second);
   keep(third);
   expect(left()).toEqual([true, true, true]);
+  // One that takes all the room is kept alone.
+  const large = list(2 * MAX_LISTS_BYTES);
+  first.known.set('s', large);
+  used(first, 's', large);
+  expect(left()).toEqual([true, false, false]);
 });
 
 test('what one server makes of tasks drives out no task of another, and all sessions together keep a bounded number', () => {

@@ -6,7 +6,7 @@ import { withDeadline, within } from '../../../core/time/within.js';
 import type { Caller, ListItems, ListKind, McpPool } from '../../../pool/McpPool.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
 import type { Callers } from '../../session/callers/Callers.js';
-import { type Known, KnownLists, type ListHints, OwnLists } from './KnownLists.js';
+import { type Known, KnownLists, type ListHints, used } from './KnownLists.js';
 import { validItems } from './validItems.js';
 
 export interface CatalogOptions {
@@ -54,9 +54,9 @@ export class Catalog<K extends ListKind> {
   readonly #source: CatalogSource<ListItems[K]>;
   readonly #onChange: (session: Downstream | undefined) => void;
   readonly #shared = new KnownLists<ListItems[K]>();
-  readonly #own = new OwnLists<ListItems[K]>();
-  /** What clients were last shown of each server. */
-  readonly #shown = new Map<string, readonly ListItems[K][]>();
+  readonly #own = new WeakMap<Downstream, KnownLists<ListItems[K]>>();
+  /** What clients were last shown of each server, as long as it is kept for them. */
+  readonly #shown = new Map<string, WeakRef<readonly ListItems[K][]>>();
   readonly #problems = new Map<string, readonly string[]>();
   readonly #told = new Map<string, string>();
   /** What servers could not be listed for, the last time that they could not. */
@@ -90,7 +90,7 @@ export class Catalog<K extends ListKind> {
     if (this.#shown.size === 0) return;
     this.#load(server, this.#shared, this.#everyone)
       .then((known) => {
-        if (known !== undefined) this.#tellUnless(known.items, this.#shown.get(server) ?? NO_ITEMS);
+        if (known !== undefined) this.#tellUnless(known.items, this.#shown.get(server)?.deref() ?? NO_ITEMS);
       })
       .catch((error: unknown) => this.#failed(server, error));
   }
@@ -107,7 +107,7 @@ export class Catalog<K extends ListKind> {
     this.lastErrors.delete(server);
     const shown = this.#shown.get(server);
     this.#shown.delete(server);
-    if (shown !== undefined && shown.length > 0) this.#onChange(undefined);
+    if (shown !== undefined && (shown.deref()?.length ?? 1) > 0) this.#onChange(undefined);
   }
 
   /** What all servers offer `session`. */
@@ -123,7 +123,7 @@ export class Catalog<K extends ListKind> {
       const lists = this.#listsOf(server, session);
       if (!found.has(server)) lists.missed.add(server);
       const list = listOf(server, found.get(server) ?? lists.known.get(server), clock.now());
-      if (lists === this.#shared) this.#shown.set(server, list.items);
+      if (lists === this.#shared) this.#shown.set(server, new WeakRef(list.items));
       return list;
     });
   }
@@ -141,7 +141,10 @@ export class Catalog<K extends ListKind> {
   }
 
   #listsOf(server: string, session: Downstream): KnownLists<ListItems[K]> {
-    return this.#options.callers.isBound(server) ? this.#own.of(session) : this.#shared;
+    if (!this.#options.callers.isBound(server)) return this.#shared;
+    const own = this.#own.get(session) ?? new KnownLists<ListItems[K]>(session);
+    this.#own.set(session, own);
+    return own;
   }
 
   /** One load per server at a time; undefined when the server has nothing to give now. Never rejects. */
@@ -149,7 +152,7 @@ export class Catalog<K extends ListKind> {
     const lists = this.#listsOf(server, session);
     const known = lists.known.get(server);
     const { untilMs = Number.POSITIVE_INFINITY } = known ?? {};
-    if (known !== undefined) this.#own.used(lists, server, known);
+    if (known !== undefined) used(lists, server, known);
     if (known !== undefined && (!fresh || this.#options.clock.now() < untilMs)) return known;
     const { callers } = this.#options;
     const loading = lists.loading.get(server) ?? this.#load(server, lists, () => callers.settled(server, session));
@@ -162,7 +165,7 @@ export class Catalog<K extends ListKind> {
       // One that was invalidated meanwhile may be of before the change.
       if (lists.loading.get(server) !== load || listing === undefined || known === undefined) return known;
       lists.known.set(server, known);
-      this.#own.used(lists, server, known);
+      used(lists, server, known);
       if (lists.missed.delete(server)) this.#follows(server, lists, known.items);
       if (listing.stale) this.#refresh(server, lists, listing.items);
       return known;
@@ -174,7 +177,7 @@ export class Catalog<K extends ListKind> {
 
   /** Tells of what came too late for its clients. */
   #follows(server: string, lists: KnownLists<ListItems[K]>, items: readonly ListItems[K][]): void {
-    if (lists === this.#shared) this.#tellUnless(items, this.#shown.get(server) ?? NO_ITEMS);
+    if (lists === this.#shared) this.#tellUnless(items, this.#shown.get(server)?.deref() ?? NO_ITEMS);
     else if (items.length > 0) this.#onChange(lists.session);
   }
 
@@ -192,7 +195,9 @@ export class Catalog<K extends ListKind> {
         lists.known.delete(server);
         return;
       }
-      lists.known.set(server, this.#kept(listing));
+      const known = this.#kept(listing);
+      lists.known.set(server, known);
+      used(lists, server, known);
       this.#tellUnless(listing.items, stale);
     });
     lists.refreshing.set(server, refresh);

@@ -18,6 +18,9 @@ export interface Known<T> {
   readonly id: object;
 }
 
+/** What a list takes beside its items. */
+const LIST_BYTES = 512;
+
 /** The lists of all who see the same, or of one session: a `bound` server may offer each another. */
 export class KnownLists<T> {
   readonly known = new Map<string, Known<T>>();
@@ -33,29 +36,26 @@ export class KnownLists<T> {
   }
 }
 
-/** What the lists of all sessions may take together, of one kind: those used least lately are asked for again. */
-export const MAX_OWN_BYTES = 64 * 1_024 * 1_024;
+/** What the lists of all sessions, users and gateways of the process may take together: those used least lately are asked for again. */
+export const MAX_LISTS_BYTES = 128 * 1_024 * 1_024;
 
-/** The lists that sessions have of their own, as long as there is room. Nothing is kept for one that is gone. */
-export class OwnLists<T> {
-  readonly #of = new WeakMap<Downstream, KnownLists<T>>();
-  readonly #kept = new LRUCache<object, { readonly lists: WeakRef<KnownLists<T>>; readonly server: string }>({
-    maxSize: MAX_OWN_BYTES,
-    dispose: ({ lists, server }, id) => {
-      const known = lists.deref()?.known;
-      if (known?.get(server)?.id === id) known.delete(server);
-    },
-  });
+interface Place {
+  /** It goes with its session or user. */
+  readonly lists: WeakRef<KnownLists<unknown>>;
+  readonly server: string;
+}
 
-  of(session: Downstream): KnownLists<T> {
-    const lists = this.#of.get(session) ?? new KnownLists<T>(session);
-    this.#of.set(session, lists);
-    return lists;
-  }
+const kept = new LRUCache<object, Place>({
+  maxSize: MAX_LISTS_BYTES,
+  dispose: ({ lists, server }, id) => {
+    const known = lists.deref()?.known;
+    if (known?.get(server)?.id === id) known.delete(server);
+  },
+});
 
-  /** A list is there, and used. */
-  used(lists: KnownLists<T>, server: string, { id, bytes }: Known<T>): void {
-    if (lists.session === undefined || this.#kept.get(id) !== undefined) return;
-    this.#kept.set(id, { lists: new WeakRef(lists), server }, { size: Math.max(1, bytes) });
-  }
+/** A list is there, and used: it stays as long as there is room. */
+export function used(lists: KnownLists<unknown>, server: string, { id, bytes }: Known<unknown>): void {
+  if (kept.get(id) !== undefined) return;
+  const size = Math.min(MAX_LISTS_BYTES, bytes + LIST_BYTES);
+  kept.set(id, { lists: new WeakRef(lists), server }, { size });
 }
