@@ -129,7 +129,7 @@ test('ten clients over one gateway are one set of children; whichever piece is k
   const say = (some: readonly Client[]) => Promise.all(some.map((client, i) => client.echo(`said ${i}`)));
   const said = (some: readonly Client[]) => some.map((_, i) => `said ${i}`);
   expect(await say(clients)).toEqual(said(clients));
-  await vi.waitFor(() => expect([gateways().length, shims().length]).toEqual([1, 10]));
+  await expect.poll(() => [gateways().length, shims().length], { timeout: 20_000 }).toEqual([1, 10]);
   expect(bearers()).toHaveLength(1);
   const [gateway] = gateways();
   const [server] = bearers();
