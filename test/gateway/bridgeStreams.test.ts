@@ -6,6 +6,7 @@ import { answerTo, bridgeTo, deferred, gateway, modern, request, STREAM } from '
 
 const JSON_TYPE = { 'content-type': 'application/json' };
 const HANDSHAKE = { protocolVersion: '2025-06-18', capabilities: { tools: { listChanged: true } } };
+const CLOSED = '{"error":{"code":-32603,"message":"closed","data":{"code":"ERR_CLOSED"}}}';
 const notice = (n: number): object => ({ jsonrpc: '2.0', method: 'notifications/progress', params: { progress: n } });
 
 /** A gateway with sessions `s1`, `s2`, …: `handshake` answers the later ones, `other` all else. */
@@ -301,5 +302,24 @@ test('calls that are under way when the bridge is told to end: of those that wer
     3: 'ERR_CLOSED',
     4: 'ERR_OUTCOME_UNKNOWN',
   });
+  await end();
+});
+
+test('a 503 of something between is no word of the gateway: what it was asked may have run, and is not sent again', async () => {
+  let calls = 0;
+  const server = gateway((res, { id, method }) => {
+    if (method === 'tools/call') calls++;
+    if (id === 3) res.writeHead(503, { connection: 'close', 'mcp-poolkit-refused': 'closing' }).end(CLOSED);
+    else res.writeHead(503, { connection: 'close', 'content-type': 'text/plain' }).end('reset before headers');
+  });
+  let revived = 0;
+  const { send, answered, end } = await bridgeTo(server, { revive: async () => void revived++ });
+  send(request(1, 'tools/call'), [request(2, 'tools/call')]);
+  await answered(2);
+  expect([calls, revived]).toEqual([1, 0]);
+  send(request(3, 'tools/call'));
+  const codes = (await answered(3)).map(({ id, error }) => [id, (error as { data?: { code?: string } }).data?.code]);
+  expect(Object.fromEntries(codes)).toEqual({ 1: 'ERR_OUTCOME_UNKNOWN', 2: 'ERR_OUTCOME_UNKNOWN', 3: 'ERR_CLOSED' });
+  expect([calls, revived]).toEqual([3, 1]);
   await end();
 });

@@ -18,6 +18,7 @@ import type { StreamableHttp } from '../http/StreamableHttp.js';
 import { failureOf } from '../rpc/failure.js';
 import type { SseFront } from '../sse/SseFront.js';
 import type { Status } from '../status/Status.js';
+import { CLOSING } from '../stdio/answers.js';
 import type { Admission } from '../users/Admission.js';
 import type { User } from '../users/Authenticate.js';
 import type { Tenants } from '../users/Tenants.js';
@@ -214,7 +215,7 @@ export class HttpFront {
 
   #refuse(response: ServerResponse): void {
     const failure = failureOf(new ClosedError('Gateway'), this.#options.logger);
-    sendFailure(response, 503, failure, { connection: 'close', 'retry-after': '1' });
+    sendFailure(response, 503, failure, { connection: 'close', 'retry-after': '1', ...CLOSING });
   }
 
   /** Whether a request may come in at all; one that must not is answered here. */

@@ -16,7 +16,7 @@ import { SingleFlight } from '../../core/wait/SingleFlight.js';
 import { sharedAbort } from '../../core/wait/sharedAbort.js';
 import { cancelledKey, classify, type Incoming, idKey, idTextOf, type RequestMessage } from '../rpc/envelope.js';
 import { type Failure, failureOf, failureText } from '../rpc/failure.js';
-import { ARRAY, answerArray, isClosing, noAnswer, refusalOf } from './answers.js';
+import { ARRAY, answerArray, isClosing, isRead, noAnswer, refusalOf } from './answers.js';
 import { ClientPipe } from './ClientPipe.js';
 import { ClientCalls } from './calls/ClientCalls.js';
 import { meaningOf } from './calls/meaningOf.js';
@@ -25,10 +25,6 @@ import { HttpSession } from './HttpSession.js';
 import { ACCEPT, ModernHeaders, modernVersionOf } from './modernHeaders.js';
 import { isEventStream, LATE_MS, readResponse, refusalText } from './readResponse.js';
 import type { StdioBridgeOptions } from './StdioBridgeOptions.js';
-
-/** Methods that may be sent twice: they only read. */
-const READS: ReadonlySet<string> = new Set(['initialize', 'ping', 'server/discover']);
-const isRead = (method: string): boolean => READS.has(method) || method.endsWith('/list');
 
 /**
  * A gateway as one stdio server: what a client writes goes to the gateway's endpoint over Streamable HTTP, what comes back
@@ -249,7 +245,7 @@ export class StdioBridge {
       const text = await refusalText(response, this.#link.incoming, this.#clock);
       const other = await instead?.(text);
       if (other !== undefined) return this.#answer(message, other, onAnswer);
-      this.#fail(idText, refusalOf(text, status, response.headers.location));
+      this.#fail(idText, refusalOf(text, response, message.method));
       return;
     }
     let answered = false;

@@ -13,23 +13,32 @@ import type { ClientPipe } from './ClientPipe.js';
 import type { HttpLink } from './HttpLink.js';
 import { isEventStream, LATE_MS, readResponse, refusalText } from './readResponse.js';
 
-/** It refuses what comes now, and ends when what is in flight is answered. */
-export const isClosing = ({ statusCode, headers }: IncomingMessage): boolean =>
-  statusCode === 503 && headers.connection === 'close';
+/** By this header a gateway that ends says that what it refuses never ran: what stands between may send 503 for a call that did. */
+export const CLOSING = Object.freeze({ 'mcp-poolkit-refused': 'closing' });
 
-/** The error in a refusal, which may name no id. `to`: where it redirects. */
-export function refusalOf(text: string, status: number, to?: string): Failure {
+export const isClosing = ({ statusCode, headers }: IncomingMessage): boolean =>
+  statusCode === 503 && headers['mcp-poolkit-refused'] === CLOSING['mcp-poolkit-refused'];
+
+/**
+ * The error in a refusal, which may name no id. @throws OutcomeUnknownError when something between answered, in its own way, that may have
+ * passed the call on
+ */
+export function refusalOf(text: string, { statusCode = 0, headers }: IncomingMessage, method: string): Failure {
   try {
     const { error } = parseAnswer(text) as { readonly error?: Failure };
     if (typeof error?.code === 'number' && typeof error.message === 'string') return error;
   } catch {
-    // Something between answered, in its own way.
+    // It is no JSON.
   }
-  return {
-    code: RPC_CODES.invalidRequest,
-    message: `the gateway answered with HTTP ${status}${to === undefined ? '' : `, which is not followed: ${show(to)}`}`,
-  };
+  const to = headers.location === undefined ? '' : `, which is not followed: ${show(headers.location)}`;
+  const message = `the gateway answered with HTTP ${statusCode}${to}`;
+  if (statusCode >= 500 && !isRead(method)) throw new OutcomeUnknownError('gateway', method, message);
+  return { code: RPC_CODES.invalidRequest, message };
 }
+
+/** Methods that may be sent twice: they only read. */
+const READS: ReadonlySet<string> = new Set(['initialize', 'ping', 'server/discover']);
+export const isRead = (method: string): boolean => READS.has(method) || method.endsWith('/list');
 
 /** Of a whole body that answers something else, or nothing. */
 export function noAnswer(method: string, { statusCode, headers }: IncomingMessage, text: string): ProtocolError {
@@ -82,9 +91,9 @@ export async function answerArray(
   try {
     const response = await post();
     const stream = isEventStream(response);
-    const { statusCode = 0, headers } = response;
+    const { statusCode = 0 } = response;
     if (statusCode >= 300 && !stream) {
-      failAll(refusalOf(await refusalText(response, sink.link.incoming, sink.clock), statusCode, headers.location));
+      failAll(refusalOf(await refusalText(response, sink.link.incoming, sink.clock), response, ARRAY));
       return;
     }
     const endSoon = (): void => {
