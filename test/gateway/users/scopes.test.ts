@@ -165,6 +165,10 @@ for (const [era, asking] of Object.entries({ legacy, modern })) {
       expect(refused.headers['www-authenticate']).toContain('scope="admin"');
     }
     expect(fake.calls.filter(({ server }) => server === 'secrets')).toEqual([]);
+    // A URI that names a server goes to no other.
+    const named = await ask('files:read', '/mcp', 'resources/read', { uri: 'poolkit:secrets/file:///a' });
+    expect(named.messages).toMatchObject([{ error: { message: expect.stringContaining('Resource not found') } }]);
+    expect(fake.calls.filter(({ method }) => method === 'resources/read')).toEqual([]);
     expect((await ask('', '/mcp', 'tools/call', { name: 'files__list' })).headers['www-authenticate']).toContain(
       'scope="files:read"',
     );

@@ -58,8 +58,9 @@ export class Uris {
 
   /** Where a client's URI leads; undefined when no server is known to have it. */
   async find(uri: string, session: Downstream): Promise<UriRoute | undefined> {
-    const told = this.#explicit(uri) ?? this.#owned(uri, session);
-    if (told !== undefined) return told;
+    if (uri.startsWith(SCHEME)) return this.#explicit(uri);
+    const owned = this.#owned(uri, session);
+    if (owned !== undefined) return owned;
     return this.#search(uri, session, await this.#lists(session), workOfMessage());
   }
 
@@ -75,7 +76,9 @@ export class Uris {
       for (const first = routes.length; routes.length < uris.length && work.left >= 0; ) {
         const uri = uris[routes.length] as string;
         work.left -= uri.length;
-        const route = this.#explicit(uri) ?? this.#owned(uri, session) ?? this.#search(uri, session, lists, work);
+        const route = uri.startsWith(SCHEME)
+          ? this.#explicit(uri)
+          : (this.#owned(uri, session) ?? this.#search(uri, session, lists, work));
         // One that was not looked for to the end has the next turn for itself.
         if (work.left < 0 && routes.length > first) return;
         routes.push(route);
@@ -87,8 +90,7 @@ export class Uris {
 
   /** Where a template leads that a client read in the list. */
   async findTemplate(template: string, session: Downstream): Promise<UriRoute | undefined> {
-    const told = this.#explicit(template);
-    if (told !== undefined) return told;
+    if (template.startsWith(SCHEME)) return this.#explicit(template);
     const owner = this.#present(this.#templates.get(template, session));
     if (owner !== undefined) return { server: owner, uri: template };
     const lists = await this.#options.templates.lists(session);
@@ -180,8 +182,8 @@ export class Uris {
     for (const owners of [this.#resources, this.#templates, this.#named]) owners.forget(server);
   }
 
+  /** One that names a server leads to that one, or nowhere: no other hears of it. */
   #explicit(uri: string): UriRoute | undefined {
-    if (!uri.startsWith(SCHEME)) return undefined;
     const end = uri.indexOf('/');
     const prefix = uri.slice(SCHEME.length, end === -1 ? uri.length : end);
     const server = this.#options.pool.servers().find((each) => prefixOf(each) === prefix);
