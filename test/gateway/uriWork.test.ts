@@ -115,6 +115,18 @@ test('what sessions know of URIs is bounded in all of them together: those that 
   expect(rich.length).toBeLessThan(17);
 });
 
+test('room is made for many at a time: the oldest of a set is not looked for again and again', () => {
+  const owners = new UriOwners();
+  const iterate = vi.spyOn(Set.prototype, Symbol.iterator);
+  const values = vi.spyOn(Set.prototype, 'values');
+  for (let at = 0; at < 60_000; at++) owners.set(`link:${at}`, 's', session, false);
+  const walks = iterate.mock.calls.length + values.mock.calls.length;
+  iterate.mockRestore();
+  values.mockRestore();
+  expect(walks).toBeLessThan(100);
+  expect(owners.get('link:59999', session)).toBe('s');
+});
+
 test('many short URIs of one server drive out no long ones of another', () => {
   const owners = new UriOwners();
   for (let at = 0; at < 60; at++) owners.set(`long${at}:${'x'.repeat(8_000)}`, 'b', session, true);

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { parseAnswer } from '../rpc/parseAnswer.js';
 
-/** Tasks of one session on one server that are remembered; the oldest is forgotten. */
+/** Tasks of one session on one server that are remembered; the oldest are forgotten, a tenth at a time. */
 const MAX_TASKS = 10_000;
 /** Of all sessions together: who has most forgets the older half. */
 const MAX_ALL_TASKS = 200_000;
@@ -26,8 +26,7 @@ export class OwnTasks {
     const tasks = own.get(server) ?? this.#begin(server, own);
     const before = tasks.size;
     tasks.add(keyOf(taskId));
-    const [oldest] = tasks;
-    if (tasks.size > MAX_TASKS && oldest !== undefined) tasks.delete(oldest);
+    if (tasks.size > MAX_TASKS) for (const old of [...tasks].slice(0, MAX_TASKS / 10)) tasks.delete(old);
     this.#count += tasks.size - before;
     if (this.#count > MAX_ALL_TASKS) this.#makeRoom();
   }
