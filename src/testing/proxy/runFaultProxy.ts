@@ -49,7 +49,9 @@ export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<vo
   // What cannot be written down is not passed on either: a history that lacks it would convict or acquit wrongly.
   const failed = (error: unknown, what: string): void => {
     process.stderr.write(`mcp-poolkit: ${what}: ${messageOf(error)}\n`);
-    hand.end({ exitCode: 1, why: what });
+    // At once, whatever waits to be read: nothing more may pass.
+    server?.group.killNow();
+    process.exit(1);
   };
   const logger = failureLogger(failed);
   const faults = new FaultPlan(plan, planState(stateFile, logger));
