@@ -4,6 +4,7 @@ import { Gateway } from '../../src/gateway/Gateway.js';
 import type { GatewayOptions } from '../../src/gateway/GatewayOptions.js';
 import type { EventStore } from '../../src/gateway/http/stream/stored/EventStore.js';
 import { MemoryEventStore } from '../../src/gateway/http/stream/stored/MemoryEventStore.js';
+import { streamPlaceOf } from '../../src/gateway/http/stream/streamIds.js';
 import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { closeAfter } from '../support/closeAfter.js';
@@ -139,6 +140,14 @@ for (const [name, options] of Object.entries(STORES)) {
     expect(missed).toContain('notifications/prompts/list_changed');
   });
 }
+
+test('the id of a stream names a call by an id of JSON-RPC, or is none', () => {
+  const placeOf = (callId: string) => streamPlaceOf(`c1.deadbeef.${Buffer.from(callId, 'latin1').toString('hex')}`);
+  for (const callId of ['7', '"a"', '-1.5']) expect(placeOf(callId)).toMatchObject({ replica: 'deadbeef', callId });
+  for (const callId of ['\u00ff', '},"method":"x"', '{}', 'null', '1\n', '"a', '1,"x":1']) {
+    expect([callId, placeOf(callId)]).toEqual([callId, undefined]);
+  }
+});
 
 test('a store that fails, hangs or gives bad ids costs no client a message, and an answer waits for its client', async () => {
   const clock = new FakeClock();

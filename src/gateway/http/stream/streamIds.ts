@@ -28,10 +28,17 @@ export function callStreamId(count: number, replica: string, callId: string | un
 /** Undefined for what is no id of a stream. */
 export function streamPlaceOf(id: string): StreamPlace | undefined {
   const [, kind, replica = '', hex] = STREAM_ID.exec(id) ?? [];
-  if (kind === undefined) return undefined;
-  return {
-    own: kind === OWN_STREAM,
-    replica,
-    callId: hex === undefined ? undefined : Buffer.from(hex, 'hex').toString(),
-  };
+  const callId = hex === undefined ? undefined : Buffer.from(hex, 'hex').toString();
+  if (kind === undefined || (callId !== undefined && !isCallId(callId))) return undefined;
+  return { own: kind === OWN_STREAM, replica, callId };
+}
+
+/** A client may say any: what is answered under it is JSON. */
+function isCallId(text: string): boolean {
+  try {
+    const id: unknown = JSON.parse(text);
+    return (typeof id === 'string' || typeof id === 'number') && !/[\r\n]/.test(text);
+  } catch {
+    return false;
+  }
 }
