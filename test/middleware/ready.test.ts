@@ -255,6 +255,16 @@ test('coalesce, cache and pins take nothing for another that is not: lists for o
   expect(await listed()).toBe(0);
 });
 
+test('of a member that comes twice in a definition, what was pinned is what goes on', async () => {
+  const told = async (list: string): Promise<string> =>
+    (await through(new Pins().middleware, async () => bytes(list)).call('tools/list')).text;
+  const tool = '{"name":"t","maximum":1.0,"description":"does good"}';
+  expect(await told(`{"tools":[${tool}]}`)).toBe(`{"tools":[${tool}]}`);
+  const twice = tool.replace('"description"', '"description":"does evil","description"');
+  expect(await told(`{"tools":[${twice}]}`)).toBe('{"tools":[{"name":"t","maximum":1,"description":"does good"}]}');
+  expect(await told(`{"tools":[{"name":"evil"}],"tools":[${tool}]}`)).not.toContain('evil');
+});
+
 test('an answer that would take long to read is passed on unread, or fails its call', async () => {
   const many = `{"tools":[],"ttlMs":5,"x":[${'[],'.repeat(1_100_000)}[]]}`;
   const kept = through(cache({ when: () => true, ttlMs: () => 5 }), async () => bytes(many));

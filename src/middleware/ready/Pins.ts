@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import type { CallResult } from '../../connection/calls/CallResult.js';
+import { CallResult } from '../../connection/calls/CallResult.js';
 import type { Middleware } from '../../connection/calls/Middleware.js';
+import { saysAll } from '../../connection/channel/codec/exactText.js';
 import { ForbiddenError } from '../../core/errors.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
 import { withDefaults } from '../../core/options.js';
@@ -97,6 +98,8 @@ export class Pins {
     if (!Array.isArray(list?.tools)) return result;
     const tools = list.tools as readonly unknown[];
     const kept = await this.#turn(server, () => this.#keep(server, tools));
+    // Of a member that comes twice readers take the one or the other: what goes on is what was looked at.
+    if (!saysAll(list, result.text, () => true)) return CallResult.of({ ...list, tools: kept });
     return kept.length === tools.length ? result : result.with({ ...list, tools: kept });
   }
 
