@@ -1,6 +1,7 @@
 import type { Tool } from '@modelcontextprotocol/client';
 import { expect, test } from 'vitest';
 import { ToolRanking } from '../../src/gateway/curation/ToolRanking.js';
+import { countTurns } from '../support/countTurns.js';
 
 const never = new AbortController().signal;
 const tool = (name: string, description = '', args: readonly string[] = []): Tool => ({
@@ -31,15 +32,9 @@ test('whatever a list is made of, the event loop turns while it is looked throug
   const many = Array.from({ length: 10_000 }, (_, i) => tool(`tool_${i}`, `read file list ${i} ${'abcd '.repeat(40)}`));
   const long = Array.from({ length: 100 }, (_, i) => tool(`tool_${i}`, `${'aB'.repeat(40_000)} tail`));
   const ranking = new ToolRanking();
-  let [turns, over] = [0, false];
-  const turn = (): void => {
-    turns++;
-    if (!over) setImmediate(turn);
-  };
-  setImmediate(turn);
+  using turns = countTurns();
   const [first, second] = await Promise.all([ranking.best(many, 'abcd', never), ranking.best(many, '9999', never)]);
-  expect(turns).toBeGreaterThan(5);
-  over = true;
+  expect(turns.count).toBeGreaterThan(5);
   expect([first.length, second[0]?.name]).toEqual([10_000, 'tool_9999']);
   // What stands behind the first part of a description is not read.
   expect(await ranking.best(long, 'tail', never)).toEqual([]);

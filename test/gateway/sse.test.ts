@@ -14,6 +14,7 @@ import type { GatewayOptions } from '../../src/gateway/GatewayOptions.js';
 import { bearerTokens } from '../../src/gateway/users/bearerTokens.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { closeAfter } from '../support/closeAfter.js';
+import { countTurns } from '../support/countTurns.js';
 import { dualEraConfig, dualEraGateway } from '../support/dualEra.js';
 import { FakePool } from '../support/FakePool.js';
 import { exchange, type Message } from '../support/httpClient.js';
@@ -381,26 +382,20 @@ test('a large body is read in turns of the event loop, and what comes behind it 
   const told = new TextDecoder().decode((await reader?.read())?.value);
   const url = new URL(/^data: (.*)$/m.exec(told)?.[1] ?? '', path);
   const order: string[] = [];
-  let turns = 0;
+  using turns = countTurns();
   const post = async (name: string, pad: string): Promise<number> => {
     const body = JSON.stringify({ jsonrpc: '2.0', method: 'notifications/x', params: { pad } });
-    const before = turns;
-    const { status } = await own.fetch(new Request(url, { method: 'POST', headers: JSON_HEADERS, body }));
+    const before = turns.count;
+    const { status } = await own.fetch(
+      new Request(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body }),
+    );
     expect(status).toBe(202);
     order.push(name);
-    return turns - before;
+    return turns.count - before;
   };
-  const count = (): void => {
-    turns++;
-    counting = setImmediate(count);
-  };
-  let counting = setImmediate(count);
   const alone = await post('small', 'x');
   const [large] = await Promise.all([post('large', 'x'.repeat(1_000_000)), post('behind', 'x')]);
-  clearImmediate(counting);
   expect(order).toEqual(['small', 'large', 'behind']);
   expect(large).toBeGreaterThanOrEqual(alone + 3);
   await reader?.cancel();
 });
-
-const JSON_HEADERS = { 'content-type': 'application/json' };

@@ -11,6 +11,7 @@ import { ClientRequests } from '../../src/gateway/session/ClientRequests.js';
 import { OwnTasks } from '../../src/gateway/session/OwnTasks.js';
 import { Credentials } from '../../src/pool/server/callers/Credentials.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
+import { countTurns } from '../support/countTurns.js';
 
 const session = {} as Downstream;
 
@@ -54,21 +55,14 @@ test('the URIs of one message are looked for in turns of the event loop, each to
     resources: none,
     templates: catalog,
   } as unknown as UrisOptions);
-  let turn = 0;
-  let over = false;
-  const count = (): void => {
-    turn++;
-    if (!over) setImmediate(count);
-  };
-  setImmediate(count);
+  using turns = countTurns();
   const few = Array.from({ length: 20 }, (_, at) => `x://${at}`);
   expect(await uris.findAll(few, session)).toEqual(few.map((uri) => ({ server: 's', uri })));
-  expect(turn).toBeLessThan(5);
-  turn = 0;
+  expect(turns.count).toBeLessThan(5);
+  turns.count = 0;
   const many = Array.from({ length: 1_000 }, (_, at) => `x://a/${'a/b/'.repeat(960)}${at}`);
   const found = await uris.findAll(many, session);
-  over = true;
-  expect(turn).toBeGreaterThan(5);
+  expect(turns.count).toBeGreaterThan(5);
   expect(found.length).toBeGreaterThan(5);
   expect(found.length).toBeLessThan(500);
   expect(found).toEqual(many.slice(0, found.length).map((uri) => ({ server: 's', uri })));

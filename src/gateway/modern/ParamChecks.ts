@@ -19,8 +19,8 @@ export class ToolDefinitions {
   readonly #logger: Logger;
   readonly #tools = new Map<string, Tools>();
   readonly #reading = new SingleFlight<string>();
-  /** Grows with each `forget`: what was being read then is outdated. */
-  #version = 0;
+  /** By server, the reading that is not outdated by a `forget`. */
+  readonly #current = new Map<string, object>();
 
   constructor(logger: Logger) {
     this.#logger = logger;
@@ -49,18 +49,27 @@ export class ToolDefinitions {
 
   /** They may be others from now on. */
   forget(server: string): void {
-    this.#version++;
     this.#tools.delete(server);
+    this.#current.delete(server);
     this.#reading.forget(server);
   }
 
   async #read(server: string, list: Promise<readonly Tool[]>): Promise<Tools> {
-    const version = this.#version;
-    const tools = new Map((await list).map((tool) => [tool.name, tool]));
+    const reading = {};
+    this.#current.set(server, reading);
+    try {
+      const tools = new Map((await list).map((tool) => [tool.name, tool]));
+      if (this.#current.get(server) === reading) this.#keep(server, tools);
+      return tools;
+    } finally {
+      if (this.#current.get(server) === reading) this.#current.delete(server);
+    }
+  }
+
+  #keep(server: string, tools: Tools): void {
     const [oldest] = this.#tools.keys();
     if (this.#tools.size >= MAX_SERVERS && oldest !== undefined) this.#tools.delete(oldest);
-    if (version === this.#version) this.#tools.set(server, tools);
-    return tools;
+    this.#tools.set(server, tools);
   }
 }
 

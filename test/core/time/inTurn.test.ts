@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { inTurn } from '../../../src/core/time/turns.js';
+import { countTurns } from '../../support/countTurns.js';
 
 function spin(ms: number): void {
   const untilMs = performance.now() + ms;
@@ -7,21 +8,14 @@ function spin(ms: number): void {
 }
 
 test('long steps that many cause at once have a turn of the event loop each', async () => {
-  let turn = 0;
-  let over = false;
-  const count = (): void => {
-    turn++;
-    if (!over) setImmediate(count);
-  };
-  setImmediate(count);
+  using turns = countTurns();
   const step = (): number => {
     // More than the share that all have in a turn.
     spin(25);
-    return turn;
+    return turns.count;
   };
-  const turns = await Promise.all([inTurn(step), inTurn(step), inTurn(step)]);
-  over = true;
-  expect(new Set(turns).size).toBe(3);
+  const taken = await Promise.all([inTurn(step), inTurn(step), inTurn(step)]);
+  expect(new Set(taken).size).toBe(3);
 });
 
 test('what a step throws is what it rejects with, and the next one has its turn', async () => {

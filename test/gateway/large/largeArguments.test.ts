@@ -6,6 +6,7 @@ import { HeldBytes } from '../../../src/gateway/http/HeldBytes.js';
 import { readLargeMessages, readMessages } from '../../../src/gateway/rpc/readMessages.js';
 import { StdioPool } from '../../../src/pool/StdioPool.js';
 import { closeAfter } from '../../support/closeAfter.js';
+import { countTurns } from '../../support/countTurns.js';
 import { FakePool } from '../../support/FakePool.js';
 import { exchange, RawClient } from '../../support/httpClient.js';
 
@@ -18,19 +19,12 @@ const TEXT = '\\"ü\\n€\\\\'.repeat(300_000);
 test('each step of reading a large body is a turn of its own; meanwhile it counts as held, and without room it is refused', async () => {
   const body = bodyOf(`{"big":725653563933458433,"text":"${TEXT}"}`);
   const held = new HeldBytes(3 * body.length);
-  let turns = 0;
-  let over = false;
-  const count = (): void => {
-    turns++;
-    if (!over) setImmediate(count);
-  };
   const reading = readLargeMessages(body, {}, held);
   expect(held.held).toBe(2 * body.length);
   expect(await readLargeMessages(body, {}, held)).toBeUndefined();
-  setImmediate(count);
+  using turns = countTurns();
   const read = await reading;
-  over = true;
-  expect(turns).toBeGreaterThanOrEqual(3);
+  expect(turns.count).toBeGreaterThanOrEqual(3);
   expect(held.held).toBe(0);
   expect(read).toEqual(readMessages(body, {}));
   for (const [text, status] of [

@@ -1,0 +1,45 @@
+import type { Tool } from '@modelcontextprotocol/client';
+import { expect, test } from 'vitest';
+import { silentLogger } from '../../src/core/logger.js';
+import { ToolDefinitions } from '../../src/gateway/modern/ParamChecks.js';
+
+const tool = (name: string): Tool => ({ name, inputSchema: { type: 'object' } });
+
+/** A list that is answered by hand, and how often it was asked for. */
+function listOf(name: string) {
+  const answers: (() => void)[] = [];
+  const list = (): Promise<Tool[]> => new Promise((resolve) => answers.push(() => resolve([tool(name)])));
+  return { list, answers };
+}
+
+test('changes of one server’s tools have no other’s read again; its own list that was being read meanwhile is not kept', async () => {
+  const tools = new ToolDefinitions(silentLogger);
+  const [quiet, loud] = [listOf('a'), listOf('b')];
+  const readings = [tools.get('quiet', 'a', quiet.list), tools.get('loud', 'b', loud.list)];
+  tools.forget('loud');
+  for (const { answers } of [quiet, loud]) answers[0]?.();
+  expect(await Promise.all(readings)).toMatchObject([{ name: 'a' }, { name: 'b' }]);
+  expect(await tools.get('quiet', 'a', quiet.list)).toMatchObject({ name: 'a' });
+  const again = tools.get('loud', 'b', loud.list);
+  expect([quiet.answers.length, loud.answers.length]).toEqual([1, 2]);
+  loud.answers[1]?.();
+  expect(await again).toMatchObject({ name: 'b' });
+});
+
+test('a call that ends waits for the list no longer; when none waits, the reading ends', async () => {
+  const tools = new ToolDefinitions(silentLogger);
+  let ended = false;
+  const list = (signal: AbortSignal): Promise<Tool[]> =>
+    new Promise((_, reject) => {
+      signal.addEventListener('abort', () => {
+        ended = true;
+        reject(signal.reason);
+      });
+    });
+  const controllers = [new AbortController(), new AbortController()] as const;
+  const calls = controllers.map(({ signal }) => tools.get('s', 'a', list, signal));
+  controllers[0].abort();
+  expect([await calls[0], ended]).toEqual([undefined, false]);
+  controllers[1].abort();
+  expect([await calls[1], ended]).toEqual([undefined, true]);
+});
