@@ -21,12 +21,13 @@ const REMOTE: readonly House[] = (['http', 'sse'] as const).flatMap((transport) 
 const MODERN: readonly House[] = SHARINGS.map((sharing) => ({ transport: 'http', sharing, era: 'modern' }));
 const STDIO: readonly House[] = SHARINGS.map((sharing) => ({ transport: 'stdio', sharing }));
 
+/** Each has its share of the calls: one whose list comes late is heard, too. */
 async function calls(street: Street, count: number): Promise<void> {
-  let n = 0;
+  const { neighbours } = street;
   await Promise.all(
-    street.neighbours.map(async (each) => {
+    neighbours.map(async (each, index) => {
       await each.list();
-      while (n < count) await each.say(n++);
+      for (let n = index; n < count; n += neighbours.length) await each.say(n);
     }),
   );
 }
@@ -60,6 +61,7 @@ test(`nothing of one principal is heard by another: ${CALLS} calls`, async () =>
   expect(verdict.counts.effects).toBeGreaterThanOrEqual(CALLS);
 });
 
+// u1 listens on a stream of its own at all times; the modern u2 would hear within its calls only.
 test('a relay that takes one principal for another is convicted', async () => {
   const between = (pool: McpPool): McpPool =>
     new Proxy(pool, {
@@ -67,7 +69,7 @@ test('a relay that takes one principal for another is convicted', async () => {
         const value: unknown = Reflect.get(target, name, target);
         if (name !== 'on') return typeof value === 'function' ? value.bind(target) : value;
         return (event: 'notification', listener: (told: PoolEvents['notification']) => void) =>
-          target.on(event, (told) => listener(event === 'notification' ? { ...told, principal: 'u2' } : told));
+          target.on(event, (told) => listener(event === 'notification' ? { ...told, principal: 'u1' } : told));
       },
     });
   const street = await Street.open({
