@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from 'commander';
 import { OptionError } from '../core/errors.js';
+import { isSource, linesOf, secretText } from './secretText.js';
 
 /** A whole number in a range. @throws InvalidArgumentError */
 export function whole(min: number, max: number): (text: string) => number {
@@ -40,11 +41,22 @@ export function httpUrl(text: string): string {
   throw new InvalidArgumentError('Expected an http or https URL.');
 }
 
-/** One more header, by its name in lower case. Its value, which may be a secret, is not told. @throws OptionError */
+/** The same, where a name and a password in it may be told by other means than the command line. @throws InvalidArgumentError, OptionError */
+export const secretUrl = (option: string) => (text: string) => httpUrl(secretText(option, text));
+
+/**
+ * One more header, or those of a file or variable, one a line, by their names in lower case. Their values, which may be secrets, are
+ * not told. @throws OptionError
+ */
 export function header(text: string, before: Readonly<Record<string, string>> = {}): Record<string, string> {
+  const lines = isSource(text) ? linesOf(secretText('--header', text)) : [secretText('--header', text)];
+  return Object.fromEntries([...Object.entries(before), ...lines.map(parseHeader)]);
+}
+
+function parseHeader(text: string): [string, string] {
   const [, name, rest = ''] = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):(.*)$/s.exec(text) ?? [];
   const value = rest.trim();
-  if (name !== undefined && /^[\t\x20-\x7e\x80-\xff]*$/.test(value)) return { ...before, [name.toLowerCase()]: value };
+  if (name !== undefined && /^[\t\x20-\x7e\x80-\xff]*$/.test(value)) return [name.toLowerCase(), value];
   const got = name === undefined ? 'a text without a name and a colon' : `${name}: …`;
   throw new OptionError('--header', got, "a header such as 'Name: value', on one line and in Latin letters");
 }

@@ -10,6 +10,7 @@ import { addConnect } from './desk/connectProgram.js';
 import type { DoctorOptions } from './doctor/doctor.js';
 import type { ImportOptions } from './import/importConfigs.js';
 import { OUTPUT } from './output/complain.js';
+import { SECRET_HELP, secretText } from './secretText.js';
 import type { ServeOptions } from './serving/ServeOptions.js';
 import { addStatus } from './status/statusCommand.js';
 import { addCheck } from './testing/checkCommand.js';
@@ -90,7 +91,8 @@ function addServe(program: Command): void {
     )
     .option(
       '--redis <url>',
-      'where replicas tell each other of changes and keep streams for any of them to resume; needs the package ioredis',
+      `where replicas tell each other of changes and keep streams for any of them to resume; needs the package ioredis; ${SECRET_HELP}`,
+      (text: string) => secretText('--redis', text),
     )
     .option(
       '--workers <number>',

@@ -21,5 +21,5 @@ test('a server that is not in the config is told with a few names: those like it
 
 test('what every object has is no variable of the environment', async () => {
   for (const name of ['__proto__', 'constructor', 'toString'])
-    await expect(readSessionKeys([`env:${name}`])).rejects.toThrow('there is no key in it');
+    await expect(readSessionKeys([`env:${name}`])).rejects.toThrow('expected a variable that is set');
 });

@@ -40,7 +40,12 @@ test('keys that cannot be used end it at once, and are not shown', async () => {
   const serve = (from: string) => run('serve', '--config', config(), '--port', '0', '--session-key', from);
   const runs = await Promise.all(['/nowhere/keys', 'env:NO_SUCH_VARIABLE', empty, short].map(serve));
   expect(runs.map(({ code }) => code)).toEqual([1, 1, 1, 1]);
-  const told = ['cannot be read', 'there is no key in it', 'there is no key in it', '32 random bytes or more'];
+  const told = [
+    'cannot be read',
+    'expected a variable that is set',
+    'there is no key in it',
+    '32 random bytes or more',
+  ];
   for (const [index, { stderr }] of runs.entries()) {
     expect(stderr).toContain(told[index]);
     expect(stderr).not.toContain('short-secret');

@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import { DAY_MS, file, header, httpUrl, whole } from '../arguments.js';
 import { OUTPUT } from '../output/complain.js';
+import { SECRET_HELP } from '../secretText.js';
 import type { ConnectOptions } from './connect.js';
 
 /** `mcp-poolkit connect` alone: an editor starts one for each window, so that it loads nothing else. */
@@ -26,7 +27,7 @@ export function addConnect(program: Command): void {
       whole(1, DAY_MS),
       5_000,
     )
-    .option('-H, --header <header...>', "sent with every request, as 'Name: value'", header, {})
+    .option('-H, --header <header...>', `sent with every request, as 'Name: value'; ${SECRET_HELP}`, header, {})
     .addHelpText(
       'after',
       `
@@ -34,6 +35,10 @@ In the config of an editor, instead of the servers themselves:
 
   { "mcpServers": { "all": { "command": "mcp-poolkit", "args": ["connect", "http://127.0.0.1:3399/mcp",
       "--start", "--config", "/home/me/mcp.json"] } } }
+
+One elsewhere, by a token that the editor's config need not hold (or stands in "env" beside "args"):
+
+  "args": ["connect", "https://mcp.example.com/mcp", "-H", "Authorization: Bearer \${TOKEN}"]
 
 The first client starts the gateway, all others share its servers: four windows, one set of processes. A gateway that has died is
 started again by the next call. Nothing but the protocol goes to stdout.

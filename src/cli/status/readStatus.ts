@@ -25,7 +25,8 @@ export async function readStatus({ url, header: given = {} }: StatusSource, sign
     const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
     throw new Error(`no gateway answers at ${target}: ${messageOf(cause)} (--url says where it is)`, { cause: error });
   }
-  if (response.status === 401) throw new Error(`${target} wants to know who asks: --header 'Authorization: …'`);
+  if (response.status === 401)
+    throw new Error(`${target} wants to know who asks: --header 'Authorization: Bearer \${TOKEN}'`);
   if (response.status === 404) throw new Error(`${target} is not there: the gateway's status is off, or it is none`);
   if (!response.ok) throw new Error(`${target} answered ${response.status}`);
   const text = await textOf(response);

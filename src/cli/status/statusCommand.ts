@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
-import { header, httpUrl } from '../arguments.js';
+import { header, secretUrl } from '../arguments.js';
+import { SECRET_HELP } from '../secretText.js';
 import { DEFAULT_URL, type StatusSource } from './readStatus.js';
 import type { StatusCommandOptions } from './status.js';
 
@@ -23,10 +24,10 @@ export function addStatus(program: Command): void {
 
 function withSource(command: Command): Command {
   return command
-    .option('-u, --url <url>', 'where the gateway is', httpUrl, DEFAULT_URL)
+    .option('-u, --url <url>', 'where the gateway is', secretUrl('--url'), DEFAULT_URL)
     .option(
       '-H, --header <header...>',
-      'sent along, as "Name: value": for a gateway that asks who wants to know',
+      `sent along, as 'Name: value': for a gateway that asks who wants to know; ${SECRET_HELP}`,
       header,
     );
 }
