@@ -1,3 +1,5 @@
+import { entryOf } from './entryOf.js';
+import { firstAbove } from './firstAbove.js';
 import type {
   AnswerEvent,
   CancelEvent,
@@ -8,6 +10,7 @@ import type {
   ProgressEvent,
   WithheldEvent,
 } from './HistoryEvent.js';
+import { Spans } from './Spans.js';
 
 /** Everything about one call, each list in the order of the history. */
 export interface CallRecord {
@@ -24,25 +27,56 @@ export interface CallRecord {
 /** The call a stamp stands for: one that a gateway made for another call bears the name of the first. */
 export const rootOf = (call: string): string => call.split('/', 1)[0] ?? call;
 
-/** A history by call, and by place: what the rules read. Made in one pass. */
+/** What a server began in one session: the last of it after some moment is found in log n steps. */
+class Begins {
+  readonly #all: EffectEvent[] = [];
+  /** Those that all behind them come before, by the clocks, from the last one on. */
+  #latest: { readonly events: readonly EffectEvent[]; readonly atMs: readonly number[] } | undefined;
+
+  add(event: EffectEvent): void {
+    this.#all.push(event);
+  }
+
+  lastAfter(afterMs: number): EffectEvent | undefined {
+    this.#latest ??= this.#sift();
+    return this.#latest.events[firstAbove(this.#latest.atMs, afterMs)];
+  }
+
+  #sift() {
+    const events: EffectEvent[] = [];
+    const atMs: number[] = [];
+    for (const event of this.#all.toReversed()) {
+      if (event.atMs <= (atMs.at(-1) ?? Number.NEGATIVE_INFINITY)) continue;
+      events.push(event);
+      atMs.push(event.atMs);
+    }
+    return { events, atMs };
+  }
+}
+
+/**
+ * A history by call, and by place: what the rules read. Made in one pass; each question takes log n steps, since a history may have
+ * a million events, and be full of what is asked about.
+ */
 export class CallIndex {
   readonly events: readonly HistoryEvent[];
   readonly calls = new Map<string, CallRecord>();
-  /** The calls that a gateway's own pool made for another, by that other's name. */
-  readonly nested = new Map<string, InvokeEvent[]>();
   /** Where each event stands: "before" means in the history, whatever the clocks say. */
   readonly places = new Map<HistoryEvent, number>();
   readonly ended: boolean;
-  readonly #withheld: WithheldEvent[] = [];
-  /** When servers took no connections, by server. */
+  /** The first call that each part of a gateway's own made for another, by that other's name and the part. */
+  readonly #nested = new Map<string, Map<string | undefined, InvokeEvent>>();
+  readonly #withheld: Spans;
+  /** When servers took no connections, by server, in rising order. */
   readonly #refusals = new Map<string, number[]>();
-  readonly #begins = new Map<string, EffectEvent[]>();
+  readonly #begins = new Map<string, Begins>();
   /** Servers that tell whose call an effect is. */
   readonly reporting = new Set<string>();
 
   constructor(events: readonly HistoryEvent[]) {
     this.events = events;
     let ended = false;
+    const withheld: WithheldEvent[] = [];
     events.forEach((event, place) => {
       this.places.set(event, place);
       switch (event.type) {
@@ -71,7 +105,7 @@ export class CallIndex {
           if (event.fault === 'refused' && event.server !== undefined) this.#refused(event.server, event.atMs);
           break;
         case 'withheld':
-          this.#withheld.push(event);
+          withheld.push(event);
           break;
         case 'end':
           ended = true;
@@ -80,6 +114,9 @@ export class CallIndex {
       }
     });
     this.ended = ended;
+    for (const atMs of this.#refusals.values()) atMs.sort((a, b) => a - b);
+    // Those of several processes overlap: what two of them lacked is counted once.
+    this.#withheld = new Spans(withheld.map(({ atMs, ms }) => ({ fromMs: atMs - ms, untilMs: atMs })));
   }
 
   placeOf(event: HistoryEvent): number {
@@ -88,55 +125,52 @@ export class CallIndex {
 
   /** How much of the time between two moments the machine withheld from those that act, in ms. */
   withheldMs(fromMs: number, untilMs: number): number {
-    const spans = this.#withheld.map(({ atMs, ms }) => ({ from: atMs - ms, until: Math.min(atMs, untilMs) }));
-    let sum = 0;
-    // Those of several processes overlap: what two of them lacked is counted once.
-    let doneMs = fromMs;
-    for (const { from, until } of spans.sort((a, b) => a.from - b.from)) {
-      sum += Math.max(0, until - Math.max(from, doneMs));
-      doneMs = Math.max(doneMs, until);
-    }
-    return sum;
+    return this.#withheld.within(fromMs, untilMs);
   }
 
   /** Whether a server began to refuse and reset all connections between two moments: no message reached it then. */
   refusedBetween(server: string, fromMs: number, untilMs: number): boolean {
-    return this.#refusals.get(server)?.some((atMs) => atMs >= fromMs && atMs <= untilMs) === true;
+    const refusals = this.#refusals.get(server) ?? [];
+    const last = refusals[firstAbove(refusals, untilMs) - 1];
+    return last !== undefined && last >= fromMs;
   }
 
-  /** What a server began in one session, in the order of the history. */
-  begins(server: string, pid: number, session: string): readonly EffectEvent[] {
-    return this.#begins.get(`${server} ${pid} ${session}`) ?? [];
+  /** The last thing that a server began in one session after some moment. */
+  lastBegun({ server, pid, session }: EffectEvent, afterMs: number): EffectEvent | undefined {
+    return this.#begins.get(`${server} ${pid} ${session}`)?.lastAfter(afterMs);
+  }
+
+  /** The call that a part of a gateway made for another. */
+  nestedIn(root: string, part: string): InvokeEvent | undefined {
+    return this.#nested.get(root)?.get(part);
   }
 
   #refused(server: string, atMs: number): void {
-    const all = this.#refusals.get(server);
-    if (all === undefined) this.#refusals.set(server, [atMs]);
-    else all.push(atMs);
+    entryOf(this.#refusals, server, () => [] as number[]).push(atMs);
   }
 
   #begun(event: EffectEvent): void {
     const { server, pid, session } = event;
     if (pid === undefined || session === undefined) return;
     const key = `${server} ${pid} ${session}`;
-    const list = this.#begins.get(key);
-    if (list === undefined) this.#begins.set(key, [event]);
-    else list.push(event);
+    entryOf(this.#begins, key, () => new Begins()).add(event);
   }
 
   #nest(event: InvokeEvent): void {
     const root = rootOf(event.call);
-    const list = this.nested.get(root);
-    if (list === undefined) this.nested.set(root, [event]);
-    else list.push(event);
+    const parts = entryOf(this.#nested, root, () => new Map<string | undefined, InvokeEvent>());
+    if (!parts.has(event.part)) parts.set(event.part, event);
   }
 
   #of(call: string): CallRecord {
-    let record = this.calls.get(call);
-    if (record === undefined) {
-      record = { call, invokes: [], settles: [], cancels: [], progress: [], effects: [], faults: new Set() };
-      this.calls.set(call, record);
-    }
-    return record;
+    return entryOf(this.calls, call, () => ({
+      call,
+      invokes: [],
+      settles: [],
+      cancels: [],
+      progress: [],
+      effects: [],
+      faults: new Set<string>(),
+    }));
   }
 }

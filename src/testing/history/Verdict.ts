@@ -64,12 +64,13 @@ export class Verdict {
     const label = this.#label === undefined ? '' : ` (${this.#label})`;
     if (this.ok) return `not guilty${label}: ${sum}`;
     const rules = new Set(this.violations.map(({ rule }) => rule));
+    const chosen = this.#chosen();
     const lines = [`GUILTY${label} of ${this.violations.length} violation(s) of ${[...rules].join(', ')}`, sum];
-    for (const [index, violation] of this.#chosen().entries()) {
+    for (const [index, violation] of chosen.entries()) {
       lines.push('', `${index + 1}. ${violation.rule}: ${violation.message}`, `   the rule: ${RULES[violation.rule]}`);
       for (const line of this.#around(violation)) lines.push(line);
     }
-    const others = this.violations.filter((each) => !this.#chosen().includes(each));
+    const others = this.violations.filter((each) => !chosen.includes(each));
     if (others.length > 0) lines.push('');
     for (const { rule, message } of others.slice(0, MAX_OTHERS)) lines.push(`- ${rule}: ${message}`);
     if (others.length > MAX_OTHERS) lines.push(`- and ${others.length - MAX_OTHERS} more`);

@@ -39,7 +39,6 @@ export function* cancels(index: CallIndex, cancelSlackMs: number): Generator<Vio
 }
 
 /** A call that never ended: its server began another one in the same session after that time, so that it was there to be told. */
-function workedOn(index: CallIndex, { server, pid, session }: EffectEvent, afterMs: number): EffectEvent | undefined {
-  if (pid === undefined || session === undefined) return undefined;
-  return index.begins(server, pid, session).findLast(({ atMs }) => atMs > afterMs);
+function workedOn(index: CallIndex, begin: EffectEvent, afterMs: number): EffectEvent | undefined {
+  return begin.pid === undefined || begin.session === undefined ? undefined : index.lastBegun(begin, afterMs);
 }

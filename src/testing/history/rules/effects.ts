@@ -2,6 +2,9 @@ import type { CallIndex, CallRecord } from '../CallIndex.js';
 import { nameOf } from '../describe.js';
 import type { Violation } from '../Violation.js';
 
+/** Effects of one call that convict together with one error of it: it may have many of both. */
+const MAX_SHOWN = 3;
+
 /** A call takes effect once, and its error says truly whether it did. */
 export function* effects(index: CallIndex): Generator<Violation> {
   for (const record of index.calls.values()) {
@@ -17,7 +20,7 @@ export function* effects(index: CallIndex): Generator<Violation> {
     for (const settle of settles) {
       if (settle.type !== 'failure' || settle.acted !== 'no' || begun.length === 0) continue;
       const message = `${nameOf(invoke)} failed with ${settle.code}, which says that it never ran, and its server ran it`;
-      yield { rule: 'acted-no', call, message, events: [invoke, ...begun, settle] };
+      yield { rule: 'acted-no', call, message, events: [invoke, ...begun.slice(0, MAX_SHOWN), settle] };
     }
     const answer = settles.find(({ type }) => type === 'answer');
     if (answer !== undefined && begun.length === 0 && invoke.method === 'tools/call' && reports(index, record)) {

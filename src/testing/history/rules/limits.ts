@@ -1,3 +1,4 @@
+import { entryOf } from '../entryOf.js';
 import type { HistoryEvent, HoldEvent, LimitEvent, PermitEvent } from '../HistoryEvent.js';
 import type { Violation } from '../Violation.js';
 
@@ -5,7 +6,7 @@ import type { Violation } from '../Violation.js';
 export function* limits(events: readonly HistoryEvent[]): Generator<Violation> {
   const bounds = new Map<string, LimitEvent>();
   const permits = new Map<string, PermitEvent[]>();
-  const held = new Map<string, HoldEvent[]>();
+  const held = new Map<string, Held>();
   const told = new Set<string>();
   for (const event of events) {
     switch (event.type) {
@@ -13,29 +14,21 @@ export function* limits(events: readonly HistoryEvent[]): Generator<Violation> {
         bounds.set(event.limit, event);
         break;
       case 'permit':
-        list(permits, event.limit).push(event);
+        entryOf(permits, event.limit, () => []).push(event);
         break;
       case 'hold': {
-        const holds = list(held, event.limit);
-        holds.push(event);
+        const holds = entryOf(held, event.limit, () => new Held());
+        holds.add(event);
         const bound = bounds.get(event.limit);
-        if (
-          bound?.windowMs === undefined &&
-          bound !== undefined &&
-          holds.length > bound.max &&
-          !told.has(event.limit)
-        ) {
+        if (bound?.windowMs === undefined && bound !== undefined && holds.size > bound.max && !told.has(event.limit)) {
           told.add(event.limit);
-          const message = `${event.limit}: ${holds.length} were held at once, ${bound.max} may be`;
-          yield { rule: 'limit', message, events: [bound, ...holds.slice(-6)] };
+          const message = `${event.limit}: ${holds.size} were held at once, ${bound.max} may be`;
+          yield { rule: 'limit', message, events: [bound, ...holds.last(6)] };
         }
         break;
       }
       case 'release': {
-        const holds = list(held, event.limit);
-        const index = holds.findIndex(({ call }) => call === event.call);
-        // One that was never taken gives nothing back.
-        if (index >= 0) holds.splice(index, 1);
+        held.get(event.limit)?.release(event.call);
         break;
       }
       default:
@@ -75,11 +68,29 @@ function* windows(bound: LimitEvent, windowMs: number, permits: readonly PermitE
   }
 }
 
-function list<T>(map: Map<string, T[]>, key: string): T[] {
-  let items = map.get(key);
-  if (items === undefined) {
-    items = [];
-    map.set(key, items);
+/** What is held of one bound, and by which calls. */
+class Held {
+  readonly #all = new Set<HoldEvent>();
+  readonly #byCall = new Map<string | undefined, HoldEvent[]>();
+
+  get size(): number {
+    return this.#all.size;
   }
-  return items;
+
+  add(event: HoldEvent): void {
+    this.#all.add(event);
+    entryOf(this.#byCall, event.call, () => [] as HoldEvent[]).push(event);
+  }
+
+  /** One that was never taken gives nothing back. */
+  release(call: string | undefined): void {
+    const holds = this.#byCall.get(call);
+    const hold = holds?.pop();
+    if (hold !== undefined) this.#all.delete(hold);
+    if (holds?.length === 0) this.#byCall.delete(call);
+  }
+
+  last(count: number): readonly HoldEvent[] {
+    return [...this.#all].slice(-count);
+  }
 }

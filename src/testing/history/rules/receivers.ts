@@ -53,7 +53,7 @@ function* heard(index: CallIndex, event: HeardEvent): Generator<Violation> {
 function ownerIn(index: CallIndex, of: string, part: string | undefined): InvokeEvent | undefined {
   const first = invokeOf(index, rootOf(of));
   if (first === undefined || first.part === part || part === undefined) return first;
-  return index.nested.get(rootOf(of))?.find((invoke) => invoke.part === part);
+  return index.nestedIn(rootOf(of), part);
 }
 
 function invokeOf(index: CallIndex, call: string): InvokeEvent | undefined {
