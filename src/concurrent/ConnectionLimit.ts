@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../core/clock.js';
+import { Shares } from './Shares.js';
 
 /** A connection that may have to give way to another caller's. */
 export interface Evictable {
@@ -37,25 +38,27 @@ export interface ConnectionPermit {
 
 type Waiter = (permit: ConnectionPermit) => void;
 
-/**
- * A group takes another permit while it holds less than so many times what is free: alone it gets three quarters, and
- * what is left is kept for others (a dynamic threshold, Choudhury and Hahne 1998). A limit below 4 keeps nothing.
- */
-const SHARE = 3;
+/** The first character of the groups that are told apart by where they ask from, and not by who they are. */
+export const UNNAMED = '@';
+
+/** Whether some of a limit is kept for others than that group. */
+const isNamed = (group: string): boolean => group !== '' && !group.startsWith(UNNAMED);
 
 /**
  * A limit on connections over all callers. Groups (principals) that wait are served in turn, one permit each, so that
  * one with a thousand sessions does not keep out the others; and none takes all, so that one whose calls hang does not
- * either. Callers of no group (`''`) are the program's own: they may take what is free. A waiter evicts the idle
- * connection that was used longest ago; after `maxHoldMs` also the one held longest, which ends when its calls are done.
+ * either. Callers of no group (`''`) are the program's own: they may take what is free, and so may the groups without a name.
+ *
+ * A waiter evicts the idle connection that was used longest ago; after `maxHoldMs` also the one held longest, which ends when
+ * its calls are done. From a quarter of the limit on (and from 3) a group ends none but its own, and those of groups that hold more:
+ * one that asks for ever new connections goes round in its own. Those of no group give way to each that has a name.
  */
 export class ConnectionLimit {
   readonly #options: ConnectionLimitOptions;
   /** In the order of their turns; each with its waiters, oldest first. None is empty. */
   readonly #groups = new Map<string, Set<Waiter>>();
-  /** Permits of each group that has any. */
-  readonly #held = new Map<string, number>();
-  #taken = 0;
+  /** Permits of each group. */
+  readonly #shares: Shares;
   /** Callers that wait for a permit of this limit. */
   waiting = 0;
   /** Evicted and not gone yet: so many waiters need not evict another. */
@@ -64,15 +67,16 @@ export class ConnectionLimit {
 
   constructor(options: ConnectionLimitOptions) {
     this.#options = options;
+    this.#shares = new Shares(options.max);
   }
 
   get taken(): number {
-    return this.#taken;
+    return this.#shares.taken;
   }
 
   /** Free ones that none of those who wait may take. */
   get kept(): number {
-    return this.waiting > 0 ? this.#options.max - this.#taken : 0;
+    return this.waiting > 0 ? this.#options.max - this.taken : 0;
   }
 
   /** A permit that is free for the group under every limit and that no caller waits for. */
@@ -87,13 +91,12 @@ export class ConnectionLimit {
 
   /** Whether there is room, `more` free ones counted in, that is not kept for other groups. */
   mayTake(group: string, more = 0): boolean {
-    const free = this.#options.max - this.#taken + more;
-    return free > 0 && (group === '' || (this.#held.get(group) ?? 0) < SHARE * free);
+    return this.#shares.mayTake(group, 1, { more, unbounded: !isNamed(group) });
   }
 
   /** Whether the end of one of the group's connections would be of use to those who wait. */
   wants(group: string): boolean {
-    return this.waiting > 0 && (this.#groups.has(group) || this.#othersMayTake());
+    return this.waiting > 0 && this.#givesWay()(group);
   }
 
   /** A permit when it is the group's turn. The wait is bounded by the signal. @throws the signal's reason */
@@ -136,35 +139,27 @@ export class ConnectionLimit {
   }
 
   #permit(group: string): ConnectionPermit {
-    this.#taken++;
-    this.#count(group, 1);
+    this.#shares.add(group, 1);
     let held = true;
     const permit = {
       group,
       moveTo: (other: string) => {
         if (!held) return;
-        this.#count(permit.group, -1);
+        this.#shares.add(permit.group, -1);
         permit.group = other;
-        this.#count(other, 1);
+        this.#shares.add(other, 1);
         this.#serve();
       },
       release: () => {
         if (!held) return;
         held = false;
-        this.#taken--;
-        this.#count(permit.group, -1);
+        this.#shares.add(permit.group, -1);
         this.#leaving = Math.max(0, this.#leaving - 1);
         this.#serve();
         if (this.waiting > 0) this.#evictForWaiters();
       },
     };
     return permit;
-  }
-
-  #count(group: string, change: 1 | -1): void {
-    const held = (this.#held.get(group) ?? 0) + change;
-    if (held > 0) this.#held.set(group, held);
-    else this.#held.delete(group);
   }
 
   #remove(group: string, waiter: Waiter): void {
@@ -179,7 +174,7 @@ export class ConnectionLimit {
   #serve(): void {
     for (const [group, queue] of this.#groups) {
       const [waiter] = queue;
-      if (waiter === undefined || this.#taken >= this.#options.max) return;
+      if (waiter === undefined || this.taken >= this.#options.max) return;
       if (!this.mayTake(group)) continue;
       this.#remove(group, waiter);
       if (queue.size > 0) {
@@ -190,10 +185,17 @@ export class ConnectionLimit {
     }
   }
 
-  /** Whether a group that waits may take one more that comes free. */
-  #othersMayTake(): boolean {
-    for (const group of this.#groups.keys()) if (this.mayTake(group, 1)) return true;
-    return false;
+  /** Whether the end of one of a group's connections is of use to one that waits and may ask for it. */
+  #givesWay(): (group: string) => boolean {
+    let least = Number.POSITIVE_INFINITY;
+    let named = false;
+    for (const group of this.#groups.keys()) {
+      if (!this.mayTake(group, 1)) continue;
+      least = Math.min(least, this.#shares.of(group));
+      named ||= isNamed(group);
+    }
+    return (group) =>
+      least < this.#shares.few || this.#groups.has(group) || this.#shares.of(group) > least || (named && group === '');
   }
 
   #evictForWaiters(): void {
@@ -223,8 +225,8 @@ export class ConnectionLimit {
 
   /** Those whose end would be of use to one that waits. */
   *#useful(): Iterable<Evictable> {
-    const any = this.#othersMayTake();
-    for (const each of this.#options.candidates()) if (any || this.#groups.has(each.group)) yield each;
+    const givesWay = this.#givesWay();
+    for (const each of this.#options.candidates()) if (givesWay(each.group)) yield each;
   }
 }
 

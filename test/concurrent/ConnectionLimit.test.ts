@@ -154,6 +154,38 @@ test('a group that may take no more has its own idle connections ended for it, a
   expect(clock.armedTimers).toBe(0);
 });
 
+for (const group of ['a', '@here']) {
+  test(`a group that asks again and again (${group}) ends its own idle connections, and none of those that hold less`, async () => {
+    const connections = new Set<Evictable>();
+    const { all } = limit(8, () => connections);
+    let uses = 0;
+    const gone: string[] = [];
+    const open = async (whose: string): Promise<void> => {
+      const permit = await all.take(whose, never);
+      const connection = {
+        ...evictable(true, ++uses, 0, whose),
+        evict: () => {
+          connections.delete(connection);
+          gone.push(whose);
+          setImmediate(() => permit.release());
+        },
+      };
+      connections.add(connection);
+    };
+    const others = group === 'a' ? ['b', '@there'] : ['', 'b', '@there'];
+    for (const other of others) await open(other);
+    for (let i = 0; i < 20; i++) await open(group);
+    for (let round = 0; round < 3; round++) await Promise.all(Array.from({ length: 10 }, () => open(group)));
+    expect(new Set(gone)).toEqual(new Set([group]));
+    // One that holds none has a place made for it, by those who hold most.
+    await open('c');
+    await open('@new');
+    expect(all.waiting).toBe(0);
+    expect([...connections].map((each) => each.group)).toEqual(expect.arrayContaining(['c', '@new']));
+    all.close();
+  });
+}
+
 test(
   'permits are conserved, and no caller waits beside a free one, under any order of take, release and abort',
   () =>

@@ -5,6 +5,11 @@ import type { Era } from '../../registry/config/ServerConfig.js';
 export interface Caller {
   /** Hash of issuer, subject, client and scopes. Connections are never shared across principals. */
   readonly principal?: string;
+  /**
+   * Where it asks from, for one without a principal: connections of its own (by its capabilities) count to that share, within which
+   * they give way to each other. No part of what keeps connections apart; without use on `bound` servers. @defaultValue none
+   */
+  readonly origin?: string;
   /** `bound` mode: the downstream session that owns the connection. */
   readonly key?: string;
   /** What this caller can do for the server. Part of what keeps connections apart. */

@@ -23,6 +23,8 @@ export interface CallOptions
   > {
   /** Ends it. */
   readonly signal?: CallSignal | undefined;
+  /** Modern era: where its client connected from. */
+  readonly address?: string | undefined;
   /** Modern era: looks at the definition of the tool that is to be called, and throws what the call is refused with. */
   readonly onTool?: (tool: Tool, args: unknown) => void;
 }
@@ -40,6 +42,8 @@ export interface Downstream {
   readonly clientInfo: Implementation | undefined;
   /** Whom its calls are made for, as middleware is told; undefined for a client that is like any other. */
   readonly caller: Caller | undefined;
+  /** Where its client connects from, or whose it is (`originOf`); undefined for those that stand for clients from everywhere. */
+  readonly origin: string | undefined;
   /** The legacy version agreed on with it. */
   readonly protocolVersion: string | undefined;
   /** Aborts when the session ends. */

@@ -5,6 +5,7 @@ import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Caller } from '../../pool/McpPool.js';
 import type { Downstream } from '../endpoint/Endpoint.js';
 import { Refusal } from '../rpc/failure.js';
+import { addressOrigin } from '../session/origin.js';
 
 /** Sets of capabilities whose clients are remembered. */
 const MAX_PROFILES = 64;
@@ -18,10 +19,12 @@ export class ModernClient implements Downstream {
   readonly protocolVersion = undefined;
   readonly capabilities: ClientCapabilities | undefined;
   readonly clientInfo: Implementation | undefined;
+  readonly origin: string | undefined;
   readonly signal: AbortSignal;
 
-  constructor(signal: AbortSignal, caller: Caller | undefined, client?: CallClient) {
+  constructor(signal: AbortSignal, caller: Caller | undefined, client?: CallClient, origin?: string) {
     this.caller = caller;
+    this.origin = origin;
     this.signal = signal;
     this.capabilities = client?.capabilities;
     this.clientInfo = client?.clientInfo;
@@ -61,10 +64,12 @@ export class ModernClients {
     this.anyone = new ModernClient(signal, caller);
   }
 
-  /** One that stands for all that have those capabilities. */
-  like({ capabilities }: CallClient): ModernClient {
-    const profile = JSON.stringify(capabilities);
-    const known = this.#byProfile.get(profile) ?? new ModernClient(this.#signal, this.#caller, { capabilities });
+  /** One that stands for all that have those capabilities; undefined: none, wherever they connect from. */
+  like(capabilities: ClientCapabilities | undefined, address: string | undefined): ModernClient {
+    const origin = capabilities === undefined ? undefined : addressOrigin(address);
+    const profile = JSON.stringify([origin, capabilities]);
+    const client = { capabilities: capabilities ?? {} };
+    const known = this.#byProfile.get(profile) ?? new ModernClient(this.#signal, this.#caller, client, origin);
     this.#byProfile.delete(profile);
     this.#byProfile.set(profile, known);
     const [oldest] = this.#byProfile.keys();

@@ -167,6 +167,7 @@ export class ModernHttp {
       const call: CallOptions = {
         signal: gone,
         client,
+        address: request.socket?.remoteAddress,
         parent: trace,
         paramsText,
         onProgress: progressToken === undefined ? undefined : (progress) => reply.progress(progressToken, progress),

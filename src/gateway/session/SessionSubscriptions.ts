@@ -1,3 +1,4 @@
+import { Shares } from '../../concurrent/Shares.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { QueueFullError } from '../../core/errors.js';
 import type { Subscription } from '../../pool/McpPool.js';
@@ -5,37 +6,34 @@ import { Refusal } from '../rpc/failure.js';
 
 /** What a subscription takes, here and in the pool, beside three copies of its URI: 8 kB measured on Node 20. */
 const SUBSCRIPTION_BYTES = 8 * 1_024;
-/** One origin takes more while it holds less than so many times what is left: alone it gets three quarters. */
-const SHARE = 3;
-
 /**
  * The room that the subscriptions of all sessions have. They are kept for as long as their sessions, with nothing to be read or awaited by
- * their clients: so that one client does not take all of it, some is left for those of other origins (decision 267).
+ * their clients: so that one client does not take all of it, some is left for those of other origins.
  */
 export class SubscriptionRoom {
-  readonly max: number;
-  taken = 0;
-  readonly #byOrigin = new Map<string, number>();
+  readonly #shares: Shares;
 
   constructor(maxBytes: number) {
-    this.max = maxBytes;
+    this.#shares = new Shares(maxBytes);
+  }
+
+  get max(): number {
+    return this.#shares.max;
+  }
+
+  get taken(): number {
+    return this.#shares.taken;
   }
 
   /** False, and nothing is taken, when there is no room for it. */
   take(origin: string, uri: string): boolean {
-    const bytes = bytesOf(uri);
-    const own = (this.#byOrigin.get(origin) ?? 0) + bytes;
-    if (own > SHARE * (this.max - this.taken - bytes)) return false;
-    this.taken += bytes;
-    this.#byOrigin.set(origin, own);
+    if (!this.#shares.mayTake(origin, bytesOf(uri))) return false;
+    this.#shares.add(origin, bytesOf(uri));
     return true;
   }
 
   giveBack(origin: string, uri: string): void {
-    const own = (this.#byOrigin.get(origin) ?? 0) - bytesOf(uri);
-    this.taken -= bytesOf(uri);
-    if (own > 0) this.#byOrigin.set(origin, own);
-    else this.#byOrigin.delete(origin);
+    this.#shares.add(origin, -bytesOf(uri));
   }
 }
 

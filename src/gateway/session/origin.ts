@@ -1,4 +1,5 @@
 import { isIPv6 } from 'node:net';
+import type { ClientCapabilities } from '@modelcontextprotocol/client';
 import type { Endpoint } from '../endpoint/Endpoint.js';
 
 /** Whose share of the sessions a session counts to: its principal's, else that of where its client connected from. */
@@ -23,3 +24,28 @@ export function addressOrigin(address: string | undefined): string {
   const zeros = tail === undefined ? 0 : Math.max(0, 8 - before.length - after.length);
   return `${[...before, ...Array.from({ length: zeros }, () => '0'), ...after].slice(0, 4).join(':')}::/64`;
 }
+
+/** What the protocol names of what tells clients apart: few variants, which any client may have. */
+const NAMED: Readonly<Record<string, readonly string[]>> = Object.freeze({
+  sampling: ['context', 'tools'],
+  elicitation: ['form', 'url'],
+  roots: ['listChanged'],
+});
+
+/**
+ * Whose share a connection counts to that is started for those capabilities alone. Of one address, clients that write what they
+ * like (extensions) do not end the connections of those that say what the protocol names.
+ */
+export function variantOrigin(
+  origin: string | undefined,
+  capabilities: ClientCapabilities,
+): { readonly origin?: string } {
+  if (origin === undefined) return {};
+  const named = Object.entries(capabilities).every(([name, value]) =>
+    Object.entries(value ?? {}).every(([member, set]) => NAMED[name]?.includes(member) === true && isPlain(set)),
+  );
+  return { origin: named && !Object.hasOwn(capabilities, 'extensions') ? origin : `${origin} with extensions` };
+}
+
+const isPlain = (value: unknown): boolean =>
+  typeof value === 'boolean' || (typeof value === 'object' && value !== null && Object.keys(value).length === 0);

@@ -9,6 +9,7 @@ import { ClosedError, type PoolkitError } from '../../core/errors.js';
 import { Emitter, type Listener } from '../../core/events.js';
 import { listenerErrors } from '../../core/limitedLogger.js';
 import { checkOptions } from '../../core/options.js';
+import { Sweeper } from '../../core/time/Sweeper.js';
 import type { ServerConfig } from '../../registry/config/ServerConfig.js';
 import type { Connector } from '../connectors/Connector.js';
 import type { ListBounds } from '../ListBounds.js';
@@ -36,7 +37,6 @@ import type { ResultOf } from '../MethodMap.js';
 import { withSignal } from './callOptions.js';
 import { SELF, traceRefusal } from './calls/trace.js';
 import type { PoolContext } from './context.js';
-import { Sweeper } from './limits/Sweeper.js';
 import { type PoolOptions, resolvePoolOptions } from './options.js';
 import { type AnyServer, ServerTable } from './ServerTable.js';
 

@@ -1,10 +1,10 @@
 import type { ConnectionLimit } from '../../concurrent/ConnectionLimit.js';
 import type { PoolMiddleware } from '../../connection/calls/PoolMiddleware.js';
 import type { Emitter } from '../../core/events.js';
+import type { Sweeper } from '../../core/time/Sweeper.js';
 import type { SingleServerConfig } from '../../registry/config/ServerConfig.js';
 import type { Connector } from '../connectors/Connector.js';
 import type { McpPool, PoolEvents } from '../McpPool.js';
-import type { Sweeper } from './limits/Sweeper.js';
 import type { ResolvedPoolOptions, ServerOptions } from './options.js';
 import type { Counters } from './stats/Counters.js';
 

@@ -6,6 +6,7 @@ import type { Downstream } from '../../endpoint/Endpoint.js';
 import type { GatewayPool } from '../../GatewayOptions.js';
 import { askable } from '../../rpc/envelope.js';
 import { withContext } from '../../users/withKey.js';
+import { variantOrigin } from '../origin.js';
 
 /** What a session is to one server, as long as the server's config stays. */
 interface Known {
@@ -124,7 +125,7 @@ export class CallerTable {
     // By it a server's `hash` keeps what one session asks on one target.
     const hashed = isSeveral(config) && config.balance === 'hash' ? { key } : undefined;
     if (asked === undefined && era === undefined && hashed === undefined) return undefined;
-    return { ...asks, ...hashed, ...(asked && { capabilities: asked }) };
+    return { ...asks, ...hashed, ...(asked && { capabilities: asked, ...variantOrigin(session.origin, asked) }) };
   }
 
   /** A server that speaks one era alone is asked for none, so that all its clients share its connections. */

@@ -208,7 +208,7 @@ export class Callers {
     let own = session;
     if (alone) own = this.#clients.alone(client);
     else if (config !== undefined && this.#table.attributes(config)) {
-      own = this.#clients.like({ capabilities: askable(client.capabilities) ?? {} });
+      own = this.#clients.like(askable(client.capabilities), call.address);
     }
     if (method === 'tools/call') await this.#tool(server, session, params, onTool, call.signal);
     const wanted = (params?.['_meta'] as Params | undefined)?.[META_LOG_LEVEL];

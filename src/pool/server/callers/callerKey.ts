@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { ClientCapabilities } from '@modelcontextprotocol/client';
+import { UNNAMED } from '../../../concurrent/ConnectionLimit.js';
 import { OptionError } from '../../../core/errors.js';
 import type { Era, Sharing } from '../../../registry/config/ServerConfig.js';
 import type { Caller } from '../../McpPool.js';
@@ -38,6 +39,12 @@ export function callerKey(caller: Caller | undefined, options: CallerRules): str
   if (principal === '' && session === '' && profile === '' && era === undefined) return '';
   if (era === undefined) return JSON.stringify([principal, session, profile]);
   return JSON.stringify([principal, session, profile, era, ...(caller.eraOnly === true ? ['only'] : [])]);
+}
+
+/** Whose share of the connections one that is started for a caller counts to. Those of a `bound` server end with their sessions alone. */
+export function shareOf({ principal, origin }: Caller = {}, sharing: Sharing): string {
+  if (principal !== undefined && principal !== '') return `=${principal}`;
+  return origin === undefined || sharing === 'bound' ? '' : `${UNNAMED}${origin}`;
 }
 
 /** What of a server's options tells its callers apart. */

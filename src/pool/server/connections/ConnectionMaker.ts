@@ -7,7 +7,7 @@ import { AcquireTimeoutError, messageOf, QueueFullError, StartError } from '../.
 import { withDeadline, within } from '../../../core/time/within.js';
 import type { Caller, PoolEvents } from '../../McpPool.js';
 import type { Credentials } from '../callers/Credentials.js';
-import { isEraRefusal } from '../callers/callerKey.js';
+import { isEraRefusal, shareOf } from '../callers/callerKey.js';
 import { InboundRouter } from '../callers/InboundRouter.js';
 import type { ServerContext } from '../context.js';
 import { AnswerMeter } from '../stats/Latency.js';
@@ -78,7 +78,7 @@ export class ConnectionMaker {
   #permit(caller: Caller | undefined, signal: AbortSignal, awaited?: () => boolean): Promise<ConnectionPermit> {
     const { config, options, pool } = this.#context;
     const { limit } = this.#hooks;
-    const group = caller?.principal ?? '';
+    const group = shareOf(caller, options.sharing);
     const permit = limit.tryTake(group);
     if (permit !== undefined) return Promise.resolve(permit);
     const what = `connections of server ${config.name}`;

@@ -1,5 +1,5 @@
 import type { ConnectionLimit } from '../../../concurrent/ConnectionLimit.js';
-import { eraFor } from '../callers/callerKey.js';
+import { eraFor, shareOf } from '../callers/callerKey.js';
 import type { PooledConnection } from '../connections/PooledConnection.js';
 import type { ServerContext } from '../context.js';
 import type { Partition } from './Partition.js';
@@ -42,7 +42,7 @@ export class Spares {
     if (capabilities !== undefined || clientInfo !== undefined || protocolVersion !== undefined) return undefined;
     if (eraFor(caller, options) !== undefined) return undefined;
     if (pool.credentials !== undefined && principal !== undefined) return undefined;
-    const group = principal ?? '';
+    const group = shareOf(caller, options.sharing);
     // What it takes here counts as what it starts.
     if (!this.#limit.mayTake(group, 1) || !this.#context.totalLimit.mayTake(group, 1)) return undefined;
     const pooled = this.#partition.give();

@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../../../core/clock.js';
+import type { Clock, Timer } from '../clock.js';
 
 /** What is looked at now and then while anything of it is up. */
 export interface Swept {
