@@ -42,7 +42,7 @@ export async function parseTarget(text: string, options: TargetOptions = {}): Pr
   if (/^https?:\/\//i.test(text)) {
     if (!URL.canParse(text)) throw new OptionError('target', text, 'a URL such as http://127.0.0.1:3000/mcp');
     const config = {
-      name: 'target',
+      name: nameOf(text),
       url: text,
       ...(transport !== undefined && { transport }),
       ...(headers !== undefined && { headers }),
@@ -68,8 +68,22 @@ export async function parseTarget(text: string, options: TargetOptions = {}): Pr
   }
   const [command, ...args] = /^reference(:|$)/.test(text) ? referenceCommand(text) : splitCommand(text);
   if (command === undefined) throw new OptionError('target', text, 'a URL, a server of --config, or a command line');
-  const config: ServerConfig = { name: 'target', transport: 'stdio', command, args, ...(era !== undefined && { era }) };
+  const config: ServerConfig = {
+    name: nameOf(text),
+    transport: 'stdio',
+    command,
+    args,
+    ...(era !== undefined && { era }),
+  };
   return { label: label ?? text, config, ...more };
+}
+
+const MAX_NAME = 100;
+
+/** What errors call the server: the target as it was written, as far as a name may go. */
+function nameOf(text: string): string {
+  const short = text.length > MAX_NAME ? `${text.slice(0, MAX_NAME - 1)}…` : text;
+  return short.replace(/[\p{Cc}\p{Cs}]/gu, ' ').trim();
 }
 
 function referenceCommand(text: string): string[] {

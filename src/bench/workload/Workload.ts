@@ -80,7 +80,7 @@ export async function makeStreams(
     case 'progress':
       return [progressStream(target, await chooseTool(target, workload.tool, workload.args, signal), model)];
     case 'lists':
-      return [await listStream(target, model)];
+      return [await listStream(target, model, signal)];
     case 'sessions':
       return [churnStream(target, await chooseTool(target, workload.tool, workload.args, signal), model)];
     case 'cold':

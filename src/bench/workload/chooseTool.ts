@@ -1,6 +1,6 @@
 import type { Tool } from '@modelcontextprotocol/client';
 import { AjvJsonSchemaValidator } from '@modelcontextprotocol/client/validators/ajv';
-import { OptionError } from '../../core/errors.js';
+import { messageOf, OptionError, RpcError } from '../../core/errors.js';
 import { nearNames } from '../../core/nearNames.js';
 import type { Target } from '../target/Target.js';
 import { type AnswerShape, checkAnswer, holds, signatureOf } from './answers.js';
@@ -24,8 +24,9 @@ const PROBE_TURN = 36 ** 8;
 /**
  * The tool to call: the one that was named, else `echo`, else the first whose arguments can be made up from its schema.
  * It is called twice, to see that the arguments are taken and whether answers hold the call's nonce.
- * @throws OptionError for a tool that does not exist (with the nearest names), for arguments its schema refuses, and for
- * a placeholder that does not exist; ToolFailedError when the tool answers with an error.
+ * @throws OptionError for a server without a tool to call, or that answers with errors or other than the protocol says; for a tool that
+ * does not exist (with the nearest names), for arguments its schema refuses, and for a placeholder that does not exist. What else the
+ * connection fails with.
  */
 export async function chooseTool(
   target: Target,
@@ -33,7 +34,11 @@ export async function chooseTool(
   args: Arguments | undefined,
   signal?: AbortSignal,
 ): Promise<ChosenTool> {
-  const tools = await target.list(signal === undefined ? {} : { signal });
+  const call = signal === undefined ? {} : { signal };
+  const { label } = target.spec;
+  const tools = (await target.list(call).catch(unlessAnswer(label, 'a server that answers tools/list'))).filter(isTool);
+  if (tools.length === 0)
+    throw new OptionError('target', label, 'a server with a tool to call: its tools/list has none');
   const tool = pick(tools, name);
   const template = args ?? madeUp(tool) ?? {};
   const fill = compileTemplate(template) as ChosenTool['fill'];
@@ -49,14 +54,48 @@ export async function chooseTool(
   const shapes: AnswerShape[] = [];
   for (const turn of [PROBE_TURN, PROBE_TURN + 1]) {
     const filled = fill(turn);
-    const result = await target.callTool(tool.name, filled, signal === undefined ? {} : { signal });
-    const shape = { echoes: hasNonce(template) && holds(result, nonceOf(turn)), signature: signatureOf(result) };
-    checkAnswer(result, shape, nonceOf(turn));
-    shapes.push(shape);
+    const expected = `a server whose tool ${brief([tool.name])} answers ${brief([JSON.stringify(filled)])}`;
+    const result = await target.callTool(tool.name, filled, call).catch(unlessAnswer(label, expected, HINT));
+    shapes.push(shapeOf(result, { label, expected, nonce: nonceOf(turn), echo: hasNonce(template) }));
   }
   const [first, second] = shapes as [AnswerShape, AnswerShape];
   const shape = { echoes: first.echoes && second.echoes, signature: first.signature };
   return { tool: tool.name, args: template, fill, shape };
+}
+
+/** Lists come from anywhere: what is no tool cannot be called. */
+const isTool = (tool: unknown): tool is Tool =>
+  isRecord(tool) && typeof tool['name'] === 'string' && tool['name'] !== '' && isRecord(tool['inputSchema']);
+
+const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+const HINT = ' (--tool and --args choose another)';
+
+/** An error that the server answered with tells neither the server nor what was asked of it. */
+const unlessAnswer =
+  (label: string, expected: string, hint = '') =>
+  (error: unknown): never => {
+    if (!(error instanceof RpcError)) throw error;
+    throw new OptionError(
+      'target',
+      label,
+      `${expected}, not with the error ${error.rpcCode}: ${error.message}${hint}`,
+      error,
+    );
+  };
+
+function shapeOf(
+  result: unknown,
+  { label, expected, nonce, echo }: { label: string; expected: string; nonce: string; echo: boolean },
+): AnswerShape {
+  try {
+    const shape = { echoes: echo && holds(result, nonce), signature: signatureOf(result) };
+    checkAnswer(result, shape, nonce);
+    return shape;
+  } catch (error) {
+    throw new OptionError('target', label, `${expected}, but ${messageOf(error)}${HINT}`, error);
+  }
 }
 
 function pick(tools: readonly Tool[], name: string | undefined): Tool {
@@ -64,13 +103,25 @@ function pick(tools: readonly Tool[], name: string | undefined): Tool {
   if (name === undefined) {
     const found = tools.find((tool) => tool.name === 'echo') ?? tools.find((tool) => madeUp(tool) !== undefined);
     if (found !== undefined) return found;
-    throw new OptionError('tool', name, `the name of a tool; the server has ${names.join(', ') || 'none'}`);
+    throw new OptionError('tool', name, `the name of a tool, and --args for it; the server has ${brief(names)}`);
   }
   const found = tools.find((tool) => tool.name === name);
   if (found !== undefined) return found;
   const near = nearNames(name, names);
-  const hint = near.length > 0 ? `did you mean ${near.join(' or ')}?` : `it has ${names.join(', ') || 'none'}`;
+  const hint = near.length > 0 ? `did you mean ${near.join(' or ')}?` : `it has ${brief(names)}`;
   throw new OptionError('tool', name, `a tool of the server; ${hint}`);
+}
+
+const MAX_NAMES = 10;
+const MAX_NAME = 100;
+
+/** A few of any number of names, a part of each of any length. */
+function brief(names: readonly string[]): string {
+  const shown = names
+    .slice(0, MAX_NAMES)
+    .map((name) => (name.length > MAX_NAME ? `${name.slice(0, MAX_NAME - 1)}…` : name));
+  const more = names.length - shown.length;
+  return `${shown.join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
 }
 
 interface Property {
@@ -82,16 +133,19 @@ interface Property {
 
 /** Arguments out of a schema's required properties, the nonce in the first text; undefined when one cannot be made. */
 function madeUp(tool: Tool): Arguments | undefined {
-  const { properties = {}, required = [] } = tool.inputSchema as {
-    readonly properties?: Readonly<Record<string, Property>>;
-    readonly required?: readonly string[];
-  };
+  const schema: Readonly<Record<string, unknown>> = tool.inputSchema;
+  const properties = new Map<string, Property>(
+    Object.entries(isRecord(schema['properties']) ? schema['properties'] : {}).filter(
+      (each): each is [string, Property] => isRecord(each[1]),
+    ),
+  );
+  const required = Array.isArray(schema['required']) ? schema['required'].map(String) : [];
   const args: Record<string, unknown> = {};
   let nonce = false;
   for (const name of required) {
-    const property = properties[name] ?? {};
+    const property = properties.get(name) ?? {};
     if (property.default !== undefined) args[name] = property.default;
-    else if (property.enum !== undefined) args[name] = property.enum[0];
+    else if (Array.isArray(property.enum)) args[name] = property.enum[0];
     else if (property.type === 'string') {
       args[name] = nonce ? 'text' : '{{nonce}}';
       nonce = true;
@@ -102,15 +156,22 @@ function madeUp(tool: Tool): Arguments | undefined {
   if (nonce) return args;
   // Without a text that must be there, one that may be there tells answers apart.
   const [free] =
-    Object.entries(properties).find(
-      ([name, { type, enum: values }]) => type === 'string' && values === undefined && !(name in args),
+    [...properties].find(
+      ([name, { type, enum: values }]) => type === 'string' && values === undefined && !Object.hasOwn(args, name),
     ) ?? [];
   return free === undefined ? args : { ...args, [free]: '{{nonce}}' };
 }
 
 function checkArguments(tool: Tool, args: unknown): void {
-  const validate = new AjvJsonSchemaValidator().getValidator(tool.inputSchema as never);
-  const { valid, errorMessage } = validate(args);
+  const { valid, errorMessage } = validated(tool, args);
   if (!valid)
     throw new OptionError('args', JSON.stringify(args), `what the schema of ${tool.name} takes: ${errorMessage}`);
+}
+
+function validated({ name, inputSchema }: Tool, args: unknown) {
+  try {
+    return new AjvJsonSchemaValidator().getValidator(inputSchema as never)(args);
+  } catch (error) {
+    throw new OptionError('tool', name, `a tool whose inputSchema can be used: ${messageOf(error)}`, error);
+  }
 }

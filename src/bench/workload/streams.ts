@@ -58,8 +58,8 @@ export function progressStream(target: Target, chosen: ChosenTool, model: Model)
 }
 
 /** Every page of `tools/list`, which must be as long as it was before the run. */
-export async function listStream(target: Target, model: Model): Promise<Stream> {
-  const count = (await target.list()).length;
+export async function listStream(target: Target, model: Model, signal?: AbortSignal): Promise<Stream> {
+  const count = (await target.list(signal === undefined ? {} : { signal })).length;
   const operation: Operation = {
     name: 'tools/list',
     run: async ({ number, signal }) => {

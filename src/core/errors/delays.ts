@@ -75,7 +75,10 @@ export class StartError extends PoolkitError {
     const { stdout } = detail;
     const last = lastWords(detail.stderr ?? []);
     const said = [stdout && `stdout: ${plainText(stdout)}`, last && `stderr: ${last}`].filter(Boolean).join('; ');
-    super('ERR_START_FAILED', `server ${show(server)} did not start: ${why}${said === '' ? '' : ` (${said})`}`, cause);
+    const named = `server ${show(server)}`;
+    // Reasons that are errors of the same server name it again, each attempt anew.
+    const reason = why.replaceAll(`${named} did not start: `, '').replaceAll(`${named}: `, '');
+    super('ERR_START_FAILED', `${named} did not start: ${reason}${said === '' ? '' : ` (${said})`}`, cause);
     this.server = server;
     this.exitCode = detail.exitCode;
     this.signal = detail.signal;
