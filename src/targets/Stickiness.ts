@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache';
 import type { Caller } from '../connection/calls/Caller.js';
 import { spliced } from '../connection/calls/spliced.js';
 import { type Member, membersOf, memberText } from '../connection/channel/codec/members.js';
-import { parsedAnswer } from '../connection/channel/codec/parsingCost.js';
+import { checkReadable, MAX_READ_BYTES, parsedAnswer } from '../connection/channel/codec/parsingCost.js';
 import type { Params } from '../connection/protocol/messages.js';
 import { type WaitBounds, within } from '../core/time/within.js';
 import type { Target } from './Target.js';
@@ -76,9 +76,10 @@ export class Stickiness<S> {
     }
   }
 
-  /** An answer of `target` to `tasks/list`, without tasks whose ids another target gave the caller, too: its own is there. @throws ProtocolError */
+  /** An answer of `target` to `tasks/list`, without tasks whose ids another target gave the caller, too: its own is there. @throws MessageTooLargeError, ProtocolError */
   ownTasks(server: string, caller: Caller | undefined, result: unknown, target: Target<S>): unknown {
     if (this.#tokens.size === 0) return result;
+    if (result instanceof Uint8Array) checkReadable(server, result);
     const text = result instanceof Uint8Array ? Buffer.from(result).toString() : undefined;
     const list = (text === undefined ? result : parsedAnswer(server, text)) as
       | { readonly tasks?: unknown }
@@ -173,6 +174,8 @@ function writtenOf(value: unknown): string | undefined {
 function tokensOf(method: string, params: Params | undefined, result: unknown): Token[] {
   const list = method.endsWith('/list');
   if (!(result instanceof Uint8Array)) return tokensIn(result);
+  // Few hold any, and to look through a large one takes long: what it may hold goes to any target.
+  if (result.length > MAX_READ_BYTES) return [];
   const bytes = Buffer.from(result.buffer, result.byteOffset, result.byteLength);
   const task = params?.['task'] !== undefined || method.startsWith('tasks/');
   if (!bytes.includes(list ? CURSOR : STATE) && !((task || !list) && bytes.includes(TASK))) return [];

@@ -1,4 +1,5 @@
 import { membersOf, memberText } from '../channel/codec/members.js';
+import { MAX_READ_BYTES } from '../channel/codec/parsingCost.js';
 
 const NAME = Buffer.from('"isError"');
 
@@ -7,6 +8,8 @@ export function isToolError(result: unknown): boolean {
   if (!(result instanceof Uint8Array)) {
     return (result as { readonly isError?: unknown } | null | undefined)?.isError === true;
   }
+  // It takes long to look through, and says more than what went wrong.
+  if (result.length > MAX_READ_BYTES) return false;
   const bytes = result instanceof Buffer ? result : Buffer.from(result.buffer, result.byteOffset, result.byteLength);
   // The text of a result may name it too: the member itself decides.
   if (!bytes.includes(NAME)) return false;

@@ -15,7 +15,6 @@ import { legacyResult } from './resultText.js';
 export type Send = (params: Params | undefined, call: CallOptions) => Promise<unknown>;
 
 interface InputRequired {
-  readonly resultType?: unknown;
   readonly inputRequests?: unknown;
   readonly requestState?: unknown;
 }
@@ -45,9 +44,10 @@ export async function legacyOverModern({ server, session, params, call }: Legacy
   for (let round = 0; round < MAX_ROUNDS; round++) {
     const given = changed(params, call, { params: own, meta });
     const result = await send(given.params, { ...call, ...given, client });
-    const text = result instanceof Uint8Array ? Buffer.from(result).toString('utf8') : JSON.stringify(result);
-    const asked = inputRequired(text);
-    if (asked === undefined) return Buffer.from(legacyResult(text));
+    const whole = result instanceof Uint8Array ? result : Buffer.from(JSON.stringify(result));
+    const { bytes, resultType } = await legacyResult(whole);
+    if (resultType !== 'input_required') return bytes;
+    const asked = parseAnswer(whole) as InputRequired;
     const { requestState } = asked;
     own = {
       inputResponses: await answers(server, asked, call),
@@ -55,12 +55,6 @@ export async function legacyOverModern({ server, session, params, call }: Legacy
     };
   }
   throw new RpcError(server, RPC_CODES.internalError, `the server asked for input ${MAX_ROUNDS} times without an end`);
-}
-
-function inputRequired(text: string): InputRequired | undefined {
-  if (!text.includes('"input_required"')) return undefined;
-  const result = parseAnswer(text) as InputRequired;
-  return result.resultType === 'input_required' ? result : undefined;
 }
 
 /** Asks the client everything at once, as it may be asked; when one question fails, the others are given up too. */

@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto';
-import { membersOf, memberText, withMembers } from '../../connection/channel/codec/members.js';
-import type { ResultSink } from '../../connection/channel/large/ResultSink.js';
+import { LONG_BYTES } from '../../connection/channel/large/LongMessage.js';
+import type { OnLarge } from '../../connection/channel/large/ResultSink.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { CallOptions } from '../endpoint/Endpoint.js';
 import type { Params } from '../rpc/envelope.js';
 import { Refusal } from '../rpc/failure.js';
-import { parseAnswer } from '../rpc/parseAnswer.js';
-import { RewritingSink } from '../rpc/RewritingSink.js';
-import { type JsonPath, StringRewriter } from '../rpc/StringRewriter.js';
+import { InPieces } from '../rpc/rewriting/InPieces.js';
+import { MemberRewriter } from '../rpc/rewriting/MemberRewriter.js';
+import { rewritten } from '../rpc/rewriting/rewritten.js';
 import { TicketSeal } from '../tickets/TicketSeal.js';
 import { changed } from './paramsFor.js';
 
@@ -45,33 +45,35 @@ export class RequestStates {
   sealed(of: StateOf, result: unknown): unknown {
     if (!(result instanceof Uint8Array)) return result;
     const bytes = Buffer.from(result.buffer, result.byteOffset, result.byteLength);
-    if (!bytes.includes('"input_required"') || !bytes.includes('"requestState"')) return result;
-    const text = bytes.toString('utf8');
-    const members = membersOf(text);
-    const kind = members === undefined ? undefined : memberText(text, members, 'resultType');
-    const stateText = members === undefined ? undefined : memberText(text, members, 'requestState');
-    if (kind === undefined || parseAnswer(kind) !== 'input_required' || stateText === undefined) return result;
-    const state = parseAnswer(stateText);
-    if (typeof state !== 'string') return result;
-    const sealed = JSON.stringify(this.#seal.seal(state, purposeOf(of)));
-    return Buffer.from(withMembers(text, { requestState: sealed }) ?? text);
+    // A small one is looked through in no time.
+    if (bytes.length < LONG_BYTES && !(bytes.includes('"input_required"') && bytes.includes('"requestState"')))
+      return result;
+    return rewritten(bytes, this.#sealing(of));
   }
 
-  /** The same for one that comes in pieces, and goes on to `sink`. A state that stands before its result says what it is, is sealed. */
-  inPieces(of: StateOf, sink: ResultSink): ResultSink {
-    let kind = 'input_required';
-    const change = (path: JsonPath, value: string): string | undefined => {
-      if (path.length !== 1) return undefined;
-      if (path[0] === 'requestState')
-        return kind === 'input_required' ? this.#seal.seal(value, purposeOf(of)) : undefined;
-      kind = value;
-      return undefined;
-    };
-    return new RewritingSink(sink, new StringRewriter(STATE_KEYS, change, Number.POSITIVE_INFINITY));
+  /** The same for one that comes in pieces. */
+  inPieces(of: StateOf, onLarge: OnLarge | undefined): InPieces {
+    return new InPieces(onLarge, () => this.#sealing(of));
+  }
+
+  /** A state that stands before its result says what it is, is sealed. */
+  #sealing(of: StateOf): MemberRewriter {
+    let kind: unknown = 'input_required';
+    return new MemberRewriter({
+      resultType: (value) => {
+        kind = stringOf(value);
+        return value;
+      },
+      requestState: (value) => {
+        const state = kind === 'input_required' ? stringOf(value) : undefined;
+        return state === undefined ? value : JSON.stringify(this.#seal.seal(state, purposeOf(of)));
+      },
+    });
   }
 }
 
-const STATE_KEYS: ReadonlySet<string> = new Set(['resultType', 'requestState']);
+const stringOf = (text: string): string | undefined =>
+  text.startsWith('"') ? (JSON.parse(text) as string) : undefined;
 
 const purposeOf = ({ principal, server, method, params }: StateOf): string =>
   JSON.stringify(['requestState', principal ?? null, server, method, params?.['name'] ?? params?.['uri'] ?? null]);

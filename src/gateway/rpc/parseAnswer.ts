@@ -1,10 +1,23 @@
-import { costsMore, MAX_ANSWER_COST } from '../../connection/channel/codec/parsingCost.js';
+import { costsMore, MAX_ANSWER_COST, MAX_READ_BYTES } from '../../connection/channel/codec/parsingCost.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { Refusal } from './failure.js';
 
-/** What an answer says, where the gateway itself has to know. @throws Refusal when it would hold up everything else to read it */
-export function parseAnswer(text: string): unknown {
+/** What an answer says, as bytes or text, where the gateway itself has to know. @throws Refusal when it would hold up everything else to read it */
+export function parseAnswer(answer: string | Uint8Array): unknown {
+  if (answer.length > MAX_READ_BYTES) throw tooLargeToRead(answer.length);
+  const text = typeof answer === 'string' ? answer : Buffer.from(answer).toString('utf8');
   if (!costsMore(text, MAX_ANSWER_COST)) return JSON.parse(text);
   const message = "the server's answer has too many values to be read";
   throw new Refusal(RPC_CODES.internalError, message, { code: 'ERR_PROTOCOL', retryable: false });
 }
+
+/** Whether an answer is too large for the gateway to read it. It may still pass as bytes. */
+export const isTooLargeToRead = ({ length }: Uint8Array): boolean => length > MAX_READ_BYTES;
+
+/** `bytes`: how many there are of it at the least. */
+export const tooLargeToRead = (bytes: number): Refusal =>
+  new Refusal(
+    RPC_CODES.internalError,
+    `the gateway has to read the server's answer, of which ${bytes} bytes came: it may have ${MAX_READ_BYTES} (fixed)`,
+    { code: 'ERR_MESSAGE_TOO_LARGE', retryable: false },
+  );

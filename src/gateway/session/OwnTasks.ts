@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { parseAnswer } from '../rpc/parseAnswer.js';
+import { isTooLargeToRead, parseAnswer } from '../rpc/parseAnswer.js';
 
 /** Tasks of one session on one server that are remembered; the oldest are forgotten, a tenth at a time. */
 const MAX_TASKS = 10_000;
@@ -59,8 +59,9 @@ export class OwnTasks {
     }
   }
 
-  /** A call was answered: with a task, if its server makes one of it. */
+  /** A call was answered: with a task, if its server makes one of it. No result that does is large. */
   made(server: string, session: object, result: unknown): void {
+    if (result instanceof Uint8Array && isTooLargeToRead(result)) return;
     const { task } = parsed(result) as { readonly task?: { readonly taskId?: unknown } | null };
     if (typeof task?.taskId === 'string') this.add(server, session, task.taskId);
   }
@@ -77,8 +78,7 @@ export class OwnTasks {
 }
 
 /** A result is an object, as bytes or parsed. */
-const parsed = (result: unknown): object =>
-  (result instanceof Uint8Array ? parseAnswer(Buffer.from(result).toString('utf8')) : result) as object;
+const parsed = (result: unknown): object => (result instanceof Uint8Array ? parseAnswer(result) : result) as object;
 
 const keyOf = (taskId: string): string =>
   taskId.length > SHORT_ID_LENGTH ? `#${createHash('sha256').update(taskId).digest('base64url')}` : `=${taskId}`;

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { CallResult } from '../../connection/calls/CallResult.js';
 import type { Middleware } from '../../connection/calls/Middleware.js';
 import { saysAll } from '../../connection/channel/codec/exactText.js';
+import { checkReadable } from '../../connection/channel/codec/parsingCost.js';
 import { ForbiddenError } from '../../core/errors.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
 import { withDefaults } from '../../core/options.js';
@@ -94,6 +95,7 @@ export class Pins {
   }
 
   async #checked(server: string, result: CallResult): Promise<CallResult> {
+    if (result.raw instanceof Uint8Array) checkReadable(server, result.raw);
     const list = result.value as { readonly tools?: unknown };
     if (!Array.isArray(list?.tools)) return result;
     const tools = list.tools as readonly unknown[];

@@ -2,14 +2,14 @@ import { LRUCache } from 'lru-cache';
 import { CallResult } from '../../connection/calls/CallResult.js';
 import type { Middleware, MiddlewareCall } from '../../connection/calls/Middleware.js';
 import { forPoolsAlone } from '../../connection/calls/poolsAlone.js';
-import { costsMore, MAX_ANSWER_COST } from '../../connection/channel/codec/parsingCost.js';
+import { costsMore, MAX_ANSWER_COST, MAX_READ_BYTES } from '../../connection/channel/codec/parsingCost.js';
 import { type Clock, systemClock } from '../../core/clock.js';
 import { checkBytes, withDefaults } from '../../core/options.js';
 import { keyOf } from '../keyOf.js';
 import { isRead } from './coalesce.js';
 
 export interface CacheOptions {
-  /** Bytes of all results kept; the least recently used go first. @defaultValue 16777216 */
+  /** Bytes of all results kept; the least recently used go first. One of more than 8 MiB is not kept. @defaultValue 16777216 */
   readonly maxBytes?: number;
   /** Which calls. @defaultValue lists, reads, and what its caller says may run twice */
   readonly when?: (call: MiddlewareCall) => boolean;
@@ -107,9 +107,11 @@ function hintOf(result: CallResult): {
   const { raw } = result;
   if (raw instanceof Uint8Array) {
     const bytes = Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength);
-    if (!WORDS.some((word) => bytes.includes(word))) return { ttlMs: undefined, isPublic: false, failed: false };
+    if (bytes.length <= MAX_READ_BYTES && !WORDS.some((word) => bytes.includes(word)))
+      return { ttlMs: undefined, isPublic: false, failed: false };
     // What takes too long to be read is passed on as it is.
-    if (costsMore(bytes, MAX_ANSWER_COST)) return { ttlMs: undefined, isPublic: false, failed: true };
+    if (bytes.length > MAX_READ_BYTES || costsMore(bytes, MAX_ANSWER_COST))
+      return { ttlMs: undefined, isPublic: false, failed: true };
   }
   const { ttlMs, cacheScope, isError, resultType = 'complete' } = (result.value ?? {}) as Record<string, unknown>;
   return {

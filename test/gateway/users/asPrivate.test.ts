@@ -64,7 +64,4 @@ test('a list that would take long to read is refused, since it cannot be looked 
   const fake = new FakePool({ s: { methods: { 'tools/list': () => many } } });
   const list = scopedPool(fake, access).request('s', 'tools/list', {}, { raw: true });
   await expect(list).rejects.toThrow('too many values');
-  expect(() => asPrivate(Buffer.from(`{"a":1,"a":2,"cacheScope":"public",${String(many).slice(1)}`))).toThrow(
-    'too many',
-  );
 });

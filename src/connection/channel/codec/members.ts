@@ -19,7 +19,7 @@ const CLOSE_BRACE = 0x7d;
 const OPEN_BRACKET = 0x5b;
 const CLOSE_BRACKET = 0x5d;
 
-/** A longer string is searched for its end without a look at each character. */
+/** So many characters are looked at one by one before the next quote is searched for: escapes often stand close. */
 const SHORT_CHARS = 64;
 /** An object of more members is none of the protocol's own: to walk one takes long. */
 const MAX_MEMBERS = 10_000;
@@ -119,12 +119,12 @@ function skipSpace(text: string, from: number): number {
 /** Behind the string that begins at `from`. */
 export function skipString(text: string, from: number): number {
   let at = from + 1;
-  for (const near = Math.min(at + SHORT_CHARS, text.length); at < near; at++) {
-    const code = text.charCodeAt(at);
-    if (code === QUOTE) return at + 1;
-    if (code === BACKSLASH) at++;
-  }
   for (;;) {
+    for (const near = Math.min(at + SHORT_CHARS, text.length); at < near; at++) {
+      const code = text.charCodeAt(at);
+      if (code === QUOTE) return at + 1;
+      if (code === BACKSLASH) at++;
+    }
     const quote = text.indexOf('"', at);
     if (quote < 0) return text.length;
     let first = quote;

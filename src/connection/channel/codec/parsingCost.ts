@@ -1,4 +1,4 @@
-import { ProtocolError } from '../../../core/errors.js';
+import { MessageTooLargeError, ProtocolError } from '../../../core/errors.js';
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -45,6 +45,17 @@ export function costOf(text: Buffer | string, max: number): number {
 
 export const bytesOf = (data: Buffer | string): Buffer => (typeof data === 'string' ? Buffer.from(data) : data);
 
+/**
+ * The most bytes of an answer that is read as values on its way to another: a list that is filtered, what a server asks a client. That cannot be done in
+ * turns, and takes up to a tenth of a second for so many, whatever they say. It is what a whole list may have. All else passes as bytes, up to `maxMessageBytes`.
+ */
+export const MAX_READ_BYTES = 8 * 1_024 * 1_024;
+
+/** @throws MessageTooLargeError for an answer of `server`, bytes or text, that is too large to be read as values */
+export function checkReadable(server: string, { length }: { readonly length: number }): void {
+  if (length > MAX_READ_BYTES) throw new MessageTooLargeError(server, 'incoming', length, MAX_READ_BYTES);
+}
+
 /** What a message of `FREE_BYTES` or more says; `answers` tells of its bytes whether a call waits for it. @throws Error when it costs too much. */
 export function parseMessage(data: Buffer | string, answers: (bytes: Buffer) => boolean): unknown {
   const bytes = bytesOf(data);
@@ -54,7 +65,7 @@ export function parseMessage(data: Buffer | string, answers: (bytes: Buffer) => 
   return JSON.parse(typeof data === 'string' ? data : data.toString('utf8'));
 }
 
-/** What an answer of `server` says, which came as bytes. @throws ProtocolError when it would hold up everything else to read it */
+/** What an answer of `server` says. @throws ProtocolError when it has too many values to be read at once */
 export function parsedAnswer(server: string, text: string): unknown {
   if (!costsMore(text, MAX_ANSWER_COST)) return JSON.parse(text);
   throw new ProtocolError(server, 'its answer has too many values to be read');
@@ -84,17 +95,17 @@ class NameCache {
   }
 }
 
-/** A longer string is searched for its end without a look at each byte. */
+/** So many bytes are looked at one by one before the next quote is searched for: escapes often stand close. */
 const SHORT_BYTES = 64;
 
 /** The offset of a string's closing quote, or behind the last byte where there is none. */
 export function endOfString(bytes: Buffer, from: number): number {
   let at = from + 1;
-  for (const near = Math.min(at + SHORT_BYTES, bytes.length); at < near; at++) {
-    if (bytes[at] === QUOTE) return at;
-    if (bytes[at] === BACKSLASH) at++;
-  }
   for (;;) {
+    for (const near = Math.min(at + SHORT_BYTES, bytes.length); at < near; at++) {
+      if (bytes[at] === QUOTE) return at;
+      if (bytes[at] === BACKSLASH) at++;
+    }
     const quote = bytes.indexOf(QUOTE, at);
     if (quote < 0) return bytes.length;
     let first = quote;

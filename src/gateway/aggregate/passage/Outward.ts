@@ -1,11 +1,13 @@
 import { respliced } from '../../../connection/calls/spliced.js';
-import type { ResultSink } from '../../../connection/channel/large/ResultSink.js';
+import { LONG_BYTES } from '../../../connection/channel/large/LongMessage.js';
+import type { OnLarge } from '../../../connection/channel/large/ResultSink.js';
 import { RpcError } from '../../../core/errors.js';
 import type { ServerNotice } from '../../../pool/McpPool.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
 import type { Params } from '../../rpc/envelope.js';
-import { RewritingSink } from '../../rpc/RewritingSink.js';
-import { type JsonPath, StringRewriter } from '../../rpc/StringRewriter.js';
+import { InPieces } from '../../rpc/rewriting/InPieces.js';
+import { rewritten } from '../../rpc/rewriting/rewritten.js';
+import { type JsonPath, StringRewriter } from '../../rpc/rewriting/StringRewriter.js';
 import type { Uris } from '../uris/Uris.js';
 import { type Work, workOfMessage } from '../uris/uriTemplates.js';
 import type { TaskIds } from './TaskIds.js';
@@ -27,6 +29,7 @@ const KEYS: ReadonlySet<string> = new Set(['uri', 'resourceUri', 'ui/resourceUri
 const OPAQUE: ReadonlySet<string | number | undefined> = new Set(['structuredContent', 'arguments', 'input']);
 /** No URI of the protocol stands deeper: `messages[0].content[0].resource._meta.ui.resourceUri`. */
 const MAX_DEPTH = 12;
+const URI_NAMES = ['"uri"', 'esourceUri"', '"openai/outputTemplate"'] as const;
 const TASK_RESULT = /"resultType"\s*:\s*"task"/;
 
 /** What servers say, with the URIs and the ids of tasks in it as clients of the aggregate know them; all else as it came. */
@@ -43,18 +46,22 @@ export class Outward {
   async result(result: unknown, crossing: Crossing): Promise<unknown> {
     if (!(result instanceof Uint8Array)) return result;
     const bytes = Buffer.from(result.buffer, result.byteOffset, result.byteLength);
-    const uris = bytes.includes('"uri"') || bytes.includes('esourceUri"') || bytes.includes('"openai/outputTemplate"');
+    // A small one is looked through in no time.
+    const small = bytes.length < LONG_BYTES;
+    const uris = !small || URI_NAMES.some((name) => bytes.includes(name));
     if (!uris && !bytes.includes('"taskId"')) return result;
     if (uris) await this.#uris.prepare(crossing.session);
-    const ofTask = crossing.method.startsWith('tasks/') || TASK_RESULT.test(bytes.toString('latin1'));
-    const rewriter = this.#rewriter(crossing, ofTask);
-    const parts = rewriter.push(bytes);
-    return rewriter.changed ? Buffer.concat(parts) : result;
+    const makesTask = small && TASK_RESULT.test(bytes.toString('latin1'));
+    return rewritten(bytes, this.#rewriter(crossing, makesTask));
   }
 
-  /** The same for one that comes in pieces, and goes on to `sink`. No result that makes a task is of that size. */
-  inPieces(sink: ResultSink, crossing: Crossing, onRoom: () => void): RewritingSink {
-    return new RewritingSink(sink, this.#rewriter(crossing, false), this.#uris.prepare(crossing.session), onRoom);
+  /** The same for one that comes in pieces. */
+  inPieces(crossing: Crossing, onLarge: OnLarge | undefined): InPieces {
+    return new InPieces(
+      onLarge,
+      () => this.#rewriter(crossing, false),
+      () => this.#uris.prepare(crossing.session),
+    );
   }
 
   /** What comes on the way to an answer, or by itself. */
@@ -79,7 +86,9 @@ export class Outward {
     return new RpcError(error.server, error.rpcCode, error.message, { ...data, uri: asked.client });
   }
 
-  #rewriter(crossing: Crossing, ofTask: boolean): StringRewriter {
+  /** `makesTask`: no result that does is large. */
+  #rewriter(crossing: Crossing, makesTask: boolean): StringRewriter {
+    const ofTask = makesTask || crossing.method.startsWith('tasks/');
     const work = workOfMessage();
     return new StringRewriter(KEYS, (path, value) => {
       if (isTaskId(path, ofTask)) return this.#task(value, path, crossing);

@@ -2,7 +2,6 @@ import type { RequestHandler } from '../../../connection/protocol/messages.js';
 import { changed, type GivenParams } from '../../bridge/paramsFor.js';
 import type { CallOptions } from '../../endpoint/Endpoint.js';
 import type { Params } from '../../rpc/envelope.js';
-import type { RewritingSink } from '../../rpc/RewritingSink.js';
 import type { Callers } from '../../session/callers/Callers.js';
 import type { LogLevels } from '../../session/LogLevels.js';
 import { OwnTasks } from '../../session/OwnTasks.js';
@@ -41,26 +40,18 @@ export class Passage {
     await levels.tell(server, session);
     const { params, paramsText } = this.#ofTask(given);
     const { paramsText: _, onNotification, onRequest, onLarge, ...rest } = call;
-    let taken: RewritingSink | undefined;
+    const pieces = this.outward.inPieces(crossing, onLarge);
     try {
       const result = await callers.request(server, session, method, params, {
         ...rest,
-        // The ids of tasks in these are found in the whole.
-        ...(onLarge &&
-          !method.startsWith('tasks/') && {
-            onLarge: (onRoom: () => void) => {
-              const sink = onLarge(onRoom);
-              taken = sink && this.outward.inPieces(sink, crossing, onRoom);
-              return taken;
-            },
-          }),
+        onLarge: pieces.onLarge,
         ...(paramsText === undefined ? {} : { paramsText }),
         ...(onNotification && {
           onNotification: (notice) => onNotification(this.outward.notice(notice, server, session)),
         }),
         ...(onRequest && { onRequest: this.#asking(server, onRequest) }),
       });
-      if (taken !== undefined) await taken.ready;
+      await pieces.passedOn();
       const told = await this.outward.result(result, crossing);
       if (made !== undefined) this.ownTasks.add(server, session, made);
       return told;

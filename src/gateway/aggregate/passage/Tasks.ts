@@ -4,6 +4,7 @@ import type { Logger } from '../../../core/logger.js';
 import type { McpPool } from '../../../pool/McpPool.js';
 import { changed } from '../../bridge/paramsFor.js';
 import type { CallOptions, Downstream } from '../../endpoint/Endpoint.js';
+import { whole } from '../../endpoint/whole.js';
 import type { Params } from '../../rpc/envelope.js';
 import { Refusal } from '../../rpc/failure.js';
 import { parseAnswer } from '../../rpc/parseAnswer.js';
@@ -52,8 +53,8 @@ export class Tasks {
       const own = changed(params, call, { params: { cursor } });
       let page: TaskPage;
       try {
-        const result = await passage.send({ server, session, method: 'tasks/list' }, own, call);
-        page = parseAnswer(Buffer.from(result as Uint8Array).toString('utf8')) as TaskPage;
+        const result = await passage.send({ server, session, method: 'tasks/list' }, own, whole(call));
+        page = parseAnswer(result as Uint8Array) as TaskPage;
       } catch (error) {
         if (call.signal?.aborted === true) throw error;
         logger.warn({ server, error: messageOf(error) }, 'the tasks of a server could not be listed');

@@ -1,5 +1,4 @@
 import type { Tool } from '@modelcontextprotocol/client';
-import type { ResultSink } from '../../../connection/channel/large/ResultSink.js';
 import { META_LOG_LEVEL } from '../../../connection/protocol/metaKeys.js';
 import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../../core/clock.js';
@@ -173,17 +172,14 @@ export class Callers {
     { onTool, ...call }: CallOptions,
   ): Promise<unknown> {
     const of = { principal: this.base?.principal, server, method, params };
-    const { onLarge } = call;
-    const inPieces = (onRoom: () => void): ResultSink | undefined => {
-      const sink = onLarge?.(onRoom);
-      return sink && this.#states.inPieces(of, sink);
+    const pieces = this.#states.inPieces(of, call.onLarge);
+    const { params: own, ...given } = this.#states.opened(of, { ...call, onLarge: pieces.onLarge });
+    const send = async (options: CallOptions): Promise<unknown> => {
+      const result = await this.#sender.send(server, session, method, own, options);
+      const passed = pieces.passedOn();
+      if (passed !== undefined) await passed;
+      return this.#states.sealed(of, result);
     };
-    const { params: own, ...given } = this.#states.opened(
-      of,
-      onLarge === undefined ? call : { ...call, onLarge: inPieces },
-    );
-    const send = async (options: CallOptions): Promise<unknown> =>
-      this.#states.sealed(of, await this.#sender.send(server, session, method, own, options));
     if (method !== 'tools/call') return send(given);
     const tool = await this.#tool(server, session, own, onTool, call.signal);
     try {

@@ -58,8 +58,7 @@ export function scopedPool(pool: GatewayPool, access: Access): GatewayPool {
 
 /** A page of tools, as bytes or as a value, less those that are not opened; as it came when all are. */
 function shown(server: string, result: unknown, access: Access): unknown {
-  const text = result instanceof Uint8Array ? Buffer.from(result).toString() : undefined;
-  const page = text === undefined ? result : parseAnswer(text);
+  const page = result instanceof Uint8Array ? parseAnswer(result) : result;
   if (typeof page !== 'object' || page === null) return result;
   const { tools } = page as { readonly tools?: unknown };
   if (!Array.isArray(tools)) return result;

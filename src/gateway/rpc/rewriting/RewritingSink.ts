@@ -1,28 +1,25 @@
 import { setImmediate } from 'node:timers/promises';
-import type { ResultSink } from '../../connection/channel/large/ResultSink.js';
-import type { StringRewriter } from './StringRewriter.js';
+import type { ResultSink } from '../../../connection/channel/large/ResultSink.js';
+import type { Rewriter } from './Rewriter.js';
 
-/** Passes a large result on with other strings in some places, once it is known what those are. */
+/** Passes a large result on as a rewriter changes it, once it is known how. */
 export class RewritingSink implements ResultSink {
-  /** Resolves when what came so far has been passed on. Never rejects. */
-  readonly ready: Promise<void>;
+  /** Resolves when what came so far can be passed on. Never rejects. */
+  readonly #ready: Promise<void>;
   readonly #sink: ResultSink;
-  readonly #rewriter: StringRewriter;
+  readonly #rewriter: Rewriter;
+  /** What the rewriter threw: nothing goes on from there. */
+  #failure: { readonly error: unknown } | undefined;
   /** What came before. */
   #waiting: Buffer[] | undefined = [];
 
   /** `prepared`: from then on strings can be changed. Its failure is no reason to lose the result. */
-  constructor(
-    sink: ResultSink,
-    rewriter: StringRewriter,
-    prepared?: Promise<unknown>,
-    onRoom: () => void = () => undefined,
-  ) {
+  constructor(sink: ResultSink, rewriter: Rewriter, prepared?: Promise<unknown>, onRoom: () => void = () => undefined) {
     this.#sink = sink;
     this.#rewriter = rewriter;
     if (prepared === undefined) {
       this.#waiting = undefined;
-      this.ready = Promise.resolve();
+      this.#ready = Promise.resolve();
       return;
     }
     const begin = async (): Promise<void> => {
@@ -35,7 +32,7 @@ export class RewritingSink implements ResultSink {
       this.#waiting = undefined;
       if (room) onRoom();
     };
-    this.ready = prepared.then(begin, begin);
+    this.#ready = prepared.then(begin, begin);
   }
 
   write(piece: Buffer): boolean {
@@ -46,10 +43,26 @@ export class RewritingSink implements ResultSink {
     return this.#pass(piece);
   }
 
+  /** Resolves when all that came has been passed on. Rejects with what the rewriter threw: what went on is not the result. */
+  async passedOn(): Promise<void> {
+    await this.#ready;
+    if (this.#failure !== undefined) throw this.#failure.error;
+  }
+
   /** In one write, however many strings stand in it: each costs the response of its reader more than a copy of the piece. */
   #pass(piece: Buffer): boolean {
-    const parts = this.#rewriter.push(piece);
+    const parts = this.#changed(piece);
     const [first] = parts;
     return first === undefined || this.#sink.write(parts.length === 1 ? first : Buffer.concat(parts));
+  }
+
+  #changed(piece: Buffer): Buffer[] {
+    if (this.#failure !== undefined) return [];
+    try {
+      return this.#rewriter.push(piece);
+    } catch (error) {
+      this.#failure = { error };
+      return [];
+    }
   }
 }

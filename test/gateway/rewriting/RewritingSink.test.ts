@@ -1,8 +1,8 @@
 import { setImmediate } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import type { ResultSink } from '../../../src/connection/channel/large/ResultSink.js';
-import { RewritingSink } from '../../../src/gateway/rpc/RewritingSink.js';
-import { StringRewriter } from '../../../src/gateway/rpc/StringRewriter.js';
+import { RewritingSink } from '../../../src/gateway/rpc/rewriting/RewritingSink.js';
+import { StringRewriter } from '../../../src/gateway/rpc/rewriting/StringRewriter.js';
 
 const KEYS: ReadonlySet<string> = new Set(['uri']);
 const rewriter = (): StringRewriter => new StringRewriter(KEYS, (_, uri) => (uri === 'a' ? 'b' : undefined));
@@ -39,7 +39,7 @@ test('what waited until strings could be changed goes on piece by piece, in turn
   expect(soon).toBeLessThan(pieces.length / 2);
   // What comes meanwhile comes behind.
   expect(sink.write(Buffer.from(']'))).toBe(false);
-  await sink.ready;
+  await sink.passedOn();
   expect(kept.writes).toEqual([...pieces.map((piece) => piece.replace('"a"', '"b"')), ']']);
   expect(rooms).toBe(1);
   expect(sink.write(Buffer.from(' '))).toBe(true);

@@ -1,8 +1,9 @@
-import { keyOf } from '../../connection/channel/codec/members.js';
+import { keyOf } from '../../../connection/channel/codec/members.js';
+import type { Rewriter } from './Rewriter.js';
+import { StringScan } from './StringScan.js';
 
 const QUOTE = 0x22;
 const QUOTES = Buffer.from('"');
-const BACKSLASH = 0x5c;
 const COMMA = 0x2c;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
@@ -25,19 +26,17 @@ export type JsonPath = readonly (string | number)[];
  * JSON with other strings in some places, everything else byte for byte as it was. It may come in pieces, however cut; it must be
  * known to be JSON. `change` is asked for each string that stands under one of `keys`; undefined leaves it.
  */
-export class StringRewriter {
-  /** Whether any string was changed. */
+export class StringRewriter implements Rewriter {
   changed = false;
   readonly #maxStringBytes: number;
   readonly #keys: ReadonlySet<string>;
   readonly #change: (path: JsonPath, value: string) => string | undefined;
+  readonly #scan = new StringScan();
   readonly #path: (string | number)[] = [];
   /** So many values are open beyond those of the path. */
   #deeper = 0;
   #atKey = false;
   #in: Inside = 'structure';
-  /** The last byte of the piece before was a backslash that does not stand for itself. */
-  #escaped = false;
   /** Of the key, or the string that may be changed, which has begun: what came so far, from its quote on. */
   #parts: Buffer[] = [];
   #bytes = 0;
@@ -70,7 +69,7 @@ export class StringRewriter {
         at++;
         continue;
       }
-      const end = this.#endOf(piece, at);
+      const end = this.#scan.endOf(piece, at);
       at = end < 0 ? piece.length : end + 1;
       if (this.#in !== 'string') this.#collect(piece.subarray(start, at));
       if (this.#in === 'watched' && (end >= 0 || this.#bytes > this.#maxStringBytes)) {
@@ -92,22 +91,6 @@ export class StringRewriter {
     this.#parts = [QUOTES];
     this.#bytes = 1;
     return this.#in;
-  }
-
-  /** The offset of the quote that ends a string, or -1 when it is in a later piece. */
-  #endOf(piece: Buffer, from: number): number {
-    let first = this.#escaped ? from + 1 : from;
-    this.#escaped = false;
-    for (;;) {
-      const quote = piece.indexOf(QUOTE, first);
-      const end = quote < 0 ? piece.length : quote;
-      let at = end;
-      while (at > first && piece[at - 1] === BACKSLASH) at--;
-      const escapes = (end - at) % 2 === 1;
-      if (quote < 0) this.#escaped = escapes;
-      if (quote < 0 || !escapes) return quote;
-      first = quote + 1;
-    }
   }
 
   #collect(part: Buffer): void {

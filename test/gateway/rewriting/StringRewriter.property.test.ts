@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { type JsonPath, StringRewriter } from '../../../src/gateway/rpc/StringRewriter.js';
+import { type JsonPath, StringRewriter } from '../../../src/gateway/rpc/rewriting/StringRewriter.js';
 import { RUNS, RUNS_TIMEOUT_MS } from '../../support/runs.js';
 
 const KEYS: ReadonlySet<string> = new Set(['uri', 'ü"']);

@@ -1,0 +1,7 @@
+/** Changes JSON that comes in pieces, however cut. */
+export interface Rewriter {
+  /** Whether anything was changed. */
+  readonly changed: boolean;
+  /** What goes on of the next piece. It may throw: then the whole is none. */
+  push(piece: Buffer): Buffer[];
+}

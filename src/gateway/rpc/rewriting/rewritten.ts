@@ -1,0 +1,37 @@
+import { inTurn } from '../../../core/time/turns.js';
+import type { Rewriter } from './Rewriter.js';
+
+/** What is gone through in one step: a few milliseconds, whatever stands in it. */
+const STEP_BYTES = 256 * 1_024;
+/** Strings may become longer. */
+const SPARE_BYTES = 64 * 1_024;
+
+/**
+ * A result that came whole as a rewriter changes it; the same bytes when it changes nothing. A large one is gone through step by step, each in a
+ * turn of the event loop that all such steps share: nothing else waits for all of it. Rejects with what the rewriter throws.
+ */
+export function rewritten(result: Uint8Array, rewriter: Rewriter): Uint8Array | Promise<Uint8Array> {
+  const bytes = Buffer.from(result.buffer, result.byteOffset, result.byteLength);
+  if (bytes.length > STEP_BYTES) return inSteps(bytes, rewriter);
+  const parts = rewriter.push(bytes);
+  return rewriter.changed ? Buffer.concat(parts) : result;
+}
+
+async function inSteps(bytes: Buffer, rewriter: Rewriter): Promise<Buffer> {
+  // What is not written yet takes no memory.
+  let out = Buffer.allocUnsafeSlow(bytes.length + SPARE_BYTES);
+  let length = 0;
+  const step = (at: number): void => {
+    for (const part of rewriter.push(bytes.subarray(at, at + STEP_BYTES))) {
+      if (length + part.length > out.length) {
+        const grown = Buffer.allocUnsafeSlow(2 * out.length + part.length);
+        out.copy(grown, 0, 0, length);
+        out = grown;
+      }
+      part.copy(out, length);
+      length += part.length;
+    }
+  };
+  for (let at = 0; at < bytes.length; at += STEP_BYTES) await inTurn(() => step(at));
+  return rewriter.changed ? out.subarray(0, length) : bytes;
+}

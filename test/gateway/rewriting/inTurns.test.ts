@@ -1,0 +1,46 @@
+import { expect, test } from 'vitest';
+import { RequestStates } from '../../../src/gateway/bridge/RequestStates.js';
+import { legacyResult, modernResult } from '../../../src/gateway/bridge/resultText.js';
+import { OwnTasks } from '../../../src/gateway/session/OwnTasks.js';
+import { asPrivate } from '../../../src/gateway/users/scopes/asPrivate.js';
+import { countTurns } from '../../support/countTurns.js';
+
+const MIB = 1_024 * 1_024;
+/** Bytes of a result that are gone through in one turn, at the most. */
+const TURN_BYTES = 2 * MIB;
+const filler = `"x":[${'[],'.repeat(4 * MIB)}0]`;
+const STATE = { principal: undefined, server: 's', method: 'tools/call', params: {} };
+
+/** The result of `run`, and whether others had their turns meanwhile. */
+async function inTurns(run: () => unknown): Promise<{ readonly text: string; readonly shared: boolean }> {
+  using turns = countTurns();
+  const bytes = Buffer.from((await run()) as Uint8Array);
+  return { text: bytes.toString(), shared: turns.count >= Math.floor(filler.length / TURN_BYTES) };
+}
+
+test('a large result is changed in turns of the event loop, whatever it is changed for', async () => {
+  const modern = Buffer.from(`{"resultType":"complete",${filler},"ttlMs":5}`);
+  const legacy = Buffer.from(`{${filler},"resultType":"odd","n":1}`);
+  const asked = Buffer.from(`{"resultType":"input_required",${filler},"requestState":"secret"}`);
+  const told = await inTurns(async () => (await legacyResult(modern)).bytes);
+  expect([told.text === `{${filler}}`, told.shared]).toEqual([true, true]);
+  const completed = await inTurns(() => modernResult('tools/call', legacy));
+  expect([completed.text === `{"resultType":"complete",${filler},"n":1}`, completed.shared]).toEqual([true, true]);
+  const own = await inTurns(() => asPrivate(Buffer.from(`{${filler},"cacheScope":"public"}`)));
+  expect([own.text === `{${filler},"cacheScope":"private"}`, own.shared]).toEqual([true, true]);
+  const sealed = await inTurns(() => new RequestStates(undefined).sealed(STATE, asked));
+  expect([sealed.text.startsWith(`{"resultType":"input_required",${filler},"requestState":"`), sealed.shared]).toEqual([
+    true,
+    true,
+  ]);
+  expect(sealed.text).not.toContain('secret');
+});
+
+test('a list of tasks that is too large to be read is refused, and a large result makes no task', () => {
+  const tasks = new OwnTasks();
+  const list = Buffer.from(`{"tasks":[],"x":"${'x'.repeat(8 * MIB)}"}`);
+  expect(() => tasks.filtered('s', {}, list)).toThrow(/may have 8388608/);
+  const session = {};
+  tasks.made('s', session, Buffer.from(`{"task":{"taskId":"a"},"x":"${'x'.repeat(8 * MIB)}"}`));
+  expect(tasks.has('s', session, 'a')).toBe(false);
+});
