@@ -4,7 +4,15 @@ import { startAuthorization } from '@modelcontextprotocol/client';
 import { type Clock, systemClock } from '../core/clock.js';
 import { messageOf, OptionError, SignInError } from '../core/errors.js';
 import { type Logger, silentLogger } from '../core/logger.js';
-import { checkBytes, checkFunction, checkMs, checkText, withDefaults } from '../core/options.js';
+import {
+  checkArray,
+  checkBytes,
+  checkFunction,
+  checkMs,
+  checkString,
+  checkText,
+  withDefaults,
+} from '../core/options.js';
 import { withDeadline } from '../core/time/within.js';
 import { SingleFlight } from '../core/wait/SingleFlight.js';
 import type { Caller } from '../pool/McpPool.js';
@@ -94,6 +102,7 @@ export class UpstreamOAuth {
     const options = withDefaults('UpstreamOAuth', given, UPSTREAM_OAUTH_DEFAULTS, others);
     const { store, ownerOf = principalOf, clock = systemClock, logger = silentLogger } = options;
     for (const method of ['get', 'set', 'delete'] as const) checkFunction(`store.${method}`, store?.[method]);
+    if (options.lookup !== undefined) checkFunction('lookup', options.lookup);
     this.#options = {
       ...options,
       clientName: checkText('clientName', options.clientName),
@@ -114,8 +123,11 @@ export class UpstreamOAuth {
 
   /** Begins a person's sign-in to a server. @throws OptionError, SignInError */
   async begin(config: SingleServerConfig, options: BeginOptions): Promise<SignIn> {
-    const server = signInServer(config);
     const { redirectUrl, principal, challenge, signal } = options;
+    if (principal !== undefined) checkString('principal', principal);
+    if (challenge !== undefined) checkString('challenge', challenge);
+    for (const scope of checkArray('scopes', options.scopes ?? [])) checkText('scopes', scope);
+    const server = signInServer(config);
     const { protocol, hostname } = URL.canParse(redirectUrl) ? new URL(redirectUrl) : { protocol: '', hostname: '' };
     if (protocol !== 'https:' && !(protocol === 'http:' && isLoopbackHost(hostname))) {
       throw new OptionError('redirectUrl', redirectUrl, 'an https URL, or an http URL on loopback');

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from 'node:net';
 import { systemClock } from '../core/clock.js';
 import { OptionError, SignInError } from '../core/errors.js';
-import { checkFunction, checkMs, withDefaults } from '../core/options.js';
+import { checkFunction, checkMs, checkOptions, checkPart, withDefaults } from '../core/options.js';
 import { within } from '../core/time/within.js';
 import type { SingleServerConfig } from '../registry/config/ServerConfig.js';
 import type { SignIn } from './SignIn.js';
@@ -42,6 +42,8 @@ export async function signInOnLoopback(
   );
   checkFunction('onUrl', onUrl);
   checkMs('timeoutMs', timeoutMs, { min: 1 });
+  checkPart('oauth', oauth, ['begin'], 'an UpstreamOAuth');
+  checkOptions('config', config, 'a server');
   if (config.transport === 'stdio') throw new OptionError('config.transport', 'stdio', 'a server with a url');
   let signIn: SignIn | undefined;
   let done: (callback: URLSearchParams) => void = () => undefined;

@@ -105,6 +105,11 @@ export function checkClock(option: string, value: Clock): Clock {
   return checkPart(option, value, ['now', 'setTimer'], 'a clock: now(), wallNow() and setTimer()');
 }
 
+/** @throws OptionError */
+export function checkSignal(option: string, value: AbortSignal): AbortSignal {
+  return checkPart(option, value, ['addEventListener', 'throwIfAborted'], 'an AbortSignal');
+}
+
 /** A list of options. @throws OptionError */
 export function checkArray<T>(option: string, value: readonly T[], of = 'an array'): readonly T[] {
   if (Array.isArray(value)) return value;
@@ -122,6 +127,11 @@ export function checkPart<T extends object>(
     return value;
   }
   throw new OptionError(option, value, expected);
+}
+
+/** `undefined` counts as absent. */
+export function checkGiven<T>(value: T | undefined, check: (value: T) => T): T | undefined {
+  return value === undefined ? undefined : check(value);
 }
 
 /** An object of options, whatever stands in it. @throws OptionError */
@@ -144,9 +154,16 @@ export type Resolved<O, D> = { readonly [K in keyof O & keyof D]-?: Exclude<O[K]
   Pick<O, Rest<O, D>>
 >;
 
+/** Whether an option is a function: by its default, or by its name (`onEvent`), as what a user is told by. */
+function isHook(name: string, defaults: object): boolean {
+  if (!Object.hasOwn(defaults, name)) return /^on[A-Z]/.test(name);
+  return typeof (defaults as Readonly<Record<string, unknown>>)[name] === 'function';
+}
+
 /**
  * `options` over `defaults`; one that is undefined counts as absent. `others` names the options without a default, all of
- * them, so that the compiler keeps the list complete. @throws OptionError for a name that is in neither, with the nearest.
+ * them, so that the compiler keeps the list complete. What is of one kind wherever it comes is looked at here: `clock`, `logger`,
+ * `signal`, `on…`, and what is a function by default. @throws OptionError for a name that is in neither, with the nearest.
  */
 export function withDefaults<O extends object, const D extends Partial<Record<keyof O, unknown>>>(
   part: string,
@@ -163,6 +180,8 @@ export function withDefaults<O extends object, const D extends Partial<Record<ke
     if (value === undefined) continue;
     if (name === 'logger') result[name] = checkLogger(name, value);
     else if (name === 'clock') result[name] = checkClock(name, value);
+    else if (name === 'signal') result[name] = checkSignal(name, value);
+    else if (isHook(name, defaults)) result[name] = checkFunction(name, value);
     else result[name] = value;
   }
   return result as Resolved<O, D>;

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { type Clock, systemClock } from '../core/clock.js';
 import { type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
 import { type Logger, silentLogger } from '../core/logger.js';
-import { checkCount, checkPart, withDefaults } from '../core/options.js';
+import { checkCount, checkFunction, checkPart, withDefaults } from '../core/options.js';
 import { within } from '../core/time/within.js';
 import type { Caller, McpPool } from '../pool/McpPool.js';
 import { canonical } from '../registry/config/fingerprint.js';
@@ -116,6 +116,7 @@ export class ToolCatalog implements AsyncDisposable {
     const others = { pool: true, cache: true, fingerprint: true, maxPages: true, logger: true, clock: true } as const;
     const options = withDefaults('ToolCatalog', given, {}, others);
     if (options.maxPages !== undefined) checkCount('maxPages', options.maxPages, { min: 1 });
+    if (options.fingerprint !== undefined) checkFunction('fingerprint', options.fingerprint);
     checkPart('cache', options.cache, ['getOrLoadTools', 'invalidate'], 'a ToolStore, such as a FileCache');
     checkPart('pool', options.pool, ['listAll', 'on'], 'a pool');
     this.#options = options;

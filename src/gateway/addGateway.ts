@@ -30,6 +30,9 @@ export function addGateway(plan: ShutdownPlan, gateway: Gateway, options: Gatewa
   const defaults = { name: 'gateway', timeoutMs: Number.POSITIVE_INFINITY, refusingMs: 0 };
   const { name, graceMs, timeoutMs, refusingMs } = withDefaults('addGateway', options, defaults, { graceMs: true });
   checkMs('refusingMs', refusingMs);
+  // Nothing is added when one of the steps would be refused.
+  checkMs('timeoutMs', timeoutMs, { infinity: true });
+  if (graceMs !== undefined) checkMs('graceMs', graceMs, { infinity: true });
   checkText('name', name);
   checkPart('plan', plan, ['add'], 'a ShutdownPlan');
   checkPart('gateway', gateway, ['announce', 'refuse', 'endStreams', 'close'], 'a Gateway');

@@ -1,5 +1,5 @@
 import { OptionError } from '../core/errors.js';
-import { checkCount, checkIterable, checkText, withDefaults } from '../core/options.js';
+import { checkCount, checkGiven, checkIterable, checkOptions, checkText, withDefaults } from '../core/options.js';
 import type { McpPool } from '../pool/McpPool.js';
 
 /** What a gateway tells of itself: its `stats`. */
@@ -55,8 +55,8 @@ export function checkInstrumentOptions(options: InstrumentOptions): CheckedInstr
   for (const option of ['tools', 'principals'] as const)
     for (const name of checkIterable(option, all[option] ?? [], 'names')) checkText(option, name);
   return {
-    gateway: all.gateway,
-    limiter: all.limiter,
+    gateway: checkGiven(all.gateway, (gateway) => checkOptions('gateway', gateway, 'a Gateway')),
+    limiter: checkGiven(all.limiter, (limiter) => checkOptions('limiter', limiter, 'a limiter')),
     tools: all.tools,
     principals: all.principals,
     maxTools: checkCount('maxTools', all.maxTools),

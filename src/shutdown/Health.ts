@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type Clock, systemClock } from '../core/clock.js';
 import { OptionError } from '../core/errors.js';
-import { checkText, withDefaults } from '../core/options.js';
+import { checkBoolean, checkOptions, checkRecord, checkText, withDefaults } from '../core/options.js';
 import { type CheckFunction, type CheckLine, HealthCheck, type HealthCheckOptions } from './HealthCheck.js';
 
 export interface HealthOptions {
@@ -52,9 +52,10 @@ export class Health {
 
   constructor(options: HealthOptions = {}) {
     const { plan, checks, clock } = withDefaults('Health', options, {}, { plan: true, checks: true, clock: true });
+    if (plan !== undefined) checkBoolean('plan.stopping', checkOptions('plan', plan, 'a ShutdownPlan').stopping);
     this.#plan = plan;
     this.#clock = clock ?? systemClock;
-    for (const [name, check] of Object.entries(checks ?? {})) this.add(name, check);
+    for (const [name, check] of Object.entries(checkRecord('checks', checks ?? {}))) this.add(name, check);
   }
 
   /** Adds a check; dispose to take it out. @throws OptionError when the name is taken. */

@@ -1,7 +1,7 @@
 import type { Server } from 'node:http';
 import type { Clock } from '../core/clock.js';
 import type { CloseOptions } from '../core/close/CloseScope.js';
-import { checkPart, checkText, withDefaults } from '../core/options.js';
+import { checkMs, checkPart, checkText, withDefaults } from '../core/options.js';
 import type { InFlight } from './InFlight.js';
 import type { ShutdownPlan } from './ShutdownPlan.js';
 import { trackHttpServer } from './TrackedHttpServer.js';
@@ -39,6 +39,9 @@ export function addHttpServer(plan: ShutdownPlan, server: Server, options: HttpS
   const { name, inFlight, timeoutMs } = withDefaults('addHttpServer', options, defaults, { inFlight: true });
   checkPart('plan', plan, ['add'], 'a ShutdownPlan');
   checkText('name', name);
+  // Nothing is added when one of the steps would be refused.
+  checkMs('timeoutMs', timeoutMs, { infinity: true });
+  if (inFlight !== undefined) checkPart('inFlight', inFlight, ['refuse', 'close'], 'an InFlight');
   const tracked = trackHttpServer(server);
   const requests = `${name} requests`;
   plan.add(`${name} last call`, () => tracked.announce(), { phase: 'unready' });

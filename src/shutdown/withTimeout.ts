@@ -2,7 +2,7 @@ import { type Clock, systemClock } from '../core/clock.js';
 import { GracePeriod } from '../core/close/GracePeriod.js';
 import { checkMs, checkText, withDefaults } from '../core/options.js';
 import { graceWithin, runBounded } from './plan/runBounded.js';
-import type { ShutdownTarget } from './plan/steps.js';
+import { checkTarget, type ShutdownTarget } from './plan/steps.js';
 
 export interface WithTimeoutOptions {
   /** How long the whole may take, in ms. */
@@ -26,7 +26,7 @@ export async function withTimeout(name: string, target: ShutdownTarget, given: W
   const timeoutMs = checkMs('timeoutMs', options.timeoutMs);
   const result = await runBounded({
     name: checkText('name', name),
-    target,
+    target: checkTarget(target),
     reason: 'withTimeout',
     grace: new GracePeriod(options.clock ?? systemClock, timeoutMs),
     graceMs: Math.min(checkMs('graceMs', options.graceMs ?? graceWithin(timeoutMs)), timeoutMs),

@@ -1,7 +1,7 @@
 import type { EventEmitter } from 'node:events';
 import { getEventListeners } from 'node:events';
 import type { Closeable } from '../core/close/CloseScope.js';
-import { checkMs, checkOptions, withDefaults } from '../core/options.js';
+import { checkArray, checkFunction, checkMs, checkOptions, withDefaults } from '../core/options.js';
 import { failuresOf } from '../core/wait/settleAll.js';
 import type { FakeClock } from './FakeClock.js';
 import { openLoopDescriptors } from './loopDescriptors.js';
@@ -61,6 +61,12 @@ export function leakBaseline(given: LeakOptions = {}): LeakBaseline {
   const others = { lent: true, clocks: true, ignoreTimer: true, ignore: true } as const;
   const options = withDefaults('leakBaseline', given, LEAK_DEFAULTS, others);
   checkMs('settleMs', options.settleMs);
+  for (const each of checkArray('lent', options.lent ?? [])) {
+    checkOptions('lent', each, 'emitters of events, and AbortSignals');
+  }
+  for (const each of checkArray('clocks', options.clocks ?? [])) checkOptions('clocks', each, 'FakeClocks');
+  if (options.ignoreTimer !== undefined) checkFunction('ignoreTimer', options.ignoreTimer);
+  if (options.ignore !== undefined) checkFunction('ignore', options.ignore);
   openTimerLedger();
   openLoopDescriptors();
   return {

@@ -1,7 +1,7 @@
 import { systemClock } from '../../core/clock.js';
 import { OptionError } from '../../core/errors.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
-import { checkCount, checkMs, checkOneOf, checkText, withDefaults } from '../../core/options.js';
+import { checkCount, checkMs, checkOneOf, checkString, checkText, withDefaults } from '../../core/options.js';
 import {
   checkLimiter,
   LIMITER_OTHERS,
@@ -76,6 +76,7 @@ export function clusterOptions(given: ClusterRateLimiterOptions) {
   checkMs('maxClockSkewMs', options.maxClockSkewMs, { max: 86_400_000 });
   checkMs('storeTimeoutMs', options.storeTimeoutMs, { min: 1, max: 600_000 });
   checkOneOf('onStoreLost', options.onStoreLost, ['local-share', 'fail-closed', 'fail-open']);
+  checkString('keyPrefix', options.keyPrefix);
   if (processes !== undefined) checkCount('processes', processes, { min: 1 });
   if (/[{}]/.test(checkText('id', id))) throw new OptionError('id', id, 'a string without braces');
   if (typeof (redis as Partial<RedisLike> | undefined)?.duplicate !== 'function') {

@@ -1,6 +1,6 @@
 import type { ConnectionOptions as TlsOptions } from 'node:tls';
 import { OptionError } from '../../core/errors.js';
-import { checkBoolean, checkBytes, checkCount, checkMs } from '../../core/options.js';
+import { checkBoolean, checkBytes, checkCount, checkMs, checkOptions } from '../../core/options.js';
 
 /** What the sockets of the URL transports go by. */
 export interface HttpDispatcherOptions {
@@ -57,6 +57,7 @@ export const HTTP_DEFAULTS = Object.freeze({
 export function resolveDispatcherOptions(options: HttpDispatcherOptions): Required<Omit<HttpDispatcherOptions, 'tls'>> {
   const { connectTimeoutMs, maxHeaderBytes, keepAliveMs, maxReplySockets, maxIncomingBytes, proxyFromEnv } =
     HTTP_DEFAULTS;
+  if (options.tls !== undefined) checkOptions('tls', options.tls, 'an object of TLS options');
   return {
     connectTimeoutMs: checkMs('connectTimeoutMs', options.connectTimeoutMs ?? connectTimeoutMs, { min: 1 }),
     maxHeaderBytes: checkBytes('maxHeaderBytes', options.maxHeaderBytes ?? maxHeaderBytes, { min: 1_024 }),

@@ -3,7 +3,7 @@ import type { RedisLike } from '../../concurrent/cluster/redisConnection.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import { messageOf } from '../../core/errors.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
-import { checkBytes, checkCount, checkMs, withDefaults } from '../../core/options.js';
+import { checkBytes, checkCount, checkMs, checkString, withDefaults } from '../../core/options.js';
 import type { EventStore } from '../http/stream/stored/EventStore.js';
 import { checkRedis, closed, duplicateOf, type RedisCommands } from './redisCommands.js';
 
@@ -68,6 +68,7 @@ export class RedisEventStore implements EventStore, Closeable, AsyncDisposable {
     checkCount('maxStreamEvents', options.maxStreamEvents, { min: 1 });
     checkMs('streamLifeMs', options.streamLifeMs, { min: 1 });
     checkMs('storeTimeoutMs', options.storeTimeoutMs, { min: 1 });
+    checkString('keyPrefix', options.keyPrefix);
     const { logger = silentLogger } = options;
     this.#options = options;
     this.#redis = duplicateOf(checkRedis(options.redis), options.storeTimeoutMs, false);

@@ -5,7 +5,7 @@ import { type Clock, systemClock } from '../../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import { messageOf, RequestTimeoutError } from '../../core/errors.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
-import { checkMs, withDefaults } from '../../core/options.js';
+import { checkMs, checkString, withDefaults } from '../../core/options.js';
 import { within } from '../../core/time/within.js';
 import type { ReplicaLink } from './ReplicaLink.js';
 import { checkRedis, closed, duplicateOf, isCluster, type RedisCommands } from './redisCommands.js';
@@ -75,7 +75,7 @@ export class RedisReplicas implements ReplicaLink, Closeable, AsyncDisposable {
     checkMs('aliveMs', options.aliveMs, { min: 100 });
     const redis = checkRedis(options.redis);
     const { logger = silentLogger, clock = systemClock } = options;
-    this.#prefix = options.keyPrefix;
+    this.#prefix = checkString('keyPrefix', options.keyPrefix);
     this.#aliveMs = options.aliveMs;
     this.#logger = logger;
     this.#clock = clock;

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { JWTPayload, JWTVerifyGetKey, jwtVerify } from 'jose';
 import { ForbiddenError, OptionError } from '../../core/errors.js';
-import { checkMs, checkText, withDefaults } from '../../core/options.js';
+import { checkArray, checkMs, checkText, withDefaults } from '../../core/options.js';
 import type { Authenticate } from './Authenticate.js';
 import { bearerOf } from './bearerTokens.js';
 
@@ -66,7 +66,8 @@ export function jwtUsers(given: JwtOptions): Authenticate {
   checkText('issuer', issuer);
   checkText('audience', audience);
   checkMs('clockToleranceMs', clockToleranceMs);
-  for (const each of algorithms) {
+  for (const each of checkArray('scopes', needed)) checkText('scopes', each);
+  for (const each of checkArray('algorithms', algorithms)) {
     if (!ALGORITHMS.includes(each)) throw new OptionError('algorithms', each, `of ${ALGORITHMS.join(', ')}`);
   }
   checkKeys(options);
@@ -120,7 +121,7 @@ function checkKeys({ jwks, cacheMs, cooldownMs, timeoutMs }: Required<JwtOptions
   checkMs('cooldownMs', cooldownMs);
   checkMs('timeoutMs', timeoutMs, { min: 1 });
   if (typeof jwks === 'function') return;
-  if (!URL.canParse(jwks) || !/^https?:$/.test(new URL(jwks).protocol)) {
+  if (typeof jwks !== 'string' || !URL.canParse(jwks) || !/^https?:$/.test(new URL(jwks).protocol)) {
     throw new OptionError('jwks', jwks, 'an http or https URL, or a function of jose');
   }
 }

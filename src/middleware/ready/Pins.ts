@@ -5,7 +5,7 @@ import { saysAll } from '../../connection/channel/codec/exactText.js';
 import { checkReadable } from '../../connection/channel/codec/parsingCost.js';
 import { ForbiddenError } from '../../core/errors.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
-import { withDefaults } from '../../core/options.js';
+import { checkPart, withDefaults } from '../../core/options.js';
 import { canonical } from '../canonical.js';
 
 /** Hashes of definitions by tool, of each server. Keep them where they outlive the process, if they are to. */
@@ -47,21 +47,9 @@ export class Pins {
 
   /** @throws OptionError */
   constructor(given: PinOptions = {}) {
-    const {
-      store,
-      onHeld,
-      logger = silentLogger,
-    } = withDefaults(
-      'Pins',
-      given,
-      {},
-      {
-        store: true,
-        onHeld: true,
-        logger: true,
-      },
-    );
-    this.#store = store ?? new MemoryPins();
+    const others = { store: true, onHeld: true, logger: true } as const;
+    const { store, onHeld, logger = silentLogger } = withDefaults('Pins', given, {}, others);
+    this.#store = checkPart('store', store ?? new MemoryPins(), ['get', 'set'], 'a PinStore: get() and set()');
     this.#onHeld = onHeld;
     this.#logger = logger;
   }

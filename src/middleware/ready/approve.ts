@@ -38,7 +38,6 @@ export function approve(given: ApproveOptions): Middleware {
     clock: true,
   });
   checkFunction('decide', decide);
-  checkFunction('ask', ask);
   checkMs('askTimeoutMs', askTimeoutMs, { min: 1 });
   return async (call, next) => {
     if (call.kind !== 'request' || call.from !== 'client' || !when(call)) return next();

@@ -2,7 +2,7 @@ import type { Bulkhead } from '../../concurrent/balance/Bulkhead.js';
 import type { MultiServerRateLimiter } from '../../concurrent/limiter/MultiServerRateLimiter.js';
 import type { Middleware, MiddlewareCall } from '../../connection/calls/Middleware.js';
 import { OptionError } from '../../core/errors.js';
-import { checkAtOnce, checkFunction, withDefaults } from '../../core/options.js';
+import { checkAtOnce, checkPart, withDefaults } from '../../core/options.js';
 
 export interface LimitOptions {
   /** What calls are counted by: a tool, a principal, any text; undefined: not at all. @defaultValue the principal */
@@ -20,7 +20,8 @@ export const LIMIT_DEFAULTS = Object.freeze({
 /** Has what clients ask wait for its turn by any key; beyond the limiter's queue it is refused. @throws OptionError */
 export function limit(given: LimitOptions): Middleware {
   const { by, rate, bulkhead } = withDefaults('limit', given, LIMIT_DEFAULTS, { rate: true, bulkhead: true });
-  checkFunction('by', by);
+  if (rate !== undefined) checkPart('rate', rate, ['tryAcquire', 'acquire'], 'a MultiServerRateLimiter');
+  if (bulkhead !== undefined) checkPart('bulkhead', bulkhead, ['tryAcquire', 'acquire'], 'a Bulkhead');
   if (rate === undefined && bulkhead === undefined) throw new OptionError('rate', rate, 'a limiter, or a bulkhead');
   return async (call, next) => {
     if (call.kind !== 'request' || call.from !== 'client') return next();

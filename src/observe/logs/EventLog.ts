@@ -1,7 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { OptionError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
-import { withDefaults } from '../../core/options.js';
+import { checkBoolean, withDefaults } from '../../core/options.js';
 import type { McpPool } from '../../pool/McpPool.js';
 import { type CallTrace, selfOf, type TracedCall } from '../../pool/server/calls/trace.js';
 import type { RequestTrace, TracedRequest } from '../requests/requestTrace.js';
@@ -58,7 +58,7 @@ export class EventLog implements Disposable {
     if (typeof logger?.info !== 'function') throw new OptionError('logger', logger, "a logger with pino's methods");
     this.#pool = selfOf(pool);
     this.#logger = logger;
-    this.#successes = successes;
+    this.#successes = checkBoolean('successes', successes);
     subscribe('mcp-poolkit:call', this.#onCall);
     subscribe('mcp-poolkit:request', this.#onRequest);
     const listening = [

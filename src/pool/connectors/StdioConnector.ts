@@ -6,7 +6,7 @@ import type { Clock } from '../../core/clock.js';
 import type { CloseOptions } from '../../core/close/CloseScope.js';
 import { OptionError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
-import { checkPart } from '../../core/options.js';
+import { checkMs, checkPart } from '../../core/options.js';
 import { within } from '../../core/time/within.js';
 import type { Era, StdioServerConfig } from '../../registry/config/ServerConfig.js';
 import { LifecycleManager, type ServerHandle } from '../../registry/lifecycle/LifecycleManager.js';
@@ -167,8 +167,8 @@ export class StdioConnector implements Connector {
 /** Only what is set: the manager has defaults of its own. */
 function stopTimes({ stdinGraceMs, termGraceMs, killProofMs }: StopTimes): StopTimes {
   return {
-    ...(stdinGraceMs !== undefined && { stdinGraceMs }),
-    ...(termGraceMs !== undefined && { termGraceMs }),
-    ...(killProofMs !== undefined && { killProofMs }),
+    ...(stdinGraceMs !== undefined && { stdinGraceMs: checkMs('stdinGraceMs', stdinGraceMs) }),
+    ...(termGraceMs !== undefined && { termGraceMs: checkMs('termGraceMs', termGraceMs) }),
+    ...(killProofMs !== undefined && { killProofMs: checkMs('killProofMs', killProofMs) }),
   };
 }

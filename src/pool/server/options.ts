@@ -11,11 +11,15 @@ import {
   checkClock,
   checkCount,
   checkFunction,
+  checkGiven,
   checkLogger,
   checkMs,
   checkNames,
   checkOneOf,
+  checkOptions,
+  checkPart,
   checkRatio,
+  checkRecord,
   type Names,
 } from '../../core/options.js';
 import type { BackoffOptions } from '../../core/time/backoff.js';
@@ -186,8 +190,8 @@ export function resolvePoolOptions(options: PoolOptions): ResolvedPoolOptions {
   return {
     clock: options.clock === undefined ? systemClock : checkClock('clock', options.clock),
     logger: checkLogger('logger', options.logger === undefined ? silentLogger : options.logger),
-    clientInfo: options.clientInfo ?? { name: 'mcp-poolkit', version: packageVersion() },
-    clientCapabilities: options.clientCapabilities ?? {},
+    clientInfo: checkOptions('clientInfo', options.clientInfo ?? { name: 'mcp-poolkit', version: packageVersion() }),
+    clientCapabilities: checkRecord('clientCapabilities', options.clientCapabilities ?? {}),
     maxConnections: checkCount('maxConnections', all.maxConnections, { min: 1 }),
     maxConnectionsTotal: checkCount('maxConnectionsTotal', all.maxConnectionsTotal, { min: 1 }),
     maxConcurrent: all.maxConcurrent === 'auto' ? 'auto' : checkCount('maxConcurrent', all.maxConcurrent, { min: 1 }),
@@ -212,10 +216,14 @@ export function resolvePoolOptions(options: PoolOptions): ResolvedPoolOptions {
     healthTimeoutMs: checkMs('healthTimeoutMs', all.healthTimeoutMs, WAIT),
     maxHoldMs: checkMs('maxHoldMs', all.maxHoldMs, {}),
     leakThresholdMs: checkMs('leakThresholdMs', all.leakThresholdMs, WAIT),
-    credentials: options.credentials && checkFunction('credentials', options.credentials),
-    eraStore: options.eraStore,
-    wrapConnection: options.wrapConnection && checkFunction('wrapConnection', options.wrapConnection),
-    limiter: options.limiter,
+    credentials: checkGiven(options.credentials, (hook) => checkFunction('credentials', hook)),
+    eraStore: checkGiven(options.eraStore, (store) =>
+      checkPart('eraStore', store, ['get', 'set', 'delete'], 'an EraStore'),
+    ),
+    wrapConnection: checkGiven(options.wrapConnection, (hook) => checkFunction('wrapConnection', hook)),
+    limiter: checkGiven(options.limiter, (limiter) =>
+      checkPart('limiter', limiter, ['for'], 'a limiter, or an object with for(call)'),
+    ),
   };
 }
 

@@ -1,7 +1,7 @@
 import { dirname, resolve } from 'node:path';
 import { show } from '../../core/errors.js';
 import { readWhole, withoutPath } from '../../core/files/readWhole.js';
-import { checkString, checkText, withDefaults } from '../../core/options.js';
+import { checkOptions, checkString, checkText, withDefaults } from '../../core/options.js';
 import { ConfigError, type ConfigPlace } from './ConfigError.js';
 import type { Curation, ToolRules } from './curation/Curation.js';
 import { gatewaySchema } from './curation/checkCuration.js';
@@ -49,7 +49,7 @@ export interface ParsedConfig {
 /** Reads and parses a config file. Never rejects for what is in it or for a file that cannot be read: see `problems`. */
 export async function readConfigFile(file: string, options: Omit<ParseOptions, 'file'> = {}): Promise<ParsedConfig> {
   checkText('file', file);
-  withDefaults('readConfigFile', options, {}, { variables: true, workspaceFolder: true });
+  checkParsing(withDefaults('readConfigFile', options, {}, { variables: true, workspaceFolder: true }));
   let text: string;
   try {
     text = await readWhole(file);
@@ -57,6 +57,12 @@ export async function readConfigFile(file: string, options: Omit<ParseOptions, '
     return unreadable(file, error);
   }
   return parseConfig(text, { ...options, file });
+}
+
+/** @throws OptionError */
+export function checkParsing({ variables, workspaceFolder }: Omit<ParseOptions, 'file'>): void {
+  if (variables !== undefined) checkOptions('variables', variables, 'an object of variables, such as process.env');
+  if (workspaceFolder !== undefined) checkText('workspaceFolder', workspaceFolder);
 }
 
 /** What a file says that cannot be read. */
@@ -75,6 +81,7 @@ export function unreadable(file: string, error: unknown): ParsedConfig {
 export function parseConfig(text: string, options: ParseOptions = {}): ParsedConfig {
   const others = { variables: true, workspaceFolder: true } as const;
   const { file } = withDefaults('parseConfig', options, { file: 'config' }, others);
+  checkParsing(options);
   const source = readText(checkString('text', text), checkText('file', file));
   if ('why' in source) {
     return failed(new ConfigError({ file, line: source.line }, source.why, undefined, source.cause));

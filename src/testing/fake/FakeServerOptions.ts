@@ -1,7 +1,7 @@
 import { messageOf, OptionError } from '../../core/errors.js';
 import { MAX_RECORDING_BYTES, readWholeSync } from '../../core/files/readWhole.js';
 import type { Logger } from '../../core/logger.js';
-import { checkCount, checkOneOf, checkRecord, checkText, withDefaults } from '../../core/options.js';
+import { checkBoolean, checkCount, checkOneOf, checkRecord, checkText, withDefaults } from '../../core/options.js';
 import type { KitEvent } from '../faults/events.js';
 import type { FaultPlan, FaultPlanOptions } from '../faults/FaultPlan.js';
 import { type Latency, SETTINGS } from '../faults/settings.js';
@@ -120,6 +120,9 @@ export function fakeServerSettings(options: FakeServerOptions) {
   } as const;
   const settings = withDefaults('fakeServer', options, FAKE_SERVER_DEFAULTS, others);
   checkText('name', settings.name);
+  checkRecord('resources', settings.resources);
+  checkRecord('prompts', settings.prompts);
+  checkBoolean('sessions', settings.sessions);
   checkOneOf('era', settings.era, ['legacy', 'modern', 'both']);
   checkOneOf('answers', settings.answers, ['json', 'events']);
   SETTINGS.delayMs.check('serviceMs', settings.serviceMs);

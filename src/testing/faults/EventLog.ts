@@ -1,6 +1,7 @@
 import { tellListener } from '../../core/events.js';
 import { appendWhole } from '../../core/files/writeWhole.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
+import { checkCount, checkText } from '../../core/options.js';
 import type { KitEvent } from './events.js';
 
 export interface FaultLogOptions {
@@ -20,7 +21,10 @@ export class EventLog {
   readonly #options: FaultLogOptions;
   #unwritten = false;
 
+  /** @throws OptionError */
   constructor(options: FaultLogOptions) {
+    if (options.eventsFile !== undefined) checkText('eventsFile', options.eventsFile);
+    if (options.maxEvents !== undefined) checkCount('maxEvents', options.maxEvents);
     this.#options = options;
   }
 

@@ -1,5 +1,5 @@
 import { OptionError } from '../../core/errors.js';
-import { checkCount, withDefaults } from '../../core/options.js';
+import { checkCount, checkFunction, checkString, withDefaults } from '../../core/options.js';
 import { EVENT_FIELDS, type HistoryEvent, type UntimedEvent } from './HistoryEvent.js';
 
 export interface HistoryOptions {
@@ -34,8 +34,8 @@ export class History {
   constructor(options: HistoryOptions = {}) {
     const all = withDefaults('History', options, HISTORY_DEFAULTS, { nowMs: true, onEvent: true });
     this.#maxEvents = checkCount('maxEvents', all.maxEvents, { min: 1 });
-    this.#prefix = all.prefix;
-    this.#nowMs = all.nowMs ?? epochNow;
+    this.#prefix = checkString('prefix', all.prefix);
+    this.#nowMs = checkFunction('nowMs', all.nowMs ?? epochNow);
     this.#onEvent = all.onEvent;
   }
 

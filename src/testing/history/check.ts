@@ -1,5 +1,5 @@
 import { OptionError } from '../../core/errors.js';
-import { checkArray, checkMs, withDefaults } from '../../core/options.js';
+import { checkArray, checkMs, checkString, withDefaults } from '../../core/options.js';
 import { CallIndex } from './CallIndex.js';
 import { History } from './History.js';
 import type { HistoryEvent } from './HistoryEvent.js';
@@ -32,6 +32,7 @@ export function check(history: History | readonly HistoryEvent[], options: Check
     except = [],
     label,
   } = withDefaults('check', options, CHECK_DEFAULTS, { except: true, label: true });
+  if (label !== undefined) checkString('label', label);
   checkMs('cancelSlackMs', cancelSlackMs, { infinity: true });
   for (const rule of checkArray('except', except, 'an array of rules')) {
     if (!Object.hasOwn(RULES, rule)) throw new OptionError('except', rule, `one of ${Object.keys(RULES).join(', ')}`);

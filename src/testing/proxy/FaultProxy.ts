@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { systemClock } from '../../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import { OptionError } from '../../core/errors.js';
-import { checkText, withDefaults } from '../../core/options.js';
+import { checkCount, checkText, withDefaults } from '../../core/options.js';
 import { sleep } from '../../core/time/sleep.js';
 import { planState } from '../fake/planState.js';
 import { EventLog, type FaultLogOptions } from '../faults/EventLog.js';
@@ -72,6 +72,8 @@ export class FaultProxy implements Closeable, AsyncDisposable {
     const known = { ...others, maxEvents: true, logger: true } as const;
     const settings = withDefaults('FaultProxy', options, { name: 'server', ...HTTP_LISTENER_DEFAULTS }, known);
     this.name = checkText('name', settings.name);
+    checkCount('port', settings.port, { max: 65_535 });
+    checkText('host', settings.host);
     this.#target = targetOf(settings.upstream);
     this.#upstream = new Upstream(this.#target);
     const { plan = {}, stateFile, logger } = settings;

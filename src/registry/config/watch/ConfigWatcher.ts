@@ -9,7 +9,7 @@ import { MAX_FILE_BYTES, readOpen } from '../../../core/files/readWhole.js';
 import { type Logger, silentLogger } from '../../../core/logger.js';
 import { checkMs, checkText, withDefaults } from '../../../core/options.js';
 import { sleep } from '../../../core/time/sleep.js';
-import { type ParsedConfig, type ParseOptions, parseConfig, unreadable } from '../configFile.js';
+import { checkParsing, type ParsedConfig, type ParseOptions, parseConfig, unreadable } from '../configFile.js';
 
 export interface ConfigWatcherOptions extends Omit<ParseOptions, 'file'> {
   /** The file. It may be missing now, and a link whose target is another later. */
@@ -63,6 +63,7 @@ export class ConfigWatcher implements Closeable, AsyncDisposable {
     const options = withDefaults('ConfigWatcher', given, CONFIG_WATCHER_DEFAULTS, others);
     const { file, variables, workspaceFolder, logger = silentLogger, clock } = options;
     this.#file = checkText('file', file);
+    checkParsing(options);
     this.#parse = { file, ...(variables && { variables }), ...(workspaceFolder !== undefined && { workspaceFolder }) };
     this.#settleMs = checkMs('settleMs', options.settleMs, { min: 1 });
     checkMs('pollMs', options.pollMs, { min: 1 });

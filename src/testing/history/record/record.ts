@@ -5,6 +5,7 @@ import {
   checkMs,
   checkOptions,
   checkPart,
+  checkString,
   checkText,
   withDefaults,
 } from '../../../core/options.js';
@@ -42,6 +43,8 @@ export function record<T extends Recordable>(target: T, history: History, option
   const all = withDefaults('record', options, defaults, others);
   checkText('part', all.part);
   checkBoolean('stamp', all.stamp);
+  if (all.principal !== undefined) checkString('principal', all.principal);
+  if (all.session !== undefined) checkString('session', all.session);
   checkMs('withinMs', all.withinMs, { infinity: true });
   if (all.expect !== undefined) checkFunction('expect', all.expect);
   if (isPool) return recordPool(target as T & McpPool, history, all);
