@@ -2,7 +2,7 @@ import type { Tool } from '@modelcontextprotocol/client';
 import type { Params } from '../protocol/messages.js';
 
 /** An argument that also goes into a header: where it is, and the header's name. */
-interface ParamHeader {
+export interface ParamHeader {
   readonly header: string;
   readonly path: readonly string[];
 }
@@ -20,7 +20,11 @@ const byTool = new WeakMap<object, readonly ParamHeader[]>();
  * argument that is absent, null or no primitive has none.
  */
 export function paramHeaders(tool: Tool, args: unknown): string[] {
-  const declared = declaredBy(tool);
+  return headersOf(declaredBy(tool), args);
+}
+
+/** The same, of what `declaredBy` told of the tool. */
+export function headersOf(declared: readonly ParamHeader[], args: unknown): string[] {
   const headers: string[] = [];
   for (const { header, path } of declared) {
     let value: unknown = args;
@@ -36,7 +40,8 @@ export function headerNames(tool: Tool): string[] {
   return declaredBy(tool).map(({ header }) => header);
 }
 
-function declaredBy(tool: Tool): readonly ParamHeader[] {
+/** Which arguments of a tool go into headers: nothing of its definition is kept by it but their names. */
+export function declaredBy(tool: Tool): readonly ParamHeader[] {
   let declared = byTool.get(tool);
   if (declared === undefined) {
     declared = declaredIn(tool.inputSchema);

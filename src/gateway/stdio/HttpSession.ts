@@ -42,8 +42,13 @@ export class HttpSession {
   /** A session was opened anew since its first stream was 404, and no stream was open since. */
   #streamless = false;
 
+  /** Ends the stream of the session there is: the gateway may keep that of one that it has forgotten open for ever. */
+  #stream: AbortController | undefined;
+
   constructor(options: HttpSessionOptions) {
     this.#options = options;
+    const { signal } = options;
+    signal.addEventListener('abort', () => this.#stream?.abort(signal.reason), { once: true });
   }
 
   get id(): string | undefined {
@@ -113,17 +118,20 @@ export class HttpSession {
     const id = headers['mcp-session-id'];
     const opened = { id: typeof id === 'string' ? id : '', version: versionOf(answer) };
     this.#opened = opened;
-    if (opened.id !== '') this.#listen(opened).catch(ignored);
+    this.#stream?.abort(new Error('its session is over'));
+    this.#stream = new AbortController();
+    if (this.#options.signal.aborted) this.#stream.abort(this.#options.signal.reason);
+    if (opened.id !== '') this.#listen(opened, this.#stream.signal).catch(ignored);
     return opened;
   }
 
   /** Keeps the stream open for what belongs to no call, as long as the session is this one. */
-  async #listen(opened: Opened): Promise<void> {
-    const { link, clock, signal, onMessage } = this.#options;
+  async #listen(opened: Opened, signal: AbortSignal): Promise<void> {
+    const { link, clock, onMessage } = this.#options;
     let last: string | undefined;
     let waitMs = REOPEN_MS;
     let hadStream = false;
-    while (!signal.aborted && this.#opened === opened) {
+    while (!signal.aborted) {
       const id = last === undefined ? undefined : eventIdHeader(last);
       const headers = { ...this.headers, accept: 'text/event-stream', ...(id && { 'last-event-id': id }) };
       try {

@@ -1,7 +1,7 @@
 import type { OutgoingHttpHeaders } from 'node:http';
 import type { Tool } from '@modelcontextprotocol/client';
 import { costsMore, MAX_ANSWER_COST } from '../../connection/channel/codec/parsingCost.js';
-import { headerNames, headerValue, paramHeaders } from '../../connection/http/paramHeaders.js';
+import { declaredBy, headersOf, headerValue, type ParamHeader } from '../../connection/http/paramHeaders.js';
 import { META_PROTOCOL_VERSION } from '../../connection/protocol/metaKeys.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { NotSentError, show } from '../../core/errors.js';
@@ -13,6 +13,10 @@ import { type HttpLink, OWN_MS } from './HttpLink.js';
 import { answerOf } from './readResponse.js';
 
 const MAX_TOOLS = 10_000;
+/** What their names and those of their headers hold together, in bytes; of one tool at most an eighth of it. */
+const MAX_KEPT_BYTES = 8 * 1_024 * 1_024;
+/** Beside its characters, what is kept of a tool and of each of its headers. */
+const EACH_BYTES = 128;
 /** Of a list that is asked for. */
 const MAX_PAGES = 100;
 /** Characters of all of them: a gateway takes 16 KiB of headers. */
@@ -35,7 +39,9 @@ export function modernVersionOf(params: Params | undefined): string | undefined 
 
 /** Puts into headers what Streamable HTTP of the modern era repeats there, and stdio does not. */
 export class ModernHeaders {
-  readonly #tools = new Map<string, Tool>();
+  /** Of a definition only this is kept: the rest may be of any size. */
+  readonly #tools = new Map<string, { readonly declared: readonly ParamHeader[]; readonly bytes: number }>();
+  #bytes = 0;
 
   /** @throws Refusal for what no header can say */
   of(version: string, method: string, params: Params): Record<string, string> {
@@ -45,7 +51,7 @@ export class ModernHeaders {
     const headers: Record<string, string> = { 'mcp-protocol-version': version, 'mcp-method': method };
     if (typeof name === 'string') headers['mcp-name'] = headerValue(name);
     const tool = method === 'tools/call' ? this.#tools.get(name as string) : undefined;
-    const own = tool === undefined ? [] : paramHeaders(tool, params['arguments']);
+    const own = tool === undefined ? [] : headersOf(tool.declared, params['arguments']);
     for (let i = 0; i < own.length; i += 2) headers[own[i] as string] = own[i + 1] as string;
     const chars = Object.values(headers).reduce((sum, value) => sum + value.length, 0);
     if (chars > MAX_CHARS) {
@@ -89,15 +95,33 @@ export class ModernHeaders {
   learn(answer: string): Page {
     const { tools, nextCursor } = costsMore(answer, MAX_ANSWER_COST) ? {} : pageIn(answer);
     const named = Array.isArray(tools) ? (tools as Tool[]).filter((tool) => typeof tool?.name === 'string') : [];
-    for (const tool of named) {
-      this.#tools.delete(tool.name);
-      // Tools without any, of whatever server, take no room here.
-      if (headerNames(tool).length > 0) this.#tools.set(tool.name, tool);
-      const [oldest] = this.#tools.keys();
-      if (this.#tools.size > MAX_TOOLS && oldest !== undefined) this.#tools.delete(oldest);
-    }
+    for (const tool of named) this.#keep(tool);
     return { tools: named, nextCursor: typeof nextCursor === 'string' ? nextCursor : undefined };
   }
+
+  #keep(tool: Tool): void {
+    this.#forget(tool.name);
+    const declared = declaredBy(tool);
+    const bytes = bytesOf(tool.name, declared);
+    // Tools without any, of whatever server, take no room here.
+    if (declared.length === 0 || bytes > MAX_KEPT_BYTES / 8) return;
+    this.#tools.set(tool.name, { declared, bytes });
+    this.#bytes += bytes;
+    for (const oldest of this.#tools.keys()) {
+      if (this.#tools.size <= MAX_TOOLS && this.#bytes <= MAX_KEPT_BYTES) break;
+      this.#forget(oldest);
+    }
+  }
+
+  #forget(name: string): void {
+    this.#bytes -= this.#tools.get(name)?.bytes ?? 0;
+    this.#tools.delete(name);
+  }
+}
+
+function bytesOf(name: string, declared: readonly ParamHeader[]): number {
+  const chars = declared.flatMap(({ header, path }) => [header, ...path]).reduce((sum, text) => sum + text.length, 0);
+  return 2 * (name.length + chars) + EACH_BYTES * (1 + declared.length);
 }
 
 interface Page {

@@ -31,10 +31,13 @@ export class BackPressure {
   constructor(options: BackPressureOptions) {
     this.#options = options;
     options.output.on('drain', () => options.client.resume());
+    // A server that takes nothing more is written to in vain: its client's end is seen all the same.
+    options.output.on('close', () => options.client.resume());
   }
 
   /** The server has not taken all of what was written. */
   hold(): void {
+    if (this.#options.output.destroyed) return;
     this.#options.client.pause();
     this.#timer ??= systemClock.setTimer(() => this.#look(), LOOK_MS);
   }

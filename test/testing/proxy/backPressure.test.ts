@@ -86,6 +86,23 @@ test('fault, before a server that does not read, ends when its client has gone',
   expect(await gone).toEqual([0, null]);
 });
 
+test('fault, before a server that has closed its stdin and lives on, ends when its client has gone', async () => {
+  const line = `${JSON.stringify({ jsonrpc: '2.0', method: 'notifications/x', params: { data: 'x'.repeat(65_000) } })}\n`;
+  const behind = async (more: string): Promise<unknown> => {
+    const child = behindFault('require("node:fs").closeSync(0); setInterval(() => undefined, 1_000)', '');
+    for (let i = 0; i < 20; i++) child.stdin?.write(line);
+    await resting(() => 1e9 - (child.stdin?.writableLength ?? 0));
+    const gone = once(child, 'exit');
+    child.stdin?.end(more);
+    child.stdout?.destroy();
+    return gone;
+  };
+  expect(await Promise.all([behind(''), behind(line)])).toEqual([
+    [0, null],
+    [0, null],
+  ]);
+});
+
 test('what a server wrote before it exited reaches its client whole through fault', async () => {
   const large = 5_000_000;
   const script = `process.stdout.write('"' + 'x'.repeat(${large}) + '"\\n', () => process.exit(3))`;

@@ -1,0 +1,59 @@
+import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
+import { expect, test } from 'vitest';
+import { answerTo, bridgeTo, gateway, request, STREAM } from '../../support/bridgeTo.js';
+
+const HANDSHAKE = { protocolVersion: '2025-06-18', capabilities: {} };
+
+/** A gateway that forgets its session with each call, and keeps each stream open. */
+function forgetful() {
+  const streams: ServerResponse[] = [];
+  let opened = 0;
+  const server = gateway((res, { id, method }, req) => {
+    const session = req.headers['mcp-session-id'];
+    if (method === 'initialize') {
+      res.writeHead(200, { 'content-type': 'application/json', 'mcp-session-id': `s${++opened}` });
+      res.end(answerTo(id, HANDSHAKE));
+    } else if (req.method === 'GET') {
+      res.writeHead(200, STREAM).flushHeaders();
+      res.once('close', () => streams.splice(streams.indexOf(res), 1));
+      streams.push(res);
+    } else if (id === undefined) res.writeHead(202).end();
+    else if (session === `s${id}`) res.writeHead(200, { 'content-type': 'application/json' }).end(answerTo(id));
+    else res.writeHead(404).end();
+  });
+  return { server, streams, opened: () => opened };
+}
+
+test('the stream of a session that was replaced is ended, and hands on nothing more', async () => {
+  const { server, streams, opened } = forgetful();
+  const { send, answered, lines, end } = await bridgeTo(server);
+  send(request(1, 'initialize'));
+  await answered(1);
+  for (let call = 2; call <= 20; call++) {
+    await expect.poll(() => streams.length).toBe(1);
+    const [before] = streams;
+    send(request(call));
+    await answered(call);
+    if (before?.closed === false) await once(before, 'close');
+  }
+  await expect.poll(() => streams.length).toBe(1);
+  expect(opened()).toBe(20);
+  streams[0]?.write('data: {"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info"}}\n\n');
+  await answered(21);
+  expect(lines.map(({ id }) => id)).toEqual([...Array.from({ length: 20 }, (_, i) => i + 1), undefined]);
+  await end();
+  await expect.poll(() => streams.length).toBe(0);
+});
+
+test('a client that initialises again has one stream, that of its new session', async () => {
+  const { server, streams } = forgetful();
+  const { send, answered, end } = await bridgeTo(server);
+  for (let time = 1; time <= 3; time++) {
+    send(request(time, 'initialize'));
+    await answered(time);
+    await expect.poll(() => streams.length).toBe(1);
+  }
+  await end();
+  await expect.poll(() => streams.length).toBe(0);
+});
