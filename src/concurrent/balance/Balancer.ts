@@ -87,8 +87,11 @@ class Entry<T> implements Candidate {
   inFlight = 0;
   ewmaMs = 0;
   ewmaAtMs = 0;
+  refusedMs = 0;
+  refusedAtMs = 0;
   credit = 0;
   picked = 0;
+  succeededAtMs = Number.NEGATIVE_INFINITY;
 
   constructor({ id, target, weight = 1, zone }: BalancerTarget<T>) {
     this.id = id;
@@ -130,7 +133,10 @@ export class BalancerPick<T> {
     this.#finish('failed');
   }
 
-  /** The target refused it at once, as it may: no failure of its own, but other calls do better elsewhere for a while. */
+  /**
+   * The target refused it at once, as it may: no failure of its own. It tells nothing while the target answers others;
+   * one that has answered none for `ewmaDecayMs` counts as slower than the others, so that its quick refusals draw no calls.
+   */
   refused(): void {
     this.#finish('refused');
   }
@@ -166,12 +172,23 @@ export class Balancer<T> {
     const { clock, ewmaDecayMs, outliers } = this.#options;
     const nowMs = clock.now();
     const latencyMs = nowMs - startedMs;
-    if (how === 'failed' || how === 'refused') {
-      // Either may be quick: it counts as an answer twice as slow as any before it, so that calls stay away for a while.
+    if (how === 'failed') {
+      // A failure may be quick: it counts as an answer twice as slow as any before it, so that calls stay away for a while.
       const slowMs = Math.max(latencyMs, entry.ewmaMs, FAILURE_MS);
       observe(entry, Math.min(2 * slowMs, Math.max(slowMs, MAX_FAILURE_MS)), nowMs, ewmaDecayMs);
-      if (how === 'failed') outliers?.failed(entry.id);
+      outliers?.failed(entry.id);
       return;
+    }
+    if (how === 'refused') {
+      // By what one caller may not do, no other loses a target.
+      if (nowMs - entry.succeededAtMs < ewmaDecayMs) return;
+      entry.refusedMs = 2 * this.#entries.reduce((slowestMs, { ewmaMs }) => Math.max(slowestMs, ewmaMs), FAILURE_MS);
+      entry.refusedAtMs = nowMs;
+      return;
+    }
+    if (how === 'succeeded') {
+      entry.succeededAtMs = nowMs;
+      entry.refusedMs = 0;
     }
     observe(entry, latencyMs, nowMs, ewmaDecayMs);
     outliers?.succeeded(entry.id, latencyMs);

@@ -13,6 +13,7 @@ import {
   type Names,
   withDefaults,
 } from '../../core/options.js';
+import { keyText } from '../../core/text/ownText.js';
 import type {
   LimitedCall,
   Limiter,
@@ -96,7 +97,9 @@ export class MultiServerRateLimiter implements LimiterSource, AsyncDisposable {
     const options = resolve(given);
     const { name, maxServers, idleMs, clock = systemClock } = options;
     this.#options = options;
-    this.#perServer = new Map(Object.entries(options.perServer ?? {}));
+    this.#perServer = new Map(
+      Object.entries(options.perServer ?? {}).map(([server, limit]) => [keyText(server), limit]),
+    );
     this.#clock = clock;
     this.#table = new LRUCache({ max: maxServers });
     for (const server of ['', ...this.#perServer.keys()]) this.#make(server);
@@ -148,6 +151,8 @@ export class MultiServerRateLimiter implements LimiterSource, AsyncDisposable {
     if (key === undefined || key === '') return undefined;
     let view = this.#views.get(key);
     if (view === undefined) {
+      const short = keyText(checkText('keyOf', key));
+      if (short !== key) return this.limiter(short);
       view = this.limiter(key);
       this.#views.set(key, view);
     }
@@ -172,13 +177,13 @@ export class MultiServerRateLimiter implements LimiterSource, AsyncDisposable {
 
   /** How full one server is; undefined when nothing is remembered of it. */
   stats(server: string): ServerLimiterStats | undefined {
-    const core = this.#table.peek(server);
+    const core = this.#table.peek(keyText(server));
     return core === undefined ? undefined : { ...core.usage, blockedCount: core.waiting.size };
   }
 
   /** Forgets the grants and the pause of one server, and serves its waiters. */
   reset(server: string): void {
-    this.#table.peek(server)?.reset();
+    this.#table.peek(keyText(server))?.reset();
     this.#fullUntilMs = Number.NEGATIVE_INFINITY;
   }
 
@@ -201,8 +206,10 @@ export class MultiServerRateLimiter implements LimiterSource, AsyncDisposable {
     const known = this.#table.peek(server);
     if (known !== undefined) return known;
     if (this.#scope.closing) throw new ClosedError(this.#options.name);
+    const key = keyText(checkText('server', server));
+    if (key !== server) return this.#core(key);
     if (this.#table.size >= this.#options.maxServers) this.#makeRoom(server);
-    const core = this.#make(checkText('server', server));
+    const core = this.#make(server);
     this.#table.set(server, core);
     return core;
   }

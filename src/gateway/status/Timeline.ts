@@ -1,4 +1,5 @@
 import { systemClock } from '../../core/clock.js';
+import { ownText } from '../../core/text/ownText.js';
 import type { McpPool } from '../../pool/McpPool.js';
 import type { TimelineEvent } from './StatusData.js';
 
@@ -53,7 +54,7 @@ export class Timeline implements Disposable {
   }
 
   add(kind: TimelineEvent['kind'], server: string | null, text: string): void {
-    const event = { id: ++this.#id, at: systemClock.wallNow(), kind, server, text: text.slice(0, MAX_TEXT_CHARS) };
+    const event = { id: ++this.#id, at: systemClock.wallNow(), kind, server, text: ownText(text, MAX_TEXT_CHARS) };
     this.#events.push(event);
     if (this.#events.length > MAX_EVENTS) this.#events.shift();
     this.#onEvent(event);

@@ -2,6 +2,7 @@ import type { BreakerState } from '../../../concurrent/breaker/breakerOptions.js
 import { CircuitBreaker } from '../../../concurrent/breaker/CircuitBreaker.js';
 import type { Params } from '../../../connection/protocol/messages.js';
 import { RpcError } from '../../../core/errors.js';
+import { keyText } from '../../../core/text/ownText.js';
 import type { Caller } from '../../McpPool.js';
 import type { ServerContext } from '../context.js';
 import { isServerFailure } from './callPolicy.js';
@@ -56,7 +57,8 @@ export class Breakers {
     this.#narrow.clear();
   }
 
-  #of(name: string): CircuitBreaker {
+  #of(given: string): CircuitBreaker {
+    const name = keyText(given);
     const breaker = this.#narrow.get(name) ?? this.#make(`${this.#context.config.name}: ${name}`);
     this.#narrow.delete(name);
     this.#narrow.set(name, breaker);

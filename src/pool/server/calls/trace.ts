@@ -3,6 +3,7 @@ import { isToolError } from '../../../connection/calls/toolError.js';
 import type { CallOptions, Params, ServerInfo } from '../../../connection/protocol/messages.js';
 import type { Clock } from '../../../core/clock.js';
 import { PoolkitError } from '../../../core/errors.js';
+import { ownText } from '../../../core/text/ownText.js';
 import type { McpPool, RequestOptions } from '../../McpPool.js';
 import { isEraRefusal } from '../callers/callerKey.js';
 import type { PooledConnection } from '../connections/PooledConnection.js';
@@ -223,5 +224,5 @@ export function targetOf(method: string, params: Params | undefined): string | u
 }
 
 function textOf(value: unknown): string | undefined {
-  return typeof value === 'string' ? value.slice(0, MAX_TARGET_CHARS) : undefined;
+  return typeof value === 'string' ? ownText(value, MAX_TARGET_CHARS) : undefined;
 }
