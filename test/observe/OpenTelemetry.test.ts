@@ -150,6 +150,21 @@ test('a failed attempt and the one after it are spans of their own; failures are
   expect(named('tools/call broken').attributes['error.type']).toBe('tool_error');
 });
 
+test('of texts that a client or a server chose, a span has the beginning', async () => {
+  const { pool, connector } = memoryPool();
+  pool.addServer(MEMORY);
+  await tell(pool);
+  connector.onMessage = ({ id }, connection) => connection.say({ id, error: { code: -32601, message: long } });
+  const long = 'x'.repeat(100_000);
+  await outcome(pool.request('s', long, {}));
+  const ended = finished().filter(({ name }) => !name.startsWith('queue'));
+  expect(ended).toHaveLength(2);
+  for (const { attributes, status } of ended) {
+    if (attributes['mcp.method.name'] !== undefined) expect(attributes['mcp.method.name']).toHaveLength(1_024);
+    expect(status.message).toHaveLength(1_024);
+  }
+});
+
 test('metrics have the names, units and bounds of the conventions; those of an instrument come along', async () => {
   const { pool, clock, connector, call } = memoryPool();
   pool.addServer(MEMORY);

@@ -1,8 +1,9 @@
 import type { Context, Span, SpanContext, Tracer } from '@opentelemetry/api';
 import { messageOf } from '../../core/errors.js';
+import { ownText } from '../../core/text/ownText.js';
 import type { CallTrace, TracedCall } from '../../pool/server/calls/trace.js';
 import type { RequestTrace, TracedRequest } from '../requests/requestTrace.js';
-import { codeOf, downstream, failure, operation, spanName, upstream } from './attributes.js';
+import { codeOf, downstream, failure, MAX_SPAN_TEXT_CHARS, operation, spanName, upstream } from './attributes.js';
 import { parseTraceContext, traceContextOf } from './traceContext.js';
 
 type Api = typeof import('@opentelemetry/api');
@@ -115,7 +116,8 @@ export class Spans {
     if (attributes['error.type'] !== undefined) {
       const { error } = ended;
       const { ERROR } = this.#api.SpanStatusCode;
-      span.setStatus(error === undefined ? { code: ERROR } : { code: ERROR, message: messageOf(error) });
+      const message = error === undefined ? undefined : ownText(messageOf(error), MAX_SPAN_TEXT_CHARS);
+      span.setStatus(message === undefined ? { code: ERROR } : { code: ERROR, message });
     }
     span.end();
   }

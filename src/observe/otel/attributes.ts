@@ -1,10 +1,14 @@
 import type { Attributes } from '@opentelemetry/api';
 import { PoolkitError, RpcError } from '../../core/errors.js';
+import { ownText } from '../../core/text/ownText.js';
 import type { TracedCall } from '../../pool/server/calls/trace.js';
 import type { ServerConfig } from '../../registry/config/ServerConfig.js';
 import { isSeveral } from '../../registry/config/targets/targetsOf.js';
 import { methodLabel } from '../metrics/Labels.js';
 import type { TracedRequest } from '../requests/requestTrace.js';
+
+/** Most characters of a text that a peer chose, as of its span's target. */
+export const MAX_SPAN_TEXT_CHARS = 1_024;
 
 /** A name that stands for few operations: made-up methods are one. */
 export function spanName({ method, target }: Pick<TracedCall, 'method' | 'target'>): string {
@@ -14,7 +18,9 @@ export function spanName({ method, target }: Pick<TracedCall, 'method' | 'target
 
 /** What an operation is (OpenTelemetry semantic conventions, MCP). `uri`: it is for a span, where it may be of any kind. */
 export function operation({ method, target }: Pick<TracedCall, 'method' | 'target'>, uri: boolean): Attributes {
-  const attributes: Attributes = { 'mcp.method.name': uri ? method : methodLabel(method) };
+  const attributes: Attributes = {
+    'mcp.method.name': uri ? ownText(method, MAX_SPAN_TEXT_CHARS) : methodLabel(method),
+  };
   if (target === undefined) return attributes;
   if (method === 'tools/call') {
     attributes['gen_ai.operation.name'] = 'execute_tool';
