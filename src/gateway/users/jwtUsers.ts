@@ -4,6 +4,7 @@ import { ForbiddenError, OptionError } from '../../core/errors.js';
 import { checkArray, checkMs, checkText, withDefaults } from '../../core/options.js';
 import type { Authenticate } from './Authenticate.js';
 import { bearerOf } from './bearerTokens.js';
+import { remoteKeys } from './remoteKeys.js';
 
 export interface JwtOptions {
   /** Who issues the tokens: their `iss`, to the letter. */
@@ -20,7 +21,7 @@ export interface JwtOptions {
   readonly clockToleranceMs?: number;
   /** How long keys are kept, in ms, from 1. A token with a key id that is not among them has them asked for anew. @defaultValue 600000 */
   readonly cacheMs?: number;
-  /** Keys are asked for anew no sooner than this after the last time, in ms, from 0, so that bad tokens are no weapon. @defaultValue 30000 */
+  /** Keys are asked for anew no sooner than this after the last time, in ms, from 0, so that bad tokens are no weapon; where that failed and none are kept, after a second. @defaultValue 30000 */
   readonly cooldownMs?: number;
   /** Longest wait for the keys, in ms, from 1. @defaultValue 5000 */
   readonly timeoutMs?: number;
@@ -76,7 +77,7 @@ export function jwtUsers(given: JwtOptions): Authenticate {
   return async ({ headers }) => {
     const token = bearerOf(headers.authorization);
     if (token === undefined) return undefined;
-    keys ??= keysOf(options);
+    keys ??= typeof options.jwks === 'function' ? Promise.resolve(options.jwks) : remoteKeys(options.jwks, options);
     const claims = await verified(token, await keys, {
       ...verifying,
       requiredClaims: ['sub', 'exp'],
@@ -126,23 +127,11 @@ function checkKeys({ jwks, cacheMs, cooldownMs, timeoutMs }: Required<JwtOptions
   }
 }
 
-async function keysOf({ jwks, cacheMs, cooldownMs, timeoutMs }: Required<JwtOptions>): Promise<JWTVerifyGetKey> {
-  if (typeof jwks === 'function') return jwks;
-  const { createRemoteJWKSet, customFetch } = await jose();
-  return createRemoteJWKSet(new URL(jwks), {
-    cacheMaxAge: cacheMs,
-    cooldownDuration: cooldownMs,
-    timeoutDuration: timeoutMs,
-    // Keys come from where the operator says, not from where that place points to.
-    [customFetch]: (url: string, init: RequestInit) => fetch(url, { ...init, redirect: 'error' }),
-  });
-}
-
 function scopesOf({
   scope,
   scp,
 }: JWTPayload & { readonly scope?: unknown; readonly scp?: unknown }): readonly string[] {
   const given = scope ?? scp ?? [];
-  const all = typeof given === 'string' ? given.split(' ') : Array.isArray(given) ? given.map(String) : [];
-  return all.filter((each) => each !== '');
+  const all = typeof given === 'string' ? given.split(' ') : Array.isArray(given) ? given : [];
+  return all.filter((each): each is string => typeof each === 'string' && each !== '');
 }

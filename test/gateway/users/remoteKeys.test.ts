@@ -1,0 +1,111 @@
+import { once } from 'node:events';
+import { createServer, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { exportJWK, generateKeyPair, type JWTVerifyGetKey, SignJWT } from 'jose';
+import { expect, test } from 'vitest';
+import { jwtUsers } from '../../../src/gateway/users/jwtUsers.js';
+import { remoteKeys } from '../../../src/gateway/users/remoteKeys.js';
+import { FakeClock } from '../../../src/testing/FakeClock.js';
+import { closeAfter } from '../../support/closeAfter.js';
+
+type Answer = (response: ServerResponse) => void;
+const pair = await generateKeyPair('ES256', { extractable: true });
+const KEYS = JSON.stringify({ keys: [{ ...(await exportJWK(pair.publicKey)), kid: 'known', alg: 'ES256' }] });
+const good: Answer = (response) => response.end(KEYS);
+const TIMES = { cacheMs: 600_000, cooldownMs: 30_000, timeoutMs: 300 };
+
+async function issuer() {
+  const state = { answer: good, asked: 0 };
+  const server = createServer((_, response) => {
+    state.asked++;
+    state.answer(response);
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  closeAfter({ close: async () => void server.close().closeAllConnections() });
+  return Object.assign(state, { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks` });
+}
+
+async function outcome(keys: JWTVerifyGetKey, kid: string): Promise<'found' | 'failed'> {
+  try {
+    await keys({ alg: 'ES256', kid }, { payload: '', signature: '' });
+    return 'found';
+  } catch {
+    return 'failed';
+  }
+}
+
+const FAILURES: readonly (readonly [string, Answer])[] = [
+  ['500', (response) => void response.writeHead(500).end()],
+  ['nothing', () => undefined],
+  ['no JSON', (response) => void response.end('<html>')],
+  ['no keys', (response) => void response.end('{"keys":7}')],
+  ['a redirect', (response) => void response.writeHead(302, { location: '/' }).end()],
+  [
+    'no end',
+    (response) => {
+      const more = (): void => {
+        while (response.write(' '.repeat(65_536)));
+      };
+      response.on('drain', more);
+      more();
+    },
+  ],
+];
+
+test.each(FAILURES)(
+  'keys that cannot be had are asked for once in a while, not with each token: %s',
+  async (_, failure) => {
+    const from = await issuer();
+    const clock = new FakeClock();
+    const keys = await remoteKeys(from.url, { ...TIMES, cooldownMs: 0 }, clock);
+    const cooled = await remoteKeys(from.url, TIMES, clock);
+    const ask = (kid: string, of = cooled) => outcome(of, kid);
+    // Before there are any: after a second again.
+    from.answer = failure;
+    expect([await ask('known'), await ask('known'), from.asked]).toEqual(['failed', 'failed', 1]);
+    await clock.advance(1_000);
+    expect([await ask('known'), await ask('known'), from.asked]).toEqual(['failed', 'failed', 2]);
+    await clock.advance(1_000);
+    from.answer = good;
+    expect([await ask('known'), from.asked]).toEqual(['found', 3]);
+    // Without a cooldown each asks.
+    expect(await ask('known', keys)).toBe('found');
+    from.answer = failure;
+    const before = from.asked;
+    expect([await ask('other', keys), await ask('other', keys), from.asked - before]).toEqual(['failed', 'failed', 2]);
+    expect(await ask('known', keys)).toBe('found');
+  },
+);
+
+test('an issuer that is down is asked once in the cooldown for all tokens of unknown keys; those of known ones go on', async () => {
+  const from = await issuer();
+  const clock = new FakeClock();
+  // `jose` has a clock of its own for what succeeded.
+  const keys = await remoteKeys(from.url, { ...TIMES, cooldownMs: 50 }, clock);
+  const ask = (kid: string) => outcome(keys, kid);
+  expect(await ask('known')).toBe('found');
+  from.answer = (response) => void response.writeHead(500).end();
+  await expect.poll(async () => [await ask('other'), from.asked]).toEqual(['failed', 2]);
+  for (let i = 0; i < 20; i++) expect(await ask(`other ${i}`)).toBe('failed');
+  expect([await ask('known'), from.asked]).toEqual(['found', 2]);
+  await clock.advance(50);
+  expect([await ask('other'), from.asked]).toEqual(['failed', 3]);
+});
+
+test('scopes of a signed token that are no text count for nothing', async () => {
+  const from = await issuer();
+  const authenticate = jwtUsers({
+    issuer: 'https://issuer.example',
+    audience: 'https://proxy.example',
+    jwks: from.url,
+  });
+  const token = await new SignJWT({ sub: 'ann', scp: [{ toString: 1 }, 7, null, 'tools', ''] })
+    .setProtectedHeader({ alg: 'ES256', kid: 'known' })
+    .setIssuer('https://issuer.example')
+    .setAudience('https://proxy.example')
+    .setExpirationTime('5m')
+    .sign(pair.privateKey);
+  const headers = { authorization: `Bearer ${token}` };
+  const user = await authenticate({ method: 'POST', url: '/mcp', headers, address: undefined } as never);
+  expect(user).toMatchObject({ scopes: ['tools'] });
+});
