@@ -116,6 +116,7 @@ const OWN: Readonly<Record<string, readonly string[]>> = {
     'COALESCE_DEFAULTS',
     'CallResult',
     'LIMIT_DEFAULTS',
+    'PIN_DEFAULTS',
     'Pins',
     'REDACT_DEFAULTS',
     'RETRY_DEFAULTS',

@@ -6,7 +6,7 @@ export { AUDIT_DEFAULTS, type AuditField, type AuditOptions, audit } from './rea
 export { CACHE_DEFAULTS, type CacheOptions, cache } from './ready/cache.js';
 export { COALESCE_DEFAULTS, type CoalesceOptions, coalesce } from './ready/coalesce.js';
 export { LIMIT_DEFAULTS, type LimitOptions, limit } from './ready/limit.js';
-export { type HeldTool, type PinOptions, type PinStore, Pins } from './ready/Pins.js';
+export { type HeldTool, PIN_DEFAULTS, type PinOptions, type PinStore, Pins } from './ready/Pins.js';
 export { REDACT_DEFAULTS, type RedactOptions, redact } from './ready/redact.js';
 export { RETRY_DEFAULTS, type RetryOptions, retry } from './ready/retry.js';
 export { TIMEOUTS_DEFAULTS, type TimeoutsOptions, timeouts } from './ready/timeouts.js';

@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
 import { CallResult } from '../../connection/calls/CallResult.js';
 import type { Middleware } from '../../connection/calls/Middleware.js';
-import { saysAll } from '../../connection/channel/codec/exactText.js';
+import { sameNumber, saysAll, withNumbers } from '../../connection/channel/codec/exactText.js';
 import { checkReadable } from '../../connection/channel/codec/parsingCost.js';
 import { ForbiddenError } from '../../core/errors.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
-import { checkPart, withDefaults } from '../../core/options.js';
+import { checkCount, checkPart, withDefaults } from '../../core/options.js';
+import { inSlices } from '../../core/time/inSlices.js';
 import { canonical } from '../canonical.js';
 
 /** Hashes of definitions by tool, of each server. Keep them where they outlive the process, if they are to. */
@@ -25,11 +26,18 @@ export interface HeldTool {
 export interface PinOptions {
   /** Where pins are kept. @defaultValue in memory: what is seen first in this process is pinned */
   readonly store?: PinStore;
+  /** Most tools of one server that are pinned, from 1; a new one beyond them is left out of lists, and calls of it are refused. @defaultValue 10000 */
+  readonly maxTools?: number;
   /** Told of each tool that is held back, once for each new definition. @defaultValue it is logged */
   readonly onHeld?: (held: HeldTool) => void;
   /** Where it logs. @defaultValue nowhere */
   readonly logger?: Logger;
 }
+
+export const PIN_DEFAULTS = Object.freeze({ maxTools: 10_000 });
+
+/** A tool of a longer name is left out: names are kept as long as the pins. */
+const MAX_NAME_LENGTH = 1_024;
 
 type Tool = Readonly<Record<string, unknown>>;
 
@@ -41,6 +49,9 @@ export class Pins {
   readonly #store: PinStore;
   readonly #logger: Logger;
   readonly #onHeld: PinOptions['onHeld'];
+  readonly #maxTools: number;
+  /** Servers that have offered more. */
+  readonly #full = new Set<string>();
   readonly #held = new Map<string, Map<string, HeldTool>>();
   /** One look at a server's pins at a time. */
   readonly #turns = new Map<string, Promise<unknown>>();
@@ -48,7 +59,8 @@ export class Pins {
   /** @throws OptionError */
   constructor(given: PinOptions = {}) {
     const others = { store: true, onHeld: true, logger: true } as const;
-    const { store, onHeld, logger = silentLogger } = withDefaults('Pins', given, {}, others);
+    const { store, onHeld, maxTools, logger = silentLogger } = withDefaults('Pins', given, PIN_DEFAULTS, others);
+    this.#maxTools = checkCount('maxTools', maxTools, { min: 1 });
     this.#store = checkPart('store', store ?? new MemoryPins(), ['get', 'set'], 'a PinStore: get() and set()');
     this.#onHeld = onHeld;
     this.#logger = logger;
@@ -66,6 +78,9 @@ export class Pins {
     const held = call.tool === undefined ? undefined : this.#held.get(server)?.get(call.tool);
     if (held !== undefined) {
       throw new ForbiddenError(server, { why: `the definition of ${held.tool} has changed and is not accepted` });
+    }
+    if (call.tool !== undefined && this.#full.has(server) && !(await this.#isPinned(server, call.tool))) {
+      throw new ForbiddenError(server, { why: `the tool is none of the ${this.#maxTools} that are pinned` });
     }
     const result = await next();
     return call.method === 'tools/list' ? this.#checked(server, result) : result;
@@ -87,36 +102,70 @@ export class Pins {
     const list = result.value as { readonly tools?: unknown };
     if (!Array.isArray(list?.tools)) return result;
     const tools = list.tools as readonly unknown[];
-    const kept = await this.#turn(server, () => this.#keep(server, tools));
+    const { text } = result;
+    const values = saysAll(list, text, sameNumber);
     // Of a member that comes twice readers take the one or the other: what goes on is what was looked at.
-    if (!saysAll(list, result.text, () => true)) return CallResult.of({ ...list, tools: kept });
+    const anew = !values && !saysAll(list, text, () => true);
+    const written = values || anew ? undefined : withNumbersAsWritten(text).tools;
+    const kept = await this.#turn(server, () => this.#keep(server, tools, written));
+    if (anew) return CallResult.of({ ...list, tools: kept });
     return kept.length === tools.length ? result : result.with({ ...list, tools: kept });
   }
 
-  async #keep(server: string, tools: readonly unknown[]): Promise<readonly unknown[]> {
-    const pins: Record<string, string> = Object.assign(Object.create(null), await this.#store.get(server));
+  /** `written`: the tools with numbers that say all that was written, where a double does not. */
+  async #keep(server: string, tools: readonly unknown[], written?: readonly unknown[]): Promise<readonly unknown[]> {
+    const pins = (await this.#store.get(server)) ?? {};
+    let left = this.#maxTools - Object.keys(pins).length;
+    const added: Record<string, string> = Object.create(null);
     const held = this.#held.get(server) ?? new Map<string, HeldTool>();
     this.#held.set(server, held);
-    let fresh = false;
-    const kept = tools.filter((tool) => {
+    const kept: unknown[] = [];
+    let at = 0;
+    await inSlices(() => {
+      if (at >= tools.length) return true;
+      const tool = tools[at];
+      const exact = written?.[at];
+      at++;
       const name = (tool as Tool | null)?.['name'];
-      if (typeof name !== 'string') return true;
-      const offered = definitionHash(tool as Tool);
-      const pinned = pins[name];
+      if (typeof name !== 'string') {
+        kept.push(tool);
+        return false;
+      }
+      const offered = definitionHash(tool as Tool, exact);
+      const pinned = Object.hasOwn(pins, name) ? pins[name] : added[name];
+      if (pinned === undefined && (left <= 0 || name.length > MAX_NAME_LENGTH)) {
+        this.#isFull(server);
+        return false;
+      }
       if (pinned === undefined) {
-        pins[name] = offered;
-        fresh = true;
+        added[name] = offered;
+        left--;
       }
       if (pinned === undefined || pinned === offered) {
         held.delete(name);
-        return true;
+        kept.push(tool);
+        return false;
       }
       if (held.get(name)?.offered !== offered) this.#tell({ server, tool: name, pinned, offered });
       held.set(name, { server, tool: name, pinned, offered });
       return false;
     });
-    if (fresh) await this.#store.set(server, { ...pins });
+    if (Object.keys(added).length > 0) await this.#store.set(server, { ...pins, ...added });
     return kept;
+  }
+
+  async #isPinned(server: string, tool: string): Promise<boolean> {
+    return Object.hasOwn((await this.#store.get(server)) ?? {}, tool);
+  }
+
+  #isFull(server: string): void {
+    if (this.#full.has(server)) return;
+    this.#full.add(server);
+    const maxTools = this.#maxTools;
+    this.#logger.warn(
+      { server, maxTools },
+      'tools are left out: beyond maxTools, or with names of more than 1024 characters',
+    );
   }
 
   #tell(held: HeldTool): void {
@@ -151,7 +200,18 @@ class MemoryPins implements PinStore {
   }
 }
 
-/** Of all that a definition says, whatever the order of its members. */
-function definitionHash(tool: Tool): string {
-  return createHash('sha256').update(canonical(tool)).digest('base64url');
+/** Of all that a definition says, whatever the order of its members; `exact`: with its numbers as they were written. */
+function definitionHash(tool: Tool, exact?: unknown): string {
+  const text = canonical(tool);
+  const own = exact === undefined ? text : canonical(exact);
+  return createHash('sha256')
+    .update(own === text ? text : `${text} as written ${own}`)
+    .digest('base64url');
+}
+
+/** A result of `tools/list` with each number that a double does not hold as the text of it. */
+function withNumbersAsWritten(text: string): { readonly tools: readonly unknown[] } {
+  return JSON.parse(
+    withNumbers(text, (number) => (sameNumber(String(Number(number)), number) ? number : `"${number}"`)),
+  );
 }

@@ -27,18 +27,20 @@ export const CACHE_DEFAULTS = Object.freeze({
 
 interface Kept {
   readonly result: Uint8Array;
-  readonly server: string | undefined;
-  readonly method: string;
-  readonly uri: string | undefined;
+  /** What a notification may say that it is outdated by. */
+  readonly marks: readonly string[];
   readonly untilMs: number;
 }
+
+const READ = 'resources/read';
+const UPDATED = 'notifications/resources/updated';
 
 /** What a notification says is another now: by the begin of the methods whose results it concerns. */
 const CHANGES: ReadonlyMap<string, string> = new Map([
   ['notifications/tools/list_changed', 'tools/'],
   ['notifications/prompts/list_changed', 'prompts/'],
   ['notifications/resources/list_changed', 'resources/'],
-  ['notifications/resources/updated', 'resources/read'],
+  [UPDATED, READ],
 ]);
 
 /**
@@ -48,18 +50,24 @@ const CHANGES: ReadonlyMap<string, string> = new Map([
 export function cache(given: CacheOptions = {}): Middleware {
   const { maxBytes, when, ttlMs, clock = systemClock } = withDefaults('cache', given, CACHE_DEFAULTS, { clock: true });
   checkBytes('maxBytes', maxBytes, { min: 1 });
+  const byMark = new Map<string, Set<string>>();
   const kept = new LRUCache<string, Kept>({
     maxSize: maxBytes,
     sizeCalculation: ({ result }, key) => result.length + key.length,
+    dispose: ({ marks }, key, why) => {
+      // What takes its place has the same marks: they are in its key.
+      if (why !== 'set') for (const mark of marks) unmark(mark, key);
+    },
   });
+  const unmark = (mark: string, key: string): void => {
+    const keys = byMark.get(mark);
+    if (keys?.delete(key) === true && keys.size === 0) byMark.delete(mark);
+  };
   /** How often each server said that something changed: what was asked before is not kept after. */
   const changes = new Map<string | undefined, number>();
-  const forget = ({ server, method, uri }: MiddlewareCall, begin: string): void => {
+  const forget = (server: string | undefined, mark: string): void => {
     changes.set(server, (changes.get(server) ?? 0) + 1);
-    for (const [key, each] of kept.entries()) {
-      if (each.server !== server || !each.method.startsWith(begin)) continue;
-      if (method !== 'notifications/resources/updated' || each.uri === uri) kept.delete(key);
-    }
+    for (const key of [...(byMark.get(mark) ?? [])]) kept.delete(key);
   };
   const fresh = (key: string): CallResult | undefined => {
     const found = kept.get(key);
@@ -70,7 +78,9 @@ export function cache(given: CacheOptions = {}): Middleware {
     if (call.path !== undefined) return next();
     if (call.from === 'server') {
       const begin = CHANGES.get(call.method);
-      if (begin !== undefined) forget(call, begin);
+      if (begin !== undefined) {
+        forget(call.server, call.method === UPDATED ? readOf(call.server, call.uri) : ofKind(call.server, begin));
+      }
       return next();
     }
     if (call.kind !== 'request' || !when(call)) return next();
@@ -85,12 +95,22 @@ export function cache(given: CacheOptions = {}): Middleware {
     const keptMs = hint.ttlMs ?? ttlMs(call);
     if (hint.failed || !(keptMs > 0) || changes.get(call.server) !== before) return result;
     const { server, method, uri } = call;
-    const untilMs = clock.now() + keptMs;
-    kept.set(hint.isPublic ? `public ${everyone}` : own, { result: result.bytes, server, method, uri, untilMs });
+    const marks = [ofKind(server, method), ...(method === READ ? [readOf(server, uri)] : [])];
+    const key = hint.isPublic ? `public ${everyone}` : own;
+    kept.set(key, { result: result.bytes, marks, untilMs: clock.now() + keptMs });
+    // What is larger than all that may be kept is not.
+    if (kept.has(key)) for (const mark of marks) byMark.set(mark, (byMark.get(mark) ?? new Set()).add(key));
     return result;
   };
   return forPoolsAlone(middleware, GATEWAY);
 }
+
+/** All results of `tools/…`, `prompts/…` or `resources/…` of a server. */
+const ofKind = (server: string | undefined, method: string): string =>
+  JSON.stringify([server, method.slice(0, method.indexOf('/') + 1)]);
+
+/** What was read of one resource of a server. */
+const readOf = (server: string | undefined, uri: string | undefined): string => JSON.stringify([server, READ, uri]);
 
 /** A gateway asks what a user may see, and hears what has changed, behind its middleware. */
 const GATEWAY =

@@ -4,7 +4,7 @@ import type { Middleware, MiddlewareCall } from '../../connection/calls/Middlewa
 import { skipString } from '../../connection/channel/codec/members.js';
 import { OptionError, RpcError } from '../../core/errors.js';
 import { checkBoolean, checkText, withDefaults } from '../../core/options.js';
-import { inTurn } from '../../core/time/turns.js';
+import { inSlices } from '../../core/time/inSlices.js';
 
 export interface RedactOptions {
   /**
@@ -29,8 +29,8 @@ export const REDACT_DEFAULTS = Object.freeze({
   when: (): boolean => true,
 });
 
-/** What names things, or is compared by the protocol: never redacted, since a call would go elsewhere. */
-const KEPT: ReadonlySet<string> = new Set(['_meta', 'jsonrpc', 'method']);
+/** The member of params that is the protocol's own: never redacted, since progress would go elsewhere. */
+const META = '_meta';
 
 /**
  * Replaces what matches in every string of params, results and servers' errors, names of members excepted. All else stays as it came, to the digit; a
@@ -54,7 +54,7 @@ export function redact(given: RedactOptions): Middleware {
     );
   return async (call, next) => {
     if (!when(call)) return next();
-    const own = params && call.params !== undefined ? await cleaned(call.params, clean) : call.params;
+    const own = params && call.params !== undefined ? await cleanedParams(call.params, clean) : call.params;
     const send = (): Promise<CallResult> =>
       own === call.params || own === undefined ? next() : next({ params: own as object as Record<string, unknown> });
     if (!results || call.kind !== 'request') return send();
@@ -85,21 +85,11 @@ function compiled(pattern: string): RE2JS {
   }
 }
 
-/** What is done in one turn of the event loop, in ms. */
-const SLICE_MS = 5;
-/** Steps between two looks at the clock. */
-const STEPS = 32;
-
-/** Runs `step` until it is done: at once where that takes no longer than a turn may, else in turns. */
-async function untilDone(step: () => boolean): Promise<void> {
-  const slice = (): boolean => {
-    const endMs = performance.now() + SLICE_MS;
-    do {
-      for (let steps = 0; steps < STEPS; steps++) if (step()) return true;
-    } while (performance.now() < endMs);
-    return false;
-  };
-  for (let done = slice(); !done; ) done = await inTurn(slice);
+async function cleanedParams(params: Readonly<Record<string, unknown>>, clean: Clean): Promise<object> {
+  const { [META]: meta, ...rest } = params;
+  const own = (await cleaned(rest, clean)) as Record<string, unknown>;
+  if (own === rest) return params;
+  return Object.hasOwn(params, META) ? { ...own, [META]: meta } : own;
 }
 
 /** The value, or one like it where a string in it has changed. */
@@ -108,7 +98,7 @@ async function cleaned(value: unknown, clean: Clean): Promise<unknown> {
   gather(value, strings);
   const changed = new Map<string, string>();
   const left = strings.values();
-  await untilDone(() => {
+  await inSlices(() => {
     const next = left.next();
     if (next.done === true) return true;
     const own = clean(next.value);
@@ -121,8 +111,7 @@ async function cleaned(value: unknown, clean: Clean): Promise<unknown> {
 function gather(value: unknown, strings: Set<string>): void {
   if (typeof value === 'string') strings.add(value);
   else if (Array.isArray(value)) for (const each of value) gather(each, strings);
-  else if (typeof value === 'object' && value !== null)
-    for (const [key, each] of Object.entries(value)) if (!KEPT.has(key)) gather(each, strings);
+  else if (typeof value === 'object' && value !== null) for (const each of Object.values(value)) gather(each, strings);
 }
 
 function replaced(value: unknown, by: ReadonlyMap<string, string>): unknown {
@@ -134,7 +123,7 @@ function replaced(value: unknown, by: ReadonlyMap<string, string>): unknown {
   }
   let changed = false;
   const members = Object.entries(value).map(([key, each]) => {
-    const own = KEPT.has(key) ? each : replaced(each, by);
+    const own = replaced(each, by);
     changed ||= own !== each;
     return [key, own] as const;
   });
@@ -158,7 +147,7 @@ async function cleanedText(text: string, clean: Clean): Promise<string> {
   const parts: string[] = [];
   let at = 0;
   let kept = 0;
-  await untilDone(() => {
+  await inSlices(() => {
     const start = text.indexOf('"', at);
     if (start < 0) return true;
     at = skipString(text, start);

@@ -85,6 +85,24 @@ export function saysAll(value: unknown, text: string, alike = (a: string, b: str
   return members === membersIn(value);
 }
 
+/** The same JSON with each of its numbers replaced by the text that `write` makes of it. */
+export function withNumbers(text: string, write: (number: string) => string): string {
+  const parts: string[] = [];
+  let kept = 0;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === QUOTE) at = skipString(text, at) - 1;
+    else if (code === MINUS || (code >= ZERO && code <= NINE)) {
+      NUMBER.lastIndex = at;
+      const number = NUMBER.exec(text)?.[0] ?? '';
+      parts.push(text.slice(kept, at), write(number));
+      at += number.length - 1;
+      kept = at + 1;
+    }
+  }
+  return parts.join('') + text.slice(kept);
+}
+
 function membersIn(value: unknown): number {
   if (typeof value !== 'object' || value === null) return 0;
   const values: unknown[] = Object.values(value);

@@ -1,0 +1,18 @@
+import { inTurn } from './turns.js';
+
+/** What is done in one turn of the event loop, in ms. */
+const SLICE_MS = 5;
+/** Steps between two looks at the clock. */
+const STEPS = 32;
+
+/** Runs `step` until it says that it is done: at once where that takes no longer than a turn may, else in turns. Rejects with what it throws. */
+export async function inSlices(step: () => boolean): Promise<void> {
+  const slice = (): boolean => {
+    const endMs = performance.now() + SLICE_MS;
+    do {
+      for (let steps = 0; steps < STEPS; steps++) if (step()) return true;
+    } while (performance.now() < endMs);
+    return false;
+  };
+  for (let done = slice(); !done; ) done = await inTurn(slice);
+}

@@ -1,0 +1,142 @@
+import { expect, test } from 'vitest';
+import { CallResult } from '../../src/connection/calls/CallResult.js';
+import type { Middleware, MiddlewareCall } from '../../src/connection/calls/Middleware.js';
+import { MiddlewareChain } from '../../src/connection/calls/MiddlewareChain.js';
+import type { Logger } from '../../src/core/logger.js';
+import { cache } from '../../src/middleware/ready/cache.js';
+import { Pins } from '../../src/middleware/ready/Pins.js';
+import { redact } from '../../src/middleware/ready/redact.js';
+import { countTurns } from '../support/countTurns.js';
+
+/** What servers and clients do that mean harm to those who are behind the ready middleware. */
+
+type Params = Readonly<Record<string, unknown>>;
+
+/** Messages through one middleware to a function. */
+function through(middleware: Middleware, answer: (params: Params) => unknown) {
+  const chain = new MiddlewareChain();
+  chain.use(middleware);
+  let asked = 0;
+  const end = async (passed: MiddlewareCall): Promise<CallResult> => {
+    asked++;
+    return CallResult.of(await answer(passed.params ?? {}), passed.server);
+  };
+  const send = (kind: 'request' | 'notification', method: string, params: Params, server = 's') => {
+    const from = kind === 'request' ? ('client' as const) : ('server' as const);
+    const origin = { kind, from, server, method, caller: undefined, idempotent: false, era: () => undefined };
+    return chain.run(origin, params, {}, end);
+  };
+  return {
+    call: (method: string, params: Params = {}, server?: string) => send('request', method, params, server),
+    tell: (method: string, params: Params = {}, server?: string) => send('notification', method, params, server),
+    asked: () => asked,
+  };
+}
+
+const bytes = (value: unknown): Uint8Array => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value));
+
+test('redact: a member is looked into whatever its name, but for the _meta of the protocol', async () => {
+  const sent: unknown[] = [];
+  const hidden = through(redact({ patterns: ['s3cret'] }), (params) => {
+    sent.push(params);
+    return bytes({});
+  });
+  for (const name of ['method', '_meta', 'jsonrpc', 'id', 'params']) {
+    await hidden.call('tools/call', {
+      name: 't',
+      arguments: { [name]: 's3cret', deep: [{ [name]: { x: 's3cret' } }] },
+    });
+  }
+  await hidden.call('x', { method: 's3cret' });
+  expect(JSON.stringify(sent)).not.toContain('s3cret');
+  await hidden.call('tools/call', { name: 't', _meta: { progressToken: 's3cret' }, arguments: { a: 's3cret' } });
+  const meta = { name: 't', arguments: { a: '[redacted]' }, _meta: { progressToken: 's3cret' } };
+  expect(sent.at(-1)).toEqual(meta);
+  const answered = through(redact({ patterns: ['s3cret'] }), () => ({ method: 's3cret', _meta: { x: ['s3cret'] } }));
+  expect((await answered.call('x')).text).not.toContain('s3cret');
+});
+
+test('cache: what a server says has changed costs what is kept of it, and concerns nothing else', async () => {
+  const kept = through(cache({ ttlMs: () => 60_000 }), ({ uri }) => bytes({ contents: [uri] }));
+  const updated = (uri: string, server?: string) => kept.tell('notifications/resources/updated', { uri }, server);
+  const read = async (uri: string, server?: string): Promise<boolean> => {
+    const before = kept.asked();
+    await kept.call('resources/read', { uri }, server);
+    return kept.asked() > before;
+  };
+  const count = 15_000;
+  for (let at = 0; at < count; at++) await kept.call('resources/read', { uri: `x:${at}` });
+  // With a look at all that is kept for each this takes longer than a test may.
+  for (let at = 0; at < count; at++) await updated(`never:${at}`);
+  await read('x:1', 'other');
+  await kept.call('tools/list');
+  await updated('x:1');
+  expect([await read('x:1'), await read('x:2'), await read('x:1', 'other')]).toEqual([true, false, false]);
+  await kept.tell('notifications/tools/list_changed');
+  expect(await read('x:1')).toBe(false);
+  const before = kept.asked();
+  await kept.call('tools/list');
+  expect(kept.asked()).toBe(before + 1);
+  await kept.tell('notifications/resources/list_changed');
+  expect([await read('x:1'), await read('x:3'), await read('x:1', 'other')]).toEqual([true, true, false]);
+}, 10_000);
+
+const tools = (from: number, count: number, more: object = {}): unknown[] =>
+  Array.from({ length: count }, (_, at) => ({ name: `t${from + at}`, inputSchema: {}, ...more }));
+const namesOf = (result: CallResult): string[] =>
+  (result.value as { tools: { name: string }[] }).tools.map(({ name }) => name);
+
+test('Pins: what one server may have pinned is bounded; what is new beyond is neither shown nor called', async () => {
+  let offered = tools(0, 60);
+  const told: object[] = [];
+  const logger = { warn: (fields: object) => void told.push(fields) } as unknown as Logger;
+  const pins = new Pins({ maxTools: 100, logger });
+  const server = through(pins.middleware, ({ name }) => bytes(name === undefined ? { tools: offered } : {}));
+  const list = async (name?: string): Promise<number> => namesOf(await server.call('tools/list', {}, name)).length;
+  expect(await list()).toBe(60);
+  for (const from of [60, 120, 180]) {
+    offered = tools(from, 60);
+    expect(await list()).toBe(from === 60 ? 40 : 0);
+  }
+  const call = (name: string) => server.call('tools/call', { name });
+  for (const name of ['t100', 't239', '__proto__'])
+    await expect(call(name)).rejects.toMatchObject({ code: 'ERR_FORBIDDEN' });
+  for (const name of ['t0', 't99']) await call(name);
+  // Those that are pinned stay so, and those of other servers are none of it.
+  offered = [...tools(0, 100), { name: 'x'.repeat(2_000), inputSchema: {} }];
+  expect(await list()).toBe(100);
+  expect(await list('other')).toBe(100);
+  expect(told).toEqual([expect.objectContaining({ server: 's' }), expect.objectContaining({ server: 'other' })]);
+});
+
+test('Pins: a long list is looked at in turns of the event loop', async () => {
+  const offered = bytes({ tools: tools(0, 9_000, { description: 'x'.repeat(500) }) });
+  const server = through(new Pins().middleware, () => offered);
+  using turns = countTurns();
+  expect(namesOf(await server.call('tools/list'))).toHaveLength(9_000);
+  expect(turns.count).toBeGreaterThan(3);
+});
+
+test('Pins: numbers count as they are written, beyond what a double holds', async () => {
+  let offered = '';
+  const pins = new Pins();
+  const server = through(pins.middleware, () => bytes(`{"tools":[{"name":"t","minimum":${offered}},{"name":"u"}]}`));
+  const shown = async (number: string): Promise<boolean> => {
+    offered = number;
+    const names = namesOf(await server.call('tools/list'));
+    expect(names).toContain('u');
+    return names.includes('t');
+  };
+  expect(await shown('1')).toBe(true);
+  // One number in other words is the same.
+  for (const same of ['1.0', '10e-1']) expect(await shown(same)).toBe(true);
+  for (const other of ['1.0000000000000000001', '0.99999999999999999999', '"1"'])
+    expect(await shown(other)).toBe(false);
+  await pins.accept('s', 't');
+  offered = '1.0000000000000000001';
+  expect(await shown('1')).toBe(false);
+  expect(await shown('1.0000000000000000001')).toBe(false);
+  await pins.accept('s', 't');
+  expect(await shown('1.0000000000000000001')).toBe(true);
+  for (const other of ['1', '1.0000000000000000002', '"1.0000000000000000001"']) expect(await shown(other)).toBe(false);
+});
