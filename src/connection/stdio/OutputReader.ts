@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import { TurnReader } from '../../core/time/turns.js';
+import { TurnReader } from '../../core/time/TurnReader.js';
 import type { Flow } from '../channel/large/LargeReply.js';
 import type { UnfinishedLine } from '../channel/unread/UnfinishedLine.js';
 import type { LineReader } from './LineReader.js';

@@ -1,5 +1,3 @@
-import type { Readable } from 'node:stream';
-
 /** What one connection may read in one turn of the event loop, in bytes, in messages, and in time. */
 export interface TurnBudgetOptions {
   readonly maxBytes?: number;
@@ -12,20 +10,43 @@ export const TURN_DEFAULTS = Object.freeze({ maxBytes: 256 * 1024, maxMessages: 
 
 /** So many messages are read between two looks at the clock. */
 const SLICE_MESSAGES = 64;
-/** What all connections of the process may read in one turn, in ms. */
-const ALL_MS = 20;
+/** What all connections of the process may read in one turn, in ms. The message that goes beyond it is read to its end. */
+const ALL_MS = 8;
 
-/** The share of all connections in a turn: what does not fit into it comes first in the next one. */
+/** What waits for the next turn. */
+interface Waiting {
+  /** What it took of the last turn that it had a share in, in ms. */
+  readonly costMs: number;
+  renew(): void;
+}
+
+/** What took less of its last turn goes first, in up to half of a turn. */
+const LIGHT_MS = 2.5;
+
+/**
+ * The share of all connections in a turn. What does not fit into it waits for the next one: half of that is for those that take little, the least
+ * first, so that an answer does not wait for the floods of many others; the rest goes to all in the order in which they came.
+ */
 class Everyone {
-  readonly #waiting = new Set<() => void>();
+  readonly #waiting = new Set<Waiting>();
   readonly #turn = (): void => {
     this.#immediate = undefined;
     this.#ms = 0;
     // What is added meanwhile is for the next turn.
-    for (const renew of [...this.#waiting]) {
+    const all = [...this.#waiting];
+    const served = new Set<Waiting>();
+    const serve = (each: Waiting): void => {
+      served.add(each);
+      this.#waiting.delete(each);
+      each.renew();
+    };
+    for (const each of all.length > 1 ? light(all) : []) {
+      if (this.#ms >= ALL_MS / 2) break;
+      serve(each);
+    }
+    for (const each of all) {
       if (this.spent) break;
-      this.#waiting.delete(renew);
-      renew();
+      if (!served.has(each)) serve(each);
     }
     if (this.#waiting.size > 0) this.#schedule();
   };
@@ -41,13 +62,13 @@ class Everyone {
     if (this.#ms >= 1) this.#schedule();
   }
 
-  inNextTurn(renew: () => void): void {
-    this.#waiting.add(renew);
+  inNextTurn(waiting: Waiting): void {
+    this.#waiting.add(waiting);
     this.#schedule();
   }
 
-  forget(renew: () => void): void {
-    this.#waiting.delete(renew);
+  forget(waiting: Waiting): void {
+    this.#waiting.delete(waiting);
     if (this.#waiting.size > 0 || this.#immediate === undefined) return;
     clearImmediate(this.#immediate);
     this.#immediate = undefined;
@@ -59,6 +80,12 @@ class Everyone {
   }
 }
 
+/** Those that take little, the least first. What one takes is read once: it is another as soon as that one has read. */
+function light(all: readonly Waiting[]): Waiting[] {
+  const costs = all.map((each) => ({ each, costMs: each.costMs })).filter(({ costMs }) => costMs < LIGHT_MS);
+  return costs.sort((a, b) => a.costMs - b.costMs).map(({ each }) => each);
+}
+
 const everyone = new Everyone();
 
 /**
@@ -67,7 +94,7 @@ const everyone = new Everyone();
  */
 export function inTurn<T>(step: () => T): Promise<T> {
   return new Promise((resolve, reject) => {
-    everyone.inNextTurn(() => {
+    const renew = (): void => {
       const startMs = performance.now();
       try {
         resolve(step());
@@ -75,7 +102,8 @@ export function inTurn<T>(step: () => T): Promise<T> {
         reject(error);
       }
       everyone.spend(performance.now() - startMs);
-    });
+    };
+    everyone.inNextTurn({ costMs: TURN_DEFAULTS.maxMs, renew });
   });
 }
 
@@ -87,18 +115,14 @@ export class TurnBudget {
   readonly #maxBytes: number;
   readonly #maxMessages: number;
   readonly #maxMs: number;
-  readonly #renew = (): void => {
-    this.#scheduled = false;
-    this.#bytes = 0;
-    this.#messages = 0;
-    this.#ms = 0;
-    for (const read of this.#waiting.splice(0)) read();
-  };
+  readonly #turn: Waiting;
   #waiting: (() => void)[] = [];
   #bytes = 0;
   #messages = 0;
   #slice = SLICE_MESSAGES;
   #ms = 0;
+  /** Of the turn before. */
+  #beforeMs = 0;
   #scheduled = false;
 
   constructor({
@@ -109,6 +133,13 @@ export class TurnBudget {
     this.#maxBytes = maxBytes;
     this.#maxMessages = maxMessages;
     this.#maxMs = maxMs;
+    const cost = (): number => Math.max(this.#ms, this.#beforeMs);
+    this.#turn = {
+      get costMs() {
+        return cost();
+      },
+      renew: () => this.#renew(),
+    };
   }
 
   /** Messages that may be read before `spend` is called again. */
@@ -145,7 +176,7 @@ export class TurnBudget {
   }
 
   close(): void {
-    everyone.forget(this.#renew);
+    everyone.forget(this.#turn);
     this.#scheduled = false;
     this.#waiting = [];
   }
@@ -153,129 +184,15 @@ export class TurnBudget {
   #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    everyone.inNextTurn(this.#renew);
-  }
-}
-
-/** What takes the bytes of a stream apart. */
-export interface LineTaker {
-  /** Reads `chunk`, or its first `maxLines` lines; how many bytes of it were read. */
-  push(chunk: Buffer, maxLines?: number): number;
-  /** The line being read is the last of this `push`. */
-  stop?(): void;
-  /** Lines that ended since it was asked last. */
-  takeCount(): number;
-}
-
-/**
- * Reads a stream into `lines`, a bounded share in each turn of the event loop; beyond it the stream is paused, so that a
- * flood holds back the process that makes it and none of the others. What throws while a line is read goes to `onError`.
- */
-export class TurnReader {
-  readonly #stream: Readable;
-  readonly #lines: LineTaker;
-  readonly #onError: (error: unknown) => void;
-  readonly #budget = new TurnBudget();
-  /** Chunks that are not read to their end. */
-  #rest: Buffer[] = [];
-  #bounded = true;
-  #paused = false;
-  #held = false;
-
-  constructor(stream: Readable, lines: LineTaker, onError: (error: unknown) => void) {
-    this.#stream = stream;
-    this.#lines = lines;
-    this.#onError = onError;
-    stream.on('data', (chunk: Buffer) => this.take(chunk));
+    everyone.inNextTurn(this.#turn);
   }
 
-  /** Reads nothing more until `goOn`; false, and reads on, once it is `unbound`. */
-  hold(): boolean {
-    if (!this.#bounded) return false;
-    this.#held = true;
-    this.#stream.pause();
-    return true;
-  }
-
-  goOn(): void {
-    if (!this.#held) return;
-    this.#held = false;
-    if (!this.#paused) this.#resume();
-  }
-
-  /** Reads what is held, at once. */
-  flush(): void {
-    for (const chunk of this.#rest.splice(0)) this.#guarded(() => void this.#lines.push(chunk));
-  }
-
-  /** Reads what is held, and from here on all that comes, at once. */
-  unbound(): void {
-    this.#bounded = false;
-    this.#held = false;
-    this.#budget.close();
-    this.flush();
-    // What the stream holds goes to its 'data' listener.
-    while (this.#stream.read() !== null);
-  }
-
-  take(chunk: Buffer): void {
-    if (!this.#bounded) this.#guarded(() => void this.#lines.push(chunk));
-    else if (this.#rest.length > 0 || this.#budget.spent || this.#held) {
-      this.#rest.push(chunk);
-      this.#pause();
-    } else this.#read(chunk);
-  }
-
-  /** What was read last held so many messages. */
-  charge(messages: number): void {
-    if (!this.#bounded) return;
-    this.#budget.charge(messages);
-    this.#lines.stop?.();
-  }
-
-  close(): void {
-    this.#budget.close();
-    this.#rest = [];
-  }
-
-  /** Reads `chunk` as far as the budget goes. */
-  #read(chunk: Buffer): void {
-    let at = 0;
-    while (at < chunk.length && !this.#budget.spent && !this.#held) {
-      const startMs = performance.now();
-      const part = at === 0 ? chunk : chunk.subarray(at);
-      const before = at;
-      at = chunk.length;
-      this.#guarded(() => {
-        at = before + this.#lines.push(part, this.#budget.messagesLeft);
-      });
-      this.#budget.spend(at - before, this.#lines.takeCount(), startMs);
-    }
-    if (at < chunk.length) this.#rest.unshift(chunk.subarray(at));
-    if (this.#budget.spent) this.#pause();
-  }
-
-  #pause(): void {
-    this.#stream.pause();
-    if (this.#paused || this.#held) return;
-    this.#paused = true;
-    this.#budget.inNextTurn(() => this.#resume());
-  }
-
-  #resume(): void {
-    this.#paused = false;
-    if (this.#held) return;
-    while (this.#rest.length > 0 && !this.#budget.spent && !this.#held) this.#read(this.#rest.shift() as Buffer);
-    if (this.#held) return;
-    if (this.#rest.length === 0 && !this.#budget.spent) this.#stream.resume();
-    else this.#pause();
-  }
-
-  #guarded(read: () => void): void {
-    try {
-      read();
-    } catch (error) {
-      this.#onError(error);
-    }
+  #renew(): void {
+    this.#scheduled = false;
+    this.#bytes = 0;
+    this.#messages = 0;
+    this.#beforeMs = this.#ms;
+    this.#ms = 0;
+    for (const read of this.#waiting.splice(0)) read();
   }
 }

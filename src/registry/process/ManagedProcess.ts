@@ -7,7 +7,7 @@ import { OptionError } from '../../core/errors.js';
 import { Emitter, tellListener } from '../../core/events.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
 import { checkCount, checkMs, checkText, withDefaults } from '../../core/options.js';
-import { TurnReader } from '../../core/time/turns.js';
+import { TurnReader } from '../../core/time/TurnReader.js';
 import { newToken } from './environment.js';
 import { ProcessGroup } from './processGroup.js';
 import { readProcess, startTimeOf } from './processTable.js';

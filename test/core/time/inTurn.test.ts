@@ -1,5 +1,5 @@
-import { expect, test } from 'vitest';
-import { inTurn } from '../../../src/core/time/turns.js';
+import { expect, onTestFinished, test } from 'vitest';
+import { inTurn, TurnBudget } from '../../../src/core/time/turns.js';
 import { countTurns } from '../../support/countTurns.js';
 
 function spin(ms: number): void {
@@ -25,4 +25,56 @@ test('what a step throws is what it rejects with, and the next one has its turn'
   const next = inTurn(() => 1);
   await expect(broken).rejects.toThrow('broken');
   expect(await next).toBe(1);
+});
+
+/** Reads in each turn, in what counts as so many ms, until the end of the test. */
+class Reading {
+  reads = 0;
+  readonly #budget = new TurnBudget();
+  readonly #ms: number;
+
+  constructor(ms: number) {
+    this.#ms = ms;
+    this.#budget.inNextTurn(this.#read);
+    onTestFinished(() => this.#budget.close());
+  }
+
+  readonly #read = (): void => {
+    this.reads++;
+    this.#budget.spend(0, 1, performance.now() - this.#ms);
+    this.#budget.inNextTurn(this.#read);
+  };
+}
+
+const many = (count: number, ms: number): Reading[] => Array.from({ length: count }, () => new Reading(ms));
+const readsOf = (all: readonly Reading[]): number => all.reduce((sum, { reads }) => sum + reads, 0);
+const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+test('what takes little does not wait for the floods of many others, which share the turns among them', async () => {
+  using turns = countTurns();
+  const floods = many(12, 16);
+  while (readsOf(floods) < 30) await nextTurn();
+  const reads = floods.map((each) => each.reads);
+  expect(Math.max(...reads) - Math.min(...reads)).toBeLessThanOrEqual(2);
+  // Each of these is more than a turn's share.
+  expect(turns.count).toBeGreaterThanOrEqual(25);
+  const light = new TurnBudget();
+  const waited: number[] = [];
+  for (let answers = 0; answers < 10; answers++) {
+    const before = readsOf(floods);
+    await new Promise<void>((resolve) => light.inNextTurn(resolve));
+    waited.push(readsOf(floods) - before);
+    light.spend(100, 1, performance.now() - 0.1);
+  }
+  light.close();
+  expect(Math.max(...waited)).toBeLessThanOrEqual(1);
+});
+
+test('what takes much has its turns too, however many others take little', async () => {
+  const light = many(40, 1);
+  const [heavy] = many(1, 16);
+  while ((heavy?.reads ?? 0) < 5) {
+    expect(readsOf(light)).toBeLessThan(2_000);
+    await nextTurn();
+  }
 });
