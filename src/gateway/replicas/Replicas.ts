@@ -8,6 +8,7 @@ import type { Session } from '../session/Session.js';
 import type { SessionTable } from '../session/SessionTable.js';
 import { type ReplicaMessage, readReplicaMessage } from './messages.js';
 import type { ReplicaLink } from './ReplicaLink.js';
+import { sendingBytes } from './sendingRoom.js';
 
 export interface ReplicasOptions {
   readonly link: ReplicaLink;
@@ -34,12 +35,14 @@ export type SessionNotes = Readonly<Record<string, string>>;
 /** All replicas hear of a change at once: their clients are told of it once, so long after the first word, in ms. */
 const TOGETHER_MS = 250;
 /** What clients say at will: it may be lost where too much of it waits. */
-const BY_CLIENTS: ReadonlySet<ReplicaMessage['type']> = new Set(['cancelled', 'answered', 'set']);
+const BY_CLIENTS: ReadonlySet<ReplicaMessage['type']> = new Set(['cancelled', 'set']);
 const NOT_NOTED = 'other replicas could not be told of a session';
 /** Changes that wait to be told; beyond it one is told at once. */
 const MAX_WAITING = 1_000;
 /** Bytes of notes of one session that this process makes; what is subscribed to beyond holds here alone. */
 const MAX_NOTES_BYTES = 64 * 1_024;
+/** Bytes of clients' answers that wait for whether the replica that asked is there; the one that reaches it is told, too. */
+const MAX_ASKING_BYTES = 8 * 1_024 * 1_024;
 const [ENDED, LEVEL, URI] = ['ended', 'level', 'uri '];
 
 /**
@@ -52,6 +55,7 @@ export class Replicas implements Disposable {
   readonly #listening: Disposable;
   /** Notes that were made here, and their bytes. */
   readonly #noted = new WeakMap<Session, Map<string, number>>();
+  #askingBytes = 0;
   readonly #waiting = new Map<string, { readonly change: ListChange; readonly timer: Timer }>();
 
   constructor(options: ReplicasOptions) {
@@ -88,7 +92,15 @@ export class Replicas implements Disposable {
   answered({ key }: Session, { id, result, error }: ResponseMessage): void {
     const to = askedBy(id);
     if (to === undefined) return;
-    void this.#isAlive(to).then((alive) => alive && this.#tell({ type: 'answered', to, key, id, result, error }));
+    // Beyond it, what comes is not told: the store does not answer, or too slowly for so much.
+    if (this.#askingBytes >= MAX_ASKING_BYTES) return;
+    const text = JSON.stringify({ type: 'answered', to, key, id, result, error } satisfies ReplicaMessage);
+    const bytes = sendingBytes(text);
+    this.#askingBytes += bytes;
+    void this.#isAlive(to).then((alive) => {
+      this.#askingBytes -= bytes;
+      if (alive) this.#publish(text, true);
+    });
   }
 
   /** A client's request was answered here: what it set for its session holds everywhere. */
@@ -178,9 +190,13 @@ export class Replicas implements Disposable {
   }
 
   #tell(message: ReplicaMessage): void {
+    this.#publish(JSON.stringify(message), BY_CLIENTS.has(message.type));
+  }
+
+  #publish(text: string, mayBeLost: boolean): void {
     const { link, logger } = this.#options;
     try {
-      link.publish(JSON.stringify(message), BY_CLIENTS.has(message.type));
+      link.publish(text, mayBeLost);
     } catch (error) {
       logger.warn({ error: messageOf(error) }, 'other replicas could not be told');
     }

@@ -371,6 +371,32 @@ test('an answer to a question of another process goes to the one that asked, if 
   expect(readReplicaMessage('{"type":"answered","key":"k"}', '22222222')).toEqual({ type: 'answered', key: 'k' });
 });
 
+test('while the store does not answer, what clients answer for other replicas is bounded; the rest is not told', async () => {
+  const told: string[] = [];
+  const asked: (() => void)[] = [];
+  const link: ReplicaLink = {
+    id: '0a1b2c3d',
+    publish: (message) => void told.push(message),
+    listen: () => ({ [Symbol.dispose]: () => undefined }),
+    note: async () => undefined,
+    notes: async () => ({}),
+    isAlive: () => new Promise((resolve) => void asked.push(() => resolve(true))),
+  };
+  const pool = new FakePool({ one: {} });
+  const gateway = closeAfter(new Gateway({ pool, port: 0, sessionKeys: [KEY], replicas: link }));
+  const client = await open({ path: `${(await gateway.listen()).url}/servers/one/mcp` } as Replica);
+  const answer = { jsonrpc: '2.0', id: 'ask-11111111-1', result: { x: 'x'.repeat(3 * 1_024 * 1_024) } };
+  for (let at = 0; at < 6; at++) expect((await client.send(answer)).status).toBe(202);
+  expect(asked.length).toBeGreaterThan(0);
+  expect(asked.length).toBeLessThan(4);
+  for (const found of asked) found();
+  await expect.poll(() => told.length).toBe(asked.length);
+  // There is room again.
+  const before = asked.length;
+  expect((await client.send(answer)).status).toBe(202);
+  expect(asked.length).toBe(before + 1);
+});
+
 test('a link that throws, rejects or says what is none costs no client anything', async () => {
   const heard: ((message: string) => void)[] = [];
   const broken = (): never => {
