@@ -1,5 +1,4 @@
 import { messageOf, ProtocolError } from '../../core/errors.js';
-import { LONG_BYTES } from '../channel/large/LongMessage.js';
 import { BodyDecoder, encodingOf, wrongEncoding } from './body/BodyDecoder.js';
 import { BodyFlow } from './body/BodyFlow.js';
 import type { BodyUse } from './body/BodyUse.js';
@@ -181,10 +180,10 @@ export abstract class Exchange extends ResponseReader implements Outgoing {
     }
     // The timeout stands since the headers: it is looked at again when it is over.
     if (this.#body.bytes > 0) this.#heardMs = this.endpoint.clock.now();
-    const startMs = this.#body.bytes >= LONG_BYTES ? performance.now() : undefined;
+    const startMs = this.#body.run.add(chunk, this.#body.bytes);
     const full = this.#body.push(chunk);
     const { bytes } = this.#body;
-    if (startMs !== undefined && !this.#over) this.flow.spent(this.endpoint.turns, chunk.length, startMs);
+    if (startMs !== undefined && !this.#over) this.flow.spent(this.endpoint.turns, this.#body.run.end(), startMs);
     if (full !== undefined) {
       this.#broke(full);
       return true;

@@ -1,5 +1,6 @@
 import type { RawReply } from '../../channel/codec/envelope.js';
 import { LONG_BYTES, type LongMessage } from '../../channel/large/LongMessage.js';
+import { ChunkRun } from './ChunkRun.js';
 import type { IncomingBytes } from './IncomingBytes.js';
 
 /** Says how a body that has become long is read, of which `parts` came; undefined: as a whole. */
@@ -16,6 +17,8 @@ const JOIN_BYTES = 1024 * 1024;
  * bytes, and keeps the whole buffer that it was read into. What it holds counts as on its way until it is `landed`.
  */
 export class WholeBody {
+  /** What its reading costs. */
+  readonly run = new ChunkRun();
   readonly #incoming: IncomingBytes;
   readonly #reader: LongReader | undefined;
   /** Counted as on its way. */

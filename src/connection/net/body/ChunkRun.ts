@@ -1,0 +1,31 @@
+import { LONG_BYTES } from '../../channel/large/LongMessage.js';
+
+/** A smaller chunk costs less to read than a look at the clock. */
+const SMALL_BYTES = 1_024;
+const RUN_CHUNKS = 64;
+
+/**
+ * What it costs to read a body: its small chunks are counted together, with what was done between them, large ones once it is long.
+ * Most bodies are one chunk, or a few large ones, and cost nothing to speak of.
+ */
+export class ChunkRun {
+  #chunks = 0;
+  #bytes = 0;
+  #sinceMs = 0;
+
+  /** One more chunk, behind so many bytes: when the reading of those that are to be counted now began; undefined: not yet. */
+  add({ length }: Buffer, before: number): number | undefined {
+    if (before === 0 || (length >= SMALL_BYTES && before < LONG_BYTES)) return undefined;
+    if (this.#chunks === 0) this.#sinceMs = performance.now();
+    this.#bytes += length;
+    return ++this.#chunks >= RUN_CHUNKS || length >= SMALL_BYTES ? this.#sinceMs : undefined;
+  }
+
+  /** They are counted: how many bytes they have. */
+  end(): number {
+    const bytes = this.#bytes;
+    this.#chunks = 0;
+    this.#bytes = 0;
+    return bytes;
+  }
+}
