@@ -5,6 +5,7 @@ import { skipString } from '../../connection/channel/codec/members.js';
 import { OptionError, RpcError } from '../../core/errors.js';
 import { checkBoolean, checkText, withDefaults } from '../../core/options.js';
 import { inSlices } from '../../core/time/inSlices.js';
+import { LONG_CHARS, replacedInTurns } from './longText.js';
 
 export interface RedactOptions {
   /**
@@ -46,12 +47,20 @@ export function redact(given: RedactOptions): Middleware {
     throw new OptionError('patterns', options.patterns, 'one regular expression or more');
   }
   const patterns = options.patterns.map(compiled);
-  // To look whether anything matches takes a fraction of what replacing does.
-  const clean = (text: string): string =>
-    patterns.reduce(
-      (left, pattern) => (pattern.test(left) ? pattern.matcher(left).replaceAll(replacement) : left),
-      text,
-    );
+  const clean: Clean = {
+    // To look whether anything matches takes a fraction of what replacing does.
+    text: (text) =>
+      patterns.reduce(
+        (left, pattern) => (pattern.test(left) ? pattern.matcher(left).replaceAll(replacement) : left),
+        text,
+      ),
+    long: async (text) => {
+      let left = text;
+      for (const pattern of patterns)
+        left = await replacedInTurns(left, pattern, (said) => inPlace(said, pattern, replacement));
+      return left;
+    },
+  };
   return async (call, next) => {
     if (!when(call)) return next();
     const own = params && call.params !== undefined ? await cleanedParams(call.params, clean) : call.params;
@@ -71,11 +80,24 @@ async function cleanedError(error: RpcError, clean: Clean): Promise<RpcError> {
   const { server, rpcCode, message, data, dataText } = error;
   const own = await cleaned(data, clean);
   const ownText = dataText === undefined ? undefined : await cleanedText(dataText, clean);
-  const same = own === data && ownText === dataText && clean(message) === message;
-  return same ? error : new RpcError(server, rpcCode, clean(message), own, ownText);
+  const said = String(await cleaned(message, clean));
+  const same = own === data && ownText === dataText && said === message;
+  return same ? error : new RpcError(server, rpcCode, said, own, ownText);
 }
 
-type Clean = (text: string) => string;
+/** Replaces what matches in a text. */
+interface Clean {
+  text(text: string): string;
+  /** The same of one that is long. */
+  long(text: string): Promise<string>;
+}
+
+/** What stands in place of what matched. What matches only by what stands around it tells no groups. */
+function inPlace(said: string, pattern: RE2JS, replacement: string): string {
+  if (!replacement.includes('$')) return replacement;
+  const matcher = pattern.matcher(said);
+  return matcher.matches() ? matcher.replaceFirst(replacement) : REDACT_DEFAULTS.replacement;
+}
 
 function compiled(pattern: string): RE2JS {
   try {
@@ -98,13 +120,18 @@ async function cleaned(value: unknown, clean: Clean): Promise<unknown> {
   gather(value, strings);
   const changed = new Map<string, string>();
   const left = strings.values();
+  const long: string[] = [];
+  const told = (text: string, own: string): void => {
+    if (own !== text) changed.set(text, own);
+  };
   await inSlices(() => {
     const next = left.next();
     if (next.done === true) return true;
-    const own = clean(next.value);
-    if (own !== next.value) changed.set(next.value, own);
+    if (next.value.length > LONG_CHARS) long.push(next.value);
+    else told(next.value, clean.text(next.value));
     return false;
   });
+  for (const each of long) told(each, await clean.long(each));
   return changed.size === 0 ? value : replaced(value, changed);
 }
 
@@ -147,8 +174,15 @@ async function cleanedText(text: string, clean: Clean): Promise<string> {
   const parts: string[] = [];
   let at = 0;
   let kept = 0;
-  await inSlices(() => {
-    const start = text.indexOf('"', at);
+  let start = 0;
+  let long: string | undefined;
+  const told = (plain: string, own: string): void => {
+    if (own === plain) return;
+    parts.push(text.slice(kept, start), JSON.stringify(own));
+    kept = at;
+  };
+  const step = (): boolean => {
+    start = text.indexOf('"', at);
     if (start < 0) return true;
     at = skipString(text, start);
     COLON.lastIndex = at;
@@ -156,11 +190,14 @@ async function cleanedText(text: string, clean: Clean): Promise<string> {
     if (COLON.test(text)) return false;
     const literal = text.slice(start, at);
     const plain = literal.includes('\\') ? (JSON.parse(literal) as string) : literal.slice(1, -1);
-    const own = clean(plain);
-    if (own === plain) return false;
-    parts.push(text.slice(kept, start), JSON.stringify(own));
-    kept = at;
-    return false;
-  });
+    if (plain.length > LONG_CHARS) long = plain;
+    else told(plain, clean.text(plain));
+    return long !== undefined;
+  };
+  do {
+    long = undefined;
+    await inSlices(step);
+    if (long !== undefined) told(long, await clean.long(long));
+  } while (long !== undefined);
   return kept === 0 ? text : parts.join('') + text.slice(kept);
 }

@@ -1,0 +1,40 @@
+import fc from 'fast-check';
+import { RE2JS } from 're2js';
+import { expect, test } from 'vitest';
+import { LONG_CHARS, replacedInTurns } from '../../src/middleware/ready/longText.js';
+import { countTurns } from '../support/countTurns.js';
+
+/** Of none does a match depend on more than a part's length of text. */
+const PATTERNS = ['secret-\\d+', '\\bkey=(\\w)\\w*', '(?i)pass[^ ]{1,40}word', '^a+', 'é+$', '😀|ü{2,9}'];
+const WORDS = ['secret-12', 'xkey=abc', ' key=def ', 'PASS--word', 'aaa', 'ééé', '😀', 'üüü', ' ', '\n', '-'];
+
+test('a long text has replaced in it what the whole would, wherever its parts end', () =>
+  fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.tuple(fc.constantFrom(...WORDS), fc.integer({ min: 0, max: 18_000 })), {
+        minLength: 1,
+        maxLength: 12,
+      }),
+      fc.constantFrom(...PATTERNS),
+      async (words, source) => {
+        const text = words.map(([word, gap]) => word + '.'.repeat(gap)).join('');
+        const pattern = RE2JS.compile(source);
+        const told = await replacedInTurns(text, pattern, (said) => `<${said.length}>`);
+        const wanted = pattern.matcher(text).replaceAll((said: string) => `<${said.length}>`);
+        expect(told === wanted).toBe(true);
+      },
+    ),
+    { numRuns: 60 },
+  ));
+
+test('each turn takes a part; a match without an end takes all that is left with it', async () => {
+  using turns = countTurns();
+  const text = `secret-1${'s'.repeat(20 * LONG_CHARS)}secret-22`;
+  const told = await replacedInTurns(text, RE2JS.compile('secret-\\d+'), () => 'X');
+  expect(told === `X${text.slice(8, -9)}X`).toBe(true);
+  expect(turns.count).toBeGreaterThanOrEqual(50);
+  const endless = `a secret ${'s'.repeat(3 * LONG_CHARS)}\n`;
+  expect(await replacedInTurns(endless, RE2JS.compile('secret.*'), () => 'X')).toBe('a X');
+  const ends = `a secret ${'s'.repeat(LONG_CHARS / 4)}\nb`;
+  expect(await replacedInTurns(ends, RE2JS.compile('secret.*'), () => 'X')).toBe('a X\nb');
+});
