@@ -6,7 +6,7 @@ import { withDeadline, within } from '../../../core/time/within.js';
 import type { Caller, ListItems, ListKind, McpPool } from '../../../pool/McpPool.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
 import type { Callers } from '../../session/callers/Callers.js';
-import { type Known, KnownLists, type ListHints, used } from './KnownLists.js';
+import { type Known, KnownLists, type ListHints } from './KnownLists.js';
 import { validItems } from './validItems.js';
 
 export interface CatalogOptions {
@@ -78,7 +78,8 @@ export class Catalog<K extends ListKind> {
   /** Forgets what `server` listed: to all, or to a session on its own connection. */
   invalidate(server: string, session?: Downstream): void {
     const lists = session === undefined ? this.#shared : this.#listsOf(server, session);
-    for (const each of [lists.known, lists.loading, lists.refreshing]) each.delete(server);
+    lists.forget(server);
+    for (const each of [lists.loading, lists.refreshing]) each.delete(server);
     this.#options.callers.failures.forget(server, this.#kind);
   }
 
@@ -152,7 +153,7 @@ export class Catalog<K extends ListKind> {
     const lists = this.#listsOf(server, session);
     const known = lists.known.get(server);
     const { untilMs = Number.POSITIVE_INFINITY } = known ?? {};
-    if (known !== undefined) used(lists, server, known);
+    if (known !== undefined) lists.use(server, known);
     if (known !== undefined && (!fresh || this.#options.clock.now() < untilMs)) return known;
     const { callers } = this.#options;
     const loading = lists.loading.get(server) ?? this.#load(server, lists, () => callers.settled(server, session));
@@ -164,8 +165,7 @@ export class Catalog<K extends ListKind> {
       const known = listing && this.#kept(listing);
       // One that was invalidated meanwhile may be of before the change.
       if (lists.loading.get(server) !== load || listing === undefined || known === undefined) return known;
-      lists.known.set(server, known);
-      used(lists, server, known);
+      lists.keep(server, known);
       if (lists.missed.delete(server)) this.#follows(server, lists, known.items);
       if (listing.stale) this.#refresh(server, lists, listing.items);
       return known;
@@ -192,12 +192,11 @@ export class Catalog<K extends ListKind> {
       if (lists.refreshing.get(server) !== refresh) return;
       lists.refreshing.delete(server);
       if (listing === undefined || listing.stale) {
-        lists.known.delete(server);
+        lists.forget(server);
         return;
       }
       const known = this.#kept(listing);
-      lists.known.set(server, known);
-      used(lists, server, known);
+      lists.keep(server, known);
       this.#tellUnless(listing.items, stale);
     });
     lists.refreshing.set(server, refresh);

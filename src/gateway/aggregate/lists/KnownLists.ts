@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { SharedTable } from '../../../concurrent/SharedTable.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
 
 /** How long a list may be kept, and by whom (2026-07-28, caching). */
@@ -34,28 +34,46 @@ export class KnownLists<T> {
   constructor(session?: Downstream) {
     this.session = session;
   }
+
+  /** It is the server's list from here on, as long as there is room for it. */
+  keep(server: string, list: Known<T>): void {
+    this.forget(server);
+    this.known.set(server, list);
+    const place: Place = { lists: new WeakRef(this as KnownLists<unknown>), server, id: list.id };
+    kept.set(list.id, place, server, list.bytes + LIST_BYTES);
+  }
+
+  /** The list is used: of those of its server others go before it. */
+  use(server: string, list: Known<T>): void {
+    if (kept.has(list.id)) kept.use(list.id);
+    else if (this.known.get(server) === list) this.keep(server, list);
+  }
+
+  /** What was the server's list takes no room any more. */
+  forget(server: string): void {
+    const list = this.known.get(server);
+    if (list !== undefined) kept.delete(list.id);
+    this.known.delete(server);
+  }
 }
 
-/** What the lists of all sessions, users and gateways of the process may take together: those used least lately are asked for again. */
+/**
+ * What the lists of all sessions, users and gateways of the process may take together: of the server whose lists take most, those used
+ * least lately are asked for again.
+ */
 export const MAX_LISTS_BYTES = 128 * 1_024 * 1_024;
 
 interface Place {
   /** It goes with its session or user. */
   readonly lists: WeakRef<KnownLists<unknown>>;
   readonly server: string;
+  readonly id: object;
 }
 
-const kept = new LRUCache<object, Place>({
-  maxSize: MAX_LISTS_BYTES,
-  dispose: ({ lists, server }, id) => {
+const kept = new SharedTable<object, Place, string>({
+  maxWeight: MAX_LISTS_BYTES,
+  onGone: ({ lists, server, id }) => {
     const known = lists.deref()?.known;
     if (known?.get(server)?.id === id) known.delete(server);
   },
 });
-
-/** A list is there, and used: it stays as long as there is room. */
-export function used(lists: KnownLists<unknown>, server: string, { id, bytes }: Known<unknown>): void {
-  if (kept.get(id) !== undefined) return;
-  const size = Math.min(MAX_LISTS_BYTES, bytes + LIST_BYTES);
-  kept.set(id, { lists: new WeakRef(lists), server }, { size });
-}

@@ -1,0 +1,143 @@
+/** To so much of the bound room is made at a time, so that it is not looked for again at once. */
+const LEFT = 0.9;
+
+interface Entry<K, V, O> {
+  readonly key: K;
+  readonly value: V;
+  readonly weight: number;
+  readonly owner: Owner<K, V, O>;
+  older: Entry<K, V, O> | undefined;
+  newer: Entry<K, V, O> | undefined;
+}
+
+interface Owner<K, V, O> {
+  readonly name: O;
+  weight: number;
+  oldest: Entry<K, V, O> | undefined;
+  newest: Entry<K, V, O> | undefined;
+}
+
+export interface SharedTableOptions<V> {
+  /** What all entries may weigh. */
+  readonly maxWeight: number;
+  /** Told of what has given way. Must not throw. */
+  readonly onGone?: (value: V) => void;
+}
+
+/**
+ * A bounded table whose entries have owners. When they are too many, the owner that has most loses those it used longest ago: none can
+ * drive out what is another's. Each step costs the same however large the table is; to make room, a look at the owners comes on top.
+ */
+export class SharedTable<K, V, O> {
+  readonly #options: SharedTableOptions<V>;
+  readonly #entries = new Map<K, Entry<K, V, O>>();
+  readonly #owners = new Map<O, Owner<K, V, O>>();
+  #weight = 0;
+
+  constructor(options: SharedTableOptions<V>) {
+    this.#options = options;
+  }
+
+  /** What all entries weigh. */
+  get weight(): number {
+    return this.#weight;
+  }
+
+  has(key: K): boolean {
+    return this.#entries.has(key);
+  }
+
+  get(key: K): V | undefined {
+    return this.#entries.get(key)?.value;
+  }
+
+  ownerOf(key: K): O | undefined {
+    return this.#entries.get(key)?.owner.name;
+  }
+
+  /** It is the newest of its owner's. */
+  use(key: K): void {
+    const entry = this.#entries.get(key);
+    if (entry === undefined || entry.newer === undefined) return;
+    unlink(entry);
+    link(entry);
+  }
+
+  /** In the place of what the key had. It is not there afterwards where it alone is too much. */
+  set(key: K, value: V, name: O, weight: number): void {
+    this.delete(key);
+    const owner = this.#owners.get(name) ?? { name, weight: 0, oldest: undefined, newest: undefined };
+    this.#owners.set(name, owner);
+    const entry = { key, value, weight, owner, older: undefined, newer: undefined };
+    this.#entries.set(key, entry);
+    this.#weight += weight;
+    owner.weight += weight;
+    link(entry);
+    if (this.#weight > this.#options.maxWeight) this.shrink(LEFT * this.#options.maxWeight);
+  }
+
+  delete(key: K): void {
+    const entry = this.#entries.get(key);
+    if (entry !== undefined) this.#remove(entry);
+  }
+
+  /** All that is that owner's. */
+  forget(name: O): void {
+    const owner = this.#owners.get(name);
+    for (let next = owner?.oldest; next !== undefined; next = owner?.oldest) this.#remove(next);
+  }
+
+  /** Takes from those that have most until all weigh no more than that. */
+  shrink(maxWeight: number): void {
+    while (this.#weight > maxWeight) {
+      const [richest, next] = this.#richest();
+      if (richest === undefined) return;
+      do {
+        const { oldest } = richest;
+        if (oldest === undefined) break;
+        this.#remove(oldest);
+        this.#options.onGone?.(oldest.value);
+      } while (this.#weight > maxWeight && richest.weight >= next);
+    }
+  }
+
+  /** The owner that has most, and what the next one has. */
+  #richest(): readonly [richest: Owner<K, V, O> | undefined, next: number] {
+    let richest: Owner<K, V, O> | undefined;
+    let next = 0;
+    for (const owner of this.#owners.values()) {
+      if (richest === undefined || owner.weight > richest.weight) {
+        next = richest?.weight ?? 0;
+        richest = owner;
+      } else next = Math.max(next, owner.weight);
+    }
+    return [richest, next];
+  }
+
+  #remove(entry: Entry<K, V, O>): void {
+    const { key, weight, owner } = entry;
+    this.#entries.delete(key);
+    this.#weight -= weight;
+    owner.weight -= weight;
+    unlink(entry);
+    if (owner.oldest === undefined) this.#owners.delete(owner.name);
+  }
+}
+
+function link<K, V, O>(entry: Entry<K, V, O>): void {
+  const { owner } = entry;
+  entry.older = owner.newest;
+  if (owner.newest === undefined) owner.oldest = entry;
+  else owner.newest.newer = entry;
+  owner.newest = entry;
+}
+
+function unlink<K, V, O>(entry: Entry<K, V, O>): void {
+  const { owner, older, newer } = entry;
+  if (older === undefined) owner.oldest = newer;
+  else older.newer = newer;
+  if (newer === undefined) owner.newest = older;
+  else newer.older = older;
+  entry.older = undefined;
+  entry.newer = undefined;
+}

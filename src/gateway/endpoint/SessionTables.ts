@@ -1,0 +1,70 @@
+import { SharedTable } from '../../concurrent/SharedTable.js';
+
+/** To so much of the bound room is made at a time. */
+const LEFT = 0.9;
+
+export interface SessionTablesOptions {
+  /** What one session's entries may weigh, and those of all. */
+  readonly maxWeight: number;
+  readonly maxAllWeight: number;
+}
+
+/**
+ * What each session has of its own, by the servers it has it from: a table for each, gone with its session, all bounded together. When
+ * they are too much, the session that has most loses the older half: none can drive out what others have.
+ */
+export class SessionTables {
+  readonly #options: SessionTablesOptions;
+  readonly #bySession = new WeakMap<object, SharedTable<string, undefined, string>>();
+  readonly #all = new Set<WeakRef<SharedTable<string, undefined, string>>>();
+  /** What they weigh, those of sessions that are gone included. */
+  #weight = 0;
+
+  constructor(options: SessionTablesOptions) {
+    this.#options = options;
+  }
+
+  /** The server that the session has it from. */
+  serverOf(session: object, key: string): string | undefined {
+    return this.#bySession.get(session)?.ownerOf(key);
+  }
+
+  set(session: object, key: string, server: string, weight: number): void {
+    const table = this.#bySession.get(session) ?? this.#begin(session);
+    const before = table.weight;
+    table.set(key, undefined, server, weight);
+    this.#weight += table.weight - before;
+    if (this.#weight > this.#options.maxAllWeight) this.#makeRoom();
+  }
+
+  delete(session: object, key: string): void {
+    const table = this.#bySession.get(session);
+    const before = table?.weight ?? 0;
+    table?.delete(key);
+    this.#weight += (table?.weight ?? 0) - before;
+  }
+
+  #begin(session: object): SharedTable<string, undefined, string> {
+    const table = new SharedTable<string, undefined, string>({ maxWeight: this.#options.maxWeight });
+    this.#bySession.set(session, table);
+    this.#all.add(new WeakRef(table));
+    return table;
+  }
+
+  #makeRoom(): void {
+    const live: SharedTable<string, undefined, string>[] = [];
+    for (const each of this.#all) {
+      const table = each.deref();
+      if (table === undefined) this.#all.delete(each);
+      else live.push(table);
+    }
+    live.sort((a, b) => b.weight - a.weight);
+    this.#weight = live.reduce((sum, { weight }) => sum + weight, 0);
+    for (const table of live) {
+      if (this.#weight <= LEFT * this.#options.maxAllWeight) return;
+      this.#weight -= table.weight;
+      table.shrink(table.weight / 2);
+      this.#weight += table.weight;
+    }
+  }
+}
