@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { type Clock, systemClock } from '../core/clock.js';
 import { OptionError } from '../core/errors.js';
+import { limitedLogger } from '../core/limitedLogger.js';
 import { guardedLogger, type Logger, silentLogger } from '../core/logger.js';
 import { checkArray, checkBytes, checkCount, checkMs, checkPart, checkText, withDefaults } from '../core/options.js';
 import type { McpPool } from '../pool/McpPool.js';
@@ -253,7 +254,8 @@ export function checkGatewayOptions(options: GatewayOptions): GatewaySettings {
 export function gatewayParts(options: GatewayOptions) {
   const settings = checkGatewayOptions(options);
   const { pool, logger = silentLogger, clock = systemClock } = options;
-  return { settings, pool, logger: guardedLogger(logger), clock };
+  // Clients cause most of what a gateway tells.
+  return { settings, pool, logger: limitedLogger(guardedLogger(logger), () => clock.now()), clock };
 }
 
 export function isLoopback(host: string): boolean {

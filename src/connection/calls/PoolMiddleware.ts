@@ -1,4 +1,5 @@
 import type { Clock } from '../../core/clock.js';
+import { limitedLogger } from '../../core/limitedLogger.js';
 import type { Logger } from '../../core/logger.js';
 import type {
   CallOptions,
@@ -57,7 +58,8 @@ export class PoolMiddleware {
   readonly #unasked = new Map<string, Inbound>();
 
   constructor({ logger, clock }: { readonly logger: Logger; readonly clock: Clock }, info: InfoOf) {
-    this.#logger = logger;
+    // Servers cause what it tells: middleware that refuses a notification fails at each of a flood.
+    this.#logger = limitedLogger(logger, () => clock.now());
     this.#info = info;
     this.#runs = new ChainRuns(clock);
   }
