@@ -17,8 +17,13 @@ type Replace = (said: string) => string;
  */
 export async function replacedInTurns(text: string, pattern: RE2JS, replace: Replace): Promise<string> {
   const parts: string[] = [];
-  for (let at = 0; at < text.length; ) at = await inTurn(() => replacedPart(text, at, pattern, replace, parts));
-  return parts.join('');
+  let same = true;
+  const told = (said: string): string => {
+    same = false;
+    return replace(said);
+  };
+  for (let at = 0; at < text.length; ) at = await inTurn(() => replacedPart(text, at, pattern, told, parts));
+  return same ? text : parts.join('');
 }
 
 /** Puts the next part into `parts`; gives where the one behind it begins. */

@@ -1,23 +1,26 @@
 import { inTurn } from '../../../core/time/turns.js';
 import type { Rewriter } from './Rewriter.js';
 
-/** What is gone through in one step: a few milliseconds, whatever stands in it. */
-const STEP_BYTES = 256 * 1_024;
+/** What is gone through in one turn: 3 ms where much is nested. */
+const TURN_BYTES = 256 * 1_024;
+/** Where many members or strings are to be looked at it takes longer: then a turn is over after so long, seen between two steps. */
+const TURN_MS = 4;
+const STEP_BYTES = 16 * 1_024;
 /** Strings may become longer. */
 const SPARE_BYTES = 64 * 1_024;
 
 /**
- * A result that came whole as a rewriter changes it; the same bytes when it changes nothing. A large one is gone through step by step, each in a
- * turn of the event loop that all such steps share: nothing else waits for all of it. Rejects with what the rewriter throws.
+ * A result that came whole as a rewriter changes it; the same bytes when it changes nothing. A large one is gone through step by step, in
+ * turns of the event loop that all such steps share: nothing else waits for all of it. Rejects with what the rewriter throws.
  */
 export function rewritten(result: Uint8Array, rewriter: Rewriter): Uint8Array | Promise<Uint8Array> {
   const bytes = Buffer.from(result.buffer, result.byteOffset, result.byteLength);
-  if (bytes.length > STEP_BYTES) return inSteps(bytes, rewriter);
+  if (bytes.length > TURN_BYTES) return inTurns(bytes, rewriter);
   const parts = rewriter.push(bytes);
   return rewriter.changed ? Buffer.concat(parts) : result;
 }
 
-async function inSteps(bytes: Buffer, rewriter: Rewriter): Promise<Buffer> {
+async function inTurns(bytes: Buffer, rewriter: Rewriter): Promise<Buffer> {
   // What is not written yet takes no memory.
   let out = Buffer.allocUnsafeSlow(bytes.length + SPARE_BYTES);
   let length = 0;
@@ -32,6 +35,12 @@ async function inSteps(bytes: Buffer, rewriter: Rewriter): Promise<Buffer> {
       length += part.length;
     }
   };
-  for (let at = 0; at < bytes.length; at += STEP_BYTES) await inTurn(() => step(at));
+  let at = 0;
+  const turn = (): void => {
+    const endMs = performance.now() + TURN_MS;
+    const end = Math.min(at + TURN_BYTES, bytes.length);
+    for (; at < end && performance.now() < endMs; at += STEP_BYTES) step(at);
+  };
+  while (at < bytes.length) await inTurn(turn);
   return rewriter.changed ? out.subarray(0, length) : bytes;
 }
