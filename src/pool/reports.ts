@@ -1,7 +1,7 @@
 import type { ServerNotice, ServerRequest } from '../connection/protocol/messages.js';
 import type { PoolkitError } from '../core/errors.js';
-import type { SpreadStats, TargetStats } from '../targets/groupStats.js';
-import type { ServerFigures } from '../targets/ServerFigures.js';
+import type { SpreadStats, TargetStats } from '../targets/stats/groupStats.js';
+import type { ServerFigures } from '../targets/stats/ServerFigures.js';
 
 /** `degraded`: the breaker is open or the server backs off after failing. */
 export type ServerState = 'idle' | 'starting' | 'ready' | 'degraded' | 'stopping' | 'stopped' | 'failed';

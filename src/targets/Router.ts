@@ -4,6 +4,7 @@ import { LatencyWindow } from '../concurrent/balance/LatencyWindow.js';
 import { RetryBudget } from '../concurrent/balance/RetryBudget.js';
 import type { Caller } from '../connection/calls/Caller.js';
 import { AcquireTimeoutError, type Acted, PoolkitError, ProtocolError, ServerStoppedError } from '../core/errors.js';
+import { type RefusableCall, Refusals } from './Refusals.js';
 import { failureOf, mayAsk, type RoutedCall, type RoutedOptions, type RouterOptions, verdictOf } from './routes.js';
 import { Shadow } from './Shadow.js';
 import { SEVERAL, sessionKey } from './Stickiness.js';
@@ -45,6 +46,7 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
   readonly shadow: Shadow<S, O>;
   readonly #options: RouterOptions<S>;
   readonly #latencies: LatencyWindow;
+  readonly #refusals: Refusals;
   #budget: RetryBudget;
   #ratio: number | undefined;
   #retries = 0;
@@ -56,6 +58,7 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
     const { clock } = options;
     this.#latencies = new LatencyWindow({ clock });
     this.#budget = new RetryBudget({ clock });
+    this.#refusals = new Refusals(clock);
     this.shadow = new Shadow(options);
     this.update();
   }
@@ -74,10 +77,11 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
     this.#budget = new RetryBudget({ clock, retryRatio, ...(retryRatio === 0 && { minRetriesPerSec: 0 }) });
   }
 
-  /** Where a lease, a subscription or a notification of the caller goes. `tried`: where it need not be tried again. */
+  /** Where a lease, a subscription, a notification or a call of the caller goes. `tried`: where it need not be tried again. */
   choose(
     caller: Caller | undefined,
     tried: ReadonlySet<string>,
+    call?: RefusableCall,
   ): { target: Target<S>; pick: BalancerPick<Target<S>> | undefined } | undefined {
     const { sharing, sticky, targets } = this.#options;
     if (sharing === 'bound') {
@@ -89,7 +93,8 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
         return { target, pick: targets.balancer.pick({ exclude: (id) => id !== target.id }) };
       }
     }
-    const pick = targets.pick({ key: keyOf(caller), exclude: (id) => tried.has(id) });
+    const avoids = call && ((id: string): boolean => this.#refusals.avoids(id, call));
+    const pick = targets.pick({ key: keyOf(caller), exclude: (id) => tried.has(id), avoids });
     if (pick === undefined) return undefined;
     if (sharing === 'bound') sticky.bind(caller, pick.target);
     return { target: pick.target, pick };
@@ -194,9 +199,10 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
   /** From target to target until one answers, or the failure is one that stands. `outrun`: another attempt has answered. */
   async #walk(call: RoutedCall<S, O>, given: O, walk: Walk, outrun: (() => boolean) | undefined): Promise<unknown> {
     const { server, clock, targets } = this.#options;
+    const refusable: RefusableCall = { method: call.method, params: call.params, caller: given.caller };
     let last: unknown;
     for (let repeats = 0; ; ) {
-      const chosen = this.choose(given.caller, walk.tried);
+      const chosen = this.choose(given.caller, walk.tried, refusable);
       if (chosen === undefined) throw last ?? walk.unknown ?? new ServerStoppedError(server);
       const { target, pick } = chosen;
       walk.tried.add(target.id);
@@ -211,6 +217,7 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
       } catch (error) {
         const lost = given.signal?.aborted === true && outrun?.() === true;
         pick?.[lost ? 'outrun' : verdictOf(error, given)]();
+        this.#refusals.failed(target.id, refusable, error);
         const acted = actedOf(error);
         if (acted === 'perhaps') walk.unknown ??= error as PoolkitError;
         // That the last attempt never ran does not say so of those before it.

@@ -16,6 +16,11 @@ export interface TargetTableOptions<S> {
   readonly make: (config: SingleServerConfig, id: string) => S;
 }
 
+export interface TargetPickOptions extends PickOptions {
+  /** Whether a target is none for this call while there are others. */
+  readonly avoids?: ((id: string) => boolean) | undefined;
+}
+
 /** The servers behind one name, and which of them a call may go to. */
 export class TargetTable<S extends RoutedServer> {
   readonly #options: TargetTableOptions<S>;
@@ -98,11 +103,11 @@ export class TargetTable<S extends RoutedServer> {
     this.#ids.delete(target.id);
   }
 
-  /** A target for one call. Those that would refuse it at once are left out while there are others. */
-  pick({ key, exclude }: PickOptions = {}): BalancerPick<Target<S>> | undefined {
+  /** A target for one call. Those that would refuse it, and those to be avoided, are left out while there are others. */
+  pick({ key, exclude, avoids }: TargetPickOptions = {}): BalancerPick<Target<S>> | undefined {
     const refuses = (id: string): boolean => this.#byId.get(id)?.server.refuses === true || exclude?.(id) === true;
-    const ready = this.#balancer.pick({ key, exclude: refuses });
-    return ready ?? this.#balancer.pick({ key, exclude });
+    const best = avoids && this.#balancer.pick({ key, exclude: (id) => refuses(id) || avoids(id) });
+    return best ?? this.#balancer.pick({ key, exclude: refuses }) ?? this.#balancer.pick({ key, exclude });
   }
 
   #take(given: ServerTargetConfig, left: Target<S>[]): Target<S> {

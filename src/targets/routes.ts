@@ -5,7 +5,6 @@ import {
   BackingOffError,
   CircuitOpenError,
   ClosedError,
-  ForbiddenError,
   NotSentError,
   OutcomeUnknownError,
   PoolkitError,
@@ -16,7 +15,6 @@ import {
   RpcError,
   ServerStoppedError,
   StartError,
-  UnauthorizedError,
   UpstreamBusyError,
 } from '../core/errors.js';
 import type { Sharing } from '../registry/config/ServerConfig.js';
@@ -96,15 +94,14 @@ export function failureOf(error: unknown): Failure {
 }
 
 /**
- * What a failed call says of its target: an error of the protocol is an answer; an abort or a refusal of ours says nothing; a refusal of
- * its own is quick, and must not draw calls to it. What one caller brought about, with a short time or with credentials that fail, must not cost all others a target.
+ * What a failed call says of its target: an error of the protocol is an answer; an abort or a refusal says nothing (`Refusals` has it). What
+ * one caller brought about, with a short time or with credentials that fail, must not cost all others a target.
  */
 export function verdictOf(
   error: unknown,
   { timeoutMs, deadlineMs }: Pick<RoutedOptions, 'timeoutMs' | 'deadlineMs'>,
-): 'succeeded' | 'failed' | 'refused' | 'abandoned' {
+): 'succeeded' | 'failed' | 'abandoned' {
   if (error instanceof RpcError) return 'succeeded';
-  if (error instanceof UnauthorizedError || error instanceof ForbiddenError) return 'refused';
   if (error instanceof RequestTimeoutError) return (timeoutMs ?? deadlineMs) === undefined ? 'failed' : 'abandoned';
   if (
     error instanceof BackingOffError ||
@@ -116,6 +113,5 @@ export function verdictOf(
     return 'abandoned';
   }
   const failure = failureOf(error);
-  if (failure === 'refused') return 'refused';
-  return failure === 'stands' ? 'abandoned' : 'failed';
+  return failure === 'stands' || failure === 'refused' ? 'abandoned' : 'failed';
 }

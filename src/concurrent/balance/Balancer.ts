@@ -87,11 +87,8 @@ class Entry<T> implements Candidate {
   inFlight = 0;
   ewmaMs = 0;
   ewmaAtMs = 0;
-  refusedMs = 0;
-  refusedAtMs = 0;
   credit = 0;
   picked = 0;
-  succeededAtMs = Number.NEGATIVE_INFINITY;
 
   constructor({ id, target, weight = 1, zone }: BalancerTarget<T>) {
     this.id = id;
@@ -102,10 +99,10 @@ class Entry<T> implements Candidate {
   }
 }
 
-type End = 'succeeded' | 'failed' | 'refused' | 'outrun' | 'abandoned';
+type End = 'succeeded' | 'failed' | 'outrun' | 'abandoned';
 type EndOfPick<T> = (entry: Entry<T>, how: End, startedMs: number) => void;
 
-/** A call on its way to a target. End it once, by one of the five; again is a no-op. */
+/** A call on its way to a target. End it once, by one of the four; again is a no-op. */
 export class BalancerPick<T> {
   readonly id: string;
   readonly target: T;
@@ -131,14 +128,6 @@ export class BalancerPick<T> {
   /** It failed by the target's fault. */
   failed(): void {
     this.#finish('failed');
-  }
-
-  /**
-   * The target refused it at once, as it may: no failure of its own. It tells nothing while the target answers others;
-   * one that has answered none for `ewmaDecayMs` counts as slower than the others, so that its quick refusals draw no calls.
-   */
-  refused(): void {
-    this.#finish('refused');
   }
 
   /** Another target answered first, and it was given up: it would have taken at least this long. */
@@ -178,17 +167,6 @@ export class Balancer<T> {
       observe(entry, Math.min(2 * slowMs, Math.max(slowMs, MAX_FAILURE_MS)), nowMs, ewmaDecayMs);
       outliers?.failed(entry.id);
       return;
-    }
-    if (how === 'refused') {
-      // By what one caller may not do, no other loses a target.
-      if (nowMs - entry.succeededAtMs < ewmaDecayMs) return;
-      entry.refusedMs = 2 * this.#entries.reduce((slowestMs, { ewmaMs }) => Math.max(slowestMs, ewmaMs), FAILURE_MS);
-      entry.refusedAtMs = nowMs;
-      return;
-    }
-    if (how === 'succeeded') {
-      entry.succeededAtMs = nowMs;
-      entry.refusedMs = 0;
     }
     observe(entry, latencyMs, nowMs, ewmaDecayMs);
     outliers?.succeeded(entry.id, latencyMs);

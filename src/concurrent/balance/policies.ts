@@ -15,10 +15,6 @@ export interface Candidate {
   ewmaMs: number;
   /** When that was last moved, in ms. */
   ewmaAtMs: number;
-  /** How slow it counts since it refused a call and answered none, in ms; 0 for one that answers. */
-  refusedMs: number;
-  /** When it last refused one, in ms. */
-  refusedAtMs: number;
   /** What smooth round robin owes it. */
   credit: number;
 }
@@ -75,10 +71,9 @@ function leastLoaded({ random }: PolicyRules): Choose {
 /** Of two taken by chance, the one with the lower expected wait. (Finagle's p2c over peak EWMA.) */
 function twoChoices({ random, ewmaDecayMs }: PolicyRules): Choose {
   const cost = (each: Candidate, nowMs: number): number => {
-    const decay = (ms: number, atMs: number): number => ms * Math.exp(-Math.max(0, nowMs - atMs) / ewmaDecayMs);
-    const refusedMs = each.refusedMs === 0 ? 0 : decay(each.refusedMs, each.refusedAtMs);
-    if (each.ewmaMs === 0 && refusedMs === 0) return (each.inFlight * UNKNOWN_MS) / each.share;
-    return (Math.max(decay(each.ewmaMs, each.ewmaAtMs), refusedMs) * (each.inFlight + 1)) / each.share;
+    if (each.ewmaMs === 0) return (each.inFlight * UNKNOWN_MS) / each.share;
+    const decayed = each.ewmaMs * Math.exp(-Math.max(0, nowMs - each.ewmaAtMs) / ewmaDecayMs);
+    return (decayed * (each.inFlight + 1)) / each.share;
   };
   return (all, _key, nowMs) => {
     let total = 0;

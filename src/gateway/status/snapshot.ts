@@ -3,7 +3,7 @@ import type { McpPool, ServerStats } from '../../pool/McpPool.js';
 import type { TracedCall } from '../../pool/server/calls/trace.js';
 import type { ServerConfig } from '../../registry/config/ServerConfig.js';
 import { isSeveral } from '../../registry/config/targets/targetsOf.js';
-import type { TargetStats } from '../../targets/groupStats.js';
+import type { TargetStats } from '../../targets/stats/groupStats.js';
 import type { OpenCall, ServerRow, TargetRow } from './StatusData.js';
 import type { StatusHistory } from './StatusHistory.js';
 

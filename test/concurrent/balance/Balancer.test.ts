@@ -105,56 +105,6 @@ test.each(['rendezvous', 'consistent'] as const)(
   },
 );
 
-test.each(['refused', 'failed'] as const)(
-  'p2c-ewma: a target whose calls are %s at once draws none of the others',
-  async (how) => {
-    const clock = new FakeClock();
-    const outliers = new OutlierDetector({ clock });
-    const balancer = new Balancer({ targets: named('good', 'bad'), random: seeded(7), clock, outliers });
-    const picked = { good: 0, bad: 0 };
-    for (let at = 0; at < 200; at++) {
-      const pick = balancer.pick();
-      picked[pick?.id as 'good' | 'bad']++;
-      await clock.advance(pick?.id === 'good' ? 10 : 1);
-      if (pick?.id === 'good') pick.succeeded();
-      else pick?.[how]();
-    }
-    expect(picked.bad).toBeLessThan(30);
-    for (let at = 0; at < 20; at++) balancer.pick({ exclude: (id) => id === 'good' })?.[how]();
-    // A refusal is no failure of the target.
-    expect(outliers.inspect()['bad']?.ejected).toBe(how === 'failed');
-  },
-);
-
-test('p2c-ewma: what one caller may not do takes no target from the others, not even after a pause', async () => {
-  const clock = new FakeClock();
-  const balancer = new Balancer({ targets: named('fast', 'slow'), random: seeded(7), clock });
-  const call = async (refused: boolean): Promise<string> => {
-    const pick = balancer.pick() as BalancerPick<string>;
-    await clock.advance(pick.id === 'fast' ? 2 : 300);
-    if (refused) pick.refused();
-    else pick.succeeded();
-    return pick.id;
-  };
-  const picked = async (calls: number): Promise<number> => {
-    let fast = 0;
-    for (let at = 0; at < calls; at++) {
-      if ((await call(false)) === 'fast') fast++;
-      for (let refusal = 0; refusal < 10; refusal++) await call(true);
-    }
-    return fast;
-  };
-  await call(false);
-  await call(false);
-  expect(await picked(100)).toBeGreaterThan(95);
-  // None was answered for long, and all was refused: the first answer puts that right.
-  await clock.advance(30_000);
-  for (let refusal = 0; refusal < 50; refusal++) await call(true);
-  await clock.advance(10_000);
-  for (let at = 0; at < 3; at++) await call(false);
-  expect(await picked(100)).toBeGreaterThan(95);
-});
-
 test('p2c-ewma gives one that is ten times slower a tenth of what the others get, or less', async () => {
   const clock = new FakeClock();
   const balancer = new Balancer({ targets: named('a', 'b', 'c', 'slow'), random: seeded(7), clock });

@@ -1,8 +1,8 @@
-import type { BalancerInspection } from '../concurrent/balance/Balancer.js';
-import type { BalancePolicy } from '../concurrent/balance/policies.js';
-import type { RouterCounts } from './Router.js';
+import type { BalancerInspection } from '../../concurrent/balance/Balancer.js';
+import type { BalancePolicy } from '../../concurrent/balance/policies.js';
+import type { RouterCounts } from '../Router.js';
+import type { CanaryCounts, MirrorCounts } from '../Shadow.js';
 import type { ServerFigures } from './ServerFigures.js';
-import type { CanaryCounts, MirrorCounts } from './Shadow.js';
 
 /** One target of a server at one moment. */
 export interface TargetStats {

@@ -1,0 +1,68 @@
+import { LRUCache } from 'lru-cache';
+import type { Caller } from '../connection/calls/Caller.js';
+import type { Params } from '../connection/protocol/messages.js';
+import type { Clock } from '../core/clock.js';
+import { ForbiddenError, RateLimitedError, UnauthorizedError } from '../core/errors.js';
+import { keyText } from '../core/text/ownText.js';
+
+/** For so long a target gets none of the calls that it would refuse, while there are others. */
+const AVOIDED_MS = 10_000;
+const MAX_REFUSALS = 10_000;
+
+/** What of a call decides whether a target refuses it. */
+export interface RefusableCall {
+  readonly method: string;
+  readonly params: Params | undefined;
+  readonly caller: Caller | undefined;
+}
+
+/** Whether a server refused a call for what its caller may do: 401, 403, 429. */
+export const isRefusal = (error: unknown): boolean =>
+  error instanceof UnauthorizedError ||
+  error instanceof ForbiddenError ||
+  (error instanceof RateLimitedError && error.source === 'upstream');
+
+/**
+ * Which targets refused whose calls a moment ago. A refusal is quick and must not draw calls: those it concerns go to the other
+ * targets for a while, and those of others do not, so that no caller loses a target by what another may not do. A 403 concerns
+ * one principal's calls of one tool, a 401 or 429 all of one principal's calls.
+ */
+export class Refusals {
+  readonly #clock: Clock;
+  /** Clock ms until when a target is avoided, by target and whose calls. */
+  readonly #untilMs = new LRUCache<string, number>({ max: MAX_REFUSALS });
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** What a target's call failed with. */
+  failed(target: string, call: RefusableCall, error: unknown): void {
+    if (!isRefusal(error)) return;
+    const of = error instanceof ForbiddenError ? ofTool(call) : undefined;
+    this.#untilMs.set(keyOf(target, call, of), this.#clock.now() + AVOIDED_MS);
+  }
+
+  /** Whether the target is to be avoided for the call. */
+  avoids(target: string, call: RefusableCall): boolean {
+    // Most have none.
+    if (this.#untilMs.size === 0) return false;
+    return this.#isOn(keyOf(target, call, undefined)) || this.#isOn(keyOf(target, call, ofTool(call)));
+  }
+
+  #isOn(key: string): boolean {
+    const untilMs = this.#untilMs.get(key);
+    if (untilMs === undefined) return false;
+    if (this.#clock.now() < untilMs) return true;
+    this.#untilMs.delete(key);
+    return false;
+  }
+}
+
+const ofTool = ({ method, params }: RefusableCall): readonly string[] => {
+  const name = params?.['name'];
+  return typeof name === 'string' ? [method, keyText(name)] : [method];
+};
+
+const keyOf = (target: string, { caller }: RefusableCall, of: readonly string[] | undefined): string =>
+  JSON.stringify([target, caller?.principal ?? null, ...(of ?? [])]);
