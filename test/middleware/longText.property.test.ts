@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { RE2JS } from 're2js';
 import { expect, test } from 'vitest';
-import { LONG_CHARS, replacedInTurns } from '../../src/middleware/ready/longText.js';
+import { decodedInTurns, encodedInTurns, LONG_CHARS, replacedInTurns } from '../../src/middleware/ready/longText.js';
 import { countTurns } from '../support/countTurns.js';
 
 /** Of none does a match depend on more than a part's length of text. */
@@ -37,4 +37,14 @@ test('each turn takes a part; a match without an end takes all that is left with
   expect(await replacedInTurns(endless, RE2JS.compile('secret.*'), () => 'X')).toBe('a X');
   const ends = `a secret ${'s'.repeat(LONG_CHARS / 4)}\nb`;
   expect(await replacedInTurns(ends, RE2JS.compile('secret.*'), () => 'X')).toBe('a X\nb');
+});
+
+test('bytes are decoded and encoded in turns, no character of them cut', async () => {
+  const text = `\ufeff${'aé😀'.repeat(300_000)}`;
+  using turns = countTurns();
+  expect((await decodedInTurns(Buffer.from(text))) === text).toBe(true);
+  expect((await encodedInTurns(text)).equals(Buffer.from(text))).toBe(true);
+  expect(turns.count).toBeGreaterThanOrEqual(10);
+  const odd = Buffer.from([0x22, 0xff, 0xe2, 0x82, 0x22]);
+  expect(await decodedInTurns(odd)).toBe(odd.toString());
 });

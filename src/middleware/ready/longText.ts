@@ -58,6 +58,34 @@ function replacedPart(text: string, at: number, pattern: RE2JS, replace: Replace
   }
 }
 
+/** A step of decoding or encoding. */
+const STEP = 256 * 1_024;
+
+/** The text of bytes in UTF-8, decoded in turns of the event loop. */
+export async function decodedInTurns(bytes: Uint8Array): Promise<string> {
+  const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+  const parts: string[] = [];
+  for (let at = 0; at < bytes.length; at += STEP) {
+    const step = (): string => decoder.decode(bytes.subarray(at, at + STEP), { stream: true });
+    parts.push(await inTurn(step));
+  }
+  parts.push(decoder.decode());
+  return parts.join('');
+}
+
+/** The other way. */
+export async function encodedInTurns(text: string): Promise<Buffer> {
+  const bytes = Buffer.allocUnsafeSlow(Buffer.byteLength(text));
+  let length = 0;
+  for (let at = 0; at < text.length; ) {
+    const end = edgeOf(text, at + STEP);
+    const part = text.slice(at, end);
+    length += await inTurn(() => bytes.write(part, length));
+    at = end;
+  }
+  return bytes;
+}
+
 /** So far, or one further where a character of two halves would be cut. */
 function edgeOf(text: string, at: number): number {
   if (at >= text.length) return text.length;

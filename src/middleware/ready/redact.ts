@@ -5,7 +5,7 @@ import { skipString } from '../../connection/channel/codec/members.js';
 import { OptionError, RpcError } from '../../core/errors.js';
 import { checkBoolean, checkText, withDefaults } from '../../core/options.js';
 import { inSlices } from '../../core/time/inSlices.js';
-import { LONG_CHARS, replacedInTurns } from './longText.js';
+import { decodedInTurns, encodedInTurns, LONG_CHARS, replacedInTurns } from './longText.js';
 
 export interface RedactOptions {
   /**
@@ -163,9 +163,11 @@ async function cleanedResult(result: CallResult, clean: Clean): Promise<CallResu
     const value = await cleaned(result.value, clean);
     return value === result.value ? result : CallResult.of(value);
   }
-  const { text } = result;
+  const long = result.raw.length > LONG_CHARS;
+  const text = long ? await decodedInTurns(result.raw) : result.text;
   const changed = await cleanedText(text, clean);
-  return changed === text ? result : CallResult.of(Buffer.from(changed));
+  if (changed === text) return result;
+  return CallResult.of(long ? await encodedInTurns(changed) : Buffer.from(changed));
 }
 
 const COLON = /\s*:/y;
