@@ -28,7 +28,10 @@ export interface InstrumentOptions {
   readonly limiter?: LimiterFigures;
   /** Tools that have a label of their own; the rest is `other`. @defaultValue the first `maxTools` of each server */
   readonly tools?: readonly string[];
-  /** Tools of one server that have a label without an allow-list, from 0; the rest is `other`. @defaultValue 100 */
+  /**
+   * Tools of one server that have a label without an allow-list, from 0; the rest is `other`. Those of which no call went well so far,
+   * which clients may make up, get half of them; a name of more than 128 characters none. @defaultValue 100
+   */
   readonly maxTools?: number;
   /** Servers that have a label, from 1; the rest is `other`. @defaultValue 1000 */
   readonly maxServers?: number;

@@ -167,6 +167,43 @@ test('labels are bounded: tools beyond the list or the number, made-up methods, 
   });
 });
 
+test('names that clients make up take half of the places of tools, and none that are longer than a tool’s may be', async () => {
+  const { pool, connector } = memoryPool();
+  pool.addServer(MEMORY);
+  const instrument = watch(pool);
+  const call = (name: string): Promise<unknown> => outcome(pool.request('s', 'tools/call', { name }));
+  connector.onMessage = ({ id, params }, connection) => {
+    const name = String(params?.['name']);
+    if (!name.startsWith('made up')) connection.answer(id as number, {});
+    else if (name.endsWith('!')) connection.answer(id as number, { isError: true });
+    else connection.say({ id, error: { code: -32602, message: 'unknown tool' } });
+  };
+  await call('x'.repeat(129));
+  for (let i = 0; i < 200; i++) await call(`made up ${i}${i % 2 === 0 ? '!' : ''}`);
+  for (let i = 0; i < 60; i++) await call(`real ${i}`);
+  const calls = (await scrape(instrument)).get('mcp_poolkit_calls_total')?.metrics ?? [];
+  const tools = [...new Set(calls.map(({ labels }) => labels?.['tool'] ?? ''))];
+  const of = (start: string): number => tools.filter((tool) => tool.startsWith(start)).length;
+  expect([of('made up'), of('real'), of('other'), of('x')]).toEqual([50, 50, 1, 0]);
+});
+
+test('a tool whose calls failed has a label of its own once one goes well', async () => {
+  const { pool, connector } = memoryPool();
+  pool.addServer(MEMORY);
+  const instrument = watch(pool, { maxTools: 1 });
+  connector.onMessage = ({ id }, connection) => connection.answer(id as number, { isError: true });
+  const call = (): Promise<unknown> => pool.request('s', 'tools/call', { name: 'late' });
+  await call();
+  connector.onMessage = ({ id }, connection) => connection.answer(id as number, {});
+  await call();
+  await call();
+  const calls = (await scrape(instrument)).get('mcp_poolkit_calls_total')?.metrics ?? [];
+  expect(calls.map(({ labels, value }) => `${labels?.['tool']} ${labels?.['outcome']} ${value}`).sort()).toEqual([
+    'late ok 2',
+    'other tool_error 1',
+  ]);
+});
+
 test('names of servers and tools that are no plain words stay inside their quotes', async () => {
   const { pool } = memoryPool();
   const evil = 'a"} 1\nmcp_poolkit_calls_total{server="forged"} 99\n# HELP x\\';

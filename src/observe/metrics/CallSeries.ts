@@ -1,7 +1,7 @@
 import type { TracedCall } from '../../pool/server/calls/trace.js';
 import { Latency } from '../../pool/server/stats/Latency.js';
 import { Histogram } from './Histogram.js';
-import { type BoundedLabel, methodLabel } from './Labels.js';
+import { type BoundedLabel, methodLabel, OTHER } from './Labels.js';
 
 /** The series of one label set. */
 export interface Series {
@@ -88,12 +88,14 @@ export class CallSeries {
     return window;
   }
 
-  #of({ method, target, principal: given }: TracedCall): Series {
+  #of({ method, target, principal: given, outcome }: TracedCall): Series {
     const principal = this.#principals === undefined ? undefined : given;
     // Most calls are of the kind of the one before.
     const same = method === this.#method && target === this.#target && principal === this.#principal;
-    if (this.#newest !== undefined && same) return this.#newest;
-    const series = this.#find(method, target, principal);
+    // What had no label so far may have earned one.
+    if (this.#newest !== undefined && same && this.#newest.tool !== OTHER) return this.#newest;
+    const tool = method === 'tools/call' && target !== undefined ? this.#tools.of(target, outcome) : '';
+    const series = this.#find(method, tool, principal);
     this.#method = method;
     this.#target = target;
     this.#principal = principal;
@@ -101,10 +103,10 @@ export class CallSeries {
     return series;
   }
 
-  #find(method: string, target: string | undefined, principal: string | undefined): Series {
+  #find(method: string, tool: string, principal: string | undefined): Series {
     const labels = {
       method: methodLabel(method),
-      tool: method === 'tools/call' && target !== undefined ? this.#tools.of(target) : '',
+      tool,
       principal: this.#principals?.of(principal ?? ''),
     };
     const key = JSON.stringify(Object.values(labels));

@@ -7,17 +7,21 @@ import { downstream, failure, operation, upstream } from './attributes.js';
 /** As the conventions name them. */
 const BOUNDARIES = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300];
 
-type Operation = { readonly method: string; readonly target: string | undefined };
+interface Operation {
+  readonly method: string;
+  readonly target: string | undefined;
+  readonly outcome?: string | undefined;
+}
 
 /** The histograms of the semantic conventions. */
 export class Durations {
   readonly #client: Histogram;
   readonly #server: Histogram;
   readonly #session: Histogram;
-  readonly #nameOf: (target: string) => string;
+  readonly #nameOf: (target: string, outcome: string | undefined) => string;
 
   /** `nameOf` bounds the names of tools and prompts. */
-  constructor(meter: Meter, nameOf: (target: string) => string) {
+  constructor(meter: Meter, nameOf: (target: string, outcome: string | undefined) => string) {
     const options = (description: string) => ({
       unit: 's',
       description,
@@ -60,7 +64,7 @@ export class Durations {
     this.#session.record(livedMs / 1_000, attributes);
   }
 
-  #bounded({ method, target }: Operation): Operation {
-    return { method, target: target === undefined ? undefined : this.#nameOf(target) };
+  #bounded({ method, target, outcome }: Operation): Operation {
+    return { method, target: target === undefined ? undefined : this.#nameOf(target, outcome) };
   }
 }

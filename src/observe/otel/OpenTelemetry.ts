@@ -26,7 +26,7 @@ export interface OpenTelemetryOptions {
   readonly meterProvider?: object;
   /** Whether spans name the principal of a call, as its hash. @defaultValue false */
   readonly principals?: boolean;
-  /** Tools that metrics tell apart, from 0; the rest is `other`. Spans name every tool. @defaultValue 1000 */
+  /** Tools that metrics tell apart, from 0, half of them such as no call went well of; the rest is `other`. Spans name every tool. @defaultValue 1000 */
   readonly maxTools?: number;
 }
 
@@ -63,7 +63,7 @@ export class OpenTelemetry implements Disposable {
     const meter = meters.getMeter('mcp-poolkit', version);
     const tools = new BoundedLabel(undefined, maxTools);
     const spans = new Spans(api, tracers.getTracer('mcp-poolkit', version), principals);
-    const durations = new Durations(meter, (tool) => tools.of(tool));
+    const durations = new Durations(meter, (tool, outcome) => tools.of(tool, outcome));
     const onCall = (message: unknown): void => {
       const trace = message as CallTrace;
       if (trace.call.pool !== self) return;
