@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { IncomingBytes } from '../../connection/net/body/IncomingBytes.js';
 import { systemClock } from '../../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import { OptionError } from '../../core/errors.js';
@@ -33,6 +34,8 @@ export interface FaultProxyOptions extends FaultLogOptions, HttpListenerOptions 
 
 /** Sessions that were lost on purpose and are remembered: beyond that the oldest go. */
 const MAX_LOST = 10_000;
+/** Of bodies and events that have not ended, all together: as much as one may have. */
+const MAX_HELD_BYTES = 256 * 2 ** 20;
 
 /**
  * An HTTP proxy in front of any MCP server or proxy, whatever its language, over Streamable HTTP or HTTP+SSE and in
@@ -85,6 +88,7 @@ export class FaultProxy implements Closeable, AsyncDisposable {
       plan: this.plan,
       upstream: this.#upstream,
       memory: new WireMemory(),
+      held: new IncomingBytes(MAX_HELD_BYTES),
       tell: this.#log.tell,
       die: (end) => this.#die(end),
       keep: (eventId, text) => void this.#kept.set(eventId, text),
@@ -125,7 +129,7 @@ export class FaultProxy implements Closeable, AsyncDisposable {
   }
 
   async #serve(req: IncomingMessage, res: ServerResponse): Promise<void> {
-    const bytes = await readBody(req);
+    const bytes = await readBody(req, undefined, this.#host.held);
     const body = bytes.length > 0 || req.method === 'POST' ? bytes : undefined;
     if (this.#expired.has(req.headers.authorization ?? '')) {
       res.writeHead(401, { 'www-authenticate': 'Bearer error="invalid_token"' }).end();

@@ -1,4 +1,5 @@
 import { StringDecoder } from 'node:string_decoder';
+import { IncomingBytes } from '../../../connection/net/body/IncomingBytes.js';
 
 /** One event of a stream: the text as it came, with its blank line, and what it says. */
 export interface StreamEvent {
@@ -13,7 +14,7 @@ const MAX_EVENT_CHARS = 256 * 2 ** 20;
 const BROKEN_OFF_CHARS = 3;
 const JOINED_PARTS = 1_024;
 
-/** Cuts an event stream into its events, so that each can be passed on as it came. */
+/** Cuts an event stream into its events, so that each can be passed on as it came. What has come of one counts to `held` until `stop`. */
 export class EventSplitter {
   readonly #decoder = new StringDecoder('utf8');
   readonly #blankLine = /\r\n\r\n|\n\n|\r\r/g;
@@ -25,12 +26,16 @@ export class EventSplitter {
   #chars = 0;
   /** Parts at the end that are short, and may be joined. */
   #loose = 0;
+  readonly #held: IncomingBytes;
+  /** Of those. */
+  #bytes = 0;
 
-  constructor(maxChars = MAX_EVENT_CHARS) {
+  constructor(maxChars = MAX_EVENT_CHARS, held = new IncomingBytes(Number.POSITIVE_INFINITY)) {
     this.#maxChars = maxChars;
+    this.#held = held;
   }
 
-  /** @throws when an event has more than `maxChars` */
+  /** @throws when an event has more than `maxChars`, or all that have not ended more than may be held */
   push(chunk: Buffer): StreamEvent[] {
     const text = this.#tail + this.#decoder.write(chunk);
     const events: StreamEvent[] = [];
@@ -44,7 +49,18 @@ export class EventSplitter {
     this.#hold(text.slice(from));
     if (this.#chars + this.#tail.length > this.#maxChars)
       throw new Error(`an event of more than ${this.#maxChars} characters`);
+    const bytes = from > 0 ? Math.min(chunk.length, 4 * (text.length - from)) : this.#bytes + chunk.length;
+    const full = this.#held.change(bytes - this.#bytes);
+    this.#bytes = bytes;
+    if (full !== undefined) throw new Error(`events that have not ended: ${full.message}`);
     return events;
+  }
+
+  /** Nothing more is held. */
+  stop(): void {
+    this.#taken();
+    this.#held.change(-this.#bytes);
+    this.#bytes = 0;
   }
 
   /** What is left at the end of the stream: an event without its blank line, or a part of one. */

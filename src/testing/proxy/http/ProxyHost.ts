@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import type { IncomingBytes } from '../../../connection/net/body/IncomingBytes.js';
 import type { KitEvent } from '../../faults/events.js';
 import type { FaultPlan } from '../../faults/FaultPlan.js';
 import type { HttpHand } from '../../wire/http/httpFaults.js';
@@ -13,6 +14,8 @@ export interface ProxyHost {
   readonly upstream: Upstream;
   readonly hand: HttpHand;
   readonly memory: WireMemory;
+  /** Bodies and events that have not ended, of all of them together. */
+  readonly held: IncomingBytes;
   readonly tell: (event: KitEvent) => void;
   /** The server is dead: every connection ends. */
   readonly die: (end: WireEnd) => void;

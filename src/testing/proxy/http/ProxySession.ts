@@ -146,7 +146,7 @@ export class ProxySession {
     }
     flight.shape = { answers: events ? 'events' : 'json', headers: sharedHeaders(got) };
     if (events) await this.#readEvents(flight, got);
-    else this.#heard((await readBody(got)).toString('utf8'), flight);
+    else this.#heard((await readBody(got, undefined, this.#host.held)).toString('utf8'), flight);
     // The server has ended its stream without an answer.
     const open = this.#wire.call(id);
     if (open !== undefined && !this.#wire.stalled && !ANSWER_IS_KEPT.has(open.injection?.fault ?? ''))
@@ -154,17 +154,21 @@ export class ProxySession {
   }
 
   async #readEvents(flight: Flight, got: IncomingMessage): Promise<void> {
-    const splitter = new EventSplitter();
+    const splitter = new EventSplitter(undefined, this.#host.held);
     const take = ({ raw, data }: StreamEvent): void => {
       if (data === undefined || data === '') flight.port.write(Buffer.from(raw));
       else this.#heard(data, flight);
     };
-    for await (const chunk of got) {
-      for (const event of splitter.push(chunk as Buffer)) take(event);
-      await hasRoom(flight.res);
+    try {
+      for await (const chunk of got) {
+        for (const event of splitter.push(chunk as Buffer)) take(event);
+        await hasRoom(flight.res);
+      }
+      const last = splitter.end();
+      if (last !== undefined) take(last);
+    } finally {
+      splitter.stop();
     }
-    const last = splitter.end();
-    if (last !== undefined) take(last);
   }
 
   #heard(text: string, { port }: Flight): void {

@@ -57,16 +57,20 @@ export class SseProxySession {
   /** Reads the server's stream to its end; `onEndpoint` says where the client is to POST, and gives the path that does. */
   async run(got: IncomingMessage, onEndpoint: (endpoint: string) => string): Promise<void> {
     this.#res.writeHead(200, { ...sharedHeaders(got), 'content-type': 'text/event-stream' }).flushHeaders();
-    const splitter = new EventSplitter();
+    const splitter = new EventSplitter(undefined, this.#host.held);
     const take = ({ raw, event, data }: StreamEvent): void => {
       if (this.#wire.stalled) return;
       if (event === 'endpoint') this.#res.write(`event: endpoint\ndata: ${onEndpoint(data ?? '')}\n\n`);
       else if (data === undefined || data === '') this.#res.write(raw);
       else this.#heard(data, raw);
     };
-    for await (const chunk of got) {
-      for (const event of splitter.push(chunk as Buffer)) take(event);
-      await hasRoom(this.#res);
+    try {
+      for await (const chunk of got) {
+        for (const event of splitter.push(chunk as Buffer)) take(event);
+        await hasRoom(this.#res);
+      }
+    } finally {
+      splitter.stop();
     }
     if (!this.#wire.stalled) this.#res.end();
   }
