@@ -9,6 +9,7 @@ import type { Params } from '../rpc/envelope.js';
 import { Refusal } from '../rpc/failure.js';
 import { levelOf } from '../rpc/levels.js';
 import { Flight } from './Flight.js';
+import { type Crowding, GivingWay } from './GivingWay.js';
 import { changed, WITHOUT_ENVELOPE } from './paramsFor.js';
 import { modernResult } from './resultText.js';
 
@@ -23,12 +24,16 @@ export interface ModernCall {
   readonly method: string;
   readonly params: Params | undefined;
   readonly call: CallOptions;
+  /** Whose it is, as far as clients are told apart. */
+  readonly owner: string;
   /** Sends it up on a connection whose requests reach `onRequest`, and ends what was made for it alone. */
   readonly send: (params: Params | undefined, call: CallOptions) => Promise<unknown>;
 }
 
 interface Waiting {
   readonly flight: Flight;
+  readonly server: string;
+  readonly owner: string;
   readonly timer: { cancel(): void };
 }
 
@@ -41,14 +46,20 @@ export class ModernOverLegacy {
   readonly #clock: Clock;
   readonly #held: HeldBytes;
   readonly #waiting = new Map<string, Waiting>();
+  readonly #room: GivingWay<Waiting>;
 
-  constructor(clock: Clock, held: HeldBytes) {
+  /** `crowding`: whether callers of a server wait, and for what its calls have taken. */
+  constructor(clock: Clock, held: HeldBytes, crowding: (server: string) => Crowding | undefined) {
     this.#clock = clock;
     this.#held = held;
+    this.#room = new GivingWay(clock, this.#waiting, crowding, ({ flight }) => {
+      this.#forget(flight.state);
+      flight.control.abort(new Error('its client is away, and other callers of the server wait'));
+    });
   }
 
   async request(given: ModernCall): Promise<unknown> {
-    const { server, method, params, call } = given;
+    const { server, method, params, call, owner } = given;
     const client = call.client ?? { capabilities: {} };
     const name = params?.['name'] ?? params?.['uri'];
     // What is no text may be nested beyond what can be written.
@@ -70,7 +81,7 @@ export class ModernOverLegacy {
       } else flight.answer(params?.['inputResponses']);
       const round = await flight.round();
       if ('result' in round) return modernResult(method, round.result);
-      this.#keep(flight, 2 * (call.paramsText?.length ?? 0));
+      this.#keep({ flight, server, owner }, 2 * (call.paramsText?.length ?? 0));
       return round.needed;
     } catch (error) {
       throw method === 'resources/read' ? asModern(error, params) : error;
@@ -82,6 +93,7 @@ export class ModernOverLegacy {
 
   /** Gives up all that wait. */
   close(reason: unknown): void {
+    this.#room.close();
     for (const { flight, timer } of this.#waiting.values()) {
       timer.cancel();
       flight.control.abort(reason);
@@ -99,7 +111,7 @@ export class ModernOverLegacy {
   }
 
   /** What its first request brought stays with the call: so many `bytes` count as held until it is over. */
-  #keep(flight: Flight, bytes: number): void {
+  #keep({ flight, server, owner }: Omit<Waiting, 'timer'>, bytes: number): void {
     if (this.#waiting.size >= MAX_WAITING || (flight.heldBytes === 0 && !this.#held.take(bytes))) {
       const full = new QueueFullError('calls that wait for input', this.#waiting.size, MAX_WAITING);
       flight.control.abort(full);
@@ -110,7 +122,8 @@ export class ModernOverLegacy {
       this.#forget(flight.state);
       flight.control.abort(new Error(`the client did not answer within ${ANSWER_WAIT_MS} ms`));
     }, ANSWER_WAIT_MS);
-    this.#waiting.set(flight.state, { flight, timer });
+    this.#waiting.set(flight.state, { flight, server, owner, timer });
+    this.#room.watch();
   }
 
   #over(flight: Flight): void {

@@ -36,6 +36,7 @@ export type SessionNotes = Readonly<Record<string, string>>;
 const TOGETHER_MS = 250;
 /** What clients say at will: it may be lost where too much of it waits. */
 const BY_CLIENTS: ReadonlySet<ReplicaMessage['type']> = new Set(['cancelled', 'set']);
+const NOT_TOLD = 'other replicas could not be told';
 const NOT_NOTED = 'other replicas could not be told of a session';
 /** Changes that wait to be told; beyond it one is told at once. */
 const MAX_WAITING = 1_000;
@@ -94,7 +95,8 @@ export class Replicas implements Disposable {
     if (to === undefined) return;
     // Beyond it, what comes is not told: the store does not answer, or too slowly for so much.
     if (this.#askingBytes >= MAX_ASKING_BYTES) return;
-    const text = JSON.stringify({ type: 'answered', to, key, id, result, error } satisfies ReplicaMessage);
+    const text = this.#written({ type: 'answered', to, key, id, result, error });
+    if (text === undefined) return;
     const bytes = sendingBytes(text);
     this.#askingBytes += bytes;
     void this.#isAlive(to).then((alive) => {
@@ -190,7 +192,18 @@ export class Replicas implements Disposable {
   }
 
   #tell(message: ReplicaMessage): void {
-    this.#publish(JSON.stringify(message), BY_CLIENTS.has(message.type));
+    const text = this.#written(message);
+    if (text !== undefined) this.#publish(text, BY_CLIENTS.has(message.type));
+  }
+
+  /** Undefined where it is nested too deep to be written. */
+  #written(message: ReplicaMessage): string | undefined {
+    try {
+      return JSON.stringify(message);
+    } catch (error) {
+      this.#options.logger.debug({ error: messageOf(error) }, NOT_TOLD);
+      return undefined;
+    }
   }
 
   #publish(text: string, mayBeLost: boolean): void {
@@ -198,7 +211,7 @@ export class Replicas implements Disposable {
     try {
       link.publish(text, mayBeLost);
     } catch (error) {
-      logger.warn({ error: messageOf(error) }, 'other replicas could not be told');
+      logger.warn({ error: messageOf(error) }, NOT_TOLD);
     }
   }
 

@@ -395,6 +395,10 @@ test('while the store does not answer, what clients answer for other replicas is
   const before = asked.length;
   expect((await client.send(answer)).status).toBe(202);
   expect(asked.length).toBe(before + 1);
+  // What cannot be written is not told; its client is answered all the same.
+  const deep = `{"jsonrpc":"2.0","id":"ask-11111111-1","result":{"a":${'['.repeat(200_000)}${']'.repeat(200_000)}}}`;
+  expect((await exchange(client.url, { method: 'POST', headers: client.headers, body: deep })).status).toBe(202);
+  expect(asked.length).toBe(before + 1);
 });
 
 test('a link that throws, rejects or says what is none costs no client anything', async () => {

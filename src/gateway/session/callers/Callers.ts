@@ -19,10 +19,11 @@ import type { HeldBytes } from '../../http/HeldBytes.js';
 import type { ModernClients } from '../../modern/ModernClients.js';
 import { ToolDefinitions } from '../../modern/ParamChecks.js';
 import { askable, type Params } from '../../rpc/envelope.js';
+import { addressOrigin } from '../origin.js';
 import { CallerTable } from './CallerTable.js';
 import { CallSender } from './CallSender.js';
 import type { Tell } from './CallsInFlight.js';
-import { makingRoom } from './makingRoom.js';
+import { crowdingOf, makingRoom } from './makingRoom.js';
 
 export interface CallersOptions {
   readonly pool: GatewayPool;
@@ -80,7 +81,7 @@ export class Callers {
     this.#pool = pool;
     this.#logger = logger;
     this.#clients = clients;
-    this.#bridged = new ModernOverLegacy(clock, held);
+    this.#bridged = new ModernOverLegacy(clock, held, (server) => crowdingOf(pool, server));
     this.tools = new ToolDefinitions(logger);
   }
 
@@ -213,6 +214,7 @@ export class Callers {
       method,
       params,
       call,
+      owner: this.base?.principal === undefined ? addressOrigin(call.address) : '',
       send: async (given, { client: _, ...options }) => {
         try {
           await this.#leveled(server, own, wanted, options);

@@ -29,3 +29,13 @@ export function makingRoom({ pool, server, clock, makeRoom }: MakingRoom): Dispo
   wait();
   return { [Symbol.dispose]: () => timer.cancel() };
 }
+
+/** Whether callers of a server wait, and whether for what its calls have taken; undefined when none do. */
+export function crowdingOf(pool: McpPool, server: string): { readonly full: boolean } | undefined {
+  if (!pool.hasServer(server)) return undefined;
+  const { queued, connections, inFlight } = pool.stats(server);
+  if (queued === 0) return undefined;
+  const { maxConnections = POOL_DEFAULTS.maxConnections, maxConcurrent } = pool.config(server) ?? {};
+  const slots = typeof maxConcurrent === 'number' ? maxConcurrent : POOL_DEFAULTS.maxConcurrent;
+  return { full: connections >= maxConnections || inFlight >= slots };
+}

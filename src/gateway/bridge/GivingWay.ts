@@ -1,0 +1,91 @@
+import type { Clock, Timer } from '../../core/clock.js';
+
+/** Callers of a server wait. `full`: for what other calls have taken; else it may be for a start. */
+export interface Crowding {
+  readonly full: boolean;
+}
+
+/** A call that waits upstream for a client that is away. */
+export interface Away {
+  readonly server: string;
+  readonly owner: string;
+}
+
+/** Between two looks at who waits, in ms. */
+const LOOK_MS = 250;
+/** Looks in a row at which callers wait, before calls of an owner that has more than a few give way, and before any do. */
+const SOON = 4;
+const LATE = 40;
+/** So many calls of one owner wait for its answers without giving way soon. */
+const FEW = 3;
+
+/**
+ * Calls that wait for their clients hold slots and connections that no one uses. While callers of the same server wait, they give way:
+ * those of the owner that has most, the oldest first, a fourth of them at a time. A person who is asked has ten seconds at least.
+ */
+export class GivingWay<A extends Away> {
+  readonly #clock: Clock;
+  /** The oldest first. */
+  readonly #away: ReadonlyMap<string, A>;
+  readonly #crowding: (server: string) => Crowding | undefined;
+  readonly #end: (away: A) => void;
+  /** Looks in a row at which callers waited, by server. */
+  #looks = new Map<string, number>();
+  #timer: Timer | undefined;
+
+  constructor(
+    clock: Clock,
+    away: ReadonlyMap<string, A>,
+    crowding: (server: string) => Crowding | undefined,
+    end: (away: A) => void,
+  ) {
+    this.#clock = clock;
+    this.#away = away;
+    this.#crowding = crowding;
+    this.#end = end;
+  }
+
+  /** Looks now and then from here on, as long as there are such calls. */
+  watch(): void {
+    this.#timer ??= this.#clock.setTimer(() => {
+      this.#timer = undefined;
+      this.#look();
+      if (this.#away.size > 0) this.watch();
+      else this.#looks.clear();
+    }, LOOK_MS);
+  }
+
+  close(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+  }
+
+  #look(): void {
+    const looks = new Map<string, number>();
+    for (const server of new Set([...this.#away.values()].map((each) => each.server))) {
+      const crowding = this.#crowding(server);
+      if (crowding === undefined) continue;
+      const looked = (this.#looks.get(server) ?? 0) + 1;
+      looks.set(server, looked);
+      const most = this.#mostOf(server);
+      if (looked >= LATE || (crowding.full && looked >= SOON && most.length > FEW)) {
+        for (const each of most.slice(0, Math.ceil(most.length / 4))) this.#end(each);
+      }
+    }
+    this.#looks = looks;
+  }
+
+  /** The calls of the owner that has most at that server. */
+  #mostOf(server: string): readonly A[] {
+    const byOwner = new Map<string, A[]>();
+    for (const each of this.#away.values()) {
+      if (each.server !== server) continue;
+      const own = byOwner.get(each.owner) ?? [];
+      byOwner.set(each.owner, own);
+      own.push(each);
+    }
+    let most: readonly A[] = [];
+    for (const own of byOwner.values()) if (own.length > most.length) most = own;
+    return most;
+  }
+}
