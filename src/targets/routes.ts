@@ -17,6 +17,7 @@ import {
   StartError,
   UpstreamBusyError,
 } from '../core/errors.js';
+import { isOwnEnd } from '../core/wait/Cancellation.js';
 import type { Sharing } from '../registry/config/ServerConfig.js';
 import type { Stickiness } from './Stickiness.js';
 import type { RoutedServer, Target } from './Target.js';
@@ -99,8 +100,9 @@ export function failureOf(error: unknown): Failure {
  */
 export function verdictOf(
   error: unknown,
-  { timeoutMs, deadlineMs }: Pick<RoutedOptions, 'timeoutMs' | 'deadlineMs'>,
+  { timeoutMs, deadlineMs, ...ends }: Pick<RoutedOptions, 'timeoutMs' | 'deadlineMs' | 'signal' | 'cancellation'>,
 ): 'succeeded' | 'failed' | 'abandoned' {
+  if (isOwnEnd(error, ends)) return 'abandoned';
   if (error instanceof RpcError) return 'succeeded';
   if (error instanceof RequestTimeoutError) return (timeoutMs ?? deadlineMs) === undefined ? 'failed' : 'abandoned';
   if (

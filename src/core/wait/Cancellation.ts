@@ -74,6 +74,17 @@ export class Cancellation implements AbortGroup {
   }
 }
 
+/** Whether an error is what the call was ended with by its own caller, whatever it says: it tells nothing of what was called. */
+export function isOwnEnd(
+  error: unknown,
+  {
+    cancellation,
+    signal,
+  }: { readonly cancellation?: CallSignal | undefined; readonly signal?: AbortSignal | undefined },
+): boolean {
+  return [cancellation, signal].some((each) => each?.aborted === true && each.reason === error);
+}
+
 /** What may end a call: both say `aborted` and `reason`. */
 export type CallSignal = AbortSignal | Cancellation;
 

@@ -6,7 +6,7 @@ import type { CallOptions, Params } from '../../../connection/protocol/messages.
 import { ClosedError, NotSentError, OutcomeUnknownError, PoolkitError } from '../../../core/errors.js';
 import { checkAtOnce, checkMs, checkNames } from '../../../core/options.js';
 import { within } from '../../../core/time/within.js';
-import { type CallSignal, signalOf } from '../../../core/wait/Cancellation.js';
+import { type CallSignal, isOwnEnd, signalOf } from '../../../core/wait/Cancellation.js';
 import type { Caller, ConnectionLease, RequestOptions } from '../../McpPool.js';
 import { isEraRefusal } from '../callers/callerKey.js';
 import { LEASE_OPTIONS, NOTIFY_OPTIONS, REQUEST_OPTIONS, withSignal } from '../callOptions.js';
@@ -100,8 +100,10 @@ export class ServerCalls {
           return result;
         } catch (error) {
           if (pooled !== undefined) this.#countOnce(pooled, error);
-          breaker.failed(ticket, error);
-          if (turn !== undefined) this.adaptive?.failed(turn, error);
+          const ended = isOwnEnd(error, options);
+          if (ended) breaker.abandoned(ticket);
+          else breaker.failed(ticket, error);
+          if (turn !== undefined) this.adaptive?.failed(turn, ended ? undefined : error);
           pauseAfter(error, limiter);
           if (error instanceof OutcomeUnknownError) unknown ??= error;
           if (error instanceof NotSentError && sentTwice.has(error)) sends++;
