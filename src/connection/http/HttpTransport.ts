@@ -1,6 +1,6 @@
 import type { Tool } from '@modelcontextprotocol/client';
 import type { Clock } from '../../core/clock.js';
-import { messageOf, NotSentError, OutcomeUnknownError } from '../../core/errors.js';
+import { messageOf, NotSentError, OptionError, OutcomeUnknownError, show } from '../../core/errors.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
 import type { Call } from '../channel/Call.js';
 import type { Channel } from '../channel/Channel.js';
@@ -160,7 +160,7 @@ export class HttpTransport implements HttpCallTransport {
     if (this.#era === 'legacy') return post as string[];
     const about = this.#about(call.method, call.params);
     const own = tool === undefined ? [] : paramHeaders(tool, call.params?.['arguments']);
-    return [...post, ...about, ...own];
+    return [...post, ...sayable(call.method, [...about, ...own])];
   }
 
   streamHeaders(lastEventId: string | undefined): string[] {
@@ -276,4 +276,19 @@ export class HttpTransport implements HttpCallTransport {
     };
     return this.#common;
   }
+}
+
+/** Characters of what one call says in headers: most servers take 16 KiB of all of them. */
+const MAX_SAID_CHARS = 12 * 1_024;
+
+/** Callers choose it: what no header can hold, or no server takes, is their mistake, and none of the server. @throws OptionError */
+function sayable(method: string, said: string[]): string[] {
+  if (!/^[\x21-\x7e]+$/.test(method)) throw new OptionError('method', method, 'one that a header can hold');
+  const chars = said.reduce((sum, text) => sum + text.length, 0);
+  if (chars <= MAX_SAID_CHARS) return said;
+  throw new OptionError(
+    'params',
+    chars,
+    `at most ${MAX_SAID_CHARS} characters of what ${show(method)} says in headers`,
+  );
 }

@@ -31,7 +31,7 @@ export abstract class CallRequest extends Exchange implements Carrier {
     this.call = call;
   }
 
-  /** Path and headers as they are now. */
+  /** Path and headers as they are now. @throws PoolkitError for a call that cannot be sent */
   protected abstract prepare(): void;
 
   /** Sends the call off, or off again; one that has settled meanwhile is not sent. */
@@ -40,7 +40,12 @@ export abstract class CallRequest extends Exchange implements Carrier {
     if (call.phase === 'settled') return;
     this.#credentials = this.endpoint.credentials;
     this.endpoint.caller = call.options.caller ?? this.endpoint.caller;
-    this.prepare();
+    try {
+      this.prepare();
+    } catch (error) {
+      this.onFailed(error as Error);
+      return;
+    }
     this.dispatch();
     // With a free socket it is on its way by now.
     if (call.phase === 'queued') this.#transport.channel.markWaiting(call);
