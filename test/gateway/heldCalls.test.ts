@@ -1,9 +1,11 @@
 import { once } from 'node:events';
-import { request } from 'node:http';
-import { connect, type Socket } from 'node:net';
+import { createServer, request } from 'node:http';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
 import { silentLogger } from '../../src/core/logger.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
+import { HeldBytes } from '../../src/gateway/http/HeldBytes.js';
+import { holdAnswer } from '../../src/gateway/http/holdAnswer.js';
 import { collectGarbage } from '../support/collectGarbage.js';
 import { FakePool, type FakeServer } from '../support/FakePool.js';
 import { exchange, RawClient } from '../support/httpClient.js';
@@ -346,4 +348,23 @@ test('an answer that its client does not read is cut when the grace of a close i
     [{ requests: ['POST /servers/one/mcp'], count: 1 }, expect.stringContaining('cut at the stop')],
   ]);
   socket.destroy();
+});
+
+test('the large answers of one response are held by one listener, until it closes', async () => {
+  const held = new HeldBytes(10_000 * KIB);
+  let listeners = 0;
+  const server = createServer((_, response) => {
+    const before = response.listenerCount('close');
+    for (let at = 0; at < 14; at++) holdAnswer(response, 100 * KIB, { held, stallTimeoutMs: 1_000 });
+    listeners = response.listenerCount('close') - before;
+    expect(held.held).toBe(1_400 * KIB);
+    response.end();
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  await exchange(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`, { method: 'GET' });
+  expect(listeners).toBe(1);
+  await expect.poll(() => held.held).toBe(0);
+  server.closeAllConnections();
+  await new Promise((resolve) => server.close(resolve));
+  gateway = new Gateway({ pool: new FakePool({}), port: 0 });
 });

@@ -57,8 +57,26 @@ export function holdAnswer(response: ServerResponse, bytes: number, bounds: Answ
   if (isGone(response)) return held.hasRoom(bytes) ? 0 : undefined;
   if (!held.take(bytes)) return undefined;
   cutWhenStalled(response, bounds);
-  response.once('close', () => held.giveBack(bytes));
+  untilClosed(response, held, bytes);
   return bytes;
+}
+
+/** What is held of a response until it closes. */
+const holding = new WeakMap<ServerResponse, { bytes: number }>();
+
+/** They are given back when the response closes: one listener for all parts of an array. */
+function untilClosed(response: ServerResponse, held: HeldBytes, bytes: number): void {
+  const known = holding.get(response);
+  if (known !== undefined) {
+    known.bytes += bytes;
+    return;
+  }
+  const all = { bytes };
+  holding.set(response, all);
+  response.once('close', () => {
+    holding.delete(response);
+    held.giveBack(all.bytes);
+  });
 }
 
 export interface SendOptions {
@@ -90,7 +108,7 @@ export function holdWaiting(response: ServerResponse, bytes: number, bounds: Ans
   if (isGone(response) || response.writableLength === 0) return;
   const { held } = bounds;
   cutWhenStalled(response, bounds);
-  if (held.take(bytes)) response.once('close', () => held.giveBack(bytes));
+  if (held.take(bytes)) untilClosed(response, held, bytes);
   else {
     const { socket, req } = response;
     held.cuts.cut(response, 'no_room', NO_ROOM);
@@ -106,7 +124,7 @@ export function holdWaiting(response: ServerResponse, bytes: number, bounds: Ans
 export function holdTurn(response: ServerResponse, { held }: AnswerBounds): void {
   if (!waitsItsTurn(response) || isGone(response)) return;
   if (held.take(EXCHANGE_BYTES)) {
-    response.once('close', () => held.giveBack(EXCHANGE_BYTES));
+    untilClosed(response, held, EXCHANGE_BYTES);
     return;
   }
   response.req.socket?.destroy();
