@@ -16,6 +16,7 @@ export {
   type StartErrorDetail,
 } from './errors/delays.js';
 export {
+  isBrokenProtocol,
   MessageTooLargeError,
   OutcomeUnknownError,
   ProtocolError,

@@ -5,10 +5,10 @@ import {
   BackingOffError,
   CircuitOpenError,
   ClosedError,
+  isBrokenProtocol,
   NotSentError,
   OutcomeUnknownError,
   PoolkitError,
-  ProtocolError,
   QueueFullError,
   RateLimitedError,
   RequestTimeoutError,
@@ -89,8 +89,7 @@ export function failureOf(error: unknown): Failure {
     return 'unreached';
   }
   if (error instanceof RateLimitedError) return error.source === 'upstream' ? 'refused' : 'stands';
-  const unknown =
-    error instanceof OutcomeUnknownError || error instanceof UpstreamBusyError || error instanceof ProtocolError;
+  const unknown = error instanceof OutcomeUnknownError || error instanceof UpstreamBusyError || isBrokenProtocol(error);
   return unknown ? 'unknown' : 'stands';
 }
 

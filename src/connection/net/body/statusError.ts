@@ -40,6 +40,8 @@ export function statusError({ server, method, status, headers, body, wallNowMs }
       return new ProtocolError(
         server,
         `it answered ${method} with ${status}, content type ${type}${said && `: ${said}`}`,
+        undefined,
+        status,
       );
     }
   }

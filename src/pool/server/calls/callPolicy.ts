@@ -3,9 +3,9 @@ import type { Params } from '../../../connection/protocol/messages.js';
 import type { Clock } from '../../../core/clock.js';
 import {
   AcquireTimeoutError,
+  isBrokenProtocol,
   NotSentError,
   OutcomeUnknownError,
-  ProtocolError,
   RateLimitedError,
   RequestTimeoutError,
   UpstreamBusyError,
@@ -45,7 +45,7 @@ export function isServerFailure(error: unknown, countTimeouts = false): boolean 
     (error instanceof NotSentError && error.cause !== undefined) ||
     error instanceof OutcomeUnknownError ||
     (countTimeouts && error instanceof RequestTimeoutError) ||
-    error instanceof ProtocolError ||
+    isBrokenProtocol(error) ||
     error instanceof UpstreamBusyError
   );
 }
