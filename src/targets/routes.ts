@@ -99,7 +99,7 @@ export function failureOf(error: unknown): Failure {
  */
 export function verdictOf(
   error: unknown,
-  { timeoutMs, deadlineMs, ...ends }: Pick<RoutedOptions, 'timeoutMs' | 'deadlineMs' | 'signal' | 'cancellation'>,
+  { timeoutMs, deadlineMs, ...ends }: RoutedOptions,
 ): 'succeeded' | 'failed' | 'abandoned' {
   if (isOwnEnd(error, ends)) return 'abandoned';
   if (error instanceof RpcError) return 'succeeded';
