@@ -46,6 +46,6 @@ export async function legacyResult(
 
 function withoutServerInfo(meta: string): string | undefined {
   const rewriter = new MemberRewriter({ [META_SERVER_INFO]: null });
-  const left = Buffer.concat(rewriter.push(Buffer.from(meta))).toString();
+  const left = rewriter.push(Buffer.from(meta)).toString();
   return rewriter.changed && left === '{}' ? undefined : left;
 }

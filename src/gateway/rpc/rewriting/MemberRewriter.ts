@@ -1,7 +1,8 @@
-import { keyOf } from '../../../connection/channel/codec/members.js';
 import { MAX_READ_BYTES } from '../../../connection/channel/codec/parsingCost.js';
 import { tooLargeToRead } from '../parseAnswer.js';
+import { KeyNames, keyIn } from './KeyNames.js';
 import type { Rewriter } from './Rewriter.js';
+import { Spans } from './Spans.js';
 import { StringScan } from './StringScan.js';
 
 const QUOTE = 0x22;
@@ -31,6 +32,8 @@ type Place = 'before' | 'key' | 'passed' | 'kept' | 'left out' | 'behind';
 export class MemberRewriter implements Rewriter {
   changed = false;
   readonly #edits: ReadonlyMap<string, MemberEdit>;
+  readonly #names: KeyNames;
+  readonly #out = new Spans();
   readonly #added: Buffer;
   readonly #scan = new StringScan();
   #place: Place = 'before';
@@ -48,14 +51,17 @@ export class MemberRewriter implements Rewriter {
   /** `added`: the text of members that come first; '' for none. */
   constructor(edits: Readonly<Record<string, MemberEdit>>, added = '') {
     this.#edits = new Map(Object.entries(edits));
+    this.#names = new KeyNames(this.#edits.keys());
     this.#added = Buffer.from(added);
   }
 
   /** What goes on of the next piece. @throws Refusal when a value that is to be looked at is too large for it */
-  push(piece: Buffer): Buffer[] {
-    const out: Buffer[] = [];
+  push(piece: Buffer): Buffer {
+    const out = this.#out;
     // Up to `from` the piece has gone on, is kept back, or is left out.
     let from = 0;
+    // Where the key begins that stands in this piece from its quote on.
+    let quote = -1;
     let at = 0;
     while (at < piece.length && this.#place !== 'behind') {
       if (this.#inString) {
@@ -64,7 +70,7 @@ export class MemberRewriter implements Rewriter {
         if (end < 0) break;
         this.#inString = false;
         if (this.#place === 'key') {
-          this.#keyEnded(this.#taken(piece, from, at), out);
+          this.#keyEnded(piece, from, at, quote);
           from = at;
         }
         continue;
@@ -74,74 +80,96 @@ export class MemberRewriter implements Rewriter {
         if (byte > SPACE) {
           this.#place = byte === OPEN_BRACE ? 'key' : 'behind';
           if (byte === OPEN_BRACE) {
-            out.push(piece.subarray(from, at + 1));
+            out.pass(piece, from, at + 1);
             from = at + 1;
-            this.#add(out);
+            this.#add();
           }
         }
-      } else if (byte === QUOTE) this.#inString = true;
-      else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) this.#depth++;
+      } else if (byte === QUOTE) {
+        this.#inString = true;
+        quote = at;
+      } else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) this.#depth++;
       else if (this.#depth > 0) {
         if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) this.#depth--;
       } else if (byte === COMMA || byte === CLOSE_BRACE) {
-        this.#valueEnded(piece, from, at, out);
+        this.#valueEnded(piece, from, at);
         // Whether a comma goes on is known once the next member is.
         from = byte === COMMA ? at + 1 : at;
         this.#place = byte === COMMA ? 'key' : 'behind';
       }
       at++;
     }
-    const rest = piece.subarray(from);
-    if (this.#place === 'kept' || this.#place === 'key') this.#keep(rest);
-    else if (this.#place !== 'left out') out.push(rest);
-    return out.filter(({ length }) => length > 0);
+    if (this.#place === 'kept' || this.#place === 'key') this.#keep(piece.subarray(from));
+    else if (this.#place !== 'left out') out.pass(piece, from, piece.length);
+    return out.take();
   }
 
-  #add(out: Buffer[]): void {
+  #add(): void {
     if (this.#added.length === 0) return;
-    out.push(this.#added);
+    this.#out.add(this.#added);
     this.#follows = true;
     this.changed = true;
   }
 
-  #keyEnded(bytes: Buffer, out: Buffer[]): void {
-    const edit = bytes.length > MAX_KEY_BYTES ? undefined : this.#edits.get(keyIn(bytes));
+  /** `quote`: where it begins in the piece, unless that was in one before. */
+  #keyEnded(piece: Buffer, from: number, at: number, quote: number): void {
+    const here = quote >= from && this.#parts.length === 0;
+    const bytes = here ? piece : this.#taken(piece, from, at);
+    const first = here ? from : 0;
+    const last = here ? at : bytes.length;
+    const edit = this.#editOf(bytes, here ? quote : spaceEnd(bytes), last);
     if (edit === undefined) {
       this.#place = 'passed';
-      this.#member(out, bytes);
+      this.#member(bytes, first, last);
     } else if (typeof edit === 'function') {
       this.#place = 'kept';
       this.#edit = edit;
-      this.#keyBytes = bytes.length;
-      this.#keep(bytes);
+      this.#keyBytes = last - first;
+      this.#keep(bytes.subarray(first, last));
     } else {
       this.#place = 'left out';
       this.changed = true;
-      if (edit !== null) this.#member(out, bytes, Buffer.from(`:${edit}`));
+      if (edit === null) return;
+      this.#member(bytes, first, last);
+      this.#out.add(Buffer.from(`:${edit}`));
     }
   }
 
-  #valueEnded(piece: Buffer, from: number, at: number, out: Buffer[]): void {
-    if (this.#place === 'passed') out.push(piece.subarray(from, at));
-    if (this.#place === 'key') out.push(this.#taken(piece, from, at));
+  #editOf(bytes: Buffer, quote: number, end: number): MemberEdit | undefined {
+    const read = end - quote <= MAX_KEY_BYTES && this.#names.mayBe(bytes, quote + 1, end - 1);
+    return read ? this.#edits.get(keyIn(bytes, quote, end)) : undefined;
+  }
+
+  #valueEnded(piece: Buffer, from: number, at: number): void {
+    if (this.#place === 'passed') this.#out.pass(piece, from, at);
+    if (this.#place === 'key') this.#out.add(this.#taken(piece, from, at));
     if (this.#place !== 'kept') return;
     const whole = this.#taken(piece, from, at);
     // Before its value stands a colon.
     const value = whole.toString('utf8', this.#keyBytes).trim().slice(1).trimStart();
     const told = this.#edit?.(value);
     if (told !== value) this.changed = true;
-    if (told === value) this.#member(out, whole);
-    else if (told !== undefined) this.#member(out, whole.subarray(0, this.#keyBytes), Buffer.from(`:${told}`));
+    if (told === value) this.#member(whole);
+    else if (told !== undefined) {
+      this.#member(whole, 0, this.#keyBytes);
+      this.#out.add(Buffer.from(`:${told}`));
+    }
   }
 
-  #member(out: Buffer[], bytes: Buffer, value?: Buffer): void {
-    if (this.#follows) out.push(COMMAS);
+  #member(bytes: Buffer, from = 0, end = bytes.length): void {
+    const follows = this.#follows;
     this.#follows = true;
-    out.push(bytes);
-    if (value !== undefined) out.push(value);
+    // The comma that stands before it goes on with it.
+    if (follows && from > 0 && bytes[from - 1] === COMMA) {
+      this.#out.pass(bytes, from - 1, end);
+      return;
+    }
+    if (follows) this.#out.add(COMMAS);
+    this.#out.pass(bytes, from, end);
   }
 
   #keep(part: Buffer): void {
+    if (part.length === 0) return;
     this.#bytes += part.length;
     if (this.#place === 'kept' && this.#bytes > MAX_READ_BYTES) throw tooLargeToRead(this.#bytes);
     // So much space says nothing.
@@ -159,7 +187,9 @@ export class MemberRewriter implements Rewriter {
   }
 }
 
-function keyIn(bytes: Buffer): string {
-  const text = bytes.toString('utf8').trimStart();
-  return keyOf(text, 0, text.length);
+/** Space may stand before a key. */
+function spaceEnd(bytes: Buffer): number {
+  let from = 0;
+  while ((bytes[from] as number) <= SPACE) from++;
+  return from;
 }

@@ -1,8 +1,13 @@
-import { setImmediate } from 'node:timers/promises';
 import type { ResultSink } from '../../../connection/channel/large/ResultSink.js';
+import { inTurn } from '../../../core/time/turns.js';
 import type { Rewriter } from './Rewriter.js';
 
-/** Passes a large result on as a rewriter changes it, once it is known how. */
+const NONE: Buffer = Buffer.alloc(0);
+
+/**
+ * Passes a large result on as a rewriter changes it, once it is known how. Each piece is gone through where it is read, in the turn of its reader:
+ * what that takes counts as reading, and holds back the source.
+ */
 export class RewritingSink implements ResultSink {
   /** Resolves when what came so far can be passed on. Never rejects. */
   readonly #ready: Promise<void>;
@@ -25,9 +30,9 @@ export class RewritingSink implements ResultSink {
     const begin = async (): Promise<void> => {
       let room = true;
       for (let piece = this.#waiting?.shift(); piece !== undefined; piece = this.#waiting?.shift()) {
-        room = this.#pass(piece);
+        const next = piece;
         // A result may have come whole meanwhile: others do not wait for all of it.
-        await setImmediate();
+        room = await inTurn(() => this.#pass(next));
       }
       this.#waiting = undefined;
       if (room) onRoom();
@@ -51,18 +56,17 @@ export class RewritingSink implements ResultSink {
 
   /** In one write, however many strings stand in it: each costs the response of its reader more than a copy of the piece. */
   #pass(piece: Buffer): boolean {
-    const parts = this.#changed(piece);
-    const [first] = parts;
-    return first === undefined || this.#sink.write(parts.length === 1 ? first : Buffer.concat(parts));
+    const told = this.#changed(piece);
+    return told.length === 0 || this.#sink.write(told);
   }
 
-  #changed(piece: Buffer): Buffer[] {
-    if (this.#failure !== undefined) return [];
+  #changed(piece: Buffer): Buffer {
+    if (this.#failure !== undefined) return NONE;
     try {
       return this.#rewriter.push(piece);
     } catch (error) {
       this.#failure = { error };
-      return [];
+      return NONE;
     }
   }
 }

@@ -1,9 +1,9 @@
-import { keyOf } from '../../../connection/channel/codec/members.js';
+import { KeyNames, keyIn } from './KeyNames.js';
 import type { Rewriter } from './Rewriter.js';
+import { Spans } from './Spans.js';
 import { StringScan } from './StringScan.js';
 
 const QUOTE = 0x22;
-const QUOTES = Buffer.from('"');
 const COMMA = 0x2c;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
@@ -30,14 +30,19 @@ export class StringRewriter implements Rewriter {
   changed = false;
   readonly #maxStringBytes: number;
   readonly #keys: ReadonlySet<string>;
+  readonly #names: KeyNames;
+  readonly #out = new Spans();
   readonly #change: (path: JsonPath, value: string) => string | undefined;
   readonly #scan = new StringScan();
   readonly #path: (string | number)[] = [];
   /** So many values are open beyond those of the path. */
   #deeper = 0;
   #atKey = false;
+  /** Where the innermost key stands in this piece, quotes included, while it has not been read: most are never asked for. */
+  #keyFrom = 0;
+  #keyEnd = 0;
   #in: Inside = 'structure';
-  /** Of the key, or the string that may be changed, which has begun: what came so far, from its quote on. */
+  /** Of a key, or a string that may be changed, which began in a piece before: what came so far, from its quote on. */
   #parts: Buffer[] = [];
   #bytes = 0;
 
@@ -48,49 +53,59 @@ export class StringRewriter implements Rewriter {
   ) {
     this.#maxStringBytes = maxStringBytes;
     this.#keys = keys;
+    this.#names = new KeyNames(keys);
     this.#change = change;
   }
 
   /** What goes on of the next piece. A string that may be changed is kept back until it has ended. */
-  push(piece: Buffer): Buffer[] {
-    const out: Buffer[] = [];
-    // Up to `from` the piece has gone on or is kept back; what is read of a string begins at `start` of it.
+  push(piece: Buffer): Buffer {
+    // Up to `from` the piece has gone on or is kept back; a string that begins in it does so at `start`.
     let from = 0;
-    let start = 0;
+    let start = -1;
     for (let at = 0; at < piece.length; ) {
       if (this.#in === 'structure') {
-        if (piece[at] === QUOTE) {
-          start = at + 1;
-          if (this.#begins() === 'watched') {
-            out.push(piece.subarray(from, at));
-            from = start;
-          }
-        } else this.#structure(piece[at] as number);
+        const byte = piece[at] as number;
+        if (byte === QUOTE) {
+          start = at;
+          this.#in = this.#begins(piece);
+        } else if (byte === COMMA || byte >= OPEN_BRACKET) this.#structure(byte, piece);
         at++;
         continue;
       }
       const end = this.#scan.endOf(piece, at);
-      at = end < 0 ? piece.length : end + 1;
-      if (this.#in !== 'string') this.#collect(piece.subarray(start, at));
-      if (this.#in === 'watched' && (end >= 0 || this.#bytes > this.#maxStringBytes)) {
-        out.push(end < 0 ? Buffer.concat(this.#parts) : this.#changed());
-        from = at;
-        this.#in = 'string';
-      }
       if (end < 0) break;
-      if (this.#in === 'key') this.#keyEnded();
+      at = end + 1;
+      if (this.#in === 'key') this.#keyEnded(piece, start, at);
+      else if (this.#in === 'watched') from = this.#ended(piece, from, start, at);
       this.#in = 'structure';
     }
-    if (this.#in !== 'watched') out.push(piece.subarray(from));
-    return out.filter(({ length }) => length > 0);
+    if (this.#in === 'key' || this.#in === 'watched') from = this.#goesOn(piece, from, start);
+    if (this.#keyEnd > 0) this.#readKey(piece);
+    this.#out.pass(piece, from, piece.length);
+    return this.#out.take();
   }
 
-  #begins(): Inside {
-    if (this.#deeper > 0) this.#in = 'string';
-    else this.#in = this.#atKey ? 'key' : this.#keys.has(this.#path.at(-1) as string) ? 'watched' : 'string';
-    this.#parts = [QUOTES];
-    this.#bytes = 1;
-    return this.#in;
+  #begins(piece: Buffer): Inside {
+    if (this.#deeper > 0) return 'string';
+    if (this.#atKey) return 'key';
+    if (this.#keyEnd > 0) {
+      if (!this.#names.mayBe(piece, this.#keyFrom + 1, this.#keyEnd - 1)) return 'string';
+      this.#readKey(piece);
+    }
+    return this.#keys.has(this.#path.at(-1) as string) ? 'watched' : 'string';
+  }
+
+  /** The key, or the string that may be changed, which ends in a later piece; up to where this one has gone on or is kept back. */
+  #goesOn(piece: Buffer, from: number, start: number): number {
+    const watched = this.#in === 'watched';
+    if (watched && start >= 0) this.#out.pass(piece, from, start);
+    this.#collect(piece.subarray(Math.max(start, 0)));
+    if (!watched) return from;
+    if (this.#bytes > this.#maxStringBytes) {
+      this.#out.add(this.#collected());
+      this.#in = 'string';
+    }
+    return piece.length;
   }
 
   #collect(part: Buffer): void {
@@ -98,22 +113,52 @@ export class StringRewriter implements Rewriter {
     if (this.#in === 'watched' || this.#bytes <= this.#maxStringBytes) this.#parts.push(part);
   }
 
-  #keyEnded(): void {
-    const text = Buffer.concat(this.#parts).toString('utf8');
-    this.#path[this.#path.length - 1] = this.#bytes > this.#maxStringBytes ? '' : keyOf(text, 0, text.length);
-    this.#atKey = false;
-  }
-
-  #changed(): Buffer {
+  #collected(): Buffer {
     const whole = Buffer.concat(this.#parts);
-    if (whole.length > this.#maxStringBytes) return whole;
-    const changed = this.#change(this.#path, JSON.parse(whole.toString('utf8')) as string);
-    if (changed === undefined) return whole;
-    this.changed = true;
-    return Buffer.from(JSON.stringify(changed));
+    this.#parts = [];
+    this.#bytes = 0;
+    return whole;
   }
 
-  #structure(byte: number): void {
+  #keyEnded(piece: Buffer, start: number, end: number): void {
+    this.#atKey = false;
+    if (this.#bytes === 0 && end - start <= this.#maxStringBytes) {
+      this.#keyFrom = start;
+      this.#keyEnd = end;
+      return;
+    }
+    this.#collect(piece.subarray(Math.max(start, 0), end));
+    const known = this.#bytes <= this.#maxStringBytes;
+    const whole = this.#collected();
+    this.#path[this.#path.length - 1] = known ? keyIn(whole) : '';
+  }
+
+  #readKey(piece: Buffer): void {
+    this.#path[this.#path.length - 1] = keyIn(piece, this.#keyFrom, this.#keyEnd);
+    this.#keyEnd = 0;
+  }
+
+  /** A string that may be changed has ended; up to where the piece has gone on. */
+  #ended(piece: Buffer, from: number, start: number, end: number): number {
+    const here = this.#bytes === 0;
+    if (!here) this.#collect(piece.subarray(0, end));
+    const bytes = here ? piece : this.#collected();
+    const first = here ? start : 0;
+    const last = here ? end : bytes.length;
+    const changed =
+      last - first > this.#maxStringBytes ? undefined : this.#change(this.#path, keyIn(bytes, first, last));
+    if (changed === undefined) {
+      if (here) return from;
+      this.#out.add(bytes);
+      return end;
+    }
+    if (here) this.#out.pass(piece, from, start);
+    this.changed = true;
+    this.#out.add(Buffer.from(JSON.stringify(changed)));
+    return end;
+  }
+
+  #structure(byte: number, piece: Buffer): void {
     const path = this.#path;
     if (this.#deeper > 0 || path.length === MAX_PATH) {
       if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
@@ -127,16 +172,19 @@ export class StringRewriter implements Rewriter {
     }
     switch (byte) {
       case OPEN_BRACE:
+        if (this.#keyEnd > 0) this.#readKey(piece);
         path.push('');
         this.#atKey = true;
         break;
       case OPEN_BRACKET:
+        if (this.#keyEnd > 0) this.#readKey(piece);
         path.push(0);
         this.#atKey = false;
         break;
       case CLOSE_BRACE:
       case CLOSE_BRACKET:
         path.pop();
+        this.#keyEnd = 0;
         this.#atKey = false;
         break;
       case COMMA: {

@@ -16,8 +16,8 @@ const SPARE_BYTES = 64 * 1_024;
 export function rewritten(result: Uint8Array, rewriter: Rewriter): Uint8Array | Promise<Uint8Array> {
   const bytes = Buffer.from(result.buffer, result.byteOffset, result.byteLength);
   if (bytes.length > TURN_BYTES) return inTurns(bytes, rewriter);
-  const parts = rewriter.push(bytes);
-  return rewriter.changed ? Buffer.concat(parts) : result;
+  const told = rewriter.push(bytes);
+  return rewriter.changed ? told : result;
 }
 
 async function inTurns(bytes: Buffer, rewriter: Rewriter): Promise<Buffer> {
@@ -25,15 +25,14 @@ async function inTurns(bytes: Buffer, rewriter: Rewriter): Promise<Buffer> {
   let out = Buffer.allocUnsafeSlow(bytes.length + SPARE_BYTES);
   let length = 0;
   const step = (at: number): void => {
-    for (const part of rewriter.push(bytes.subarray(at, at + STEP_BYTES))) {
-      if (length + part.length > out.length) {
-        const grown = Buffer.allocUnsafeSlow(2 * out.length + part.length);
-        out.copy(grown, 0, 0, length);
-        out = grown;
-      }
-      part.copy(out, length);
-      length += part.length;
+    const part = rewriter.push(bytes.subarray(at, at + STEP_BYTES));
+    if (length + part.length > out.length) {
+      const grown = Buffer.allocUnsafeSlow(2 * out.length + part.length);
+      out.copy(grown, 0, 0, length);
+      out = grown;
     }
+    part.copy(out, length);
+    length += part.length;
   };
   let at = 0;
   const turn = (): void => {
