@@ -26,7 +26,7 @@ export interface SharedTableOptions<V> {
 
 /**
  * A bounded table whose entries have owners. When they are too many, the owner that has most loses those it used longest ago: none can
- * drive out what is another's. Each step costs the same however large the table is; to make room, a look at the owners comes on top.
+ * drive out what is another's. Each step costs the same however large the table is; to make room, one look at all owners comes on top.
  */
 export class SharedTable<K, V, O> {
   readonly #options: SharedTableOptions<V>;
@@ -89,29 +89,18 @@ export class SharedTable<K, V, O> {
 
   /** Takes from those that have most until all weigh no more than that. */
   shrink(maxWeight: number): void {
-    while (this.#weight > maxWeight) {
-      const [richest, next] = this.#richest();
-      if (richest === undefined) return;
-      do {
-        const { oldest } = richest;
-        if (oldest === undefined) break;
-        this.#remove(oldest);
-        this.#options.onGone?.(oldest.value);
-      } while (this.#weight > maxWeight && richest.weight >= next);
+    if (this.#weight <= maxWeight) return;
+    // A heap, the owner that has most on top.
+    const owners = [...this.#owners.values()].sort((a, b) => b.weight - a.weight);
+    const [first] = owners;
+    if (first === undefined) return;
+    let richest = first;
+    while (this.#weight > maxWeight && richest.oldest !== undefined) {
+      const { oldest } = richest;
+      this.#remove(oldest);
+      this.#options.onGone?.(oldest.value);
+      richest = sunk(owners);
     }
-  }
-
-  /** The owner that has most, and what the next one has. */
-  #richest(): readonly [richest: Owner<K, V, O> | undefined, next: number] {
-    let richest: Owner<K, V, O> | undefined;
-    let next = 0;
-    for (const owner of this.#owners.values()) {
-      if (richest === undefined || owner.weight > richest.weight) {
-        next = richest?.weight ?? 0;
-        richest = owner;
-      } else next = Math.max(next, owner.weight);
-    }
-    return [richest, next];
   }
 
   #remove(entry: Entry<K, V, O>): void {
@@ -122,6 +111,27 @@ export class SharedTable<K, V, O> {
     unlink(entry);
     if (owner.oldest === undefined) this.#owners.delete(owner.name);
   }
+}
+
+/** The top of a heap has less than it had: it goes down to its place; what is on top then. */
+function sunk<O extends { readonly weight: number }>(heap: O[]): O {
+  const top = heap[0] as O;
+  let at = 0;
+  for (;;) {
+    const left = 2 * at + 1;
+    const right = heap[left + 1];
+    let next = heap[left];
+    let to = left;
+    if (next !== undefined && right !== undefined && right.weight > next.weight) {
+      next = right;
+      to = left + 1;
+    }
+    if (next === undefined || next.weight <= top.weight) break;
+    heap[at] = next;
+    at = to;
+  }
+  heap[at] = top;
+  return heap[0] as O;
 }
 
 function link<K, V, O>(entry: Entry<K, V, O>): void {

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { SharedTable } from '../../src/concurrent/SharedTable.js';
 import { RUNS } from '../support/runs.js';
 
@@ -61,3 +61,20 @@ test('its entries are those that were set last, within the bound; what gives way
     ),
     { numRuns: Math.ceil(RUNS / 2) },
   ));
+
+test('to make room the owners are looked through once, however many have equally much', () => {
+  const owners = 200;
+  const table = new SharedTable<number, undefined, number>({ maxWeight: 20 * owners });
+  for (let each = 0; each < 20 * owners; each++) table.set(each, undefined, each % owners, 1);
+  const looks = vi.spyOn(Map.prototype, 'values');
+  table.set(-1, undefined, 0, 1);
+  const count = looks.mock.calls.length;
+  looks.mockRestore();
+  expect(count).toBe(1);
+  expect(table.weight).toBe(18 * owners);
+  // Each gave two, the one that brought one more three.
+  for (let owner = 0; owner < owners; owner++) {
+    const left = Array.from({ length: 20 }, (_, i) => table.has(owner + i * owners));
+    expect(left.filter((has) => has)).toHaveLength(owner === 0 ? 17 : 18);
+  }
+});
