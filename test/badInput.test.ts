@@ -86,7 +86,8 @@ const GIVEN: Readonly<Record<string, () => readonly unknown[]>> = {
   ClusterRateLimiter: () => [{ maxRequests: 1, windowMs: 1_000, id: 'x', redis: REDIS }],
   Semaphore: () => [{ permits: 1 }],
   hedge: () => [async () => 1, { after: 1 }],
-  withTimeout: () => ['x', async () => undefined, { timeoutMs: 1 }],
+  // A timer that a refusal leaves armed is seen.
+  withTimeout: () => ['x', async () => undefined, { timeoutMs: 60_000 }],
   Gateway: () => [{ pool: memoryPool().pool }],
   ToolCatalog: () => [{ pool: memoryPool().pool, cache: new NoOpCache() }],
   Instrument: () => [{ pool: memoryPool().pool }],

@@ -24,13 +24,15 @@ export interface WithTimeoutOptions {
 export async function withTimeout(name: string, target: ShutdownTarget, given: WithTimeoutOptions): Promise<void> {
   const options = withDefaults('withTimeout', given, {}, { timeoutMs: true, graceMs: true, clock: true });
   const timeoutMs = checkMs('timeoutMs', options.timeoutMs);
-  const result = await runBounded({
+  const step = {
     name: checkText('name', name),
     target: checkTarget(target),
     reason: 'withTimeout',
-    grace: new GracePeriod(options.clock ?? systemClock, timeoutMs),
     graceMs: Math.min(checkMs('graceMs', options.graceMs ?? graceWithin(timeoutMs)), timeoutMs),
     onLate: () => undefined,
-  });
+  };
+  // All is checked: from here on a timer is armed.
+  const grace = new GracePeriod(options.clock ?? systemClock, timeoutMs);
+  const result = await runBounded({ ...step, grace });
   if (result.outcome !== 'ok') throw result.error;
 }

@@ -3,7 +3,7 @@ import { type IncomingMessage, request } from 'node:http';
 import { afterEach, expect, test } from 'vitest';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import type { GatewayOptions } from '../../src/gateway/GatewayOptions.js';
-import { addressOrigin } from '../../src/gateway/session/origin.js';
+import { addressOrigin, variantOrigin } from '../../src/gateway/session/origin.js';
 import { FakePool } from '../support/FakePool.js';
 
 /** Clients of several addresses: all of 127.0.0.0/8 is this machine. */
@@ -119,3 +119,13 @@ test.each([
   ['::1', '0:0:0:0::/64'],
   [undefined, 'unknown'],
 ])('%s counts to the share of %s', (address, origin) => expect(addressOrigin(address)).toBe(origin));
+
+test.each([
+  [{ sampling: { context: {} }, elicitation: { form: {} } }, 'a'],
+  [{ roots: { listChanged: true } }, 'a'],
+  [{ extensions: {} }, 'a with extensions'],
+  [{ sampling: { anything: {} } }, 'a with extensions'],
+  [{ constructor: { name: true }, toString: { length: {} } }, 'a with extensions'],
+])('of clients of one address, those that say %j count to the share of %s', (capabilities, origin) =>
+  expect(variantOrigin('a', capabilities as object)).toEqual({ origin }),
+);

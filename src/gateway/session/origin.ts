@@ -26,11 +26,11 @@ export function addressOrigin(address: string | undefined): string {
 }
 
 /** What the protocol names of what tells clients apart: few variants, which any client may have. */
-const NAMED: Readonly<Record<string, readonly string[]>> = Object.freeze({
-  sampling: ['context', 'tools'],
-  elicitation: ['form', 'url'],
-  roots: ['listChanged'],
-});
+const NAMED: ReadonlyMap<string, readonly string[]> = new Map([
+  ['sampling', ['context', 'tools']],
+  ['elicitation', ['form', 'url']],
+  ['roots', ['listChanged']],
+]);
 
 /**
  * Whose share a connection counts to that is started for those capabilities alone. Of one address, clients that write what they
@@ -42,7 +42,7 @@ export function variantOrigin(
 ): { readonly origin?: string } {
   if (origin === undefined) return {};
   const named = Object.entries(capabilities).every(([name, value]) =>
-    Object.entries(value ?? {}).every(([member, set]) => NAMED[name]?.includes(member) === true && isPlain(set)),
+    Object.entries(value ?? {}).every(([member, set]) => NAMED.get(name)?.includes(member) === true && isPlain(set)),
   );
   return { origin: named && !Object.hasOwn(capabilities, 'extensions') ? origin : `${origin} with extensions` };
 }
