@@ -15,6 +15,7 @@ export {
   StartError,
   type StartErrorDetail,
 } from './errors/delays.js';
+export { keptError, keptText } from './errors/keptError.js';
 export {
   isBrokenProtocol,
   MessageTooLargeError,

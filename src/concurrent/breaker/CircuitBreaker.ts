@@ -1,4 +1,4 @@
-import { CircuitOpenError, messageOf } from '../../core/errors.js';
+import { CircuitOpenError, keptError, messageOf } from '../../core/errors.js';
 import { tellListener } from '../../core/events.js';
 import { checkAtOnce } from '../../core/options.js';
 import { backoffMs } from '../../core/time/backoff.js';
@@ -108,7 +108,7 @@ export class CircuitBreaker {
   /** The call ended with `error`, which counts as a failure, as an answer or not at all, as the options say. */
   failed(ticket: BreakerTicket, error: unknown): void {
     const verdict = this.#judge(error);
-    if (verdict === 'failure' && this.#isCurrent(ticket)) this.#lastError = error;
+    if (verdict === 'failure' && this.#isCurrent(ticket)) this.#lastError = keptError(error);
     this.#end(ticket, verdict);
   }
 

@@ -1,4 +1,5 @@
 import type { CloseScope } from '../../core/close/CloseScope.js';
+import { keptError } from '../../core/errors.js';
 import type { WaitQueue } from '../WaitQueue.js';
 import { FactoryRunner } from './FactoryRunner.js';
 import { GenericPoolShelf } from './GenericPoolShelf.js';
@@ -131,7 +132,7 @@ export class ResourceLifecycle<R> implements Lender<R> {
     // One that was given up on keeps its permit until it settles and what it made is destroyed.
     if (!this.runner.isLate(error)) this.#returnPermit();
     if (this.#scope.closing) return;
-    this.lastCreateError = error;
+    this.lastCreateError = keptError(error) as Error;
     if (this.live.size === 0) {
       const waiting = this.queue.size;
       const uncovered = waiting - this.arriving * this.live.slots;

@@ -1,6 +1,6 @@
 import { Mutex } from 'async-mutex';
 import type { Timer } from '../../core/clock.js';
-import { messageOf, ServerStoppedError, StartError } from '../../core/errors.js';
+import { keptError, messageOf, ServerStoppedError, StartError } from '../../core/errors.js';
 import { backoffMs } from '../../core/time/backoff.js';
 import { within } from '../../core/time/within.js';
 import type { ExitInfo, ManagedProcess, StopOptions } from '../process/ManagedProcess.js';
@@ -212,7 +212,7 @@ export class ManagedServer {
       error instanceof StartError && run === undefined
         ? error
         : new StartError(this.config.name, messageOf(error), detail, error instanceof NotReady ? undefined : error);
-    this.#lastError = failure;
+    this.#lastError = keptError(failure);
     const state = this.#dispatch({ type: 'down', nowMs: this.#host.clock.now(), clean: false });
     if (state === 'failed') this.#host.emit('failed', { ...this.#ref, error: failure });
     return failure;
@@ -260,7 +260,7 @@ export class ManagedServer {
 
   #stuck(error: unknown): void {
     this.#backoff?.cancel();
-    this.#lastError = error;
+    this.#lastError = keptError(error);
     this.#dispatch({ type: 'stuck' });
     this.#host.logger.error({ error, server: this.config.name, id: this.id }, 'a server could not be ended');
     this.#host.emit('failed', { ...this.#ref, error });

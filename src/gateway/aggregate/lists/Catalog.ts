@@ -1,6 +1,6 @@
 import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../../core/clock.js';
-import { messageOf, RequestTimeoutError, RpcError } from '../../../core/errors.js';
+import { keptError, keptText, messageOf, RequestTimeoutError, RpcError } from '../../../core/errors.js';
 import type { Logger } from '../../../core/logger.js';
 import { withDeadline, within } from '../../../core/time/within.js';
 import type { Caller, ListItems, ListKind, McpPool } from '../../../pool/McpPool.js';
@@ -247,10 +247,10 @@ export class Catalog<K extends ListKind> {
       if (error instanceof RpcError && error.rpcCode === RPC_CODES.methodNotFound) return NOTHING;
       // The very same error is one that is remembered: the server was not asked again.
       if (this.lastErrors.get(server) !== error) {
-        const told = { server, kind: this.#kind, error: messageOf(error) };
+        const told = { server, kind: this.#kind, error: keptText(messageOf(error)) };
         logger.warn(told, 'a server could not be listed and is left out');
       }
-      this.lastErrors.set(server, error);
+      this.lastErrors.set(server, keptError(error));
       return undefined;
     }
   }

@@ -1,5 +1,5 @@
 import type { Clock } from '../../../core/clock.js';
-import { MessageTooLargeError, ProtocolError } from '../../../core/errors.js';
+import { keptError, MessageTooLargeError, ProtocolError } from '../../../core/errors.js';
 import { backoffMs } from '../../../core/time/backoff.js';
 import type { Caller, ListKind, McpPool } from '../../../pool/McpPool.js';
 
@@ -39,8 +39,10 @@ export class ListFailures {
       this.#failures.delete(key);
       return list;
     } catch (error) {
-      if (error instanceof ProtocolError || error instanceof MessageTooLargeError) this.#add(key, error);
-      throw error;
+      if (!(error instanceof ProtocolError || error instanceof MessageTooLargeError)) throw error;
+      const kept = keptError(error);
+      this.#add(key, kept);
+      throw kept;
     }
   };
 

@@ -47,7 +47,7 @@ export class ConnectionMaker {
     try {
       return await this.#start(caller, permit, signal);
     } catch (error) {
-      if (!signal.aborted && !isEraRefusal(error)) this.#context.counters.lastError = messageOf(error);
+      if (!signal.aborted && !isEraRefusal(error)) this.#context.counters.failedWith(messageOf(error));
       permit.release();
       throw error;
     }

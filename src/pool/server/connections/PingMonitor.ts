@@ -56,7 +56,7 @@ export class PingMonitor {
     if (pulse.answers !== pooled.answers) return;
     const { config, pool, counters } = this.#context;
     pool.logger.warn({ server: config.name, pid: pooled.connection.pid }, 'ping timed out');
-    counters.lastError = 'ping timed out';
+    counters.failedWith('ping timed out');
     this.#retire(pooled, 'ping timed out');
   }
 

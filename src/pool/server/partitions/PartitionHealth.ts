@@ -1,4 +1,4 @@
-import { BackingOffError } from '../../../core/errors.js';
+import { BackingOffError, keptError, keptText } from '../../../core/errors.js';
 import type { PartitionSettings } from './PartitionSettings.js';
 import { next, type PartitionEvent, type PartitionState, refusedForMs } from './partitionState.js';
 
@@ -7,8 +7,7 @@ export class PartitionHealth<P> {
   readonly #settings: PartitionSettings<P>;
   #state: PartitionState = { tag: 'idle', attempt: 0 };
   #changedMs = 0;
-  /** What failed last, a start or a connection. */
-  lastError: unknown;
+  #lastError: unknown;
   /** A connection died by itself: the next one takes its place. */
   #replaceNext = false;
 
@@ -20,6 +19,15 @@ export class PartitionHealth<P> {
     return this.#state;
   }
 
+  /** What failed last, a start or a connection. */
+  get lastError(): unknown {
+    return this.#lastError;
+  }
+
+  set lastError(error: unknown) {
+    this.#lastError = keptError(error);
+  }
+
   /** Nothing failed that the next call must know of. */
   get clean(): boolean {
     return this.#state.tag === 'idle' && this.#state.attempt === 0 && !this.#replaceNext;
@@ -27,7 +35,7 @@ export class PartitionHealth<P> {
 
   /** A connection died by itself. */
   died(why: string): void {
-    this.lastError = new Error(why);
+    this.#lastError = new Error(keptText(why));
     this.#replaceNext = true;
   }
 
@@ -55,7 +63,7 @@ export class PartitionHealth<P> {
   /** Why it may not start now. */
   refusal(): BackingOffError | undefined {
     const ms = this.pauseMs(this.#settings.clock.now());
-    return ms > 0 ? new BackingOffError(this.#settings.server, ms, this.lastError) : undefined;
+    return ms > 0 ? new BackingOffError(this.#settings.server, ms, this.#lastError) : undefined;
   }
 
   /** Whether it has rested so long that no pause could have outlasted it. */

@@ -1,6 +1,6 @@
 import type { DisconnectReason } from '../../../connection/Connection.js';
 import type { ChannelCounters } from '../../../connection/channel/Channel.js';
-import { PoolkitError } from '../../../core/errors.js';
+import { keptText, PoolkitError } from '../../../core/errors.js';
 import type { RestartReason } from '../../McpPool.js';
 import { Latency } from './Latency.js';
 
@@ -15,11 +15,20 @@ export class Counters {
   restarts = 0;
   /** Requests of the server that belonged to no caller. */
   orphanRequests = 0;
-  lastError: string | undefined;
+  #lastError: string | undefined;
   startedAt: number | undefined;
 
   constructor(onRestart: (attempt: number, reason: RestartReason) => void) {
     this.#onRestart = onRestart;
+  }
+
+  /** The beginning of what failed last. */
+  get lastError(): string | undefined {
+    return this.#lastError;
+  }
+
+  failedWith(message: string): void {
+    this.#lastError = keptText(message);
   }
 
   /** A connection took the place of one that had died by itself, or that `restartServer` ended. */
@@ -30,7 +39,7 @@ export class Counters {
 
   /** A connection died by itself. */
   died({ why, exitCode, signal }: DisconnectReason): void {
-    this.lastError = why;
+    this.failedWith(why);
     this.#death = typeof signal === 'string' ? 'killed' : typeof exitCode === 'number' ? 'exited' : 'disconnected';
   }
 
@@ -38,7 +47,7 @@ export class Counters {
   failed(error: unknown): void {
     const code = error instanceof PoolkitError ? error.code : 'ABORTED';
     this.#errors.set(code, (this.#errors.get(code) ?? 0) + 1);
-    if (error instanceof PoolkitError) this.lastError = error.message;
+    if (error instanceof PoolkitError) this.failedWith(error.message);
   }
 
   /** A connection is gone: its counts stay. */

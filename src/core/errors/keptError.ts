@@ -1,0 +1,49 @@
+import { messageOf } from '../show.js';
+import { ownText } from '../text/ownText.js';
+import { PoolkitError } from './PoolkitError.js';
+
+/** The most of a message, or of another text of an error, that is kept. */
+const MAX_KEPT_CHARS = 2_048;
+/** An error names no more causes, one behind the other. */
+const MAX_CAUSES = 8;
+
+/** The beginning of a message, as it is kept once its call is over. */
+export const keptText = (message: string): string => ownText(message, MAX_KEPT_CHARS);
+
+/**
+ * An error as it is kept once its call is over, as what failed last. A peer writes its message and its data, and each may be as large as
+ * a message of the protocol: a table of a thousand of those would be gigabytes. One that is small is the error itself; of a large one, a
+ * copy of the same class with the beginning of its texts, without its data and its stack.
+ */
+export function keptError(error: unknown, causes = MAX_CAUSES): unknown {
+  try {
+    if (!(error instanceof Error)) return typeof error === 'string' ? keptText(error) : error;
+    const cause = causes > 0 ? keptError(error.cause, causes - 1) : undefined;
+    return cause === error.cause && isSmall(error) ? error : copyOf(error, cause);
+  } catch {
+    // It throws at each look.
+    return new Error(messageOf(error));
+  }
+}
+
+const isSmall = (error: Error): boolean =>
+  !(error.message.length > MAX_KEPT_CHARS) &&
+  (!(error instanceof AggregateError) || error.errors.every((each: unknown) => keptError(each, 0) === each)) &&
+  (!(error instanceof PoolkitError) || Object.entries(error).every(([name, value]) => isSmallField(name, value)));
+
+const isSmallField = (name: string, value: unknown): boolean =>
+  typeof value === 'string' ? value.length <= MAX_KEPT_CHARS : name !== 'data' || value === undefined;
+
+function copyOf(error: Error, cause: unknown): Error {
+  const message = keptText(messageOf(error));
+  const copy = new Error(message, cause === undefined ? undefined : { cause });
+  copy.name = error.name;
+  copy.stack = `${error.name}: ${message}`;
+  // A class that is not ours may have private members, which no copy has.
+  if (!(error instanceof PoolkitError)) return copy;
+  for (const [name, value] of Object.entries(error)) {
+    if (name !== 'name' && isSmallField(name, value)) Object.assign(copy, { [name]: value });
+    else if (typeof value === 'string' && name !== 'dataText') Object.assign(copy, { [name]: keptText(value) });
+  }
+  return Object.setPrototypeOf(copy, Object.getPrototypeOf(error)) as Error;
+}
