@@ -1,6 +1,5 @@
-import { createHash } from 'node:crypto';
-import { costOf } from '../connection/channel/codec/parsingCost.js';
 import type { Params } from '../connection/protocol/messages.js';
+import { weighItems } from '../connection/weighItems.js';
 import { ProtocolError, RpcError } from '../core/errors.js';
 import { type Logger, silentLogger } from '../core/logger.js';
 import { checkBytes, checkCount, checkMs, checkNames, checkOneOf, type Names } from '../core/options.js';
@@ -64,34 +63,33 @@ export async function listAll<K extends ListKind>(
   for (let cursor: string | undefined; ; ) {
     const leftMs = untilMs - nowMs();
     if (leftMs <= 0) throw fail(`took longer than ${maxTotalTimeoutMs} ms`);
-    let page: Params | null;
+    let told: Params | null;
     try {
-      page = (await request(method, cursor === undefined ? {} : { cursor }, leftMs)) as Params | null;
+      told = (await request(method, cursor === undefined ? {} : { cursor }, leftMs)) as Params | null;
     } catch (error) {
       // It said `""` for the end, and knows no such cursor.
       if (cursor === '' && error instanceof RpcError) return list('an empty cursor is refused');
       throw error;
     }
-    const found = page?.[kind];
+    const found = told?.[kind];
     if (!Array.isArray(found)) throw fail(`has no array of ${kind}`);
-    // Before the work of printing it; a page that came twice may exceed the bound only together with the others.
+    // Before the work of weighing it; a page that came twice may exceed a bound only together with the others.
     if (found.length > maxItems) throw fail(`has more than ${maxItems} items`);
-    const text = textOf(found);
-    if (text === undefined) throw fail('is nested too deeply');
-    const print = createHash('sha1').update(text).digest('base64');
-    if (found.length > 0 && seen.has(print)) return list('a page of a list came twice');
-    seen.add(print);
+    const page = await weighItems(found, { maxBytes, maxCost: MAX_COST });
+    if (page === undefined) throw fail('is nested too deeply');
+    if (found.length > 0 && seen.has(page.print)) return list('a page of a list came twice');
+    seen.add(page.print);
     pages++;
-    bytes += Buffer.byteLength(text);
+    bytes += page.bytes;
     if (bytes > maxBytes) throw fail(`has more than ${maxBytes} bytes`);
-    cost += costOf(text, MAX_COST - cost);
+    cost += page.cost;
     if (cost > MAX_COST) throw fail('has too many values');
     if (items.length + found.length > maxItems) throw fail(`has more than ${maxItems} items`);
     for (const item of found) items.push(item as ListItems[K]);
-    ttlMs = typeof page?.['ttlMs'] === 'number' && ttlMs !== undefined ? Math.min(ttlMs, page['ttlMs']) : undefined;
-    if (page?.['cacheScope'] === 'private') cacheScope = 'private';
-    else if (page?.['cacheScope'] !== 'public' && cacheScope === 'public') cacheScope = undefined;
-    const next = page?.['nextCursor'];
+    ttlMs = typeof told?.['ttlMs'] === 'number' && ttlMs !== undefined ? Math.min(ttlMs, told['ttlMs']) : undefined;
+    if (told?.['cacheScope'] === 'private') cacheScope = 'private';
+    else if (told?.['cacheScope'] !== 'public' && cacheScope === 'public') cacheScope = undefined;
+    const next = told?.['nextCursor'];
     if (typeof next !== 'string') return list();
     if (cursors.has(next)) return list('a cursor of a list came twice');
     if (pages >= maxPages) throw fail(`has more than ${maxPages} pages`);
@@ -113,13 +111,4 @@ function checked(bounds: ListBounds) {
       infinity: true,
     }),
   };
-}
-
-/** The items as JSON; undefined when they are nested too deeply for it. */
-function textOf(items: readonly unknown[]): string | undefined {
-  try {
-    return JSON.stringify(items);
-  } catch {
-    return undefined;
-  }
 }

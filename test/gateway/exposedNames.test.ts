@@ -66,13 +66,13 @@ test.each([
     { name: 'x', inputSchema: { type: 'object', enum: new Array(ITEM_BOUNDS.maxValues + 1).fill(1) } },
   ],
   ['the name of another', { ...good }],
-])('an item with %s is left out, and only it', (_, item) => {
-  const { items, problems } = validItems('tools', [good, item as never, { ...good, name: 'other' }]);
+])('an item with %s is left out, and only it', async (_, item) => {
+  const { items, problems } = await validItems('tools', [good, item as never, { ...good, name: 'other' }]);
   expect(items.map(({ name }) => name)).toEqual(['good', 'other']);
   expect(problems).toHaveLength(1);
 });
 
-test('20,000 tools of one name are looked at once each', () => {
+test('20,000 tools of one name are looked at once each', async () => {
   let reads = 0;
   const tool = {
     inputSchema: { type: 'object' as const },
@@ -81,7 +81,7 @@ test('20,000 tools of one name are looked at once each', () => {
       return 'same';
     },
   };
-  expect(validItems('tools', new Array(20_000).fill(tool)).items).toHaveLength(1);
+  expect((await validItems('tools', new Array(20_000).fill(tool))).items).toHaveLength(1);
   expect(reads).toBeLessThan(20_000 * 8);
 });
 

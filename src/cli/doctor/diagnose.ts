@@ -105,7 +105,7 @@ export async function diagnose(
     try {
       const { items } = await pool.listAll(name, kind, { signal: within, ...caller });
       counts[kind] = items.length;
-      const valid = validItems(kind, items);
+      const valid = await validItems(kind, items);
       if (kind === 'tools') tools = valid.items as readonly Tool[];
       for (const each of valid.problems) problems.push(`left out: ${each}`);
     } catch (error) {

@@ -5,12 +5,15 @@ const SLICE_MS = 5;
 /** Steps between two looks at the clock. */
 const STEPS = 32;
 
-/** Runs `step` until it says that it is done: at once where that takes no longer than a turn may, else in turns. Rejects with what it throws. */
-export async function inSlices(step: () => boolean): Promise<void> {
+/**
+ * Runs `step` until it says that it is done: at once where that takes no longer than a turn may, else in turns. Rejects with what it throws.
+ * `steps`: so many are done between two looks at the clock, fewer where one may take long.
+ */
+export async function inSlices(step: () => boolean, steps = STEPS): Promise<void> {
   const slice = (): boolean => {
     const endMs = performance.now() + SLICE_MS;
     do {
-      for (let steps = 0; steps < STEPS; steps++) if (step()) return true;
+      for (let done = 0; done < steps; done++) if (step()) return true;
     } while (performance.now() < endMs);
     return false;
   };

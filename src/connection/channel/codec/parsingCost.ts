@@ -25,22 +25,28 @@ export const costsMore = (text: Buffer | string, max: number): boolean =>
   text.length >= FREE_BYTES && costOf(text, max) > max;
 
 /** What parsing a text costs, or something beyond `max`. It sees how the text is built, not whether it is JSON. */
-export function costOf(text: Buffer | string, max: number): number {
-  const bytes = bytesOf(text);
-  const names = new NameCache(bytes);
-  let cost = 0;
-  let string = 0;
-  let stringEnd = 0;
-  for (let at = 0; at < bytes.length && cost <= max; at++) {
-    const byte = bytes[at];
-    if (byte === QUOTE) {
-      string = at;
-      stringEnd = at = endOfString(bytes, at);
-    } else if (byte === COMMA) cost += VALUE;
-    else if (byte === OPEN_BRACKET || byte === OPEN_BRACE) cost += CONTAINER;
-    else if (byte === COLON) cost += names.has(string, stringEnd) ? NAME : NEW_NAME;
+export const costOf = (text: Buffer | string, max: number): number => new ParsingCost().of(text, max);
+
+/** The same for the parts of one text, cut between two values: a name that was seen in one is not new in the next. */
+export class ParsingCost {
+  readonly #names = new NameCache();
+
+  of(text: Buffer | string, max: number): number {
+    const bytes = bytesOf(text);
+    let cost = 0;
+    let string = 0;
+    let stringEnd = 0;
+    for (let at = 0; at < bytes.length && cost <= max; at++) {
+      const byte = bytes[at];
+      if (byte === QUOTE) {
+        string = at;
+        stringEnd = at = endOfString(bytes, at);
+      } else if (byte === COMMA) cost += VALUE;
+      else if (byte === OPEN_BRACKET || byte === OPEN_BRACE) cost += CONTAINER;
+      else if (byte === COLON) cost += this.#names.has(bytes, string, stringEnd) ? NAME : NEW_NAME;
+    }
+    return cost;
   }
-  return cost;
 }
 
 export const bytesOf = (data: Buffer | string): Buffer => (typeof data === 'string' ? Buffer.from(data) : data);
@@ -76,18 +82,12 @@ const NAME_BYTES = 32;
 
 /** The names that were seen last: each that is not among them costs the parser a new shape of its objects. */
 class NameCache {
-  readonly #bytes: Buffer;
   readonly #seen = new Int32Array(4_096);
 
-  constructor(bytes: Buffer) {
-    this.#bytes = bytes;
-  }
-
   /** Whether the name was seen lately; it is from now on. */
-  has(start: number, end: number): boolean {
+  has(bytes: Buffer, start: number, end: number): boolean {
     let hash = end - start;
-    for (let at = Math.max(start, end - NAME_BYTES); at < end; at++)
-      hash = (hash * 31 + (this.#bytes[at] as number)) | 0;
+    for (let at = Math.max(start, end - NAME_BYTES); at < end; at++) hash = (hash * 31 + (bytes[at] as number)) | 0;
     const place = (hash ^ (hash >>> 12)) & 4_095;
     if (this.#seen[place] === hash) return true;
     this.#seen[place] = hash;

@@ -7,6 +7,7 @@ import type { Caller, ListItems, ListKind, McpPool } from '../../../pool/McpPool
 import type { Downstream } from '../../endpoint/Endpoint.js';
 import type { Callers } from '../../session/callers/Callers.js';
 import { type Known, KnownLists, type ListHints } from './KnownLists.js';
+import { sameItems } from './sameItems.js';
 import { validItems } from './validItems.js';
 
 export interface CatalogOptions {
@@ -91,7 +92,8 @@ export class Catalog<K extends ListKind> {
     if (this.#shown.size === 0) return;
     this.#load(server, this.#shared, this.#everyone)
       .then((known) => {
-        if (known !== undefined) this.#tellUnless(known.items, this.#shown.get(server)?.deref() ?? NO_ITEMS);
+        const shown = this.#shown.get(server)?.deref() ?? NO_ITEMS;
+        return known && this.#tellUnless(known.items, shown);
       })
       .catch((error: unknown) => this.#failed(server, error));
   }
@@ -177,8 +179,10 @@ export class Catalog<K extends ListKind> {
 
   /** Tells of what came too late for its clients. */
   #follows(server: string, lists: KnownLists<ListItems[K]>, items: readonly ListItems[K][]): void {
-    if (lists === this.#shared) this.#tellUnless(items, this.#shown.get(server)?.deref() ?? NO_ITEMS);
-    else if (items.length > 0) this.#onChange(lists.session);
+    const shown = this.#shown.get(server)?.deref() ?? NO_ITEMS;
+    if (lists === this.#shared) {
+      this.#tellUnless(items, shown).catch((error: unknown) => this.#failed(server, error));
+    } else if (items.length > 0) this.#onChange(lists.session);
   }
 
   #kept({ items, bytes, ttlMs, cacheScope }: ValidListing<ListItems[K]>): Known<ListItems[K]> {
@@ -188,7 +192,7 @@ export class Catalog<K extends ListKind> {
 
   /** Until the server has told its new list the stale one stands; when it cannot, the next caller has it asked again. */
   #refresh(server: string, lists: KnownLists<ListItems[K]>, stale: readonly ListItems[K][]): void {
-    const refresh = this.#ask(server, this.#everyone, true).then((listing) => {
+    const refresh = this.#ask(server, this.#everyone, true).then(async (listing) => {
       if (lists.refreshing.get(server) !== refresh) return;
       lists.refreshing.delete(server);
       if (listing === undefined || listing.stale) {
@@ -197,7 +201,7 @@ export class Catalog<K extends ListKind> {
       }
       const known = this.#kept(listing);
       lists.keep(server, known);
-      this.#tellUnless(listing.items, stale);
+      await this.#tellUnless(listing.items, stale);
     });
     lists.refreshing.set(server, refresh);
     refresh.catch((error: unknown) => this.#failed(server, error));
@@ -208,13 +212,16 @@ export class Catalog<K extends ListKind> {
     this.#options.logger.error({ server, error }, 'a list could not be told to its clients');
   }
 
-  #tellUnless(items: readonly ListItems[K][], shown: readonly ListItems[K][]): void {
-    if (items !== shown && JSON.stringify(items) !== JSON.stringify(shown)) this.#onChange(undefined);
+  async #tellUnless(items: readonly ListItems[K][], shown: readonly ListItems[K][]): Promise<void> {
+    if (!(await sameItems(items, shown))) this.#onChange(undefined);
   }
 
   /** What clients can take of a list; what is left out is told once. */
-  #valid(server: string, listed: readonly ListItems[K][]): Pick<ValidListing<ListItems[K]>, 'items' | 'bytes'> {
-    const { items, bytes, problems } = validItems(this.#kind, listed);
+  async #valid(
+    server: string,
+    listed: readonly ListItems[K][],
+  ): Promise<Pick<ValidListing<ListItems[K]>, 'items' | 'bytes'>> {
+    const { items, bytes, problems } = await validItems(this.#kind, listed);
     this.#problems.set(server, problems);
     const told = problems.slice(0, MAX_TOLD).join('; ');
     if (problems.length > 0 && this.#told.get(server) !== told) {
@@ -241,7 +248,7 @@ export class Catalog<K extends ListKind> {
           ? this.#source.refresh(server, bounded)
           : this.#source.list(server, { signal: bounded, ...(caller && { caller }) }),
       );
-      return { ...listing, ...this.#valid(server, listing.items) };
+      return { ...listing, ...(await this.#valid(server, listing.items)) };
     } catch (error) {
       if (signal.aborted) return undefined;
       if (error instanceof RpcError && error.rpcCode === RPC_CODES.methodNotFound) return NOTHING;

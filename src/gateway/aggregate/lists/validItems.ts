@@ -1,5 +1,6 @@
 import { isObject } from '../../../connection/protocol/objectOf.js';
 import { show } from '../../../core/errors.js';
+import { inSlices } from '../../../core/time/inSlices.js';
 import type { ListItems, ListKind } from '../../../pool/McpPool.js';
 import { MAX_URI_LENGTH } from '../../rpc/limits.js';
 
@@ -26,19 +27,30 @@ const KEYS: Readonly<Record<ListKind, { readonly key: string; readonly max: numb
  * The items of a list that any client can take; one bad item never takes the others with it. Left out are items that are
  * no object or have no name (resources: no URI), tools whose `inputSchema` is no object schema, descriptions and titles that are no
  * text, what is nested too deep or too large, and the second of two items of one name: a call could reach the first alone.
+ * A large list is looked through in turns of the event loop.
  */
-export function validItems<K extends ListKind>(kind: K, items: readonly ListItems[K][]): ValidItems<ListItems[K]> {
+export async function validItems<K extends ListKind>(
+  kind: K,
+  items: readonly ListItems[K][],
+): Promise<ValidItems<ListItems[K]>> {
   const { key } = KEYS[kind];
   const seen = new Set<unknown>();
   const problems: string[] = [];
   const size = { bytes: 0 };
-  const valid = items.filter((item, index) => {
+  const valid: ListItems[K][] = [];
+  let index = 0;
+  await inSlices(() => {
+    if (index === items.length) return true;
+    const item = items[index] as ListItems[K];
     const own = (item as unknown as Readonly<Record<string, unknown>> | null)?.[key];
     const problem = problemOf(kind, item, size) ?? (seen.has(own) ? `its ${key} is there already` : undefined);
-    if (problem === undefined) seen.add(own);
-    else problems.push(`${kind}[${index}]${typeof own === 'string' ? ` ${show(own)}` : ''}: ${problem}`);
-    return problem === undefined;
-  });
+    if (problem === undefined) {
+      seen.add(own);
+      valid.push(item);
+    } else problems.push(`${kind}[${index}]${typeof own === 'string' ? ` ${show(own)}` : ''}: ${problem}`);
+    index++;
+    return false;
+  }, 1);
   return { items: valid, bytes: size.bytes, problems };
 }
 
