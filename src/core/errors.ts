@@ -16,8 +16,8 @@ export {
   type StartErrorDetail,
 } from './errors/delays.js';
 export { keptError, keptText } from './errors/keptError.js';
+export { confirmOfRequest, isBrokenProtocol, isOfRequest } from './errors/ofRequest.js';
 export {
-  isBrokenProtocol,
   MessageTooLargeError,
   OutcomeUnknownError,
   ProtocolError,

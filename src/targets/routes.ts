@@ -6,6 +6,7 @@ import {
   CircuitOpenError,
   ClosedError,
   isBrokenProtocol,
+  isOfRequest,
   NotSentError,
   OutcomeUnknownError,
   PoolkitError,
@@ -101,7 +102,7 @@ export function verdictOf(
   error: unknown,
   { timeoutMs, deadlineMs, ...ends }: RoutedOptions,
 ): 'succeeded' | 'failed' | 'abandoned' {
-  if (isOwnEnd(error, ends)) return 'abandoned';
+  if (isOwnEnd(error, ends) || isOfRequest(error)) return 'abandoned';
   if (error instanceof RpcError) return 'succeeded';
   if (error instanceof RequestTimeoutError) return (timeoutMs ?? deadlineMs) === undefined ? 'failed' : 'abandoned';
   if (

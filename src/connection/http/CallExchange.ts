@@ -1,5 +1,14 @@
 import type { Tool } from '@modelcontextprotocol/client';
-import { MessageTooLargeError, messageOf, NotSentError, PoolkitError, ProtocolError } from '../../core/errors.js';
+import {
+  confirmOfRequest,
+  isBrokenProtocol,
+  MessageTooLargeError,
+  messageOf,
+  NotSentError,
+  OutcomeUnknownError,
+  PoolkitError,
+  ProtocolError,
+} from '../../core/errors.js';
 import type { Call } from '../channel/Call.js';
 import type { RawReply } from '../channel/codec/envelope.js';
 import { costsMore, MAX_ANSWER_COST } from '../channel/codec/parsingCost.js';
@@ -12,6 +21,7 @@ import type { WholeBody } from '../net/body/WholeBody.js';
 import { CallRequest } from '../net/CallRequest.js';
 import { ResponseTimeout } from '../net/ResponseTimeout.js';
 import { RPC_CODES } from '../protocol/rpcCodes.js';
+import { answerFor, brokenProtocol } from './foreignResponses.js';
 import type { HttpCallTransport, Session } from './HttpCallTransport.js';
 import { sentTwice } from './sentTwice.js';
 
@@ -21,6 +31,8 @@ const RETRY_MS = 1_000;
 const MIN_RETRY_MS = 250;
 /** Resumptions in a row that bring no event. */
 const MAX_FRUITLESS = 3;
+/** Some servers close the connection on a request that is too large for them. */
+const LARGE_CHARS = 64 * 1_024;
 
 /** One call's POST and whatever comes on its stream, resumed by GET where the legacy era allows it. */
 export class CallExchange extends CallRequest {
@@ -111,7 +123,7 @@ export class CallExchange extends CallRequest {
     if (this.method === 'GET') this.#unresumed(`resuming its stream got ${this.status}`);
     else if (this.status >= 300) this.#refused(body);
     else if (this.#json) this.#answered(body, reply);
-    else this.fail(this.refusal(body));
+    else this.#failRefused(body);
   }
 
   protected override onStreamEnd(error: Error | undefined): void {
@@ -135,6 +147,11 @@ export class CallExchange extends CallRequest {
       this.fail(
         new ProtocolError(this.endpoint.server, `its response is not HTTP we take: ${messageOf(error)}`, error),
       );
+    } else if (isBrokenProtocol(error) && (error as ProtocolError).status !== undefined) {
+      this.#failChecked(error as ProtocolError);
+    } else if (socket && (this.requestBody?.length ?? 0) > LARGE_CHARS) {
+      const { server } = this.endpoint;
+      this.#failChecked(new OutcomeUnknownError(server, this.call.method, messageOf(error), { cause: error }));
     } else super.onFailed(error);
   }
 
@@ -186,7 +203,21 @@ export class CallExchange extends CallRequest {
     // The data of an error stays as it was written for a call whose result would.
     if (answers && this.call.options.raw === true && this.#transport.channel.receiveBytes(body)) return;
     if (answers) this.#transport.channel.receive({ id: this.call.id, error: error.error }, this.call);
-    else this.fail(this.refusal(body));
+    else this.#failRefused(body);
+  }
+
+  #failRefused(body: Buffer): void {
+    const refusal = this.refusal(body);
+    if (isBrokenProtocol(refusal)) this.#failChecked(refusal);
+    else this.fail(refusal);
+  }
+
+  /** A caller may bring this failure about at will, on a server that is well: one that answers a `ping` is. */
+  #failChecked(error: PoolkitError): void {
+    void this.#transport.isWell(this.call.method).then((isWell) => {
+      if (isWell) confirmOfRequest(error);
+      if (this.pending) this.fail(error);
+    });
   }
 
   #confirmSession(body: Buffer, error: RefusalError | undefined): void {
@@ -264,19 +295,4 @@ export class CallExchange extends CallRequest {
   #unresumed(why: string): void {
     this.unknown(`its stream ended without its answer; ${why}`);
   }
-}
-
-/** What came is no HTTP response, or has headers over their cap. */
-function brokenProtocol(error: Error): boolean {
-  const { code } = error as { readonly code?: unknown };
-  return code === 'UND_ERR_HEADERS_OVERFLOW' || (typeof code === 'string' && code.startsWith('HPE_'));
-}
-
-/** An error with no id, alone in the body of a call's response, is that call's. */
-function answerFor(id: number, message: unknown): unknown {
-  if (typeof message !== 'object' || message === null || Array.isArray(message)) return message;
-  const { error, id: given, method } = message as Record<string, unknown>;
-  return error !== undefined && (given === undefined || given === null) && method === undefined
-    ? { id, error }
-    : message;
 }

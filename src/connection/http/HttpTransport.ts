@@ -15,6 +15,7 @@ import type { Params } from '../protocol/messages.js';
 import { CallExchange } from './CallExchange.js';
 import { eventIdHeader } from './eventIdHeader.js';
 import type { HttpCallTransport, HttpTransportSettings, Sendable, Session } from './HttpCallTransport.js';
+import { PingChecks } from './PingChecks.js';
 import { headerValue, paramHeaders } from './paramHeaders.js';
 
 const NO_SESSION: Session = Object.freeze({ id: undefined });
@@ -47,7 +48,7 @@ export class HttpTransport implements HttpCallTransport {
     | { readonly generation: number; readonly post: readonly string[]; readonly get: readonly string[] }
     | undefined;
   #held: Sendable[] | undefined;
-  #confirming: { readonly session: Session; readonly lost: Promise<boolean> } | undefined;
+  readonly #checks: PingChecks;
   #pings = 0;
 
   constructor(endpoint: Endpoint, settings: HttpTransportSettings) {
@@ -55,6 +56,7 @@ export class HttpTransport implements HttpCallTransport {
     this.settings = settings;
     const { logger, onOverflow } = settings;
     const { server, bounds } = endpoint;
+    this.#checks = new PingChecks({ server, logger, ping: (timeoutMs) => this.#ping(timeoutMs) });
     this.#replies = new PendingReplies({ server, logger, onOverflow, maxBytes: bounds.maxReplyBytes });
   }
 
@@ -186,8 +188,7 @@ export class HttpTransport implements HttpCallTransport {
 
   async confirmLost(session: Session): Promise<boolean> {
     if (session !== this.session) return true;
-    if (this.#confirming?.session !== session) this.#confirming = { session, lost: this.#ping() };
-    return this.#confirming.lost;
+    return this.#checks.isLost(session);
   }
 
   /** Tells the server that the session is over; a server may refuse (405). */
@@ -208,28 +209,29 @@ export class HttpTransport implements HttpCallTransport {
     }
   }
 
-  submit(what: string, text: string, about: readonly string[] = [], caller?: object): Promise<PlainAnswer> {
+  submit(
+    what: string,
+    text: string,
+    about: readonly string[] = [],
+    caller?: object,
+    timeoutMs = this.settings.replyTimeoutMs,
+  ): Promise<PlainAnswer> {
     const request = (): PlainRequest => ({
       method: 'POST',
       headers: [...this.#headers().post, ...about],
       body: text,
-      timeoutMs: this.settings.replyTimeoutMs,
+      timeoutMs,
     });
     return submit(this.endpoint, what, request, caller);
   }
 
-  /** Whether even a `ping` is refused. */
-  async #ping(): Promise<boolean> {
+  isWell(method: string): Promise<boolean> {
+    return this.#checks.isWell(method);
+  }
+
+  #ping(timeoutMs?: number): Promise<PlainAnswer> {
     const text = JSON.stringify({ jsonrpc: '2.0', id: `ping-${++this.#pings}`, method: 'ping' });
-    try {
-      const { status } = await this.submit('ping', text);
-      return status === 400 || status === 404;
-    } catch (error) {
-      this.settings.logger.debug({ server: this.endpoint.server, error }, 'a session could not be checked');
-      return false;
-    } finally {
-      this.#confirming = undefined;
-    }
+    return this.submit('ping', text, this.#about('ping', undefined), undefined, timeoutMs);
   }
 
   async #lost(session: Session, status: number): Promise<boolean> {

@@ -27,5 +27,5 @@ export function redirectPath(
   if (follows && before < MAX_REDIRECTS) return target.pathname + target.search;
   const why = other ? 'to another origin' : follows ? 'too often' : `with ${status}, which does not keep the method`;
   const where = target === undefined ? location : target.origin + target.pathname;
-  return new ProtocolError(endpoint.server, `it redirects ${why}; not followed: ${where}`);
+  return new ProtocolError(endpoint.server, `it redirects ${why}; not followed: ${where}`, undefined, status);
 }

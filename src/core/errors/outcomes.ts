@@ -56,13 +56,6 @@ export class ProtocolError extends PoolkitError {
   }
 }
 
-/** Statuses that speak of the request: too large, too long, malformed. A caller brings them about at will, a server that is well sends them. */
-const OF_THE_REQUEST: ReadonlySet<number | undefined> = new Set([400, 413, 414, 415, 422, 431]);
-
-/** Whether an error says that its server does not keep to the protocol, and not that the caller's request was refused. */
-export const isBrokenProtocol = (error: unknown): boolean =>
-  error instanceof ProtocolError && !OF_THE_REQUEST.has(error.status);
-
 /** A message is over the cap. An `outgoing` one was not sent: the server did not act. */
 export class MessageTooLargeError extends PoolkitError {
   readonly server: string;

@@ -4,6 +4,7 @@ import type { Clock } from '../../../core/clock.js';
 import {
   AcquireTimeoutError,
   isBrokenProtocol,
+  isOfRequest,
   NotSentError,
   OutcomeUnknownError,
   RateLimitedError,
@@ -43,7 +44,7 @@ export function sendAgain(error: unknown, sends: number, shared: boolean, repeat
 export function isServerFailure(error: unknown, countTimeouts = false): boolean {
   return (
     (error instanceof NotSentError && error.cause !== undefined) ||
-    error instanceof OutcomeUnknownError ||
+    (error instanceof OutcomeUnknownError && !isOfRequest(error)) ||
     (countTimeouts && error instanceof RequestTimeoutError) ||
     isBrokenProtocol(error) ||
     error instanceof UpstreamBusyError

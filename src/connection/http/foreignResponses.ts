@@ -1,0 +1,14 @@
+/** What came is no HTTP response, or has headers over their cap. */
+export function brokenProtocol(error: Error): boolean {
+  const { code } = error as { readonly code?: unknown };
+  return code === 'UND_ERR_HEADERS_OVERFLOW' || (typeof code === 'string' && code.startsWith('HPE_'));
+}
+
+/** An error with no id, alone in the body of a call's response, is that call's. */
+export function answerFor(id: number, message: unknown): unknown {
+  if (typeof message !== 'object' || message === null || Array.isArray(message)) return message;
+  const { error, id: given, method } = message as Record<string, unknown>;
+  return error !== undefined && (given === undefined || given === null) && method === undefined
+    ? { id, error }
+    : message;
+}

@@ -1,0 +1,92 @@
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { expect, test } from 'vitest';
+import { isOfRequest, OutcomeUnknownError, ProtocolError } from '../../../src/core/errors.js';
+import { isServerFailure } from '../../../src/pool/server/calls/callPolicy.js';
+import { UnifiedPool } from '../../../src/pool/UnifiedPool.js';
+import { verdictOf } from '../../../src/targets/routes.js';
+import { fakeServer } from '../../../src/testing/fake/FakeServer.js';
+import { closeAfter } from '../../support/closeAfter.js';
+
+type Refuse = (response: ServerResponse, request: IncomingMessage) => void;
+
+/** A pool's server behind a front that treats requests with "bad" in them, or `all.refused`, as it likes. */
+async function behindFront(era: 'modern' | 'legacy', refuse: Refuse) {
+  const { url } = await closeAfter(fakeServer({ era })).listen();
+  const all = { refused: false };
+  const front = createServer(async (request, response) => {
+    let body = '';
+    for await (const chunk of request) body += chunk;
+    if (all.refused || body.includes('bad')) return void refuse(response, request);
+    const headers = Object.entries(request.headers).filter(([name]) => /^(mcp-|accept$|content-type)/.test(name));
+    const { method = 'POST' } = request;
+    const got = await fetch(url, {
+      method,
+      headers: headers as [string, string][],
+      ...(method === 'POST' && { body }),
+    });
+    const session = got.headers.get('mcp-session-id');
+    if (session !== null) response.setHeader('mcp-session-id', session);
+    response.writeHead(got.status, { 'content-type': got.headers.get('content-type') ?? 'text/plain' });
+    response.end(await got.text());
+  }).listen(0, '127.0.0.1');
+  closeAfter({ close: async () => void front.close().closeAllConnections() });
+  await expect.poll(() => front.listening).toBe(true);
+  const pool = closeAfter(new UnifiedPool({ ledger: false }));
+  const own = `http://127.0.0.1:${(front.address() as AddressInfo).port}/mcp`;
+  pool.addServer({ name: 's', transport: 'http', url: own, era });
+  const call = (text: string): Promise<unknown> => pool.callTool('s', 'echo', { text });
+  const failed = (text: string): Promise<unknown> =>
+    call(text).then(
+      () => expect.fail(),
+      (error: unknown) => error,
+    );
+  return { all, call, failed };
+}
+
+const ANSWERED = { content: expect.any(Array) };
+const page =
+  (status: number): Refuse =>
+  (response) =>
+    response.writeHead(status, { 'content-type': 'text/html', location: '/blocked' }).end('<h1>blocked</h1>');
+
+test.each([
+  [404, 'modern'],
+  [200, 'modern'],
+  [405, 'legacy'],
+  [302, 'legacy'],
+] as const)(
+  'a page of status %i (%s) for one caller’s requests is no failure of a server that answers others',
+  async (status, era) => {
+    const { all, call, failed } = await behindFront(era, page(status));
+    expect(await call('good')).toMatchObject(ANSWERED);
+    for (let i = 0; i < 10; i++) {
+      const error = await failed('bad');
+      expect(error).toMatchObject({ code: 'ERR_PROTOCOL', status });
+      expect([isOfRequest(error), isServerFailure(error), verdictOf(error, {})]).toEqual([true, false, 'abandoned']);
+    }
+    expect(await call('good')).toMatchObject(ANSWERED);
+    // The same page for everything is a server that is none.
+    all.refused = true;
+    const error = await failed('good');
+    expect(error).toBeInstanceOf(ProtocolError);
+    expect([isOfRequest(error), isServerFailure(error), verdictOf(error, {})]).toEqual([false, true, 'failed']);
+  },
+);
+
+test('a connection that is reset at a large request is no failure of a server that answers others', async () => {
+  const { all, call, failed } = await behindFront('legacy', (_, request) => request.socket.destroy());
+  const large = 'y'.repeat(100_000);
+  expect(await call(large)).toMatchObject(ANSWERED);
+  const known = (error: unknown) => [isOfRequest(error), isServerFailure(error), verdictOf(error, {})];
+  for (let i = 0; i < 10; i++) {
+    const error = await failed(`${large} bad`);
+    expect(error).toBeInstanceOf(OutcomeUnknownError);
+    expect(known(error)).toEqual([true, false, 'abandoned']);
+  }
+  expect(await call('good')).toMatchObject(ANSWERED);
+  // A small one says nothing of its size; nor does a large one where all are reset.
+  expect(known(await failed('bad'))).toEqual([false, true, 'failed']);
+  all.refused = true;
+  expect(known(await failed(large))).toEqual([false, true, 'failed']);
+});
