@@ -2,12 +2,14 @@ import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { type IncomingMessage, request } from 'node:http';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test, vi } from 'vitest';
 import { mergedHints } from '../../src/gateway/aggregate/lists/pages.js';
 import { fits, parseUriTemplate } from '../../src/gateway/aggregate/uris/uriTemplates.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import type { GatewayOptions } from '../../src/gateway/GatewayOptions.js';
 import { StdioPool } from '../../src/pool/StdioPool.js';
+import { FakeClock } from '../../src/testing/FakeClock.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { EventReader, RawClient } from '../support/httpClient.js';
 import { fixture } from '../support/servers.js';
@@ -20,7 +22,7 @@ interface Offer {
   readonly uris?: readonly string[];
   readonly templates?: readonly string[];
   readonly tools?: readonly object[];
-  readonly bad?: 'resources' | 'item';
+  readonly bad?: 'resources' | 'item' | 'silent';
   readonly after?: string;
 }
 
@@ -288,6 +290,31 @@ test('no client waits for a slow server: what it has follows as changed lists', 
   expect(await uris(client)).toEqual(['slow:x', 'a:1']);
 });
 
+test('what is said of URIs waits once for a server that never says its list, and then no more', async () => {
+  const clock = new FakeClock();
+  const { url, connect } = await house(
+    { one: { uris: ['a:1'], tools: [{ name: 'link' }] }, mute: { bad: 'silent' } },
+    { clock },
+  );
+  const client = await connect();
+  const first = uris(client);
+  let listed: unknown;
+  void first.then((all) => {
+    listed = all;
+  });
+  for (; listed === undefined; await sleep(5)) await clock.advance(100);
+  expect(listed).toEqual(['a:1']);
+  // The clock stands still: nothing waits for it.
+  expect(await read(client, 'a:1')).toMatchObject({ text: 'one has a:1' });
+  const link = (to: string) => client.call('tools/call', { name: 'one__link', arguments: { uri: to } });
+  expect((await link('b:2')).result?.['content']).toMatchObject([{ uri: 'b:2' }, {}]);
+  expect((await client.call('resources/read', { uri: 'c:3' })).error).toBeDefined();
+  const { outgoing, body } = modern(url, 'resources/read', { uri: 'a:1' });
+  outgoing.end(body);
+  const [incoming] = (await once(outgoing, 'response')) as [IncomingMessage];
+  expect((await incoming.setEncoding('utf8').toArray()).join('')).toContain('one has a:1');
+});
+
 test('a modern client keeps no process of its own on a server that speaks the legacy era alone', async () => {
   const { pool, url } = await house({ one: { uris: ['a:1'] } });
   await pool.startServer('one');
@@ -323,7 +350,12 @@ test('a line that a legacy server logs during the only call comes to its modern 
 });
 
 /** A request of the modern era that is yet to be sent. */
-function modern(url: string, method: string, params: { readonly name?: string }, logLevel?: string) {
+function modern(
+  url: string,
+  method: string,
+  params: { readonly name?: string; readonly uri?: string },
+  logLevel?: string,
+) {
   const meta = {
     'io.modelcontextprotocol/protocolVersion': '2026-07-28',
     'io.modelcontextprotocol/clientCapabilities': {},
@@ -335,7 +367,7 @@ function modern(url: string, method: string, params: { readonly name?: string },
     accept: 'application/json, text/event-stream',
     'mcp-protocol-version': '2026-07-28',
     'mcp-method': method,
-    ...(params.name === undefined ? {} : { 'mcp-name': params.name }),
+    ...((params.name ?? params.uri) && { 'mcp-name': params.name ?? params.uri }),
   };
   return { outgoing: request(url, { method: 'POST', headers, agent: false }), body };
 }

@@ -47,8 +47,8 @@ test('a URI is held against the templates alone that begin as it does', () => {
 test('the URIs of one message are looked for in turns of the event loop, each to its end, and in so many turns', async () => {
   const items = Array.from({ length: 40 }, (_, at) => ({ name: 't', uriTemplate: `x://a/{id}/b/{c}{d}/k${at}{+z}` }));
   const listed = [{ server: 's', items: [...items, { name: 'all', uriTemplate: '{+any}' }] }];
-  const catalog = { lists: async () => listed, known: () => listed };
-  const none = { lists: async () => [], known: () => [] };
+  const catalog = { listsSoon: async () => listed, known: () => listed };
+  const none = { listsSoon: async () => [], known: () => [] };
   const uris = new Uris({
     pool: { servers: () => ['s', 'other'], hasServer: () => true, info: () => undefined },
     callers: { isBound: () => false, of: () => undefined },

@@ -7,6 +7,7 @@ import type { Caller, ListItems, ListKind, McpPool } from '../../../pool/McpPool
 import type { Downstream } from '../../endpoint/Endpoint.js';
 import type { Callers } from '../../session/callers/Callers.js';
 import { type Known, KnownLists, type ListHints } from './KnownLists.js';
+import { listOf, NO_ITEMS, type ServerList } from './ServerList.js';
 import { sameItems } from './sameItems.js';
 import { validItems } from './validItems.js';
 
@@ -34,14 +35,6 @@ export interface CatalogSource<T> {
   list(server: string, query: { readonly signal: AbortSignal; readonly caller?: Caller }): Promise<Listing<T>>;
   /** The same, but waits for the server; stale when that failed. */
   refresh(server: string, signal: AbortSignal): Promise<Listing<T>>;
-}
-
-/** What one server offers; `missing` when that is not known now. */
-export interface ServerList<T> {
-  readonly server: string;
-  readonly items: readonly T[];
-  readonly hints: ListHints;
-  readonly missing: boolean;
 }
 
 /**
@@ -106,25 +99,41 @@ export class Catalog<K extends ListKind> {
   /** A server is not there any more. */
   onRemoved(server: string): void {
     this.invalidate(server);
-    this.#shared.missed.delete(server);
+    for (const each of [this.#shared.missed, this.#shared.asked]) each.delete(server);
     this.lastErrors.delete(server);
     const shown = this.#shown.get(server);
     this.#shown.delete(server);
     if (shown !== undefined && (shown.deref()?.length ?? 1) > 0) this.#onChange(undefined);
   }
 
-  /** What all servers offer `session`. */
-  async lists(session: Downstream): Promise<ServerList<ListItems[K]>[]> {
-    const { pool, clock, serverWaitMs } = this.#options;
-    const found = new Map<string, Known<ListItems[K]> | undefined>();
+  /** What all servers offer `session`, for one who asks for their lists. */
+  lists(session: Downstream): Promise<ServerList<ListItems[K]>[]> {
+    return this.#within(session, () => this.#options.serverWaitMs);
+  }
+
+  /** The same for what one server says, which no other is to hold up: each is waited for that long once. */
+  listsSoon(session: Downstream): Promise<ServerList<ListItems[K]>[]> {
+    return this.#within(session, (server) => {
+      const { asked, missed } = this.#listsOf(server, session);
+      return missed.has(server) ? 0 : asked.has(server) ? AGAIN_WAIT_MS : this.#options.serverWaitMs;
+    });
+  }
+
+  async #within(session: Downstream, waitMs: (server: string) => number): Promise<ServerList<ListItems[K]>[]> {
+    const { pool, clock } = this.#options;
     const servers = pool.servers();
+    const found = new Map<string, Known<ListItems[K]> | undefined>();
     const asked = servers.map(async (server) => found.set(server, await this.#list(server, session, true)));
-    const all = Promise.all(asked).then(() => true);
-    const late = (): undefined => undefined;
-    await within(all, { clock, timeoutMs: serverWaitMs, late }).catch(late);
-    return servers.map((server) => {
+    const times = servers.map(waitMs);
+    const waits = [...new Set(times)].map(async (timeoutMs) => {
+      const alike = Promise.all(asked.filter((_, at) => times[at] === timeoutMs));
+      if (timeoutMs > 0) await within(alike, { clock, timeoutMs }).catch(() => undefined);
+    });
+    await Promise.all(waits);
+    return servers.map((server, at) => {
       const lists = this.#listsOf(server, session);
-      if (!found.has(server)) lists.missed.add(server);
+      lists.asked.add(server);
+      if (!found.has(server) && !(times[at] === 0 && lists.known.has(server))) lists.missed.add(server);
       const list = listOf(server, found.get(server) ?? lists.known.get(server), clock.now());
       if (lists === this.#shared) this.#shown.set(server, new WeakRef(list.items));
       return list;
@@ -276,14 +285,8 @@ type Who = () => Promise<Caller | undefined>;
 const capabilityOf = (kind: ListKind): 'tools' | 'prompts' | 'resources' =>
   kind === 'resourceTemplates' ? 'resources' : kind;
 
-/** `nowMs`: what is left then of the time for which its server's list holds. */
-function listOf<T>(server: string, known: Known<T> | undefined, nowMs: number): ServerList<T> {
-  const { items = NO_ITEMS, hints = {}, untilMs } = known ?? {};
-  const left = untilMs === undefined ? {} : { ttlMs: Math.max(0, untilMs - nowMs) };
-  return { server, items, hints: { ...hints, ...left }, missing: known === undefined };
-}
-
-const NO_ITEMS: readonly never[] = Object.freeze([]);
 const NOTHING = Object.freeze({ items: NO_ITEMS, bytes: 0, stale: false });
+/** So long what one server says waits for another's list that changed, in ms. */
+const AGAIN_WAIT_MS = 25;
 /** Problems of a list that are spelled out in the log. */
 const MAX_TOLD = 5;

@@ -27,6 +27,8 @@ export class KnownLists<T> {
   readonly loading = new Map<string, Promise<Known<T> | undefined>>();
   /** Loads behind a stale list. */
   readonly refreshing = new Map<string, Promise<void>>();
+  /** Servers whose list a client has asked for. */
+  readonly asked = new Set<string>();
   /** Servers whose list a client did not wait for. */
   readonly missed = new Set<string>();
   readonly session: Downstream | undefined;

@@ -6,10 +6,11 @@ import type { Params } from '../../rpc/envelope.js';
 import type { Callers } from '../../session/callers/Callers.js';
 import type { ToolCatalog } from '../../ToolCatalog.js';
 import { Uris } from '../uris/Uris.js';
-import { Catalog, type CatalogOptions, type CatalogSource, type Listing, type ServerList } from './Catalog.js';
+import { Catalog, type CatalogOptions, type CatalogSource, type Listing } from './Catalog.js';
 import type { ListFailures } from './ListFailures.js';
 import { type NamedAccess, Names } from './Names.js';
 import { type Entry, mergedHints, pageOf } from './pages.js';
+import type { ServerList } from './ServerList.js';
 
 export interface ListsOptions extends CatalogOptions {
   readonly catalog: ToolCatalog;

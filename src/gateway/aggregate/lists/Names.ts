@@ -3,7 +3,8 @@ import type { ListItems } from '../../../pool/McpPool.js';
 import type { Curator } from '../../curation/Curator.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
 import type { Access } from '../../users/scopes/ScopeRules.js';
-import type { Catalog, ServerList } from './Catalog.js';
+import type { Catalog } from './Catalog.js';
+import type { ServerList } from './ServerList.js';
 
 export interface Route<T> {
   readonly server: string;

@@ -1,7 +1,7 @@
 import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
 import { Refusal } from '../../rpc/failure.js';
-import type { ServerList } from './Catalog.js';
 import type { ListHints } from './KnownLists.js';
+import type { ServerList } from './ServerList.js';
 
 /** An item of the aggregate with its server and what it is known by. */
 export interface Entry<T> {

@@ -2,8 +2,9 @@ import { inTurn } from '../../../core/time/turns.js';
 import type { ListItems, McpPool } from '../../../pool/McpPool.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
 import type { Callers } from '../../session/callers/Callers.js';
-import type { Catalog, ServerList } from '../lists/Catalog.js';
+import type { Catalog } from '../lists/Catalog.js';
 import { prefixOf } from '../lists/exposedNames.js';
+import type { ServerList } from '../lists/ServerList.js';
 import { UriOwners } from './UriOwners.js';
 import { fits, UriTemplates, type Work, workOfMessage } from './uriTemplates.js';
 
@@ -93,7 +94,7 @@ export class Uris {
     if (template.startsWith(SCHEME)) return this.#explicit(template);
     const owner = this.#present(this.#templates.get(template, session));
     if (owner !== undefined) return { server: owner, uri: template };
-    const lists = await this.#options.templates.lists(session);
+    const lists = await this.#options.templates.listsSoon(session);
     const list = lists.find(({ items }) => this.#indexOf(items, 'uriTemplate').has(template));
     return list === undefined ? this.find(template, session) : { server: list.server, uri: template };
   }
@@ -101,7 +102,7 @@ export class Uris {
   /** What is to be known before `outward` can tell whose a URI is. */
   async prepare(session: Downstream): Promise<void> {
     const { resources, templates } = this.#options;
-    await Promise.all([resources.lists(session), templates.lists(session)]);
+    await Promise.all([resources.listsSoon(session), templates.listsSoon(session)]);
   }
 
   /** A URI that came from `server`, as clients see it; `work` is that of its message. */
@@ -161,7 +162,8 @@ export class Uris {
 
   async #lists(session: Downstream): Promise<KnownLists> {
     const { resources, templates } = this.#options;
-    return { resources: await resources.lists(session), templates: await templates.lists(session) };
+    const found = await Promise.all([resources.listsSoon(session), templates.listsSoon(session)]);
+    return { resources: found[0], templates: found[1] };
   }
 
   #owned(uri: string, session: Downstream): UriRoute | undefined {

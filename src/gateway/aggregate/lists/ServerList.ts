@@ -1,0 +1,18 @@
+import type { Known, ListHints } from './KnownLists.js';
+
+/** What one server offers; `missing` when that is not known now. */
+export interface ServerList<T> {
+  readonly server: string;
+  readonly items: readonly T[];
+  readonly hints: ListHints;
+  readonly missing: boolean;
+}
+
+export const NO_ITEMS: readonly never[] = Object.freeze([]);
+
+/** `nowMs`: what is left then of the time for which its server's list holds. */
+export function listOf<T>(server: string, known: Known<T> | undefined, nowMs: number): ServerList<T> {
+  const { items = NO_ITEMS, hints = {}, untilMs } = known ?? {};
+  const left = untilMs === undefined ? {} : { ttlMs: Math.max(0, untilMs - nowMs) };
+  return { server, items, hints: { ...hints, ...left }, missing: known === undefined };
+}
