@@ -48,7 +48,8 @@ export async function answerRequest(asking: Asked, reply: Reply): Promise<void> 
       onNotification: (notice) => reply.notify(notice.method, notice.params),
       onRequest: (asked, context) => session.answerFor(asked, context.signal, (each) => reply.offer(each)),
     });
-    answer(result);
+    const prepared = reply.prepared?.(result);
+    answer(prepared === undefined ? result : await prepared);
     replicas?.asked(session, method, params);
   } catch (error) {
     trace?.failed(error);

@@ -58,6 +58,20 @@ export function textOf(body: JsonBody): string {
   return (isParts(body) ? Buffer.concat(body) : body).toString();
 }
 
+/** An array of what several bodies say; what is bytes stays those. */
+export function joined(bodies: readonly JsonBody[]): JsonBody {
+  if (bodies.every((body) => typeof body === 'string')) return `[${bodies.join(',')}]`;
+  const parts = bodies.flatMap((body, i) => [i === 0 ? OPEN : COMMA, ...partsOf(body)]);
+  return [...parts, CLOSE];
+}
+
+const partsOf = (body: JsonBody): readonly Buffer[] =>
+  isParts(body) ? body : [typeof body === 'string' ? Buffer.from(body) : body];
+
+const OPEN = Buffer.from('[');
+const COMMA = Buffer.from(',');
+const CLOSE = Buffer.from(']');
+
 const isParts = (body: JsonBody): body is readonly Buffer[] => Array.isArray(body);
 
 /** Answers that the request itself is at fault: an HTTP status and a JSON-RPC error without id. */

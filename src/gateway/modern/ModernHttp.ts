@@ -180,7 +180,9 @@ export class ModernHttp {
       };
       const result = await endpoint.request(endpoint.anyone ?? clients.anyone, method, params, call);
       const asItCame = result instanceof Uint8Array || result instanceof TakenResult;
-      reply.result(idText, asItCame ? result : completed(method, result));
+      const prepared = reply.prepared(result);
+      if (prepared !== undefined) reply.result(idText, await prepared);
+      else reply.result(idText, asItCame ? result : completed(method, result));
       trace?.answered(result);
     } catch (error) {
       trace?.failed(error);

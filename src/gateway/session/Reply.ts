@@ -15,6 +15,8 @@ export interface Reply {
   notify(method: string, params: unknown): void;
   /** Takes a large result in pieces, where it can; then `result` gets the `TakenResult`. `onRoom`: it can take more. */
   large?(idText: string, onRoom: () => void): ResultSink | undefined;
+  /** Makes a large result fit for `result`, in turns of the event loop; undefined when it is. Never rejects. */
+  prepared?(result: unknown): Promise<unknown> | undefined;
   /** A result: a value, or its JSON as bytes, which are not looked into. The id is JSON text. */
   result(idText: string, result: unknown): void;
   /** `status` and `headers`: where the response is this failure alone. */

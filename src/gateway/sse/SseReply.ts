@@ -1,6 +1,7 @@
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Progress } from '../../pool/McpPool.js';
 import type { HeldBytes } from '../http/HeldBytes.js';
+import { preparedForEvent } from '../http/stream/Frame.js';
 import { type Failure, failureText } from '../rpc/failure.js';
 import { progressText, type Told, toldText } from '../rpc/notices.js';
 import type { Reply } from '../session/Reply.js';
@@ -34,6 +35,10 @@ export class SseReply implements Reply {
 
   notify(method: string, params: unknown): void {
     if (!this.offer({ method, params })) this.#onDrop();
+  }
+
+  prepared(result: unknown): Promise<unknown> | undefined {
+    return preparedForEvent(result);
   }
 
   result(idText: string, result: unknown): void {

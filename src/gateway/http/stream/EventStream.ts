@@ -133,7 +133,7 @@ export class EventStream implements MessageStream {
     if (this.#text !== '') this.flush();
     this.#begin();
     this.#hold(frame, held, answer);
-    this.#write(frame.bytes());
+    this.#write(frame.parts());
   }
 
   #hold(frame: Frame, held: boolean, answer: boolean): void {
@@ -149,7 +149,7 @@ export class EventStream implements MessageStream {
     else this.#turn ??= setImmediate(flush, this);
   }
 
-  #write(data: string | Buffer): void {
+  #write(data: string | readonly Buffer[]): void {
     const { held } = this.#bounds;
     const frames = this.#gathered;
     const answers = this.#answers;
@@ -157,10 +157,12 @@ export class EventStream implements MessageStream {
     this.#gathered = 0;
     this.#answers = false;
     let taken = (): void => undefined;
-    this.#response.write(data, 'latin1', () => {
+    const written = (): void => {
       taken();
       for (const frame of this.#unsent.splice(0, frames)) frame.release(held);
-    });
+    };
+    if (typeof data === 'string') this.#response.write(data, 'latin1', written);
+    else writeParts(this.#response, data, written);
     if (answers) taken = cutWhileStalled(this.#response, this.#bounds);
   }
 
@@ -174,6 +176,13 @@ export class EventStream implements MessageStream {
     for (const frame of this.#unsent.splice(0)) frame.release(this.#bounds.held);
     this.#text = '';
   }
+}
+
+/** In one go; `written`: when the last has left. */
+function writeParts(response: ServerResponse, parts: readonly Buffer[], written: () => void): void {
+  if (parts.length > 1) response.cork();
+  parts.forEach((part, i) => void (i < parts.length - 1 ? response.write(part) : response.write(part, written)));
+  if (parts.length > 1) response.uncork();
 }
 
 const flush = (stream: EventStream): void => stream.flush();

@@ -1,3 +1,4 @@
+import { inSlices } from '../../../core/time/inSlices.js';
 import { toldText } from '../../rpc/notices.js';
 import type { HeldBytes } from '../HeldBytes.js';
 import { bytesOf, type JsonBody } from '../respond.js';
@@ -6,8 +7,18 @@ import { bytesOf, type JsonBody } from '../respond.js';
 const ASCII = /^[ -~]*$/;
 const SMALL_BYTES = 8 * 1_024;
 const SPACE = 0x20;
+const NEWLINE = 0x0a;
+const RETURN = 0x0d;
+/** Parts of a larger frame stay parts. */
+const LARGE_BYTES = 256 * 1_024;
+/** A smaller result is gone through in no time. */
+const PREPARED_BYTES = 1_024 * 1_024;
+/** So much is gone through between two looks at the clock. */
+const STEP_BYTES = 256 * 1_024;
 /** What stands before a message. */
 export const EVENT_BEGIN = 'event: message\ndata: ';
+const BEGIN = Buffer.from(EVENT_BEGIN);
+const END = Buffer.from('\n\n');
 
 /**
  * One message as it goes down streams of events. However many streams wait to send it, they share its bytes, which count as
@@ -17,31 +28,31 @@ export class Frame {
   /** Of its bytes. */
   readonly length: number;
   #latin1: string | undefined;
-  #bytes: Buffer | undefined;
+  #parts: readonly Buffer[] | undefined;
   #holders = 0;
 
   /** Of a message as JSON text. Newlines in it stand only between its tokens, where a space does as well. */
   constructor(json: JsonBody) {
     this.#latin1 = smallText(json);
-    if (this.#latin1 === undefined) this.#bytes = framed(json);
-    this.length = (this.#latin1 ?? this.#bytes)?.length ?? 0;
+    if (this.#latin1 === undefined) this.#parts = framed(json);
+    this.length = this.#latin1?.length ?? bytesOf(this.#parts ?? []);
   }
 
-  /** Its bytes, a character each: of a small one that no one has asked for `bytes`. It is quicker written beside others than a buffer. */
+  /** Its bytes, a character each: of a small one that no one has asked for `parts`. It is quicker written beside others than a buffer. */
   get latin1(): string | undefined {
     return this.#latin1;
   }
 
-  /** Its bytes, always the same ones: from here on it is these alone. */
-  bytes(): Buffer {
-    this.#bytes ??= Buffer.from(this.#latin1 ?? '', 'latin1');
+  /** Its bytes, always the same ones: from here on it is these alone. Of a large one they are not joined. */
+  parts(): readonly Buffer[] {
+    this.#parts ??= [Buffer.from(this.#latin1 ?? '', 'latin1')];
     this.#latin1 = undefined;
-    return this.#bytes;
+    return this.#parts;
   }
 
   /** The message, as JSON text. */
   get json(): string {
-    const bytes = this.#bytes ?? Buffer.from(this.#latin1 ?? '', 'latin1');
+    const bytes = this.#parts === undefined ? Buffer.from(this.#latin1 ?? '', 'latin1') : Buffer.concat(this.#parts);
     return bytes.toString('utf8', EVENT_BEGIN.length, this.length - 2);
   }
 
@@ -68,23 +79,58 @@ function smallText(json: JsonBody): string | undefined {
   return `${EVENT_BEGIN}${spaced(text)}\n\n`;
 }
 
-/** Bytes are not made text: they may be many. */
-function framed(json: JsonBody): Buffer {
-  if (typeof json === 'string') return Buffer.from(`${EVENT_BEGIN}${spaced(json)}\n\n`);
-  const parts = json instanceof Uint8Array ? [json] : json;
-  return Buffer.concat([Buffer.from(EVENT_BEGIN), ...parts.map(onOneLine), Buffer.from('\n\n')]);
+/** Bytes are not made text, nor joined: they may be many. */
+function framed(json: JsonBody): readonly Buffer[] {
+  if (typeof json === 'string') return [Buffer.from(`${EVENT_BEGIN}${spaced(json)}\n\n`)];
+  const parts = [BEGIN, ...(json instanceof Uint8Array ? [json] : json).map(onOneLine), END];
+  return bytesOf(parts) > LARGE_BYTES ? parts : [Buffer.concat(parts)];
 }
 
 const spaced = (json: string): string => json.replace(/[\r\n]/g, ' ');
 
 /** JSON, or a piece of it, with spaces for newlines; the very bytes where there are none. */
 export function onOneLine(json: Buffer): Buffer {
-  if (!json.includes('\n') && !json.includes('\r')) return json;
+  const first = newlineIn(json);
+  if (first < 0) return json;
   const line = Buffer.from(json);
-  for (const newline of ['\n', '\r']) {
-    for (let at = line.indexOf(newline); at >= 0; at = line.indexOf(newline, at + 1)) line[at] = SPACE;
-  }
+  space(line, first);
   return line;
+}
+
+/** A result of a MiB or more as it can stand in an event, made so in turns of the event loop; undefined for any other. */
+export function preparedForEvent(result: unknown): Promise<Buffer> | undefined {
+  if (!(result instanceof Uint8Array) || result.length < PREPARED_BYTES) return undefined;
+  return onOneLineInTurns(Buffer.from(result.buffer, result.byteOffset, result.length));
+}
+
+async function onOneLineInTurns(json: Buffer): Promise<Buffer> {
+  if (newlineIn(json) < 0) return json;
+  // What is not written yet takes no memory.
+  const line = Buffer.allocUnsafeSlow(json.length);
+  let at = 0;
+  await inSlices(() => {
+    const piece = line.subarray(at, at + STEP_BYTES);
+    json.copy(piece, 0, at);
+    const first = newlineIn(piece);
+    if (first >= 0) space(piece, first);
+    at += piece.length;
+    return at === json.length;
+  }, 1);
+  return line;
+}
+
+function newlineIn(json: Buffer): number {
+  const newline = json.indexOf(NEWLINE);
+  const other = newline < 0 ? json.indexOf(RETURN) : json.subarray(0, newline).indexOf(RETURN);
+  return other < 0 ? newline : other;
+}
+
+/** Where they stand close, each search for the next would take longer than all bytes between. */
+function space(line: Buffer, from: number): void {
+  for (let at = from; at < line.length; at++) {
+    const byte = line[at];
+    if (byte === NEWLINE || byte === RETURN) line[at] = SPACE;
+  }
 }
 
 /** Makes the frames of notifications: the same one for all streams that are told of one within a turn of the event loop. */
@@ -100,7 +146,7 @@ export class NoticeFrames {
     this.#params = params;
     this.#frame = new Frame(toldText({ method, params }));
     // Many streams share its bytes, and none makes a copy.
-    this.#frame.bytes();
+    this.#frame.parts();
     return this.#frame;
   }
 

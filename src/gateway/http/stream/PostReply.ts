@@ -6,8 +6,9 @@ import { type Failure, failureText } from '../../rpc/failure.js';
 import { progressText, type Told, toldText } from '../../rpc/notices.js';
 import type { Reply } from '../../session/Reply.js';
 import { holdAnswer, isGone, NO_ROOM, type SendOptions, sendHeld } from '../holdAnswer.js';
-import { type JsonBody, textOf } from '../respond.js';
+import { bytesOf, type JsonBody, joined, textOf } from '../respond.js';
 import { EventStream, type EventStreamBounds } from './EventStream.js';
+import { preparedForEvent } from './Frame.js';
 import { LargeAnswer } from './LargeAnswer.js';
 import { LostAnswer } from './LostAnswer.js';
 import type { MessageStream } from './SessionStream.js';
@@ -34,7 +35,7 @@ export class PostReply implements Reply {
   readonly #response: ServerResponse;
   readonly #options: PostReplyOptions;
   /** Of an array, until the others are there. Their bytes count as held. */
-  #answers: string[] = [];
+  #answers: JsonBody[] = [];
   #answersBytes = 0;
   #left: number;
   /** Bytes of answers that count as held. */
@@ -106,6 +107,11 @@ export class PostReply implements Reply {
     if (event) stream.flush();
     this.#large = new LargeAnswer(this.#response, headOf(idText), event, bounds, onRoom);
     return this.#large;
+  }
+
+  /** A large result on its way into a stream, where newlines would end it. */
+  prepared(result: unknown): Promise<unknown> | undefined {
+    return this.#stream === undefined ? undefined : preparedForEvent(result);
   }
 
   /** A result: a value, or its JSON as bytes, which are not looked into. The id is JSON text. */
@@ -185,12 +191,12 @@ export class PostReply implements Reply {
   /** Nothing is kept for a client that has gone: there is no stream for it to come back for. */
   #keep(idText: string, json: JsonBody): void {
     if (isGone(this.#response)) return;
-    const text = textOf(json);
-    if (this.#options.bounds.held.take(text.length)) {
+    const bytes = bytesOf(json);
+    if (this.#options.bounds.held.take(bytes)) {
       if (this.#answersBytes === 0) this.#response.once('close', () => this.#forget());
-      this.#answersBytes += text.length;
-      this.#answers.push(text);
-    } else this.#answers.push(failed(idText, lost(text.length)));
+      this.#answersBytes += bytes;
+      this.#answers.push(bytes > LARGE_BYTES ? json : textOf(json));
+    } else this.#answers.push(failed(idText, lost(bytes)));
   }
 
   /** They have left, or no one is there to take them. */
@@ -215,7 +221,7 @@ export class PostReply implements Reply {
       this.#answers = [];
       this.#heldBytes += this.#answersBytes;
       if (answers.length > 0) {
-        this.#send(200, `[${answers.join(',')}]`);
+        this.#send(200, joined(answers));
         return;
       }
     }
@@ -253,4 +259,6 @@ const LATIN1: SendOptions = Object.freeze({ encoding: 'latin1' });
 const CLOSING_BRACE = Buffer.from('}');
 /** A result up to this size is quicker written as a string beside its head than as a buffer behind it. */
 const SMALL_BYTES = 8 * 1_024;
+/** A smaller one is text among others. */
+const LARGE_BYTES = 1_024 * 1_024;
 const ASCII = /^[ -~]*$/;

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import { costsMore, MAX_ANSWER_COST } from '../../../../connection/channel/codec/parsingCost.js';
+import { costsMore, MAX_ANSWER_COST, MAX_READ_BYTES } from '../../../../connection/channel/codec/parsingCost.js';
 import type { Clock } from '../../../../core/clock.js';
 import { messageOf, RequestTimeoutError } from '../../../../core/errors.js';
 import type { Logger } from '../../../../core/logger.js';
@@ -106,7 +106,7 @@ export class StoredStream implements SessionStream {
     if (this.#ended || this.#waitingBytes > maxStreamBufferBytes || !frame.hold(held)) return false;
     this.#waitingBytes += frame.length;
     this.#next(async () => {
-      const id = await this.#stored(frame.json);
+      const id = await this.#stored(frame);
       this.#waitingBytes -= frame.length;
       frame.release(held);
       this.#stream?.offer(frame, id);
@@ -115,14 +115,16 @@ export class StoredStream implements SessionStream {
   }
 
   /** What takes too long to read is not stored. */
-  async #stored(json: string): Promise<string | undefined> {
+  async #stored(frame: Frame): Promise<string | undefined> {
+    if (frame.length > MAX_READ_BYTES) return undefined;
+    const { json } = frame;
     return costsMore(json, MAX_ANSWER_COST) ? undefined : this.#store(JSON.parse(json));
   }
 
   send(json: JsonBody): void {
     const frame = new Frame(json);
     this.#next(async () => {
-      const id = await this.#stored(frame.json);
+      const id = await this.#stored(frame);
       const reached = this.#stream !== undefined;
       this.#stream?.send(frame, id);
       if (id === undefined && !reached && frame.hold(this.#options.bounds.held)) this.#unstored.push(frame);
