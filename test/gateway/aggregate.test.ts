@@ -195,6 +195,20 @@ test('a task is known by an id that says whose it is; a session sees its own, an
   }
 });
 
+test('a server that never lists its tasks is passed over', async () => {
+  const clock = new FakeClock();
+  const { connect } = await house({ mute: { bad: 'silent' }, one: {} }, { clock });
+  const client = await connect();
+  const { result = {} } = await client.call('tools/call', { name: 'one__level', task: {} });
+  const list = listed(client, 'tasks/list', 'tasks', 'taskId');
+  let told: unknown;
+  void list.then((all) => {
+    told = all;
+  });
+  for (; told === undefined; await sleep(5)) await clock.advance(100);
+  expect(told).toEqual([(result['task'] as { taskId: string }).taskId]);
+});
+
 test("on a shared server's own path, too, a session has its own tasks alone", async () => {
   const { url } = await house({ one: {} });
   const path = url.replace('/mcp', '/servers/one/mcp');

@@ -1,6 +1,9 @@
 import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
-import { messageOf } from '../../../core/errors.js';
+import type { Clock } from '../../../core/clock.js';
+import { messageOf, RequestTimeoutError } from '../../../core/errors.js';
 import type { Logger } from '../../../core/logger.js';
+import { withDeadline } from '../../../core/time/within.js';
+import { signalOf } from '../../../core/wait/Cancellation.js';
 import type { McpPool } from '../../../pool/McpPool.js';
 import { changed } from '../../bridge/paramsFor.js';
 import type { CallOptions, Downstream } from '../../endpoint/Endpoint.js';
@@ -16,6 +19,11 @@ export interface TasksOptions {
   readonly callers: Callers;
   readonly logger: Logger;
   readonly passage: Passage;
+  readonly clock: Clock;
+  /** Longest that one server's list may take, in ms. */
+  readonly listTimeoutMs: number;
+  /** Longest that a client waits for a server's list, in ms; of 0 or more than `listTimeoutMs`, that. */
+  readonly serverWaitMs: number;
 }
 
 interface TaskPage {
@@ -43,7 +51,7 @@ export class Tasks {
     return passage.send({ server: task.server, session, method }, given, call);
   }
 
-  /** A page is a page of one server; one that cannot tell is passed over. On a shared server a session has its own tasks alone. */
+  /** A page is a page of one server; one that cannot tell, or not soon, is passed over. On a shared server a session has its own tasks alone. */
   async #list(session: Downstream, params: Params | undefined, call: CallOptions): Promise<unknown> {
     const { callers, passage, logger } = this.#options;
     const servers = this.#servers(session);
@@ -53,8 +61,9 @@ export class Tasks {
       const own = changed(params, call, { params: { cursor } });
       let page: TaskPage;
       try {
-        const result = await passage.send({ server, session, method: 'tasks/list' }, own, whole(call));
-        page = parseAnswer(result as Uint8Array) as TaskPage;
+        const crossing = { server, session, method: 'tasks/list' };
+        const send = (signal: AbortSignal) => passage.send(crossing, own, { ...whole(call), signal });
+        page = parseAnswer((await this.#soon(server, send, call)) as Uint8Array) as TaskPage;
       } catch (error) {
         if (call.signal?.aborted === true) throw error;
         logger.warn({ server, error: messageOf(error) }, 'the tasks of a server could not be listed');
@@ -68,6 +77,13 @@ export class Tasks {
       return { tasks, ...(next[0] === undefined ? {} : { nextCursor: cursorOf(next) }) };
     }
     return { tasks: [] };
+  }
+
+  #soon<T>(server: string, send: (signal: AbortSignal) => Promise<T>, { signal }: CallOptions): Promise<T> {
+    const { clock, listTimeoutMs, serverWaitMs } = this.#options;
+    const timeoutMs = Math.min(serverWaitMs || listTimeoutMs, listTimeoutMs);
+    const late = (): Error => new RequestTimeoutError(server, 'tasks/list', timeoutMs);
+    return withDeadline({ clock, timeoutMs, late, signal: signalOf(signal) }, send);
   }
 
   #servers(session: Downstream): string[] {
