@@ -95,6 +95,22 @@ test('the list of tools that a modern call needs first comes on a stream that st
   await end();
 });
 
+test.each([
+  ['another status', 404, { code: -32020, message: 'mismatch' }],
+  ['another code, of which the text tells', 400, { code: -32021, message: 'row -32020 not found' }],
+])('a modern call that was refused with %s may have run: it is not sent again', async (_, status, error) => {
+  let calls = 0;
+  const server = gateway((res, { id }) => {
+    calls++;
+    res.writeHead(status, JSON_TYPE).end(JSON.stringify({ jsonrpc: '2.0', id, error }));
+  });
+  const { send, answered, end } = await bridgeTo(server);
+  send(modern(5, 'tools/call', { name: 'a' }));
+  expect(await answered(1)).toEqual([{ jsonrpc: '2.0', id: 5, error }]);
+  expect(calls).toBe(1);
+  await end();
+});
+
 test('an array whose answers have come is over when its stream stays open', async () => {
   const clock = new FakeClock();
   const open = deferred<ServerResponse>();

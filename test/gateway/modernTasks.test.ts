@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { RpcError } from '../../src/core/errors.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { FakePool } from '../support/FakePool.js';
@@ -49,4 +50,33 @@ test('on a shared legacy server clients of the modern era reach no task of a ses
   expect(await modern('tools/call', call)).toMatchObject({ result: { task: { taskId: 'task-2' } } });
   expect(await modern('tasks/get', { taskId: 'task-2' })).toMatchObject({ result: { taskId: 'task-2' } });
   expect(await legacy.call('tasks/get', { taskId: 'task-2' })).toMatchObject({ error: { code: -32_602 } });
+});
+
+test('a code of the gateway about the headers of a call that never ran is, of a server whose tool ran, an answer', async () => {
+  const error = new RpcError('one', -32_020, 'row 7 does not match');
+  const pool = new FakePool({
+    one: {
+      capabilities: { tools: {} },
+      methods: {
+        'tools/call': () => {
+          throw error;
+        },
+      },
+    },
+  });
+  const gateway = closeAfter(new Gateway({ pool, port: 0 }));
+  const url = `${(await gateway.listen()).url}/servers/one/mcp`;
+  const headers = {
+    'content-type': 'application/json',
+    accept: 'application/json, text/event-stream',
+    'mcp-protocol-version': '2026-07-28',
+    'mcp-method': 'tools/call',
+    'mcp-name': 'a',
+  };
+  const call = (name: string) => {
+    const params = { name, arguments: {}, _meta: META };
+    return exchange(url, { headers, body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params }) });
+  };
+  expect(await call('a')).toMatchObject({ status: 200, messages: [{ error: { code: -32_020 } }] });
+  expect(await call('b')).toMatchObject({ status: 400, messages: [{ error: { code: -32_020 } }] });
 });

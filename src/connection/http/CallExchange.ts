@@ -190,7 +190,8 @@ export class CallExchange extends CallRequest {
     else if (inSession && this.status === 404 && ownCode !== RPC_CODES.methodNotFound) this.#sessionGone();
     else if (inSession && this.status === 400 && (ownCode === undefined || ownCode === RPC_CODES.serverError)) {
       this.#confirmSession(body, error);
-    } else if (error?.code === RPC_CODES.headerMismatch && this.#refreshTool(body, error)) return;
+    } else if (this.status === 400 && error?.code === RPC_CODES.headerMismatch && this.#refreshTool(body, error))
+      return;
     else this.#stand(body, error);
   }
 

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { TakenResult } from '../../connection/channel/large/ResultSink.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { MODERN_VERSIONS } from '../../connection/protocol/versions.js';
+import { RpcError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { Cancellation } from '../../core/wait/Cancellation.js';
 import { IdTable } from '../../core/wait/IdTable.js';
@@ -188,7 +189,7 @@ export class ModernHttp {
       trace?.failed(error);
       if (error === DISCONNECTED) return reply.giveUp();
       const failure = failureOf(error, logger);
-      const { status = statusOf(failure.code), headers } = scopeStatus(error) ?? {};
+      const { status = statusOf(failure.code, error instanceof RpcError), headers } = scopeStatus(error) ?? {};
       reply.failure(idText, failure, status, headers);
     } finally {
       this.#open.delete(open);

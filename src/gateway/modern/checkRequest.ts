@@ -97,9 +97,13 @@ export function checkRequest(headers: IncomingHttpHeaders, request: RequestMessa
 
 export const isUnfit = (checked: ModernRequest | Unfit): checked is Unfit => 'failure' in checked;
 
-/** The HTTP status of an error, wherever it arose (2026-07-28, Streamable HTTP). */
-export function statusOf(code: number): number {
+/**
+ * The HTTP status of an error (2026-07-28, Streamable HTTP). That headers do not agree with a body is for the gateway to say, of a call
+ * that never ran: of a server's error of that code it is not known whether it ran.
+ */
+export function statusOf(code: number, ofServer: boolean): number {
   if (code === RPC_CODES.methodNotFound) return 404;
+  if (ofServer && code === RPC_CODES.headerMismatch) return 200;
   const bad: readonly number[] = [
     RPC_CODES.headerMismatch,
     RPC_CODES.missingClientCapability,

@@ -16,7 +16,7 @@ import { SingleFlight } from '../../core/wait/SingleFlight.js';
 import { sharedAbort } from '../../core/wait/sharedAbort.js';
 import { cancelledKey, classify, type Incoming, idKey, idTextOf, type RequestMessage } from '../rpc/envelope.js';
 import { type Failure, failureOf, failureText } from '../rpc/failure.js';
-import { ARRAY, answerArray, isClosing, isRead, noAnswer, refusalOf } from './answers.js';
+import { ARRAY, answerArray, errorCodeIn, isClosing, isRead, noAnswer, refusalOf } from './answers.js';
 import { ClientPipe } from './ClientPipe.js';
 import { ClientCalls } from './calls/ClientCalls.js';
 import { meaningOf } from './calls/meaningOf.js';
@@ -172,9 +172,10 @@ export class StdioBridge {
     const onAnswer = (text: string): void => {
       if (method === 'tools/list') this.#modern.learn(text);
     };
-    await this.#answer(message, await post(), onAnswer, async (text) => {
+    await this.#answer(message, await post(), onAnswer, async (text, { statusCode }) => {
       // Which arguments go into headers is said by the tool's definition, which the client may have had from before.
-      if (method !== 'tools/call' || !text.includes(String(RPC_CODES.headerMismatch))) return undefined;
+      if (method !== 'tools/call' || statusCode !== 400 || errorCodeIn(text) !== RPC_CODES.headerMismatch)
+        return undefined;
       await this.#modern.ask(this.#link, version, params, { clock: this.#clock, signal: this.#closing.signal });
       return post();
     });
@@ -236,14 +237,14 @@ export class StdioBridge {
     message: RequestMessage,
     response: IncomingMessage,
     onAnswer: (text: string) => void,
-    instead?: (refusal: string) => Promise<IncomingMessage | undefined>,
+    instead?: (refusal: string, response: IncomingMessage) => Promise<IncomingMessage | undefined>,
   ): Promise<void> {
     const status = response.statusCode ?? 0;
     const stream = isEventStream(response);
     const idText = idTextOf(message);
     if (status >= 300 && !stream) {
       const text = await refusalText(response, this.#link.incoming, this.#clock);
-      const other = await instead?.(text);
+      const other = await instead?.(text, response);
       if (other !== undefined) return this.#answer(message, other, onAnswer);
       this.#fail(idText, refusalOf(text, response, message.method));
       return;

@@ -24,16 +24,25 @@ export const isClosing = ({ statusCode, headers }: IncomingMessage): boolean =>
  * passed the call on
  */
 export function refusalOf(text: string, { statusCode = 0, headers }: IncomingMessage, method: string): Failure {
-  try {
-    const { error } = parseAnswer(text) as { readonly error?: Failure };
-    if (typeof error?.code === 'number' && typeof error.message === 'string') return error;
-  } catch {
-    // It is no JSON.
-  }
+  const error = errorIn(text);
+  if (error !== undefined) return error;
   const to = headers.location === undefined ? '' : `, which is not followed: ${show(headers.location)}`;
   const message = `the gateway answered with HTTP ${statusCode}${to}`;
   if (statusCode >= 500 && !isRead(method)) throw new OutcomeUnknownError('gateway', method, message);
   return { code: RPC_CODES.invalidRequest, message };
+}
+
+/** The error's code in a refusal. */
+export const errorCodeIn = (text: string): number | undefined => errorIn(text)?.code;
+
+function errorIn(text: string): Failure | undefined {
+  try {
+    const { error } = parseAnswer(text) as { readonly error?: Failure };
+    return typeof error?.code === 'number' && typeof error.message === 'string' ? error : undefined;
+  } catch {
+    // It is no JSON.
+    return undefined;
+  }
 }
 
 /** Methods that may be sent twice: they only read. */
