@@ -8,9 +8,9 @@ import { cancelledNotice } from '../channel/codec/encode.js';
 import { headerOf, type RawHeaders } from '../net/body/responseHeaders.js';
 import { statusError } from '../net/body/statusError.js';
 import type { Endpoint } from '../net/Endpoint.js';
-import { PendingReplies } from '../net/PendingReplies.js';
 import { type PlainAnswer, type PlainRequest, submit } from '../net/PlainExchange.js';
 import { ResponseTimeout } from '../net/ResponseTimeout.js';
+import { PendingReplies } from '../net/replies/PendingReplies.js';
 import type { Params } from '../protocol/messages.js';
 import { CallExchange } from './CallExchange.js';
 import { eventIdHeader } from './eventIdHeader.js';
@@ -108,10 +108,19 @@ export class HttpTransport implements HttpCallTransport {
   }
 
   post(text: string, call: Call | undefined): void {
-    const carrier = call?.carrier;
-    // Ids of a lost session mean nothing to the next one.
-    if (this.#held !== undefined || (carrier instanceof CallExchange && carrier.session !== this.session)) return;
+    if (this.#isOfLostSession(call)) return;
     this.#replies.send(text, () => this.#deliver(text, call?.options.caller));
+  }
+
+  #tellCancelled(call: Call, text: string): void {
+    const { caller } = call.options;
+    this.#replies.cancel(caller, () => (this.#isOfLostSession(call) ? undefined : this.#deliver(text, caller)));
+  }
+
+  /** Ids of a lost session mean nothing to the next one. */
+  #isOfLostSession(call: Call | undefined): boolean {
+    const carrier = call?.carrier;
+    return this.#held !== undefined || (carrier instanceof CallExchange && carrier.session !== this.session);
   }
 
   /** Once more when its connection broke, as one does that the server closes after a while: it says the same as before. */
@@ -129,31 +138,26 @@ export class HttpTransport implements HttpCallTransport {
 
   /** Resolves when the server has accepted the end of the handshake. */
   async initialized(method: string, text: string): Promise<void> {
-    const {
-      endpoint: { server },
-      clock,
-    } = this;
+    const { server } = this.endpoint;
     const { status, headers, body } = await this.submit(method, text);
-    if (status >= 300) throw statusError({ server, method, status, headers, body, wallNowMs: clock.wallNow() });
+    if (status >= 300) throw statusError({ server, method, status, headers, body, wallNowMs: this.clock.wallNow() });
   }
 
   /** Resolves when the server has accepted it. */
   async notify(method: string, text: string, params: Params | undefined, caller?: object): Promise<void> {
-    const {
-      endpoint: { server },
-      clock,
-    } = this;
+    const { server } = this.endpoint;
     if (this.#held !== undefined) throw new NotSentError(server, 'its session is being replaced');
     const { session } = this;
     const { status, headers, body } = await this.submit(method, text, this.#about(method, params), caller);
     if (status < 300) return;
     if (await this.#lost(session, status)) throw new NotSentError(server, 'its session is gone');
-    throw statusError({ server, method, status, headers, body, wallNowMs: clock.wallNow() });
+    throw statusError({ server, method, status, headers, body, wallNowMs: this.clock.wallNow() });
   }
 
   /** Legacy: says so and lets go of the stream, which alone would cancel nothing. Modern: the end of the stream says it. */
   cancel(call: Call, reason: string): void {
-    if (this.#era === 'legacy' && call.method !== 'initialize') this.post(cancelledNotice(call, reason), call);
+    if (this.#era === 'legacy' && call.method !== 'initialize')
+      this.#tellCancelled(call, cancelledNotice(call, reason));
     call.carrier?.end();
   }
 

@@ -2,10 +2,11 @@ import type { Clock } from '../../core/clock.js';
 import type { Logger } from '../../core/logger.js';
 import type { Call } from '../channel/Call.js';
 import type { Channel } from '../channel/Channel.js';
+import { cancelledNotice } from '../channel/codec/encode.js';
 import { statusError } from '../net/body/statusError.js';
 import type { Endpoint } from '../net/Endpoint.js';
-import { PendingReplies } from '../net/PendingReplies.js';
 import { type PlainAnswer, type PlainRequest, submit } from '../net/PlainExchange.js';
+import { PendingReplies } from '../net/replies/PendingReplies.js';
 import { PostExchange, type PostTransport } from './PostExchange.js';
 
 const REPLY_TIMEOUT_MS = 30_000;
@@ -43,6 +44,12 @@ export class SseTransport implements PostTransport {
 
   post(text: string, call: Call | undefined): void {
     this.#replies.send(text, () => this.#submit('a reply', text, call?.options.caller));
+  }
+
+  cancel(call: Call, reason: string): void {
+    if (call.method === 'initialize') return;
+    const text = cancelledNotice(call, reason);
+    this.#replies.cancel(call.options.caller, () => this.#submit('a reply', text, call.options.caller));
   }
 
   /** Resolves when the server accepted it. */

@@ -1,4 +1,4 @@
-import { MessageTooLargeError, OptionError } from '../../../core/errors.js';
+import { keptText, MessageTooLargeError, OptionError } from '../../../core/errors.js';
 import type { CallClient, Params } from '../../protocol/messages.js';
 import { objectOf } from '../../protocol/objectOf.js';
 import type { Call } from '../Call.js';
@@ -103,7 +103,7 @@ export function encodeNotice(
 
 /** What tells a server that the caller of `call` has given it up. */
 export function cancelledNotice(call: Call, reason: string): string {
-  const params = { requestId: call.id, reason };
+  const params = { requestId: call.id, reason: keptText(reason) };
   return JSON.stringify({ jsonrpc: '2.0', method: 'notifications/cancelled', params });
 }
 

@@ -1,0 +1,63 @@
+import type { Logger } from '../../../core/logger.js';
+import type { PlainAnswer } from '../PlainExchange.js';
+import { Cancellations } from './Cancellations.js';
+
+/** What one request under way holds beside its text. */
+const REQUEST_BYTES = 2_048;
+
+export interface PendingRepliesOptions {
+  readonly server: string;
+  readonly logger: Logger;
+  /** Bytes, as held, of replies that the server has not accepted. */
+  readonly maxBytes: number;
+  /** There were more. */
+  readonly onOverflow: (why: string) => void;
+}
+
+/**
+ * Our replies to a server's requests, and cancellations, on their way. A server that asks without end and takes no answer
+ * must not fill our memory: beyond the bound its connection ends. Cancellations do not count to it: callers cause those.
+ */
+export class PendingReplies {
+  readonly #options: PendingRepliesOptions;
+  readonly #cancellations: Cancellations;
+  #bytes = 0;
+
+  constructor(options: PendingRepliesOptions) {
+    this.#options = options;
+    const { server, logger } = options;
+    this.#cancellations = new Cancellations(
+      (answer) => void this.#told(answer),
+      () => logger.warn({ server }, 'a cancellation is not sent: the server takes them too slowly'),
+    );
+  }
+
+  send(text: string, submit: () => Promise<PlainAnswer>): void {
+    const { maxBytes, onOverflow } = this.#options;
+    const bytes = text.length + REQUEST_BYTES;
+    if (this.#bytes + bytes > maxBytes) {
+      onOverflow(`it takes none of our replies: ${this.#bytes} bytes of them wait, ${maxBytes} allowed`);
+      return;
+    }
+    this.#bytes += bytes;
+    void this.#told(submit()).then(() => {
+      this.#bytes -= bytes;
+    });
+  }
+
+  /** `submit` is called when its turn comes; it gives undefined when there is nothing to cancel any more. */
+  cancel(caller: object | undefined, submit: () => Promise<PlainAnswer> | undefined): void {
+    this.#cancellations.send(caller, submit);
+  }
+
+  /** Resolves when it is settled. */
+  #told(answer: Promise<PlainAnswer>): Promise<void> {
+    const { server, logger } = this.#options;
+    return answer.then(
+      ({ status }) => {
+        if (status >= 300) logger.warn({ server, status }, 'the server refused a reply or notification');
+      },
+      (error: unknown) => logger.warn({ server, error }, 'a reply or notification did not reach the server'),
+    );
+  }
+}
