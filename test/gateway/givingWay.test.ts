@@ -1,8 +1,13 @@
 import { once } from 'node:events';
 import { type IncomingMessage, request } from 'node:http';
 import { expect, test } from 'vitest';
+import { RpcError } from '../../src/core/errors.js';
+import type { Cancellation } from '../../src/core/wait/Cancellation.js';
 import { type Away, type Crowding, GivingWay } from '../../src/gateway/bridge/GivingWay.js';
+import { ModernOverLegacy } from '../../src/gateway/bridge/ModernOverLegacy.js';
+import type { CallOptions } from '../../src/gateway/endpoint/Endpoint.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
+import { HeldBytes } from '../../src/gateway/http/HeldBytes.js';
 import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { FakeServer } from '../../src/testing/fake/FakeServer.js';
@@ -111,4 +116,56 @@ test('calls give way to those that wait: soon those of an owner that has many, l
   add('few', 1);
   room.close();
   expect(clock.armedTimers).toBe(0);
+});
+
+/** Calls of a tool that asks, straight to the bridge. */
+function bridge(maxBytes: number) {
+  const clock = new FakeClock();
+  const held = new HeldBytes(maxBytes);
+  const calls = new ModernOverLegacy(clock, held, () => undefined);
+  const request = async (owner: string, bytes = 0, requestState?: string): Promise<unknown> => {
+    const client = { capabilities: { sampling: {} } };
+    const call = { client, paramsText: 'x'.repeat(bytes / 2) } as unknown as CallOptions;
+    const params = {
+      name: 'ask',
+      ...(requestState !== undefined && { requestState, inputResponses: { 'request-1': {} } }),
+    };
+    const send = async (_: unknown, { onRequest, signal }: CallOptions): Promise<unknown> => {
+      const control = signal as Cancellation;
+      const answer = onRequest?.({ method: 'sampling/createMessage', params: {} } as never, control);
+      return { content: [], asked: await Promise.race([answer, aborted(control)]) };
+    };
+    return calls.request({ server: 's', method: 'tools/call', params, call, owner, send });
+  };
+  return { request, calls, held };
+}
+
+const aborted = ({ signal }: Cancellation): Promise<never> =>
+  new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+
+test('where all places of calls that wait are taken, the oldest of the client that has most makes room', async () => {
+  const { request, calls } = bridge(64 * 2 ** 20);
+  const states: string[] = [];
+  const asked = async (owner: string): Promise<string> => stateOf(JSON.stringify(await request(owner)));
+  const other = await asked('other');
+  for (let at = 0; at < 999; at++) states.push(await asked('many'));
+  const [one, two] = [await asked('one'), await asked('one')];
+  for (const state of states.slice(0, 2)) await expect(request('many', 0, state)).rejects.toThrow('its call is over');
+  expect(await request('many', 0, states[2])).toMatchObject({ resultType: 'complete' });
+  for (const state of [other, one, two]) expect(await request('x', 0, state)).toMatchObject({ resultType: 'complete' });
+  calls.close(new Error('over'));
+});
+
+test('where the bytes are taken, a client that holds more makes room; what has begun is not told as if it had not', async () => {
+  const { request, calls, held } = bridge(10_000);
+  const large = stateOf(JSON.stringify(await request('large', 8_000)));
+  const small = stateOf(JSON.stringify(await request('small', 1_000)));
+  const error = await request('huge', 9_500).catch((thrown: unknown) => thrown);
+  expect(error).toBeInstanceOf(RpcError);
+  expect(error).toMatchObject({ retryable: false, acted: 'answered' });
+  expect(await request('mid', 4_000)).toMatchObject({ resultType: 'input_required' });
+  await expect(request('large', 0, large)).rejects.toThrow('its call is over');
+  expect(await request('small', 0, small)).toMatchObject({ resultType: 'complete' });
+  calls.close(new Error('over'));
+  await expect.poll(() => held.held).toBe(0);
 });

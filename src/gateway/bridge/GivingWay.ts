@@ -11,6 +11,12 @@ export interface Away {
   readonly owner: string;
 }
 
+interface Owned<A> {
+  weight: number;
+  /** The oldest first. */
+  readonly calls: A[];
+}
+
 /** Between two looks at who waits, in ms. */
 const LOOK_MS = 250;
 /** Looks in a row at which callers wait, before calls of an owner that has more than a few give way, and before any do. */
@@ -55,6 +61,18 @@ export class GivingWay<A extends Away> {
     }, LOOK_MS);
   }
 
+  /**
+   * One more is to wait, and there is no room: the oldest of the owner whose calls weigh most together ends, if they weigh `least`.
+   * False: there is none.
+   */
+  makeRoom(weigh: (away: A) => number, least: number): boolean {
+    const { weight, calls } = this.#most(weigh);
+    const [oldest] = calls;
+    if (oldest === undefined || weight < least) return false;
+    this.#end(oldest);
+    return true;
+  }
+
   close(): void {
     this.#timer?.cancel();
     this.#timer = undefined;
@@ -67,7 +85,7 @@ export class GivingWay<A extends Away> {
       if (crowding === undefined) continue;
       const looked = (this.#looks.get(server) ?? 0) + 1;
       looks.set(server, looked);
-      const most = this.#mostOf(server);
+      const { calls: most } = this.#most((each) => (each.server === server ? 1 : 0));
       if (looked >= LATE || (crowding.full && looked >= SOON && most.length > FEW)) {
         for (const each of most.slice(0, Math.ceil(most.length / 4))) this.#end(each);
       }
@@ -75,17 +93,19 @@ export class GivingWay<A extends Away> {
     this.#looks = looks;
   }
 
-  /** The calls of the owner that has most at that server. */
-  #mostOf(server: string): readonly A[] {
-    const byOwner = new Map<string, A[]>();
+  /** The calls of the owner whose calls weigh most together, those that weigh nothing left out. */
+  #most(weigh: (away: A) => number): Owned<A> {
+    const byOwner = new Map<string, Owned<A>>();
+    let most: Owned<A> = { weight: 0, calls: [] };
     for (const each of this.#away.values()) {
-      if (each.server !== server) continue;
-      const own = byOwner.get(each.owner) ?? [];
+      const weight = weigh(each);
+      if (weight === 0) continue;
+      const own = byOwner.get(each.owner) ?? { weight: 0, calls: [] };
       byOwner.set(each.owner, own);
-      own.push(each);
+      own.weight += weight;
+      own.calls.push(each);
     }
-    let most: readonly A[] = [];
-    for (const own of byOwner.values()) if (own.length > most.length) most = own;
+    for (const own of byOwner.values()) if (own.weight > most.weight) most = own;
     return most;
   }
 }

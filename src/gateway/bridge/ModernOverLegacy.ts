@@ -1,7 +1,7 @@
 import { META_LOG_LEVEL } from '../../connection/protocol/metaKeys.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../core/clock.js';
-import { QueueFullError, RpcError } from '../../core/errors.js';
+import { RpcError } from '../../core/errors.js';
 import { AbortHub } from '../../core/wait/AbortHub.js';
 import type { CallOptions } from '../endpoint/Endpoint.js';
 import type { HeldBytes } from '../http/HeldBytes.js';
@@ -53,8 +53,8 @@ export class ModernOverLegacy {
     this.#clock = clock;
     this.#held = held;
     this.#room = new GivingWay(clock, this.#waiting, crowding, ({ flight }) => {
-      this.#forget(flight.state);
-      flight.control.abort(new Error('its client is away, and other callers of the server wait'));
+      this.#over(flight);
+      flight.control.abort(new Error('its client is away, and others need its place'));
     });
   }
 
@@ -112,8 +112,10 @@ export class ModernOverLegacy {
 
   /** What its first request brought stays with the call: so many `bytes` count as held until it is over. */
   #keep({ flight, server, owner }: Omit<Waiting, 'timer'>, bytes: number): void {
-    if (this.#waiting.size >= MAX_WAITING || (flight.heldBytes === 0 && !this.#held.take(bytes))) {
-      const full = new QueueFullError('calls that wait for input', this.#waiting.size, MAX_WAITING);
+    if (this.#waiting.size >= MAX_WAITING) this.#room.makeRoom(() => 1, 1);
+    if (flight.heldBytes === 0 && !this.#hold(owner, bytes)) {
+      // Its tool has begun: no one may call it again as if it had not.
+      const full = new RpcError(server, RPC_CODES.internalError, 'there is no room for calls that wait for input');
       flight.control.abort(full);
       throw full;
     }
@@ -124,6 +126,14 @@ export class ModernOverLegacy {
     }, ANSWER_WAIT_MS);
     this.#waiting.set(flight.state, { flight, server, owner, timer });
     this.#room.watch();
+  }
+
+  /** Whether so many bytes of that owner's count as held now. Who has more makes room. */
+  #hold(owner: string, bytes: number): boolean {
+    let own = bytes;
+    for (const each of this.#waiting.values()) if (each.owner === owner) own += each.flight.heldBytes;
+    while (!this.#held.take(bytes)) if (!this.#room.makeRoom(({ flight }) => flight.heldBytes, own)) return false;
+    return true;
   }
 
   #over(flight: Flight): void {
