@@ -26,6 +26,8 @@ export interface StopSubject {
 
 const FIRST_POLL_MS = 2;
 const LAST_POLL_MS = 50;
+/** What lives so long after a SIGKILL, in ms, may have been missed: it is looked at and killed again, each time after twice as long. */
+const AGAIN_MS = 50;
 
 /**
  * stdin EOF, `stdinGraceMs`, `stopSignal` to all, `termGraceMs`, SIGKILL to all until a look at the whole process table
@@ -68,6 +70,7 @@ export class StopSequence {
     let termSent = false;
     let proofByMs: number | undefined;
     let emptyLooks = 0;
+    let againMs = AGAIN_MS;
     for (let round = 0; ; round++) {
       const exited = this.#subject.exited;
       const { members, blind } = await this.#look(round === 0 && !exited);
@@ -84,7 +87,8 @@ export class StopSequence {
         proofByMs ??= now + this.#times.killProofMs;
         if (now >= proofByMs) throw blind ?? this.#stillAlive(members);
         await group.signal('SIGKILL', members);
-        untilMs = proofByMs;
+        untilMs = Math.min(proofByMs, now + againMs);
+        againMs *= 2;
       } else {
         if (!termSent && (exited || now >= this.#termAtMs)) {
           termSent = true;

@@ -109,7 +109,10 @@ export class ProcessGroup {
     return false;
   }
 
-  /** Sends it to the group at once and to each member that strayed. Members that have gone meanwhile are no error. */
+  /**
+   * Sends it to the group at once and to each member that strayed; SIGKILL, which is not harmful twice, to each of all: one that is leaving
+   * the group in this moment is not missed. Members that have gone meanwhile are no error.
+   */
   async signal(signal: NodeJS.Signals, members: readonly ProcessRow[]): Promise<void> {
     if (process.platform === 'win32') {
       // There are no signals; only a forced end reaches a console program. The tree hangs on the leader's pid.
@@ -119,9 +122,9 @@ export class ProcessGroup {
     const inGroup = members.some((row) => row.pgid === this.#pgid);
     if (this.#pgid !== undefined && !this.#over && (inGroup || !this.#reaped)) sendSignal(-this.#pgid, signal);
     for (const row of members) {
-      if (row.pgid === this.#pgid && !this.#over) continue;
-      // The number may have passed to a stranger since the look; off Linux there is no asking again.
-      if (process.platform !== 'linux' || mayLive(row.pid, row.startTime)) sendSignal(row.pid, signal);
+      const now = asItIsNow(row);
+      if (now === undefined || (signal !== 'SIGKILL' && now.pgid === this.#pgid && !this.#over)) continue;
+      sendSignal(row.pid, signal);
     }
   }
 
@@ -187,6 +190,17 @@ function mayLive(pid: number, startTime: number): boolean {
     return row?.alive === true && row.startTime === startTime;
   } catch {
     return true;
+  }
+}
+
+/** Undefined when its number is free or has passed to a stranger since the look; off Linux there is no asking again. */
+function asItIsNow(row: ProcessRow): ProcessRow | undefined {
+  if (process.platform !== 'linux') return row;
+  try {
+    const now = readProcess(row.pid);
+    return now?.alive === true && now.startTime === row.startTime ? now : undefined;
+  } catch {
+    return row;
   }
 }
 

@@ -268,6 +268,36 @@ test('no grace means SIGKILL at once, without EOF', async () => {
   await run;
 });
 
+test('what a first SIGKILL missed is looked for and killed again long before it is reported', async () => {
+  const { clock, group, exit, sequence } = scripted(0);
+  let kills = 0;
+  group.onSignal = (signal) => {
+    if (signal === 'SIGKILL' && ++kills === 2) group.alive = [];
+  };
+  exit.seen = true;
+  const run = sequence.run();
+  await clock.advance(100);
+  await run;
+  expect([kills, clock.now() < 150]).toEqual([2, true]);
+  expect(clock.armedTimers).toBe(0);
+});
+
+test('SIGKILL reaches a member that has left the group since the look', async () => {
+  const child = await ManagedProcess.spawn('leaver', {
+    command: '/bin/sh',
+    args: ['-c', 'sh -c "read x; exec setsid sleep 60"; sleep 60'],
+  });
+  await expect.poll(() => readDescendants(child.pid)?.length).toBe(2);
+  const members = await child.group.members();
+  const leaver = members.find(({ pid }) => pid !== child.pid) as ProcessRow;
+  child.stdin.write('go\n');
+  await expect.poll(() => readProcess(leaver.pid)?.pgid).toBe(leaver.pid);
+  expect(leaver.pgid).toBe(child.pid);
+  await child.group.signal('SIGKILL', members);
+  await expect.poll(() => isAlive(leaver.pid)).toBe(false);
+  await child.kill();
+});
+
 const table = (rows: readonly Partial<ProcessRow>[], tokens: Readonly<Record<number, string>> = {}): ProcessTable => ({
   rows: new Map(rows.map((row) => [row.pid ?? 0, { ...ROW, session: 0, ...row }])),
   environmentOf: (pid) => tokens[pid],
