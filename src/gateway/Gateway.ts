@@ -289,7 +289,7 @@ export class Gateway implements Closeable, AsyncDisposable {
 
   async #release(grace: GracePeriod): Promise<void> {
     for (const each of [this.#relay, this.#status, this.#checks]) each?.[Symbol.dispose]();
-    await this.#sessions.close();
+    await this.#sessions.close(FLUSH_MS);
     const graceMs = Math.max(grace.remainingMs, FLUSH_MS);
     const mounted = this.#front.close(this.#scope.clock, graceMs);
     await this.#tracked.close({ graceMs }).finally(() => mounted);

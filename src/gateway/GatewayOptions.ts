@@ -128,7 +128,8 @@ export interface GatewayOptions {
   readonly listTimeoutMs?: number;
   /**
    * Longest that `initialize` and the lists of `/mcp` wait for one server, in ms, from 0: they go on without it, and what it has follows
-   * as `list_changed`. `Infinity`: as long as `listTimeoutMs`. @defaultValue 2000
+   * as `list_changed`. `Infinity`: as long as `listTimeoutMs`. So long a `subscriptions/listen` waits for a server that does not take its
+   * subscription. @defaultValue 2000
    */
   readonly serverWaitMs?: number;
   /**

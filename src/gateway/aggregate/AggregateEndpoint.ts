@@ -98,7 +98,7 @@ export class AggregateEndpoint implements BareEndpoint {
         return this.#subscriptions.open(session, params, call);
       case 'resources/unsubscribe':
         if (typeof params?.['uri'] !== 'string') throw new Refusal(RPC_CODES.invalidParams, 'uri is a string');
-        await session.unsubscribe(params['uri']);
+        await this.#subscriptions.close(session, params['uri'], call);
         return {};
       case 'completion/complete': {
         const { server, ref } = await this.#completed(session, params?.['ref'] as Params | undefined);
@@ -109,7 +109,7 @@ export class AggregateEndpoint implements BareEndpoint {
         if (typeof level !== 'string' || !LEVELS.includes(level)) {
           throw new Refusal(RPC_CODES.invalidParams, `level is one of ${LEVELS.join(', ')}`);
         }
-        await this.#levels.set(session, level);
+        await this.#levels.set(session, level, call.signal);
         return {};
       }
     }

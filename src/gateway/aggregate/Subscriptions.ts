@@ -1,6 +1,8 @@
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
-import { messageOf, OptionError } from '../../core/errors.js';
+import type { Clock } from '../../core/clock.js';
+import { messageOf, OptionError, RequestTimeoutError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
+import { within } from '../../core/time/within.js';
 import { signalOf } from '../../core/wait/Cancellation.js';
 import type { McpPool, ServerNotice, Subscription } from '../../pool/McpPool.js';
 import type { CallOptions, Downstream, ListenOptions } from '../endpoint/Endpoint.js';
@@ -15,7 +17,10 @@ import type { UriRoute, Uris } from './uris/Uris.js';
 export interface SubscriptionsOptions {
   readonly pool: McpPool;
   readonly callers: Callers;
+  readonly clock: Clock;
   readonly logger: Logger;
+  /** Longest that a client waits for a server, in ms. */
+  readonly serverWaitMs: number;
   readonly uris: Uris;
   readonly outward: Outward;
 }
@@ -51,13 +56,21 @@ export class Subscriptions {
     const given = params?.['uri'];
     const route = await this.locate(session, given);
     const tell = ({ method, params: about }: ServerNotice): void => session.notify(method, about);
-    await session.subscribe(given as string, () =>
-      this.#subscribe(route.server, [[given as string, route.uri]], session, tell, signalOf(call.signal)),
+    const signal = signalOf(call.signal);
+    const opened = session.subscribe(given as string, () =>
+      this.#subscribe(route.server, [[given as string, route.uri]], session, tell, signal),
     );
+    // Another request for the same may have been first: that one waits as it likes.
+    await within(opened, { clock: this.#options.clock, signal });
     return {};
   }
 
-  /** `subscriptions/listen` of a modern client. What one server does not tell of is not agreed on; the rest is. */
+  /** `resources/unsubscribe` of a legacy client. */
+  async close(session: Downstream, given: string, call: CallOptions): Promise<void> {
+    await within(session.unsubscribe(given), { clock: this.#options.clock, signal: signalOf(call.signal) });
+  }
+
+  /** `subscriptions/listen` of a modern client. What one server does not tell of, or not in time, is not agreed on; the rest is. */
   async listen(
     client: Downstream,
     filter: ListenFilter,
@@ -69,7 +82,9 @@ export class Subscriptions {
     const opened = await Promise.all(
       [...byServer].map(async ([server, uris]) => {
         try {
-          const subscription = await this.#subscribe(server, uris, client, onNotification, signal);
+          const subscription = await this.#inTime(server, signal, (own) =>
+            this.#subscribe(server, uris, client, onNotification, own),
+          );
           const told = new Set(subscription.filter.resourceUris);
           return uris.filter(([, own]) => told.has(own)).map(([given]) => given);
         } catch (error) {
@@ -90,6 +105,28 @@ export class Subscriptions {
     this.#listeners.add(listener);
     const told = { ...kinds, ...(wanted.length === 0 ? {} : { resourceSubscriptions: uris }) };
     return untilAborted(told, signal, () => this.#listeners.delete(listener));
+  }
+
+  /** What `open` opens, which ends with `signal`; it is given up when it is not open in time. */
+  async #inTime(
+    server: string,
+    signal: AbortSignal,
+    open: (signal: AbortSignal) => Promise<Subscription>,
+  ): Promise<Subscription> {
+    const { clock, serverWaitMs } = this.#options;
+    const tooLate = new AbortController();
+    const late = (): Error => new RequestTimeoutError(server, 'resources/subscribe', serverWaitMs);
+    try {
+      return await within(open(AbortSignal.any([signal, tooLate.signal])), {
+        clock,
+        timeoutMs: serverWaitMs,
+        late,
+        signal,
+      });
+    } catch (error) {
+      tooLate.abort(error);
+      throw error;
+    }
   }
 
   /** Each server's URIs, as the client gave them and as it knows them itself. */

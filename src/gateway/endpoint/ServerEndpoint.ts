@@ -1,5 +1,7 @@
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
+import type { Clock } from '../../core/clock.js';
 import { OptionError, ServerNotFoundError } from '../../core/errors.js';
+import { within } from '../../core/time/within.js';
 import { signalOf } from '../../core/wait/Cancellation.js';
 import type { Caller, McpPool, ServerNotice } from '../../pool/McpPool.js';
 import { type ListenFilter, type Listening, untilAborted } from '../modern/Listening.js';
@@ -21,6 +23,7 @@ export interface ServerEndpointOptions {
   readonly pool: McpPool;
   readonly server: string;
   readonly callers: Callers;
+  readonly clock: Clock;
   /** Tells a session what a subscription of its own brought. */
   readonly tell: (session: Downstream, notice: ServerNotice) => void;
   /** The sessions of this endpoint: the server is told the most verbose level that any of them asked for. */
@@ -32,6 +35,7 @@ export class ServerEndpoint implements BareEndpoint {
   readonly #pool: McpPool;
   readonly #server: string;
   readonly #callers: Callers;
+  readonly #clock: Clock;
   readonly #sessions: () => readonly Downstream[];
   readonly #tell: ServerEndpointOptions['tell'];
   readonly #tasks = new OwnTasks();
@@ -42,6 +46,7 @@ export class ServerEndpoint implements BareEndpoint {
     this.#pool = options.pool;
     this.#server = options.server;
     this.#callers = options.callers;
+    this.#clock = options.clock;
     this.#sessions = options.sessions;
     this.#tell = options.tell;
   }
@@ -51,7 +56,9 @@ export class ServerEndpoint implements BareEndpoint {
     const caller = this.#callers.of(this.#server, session);
     const { capabilities, serverInfo, instructions } = await this.#callers.info(this.#server, session, signal);
     const era = this.#callers.eraOf(this.#server, session);
-    if (session.era === 'legacy' && era === 'modern') await this.#follow(session, caller);
+    if (session.era === 'legacy' && era === 'modern') {
+      await within(this.#follow(session, caller), { clock: this.#clock, signal });
+    }
     return {
       capabilities: era === session.era ? capabilities : acrossEras(capabilities),
       serverInfo: serverInfo ?? { name: this.#server, version: '0' },
@@ -80,7 +87,7 @@ export class ServerEndpoint implements BareEndpoint {
   request(session: Downstream, method: string, params: Params | undefined, call: CallOptions): Promise<unknown> {
     if (method === 'server/discover' && session.era === 'modern') return this.#discover(session, params, call);
     if (method === 'resources/subscribe') return this.#subscribe(session, params, call);
-    if (method === 'resources/unsubscribe') return this.#unsubscribe(session, params);
+    if (method === 'resources/unsubscribe') return this.#unsubscribe(session, params, call);
     if (method === 'logging/setLevel') return this.#setLevel(session, params, call);
     if (!this.#callers.isBound(this.#server)) {
       if (method.startsWith('tasks/')) return this.#ofTask(session, method, params, call);
@@ -170,7 +177,7 @@ export class ServerEndpoint implements BareEndpoint {
   async #subscribe(session: Downstream, params: Params | undefined, { signal }: CallOptions): Promise<unknown> {
     const uri = uriOf(params);
     const caller = this.#callers.of(this.#server, session);
-    await session.subscribe(uri, () =>
+    const opened = session.subscribe(uri, () =>
       this.#pool.subscribe(
         this.#server,
         { resourceUris: [uri] },
@@ -181,11 +188,13 @@ export class ServerEndpoint implements BareEndpoint {
         },
       ),
     );
+    // Another request for the same may have been first: that one waits as it likes.
+    await within(opened, { clock: this.#clock, signal: signalOf(signal) });
     return {};
   }
 
-  async #unsubscribe(session: Downstream, params: Params | undefined): Promise<unknown> {
-    await session.unsubscribe(uriOf(params));
+  async #unsubscribe(session: Downstream, params: Params | undefined, { signal }: CallOptions): Promise<unknown> {
+    await within(session.unsubscribe(uriOf(params)), { clock: this.#clock, signal: signalOf(signal) });
     return {};
   }
 

@@ -18,13 +18,23 @@ export function makeEndpoints(
   options: Pick<GatewayOptions, 'pool' | 'cache'>,
   { middleware, anyone, onEndpoint, ...from }: Omit<MadeFrom, 'shown'> & Omit<EndpointsOptions, 'pool' | 'group'>,
 ): MadeEndpoints {
-  const { callers, sessionsOf, curation } = from;
+  const { callers, clock, sessionsOf, curation } = from;
   const { aggregate, group, all, parts } = makeAggregate(options, {
     ...from,
     shown: (name): Endpoint | undefined => (name === undefined ? outer : endpoints.known(name)),
   });
   const { pool } = options;
-  const endpoints = new Endpoints({ pool, callers, curation, group, middleware, anyone, onEndpoint, sessionsOf });
+  const endpoints = new Endpoints({
+    pool,
+    callers,
+    clock,
+    curation,
+    group,
+    middleware,
+    anyone,
+    onEndpoint,
+    sessionsOf,
+  });
   const outer = endpoints.addAggregate(aggregate);
   return { endpoints, aggregates: all, parts };
 }

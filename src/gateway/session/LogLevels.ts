@@ -1,12 +1,20 @@
+import type { Clock } from '../../core/clock.js';
+import { RequestTimeoutError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
+import { withDeadline, within } from '../../core/time/within.js';
+import { type CallSignal, signalOf } from '../../core/wait/Cancellation.js';
 import type { Downstream } from '../endpoint/Endpoint.js';
 import type { GatewayPool } from '../GatewayOptions.js';
 import { LEVELS } from '../rpc/levels.js';
 import type { Callers } from './callers/Callers.js';
 
+/** Longest that a server may take to be told, in ms. */
+const LEVEL_TIMEOUT_MS = 5_000;
+
 export interface LogLevelsOptions {
   readonly pool: GatewayPool;
   readonly callers: Callers;
+  readonly clock: Clock;
   readonly logger: Logger;
   /** All sessions that may hear a server's log messages. */
   readonly sessions: () => readonly Downstream[];
@@ -22,34 +30,39 @@ export class LogLevels {
     this.#options = options;
   }
 
-  /** The session's level from now on; servers that are up are told. One that does not take it stays as it is. */
-  async set(session: Downstream, level: string): Promise<void> {
+  /**
+   * The session's level from now on; servers that are up are told. One that does not take it stays as it is. Rejects with the signal's reason
+   * alone: they are told all the same.
+   */
+  async set(session: Downstream, level: string, signal?: CallSignal): Promise<void> {
     session.logLevel = level;
     const { pool, callers } = this.#options;
     const up = pool.servers().filter((server) => pool.info(server, callers.of(server, session)) !== undefined);
-    await Promise.all(up.map((server) => this.tell(server, session)));
+    await Promise.all(up.map((server) => this.tell(server, session, signal)));
   }
 
-  /** Tells a server what the session wants, unless it knows. Never rejects. */
-  async tell(server: string, session: Downstream): Promise<void> {
+  /** Tells a server what the session wants, unless it knows. Rejects as `set`. */
+  async tell(server: string, session: Downstream, signal?: CallSignal): Promise<void> {
     const { logLevel: level } = session;
     if (level === undefined || session.era === 'modern') return;
     const told = this.#told.get(session) ?? new Map<string, string>();
     this.#told.set(session, told);
     if (told.get(server) === level) return;
-    const { pool, callers, logger } = this.#options;
+    const { pool, callers, clock } = this.#options;
     if (callers.eraOf(server, session) !== 'legacy') return;
     if (pool.info(server, callers.of(server, session))?.capabilities.logging === undefined) return;
     told.set(server, level);
+    await within(this.#ask(server, session, level), { clock, signal: signalOf(signal) });
+  }
+
+  /** Never rejects. */
+  async #ask(server: string, session: Downstream, level: string): Promise<void> {
+    const { callers, clock, logger } = this.#options;
+    const params = { level: this.lowest(server, session, level) };
+    const late = (): Error => new RequestTimeoutError(server, 'logging/setLevel', LEVEL_TIMEOUT_MS);
     try {
-      await callers.request(
-        server,
-        session,
-        'logging/setLevel',
-        { level: this.lowest(server, session, level) },
-        {
-          signal: session.signal,
-        },
+      await withDeadline({ clock, timeoutMs: LEVEL_TIMEOUT_MS, late, signal: session.signal }, (signal) =>
+        callers.request(server, session, 'logging/setLevel', params, { signal }),
       );
     } catch (error) {
       logger.debug({ server, level, error }, 'a server did not take the log level');

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../../core/clock.js';
 import { ClosedError, QueueFullError } from '../../core/errors.js';
+import { within } from '../../core/time/within.js';
 import type { Endpoint } from '../endpoint/Endpoint.js';
 import type { SessionTickets, TicketContents } from '../tickets/SessionTickets.js';
 import { originOf } from './origin.js';
@@ -171,10 +172,11 @@ export class SessionTable {
     return this.#sessions.values();
   }
 
-  /** Ends all; resolves when every subscription was given back. */
-  async close(): Promise<void> {
+  /** Ends all; resolves when every subscription was given back, or after `waitMs`: a server may never say so. */
+  async close(waitMs: number): Promise<void> {
     for (const session of [...this.#sessions.values()]) void this.end(session, new ClosedError('Gateway'));
-    await Promise.all(this.#ending);
+    const ended = Promise.all(this.#ending);
+    await within(ended, { clock: this.#clock, timeoutMs: waitMs }).catch(() => undefined);
   }
 
   /** For a client whose address has `own` sessions. */

@@ -37,7 +37,7 @@ export class Passage {
       made = taskId;
     };
     const crossing: Crossing = { ...to, onTask };
-    await levels.tell(server, session);
+    await levels.tell(server, session, call.signal);
     const { params, paramsText } = this.#ofTask(given);
     const { paramsText: _, onNotification, onRequest, onLarge, ...rest } = call;
     const pieces = this.outward.inPieces(crossing, onLarge);

@@ -1,15 +1,9 @@
 import type { Connection, OpenListen } from '../../../connection/Connection.js';
 import type { ServerNotice } from '../../../connection/protocol/messages.js';
-import {
-  BackingOffError,
-  CircuitOpenError,
-  messageOf,
-  NotSentError,
-  OptionError,
-  OutcomeUnknownError,
-  RpcError,
-} from '../../../core/errors.js';
+import { unsubscribe } from '../../../connection/unsubscribe.js';
+import { BackingOffError, CircuitOpenError, messageOf, OptionError, RpcError } from '../../../core/errors.js';
 import { tellListener } from '../../../core/events.js';
+import { within } from '../../../core/time/within.js';
 import type { Caller, Subscription, SubscriptionFilter } from '../../McpPool.js';
 import type { ServerContext } from '../context.js';
 import { agreedFilter, notOffered } from './subscriptionFilter.js';
@@ -84,7 +78,8 @@ export class Subscriptions {
     this.#watch(open);
     this.#byKey.set(key, (this.#byKey.get(key) ?? new Set()).add(open));
     try {
-      await this.#ask(open, connection);
+      // Others may wait for the same answer: only the wait is this one's.
+      await within(this.#ask(open, connection), { clock: this.#context.pool.clock, signal });
     } catch (error) {
       await this.#close(open);
       throw error;
@@ -255,15 +250,9 @@ export class Subscriptions {
     const last = (filter.resourceUris ?? []).filter(
       (uri) => this.#watchers.get(connection)?.hasUri(uri) !== true && asked?.delete(uri) === true,
     );
-    await Promise.all(last.map((uri) => this.#unsubscribe(key, connection, uri)));
-  }
-
-  async #unsubscribe(key: string, connection: Connection, uri: string): Promise<void> {
-    try {
-      await connection.request('resources/unsubscribe', { uri }, { timeoutMs: this.#context.options.timeoutMs });
-    } catch (error) {
-      if (!(error instanceof OutcomeUnknownError || error instanceof NotSentError)) this.#warn(key, error);
-    }
+    const bounds = { clock: this.#context.pool.clock, timeoutMs: this.#context.options.timeoutMs };
+    const warn = (error: unknown): void => this.#warn(key, error);
+    await Promise.all(last.map((uri) => unsubscribe(connection, uri, bounds).catch(warn)));
   }
 
   /** Those of a partition whose connection is gone. */
