@@ -183,7 +183,7 @@ export abstract class Exchange extends ResponseReader implements Outgoing {
     const startMs = this.#body.run.add(chunk, this.#body.bytes);
     const full = this.#body.push(chunk);
     const { bytes } = this.#body;
-    if (startMs !== undefined && !this.#over) this.flow.spent(this.endpoint.turns, this.#body.run.end(), startMs);
+    if (startMs !== undefined && !this.#over) this.flow.spent(this.endpoint.turns, this.#body.run, startMs);
     if (full !== undefined) {
       this.#broke(full);
       return true;

@@ -1,5 +1,6 @@
 import type { TurnBudget } from '../../../core/time/turns.js';
 import type { Flow } from '../../channel/large/LargeReply.js';
+import type { ChunkRun } from './ChunkRun.js';
 
 /** The flows of one connection that are paused, and whether any may be. */
 export interface Flows {
@@ -26,9 +27,10 @@ export class BodyFlow implements Flow {
     return this.#resting || this.#flows.paused.has(this);
   }
 
-  /** So many bytes were read since `startMs`: when that is the share of a turn of the event loop, it rests until the next. */
-  spent(turns: TurnBudget, bytes: number, startMs: number): void {
-    turns.spend(bytes, 0, startMs);
+  /** A run of chunks was read since `startMs`: when that is the share of a turn of the event loop, it rests until the next. */
+  spent(turns: TurnBudget, run: ChunkRun, startMs: number): void {
+    turns.spend(run.bytes, run.messages, startMs);
+    run.end();
     if (!turns.spent || this.#resting) return;
     this.#resting = true;
     turns.inNextTurn(() => {

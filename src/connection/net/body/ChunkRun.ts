@@ -3,6 +3,8 @@ import { LONG_BYTES } from '../../channel/large/LongMessage.js';
 /** A smaller chunk costs less to read than a look at the clock. */
 const SMALL_BYTES = 1_024;
 const RUN_CHUNKS = 64;
+/** So many chunks that are only kept cost what a small message does. */
+const CHUNKS_PER_MESSAGE = 4;
 
 /**
  * What it costs to read a body: its small chunks are counted together, with what was done between them, large ones once it is long.
@@ -13,6 +15,15 @@ export class ChunkRun {
   #bytes = 0;
   #sinceMs = 0;
 
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** What they cost, in small messages. */
+  get messages(): number {
+    return Math.ceil(this.#chunks / CHUNKS_PER_MESSAGE);
+  }
+
   /** One more chunk, behind so many bytes: when the reading of those that are to be counted now began; undefined: not yet. */
   add({ length }: Buffer, before: number): number | undefined {
     if (before === 0 || (length >= SMALL_BYTES && before < LONG_BYTES)) return undefined;
@@ -21,11 +32,9 @@ export class ChunkRun {
     return ++this.#chunks >= RUN_CHUNKS || length >= SMALL_BYTES ? this.#sinceMs : undefined;
   }
 
-  /** They are counted: how many bytes they have. */
-  end(): number {
-    const bytes = this.#bytes;
+  /** They are counted: begins anew. */
+  end(): void {
     this.#chunks = 0;
     this.#bytes = 0;
-    return bytes;
   }
 }

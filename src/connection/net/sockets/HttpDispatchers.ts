@@ -3,6 +3,7 @@ import { type Clock, systemClock } from '../../../core/clock.js';
 import { type CloseOptions, CloseScope } from '../../../core/close/CloseScope.js';
 import { IncomingBytes } from '../body/IncomingBytes.js';
 import { type HttpDispatcherOptions, resolveDispatcherOptions } from '../httpOptions.js';
+import { boundedReads } from './boundedReads.js';
 import { endsWhilePaused } from './pausedParser.js';
 import { undici } from './undici.js';
 
@@ -65,7 +66,7 @@ export class HttpDispatchers {
     return new (undici().Agent)({
       ...this.#common(),
       ...(lane === 'replies' && { connections: maxReplySockets }),
-      connect: endsWhilePaused(connector(connectTimeoutMs, this.#options.tls ?? {}, this.#clock)),
+      connect: pausable(connector(connectTimeoutMs, this.#options.tls ?? {}, this.#clock)),
     });
   }
 
@@ -79,7 +80,7 @@ export class HttpDispatchers {
       requestTls: { ...this.#options.tls, timeout } as never,
       factory: (origin, given) => {
         const { connect, ...others } = given as Pools.Options & { readonly connect: Connectors.connector };
-        return new Pool(origin, { ...others, connect: endsWhilePaused(connect) });
+        return new Pool(origin, { ...others, connect: pausable(connect) });
       },
     });
   }
@@ -92,6 +93,11 @@ export class HttpDispatchers {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+/** Its sockets stand it that the reading of a response is paused. */
+function pausable(connect: Connectors.connector): Connectors.connector {
+  return endsWhilePaused(boundedReads(connect));
 }
 
 /** undici's own timeout of connecting stands on a clock of half a second that outlives its sockets. */

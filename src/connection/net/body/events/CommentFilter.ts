@@ -1,6 +1,7 @@
 const NEWLINE = 0x0a;
 const COLON = 0x3a;
 const COMMENT = Buffer.from('\n:');
+const NOTHING = Buffer.alloc(0);
 
 /** Takes the comments out of an event stream, chunk by chunk: lines that begin with a colon, of any length. */
 export class CommentFilter {
@@ -22,6 +23,7 @@ export class CommentFilter {
       // The line behind a comment may be one, too.
       if (comment && bytes[at] === COLON && found >= 0) comment = false;
     }
+    if (kept.length === 0) return NOTHING;
     // A copy: a few bytes must not keep a chunk of comments.
     return Buffer.concat(kept);
   }

@@ -81,7 +81,8 @@ export class EventBody {
       this.#rest = end < chunk.length ? chunk.subarray(end) : undefined;
       const startMs = performance.now();
       this.#reader.push(end < chunk.length ? chunk.subarray(0, end) : chunk);
-      turns.spend(end, Math.ceil(lines / 2), startMs);
+      // A chunk costs what a small message does, also one that ends no event.
+      turns.spend(end, Math.max(1, Math.ceil(lines / 2)), startMs);
     }
     if (this.#over) return true;
     if (this.#flow.paused) return false;
