@@ -209,7 +209,8 @@ export class CallExchange extends CallRequest {
 
   #failRefused(body: Buffer): void {
     const refusal = this.refusal(body);
-    if (isBrokenProtocol(refusal)) this.#failChecked(refusal);
+    // 500 is what frameworks make of an exception, which one caller's arguments may bring about; 502 to 504 speak of the server.
+    if (isBrokenProtocol(refusal) || this.status === 500) this.#failChecked(refusal);
     else this.fail(refusal);
   }
 

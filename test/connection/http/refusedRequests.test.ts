@@ -74,6 +74,27 @@ test.each([
   },
 );
 
+const exception: Refuse = (response) => {
+  const error = { jsonrpc: '2.0', id: 'server-error', error: { code: -32_603, message: 'RecursionError' } };
+  response.writeHead(500, { 'content-type': 'application/json' }).end(JSON.stringify(error));
+};
+
+test.each([
+  ['an error of JSON-RPC', exception],
+  ['a page', page(500)],
+])('a 500, %s, for one caller’s arguments is no failure of a server that answers others', async (_, refuse) => {
+  const { all, call, failed } = await behindFront('legacy', refuse);
+  const known = (error: unknown) => [isOfRequest(error), isServerFailure(error), verdictOf(error, {})];
+  expect(await call('good')).toMatchObject(ANSWERED);
+  for (let i = 0; i < 10; i++) {
+    const error = await failed('bad');
+    expect(error).toBeInstanceOf(OutcomeUnknownError);
+    expect(known(error)).toEqual([true, false, 'abandoned']);
+  }
+  all.refused = true;
+  expect(known(await failed('good'))).toEqual([false, true, 'failed']);
+});
+
 test('a connection that is reset at a large request is no failure of a server that answers others', async () => {
   const { all, call, failed } = await behindFront('legacy', (_, request) => request.socket.destroy());
   const large = 'y'.repeat(100_000);
