@@ -3,13 +3,19 @@ import { isToolError } from '../connection/calls/toolError.js';
 import { exactText, sameNumber, saysAll } from '../connection/channel/codec/exactText.js';
 import { withMembers } from '../connection/channel/codec/members.js';
 import { costsMore, MAX_READ_BYTES } from '../connection/channel/codec/parsingCost.js';
-import { OutcomeUnknownError, PoolkitError, RpcError } from '../core/errors.js';
+import { OutcomeUnknownError, PoolkitError, RequestTimeoutError, RpcError } from '../core/errors.js';
+import { withDeadline } from '../core/time/within.js';
 import { canonical } from '../registry/config/fingerprint.js';
 import { mayAsk, type RoutedCall, type RoutedOptions, type RouterOptions } from './routes.js';
 import type { RoutedServer, Target } from './Target.js';
 
 /** Copies under way at a time; more are skipped and counted. */
 export const MAX_MIRRORED_CALLS = 64;
+
+/** A copy that the mirror does not answer is given up, whatever time the call itself has. */
+const MIRROR_TIMEOUT_MS = 60_000;
+/** What all answers may hold that wait to be compared, in characters; what comes beyond is not compared. */
+const MAX_COMPARED_CHARS = 32 * 1_024 * 1_024;
 
 /** What was copied to a mirror, and how its answers compare. */
 export interface MirrorCounts {
@@ -36,6 +42,7 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
   readonly #mirrored = { sent: 0, skipped: 0, same: 0, different: 0, failed: 0 };
   readonly #asked = { asked: 0, answered: 0, replaced: 0 };
   #copies = 0;
+  #heldChars = 0;
 
   constructor(options: RouterOptions<S>) {
     this.#options = options;
@@ -122,11 +129,23 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
     this.#copies++;
     this.#mirrored.sent++;
     // The caller's own signal ends the caller's call alone.
-    const copied = settled(call.send(server, quiet(call.options, this.#options.closing)), compare);
-    const [theirs, ours] = await Promise.all([copied, settled(answer, compare)]);
+    const { clock, closing } = this.#options;
+    const late = (): Error => new RequestTimeoutError(this.#options.server, call.method, MIRROR_TIMEOUT_MS);
+    const bounds = { clock, timeoutMs: MIRROR_TIMEOUT_MS, signal: closing, late };
+    const copied = withDeadline(bounds, (signal) => call.send(server, quiet(call.options, signal)));
+    let heldChars = 0;
+    const held = async (of: Promise<unknown>): Promise<string | undefined> => {
+      const text = await settled(of, compare);
+      if (text === undefined || this.#heldChars + text.length > MAX_COMPARED_CHARS) return text && UNREAD;
+      this.#heldChars += text.length;
+      heldChars += text.length;
+      return text;
+    };
+    const [theirs, ours] = await Promise.all([held(copied), held(answer)]);
+    this.#heldChars -= heldChars;
     this.#copies--;
     if (theirs === undefined) this.#mirrored.failed++;
-    else if (theirs === LARGE && ours === LARGE) return;
+    else if (theirs === UNREAD || ours === UNREAD || (theirs === LARGE && ours === LARGE)) return;
     else if (compare && ours !== undefined) this.#mirrored[alike(theirs, ours) ? 'same' : 'different']++;
   }
 }
@@ -159,6 +178,8 @@ async function settled(answer: Promise<unknown>, compare: boolean): Promise<stri
 
 /** Stands for an answer that is too large to be compared with another such. */
 const LARGE = 'large';
+/** Stands for one that there was no room for. */
+const UNREAD = 'unread';
 /** What costs more to be read is the same only if it is written so. */
 const MAX_COMPARED_COST = 250_000;
 

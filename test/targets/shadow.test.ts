@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { FakeClock } from '../../src/testing/FakeClock.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { RawServer } from '../support/rawServer.js';
 import { idempotent, many, pool, several, upstream, who } from '../support/upstreams.js';
@@ -32,6 +33,22 @@ test.each<[string, object]>([
   await expect.poll(() => (how === 'fails' ? of.stats('app').spread?.mirror?.failed : mirror.ran('who'))).toBe(3);
   expect(of.stats('app').errors).toEqual({});
   await of.close({ graceMs: 0 });
+});
+
+test('a copy that a mirror never answers is given up, and the next ones are sent', async () => {
+  const [main, mirror] = await Promise.all([upstream('main'), upstream('mirror', { tools: SLOW })]);
+  const clock = new FakeClock();
+  const of = pool({ clock });
+  of.addServer(several([{ url: main.url }], { mirror: { to: { url: mirror.url }, ratio: 1 } }));
+  const call = () => who(of, { ...idempotent, timeoutMs: Number.POSITIVE_INFINITY });
+  expect(await many(64, call)).toEqual({ main: 64 });
+  await expect.poll(() => mirror.ran('who')).toBe(64);
+  await call();
+  expect(of.stats('app').spread?.mirror).toMatchObject({ sent: 64, skipped: 1, failed: 0 });
+  await clock.advance(60_000);
+  await expect.poll(() => of.stats('app').spread?.mirror).toMatchObject({ failed: 64 });
+  await call();
+  expect(of.stats('app').spread?.mirror).toMatchObject({ sent: 65 });
 });
 
 test('a canary answers its share, and nothing that may not be repeated', async () => {

@@ -10,7 +10,7 @@ export interface OutlierDetectorOptions {
   /** Share of failed calls of an interval that ejects, from 0.01 to 1, or `Infinity` for never. @defaultValue 0.5 */
   readonly failureRatio?: number;
   /**
-   * How many times the median of all targets' mean latencies a target may take, from 1.1, or `Infinity` for any.
+   * How many times the median of all targets' median latencies a target may take, from 1.1, or `Infinity` for any.
    * @defaultValue 5
    */
   readonly latencyFactor?: number;
@@ -62,10 +62,14 @@ export interface OutlierInspection {
 /** A target that comes back begins with this share of its weight. */
 const FIRST_SHARE = 0.1;
 
+/** Answers of one interval that are looked at. */
+const MAX_LATENCIES = 128;
+
 interface Health {
   calls: number;
   failures: number;
-  sumMs: number;
+  /** Of the last answers of this interval, in ms. */
+  readonly latenciesMs: number[];
   answered: number;
   inRow: number;
   /** Ejections in a row; one interval without trouble takes one off. */
@@ -104,7 +108,7 @@ export class OutlierDetector {
     this.#targets.set(id, {
       calls: 0,
       failures: 0,
-      sumMs: 0,
+      latenciesMs: [],
       answered: 0,
       inRow: 0,
       level: 0,
@@ -123,8 +127,7 @@ export class OutlierDetector {
     if (health === undefined) return;
     health.inRow = 0;
     health.calls++;
-    health.answered++;
-    health.sumMs += latencyMs;
+    health.latenciesMs[health.answered++ % MAX_LATENCIES] = latencyMs;
     this.#look(this.#options.clock.now());
   }
 
@@ -168,23 +171,23 @@ export class OutlierDetector {
     if (nowMs < this.#intervalEndMs) return;
     const { intervalMs, minCalls, failureRatio, latencyFactor, slowStartMs } = this.#options;
     this.#intervalEndMs = nowMs + intervalMs;
-    const means = [...this.#targets.values()]
-      .filter(({ answered }) => answered >= minCalls)
-      .map(({ sumMs, answered }) => sumMs / answered)
-      .sort((a, b) => a - b);
-    // The lower of two in the middle: of two targets, the slow one must not be its own measure.
-    const median = means[(means.length - 1) >> 1];
+    const slow = new Map<string, number>();
+    for (const [id, { answered, latenciesMs }] of this.#targets) {
+      // A median: the mean is moved by one caller's one slow call.
+      if (answered >= minCalls) slow.set(id, median(latenciesMs));
+    }
+    const usualMs = slow.size > 1 ? median([...slow.values()]) : Number.POSITIVE_INFINITY;
     for (const [id, health] of this.#targets) {
-      const { calls, failures, answered, sumMs } = health;
-      const mean = answered >= minCalls ? sumMs / answered : 0;
+      const { calls, failures } = health;
+      const latencyMs = slow.get(id) ?? 0;
       if (calls >= minCalls && failures / calls >= failureRatio) this.#eject(id, health, 'failureRatio', nowMs);
-      else if (means.length > 1 && median !== undefined && mean > latencyFactor * Math.max(median, Number.MIN_VALUE)) {
+      else if (latencyMs > latencyFactor * Math.max(usualMs, Number.MIN_VALUE)) {
         this.#eject(id, health, 'latency', nowMs);
       } else if (health.level > 0 && calls > 0 && nowMs >= health.outUntilMs + slowStartMs) health.level--;
       health.calls = 0;
       health.failures = 0;
       health.answered = 0;
-      health.sumMs = 0;
+      health.latenciesMs.length = 0;
     }
   }
 
@@ -231,4 +234,10 @@ function resolve(given: OutlierDetectorOptions) {
   checkMs('slowStartMs', options.slowStartMs);
   if (options.onEject !== undefined) checkFunction('onEject', options.onEject);
   return { ...options, clock: options.clock ?? systemClock, logger: options.logger ?? silentLogger };
+}
+
+/** The lower of two in the middle: of two targets, the slow one must not be its own measure. */
+function median(values: number[]): number {
+  values.sort((a, b) => a - b);
+  return values[(values.length - 1) >> 1] ?? 0;
 }

@@ -56,6 +56,17 @@ test('one that is much slower than the middle of all goes out, and two targets c
   expect(ejected).toEqual(['b latency']);
 });
 
+test('the slow calls of one caller, fewer than half, eject no target', async () => {
+  const { clock, detector, ejected } = setup({ latencyFactor: 5, minCalls: 5 }, ['a', 'b']);
+  for (let i = 0; i < 300; i++) {
+    detector.succeeded('a', 10);
+    detector.succeeded('b', i % 3 === 0 ? 60_000 : 10);
+  }
+  await clock.advance(1_000);
+  detector.succeeded('a', 10);
+  expect(ejected).toEqual([]);
+});
+
 test('time without trouble makes the next ejection short again', async () => {
   const { clock, detector } = setup({ consecutiveFailures: 1, ejectionMs: 1_000, slowStartMs: 0, intervalMs: 100 });
   detector.failed('a');
