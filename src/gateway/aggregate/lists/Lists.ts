@@ -1,3 +1,4 @@
+import { inSlices } from '../../../core/time/inSlices.js';
 import type { ListItems, ListKind } from '../../../pool/McpPool.js';
 import type { CachedTools, ToolHints } from '../../../toolstore/ToolStore.js';
 import type { Curator } from '../../curation/Curator.js';
@@ -41,6 +42,7 @@ export class Lists {
   readonly prompts: Names<'prompts'>;
   readonly uris: Uris;
   readonly #pageItems: number;
+  readonly #apps = new WeakMap<readonly ListItems['tools'][], ReadonlySet<string>>();
   readonly #catalogs: { readonly [K in ListKind]: Catalog<K> };
 
   /** `onChange`: what clients, or that one, were shown of a kind is not what there is any more, and no server says so. */
@@ -74,10 +76,10 @@ export class Lists {
     params: Params | undefined,
   ): Promise<Readonly<Record<string, unknown>>> {
     const lists: readonly ServerList<unknown>[] = await this.#catalogs[kind].lists(session);
-    const entries = [...this.#entries(kind, lists, session)];
-    const { items, nextCursor } = pageOf(kind, entries, params?.['cursor'], this.#pageItems);
+    const { entries, nextCursor } = pageOf(kind, [...this.#entries(kind, lists)], params?.['cursor'], this.#pageItems);
     return {
-      [kind]: items,
+      // A list may be long: what clients see of it is made for the items of the page alone.
+      [kind]: entries.map((entry) => this.#shown(kind, entry, lists, session)),
       ...(nextCursor === undefined ? {} : { nextCursor }),
       ...(session.era === 'modern' ? { resultType: 'complete', ...mergedHints(lists) } : {}),
     };
@@ -90,7 +92,15 @@ export class Lists {
 
   /** Every tool as `session` sees it. */
   async allTools(session: Downstream): Promise<ListItems['tools'][]> {
-    return [...this.#toolEntries(await this.#catalogs.tools.lists(session), session)].map(({ item }) => item);
+    const lists = await this.#catalogs.tools.lists(session);
+    const entries = [...this.tools.of(lists)];
+    const tools: ListItems['tools'][] = [];
+    await inSlices(() => {
+      const entry = entries[tools.length];
+      if (entry !== undefined) tools.push(this.#tool(entry, lists, session));
+      return entry === undefined;
+    });
+    return tools;
   }
 
   /** Forgets what `server` listed: to all, or to a session on its own connection. */
@@ -107,39 +117,90 @@ export class Lists {
     this.uris.onRemoved(server);
   }
 
-  #entries(kind: ListKind, lists: readonly ServerList<unknown>[], session: Downstream): Iterable<Entry<unknown>> {
+  #entries(kind: ListKind, lists: readonly ServerList<unknown>[]): Iterable<Entry<unknown>> {
     switch (kind) {
       case 'tools':
-        return this.#toolEntries(lists as readonly ServerList<ListItems['tools']>[], session);
+        return this.tools.of(lists as readonly ServerList<ListItems['tools']>[]);
       case 'prompts':
         return this.prompts.of(lists as readonly ServerList<ListItems['prompts']>[]);
       case 'resources':
-        return this.uris.resources(lists as readonly ServerList<ListItems['resources']>[], session);
+        return entriesOf(lists as readonly ServerList<ListItems['resources']>[], ({ uri }) => uri);
       case 'resourceTemplates':
-        return this.uris.templates(lists as readonly ServerList<ListItems['resourceTemplates']>[], session);
+        return entriesOf(lists as readonly ServerList<ListItems['resourceTemplates']>[], (item) => item.uriTemplate);
     }
   }
 
-  *#toolEntries(lists: readonly ServerList<ListItems['tools']>[], session: Downstream) {
-    for (const entry of this.tools.of(lists)) {
-      yield { ...entry, item: this.#withApp(entry.item, entry.server, session) };
+  #shown(kind: ListKind, entry: Entry<unknown>, lists: readonly ServerList<unknown>[], session: Downstream): unknown {
+    switch (kind) {
+      case 'tools':
+        return this.#tool(
+          entry as Entry<ListItems['tools']>,
+          lists as readonly ServerList<ListItems['tools']>[],
+          session,
+        );
+      case 'prompts':
+        return this.prompts.shown(entry as Entry<ListItems['prompts']>);
+      case 'resources':
+        return this.uris.resource(
+          entry as Entry<ListItems['resources']>,
+          lists as readonly ServerList<ListItems['resources']>[],
+          session,
+        );
+      case 'resourceTemplates':
+        return this.uris.template(
+          entry as Entry<ListItems['resourceTemplates']>,
+          lists as readonly ServerList<ListItems['resourceTemplates']>[],
+          session,
+        );
     }
   }
 
-  /** A tool's app is a resource of its server (MCP Apps; the older name of the same; ChatGPT's). */
-  #withApp(tool: ListItems['tools'], server: string, session: Downstream): ListItems['tools'] {
-    const meta = tool._meta as Params | undefined;
-    if (typeof meta !== 'object' || meta === null) return tool;
-    const changes: Record<string, unknown> = {};
-    for (const key of ['ui/resourceUri', 'openai/outputTemplate']) {
-      if (typeof meta[key] === 'string') changes[key] = this.uris.named(server, meta[key], session);
-    }
-    const ui = meta['ui'] as Params | null | undefined;
-    if (typeof ui === 'object' && typeof ui?.['resourceUri'] === 'string') {
-      changes['ui'] = { ...ui, resourceUri: this.uris.named(server, ui['resourceUri'], session) };
-    }
-    return Object.keys(changes).length === 0 ? tool : { ...tool, _meta: { ...meta, ...changes } };
+  /** A tool's app is a resource of its server: of the first that names it. */
+  #tool(
+    entry: Entry<ListItems['tools']>,
+    lists: readonly ServerList<ListItems['tools']>[],
+    session: Downstream,
+  ): ListItems['tools'] {
+    return withApp(this.tools.shown(entry), (uri) => {
+      const first = lists.find(({ items }) => this.#appsOf(items).has(uri))?.server;
+      return this.uris.named(entry.server, uri, session, first);
+    });
   }
+
+  /** The URIs of all apps of a list: looked for once. */
+  #appsOf(items: readonly ListItems['tools'][]): ReadonlySet<string> {
+    const known = this.#apps.get(items);
+    if (known !== undefined) return known;
+    const apps = new Set<string>();
+    for (const item of items) {
+      withApp(item, (uri) => {
+        apps.add(uri);
+        return uri;
+      });
+    }
+    this.#apps.set(items, apps);
+    return apps;
+  }
+}
+
+/** A list whose items are known by what stands in them. */
+function* entriesOf<T>(lists: readonly ServerList<T>[], keyOf: (item: T) => string): Generator<Entry<T>> {
+  for (const { server, items } of lists) for (const item of items) yield { server, key: keyOf(item), item };
+}
+
+/** A tool whose app has another URI (MCP Apps; the older name of the same; ChatGPT's). */
+function withApp(tool: ListItems['tools'], named: (uri: string) => string): ListItems['tools'] {
+  const meta = tool._meta as Params | undefined;
+  if (typeof meta !== 'object' || meta === null) return tool;
+  const changes: Record<string, unknown> = {};
+  for (const key of ['ui/resourceUri', 'openai/outputTemplate']) {
+    if (typeof meta[key] === 'string') changes[key] = named(meta[key]);
+  }
+  const ui = meta['ui'] as Params | null | undefined;
+  if (typeof ui === 'object' && typeof ui?.['resourceUri'] === 'string') {
+    changes['ui'] = { ...ui, resourceUri: named(ui['resourceUri']) };
+  }
+  return Object.keys(changes).length === 0 ? tool : { ...tool, _meta: { ...meta, ...changes } };
 }
 
 /** Tools come through the cache. What a `bound` server offers a session is that session's alone, so that it is not cached. */

@@ -4,6 +4,7 @@ import type { Curator } from '../../curation/Curator.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
 import type { Access } from '../../users/scopes/ScopeRules.js';
 import type { Catalog } from './Catalog.js';
+import type { Entry } from './pages.js';
 import type { ServerList } from './ServerList.js';
 
 export interface Route<T> {
@@ -57,17 +58,22 @@ export class Names<K extends 'tools' | 'prompts'> {
     this.#access = access;
   }
 
-  /** Every item under its exposed name, which is its key as well. */
-  *of(lists: readonly ServerList<ListItems[K]>[]): Generator<{ server: string; key: string; item: ListItems[K] }> {
+  /** Every item that clients see, as its server has it; its key is its exposed name. `shown` is for those of a page. */
+  *of(lists: readonly ServerList<ListItems[K]>[]): Generator<Entry<ListItems[K]>> {
     const curator = this.#curator();
     for (const { server, items } of lists) {
       const { names } = this.#exposed(curator, server, items);
       for (const [index, item] of items.entries()) {
         const key = names[index];
         if (key === undefined || !this.#shows(server, item.name)) continue;
-        yield { server, key, item: this.#kind === 'tools' ? curator.tool(server, item, key) : { ...item, name: key } };
+        yield { server, key, item };
       }
     }
+  }
+
+  /** An item as clients see it. */
+  shown({ server, key, item }: Entry<ListItems[K]>): ListItems[K] {
+    return this.#kind === 'tools' ? this.#curator().tool(server, item, key) : { ...item, name: key };
   }
 
   #exposed(curator: Curator, server: string, items: readonly ListItems[K][]): Exposed {

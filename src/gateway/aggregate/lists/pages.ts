@@ -3,7 +3,7 @@ import { Refusal } from '../../rpc/failure.js';
 import type { ListHints } from './KnownLists.js';
 import type { ServerList } from './ServerList.js';
 
-/** An item of the aggregate with its server and what it is known by. */
+/** An item of the aggregate as its server has it, with that server and what it is known by. */
 export interface Entry<T> {
   readonly server: string;
   readonly key: string;
@@ -11,7 +11,7 @@ export interface Entry<T> {
 }
 
 export interface Page<T> {
-  readonly items: readonly T[];
+  readonly entries: readonly Entry<T>[];
   readonly nextCursor?: string;
 }
 
@@ -26,13 +26,12 @@ type Place = readonly [kind: string, server: string, key: string, inServer: numb
 export function pageOf<T>(kind: string, entries: readonly Entry<T>[], cursor: unknown, size: number): Page<T> {
   const from = cursor === undefined ? 0 : startOf(entries, placeOf(kind, cursor));
   const page = entries.slice(from, from + size);
-  const items = page.map(({ item }) => item);
   const last = page.at(-1);
-  if (last === undefined || from + size >= entries.length) return { items };
+  if (last === undefined || from + size >= entries.length) return { entries: page };
   const first = entries.findIndex(({ server }) => server === last.server);
   const end = from + page.length;
   const place: Place = [kind, last.server, hashOf(last.key), end - first, end];
-  return { items, nextCursor: Buffer.from(JSON.stringify(place)).toString('base64url') };
+  return { entries: page, nextCursor: Buffer.from(JSON.stringify(place)).toString('base64url') };
 }
 
 /** What holds of several lists together: the shortest time, and `private` if one is; no time when one is missing. */
@@ -47,7 +46,10 @@ export function mergedHints(lists: readonly ServerList<unknown>[]): Required<Pic
 }
 
 function startOf<T>(entries: readonly Entry<T>[], [, server, key, inServer, inAll]: Place): number {
-  const behind = entries.findIndex((entry) => entry.server === server && hashOf(entry.key) === key);
+  const isIt = (entry: Entry<T> | undefined): boolean => entry?.server === server && hashOf(entry.key) === key;
+  // Nothing came or went since: the keys of a long list are not all looked at for each of its pages.
+  if (isIt(entries[inAll - 1])) return inAll;
+  const behind = entries.findIndex(isIt);
   if (behind !== -1) return behind + 1;
   const first = entries.findIndex((entry) => entry.server === server);
   if (first === -1) return Math.min(inAll, entries.length);

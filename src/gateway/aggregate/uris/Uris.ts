@@ -4,6 +4,7 @@ import type { Downstream } from '../../endpoint/Endpoint.js';
 import type { Callers } from '../../session/callers/Callers.js';
 import type { Catalog } from '../lists/Catalog.js';
 import { prefixOf } from '../lists/exposedNames.js';
+import type { Entry } from '../lists/pages.js';
 import type { ServerList } from '../lists/ServerList.js';
 import { UriOwners } from './UriOwners.js';
 import { fits, UriTemplates, type Work, workOfMessage } from './uriTemplates.js';
@@ -19,12 +20,6 @@ export interface UrisOptions {
   readonly callers: Callers;
   readonly resources: Catalog<'resources'>;
   readonly templates: Catalog<'resourceTemplates'>;
-}
-
-interface Entry<T> {
-  readonly server: string;
-  readonly key: string;
-  readonly item: T;
 }
 
 interface KnownLists {
@@ -124,40 +119,38 @@ export class Uris {
     return uri;
   }
 
-  /** A URI that an item of a list names: it is claimed for its server as a listed one is. */
-  named(server: string, uri: string, session: Downstream): string {
+  /** A URI that an item of a list names: it is claimed for `first`, the first server that does, as a listed one is. */
+  named(server: string, uri: string, session: Downstream, first = server): string {
+    if (uri.startsWith(SCHEME)) return wrapped(server, uri);
     const owner = this.#owner(uri, session);
-    if (uri.startsWith(SCHEME) || (owner !== undefined && owner !== server)) return wrapped(server, uri);
-    if (owner === undefined) this.#named.set(uri, server, session, this.#shares(server));
-    return uri;
+    if (owner === undefined) this.#named.set(uri, first, session, this.#shares(first));
+    return (owner ?? first) === server ? uri : wrapped(server, uri);
   }
 
-  /** All resources, each under the URI that leads to it. */
-  *resources(lists: readonly ServerList<ListItems['resources']>[], session: Downstream) {
-    for (const { server, items } of lists) {
-      for (const item of items) {
-        const owner = this.#owner(item.uri, session);
-        if (owner === undefined) this.#resources.set(item.uri, server, session, this.#shares(server));
-        const plain = (owner === undefined || owner === server) && !item.uri.startsWith(SCHEME);
-        const uri = plain ? item.uri : wrapped(server, item.uri);
-        yield { server, key: uri, item: plain ? item : { ...item, uri } } satisfies Entry<ListItems['resources']>;
-      }
-    }
+  /** A resource under the URI that leads to it, for which it is claimed: for the first server that lists it. */
+  resource(
+    { server, item }: Entry<ListItems['resources']>,
+    lists: readonly ServerList<ListItems['resources']>[],
+    session: Downstream,
+  ): ListItems['resources'] {
+    const { uri } = item;
+    const owner = this.#owner(uri, session) ?? this.#lister(uri, lists, session);
+    return owner === server && !uri.startsWith(SCHEME) ? item : { ...item, uri: wrapped(server, uri) };
   }
 
-  /** All templates, each in the form whose expansions lead to its server. */
-  *templates(lists: readonly ServerList<ListItems['resourceTemplates']>[], session: Downstream) {
-    for (const { server, items } of lists) {
-      for (const item of items) {
-        const { uriTemplate: own } = item;
-        const owner = this.#present(this.#templates.get(own, session));
-        if (owner === undefined) this.#templates.set(own, server, session, this.#shares(server));
-        const plain = (owner === undefined || owner === server) && !own.startsWith(SCHEME);
-        const uriTemplate = plain ? own : wrapped(server, own);
-        const told = plain ? item : { ...item, uriTemplate };
-        yield { server, key: uriTemplate, item: told } satisfies Entry<ListItems['resourceTemplates']>;
-      }
+  /** The same of a template, in the form whose expansions lead to its server. */
+  template(
+    { server, item }: Entry<ListItems['resourceTemplates']>,
+    lists: readonly ServerList<ListItems['resourceTemplates']>[],
+    session: Downstream,
+  ): ListItems['resourceTemplates'] {
+    const { uriTemplate: own } = item;
+    let owner = this.#present(this.#templates.get(own, session));
+    if (owner === undefined) {
+      owner = lists.find(({ items }) => this.#indexOf(items, 'uriTemplate').has(own))?.server ?? server;
+      this.#templates.set(own, owner, session, this.#shares(owner));
     }
+    return owner === server && !own.startsWith(SCHEME) ? item : { ...item, uriTemplate: wrapped(server, own) };
   }
 
   async #lists(session: Downstream): Promise<KnownLists> {

@@ -1,0 +1,82 @@
+import { afterEach, expect, test, vi } from 'vitest';
+import { UriOwners } from '../../src/gateway/aggregate/uris/UriOwners.js';
+import { Curator } from '../../src/gateway/curation/Curator.js';
+import { Gateway } from '../../src/gateway/Gateway.js';
+import { HTTPClientPool } from '../../src/pool/HTTPClientPool.js';
+import { closeAfter } from '../support/closeAfter.js';
+import { RawClient } from '../support/httpClient.js';
+import { RawServer } from '../support/rawServer.js';
+
+const ITEMS = 700;
+const PAGE = 100;
+const METHODS = ['tools/list', 'prompts/list', 'resources/list', 'resources/templates/list'] as const;
+
+/** A server that lists `ITEMS` of each kind, under the same URIs as any other. */
+async function server(): Promise<RawServer> {
+  const each = Array.from({ length: ITEMS }, (_, i) => i);
+  const ui = (i: number): object => ({ ui: { resourceUri: `ui://${i}` }, 'openai/outputTemplate': `ui://${i}` });
+  const results: Readonly<Record<string, object>> = {
+    initialize: {
+      protocolVersion: '2025-06-18',
+      capabilities: { resources: {}, tools: {}, prompts: {} },
+      serverInfo: { name: 's', version: '1' },
+    },
+    'tools/list': { tools: each.map((i) => ({ name: `t${i}`, inputSchema: { type: 'object' }, _meta: ui(i) })) },
+    'prompts/list': { prompts: each.map((i) => ({ name: `p${i}` })) },
+    'resources/list': { resources: each.map((i) => ({ uri: `r://${i}`, name: `r${i}` })) },
+    'resources/templates/list': {
+      resourceTemplates: each.map((i) => ({ uriTemplate: `r${i}://{x}`, name: `r${i}` })),
+    },
+  };
+  return RawServer.listen({
+    before: ({ method, message, json }) => {
+      const result = results[message?.method];
+      if (method !== 'POST' || message?.id === undefined || result === undefined) return false;
+      json({ jsonrpc: '2.0', id: message.id, result });
+      return true;
+    },
+  });
+}
+
+async function open(servers: readonly RawServer[]): Promise<RawClient> {
+  const pool = closeAfter(new HTTPClientPool());
+  for (const [i, each] of servers.entries()) pool.addServer({ name: `s${i}`, transport: 'http', url: each.url });
+  const gateway = closeAfter(new Gateway({ pool, port: 0, pageItems: PAGE }));
+  const client = new RawClient(`${(await gateway.listen()).url}/mcp`);
+  await client.initialize('2025-06-18');
+  return client;
+}
+
+const pageOf = async (client: RawClient, method: string, cursor?: unknown): Promise<Record<string, unknown>> =>
+  (await client.call(method, cursor === undefined ? {} : { cursor })).result ?? {};
+
+afterEach(() => vi.restoreAllMocks());
+
+test('of a long list the items of the page asked for are made, and no others', async () => {
+  const client = await open([await server()]);
+  for (const method of METHODS) await pageOf(client, method);
+  const made = vi.spyOn(Curator.prototype, 'tool');
+  const asked = vi.spyOn(UriOwners.prototype, 'get');
+  for (const method of METHODS) await pageOf(client, method);
+  expect(made).toHaveBeenCalledTimes(PAGE);
+  // Of each of three URIs of a tool, of a resource and of a template, in two tables at most.
+  expect(asked.mock.calls.length).toBeLessThanOrEqual(PAGE * 10);
+});
+
+test('whose an item is does not depend on which page is asked for first, or where', async () => {
+  const servers = [await server(), await server()];
+  const [client, other] = [await open(servers), await open(servers)];
+  for (const method of METHODS) {
+    const pages: Record<string, unknown>[] = [];
+    for (let cursor: unknown; pages.length === 0 || cursor !== undefined; cursor = pages.at(-1)?.['nextCursor']) {
+      pages.push(await pageOf(client, method, cursor));
+    }
+    expect(pages).toHaveLength((2 * ITEMS) / PAGE);
+    const text = JSON.stringify(pages.slice(ITEMS / PAGE));
+    if (method !== 'prompts/list') expect(text).toContain('poolkit:s1/');
+    // The other begins behind the items of the first server.
+    const cursor = pages[ITEMS / PAGE - 1]?.['nextCursor'];
+    expect(await pageOf(other, method, cursor)).toEqual(pages[ITEMS / PAGE]);
+    expect(await pageOf(other, method)).toEqual(pages[0]);
+  }
+});
