@@ -8,8 +8,11 @@ import type { UnfinishedLine } from './unread/UnfinishedLine.js';
 export interface ChannelTransport {
   /** Takes a call's text. It calls `channel.markSent(call)` right before the first byte goes out. */
   send(call: Call, text: string): void;
-  /** Sends a notification or a reply; `call` is the one it belongs to, where the transport attributes. Best effort. */
-  post(text: string, call: Call | undefined): void;
+  /**
+   * Sends a notification or a reply; `call` is the one it belongs to, where the transport attributes. Best effort. `false`: it is large,
+   * others wait already, and it was dropped.
+   */
+  post(text: string, call: Call | undefined): unknown;
   /** Ends a sent call upstream whose caller has given it up, where the transport itself does that; else the channel does. */
   cancel?(call: Call, reason: string): void;
 }

@@ -10,6 +10,12 @@ const MAX_OPEN = 256;
 /** What the params of them may take in memory, in bytes; one alone is bounded by the size of a message. */
 const MAX_OPEN_BYTES = 32 * 1_024 * 1_024;
 
+/**
+ * A reply of more characters is large: clients bring those about, by what they answer, while a flood of a server's own asking makes
+ * many small ones. So they have room of their own, where one is always taken, and end no connection.
+ */
+export const LARGE_REPLY_CHARS = 16 * 1_024;
+
 /** What a request gets that no handler answers. */
 export function methodNotFound(server: string, method: string): RpcError {
   return new RpcError(server, RPC_CODES.methodNotFound, `method not found: ${method}`);
@@ -17,13 +23,13 @@ export function methodNotFound(server: string, method: string): RpcError {
 
 /** The requests a server makes of us: handled, answered once, cancelled when it says so. */
 export class ServerRequests {
-  readonly #post: (text: string, call: Call | undefined) => void;
+  readonly #post: (text: string, call: Call | undefined) => unknown;
   readonly #bounds: MessageBounds;
   readonly #open = new Map<string | number, AbortController>();
   #openBytes = 0;
   #closed = false;
 
-  constructor(post: (text: string, call: Call | undefined) => void, bounds: MessageBounds) {
+  constructor(post: (text: string, call: Call | undefined) => unknown, bounds: MessageBounds) {
     this.#post = post;
     this.#bounds = bounds;
   }
@@ -96,7 +102,9 @@ export class ServerRequests {
       this.refuse(id, { code: RPC_CODES.internalError, message: messageOf(error) }, stream);
       return;
     }
-    this.#post(text, stream);
+    if (this.#post(text, stream) !== false) return;
+    const message = `the answer of ${text.length} characters found no room: large ones wait already`;
+    this.refuse(id, { code: RPC_CODES.internalError, message }, stream);
   }
 
   /** The server gave its request up. */
@@ -116,13 +124,11 @@ export class ServerRequests {
   /** It is not handled, or its handler failed. */
   refuse(id: string | number, refused: Refused, stream: Call | undefined): void {
     const { code, message } = refused;
-    let text: string;
     try {
-      text = encodeRefusal(id, refused, this.#bounds);
+      if (this.#post(encodeRefusal(id, refused, this.#bounds), stream) !== false) return;
     } catch {
       // The data is what cannot be sent.
-      text = JSON.stringify({ jsonrpc: '2.0', id, error: { code, message: message.slice(0, 256) } });
     }
-    this.#post(text, stream);
+    this.#post(JSON.stringify({ jsonrpc: '2.0', id, error: { code, message: message.slice(0, 256) } }), stream);
   }
 }

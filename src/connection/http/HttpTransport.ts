@@ -107,9 +107,9 @@ export class HttpTransport implements HttpCallTransport {
     else exchange.start();
   }
 
-  post(text: string, call: Call | undefined): void {
-    if (this.#isOfLostSession(call)) return;
-    this.#replies.send(text, () => this.#deliver(text, call?.options.caller));
+  post(text: string, call: Call | undefined): boolean {
+    if (this.#isOfLostSession(call)) return true;
+    return this.#replies.send(text, () => this.#deliver(text, call?.options.caller));
   }
 
   #tellCancelled(call: Call, text: string): void {

@@ -36,7 +36,8 @@ export interface HttpTransportOptions {
   readonly maxEventBytes?: number;
   /**
    * Bytes, as held, of our replies to the server's requests that it has not accepted, from 65,536. Beyond it the
-   * connection ends. @defaultValue 4 MiB
+   * connection ends. Replies of more than 16 KiB have as much of their own: one is always taken, what finds no room is told to the server
+   * as an error. @defaultValue 4 MiB
    */
   readonly maxReplyBytes?: number;
 }

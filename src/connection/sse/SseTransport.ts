@@ -42,8 +42,8 @@ export class SseTransport implements PostTransport {
     exchange.start();
   }
 
-  post(text: string, call: Call | undefined): void {
-    this.#replies.send(text, () => this.#submit('a reply', text, call?.options.caller));
+  post(text: string, call: Call | undefined): boolean {
+    return this.#replies.send(text, () => this.#submit('a reply', text, call?.options.caller));
   }
 
   cancel(call: Call, reason: string): void {

@@ -105,7 +105,7 @@ export class StdioConnection implements Connection {
       onRelease: () => this.#release(),
     });
     this.#channel = new Channel(
-      { send: (call, text) => this.#writer.send(call, text), post: (text) => void this.#writer.post(text) },
+      { send: (call, text) => this.#writer.send(call, text), post: (text) => this.#writer.post(text) },
       {
         ...options,
         logger: this.#logger,

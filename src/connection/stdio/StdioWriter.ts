@@ -5,6 +5,7 @@ import { RingQueue } from '../../core/wait/RingQueue.js';
 import type { Call } from '../channel/Call.js';
 import type { Channel } from '../channel/Channel.js';
 import { escapedSeparators } from '../channel/codec/encode.js';
+import { LARGE_REPLY_CHARS } from '../channel/ServerRequests.js';
 
 export interface StdioWriterOptions {
   readonly server: string;
@@ -12,7 +13,7 @@ export interface StdioWriterOptions {
   readonly channel: Pick<Channel, 'markSent' | 'markWaiting' | 'failCall'>;
   /** Bytes that may wait for a child that does not read. */
   readonly maxUnsentBytes: number;
-  /** More than 4 MiB of notices, or half of `maxUnsentBytes`, wait: the child asks or is told without end and reads nothing. */
+  /** More than 4 MiB of small notices, or half of `maxUnsentBytes`, wait: the child asks or is told without end and reads nothing. */
   readonly onNoticesFull?: (why: string) => void;
 }
 
@@ -38,6 +39,7 @@ export class StdioWriter {
   };
   #notices: string[] = [];
   #noticeBytes = 0;
+  #largeNoticeBytes = 0;
   #calls = new RingQueue<Call>();
   /** Of the calls, so many at the end wait without a bound: they are to go out in this turn. */
   #unbounded = 0;
@@ -87,17 +89,20 @@ export class StdioWriter {
   post(message: string): boolean {
     if (this.#closed) return true;
     const text = escapedSeparators(message);
-    const noticeBytes = this.#noticeBytes + text.length + NOTICE_BYTES;
+    const isLarge = text.length > LARGE_REPLY_CHARS;
+    const noticeBytes = (isLarge ? this.#largeNoticeBytes : this.#noticeBytes) + text.length + NOTICE_BYTES;
     const { maxUnsentBytes, onNoticesFull } = this.#options;
     const maxNoticeBytes = Math.min(MAX_NOTICE_BYTES, maxUnsentBytes / 2);
-    const full = noticeBytes > maxNoticeBytes && this.#notices.length > 0;
+    const full = noticeBytes > maxNoticeBytes && noticeBytes > text.length + NOTICE_BYTES;
     if (full || !this.#hasRoom(text)) {
       this.#droppedNotices++;
-      if (full) onNoticesFull?.(`it does not read its input: ${this.#notices.length} replies and notifications wait`);
+      if (full && !isLarge)
+        onNoticesFull?.(`it does not read its input: ${this.#notices.length} replies and notifications wait`);
       return false;
     }
     this.#notices.push(text);
-    this.#noticeBytes = noticeBytes;
+    if (isLarge) this.#largeNoticeBytes = noticeBytes;
+    else this.#noticeBytes = noticeBytes;
     this.#waitingChars += text.length;
     if (this.#outstandingBytes === 0) this.#schedule();
     return true;
@@ -108,6 +113,7 @@ export class StdioWriter {
     this.#closed = true;
     this.#notices = [];
     this.#noticeBytes = 0;
+    this.#largeNoticeBytes = 0;
     this.#calls.clear();
     this.#waitingChars = 0;
   }
@@ -157,6 +163,7 @@ export class StdioWriter {
     }
     this.#notices = [];
     this.#noticeBytes = 0;
+    this.#largeNoticeBytes = 0;
     const nowMs = clock.now();
     for (let call = this.#calls.peek(); call !== undefined && batch.length < BATCH_CHARS; call = this.#calls.peek()) {
       this.#calls.shift();

@@ -7,7 +7,7 @@ import { FakeClock } from '../../../src/testing/FakeClock.js';
 import { outcome } from '../../support/memoryPool.js';
 
 /** A channel on a pipe that takes a write only when told. */
-function piped(maxUnsentBytes = 1_000_000) {
+function piped(maxUnsentBytes = 1_000_000, onNoticesFull?: (why: string) => void) {
   const writes: string[] = [];
   const taken: (() => void)[] = [];
   const stream = new Writable({
@@ -29,7 +29,13 @@ function piped(maxUnsentBytes = 1_000_000) {
       maxTotalTimeoutMs: 10_000,
     },
   );
-  const writer: StdioWriter = new StdioWriter(stream, { server: 's', clock, channel, maxUnsentBytes });
+  const writer: StdioWriter = new StdioWriter(stream, {
+    server: 's',
+    clock,
+    channel,
+    maxUnsentBytes,
+    ...(onNoticesFull && { onNoticesFull }),
+  });
   const call = (n: string, options = {}): Promise<unknown> => outcome(channel.request(n, undefined, options));
   const tick = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
   const methods = (): string[][] =>
@@ -98,4 +104,22 @@ test('a batch is bounded: what finds no place in it waits its time, and goes out
   expect(methods()[1]).toEqual(['big']);
   channel.fail('the end');
   await Promise.all(large);
+});
+
+test('large notices that a child does not take are refused one by one; a flood of small ones alone is told as full', async () => {
+  let full = 0;
+  const { writer, taken, tick } = piped(400_000, () => full++);
+  expect(writer.post('first')).toBe(true);
+  await tick();
+  const large = 'x'.repeat(150_000);
+  expect([writer.post(large), writer.post(large), writer.post('small')]).toEqual([true, false, true]);
+  expect([full, writer.droppedNotices]).toEqual([0, 1]);
+  while (full === 0) writer.post('y'.repeat(1_000));
+  expect(writer.unsentBytes).toBeGreaterThan(300_000);
+  taken[0]?.();
+  await tick();
+  taken[1]?.();
+  await tick();
+  expect([writer.unsentBytes, writer.post(large)]).toEqual([0, true]);
+  writer.close();
 });

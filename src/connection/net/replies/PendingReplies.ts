@@ -1,4 +1,5 @@
 import type { Logger } from '../../../core/logger.js';
+import { LARGE_REPLY_CHARS } from '../../channel/ServerRequests.js';
 import type { PlainAnswer } from '../PlainExchange.js';
 import { Cancellations } from './Cancellations.js';
 
@@ -8,7 +9,7 @@ const REQUEST_BYTES = 2_048;
 export interface PendingRepliesOptions {
   readonly server: string;
   readonly logger: Logger;
-  /** Bytes, as held, of replies that the server has not accepted. */
+  /** Bytes, as held, of small replies that the server has not accepted, and of large ones. */
   readonly maxBytes: number;
   /** There were more. */
   readonly onOverflow: (why: string) => void;
@@ -16,12 +17,13 @@ export interface PendingRepliesOptions {
 
 /**
  * Our replies to a server's requests, and cancellations, on their way. A server that asks without end and takes no answer
- * must not fill our memory: beyond the bound its connection ends. Cancellations do not count to it: callers cause those.
+ * must not fill our memory: beyond the bound its connection ends. Cancellations and large replies do not count to it: callers cause those.
  */
 export class PendingReplies {
   readonly #options: PendingRepliesOptions;
   readonly #cancellations: Cancellations;
   #bytes = 0;
+  #largeBytes = 0;
 
   constructor(options: PendingRepliesOptions) {
     this.#options = options;
@@ -32,17 +34,27 @@ export class PendingReplies {
     );
   }
 
-  send(text: string, submit: () => Promise<PlainAnswer>): void {
+  /** False: it is large, and there is no room now. */
+  send(text: string, submit: () => Promise<PlainAnswer>): boolean {
     const { maxBytes, onOverflow } = this.#options;
     const bytes = text.length + REQUEST_BYTES;
+    if (text.length > LARGE_REPLY_CHARS) {
+      if (this.#largeBytes > 0 && this.#largeBytes + bytes > maxBytes) return false;
+      this.#largeBytes += bytes;
+      void this.#told(submit()).then(() => {
+        this.#largeBytes -= bytes;
+      });
+      return true;
+    }
     if (this.#bytes + bytes > maxBytes) {
       onOverflow(`it takes none of our replies: ${this.#bytes} bytes of them wait, ${maxBytes} allowed`);
-      return;
+      return true;
     }
     this.#bytes += bytes;
     void this.#told(submit()).then(() => {
       this.#bytes -= bytes;
     });
+    return true;
   }
 
   /** `submit` is called when its turn comes; it gives undefined when there is nothing to cancel any more. */
