@@ -17,8 +17,13 @@ const echo = (env: Record<string, string> = {}) => ({
   env,
 });
 
-const serving = async (env: Record<string, string>): Promise<{ cli: Cli; url: string; pids: number[] }> => {
-  const cli = new Cli('serve', '--config', configFile({ echo: echo(env) }), '--port', '0', '--json', '--workers', '2');
+const serving = async (
+  env: Record<string, string>,
+  ...flags: string[]
+): Promise<{ cli: Cli; url: string; pids: number[] }> => {
+  const server = echo(env);
+  server.args.push(...flags);
+  const cli = new Cli('serve', '--config', configFile({ echo: server }), '--port', '0', '--json', '--workers', '2');
   const ready = await cli.event('ready');
   return { cli, url: `${ready['url']}/servers/echo/mcp`, pids: ready['workers'] as number[] };
 };
@@ -134,6 +139,17 @@ test('the servers of a worker that is killed while all stop end before the prima
   await Promise.all(calls);
   expect((await cli.exited).code).toBe(1);
   expect(cli.events.filter(({ event }) => event === 'swept')).toHaveLength(1);
+  expect(bearers()).toEqual([]);
+});
+
+test('the servers of a worker that died right before the stop end before the primary does', async () => {
+  const { env, bearers } = mark();
+  const { cli, pids } = await serving(env, '--ignore-eof', '--ignore-term');
+  await expect.poll(() => bearers().length).toBe(2);
+  process.kill(pids[0] as number, 'SIGKILL');
+  await cli.line(/"state":"exited".*SIGKILL/);
+  cli.kill('SIGTERM');
+  expect(await cli.exited).toEqual({ code: 0, signal: null });
   expect(bearers()).toEqual([]);
 });
 

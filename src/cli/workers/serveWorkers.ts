@@ -78,7 +78,7 @@ class Primary {
   #reloading = Promise.resolve(false);
   readonly #onReloaded = new Map<Worker, (changed: boolean) => void>();
   #told = false;
-  /** A worker ended without a stop of its own. */
+  /** A worker ended without a stop of its own, at any time: its servers may live until another worker starts or the sweep at the end. */
   #crashed = false;
   #failures = 0;
 
@@ -157,6 +157,7 @@ class Primary {
       this.#crashed = true;
       return;
     }
+    this.#crashed = true;
     // What keeps the first of them from serving keeps the others, too.
     if (!served && !this.#told) {
       process.exitCode = code === 0 || code === null ? 1 : code;
