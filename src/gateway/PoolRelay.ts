@@ -105,10 +105,16 @@ export class PoolRelay implements Disposable {
     call?.(notice);
   }
 
-  /** Its process ended with what the session had put into it: its client is told by 404, and initialises anew. */
-  #lost({ key }: PoolEvents['sessionLost']): void {
+  /**
+   * Its process ended with what the session had put into it: its client is told by 404, and initialises anew. A session of several servers
+   * goes on: it has calls and subscriptions on the others.
+   */
+  #lost({ server, key }: PoolEvents['sessionLost']): void {
     const session = key === undefined ? undefined : this.#sessions.byKey(key);
-    if (session !== undefined) void this.#sessions.end(session);
+    if (session === undefined) return;
+    const { endpoint } = session;
+    if (endpoint.lost === undefined) void this.#sessions.end(session);
+    else endpoint.lost(session, server);
   }
 
   /** A server asks its own session's client; unanswered here, the pool answers that the method is not found. */

@@ -194,6 +194,24 @@ test('in the aggregate, sessions share what is shared and have their own of what
   await expect.poll(() => pids.map(alive), { timeout: 30_000 }).toEqual([false, false]);
 });
 
+test('in the aggregate, a session outlives its own connection to one server, and so do its calls on the others', async () => {
+  const url = `${await start('bound')}/mcp`;
+  pool.addServer({ name: 'slow', transport: 'stdio', command: process.execPath, args: [fixture('levels-server.mjs')] });
+  const client = await open(url);
+  await tool(client, 'slow__log');
+  await tool(client, 'bound__echo0');
+  const [pid = 0] = pool.stats('bound').pids;
+  const exited = new Promise((resolve) => pool.on('exited', resolve));
+  const call = client.call('tools/call', { name: 'slow__log', arguments: { who: 'a', ms: 1_000 } });
+  await expect.poll(() => pool.stats('slow').inFlight).toBe(1);
+  process.kill(pid, 'SIGKILL');
+  expect(await exited).toMatchObject({ server: 'bound', expected: false });
+  expect(await call).toMatchObject({ result: { told: [] } });
+  // Its next process is its own again.
+  expect(await tool(client, 'bound__echo0')).toContain('unknown tool echo0');
+  expect(pool.stats('bound').pids).not.toEqual([pid]);
+});
+
 test('calls of two sessions on a leased server each have a connection for themselves', async () => {
   const url = `${await start('leased')}/servers/leased/mcp`;
   const clients = await Promise.all([open(url), open(url)]);

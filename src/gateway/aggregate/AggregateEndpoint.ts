@@ -185,6 +185,11 @@ export class AggregateEndpoint implements BareEndpoint {
     this.onNotice(server, notice);
   }
 
+  /** What its next process lists may be another. */
+  lost(session: Downstream, server: string): void {
+    for (const kind of LIST_CHANGES.values()) this.#lists.invalidate(kind, server, session);
+  }
+
   onStarted(server: string): void {
     this.#lists.onStarted(server);
     this.#levels.onStarted(server);

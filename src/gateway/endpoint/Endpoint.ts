@@ -81,6 +81,8 @@ export interface BareEndpoint {
   listen(client: Downstream, filter: ListenFilter, options: ListenOptions): Promise<Listening>;
   /** What reaches `session` of a notification that belongs to no call. `own`: it came on a connection of its own. */
   relay(session: Downstream, server: string, notice: ServerNotice, own: boolean): void;
+  /** A connection of the session's own was lost, with what the server knew by it. Where there is none, the session ends with it. */
+  lost?: ((session: Downstream, server: string) => void) | undefined;
 }
 
 /**

@@ -108,6 +108,7 @@ export class EndpointMiddleware {
         void listening.ended.then(routes.ended, routes.ended);
         return listening;
       },
+      lost: endpoint.lost?.bind(endpoint),
       relay: (session, server, notice, own) => {
         this.told(session, server, notice, (changed) => endpoint.relay(session, server, changed, own));
       },
