@@ -55,6 +55,10 @@ export class SharedTable<K, V, O> {
     return this.#entries.get(key)?.owner.name;
   }
 
+  *[Symbol.iterator](): Iterator<readonly [K, V]> {
+    for (const { key, value } of this.#entries.values()) yield [key, value];
+  }
+
   /** It is the newest of its owner's. */
   use(key: K): void {
     const entry = this.#entries.get(key);

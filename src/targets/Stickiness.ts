@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { LRUCache } from 'lru-cache';
+import { SharedTable } from '../concurrent/SharedTable.js';
 import type { Caller } from '../connection/calls/Caller.js';
 import { spliced } from '../connection/calls/spliced.js';
 import { type Member, membersOf, memberText } from '../connection/channel/codec/members.js';
@@ -8,13 +8,16 @@ import type { Params } from '../connection/protocol/messages.js';
 import { type WaitBounds, within } from '../core/time/within.js';
 import type { Target } from './Target.js';
 
-/** Cursors, tasks and states of requests remembered for each server; the least recently used is forgotten. */
+/** Cursors, tasks and states of requests remembered for each server; the caller that has most loses those it used longest ago. */
 export const MAX_TOKENS = 10_000;
 /** Sessions of a `bound` server remembered; the oldest is forgotten beyond. */
 export const MAX_STICKY_SESSIONS = 100_000;
 
 /** A task's id that more than one target gave: whose task is meant cannot be known. */
 export const SEVERAL = Symbol('several targets');
+
+/** The owner of what more than one caller was given. */
+const COMMON = '';
 
 /** What a call names of an earlier answer. */
 const KINDS = ['cursor', 'taskId', 'requestState'] as const;
@@ -39,7 +42,7 @@ export class Stickiness<S> {
   readonly #sessions = new Map<string, Session<S>>();
   /** Targets that are drained, and what to call when their last session is over. */
   readonly #leaving = new Map<Target<S>, () => void>();
-  readonly #tokens = new LRUCache<string, Target<S> | typeof SEVERAL>({ max: MAX_TOKENS });
+  readonly #tokens = new SharedTable<string, Target<S> | typeof SEVERAL, string>({ maxWeight: MAX_TOKENS });
 
   get sessions(): number {
     return this.#sessions.size;
@@ -47,12 +50,12 @@ export class Stickiness<S> {
 
   /** Where the call has to go, if an earlier answer says so. */
   targetOf(params: Params | undefined, caller: Caller | undefined): Target<S> | typeof SEVERAL | undefined {
-    if (params === undefined || this.#tokens.size === 0) return undefined;
+    if (params === undefined || this.#tokens.weight === 0) return undefined;
     for (const kind of KINDS) {
       const token = params[kind];
       if (typeof token !== 'string') continue;
-      const own = kind === 'requestState' ? this.#tokens.get(keyOf(kind, token, caller, params)) : undefined;
-      const target = own ?? this.#tokens.get(keyOf(kind, token, caller));
+      const own = kind === 'requestState' ? this.#used(keyOf(kind, token, caller, params)) : undefined;
+      const target = own ?? this.#used(keyOf(kind, token, caller));
       if (target !== undefined) return target;
     }
     return undefined;
@@ -69,16 +72,28 @@ export class Stickiness<S> {
     for (const [kind, token] of tokensOf(method, params, result)) {
       const key = keyOf(kind, token, caller);
       // Two targets may give the same state to two clients: what was asked tells whose it is, as it is asked again with the state.
-      if (kind === 'requestState') this.#tokens.set(keyOf(kind, token, caller, params ?? {}), target);
+      if (kind === 'requestState') this.#remember(keyOf(kind, token, caller, params ?? {}), target, caller);
       // Any target may go on with a cursor or a state that others gave, too; a task is on one.
       const shared = kind === 'taskId' && (this.#tokens.get(key) ?? target) !== target;
-      this.#tokens.set(key, shared ? SEVERAL : target);
+      this.#remember(key, shared ? SEVERAL : target, caller);
     }
+  }
+
+  #used(key: string): Target<S> | typeof SEVERAL | undefined {
+    this.#tokens.use(key);
+    return this.#tokens.get(key);
+  }
+
+  #remember(key: string, target: Target<S> | typeof SEVERAL, caller: Caller | undefined): void {
+    const owner = ownerOf(caller);
+    // What several were given is no one's: none of them drives it out with what else it is given.
+    const common = (this.#tokens.ownerOf(key) ?? owner) !== owner;
+    this.#tokens.set(key, target, common ? COMMON : owner, 1);
   }
 
   /** An answer of `target` to `tasks/list`, without tasks whose ids another target gave the caller, too: its own is there. @throws MessageTooLargeError, ProtocolError */
   ownTasks(server: string, caller: Caller | undefined, result: unknown, target: Target<S>): unknown {
-    if (this.#tokens.size === 0) return result;
+    if (this.#tokens.weight === 0) return result;
     if (result instanceof Uint8Array) checkReadable(server, result);
     const text = result instanceof Uint8Array ? Buffer.from(result).toString() : undefined;
     const list = (text === undefined ? result : parsedAnswer(server, text)) as
@@ -143,13 +158,18 @@ export class Stickiness<S> {
   /** A target is gone for good. */
   forget(target: Target<S>): void {
     for (const [key, session] of this.#sessions) if (session.target === target) this.#sessions.delete(key);
-    for (const [token, of] of this.#tokens.entries()) if (of === target) this.#tokens.delete(token);
+    for (const [token, of] of this.#tokens) if (of === target) this.#tokens.delete(token);
   }
 }
 
 /** Under which name a caller's sessions are kept apart. */
 export function sessionKey(caller: Pick<Caller, 'principal' | 'key'> | undefined): string {
   return JSON.stringify([caller?.principal ?? '', caller?.key ?? '']);
+}
+
+/** Whose share of what is remembered it counts to: its principal's, else that of where it asks from, else its session's. */
+function ownerOf({ principal, origin, key }: Caller = {}): string {
+  return JSON.stringify(principal !== undefined ? { principal } : origin !== undefined ? { origin } : { key });
 }
 
 /** Of one length, whatever a server gives as a token. `asked`: the params of the call that it was given for. */

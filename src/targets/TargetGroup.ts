@@ -63,8 +63,8 @@ export class TargetGroup<S extends GroupServer, O extends RoutedOptions> {
   readonly #options: TargetGroupOptions<S>;
   readonly #closing = new AbortController();
   readonly #sticky = new Stickiness<S>();
-  /** Callers as the targets of a shared server see them: what `hash` goes by is nothing to them. */
-  readonly #plain = new WeakMap<Caller, Caller>();
+  /** Callers as the targets of a shared server see them: what `hash` and the group itself go by is nothing to them. */
+  readonly #plain = new WeakMap<Caller, { readonly caller: Caller | undefined }>();
   readonly #drains = new Set<Promise<unknown>>();
   readonly #name: string;
 
@@ -226,14 +226,17 @@ export class TargetGroup<S extends GroupServer, O extends RoutedOptions> {
   }
 
   plain(caller: Caller | undefined): Caller | undefined {
-    if (caller?.key === undefined || this.#options.sharing === 'bound') return caller;
+    if (caller === undefined || this.#options.sharing === 'bound') return caller;
     let plain = this.#plain.get(caller);
     if (plain === undefined) {
-      const { key: _, ...rest } = caller;
-      plain = rest;
+      // Its context stays whatever is the newest when it is asked for.
+      const { key: _, origin, ...rest } = Object.getOwnPropertyDescriptors(caller);
+      // Connections of its own count to the share of where it asks from.
+      if (origin !== undefined && caller.capabilities !== undefined) Object.assign(rest, { origin });
+      plain = { caller: Object.keys(rest).length === 0 ? undefined : Object.defineProperties({}, rest) };
       this.#plain.set(caller, plain);
     }
-    return plain;
+    return plain.caller;
   }
 
   /** What is left of the session there is ended, for whenever the target is back. */

@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest';
-import { Stickiness } from '../../src/targets/Stickiness.js';
+import { MAX_TOKENS, Stickiness } from '../../src/targets/Stickiness.js';
 import type { RoutedServer, Target } from '../../src/targets/Target.js';
 import { collectGarbage } from '../support/collectGarbage.js';
 
@@ -76,4 +76,27 @@ test('an answer is looked through for what leads back to its target without bein
   }
   const many = Buffer.from(`{"tasks":[],"x":[${'[],'.repeat(1_100_000)}[]]}`);
   expect(() => sticky.ownTasks('s', {}, many, a)).toThrow('too many values');
+});
+
+test.each([
+  { those: 'of another principal', one: { principal: 'ann' }, many: { principal: 'bob' } },
+  { those: 'from elsewhere', one: { origin: '10.0.0.1' }, many: { origin: '10.0.0.2' } },
+])('no callers $those drive out what leads a call back', ({ one, many }) => {
+  const sticky = new Stickiness<RoutedServer>();
+  const [a, b] = targets;
+  sticky.answered('tools/call', { name: 'ask' }, one, { requestState: 'mine' }, a);
+  sticky.answered('tools/call', { name: 'ask' }, one, { requestState: 'same' }, a);
+  sticky.answered('tools/call', { task: {} }, one, { task: { taskId: '1' } }, a);
+  sticky.answered('tools/list', {}, one, { nextCursor: 'page' }, a);
+  // What both are given does not become that of the one who got it last.
+  sticky.answered('tools/call', { name: 'ask' }, many, { requestState: 'same' }, a);
+  for (let i = 0; i < 2 * MAX_TOKENS; i++) {
+    sticky.answered('tools/call', { name: 'ask' }, many, { requestState: `s${i}` }, b);
+  }
+  for (const named of [{ requestState: 'mine' }, { requestState: 'same' }, { taskId: '1' }, { cursor: 'page' }]) {
+    expect(sticky.targetOf({ name: 'ask', ...named }, one)).toBe(a);
+  }
+  expect(sticky.targetOf({ name: 'ask', requestState: 's0' }, many)).toBeUndefined();
+  sticky.forget(a);
+  expect(sticky.targetOf({ taskId: '1' }, one)).toBeUndefined();
 });

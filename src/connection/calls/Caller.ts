@@ -7,7 +7,8 @@ export interface Caller {
   readonly principal?: string;
   /**
    * Where it asks from, for one without a principal: connections of its own (by its capabilities) count to that share, within which
-   * they give way to each other. No part of what keeps connections apart; without use on `bound` servers. @defaultValue none
+   * they give way to each other (not on `bound` servers), and so does what leads its calls back to one of several targets. No part of
+   * what keeps connections apart. @defaultValue none
    */
   readonly origin?: string;
   /** `bound` mode: the downstream session that owns the connection. */

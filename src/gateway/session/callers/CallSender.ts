@@ -3,12 +3,14 @@ import type { Logger } from '../../../core/logger.js';
 import { Cancellation, signalOf } from '../../../core/wait/Cancellation.js';
 import type { Caller, RequestOptions } from '../../../pool/McpPool.js';
 import { isItself } from '../../../pool/server/calls/trace.js';
+import { isSeveral } from '../../../registry/config/targets/targetsOf.js';
 import type { CallOptions, Downstream } from '../../endpoint/Endpoint.js';
 import type { GatewayPool } from '../../GatewayOptions.js';
 import type { Params } from '../../rpc/envelope.js';
 import { levelOf } from '../../rpc/levels.js';
 import type { CallerTable } from './CallerTable.js';
 import { CallsInFlight, type Tell } from './CallsInFlight.js';
+import { countedCaller } from './countedCaller.js';
 import { ServerLevels } from './ServerLevels.js';
 
 export interface CallSenderOptions {
@@ -108,12 +110,14 @@ export class CallSender {
    */
   #optionsOf(server: string, session: Downstream, given: CallOptions): RequestOptions & { readonly raw: true } {
     const { pool, table, base, callIdleMs: timeoutMs, inPieces } = this.#options;
-    const caller = table.of(server, session);
     const config = pool.config(server);
+    const own = table.of(server, session);
+    const caller = config !== undefined && isSeveral(config) ? countedCaller(own, given.address) : own;
     const { signal, paramsText, client, toolDefinition, parent, onProgress, onNotification, onRequest } = given;
     const cancellation = signal instanceof Cancellation && isItself(pool) ? signal : undefined;
     // A leased connection is this call's alone for as long as it runs, with a principal or without.
-    const leased = config?.sharing === 'leased' && caller === base;
+    const likeOthers = table.isLikeOthers(caller);
+    const leased = config?.sharing === 'leased' && likeOthers;
     const ownTimes = config?.timeouts !== undefined;
     // Every name each time: objects of one shape are copied and read fastest.
     return {
@@ -135,7 +139,7 @@ export class CallSender {
       caller,
       meter: undefined,
       meta: undefined,
-      attributedOnly: caller === undefined ? undefined : session.era === 'legacy' && !leased,
+      attributedOnly: likeOthers && base === undefined ? undefined : session.era === 'legacy' && !leased,
     } as RequestOptions & { readonly raw: true };
   }
 }

@@ -48,6 +48,13 @@ export class CallerTable {
     return caller;
   }
 
+  /** Whether that caller is to its server like any other of the same principal. */
+  isLikeOthers(caller: Caller | undefined): boolean {
+    if (caller === this.#base) return true;
+    if (this.#base !== undefined || caller?.origin === undefined) return false;
+    return Object.keys(caller).length === 1;
+  }
+
   /** Whether the session has asked for that server. */
   has(server: string, session: Downstream): boolean {
     return this.#known.get(session)?.has(server) === true;
@@ -117,15 +124,19 @@ export class CallerTable {
     };
     // A session's state in its server lives as long as the session. Those without a session hold no state.
     const keepAlive = session.era === 'legacy';
-    const own = { ...asks, ...(capabilities && { capabilities }) };
+    // What leads its calls back to one of several targets counts to the share of where it asks from.
+    const { origin } = session;
+    const counted = isSeveral(config) && this.#base?.principal === undefined && origin !== undefined;
+    const from = counted ? { origin } : undefined;
+    const own = { ...asks, ...from, ...(capabilities && { capabilities }) };
     if (config.sharing === 'bound') {
       return { ...own, key, keepAlive, ...(clientInfo && { clientInfo }), ...(protocolVersion && { protocolVersion }) };
     }
     const asked = era === 'modern' || !this.attributes(config) ? undefined : askable(capabilities);
     // By it a server's `hash` keeps what one session asks on one target.
     const hashed = isSeveral(config) && config.balance === 'hash' ? { key } : undefined;
-    if (asked === undefined && era === undefined && hashed === undefined) return undefined;
-    return { ...asks, ...hashed, ...(asked && { capabilities: asked, ...variantOrigin(session.origin, asked) }) };
+    if (asked === undefined && era === undefined && hashed === undefined && from === undefined) return undefined;
+    return { ...asks, ...hashed, ...from, ...(asked && { capabilities: asked, ...variantOrigin(origin, asked) }) };
   }
 
   /** A server that speaks one era alone is asked for none, so that all its clients share its connections. */
