@@ -23,7 +23,8 @@ import { addressOrigin } from '../origin.js';
 import { CallerTable } from './CallerTable.js';
 import { CallSender } from './CallSender.js';
 import type { Tell } from './CallsInFlight.js';
-import { crowdingOf, makingRoom } from './makingRoom.js';
+import { crowdingOf } from './crowding.js';
+import { RoomMaker } from './RoomMaker.js';
 
 export interface CallersOptions {
   readonly pool: GatewayPool;
@@ -61,8 +62,7 @@ export class Callers {
   readonly failures: ListFailures;
   readonly #pool: GatewayPool;
   readonly #logger: Logger;
-  readonly #clock: Clock;
-  readonly #makeRoom: CallersOptions['makeRoom'];
+  readonly #rooms: RoomMaker<(other: Downstream) => boolean>;
   readonly #clients: ModernClients;
   readonly #bridged: ModernOverLegacy;
   readonly #states: RequestStates;
@@ -72,16 +72,15 @@ export class Callers {
   constructor(options: CallersOptions) {
     const { pool, logger, clock, clients, makeRoom, callIdleMs, inPieces, held, base, states, failures } = options;
     this.#states = states;
-    this.#clock = clock;
     this.#table = new CallerTable(pool, base);
     this.base = base;
     this.failures = failures;
     this.#sender = new CallSender({ pool, table: this.#table, base, callIdleMs, inPieces, clock, logger });
-    this.#makeRoom = makeRoom;
+    this.#rooms = new RoomMaker(pool, clock, makeRoom);
     this.#pool = pool;
     this.#logger = logger;
     this.#clients = clients;
-    this.#bridged = new ModernOverLegacy(clock, held, (server) => crowdingOf(pool, server));
+    this.#bridged = new ModernOverLegacy(clock, held, (server) => crowdingOf(pool, server, clock));
     this.tools = new ToolDefinitions(logger);
   }
 
@@ -103,9 +102,7 @@ export class Callers {
   async info(server: string, session: Downstream, signal: AbortSignal): Promise<ServerInfo> {
     const info = this.#info(server, session, signal);
     const uses = (other: Downstream): boolean => other !== session && this.#table.has(server, other);
-    const room = this.isBound(server)
-      ? makingRoom({ pool: this.#pool, server, clock: this.#clock, makeRoom: () => this.#makeRoom(uses) })
-      : undefined;
+    const room = this.isBound(server) ? this.#rooms.wait(server, uses) : undefined;
     try {
       return await info;
     } finally {

@@ -1,0 +1,41 @@
+import type { Clock } from '../../../core/clock.js';
+import type { McpPool } from '../../../pool/McpPool.js';
+import { POOL_DEFAULTS } from '../../../pool/server/options.js';
+
+/** What is known of a server stands for so long, in ms: finding it out walks through all of its connections and callers. */
+const STANDS_MS = 200;
+/** Servers of which something is known. */
+const MAX_KNOWN = 1_000;
+
+interface Figures {
+  readonly atMs: number;
+  readonly queued: number;
+  readonly connections: number;
+  readonly inFlight: number;
+}
+
+const known = new WeakMap<McpPool, Map<string, Figures>>();
+
+/** A server's figures as they were a moment ago, for all who look; undefined for one that is not there. */
+export function figuresOf(pool: McpPool, server: string, clock: Clock): Figures | undefined {
+  if (!pool.hasServer(server)) return undefined;
+  const ofPool = known.get(pool) ?? new Map<string, Figures>();
+  known.set(pool, ofPool);
+  const nowMs = clock.now();
+  const last = ofPool.get(server);
+  if (last !== undefined && nowMs - last.atMs < STANDS_MS) return last;
+  const { queued, connections, inFlight } = pool.stats(server);
+  const figures = { atMs: nowMs, queued, connections, inFlight };
+  if (ofPool.size >= MAX_KNOWN) ofPool.clear();
+  ofPool.set(server, figures);
+  return figures;
+}
+
+/** Whether callers of a server wait, and whether for what its calls have taken; undefined when none do. */
+export function crowdingOf(pool: McpPool, server: string, clock: Clock): { readonly full: boolean } | undefined {
+  const figures = figuresOf(pool, server, clock);
+  if (figures === undefined || figures.queued === 0) return undefined;
+  const { maxConnections = POOL_DEFAULTS.maxConnections, maxConcurrent } = pool.config(server) ?? {};
+  const slots = typeof maxConcurrent === 'number' ? maxConcurrent : POOL_DEFAULTS.maxConcurrent;
+  return { full: figures.connections >= maxConnections || figures.inFlight >= slots };
+}
