@@ -76,11 +76,12 @@ export class PoolRelay implements Disposable {
   }
 
   /** It concerns its principal alone: each of the others would need a connection to look again, whose start concerned all of them. */
-  #started({ server, principal }: PoolEvents['started']): void {
+  #started({ server, principal, others }: PoolEvents['started']): void {
     const tenant = this.#tenants.find(principal);
     if (tenant === undefined) return;
-    tenant.callers.tools.forget(server);
-    for (const each of tenant.aggregates()) each.onStarted(server);
+    // One more connection says nothing new of lists: any client has it started by what it says it can do.
+    if (others === 0) tenant.callers.tools.forget(server);
+    for (const each of tenant.aggregates()) each.onStarted(server, others === 0);
   }
 
   #relay(event: PoolEvents['notification']): void {

@@ -52,10 +52,11 @@ interface OfTarget {
 
 export interface PoolEvents {
   readonly state: { readonly server: string; readonly state: ServerState; readonly previous: ServerState };
-  /** A connection is up; `principal`: whose it is, where it is someone's. */
+  /** A connection is up, besides so many `others` of its server and principal; `principal`: whose it is, where it is someone's. */
   readonly started: OfTarget & {
     readonly server: string;
     readonly pid: number | undefined;
+    readonly others: number;
     readonly startMs: number;
     readonly principal?: string | undefined;
   };

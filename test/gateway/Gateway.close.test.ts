@@ -88,7 +88,7 @@ test('a port that is taken rejects the start with what the system says', async (
 
 test('close from inside a listener of the pool ends too', async () => {
   const started = pool.on('started', () => void gateway.close());
-  pool.emit('started', { server: 'one', pid: 1, startMs: 1 });
+  pool.emit('started', { server: 'one', pid: 1, startMs: 1, others: 0 });
   started[Symbol.dispose]();
   await gateway.close();
 });

@@ -29,7 +29,7 @@ const open = async (pool: FakePool, cache?: ToolStore, clock?: FakeClock): Promi
 const names = async ({ client }: House): Promise<string[] | undefined> =>
   ((await client.call('tools/list')).result?.['tools'] as { name: string }[] | undefined)?.map(({ name }) => name);
 
-const started = (server: string) => ({ server, pid: 1, startMs: 1 });
+const started = (server: string, others = 0) => ({ server, pid: 1, startMs: 1, others });
 const told = async ({ stream }: House, count: number) =>
   expect((await stream.has(count)).map(({ method }) => method)).toEqual(Array.from({ length: count }, () => CHANGED));
 
@@ -51,6 +51,15 @@ test('clients hear of a server that is added or removed, or comes back with othe
   pool.emit('state', { server: 'two', state: 'stopped', previous: 'stopping' });
   await told(house, 3);
   expect(await names(house)).toEqual(['one__echo', 'one__new']);
+});
+
+test('one more connection of a server that is up, as any client has it started, has no list asked for again', async () => {
+  const pool = new FakePool({ one: { lists: { tools: [tool('echo')] } } });
+  const house = await open(pool);
+  await names(house);
+  for (let others = 1; others < 20; others++) pool.emit('started', started('one', others));
+  expect(await names(house)).toEqual(['one__echo']);
+  expect(pool.calls.filter(({ method }) => method === 'tools/list')).toHaveLength(1);
 });
 
 test('a start that the listing itself caused has it asked for once', async () => {

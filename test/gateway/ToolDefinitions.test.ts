@@ -2,6 +2,7 @@ import type { Tool } from '@modelcontextprotocol/client';
 import { expect, test } from 'vitest';
 import { silentLogger } from '../../src/core/logger.js';
 import { ToolDefinitions } from '../../src/gateway/modern/ParamChecks.js';
+import { FakeClock } from '../../src/testing/FakeClock.js';
 
 const tool = (name: string): Tool => ({ name, inputSchema: { type: 'object' } });
 
@@ -42,4 +43,30 @@ test('a call that ends waits for the list no longer; when none waits, the readin
   expect([await calls[0], ended]).toEqual([undefined, false]);
   controllers[1].abort();
   expect([await calls[1], ended]).toEqual([undefined, true]);
+});
+
+test('for a caller that the known tools do not fit they are read again, once in a while, and stand for all others meanwhile', async () => {
+  const clock = new FakeClock();
+  const tools = new ToolDefinitions(silentLogger, clock);
+  const { list, answers } = listOf('a');
+  const first = tools.get('s', 'a', list);
+  await clock.advance(300);
+  answers[0]?.();
+  expect(await first).toMatchObject({ name: 'a' });
+  // Read just now, in 300 ms: no sooner than in ten times of that.
+  await clock.advance(2_999);
+  expect(await tools.again('s', 'a', list)).toBeUndefined();
+  tools.doubt('s');
+  expect(await tools.get('s', 'a', list)).toMatchObject({ name: 'a' });
+  expect(answers).toHaveLength(1);
+  await clock.advance(1);
+  const unfit = [tools.again('s', 'a', list), tools.again('s', 'b', list)];
+  expect(await tools.get('s', 'a', list)).toMatchObject({ name: 'a' });
+  expect(answers).toHaveLength(2);
+  answers[1]?.();
+  expect(await Promise.all(unfit)).toMatchObject([{ name: 'a' }, undefined]);
+  await clock.advance(1_000);
+  tools.doubt('s');
+  void tools.get('s', 'a', list);
+  expect(answers).toHaveLength(3);
 });

@@ -190,8 +190,9 @@ export class AggregateEndpoint implements BareEndpoint {
     for (const kind of LIST_CHANGES.values()) this.#lists.invalidate(kind, server, session);
   }
 
-  onStarted(server: string): void {
-    this.#lists.onStarted(server);
+  /** `first`: no other connection of it is up. */
+  onStarted(server: string, first: boolean): void {
+    if (first) this.#lists.onStarted(server);
     this.#levels.onStarted(server);
   }
 

@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Tool } from '@modelcontextprotocol/client';
 import { headerNames, paramHeaders } from '../../connection/http/paramHeaders.js';
+import { type Clock, systemClock } from '../../core/clock.js';
 import { messageOf } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { type CallSignal, signalOf } from '../../core/wait/Cancellation.js';
@@ -14,16 +15,27 @@ type Tools = ReadonlyMap<string, Tool>;
 /** Servers whose tools are remembered. */
 const MAX_SERVERS = 1_000;
 
+/** Tools that are known are read again no sooner, in ms, and not within ten times of what their reading took. */
+const AGAIN_MS = 1_000;
+
+interface Known {
+  readonly tools: Tools;
+  /** Clock ms before which they are not read again for what one caller says. */
+  againMs: number;
+}
+
 /** The tools of servers, for the headers that their schemas ask for: read once, and again after they changed. */
 export class ToolDefinitions {
   readonly #logger: Logger;
-  readonly #tools = new Map<string, Tools>();
+  readonly #clock: Clock;
+  readonly #known = new Map<string, Known>();
   readonly #reading = new SingleFlight<string>();
   /** By server, the reading that is not outdated by a `forget`. */
   readonly #current = new Map<string, object>();
 
-  constructor(logger: Logger) {
+  constructor(logger: Logger, clock: Clock = systemClock) {
     this.#logger = logger;
+    this.#clock = clock;
   }
 
   /**
@@ -37,8 +49,44 @@ export class ToolDefinitions {
     signal?: CallSignal,
   ): Promise<Tool | undefined> {
     if (typeof name !== 'string') return undefined;
-    const known = this.#tools.get(server);
-    if (known !== undefined) return known.get(name);
+    const known = this.#known.get(server);
+    return known === undefined ? this.#newest(server, name, list, signal) : known.tools.get(name);
+  }
+
+  /**
+   * The same as the server tells it now, for a caller that those which are known do not fit: for all others these stand meanwhile. Undefined
+   * also when they were read a moment ago.
+   */
+  async again(
+    server: string,
+    name: unknown,
+    list: (signal: AbortSignal) => Promise<readonly Tool[]>,
+    signal?: CallSignal,
+  ): Promise<Tool | undefined> {
+    if (typeof name !== 'string') return undefined;
+    const { againMs = Number.NEGATIVE_INFINITY } = this.#known.get(server) ?? {};
+    if (this.#clock.now() < againMs && !this.#reading.has(server)) return undefined;
+    return this.#newest(server, name, list, signal);
+  }
+
+  /** A call was refused for them: they are read again by the next, unless that was done a moment ago. */
+  doubt(server: string): void {
+    if (this.#clock.now() >= (this.#known.get(server)?.againMs ?? Number.POSITIVE_INFINITY)) this.forget(server);
+  }
+
+  /** They may be others from now on. */
+  forget(server: string): void {
+    this.#known.delete(server);
+    this.#current.delete(server);
+    this.#reading.forget(server);
+  }
+
+  async #newest(
+    server: string,
+    name: string,
+    list: (signal: AbortSignal) => Promise<readonly Tool[]>,
+    signal: CallSignal | undefined,
+  ): Promise<Tool | undefined> {
     try {
       return (await this.#reading.run(server, (own) => this.#read(server, list(own)), signalOf(signal))).get(name);
     } catch (error) {
@@ -47,29 +95,28 @@ export class ToolDefinitions {
     }
   }
 
-  /** They may be others from now on. */
-  forget(server: string): void {
-    this.#tools.delete(server);
-    this.#current.delete(server);
-    this.#reading.forget(server);
-  }
-
   async #read(server: string, list: Promise<readonly Tool[]>): Promise<Tools> {
     const reading = {};
     this.#current.set(server, reading);
+    const startMs = this.#clock.now();
+    const againMs = (): number => this.#clock.now() + Math.max(AGAIN_MS, 10 * (this.#clock.now() - startMs));
     try {
       const tools = new Map((await list).map((tool) => [tool.name, tool]));
-      if (this.#current.get(server) === reading) this.#keep(server, tools);
+      if (this.#current.get(server) === reading) this.#keep(server, { tools, againMs: againMs() });
       return tools;
+    } catch (error) {
+      const known = this.#known.get(server);
+      if (known !== undefined) known.againMs = againMs();
+      throw error;
     } finally {
       if (this.#current.get(server) === reading) this.#current.delete(server);
     }
   }
 
-  #keep(server: string, tools: Tools): void {
-    const [oldest] = this.#tools.keys();
-    if (this.#tools.size >= MAX_SERVERS && oldest !== undefined) this.#tools.delete(oldest);
-    this.#tools.set(server, tools);
+  #keep(server: string, known: Known): void {
+    const [oldest] = this.#known.keys();
+    if (this.#known.size >= MAX_SERVERS && oldest !== undefined) this.#known.delete(oldest);
+    this.#known.set(server, known);
   }
 }
 

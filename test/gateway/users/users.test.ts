@@ -264,7 +264,7 @@ test('a connection that starts concerns the user whose it is: the lists of the o
   }
   const asked = vi.spyOn(servers, 'listAll');
   for (const principal of ['ann', undefined, 'nobody']) {
-    servers.emit('started', { server: 'a', pid: 1, startMs: 1, ...(principal && { principal }) });
+    servers.emit('started', { server: 'a', pid: 1, startMs: 1, others: 0, ...(principal && { principal }) });
   }
   await expect.poll(() => asked.mock.calls.length).toBeGreaterThan(0);
   const principals = asked.mock.calls.map((call) => (call as unknown as [string, string, RequestOptions])[2]);

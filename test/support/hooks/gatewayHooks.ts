@@ -42,7 +42,7 @@ export const gatewayHooks: Readonly<Record<string, () => unknown>> = {
     await Promise.all([one.initialize(), all.initialize()]);
     expect(await one.call('tools/call', { name: 'x' })).toMatchObject({ error: { message: 'internal error' } });
     expect(await all.call('tools/list')).toMatchObject({ result: { tools: [] } });
-    pool.emit('started', { server: 'one', pid: 1, startMs: 1 });
+    pool.emit('started', { server: 'one', pid: 1, startMs: 1, others: 0 });
     pool.emit('notification', { server: 'one', notice: { method: 'notifications/tools/list_changed' } });
     expect((await fetch(`${url}/readyz`)).status).toBe(503);
     expect((await fetch(`${url}/livez`)).status).toBe(200);

@@ -81,7 +81,7 @@ export class Callers {
     this.#logger = logger;
     this.#clients = clients;
     this.#bridged = new ModernOverLegacy(clock, held, (server) => crowdingOf(pool, server, clock));
-    this.tools = new ToolDefinitions(logger);
+    this.tools = new ToolDefinitions(logger, clock);
   }
 
   isBound(server: string): boolean {
@@ -183,7 +183,7 @@ export class Callers {
     try {
       return await send(tool === undefined ? given : { ...given, toolDefinition: tool });
     } catch (error) {
-      if (error instanceof RpcError && error.rpcCode === RPC_CODES.headerMismatch) this.tools.forget(server);
+      if (error instanceof RpcError && error.rpcCode === RPC_CODES.headerMismatch) this.tools.doubt(server);
       throw error;
     }
   }
@@ -239,15 +239,14 @@ export class Callers {
     const caller = await this.settled(server, session, signal);
     const list = async (own: AbortSignal): Promise<readonly Tool[]> =>
       (await this.failures.listAll(server, 'tools', { signal: own, ...(caller && { caller }) })).items;
-    const find = (): Promise<Tool | undefined> => this.tools.get(server, params?.['name'], list, signal);
-    const known = await find();
+    const name = params?.['name'];
+    const known = await this.tools.get(server, name, list, signal);
     try {
       if (known !== undefined) onTool?.(known, params?.['arguments']);
       return known;
     } catch (error) {
       // The definition may be outdated: the newest one decides, where it can be read.
-      this.tools.forget(server);
-      const newest = await find();
+      const newest = await this.tools.again(server, name, list, signal);
       if (newest === undefined) throw error;
       onTool?.(newest, params?.['arguments']);
       return newest;

@@ -32,6 +32,8 @@ export interface ConnectionMakerHooks {
 export class ConnectionMaker {
   readonly #context: ServerContext;
   readonly #hooks: ConnectionMakerHooks;
+  /** Those that were up when it was looked last, and whose they are. */
+  readonly #up = new Map<Connection, string | undefined>();
 
   constructor(context: ServerContext, hooks: ConnectionMakerHooks) {
     this.#context = context;
@@ -149,9 +151,13 @@ export class ConnectionMaker {
     answers.counting = true;
     counters.startedAt = connection.startedAt;
     const principal = caller?.principal;
+    for (const each of this.#up.keys()) if (!each.alive) this.#up.delete(each);
+    const others = [...this.#up.values()].filter((each) => each === principal).length;
+    this.#up.set(connection, principal);
     events.emit('started', {
       server: config.name,
       pid: connection.pid,
+      others,
       startMs: pool.clock.now() - startMs,
       ...(principal !== undefined && { principal }),
     });
