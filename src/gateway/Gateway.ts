@@ -280,7 +280,7 @@ export class Gateway implements Closeable, AsyncDisposable {
   /** The grace is over: calls are answered with what is known of them, and clients that still send a body are cut off. */
   #fail(): void {
     const reason = new OutcomeUnknownError('gateway', 'the call', 'the proxy shut down');
-    for (const session of this.#sessions) session.failInFlight(reason);
+    this.#sessions.failInFlight(reason);
     this.#modern.failInFlight(reason);
     for (const { callers } of this.#tenants) callers.close(reason);
     this.#held.cutArriving();

@@ -62,6 +62,22 @@ test.each([
   expect(codeOf(await answer)).toBe('ERR_OUTCOME_UNKNOWN');
 });
 
+test('the shutdown answers an initialize that waits for a server', async () => {
+  const silent = await RawServer.listen({
+    before: ({ method, message }) => method === 'POST' && message?.method === 'initialize',
+  });
+  const pool = closeAfter(new HTTPClientPool());
+  pool.addServer({ name: 'silent', transport: 'http', url: silent.url });
+  const gateway = closeAfter(new Gateway({ pool, port: 0 }));
+  const client = new RawClient(`${(await gateway.listen()).url}/servers/silent/mcp`);
+  const params = { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'c', version: '1' } };
+  const answer = client.call('initialize', params);
+  await heard(silent, 'initialize');
+  const closed = gateway.close({ graceMs: 50 });
+  expect(codeOf(await answer)).toBe('ERR_OUTCOME_UNKNOWN');
+  await closed;
+});
+
 test("a level is the session's also when a server never says so, and its client can give up the wait", async () => {
   const clock = new FakeClock();
   const { evil, client } = await start('logging/setLevel', clock);

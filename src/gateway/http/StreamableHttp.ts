@@ -193,7 +193,7 @@ export class StreamableHttp {
         clientInfo: clientInfoOf(params?.['clientInfo']),
         address: response.req.socket?.remoteAddress,
       });
-      const info = await endpoint.info(session, AbortSignal.any([gone.signal, session.signal]));
+      const info = await this.#sessions.infoOf(session, AbortSignal.any([gone.signal, session.signal]));
       if (response.destroyed) return void (await this.#sessions.end(session));
       const answer = `{"jsonrpc":"2.0","id":${idText},"result":${JSON.stringify({ protocolVersion, ...info })}}`;
       const heldBytes = holdAnswer(response, answer.length, this.bounds);

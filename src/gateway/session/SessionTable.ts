@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Clock } from '../../core/clock.js';
 import { ClosedError, QueueFullError } from '../../core/errors.js';
 import { within } from '../../core/time/within.js';
-import type { Endpoint } from '../endpoint/Endpoint.js';
+import type { Endpoint, EndpointInfo } from '../endpoint/Endpoint.js';
 import type { SessionTickets, TicketContents } from '../tickets/SessionTickets.js';
 import { originOf } from './origin.js';
 import { Session, type SessionClient, type SessionIdentity, type SessionLimits } from './Session.js';
@@ -28,6 +28,7 @@ const MIN_IDLE_TO_EVICT_MS = 60_000;
  * that has fewer than another takes the place of that one's longest unused session, so that no client locks others out.
  */
 export class SessionTable {
+  readonly #failing = new AbortController();
   readonly #options: SessionTableOptions;
   readonly #clock: Clock;
   readonly #sessions = new Map<string, Session>();
@@ -145,6 +146,17 @@ export class SessionTable {
     this.#options.onEnd?.(session);
     this.#ending.add(ending);
     return ending.finally(() => this.#ending.delete(ending));
+  }
+
+  /** What a session that is opened is told of its servers, unless what is in flight is failed before. */
+  infoOf(session: Session, signal: AbortSignal): Promise<EndpointInfo> {
+    return within(session.endpoint.info(session, signal), { clock: this.#clock, signal: this.#failing.signal });
+  }
+
+  /** Fails what is in flight, what opens a session included. */
+  failInFlight(reason: unknown): void {
+    this.#failing.abort(reason);
+    for (const session of this) session.failInFlight(reason);
   }
 
   /** Ends those unused for `sessionIdleMs`. */

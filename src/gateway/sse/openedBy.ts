@@ -44,7 +44,7 @@ export async function openedBy(
     stays: true,
   });
   try {
-    return { session, result: { protocolVersion, ...(await endpoint.info(session, session.signal)) } };
+    return { session, result: { protocolVersion, ...(await sessions.infoOf(session, session.signal)) } };
   } catch (error) {
     await sessions.end(session);
     throw error;
