@@ -1,5 +1,6 @@
 import { Curator } from '../../gateway/curation/Curator.js';
 import type { LoadedConfig } from '../configs.js';
+import { plain } from '../output/plain.js';
 import type { ServerReport } from './diagnose.js';
 import { searchTokens } from './tokens.js';
 
@@ -51,7 +52,7 @@ export function asText({ config, servers }: Findings): string {
   const { all, search } = tokensOf(servers);
   if (all > 0)
     notes.push(`  note    all tools cost a model about ${all} tokens, with "expose": "search" about ${search}`);
-  return `${[config.file, ...lines, ...notes].join('\n')}\n`;
+  return `${[config.file, ...lines, ...notes].map((line) => plain(line)).join('\n')}\n`;
 }
 
 function summary({ transport, protocolVersion, startMs, ...counts }: ServerReport): string {

@@ -1,5 +1,5 @@
 import type { ServerRow, StatusData, TargetRow } from '../../gateway/status/StatusData.js';
-import { visible } from '../output/visible.js';
+import { plain } from '../output/plain.js';
 
 const MAX_NAME = 40;
 const MAX_EVENTS = 8;
@@ -7,12 +7,6 @@ const MAX_OPEN = 10;
 /** Of the table: each cell is as wide as the longest of its column. A gateway of ours keeps within them. */
 const MAX_CELL = 100;
 const MAX_ROWS = 2_000;
-
-/** What a server, a client or a child wrote moves no cursor, changes no colour and ends no line. */
-export function plain(text: string, max = Number.POSITIVE_INFINITY): string {
-  const safe = visible(text).replace(/[\n\t]/g, ' ');
-  return safe.length > max ? `${safe.slice(0, Math.max(0, max - 1))}…` : safe;
-}
 
 const HEAD = [
   'server',

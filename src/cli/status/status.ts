@@ -2,9 +2,10 @@ import { systemClock } from '../../core/clock.js';
 import { messageOf } from '../../core/errors.js';
 import { sleep } from '../../core/time/sleep.js';
 import { complain } from '../output/complain.js';
+import { plain } from '../output/plain.js';
 import { visible } from '../output/visible.js';
 import { readStatus, type StatusSource } from './readStatus.js';
-import { plain, statusLines } from './render.js';
+import { statusLines } from './render.js';
 
 export interface StatusCommandOptions extends StatusSource {
   readonly watch?: boolean;
