@@ -3,8 +3,9 @@ import { dirname, resolve } from 'node:path';
 import { systemClock } from '../../core/clock.js';
 import { builtFile } from '../../core/files/packageFiles.js';
 import { sleep } from '../../core/time/sleep.js';
-import { HttpLink } from '../../gateway/stdio/HttpLink.js';
+import { HttpLink, LinkError } from '../../gateway/stdio/HttpLink.js';
 import { GatewayFiles } from './GatewayFiles.js';
+import { ForeignGatewayError, OwnAgent } from './OwnAgent.js';
 
 const START_MS = 20_000;
 const LOOK_MS = 50;
@@ -31,7 +32,7 @@ export class GatewayStarter {
    */
   async start(signal: AbortSignal): Promise<void> {
     const deadlineMs = systemClock.now() + START_MS;
-    using link = new HttpLink({ url: this.#url });
+    using link = new HttpLink({ url: this.#url, agent: new OwnAgent({ keepAlive: true }) });
     const { protocol, origin, port } = this.#url;
     if (protocol !== 'http:')
       throw new Error('only a gateway of this machine can be started: http://127.0.0.1:<port>/mcp');
@@ -99,8 +100,9 @@ async function isUp(link: HttpLink, signal: AbortSignal): Promise<boolean> {
     const response = await link.request({ method: 'GET', path: '/readyz', signal: bounded });
     response.resume();
     return response.statusCode === 200;
-  } catch {
+  } catch (error) {
     signal.throwIfAborted();
+    if (error instanceof LinkError && error.cause instanceof ForeignGatewayError) throw error.cause;
     return false;
   }
 }

@@ -1,7 +1,7 @@
 import { HttpLink, type HttpLinkOptions } from '../../gateway/stdio/HttpLink.js';
 import { textOf } from '../../gateway/stdio/readResponse.js';
 
-export interface PresenceOptions extends Pick<HttpLinkOptions, 'url' | 'headers'> {
+export interface PresenceOptions extends Pick<HttpLinkOptions, 'url' | 'headers' | 'agent'> {
   /** The connections of the client's calls. */
   readonly calls: HttpLink;
   /** How often the gateway is asked, in ms. */
@@ -26,8 +26,8 @@ export class Presence implements Disposable {
 
   constructor(options: PresenceOptions) {
     this.#options = options;
-    const { url, headers, everyMs } = options;
-    this.#link = new HttpLink({ url, ...(headers && { headers }) });
+    const { url, headers, agent, everyMs } = options;
+    this.#link = new HttpLink({ url, ...(headers && { headers }), ...(agent && { agent }) });
     this.#timer = setInterval(() => this.#look(), everyMs);
     this.#timer.unref();
   }

@@ -4,6 +4,7 @@ import { StdioBridge } from '../../gateway/stdio/StdioBridge.js';
 import { complain } from '../output/complain.js';
 import { whenParentIsGone } from '../parent.js';
 import { GatewayStarter } from './GatewayStarter.js';
+import { OwnAgent } from './OwnAgent.js';
 import { Presence } from './Presence.js';
 
 export interface ConnectOptions {
@@ -30,7 +31,9 @@ export async function connect(url: URL, options: ConnectOptions): Promise<void> 
   try {
     if (start && config === undefined) throw new Error('--start needs --config: what is the gateway to serve?');
     const starter = start && config !== undefined ? new GatewayStarter(url, config, lingerMs) : undefined;
-    const link = new HttpLink({ url, headers });
+    // A gateway that is started at need is this user's own: nothing is sent to what another user has put in its place.
+    const own = () => (start ? { agent: new OwnAgent({ keepAlive: true, keepAliveMsecs: 30_000 }) } : {});
+    const link = new HttpLink({ url, headers, ...own() });
     const bridge = new StdioBridge({
       input: process.stdin,
       output: process.stdout,
@@ -43,7 +46,7 @@ export async function connect(url: URL, options: ConnectOptions): Promise<void> 
       graceMs: GRACE_MS,
       signal: stop.signal,
     });
-    using _presence = new Presence({ url, headers, calls: link, everyMs: PRESENCE_MS });
+    using _presence = new Presence({ url, headers, calls: link, everyMs: PRESENCE_MS, ...own() });
     await bridge.run();
   } catch (error) {
     complain(messageOf(error));

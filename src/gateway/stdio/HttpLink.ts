@@ -13,6 +13,8 @@ export interface HttpLinkOptions {
   readonly headers?: OutgoingHttpHeaders;
   /** Makes a connection within this process, in place of a socket. */
   readonly connect?: () => Duplex;
+  /** Makes the connections of an `http:` URL, and is destroyed with this. @defaultValue one of its own */
+  readonly agent?: Agent;
   /** Bytes of answers that have not ended, over all of its responses. @defaultValue 536870912 */
   readonly maxIncomingBytes?: number;
 }
@@ -62,7 +64,9 @@ export class HttpLink implements Disposable {
     this.incoming = new IncomingBytes(options.maxIncomingBytes ?? MAX_INCOMING_BYTES);
     this.#secure = options.url.protocol === 'https:';
     const kept = { keepAlive: true, keepAliveMsecs: 30_000 };
-    if (options.connect === undefined) this.#agent = this.#secure ? new SecureAgent(kept) : new Agent(kept);
+    if (options.connect === undefined) {
+      this.#agent = this.#secure ? new SecureAgent(kept) : (options.agent ?? new Agent(kept));
+    }
   }
 
   /** Resolves with the head of the response. Rejects with a `LinkError`, or with the signal's reason when nothing was sent. */
