@@ -62,6 +62,43 @@ test('one more connection of a server that is up, as any client has it started, 
   expect(pool.calls.filter(({ method }) => method === 'tools/list')).toHaveLength(1);
 });
 
+test('while a server tells its changed list, calls of what it listed before go on; what is new waits for it', async () => {
+  let tools = [tool('echo')];
+  let ready: Promise<void> | undefined;
+  const pool = new FakePool({
+    one: {
+      lists: {
+        tools: async () => {
+          await ready;
+          return tools;
+        },
+      },
+      methods: { 'tools/call': (params) => ({ content: [{ type: 'text', text: String(params?.['name']) }] }) },
+    },
+  });
+  const house = await open(pool);
+  expect(await names(house)).toEqual(['one__echo']);
+  let done = (): void => undefined;
+  ready = new Promise((resolve) => {
+    done = resolve;
+  });
+  tools = [tool('new')];
+  pool.emit('notification', { server: 'one', notice: { method: CHANGED } });
+  const call = async (name: string) => (await house.client.call('tools/call', { name })).result?.['content'];
+  expect(await call('one__echo')).toMatchObject([{ text: 'echo' }]);
+  let told: unknown;
+  const next = call('one__new').then((content) => {
+    told = content;
+  });
+  expect(await call('one__echo')).toMatchObject([{ text: 'echo' }]);
+  expect(told).toBeUndefined();
+  done();
+  await next;
+  expect(told).toMatchObject([{ text: 'new' }]);
+  expect(await names(house)).toEqual(['one__new']);
+  expect((await house.client.call('tools/call', { name: 'one__echo' })).error).toMatchObject({ code: -32_602 });
+});
+
 test('a start that the listing itself caused has it asked for once', async () => {
   const pool: FakePool = new FakePool({
     one: {

@@ -241,6 +241,7 @@ const listOf = (share: number): Known<unknown> => ({
   untilMs: undefined,
   bytes: Math.floor(share * MAX_LISTS_BYTES),
   id: {},
+  outdated: false,
 });
 
 test('lists are kept as long as there is room for them, over all sessions and users: the one used least lately goes first', () => {

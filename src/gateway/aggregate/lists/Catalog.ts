@@ -69,10 +69,11 @@ export class Catalog<K extends ListKind> {
     this.#onChange = onChange;
   }
 
-  /** Forgets what `server` listed: to all, or to a session on its own connection. */
+  /** What `server` listed is outdated: to all, or to a session on its own connection. */
   invalidate(server: string, session?: Downstream): void {
     const lists = session === undefined ? this.#shared : this.#listsOf(server, session);
-    lists.forget(server);
+    const known = lists.known.get(server);
+    if (known !== undefined) known.outdated = true;
     for (const each of [lists.loading, lists.refreshing]) each.delete(server);
     this.#options.callers.failures.forget(server, this.#kind);
   }
@@ -99,6 +100,7 @@ export class Catalog<K extends ListKind> {
   /** A server is not there any more. */
   onRemoved(server: string): void {
     this.invalidate(server);
+    this.#shared.forget(server);
     for (const each of [this.#shared.missed, this.#shared.asked]) each.delete(server);
     this.lastErrors.delete(server);
     const shown = this.#shown.get(server);
@@ -133,8 +135,8 @@ export class Catalog<K extends ListKind> {
     return servers.map((server, at) => {
       const lists = this.#listsOf(server, session);
       lists.asked.add(server);
-      if (!found.has(server) && !(times[at] === 0 && lists.known.has(server))) lists.missed.add(server);
-      const list = listOf(server, found.get(server) ?? lists.known.get(server), clock.now());
+      if (!found.has(server) && !(times[at] === 0 && lists.current(server))) lists.missed.add(server);
+      const list = listOf(server, found.get(server) ?? lists.current(server), clock.now());
       if (lists === this.#shared) this.#shown.set(server, new WeakRef(list.items));
       return list;
     });
@@ -144,10 +146,10 @@ export class Catalog<K extends ListKind> {
   known(session: Downstream): ServerList<ListItems[K]>[] {
     const servers = this.#options.pool.servers();
     const nowMs = this.#options.clock.now();
-    return servers.map((server) => listOf(server, this.#listsOf(server, session).known.get(server), nowMs));
+    return servers.map((server) => listOf(server, this.#listsOf(server, session).current(server), nowMs));
   }
 
-  /** What one server offers `session`, as of its last list. `fresh`: it is asked again when that one's time is over. */
+  /** What one server offers `session`, as of its last list, which may be outdated. `fresh`: it is asked again when that one's time is over. */
   async list(server: string, session: Downstream, fresh = false): Promise<readonly ListItems[K][] | undefined> {
     return (await this.#list(server, session, fresh))?.items;
   }
@@ -165,10 +167,12 @@ export class Catalog<K extends ListKind> {
     const known = lists.known.get(server);
     const { untilMs = Number.POSITIVE_INFINITY } = known ?? {};
     if (known !== undefined) lists.use(server, known);
-    if (known !== undefined && (!fresh || this.#options.clock.now() < untilMs)) return known;
+    const outdated = known?.outdated === true;
+    if (known !== undefined && !outdated && (!fresh || this.#options.clock.now() < untilMs)) return known;
     const { callers } = this.#options;
     const loading = lists.loading.get(server) ?? this.#load(server, lists, () => callers.settled(server, session));
-    return (await loading) ?? known;
+    if (outdated && !fresh) return known;
+    return (await loading) ?? (outdated ? undefined : known);
   }
 
   #load(server: string, lists: KnownLists<ListItems[K]>, who?: Who): Promise<Known<ListItems[K]> | undefined> {
@@ -196,7 +200,7 @@ export class Catalog<K extends ListKind> {
 
   #kept({ items, bytes, ttlMs, cacheScope }: ValidListing<ListItems[K]>): Known<ListItems[K]> {
     const untilMs = ttlMs && this.#options.clock.now() + ttlMs;
-    return { items, bytes, hints: { ttlMs, cacheScope }, untilMs, id: {} };
+    return { items, bytes, hints: { ttlMs, cacheScope }, untilMs, id: {}, outdated: false };
   }
 
   /** Until the server has told its new list the stale one stands; when it cannot, the next caller has it asked again. */

@@ -16,6 +16,8 @@ export interface Known<T> {
   /** What it takes in memory, about. */
   readonly bytes: number;
   readonly id: object;
+  /** Its server has another by now: calls of what is in it go on by it until that one is there. */
+  outdated: boolean;
 }
 
 /** What a list takes beside its items. */
@@ -49,6 +51,12 @@ export class KnownLists<T> {
   use(server: string, list: Known<T>): void {
     if (kept.has(list.id)) kept.use(list.id);
     else if (this.known.get(server) === list) this.keep(server, list);
+  }
+
+  /** The server's list, as far as is known; undefined for one that is outdated. */
+  current(server: string): Known<T> | undefined {
+    const list = this.known.get(server);
+    return list?.outdated === true ? undefined : list;
   }
 
   /** What was the server's list takes no room any more. */
