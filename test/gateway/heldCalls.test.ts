@@ -18,12 +18,12 @@ let waiting: (() => void)[];
 
 afterEach(() => gateway.close());
 
-async function start(): Promise<string> {
+async function start(maxBufferedBytes = 480 * KIB): Promise<string> {
   waiting = [];
   const pool = new FakePool({
     one: { methods: { 'tools/call': () => new Promise((done) => waiting.push(() => done({ content: [] }))) } },
   });
-  gateway = new Gateway({ pool, port: 0, maxBufferedBytes: 480 * KIB });
+  gateway = new Gateway({ pool, port: 0, maxBufferedBytes });
   return `${(await gateway.listen()).url}/servers/one/mcp`;
 }
 
@@ -35,7 +35,7 @@ const call = (id: string) => ({
 });
 
 test('calls in flight hold what they were sent with: beyond the bound a client is told to try again', async () => {
-  const client = new RawClient(await start());
+  const client = new RawClient(await start(640 * KIB));
   await client.initialize();
   const calls = ['a', 'b', 'c'].map((id) => client.send(call(id)));
   await expect.poll(() => waiting.length).toBe(3);

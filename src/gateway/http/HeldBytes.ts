@@ -1,3 +1,4 @@
+import { Shares } from '../../concurrent/Shares.js';
 import { type Clock, systemClock } from '../../core/clock.js';
 import { limitedLogger } from '../../core/limitedLogger.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
@@ -33,9 +34,12 @@ export class HeldBytes {
   #keptBytes = 0;
   readonly #max: number;
   #held = 0;
+  /** What of it bodies and calls hold, by whose they are. */
+  readonly #shares: Shares;
 
   constructor(maxBytes: number, logger: Logger = silentLogger, clock: Clock = systemClock) {
     this.#max = maxBytes;
+    this.#shares = new Shares(maxBytes);
     this.cuts = new CutResponses(limitedLogger(logger, () => clock.now()));
   }
 
@@ -52,6 +56,23 @@ export class HeldBytes {
     if (!this.hasRoom(bytes) && (toKeep || !this.#makesRoom(bytes))) return false;
     this.#held += bytes;
     return true;
+  }
+
+  /**
+   * The same for a body, or a call, which may last for as long as its client likes: what one owner holds leaves a quarter of the room to
+   * others. `own`: what the same body holds already; what is all that its owner has may take all that is free.
+   */
+  takeFor(owner: string, bytes: number, own = 0): boolean {
+    const shares = this.#shares;
+    const more = shares.taken + this.#keptBytes - this.#held;
+    if (!shares.mayTake(owner, bytes, { more, unbounded: shares.of(owner) <= own }) || !this.take(bytes)) return false;
+    shares.add(owner, bytes);
+    return true;
+  }
+
+  giveBackFor(owner: string, bytes: number): void {
+    this.#shares.add(owner, -bytes);
+    this.giveBack(bytes);
   }
 
   /** It is kept from now on, and gives way when others need the room; until it is forgotten. */

@@ -22,6 +22,7 @@ import {
 } from '../rpc/envelope.js';
 import { failureOf } from '../rpc/failure.js';
 import type { ReadMessages } from '../rpc/readMessages.js';
+import { originOf } from '../session/origin.js';
 import type { Session } from '../session/Session.js';
 import type { SessionTable } from '../session/SessionTable.js';
 import { scopeStatus } from '../users/scopes/ScopeRules.js';
@@ -114,11 +115,9 @@ export class StreamableHttp {
     // A session that is not there is told before its body is read, unless the body may be one that opens a new one.
     const stale = this.#finder.isStale(endpoint, request);
     const maxBytes = stale ? Math.min(MAX_STALE_BODY_BYTES, this.#settings.maxBodyBytes) : this.#settings.maxBodyBytes;
-    const body = await readBody(request, {
-      maxBytes,
-      timeoutMs: this.#settings.bodyTimeoutMs,
-      held: this.#options.held,
-    });
+    const { held } = this.#options;
+    const owner = originOf(endpoint, request.socket?.remoteAddress);
+    const body = await readBody(request, { maxBytes, timeoutMs: this.#settings.bodyTimeoutMs, held, owner });
     if ('gone' in body) return;
     if ('status' in body && stale && body.status === 413) return refuse(response, 404, NO_SESSION);
     // Node reads and forgets the rest: a client that is still sending would miss the answer otherwise.
@@ -132,8 +131,8 @@ export class StreamableHttp {
       await this.#answer(endpoint, read, request, response);
       return;
     }
-    // Until it is answered a body is held, also when its client has gone.
-    if (!this.#options.held.take(read.heldBytes)) {
+    // Until it is answered a body is held, also when its client has gone: a call that hangs for long may cost its client nothing.
+    if (!held.takeFor(owner, read.heldBytes)) {
       const [only] = read.messages;
       if (read.batch || only?.kind !== 'request') return sendFailure(response, 503, TOO_MUCH, RETRY_LATER);
       return sendError(response, idTextOf(only), 503, TOO_MUCH, this.bounds, RETRY_LATER);
@@ -141,7 +140,7 @@ export class StreamableHttp {
     try {
       await this.#answer(endpoint, read, request, response);
     } finally {
-      this.#options.held.giveBack(read.heldBytes);
+      held.giveBackFor(owner, read.heldBytes);
     }
   }
 

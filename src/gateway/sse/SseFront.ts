@@ -149,7 +149,8 @@ export class SseFront {
   async #post(client: SseClient, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { settings, held } = this.#options;
     const { maxBodyBytes: maxBytes, bodyTimeoutMs: timeoutMs } = settings;
-    const body = await readBody(request, { maxBytes, timeoutMs, held });
+    const { origin } = client;
+    const body = await readBody(request, { maxBytes, timeoutMs, held, owner: origin });
     if ('gone' in body) return;
     if ('status' in body) return refuse(response, body.status, body.why);
     // A client's messages are taken in the order in which they came, however large one is.
@@ -161,12 +162,12 @@ export class SseFront {
     if (problem?.kind === 'invalid') return refuse(response, 400, problem.why);
     if (batch && client.session?.protocolVersion !== BATCH_VERSION)
       return refuse(response, 400, 'one message a request');
-    if (!held.take(heldBytes)) return refuse(response, 503, TOO_MUCH);
+    if (!held.takeFor(origin, heldBytes)) return refuse(response, 503, TOO_MUCH);
     sendEmpty(response, 202);
     try {
       await Promise.all(messages.map((each) => this.#take(client, each, request)));
     } finally {
-      held.giveBack(heldBytes);
+      held.giveBackFor(origin, heldBytes);
     }
   }
 

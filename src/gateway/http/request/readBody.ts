@@ -16,6 +16,8 @@ export interface BodyBounds {
   readonly timeoutMs: number;
   /** Bytes of all bodies and answers together. */
   readonly held: HeldBytes;
+  /** Whose share of them it takes. */
+  readonly owner: string;
 }
 
 /** A piece smaller than this is copied: a slice of a few bytes holds the whole buffer it was read into. */
@@ -132,7 +134,8 @@ class BodyReader {
   }
 
   #hold(bytes: number): boolean {
-    if (!this.#bounds.held.take(bytes)) return false;
+    const { held, owner } = this.#bounds;
+    if (!held.takeFor(owner, bytes, this.#held)) return false;
     this.#held += bytes;
     return true;
   }
@@ -142,7 +145,7 @@ class BodyReader {
     this.#done = true;
     clearTimeout(this.#timer);
     this.#bounds.held.arriving.delete(this);
-    this.#bounds.held.giveBack(this.#held);
+    this.#bounds.held.giveBackFor(this.#bounds.owner, this.#held);
     // The request remembers its reader, and is there until it is answered.
     this.#chunks.length = 0;
     this.#joint = undefined;

@@ -51,7 +51,7 @@ export class StatusActions {
     // A form of another page can neither set this header nor read the token.
     if (!this.#isOurs(request.headers['x-poolkit-token'])) return answer(response, 403, { error: 'reload the page' });
     const { held, logger } = this.#options;
-    const body = await readBody(request, { maxBytes: MAX_BODY_BYTES, timeoutMs: BODY_TIMEOUT_MS, held });
+    const body = await readBody(request, { maxBytes: MAX_BODY_BYTES, timeoutMs: BODY_TIMEOUT_MS, held, owner: '' });
     if ('gone' in body) return;
     if ('status' in body) return answer(response, body.status, { error: body.why });
     let asked: Asked | null;
