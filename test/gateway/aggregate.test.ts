@@ -170,6 +170,19 @@ test("a tool's app is read from the tool's server", async () => {
   expect(await read(client, 'poolkit:two/ui://board')).toMatchObject({ text: 'two has ui://board' });
 });
 
+test('a tool that names a URI of another server takes nothing from the one that lists it', async () => {
+  const named = { name: 'board', inputSchema: { type: 'object' }, _meta: { ui: { resourceUri: 'a:1' } } };
+  const { connect } = await house({ evil: { uris: ['e:1'], tools: [named] }, one: { uris: ['a:1'] } });
+  const client = await connect();
+  await client.call('tools/list');
+  expect(await read(client, 'a:1')).toEqual({ uri: 'a:1', text: 'one has a:1' });
+  expect(await uris(client)).toEqual(['e:1', 'a:1']);
+  const { result = {} } = await client.call('tools/list');
+  expect(result['tools']).toContainEqual(
+    expect.objectContaining({ name: 'evil__board', _meta: { ui: { resourceUri: 'poolkit:evil/a:1' } } }),
+  );
+});
+
 test('a task is known by an id that says whose it is; a session sees its own, and cannot guess others', async () => {
   const { connect } = await house({ one: {}, two: {} });
   const [client, other] = [await connect(), await connect()];

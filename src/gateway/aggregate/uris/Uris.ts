@@ -36,7 +36,8 @@ const WEB = /^https?:/i;
 /**
  * URIs as clients of the aggregate see them. They keep their form; one that is another server's already is told as
  * `poolkit:<server>/<uri>`, a template too, so that what it expands to leads there. Whose a URI is: the server's that a client was
- * shown it of, else of the first that lists it, else of the one whose template says most of it, else of the one that linked to it.
+ * shown it of, else of the first that lists it, else of the first whose tool names it, else of the one whose template says most of it,
+ * else of the one that linked to it.
  */
 export class Uris {
   readonly #options: UrisOptions;
@@ -107,6 +108,7 @@ export class Uris {
     const owner =
       this.#owner(uri, session) ??
       this.#lister(uri, resources.known(session), session, server) ??
+      this.#present(this.#named.get(uri, session)) ??
       bestFit(uri, templates.known(session), (items) => this.#parsedOf(items), work, server);
     if (owner !== undefined) return owner === server ? uri : wrapped(server, uri);
     // Clients of the modern era have no session that could remember it: where it leads has to stand in it.
@@ -119,10 +121,13 @@ export class Uris {
     return uri;
   }
 
-  /** A URI that an item of a list names: it is claimed for `first`, the first server that does, as a listed one is. */
+  /** A URI that an item of a list names: it is claimed for `first`, the first server that does, where none lists it. */
   named(server: string, uri: string, session: Downstream, first = server): string {
     if (uri.startsWith(SCHEME)) return wrapped(server, uri);
-    const owner = this.#owner(uri, session);
+    const owner =
+      this.#owner(uri, session) ??
+      this.#lister(uri, this.#options.resources.known(session), session) ??
+      this.#present(this.#named.get(uri, session));
     if (owner === undefined) this.#named.set(uri, first, session, this.#shares(first));
     return (owner ?? first) === server ? uri : wrapped(server, uri);
   }
@@ -167,6 +172,7 @@ export class Uris {
   #search(uri: string, session: Downstream, lists: KnownLists, work: Work): UriRoute | undefined {
     const server =
       this.#lister(uri, lists.resources, session) ??
+      this.#present(this.#named.get(uri, session)) ??
       bestFit(uri, lists.templates, (items) => this.#parsedOf(items), work) ??
       this.#present(this.#links.get(uri, session)) ??
       this.#onlyOne(session);
@@ -187,8 +193,6 @@ export class Uris {
 
   /** Whose it is known to be, as long as that server is there and offers it, or cannot be asked now. */
   #owner(uri: string, session: Downstream): string | undefined {
-    const named = this.#present(this.#named.get(uri, session));
-    if (named !== undefined) return named;
     const owner = this.#present(this.#resources.get(uri, session));
     if (owner === undefined) return undefined;
     const list = this.#options.resources.known(session).find(({ server }) => server === owner);
