@@ -8,6 +8,7 @@ import { type CallSignal, signalOf } from '../../../core/wait/Cancellation.js';
 import type { Caller, ServerInfo } from '../../../pool/McpPool.js';
 import type { Era } from '../../../registry/config/ServerConfig.js';
 import type { ListFailures } from '../../aggregate/lists/ListFailures.js';
+import { ClientNotices } from '../../bridge/ClientNotices.js';
 import { legacyOverModern, type Send } from '../../bridge/LegacyOverModern.js';
 import { ModernOverLegacy } from '../../bridge/ModernOverLegacy.js';
 import type { RequestStates } from '../../bridge/RequestStates.js';
@@ -68,6 +69,7 @@ export class Callers {
   readonly #states: RequestStates;
   readonly #table: CallerTable;
   readonly #sender: CallSender;
+  readonly #notices: ClientNotices;
 
   constructor(options: CallersOptions) {
     const { pool, logger, clock, clients, makeRoom, callIdleMs, inPieces, held, base, states, failures } = options;
@@ -81,6 +83,7 @@ export class Callers {
     this.#logger = logger;
     this.#clients = clients;
     this.#bridged = new ModernOverLegacy(clock, held, (server) => crowdingOf(pool, server, clock));
+    this.#notices = new ClientNotices(held, logger);
     this.tools = new ToolDefinitions(logger, clock);
   }
 
@@ -267,9 +270,8 @@ export class Callers {
   notify(session: Downstream, method: string, params: Params | undefined): void {
     for (const [server, caller] of this.#table.callersOf(session)) {
       if (caller === undefined || !this.isBound(server) || this.#pool.info(server, caller) === undefined) continue;
-      this.#pool
-        .notify(server, method, params, { caller, signal: session.signal })
-        .catch((error: unknown) => this.#logger.debug({ server, method, error }, 'a server was not told'));
+      const options = { caller, signal: session.signal };
+      this.#notices.send(session, method, params, server, () => this.#pool.notify(server, method, params, options));
     }
   }
 
