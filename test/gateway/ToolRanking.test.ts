@@ -46,3 +46,19 @@ test('whatever a list is made of, the event loop turns while it is looked throug
   setImmediate(() => controller.abort(new Error('left')));
   await expect(cancelled).rejects.toThrow('left');
 });
+
+test('whose searches are many do not hold up those of others', async () => {
+  const ranking = new ToolRanking();
+  const tools = [tool('files__read')];
+  const ended: string[] = [];
+  const search = (owner: string): Promise<unknown> =>
+    ranking.best(tools, 'read', never, owner).then(() => ended.push(owner));
+  const many = Array.from({ length: 50 }, () => search('many'));
+  await Promise.all([search('one'), search('another')]);
+  expect(ended.length).toBeLessThan(6);
+  await Promise.all([...many, search('one')]);
+  expect(ended).toHaveLength(53);
+  const gone = AbortSignal.abort(new Error('gone'));
+  await expect(ranking.best(tools, 'read', gone, 'one')).rejects.toThrow('gone');
+  expect(await ranking.best(tools, 'read', never, 'one')).toEqual(tools);
+});

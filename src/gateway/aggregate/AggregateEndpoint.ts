@@ -15,6 +15,7 @@ import type { Params } from '../rpc/envelope.js';
 import { Refusal } from '../rpc/failure.js';
 import { LEVELS, levelOf } from '../rpc/levels.js';
 import { LogLevels } from '../session/LogLevels.js';
+import { addressOrigin } from '../session/origin.js';
 import { type ChangedKind, LIST_METHODS, Lists, type ListsOptions } from './lists/Lists.js';
 import { type KnownServer, mergedInfo } from './mergedInfo.js';
 import { Passage } from './passage/Passage.js';
@@ -139,7 +140,10 @@ export class AggregateEndpoint implements BareEndpoint {
       );
     }
     const tools = await this.#lists.allTools(session);
-    if (params?.['name'] === 'search_tools') return this.#search.search(tools, args, call.signal ?? session.signal);
+    if (params?.['name'] === 'search_tools') {
+      const owner = session.origin ?? addressOrigin(call.address);
+      return this.#search.search(tools, args, call.signal ?? session.signal, owner);
+    }
     const tool = tools.find(({ name }) => name === args['name']);
     if (tool === undefined) throw new Refusal(RPC_CODES.invalidParams, `unknown tool: ${shown(args['name'])}`);
     return { content: [{ type: 'text', text: JSON.stringify(tool) }] };

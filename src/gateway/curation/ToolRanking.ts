@@ -1,9 +1,9 @@
 import type { Tool } from '@modelcontextprotocol/client';
-import { Mutex } from 'async-mutex';
 import { objectOf } from '../../connection/protocol/objectOf.js';
 import { isNear } from '../../core/nearNames.js';
 import { TurnBudget } from '../../core/time/turns.js';
 import type { CallSignal } from '../../core/wait/Cancellation.js';
+import { FairMutex } from '../../core/wait/FairMutex.js';
 import { termsOf } from './termsOf.js';
 
 /** Characters that are read of a tool's title, of its description, and of the names of its arguments. */
@@ -34,16 +34,16 @@ interface Hit {
 /**
  * Which tools a query means: by its words in their names, titles, descriptions and arguments, rare words first. There is no index that a server could
  * fatten: the tools' first words are looked through, in time that grows with the list and no faster, a few milliseconds in each turn
- * of the event loop, one search at a time (docs/decisions/255-tools-are-looked-through.md).
+ * of the event loop, one search at a time, the owners of searches in turns (docs/decisions/255-tools-are-looked-through.md).
  */
 export class ToolRanking {
   readonly #texts = new WeakMap<Tool, ToolText>();
   readonly #turns = new TurnBudget();
-  readonly #one = new Mutex();
+  readonly #one = new FairMutex<string>();
 
   /** The tools that have to do with the query, the best first; equal ones in the order of the list. */
-  best(tools: readonly Tool[], query: string, signal: CallSignal): Promise<Tool[]> {
-    return this.#one.runExclusive(async () => {
+  best(tools: readonly Tool[], query: string, signal: CallSignal, owner = ''): Promise<Tool[]> {
+    return this.#one.run(owner, async () => {
       signal.throwIfAborted();
       const terms = [...new Set(termsOf(query))].slice(0, MAX_TERMS);
       const hits = await this.#hits(tools, terms, signal);

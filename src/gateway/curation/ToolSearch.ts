@@ -68,7 +68,7 @@ interface Hit {
   readonly description?: string;
 }
 
-/** Answers `search_tools`, whatever servers have written into their lists: one search after the other, in turns of the event loop. */
+/** Answers `search_tools`, whatever servers have written into their lists: one search after the other, in turns of the event loop; owners take turns. */
 export class ToolSearch {
   readonly #ranking = new ToolRanking();
 
@@ -77,6 +77,7 @@ export class ToolSearch {
     tools: readonly Tool[],
     args: Readonly<Record<string, unknown>>,
     signal: CallSignal,
+    owner = '',
   ): Promise<Readonly<Record<string, unknown>>> {
     const { query = '', limit = DEFAULT_LIMIT, offset = 0 } = args;
     if (typeof query !== 'string' || query.length > MAX_QUERY) {
@@ -86,7 +87,7 @@ export class ToolSearch {
       throw new Refusal(RPC_CODES.invalidParams, `limit is a whole number from 1 to ${MAX_LIMIT}`);
     if (!isCount(offset, 0, Number.MAX_SAFE_INTEGER))
       throw new Refusal(RPC_CODES.invalidParams, 'offset is a whole number, 0 or more');
-    const found = query.trim() === '' ? tools : await this.#ranking.best(tools, query, signal);
+    const found = query.trim() === '' ? tools : await this.#ranking.best(tools, query, signal, owner);
     const hits: Hit[] = found.slice(offset, offset + limit).map(({ name, description }) => {
       const summary = description === undefined ? undefined : summaryOf(description);
       return { name, ...(summary === undefined ? {} : { description: summary }) };
