@@ -5,6 +5,7 @@ import https from 'node:https';
 import { isIP, type LookupFunction } from 'node:net';
 import type { FetchLike } from '@modelcontextprotocol/client';
 import { messageOf } from '../../core/errors.js';
+import { withTimeoutSignal } from '../../core/time/within.js';
 import { isLoopbackHost } from '../../registry/config/OAuthSettings.js';
 import { mayReach, type Reach } from './addresses.js';
 
@@ -35,17 +36,14 @@ const NO_BODY: ReadonlySet<number> = new Set([101, 204, 205, 304]);
  */
 export function guardedFetch(options: GuardedFetchOptions): FetchLike {
   const { reach, timeoutMs, maxBytes, signal, onStatus } = options;
-  return async (input, init = {}) => {
-    const url = new URL(input);
-    checkTarget(url, reach);
-    const bounds = [signal, init.signal, AbortSignal.timeout(timeoutMs)].filter((each) => each instanceof AbortSignal);
+  const send = async (url: URL, init: RequestInit, signals: readonly AbortSignal[]): Promise<Response> => {
     const { request } = url.protocol === 'https:' ? https : http;
     const asked = request(url, {
       method: init.method ?? 'GET',
       headers: Object.fromEntries(new Headers(init.headers)),
       lookup: guardedLookup(reach, options.lookup ?? systemLookup),
       agent: false,
-      signal: AbortSignal.any(bounds),
+      signal: AbortSignal.any([...signals]),
     });
     let interim = 0;
     asked.on('information', () => {
@@ -71,6 +69,12 @@ export function guardedFetch(options: GuardedFetchOptions): FetchLike {
       // A socket that breaks afterwards is no one's any more.
       asked.on('error', () => undefined).destroy();
     }
+  };
+  return async (input, init = {}) => {
+    const url = new URL(input);
+    checkTarget(url, reach);
+    const own = init.signal instanceof AbortSignal ? [init.signal] : [];
+    return withTimeoutSignal(timeoutMs, signal, (bounded) => send(url, init, [bounded, ...own]));
   };
 }
 

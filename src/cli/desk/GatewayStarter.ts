@@ -3,6 +3,7 @@ import { dirname, resolve } from 'node:path';
 import { systemClock } from '../../core/clock.js';
 import { builtFile } from '../../core/files/packageFiles.js';
 import { sleep } from '../../core/time/sleep.js';
+import { withTimeoutSignal } from '../../core/time/within.js';
 import { HttpLink, LinkError } from '../../gateway/stdio/HttpLink.js';
 import { GatewayFiles } from './GatewayFiles.js';
 import { ForeignGatewayError, OwnAgent } from './OwnAgent.js';
@@ -96,8 +97,9 @@ export class GatewayStarter {
 
 async function isUp(link: HttpLink, signal: AbortSignal): Promise<boolean> {
   try {
-    const bounded = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]);
-    const response = await link.request({ method: 'GET', path: '/readyz', signal: bounded });
+    const response = await withTimeoutSignal(ANSWER_MS, signal, (bounded) =>
+      link.request({ method: 'GET', path: '/readyz', signal: bounded }),
+    );
     response.resume();
     return response.statusCode === 200;
   } catch (error) {

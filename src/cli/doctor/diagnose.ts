@@ -1,6 +1,7 @@
 import type { Tool } from '@modelcontextprotocol/client';
 import { messageOf } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
+import { withTimeoutSignal } from '../../core/time/within.js';
 import { validItems } from '../../gateway/aggregate/lists/validItems.js';
 import type { McpPool, ServerInfo } from '../../pool/McpPool.js';
 import type { Era, ServerConfig } from '../../registry/config/ServerConfig.js';
@@ -80,13 +81,25 @@ export async function diagnose(
 ): Promise<ServerReport> {
   const { name } = config;
   const transport = transportOf(config);
-  // A server with a connection for each session gets one for us.
-  const caller = config.sharing === 'bound' ? { caller: { key: 'doctor' } } : {};
   if (config.enabled === false) return { name, transport, verdict: 'off', ...NOTHING };
-  const startedMs = performance.now();
   // Its lists come within the time that its start may take: one server that hangs does not hold up the others.
   const limitMs = config.startTimeoutMs ?? DEFAULT_LIMIT_MS;
-  const within = Number.isFinite(limitMs) ? AbortSignal.any([signal, AbortSignal.timeout(limitMs)]) : signal;
+  return withTimeoutSignal(limitMs, signal, (within) => look(pool, file, config, warnings, within, limitMs));
+}
+
+async function look(
+  pool: McpPool,
+  file: string,
+  config: ServerConfig,
+  warnings: WarningCollector,
+  within: AbortSignal,
+  limitMs: number,
+): Promise<ServerReport> {
+  const { name } = config;
+  const transport = transportOf(config);
+  // A server with a connection for each session gets one for us.
+  const caller = config.sharing === 'bound' ? { caller: { key: 'doctor' } } : {};
+  const startedMs = performance.now();
   try {
     await pool.startServer(name);
   } catch (error) {

@@ -1,4 +1,5 @@
 import { messageOf } from '../../core/errors.js';
+import { withTimeoutSignal } from '../../core/time/within.js';
 import type { StatusData } from '../../gateway/status/StatusData.js';
 import { statusLines } from './render.js';
 
@@ -14,13 +15,16 @@ export interface StatusSource {
 }
 
 /** Asks a running gateway how it stands, until `signal` aborts. @throws Error with one clear line */
-export async function readStatus({ url, header: given = {} }: StatusSource, signal?: AbortSignal): Promise<StatusData> {
+export function readStatus(source: StatusSource, signal?: AbortSignal): Promise<StatusData> {
+  return withTimeoutSignal(TIMEOUT_MS, signal, (bounded) => read(source, bounded));
+}
+
+async function read({ url, header: given = {} }: StatusSource, signal: AbortSignal): Promise<StatusData> {
   const { target, authorization } = placeOf(url);
   const headers = { ...authorization, ...given };
   let response: Response;
   try {
-    const bounded = AbortSignal.any([AbortSignal.timeout(TIMEOUT_MS), ...(signal === undefined ? [] : [signal])]);
-    response = await fetch(target, { headers, redirect: 'error', signal: bounded });
+    response = await fetch(target, { headers, redirect: 'error', signal });
   } catch (error) {
     const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
     throw new Error(`no gateway answers at ${target}: ${messageOf(cause)} (--url says where it is)`, { cause: error });

@@ -1,4 +1,4 @@
-import type { Clock } from '../clock.js';
+import { type Clock, systemClock } from '../clock.js';
 import { thrown } from '../errors/thrown.js';
 import { AbortHub, type AbortWatch } from '../wait/AbortHub.js';
 
@@ -77,4 +77,17 @@ export async function withDeadline<T>(bounds: WaitBounds, work: (signal: AbortSi
     timer.cancel();
     watch?.[Symbol.dispose]();
   }
+}
+
+/**
+ * The same with the system's clock, and the error of `AbortSignal.timeout`, which must not stand in an `AbortSignal.any`: Node 20 may
+ * collect such a signal as garbage before it aborts, so that the wait has no end.
+ */
+export function withTimeoutSignal<T>(
+  timeoutMs: number,
+  signal: AbortSignal | undefined,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const late = (): unknown => new DOMException('The operation was aborted due to timeout', 'TimeoutError');
+  return withDeadline({ clock: systemClock, timeoutMs, signal, late }, work);
 }
