@@ -1,7 +1,14 @@
 import { execFile } from 'node:child_process';
 import { StillAliveError } from '../../core/errors.js';
 import { bearsToken, TOKEN_VARIABLE } from './environment.js';
-import { type ProcessRow, type ProcessTable, readDescendants, readProcess, readProcessTable } from './processTable.js';
+import {
+  type ProcessRow,
+  type ProcessTable,
+  readDescendants,
+  readProcess,
+  readProcessTable,
+  readProcessTableNow,
+} from './processTable.js';
 
 /** For so long, in ms, it is tried to see all processes at one moment. */
 const MAX_UNSURE_MS = 300;
@@ -128,11 +135,16 @@ export class ProcessGroup {
     }
   }
 
-  /** SIGKILL to the group and to each member known, in this very turn: for an owner that is about to end itself. */
+  /**
+   * SIGKILL to the group, to each member known, and to those of a fresh look (Linux), in this very turn: for an owner that is about to end
+   * itself, whose last look may be older than what its children started since.
+   */
   killNow(): void {
     if (process.platform === 'win32') return;
     if (this.#pgid !== undefined && !this.#over) sendSignal(-this.#pgid, 'SIGKILL');
     for (const [pid, startTime] of this.#known) if (mayLive(pid, startTime)) sendSignal(pid, 'SIGKILL');
+    const table = readProcessTableNow();
+    if (table !== undefined) for (const { pid } of this.membersIn(table)) sendSignal(pid, 'SIGKILL');
   }
 
   #know(members: readonly ProcessRow[]): void {

@@ -55,6 +55,20 @@ export function readProcessTable(): Promise<ProcessTable> {
   return pending;
 }
 
+let inThisTurn: ProcessTable | undefined;
+
+/** The same at once, for one who ends in this turn and cannot wait: all who ask in it share one reading. Undefined off Linux. */
+export function readProcessTableNow(): ProcessTable | undefined {
+  if (!LINUX || inThisTurn !== undefined) return inThisTurn;
+  const table = new ProcTable();
+  for (const pid of pidsNow()) table.look(pid);
+  inThisTurn = table;
+  setImmediate(() => {
+    inThisTurn = undefined;
+  });
+  return table;
+}
+
 /** One process, or undefined when there is none (or, off Linux, when only the whole table can tell). */
 export function readProcess(pid: number): ProcessRow | undefined {
   try {

@@ -298,6 +298,23 @@ test('SIGKILL reaches a member that has left the group since the look', async ()
   await child.kill();
 });
 
+test('who ends in this turn kills what a child has started in a session of its own since the last look', async () => {
+  const child = await ManagedProcess.spawn('starter', {
+    command: '/bin/sh',
+    args: ['-c', 'read x; setsid sleep 61 & echo $!; wait'],
+  });
+  await child.group.members();
+  const [line] = await new Promise<string[]>((resolve) => {
+    child.stdout.once('data', (data) => resolve(String(data).trim().split('\n')));
+    child.stdin.write('go\n');
+  });
+  const helper = Number(line);
+  await expect.poll(() => readProcess(helper)?.pgid).toBe(helper);
+  child.group.killNow();
+  await expect.poll(() => isAlive(helper)).toBe(false);
+  await child.kill();
+});
+
 const table = (rows: readonly Partial<ProcessRow>[], tokens: Readonly<Record<number, string>> = {}): ProcessTable => ({
   rows: new Map(rows.map((row) => [row.pid ?? 0, { ...ROW, session: 0, ...row }])),
   environmentOf: (pid) => tokens[pid],
