@@ -295,7 +295,8 @@ test('a call whose headers do not say what it says is refused, also when the lis
       methods: { 'tools/call': () => ({ content: [] }) },
     },
   });
-  gateway = new Gateway({ pool, port: 0 });
+  const clock = new FakeClock();
+  gateway = new Gateway({ pool, port: 0, clock });
   const url = `${(await gateway.listen()).url}/servers/one/mcp`;
   const call = async (more: Record<string, string>): Promise<unknown> => {
     const params = { name: 'there', arguments: { region: 'x' }, _meta: META_OF_ANYONE };
@@ -307,6 +308,8 @@ test('a call whose headers do not say what it says is refused, also when the lis
     return [status, messages[0]?.error?.code];
   };
   expect(await call({ 'mcp-param-region': 'x' })).toEqual([200, undefined]);
-  expect(await call({})).toEqual([400, -32020]);
-  expect(lists).toBe(2);
+  // The list was read a moment ago.
+  expect([await call({}), lists]).toEqual([[400, -32020], 1]);
+  await clock.advance(1_000);
+  expect([await call({}), lists]).toEqual([[400, -32020], 2]);
 });
