@@ -1,36 +1,9 @@
-import { execFile } from 'node:child_process';
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
+import type { ProcessRow, ProcessTable } from './ps/ProcessTable.js';
+import { readPsTable } from './ps/psTable.js';
 
-/** One process as the system shows it. */
-export interface ProcessRow {
-  readonly pid: number;
-  readonly ppid: number;
-  readonly pgid: number;
-  readonly session: number;
-  /** One letter: `R`, `S`, `D`, `T`, `Z` and so on. */
-  readonly state: string;
-  /** False for a zombie: it holds a number and nothing else. */
-  readonly alive: boolean;
-  /** When it was started: ticks since boot on Linux, elsewhere seconds. Only equality and order mean anything. */
-  readonly startTime: number;
-  /** CPU it has used, with that of the children it has waited for, in ms. */
-  readonly cpuMs: number;
-  readonly residentBytes: number;
-}
-
-/** Everything that ran at one moment. */
-export interface ProcessTable {
-  readonly rows: ReadonlyMap<number, ProcessRow>;
-  /** The value of the variable in the environment a process was started with; undefined when it may not be read. */
-  environmentOf(pid: number, variable: string): string | undefined;
-  /**
-   * Looks at what has come since, and again at what could not be told. True when by then each process that there is has been seen alive, or
-   * dead before: none can have hidden by starting another and ending while the table was being read.
-   */
-  catchUp(): Promise<boolean>;
-}
+export type { ProcessRow, ProcessTable } from './ps/ProcessTable.js';
 
 const LINUX = process.platform === 'linux';
 
@@ -50,7 +23,7 @@ let pending: Promise<ProcessTable> | undefined;
 export function readProcessTable(): Promise<ProcessTable> {
   pending ??= nextTurn().then(() => {
     pending = undefined;
-    return LINUX ? scanProc() : askPs();
+    return LINUX ? scanProc() : readPsTable();
   });
   return pending;
 }
@@ -256,44 +229,6 @@ function systemUnits(): SystemUnits {
   }
   units = { pageBytes: found.get(6n) ?? 4_096, ticksPerSec: found.get(17n) ?? 100 };
   return units;
-}
-
-const run = promisify(execFile);
-
-/** macOS and the BSDs: groups and states, no environments. An unreadable table is empty: nothing can be proved then. */
-async function askPs(): Promise<ProcessTable> {
-  const rows = new Map<number, ProcessRow>();
-  if (process.platform !== 'win32') {
-    const { stdout } = await run('ps', ['-A', '-o', 'pid=,ppid=,pgid=,stat=,rss=,time=,lstart='], {
-      maxBuffer: 2 ** 26,
-    });
-    for (const line of stdout.split('\n')) {
-      const row = parsePsLine(line);
-      if (row !== undefined) rows.set(row.pid, row);
-    }
-  }
-  return { rows, environmentOf: () => undefined, catchUp: async () => true };
-}
-
-/** One line of `ps -o pid=,ppid=,pgid=,stat=,rss=,time=,lstart=`. */
-export function parsePsLine(line: string): ProcessRow | undefined {
-  const match = /^\s*(\d+)\s+(\d+)\s+(\d+)\s+(\S+)\s+(\d+)\s+(\S+)\s+(.+?)\s*$/.exec(line);
-  if (match === null) return undefined;
-  const [, pid, ppid, pgid, state = '?', residentKb, time = '', started = ''] = match;
-  const cpuSec = time.split(/[-:]/).reduce((sum, part, i, all) => {
-    return sum * (time.includes('-') && i === 1 && all.length > 1 ? 24 : 60) + Number(part);
-  }, 0);
-  return {
-    pid: Number(pid),
-    ppid: Number(ppid),
-    pgid: Number(pgid),
-    session: Number(pgid),
-    state: state.slice(0, 1),
-    alive: !state.startsWith('Z'),
-    startTime: Date.parse(started) / 1_000,
-    cpuMs: cpuSec * 1_000,
-    residentBytes: Number(residentKb) * 1_024,
-  };
 }
 
 /** Undefined when the process is gone or is not ours to read. */

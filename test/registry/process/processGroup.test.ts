@@ -7,12 +7,12 @@ import { ProcessGroup } from '../../../src/registry/process/processGroup.js';
 import {
   type ProcessRow,
   type ProcessTable,
-  parsePsLine,
   parseStat,
   readDescendants,
   readProcess,
   readProcessTable,
 } from '../../../src/registry/process/processTable.js';
+import { parsePsLine } from '../../../src/registry/process/ps/psTable.js';
 import { StderrTail } from '../../../src/registry/process/StderrTail.js';
 import { StopSequence } from '../../../src/registry/process/StopSequence.js';
 import { FakeClock } from '../../../src/testing/FakeClock.js';
