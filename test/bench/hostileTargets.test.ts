@@ -6,6 +6,7 @@ import { expect, test } from 'vitest';
 import { runBench } from '../../src/bench/runBench.js';
 import { parseTarget } from '../../src/bench/target/TargetSpec.js';
 import { closeAfter } from '../support/closeAfter.js';
+import { freePort } from '../support/httpServers.js';
 import { fixture } from '../support/servers.js';
 
 /** A target that cannot be measured is told in one line, by its name and by what was expected, before any load. */
@@ -86,4 +87,13 @@ test.each<[string, (response: ServerResponse) => void, RegExp]>([
   const message = await measure(url);
   expect(message).toMatch(says);
   expect(message.split(url), 'it is named, once').toHaveLength(2);
+});
+
+test('a proxy that was started for the run has time to list the tools of the servers behind it', async () => {
+  const port = await freePort();
+  const start = `"${process.execPath}" "${fixture('late-tools.mjs')}" ${port}`;
+  const target = await parseTarget(`http://127.0.0.1:${port}/mcp`, { era: 'legacy', start });
+  const { steps } = await runBench({ targets: [target], durationMs: 50, warmupMs: 0, concurrency: [1] });
+  expect(steps[0]?.all.errors).toEqual({});
+  expect(steps[0]?.all.calls).toBeGreaterThan(0);
 });

@@ -1,8 +1,10 @@
 import type { Tool } from '@modelcontextprotocol/client';
 import { AjvJsonSchemaValidator } from '@modelcontextprotocol/client/validators/ajv';
+import { systemClock } from '../../core/clock.js';
 import { messageOf, OptionError, RpcError } from '../../core/errors.js';
 import { nearNames } from '../../core/nearNames.js';
-import type { Target } from '../target/Target.js';
+import { sleep } from '../../core/time/sleep.js';
+import type { Target, TargetCall } from '../target/Target.js';
 import { type AnswerShape, checkAnswer, holds, signatureOf } from './answers.js';
 import { compileTemplate, hasNonce, nonceOf, unknownPlaceholder } from './template.js';
 
@@ -21,6 +23,8 @@ export interface ChosenTool {
 /** Numbers of the calls made before the run, out of the way of the run's own. */
 const PROBE_TURN = 36 ** 8;
 
+const TOOLS_MS = 10_000;
+
 /**
  * The tool to call: the one that was named, else `echo`, else the first whose arguments can be made up from its schema.
  * It is called twice, to see that the arguments are taken and whether answers hold the call's nonce.
@@ -36,7 +40,7 @@ export async function chooseTool(
 ): Promise<ChosenTool> {
   const call = signal === undefined ? {} : { signal };
   const { label } = target.spec;
-  const tools = (await target.list(call).catch(unlessAnswer(label, 'a server that answers tools/list'))).filter(isTool);
+  const tools = await toolsOf(target, call);
   if (tools.length === 0)
     throw new OptionError('target', label, 'a server with a tool to call: its tools/list has none');
   const tool = pick(tools, name);
@@ -61,6 +65,18 @@ export async function chooseTool(
   const [first, second] = shapes as [AnswerShape, AnswerShape];
   const shape = { echoes: first.echoes && second.echoes, signature: first.signature };
   return { tool: tool.name, args: template, fill, shape };
+}
+
+/** A proxy that was started for the run may answer before the servers behind it are up: it has time to list their tools. */
+async function toolsOf(target: Target, call: TargetCall): Promise<readonly Tool[]> {
+  const { label, start } = target.spec;
+  const untilMs = systemClock.now() + (start === undefined ? 0 : TOOLS_MS);
+  for (;;) {
+    const listed = await target.list(call).catch(unlessAnswer(label, 'a server that answers tools/list'));
+    const tools = listed.filter(isTool);
+    if (tools.length > 0 || systemClock.now() >= untilMs) return tools;
+    await sleep(systemClock, 100, call);
+  }
 }
 
 /** Lists come from anywhere: what is no tool cannot be called. */
