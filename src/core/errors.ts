@@ -16,6 +16,7 @@ export {
   type StartErrorDetail,
 } from './errors/delays.js';
 export { keptError, keptText } from './errors/keptError.js';
+export { endOf, neverRan } from './errors/neverRan.js';
 export { confirmOfRequest, isBrokenProtocol, isOfRequest } from './errors/ofRequest.js';
 export {
   MessageTooLargeError,

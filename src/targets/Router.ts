@@ -3,7 +3,7 @@ import { hedge } from '../concurrent/balance/hedge.js';
 import { LatencyWindow } from '../concurrent/balance/LatencyWindow.js';
 import { RetryBudget } from '../concurrent/balance/RetryBudget.js';
 import type { Caller } from '../connection/calls/Caller.js';
-import { AcquireTimeoutError, type Acted, PoolkitError, ProtocolError, ServerStoppedError } from '../core/errors.js';
+import { AcquireTimeoutError, endOf, neverRan, ProtocolError, ServerStoppedError } from '../core/errors.js';
 import { type RefusableCall, Refusals } from './Refusals.js';
 import { failureOf, mayAsk, type RoutedCall, type RoutedOptions, type RouterOptions, verdictOf } from './routes.js';
 import { Shadow } from './Shadow.js';
@@ -33,8 +33,8 @@ interface Walk {
   readonly untilMs: number;
   /** Clock ms at which it has waited as long as it may for a target that takes it. */
   acquireUntilMs: number;
-  /** What an attempt that may have run failed with: no later refusal may hide it. */
-  unknown: PoolkitError | undefined;
+  /** What the call ends with, as far as its attempts went. */
+  told: unknown;
 }
 
 /**
@@ -113,7 +113,7 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
       return true;
     }
     // It was there: an answer, a timeout and an abort show as much as an outcome that is not known.
-    if (failure !== 'unreached' && failure !== 'unsent' && actedOf(error) !== 'no') session.established = true;
+    if (failure !== 'unreached' && failure !== 'unsent' && !neverRan(error)) session.established = true;
     // This call is not sent to a session that it was not made for; the next one begins another.
     if ((failure === 'unsent' || failure === 'unreached') && this.#isGone(target)) {
       sticky.unbind(caller ?? {}, target);
@@ -150,7 +150,7 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
     const { hedge: hedged } = targets.config;
     const untilMs = clock.now() + (options.deadlineMs ?? Number.POSITIVE_INFINITY);
     const acquireUntilMs = clock.now() + this.acquireMs(options);
-    const walk: Walk = { tried: new Set(), untilMs, acquireUntilMs, unknown: undefined };
+    const walk: Walk = { tried: new Set(), untilMs, acquireUntilMs, told: undefined };
     if (hedged !== undefined && call.repeatable && sharing === 'shared' && !mayAsk(call)) {
       return this.#hedged(call, options, hedged.after, walk);
     }
@@ -192,7 +192,7 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
       ...(options.signal && { signal: options.signal }),
     }).catch((error: unknown) => {
       // The attempt that failed first may be the one that never ran.
-      throw actedOf(error) === 'no' ? (walk.unknown ?? error) : error;
+      throw endOf(walk.told, error);
     });
   }
 
@@ -200,16 +200,15 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
   async #walk(call: RoutedCall<S, O>, given: O, walk: Walk, outrun: (() => boolean) | undefined): Promise<unknown> {
     const { server, clock, targets } = this.#options;
     const refusable: RefusableCall = { method: call.method, params: call.params, caller: given.caller };
-    let last: unknown;
     for (let repeats = 0; ; ) {
       const chosen = this.choose(given.caller, walk.tried, refusable);
-      if (chosen === undefined) throw last ?? walk.unknown ?? new ServerStoppedError(server);
+      if (chosen === undefined) throw walk.told ?? new ServerStoppedError(server);
       const { target, pick } = chosen;
       walk.tried.add(target.id);
       const measured = targets.canary !== undefined && outrun === undefined;
       const startedMs = measured ? clock.now() : 0;
       try {
-        const result = await call.send(target.server, last === undefined ? given : this.#left(given, walk));
+        const result = await call.send(target.server, walk.told === undefined ? given : this.#left(given, walk));
         pick?.succeeded();
         // A hedge records what it waited for by itself.
         if (measured) this.#latencies.record(clock.now() - startedMs);
@@ -218,19 +217,16 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
         const lost = given.signal?.aborted === true && outrun?.() === true;
         pick?.[lost ? 'outrun' : verdictOf(error, given)]();
         this.#refusals.failed(target.id, refusable, error);
-        const acted = actedOf(error);
-        if (acted === 'perhaps') walk.unknown ??= error as PoolkitError;
-        // That the last attempt never ran does not say so of those before it.
-        last = acted === 'no' ? (walk.unknown ?? error) : error;
+        walk.told = endOf(walk.told, error);
         if (!this.leaves(error, target, given.caller) || given.signal?.aborted === true || clock.now() >= walk.untilMs)
-          throw last;
+          throw walk.told;
         const failure = failureOf(error);
-        if (failure === 'unknown' && (!call.repeatable || ++repeats > MAX_REPEATS)) throw last;
-        if (!this.#hasOther(walk)) throw last;
+        if (failure === 'unknown' && (!call.repeatable || ++repeats > MAX_REPEATS)) throw walk.told;
+        if (!this.#hasOther(walk)) throw walk.told;
         // Time in which a target had the call was none of waiting for one.
         if (failure !== 'unreached') walk.acquireUntilMs = clock.now() + this.acquireMs(given);
-        else if (clock.now() >= walk.acquireUntilMs) throw last;
-        if ((failure === 'unknown' || failure === 'refused') && !this.#budget.tryWithdraw()) throw last;
+        else if (clock.now() >= walk.acquireUntilMs) throw walk.told;
+        if ((failure === 'unknown' || failure === 'refused') && !this.#budget.tryWithdraw()) throw walk.told;
         this.#retries++;
         call.onRetry(error);
       }
@@ -281,6 +277,3 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
 function keyOf(caller: Caller | undefined): string | undefined {
   return caller?.key === undefined && caller?.principal === undefined ? undefined : sessionKey(caller);
 }
-
-/** What a failure says of whether its call ran; undefined for an abort. */
-const actedOf = (error: unknown): Acted | undefined => (error instanceof PoolkitError ? error.acted : undefined);

@@ -3,7 +3,7 @@ import { isToolError } from '../connection/calls/toolError.js';
 import { exactText, sameNumber, saysAll } from '../connection/channel/codec/exactText.js';
 import { withMembers } from '../connection/channel/codec/members.js';
 import { costsMore, MAX_READ_BYTES } from '../connection/channel/codec/parsingCost.js';
-import { OutcomeUnknownError, PoolkitError, RequestTimeoutError, RpcError } from '../core/errors.js';
+import { neverRan, OutcomeUnknownError, RequestTimeoutError, RpcError } from '../core/errors.js';
 import { withDeadline } from '../core/time/within.js';
 import { canonical } from '../registry/config/fingerprint.js';
 import { mayAsk, type RoutedCall, type RoutedOptions, type RouterOptions } from './routes.js';
@@ -96,7 +96,7 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
         return { result, by: 'canary' };
       } catch (error) {
         if (signal?.aborted === true) throw error;
-        unsent = error instanceof PoolkitError && error.acted === 'no';
+        unsent = neverRan(error);
         return ask(own);
       }
     };
@@ -109,7 +109,7 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
       return answer.result;
     } catch (error) {
       // That the targets never ran it does not say so of the canary.
-      if (unsent || !(error instanceof PoolkitError) || error.acted !== 'no') throw error;
+      if (unsent || !neverRan(error)) throw error;
       throw new OutcomeUnknownError(this.#options.server, call.method, 'a canary may have run it', { cause: error });
     } finally {
       this.#asked[by === 'canary' ? 'answered' : 'replaced']++;

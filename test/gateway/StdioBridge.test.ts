@@ -112,3 +112,22 @@ test.each<[string, number, string, string, readonly string[]]>([
     expect(failures).toEqual(why.map((each) => expect.stringContaining(each)));
   },
 );
+
+test.each([
+  ['is gone', undefined],
+  ['cannot be brought up', () => Promise.reject(new Error('no room'))],
+])('what a gateway may have begun is not told as never sent when it %s since', async (_, revive) => {
+  const server = createServer((req) => server.close(() => undefined) && req.socket.destroy());
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const input = new PassThrough();
+  const output = new PassThrough({ encoding: 'utf8' });
+  const bounds = { maxMessageBytes: 1e6, maxBufferedBytes: 1e6, stallTimeoutMs: 30_000, graceMs: 30_000 };
+  const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`);
+  const over = new StdioBridge({ input, output, url, ...bounds, ...(revive && { revive }) }).run();
+  input.end('{"jsonrpc":"2.0","id":1,"method":"tools/list"}\n');
+  await over;
+  expect(JSON.parse(String(output.read()))).toMatchObject({
+    id: 1,
+    error: { data: { code: 'ERR_OUTCOME_UNKNOWN', retryable: false } },
+  });
+});

@@ -178,6 +178,11 @@ test('retry tries again what never ran, and what may run twice; never an answer,
   await expect(settle(once.call('tools/call', { name: 'any' }))).rejects.toBe(unknown);
   expect(once.asked()).toBe(1);
   expect((await settle(failing(unknown).call('tools/call', { name: 'safe' }))).value).toEqual({ attempt: 3 });
+  // The repeat of what may have run is refused: that is not how the call ended.
+  const refused = through(retry({ clock, initialMs: 10 }), (_params, attempt) => {
+    throw attempt === 1 ? unknown : neverRan;
+  });
+  await expect(settle(refused.call('tools/call', {}, { idempotent: true }))).rejects.toBe(unknown);
   const gone = new AbortController();
   const left = failing(neverRan).call('tools/call', {}, { signal: gone.signal });
   gone.abort(new Error('left'));

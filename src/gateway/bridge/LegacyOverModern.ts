@@ -2,7 +2,7 @@ import type { ServerRequest } from '../../connection/protocol/messages.js';
 import { META_LOG_LEVEL } from '../../connection/protocol/metaKeys.js';
 import { isObject } from '../../connection/protocol/objectOf.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
-import { ProtocolError, QueueFullError, RpcError, show } from '../../core/errors.js';
+import { neverRan, OutcomeUnknownError, ProtocolError, RpcError, show } from '../../core/errors.js';
 import { signalOf } from '../../core/wait/Cancellation.js';
 import { acrossEras } from '../endpoint/crossing.js';
 import type { CallOptions, Downstream } from '../endpoint/Endpoint.js';
@@ -41,18 +41,26 @@ export async function legacyOverModern({ server, session, params, call }: Legacy
   const client = { clientInfo: session.clientInfo, capabilities: acrossEras(session.capabilities ?? {}) };
   const meta = session.logLevel === undefined ? {} : { [META_LOG_LEVEL]: session.logLevel };
   let own: Params = {};
-  for (let round = 0; round < MAX_ROUNDS; round++) {
-    const given = changed(params, call, { params: own, meta });
-    const result = await send(given.params, { ...call, ...given, client });
-    const whole = result instanceof Uint8Array ? result : Buffer.from(JSON.stringify(result));
-    const { bytes, resultType } = await legacyResult(whole);
-    if (resultType !== 'input_required') return bytes;
-    const asked = parseAnswer(whole) as InputRequired;
-    const { requestState } = asked;
-    own = {
-      inputResponses: await answers(server, asked, call),
-      ...(requestState === undefined ? {} : { requestState }),
-    };
+  let begun = false;
+  try {
+    for (let round = 0; round < MAX_ROUNDS; round++) {
+      const given = changed(params, call, { params: own, meta });
+      const result = await send(given.params, { ...call, ...given, client });
+      begun = true;
+      const whole = result instanceof Uint8Array ? result : Buffer.from(JSON.stringify(result));
+      const { bytes, resultType } = await legacyResult(whole);
+      if (resultType !== 'input_required') return bytes;
+      const asked = parseAnswer(whole) as InputRequired;
+      const { requestState } = asked;
+      own = {
+        inputResponses: await answers(server, asked, call),
+        ...(requestState === undefined ? {} : { requestState }),
+      };
+    }
+  } catch (error) {
+    // A question that finds no room, or a round that is not sent, does not say so of the rounds before.
+    if (!begun || !neverRan(error)) throw error;
+    throw new OutcomeUnknownError(server, 'the call', 'it had begun', { cause: error });
   }
   throw new RpcError(server, RPC_CODES.internalError, `the server asked for input ${MAX_ROUNDS} times without an end`);
 }
@@ -73,8 +81,7 @@ async function answers(server: string, { inputRequests }: InputRequired, call: C
     return Object.fromEntries(await Promise.all(all)) as Params;
   } catch (error) {
     failed.abort(error);
-    // The server has seen the call: it is not one that may simply be made again.
-    throw error instanceof QueueFullError ? new RpcError(server, RPC_CODES.internalError, error.message) : error;
+    throw error;
   }
 }
 

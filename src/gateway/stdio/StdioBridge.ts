@@ -3,6 +3,7 @@ import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { type Clock, systemClock, type Timer } from '../../core/clock.js';
 import {
   ClosedError,
+  endOf,
   MessageTooLargeError,
   messageOf,
   NotSentError,
@@ -205,6 +206,7 @@ export class StdioBridge {
 
   /** Sends again what never left, or only reads; a gateway that is down is brought up first, where that can be done. */
   async #reach(method: string, send: () => Promise<IncomingMessage>): Promise<IncomingMessage> {
+    let told: PoolkitError;
     try {
       const response = await send();
       if (!isClosing(response)) return response;
@@ -213,22 +215,20 @@ export class StdioBridge {
     } catch (error) {
       if (!(error instanceof LinkError)) throw error;
       const { revive } = this.#options;
-      if (!error.neverSent && !isRead(method))
-        throw new OutcomeUnknownError('gateway', method, error.message, { cause: error });
+      told = notReached(error, method);
+      if (!error.neverSent && !isRead(method)) throw told;
       if (error.givenUp) throw error.cause;
-      if (error.neverSent && revive === undefined) throw new NotSentError('gateway', error.message, error);
+      if (error.neverSent && revive === undefined) throw told;
       if (revive !== undefined) {
         await this.#reviving.run('gateway', revive, this.#closing.signal).catch((cause: unknown) => {
-          throw new NotSentError('gateway', messageOf(cause), cause);
+          throw endOf(told, new NotSentError('gateway', messageOf(cause), cause));
         });
       }
     }
     try {
       return await send();
     } catch (error) {
-      if (!(error instanceof LinkError)) throw error;
-      if (error.neverSent) throw new NotSentError('gateway', error.message, error);
-      throw new OutcomeUnknownError('gateway', method, error.message, { cause: error });
+      throw error instanceof LinkError ? endOf(told, notReached(error, method)) : error;
     }
   }
 
@@ -289,3 +289,9 @@ export class StdioBridge {
     this.#pipe.send(`{"jsonrpc":"2.0","id":${idText},"error":${failureText(failure)}}`);
   }
 }
+
+/** Why a message has no response, in the words of a call. */
+const notReached = (error: LinkError, method: string): PoolkitError =>
+  error.neverSent
+    ? new NotSentError('gateway', error.message, error)
+    : new OutcomeUnknownError('gateway', method, error.message, { cause: error });

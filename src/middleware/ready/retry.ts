@@ -1,6 +1,6 @@
 import type { Middleware, MiddlewareCall } from '../../connection/calls/Middleware.js';
 import { type Clock, systemClock } from '../../core/clock.js';
-import { OutcomeUnknownError, PoolkitError, RequestTimeoutError } from '../../core/errors.js';
+import { endOf, OutcomeUnknownError, PoolkitError, RequestTimeoutError } from '../../core/errors.js';
 import { checkCount, checkMs, withDefaults } from '../../core/options.js';
 import { backoffMs } from '../../core/time/backoff.js';
 import { sleep } from '../../core/time/sleep.js';
@@ -47,14 +47,16 @@ export function retry(given: RetryOptions = {}): Middleware {
   checkMs('maxMs', maxMs);
   return async (call, next) => {
     if (call.kind !== 'request' || call.from !== 'client') return next();
+    let told: unknown;
     for (let tried = 1; ; tried++) {
       try {
         return await next();
       } catch (error) {
+        told = endOf(told, error);
         const mayRunTwice = call.idempotent || idempotent(call);
-        if (tried >= maxAttempts || call.signal.aborted || !isSafe(error, mayRunTwice)) throw error;
+        if (tried >= maxAttempts || call.signal.aborted || !isSafe(error, mayRunTwice)) throw told;
         const asked = retryAfterOf(error);
-        if (asked > maxMs) throw error;
+        if (asked > maxMs) throw told;
         const pauseMs = Math.max(asked, backoffMs(tried, { initialMs, maxMs, jitterRatio: 0.5 }));
         await sleep(clock, pauseMs, { signal: call.signal });
       }

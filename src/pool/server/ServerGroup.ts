@@ -1,6 +1,6 @@
 import type { Params } from '../../connection/protocol/messages.js';
 import type { CloseOptions } from '../../core/close/CloseScope.js';
-import { ClosedError, NotSentError } from '../../core/errors.js';
+import { ClosedError, endOf, NotSentError } from '../../core/errors.js';
 import { checkNames } from '../../core/options.js';
 import { fingerprint } from '../../registry/config/fingerprint.js';
 import type { ServerConfig, SeveralServersConfig, SingleServerConfig } from '../../registry/config/ServerConfig.js';
@@ -12,7 +12,7 @@ import { TargetGroup } from '../../targets/TargetGroup.js';
 import type { Caller, ConnectionLease, PoolEvents, RequestOptions, ServerState, ServerStats } from '../McpPool.js';
 import { isEraRefusal } from './callers/callerKey.js';
 import { REQUEST_OPTIONS, withSignal } from './callOptions.js';
-import { mayRepeat } from './calls/callPolicy.js';
+import { type Begun, Budget, mayRepeat } from './calls/callPolicy.js';
 import { CallTracer, callChannel, type Traced } from './calls/trace.js';
 import type { PoolContext, ServerHost } from './context.js';
 import { resolveServerOptions, type ServerOptions } from './options.js';
@@ -27,7 +27,7 @@ export class ServerGroup {
   readonly name: string;
   readonly options: ServerOptions;
   readonly calls = {
-    request: (method: string, params: Params | undefined, options: RequestOptions, begun?: Traced): Promise<unknown> =>
+    request: (method: string, params: Params | undefined, options: RequestOptions, begun?: Begun): Promise<unknown> =>
       this.#request(method, params, withSignal(options), begun),
     notify: (...[method, params, options]: Rest<'notify'>): Promise<void> =>
       this.#group.onEach(options.caller, (server, caller) =>
@@ -140,19 +140,16 @@ export class ServerGroup {
     return { ...this.#context, events: { emit }, resends: () => this.#group.targets.main.length === 1 };
   }
 
-  async #request(
-    method: string,
-    params: Params | undefined,
-    options: RequestOptions,
-    begun?: Traced,
-  ): Promise<unknown> {
+  async #request(method: string, params: Params | undefined, options: RequestOptions, begun?: Begun): Promise<unknown> {
     const { owner, pool } = this.#context;
     const followed = begun === undefined && callChannel.hasSubscribers;
-    const trace = followed ? new CallTracer(owner, pool.clock, this.name, method, params, options) : begun;
-    const attempt = trace && attemptOf(trace);
+    const trace = followed ? new CallTracer(owner, pool.clock, this.name, method, params, options) : begun?.trace;
+    const attempt = (trace ?? begun) && { trace: trace && attemptOf(trace), sends: begun?.sends ?? 1 };
+    let budget: Budget | undefined;
     try {
       checkNames('request', options, REQUEST_OPTIONS);
       options.signal?.throwIfAborted();
+      if (options.deadlineMs !== undefined) budget = new Budget(pool.clock.now(), options.deadlineMs);
       const result = await this.#route({
         method,
         params,
@@ -165,11 +162,15 @@ export class ServerGroup {
       trace?.answered(result);
       return result;
     } catch (error) {
+      const told = endOf(begun?.told, error);
       const refused = error instanceof ClosedError || error instanceof NotSentError;
-      if (this.successor !== undefined && refused) return this.successor.calls.request(method, params, options, trace);
-      trace?.failed(error);
-      if (!isEraRefusal(error)) this.#counters.failed(error);
-      throw error;
+      if (this.successor !== undefined && refused) {
+        const rest = budget?.rest(options, pool.clock.now()) ?? options;
+        return this.successor.calls.request(method, params, rest, { trace, sends: begun?.sends ?? 1, told });
+      }
+      trace?.failed(told);
+      if (!isEraRefusal(told)) this.#counters.failed(told);
+      throw told;
     }
   }
 

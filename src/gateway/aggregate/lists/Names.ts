@@ -1,4 +1,4 @@
-import { messageOf, NotSentError, PoolkitError } from '../../../core/errors.js';
+import { messageOf, NotSentError, neverRan, type PoolkitError } from '../../../core/errors.js';
 import type { ListItems } from '../../../pool/McpPool.js';
 import type { Curator } from '../../curation/Curator.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
@@ -130,7 +130,7 @@ export class Names<K extends 'tools' | 'prompts'> {
   /** Nothing was sent: an error that leaves open whether a call ran is told as the cause alone. */
   #unlisted(server: string): PoolkitError {
     const error = this.#catalog.lastErrors.get(server);
-    if (error instanceof PoolkitError && error.acted === 'no') return error;
+    if (neverRan(error)) return error as PoolkitError;
     return new NotSentError(server, `its ${this.#kind} could not be listed: ${messageOf(error)}`, error);
   }
 }

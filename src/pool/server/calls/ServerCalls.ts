@@ -3,7 +3,7 @@ import type { AdaptiveTicket } from '../../../concurrent/balance/AdaptiveLimit.j
 import type { Limiter } from '../../../concurrent/limiter/Limiter.js';
 import { sentTwice } from '../../../connection/http/sentTwice.js';
 import type { CallOptions, Params } from '../../../connection/protocol/messages.js';
-import { ClosedError, NotSentError, OutcomeUnknownError, PoolkitError } from '../../../core/errors.js';
+import { ClosedError, endOf, NotSentError, OutcomeUnknownError, type PoolkitError } from '../../../core/errors.js';
 import { checkAtOnce, checkMs, checkNames } from '../../../core/options.js';
 import { within } from '../../../core/time/within.js';
 import { type CallSignal, isOwnEnd, signalOf } from '../../../core/wait/Cancellation.js';
@@ -14,9 +14,9 @@ import type { PooledConnection } from '../connections/PooledConnection.js';
 import type { ServerContext } from '../context.js';
 import type { PartitionTable } from '../partitions/PartitionTable.js';
 import { Breakers } from './Breakers.js';
-import { Budget, MAX_SENDS, mayRepeat, pauseAfter, permit, sendAgain } from './callPolicy.js';
+import { type Begun, Budget, MAX_SENDS, mayRepeat, pauseAfter, permit, sendAgain } from './callPolicy.js';
 import { ServerLease } from './ServerLease.js';
-import { CallTracer, callChannel, type Traced } from './trace.js';
+import { CallTracer, callChannel } from './trace.js';
 
 /** Whether a server takes calls. */
 export interface Admission {
@@ -53,23 +53,19 @@ export class ServerCalls {
   }
 
   /** One asynchronous frame: a call in a healthy pool makes one promise here and one in its connection. */
-  async request(
-    method: string,
-    params: Params | undefined,
-    options: RequestOptions,
-    /** Of a server that this one is the successor of. */
-    begun?: Traced,
-  ): Promise<unknown> {
+  async request(method: string, params: Params | undefined, options: RequestOptions, begun?: Begun): Promise<unknown> {
     const { config, pool, options: own, resends } = this.#context;
-    const trace = begun ?? this.#trace(method, params, options);
-    let unknown: OutcomeUnknownError | undefined;
+    const trace = begun === undefined ? this.#trace(method, params, options) : begun.trace;
+    let sends = begun?.sends ?? 1;
+    let told = begun?.told;
+    let budget: Budget | undefined;
     try {
       // In line: what the hot path runs through stays few files.
       for (const name in options) if (REQUEST_OPTIONS[name] !== true) checkNames('request', options, REQUEST_OPTIONS);
       const cancellation: CallSignal | undefined = options.cancellation ?? options.signal;
       cancellation?.throwIfAborted();
-      const budget = options.deadlineMs === undefined ? undefined : new Budget(pool.clock.now(), options.deadlineMs);
-      for (let sends = 1; ; sends++) {
+      if (options.deadlineMs !== undefined) budget = new Budget(pool.clock.now(), options.deadlineMs);
+      for (; ; sends++) {
         const limiter = pool.limiter === undefined ? undefined : this.#limiter(method, params, options);
         const breaker = this.breakers.shared ?? this.breakers.of(method, params, options.caller);
         const ticket = breaker.enter();
@@ -105,7 +101,7 @@ export class ServerCalls {
           else breaker.failed(ticket, error);
           if (turn !== undefined) this.adaptive?.failed(turn, ended ? undefined : error);
           pauseAfter(error, limiter);
-          if (error instanceof OutcomeUnknownError) unknown ??= error;
+          told = endOf(told, error);
           if (error instanceof NotSentError && sentTwice.has(error)) sends++;
           const shared = own.sharing === 'shared' && resends?.() !== false;
           const again = sendAgain(error, sends, shared, mayRepeat(method, params, options));
@@ -117,11 +113,13 @@ export class ServerCalls {
         }
       }
     } catch (error) {
+      told = endOf(told, error);
       const { successor } = this.#admission;
       const refused = error instanceof ClosedError || error instanceof NotSentError;
-      if (successor !== undefined && refused) return successor.calls.request(method, params, options, trace);
-      // That the last send never ran does not say so of the first.
-      const told = unknown !== undefined && error instanceof PoolkitError && error.acted === 'no' ? unknown : error;
+      if (successor !== undefined && refused) {
+        const rest = budget?.rest(options, pool.clock.now()) ?? options;
+        return successor.calls.request(method, params, rest, { trace, sends, told });
+      }
       trace?.failed(told);
       if (!isEraRefusal(told)) this.#context.counters.failed(told);
       throw told;

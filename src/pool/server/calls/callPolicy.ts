@@ -14,6 +14,15 @@ import {
 import { checkMs } from '../../../core/options.js';
 import { AbortHub } from '../../../core/wait/AbortHub.js';
 import type { RequestOptions } from '../../McpPool.js';
+import type { Traced } from './trace.js';
+
+/** A call that other servers had before: it goes on, and does not begin anew. */
+export interface Begun {
+  readonly trace: Traced | undefined;
+  readonly sends: number;
+  /** What it would have ended with there. */
+  readonly told?: unknown;
+}
 
 /** The most sends of one call that never ran. */
 export const MAX_SENDS = 3;
@@ -71,6 +80,11 @@ export class Budget {
     const leftMs = this.untilMs - nowMs;
     if (leftMs > 0) return Math.min(ms, leftMs);
     throw this.spent(what);
+  }
+
+  /** A call's options, with what is left. */
+  rest(options: RequestOptions, nowMs: number): RequestOptions {
+    return { ...options, deadlineMs: Math.max(0, this.untilMs - nowMs) };
   }
 
   spent(what: string): AcquireTimeoutError {
