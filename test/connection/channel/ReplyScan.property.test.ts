@@ -83,14 +83,19 @@ test('a line of megabytes is read while it comes, and is the reply that it is as
 
 test('a reply may be as deep as it is long, and its depth takes next to no memory', () => {
   const levels = 8_000_000;
-  const scan = new ReplyScan();
-  const before = process.memoryUsage().heapUsed;
-  scan.push(Buffer.from('{"id":1,"result":'));
-  scan.push(Buffer.alloc(levels, '['));
-  expect(process.memoryUsage().heapUsed - before).toBeLessThan(16_000_000);
-  scan.push(Buffer.alloc(levels, ']'));
-  scan.push(Buffer.from('}'));
-  expect(scan.end()).toEqual({ id: 1, start: 17, end: 17 + 2 * levels });
+  const scanned = (): number => {
+    const scan = new ReplyScan();
+    const before = process.memoryUsage().heapUsed;
+    scan.push(Buffer.from('{"id":1,"result":'));
+    scan.push(Buffer.alloc(levels, '['));
+    const held = process.memoryUsage().heapUsed - before;
+    scan.push(Buffer.alloc(levels, ']'));
+    scan.push(Buffer.from('}'));
+    expect(scan.end()).toEqual({ id: 1, start: 17, end: 17 + 2 * levels });
+    return held;
+  };
+  // What else the process does in that moment counts, too: the least of a few.
+  expect(Math.min(scanned(), scanned(), scanned())).toBeLessThan(16_000_000);
   // Each end must be that of the value that it ends, however deep.
   const [open, close] = ['[{"a":'.repeat(2_000), '}]'.repeat(2_000)];
   for (const at of [0, 1, 1_999, 3_998, 3_999]) {

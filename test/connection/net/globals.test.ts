@@ -31,8 +31,13 @@ test.skipIf(!existsSync(entry))(
     await pool.close();
     for (const each of ${JSON.stringify(entries)}) await import(each);
     const now = state();
+    // Node 24's own undici installs its dispatcher as soon as something reads Response.
+    const { createRequire } = await import('node:module');
+    const Agent = createRequire(${JSON.stringify(entry)})('undici/lib/dispatcher/agent.js');
+    const symbols = Object.getOwnPropertySymbols(globalThis);
+    const ofNode = symbols.filter((each) => /undici/.test(String(each)) && !(globalThis[each] instanceof Agent)).map(String);
     console.log(JSON.stringify({
-      added: names().filter((name) => !before.has(name)),
+      added: names().filter((name) => !before.has(name) && !ofNode.includes(name)),
       changed: Object.keys(was).filter((name) => was[name] !== now[name]),
       listeners: process.eventNames().map(String).filter((name) => !listeners.includes(name)),
     }));`;
