@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { HttpConnection, type HttpConnectionOptions } from '../../src/connection/http/HttpConnection.js';
@@ -8,14 +9,23 @@ import { silentLogger } from '../../src/core/logger.js';
 import { closeAfter } from './closeAfter.js';
 import { EVERYTHING, fixture } from './servers.js';
 
-/** A port that was free a moment ago. */
+/** Below the ports that the system gives to others: to a `listen(0)`, and to each connection on its way out. */
+const [FIRST_PORT, LAST_PORT] = [10_000, 32_000];
+
+/** A port that was free a moment ago, and that others come by as seldom as can be. */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
+  for (;;) {
+    const port = randomInt(FIRST_PORT, LAST_PORT);
+    const server = createServer().listen(port, '127.0.0.1');
+    const isFree = await once(server, 'listening').then(
+      () => true,
+      () => false,
+    );
+    if (!isFree) continue;
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
 }
 
 export interface HttpServerChild {

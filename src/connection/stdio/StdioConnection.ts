@@ -63,17 +63,17 @@ export class StdioConnection implements Connection {
       connection.#info = await connection.#handshake();
       return connection;
     } catch (error) {
-      const { exitCode, signal } = process.exitInfo ?? {};
+      const before = process.exitInfo;
       const ended = await connection.#end.kill().then(
         () => undefined,
         (failed: unknown) => failed,
       );
       await connection.close({ graceMs: 0 }).catch((failed: unknown) => failed);
       if (options.signal?.aborted === true) throw options.signal.reason;
-      const why =
-        process.exitInfo !== undefined && exitCode !== undefined
-          ? `it exited ${exit(exitCode, signal)}`
-          : messageOf(error);
+      // With a code it exited by itself, though its exit was told late: our kill leaves none.
+      const own = before ?? (process.exitInfo?.exitCode === null ? undefined : process.exitInfo);
+      const { exitCode, signal } = own ?? {};
+      const why = exitCode === undefined ? messageOf(error) : `it exited ${exit(exitCode, signal)}`;
       const detail = { exitCode, signal, stderr: process.stderrLines(), stdout: connection.#firstForeignLine };
       throw new StartError(
         options.server,

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,6 +7,7 @@ import type { Progress, RequestHandler, ServerNotice } from '../../../src/connec
 import { StdioConnection } from '../../../src/connection/stdio/StdioConnection.js';
 import { RpcError } from '../../../src/core/errors.js';
 import { ManagedProcess } from '../../../src/registry/process/ManagedProcess.js';
+import { readProcess } from '../../../src/registry/process/processTable.js';
 import { FakeClock } from '../../../src/testing/FakeClock.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { fixture } from '../../support/servers.js';
@@ -330,4 +332,19 @@ test('a call whose time is over while its answer arrives is answered; when no mo
   await clock.advance(510);
   await clock.advance(110);
   await expect(second.answer).rejects.toMatchObject({ code: 'ERR_REQUEST_TIMEOUT', timeoutMs: 500 });
+});
+
+test('a server that closes its output, then exits by itself: the failed start tells its code, though its exit is heard late', async () => {
+  const clock = new FakeClock();
+  const program = `process.on('SIGUSR2', () => process.exit(3)).stdin.resume(); require('node:fs').closeSync(1)`;
+  const child = await ManagedProcess.spawn('s', { command: process.execPath, args: ['-e', program] });
+  const ended = once(child.stdout, 'end');
+  const opened = StdioConnection.open(child, { server: 's', ...OPTIONS, clock });
+  const failed = expect(opened).rejects.toMatchObject({ exitCode: 3, message: expect.stringContaining('code 3') });
+  await ended;
+  // In one turn: it has exited, its exit was not told yet, and the wait for that is over.
+  process.kill(child.pid, 'SIGUSR2');
+  while (readProcess(child.pid)?.alive === true);
+  clock.advanceSync(200);
+  await failed;
 });

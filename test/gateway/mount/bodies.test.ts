@@ -121,7 +121,8 @@ test('what cannot be had of a body that was read in front is told at once; HTTP/
   expect(head).toMatchObject({ ':status': 505 });
   expect((await buffer(stream)).toString()).toContain('HTTP/2 is not served here');
   client.close();
-  await once(next.close(), 'close');
+  next.close();
+  await once(next, 'close');
 });
 
 test('a request that its host has paused, or destroyed, is answered', async () => {
