@@ -49,6 +49,7 @@ export class ServerStream {
         this.#renewed = false;
       },
       onEvent: (event) => this.#event(event),
+      onSkipped: (edges, error) => this.#transport.channel.unread.oversized(edges, error),
       onRetry: (delayMs) => {
         this.#retryMs = Math.max(delayMs, MIN_PAUSE_MS);
       },
@@ -63,10 +64,8 @@ export class ServerStream {
     this.#transport.channel.read(data);
   }
 
-  async #ended({ status, streamed, headers, error, oversized }: StreamEnd, used: object | undefined): Promise<void> {
+  async #ended({ status, streamed, headers, error }: StreamEnd, used: object | undefined): Promise<void> {
     if (this.#stopped) return;
-    // It would only come again.
-    if (oversized) this.#lastEventId = undefined;
     if (status === 401) {
       const challenge = headerOf(headers, 'www-authenticate');
       if (this.#renewed || !(await this.#transport.endpoint.renew(used, challenge))) {

@@ -1,3 +1,5 @@
+import { MessageTooLargeError, messageOf, ProtocolError } from '../../core/errors.js';
+import type { Edges } from '../channel/unread/MessageEdges.js';
 import type { BodyUse } from './body/BodyUse.js';
 import type { SseEvent } from './body/events/SseReader.js';
 import { mediaTypeOf, type RawHeaders } from './body/responseHeaders.js';
@@ -7,6 +9,8 @@ import { Exchange } from './Exchange.js';
 export interface StreamListener {
   onOpen(): void;
   onEvent(event: SseEvent): void;
+  /** An event was passed over, since it is too large: `error` is what its call fails with. Of its data the edges are known. */
+  onSkipped(edges: Edges, error: Error): void;
   onRetry(delayMs: number): void;
   /** It was refused (`status`, with what was read of its body) or is over; `error` says why, when something broke. */
   onEnd(end: StreamEnd): void;
@@ -20,7 +24,6 @@ export interface StreamEnd {
   readonly headers: RawHeaders;
   readonly body: Buffer;
   readonly error: Error | undefined;
-  readonly oversized: boolean;
 }
 
 /** A GET whose answer is an event stream that stays open. */
@@ -50,6 +53,19 @@ export class StreamExchange extends Exchange {
     this.#listener.onEvent(event);
   }
 
+  /** It goes on behind one that is too large, with what is others'. */
+  onSkipped(edges: Edges, why?: Error): void {
+    const {
+      server,
+      bounds: { maxEventBytes },
+    } = this.endpoint;
+    const error =
+      why === undefined
+        ? new MessageTooLargeError(server, 'incoming', edges.bytes, maxEventBytes)
+        : new ProtocolError(server, `its answer could not be read: ${messageOf(why)}`, why);
+    this.#listener.onSkipped(edges, error);
+  }
+
   override onRetry(delayMs: number): void {
     this.#listener.onRetry(delayMs);
   }
@@ -66,18 +82,13 @@ export class StreamExchange extends Exchange {
     this.#end(error);
   }
 
-  protected override onTooLarge(bytes: number, maxBytes: number): void {
-    this.#end(new Error(`an event of ${bytes} bytes or more, ${maxBytes} allowed`), undefined, true);
-  }
-
-  #end(error: Error | undefined, body: Buffer = Buffer.alloc(0), oversized = false): void {
+  #end(error: Error | undefined, body: Buffer = Buffer.alloc(0)): void {
     this.#listener.onEnd({
       status: this.status,
       streamed: this.#streamed,
       headers: this.responseHeaders,
       body,
       error,
-      oversized,
     });
   }
 }

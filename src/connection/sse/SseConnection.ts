@@ -84,6 +84,7 @@ export class SseConnection extends UrlConnection<SseTransport, SseConnectionOpti
         // Nothing can be resumed on this transport.
         onRetry: () => undefined,
         onEvent: (event) => this.#event(event),
+        onSkipped: (edges, error) => this.channel.unread.oversized(edges, error),
         onEnd: (end) => this.#ended(end, renewed ? undefined : { used }),
       },
     );

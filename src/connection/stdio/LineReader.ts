@@ -1,5 +1,6 @@
 import type { RawReply } from '../channel/codec/envelope.js';
 import { LONG_BYTES, LongMessage, type TakeLong } from '../channel/large/LongMessage.js';
+import { EDGE_BYTES, MessageEdges } from '../channel/unread/MessageEdges.js';
 import type { UnfinishedLine } from '../channel/unread/UnfinishedLine.js';
 
 /** What a reader hands on. */
@@ -9,8 +10,8 @@ export interface LineSink {
    * is no reply with a result; undefined of one that was not.
    */
   onLine(line: Buffer, reply?: RawReply | null): void;
-  /** A line over the cap, not kept: its first and last bytes, and how long it was. */
-  onOversized(head: Buffer, tail: Buffer, bytes: number): void;
+  /** A line over the cap, not kept. */
+  onOversized(edges: MessageEdges): void;
   /** A line has become long, and is looked at: what takes it in place of `onLine`. */
   readonly onLong?: TakeLong;
 }
@@ -20,7 +21,6 @@ export interface LineReaderOptions {
   readonly scan?: () => boolean;
 }
 
-const EDGE_BYTES = 256;
 const NONE = Buffer.alloc(0);
 const NEWLINE = 0x0a;
 const RETURN = 0x0d;
@@ -39,9 +39,8 @@ export class LineReader {
   #count = 0;
   /** Lines that may still be read. */
   #left = 0;
-  /** While a line over the cap is passed over: its edges. */
-  #head: Buffer | undefined;
-  #tail: Buffer = Buffer.alloc(0);
+  /** While a line over the cap is passed over. */
+  #edges: MessageEdges | undefined;
 
   constructor(maxBytes: number, sink: LineSink, { scan = () => false }: LineReaderOptions = {}) {
     this.#maxBytes = maxBytes;
@@ -52,13 +51,13 @@ export class LineReader {
   /** Bytes kept of the line that is not finished yet. */
   get pendingBytes(): number {
     if (this.#long?.taken === true) return 0;
-    return this.#head === undefined ? this.#bytes : this.#head.length + this.#tail.length;
+    return this.#edges === undefined ? this.#bytes : this.#edges.head.length + this.#edges.tail.length;
   }
 
   /** The line that is not finished yet, unless it is taken. */
   get unfinished(): UnfinishedLine | undefined {
     if (this.#bytes === 0 || this.#long?.taken === true) return undefined;
-    const head = this.#head ?? this.#long?.bytes ?? this.#chunks[0] ?? NONE;
+    const head = this.#edges?.head ?? this.#long?.bytes ?? this.#chunks[0] ?? NONE;
     return { head: head.subarray(0, EDGE_BYTES), bytes: this.#bytes };
   }
 
@@ -102,8 +101,8 @@ export class LineReader {
       this.#long.push(part);
       return;
     }
-    if (this.#head !== undefined) {
-      this.#tail = lastBytes(this.#tail, part);
+    if (this.#edges !== undefined) {
+      this.#edges.push(part);
       return;
     }
     if (this.#bytes <= this.#maxBytes) {
@@ -117,24 +116,21 @@ export class LineReader {
       }
       return;
     }
-    const whole = this.#long === undefined ? this.#chunks : [this.#long.bytes];
-    whole.push(part);
-    this.#head = Buffer.concat(firstBytes(whole));
-    this.#tail = whole.reduce<Buffer>(lastBytes, Buffer.alloc(0));
+    this.#edges = new MessageEdges(this.#long === undefined ? this.#chunks : [this.#long.bytes]);
+    this.#edges.push(part);
     this.#chunks = [];
     this.#long = undefined;
   }
 
   #finish(part: Buffer): void {
     if (part.length > 0) this.#keep(part);
-    const [bytes, head, tail, chunks, long] = [this.#bytes, this.#head, this.#tail, this.#chunks, this.#long];
+    const [bytes, edges, chunks, long] = [this.#bytes, this.#edges, this.#chunks, this.#long];
     this.#long = undefined;
     this.#bytes = 0;
-    this.#head = undefined;
-    this.#tail = Buffer.alloc(0);
+    this.#edges = undefined;
     this.#chunks = [];
-    if (head !== undefined) {
-      this.#sink.onOversized(head, tail, bytes);
+    if (edges !== undefined) {
+      this.#sink.onOversized(edges);
       return;
     }
     if (long !== undefined) {
@@ -150,19 +146,4 @@ export class LineReader {
     const stop = end > start && bytes[end - 1] === RETURN ? end - 1 : end;
     if (stop > start) this.#sink.onLine(bytes.subarray(start, stop), reply);
   }
-}
-
-function firstBytes(chunks: readonly Buffer[]): Buffer[] {
-  const first: Buffer[] = [];
-  for (let room = EDGE_BYTES, i = 0; room > 0 && i < chunks.length; i++) {
-    const part = (chunks[i] as Buffer).subarray(0, room);
-    first.push(part);
-    room -= part.length;
-  }
-  return first;
-}
-
-function lastBytes(before: Buffer, part: Buffer): Buffer {
-  if (part.length >= EDGE_BYTES) return Buffer.from(part.subarray(part.length - EDGE_BYTES));
-  return Buffer.concat([before.subarray(Math.max(0, before.length + part.length - EDGE_BYTES)), part]);
 }

@@ -125,7 +125,7 @@ export class StdioConnection implements Connection {
     });
     const sink: LineSink = {
       onLine: (line, reply) => this.#line(line, reply),
-      onOversized: (head, tail, bytes) => this.#oversized(head, tail, bytes),
+      onOversized: (edges) => this.#channel.unread.oversized(edges),
       onLong: (parts, scan) => this.#channel.large.begin(parts, scan, this.#output),
     };
     const lines = new LineReader(options.maxMessageBytes, sink, { scan: () => this.#channel.everRaw });
@@ -242,11 +242,6 @@ export class StdioConnection implements Connection {
   #unreadable(error: unknown): void {
     this.#logger.error({ server: this.server, error }, 'the output of the server could not be read');
     this.#die(`its output could not be read: ${messageOf(error)}`);
-  }
-
-  #oversized(head: Buffer, tail: Buffer, bytes: number): void {
-    if (this.#channel.unread.oversized(head, tail, bytes)) return;
-    this.#die(`a message of ${bytes} bytes, ${this.#options.maxMessageBytes} allowed, and no id at its edges`);
   }
 
   /** It closed its output. If it is on its way out, the exit comes soon and says more. */

@@ -42,7 +42,7 @@ export class ClientPipe {
     });
     const reader = new LineReader(options.maxMessageBytes, {
       onLine: (line) => onLine(line.toString('utf8')),
-      onOversized: (_head, _tail, bytes) => onOversized(bytes),
+      onOversized: ({ bytes }) => onOversized(bytes),
     });
     const end = (): void => {
       reader.end();

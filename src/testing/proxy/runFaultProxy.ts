@@ -143,7 +143,7 @@ export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<vo
         wire.fromServer(message, text);
       }
     },
-    onOversized: (_head, _tail, bytes) => hand.end({ exitCode: 1, why: `a message of ${bytes} bytes` }),
+    onOversized: ({ bytes }) => hand.end({ exitCode: 1, why: `a message of ${bytes} bytes` }),
   });
   const output: OutputReader = new OutputReader(child.stdout, lines, {
     alone: () => true,

@@ -142,6 +142,27 @@ test('the server’s own stream brings what belongs to no call, and is opened ag
   expect(connection.counters.orphanRequests).toBe(2);
 });
 
+test('an event over the cap is passed over on the server’s own stream, which goes on', async () => {
+  const { open, get } = streams();
+  const { server, connection } = await serve(
+    { hang: () => undefined },
+    { lost: 404, get },
+    { maxMessageBytes: 10_000 },
+  );
+  const heard: ServerNotice[] = [];
+  connection.onNotification((each) => heard.push(each));
+  await expect.poll(() => open.length).toBe(1);
+  const hanging = failure(call(connection, 'hang'));
+  await expect.poll(() => server.of('tools/call').length).toBe(1);
+  const text = 'x'.repeat(20_000);
+  open[0]?.event({ jsonrpc: '2.0', method: 'notifications/message', params: { data: text } }, 'g1');
+  open[0]?.event({ jsonrpc: '2.0', id: server.of('tools/call')[0]?.message.id, result: said(text) }, 'g2');
+  open[0]?.event({ jsonrpc: '2.0', method: 'notifications/tools/list_changed' }, 'g3');
+  expect(await hanging).toMatchObject({ code: 'ERR_MESSAGE_TOO_LARGE' });
+  await expect.poll(() => heard).toEqual([{ method: 'notifications/tools/list_changed' }]);
+  expect([open.length, connection.counters.garbage]).toEqual([1, 1]);
+});
+
 test('a session lost while nobody calls is found out by its stream', async () => {
   const { open, get } = streams();
   const { server } = await serve({}, { lost: 404, get });

@@ -91,6 +91,49 @@ test('an event over the cap is told once, in one chunk or many, and ends the rea
   }
 });
 
+test('an event over the cap is passed over on a stream that goes on', () => {
+  const long = 'x'.repeat(600_000);
+  const body = Buffer.from(`data: ok\n\nid: 1\ndata: {"id": 7, "result": "${long}"}\n\ndata: after\n\n`);
+  for (const size of [1_000, 65_536, 550_000]) {
+    const told: string[] = [];
+    const reader = new SseReader(599_999, unbounded);
+    reader.begin({
+      onEvent: ({ data }) => told.push(data),
+      onRetry: () => undefined,
+      onOversized: () => expect.unreachable(),
+      onLongEvent: () => expect.unreachable(),
+      onSkipped: ({ head, tail }) => told.push(String(head).trim().slice(0, 8), String(tail).trim().slice(-3)),
+    });
+    for (let at = 0; at < body.length; at += size) reader.push(body.subarray(at, at + size));
+    expect(told).toEqual(['ok', '{"id": 7', 'x"}', 'after']);
+  }
+});
+
+test('so is one of many lines, however it is cut and its lines end', () => {
+  const long = Array(40).fill('0123456789'.repeat(5)).join('\ndata: ');
+  const text = `data: ok\n\nid: 1\ndata: {"id": 7,\n: a comment\ndata: ${long}\ndata: "id": 8}\n:\nretry: 5\n\n\ndata: after\n\n`;
+  for (const end of ['\n', '\r\n', '\r']) {
+    const body = Buffer.from(text.replaceAll('\n', end));
+    for (const size of [1, 2, 3, 7, 256, 10_000]) {
+      const incoming = new IncomingBytes(Number.POSITIVE_INFINITY);
+      const reader = new SseReader(1_024, incoming);
+      const told: string[] = [];
+      reader.begin({
+        onEvent: ({ data }) => told.push(data),
+        onRetry: () => undefined,
+        onOversized: () => expect.unreachable(),
+        onSkipped: ({ head, tail }) => told.push(String(head).trim().slice(0, 8), String(tail).trim().slice(-8)),
+      });
+      for (let at = 0; at < body.length; at += size) {
+        reader.push(body.subarray(at, at + size));
+        expect(reader.pending).toBeLessThanOrEqual(1_024 + 500);
+      }
+      expect(told, JSON.stringify([end, size])).toEqual(['ok', '{"id": 7', '"id": 8}', 'after']);
+      expect([reader.pending, incoming.bytes]).toEqual([0, 0]);
+    }
+  }
+});
+
 test('an event of exactly the cap passes, however it is cut and its lines end; one byte more does not', () => {
   for (const end of ['\n', '\r\n', '\r']) {
     for (const size of [1, 7, 10_000]) {

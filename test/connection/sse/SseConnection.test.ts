@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { expect, test } from 'vitest';
+import { HttpDispatchers } from '../../../src/connection/net/sockets/HttpDispatchers.js';
 import type { ServerNotice } from '../../../src/connection/protocol/messages.js';
 import type { SseConnection } from '../../../src/connection/sse/SseConnection.js';
 import {
@@ -11,6 +12,7 @@ import {
   RpcError,
   StartError,
 } from '../../../src/core/errors.js';
+import { closeAfter } from '../../support/closeAfter.js';
 import { everythingSse, openSse, sdkServer } from '../../support/httpServers.js';
 import { failure } from '../../support/rawCalls.js';
 import { said } from '../../support/rawServer.js';
@@ -172,22 +174,65 @@ test('requests and notifications of the server reach whoever listens, and raw re
   expect(Buffer.from(bytes).toString()).toBe('{"n":12345678901234567890}');
 });
 
-test('an event over the cap ends the connection, since nobody can know whose it was', async () => {
-  const { connection } = await serve(
+test('an event over the cap fails the call that it answers, and the stream goes on', async () => {
+  const long = 'x'.repeat(20_000);
+  const answers: Readonly<Record<string, (id: number) => string>> = {
+    first: (id) => `{"jsonrpc":"2.0","id":${id},"result":{"a":"${long}"}}`,
+    last: (id) => `{"result":{"a":"${long}"},"jsonrpc":"2.0","id":${id}}`,
+    lines: (id) =>
+      `{\ndata: "result": ["${Array(1_000).fill('0123456789').join('",\ndata: "')}"],\ndata: "id": ${id}\ndata: }`,
+  };
+  let release: (() => void) | undefined;
+  const { server, connection } = await serve(
     {
-      before: on('big', ({ accept, result }) => {
+      before: ({ message, accept, event, result }) => {
+        const name = message.params?.name;
+        if (name === 'slow') release = () => result(said('slow'));
+        else if (name in answers) event(answers[name]?.(message.id));
+        else return false;
         accept();
-        result(said('x'.repeat(20_000)));
         return true;
-      }),
+      },
     },
     { maxMessageBytes: 10_000 },
   );
+  const heard: ServerNotice[] = [];
+  connection.onNotification((each) => heard.push(each));
+  const slow = call(connection, 'slow');
+  for (const name of Object.keys(answers)) {
+    expect(await failure(call(connection, name)), name).toMatchObject({
+      code: 'ERR_MESSAGE_TOO_LARGE',
+      direction: 'incoming',
+      maxBytes: 10_000,
+    });
+  }
+  const write = (data: string): unknown => server.streams[0]?.write(`data: ${data}\n\n`);
+  write(`{"jsonrpc":"2.0","method":"notifications/message","params":{"data":"${long}"}}`);
+  write(`${long}\ndata: {}`);
+  write('{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}');
+  await expect.poll(() => heard).toEqual([{ method: 'notifications/tools/list_changed' }]);
+  release?.();
+  expect(await slow).toEqual(said('slow'));
+  expect(connection.counters.garbage).toBe(2);
+  expect(connection.alive).toBe(true);
+});
+
+test('an event for which there is no room among those on their way fails its call alone', async () => {
+  const { connection } = await serve(
+    {
+      before: on('big', ({ message, accept, event }) => {
+        accept();
+        event(`{"jsonrpc":"2.0","id":${message.id},"result":{"a":"${'x'.repeat(500_000)}"}}`);
+        return true;
+      }),
+    },
+    { dispatchers: closeAfter(new HttpDispatchers({ maxIncomingBytes: 200_000 })) },
+  );
   expect(await failure(call(connection, 'big'))).toMatchObject({
-    constructor: OutcomeUnknownError,
-    message: expect.stringContaining('10000 allowed'),
+    code: 'ERR_PROTOCOL',
+    message: expect.stringContaining('maxIncomingBytes'),
   });
-  expect(connection.alive).toBe(false);
+  expect(await call(connection, 'echo', { text: 'x' })).toEqual(said('x'));
 });
 
 test('credentials are renewed for the stream and for a call', async () => {

@@ -12,7 +12,7 @@ function read(bytes: Buffer, cuts: readonly number[]): { lines: string[]; over: 
   const over: [string, string, number][] = [];
   const reader = new LineReader(MAX, {
     onLine: (line) => lines.push(line.toString()),
-    onOversized: (head, tail, size) => over.push([head.toString('latin1'), tail.toString('latin1'), size]),
+    onOversized: ({ head, tail, bytes: size }) => over.push([head.toString('latin1'), tail.toString('latin1'), size]),
   });
   const at = [...cuts.map((cut) => cut % (bytes.length + 1)), bytes.length].sort((a, b) => a - b);
   let from = 0;

@@ -21,7 +21,7 @@ const CASES: readonly FaultCase[] = [
   { fault: 'truncate', first: UNKNOWN },
   { fault: 'coalesce', first: OK },
   { fault: 'splitCharacter', first: OK },
-  { fault: 'oversize', settings: { bytes: 2 ** 20 }, first: UNKNOWN, wrapped: { first: 'ERR_MESSAGE_TOO_LARGE' } },
+  { fault: 'oversize', settings: { bytes: 2 ** 20 }, first: 'ERR_MESSAGE_TOO_LARGE' },
   { fault: 'garbage', first: OK, garbage: 3 },
   { fault: 'corrupt', first: TIMEOUT, garbage: 1 },
   { fault: 'lie', first: 'eßürg (a lie)' },

@@ -5,26 +5,27 @@ import { skipJson, skipSpace } from '../codec/skipJson.js';
 const MAX_LOG_BYTES = 1_048_576;
 
 /**
- * Half of an answer that names no call. It was for one of the calls that were owed an answer when it came: once all others of them are
+ * Half of an answer, or the edges of one, that name no call. It was for one of the calls that were owed an answer when it came: once all others of them are
  * answered, the one that is left. A server that answers nothing twice is taken for granted: what speaks against it ends the doubt.
  */
 export class HalfAnswers {
   readonly #calls: CallTable;
-  readonly #lost: (call: Call) => void;
+  /** Fails the call that it turns out to be of. */
+  #lost: (call: Call) => void = () => undefined;
   /** Ids of the calls that it may be of, none of which was answered since. */
   readonly #owners = new Set<number>();
 
-  constructor(calls: CallTable, lost: (call: Call) => void) {
+  constructor(calls: CallTable) {
     this.#calls = calls;
-    this.#lost = lost;
   }
 
   /**
    * One that comes while there is doubt about another is left alone: lines of a broken answer may begin alike. So is, among several
    * calls, a whole value with more behind it: a log line may be one.
    */
-  came(line: Buffer): void {
+  came(line: Buffer, lost: (call: Call) => void): void {
     if (this.#owners.size > 0) return;
+    this.#lost = lost;
     const owed = this.#calls.owed() ?? [];
     if (owed.length > 1 && line.length <= MAX_LOG_BYTES && skipJson(line, skipSpace(line, 0)) >= 0) return;
     for (const id of owed) this.#owners.add(id);

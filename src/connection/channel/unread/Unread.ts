@@ -4,10 +4,9 @@ import type { Call, CallTable } from '../Call.js';
 import type { ChannelCounters, ChannelOptions } from '../ChannelOptions.js';
 import { HalfAnswers } from './HalfAnswers.js';
 import { idAtEdge, idAtEnd } from './idAtEdge.js';
-import { beginsAsAnswer, idsInGarbage, idsInside } from './idsInGarbage.js';
+import { beginsAsAnswer, idsInGarbage, idsInside, mayAnswer } from './idsInGarbage.js';
+import { EDGE_BYTES, type Edges } from './MessageEdges.js';
 
-/** Of a message that is no JSON, so much is looked at from each end. */
-const EDGE_BYTES = 256;
 const NONE = Buffer.alloc(0);
 const NOT_JSON = 'is not JSON';
 
@@ -31,7 +30,7 @@ export class Unread {
     this.#counters = counters;
     this.#options = options;
     this.#fail = fail;
-    this.halves = new HalfAnswers(calls, (call) => this.#lost(call, `its answer to ${call.method} ${NOT_JSON}`));
+    this.halves = new HalfAnswers(calls);
   }
 
   /** The call whose answer bytes seem to be, by how they begin and end. */
@@ -63,7 +62,9 @@ export class Unread {
     } else if (own === undefined) {
       const others = idsInGarbage(bytes);
       this.#lostAll(others);
-      if (call === undefined && others.size === 0 && beginsAsAnswer(bytes)) this.halves.came(bytes);
+      if (call === undefined && others.size === 0 && beginsAsAnswer(bytes)) {
+        this.halves.came(bytes, (its) => this.#lost(its, `its answer to ${its.method} ${NOT_JSON}`));
+      }
     }
   }
 
@@ -107,16 +108,23 @@ export class Unread {
     return true;
   }
 
-  /** One over the cap, of which the edges are known: its own call fails, or it is late. False when no call was ever sent with its id. */
-  oversized(head: Buffer, tail: Buffer, bytes: number): boolean {
+  /**
+   * One that is too large: its own call fails, with `error` where that is given, or it is late. Where its edges name none it is garbage; one that
+   * may be an answer is that of the call which is left when all others that it may be of are answered.
+   */
+  oversized({ head, tail, bytes }: Edges, error?: Error): void {
     const id = idAtEdge(head, tail);
     // Another at its end is that of an answer which stands behind half of this one.
     const last = idAtEnd(tail);
     if (id !== undefined && last !== undefined && last !== id) this.#lostAll(new Set([last]));
-    const call = this.#calls.sent(id);
-    if (call === undefined) return id !== undefined && this.late(id);
     const { server, maxMessageBytes } = this.#options;
-    this.#fail(call, new MessageTooLargeError(server, 'incoming', bytes, maxMessageBytes));
-    return true;
+    const fail = (call: Call): void =>
+      this.#fail(call, error ?? new MessageTooLargeError(server, 'incoming', bytes, maxMessageBytes));
+    const call = this.#calls.sent(id);
+    if (call !== undefined) fail(call);
+    else if (id === undefined || !this.late(id)) {
+      this.#counters.garbage++;
+      if (id === undefined && mayAnswer(head)) this.halves.came(head, fail);
+    }
   }
 }

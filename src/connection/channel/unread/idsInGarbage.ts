@@ -15,6 +15,8 @@ const ANSWER_KEYS = ['"result"', '"error"'];
 
 /** A message begins, also when it breaks off in its first key. Other lines may quote messages: logs of what was sent do. */
 const MESSAGE_FIRST = /^\s*\{\s*(?:"(?:jsonrpc|id|result|error|method)"|"?[a-z]*\{)/;
+const MAY_ANSWER = /^\s*[{[]/;
+const REQUEST_FIRST = new RegExp(String.raw`^\s*\{\s*(?:(?:${VERSION}|${ID}),\s*)*"(?:method|params)"`);
 /** An answer begins with its id, and may break off behind it. The only other keys there are `method` and `params`. */
 const BEGUN = new RegExp(String.raw`\{\s*(?:${VERSION},\s*)?${ID},\s*(?:${VERSION},\s*)?"[re]`, 'g');
 /** A message ends with its id, and another begins. */
@@ -51,6 +53,12 @@ export function idsInside(bytes: Buffer, maxMessages = MAX_IN_PIECE): ReadonlySe
 /** Whether a line begins as an answer, though it may name none. */
 export function beginsAsAnswer(line: Buffer): boolean {
   return ANSWER_FIRST.test(line.toString('latin1', 0, WINDOW_BYTES));
+}
+
+/** Whether a message of which only the beginning is known may be an answer, also with members that none has. */
+export function mayAnswer(head: Buffer): boolean {
+  const start = head.toString('latin1');
+  return MAY_ANSWER.test(start) && !REQUEST_FIRST.test(start);
 }
 
 /** Around `at`, behind what was looked at `before`; up to where. */

@@ -44,6 +44,11 @@ export class WholeBody {
     return this.#bytes;
   }
 
+  /** What it holds, in pieces. */
+  get parts(): readonly Buffer[] {
+    return this.#more ?? (this.#first === undefined ? [] : [this.#first]);
+  }
+
   /** An error when there is no room for it among what is on its way. */
   push(chunk: Buffer): Error | undefined {
     this.#bytes += chunk.length;
@@ -73,8 +78,7 @@ export class WholeBody {
   }
 
   #longNow(): void {
-    const parts = this.#more ?? (this.#first === undefined ? [] : [this.#first]);
-    this.#long = this.#reader?.onLong?.(parts) ?? null;
+    this.#long = this.#reader?.onLong?.(this.parts) ?? null;
     if (this.#long === null) return;
     this.#drop();
     if (this.#long.taken) this.landed();

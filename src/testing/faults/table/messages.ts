@@ -72,8 +72,7 @@ export const MESSAGE_FAULTS = Object.freeze({
     ...call,
     settings: ['bytes'],
     shows: 'an answer of so many bytes (default: 65 MiB, above the default maxMessageBytes)',
-    answer:
-      'ERR_MESSAGE_TOO_LARGE for this call alone; the connection is kept; SSE: the stream is lost, ERR_OUTCOME_UNKNOWN',
+    answer: 'ERR_MESSAGE_TOO_LARGE for this call alone; the connection is kept',
   },
   garbage: {
     ...call,

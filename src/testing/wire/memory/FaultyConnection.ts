@@ -79,11 +79,7 @@ export class FaultyConnection implements Connection {
     );
     this.#lines = new LineReader(maxMessageBytes, {
       onLine: (line) => this.#line(line),
-      onOversized: (head, tail, bytes) => {
-        if (!this.#channel.unread.oversized(head, tail, bytes)) {
-          this.#die({ expected: false, why: `a message of ${bytes} bytes` });
-        }
-      },
+      onOversized: (edges) => this.#channel.unread.oversized(edges),
     });
     this.#port = {
       frame: (text) => Buffer.from(`${text}\n`),

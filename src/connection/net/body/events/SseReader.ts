@@ -1,8 +1,10 @@
 import { createParser, type EventSourceParser } from 'eventsource-parser';
-import { skipJson, skipSpace } from '../../../channel/codec/skipJson.js';
+import { type Edges, MessageEdges } from '../../../channel/unread/MessageEdges.js';
 import type { IncomingBytes } from '../IncomingBytes.js';
 import { type LongReader, WholeBody } from '../WholeBody.js';
 import { CommentFilter } from './CommentFilter.js';
+import { DATA, dataOf, isWhole } from './eventData.js';
+import { SkippedEvent } from './SkippedEvent.js';
 
 /** One event. `data` may be empty: that is no garbage, but how servers hand out an id. */
 export interface SseEvent {
@@ -17,17 +19,17 @@ export interface SseSink extends LongReader {
   onRetry(delayMs: number): void;
   /** An event over the cap; nothing more is read. */
   onOversized(): void;
+  /** In place of that, on a stream that goes on: an event was passed over, above the cap, or, `why`, with no room for it. The edges are its data's. */
+  onSkipped?(edges: Edges, why?: Error): void;
   /** In place of `onEvent`: the event's data is all of `data`, on one line. It is not to be kept. */
   onLongEvent?(event: Omit<SseEvent, 'data'>, data: WholeBody): void;
 }
 
-const DATA = 'data:';
 const SPACE = 0x20;
 const NEWLINE = 0x0a;
 const RETURN = 0x0d;
-const OPEN_BRACE = 0x7b;
-const OPEN_BRACKET = 0x5b;
 const BLANK_LINE = Buffer.from('\n\n');
+const NOTHING = Buffer.alloc(0);
 /** What the parser makes of each line takes so much memory for a moment, in bytes. */
 const LINE_BYTES = 64;
 /** A line of data from this size on is kept by itself, as bytes; the parser gets an empty one in its place. */
@@ -54,6 +56,8 @@ export class SseReader {
   readonly #incoming: IncomingBytes;
   /** Its data, where that is one long line. */
   #long: WholeBody | undefined;
+  /** While an event is passed over. */
+  #skipped: SkippedEvent | undefined;
   /** That line goes on. */
   #inLong = false;
   /** Whether there is one was looked at. */
@@ -92,7 +96,8 @@ export class SseReader {
   push(chunk: Buffer): void {
     const rest = this.#inLong ? this.#longPart(chunk) : chunk;
     if (this.#sink === undefined) return;
-    const bytes = this.#comments.without(this.#withPlainEnds(rest), this.#lineStart);
+    let bytes = this.#comments.without(this.#withPlainEnds(rest), this.#lineStart);
+    if (bytes.length > 0 && this.#skipped !== undefined) bytes = this.#skip(bytes, this.#skipped);
     if (bytes.length === 0) return;
     const end = this.#endOfEvents(bytes);
     this.#lineStart = bytes[bytes.length - 1] === NEWLINE;
@@ -107,12 +112,16 @@ export class SseReader {
 
   /** Bytes of the event that stands open. */
   get pending(): number {
-    return this.#held.bytes + (this.#long?.bytes ?? 0);
+    return this.#skipped?.pending ?? this.#held.bytes + (this.#long?.bytes ?? 0);
   }
 
   /** Ends the event that stands open, if its data is JSON: nothing can be missing of it then. */
   complete(): void {
     if (!this.open) return;
+    if (this.#skipped !== undefined) {
+      if (this.#skipped.open) this.#endSkipped(this.#skipped);
+      return;
+    }
     const text = this.#held.join().toString('utf8');
     if (!(this.#long === undefined ? isWhole(dataOf(text)) : this.#long.whole || isWhole(this.#long.join()))) return;
     this.#forgetHeld();
@@ -154,6 +163,20 @@ export class SseReader {
     return this.#lineStart && bytes[0] === NEWLINE ? 1 : 0;
   }
 
+  /** What stands behind the end of the event that is passed over. */
+  #skip(bytes: Buffer, skipped: SkippedEvent): Buffer {
+    const end = skipped.push(bytes, this.#lineStart);
+    if (end > 0) this.#endSkipped(skipped);
+    else this.#lineStart = bytes[bytes.length - 1] === NEWLINE;
+    return end > 0 ? bytes.subarray(end) : NOTHING;
+  }
+
+  #endSkipped({ data, why }: SkippedEvent): void {
+    this.#skipped = undefined;
+    this.#lineStart = true;
+    this.#sink?.onSkipped?.(data, why);
+  }
+
   /** The first `end` bytes end the event that stands open, and others. */
   #take(bytes: Buffer, end: number): void {
     this.#looked = false;
@@ -162,7 +185,8 @@ export class SseReader {
       return;
     }
     const full = this.#held.push(bytes.subarray(0, end));
-    if (full !== undefined) throw full;
+    // One chunk more than there is room for, and only in this turn, is better than none of its events.
+    if (full !== undefined && this.#sink?.onSkipped === undefined) throw full;
     const text = this.#held.take().toString('utf8');
     this.#forgetHeld();
     this.#feed(text);
@@ -172,8 +196,8 @@ export class SseReader {
     if (this.#sink === undefined) return;
     for (let at = bytes.indexOf(NEWLINE); at >= 0; at = bytes.indexOf(NEWLINE, at + 1)) this.#heldLines++;
     const full = this.#held.push(bytes);
-    if (this.#held.bytes > this.#maxHeldBytes || this.#heldLines > this.#maxLines) this.#oversized();
-    else if (full !== undefined) throw full;
+    if (this.#held.bytes > this.#maxHeldBytes || this.#heldLines > this.#maxLines) this.#tooMuch();
+    else if (full !== undefined) this.#tooMuch(full);
     else if (this.#held.bytes >= LONG_LINE_BYTES && !this.#looked) this.#becomeLong();
   }
 
@@ -193,7 +217,7 @@ export class SseReader {
     const full =
       this.#held.push(Buffer.from(`${before}${DATA}`, 'latin1')) ??
       this.#long.push(line.subarray(line[DATA.length] === SPACE ? DATA.length + 1 : DATA.length));
-    if (full !== undefined) throw full;
+    if (full !== undefined) this.#tooMuch(full);
   }
 
   /** A part of the long line; what stands behind its end. */
@@ -203,8 +227,8 @@ export class SseReader {
     const end = back >= 0 ? back : newline >= 0 ? newline : chunk.length;
     this.#inLong = end === chunk.length;
     const full = this.#long?.push(chunk.subarray(0, end));
-    if (this.pending > this.#maxHeldBytes) this.#oversized();
-    else if (full !== undefined) throw full;
+    if (this.pending > this.#maxHeldBytes) this.#tooMuch();
+    else if (full !== undefined) this.#tooMuch(full);
     return chunk.subarray(end);
   }
 
@@ -219,9 +243,11 @@ export class SseReader {
     const longBytes = long?.bytes ?? 0;
     this.#long = undefined;
     // A UTF-16 unit is 3 bytes or fewer.
-    if (longBytes > this.#maxEventBytes) this.#oversized();
-    else if (units * 3 > this.#maxEventBytes && Buffer.byteLength(event.data) > this.#maxEventBytes) this.#oversized();
-    else if (long === undefined) this.#sink?.onEvent(event);
+    const isLarge = units * 3 > this.#maxEventBytes && Buffer.byteLength(event.data) > this.#maxEventBytes;
+    if (isLarge || longBytes > this.#maxEventBytes) {
+      if (this.#sink?.onSkipped === undefined) this.#tooMuch();
+      else this.#sink.onSkipped(new MessageEdges(long?.parts ?? [Buffer.from(event.data)]));
+    } else if (long === undefined) this.#sink?.onEvent(event);
     else if (event.data.trim() === '') this.#sink?.onLongEvent?.(event, long);
     // With more lines of data behind it, one that was taken is no answer: its call gets no end.
     else if (!long.isTaken) this.#sink?.onEvent({ ...event, data: long.take().toString('utf8') + event.data });
@@ -234,6 +260,7 @@ export class SseReader {
     this.#long?.landed();
     this.#long = undefined;
     this.#inLong = false;
+    this.#skipped = undefined;
   }
 
   #forgetHeld(): void {
@@ -256,23 +283,17 @@ export class SseReader {
     }
   }
 
-  #oversized(): void {
+  /** Of the event that stands open nothing is kept, where its stream goes on but its edges. `full`: why, where it is not above the cap. */
+  #tooMuch(full?: Error): void {
     const sink = this.#sink;
-    this.stop();
-    sink?.onOversized();
+    if (sink?.onSkipped !== undefined) {
+      const skipped = new SkippedEvent([...this.#held.parts, ...(this.#long?.parts ?? [])], full);
+      this.#forget();
+      this.#skipped = skipped;
+    } else if (full !== undefined) throw full;
+    else {
+      this.stop();
+      sink?.onOversized();
+    }
   }
-}
-
-/** The data that the lines of an event say. */
-function dataOf(text: string): Buffer {
-  const lines = text.split('\n').filter((line) => line.startsWith(DATA));
-  return Buffer.from(lines.map((line) => line.slice(DATA.length)).join('\n'));
-}
-
-/** Whether bytes are an object or an array, whole. */
-function isWhole(bytes: Buffer): boolean {
-  const start = skipSpace(bytes, 0);
-  if (bytes[start] !== OPEN_BRACE && bytes[start] !== OPEN_BRACKET) return false;
-  const end = skipJson(bytes, start);
-  return end >= 0 && skipSpace(bytes, end) === bytes.length;
 }
