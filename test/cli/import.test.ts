@@ -1,7 +1,8 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: references of config files, not of ours
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { expect, test, vi } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { importConfigs } from '../../src/cli/import/importConfigs.js';
 import { knownConfigs } from '../../src/cli/import/knownConfigs.js';
 import { run } from '../support/cli.js';
 import { tempFolder } from '../support/tempFolder.js';
@@ -76,6 +77,27 @@ test('files without servers are told, with 1, and nothing is written; what is go
   expect(some.stderr).toContain('text: not JSON');
   const itself = await run('import', out, '--out', out);
   expect([itself.code, itself.stderr]).toEqual([1, expect.stringContaining('is the config to write')]);
+});
+
+test('imports into one file at the same time, by whichever of its names, lose nothing of each other', async () => {
+  const folder = tempFolder();
+  const out = put(join(folder, 'out.json'), '{ "mcpServers": {} }');
+  const link = join(folder, 'link.json');
+  symlinkSync(out, link);
+  const names = ['a', 'b', 'c', 'd', 'e', 'f'];
+  const written = vi.spyOn(process.stdout, 'write').mockImplementation((_text, ...rest: unknown[]) => {
+    for (const done of rest) if (typeof done === 'function') done();
+    return true;
+  });
+  onTestFinished(() => written.mockRestore());
+  const one = (name: string, at: number): Promise<void> => {
+    const file = put(join(folder, `${name}.json`), `{ "mcpServers": { "${name}": { "command": "${name}" } } }`);
+    return importConfigs([file], { out: at % 2 === 0 ? out : link });
+  };
+  await Promise.all(names.map(one));
+  const { mcpServers } = JSON.parse(readFileSync(out, 'utf8')) as { mcpServers: object };
+  expect(Object.keys(mcpServers).sort()).toEqual(names);
+  expect(readdirSync(folder).filter((name) => name.includes('.lock'))).toEqual([]);
 });
 
 test('known clients have their configs where they keep them', () => {

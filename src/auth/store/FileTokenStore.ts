@@ -3,9 +3,9 @@ import { constants } from 'node:fs';
 import { lstat, open, rename, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import envPaths from 'env-paths';
+import { FileLock } from '../../core/files/FileLock.js';
 import { OwnFolder, type PathOf } from '../../core/files/OwnFolder.js';
 import { checkText, withDefaults } from '../../core/options.js';
-import { FileLock } from './FileLock.js';
 import { checkGrant, type StoredGrant, type TokenStore } from './TokenStore.js';
 
 export interface FileTokenStoreOptions {

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { dirname, isAbsolute, resolve } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
 import { messageOf } from '../../core/errors.js';
+import { editFile } from '../../core/files/editFile.js';
 import { readNamed } from '../../core/files/readWhole.js';
 import { parseConfig } from '../../registry/config/configFile.js';
 import { canonical } from '../../registry/config/fingerprint.js';
@@ -13,6 +14,10 @@ import { type KnownConfig, knownConfigs } from './knownConfigs.js';
 export interface ImportOptions {
   readonly out: string;
   readonly dryRun?: boolean;
+}
+
+interface Source extends KnownConfig {
+  readonly text: string;
 }
 
 /** One server of one file, in the fields of `mcpServers`. */
@@ -44,35 +49,48 @@ export async function importConfigs(files: readonly string[], { out, dryRun = fa
   const named = files.map((file): KnownConfig => ({ client: 'file', file }));
   const known = named.length > 0 ? named : knownConfigs(process.cwd()).filter(({ file }) => existsSync(file));
   const others = known.filter(({ file }) => resolve(file) !== resolve(out));
-  const read: Read[] = [];
-  const servers = new Map<string, Imported>();
   try {
-    // What is there already stays, under the names it has.
-    const before = existsSync(out) ? [{ client: 'out', file: out }] : [];
-    for (const each of [...before, ...others]) read.push(await add(each, servers));
-    const added = [...servers.values()].filter(({ client }) => client !== 'out').length;
     if (others.length === 0)
       throw new Error(
         named.length > 0
           ? `nothing was imported: ${out} is the config to write, name others`
           : 'no config of a known client was found: name the files to import',
       );
-    if (read.slice(before.length).every(({ servers }) => servers === 0))
-      throw new Error(`nothing was imported: no server was found in ${others.map(({ file }) => file).join(', ')}`);
-    if (!dryRun && added > 0) await write(out, servers);
-    const done = dryRun ? `${out} would have ${servers.size} servers` : `${out} has ${servers.size} servers`;
-    await writeOut(`${[...read.map(({ line }) => line), `${done}, ${added} of them new.`].join('\n')}\n`);
+    const found: Source[] = [];
+    for (const each of others) found.push({ ...each, text: await readNamed(each.file) });
+    const { lines, problems } = dryRun ? await merge(found, out, true) : await editFile(out, () => merge(found, out));
+    await writeOut(`${lines.join('\n')}\n`);
     // Each was told above; what is good has been imported all the same.
-    if (read.some(({ problems }) => problems > 0)) process.exitCode = 1;
+    if (problems > 0) process.exitCode = 1;
   } catch (error) {
     complain(messageOf(error));
     process.exitCode = 1;
   }
 }
 
+/** Puts what was found with what is there, which stays, under the names it has. */
+async function merge(
+  found: readonly Source[],
+  out: string,
+  dryRun = false,
+): Promise<{ lines: string[]; problems: number }> {
+  const before = existsSync(out) ? [{ client: 'out', file: out, text: await readNamed(out) }] : [];
+  const servers = new Map<string, Imported>();
+  const read = [...before, ...found].map((each) => add(each, servers));
+  if (read.slice(before.length).every(({ servers }) => servers === 0))
+    throw new Error(`nothing was imported: no server was found in ${found.map(({ file }) => file).join(', ')}`);
+  const added = [...servers.values()].filter(({ client }) => client !== 'out').length;
+  if (!dryRun && added > 0) await write(out, before[0]?.text ?? '{}', servers);
+  const done = dryRun ? `${out} would have ${servers.size} servers` : `${out} has ${servers.size} servers`;
+  return {
+    lines: [...read.map(({ line }) => line), `${done}, ${added} of them new.`],
+    problems: read.reduce((sum, { problems }) => sum + problems, 0),
+  };
+}
+
 /** Adds a file's servers, and says what came of them. A server that is there under another name, or the same, is not added again. */
-async function add({ client, file }: KnownConfig, servers: Map<string, Imported>): Promise<Read> {
-  const { entries, problems } = parseConfig(await readNamed(file), { file, variables: ANY });
+function add({ client, file, text }: Source, servers: Map<string, Imported>): Read {
+  const { entries, problems } = parseConfig(text, { file, variables: ANY });
   for (const { message } of problems) complain(message);
   if (client === 'out' && problems.length > 0) throw new Error(`${file} is not written: correct it first`);
   const have = new Set([...servers.values()].map(({ entry }) => canonical(entry)));
@@ -109,8 +127,8 @@ function placed(entry: Readonly<Record<string, unknown>>, file: string): object 
   return moved;
 }
 
-async function write(out: string, servers: ReadonlyMap<string, Imported>): Promise<void> {
-  const root = existsSync(out) ? (JSON.parse(await readNamed(out)) as object) : {};
+async function write(out: string, before: string, servers: ReadonlyMap<string, Imported>): Promise<void> {
+  const root = JSON.parse(before) as object;
   const mcpServers = Object.fromEntries([...servers].map(([name, { entry }]) => [name, entry]));
   await writeFileAtomic(out, `${JSON.stringify({ ...root, mcpServers }, null, 2)}\n`, { mode: 0o600 });
 }

@@ -2,6 +2,7 @@ import { dirname, resolve } from 'node:path';
 import { type Closeable, type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import { OptionError, ServerNotFoundError } from '../../core/errors.js';
 import { Emitter, type Listener } from '../../core/events.js';
+import { editFile } from '../../core/files/editFile.js';
 import { readWhole } from '../../core/files/readWhole.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
 import { withDefaults } from '../../core/options.js';
@@ -162,7 +163,7 @@ export class ServerRegistry implements Closeable, AsyncDisposable {
     this.#scope.assertOpen();
     const folder = dirname(resolve(file));
     const mcpServers = Object.fromEntries([...this.#held].map(([name, held]) => [name, entryOf(held, folder)]));
-    await this.#scope.track(write(file, mcpServers));
+    await this.#scope.track(editFile(file, () => write(file, mcpServers)));
   }
 
   on<K extends keyof RegistryEvents>(event: K, listener: Listener<RegistryEvents[K]>): Disposable {

@@ -1,12 +1,14 @@
 import { randomUUID } from 'node:crypto';
-import { lstat, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { lstat, rename, rm, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { systemClock } from '../../core/clock.js';
-import { sleep } from '../../core/time/sleep.js';
+import { systemClock } from '../clock.js';
+import { sleep } from '../time/sleep.js';
+import { readWhole } from './readWhole.js';
 
 const LOOK_MS = 50;
+const MAX_MARK_BYTES = 4_096;
 /** What is done under a lock is bounded by less; an older one was left behind. */
-export const STALE_MS = 60_000;
+const STALE_MS = 60_000;
 
 /** Gives the lock's path, good until `use` has ended. */
 type At = <T>(use: (path: string) => Promise<T>) => Promise<T>;
@@ -34,10 +36,13 @@ export class FileLock {
   /** One that was taken over meanwhile stays its new owner's. */
   async release(): Promise<void> {
     await this.#at(async (path) => {
-      if ((await readFile(path, 'utf8').catch(() => undefined)) === this.#mark) await rm(path, { force: true });
+      if ((await markIn(path)) === this.#mark) await rm(path, { force: true });
     });
   }
 }
+
+/** Undefined where there is none, or another's pipe, link or file that no lock of ours is. */
+const markIn = (path: string): Promise<string | undefined> => readWhole(path, MAX_MARK_BYTES).catch(() => undefined);
 
 async function tryTake(path: string, mark: string): Promise<boolean> {
   try {
@@ -46,12 +51,12 @@ async function tryTake(path: string, mark: string): Promise<boolean> {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
   }
-  const held = await readFile(path, 'utf8').catch(() => undefined);
+  const held = await markIn(path);
   if (held === undefined || !(await isLeft(path, held))) return false;
   // Moved first, and looked at where none else finds it: of two that saw it, one gets what the other has just taken, and gives it back.
   const aside = `${path}.${randomUUID()}`;
   if (!(await rename(path, aside).then(Boolean.bind(undefined, true), () => false))) return false;
-  if ((await readFile(aside, 'utf8').catch(() => held)) !== held) {
+  if (((await markIn(aside)) ?? held) !== held) {
     await rename(aside, path);
     return false;
   }
