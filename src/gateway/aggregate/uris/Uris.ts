@@ -1,4 +1,4 @@
-import { inTurn } from '../../../core/time/turns.js';
+import { inSlices } from '../../../core/time/inSlices.js';
 import type { ListItems, McpPool } from '../../../pool/McpPool.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
 import type { Callers } from '../../session/callers/Callers.js';
@@ -7,7 +7,7 @@ import { prefixOf } from '../lists/exposedNames.js';
 import type { Entry } from '../lists/pages.js';
 import type { ServerList } from '../lists/ServerList.js';
 import { UriOwners } from './UriOwners.js';
-import { fits, UriTemplates, type Work, workOfMessage } from './uriTemplates.js';
+import { fits, UriTemplates, type Work, workOfUris } from './uriTemplates.js';
 
 /** A URI as its server knows it. */
 export interface UriRoute {
@@ -27,8 +27,8 @@ interface KnownLists {
   readonly templates: readonly ServerList<ListItems['resourceTemplates']>[];
 }
 
-/** Turns of the event loop in which the URIs of one message are looked for. */
-const MAX_TURNS = 10;
+/** Steps of a search between two looks at the clock: one may take long. */
+const STEPS = 4;
 const SCHEME = 'poolkit:';
 /** A client may fetch those by itself: in links they are never changed for a link of another server. */
 const WEB = /^https?:/i;
@@ -58,30 +58,26 @@ export class Uris {
     if (uri.startsWith(SCHEME)) return this.#explicit(uri);
     const owned = this.#owned(uri, session);
     if (owned !== undefined) return owned;
-    return this.#search(uri, session, await this.#lists(session), workOfMessage());
+    return (await this.findAll([uri], session))[0];
   }
 
-  /**
-   * The same of the URIs of one message, in turns of the event loop that each do what a message may take at once. Where many turns would be
-   * needed, the last ones are not looked for.
-   */
+  /** The same of the URIs of one message, in turns of the event loop. Where very many would be needed, the last ones are not looked for. */
   async findAll(uris: readonly string[], session: Downstream): Promise<readonly (UriRoute | undefined)[]> {
     const lists = await this.#lists(session);
+    const work = workOfUris(uris.length);
     const routes: (UriRoute | undefined)[] = [];
-    const look = (): void => {
-      const work = workOfMessage();
-      for (const first = routes.length; routes.length < uris.length && work.left >= 0; ) {
-        const uri = uris[routes.length] as string;
-        work.left -= uri.length;
-        const route = uri.startsWith(SCHEME)
-          ? this.#explicit(uri)
-          : (this.#owned(uri, session) ?? this.#search(uri, session, lists, work));
-        // One that was not looked for to the end has the next turn for itself.
-        if (work.left < 0 && routes.length > first) return;
-        routes.push(route);
-      }
-    };
-    for (let turns = 0; routes.length < uris.length && turns < MAX_TURNS; turns++) await inTurn(look);
+    let search: Search<UriRoute> | undefined;
+    await inSlices(() => {
+      if (routes.length === uris.length) return true;
+      search ??= this.#search(uris[routes.length] as string, session, lists, work);
+      const { done, value } = search.next();
+      if (done !== true) return false;
+      search = undefined;
+      // Of several, one that was not looked for to the end is none.
+      if (work.left < 0 && routes.length > 0) return true;
+      routes.push(value);
+      return false;
+    }, STEPS);
     return routes;
   }
 
@@ -109,7 +105,7 @@ export class Uris {
       this.#owner(uri, session) ??
       this.#lister(uri, resources.known(session), session, server) ??
       this.#present(this.#named.get(uri, session)) ??
-      bestFit(uri, templates.known(session), (items) => this.#parsedOf(items), work, server);
+      atOnce(bestFit(uri, templates.known(session), (items) => this.#parsedOf(items), work, server));
     if (owner !== undefined) return owner === server ? uri : wrapped(server, uri);
     // Clients of the modern era have no session that could remember it: where it leads has to stand in it.
     if (session.era === 'modern') {
@@ -169,11 +165,14 @@ export class Uris {
     return server === undefined ? undefined : { server, uri };
   }
 
-  #search(uri: string, session: Downstream, lists: KnownLists, work: Work): UriRoute | undefined {
+  *#search(uri: string, session: Downstream, lists: KnownLists, work: Work): Search<UriRoute> {
+    work.left -= uri.length;
+    if (uri.startsWith(SCHEME)) return this.#explicit(uri);
     const server =
+      this.#owner(uri, session) ??
       this.#lister(uri, lists.resources, session) ??
       this.#present(this.#named.get(uri, session)) ??
-      bestFit(uri, lists.templates, (items) => this.#parsedOf(items), work) ??
+      (yield* bestFit(uri, lists.templates, (items) => this.#parsedOf(items), work)) ??
       this.#present(this.#links.get(uri, session)) ??
       this.#onlyOne(session);
     return server === undefined ? undefined : { server, uri };
@@ -245,25 +244,32 @@ export class Uris {
 
 const wrapped = (server: string, uri: string): string => `${SCHEME}${prefixOf(server)}/${uri}`;
 
+/** Looks for one thing, step by step. */
+type Search<T> = Generator<undefined, T | undefined, undefined>;
+
+function atOnce<T>(search: Search<T>): T | undefined {
+  for (let step = search.next(); ; step = search.next()) if (step.done === true) return step.value;
+}
+
 /** The server with the template that says most of a URI; of equals `first`, else the one that comes first. None when the work is used up. */
-function bestFit(
+function* bestFit(
   uri: string,
   lists: readonly ServerList<ListItems['resourceTemplates']>[],
   parsed: (items: readonly ListItems['resourceTemplates'][]) => UriTemplates,
   work: Work,
   first?: string,
-): string | undefined {
+): Search<string> {
   let best: { readonly server: string; readonly literal: number } | undefined;
   for (const { server, items } of lists) {
-    if (work.left < 0) return undefined;
     for (const template of parsed(items).beginningLike(uri, work)) {
       const better =
         best === undefined ||
         template.literal > best.literal ||
         (template.literal === best.literal && server === first);
       if (better && fits(template, uri, work)) best = { server, literal: template.literal };
-      if (work.left < 0) return undefined;
+      yield;
     }
+    if (work.left < 0) return undefined;
   }
   return best?.server;
 }

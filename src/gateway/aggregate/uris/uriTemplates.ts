@@ -9,9 +9,12 @@ export interface UriTemplate {
   readonly literal: number;
 }
 
-/** A template, parsed when a URI is held against it for the first time. */
+/** A template, parsed when a URI that begins and ends like it is held against it for the first time. */
 interface Listed {
   readonly text: string;
+  /** Its text before its first expression, and behind its last one. */
+  readonly head: string;
+  readonly tail: string;
   parsed?: UriTemplate;
 }
 
@@ -23,10 +26,12 @@ export class UriTemplates {
   constructor(templates: readonly string[]) {
     for (const text of templates) {
       const brace = text.indexOf('{');
-      const start = text.slice(0, brace < 0 ? MAX_START : Math.min(brace, MAX_START));
+      const head = brace < 0 ? text : text.slice(0, brace);
+      const listed = { text, head, tail: text.slice(text.lastIndexOf('}') + 1) };
+      const start = head.slice(0, MAX_START);
       const others = this.#byStart.get(start);
-      if (others === undefined) this.#byStart.set(start, [{ text }]);
-      else others.push({ text });
+      if (others === undefined) this.#byStart.set(start, [listed]);
+      else others.push(listed);
     }
     this.#lengths = new Set([...this.#byStart.keys()].map(({ length }) => length));
   }
@@ -38,8 +43,10 @@ export class UriTemplates {
       if (work.left < 0) return;
       if (length > uri.length) continue;
       for (const each of this.#byStart.get(uri.slice(0, length)) ?? []) {
-        if (each.parsed === undefined) work.left -= PARSING * each.text.length;
+        work.left -= LOOK;
         if (work.left < 0) return;
+        if (!uri.startsWith(each.head) || !uri.endsWith(each.tail)) continue;
+        if (each.parsed === undefined) work.left -= PARSING * each.text.length;
         each.parsed ??= parseUriTemplate(each.text);
         yield each.parsed;
       }
@@ -47,13 +54,16 @@ export class UriTemplates {
   }
 }
 
-/** How much may still be looked at, in pieces of templates times characters of URIs: 10 ns each (Node 20). */
+/** How much may still be looked at, in units of 10 ns (Node 20). */
 export interface Work {
   left: number;
 }
 
-/** What the URIs of one message are worth: 20 ms. */
-export const workOfMessage = (): Work => ({ left: 2_000_000 });
+/** What the URIs in one message of a server are worth, which are looked at at once: 5 ms. */
+export const workOfMessage = (): Work => ({ left: 500_000 });
+
+/** What a client's URIs are worth, which are looked for in turns of the event loop: 20 ms each, and 200 ms in all. */
+export const workOfUris = (uris: number): Work => ({ left: 2_000_000 * Math.min(uris, 10) });
 
 /** What parsing a template is worth, by its characters. */
 const PARSING = 4;
@@ -63,6 +73,10 @@ const MAX_START = 32;
 
 /** What a look at a template is worth, even where the URI begins otherwise. */
 const LOOK = 4;
+
+/** What a place in a URI is worth where the next piece may begin, and so many characters that are searched for it. */
+const PLACE = 4;
+const SEARCHED = 32;
 
 /** A template of more expressions fits nothing: it would take long to find out. */
 const MAX_EXPRESSIONS = 50;
@@ -81,6 +95,9 @@ export function parseUriTemplate(template: string): UriTemplate {
   return { pieces, literal };
 }
 
+/** Places in a URI, as pairs of the first and the last of those that follow each other. */
+type Places = number[];
+
 /**
  * Whether a URI can be an expansion of the template. One pass over the URI for each piece: a server's template cannot make it
  * take longer, as a regular expression's could. When `work` is used up, nothing fits any more.
@@ -93,29 +110,56 @@ export function fits({ pieces }: UriTemplate, uri: string, work: Work): boolean 
   if (first?.text !== undefined && !uri.startsWith(first.text)) return false;
   if (last?.text !== undefined && !uri.endsWith(last.text)) return false;
   if (pieces.length > 2 * MAX_EXPRESSIONS + 1) return false;
-  work.left -= pieces.length * uri.length;
-  if (work.left < 0) return false;
   // Where the next piece may begin.
-  let from = new Uint8Array(uri.length + 1);
-  from[0] = 1;
+  let places: Places = [0, 0];
   for (const piece of pieces) {
-    const next = new Uint8Array(uri.length + 1);
-    if (piece.text !== undefined) {
-      for (let at = from.indexOf(1); at !== -1; at = from.indexOf(1, at + 1)) {
-        if (uri.startsWith(piece.text, at)) next[at + piece.text.length] = 1;
-      }
-    } else {
-      let inside = false;
-      for (let at = 0; at <= uri.length; at++) {
-        if (inside) next[at] = 1;
-        if (from[at] === 1) {
-          inside = true;
-          if (piece.optional) next[at] = 1;
-        }
-        if (!piece.slashes && uri[at] === '/') inside = false;
-      }
-    }
-    from = next;
+    work.left -= uri.length / SEARCHED;
+    places = piece.text === undefined ? expanded(uri, piece, places, work) : behindText(uri, piece.text, places, work);
+    if (places.length === 0 || work.left < 0) return false;
   }
-  return from[uri.length] === 1;
+  return places.at(-1) === uri.length;
+}
+
+/** Behind each `text` that begins at one of the places. */
+function behindText(uri: string, text: string, places: Places, work: Work): Places {
+  const behind: Places = [];
+  let at = -1;
+  for (let i = 0; i < places.length; i += 2) {
+    const [from, to] = [places[i] as number, places[i + 1] as number];
+    if (at < from) at = uri.indexOf(text, from);
+    for (; at >= 0 && at <= to; at = uri.indexOf(text, at + 1)) {
+      work.left -= PLACE;
+      if (work.left < 0) return behind;
+      behind.push(at + text.length, at + text.length);
+    }
+    if (at < 0) break;
+  }
+  return behind;
+}
+
+/** Behind what an expression may stand for that begins at one of the places: a character or more, where it is not optional. */
+function expanded(uri: string, piece: Piece & { text?: undefined }, places: Places, work: Work): Places {
+  const behind: Places = [];
+  const add = (from: number, to: number): void => {
+    work.left -= PLACE;
+    const before = behind.length - 1;
+    if (before > 0 && from <= (behind[before] as number) + 1) behind[before] = Math.max(to, behind[before] as number);
+    else if (from <= to) behind.push(from, to);
+  };
+  const [least] = places as [number];
+  if (piece.slashes) {
+    add(piece.optional ? least : least + 1, uri.length);
+    return behind;
+  }
+  // The first slash behind the place.
+  let slash = -1;
+  for (let i = 0; i < places.length && work.left >= 0; i += 2) {
+    const to = places[i + 1] as number;
+    for (let at = places[i] as number; at <= to && work.left >= 0; at = slash + 1) {
+      if (slash < at) slash = uri.indexOf('/', at);
+      if (slash < 0) slash = uri.length;
+      add(piece.optional ? at : at + 1, slash);
+    }
+  }
+  return behind;
 }
