@@ -4,21 +4,21 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 /** Those that take longest, of which two thirds is waiting: begun first, they leave no core idle at the end. */
 const LONG = [
   'test/cli/bench.test.ts',
+  'test/cli/workers.test.ts',
   'test/cli/serve.test.ts',
   'test/bench/fleet.test.ts',
   'test/bench/truth.test.ts',
   'test/concurrent/ClusterRateLimiter.outage.test.ts',
   'test/bench/workloads.test.ts',
   'test/cli/undrained.test.ts',
+  'test/cli/connect.test.ts',
   'test/gateway/modernClients.test.ts',
   'test/toolstore/FileCache.processes.test.ts',
   'test/gateway/fidelity/clients.test.ts',
 ];
 
-/** Rooms whose tests share the process of a worker, and with it the modules that it has loaded: a fifth of their time. */
-const TOGETHER = ['concurrent', 'connection', 'gateway', 'middleware', 'pool', 'shutdown', 'targets', 'testing'].map(
-  (room) => `test/${room}/**/*.test.ts`,
-);
+/** It puts another module in the place of one that other files have loaded. */
+const ALONE = ['test/bundledStatus.test.ts'];
 
 class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
@@ -41,8 +41,9 @@ export default defineConfig({
     expect: { poll: { timeout: 15_000 } },
     hookTimeout: 20_000,
     projects: [
-      { extends: true, test: { name: 'together', isolate: false, include: TOGETHER } },
-      { extends: true, test: { name: 'alone', include: ['test/**/*.test.ts'], exclude: TOGETHER } },
+      // Files share the process of a worker, and with it the modules that it has loaded: a third of their time.
+      { extends: true, test: { name: 'together', isolate: false, include: ['test/**/*.test.ts'], exclude: ALONE } },
+      { extends: true, test: { name: 'alone', include: ALONE } },
     ],
   },
 });

@@ -117,7 +117,7 @@ export function simulate(server: SimulatedServer, options: AdaptiveLimitOptions,
 
 /**
  * The fixed limit with the most power, which is throughput by latency (L. Kleinrock), in each stretch of a server: of every fourth
- * one the best, then of those around it. Power rises to one peak and falls from there.
+ * one the best, then of those around it. Power rises to one peak and falls from there, so a search ends where it falls.
  */
 export function bestFixed(server: SimulatedServer, seed: number): readonly number[] {
   const powers = new Map<number, readonly number[]>();
@@ -132,9 +132,8 @@ export function bestFixed(server: SimulatedServer, seed: number): readonly numbe
   return server.stretches.map((_, index) => {
     const best = (from: number, to: number, step: number): number => {
       let top = from;
-      for (let limit = from; limit <= to; limit += step) {
-        if ((powerOf(limit)[index] ?? 0) > (powerOf(top)[index] ?? 0)) top = limit;
-      }
+      const rises = (limit: number): boolean => (powerOf(limit)[index] ?? 0) > (powerOf(top)[index] ?? 0);
+      for (let limit = from + step; limit <= to && rises(limit); limit += step) top = limit;
       return top;
     };
     const rough = best(LEAST, MOST, STEP);

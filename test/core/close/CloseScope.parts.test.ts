@@ -1,7 +1,21 @@
 import { expect, test } from 'vitest';
 import { CloseScope } from '../../../src/core/close/CloseScope.js';
 import { silentLogger } from '../../../src/core/logger.js';
-import { after, clock, done, endedAt, fail, failuresOf, logged, never, note, scopeOf } from './closeSetting.js';
+import {
+  after,
+  clock,
+  done,
+  endedAt,
+  fail,
+  failuresOf,
+  freshBeforeEach,
+  logged,
+  never,
+  note,
+  scopeOf,
+} from './closeSetting.js';
+
+freshBeforeEach();
 
 test('an owned part gets what is left, is told of a shorter deadline, and is closed once at least', async () => {
   const graces: number[] = [];

@@ -2,7 +2,21 @@ import { expect, test } from 'vitest';
 import { CLOSE_DEFAULTS, type CloseHooks, CloseScope } from '../../../src/core/close/CloseScope.js';
 import type { GracePeriod } from '../../../src/core/close/GracePeriod.js';
 import { ClosedError, OptionError } from '../../../src/core/errors.js';
-import { after, clock, done, endedAt, fail, failuresOf, never, note, reject, scopeOf } from './closeSetting.js';
+import {
+  after,
+  clock,
+  done,
+  endedAt,
+  fail,
+  failuresOf,
+  freshBeforeEach,
+  never,
+  note,
+  reject,
+  scopeOf,
+} from './closeSetting.js';
+
+freshBeforeEach();
 
 test('the default grace is pinned and is what close() gives', async () => {
   expect(CLOSE_DEFAULTS).toEqual({ graceMs: 5_000 });

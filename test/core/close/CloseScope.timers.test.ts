@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest';
-import { after, clock, done, endedAt, fail, logged, note, reject, scopeOf } from './closeSetting.js';
+import { after, clock, done, endedAt, fail, freshBeforeEach, logged, note, reject, scopeOf } from './closeSetting.js';
+
+freshBeforeEach();
 
 test('a timer fires once, unref’d; close and cancel disarm it', async () => {
   const scope = scopeOf();

@@ -3,17 +3,20 @@ import { type CloseHooks, CloseScope } from '../../../src/core/close/CloseScope.
 import { silentLogger } from '../../../src/core/logger.js';
 import { FakeClock } from '../../../src/testing/FakeClock.js';
 
-/** What the tests of CloseScope share; fresh before each. */
+/** What the tests of CloseScope share. */
 
 export let clock: FakeClock;
 export let done: string[];
 export let logged: unknown[];
 
-beforeEach(() => {
-  clock = new FakeClock();
-  done = [];
-  logged = [];
-});
+/** Fresh before each test of the file that calls it: this module itself is loaded once for several files. */
+export function freshBeforeEach(): void {
+  beforeEach(() => {
+    clock = new FakeClock();
+    done = [];
+    logged = [];
+  });
+}
 
 const error = (fields: object | string): void => void logged.push(fields);
 export const scopeOf = (hooks: CloseHooks = {}) =>
