@@ -19,7 +19,7 @@ import { ShutdownPlan } from '../shutdown/ShutdownPlan.js';
 import { FileCache } from '../toolstore/FileCache.js';
 import { oauthOf } from './auth/oauthOf.js';
 import { LiveConfig } from './config/LiveConfig.js';
-import { endByHangup, hasTerminal, onHangup } from './config/onHangup.js';
+import { onHangup } from './config/onHangup.js';
 import { type LoadedConfig, loadConfig, NO_SERVERS, startProblem } from './configs.js';
 import { whenUnused } from './desk/whenUnused.js';
 import { createLogger } from './output/logger.js';
@@ -55,7 +55,6 @@ export async function serve(options: ServeOptions): Promise<void> {
   const logger = createLogger(options.logLevel);
   const { graceMs, propagationDelay: propagationDelayMs } = options;
   const totalMs = stopBudgetMs({ graceMs, propagationDelayMs });
-  let hungUp = false;
   const plan = new ShutdownPlan({ logger, totalMs, propagationDelayMs });
   plan.listen({
     exit: true,
@@ -68,7 +67,6 @@ export async function serve(options: ServeOptions): Promise<void> {
     onReport: (report) => {
       for (const error of report.error?.errors ?? []) output.failure(messageOf(error));
       if (report.ok) output.event('stopped', { exitCode: report.exitCode, ms: report.ms });
-      if (hungUp && hasTerminal()) endByHangup();
     },
   });
   plan.beforeStop(({ reason }) => output.event('stopping', { reason }));
@@ -76,9 +74,6 @@ export async function serve(options: ServeOptions): Promise<void> {
   if (options.stdio === true) whenParentIsGone(() => void plan.shutdown('its client is gone'));
   else if (worker === undefined) whenNpmIsGone(() => void plan.shutdown('npm is gone'));
   let live: LiveConfig | undefined;
-  process.on('SIGHUP', () => {
-    hungUp = true;
-  });
   const stop = (): void => void plan.shutdown('SIGHUP');
   const reload = async (): Promise<boolean> => (await live?.reload()) ?? false;
   if (options.stdio === true) process.on('SIGHUP', stop);

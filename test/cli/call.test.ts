@@ -1,6 +1,10 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
-import { Cli, configFile, mark, run } from '../support/cli.js';
+import { Cli, configFile, MAIN, mark, run } from '../support/cli.js';
 import { fixture } from '../support/servers.js';
+import { tempFolder } from '../support/tempFolder.js';
 
 // Programs start here, several at once, and the machine may be busy.
 vi.setConfig({ testTimeout: 60_000 });
@@ -64,3 +68,26 @@ test('interrupted in the middle of a call it ends, and so does its server', asyn
   expect((await program.exited).code).not.toBe(0);
   expect(bearers()).toEqual([]);
 });
+
+test.skipIf(spawnSync('script', ['--version']).error !== undefined)(
+  'when its terminal closes in the middle of a call it ends in order, and so does its server',
+  async () => {
+    const { env, bearers } = mark();
+    const code = join(tempFolder(), 'code');
+    const call = `'${process.execPath}' '${MAIN}' call echo sleep '{"ms":60000,"steps":6000}' --config '${echo(env)}'`;
+    // The shell gets the hangup, passes it on, and tells how the program ended.
+    const shell = `${call} & p=$!; trap "kill -HUP $p" HUP; wait $p; wait $p; echo $? > '${code}.new'; mv '${code}.new' '${code}'`;
+    const terminal = spawn('script', ['-qfec', shell, '/dev/null'], {
+      env: { ...process.env, SHELL: '/bin/sh', ...env },
+    });
+    let shown = '';
+    terminal.stdout.on('data', (text: Buffer) => {
+      shown += text;
+    });
+    await expect.poll(() => shown, { timeout: 30_000 }).toContain('progress');
+    terminal.kill('SIGKILL');
+    await expect.poll(() => existsSync(code), { timeout: 30_000 }).toBe(true);
+    expect(readFileSync(code, 'utf8')).toBe('1\n');
+    expect(bearers()).toEqual([]);
+  },
+);

@@ -30,16 +30,7 @@ export function onHangup({ reload, stop }: HangupOptions): Disposable {
   return { [Symbol.dispose]: () => void process.off('SIGHUP', listener) };
 }
 
-export const hasTerminal = (): boolean => process.stdin.isTTY || process.stdout.isTTY || process.stderr.isTTY;
-
-/**
- * Ends this process, all of whose work is done, by SIGHUP, where that is what stopped it: the terminal has gone, and Node aborts at
- * an exit of its own when it cannot put it as it was.
- */
-export function endByHangup(): void {
-  process.removeAllListeners('SIGHUP');
-  process.kill(process.pid, 'SIGHUP');
-}
+const hasTerminal = (): boolean => process.stdin.isTTY || process.stdout.isTTY || process.stderr.isTTY;
 
 function isDevice(fd: number): boolean {
   try {

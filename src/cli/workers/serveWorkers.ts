@@ -8,7 +8,7 @@ import { sleep } from '../../core/time/sleep.js';
 import { within } from '../../core/time/within.js';
 import { LedgerKeeper } from '../../registry/lifecycle/LedgerKeeper.js';
 import { closeInheritedDescriptors } from '../../registry/process/descriptors.js';
-import { endByHangup, hasTerminal, onHangup } from '../config/onHangup.js';
+import { onHangup } from '../config/onHangup.js';
 import { loadConfig } from '../configs.js';
 import { jsonOutput, type Output, type Ready, textOutput } from '../output/output.js';
 import { readSessionKeys } from '../serving/readSessionKeys.js';
@@ -239,7 +239,6 @@ class Primary {
     if (this.#crashed) await this.#sweep();
     const exitCode = Number(process.exitCode ?? 0);
     if (exitCode === 0) this.#output.event('stopped', { exitCode, ms: Math.round(systemClock.now() - beganMs) });
-    if (reason === 'SIGHUP' && hasTerminal()) endByHangup();
     process.exit(exitCode);
   }
 
