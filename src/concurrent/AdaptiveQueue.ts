@@ -54,17 +54,17 @@ export class AdaptiveQueue {
     return ticket ?? this.#queue.wait({ signal, timeoutMs });
   }
 
-  succeeded(ticket: AdaptiveTicket): void {
-    this.#limit.succeeded(ticket);
+  succeeded(ticket: AdaptiveTicket, caller?: string): void {
+    this.#limit.succeeded(ticket, caller);
     this.#serve();
   }
 
   /** The call failed: a timeout and a refusal for load are signs of too much, an error of the protocol is an answer. */
-  failed(ticket: AdaptiveTicket, error: unknown): void {
+  failed(ticket: AdaptiveTicket, error: unknown, caller?: string): void {
     const refused = error instanceof RateLimitedError && error.source === 'upstream';
-    if (error instanceof RpcError) this.#limit.succeeded(ticket);
+    if (error instanceof RpcError) this.#limit.succeeded(ticket, caller);
     else if (refused || error instanceof RequestTimeoutError || error instanceof UpstreamBusyError) {
-      this.#limit.dropped(ticket);
+      this.#limit.dropped(ticket, caller);
     } else this.#limit.ignored(ticket);
     this.#serve();
   }

@@ -17,7 +17,7 @@ export {
 } from './errors/delays.js';
 export { keptError, keptText } from './errors/keptError.js';
 export { endOf, neverRan } from './errors/neverRan.js';
-export { confirmOfRequest, isBrokenProtocol, isOfRequest } from './errors/ofRequest.js';
+export { confirmAlive, isOfRequest, isServerFault, isVote } from './errors/ofRequest.js';
 export {
   MessageTooLargeError,
   OutcomeUnknownError,

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import type { Caller } from '../connection/calls/Caller.js';
+import { type Caller, callerName } from '../connection/calls/Caller.js';
 import type { Params } from '../connection/protocol/messages.js';
 import type { Clock } from '../core/clock.js';
 import { ForbiddenError, RateLimitedError, UnauthorizedError } from '../core/errors.js';
@@ -25,7 +25,8 @@ export const isRefusal = (error: unknown): boolean =>
 /**
  * Which targets refused whose calls a moment ago. A refusal is quick and must not draw calls: those it concerns go to the other
  * targets for a while, and those of others do not, so that no caller loses a target by what another may not do. A 403 concerns
- * one principal's calls of one tool, a 401 or 429 all of one principal's calls.
+ * one principal's calls of one tool, a 401 or 429 all of one principal's calls. So does a failure that its caller may have brought
+ * about alone: to that caller the target fails, to others perhaps not.
  */
 export class Refusals {
   readonly #clock: Clock;
@@ -36,8 +37,9 @@ export class Refusals {
     this.#clock = clock;
   }
 
-  /** What a target's call failed with. */
-  failed(target: string, call: RefusableCall, error: unknown): void {
+  /** What a target's call failed with. `voter`: the caller whose vote against the target that is. */
+  failed(target: string, call: RefusableCall, error: unknown, voter?: string): void {
+    if (voter !== undefined) this.#untilMs.set(voteKey(target, voter), this.#clock.now() + AVOIDED_MS);
     if (!isRefusal(error)) return;
     const of = error instanceof ForbiddenError ? ofTool(call) : undefined;
     this.#untilMs.set(keyOf(target, call, of), this.#clock.now() + AVOIDED_MS);
@@ -47,7 +49,12 @@ export class Refusals {
   avoids(target: string, call: RefusableCall): boolean {
     // Most have none.
     if (this.#untilMs.size === 0) return false;
-    return this.#isOn(keyOf(target, call, undefined)) || this.#isOn(keyOf(target, call, ofTool(call)));
+    const voter = callerName(call.caller);
+    return (
+      this.#isOn(keyOf(target, call, undefined)) ||
+      this.#isOn(keyOf(target, call, ofTool(call))) ||
+      (voter !== undefined && this.#isOn(voteKey(target, voter)))
+    );
   }
 
   #isOn(key: string): boolean {
@@ -66,3 +73,5 @@ const ofTool = ({ method, params }: RefusableCall): readonly string[] => {
 
 const keyOf = (target: string, { caller }: RefusableCall, of: readonly string[] | undefined): string =>
   JSON.stringify([target, caller?.principal ?? null, ...(of ?? [])]);
+
+const voteKey = (target: string, voter: string): string => JSON.stringify([target, [voter]]);

@@ -2,10 +2,10 @@ import type { BalancerPick } from '../concurrent/balance/Balancer.js';
 import { hedge } from '../concurrent/balance/hedge.js';
 import { LatencyWindow } from '../concurrent/balance/LatencyWindow.js';
 import { RetryBudget } from '../concurrent/balance/RetryBudget.js';
-import type { Caller } from '../connection/calls/Caller.js';
+import { type Caller, callerName } from '../connection/calls/Caller.js';
 import { AcquireTimeoutError, endOf, neverRan, ProtocolError, ServerStoppedError } from '../core/errors.js';
 import { type RefusableCall, Refusals } from './Refusals.js';
-import { failureOf, mayAsk, type RoutedCall, type RoutedOptions, type RouterOptions, verdictOf } from './routes.js';
+import { endFailed, failureOf, mayAsk, type RoutedCall, type RoutedOptions, type RouterOptions } from './routes.js';
 import { Shadow } from './Shadow.js';
 import { SEVERAL, sessionKey } from './Stickiness.js';
 import type { RoutedServer, Target } from './Target.js';
@@ -163,10 +163,10 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
     const pick = this.#options.targets.balancer.pick({ exclude: (id) => id !== target.id });
     try {
       const result = await call.send(target.server, call.options);
-      pick?.succeeded();
+      pick?.succeeded(callerName(call.options.caller));
       return this.#answered(call, result, target);
     } catch (error) {
-      pick?.[verdictOf(error, call.options)]();
+      endFailed(pick, error, call.options);
       throw error;
     }
   }
@@ -209,14 +209,15 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
       const startedMs = measured ? clock.now() : 0;
       try {
         const result = await call.send(target.server, walk.told === undefined ? given : this.#left(given, walk));
-        pick?.succeeded();
+        pick?.succeeded(callerName(given.caller));
         // A hedge records what it waited for by itself.
         if (measured) this.#latencies.record(clock.now() - startedMs);
         return this.#answered(call, result, target);
       } catch (error) {
         const lost = given.signal?.aborted === true && outrun?.() === true;
-        pick?.[lost ? 'outrun' : verdictOf(error, given)]();
-        this.#refusals.failed(target.id, refusable, error);
+        if (lost) pick?.outrun();
+        const voter = lost ? undefined : endFailed(pick, error, given);
+        this.#refusals.failed(target.id, refusable, error, voter);
         walk.told = endOf(walk.told, error);
         if (!this.leaves(error, target, given.caller) || given.signal?.aborted === true || clock.now() >= walk.untilMs)
           throw walk.told;

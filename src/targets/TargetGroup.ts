@@ -230,9 +230,7 @@ export class TargetGroup<S extends GroupServer, O extends RoutedOptions> {
     let plain = this.#plain.get(caller);
     if (plain === undefined) {
       // Its context stays whatever is the newest when it is asked for.
-      const { key: _, origin, ...rest } = Object.getOwnPropertyDescriptors(caller);
-      // Connections of its own count to the share of where it asks from.
-      if (origin !== undefined && caller.capabilities !== undefined) Object.assign(rest, { origin });
+      const { key: _, ...rest } = Object.getOwnPropertyDescriptors(caller);
       plain = { caller: Object.keys(rest).length === 0 ? undefined : Object.defineProperties({}, rest) };
       this.#plain.set(caller, plain);
     }

@@ -1,14 +1,15 @@
-import type { Caller } from '../connection/calls/Caller.js';
+import type { BalancerPick } from '../concurrent/balance/Balancer.js';
+import { type Caller, callerName } from '../connection/calls/Caller.js';
 import type { CallOptions, Params } from '../connection/protocol/messages.js';
 import type { Clock } from '../core/clock.js';
 import {
   BackingOffError,
   CircuitOpenError,
   ClosedError,
-  isBrokenProtocol,
   isOfRequest,
+  isServerFault,
+  isVote,
   NotSentError,
-  OutcomeUnknownError,
   PoolkitError,
   QueueFullError,
   RateLimitedError,
@@ -16,7 +17,6 @@ import {
   RpcError,
   ServerStoppedError,
   StartError,
-  UpstreamBusyError,
 } from '../core/errors.js';
 import { isOwnEnd } from '../core/wait/Cancellation.js';
 import type { Sharing } from '../registry/config/ServerConfig.js';
@@ -90,8 +90,7 @@ export function failureOf(error: unknown): Failure {
     return 'unreached';
   }
   if (error instanceof RateLimitedError) return error.source === 'upstream' ? 'refused' : 'stands';
-  const unknown = error instanceof OutcomeUnknownError || error instanceof UpstreamBusyError || isBrokenProtocol(error);
-  return unknown ? 'unknown' : 'stands';
+  return isServerFault(error) ? 'unknown' : 'stands';
 }
 
 /**
@@ -116,4 +115,23 @@ export function verdictOf(
   }
   const failure = failureOf(error);
   return failure === 'stands' || failure === 'refused' ? 'abandoned' : 'failed';
+}
+
+/**
+ * Ends the pick of a call that failed. A failure that its caller may have brought about alone is a vote, and the voter is returned; of a
+ * caller without a name, which is the program itself, each failure counts in full.
+ */
+export function endFailed<T>(
+  pick: BalancerPick<T> | undefined,
+  error: unknown,
+  options: RoutedOptions,
+): string | undefined {
+  const verdict = verdictOf(error, options);
+  const caller = callerName(options.caller);
+  if (verdict === 'succeeded') pick?.succeeded(caller);
+  if (verdict === 'abandoned') pick?.abandoned();
+  if (verdict !== 'failed') return undefined;
+  const voter = isVote(error) || error instanceof RequestTimeoutError ? caller : undefined;
+  pick?.failed(voter);
+  return voter;
 }

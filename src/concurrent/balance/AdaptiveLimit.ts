@@ -3,6 +3,7 @@ import { OptionError } from '../../core/errors.js';
 import { tellListener } from '../../core/events.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
 import { checkCount, checkFunction, checkMs, checkOneOf, withDefaults } from '../../core/options.js';
+import { Votes } from '../breaker/Votes.js';
 import { type AdaptiveState, next } from './adaptiveState.js';
 
 export interface AdaptiveLimitOptions {
@@ -91,6 +92,11 @@ export class AdaptiveLimit {
   #sumMs = 0;
   #peak = 0;
   #drops = 0;
+  /** Whose those are. */
+  readonly #droppers = new Votes();
+  /** Whose call was answered first in this window, and whether another's was. */
+  #answered: string | undefined;
+  #othersAnswered = false;
   #refused = 0;
   #dropped = 0;
 
@@ -121,20 +127,27 @@ export class AdaptiveLimit {
     return new Ticket(this, this.#options.clock.now());
   }
 
-  /** The call was answered: its latency counts. */
-  succeeded(ticket: AdaptiveTicket): void {
+  /** The call was answered: its latency counts. `caller`: whose it was. */
+  succeeded(ticket: AdaptiveTicket, caller?: string): void {
     const nowMs = this.#options.clock.now();
     if (!this.#ended(ticket)) return;
     // One that began under an earlier limit tells of that one.
     if (ticket.startedMs < this.#windowStartMs) return;
+    if (this.#calls === 0) this.#answered = caller;
+    else if (caller !== this.#answered) this.#othersAnswered = true;
     this.#calls++;
     this.#sumMs += nowMs - ticket.startedMs;
     this.#turn(nowMs);
   }
 
-  /** The call was refused for load, or timed out: a sign of too much. */
-  dropped(ticket: AdaptiveTicket): void {
+  /**
+   * The call was refused for load, or timed out: a sign of too much. `caller`: whose it was; where all drops of a window are one caller's,
+   * and others' calls were answered, they count for nothing.
+   */
+  dropped(ticket: AdaptiveTicket, caller?: string): void {
     if (!this.#ended(ticket)) return;
+    if (this.#drops === 0) this.#droppers.clear();
+    if (caller !== undefined) this.#droppers.add(caller, Number.POSITIVE_INFINITY);
     this.#drops++;
     this.#dropped++;
     this.#turn(this.#options.clock.now());
@@ -167,23 +180,32 @@ export class AdaptiveLimit {
 
   #turn(nowMs: number): void {
     const { windowCalls, windowMs, onChange } = this.#options;
-    const calls = this.#calls + this.#drops;
+    const drops = this.#isOfOne() ? 0 : this.#drops;
+    const calls = this.#calls + drops;
     const full = calls >= Math.max(windowCalls, 2 * this.#state.limit);
     if (!full && (calls < FEWEST_CALLS || nowMs - this.#windowStartMs < windowMs)) return;
     const before = this.limit;
     // Without an answer there are drops, and no mean is asked for.
     const meanMs = this.#sumMs / Math.max(1, this.#calls);
-    const sample = { meanMs, peakInFlight: this.#peak, drops: this.#drops };
+    const sample = { meanMs, peakInFlight: this.#peak, drops };
     this.#state = next(this.#state, sample, this.#options);
     this.#windowStartMs = nowMs;
     this.#calls = 0;
     this.#sumMs = 0;
     this.#drops = 0;
+    this.#othersAnswered = false;
     this.#peak = this.#inFlight;
     if (this.limit === before || onChange === undefined) return;
     tellListener(onChange, this.limit, (error) =>
       this.#options.logger.error({ error }, 'onChange of an adaptive limit failed'),
     );
+  }
+
+  /** Whether all drops of this window are one caller's, and others' calls were answered. */
+  #isOfOne(): boolean {
+    if (this.#drops === 0 || this.#calls === 0) return false;
+    const dropper = this.#droppers.only(this.#drops);
+    return dropper !== undefined && (this.#othersAnswered || dropper !== this.#answered);
   }
 }
 

@@ -100,7 +100,7 @@ class Entry<T> implements Candidate {
 }
 
 type End = 'succeeded' | 'failed' | 'outrun' | 'abandoned';
-type EndOfPick<T> = (entry: Entry<T>, how: End, startedMs: number) => void;
+type EndOfPick<T> = (entry: Entry<T>, how: End, startedMs: number, caller: string | undefined) => void;
 
 /** A call on its way to a target. End it once, by one of the four; again is a no-op. */
 export class BalancerPick<T> {
@@ -120,14 +120,14 @@ export class BalancerPick<T> {
     this.#end = end;
   }
 
-  /** It was answered: its latency counts. */
-  succeeded(): void {
-    this.#finish('succeeded');
+  /** It was answered: its latency counts. `caller`: whose call it was. */
+  succeeded(caller?: string): void {
+    this.#finish('succeeded', caller);
   }
 
-  /** It failed by the target's fault. */
-  failed(): void {
-    this.#finish('failed');
+  /** It failed by the target's fault. `voter`: the caller that may have brought it about by itself, see `OutlierDetector.failed`. */
+  failed(voter?: string): void {
+    this.#finish('failed', voter);
   }
 
   /** Another target answered first, and it was given up: it would have taken at least this long. */
@@ -140,10 +140,10 @@ export class BalancerPick<T> {
     this.#finish('abandoned');
   }
 
-  #finish(how: End): void {
+  #finish(how: End, caller?: string): void {
     if (this.#over) return;
     this.#over = true;
-    this.#end(this.#entry, how, this.#startedMs);
+    this.#end(this.#entry, how, this.#startedMs, caller);
   }
 }
 
@@ -155,10 +155,15 @@ export class Balancer<T> {
   readonly #choose: Choose;
   readonly #options;
   /** One function for all picks. */
-  readonly #ended = (entry: Entry<T>, how: End, startedMs: number): void => {
+  readonly #ended = (entry: Entry<T>, how: End, startedMs: number, caller: string | undefined): void => {
     entry.inFlight--;
     if (how === 'abandoned') return;
     const { clock, ewmaDecayMs, outliers } = this.#options;
+    if (how === 'failed' && caller !== undefined) {
+      // It must keep no calls of others away.
+      outliers?.failed(entry.id, caller);
+      return;
+    }
     const nowMs = clock.now();
     const latencyMs = nowMs - startedMs;
     if (how === 'failed') {
@@ -169,7 +174,7 @@ export class Balancer<T> {
       return;
     }
     observe(entry, latencyMs, nowMs, ewmaDecayMs);
-    outliers?.succeeded(entry.id, latencyMs);
+    outliers?.succeeded(entry.id, latencyMs, caller);
   };
   #entries: readonly Entry<T>[] = [];
 

@@ -3,6 +3,7 @@ import { OptionError } from '../../core/errors.js';
 import { tellListener } from '../../core/events.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
 import { checkCount, checkFunction, checkMs, checkRatio, withDefaults } from '../../core/options.js';
+import { Votes } from '../breaker/Votes.js';
 
 export interface OutlierDetectorOptions {
   /** Failures in a row that eject a target: a whole number from 1, or `Infinity` for never; of one that is coming back, the first. @defaultValue 5 */
@@ -70,8 +71,12 @@ interface Health {
   failures: number;
   /** Of the last answers of this interval, in ms. */
   readonly latenciesMs: number[];
+  /** Whose answers those are. */
+  readonly callers: (string | undefined)[];
   answered: number;
   inRow: number;
+  /** Of the failures in a row; of a run that is over, until the next failure. */
+  readonly votes: Votes;
   /** Ejections in a row; one interval without trouble takes one off. */
   level: number;
   ejections: number;
@@ -109,8 +114,10 @@ export class OutlierDetector {
       calls: 0,
       failures: 0,
       latenciesMs: [],
+      callers: [],
       answered: 0,
       inRow: 0,
+      votes: new Votes(),
       level: 0,
       ejections: 0,
       outUntilMs: Number.NEGATIVE_INFINITY,
@@ -121,28 +128,37 @@ export class OutlierDetector {
     this.#targets.delete(id);
   }
 
-  /** A call to the target was answered after so long. */
-  succeeded(id: string, latencyMs: number): void {
+  /** A call to the target was answered after so long. `caller`: whose it was; no caller's latencies alone eject a target. */
+  succeeded(id: string, latencyMs: number, caller?: string): void {
     const health = this.#targets.get(id);
     if (health === undefined) return;
     health.inRow = 0;
     health.calls++;
-    health.latenciesMs[health.answered++ % MAX_LATENCIES] = latencyMs;
+    const at = health.answered++ % MAX_LATENCIES;
+    health.latenciesMs[at] = latencyMs;
+    health.callers[at] = caller;
     this.#look(this.#options.clock.now());
   }
 
-  /** A call to the target failed by the target's fault. */
-  failed(id: string): void {
+  /**
+   * A call to the target failed by the target's fault. `voter`: the caller that may have brought it about by itself. Of failures in a row
+   * those of one voter count for half of `consecutiveFailures` at most, none ejects alone, and they are no part of `failureRatio`.
+   */
+  failed(id: string, voter?: string): void {
     const health = this.#targets.get(id);
     if (health === undefined) return;
-    health.inRow++;
-    health.calls++;
-    health.failures++;
     const nowMs = this.#options.clock.now();
     const { consecutiveFailures } = this.#options;
+    if (health.inRow === 0) health.votes.clear();
+    if (voter === undefined) {
+      health.inRow++;
+      health.calls++;
+      health.failures++;
+    } else if (health.votes.add(voter, consecutiveFailures)) health.inRow++;
     // One that is coming back is still on trial: its first failure puts it out again.
     const trial = consecutiveFailures !== Number.POSITIVE_INFINITY && this.share(id, nowMs) < 1;
-    if (trial || health.inRow >= consecutiveFailures) this.#eject(id, health, 'consecutiveFailures', nowMs);
+    const enough = trial || health.inRow >= consecutiveFailures;
+    if (enough && health.votes.only(health.inRow) === undefined) this.#eject(id, health, 'consecutiveFailures', nowMs);
     this.#look(nowMs);
   }
 
@@ -172,11 +188,15 @@ export class OutlierDetector {
     const { intervalMs, minCalls, failureRatio, latencyFactor, slowStartMs } = this.#options;
     this.#intervalEndMs = nowMs + intervalMs;
     const slow = new Map<string, number>();
-    for (const [id, { answered, latenciesMs }] of this.#targets) {
-      // A median: the mean is moved by one caller's one slow call.
-      if (answered >= minCalls) slow.set(id, median(latenciesMs));
+    const usual: number[] = [];
+    for (const [id, { answered, latenciesMs, callers }] of this.#targets) {
+      const medians = answered >= minCalls ? mediansByCaller(latenciesMs, callers) : [];
+      if (medians.length === 0) continue;
+      // Of two callers the one whose answers speak for the target: neither makes it slow alone, or others by being quick.
+      slow.set(id, medians[(medians.length - 1) >> 1] ?? 0);
+      usual.push(medians[medians.length >> 1] ?? 0);
     }
-    const usualMs = slow.size > 1 ? median([...slow.values()]) : Number.POSITIVE_INFINITY;
+    const usualMs = slow.size > 1 ? median(usual) : Number.POSITIVE_INFINITY;
     for (const [id, health] of this.#targets) {
       const { calls, failures } = health;
       const latencyMs = slow.get(id) ?? 0;
@@ -188,6 +208,7 @@ export class OutlierDetector {
       health.failures = 0;
       health.answered = 0;
       health.latenciesMs.length = 0;
+      health.callers.length = 0;
     }
   }
 
@@ -234,6 +255,18 @@ function resolve(given: OutlierDetectorOptions) {
   checkMs('slowStartMs', options.slowStartMs);
   if (options.onEject !== undefined) checkFunction('onEject', options.onEject);
   return { ...options, clock: options.clock ?? systemClock, logger: options.logger ?? silentLogger };
+}
+
+/** Of each caller's answers the median, the lowest first; none where all are those of one that has a name. */
+function mediansByCaller(latenciesMs: readonly number[], callers: readonly (string | undefined)[]): number[] {
+  const all = new Map<string | undefined, number[]>();
+  for (const [at, latencyMs] of latenciesMs.entries()) {
+    const own = all.get(callers[at]);
+    if (own === undefined) all.set(callers[at], [latencyMs]);
+    else own.push(latencyMs);
+  }
+  if (all.size === 1 && !all.has(undefined)) return [];
+  return [...all.values()].map(median).sort((a, b) => a - b);
 }
 
 /** The lower of two in the middle: of two targets, the slow one must not be its own measure. */

@@ -6,6 +6,7 @@ import { defaultVerdict, type Verdict } from './breakerFailures.js';
 import { type BreakerState, breakerOptions, type CircuitBreakerOptions } from './breakerOptions.js';
 import { type BreakerEvent, type BreakerPhase, type BreakerRules, CLOSED, next, refusedForMs } from './breakerState.js';
 import { CallWindow } from './CallWindow.js';
+import { Votes } from './Votes.js';
 
 declare const TICKET: unique symbol;
 
@@ -27,7 +28,7 @@ export interface BreakerInspection {
   readonly forced: boolean;
   /** Milliseconds until a call is let in for certain; 0 when one is let in now, `Infinity` while forced open. */
   readonly retryAfterMs: number;
-  /** Failures since the last success. */
+  /** Failures since the last success, of one caller's votes those that count. */
   readonly failuresInRow: number;
   /** Probes running now. */
   readonly probing: number;
@@ -65,6 +66,8 @@ export class CircuitBreaker {
   /** Tells the calls of one state from those of an earlier one. */
   #period = 0;
   #failuresInRow = 0;
+  /** Of the failures in a row; of a run that is over, until the next failure. While half-open: since it opened. */
+  readonly #votes = new Votes();
   #lastError: unknown;
   #opened = 0;
   #refused = 0;
@@ -105,11 +108,15 @@ export class CircuitBreaker {
     this.#end(ticket, 'answer');
   }
 
-  /** The call ended with `error`, which counts as a failure, as an answer or not at all, as the options say. */
-  failed(ticket: BreakerTicket, error: unknown): void {
+  /**
+   * The call ended with `error`, which counts as a failure, as an answer or not at all, as the options say. `voter`: the caller that may
+   * have brought a failure about by itself. Of failures in a row those of one voter count for half of `threshold` at most, none opens it
+   * again while it is half-open unless another voter's did, too, and they are no part of `failureRatio`.
+   */
+  failed(ticket: BreakerTicket, error: unknown, voter?: string): void {
     const verdict = this.#judge(error);
     if (verdict === 'failure' && this.#isCurrent(ticket)) this.#lastError = keptError(error);
-    this.#end(ticket, verdict);
+    this.#end(ticket, verdict, voter);
   }
 
   /** The call ended without telling anything of what it called: it was aborted, or refused elsewhere. */
@@ -183,20 +190,37 @@ export class CircuitBreaker {
     return typeof ticket === 'number' ? ticket === this.#period : !ticket.settled && ticket.period === this.#period;
   }
 
-  #end(ticket: BreakerTicket, verdict: Verdict): void {
+  #end(ticket: BreakerTicket, verdict: Verdict, voter?: string): void {
     if (!this.#isCurrent(ticket)) return;
     if (typeof ticket !== 'number') ticket.settled = true;
     if (this.#phase.tag === 'closed') {
-      if (verdict !== 'nothing') this.#count(ticket, verdict === 'failure');
+      if (verdict === 'failure' && voter !== undefined) this.#vote(voter);
+      else if (verdict !== 'nothing') this.#count(ticket, verdict === 'failure');
     } else if (this.#phase.tag === 'half-open') {
-      if (verdict === 'nothing') this.#move('abandoned');
+      const alone = verdict === 'failure' && voter !== undefined && this.#isAlone(voter);
+      if (verdict === 'nothing' || alone) this.#move('abandoned');
       else
         this.#move(verdict === 'answer' && !this.#isSlow(ticket, this.#options.clock.now()) ? 'succeeded' : 'failed');
     }
   }
 
+  #vote(voter: string): void {
+    const { threshold } = this.#options;
+    if (this.#failuresInRow === 0) this.#votes.clear();
+    if (!this.#votes.add(voter, threshold)) return;
+    this.#failuresInRow++;
+    if (this.#failuresInRow >= threshold && this.#votes.only(this.#failuresInRow) === undefined) this.#move('tripped');
+  }
+
+  /** Whether no other voter's probe failed since it opened. */
+  #isAlone(voter: string): boolean {
+    this.#votes.add(voter, Number.POSITIVE_INFINITY);
+    return this.#votes.voters === 1;
+  }
+
   #count(ticket: BreakerTicket, failed: boolean): void {
     const { threshold, failureRatio, slowCallRatio, minCalls, clock } = this.#options;
+    if (failed && this.#failuresInRow === 0) this.#votes.clear();
     this.#failuresInRow = failed ? this.#failuresInRow + 1 : 0;
     let tripped = this.#failuresInRow >= threshold;
     const window = this.#window;
@@ -239,7 +263,10 @@ export class CircuitBreaker {
     if (this.#phase.tag === before.tag) return;
     this.#period++;
     if (this.#phase.tag === 'closed') this.#forget();
-    if (event === 'tripped' || event === 'failed') this.#opened++;
+    if (event === 'tripped' || event === 'failed') {
+      this.#opened++;
+      this.#votes.clear();
+    }
     const { onChange, logger, name } = this.#options;
     if (this.state === stateBefore) return;
     if (onChange === undefined) return;

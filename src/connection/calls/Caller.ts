@@ -1,4 +1,5 @@
 import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/client';
+import { keyText } from '../../core/text/ownText.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
 
 /** Who asks. It is also what keeps users apart. */
@@ -8,7 +9,7 @@ export interface Caller {
   /**
    * Where it asks from, for one without a principal: connections of its own (by its capabilities) count to that share, within which
    * they give way to each other (not on `bound` servers), and so does what leads its calls back to one of several targets. No part of
-   * what keeps connections apart. @defaultValue none
+   * what keeps connections apart. What follows a space names a part of it, whose failures are those of the whole. @defaultValue none
    */
   readonly origin?: string;
   /** `bound` mode: the downstream session that owns the connection. */
@@ -26,4 +27,11 @@ export interface Caller {
   readonly keepAlive?: boolean;
   /** For the credentials hook alone; never in keys or logs. */
   readonly context?: unknown;
+}
+
+/** Whose failures and answers a caller's are, where servers are judged by them; undefined: of no one in particular. */
+export function callerName({ principal, origin }: Caller = {}): string | undefined {
+  if (principal !== undefined) return keyText(principal);
+  const end = origin?.indexOf(' ') ?? -1;
+  return origin === undefined ? undefined : keyText(end < 0 ? origin : origin.slice(0, end));
 }

@@ -1,14 +1,5 @@
 import type { Tool } from '@modelcontextprotocol/client';
-import {
-  confirmOfRequest,
-  isBrokenProtocol,
-  MessageTooLargeError,
-  messageOf,
-  NotSentError,
-  OutcomeUnknownError,
-  PoolkitError,
-  ProtocolError,
-} from '../../core/errors.js';
+import { MessageTooLargeError, messageOf, NotSentError, PoolkitError, ProtocolError } from '../../core/errors.js';
 import type { Call } from '../channel/Call.js';
 import type { RawReply } from '../channel/codec/envelope.js';
 import { costsMore, MAX_ANSWER_COST } from '../channel/codec/parsingCost.js';
@@ -31,8 +22,6 @@ const RETRY_MS = 1_000;
 const MIN_RETRY_MS = 250;
 /** Resumptions in a row that bring no event. */
 const MAX_FRUITLESS = 3;
-/** Some servers close the connection on a request that is too large for them. */
-const LARGE_CHARS = 64 * 1_024;
 
 /** One call's POST and whatever comes on its stream, resumed by GET where the legacy era allows it. */
 export class CallExchange extends CallRequest {
@@ -123,7 +112,7 @@ export class CallExchange extends CallRequest {
     if (this.method === 'GET') this.#unresumed(`resuming its stream got ${this.status}`);
     else if (this.status >= 300) this.#refused(body);
     else if (this.#json) this.#answered(body, reply);
-    else this.#failRefused(body);
+    else this.fail(this.refusal(body));
   }
 
   protected override onStreamEnd(error: Error | undefined): void {
@@ -147,11 +136,6 @@ export class CallExchange extends CallRequest {
       this.fail(
         new ProtocolError(this.endpoint.server, `its response is not HTTP we take: ${messageOf(error)}`, error),
       );
-    } else if (isBrokenProtocol(error) && (error as ProtocolError).status !== undefined) {
-      this.#failChecked(error as ProtocolError);
-    } else if (socket && (this.requestBody?.length ?? 0) > LARGE_CHARS) {
-      const { server } = this.endpoint;
-      this.#failChecked(new OutcomeUnknownError(server, this.call.method, messageOf(error), { cause: error }));
     } else super.onFailed(error);
   }
 
@@ -204,22 +188,7 @@ export class CallExchange extends CallRequest {
     // The data of an error stays as it was written for a call whose result would.
     if (answers && this.call.options.raw === true && this.#transport.channel.receiveBytes(body)) return;
     if (answers) this.#transport.channel.receive({ id: this.call.id, error: error.error }, this.call);
-    else this.#failRefused(body);
-  }
-
-  #failRefused(body: Buffer): void {
-    const refusal = this.refusal(body);
-    // 500 is what frameworks make of an exception, which one caller's arguments may bring about; 502 to 504 speak of the server.
-    if (isBrokenProtocol(refusal) || this.status === 500) this.#failChecked(refusal);
-    else this.fail(refusal);
-  }
-
-  /** A caller may bring this failure about at will, on a server that is well: one that answers a `ping` is. */
-  #failChecked(error: PoolkitError): void {
-    void this.#transport.isWell(this.call.method).then((isWell) => {
-      if (isWell) confirmOfRequest(error);
-      if (this.pending) this.fail(error);
-    });
+    else this.fail(this.refusal(body));
   }
 
   #confirmSession(body: Buffer, error: RefusalError | undefined): void {

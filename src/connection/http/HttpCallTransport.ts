@@ -50,6 +50,4 @@ export interface HttpCallTransport extends CallTransport {
   sessionLost(session: Session): void;
   /** Whether the server, which answered 400, does not know `session` any more: it answers a `ping` so, too. */
   confirmLost(session: Session): Promise<boolean>;
-  /** Whether the server, which refused a call of `method` with no answer, answers another request now. */
-  isWell(method: string): Promise<boolean>;
 }

@@ -5,10 +5,10 @@ import type { PlainAnswer } from '../net/PlainExchange.js';
 import type { Session } from './HttpCallTransport.js';
 
 /** A call that failed waits no longer for the check of its server. */
-const CHECK_MS = 2_000;
+export const CHECK_MS = 2_000;
 
 /** Calls that ask no more than the check would. */
-const UNCHECKED: ReadonlySet<string> = new Set(['initialize', 'server/discover', 'ping']);
+export const UNCHECKED: ReadonlySet<string> = new Set(['initialize', 'server/discover', 'ping']);
 
 export interface PingChecksSettings {
   readonly server: string;
@@ -33,7 +33,7 @@ export class PingChecks {
     return this.#lost.answer;
   }
 
-  /** Whether the server, which refused a call of `method`, answers anything at all. */
+  /** Whether the server, which failed a call of `method`, answers anything at all. */
   isWell(method: string): Promise<boolean> {
     if (UNCHECKED.has(method)) return Promise.resolve(false);
     this.#well ??= this.#askWell();

@@ -1,5 +1,13 @@
 import type { Clock } from '../../core/clock.js';
-import { messageOf, NotSentError, OutcomeUnknownError, PoolkitError, UnauthorizedError } from '../../core/errors.js';
+import {
+  confirmAlive,
+  isServerFault,
+  messageOf,
+  NotSentError,
+  OutcomeUnknownError,
+  PoolkitError,
+  UnauthorizedError,
+} from '../../core/errors.js';
 import type { Call, Carrier } from '../channel/Call.js';
 import type { Channel, ChannelTransport } from '../channel/Channel.js';
 import { headerOf } from './body/responseHeaders.js';
@@ -13,6 +21,8 @@ export interface CallTransport extends ChannelTransport {
   readonly endpoint: Endpoint;
   readonly clock: Clock;
   channel: Channel;
+  /** Whether the server, which failed a call of `method`, answers another request now. */
+  isWell(method: string): Promise<boolean>;
 }
 
 /** The second, so that credentials which another caller's context brought do not stand in the way of this one's. */
@@ -93,8 +103,17 @@ export abstract class CallRequest extends Exchange implements Carrier {
       .catch((error: unknown) => this.fail(new NotSentError(this.endpoint.server, messageOf(error), error)));
   }
 
+  /** What its caller may bring about at will, on a server that is well, fails it once it is known whether the server answers a `ping`. */
   protected fail(error: Error): void {
-    this.#transport.channel.failCall(this.call, error);
+    const { channel } = this.#transport;
+    if (!isServerFault(error)) {
+      channel.failCall(this.call, error);
+      return;
+    }
+    void this.#transport.isWell(this.call.method).then((isWell) => {
+      if (isWell) confirmAlive(error);
+      channel.failCall(this.call, error);
+    });
   }
 
   protected unknown(why: string, cause?: Error): void {

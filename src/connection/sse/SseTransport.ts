@@ -1,8 +1,10 @@
 import type { Clock } from '../../core/clock.js';
+import { RpcError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { Call } from '../channel/Call.js';
 import type { Channel } from '../channel/Channel.js';
 import { cancelledNotice } from '../channel/codec/encode.js';
+import { CHECK_MS, UNCHECKED } from '../http/PingChecks.js';
 import { statusError } from '../net/body/statusError.js';
 import type { Endpoint } from '../net/Endpoint.js';
 import { type PlainAnswer, type PlainRequest, submit } from '../net/PlainExchange.js';
@@ -18,6 +20,7 @@ export class SseTransport implements PostTransport {
   postPath = '';
   readonly #replies: PendingReplies;
   #channel: Channel | undefined;
+  #well: Promise<boolean> | undefined;
   #headers: { readonly generation: number; readonly list: string[] } | undefined;
 
   constructor(endpoint: Endpoint, clock: Clock, logger: Logger, onOverflow: (why: string) => void) {
@@ -57,6 +60,23 @@ export class SseTransport implements PostTransport {
     const { server } = this.endpoint;
     const { status, headers, body } = await this.#submit(method, text, caller);
     if (status >= 300) throw statusError({ server, method, status, headers, body, wallNowMs: this.clock.wallNow() });
+  }
+
+  isWell(method: string): Promise<boolean> {
+    if (UNCHECKED.has(method)) return Promise.resolve(false);
+    this.#well ??= this.#ask();
+    return this.#well;
+  }
+
+  async #ask(): Promise<boolean> {
+    try {
+      await this.channel.request('ping', undefined, { timeoutMs: CHECK_MS, acquireTimeoutMs: CHECK_MS });
+      return true;
+    } catch (error) {
+      return error instanceof RpcError;
+    } finally {
+      this.#well = undefined;
+    }
   }
 
   postHeaders(): string[] {

@@ -67,6 +67,23 @@ test.each<[string, AdaptiveState, typeof full, Partial<AdaptiveRules>, Partial<A
   expect(next(Object.freeze(state), sample, { ...RULES, ...rules })).toMatchObject(wanted);
 });
 
+test('drops of one caller, while others’ calls are answered, do not shrink it; those of several, or of all there are, do', () => {
+  const run = (calls: (limit: AdaptiveLimit) => void): number => {
+    const limit = new AdaptiveLimit({ algorithm: 'aimd', windowCalls: 10, initialLimit: 5, clock: new FakeClock() });
+    calls(limit);
+    return limit.limit;
+  };
+  const ticket = (limit: AdaptiveLimit) => limit.tryAcquire() ?? expect.fail();
+  const drop = (limit: AdaptiveLimit, caller?: string) => limit.dropped(ticket(limit), caller);
+  const answer = (limit: AdaptiveLimit, caller?: string) => limit.succeeded(ticket(limit), caller);
+  const times = (count: number, each: () => void): void => void Array.from({ length: count }, each);
+  expect(run((limit) => times(10, () => [drop(limit, 'eve'), answer(limit, 'alice')]))).toBe(5);
+  expect(run((limit) => times(10, () => [answer(limit, 'eve'), answer(limit, 'alice'), drop(limit, 'eve')]))).toBe(5);
+  expect(run((limit) => times(10, () => [answer(limit, 'alice'), drop(limit, 'eve'), drop(limit, 'mallory')]))).toBe(3);
+  expect(run((limit) => times(5, () => [answer(limit, 'eve'), drop(limit, 'eve')]))).toBe(4);
+  expect(run((limit) => times(5, () => [answer(limit), drop(limit)]))).toBe(4);
+});
+
 test('the limit stays within its bounds, and calls in flight within the limit they found, whatever happens', async () => {
   const steps = fc.array(
     fc.record({ what: fc.constantFrom('in', 'in', 'good', 'drop', 'ignore'), ms: fc.integer({ min: 0, max: 50 }) }),

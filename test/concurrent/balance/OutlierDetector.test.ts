@@ -67,6 +67,53 @@ test('the slow calls of one caller, fewer than half, eject no target', async () 
   expect(ejected).toEqual([]);
 });
 
+test('votes: one caller’s failures eject no target, not even one that is coming back; those of several do', async () => {
+  const { clock, detector, ejected } = setup({ consecutiveFailures: 4, minCalls: 2, slowStartMs: 10_000 });
+  for (let i = 0; i < 20; i++) detector.failed('a', 'eve');
+  await clock.advance(1_000);
+  detector.succeeded('b', 1);
+  expect(ejected).toEqual([]);
+  for (const voter of ['mallory', 'trudy']) detector.failed('a', voter);
+  expect(ejected).toEqual(['a consecutiveFailures']);
+  await clock.advance(5_000);
+  for (let i = 0; i < 20; i++) detector.failed('a', 'eve');
+  expect(ejected).toHaveLength(1);
+  detector.failed('a', 'mallory');
+  expect(ejected).toHaveLength(2);
+});
+
+test('one caller’s latencies eject no target: neither its own slow ones nor, by being quick, another', async () => {
+  const { clock, detector, ejected } = setup({}, ['a', 'b']);
+  for (let i = 0; i < 80; i++) {
+    detector.succeeded('a', 1, 'alice');
+    detector.succeeded('b', 5_000, 'eve');
+  }
+  await clock.advance(1_000);
+  for (let i = 0; i < 80; i++) {
+    detector.succeeded('a', 100, 'alice');
+    detector.succeeded('a', 1, 'eve');
+    detector.succeeded('b', 100, 'alice');
+    detector.succeeded('b', 100, 'bob');
+  }
+  await clock.advance(1_000);
+  detector.succeeded('a', 1, 'alice');
+  expect(ejected).toEqual([]);
+});
+
+test('a target that is slow for each of its callers goes out, however much one of them calls', async () => {
+  const { clock, detector, ejected } = setup({}, ['a', 'b']);
+  for (let i = 0; i < 20; i++) {
+    detector.succeeded('b', 1, 'eve');
+    for (const caller of ['alice', 'bob']) {
+      if (i < 5) detector.succeeded('b', 1_000, caller);
+      detector.succeeded('a', 10, caller);
+    }
+  }
+  await clock.advance(1_000);
+  detector.succeeded('a', 10);
+  expect(ejected).toEqual(['b latency']);
+});
+
 test('time without trouble makes the next ejection short again', async () => {
   const { clock, detector } = setup({ consecutiveFailures: 1, ejectionMs: 1_000, slowStartMs: 0, intervalMs: 100 });
   detector.failed('a');

@@ -227,3 +227,53 @@ test.each([
   expect(() => new CircuitBreaker(options)).toThrow(expect.objectContaining({ code: 'ERR_OPTION' }) as Error);
   expect(() => new CircuitBreaker(options)).toThrow(why);
 });
+
+test('votes: of failures in a row one caller’s count for half of the threshold, and a success forgets them', () => {
+  const { breaker, succeed } = setup({ threshold: 4 });
+  const vote = (voter: string): void => breaker.failed(breaker.enter(), new UpstreamBusyError('s', 503), voter);
+  for (let i = 0; i < 9; i++) vote('eve');
+  expect(breaker.inspect()).toMatchObject({ state: 'closed', failuresInRow: 2 });
+  succeed();
+  for (const voter of ['eve', 'eve', 'mallory']) vote(voter);
+  expect(breaker.state).toBe('closed');
+  vote('mallory');
+  expect(breaker.state).toBe('open');
+});
+
+test('votes: beside failures that count in full they count too, and a single caller opens not even a breaker of threshold 1', () => {
+  const { breaker, fail } = setup({ threshold: 1 });
+  const vote = (voter: string): void => breaker.failed(breaker.enter(), new UpstreamBusyError('s', 503), voter);
+  for (let i = 0; i < 3; i++) vote('eve');
+  expect(breaker.state).toBe('closed');
+  vote('mallory');
+  expect(breaker.state).toBe('open');
+  breaker.reset();
+  vote('eve');
+  fail();
+  expect(breaker.state).toBe('open');
+});
+
+test('votes: of a share of failures they are no part', () => {
+  const { breaker, succeed } = setup({ threshold: Number.POSITIVE_INFINITY, failureRatio: 0.5, minCalls: 2 });
+  for (const voter of ['eve', 'mallory', 'trudy']) breaker.failed(breaker.enter(), new Error('no'), voter);
+  succeed();
+  succeed();
+  expect(breaker.inspect()).toMatchObject({ state: 'closed', window: { calls: 2, failures: 0 } });
+});
+
+test('votes: one caller’s probe opens it for nobody else, another’s after it does', async () => {
+  const { clock, breaker, fail } = setup({ threshold: 1, resetMs: 100 });
+  const vote = (voter: string): void => breaker.failed(breaker.enter(), new UpstreamBusyError('s', 503), voter);
+  fail();
+  await clock.advance(100);
+  vote('eve');
+  vote('eve');
+  // The next may try at once.
+  expect(breaker.retryAfterMs).toBe(0);
+  vote('mallory');
+  expect(breaker.retryAfterMs).toBe(100);
+  await clock.advance(100);
+  vote('mallory');
+  breaker.succeeded(breaker.enter());
+  expect(breaker.state).toBe('closed');
+});

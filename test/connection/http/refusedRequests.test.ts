@@ -1,10 +1,8 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, test } from 'vitest';
-import { isOfRequest, OutcomeUnknownError, ProtocolError } from '../../../src/core/errors.js';
-import { isServerFailure } from '../../../src/pool/server/calls/callPolicy.js';
+import { isVote, OutcomeUnknownError, ProtocolError } from '../../../src/core/errors.js';
 import { UnifiedPool } from '../../../src/pool/UnifiedPool.js';
-import { verdictOf } from '../../../src/targets/routes.js';
 import { fakeServer } from '../../../src/testing/fake/FakeServer.js';
 import { closeAfter } from '../../support/closeAfter.js';
 
@@ -35,9 +33,10 @@ async function behindFront(era: 'modern' | 'legacy', refuse: Refuse) {
   const pool = closeAfter(new UnifiedPool({ ledger: false }));
   const own = `http://127.0.0.1:${(front.address() as AddressInfo).port}/mcp`;
   pool.addServer({ name: 's', transport: 'http', url: own, era });
-  const call = (text: string): Promise<unknown> => pool.callTool('s', 'echo', { text });
+  const call = (text: string, principal = 'alice'): Promise<unknown> =>
+    pool.callTool('s', 'echo', { text }, { caller: { principal } });
   const failed = (text: string): Promise<unknown> =>
-    call(text).then(
+    call(text, 'eve').then(
       () => expect.fail(),
       (error: unknown) => error,
     );
@@ -56,21 +55,21 @@ test.each([
   [405, 'legacy'],
   [302, 'legacy'],
 ] as const)(
-  'a page of status %i (%s) for one caller’s requests is no failure of a server that answers others',
+  'a page of status %i (%s) for one caller’s requests is one caller’s vote where others are answered',
   async (status, era) => {
     const { all, call, failed } = await behindFront(era, page(status));
     expect(await call('good')).toMatchObject(ANSWERED);
     for (let i = 0; i < 10; i++) {
       const error = await failed('bad');
       expect(error).toMatchObject({ code: 'ERR_PROTOCOL', status });
-      expect([isOfRequest(error), isServerFailure(error), verdictOf(error, {})]).toEqual([true, false, 'abandoned']);
+      expect(isVote(error)).toBe(true);
     }
     expect(await call('good')).toMatchObject(ANSWERED);
     // The same page for everything is a server that is none.
     all.refused = true;
     const error = await failed('good');
     expect(error).toBeInstanceOf(ProtocolError);
-    expect([isOfRequest(error), isServerFailure(error), verdictOf(error, {})]).toEqual([false, true, 'failed']);
+    expect(isVote(error)).toBe(false);
   },
 );
 
@@ -82,32 +81,29 @@ const exception: Refuse = (response) => {
 test.each([
   ['an error of JSON-RPC', exception],
   ['a page', page(500)],
-])('a 500, %s, for one caller’s arguments is no failure of a server that answers others', async (_, refuse) => {
+])('a 500, %s, for one caller’s arguments is one caller’s vote where others are answered', async (_, refuse) => {
   const { all, call, failed } = await behindFront('legacy', refuse);
-  const known = (error: unknown) => [isOfRequest(error), isServerFailure(error), verdictOf(error, {})];
   expect(await call('good')).toMatchObject(ANSWERED);
   for (let i = 0; i < 10; i++) {
     const error = await failed('bad');
     expect(error).toBeInstanceOf(OutcomeUnknownError);
-    expect(known(error)).toEqual([true, false, 'abandoned']);
+    expect(isVote(error)).toBe(true);
   }
   all.refused = true;
-  expect(known(await failed('good'))).toEqual([false, true, 'failed']);
+  expect(isVote(await failed('good'))).toBe(false);
 });
 
-test('a connection that is reset at a large request is no failure of a server that answers others', async () => {
+test('a connection that is reset at a large request is one caller’s vote where others are answered', async () => {
   const { all, call, failed } = await behindFront('legacy', (_, request) => request.socket.destroy());
   const large = 'y'.repeat(100_000);
   expect(await call(large)).toMatchObject(ANSWERED);
-  const known = (error: unknown) => [isOfRequest(error), isServerFailure(error), verdictOf(error, {})];
   for (let i = 0; i < 10; i++) {
     const error = await failed(`${large} bad`);
     expect(error).toBeInstanceOf(OutcomeUnknownError);
-    expect(known(error)).toEqual([true, false, 'abandoned']);
+    expect(isVote(error)).toBe(true);
   }
   expect(await call('good')).toMatchObject(ANSWERED);
-  // A small one says nothing of its size; nor does a large one where all are reset.
-  expect(known(await failed('bad'))).toEqual([false, true, 'failed']);
+  // Where all are reset, it is the server.
   all.refused = true;
-  expect(known(await failed(large))).toEqual([false, true, 'failed']);
+  expect(isVote(await failed(large))).toBe(false);
 });

@@ -59,6 +59,23 @@ test("maxConcurrent: 'auto' finds what a server takes at a time, and follows whe
   expect(connector.made.length).toBe(1);
 }, 60_000);
 
+test('what is dropped of one caller alone, beside answers to another, moves the limit of all by nothing', async () => {
+  const limitBeside = async (...droppers: string[]): Promise<number | undefined> => {
+    const { pool, clock, call } = memoryPool({ maxConcurrent: 'auto' });
+    pool.addServer(MEMORY);
+    for (let i = 0; i < 60; i++) {
+      await call('echo', { caller: { principal: 'alice' } });
+      const hang = { timeoutMs: 10 };
+      for (const principal of droppers) void outcome(call('hang', { ...hang, caller: { principal } }));
+      await clock.advance(50);
+    }
+    return pool.stats('s').limit;
+  };
+  const alone = await limitBeside();
+  expect(await limitBeside('eve')).toBe(alone);
+  expect(await limitBeside('eve', 'mallory')).not.toBe(alone);
+});
+
 test('those that wait for a turn obey their time, the queue and the end of the server', async () => {
   const { pool, connector, clock, call } = memoryPool({ maxConcurrent: 'auto', maxQueue: 3 });
   pool.addServer(MEMORY);

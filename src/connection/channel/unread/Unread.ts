@@ -1,4 +1,4 @@
-import { MessageTooLargeError, ProtocolError } from '../../../core/errors.js';
+import { confirmAlive, MessageTooLargeError, ProtocolError } from '../../../core/errors.js';
 import { MAX_BATCH } from '../../protocol/batch.js';
 import type { Call, CallTable } from '../Call.js';
 import type { ChannelCounters, ChannelOptions } from '../ChannelOptions.js';
@@ -15,7 +15,7 @@ export class Unread {
   readonly #calls: CallTable;
   readonly #counters: ChannelCounters;
   readonly #options: Pick<ChannelOptions, 'server' | 'logger' | 'maxMessageBytes' | 'unfinished'>;
-  readonly #fail: (call: Call, error: unknown) => void;
+  readonly #fail: (call: Call, error: Error) => void;
   readonly halves: HalfAnswers;
   /** Nothing more comes: a message that cannot be read may be half of one, and its call is told how the connection ended. */
   isLast = false;
@@ -24,12 +24,16 @@ export class Unread {
     calls: CallTable,
     counters: ChannelCounters,
     options: Pick<ChannelOptions, 'server' | 'logger' | 'maxMessageBytes' | 'unfinished'>,
-    fail: (call: Call, error: unknown) => void,
+    fail: (call: Call, error: Error) => void,
   ) {
     this.#calls = calls;
     this.#counters = counters;
     this.#options = options;
-    this.#fail = fail;
+    this.#fail = (call, error) => {
+      // The server answers: what becomes of this answer its caller may have brought about.
+      confirmAlive(error);
+      fail(call, error);
+    };
     this.halves = new HalfAnswers(calls);
   }
 

@@ -3,7 +3,6 @@ import type { Logger } from '../../../core/logger.js';
 import { Cancellation, signalOf } from '../../../core/wait/Cancellation.js';
 import type { Caller, RequestOptions } from '../../../pool/McpPool.js';
 import { isItself } from '../../../pool/server/calls/trace.js';
-import { isSeveral } from '../../../registry/config/targets/targetsOf.js';
 import type { CallOptions, Downstream } from '../../endpoint/Endpoint.js';
 import type { GatewayPool } from '../../GatewayOptions.js';
 import type { Params } from '../../rpc/envelope.js';
@@ -111,8 +110,7 @@ export class CallSender {
   #optionsOf(server: string, session: Downstream, given: CallOptions): RequestOptions & { readonly raw: true } {
     const { pool, table, base, callIdleMs: timeoutMs, inPieces } = this.#options;
     const config = pool.config(server);
-    const own = table.of(server, session);
-    const caller = config !== undefined && isSeveral(config) ? countedCaller(own, given.address) : own;
+    const caller = countedCaller(table.of(server, session), given.address);
     const { signal, paramsText, client, toolDefinition, parent, onProgress, onNotification, onRequest } = given;
     const cancellation = signal instanceof Cancellation && isItself(pool) ? signal : undefined;
     // A leased connection is this call's alone for as long as it runs, with a principal or without.

@@ -124,10 +124,9 @@ export class CallerTable {
     };
     // A session's state in its server lives as long as the session. Those without a session hold no state.
     const keepAlive = session.era === 'legacy';
-    // What leads its calls back to one of several targets counts to the share of where it asks from.
+    // Its failures, and what leads its calls back to one of several targets, are those of where it asks from.
     const { origin } = session;
-    const counted = isSeveral(config) && this.#base?.principal === undefined && origin !== undefined;
-    const from = counted ? { origin } : undefined;
+    const from = this.#base?.principal === undefined && origin !== undefined ? { origin } : undefined;
     const own = { ...asks, ...from, ...(capabilities && { capabilities }) };
     if (config.sharing === 'bound') {
       return { ...own, key, keepAlive, ...(clientInfo && { clientInfo }), ...(protocolVersion && { protocolVersion }) };

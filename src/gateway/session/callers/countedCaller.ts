@@ -8,8 +8,8 @@ const NO_CALLER: Caller = Object.freeze({});
 const counted = new WeakMap<Caller, Map<string, Caller>>();
 
 /**
- * A caller that stands for clients from everywhere, with where this call comes from: what leads its later calls back to one of several
- * targets counts to that share. A principal's counts to its own.
+ * A caller that stands for clients from everywhere, with where this call comes from: its failures, and what leads its later calls back
+ * to one of several targets, are that address's. A principal's are its own.
  */
 export function countedCaller(caller: Caller | undefined, address: string | undefined): Caller | undefined {
   if (address === undefined || caller?.principal !== undefined || caller?.origin !== undefined) return caller;

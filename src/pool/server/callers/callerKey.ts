@@ -42,9 +42,11 @@ export function callerKey(caller: Caller | undefined, options: CallerRules): str
 }
 
 /** Whose share of the connections one that is started for a caller counts to. Those of a `bound` server end with their sessions alone. */
-export function shareOf({ principal, origin }: Caller = {}, sharing: Sharing): string {
+export function shareOf({ principal, origin, capabilities }: Caller = {}, sharing: Sharing): string {
   if (principal !== undefined && principal !== '') return `=${principal}`;
-  return origin === undefined || sharing === 'bound' ? '' : `${UNNAMED}${origin}`;
+  // One that is started for what it can do, and not for all alike.
+  const own = origin !== undefined && capabilities !== undefined && sharing !== 'bound';
+  return own ? `${UNNAMED}${origin}` : '';
 }
 
 /** What of a server's options tells its callers apart. */

@@ -1,7 +1,8 @@
 import type { BreakerState } from '../../../concurrent/breaker/breakerOptions.js';
 import { CircuitBreaker } from '../../../concurrent/breaker/CircuitBreaker.js';
+import { callerName } from '../../../connection/calls/Caller.js';
 import type { Params } from '../../../connection/protocol/messages.js';
-import { RpcError } from '../../../core/errors.js';
+import { isVote, RpcError } from '../../../core/errors.js';
 import { keyText } from '../../../core/text/ownText.js';
 import type { Caller } from '../../McpPool.js';
 import type { ServerContext } from '../context.js';
@@ -43,6 +44,13 @@ export class Breakers {
     const name =
       breakerScope === 'principal' ? caller?.principal : method === 'tools/call' ? params?.['name'] : undefined;
     return typeof name === 'string' ? this.#of(name) : this.main;
+  }
+
+  /** Whose vote a failure is; undefined where it counts in full, as one does of a program whose calls name no caller. */
+  voter(error: unknown, caller: Caller | undefined): string | undefined {
+    if (!isVote(error)) return undefined;
+    const own = this.#context.pool.breakerScope === 'principal' && caller?.principal !== undefined;
+    return own ? undefined : callerName(caller);
   }
 
   /** The worst state of any. */

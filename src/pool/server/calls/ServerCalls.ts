@@ -1,6 +1,7 @@
 import { AdaptiveQueue } from '../../../concurrent/AdaptiveQueue.js';
 import type { AdaptiveTicket } from '../../../concurrent/balance/AdaptiveLimit.js';
 import type { Limiter } from '../../../concurrent/limiter/Limiter.js';
+import { callerName } from '../../../connection/calls/Caller.js';
 import { sentTwice } from '../../../connection/http/sentTwice.js';
 import type { CallOptions, Params } from '../../../connection/protocol/messages.js';
 import { ClosedError, endOf, NotSentError, OutcomeUnknownError, type PoolkitError } from '../../../core/errors.js';
@@ -91,15 +92,15 @@ export class ServerCalls {
           if (sends >= MAX_SENDS) call = { ...call, lastSend: true };
           const result = await pooled.connection.request(method, params, trace?.metered(call) ?? call);
           breaker.succeeded(ticket);
-          if (turn !== undefined) this.adaptive?.succeeded(turn);
+          if (turn !== undefined) this.adaptive?.succeeded(turn, callerName(options.caller));
           trace?.answered(result);
           return result;
         } catch (error) {
           if (pooled !== undefined) this.#countOnce(pooled, error);
           const ended = isOwnEnd(error, options);
           if (ended) breaker.abandoned(ticket);
-          else breaker.failed(ticket, error);
-          if (turn !== undefined) this.adaptive?.failed(turn, ended ? undefined : error);
+          else breaker.failed(ticket, error, this.breakers.voter(error, options.caller));
+          if (turn !== undefined) this.adaptive?.failed(turn, ended ? undefined : error, callerName(options.caller));
           pauseAfter(error, limiter);
           told = endOf(told, error);
           if (error instanceof NotSentError && sentTwice.has(error)) sends++;

@@ -3,13 +3,11 @@ import type { Params } from '../../../connection/protocol/messages.js';
 import type { Clock } from '../../../core/clock.js';
 import {
   AcquireTimeoutError,
-  isBrokenProtocol,
-  isOfRequest,
+  isServerFault,
   NotSentError,
   OutcomeUnknownError,
   RateLimitedError,
   RequestTimeoutError,
-  UpstreamBusyError,
 } from '../../../core/errors.js';
 import { checkMs } from '../../../core/options.js';
 import { AbortHub } from '../../../core/wait/AbortHub.js';
@@ -53,10 +51,8 @@ export function sendAgain(error: unknown, sends: number, shared: boolean, repeat
 export function isServerFailure(error: unknown, countTimeouts = false): boolean {
   return (
     (error instanceof NotSentError && error.cause !== undefined) ||
-    (error instanceof OutcomeUnknownError && !isOfRequest(error)) ||
-    (countTimeouts && error instanceof RequestTimeoutError) ||
-    isBrokenProtocol(error) ||
-    error instanceof UpstreamBusyError
+    isServerFault(error) ||
+    (countTimeouts && error instanceof RequestTimeoutError)
   );
 }
 
