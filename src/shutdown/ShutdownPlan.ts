@@ -94,7 +94,7 @@ export class ShutdownPlan implements AsyncDisposable {
 
   /**
    * Adds a step; dispose to take it out again before it begins. During the shutdown a step of a phase that is not over
-   * yet still runs. @throws ClosedError for one whose phase is over, and beyond 10,000 of them (100 after the total).
+   * yet still runs. @throws ClosedError for one whose phase is over, and beyond 1,000 of them (100 after the total).
    * @throws OptionError for a name that is taken, and when `after` makes a circle or names a step of a later phase.
    */
   add(name: string, target: ShutdownTarget, given: StepOptions = {}): Disposable {

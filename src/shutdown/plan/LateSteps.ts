@@ -1,7 +1,7 @@
 import { ClosedError } from '../../core/errors.js';
 
-/** How many steps may be added while the shutdown runs. */
-const MAX_LATE_STEPS = 10_000;
+/** How many steps may be added while the shutdown runs: when its time is over, to end those that hang takes 0.1 ms each. */
+const MAX_LATE_STEPS = 1_000;
 
 /** How many of them after the end of its time: what a step that is attempted then may still have to end. */
 const MAX_OVERDUE_STEPS = 100;

@@ -35,12 +35,13 @@ export interface BoundedRun {
  */
 export async function runBounded({ name, target, reason, grace, graceMs, onLate }: BoundedRun): Promise<BoundedResult> {
   const controller = new AbortController();
-  const hurry = (): void => {
-    if (typeof target === 'function') controller.abort(new ShutdownTimeoutError(name, grace.totalMs));
+  const hurry = (error: ShutdownTimeoutError): void => {
+    if (typeof target === 'function') controller.abort(error);
     // The first close() has this very promise, so its failure is seen there.
     else target.close({ graceMs: 0 }).catch(() => undefined);
   };
-  grace.onShorten(hurry);
+  const late = (): ShutdownTimeoutError => new ShutdownTimeoutError(name, grace.totalMs);
+  grace.onShorten(() => hurry(late()));
   try {
     const { signal } = controller;
     const began =
@@ -62,11 +63,11 @@ export async function runBounded({ name, target, reason, grace, graceMs, onLate 
     );
     const over = grace.over.then((): BoundedResult => {
       abandoned = true;
-      return { outcome: 'timeout', error: new ShutdownTimeoutError(name, grace.totalMs) };
+      const error = late();
+      hurry(error);
+      return { outcome: 'timeout', error };
     });
-    const result = await Promise.race([ended, over]);
-    if (result.outcome === 'timeout') hurry();
-    return result;
+    return await Promise.race([ended, over]);
   } catch (error) {
     return { outcome: 'failed', error: thrown(error) };
   } finally {
