@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-/** Those that take longest, of which two thirds is waiting: begun first, they leave no core idle at the end. */
+/** Those that take longest, of which two thirds is waiting, the longest first. */
 const LONG = [
   'test/cli/bench.test.ts',
   'test/cli/workers.test.ts',
@@ -20,18 +20,25 @@ const LONG = [
 /** It puts another module in the place of one that other files have loaded. */
 const ALONE = ['test/bundledStatus.test.ts'];
 
-class LongFirst extends BaseSequencer {
+/** How many others begin between two of them. */
+const SPACING = 12;
+
+/** They begin in the first half, a few at a time: what others compute fills their waits, and none is left for the end. */
+class LongSpread extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
-    const isLong = ({ moduleId }: TestSpecification): boolean => LONG.some((each) => moduleId.endsWith(each));
+    const rank = ({ moduleId }: TestSpecification): number => LONG.findIndex((each) => moduleId.endsWith(each));
     const sorted = await super.sort(files);
-    return [...sorted.filter(isLong), ...sorted.filter((file) => !isLong(file))];
+    const long = sorted.filter((file) => rank(file) >= 0).sort((a, b) => rank(a) - rank(b));
+    const others = sorted.filter((file) => rank(file) < 0);
+    const spread = long.flatMap((file, i) => [file, ...others.slice(i * SPACING, (i + 1) * SPACING)]);
+    return [...spread, ...others.slice(long.length * SPACING)];
   }
 }
 
 export default defineConfig({
   test: {
     setupFiles: ['test/support/setup.ts'],
-    sequence: { sequencer: LongFirst },
+    sequence: { sequencer: LongSpread },
     // Children are counted by parent pid and sockets by fd: no two files run in one process at a time.
     pool: 'forks',
     // Much of a test's time is waiting for real processes and clocks: three more workers use it, also on two cores.

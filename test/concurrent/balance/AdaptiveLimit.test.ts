@@ -108,7 +108,7 @@ test('the limit stays within its bounds, and calls in flight within the limit th
         if (what === 'in') {
           const free = limit.inFlight < limit.limit;
           const ticket = limit.tryAcquire();
-          expect(ticket !== undefined).toBe(free);
+          if ((ticket !== undefined) !== free) expect.fail(free ? 'refused with room' : 'let in beyond the limit');
           if (ticket !== undefined) out.push(ticket);
         } else {
           const ticket = out.shift();
@@ -117,10 +117,9 @@ test('the limit stays within its bounds, and calls in flight within the limit th
           else if (what === 'drop') limit.dropped(ticket);
           else limit.ignored(ticket);
         }
-        expect(limit.inFlight).toBe(out.length);
-        expect(limit.limit).toBeGreaterThanOrEqual(2);
-        expect(limit.limit).toBeLessThanOrEqual(12);
-        expect(Number.isFinite(limit.limit)).toBe(true);
+        // One comparison a step: there are 80,000 of them.
+        if (limit.inFlight !== out.length || !(limit.limit >= 2 && limit.limit <= 12))
+          expect.fail(`${limit.inFlight} in flight, of ${out.length}; the limit is ${limit.limit}`);
       }
       if (changes.length > 0) expect(changes.at(-1)).toBe(limit.limit);
     }),
