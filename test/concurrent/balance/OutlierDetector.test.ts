@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { OutlierDetector, type OutlierDetectorOptions } from '../../../src/concurrent/index.js';
@@ -164,8 +165,9 @@ test('never more than the share of targets is out, whatever fails', async () => 
           // A target that goes may leave a greater share of the rest out; none is added then.
           if (detector.ejected > outBefore) expect(detector.ejected).toBeLessThanOrEqual(size * maxEjectedRatio + 1e-9);
           for (const each of there) {
-            expect(detector.share(each)).toBeGreaterThanOrEqual(0);
-            expect(detector.share(each)).toBeLessThanOrEqual(1);
+            // `assert`, which costs a hundredth of `expect`: there are 80,000 of them.
+            assert(detector.share(each) >= 0);
+            assert(detector.share(each) <= 1);
           }
         }
       },

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { LatencyWindow, RetryBudget } from '../../../src/concurrent/index.js';
@@ -41,7 +42,8 @@ test('in no window are there more retries than the reserve and the share of the 
           }
           for (let i = 0; i < tries; i++) {
             const allowed = recent(retries) + 1 <= minRetriesPerSec + retryRatio * recent(calls) + 1e-6;
-            expect(budget.tryWithdraw()).toBe(allowed);
+            // `assert`, which costs a hundredth of `expect`: there are 50,000 of them.
+            assert.equal(budget.tryWithdraw(), allowed);
             if (allowed) retries.push(slice);
           }
         }

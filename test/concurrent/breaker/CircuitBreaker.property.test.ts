@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { CircuitBreaker } from '../../../src/concurrent/index.js';
@@ -147,10 +148,11 @@ test('lets in, refuses and changes state as the model does, whatever comes', asy
           else if (step.which % 2 === 0) breaker.abandoned(ticket);
           else breaker.failed(ticket, new Error('says nothing'));
         }
-        expect(breaker.state).toBe(model.state);
+        // `assert`, which costs a hundredth of `expect`: there are 30,000 of them.
+        assert.equal(breaker.state, model.state);
         const until = model.state === 'closed' ? 0 : Math.max(0, model.untilMs - clock.now());
         const free = model.state === 'half-open' && model.trying + model.won < rules.halfOpenProbes;
-        expect(breaker.retryAfterMs).toBe(free ? 0 : until);
+        assert.equal(breaker.retryAfterMs, free ? 0 : until);
       }
     }),
     { numRuns: 300 },
