@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { LookupFunction } from 'node:net';
 import { startAuthorization } from '@modelcontextprotocol/client';
+import { assertFetch } from '../connection/net/assertFetch.js';
 import { type Clock, systemClock } from '../core/clock.js';
 import { messageOf, OptionError, SignInError } from '../core/errors.js';
 import { type Logger, silentLogger } from '../core/logger.js';
@@ -253,6 +254,7 @@ export class UpstreamOAuth {
   }
 
   #fetching(server: OAuthServer, signal: AbortSignal | undefined): MakeFetch {
+    assertFetch();
     const { requestTimeoutMs: timeoutMs, maxResponseBytes: maxBytes, lookup } = this.#options;
     const reach = reachOf(server);
     return (onStatus) =>

@@ -1,3 +1,6 @@
+import { spawnSync } from 'node:child_process';
+import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { expect, test, vi } from 'vitest';
 import { configFile, MAIN } from '../support/cli.js';
 import { Program } from '../support/program.js';
@@ -48,3 +51,20 @@ test('the gateway serves what fits, tells of the rest, and stops', async () => {
   expect(await few.exited).toEqual({ code: 0, signal: null });
   expect(few.stderr).not.toMatch(STACK);
 });
+
+/** Runs Node where 4 GB may be addressed: WebAssembly reserves more. */
+const little = (...args: string[]) =>
+  spawnSync('sh', ['-c', 'ulimit -v 4000000; exec "$0" "$@"', process.execPath, ...args], { encoding: 'utf8' });
+
+test.skipIf(little('-e', 'new WebAssembly.Memory({ initial: 1 })').status !== 1)(
+  'where too little may be addressed for HTTP, that is said by what needs it, and nothing is rejected unheard',
+  () => {
+    const status = little(MAIN, 'status', '--url', 'http://127.0.0.1:9917/');
+    expect(status).toMatchObject({ status: 1, stderr: expect.stringMatching(/^mcp-poolkit: .*ulimit -v.*\n$/) });
+    const users = "{ issuer: 'i', audience: 'a', jwks: 'http://127.0.0.1:9917/' }";
+    const program = `import('${pathToFileURL(resolve('dist/gateway/index.js'))}').then(({ jwtUsers }) => {
+      try { jwtUsers(${users}); } catch (error) { console.log(error.message); }
+    })`;
+    expect(little('-e', program)).toMatchObject({ status: 0, stdout: expect.stringContaining('ulimit -v') });
+  },
+);

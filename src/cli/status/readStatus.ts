@@ -1,3 +1,4 @@
+import { assertFetch } from '../../connection/net/assertFetch.js';
 import { messageOf } from '../../core/errors.js';
 import { withTimeoutSignal } from '../../core/time/within.js';
 import type { StatusData } from '../../gateway/status/StatusData.js';
@@ -22,6 +23,7 @@ export function readStatus(source: StatusSource, signal?: AbortSignal): Promise<
 async function read({ url, header: given = {} }: StatusSource, signal: AbortSignal): Promise<StatusData> {
   const { target, authorization } = placeOf(url);
   const headers = { ...authorization, ...given };
+  assertFetch();
   let response: Response;
   try {
     response = await fetch(target, { headers, redirect: 'error', signal });

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { JWTPayload, JWTVerifyGetKey, jwtVerify } from 'jose';
+import { assertFetch } from '../../connection/net/assertFetch.js';
 import { ForbiddenError, OptionError } from '../../core/errors.js';
 import { checkArray, checkMs, checkText, withDefaults } from '../../core/options.js';
 import type { Authenticate } from './Authenticate.js';
@@ -59,7 +60,7 @@ export interface JwtContext {
 /**
  * Users by JWT: signature, issuer, audience and times are checked by `jose` for every request. The principal is a hash of issuer, subject,
  * client and scopes, so that a token with fewer scopes never meets what one with more has opened. The token itself is kept nowhere and
- * goes nowhere. @throws OptionError
+ * goes nowhere. @throws OptionError, and Error where this process may not address the memory that asking for keys takes
  */
 export function jwtUsers(given: JwtOptions): Authenticate {
   const options = withDefaults('jwtUsers', given, JWT_DEFAULTS, { issuer: true, audience: true, jwks: true });
@@ -125,6 +126,7 @@ function checkKeys({ jwks, cacheMs, cooldownMs, timeoutMs }: Required<JwtOptions
   if (typeof jwks !== 'string' || !URL.canParse(jwks) || !/^https?:$/.test(new URL(jwks).protocol)) {
     throw new OptionError('jwks', jwks, 'an http or https URL, or a function of jose');
   }
+  assertFetch();
 }
 
 function scopesOf({
