@@ -1,8 +1,10 @@
 import { MessageTooLargeError, messageOf, ProtocolError } from '../../core/errors.js';
+import type { LongMessage } from '../channel/large/LongMessage.js';
 import type { Edges } from '../channel/unread/MessageEdges.js';
 import type { BodyUse } from './body/BodyUse.js';
 import type { SseEvent } from './body/events/SseReader.js';
 import { mediaTypeOf, type RawHeaders } from './body/responseHeaders.js';
+import type { WholeBody } from './body/WholeBody.js';
 import type { Endpoint } from './Endpoint.js';
 import { Exchange } from './Exchange.js';
 
@@ -11,6 +13,10 @@ export interface StreamListener {
   onEvent(event: SseEvent): void;
   /** An event was passed over, since it is too large: `error` is what its call fails with. Of its data the edges are known. */
   onSkipped(edges: Edges, error: Error): void;
+  /** An event has become long: how it is read, where not as a whole. */
+  onLong?(parts: readonly Buffer[]): LongMessage | undefined;
+  /** In place of `onEvent`, of one that is read so. It is not to be kept. */
+  onLongEvent?(event: Omit<SseEvent, 'data'>, data: WholeBody): void;
   onRetry(delayMs: number): void;
   /** It was refused (`status`, with what was read of its body) or is over; `error` says why, when something broke. */
   onEnd(end: StreamEnd): void;
@@ -51,6 +57,15 @@ export class StreamExchange extends Exchange {
 
   override onEvent(event: SseEvent): void {
     this.#listener.onEvent(event);
+  }
+
+  override onLong(parts: readonly Buffer[]): LongMessage | undefined {
+    return this.#listener.onLong?.(parts);
+  }
+
+  override onLongEvent(event: Omit<SseEvent, 'data'>, data: WholeBody): void {
+    if (this.#listener.onLongEvent === undefined) super.onLongEvent(event, data);
+    else this.#listener.onLongEvent(event, data);
   }
 
   /** It goes on behind one that is too large, with what is others'. */

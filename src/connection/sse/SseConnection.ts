@@ -1,4 +1,6 @@
 import { messageOf, ProtocolError } from '../../core/errors.js';
+import type { Flow } from '../channel/large/LargeReply.js';
+import { LongMessage } from '../channel/large/LongMessage.js';
 import type { SseEvent } from '../net/body/events/SseReader.js';
 import { headerOf } from '../net/body/responseHeaders.js';
 import { statusError } from '../net/body/statusError.js';
@@ -8,6 +10,8 @@ import { UrlConnection, type UrlConnectionOptions } from '../net/UrlConnection.j
 import { initializeLegacy } from '../protocol/handshake.js';
 import type { Params, ServerInfo } from '../protocol/messages.js';
 import { SseTransport } from './SseTransport.js';
+
+const READ_ON: Flow = Object.freeze({ pause: () => false, resume: () => undefined });
 
 export type SseConnectionOptions = UrlConnectionOptions;
 
@@ -84,6 +88,11 @@ export class SseConnection extends UrlConnection<SseTransport, SseConnectionOpti
         // Nothing can be resumed on this transport.
         onRetry: () => undefined,
         onEvent: (event) => this.#event(event),
+        onLong: (parts) => this.#long(parts),
+        onLongEvent: ({ event }, data) => {
+          const bytes = data.take();
+          if (!data.taken && isMessage(event)) this.channel.read(bytes, undefined, data.reply);
+        },
         onSkipped: (edges, error) => this.channel.unread.oversized(edges, error),
         onEnd: (end) => this.#ended(end, renewed ? undefined : { used }),
       },
@@ -92,7 +101,13 @@ export class SseConnection extends UrlConnection<SseTransport, SseConnectionOpti
 
   #event({ event, data }: SseEvent): void {
     if (event === 'endpoint') this.#endpointSaid(data);
-    else if (data !== '' && (event === undefined || event === 'message')) this.channel.read(data);
+    else if (data !== '' && isMessage(event)) this.channel.read(data);
+  }
+
+  /** Answers to others stand behind it: what takes it cannot hold it back. */
+  #long(parts: readonly Buffer[]): LongMessage | undefined {
+    if (!this.channel.everRaw) return undefined;
+    return new LongMessage(parts, true, (all, scan) => this.channel.large.begin(all, scan, READ_ON));
   }
 
   #endpointSaid(data: string): void {
@@ -135,3 +150,5 @@ export class SseConnection extends UrlConnection<SseTransport, SseConnectionOpti
     }
   }
 }
+
+const isMessage = (event: string | undefined): boolean => event === undefined || event === 'message';

@@ -1,5 +1,5 @@
 import type { RawReply } from '../channel/codec/envelope.js';
-import { LONG_BYTES, LongMessage, type TakeLong } from '../channel/large/LongMessage.js';
+import { LongMessage, SCAN_BYTES, type TakeLong } from '../channel/large/LongMessage.js';
 import { EDGE_BYTES, MessageEdges } from '../channel/unread/MessageEdges.js';
 import type { UnfinishedLine } from '../channel/unread/UnfinishedLine.js';
 
@@ -109,7 +109,7 @@ export class LineReader {
       if (this.#long !== undefined) this.#long.push(part);
       else {
         this.#chunks.push(part);
-        if (this.#bytes >= LONG_BYTES) {
+        if (this.#bytes >= SCAN_BYTES) {
           this.#long = new LongMessage(this.#chunks, this.#scan(), this.#sink.onLong);
           this.#chunks = [];
         }

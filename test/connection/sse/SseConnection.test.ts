@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { expect, test } from 'vitest';
+import { TakenResult } from '../../../src/connection/channel/large/ResultSink.js';
 import { HttpDispatchers } from '../../../src/connection/net/sockets/HttpDispatchers.js';
 import type { ServerNotice } from '../../../src/connection/protocol/messages.js';
 import type { SseConnection } from '../../../src/connection/sse/SseConnection.js';
@@ -215,6 +216,39 @@ test('an event over the cap fails the call that it answers, and the stream goes 
   expect(await slow).toEqual(said('slow'));
   expect(connection.counters.garbage).toBe(2);
   expect(connection.alive).toBe(true);
+});
+
+test('a large answer is handed on in pieces, behind which others are read; one over the cap fails its call alone', async () => {
+  const MB = 2 ** 20;
+  const large = (id: number, bytes: number): string =>
+    `{"jsonrpc":"2.0","id":${id},"result":{"a":"${'x'.repeat(bytes)}"}}`;
+  const { connection } = await serve(
+    {
+      before: ({ message, accept, event }) => {
+        if (message.params?.name !== 'large') return false;
+        accept();
+        event(large(message.id, message.params.arguments.bytes));
+        return true;
+      },
+    },
+    { maxMessageBytes: 4 * MB },
+  );
+  const taken: Buffer[] = [];
+  const options = { raw: true, onLarge: () => ({ write: (piece: Buffer) => taken.push(Buffer.from(piece)) > 0 }) };
+  const result = await call(connection, 'large', { bytes: 3 * MB }, options);
+  expect(result).toBeInstanceOf(TakenResult);
+  expect(taken.length).toBeGreaterThan(8);
+  expect(Buffer.concat(taken).toString()).toBe(`{"a":"${'x'.repeat(3 * MB)}"}`);
+  const over = { ...options, onLarge: () => ({ write: () => true }) };
+  expect(await failure(call(connection, 'large', { bytes: 5 * MB }, over))).toMatchObject({
+    code: 'ERR_MESSAGE_TOO_LARGE',
+  });
+  // Shorter, or wanted whole, it comes whole.
+  for (const bytes of [0.5 * MB, 2 * MB]) {
+    const bare = await call(connection, 'large', { bytes }, { raw: true });
+    expect(String(bare)).toBe(`{"a":"${'x'.repeat(bytes)}"}`);
+  }
+  expect(await call(connection, 'echo', { text: 'x' })).toEqual(said('x'));
 });
 
 test('an event for which there is no room among those on their way fails its call alone', async () => {

@@ -2,10 +2,14 @@ import { isUtf8 } from 'node:buffer';
 import type { RawReply } from '../codec/envelope.js';
 import { ReplyScan } from '../codec/ReplyScan.js';
 
-/** From this size on a message that is not at its end is looked at while it comes. */
+/** From this size on a message that is not at its end is looked at while it comes: what came before is looked at in one turn. */
+export const SCAN_BYTES = 128 * 1_024;
+/** From this size on it is long: it may be taken in pieces. */
 export const LONG_BYTES = 1_024 * 1_024;
 /** A buffer that is full is followed by one of so many times its size: what is not written yet takes no memory. */
 const GROWTH = 4;
+/** What takes it gets what came so far in parts of this size. */
+const PART_BYTES = 64 * 1_024;
 const NONE = Buffer.alloc(0);
 
 /** What takes a message in pieces, so that it is not kept. How long it becomes is its own business. */
@@ -19,13 +23,15 @@ export interface LongTaker {
 export type TakeLong = (parts: readonly Buffer[], scan: ReplyScan) => LongTaker | undefined;
 
 /**
- * A message that is large, and not at its end. Each piece is looked at when it comes, and taken, or copied to its place: the whole is
+ * A message that is large, or may become so, and not at its end. Each piece is looked at when it comes, and taken, or copied to its place: the whole is
  * never joined or read at once, which for 50 MB would keep the event loop from everything else for a tenth of a second.
  */
 export class LongMessage {
   /** Undefined when it is not looked at. */
   readonly #scan: ReplyScan | undefined;
-  readonly #taker: LongTaker | undefined;
+  /** Not asked yet. */
+  #take: TakeLong | undefined;
+  #taker: LongTaker | undefined;
   #buffer = NONE;
   #length = 0;
 
@@ -34,11 +40,11 @@ export class LongMessage {
     if (scans) {
       this.#scan = new ReplyScan();
       for (const part of parts) this.#scan.push(part);
-      this.#taker = take?.(parts, this.#scan);
+      this.#take = take;
     }
-    if (this.#taker !== undefined) return;
     this.#buffer = Buffer.allocUnsafeSlow(GROWTH * parts.reduce((sum, part) => sum + part.length, 0));
     for (const part of parts) this.#copy(part);
+    this.#ask();
   }
 
   /** Whether it is taken, and nothing of it kept. */
@@ -63,6 +69,7 @@ export class LongMessage {
     }
     this.#copy(part);
     this.#scan?.push(part);
+    this.#ask();
   }
 
   /** It is whole: what it is, `null` when it is no reply with a result, undefined when it was not looked at, or was taken. */
@@ -72,6 +79,20 @@ export class LongMessage {
     const reply = this.#scan.end();
     // Bytes that are no UTF-8 are read by the parser, which puts replacement characters in their place.
     return reply !== undefined && isUtf8(this.bytes) ? reply : null;
+  }
+
+  /** Once it is long. What takes it has all that came of it. */
+  #ask(): void {
+    if (this.#take === undefined || this.#scan === undefined || this.#length < LONG_BYTES) return;
+    const parts: Buffer[] = [];
+    for (let at = 0; at < this.#length; at += PART_BYTES) {
+      parts.push(this.#buffer.subarray(at, Math.min(at + PART_BYTES, this.#length)));
+    }
+    this.#taker = this.#take(parts, this.#scan);
+    this.#take = undefined;
+    if (this.#taker === undefined) return;
+    this.#buffer = NONE;
+    this.#length = 0;
   }
 
   #copy(part: Buffer): void {

@@ -1,4 +1,4 @@
-import { LONG_BYTES } from '../../channel/large/LongMessage.js';
+import { SCAN_BYTES } from '../../channel/large/LongMessage.js';
 
 /** A smaller chunk costs less to read than a look at the clock. */
 const SMALL_BYTES = 1_024;
@@ -26,7 +26,7 @@ export class ChunkRun {
 
   /** One more chunk, behind so many bytes: when the reading of those that are to be counted now began; undefined: not yet. */
   add({ length }: Buffer, before: number): number | undefined {
-    if (before === 0 || (length >= SMALL_BYTES && before < LONG_BYTES)) return undefined;
+    if (before === 0 || (length >= SMALL_BYTES && before < SCAN_BYTES)) return undefined;
     if (this.#chunks === 0) this.#sinceMs = performance.now();
     this.#bytes += length;
     return ++this.#chunks >= RUN_CHUNKS || length >= SMALL_BYTES ? this.#sinceMs : undefined;

@@ -1,5 +1,5 @@
 import type { RawReply } from '../../channel/codec/envelope.js';
-import { LONG_BYTES, type LongMessage } from '../../channel/large/LongMessage.js';
+import { type LongMessage, SCAN_BYTES } from '../../channel/large/LongMessage.js';
 import { ChunkRun } from './ChunkRun.js';
 import type { IncomingBytes } from './IncomingBytes.js';
 
@@ -46,17 +46,21 @@ export class WholeBody {
 
   /** What it holds, in pieces. */
   get parts(): readonly Buffer[] {
+    if (this.#long) return [this.#long.bytes];
     return this.#more ?? (this.#first === undefined ? [] : [this.#first]);
   }
 
   /** An error when there is no room for it among what is on its way. */
   push(chunk: Buffer): Error | undefined {
     this.#bytes += chunk.length;
-    if (this.#long === undefined && this.#bytes >= LONG_BYTES) this.#longNow();
+    if (this.#long === undefined && this.#bytes >= SCAN_BYTES) this.#longNow();
     if (this.#long) this.#long.push(chunk);
     else this.#keep(chunk);
     // What was taken is not held.
-    if (this.#long?.taken === true) return undefined;
+    if (this.#long?.taken === true) {
+      if (this.#coming > 0) this.landed();
+      return undefined;
+    }
     this.#coming += chunk.length;
     return this.#incoming.change(chunk.length);
   }
@@ -81,7 +85,6 @@ export class WholeBody {
     this.#long = this.#reader?.onLong?.(this.parts) ?? null;
     if (this.#long === null) return;
     this.#drop();
-    if (this.#long.taken) this.landed();
   }
 
   #keep(chunk: Buffer): void {

@@ -1,4 +1,5 @@
 import { createParser, type EventSourceParser } from 'eventsource-parser';
+import { SCAN_BYTES } from '../../../channel/large/LongMessage.js';
 import { type Edges, MessageEdges } from '../../../channel/unread/MessageEdges.js';
 import type { IncomingBytes } from '../IncomingBytes.js';
 import { type LongReader, WholeBody } from '../WholeBody.js';
@@ -33,8 +34,8 @@ const NOTHING = Buffer.alloc(0);
 /** What the parser makes of each line takes so much memory for a moment, in bytes. */
 const LINE_BYTES = 64;
 /** A line of data from this size on is kept by itself, as bytes; the parser gets an empty one in its place. */
-const LONG_LINE_BYTES = 512 * 1_024;
-/** What stands before the data of a line: its name, a space, and its end. It does not count. */
+const LONG_LINE_BYTES = SCAN_BYTES;
+/** What stands before the data of a line, and its end: it does not count. */
 const FIELD_BYTES = 7;
 /** So many lines an event may have whatever `maxEventBytes` is. */
 const FREE_LINES = 65_536;
@@ -217,7 +218,7 @@ export class SseReader {
     const full =
       this.#held.push(Buffer.from(`${before}${DATA}`, 'latin1')) ??
       this.#long.push(line.subarray(line[DATA.length] === SPACE ? DATA.length + 1 : DATA.length));
-    if (full !== undefined) this.#tooMuch(full);
+    if (full) this.#tooMuch(full);
   }
 
   /** A part of the long line; what stands behind its end. */
@@ -247,6 +248,7 @@ export class SseReader {
     if (isLarge || longBytes > this.#maxEventBytes) {
       if (this.#sink?.onSkipped === undefined) this.#tooMuch();
       else this.#sink.onSkipped(new MessageEdges(long?.parts ?? [Buffer.from(event.data)]));
+      if (long?.isTaken === true) long.take();
     } else if (long === undefined) this.#sink?.onEvent(event);
     else if (event.data.trim() === '') this.#sink?.onLongEvent?.(event, long);
     // With more lines of data behind it, one that was taken is no answer: its call gets no end.
@@ -270,11 +272,8 @@ export class SseReader {
   }
 
   #feed(text: string): void {
-    let rest = text;
-    if (this.#first) {
-      this.#first = false;
-      if (rest.startsWith('\ufeff')) rest = rest.slice(1);
-    }
+    const rest = this.#first && text.startsWith('\ufeff') ? text.slice(1) : text;
+    this.#first = false;
     this.#busy = true;
     try {
       this.#parser.feed(rest);
@@ -288,6 +287,8 @@ export class SseReader {
     const sink = this.#sink;
     if (sink?.onSkipped !== undefined) {
       const skipped = new SkippedEvent([...this.#held.parts, ...(this.#long?.parts ?? [])], full);
+      // One that is taken ends here for its taker.
+      if (this.#long?.isTaken === true) this.#long.take();
       this.#forget();
       this.#skipped = skipped;
     } else if (full !== undefined) throw full;
