@@ -99,3 +99,11 @@ test('the names of a list are made once for it, however often its pages are aske
   expect(await names.find('s__nothing', session)).toBeUndefined();
   expect(made).toHaveBeenCalledTimes(50);
 });
+
+test('a call waits once for a server that cannot be listed', async () => {
+  const list = vi.fn(async () => undefined);
+  const catalog = { list, lastErrors: new Map([['s', new Error('silent')]]) } as unknown as Catalog<'tools'>;
+  const names = new Names('tools', catalog, () => ['s'], { curator: () => new Curator({}) });
+  await expect(names.find('s__echo', {} as Downstream)).rejects.toMatchObject({ code: 'ERR_NOT_SENT' });
+  expect(list).toHaveBeenCalledOnce();
+});

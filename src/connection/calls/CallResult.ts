@@ -23,7 +23,7 @@ export class CallResult {
     return result instanceof Uint8Array ? new CallResult(result, undefined, server) : new CallResult(undefined, result);
   }
 
-  /** What it says. Never change it in place: give `with` another. @throws ProtocolError when it has too many values to be read */
+  /** What it says, parsed at once: of 60 MB that stops the event loop, see `bytes`. Never change it in place: give `with` another. @throws ProtocolError when it has too many values to be read */
   get value(): unknown {
     if (!this.#parsed) {
       this.#value = parsedAnswer(this.#server, this.text);

@@ -116,8 +116,8 @@ export class Names<K extends 'tools' | 'prompts'> {
     };
     let list = await this.#catalog.list(server, session);
     let item = inList(list);
-    if (item === undefined) {
-      // It may be new on a server that does not tell of changes.
+    // It may be new on a server that does not tell of changes. One that has just not answered is not waited for twice.
+    if (item === undefined && list !== undefined) {
       list = await this.#catalog.list(server, session, true);
       item = inList(list);
     }
