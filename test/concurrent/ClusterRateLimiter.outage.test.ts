@@ -169,3 +169,34 @@ test.skipIf(!HAVE_REDIS)(
     redis.disconnect();
   },
 );
+
+test.skipIf(!HAVE_REDIS)(
+  'who comes back first counts the others, also those that Redis has forgotten, and each process once',
+  async () => {
+    await using server = await TestRedis.start();
+    const direct = new Redis(server.port, '127.0.0.1');
+    const proxies = await Promise.all(
+      [1, 2].map(() => TcpFaultProxy.listen({ upstream: `127.0.0.1:${server.port}` }).then(closeAfter)),
+    );
+    const clients = proxies.map(({ port }) => new Redis(port, '127.0.0.1'));
+    for (const client of clients) client.on('error', () => undefined);
+    const options = { id: 'flap', maxRequests: 4, windowMs: 100, storeTimeoutMs: 100 };
+    const [a, b] = clients.map((redis) => closeAfter(new ClusterRateLimiter({ redis, ...options })));
+    const [one, two] = proxies;
+    await until(() => a?.stats.processes === 2 && b?.stats.processes === 2);
+    await Promise.all([one?.down(), two?.down()]);
+    await until(() => a?.stats.store === 'lost' && b?.stats.store === 'lost');
+    const seen: unknown[] = [];
+    a?.on('storeRestored', () => seen.push(a.stats.processes));
+    await one?.up();
+    await until(() => seen.length === 1);
+    await one?.down();
+    await until(() => a?.stats.store === 'lost');
+    while ((await direct.keys('*_poolkit_processes')).length > 0) await sleep(20);
+    await one?.up();
+    await until(() => seen.length === 2);
+    expect(seen).toEqual([2, 2]);
+    await Promise.all([a?.close(), b?.close()]);
+    for (const client of [direct, ...clients]) client.disconnect();
+  },
+);

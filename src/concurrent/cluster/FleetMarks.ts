@@ -1,3 +1,5 @@
+import { randomUUID } from 'node:crypto';
+
 /** The part of an ioredis connection that is used here. */
 export interface ScriptRunner {
   eval(script: string, numberOfKeys: number, ...keysAndArguments: string[]): Promise<unknown>;
@@ -60,7 +62,7 @@ export class FleetMarks {
   /** Says that we are here, and looks who else is. */
   async look(): Promise<FleetLook> {
     const keys = [this.#members, this.#mark] as const;
-    const answer = await this.#runner.eval(LOOK, 2, ...keys, this.#me, this.#memberMs, this.#markMs, this.#me);
+    const answer = await this.#runner.eval(LOOK, 2, ...keys, this.#me, this.#memberMs, this.#markMs, randomUUID());
     const [processes, mark] = answer as readonly [number, string];
     return { processes: Math.max(1, processes), mark };
   }

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import type Bottleneck from 'bottleneck';
 import type { Clock, Timer } from '../../core/clock.js';
 import { sleep } from '../../core/time/sleep.js';
@@ -12,6 +11,10 @@ export interface RedisSessionOptions {
   readonly redis: RedisLike;
   /** Names keys and channels, behind Bottleneck's own `b_`. */
   readonly id: string;
+  /** Names this process among those that share the limit, in all its sessions. */
+  readonly me: string;
+  /** How long it counts as one of them without a word of it. */
+  readonly memberMs: number;
   readonly max: number;
   /** After so long without a word of us a lease counts no longer. */
   readonly leaseMs: number;
@@ -77,8 +80,8 @@ export class RedisSession {
     });
     this.#marks = new FleetMarks(this.#client, {
       id: options.id,
-      me: randomUUID(),
-      memberMs: 4 * options.heartbeatMs + options.storeTimeoutMs,
+      me: options.me,
+      memberMs: options.memberMs,
       markMs: keyLifeMs(options.leaseMs),
     });
     for (const connection of [this.#client, this.#subscriber]) {
@@ -202,6 +205,7 @@ export class RedisSession {
   }
 
   async #end(): Promise<void> {
+    const lost = this.#over;
     this.#over = true;
     this.#timer?.cancel();
     this.#failed?.(new Error('the session was ended'));
@@ -210,7 +214,8 @@ export class RedisSession {
       this.#client.disconnect();
       this.#subscriber.disconnect();
     } else {
-      if (this.#client.status === 'ready') await this.#leave();
+      // One that is lost goes on: it grants its share, and others are to count it.
+      if (!lost && this.#client.status === 'ready') await this.#leave();
       // First, so that what the leases say in ending no longer reaches the store.
       await this.#connection.disconnect(false);
     }

@@ -1,9 +1,10 @@
+import { randomUUID } from 'node:crypto';
 import type { Clock, Timer } from '../../core/clock.js';
 import { backoffMs } from '../../core/time/backoff.js';
 import type { Lease, LeaseStore } from './LeaseStore.js';
 import { RedisSession, type RedisSessionOptions } from './RedisSession.js';
 
-export interface RedisStoreOptions extends Omit<RedisSessionOptions, 'onLost'> {
+export interface RedisStoreOptions extends Omit<RedisSessionOptions, 'onLost' | 'me' | 'memberMs'> {
   /** The store answers. `forgot`: it may know nothing of what was leased before. */
   readonly onUp: (forgot: boolean) => void;
   /** The store does not answer, or could not be reached; another attempt follows. Called for each failed attempt. */
@@ -27,18 +28,29 @@ export class RedisStore implements LeaseStore {
   readonly #ending = new Set<Promise<void>>();
   #failures = 0;
   #runId: string | undefined;
+  /** As last seen. */
   #processes: number | undefined;
+  /** Clock ms since when the session is up. */
+  #upMs = 0;
+  readonly #me = randomUUID();
+  readonly #memberMs: number;
   #closed = false;
   #slow = false;
 
   constructor(options: RedisStoreOptions) {
     this.#options = options;
     this.#clock = options.clock;
+    this.#memberMs = 4 * options.heartbeatMs + options.storeTimeoutMs;
   }
 
-  /** Processes that shared the limit when last seen; undefined before the first contact. */
+  /**
+   * Processes that shared the limit when last seen; undefined before the first contact. After a loss no fewer than before it, until the
+   * others have had time to come back, too: else the first ones there would take each other's share.
+   */
   get processes(): number | undefined {
-    return this.#session?.runId ? this.#session.processes : this.#processes;
+    if (!this.#session?.runId) return this.#processes;
+    const { processes } = this.#session;
+    return this.#clock.now() - this.#upMs < this.#memberMs ? Math.max(processes, this.#processes ?? 0) : processes;
   }
 
   open(): void {
@@ -65,6 +77,8 @@ export class RedisStore implements LeaseStore {
   async #open(): Promise<void> {
     const session = new RedisSession({
       ...this.#options,
+      me: this.#me,
+      memberMs: this.#memberMs,
       onLost: (error, forgot) => {
         if (forgot) this.#runId = undefined;
         this.#attempt = this.#lose(session, error);
@@ -81,7 +95,8 @@ export class RedisStore implements LeaseStore {
     this.#failures = 0;
     const forgot = this.#processes !== undefined && (session.runId === '' || session.runId !== this.#runId);
     this.#runId = session.runId;
-    this.#processes = session.processes;
+    this.#upMs = this.#clock.now();
+    this.#processes = this.processes;
     this.#options.onUp(forgot);
   }
 
