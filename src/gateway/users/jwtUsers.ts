@@ -20,7 +20,7 @@ export interface JwtOptions {
   readonly scopes?: readonly string[];
   /** How far clocks may differ, in ms, from 0. @defaultValue 30000 */
   readonly clockToleranceMs?: number;
-  /** How long keys are kept, in ms, from 1. A token with a key id that is not among them has them asked for anew. @defaultValue 600000 */
+  /** How old keys may be, in ms, from 1. Then they are asked for anew behind the calls, as for a token with a key id that is not among them, and stand for a day where the issuer fails. @defaultValue 600000 */
   readonly cacheMs?: number;
   /** Keys are asked for anew no sooner than this after the last time, in ms, from 0, so that bad tokens are no weapon; where that failed and none are kept, after a second. @defaultValue 30000 */
   readonly cooldownMs?: number;

@@ -1,6 +1,8 @@
-import type { JWTVerifyGetKey } from 'jose';
+import type { JSONWebKeySet, JWTVerifyGetKey } from 'jose';
 import { type Clock, systemClock } from '../../core/clock.js';
+import { messageOf } from '../../core/errors.js';
 import { readStream } from '../../core/files/readWhole.js';
+import { withTimeoutSignal } from '../../core/time/within.js';
 
 export interface RemoteKeysOptions {
   readonly cacheMs: number;
@@ -8,42 +10,79 @@ export interface RemoteKeysOptions {
   readonly timeoutMs: number;
 }
 
+const JSON_TYPES = 'application/json, application/jwk-set+json';
 /** Of a list of keys: more than any issuer has. */
 const MAX_BYTES = 1_024 * 1_024;
 /** Without keys no user gets in: a failure is then told again for so long at most, and asked after. */
 const RETRY_MS = 1_000;
+/** Keys that were good stand for so long, where no newer ones can be had. */
+const KEPT_MS = 24 * 3_600_000;
 
 /**
- * The keys at a URL, by `jose`, which remembers when it last got them, and not when it last failed to: any number of bad tokens would
- * each have an issuer that is down asked again, and wait for that. What failed fails at once for `cooldownMs` from then on.
+ * The keys at a URL. Once they are older than `cacheMs` they are asked for anew behind the calls, and stand until new ones are there:
+ * an issuer that fails locks out no user for `KEPT_MS`. A call waits for them where there are none, where its key is not among them, and
+ * where nothing has been heard for twice as long as `cacheMs`. What failed fails at once for `cooldownMs` from then on: any number of bad
+ * tokens would each have an issuer that is down asked again, and wait for that.
  */
 export async function remoteKeys(
   url: string,
   { cacheMs, cooldownMs, timeoutMs }: RemoteKeysOptions,
   clock: Clock = systemClock,
 ): Promise<JWTVerifyGetKey> {
-  const { createLocalJWKSet, createRemoteJWKSet, customFetch } = await import('jose');
+  const { createLocalJWKSet, errors } = await import('jose');
+  const keptMs = Math.max(KEPT_MS, cacheMs);
+  let known: { readonly find: JWTVerifyGetKey; readonly atMs: number } | undefined;
   let failed: { readonly atMs: number; readonly error: unknown } | undefined;
-  const keys = createRemoteJWKSet(new URL(url), {
-    cacheMaxAge: cacheMs,
-    cooldownDuration: cooldownMs,
-    timeoutDuration: timeoutMs,
-    [customFetch]: async (target: string, init: RequestInit): Promise<Response> => {
-      const pauseMs = keys.fresh ? cooldownMs : Math.min(cooldownMs, RETRY_MS);
-      if (failed !== undefined && clock.now() - failed.atMs < pauseMs) throw failed.error;
-      try {
-        // Keys come from where the operator says, not from where that place points to.
-        const response = await fetch(target, { ...init, redirect: 'error' });
-        const text = await readStream((response.body ?? []) as AsyncIterable<Buffer>, MAX_BYTES);
-        if (response.status !== 200) throw new Error(`the keys at ${target} were answered with ${response.status}`);
-        createLocalJWKSet(JSON.parse(text));
-        failed = undefined;
-        return new Response(text);
-      } catch (error) {
-        failed = { atMs: clock.now(), error };
-        throw error;
-      }
-    },
-  });
-  return keys;
+  let asking: Promise<JWTVerifyGetKey> | undefined;
+
+  const read = async (signal: AbortSignal): Promise<unknown> => {
+    // Keys come from where the operator says, not from where that place points to.
+    const response = await fetch(url, { redirect: 'error', signal, headers: { accept: JSON_TYPES } });
+    const text = await readStream((response.body ?? []) as AsyncIterable<Buffer>, MAX_BYTES);
+    if (response.status !== 200) throw new Error(`the answer is ${response.status}`);
+    return JSON.parse(text);
+  };
+  const get = async (): Promise<JWTVerifyGetKey> => {
+    try {
+      const list = (await withTimeoutSignal(timeoutMs, undefined, read)) as JSONWebKeySet;
+      const find = createLocalJWKSet(list);
+      if (list.keys.length === 0) throw new Error('the list is empty');
+      known = { find, atMs: clock.now() };
+      failed = undefined;
+      return find;
+    } catch (cause) {
+      const error = new Error(`the keys at ${url} cannot be had: ${messageOf(cause)}`, { cause });
+      failed = { atMs: clock.now(), error };
+      throw error;
+    }
+  };
+  /** `good`: those that stand where it fails. */
+  const refresh = async (good: JWTVerifyGetKey | undefined): Promise<JWTVerifyGetKey> => {
+    const pauseMs = good === undefined ? Math.min(cooldownMs, RETRY_MS) : cooldownMs;
+    if (failed !== undefined && clock.now() - failed.atMs < pauseMs) throw failed.error;
+    asking ??= get().finally(() => {
+      asking = undefined;
+    });
+    return asking;
+  };
+
+  return async (header, token) => {
+    const ageMs = known === undefined ? Number.POSITIVE_INFINITY : clock.now() - known.atMs;
+    const good = ageMs < keptMs ? known?.find : undefined;
+    let find = good;
+    if (find === undefined || ageMs >= cacheMs) {
+      const newest = refresh(good).catch((error: unknown) => {
+        if (good === undefined) throw error;
+        return good;
+      });
+      if (find === undefined || (ageMs >= 2 * cacheMs && failed === undefined)) find = await newest;
+    }
+    try {
+      return await find(header, token);
+    } catch (error) {
+      const unknown = error instanceof errors.JWKSNoMatchingKey;
+      if (!unknown || known === undefined || clock.now() - known.atMs < cooldownMs) throw error;
+      return (await refresh(find))(header, token);
+    }
+  };
 }

@@ -39,6 +39,7 @@ const FAILURES: readonly (readonly [string, Answer])[] = [
   ['nothing', () => undefined],
   ['no JSON', (response) => void response.end('<html>')],
   ['no keys', (response) => void response.end('{"keys":7}')],
+  ['an empty list', (response) => void response.end('{"keys":[]}')],
   ['a redirect', (response) => void response.writeHead(302, { location: '/' }).end()],
   [
     'no end',
@@ -80,16 +81,56 @@ test.each(FAILURES)(
 test('an issuer that is down is asked once in the cooldown for all tokens of unknown keys; those of known ones go on', async () => {
   const from = await issuer();
   const clock = new FakeClock();
-  // `jose` has a clock of its own for what succeeded.
   const keys = await remoteKeys(from.url, { ...TIMES, cooldownMs: 50 }, clock);
   const ask = (kid: string) => outcome(keys, kid);
   expect(await ask('known')).toBe('found');
   from.answer = (response) => void response.writeHead(500).end();
-  await expect.poll(async () => [await ask('other'), from.asked]).toEqual(['failed', 2]);
+  expect([await ask('other'), from.asked]).toEqual(['failed', 1]);
+  await clock.advance(50);
+  expect([await ask('other'), from.asked]).toEqual(['failed', 2]);
   for (let i = 0; i < 20; i++) expect(await ask(`other ${i}`)).toBe('failed');
   expect([await ask('known'), from.asked]).toEqual(['found', 2]);
   await clock.advance(50);
   expect([await ask('other'), from.asked]).toEqual(['failed', 3]);
+});
+
+test.each(FAILURES)('keys that are known stand until newer ones are there, for a day: %s', async (_, failure) => {
+  const from = await issuer();
+  const clock = new FakeClock();
+  const keys = await remoteKeys(from.url, { ...TIMES, timeoutMs: 100 }, clock);
+  const ask = () => outcome(keys, 'known');
+  expect([await ask(), from.asked]).toEqual(['found', 1]);
+  from.answer = failure;
+  // Behind the calls: the answer is there before the issuer was asked.
+  await clock.advance(TIMES.cacheMs);
+  expect([await ask(), from.asked]).toEqual(['found', 1]);
+  await expect.poll(() => from.asked).toBe(2);
+  expect(await ask()).toBe('found');
+  // Nothing was heard for long: the first waits, the next are told of what is known at once.
+  await clock.advance(TIMES.cacheMs);
+  expect([await ask(), await ask()]).toEqual(['found', 'found']);
+  await clock.advance(23 * 3_600_000);
+  expect(await ask()).toBe('found');
+  await clock.advance(3_600_000);
+  expect(await ask()).toBe('failed');
+  from.answer = good;
+  await clock.advance(1_000);
+  expect(await ask()).toBe('found');
+});
+
+test('keys are asked for behind the calls once their time is over; after a long rest the first call waits for them', async () => {
+  const from = await issuer();
+  const clock = new FakeClock();
+  const keys = await remoteKeys(from.url, TIMES, clock);
+  expect(await outcome(keys, 'known')).toBe('found');
+  from.answer = (response) => void response.end(KEYS.replace('known', 'newer'));
+  await clock.advance(TIMES.cacheMs);
+  expect([await outcome(keys, 'known'), from.asked]).toEqual(['found', 1]);
+  await expect.poll(() => outcome(keys, 'known')).toBe('failed');
+  expect([await outcome(keys, 'newer'), from.asked]).toEqual(['found', 2]);
+  from.answer = good;
+  await clock.advance(2 * TIMES.cacheMs);
+  expect([await outcome(keys, 'newer'), await outcome(keys, 'known'), from.asked]).toEqual(['failed', 'found', 3]);
 });
 
 test('scopes of a signed token that are no text count for nothing', async () => {
