@@ -91,7 +91,7 @@ export class ConnectionLimit {
 
   /** Whether there is room, `more` free ones counted in, that is not kept for other groups. */
   mayTake(group: string, more = 0): boolean {
-    return this.#shares.mayTake(group, 1, { more, unbounded: !isNamed(group) });
+    return this.#shares.mayTake(group, 1, more, !isNamed(group));
   }
 
   /** Whether the end of one of the group's connections would be of use to those who wait. */

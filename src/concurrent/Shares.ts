@@ -29,7 +29,7 @@ export class Shares {
   }
 
   /** Whether the group may take so much, `more` counted as free. `unbounded`: all that is free is for it, too. */
-  mayTake(group: string, amount: number, { more = 0, unbounded = false } = {}): boolean {
+  mayTake(group: string, amount: number, more = 0, unbounded = false): boolean {
     const free = this.max - this.#taken + more;
     // The last unit that it takes was still free: alone a group takes the only one of a bound of 1.
     return amount <= free && (unbounded || this.of(group) + amount <= SHARE * (free - amount + 1));

@@ -52,7 +52,14 @@ test('one large notification is always taken while the gateway has room; a sessi
   const ends: (() => void)[] = [];
   const [session, other] = [{}, {}];
   const send = (from: object, chars: number): void =>
-    notices.send(from, 'notifications/x', { text: 'x'.repeat(chars) }, 's', () => new Promise((end) => ends.push(end)));
+    notices.send(
+      from,
+      'a',
+      'notifications/x',
+      { text: 'x'.repeat(chars) },
+      's',
+      () => new Promise((end) => ends.push(end)),
+    );
   send(session, 10_000_000);
   send(session, 1);
   expect(ends).toHaveLength(1);

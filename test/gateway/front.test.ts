@@ -251,7 +251,7 @@ test('an answer for which there is no room is told as lost; a client that does n
     jsonrpc: '2.0',
     id: 9,
     method: 'tools/call',
-    params: { name: 'large', bytes: 12 * 2 ** 20 },
+    params: { name: 'large', bytes: 11 * 2 ** 20 },
   });
   const socket = connect(address.port, '127.0.0.1');
   sockets.push(socket);
@@ -259,7 +259,7 @@ test('an answer for which there is no room is told as lost; a client that does n
   const head = `POST /servers/one/mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\nMcp-Session-Id: ${client.sessionId}\r\nContent-Length: ${body.length}\r\n\r\n`;
   socket.write(head + body);
   // While it is held, a second of its size has no room; once its client is cut, it has.
-  const again = () => client.call('tools/call', { name: 'large', bytes: 12 * 2 ** 20 });
+  const again = () => client.call('tools/call', { name: 'large', bytes: 11 * 2 ** 20 });
   await expect.poll(async () => (await again()).error?.code, { timeout: 5_000 }).toBe(-32_603);
   await expect.poll(async () => (await again()).error, { timeout: 10_000 }).toBeUndefined();
 });

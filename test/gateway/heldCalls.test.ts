@@ -81,7 +81,7 @@ test('the answers of an array count while one is missing, small ones too; of a c
       },
     },
   });
-  gateway = new Gateway({ pool, port: 0, maxBufferedBytes: 2_000 * KIB });
+  gateway = new Gateway({ pool, port: 0, maxBufferedBytes: 2_600 * KIB });
   const client = new RawClient(`${(await gateway.listen()).url}/servers/one/mcp`);
   await client.initialize('2025-03-26');
   const sized = (id: number, size: number, name = 'fast'): object => ({

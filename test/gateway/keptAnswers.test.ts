@@ -4,9 +4,12 @@ import { HeldBytes } from '../../src/gateway/http/HeldBytes.js';
 import { ResumableStreams } from '../../src/gateway/http/stream/ResumableStreams.js';
 
 /** Answers of clients that have left, which are kept until they come back. */
-function kept(held: HeldBytes): { readonly streams: ResumableStreams; readonly answer: (bytes: number) => string } {
+function kept(
+  held: HeldBytes,
+  owner: string,
+): { readonly streams: ResumableStreams; readonly answer: (bytes: number) => string } {
   const bounds = { held, stallTimeoutMs: 1_000, maxStreamBufferBytes: 1_000, replica: 'r', logger: silentLogger };
-  const streams = new ResumableStreams(bounds, true);
+  const streams = new ResumableStreams(bounds, owner, true);
   const answer = (bytes: number): string => {
     const stream = streams.call();
     stream.send(JSON.stringify('x'.repeat(bytes)));
@@ -25,30 +28,27 @@ test('room is made, or refused, without a look at all that is kept', () => {
   const held = new HeldBytes(10_000);
   let looks = 0;
   const keep = (): void => {
-    held.take(1);
+    held.takeFor('a', 1);
+    held.spare('a', 1);
     const place = held.keep({
-      get keptBytes() {
-        looks++;
-        return 1;
-      },
       giveWay: () => {
         looks++;
         held.forget(place);
-        held.giveBack(1);
+        held.dropSpare(1);
       },
     });
   };
   for (let i = 0; i < 10_000; i++) keep();
   looks = 0;
-  for (let i = 0; i < 1_000; i++) expect(held.take(10_001)).toBe(false);
+  for (let i = 0; i < 1_000; i++) expect(held.takeFor('b', 10_001)).toBe(false);
   expect(looks).toBe(0);
-  for (let i = 0; i < 1_000; i++) expect(held.take(1)).toBe(true);
+  for (let i = 0; i < 1_000; i++) expect(held.takeFor('b', 1)).toBe(true);
   expect([looks, held.kept, held.held]).toEqual([1_000, 9_000, 10_000]);
 });
 
 test('what is kept for clients that may come back gives way to those that are there, the oldest first, and to nothing else', () => {
   const held = new HeldBytes(1_000_000);
-  const [one, two] = [kept(held), kept(held)];
+  const [one, two] = [kept(held, 'one'), kept(held, 'two')];
   const first = one.answer(400_000);
   const second = two.answer(400_000);
   expect(held.held).toBeGreaterThan(800_000);
@@ -57,13 +57,14 @@ test('what is kept for clients that may come back gives way to those that are th
   expect([canResume(one.streams, first), canResume(two.streams, second)]).toEqual([true, true]);
   expect(held.held).toBeLessThan(810_000);
   // What cannot be had makes nothing give way.
-  expect(held.take(1_000_001)).toBe(false);
+  expect(held.takeFor('three', 1_000_001)).toBe(false);
   expect(canResume(one.streams, first)).toBe(true);
-  expect(held.take(500_000)).toBe(true);
+  expect(held.takeFor('three', 500_000)).toBe(true);
   expect([canResume(one.streams, first), canResume(two.streams, second)]).toEqual([false, true]);
-  expect(held.take(300_000)).toBe(true);
+  expect(held.takeFor('four', 300_000)).toBe(true);
   expect(canResume(two.streams, second)).toBe(false);
-  held.giveBack(800_000);
+  held.giveBackFor('three', 500_000);
+  held.giveBackFor('four', 300_000);
   for (const each of [one, two]) each.streams.close();
   expect([held.held, held.kept]).toEqual([0, 0]);
   expect(canResume(two.streams, third)).toBe(false);

@@ -189,7 +189,7 @@ test('what is told of a subscription before it is acknowledged is bounded, count
 
 test('a call that waits for input counts as held until it is over', async () => {
   const clock = new FakeClock();
-  const url = await start({ clock, maxBufferedBytes: 600_000 });
+  const url = await start({ clock, maxBufferedBytes: 720_000 });
   const args = { pad: 'x'.repeat(100_000) };
   const call = (more: object = {}) =>
     exchange(url, {

@@ -201,7 +201,7 @@ const limitsOf = (held: HeldBytes) => ({ maxRequestsPerSession: 100, replica: '0
 
 test('a question that cannot be written is refused, and the session can be asked others', async () => {
   const sent = vi.fn(() => true);
-  const asks = new ClientRequests(sent, limitsOf(new HeldBytes(1_024)), new FakeClock());
+  const asks = new ClientRequests('a', sent, limitsOf(new HeldBytes(1_024)), new FakeClock());
   const deep = JSON.parse(`${'{"a":'.repeat(20_000)}1${'}'.repeat(20_000)}`) as Record<string, unknown>;
   const ask = (params: Record<string, unknown>) =>
     asks.ask({ server: 's', method: 'elicitation/create', params, signal: new AbortController().signal });
@@ -214,9 +214,9 @@ test('a question that cannot be written is refused, and the session can be asked
 });
 
 test('questions that wait for a client are held by their bytes, and refused beyond the bound', async () => {
-  const held = new HeldBytes(100_000);
-  const asks = new ClientRequests(() => true, limitsOf(held), new FakeClock());
-  const flight = new Flight('s', 'a call', { capabilities: { elicitation: {} } }, held);
+  const held = new HeldBytes(110_000);
+  const asks = new ClientRequests('a', () => true, limitsOf(held), new FakeClock());
+  const flight = new Flight('s', 'a call', { capabilities: { elicitation: {} } }, 'b', held);
   const request = { id: 1, method: 'elicitation/create', params: { message: 'x'.repeat(20_000) } };
   const control = new AbortController();
   const { signal } = control;
@@ -250,7 +250,7 @@ test('questions that wait for a client are held by their bytes, and refused beyo
     server: 's',
     signal: new AbortController().signal,
   };
-  const one = new ClientRequests(() => true, limitsOf(wide), new FakeClock());
+  const one = new ClientRequests('a', () => true, limitsOf(wide), new FakeClock());
   const waiting = one.ask(large);
   await expect(one.ask(large)).rejects.toMatchObject({ rpcCode: -32_603 });
   one.close(new Error('over'));

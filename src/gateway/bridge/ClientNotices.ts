@@ -28,12 +28,19 @@ export class ClientNotices {
     this.#logger = logger;
   }
 
-  /** `tell` delivers it; what it rejects with is logged. */
-  send(session: object, method: string, params: Params | undefined, server: string, tell: () => Promise<void>): void {
+  /** `owner`: whose share it counts to. `tell` delivers it; what it rejects with is logged. */
+  send(
+    session: object,
+    owner: string,
+    method: string,
+    params: Params | undefined,
+    server: string,
+    tell: () => Promise<void>,
+  ): void {
     const own = this.#underway.get(session) ?? { notices: 0, bytes: 0 };
     const bytes = memoryOf(params) + NOTICE_BYTES;
     const full = own.notices > 0 && (own.notices >= MAX_NOTICES || own.bytes + bytes > MAX_BYTES);
-    if (full || !this.#held.take(bytes)) {
+    if (full || !this.#held.takeFor(owner, bytes)) {
       this.#logger.warn({ server, method }, 'a notification of a client is dropped: too many wait');
       return;
     }
@@ -45,7 +52,7 @@ export class ClientNotices {
       .finally(() => {
         own.notices--;
         own.bytes -= bytes;
-        this.#held.giveBack(bytes);
+        this.#held.giveBackFor(owner, bytes);
       });
   }
 }

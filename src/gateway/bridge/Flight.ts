@@ -28,6 +28,8 @@ export class Flight implements AbortEntry {
   state = '';
   /** What the call is: another cannot take its place. */
   readonly what: string;
+  /** Whose share what is held for it counts to. */
+  readonly owner: string;
   readonly control = new Cancellation();
   /** The request that the client waits for now: what comes on the way to the answer is for it. */
   current: CallOptions | undefined;
@@ -41,10 +43,11 @@ export class Flight implements AbortEntry {
   #onQuestion: (() => void) | undefined;
   #asked = 0;
 
-  constructor(server: string, what: string, client: CallClient, held: HeldBytes) {
-    this.#held = new HeldQuestions(held);
+  constructor(server: string, what: string, client: CallClient, owner: string, held: HeldBytes) {
+    this.#held = new HeldQuestions(owner, held);
     this.#server = server;
     this.what = what;
+    this.owner = owner;
     this.#client = client;
   }
 

@@ -24,7 +24,7 @@ export interface ModernCall {
   readonly method: string;
   readonly params: Params | undefined;
   readonly call: CallOptions;
-  /** Whose it is, as far as clients are told apart. */
+  /** Whose share what is held of it counts to. */
   readonly owner: string;
   /** Sends it up on a connection whose requests reach `onRequest`, and ends what was made for it alone. */
   readonly send: (params: Params | undefined, call: CallOptions) => Promise<unknown>;
@@ -65,7 +65,8 @@ export class ModernOverLegacy {
     // What is no text may be nested beyond what can be written.
     const what = JSON.stringify([server, method, typeof name === 'string' ? name : null]);
     const state = params?.['requestState'];
-    const flight = state === undefined ? new Flight(server, what, client, this.#held) : this.#resume(state, what);
+    const flight =
+      state === undefined ? new Flight(server, what, client, owner, this.#held) : this.#resume(state, what);
     const { signal } = call;
     flight.current = call;
     if (signal?.aborted === true) flight.onAbort(signal.reason);
@@ -81,7 +82,7 @@ export class ModernOverLegacy {
       } else flight.answer(params?.['inputResponses']);
       const round = await flight.round();
       if ('result' in round) return modernResult(method, round.result);
-      this.#keep({ flight, server, owner }, 2 * (call.paramsText?.length ?? 0));
+      this.#keep(flight, server, 2 * (call.paramsText?.length ?? 0));
       return round.needed;
     } catch (error) {
       throw method === 'resources/read' ? asModern(error, params) : error;
@@ -111,7 +112,8 @@ export class ModernOverLegacy {
   }
 
   /** What its first request brought stays with the call: so many `bytes` count as held until it is over. */
-  #keep({ flight, server, owner }: Omit<Waiting, 'timer'>, bytes: number): void {
+  #keep(flight: Flight, server: string, bytes: number): void {
+    const { owner } = flight;
     if (this.#waiting.size >= MAX_WAITING) this.#room.makeRoom(() => 1, 1);
     if (flight.heldBytes === 0 && !this.#hold(owner, bytes)) {
       // Its tool has begun: no one may call it again as if it had not.
@@ -132,13 +134,16 @@ export class ModernOverLegacy {
   #hold(owner: string, bytes: number): boolean {
     let own = bytes;
     for (const each of this.#waiting.values()) if (each.owner === owner) own += each.flight.heldBytes;
-    while (!this.#held.take(bytes)) if (!this.#room.makeRoom(({ flight }) => flight.heldBytes, own)) return false;
+    while (!this.#held.takeFor(owner, bytes)) {
+      // Where there is room for all, it is this owner that has its share: no other's call ends for it.
+      if (this.#held.hasRoom(bytes) || !this.#room.makeRoom(({ flight }) => flight.heldBytes, own)) return false;
+    }
     return true;
   }
 
   #over(flight: Flight): void {
     this.#forget(flight.state);
-    this.#held.giveBack(flight.heldBytes);
+    this.#held.giveBackFor(flight.owner, flight.heldBytes);
     flight.heldBytes = 0;
   }
 

@@ -7,7 +7,6 @@ import { CutResponses } from './stream/CutResponses.js';
 
 /** What is kept for a client that may come back. */
 export interface Kept {
-  readonly keptBytes: number;
   /** It is forgotten: others need the room. */
   giveWay(): void;
 }
@@ -15,13 +14,18 @@ export interface Kept {
 /** What is kept, between what was kept before it and after it. */
 export interface KeptPlace {
   readonly kept: Kept;
-  /** As it was when that began. */
-  readonly bytes: number;
   older: KeptPlace | undefined;
   newer: KeptPlace | undefined;
 }
 
-/** Bytes that the gateway holds for its clients, over all sessions: bodies that are not complete, answers not yet taken. */
+/** An owner that holds no more than so much of all may take all that is free: one large answer of a client that is alone. */
+const LITTLE = 1 / 16;
+
+/**
+ * Bytes that the gateway holds for its clients, over all sessions: bodies that are not complete, answers not yet taken. Each is some owner's
+ * (`originOf`), and what one owner holds leaves a quarter of the room to others. What is kept for clients that may come back is none's: it
+ * gives way.
+ */
 export class HeldBytes {
   /** Bodies on their way, and what refused clients still send of theirs. */
   readonly arriving = new Set<{ cut(): void }>();
@@ -34,7 +38,7 @@ export class HeldBytes {
   #keptBytes = 0;
   readonly #max: number;
   #held = 0;
-  /** What of it bodies and calls hold, by whose they are. */
+  /** What of it is held, by whose it is. */
   readonly #shares: Shares;
 
   constructor(maxBytes: number, logger: Logger = silentLogger, clock: Clock = systemClock) {
@@ -51,43 +55,75 @@ export class HeldBytes {
     return { heldBytes: this.#held, cutResponses: this.cuts.counts };
   }
 
-  /** Whether so many more still fit; then they count as held until they are given back. `toKeep`: they are to be kept themselves. */
-  take(bytes: number, toKeep = false): boolean {
-    if (!this.hasRoom(bytes) && (toKeep || !this.#makesRoom(bytes))) return false;
-    this.#held += bytes;
-    return true;
-  }
-
   /**
-   * The same for a body, or a call, which may last for as long as its client likes: what one owner holds leaves a quarter of the room to
-   * others. `own`: what the same body holds already; what is all that its owner has may take all that is free.
+   * Whether so many more fit into what that owner may hold; then they count as held until they are given back. `own`: what of its share
+   * the same body or answer has already. `toKeep`: they are to be kept, and nothing that is kept gives way to them.
    */
-  takeFor(owner: string, bytes: number, own = 0): boolean {
-    const shares = this.#shares;
-    const more = shares.taken + this.#keptBytes - this.#held;
-    if (!shares.mayTake(owner, bytes, { more, unbounded: shares.of(owner) <= own }) || !this.take(bytes)) return false;
-    shares.add(owner, bytes);
+  takeFor(owner: string, bytes: number, own = 0, toKeep = false): boolean {
+    if (!this.#mayTake(owner, bytes, own)) return false;
+    if (!this.#fits(bytes) && (toKeep || !this.#makesRoom(bytes))) return false;
+    this.#held += bytes;
+    this.#shares.add(owner, bytes);
     return true;
   }
 
   giveBackFor(owner: string, bytes: number): void {
     this.#shares.add(owner, -bytes);
-    this.giveBack(bytes);
+    this.#held -= bytes;
   }
 
-  /** It is kept from now on, and gives way when others need the room; until it is forgotten. */
+  /** Whether so many more would fit, with nothing that gives way. */
+  hasRoomFor(owner: string, bytes: number): boolean {
+    return this.#fits(bytes) && this.#mayTake(owner, bytes);
+  }
+
+  /** What one owner holds is another's from here on; false, and nothing changes, where that is more than its share. */
+  handOver(owner: string, other: string, bytes: number): boolean {
+    if (!this.#mayTake(other, bytes, 0, bytes)) return false;
+    this.#shares.add(owner, -bytes);
+    this.#shares.add(other, bytes);
+    return true;
+  }
+
+  /** What that owner holds gives way from here on. */
+  spare(owner: string, bytes: number): void {
+    this.#shares.add(owner, -bytes);
+    this.#keptBytes += bytes;
+  }
+
+  /** The reverse, where its share allows it. */
+  reclaim(owner: string, bytes: number): boolean {
+    if (!this.#mayTake(owner, bytes)) return false;
+    this.#keptBytes -= bytes;
+    this.#shares.add(owner, bytes);
+    return true;
+  }
+
+  /** What gave way is held no longer. */
+  dropSpare(bytes: number): void {
+    this.#keptBytes -= bytes;
+    this.#held -= bytes;
+  }
+
+  /** `more`: what is free beside what is. */
+  #mayTake(owner: string, bytes: number, own = 0, more = 0): boolean {
+    const shares = this.#shares;
+    const unbounded = shares.of(owner) <= own + this.#max * LITTLE;
+    return shares.mayTake(owner, bytes, shares.taken + this.#keptBytes - this.#held + more, unbounded);
+  }
+
+  /** It is kept from now on, and gives way when others need the room; until it is forgotten. What it holds is `spare`d, see there. */
   keep(kept: Kept): KeptPlace {
-    const place: KeptPlace = { kept, bytes: kept.keptBytes, older: this.#newest, newer: undefined };
+    const place: KeptPlace = { kept, older: this.#newest, newer: undefined };
     if (this.#newest === undefined) this.#oldest = place;
     else this.#newest.newer = place;
     this.#newest = place;
     this.#kept++;
-    this.#keptBytes += place.bytes;
     return place;
   }
 
   forget(place: KeptPlace): void {
-    const { older, newer, bytes } = place;
+    const { older, newer } = place;
     if (older === undefined && place !== this.#oldest) return;
     if (older === undefined) this.#oldest = newer;
     else older.newer = newer;
@@ -97,7 +133,6 @@ export class HeldBytes {
     place.older = undefined;
     place.newer = undefined;
     this.#kept--;
-    this.#keptBytes -= bytes;
   }
 
   /** Things that are kept. */
@@ -105,20 +140,31 @@ export class HeldBytes {
     return this.#kept;
   }
 
-  /** Whether so many more would fit. */
+  /** Whether there is room for so many more of anyone's, once what is kept has given way. */
   hasRoom(bytes: number): boolean {
+    return this.#fits(bytes - this.#keptBytes);
+  }
+
+  #fits(bytes: number): boolean {
     return this.#held + bytes <= this.#max;
   }
 
   /** Nothing gives way where that would not do. */
   #makesRoom(bytes: number): boolean {
-    if (!this.hasRoom(bytes - this.#keptBytes)) return false;
+    if (!this.hasRoom(bytes)) return false;
     for (let place = this.#oldest; place !== undefined; place = this.#oldest) {
       place.kept.giveWay();
       if (place === this.#oldest) this.forget(place);
-      if (this.hasRoom(bytes)) return true;
+      if (this.#fits(bytes)) return true;
     }
     return false;
+  }
+
+  /** Of none in particular. */
+  take(bytes: number): boolean {
+    if (!this.#fits(bytes) && !this.#makesRoom(bytes)) return false;
+    this.#held += bytes;
+    return true;
   }
 
   giveBack(bytes: number): void {

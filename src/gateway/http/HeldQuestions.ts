@@ -8,10 +8,12 @@ const MAX_ASKED_BYTES = 32 * 1_024 * 1_024;
 
 /** Questions of servers that wait for their client: their bytes count among those that are held for all. */
 export class HeldQuestions {
+  readonly #owner: string;
   readonly #held: HeldBytes;
   #bytes = 0;
 
-  constructor(held: HeldBytes) {
+  constructor(owner: string, held: HeldBytes) {
+    this.#owner = owner;
     this.#held = held;
   }
 
@@ -19,7 +21,7 @@ export class HeldQuestions {
   hold(server: string, params: unknown): () => void {
     if (!isWritable(params)) throw new RpcError(server, RPC_CODES.internalError, 'the request is nested too deep');
     const bytes = memoryOf(params);
-    if (this.#bytes + bytes > MAX_ASKED_BYTES || !this.#held.take(bytes)) {
+    if (this.#bytes + bytes > MAX_ASKED_BYTES || !this.#held.takeFor(this.#owner, bytes)) {
       throw new RpcError(server, RPC_CODES.internalError, 'too much waits for the answers of clients already');
     }
     this.#bytes += bytes;
@@ -28,7 +30,7 @@ export class HeldQuestions {
       if (over) return;
       over = true;
       this.#bytes -= bytes;
-      this.#held.giveBack(bytes);
+      this.#held.giveBackFor(this.#owner, bytes);
     };
   }
 }

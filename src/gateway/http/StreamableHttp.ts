@@ -22,7 +22,7 @@ import {
 } from '../rpc/envelope.js';
 import { failureOf } from '../rpc/failure.js';
 import type { ReadMessages } from '../rpc/readMessages.js';
-import { originOf } from '../session/origin.js';
+import { ownerOf } from '../session/origin.js';
 import type { Session } from '../session/Session.js';
 import type { SessionTable } from '../session/SessionTable.js';
 import { scopeStatus } from '../users/scopes/ScopeRules.js';
@@ -116,14 +116,14 @@ export class StreamableHttp {
     const stale = this.#finder.isStale(endpoint, request);
     const maxBytes = stale ? Math.min(MAX_STALE_BODY_BYTES, this.#settings.maxBodyBytes) : this.#settings.maxBodyBytes;
     const { held } = this.#options;
-    const owner = originOf(endpoint, request.socket?.remoteAddress);
+    const owner = ownerOf(response);
     const body = await readBody(request, { maxBytes, timeoutMs: this.#settings.bodyTimeoutMs, held, owner });
     if ('gone' in body) return;
     if ('status' in body && stale && body.status === 413) return refuse(response, 404, NO_SESSION);
     // Node reads and forgets the rest: a client that is still sending would miss the answer otherwise.
     if ('status' in body) return refuse(response, body.status, body.why);
     const { text } = body;
-    const reading = this.#order.read(text, request.headers);
+    const reading = this.#order.read(text, request.headers, owner);
     const read = reading instanceof Promise ? await reading : reading;
     if (read === undefined) return sendFailure(response, 503, TOO_MUCH, RETRY_LATER);
     if ('failure' in read) return sendFailure(response, read.status, read.failure);

@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { waitsItsTurn } from '../../core/close/endWithSocket.js';
 import { type Failure, failureText } from '../rpc/failure.js';
+import { ownerOf } from '../session/origin.js';
 import type { HeldBytes } from './HeldBytes.js';
 import { bytesOf, EXCHANGE_BYTES, type JsonBody, sendJson } from './respond.js';
 
@@ -48,35 +49,38 @@ export function cutWhileStalled(response: ServerResponse, bounds: AnswerBounds):
 
 /**
  * Counts a large answer as held until its client has taken it. A client that takes nothing of it for `stallTimeoutMs` is cut.
- * How many bytes are held now; undefined when there is no room for them among what is held for all.
+ * How many bytes are held now; undefined when there is no room for them among what its owner, or all, may hold.
  */
 export function holdAnswer(response: ServerResponse, bytes: number, bounds: AnswerBounds): number | undefined {
   if (bytes < SMALL_BYTES) return 0;
   const { held } = bounds;
   // A client that has gone takes nothing any more; one that resumes elsewhere has its own stream, which counts.
-  if (isGone(response)) return held.hasRoom(bytes) ? 0 : undefined;
-  if (!held.take(bytes)) return undefined;
+  if (isGone(response)) return held.hasRoomFor(ownerOf(response), bytes) ? 0 : undefined;
+  if (!holds(response, bytes, held)) return undefined;
   cutWhenStalled(response, bounds);
-  untilClosed(response, held, bytes);
   return bytes;
 }
 
 /** What is held of a response until it closes. */
-const holding = new WeakMap<ServerResponse, { bytes: number }>();
+const holding = new WeakMap<ServerResponse, { readonly owner: string; bytes: number }>();
 
-/** They are given back when the response closes: one listener for all parts of an array. */
-function untilClosed(response: ServerResponse, held: HeldBytes, bytes: number): void {
+/** Whether there is room for them. They are given back when the response closes: one listener for all parts of an array. */
+function holds(response: ServerResponse, bytes: number, held: HeldBytes, own = 0): boolean {
+  const owner = ownerOf(response);
+  if (!held.takeFor(owner, bytes, own)) return false;
   const known = holding.get(response);
-  if (known !== undefined) {
+  // One that waited for its turn was its address's until it was known whose it is.
+  if (known?.owner === owner) {
     known.bytes += bytes;
-    return;
+    return true;
   }
-  const all = { bytes };
+  const all = { owner, bytes };
   holding.set(response, all);
   response.once('close', () => {
     holding.delete(response);
-    held.giveBack(all.bytes);
+    held.giveBackFor(all.owner, all.bytes);
   });
+  return true;
 }
 
 export interface SendOptions {
@@ -100,21 +104,19 @@ export function sendHeld(
   { heldBytes = 0, headers, encoding }: SendOptions = {},
 ): void {
   sendJson(response, status, body, headers, encoding);
-  holdWaiting(response, Math.max(0, bytesOf(body) - heldBytes), bounds);
+  holdWaiting(response, Math.max(0, bytesOf(body) - heldBytes), bounds, heldBytes);
 }
 
-/** Holds what of an answer did not leave at once; where there is no room for it, its client is cut. */
-export function holdWaiting(response: ServerResponse, bytes: number, bounds: AnswerBounds): void {
+/** Holds what of an answer did not leave at once; where there is no room for it, its client is cut. `own`: what is held of it already. */
+export function holdWaiting(response: ServerResponse, bytes: number, bounds: AnswerBounds, own = 0): void {
   if (isGone(response) || response.writableLength === 0) return;
   const { held } = bounds;
   cutWhenStalled(response, bounds);
-  if (held.take(bytes)) untilClosed(response, held, bytes);
-  else {
-    const { socket, req } = response;
-    held.cuts.cut(response, 'no_room', NO_ROOM);
-    // One that waits behind another has no socket of its own yet.
-    if (socket === null) req.socket?.destroy();
-  }
+  if (holds(response, bytes, held, own)) return;
+  const { socket, req } = response;
+  held.cuts.cut(response, 'no_room', NO_ROOM);
+  // One that waits behind another has no socket of its own yet.
+  if (socket === null) req.socket?.destroy();
 }
 
 /**
@@ -122,11 +124,7 @@ export function holdWaiting(response: ServerResponse, bytes: number, bounds: Ans
  * an answer. Where there is no room for it, its client is cut.
  */
 export function holdTurn(response: ServerResponse, { held }: AnswerBounds): void {
-  if (!waitsItsTurn(response) || isGone(response)) return;
-  if (held.take(EXCHANGE_BYTES)) {
-    untilClosed(response, held, EXCHANGE_BYTES);
-    return;
-  }
+  if (!waitsItsTurn(response) || isGone(response) || holds(response, EXCHANGE_BYTES, held)) return;
   response.req.socket?.destroy();
   response.destroy();
 }

@@ -16,6 +16,7 @@ import { sendFailure, watchAnswers } from '../http/respond.js';
 import type { ServerChecks } from '../http/ServerChecks.js';
 import type { StreamableHttp } from '../http/StreamableHttp.js';
 import { failureOf } from '../rpc/failure.js';
+import { originOf, ownedBy } from '../session/origin.js';
 import type { SseFront } from '../sse/SseFront.js';
 import type { Status } from '../status/Status.js';
 import { CLOSING } from '../stdio/answers.js';
@@ -186,6 +187,7 @@ export class HttpFront {
       const entry = inFlight.begin(`${request.method} ${request.url}`);
       response.on('close', entry.end);
     }
+    ownedBy(response, originOf(endpoint, request.socket?.remoteAddress));
     const front = target.sse === undefined ? http : (sse ?? http);
     track(front.handle(endpoint, request, response)).catch((error: unknown) => this.#failed(error, response));
   }

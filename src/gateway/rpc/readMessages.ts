@@ -55,10 +55,11 @@ export function readMessages(text: string, headers: IncomingHttpHeaders): ReadMe
 export async function readLargeMessages(
   text: string,
   headers: IncomingHttpHeaders,
+  owner: string,
   held: HeldBytes,
 ): Promise<ReadMessages | Unreadable | undefined> {
   const bytes = 2 * text.length;
-  if (!held.take(bytes)) return undefined;
+  if (!held.takeFor(owner, bytes)) return undefined;
   try {
     if (await inTurn(() => costsMore(text, MAX_UNASKED_COST))) return TOO_MANY_VALUES;
     const parsed = await inTurn(() => parse(text));
@@ -66,7 +67,7 @@ export async function readLargeMessages(
     const read = await inTurn(() => understood(parsed, text, headers));
     return await inTurn(() => read);
   } finally {
-    held.giveBack(bytes);
+    held.giveBackFor(owner, bytes);
   }
 }
 

@@ -63,8 +63,9 @@ export class ClientRequests {
   readonly #open = new Map<string, Ask>();
   #next = 1;
 
-  constructor(send: Send, { maxRequestsPerSession, replica, held }: ClientRequestsLimits, clock: Clock) {
-    this.#held = new HeldQuestions(held);
+  /** `owner`: whose share it counts to what is asked. */
+  constructor(owner: string, send: Send, { maxRequestsPerSession, replica, held }: ClientRequestsLimits, clock: Clock) {
+    this.#held = new HeldQuestions(owner, held);
     this.#send = send;
     this.#max = maxRequestsPerSession;
     this.#clock = clock;

@@ -110,7 +110,7 @@ export class Session implements Downstream {
     const base = endpoint.anyone.caller;
     this.caller = base === undefined ? { key: this.key } : withKey(base, this.key);
     this.origin = originOf(endpoint, client.address);
-    this.#asks = new ClientRequests((message) => this.#send(message), limits, clock);
+    this.#asks = new ClientRequests(this.origin, (message) => this.#send(message), limits, clock);
     this.#limits = limits;
     this.#subscriptions = new SessionSubscriptions({
       origin: this.origin,
@@ -121,8 +121,8 @@ export class Session implements Downstream {
     const { eventStore: store } = limits;
     this.#streams =
       store === undefined
-        ? new ResumableStreams(limits, primed)
-        : new StoredStreams({ ...limits, key: this.key, store, bounds: limits, primed, clock });
+        ? new ResumableStreams(limits, this.origin, primed)
+        : new StoredStreams({ ...limits, key: this.key, store, bounds: limits, owner: this.origin, primed, clock });
     this.usedMs = clock.now();
   }
 

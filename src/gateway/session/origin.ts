@@ -1,11 +1,30 @@
+import type { ServerResponse } from 'node:http';
 import { isIPv6 } from 'node:net';
 import type { ClientCapabilities } from '@modelcontextprotocol/client';
 import type { Endpoint } from '../endpoint/Endpoint.js';
 
 /** Whose share of the sessions a session counts to: its principal's, else that of where its client connected from. */
 export function originOf({ anyone }: Endpoint, address: string | undefined): string {
-  const principal = anyone.caller?.principal;
+  return principalOrigin(anyone.caller?.principal, address);
+}
+
+export function principalOrigin(principal: string | undefined, address: string | undefined): string {
   return principal === undefined ? addressOrigin(address) : `principal ${principal}`;
+}
+
+const OWNER = Symbol('owner');
+/** No entry of a table beside it: each request has one. */
+type Owned = ServerResponse & { [OWNER]?: string };
+
+/** Says whose share what is held of a response counts to, from here on. */
+export function ownedBy(response: Owned, owner: string): void {
+  response[OWNER] = owner;
+}
+
+/** Whose share what is held of a response counts to: as long as nothing was said, that of where its client connected from. */
+export function ownerOf(response: Owned): string {
+  response[OWNER] ??= addressOrigin(response.req?.socket?.remoteAddress);
+  return response[OWNER];
 }
 
 /**

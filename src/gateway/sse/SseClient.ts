@@ -29,7 +29,7 @@ export class SseClient {
     this.endpoint = given.endpoint;
     this.origin = given.origin;
     this.address = given.address;
-    this.stream = new SseStream(given.bounds);
+    this.stream = new SseStream(given.bounds, given.origin);
     this.sinceMs = given.nowMs;
   }
 }

@@ -154,7 +154,7 @@ export class SseFront {
     if ('gone' in body) return;
     if ('status' in body) return refuse(response, body.status, body.why);
     // A client's messages are taken in the order in which they came, however large one is.
-    const read = await this.#order.read(body.text, { 'mcp-session-id': client.id });
+    const read = await this.#order.read(body.text, { 'mcp-session-id': client.id }, origin);
     if (read === undefined) return refuse(response, 503, TOO_MUCH);
     if ('failure' in read) return sendFailure(response, read.status, read.failure);
     const { messages, batch, heldBytes } = read;
@@ -184,7 +184,7 @@ export class SseFront {
   async #answer(client: SseClient, message: RequestMessage, { headers }: IncomingMessage): Promise<void> {
     const { pool, logger, held, inFlight, onDrop } = this.#options;
     const { stream } = client;
-    const reply = new SseReply(stream, held, onDrop);
+    const reply = new SseReply(stream, client.origin, held, onDrop);
     const entry = inFlight.begin(`${message.method} over SSE`);
     stream.begin();
     try {

@@ -12,11 +12,13 @@ const CLOSING_BRACE = Buffer.from('}');
 /** Answers of one posted body, down the client's one stream. */
 export class SseReply implements Reply {
   readonly #stream: SseStream;
+  readonly #owner: string;
   readonly #held: HeldBytes;
   readonly #onDrop: () => void;
 
-  constructor(stream: SseStream, held: HeldBytes, onDrop: () => void) {
+  constructor(stream: SseStream, owner: string, held: HeldBytes, onDrop: () => void) {
     this.#stream = stream;
+    this.#owner = owner;
     this.#held = held;
     this.#onDrop = onDrop;
   }
@@ -46,7 +48,7 @@ export class SseReply implements Reply {
       result instanceof Uint8Array
         ? Buffer.from(result.buffer, result.byteOffset, result.byteLength)
         : Buffer.from(JSON.stringify(result) ?? '{}');
-    if (this.#held.hasRoom(json.length)) {
+    if (this.#held.hasRoomFor(this.#owner, json.length)) {
       this.#stream.send([Buffer.from(`{"jsonrpc":"2.0","id":${idText},"result":`), json, CLOSING_BRACE]);
       return;
     }

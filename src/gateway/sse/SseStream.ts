@@ -15,12 +15,13 @@ export class SseStream extends Resumable {
   #calls = 0;
   #cutting = false;
 
-  constructor(bounds: EventStreamBounds) {
+  constructor(bounds: EventStreamBounds, owner: string) {
     const id = BigInt(`0x${randomBytes(12).toString('hex')}`)
       .toString(36)
       .slice(0, 16);
     super(id, {
       bounds,
+      owner,
       primed: false,
       onEnd: () => undefined,
       onGiveWay: () => undefined,

@@ -31,7 +31,7 @@ test('a client that takes nothing of a large answer is cut behind a middleware t
   const server = createServer((_request, response) => {
     compressing(response);
     const bounds = { held, maxStreamBufferBytes: 1_000_000, stallTimeoutMs: 100 };
-    expect(LargeAnswer.hasRoom(bounds)).toBe(true);
+    expect(LargeAnswer.hasRoom(response, bounds)).toBe(true);
     const answer = new LargeAnswer(response, '{"result":', false, bounds, () => undefined);
     for (let times = 0; times < 3; times++) answer.write(piece);
     answer.end();

@@ -19,9 +19,9 @@ const TEXT = '\\"ü\\n€\\\\'.repeat(300_000);
 test('each step of reading a large body is a turn of its own; meanwhile it counts as held, and without room it is refused', async () => {
   const body = bodyOf(`{"big":725653563933458433,"text":"${TEXT}"}`);
   const held = new HeldBytes(3 * body.length);
-  const reading = readLargeMessages(body, {}, held);
+  const reading = readLargeMessages(body, {}, 'a', held);
   expect(held.held).toBe(2 * body.length);
-  expect(await readLargeMessages(body, {}, held)).toBeUndefined();
+  expect(await readLargeMessages(body, {}, 'a', held)).toBeUndefined();
   using turns = countTurns();
   const read = await reading;
   expect(turns.count).toBeGreaterThanOrEqual(3);
@@ -31,7 +31,7 @@ test('each step of reading a large body is a turn of its own; meanwhile it count
     [bodyOf(`{"text":"${TEXT}"`), 400],
     [bodyOf(`[${'[],'.repeat(300_000)}0]`), 413],
   ] as const) {
-    expect(await readLargeMessages(text, {}, held)).toMatchObject({ status });
+    expect(await readLargeMessages(text, {}, 'a', held)).toMatchObject({ status });
     expect(held.held).toBe(0);
   }
 });

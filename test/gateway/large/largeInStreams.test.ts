@@ -104,7 +104,7 @@ test('newlines of a large answer become spaces by one look at each byte, and in 
 test('what is too large to be read as values is sent, and not stored', async () => {
   const store = new MemoryEventStore();
   const stored = vi.spyOn(store, 'storeEvent');
-  const options = { id: 'a', storedAs: 'a', store, bounds: BOUNDS, primed: false };
+  const options = { id: 'a', storedAs: 'a', store, bounds: BOUNDS, owner: 'a', primed: false };
   const text = await answered(
     {
       begin: (response) => {

@@ -45,6 +45,7 @@ test('a client that comes back for a call of another replica ends its older read
     isAlive: async () => true,
     store,
     bounds,
+    owner: 'a',
     primed: true,
     clock: systemClock,
     logger: silentLogger,

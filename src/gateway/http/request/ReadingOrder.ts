@@ -23,20 +23,26 @@ export class ReadingOrder {
     this.#held = held;
   }
 
-  /** The messages of a body, or why it holds none; undefined when there is no room for it. */
-  read(text: string, headers: IncomingHttpHeaders): Read | Promise<Read> {
+  /** The messages of a body of that owner, or why it holds none; undefined when there is no room for it. */
+  read(text: string, headers: IncomingHttpHeaders, owner: string): Read | Promise<Read> {
     const id = headers['mcp-session-id'];
     const session = typeof id === 'string' ? id : undefined;
     const before = session === undefined || this.#last.size === 0 ? undefined : this.#last.get(session);
     if (before === undefined && text.length < LARGE_BODY_CHARS) return readMessages(text, headers);
-    const reading = this.#after(before, text, headers);
+    const reading = this.#after(before, text, headers, owner);
     if (session !== undefined) this.#note(session, reading);
     return reading;
   }
 
-  async #after(before: Promise<Read> | undefined, text: string, headers: IncomingHttpHeaders): Promise<Read> {
+  async #after(
+    before: Promise<Read> | undefined,
+    text: string,
+    headers: IncomingHttpHeaders,
+    owner: string,
+  ): Promise<Read> {
     await before;
-    return text.length < LARGE_BODY_CHARS ? readMessages(text, headers) : readLargeMessages(text, headers, this.#held);
+    if (text.length < LARGE_BODY_CHARS) return readMessages(text, headers);
+    return readLargeMessages(text, headers, owner, this.#held);
   }
 
   #note(session: string, reading: Promise<Read>): void {

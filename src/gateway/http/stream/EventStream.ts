@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import { ownerOf } from '../../session/origin.js';
 import type { HeldBytes } from '../HeldBytes.js';
 import { cutWhileStalled } from '../holdAnswer.js';
 import type { JsonBody } from '../respond.js';
@@ -67,7 +68,7 @@ export class EventStream implements MessageStream {
     const { maxStreamBufferBytes, held } = this.#bounds;
     if (writableEnded || destroyed || writableLength + this.#text.length > maxStreamBufferBytes) return false;
     const frame = typeof message === 'string' ? new Frame(message) : message;
-    if (!frame.hold(held)) return false;
+    if (!frame.hold(held, ownerOf(this.#response))) return false;
     this.#add(frame, true, false, eventId);
     return true;
   }
@@ -77,7 +78,7 @@ export class EventStream implements MessageStream {
     const { writableEnded, destroyed } = this.#response;
     if (writableEnded || destroyed) return;
     const frame = message instanceof Frame ? message : new Frame(message);
-    this.#add(frame, frame.hold(this.#bounds.held), true, eventId);
+    this.#add(frame, frame.hold(this.#bounds.held, ownerOf(this.#response)), true, eventId);
   }
 
   /** An event without data: what a client that loses the stream resumes behind, and when. */

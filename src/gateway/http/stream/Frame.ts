@@ -20,9 +20,12 @@ export const EVENT_BEGIN = 'event: message\ndata: ';
 const BEGIN = Buffer.from(EVENT_BEGIN);
 const END = Buffer.from('\n\n');
 
+/** Whose share it is what readers of several owners have yet to take. */
+const SEVERAL = 'several';
+
 /**
  * One message as it goes down streams of events. However many streams wait to send it, they share its bytes, which count as
- * held once, from the first to the last of them.
+ * held once, from the first to the last of them. What is kept of it for a client that may come back, and is for no one else, gives way.
  */
 export class Frame {
   /** Of its bytes. */
@@ -30,6 +33,10 @@ export class Frame {
   #latin1: string | undefined;
   #parts: readonly Buffer[] | undefined;
   #holders = 0;
+  /** Those of whom may be asked to give way. */
+  #keepers = 0;
+  /** Whose share its holders count to. */
+  #owner = '';
 
   /** Of a message as JSON text. Newlines in it stand only between its tokens, where a space does as well. */
   constructor(json: JsonBody) {
@@ -56,15 +63,38 @@ export class Frame {
     return bytes.toString('utf8', EVENT_BEGIN.length, this.length - 2);
   }
 
-  /** One stream more has it to send. False when there is no room for it among what is held for all. */
-  hold(held: HeldBytes, toKeep = false): boolean {
-    if (this.#holders === 0 && !held.take(this.length, toKeep)) return false;
+  /** One stream more of that owner has it to send. False when there is no room for it among what the owner, or all, may hold. */
+  hold(held: HeldBytes, owner: string, toKeep = false): boolean {
+    const { length } = this;
+    if (this.#holders > 0) {
+      if (this.#owner !== owner && this.#owner !== SEVERAL) {
+        if (!held.handOver(this.#owner, SEVERAL, length)) return false;
+        this.#owner = SEVERAL;
+      }
+    } else {
+      const fits = this.#keepers > 0 ? held.reclaim(owner, length) : held.takeFor(owner, length, 0, toKeep);
+      if (!fits) return false;
+      this.#owner = owner;
+    }
     this.#holders++;
     return true;
   }
 
   release(held: HeldBytes): void {
-    if (--this.#holders === 0) held.giveBack(this.length);
+    if (--this.#holders > 0) return;
+    if (this.#keepers > 0) held.spare(this.#owner, this.length);
+    else held.giveBackFor(this.#owner, this.length);
+  }
+
+  /** One that holds it only keeps it from here on. */
+  spare(held: HeldBytes): void {
+    this.#keepers++;
+    this.release(held);
+  }
+
+  /** It is kept no longer. */
+  drop(held: HeldBytes): void {
+    if (--this.#keepers === 0 && this.#holders === 0) held.dropSpare(this.length);
   }
 }
 

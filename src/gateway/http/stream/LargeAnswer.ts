@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { LONG_BYTES } from '../../../connection/channel/large/LongMessage.js';
 import type { ResultSink } from '../../../connection/channel/large/ResultSink.js';
+import { ownerOf } from '../../session/origin.js';
 import { cutWhenStalled, cutWhileStalled, NO_ROOM } from '../holdAnswer.js';
 import { JSON_TYPE } from '../respond.js';
 import type { EventStreamBounds } from './EventStream.js';
@@ -55,8 +56,8 @@ export class LargeAnswer implements ResultSink {
   }
 
   /** Takes the room for the beginning of one. Without it nothing may leave: as long as nothing has, its client can be told. */
-  static hasRoom({ held }: EventStreamBounds): boolean {
-    return held.take(FIRST_BYTES);
+  static hasRoom(response: ServerResponse, { held }: EventStreamBounds): boolean {
+    return held.takeFor(ownerOf(response), FIRST_BYTES);
   }
 
   write(piece: Buffer): boolean {
@@ -65,7 +66,7 @@ export class LargeAnswer implements ResultSink {
     if (response.destroyed) return true;
     const bytes = piece.length;
     const spared = Math.min(bytes, this.#spare);
-    if (!held.take(bytes - spared)) {
+    if (!held.takeFor(ownerOf(response), bytes - spared, this.#held)) {
       held.cuts.cut(response, 'no_room', NO_ROOM);
       return true;
     }
@@ -99,7 +100,7 @@ export class LargeAnswer implements ResultSink {
   #giveBack(bytes: number): void {
     const given = Math.min(bytes, this.#held);
     this.#held -= given;
-    this.#bounds.held.giveBack(given);
+    this.#bounds.held.giveBackFor(ownerOf(this.#response), given);
   }
 
   #hasRoom(): void {

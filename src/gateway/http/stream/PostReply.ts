@@ -4,6 +4,7 @@ import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
 import type { Progress } from '../../../pool/McpPool.js';
 import { type Failure, failureText } from '../../rpc/failure.js';
 import { progressText, type Told, toldText } from '../../rpc/notices.js';
+import { ownerOf } from '../../session/origin.js';
 import type { Reply } from '../../session/Reply.js';
 import { holdAnswer, isGone, NO_ROOM, type SendOptions, sendHeld } from '../holdAnswer.js';
 import { bytesOf, type JsonBody, joined, textOf } from '../respond.js';
@@ -100,7 +101,7 @@ export class PostReply implements Reply {
     if (!event && (stream !== undefined || !LargeAnswer.fits(this.#response))) return undefined;
     const { bounds } = this.#options;
     // Its client has gone: what comes is passed over.
-    if (this.#response.destroyed || !LargeAnswer.hasRoom(bounds)) {
+    if (this.#response.destroyed || !LargeAnswer.hasRoom(this.#response, bounds)) {
       this.#lost = new LostAnswer();
       return this.#lost;
     }
@@ -192,7 +193,7 @@ export class PostReply implements Reply {
   #keep(idText: string, json: JsonBody): void {
     if (isGone(this.#response)) return;
     const bytes = bytesOf(json);
-    if (this.#options.bounds.held.take(bytes)) {
+    if (this.#options.bounds.held.takeFor(ownerOf(this.#response), bytes)) {
       if (this.#answersBytes === 0) this.#response.once('close', () => this.#forget());
       this.#answersBytes += bytes;
       this.#answers.push(bytes > LARGE_BYTES ? json : textOf(json));
@@ -202,7 +203,7 @@ export class PostReply implements Reply {
   /** They have left, or no one is there to take them. */
   #forget(): void {
     this.#answers = [];
-    this.#options.bounds.held.giveBack(this.#answersBytes);
+    this.#options.bounds.held.giveBackFor(ownerOf(this.#response), this.#answersBytes);
     this.#answersBytes = 0;
   }
 

@@ -7,6 +7,8 @@ import { RETRY_MS, type SessionStream } from './SessionStream.js';
 
 export interface ResumableOptions {
   readonly bounds: EventStreamBounds;
+  /** Whose share it counts to what is kept while more may come. */
+  readonly owner: string;
   /** The client knows events without data: the first tells it where to resume before anything happened (2025-11-25). */
   readonly primed: boolean;
   /** Nothing more will come; its client may still come back for what it missed. */
@@ -36,6 +38,7 @@ export class Resumable implements SessionStream, KeptBytes {
   #seq = 0;
   #stream: EventStream | undefined;
   #ended = false;
+  #spared = false;
   #forgotten = false;
 
   /** `id`: what the session knows it by; its events' ids begin with it. */
@@ -47,10 +50,6 @@ export class Resumable implements SessionStream, KeptBytes {
   /** A connection takes what comes. */
   get open(): boolean {
     return this.#stream !== undefined;
-  }
-
-  get keptBytes(): number {
-    return this.#bytes;
   }
 
   giveWay(): void {
@@ -120,18 +119,30 @@ export class Resumable implements SessionStream, KeptBytes {
     this.#stream = undefined;
   }
 
+  /** What is kept gives way from here on when others need the room. */
+  spare(): void {
+    if (this.#spared) return;
+    this.#spared = true;
+    for (const { frame } of this.#kept) frame.spare(this.#options.bounds.held);
+  }
+
   /** It is not resumed any more. */
   forget(): void {
+    const { held } = this.#options.bounds;
     this.#forgotten = true;
-    for (const { frame } of this.#kept) frame.release(this.#options.bounds.held);
+    for (const { frame } of this.#kept) {
+      if (this.#spared) frame.drop(held);
+      else frame.release(held);
+    }
     this.#kept = [];
     this.#bytes = 0;
   }
 
   #keep(frame: Frame, worth: boolean): number {
-    const { held } = this.#options.bounds;
+    const { bounds, owner } = this.#options;
+    const { held } = bounds;
     const seq = ++this.#seq;
-    if (this.#forgotten || !worth || !frame.hold(held, true)) return seq;
+    if (this.#forgotten || this.#spared || !worth || !frame.hold(held, owner, true)) return seq;
     this.#kept.push({ seq, frame });
     this.#bytes += frame.length;
     // The newest stays, however large: it is the answer then.

@@ -30,10 +30,12 @@ export class ResumableStreams implements SessionStreams {
   #next = 1;
   #closed = false;
 
-  constructor(bounds: ResumableStreamsBounds, primed: boolean) {
+  /** `owner`: whose share it counts to what is kept. */
+  constructor(bounds: ResumableStreamsBounds, owner: string, primed: boolean) {
     this.#bounds = bounds;
     this.#options = {
       bounds,
+      owner,
       primed,
       onEnd: (stream) => this.#onEnd(stream),
       onGiveWay: (stream) => this.#drop(stream),
@@ -58,6 +60,7 @@ export class ResumableStreams implements SessionStreams {
 
   #onEnd(stream: Resumable): void {
     if (!this.#streams.includes(stream) || this.#ended.some((each) => each.stream === stream)) return;
+    stream.spare();
     this.#ended.push({ stream, place: this.#bounds.held.keep(stream) });
     const [oldest] = this.#ended;
     if (this.#ended.length > MAX_ENDED && oldest !== undefined) this.#drop(oldest.stream);

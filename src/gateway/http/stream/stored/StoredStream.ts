@@ -18,6 +18,8 @@ export interface StoredStreamOptions {
   readonly storedAs: string;
   readonly store: EventStore;
   readonly bounds: EventStreamBounds;
+  /** Whose share it counts to what the store does not have. */
+  readonly owner: string;
   /** The client knows events without data (2025-11-25). */
   readonly primed: boolean;
   readonly clock: Clock;
@@ -88,7 +90,7 @@ export class StoredStream implements SessionStream {
         const frame = new Frame(JSON.stringify(message));
         // It is in the store: a client that reads comes back for it.
         const { held } = this.#options.bounds;
-        if (held.hasRoom(frame.length)) stream?.send(frame, id);
+        if (held.hasRoomFor(this.#options.owner, frame.length)) stream?.send(frame, id);
         else held.cuts.cut(response, 'no_room', NO_ROOM);
       };
       await this.#asked('replay', () => this.#options.store.replayEventsAfter(eventId, { send }), REPLAY_TIMEOUT_MS);
@@ -102,8 +104,9 @@ export class StoredStream implements SessionStream {
 
   offer(message: string | Frame): boolean {
     const frame = typeof message === 'string' ? new Frame(message) : message;
-    const { held, maxStreamBufferBytes } = this.#options.bounds;
-    if (this.#ended || this.#waitingBytes > maxStreamBufferBytes || !frame.hold(held)) return false;
+    const { bounds, owner } = this.#options;
+    const { held, maxStreamBufferBytes } = bounds;
+    if (this.#ended || this.#waitingBytes > maxStreamBufferBytes || !frame.hold(held, owner)) return false;
     this.#waitingBytes += frame.length;
     this.#next(async () => {
       const id = await this.#stored(frame);
@@ -124,10 +127,11 @@ export class StoredStream implements SessionStream {
   send(json: JsonBody): void {
     const frame = new Frame(json);
     this.#next(async () => {
+      const { bounds, owner } = this.#options;
       const id = await this.#stored(frame);
       const reached = this.#stream !== undefined;
       this.#stream?.send(frame, id);
-      if (id === undefined && !reached && frame.hold(this.#options.bounds.held)) this.#unstored.push(frame);
+      if (id === undefined && !reached && frame.hold(bounds.held, owner)) this.#unstored.push(frame);
     });
   }
 

@@ -4,6 +4,7 @@ import { OutcomeUnknownError } from '../../../../core/errors.js';
 import type { Logger } from '../../../../core/logger.js';
 import { sleep } from '../../../../core/time/sleep.js';
 import { failureOf, failureText } from '../../../rpc/failure.js';
+import { ownerOf } from '../../../session/origin.js';
 import { EventStream, type EventStreamBounds } from '../EventStream.js';
 import { Frame } from '../Frame.js';
 import type { StreamPlace } from '../streamIds.js';
@@ -46,7 +47,7 @@ export async function followStream(followed: Followed): Promise<void> {
     await replay(async (id, message) => {
       const frame = new Frame(JSON.stringify(message));
       // It is in the store: a client that reads comes back for it.
-      if (!bounds.held.hasRoom(frame.length)) {
+      if (!bounds.held.hasRoomFor(ownerOf(response), frame.length)) {
         response.destroy();
         return;
       }
