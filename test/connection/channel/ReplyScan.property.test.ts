@@ -111,3 +111,19 @@ test('a reply may be as deep as it is long, and its depth takes next to no memor
     expect(ends).toEqual([true, false]);
   }
 });
+
+test('integers in arrays and objects are read in pieces as they are as a whole', () =>
+  fc.assert(
+    fc.property(
+      fc.array(
+        fc.constantFrom('1', '20', '0', '01', '-1', '1.5', '1e2', '', ' 3', '4 ', '[5,6]', '{"a":7,8', '9]', 'x'),
+        { maxLength: 8 },
+      ),
+      fc.array(fc.nat(), { maxLength: 6 }),
+      (items, cuts) => {
+        const line = Buffer.from(`{"id":1,"result":{"v":[${items.join(',')}]}}`);
+        expect([String(line), inPieces(line, cuts)]).toEqual([String(line), scanReply(line)]);
+      },
+    ),
+    { numRuns: RUNS * 4 },
+  ));

@@ -291,6 +291,20 @@ test('credentials are renewed for the stream and for a call', async () => {
   expect(server.streams).toHaveLength(1);
 });
 
+test('a server that pings without end on its stream and takes no reply loses its connection, with the reason', async () => {
+  // A reply has no method: it never gets a response.
+  const { server, connection } = await serve(
+    { before: ({ message }) => message.method === undefined },
+    { maxReplyBytes: 500_000 },
+  );
+  const why = new Promise<string>((resolve) => connection.onClose((death) => resolve(death.why)));
+  for (let i = 0; i < 2_000; i++) {
+    server.streams[0]?.write(`data: {"jsonrpc":"2.0","id":"p${i}","method":"ping"}\n\n`);
+  }
+  expect(await why).toContain('it takes none of our replies');
+  expect(server.posts.filter(({ message }) => message.method === undefined).length).toBeLessThan(500);
+});
+
 test('closing waits for calls in flight, then fails them, and leaves no socket', async () => {
   let answer: (() => void) | undefined;
   const { server, connection } = await serve({

@@ -1,5 +1,6 @@
 import { Nesting } from '../large/Nesting.js';
 import { idOf, type RawReply } from './envelope.js';
+import { endOfIntegers, isDigit } from './skipJson.js';
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -81,7 +82,11 @@ export class ReplyScan {
     for (let at = 0; at < bytes.length && this.#state !== BAD; ) {
       // Inside a string, which nearly all of a large message is, nothing else is asked.
       if (this.#state === STRING) at = this.#string(bytes, at);
-      else if (this.#byte(bytes[at] as number, this.#before + at)) at++;
+      else if (this.#state === INTEGER && this.#open.depth > MAX_DEPTH) {
+        // Nothing is kept of it.
+        at = endOfIntegers(bytes, at, !this.#open.inObject);
+        if (at < bytes.length && this.#byte(bytes[at] as number, this.#before + at)) at++;
+      } else if (this.#byte(bytes[at] as number, this.#before + at)) at++;
     }
     this.#before += bytes.length;
   }
@@ -286,10 +291,6 @@ function nextOfNumber(state: number, byte: number): number {
     default:
       return digit ? EXPONENT : AFTER;
   }
-}
-
-function isDigit(byte: number): boolean {
-  return byte >= 0x30 && byte <= 0x39;
 }
 
 function isHex(byte: number): boolean {

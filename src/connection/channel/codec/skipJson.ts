@@ -113,10 +113,21 @@ function skipDigits(line: Buffer, from: number): number {
   return at > from ? at : -1;
 }
 
-function isDigit(byte: number | undefined): boolean {
+export function isDigit(byte: number | undefined): boolean {
   return byte !== undefined && byte >= 0x30 && byte <= 0x39;
 }
 
 function isHex(byte: number | undefined): boolean {
   return isDigit(byte) || (byte !== undefined && (byte | 0x20) >= 0x61 && (byte | 0x20) <= 0x66);
+}
+
+/** Behind the digits at `from`, in an array behind those of all integers that follow closely, too, but for zeros. */
+export function endOfIntegers(bytes: Uint8Array, from: number, inArray: boolean): number {
+  for (let at = from; ; at++) {
+    const byte = bytes[at];
+    if (byte === undefined) return at;
+    if (isDigit(byte)) continue;
+    const next = byte === COMMA && inArray ? bytes[at + 1] : undefined;
+    if (next === undefined || next === 0x30 || !isDigit(next)) return at;
+  }
 }
