@@ -89,10 +89,11 @@ export class Gateway implements Closeable, AsyncDisposable {
     const held = new HeldBytes(settings.maxBufferedBytes, logger, clock);
     const onDrop = (): void => void this.#dropped++;
     const clients = new ModernClients(this.#closing.signal, undefined);
-    this.#modern = new ModernHttp({ pool, clients, settings, held, logger, onDrop });
     this.#held = held;
     const onEnd = (session: Session): void => this.#tenants.ofSession(session)?.callers.release(session);
     this.#sessions = makeSessions(options, settings, { held, logger, clock, onEnd });
+    const room = this.#sessions.subscriptionRoom;
+    this.#modern = new ModernHttp({ pool, clients, settings, held, room, logger, clock, onDrop });
     this.#inFlight = new InFlight({ name: 'gateway requests', clock, logger });
     this.#checks = new ServerChecks(options.health ?? healthOf(this.#inFlight, clock), pool);
     const own = { ...settings, sessions: this.#sessions, relay: () => this.#relay, clock, logger };

@@ -8,6 +8,8 @@ import { bearerTokens } from '../../src/gateway/users/bearerTokens.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { FakePool } from '../support/FakePool.js';
 import { EventReader, exchange, RawClient } from '../support/httpClient.js';
+import { fixture } from '../support/servers.js';
+import { stdioPool } from '../support/stdioPool.js';
 
 const VERSION = '2026-07-28';
 const META = 'io.modelcontextprotocol';
@@ -51,9 +53,10 @@ function listen(
   localAddress: string,
   more: object = {},
   authorization?: string,
+  resourceSubscriptions: readonly string[] = ['a:1'],
 ): Promise<EventReader> {
   const method = 'subscriptions/listen';
-  const notifications = { toolsListChanged: true, resourceSubscriptions: ['a:1'] };
+  const notifications = { toolsListChanged: true, resourceSubscriptions };
   const params = { ...more, notifications, _meta: META_OF_ANYONE };
   return new Promise((resolve, reject) => {
     const headers = { ...headersOf(method), ...(authorization !== undefined && { authorization }) };
@@ -91,6 +94,42 @@ test('users behind one address share them by who they are', async () => {
   expect(await his.has(1)).toMatchObject([{ method: 'notifications/subscriptions/acknowledged' }]);
   await Promise.race(hers.map((each) => each.ended));
   await Promise.all([...hers, his].map((each) => each.stop()));
+});
+
+test('the URIs of modern subscriptions have the room of those of sessions: one address leaves a part of it to others', async () => {
+  const real = stdioPool();
+  real.addServer({ name: 'one', transport: 'stdio', command: process.execPath, args: [fixture('uri-counter.mjs')] });
+  const url = await start({ pool: real, maxBufferedBytes: 4 * 1024 * 1024 });
+  const uris = (name: string, count: number) => Array.from({ length: count }, (_, at) => `${name}:${at}`);
+  const open = (id: number, address: string, count: number) =>
+    listen(url, id, address, {}, undefined, uris(`u${id}`, count));
+  const greedy = await open(1, '127.0.0.9', 150);
+  expect(await greedy.has(1)).toMatchObject([{ method: 'notifications/subscriptions/acknowledged' }]);
+  const more = await open(2, '127.0.0.9', 100);
+  // A refusal is no stream of events.
+  await more.ended;
+  expect(more.messages).toEqual([]);
+  const other = await open(3, '127.0.0.1', 20);
+  expect(await other.has(1)).toMatchObject([{ method: 'notifications/subscriptions/acknowledged' }]);
+  // Its room is free again as soon as it has left.
+  await greedy.stop();
+  await vi.waitFor(async () => {
+    const again = await open(4, '127.0.0.9', 150);
+    await Promise.race([again.ended, again.has(1)]);
+    expect(again.messages).toHaveLength(1);
+    await again.stop();
+  });
+  await other.stop();
+});
+
+test('/mcp: URIs that are not agreed on hold nothing', async () => {
+  const url = (await start({ maxBufferedBytes: 4 * 1024 * 1024 })).replace('/servers/one', '');
+  const nowhere = Array.from({ length: 60 }, (_, at) => `nowhere:${at}:${'x'.repeat(1_000)}`);
+  for (let id = 1; id <= 6; id++) {
+    const reader = await listen(url, id, '127.0.0.9', {}, undefined, nowhere);
+    expect(await reader.has(1)).toMatchObject([{ params: { notifications: { resourceSubscriptions: [] } } }]);
+  }
+  expect(gateway.stats.heldBytes).toBeLessThan(100_000);
 });
 
 test('a subscription holds what it asks for, not the body that it came in', async () => {

@@ -92,7 +92,7 @@ const everyone = new Everyone();
  * Runs a long step in a turn of the event loop in which the share of all is not used up yet, and counts it: of those that many peers
  * cause at once, each has a turn of its own. Rejects with what `step` throws.
  */
-export function inTurn<T>(step: () => T): Promise<T> {
+export function inTurn<T>(step: () => T | PromiseLike<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     const renew = (): void => {
       const startMs = performance.now();

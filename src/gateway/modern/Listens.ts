@@ -4,8 +4,12 @@ import { membersOf, memberText, rewritten, withMembers } from '../../connection/
 import { META_SUBSCRIPTION_ID, type ServerNotice } from '../../connection/protocol/messages.js';
 import { objectOf } from '../../connection/protocol/objectOf.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
+import type { Clock } from '../../core/clock.js';
 import { messageOf } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
+import { inTurn } from '../../core/time/turns.js';
+import { within } from '../../core/time/within.js';
+import { FairMutex } from '../../core/wait/FairMutex.js';
 import { sharedAbort } from '../../core/wait/sharedAbort.js';
 import type { Endpoint } from '../endpoint/Endpoint.js';
 import { sendError as refuse } from '../http/holdAnswer.js';
@@ -15,21 +19,29 @@ import { type Failure, failureOf } from '../rpc/failure.js';
 import { MAX_LABEL_LENGTH, MAX_URI_LENGTH } from '../rpc/limits.js';
 import { CALL_BYTES } from '../rpc/readMessages.js';
 import { originOf } from '../session/origin.js';
+import type { SubscriptionRoom } from '../session/SessionSubscriptions.js';
 import { scopeStatus } from '../users/scopes/ScopeRules.js';
 import type { ModernRequest } from './checkRequest.js';
-import type { ListenFilter } from './Listening.js';
+import type { ListenFilter, Listening } from './Listening.js';
 import type { ModernClients } from './ModernClients.js';
 
 export interface ListensOptions {
   readonly clients: ModernClients;
   readonly bounds: EventStreamBounds;
   readonly maxOpen: number;
+  /** For the URIs of all. */
+  readonly room: SubscriptionRoom;
   readonly logger: Logger;
+  readonly clock: Clock;
   readonly onDrop: () => void;
 }
 
 /** URIs of one subscription. */
 const MAX_URIS = 1_000;
+/** Those with more are opened one after another: clients take turns, and one that has left by then costs nothing. */
+const FEW_URIS = 32;
+/** A server that is slow holds up the next of them for so long, in ms. */
+const OPENING_MS = 250;
 
 const KINDS: readonly (keyof ListenFilter)[] = ['toolsListChanged', 'promptsListChanged', 'resourcesListChanged'];
 
@@ -38,6 +50,7 @@ export class Listens {
   readonly #options: ListensOptions;
   /** Oldest first. */
   readonly #places = new Set<Place>();
+  readonly #opening = new FairMutex<string>();
 
   constructor(options: ListensOptions) {
     this.#options = options;
@@ -59,8 +72,9 @@ export class Listens {
     return this.#hold(endpoint, { idText, filter }, response);
   }
 
-  async #hold(endpoint: Endpoint, { idText, filter }: Wanted, response: ServerResponse): Promise<void> {
-    const { bounds, maxOpen, logger, onDrop } = this.#options;
+  async #hold(endpoint: Endpoint, wanted: Wanted, response: ServerResponse): Promise<void> {
+    const { bounds, maxOpen, room, logger, onDrop } = this.#options;
+    const { idText } = wanted;
     const gone = sharedAbort();
     const place: Place = {
       origin: originOf(endpoint, response.req.socket?.remoteAddress),
@@ -73,8 +87,14 @@ export class Listens {
     if (this.#places.size >= maxOpen && !this.#makeRoom(place.origin)) {
       return refuse(response, idText, 200, full(maxOpen), bounds);
     }
-    const heldBytes = CALL_BYTES + 2 * idText.length + 2 * (filter.resourceSubscriptions?.join('').length ?? 0);
-    if (!bounds.held.take(heldBytes)) return refuse(response, idText, 200, TOO_MUCH, bounds);
+    const heldBytes = CALL_BYTES + 2 * idText.length;
+    if (!bounds.held.takeFor(place.origin, heldBytes)) return refuse(response, idText, 200, TOO_MUCH, bounds);
+    try {
+      room.take(place.origin, urisOf(wanted));
+    } catch (error) {
+      bounds.held.giveBackFor(place.origin, heldBytes);
+      return refuse(response, idText, 200, failureOf(error, logger), bounds);
+    }
     this.#places.add(place);
     let early: string[] = [];
     let earlyBytes = 0;
@@ -84,7 +104,8 @@ export class Listens {
         if (!place.stream.offer(text)) onDrop();
         return;
       }
-      const fits = earlyBytes + text.length <= bounds.maxStreamBufferBytes && bounds.held.take(text.length);
+      const fits =
+        earlyBytes + text.length <= bounds.maxStreamBufferBytes && bounds.held.takeFor(place.origin, text.length);
       if (!fits) {
         onDrop();
         return;
@@ -94,11 +115,19 @@ export class Listens {
     };
     response.once('close', () => gone.abort(new Error('the client closed its subscription')));
     try {
-      const listening = await endpoint.listen(endpoint.anyone ?? this.#options.clients.anyone, filter, {
-        signal: gone.signal,
-        onNotification: tell,
-      });
+      const client = endpoint.anyone ?? this.#options.clients.anyone;
+      const options = { signal: gone.signal, onNotification: tell };
+      const begin = () => endpoint.listen(client, wanted.filter, options);
+      const many = urisOf(wanted).length > FEW_URIS;
+      const listening = await (many ? this.#inTurn(place.origin, gone.signal, begin) : begin());
       if (response.destroyed) return await listening.close();
+      // What is not agreed on holds nothing.
+      const told = new Set(listening.filter.resourceSubscriptions);
+      room.giveBack(
+        place.origin,
+        urisOf(wanted).filter((uri) => !told.has(uri)),
+      );
+      wanted.filter = listening.filter;
       const stream = new EventStream(response, bounds);
       place.stream = stream;
       const method = 'notifications/subscriptions/acknowledged';
@@ -117,8 +146,23 @@ export class Listens {
       else place.stream.end();
     } finally {
       this.#places.delete(place);
-      bounds.held.giveBack(heldBytes + earlyBytes);
+      room.giveBack(place.origin, urisOf(wanted));
+      bounds.held.giveBackFor(place.origin, heldBytes + earlyBytes);
     }
+  }
+
+  async #inTurn(origin: string, signal: AbortSignal, begin: () => Promise<Listening>): Promise<Listening> {
+    const { clock } = this.#options;
+    const { opened } = await this.#opening.run(origin, async () => {
+      // In a turn of its own: of many that wait none would let the loop go round.
+      const opened = inTurn(() => {
+        signal.throwIfAborted();
+        return begin();
+      });
+      await within(opened, { clock, timeoutMs: OPENING_MS }).catch(() => undefined);
+      return { opened };
+    });
+    return opened;
   }
 
   /**
@@ -150,8 +194,11 @@ export class Listens {
 /** What a request asks for, without the rest of its body. */
 interface Wanted {
   readonly idText: string;
-  readonly filter: ListenFilter;
+  /** What is asked for; then what is agreed on. */
+  filter: ListenFilter;
 }
+
+const urisOf = ({ filter: { resourceSubscriptions = [] } }: Wanted): readonly string[] => resourceSubscriptions;
 
 /** One subscription, open or on its way to be. */
 interface Place {
@@ -178,7 +225,10 @@ function filterOf(given: unknown): ListenFilter | string {
     return `resourceSubscriptions is an array of up to ${MAX_URIS} URIs of up to ${MAX_URI_LENGTH} characters`;
   }
   const kinds = KINDS.filter((kind) => wanted[kind] === true).map((kind) => [kind, true]);
-  return { ...Object.fromEntries(kinds), ...(uris === undefined ? {} : { resourceSubscriptions: uris as string[] }) };
+  return {
+    ...Object.fromEntries(kinds),
+    ...(uris === undefined ? {} : { resourceSubscriptions: [...new Set(uris as string[])] }),
+  };
 }
 
 /** A notice's params as JSON without `_meta` and the closing brace: written once for all subscriptions that it is for. */

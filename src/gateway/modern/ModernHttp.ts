@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { TakenResult } from '../../connection/channel/large/ResultSink.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { MODERN_VERSIONS } from '../../connection/protocol/versions.js';
+import type { Clock } from '../../core/clock.js';
 import { RpcError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { Cancellation } from '../../core/wait/Cancellation.js';
@@ -19,6 +20,7 @@ import type { EventStreamBounds } from '../http/stream/EventStream.js';
 import { PostReply } from '../http/stream/PostReply.js';
 import { checkNames, type Incoming, idTextOf, progressTokenOf } from '../rpc/envelope.js';
 import { type Failure, failureOf, Refusal } from '../rpc/failure.js';
+import type { SubscriptionRoom } from '../session/SessionSubscriptions.js';
 import { scopeStatus } from '../users/scopes/ScopeRules.js';
 import { checkRequest, isUnfit, type ModernRequest, statusOf } from './checkRequest.js';
 import { Listens } from './Listens.js';
@@ -50,7 +52,10 @@ export interface ModernHttpOptions {
   readonly clients: ModernClients;
   readonly settings: Pick<GatewaySettings, 'maxStreamBufferBytes' | 'stallTimeoutMs' | 'maxSessions'>;
   readonly held: HeldBytes;
+  /** For the URIs of subscriptions. */
+  readonly room: SubscriptionRoom;
   readonly logger: Logger;
+  readonly clock: Clock;
   readonly onDrop: () => void;
 }
 
@@ -64,13 +69,15 @@ export class ModernHttp {
 
   constructor(options: ModernHttpOptions) {
     this.#options = options;
-    const { clients, settings, held, logger, onDrop } = options;
+    const { clients, settings, held, room, logger, clock, onDrop } = options;
     this.#bounds = { ...settings, held };
     this.#listens = new Listens({
       clients,
       bounds: this.#bounds,
       maxOpen: settings.maxSessions,
+      room,
       logger,
+      clock,
       onDrop,
     });
   }

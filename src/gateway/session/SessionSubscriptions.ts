@@ -6,9 +6,10 @@ import { Refusal } from '../rpc/failure.js';
 
 /** What a subscription takes, here and in the pool, beside three copies of its URI: 8 kB measured on Node 20. */
 const SUBSCRIPTION_BYTES = 8 * 1_024;
+
 /**
- * The room that the subscriptions of all sessions have. They are kept for as long as their sessions, with nothing to be read or awaited by
- * their clients: so that one client does not take all of it, some is left for those of other origins.
+ * The room that all subscriptions to URIs have. They are kept for as long as their clients like, with nothing to be read or awaited: so
+ * that one client does not take all of it, some is left for those of other origins.
  */
 export class SubscriptionRoom {
   readonly #shares: Shares;
@@ -17,27 +18,22 @@ export class SubscriptionRoom {
     this.#shares = new Shares(maxBytes);
   }
 
-  get max(): number {
-    return this.#shares.max;
+  /** @throws QueueFullError, and nothing is taken, when there is no room for them all. */
+  take(origin: string, uris: readonly string[]): void {
+    const bytes = bytesOf(uris);
+    if (!this.#shares.mayTake(origin, bytes)) {
+      throw new QueueFullError('bytes of the subscriptions of all clients', this.#shares.taken, this.#shares.max);
+    }
+    this.#shares.add(origin, bytes);
   }
 
-  get taken(): number {
-    return this.#shares.taken;
-  }
-
-  /** False, and nothing is taken, when there is no room for it. */
-  take(origin: string, uri: string): boolean {
-    if (!this.#shares.mayTake(origin, bytesOf(uri))) return false;
-    this.#shares.add(origin, bytesOf(uri));
-    return true;
-  }
-
-  giveBack(origin: string, uri: string): void {
-    this.#shares.add(origin, -bytesOf(uri));
+  giveBack(origin: string, uris: readonly string[]): void {
+    this.#shares.add(origin, -bytesOf(uris));
   }
 }
 
-const bytesOf = (uri: string): number => SUBSCRIPTION_BYTES + 3 * uri.length;
+const bytesOf = (uris: readonly string[]): number =>
+  uris.reduce((bytes, uri) => bytes + SUBSCRIPTION_BYTES + 3 * uri.length, 0);
 
 export interface SessionSubscriptionsOptions {
   /** Whose share of the room they take. */
@@ -62,14 +58,13 @@ export class SessionSubscriptions {
     if (known === undefined && this.#open.size >= max) {
       throw new QueueFullError('subscriptions of this session', this.#open.size, max);
     }
-    if (known === undefined && !room.take(origin, uri)) {
-      throw new QueueFullError('bytes of the subscriptions of all sessions', room.taken, room.max);
-    }
+    if (known === undefined) room.take(origin, [uri]);
     const subscription = known ?? subscribe();
     this.#open.set(uri, subscription);
     try {
       const { ended } = await subscription;
-      void ended.then(() => this.#forget(uri, subscription));
+      // Once for all who ask for it again: each would be kept for as long as it lasts.
+      if (known === undefined) void ended.then(() => this.#forget(uri, subscription));
     } catch (error) {
       this.#forget(uri, subscription);
       throw error;
@@ -95,6 +90,6 @@ export class SessionSubscriptions {
   #forget(uri: string, subscription: Promise<Subscription>): void {
     if (this.#open.get(uri) !== subscription) return;
     this.#open.delete(uri);
-    this.#options.room.giveBack(this.#options.origin, uri);
+    this.#options.room.giveBack(this.#options.origin, [uri]);
   }
 }

@@ -6,6 +6,7 @@ import type { Endpoint, EndpointInfo } from '../endpoint/Endpoint.js';
 import type { SessionTickets, TicketContents } from '../tickets/SessionTickets.js';
 import { originOf } from './origin.js';
 import { Session, type SessionClient, type SessionIdentity, type SessionLimits } from './Session.js';
+import type { SubscriptionRoom } from './SessionSubscriptions.js';
 
 export interface SessionTableOptions extends SessionLimits {
   readonly maxSessions: number;
@@ -45,6 +46,11 @@ export class SessionTable {
 
   get size(): number {
     return this.#sessions.size;
+  }
+
+  /** Where the URIs of all subscriptions are counted. */
+  get subscriptionRoom(): SubscriptionRoom {
+    return this.#options.subscriptionRoom;
   }
 
   /** Clients that listen. */

@@ -1,3 +1,4 @@
+import { Turns } from '../../../core/wait/Turns.js';
 import type { PlainAnswer } from '../PlainExchange.js';
 
 /** So many are on their way at once: other sockets stay free for replies, which a server waits for. */
@@ -16,9 +17,7 @@ type Send = () => Promise<PlainAnswer> | undefined;
 export class Cancellations {
   readonly #onSent: (answer: Promise<PlainAnswer>) => void;
   readonly #onDropped: () => void;
-  /** By caller, in the order of their turns. */
-  readonly #waiting = new Map<object | undefined, Send[]>();
-  #waitingCount = 0;
+  readonly #waiting = new Turns<object | undefined, Send>();
   #sending = 0;
 
   constructor(onSent: (answer: Promise<PlainAnswer>) => void, onDropped: () => void) {
@@ -27,18 +26,17 @@ export class Cancellations {
   }
 
   send(caller: object | undefined, send: Send): void {
-    const own = this.#waiting.get(caller);
-    if (own === undefined) this.#waiting.set(caller, [send]);
-    else own.push(send);
-    this.#waitingCount++;
+    this.#waiting.add(caller, send);
     this.#next();
-    if (this.#waitingCount > MAX_WAITING) this.#drop();
+    if (this.#waiting.size <= MAX_WAITING) return;
+    this.#waiting.takeOfMost();
+    this.#onDropped();
   }
 
   #next(): void {
     while (this.#sending < MAX_SENDING) {
-      const answer = this.#take()?.();
-      if (answer === undefined && this.#waitingCount === 0) return;
+      const answer = this.#waiting.take()?.();
+      if (answer === undefined && this.#waiting.size === 0) return;
       if (answer === undefined) continue;
       this.#sending++;
       this.#onSent(answer);
@@ -48,28 +46,5 @@ export class Cancellations {
       };
       answer.then(over, over);
     }
-  }
-
-  /** The oldest of the caller whose turn it is. */
-  #take(): Send | undefined {
-    const [next] = this.#waiting;
-    if (next === undefined) return undefined;
-    const [caller, own] = next;
-    this.#waiting.delete(caller);
-    this.#waitingCount--;
-    const send = own.shift();
-    if (own.length > 0) this.#waiting.set(caller, own);
-    return send;
-  }
-
-  #drop(): void {
-    let most: [object | undefined, Send[]] | undefined;
-    for (const each of this.#waiting) if (most === undefined || each[1].length > most[1].length) most = each;
-    if (most === undefined) return;
-    const [caller, own] = most;
-    own.shift();
-    this.#waitingCount--;
-    if (own.length === 0) this.#waiting.delete(caller);
-    this.#onDropped();
   }
 }

@@ -1,8 +1,18 @@
 import type { Connection, OpenListen } from '../../../connection/Connection.js';
 import type { ServerNotice } from '../../../connection/protocol/messages.js';
-import { unsubscribe } from '../../../connection/unsubscribe.js';
-import { BackingOffError, CircuitOpenError, messageOf, OptionError, RpcError } from '../../../core/errors.js';
+import { UriSubscriptions } from '../../../connection/UriSubscriptions.js';
+import {
+  BackingOffError,
+  CircuitOpenError,
+  messageOf,
+  OptionError,
+  RequestTimeoutError,
+  RpcError,
+} from '../../../core/errors.js';
 import { tellListener } from '../../../core/events.js';
+import { limitedLogger } from '../../../core/limitedLogger.js';
+import type { Logger } from '../../../core/logger.js';
+import { inTurn } from '../../../core/time/turns.js';
 import { within } from '../../../core/time/within.js';
 import type { Caller, Subscription, SubscriptionFilter } from '../../McpPool.js';
 import type { ServerContext } from '../context.js';
@@ -11,6 +21,10 @@ import { Watchers } from './Watchers.js';
 
 /** How long an attempt to take subscriptions up again waits after one that failed. */
 const RETRY_MS = 1_000;
+/** Longest that the end of a subscription waits for what its server says to that, in ms. */
+const LEAVE_MS = 1_000;
+/** To ask for more URIs than these is a step that has a turn of the event loop. */
+const FEW = 32;
 
 interface Open {
   /** The partition it is of. */
@@ -39,20 +53,22 @@ export interface SubscribeRequest {
  */
 export class Subscriptions {
   readonly #context: ServerContext;
+  readonly #logger: Logger;
   readonly #reach: (caller: Caller | undefined) => Promise<Connection>;
   readonly #open = new Set<Open>();
   /** Those of each partition. */
   readonly #byKey = new Map<string, Set<Open>>();
   readonly #retries = new Map<string, Disposable>();
   readonly #reopenings = new Set<Disposable>();
-  /** What each connection was asked for in the legacy era, and how it ended: later subscribers share that. */
-  readonly #asked = new WeakMap<Connection, Map<string, Promise<unknown>>>();
+  /** What each connection was asked for in the legacy era. */
+  readonly #uris = new WeakMap<Connection, UriSubscriptions>();
   /** Who is subscribed to what on each connection. */
   readonly #watchers = new WeakMap<Connection, Watchers<Open>>();
 
   /** `reach`: gets a live connection of that caller's, started if need be. */
   constructor(context: ServerContext, reach: (caller: Caller | undefined) => Promise<Connection>) {
     this.#context = context;
+    this.#logger = limitedLogger(context.pool.logger, () => context.pool.clock.now());
     this.#reach = reach;
   }
 
@@ -77,9 +93,11 @@ export class Subscriptions {
     this.#open.add(open);
     this.#watch(open);
     this.#byKey.set(key, (this.#byKey.get(key) ?? new Set()).add(open));
+    const { timeoutMs } = this.#context.options;
+    const late = (): Error => new RequestTimeoutError(connection.server, 'resources/subscribe', timeoutMs);
     try {
       // Others may wait for the same answer: only the wait is this one's.
-      await within(this.#ask(open, connection), { clock: this.#context.pool.clock, signal });
+      await within(this.#ask(open, connection), { clock: this.#context.pool.clock, timeoutMs, late, signal });
     } catch (error) {
       await this.#close(open);
       throw error;
@@ -114,7 +132,8 @@ export class Subscriptions {
 
   /** The connection has a new session, which knows nothing of what the old one was asked. */
   renewed(connection: Connection): void {
-    this.#asked.delete(connection);
+    this.#uris.get(connection)?.close();
+    this.#uris.delete(connection);
     this.#again(
       [...this.#open].filter((open) => open.connection === connection),
       connection,
@@ -203,21 +222,17 @@ export class Subscriptions {
       }
       return;
     }
-    await Promise.all((open.filter.resourceUris ?? []).map((uri) => this.#subscribe(connection, uri)));
-  }
-
-  /** Asks the server, unless it was asked for another on that connection. */
-  async #subscribe(connection: Connection, uri: string): Promise<void> {
-    const asked = this.#asked.get(connection) ?? new Map<string, Promise<unknown>>();
-    this.#asked.set(connection, asked);
-    let answer = asked.get(uri);
-    if (answer === undefined) {
-      answer = connection.request('resources/subscribe', { uri }, { timeoutMs: this.#context.options.timeoutMs });
-      asked.set(uri, answer);
-      const failed = answer;
-      failed.catch(() => asked.get(uri) === failed && asked.delete(uri));
-    }
-    await answer;
+    const { caller, key, filter } = open;
+    const { timeoutMs } = this.#context.options;
+    const uris =
+      this.#uris.get(connection) ?? new UriSubscriptions(connection, timeoutMs, (error) => this.#warn(key, error));
+    this.#uris.set(connection, uris);
+    const owner = caller?.principal ?? caller?.origin ?? '';
+    const wanted = filter.resourceUris ?? [];
+    // Its caller may have left when it has its turn.
+    const ask = (): Promise<unknown> =>
+      Promise.all(this.#open.has(open) ? wanted.map((uri) => uris.ask(uri, owner)) : []);
+    await (wanted.length > FEW ? inTurn(ask) : ask());
   }
 
   /** By the server: over. By the death of its connection: taken up again on the next. */
@@ -243,16 +258,13 @@ export class Subscriptions {
     if (!this.#open.has(open)) return;
     this.#forget(open);
     await open.stream?.close();
-    const { connection, filter, key } = open;
-    if (connection.info.era === 'modern' || !connection.alive) return;
-    const asked = this.#asked.get(connection);
-    // One that the server refused, or was never asked for, needs no giving back.
-    const last = (filter.resourceUris ?? []).filter(
-      (uri) => this.#watchers.get(connection)?.hasUri(uri) !== true && asked?.delete(uri) === true,
-    );
-    const bounds = { clock: this.#context.pool.clock, timeoutMs: this.#context.options.timeoutMs };
-    const warn = (error: unknown): void => this.#warn(key, error);
-    await Promise.all(last.map((uri) => unsubscribe(connection, uri, bounds).catch(warn)));
+    const { connection, filter } = open;
+    const uris = this.#uris.get(connection);
+    if (uris === undefined || !connection.alive) return;
+    const watchers = this.#watchers.get(connection);
+    const last = (filter.resourceUris ?? []).filter((uri) => uris.has(uri) && watchers?.hasUri(uri) !== true);
+    const left = Promise.all(last.map((uri) => uris.giveBack(uri)));
+    await within(left, { clock: this.#context.pool.clock, timeoutMs: LEAVE_MS }).catch(() => undefined);
   }
 
   /** Those of a partition whose connection is gone. */
@@ -277,10 +289,7 @@ export class Subscriptions {
   }
 
   #warn(key: string, error: unknown): void {
-    const { config, pool } = this.#context;
-    pool.logger.warn(
-      { server: config.name, caller: key, error: messageOf(error) },
-      'a subscription could not be kept up',
-    );
+    const { name } = this.#context.config;
+    this.#logger.warn({ server: name, caller: key, error: messageOf(error) }, 'a subscription could not be kept up');
   }
 }
