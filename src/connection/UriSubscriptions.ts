@@ -33,8 +33,8 @@ interface Asked {
 
 /**
  * The URIs that one legacy server is asked to tell updates of over one connection: what is wanted of it, and what it was told. The two are
- * brought together by a few requests at a time, asks first, and owners take turns. What nobody wants any more before its turn was
- * never asked for: clients that subscribe to thousands of URIs and leave cost the others little.
+ * brought together by a few requests at a time, asks first, and owners take turns. What is not wanted any more before its turn
+ * was never asked for: clients that subscribe to thousands of URIs and leave cost the others little.
  */
 export class UriSubscriptions {
   readonly #connection: Connection;

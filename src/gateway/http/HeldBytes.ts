@@ -160,17 +160,6 @@ export class HeldBytes {
     return false;
   }
 
-  /** Of none in particular. */
-  take(bytes: number): boolean {
-    if (!this.#fits(bytes) && !this.#makesRoom(bytes)) return false;
-    this.#held += bytes;
-    return true;
-  }
-
-  giveBack(bytes: number): void {
-    this.#held -= bytes;
-  }
-
   /** Bodies that are not whole are waited for no longer: each is refused, or forgotten where it was refused already. */
   cutArriving(): void {
     for (const each of [...this.arriving]) each.cut();
