@@ -1,9 +1,10 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { PassThrough } from 'node:stream';
 import { expect, test } from 'vitest';
 import { StdioBridge } from '../../src/gateway/stdio/StdioBridge.js';
+import { FakeClock } from '../../src/testing/FakeClock.js';
 
 const RIGHT = '{"jsonrpc":"2.0","id":"a\\u0062","result":{}}';
 const STREAM = 'text/event-stream';
@@ -130,4 +131,61 @@ test.each([
     id: 1,
     error: { data: { code: 'ERR_OUTCOME_UNKNOWN', retryable: false } },
   });
+});
+
+test.each([
+  ['a body', JSON_TYPE, (text: string) => text],
+  ['an event', STREAM, (text: string) => `data: ${text.replace(/[\r\n]/g, '')}\n\n`],
+])('a long answer in %s is handed on in pieces, as one line that says the same', async (_, type, framed) => {
+  const long = 'a"\u2028é\u0085\\'.repeat(200_000);
+  const answer = (id: number): string => `{"jsonrpc":"2.0",\n"result":{"text":${JSON.stringify(long)}},\r\n"id":${id}}`;
+  const server = createServer((req, res) => {
+    req
+      .on('data', () => undefined)
+      .on('end', () => {
+        res.writeHead(200, { 'content-type': type });
+        res.end(type === STREAM ? framed(answer(2)) + framed(answer(1)) : framed(answer(1)));
+      });
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const input = new PassThrough();
+  const output = new PassThrough({ highWaterMark: 1e9 });
+  const pieces: Buffer[] = [];
+  output.on('data', (piece: Buffer) => pieces.push(piece));
+  const bounds = { maxMessageBytes: 1e6, maxBufferedBytes: 1e6, stallTimeoutMs: 30_000, graceMs: 30_000 };
+  const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`);
+  const over = new StdioBridge({ input, output, url, ...bounds }).run();
+  input.end('{"jsonrpc":"2.0","id":1,"method":"tools/call"}\n');
+  await over;
+  server.close();
+  const text = Buffer.concat(pieces).toString('utf8');
+  expect(text.match(/[\r\n\u2028\u0085]/g)).toEqual(['\n']);
+  const { result, id } = JSON.parse(text) as { result: { text: string }; id: number };
+  expect([id, result.text === long]).toEqual([1, true]);
+  // What goes beyond is for other turns of the event loop.
+  expect(Math.max(...pieces.map(({ length }) => length))).toBeLessThan(1e6);
+});
+
+test('a gateway that says that it closes is left at once, whether its response ends or not', async () => {
+  const server = createServer((_req, res) => {
+    res.writeHead(503, { 'mcp-poolkit-refused': 'closing' }).write('without end');
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const left = once(server, 'connection').then(([socket]) =>
+    once(
+      (socket as Socket).on('error', () => undefined),
+      'close',
+    ),
+  );
+  const [input, output] = [new PassThrough(), new PassThrough({ encoding: 'utf8' })];
+  const bounds = { maxMessageBytes: 1e6, maxBufferedBytes: 1e6, stallTimeoutMs: 30_000, graceMs: 30_000 };
+  const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`);
+  // On a clock that stands still nothing ends because it is late.
+  const over = new StdioBridge({ input, output, url, ...bounds, clock: new FakeClock() }).run();
+  input.write('{"jsonrpc":"2.0","id":1,"method":"tools/call"}\n');
+  await left;
+  input.end();
+  await over;
+  server.close();
+  expect(JSON.parse(String(output.read()))).toMatchObject({ error: { data: { code: 'ERR_NOT_SENT' } } });
 });

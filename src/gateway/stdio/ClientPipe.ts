@@ -3,6 +3,7 @@ import type { Readable, Writable } from 'node:stream';
 import { escapedSeparators } from '../../connection/channel/codec/encode.js';
 import { LineReader } from '../../connection/stdio/LineReader.js';
 import type { Clock } from '../../core/clock.js';
+import { inSlices } from '../../core/time/inSlices.js';
 import { StallWatch } from './StallWatch.js';
 
 export interface ClientPipeOptions {
@@ -80,6 +81,25 @@ export class ClientPipe {
     this.#writes.write(`${escapedSeparators(line)}\n`);
   }
 
+  /** The same for a long one: made one line in turns of the event loop, then written without a copy. */
+  async sendLong(bytes: Buffer): Promise<void> {
+    const pieces: Uint8Array[] = [];
+    let at = 0;
+    const step = (): boolean => {
+      let end = Math.min(at + PIECE_BYTES, bytes.length);
+      // A character is not cut.
+      while (end < bytes.length && ((bytes[end] as number) & 0xc0) === 0x80) end--;
+      pieces.push(onOneLine(bytes.subarray(at, end)));
+      at = end;
+      return at === bytes.length;
+    };
+    await inSlices(step, 1);
+    const { output } = this.#options;
+    if (!output.writable) return;
+    for (const piece of pieces) this.#writes.write(piece);
+    this.#writes.write('\n');
+  }
+
   /** The same for what may be lost: dropped while the client reads too slowly. */
   offer(text: string): void {
     const { output, maxBufferedBytes } = this.#options;
@@ -101,6 +121,15 @@ export class ClientPipe {
     if (this.#stalled || !output.writable || output.writableLength === 0) return;
     await once(output, 'drain', { signal: AbortSignal.timeout(FLUSH_MS) }).catch(() => undefined);
   }
+}
+
+const PIECE_BYTES = 256 * 1_024;
+/** What readers may take for the end of a line. */
+const ENDS = ['\n', '\r', '\u2028', '\u2029', '\u0085'].map((each) => Buffer.from(each));
+
+function onOneLine(piece: Buffer): Uint8Array {
+  if (!ENDS.some((each) => piece.includes(each))) return piece;
+  return Buffer.from(escapedSeparators(piece.toString('utf8').replace(/[\r\n]+/g, ' ')));
 }
 
 /** How long output that was written may take to leave. */

@@ -27,7 +27,7 @@ export class StallWatch implements Disposable {
     this.#options = options;
   }
 
-  write(text: string): void {
+  write(text: string | Uint8Array): void {
     const { output } = this.#options;
     output.write(text, () => void this.#taken++);
     if (this.#timer === undefined && !this.#over && output.writableLength > 0) this.#goOn();

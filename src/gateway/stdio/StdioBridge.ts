@@ -1,30 +1,21 @@
 import type { IncomingMessage } from 'node:http';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
-import { type Clock, systemClock, type Timer } from '../../core/clock.js';
-import {
-  ClosedError,
-  endOf,
-  MessageTooLargeError,
-  messageOf,
-  NotSentError,
-  OutcomeUnknownError,
-  type PoolkitError,
-  ProtocolError,
-} from '../../core/errors.js';
+import { type Clock, systemClock } from '../../core/clock.js';
+import { ClosedError, endOf, messageOf, NotSentError, type PoolkitError } from '../../core/errors.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
 import { within } from '../../core/time/within.js';
 import { SingleFlight } from '../../core/wait/SingleFlight.js';
 import { sharedAbort } from '../../core/wait/sharedAbort.js';
 import { cancelledKey, classify, type Incoming, idKey, idTextOf, type RequestMessage } from '../rpc/envelope.js';
 import { type Failure, failureOf, failureText } from '../rpc/failure.js';
-import { ARRAY, answerArray, errorCodeIn, isClosing, isRead, noAnswer, refusalOf } from './answers.js';
+import { ARRAY, answerArray, errorCodeIn, isClosing, isRead, notReached, refusalOf } from './answers.js';
 import { ClientPipe } from './ClientPipe.js';
 import { ClientCalls } from './calls/ClientCalls.js';
-import { meaningOf } from './calls/meaningOf.js';
+import { readAnswer } from './calls/readAnswer.js';
 import { HttpLink, LinkError } from './HttpLink.js';
 import { HttpSession } from './HttpSession.js';
 import { ACCEPT, ModernHeaders, modernVersionOf } from './modernHeaders.js';
-import { isEventStream, LATE_MS, readResponse, refusalText } from './readResponse.js';
+import { isEventStream, refusalText } from './readResponse.js';
 import type { StdioBridgeOptions } from './StdioBridgeOptions.js';
 
 /**
@@ -210,7 +201,8 @@ export class StdioBridge {
     try {
       const response = await send();
       if (!isClosing(response)) return response;
-      void this.#link.drain(response, this.#clock);
+      // Its connection is of no more use: nothing is waited for.
+      response.destroy();
       throw new LinkError(new Error('the gateway is closing'), true);
     } catch (error) {
       if (!(error instanceof LinkError)) throw error;
@@ -249,36 +241,10 @@ export class StdioBridge {
       this.#fail(idText, refusalOf(text, response, message.method));
       return;
     }
-    let answered = false;
-    let late: Timer | undefined;
-    try {
-      await readResponse(response, this.#link.incoming, {
-        onMessage: (text) => {
-          // A gateway in this process needs no proof of its answers.
-          const meaning = !stream && this.#options.connect !== undefined ? 'answer' : meaningOf(text, idText);
-          if (stream && meaning === 'message') return this.#pipe.offer(text);
-          if (meaning !== 'answer') {
-            if (!stream) throw noAnswer(message.method, response, text);
-            return this.#logger.debug({ method: message.method }, 'an event answers no call of its stream');
-          }
-          if (answered) throw new ProtocolError('gateway', `it answered ${message.method} twice`);
-          answered = true;
-          late = this.#clock.setTimer(() => response.destroy(), LATE_MS);
-          try {
-            onAnswer(text);
-          } finally {
-            this.#pipe.send(text);
-          }
-        },
-      });
-    } catch (error) {
-      if ((error instanceof MessageTooLargeError || error instanceof ProtocolError) && !answered) throw error;
-      if (!answered) throw new OutcomeUnknownError('gateway', message.method, messageOf(error), { cause: error });
-      this.#logger.debug({ error: messageOf(error) }, 'the response to a call was cut behind its answer');
-    } finally {
-      late?.cancel();
-    }
-    if (!answered) throw new OutcomeUnknownError('gateway', message.method, 'the response ended without an answer');
+    const { incoming } = this.#link;
+    const [pipe, clock, logger] = [this.#pipe, this.#clock, this.#logger];
+    const trusted = this.#options.connect !== undefined;
+    await readAnswer(message, response, { incoming, pipe, clock, logger, trusted, onAnswer });
   }
 
   #onFailure(message: RequestMessage, error: unknown): void {
@@ -289,9 +255,3 @@ export class StdioBridge {
     this.#pipe.send(`{"jsonrpc":"2.0","id":${idText},"error":${failureText(failure)}}`);
   }
 }
-
-/** Why a message has no response, in the words of a call. */
-const notReached = (error: LinkError, method: string): PoolkitError =>
-  error.neverSent
-    ? new NotSentError('gateway', error.message, error)
-    : new OutcomeUnknownError('gateway', method, error.message, { cause: error });

@@ -4,13 +4,13 @@ import { excerpt } from '../../connection/net/body/statusError.js';
 import { isObject } from '../../connection/protocol/objectOf.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Clock, Timer } from '../../core/clock.js';
-import { messageOf, OutcomeUnknownError, PoolkitError, ProtocolError, show } from '../../core/errors.js';
+import { messageOf, NotSentError, OutcomeUnknownError, PoolkitError, ProtocolError, show } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { classify } from '../rpc/envelope.js';
 import { type Failure, failureOf } from '../rpc/failure.js';
 import { parseAnswer } from '../rpc/parseAnswer.js';
 import type { ClientPipe } from './ClientPipe.js';
-import type { HttpLink } from './HttpLink.js';
+import type { HttpLink, LinkError } from './HttpLink.js';
 import { isEventStream, LATE_MS, readResponse, refusalText } from './readResponse.js';
 
 /** By this header a gateway that ends says that what it refuses never ran: what stands between may send 503 for a call that did. */
@@ -32,6 +32,12 @@ export function refusalOf(text: string, { statusCode = 0, headers }: IncomingMes
   return { code: RPC_CODES.invalidRequest, message };
 }
 
+/** Why a message has no response, in the words of a call. */
+export const notReached = (error: LinkError, method: string): PoolkitError =>
+  error.neverSent
+    ? new NotSentError('gateway', error.message, error)
+    : new OutcomeUnknownError('gateway', method, error.message, { cause: error });
+
 /** The error's code in a refusal. */
 export const errorCodeIn = (text: string): number | undefined => errorIn(text)?.code;
 
@@ -48,6 +54,9 @@ function errorIn(text: string): Failure | undefined {
 /** Methods that may be sent twice: they only read. */
 const READS: ReadonlySet<string> = new Set(['initialize', 'ping', 'server/discover']);
 export const isRead = (method: string): boolean => READS.has(method) || method.endsWith('/list');
+
+/** Whose answers say what a bridge has to know, too. */
+export const isReadHere = (method: string): boolean => method === 'initialize' || method === 'tools/list';
 
 /** Of a whole body that answers something else, or nothing. */
 export function noAnswer(method: string, { statusCode, headers }: IncomingMessage, text: string): ProtocolError {

@@ -1,4 +1,6 @@
 import type { IncomingMessage } from 'node:http';
+import type { RawReply } from '../../connection/channel/codec/envelope.js';
+import { LongMessage } from '../../connection/channel/large/LongMessage.js';
 import { SseReader } from '../../connection/net/body/events/SseReader.js';
 import type { IncomingBytes } from '../../connection/net/body/IncomingBytes.js';
 import { WholeBody } from '../../connection/net/body/WholeBody.js';
@@ -10,6 +12,8 @@ import { meaningOf } from './calls/meaningOf.js';
 export interface ResponseSink {
   /** One message as JSON text, as it came. */
   onMessage(text: string): void;
+  /** In place of that, of one that was looked at while it came, since it is long: a reply with a result, which stands at `reply`. */
+  onLongReply?(bytes: Buffer, reply: RawReply): void;
   /** The id that a stream is resumed behind. */
   onEventId?(id: string): void;
 }
@@ -35,8 +39,9 @@ export async function readResponse(
   maxBytes = MAX_RESPONSE_BYTES,
 ): Promise<void> {
   if (!isEventStream(response)) {
-    const text = await textOf(response, incoming, maxBytes);
-    if (text.trim() !== '') sink.onMessage(text);
+    const body = new WholeBody(incoming, sink.onLongReply && PIECEWISE);
+    await readWholeBody(response, body, maxBytes);
+    handOn(body, sink);
     return;
   }
   let oversized = false;
@@ -46,6 +51,13 @@ export async function readResponse(
       if (id !== undefined && id !== '') sink.onEventId?.(id);
       if (data !== '') sink.onMessage(data);
     },
+    ...(sink.onLongReply && {
+      ...PIECEWISE,
+      onLongEvent: ({ id }, data) => {
+        if (id !== undefined && id !== '') sink.onEventId?.(id);
+        handOn(data, sink);
+      },
+    }),
     onRetry: () => undefined,
     onOversized: () => {
       oversized = true;
@@ -68,16 +80,34 @@ export async function textOf(
   maxBytes = MAX_RESPONSE_BYTES,
 ): Promise<string> {
   const body = new WholeBody(incoming);
+  await readWholeBody(response, body, maxBytes);
+  return body.take().toString('utf8');
+}
+
+/** @throws MessageTooLargeError */
+async function readWholeBody(response: IncomingMessage, body: WholeBody, maxBytes: number): Promise<void> {
   try {
     for await (const chunk of response as AsyncIterable<Buffer>) {
       const full = body.push(chunk);
       if (body.bytes > maxBytes) throw tooLarge(maxBytes);
       if (full !== undefined) throw full;
     }
-    return body.take().toString('utf8');
   } finally {
     body.landed();
   }
+}
+
+/** What is long is looked at piece by piece, as it comes: all at once, 60 MB took half a second of everything else. */
+const PIECEWISE = { onLong: (parts: readonly Buffer[]): LongMessage => new LongMessage(parts, true) };
+
+function handOn(body: WholeBody, sink: ResponseSink): void {
+  const bytes = body.take();
+  if (body.reply && sink.onLongReply !== undefined) {
+    sink.onLongReply(bytes, body.reply);
+    return;
+  }
+  const text = bytes.toString('utf8');
+  if (text.trim() !== '') sink.onMessage(text);
 }
 
 /**

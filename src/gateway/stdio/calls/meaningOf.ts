@@ -1,3 +1,4 @@
+import type { RawReply } from '../../../connection/channel/codec/envelope.js';
 import { skipJson, skipSpace, skipString } from '../../../connection/channel/codec/skipJson.js';
 
 const QUOTE = 0x22;
@@ -6,6 +7,10 @@ const COLON = 0x3a;
 const OPEN_BRACE = 0x7b;
 const CLOSE_BRACE = 0x7d;
 const PARTS: ReadonlySet<string> = new Set(['id', 'method', 'result', 'error']);
+
+/** The same of a long reply, of whose result it is known that it is JSON. */
+export const meaningOfReply = (bytes: Buffer, { start, end }: RawReply, idText: string): ReturnType<typeof meaningOf> =>
+  meaningOf(`${bytes.toString('utf8', 0, start)}null${bytes.toString('utf8', end)}`, idText);
 
 /**
  * What a text is to the request of that id: its `answer`, a `message` that asks or tells, or nothing of it. Proved on its bytes: a
