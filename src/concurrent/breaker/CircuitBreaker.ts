@@ -17,6 +17,7 @@ export type BreakerTicket = (number | Entry) & { readonly [TICKET]?: never };
 interface Entry {
   readonly period: number;
   readonly startedMs: number;
+  readonly caller: string | undefined;
   settled: boolean;
 }
 
@@ -68,6 +69,8 @@ export class CircuitBreaker {
   #failuresInRow = 0;
   /** Of the failures in a row; of a run that is over, until the next failure. While half-open: since it opened. */
   readonly #votes = new Votes();
+  /** Whose probes run. */
+  readonly #probing = new Set<string | undefined>();
   #lastError: unknown;
   #opened = 0;
   #refused = 0;
@@ -94,12 +97,13 @@ export class CircuitBreaker {
   }
 
   /**
-   * Lets a call in, which must end by `succeeded`, `failed` or `abandoned`.
+   * Lets a call in, which must end by `succeeded`, `failed` or `abandoned`. `caller`: whose it is; while half-open one whose probe has not
+   * ended leaves the next place to others for `resetMs`, so that calls which hang take none of theirs.
    * @throws CircuitOpenError (ERR_CIRCUIT_OPEN) with `retryAfterMs` and the last failure as its cause
    */
-  enter(): BreakerTicket {
+  enter(caller?: string): BreakerTicket {
     if (this.#phase === CLOSED && !this.#timed) return this.#period;
-    return this.#enter();
+    return this.#enter(caller);
   }
 
   /** The call had its answer. */
@@ -173,9 +177,13 @@ export class CircuitBreaker {
     };
   }
 
-  #enter(): BreakerTicket {
+  #enter(caller: string | undefined): BreakerTicket {
     const nowMs = this.#options.clock.now();
-    const waitMs = refusedForMs(this.#phase, nowMs, this.#rules);
+    const phase = this.#phase;
+    let waitMs = refusedForMs(phase, nowMs, this.#rules);
+    if (phase.tag === 'half-open' && caller !== undefined && this.#probing.has(caller)) {
+      waitMs = Math.max(0, phase.untilMs + this.#rules.resetMs(phase.round) - nowMs);
+    }
     if (waitMs > 0) {
       this.#refused++;
       // A caller that is told `Infinity` would never come back, though a reset may follow soon.
@@ -183,7 +191,8 @@ export class CircuitBreaker {
       throw new CircuitOpenError(this.#options.name, retryAfterMs, this.#lastError);
     }
     this.#move('enter', nowMs);
-    return { period: this.#period, startedMs: nowMs, settled: false };
+    if (caller !== undefined && this.#phase.tag === 'half-open') this.#probing.add(caller);
+    return { period: this.#period, startedMs: nowMs, caller, settled: false };
   }
 
   #isCurrent(ticket: BreakerTicket): boolean {
@@ -192,7 +201,10 @@ export class CircuitBreaker {
 
   #end(ticket: BreakerTicket, verdict: Verdict, voter?: string): void {
     if (!this.#isCurrent(ticket)) return;
-    if (typeof ticket !== 'number') ticket.settled = true;
+    if (typeof ticket !== 'number') {
+      ticket.settled = true;
+      this.#probing.delete(ticket.caller);
+    }
     if (this.#phase.tag === 'closed') {
       if (verdict === 'failure' && voter !== undefined) this.#vote(voter);
       else if (verdict !== 'nothing') this.#count(ticket, verdict === 'failure');
@@ -262,6 +274,7 @@ export class CircuitBreaker {
     this.#phase = next(before, event, nowMs, this.#rules);
     if (this.#phase.tag === before.tag) return;
     this.#period++;
+    this.#probing.clear();
     if (this.#phase.tag === 'closed') this.#forget();
     if (event === 'tripped' || event === 'failed') {
       this.#opened++;

@@ -277,3 +277,33 @@ test('votes: one caller’s probe opens it for nobody else, another’s after it
   breaker.succeeded(breaker.enter());
   expect(breaker.state).toBe('closed');
 });
+
+test('a caller whose probe hangs leaves the next place to others, and has one again later', async () => {
+  const clock = new FakeClock();
+  const breaker = new CircuitBreaker({ threshold: 1, resetMs: 1_000, clock });
+  breaker.failed(breaker.enter(), new Error('down'));
+  await clock.advance(1_000);
+  breaker.enter('hangs');
+  expect(() => breaker.enter('other')).toThrow(CircuitOpenError);
+  await clock.advance(1_000);
+  const refused = (): number => {
+    try {
+      breaker.enter('hangs');
+    } catch (error) {
+      return (error as CircuitOpenError).retryAfterMs;
+    }
+    return 0;
+  };
+  expect(refused()).toBe(1_000);
+  breaker.succeeded(breaker.enter('other'));
+  expect(breaker.state).toBe('closed');
+  // Alone, and with its first probe still running, it may try again later than others might.
+  breaker.failed(breaker.enter('hangs'), new Error('down'));
+  await clock.advance(1_000);
+  breaker.enter('hangs');
+  await clock.advance(1_999);
+  expect(refused()).toBe(1);
+  await clock.advance(1);
+  breaker.succeeded(breaker.enter('hangs'));
+  expect(breaker.state).toBe('closed');
+});

@@ -69,7 +69,7 @@ export class ServerCalls {
       for (; ; sends++) {
         const limiter = pool.limiter === undefined ? undefined : this.#limiter(method, params, options);
         const breaker = this.breakers.shared ?? this.breakers.of(method, params, options.caller);
-        const ticket = breaker.enter();
+        const ticket = breaker.state === 'closed' ? breaker.enter() : breaker.enter(callerName(options.caller));
         let pooled: PooledConnection | undefined;
         let listening: Disposable | undefined;
         let turn: AdaptiveTicket | undefined;
