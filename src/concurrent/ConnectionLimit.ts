@@ -1,4 +1,6 @@
+import { availableParallelism } from 'node:os';
 import type { Clock, Timer } from '../core/clock.js';
+import { OwnerSlots } from '../core/wait/OwnerSlots.js';
 import { Shares } from './Shares.js';
 
 /** A connection that may have to give way to another caller's. */
@@ -32,11 +34,18 @@ export interface ConnectionPermit {
   readonly group: string;
   /** It counts for another group from here on. */
   moveTo(group: string): void;
+  /** Its connection is up: another start of who has it started may begin. Idempotent; its release says so too. */
+  started(): void;
   /** Gives it back; idempotent. */
   release(): void;
 }
 
 type Waiter = (permit: ConnectionPermit) => void;
+
+/** Starts of one starter under one limit at a time: they take computing. */
+const MAX_STARTING = Math.max(4, availableParallelism());
+/** A start counts for so long at most, in ms: those of a server that is slow for another reason hold up no others. */
+const STARTING_MS = 1_000;
 
 /** The first character of the groups that are told apart by where they ask from, and not by who they are. */
 export const UNNAMED = '@';
@@ -52,6 +61,9 @@ const isNamed = (group: string): boolean => group !== '' && !group.startsWith(UN
  * A waiter evicts the idle connection that was used longest ago; after `maxHoldMs` also the one held longest, which ends when
  * its calls are done. From a quarter of the limit on (and from 3) a group ends none but its own, and those of groups that hold more:
  * one that asks for ever new connections goes round in its own. Those of no group give way to each that has a name.
+ *
+ * A starter (a principal, an address) has a few connections being started at a time, with what is left of starts that failed or were
+ * given up; its others wait for their turn before they ask for a permit.
  */
 export class ConnectionLimit {
   readonly #options: ConnectionLimitOptions;
@@ -59,6 +71,7 @@ export class ConnectionLimit {
   readonly #groups = new Map<string, Set<Waiter>>();
   /** Permits of each group. */
   readonly #shares: Shares;
+  readonly #starts: OwnerSlots;
   /** Callers that wait for a permit of this limit. */
   waiting = 0;
   /** Evicted and not gone yet: so many waiters need not evict another. */
@@ -68,6 +81,7 @@ export class ConnectionLimit {
   constructor(options: ConnectionLimitOptions) {
     this.#options = options;
     this.#shares = new Shares(options.max);
+    this.#starts = new OwnerSlots({ max: MAX_STARTING, holdMs: STARTING_MS, clock: options.clock });
   }
 
   get taken(): number {
@@ -79,14 +93,17 @@ export class ConnectionLimit {
     return this.waiting > 0 ? this.#options.max - this.taken : 0;
   }
 
-  /** A permit that is free for the group under every limit and that no caller waits for. */
-  tryTake(group: string): ConnectionPermit | undefined {
+  /** A permit that is free for the group under every limit and that no caller waits for. `starter`: who has the connection started, if known. */
+  tryTake(group: string, starter?: string): ConnectionPermit | undefined {
     // Those of other groups that wait may not take what is free, or they would have it.
     if (!this.mayTake(group) || this.#groups.has(group)) return undefined;
+    const start = starter === undefined ? undefined : this.#starts.tryTake(starter);
+    if (starter !== undefined && start === undefined) return undefined;
     const { parent } = this.#options;
-    if (parent === undefined) return this.#permit(group);
-    const wider = parent.tryTake(group);
-    return wider && joined(this.#permit(group), wider);
+    const wider = parent?.tryTake(group);
+    if (parent === undefined || wider !== undefined) return joined(this.#permit(group), wider, start);
+    start?.[Symbol.dispose]();
+    return undefined;
   }
 
   /** Whether there is room, `more` free ones counted in, that is not kept for other groups. */
@@ -99,15 +116,16 @@ export class ConnectionLimit {
     return this.waiting > 0 && this.#givesWay()(group);
   }
 
-  /** A permit when it is the group's turn. The wait is bounded by the signal. @throws the signal's reason */
-  async take(group: string, signal: AbortSignal): Promise<ConnectionPermit> {
-    const own = await this.#take(group, signal);
-    const { parent } = this.#options;
-    if (parent === undefined) return own;
+  /** A permit when it is the starter's turn, and then the group's. The wait is bounded by the signal. @throws the signal's reason */
+  async take(group: string, signal: AbortSignal, starter?: string): Promise<ConnectionPermit> {
+    const start = starter === undefined ? undefined : await this.#starts.take(starter, signal);
+    let own: ConnectionPermit | undefined;
     try {
-      return joined(own, await parent.take(group, signal));
+      own = await this.#take(group, signal);
+      return joined(own, await this.#options.parent?.take(group, signal), start);
     } catch (error) {
-      own.release();
+      own?.release();
+      start?.[Symbol.dispose]();
       throw error;
     }
   }
@@ -141,8 +159,9 @@ export class ConnectionLimit {
   #permit(group: string): ConnectionPermit {
     this.#shares.add(group, 1);
     let held = true;
-    const permit = {
+    const permit: ConnectionPermit & { group: string } = {
       group,
+      started: () => undefined,
       moveTo: (other: string) => {
         if (!held) return;
         this.#shares.add(permit.group, -1);
@@ -244,18 +263,22 @@ function evictFirst(all: Iterable<Evictable>, order: (each: Evictable) => number
   return first !== undefined;
 }
 
-function joined(own: ConnectionPermit, wider: ConnectionPermit): ConnectionPermit {
+function joined(own: ConnectionPermit, wider?: ConnectionPermit, start?: Disposable): ConnectionPermit {
+  if (wider === undefined && start === undefined) return own;
+  const started = (): void => start?.[Symbol.dispose]();
   return {
     get group() {
       return own.group;
     },
     moveTo: (group) => {
       own.moveTo(group);
-      wider.moveTo(group);
+      wider?.moveTo(group);
     },
+    started,
     release: () => {
+      started();
       own.release();
-      wider.release();
+      wider?.release();
     },
   };
 }

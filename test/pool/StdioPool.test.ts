@@ -3,6 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { ServerNotFoundError, ServerStoppedError } from '../../src/core/errors.js';
+import { LifecycleManager } from '../../src/registry/lifecycle/LifecycleManager.js';
+import { closeAfter } from '../support/closeAfter.js';
 import { everything, examples, filesystem, memory } from '../support/servers.js';
 import { echo, said, stdioPool, tool } from '../support/stdioPool.js';
 
@@ -57,4 +59,21 @@ test('after a crash the next call starts the server again', async () => {
   const second = JSON.parse(await tool(pool, 'calls')) as { pid: number };
   expect(second.pid).not.toBe(first.pid);
   expect(pool.stats('echo')).toMatchObject({ restarts: 1, errors: { ERR_OUTCOME_UNKNOWN: 1 } });
+});
+
+test('a start that is given up before its process is there starts none', async () => {
+  const lifecycle = closeAfter(new LifecycleManager({ ledger: false }));
+  const pool = stdioPool({ lifecycle });
+  pool.addServer(echo([], { sharing: 'bound' }));
+  const told: string[] = [];
+  let released: Promise<void> | undefined;
+  lifecycle.on('started', () => told.push('started'));
+  lifecycle.on('starting', () => {
+    told.push('starting');
+    released ??= pool.releaseKey('echo', 'k');
+  });
+  // The call itself goes on with a connection made anew.
+  await pool.request('echo', 'ping', {}, { caller: { key: 'k' } });
+  await released;
+  expect(told).toEqual(['starting', 'starting', 'started']);
 });

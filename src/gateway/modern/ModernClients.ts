@@ -78,7 +78,7 @@ export class ModernClients {
   }
 
   /** One of its own, for a single call on a `bound` server. */
-  alone(client: CallClient): ModernClient {
-    return new ModernClient(this.#signal, this.#caller, client);
+  alone(client: CallClient, address: string | undefined): ModernClient {
+    return new ModernClient(this.#signal, this.#caller, client, addressOrigin(address));
   }
 }

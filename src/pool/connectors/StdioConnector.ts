@@ -142,6 +142,8 @@ export class StdioConnector implements Connector {
     signal.throwIfAborted();
     const { name, command, args, env, cwd, inheritEnv } = target;
     const id = `${name}#${randomUUID()}`;
+    const onAbort = (): void => void this.#manager.stop(id, { graceMs: 0 }).catch(() => undefined);
+    signal.addEventListener('abort', onAbort, { once: true });
     try {
       const handle = await this.#manager.start({
         id,
@@ -159,7 +161,9 @@ export class StdioConnector implements Connector {
     } catch (error) {
       // It stays known as failed, and no caller will ask for it.
       if (this.#manager.list().some((status) => status.id === id)) await this.#manager.remove(id);
-      throw error;
+      throw signal.aborted ? signal.reason : error;
+    } finally {
+      signal.removeEventListener('abort', onAbort);
     }
   }
 }

@@ -1,5 +1,6 @@
 import type { Clock } from '../../core/clock.js';
 import type { Logger } from '../../core/logger.js';
+import { inTurn } from '../../core/time/turns.js';
 import { ManagedProcess } from '../process/ManagedProcess.js';
 import type { ProcessTable } from '../process/processTable.js';
 import type { LedgerKeeper } from './LedgerKeeper.js';
@@ -32,13 +33,12 @@ export class ServerRun {
     const { clock, logger, ledger } = context;
     const record = await ledger.intend(config.name, config);
     try {
-      signal.throwIfAborted();
       const token = record === undefined ? {} : { token: record.token };
-      const process = await ManagedProcess.spawn(config.name, config, {
-        ...processTimes(config),
-        clock,
-        logger,
-        ...token,
+      const options = { ...processTimes(config), clock, logger, ...token };
+      // The system holds this process up for some ms. One that is not wanted any more when its turn comes is not started.
+      const process = await inTurn(() => {
+        signal.throwIfAborted();
+        return ManagedProcess.spawn(config.name, config, options);
       });
       return new ServerRun(process, record, context);
     } catch (error) {

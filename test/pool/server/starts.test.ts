@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { expect, test } from 'vitest';
 import { RequestTimeoutError, StartError } from '../../../src/core/errors.js';
 import type { PoolEvents } from '../../../src/pool/McpPool.js';
@@ -96,6 +97,47 @@ test('bound: a newcomer beyond the limit waits and is refused; no session loses 
   await pool.releaseKey('s', 'a');
   expect(await waiting).toEqual({ name: 'b' });
 });
+
+test.each([{ principal: 'p' }, { origin: '10.0.0.9' }])(
+  'a principal or address has a few starts at a time; the next begins when one is up, or after a second, unless its caller has left: %o',
+  async (who) => {
+    const max = Math.max(4, availableParallelism());
+    const { pool, connector, call, clock } = memoryPool();
+    pool.addServer({ ...MEMORY, sharing: 'bound', maxConnections: 4 * max });
+    const starting: (() => void)[] = [];
+    connector.onStart = () => new Promise((resolve) => starting.push(resolve));
+    const ask = (key: string, signal?: AbortSignal): Promise<unknown> =>
+      outcome(call(key, { caller: { ...who, key }, ...(signal && { signal }) }));
+    const first = Array.from({ length: max }, (_, i) => ask(`${i}`));
+    const leave = new AbortController();
+    const left = ask('left', leave.signal);
+    const next = ask('next');
+    await settled();
+    expect(starting).toHaveLength(max);
+    // Another one does not wait for it.
+    const other = call('other', { caller: { principal: 'other', key: 'k' } });
+    await settled();
+    expect(starting).toHaveLength(max + 1);
+    starting.pop()?.();
+    expect(await other).toEqual({ name: 'other' });
+    leave.abort(new Error('left'));
+    starting.shift()?.();
+    await Promise.all([left, first[0]]);
+    await settled();
+    expect(starting).toHaveLength(max);
+    // Those that take long hold up the others for a second.
+    const late = ask('late');
+    await settled();
+    expect(starting).toHaveLength(max);
+    await clock.advance(1_000);
+    expect(starting).toHaveLength(max + 1);
+    for (const up of starting.splice(0)) up();
+    expect(await Promise.all([next, late])).toEqual([{ name: 'next' }, { name: 'late' }]);
+    await Promise.all(first);
+    // For the one that has left nothing was started.
+    expect(connector.made).toHaveLength(max + 3);
+  },
+);
 
 test('bound: the end of a session’s connection is told with whose it was, but not after releaseKey', async () => {
   const { pool, connector, call, clock } = memoryPool({ idleTimeoutMs: 10_000, healthIntervalMs: Infinity });

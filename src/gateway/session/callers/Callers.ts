@@ -203,7 +203,7 @@ export class Callers {
     const client = { ...call.client, capabilities: acrossEras(call.client?.capabilities ?? {}) };
     const alone = config?.sharing === 'bound';
     let own = session;
-    if (alone) own = this.#clients.alone(client);
+    if (alone) own = this.#clients.alone(client, call.address);
     else if (config !== undefined && this.#table.attributes(config)) {
       own = this.#clients.like(askable(client.capabilities), call.address);
     }

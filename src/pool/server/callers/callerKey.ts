@@ -41,12 +41,17 @@ export function callerKey(caller: Caller | undefined, options: CallerRules): str
   return JSON.stringify([principal, session, profile, era, ...(caller.eraOnly === true ? ['only'] : [])]);
 }
 
-/** Whose share of the connections one that is started for a caller counts to. Those of a `bound` server end with their sessions alone. */
-export function shareOf({ principal, origin, capabilities }: Caller = {}, sharing: Sharing): string {
+/** Who has a connection started: a principal, or an address; undefined for the program itself. */
+export function starterOf({ principal, origin }: Caller = {}): string | undefined {
   if (principal !== undefined && principal !== '') return `=${principal}`;
-  // One that is started for what it can do, and not for all alike.
-  const own = origin !== undefined && capabilities !== undefined && sharing !== 'bound';
-  return own ? `${UNNAMED}${origin}` : '';
+  return origin === undefined ? undefined : `${UNNAMED}${origin}`;
+}
+
+/** Whose share of the connections one that is started for a caller counts to. Those of a `bound` server end with their sessions alone. */
+export function shareOf(caller: Caller = {}, sharing: Sharing): string {
+  // One of no principal that is started for what it can do, and not for all alike.
+  const own = !!caller.principal || (caller.capabilities !== undefined && sharing !== 'bound');
+  return (own && starterOf(caller)) || '';
 }
 
 /** What of a server's options tells its callers apart. */

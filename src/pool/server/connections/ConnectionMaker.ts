@@ -7,7 +7,7 @@ import { AcquireTimeoutError, messageOf, QueueFullError, StartError } from '../.
 import { withDeadline, within } from '../../../core/time/within.js';
 import type { Caller, PoolEvents } from '../../McpPool.js';
 import type { Credentials } from '../callers/Credentials.js';
-import { isEraRefusal, shareOf } from '../callers/callerKey.js';
+import { isEraRefusal, shareOf, starterOf } from '../callers/callerKey.js';
 import { InboundRouter } from '../callers/InboundRouter.js';
 import type { ServerContext } from '../context.js';
 import { AnswerMeter } from '../stats/Latency.js';
@@ -47,7 +47,7 @@ export class ConnectionMaker {
   async make(caller: Caller | undefined, signal: AbortSignal, awaited?: () => boolean): Promise<PooledConnection> {
     const permit = await this.#permit(caller, signal, awaited);
     try {
-      return await this.#start(caller, permit, signal);
+      return await this.#start(caller, permit, signal).finally(() => permit.started());
     } catch (error) {
       if (!signal.aborted && !isEraRefusal(error)) this.#context.counters.failedWith(messageOf(error));
       permit.release();
@@ -81,7 +81,8 @@ export class ConnectionMaker {
     const { config, options, pool } = this.#context;
     const { limit } = this.#hooks;
     const group = shareOf(caller, options.sharing);
-    const permit = limit.tryTake(group);
+    const starter = awaited && starterOf(caller);
+    const permit = limit.tryTake(group, starter);
     if (permit !== undefined) return Promise.resolve(permit);
     const what = `connections of server ${config.name}`;
     if (awaited === undefined) return Promise.reject(new QueueFullError(what, limit.waiting, options.maxConnections));
@@ -93,7 +94,7 @@ export class ConnectionMaker {
       return new AcquireTimeoutError(all, timeoutMs, detail);
     };
     return withDeadline({ clock: pool.clock, timeoutMs, late, signal }, async (bound) => {
-      const taken = await limit.take(group, bound);
+      const taken = await limit.take(group, bound, starter);
       if (awaited()) return taken;
       taken.release();
       throw UNAWAITED;
