@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
+import { endWithSocket } from '../../src/core/close/endWithSocket.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import { HeldBytes } from '../../src/gateway/http/HeldBytes.js';
 import { EventStream } from '../../src/gateway/http/stream/EventStream.js';
@@ -33,7 +34,7 @@ async function streamTo(method: 'GET' | 'POST', maxStreamBufferBytes = 2 ** 20) 
   const [, response] = await asked;
   const held = new HeldBytes(2 ** 30);
   const open = (): EventStream => new EventStream(response, { maxStreamBufferBytes, held, stallTimeoutMs: 60_000 });
-  return { client, response, held, open };
+  return { server, client, response, held, open };
 }
 
 /** The body of a response, taken out of its chunks where it comes in some. */
@@ -162,4 +163,63 @@ test('what is gathered counts against the bound of a reader, as held, and is giv
   await turn();
   expect(client.text).toBe('');
   expect(held.held).toBe(0);
+});
+
+/** A stream of `POST` behind a request that is not answered, on one connection: its turn has not come. */
+async function waiting(maxStreamBufferBytes = 2 ** 20) {
+  const { client, response: first, held, server } = await streamTo('POST', maxStreamBufferBytes);
+  const asked = once(server, 'request') as Promise<[IncomingMessage, ServerResponse]>;
+  client.send('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n');
+  const [, response] = await asked;
+  endWithSocket(response);
+  const stream = new EventStream(response, { maxStreamBufferBytes, held, stallTimeoutMs: 60_000 });
+  await turn();
+  return { client, first, response, held, stream };
+}
+
+test('small messages for a reader that is behind are joined, over turns: they take what they count as held', async () => {
+  const { client, first, response, held, stream } = await waiting();
+  const writes = vi.spyOn(response, 'write');
+  let text = '';
+  for (let i = 0; i < 500; i++) {
+    expect(stream.offer(`{"i":${i},"ü":1}`, `x_${i}`)).toBe(true);
+    text += `id: x_${i}\n${event(`{"i":${i},"ü":1}`)}`;
+    await turn();
+  }
+  // Each by itself was five hundred, of some 700 bytes beside its own.
+  expect(writes.mock.calls.length).toBeLessThan(4);
+  expect(held.held).toBe(Buffer.byteLength(text));
+  first.end();
+  await client.until((all) => all.includes('"i":499'));
+  await expect.poll(() => held.held).toBe(0);
+  stream.end();
+  await client.until((all) => all.endsWith('0\r\n\r\n'));
+  expect(bodyOf(client.text.slice(client.text.lastIndexOf('HTTP/1.1')))).toBe(Buffer.from(text).toString('latin1'));
+});
+
+test('a larger one, which streams share, counts what its write takes', async () => {
+  const { response, held, stream } = await waiting();
+  const shared = new Frame(`{"pad":"${'x'.repeat(1_100)}"}`);
+  shared.parts();
+  for (let i = 0; i < 10; i++) expect(stream.offer(shared)).toBe(true);
+  expect(held.held).toBe(shared.length + 10 * 1_024);
+  response.req.socket.destroy();
+  await once(response, 'close');
+  expect(held.held).toBe(0);
+});
+
+test('the older connection of a client that came back ends; one that has yet to take something, at once', async () => {
+  const quick = await streamTo('GET');
+  const stream = quick.open();
+  stream.send('{"a":1}');
+  await quick.client.until((text) => text.includes('"a":1'));
+  await expect.poll(() => quick.response.writableLength).toBe(0);
+  stream.replaced();
+  await quick.client.until((text) => text.endsWith('0\r\n\r\n'));
+  const slow = await streamTo('GET');
+  const behind = slow.open();
+  behind.send(`{"a":"${'x'.repeat(2 ** 24)}"}`);
+  behind.replaced();
+  await once(slow.response, 'close');
+  expect([slow.response.writableFinished, slow.held.held]).toEqual([false, 0]);
 });

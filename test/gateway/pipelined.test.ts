@@ -1,8 +1,10 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { Gateway } from '../../src/gateway/Gateway.js';
+import { EventStream } from '../../src/gateway/http/stream/EventStream.js';
+import type { RequestOptions } from '../../src/pool/McpPool.js';
 import { InFlight } from '../../src/shutdown/InFlight.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { FakePool } from '../support/FakePool.js';
@@ -46,7 +48,8 @@ test('requests of a pipeline end with its connection, wherever they stand in it'
   const stream = `GET ${path} HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\nmcp-session-id: ${client.sessionId}\r\n\r\n`;
   // The last does not come whole.
   socket.send(callOf(path, 'x').repeat(3) + stream + callOf(path, 'y').slice(0, -5));
-  await expect.poll(() => [callsOf(pool).length, gateway.stats.inFlight, gateway.stats.streams]).toEqual([3, 4, 1]);
+  // The stream is not opened before its turn.
+  await expect.poll(() => [callsOf(pool).length, gateway.stats.inFlight, gateway.stats.streams]).toEqual([3, 4, 0]);
   await socket.close();
   await expect.poll(() => gateway.stats).toMatchObject({ inFlight: 0, streams: 0, heldBytes: 0 });
   expect(callsOf(pool).map(({ options }) => options.signal?.aborted)).toEqual([true, true, true]);
@@ -111,4 +114,42 @@ test('what comes behind a large call is taken behind it, though that is read in 
   expect(callsOf(pool)[0]?.options.signal?.aborted).toBe(true);
   expect(callsOf(pool)[1]?.options.signal?.aborted).toBe(false);
   await socket.close();
+});
+
+test('GETs that resume a stream replay nothing before their turn', async () => {
+  const told = (_: unknown, { onNotification }: RequestOptions): unknown => {
+    for (let i = 0; i < 200; i++)
+      onNotification?.({ method: 'notifications/message', params: { level: 'info', data: 'x'.repeat(1_000) } });
+    return { content: [] };
+  };
+  const hang = (): unknown => new Promise(() => undefined);
+  const call = (params: { readonly name?: string } | undefined, options: RequestOptions): unknown =>
+    params?.name === 'told' ? told(params, options) : hang();
+  const gateway = closeAfter(
+    new Gateway({ pool: new FakePool({ one: { methods: { 'tools/call': call } } }), port: 0 }),
+  );
+  const { url, port } = await gateway.listen();
+  const path = '/servers/one/mcp';
+  const client = new RawClient(url + path);
+  await client.initialize();
+  const { text } = await client.send({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'told' } });
+  const [first = ''] = /^id: \S+/m.exec(text) ?? [];
+  const get = `GET ${path} HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\nmcp-session-id: ${client.sessionId}\r\nlast-event-id: ${first.slice(4).replace(/_.*/, '_0')}\r\n\r\n`;
+  await expect.poll(() => gateway.stats.inFlight).toBe(0);
+  const replayed = vi.spyOn(EventStream.prototype, 'offer');
+  const socket = new RawSocket(port);
+  socket.send(callOf(path, 'x') + get.repeat(20));
+  await expect.poll(() => gateway.stats.requests).toBe(24);
+  // What comes last was looked at: the others were before.
+  const last = new RawClient(url + path);
+  await last.initialize();
+  expect(replayed).not.toHaveBeenCalled();
+  await socket.close();
+  const one = new RawSocket(port);
+  one.send(get.repeat(2));
+  await one.until((all) => all.split('\r\n0\r\n\r\n').length === 3);
+  expect(one.text.split('"id":1,')).toHaveLength(3);
+  expect(replayed).toHaveBeenCalledTimes(402);
+  replayed.mockRestore();
+  await one.close();
 });

@@ -166,6 +166,11 @@ export class HttpFront {
 
   /** Hands it to the endpoint that it is for, among those of its user. */
   #enter(request: IncomingMessage, response: ServerResponse, target: Target, user: User | undefined): void {
+    // A stream is not opened, nor what its client missed replayed, before it can leave.
+    if (request.method === 'GET' && waitsItsTurn(response)) {
+      void itsTurn(response).then(() => response.destroyed || this.#enter(request, response, target, user));
+      return;
+    }
     const { inFlight, http, sse, tenants, track, logger } = this.#options;
     if (inFlight.refusing) {
       this.#refuse(response);

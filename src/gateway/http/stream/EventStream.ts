@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import { waitsItsTurn } from '../../../core/close/endWithSocket.js';
 import { ownerOf } from '../../session/origin.js';
 import type { HeldBytes } from '../HeldBytes.js';
 import { cutWhileStalled } from '../holdAnswer.js';
@@ -23,25 +24,36 @@ const HEAD = Object.freeze({
 });
 /** So much is gathered for one write; then it is written before the turn is over. */
 const MAX_GATHERED_BYTES = 16 * 1_024;
+/** What Node keeps beside its bytes of an event that is written for itself: chunk heads, callbacks, entries of its queues. */
+const WRITE_BYTES = 1_024;
 
 /**
  * A response of server-sent events, one JSON-RPC message each. What a slow reader does not take is bounded. The small messages of
  * one turn of the event loop leave in one write, the first with the head of the response; a stream that ends in the turn in which
- * it began is a response of known length.
+ * it began is a response of known length. For a reader that is behind, small ones are gathered over turns: each by itself would take
+ * several times its bytes.
  */
 export class EventStream implements MessageStream {
   readonly #response: ServerResponse;
   readonly #bounds: EventStreamBounds;
   readonly #headers: Readonly<Record<string, string>> | undefined;
-  /** Frames that count as held, in order: those that are gathered, behind those that were written and have not left yet. */
-  readonly #unsent: Frame[] = [];
-  /** Frames of `#unsent` that are gathered. */
-  #gathered = 0;
+  readonly #owner: string;
+  /** Large ones that were written, count as held and have not left yet, in order. */
+  readonly #frames: Frame[] = [];
+  /** What counts as held beside those. */
+  #heldBytes = 0;
+  /** Of it, what was not written yet. */
+  #textBytes = 0;
   /** Events to be written at the end of the turn; a character for each byte. */
   #text = '';
   /** An answer is among them. */
   #answers = false;
   #turn: NodeJS.Immediate | undefined;
+  /** Writes that have not left. */
+  #underWay = 0;
+  /** What is gathered is written when this response's turn comes, or a write has left: where that was told once. */
+  #toldOfTurn = false;
+  #toldOfWrites = false;
 
   /** `onClose`: told when its connection is over. */
   constructor(
@@ -53,6 +65,7 @@ export class EventStream implements MessageStream {
     this.#response = response;
     this.#bounds = bounds;
     this.#headers = headers;
+    this.#owner = ownerOf(response);
     response.on('close', () => {
       this.#closed();
       onClose?.(this);
@@ -65,20 +78,16 @@ export class EventStream implements MessageStream {
   /** A message that may be lost: false when the reader is too slow, or too much is held for all, and it was dropped. */
   offer(message: string | Frame, eventId?: string): boolean {
     const { writableLength, writableEnded, destroyed } = this.#response;
-    const { maxStreamBufferBytes, held } = this.#bounds;
-    if (writableEnded || destroyed || writableLength + this.#text.length > maxStreamBufferBytes) return false;
-    const frame = typeof message === 'string' ? new Frame(message) : message;
-    if (!frame.hold(held, ownerOf(this.#response))) return false;
-    this.#add(frame, true, false, eventId);
-    return true;
+    if (writableEnded || destroyed || writableLength + this.#text.length > this.#bounds.maxStreamBufferBytes)
+      return false;
+    return this.#add(typeof message === 'string' ? new Frame(message) : message, false, eventId);
   }
 
   /** A message that may not be lost: an answer. */
   send(message: JsonBody | Frame, eventId?: string): void {
     const { writableEnded, destroyed } = this.#response;
     if (writableEnded || destroyed) return;
-    const frame = message instanceof Frame ? message : new Frame(message);
-    this.#add(frame, frame.hold(this.#bounds.held, ownerOf(this.#response)), true, eventId);
+    this.#add(message instanceof Frame ? message : new Frame(message), true, eventId);
   }
 
   /** An event without data: what a client that loses the stream resumes behind, and when. */
@@ -99,7 +108,7 @@ export class EventStream implements MessageStream {
     this.#begin();
     // Node writes the head with the first of the body.
     if (this.#text === '') response.flushHeaders();
-    else this.#write(this.#text);
+    else this.#writeText();
   }
 
   end(): void {
@@ -113,6 +122,12 @@ export class EventStream implements MessageStream {
     this.#text = '';
   }
 
+  /** Its client has come back on another connection: this one ends, at once where it is behind. */
+  replaced(): void {
+    if (this.#response.writableLength > 0 && !waitsItsTurn(this.#response)) this.#response.destroy();
+    else this.end();
+  }
+
   /** `length`: of a body that is known as a whole. */
   #begin(length?: number): void {
     if (this.#response.headersSent) return;
@@ -120,51 +135,86 @@ export class EventStream implements MessageStream {
     this.#response.writeHead(200, this.#headers === undefined ? head : { ...head, ...this.#headers });
   }
 
-  /** `held`: it counts as held. */
-  #add(frame: Frame, held: boolean, answer: boolean, eventId: string | undefined): void {
+  /** False when there is no room for it; an answer is sent all the same. */
+  #add(frame: Frame, answer: boolean, eventId: string | undefined): boolean {
+    const { held } = this.#bounds;
     const line = eventId === undefined ? '' : `id: ${eventId}\n`;
     const { latin1 } = frame;
-    // For a reader that is behind there is no copy: what it has yet to take is the frame's own bytes.
-    if (latin1 !== undefined && this.#response.writableLength === 0) {
-      this.#hold(frame, held, answer);
-      this.#gather(line + latin1);
-      return;
+    const own = latin1 === undefined ? WRITE_BYTES : line.length + latin1.length;
+    let holds = held.takeFor(this.#owner, own);
+    if (holds && latin1 === undefined && !frame.hold(held, this.#owner)) {
+      held.giveBackFor(this.#owner, own);
+      holds = false;
     }
+    if (!holds && !answer) return false;
+    const bytes = holds ? own : 0;
+    this.#heldBytes += bytes;
+    if (latin1 !== undefined) {
+      this.#answers ||= answer;
+      this.#textBytes += bytes;
+      this.#gather(line + latin1);
+      return true;
+    }
+    // There is no copy of it: what its reader has yet to take is the frame's own bytes.
     this.#text += line;
     if (this.#text !== '') this.flush();
     this.#begin();
-    this.#hold(frame, held, answer);
-    this.#write(frame.parts());
-  }
-
-  #hold(frame: Frame, held: boolean, answer: boolean): void {
-    if (answer) this.#answers = true;
-    if (!held) return;
-    this.#unsent.push(frame);
-    this.#gathered++;
+    if (holds) this.#frames.push(frame);
+    this.#write(frame.parts(), bytes, answer, holds);
+    return true;
   }
 
   #gather(text: string): void {
     this.#text += text;
     if (this.#text.length > MAX_GATHERED_BYTES) this.flush();
-    else this.#turn ??= setImmediate(flush, this);
+    else if (this.#turn === undefined && !this.#isBehind()) this.#turn = setImmediate(flush, this);
   }
 
-  #write(data: string | readonly Buffer[]): void {
-    const { held } = this.#bounds;
-    const frames = this.#gathered;
+  /** Whether what is gathered is better written later, which comes of itself. */
+  #isBehind(): boolean {
+    const response = this.#response;
+    if (waitsItsTurn(response)) {
+      if (!this.#toldOfTurn) response.once('socket', () => this.#text !== '' && this.flush());
+      this.#toldOfTurn = true;
+      return true;
+    }
+    return this.#toldOfWrites && this.#underWay > 0 && response.writableLength > 0;
+  }
+
+  #writeText(): void {
+    const text = this.#text;
+    const bytes = this.#textBytes;
     const answers = this.#answers;
     this.#text = '';
-    this.#gathered = 0;
+    this.#textBytes = 0;
     this.#answers = false;
+    // As long as it waits it is to take no more than its bytes.
+    const data = this.#response.writableLength > 0 ? [Buffer.from(text, 'latin1')] : text;
+    this.#write(data, bytes, answers, false);
+  }
+
+  /** `bytes`: of what counts as held; they are given back once it has left, with the oldest frame where it is `framed`. */
+  #write(data: string | readonly Buffer[], bytes: number, answers: boolean, framed: boolean): void {
     let taken = (): void => undefined;
     const written = (): void => {
       taken();
-      for (const frame of this.#unsent.splice(0, frames)) frame.release(held);
+      this.#underWay--;
+      this.#toldOfWrites = true;
+      this.#giveBack(bytes);
+      if (framed) this.#frames.shift()?.release(this.#bounds.held);
+      if (this.#underWay === 0 && this.#text !== '' && this.#turn === undefined) this.flush();
     };
+    this.#underWay++;
     if (typeof data === 'string') this.#response.write(data, 'latin1', written);
     else writeParts(this.#response, data, written);
     if (answers) taken = cutWhileStalled(this.#response, this.#bounds);
+  }
+
+  /** What was given back with the response is not given back again. */
+  #giveBack(bytes: number): void {
+    const given = Math.min(bytes, this.#heldBytes);
+    this.#heldBytes -= given;
+    this.#bounds.held.giveBackFor(this.#owner, given);
   }
 
   #endTurn(): void {
@@ -174,7 +224,8 @@ export class EventStream implements MessageStream {
 
   #closed(): void {
     this.#endTurn();
-    for (const frame of this.#unsent.splice(0)) frame.release(this.#bounds.held);
+    for (const frame of this.#frames.splice(0)) frame.release(this.#bounds.held);
+    this.#giveBack(this.#heldBytes);
     this.#text = '';
   }
 }

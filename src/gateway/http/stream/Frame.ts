@@ -6,6 +6,8 @@ import { bytesOf, type JsonBody } from '../respond.js';
 /** Of one line, and a byte for each character. */
 const ASCII = /^[ -~]*$/;
 const SMALL_BYTES = 8 * 1_024;
+/** A notification up to this size is copied for each stream. */
+const COPIED_BYTES = 1_024;
 const SPACE = 0x20;
 const NEWLINE = 0x0a;
 const RETURN = 0x0d;
@@ -98,10 +100,12 @@ export class Frame {
   }
 }
 
-/** A small message, framed; a character for each byte. Undefined for one that is not small, or is to be encoded first. */
+/** A small message, framed; a character for each byte. Undefined for one that is not small. */
 function smallText(json: JsonBody): string | undefined {
   if (typeof json === 'string') {
-    return json.length <= SMALL_BYTES && ASCII.test(json) ? `${EVENT_BEGIN}${json}\n\n` : undefined;
+    if (json.length > SMALL_BYTES) return undefined;
+    if (ASCII.test(json)) return `${EVENT_BEGIN}${json}\n\n`;
+    return smallText(Buffer.from(json));
   }
   if (bytesOf(json) > SMALL_BYTES) return undefined;
   const text =
@@ -175,8 +179,8 @@ export class NoticeFrames {
     this.#method = method;
     this.#params = params;
     this.#frame = new Frame(toldText({ method, params }));
-    // Many streams share its bytes, and none makes a copy.
-    this.#frame.parts();
+    // Many streams share its bytes, and none makes a copy; of a small one a copy takes less than what it takes to write it by itself.
+    if (this.#frame.length > COPIED_BYTES) this.#frame.parts();
     return this.#frame;
   }
 

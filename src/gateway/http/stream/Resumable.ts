@@ -63,7 +63,7 @@ export class Resumable implements SessionStream, KeptBytes {
 
   /** The client's connection for it, from here on; an older one ends. */
   attach(response: ServerResponse, headers?: Readonly<Record<string, string>>): void {
-    this.#stream?.end();
+    this.#stream?.replaced();
     this.#stream = undefined;
     // Its 'close' has been: the client comes back with another, or not at all.
     if (response.destroyed) return;

@@ -62,7 +62,7 @@ export class StoredStream implements SessionStream {
   }
 
   attach(response: ServerResponse, headers?: Readonly<Record<string, string>>): void {
-    this.#stream?.end();
+    this.#stream?.replaced();
     this.#stream = undefined;
     // Its 'close' has been.
     if (response.destroyed) return;
