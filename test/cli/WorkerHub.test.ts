@@ -87,3 +87,18 @@ test('what clients answer waits for a worker, or for the primary, within bounds;
   for (const text of [large, large, large]) link.publish(text);
   expect(kinds()).toMatch(/ publish ask publish ask publish publish$/);
 });
+
+test('what is for one worker goes to that one alone', () => {
+  const hub = new WorkerHub(new FakeClock(), () => undefined);
+  const told: string[] = [];
+  for (const id of ['a', 'b', 'c']) {
+    const worker = { isConnected: () => true, send: ({ text }: { text: string }) => told.push(`${id} ${text}`) };
+    hub.heard(worker as unknown as Worker, { type: 'hello', id });
+  }
+  const link = new WorkerLink((message) => {
+    if (message.type === 'publish') hub.heard({} as Worker, message);
+  });
+  link.publish('answer', true, 'b');
+  link.publish('changed');
+  expect(told).toEqual(['b answer', 'a changed', 'b changed', 'c changed']);
+});

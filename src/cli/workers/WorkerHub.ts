@@ -44,7 +44,8 @@ export class WorkerHub {
         this.#workers.set(worker, message.id);
         return;
       case 'publish':
-        for (const other of this.#workers.keys()) if (other !== worker) this.#pass(other, message);
+        for (const [other, id] of this.#workers)
+          if (other !== worker && (message.to ?? id) === id) this.#pass(other, message);
         return;
       case 'note':
         this.#note(message);

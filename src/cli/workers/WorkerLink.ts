@@ -28,10 +28,10 @@ export class WorkerLink implements ReplicaLink {
     this.#asked.delete(message.id);
   }
 
-  publish(text: string, mayBeLost = false): void {
+  publish(text: string, mayBeLost = false, to?: string): void {
     const bytes = sendingBytes(text);
     if (!hasRoom(bytes, this.#waiting, mayBeLost)) return;
-    this.#tell({ type: 'publish', text, ...(mayBeLost && { mayBeLost }) });
+    this.#tell({ type: 'publish', text, ...(mayBeLost && { mayBeLost }), ...(to !== undefined && { to }) });
     this.#waiting += bytes;
     this.#askBehind();
   }

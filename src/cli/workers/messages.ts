@@ -13,7 +13,8 @@ export type FromWorker =
   | { readonly type: 'hello'; readonly id: string }
   /** The config was read again; whether it says something else than before. */
   | { readonly type: 'reloaded'; readonly changed: boolean }
-  | { readonly type: 'publish'; readonly text: string; readonly mayBeLost?: boolean }
+  /** `to`: the one worker that it is for. */
+  | { readonly type: 'publish'; readonly text: string; readonly mayBeLost?: boolean; readonly to?: string }
   | {
       readonly type: 'note';
       readonly session: string;

@@ -5,8 +5,11 @@
 export interface ReplicaLink {
   /** Names this replica among the others: 8 hexadecimal digits. */
   readonly id: string;
-  /** Tells all other replicas. Never throws. `mayBeLost`: clients say such at will, so that it is not told while too much waits. */
-  publish(message: string, mayBeLost?: boolean): void;
+  /**
+   * Tells all other replicas, or the one that is named, if it can. Never throws. `mayBeLost`: clients say such at will, so that it is not told
+   * while too much waits.
+   */
+  publish(message: string, mayBeLost?: boolean, to?: string): void;
   /** Hears what others publish, and `onGap` when some of it may have been missed, until disposed. */
   listen(onMessage: (message: string) => void, onGap: () => void): Disposable;
   /** Notes something of a session for all replicas, kept for so long; `undefined` takes it away. */

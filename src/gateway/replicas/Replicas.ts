@@ -1,3 +1,4 @@
+import { Shares } from '../../concurrent/Shares.js';
 import type { Clock, Timer } from '../../core/clock.js';
 import { messageOf } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
@@ -9,6 +10,7 @@ import type { SessionTable } from '../session/SessionTable.js';
 import { type ReplicaMessage, readReplicaMessage } from './messages.js';
 import type { ReplicaLink } from './ReplicaLink.js';
 import { sendingBytes } from './sendingRoom.js';
+import { ToldCancellations } from './ToldCancellations.js';
 
 export interface ReplicasOptions {
   readonly link: ReplicaLink;
@@ -42,8 +44,8 @@ const NOT_NOTED = 'other replicas could not be told of a session';
 const MAX_WAITING = 1_000;
 /** Bytes of notes of one session that this process makes; what is subscribed to beyond holds here alone. */
 const MAX_NOTES_BYTES = 64 * 1_024;
-/** Bytes of clients' answers that wait for whether the replica that asked is there; the one that reaches it is told, too. */
-const MAX_ASKING_BYTES = 8 * 1_024 * 1_024;
+/** Bytes of clients' answers for other replicas that the link has not read yet; of one origin three quarters at most. */
+const MAX_ASKING_BYTES = 16 * 1_024 * 1_024;
 const [ENDED, LEVEL, URI] = ['ended', 'level', 'uri '];
 
 /**
@@ -56,11 +58,13 @@ export class Replicas implements Disposable {
   readonly #listening: Disposable;
   /** Notes that were made here, and their bytes. */
   readonly #noted = new WeakMap<Session, Map<string, number>>();
-  #askingBytes = 0;
+  readonly #asking = new Shares(MAX_ASKING_BYTES);
+  readonly #cancelled: ToldCancellations;
   readonly #waiting = new Map<string, { readonly change: ListChange; readonly timer: Timer }>();
 
   constructor(options: ReplicasOptions) {
     this.#options = options;
+    this.#cancelled = new ToldCancellations(options.clock, (calls) => this.#tell({ type: 'cancelled', calls }));
     this.#listening = options.link.listen(
       (text) => this.#heard(text),
       () => options.onGap(),
@@ -85,24 +89,27 @@ export class Replicas implements Disposable {
   }
 
   /** A client cancels a call that is not in flight here. */
-  cancelled({ key }: Session, id: string): void {
-    this.#tell({ type: 'cancelled', key, id });
+  cancelled(session: Session, id: string): void {
+    this.#cancelled.add(session, id);
   }
 
   /** A client answers a question that was not asked here. Clients may say so at will: it goes to the one replica that asked, if that is there. */
-  answered({ key }: Session, { id, result, error }: ResponseMessage): void {
+  answered({ key, origin }: Session, { id, result, error }: ResponseMessage): void {
     const to = askedBy(id);
     if (to === undefined) return;
-    // Beyond it, what comes is not told: the store does not answer, or too slowly for so much.
-    if (this.#askingBytes >= MAX_ASKING_BYTES) return;
     const text = this.#written({ type: 'answered', to, key, id, result, error });
     if (text === undefined) return;
     const bytes = sendingBytes(text);
-    this.#askingBytes += bytes;
-    void this.#isAlive(to).then((alive) => {
-      this.#askingBytes -= bytes;
-      if (alive) this.#publish(text, true);
-    });
+    // Beyond it, what comes is not told: the link does not answer, or too slowly for so much.
+    if (!this.#asking.mayTake(origin, bytes)) return;
+    this.#asking.add(origin, bytes);
+    const telling = async (): Promise<void> => {
+      if (!(await this.#isAlive(to))) return;
+      this.#publish(text, true, to);
+      // What is asked behind it is answered once it was read.
+      await this.#isAlive(to);
+    };
+    void telling().finally(() => this.#asking.add(origin, -bytes));
   }
 
   /** A client's request was answered here: what it set for its session holds everywhere. */
@@ -133,6 +140,7 @@ export class Replicas implements Disposable {
 
   [Symbol.dispose](): void {
     this.#listening[Symbol.dispose]();
+    this.#cancelled[Symbol.dispose]();
     for (const { timer } of this.#waiting.values()) timer.cancel();
     this.#waiting.clear();
   }
@@ -150,10 +158,13 @@ export class Replicas implements Disposable {
       sessions.endedElsewhere(message.key);
       return;
     }
+    if (message.type === 'cancelled') {
+      for (const [key, id] of message.calls) sessions.byKey(key)?.cancel(id);
+      return;
+    }
     const session = sessions.byKey(message.key);
     if (session === undefined) return;
-    if (message.type === 'cancelled') session.cancel(message.id);
-    else if (message.type === 'answered') session.answered(message.id, message);
+    if (message.type === 'answered') session.answered(message.id, message);
     else this.#set(session, message.name, message.text);
   }
 
@@ -206,10 +217,10 @@ export class Replicas implements Disposable {
     }
   }
 
-  #publish(text: string, mayBeLost: boolean): void {
+  #publish(text: string, mayBeLost: boolean, to?: string): void {
     const { link, logger } = this.#options;
     try {
-      link.publish(text, mayBeLost);
+      link.publish(text, mayBeLost, to);
     } catch (error) {
       logger.warn({ error: messageOf(error) }, NOT_TOLD);
     }
@@ -220,7 +231,8 @@ export class Replicas implements Disposable {
     const noted = this.#noted.get(session) ?? new Map<string, number>();
     this.#noted.set(session, noted);
     noted.delete(name);
-    if (text === undefined) return true;
+    // What is too long to be noted is not noted elsewhere either.
+    if (text === undefined) return Buffer.byteLength(name) <= MAX_NOTES_BYTES;
     const bytes = Buffer.byteLength(name) + Buffer.byteLength(text);
     if ([...noted.values()].reduce((sum, each) => sum + each, bytes) > MAX_NOTES_BYTES) return false;
     noted.set(name, bytes);

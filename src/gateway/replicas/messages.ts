@@ -1,8 +1,10 @@
+import type { CancelledCall } from './ToldCancellations.js';
+
 /** What replicas tell each other. */
 export type ReplicaMessage =
   | { readonly type: 'changed'; readonly server: string; readonly principal: string | null; readonly method: string }
   | { readonly type: 'ended'; readonly key: string }
-  | { readonly type: 'cancelled'; readonly key: string; readonly id: string }
+  | { readonly type: 'cancelled'; readonly calls: readonly CancelledCall[] }
   | {
       readonly type: 'answered';
       /** The replica that asked. */
@@ -18,7 +20,7 @@ export type ReplicaMessage =
 const TEXTS: Readonly<Record<ReplicaMessage['type'], readonly string[]>> = {
   changed: ['server', 'method'],
   ended: ['key'],
-  cancelled: ['key', 'id'],
+  cancelled: [],
   answered: ['key'],
   set: ['key', 'name'],
 };
@@ -38,9 +40,13 @@ export function readReplicaMessage(text: string, own: string): ReplicaMessage | 
   }
   if (typeof value !== 'object' || value === null) return undefined;
   const message = value as Readonly<Record<string, unknown>>;
-  const { type, principal = null, text: set } = message;
+  const { type, principal = null, text: set, calls } = message;
   if (typeof type !== 'string' || !Object.hasOwn(TEXTS, type)) return undefined;
   const texts = TEXTS[type as ReplicaMessage['type']].every((name) => typeof message[name] === 'string');
   const rest = [principal, set ?? null].every((each) => each === null || typeof each === 'string');
+  if (type === 'cancelled' && !(Array.isArray(calls) && calls.every(isCall))) return undefined;
   return texts && rest ? (message as unknown as ReplicaMessage) : undefined;
 }
+
+const isCall = (value: unknown): boolean =>
+  Array.isArray(value) && value.length === 2 && value.every((each) => typeof each === 'string');
