@@ -74,6 +74,24 @@ test.each(['--help', '--version', 'help serve', 'connect --help', 'import --dry-
   },
 );
 
+test.each(['record --out FILE --', 'fault --plan PLAN --', 'fake-server'])(
+  '`%s` that cannot pass on what a server says ends, and fails',
+  async (line) => {
+    const folder = tempFolder();
+    const plan = join(folder, 'plan.json');
+    writeFileSync(plan, '{}');
+    const own = line.split(' ').map((arg) => ({ FILE: join(folder, 'out'), PLAN: plan })[arg] ?? arg);
+    const ping = '{"jsonrpc":"2.0","id":1,"method":"ping"}';
+    const behind = own.includes('--');
+    const program = new Program(MAIN, {
+      under: ['sh', '-c', `${behind ? 'exec' : `echo '${ping}' |`} "$@" >/dev/full`, 'sh'],
+      args: behind ? [...own, 'sh', '-c', `echo '${ping}'; cat`] : own,
+    });
+    expect(await program.exited).toEqual({ code: 1, signal: null });
+    expect(program.stderr).toMatch(/^mcp-poolkit: stdout cannot be written: ENOSPC[^\n]*\n$/);
+  },
+);
+
 test('a fault of the program itself is an orderly stop with exit code 1, and leaves no server behind', async () => {
   for (const [fault, ...flags] of [
     // Ignores the end of its input and SIGTERM: what does not kill it leaves it behind.

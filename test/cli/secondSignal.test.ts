@@ -68,3 +68,24 @@ test('a signal while record starts its server ends both', async () => {
   await cli.exited.finally(() => clearInterval(again));
   await vi.waitFor(() => expect(bearers()).toEqual([]), { timeout: 5_000 });
 });
+
+/** Told to end, it leaves one behind that runs from session to session and then stays. */
+const LEAVER = `hop='[ "$1" -gt 0 ] && { setsid sh -c "$0" "$0" $(($1 - 1)) & exit 0; }; exec sleep 60'
+echo '{"jsonrpc":"2.0","method":"notifications/up"}'; cat; sh -c "$hop" "$hop" 20 </dev/null >/dev/null 2>&1; exit 3`;
+
+test.each(['record', 'fault'])(
+  '%s ends after all that its server leaves behind when it is told to end',
+  async (command) => {
+    const { env, bearers } = mark();
+    const folder = tempFolder();
+    const plan = join(folder, 'plan.json');
+    writeFileSync(plan, '{}');
+    const marked = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+    const own = command === 'record' ? ['--out', join(folder, 'recording.jsonl')] : ['--plan', plan];
+    const cli = new Cli(command, ...own, '--', 'env', ...marked, 'sh', '-c', LEAVER);
+    await cli.line(/up/);
+    cli.kill('SIGTERM');
+    expect(await cli.exited).toEqual({ code: 3, signal: null });
+    expect(bearers()).toEqual([]);
+  },
+);

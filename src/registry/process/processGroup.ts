@@ -136,15 +136,24 @@ export class ProcessGroup {
   }
 
   /**
-   * SIGKILL to the group, to each member known, and to those of a fresh look (Linux), in this very turn: for an owner that is about to end
-   * itself, whose last look may be older than what its children started since.
+   * SIGKILL to the group, to each member known, and to those that are found until a look is sure that there are no more (Linux), all in this
+   * very turn: for an owner that is about to end itself, whose last look may be older than what its children started since.
    */
   killNow(): void {
     if (process.platform === 'win32') return;
     if (this.#pgid !== undefined && !this.#over) sendSignal(-this.#pgid, 'SIGKILL');
     for (const [pid, startTime] of this.#known) if (mayLive(pid, startTime)) sendSignal(pid, 'SIGKILL');
     const table = readProcessTableNow();
-    if (table !== undefined) for (const { pid } of this.membersIn(table)) sendSignal(pid, 'SIGKILL');
+    // One that was killed starts nothing any more: a look behind it sees all that it has started.
+    const killed = new Set<number>();
+    for (let sure = false; table !== undefined; sure = table.catchUpNow()) {
+      const found = this.membersIn(table).filter(({ pid }) => !killed.has(pid));
+      for (const { pid } of found) {
+        killed.add(pid);
+        sendSignal(pid, 'SIGKILL');
+      }
+      if (sure && found.length === 0) return;
+    }
   }
 
   #know(members: readonly ProcessRow[]): void {

@@ -15,6 +15,10 @@ const PASS_MS = 2;
 const QUICK_PASSES = 10;
 /** Programs take no longer to start, in ms. */
 const LASTING_MS = 100;
+/** One that ends in this turn looks again for so long after its first look, in ms, waiting this long between two. */
+const MAX_NOW_MS = 250;
+const NOW_PASS_MS = 1;
+const WAITED_FOR = new Int32Array(new SharedArrayBuffer(4));
 const STAT_BUFFER = Buffer.alloc(4_096);
 
 let pending: Promise<ProcessTable> | undefined;
@@ -115,6 +119,7 @@ class ProcTable implements ProcessTable {
   readonly #environments = new Map<number, string>();
   /** Processes that were ending, or starting another program, when their environment was asked for; and since when, in ms. */
   readonly #unsure = new Map<number, number>();
+  readonly #untilMs = performance.now() + MAX_NOW_MS;
   #pending: Promise<boolean> | undefined;
   #passes = 0;
 
@@ -139,6 +144,11 @@ class ProcTable implements ProcessTable {
       return this.#catchUp();
     });
     return this.#pending;
+  }
+
+  catchUpNow(): boolean {
+    if (this.#passes++ > 0) Atomics.wait(WAITED_FOR, 0, 0, NOW_PASS_MS);
+    return this.#catchUp() || performance.now() > this.#untilMs;
   }
 
   #catchUp(): boolean {

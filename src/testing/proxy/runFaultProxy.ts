@@ -5,7 +5,7 @@ import { onStopSignals } from '../../core/close/onStopSignals.js';
 import { messageOf, StartError } from '../../core/errors.js';
 import { LedgerKeeper } from '../../registry/lifecycle/LedgerKeeper.js';
 import type { ProcessRecord } from '../../registry/lifecycle/record.js';
-import { ManagedProcess } from '../../registry/process/ManagedProcess.js';
+import { ManagedProcess, type StopOptions } from '../../registry/process/ManagedProcess.js';
 import { planState } from '../fake/planState.js';
 import { EventLog } from '../faults/EventLog.js';
 import { FaultPlan, type FaultPlanOptions } from '../faults/FaultPlan.js';
@@ -13,7 +13,7 @@ import { failureLogger } from '../faults/failureLogger.js';
 import { faultEvent } from '../faults/faultEvent.js';
 import { isAnswer, parseMessage, type RpcId } from '../wire/messages.js';
 import { LineWire } from '../wire/stdio/LineWire.js';
-import { deafen, ownHand, startDaemon, whenWritten } from '../wire/stdio/ownProcess.js';
+import { deafen, ownHand, startDaemon } from '../wire/stdio/ownProcess.js';
 import { BackPressure } from './BackPressure.js';
 import { EffectTally } from './EffectTally.js';
 
@@ -32,8 +32,11 @@ export interface StdioFaultProxyOptions {
 }
 
 /** The server runs all the same: it would only outlive a kill of this process. */
-const warnOfLedger = (error: unknown): void =>
-  void process.stderr.write(`mcp-poolkit: the ledger cannot be kept: ${messageOf(error)}\n`);
+const warnOfLedger = (error: unknown): void => complain(error, 'the ledger cannot be kept');
+
+function complain(error: unknown, what: string): void {
+  process.stderr.write(`mcp-poolkit: ${what}: ${messageOf(error)}\n`);
+}
 
 /** Larger than any message a test sends. */
 const MAX_LINE_BYTES = 256 * 2 ** 20;
@@ -45,10 +48,16 @@ const MAX_LINE_BYTES = 256 * 2 ** 20;
 export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<void> {
   const { plan, stateFile, eventsFile, name, command, args, onMessage } = options;
   let server: ManagedProcess | undefined;
-  const hand = ownHand(() => server?.group.killNow());
+  // Whatever ends this process, nothing of its server is left then.
+  const hand = ownHand(() =>
+    stop({ graceMs: 0 }).catch((error: unknown) => {
+      process.exitCode = 1;
+      complain(error, 'its server is not stopped');
+    }),
+  );
   // What cannot be written down is not passed on either: a history that lacks it would convict or acquit wrongly.
   const failed = (error: unknown, what: string): void => {
-    process.stderr.write(`mcp-poolkit: ${what}: ${messageOf(error)}\n`);
+    complain(error, what);
     // At once, whatever waits to be read: nothing more may pass.
     server?.group.killNow();
     process.exit(1);
@@ -78,15 +87,20 @@ export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<vo
   const stopping = new AbortController();
   const ledger = new LedgerKeeper({}, { clock: systemClock, onSwept: () => undefined, onFailure: warnOfLedger });
   let record: ProcessRecord | undefined;
-  const stop = async (): Promise<void> => {
-    await server?.stop();
+  const stop = async (within?: StopOptions): Promise<void> => {
+    await server?.stop(within);
     if (record !== undefined) await ledger.forget(record);
   };
   const end = (): void => {
     stopping.abort();
     ledger.shorten(0);
-    if (server !== undefined) void stop().finally(() => whenWritten(() => process.exit(0)));
+    if (server !== undefined) endInOrder();
   };
+  // What the stop cannot prove is told by the second, which the hand begins.
+  const endInOrder = (): void =>
+    void stop()
+      .catch(() => undefined)
+      .then(() => hand.end({ exitCode: 0, why: 'its client is gone' }));
   if (!deaf) onStopSignals(end);
   await ledger.ready;
   record = await ledger.intend(name, { command, args });
@@ -122,7 +136,7 @@ export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<vo
     onEnd: () => {
       if (deaf) return;
       wire.close();
-      void stop().finally(() => whenWritten(() => process.exit(0)));
+      endInOrder();
     },
   });
   const pressure: BackPressure = new BackPressure({

@@ -55,7 +55,17 @@ test('what daemonised with setsid is found by its token', async () => {
   expect(bearers(child.token)).toEqual([]);
 });
 
-test('what runs from session to session, each time as another process, is caught before the stop says that it is over', async () => {
+test.each([
+  ['before the stop says that it is over', (child: ManagedProcess) => child.stop()],
+  [
+    'by an owner that ends in this very turn',
+    async ({ group, token }: ManagedProcess) => {
+      group.killNow();
+      // A busy machine takes a moment to end what was killed.
+      await expect.poll(() => bearers(token)).toEqual([]);
+    },
+  ],
+])('what runs from session to session, each time as another process, is caught %s', async (_, end) => {
   const folder = await mkdtemp(join(tmpdir(), 'poolkit-'));
   try {
     for (const pause of ['', 'sleep 0.003;', '']) {
@@ -63,7 +73,7 @@ test('what runs from session to session, each time as another process, is caught
       const config = { command: 'sh', args: ['-c', hop], env: { HOP: hop } };
       const child = await ManagedProcess.spawn('hopper', config, { stdinGraceMs: 20, termGraceMs: 20 });
       await child.exited;
-      await child.stop();
+      await end(child);
       for (let looks = 0; looks < 10; looks++) {
         expect(bearers(child.token)).toEqual([]);
         await setTimeout(2);

@@ -319,6 +319,7 @@ const table = (rows: readonly Partial<ProcessRow>[], tokens: Readonly<Record<num
   rows: new Map(rows.map((row) => [row.pid ?? 0, { ...ROW, session: 0, ...row }])),
   environmentOf: (pid) => tokens[pid],
   catchUp: async () => true,
+  catchUpNow: () => true,
 });
 
 test('members are the group, the bearers of the token, and the children of either; zombies and older ones are not', () => {

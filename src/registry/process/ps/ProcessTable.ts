@@ -25,4 +25,6 @@ export interface ProcessTable {
    * dead before: none can have hidden by starting another and ending while the table was being read.
    */
   catchUp(): Promise<boolean>;
+  /** The same without giving the turn away, for one who ends in it. After a quarter of a second it tells true: no more time is taken. */
+  catchUpNow(): boolean;
 }

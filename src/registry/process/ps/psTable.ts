@@ -16,7 +16,7 @@ export async function readPsTable(): Promise<ProcessTable> {
       if (row !== undefined) rows.set(row.pid, row);
     }
   }
-  return { rows, environmentOf: () => undefined, catchUp: async () => true };
+  return { rows, environmentOf: () => undefined, catchUp: async () => true, catchUpNow: () => true };
 }
 
 /** One line of `ps -o pid=,ppid=,pgid=,stat=,rss=,time=,lstart=`. */

@@ -1,6 +1,6 @@
 import { messageOf, StartError } from '../../../core/errors.js';
 import { failureLogger } from '../../faults/failureLogger.js';
-import { deafen, ownHand, startDaemon, whenWritten } from '../../wire/stdio/ownProcess.js';
+import { deafen, exitSelf, ownHand, startDaemon, whenWritten } from '../../wire/stdio/ownProcess.js';
 import { FakeServer } from '../FakeServer.js';
 import type { FakeServerOptions } from '../FakeServerOptions.js';
 
@@ -36,7 +36,7 @@ export function runFakeServer(options: FakeServerOptions): void {
   process.stdin.on('end', () => {
     if (deaf) return;
     server.finish();
-    whenWritten(() => process.exit(exitCode));
+    whenWritten(() => exitSelf(exitCode));
   });
   try {
     server.serve(process.stdin, process.stdout, ownHand());

@@ -9,19 +9,21 @@ const DAEMON_SECONDS = 120;
 /** How long a client may take to read what was written before this process ended, in ms. */
 const UNREAD_MS = 30_000;
 
-/** What faults do to this very process. `before` runs right before it ends: what depends on it is ended there. */
-export function ownHand(before: () => void = () => undefined): ProcessHand {
+/** What faults do to this very process. It ends once `before` has: what depends on it is ended there. `before` never rejects. */
+export function ownHand(before?: () => Promise<void>): ProcessHand {
   let ending = false;
+  const endWhenWritten = (end: WireEnd): void =>
+    whenWritten(() => {
+      ending = false;
+      endSelf(end);
+    });
   return {
     end: (end) => {
-      before();
       // The first end is the one that is seen.
       if (ending) return;
       ending = true;
-      whenWritten(() => {
-        ending = false;
-        endSelf(end);
-      });
+      if (before === undefined) endWhenWritten(end);
+      else void before().then(() => endWhenWritten(end));
     },
     stderr: (text) => writeAll(2, text),
     closeOutput: () => closeSync(1),
@@ -64,8 +66,13 @@ export function startDaemon(): void {
 }
 
 function endSelf({ exitCode, signal }: WireEnd): void {
-  if (signal === undefined) process.exit(exitCode ?? 1);
+  if (signal === undefined) exitSelf(exitCode ?? 1);
   process.kill(process.pid, signal);
+}
+
+/** An end that is well is none when something has failed meanwhile, as when stdout could not be written. */
+export function exitSelf(exitCode: number): never {
+  return exitCode === 0 ? process.exit() : process.exit(exitCode);
 }
 
 /** All of it, now: a pipe that is full is waited for. */
