@@ -6,6 +6,7 @@ import { silentLogger } from '../../src/core/logger.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import { HeldBytes } from '../../src/gateway/http/HeldBytes.js';
 import { holdAnswer } from '../../src/gateway/http/holdAnswer.js';
+import { idKey } from '../../src/gateway/rpc/envelope.js';
 import { collectGarbage } from '../support/collectGarbage.js';
 import { FakePool, type FakeServer } from '../support/FakePool.js';
 import { exchange, RawClient } from '../support/httpClient.js';
@@ -51,6 +52,25 @@ test('calls in flight hold what they were sent with: beyond the bound a client i
   for (const done of waiting.splice(0)) done();
   expect((await Promise.all([...calls, again])).map(({ status }) => status)).toEqual([200, 200, 200, 200]);
   await expect.poll(() => gateway.stats.heldBytes).toBe(0);
+});
+
+test('a request is known by a short key however long its id is, and cancelled by it', async () => {
+  const client = new RawClient(await start());
+  await client.initialize();
+  const id = (last: string): string => `${'x'.repeat(20 * KIB)}${last}`;
+  const calls = ['a', 'b'].map((each) => ({
+    jsonrpc: '2.0',
+    id: id(each),
+    method: 'tools/call',
+    params: { name: 'x' },
+  }));
+  const sent = calls.map((each) => client.send(each));
+  await expect.poll(() => waiting.length).toBe(2);
+  expect(idKey({ id: id('a') }).length).toBeLessThan(100);
+  await client.send({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: id('b') } });
+  for (const done of waiting.splice(0)) done();
+  const [a, b] = await Promise.all(sent);
+  expect([a?.messages[0]?.id, b?.messages]).toEqual([id('a'), []]);
 });
 
 test('a call whose client has gone is held for as long as it runs', async () => {

@@ -9,6 +9,7 @@ import {
 import { isObject } from '../../connection/protocol/objectOf.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { show } from '../../core/errors.js';
+import { keyText } from '../../core/text/ownText.js';
 import { Refusal } from './failure.js';
 import { MAX_LABEL_LENGTH } from './limits.js';
 
@@ -84,9 +85,13 @@ export function classify(message: unknown, text?: string): Incoming {
   return { kind: 'request', id: known, idText, method, params, paramsText };
 }
 
-/** What a request is known by while it is in flight: numbers that JavaScript cannot hold are told apart by their text. */
+/**
+ * What a request is known by while it is in flight: numbers that JavaScript cannot hold are told apart by their text. It is compared with those of all
+ * others, so that it is short.
+ */
 export function idKey({ id, idText }: Pick<RequestMessage, 'id' | 'idText'>): string {
-  return typeof id === 'string' || Number.isSafeInteger(id) ? JSON.stringify(id) : (idText ?? String(id));
+  const exact = typeof id === 'string' || Number.isSafeInteger(id);
+  return keyText(exact ? JSON.stringify(id) : (idText ?? String(id)));
 }
 
 /** What the request that a cancellation names is known by. */

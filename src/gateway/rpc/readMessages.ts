@@ -4,7 +4,6 @@ import { costsMore, MAX_UNASKED_COST } from '../../connection/channel/codec/pars
 import { MAX_BATCH } from '../../connection/protocol/batch.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { inTurn } from '../../core/time/turns.js';
-import type { HeldBytes } from '../http/HeldBytes.js';
 import { isModern } from '../modern/checkRequest.js';
 import { classify, type Incoming } from './envelope.js';
 import type { Failure } from './failure.js';
@@ -49,26 +48,18 @@ export function readMessages(text: string, headers: IncomingHttpHeaders): ReadMe
 }
 
 /**
- * The same of a large body, each step in a turn of the event loop of its own, over all bodies: others do not wait for all of them. Meanwhile it counts as
- * held; undefined when there is no room for it.
+ * The same of a large body, each step in a turn of the event loop of its own, over all bodies: others do not wait for all of them. Its caller counts it
+ * as held meanwhile.
  */
 export async function readLargeMessages(
   text: string,
   headers: IncomingHttpHeaders,
-  owner: string,
-  held: HeldBytes,
-): Promise<ReadMessages | Unreadable | undefined> {
-  const bytes = 2 * text.length;
-  if (!held.takeFor(owner, bytes)) return undefined;
-  try {
-    if (await inTurn(() => costsMore(text, MAX_UNASKED_COST))) return TOO_MANY_VALUES;
-    const parsed = await inTurn(() => parse(text));
-    if (parsed === undefined) return NO_JSON;
-    const read = await inTurn(() => understood(parsed, text, headers));
-    return await inTurn(() => read);
-  } finally {
-    held.giveBackFor(owner, bytes);
-  }
+): Promise<ReadMessages | Unreadable> {
+  if (await inTurn(() => costsMore(text, MAX_UNASKED_COST))) return TOO_MANY_VALUES;
+  const parsed = await inTurn(() => parse(text));
+  if (parsed === undefined) return NO_JSON;
+  const read = await inTurn(() => understood(parsed, text, headers));
+  return inTurn(() => read);
 }
 
 /** What a text says; undefined when it is not JSON. */

@@ -3,7 +3,8 @@ import { expect, test, vi } from 'vitest';
 import { META_CLIENT_CAPABILITIES, META_PROTOCOL_VERSION } from '../../../src/connection/protocol/metaKeys.js';
 import { Gateway } from '../../../src/gateway/Gateway.js';
 import { HeldBytes } from '../../../src/gateway/http/HeldBytes.js';
-import { readLargeMessages, readMessages } from '../../../src/gateway/rpc/readMessages.js';
+import { ReadingOrder } from '../../../src/gateway/http/request/ReadingOrder.js';
+import { CALL_BYTES, readMessages } from '../../../src/gateway/rpc/readMessages.js';
 import { StdioPool } from '../../../src/pool/StdioPool.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { countTurns } from '../../support/countTurns.js';
@@ -19,9 +20,10 @@ const TEXT = '\\"ü\\n€\\\\'.repeat(300_000);
 test('each step of reading a large body is a turn of its own; meanwhile it counts as held, and without room it is refused', async () => {
   const body = bodyOf(`{"big":725653563933458433,"text":"${TEXT}"}`);
   const held = new HeldBytes(3 * body.length);
-  const reading = readLargeMessages(body, {}, 'a', held);
-  expect(held.held).toBe(2 * body.length);
-  expect(await readLargeMessages(body, {}, 'a', held)).toBeUndefined();
+  const order = new ReadingOrder(held);
+  const reading = order.read(body, {}, 'a');
+  expect(held.held).toBe(CALL_BYTES + 2 * body.length);
+  expect(order.read(body, {}, 'a')).toBeUndefined();
   using turns = countTurns();
   const read = await reading;
   expect(turns.count).toBeGreaterThanOrEqual(3);
@@ -31,9 +33,28 @@ test('each step of reading a large body is a turn of its own; meanwhile it count
     [bodyOf(`{"text":"${TEXT}"`), 400],
     [bodyOf(`[${'[],'.repeat(300_000)}0]`), 413],
   ] as const) {
-    expect(await readLargeMessages(text, {}, 'a', held)).toMatchObject({ status });
+    expect(await order.read(text, {}, 'a')).toMatchObject({ status });
     expect(held.held).toBe(0);
   }
+});
+
+test('what waits behind a large body of its session counts as held, and without room is refused; the others keep their order', async () => {
+  const body = bodyOf(`{"text":"${TEXT}"}`);
+  const bytes = CALL_BYTES + 2 * body.length;
+  const held = new HeldBytes(3.5 * bytes);
+  const order = new ReadingOrder(held);
+  const headers = { 'mcp-session-id': 's' };
+  const read: number[] = [];
+  const note = (at: number) => () => void read.push(at);
+  const first = Promise.resolve(order.read(body, headers, 'a')).then(note(1));
+  const second = Promise.resolve(order.read(body, headers, 'a')).then(note(2));
+  expect(held.held).toBe(2 * bytes);
+  expect(order.read(body, headers, 'a')).toBeUndefined();
+  const small = Promise.resolve(order.read(bodyOf('{}'), headers, 'a')).then(note(3));
+  expect(held.held).toBeGreaterThan(2 * bytes);
+  await Promise.all([first, second, small]);
+  expect(read).toEqual([1, 2, 3]);
+  expect(held.held).toBe(0);
 });
 
 test.each(['/servers/one/mcp', '/mcp'])('large arguments come to their server as they were sent (%s)', async (path) => {

@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import {
+  CALL_BYTES,
   LARGE_BODY_CHARS,
   type ReadMessages,
   readLargeMessages,
@@ -29,20 +30,17 @@ export class ReadingOrder {
     const session = typeof id === 'string' ? id : undefined;
     const before = session === undefined || this.#last.size === 0 ? undefined : this.#last.get(session);
     if (before === undefined && text.length < LARGE_BODY_CHARS) return readMessages(text, headers);
-    const reading = this.#after(before, text, headers, owner);
+    // It counts as held from here on: those before it may take long, and a client may send many.
+    const bytes = CALL_BYTES + 2 * text.length;
+    if (!this.#held.takeFor(owner, bytes)) return undefined;
+    const reading = this.#after(before, text, headers).finally(() => this.#held.giveBackFor(owner, bytes));
     if (session !== undefined) this.#note(session, reading);
     return reading;
   }
 
-  async #after(
-    before: Promise<Read> | undefined,
-    text: string,
-    headers: IncomingHttpHeaders,
-    owner: string,
-  ): Promise<Read> {
+  async #after(before: Promise<Read> | undefined, text: string, headers: IncomingHttpHeaders): Promise<Read> {
     await before;
-    if (text.length < LARGE_BODY_CHARS) return readMessages(text, headers);
-    return readLargeMessages(text, headers, owner, this.#held);
+    return text.length < LARGE_BODY_CHARS ? readMessages(text, headers) : readLargeMessages(text, headers);
   }
 
   #note(session: string, reading: Promise<Read>): void {
