@@ -8,7 +8,7 @@ import type { Logger } from '../core/logger.js';
 import { sharedAbort } from '../core/wait/sharedAbort.js';
 import type { Curation } from '../registry/config/curation/Curation.js';
 import { InFlight } from '../shutdown/InFlight.js';
-import { type TrackedHttpServer, trackHttpServer } from '../shutdown/TrackedHttpServer.js';
+import type { TrackedHttpServer } from '../shutdown/TrackedHttpServer.js';
 import type { Endpoint } from './endpoint/Endpoint.js';
 import { EndpointMiddleware } from './endpoint/EndpointMiddleware.js';
 import { type GatewayOptions, type GatewayPool, type GatewaySettings, gatewayParts } from './GatewayOptions.js';
@@ -23,6 +23,7 @@ import { ModernHttp } from './modern/ModernHttp.js';
 import { type FetchContext, fetchOnce } from './mount/fetchOnce.js';
 import type { GatewayHandler } from './mount/GatewayHandler.js';
 import { HttpFront } from './mount/HttpFront.js';
+import { trackSockets } from './mount/trackSockets.js';
 import { PoolRelay } from './PoolRelay.js';
 import { joinReplicas } from './replicas/joinReplicas.js';
 import type { Params } from './rpc/envelope.js';
@@ -145,8 +146,7 @@ export class Gateway implements Closeable, AsyncDisposable {
     this.#server = createServer({ keepAliveTimeout: settings.keepAliveTimeoutMs }, (request, response) =>
       this.#front.handle(request, response, { mounted: false }),
     );
-    this.#server.maxConnections = settings.maxSockets;
-    this.#tracked = trackHttpServer(this.#server, { clock });
+    this.#tracked = trackSockets(this.#server, settings.maxSockets, clock);
     const relayed = { tenants: this.#tenants, sessions: this.#sessions, middleware: this.#middleware };
     this.#relay = new PoolRelay({ ...relayed, pool, replicas, logger });
   }

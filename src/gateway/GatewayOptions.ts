@@ -113,7 +113,7 @@ export interface GatewayOptions {
    * is read from its server meanwhile unless other calls wait for that. @defaultValue 1048576
    */
   readonly maxStreamBufferBytes?: number;
-  /** Connections open at once, from 1. @defaultValue 10000 */
+  /** Connections open at once, from 1, three quarters of them of one address. Beyond, the oldest without a request makes room. @defaultValue 10000 */
   readonly maxSockets?: number;
   /** An idle connection is kept for so long, in ms. @defaultValue 65000 */
   readonly keepAliveTimeoutMs?: number;

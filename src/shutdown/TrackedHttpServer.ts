@@ -6,6 +6,7 @@ import type { Clock } from '../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
 import { isUnread } from '../core/close/endWithSocket.js';
 import type { GracePeriod } from '../core/close/GracePeriod.js';
+import { isSubscription } from '../core/close/isSubscription.js';
 import { ShutdownTimeoutError } from '../core/errors.js';
 import { checkPart, withDefaults } from '../core/options.js';
 import { within } from '../core/time/within.js';
@@ -22,7 +23,6 @@ interface Connection {
 }
 
 const trackers = new WeakMap<Server, TrackedHttpServer>();
-const answerStreams = new WeakSet<ServerResponse>();
 
 /** How long sockets that were destroyed may take to go. */
 const GONE_MS = 1_000;
@@ -45,11 +45,6 @@ export function trackHttpServer(server: Server, options: { readonly clock?: Cloc
 const NEEDED = ['on', 'prependListener', 'close', 'listenerCount'] as const;
 const checkServer = (server: Server): Server =>
   checkPart('server', server, NEEDED, 'a server of node:http or node:https');
-
-/** Other requests are answered on that event stream of a GET: what opened it ends it, once they are. */
-export function answersTravelOn(response: ServerResponse): void {
-  answerStreams.add(response);
-}
 
 /** See `trackHttpServer`. */
 export class TrackedHttpServer implements Closeable {
@@ -110,6 +105,12 @@ export class TrackedHttpServer implements Closeable {
   /** Open connections. */
   get connections(): number {
     return this.#connections.size;
+  }
+
+  /** Whether no request has come on that connection that is not answered; half a head is none. */
+  isIdle(socket: Socket): boolean {
+    const { responses, upgraded = true } = this.#connections.get(socket) ?? {};
+    return responses?.length === 0 && !upgraded;
   }
 
   /** Requests whose responses their clients had not read when their connections were destroyed at the deadline; pages that waited behind such a one, too. */
@@ -288,11 +289,4 @@ function closeIfIdle({ socket, responses, upgraded, bytesRead }: Connection): vo
 
 function sayClose(response: ServerResponse): void {
   if (!response.headersSent) response.setHeader('Connection', 'close');
-}
-
-function isSubscription(response: ServerResponse): boolean {
-  if (!response.headersSent || response.req.method !== 'GET' || answerStreams.has(response)) return false;
-  // `getHeader` does not know headers that went straight to `writeHead`; `_header` is the head as it was sent.
-  const head = String(Reflect.get(response, '_header'));
-  return /^content-type:\s*text\/event-stream/im.test(head);
 }

@@ -66,7 +66,7 @@ function raw(head: string, body = ''): { socket: Socket; response: Promise<strin
   return { socket, response };
 }
 
-test('a connection beyond `maxSockets` is not accepted, until another one ends', async () => {
+test('a connection beyond `maxSockets` takes the place of the oldest without a request; while there is none, it is not accepted', async () => {
   const small = new Gateway({ pool, port: 0, maxSockets: 2 });
   const { port: at } = await small.listen();
   const dial = async (): Promise<Socket> => {
@@ -81,9 +81,46 @@ test('a connection beyond `maxSockets` is not accepted, until another one ends',
   };
   const [first, second] = [await dial(), await dial()];
   for (const socket of [first, second]) expect(await asks(socket)).toMatch(/^HTTP\/1.1 200 /);
+  const gone = once(first, 'close');
+  const third = await dial();
+  expect(await asks(third)).toMatch(/^HTTP\/1.1 200 /);
+  await gone;
+  // Bodies that have not come are requests under way.
+  for (const socket of [second, third])
+    socket.write(
+      `POST /mcp HTTP/1.1\r\nHost: 127.0.0.1:${at}\r\nContent-Type: application/json\r\nAccept: application/json\r\nContent-Length: 9\r\n\r\n`,
+    );
+  await expect.poll(() => small.stats.inFlight).toBe(2);
   expect(await asks(await dial())).toBe('cut');
-  first.destroy();
+  second.destroy();
   await expect.poll(async () => asks(await dial())).toMatch(/^HTTP\/1.1 200 /);
+  await small.close({ graceMs: 0 });
+});
+
+test('one address does not take all connections: another finds a place, and the oldest half a request makes room', async () => {
+  const small = new Gateway({ pool, port: 0, maxSockets: 8 });
+  const { port: at } = await small.listen();
+  const closed: number[] = [];
+  const dial = async (localAddress: string, i: number): Promise<Socket> => {
+    const socket = connect({ port: at, host: '127.0.0.1', localAddress }).on('error', () => undefined);
+    sockets.push(socket.on('close', () => void closed.push(i)));
+    await once(socket, 'connect');
+    socket.write('GET /livez HTTP/1.1\r\nx: ');
+    return socket;
+  };
+  for (let i = 0; i < 20; i++) {
+    await dial('127.0.0.9', i);
+    await expect.poll(() => small.stats.connections).toBe(Math.min(i + 1, 6));
+  }
+  await expect.poll(() => closed).toEqual(Array.from({ length: 14 }, (_, i) => i));
+  const other: Socket[] = [];
+  for (let i = 20; i < 24; i++) other.push(await dial('127.0.0.1', i));
+  await expect.poll(() => closed.length).toBeGreaterThan(14);
+  expect(closed.slice(14).every((i) => i < 20)).toBe(true);
+  for (const socket of other) {
+    socket.write(`\r\nHost: 127.0.0.1:${at}\r\n\r\n`);
+    expect(String((await once(socket, 'data'))[0])).toMatch(/^HTTP\/1.1 200 /);
+  }
   await small.close({ graceMs: 0 });
 });
 

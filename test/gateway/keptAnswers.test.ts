@@ -69,3 +69,23 @@ test('what is kept for clients that may come back gives way to those that are th
   expect([held.held, held.kept]).toEqual([0, 0]);
   expect(canResume(two.streams, third)).toBe(false);
 });
+
+test('what a stream keeps for a client that has left gives way while more comes, too, and the stream goes on', () => {
+  const held = new HeldBytes(1_000_000);
+  const each = ['one', 'two', 'three', 'four'].map((owner) => kept(held, owner).streams);
+  const own = each.map((streams) => streams.own());
+  for (const stream of own) stream.offer(JSON.stringify('x'.repeat(200_000)));
+  expect(held.held).toBeGreaterThan(800_000);
+  // For a client that has left nothing of others’ gives way.
+  own[0]?.offer(JSON.stringify('x'.repeat(200_000)));
+  expect(held.held).toBeLessThan(801_000);
+  expect(held.takeFor('five', 390_000)).toBe(true);
+  expect(held.held).toBeGreaterThan(790_000);
+  expect(held.takeFor('six', 500_000)).toBe(true);
+  expect(held.held).toBe(890_000);
+  own[3]?.offer('{"a":1}');
+  expect(held.held).toBeGreaterThan(890_000);
+  expect([held.kept, held.takeFor('seven', 110_000), held.kept]).toEqual([1, true, 0]);
+  for (const streams of each) streams.close();
+  expect([held.held, held.kept]).toEqual([1_000_000, 0]);
+});

@@ -138,3 +138,31 @@ test('after a call of its own that it gave up, a session still hears what is sai
   expect((await stream.has(1))[0]?.params).toEqual({ text: 'to the only one' });
   await finish();
 });
+
+test('an update of a resource at /mcp is one event for all sessions that asked for it, kept once, and gives way when they have left', async () => {
+  const KIB = 1_024;
+  const uri = 'a:1';
+  const resources = { resources: [{ uri, name: 'one' }] };
+  const pool = new FakePool({
+    one: { capabilities: { resources: { subscribe: true } }, methods: { 'resources/list': () => resources } },
+  });
+  gateway = new Gateway({ pool, port: 0, maxBufferedBytes: 640 * KIB });
+  const url = `${(await gateway.listen()).url}/mcp`;
+  for (let i = 0; i < 4; i++) {
+    const client = new RawClient(url);
+    await client.initialize();
+    const stream = await client.listen();
+    expect((await client.call('resources/subscribe', { uri })).error).toBeUndefined();
+    await stream.stop();
+  }
+  await expect.poll(() => gateway.stats.streams).toBe(0);
+  const params = { uri, pad: 'x'.repeat(200 * KIB) };
+  for (const { notify } of pool.subscriptions) notify({ method: 'notifications/resources/updated', params });
+  expect(gateway.stats.heldBytes).toBeGreaterThan(200 * KIB);
+  expect(gateway.stats.heldBytes).toBeLessThan(201 * KIB);
+  const client = new RawClient(url);
+  await client.initialize();
+  // Three times its length, until it is answered.
+  const large = await client.send({ jsonrpc: '2.0', id: 1, method: 'ping', params: { pad: 'x'.repeat(150 * KIB) } });
+  expect([large.status, gateway.stats.heldBytes]).toEqual([200, 0]);
+});

@@ -31,6 +31,9 @@ export class Subscriptions {
   /** Subscriptions of the modern era, told of a kind of list that changed. */
   readonly #listeners = new Set<(kind: string) => void>();
 
+  /** What servers told of, as it was made for the URI that clients asked for: their streams share one event. */
+  readonly #made = new WeakMap<object, Map<string, Params>>();
+
   constructor(options: SubscriptionsOptions) {
     this.#options = options;
   }
@@ -163,11 +166,19 @@ export class Subscriptions {
           const uri = notice.params?.['uri'];
           const asked = typeof uri === 'string' ? given.get(uri) : undefined;
           if (asked === undefined) tell(outward.notice(notice, server, session));
-          else tell({ ...notice, params: { ...notice.params, uri: asked } });
+          else tell({ ...notice, params: this.#about(notice.params ?? {}, asked) });
         },
         ...(signal && { signal }),
         ...(caller && { caller }),
       },
     );
+  }
+
+  /** Those params with that URI: the same for all who asked for it. */
+  #about(params: Params, uri: string): Params {
+    const made = this.#made.get(params) ?? new Map<string, Params>();
+    const about = made.get(uri) ?? { ...params, uri };
+    this.#made.set(params, made.set(uri, about));
+    return about;
   }
 }

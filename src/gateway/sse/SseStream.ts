@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
-import { answersTravelOn } from '../../shutdown/TrackedHttpServer.js';
+import { answersTravelOn } from '../../core/close/isSubscription.js';
 import type { EventStreamBounds } from '../http/stream/EventStream.js';
 import type { Frame } from '../http/stream/Frame.js';
 import { Resumable } from '../http/stream/Resumable.js';

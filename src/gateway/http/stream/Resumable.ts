@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import type { Kept as KeptBytes } from '../HeldBytes.js';
+import type { Kept as KeptBytes, KeptPlace } from '../HeldBytes.js';
 import type { JsonBody } from '../respond.js';
 import { EventStream, type EventStreamBounds } from './EventStream.js';
 import { Frame } from './Frame.js';
@@ -13,7 +13,7 @@ export interface ResumableOptions {
   readonly primed: boolean;
   /** Nothing more will come; its client may still come back for what it missed. */
   readonly onEnd: (stream: Resumable) => void;
-  /** Others need the room that it takes: it is to be forgotten. */
+  /** It is forgotten: others needed the room, and nothing more will come. */
   readonly onGiveWay: (stream: Resumable) => void;
 }
 
@@ -28,17 +28,18 @@ interface Kept {
 /**
  * A stream of events that outlives its connection (2025-11-25, Streamable HTTP, resumability): each event has an id, and what a
  * client may have missed is kept, within the bounds of one stream and of all, so that a GET with `last-event-id` goes on behind
- * what it has. The oldest is forgotten first.
+ * what it has. The oldest is forgotten first. Once its client has left, or nothing more will come, all of it gives way to others.
  */
 export class Resumable implements SessionStream, KeptBytes {
   readonly id: string;
   readonly #options: ResumableOptions;
-  #kept: Kept[] = [];
+  readonly #kept: Kept[] = [];
   #bytes = 0;
   #seq = 0;
   #stream: EventStream | undefined;
   #ended = false;
-  #spared = false;
+  /** Where what is kept stands among what gives way, from the first time that it may. */
+  #place: KeptPlace | undefined;
   #forgotten = false;
 
   /** `id`: what the session knows it by; its events' ids begin with it. */
@@ -53,7 +54,8 @@ export class Resumable implements SessionStream, KeptBytes {
   }
 
   giveWay(): void {
-    this.#options.onGiveWay(this);
+    this.#clear();
+    if (this.#ended) this.#options.onGiveWay(this);
   }
 
   /** Nothing more will come. */
@@ -66,9 +68,14 @@ export class Resumable implements SessionStream, KeptBytes {
     this.#stream?.replaced();
     this.#stream = undefined;
     // Its 'close' has been: the client comes back with another, or not at all.
-    if (response.destroyed) return;
+    if (response.destroyed) {
+      if (this.#place === undefined) this.spare();
+      return;
+    }
     this.#stream = new EventStream(response, this.#options.bounds, headers, (closed) => {
-      if (this.#stream === closed) this.#stream = undefined;
+      if (this.#stream !== closed) return;
+      this.#stream = undefined;
+      if (!this.#ended) this.spare();
     });
   }
 
@@ -83,7 +90,9 @@ export class Resumable implements SessionStream, KeptBytes {
   /** The client is back and has everything up to `seq`. */
   resume(response: ServerResponse, seq: number, headers: Readonly<Record<string, string>>): void {
     this.attach(response, headers);
-    for (const kept of this.#kept) if (kept.seq > seq) this.#stream?.offer(kept.frame, `${this.id}_${kept.seq}`);
+    if (this.open && this.#place !== undefined) this.spare();
+    // What is sent takes room, for which this may give way.
+    for (const kept of [...this.#kept]) if (kept.seq > seq) this.#stream?.offer(kept.frame, `${this.id}_${kept.seq}`);
     if (this.#ended) this.#stream?.end();
   }
 
@@ -117,39 +126,53 @@ export class Resumable implements SessionStream, KeptBytes {
   cut(): void {
     this.#stream?.end();
     this.#stream = undefined;
+    this.spare();
   }
 
-  /** What is kept gives way from here on when others need the room. */
+  /** What is kept gives way from here on when others need the room, behind what does so already. */
   spare(): void {
-    if (this.#spared) return;
-    this.#spared = true;
-    for (const { frame } of this.#kept) frame.spare(this.#options.bounds.held);
+    const { held } = this.#options.bounds;
+    if (this.#kept.length === 0) return;
+    if (this.#place === undefined) for (const { frame } of this.#kept) frame.spare(held);
+    else held.forget(this.#place);
+    this.#place = held.keep(this);
   }
 
   /** It is not resumed any more. */
   forget(): void {
-    const { held } = this.#options.bounds;
     this.#forgotten = true;
-    for (const { frame } of this.#kept) {
-      if (this.#spared) frame.drop(held);
-      else frame.release(held);
-    }
-    this.#kept = [];
+    this.#clear();
+  }
+
+  #clear(): void {
+    for (const { frame } of this.#kept.splice(0)) this.#letGo(frame);
     this.#bytes = 0;
+    if (this.#place !== undefined) this.#options.bounds.held.forget(this.#place);
+    this.#place = undefined;
+  }
+
+  #letGo(frame: Frame): void {
+    const { held } = this.#options.bounds;
+    if (this.#place === undefined) frame.release(held);
+    else frame.drop(held);
   }
 
   #keep(frame: Frame, worth: boolean): number {
     const { bounds, owner } = this.#options;
     const { held } = bounds;
     const seq = ++this.#seq;
-    if (this.#forgotten || this.#spared || !worth || !frame.hold(held, owner, true)) return seq;
+    // For a client that has left nothing that is kept gives way.
+    if (this.#forgotten || this.#ended || !worth || !frame.hold(held, owner, !this.open)) return seq;
     this.#kept.push({ seq, frame });
     this.#bytes += frame.length;
+    if (this.#place !== undefined) frame.spare(held);
+    else if (!this.open) this.spare();
     // The newest stays, however large: it is the answer then.
     while (this.#bytes > MAX_KEPT_BYTES && this.#kept.length > 1) {
       const oldest = this.#kept.shift();
-      this.#bytes -= oldest?.frame.length ?? 0;
-      oldest?.frame.release(held);
+      if (oldest === undefined) break;
+      this.#bytes -= oldest.frame.length;
+      this.#letGo(oldest.frame);
     }
     return seq;
   }

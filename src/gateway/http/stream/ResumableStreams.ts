@@ -1,6 +1,5 @@
 import type { ServerResponse } from 'node:http';
 import type { Logger } from '../../../core/logger.js';
-import type { KeptPlace } from '../HeldBytes.js';
 import { EventStream, type EventStreamBounds } from './EventStream.js';
 import { placeOf, Resumable, type ResumableOptions } from './Resumable.js';
 import { MAX_ENDED, type SessionStream, type SessionStreams } from './SessionStream.js';
@@ -13,12 +12,6 @@ export interface ResumableStreamsBounds extends EventStreamBounds {
   readonly logger: Logger;
 }
 
-interface Ended {
-  readonly stream: Resumable;
-  /** Where it is kept. */
-  readonly place: KeptPlace;
-}
-
 /** The streams of one session, kept in memory as they were written. */
 export class ResumableStreams implements SessionStreams {
   readonly #bounds: ResumableStreamsBounds;
@@ -26,7 +19,7 @@ export class ResumableStreams implements SessionStreams {
   /** Oldest first. No Map or Set, here and below: see `IdTable`. */
   readonly #streams: Resumable[] = [];
   /** Those of which no more will come, the oldest first. */
-  readonly #ended: Ended[] = [];
+  readonly #ended: Resumable[] = [];
   #next = 1;
   #closed = false;
 
@@ -59,20 +52,19 @@ export class ResumableStreams implements SessionStreams {
   }
 
   #onEnd(stream: Resumable): void {
-    if (!this.#streams.includes(stream) || this.#ended.some((each) => each.stream === stream)) return;
+    if (!this.#streams.includes(stream) || this.#ended.includes(stream)) return;
     stream.spare();
-    this.#ended.push({ stream, place: this.#bounds.held.keep(stream) });
+    this.#ended.push(stream);
     const [oldest] = this.#ended;
-    if (this.#ended.length > MAX_ENDED && oldest !== undefined) this.#drop(oldest.stream);
+    if (this.#ended.length > MAX_ENDED && oldest !== undefined) this.#drop(oldest);
   }
 
   #drop(stream: Resumable): void {
     stream.forget();
-    const endedAt = this.#ended.findIndex((each) => each.stream === stream);
-    const [ended] = endedAt < 0 ? [] : this.#ended.splice(endedAt, 1);
-    if (ended !== undefined) this.#bounds.held.forget(ended.place);
-    const at = this.#streams.indexOf(stream);
-    if (at >= 0) this.#streams.splice(at, 1);
+    for (const streams of [this.#ended, this.#streams]) {
+      const at = streams.indexOf(stream);
+      if (at >= 0) streams.splice(at, 1);
+    }
   }
 
   /** False when that stream is not known any more. */
