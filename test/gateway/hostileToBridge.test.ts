@@ -1,7 +1,9 @@
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { createServer as createNetServer } from 'node:net';
+import { PassThrough } from 'node:stream';
 import { expect, test } from 'vitest';
+import { ClientPipe } from '../../src/gateway/stdio/ClientPipe.js';
 import { ClientCalls } from '../../src/gateway/stdio/calls/ClientCalls.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { answerTo, bridgeTo, deferred, gateway, modern, request, STREAM } from '../support/bridgeTo.js';
@@ -177,4 +179,30 @@ test('a cancelled call of the legacy era, which its gateway ends without an answ
   await answered(1);
   await end();
   expect(lines).toEqual([{ jsonrpc: '2.0', id: 9, result: {} }]);
+});
+
+test('a call whose gateway asks without end, and takes none of the replies, fails with the reason', async () => {
+  const [asked, each] = [400, 'x'.repeat(14_000)];
+  const server = gateway((res, { method }) => {
+    // A reply has no method: it is never accepted.
+    if (method !== 'tools/call') return;
+    res.writeHead(200, STREAM);
+    for (let id = 0; id < asked; id++) res.write(`data: ${JSON.stringify(request(id, 'roots/list'))}\n\n`);
+  });
+  const { send, answered, end } = await bridgeTo(server);
+  send(request(1, 'tools/call'));
+  for (const { id } of (await answered(asked)).slice(0, asked)) send({ jsonrpc: '2.0', id, result: { each } });
+  const told = (await answered(asked + 1))[asked];
+  expect(told).toMatchObject({ id: 1, error: { message: expect.stringContaining('it takes none of our replies') } });
+  await end();
+});
+
+test('messages that a client does not read count with what each holds beside its text', () => {
+  const output = new PassThrough({ highWaterMark: 1 });
+  const bounds = { maxMessageBytes: 1e6, maxBufferedBytes: 1e5, stallTimeoutMs: 30_000, clock: new FakeClock() };
+  const ignored = () => undefined;
+  const told = { onStall: ignored, onLine: ignored, onOversized: ignored };
+  const pipe = new ClientPipe({ input: new PassThrough(), output, ...bounds, ...told });
+  for (let sent = 0; sent < 1_000; sent++) pipe.offer('{}');
+  expect(pipe.dropped).toBeGreaterThan(800);
 });

@@ -20,7 +20,9 @@ export function redirectPath(
   before: number,
 ): string | ProtocolError {
   const location = headerOf(headers, 'location');
-  const target = location === undefined ? undefined : endpoint.resolve(location);
+  if (location === undefined)
+    return new ProtocolError(endpoint.server, `it answers with ${status}, and says nowhere to go`, undefined, status);
+  const target = endpoint.resolve(location);
   const other = target !== undefined && target.origin !== endpoint.origin;
   const keepsMethod = status === 307 || status === 308;
   const follows = target !== undefined && !other && keepsMethod;

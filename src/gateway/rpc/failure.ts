@@ -1,6 +1,14 @@
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { thrown } from '../../core/errors/thrown.js';
-import { ForbiddenError, PoolkitError, RpcError, StartError, show } from '../../core/errors.js';
+import {
+  ForbiddenError,
+  PoolkitError,
+  RateLimitedError,
+  RpcError,
+  StartError,
+  show,
+  UpstreamBusyError,
+} from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 
 /** A JSON-RPC error object. */
@@ -27,6 +35,16 @@ export class Refusal extends Error {
   }
 }
 
+/** No server's `Retry-After` sends clients away for longer, in ms: nor does it pause a limiter, by default. */
+const MAX_SAID_MS = 60_000;
+
+function retryAfterOf(error: PoolkitError): number | undefined {
+  const after = 'retryAfterMs' in error ? error.retryAfterMs : undefined;
+  if (typeof after !== 'number') return undefined;
+  const said = error instanceof UpstreamBusyError || (error instanceof RateLimitedError && error.source === 'upstream');
+  return said ? Math.min(after, MAX_SAID_MS) : after;
+}
+
 /**
  * What a client is told. A server's own error goes through as it came; a failure of ours is -32603 with its code in
  * `data.code` and whether calling again is safe. Anything else is logged and told without detail.
@@ -44,7 +62,7 @@ export function failureOf(given: unknown, logger: Logger): Failure {
     const start = startErrorOf(error);
     if (start !== undefined) logger.warn({ error: start, server: start.server }, 'a server did not start');
     const scope = error instanceof ForbiddenError ? error.scope : undefined;
-    const after = 'retryAfterMs' in error && typeof error.retryAfterMs === 'number' ? error.retryAfterMs : undefined;
+    const after = retryAfterOf(error);
     return {
       code: RPC_CODES.internalError,
       message: start === undefined ? error.message : `server ${show(start.server)} did not start`,

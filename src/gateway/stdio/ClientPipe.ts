@@ -103,7 +103,8 @@ export class ClientPipe {
   /** The same for what may be lost: dropped while the client reads too slowly. */
   offer(text: string): void {
     const { output, maxBufferedBytes } = this.#options;
-    if (output.writableLength + text.length <= maxBufferedBytes) this.send(text);
+    const held = output.writableLength + this.#writes.waiting * WRITE_BYTES;
+    if (held + text.length <= maxBufferedBytes) this.send(text);
     else this.#dropped++;
   }
 
@@ -124,6 +125,8 @@ export class ClientPipe {
 }
 
 const PIECE_BYTES = 256 * 1_024;
+/** What one write that waits holds beside its text: small ones are mostly that. */
+const WRITE_BYTES = 512;
 /** What readers may take for the end of a line. */
 const ENDS = ['\n', '\r', '\u2028', '\u2029', '\u0085'].map((each) => Buffer.from(each));
 

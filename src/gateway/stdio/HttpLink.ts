@@ -54,7 +54,7 @@ export class HttpLink implements Disposable {
   readonly #secure: boolean;
   readonly #agent: Agent | undefined;
   /** Connections on which a response comes, from its whole head on. */
-  readonly #answering = new Set<Socket>();
+  readonly #answering = new Map<Socket, IncomingMessage>();
   /** Responses of which nothing is wanted any more. */
   readonly #draining = new Map<IncomingMessage, Promise<void>>();
   #heads = 0;
@@ -97,7 +97,7 @@ export class HttpLink implements Disposable {
       outgoing.once('response', (response) => {
         const { socket } = response;
         this.#heads++;
-        this.#answering.add(socket);
+        this.#answering.set(socket, response);
         response.once('close', () => this.#answering.delete(socket));
         resolve(response);
       });
@@ -120,12 +120,16 @@ export class HttpLink implements Disposable {
    * a head that does not end count for nothing: they may come for ever.
    */
   get heard(): number {
-    return [...this.#answering].reduce((sum, { bytesRead }) => sum + bytesRead, this.#heads);
+    return [...this.#answering.keys()].reduce((sum, { bytesRead }) => sum + bytesRead, this.#heads);
   }
 
   /** Ends those connections: what waits for an answer there fails. */
   cut(error: Error): void {
-    for (const socket of this.#busy()) socket.destroy(error);
+    for (const socket of this.#busy()) {
+      // Else its reader would hear of a response that was aborted, and not why.
+      this.#answering.get(socket)?.destroy(error);
+      socket.destroy(error);
+    }
   }
 
   /** Lets a body pass in which nothing is looked for, within bounds. Resolves when that is done; never rejects. */

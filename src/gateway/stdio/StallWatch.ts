@@ -19,6 +19,7 @@ export class StallWatch implements Disposable {
   /** Writes that were taken, and what was left of the one under way, at the last look. */
   #seen = { taken: 0, left: 0 };
   #taken = 0;
+  #written = 0;
   /** Looks since which nothing was taken. */
   #idle = 0;
   #over = false;
@@ -27,8 +28,14 @@ export class StallWatch implements Disposable {
     this.#options = options;
   }
 
+  /** Writes that were not taken yet. */
+  get waiting(): number {
+    return this.#written - this.#taken;
+  }
+
   write(text: string | Uint8Array): void {
     const { output } = this.#options;
+    this.#written++;
     output.write(text, () => void this.#taken++);
     if (this.#timer === undefined && !this.#over && output.writableLength > 0) this.#goOn();
   }

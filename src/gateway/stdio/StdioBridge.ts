@@ -1,7 +1,10 @@
 import type { IncomingMessage } from 'node:http';
+import { LARGE_REPLY_CHARS } from '../../connection/channel/ServerRequests.js';
+import { HTTP_DEFAULTS } from '../../connection/net/httpOptions.js';
+import { PendingReplies } from '../../connection/net/replies/PendingReplies.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { type Clock, systemClock } from '../../core/clock.js';
-import { ClosedError, endOf, messageOf, NotSentError, type PoolkitError } from '../../core/errors.js';
+import { ClosedError, endOf, messageOf, NotSentError, type PoolkitError, ProtocolError } from '../../core/errors.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
 import { within } from '../../core/time/within.js';
 import { SingleFlight } from '../../core/wait/SingleFlight.js';
@@ -34,6 +37,7 @@ export class StdioBridge {
   readonly #reviving = new SingleFlight();
   readonly #closing = sharedAbort();
   readonly #calls: ClientCalls;
+  readonly #replies: PendingReplies;
   /** The handshake under way: what comes behind it waits. */
   #opening: Promise<void> = Promise.resolve();
 
@@ -44,6 +48,13 @@ export class StdioBridge {
     this.#calls = new ClientCalls(options.maxBufferedBytes);
     const { url, headers, connect } = options;
     this.#link = options.link ?? new HttpLink({ url, ...(headers && { headers }), ...(connect && { connect }) });
+    // A gateway that asks without end brings about replies without end: what waits for it ends with the reason.
+    this.#replies = new PendingReplies({
+      server: 'gateway',
+      logger: this.#logger,
+      maxBytes: HTTP_DEFAULTS.maxReplyBytes,
+      onOverflow: (why) => this.#link.cut(new ProtocolError('gateway', why)),
+    });
     this.#session = new HttpSession({
       link: this.#link,
       clock: this.#clock,
@@ -99,7 +110,9 @@ export class StdioBridge {
       this.#fail(JSON.stringify(message.id), { code: RPC_CODES.invalidRequest, message: message.why });
       return;
     }
-    const refusal = this.#calls.refusal(line.length, message !== undefined && message.kind !== 'request');
+    const refusal = isSmallReply(line, message)
+      ? undefined
+      : this.#calls.refusal(line.length, message !== undefined && message.kind !== 'request');
     if (message === undefined) this.#calls.add(line.length, this.#array(line, parsed as readonly unknown[], refusal));
     else if (refusal === undefined) this.#calls.add(line.length, this.#take(line, message));
     else if (message.kind === 'request') this.#onFailure(message, refusal);
@@ -139,11 +152,21 @@ export class StdioBridge {
       }
       if (message.kind === 'notification' && this.#cancelled(message)) return;
       await this.#opening;
-      await this.#link.drain(await this.#post(line, ''), this.#clock);
+      if (!isSmallReply(line, message)) return void (await this.#deliver(line));
+      let delivered: Promise<unknown> | undefined;
+      this.#replies.send(line, () => (delivered = this.#deliver(line)));
+      await delivered;
     } catch (error) {
       if (message.kind === 'request') this.#onFailure(message, error);
       else this.#logger.debug({ error: messageOf(error) }, 'a message of the client was not delivered');
     }
+  }
+
+  /** What has no answer. */
+  async #deliver(line: string): Promise<{ readonly status: number }> {
+    const response = await this.#post(line, '');
+    await this.#link.drain(response, this.#clock);
+    return { status: response.statusCode ?? 0 };
   }
 
   /** One call of the legacy era. */
@@ -255,3 +278,7 @@ export class StdioBridge {
     this.#pipe.send(`{"jsonrpc":"2.0","id":${idText},"error":${failureText(failure)}}`);
   }
 }
+
+/** A flood of a gateway's asking makes many of them. */
+const isSmallReply = (line: string, message: Incoming | undefined): boolean =>
+  message?.kind === 'response' && line.length <= LARGE_REPLY_CHARS;

@@ -13,7 +13,7 @@ export interface CacheOptions {
   readonly maxBytes?: number;
   /** Which calls. @defaultValue lists, reads, and what its caller says may run twice */
   readonly when?: (call: MiddlewareCall) => boolean;
-  /** How long a result without a hint of its own is kept, in ms; 0: it is not. @defaultValue no result without a hint is kept */
+  /** A function: how long the result of that call is kept when it has no hint of its own, in ms; 0: it is not. @defaultValue no result without a hint is kept */
   readonly ttlMs?: (call: MiddlewareCall) => number;
   /** Measures time; a `FakeClock` in tests. @defaultValue the system's clock */
   readonly clock?: Clock;

@@ -106,6 +106,7 @@ test('no redirect to another origin, or to another method, is followed, and no c
       away: ({ res }) => void res.writeHead(307, { location: other.url }).end(),
       moved: ({ res }) => void res.writeHead(302, { location: '/mcp' }).end(),
       nowhere: ({ res }) => void res.writeHead(307).end(),
+      unchanged: ({ res }) => void res.writeHead(304).end(),
     },
     {},
     { headers: { 'X-Api-Key': 'secret' }, credentials: async () => bearer('secret') },
@@ -113,7 +114,8 @@ test('no redirect to another origin, or to another method, is followed, and no c
   for (const [name, why] of [
     ['away', 'to another origin'],
     ['moved', 'with 302'],
-    ['nowhere', 'not followed'],
+    ['nowhere', 'it answers with 307, and says nowhere to go'],
+    ['unchanged', 'it answers with 304, and says nowhere to go'],
   ] as const) {
     const error = (await failure(call(connection, name))) as Error;
     expect(error).toBeInstanceOf(ProtocolError);

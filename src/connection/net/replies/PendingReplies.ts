@@ -35,7 +35,7 @@ export class PendingReplies {
   }
 
   /** False: it is large, and there is no room now. */
-  send(text: string, submit: () => Promise<PlainAnswer>): boolean {
+  send(text: string, submit: () => Promise<Pick<PlainAnswer, 'status'>>): boolean {
     const { maxBytes, onOverflow } = this.#options;
     const bytes = text.length + REQUEST_BYTES;
     if (text.length > LARGE_REPLY_CHARS) {
@@ -63,7 +63,7 @@ export class PendingReplies {
   }
 
   /** Resolves when it is settled. */
-  #told(answer: Promise<PlainAnswer>): Promise<void> {
+  #told(answer: Promise<Pick<PlainAnswer, 'status'>>): Promise<void> {
     const { server, logger } = this.#options;
     return answer.then(
       ({ status }) => {
