@@ -9,7 +9,7 @@ import type { SseEvent } from '../net/body/events/SseReader.js';
 import { mediaTypeOf } from '../net/body/responseHeaders.js';
 import { excerpt, type RefusalError, rpcErrorIn } from '../net/body/statusError.js';
 import type { WholeBody } from '../net/body/WholeBody.js';
-import { CallRequest } from '../net/CallRequest.js';
+import { CallRequest, whenKnown } from '../net/CallRequest.js';
 import { ResponseTimeout } from '../net/ResponseTimeout.js';
 import { RPC_CODES } from '../protocol/rpcCodes.js';
 import { answerFor, brokenProtocol } from './foreignResponses.js';
@@ -50,6 +50,10 @@ export class CallExchange extends CallRequest {
     this.session = this.#transport.session;
     this.path = this.endpoint.path;
     this.requestHeaders = this.#transport.headersOf(this.call, this.#tool);
+  }
+
+  protected override resend(): void {
+    this.#transport.resend(this);
   }
 
   override end(): void {
@@ -170,7 +174,7 @@ export class CallExchange extends CallRequest {
     const error = rpcErrorIn(body);
     const ownCode = error?.id === this.call.id ? error.code : undefined;
     const inSession = this.#transport.era === 'legacy' && this.session.id !== undefined;
-    if (this.status === 401) this.renew(this.refusal(body), () => this.#transport.resend(this));
+    if (this.status === 401) this.renew(body);
     else if (inSession && this.status === 404 && ownCode !== RPC_CODES.methodNotFound) this.#sessionGone();
     else if (inSession && this.status === 400 && (ownCode === undefined || ownCode === RPC_CODES.serverError)) {
       this.#confirmSession(body, error);
@@ -192,14 +196,16 @@ export class CallExchange extends CallRequest {
   }
 
   #confirmSession(body: Buffer, error: RefusalError | undefined): void {
-    void this.#transport
-      .confirmLost(this.session)
-      .then((lost) => {
-        if (!this.pending) return;
-        if (lost) this.#sessionGone();
-        else this.#stand(body, error);
-      })
-      .catch((cause: unknown) => this.unknown(messageOf(cause)));
+    whenKnown<CallExchange, boolean>(
+      this,
+      this.#transport.confirmLost(this.session),
+      (own, lost) => {
+        if (!own.pending) return;
+        if (lost) own.#sessionGone();
+        else own.#stand(body, error);
+      },
+      (own, cause) => own.unknown(messageOf(cause)),
+    );
   }
 
   /** Its session refused it, so it never ran: it goes out once more, in the next one. */
@@ -214,7 +220,7 @@ export class CallExchange extends CallRequest {
     this.#resent = true;
     this.#transport.channel.requeue(this.call);
     this.#transport.sessionLost(this.session);
-    this.#transport.resend(this);
+    this.resend();
   }
 
   /** The definition it went by is outdated: asks for the newest and sends the call once more. */
@@ -223,20 +229,23 @@ export class CallExchange extends CallRequest {
     const name = this.call.params?.['name'];
     if (this.#refreshed || refreshTool === undefined || this.call.method !== 'tools/call') return false;
     this.#refreshed = true;
-    new Promise<Tool | undefined>((resolve) => resolve(refreshTool(String(name)))).then(
-      (tool) => {
-        if (!this.pending) return;
-        this.#tool = tool;
+    whenKnown<CallExchange, Tool | undefined>(
+      this,
+      new Promise((resolve) => resolve(refreshTool(String(name)))),
+      (own, tool) => {
+        if (!own.pending) return;
+        own.#tool = tool;
         if (tool === undefined) {
-          this.#stand(body, error);
+          own.#stand(body, error);
           return;
         }
-        this.#transport.channel.requeue(this.call);
-        this.#transport.resend(this);
+        own.#transport.channel.requeue(own.call);
+        own.resend();
       },
-      (cause: unknown) => {
-        this.#transport.settings.logger.warn({ server: this.endpoint.server, cause }, 'a tool could not be refreshed');
-        this.#stand(body, error);
+      (own, cause) => {
+        const { logger } = own.#transport.settings;
+        logger.warn({ server: own.endpoint.server, cause }, 'a tool could not be refreshed');
+        own.#stand(body, error);
       },
     );
     return true;

@@ -1,6 +1,6 @@
 import type { Tool } from '@modelcontextprotocol/client';
 import type { Clock } from '../../core/clock.js';
-import { messageOf, NotSentError, OptionError, OutcomeUnknownError, show } from '../../core/errors.js';
+import { messageOf, NotSentError, OutcomeUnknownError } from '../../core/errors.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
 import type { Call } from '../channel/Call.js';
 import type { Channel } from '../channel/Channel.js';
@@ -16,7 +16,7 @@ import { CallExchange } from './CallExchange.js';
 import { eventIdHeader } from './eventIdHeader.js';
 import type { HttpCallTransport, HttpTransportSettings, Sendable, Session } from './HttpCallTransport.js';
 import { PingChecks } from './PingChecks.js';
-import { headerValue, paramHeaders } from './paramHeaders.js';
+import { headerValue, paramHeaders, sayable } from './paramHeaders.js';
 
 const NO_SESSION: Session = Object.freeze({ id: undefined });
 
@@ -47,7 +47,8 @@ export class HttpTransport implements HttpCallTransport {
   #common:
     | { readonly generation: number; readonly post: readonly string[]; readonly get: readonly string[] }
     | undefined;
-  #held: Sendable[] | undefined;
+  /** What waits for a session. Its calls keep it: one that is given up is not kept by this. */
+  #held: WeakRef<Sendable>[] | undefined;
   readonly #checks: PingChecks;
   #pings = 0;
 
@@ -89,7 +90,7 @@ export class HttpTransport implements HttpCallTransport {
     call.carrier = exchange;
     if (HANDSHAKES.includes(call.method)) this.handshakeStatus = 0;
     else if (this.#held !== undefined) {
-      this.#held.push(exchange);
+      this.#held.push(new WeakRef(exchange));
       this.channel.markWaiting(call);
       return;
     }
@@ -103,24 +104,30 @@ export class HttpTransport implements HttpCallTransport {
   }
 
   resend(exchange: Sendable): void {
-    if (this.#held !== undefined) this.#held.push(exchange);
+    if (this.#held !== undefined) this.#held.push(new WeakRef(exchange));
     else exchange.start();
   }
 
   post(text: string, call: Call | undefined): boolean {
-    if (this.#isOfLostSession(call)) return true;
+    if (this.#isLost(this.#sessionOf(call))) return true;
     return this.#replies.send(text, () => this.#deliver(text, call?.options.caller));
   }
 
   #tellCancelled(call: Call, text: string): void {
     const { caller } = call.options;
-    this.#replies.cancel(caller, () => (this.#isOfLostSession(call) ? undefined : this.#deliver(text, caller)));
+    const session = this.#sessionOf(call);
+    // It may wait long: not with the call, which may be large.
+    this.#replies.cancel(caller, () => (this.#isLost(session) ? undefined : this.#deliver(text, caller)));
+  }
+
+  #sessionOf(call: Call | undefined): Session {
+    const carrier = call?.carrier;
+    return carrier instanceof CallExchange ? carrier.session : this.session;
   }
 
   /** Ids of a lost session mean nothing to the next one. */
-  #isOfLostSession(call: Call | undefined): boolean {
-    const carrier = call?.carrier;
-    return this.#held !== undefined || (carrier instanceof CallExchange && carrier.session !== this.session);
+  #isLost(session: Session): boolean {
+    return this.#held !== undefined || session !== this.session;
   }
 
   /** Once more when its connection broke, as one does that the server closes after a while: it says the same as before. */
@@ -187,7 +194,7 @@ export class HttpTransport implements HttpCallTransport {
   reopen(): void {
     const held = this.#held ?? [];
     this.#held = undefined;
-    for (const exchange of held) exchange.start();
+    for (const exchange of held) exchange.deref()?.start();
   }
 
   async confirmLost(session: Session): Promise<boolean> {
@@ -282,19 +289,4 @@ export class HttpTransport implements HttpCallTransport {
     };
     return this.#common;
   }
-}
-
-/** Characters of what one call says in headers: most servers take 16 KiB of all of them. */
-const MAX_SAID_CHARS = 12 * 1_024;
-
-/** Callers choose it: what no header can hold, or no server takes, is their mistake, and none of the server. @throws OptionError */
-function sayable(method: string, said: string[]): string[] {
-  if (!/^[\x21-\x7e]+$/.test(method)) throw new OptionError('method', method, 'one that a header can hold');
-  const chars = said.reduce((sum, text) => sum + text.length, 0);
-  if (chars <= MAX_SAID_CHARS) return said;
-  throw new OptionError(
-    'params',
-    chars,
-    `at most ${MAX_SAID_CHARS} characters of what ${show(method)} says in headers`,
-  );
 }

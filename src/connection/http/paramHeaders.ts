@@ -1,4 +1,5 @@
 import type { Tool } from '@modelcontextprotocol/client';
+import { OptionError, show } from '../../core/errors.js';
 import type { Params } from '../protocol/messages.js';
 
 /** An argument that also goes into a header: where it is, and the header's name. */
@@ -12,6 +13,8 @@ const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const TYPES: readonly unknown[] = ['string', 'integer', 'boolean'];
 /** Of a schema, so many levels of properties are looked at. */
 const MAX_DEPTH = 64;
+/** Characters of what one call says in headers: most servers take 16 KiB of all of them. */
+const MAX_SAID_CHARS = 12 * 1_024;
 const byTool = new WeakMap<object, readonly ParamHeader[]>();
 
 /**
@@ -57,6 +60,18 @@ export function declaredBy(tool: Tool): readonly ParamHeader[] {
 export function headerValue(text: string): string {
   const plain = /^[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?$/.test(text);
   return plain && !/^=\?base64\?.*\?=$/.test(text) ? text : `=?base64?${Buffer.from(text).toString('base64')}?=`;
+}
+
+/** Callers choose it: what no header can hold, or no server takes, is their mistake, and none of the server. @throws OptionError */
+export function sayable(method: string, said: string[]): string[] {
+  if (!/^[\x21-\x7e]+$/.test(method)) throw new OptionError('method', method, 'one that a header can hold');
+  const chars = said.reduce((sum, text) => sum + text.length, 0);
+  if (chars <= MAX_SAID_CHARS) return said;
+  throw new OptionError(
+    'params',
+    chars,
+    `at most ${MAX_SAID_CHARS} characters of what ${show(method)} says in headers`,
+  );
 }
 
 /** Every declaration that can be reached through `properties` alone; those of a wrong shape are passed over. */

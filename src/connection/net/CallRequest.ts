@@ -77,30 +77,32 @@ export abstract class CallRequest extends Exchange implements Carrier {
     else this.unknown(messageOf(error), error);
   }
 
-  /** Other credentials are asked for, and `resend` is called if there are any; else the refusal stands. */
-  protected renew(refusal: PoolkitError, resend: () => void): void {
+  /** Sends it once more. */
+  protected resend(): void {
+    this.start();
+  }
+
+  /** Other credentials are asked for, and it is sent once more if there are any; else the refusal stands. */
+  protected renew(body: Buffer): void {
     if (this.#renewals === MAX_RENEWALS) {
-      this.fail(refusal);
+      this.fail(this.refusal(body));
       return;
     }
     const again = this.#renewals++ > 0;
+    const { server } = this.endpoint;
     this.#transport.channel.requeue(this.call);
     const challenge = headerOf(this.responseHeaders, 'www-authenticate');
-    this.endpoint
-      .renew(this.#credentials, challenge, this.call.options.caller, again)
-      .then(
-        (fresh) => {
-          if (fresh) resend();
-          else this.fail(refusal);
-        },
-        (cause: unknown) => {
-          // A hook that says itself what is to be done has the word.
-          this.fail(
-            cause instanceof UnauthorizedError ? cause : new UnauthorizedError(this.endpoint.server, challenge, cause),
-          );
-        },
-      )
-      .catch((error: unknown) => this.fail(new NotSentError(this.endpoint.server, messageOf(error), error)));
+    const fresh = this.endpoint.renew(this.#credentials, challenge, this.call.options.caller, again);
+    whenKnown<CallRequest, boolean>(
+      this,
+      fresh.catch((cause: unknown) => {
+        // A hook that says itself what is to be done has the word.
+        throw cause instanceof UnauthorizedError ? cause : new UnauthorizedError(server, challenge, cause);
+      }),
+      (own, found) => (found ? own.resend() : own.fail(own.refusal(body))),
+      (own, error) =>
+        own.fail(error instanceof PoolkitError ? error : new NotSentError(server, messageOf(error), error)),
+    );
   }
 
   /** What its caller may bring about at will, on a server that is well, fails it once it is known whether the server answers a `ping`. */
@@ -131,4 +133,24 @@ export abstract class CallRequest extends Exchange implements Carrier {
       wallNowMs: this.#transport.clock.wallNow(),
     });
   }
+}
+
+/**
+ * Goes on with a request once something is known, which may take long. A call keeps its request while it is pending: what was given up
+ * meanwhile is not kept by this. Nothing that is handed in may hold `own`, as an error does that is made in it.
+ */
+export function whenKnown<R extends CallRequest, T>(
+  own: R,
+  answer: Promise<T>,
+  known: (own: R, value: T) => void,
+  failed: (own: R, error: Error) => void,
+): void {
+  const kept = new WeakRef(own);
+  const go = (on: (own: R) => void): void => {
+    const request = kept.deref();
+    if (request !== undefined) on(request);
+  };
+  answer
+    .then((value) => go((request) => known(request, value)))
+    .catch((error: unknown) => go((request) => failed(request, error as Error)));
 }

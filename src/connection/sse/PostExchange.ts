@@ -31,7 +31,7 @@ export class PostExchange extends CallRequest {
   protected override onBody(body: Buffer): void {
     if (!this.pending) return;
     const answer = rpcErrorIn(body);
-    if (this.status === 401) this.renew(this.refusal(body), () => this.start());
+    if (this.status === 401) this.renew(body);
     else if (answer !== undefined && answer.id === this.call.id && this.status < 500) {
       this.#transport.channel.receive({ id: this.call.id, error: answer.error }, this.call);
     } else this.fail(this.refusal(body));

@@ -52,7 +52,9 @@ export class SseTransport implements PostTransport {
   cancel(call: Call, reason: string): void {
     if (call.method === 'initialize') return;
     const text = cancelledNotice(call, reason);
-    this.#replies.cancel(call.options.caller, () => this.#submit('a reply', text, call.options.caller));
+    const { caller } = call.options;
+    // It may wait long: not with the call, which may be large.
+    this.#replies.cancel(caller, () => this.#submit('a reply', text, caller));
   }
 
   /** Resolves when the server accepted it. */

@@ -20,6 +20,8 @@ export interface StdioWriterOptions {
 const MAX_NOTICE_BYTES = 4 * 1024 * 1024;
 /** What a waiting notice holds beside its text. */
 const NOTICE_BYTES = 64;
+/** From so many waiting calls on those that were given up are looked for, each time they have doubled: one holds more than its text. */
+const LOOK_AT = 256;
 /** One batch holds about this many characters, so that a blocked reader holds back calls, not megabytes. */
 const BATCH_CHARS = 256 * 1024;
 
@@ -41,6 +43,7 @@ export class StdioWriter {
   #noticeBytes = 0;
   #largeNoticeBytes = 0;
   #calls = new RingQueue<Call>();
+  #lookAt = LOOK_AT;
   /** Of the calls, so many at the end wait without a bound: they are to go out in this turn. */
   #unbounded = 0;
   #scheduled = false;
@@ -75,6 +78,7 @@ export class StdioWriter {
       );
       return;
     }
+    if (this.#calls.size >= this.#lookAt) this.#forgetSettled();
     call.text = text;
     this.#calls.push(call);
     this.#waitingChars += text.length;
@@ -134,6 +138,7 @@ export class StdioWriter {
       else this.#waitingChars -= call.text.length;
     }
     this.#calls = left;
+    this.#lookAt = Math.max(LOOK_AT, 2 * left.size);
     this.#unbounded = Math.min(this.#unbounded, left.size);
   }
 

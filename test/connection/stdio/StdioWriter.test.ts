@@ -123,3 +123,16 @@ test('large notices that a child does not take are refused one by one; a flood o
   expect([writer.unsentBytes, writer.post(large)]).toEqual([0, true]);
   writer.close();
 });
+
+test('of a child that does not read, calls that were given up hold nothing, however short they are', async () => {
+  const { channel, writer, tick } = piped();
+  void outcome(channel.request('first', undefined, {}));
+  await tick();
+  for (let i = 0; i < 2_000; i++) {
+    const abort = new AbortController();
+    const given = outcome(channel.request('short', undefined, { signal: abort.signal }));
+    abort.abort();
+    await given;
+  }
+  expect(writer.unsentBytes).toBeLessThan(300 * 80);
+});
