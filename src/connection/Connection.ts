@@ -24,7 +24,7 @@ export interface OpenListen {
 
 type Listen = (
   filter: Params,
-  options: { readonly onNotification: (notice: ServerNotice) => void },
+  options: { readonly onNotification: (notice: ServerNotice) => void; readonly signal?: AbortSignal },
 ) => Promise<OpenListen>;
 
 /** Who sends a notification, as the credentials hook is told when the server refuses it (401). */

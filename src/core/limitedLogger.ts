@@ -1,11 +1,11 @@
 import type { Clock } from './clock.js';
 import { type LogFn, type Logger, silentLogger } from './logger.js';
 
-/** Lines of one kind (level and message) that pass in a window; the rest are counted and dropped. */
+/** Lines of one kind (level, message, and server where it is of one) that pass in a window; the rest are counted and dropped. */
 const LINES_PER_KIND = 20;
 const WINDOW_MS = 10_000;
-/** Kinds remembered. Messages are constants of ours, so this is never reached but by a mistake of ours. */
-const MAX_KINDS = 256;
+/** Kinds remembered. Messages are constants of ours, and servers those of the config. */
+const MAX_KINDS = 4_096;
 
 interface Kind {
   fromMs: number;
@@ -22,7 +22,8 @@ export function limitedLogger(logger: Logger, now: () => number): Logger {
   const kinds = new Map<string, Kind>();
   const limited = (level: keyof Logger): LogFn => {
     return (fields: object | string, message?: string): void => {
-      const dropped = admit(kinds, `${level} ${typeof fields === 'string' ? fields : message}`, now());
+      const kind = typeof fields === 'string' ? fields : `${message} ${(fields as { server?: unknown }).server ?? ''}`;
+      const dropped = admit(kinds, `${level} ${kind}`, now());
       if (dropped === undefined) return;
       try {
         if (typeof fields === 'string') logger[level](dropped === 0 ? {} : { dropped }, fields);

@@ -5,6 +5,7 @@ import { spliced } from '../connection/calls/spliced.js';
 import { type Member, membersOf, memberText } from '../connection/channel/codec/members.js';
 import { checkReadable, MAX_READ_BYTES, parsedAnswer } from '../connection/channel/codec/parsingCost.js';
 import type { Params } from '../connection/protocol/messages.js';
+import { inSlices } from '../core/time/inSlices.js';
 import { type WaitBounds, within } from '../core/time/within.js';
 import type { Target } from './Target.js';
 
@@ -92,7 +93,7 @@ export class Stickiness<S> {
   }
 
   /** An answer of `target` to `tasks/list`, without tasks whose ids another target gave the caller, too: its own is there. @throws MessageTooLargeError, ProtocolError */
-  ownTasks(server: string, caller: Caller | undefined, result: unknown, target: Target<S>): unknown {
+  async ownTasks(server: string, caller: Caller | undefined, result: unknown, target: Target<S>): Promise<unknown> {
     if (this.#tokens.weight === 0) return result;
     if (result instanceof Uint8Array) checkReadable(server, result);
     const text = result instanceof Uint8Array ? Buffer.from(result).toString() : undefined;
@@ -101,11 +102,20 @@ export class Stickiness<S> {
       | null
       | undefined;
     if (!Array.isArray(list?.tasks)) return result;
-    const own = list.tasks.filter((task: { readonly taskId?: unknown } | null) => {
+    const tasks: readonly ({ readonly taskId?: unknown } | null)[] = list.tasks;
+    const own: unknown[] = [];
+    let at = 0;
+    // There may be tens of thousands, and each is hashed.
+    await inSlices(() => {
+      if (at === tasks.length) return true;
+      const task = tasks[at++];
       const taskId = task?.taskId;
-      return typeof taskId !== 'string' || (this.#tokens.get(keyOf('taskId', taskId, caller)) ?? target) === target;
+      const isOwn =
+        typeof taskId !== 'string' || (this.#tokens.get(keyOf('taskId', taskId, caller)) ?? target) === target;
+      if (isOwn) own.push(task);
+      return false;
     });
-    if (own.length === list.tasks.length) return result;
+    if (own.length === tasks.length) return result;
     const left = { ...list, tasks: own };
     return text === undefined ? left : Buffer.from(spliced(text, list, left));
   }
@@ -124,8 +134,13 @@ export class Stickiness<S> {
 
   /** `releaseKey`: without a principal, the sessions of that key of all. */
   release(principal: string | undefined, key: string): void {
-    if (principal !== undefined) this.unbind({ principal, key });
-    else for (const each of [...this.#sessions.keys()]) if ((JSON.parse(each) as string[])[1] === key) this.#end(each);
+    if (principal !== undefined) {
+      this.unbind({ principal, key });
+      return;
+    }
+    // So ends no other: within a string a quote has a backslash.
+    const end = `,${JSON.stringify(key)}]`;
+    for (const each of this.#sessions.keys()) if (each.endsWith(end)) this.#end(each);
   }
 
   /** The session is over, or never began there: its next call may go anywhere. `only`: where it was then. */

@@ -2,6 +2,7 @@ import { expect, test, vi } from 'vitest';
 import { guardedLogger, type Logger, silentLogger } from '../../src/core/logger.js';
 import { withDefaults } from '../../src/core/options.js';
 import { ShutdownPlan } from '../../src/shutdown/ShutdownPlan.js';
+import { MEMORY, memoryPool } from '../support/memoryPool.js';
 
 const logger = (line: (...given: unknown[]) => unknown): Logger =>
   ({ trace: line, debug: line, info: line, warn: line, error: line }) as unknown as Logger;
@@ -45,4 +46,19 @@ test('a guarded logger calls the methods as they are at each line, on the logger
   expect(guardedLogger(given as Logger)).toBe(taken);
   expect(guardedLogger(taken as Logger)).toBe(taken);
   expect(guardedLogger(silentLogger)).toBe(silentLogger);
+});
+
+test('lines of a pool that servers and callers bring about are 20 of a kind and server in 10 s', async () => {
+  const lines: object[] = [];
+  const { pool, connector, clock } = memoryPool({ logger: logger((fields) => lines.push(fields as object)) });
+  for (const name of ['a', 'b']) pool.addServer({ ...MEMORY, name });
+  // Its pages come twice.
+  connector.onMessage = ({ id }, connection) =>
+    connection.answer(id as number, { tools: [{ name: 'x', inputSchema: {} }], nextCursor: 'more' });
+  for (let i = 0; i < 50; i++) await pool.listAll('a', 'tools');
+  await pool.listAll('b', 'tools');
+  expect(lines).toHaveLength(21);
+  await clock.advance(10_000);
+  await pool.listAll('a', 'tools');
+  expect(lines.at(-1)).toMatchObject({ server: 'a', dropped: 30 });
 });

@@ -251,3 +251,21 @@ test('a traceparent is read by its grammar alone', () => {
     expect(parse(bad), String(bad)).toBeUndefined();
   }
 });
+
+test('a server that answers with ever new codes makes few series of them', async () => {
+  const { pool, connector, call } = memoryPool();
+  pool.addServer(MEMORY);
+  await tell(pool);
+  let code = 0;
+  connector.onMessage = ({ id }, connection) => connection.say({ id, error: { code: ++code, message: 'no' } });
+  for (let i = 0; i < 100; i++) await outcome(call('add'));
+  connector.onMessage = ({ id }, connection) => connection.say({ id, error: { code: -32602, message: 'no' } });
+  await outcome(call('add'));
+  await reader.forceFlush();
+  const all = metrics.getMetrics().flatMap(({ scopeMetrics }) => scopeMetrics.flatMap((each) => each.metrics));
+  const points = all.find(({ descriptor }) => descriptor.name === 'mcp.client.operation.duration')?.dataPoints ?? [];
+  const codes = points.map(({ attributes }) => attributes['error.type']);
+  expect(codes.length).toBeLessThan(40);
+  expect(codes).toContain('other');
+  expect(codes).toContain('-32602');
+});

@@ -4,7 +4,9 @@ import type { AddressInfo } from 'node:net';
 import { expect, test } from 'vitest';
 import { NotSentError } from '../../src/core/errors.js';
 import { HTTPClientPool } from '../../src/pool/HTTPClientPool.js';
+import { fakeServer } from '../../src/testing/fake/FakeServer.js';
 import { closeAfter } from '../support/closeAfter.js';
+import { outcome } from '../support/memoryPool.js';
 
 test('a call that is answered with 404 in every session reaches its server three times', async () => {
   let calls = 0;
@@ -40,4 +42,42 @@ test('a call that is answered with 404 in every session reaches its server three
   const call = pool.request('gone', 'tools/call', { name: 'x', arguments: {} });
   await expect(call).rejects.toBeInstanceOf(NotSentError);
   expect(calls).toBe(3);
+});
+
+test('a tool list is asked for once by all calls whose headers a server refuses meanwhile', async () => {
+  const fake = closeAfter(fakeServer({ era: 'modern', capabilities: { tools: {} } }));
+  let lists = 0;
+  let refused = 0;
+  const listed: (() => void)[] = [];
+  const { url } = await fake.listen({
+    intercept: ({ message, res }) => {
+      const { id, method } = message ?? {};
+      const json = (status: number, told: object): unknown =>
+        res
+          .writeHead(status, { 'content-type': 'application/json' })
+          .end(JSON.stringify({ jsonrpc: '2.0', id, ...told }));
+      if (method === 'tools/call') {
+        refused++;
+        json(400, { error: { code: -32020, message: 'other headers' } });
+      } else if (method === 'tools/list') {
+        lists++;
+        listed.push(() =>
+          json(200, { result: { tools: [], ttlMs: 0, cacheScope: 'private', resultType: 'complete' } }),
+        );
+      } else return false;
+      return true;
+    },
+  });
+  const pool = closeAfter(new HTTPClientPool());
+  pool.addServer({ name: 's', transport: 'http', url, era: 'modern' });
+  const calls = Array.from({ length: 20 }, () =>
+    outcome(pool.request('s', 'tools/call', { name: 'x', arguments: {} })),
+  );
+  await expect.poll(() => refused).toBe(20);
+  await expect.poll(() => lists).toBeGreaterThan(0);
+  // Whoever else asks has done so by the time that another request is answered.
+  await pool.request('s', 'server/discover');
+  expect(lists).toBe(1);
+  listed[0]?.();
+  await Promise.all(calls);
 });

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { CallResult } from '../../src/connection/calls/CallResult.js';
 import type { MiddlewareCall } from '../../src/connection/calls/Middleware.js';
 import { OptionError } from '../../src/core/errors.js';
+import { MEMORY, memoryPool } from '../support/memoryPool.js';
 import { everything, fixture } from '../support/servers.js';
 import { stdioPool } from '../support/stdioPool.js';
 
@@ -186,4 +187,28 @@ test('middleware that never ends keeps no call from settling, and no pool from c
   await pool.close({ graceMs: 50 });
   expect(await left[0]).toMatchObject({ code: 'ERR_CLOSED' });
   expect(await left[1]).toMatchObject({ code: 'ERR_OUTCOME_UNKNOWN' });
+});
+
+test('large notifications that wait for slow middleware are bounded in bytes', async () => {
+  const { pool, connector, call } = memoryPool();
+  pool.addServer(MEMORY);
+  let go!: () => void;
+  const gate = new Promise<void>((resolve) => {
+    go = resolve;
+  });
+  pool.use(async (passing, next) => {
+    if (passing.kind === 'notification') await gate;
+    return next();
+  });
+  const large = 'x'.repeat(1_000_000);
+  connector.onMessage = ({ id }, connection) => {
+    for (let progress = 1; progress <= 10; progress++) {
+      connection.say({ method: 'notifications/progress', params: { progressToken: id, progress, message: large } });
+    }
+    connection.answer(id as number, {});
+    go();
+  };
+  const heard: number[] = [];
+  await call('add', { onProgress: ({ progress }) => heard.push(progress) });
+  expect(heard).toEqual([1, 2]);
 });

@@ -42,13 +42,13 @@ test('the same state from two targets leads to the one that was asked the same',
   expect(sticky.targetOf({ deep, requestState: '2' }, {})).toBe(a);
 });
 
-test('a list of tasks leaves out those whose ids another target gave, too', () => {
+test('a list of tasks leaves out those whose ids another target gave, too', async () => {
   const sticky = new Stickiness<RoutedServer>();
   const [a, b] = targets;
   const list = '{"tasks":[{"taskId":"1","n":1.0},{"taskId":"2"},{"taskId":"new"},null],"nextCursor":"3","n":1.0}';
-  const left = (of: Target<RoutedServer>, result: unknown): unknown => sticky.ownTasks('s', {}, result, of);
+  const left = (of: Target<RoutedServer>, result: unknown): Promise<unknown> => sticky.ownTasks('s', {}, result, of);
   const bytes = Buffer.from(list);
-  expect(left(a, bytes)).toBe(bytes);
+  expect(await left(a, bytes)).toBe(bytes);
   for (const [id, of] of [
     ['1', a],
     ['1', b],
@@ -56,11 +56,27 @@ test('a list of tasks leaves out those whose ids another target gave, too', () =
   ] as const) {
     sticky.answered('tools/call', { task: {} }, {}, { task: { taskId: id } }, of);
   }
-  expect(String(left(a, bytes))).toBe('{"tasks":[{"taskId":"new"},null],"nextCursor":"3","n":1.0}');
-  expect(left(b, JSON.parse(list))).toMatchObject({ tasks: [{ taskId: '2' }, { taskId: 'new' }, null] });
+  expect(String(await left(a, bytes))).toBe('{"tasks":[{"taskId":"new"},null],"nextCursor":"3","n":1.0}');
+  expect(await left(b, JSON.parse(list))).toMatchObject({ tasks: [{ taskId: '2' }, { taskId: 'new' }, null] });
 });
 
-test('an answer is looked through for what leads back to its target without being parsed', () => {
+test('a list of very many tasks is looked through in turns of the event loop', async () => {
+  const sticky = new Stickiness<RoutedServer>();
+  const [a] = targets;
+  sticky.answered('tools/call', { task: {} }, {}, { task: { taskId: '1' } }, a);
+  const tasks = Array.from({ length: 30_000 }, (_, i) => ({ taskId: String(i) }));
+  let turns = 0;
+  const turn = (): void => {
+    turns++;
+    timer = setImmediate(turn);
+  };
+  let timer = setImmediate(turn);
+  expect(await sticky.ownTasks('s', {}, { tasks }, a)).toMatchObject({ tasks: { length: 30_000 } });
+  clearImmediate(timer);
+  expect(turns).toBeGreaterThan(1);
+});
+
+test('an answer is looked through for what leads back to its target without being parsed', async () => {
   const sticky = new Stickiness<RoutedServer>();
   const [a] = targets;
   const values = `"x":[${'[],'.repeat(100_000)}[]]`;
@@ -75,7 +91,7 @@ test('an answer is looked through for what leads back to its target without bein
     expect(sticky.targetOf(named, {})).toBe(a);
   }
   const many = Buffer.from(`{"tasks":[],"x":[${'[],'.repeat(1_100_000)}[]]}`);
-  expect(() => sticky.ownTasks('s', {}, many, a)).toThrow('too many values');
+  await expect(sticky.ownTasks('s', {}, many, a)).rejects.toThrow('too many values');
 });
 
 test.each([

@@ -1,5 +1,6 @@
 import type { Logger } from '../../core/logger.js';
 import { shareText } from '../channel/codec/exactText.js';
+import { memoryOf } from '../channel/codec/memoryOf.js';
 import type { CallOptions, Params, Progress, ServerNotice } from '../protocol/messages.js';
 import { CallResult } from './CallResult.js';
 import type { ChainRuns } from './ChainRuns.js';
@@ -9,6 +10,8 @@ import { respliced, spliced } from './spliced.js';
 
 /** Notifications of one call that wait for slow middleware; more are dropped. */
 const MAX_WAITING = 1_000;
+/** And what they may take in memory, in bytes; one is taken always. */
+const MAX_WAITING_BYTES = 4 * 1_024 * 1_024;
 
 /** What a call carries that middleware has to do with. */
 export type ChainedOptions = {
@@ -79,6 +82,7 @@ export class Inbound {
   readonly #chain: MiddlewareChain;
   readonly #logger: Logger;
   #waiting = 0;
+  #waitingBytes = 0;
 
   constructor(chain: MiddlewareChain, party: ChainedParty, logger: Logger) {
     this.#chain = chain;
@@ -111,11 +115,14 @@ export class Inbound {
 
   /** A notification; one that middleware does not pass on, or fails at, is not told. */
   notice({ method, params }: ServerNotice, tell: (notice: ServerNotice) => void): void {
-    if (this.#waiting >= MAX_WAITING) {
+    const bytes = memoryOf(params);
+    const full = this.#waiting > 0 && this.#waitingBytes + bytes > MAX_WAITING_BYTES;
+    if (full || this.#waiting >= MAX_WAITING) {
       this.#logger.warn({ server: this.party.server, method }, 'a notification is dropped: middleware is too slow');
       return;
     }
     this.#waiting++;
+    this.#waitingBytes += bytes;
     const origin: CallOrigin = {
       ...partyOf(this.party),
       kind: 'notification',
@@ -133,6 +140,7 @@ export class Inbound {
         this.#logger.error({ server: this.party.server, method, error }, 'middleware failed at a notification');
       } finally {
         this.#waiting--;
+        this.#waitingBytes -= bytes;
       }
     };
     this.told = this.told === undefined ? run() : this.told.then(run);

@@ -1,11 +1,17 @@
-import type { Histogram, Meter } from '@opentelemetry/api';
+import type { Attributes, Histogram, Meter } from '@opentelemetry/api';
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { McpPool, PoolEvents } from '../../pool/McpPool.js';
-import type { CallTrace } from '../../pool/server/calls/trace.js';
+import type { CallTrace, TracedCall } from '../../pool/server/calls/trace.js';
+import { BoundedLabel } from '../metrics/Labels.js';
 import type { RequestTrace } from '../requests/requestTrace.js';
 import { downstream, failure, operation, upstream } from './attributes.js';
 
 /** As the conventions name them. */
 const BOUNDARIES = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300];
+
+/** Codes of errors that are the protocol's, and so many others, have a label of their own. */
+const KNOWN_CODES: ReadonlySet<string> = new Set(Object.values(RPC_CODES).map(String));
+const MAX_CODES = 32;
 
 interface Operation {
   readonly method: string;
@@ -18,6 +24,7 @@ export class Durations {
   readonly #client: Histogram;
   readonly #server: Histogram;
   readonly #session: Histogram;
+  readonly #codes = new BoundedLabel(undefined, MAX_CODES);
   readonly #nameOf: (target: string, outcome: string | undefined) => string;
 
   /** `nameOf` bounds the names of tools and prompts. */
@@ -46,13 +53,17 @@ export class Durations {
     this.#client.record(call.callMs / 1_000, {
       ...operation(this.#bounded(call), false),
       ...upstream(pool.config(server), connection?.info.protocolVersion),
-      ...failure(call),
+      ...this.#failure(call),
     });
   }
 
   onRequest({ phase, request }: RequestTrace): void {
     if (phase !== 'end') return;
-    const attributes = { ...operation(this.#bounded(request), false), ...downstream(request), ...failure(request) };
+    const attributes = {
+      ...operation(this.#bounded(request), false),
+      ...downstream(request),
+      ...this.#failure(request),
+    };
     this.#server.record(request.durationMs / 1_000, attributes);
   }
 
@@ -62,6 +73,15 @@ export class Durations {
       ...(!expected && { 'error.type': 'disconnected' }),
     };
     this.#session.record(livedMs / 1_000, attributes);
+  }
+
+  /** A server may answer with ever new codes, each of which would stay. */
+  #failure(ended: Pick<TracedCall, 'outcome' | 'error'>): Attributes {
+    const attributes = failure(ended);
+    const code = attributes['rpc.response.status_code'];
+    if (typeof code !== 'string' || KNOWN_CODES.has(code)) return attributes;
+    const told = this.#codes.of(code);
+    return { 'error.type': told, 'rpc.response.status_code': told };
   }
 
   #bounded({ method, target, outcome }: Operation): Operation {

@@ -10,6 +10,7 @@ import type { UrlConnectionOptions } from '../../connection/net/UrlConnection.js
 import { SseConnection } from '../../connection/sse/SseConnection.js';
 import type { CloseOptions } from '../../core/close/CloseScope.js';
 import { OptionError } from '../../core/errors.js';
+import { SingleFlight } from '../../core/wait/SingleFlight.js';
 import { listAll } from '../listAll.js';
 import { eraFor } from '../server/callers/callerKey.js';
 import { POOL_DEFAULTS, type PoolOptions } from '../server/options.js';
@@ -70,6 +71,7 @@ export class UrlConnector implements Connector {
   async #http(request: ConnectRequest): Promise<Connection> {
     const { pool, options, fingerprint, caller, onRenewed } = request;
     const { eraStore } = pool;
+    const lists = new SingleFlight();
     const connection: HttpConnection = await HttpConnection.open({
       ...this.#common(request),
       era: eraFor(caller, options) === 'legacy' ? 'legacy-first' : options.era,
@@ -84,7 +86,7 @@ export class UrlConnector implements Connector {
           nowMs: () => pool.clock.now(),
           logger: pool.logger,
         };
-        const { items } = await listAll(source, 'tools');
+        const { items } = await lists.run('tools', () => listAll(source, 'tools'));
         return items.find((tool) => tool.name === name);
       },
       ...(eraStore && {

@@ -72,9 +72,9 @@ export class Server implements Admission {
   /** Whether a call would be refused at once: its breaker is open, or its starts back off and nothing is up. */
   get refuses(): boolean {
     if (!this.open || (this.calls.breakers.shared?.retryAfterMs ?? 0) > 0) return true;
-    if (this.partitions.backoffMs === undefined) return false;
     const { state } = this.partitions;
-    return state === 'failed' || state === 'degraded';
+    // Asked for each call: all partitions are looked at only while none is up.
+    return (state === 'failed' || state === 'degraded') && this.partitions.backoffMs !== undefined;
   }
 
   get stopped(): AbortSignal {

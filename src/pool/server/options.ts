@@ -4,6 +4,7 @@ import type { LimiterSource } from '../../concurrent/limiter/Limiter.js';
 import type { Connection } from '../../connection/Connection.js';
 import { type Clock, systemClock } from '../../core/clock.js';
 import type { EraStore } from '../../core/era/EraStore.js';
+import { limitedLogger } from '../../core/limitedLogger.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
 import {
   checkBoolean,
@@ -186,10 +187,11 @@ export function knownOptions<O extends PoolOptions>(part: string, options: O, mo
 /** @throws OptionError naming the first bad value. */
 export function resolvePoolOptions(options: PoolOptions): ResolvedPoolOptions {
   const all = { ...POOL_DEFAULTS, ...defined(options) };
+  const clock = options.clock === undefined ? systemClock : checkClock('clock', options.clock);
   const backoff = { ...POOL_DEFAULTS.backoff, ...defined(options.backoff ?? {}) };
   return {
-    clock: options.clock === undefined ? systemClock : checkClock('clock', options.clock),
-    logger: checkLogger('logger', options.logger === undefined ? silentLogger : options.logger),
+    clock,
+    logger: limitedLogger(checkLogger('logger', options.logger ?? silentLogger), () => clock.now()),
     clientInfo: checkOptions('clientInfo', options.clientInfo ?? { name: 'mcp-poolkit', version: packageVersion() }),
     clientCapabilities: checkRecord('clientCapabilities', options.clientCapabilities ?? {}),
     maxConnections: checkCount('maxConnections', all.maxConnections, { min: 1 }),

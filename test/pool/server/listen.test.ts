@@ -1,7 +1,9 @@
 import { expect, test } from 'vitest';
 import type { Connection, OpenListen } from '../../../src/connection/Connection.js';
 import type { ServerNotice } from '../../../src/connection/protocol/messages.js';
-import { rawPool } from '../../support/httpPool.js';
+import { fakeServer } from '../../../src/testing/fake/FakeServer.js';
+import { closeAfter } from '../../support/closeAfter.js';
+import { httpPool, rawPool } from '../../support/httpPool.js';
 import { MEMORY, memoryPool } from '../../support/memoryPool.js';
 
 /** One listen that a test ends as it likes. */
@@ -164,4 +166,30 @@ test('over HTTP the same: a server that would never answer a listen is not waite
   });
   expect(server.of('subscriptions/listen')).toHaveLength(0);
   expect(pool.stats('raw').inFlight).toBe(0);
+});
+
+test('a subscriber that leaves before its server has agreed leaves no stream', async () => {
+  let opened = 0;
+  let streams = 0;
+  const fake = closeAfter(fakeServer({ era: 'modern', capabilities: { tools: { listChanged: true } } }));
+  const { url } = await fake.listen({
+    intercept: ({ message, res }) => {
+      if (message?.method !== 'subscriptions/listen') return false;
+      opened++;
+      streams++;
+      res.on('close', () => streams--);
+      res.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders();
+      return true;
+    },
+  });
+  const pool = httpPool();
+  pool.addServer({ name: 's', transport: 'http', url, era: 'modern' });
+  const leaving = new AbortController();
+  const { signal } = leaving;
+  const subscribed = pool.subscribe('s', { toolsListChanged: true }, { signal, onNotification: () => undefined });
+  const failed = expect(subscribed).rejects.toThrow('left');
+  await expect.poll(() => opened).toBe(1);
+  leaving.abort(new Error('left'));
+  await failed;
+  await expect.poll(() => streams).toBe(0);
 });

@@ -10,8 +10,6 @@ import {
   RpcError,
 } from '../../../core/errors.js';
 import { tellListener } from '../../../core/events.js';
-import { limitedLogger } from '../../../core/limitedLogger.js';
-import type { Logger } from '../../../core/logger.js';
 import { inTurn } from '../../../core/time/turns.js';
 import { within } from '../../../core/time/within.js';
 import type { Caller, Subscription, SubscriptionFilter } from '../../McpPool.js';
@@ -36,7 +34,8 @@ interface Open {
   connection: Connection;
   /** The server's own stream for it, in the modern era. */
   stream: OpenListen | undefined;
-  readonly end: () => void;
+  /** Aborts when it is over, also before its server has agreed. */
+  readonly over: AbortController;
 }
 
 export interface SubscribeRequest {
@@ -53,7 +52,6 @@ export interface SubscribeRequest {
  */
 export class Subscriptions {
   readonly #context: ServerContext;
-  readonly #logger: Logger;
   readonly #reach: (caller: Caller | undefined) => Promise<Connection>;
   readonly #open = new Set<Open>();
   /** Those of each partition. */
@@ -68,7 +66,6 @@ export class Subscriptions {
   /** `reach`: gets a live connection of that caller's, started if need be. */
   constructor(context: ServerContext, reach: (caller: Caller | undefined) => Promise<Connection>) {
     this.#context = context;
-    this.#logger = limitedLogger(context.pool.logger, () => context.pool.clock.now());
     this.#reach = reach;
   }
 
@@ -85,11 +82,9 @@ export class Subscriptions {
     // A copy: what its caller makes of the filter later changes nothing.
     const { resourceUris } = request.filter;
     const filter = { ...request.filter, ...(resourceUris && { resourceUris: [...resourceUris] }) };
-    let end!: () => void;
-    const ended = new Promise<void>((resolve) => {
-      end = resolve;
-    });
-    const open: Open = { key, caller, filter, onNotification, connection, stream: undefined, end };
+    const over = new AbortController();
+    const ended = new Promise<void>((resolve) => over.signal.addEventListener('abort', () => resolve()));
+    const open: Open = { key, caller, filter, onNotification, connection, stream: undefined, over };
     this.#open.add(open);
     this.#watch(open);
     this.#byKey.set(key, (this.#byKey.get(key) ?? new Set()).add(open));
@@ -199,6 +194,7 @@ export class Subscriptions {
       this.#watch(open);
       open.stream = undefined;
       this.#ask(open, connection).catch((error: unknown) => {
+        if (open.over.signal.aborted) return;
         this.#warn(open.key, error);
         // Refused, or no longer offered: over. Lost with its connection: the next one is asked. Else it may still come.
         if (error instanceof RpcError || error instanceof OptionError) this.#forget(open);
@@ -214,12 +210,11 @@ export class Subscriptions {
         const offer = `what server '${connection.server}' offers: it declares none of ${missing.join(', ')}`;
         throw new OptionError('filter', open.filter, offer);
       }
-      const stream = await connection.listen({ ...open.filter }, { onNotification: open.onNotification });
-      if (!this.#open.has(open)) await stream.close();
-      else {
-        open.stream = stream;
-        void stream.ended.then(() => this.#streamEnded(open, stream, connection));
-      }
+      const { onNotification, over } = open;
+      const stream = await connection.listen({ ...open.filter }, { onNotification, signal: over.signal });
+      if (over.signal.aborted) return stream.close();
+      open.stream = stream;
+      void stream.ended.then(() => this.#streamEnded(open, stream, connection));
       return;
     }
     const { caller, key, filter } = open;
@@ -281,15 +276,18 @@ export class Subscriptions {
   #forget(open: Open): void {
     if (!this.#open.delete(open)) return;
     this.#watchers.get(open.connection)?.delete(open);
-    const { key, end } = open;
+    const { key, over } = open;
     const others = this.#byKey.get(key);
     others?.delete(open);
     if (others?.size === 0) this.#byKey.delete(key);
-    end();
+    over.abort();
   }
 
   #warn(key: string, error: unknown): void {
-    const { name } = this.#context.config;
-    this.#logger.warn({ server: name, caller: key, error: messageOf(error) }, 'a subscription could not be kept up');
+    const { config, pool } = this.#context;
+    pool.logger.warn(
+      { server: config.name, caller: key, error: messageOf(error) },
+      'a subscription could not be kept up',
+    );
   }
 }
