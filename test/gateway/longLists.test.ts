@@ -4,6 +4,7 @@ import { Curator } from '../../src/gateway/curation/Curator.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import { HTTPClientPool } from '../../src/pool/HTTPClientPool.js';
 import { closeAfter } from '../support/closeAfter.js';
+import { countTurns } from '../support/countTurns.js';
 import { RawClient } from '../support/httpClient.js';
 import { RawServer } from '../support/rawServer.js';
 
@@ -79,4 +80,19 @@ test('whose an item is does not depend on which page is asked for first, or wher
     expect(await pageOf(other, method, cursor)).toEqual(pages[ITEMS / PAGE]);
     expect(await pageOf(other, method)).toEqual(pages[0]);
   }
+});
+
+test('a page is made in turns of the event loop', async () => {
+  const client = await open([await server()]);
+  await pageOf(client, 'tools/list');
+  using turns = countTurns();
+  const made: number[] = [];
+  vi.spyOn(Curator.prototype, 'tool').mockImplementation((_server, item) => {
+    const untilMs = performance.now() + 0.5;
+    while (performance.now() < untilMs);
+    made.push(turns.count);
+    return item;
+  });
+  expect(((await pageOf(client, 'tools/list'))['tools'] as unknown[]).length).toBe(PAGE);
+  expect(new Set(made).size).toBeGreaterThan(2);
 });

@@ -8,8 +8,9 @@ import type { Downstream } from '../../src/gateway/endpoint/Endpoint.js';
 import type { ServerNotice } from '../../src/pool/McpPool.js';
 
 const outward = vi.fn((_server: string, uri: string) => `poolkit:s/${uri}`);
+const known = vi.fn(() => ({ resources: [], templates: [] }));
 const words = new Outward(
-  { prepare: async () => undefined, outward } as unknown as Uris,
+  { prepare: async () => undefined, outward, known } as unknown as Uris,
   { exposed: (_server: string, id: string) => `s:${id}` } as unknown as TaskIds,
 );
 const cross = async (text: string): Promise<string> => {
@@ -69,4 +70,16 @@ test('a notification of a task is gone through a few times, however many members
     text.slice(text.indexOf('"params":') + 9, -1).replace('"taskId":"1"', '"taskId":"s:1"'),
   );
   expect(looks / text.length).toBeLessThan(3.6);
+});
+
+test('the lists are looked up once for all URIs of a message, and one notification is worth one message for all sessions', async () => {
+  known.mockClear();
+  const links = Array.from({ length: 20 }, (_, at) => `{"uri":"a:${at}"}`).join();
+  await cross(`{"content":[${links}]}`);
+  expect(known).toHaveBeenCalledTimes(1);
+  outward.mockClear();
+  const notice: ServerNotice = { method: 'notifications/resources/updated', params: { uri: 'a:1' } };
+  for (let at = 0; at < 3; at++) words.notice(notice, 's', {} as Downstream);
+  const works = outward.mock.calls.map((args: readonly unknown[]) => args[3]);
+  expect([works.length, new Set(works).size]).toEqual([3, 1]);
 });

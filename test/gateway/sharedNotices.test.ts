@@ -1,7 +1,9 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
+import type { Downstream } from '../../src/gateway/endpoint/Endpoint.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
+import { CallsInFlight } from '../../src/gateway/session/callers/CallsInFlight.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { FakePool } from '../support/FakePool.js';
 import { RawClient } from '../support/httpClient.js';
@@ -165,4 +167,23 @@ test('an update of a resource at /mcp is one event for all sessions that asked f
   // Three times its length, until it is answered.
   const large = await client.send({ jsonrpc: '2.0', id: 1, method: 'ping', params: { pad: 'x'.repeat(150 * KIB) } });
   expect([large.status, gateway.stats.heldBytes]).toEqual([200, 0]);
+});
+
+test('of the sessions that gave calls up the two that count longest are kept, which tells all there is to know', async () => {
+  const clock = new FakeClock();
+  const calls = new CallsInFlight(clock);
+  const [own, ...others] = Array.from({ length: 50 }, () => ({}) as Downstream);
+  if (own === undefined) throw new Error('none');
+  for (const each of [own, ...others, own]) {
+    const flight = calls.begin('s', each, undefined);
+    flight.failed(new Error('given up'));
+    flight.end();
+    await clock.advance(10);
+  }
+  expect(calls.linger('s')?.size).toBe(2);
+  calls.begin('s', own, undefined);
+  await clock.advance(29_970);
+  expect(calls.sole('s')).toBeUndefined();
+  await clock.advance(20);
+  expect(calls.sole('s')).toBe(own);
 });

@@ -2,8 +2,14 @@ import fc from 'fast-check';
 import { expect, test, vi } from 'vitest';
 import { type Known, KnownLists, MAX_LISTS_BYTES } from '../../src/gateway/aggregate/lists/KnownLists.js';
 import { UriOwners } from '../../src/gateway/aggregate/uris/UriOwners.js';
-import { Uris, type UrisOptions } from '../../src/gateway/aggregate/uris/Uris.js';
-import { fits, parseUriTemplate, UriTemplates, workOfMessage } from '../../src/gateway/aggregate/uris/uriTemplates.js';
+import { type KnownLists as ListsOfMessage, Uris, type UrisOptions } from '../../src/gateway/aggregate/uris/Uris.js';
+import {
+  fits,
+  LIST,
+  parseUriTemplate,
+  UriTemplates,
+  workOfMessage,
+} from '../../src/gateway/aggregate/uris/uriTemplates.js';
 import { Flight } from '../../src/gateway/bridge/Flight.js';
 import type { Downstream } from '../../src/gateway/endpoint/Endpoint.js';
 import { HeldBytes } from '../../src/gateway/http/HeldBytes.js';
@@ -125,6 +131,19 @@ test('templates are parsed one by one as URIs are held against them, which count
   const fitting = (count: number): boolean =>
     fits(parseUriTemplate('{a}'.repeat(count)), 'x'.repeat(500), workOfMessage());
   expect([fitting(101), fitting(102), fitting(300)]).toEqual([true, false, false]);
+});
+
+test('each list of templates that is looked at counts, and those that are empty are left out', () => {
+  const many = Array.from({ length: 200 }, (_, at) => ({
+    server: `s${at}`,
+    items: [{ name: 't', uriTemplate: '{a}!' }],
+  }));
+  const uris = urisOf([]);
+  const work = workOfMessage();
+  const before = work.left;
+  uris.outward('other', 'y:1', session, work, { resources: [], templates: many } as unknown as ListsOfMessage);
+  expect(before - work.left).toBeGreaterThanOrEqual(200 * LIST);
+  expect(uris.known(session).templates).toEqual([]);
 });
 
 test('what is remembered of URIs is bounded in characters, and long ones are not remembered', () => {

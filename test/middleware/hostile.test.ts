@@ -1,9 +1,10 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { CallResult } from '../../src/connection/calls/CallResult.js';
 import type { Middleware, MiddlewareCall } from '../../src/connection/calls/Middleware.js';
 import { MiddlewareChain } from '../../src/connection/calls/MiddlewareChain.js';
 import type { Logger } from '../../src/core/logger.js';
 import { cache } from '../../src/middleware/ready/cache.js';
+import { coalesce } from '../../src/middleware/ready/coalesce.js';
 import { Pins } from '../../src/middleware/ready/Pins.js';
 import { redact } from '../../src/middleware/ready/redact.js';
 import { countTurns } from '../support/countTurns.js';
@@ -139,4 +140,34 @@ test('Pins: numbers count as they are written, beyond what a double holds', asyn
   await pins.accept('s', 't');
   expect(await shown('1.0000000000000000001')).toBe(true);
   for (const other of ['1', '1.0000000000000000002', '"1.0000000000000000001"']) expect(await shown(other)).toBe(false);
+});
+
+test.each([
+  ['coalesce', coalesce()],
+  ['cache', cache({ ttlMs: () => 60_000 })],
+] as const)(
+  '%s: params of more than 64 KiB are put in no order: such a call is sent by itself',
+  async (_name, middleware) => {
+    const sort = vi.spyOn(Array.prototype, 'sort');
+    const passed = through(middleware, () => bytes({}));
+    const params = (length: number) => ({ name: 'p', arguments: { a: 'x'.repeat(length) } });
+    await Promise.all([passed.call('prompts/get', params(70_000)), passed.call('prompts/get', params(70_000))]);
+    const sorted = sort.mock.calls.length;
+    await Promise.all([passed.call('prompts/get', params(60_000)), passed.call('prompts/get', params(60_000))]);
+    sort.mockRestore();
+    expect(sorted).toBe(0);
+    expect(passed.asked()).toBeGreaterThanOrEqual(3);
+  },
+);
+
+test('cache: what a small result is known by counts too', async () => {
+  const kept = through(cache({ maxBytes: 64 * 1_024, ttlMs: () => 60_000 }), () => bytes({}));
+  for (const round of [1, 2]) {
+    for (let at = 0; at < 100; at++) await kept.call('resources/read', { uri: `x:${at}` });
+    // With 600 bytes and more each, a hundred are there.
+    expect([round, kept.asked()]).toEqual([round, 100]);
+  }
+  for (let at = 100; at < 200; at++) await kept.call('resources/read', { uri: `x:${at}` });
+  await kept.call('resources/read', { uri: 'x:0' });
+  expect(kept.asked()).toBe(201);
 });

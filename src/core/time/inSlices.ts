@@ -1,4 +1,4 @@
-import { inTurn } from './turns.js';
+import { inTurn, inTurnOrNow } from './turns.js';
 
 /** What is done in one turn of the event loop, in ms. */
 const SLICE_MS = 5;
@@ -6,7 +6,7 @@ const SLICE_MS = 5;
 const STEPS = 32;
 
 /**
- * Runs `step` until it says that it is done: at once where that takes no longer than a turn may, else in turns. Rejects with what it throws.
+ * Runs `step` until it says that it is done: at once where that takes no longer than a turn may, with all that others do so in it, else in turns. Rejects with what it throws.
  * `steps`: so many are done between two looks at the clock, fewer where one may take long.
  */
 export async function inSlices(step: () => boolean, steps = STEPS): Promise<void> {
@@ -17,5 +17,5 @@ export async function inSlices(step: () => boolean, steps = STEPS): Promise<void
     } while (performance.now() < endMs);
     return false;
   };
-  for (let done = slice(); !done; ) done = await inTurn(slice);
+  for (let done = await inTurnOrNow(slice); !done; ) done = await inTurn(slice);
 }

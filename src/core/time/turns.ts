@@ -107,6 +107,17 @@ export function inTurn<T>(step: () => T | PromiseLike<T>): Promise<T> {
   });
 }
 
+/** The same at once, where the share of this turn is not used up yet. Throws, or rejects, with what `step` throws. */
+export function inTurnOrNow<T>(step: () => T): T | Promise<T> {
+  if (everyone.spent) return inTurn(step);
+  const startMs = performance.now();
+  try {
+    return step();
+  } finally {
+    everyone.spend(performance.now() - startMs);
+  }
+}
+
 /**
  * Cuts the reading of one connection into turns, so that no peer's flood keeps the loop from the others. Once `spent`,
  * nothing more is read until the loop has been round. All connections together have a share too, in turns. A connection that reads a little in each turn pays nothing.

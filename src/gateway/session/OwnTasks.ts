@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { inSlices } from '../../core/time/inSlices.js';
 import { SessionTables } from '../endpoint/SessionTables.js';
 import { isTooLargeToRead, parseAnswer } from '../rpc/parseAnswer.js';
 
@@ -30,14 +31,27 @@ export class OwnTasks {
   }
 
   /** A result of `tasks/list` without what is another session's. */
-  filtered(server: string, session: object, result: unknown): unknown {
+  async filtered(server: string, session: object, result: unknown): Promise<unknown> {
     const list = parsed(result) as { readonly tasks?: unknown };
     if (!Array.isArray(list.tasks)) return result;
-    const own = list.tasks.filter((task: unknown) =>
+    const own = await ownOf(list.tasks, (task) =>
       this.has(server, session, (task as { readonly taskId?: unknown } | null)?.taskId),
     );
     return own.length === list.tasks.length ? result : Buffer.from(JSON.stringify({ ...list, tasks: own }));
   }
+}
+
+/** Those of a list that are a session's own; a long one is looked through in turns of the event loop. */
+export async function ownOf(tasks: readonly unknown[], isOwn: (task: unknown) => boolean): Promise<unknown[]> {
+  const own: unknown[] = [];
+  let at = 0;
+  await inSlices(() => {
+    if (at === tasks.length) return true;
+    const task = tasks[at++];
+    if (isOwn(task)) own.push(task);
+    return false;
+  });
+  return own;
 }
 
 /** A result is an object, as bytes or parsed. */

@@ -1,4 +1,5 @@
 import { expect, onTestFinished, test } from 'vitest';
+import { inSlices } from '../../../src/core/time/inSlices.js';
 import { inTurn, TurnBudget } from '../../../src/core/time/turns.js';
 import { countTurns } from '../../support/countTurns.js';
 
@@ -16,6 +17,21 @@ test('long steps that many cause at once have a turn of the event loop each', as
   };
   const taken = await Promise.all([inTurn(step), inTurn(step), inTurn(step)]);
   expect(new Set(taken).size).toBe(3);
+});
+
+test('what many do in slices at once takes no more of one turn than the share of all', async () => {
+  using turns = countTurns();
+  const ends: number[] = [];
+  const slices = Array.from({ length: 10 }, () =>
+    inSlices(() => {
+      // Less than one may take.
+      spin(4.5);
+      ends.push(turns.count);
+      return true;
+    }),
+  );
+  await Promise.all(slices);
+  expect(new Set(ends).size).toBeGreaterThan(2);
 });
 
 test('what a step throws is what it rejects with, and the next one has its turn', async () => {

@@ -1,6 +1,7 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { RequestStates } from '../../../src/gateway/bridge/RequestStates.js';
 import { legacyResult, modernResult } from '../../../src/gateway/bridge/resultText.js';
+import { rewritten } from '../../../src/gateway/rpc/rewriting/rewritten.js';
 import { OwnTasks } from '../../../src/gateway/session/OwnTasks.js';
 import { asPrivate } from '../../../src/gateway/users/scopes/asPrivate.js';
 import { countTurns } from '../../support/countTurns.js';
@@ -36,11 +37,40 @@ test('a large result is changed in turns of the event loop, whatever it is chang
   expect(sealed.text).not.toContain('secret');
 });
 
-test('a list of tasks that is too large to be read is refused, and a large result makes no task', () => {
+test('a list of tasks that is too large to be read is refused, and a large result makes no task', async () => {
   const tasks = new OwnTasks();
   const list = Buffer.from(`{"tasks":[],"x":"${'x'.repeat(8 * MIB)}"}`);
-  expect(() => tasks.filtered('s', {}, list)).toThrow(/may have 8388608/);
+  await expect(tasks.filtered('s', {}, list)).rejects.toThrow(/may have 8388608/);
   const session = {};
   tasks.made('s', session, Buffer.from(`{"task":{"taskId":"a"},"x":"${'x'.repeat(8 * MIB)}"}`));
   expect(tasks.has('s', session, 'a')).toBe(false);
+});
+
+test('a long list of tasks is looked through in turns of the event loop', async () => {
+  const tasks = new OwnTasks();
+  const session = {};
+  for (const id of ['1', '70000']) tasks.add('s', session, id);
+  const list = Buffer.from(JSON.stringify({ tasks: Array.from({ length: 80_000 }, (_, at) => ({ taskId: `${at}` })) }));
+  const has = vi.spyOn(tasks, 'has').mockImplementation((server, of, id) => {
+    const untilMs = performance.now() + (Number(id) % 8_000 === 0 ? 2 : 0);
+    while (performance.now() < untilMs);
+    return OwnTasks.prototype.has.call(tasks, server, of, id);
+  });
+  using turns = countTurns();
+  const own = JSON.parse(Buffer.from((await tasks.filtered('s', session, list)) as Uint8Array).toString());
+  expect(own).toEqual({ tasks: [{ taskId: '1' }, { taskId: '70000' }] });
+  expect(turns.count).toBeGreaterThan(1);
+  has.mockRestore();
+});
+
+test('a result of some size that takes long to go through is gone through in turns', async () => {
+  const bytes = Buffer.alloc(200 * 1_024, ' ');
+  const push = (piece: Buffer): Buffer => {
+    const untilMs = performance.now() + 2;
+    while (performance.now() < untilMs);
+    return piece;
+  };
+  using turns = countTurns();
+  expect(await rewritten(bytes, { changed: false, push })).toBe(bytes);
+  expect(turns.count).toBeGreaterThan(1);
 });

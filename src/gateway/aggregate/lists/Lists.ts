@@ -10,7 +10,7 @@ import { Uris } from '../uris/Uris.js';
 import { Catalog, type CatalogOptions, type CatalogSource, type Listing } from './Catalog.js';
 import type { ListFailures } from './ListFailures.js';
 import { type NamedAccess, Names } from './Names.js';
-import { type Entry, mergedHints, pageOf } from './pages.js';
+import { type Entry, mergedHints, type Page, pageOf } from './pages.js';
 import type { ServerList } from './ServerList.js';
 
 export interface ListsOptions extends CatalogOptions {
@@ -69,20 +69,23 @@ export class Lists {
     this.uris = new Uris({ pool, callers, resources, templates });
   }
 
-  /** The result of a list request. */
-  async page(
-    kind: ListKind,
-    session: Downstream,
-    params: Params | undefined,
-  ): Promise<Readonly<Record<string, unknown>>> {
+  /** The result of a list request, as JSON: made in turns of the event loop, since a client may ask for many at once. */
+  async page(kind: ListKind, session: Downstream, params: Params | undefined): Promise<Buffer> {
     const lists: readonly ServerList<unknown>[] = await this.#catalogs[kind].lists(session);
-    const { entries, nextCursor } = pageOf(kind, [...this.#entries(kind, lists)], params?.['cursor'], this.#pageItems);
-    return {
+    let page: Page<unknown> | undefined;
+    const items: string[] = [];
+    await inSlices(() => {
+      page ??= pageOf(kind, [...this.#entries(kind, lists)], params?.['cursor'], this.#pageItems);
+      const entry = page.entries[items.length];
       // A list may be long: what clients see of it is made for the items of the page alone.
-      [kind]: entries.map((entry) => this.#shown(kind, entry, lists, session)),
-      ...(nextCursor === undefined ? {} : { nextCursor }),
-      ...(session.era === 'modern' ? { resultType: 'complete', ...mergedHints(lists) } : {}),
-    };
+      if (entry !== undefined) items.push(JSON.stringify(this.#shown(kind, entry, lists, session)));
+      return entry === undefined;
+    }, 1);
+    const rest = JSON.stringify({
+      nextCursor: page?.nextCursor,
+      ...(session.era === 'modern' && { resultType: 'complete', ...mergedHints(lists) }),
+    });
+    return Buffer.from(`{"${kind}":[${items.join(',')}]${rest === '{}' ? '}' : `,${rest.slice(1)}`}`);
   }
 
   /** The result of a list request that is all in one page and never changes by itself. */

@@ -8,7 +8,7 @@ import type { Params } from '../../rpc/envelope.js';
 import { InPieces } from '../../rpc/rewriting/InPieces.js';
 import { rewritten } from '../../rpc/rewriting/rewritten.js';
 import { type JsonPath, StringRewriter } from '../../rpc/rewriting/StringRewriter.js';
-import type { Uris } from '../uris/Uris.js';
+import type { KnownLists, Uris } from '../uris/Uris.js';
 import { type Work, workOfMessage } from '../uris/uriTemplates.js';
 import type { TaskIds } from './TaskIds.js';
 
@@ -69,7 +69,7 @@ export class Outward {
     const { method, params } = notice;
     let changed: Params | undefined;
     if (method === 'notifications/resources/updated' && typeof params?.['uri'] === 'string') {
-      changed = { ...params, uri: this.#uris.outward(server, params['uri'], session, workOfMessage()) };
+      changed = { ...params, uri: this.#uris.outward(server, params['uri'], session, workOf(notice)) };
     } else if (method.startsWith('notifications/tasks') && typeof params?.['taskId'] === 'string') {
       changed = { ...params, taskId: this.#tasks.exposed(server, params['taskId']) };
     }
@@ -90,9 +90,12 @@ export class Outward {
   #rewriter(crossing: Crossing, makesTask: boolean): StringRewriter {
     const ofTask = makesTask || crossing.method.startsWith('tasks/');
     const work = workOfMessage();
+    let lists: KnownLists | undefined;
     return new StringRewriter(KEYS, (path, value) => {
       if (isTaskId(path, ofTask)) return this.#task(value, path, crossing);
-      return isUri(path) ? this.#uri(value, crossing, work) : undefined;
+      if (!isUri(path)) return undefined;
+      lists ??= this.#uris.known(crossing.session);
+      return this.#uri(value, crossing, work, lists);
     });
   }
 
@@ -101,9 +104,18 @@ export class Outward {
     return this.#tasks.exposed(server, taskId);
   }
 
-  #uri(uri: string, { server, session, asked }: Crossing, work: Work): string {
-    return uri === asked?.server ? asked.client : this.#uris.outward(server, uri, session, work);
+  #uri(uri: string, { server, session, asked }: Crossing, work: Work, lists: KnownLists): string {
+    return uri === asked?.server ? asked.client : this.#uris.outward(server, uri, session, work, lists);
   }
+}
+
+const works = new WeakMap<ServerNotice, Work>();
+
+/** One notification may be for very many sessions: for all of them together no more is looked at than for one message. */
+function workOf(notice: ServerNotice): Work {
+  const work = works.get(notice) ?? workOfMessage();
+  works.set(notice, work);
+  return work;
 }
 
 /** Params with another id of the task they belong to; the same params when they belong to none. */

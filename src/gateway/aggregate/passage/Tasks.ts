@@ -12,6 +12,7 @@ import type { Params } from '../../rpc/envelope.js';
 import { Refusal } from '../../rpc/failure.js';
 import { parseAnswer } from '../../rpc/parseAnswer.js';
 import type { Callers } from '../../session/callers/Callers.js';
+import { ownOf } from '../../session/OwnTasks.js';
 import type { Passage } from './Passage.js';
 
 export interface TasksOptions {
@@ -70,7 +71,7 @@ export class Tasks {
         continue;
       }
       const all: readonly unknown[] = Array.isArray(page.tasks) ? page.tasks : [];
-      const tasks = callers.isBound(server) ? all : all.filter((task) => this.#isOf(session, task));
+      const tasks = callers.isBound(server) ? all : await ownOf(all, (task) => this.#isOf(session, task));
       const { nextCursor: inner } = page;
       const next = typeof inner === 'string' ? [server, inner] : [servers[index + 1]];
       if (tasks.length === 0 && typeof inner !== 'string') continue;

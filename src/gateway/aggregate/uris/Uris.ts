@@ -7,7 +7,7 @@ import { prefixOf } from '../lists/exposedNames.js';
 import type { Entry } from '../lists/pages.js';
 import type { ServerList } from '../lists/ServerList.js';
 import { UriOwners } from './UriOwners.js';
-import { fits, UriTemplates, type Work, workOfUris } from './uriTemplates.js';
+import { fits, LIST, UriTemplates, type Work, workOfUris } from './uriTemplates.js';
 
 /** A URI as its server knows it. */
 export interface UriRoute {
@@ -22,7 +22,8 @@ export interface UrisOptions {
   readonly templates: Catalog<'resourceTemplates'>;
 }
 
-interface KnownLists {
+/** What the servers list. */
+export interface KnownLists {
   readonly resources: readonly ServerList<ListItems['resources']>[];
   readonly templates: readonly ServerList<ListItems['resourceTemplates']>[];
 }
@@ -97,15 +98,23 @@ export class Uris {
     await Promise.all([resources.listsSoon(session), templates.listsSoon(session)]);
   }
 
-  /** A URI that came from `server`, as clients see it; `work` is that of its message. */
-  outward(server: string, uri: string, session: Downstream, work: Work): string {
-    if (uri.startsWith(SCHEME)) return wrapped(server, uri);
+  /** What is known of the lists now: looked up once for all URIs of a message. */
+  known(session: Downstream): KnownLists {
     const { resources, templates } = this.#options;
+    const listed = templates.known(session).filter(({ items }) => items.length > 0);
+    return { resources: resources.known(session), templates: listed };
+  }
+
+  /** A URI that came from `server`, as clients see it; `work` is that of its message. */
+  outward(server: string, uri: string, session: Downstream, work: Work, lists = this.known(session)): string {
+    if (uri.startsWith(SCHEME)) return wrapped(server, uri);
     const owner =
-      this.#owner(uri, session) ??
-      this.#lister(uri, resources.known(session), session, server) ??
+      this.#owner(uri, session, lists.resources) ??
+      this.#lister(uri, lists.resources, session, server) ??
       this.#present(this.#named.get(uri, session)) ??
-      atOnce(bestFit(uri, templates.known(session), (items) => this.#parsedOf(items), work, server));
+      (lists.templates.length === 0
+        ? undefined
+        : atOnce(bestFit(uri, lists.templates, (items) => this.#parsedOf(items), work, server)));
     if (owner !== undefined) return owner === server ? uri : wrapped(server, uri);
     // Clients of the modern era have no session that could remember it: where it leads has to stand in it.
     if (session.era === 'modern') {
@@ -191,10 +200,14 @@ export class Uris {
   }
 
   /** Whose it is known to be, as long as that server is there and offers it, or cannot be asked now. */
-  #owner(uri: string, session: Downstream): string | undefined {
+  #owner(
+    uri: string,
+    session: Downstream,
+    resources?: readonly ServerList<ListItems['resources']>[],
+  ): string | undefined {
     const owner = this.#present(this.#resources.get(uri, session));
     if (owner === undefined) return undefined;
-    const list = this.#options.resources.known(session).find(({ server }) => server === owner);
+    const list = (resources ?? this.#options.resources.known(session)).find(({ server }) => server === owner);
     return list === undefined || list.missing || this.#indexOf(list.items, 'uri').has(uri) ? owner : undefined;
   }
 
@@ -261,6 +274,7 @@ function* bestFit(
 ): Search<string> {
   let best: { readonly server: string; readonly literal: number } | undefined;
   for (const { server, items } of lists) {
+    work.left -= LIST;
     for (const template of parsed(items).beginningLike(uri, work)) {
       const better =
         best === undefined ||

@@ -71,6 +71,9 @@ const PARSING = 4;
 /** Characters of a template's beginning that it is found by. */
 const MAX_START = 32;
 
+/** What a look at a server's list of them is worth. */
+export const LIST = 40;
+
 /** What a look at a template is worth, even where the URI begins otherwise. */
 const LOOK = 4;
 

@@ -10,17 +10,18 @@ const STEP_BYTES = 16 * 1_024;
 const SPARE_BYTES = 64 * 1_024;
 
 /**
- * A result that came whole as a rewriter changes it; the same bytes when it changes nothing. A large one is gone through step by step, in
- * turns of the event loop that all such steps share: nothing else waits for all of it. Rejects with what the rewriter throws.
+ * A result that came whole as a rewriter changes it; the same bytes when it changes nothing. One that is not small is gone through step by step: at
+ * once where that takes no longer than a turn may, else in turns of the event loop that all such steps share, so that nothing else waits for all of it.
+ * Throws, or rejects, with what the rewriter throws.
  */
 export function rewritten(result: Uint8Array, rewriter: Rewriter): Uint8Array | Promise<Uint8Array> {
   const bytes = Buffer.from(result.buffer, result.byteOffset, result.byteLength);
-  if (bytes.length > TURN_BYTES) return inTurns(bytes, rewriter);
+  if (bytes.length > STEP_BYTES) return inSteps(bytes, rewriter);
   const told = rewriter.push(bytes);
   return rewriter.changed ? told : result;
 }
 
-async function inTurns(bytes: Buffer, rewriter: Rewriter): Promise<Buffer> {
+function inSteps(bytes: Buffer, rewriter: Rewriter): Buffer | Promise<Buffer> {
   // What is not written yet takes no memory.
   let out = Buffer.allocUnsafeSlow(bytes.length + SPARE_BYTES);
   let length = 0;
@@ -40,6 +41,11 @@ async function inTurns(bytes: Buffer, rewriter: Rewriter): Promise<Buffer> {
     const end = Math.min(at + TURN_BYTES, bytes.length);
     for (; at < end && performance.now() < endMs; at += STEP_BYTES) step(at);
   };
-  while (at < bytes.length) await inTurn(turn);
-  return rewriter.changed ? out.subarray(0, length) : bytes;
+  const told = (): Buffer => (rewriter.changed ? out.subarray(0, length) : bytes);
+  const others = async (): Promise<Buffer> => {
+    while (at < bytes.length) await inTurn(turn);
+    return told();
+  };
+  if (bytes.length <= TURN_BYTES) turn();
+  return at < bytes.length ? others() : told();
 }

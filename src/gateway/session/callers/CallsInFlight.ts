@@ -80,7 +80,10 @@ export class Flight {
 export class CallsInFlight {
   readonly #clock: Clock;
   readonly #servers = new Map<string, ToServer>();
-  /** Until when each session's calls that were given up count, by server. */
+  /**
+   * Until when each session's calls that were given up count, by server: of the two that count longest. More are not needed to know that there is
+   * another, and each may be held long after it has ended.
+   */
   readonly #lingering = new Map<string, Map<Downstream, number>>();
 
   constructor(clock: Clock) {
@@ -125,6 +128,8 @@ export class CallsInFlight {
       // Behind the others, so that the oldest stand first.
       entered.delete(session);
       entered.set(session, nowMs + LINGER_MS);
+      const [oldest] = entered.keys();
+      if (entered.size > 2 && oldest !== undefined) entered.delete(oldest);
     }
     const lingering = this.#lingering.get(server);
     for (const [each, untilMs] of lingering ?? []) {
