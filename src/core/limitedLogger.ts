@@ -1,4 +1,5 @@
 import type { Clock } from './clock.js';
+import { keptError } from './errors/keptError.js';
 import { type LogFn, type Logger, silentLogger } from './logger.js';
 
 /** Lines of one kind (level, message, and server where it is of one) that pass in a window; the rest are counted and dropped. */
@@ -15,7 +16,7 @@ interface Kind {
 
 /**
  * A logger for what a peer can cause at will: at most 20 lines of one kind pass in 10 seconds, and the next line that
- * passes says in `dropped` how many did not. A logger that throws disturbs no caller.
+ * passes says in `dropped` how many did not. Of each text in a line 2,048 characters pass. A logger that throws disturbs no caller.
  */
 export function limitedLogger(logger: Logger, now: () => number): Logger {
   if (logger === silentLogger) return logger;
@@ -27,7 +28,7 @@ export function limitedLogger(logger: Logger, now: () => number): Logger {
       if (dropped === undefined) return;
       try {
         if (typeof fields === 'string') logger[level](dropped === 0 ? {} : { dropped }, fields);
-        else logger[level](dropped === 0 ? fields : { ...fields, dropped }, message);
+        else logger[level](dropped === 0 ? short(fields) : { ...short(fields), dropped }, message);
       } catch {
         // There is nowhere to report a logger that fails.
       }
@@ -41,6 +42,10 @@ export function limitedLogger(logger: Logger, now: () => number): Logger {
     error: limited('error'),
   };
 }
+
+/** Of texts and errors that a peer wrote the beginning is told: each may be as large as a message. */
+const short = (fields: object): object =>
+  Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, keptError(value)]));
 
 /** How many lines of this kind were dropped since the last that passed; undefined when this one is dropped too. */
 function admit(kinds: Map<string, Kind>, name: string, nowMs: number): number | undefined {

@@ -1,10 +1,13 @@
 import { expect, test } from 'vitest';
+import { RpcError } from '../../src/core/errors.js';
+import { limitedLogger } from '../../src/core/limitedLogger.js';
 import { silentLogger } from '../../src/core/logger.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import type { GatewayOptions } from '../../src/gateway/GatewayOptions.js';
 import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { closeAfter } from '../support/closeAfter.js';
+import { FakePool } from '../support/FakePool.js';
 import { exchange, RawClient } from '../support/httpClient.js';
 
 /** What clients and servers cause is told 20 times in ten seconds, and then how often more it was. */
@@ -90,4 +93,20 @@ test('middleware that refuses what a server says, again and again', async () => 
   await pool.callTool('talk', 'x', {}, { onNotification: () => undefined });
   await expect.poll(() => refused).toBe(TIMES);
   expect(told('middleware failed at a notification')).toBe(20);
+});
+
+test('of a text of megabytes that a server writes the log has the beginning', async () => {
+  const { lines, told, logger } = keptLines();
+  const tasks = { list: {} };
+  const fail = () => Promise.reject(new RpcError('one', -32_000, `no: ${'x'.repeat(1_000_000)}`));
+  const pool = new FakePool({ one: { capabilities: { tasks }, methods: { 'tasks/list': fail } } });
+  const gateway = closeAfter(new Gateway({ pool, port: 0, logger }));
+  const client = new RawClient(`${(await gateway.listen()).url}/mcp`);
+  await client.initialize();
+  expect((await client.call('tasks/list')).result).toEqual({ tasks: [] });
+  expect(told('the tasks of a server could not be listed')).toBe(1);
+  expect(lines.join().length).toBeLessThan(10_000);
+  const error = new RpcError('one', -32_000, 'x'.repeat(1_000_000), { x: 'x'.repeat(1_000_000) });
+  limitedLogger(logger, () => 0).error({ error, server: 'one' }, 'odd');
+  expect(lines.join().length).toBeLessThan(10_000);
 });
