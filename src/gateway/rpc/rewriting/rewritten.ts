@@ -16,12 +16,12 @@ const SPARE_BYTES = 64 * 1_024;
  */
 export function rewritten(result: Uint8Array, rewriter: Rewriter): Uint8Array | Promise<Uint8Array> {
   const bytes = Buffer.from(result.buffer, result.byteOffset, result.byteLength);
-  if (bytes.length > STEP_BYTES) return inSteps(bytes, rewriter);
+  if (bytes.length > STEP_BYTES) return inSteps(result, bytes, rewriter);
   const told = rewriter.push(bytes);
   return rewriter.changed ? told : result;
 }
 
-function inSteps(bytes: Buffer, rewriter: Rewriter): Buffer | Promise<Buffer> {
+function inSteps(result: Uint8Array, bytes: Buffer, rewriter: Rewriter): Uint8Array | Promise<Uint8Array> {
   // What is not written yet takes no memory.
   let out = Buffer.allocUnsafeSlow(bytes.length + SPARE_BYTES);
   let length = 0;
@@ -41,8 +41,8 @@ function inSteps(bytes: Buffer, rewriter: Rewriter): Buffer | Promise<Buffer> {
     const end = Math.min(at + TURN_BYTES, bytes.length);
     for (; at < end && performance.now() < endMs; at += STEP_BYTES) step(at);
   };
-  const told = (): Buffer => (rewriter.changed ? out.subarray(0, length) : bytes);
-  const others = async (): Promise<Buffer> => {
+  const told = (): Uint8Array => (rewriter.changed ? out.subarray(0, length) : result);
+  const others = async (): Promise<Uint8Array> => {
     while (at < bytes.length) await inTurn(turn);
     return told();
   };
