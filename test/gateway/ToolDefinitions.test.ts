@@ -70,3 +70,20 @@ test('for a caller that the known tools do not fit they are read again, once in 
   void tools.get('s', 'a', list);
   expect(answers).toHaveLength(3);
 });
+
+test('the tools of all users have their part of what lists may take: those used least lately are read again', async () => {
+  // Counted as two bytes a character, of memory that all of them share.
+  const large: Tool = { ...tool('a'), description: 'x'.repeat(4 * 1_024 * 1_024) };
+  let asked = 0;
+  const list = async (): Promise<Tool[]> => {
+    asked++;
+    return [large];
+  };
+  const users = Array.from({ length: 30 }, () => new ToolDefinitions(silentLogger));
+  for (const each of users) expect(await each.get('s', 'a', list)).toBe(large);
+  expect(await users.at(-1)?.get('s', 'a', list)).toBe(large);
+  expect(asked).toBe(30);
+  expect(await users[0]?.get('s', 'a', list)).toBe(large);
+  expect(asked).toBe(31);
+  for (const each of users) each.forget('s');
+});

@@ -6,19 +6,18 @@ import { messageOf } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { type CallSignal, signalOf } from '../../core/wait/Cancellation.js';
 import { SingleFlight } from '../../core/wait/SingleFlight.js';
+import { type Known as KnownList, KnownLists } from '../aggregate/lists/KnownLists.js';
+import { validItems } from '../aggregate/lists/validItems.js';
 import { trimmed } from './checkRequest.js';
 import { decodedHeader } from './headerText.js';
 
 /** A server's tools, by their own names. */
 type Tools = ReadonlyMap<string, Tool>;
 
-/** Servers whose tools are remembered. */
-const MAX_SERVERS = 1_000;
-
 /** Tools that are known are read again no sooner, in ms, and not within ten times of what their reading took. */
 const AGAIN_MS = 1_000;
 
-interface Known {
+interface Known extends KnownList<Tool> {
   readonly tools: Tools;
   /** Clock ms before which they are not read again for what one caller says. */
   againMs: number;
@@ -28,7 +27,8 @@ interface Known {
 export class ToolDefinitions {
   readonly #logger: Logger;
   readonly #clock: Clock;
-  readonly #known = new Map<string, Known>();
+  /** They have their part of what the lists of all may take. */
+  readonly #lists = new KnownLists<Tool>();
   readonly #reading = new SingleFlight<string>();
   /** By server, the reading that is not outdated by a `forget`. */
   readonly #current = new Map<string, object>();
@@ -49,8 +49,10 @@ export class ToolDefinitions {
     signal?: CallSignal,
   ): Promise<Tool | undefined> {
     if (typeof name !== 'string') return undefined;
-    const known = this.#known.get(server);
-    return known === undefined ? this.#newest(server, name, list, signal) : known.tools.get(name);
+    const known = this.#known(server);
+    if (known === undefined) return this.#newest(server, name, list, signal);
+    this.#lists.use(server, known);
+    return known.tools.get(name);
   }
 
   /**
@@ -64,19 +66,19 @@ export class ToolDefinitions {
     signal?: CallSignal,
   ): Promise<Tool | undefined> {
     if (typeof name !== 'string') return undefined;
-    const { againMs = Number.NEGATIVE_INFINITY } = this.#known.get(server) ?? {};
+    const { againMs = Number.NEGATIVE_INFINITY } = this.#known(server) ?? {};
     if (this.#clock.now() < againMs && !this.#reading.has(server)) return undefined;
     return this.#newest(server, name, list, signal);
   }
 
   /** A call was refused for them: they are read again by the next, unless that was done a moment ago. */
   doubt(server: string): void {
-    if (this.#clock.now() >= (this.#known.get(server)?.againMs ?? Number.POSITIVE_INFINITY)) this.forget(server);
+    if (this.#clock.now() >= (this.#known(server)?.againMs ?? Number.POSITIVE_INFINITY)) this.forget(server);
   }
 
   /** They may be others from now on. */
   forget(server: string): void {
-    this.#known.delete(server);
+    this.#lists.forget(server);
     this.#current.delete(server);
     this.#reading.forget(server);
   }
@@ -101,11 +103,14 @@ export class ToolDefinitions {
     const startMs = this.#clock.now();
     const againMs = (): number => this.#clock.now() + Math.max(AGAIN_MS, 10 * (this.#clock.now() - startMs));
     try {
-      const tools = new Map((await list).map((tool) => [tool.name, tool]));
-      if (this.#current.get(server) === reading) this.#keep(server, { tools, againMs: againMs() });
+      const { items, bytes } = await validItems('tools', await list);
+      const tools = new Map(items.map((tool) => [tool.name, tool]));
+      const kept = { items, bytes, hints: {}, untilMs: undefined, id: {}, outdated: false };
+      if (this.#current.get(server) === reading)
+        this.#lists.keep(server, { ...kept, tools, againMs: againMs() } as Known);
       return tools;
     } catch (error) {
-      const known = this.#known.get(server);
+      const known = this.#known(server);
       if (known !== undefined) known.againMs = againMs();
       throw error;
     } finally {
@@ -113,10 +118,8 @@ export class ToolDefinitions {
     }
   }
 
-  #keep(server: string, known: Known): void {
-    const [oldest] = this.#known.keys();
-    if (this.#known.size >= MAX_SERVERS && oldest !== undefined) this.#known.delete(oldest);
-    this.#known.set(server, known);
+  #known(server: string): Known | undefined {
+    return this.#lists.known.get(server) as Known | undefined;
   }
 }
 
