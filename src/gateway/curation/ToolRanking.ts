@@ -3,7 +3,7 @@ import { objectOf } from '../../connection/protocol/objectOf.js';
 import { isNear } from '../../core/nearNames.js';
 import { TurnBudget } from '../../core/time/turns.js';
 import type { CallSignal } from '../../core/wait/Cancellation.js';
-import { FairMutex } from '../../core/wait/FairMutex.js';
+import { FairSemaphore } from '../../core/wait/FairSemaphore.js';
 import { termsOf } from './termsOf.js';
 
 /** Characters that are read of a tool's title, of its description, and of the names of its arguments. */
@@ -39,7 +39,7 @@ interface Hit {
 export class ToolRanking {
   readonly #texts = new WeakMap<Tool, ToolText>();
   readonly #turns = new TurnBudget();
-  readonly #one = new FairMutex<string>();
+  readonly #one = new FairSemaphore<string>(1);
 
   /** The tools that have to do with the query, the best first; equal ones in the order of the list. */
   best(tools: readonly Tool[], query: string, signal: CallSignal, owner = ''): Promise<Tool[]> {

@@ -9,7 +9,7 @@ import { messageOf } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { inTurn } from '../../core/time/turns.js';
 import { within } from '../../core/time/within.js';
-import { FairMutex } from '../../core/wait/FairMutex.js';
+import { FairSemaphore } from '../../core/wait/FairSemaphore.js';
 import { sharedAbort } from '../../core/wait/sharedAbort.js';
 import type { Endpoint } from '../endpoint/Endpoint.js';
 import { sendError as refuse } from '../http/holdAnswer.js';
@@ -50,7 +50,7 @@ export class Listens {
   readonly #options: ListensOptions;
   /** Oldest first. */
   readonly #places = new Set<Place>();
-  readonly #opening = new FairMutex<string>();
+  readonly #opening = new FairSemaphore<string>(1);
 
   constructor(options: ListensOptions) {
     this.#options = options;

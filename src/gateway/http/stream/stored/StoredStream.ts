@@ -10,6 +10,7 @@ import { EventStream, type EventStreamBounds } from '../EventStream.js';
 import { Frame } from '../Frame.js';
 import { RETRY_MS, type SessionStream } from '../SessionStream.js';
 import type { EventStore } from './EventStore.js';
+import { OVER, replaying } from './replaying.js';
 
 export interface StoredStreamOptions {
   /** What the session knows it by. */
@@ -45,6 +46,8 @@ export class StoredStream implements SessionStream {
   #waitingBytes = 0;
   #stream: EventStream | undefined;
   #ended = false;
+  /** Of those that came back the newest is served. */
+  #resumes = 0;
   /** Answers that the store did not take. */
   #unstored: Frame[] = [];
 
@@ -81,11 +84,14 @@ export class StoredStream implements SessionStream {
 
   /** The client is back and has everything up to that event. */
   resume(response: ServerResponse, eventId: string, headers: Readonly<Record<string, string>>): void {
+    const resumes = ++this.#resumes;
+    const over = (): boolean => response.destroyed || resumes !== this.#resumes;
     this.#next(async () => {
       if (response.destroyed) return;
       this.attach(response, headers);
       const stream = this.#stream;
       const send = async (id: string, message: unknown): Promise<void> => {
+        if (over()) throw OVER;
         if (!EVENT_ID.test(id)) return;
         const frame = new Frame(JSON.stringify(message));
         // It is in the store: a client that reads comes back for it.
@@ -93,7 +99,10 @@ export class StoredStream implements SessionStream {
         if (held.hasRoomFor(this.#options.owner, frame.length)) stream?.send(frame, id);
         else held.cuts.cut(response, 'no_room', NO_ROOM);
       };
-      await this.#asked('replay', () => this.#options.store.replayEventsAfter(eventId, { send }), REPLAY_TIMEOUT_MS);
+      const { store, owner } = this.#options;
+      const replay = (): Promise<string> => store.replayEventsAfter(eventId, { send });
+      await replaying(owner, over, () => this.#asked('replay', replay, REPLAY_TIMEOUT_MS));
+      if (over()) return;
       for (const frame of this.#unstored.splice(0)) {
         stream?.send(frame);
         frame.release(this.#options.bounds.held);
@@ -173,7 +182,7 @@ export class StoredStream implements SessionStream {
     try {
       return await within(Promise.resolve(ask()), { clock, timeoutMs, late });
     } catch (error) {
-      logger.warn({ error: messageOf(error) }, `the event store did not ${what}`);
+      if (error !== OVER) logger.warn({ error: messageOf(error) }, `the event store did not ${what}`);
       return undefined;
     }
   }

@@ -1,9 +1,11 @@
 import type { ServerResponse } from 'node:http';
 import { messageOf, RequestTimeoutError } from '../../../../core/errors.js';
 import { within } from '../../../../core/time/within.js';
+import { ownerOf } from '../../../session/origin.js';
 import { MAX_ENDED, type SessionStream, type SessionStreams } from '../SessionStream.js';
 import { callStreamId, OWN_STREAM, type StreamPlace, streamPlaceOf } from '../streamIds.js';
 import { followStream } from './followStream.js';
+import { OVER, replaying } from './replaying.js';
 import { EVENT_ID, STORE_TIMEOUT_MS, StoredStream, type StoredStreamOptions } from './StoredStream.js';
 
 export interface StoredStreamsOptions extends Omit<StoredStreamOptions, 'id' | 'storedAs'> {
@@ -87,8 +89,11 @@ export class StoredStreams implements SessionStreams {
   ): Promise<void> {
     const { bounds, logger, isAlive, clock, store } = this.#options;
     let last = eventId;
+    const signal = AbortSignal.any([this.#closed.signal, replaced]);
+    const over = (): boolean => response.destroyed || signal.aborted;
     const replay = async (send: (id: string, message: unknown) => Promise<void>): Promise<void> => {
       const sent = async (id: string, message: unknown): Promise<void> => {
+        if (over()) throw OVER;
         if (!EVENT_ID.test(id)) return;
         last = id;
         await send(id, message);
@@ -96,12 +101,11 @@ export class StoredStreams implements SessionStreams {
       const late = (): Error => new RequestTimeoutError('event store', 'replay', STORE_TIMEOUT_MS);
       const asked = async (): Promise<unknown> => store.replayEventsAfter(last, { send: sent });
       try {
-        await within(asked(), { clock, timeoutMs: STORE_TIMEOUT_MS, late });
+        await replaying(ownerOf(response), over, () => within(asked(), { clock, timeoutMs: STORE_TIMEOUT_MS, late }));
       } catch (error) {
-        logger.warn({ error: messageOf(error) }, 'the event store did not replay');
+        if (error !== OVER) logger.warn({ error: messageOf(error) }, 'the event store did not replay');
       }
     };
-    const signal = AbortSignal.any([this.#closed.signal, replaced]);
     return followStream({ place, response, headers, bounds, logger, clock, signal, isAlive, replay });
   }
 
