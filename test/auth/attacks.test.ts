@@ -329,6 +329,7 @@ test('redirects, long bodies, silence and interim responses without end are not 
       if (url === '/interim') for (let at = 0; at < 21; at++) response.writeProcessing();
       else if (url === '/redirect') response.writeHead(302, { location: 'http://169.254.169.254/' }).end();
       else if (url === '/long') response.end('x'.repeat(2_000));
+      else if (url === '/blanks') response.socket?.write(`HTTP/1.1 200 OK\r\nX:${' '.repeat(100_000)}`);
     }),
   );
   await server.listen('listen', {});
@@ -337,6 +338,7 @@ test('redirects, long bodies, silence and interim responses without end are not 
     ((await failure(fetch(`${server.origin}${path}`))) as Error).message;
   expect(await why('/redirect')).toContain('redirect (302), which is not followed');
   expect(await why('/long')).toContain('more than 1024 bytes');
+  expect(await why('/blanks')).toContain('more than 1024 bytes');
   expect(await why('/silence')).toContain('cannot be asked');
   expect(await why('/interim')).toContain('answers with 1xx without end');
 });

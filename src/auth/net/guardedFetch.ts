@@ -27,6 +27,8 @@ export interface GuardedFetchOptions {
 
 /** Responses that say that another follows (1xx). */
 const MAX_INTERIM = 20;
+/** Of headers and of what stands between the pieces of a body, beside as much again as the body. */
+const MAX_OVERHEAD_BYTES = 64 * 1_024;
 const NO_BODY: ReadonlySet<number> = new Set([101, 204, 205, 304]);
 
 /**
@@ -49,6 +51,14 @@ export function guardedFetch(options: GuardedFetchOptions): FetchLike {
     asked.on('information', () => {
       if (++interim > MAX_INTERIM) asked.destroy(new GuardError(`${url.origin} answers with 1xx without end`));
     });
+    // Node's parser passes over some of it without a word, however much.
+    let bytes = 0;
+    asked.on('socket', (socket) =>
+      socket.on('data', (chunk: Buffer) => {
+        bytes += chunk.length;
+        if (bytes > 2 * maxBytes + MAX_OVERHEAD_BYTES) asked.destroy(tooLong(url, maxBytes));
+      }),
+    );
     try {
       asked.end(init.body === undefined || init.body === null ? undefined : String(init.body));
       const [response] = (await once(asked, 'response')) as [IncomingMessage];
@@ -106,12 +116,15 @@ function guardedLookup(reach: Reach, lookup: LookupFunction): LookupFunction {
   };
 }
 
+const tooLong = ({ origin }: URL, maxBytes: number): GuardError =>
+  new GuardError(`${origin} answers with more than ${maxBytes} bytes`);
+
 async function bodyOf(body: IncomingMessage, maxBytes: number, url: URL): Promise<Uint8Array<ArrayBuffer>> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
   for await (const chunk of body as AsyncIterable<Uint8Array>) {
     bytes += chunk.byteLength;
-    if (bytes > maxBytes) throw new GuardError(`${url.origin} answers with more than ${maxBytes} bytes`);
+    if (bytes > maxBytes) throw tooLong(url, maxBytes);
     chunks.push(chunk);
   }
   return new Uint8Array(Buffer.concat(chunks));

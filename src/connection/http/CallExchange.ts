@@ -11,8 +11,9 @@ import { excerpt, type RefusalError, rpcErrorIn } from '../net/body/statusError.
 import type { WholeBody } from '../net/body/WholeBody.js';
 import { CallRequest, whenKnown } from '../net/CallRequest.js';
 import { ResponseTimeout } from '../net/ResponseTimeout.js';
+import { NoProgress } from '../net/sockets/brokenProtocol.js';
 import { RPC_CODES } from '../protocol/rpcCodes.js';
-import { answerFor, brokenProtocol } from './foreignResponses.js';
+import { answerFor } from './foreignResponses.js';
 import type { HttpCallTransport, Session } from './HttpCallTransport.js';
 import { sentTwice } from './sentTwice.js';
 
@@ -121,6 +122,10 @@ export class CallExchange extends CallRequest {
 
   protected override onStreamEnd(error: Error | undefined): void {
     if (!this.pending) return;
+    if (error instanceof NoProgress) {
+      super.onFailed(error);
+      return;
+    }
     if (this.#transport.era === 'legacy' && this.#lastEventId !== undefined) {
       this.#rest();
       return;
@@ -136,11 +141,7 @@ export class CallExchange extends CallRequest {
     if (error instanceof ResponseTimeout) this.#transport.cancel(this.call, error.message);
     const socket = !(error instanceof PoolkitError) && this.call.phase === 'sent';
     if (socket && this.method === 'GET' && ++this.#fruitless < MAX_FRUITLESS) this.#rest();
-    else if (socket && brokenProtocol(error)) {
-      this.fail(
-        new ProtocolError(this.endpoint.server, `its response is not HTTP we take: ${messageOf(error)}`, error),
-      );
-    } else super.onFailed(error);
+    else super.onFailed(error);
   }
 
   protected override onTooLarge(bytes: number, maxBytes: number): void {

@@ -1,9 +1,3 @@
-/** What came is no HTTP response, or has headers over their cap. */
-export function brokenProtocol(error: Error): boolean {
-  const { code } = error as { readonly code?: unknown };
-  return code === 'UND_ERR_HEADERS_OVERFLOW' || (typeof code === 'string' && code.startsWith('HPE_'));
-}
-
 /** An error with no id, alone in the body of a call's response, is that call's. */
 export function answerFor(id: number, message: unknown): unknown {
   if (typeof message !== 'object' || message === null || Array.isArray(message)) return message;

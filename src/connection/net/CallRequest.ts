@@ -6,6 +6,7 @@ import {
   NotSentError,
   OutcomeUnknownError,
   PoolkitError,
+  ProtocolError,
   UnauthorizedError,
 } from '../../core/errors.js';
 import type { Call, Carrier } from '../channel/Call.js';
@@ -14,6 +15,7 @@ import { headerOf } from './body/responseHeaders.js';
 import { statusError } from './body/statusError.js';
 import type { Endpoint, HttpCredentials } from './Endpoint.js';
 import { Exchange } from './Exchange.js';
+import { brokenProtocol } from './sockets/brokenProtocol.js';
 import type { Lane } from './sockets/HttpDispatchers.js';
 
 /** A channel's transport whose calls are requests of their own. */
@@ -74,7 +76,9 @@ export abstract class CallRequest extends Exchange implements Carrier {
     const { server } = this.endpoint;
     if (error instanceof PoolkitError) this.fail(error);
     else if (this.call.phase === 'queued') this.fail(new NotSentError(server, messageOf(error), error));
-    else this.unknown(messageOf(error), error);
+    else if (brokenProtocol(error)) {
+      this.fail(new ProtocolError(server, `its response is not HTTP we take: ${messageOf(error)}`, error));
+    } else this.unknown(messageOf(error), error);
   }
 
   /** Sends it once more. */

@@ -204,6 +204,13 @@ export class TurnBudget {
     this.#messages = 0;
     this.#beforeMs = this.#ms;
     this.#ms = 0;
-    for (const read of this.#waiting.splice(0)) read();
+    // One at least; those that it leaves no share for go first in the next.
+    const waiting = this.#waiting.splice(0);
+    let read = 0;
+    do waiting[read++]?.();
+    while (read < waiting.length && !this.spent);
+    if (read >= waiting.length) return;
+    this.#waiting = [...waiting.slice(read), ...this.#waiting];
+    this.#schedule();
   }
 }

@@ -1,4 +1,6 @@
 import { expect, test } from 'vitest';
+import { IncomingBytes } from '../../../src/connection/net/body/IncomingBytes.js';
+import { WholeBody } from '../../../src/connection/net/body/WholeBody.js';
 import { call, serve } from '../../support/rawCalls.js';
 import { said } from '../../support/rawServer.js';
 
@@ -39,4 +41,12 @@ test('a body in chunks of one byte is read whole, by little more than one look a
     expect(await call(connection, 'pieces')).toEqual(said('x'.repeat(CHUNKS)));
   });
   expect(looks / CHUNKS).toBeLessThan(1.2);
+});
+
+test('of a body that came a byte at a time in large reads, little more than its bytes is kept', () => {
+  const body = new WholeBody(new IncomingBytes(Number.POSITIVE_INFINITY));
+  for (let i = 0; i < 200; i++) body.push(Buffer.alloc(65_536, 97).subarray(i, i + 1));
+  const kept = new Set(body.parts.map((part) => part.buffer));
+  expect([...kept].reduce((bytes, { byteLength }) => bytes + byteLength, 0)).toBeLessThanOrEqual(2 * 1024 * 1024);
+  expect(body.take().toString()).toBe('a'.repeat(200));
 });

@@ -94,3 +94,25 @@ test('what takes much has its turns too, however many others take little', async
     await nextTurn();
   }
 });
+
+test('of those that read of one budget, the ones that a turn has no share for go first in the next', async () => {
+  const budget = new TurnBudget({ maxBytes: 1 });
+  onTestFinished(() => budget.close());
+  const order: string[] = [];
+  await Promise.all(
+    ['a', 'b', 'c'].map(
+      (name) =>
+        new Promise<void>((done) => {
+          let left = 3;
+          const read = (): void => {
+            order.push(budget.spent ? 'spent' : name);
+            budget.spend(1, 0, performance.now());
+            if (--left > 0) budget.inNextTurn(read);
+            else done();
+          };
+          budget.inNextTurn(read);
+        }),
+    ),
+  );
+  expect(order.join('')).toBe('abcabcabc');
+});

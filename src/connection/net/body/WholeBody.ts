@@ -29,6 +29,8 @@ export class WholeBody {
   /** Chunks at the end of `#more` that may be joined, and their bytes. */
   #loose = 0;
   #looseBytes = 0;
+  /** Of the buffers that they keep: a server may see to it that each has little of the body. */
+  #keptBytes = 0;
   /** Once it is long, where that is of use; null: it is not. */
   #long: LongMessage | null | undefined;
   /** Of a long one that was taken out: what it is, and whether nothing of it was kept. */
@@ -94,11 +96,14 @@ export class WholeBody {
     }
     this.#more ??= [this.#first];
     this.#more.push(chunk);
+    const { buffer } = chunk;
+    if (this.#more.at(-2)?.buffer !== buffer) this.#keptBytes += buffer.byteLength;
     this.#looseBytes += chunk.length;
-    if (++this.#loose < JOIN_CHUNKS) return;
-    if (this.#looseBytes < JOIN_BYTES) this.#more.push(Buffer.concat(this.#more.splice(-this.#loose)));
+    if (++this.#loose < JOIN_CHUNKS && this.#keptBytes < JOIN_BYTES) return;
+    if (this.#looseBytes < JOIN_BYTES / 2) this.#more.push(Buffer.concat(this.#more.splice(-this.#loose)));
     this.#loose = 0;
     this.#looseBytes = 0;
+    this.#keptBytes = 0;
   }
 
   /** All of one that does not become long, which it goes on holding. */
@@ -109,6 +114,7 @@ export class WholeBody {
       this.#more = undefined;
       this.#loose = 0;
       this.#looseBytes = 0;
+      this.#keptBytes = 0;
     }
     return this.#first ?? EMPTY;
   }
@@ -138,5 +144,6 @@ export class WholeBody {
     this.#more = undefined;
     this.#loose = 0;
     this.#looseBytes = 0;
+    this.#keptBytes = 0;
   }
 }

@@ -1,6 +1,7 @@
 import type { Agent, buildConnector as Connectors, Dispatcher, Pool as Pools } from 'undici';
 import { type Clock, systemClock } from '../../../core/clock.js';
 import { type CloseOptions, CloseScope } from '../../../core/close/CloseScope.js';
+import { TurnBudget } from '../../../core/time/turns.js';
 import { IncomingBytes } from '../body/IncomingBytes.js';
 import { type HttpDispatcherOptions, resolveDispatcherOptions } from '../httpOptions.js';
 import { boundedReads } from './boundedReads.js';
@@ -23,6 +24,8 @@ export class HttpDispatchers {
   readonly #clock: Clock;
   /** By lane, those of a tunnel also by proxy. */
   readonly #sockets = new Map<string, Dispatcher>();
+  /** What is read of all sockets in a turn of the event loop without telling anything. */
+  readonly #turns = new TurnBudget();
   readonly #scope: CloseScope;
   #released = false;
 
@@ -38,6 +41,7 @@ export class HttpDispatchers {
       onRelease: async () => {
         this.#released = true;
         await Promise.all([...this.#sockets.values()].map((each) => each.destroy()));
+        this.#turns.close();
       },
     });
   }
@@ -66,23 +70,30 @@ export class HttpDispatchers {
     return new (undici().Agent)({
       ...this.#common(),
       ...(lane === 'replies' && { connections: maxReplySockets }),
-      connect: pausable(connector(connectTimeoutMs, this.#options.tls ?? {}, this.#clock)),
+      connect: this.#pausable(connector(connectTimeoutMs, this.#options.tls ?? {}, this.#clock)),
     });
   }
 
   #tunnel(proxy: URL): Dispatcher {
     const { Pool, ProxyAgent } = undici();
     const timeout = this.#resolved.connectTimeoutMs;
+    const factory = (origin: string | URL, given: object): Dispatcher => {
+      const { connect, ...others } = given as Pools.Options & { readonly connect: Connectors.connector };
+      return new Pool(origin, { ...others, connect: this.#pausable(connect) });
+    };
     return new ProxyAgent({
       ...this.#common(),
       uri: proxy.href,
       proxyTls: { timeout } as never,
       requestTls: { ...this.#options.tls, timeout } as never,
-      factory: (origin, given) => {
-        const { connect, ...others } = given as Pools.Options & { readonly connect: Connectors.connector };
-        return new Pool(origin, { ...others, connect: pausable(connect) });
-      },
+      clientFactory: factory,
+      factory,
     });
+  }
+
+  /** Its sockets stand it that the reading of a response is paused. */
+  #pausable(connect: Connectors.connector): Connectors.connector {
+    return endsWhilePaused(boundedReads(connect, this.#turns));
   }
 
   /** Ends every socket at once; requests on them fail. */
@@ -93,11 +104,6 @@ export class HttpDispatchers {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-}
-
-/** Its sockets stand it that the reading of a response is paused. */
-function pausable(connect: Connectors.connector): Connectors.connector {
-  return endsWhilePaused(boundedReads(connect));
 }
 
 /** undici's own timeout of connecting stands on a clock of half a second that outlives its sockets. */

@@ -1,14 +1,6 @@
 import type { Socket } from 'node:net';
 import type { buildConnector } from 'undici';
-import { undici } from './undici.js';
-
-/** What undici keeps with a socket. */
-interface Parser {
-  readonly ptr: number | null;
-  readonly llhttp: { llhttp_resume(ptr: number): void };
-  paused: boolean;
-  resume(): void;
-}
+import { parserOf } from './undici.js';
 
 /**
  * A connector whose sockets can end while the reading of a response is paused. undici 7 asserts in their `end`, `error` and
@@ -16,20 +8,19 @@ interface Parser {
  * (nodejs/undici#5360; corrected in 8, which needs Node 22). Before undici hears of the end, its parser is told to go on.
  */
 export function endsWhilePaused(connect: buildConnector.connector): buildConnector.connector {
-  const { kParser } = undici();
   return (options, callback) =>
     connect(options, (...result) => {
       // Undefined or null when it could not connect.
       const socket = result[1] as Socket | null | undefined;
-      if (socket) for (const event of ['end', 'error', 'close']) onEarly(socket, event, kParser);
+      if (socket) for (const event of ['end', 'error', 'close']) onEarly(socket, event);
       callback(...result);
     });
 }
 
 /** undici adds its own listeners later, and is called after this one. */
-function onEarly(socket: Socket, event: string, kParser: symbol): void {
+function onEarly(socket: Socket, event: string): void {
   socket.on(event, () => {
-    const parser = (socket as unknown as Record<symbol, Parser | null | undefined>)[kParser];
+    const parser = parserOf(socket);
     if (!parser?.paused || parser.ptr === null) return;
     // What it still has is read to its end, which may complete the response.
     if (!socket.destroyed) parser.resume();

@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import type { Socket } from 'node:net';
 import { join } from 'node:path';
 
 type Undici = typeof import('undici');
@@ -7,6 +8,27 @@ type Undici = typeof import('undici');
 export interface UndiciParts extends Pick<Undici, 'Agent' | 'buildConnector' | 'Pool' | 'ProxyAgent'> {
   /** Under which it keeps the parser of a socket. */
   readonly kParser: symbol;
+}
+
+/** What undici keeps with a socket. */
+export interface Parser {
+  readonly ptr: number | null;
+  readonly llhttp: { llhttp_resume(ptr: number): void };
+  /** Of the message that is being read: another array once its headers, or all of it, have come. */
+  readonly headers: readonly Buffer[];
+  /** Of those. */
+  readonly headersSize: number;
+  /** Of its body. */
+  readonly bytesRead: number;
+  paused: boolean;
+  execute(chunk: Buffer): void;
+  readMore(): void;
+  resume(): void;
+}
+
+/** That of a socket which undici reads. */
+export function parserOf(socket: Socket): Parser | undefined {
+  return (socket as unknown as Record<symbol, Parser | null | undefined>)[undici().kParser] ?? undefined;
 }
 
 let parts: UndiciParts | undefined;
