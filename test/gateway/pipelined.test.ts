@@ -7,6 +7,7 @@ import { EventStream } from '../../src/gateway/http/stream/EventStream.js';
 import type { RequestOptions } from '../../src/pool/McpPool.js';
 import { InFlight } from '../../src/shutdown/InFlight.js';
 import { closeAfter } from '../support/closeAfter.js';
+import { countTurns } from '../support/countTurns.js';
 import { FakePool } from '../support/FakePool.js';
 import { RawClient } from '../support/httpClient.js';
 import { RawSocket } from '../support/tcp.js';
@@ -152,4 +153,15 @@ test('GETs that resume a stream replay nothing before their turn', async () => {
   expect(replayed).toHaveBeenCalledTimes(402);
   replayed.mockRestore();
   await one.close();
+});
+
+test('probes and pages that are asked for one behind the other let the event loop go round between them', async () => {
+  const gateway = closeAfter(new Gateway({ pool: hanging(), port: 0 }));
+  const { port } = await gateway.listen();
+  const socket = new RawSocket(port);
+  using turns = countTurns();
+  const before = turns.count;
+  socket.send('GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n'.repeat(200));
+  await socket.until((text) => text.match(/HTTP\/1\.1 200/g)?.length === 200);
+  expect(turns.count - before).toBeGreaterThan(150);
 });

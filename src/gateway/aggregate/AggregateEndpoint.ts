@@ -79,7 +79,7 @@ export class AggregateEndpoint implements BareEndpoint {
     const kind = LIST_METHODS.get(method);
     const searching = this.#options.searching();
     if (kind === 'tools' && searching) return this.#lists.whole(session, searchTools(this.#options.pool.servers()));
-    if (kind !== undefined) return this.#lists.page(kind, session, params);
+    if (kind !== undefined) return this.#lists.page(kind, session, params, ownerOf(session, call));
     switch (method) {
       case 'server/discover':
         if (session.era === 'legacy') break;
@@ -141,8 +141,7 @@ export class AggregateEndpoint implements BareEndpoint {
     }
     const tools = await this.#lists.allTools(session);
     if (params?.['name'] === 'search_tools') {
-      const owner = session.origin ?? addressOrigin(call.address);
-      return this.#search.search(tools, args, call.signal ?? session.signal, owner);
+      return this.#search.search(tools, args, call.signal ?? session.signal, ownerOf(session, call));
     }
     const tool = tools.find(({ name }) => name === args['name']);
     if (tool === undefined) throw new Refusal(RPC_CODES.invalidParams, `unknown tool: ${shown(args['name'])}`);
@@ -270,3 +269,6 @@ export class AggregateEndpoint implements BareEndpoint {
 
 /** A name as a client gave it, which may be anything. */
 const shown = (name: unknown): string => (typeof name === 'string' ? name.slice(0, 200) : show(name));
+
+/** Whose turn it is among those who ask for what takes long. */
+const ownerOf = (session: Downstream, call: CallOptions): string => session.origin ?? addressOrigin(call.address);

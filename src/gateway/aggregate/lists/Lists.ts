@@ -1,4 +1,5 @@
 import { inSlices } from '../../../core/time/inSlices.js';
+import { FairSemaphore } from '../../../core/wait/FairSemaphore.js';
 import type { ListItems, ListKind } from '../../../pool/McpPool.js';
 import type { CachedTools, ToolHints } from '../../../toolstore/ToolStore.js';
 import type { Curator } from '../../curation/Curator.js';
@@ -42,6 +43,8 @@ export class Lists {
   readonly prompts: Names<'prompts'>;
   readonly uris: Uris;
   readonly #pageItems: number;
+  /** A page may be megabytes: those that are being made take memory, those that wait for it next to none. */
+  readonly #making = new FairSemaphore<string>(2);
   readonly #apps = new WeakMap<readonly ListItems['tools'][], ReadonlySet<string>>();
   readonly #catalogs: { readonly [K in ListKind]: Catalog<K> };
 
@@ -69,9 +72,19 @@ export class Lists {
     this.uris = new Uris({ pool, callers, resources, templates });
   }
 
-  /** The result of a list request, as JSON: made in turns of the event loop, since a client may ask for many at once. */
-  async page(kind: ListKind, session: Downstream, params: Params | undefined): Promise<Buffer> {
+  /** The result of a list request, as JSON. `owner`: whose request it is. */
+  async page(kind: ListKind, session: Downstream, params: Params | undefined, owner: string): Promise<Buffer> {
     const lists: readonly ServerList<unknown>[] = await this.#catalogs[kind].lists(session);
+    return this.#making.run(owner, () => this.#page(kind, session, params, lists));
+  }
+
+  /** In turns of the event loop, since a client may ask for many at once. */
+  async #page(
+    kind: ListKind,
+    session: Downstream,
+    params: Params | undefined,
+    lists: readonly ServerList<unknown>[],
+  ): Promise<Buffer> {
     let page: Page<unknown> | undefined;
     const items: string[] = [];
     await inSlices(() => {
