@@ -389,3 +389,9 @@ test('a tool whose definition changes is left out and refused until it is accept
   await server.call('tools/call', { name: 'add' });
   expect(pins.held).toEqual([]);
 });
+
+test('approve: a person who never answers has said no when the time is over, though `ask` takes no signal', async () => {
+  const ask = (): Promise<boolean> => new Promise(() => undefined);
+  const guarded = through(approve({ decide: () => 'ask', ask, askTimeoutMs: 20 }), () => ({}));
+  await expect(guarded.call('tools/call', { name: 'write' })).rejects.toThrow('was not approved within 20 ms');
+});

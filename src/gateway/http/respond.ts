@@ -96,6 +96,13 @@ export function sendText(response: ServerResponse, status: number, type: string,
   sent(response, length);
 }
 
+/** Answers 200 with JSON in pieces; it counts as held where its client does not read it. */
+export function sendWaiting(response: ServerResponse, body: readonly Buffer[]): void {
+  if (response.headersSent || response.destroyed) return;
+  sendJson(response, 200, body);
+  sent(response, bytesOf(body));
+}
+
 /** Answers without a body. */
 export function sendEmpty(response: ServerResponse, status: number, headers?: Readonly<Record<string, string>>): void {
   if (response.headersSent || response.destroyed) return;

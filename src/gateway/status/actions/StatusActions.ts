@@ -7,7 +7,7 @@ import type { Instrument } from '../../../observe/Instrument.js';
 import type { McpPool } from '../../../pool/McpPool.js';
 import type { HeldBytes } from '../../http/HeldBytes.js';
 import { readBody } from '../../http/request/readBody.js';
-import { JSON_TYPE, sendText } from '../../http/respond.js';
+import { JSON_TYPE, sendText, sendWaiting } from '../../http/respond.js';
 
 export interface StatusActionsOptions {
   readonly pool: McpPool;
@@ -63,7 +63,13 @@ export class StatusActions {
     const gone = new AbortController();
     response.once('close', () => gone.abort(new Error('the page went away')));
     try {
-      answer(response, 200, { result: await this.#act(asked ?? {}, gone.signal) });
+      const result = await this.#act(asked ?? {}, gone.signal);
+      if (!(result instanceof Uint8Array)) return answer(response, 200, { result });
+      sendWaiting(response, [
+        Buffer.from('{"result":'),
+        Buffer.from(result.buffer, result.byteOffset, result.length),
+        END,
+      ]);
     } catch (error) {
       logger.debug({ error }, 'an action of the status page failed');
       const code = error instanceof PoolkitError ? error.code : undefined;
@@ -119,10 +125,11 @@ export class StatusActions {
 
   async #call(server: string, tool: string, given: unknown, signal: AbortSignal): Promise<unknown> {
     const { pool, note } = this.#options;
-    const args = objectOf(given);
+    const params = { name: tool, arguments: objectOf(given) };
     note(server, `tool ${tool} tried on the page`);
+    // As bytes: one of megabytes is neither parsed nor written anew.
     return this.#asItself(server, (caller) =>
-      pool.callTool(server, tool, args, { signal, deadlineMs: CALL_TIMEOUT_MS, ...caller }),
+      pool.request(server, 'tools/call', params, { signal, deadlineMs: CALL_TIMEOUT_MS, raw: true, ...caller }),
     );
   }
 
@@ -145,6 +152,8 @@ export class StatusActions {
     return ours.length === theirs.length && timingSafeEqual(ours, theirs);
   }
 }
+
+const END = Buffer.from('}');
 
 function answer(response: ServerResponse, status: number, body: object): void {
   sendText(response, status, JSON_TYPE, JSON.stringify(body));
