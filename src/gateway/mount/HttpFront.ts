@@ -4,7 +4,6 @@ import type { Clock } from '../../core/clock.js';
 import { endWithSocket, itsTurn, waitsItsTurn } from '../../core/close/endWithSocket.js';
 import { ClosedError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
-import { inTurn } from '../../core/time/turns.js';
 import { within } from '../../core/time/within.js';
 import type { InFlight } from '../../shutdown/InFlight.js';
 import { requestName } from '../../shutdown/names.js';
@@ -82,7 +81,7 @@ export class HttpFront {
   }
 
   handle(request: IncomingMessage, response: ServerResponse, { mounted, next }: Arrival): void {
-    const { status, admission, sse, http } = this.#options;
+    const { checks, status, admission, track, sse, http } = this.#options;
     endWithSocket(response);
     // Whatever a host's own code made of it: nothing is thrown at that.
     if (typeof request.url !== 'string') {
@@ -113,14 +112,6 @@ export class HttpFront {
       return;
     }
     holdTurn(response, http.bounds);
-    const begin = (): void => this.#begin(request, response, target, mounted);
-    // Of those sent one behind the other a few begin in a turn of the event loop: hundreds may have come in one piece.
-    if (waitsItsTurn(response)) inTurn(begin).catch((error: unknown) => this.#failed(error, response));
-    else begin();
-  }
-
-  #begin(request: IncomingMessage, response: ServerResponse, target: Target | undefined, mounted: boolean): void {
-    const { checks, admission, track } = this.#options;
     // Its client left while something in front worked on it: `close` was told already.
     if (response.destroyed) return;
     if (response.headersSent) {
@@ -128,7 +119,7 @@ export class HttpFront {
       return;
     }
     if (mounted && this.announced && request.httpVersionMajor === 1) response.setHeader('connection', 'close');
-    if (target === undefined && checks.concerns(request.url ?? '')) {
+    if (target === undefined && checks.concerns(url)) {
       this.#probe(request, response);
       return;
     }
