@@ -6,8 +6,8 @@ export type Edges = Pick<MessageEdges, 'head' | 'tail' | 'bytes'>;
 
 /** What is kept of a message that is passed over: its first and its last bytes, and how long it was. */
 export class MessageEdges {
-  head = NONE;
-  tail = NONE;
+  head: Buffer = NONE;
+  tail: Buffer = NONE;
   bytes = 0;
 
   /** `parts`: what came of it so far. */
