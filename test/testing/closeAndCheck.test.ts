@@ -18,6 +18,9 @@ beforeEach(() => {
   baseline = leakBaseline({ settleMs: 30 });
 });
 
+/** Behind the frames of what another copy of the package, in the process of this worker, has put over the timers as well. */
+const ARMED_HERE = /timer armed at\n(?:.*\n)?.*closeAndCheck\.test\.ts/;
+
 const leaks = (pattern: RegExp, of = baseline) => expect(closeAndCheck(of)).rejects.toThrow(pattern);
 
 async function listen(): Promise<Server> {
@@ -66,13 +69,13 @@ test('what it is told to leave alone passes, and nothing else does', async () =>
 
 test('a leaked setTimeout fails it, with the stack that armed it', async () => {
   const timer = setTimeout(() => undefined, 60_000);
-  await leaks(/timer armed at\n.*closeAndCheck\.test\.ts/);
+  await leaks(ARMED_HERE);
   clearTimeout(timer);
 });
 
 test('an unref’d setInterval fails it', async () => {
   const timer = setInterval(() => undefined, 60_000).unref();
-  await leaks(/timer armed at\n.*closeAndCheck\.test\.ts/);
+  await leaks(ARMED_HERE);
   clearInterval(timer);
 });
 

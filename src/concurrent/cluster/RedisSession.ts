@@ -34,6 +34,8 @@ const STALL_MS = 50;
  * into the `error` event). A session has settled when that one is over, too.
  */
 const LAST_TIMER_MS = 1_050;
+/** ioredis arms a timer for the end of a socket also where that is over already, as those of a lost session are. */
+const CUT_MS = DISCONNECT_MS + 20;
 
 /**
  * One connected stretch with the store, from `open` to `end`: two connections of our own (Bottleneck needs one for
@@ -59,6 +61,8 @@ export class RedisSession {
   #mark: string | undefined;
   readonly #scripts: ScriptTimes;
   #heardMs = Number.NEGATIVE_INFINITY;
+  /** When the connections of a lost session were ended. */
+  #cutMs = Number.NEGATIVE_INFINITY;
   /** When each lease that has just come was asked for, by its ask. */
   readonly #sent = new Map<string, number>();
   #unsteady = false;
@@ -187,11 +191,11 @@ export class RedisSession {
     return this.#ending;
   }
 
-  /** Resolves when Bottleneck's last timer is over, too. */
+  /** Resolves when the last timers of Bottleneck and ioredis are over, too. */
   async settled(): Promise<void> {
     await this.end();
     const { clock } = this.#options;
-    const restMs = this.#heardMs + LAST_TIMER_MS - clock.now();
+    const restMs = Math.max(this.#heardMs + LAST_TIMER_MS, this.#cutMs + CUT_MS) - clock.now();
     if (restMs > 0) await sleep(clock, restMs);
   }
 
@@ -216,6 +220,7 @@ export class RedisSession {
     } else {
       // One that is lost goes on: it grants its share, and others are to count it.
       if (!lost && this.#client.status === 'ready') await this.#leave();
+      if (lost) this.#cutMs = this.#options.clock.now();
       // First, so that what the leases say in ending no longer reaches the store.
       await this.#connection.disconnect(false);
     }
