@@ -38,7 +38,7 @@ test('a caller that subscribes to a thousand URIs and leaves at once costs its s
   for (let round = 0; round < 5; round++) {
     const gone = new AbortController();
     const left = subscribe(pool, urisOf(`r${round}`, 1_000), gone.signal).catch((error: unknown) => error);
-    await vi.waitFor(async () => expect((await countOf(pool)).subscribe).toBeGreaterThan(round * 8));
+    for (let turns = 0; turns < 3; turns++) await new Promise((resolve) => setImmediate(resolve));
     gone.abort(new Error('it left'));
     expect(await left).toMatchObject({ message: 'it left' });
   }
