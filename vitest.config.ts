@@ -15,6 +15,12 @@ const LONG = [
   'test/gateway/modernClients.test.ts',
   'test/toolstore/FileCache.processes.test.ts',
   'test/gateway/fidelity/clients.test.ts',
+  'test/concurrent/ClusterRateLimiter.fleet.test.ts',
+  'test/examples/proxy-chaos.test.ts',
+  'test/conformance.test.ts',
+  'test/registry/lifecycle/LifecycleManager.cycles.test.ts',
+  'test/bench/report.test.ts',
+  'test/shutdown/signals.test.ts',
 ];
 
 /** It puts another module in the place of one that other files have loaded. */
