@@ -23,8 +23,10 @@ const LONG = [
   'test/shutdown/signals.test.ts',
 ];
 
-/** It puts another module in the place of one that other files have loaded. */
-const ALONE = ['test/bundledStatus.test.ts'];
+/** Rooms whose tests share the process of a worker, and with it the modules that it has loaded: a fifth of their time. */
+const TOGETHER = ['concurrent', 'connection', 'gateway', 'middleware', 'pool', 'shutdown', 'targets', 'testing'].map(
+  (room) => `test/${room}/**/*.test.ts`,
+);
 
 /** How many others begin between two of them. */
 const SPACING = 12;
@@ -54,9 +56,8 @@ export default defineConfig({
     expect: { poll: { timeout: 15_000 } },
     hookTimeout: 20_000,
     projects: [
-      // Files share the process of a worker, and with it the modules that it has loaded: a third of their time.
-      { extends: true, test: { name: 'together', isolate: false, include: ['test/**/*.test.ts'], exclude: ALONE } },
-      { extends: true, test: { name: 'alone', include: ALONE } },
+      { extends: true, test: { name: 'together', isolate: false, include: TOGETHER } },
+      { extends: true, test: { name: 'alone', include: ['test/**/*.test.ts'], exclude: TOGETHER } },
     ],
   },
 });

@@ -175,7 +175,10 @@ export class ManagedServer {
       });
       await run.recorded;
       signal.throwIfAborted();
-      if (process.exitInfo !== undefined) throw new NotReady('it ended at once');
+      if (process.exitInfo !== undefined) {
+        const { exitCode, signal: by } = process.exitInfo;
+        throw new NotReady(by === null ? `it exited with code ${exitCode}` : `it exited on ${by}`);
+      }
       if (this.config.stdout === 'discard') process.stdout.resume();
       this.#dispatch({ type: 'ready', nowMs: this.#host.clock.now() });
       this.#host.emit('ready', { ...this.#ref, pid: process.pid });
