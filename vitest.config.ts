@@ -24,9 +24,21 @@ const LONG = [
 ];
 
 /** Rooms whose tests share the process of a worker, and with it the modules that it has loaded: a fifth of their time. */
-const TOGETHER = ['concurrent', 'connection', 'gateway', 'middleware', 'pool', 'shutdown', 'targets', 'testing'].map(
-  (room) => `test/${room}/**/*.test.ts`,
-);
+const TOGETHER = [
+  'auth',
+  'concurrent',
+  'connection',
+  'core',
+  'gateway',
+  'middleware',
+  'observe',
+  'pool',
+  'registry',
+  'shutdown',
+  'targets',
+  'testing',
+  'toolstore',
+].map((room) => `test/${room}/**/*.test.ts`);
 
 /** How many others begin between two of them. */
 const SPACING = 12;

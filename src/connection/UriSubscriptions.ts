@@ -7,7 +7,7 @@ const MAX_ASKING = 32;
 /** Of a server that takes them slowly so many wait to be given back. More are not: what it goes on to tell of them is for nothing. */
 const MAX_LEAVING = 1_000;
 /** Longest that a server has to answer that a URI is given back, in ms. */
-const LEAVE_MS = 1_000;
+export const LEAVE_MS = 1_000;
 
 interface Uri {
   readonly uri: string;

@@ -4,8 +4,6 @@ import { type IncomingMessage, request } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test, vi } from 'vitest';
-import { mergedHints } from '../../src/gateway/aggregate/lists/pages.js';
-import { fits, parseUriTemplate } from '../../src/gateway/aggregate/uris/uriTemplates.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import type { GatewayOptions } from '../../src/gateway/GatewayOptions.js';
 import { StdioPool } from '../../src/pool/StdioPool.js';
@@ -235,31 +233,6 @@ test("on a shared server's own path, too, a session has its own tasks alone", as
   for (const method of ['tasks/get', 'tasks/result', 'tasks/cancel']) {
     expect((await other.call(method, { taskId: '1' })).error).toMatchObject({ code: -32_602 });
   }
-});
-
-test('what is said of several lists together holds of each', () => {
-  const list = (ttlMs?: number, cacheScope?: 'public' | 'private', missing = false) =>
-    ({ server: 's', items: [], hints: { ttlMs, cacheScope }, missing }) as const;
-  expect(mergedHints([list(500, 'public'), list(90, 'public')])).toEqual({ ttlMs: 90, cacheScope: 'public' });
-  expect(mergedHints([list(500, 'public'), list(90, 'private')])).toEqual({ ttlMs: 90, cacheScope: 'private' });
-  expect(mergedHints([list(500, 'public'), list()])).toEqual({ ttlMs: 0, cacheScope: 'private' });
-  expect(mergedHints([list(500, 'public', true)])).toEqual({ ttlMs: 0, cacheScope: 'private' });
-  expect(mergedHints([])).toEqual({ ttlMs: 0, cacheScope: 'private' });
-});
-
-test('a URI fits what a template can expand to, and nothing else', () => {
-  const cases = [
-    ['file:///{path}', 'file:///a', true],
-    ['file:///{path}', 'file:///a/b', false],
-    ['file:///{+path}', 'file:///a/b', true],
-    ['file:///{path}', 'file:///', false],
-    ['db://t{/row}{?q}', 'db://t/1?q=2', true],
-    ['db://t{/row}{?q}', 'db://t', true],
-    ['a{x}a', 'a', false],
-    ['', '', true],
-  ] as const;
-  for (const [template, uri, fit] of cases)
-    expect([template, uri, fits(parseUriTemplate(template), uri, { left: 1_000_000 })]).toEqual([template, uri, fit]);
 });
 
 test('a log level reaches every server: those that are up, and those that start later when they are used', async () => {

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { expect, test, vi } from 'vitest';
 import { endWithSocket } from '../../src/core/close/endWithSocket.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
@@ -222,4 +222,34 @@ test('the older connection of a client that came back ends; one that has yet to 
   behind.replaced();
   await once(slow.response, 'close');
   expect([slow.response.writableFinished, slow.held.held]).toEqual([false, 0]);
+});
+
+test('a small answer behind what its reader does not take is cut with it once that stalls', async () => {
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  closeAfter({
+    close: async () => {
+      server.closeAllConnections();
+      await once(server.close(), 'close');
+    },
+  });
+  const asked = once(server, 'request') as Promise<[IncomingMessage, ServerResponse]>;
+  const client = connect((server.address() as AddressInfo).port, '127.0.0.1');
+  client.on('error', () => undefined).write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+  const [, response] = await asked;
+  const bounds = { maxStreamBufferBytes: 2 ** 20, held: new HeldBytes(2 ** 30), stallTimeoutMs: 100 };
+  const stream = new EventStream(response, bounds);
+  stream.offer('{"first":1}');
+  await once(client, 'data');
+  client.pause();
+  await turn();
+  // A notification alone costs its reader nothing.
+  stream.offer(JSON.stringify({ params: 'x'.repeat(16 * 2 ** 20) }));
+  await turn();
+  expect(response.writableLength).toBeGreaterThan(0);
+  stream.send('{"id":1,"result":{}}');
+  await once(response, 'close');
+  expect(bounds.held.stats).toMatchObject({ heldBytes: 0, cutResponses: { stalled: 1 } });
+  client.destroy();
 });

@@ -18,6 +18,7 @@ import { countTurns } from '../support/countTurns.js';
 import { dualEraConfig, dualEraGateway } from '../support/dualEra.js';
 import { FakePool } from '../support/FakePool.js';
 import { exchange, type Message } from '../support/httpClient.js';
+import { SseStream } from '../support/sseStream.js';
 
 // Programs start here, and the machine may be busy.
 vi.setConfig({ testTimeout: 60_000 });
@@ -33,101 +34,6 @@ const INIT = {
   method: 'initialize',
   params: { protocolVersion: '2024-11-05', capabilities: {}, clientInfo: { name: 'old', version: '1' } },
 };
-
-/** One connection of a client of that transport. */
-class Stream {
-  readonly url: string;
-  readonly #headers: Record<string, string>;
-  readonly #control = new AbortController();
-  #text = '';
-  #wake: (() => void)[] = [];
-  #ended = false;
-
-  constructor(url: string, headers: Record<string, string>) {
-    this.url = url;
-    this.#headers = headers;
-    ends.push(() => this.cut());
-  }
-
-  static async open(url: string, headers: Record<string, string> = {}): Promise<Stream> {
-    const stream = new Stream(url, headers);
-    const accept = { accept: 'text/event-stream', ...headers };
-    const response = await fetch(url, { headers: accept, signal: stream.#control.signal });
-    expect(response.status).toBe(200);
-    expect(response.headers.get('content-type')).toBe('text/event-stream');
-    expect(response.headers.get('x-accel-buffering')).toBe('no');
-    void stream.#read(response);
-    await stream.until(() => stream.#text.includes('\n\n'));
-    return stream;
-  }
-
-  async #read(response: Response): Promise<void> {
-    const decoder = new TextDecoder();
-    try {
-      for await (const chunk of response.body as unknown as AsyncIterable<Uint8Array>) {
-        this.#text += decoder.decode(chunk, { stream: true });
-        this.#tell();
-      }
-    } catch {
-      // Cut by this side.
-    }
-    this.#ended = true;
-    this.#tell();
-  }
-
-  #tell(): void {
-    for (const wake of this.#wake.splice(0)) wake();
-  }
-
-  async until(found: () => boolean): Promise<void> {
-    while (!found()) {
-      if (this.#ended) throw new Error(`the stream ended: ${this.#text}`);
-      await new Promise<void>((resolve) => this.#wake.push(resolve));
-    }
-  }
-
-  async end(): Promise<void> {
-    while (!this.#ended) await new Promise<void>((resolve) => this.#wake.push(resolve));
-  }
-
-  get address(): string {
-    const hit = /^event: endpoint\ndata: (.*)\n\n/.exec(this.#text);
-    return new URL(hit?.[1] ?? '', this.url).href;
-  }
-
-  get messages(): Message[] {
-    return [...this.#text.matchAll(/event: message\ndata: (.*)\n\n/g)].map(
-      (hit) => JSON.parse(hit[1] ?? '') as Message,
-    );
-  }
-
-  get lastId(): string {
-    return [...this.#text.matchAll(/^id: (.+)$/gm)].at(-1)?.[1] ?? '';
-  }
-
-  async post(message: object, headers = this.#headers): Promise<number> {
-    const { status } = await exchange(this.address, {
-      headers: { 'content-type': 'application/json', ...headers },
-      body: JSON.stringify({ jsonrpc: '2.0', ...message }),
-    });
-    return status;
-  }
-
-  async answer(id: number | string): Promise<Message> {
-    const found = (): Message | undefined => this.messages.find((each) => each.id === id && each.method === undefined);
-    await this.until(() => found() !== undefined);
-    return found() as Message;
-  }
-
-  async ask(id: number, message: object): Promise<Message> {
-    expect(await this.post({ id, ...message })).toBe(202);
-    return this.answer(id);
-  }
-
-  cut(): void {
-    this.#control.abort();
-  }
-}
 
 /** A server whose `hold` is answered when the test says so. */
 function held() {
@@ -213,13 +119,13 @@ test('the official client of that transport is served in full, before one server
 test('an answer waits for a client whose connection broke off, and so does a question', async () => {
   const { pool, release } = held();
   const { path } = await gateway(pool);
-  const first = await Stream.open(path);
+  const first = await SseStream.open(path);
   await first.ask(1, { ...INIT, params: { ...INIT.params, capabilities: { sampling: {} } } });
   expect(await first.post({ id: 2, ...HOLD })).toBe(202);
   expect(await first.post({ id: 3, method: 'tools/call', params: { name: 'ask' } })).toBe(202);
   first.cut();
   release();
-  const second = await Stream.open(path, { 'last-event-id': first.lastId });
+  const second = await SseStream.open(path, { 'last-event-id': first.lastId });
   expect(second.address).toBe(first.address);
   expect(await second.answer(2)).toMatchObject({ result: { content: [] } });
   const asked = (): Message[] => second.messages.filter(({ method }) => method === 'sampling/createMessage');
@@ -237,12 +143,12 @@ test('a stream is its principal’s alone', async () => {
     authenticate: bearerTokens({ 'token-of-anna-0001': 'anna', 'token-of-bert-0001': 'bert' }),
   });
   expect((await exchange(path, { method: 'GET', headers: { accept: 'text/event-stream' } })).status).toBe(401);
-  const anna = await Stream.open(path, { authorization: 'Bearer token-of-anna-0001' });
+  const anna = await SseStream.open(path, { authorization: 'Bearer token-of-anna-0001' });
   await anna.ask(1, INIT);
   expect(await anna.ask(2, HOLD)).toMatchObject({ result: { principal: 'anna' } });
   expect(await anna.post(HOLD, { authorization: 'Bearer token-of-bert-0001' })).toBe(404);
   expect(await anna.post(HOLD, {})).toBe(401);
-  const bert = await Stream.open(path, { authorization: 'Bearer token-of-bert-0001', 'last-event-id': anna.lastId });
+  const bert = await SseStream.open(path, { authorization: 'Bearer token-of-bert-0001', 'last-event-id': anna.lastId });
   expect(bert.address).not.toBe(anna.address);
   expect(bert.messages).toEqual([]);
   // Nor is it that of another path.
@@ -266,7 +172,7 @@ test('what is no request of that transport is refused by its status', async () =
   const newer = await exchange(path, { headers: json, body: JSON.stringify({ jsonrpc: '2.0', id: 1, ...INIT }) });
   expect(newer).toMatchObject({ status: 405, headers: { allow: 'GET' } });
   expect((await exchange(`${path}?sessionId=none`, { headers: json, body: '{}' })).status).toBe(404);
-  const stream = await Stream.open(path, { origin: 'https://page.example' });
+  const stream = await SseStream.open(path, { origin: 'https://page.example' });
   const send = (body: string, headers: Record<string, string> = json) => exchange(stream.address, { headers, body });
   expect((await send('{')).status).toBe(400);
   expect((await send('{"jsonrpc":"1.0"}')).status).toBe(400);
@@ -287,8 +193,8 @@ test('what is no request of that transport is refused by its status', async () =
 test('close() answers what is in flight, on the stream, and then ends it', async () => {
   const { pool, release } = held();
   const { gateway: own, path } = await gateway(pool);
-  const stream = await Stream.open(path);
-  const idle = await Stream.open(path);
+  const stream = await SseStream.open(path);
+  const idle = await SseStream.open(path);
   await stream.ask(1, INIT);
   expect(await stream.post({ id: 2, ...HOLD })).toBe(202);
   const closing = own.close({ graceMs: 10_000 });
@@ -303,8 +209,8 @@ test('clients that do not initialise, or do not come back, are forgotten', async
   const { pool } = held();
   const clock = new FakeClock();
   const { gateway: own, path } = await gateway(pool, { clock });
-  const silent = await Stream.open(path);
-  const gone = await Stream.open(path);
+  const silent = await SseStream.open(path);
+  const gone = await SseStream.open(path);
   await gone.ask(1, INIT);
   expect(own.stats.sessions).toBe(1);
   gone.cut();
@@ -315,8 +221,8 @@ test('clients that do not initialise, or do not come back, are forgotten', async
   expect(own.stats.sessions).toBe(0);
   await silent.end();
   // Of many that only open a stream, the oldest of the address that has most makes room.
-  const first = await Stream.open(path);
-  for (let i = 0; i < 100; i++) await Stream.open(path);
+  const first = await SseStream.open(path);
+  for (let i = 0; i < 100; i++) await SseStream.open(path);
   await first.end();
 });
 
@@ -324,7 +230,7 @@ test('a client whose stream was opened anew by its library goes on without a wor
   const { pool, release } = held();
   release();
   const { path } = await gateway(pool);
-  const stream = await Stream.open(path, { 'last-event-id': 'abc_7' });
+  const stream = await SseStream.open(path, { 'last-event-id': 'abc_7' });
   expect(await stream.ask(1, { method: 'ping' })).toMatchObject({ result: {} });
   expect(await stream.ask(2, { method: 'server/discover' })).toMatchObject({ error: { code: -32_601 } });
   expect(await stream.ask(3, HOLD)).toMatchObject({ result: { content: [] } });
@@ -345,7 +251,7 @@ test('requests that come while the session is being opened wait for it, and it i
     info.mockRestore();
     return {};
   });
-  const stream = await Stream.open(path);
+  const stream = await SseStream.open(path);
   expect(await stream.post({ id: 1, ...INIT })).toBe(202);
   await vi.waitFor(() => expect(request).toHaveBeenCalled());
   expect(await stream.post({ id: 2, ...HOLD })).toBe(202);
@@ -366,7 +272,7 @@ test('below a path of a host’s own, the client is told that path', async () =>
   ends.push(() => new Promise<void>((resolve) => void server.close(() => resolve())));
   await new Promise((resolve) => server.once('listening', resolve));
   const { port } = server.address() as { port: number };
-  const stream = await Stream.open(`http://127.0.0.1:${port}/tools/servers/a/sse/?key=v`);
+  const stream = await SseStream.open(`http://127.0.0.1:${port}/tools/servers/a/sse/?key=v`);
   expect(stream.address).toContain(`:${port}/tools/servers/a/sse?key=v&sessionId=`);
   await stream.ask(1, INIT);
   expect(await stream.ask(2, { method: 'tools/list' })).toMatchObject({ result: { tools: [] } });

@@ -17,6 +17,9 @@ type Tools = ReadonlyMap<string, Tool>;
 /** Tools that are known are read again no sooner, in ms, and not within ten times of what their reading took. */
 const AGAIN_MS = 1_000;
 
+/** Reads all tools of a server. */
+type ListTools = (signal: AbortSignal) => Promise<readonly Tool[]>;
+
 interface Known extends KnownList<Tool> {
   readonly tools: Tools;
   /** Clock ms before which they are not read again for what one caller says. */
@@ -42,12 +45,7 @@ export class ToolDefinitions {
    * A tool's definition; undefined for one there is not, and when the list cannot be read. `signal`: the call's, which waits no longer; when no
    * other call waits either, the reading ends.
    */
-  async get(
-    server: string,
-    name: unknown,
-    list: (signal: AbortSignal) => Promise<readonly Tool[]>,
-    signal?: CallSignal,
-  ): Promise<Tool | undefined> {
+  async get(server: string, name: unknown, list: ListTools, signal?: CallSignal): Promise<Tool | undefined> {
     if (typeof name !== 'string') return undefined;
     const known = this.#known(server);
     if (known === undefined) return this.#newest(server, name, list, signal);
@@ -59,12 +57,7 @@ export class ToolDefinitions {
    * The same as the server tells it now, for a caller that those which are known do not fit: for all others these stand meanwhile. Undefined
    * also when they were read a moment ago.
    */
-  async again(
-    server: string,
-    name: unknown,
-    list: (signal: AbortSignal) => Promise<readonly Tool[]>,
-    signal?: CallSignal,
-  ): Promise<Tool | undefined> {
+  async again(server: string, name: unknown, list: ListTools, signal?: CallSignal): Promise<Tool | undefined> {
     if (typeof name !== 'string') return undefined;
     const { againMs = Number.NEGATIVE_INFINITY } = this.#known(server) ?? {};
     if (this.#clock.now() < againMs && !this.#reading.has(server)) return undefined;
@@ -86,7 +79,7 @@ export class ToolDefinitions {
   async #newest(
     server: string,
     name: string,
-    list: (signal: AbortSignal) => Promise<readonly Tool[]>,
+    list: ListTools,
     signal: CallSignal | undefined,
   ): Promise<Tool | undefined> {
     try {

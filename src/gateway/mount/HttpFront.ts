@@ -168,7 +168,9 @@ export class HttpFront {
   #enter(request: IncomingMessage, response: ServerResponse, target: Target, user: User | undefined): void {
     // A stream is not opened, nor what its client missed replayed, before it can leave.
     if (request.method === 'GET' && waitsItsTurn(response)) {
-      void itsTurn(response).then(() => response.destroyed || this.#enter(request, response, target, user));
+      itsTurn(response)
+        .then(() => response.destroyed || this.#enter(request, response, target, user))
+        .catch((error: unknown) => this.#failed(error, response));
       return;
     }
     const { inFlight, http, sse, tenants, track, logger } = this.#options;

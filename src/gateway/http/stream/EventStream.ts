@@ -167,7 +167,10 @@ export class EventStream implements MessageStream {
   #gather(text: string): void {
     this.#text += text;
     if (this.#text.length > MAX_GATHERED_BYTES) this.flush();
-    else if (this.#turn === undefined && !this.#isBehind()) this.#turn = setImmediate(flush, this);
+    else if (this.#turn !== undefined) return;
+    else if (!this.#isBehind()) this.#turn = setImmediate(flush, this);
+    // It is written once what is under way has left: a reader that takes nothing of that is cut for it, too.
+    else if (this.#answers) cutWhileStalled(this.#response, this.#bounds);
   }
 
   /** Whether what is gathered is better written later, which comes of itself. */

@@ -1,6 +1,6 @@
 import type { Connection, OpenListen } from '../../../connection/Connection.js';
 import type { ServerNotice } from '../../../connection/protocol/messages.js';
-import { UriSubscriptions } from '../../../connection/UriSubscriptions.js';
+import { LEAVE_MS, UriSubscriptions } from '../../../connection/UriSubscriptions.js';
 import {
   BackingOffError,
   CircuitOpenError,
@@ -19,8 +19,6 @@ import { Watchers } from './Watchers.js';
 
 /** How long an attempt to take subscriptions up again waits after one that failed. */
 const RETRY_MS = 1_000;
-/** Longest that the end of a subscription waits for what its server says to that, in ms. */
-const LEAVE_MS = 1_000;
 /** To ask for more URIs than these is a step that has a turn of the event loop. */
 const FEW = 32;
 
