@@ -40,6 +40,9 @@ const TOGETHER = [
   'toolstore',
 ].map((room) => `test/${room}/**/*.test.ts`);
 
+/** They measure the memory of their process. */
+const MEASURED = ['test/core/text/ownText.test.ts'];
+
 /** How many others begin between two of them. */
 const SPACING = 12;
 
@@ -68,8 +71,9 @@ export default defineConfig({
     expect: { poll: { timeout: 15_000 } },
     hookTimeout: 20_000,
     projects: [
-      { extends: true, test: { name: 'together', isolate: false, include: TOGETHER } },
+      { extends: true, test: { name: 'together', isolate: false, include: TOGETHER, exclude: MEASURED } },
       { extends: true, test: { name: 'alone', include: ['test/**/*.test.ts'], exclude: TOGETHER } },
+      { extends: true, test: { name: 'measured', include: MEASURED } },
     ],
   },
 });
