@@ -165,3 +165,47 @@ test('probes and pages that are asked for one behind the other let the event loo
   await socket.until((text) => text.match(/HTTP\/1\.1 200/g)?.length === 200);
   expect(turns.count - before).toBeGreaterThan(150);
 });
+
+const pingsOf = (path: string, session: string | undefined, count: number): string =>
+  post(path, { method: 'ping' }, [`mcp-session-id: ${session}`]).repeat(count);
+
+const answersIn = (text: string): number => text.split('HTTP/1.1 200').length - 1;
+
+test('hundreds of small requests sent one behind the other begin in turns: others are answered between them', async () => {
+  const gateway = closeAfter(new Gateway({ pool: hanging(), port: 0 }));
+  const { url, port } = await gateway.listen();
+  const path = '/servers/one/mcp';
+  const client = new RawClient(url + path);
+  await client.initialize();
+  const [many, other] = [new RawSocket(port), new RawSocket(port)];
+  const probe = 'GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n';
+  other.send(probe);
+  await other.until((text) => answersIn(text) === 1);
+  many.send(pingsOf(path, client.sessionId, 300));
+  await many.until((text) => answersIn(text) > 0);
+  other.send(probe);
+  await other.until((text) => answersIn(text) === 2);
+  expect(answersIn(many.text)).toBeLessThan(150);
+  await many.until((text) => answersIn(text) === 300);
+});
+
+test('while many requests of a connection wait, nothing more is read from it', async () => {
+  const gateway = closeAfter(new Gateway({ pool: hanging(), port: 0 }));
+  const { url, port } = await gateway.listen();
+  const path = '/servers/one/mcp';
+  const client = new RawClient(url + path);
+  await client.initialize();
+  const read = (): number => gateway.stats.requests;
+  const pad = `pad: ${'x'.repeat(1_000)}\r\n`;
+  const ping = post(path, { method: 'ping' }, [`mcp-session-id: ${client.sessionId}`, pad.trim()]);
+  for (const request of [ping, `GET /livez HTTP/1.1\r\nhost: localhost\r\n${pad}\r\n`]) {
+    const socket = new RawSocket(port);
+    const before = read();
+    socket.send(request.repeat(250));
+    await socket.until((text) => answersIn(text) > 0);
+    // Those of one piece, of 64 KiB.
+    expect(read() - before).toBeLessThan(130);
+    await socket.until((text) => answersIn(text) === 250);
+    await socket.close();
+  }
+});

@@ -41,17 +41,6 @@ export function endWithSocket(response: ServerResponse): void {
   response.once('socket', () => responses.delete(response));
 }
 
-/**
- * Resolves once a response that waits behind others is the next to leave, or is over: what it says need not be made before. In a turn of
- * the event loop of its own: where each is ready at once, none of hundreds would let the loop go round.
- */
-export function itsTurn(response: ServerResponse): Promise<void> {
-  return new Promise((resolve) => {
-    const inOwnTurn = (): void => void setImmediate(resolve);
-    response.once('socket', inOwnTurn).once('close', resolve);
-  });
-}
-
 /** As Node ends the others: in a turn of its own, so that what one listener throws keeps nothing from the next response. */
 function end(response: ServerResponse): void {
   response.destroy();

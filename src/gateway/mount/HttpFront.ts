@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../core/clock.js';
-import { endWithSocket, itsTurn, waitsItsTurn } from '../../core/close/endWithSocket.js';
+import { endWithSocket, waitsItsTurn } from '../../core/close/endWithSocket.js';
 import { ClosedError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { within } from '../../core/time/within.js';
@@ -12,6 +12,7 @@ import { holdTurn, holdWaiting } from '../http/holdAnswer.js';
 import { type Target, targetOf } from '../http/paths.js';
 import { allowOrigin, answerPreflight, isPreflight } from '../http/request/cors.js';
 import type { Guard, Refused } from '../http/request/guard.js';
+import { itsTurn } from '../http/request/itsTurn.js';
 import { sendFailure, watchAnswers } from '../http/respond.js';
 import type { ServerChecks } from '../http/ServerChecks.js';
 import type { StreamableHttp } from '../http/StreamableHttp.js';
@@ -81,7 +82,7 @@ export class HttpFront {
   }
 
   handle(request: IncomingMessage, response: ServerResponse, { mounted, next }: Arrival): void {
-    const { checks, status, admission, track, sse, http } = this.#options;
+    const { status, admission, sse, http } = this.#options;
     endWithSocket(response);
     // Whatever a host's own code made of it: nothing is thrown at that.
     if (typeof request.url !== 'string') {
@@ -115,11 +116,22 @@ export class HttpFront {
     // Its client left while something in front worked on it: `close` was told already.
     if (response.destroyed) return;
     if (response.headersSent) {
-      this.#begun(response);
+      this.#answered(response);
       return;
     }
+    if (!waitsItsTurn(response)) {
+      this.#begin(request, response, target, mounted);
+      return;
+    }
+    itsTurn(response)
+      .then(() => response.destroyed || this.#begin(request, response, target, mounted))
+      .catch((error: unknown) => this.#failed(error, response));
+  }
+
+  #begin(request: IncomingMessage, response: ServerResponse, target: Target | undefined, mounted: boolean): void {
+    const { checks, admission, track } = this.#options;
     if (mounted && this.announced && request.httpVersionMajor === 1) response.setHeader('connection', 'close');
-    if (target === undefined && checks.concerns(url)) {
+    if (target === undefined && checks.concerns(request.url ?? '')) {
       this.#probe(request, response);
       return;
     }
@@ -158,7 +170,7 @@ export class HttpFront {
   }
 
   /** A host's own code answers it already: what is not at its end would never come to one. */
-  #begun(response: ServerResponse): void {
+  #answered(response: ServerResponse): void {
     if (response.writableEnded) return;
     this.#options.logger.error({ url: response.req.url }, 'an answer was begun before the proxy got the request');
     response.destroy();
@@ -166,13 +178,6 @@ export class HttpFront {
 
   /** Hands it to the endpoint that it is for, among those of its user. */
   #enter(request: IncomingMessage, response: ServerResponse, target: Target, user: User | undefined): void {
-    // A stream is not opened, nor what its client missed replayed, before it can leave.
-    if (request.method === 'GET' && waitsItsTurn(response)) {
-      itsTurn(response)
-        .then(() => response.destroyed || this.#enter(request, response, target, user))
-        .catch((error: unknown) => this.#failed(error, response));
-      return;
-    }
     const { inFlight, http, sse, tenants, track, logger } = this.#options;
     if (inFlight.refusing) {
       this.#refuse(response);
@@ -203,11 +208,8 @@ export class HttpFront {
   #probe(request: IncomingMessage, response: ServerResponse): void {
     const { guard, checks } = this.#options;
     const refusal = guard.probeRefusal(request.headers.host, request.headers.origin, request.rawHeaders);
-    if (refusal === undefined) {
-      if (waitsItsTurn(response))
-        void itsTurn(response).then(() => response.destroyed || checks.handle(request, response));
-      else checks.handle(request, response);
-    } else this.#forbid(response, refusal);
+    if (refusal === undefined) checks.handle(request, response);
+    else this.#forbid(response, refusal);
   }
 
   #forbid(response: ServerResponse, { status, why }: Refused): void {

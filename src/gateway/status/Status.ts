@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { systemClock } from '../../core/clock.js';
 import type { CloseScope } from '../../core/close/CloseScope.js';
-import { itsTurn, waitsItsTurn } from '../../core/close/endWithSocket.js';
+import { waitsItsTurn } from '../../core/close/endWithSocket.js';
 import type { Logger } from '../../core/logger.js';
 import { within } from '../../core/time/within.js';
 import { packageVersion } from '../../core/version.js';
@@ -13,6 +13,7 @@ import { type PrometheusRegistry, prometheusRegistry } from '../../observe/prome
 import type { McpPool } from '../../pool/McpPool.js';
 import type { HeldBytes } from '../http/HeldBytes.js';
 import type { Guard } from '../http/request/guard.js';
+import { itsTurn } from '../http/request/itsTurn.js';
 import { JSON_TYPE, sendEmpty, sendText } from '../http/respond.js';
 import { StatusActions } from './actions/StatusActions.js';
 import { NO_PAGE, pageOf, type StatusPage } from './pageFile.js';
