@@ -48,7 +48,8 @@ export async function bundle(root) {
     format: 'esm',
     entryFileNames: '[name].js',
     chunkFileNames: 'chunks/[name].js',
-    codeSplitting: { groups: [{ name: 'core', test: /\.build\/lib\/core\// }] },
+    // With the tables that parts of all kinds share.
+    codeSplitting: { groups: [{ name: 'core', test: /\.build\/lib\/(core\/|concurrent\/Share)/ }] },
   });
   await build.close();
   writeFileSync(join(root, 'dist/LICENSES.md'), licences(root));

@@ -1,3 +1,14 @@
+/** Whose share a call counts to: its principal's, else that of where it asks from, else its session's; undefined: of no one in particular. */
+export function shareOf(
+  caller: {
+    readonly principal?: string | undefined;
+    readonly origin?: string | undefined;
+    readonly key?: string | undefined;
+  } = {},
+): string | undefined {
+  return caller.principal || caller.origin || caller.key || undefined;
+}
+
 /** A group takes more while it holds less than so many times what is free. */
 const SHARE = 3;
 

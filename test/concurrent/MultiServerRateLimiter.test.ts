@@ -76,6 +76,47 @@ test('the table is bounded: idle servers make room, busy ones do not', async () 
   expect(limiter.tryAcquire('c')).toBe(true);
 });
 
+/** Takes permits of names that are new, as many as there is room for. */
+function fill(take: (name: string) => void, name: string): number {
+  for (let count = 0; ; count++) {
+    try {
+      take(`${name}${count}`);
+    } catch (error) {
+      expect(error).toMatchObject({ code: 'ERR_QUEUE_FULL' });
+      return count;
+    }
+  }
+}
+
+test('names that one owner makes up leave room for others, and reset no limit, its own neither', async () => {
+  const limiter = make({ maxServers: 100, maxRequests: 1, keyOf: ({ tool }) => tool });
+  const grant = (name: string, owner?: string): boolean => limiter.tryAcquire(name, 1, owner);
+  expect([grant('search', 'ann'), grant('read', 'eve')]).toEqual([true, true]);
+  clock.suspend(1);
+  expect(fill((name) => grant(name, 'eve'), 'made-up')).toBe(74);
+  // Who asks, of a call, is its principal, else its address.
+  const call = (tool: string, caller?: object) => limiter.for({ server: 's', tool, caller })?.tryAcquire();
+  expect(() => call('another', { principal: 'eve', origin: '::1' })).toThrow(LimiterTableFullError);
+  await expect(limiter.acquire('another', {}, 'eve')).rejects.toBeInstanceOf(LimiterTableFullError);
+  expect([grant('search', 'ann'), grant('search', 'eve'), grant('read', 'eve')]).toEqual([false, false, false]);
+  expect([call('write', { origin: 'bob' }), call('write', { principal: 'eve' })]).toEqual([true, false]);
+  for (const owner of ['ann', 'bob', undefined]) expect(grant(`new of ${owner}`, owner)).toBe(true);
+  // A second one does not take what is left.
+  fill((name) => grant(name, 'mallory'), 'of mallory');
+  expect([grant('late', 'ann'), grant('later', 'carol')]).toEqual([true, true]);
+  // A name of no one in particular has whatever is free, and once full the table is full.
+  fill((name) => grant(name), 'own');
+  expect(limiter.size).toBe(100);
+  // What counts no longer makes room, for its owner too.
+  clock.suspend(998);
+  expect(() => grant('again', 'eve')).toThrow(LimiterTableFullError);
+  clock.suspend(1);
+  expect(grant('search', 'ann')).toBe(true);
+  clock.suspend(1);
+  expect(grant('again', 'eve')).toBe(true);
+  expect(() => grant('x', '')).toThrow(OptionError);
+});
+
 test('the sweep forgets what has been idle, and keeps what still counts', async () => {
   const limiter = make({ idleMs: 10_000, perServer: { long: { windowMs: 3_600_000 } } });
   limiter.tryAcquire('long');

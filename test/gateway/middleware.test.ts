@@ -75,6 +75,20 @@ test('the middleware of a gateway stands around what its clients ask and hear, l
   expect(pool.calls.at(-1)?.params).toEqual({ name: 'one' });
 });
 
+test('middleware is told from where a client without a user asks, in both eras', async () => {
+  const { gateway, url } = await served();
+  const origins: (string | undefined)[] = [];
+  gateway.use((call, next) => {
+    origins.push(call.caller?.origin);
+    return next();
+  });
+  const legacy = new RawClient(`${url}/mcp`);
+  await legacy.initialize();
+  await legacy.call('tools/list');
+  expect((await exchange(`${url}/mcp`, { headers: MODERN, body: JSON.stringify(LIST) })).status).toBe(200);
+  expect(origins).toEqual(['127.0.0.1', '127.0.0.1']);
+});
+
 test('where three tools stand for all, middleware sees the tool that is called, and no call gets past it', async () => {
   const { pool } = await served();
   const gateway = closeAfter(new Gateway({ pool, port: 0, curation: { expose: 'search' } }));

@@ -1,12 +1,17 @@
 import { expect, test, vi } from 'vitest';
+import { Bulkhead } from '../../src/concurrent/balance/Bulkhead.js';
+import { MultiServerRateLimiter } from '../../src/concurrent/limiter/MultiServerRateLimiter.js';
+import type { Caller } from '../../src/connection/calls/Caller.js';
 import { CallResult } from '../../src/connection/calls/CallResult.js';
 import type { Middleware, MiddlewareCall } from '../../src/connection/calls/Middleware.js';
 import { MiddlewareChain } from '../../src/connection/calls/MiddlewareChain.js';
 import type { Logger } from '../../src/core/logger.js';
 import { cache } from '../../src/middleware/ready/cache.js';
 import { coalesce } from '../../src/middleware/ready/coalesce.js';
+import { limit } from '../../src/middleware/ready/limit.js';
 import { Pins } from '../../src/middleware/ready/Pins.js';
 import { redact } from '../../src/middleware/ready/redact.js';
+import { closeAfter } from '../support/closeAfter.js';
 import { countTurns } from '../support/countTurns.js';
 
 /** What servers and clients do that mean harm to those who are behind the ready middleware. */
@@ -22,14 +27,15 @@ function through(middleware: Middleware, answer: (params: Params) => unknown) {
     asked++;
     return CallResult.of(await answer(passed.params ?? {}), passed.server);
   };
-  const send = (kind: 'request' | 'notification', method: string, params: Params, server = 's') => {
+  const send = (kind: 'request' | 'notification', method: string, params: Params, server = 's', caller?: Caller) => {
     const from = kind === 'request' ? ('client' as const) : ('server' as const);
-    const origin = { kind, from, server, method, caller: undefined, idempotent: false, era: () => undefined };
+    const origin = { kind, from, server, method, caller, idempotent: false, era: () => undefined };
     return chain.run(origin, params, {}, end);
   };
   return {
     call: (method: string, params: Params = {}, server?: string) => send('request', method, params, server),
     tell: (method: string, params: Params = {}, server?: string) => send('notification', method, params, server),
+    callAs: (caller: Caller, method: string, params: Params) => send('request', method, params, 's', caller),
     asked: () => asked,
   };
 }
@@ -140,6 +146,28 @@ test('Pins: numbers count as they are written, beyond what a double holds', asyn
   await pins.accept('s', 't');
   expect(await shown('1.0000000000000000001')).toBe(true);
   for (const other of ['1', '1.0000000000000000002', '"1.0000000000000000001"']) expect(await shown(other)).toBe(false);
+});
+
+test('limit by tool: names that one caller makes up refuse none of another', async () => {
+  const rate = closeAfter(new MultiServerRateLimiter({ maxRequests: 1, windowMs: 60_000, maxServers: 20 }));
+  const bulkhead = closeAfter(new Bulkhead({ maxConcurrent: 1, maxKeys: 20 }));
+  const by = ({ tool }: MiddlewareCall): string | undefined => tool;
+  for (const limited of [limit({ rate, by }), limit({ bulkhead, by })]) {
+    let answer = (_result: object): void => undefined;
+    const hanging = new Promise<object>((resolve) => {
+      answer = resolve;
+    });
+    const server = through(limited, () => hanging);
+    const call = (caller: Caller, name: string): unknown => server.callAs(caller, 'tools/call', { name });
+    const eve: Caller = { origin: '192.0.2.1', key: 'a session' };
+    for (let at = 0; at < 15; at++) call(eve, `made-up${at}`);
+    await expect(call({ ...eve, key: 'another' }, 'one more')).rejects.toMatchObject({ code: 'ERR_QUEUE_FULL' });
+    const before = server.asked();
+    const asked = [call({ origin: '192.0.2.2' }, 'search'), call({ principal: 'ann' }, 'read')];
+    await vi.waitFor(() => expect(server.asked()).toBe(before + 2));
+    answer({});
+    await Promise.all(asked);
+  }
 });
 
 test.each([

@@ -10,6 +10,8 @@ import {
   type Names,
   withDefaults,
 } from '../../core/options.js';
+import { keyText } from '../../core/text/ownText.js';
+import { Shares } from '../Shares.js';
 import { WaitQueue } from '../WaitQueue.js';
 
 export interface BulkheadOptions {
@@ -63,6 +65,7 @@ export interface BulkheadInspection {
 
 interface Compartment {
   readonly max: number;
+  readonly owner: string;
   inUse: number;
   /** Made when a caller has to wait for the first time. */
   queue: WaitQueue<void> | undefined;
@@ -71,12 +74,15 @@ interface Compartment {
 /**
  * So many at a time for each key (a tool, a tenant), so that one cannot take all: each key has its own permits and its own
  * queue, first in, first out. A key costs nothing while it is not used.
- * Rejections: ERR_ACQUIRE_TIMEOUT, ERR_QUEUE_FULL (also when `maxKeys` are in use), ERR_CLOSED, or the signal's reason.
+ * Rejections: ERR_ACQUIRE_TIMEOUT, ERR_QUEUE_FULL (also when `maxKeys` are in use, or three quarters of them by the same owner), ERR_CLOSED,
+ * or the signal's reason.
  */
 export class Bulkhead implements Closeable, AsyncDisposable {
   readonly #options: ReturnType<typeof resolve>;
   readonly #perKey: ReadonlyMap<string, number>;
   readonly #compartments = new Map<string, Compartment>();
+  /** Whose keys are in use. Those of no owner take what is free. */
+  readonly #shares: Shares;
   readonly #scope: CloseScope;
   #inUse = 0;
   #drained: (() => void) | undefined;
@@ -85,6 +91,7 @@ export class Bulkhead implements Closeable, AsyncDisposable {
     this.#options = resolve(options);
     const { name, clock, perKey } = this.#options;
     this.#perKey = new Map(Object.entries(perKey ?? {}));
+    this.#shares = new Shares(this.#options.maxKeys);
     this.#scope = new CloseScope(name, {
       clock,
       onRefuse: () => {
@@ -98,23 +105,26 @@ export class Bulkhead implements Closeable, AsyncDisposable {
     });
   }
 
-  /** A permit at once, or undefined: none is free, or a caller waits. @throws ClosedError, QueueFullError */
-  tryAcquire(key: string): BulkheadPermit | undefined {
+  /**
+   * A permit at once, or undefined: none is free, or a caller waits. `owner`: who asks, where that one chooses the key; a key that is not in
+   * use counts to its share of `maxKeys`. @throws ClosedError, QueueFullError
+   */
+  tryAcquire(key: string, owner?: string): BulkheadPermit | undefined {
     this.#scope.assertOpen();
-    const compartment = this.#compartment(key);
+    const compartment = this.#compartment(key, owner);
     if (compartment.inUse >= compartment.max || (compartment.queue?.peek() ?? 0) > 0) return undefined;
     return this.#lend(key, compartment);
   }
 
-  /** A permit of `key`, in turn. */
-  async acquire(key: string, options: BulkheadAcquireOptions = {}): Promise<BulkheadPermit> {
+  /** A permit of `key`, in turn. `owner`: as for `tryAcquire`. */
+  async acquire(key: string, options: BulkheadAcquireOptions = {}, owner?: string): Promise<BulkheadPermit> {
     checkNames('acquire', options, ACQUIRE_OPTIONS);
     const { signal, acquireTimeoutMs = this.#options.acquireTimeoutMs } = options;
     checkMs('acquireTimeoutMs', acquireTimeoutMs, { infinity: true });
     signal?.throwIfAborted();
-    const permit = this.tryAcquire(key);
+    const permit = this.tryAcquire(key, owner);
     if (permit !== undefined) return permit;
-    const compartment = this.#compartment(key);
+    const compartment = this.#compartment(key, owner);
     compartment.queue ??= this.#queue(key, compartment);
     // The permit is counted for the waiter before it hears of it.
     await compartment.queue.wait({ signal, timeoutMs: acquireTimeoutMs });
@@ -147,14 +157,18 @@ export class Bulkhead implements Closeable, AsyncDisposable {
     return this.close();
   }
 
-  #compartment(key: string): Compartment {
+  #compartment(key: string, owner: string | undefined): Compartment {
     const known = this.#compartments.get(key);
     if (known !== undefined) return known;
     const { maxKeys, name, maxConcurrent } = this.#options;
     checkText('key', key);
-    if (this.#compartments.size >= maxKeys) throw new QueueFullError(`${name}: keys in use`, maxKeys, maxKeys);
-    const made = { max: this.#perKey.get(key) ?? maxConcurrent, inUse: 0, queue: undefined };
+    const whose = owner === undefined ? '' : keyText(checkText('owner', owner));
+    if (!this.#shares.mayTake(whose, 1, 0, owner === undefined)) {
+      throw new QueueFullError(`${name}: keys in use`, this.#compartments.size, maxKeys);
+    }
+    const made = { max: this.#perKey.get(key) ?? maxConcurrent, owner: whose, inUse: 0, queue: undefined };
     this.#compartments.set(key, made);
+    this.#shares.add(whose, 1);
     return made;
   }
 
@@ -199,6 +213,7 @@ export class Bulkhead implements Closeable, AsyncDisposable {
     if (compartment.inUse === 0) {
       compartment.queue?.rejectAll(new ClosedError(this.#options.name));
       this.#compartments.delete(key);
+      this.#shares.add(compartment.owner, -1);
     }
     if (this.#inUse === 0) this.#drained?.();
   }

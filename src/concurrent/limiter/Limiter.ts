@@ -49,7 +49,14 @@ export interface LimitedCall {
   readonly method?: string | undefined;
   /** The tool of a `tools/call`. */
   readonly tool?: string | undefined;
-  readonly caller?: { readonly principal?: string | undefined; readonly key?: string | undefined } | undefined;
+  /** Who asks: a principal, an address where there is none, a session. */
+  readonly caller?:
+    | {
+        readonly principal?: string | undefined;
+        readonly origin?: string | undefined;
+        readonly key?: string | undefined;
+      }
+    | undefined;
 }
 
 /** What a pool asks: it chooses a limiter by the call. Every limiter of the toolkit is one. */

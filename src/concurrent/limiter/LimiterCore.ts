@@ -26,6 +26,8 @@ export interface LimiterCoreOptions {
   readonly maxQueue: number;
   readonly acquireTimeoutMs: number;
   readonly maxPauseMs: number;
+  /** Whose place in a table it takes. */
+  readonly owner?: string | undefined;
 }
 
 const ANY: Range = Object.freeze({ infinity: true });
@@ -44,6 +46,8 @@ const GRANTED = Promise.resolve();
  * second, coarse one for all deadlines (they matter only when a pause or a stall makes a wait longer than was known).
  */
 export class LimiterCore {
+  /** Whose place in a table it takes; undefined: of no one in particular. */
+  readonly owner: string | undefined;
   readonly #name: string;
   readonly #source: PermitSource;
   readonly #clock: Clock;
@@ -57,7 +61,8 @@ export class LimiterCore {
   #timerDueUs = 0;
   #closed = false;
 
-  constructor({ name, source, clock, maxQueue, acquireTimeoutMs, maxPauseMs }: LimiterCoreOptions) {
+  constructor({ name, source, clock, maxQueue, acquireTimeoutMs, maxPauseMs, owner }: LimiterCoreOptions) {
+    this.owner = owner;
     this.#name = name;
     this.#source = source;
     this.#clock = clock;

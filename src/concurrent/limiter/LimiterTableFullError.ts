@@ -4,8 +4,9 @@ import { QueueFullError } from '../../core/errors.js';
 export class LimiterTableFullError extends QueueFullError {
   /** The server that found no place. */
   readonly server: string;
-  constructor(what: string, server: string, max: number) {
-    super(`${what}: no place for ${JSON.stringify(server)}, servers in use`, max, max);
+  /** `used`: fewer than `max` where they are its owner's share. */
+  constructor(what: string, server: string, max: number, used = max) {
+    super(`${what}: no place for ${JSON.stringify(server)}, servers in use`, used, max);
     this.server = server;
   }
 }

@@ -14,6 +14,7 @@ import {
   withDefaults,
 } from '../../core/options.js';
 import { keyText } from '../../core/text/ownText.js';
+import { Shares, shareOf } from '../Shares.js';
 import type {
   LimitedCall,
   Limiter,
@@ -80,7 +81,9 @@ export interface ServerLimiterStats extends LimiterUsage {
 /**
  * A `RateLimiter` for each server name, made on first use. At most `maxServers` are remembered. One whose window is not
  * empty, that is paused or has waiters is never forgotten, so forgetting never grants anything; when all are such, a new
- * name gets `LimiterTableFullError` (ERR_QUEUE_FULL). Otherwise each is served as `RateLimiter` says.
+ * name gets `LimiterTableFullError` (ERR_QUEUE_FULL). Of one owner, for those who name one, it gets that from three quarters of
+ * `maxServers` on (with several that have many, sooner), so that names which one client makes up leave room for those of others.
+ * Otherwise each is served as `RateLimiter` says.
  */
 export class MultiServerRateLimiter implements LimiterSource, AsyncDisposable {
   readonly #options: ReturnType<typeof resolve>;
@@ -90,6 +93,8 @@ export class MultiServerRateLimiter implements LimiterSource, AsyncDisposable {
   /** Views hold no state but their own waiters, so any may be forgotten. */
   readonly #views = new LRUCache<string, Limiter>({ max: 1_000 });
   readonly #scope: CloseScope;
+  /** Whose names they are. Those of no owner take what is free. */
+  readonly #shares: Shares;
   /** No place can fall free before. */
   #fullUntilMs = Number.NEGATIVE_INFINITY;
 
@@ -102,6 +107,7 @@ export class MultiServerRateLimiter implements LimiterSource, AsyncDisposable {
     );
     this.#clock = clock;
     this.#table = new LRUCache({ max: maxServers });
+    this.#shares = new Shares(maxServers);
     for (const server of ['', ...this.#perServer.keys()]) this.#make(server);
     this.#scope = new CloseScope(name, {
       clock,
@@ -119,23 +125,26 @@ export class MultiServerRateLimiter implements LimiterSource, AsyncDisposable {
     return this.#table.size;
   }
 
-  /** Takes `weight` permits of `server` now, or none. @throws LimiterTableFullError, ClosedError, OptionError */
-  tryAcquire(server: string, weight = 1): boolean {
-    return this.#core(server).tryAcquire(weight);
+  /**
+   * Takes `weight` permits of `server` now, or none. `owner`: who asks, where that one chooses the name; a name that is new counts to its
+   * share of the table. @throws LimiterTableFullError, ClosedError, OptionError
+   */
+  tryAcquire(server: string, weight = 1, owner?: string): boolean {
+    return this.#core(server, owner).tryAcquire(weight);
   }
 
-  /** Waits for permits of `server`; rejects as `RateLimiter.acquire`, or with LimiterTableFullError. */
-  acquire(server: string, options: LimiterAcquireOptions = {}): Promise<void> {
+  /** Waits for permits of `server`; rejects as `RateLimiter.acquire`, or with LimiterTableFullError. `owner`: as for `tryAcquire`. */
+  acquire(server: string, options: LimiterAcquireOptions = {}, owner?: string): Promise<void> {
     try {
-      return this.#core(server).acquire(options);
+      return this.#core(server, owner).acquire(options);
     } catch (error) {
       return Promise.reject(error);
     }
   }
 
-  /** Grants nothing to `server` for `ms` from now. */
-  pauseFor(server: string, ms: number): void {
-    this.#core(server).pauseFor(ms);
+  /** Grants nothing to `server` for `ms` from now. `owner`: as for `tryAcquire`. */
+  pauseFor(server: string, ms: number, owner?: string): void {
+    this.#core(server, owner).pauseFor(ms);
   }
 
   /** One server's limiter, for a pool or a client. Closing it refuses its own callers and nothing else. */
@@ -150,11 +159,12 @@ export class MultiServerRateLimiter implements LimiterSource, AsyncDisposable {
     const key = keyOf === undefined ? call.server : checkAtOnce('keyOf', keyOf(call));
     if (key === undefined || key === '') return undefined;
     let view = this.#views.get(key);
-    if (view === undefined) {
+    // A name that is not in the table comes with the call, and is its caller's.
+    if (view === undefined || (keyOf !== undefined && this.#table.peek(key) === undefined)) {
+      this.#scope.assertOpen();
       const short = keyText(checkText('keyOf', key));
-      if (short !== key) return this.limiter(short);
-      view = this.limiter(key);
-      this.#views.set(key, view);
+      view = new ServerLimiter(this, short, keyOf && shareOf(call.caller));
+      if (short === key) this.#views.set(key, view);
     }
     return view;
   }
@@ -201,39 +211,48 @@ export class MultiServerRateLimiter implements LimiterSource, AsyncDisposable {
     return this.close();
   }
 
-  #core(server: string): LimiterCore {
+  #core(server: string, owner?: string): LimiterCore {
     // Not `get`: moving each to the front costs more than the limiter itself, and the limiters know when they were last used.
     const known = this.#table.peek(server);
     if (known !== undefined) return known;
     if (this.#scope.closing) throw new ClosedError(this.#options.name);
     const key = keyText(checkText('server', server));
-    if (key !== server) return this.#core(key);
-    if (this.#table.size >= this.#options.maxServers) this.#makeRoom(server);
-    const core = this.#make(server);
+    if (key !== server) return this.#core(key, owner);
+    const whose = owner === undefined ? undefined : keyText(checkText('owner', owner));
+    if (!this.#hasRoom(whose)) this.#makeRoom(server, whose);
+    const core = this.#make(server, whose);
     this.#table.set(server, core);
+    this.#shares.add(whose ?? '', 1);
+    // Nothing is known yet of when its place falls free.
+    this.#fullUntilMs = Number.NEGATIVE_INFINITY;
     return core;
   }
 
-  #make(server: string): LimiterCore {
+  #hasRoom(owner: string | undefined): boolean {
+    return this.#shares.mayTake(owner ?? '', 1, 0, owner === undefined);
+  }
+
+  #make(server: string, owner?: string): LimiterCore {
     const all = { ...this.#options, ...this.#perServer.get(server) };
     return new LimiterCore({
       ...checkLimiter(all),
       name: server === '' ? all.name : `${all.name} ${server}`,
       source: slidingWindow(all),
       clock: this.#clock,
+      owner,
     });
   }
 
   /** Everything that is idle goes at once, so that the scan is paid for by the names that came. */
-  #makeRoom(server: string): void {
+  #makeRoom(server: string, owner: string | undefined): void {
     const nowMs = this.#clock.now();
     if (nowMs >= this.#fullUntilMs) this.#forget(nowMs, nowMs);
-    if (this.#table.size < this.#options.maxServers) return;
+    if (this.#hasRoom(owner)) return;
     if (nowMs >= this.#fullUntilMs) {
       this.#fullUntilMs = Number.POSITIVE_INFINITY;
       for (const { idleFromMs } of this.#table.values()) this.#fullUntilMs = Math.min(this.#fullUntilMs, idleFromMs);
     }
-    throw new LimiterTableFullError(this.#options.name, server, this.#options.maxServers);
+    throw new LimiterTableFullError(this.#options.name, server, this.#options.maxServers, this.#table.size);
   }
 
   /** Drops what is idle and was last used by `usedByMs`. */
@@ -242,6 +261,7 @@ export class MultiServerRateLimiter implements LimiterSource, AsyncDisposable {
     this.#table.forEach((core, server) => {
       if (core.usedMs > usedByMs || core.waiting.size > 0 || nowMs < core.idleFromMs) return;
       core.refuse();
+      this.#shares.add(core.owner ?? '', -1);
       idle.push(server);
     });
     for (const server of idle) this.#table.delete(server);

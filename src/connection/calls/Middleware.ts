@@ -20,7 +20,7 @@ export interface MiddlewareCall {
   readonly tool: string | undefined;
   readonly prompt: string | undefined;
   readonly uri: string | undefined;
-  /** On whose behalf; undefined for a caller of no principal, and for what a server says to all. */
+  /** On whose behalf; undefined where no one in particular is known, and for what a server says to all. */
   readonly caller: Caller | undefined;
   /** The era that is spoken with the server; undefined before its first handshake. */
   readonly era: Era | undefined;

@@ -12,6 +12,7 @@ import type { Era } from '../../registry/config/ServerConfig.js';
 import { calledTool } from '../curation/searchedCall.js';
 import type { Listening } from '../modern/Listening.js';
 import type { Params } from '../rpc/envelope.js';
+import { countedCaller } from '../session/callers/countedCaller.js';
 import type { BareEndpoint, CallOptions, Downstream, Endpoint, ListenOptions } from './Endpoint.js';
 import { whole } from './whole.js';
 
@@ -75,6 +76,7 @@ export class EndpointMiddleware {
           const inner = routes.searching() ? calledTool(method, asked) : asked;
           const origin: CallOrigin = {
             ...party(session, routes.serverOf(method, inner.params)),
+            caller: countedCaller(session.caller, session.origin ?? call.address),
             path: routes.path,
             kind: 'request',
             from: 'client',

@@ -1,5 +1,6 @@
 import type { Bulkhead } from '../../concurrent/balance/Bulkhead.js';
 import type { MultiServerRateLimiter } from '../../concurrent/limiter/MultiServerRateLimiter.js';
+import { shareOf } from '../../concurrent/Shares.js';
 import type { Middleware, MiddlewareCall } from '../../connection/calls/Middleware.js';
 import { OptionError } from '../../core/errors.js';
 import { checkAtOnce, checkPart, withDefaults } from '../../core/options.js';
@@ -17,7 +18,10 @@ export const LIMIT_DEFAULTS = Object.freeze({
   by: (call: MiddlewareCall): string | undefined => call.caller?.principal ?? '',
 });
 
-/** Has what clients ask wait for its turn by any key; beyond the limiter's queue it is refused. @throws OptionError */
+/**
+ * Has what clients ask wait for its turn by any key; beyond the limiter's queue it is refused. One principal, or address, has three
+ * quarters of the keys at most. @throws OptionError
+ */
 export function limit(given: LimitOptions): Middleware {
   const { by, rate, bulkhead } = withDefaults('limit', given, LIMIT_DEFAULTS, { rate: true, bulkhead: true });
   if (rate !== undefined) checkPart('rate', rate, ['tryAcquire', 'acquire'], 'a MultiServerRateLimiter');
@@ -29,9 +33,11 @@ export function limit(given: LimitOptions): Middleware {
     if (key === undefined) return next();
     // Names of limiters are not empty, and no key is another's prefix.
     const name = `=${key}`;
-    if (rate !== undefined && !rate.tryAcquire(name)) await rate.acquire(name, { signal: call.signal });
+    const owner = shareOf(call.caller);
+    const { signal } = call;
+    if (rate !== undefined && !rate.tryAcquire(name, 1, owner)) await rate.acquire(name, { signal }, owner);
     if (bulkhead === undefined) return next();
-    const permit = bulkhead.tryAcquire(name) ?? (await bulkhead.acquire(name, { signal: call.signal }));
+    const permit = bulkhead.tryAcquire(name, owner) ?? (await bulkhead.acquire(name, { signal }, owner));
     try {
       return await next();
     } finally {

@@ -56,6 +56,23 @@ test('keys in use are bounded, keys at rest are forgotten', async () => {
   expect(bulkhead.inspect().keys).toBe(1);
 });
 
+test('keys of one owner leave room for those of others', async () => {
+  const bulkhead = new Bulkhead({ maxConcurrent: 1, maxKeys: 100, acquireTimeoutMs: 0 });
+  const full = { code: 'ERR_QUEUE_FULL' };
+  const permits: (BulkheadPermit | undefined)[] = [];
+  for (let count = 0; count < 75; count++) permits.push(bulkhead.tryAcquire(`made-up${count}`, 'eve'));
+  await expect(bulkhead.acquire('another', {}, 'eve')).rejects.toMatchObject(full);
+  const search = bulkhead.tryAcquire('search', 'ann');
+  expect(bulkhead.tryAcquire('search', 'eve')).toBeUndefined();
+  for (const owner of ['ann', 'bob', undefined]) expect(bulkhead.tryAcquire(`of ${owner}`, owner)).toBeDefined();
+  search?.release();
+  // With less for all, one has less.
+  permits[0]?.release();
+  await expect(bulkhead.acquire('another', {}, 'eve')).rejects.toMatchObject(full);
+  for (const permit of permits) permit?.release();
+  expect(bulkhead.tryAcquire('another', 'eve')).toBeDefined();
+});
+
 test('permits are conserved, per key and first in, first out, under any order', async () => {
   const step = fc.record({
     key: fc.constantFrom('a', 'b'),
