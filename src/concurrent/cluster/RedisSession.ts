@@ -4,7 +4,7 @@ import { sleep } from '../../core/time/sleep.js';
 import { within } from '../../core/time/within.js';
 import { FleetMarks } from './FleetMarks.js';
 import type { Lease } from './LeaseStore.js';
-import { type Connection, DISCONNECT_MS, duplicate, ended, type RedisLike } from './redisConnection.js';
+import { type Connection, closed, DISCONNECT_MS, duplicate, type RedisLike } from './redisConnection.js';
 import { ScriptTimes } from './ScriptTimes.js';
 
 export interface RedisSessionOptions {
@@ -213,24 +213,24 @@ export class RedisSession {
     this.#over = true;
     this.#timer?.cancel();
     this.#failed?.(new Error('the session was ended'));
-    const gone = Promise.all([ended(this.#client), ended(this.#subscriber)]);
-    if (this.#connection === undefined) {
-      this.#client.disconnect();
-      this.#subscriber.disconnect();
-    } else {
-      // One that is lost goes on: it grants its share, and others are to count it.
-      if (!lost && this.#client.status === 'ready') await this.#leave();
-      if (lost) this.#cutMs = this.#options.clock.now();
-      // First, so that what the leases say in ending no longer reaches the store.
-      await this.#connection.disconnect(false);
-    }
+    // One that is lost goes on: it grants its share, and others are to count it.
+    if (this.#connection !== undefined && !lost && this.#client.status === 'ready')
+      await this.#atMost(this.#marks.leave());
+    if (this.#connection !== undefined && lost) this.#cutMs = this.#options.clock.now();
+    // First, so that what the leases say in ending no longer reaches the store.
+    const gone = Promise.all([closed(this.#client), closed(this.#subscriber)]);
+    await this.#connection?.disconnect(false);
     for (const end of [...this.#held]) end();
-    if (this.#connected && this.#limiter !== undefined) {
-      await this.#limiter.ready().catch(() => undefined);
-      await this.#limiter.disconnect(false);
-      await this.#limiter.stop({ dropWaitingJobs: true }).catch(() => undefined);
-    }
+    // What a cluster is asked as its nodes end may never be answered, nor refused.
+    await this.#atMost(this.#drop());
     await gone;
+  }
+
+  async #drop(): Promise<void> {
+    if (!this.#connected || this.#limiter === undefined) return;
+    await this.#limiter.ready().catch(() => undefined);
+    await this.#limiter.disconnect(false);
+    await this.#limiter.stop({ dropWaitingJobs: true }).catch(() => undefined);
   }
 
   /** Looks regularly whether the store answers and still knows us, and how many we are. */
@@ -268,10 +268,9 @@ export class RedisSession {
     this.#mark = mark;
   }
 
-  /** At most for as long as a disconnect may take: a store that does not answer is left without a word. */
-  async #leave(): Promise<void> {
-    const { clock } = this.#options;
-    await within(this.#marks.leave(), { clock, timeoutMs: DISCONNECT_MS }).catch(() => undefined);
+  /** For as long as a disconnect may take: a store that does not answer is left without a word. */
+  async #atMost(work: Promise<unknown>): Promise<void> {
+    await within(work, { clock: this.#options.clock, timeoutMs: DISCONNECT_MS }).catch(() => undefined);
   }
 
   #fail(error: unknown, forgot = false): void {

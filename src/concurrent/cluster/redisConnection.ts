@@ -51,13 +51,40 @@ export function duplicated(
   if (lent.isCluster !== true) return readGuarded(lent.duplicate(override));
   const { connectTimeout, disconnectTimeout, retryStrategy: clusterRetryStrategy } = override;
   const redisOptions = { ...lent.options?.redisOptions, connectTimeout, disconnectTimeout };
-  return readGuarded(lent.duplicate([], { ...override, clusterRetryStrategy, redisOptions, enableOfflineQueue: true }));
+  const all = { ...override, clusterRetryStrategy, redisOptions, enableOfflineQueue: true };
+  const cluster = readGuarded(lent.duplicate([], all)) as OwnCluster;
+  const nodes = new Set<Readable>();
+  cluster.on('+node', (node) => {
+    nodes.add(node);
+    node.on('end', () => nodes.delete(node));
+  });
+  nodesOf.set(cluster, nodes);
+  return cluster;
 }
 
 /** What ioredis reads with. */
 interface Readable {
   readonly stream?: Pick<Duplex, 'listeners' | 'off' | 'prependListener' | 'destroy'> | undefined;
   on(event: string, listener: (node: Readable) => void): unknown;
+  disconnect(): void;
+}
+
+interface OwnCluster extends Readable {
+  readonly options: { slotsRefreshInterval?: number };
+  refreshSlotsCache: () => void;
+}
+
+/** Connections of a cluster of ours to its nodes, also those that ioredis 5 has forgotten: the end of one that it replaced takes the new one along. */
+const nodesOf = new WeakMap<object, Set<Readable>>();
+
+/** Ends a cluster with what is left behind of one that is only disconnected as its nodes come and go. */
+function endCluster(cluster: OwnCluster, nodes: ReadonlySet<Readable>): void {
+  cluster.disconnect();
+  // A look at the slots that is under way would have the next one follow, for ever.
+  cluster.options.slotsRefreshInterval = 0;
+  cluster.refreshSlotsCache = () => undefined;
+  for (const node of nodes) node.disconnect();
+  cluster.on('+node', (node) => node.disconnect());
 }
 
 /**
@@ -83,8 +110,21 @@ function readGuarded(connection: Readable): Readable {
   return connection;
 }
 
-/** Resolves when the connection has ended. */
-export function ended(connection: Connection): Promise<void> {
-  if (connection.status === 'end') return Promise.resolve();
-  return new Promise((resolve) => connection.once('end', resolve));
+/**
+ * Ends a connection; resolves when it has ended. Not all tell of that: one that waits to connect again, since ioredis forgets its last socket in
+ * that time, and a cluster whose nodes end one after the other, each of which it takes for its own end. The sockets are cut by then.
+ */
+export async function closed(connection: Pick<Connection, 'status' | 'once' | 'disconnect'>): Promise<void> {
+  const nodes = nodesOf.get(connection);
+  const over = connection.status === 'end';
+  const ended = new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, over ? 0 : 2 * DISCONNECT_MS);
+    connection.once('end', () => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+  if (nodes !== undefined) endCluster(connection as unknown as OwnCluster, nodes);
+  else if (!over) connection.disconnect();
+  await ended;
 }

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
-import type { RedisLike } from '../../concurrent/cluster/redisConnection.js';
+import { closed, type RedisLike } from '../../concurrent/cluster/redisConnection.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import { messageOf } from '../../core/errors.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
 import { checkBytes, checkCount, checkMs, checkString, withDefaults } from '../../core/options.js';
 import type { EventStore } from '../http/stream/stored/EventStore.js';
-import { checkRedis, closed, duplicateOf, type RedisCommands } from './redisCommands.js';
+import { checkRedis, duplicateOf, type RedisCommands } from './redisCommands.js';
 
 export interface RedisEventStoreOptions {
   /** An ioredis client or cluster (5 or 6). It is duplicated, and neither used nor closed otherwise. */

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
-import type { RedisLike } from '../../concurrent/cluster/redisConnection.js';
+import { closed, type RedisLike } from '../../concurrent/cluster/redisConnection.js';
 import { type Clock, systemClock } from '../../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import { messageOf, RequestTimeoutError } from '../../core/errors.js';
@@ -8,7 +8,7 @@ import { type Logger, silentLogger } from '../../core/logger.js';
 import { checkMs, checkString, withDefaults } from '../../core/options.js';
 import { within } from '../../core/time/within.js';
 import type { ReplicaLink } from './ReplicaLink.js';
-import { checkRedis, closed, duplicateOf, isCluster, type RedisCommands } from './redisCommands.js';
+import { checkRedis, duplicateOf, isCluster, type RedisCommands } from './redisCommands.js';
 import { hasRoom, sendingBytes } from './sendingRoom.js';
 
 export interface RedisReplicasOptions {

@@ -93,15 +93,3 @@ function leftWhenSilent(connection: RedisCommands): RedisCommands {
   };
   return connection;
 }
-
-/** Ends a connection; resolves when it has ended. */
-export function closed(connection: RedisCommands): Promise<void> {
-  if (connection.status === 'end') return Promise.resolve();
-  // One that waits to connect again has nothing that could end, and tells of no end: ioredis forgets its last socket in that time.
-  const waits = connection.status === 'reconnecting';
-  return new Promise((resolve) => {
-    connection.once('end', () => resolve());
-    connection.disconnect();
-    if (waits) setTimeout(resolve, DISCONNECT_MS);
-  });
-}

@@ -6,11 +6,11 @@ import { Redis } from 'ioredis';
 import { expect, test, vi } from 'vitest';
 import { joinRedis } from '../../../src/cli/serving/joinRedis.js';
 import { ClusterRateLimiter } from '../../../src/concurrent/cluster/ClusterRateLimiter.js';
-import { duplicate, ended } from '../../../src/concurrent/cluster/redisConnection.js';
+import { closed, duplicate } from '../../../src/concurrent/cluster/redisConnection.js';
 import { type Logger, silentLogger } from '../../../src/core/logger.js';
 import { RedisEventStore } from '../../../src/gateway/replicas/RedisEventStore.js';
 import { RedisReplicas } from '../../../src/gateway/replicas/RedisReplicas.js';
-import { closed, duplicateOf } from '../../../src/gateway/replicas/redisCommands.js';
+import { duplicateOf } from '../../../src/gateway/replicas/redisCommands.js';
 import { ShutdownPlan } from '../../../src/shutdown/ShutdownPlan.js';
 import { FakeClock } from '../../../src/testing/FakeClock.js';
 import { closeAfter } from '../../support/closeAfter.js';
@@ -74,7 +74,7 @@ test.each([
     await expect.poll(() => each.status).toBe('ready');
     await expect(each.call('HGETALL', 'k')).rejects.toThrow();
   }
-  await ended(single);
+  await expect.poll(() => single.status).toBe('end');
   await expect.poll(() => lasting.status).toBe('ready');
   expect(String(await lasting.call('GET', 'k'))).toBe('OK');
   await closed(lasting);
