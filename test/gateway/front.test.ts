@@ -145,6 +145,14 @@ test('two Host headers are refused', async () => {
   expect(await raw(two, INIT).response).toMatch(/^HTTP\/1\.1 400 /);
 });
 
+test('a request target with a host is held to the rules of Host, too', async () => {
+  const statusOf = async (target: string): Promise<string | undefined> =>
+    /(?<=^HTTP\/1\.1 )\d+/.exec(await raw(post(target, INIT.length), INIT).response)?.[0];
+  const targets = ['http://evil.test/mcp', 'ftp://evil.test/livez', 'http://localhost@evil.test/mcp', 'http:///mcp'];
+  expect(await Promise.all(targets.map(statusOf))).toEqual(['403', '403', '403', '400']);
+  expect(await statusOf('http://localhost:1/mcp')).toBe('200');
+});
+
 test('a preflight of an allowed page is answered, of another refused', async () => {
   const ask = (origin: string) =>
     raw(

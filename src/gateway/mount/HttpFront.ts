@@ -207,7 +207,7 @@ export class HttpFront {
   /** Probes are asked also while calls are refused: that is when they are needed. */
   #probe(request: IncomingMessage, response: ServerResponse): void {
     const { guard, checks } = this.#options;
-    const refusal = guard.probeRefusal(request.headers.host, request.headers.origin, request.rawHeaders);
+    const refusal = guard.probeRefusal(request);
     if (refusal === undefined) checks.handle(request, response);
     else this.#forbid(response, refusal);
   }
@@ -232,8 +232,7 @@ export class HttpFront {
   /** Whether a request may come in at all; one that must not is answered here. */
   #admit(request: IncomingMessage, response: ServerResponse, target: Target | undefined): boolean {
     const { guard, inFlight } = this.#options;
-    const { headers } = request;
-    const refusal = guard.refusal(headers.host, headers.origin, request.rawHeaders);
+    const refusal = guard.refusal(request);
     if (refusal !== undefined) {
       this.#forbid(response, refusal);
       return false;

@@ -97,13 +97,9 @@ export class Status implements Disposable {
       // A client that does not read has no more made for it than one answer.
       if (waitsItsTurn(response)) await itsTurn(response);
       if (response.destroyed) return;
-      const { host, origin } = request.headers;
       // A scraper asks by address, as probes do; a page never does.
       const { guard } = this.#parts;
-      const foreign =
-        page === 'metrics'
-          ? guard.probeRefusal(host, origin, request.rawHeaders)
-          : guard.refusal(host, origin, request.rawHeaders);
+      const foreign = page === 'metrics' ? guard.probeRefusal(request) : guard.refusal(request);
       const refusal = foreign?.status ?? refusalOf(request) ?? (await this.#unauthenticated(request));
       if (refusal !== undefined) {
         const headers = refusal === 401 ? { 'www-authenticate': 'Basic realm="mcp-poolkit", charset="UTF-8"' } : {};

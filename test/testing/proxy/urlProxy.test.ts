@@ -9,6 +9,7 @@ import { closeAfter } from '../../support/closeAfter.js';
 import { httpPool, tool } from '../../support/httpPool.js';
 import { outcome } from '../../support/memoryPool.js';
 import { RawServer } from '../../support/rawServer.js';
+import { RawSocket } from '../../support/tcp.js';
 
 const proxyOf = async (upstream: string, ...rules: FaultRule[]) =>
   closeAfter(await FaultProxy.listen({ upstream, name: 'raw', plan: { rules } }));
@@ -127,5 +128,8 @@ test('a page of another name that leads here reaches neither the server behind i
       expect([host, await asked(host)]).toEqual([host, 403]);
     for (const host of [`localhost:${port}`, 'LOCALHOST', '127.0.0.1', `[::1]:${port}`])
       expect([host, await asked(host)]).not.toEqual([host, 403]);
+    const socket = new RawSocket(Number(port));
+    socket.send('DELETE http://evil.example/mcp HTTP/1.1\r\nHost: localhost\r\n\r\n');
+    expect(await socket.until((text) => text.includes('\r\n'))).toMatch(/^HTTP\/1\.1 403 /);
   }
 });

@@ -1,4 +1,6 @@
+import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
+import { authorityOf } from '../../../core/text/authorityOf.js';
 import type { GatewaySettings } from '../../GatewayOptions.js';
 
 const LOCAL: readonly string[] = ['localhost', '127.0.0.1', '[::1]'];
@@ -9,13 +11,16 @@ export interface Refused {
   readonly why: string;
 }
 
+/** What is looked at of a request; of one that Node did not read there may be no `rawHeaders`. */
+type Asked = Pick<IncomingMessage, 'headers' | 'url'> & { readonly rawHeaders?: readonly string[] };
+
 /** A name, an IPv4 address or an IPv6 address in brackets, and a port or none (RFC 9110, 7.2): nothing else is read as one. */
 const HOST = /^(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9])?)(?::([0-9]{1,5}))?$/;
 /** A scheme and a host (RFC 6454, 6.2), without user, path or query. */
 const ORIGIN = /^https?:\/\/([^/?#@\\\s]+)$/i;
 
 /**
- * Checks the two headers a web page cannot forge: `Host`, against DNS rebinding, and `Origin`. They are compared as they
+ * Checks the two headers a web page cannot forge: `Host`, against DNS rebinding, with what a request target says in its place, and `Origin`. They are compared as they
  * stand, against a strict grammar: a URL parser reads `127.1`, `0x7f.1` or `localhost\@evil.com` as this machine.
  */
 export class Guard {
@@ -29,14 +34,28 @@ export class Guard {
     this.#origins = lower([...LOCAL, ...settings.allowedOrigins]);
   }
 
-  /** Why a request must be refused; undefined when it need not. `rawHeaders` as Node has them: names and values in turn. */
-  refusal(
-    host: string | undefined,
-    origin: string | undefined,
-    rawHeaders: readonly string[] = [],
-  ): Refused | undefined {
+  /** Why a request must be refused; undefined when it need not. */
+  refusal(request: Asked): Refused | undefined {
+    return this.#refusal(request, false);
+  }
+
+  /**
+   * The same for a probe, which may also ask by address, as a platform does: no page can have an address for its name and
+   * reach us without being our own.
+   */
+  probeRefusal(request: Asked): Refused | undefined {
+    return this.#refusal(request, true);
+  }
+
+  #refusal({ headers: { host, origin }, rawHeaders = [], url }: Asked, byAddress: boolean): Refused | undefined {
     if (times('host', rawHeaders) > 1) return { status: 400, why: 'one Host header, not several' };
     if (times('origin', rawHeaders) > 1) return { status: 400, why: 'one Origin header, not several' };
+    const authority = authorityOf(url);
+    const refused = authority === undefined ? undefined : this.#hostRefusal(authority, byAddress);
+    return refused ?? this.#hostRefusal(host, byAddress) ?? this.#originRefusal(origin);
+  }
+
+  #hostRefusal(host: string | undefined, byAddress: boolean): Refused | undefined {
     const name = hostOf(host);
     if (name === undefined) {
       // One that names a foreign host behind what does not belong there is foreign first of all.
@@ -44,22 +63,8 @@ export class Guard {
       const foreign = behind !== undefined && !this.#hosts.has(behind);
       return { status: foreign ? 403 : 400, why: 'Host must be a name or an address, and a port or none' };
     }
-    if (!this.#hosts.has(name)) return { status: 403, why: `Host ${name} is not allowed` };
-    return this.#originRefusal(origin);
-  }
-
-  /**
-   * The same for a probe, which may also ask by address, as a platform does: no page can have an address for its name and
-   * reach us without being our own.
-   */
-  probeRefusal(
-    host: string | undefined,
-    origin: string | undefined,
-    rawHeaders: readonly string[] = [],
-  ): Refused | undefined {
-    const name = hostOf(host);
-    const address = name !== undefined && isIP(name.replace(/^\[|\]$/g, '')) !== 0;
-    return this.refusal(address ? 'localhost' : host, origin, rawHeaders);
+    if (this.#hosts.has(name) || (byAddress && isIP(name.replace(/^\[|\]$/g, '')) !== 0)) return undefined;
+    return { status: 403, why: `Host ${name} is not allowed` };
   }
 
   #originRefusal(origin: string | undefined): Refused | undefined {

@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from 'node:net';
 import { systemClock, type Timer } from '../../../core/clock.js';
 import { checkCount, checkText, withDefaults } from '../../../core/options.js';
+import { authorityOf } from '../../../core/text/authorityOf.js';
 import { isLoopbackHost } from '../../../registry/config/OAuthSettings.js';
 import { resetSocket } from '../tcp/resetSocket.js';
 
@@ -31,8 +32,9 @@ export class HttpListener {
   constructor(serve: (req: IncomingMessage, res: ServerResponse) => Promise<void>) {
     this.#http = createServer((req, res) => {
       res.on('error', () => undefined);
-      if (this.#isForeign(req.headers.host)) {
-        const why = `Host ${req.headers.host} is not of loopback, where this listens: --host takes another address\n`;
+      const foreign = [authorityOf(req.url), req.headers.host].find((each) => this.#isForeign(each));
+      if (foreign !== undefined) {
+        const why = `Host ${foreign} is not of loopback, where this listens: --host takes another address\n`;
         res.writeHead(403, { 'content-type': 'text/plain' }).end(why);
         return;
       }
