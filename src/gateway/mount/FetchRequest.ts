@@ -1,6 +1,10 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
 import type { ReadableStreamDefaultReader } from 'node:stream/web';
+import { inTurn } from '../../core/time/turns.js';
+
+/** Pieces of one body that are read in one turn of the event loop: a stream that is always ready would leave it to no one. */
+const READS_PER_TURN = 64;
 
 /** What a web standard `Request` is to code that reads a node:http request. */
 export class FetchRequest extends Readable {
@@ -17,6 +21,7 @@ export class FetchRequest extends Readable {
   readonly bodyUsed: boolean;
   readonly #body: ReadableStream<Uint8Array> | null;
   #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
+  #reads = 0;
 
   constructor(request: Request, address: string | undefined) {
     super({ highWaterMark: 0 });
@@ -43,7 +48,13 @@ export class FetchRequest extends Readable {
       return;
     }
     this.#reader ??= this.#body.getReader() as ReadableStreamDefaultReader<Uint8Array>;
-    this.#reader.read().then(
+    if (++this.#reads % READS_PER_TURN > 0) this.#readFrom(this.#reader);
+    else void inTurn(() => this.#readFrom(this.#reader));
+  }
+
+  #readFrom(reader: ReadableStreamDefaultReader<Uint8Array> | undefined): void {
+    if (this.destroyed) return;
+    reader?.read().then(
       ({ done, value }) => this.push(done ? null : value),
       (error: unknown) => this.destroy(error as Error),
     );

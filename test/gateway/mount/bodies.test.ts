@@ -9,6 +9,7 @@ import { Gateway } from '../../../src/gateway/Gateway.js';
 import { StdioPool } from '../../../src/pool/StdioPool.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { collectGarbage } from '../../support/collectGarbage.js';
+import { countTurns } from '../../support/countTurns.js';
 import { FakePool } from '../../support/FakePool.js';
 import { exchange, RawClient } from '../../support/httpClient.js';
 import { everything, fixture } from '../../support/servers.js';
@@ -304,6 +305,21 @@ test('close waits no longer than its grace for clients that do not read their st
   await expect(fetched.body?.cancel()).rejects.toThrow('the answer broke off');
   for (const each of asked) each.destroy();
   await once(server.close(), 'close');
+});
+
+test('a body whose stream is always ready is read in turns of the event loop', async () => {
+  const gateway = closeAfter(new Gateway({ pool: new FakePool({}) }));
+  let left = 6_400;
+  const body = new ReadableStream({
+    pull: (controller) => {
+      if (left-- > 0) controller.enqueue(new Uint8Array(left % 2));
+      else controller.close();
+    },
+  });
+  const init = { method: 'POST', headers: HEADERS, body, duplex: 'half' };
+  using turns = countTurns();
+  expect((await gateway.fetch(new Request('http://127.0.0.1/mcp', init as RequestInit))).status).toBe(400);
+  expect(turns.count).toBeGreaterThan(90);
 });
 
 test('a body that breaks off, or was read already, settles its request and leaves nothing in flight', async () => {
