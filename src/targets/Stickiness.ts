@@ -11,7 +11,7 @@ import type { Target } from './Target.js';
 
 /** Cursors, tasks and states of requests remembered for each server; the caller that has most loses those it used longest ago. */
 export const MAX_TOKENS = 10_000;
-/** Sessions of a `bound` server remembered; the oldest is forgotten beyond. */
+/** Sessions of a `bound` server remembered; the caller that has most loses those it used longest ago beyond. */
 export const MAX_STICKY_SESSIONS = 100_000;
 
 /** A task's id that more than one target gave: whose task is meant cannot be known. */
@@ -40,13 +40,16 @@ interface Session<S> {
  * the state of a request that asked for input, which mean nothing to another server.
  */
 export class Stickiness<S> {
-  readonly #sessions = new Map<string, Session<S>>();
+  readonly #sessions = new SharedTable<string, Session<S>, string>({
+    maxWeight: MAX_STICKY_SESSIONS,
+    onGone: ({ target }) => this.#left(target),
+  });
   /** Targets that are drained, and what to call when their last session is over. */
   readonly #leaving = new Map<Target<S>, () => void>();
   readonly #tokens = new SharedTable<string, Target<S> | typeof SEVERAL, string>({ maxWeight: MAX_TOKENS });
 
   get sessions(): number {
-    return this.#sessions.size;
+    return this.#sessions.weight;
   }
 
   /** Where the call has to go, if an earlier answer says so. */
@@ -121,14 +124,14 @@ export class Stickiness<S> {
   }
 
   session(caller: Caller | undefined): Session<S> | undefined {
-    return this.#sessions.get(sessionKey(caller));
+    const key = sessionKey(caller);
+    this.#sessions.use(key);
+    return this.#sessions.get(key);
   }
 
   bind(caller: Caller | undefined, target: Target<S>): Session<S> {
     const session = { target, established: false };
-    const [oldest] = this.#sessions.keys();
-    if (this.#sessions.size >= MAX_STICKY_SESSIONS && oldest !== undefined) this.#sessions.delete(oldest);
-    this.#sessions.set(sessionKey(caller), session);
+    this.#sessions.set(sessionKey(caller), session, ownerOf(caller), 1);
     return session;
   }
 
@@ -140,7 +143,7 @@ export class Stickiness<S> {
     }
     // So ends no other: within a string a quote has a backslash.
     const end = `,${JSON.stringify(key)}]`;
-    for (const each of this.#sessions.keys()) if (each.endsWith(end)) this.#end(each);
+    for (const [each] of this.#sessions) if (each.endsWith(end)) this.#end(each);
   }
 
   /** The session is over, or never began there: its next call may go anywhere. `only`: where it was then. */
@@ -161,12 +164,17 @@ export class Stickiness<S> {
   #end(key: string): void {
     const target = this.#sessions.get(key)?.target;
     this.#sessions.delete(key);
-    if (target !== undefined && this.#leaving.has(target) && !this.holds(target)) this.#leaving.get(target)?.();
+    if (target !== undefined) this.#left(target);
+  }
+
+  /** One of its sessions is over. */
+  #left(target: Target<S>): void {
+    if (this.#leaving.has(target) && !this.holds(target)) this.#leaving.get(target)?.();
   }
 
   /** Whether sessions are bound to the target. */
   holds(target: Target<S>): boolean {
-    for (const session of this.#sessions.values()) if (session.target === target) return true;
+    for (const [, session] of this.#sessions) if (session.target === target) return true;
     return false;
   }
 

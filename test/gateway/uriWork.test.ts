@@ -179,6 +179,21 @@ test('what sessions know of URIs is bounded in all of them together: those that 
   expect(Math.min(...known)).toBeGreaterThan(50);
 });
 
+test('what is known of URIs is bounded for all users together: those that know most lose it', () => {
+  const uris = Array.from({ length: 1_000 }, (_, at) => `${at}:${'x'.repeat(8_000)}`);
+  const modest = new UriOwners();
+  modest.set('x:modest', 's', session, true);
+  const users = Array.from({ length: 12 }, () => new UriOwners());
+  for (const each of users) for (const uri of uris) each.set(uri, 'evil', session, true);
+  expect(modest.get('x:modest', session)).toBe('s');
+  const known = users.map((each) => uris.filter((uri) => each.get(uri, session) === 'evil'));
+  // Each alone may know 8 Mi characters, 1,000 of them, and all 64 Mi.
+  expect(known.flat().length).toBeLessThan((64 * 1_024 * 1_024) / 8_000);
+  expect(Math.min(...known.map(({ length }) => length))).toBeGreaterThan(200);
+  for (const each of users) each.forget('evil');
+  expect(users.map((each) => each.get(uris[999] ?? '', session))).toEqual(users.map(() => undefined));
+});
+
 test('room is made for many at a time: the oldest of a set is not looked for again and again', () => {
   const owners = new UriOwners();
   const iterate = vi.spyOn(Set.prototype, Symbol.iterator);

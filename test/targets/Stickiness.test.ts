@@ -1,6 +1,7 @@
 import { expect, test, vi } from 'vitest';
-import { MAX_TOKENS, Stickiness } from '../../src/targets/Stickiness.js';
+import { MAX_STICKY_SESSIONS, MAX_TOKENS, Stickiness } from '../../src/targets/Stickiness.js';
 import type { RoutedServer, Target } from '../../src/targets/Target.js';
+import { FakeClock } from '../../src/testing/FakeClock.js';
 import { collectGarbage } from '../support/collectGarbage.js';
 
 test('what targets give as cursors, tasks and states leads back to them, and is not kept itself', () => {
@@ -40,6 +41,25 @@ test('the same state from two targets leads to the one that was asked the same',
   const deep = JSON.parse(`${'['.repeat(30_000)}${']'.repeat(30_000)}`) as unknown;
   sticky.answered('tools/call', { deep }, {}, { requestState: '2' }, a);
   expect(sticky.targetOf({ deep, requestState: '2' }, {})).toBe(a);
+});
+
+test('no sessions of one caller drive out those of another, and a target that is drained hears of those that went', async () => {
+  const sticky = new Stickiness<RoutedServer>();
+  const [a, b] = targets;
+  sticky.bind({ principal: 'ann', key: '1' }, a);
+  sticky.bind({ origin: '10.0.0.1', key: '2' }, a);
+  const many = (i: number) => ({ origin: '10.0.0.2', key: `many${i}` });
+  sticky.bind(many(-1), b);
+  const left = sticky.left(b, { clock: new FakeClock(), timeoutMs: Number.POSITIVE_INFINITY });
+  for (let i = 0; i < MAX_STICKY_SESSIONS; i++) {
+    sticky.bind(many(i), a);
+    if (i % 10_000 === 0) sticky.session(many(0));
+  }
+  await left;
+  expect(sticky.sessions).toBeLessThanOrEqual(MAX_STICKY_SESSIONS);
+  for (const kept of [{ principal: 'ann', key: '1' }, { origin: '10.0.0.1', key: '2' }, many(0)])
+    expect(sticky.session(kept)?.target).toBe(a);
+  expect([sticky.session(many(-1)), sticky.session(many(1))]).toEqual([undefined, undefined]);
 });
 
 test('a list of tasks leaves out those whose ids another target gave, too', async () => {

@@ -10,8 +10,8 @@ export interface SessionTablesOptions {
 }
 
 /**
- * What each session has of its own, by the servers it has it from: a table for each, gone with its session, all bounded together. When
- * they are too much, the session that has most loses the older half: none can drive out what others have.
+ * What each session, or user, has of its own, by the servers it has it from: a table for each, gone with it, all bounded together. When
+ * they are too much, the one that has most loses the older half: none can drive out what others have.
  */
 export class SessionTables {
   readonly #options: SessionTablesOptions;
@@ -41,6 +41,14 @@ export class SessionTables {
     const table = this.#bySession.get(session);
     const before = table?.weight ?? 0;
     table?.delete(key);
+    this.#weight += (table?.weight ?? 0) - before;
+  }
+
+  /** All that it has from a server. */
+  forget(session: object, server: string): void {
+    const table = this.#bySession.get(session);
+    const before = table?.weight ?? 0;
+    table?.forget(server);
     this.#weight += (table?.weight ?? 0) - before;
   }
 

@@ -168,6 +168,18 @@ test('breakerScope: the trouble of one principal or tool is that one’s', async
   }
 });
 
+test('breakerScope tool: names that one caller makes up close no breaker that is open, even of a tool that it named first', async () => {
+  for (const first of ['ann', 'eve']) {
+    const { pool, call } = memoryPool({ breakerScope: 'tool', breakerThreshold: 2, stableAfterMs: 0 });
+    pool.addServer(MEMORY);
+    const by = (principal: string) => ({ caller: { principal } });
+    for (let i = 0; i < 2; i++) expect(await outcome(call('crash', by(first)))).toBe('ERR_OUTCOME_UNKNOWN');
+    for (let i = 0; i < 1_100; i++) await call(`made-up${i}`, by('eve'));
+    expect(await outcome(call('crash', by('ann')))).toBe('ERR_CIRCUIT_OPEN');
+    expect(await call('another', by('ann'))).toEqual({ name: 'another' });
+  }
+});
+
 test('one caller’s own short timeouts open the breaker for nobody', async () => {
   const { pool, call, clock } = memoryPool({ breakerThreshold: 3 });
   pool.addServer(MEMORY);

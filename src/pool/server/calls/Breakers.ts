@@ -1,5 +1,6 @@
 import type { BreakerState } from '../../../concurrent/breaker/breakerOptions.js';
 import { CircuitBreaker } from '../../../concurrent/breaker/CircuitBreaker.js';
+import { SharedTable } from '../../../concurrent/SharedTable.js';
 import { callerName } from '../../../connection/calls/Caller.js';
 import type { Params } from '../../../connection/protocol/messages.js';
 import { isVote, RpcError } from '../../../core/errors.js';
@@ -8,7 +9,7 @@ import type { Caller } from '../../McpPool.js';
 import type { ServerContext } from '../context.js';
 import { isServerFailure } from './callPolicy.js';
 
-/** Breakers of one server beyond which the one unused longest is forgotten. */
+/** Breakers of one server, beyond which the caller that first named most of them loses those it used longest ago. */
 const MAX_BREAKERS = 1_000;
 
 /** The breakers of one server: one, or one for each principal or tool, as `breakerScope` says. */
@@ -20,18 +21,17 @@ export class Breakers {
   readonly #context: ServerContext;
   readonly #counts: (error: unknown) => boolean;
   readonly #onChange: (state: BreakerState, whole: boolean) => void;
-  /** The least recently used first. */
-  readonly #narrow = new Map<string, CircuitBreaker>();
+  /** Of tools: whose a name is that clients may make up is who named it first. */
+  readonly #narrow = new SharedTable<string, CircuitBreaker, string>({ maxWeight: MAX_BREAKERS });
 
   /** `counts`: whether a failure is one to count, and not one that counts already. */
   constructor(context: ServerContext, counts: (error: unknown) => boolean, onChange: () => void) {
     this.#context = context;
     this.#counts = counts;
     const { events, config, pool } = context;
-    const { breakerScope } = pool;
     this.#onChange = (state, whole) => {
       onChange();
-      events.emit('breaker', { server: config.name, state, scope: whole ? 'server' : breakerScope });
+      events.emit('breaker', { server: config.name, state, scope: whole ? 'server' : pool.breakerScope });
     };
     this.main = this.#make(context.config.name);
     this.shared = context.pool.breakerScope === 'server' ? this.main : undefined;
@@ -39,40 +39,43 @@ export class Breakers {
 
   /** The one a call has to pass. */
   of(method: string, params: Params | undefined, caller: Caller | undefined): CircuitBreaker {
-    const { breakerScope } = this.#context.pool;
-    if (breakerScope === 'server') return this.main;
-    const name =
-      breakerScope === 'principal' ? caller?.principal : method === 'tools/call' ? params?.['name'] : undefined;
-    return typeof name === 'string' ? this.#of(name) : this.main;
+    if (this.shared !== undefined) return this.shared;
+    const byTool = this.#context.pool.breakerScope === 'tool';
+    const name = byTool ? method === 'tools/call' && params?.['name'] : caller?.principal;
+    return typeof name === 'string' ? this.#of(name, byTool ? callerName(caller) : undefined) : this.main;
   }
 
   /** Whose vote a failure is; undefined where it counts in full, as one does of a program whose calls name no caller. */
   voter(error: unknown, caller: Caller | undefined): string | undefined {
-    if (!isVote(error)) return undefined;
     const own = this.#context.pool.breakerScope === 'principal' && caller?.principal !== undefined;
-    return own ? undefined : callerName(caller);
+    return own || !isVote(error) ? undefined : callerName(caller);
   }
 
   /** The worst state of any. */
   get state(): CircuitBreaker['state'] {
     let worst = this.main.state;
-    for (const { state } of this.#narrow.values()) if (state === 'open' || worst === 'closed') worst = state;
+    for (const [, { state }] of this.#narrow) if (state === 'open' || worst === 'closed') worst = state;
     return worst;
   }
 
   reset(): void {
     this.main.reset();
-    this.#narrow.clear();
+    this.#narrow.shrink(0);
   }
 
-  #of(given: string): CircuitBreaker {
+  #of(given: string, owner = ''): CircuitBreaker {
     const name = keyText(given);
-    const breaker = this.#narrow.get(name) ?? this.#make(`${this.#context.config.name}: ${name}`);
-    this.#narrow.delete(name);
-    this.#narrow.set(name, breaker);
-    const [oldest] = this.#narrow.keys();
-    if (this.#narrow.size > MAX_BREAKERS && oldest !== undefined) this.#narrow.delete(oldest);
-    return breaker;
+    this.#narrow.use(name);
+    const known = this.#narrow.get(name);
+    if (known !== undefined) return known;
+    // First goes what knows of no failure, of the caller's own names: it is all that most made-up ones come to.
+    if (owner !== '' && this.#narrow.weight === MAX_BREAKERS)
+      for (const [each, breaker] of this.#narrow)
+        if (this.#narrow.ownerOf(each) === owner && breaker.inspect().failuresInRow === 0 && breaker.state === 'closed')
+          this.#narrow.delete(each);
+    const made = this.#make(`${this.#context.config.name}: ${name}`);
+    this.#narrow.set(name, made, owner, 1);
+    return made;
   }
 
   #make(name: string): CircuitBreaker {
