@@ -11,6 +11,7 @@ const PROGRAMS = [
   'cli/program',
   'cli/serve',
   'cli/call',
+  'cli/auth/oauthOf',
   'cli/doctor/doctor',
   'cli/bench/bench',
   'testing/fake/child/main',

@@ -3,7 +3,7 @@ import { UnifiedPool } from '../pool/UnifiedPool.js';
 import { closeInheritedDescriptors } from '../registry/process/descriptors.js';
 import { ShutdownPlan } from '../shutdown/ShutdownPlan.js';
 import { sendable } from './arguments.js';
-import { oauthOf } from './auth/oauthOf.js';
+import { credentialsOf } from './auth/credentialsOf.js';
 import type { TokensOption } from './auth/tokensFlag.js';
 import { loadConfig, notThere, startProblem } from './configs.js';
 import { complain } from './output/complain.js';
@@ -34,7 +34,7 @@ export async function call(server: string, tool: string, json: string, options: 
   });
   whenNpmIsGone(() => void plan.shutdown('npm is gone'));
   try {
-    const pool = new UnifiedPool({ logger, credentials: oauthOf(options, logger).credentials });
+    const pool = new UnifiedPool({ logger, credentials: credentialsOf(options, logger) });
     plan.add('server', pool, { phase: 'close' });
     const config = await loadConfig(options.config);
     // Not before: the config may be one of them, as with `--config <(…)`.

@@ -3,7 +3,14 @@ import { createRequire } from 'node:module';
 
 /** Below it modules are loaded one by one: `import` opens all that a module names at once, 60 files in one place. */
 const LOW_LIMIT = 256;
-const COMMANDS = { serve: './serve.js', call: './call.js', doctor: './doctor/doctor.js', bench: './bench/bench.js' };
+/** What signs in is loaded later by `import`. */
+const SIGN_IN = './auth/oauthOf.js';
+const COMMANDS = {
+  serve: ['./serve.js', SIGN_IN],
+  call: ['./call.js', SIGN_IN],
+  doctor: ['./doctor/doctor.js', SIGN_IN],
+  bench: ['./bench/bench.js'],
+};
 const TOO_MANY = new Set(['EMFILE', 'ENFILE']);
 
 /** How many files this process may have open; undefined where the system does not say. Node has raised it to what is allowed. */
@@ -28,7 +35,8 @@ export async function loadProgram(
   if (limit === undefined || limit >= LOW_LIMIT) return import('./program.js');
   try {
     const require = createRequire(import.meta.url);
-    for (const [command, file] of Object.entries(COMMANDS)) if (args.includes(command)) require(file);
+    for (const [command, wanted] of Object.entries(COMMANDS))
+      if (args.includes(command)) for (const file of wanted) require(file);
     return require('./program.js') as typeof import('./program.js');
   } catch (error) {
     // No import of our own here: this file must load when nothing else can.

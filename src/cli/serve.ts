@@ -17,7 +17,7 @@ import { closeInheritedDescriptors } from '../registry/process/descriptors.js';
 import { Health } from '../shutdown/Health.js';
 import { ShutdownPlan } from '../shutdown/ShutdownPlan.js';
 import { FileCache } from '../toolstore/FileCache.js';
-import { oauthOf } from './auth/oauthOf.js';
+import { credentialsOf } from './auth/credentialsOf.js';
 import { LiveConfig } from './config/LiveConfig.js';
 import { onHangup } from './config/onHangup.js';
 import { type LoadedConfig, loadConfig, NO_SERVERS, startProblem } from './configs.js';
@@ -119,7 +119,7 @@ async function start(options: ServeOptions, { plan, output, logger, worker }: Co
   for (const problem of config.problems) output.problem(problem);
   const cache = options.cache === undefined ? undefined : new FileCache({ directory: options.cache, logger });
   if (cache !== undefined) plan.add('tool lists', cache, { phase: 'release' });
-  const { credentials } = oauthOf(options, logger);
+  const credentials = credentialsOf(options, logger);
   const pool = new UnifiedPool({ logger, credentials, ...(cache && { eraStore: cache.eraStore() }) });
   plan.add('servers', pool, { phase: 'close' });
   const startMs = new Map<string, number>();

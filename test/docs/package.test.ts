@@ -10,13 +10,15 @@ import { tempFolder } from '../support/tempFolder.js';
 const ROOT = resolve(import.meta.dirname, '../..');
 
 /** The files that are running after an import, as V8 counts them. */
-function filesOf(subpath: string): string[] {
+const filesOf = (subpath: string): string[] => filesOfRun(['-e', `import('${join('mcp-poolkit', subpath)}')`], 0);
+
+function filesOfRun(args: readonly string[], exitCode: number): string[] {
   const folder = tempFolder();
-  const { status } = spawnSync(process.execPath, ['-e', `import('${join('mcp-poolkit', subpath)}')`], {
+  const { status } = spawnSync(process.execPath, args, {
     cwd: ROOT,
     env: { ...process.env, NODE_V8_COVERAGE: folder, NODE_OPTIONS: '' },
   });
-  expect(status).toBe(0);
+  expect(status).toBe(exitCode);
   return readdirSync(folder).flatMap((file) => {
     const { result } = JSON.parse(readFileSync(join(folder, file), 'utf8')) as { result: { url: string }[] };
     return result.map(({ url }) => url);
@@ -43,6 +45,13 @@ test('/concurrent loads two packages; neither /pool nor the entry what is needed
   const own = entry.filter((url) => url.includes('/dist/'));
   expect(own.length).toBeGreaterThan(5);
   expect(own.length).toBeLessThan(60);
+});
+
+test('a command loads what signs in only for servers that are signed in to', () => {
+  const args = ['call', 'none', 'echo', '--config', 'examples/mcp.json'];
+  const packages = packagesOf(filesOfRun(['dist/cli/main.js', ...args], 1));
+  expect(packages).toContain('pino');
+  expect(packages.filter((name) => /^(@modelcontextprotocol|zod)/.test(name))).toEqual([]);
 });
 
 test('the schema of config files is what the parser checks, and says what is right and wrong with a file', () => {

@@ -3,7 +3,7 @@ import { UnifiedPool } from '../../pool/UnifiedPool.js';
 import { ConfigError } from '../../registry/config/ConfigError.js';
 import { closeInheritedDescriptors } from '../../registry/process/descriptors.js';
 import { ShutdownPlan } from '../../shutdown/ShutdownPlan.js';
-import { oauthOf } from '../auth/oauthOf.js';
+import { credentialsOf } from '../auth/credentialsOf.js';
 import type { TokensOption } from '../auth/tokensFlag.js';
 import { type LoadedConfig, loadConfig, NO_SERVERS } from '../configs.js';
 import { complain } from '../output/complain.js';
@@ -43,7 +43,7 @@ export async function doctor(options: DoctorOptions): Promise<void> {
       logger: warnings.over(logger),
       stdinGraceMs: GRACE_MS,
       termGraceMs: GRACE_MS,
-      credentials: oauthOf(options, logger).credentials,
+      credentials: credentialsOf(options, logger),
     });
     plan.add('servers', pool, { phase: 'close' });
     for (const each of config.servers) pool.addServer(withAllTargets(each));
