@@ -23,25 +23,16 @@ const LONG = [
   'test/shutdown/signals.test.ts',
 ];
 
-/** Rooms whose tests share the process of a worker, and with it the modules that it has loaded: a fifth of their time. */
-const TOGETHER = [
-  'auth',
-  'concurrent',
-  'connection',
-  'core',
-  'gateway',
-  'middleware',
-  'observe',
-  'pool',
-  'registry',
-  'shutdown',
-  'targets',
-  'testing',
-  'toolstore',
-].map((room) => `test/${room}/**/*.test.ts`);
-
-/** They measure the memory of their process. */
-const MEASURED = ['test/core/text/ownText.test.ts'];
+/**
+ * The others share the process of a worker, and with it the modules that it has loaded: a fifth of their time. These load the package
+ * beside the sources, put another module in the place of one, or measure the memory of their process.
+ */
+const ALONE = [
+  'test/bench/workloads.test.ts',
+  'test/bundledStatus.test.ts',
+  'test/core/text/ownText.test.ts',
+  'test/examples/observe.test.ts',
+];
 
 /** How many others begin between two of them. */
 const SPACING = 12;
@@ -71,9 +62,8 @@ export default defineConfig({
     expect: { poll: { timeout: 15_000 } },
     hookTimeout: 20_000,
     projects: [
-      { extends: true, test: { name: 'together', isolate: false, include: TOGETHER, exclude: MEASURED } },
-      { extends: true, test: { name: 'alone', include: ['test/**/*.test.ts'], exclude: TOGETHER } },
-      { extends: true, test: { name: 'measured', include: MEASURED } },
+      { extends: true, test: { name: 'together', isolate: false, include: ['test/**/*.test.ts'], exclude: ALONE } },
+      { extends: true, test: { name: 'alone', include: ALONE } },
     ],
   },
 });

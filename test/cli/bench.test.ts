@@ -149,19 +149,24 @@ function shorten(args: string[], option: string, shorter: (value: string) => str
   if (at > 0) args[at + 1] = shorter(args[at + 1] ?? '');
 }
 
-/** A folder as a user has it: the package installed, and a config that names the server of the first steps. */
-function installedFolder(): string {
+/**
+ * A folder as a user has it: the package installed, and a config that names the server of the first steps. Where no more than its tool
+ * `echo` is called, a server that starts in a quarter of the time has that name: there is one for each step.
+ */
+function installedFolder({ real }: { readonly real: boolean }): string {
   const folder = tempFolder();
   mkdirSync(join(folder, 'node_modules'));
   symlinkSync(ROOT, join(folder, 'node_modules/mcp-poolkit'));
-  const args = [join(ROOT, 'node_modules/@modelcontextprotocol/server-everything/dist/index.js'), 'stdio'];
+  const args = real
+    ? [join(ROOT, 'node_modules/@modelcontextprotocol/server-everything/dist/index.js'), 'stdio']
+    : [join(ROOT, 'test/fixtures/timed-server.mjs'), 'none'];
   const mcpServers = { everything: { command: process.execPath, args } };
   writeFileSync(join(folder, 'mcp.json'), JSON.stringify({ mcpServers }));
   return folder;
 }
 
 test.each(blocks)('the guide’s commands run: %s', { timeout: 60_000 }, async (block) => {
-  const cwd = installedFolder();
+  const cwd = installedFolder({ real: block === blocks[0] || block.includes('--scenario') });
   const commands = block.replaceAll('\\\n', ' ').trim().split('\n');
   for (const command of commands) {
     const started = splitCommand(command)

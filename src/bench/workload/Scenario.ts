@@ -1,4 +1,3 @@
-import { parse } from 'yaml';
 import { z } from 'zod';
 import { messageOf, OptionError } from '../../core/errors.js';
 import { readWhole } from '../../core/files/readWhole.js';
@@ -49,6 +48,7 @@ export async function readScenario(file: string): Promise<Scenario> {
   } catch (error) {
     throw new OptionError('scenario', file, `a file that can be read (${messageOf(error)})`, error);
   }
+  const { parse } = await import('yaml');
   let data: unknown;
   try {
     // JSON is YAML too.
