@@ -1,6 +1,7 @@
 import type { Tool } from '@modelcontextprotocol/client';
 import { expect, test } from 'vitest';
 import { ToolRanking } from '../../src/gateway/curation/ToolRanking.js';
+import { ToolSearch } from '../../src/gateway/curation/ToolSearch.js';
 import { countTurns } from '../support/countTurns.js';
 
 const never = new AbortController().signal;
@@ -11,7 +12,7 @@ const tool = (name: string, description = '', args: readonly string[] = []): Too
 });
 
 async function namesFor(tools: readonly Tool[], query: string): Promise<string[]> {
-  return (await new ToolRanking().best(tools, query, never)).map(({ name }) => name);
+  return (await new ToolRanking().best(() => tools, query, never)).map(({ name }) => name);
 }
 
 test('names count more than descriptions, rare words more than frequent ones, whole words more than beginnings', async () => {
@@ -33,16 +34,19 @@ test('whatever a list is made of, the event loop turns while it is looked throug
   const long = Array.from({ length: 100 }, (_, i) => tool(`tool_${i}`, `${'aB'.repeat(40_000)} tail`));
   const ranking = new ToolRanking();
   using turns = countTurns();
-  const [first, second] = await Promise.all([ranking.best(many, 'abcd', never), ranking.best(many, '9999', never)]);
+  const [first, second] = await Promise.all([
+    ranking.best(() => many, 'abcd', never),
+    ranking.best(() => many, '9999', never),
+  ]);
   expect(turns.count).toBeGreaterThan(5);
   expect([first.length, second[0]?.name]).toEqual([10_000, 'tool_9999']);
   // What stands behind the first part of a description is not read.
-  expect(await ranking.best(long, 'tail', never)).toEqual([]);
+  expect(await ranking.best(() => long, 'tail', never)).toEqual([]);
   const given = AbortSignal.abort(new Error('gone'));
-  await expect(ranking.best(many, 'abcd', given)).rejects.toThrow('gone');
+  await expect(ranking.best(() => many, 'abcd', given)).rejects.toThrow('gone');
   // Cancelled on its way it looks no further, and the next one begins.
   const controller = new AbortController();
-  const cancelled = ranking.best(Array.from({ length: 20 }, () => many).flat(), 'abcd', controller.signal);
+  const cancelled = ranking.best(() => Array.from({ length: 20 }, () => many).flat(), 'abcd', controller.signal);
   setImmediate(() => controller.abort(new Error('left')));
   await expect(cancelled).rejects.toThrow('left');
 });
@@ -52,13 +56,35 @@ test('whose searches are many do not hold up those of others', async () => {
   const tools = [tool('files__read')];
   const ended: string[] = [];
   const search = (owner: string): Promise<unknown> =>
-    ranking.best(tools, 'read', never, owner).then(() => ended.push(owner));
+    ranking.best(() => tools, 'read', never, owner).then(() => ended.push(owner));
   const many = Array.from({ length: 50 }, () => search('many'));
   await Promise.all([search('one'), search('another')]);
   expect(ended.length).toBeLessThan(6);
   await Promise.all([...many, search('one')]);
   expect(ended).toHaveLength(53);
   const gone = AbortSignal.abort(new Error('gone'));
-  await expect(ranking.best(tools, 'read', gone, 'one')).rejects.toThrow('gone');
-  expect(await ranking.best(tools, 'read', never, 'one')).toEqual(tools);
+  await expect(ranking.best(() => tools, 'read', gone, 'one')).rejects.toThrow('gone');
+  expect(await ranking.best(() => tools, 'read', never, 'one')).toEqual(tools);
+});
+
+test('searches and descriptions that wait have no list made for them', async () => {
+  const search = new ToolSearch();
+  let made = 0;
+  let go = (): void => undefined;
+  const first = new Promise<void>((resolve) => {
+    go = resolve;
+  });
+  const list = async (): Promise<readonly Tool[]> => {
+    made++;
+    await first;
+    return [tool('files__read')];
+  };
+  const searches = ['read', ''].map((query) => search.search(list, { query }, never, 'one'));
+  const found = [search.find(list, 'files__read'), search.find(list, 'other')];
+  await new Promise(setImmediate);
+  expect(made).toBe(1);
+  go();
+  expect(await Promise.all(found)).toEqual([tool('files__read'), undefined]);
+  for (const { content } of await Promise.all(searches)) expect(JSON.stringify(content)).toContain('files__read');
+  expect(made).toBe(4);
 });

@@ -116,6 +116,28 @@ test('Pins: what one server may have pinned is bounded; what is new beyond is ne
   expect(told).toEqual([expect.objectContaining({ server: 's' }), expect.objectContaining({ server: 'other' })]);
 });
 
+test('Pins: lists that wait for a slow store are bounded, and one caller leaves room for others', async () => {
+  let go = (): void => undefined;
+  const slow = new Promise<undefined>((resolve) => {
+    go = () => resolve(undefined);
+  });
+  const store = { get: () => slow, set: async () => undefined };
+  const offered = bytes({ tools: [{ name: 't', description: 'x'.repeat(6 * 1_024 * 1_024) }] });
+  const server = through(new Pins({ store }).middleware, () => offered);
+  const list = (principal: string) => server.callAs({ principal }, 'tools/list', {});
+  const parsed = vi.spyOn(JSON, 'parse');
+  const many = Array.from({ length: 7 }, () => list('eve'));
+  await vi.waitFor(() => expect(server.asked()).toBe(7));
+  await expect(list('eve')).rejects.toMatchObject({ code: 'ERR_QUEUE_FULL' });
+  const other = list('ann');
+  await vi.waitFor(() => expect(server.asked()).toBe(9));
+  expect(parsed.mock.calls.length).toBeLessThan(3);
+  parsed.mockRestore();
+  go();
+  for (const each of await Promise.all([...many, other])) expect(namesOf(each)).toEqual(['t']);
+  expect(namesOf(await list('eve'))).toEqual(['t']);
+});
+
 test('Pins: a long list is looked at in turns of the event loop', async () => {
   const offered = bytes({ tools: tools(0, 9_000, { description: 'x'.repeat(500) }) });
   const server = through(new Pins().middleware, () => offered);

@@ -143,7 +143,7 @@ export class AggregateEndpoint implements BareEndpoint {
     if (params?.['name'] === 'search_tools') {
       return this.#search.search(tools, args, call.signal ?? session.signal, ownerOf(session, call));
     }
-    const tool = tools.find(({ name }) => name === args['name']);
+    const tool = await this.#search.find(tools, args['name'], ownerOf(session, call));
     if (tool === undefined) throw new Refusal(RPC_CODES.invalidParams, `unknown tool: ${shown(args['name'])}`);
     return { content: [{ type: 'text', text: JSON.stringify(tool) }] };
   }

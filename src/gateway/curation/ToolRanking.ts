@@ -26,6 +26,9 @@ const [WHOLE, BEGINS, NEARLY] = [1, 0.5, 0.3];
 /** The words of a tool, each between two spaces. */
 type ToolText = Readonly<Record<(typeof FIELDS)[number], string>>;
 
+/** Makes the tools that are looked through. */
+export type ToolList = () => readonly Tool[] | Promise<readonly Tool[]>;
+
 interface Hit {
   readonly tool: Tool;
   readonly strengths: readonly number[];
@@ -41,10 +44,19 @@ export class ToolRanking {
   readonly #turns = new TurnBudget();
   readonly #one = new FairSemaphore<string>(1);
 
-  /** The tools that have to do with the query, the best first; equal ones in the order of the list. */
-  best(tools: readonly Tool[], query: string, signal: CallSignal, owner = ''): Promise<Tool[]> {
-    return this.#one.run(owner, async () => {
+  /** What is found in the tools, which are made in its turn: what waits for that holds none. */
+  inTurn<T>(owner: string, tools: ToolList, find: (tools: readonly Tool[]) => T | Promise<T>): Promise<T> {
+    return this.#one.run(owner, async () => find(await tools()));
+  }
+
+  /** The tools that have to do with the query, the best first; equal ones in the order of the list. All where it is empty. */
+  best(list: ToolList, query: string, signal: CallSignal, owner = ''): Promise<readonly Tool[]> {
+    const given: ToolList = () => {
       signal.throwIfAborted();
+      return list();
+    };
+    return this.inTurn(owner, given, async (tools) => {
+      if (query.trim() === '') return tools;
       const terms = [...new Set(termsOf(query))].slice(0, MAX_TERMS);
       const hits = await this.#hits(tools, terms, signal);
       const weights = terms.map((_, at) => {

@@ -2,7 +2,7 @@ import type { Tool } from '@modelcontextprotocol/client';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { CallSignal } from '../../core/wait/Cancellation.js';
 import { Refusal } from '../rpc/failure.js';
-import { ToolRanking } from './ToolRanking.js';
+import { type ToolList, ToolRanking } from './ToolRanking.js';
 
 /** The tools that stand for all others. */
 export const SEARCH_TOOLS = Object.freeze(['search_tools', 'describe_tool', 'call_tool'] as const);
@@ -72,9 +72,14 @@ interface Hit {
 export class ToolSearch {
   readonly #ranking = new ToolRanking();
 
+  /** The tool of that name, for `describe_tool`; in its turn, too. */
+  find(tools: ToolList, name: unknown, owner = ''): Promise<Tool | undefined> {
+    return this.#ranking.inTurn(owner, tools, (all) => all.find((tool) => tool.name === name));
+  }
+
   /** @throws Refusal */
   async search(
-    tools: readonly Tool[],
+    tools: ToolList,
     args: Readonly<Record<string, unknown>>,
     signal: CallSignal,
     owner = '',
@@ -87,7 +92,7 @@ export class ToolSearch {
       throw new Refusal(RPC_CODES.invalidParams, `limit is a whole number from 1 to ${MAX_LIMIT}`);
     if (!isCount(offset, 0, Number.MAX_SAFE_INTEGER))
       throw new Refusal(RPC_CODES.invalidParams, 'offset is a whole number, 0 or more');
-    const found = query.trim() === '' ? tools : await this.#ranking.best(tools, query, signal, owner);
+    const found = await this.#ranking.best(tools, query, signal, owner);
     const hits: Hit[] = found.slice(offset, offset + limit).map(({ name, description }) => {
       const summary = description === undefined ? undefined : summaryOf(description);
       return { name, ...(summary === undefined ? {} : { description: summary }) };

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
+import { Shares, shareOf } from '../../concurrent/Shares.js';
 import { CallResult } from '../../connection/calls/CallResult.js';
 import type { Middleware } from '../../connection/calls/Middleware.js';
 import { sameNumber, saysAll, withNumbers } from '../../connection/channel/codec/exactText.js';
 import { checkReadable } from '../../connection/channel/codec/parsingCost.js';
-import { ForbiddenError } from '../../core/errors.js';
+import { ForbiddenError, QueueFullError } from '../../core/errors.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
 import { checkCount, checkPart, withDefaults } from '../../core/options.js';
 import { inSlices } from '../../core/time/inSlices.js';
@@ -36,6 +37,9 @@ export interface PinOptions {
 
 export const PIN_DEFAULTS = Object.freeze({ maxTools: 10_000 });
 
+/** Bytes of lists that wait for their turn; a principal, or address, has three quarters of them at most. */
+const MAX_WAITING_BYTES = 64 * 1_024 * 1_024;
+
 /** A tool of a longer name is left out: names are kept as long as the pins. */
 const MAX_NAME_LENGTH = 1_024;
 
@@ -55,6 +59,7 @@ export class Pins {
   readonly #held = new Map<string, Map<string, HeldTool>>();
   /** One look at a server's pins at a time. */
   readonly #turns = new Map<string, Promise<unknown>>();
+  readonly #waiting = new Shares(MAX_WAITING_BYTES);
 
   /** @throws OptionError */
   constructor(given: PinOptions = {}) {
@@ -83,7 +88,7 @@ export class Pins {
       throw new ForbiddenError(server, { why: `the tool is none of the ${this.#maxTools} that are pinned` });
     }
     const result = await next();
-    return call.method === 'tools/list' ? this.#checked(server, result) : result;
+    return call.method === 'tools/list' ? this.#checked(server, result, shareOf(call.caller) ?? '') : result;
   };
 
   /** Takes the definition that is offered now for the right one, from the next list on. False when the tool is not held back. */
@@ -97,8 +102,24 @@ export class Pins {
     return true;
   }
 
-  async #checked(server: string, result: CallResult): Promise<CallResult> {
-    if (result.raw instanceof Uint8Array) checkReadable(server, result.raw);
+  /** @throws QueueFullError when too much waits already */
+  async #checked(server: string, result: CallResult, owner: string): Promise<CallResult> {
+    const { raw } = result;
+    if (!(raw instanceof Uint8Array)) return this.#turn(server, () => this.#pinned(server, result));
+    checkReadable(server, raw);
+    const waiting = this.#waiting;
+    if (!waiting.mayTake(owner, raw.length, 0, waiting.of(owner) === 0))
+      throw new QueueFullError('bytes of lists, to be compared with their pins', waiting.taken, waiting.max);
+    waiting.add(owner, raw.length);
+    try {
+      // As bytes: what they say takes several times as much.
+      return await this.#turn(server, () => this.#pinned(server, result));
+    } finally {
+      waiting.add(owner, -raw.length);
+    }
+  }
+
+  async #pinned(server: string, result: CallResult): Promise<CallResult> {
     const list = result.value as { readonly tools?: unknown };
     if (!Array.isArray(list?.tools)) return result;
     const tools = list.tools as readonly unknown[];
@@ -107,7 +128,7 @@ export class Pins {
     // Of a member that comes twice readers take the one or the other: what goes on is what was looked at.
     const anew = !values && !saysAll(list, text, () => true);
     const written = values || anew ? undefined : withNumbersAsWritten(text).tools;
-    const kept = await this.#turn(server, () => this.#keep(server, tools, written));
+    const kept = await this.#keep(server, tools, written);
     if (anew) return CallResult.of({ ...list, tools: kept });
     return kept.length === tools.length ? result : result.with({ ...list, tools: kept });
   }

@@ -106,17 +106,19 @@ export class Lists {
     return { tools, ...(session.era === 'modern' ? { resultType: 'complete', ttlMs: 0, cacheScope: 'private' } : {}) };
   }
 
-  /** Every tool as `session` sees it. */
-  async allTools(session: Downstream): Promise<ListItems['tools'][]> {
+  /** Makes every tool as `session` sees it, once it is called. */
+  async allTools(session: Downstream): Promise<() => Promise<ListItems['tools'][]>> {
     const lists = await this.#catalogs.tools.lists(session);
-    const entries = [...this.tools.of(lists)];
-    const tools: ListItems['tools'][] = [];
-    await inSlices(() => {
-      const entry = entries[tools.length];
-      if (entry !== undefined) tools.push(this.#tool(entry, lists, session));
-      return entry === undefined;
-    });
-    return tools;
+    return async () => {
+      const entries = [...this.tools.of(lists)];
+      const tools: ListItems['tools'][] = [];
+      await inSlices(() => {
+        const entry = entries[tools.length];
+        if (entry !== undefined) tools.push(this.#tool(entry, lists, session));
+        return entry === undefined;
+      });
+      return tools;
+    };
   }
 
   /** Forgets what `server` listed: to all, or to a session on its own connection. */
