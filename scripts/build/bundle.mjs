@@ -49,8 +49,15 @@ export async function bundle(root) {
     format: 'esm',
     entryFileNames: '[name].js',
     chunkFileNames: 'chunks/[name].js',
-    // With the tables that parts of all kinds share.
-    codeSplitting: { groups: [{ name: 'core', test: /\.build\/lib\/(core\/|concurrent\/Share)/ }] },
+    // With the tables and bounds that parts of all kinds share.
+    codeSplitting: {
+      groups: [
+        {
+          name: 'core',
+          test: /\.build\/lib\/(core\/|concurrent\/Share|connection\/.*\/(depth|parsingCost|InterimResponses|boundedClient)\.)/,
+        },
+      ],
+    },
   });
   await build.close();
   writeFileSync(join(root, 'dist/LICENSES.md'), licences(root));

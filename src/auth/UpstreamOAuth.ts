@@ -3,7 +3,7 @@ import type { LookupFunction } from 'node:net';
 import { startAuthorization } from '@modelcontextprotocol/client';
 import { assertFetch } from '../connection/net/assertFetch.js';
 import { type Clock, systemClock } from '../core/clock.js';
-import { messageOf, OptionError, SignInError } from '../core/errors.js';
+import { messageOf, OptionError, SignInError, show } from '../core/errors.js';
 import { type Logger, silentLogger } from '../core/logger.js';
 import {
   checkArray,
@@ -57,6 +57,9 @@ export const UPSTREAM_OAUTH_DEFAULTS = Object.freeze({
   requestTimeoutMs: 10_000,
   maxResponseBytes: 262_144,
 });
+
+/** Of the page to sign in at: no authorization server's front takes a longer one, and a person is to see it. */
+const MAX_PAGE_URL = 8_192;
 
 /** How a server's sign-in stands; without any secret. */
 export interface SignInStatus {
@@ -161,6 +164,13 @@ export class UpstreamOAuth {
     }).catch((error: unknown) => {
       throw failedAt(server, metadata, error, []);
     });
+    const { length } = authorizationUrl.href;
+    if (length > MAX_PAGE_URL) {
+      throw new SignInError(
+        server.name,
+        `the page of ${show(issuer)} to sign in at: its URL has ${length} characters, ${MAX_PAGE_URL} are allowed`,
+      );
+    }
     const grants = this.#grants;
     const { clock } = this.#options;
     const parts = { server, principal, authority, client, redirectUrl, authorizationUrl, state, codeVerifier, scopes };

@@ -87,6 +87,11 @@ test.each([
   ['plain PKCE alone', { code_challenge_methods_supported: ['plain'] }, /PKCE/],
   ['a page that is a script', { authorization_endpoint: 'javascript:alert(1)' }, /of no use|page of/],
   ['a page over plain http', { authorization_endpoint: 'http://evil.example/authorize' }, /page of .* not https/],
+  [
+    'a page that no browser opens',
+    { authorization_endpoint: `https://issuer.example/${'p'.repeat(9_000)}` },
+    /page of .* its URL has 9\d+ characters, 8192 are allowed$/,
+  ],
   ['a page at a private address', { authorization_endpoint: 'https://192.168.0.1/' }, /page of .* private/],
   [
     'a registration at the metadata service of a cloud',
@@ -329,7 +334,7 @@ test('redirects, long bodies, silence and interim responses without end are not 
       if (url === '/interim') for (let at = 0; at < 21; at++) response.writeProcessing();
       else if (url === '/redirect') response.writeHead(302, { location: 'http://169.254.169.254/' }).end();
       else if (url === '/long') response.end('x'.repeat(2_000));
-      else if (url === '/blanks') response.socket?.write(`HTTP/1.1 200 OK\r\nX:${' '.repeat(100_000)}`);
+      else if (url === '/blanks') response.socket?.write(`HTTP/1.1 200 OK\r\nX:${' '.repeat(300_000)}`);
     }),
   );
   await server.listen('listen', {});
@@ -338,9 +343,9 @@ test('redirects, long bodies, silence and interim responses without end are not 
     ((await failure(fetch(`${server.origin}${path}`))) as Error).message;
   expect(await why('/redirect')).toContain('redirect (302), which is not followed');
   expect(await why('/long')).toContain('more than 1024 bytes');
-  expect(await why('/blanks')).toContain('more than 1024 bytes');
+  expect(await why('/blanks')).toContain('neither header nor body');
   expect(await why('/silence')).toContain('cannot be asked');
-  expect(await why('/interim')).toContain('answers with 1xx without end');
+  expect(await why('/interim')).toContain('more than 20 interim responses in a second');
 });
 
 test('a port that is taken is an error of the sign-in, which leaves nothing', async () => {

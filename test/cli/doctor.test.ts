@@ -41,6 +41,7 @@ test('what is wrong is said per server: failed starts, items left out, cursors t
     odd: { command: process.execPath, args: ['-e', ODD] },
     missing: { command: 'no-such-program-here' },
     ends: { command: process.execPath, args: ['-e', 'console.error("no database"); process.exit(3)'] },
+    many: { command: process.execPath, args: ['-e', ODD.replace('[null, ', '[...new Array(100), ')] },
     unset: { command: 'cat', env: { TOKEN: `\${POOLKIT_SURELY_UNSET}` } },
   });
   const { code, stdout, stderr } = await run('doctor', '--config', file, '--json');
@@ -52,7 +53,7 @@ test('what is wrong is said per server: failed starts, items left out, cursors t
   };
   expect(report.ok).toBe(false);
   expect(report.problems).toMatchObject([{ server: 'unset', field: 'env.TOKEN' }]);
-  const [odd, missing, ends] = report.servers;
+  const [odd, missing, ends, many] = report.servers;
   expect(odd).toMatchObject({ name: 'odd', verdict: 'warning', tools: 3, prompts: 2 });
   expect(odd?.problems).toEqual([
     'left out: tools[0]: it is no object',
@@ -60,6 +61,8 @@ test('what is wrong is said per server: failed starts, items left out, cursors t
     'prompts/list: a cursor of a list came twice: the list ends there',
   ]);
   expect(missing).toMatchObject({ verdict: 'failed', problems: [expect.stringContaining('no program')] });
+  expect(many?.problems).toHaveLength(22);
+  expect(many?.problems[20]).toBe('81 more of the kind');
   expect(ends).toMatchObject({ verdict: 'failed', problems: [expect.stringContaining('no database')] });
 });
 

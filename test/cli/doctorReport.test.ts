@@ -1,5 +1,6 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { asText, type Findings } from '../../src/cli/doctor/report.js';
+import { schemaMistakes } from '../../src/cli/doctor/schemaMistakes.js';
 
 const FORGED = 'a\r\nfiles  ok  nothing is wrong\u2028\u0085';
 
@@ -16,4 +17,37 @@ test('what a server or a config wrote ends no line of the report', () => {
   const text = asText({ config, servers: [server], ok: false } as unknown as Findings);
   expect(text.split(/[\r\n\u2028\u0085]/)).toHaveLength(7);
   expect(text).not.toMatch(/^files/m);
+});
+
+test('of tens of thousands of mistakes in schemas a few are made into texts, and the others counted', () => {
+  const looked = vi.fn();
+  const required = Array.from({ length: 10_000 }, () => ({ toJSON: looked }));
+  const properties = { ['p'.repeat(1e6)]: { type: 1 } };
+  const tools = ['a', 'b'].map((name) => ({ name, inputSchema: { type: 'object', required, properties } }));
+  const told = schemaMistakes(tools as unknown as Parameters<typeof schemaMistakes>[0]);
+  expect(told).toEqual([
+    ...new Array(5).fill('tool "a": inputSchema.required names an object, which is no property'),
+    '19997 more of the kind',
+  ]);
+  expect(looked).not.toHaveBeenCalled();
+  const deep = schemaMistakes([{ name: 'a', inputSchema: { type: 'object', properties } }] as unknown as Parameters<
+    typeof schemaMistakes
+  >[0]);
+  expect(deep.map(({ length }) => length)).toEqual([2_000]);
+});
+
+test('names that many servers share are a few lines', () => {
+  const toolNames = Array.from({ length: 1_000 }, (_, n) => `t${n}`);
+  const servers = ['a', 'b'].map((name) => ({
+    name,
+    verdict: 'ok',
+    transport: 'stdio',
+    problems: [],
+    advice: [],
+    toolNames,
+  }));
+  const config = { file: 'mcp.json', problems: [], warnings: [], curation: {} };
+  const lines = asText({ config, servers, ok: true } as unknown as Findings).split('\n');
+  expect(lines).toContain('  note    980 more of the kind');
+  expect(lines.length).toBeLessThan(30);
 });

@@ -3,8 +3,9 @@ import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { resolve } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { plain } from '../../src/cli/output/plain.js';
+import { readStatus } from '../../src/cli/status/readStatus.js';
 import { statusLines } from '../../src/cli/status/render.js';
 import { screen } from '../../src/cli/status/status.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
@@ -209,4 +210,30 @@ test('nothing that a server, a tool or an error is called steers the terminal or
   expect(Math.max(...many.map(({ length }) => length))).toBeLessThan(1_000);
   expect(many).toContain('  and 1000 more');
   expect(many.length).toBeLessThan(2_100);
+  const failing = servers.map((each) => ({ ...each, state: 'failed', lastError: 'e'.repeat(9_000) }));
+  const events = [{ ...data.events[0], text: 't'.repeat(1e6) }];
+  const said = statusLines({
+    ...data,
+    events,
+    snapshot: { ...data.snapshot, servers: failing },
+  } as unknown as StatusData);
+  expect(Math.max(...said.map(({ length }) => length))).toBe(4_000);
+  expect(said.filter((line) => line === '  and 1000 more')).toHaveLength(2);
+  expect(said.length).toBeLessThan(4_100);
+});
+
+test('an answer that is small as a text and large as values is not parsed', async () => {
+  const answers = { '/deep': '['.repeat(10_000), '/many': `[${'[],'.repeat(3e6)}[]]` };
+  const server = createServer(({ url = '' }, response) => {
+    response.end(Object.entries(answers).find(([path]) => url.startsWith(path))?.[1]);
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  closeAfter({ close: async () => void server.close() });
+  const parse = vi.spyOn(JSON, 'parse');
+  for (const path of Object.keys(answers)) {
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}${path}`;
+    await expect(readStatus({ url })).rejects.toThrow(/is no gateway of mcp-poolkit/);
+  }
+  expect(parse).not.toHaveBeenCalled();
+  parse.mockRestore();
 });

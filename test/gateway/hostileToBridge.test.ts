@@ -83,7 +83,7 @@ test('a gateway that changes the protocol of the connection: the call is told, a
   });
   const { send, answered, end } = await bridgeTo(switches);
   send(request(1, 'tools/call'));
-  expect((await answered(1))[0]?.error?.message).toContain('the connection ended without an answer');
+  expect((await answered(1))[0]?.error?.message).toContain('changes the protocol of the connection');
   await end();
 });
 

@@ -4,6 +4,8 @@ import http, { type IncomingMessage } from 'node:http';
 import https from 'node:https';
 import { isIP, type LookupFunction } from 'node:net';
 import type { FetchLike } from '@modelcontextprotocol/client';
+import { boundedClient } from '../../connection/net/sockets/boundedClient.js';
+import { systemClock } from '../../core/clock.js';
 import { messageOf } from '../../core/errors.js';
 import { withTimeoutSignal } from '../../core/time/within.js';
 import { isLoopbackHost } from '../../registry/config/OAuthSettings.js';
@@ -25,10 +27,6 @@ export interface GuardedFetchOptions {
   readonly onStatus?: (status: number) => void;
 }
 
-/** Responses that say that another follows (1xx). */
-const MAX_INTERIM = 20;
-/** Of headers and of what stands between the pieces of a body, beside as much again as the body. */
-const MAX_OVERHEAD_BYTES = 64 * 1_024;
 const NO_BODY: ReadonlySet<number> = new Set([101, 204, 205, 304]);
 
 /**
@@ -47,18 +45,7 @@ export function guardedFetch(options: GuardedFetchOptions): FetchLike {
       agent: false,
       signal: AbortSignal.any([...signals]),
     });
-    let interim = 0;
-    asked.on('information', () => {
-      if (++interim > MAX_INTERIM) asked.destroy(new GuardError(`${url.origin} answers with 1xx without end`));
-    });
-    // Node's parser passes over some of it without a word, however much.
-    let bytes = 0;
-    asked.on('socket', (socket) =>
-      socket.on('data', (chunk: Buffer) => {
-        bytes += chunk.length;
-        if (bytes > 2 * maxBytes + MAX_OVERHEAD_BYTES) asked.destroy(tooLong(url, maxBytes));
-      }),
-    );
+    boundedClient(asked, systemClock);
     try {
       asked.end(init.body === undefined || init.body === null ? undefined : String(init.body));
       const [response] = (await once(asked, 'response')) as [IncomingMessage];

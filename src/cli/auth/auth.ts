@@ -5,6 +5,7 @@ import type { SingleServerConfig } from '../../registry/config/ServerConfig.js';
 import { isSeveral, targetsOf } from '../../registry/config/targets/targetsOf.js';
 import { loadConfig, notThere } from '../configs.js';
 import { complain } from '../output/complain.js';
+import { cut } from '../output/plain.js';
 import { writeOut } from '../output/showResult.js';
 import { oauthOf } from './oauthOf.js';
 import type { TokensOption } from './tokensFlag.js';
@@ -17,6 +18,9 @@ export interface AuthOptions extends TokensOption {
   readonly timeoutMs: number;
   readonly json?: boolean;
 }
+
+/** Characters of what an authorization server is called, or gave. */
+const MAX_SHOWN = 500;
 
 /** `mcp-poolkit auth`: the exit code says whether the server is signed in to, or signed out of. */
 export async function auth(server: string, options: AuthOptions): Promise<void> {
@@ -53,7 +57,7 @@ async function signIn(
     signal,
     ...(options.scope && { scopes: options.scope }),
     onUrl: ({ url, issuer }) => {
-      const text = `To sign in to ${show(name)} at ${issuer}, open this page in a browser on this machine:\n\n  ${url}\n\n`;
+      const text = `To sign in to ${show(name)} at ${cut(issuer, MAX_SHOWN)}, open this page in a browser on this machine:\n\n  ${url}\n\n`;
       void tell(options, { event: 'open', server: name, url, issuer }, text);
     },
   });
@@ -92,8 +96,10 @@ function describe(server: string, { signedIn, issuer, scope, expiresAt, renewabl
   if (!signedIn && issuer === undefined) return `Not signed in to ${name}: run mcp-poolkit auth ${server}\n`;
   const until =
     expiresAt === undefined ? '' : `, ${signedIn ? 'until' : 'which ended'} ${new Date(expiresAt).toISOString()}`;
-  const rest = [scope && `scope ${scope}`, renewable === true && 'renewed by itself'].filter(Boolean).join(', ');
-  return `${signedIn ? 'Signed in' : 'Not signed in any more'} to ${name} at ${issuer}${until}${rest && ` (${rest})`}.\n`;
+  const rest = [scope && `scope ${cut(scope, MAX_SHOWN)}`, renewable === true && 'renewed by itself']
+    .filter(Boolean)
+    .join(', ');
+  return `${signedIn ? 'Signed in' : 'Not signed in any more'} to ${name} at ${cut(issuer ?? '', MAX_SHOWN)}${until}${rest && ` (${rest})`}.\n`;
 }
 
 const tell = ({ json }: AuthOptions, event: object, text: string): Promise<void> =>

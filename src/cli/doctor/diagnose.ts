@@ -6,6 +6,7 @@ import { validItems } from '../../gateway/aggregate/lists/validItems.js';
 import type { McpPool, ServerInfo } from '../../pool/McpPool.js';
 import type { Era, ServerConfig } from '../../registry/config/ServerConfig.js';
 import { startProblem } from '../configs.js';
+import { few } from '../output/few.js';
 import { adviceFor } from './advice.js';
 import { residentBytes } from './memory.js';
 import { schemaMistakes } from './schemaMistakes.js';
@@ -104,7 +105,14 @@ async function look(
     await pool.startServer(name);
   } catch (error) {
     const problems = [startProblem(file, config, error).message];
-    return { ...NOTHING, name, transport, verdict: 'failed', problems, advice: [adviceFor(config, error)] };
+    return {
+      ...NOTHING,
+      name,
+      transport,
+      verdict: 'failed',
+      problems: told(problems),
+      advice: told([adviceFor(config, error)]),
+    };
   }
   const startMs = Math.round(performance.now() - startedMs);
   // It has told nothing before it has a connection, and answers a ping even if with an error.
@@ -112,6 +120,9 @@ async function look(
   const info = pool.info(name, caller.caller);
   const counts: Partial<Record<(typeof LISTS)[number], number>> = {};
   const problems: string[] = [];
+  const add = (lines: readonly string[]): void => {
+    for (const each of lines) problems.push(each);
+  };
   let tools: readonly Tool[] = [];
   for (const kind of LISTS) {
     if (info?.capabilities[kind] === undefined) continue;
@@ -120,13 +131,14 @@ async function look(
       counts[kind] = items.length;
       const valid = await validItems(kind, items);
       if (kind === 'tools') tools = valid.items as readonly Tool[];
-      for (const each of valid.problems) problems.push(`left out: ${each}`);
+      add(few(valid.problems, (each) => `left out: ${each}`));
     } catch (error) {
-      problems.push(within.aborted ? `${kind}/list: no answer within ${limitMs} ms of its start` : messageOf(error));
+      const why = within.aborted ? `${kind}/list: no answer within ${limitMs} ms of its start` : messageOf(error);
+      add(told([why]));
     }
   }
-  const sick = await targetProblems(pool, name, within);
-  for (const each of [...sick, ...warnings.of(name), ...schemaMistakes(tools)]) problems.push(each);
+  const sick = told(await targetProblems(pool, name, within));
+  for (const each of [sick, told(warnings.of(name)), schemaMistakes(tools)]) add(each);
   const memoryBytes = residentBytes(pool.stats(name).pids);
   return {
     name,
@@ -143,6 +155,8 @@ async function look(
     toolNames: tools.map((tool) => tool.name),
   };
 }
+
+const told = (lines: readonly string[]): string[] => few(lines, (line) => line);
 
 function bound(logger: Logger): Logger {
   const { trace, debug, info, warn, error } = logger;

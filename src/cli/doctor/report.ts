@@ -1,5 +1,6 @@
 import { Curator } from '../../gateway/curation/Curator.js';
 import type { LoadedConfig } from '../configs.js';
+import { few } from '../output/few.js';
 import { plain } from '../output/plain.js';
 import type { ServerReport } from './diagnose.js';
 import { searchTokens } from './tokens.js';
@@ -44,10 +45,10 @@ export function asText({ config, servers }: Findings): string {
   const notes = [
     ...config.problems.map(({ message }) => `  failed  ${message}`),
     ...config.warnings.map((each) => `  note    ${each}`),
-    ...collisionsOf(config, servers).map(
-      ({ tool, servers: of, names }) =>
-        `  note    ${of.join(', ')} all have a tool ${tool}: clients see ${names.join(', ')}`,
-    ),
+    ...few(
+      collisionsOf(config, servers),
+      ({ tool, servers: of, names }) => `${of.join(', ')} all have a tool ${tool}: clients see ${names.join(', ')}`,
+    ).map((each) => `  note    ${each}`),
   ];
   const { all, search } = tokensOf(servers);
   if (all > 0)

@@ -1,5 +1,12 @@
-import { assertFetch } from '../../connection/net/assertFetch.js';
+import { once } from 'node:events';
+import http, { type ClientRequest, type IncomingMessage } from 'node:http';
+import https from 'node:https';
+import { isDeep } from '../../connection/channel/codec/depth.js';
+import { costsMore } from '../../connection/channel/codec/parsingCost.js';
+import { boundedClient } from '../../connection/net/sockets/boundedClient.js';
+import { systemClock } from '../../core/clock.js';
 import { messageOf } from '../../core/errors.js';
+import { readStream, TooLongError } from '../../core/files/readWhole.js';
 import { withTimeoutSignal } from '../../core/time/within.js';
 import type { StatusData } from '../../gateway/status/StatusData.js';
 import { statusLines } from './render.js';
@@ -8,6 +15,8 @@ import { statusLines } from './render.js';
 export const DEFAULT_URL = 'http://127.0.0.1:3399';
 const TIMEOUT_MS = 5_000;
 const MAX_BYTES = 16 * 1_024 * 1_024;
+/** Of an answer of a gateway with 1,000 servers, and their charts, half. */
+const MAX_COST = 10_000_000;
 
 export interface StatusSource {
   readonly url: string;
@@ -22,61 +31,71 @@ export function readStatus(source: StatusSource, signal?: AbortSignal): Promise<
 
 async function read({ url, header: given = {} }: StatusSource, signal: AbortSignal): Promise<StatusData> {
   const { target, authorization } = placeOf(url);
-  const headers = { ...authorization, ...given };
-  assertFetch();
-  let response: Response;
+  const { request } = target.protocol === 'https:' ? https : http;
+  const asked = request(target, { headers: { ...authorization, ...given }, agent: false, signal });
+  boundedClient(asked, systemClock);
   try {
-    response = await fetch(target, { headers, redirect: 'error', signal });
-  } catch (error) {
-    const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-    throw new Error(`no gateway answers at ${target}: ${messageOf(cause)} (--url says where it is)`, { cause: error });
+    const response = await headOf(asked, target, signal);
+    const { statusCode = 0 } = response;
+    if (statusCode === 401)
+      throw new Error(`${target} wants to know who asks: --header 'Authorization: Bearer \${TOKEN}'`);
+    if (statusCode === 404) throw new Error(`${target} is not there: the gateway's status is off, or it is none`);
+    if (statusCode !== 200) throw new Error(`${target} answered ${statusCode}`);
+    return dataIn(await textOf(response, target, signal), target);
+  } finally {
+    // A socket that breaks afterwards is no one's any more.
+    asked.on('error', () => undefined).destroy();
   }
-  if (response.status === 401)
-    throw new Error(`${target} wants to know who asks: --header 'Authorization: Bearer \${TOKEN}'`);
-  if (response.status === 404) throw new Error(`${target} is not there: the gateway's status is off, or it is none`);
-  if (!response.ok) throw new Error(`${target} answered ${response.status}`);
-  const text = await textOf(response);
-  if (text === undefined) throw new Error(`${target} answered too much`);
+}
+
+async function headOf(asked: ClientRequest, target: URL, signal: AbortSignal): Promise<IncomingMessage> {
   try {
+    const [response] = (await once(asked.end(), 'response')) as [IncomingMessage];
+    return response;
+  } catch (error) {
+    const why = messageOf(signal.aborted ? signal.reason : error);
+    throw new Error(`no gateway answers at ${target}: ${why} (--url says where it is)`, { cause: error });
+  }
+}
+
+/** No more is read than any gateway sends. */
+async function textOf(response: IncomingMessage, target: URL, signal: AbortSignal): Promise<string> {
+  try {
+    return await readStream(response, MAX_BYTES);
+  } catch (error) {
+    if (error instanceof TooLongError) throw new Error(`${target} answered too much`, { cause: error });
+    const why = messageOf(signal.aborted ? signal.reason : error);
+    throw new Error(`the gateway's answer broke off: ${why}`, { cause: error });
+  }
+}
+
+function dataIn(text: string, target: URL): StatusData {
+  try {
+    // What is small as a text may fill the memory as values.
+    if (isDeep(text) || costsMore(text, MAX_COST)) throw new Error('it says more than a gateway does');
     const data = JSON.parse(text) as StatusData;
     // What is shown of it is what a gateway sends, or nothing.
     statusLines(data);
     return data;
-  } catch {
-    throw new Error(`${target} is no gateway of mcp-poolkit`);
+  } catch (error) {
+    throw new Error(`${target} is no gateway of mcp-poolkit`, { cause: error });
   }
 }
 
-/** What `fetch` does not take in a URL, a name and a password, goes into a header. */
+/** A name and a password go into a header: no error tells them. */
 function placeOf(text: string): {
-  readonly target: string;
+  readonly target: URL;
   readonly authorization?: { readonly authorization: string };
 } {
-  const url = new URL(text);
-  const { username, password } = url;
-  url.pathname = `${url.pathname.replace(/\/+$/, '').replace(/\/(status|mcp)$/, '')}/status/data.json`;
-  Object.assign(url, { username: '', password: '', search: '', hash: '' });
-  if (username === '' && password === '') return { target: url.href };
+  const target = new URL(text);
+  const { username, password } = target;
+  target.pathname = `${target.pathname.replace(/\/+$/, '').replace(/\/(status|mcp)$/, '')}/status/data.json`;
+  Object.assign(target, { username: '', password: '', search: '', hash: '' });
+  if (username === '' && password === '') return { target };
   const both = decoded(`${username}:${password}`);
-  return { target: url.href, authorization: { authorization: `Basic ${Buffer.from(both).toString('base64')}` } };
+  return { target, authorization: { authorization: `Basic ${Buffer.from(both).toString('base64')}` } };
 }
 
 /** A bare `%` stands for itself. */
 const decoded = (text: string): string =>
   text.replace(/(%[0-9a-f]{2})+/gi, (bytes) => Buffer.from(bytes.replaceAll('%', ''), 'hex').toString());
-
-/** Undefined when it is more than any gateway sends: no more of it is read then. */
-async function textOf({ body }: Response): Promise<string | undefined> {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  try {
-    for await (const chunk of body ?? []) {
-      bytes += chunk.length;
-      if (bytes > MAX_BYTES) return undefined;
-      chunks.push(chunk);
-    }
-  } catch (error) {
-    throw new Error(`the gateway's answer broke off: ${messageOf(error)}`, { cause: error });
-  }
-  return Buffer.concat(chunks).toString();
-}

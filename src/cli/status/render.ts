@@ -7,6 +7,8 @@ const MAX_OPEN = 10;
 /** Of the table: each cell is as wide as the longest of its column. A gateway of ours keeps within them. */
 const MAX_CELL = 100;
 const MAX_ROWS = 2_000;
+/** Of any line: a gateway of ours cuts what it tells sooner. */
+const MAX_LINE = 4_000;
 
 const HEAD = [
   'server',
@@ -32,10 +34,11 @@ export function statusLines({ snapshot, events }: StatusData, width = Number.POS
     '',
     ...serversTable(servers),
   ];
-  for (const { name, lastError, state } of servers) {
-    if (lastError === null || (state !== 'failed' && state !== 'degraded')) continue;
-    lines.push(`  ${plain(name, MAX_NAME)}: ${plain(lastError.split('\n')[0] ?? '')}`);
+  const failing = servers.filter(({ lastError, state }) => lastError !== null && /^(failed|degraded)$/.test(state));
+  for (const { name, lastError } of failing.slice(0, MAX_ROWS)) {
+    lines.push(`  ${plain(name, MAX_NAME)}: ${firstLine(lastError ?? '')}`);
   }
+  addMore(lines, MAX_ROWS, failing.length);
   if (open.length > 0) {
     lines.push('', 'Calls in flight, oldest first:');
     const shown = [...open].sort((a, b) => b.ageMs - a.ageMs).slice(0, MAX_OPEN);
@@ -48,18 +51,23 @@ export function statusLines({ snapshot, events }: StatusData, width = Number.POS
         ]),
       ),
     );
-    const more = openMore + open.length - shown.length;
-    if (more > 0) lines.push(`  and ${more} more`);
+    addMore(lines, shown.length, openMore + open.length);
   }
   if (events.length > 0) {
     lines.push('', 'What happened:');
     for (const { at: when, kind, server, text } of events.slice(-MAX_EVENTS).reverse()) {
       const of = server === null ? '' : `${plain(server, MAX_NAME)}: `;
-      lines.push(`  ${new Date(when).toTimeString().slice(0, 8)}  ${kind.padEnd(9)}  ${of}${plain(text)}`);
+      lines.push(`  ${new Date(when).toTimeString().slice(0, 8)}  ${kind.padEnd(9)}  ${of}${plain(text, MAX_LINE)}`);
     }
   }
   // What is a word or a number of a gateway of ours may be anything of another.
-  return lines.map((line) => plain(line, width));
+  return lines.map((line) => plain(line, Math.min(width, MAX_LINE)));
+}
+
+const firstLine = (text: string): string => plain(text.slice(0, MAX_LINE).split('\n')[0] ?? '');
+
+function addMore(lines: string[], shown: number, all: number): void {
+  if (all > shown) lines.push(`  and ${all - shown} more`);
 }
 
 function serversTable(servers: readonly ServerRow[]): string[] {
@@ -68,8 +76,9 @@ function serversTable(servers: readonly ServerRow[]): string[] {
     ...(server.targets ?? []).map((target) => () => targetCells(target)),
   ]);
   const shown = rows.slice(0, MAX_ROWS).map((cells) => cells());
-  const more = rows.length - shown.length;
-  return [...table([HEAD, ...shown]), ...(more > 0 ? [`  and ${more} more`] : [])];
+  const lines = table([HEAD, ...shown]);
+  addMore(lines, shown.length, rows.length);
+  return lines;
 }
 
 function cellsOf(server: ServerRow): string[] {

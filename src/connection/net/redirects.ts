@@ -1,4 +1,4 @@
-import { ProtocolError } from '../../core/errors.js';
+import { ProtocolError, show } from '../../core/errors.js';
 import { headerOf, type RawHeaders } from './body/responseHeaders.js';
 import type { Endpoint } from './Endpoint.js';
 
@@ -29,5 +29,5 @@ export function redirectPath(
   if (follows && before < MAX_REDIRECTS) return target.pathname + target.search;
   const why = other ? 'to another origin' : follows ? 'too often' : `with ${status}, which does not keep the method`;
   const where = target === undefined ? location : target.origin + target.pathname;
-  return new ProtocolError(endpoint.server, `it redirects ${why}; not followed: ${where}`, undefined, status);
+  return new ProtocolError(endpoint.server, `it redirects ${why}; not followed: ${show(where)}`, undefined, status);
 }

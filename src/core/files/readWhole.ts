@@ -36,6 +36,13 @@ export function readNamed(file: string, maxBytes?: number): Promise<string> {
 /** What the system says of a file whose name is told beside it; of any length, it would hide the reason. */
 export const withoutPath = (error: unknown): string => messageOf(error).replace(/, (open|read|stat) '.*'$/s, '');
 
+/** There is more of it than may be read. */
+export class TooLongError extends Error {
+  constructor(maxBytes: number) {
+    super(`it has more than ${maxBytes} bytes`);
+  }
+}
+
 /** The text of an open file, or pipe. Rejects above `maxBytes`. */
 export async function readOpen(handle: FileHandle, regular: boolean, maxBytes = MAX_FILE_BYTES): Promise<string> {
   const chunks: Buffer[] = [];
@@ -53,7 +60,7 @@ export async function readOpen(handle: FileHandle, regular: boolean, maxBytes = 
     if (read !== undefined && read > 0) {
       chunks.push(read < chunk.length ? Buffer.from(chunk.subarray(0, read)) : chunk);
       bytes += read;
-      if (bytes > maxBytes) throw tooLong(maxBytes);
+      if (bytes > maxBytes) throw new TooLongError(maxBytes);
       continue;
     }
     // Nothing yet: no writer has come, or it has not written.
@@ -81,7 +88,7 @@ export function readWholeSync(file: string, maxBytes = MAX_FILE_BYTES): string {
       if (read === 0) return Buffer.concat(chunks).toString('utf8');
       chunks.push(read < chunk.length ? Buffer.from(chunk.subarray(0, read)) : chunk);
       bytes += read;
-      if (bytes > maxBytes) throw tooLong(maxBytes);
+      if (bytes > maxBytes) throw new TooLongError(maxBytes);
     }
   } finally {
     closeSync(opened);
@@ -105,10 +112,9 @@ export async function readStream(stream: AsyncIterable<Buffer>, maxBytes = MAX_F
   for await (const chunk of stream) {
     chunks.push(chunk);
     bytes += chunk.length;
-    if (bytes > maxBytes) throw tooLong(maxBytes);
+    if (bytes > maxBytes) throw new TooLongError(maxBytes);
   }
   return Buffer.concat(chunks).toString('utf8');
 }
 
 const tooSlow = (): Error => new Error(`nothing was written to it within ${FIRST_BYTE_MS} ms`);
-const tooLong = (maxBytes: number): Error => new Error(`it has more than ${maxBytes} bytes`);

@@ -3,7 +3,8 @@ import { request as httpsRequest, Agent as SecureAgent } from 'node:https';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { IncomingBytes } from '../../connection/net/body/IncomingBytes.js';
-import type { Clock } from '../../core/clock.js';
+import { boundedClient } from '../../connection/net/sockets/boundedClient.js';
+import { type Clock, systemClock } from '../../core/clock.js';
 import { readBriefly } from './readResponse.js';
 
 export interface HttpLinkOptions {
@@ -90,6 +91,7 @@ export class HttpLink implements Disposable {
         ...(signal && { signal }),
         ...(connect && { createConnection: connect }),
       });
+      boundedClient(outgoing, systemClock);
       outgoing.on('socket', (socket) => {
         if (socket.connecting) socket.once(this.#secure ? 'secureConnect' : 'connect', () => (connected = true));
         else connected = true;

@@ -6,6 +6,8 @@ import {
   type ServerResponse,
 } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { boundedClient } from '../../../connection/net/sockets/boundedClient.js';
+import { systemClock } from '../../../core/clock.js';
 
 /** Headers of one connection, not of the message: they do not go through a proxy. */
 const HOP_BY_HOP: ReadonlySet<string> = new Set([
@@ -56,6 +58,7 @@ export class Upstream {
       path: req.url ?? '/',
       headers: headers.flat(),
     });
+    boundedClient(sent, systemClock);
     this.#open.add(sent);
     let got = false;
     sent.on('response', (response) => {
