@@ -5,16 +5,17 @@ import { expect, test } from 'vitest';
 import { MemoryEraStore } from '../../src/core/era/EraStore.js';
 import type { CallTrace } from '../../src/pool/server/calls/trace.js';
 import type { StdioServerConfig } from '../../src/registry/config/ServerConfig.js';
+import { bundled } from '../support/bundled.js';
 import { closeAfter } from '../support/closeAfter.js';
-import { fixture } from '../support/servers.js';
 import { said, stdioPool } from '../support/stdioPool.js';
 import { tempFolder } from '../support/tempFolder.js';
 
+const SERVER = await bundled('modern-server.mjs');
 const modern = (flags: readonly string[], settings: Partial<StdioServerConfig> = {}): StdioServerConfig => ({
   name: 'm',
   transport: 'stdio',
   command: process.execPath,
-  args: [fixture('modern-server.mjs'), ...flags],
+  args: [SERVER, ...flags],
   ...settings,
 });
 const echo = { name: 'echo', arguments: { text: 'hi' } };

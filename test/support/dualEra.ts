@@ -5,14 +5,15 @@ import { Gateway } from '../../src/gateway/Gateway.js';
 import type { GatewayOptions } from '../../src/gateway/GatewayOptions.js';
 import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
 import type { Era, ServerConfig, ServerSettings } from '../../src/registry/config/ServerConfig.js';
+import { bundled } from './bundled.js';
 import { closeAfter } from './closeAfter.js';
-import { fixture } from './servers.js';
 
-const SERVER = fixture('dual-era/server.mjs');
+const SERVER = 'dual-era/server.mjs';
 
 /** Starts the server of both eras over a URL transport, until the end of the test; resolves to its URL. */
 export async function dualEraServer(transport: 'http' | 'sse', era?: Era): Promise<string> {
-  const child = spawn(process.execPath, [SERVER, `--transport=${transport}`, ...(era ? [`--era=${era}`] : [])], {
+  const args = [await bundled(SERVER), `--transport=${transport}`, ...(era ? [`--era=${era}`] : [])];
+  const child = spawn(process.execPath, args, {
     stdio: ['ignore', 'pipe', 'ignore'],
   });
   const exited = once(child, 'exit');
@@ -33,7 +34,7 @@ export async function dualEraConfig(
 ): Promise<ServerConfig> {
   const { only, ...rest } = settings;
   if (transport === 'stdio') {
-    const args = [SERVER, ...(only ? [`--era=${only}`] : [])];
+    const args = [await bundled(SERVER), ...(only ? [`--era=${only}`] : [])];
     return { name: 'dual', transport, command: process.execPath, args, ...rest };
   }
   return { name: 'dual', transport, url: await dualEraServer(transport, only), ...rest };

@@ -6,8 +6,9 @@ import { HttpConnection, type HttpConnectionOptions } from '../../src/connection
 import { SseConnection, type SseConnectionOptions } from '../../src/connection/sse/SseConnection.js';
 import { systemClock } from '../../src/core/clock.js';
 import { silentLogger } from '../../src/core/logger.js';
+import { bundled } from './bundled.js';
 import { closeAfter } from './closeAfter.js';
-import { EVERYTHING, fixture } from './servers.js';
+import { EVERYTHING } from './servers.js';
 
 /** Below the ports that the system gives to others: to a `listen(0)`, and to each connection on its way out. */
 const [FIRST_PORT, LAST_PORT] = [10_000, 32_000];
@@ -89,7 +90,8 @@ export async function openHttp(url: string, options: Partial<HttpConnectionOptio
 
 /** A server of test/fixtures/http-server.mjs. */
 export async function sdkServer(mode: 'modern' | 'sessions' | 'sse', port?: number): Promise<HttpServerChild> {
-  return serverChild([fixture('http-server.mjs'), mode], port ?? (await freePort()), mode === 'sse' ? '/sse' : '/mcp');
+  const file = await bundled('http-server.mjs');
+  return serverChild([file, mode], port ?? (await freePort()), mode === 'sse' ? '/sse' : '/mcp');
 }
 
 export async function openSse(url: string, options: Partial<SseConnectionOptions> = {}): Promise<SseConnection> {
