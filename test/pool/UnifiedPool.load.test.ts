@@ -52,8 +52,8 @@ class Load {
       } catch (error) {
         this.failed[name].push(error);
       }
-      // A refusal comes at once: others run, too.
-      await new Promise((resolve) => setImmediate(resolve));
+      // A refusal comes at once: others run, too, and this process does not only call.
+      await new Promise((resolve) => setTimeout(resolve, 2));
     }
   }
 }
