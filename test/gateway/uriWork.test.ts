@@ -247,6 +247,25 @@ test('a question that cannot be written is refused, and the session can be asked
   expect(await other).toBe(1);
 });
 
+test('questions that no stream takes are not all tried again, in every stream, with each call that begins', async () => {
+  const anywhere = vi.fn(() => false);
+  const asks = new ClientRequests('a', anywhere, limitsOf(new HeldBytes(100_000)), new FakeClock());
+  const { signal } = new AbortController();
+  const asked = Array.from({ length: 50 }, () =>
+    asks.ask({ server: 's', method: 'elicitation/create', params: {}, signal }).catch(() => 'over'),
+  );
+  anywhere.mockClear();
+  const begun = vi.fn(() => false);
+  asks.flush(begun);
+  asks.flush();
+  expect([begun, anywhere].map(({ mock }) => mock.calls.length)).toEqual([1, 1]);
+  begun.mockReturnValue(true);
+  asks.flush(begun);
+  expect(begun).toHaveBeenCalledTimes(51);
+  asks.close(new Error('over'));
+  expect(new Set(await Promise.all(asked))).toEqual(new Set(['over']));
+});
+
 test('questions that wait for a client are held by their bytes, and refused beyond the bound', async () => {
   const held = new HeldBytes(110_000);
   const asks = new ClientRequests('a', () => true, limitsOf(held), new FakeClock());

@@ -18,8 +18,8 @@ interface Ask {
   readonly server: string;
   readonly settle: (answer: ClientAnswer) => void;
   readonly fail: (reason: unknown) => void;
-  /** Sends it, unless that was done; false when there was no stream for it. */
-  readonly send: () => boolean;
+  /** Sends it, by `by` if that is given, unless that was done; false when there was no stream for it. */
+  readonly send: (by?: Send) => boolean;
 }
 
 export interface AskOptions {
@@ -111,9 +111,10 @@ export class ClientRequests {
         else reject(rpcError(server, error));
       };
       const message = { id, method, params };
-      const send = (): boolean => {
-        if (sent === undefined && via?.(message) === true) sent = via;
-        else if (sent === undefined && this.#send(message)) sent = this.#send;
+      const send = (by?: Send): boolean => {
+        if (sent !== undefined) return true;
+        if (by === undefined && via?.(message) === true) sent = via;
+        else if ((by ?? this.#send)(message)) sent = this.#send;
         if (sent !== undefined) waiting?.[Symbol.dispose]();
         return sent !== undefined;
       };
@@ -134,9 +135,9 @@ export class ClientRequests {
     return ask !== undefined || text.startsWith(`ask-${this.#replica}-`) || !ASK_ID.test(text);
   }
 
-  /** A stream is open: what waited for one goes out. */
-  flush(): void {
-    for (const { send } of [...this.#open.values()]) send();
+  /** A stream is open: what waited for one goes out, by `by` if that is given, in order, and up to the first for which there is no room. */
+  flush(by?: Send): void {
+    for (const { send } of [...this.#open.values()]) if (!send(by)) return;
   }
 
   close(reason: unknown): void {

@@ -169,7 +169,7 @@ export class Session implements Downstream {
     if (length >= max) throw new QueueFullError('requests of this session', length, max);
     const call = new SessionCall(id, reply);
     this.#inFlight.push(call);
-    if (this.#asks.size > 0) this.#asks.flush();
+    if (this.#asks.size > 0) this.#asks.flush((message) => reply.offer(message));
     return call;
   }
 
