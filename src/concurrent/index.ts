@@ -64,16 +64,16 @@ export type {
   LimiterInspection,
   LimiterSource,
   LimiterUsage,
+  MultiServerRateLimiterInspection,
+  ServerLimiterStats,
 } from './limiter/Limiter.js';
 export { LimiterTableFullError } from './limiter/LimiterTableFullError.js';
 export { RATE_LIMITER_DEFAULTS, type RateLimiterOptions } from './limiter/limiterOptions.js';
 export {
   MULTI_SERVER_RATE_LIMITER_DEFAULTS,
   MultiServerRateLimiter,
-  type MultiServerRateLimiterInspection,
   type MultiServerRateLimiterOptions,
   type ServerLimit,
-  type ServerLimiterStats,
 } from './limiter/MultiServerRateLimiter.js';
 export { RateLimiter } from './limiter/RateLimiter.js';
 export { KeyedPool } from './resource/keyed/KeyedPool.js';

@@ -1,10 +1,11 @@
 import fc from 'fast-check';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import {
   LimiterTableFullError,
   MultiServerRateLimiter,
   type MultiServerRateLimiterOptions,
 } from '../../src/concurrent/index.js';
+import { LimiterCore } from '../../src/concurrent/limiter/LimiterCore.js';
 import { ClosedError, OptionError, QueueFullError, RateLimitedError } from '../../src/errors.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { RUNS } from '../support/runs.js';
@@ -112,9 +113,33 @@ test('names that one owner makes up leave room for others, and reset no limit, i
   expect(() => grant('again', 'eve')).toThrow(LimiterTableFullError);
   clock.suspend(1);
   expect(grant('search', 'ann')).toBe(true);
-  clock.suspend(1);
+  // All are looked at once in 50 ms.
+  clock.suspend(50);
   expect(grant('again', 'eve')).toBe(true);
   expect(() => grant('x', '')).toThrow(OptionError);
+});
+
+test('in a full table the place of a name that came once is found without a look at all', () => {
+  const limiter = make({ maxServers: 1_000, maxRequests: 1_000 });
+  const busy = ['a', 'b', 'c'];
+  for (const name of busy) limiter.tryAcquire(name);
+  for (let at = 3; at < 1_000; at++) {
+    clock.suspend(1);
+    limiter.tryAcquire(`once${at}`);
+  }
+  clock.suspend(3);
+  const looks = vi.spyOn(LimiterCore.prototype, 'idleFromMs', 'get');
+  let granted = 0;
+  for (let at = 0; at < 500; at++) {
+    clock.suspend(1);
+    for (const name of busy) limiter.tryAcquire(name);
+    if (limiter.tryAcquire(`more${at}`)) granted++;
+  }
+  expect(granted).toBe(500);
+  // With a look at all for each name they are 500,000.
+  expect(looks.mock.calls.length).toBeLessThan(10_000);
+  looks.mockRestore();
+  expect(busy.map((name) => limiter.stats(name)?.current)).toEqual([500, 500, 500]);
 });
 
 test('the sweep forgets what has been idle, and keeps what still counts', async () => {

@@ -117,11 +117,11 @@ test('Pins: what one server may have pinned is bounded; what is new beyond is ne
 });
 
 test('Pins: lists that wait for a slow store are bounded, and one caller leaves room for others', async () => {
-  let go = (): void => undefined;
-  const slow = new Promise<undefined>((resolve) => {
-    go = () => resolve(undefined);
+  let fail = (_error: Error): void => undefined;
+  let answer = new Promise<undefined>((_, reject) => {
+    fail = reject;
   });
-  const store = { get: () => slow, set: async () => undefined };
+  const store = { get: () => answer, set: async () => undefined };
   const offered = bytes({ tools: [{ name: 't', description: 'x'.repeat(6 * 1_024 * 1_024) }] });
   const server = through(new Pins({ store }).middleware, () => offered);
   const list = (principal: string) => server.callAs({ principal }, 'tools/list', {});
@@ -133,8 +133,9 @@ test('Pins: lists that wait for a slow store are bounded, and one caller leaves 
   await vi.waitFor(() => expect(server.asked()).toBe(9));
   expect(parsed.mock.calls.length).toBeLessThan(3);
   parsed.mockRestore();
-  go();
-  for (const each of await Promise.all([...many, other])) expect(namesOf(each)).toEqual(['t']);
+  fail(new Error('the store is down'));
+  for (const each of [...many, other]) await expect(each).rejects.toThrow('the store is down');
+  answer = Promise.resolve(undefined);
   expect(namesOf(await list('eve'))).toEqual(['t']);
 });
 

@@ -42,6 +42,23 @@ export interface LimiterInspection {
   readonly closed: boolean;
 }
 
+export interface MultiServerRateLimiterInspection {
+  readonly name: string;
+  /** Servers remembered, and how many may be. */
+  readonly size: number;
+  readonly maxServers: number;
+  /** Callers waiting, over all servers. */
+  readonly waiting: number;
+  readonly closed: boolean;
+  /** The first 100 of them, those with waiters before the others. */
+  readonly servers: Readonly<Record<string, LimiterInspection>>;
+}
+
+export interface ServerLimiterStats extends LimiterUsage {
+  /** Callers waiting. */
+  readonly blockedCount: number;
+}
+
 /** The call that needs a permit: what a limit may be chosen by. */
 export interface LimitedCall {
   readonly server: string;

@@ -19,9 +19,9 @@ import type {
   LimitedCall,
   Limiter,
   LimiterAcquireOptions,
-  LimiterInspection,
   LimiterSource,
-  LimiterUsage,
+  MultiServerRateLimiterInspection,
+  ServerLimiterStats,
 } from './Limiter.js';
 import { LimiterCore } from './LimiterCore.js';
 import { LimiterTableFullError } from './LimiterTableFullError.js';
@@ -34,6 +34,10 @@ import {
   slidingWindow,
 } from './limiterOptions.js';
 import { ServerLimiter } from './ServerLimiter.js';
+
+/** So many of the oldest are looked at for each new name while there is no room, and all of them once in so many ms. */
+const LOOKS = 8;
+const LOOK_MS = 50;
 
 /** What one server may have of its own. */
 export type ServerLimit = Partial<
@@ -61,23 +65,6 @@ export const MULTI_SERVER_RATE_LIMITER_DEFAULTS = Object.freeze({
   idleMs: 60_000,
 });
 
-export interface MultiServerRateLimiterInspection {
-  readonly name: string;
-  /** Servers remembered, and how many may be. */
-  readonly size: number;
-  readonly maxServers: number;
-  /** Callers waiting, over all servers. */
-  readonly waiting: number;
-  readonly closed: boolean;
-  /** The first 100 of them, those with waiters before the others. */
-  readonly servers: Readonly<Record<string, LimiterInspection>>;
-}
-
-export interface ServerLimiterStats extends LimiterUsage {
-  /** Callers waiting. */
-  readonly blockedCount: number;
-}
-
 /**
  * A `RateLimiter` for each server name, made on first use. At most `maxServers` are remembered. One whose window is not
  * empty, that is paused or has waiters is never forgotten, so forgetting never grants anything; when all are such, a new
@@ -89,14 +76,14 @@ export class MultiServerRateLimiter implements LimiterSource, AsyncDisposable {
   readonly #options: ReturnType<typeof resolve>;
   readonly #perServer: ReadonlyMap<string, ServerLimit>;
   readonly #clock: Clock;
-  readonly #table: LRUCache<string, LimiterCore>;
+  readonly #table = new Map<string, LimiterCore>();
   /** Views hold no state but their own waiters, so any may be forgotten. */
   readonly #views = new LRUCache<string, Limiter>({ max: 1_000 });
   readonly #scope: CloseScope;
   /** Whose names they are. Those of no owner take what is free. */
   readonly #shares: Shares;
-  /** No place can fall free before. */
-  #fullUntilMs = Number.NEGATIVE_INFINITY;
+  /** All are not looked at before. */
+  #nextLookMs = Number.NEGATIVE_INFINITY;
 
   constructor(given: MultiServerRateLimiterOptions) {
     const options = resolve(given);
@@ -106,7 +93,6 @@ export class MultiServerRateLimiter implements LimiterSource, AsyncDisposable {
       Object.entries(options.perServer ?? {}).map(([server, limit]) => [keyText(server), limit]),
     );
     this.#clock = clock;
-    this.#table = new LRUCache({ max: maxServers });
     this.#shares = new Shares(maxServers);
     for (const server of ['', ...this.#perServer.keys()]) this.#make(server);
     this.#scope = new CloseScope(name, {
@@ -160,7 +146,7 @@ export class MultiServerRateLimiter implements LimiterSource, AsyncDisposable {
     if (key === undefined || key === '') return undefined;
     let view = this.#views.get(key);
     // A name that is not in the table comes with the call, and is its caller's.
-    if (view === undefined || (keyOf !== undefined && this.#table.peek(key) === undefined)) {
+    if (view === undefined || (keyOf !== undefined && !this.#table.has(key))) {
       this.#scope.assertOpen();
       const short = keyText(checkText('keyOf', key));
       view = new ServerLimiter(this, short, keyOf && shareOf(call.caller));
@@ -187,19 +173,19 @@ export class MultiServerRateLimiter implements LimiterSource, AsyncDisposable {
 
   /** How full one server is; undefined when nothing is remembered of it. */
   stats(server: string): ServerLimiterStats | undefined {
-    const core = this.#table.peek(keyText(server));
+    const core = this.#table.get(keyText(server));
     return core === undefined ? undefined : { ...core.usage, blockedCount: core.waiting.size };
   }
 
   /** Forgets the grants and the pause of one server, and serves its waiters. */
   reset(server: string): void {
-    this.#table.peek(keyText(server))?.reset();
-    this.#fullUntilMs = Number.NEGATIVE_INFINITY;
+    this.#table.get(keyText(server))?.reset();
+    this.#nextLookMs = Number.NEGATIVE_INFINITY;
   }
 
   resetAll(): void {
     for (const core of this.#table.values()) core.reset();
-    this.#fullUntilMs = Number.NEGATIVE_INFINITY;
+    this.#nextLookMs = Number.NEGATIVE_INFINITY;
   }
 
   /** Rejects every waiter at once; no timer is left. */
@@ -212,8 +198,8 @@ export class MultiServerRateLimiter implements LimiterSource, AsyncDisposable {
   }
 
   #core(server: string, owner?: string): LimiterCore {
-    // Not `get`: moving each to the front costs more than the limiter itself, and the limiters know when they were last used.
-    const known = this.#table.peek(server);
+    // It is not moved to the end: that costs more than the limiter itself, and the limiters know when they were last used.
+    const known = this.#table.get(server);
     if (known !== undefined) return known;
     if (this.#scope.closing) throw new ClosedError(this.#options.name);
     const key = keyText(checkText('server', server));
@@ -223,8 +209,6 @@ export class MultiServerRateLimiter implements LimiterSource, AsyncDisposable {
     const core = this.#make(server, whose);
     this.#table.set(server, core);
     this.#shares.add(whose ?? '', 1);
-    // Nothing is known yet of when its place falls free.
-    this.#fullUntilMs = Number.NEGATIVE_INFINITY;
     return core;
   }
 
@@ -243,28 +227,41 @@ export class MultiServerRateLimiter implements LimiterSource, AsyncDisposable {
     });
   }
 
-  /** Everything that is idle goes at once, so that the scan is paid for by the names that came. */
+  /** What is idle goes: of the oldest, a few for each name that comes; where none of them is, of all, now and then. */
   #makeRoom(server: string, owner: string | undefined): void {
     const nowMs = this.#clock.now();
-    if (nowMs >= this.#fullUntilMs) this.#forget(nowMs, nowMs);
+    this.#forget(nowMs, nowMs, LOOKS);
     if (this.#hasRoom(owner)) return;
-    if (nowMs >= this.#fullUntilMs) {
-      this.#fullUntilMs = Number.POSITIVE_INFINITY;
-      for (const { idleFromMs } of this.#table.values()) this.#fullUntilMs = Math.min(this.#fullUntilMs, idleFromMs);
+    if (nowMs >= this.#nextLookMs) {
+      this.#nextLookMs = nowMs + LOOK_MS;
+      this.#forget(nowMs, nowMs);
+      if (this.#hasRoom(owner)) return;
     }
     throw new LimiterTableFullError(this.#options.name, server, this.#options.maxServers, this.#table.size);
   }
 
-  /** Drops what is idle and was last used by `usedByMs`. */
-  #forget(nowMs: number, usedByMs: number): void {
-    const idle: string[] = [];
-    this.#table.forEach((core, server) => {
-      if (core.usedMs > usedByMs || core.waiting.size > 0 || nowMs < core.idleFromMs) return;
+  /** Drops what is idle and was last used by `usedByMs`, of the first `looks`. Names that come once are idle in the order in which they came. */
+  #forget(nowMs: number, usedByMs: number, looks = Number.POSITIVE_INFINITY): void {
+    const before: [string, LimiterCore][] = [];
+    let looked = 0;
+    let found = false;
+    for (const [server, core] of this.#table) {
+      if (looked++ === looks) break;
+      if (core.usedMs > usedByMs || core.waiting.size > 0 || nowMs < core.idleFromMs) {
+        if (!found) before.push([server, core]);
+        continue;
+      }
+      found = true;
       core.refuse();
       this.#shares.add(core.owner ?? '', -1);
-      idle.push(server);
-    });
-    for (const server of idle) this.#table.delete(server);
+      this.#table.delete(server);
+    }
+    if (!found) return;
+    // They are used on: the next one that is idle is not looked for behind them.
+    for (const [server, core] of before) {
+      this.#table.delete(server);
+      this.#table.set(server, core);
+    }
   }
 }
 
