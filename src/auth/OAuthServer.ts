@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
+import { isLoopbackHost } from '../core/text/isLoopbackHost.js';
 import type { OAuthSettings } from '../registry/config/OAuthSettings.js';
-import { isLoopbackHost } from '../registry/config/OAuthSettings.js';
 import type { SingleServerConfig } from '../registry/config/ServerConfig.js';
 import type { Reach } from './net/addresses.js';
 

@@ -14,11 +14,11 @@ import {
   checkText,
   withDefaults,
 } from '../core/options.js';
+import { isLoopbackHost } from '../core/text/isLoopbackHost.js';
 import { withDeadline } from '../core/time/within.js';
 import { SingleFlight } from '../core/wait/SingleFlight.js';
 import type { Caller } from '../pool/McpPool.js';
 import type { CredentialSet, CredentialsRequest } from '../pool/server/callers/Credentials.js';
-import { isLoopbackHost } from '../registry/config/OAuthSettings.js';
 import type { SingleServerConfig } from '../registry/config/ServerConfig.js';
 import { type Authority, authorityOf, discover, type MakeFetch } from './discover.js';
 import { bearer, GrantedTokens } from './GrantedTokens.js';

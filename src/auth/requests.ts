@@ -6,8 +6,8 @@ import {
   registerClient,
 } from '@modelcontextprotocol/client';
 import { SignInError } from '../core/errors.js';
+import { isLoopbackHost } from '../core/text/isLoopbackHost.js';
 import { packageVersion } from '../core/version.js';
-import { isLoopbackHost } from '../registry/config/OAuthSettings.js';
 import type { Authority } from './discover.js';
 import type { OAuthServer } from './OAuthServer.js';
 import type { StoredGrant } from './store/TokenStore.js';

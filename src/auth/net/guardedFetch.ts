@@ -7,8 +7,8 @@ import type { FetchLike } from '@modelcontextprotocol/client';
 import { boundedClient } from '../../connection/net/sockets/boundedClient.js';
 import { systemClock } from '../../core/clock.js';
 import { messageOf } from '../../core/errors.js';
+import { isLoopbackHost } from '../../core/text/isLoopbackHost.js';
 import { withTimeoutSignal } from '../../core/time/within.js';
-import { isLoopbackHost } from '../../registry/config/OAuthSettings.js';
 import { mayReach, type Reach } from './addresses.js';
 
 /** A request that is not made, or a response that is not taken. A `TypeError`, as what `fetch` rejects with: the SDK hands those on. */

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { isLoopbackHost } from '../../core/text/isLoopbackHost.js';
 
 /** How a server is signed in to by OAuth: `auth` of its config. Tokens are never in a config. */
 export interface OAuthSettings {
@@ -58,10 +59,6 @@ export const oauthSchema = z.strictObject(
   },
   { error: (issue) => (issue.code === 'unrecognized_keys' ? undefined : 'expected an object with "type": "oauth"') },
 );
-
-/** Whether a host is this machine by its name. */
-export const isLoopbackHost = (hostname: string): boolean =>
-  /^(localhost|(.+\.)?localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(hostname);
 
 /** Settings with the variables in their texts expanded. */
 export function readOAuth(

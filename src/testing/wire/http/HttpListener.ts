@@ -4,7 +4,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { systemClock, type Timer } from '../../../core/clock.js';
 import { checkCount, checkText, withDefaults } from '../../../core/options.js';
 import { authorityOf } from '../../../core/text/authorityOf.js';
-import { isLoopbackHost } from '../../../registry/config/OAuthSettings.js';
+import { isLoopbackHost } from '../../../core/text/isLoopbackHost.js';
 import { resetSocket } from '../tcp/resetSocket.js';
 
 export interface HttpListenerOptions {
