@@ -9,7 +9,6 @@ const LONG = [
   'test/bench/fleet.test.ts',
   'test/bench/truth.test.ts',
   'test/concurrent/ClusterRateLimiter.outage.test.ts',
-  'test/bench/workloads.test.ts',
   'test/cli/undrained.test.ts',
   'test/cli/connect.test.ts',
   'test/gateway/modernClients.test.ts',
@@ -42,10 +41,13 @@ class LongSpread extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const rank = ({ moduleId }: TestSpecification): number => LONG.findIndex((each) => moduleId.endsWith(each));
     const sorted = await super.sort(files);
-    const long = sorted.filter((file) => rank(file) >= 0).sort((a, b) => rank(a) - rank(b));
-    const others = sorted.filter((file) => rank(file) < 0);
+    // First, since a process that others share ends where one of these is next.
+    const alone = sorted.filter(({ project }) => project.name === 'alone');
+    const shared = sorted.filter(({ project }) => project.name !== 'alone');
+    const long = shared.filter((file) => rank(file) >= 0).sort((a, b) => rank(a) - rank(b));
+    const others = shared.filter((file) => rank(file) < 0);
     const spread = long.flatMap((file, i) => [file, ...others.slice(i * SPACING, (i + 1) * SPACING)]);
-    return [...spread, ...others.slice(long.length * SPACING)];
+    return [...alone, ...spread, ...others.slice(long.length * SPACING)];
   }
 }
 
