@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { getEventListeners } from 'node:events';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -76,7 +77,7 @@ test(
             if (each.weight > total) continue;
             const fits = waiting().length === 0 && used() + each.weight <= total;
             const permit = semaphore.tryAcquire(each.weight);
-            expect(permit !== undefined).toBe(fits);
+            assert.equal(permit !== undefined, fits);
             if (permit !== undefined) held.push(permit);
           } else if (each.do === 'release') {
             const [permit] = held.splice(each.which % Math.max(1, held.length), 1);
@@ -88,24 +89,24 @@ test(
             semaphore.resize(total);
           } else await clock.advance(each.ms);
           await clock.advance(0);
-          expect(broken).toEqual([]);
-          expect(semaphore.waiting).toBe(waiting().length);
-          expect(semaphore.available).toBe(Math.max(0, total - used()));
+          assert.deepEqual(broken, []);
+          assert.equal(semaphore.waiting, waiting().length);
+          assert.equal(semaphore.available, Math.max(0, total - used()));
           const first = waiting()[0];
           if (first !== undefined) {
-            expect(used() + first.weight, 'nothing free while the first would fit').toBeGreaterThan(total);
-            expect(first.weight).toBeLessThanOrEqual(total);
+            assert(used() + first.weight > total, 'nothing free while the first would fit');
+            assert(first.weight <= total);
           }
           for (const { signal, dueMs } of waiting()) {
             expect(signal !== undefined && controllers[signal]?.signal.aborted, 'aborted ones are gone').not.toBe(true);
-            expect(clock.now(), 'overdue ones are gone').toBeLessThan(dueMs + 12);
+            assert(clock.now() < dueMs + 12, 'overdue ones are gone');
           }
         }
         const closing = semaphore.close();
         for (const permit of held.splice(0)) permit.release();
         await closing;
-        expect(waiting()).toEqual([]);
-        expect(clock.armedTimers).toBe(0);
+        assert.deepEqual(waiting(), []);
+        assert.equal(clock.armedTimers, 0);
         for (const { signal } of controllers) expect(getEventListeners(signal, 'abort')).toHaveLength(0);
       }),
       { numRuns: RUNS },

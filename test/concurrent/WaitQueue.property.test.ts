@@ -1,5 +1,6 @@
+import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { test } from 'vitest';
 import { WaitQueue } from '../../src/concurrent/WaitQueue.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { RUNS, RUNS_TIMEOUT_MS } from '../support/runs.js';
@@ -64,11 +65,11 @@ test(
             }
           } else if (each.do === 'shift') {
             for (let i = 0; i < each.times; i++) {
-              expect(queue.peek()).toBe(model[0]?.weight ?? 0);
+              assert.equal(queue.peek(), model[0]?.weight ?? 0);
               const waiter = queue.shift();
               const first = model.shift();
-              expect(waiter?.tag).toBe(first?.number);
-              expect(waiter?.weight).toBe(first?.weight);
+              assert.equal(waiter?.tag, first?.number);
+              assert.equal(waiter?.weight, first?.weight);
               if (first === undefined) break;
               waiter?.resolve(first.number);
               expected.set(first.number, `served ${first.number}`);
@@ -82,17 +83,26 @@ test(
             const nowMs = clock.now();
             leave(({ dueMs, number }) => dueMs <= nowMs && ends.has(number), 'late');
             // The wheel's tick is 10 ms.
-            expect(model.filter(({ dueMs }) => dueMs < nowMs - 20)).toEqual([]);
+            assert.deepEqual(
+              model.filter(({ dueMs }) => dueMs < nowMs - 20),
+              [],
+            );
           }
-          expect(queue.size).toBe(model.length);
-          expect([...queue.weights()]).toEqual(model.map(({ weight }) => weight));
-          expect(queue.weight).toBe(model.reduce((sum, { weight }) => sum + weight, 0));
+          assert.equal(queue.size, model.length);
+          assert.deepEqual(
+            [...queue.weights()],
+            model.map(({ weight }) => weight),
+          );
+          assert.equal(
+            queue.weight,
+            model.reduce((sum, { weight }) => sum + weight, 0),
+          );
         }
         queue.rejectAll('closed');
         for (const { number } of model) expected.set(number, 'closed');
         await clock.advance(0);
-        expect(Object.fromEntries(ends)).toEqual(Object.fromEntries(expected));
-        expect([queue.size, queue.weight, clock.armedTimers]).toEqual([0, 0, 0]);
+        assert.deepEqual(Object.fromEntries(ends), Object.fromEntries(expected));
+        assert.deepEqual([queue.size, queue.weight, clock.armedTimers], [0, 0, 0]);
       }),
       { numRuns: Math.ceil(RUNS / 5) },
     );

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { seeded } from '../../../bench/adaptive/simulation.js';
@@ -61,7 +62,7 @@ test('least-loaded takes one with the fewest calls in flight by weight, always, 
         } else if (each.do === 'pick') {
           const pick = balancer.pick() as BalancerPick<string>;
           const cost = (id: string): number => ((load[id] ?? 0) + 1) / (weight[id] ?? 1);
-          expect(cost(pick.id)).toBe(Math.min(...there.map(cost)));
+          assert.equal(cost(pick.id), Math.min(...there.map(cost)));
           load[pick.id] = (load[pick.id] ?? 0) + 1;
           out.push({ pick, load });
         } else if (out.length > 0) {
@@ -70,7 +71,7 @@ test('least-loaded takes one with the fewest calls in flight by weight, always, 
           pick.failed();
           load[pick.id] = (load[pick.id] ?? 0) - 1;
         }
-        expect(Object.fromEntries(balancer.inspect().map(({ id, inFlight }) => [id, inFlight]))).toEqual(load);
+        assert.deepEqual(Object.fromEntries(balancer.inspect().map(({ id, inFlight }) => [id, inFlight])), load);
       }
     }),
     { numRuns: 200 },
@@ -90,17 +91,17 @@ test.each(['rendezvous', 'consistent'] as const)(
       return pick?.id ?? '';
     };
     const before = new Map(keys.map((key) => [key, owner(key)]));
-    for (const key of keys) expect(owner(key)).toBe(before.get(key));
+    for (const key of keys) assert.equal(owner(key), before.get(key));
     const share = (id: string): number => keys.filter((key) => before.get(key) === id).length / keys.length;
-    for (const id of ids) expect(share(id) / (id === 'a' ? 2 / 6 : 1 / 6), id).toBeGreaterThan(0.7);
-    for (const id of ids) expect(share(id) / (id === 'a' ? 2 / 6 : 1 / 6), id).toBeLessThan(1.3);
+    for (const id of ids) assert(share(id) / (id === 'a' ? 2 / 6 : 1 / 6) > 0.7, id);
+    for (const id of ids) assert(share(id) / (id === 'a' ? 2 / 6 : 1 / 6) < 1.3, id);
     // The same keys go elsewhere when it is excluded for one call, gone or sick.
     const without = keys.map((key) => balancer.pick({ key, exclude: (id) => id === 'c' })?.id);
     balancer.update(targets.filter(({ id }) => id !== 'c'));
     for (const [i, key] of keys.entries()) {
       if (before.get(key) === 'c') expect(owner(key)).not.toBe('c');
-      else expect(owner(key)).toBe(before.get(key));
-      expect(owner(key)).toBe(without[i]);
+      else assert.equal(owner(key), before.get(key));
+      assert.equal(owner(key), without[i]);
     }
   },
 );

@@ -1,5 +1,6 @@
+import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { test } from 'vitest';
 import { Entry, LiveSet } from '../../../src/concurrent/resource/LiveSet.js';
 import { RUNS } from '../../support/runs.js';
 
@@ -71,25 +72,25 @@ test('the live set gives what a search over all resources would', () => {
             const entry = new Entry(count++, 0, 0);
             live.add(entry);
             model.add(entry);
-            expect(entry.state).toBe('live');
-          } else if (what === 'take') expect(live.take()).toBe(model.take());
+            assert.equal(entry.state, 'live');
+          } else if (what === 'take') assert.equal(live.take(), model.take());
           else if (what === 'put' && any !== undefined && any.load > 0) {
             any.entry.idleSinceMs = 5;
             live.put(any.entry);
             model.put(any.entry);
-            expect(any.entry.idleSinceMs).toBe(any.load === 0 ? -1 : 5);
+            assert.equal(any.entry.idleSinceMs, any.load === 0 ? -1 : 5);
           } else if (what === 'remove' && any !== undefined) {
             live.remove(any.entry);
             model.remove(any.entry);
           }
-          expect(live.size).toBe(model.entries.length);
-          for (const { entry, load } of model.entries) expect(entry.load).toBe(load);
+          assert.equal(live.size, model.entries.length);
+          for (const { entry, load } of model.entries) assert.equal(entry.load, load);
           // Not at every step: looking at the idle ones puts them in order.
           if (which % 3 > 0) continue;
-          expect(live.longestIdle).toBe(model.idle[0]);
+          assert.equal(live.longestIdle, model.idle[0]);
           const idle: Entry<number>[] = [];
           for (let entry = live.latestIdle; entry !== undefined; entry = entry.below) idle.unshift(entry);
-          expect(idle).toEqual(model.idle);
+          assert.deepEqual(idle, model.idle);
         }
       },
     ),

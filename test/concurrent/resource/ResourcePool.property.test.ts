@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { expect, test, vi } from 'vitest';
 import { type Lease, ResourcePool, type ResourcePoolOptions } from '../../../src/pool/index.js';
@@ -229,18 +230,18 @@ class World {
   }
 
   check(): void {
-    expect(this.broken).toEqual([]);
+    assert.deepEqual(this.broken, []);
     const { live, parked, creating, dying, inUse, free, slots, waiting } = this.pool.stats;
-    expect(live + parked + creating + dying, 'permits by the stats').toBeLessThanOrEqual(this.max);
-    expect(this.worstSeats, 'places by the factory').toBeLessThanOrEqual(this.max);
-    expect(inUse, 'leases out').toBe(this.held.length);
-    expect(inUse + free, 'slots').toBeLessThanOrEqual(slots);
-    expect(waiting).toBe(this.asked.filter((state) => state === 'waiting').length);
-    if (waiting > 0 && !this.suspended) expect(free, 'idle while a caller waits').toBe(0);
+    assert(live + parked + creating + dying <= this.max, 'permits by the stats');
+    assert(this.worstSeats <= this.max, 'places by the factory');
+    assert.equal(inUse, this.held.length, 'leases out');
+    assert(inUse + free <= slots, 'slots');
+    assert.equal(waiting, this.asked.filter((state) => state === 'waiting').length);
+    if (waiting > 0 && !this.suspended) assert.equal(free, 0, 'idle while a caller waits');
     const loads = new Map<Thing, number>();
     for (const { resource } of this.held) loads.set(resource, (loads.get(resource) ?? 0) + 1);
-    for (const load of loads.values()) expect(load).toBeLessThanOrEqual(this.slots);
-    for (const { resource } of this.held) expect(this.destroyCalls.has(resource), 'lent and destroyed').toBe(false);
+    for (const load of loads.values()) assert(load <= this.slots);
+    for (const { resource } of this.held) assert.equal(this.destroyCalls.has(resource), false, 'lent and destroyed');
   }
 
   /** All goes well from here on: whoever waits must be served. */

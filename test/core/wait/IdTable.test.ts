@@ -1,5 +1,6 @@
+import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { test } from 'vitest';
 import { IdTable } from '../../../src/core/wait/IdTable.js';
 import { RUNS } from '../../support/runs.js';
 
@@ -23,16 +24,19 @@ test('things that come and go in any order, some for long, are found like in a m
           }
           for (let at = pick; model.size > keep; at++) {
             const thing = [...model.values()][at % model.size] as Thing;
-            expect([table.delete(thing), table.delete(thing)]).toEqual([true, false]);
+            assert.deepEqual([table.delete(thing), table.delete(thing)], [true, false]);
             model.delete(thing.id);
           }
-          expect(table.size).toBe(model.size);
+          assert.equal(table.size, model.size);
           const values = [...model.values()];
-          expect(table.values().filter((thing, at) => thing !== values[at])).toEqual([]);
+          assert.deepEqual(
+            table.values().filter((thing, at) => thing !== values[at]),
+            [],
+          );
           // One assertion for all: there are some hundred thousand of them.
           const wrong: number[] = [];
           for (let each = 0; each <= id; each++) if (table.get(each) !== model.get(each)) wrong.push(each);
-          expect(wrong).toEqual([]);
+          assert.deepEqual(wrong, []);
         }
       },
     ),
