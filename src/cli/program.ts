@@ -126,7 +126,14 @@ It listens first and starts its servers behind: one that is slow or down follows
 Exit code: 0 after a clean stop; 1 when what the config says cannot be run for any server, the address is taken, or something did not stop;
 128 + the signal's number when it was forced.`,
     )
-    .action(async (options: ServeOptions) => (await import('./serve.js')).serve(options));
+    .action(async (options: ServeOptions) => {
+      const { workers = 1 } = options;
+      // The primary of several serves nothing itself, and loads no gateway.
+      if (workers > 1 && (await import('node:cluster')).default.isPrimary) {
+        return (await import('./workers/serveWorkers.js')).serveWorkers({ ...options, workers });
+      }
+      return (await import('./serve.js')).serve(options);
+    });
 }
 
 function addCall(program: Command): void {

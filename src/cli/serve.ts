@@ -1,4 +1,3 @@
-import cluster from 'node:cluster';
 import { systemClock } from '../core/clock.js';
 import { messageOf } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
@@ -42,12 +41,10 @@ const REFUSING_MS = 500;
 /** How long the line that says it serves waits for servers to be up. */
 const SETTLE_MS = 3_000;
 
-/** `mcp-poolkit serve`: resolves when it serves, or has failed to; signals end it. */
+/** `mcp-poolkit serve`, of one process or as a worker: resolves when it serves, or has failed to; signals end it. */
 export async function serve(options: ServeOptions): Promise<void> {
   keepCallsYoung();
   const { workers = 1 } = options;
-  if (workers > 1 && cluster.isPrimary)
-    return (await import('./workers/serveWorkers.js')).serveWorkers({ ...options, workers });
   let orphaned = (): void => process.exit(1);
   const worker = workers > 1 ? await asWorker(() => orphaned()) : undefined;
   const listening = options.json === true ? jsonOutput : textOutput;
