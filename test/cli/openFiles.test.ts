@@ -59,8 +59,11 @@ const little = (...args: string[]) =>
 test.skipIf(little('-e', 'new WebAssembly.Memory({ initial: 1 })').status !== 1)(
   'where too little may be addressed for HTTP, that is said by what needs it, and nothing is rejected unheard',
   () => {
+    const far = { url: 'http://127.0.0.1:9917/mcp', auth: { type: 'oauth' } };
+    const signIn = little(MAIN, 'auth', 'far', '--config', configFile({ far }));
+    expect(signIn).toMatchObject({ status: 1, stderr: expect.stringMatching(/^mcp-poolkit: .*ulimit -v.*\n$/) });
     const status = little(MAIN, 'status', '--url', 'http://127.0.0.1:9917/');
-    expect(status).toMatchObject({ status: 1, stderr: expect.stringMatching(/^mcp-poolkit: .*ulimit -v.*\n$/) });
+    expect(status).toMatchObject({ status: 1, stderr: expect.stringContaining('no gateway answers') });
     const users = "{ issuer: 'i', audience: 'a', jwks: 'http://127.0.0.1:9917/' }";
     const program = `import('${pathToFileURL(resolve('dist/gateway/index.js'))}').then(({ jwtUsers }) => {
       try { jwtUsers(${users}); } catch (error) { console.log(error.message); }
