@@ -1,6 +1,7 @@
 import type { Clock } from '../core/clock.js';
 import { ClosedError, messageOf, ServerStoppedError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
+import { backoffMs } from '../core/time/backoff.js';
 import { sleep } from '../core/time/sleep.js';
 import { AbortHub } from '../core/wait/AbortHub.js';
 
@@ -21,8 +22,11 @@ export interface MovingOptions {
   readonly closing: AbortSignal;
 }
 
-/** The least time between two attempts to subscribe elsewhere: a server may end each subscription as soon as it is there. */
-const RETRY_MS = 1_000;
+/**
+ * The times between attempts to subscribe elsewhere, doubling: a server may end each subscription as soon as it is there, and there are as many
+ * of them as subscribers. After one that lasted for the first of these times they begin anew.
+ */
+const AGAIN = Object.freeze({ initialMs: 1_000, maxMs: 30_000, jitterRatio: 0.25 });
 
 const waits = new AbortHub();
 
@@ -34,6 +38,8 @@ export class MovingSubscription<S extends TargetSubscription> {
   readonly #options: MovingOptions;
   readonly #closed = new AbortController();
   #current: S;
+  /** Pauses since one lasted. */
+  #failures = 0;
 
   static async open<S extends TargetSubscription>(open: () => Promise<S>, options: MovingOptions) {
     return new MovingSubscription(await open(), open, options);
@@ -70,9 +76,9 @@ export class MovingSubscription<S extends TargetSubscription> {
     for (let short = 0; ; ) {
       const sinceMs = clock.now();
       await this.#current.ended;
+      if (clock.now() - sinceMs >= AGAIN.initialMs) short = this.#failures = 0;
       // One may move at once, since its target was removed; the next that ends so soon was ended by a server.
-      short = clock.now() - sinceMs < RETRY_MS ? short + 1 : 0;
-      if (short > 1) await this.#pause();
+      else if (++short > 1) await this.#pause();
       const next = await this.#elsewhere();
       if (next === undefined) return;
       this.#current = next;
@@ -101,6 +107,6 @@ export class MovingSubscription<S extends TargetSubscription> {
   /** Shorter when it is closed meanwhile. */
   async #pause(): Promise<void> {
     const { signal } = this.#closed;
-    await sleep(this.#options.clock, RETRY_MS, { signal, ref: false }).catch(() => undefined);
+    await sleep(this.#options.clock, backoffMs(++this.#failures, AGAIN), { signal, ref: false }).catch(() => undefined);
   }
 }

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import type { Connection, OpenListen } from '../../../src/connection/Connection.js';
 import type { ServerNotice } from '../../../src/connection/protocol/messages.js';
 import { fakeServer } from '../../../src/testing/fake/FakeServer.js';
@@ -76,6 +76,26 @@ test('a modern subscription whose stream broke is opened again on the living con
   streams[1]?.end('finished');
   await clock.advance(5_000);
   expect([streams.length, over]).toEqual([2, true]);
+});
+
+test('a stream that breaks again and again is opened more and more rarely', async () => {
+  // No jitter.
+  const random = vi.spyOn(Math, 'random').mockReturnValue(0);
+  const streams: ReturnType<typeof openListen>[] = [];
+  const { pool, clock } = memoryPool({ wrapConnection: (inner) => modern(inner, streams) });
+  pool.addServer(MEMORY);
+  const subscription = await pool.subscribe('s', { toolsListChanged: true }, { onNotification: () => undefined });
+  const opened: number[] = [];
+  for (let times = 0; times < 60; times++) {
+    streams.at(-1)?.end('cut');
+    await clock.advance(500);
+    if (streams.length > opened.length + 1) opened.push(clock.now());
+    await clock.advance(500);
+    if (streams.length > opened.length + 1) opened.push(clock.now());
+  }
+  expect(opened.map((ms) => Math.round((ms - (opened[0] ?? 0)) / 1_000))).toEqual([0, 2, 6, 14, 30]);
+  await subscription.close();
+  random.mockRestore();
 });
 
 test('a broken stream is not opened again for a subscription that was closed meanwhile', async () => {

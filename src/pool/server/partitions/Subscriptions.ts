@@ -10,6 +10,7 @@ import {
   RpcError,
 } from '../../../core/errors.js';
 import { tellListener } from '../../../core/events.js';
+import { backoffMs } from '../../../core/time/backoff.js';
 import { inTurn } from '../../../core/time/turns.js';
 import { within } from '../../../core/time/within.js';
 import type { Caller, Subscription, SubscriptionFilter } from '../../McpPool.js';
@@ -17,8 +18,8 @@ import type { ServerContext } from '../context.js';
 import { agreedFilter, notOffered } from './subscriptionFilter.js';
 import { Watchers } from './Watchers.js';
 
-/** How long an attempt to take subscriptions up again waits after one that failed. */
-const RETRY_MS = 1_000;
+/** How long an attempt to take subscriptions up again waits after those that failed. */
+const AGAIN = Object.freeze({ initialMs: 1_000, maxMs: 30_000, jitterRatio: 0.25 });
 /** To ask for more URIs than these is a step that has a turn of the event loop. */
 const FEW = 32;
 
@@ -32,6 +33,8 @@ interface Open {
   connection: Connection;
   /** The server's own stream for it, in the modern era. */
   stream: OpenListen | undefined;
+  /** Streams in a row that broke, or could not be opened. */
+  broken: number;
   /** Aborts when it is over, also before its server has agreed. */
   readonly over: AbortController;
 }
@@ -82,7 +85,7 @@ export class Subscriptions {
     const filter = { ...request.filter, ...(resourceUris && { resourceUris: [...resourceUris] }) };
     const over = new AbortController();
     const ended = new Promise<void>((resolve) => over.signal.addEventListener('abort', () => resolve()));
-    const open: Open = { key, caller, filter, onNotification, connection, stream: undefined, over };
+    const open: Open = { key, caller, filter, onNotification, connection, stream: undefined, broken: 0, over };
     this.#open.add(open);
     this.#watch(open);
     this.#byKey.set(key, (this.#byKey.get(key) ?? new Set()).add(open));
@@ -147,9 +150,8 @@ export class Subscriptions {
 
   /** The connections end, and for the time being no others are made. */
   pause(): void {
-    for (const retry of this.#retries.values()) retry[Symbol.dispose]();
+    for (const timer of [...this.#retries.values(), ...this.#reopenings]) timer[Symbol.dispose]();
     this.#retries.clear();
-    for (const reopening of this.#reopenings) reopening[Symbol.dispose]();
     this.#reopenings.clear();
   }
 
@@ -177,7 +179,7 @@ export class Subscriptions {
           this.#warn(key, error);
           const [open] = this.#cutOff(key);
           const waitMs =
-            error instanceof CircuitOpenError || error instanceof BackingOffError ? error.retryAfterMs : RETRY_MS;
+            error instanceof CircuitOpenError || error instanceof BackingOffError ? error.retryAfterMs : AGAIN.initialMs;
           if (open !== undefined) this.#retry(open, Math.max(waitMs, 1));
         },
       );
@@ -212,7 +214,8 @@ export class Subscriptions {
       const stream = await connection.listen({ ...open.filter }, { onNotification, signal: over.signal });
       if (over.signal.aborted) return stream.close();
       open.stream = stream;
-      void stream.ended.then(() => this.#streamEnded(open, stream, connection));
+      const sinceMs = this.#context.pool.clock.now();
+      void stream.ended.then(() => this.#streamEnded(open, stream, connection, sinceMs));
       return;
     }
     const { caller, key, filter } = open;
@@ -229,10 +232,11 @@ export class Subscriptions {
   }
 
   /** By the server: over. By the death of its connection: taken up again on the next. */
-  #streamEnded(open: Open, stream: OpenListen, connection: Connection): void {
+  #streamEnded(open: Open, stream: OpenListen, connection: Connection, sinceMs: number): void {
     if (open.stream !== stream) return;
     open.stream = undefined;
     if (!connection.alive) return;
+    if (this.#context.pool.clock.now() - sinceMs >= AGAIN.initialMs) open.broken = 0;
     if (stream.endedBy === 'cut') this.#reopen(open, connection);
     else this.#forget(open);
   }
@@ -243,7 +247,7 @@ export class Subscriptions {
       this.#reopenings.delete(timer);
       const waiting = this.#open.has(open) && open.stream === undefined && open.connection === connection;
       if (waiting && connection.alive) this.#again([open], connection);
-    }, RETRY_MS);
+    }, backoffMs(++open.broken, AGAIN));
     this.#reopenings.add(timer);
   }
 
