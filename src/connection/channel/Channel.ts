@@ -270,17 +270,18 @@ export class Channel {
 
   #timedOut(call: Call): void {
     const error = this.#times.error(call, this.#pending.size);
-    if (call.phase === 'sent') this.#cancelUpstream(call, `no answer within ${error.timeoutMs} ms`);
+    this.#giveUp(call, `no answer within ${error.timeoutMs} ms`);
     this.failCall(call, error);
   }
 
   #aborted(call: Call, reason: unknown): void {
-    if (call.phase === 'sent') this.#cancelUpstream(call, messageOf(reason));
+    this.#giveUp(call, messageOf(reason));
     this.failCall(call, reason);
   }
 
-  /** `initialize` must not be cancelled (spec, cancellation, behaviour requirements). */
-  #cancelUpstream(call: Call, reason: string): void {
+  /** What was not sent is let go of. `initialize` must not be cancelled (spec, cancellation, behaviour requirements). */
+  #giveUp(call: Call, reason: string): void {
+    if (call.phase !== 'sent') return void call.carrier?.end();
     this.#pending.gaveUp(call.id);
     if (this.#transport.cancel !== undefined) this.#transport.cancel(call, reason);
     else if (call.method !== 'initialize') this.#transport.post(cancelledNotice(call, reason), call);

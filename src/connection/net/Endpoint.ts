@@ -9,7 +9,7 @@ import type { Flows } from './body/BodyFlow.js';
 import { SseReader, type SseSink } from './body/events/SseReader.js';
 import type { IncomingBytes } from './body/IncomingBytes.js';
 import { checkUrl, type HttpTransportOptions, resolveHttpTransportOptions } from './httpOptions.js';
-import type { HttpDispatchers, Lane } from './sockets/HttpDispatchers.js';
+import type { Connecting, HttpDispatchers, Lane } from './sockets/HttpDispatchers.js';
 import { proxyAuthorization, proxyFor } from './sockets/proxyFor.js';
 
 /** What the credentials hook gives for a URL transport. */
@@ -47,6 +47,8 @@ export interface EndpointOptions extends HttpTransportOptions {
 export interface Outgoing extends Dispatcher.DispatchHandler {
   /** Where the endpoint keeps it. */
   place: number;
+  /** What it waits for, if that was begun for it. */
+  connecting: Connecting | undefined;
   readonly lane: Lane;
   readonly method: 'GET' | 'POST' | 'DELETE';
   readonly path: string;
@@ -182,6 +184,7 @@ export class Endpoint {
     }
     exchange.place = this.#live.push(exchange) - 1;
     const via = this.#via;
+    this.#dispatchers.connecting = undefined;
     this.#dispatchers.of(exchange.lane, this.#tunnel).dispatch(
       {
         origin: via === undefined ? this.origin : via.origin,
@@ -192,10 +195,13 @@ export class Endpoint {
       },
       exchange,
     );
+    exchange.connecting = this.#dispatchers.connecting;
   }
 
+  /** It is over. While its connection is still being made, undici would keep it, with its body, until that is there or fails: so it fails. */
   forget(exchange: Outgoing): void {
-    const { place } = exchange;
+    const { place, connecting } = exchange;
+    if (connecting?.over === false) connecting.destroy(new Error('no request waits for it any more'));
     if (this.#live[place] !== exchange) return;
     const last = this.#live.pop();
     if (last === undefined || last === exchange) return;

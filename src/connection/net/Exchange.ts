@@ -31,6 +31,7 @@ const NO_HEADERS: RawHeaders = Object.freeze([]);
 export abstract class Exchange extends ResponseReader implements Outgoing {
   readonly endpoint: Endpoint;
   place = -1;
+  connecting: Outgoing['connecting'];
   lane: Lane;
   method: 'GET' | 'POST' | 'DELETE';
   path: string;

@@ -1,11 +1,13 @@
 import { expect, test } from 'vitest';
 import type { Connection } from '../../../src/connection/Connection.js';
 import type { HttpConnection } from '../../../src/connection/http/HttpConnection.js';
+import { HttpDispatchers } from '../../../src/connection/net/sockets/HttpDispatchers.js';
 import { fakeServer } from '../../../src/testing/fake/FakeServer.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { collectGarbage } from '../../support/collectGarbage.js';
 import { openHttp, openSse } from '../../support/httpServers.js';
 import { call, LEGACY, serve } from '../../support/rawCalls.js';
+import { RawServer } from '../../support/rawServer.js';
 
 const CALLS = 80;
 const silent = (): void => undefined;
@@ -79,4 +81,23 @@ test('nor those whose refusal may speak of the session, which is being looked at
   );
   await expectNoneKept(connection, () => pings > 0);
   await expect(call(connection, 'echo', { text: 'on' })).resolves.toMatchObject({ content: [{ text: 'on' }] });
+});
+
+test('nor those that wait for a connection, which is not made then', async () => {
+  let hangs = false;
+  const waiting: (() => void)[] = [];
+  const lookup = (_name: string, _options: object, callback: (error: null, found: object[]) => void): void => {
+    const answer = (): void => callback(null, [{ address: '127.0.0.1', family: 4 }]);
+    if (hangs) waiting.push(answer);
+    else answer();
+  };
+  const dispatchers = closeAfter(new HttpDispatchers({ connectTimeoutMs: 60_000, tls: { lookup } as object }));
+  const server = await RawServer.listen({ tools: { hang: () => undefined } });
+  const connection = await openHttp(server.url.replace('127.0.0.1', 'localhost'), { ...LEGACY, dispatchers });
+  hangs = true;
+  // One may have the connection that was there.
+  await expectNoneKept(connection, () => waiting.length >= CALLS - 1);
+  hangs = false;
+  await expect(call(connection, 'echo', { text: 'on' })).resolves.toMatchObject({ content: [{ text: 'on' }] });
+  for (const answer of waiting) answer();
 });

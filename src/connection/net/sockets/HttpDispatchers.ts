@@ -11,6 +11,13 @@ import { undici } from './undici.js';
 /** Which sockets a request goes over. */
 export type Lane = 'calls' | 'replies' | 'streams';
 
+/** A connection that is being made, for one request. */
+export interface Connecting {
+  /** It is there, or failed. */
+  over: boolean;
+  destroy(error: Error): void;
+}
+
 /**
  * The sockets of the URL transports, in three lanes that never wait for each other: a call may wait for an answer of ours,
  * and a stream may stay open for ever, so neither must hold the socket that the other needs. A pool makes one and hands
@@ -19,6 +26,8 @@ export type Lane = 'calls' | 'replies' | 'streams';
 export class HttpDispatchers {
   readonly proxyFromEnv: boolean;
   readonly incoming: IncomingBytes;
+  /** Of the last dispatch that began one: undici does so at once. Not of a tunnel. */
+  connecting: Connecting | undefined;
   readonly #options: HttpDispatcherOptions;
   readonly #resolved: ReturnType<typeof resolveDispatcherOptions>;
   readonly #clock: Clock;
@@ -70,7 +79,11 @@ export class HttpDispatchers {
     return new (undici().Agent)({
       ...this.#common(),
       ...(lane === 'replies' && { connections: maxReplySockets }),
-      connect: this.#pausable(connector(connectTimeoutMs, this.#options.tls ?? {}, this.#clock)),
+      connect: this.#pausable(
+        connector(connectTimeoutMs, this.#options.tls ?? {}, this.#clock, (connecting) => {
+          this.connecting = connecting;
+        }),
+      ),
     });
   }
 
@@ -107,12 +120,18 @@ export class HttpDispatchers {
 }
 
 /** undici's own timeout of connecting stands on a clock of half a second that outlives its sockets. */
-function connector(timeoutMs: number, tls: object, clock: Clock): Connectors.connector {
+function connector(
+  timeoutMs: number,
+  tls: object,
+  clock: Clock,
+  begun: (connecting: Connecting) => void,
+): Connectors.connector {
   const connect = undici().buildConnector({ ...tls, timeout: 0 } as Connectors.BuildOptions) as (
     options: Connectors.Options,
     callback: Connectors.Callback,
   ) => { destroy(error: Error): void };
   return (options, callback) => {
+    const connecting = { over: false, destroy: (error: Error) => socket.destroy(error) };
     const timer = clock.setTimer(
       () => socket.destroy(new Error(`no connection to ${options.hostname} within ${timeoutMs} ms`)),
       timeoutMs,
@@ -120,7 +139,9 @@ function connector(timeoutMs: number, tls: object, clock: Clock): Connectors.con
     );
     const socket = connect(options, (...result) => {
       timer.cancel();
+      connecting.over = true;
       callback(...result);
     });
+    begun(connecting);
   };
 }

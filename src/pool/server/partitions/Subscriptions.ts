@@ -179,7 +179,9 @@ export class Subscriptions {
           this.#warn(key, error);
           const [open] = this.#cutOff(key);
           const waitMs =
-            error instanceof CircuitOpenError || error instanceof BackingOffError ? error.retryAfterMs : AGAIN.initialMs;
+            error instanceof CircuitOpenError || error instanceof BackingOffError
+              ? error.retryAfterMs
+              : AGAIN.initialMs;
           if (open !== undefined) this.#retry(open, Math.max(waitMs, 1));
         },
       );
@@ -243,11 +245,14 @@ export class Subscriptions {
 
   /** Its stream broke, or could not be opened, and the connection lives. */
   #reopen(open: Open, connection: Connection): void {
-    const timer = this.#context.pool.clock.setTimer(() => {
-      this.#reopenings.delete(timer);
-      const waiting = this.#open.has(open) && open.stream === undefined && open.connection === connection;
-      if (waiting && connection.alive) this.#again([open], connection);
-    }, backoffMs(++open.broken, AGAIN));
+    const timer = this.#context.pool.clock.setTimer(
+      () => {
+        this.#reopenings.delete(timer);
+        const waiting = this.#open.has(open) && open.stream === undefined && open.connection === connection;
+        if (waiting && connection.alive) this.#again([open], connection);
+      },
+      backoffMs(++open.broken, AGAIN),
+    );
     this.#reopenings.add(timer);
   }
 
