@@ -1,5 +1,6 @@
 import type { Tool } from '@modelcontextprotocol/client';
 import { expect, test } from 'vitest';
+import { AcquireTimeoutError } from '../../src/core/errors.js';
 import { silentLogger } from '../../src/core/logger.js';
 import { ToolDefinitions } from '../../src/gateway/modern/ParamChecks.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
@@ -25,6 +26,25 @@ test('changes of one server’s tools have no other’s read again; its own list
   expect([quiet.answers.length, loud.answers.length]).toEqual([1, 2]);
   loud.answers[1]?.();
   expect(await again).toMatchObject({ name: 'b' });
+});
+
+test('a call whose list has waited for a slot as long as a call may waits for none itself; one that came later does', async () => {
+  const clock = new FakeClock();
+  const tools = new ToolDefinitions(silentLogger, clock);
+  const full = { live: 1, creating: 0, dying: 0, slots: 1, inUse: 1, waiting: 1 };
+  let refuse = (): void => undefined;
+  const list = (): Promise<Tool[]> =>
+    new Promise((_, reject) => {
+      refuse = () => reject(new AcquireTimeoutError('s', 30_000, full));
+    });
+  const first = tools.get('s', 'a', list);
+  first.catch(() => undefined);
+  await clock.advance(10_000);
+  const later = tools.get('s', 'a', list);
+  await clock.advance(20_000);
+  refuse();
+  await expect(first).rejects.toMatchObject({ code: 'ERR_ACQUIRE_TIMEOUT' });
+  expect(await later).toBeUndefined();
 });
 
 test('a call that ends waits for the list no longer; when none waits, the reading ends', async () => {

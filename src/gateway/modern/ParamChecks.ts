@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Tool } from '@modelcontextprotocol/client';
 import { headerNames, paramHeaders } from '../../connection/http/paramHeaders.js';
 import { type Clock, systemClock } from '../../core/clock.js';
-import { messageOf } from '../../core/errors.js';
+import { AcquireTimeoutError, messageOf } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { type CallSignal, signalOf } from '../../core/wait/Cancellation.js';
 import { SingleFlight } from '../../core/wait/SingleFlight.js';
@@ -43,7 +43,7 @@ export class ToolDefinitions {
 
   /**
    * A tool's definition; undefined for one there is not, and when the list cannot be read. `signal`: the call's, which waits no longer; when no
-   * other call waits either, the reading ends.
+   * other call waits either, the reading ends. @throws AcquireTimeoutError for a call that has waited for the server as long as a call may
    */
   async get(server: string, name: unknown, list: ListTools, signal?: CallSignal): Promise<Tool | undefined> {
     if (typeof name !== 'string') return undefined;
@@ -61,7 +61,7 @@ export class ToolDefinitions {
     if (typeof name !== 'string') return undefined;
     const { againMs = Number.NEGATIVE_INFINITY } = this.#known(server) ?? {};
     if (this.#clock.now() < againMs && !this.#reading.has(server)) return undefined;
-    return this.#newest(server, name, list, signal);
+    return this.#newest(server, name, list, signal).catch(() => undefined);
   }
 
   /** A call was refused for them: they are read again by the next, unless that was done a moment ago. */
@@ -82,9 +82,12 @@ export class ToolDefinitions {
     list: ListTools,
     signal: CallSignal | undefined,
   ): Promise<Tool | undefined> {
+    const startMs = this.#clock.now();
     try {
       return (await this.#reading.run(server, (own) => this.#read(server, list(own)), signalOf(signal))).get(name);
     } catch (error) {
+      // The call itself would wait as long once more.
+      if (error instanceof AcquireTimeoutError && this.#clock.now() - startMs >= error.timeoutMs) throw error;
       this.#logger.debug({ server, error: messageOf(error) }, 'the headers of a call could not be checked');
       return undefined;
     }

@@ -1,5 +1,5 @@
+import { Latency } from '../../core/time/Latency.js';
 import type { TracedCall } from '../../pool/server/calls/trace.js';
-import { Latency } from '../../pool/server/stats/Latency.js';
 import { Histogram } from './Histogram.js';
 import { type BoundedLabel, methodLabel, OTHER } from './Labels.js';
 

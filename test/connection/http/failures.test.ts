@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { expect, test } from 'vitest';
+import { HttpDispatchers } from '../../../src/connection/net/sockets/HttpDispatchers.js';
 import {
   ForbiddenError,
   MessageTooLargeError,
@@ -351,5 +352,12 @@ test("an error without an id in the body of a response is the call's, in the wor
   expect(await failure(call(connection, 'odd'))).toMatchObject({
     code: 'ERR_PROTOCOL',
     message: expect.stringContaining('so odd'),
+  });
+});
+
+test('a key that Node refuses fails the start, and nothing later', async () => {
+  const dispatchers = closeAfter(new HttpDispatchers({ tls: { key: 'no key', cert: 'no certificate' } }));
+  await expect(openHttp('https://localhost:1/mcp', { dispatchers })).rejects.toMatchObject({
+    code: 'ERR_START_FAILED',
   });
 });

@@ -131,17 +131,18 @@ function connector(
     callback: Connectors.Callback,
   ) => { destroy(error: Error): void };
   return (options, callback) => {
+    // First: with a key that is not the certificate's it throws.
+    const socket = connect(options, (...result) => {
+      timer.cancel();
+      connecting.over = true;
+      callback(...result);
+    });
     const connecting = { over: false, destroy: (error: Error) => socket.destroy(error) };
     const timer = clock.setTimer(
       () => socket.destroy(new Error(`no connection to ${options.hostname} within ${timeoutMs} ms`)),
       timeoutMs,
       { ref: true },
     );
-    const socket = connect(options, (...result) => {
-      timer.cancel();
-      connecting.over = true;
-      callback(...result);
-    });
     begun(connecting);
   };
 }

@@ -10,7 +10,7 @@ import type { Credentials } from '../callers/Credentials.js';
 import { isEraRefusal, shareOf, starterOf } from '../callers/callerKey.js';
 import { InboundRouter } from '../callers/InboundRouter.js';
 import type { ServerContext } from '../context.js';
-import { AnswerMeter } from '../stats/Latency.js';
+import { AnswerMeter } from '../stats/AnswerMeter.js';
 import { UNAWAITED } from './ConnectionStarts.js';
 import { PooledConnection } from './PooledConnection.js';
 

@@ -3,7 +3,7 @@ import type { Connection, DisconnectReason } from '../../../connection/Connectio
 import type { ServerInfo } from '../../../connection/protocol/messages.js';
 import type { Caller } from '../../McpPool.js';
 import type { InboundRouter } from '../callers/InboundRouter.js';
-import type { AnswerMeter } from '../stats/Latency.js';
+import type { AnswerMeter } from '../stats/AnswerMeter.js';
 
 /** Whose a pooled connection is at the moment. */
 export interface ConnectionHolder {

@@ -1,8 +1,8 @@
 import type { DisconnectReason } from '../../../connection/Connection.js';
 import type { ChannelCounters } from '../../../connection/channel/Channel.js';
 import { keptText, PoolkitError } from '../../../core/errors.js';
+import { Latency } from '../../../core/time/Latency.js';
 import type { RestartReason } from '../../McpPool.js';
-import { Latency } from './Latency.js';
 
 /** What one server's stats count, over all its connections, those that are gone included. */
 export class Counters {

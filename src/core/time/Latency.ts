@@ -3,22 +3,6 @@ const STEPS = 8;
 const MIN_MS = 0.001;
 const BUCKETS = 40 * STEPS;
 
-/** Counts the answers that come on one connection, and records how long they took. */
-export class AnswerMeter {
-  count = 0;
-  /** The handshake is no call: nothing is counted before it. */
-  counting = false;
-  readonly onAnswer: (latencyMs: number) => void;
-
-  constructor(latency: Latency) {
-    this.onAnswer = (latencyMs) => {
-      if (!this.counting) return;
-      this.count++;
-      latency.record(latencyMs);
-    };
-  }
-}
-
 /** A histogram of durations in logarithmic buckets: fixed memory, O(1) to record. */
 export class Latency {
   readonly #counts = new Uint32Array(BUCKETS);
