@@ -126,12 +126,16 @@ async function fetchHeaders(raw: RawClient, params: object, clock: FakeClock): P
   return response;
 }
 
+const LEFT = 'clients that left a bound server without saying so make room for those who come';
+
 test.each([
-  ['/servers/dual/mcp', 'test_who'],
-  ['/mcp', 'dual__test_who'],
-])('on %s clients that left a bound server without saying so make room for those who come', async (path, tool) => {
-  const config = await dualEraConfig('stdio', { sharing: 'bound', maxConnections: 2 });
-  const { url } = await dualEraGateway(config);
+  ['/servers/dual/mcp', 'test_who', 2, {}],
+  ['/mcp', 'dual__test_who', 2, {}],
+  // One user has three of four connections.
+  ['/servers/dual/mcp', 'test_who', 4, { authenticate: async () => ({ principal: 'anna' }) }],
+] as const)(`on %s ${LEFT} %#`, async (path, tool, maxConnections, options) => {
+  const config = await dualEraConfig('stdio', { sharing: 'bound', maxConnections });
+  const { url } = await dualEraGateway(config, options);
   for (const name of ['a', 'b', 'c', 'd']) {
     const client = await connect(url + path, name);
     const result = await client.callTool({ name: tool, arguments: {} });

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { isFullFor } from '../../src/gateway/session/callers/crowding.js';
 import { RoomMaker } from '../../src/gateway/session/callers/RoomMaker.js';
 import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
@@ -17,9 +18,13 @@ test('a thousand newcomers who wait for one server cost one look at it, and each
   }) as never;
   let abandoned = 3;
   const asked: number[] = [];
-  const rooms = new RoomMaker<number>(pool, clock, (newcomer) => {
-    asked.push(newcomer);
-    return abandoned-- > 0;
+  const rooms = new RoomMaker<number>({
+    clock,
+    isFull: (server) => isFullFor(pool, server, clock),
+    makeRoom: (newcomer) => {
+      asked.push(newcomer);
+      return abandoned-- > 0;
+    },
   });
   const waits = Array.from({ length: 1_000 }, (_, newcomer) => rooms.wait('s', newcomer));
   expect(clock.armedTimers).toBe(1);

@@ -71,7 +71,7 @@ export class Tenant implements Closeable {
       inPieces: passesPieces(gateway.pool),
       held,
       states: options.states,
-      makeRoom: (uses) => sessions().endAbandoned(uses),
+      sessions,
     });
     const { endpoints, aggregates, parts } = makeEndpoints(
       { ...gateway, pool },

@@ -60,6 +60,16 @@ export class CallerTable {
     return this.#known.get(session)?.has(server) === true;
   }
 
+  /** How many connections of the server those sessions have that are up. */
+  connections(server: string, sessions: Iterable<Downstream>): number {
+    let count = 0;
+    for (const session of sessions) {
+      const known = this.#known.get(session)?.get(server);
+      if (known !== undefined && this.#pool.info(server, known.caller) !== undefined) count++;
+    }
+    return count;
+  }
+
   /** Each server that the session has asked for, and what it is there. */
   *callersOf(session: Downstream): Iterable<readonly [server: string, caller: Caller | undefined]> {
     for (const [server, { caller }] of this.#known.get(session) ?? []) yield [server, caller];

@@ -24,15 +24,15 @@ import { principalOrigin } from '../origin.js';
 import { CallerTable } from './CallerTable.js';
 import { CallSender } from './CallSender.js';
 import type { Tell } from './CallsInFlight.js';
-import { crowdingOf } from './crowding.js';
-import { RoomMaker } from './RoomMaker.js';
+import { crowdingOf, isFullFor } from './crowding.js';
+import { type AllSessions, RoomMaker } from './RoomMaker.js';
 
 export interface CallersOptions {
   readonly pool: GatewayPool;
   readonly logger: Logger;
   readonly clock: Clock;
-  /** Ends one of the sessions that it names whose clients have left; false when there is none. */
-  readonly makeRoom: (uses: (session: Downstream) => boolean) => boolean;
+  /** All sessions, those of other principals among them. */
+  readonly sessions: () => AllSessions;
   /** Those of the modern era, which have no sessions. */
   readonly clients: ModernClients;
   /** Lists of servers that are not asked for again yet. */
@@ -72,13 +72,15 @@ export class Callers {
   readonly #notices: ClientNotices;
 
   constructor(options: CallersOptions) {
-    const { pool, logger, clock, clients, makeRoom, callIdleMs, inPieces, held, base, states, failures } = options;
+    const { pool, logger, clock, clients, sessions, callIdleMs, inPieces, held, base, states, failures } = options;
     this.#states = states;
     this.#table = new CallerTable(pool, base);
     this.base = base;
     this.failures = failures;
     this.#sender = new CallSender({ pool, table: this.#table, base, callIdleMs, inPieces, clock, logger });
-    this.#rooms = new RoomMaker(pool, clock, makeRoom);
+    const own = (server: string): number => this.#table.connections(server, sessions());
+    const isFull = (server: string): boolean => isFullFor(pool, server, clock, base?.principal ? own : undefined);
+    this.#rooms = new RoomMaker({ clock, isFull, makeRoom: (uses) => sessions().endAbandoned(uses) });
     this.#pool = pool;
     this.#logger = logger;
     this.#clients = clients;

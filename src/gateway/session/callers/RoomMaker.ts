@@ -1,7 +1,11 @@
 import type { Clock, Timer } from '../../../core/clock.js';
-import type { McpPool } from '../../../pool/McpPool.js';
-import { POOL_DEFAULTS } from '../../../pool/server/options.js';
-import { figuresOf } from './crowding.js';
+import type { Downstream } from '../../endpoint/Endpoint.js';
+
+/** The sessions of all. */
+export interface AllSessions extends Iterable<Downstream> {
+  /** Ends one of those that `may` names whose clients have left; false when there is none. */
+  endAbandoned(may: (session: Downstream) => boolean): boolean;
+}
 
 /** How long a newcomer waits before another session makes room for it, and between two looks, in ms. */
 const ROOM_MS = 250;
@@ -11,21 +15,24 @@ interface Room<U> {
   timer: Timer;
 }
 
+export interface RoomMakerOptions<U> {
+  readonly clock: Clock;
+  /** Whether sessions have every connection of the server that they may have. */
+  readonly isFull: (server: string) => boolean;
+  /** Ends a session whose client has left, of those that it is given, if there is one. */
+  readonly makeRoom: (uses: U) => boolean;
+}
+
 /**
- * While newcomers of a `bound` server wait and every connection is a session's, those of clients that have left make room, one for each
+ * While newcomers of a `bound` server wait and every connection that they could have is a session's, those of clients that have left make room, one for each
  * that waits. Should such a client come back, it is told by 404. One look for all newcomers of a server: a thousand of them wait at the price of one.
  */
 export class RoomMaker<U> {
-  readonly #pool: McpPool;
-  readonly #clock: Clock;
-  readonly #makeRoom: (uses: U) => boolean;
+  readonly #options: RoomMakerOptions<U>;
   readonly #rooms = new Map<string, Room<U>>();
 
-  /** `makeRoom`: ends a session whose client has left, of those that it is given, if there is one. */
-  constructor(pool: McpPool, clock: Clock, makeRoom: (uses: U) => boolean) {
-    this.#pool = pool;
-    this.#clock = clock;
-    this.#makeRoom = makeRoom;
+  constructor(options: RoomMakerOptions<U>) {
+    this.#options = options;
   }
 
   /** A newcomer waits until this is disposed; `uses` are those that may make room for it. */
@@ -44,14 +51,13 @@ export class RoomMaker<U> {
   }
 
   #later(server: string): Timer {
-    return this.#clock.setTimer(() => {
+    const { clock, isFull, makeRoom } = this.#options;
+    return clock.setTimer(() => {
       const room = this.#rooms.get(server);
       if (room === undefined) return;
       room.timer = this.#later(server);
-      const max = this.#pool.config(server)?.maxConnections ?? POOL_DEFAULTS.maxConnections;
-      const connections = figuresOf(this.#pool, server, this.#clock)?.connections ?? 0;
-      if (connections < max) return;
-      for (const uses of [...room.waiting]) if (!this.#makeRoom(uses)) return;
+      if (!isFull(server)) return;
+      for (const uses of [...room.waiting]) if (!makeRoom(uses)) return;
     }, ROOM_MS);
   }
 }

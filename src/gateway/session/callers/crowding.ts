@@ -1,3 +1,4 @@
+import { Shares } from '../../../concurrent/Shares.js';
 import type { Clock } from '../../../core/clock.js';
 import type { McpPool } from '../../../pool/McpPool.js';
 import { POOL_DEFAULTS } from '../../../pool/server/options.js';
@@ -38,4 +39,15 @@ export function crowdingOf(pool: McpPool, server: string, clock: Clock): { reado
   const { maxConnections = POOL_DEFAULTS.maxConnections, maxConcurrent } = pool.config(server) ?? {};
   const slots = typeof maxConcurrent === 'number' ? maxConcurrent : POOL_DEFAULTS.maxConcurrent;
   return { full: figures.connections >= maxConnections || figures.inFlight >= slots };
+}
+
+/** Whether a server has no connection for one more session; `own`: how many one principal's sessions have, of which it may not have all. */
+export function isFullFor(pool: McpPool, server: string, clock: Clock, own?: (server: string) => number): boolean {
+  const figures = figuresOf(pool, server, clock);
+  if (figures === undefined) return false;
+  const shares = new Shares(pool.config(server)?.maxConnections ?? POOL_DEFAULTS.maxConnections);
+  const mine = own?.(server) ?? 0;
+  shares.add('others', Math.max(0, figures.connections - mine));
+  shares.add('own', mine);
+  return !shares.mayTake('own', 1, 0, own === undefined);
 }
