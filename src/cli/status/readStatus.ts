@@ -24,15 +24,20 @@ export interface StatusSource {
   readonly header?: Readonly<Record<string, string>>;
 }
 
-/** Asks a running gateway how it stands, until `signal` aborts. @throws Error with one clear line */
-export function readStatus(source: StatusSource, signal?: AbortSignal): Promise<StatusData> {
-  return withTimeoutSignal(TIMEOUT_MS, signal, (bounded) => read(source, bounded));
+/** Asks a running gateway how it stands, until `signal` aborts; `history`: with its charts, too. @throws Error with one clear line */
+export function readStatus(source: StatusSource, signal?: AbortSignal, history = false): Promise<StatusData> {
+  return withTimeoutSignal(TIMEOUT_MS, signal, (bounded) => read(source, bounded, history));
 }
 
-async function read({ url, header: given = {} }: StatusSource, signal: AbortSignal): Promise<StatusData> {
+async function read(
+  { url, header: given = {} }: StatusSource,
+  signal: AbortSignal,
+  history: boolean,
+): Promise<StatusData> {
   const { target, authorization } = placeOf(url);
   const { request } = target.protocol === 'https:' ? https : http;
-  const asked = request(target, { headers: { ...authorization, ...given }, agent: false, signal });
+  const path = `${target.pathname}${history ? '' : '?history=none'}`;
+  const asked = request(target, { path, headers: { ...authorization, ...given }, agent: false, signal });
   boundedClient(asked, systemClock);
   try {
     const response = await headOf(asked, target, signal);

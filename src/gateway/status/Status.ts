@@ -159,10 +159,15 @@ export class Status implements Disposable {
     if (method !== 'GET' && method !== 'HEAD') return sendEmpty(response, 405, { allow: 'GET' });
     if (page === 'status') return this.#sendPage(response);
     if (page === 'status/events') return this.#open(response);
-    if (page === 'status/data.json') return sendText(response, 200, JSON_TYPE, JSON.stringify(this.#data()));
+    const { searchParams } = new URL(url, 'http://status');
+    if (page === 'status/data.json') {
+      // Of many servers the charts are most of it.
+      const data = searchParams.get('history') === 'none' ? this.#present() : this.#data();
+      return sendText(response, 200, JSON_TYPE, JSON.stringify(data));
+    }
     if (page === 'metrics') return this.#sendMetrics(response);
     if (page === 'status/tools' && this.#options.actions) {
-      return this.#actions.tools(new URL(url, 'http://status').searchParams.get('server') ?? '', response);
+      return this.#actions.tools(searchParams.get('server') ?? '', response);
     }
     sendEmpty(response, 404);
   }
@@ -200,11 +205,11 @@ export class Status implements Disposable {
   #data(): StatusData {
     const names = this.#parts.pool.servers();
     const servers = Object.fromEntries(names.map((name) => [name, this.#history.of(name)]));
-    return {
-      snapshot: this.#snapshot(),
-      history: { times: this.#history.times, servers },
-      events: this.#timeline.events,
-    };
+    return { ...this.#present(), history: { times: this.#history.times, servers } };
+  }
+
+  #present(): StatusData {
+    return { snapshot: this.#snapshot(), history: { times: [], servers: {} }, events: this.#timeline.events };
   }
 
   #snapshot(): StatusSnapshot {

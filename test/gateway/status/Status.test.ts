@@ -114,6 +114,8 @@ test('the data names every server and every open call; a scrape is there when as
   const answer = await get('/status/data.json');
   expect(answer.headers).toMatchObject({ 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' });
   const { snapshot } = dataOf(answer);
+  const present = dataOf(await get('/status/data.json?history=none'));
+  expect([present.history, present.snapshot.open.length]).toEqual([{ times: [], servers: {} }, 1]);
   expect(snapshot.servers).toMatchObject([
     {
       name: 'one',
