@@ -10,6 +10,7 @@ import type { Verdict } from '../history/Verdict.js';
 import { isRequest, type RpcMessage } from '../wire/messages.js';
 import { differences, shown } from './differences.js';
 import { type Exchange, exchangesOf, tokenOf } from './exchanges.js';
+import { inOrder } from './inOrder.js';
 import { plain } from './meta.js';
 
 export interface ReplayOptions {
@@ -77,16 +78,7 @@ class Replayer {
       if (server === this.#server) this.#hear(notice);
     });
     try {
-      const done = new Map<Exchange, Promise<void>>();
-      for (const exchange of exchanges) {
-        const before = exchanges.filter((each) => each.wire === exchange.wire && each.answerPlace < exchange.place);
-        const ready = Promise.all(before.map((each) => done.get(each)));
-        done.set(
-          exchange,
-          ready.then(() => this.#exchange(exchange)),
-        );
-      }
-      await Promise.all(done.values());
+      await inOrder(exchanges, (exchange) => this.#exchange(exchange));
       await this.#notifications(exchanges);
     } finally {
       listening[Symbol.dispose]();

@@ -183,6 +183,27 @@ test('calls go out as they overlapped: one waits for those that were answered be
   expect(order).toEqual(['slow begin', 'echo begin', 'echo end', 'slow end', 'echo begin', 'echo end']);
 });
 
+test('a recording of thousands of calls is replayed: each answer is waited for once', async () => {
+  const history = new History();
+  const calls = 8_000;
+  for (let id = 0; id < calls; id++) {
+    const message = { server: 's', wire: 'w', type: 'message', atMs: id } as const;
+    history.push({ ...message, from: 'client', message: { jsonrpc: '2.0', id, method: 'tools/list' } });
+    history.push({ ...message, from: 'server', message: { jsonrpc: '2.0', id, result: {} } });
+  }
+  let [asked, open] = [0, 0];
+  const request = async (): Promise<object> => {
+    asked++;
+    expect(++open).toBe(1);
+    await undefined;
+    open--;
+    return {};
+  };
+  const pool = { request, on: () => ({ [Symbol.dispose]: () => undefined }) } as unknown as McpPool;
+  expect((await replay(history, pool, 's', { settleMs: 0 })).ok).toBe(true);
+  expect(asked).toBe(calls);
+});
+
 test('a child process replays a file, and says on stderr and by its exit code that it was called otherwise', async () => {
   const file = join(await tempFolder(), 'session.jsonl');
   const { history } = await recording();
