@@ -3,6 +3,9 @@ import { messageOf, SignInError, show } from '../core/errors.js';
 import type { OAuthServer } from './OAuthServer.js';
 import type { StoredGrant } from './store/TokenStore.js';
 
+/** No date is later; a number that is not finite could not be stored. */
+const LAST_MS = 8.64e15;
+
 /** What of a token response is kept. @throws SignInError for one that is no bearer token */
 export function grantOf(
   { name }: OAuthServer,
@@ -24,7 +27,7 @@ export function grantOf(
     accessToken: access_token,
     ...(refresh_token !== undefined && { refreshToken: refresh_token }),
     ...(scope !== undefined && { scope }),
-    ...(expires_in !== undefined && { expiresAt: askedAt + expires_in * 1_000 }),
+    ...(expires_in !== undefined && { expiresAt: Math.min(Math.max(0, askedAt + expires_in * 1_000), LAST_MS) }),
   };
 }
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { failedAt } from '../../src/auth/tokens.js';
+import { failedAt, grantOf } from '../../src/auth/tokens.js';
 
 const failed = (said: string, secret: string | undefined): string =>
   failedAt({ name: 'far' } as never, { issuer: 'https://issuer.example' } as never, new Error(said), [
@@ -33,3 +33,12 @@ test('what an authorization server repeats of a secret is blotted out, however i
   );
   expect(failed('no secret at all', undefined)).toContain('no secret at all');
 });
+
+test.each([1e306, -1e306, 1e12, Number.MAX_VALUE])(
+  'a token that is said to last %d seconds has an end that is a date',
+  (expires_in) => {
+    const tokens = { access_token: 'a', token_type: 'Bearer', expires_in };
+    const { expiresAt = Number.NaN } = grantOf({ name: 'far' } as never, tokens, Date.now());
+    expect(new Date(expiresAt).toISOString()).toMatch(expires_in < 0 ? /^1970/ : /^\+/);
+  },
+);
