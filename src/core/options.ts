@@ -110,6 +110,11 @@ export function checkSignal(option: string, value: AbortSignal): AbortSignal {
   return checkPart(option, value, ['addEventListener', 'throwIfAborted'], 'an AbortSignal');
 }
 
+/** Whether a call may begin by its signal. @throws OptionError for what is none, and the reason of one that has aborted */
+export function assertLive(signal: AbortSignal | undefined): void {
+  if (signal !== undefined) checkSignal('signal', signal).throwIfAborted();
+}
+
 /** A list of options. @throws OptionError */
 export function checkArray<T>(option: string, value: readonly T[], of = 'an array'): readonly T[] {
   if (Array.isArray(value)) return value;
@@ -190,12 +195,15 @@ export function withDefaults<O extends object, const D extends Partial<Record<ke
 /** The names of the options `O`; the compiler keeps the list complete. */
 export type Names<O> = { readonly [K in keyof O]-?: true };
 
-/** For options that come with each call: a look at their names alone. @throws OptionError for one that is not in `names` */
+/** For options that come with each call: a look at their names, and at a signal. @throws OptionError for one that is not in `names` */
 export function checkNames(part: string, options: object, names: Readonly<Record<string, true>>): void {
   if (typeof options !== 'object' || options === null) checkOptions(part, options);
   for (const name in options) {
-    if (names[name] === true) continue;
     const value = (options as Readonly<Record<string, unknown>>)[name];
+    if (names[name] === true) {
+      if (name === 'signal' && value !== undefined) checkSignal(name, value as AbortSignal);
+      continue;
+    }
     // A text or an object may hold a secret.
     const shown = typeof value === 'number' || typeof value === 'boolean' ? value : typeof value;
     throw unknownOption(part, name, shown, Object.keys(names));

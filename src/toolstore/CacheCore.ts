@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
 import { QueueFullError, ShutdownTimeoutError } from '../core/errors.js';
-import { checkFunction, checkMs } from '../core/options.js';
+import { assertLive, checkFunction, checkMs } from '../core/options.js';
 import { within } from '../core/time/within.js';
 import { fitsFile } from './disk/envelope.js';
 import type { Entry } from './entries/Entry.js';
@@ -141,7 +141,7 @@ export class CacheCore {
     checkFunction('loader', loader);
     checkMs('negativeTtlMs', negativeTtlMs, { infinity: true });
     this.scope.assertOpen();
-    signal?.throwIfAborted();
+    assertLive(signal);
     const { clock } = this.settings;
     let entry = this.store.peek(key.memo, clock.now());
     if (!this.#isFresh(entry)) {

@@ -55,7 +55,6 @@ function race<T>(fn: (signal: AbortSignal, attempt: number) => T | PromiseLike<T
   checkCount('minLatencies', all.minLatencies, { min: 1 });
   if (all.latencies !== undefined) checkPart('latencies', all.latencies, ['record', 'quantile'], 'a LatencyWindow');
   if (all.budget !== undefined) checkPart('budget', all.budget, ['deposit', 'tryWithdraw'], 'a RetryBudget');
-  if (all.signal !== undefined) checkPart('signal', all.signal, ['addEventListener'], 'an AbortSignal');
   const { latencies, budget, signal, clock = systemClock, maxAttempts } = all;
   const afterMs = delayMs(all.after, latencies, all.minLatencies);
   budget?.deposit();

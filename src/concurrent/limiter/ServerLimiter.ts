@@ -1,4 +1,5 @@
 import { ClosedError } from '../../core/errors.js';
+import { assertLive } from '../../core/options.js';
 import { AbortHub } from '../../core/wait/AbortHub.js';
 import type { Limiter, LimiterAcquireOptions } from './Limiter.js';
 
@@ -32,7 +33,7 @@ export class ServerLimiter implements Limiter {
 
   async acquire({ signal, ...options }: LimiterAcquireOptions = {}): Promise<void> {
     this.#assertOpen();
-    signal?.throwIfAborted();
+    assertLive(signal);
     if (this.#table.tryAcquire(this.#server, options.weight, this.#owner)) return;
     const leave = new AbortController();
     this.#waiting.add(leave);

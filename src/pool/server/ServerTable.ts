@@ -4,7 +4,7 @@ import { type CloseOptions, checkClose } from '../../core/close/CloseScope.js';
 import type { GracePeriod } from '../../core/close/GracePeriod.js';
 import { messageOf, OptionError, PoolkitError, ServerNotFoundError, StartError } from '../../core/errors.js';
 import { nearNames } from '../../core/nearNames.js';
-import { checkIterable, checkOptions } from '../../core/options.js';
+import { assertLive, checkIterable, checkOptions } from '../../core/options.js';
 import { failuresOf } from '../../core/wait/settleAll.js';
 import { checkServerConfig } from '../../registry/config/checkServerConfig.js';
 import { fingerprint } from '../../registry/config/fingerprint.js';
@@ -84,6 +84,7 @@ export class ServerTable {
     assertOpen: () => void,
   ): Promise<ApplyReport> {
     const { signal } = checkOptions('apply', options);
+    assertLive(signal);
     const given = checkConfigs(configs);
     return this.#applying.runExclusive(async (): Promise<ApplyReport> => {
       assertOpen();

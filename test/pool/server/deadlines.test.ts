@@ -1,4 +1,6 @@
 import { expect, test } from 'vitest';
+import { RateLimiter } from '../../../src/concurrent/limiter/RateLimiter.js';
+import { closeAfter } from '../../support/closeAfter.js';
 import { MEMORY, memoryPool, outcome } from '../../support/memoryPool.js';
 
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -47,3 +49,24 @@ test.each([
     expect(await older).toBe('ERR_OUTCOME_UNKNOWN');
   },
 );
+
+test('a limiter that never answers holds no call past its deadline, its signal or the close', async () => {
+  const hung = closeAfter(new RateLimiter({ maxRequests: 1, windowMs: 60_000 }));
+  hung.tryAcquire = () => false;
+  hung.acquire = () => new Promise(() => undefined);
+  const { pool, clock, call } = memoryPool({ limiter: hung });
+  pool.addServer(MEMORY);
+  const late = outcome(call('echo', { deadlineMs: 1_000 }));
+  await clock.advance(1_000);
+  expect(await late).toBe('ERR_ACQUIRE_TIMEOUT');
+  const controller = new AbortController();
+  const given = call('echo', { signal: controller.signal });
+  const left = given.catch((error: unknown) => error);
+  await clock.advance(1);
+  controller.abort(new Error('enough'));
+  expect(await left).toMatchObject({ message: 'enough' });
+  const open = outcome(call('echo'));
+  await clock.advance(1);
+  await pool.close();
+  expect(await open).toBe('ERR_CLOSED');
+});

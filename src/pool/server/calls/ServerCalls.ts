@@ -5,7 +5,7 @@ import { callerName } from '../../../connection/calls/Caller.js';
 import { sentTwice } from '../../../connection/http/sentTwice.js';
 import type { CallOptions, Params } from '../../../connection/protocol/messages.js';
 import { ClosedError, endOf, NotSentError, OutcomeUnknownError, type PoolkitError } from '../../../core/errors.js';
-import { checkAtOnce, checkMs, checkNames } from '../../../core/options.js';
+import { assertLive, checkAtOnce, checkMs, checkNames } from '../../../core/options.js';
 import { within } from '../../../core/time/within.js';
 import { type CallSignal, isOwnEnd, signalOf } from '../../../core/wait/Cancellation.js';
 import type { Caller, ConnectionLease, RequestOptions } from '../../McpPool.js';
@@ -64,7 +64,7 @@ export class ServerCalls {
       // In line: what the hot path runs through stays few files.
       for (const name in options) if (REQUEST_OPTIONS[name] !== true) checkNames('request', options, REQUEST_OPTIONS);
       const cancellation: CallSignal | undefined = options.cancellation ?? options.signal;
-      cancellation?.throwIfAborted();
+      if (cancellation !== undefined && cancellation.aborted !== false) assertLive(signalOf(cancellation));
       if (options.deadlineMs !== undefined) budget = new Budget(pool.clock.now(), options.deadlineMs);
       for (; ; sends++) {
         const limiter = pool.limiter === undefined ? undefined : this.#limiter(method, params, options);

@@ -10,6 +10,7 @@ import {
   RequestTimeoutError,
 } from '../../../core/errors.js';
 import { checkMs } from '../../../core/options.js';
+import { type WaitBounds, within } from '../../../core/time/within.js';
 import { AbortHub } from '../../../core/wait/AbortHub.js';
 import type { RequestOptions } from '../../McpPool.js';
 import type { Traced } from './trace.js';
@@ -105,20 +106,23 @@ export function permit(
 ): Promise<void> | undefined {
   if (limiter === undefined || limiter.tryAcquire()) return undefined;
   const acquireTimeoutMs = budget?.within(server, Number.POSITIVE_INFINITY, clock.now());
-  return waitForPermit(limiter, signal === undefined ? [stopped] : [signal, stopped], acquireTimeoutMs);
+  const bounds = { clock, timeoutMs: acquireTimeoutMs ?? Number.POSITIVE_INFINITY, late: () => budget?.spent(server) };
+  return waitForPermit(limiter, signal === undefined ? [stopped] : [signal, stopped], acquireTimeoutMs, bounds);
 }
 
-/** `AbortSignal.any` would keep what waits on a signal that lives as long as its server. */
+/** `AbortSignal.any` would keep what waits on a signal that lives as long as its server. Nor is a limiter waited for that does not obey. */
 async function waitForPermit(
   limiter: Limiter,
   signals: readonly AbortSignal[],
   acquireTimeoutMs: number | undefined,
+  bounds: WaitBounds,
 ): Promise<void> {
   for (const each of signals) each.throwIfAborted();
   const wait = new AbortController();
   const watched = signals.map((each) => waits.watch(each, (reason) => wait.abort(reason)));
   try {
-    await limiter.acquire({ signal: wait.signal, acquireTimeoutMs });
+    const { signal } = wait;
+    await within(Promise.resolve(limiter.acquire({ signal, acquireTimeoutMs })), { ...bounds, signal });
   } finally {
     for (const each of watched) each[Symbol.dispose]();
   }
