@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { systemClock } from '../../src/core/clock.js';
 import type { CredentialsHook } from '../../src/pool/server/callers/Credentials.js';
+import { FakeClock } from '../../src/testing/FakeClock.js';
 import { echoFor, rawPool } from '../support/httpPool.js';
 import { failure } from '../support/rawCalls.js';
 import type { Exchange, RawOptions } from '../support/rawServer.js';
@@ -137,3 +138,35 @@ test.each([
     expect(server.of('tools/call').map(({ headers }) => headers.authorization)).toEqual(['first', 'first', 'first']);
   },
 );
+
+test('a hook that never answers a refusal fails its call after 30 s, is asked again by the next, and holds up no close', async () => {
+  const clock = new FakeClock();
+  const { valid, asked, hook, guard } = tokens();
+  let hung = false;
+  const hangs: CredentialsHook = async (request) => {
+    const answer = await hook(request);
+    return hung ? new Promise(() => undefined) : answer;
+  };
+  const { pool } = await rawPool({ ...guard, lost: 404 }, { credentials: hangs, clock });
+  const caller = { principal: 'ann' };
+  await echoFor(pool, caller);
+  valid.clear();
+  hung = true;
+  const refused = failure(echoFor(pool, caller));
+  await expect.poll(() => asked.length).toBe(2);
+  await clock.advance(30_000);
+  expect(await refused).toMatchObject({
+    code: 'ERR_UNAUTHORIZED',
+    cause: { message: 'the credentials hook has not answered within 30000 ms' },
+  });
+  hung = false;
+  valid.clear();
+  expect(await echoFor(pool, caller, 'again')).toBe('again');
+  valid.clear();
+  hung = true;
+  const closed = pool.close();
+  // The DELETE was refused, and the hook is asked for it.
+  await expect.poll(() => asked.at(-1) === 'raw ann 401' && asked.length).toBe(4);
+  await clock.advance(5_000);
+  await closed;
+});

@@ -1,6 +1,7 @@
 import type { Tool } from '@modelcontextprotocol/client';
 import type { Clock } from '../../core/clock.js';
 import { messageOf, NotSentError, OutcomeUnknownError } from '../../core/errors.js';
+import { within } from '../../core/time/within.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
 import type { Call } from '../channel/Call.js';
 import type { Channel } from '../channel/Channel.js';
@@ -208,12 +209,15 @@ export class HttpTransport implements HttpCallTransport {
     const { logger } = this.settings;
     if (this.session.id === undefined) return;
     try {
-      const { status } = await submit(this.endpoint, 'DELETE', () => ({
+      const asked = submit(this.endpoint, 'DELETE', () => ({
         method: 'DELETE',
         headers: this.streamHeaders(undefined),
         body: null,
         timeoutMs,
       }));
+      // Other credentials are asked for in that time, too.
+      const late = (): Error => new Error(`no end within ${timeoutMs} ms`);
+      const { status } = await within(asked, { clock: this.endpoint.clock, timeoutMs, late });
       if (status >= 300) logger.debug({ server, status }, 'the server refused to end the session');
     } catch (error) {
       logger.debug({ server, error: messageOf(error) }, 'the session could not be ended');

@@ -10,6 +10,7 @@ import type { UrlConnectionOptions } from '../../connection/net/UrlConnection.js
 import { SseConnection } from '../../connection/sse/SseConnection.js';
 import type { CloseOptions } from '../../core/close/CloseScope.js';
 import { OptionError } from '../../core/errors.js';
+import { within } from '../../core/time/within.js';
 import { SingleFlight } from '../../core/wait/SingleFlight.js';
 import { listAll } from '../listAll.js';
 import { eraFor } from '../server/callers/callerKey.js';
@@ -35,6 +36,9 @@ export const URL_OPTION_NAMES: {
   maxEventBytes: true,
   maxReplyBytes: true,
 };
+
+/** How long the `credentials` hook may take for others while a connection lives, in ms. For a start the start's own time counts. */
+const HOOK_MS = 30_000;
 
 /** Makes connections to URLs, all over the sockets of one set of dispatchers. */
 export class UrlConnector implements Connector {
@@ -111,8 +115,15 @@ export class UrlConnector implements Connector {
       ...(pool.credentials && {
         credentials: (reason, stale, refused = credentials.newest(caller), again = false, challenge = undefined) => {
           if (reason === 'start') return credentials.get(caller, request.closing);
-          if (reason === 'renewal') return credentials.renewAhead(refused, stale, request.closing);
-          return credentials.renew(refused, stale, request.closing, again, challenge);
+          const asked =
+            reason === 'renewal'
+              ? credentials.renewAhead(refused, stale, request.closing)
+              : credentials.renew(refused, stale, request.closing, again, challenge);
+          const late = (): Error => {
+            credentials.giveUp(refused);
+            return new Error(`the credentials hook has not answered within ${HOOK_MS} ms`);
+          };
+          return within(asked, { clock: pool.clock, timeoutMs: HOOK_MS, late, signal: request.closing });
         },
       }),
     };

@@ -54,7 +54,7 @@ test('a limiter that never answers holds no call past its deadline, its signal o
   const hung = closeAfter(new RateLimiter({ maxRequests: 1, windowMs: 60_000 }));
   hung.tryAcquire = () => false;
   hung.acquire = () => new Promise(() => undefined);
-  const { pool, clock, call } = memoryPool({ limiter: hung });
+  const { pool, clock, call } = memoryPool({ limiter: { for: () => hung } });
   pool.addServer(MEMORY);
   const late = outcome(call('echo', { deadlineMs: 1_000 }));
   await clock.advance(1_000);

@@ -139,6 +139,13 @@ export class Credentials {
     }
   }
 
+  /** What a hook has not answered is not waited for any more: the next who needs it asks anew. */
+  giveUp(caller: Caller | undefined): void {
+    const principal = caller?.principal ?? '';
+    if (this.#table?.peek(principal)?.set === undefined) this.#table?.delete(principal);
+    this.#renewing.delete(principal);
+  }
+
   #ask(
     caller: Caller | undefined,
     signal: AbortSignal,
