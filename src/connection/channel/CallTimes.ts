@@ -81,7 +81,8 @@ export class CallTimes {
     const { server } = this.#options;
     if (call.phase !== 'queued') return new RequestTimeoutError(server, call.method, this.#limitMs(call));
     const counts = { live: 1, creating: 0, dying: 0, slots: calls, inUse: calls, waiting: 0 };
-    return new AcquireTimeoutError(`server ${server}: its input is blocked`, this.#acquireMs(call), counts);
+    const why = call.sentMs === 0 ? 'its input is blocked' : 'a call that it refused unread could not be sent again';
+    return new AcquireTimeoutError(`server ${server}: ${why}`, this.#acquireMs(call), counts);
   }
 
   close(): void {

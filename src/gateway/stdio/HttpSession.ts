@@ -17,7 +17,7 @@ export interface HttpSessionOptions {
   /** Ends what is waited for. */
   readonly signal: AbortSignal;
   /** A message that belongs to no call. */
-  readonly onMessage: (text: string) => void;
+  readonly onMessage: (text: string) => unknown;
 }
 
 interface Opened {

@@ -14,6 +14,7 @@ import { type Failure, failureOf, failureText } from '../rpc/failure.js';
 import { ARRAY, answerArray, errorCodeIn, isClosing, isRead, notReached, refusalOf } from './answers.js';
 import { ClientPipe } from './ClientPipe.js';
 import { ClientCalls } from './calls/ClientCalls.js';
+import { meaningOf } from './calls/meaningOf.js';
 import { readAnswer } from './calls/readAnswer.js';
 import { HttpLink, LinkError } from './HttpLink.js';
 import { HttpSession } from './HttpSession.js';
@@ -59,7 +60,8 @@ export class StdioBridge {
       link: this.#link,
       clock: this.#clock,
       signal: this.#closing.signal,
-      onMessage: (text) => this.#pipe.offer(text),
+      // An answer there is none: it comes in the response to its call.
+      onMessage: (text) => meaningOf(text, 'null') === 'message' && this.#pipe.offer(text),
     });
     this.#pipe = new ClientPipe({
       ...options,

@@ -57,3 +57,25 @@ test('a client that initialises again has one stream, that of its new session', 
   await end();
   await expect.poll(() => streams.length).toBe(0);
 });
+
+test('on the stream of a session are no answers: what asks or tells is handed on, and nothing else', async () => {
+  const { server, streams } = forgetful();
+  const { send, answered, lines, end } = await bridgeTo(server);
+  send(request(1, 'initialize'));
+  await answered(1);
+  await expect.poll(() => streams.length).toBe(1);
+  const error = { jsonrpc: '2.0', id: null, error: { code: 1, message: 'm' } };
+  const notice = { jsonrpc: '2.0', method: 'notifications/x' };
+  const asked = { jsonrpc: '2.0', id: 1, method: 'ping' };
+  const events = [
+    answerTo(1),
+    answerTo('never asked'),
+    JSON.stringify(error),
+    JSON.stringify(notice),
+    JSON.stringify(asked),
+  ];
+  streams[0]?.write(events.map((each) => `data: ${each}\n\n`).join(''));
+  await answered(3);
+  expect(lines.slice(1)).toEqual([notice, asked]);
+  await end();
+});
