@@ -146,3 +146,17 @@ test('a search is for one load at a time', async () => {
   const workloads = [{ kind: 'tool' as const }, { kind: 'lists' as const }];
   await expect(runBench({ targets: [target], workloads, slo: 'p99<1s' })).rejects.toThrow(/one workload/);
 });
+
+test('error codes that a server makes up are told apart up to 32, and what the pool says always', () => {
+  const [recorder, other] = [new Recorder('all'), new Recorder('all')];
+  for (const each of [recorder, other]) {
+    each.begin(0);
+    for (let n = 0; n < 1_000; n++) each.failed(`ERR_RPC ${n}`, n);
+    each.failed('ERR_REQUEST_TIMEOUT', 1_000);
+  }
+  recorder.merge(other.toData());
+  expect(recorder.errors.size).toBe(34);
+  expect(recorder.errors.get('ERR_RPC 31')).toBe(2);
+  expect(recorder.errors.get('ERR_RPC other')).toBe(2 * 968);
+  expect(recorder.errors.get('ERR_REQUEST_TIMEOUT')).toBe(2);
+});

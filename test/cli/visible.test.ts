@@ -1,6 +1,10 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { text as textOf } from 'node:stream/consumers';
 import { expect, test, vi } from 'vitest';
 import { visible } from '../../src/cli/output/visible.js';
-import { configFile, run } from '../support/cli.js';
+import { configFile, MAIN, run } from '../support/cli.js';
 import { fixture } from '../support/servers.js';
 
 vi.setConfig({ testTimeout: 60_000 });
@@ -59,4 +63,14 @@ test('nothing that a server or a config says steers the terminal, but the text o
   expect(await run('call', hostile, 'x', JSON.stringify({ js: plain }), '--config', file)).toMatchObject({
     stdout: '\u001b[1mbold\u001b[0m',
   });
+});
+
+const SCRIPT = '/usr/bin/script';
+test.runIf(existsSync(SCRIPT))('on a terminal the stderr of a server behind record steers nothing either', async () => {
+  const server = `'${process.execPath}' -e 'console.error(process.argv[1])' '\u001b[2Jred'`;
+  const record = `'${process.execPath}' '${MAIN}' record --out /dev/null -- ${server}`;
+  const terminal = spawn(SCRIPT, ['-qec', record, '/dev/null'], { env: { ...process.env, SHELL: '/bin/sh' } });
+  const [out] = await Promise.all([textOf(terminal.stdout), once(terminal, 'close')]);
+  expect(out).toContain('\\u001b[2Jred');
+  expect(out).not.toContain('\u001b[2Jred');
 });

@@ -14,6 +14,9 @@ const quick = (): Histogram => build({ bitBucketSize: 32, useWebAssembly: false,
 const packed = (): Histogram => build({ bitBucketSize: 'packed', useWebAssembly: false, ...HISTOGRAM });
 
 /** The latency of answered calls, in ms. Undefined figures do not occur: without samples there is no `LatencySummary`. */
+/** Classes of errors that are told apart, of those whose code a server says. */
+const MAX_KINDS = 32;
+
 export interface LatencySummary {
   readonly min: number;
   readonly mean: number;
@@ -115,9 +118,16 @@ export class Recorder {
   }
 
   failed(code: string, nowMs: number): void {
-    this.errors.set(code, (this.errors.get(code) ?? 0) + 1);
+    this.#count(code, 1);
     this.#bucket(nowMs).errors++;
     if (Number.isNaN(this.#failingSinceMs)) this.#failingSinceMs = nowMs;
+  }
+
+  /** Codes that a server makes up have no end. */
+  #count(code: string, count: number): void {
+    const isKnown = this.errors.has(code) || this.errors.size < MAX_KINDS || !code.startsWith('ERR_RPC ');
+    const kind = isKnown ? code : 'ERR_RPC other';
+    this.errors.set(kind, (this.errors.get(kind) ?? 0) + count);
   }
 
   /** The time a call waited for a connection before it was sent. */
@@ -219,8 +229,7 @@ export class Recorder {
       this.#beyond ??= this.#make();
       this.#beyond.add(decodeFromCompressedBase64(data.beyond));
     }
-    for (const [code, count] of Object.entries(data.errors))
-      this.errors.set(code, (this.errors.get(code) ?? 0) + count);
+    for (const [code, count] of Object.entries(data.errors)) this.#count(code, count);
     this.late += data.late;
     this.dropped += data.dropped;
     this.events += data.events;

@@ -8,6 +8,7 @@ import { FaultProxy } from '../../testing/proxy/FaultProxy.js';
 import { runFaultProxy } from '../../testing/proxy/runFaultProxy.js';
 import { TcpFaultProxy } from '../../testing/proxy/TcpFaultProxy.js';
 import { complain } from '../output/complain.js';
+import { visible } from '../output/visible.js';
 import { whenNpmIsGone } from '../parent.js';
 import { tryOut } from './tryOut.js';
 
@@ -45,7 +46,7 @@ export async function fault([command, ...args]: readonly string[], options: Faul
     process.stdout.write(`${proxy.url} -> ${upstream}\n`);
     await signalled();
     await proxy.close({ graceMs: 0 });
-    process.stderr.write(`${proxy.plan}\n`);
+    process.stderr.write(visible(`${proxy.plan}\n`));
   });
 }
 

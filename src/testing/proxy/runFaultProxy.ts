@@ -3,6 +3,7 @@ import { OutputReader } from '../../connection/stdio/OutputReader.js';
 import { systemClock } from '../../core/clock.js';
 import { onStopSignals } from '../../core/close/onStopSignals.js';
 import { messageOf, StartError } from '../../core/errors.js';
+import { visible } from '../../core/show.js';
 import { LedgerKeeper } from '../../registry/lifecycle/LedgerKeeper.js';
 import type { ProcessRecord } from '../../registry/lifecycle/record.js';
 import { ManagedProcess, type StopOptions } from '../../registry/process/ManagedProcess.js';
@@ -35,7 +36,7 @@ export interface StdioFaultProxyOptions {
 const warnOfLedger = (error: unknown): void => complain(error, 'the ledger cannot be kept');
 
 function complain(error: unknown, what: string): void {
-  process.stderr.write(`mcp-poolkit: ${what}: ${messageOf(error)}\n`);
+  process.stderr.write(visible(`mcp-poolkit: ${what}: ${messageOf(error)}\n`));
 }
 
 /** Larger than any message a test sends. */
@@ -164,7 +165,9 @@ export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<vo
     onError: (error) => failed(error, 'the output of the server cannot be passed on'),
   });
   process.stdout.on('drain', () => output.resume());
-  child.onStderr((line) => void process.stderr.write(`${line}\n`));
+  // As it is for a log, and so that it steers no terminal.
+  const shown = process.stderr.isTTY ? visible : String;
+  child.onStderr((line) => void process.stderr.write(`${shown(line)}\n`));
   child.onExit(({ exitCode, signal }) => {
     output.drain();
     if (!deaf)

@@ -1,4 +1,5 @@
 import { messageOf, StartError } from '../../../core/errors.js';
+import { visible } from '../../../core/show.js';
 import { failureLogger } from '../../faults/failureLogger.js';
 import { deafen, exitSelf, ownHand, startDaemon, whenWritten } from '../../wire/stdio/ownProcess.js';
 import { FakeServer } from '../FakeServer.js';
@@ -14,13 +15,12 @@ export function runFakeServer(options: FakeServerOptions): void {
     ...options,
     logger: failureLogger((error, what) => {
       exitCode = 1;
-      process.stderr.write(`${what}: ${messageOf(error)}
-`);
+      process.stderr.write(visible(`${what}: ${messageOf(error)}\n`));
     }),
     onEvent: (event) => {
       if (event.type !== 'divergence') return;
       exitCode = 2;
-      process.stderr.write(`the replay diverged: ${event.what}\n`);
+      process.stderr.write(visible(`the replay diverged: ${event.what}\n`));
     },
   });
   // The client may be gone before an answer is, and a fault may have closed it: neither is worth an exception.
