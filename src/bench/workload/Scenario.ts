@@ -2,6 +2,9 @@ import { z } from 'zod';
 import { messageOf, OptionError } from '../../core/errors.js';
 import { readWhole } from '../../core/files/readWhole.js';
 
+/** What YAML is read into takes some hundred times as much. */
+const MAX_BYTES = 256 * 1_024;
+
 const call = z.strictObject({
   /** A tool's name; its arguments, with placeholders. */
   tool: z.string().min(1),
@@ -44,7 +47,7 @@ export const scenarioJsonSchema = (): object => z.toJSONSchema(SCENARIO_SCHEMA, 
 export async function readScenario(file: string): Promise<Scenario> {
   let text: string;
   try {
-    text = await readWhole(file);
+    text = await readWhole(file, MAX_BYTES);
   } catch (error) {
     throw new OptionError('scenario', file, `a file that can be read (${messageOf(error)})`, error);
   }

@@ -3,6 +3,7 @@ import { messageOf, OptionError } from '../../core/errors.js';
 import { readWholeSync } from '../../core/files/readWhole.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
 import type { FaultPlanParts } from '../faults/FaultPlan.js';
+import type { PlanState } from '../faults/rule/RuleTally.js';
 
 /** A plan's parts that keep how far it is in a file, so that the next process goes on from there. @throws OptionError */
 export function planState(file: string | undefined, logger: Logger = silentLogger): FaultPlanParts {
@@ -17,10 +18,17 @@ export function planState(file: string | undefined, logger: Logger = silentLogge
     return { logger, onState };
   }
   try {
-    return { logger, onState, state: JSON.parse(text) as NonNullable<FaultPlanParts['state']> };
+    return { logger, onState, state: stateIn(text) };
   } catch (error) {
     throw notOurs(file, error);
   }
+}
+
+function stateIn(text: string): PlanState {
+  const state = JSON.parse(text) as Partial<PlanState> | null;
+  const { rules, draws, counts } = state ?? {};
+  if (Array.isArray(rules) && Array.isArray(draws) && counts instanceof Object) return state as PlanState;
+  throw new Error('it has no rules, draws and counts');
 }
 
 const notOurs = (file: string, error: unknown): OptionError =>

@@ -11,11 +11,16 @@ const MAX_DEPTH = 1_000;
  * such as `result.content.*.text`.
  */
 export function differences(recorded: unknown, got: unknown, ignore: readonly string[] = [], at = ''): string[] {
-  const lines = [...compare(recorded, got, ignore, at, 0)];
-  return lines.length <= MAX_LINES
-    ? lines
-    : [...lines.slice(0, MAX_LINES), `and ${lines.length - MAX_LINES} more places`];
+  const lines: string[] = [];
+  let more = 0;
+  for (const [place, says] of compare(recorded, got, ignore, at, 0)) {
+    if (lines.length < MAX_LINES) lines.push(`${beginningOf(place)}: ${says()}`);
+    else more++;
+  }
+  return more === 0 ? lines : [...lines, `and ${more} more places`];
 }
+
+type Difference = readonly [at: string, says: () => string];
 
 function* compare(
   recorded: unknown,
@@ -23,11 +28,11 @@ function* compare(
   ignore: readonly string[],
   at: string,
   depth: number,
-): Generator<string> {
+): Generator<Difference> {
   if (Object.is(recorded, got) || ignore.some((each) => globMatches(each, at))) return;
   if (isObject(recorded) && isObject(got) && Array.isArray(recorded) === Array.isArray(got)) {
     if (depth === MAX_DEPTH) {
-      yield `${at.slice(0, MAX_TEXT)}...: nested deeper than ${MAX_DEPTH} levels, which is not compared`;
+      yield [at, () => `nested deeper than ${MAX_DEPTH} levels, which is not compared`];
       return;
     }
     for (const key of new Set([...Object.keys(recorded), ...Object.keys(got)])) {
@@ -36,7 +41,7 @@ function* compare(
     }
     return;
   }
-  yield `${at === '' ? 'the value' : at}: recorded ${shown(recorded)}, got ${shown(got)}`;
+  yield [at === '' ? 'the value' : at, () => `recorded ${shown(recorded)}, got ${shown(got)}`];
 }
 
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
@@ -47,9 +52,10 @@ const own = (value: object, key: string): unknown =>
 /** A value as a line shows it. */
 export function shown(value: unknown): string {
   if (value === undefined) return 'nothing';
-  const text = jsonOf(value);
-  return text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT - 3)}...` : text;
+  return beginningOf(jsonOf(value));
 }
+
+const beginningOf = (text: string): string => (text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT - 3)}...` : text);
 
 function jsonOf(value: unknown): string {
   try {

@@ -52,6 +52,10 @@ export function exchangesOf(events: readonly HistoryEvent[]): Exchange[] {
 class Wire {
   readonly #name: string;
   readonly #open = new Map<unknown, Open>();
+  /** Of the open ones, by the token that their progress names. */
+  readonly #byToken = new Map<unknown, Exchange>();
+  /** Those that were begun, the oldest first; the last one is open, or goes when it is looked for. */
+  readonly #begun: Exchange[] = [];
   readonly #asked = new Map<unknown, Step>();
   /** What came before the first request. */
   readonly #early: Step[] = [];
@@ -67,6 +71,8 @@ class Wire {
       const steps = this.#early.splice(0);
       const exchange: Exchange = { wire: this.#name, request: given, place, answerPlace: Infinity, steps, after: [] };
       this.#open.set(given.id, { exchange, sentMs: atMs });
+      this.#byToken.set(tokenOf(given), exchange);
+      this.#begun.push(exchange);
       this.#last = exchange;
       return exchange;
     }
@@ -102,12 +108,17 @@ class Wire {
   }
 
   #ownerOf({ method, params }: RpcMessage): Exchange | undefined {
-    if (method === 'notifications/progress') {
-      for (const { exchange } of this.#open.values()) {
-        if (tokenOf(exchange.request) === params?.['progressToken']) return exchange;
-      }
+    const named = method === 'notifications/progress' ? this.#byToken.get(params?.['progressToken']) : undefined;
+    if (named !== undefined && this.#isOpen(named)) return named;
+    for (let newest = this.#begun.at(-1); newest !== undefined; newest = this.#begun.at(-1)) {
+      if (this.#isOpen(newest)) return newest;
+      this.#begun.pop();
     }
-    return [...this.#open.values()].at(-1)?.exchange;
+    return undefined;
+  }
+
+  #isOpen(exchange: Exchange): boolean {
+    return this.#open.get(exchange.request.id)?.exchange === exchange;
   }
 }
 

@@ -66,9 +66,12 @@ test('what has no end is refused at its bound, whatever reads it', async () => {
   expect(() => readWholeSync(ENDLESS)).toThrow(says);
   await expect(readStream(createReadStream(ENDLESS), 100_000)).rejects.toThrow('it has more than 100000 bytes');
   await expect(readSessionKeys([ENDLESS])).rejects.toThrow(says);
-  await expect(readScenario(ENDLESS)).rejects.toThrow(says);
+  await expect(readScenario(ENDLESS)).rejects.toThrow('it has more than 262144 bytes');
   expect(() => planState(ENDLESS)).toThrow(says);
   const folder = tempFolder();
+  const odd = join(folder, 'odd.json');
+  writeFileSync(odd, '{"rules":[[]]}');
+  expect(() => planState(odd)).toThrow(/stateFile: got .* it has no rules, draws and counts/);
   const { code, stderr } = await run('import', ENDLESS, '--out', join(folder, 'mcp.json'));
   expect([code, stderr]).toEqual([1, expect.stringContaining(`${ENDLESS} cannot be read: ${says}`)]);
   const file = join(folder, 'a');

@@ -11,6 +11,7 @@ import type { FakeServerOptions, FakeTool } from '../../../src/testing/fake/Fake
 import { check } from '../../../src/testing/history/check.js';
 import { History } from '../../../src/testing/history/History.js';
 import { recordMessages } from '../../../src/testing/history/record/recordMessages.js';
+import { exchangesOf } from '../../../src/testing/replay/exchanges.js';
 import { replay } from '../../../src/testing/replay/replay.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { outcome } from '../../support/memoryPool.js';
@@ -202,6 +203,26 @@ test('a recording of thousands of calls is replayed: each answer is waited for o
   const pool = { request, on: () => ({ [Symbol.dispose]: () => undefined }) } as unknown as McpPool;
   expect((await replay(history, pool, 's', { settleMs: 0 })).ok).toBe(true);
   expect(asked).toBe(calls);
+});
+
+test('what a server says is given to its call at once, however many calls are open', () => {
+  const count = 60_000;
+  const ids = Array.from({ length: count }, (_, id) => id);
+  const event = { type: 'message', server: 's', wire: 'w', atMs: 0 } as const;
+  const asked = ids.map((id) => {
+    const params = { _meta: { progressToken: id } };
+    return { ...event, from: 'client', message: { jsonrpc: '2.0', id, method: 'tools/call', params } } as const;
+  });
+  const said = ids.map((id) => {
+    const [method, params] = id % 2 ? ['notifications/progress', { progressToken: id }] : ['notifications/message', {}];
+    return { ...event, from: 'server', message: { jsonrpc: '2.0', method, params } } as const;
+  });
+  const answer = { ...event, from: 'server', message: { jsonrpc: '2.0', id: count - 1, result: {} } } as const;
+  const [last] = said;
+  const exchanges = exchangesOf([...asked, ...said, answer, ...(last ? [last] : [])]);
+  expect(exchanges.at(-1)?.steps).toHaveLength(count / 2 + 1);
+  expect(exchanges.at(-2)?.steps).toHaveLength(1);
+  expect(exchanges[1]?.steps).toHaveLength(1);
 });
 
 test('a child process replays a file, and says on stderr and by its exit code that it was called otherwise', async () => {

@@ -63,5 +63,11 @@ test('what is nested too deep to be compared or shown differs from what was reco
   expect(playback.miss(again)).toContain('nested too deep to be shown is not in the recording');
   expect(playback.missing).toHaveLength(2);
   expect(differences({ a: args }, { a: JSON.parse(deep()) })).toEqual([expect.stringContaining('deeper than 1000')]);
+  const long = differences({ ['k'.repeat(100_000)]: 1 }, {});
+  expect(long).toEqual([expect.stringMatching(/^k{117}\.\.\.: recorded 1, got nothing$/)]);
+  let looked = 0;
+  const each = { toJSON: () => looked++ };
+  expect(differences(new Array(1_000).fill(0), new Array(1_000).fill(each)).at(-1)).toBe('and 990 more places');
+  expect(looked).toBe(10);
   expect(differences({ a: JSON.parse(deep(500)) }, { a: JSON.parse(deep(500)) })).toEqual([]);
 });
