@@ -103,7 +103,7 @@ function addServe(program: Command): void {
     .option('--stdio', 'be one stdio server that is all of them, instead of listening; ends with its client')
     .option('--exit-unused-ms <ms>', 'end when no client has been connected for so long', whole(1, DAY_MS))
     .option('--sse', 'serve the HTTP+SSE transport of 2024-11-05 too, at /sse beside each /mcp')
-    .option('--metrics', 'answer Prometheus at /metrics; needs the package prom-client')
+    .option('--metrics', 'answer Prometheus at /metrics')
     .option('--no-status', 'no page at /status; with a --host that is not loopback there is none anyway')
     .option('--json', 'print one JSON object a line for each event, instead of text')
     .addOption(logLevel())

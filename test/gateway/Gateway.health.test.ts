@@ -1,8 +1,9 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { addGateway } from '../../src/gateway/addGateway.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import { Health } from '../../src/shutdown/Health.js';
 import { ShutdownPlan } from '../../src/shutdown/ShutdownPlan.js';
+import { FakeClock } from '../../src/testing/FakeClock.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { FakePool, type FakeServer } from '../support/FakePool.js';
 import { exchange, RawClient } from '../support/httpClient.js';
@@ -24,11 +25,25 @@ test('a server that is down makes it degraded, not unready; one that was removed
     { name: 'server two', ok: false, critical: false, error: 'failed' },
   ]);
   two.state = 'ready';
-  expect((await get(`${url}/healthz`)).body['status']).toBe('ok');
+  // A state is remembered for a moment.
+  await expect.poll(async () => (await get(`${url}/healthz`)).body['status']).toBe('ok');
   pool.remove('two');
   expect((await get(`${url}/readyz?verbose`)).body['checks']).toHaveLength(1);
   expect((await get(`${url}/livez`)).body).toMatchObject({ ok: true });
   expect((await get(`${url}/readyz`, { origin: 'http://evil.example' })).status).toBe(403);
+});
+
+test('for many that ask within a moment each server is looked at once', async () => {
+  const pool = new FakePool({ one: {}, two: {} });
+  const looks = vi.spyOn(pool, 'state');
+  const clock = new FakeClock();
+  const gateway = closeAfter(new Gateway({ pool, port: 0, health: new Health({ clock }) }));
+  const { url } = await gateway.listen();
+  for (let i = 0; i < 3; i++) expect((await get(`${url}/readyz`)).body['status']).toBe('ok');
+  expect(looks).toHaveBeenCalledTimes(2);
+  await clock.advance(100);
+  expect((await get(`${url}/readyz`)).body['status']).toBe('ok');
+  expect(looks).toHaveBeenCalledTimes(4);
 });
 
 test('a health that was lent keeps its own checks, and loses those of the gateway when that closes', async () => {

@@ -3,6 +3,7 @@ import { Registry } from 'prom-client';
 import { afterEach, expect, test } from 'vitest';
 import { OptionError } from '../../src/core/errors.js';
 import { Instrument, METRICS, prometheusRegistry, registerMetrics } from '../../src/observe/index.js';
+import { Scrapes } from '../../src/observe/metrics/Scrapes.js';
 import type { McpPool } from '../../src/pool/McpPool.js';
 import { MEMORY, memoryPool, outcome } from '../support/memoryPool.js';
 
@@ -26,11 +27,22 @@ function watch(pool: McpPool, options: object = {}): Instrument {
   return instrument;
 }
 
+/** But for what starts anew with each look. */
+const linesOf = (text: string): string[] =>
+  text.split('\n').filter((line) => line !== '' && !line.startsWith('mcp_poolkit_event_loop_delay_seconds'));
+
+/** As the gateway writes them. */
+async function ownLines(instrument: Instrument): Promise<string[]> {
+  using scrapes = new Scrapes(() => instrument.collect());
+  return linesOf(Buffer.concat(await scrapes.text()).toString());
+}
+
 /** What a Prometheus would have read, by name. */
 async function scrape(instrument: Instrument): Promise<ReadonlyMap<string, Parsed>> {
   const registry = await prometheusRegistry(instrument);
   expect(registry.contentType).toBe('text/plain; version=0.0.4; charset=utf-8');
   const text = await registry.metrics();
+  expect(await ownLines(instrument)).toEqual(linesOf(text));
   const families = parse(text) as Parsed[];
   const untyped = parse(text.replace(/^# TYPE .* histogram$/gm, '')) as Parsed[];
   const found = new Map<string, Parsed>();
@@ -214,6 +226,7 @@ test('names of servers and tools that are no plain words stay inside their quote
   await pool.request(server, 'tools/call', { name: evil });
   const registry = await prometheusRegistry(instrument);
   const text = await registry.metrics();
+  expect(await ownLines(instrument)).toEqual(linesOf(text));
   expect(text).not.toMatch(/^mcp_poolkit_calls_total\{server="forged"/m);
   const lines = text.split('\n').filter((line) => line.startsWith('mcp_poolkit_calls_total'));
   expect(lines).toHaveLength(1);

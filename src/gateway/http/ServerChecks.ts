@@ -5,6 +5,8 @@ import { Health } from '../../shutdown/Health.js';
 
 const PATH = /^\/(livez|readyz|healthz)(\?|$)/;
 const DOWN: ReadonlySet<string> = new Set(['degraded', 'failed']);
+/** How long a state is remembered, in ms: of many servers, for many that ask at once, to look at each takes seconds. */
+const CACHE_MS = 100;
 
 /** Answers the health paths, with a check for each server the pool has then. One that is down makes us no less ready. */
 export class ServerChecks implements Disposable {
@@ -46,8 +48,7 @@ export class ServerChecks implements Disposable {
       const state = this.#pool.state(server);
       if (DOWN.has(state)) throw new Error(state);
     };
-    // Asking costs nothing, so that nothing is remembered.
-    return this.#health.add(`server ${server}`, { check, cacheMs: 0 });
+    return this.#health.add(`server ${server}`, { check, cacheMs: CACHE_MS });
   }
 }
 

@@ -87,19 +87,10 @@ export function sendFailure(
   sent(response, body.length);
 }
 
-/** Answers with a text that was made for this request. */
-export function sendText(response: ServerResponse, status: number, type: string, body: string): void {
+/** Answers with a text of that type; it counts as held where its client does not read it. */
+export function sendText(response: ServerResponse, status: number, type: string, body: JsonBody): void {
   if (response.headersSent || response.destroyed) return;
-  const length = Buffer.byteLength(body);
-  response.writeHead(status, { 'content-type': type, 'content-length': length });
-  response.end(body);
-  sent(response, length);
-}
-
-/** Answers 200 with JSON in pieces; it counts as held where its client does not read it. */
-export function sendWaiting(response: ServerResponse, body: readonly Buffer[]): void {
-  if (response.headersSent || response.destroyed) return;
-  sendJson(response, 200, body);
+  sendJson(response, status, body, { 'content-type': type });
   sent(response, bytesOf(body));
 }
 

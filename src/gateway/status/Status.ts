@@ -4,12 +4,13 @@ import { systemClock } from '../../core/clock.js';
 import type { CloseScope } from '../../core/close/CloseScope.js';
 import { waitsItsTurn } from '../../core/close/endWithSocket.js';
 import type { Logger } from '../../core/logger.js';
+import { inTurnOrNow } from '../../core/time/turns.js';
 import { within } from '../../core/time/within.js';
 import { packageVersion } from '../../core/version.js';
 import { Instrument } from '../../observe/Instrument.js';
 import type { GatewayFigures } from '../../observe/instrumentOptions.js';
 import { EventLoopDelay } from '../../observe/metrics/EventLoopDelay.js';
-import { type PrometheusRegistry, prometheusRegistry } from '../../observe/prometheus.js';
+import { Scrapes } from '../../observe/metrics/Scrapes.js';
 import type { McpPool } from '../../pool/McpPool.js';
 import type { HeldBytes } from '../http/HeldBytes.js';
 import type { Guard } from '../http/request/guard.js';
@@ -55,8 +56,7 @@ export class Status implements Disposable {
   /** Of this process: what acts must have read it from a page of ours. */
   readonly #token = randomBytes(24).toString('base64url');
   readonly #startedAt = systemClock.wallNow();
-  #registry: Promise<PrometheusRegistry> | undefined;
-  #metrics: Promise<string> | undefined;
+  readonly #scrapes = new Scrapes(() => this.#instrument.collect());
   #page: Promise<StatusPage | undefined> | undefined;
 
   constructor(options: CheckedStatus, parts: StatusParts) {
@@ -105,7 +105,8 @@ export class Status implements Disposable {
         const headers = refusal === 401 ? { 'www-authenticate': 'Basic realm="mcp-poolkit", charset="UTF-8"' } : {};
         return sendEmpty(response, refusal, headers);
       }
-      await this.#answer(page, request, response);
+      // Many ask at once, and some have left.
+      await inTurnOrNow(() => (response.destroyed ? undefined : this.#answer(page, request, response)));
     } catch (error) {
       this.#parts.logger.error({ error }, 'the status page failed');
       if (!response.headersSent) sendEmpty(response, 500);
@@ -138,6 +139,7 @@ export class Status implements Disposable {
   [Symbol.dispose](): void {
     this.#streams.end();
     this.#timeline[Symbol.dispose]();
+    this.#scrapes[Symbol.dispose]();
     this.#instrument.close();
     this.#delay[Symbol.dispose]();
   }
@@ -184,13 +186,8 @@ export class Status implements Disposable {
   }
 
   async #sendMetrics(response: ServerResponse): Promise<void> {
-    this.#registry ??= prometheusRegistry(this.#instrument);
-    const registry = await this.#registry;
-    // One text for all that ask meanwhile.
-    this.#metrics ??= registry.metrics().finally(() => {
-      this.#metrics = undefined;
-    });
-    sendText(response, 200, registry.contentType, await this.#metrics);
+    const text = await this.#scrapes.text();
+    await inTurnOrNow(() => sendText(response, 200, Scrapes.TYPE, text));
   }
 
   #open(response: ServerResponse): void {

@@ -11,7 +11,7 @@ export interface StatusOptions {
   readonly authenticate?: (request: IncomingMessage) => unknown;
   /** Whether the page can cancel calls, restart and stop servers, and try tools. @defaultValue true */
   readonly actions?: boolean;
-  /** Whether `/metrics` answers Prometheus; needs the package `prom-client`. @defaultValue false */
+  /** Whether `/metrics` answers Prometheus. @defaultValue false */
   readonly metrics?: boolean;
   /** Whether there is a page at `/status`. @defaultValue true */
   readonly page?: boolean;

@@ -355,3 +355,56 @@ test('of what a client sends behind an answer that it does not read nothing is m
   expect(asked).toBe(1 + 22);
   await expect.poll(() => gateway.stats.heldBytes).toBe(0);
 });
+
+test('a scrape that many ask for at once is made once or twice for all of them, and each is whole', async () => {
+  let scrapes = 0;
+  const limiter = {
+    stats: () => {
+      scrapes++;
+      return { blockedCount: scrapes, pausedForMs: 0 };
+    },
+  };
+  const { url, get } = await serve({ status: { metrics: true, limiter } });
+  expect((await get('/metrics')).status).toBe(200);
+  const sockets = await Promise.all(
+    Array.from({ length: 40 }, async () => {
+      const socket = new RawSocket(Number(new URL(url).port));
+      socket.send('GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n');
+      await socket.until((text) => text.includes('"checks":'));
+      return socket;
+    }),
+  );
+  for (const socket of sockets) socket.send('GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n');
+  const last = /^mcp_poolkit_gateway_held_bytes \d+$/m;
+  const texts = await Promise.all(sockets.map((socket) => socket.until((text) => last.test(text))));
+  const told = texts.map((text) => Number(/^mcp_poolkit_limiter_waiting\{server="one"\} (\d+)$/m.exec(text)?.[1]));
+  expect(Math.max(...told)).toBe(scrapes);
+  expect(scrapes).toBeLessThan(10);
+  // What is asked now is told of now.
+  const [one] = sockets;
+  one?.send('GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n');
+  await one?.until((text) => text.split('\nmcp_poolkit_gateway_held_bytes ').length === 3);
+  expect(scrapes).toBe(Math.max(...told) + 1);
+  for (const socket of sockets) await socket.close();
+});
+
+test('a page that has left before it was let in takes no stream from others', async () => {
+  let asked = 0;
+  let letIn = (_: boolean): void => undefined;
+  const decided = new Promise<boolean>((resolve) => {
+    letIn = resolve;
+  });
+  const authenticate = (): Promise<boolean> => {
+    asked++;
+    return decided;
+  };
+  const { gateway, url } = await serve({ status: { authenticate } });
+  const sockets = Array.from({ length: 50 }, () => new RawSocket(Number(new URL(url).port)));
+  for (const socket of sockets) socket.send('GET /status/events HTTP/1.1\r\nhost: localhost\r\n\r\n');
+  await expect.poll(() => asked).toBe(50);
+  for (const socket of sockets) await socket.close();
+  await expect.poll(() => gateway.stats.connections).toBe(0);
+  letIn(true);
+  const page = await opened(url);
+  page.close();
+});

@@ -7,7 +7,7 @@ import type { Instrument } from '../../../observe/Instrument.js';
 import type { McpPool } from '../../../pool/McpPool.js';
 import type { HeldBytes } from '../../http/HeldBytes.js';
 import { readBody } from '../../http/request/readBody.js';
-import { JSON_TYPE, sendText, sendWaiting } from '../../http/respond.js';
+import { JSON_TYPE, sendText } from '../../http/respond.js';
 
 export interface StatusActionsOptions {
   readonly pool: McpPool;
@@ -65,7 +65,7 @@ export class StatusActions {
     try {
       const result = await this.#act(asked ?? {}, gone.signal);
       if (!(result instanceof Uint8Array)) return answer(response, 200, { result });
-      sendWaiting(response, [
+      sendText(response, 200, JSON_TYPE, [
         Buffer.from('{"result":'),
         Buffer.from(result.buffer, result.byteOffset, result.length),
         END,
