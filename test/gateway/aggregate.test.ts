@@ -91,6 +91,16 @@ test('resources keep their URIs; one that another server has too is told by its 
   });
 });
 
+test('a URI that a client may read as the form that names a server is told in that form', async () => {
+  const odd = ['POOLKIT:one/file:///own', ' pool\tKit:one/x', 'poolkits:one/x'];
+  const { connect } = await house({ one: ONE, two: { uris: odd } });
+  const client = await connect();
+  const [upper, blank, other] = (await uris(client)).slice(ONE.uris.length).map(String);
+  expect([upper, blank, other]).toEqual([`poolkit:two/${odd[0]}`, `poolkit:two/${odd[1]}`, odd[2]]);
+  expect(await read(client, upper ?? '')).toEqual({ uri: upper, text: `two has ${odd[0]}` });
+  expect(await read(client, 'Poolkit:one/file:///own')).toMatchObject({ text: 'one has file:///own' });
+});
+
 test('templates of one form expand to URIs of their own servers, and are completed there', async () => {
   const { connect } = await house({ one: ONE, two: TWO });
   const client = await connect();

@@ -31,6 +31,8 @@ export interface KnownLists {
 /** Steps of a search between two looks at the clock: one may take long. */
 const STEPS = 4;
 const SCHEME = 'poolkit:';
+/** The same as a client may read it: URL parsers know schemes in any letters, and drop blanks before them, tabs and line breaks. */
+const ANY_SCHEME = new RegExp(`^[\\0- ]*${[...SCHEME].join('[\\t\\n\\r]*')}`, 'i');
 /** A client may fetch those by itself: in links they are never changed for a link of another server. */
 const WEB = /^https?:/i;
 
@@ -56,7 +58,7 @@ export class Uris {
 
   /** Where a client's URI leads; undefined when no server is known to have it. */
   async find(uri: string, session: Downstream): Promise<UriRoute | undefined> {
-    if (uri.startsWith(SCHEME)) return this.#explicit(uri);
+    if (ANY_SCHEME.test(uri)) return this.#explicit(uri);
     const owned = this.#owned(uri, session);
     if (owned !== undefined) return owned;
     return (await this.findAll([uri], session))[0];
@@ -84,7 +86,7 @@ export class Uris {
 
   /** Where a template leads that a client read in the list. */
   async findTemplate(template: string, session: Downstream): Promise<UriRoute | undefined> {
-    if (template.startsWith(SCHEME)) return this.#explicit(template);
+    if (ANY_SCHEME.test(template)) return this.#explicit(template);
     const owner = this.#present(this.#templates.get(template, session));
     if (owner !== undefined) return { server: owner, uri: template };
     const lists = await this.#options.templates.listsSoon(session);
@@ -107,7 +109,7 @@ export class Uris {
 
   /** A URI that came from `server`, as clients see it; `work` is that of its message. */
   outward(server: string, uri: string, session: Downstream, work: Work, lists = this.known(session)): string {
-    if (uri.startsWith(SCHEME)) return wrapped(server, uri);
+    if (ANY_SCHEME.test(uri)) return wrapped(server, uri);
     const owner =
       this.#owner(uri, session, lists.resources) ??
       this.#lister(uri, lists.resources, session, server) ??
@@ -128,7 +130,7 @@ export class Uris {
 
   /** A URI that an item of a list names: it is claimed for `first`, the first server that does, where none lists it. */
   named(server: string, uri: string, session: Downstream, first = server): string {
-    if (uri.startsWith(SCHEME)) return wrapped(server, uri);
+    if (ANY_SCHEME.test(uri)) return wrapped(server, uri);
     const owner =
       this.#owner(uri, session) ??
       this.#lister(uri, this.#options.resources.known(session), session) ??
@@ -145,7 +147,7 @@ export class Uris {
   ): ListItems['resources'] {
     const { uri } = item;
     const owner = this.#owner(uri, session) ?? this.#lister(uri, lists, session);
-    return owner === server && !uri.startsWith(SCHEME) ? item : { ...item, uri: wrapped(server, uri) };
+    return owner === server && !ANY_SCHEME.test(uri) ? item : { ...item, uri: wrapped(server, uri) };
   }
 
   /** The same of a template, in the form whose expansions lead to its server. */
@@ -160,7 +162,7 @@ export class Uris {
       owner = lists.find(({ items }) => this.#indexOf(items, 'uriTemplate').has(own))?.server ?? server;
       this.#templates.set(own, owner, session, this.#shares(owner));
     }
-    return owner === server && !own.startsWith(SCHEME) ? item : { ...item, uriTemplate: wrapped(server, own) };
+    return owner === server && !ANY_SCHEME.test(own) ? item : { ...item, uriTemplate: wrapped(server, own) };
   }
 
   async #lists(session: Downstream): Promise<KnownLists> {
@@ -176,7 +178,7 @@ export class Uris {
 
   *#search(uri: string, session: Downstream, lists: KnownLists, work: Work): Search<UriRoute> {
     work.left -= uri.length;
-    if (uri.startsWith(SCHEME)) return this.#explicit(uri);
+    if (ANY_SCHEME.test(uri)) return this.#explicit(uri);
     const server =
       this.#owner(uri, session) ??
       this.#lister(uri, lists.resources, session) ??
@@ -193,10 +195,11 @@ export class Uris {
 
   /** One that names a server leads to that one, or nowhere: no other hears of it. */
   #explicit(uri: string): UriRoute | undefined {
-    const end = uri.indexOf('/');
-    const prefix = uri.slice(SCHEME.length, end === -1 ? uri.length : end);
+    const own = uri.replace(ANY_SCHEME, '');
+    const end = own.indexOf('/');
+    const prefix = end === -1 ? own : own.slice(0, end);
     const server = this.#options.pool.servers().find((each) => prefixOf(each) === prefix);
-    return server === undefined ? undefined : { server, uri: uri.slice(end + 1) };
+    return server === undefined ? undefined : { server, uri: end === -1 ? uri : own.slice(end + 1) };
   }
 
   /** Whose it is known to be, as long as that server is there and offers it, or cannot be asked now. */
