@@ -1,4 +1,4 @@
-import type { ServerNotice, ServerRequest } from '../../connection/protocol/messages.js';
+import type { ServerRequest } from '../../connection/protocol/messages.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { messageOf, OptionError, RpcError } from '../../core/errors.js';
 import { checkArray, checkMs, checkOptions, checkPart, checkText, withDefaults } from '../../core/options.js';
@@ -12,6 +12,7 @@ import { differences, shown } from './differences.js';
 import { type Exchange, exchangesOf, tokenOf } from './exchanges.js';
 import { inOrder } from './inOrder.js';
 import { plain } from './meta.js';
+import { Notices } from './Notices.js';
 
 export interface ReplayOptions {
   /** Paths that may differ, with `*` for any characters: `result.content.*.text`, `result._meta.*`. @defaultValue none */
@@ -49,7 +50,7 @@ export async function replay(
   checkMs('timeoutMs', all.timeoutMs, { min: 1 });
   checkMs('settleMs', all.settleMs);
   const exchanges = exchangesOf(recording.events);
-  const replayer = new Replayer(pool, server, { ...all, ignore });
+  const replayer = new Replayer(pool, server, { ...all, ignore }, new Notices(exchanges, ignore));
   return replayer.run(exchanges, recording.events);
 }
 
@@ -64,22 +65,23 @@ class Replayer {
   readonly #server: string;
   readonly #settings: Settings;
   readonly #history = new History();
-  readonly #heard: ServerNotice[] = [];
-  #onHeard = (): void => undefined;
+  readonly #notices: Notices;
 
-  constructor(pool: McpPool, server: string, settings: Settings) {
+  constructor(pool: McpPool, server: string, settings: Settings, notices: Notices) {
     this.#pool = pool;
     this.#server = server;
     this.#settings = settings;
+    this.#notices = notices;
   }
 
   async run(exchanges: readonly Exchange[], events: readonly HistoryEvent[]): Promise<Verdict> {
     const listening = this.#pool.on('notification', ({ server, notice }) => {
-      if (server === this.#server) this.#hear(notice);
+      if (server === this.#server) this.#notices.hear(notice);
     });
     try {
       await inOrder(exchanges, (exchange) => this.#exchange(exchange));
-      await this.#notifications(exchanges);
+      await this.#notices.settled(this.#settings.settleMs);
+      for (const each of this.#notices.divergences()) this.#diverged(each);
     } finally {
       listening[Symbol.dispose]();
     }
@@ -109,7 +111,7 @@ class Replayer {
       caller,
       timeoutMs: this.#settings.timeoutMs,
       signal: control.signal,
-      onNotification: (notice) => this.#hear(notice),
+      onNotification: (notice) => this.#notices.hear(notice),
       onRequest: (got) => this.#reply(call, asked, got),
       ...(tokenOf(request) !== undefined && {
         onProgress: ({ progressToken: _, ...each }) => void progress.push(each),
@@ -187,60 +189,6 @@ class Replayer {
       // Nested too deep: what is not there counts as a difference then.
     }
     this.#compare(undefined, 'initialize', { result: recorded }, { result });
-  }
-
-  /** Each notification that was recorded has come, in whatever order. */
-  async #notifications(exchanges: readonly Exchange[]): Promise<void> {
-    const missing = exchanges.flatMap(({ steps, after }) =>
-      [...steps.map(({ message }) => message), ...after].filter(
-        (each) => !isRequest(each) && each.method !== 'notifications/progress',
-      ),
-    );
-    const untilMs = performance.now() + this.#settings.settleMs;
-    for (let left = this.#missing(missing); ; left = this.#missing(missing)) {
-      const restMs = untilMs - performance.now();
-      if (left.length === 0 || restMs <= 0) {
-        for (const { method, params } of left) this.#diverged(`${method} ${shown(plain(params))} did not come`);
-        for (const { method, params } of this.#more(missing)) {
-          this.#diverged(`${method} ${shown(plain(params))} came, and is not in the recording`);
-        }
-        break;
-      }
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, restMs);
-        this.#onHeard = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
-    }
-  }
-
-  #missing(recorded: readonly RpcMessage[]): RpcMessage[] {
-    return this.#without(recorded, this.#heard);
-  }
-
-  #more(recorded: readonly RpcMessage[]): RpcMessage[] {
-    return this.#without(this.#heard, recorded);
-  }
-
-  /** Those of `all` that have no counterpart of their own in `others`. */
-  #without(all: readonly RpcMessage[], others: readonly RpcMessage[]): RpcMessage[] {
-    const left = [...others];
-    return all.filter(({ method, params }) => {
-      const place = left.findIndex(
-        (each) =>
-          each.method === method &&
-          differences(plain(params), plain(each.params), this.#settings.ignore, 'params').length === 0,
-      );
-      if (place >= 0) left.splice(place, 1);
-      return place < 0;
-    });
-  }
-
-  #hear(notice: ServerNotice): void {
-    this.#heard.push(notice);
-    this.#onHeard();
   }
 
   #compare(call: string | undefined, what: string, recorded: unknown, got: unknown): void {

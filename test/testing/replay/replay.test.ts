@@ -205,6 +205,23 @@ test('a recording of thousands of calls is replayed: each answer is waited for o
   expect(asked).toBe(calls);
 });
 
+test('of notifications without end that were not recorded a hundred are told, and the others counted', async () => {
+  const history = new History();
+  const message = { server: 's', wire: 'w', type: 'message', atMs: 0 } as const;
+  const recorded = { method: 'notifications/message', params: { data: 999 } };
+  history.push({ ...message, from: 'client', message: { jsonrpc: '2.0', id: 1, method: 'tools/list' } });
+  history.push({ ...message, from: 'server', message: { jsonrpc: '2.0', ...recorded } });
+  history.push({ ...message, from: 'server', message: { jsonrpc: '2.0', id: 1, result: {} } });
+  const request = async (...[, , , options]: Parameters<McpPool['request']>): Promise<object> => {
+    for (let data = 0; data < 1_000; data++) options?.onNotification?.({ ...recorded, params: { data } });
+    return {};
+  };
+  const pool = { request, on: () => ({ [Symbol.dispose]: () => undefined }) } as unknown as McpPool;
+  const { violations } = await replay(history, pool, 's');
+  expect(violations).toHaveLength(101);
+  expect(violations.at(-1)?.message).toContain('899 more notifications came that are not in the recording');
+});
+
 test('what a server says is given to its call at once, however many calls are open', () => {
   const count = 60_000;
   const ids = Array.from({ length: count }, (_, id) => id);
