@@ -119,7 +119,8 @@ ${CONFIG_HELP}
 
 It stops on Ctrl-C or SIGTERM: /readyz says no, after --propagation-delay new calls are refused, those in flight get
 --grace-ms, then every server ends. All that takes delay + grace + at most 20 s, 30 s by default (from 28 s of delay
-and grace on: 1.6 times delay + grace + 2 s). A second signal kills what is left.
+and grace on: 1.6 times delay + grace + 2 s); a worker of --workers that hangs has 5 s more, is killed, and its servers
+in up to 5 s. A second signal kills what is left.
 
 It listens first and starts its servers behind: one that is slow or down follows when it is up.
 
