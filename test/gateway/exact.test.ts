@@ -5,7 +5,13 @@ import { json } from 'node:stream/consumers';
 import fc from 'fast-check';
 import { expect, test, vi } from 'vitest';
 import { keepText } from '../../src/connection/channel/codec/exactText.js';
-import { membersOf, memberText, rewritten, withMembers } from '../../src/connection/channel/codec/members.js';
+import {
+  membersOf,
+  memberText,
+  repeatsName,
+  rewritten,
+  withMembers,
+} from '../../src/connection/channel/codec/members.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import { progressText } from '../../src/gateway/rpc/notices.js';
 import { HTTPClientPool } from '../../src/pool/HTTPClientPool.js';
@@ -269,6 +275,10 @@ test('members of any object are found where they stand, and replaced without tou
       const parsed = JSON.parse(text) as Record<string, unknown>;
       const members = membersOf(text) ?? [];
       expect(members.map(({ key }) => key)).toEqual(Object.keys(parsed));
+      expect(repeatsName(text)).toBe(false);
+      expect(
+        repeatsName(`[1,{"in":[${text.replace(/\s*\}$/, `${members.length > 0 ? ',' : ''}"k":1,"\\u006b":2}`)}]}]`),
+      ).toBe(true);
       for (const key of Object.keys(parsed)) {
         expect(JSON.parse(memberText(text, members, key) ?? '')).toEqual(parsed[key]);
       }

@@ -1,5 +1,9 @@
 import { expect, test, vi } from 'vitest';
 import type { MiddlewareCall } from '../../src/connection/calls/Middleware.js';
+import { MiddlewareChain } from '../../src/connection/calls/MiddlewareChain.js';
+import { Inbound } from '../../src/connection/calls/throughChain.js';
+import { keepText, textOf } from '../../src/connection/channel/codec/exactText.js';
+import { silentLogger } from '../../src/core/logger.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import { approve } from '../../src/middleware/ready/approve.js';
 import { cache } from '../../src/middleware/ready/cache.js';
@@ -107,6 +111,64 @@ test('where three tools stand for all, middleware sees the tool that is called, 
   expect(pool.calls.filter(({ method }) => method === 'tools/call')).toEqual([]);
   const found = await all.call('tools/call', { name: 'search_tools', arguments: { query: 'one' } });
   expect(JSON.stringify(found.result)).toContain('a__one');
+});
+
+test('what middleware decides by is what the server gets, however deep a name comes twice', async () => {
+  const { pool, gateway, url } = await served();
+  gateway.use(approve({ decide: ({ params }) => (JSON.stringify(params).includes('evil') ? 'deny' : 'allow') }));
+  const client = new RawClient(`${url}/servers/a/mcp`);
+  await client.initialize();
+  const sent = async (given: string): Promise<string | undefined> => {
+    const params = `{"name":"one","arguments":${given}}`;
+    const body = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":${params}}`;
+    expect((await exchange(client.url, { headers: client.headers, body })).text).toContain(RESULT);
+    const call = pool.calls.at(-1);
+    const text = call?.options.paramsText ?? JSON.stringify(call?.params);
+    return text.slice('{"name":"one","arguments":'.length, -1);
+  };
+  const pad = 'x'.repeat(100_000);
+  const many = Array.from({ length: 20 }, (_, at) => `"k${at}":${at}`).join(',');
+  for (const [given, gets] of [
+    ['{"text":"evil","text":"ok","n":1.0}', '{"text":"ok","n":1}'],
+    ['{"o":{"text":"evil"},"o":1}', '{"o":1}'],
+    ['{"list":[{"a":1},{"text":"evil","t\\u0065xt":2}]}', '{"list":[{"a":1},{"text":2}]}'],
+    [`{"k3":"evil",${many},"pad":"${pad}"}`, `{"k3":3,${many.replace('"k3":3,', '')},"pad":"${pad}"}`],
+    ['{"text":{"text":{"text":1.0}},"more":["text","text"]}', undefined],
+    [`{${many},"n":{"k0":1.0,${many.slice(7)}},"pad":"${pad}"}`, undefined],
+  ] as const) {
+    expect(await sent(given)).toBe(gets ?? given);
+  }
+});
+
+test('the same of what is told and asked: a name that comes twice goes on as middleware sees it', async () => {
+  const chain = new MiddlewareChain();
+  const seen: unknown[] = [];
+  chain.use(async (call, next) => {
+    const result = await next();
+    seen.push(call.params, result.value);
+    return result;
+  });
+  const party = { server: 'a', caller: undefined, era: () => undefined };
+  const inbound = new Inbound(chain, party, silentLogger);
+  const of = (json: string): Record<string, unknown> => {
+    const value = JSON.parse(json) as Record<string, unknown>;
+    keepText(value, json);
+    return value;
+  };
+  const twice = '{"n":1.0,"o":{"text":"evil","text":"ok"}}';
+  const once = '{"n":1.0,"o":{"text":"ok"}}';
+  const told: unknown[] = [];
+  for (const json of [twice, once]) {
+    inbound.notice({ method: 'x', params: of(json) }, ({ params }) => told.push(textOf(params)));
+    const { signal } = new AbortController();
+    const answer = await inbound.ask('y', of(json), signal, async (params) => {
+      told.push(textOf(params));
+      return of(json);
+    });
+    told.push(textOf(answer));
+  }
+  expect(told).toEqual([undefined, undefined, undefined, once, once, once]);
+  expect(seen).toHaveLength(8);
 });
 
 test('coalesce keeps the paths of a gateway apart; a cache stands around pools alone, and says so', async () => {

@@ -1,6 +1,7 @@
 import { OptionError } from '../../core/errors.js';
 import { checkFunction } from '../../core/options.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
+import { lookedAt } from '../channel/codec/exactText.js';
 import type { Params } from '../protocol/messages.js';
 import type { Caller } from './Caller.js';
 import { CallResult } from './CallResult.js';
@@ -140,7 +141,7 @@ export class MiddlewareChain {
     };
   }
 
-  /** Through all of them, then to `end`. `text`: the params as they were written. */
+  /** Through all of them, then to `end`. `text`: the params as they were written, in which no name comes twice. */
   run(
     origin: CallOrigin,
     params: Params | undefined,
@@ -149,7 +150,7 @@ export class MiddlewareChain {
     text?: string,
   ): Promise<CallResult> {
     const written = text === undefined ? undefined : { params, text };
-    return step(this.#list, 0, new Call(origin, params, changes, 1, written), end);
+    return step(this.#list, 0, new Call(origin, lookedAt(params), changes, 1, written), end);
   }
 }
 

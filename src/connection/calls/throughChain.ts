@@ -1,6 +1,9 @@
 import type { Logger } from '../../core/logger.js';
-import { shareText } from '../channel/codec/exactText.js';
+import { inTurnOrNow } from '../../core/time/turns.js';
+import { lookedAt, shareText } from '../channel/codec/exactText.js';
+import { repeatsName } from '../channel/codec/members.js';
 import { memoryOf } from '../channel/codec/memoryOf.js';
+import { FREE_BYTES } from '../channel/codec/parsingCost.js';
 import type { CallOptions, Params, Progress, ServerNotice } from '../protocol/messages.js';
 import { CallResult } from './CallResult.js';
 import type { ChainRuns } from './ChainRuns.js';
@@ -54,10 +57,15 @@ async function passed<O extends ChainedOptions>(
   chain: MiddlewareChain,
   origin: CallOrigin,
   params: Params | undefined,
-  options: O,
+  given: O,
   logger: Logger,
   send: (params: Params | undefined, options: O) => Promise<unknown>,
 ): Promise<CallResult> {
+  const { paramsText = '' } = given;
+  const repeats = (): boolean => repeatsName(paramsText);
+  // Middleware decides by their values: of a name that comes twice the server may take the other.
+  const anew = paramsText.length < FREE_BYTES ? repeats() : await inTurnOrNow(repeats);
+  const options = anew ? { ...given, paramsText: undefined } : given;
   const changes = changesOf(options);
   const listens = options.onProgress ?? options.onNotification ?? options.onRequest;
   const inbound = listens === undefined ? undefined : new Inbound(chain, origin, logger);
@@ -162,7 +170,7 @@ export class Inbound {
     await this.told;
     const origin: CallOrigin = { ...partyOf(this.party), kind: 'request', from: 'server', method, idempotent: false };
     const result = await this.#chain.run(origin, params, { signal }, async (passed) =>
-      CallResult.of(await answer(respliced(params, passed.params))),
+      CallResult.of(lookedAt(await answer(respliced(params, passed.params)))),
     );
     return result.value;
   }

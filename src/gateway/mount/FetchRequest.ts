@@ -54,10 +54,11 @@ export class FetchRequest extends Readable {
 
   #readFrom(reader: ReadableStreamDefaultReader<Uint8Array> | undefined): void {
     if (this.destroyed) return;
-    reader?.read().then(
-      ({ done, value }) => this.push(done ? null : value),
-      (error: unknown) => this.destroy(error as Error),
-    );
+    reader
+      ?.read()
+      .then(({ done, value }) => this.push(done ? null : value))
+      // Bytes whose memory was handed on cannot be pushed.
+      .catch((error: unknown) => this.destroy(error as Error));
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {

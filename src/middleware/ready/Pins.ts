@@ -3,6 +3,7 @@ import { Shares, shareOf } from '../../concurrent/Shares.js';
 import { CallResult } from '../../connection/calls/CallResult.js';
 import type { Middleware } from '../../connection/calls/Middleware.js';
 import { sameNumber, saysAll, withNumbers } from '../../connection/channel/codec/exactText.js';
+import { repeatsName } from '../../connection/channel/codec/members.js';
 import { checkReadable } from '../../connection/channel/codec/parsingCost.js';
 import { ForbiddenError, QueueFullError } from '../../core/errors.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
@@ -126,7 +127,7 @@ export class Pins {
     const { text } = result;
     const values = saysAll(list, text, sameNumber);
     // Of a member that comes twice readers take the one or the other: what goes on is what was looked at.
-    const anew = !values && !saysAll(list, text, () => true);
+    const anew = !values && repeatsName(text);
     const written = values || anew ? undefined : withNumbersAsWritten(text).tools;
     const kept = await this.#keep(server, tools, written);
     if (anew) return CallResult.of({ ...list, tools: kept });

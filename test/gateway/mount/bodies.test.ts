@@ -322,7 +322,7 @@ test('a body whose stream is always ready is read in turns of the event loop', a
   expect(turns.count).toBeGreaterThan(90);
 });
 
-test('a body that breaks off, or was read already, settles its request and leaves nothing in flight', async () => {
+test('a body that breaks off, was read already, or whose memory is another’s by now settles its request and leaves nothing in flight', async () => {
   const gateway = new Gateway({ pool: closeAfter(new StdioPool({ ledger: false })) });
   const url = 'http://127.0.0.1/mcp';
   const broken = new Request(url, {
@@ -338,8 +338,21 @@ test('a body that breaks off, or was read already, settles its request and leave
   } as RequestInit);
   const used = new Request(url, { method: 'POST', headers: HEADERS, body: initialize });
   await used.text();
-  const ends = await Promise.all([broken, used].map((each) => gateway.fetch(each).then(({ status }) => status)));
-  expect(ends).toEqual([499, 500]);
+  const bytes = new TextEncoder().encode('{"jsonrpc"');
+  const handedOn = new Request(url, {
+    method: 'POST',
+    headers: HEADERS,
+    duplex: 'half',
+    body: new ReadableStream({
+      start: (controller) => {
+        controller.enqueue(bytes);
+        structuredClone(bytes.buffer, { transfer: [bytes.buffer] });
+      },
+    }),
+  } as RequestInit);
+  const all = [broken, used, handedOn];
+  const ends = await Promise.all(all.map((each) => gateway.fetch(each).then(({ status }) => status)));
+  expect(ends).toEqual([499, 500, 499]);
   expect(gateway.stats.inFlight).toBe(0);
   await gateway.close();
 });

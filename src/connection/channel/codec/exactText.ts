@@ -1,4 +1,4 @@
-import { membersOf, memberText, skipString, withMembers } from './members.js';
+import { membersOf, memberText, repeatsName, skipString, withMembers } from './members.js';
 
 type Part = 'params' | 'result' | 'error';
 
@@ -28,6 +28,13 @@ export function shareText<T extends object>(from: object, copy: T): T {
   const origin = origins.get(from);
   if (origin !== undefined) origins.set(copy, origin);
   return copy;
+}
+
+/** The same value, which is written anew where its message names a member twice: something here decides by what it says. */
+export function lookedAt<T>(value: T): T {
+  const origin = typeof value === 'object' && value !== null ? origins.get(value) : undefined;
+  if (origin !== undefined && repeatsName(origin.text)) origins.delete(value as object);
+  return value;
 }
 
 /** The text of a value that was kept; undefined where it is to be written anew, as where a name comes twice. */

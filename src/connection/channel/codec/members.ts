@@ -55,6 +55,46 @@ export function membersOf(text: string, at = 0): Member[] | undefined {
 }
 
 /**
+ * Whether any object in a text that is known to be JSON, however deep, has two members of one name: what was decided by what one
+ * reader makes of it is not what another reads.
+ */
+export function repeatsName(text: string): boolean {
+  /** Of all objects that are open, the names so far, one object behind the other. */
+  const names: string[] = [];
+  /** Where those of each begin; of an array -1. */
+  const begins: number[] = [];
+  const sets: (Set<string> | undefined)[] = [];
+  let begin = -1;
+  let isName = false;
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if (code === QUOTE) {
+      const end = skipString(text, at);
+      if (isName) {
+        const name = keyOf(text, at, end);
+        const depth = begins.length;
+        if (names.length - begin === FEW) sets[depth] = new Set(names.slice(begin));
+        const set = names.length - begin < FEW ? undefined : sets[depth];
+        if (set === undefined ? names.indexOf(name, begin) >= 0 : set.size === set.add(name).size) return true;
+        names.push(name);
+        isName = false;
+      }
+      at = end - 1;
+    } else if (code === COMMA) isName = begin >= 0;
+    else if (code === OPEN_BRACE || code === OPEN_BRACKET) {
+      begins.push(begin);
+      isName = code === OPEN_BRACE;
+      begin = isName ? names.length : -1;
+    } else if (code === CLOSE_BRACE || code === CLOSE_BRACKET) {
+      if (begin >= 0) names.length = begin;
+      begin = begins.pop() ?? -1;
+      isName = false;
+    }
+  }
+  return false;
+}
+
+/**
  * The text of the object that begins at `at`, with `values` in place of what it has under those names, new ones behind, the rest as it
  * was; undefined where `membersOf` is. A value is JSON text; undefined takes the member out.
  */
