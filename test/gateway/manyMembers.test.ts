@@ -1,6 +1,8 @@
 import { afterEach, expect, test } from 'vitest';
 import { membersOf } from '../../src/connection/channel/codec/members.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
+import { HeldBytes } from '../../src/gateway/http/HeldBytes.js';
+import { ReadingOrder } from '../../src/gateway/http/request/ReadingOrder.js';
 import { type ReadMessages, readMessages } from '../../src/gateway/rpc/readMessages.js';
 import { FakePool } from '../support/FakePool.js';
 import { RawClient } from '../support/httpClient.js';
@@ -94,6 +96,27 @@ test('long texts, and many objects of one shape, are not too many values', () =>
   const rows = JSON.stringify(Array.from({ length: 40_000 }, (_, id) => ({ id, name: `row "${id}" {[,:`, on: true })));
   expect(read(bodyWith(`{"rows":${rows}}`)).messages).toHaveLength(1);
   expect(read(bodyWith(JSON.stringify({ text: '{[,:\\"'.repeat(500_000) }))).messages).toHaveLength(1);
+});
+
+test('of bodies that become whole at once only so many are read in a turn, and those of a session in their order', async () => {
+  const held = new HeldBytes(2 ** 26);
+  const order = new ReadingOrder(held);
+  const body = bodyWith(`{"x":[${'1,'.repeat(150_000)}1]}`);
+  const all = Array.from({ length: 40 }, () => order.read(body, {}, 'a'));
+  const headers = { 'mcp-session-id': 's' };
+  const over: string[] = [];
+  const behind = [body, bodyWith('{}')].map((text) =>
+    Promise.resolve(order.read(text, headers, 'a')).then((read) => {
+      over.push(read !== undefined && 'messages' in read && text === body ? 'large' : 'small');
+    }),
+  );
+  const later = all.filter((each) => each instanceof Promise);
+  expect(later.length).toBeGreaterThan(20);
+  expect(held.held).toBeGreaterThan(2 * body.length * later.length);
+  for (const read of await Promise.all(all)) expect(read).toMatchObject({ messages: [{ kind: 'request' }] });
+  await Promise.all(behind);
+  expect(over).toEqual(['large', 'small']);
+  expect(held.held).toBe(0);
 });
 
 test('an array of too many messages is refused', () => {

@@ -2,8 +2,13 @@ import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { expect, test, vi } from 'vitest';
+import { silentLogger } from '../../src/core/logger.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
+import { answerRequest } from '../../src/gateway/http/answerRequest.js';
 import { EventStream } from '../../src/gateway/http/stream/EventStream.js';
+import type { Reply } from '../../src/gateway/session/Reply.js';
+import { CANCELLED, type Session } from '../../src/gateway/session/Session.js';
+import { SessionCall } from '../../src/gateway/session/SessionCall.js';
 import type { RequestOptions } from '../../src/pool/McpPool.js';
 import { InFlight } from '../../src/shutdown/InFlight.js';
 import { closeAfter } from '../support/closeAfter.js';
@@ -208,4 +213,45 @@ test('while many requests of a connection wait, nothing more is read from it', a
     await socket.until((text) => answersIn(text) === 250);
     await socket.close();
   }
+});
+
+test('so do the requests of arrays, on however many connections; one that is cancelled before its turn is asked of no one', async () => {
+  using turns = countTurns();
+  const begun = new Map<number, number>();
+  const begins = (): object => {
+    begun.set(turns.count, (begun.get(turns.count) ?? 0) + 1);
+    return { content: [] };
+  };
+  const gateway = closeAfter(
+    new Gateway({ pool: new FakePool({ one: { methods: { 'tools/call': begins } } }), port: 0 }),
+  );
+  const { url } = await gateway.listen();
+  const array = Array.from({ length: 100 }, (_, id) => ({
+    jsonrpc: '2.0',
+    id,
+    method: 'tools/call',
+    params: { name: 'x' },
+  }));
+  const clients = await Promise.all(
+    Array.from({ length: 3 }, async () => {
+      const client = new RawClient(`${url}/servers/one/mcp`);
+      await client.initialize('2025-03-26', {});
+      return client;
+    }),
+  );
+  for (const { messages } of await Promise.all(clients.map((client) => client.send(array))))
+    expect(messages).toHaveLength(100);
+  expect([...begun.values()].reduce((all, each) => all + each)).toBe(300);
+  expect(Math.max(...begun.values())).toBeLessThanOrEqual(16);
+
+  const told: string[] = [];
+  const call = new SessionCall('1', {} as Reply);
+  const endpoint = { request: async () => told.push('asked') };
+  const session = { begin: () => call, finish: () => told.push('over'), endpoint } as unknown as Session;
+  const message = { kind: 'request', id: 1, method: 'x', params: undefined } as const;
+  const asking = { pool: hanging(), logger: silentLogger, session, message, headers: {}, arrayOf: 'a' };
+  const answered = answerRequest(asking, { giveUp: () => told.push('given up') } as unknown as Reply);
+  call.abort(CANCELLED);
+  await answered;
+  expect(told).toEqual(['given up', 'over']);
 });

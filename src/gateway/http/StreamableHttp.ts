@@ -242,7 +242,7 @@ export class StreamableHttp {
     if (!batch && only?.kind === 'invalid') return refuse(response, 400, only.why);
     const reply = this.#replyTo(request, response, requests);
     const calls = messages.map((each) => {
-      if (each.kind === 'request') return this.#request(session, each, request, reply);
+      if (each.kind === 'request') return this.#request(session, each, request, reply, ownerOf(response));
       if (each.kind === 'invalid')
         reply.failure(JSON.stringify(each.id), { code: RPC_CODES.invalidRequest, message: each.why });
       return undefined;
@@ -250,9 +250,15 @@ export class StreamableHttp {
     return Promise.all(calls).then(() => undefined);
   }
 
-  #request(session: Session, message: RequestMessage, { headers }: IncomingMessage, reply: PostReply): Promise<void> {
+  #request(
+    session: Session,
+    message: RequestMessage,
+    { headers }: IncomingMessage,
+    reply: PostReply,
+    arrayOf?: string,
+  ): Promise<void> {
     const { pool, logger, replicas } = this.#options;
-    return answerRequest({ pool, logger, session, message, headers, replicas }, reply);
+    return answerRequest({ pool, logger, session, message, headers, replicas, arrayOf }, reply);
   }
 
   /** Without `begin` the answer is that of a batch. */

@@ -9,6 +9,7 @@ import type { Reply } from '../session/Reply.js';
 import { CANCELLED, type Session } from '../session/Session.js';
 import type { SessionCall } from '../session/SessionCall.js';
 import { scopeStatus } from '../users/scopes/ScopeRules.js';
+import { arrayTurn } from './request/itsTurn.js';
 import { traceOf } from './traceOf.js';
 
 export interface Asked {
@@ -20,11 +21,13 @@ export interface Asked {
   readonly headers: IncomingHttpHeaders;
   /** Other replicas, which follow what it sets. */
   readonly replicas?: Replicas | undefined;
+  /** Whose it is, of one that came in an array with others: they begin in turns. */
+  readonly arrayOf?: string | undefined;
 }
 
 /** Answers a request of a session, other than the one that opened it, in `reply`. Never rejects. */
 export async function answerRequest(asking: Asked, reply: Reply): Promise<void> {
-  const { pool, logger, session, message, headers, replicas } = asking;
+  const { pool, logger, session, message, headers, replicas, arrayOf } = asking;
   const { method, params, paramsText } = message;
   const idText = idTextOf(message);
   const trace = traceOf(pool, session, message, headers);
@@ -39,6 +42,10 @@ export async function answerRequest(asking: Asked, reply: Reply): Promise<void> 
     if (method === 'initialize') throw new Refusal(RPC_CODES.invalidRequest, 'initialize comes alone, and once');
     checkNames(method, params);
     const progressToken = progressTokenOf(params, paramsText);
+    if (arrayOf !== undefined) {
+      await arrayTurn(arrayOf);
+      call.throwIfAborted();
+    }
     const result = await session.endpoint.request(session, method, params, {
       signal: call,
       parent: trace,

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import { inTurnOrNow, isTurnSpent } from '../../../core/time/turns.js';
 import {
   CALL_BYTES,
   LARGE_BODY_CHARS,
@@ -9,11 +10,14 @@ import {
 } from '../../rpc/readMessages.js';
 import type { HeldBytes } from '../HeldBytes.js';
 
+/** What is shorter is read in the turn in which it came, and not counted: 0.1 ms and less. */
+const SMALL_BODY_CHARS = 4 * 1_024;
+
 type Read = ReadMessages | Unreadable | undefined;
 
 /**
- * The messages of a session are understood in the order in which their bodies became whole: a large one is read in turns of the event loop, and a
- * cancellation that came behind it must find its call.
+ * The messages of a session are understood in the order in which their bodies became whole: a large one is read in turns of the event loop, so are others
+ * once many have come in one, and a cancellation that came behind must find its call.
  */
 export class ReadingOrder {
   readonly #held: HeldBytes;
@@ -29,7 +33,9 @@ export class ReadingOrder {
     const id = headers['mcp-session-id'];
     const session = typeof id === 'string' ? id : undefined;
     const before = session === undefined || this.#last.size === 0 ? undefined : this.#last.get(session);
-    if (before === undefined && text.length < LARGE_BODY_CHARS) return readMessages(text, headers);
+    if (before === undefined && text.length < SMALL_BODY_CHARS) return readMessages(text, headers);
+    if (before === undefined && text.length < LARGE_BODY_CHARS && !isTurnSpent())
+      return inTurnOrNow(() => readMessages(text, headers));
     // It counts as held from here on: those before it may take long, and a client may send many.
     const bytes = CALL_BYTES + 2 * text.length;
     if (!this.#held.takeFor(owner, bytes)) return undefined;
@@ -40,7 +46,9 @@ export class ReadingOrder {
 
   async #after(before: Promise<Read> | undefined, text: string, headers: IncomingHttpHeaders): Promise<Read> {
     await before;
-    return text.length < LARGE_BODY_CHARS ? readMessages(text, headers) : readLargeMessages(text, headers);
+    return text.length < LARGE_BODY_CHARS
+      ? inTurnOrNow(() => readMessages(text, headers))
+      : readLargeMessages(text, headers);
   }
 
   #note(session: string, reading: Promise<Read>): void {

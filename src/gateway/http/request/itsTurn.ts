@@ -11,8 +11,15 @@ const MAX_WAITING = 64;
 /** While none of them begins for so long, in ms, it is read all the same: else nothing would tell that its client has left. */
 const MAX_PAUSE_MS = 1_000;
 
+/** What waits to begin requests. */
+interface Line {
+  readonly owner: string;
+  /** Begins the oldest; how many are left that may. */
+  begin(): number;
+}
+
 /** The requests of one connection that wait. */
-class Pipeline {
+class Pipeline implements Line {
   readonly owner: string;
   readonly #socket: Socket;
   /** Those that may begin, oldest first. */
@@ -40,7 +47,6 @@ class Pipeline {
     return this.#ready.size;
   }
 
-  /** Begins the oldest; how many are left that may. */
   begin(): number {
     this.#ready.shift()?.();
     if (--this.#waiting < MAX_WAITING) this.#resume();
@@ -56,18 +62,18 @@ class Pipeline {
   }
 }
 
-/** Has requests that wait behind others begin one by one: one of a connection in each turn of the event loop, a few over all. Addresses take turns. */
+/** Has requests that wait behind others, or came in an array with others, begin one by one: one of a connection in each turn of the event loop, a few over all. Addresses take turns. */
 class Pipelines {
   readonly #all = new WeakMap<Socket, Pipeline>();
   /** Those with requests that may begin. */
-  readonly #ready = new Turns<string, Pipeline>();
+  readonly #ready = new Turns<string, Line>();
   #scheduled = 0;
   /** Each in a callback of its own: what one has promised is done before the next begins. */
   readonly #next = (): void => {
     this.#scheduled--;
-    const pipeline = this.#ready.take();
-    if (pipeline === undefined) return;
-    if (pipeline.begin() > 0) this.#add(pipeline);
+    const line = this.#ready.take();
+    if (line === undefined) return;
+    if (line.begin() > 0) this.add(line);
     else this.#schedule();
   };
 
@@ -81,11 +87,11 @@ class Pipelines {
   }
 
   push(pipeline: Pipeline, begin: () => void): void {
-    if (pipeline.push(begin) === 1) this.#add(pipeline);
+    if (pipeline.push(begin) === 1) this.add(pipeline);
   }
 
-  #add(pipeline: Pipeline): void {
-    this.#ready.add(pipeline.owner, pipeline);
+  add(line: Line): void {
+    this.#ready.add(line.owner, line);
     this.#schedule();
   }
 
@@ -113,5 +119,16 @@ export function itsTurn(response: ServerResponse): Promise<void> {
     if (req.method !== 'GET' && req.method !== 'HEAD') ready();
     // It may be over before.
     else response.once('socket', ready).once('close', resolve);
+  });
+}
+
+/** Resolves once one more request of an array may begin, of all that are that owner's, in the same turns. */
+export function arrayTurn(owner: string): Promise<void> {
+  return new Promise((resolve) => {
+    const begin = (): number => {
+      resolve();
+      return 0;
+    };
+    pipelines.add({ owner, begin });
   });
 }
