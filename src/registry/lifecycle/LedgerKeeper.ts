@@ -1,4 +1,5 @@
 import type { Clock } from '../../core/clock.js';
+import { DiskTime } from '../../core/files/DiskTime.js';
 import type { ManagedProcess, SpawnConfig } from '../process/ManagedProcess.js';
 import { ProcessLedger, type RejectedRecord } from '../process/ProcessLedger.js';
 import { ProcessGroup } from '../process/processGroup.js';
@@ -31,6 +32,7 @@ export class LedgerKeeper {
   /** Settles, always well, once the children of dead owners are ended. Starts wait for it: they may want their ports. */
   readonly ready: Promise<void>;
   readonly #hooks: LedgerKeeperHooks;
+  readonly #disk = new DiskTime();
   readonly #sequences = new Set<StopSequence>();
   #ledger: ProcessLedger | undefined;
   #graceMs = Number.POSITIVE_INFINITY;
@@ -61,15 +63,18 @@ export class LedgerKeeper {
   async #open(directory: string | undefined): Promise<void> {
     try {
       const { clock } = this.#hooks;
-      this.#ledger = await ProcessLedger.open({ clock, ...(directory === undefined ? {} : { directory }) });
-      const { orphans, rejected } = await this.#ledger.read();
+      const ledger = await this.#disk.within(() =>
+        ProcessLedger.open({ clock, ...(directory === undefined ? {} : { directory }) }),
+      );
+      this.#ledger = ledger;
+      const { orphans, rejected } = await this.#disk.within(() => ledger.read());
       const swept: { name: string; pids: number[] }[] = [];
       const failed: { name: string; error: unknown }[] = [];
       await Promise.all(
         orphans.map(async (record) => {
           try {
             swept.push({ name: record.name, pids: await this.#end(record) });
-            await this.#ledger?.forget(record);
+            await this.#disk.within(() => ledger.forget(record));
           } catch (error) {
             failed.push({ name: record.name, error });
           }
@@ -114,9 +119,10 @@ export class LedgerKeeper {
   }
 
   async #attempt<T>(run: (ledger: ProcessLedger) => Promise<T>): Promise<T | undefined> {
-    if (this.#ledger === undefined) return undefined;
+    const ledger = this.#ledger;
+    if (ledger === undefined) return undefined;
     try {
-      return await run(this.#ledger);
+      return await this.#disk.within(() => run(ledger));
     } catch (error) {
       this.#hooks.onFailure(error);
       return undefined;

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { link, lstat, open, readdir, rename, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Semaphore } from 'async-mutex';
+import { DiskTime } from '../../core/files/DiskTime.js';
 import { OwnFolder, type PathOf } from '../../core/files/OwnFolder.js';
 import type { FileStamp } from '../entries/Entry.js';
 import { TEMP_SUFFIX } from '../keys.js';
@@ -39,6 +40,7 @@ export class EntryFiles {
   readonly #folder: OwnFolder;
   readonly #quarantine: Quarantine;
   readonly #gate = new Semaphore(MAX_OPEN);
+  readonly #time = new DiskTime();
   readonly #closing = new Set<Promise<unknown>>();
   #made: Promise<unknown> | undefined;
 
@@ -87,7 +89,7 @@ export class EntryFiles {
 
   /** Whole or not at all. The directory is made (again) when it is missing. */
   write(file: string, bytes: Uint8Array): Promise<FileStamp> {
-    return this.#gate.runExclusive(async () => {
+    return this.#inTurn(async () => {
       for (let attempt = 0; ; attempt++) {
         try {
           this.#made ??= OwnFolder.make(this.#folder.path);
@@ -189,7 +191,7 @@ export class EntryFiles {
 
   /** Uses the folder, few at a time; `none` is what a folder that is not there gives. */
   #using<T>(none: T, use: (pathOf: PathOf) => Promise<T>): Promise<T> {
-    return this.#gate.runExclusive(async () => {
+    return this.#inTurn(async () => {
       try {
         return await this.#folder.within(use);
       } catch (error) {
@@ -197,6 +199,10 @@ export class EntryFiles {
         throw error;
       }
     });
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    return this.#gate.runExclusive(() => this.#time.within(work));
   }
 }
 
