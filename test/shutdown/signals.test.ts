@@ -1,11 +1,13 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import type { ListenOptions, ShutdownPlanOptions } from '../../src/shutdown/index.js';
 import { ShutdownPlan } from '../../src/shutdown/index.js';
 import { HttpClient } from '../support/http.js';
 import { Program } from '../support/program.js';
 import { fixture } from '../support/servers.js';
+import { tempFolder } from '../support/tempFolder.js';
 
 // Children take their time on a busy machine.
 vi.setConfig({ testTimeout: 60_000 });
@@ -17,6 +19,8 @@ interface ServiceOptions {
   readonly hang?: number;
   readonly throws?: boolean;
   readonly startMs?: number;
+  /** It reads that pipe. */
+  readonly pipe?: string;
   /** It has nothing to do. */
   readonly idle?: boolean;
 }
@@ -95,6 +99,16 @@ for (const [signal, exitCode] of [
     await program.line(/^last step/);
   });
 }
+
+test('a program whose disk hangs ends all the same', async () => {
+  const pipe = join(tempFolder(), 'pipe');
+  spawnSync('mkfifo', [pipe]);
+  const program = service({ pipe });
+  await urlOf(program);
+  program.kill('SIGTERM');
+  await program.line(/^last step/);
+  expect(await program.exited).toMatchObject({ signal: 'SIGKILL' });
+});
 
 test('a third signal exits at once', async () => {
   const program = service({ hang: 20_000, listen: { repeatMs: 0, forceMs: 15_000 } });

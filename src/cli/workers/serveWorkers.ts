@@ -2,6 +2,7 @@ import cluster, { type Worker } from 'node:cluster';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { systemClock } from '../../core/clock.js';
+import { endProcess } from '../../core/close/endProcess.js';
 import { messageOf } from '../../core/errors.js';
 import { backoffMs } from '../../core/time/backoff.js';
 import { sleep } from '../../core/time/sleep.js';
@@ -239,7 +240,7 @@ class Primary {
     if (this.#crashed) await this.#sweep();
     const exitCode = Number(process.exitCode ?? 0);
     if (exitCode === 0) this.#output.event('stopped', { exitCode, ms: Math.round(systemClock.now() - beganMs) });
-    process.exit(exitCode);
+    await endProcess(exitCode);
   }
 
   /** Ends the servers of workers that were killed. */

@@ -1,4 +1,5 @@
 import { constants } from 'node:os';
+import { endProcess } from './endProcess.js';
 import { runLastResort } from './lastResort.js';
 
 const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
@@ -12,7 +13,8 @@ export function onStopSignals(stop: () => void): Disposable {
   const onSignal = (signal: NodeJS.Signals): void => {
     if (stopping) {
       runLastResort();
-      process.exit(128 + constants.signals[signal]);
+      void endProcess(128 + constants.signals[signal]);
+      return;
     }
     stopping = true;
     stop();

@@ -1,5 +1,6 @@
 import { constants } from 'node:os';
 import type { Clock } from '../../core/clock.js';
+import { endProcess } from '../../core/close/endProcess.js';
 import { runLastResort } from '../../core/close/lastResort.js';
 import { thrown } from '../../core/errors/thrown.js';
 import { tellListener } from '../../core/events.js';
@@ -11,7 +12,8 @@ import type { ShutdownReport } from './ShutdownReport.js';
 
 /**
  * Exit codes: 0 when nothing critical failed, 1 when something did or an uncaught error was the cause, 128 + the
- * signal's number (129 for SIGHUP, 130 for SIGINT, 131 for SIGQUIT, 143 for SIGTERM) when a second signal forced it.
+ * signal's number (129 for SIGHUP, 130 for SIGINT, 131 for SIGQUIT, 143 for SIGTERM) when a second signal forced it. One that a disk
+ * does not answer is killed 5 s after its end (SIGKILL).
  */
 export interface ListenOptions {
   /**
@@ -87,7 +89,7 @@ export function listenForSignals(plan: Stoppable, clock: Clock, logger: Logger, 
     else if (forced && exit) {
       // Patience is over: nothing is waited for, but no child outlives us either.
       runLastResort();
-      process.exit(exitCode);
+      void endProcess(exitCode);
     } else {
       forced = true;
       void plan.force(signal, { withinMs: forceMs, exitCode });
@@ -103,7 +105,7 @@ export function listenForSignals(plan: Stoppable, clock: Clock, logger: Logger, 
       const flushes = Promise.all([flushed(process.stdout), flushed(process.stderr)]);
       await within(flushes, { clock, timeoutMs: FLUSH_MS }).catch(() => undefined);
       runLastResort();
-      process.exit();
+      await endProcess();
     }
     remove();
   };
