@@ -111,7 +111,7 @@ export function inTurn<T>(step: () => T | PromiseLike<T>): Promise<T> {
 export const isTurnSpent = (): boolean => everyone.spent;
 
 /** As `inTurn`, at once where the share of this turn is not used up yet. Throws, or rejects, with what `step` throws. */
-export function inTurnOrNow<T>(step: () => T): T | Promise<T> {
+export function inTurnOrNow<T>(step: () => T | Promise<T>): T | Promise<T> {
   if (everyone.spent) return inTurn(step);
   const startMs = performance.now();
   try {

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { QueueFullError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
+import { inTurnOrNow } from '../../core/time/turns.js';
 import type { McpPool } from '../../pool/McpPool.js';
 import type { Endpoint } from '../endpoint/Endpoint.js';
 import type { GatewaySettings } from '../GatewayOptions.js';
@@ -160,7 +161,7 @@ export class StreamableHttp {
     return found.then((session) => this.#answerIn(session, messages, batch, request, response));
   }
 
-  /** `session`: undefined when there was none, and the request was answered by that. */
+  /** `session`: undefined when there was none, and the request was answered by that. Arrays, each of which may be refused a hundred times, go on as they fit into a turn. */
   #answerIn(
     session: Session | undefined,
     messages: readonly Incoming[],
@@ -172,6 +173,7 @@ export class StreamableHttp {
     if (batch && (session.protocolVersion !== BATCH_VERSION || messages.length === 0)) {
       return refuse(response, 400, 'one message a request');
     }
+    if (batch) return inTurnOrNow(() => this.#dispatch(session, messages, true, request, response));
     return this.#dispatch(session, messages, batch, request, response);
   }
 

@@ -10,8 +10,8 @@ import {
 } from '../../rpc/readMessages.js';
 import type { HeldBytes } from '../HeldBytes.js';
 
-/** What is shorter is read in the turn in which it came, and not counted: 0.1 ms and less. */
-const SMALL_BODY_CHARS = 4 * 1_024;
+/** What is shorter is read in the turn in which it came, and not counted. */
+const SMALL_BODY_CHARS = 1_024;
 
 type Read = ReadMessages | Unreadable | undefined;
 
