@@ -115,7 +115,8 @@ function checkReach(reach: TargetReach, at: string, others: Readonly<Record<stri
     }
     for (const [index, each] of args.entries()) checkString(option(`args.${index}`), each);
     for (const [key, each] of Object.entries(env)) checkString(option(`env.${key}`), each);
-    if (cwd !== undefined) checkText(option('cwd'), cwd);
+    checkString(option('command'), command);
+    if (cwd !== undefined) checkString(option('cwd'), checkText(option('cwd'), cwd));
     checkNames(at, reach, { ...others, ...STDIO });
     return;
   }
@@ -161,4 +162,6 @@ function checkAuth(
 /** A string, shown in no error: it may be a secret. */
 function checkString(option: string, value: unknown): void {
   if (typeof value !== 'string') throw new OptionError(option, typeof value, 'a string');
+  // Node's own refusal would show the value.
+  if (value.includes('\0')) throw new OptionError(option, 'one with a NUL', 'a string without NUL');
 }

@@ -276,8 +276,8 @@ class EntryReader {
     const expansion = expandReferences(text, variables, references, room);
     // Its name is not shown: in a password it is a piece of that.
     if (/(?<!\$)\$[A-Z_][A-Z0-9_]*/.test(text)) this.#warn(field, `a $NAME is passed on as it is: write \${NAME}`);
-    if ('text' in expansion) return expansion.text;
-    this.#problem(field, expansion.problem);
+    if ('text' in expansion && !expansion.text.includes('\0')) return expansion.text;
+    this.#problem(field, 'text' in expansion ? 'expected a string without NUL' : expansion.problem);
     return undefined;
   }
 

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect, onTestFinished, test } from 'vitest';
 import { OptionError } from '../../../src/core/errors.js';
+import { checkServerConfig } from '../../../src/registry/config/checkServerConfig.js';
 import { parseConfig, readConfigFile } from '../../../src/registry/config/configFile.js';
 
 const parse = (mcpServers: unknown, variables: Record<string, string> = {}) =>
@@ -256,4 +257,22 @@ test('a file that is nested too deep is told as that', () => {
   expect(parseConfig(text, { file: 'mcp.json' }).problems.map(({ message }) => message)).toEqual([
     'mcp.json: not JSON: it is nested too deep to be read',
   ]);
+});
+
+test('a NUL, which no program takes, is a problem of its server, and the text is not shown', () => {
+  const nul = 'hunter2\0';
+  const { servers, problems } = parse({
+    args: { command: 'node', args: ['a', nul] },
+    env: { command: 'node', env: { TOKEN: nul } },
+    good: { command: 'node' },
+  });
+  expect(servers.map(({ name }) => name)).toEqual(['good']);
+  expect(problems.map(({ message }) => message.replace(/^.*server/, 'server'))).toEqual([
+    'server "args", field args.1: expected a string without NUL',
+    'server "env", field env.TOKEN: expected a string without NUL',
+  ]);
+  for (const given of [{ args: [nul] }, { env: { TOKEN: nul } }, { cwd: nul }, { command: nul }]) {
+    const config = { name: 'a', transport: 'stdio', command: 'node', ...given } as const;
+    expect(() => checkServerConfig(config)).toThrow(/^(?!.*hunter2).*expected a string without NUL$/);
+  }
 });

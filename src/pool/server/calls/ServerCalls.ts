@@ -3,6 +3,7 @@ import type { AdaptiveTicket } from '../../../concurrent/balance/AdaptiveLimit.j
 import type { Limiter } from '../../../concurrent/limiter/Limiter.js';
 import { callerName } from '../../../connection/calls/Caller.js';
 import { sentTwice } from '../../../connection/http/sentTwice.js';
+import { checkTimes } from '../../../connection/protocol/checkTimes.js';
 import type { CallOptions, Params } from '../../../connection/protocol/messages.js';
 import { ClosedError, endOf, NotSentError, OutcomeUnknownError, type PoolkitError } from '../../../core/errors.js';
 import { assertLive, checkAtOnce, checkMs, checkNames } from '../../../core/options.js';
@@ -63,6 +64,7 @@ export class ServerCalls {
     try {
       // In line: what the hot path runs through stays few files.
       for (const name in options) if (REQUEST_OPTIONS[name] !== true) checkNames('request', options, REQUEST_OPTIONS);
+      checkTimes(options);
       const cancellation: CallSignal | undefined = options.cancellation ?? options.signal;
       if (cancellation !== undefined && cancellation.aborted !== false) assertLive(signalOf(cancellation));
       if (options.deadlineMs !== undefined) budget = new Budget(pool.clock.now(), options.deadlineMs);
@@ -147,6 +149,7 @@ export class ServerCalls {
     over?: () => void,
   ): Promise<ConnectionLease> {
     checkNames('lease', options, LEASE_OPTIONS);
+    checkTimes(options);
     const pooled = await this.acquire(options, undefined);
     const { config, counters, events, pool } = this.#context;
     return new ServerLease(config.name, pooled, {

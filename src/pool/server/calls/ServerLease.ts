@@ -1,3 +1,4 @@
+import { checkTimes } from '../../../connection/protocol/checkTimes.js';
 import type {
   CallOptions,
   Params,
@@ -77,6 +78,7 @@ export class ServerLease implements ConnectionLease {
   async request(method: string, params?: Params, given: RequestOptions = {}): Promise<unknown> {
     this.#assertHeld();
     checkNames('request', given, REQUEST_OPTIONS);
+    checkTimes(given);
     const { connection, router } = this.#pooled;
     const { caller } = this.#hooks;
     const options = caller === undefined || given.caller !== undefined ? given : { ...given, caller };

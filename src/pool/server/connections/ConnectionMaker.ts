@@ -1,4 +1,5 @@
 import type { ConnectionLimit, ConnectionPermit } from '../../../concurrent/ConnectionLimit.js';
+import { AnswerMeter } from '../../../connection/AnswerMeter.js';
 import type { Connection, DisconnectReason } from '../../../connection/Connection.js';
 import { methodNotFound } from '../../../connection/channel/ServerRequests.js';
 import type { ServerNotice, ServerRequest } from '../../../connection/protocol/messages.js';
@@ -10,7 +11,6 @@ import type { Credentials } from '../callers/Credentials.js';
 import { isEraRefusal, shareOf, starterOf } from '../callers/callerKey.js';
 import { InboundRouter } from '../callers/InboundRouter.js';
 import type { ServerContext } from '../context.js';
-import { AnswerMeter } from '../stats/AnswerMeter.js';
 import { UNAWAITED } from './ConnectionStarts.js';
 import { PooledConnection } from './PooledConnection.js';
 

@@ -1,9 +1,9 @@
 import type { ConnectionPermit, Evictable } from '../../../concurrent/ConnectionLimit.js';
+import type { AnswerMeter } from '../../../connection/AnswerMeter.js';
 import type { Connection, DisconnectReason } from '../../../connection/Connection.js';
 import type { ServerInfo } from '../../../connection/protocol/messages.js';
 import type { Caller } from '../../McpPool.js';
 import type { InboundRouter } from '../callers/InboundRouter.js';
-import type { AnswerMeter } from '../stats/AnswerMeter.js';
 
 /** Whose a pooled connection is at the moment. */
 export interface ConnectionHolder {

@@ -108,3 +108,18 @@ test('calls of pools, caches and hedge with a signal that is none are refused', 
   }
   expect(pool.stats('s')).toMatchObject({ inFlight: 0, queued: 0 });
 });
+
+test.each([Number.NaN, -1, '5', null])(
+  'a time of a call that is none (%s) is refused: it would be no bound',
+  async (time) => {
+    const { pool } = memoryPool();
+    pool.addServer({ name: 's', transport: 'stdio', command: 'x' });
+    for (const option of ['timeoutMs', 'maxTotalTimeoutMs', 'acquireTimeoutMs', 'deadlineMs']) {
+      const call = pool.request('s', 'echo', {}, { [option]: time });
+      await expect(call, option).rejects.toMatchObject({ code: 'ERR_OPTION', option });
+    }
+    const lease = await pool.lease('s');
+    await expect(lease.request('echo', {}, { timeoutMs: time as never })).rejects.toMatchObject({ code: 'ERR_OPTION' });
+    lease.release();
+  },
+);

@@ -1,4 +1,4 @@
-import type { Latency } from '../../../core/time/Latency.js';
+import type { Latency } from '../core/time/Latency.js';
 
 /** Counts the answers that come on one connection, and records how long they took. */
 export class AnswerMeter {
