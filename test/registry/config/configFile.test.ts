@@ -268,8 +268,8 @@ test('a NUL, which no program takes, is a problem of its server, and the text is
   });
   expect(servers.map(({ name }) => name)).toEqual(['good']);
   expect(problems.map(({ message }) => message.replace(/^.*server/, 'server'))).toEqual([
-    'server "args", field args.1: expected a string without NUL',
-    'server "env", field env.TOKEN: expected a string without NUL',
+    'server "args", field args.1: expected a string without NUL (line 1)',
+    'server "env", field env.TOKEN: expected a string without NUL (line 1)',
   ]);
   for (const given of [{ args: [nul] }, { env: { TOKEN: nul } }, { cwd: nul }, { command: nul }]) {
     const config = { name: 'a', transport: 'stdio', command: 'node', ...given } as const;
