@@ -255,3 +255,34 @@ test('so do the requests of arrays, on however many connections; one that is can
   await answered;
   expect(told).toEqual(['given up', 'over']);
 });
+
+test('a body in chunks of one byte is read in turns, some hundred in each, and whatever comes behind it too', async () => {
+  const gateway = closeAfter(new Gateway({ pool: new FakePool({ one: {} }) }));
+  using turns = countTurns();
+  const read = new Map<number, number>();
+  const begun: (() => void)[] = [];
+  const server = createServer((request, response) => {
+    request.on('data', () => {
+      for (const endMs = performance.now() + 0.01; performance.now() < endMs; );
+      read.set(turns.count, (read.get(turns.count) ?? 0) + 1);
+    });
+    gateway.handler(request, response);
+    begun.shift()?.();
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const socket = new RawSocket((server.address() as AddressInfo).port);
+  const chunked = post('/servers/one/mcp', {}, ['transfer-encoding: chunked']).replace(/content-length.*$/s, '\r\n');
+  for (let answers = 1; answers <= 2; answers++) {
+    const begins = new Promise<void>((resolve) => begun.push(resolve));
+    socket.send(chunked);
+    await begins;
+    await new Promise(setImmediate);
+    socket.send('1\r\n \r\n'.repeat(12_000));
+    socket.send('0\r\n\r\n');
+    await socket.until((text) => text.split('the body is not JSON').length > answers);
+  }
+  expect([...read.values()].reduce((all, each) => all + each)).toBe(24_000);
+  expect(Math.max(...read.values())).toBeLessThan(4_000);
+  await socket.close();
+  await once(server.close(), 'close');
+});

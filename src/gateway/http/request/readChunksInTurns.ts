@@ -1,0 +1,31 @@
+import type { IncomingMessage } from 'node:http';
+import { Socket } from 'node:net';
+import { TurnReader } from '../../../core/time/TurnReader.js';
+
+/** So much of what was read is parsed between two looks at the clock: in chunks of one byte, some 700. */
+const SLICE_BYTES = 4 * 1_024;
+
+const read = new WeakSet<Socket>();
+
+/**
+ * From the first chunked body on a connection is read in turns of the event loop: each chunk costs a microsecond and more, however small, and
+ * Node parses all of a piece of 64 KiB, and 32 of those, in one. What goes by its length costs a look at a header.
+ */
+export function readChunksInTurns({ headers, socket }: IncomingMessage): void {
+  if (headers['transfer-encoding'] === undefined || !(socket instanceof Socket) || read.has(socket)) return;
+  read.add(socket);
+  // Not while Node's parser runs.
+  process.nextTick(() => {
+    const parsers = socket.listeners('data') as ((bytes: Buffer) => void)[];
+    if (socket.destroyed || parsers.length !== 1) return;
+    const [parse] = parsers;
+    const push = (bytes: Buffer): number => {
+      const slice = bytes.length > SLICE_BYTES ? bytes.subarray(0, SLICE_BYTES) : bytes;
+      if (!socket.destroyed) parse?.call(socket, slice);
+      return slice.length;
+    };
+    socket.removeAllListeners('data');
+    const reader = new TurnReader(socket, { push, takeCount: () => 0 }, (error) => socket.destroy(error as Error));
+    socket.once('close', () => reader.close());
+  });
+}
