@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { systemClock } from '../../src/core/clock.js';
 import type { CredentialsHook } from '../../src/pool/server/callers/Credentials.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
-import { echoFor, rawPool } from '../support/httpPool.js';
+import { echoFor, rawPool, tool } from '../support/httpPool.js';
 import { failure } from '../support/rawCalls.js';
 import type { Exchange, RawOptions } from '../support/rawServer.js';
 
@@ -169,4 +169,27 @@ test('a hook that never answers a refusal fails its call after 30 s, is asked ag
   await expect.poll(() => asked.at(-1) === 'raw ann 401' && asked.length).toBe(4);
   await clock.advance(5_000);
   await closed;
+});
+
+test('while other credentials are asked for, the time of a call goes on', async () => {
+  const clock = new FakeClock();
+  await clock.advance(1);
+  const { valid, asked, hook, guard } = tokens();
+  const { pool } = await rawPool(guard, {
+    clock,
+    credentials: async (request) => {
+      const answer = await hook(request);
+      return request.reason === '401' ? new Promise(() => undefined) : answer;
+    },
+  });
+  const caller = { principal: 'ann' };
+  await echoFor(pool, caller);
+  valid.clear();
+  const call = failure(tool(pool, 'echo', { text: 'x' }, { caller, timeoutMs: 1_000 }));
+  await expect.poll(() => asked.length).toBe(2);
+  await clock.advance(1_100);
+  expect(await call).toMatchObject({
+    code: 'ERR_ACQUIRE_TIMEOUT',
+    message: expect.stringContaining('could not be sent again: nothing free within 1000 ms'),
+  });
 });

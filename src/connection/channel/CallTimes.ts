@@ -26,10 +26,12 @@ export class CallTimes {
     this.#wheel = new TimeoutWheel(options.clock, { maxGraceMs: MAX_GRACE_MS });
   }
 
-  /** Waiting for the transport from now on. */
+  /** Waiting for the transport from now on; one that was sent already, and refused unread, within the time that it has from then. */
   waiting(call: Call): void {
     const nowMs = this.#options.clock.now();
-    this.#wheel.add(call, Math.min(this.#acquireMs(call), leftOf(call.options.untilMs, nowMs)), nowMs);
+    const untilMs = call.sentMs === 0 ? undefined : call.sentMs + call.heldMs + this.#timeoutMs(call);
+    const leftMs = Math.min(leftOf(call.options.untilMs, nowMs), leftOf(untilMs, nowMs));
+    this.#wheel.add(call, Math.min(this.#acquireMs(call), leftMs), nowMs);
   }
 
   /** On its way from now on; or, with progress, anew. */
@@ -81,8 +83,14 @@ export class CallTimes {
     const { server } = this.#options;
     if (call.phase !== 'queued') return new RequestTimeoutError(server, call.method, this.#limitMs(call));
     const counts = { live: 1, creating: 0, dying: 0, slots: calls, inUse: calls, waiting: 0 };
-    const why = call.sentMs === 0 ? 'its input is blocked' : 'a call that it refused unread could not be sent again';
-    return new AcquireTimeoutError(`server ${server}: ${why}`, this.#acquireMs(call), counts);
+    if (call.sentMs === 0)
+      return new AcquireTimeoutError(`server ${server}: its input is blocked`, this.#acquireMs(call), counts);
+    const why = 'a call that it refused unread could not be sent again';
+    return new AcquireTimeoutError(
+      `server ${server}: ${why}`,
+      Math.min(this.#acquireMs(call), this.#timeoutMs(call)),
+      counts,
+    );
   }
 
   close(): void {
