@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 import { runLastResort } from '../core/close/lastResort.js';
 import { messageOf } from '../core/errors.js';
-import { limitWarning, loadProgram, openFilesLimit } from './openFiles.js';
+import { limitWarning, loadProgram } from './openFiles.js';
 import { complain } from './output/complain.js';
+import { openFilesLimit } from './serving/openFilesLimit.js';
 
 // A reader of our output may stop reading, as `head` does: that is no failure. What cannot be written for another reason, such as
 // a full disk or a terminal that is gone, makes the exit code 1; it ends neither calls nor servers.

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
 /** Below it modules are loaded one by one: `import` opens all that a module names at once, 60 files in one place. */
@@ -11,17 +10,6 @@ const COMMANDS = {
   doctor: ['./doctor/doctor.js', SIGN_IN],
   bench: ['./bench/bench.js'],
 };
-const TOO_MANY = new Set(['EMFILE', 'ENFILE']);
-
-/** How many files this process may have open; undefined where the system does not say. Node has raised it to what is allowed. */
-export function openFilesLimit(): number | undefined {
-  try {
-    const found = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1'))?.[1];
-    return found === undefined ? undefined : Number(found);
-  } catch (error) {
-    return TOO_MANY.has((error as NodeJS.ErrnoException).code ?? '') ? 0 : undefined;
-  }
-}
 
 /**
  * The program's modules, also where few files may be open: `require` opens one at a time, and what it has loaded is not

@@ -4,7 +4,7 @@ import type { Logger } from '../core/logger.js';
 import { sleep } from '../core/time/sleep.js';
 import { addGateway } from '../gateway/addGateway.js';
 import { Gateway } from '../gateway/Gateway.js';
-import { isLoopback } from '../gateway/GatewayOptions.js';
+import { GATEWAY_DEFAULTS, isLoopback } from '../gateway/GatewayOptions.js';
 import type { GatewayAddress } from '../gateway/http/paths.js';
 import { EventLog } from '../observe/logs/EventLog.js';
 import type { McpPool } from '../pool/McpPool.js';
@@ -26,6 +26,7 @@ import { jsonOutput, type Output, type ServerLine, stdioOutput, textOutput } fro
 import { whenNpmIsGone, whenParentIsGone } from './parent.js';
 import { joinRedis } from './serving/joinRedis.js';
 import { keepCallsYoung } from './serving/keepCallsYoung.js';
+import { socketsOf } from './serving/openFilesLimit.js';
 import { readSessionKeys } from './serving/readSessionKeys.js';
 import type { ServeOptions } from './serving/ServeOptions.js';
 import { ANSWER_MS, stopBudgetMs } from './stopTimes.js';
@@ -133,6 +134,7 @@ async function start(options: ServeOptions, { plan, output, logger, worker }: Co
     port,
     allowedHosts: allowHost,
     allowedOrigins: allowOrigin,
+    maxSockets: socketsOf(GATEWAY_DEFAULTS.maxSockets),
     sse: options.sse === true,
     health: new Health({ plan }),
     status: { page: options.status && isLoopback(host), metrics: options.metrics === true },

@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { connect } from 'node:net';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { expect, test, vi } from 'vitest';
@@ -32,6 +33,26 @@ test.each([20, 22, 24, 26])(
     if (code !== 0) expect(call.stderr).toMatch(/ulimit -n|too many open files/);
   },
 );
+
+test('connections take half of the files that may be open, so that servers can still be started', async () => {
+  const few = new Program(MAIN, {
+    under: under(100),
+    args: ['serve', '--config', echo(), '--port', '0', '--json', '--log-level', 'silent'],
+  });
+  const [ready] = await few.line(/^{"event":"ready".*/);
+  const { url } = JSON.parse(ready) as { url: string };
+  let closed = 0;
+  const sockets = Array.from({ length: 60 }, () =>
+    connect(Number(new URL(url).port), '127.0.0.1')
+      .on('error', () => undefined)
+      .once('close', () => closed++),
+  );
+  // Of one address three quarters of 50.
+  await expect.poll(() => closed).toBe(60 - 38);
+  for (const socket of sockets) socket.destroy();
+  few.kill('SIGTERM');
+  expect((await few.exited).code).toBe(0);
+});
 
 test('the gateway serves what fits, tells of the rest, and stops', async () => {
   const servers = Object.fromEntries(

@@ -83,7 +83,7 @@ test('what has no end is refused at its bound, whatever reads it', async () => {
 /** Files that are ours, or the system's. */
 const OWN: ReadonlySet<string> = new Set([
   'cli/doctor/memory.ts',
-  'cli/openFiles.ts',
+  'cli/serving/openFilesLimit.ts',
   'cli/desk/GatewayFiles.ts',
   'cli/desk/OwnAgent.ts',
 ]);
