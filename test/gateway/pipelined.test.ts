@@ -1,7 +1,8 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
-import { expect, test, vi } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { silentLogger } from '../../src/core/logger.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import { answerRequest } from '../../src/gateway/http/answerRequest.js';
@@ -29,6 +30,8 @@ function post(path: string, message: object, headers: readonly string[] = []): s
   const head = [`POST ${path} HTTP/1.1`, 'host: localhost', ...types, ...headers, `content-length: ${body.length}`];
   return `${head.join('\r\n')}\r\n\r\n${body}`;
 }
+
+const CHUNKED = post('/servers/one/mcp', {}, ['transfer-encoding: chunked']).replace(/content-length.*$/s, '\r\n');
 
 /** A call by a modern client, which ends with its connection. */
 const callOf = (path: string, name: string): string =>
@@ -256,25 +259,29 @@ test('so do the requests of arrays, on however many connections; one that is can
   expect(told).toEqual(['given up', 'over']);
 });
 
+/** Requests as Node hands them out, until the end of the test. */
+function onRequests(listener: (request: IncomingMessage) => void): void {
+  const told = (message: unknown): void => listener((message as { request: IncomingMessage }).request);
+  subscribe('http.server.request.start', told);
+  onTestFinished(() => void unsubscribe('http.server.request.start', told));
+}
+
 test('a body in chunks of one byte is read in turns, some hundred in each, and whatever comes behind it too', async () => {
-  const gateway = closeAfter(new Gateway({ pool: new FakePool({ one: {} }) }));
+  const gateway = closeAfter(new Gateway({ pool: new FakePool({ one: {} }), port: 0 }));
   using turns = countTurns();
   const read = new Map<number, number>();
   const begun: (() => void)[] = [];
-  const server = createServer((request, response) => {
+  onRequests((request) => {
     request.on('data', () => {
       for (const endMs = performance.now() + 0.01; performance.now() < endMs; );
       read.set(turns.count, (read.get(turns.count) ?? 0) + 1);
     });
-    gateway.handler(request, response);
     begun.shift()?.();
   });
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  const socket = new RawSocket((server.address() as AddressInfo).port);
-  const chunked = post('/servers/one/mcp', {}, ['transfer-encoding: chunked']).replace(/content-length.*$/s, '\r\n');
+  const socket = new RawSocket((await gateway.listen()).port);
   for (let answers = 1; answers <= 2; answers++) {
     const begins = new Promise<void>((resolve) => begun.push(resolve));
-    socket.send(chunked);
+    socket.send(CHUNKED);
     await begins;
     await new Promise(setImmediate);
     socket.send('1\r\n \r\n'.repeat(12_000));
@@ -284,5 +291,28 @@ test('a body in chunks of one byte is read in turns, some hundred in each, and w
   expect([...read.values()].reduce((all, each) => all + each)).toBe(24_000);
   expect(Math.max(...read.values())).toBeLessThan(4_000);
   await socket.close();
-  await once(server.close(), 'close');
+});
+
+test('a body in small chunks that is not read yet stays with its client, and is read whole then', async () => {
+  let admit = (): void => undefined;
+  const admitted = new Promise<void>((resolve) => (admit = resolve));
+  const authenticate = async () => {
+    await admitted;
+    return { principal: 'anna' };
+  };
+  const gateway = closeAfter(new Gateway({ pool: new FakePool({ one: {} }), port: 0, authenticate }));
+  let request: IncomingMessage | undefined;
+  onRequests((asked) => {
+    request = asked;
+  });
+  const socket = connect((await gateway.listen()).port, '127.0.0.1');
+  const told = once(socket, 'data');
+  socket.write(CHUNKED + '1\r\n \r\n'.repeat(1_000_000));
+  await expect.poll(() => request?.readableLength ?? 0).toBeGreaterThan(10_000);
+  for (let turn = 0; turn < 500; turn++) await new Promise(setImmediate);
+  expect(request?.readableLength).toBeLessThan(100_000);
+  admit();
+  socket.write('0\r\n\r\n');
+  expect(String(await told)).toContain('the body is not JSON');
+  socket.destroy();
 });

@@ -11,12 +11,18 @@ export interface LineTaker {
   takeCount(): number;
 }
 
+/** What is read. */
+interface Source extends Pick<Readable, 'pause' | 'resume'> {
+  on(event: 'data', listener: (chunk: Buffer) => void): unknown;
+  read?(): unknown;
+}
+
 /**
  * Reads a stream into `lines`, a bounded share in each turn of the event loop; beyond it the stream is paused, so that a
  * flood holds back the process that makes it and none of the others. What throws while a line is read goes to `onError`.
  */
 export class TurnReader {
-  readonly #stream: Readable;
+  readonly #stream: Source;
   readonly #lines: LineTaker;
   readonly #onError: (error: unknown) => void;
   readonly #budget = new TurnBudget();
@@ -26,7 +32,7 @@ export class TurnReader {
   #paused = false;
   #held = false;
 
-  constructor(stream: Readable, lines: LineTaker, onError: (error: unknown) => void) {
+  constructor(stream: Source, lines: LineTaker, onError: (error: unknown) => void) {
     this.#stream = stream;
     this.#lines = lines;
     this.#onError = onError;
@@ -59,7 +65,7 @@ export class TurnReader {
     this.#budget.close();
     this.flush();
     // What the stream holds goes to its 'data' listener.
-    while (this.#stream.read() !== null);
+    while ((this.#stream.read?.() ?? null) !== null);
   }
 
   take(chunk: Buffer): void {

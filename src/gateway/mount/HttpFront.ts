@@ -92,7 +92,8 @@ export class HttpFront {
       return;
     }
     watchAnswers(request.socket, this.#onWaiting);
-    readChunksInTurns(request);
+    // A host's own requests may come on its connections, and other protocols.
+    if (!mounted) readChunksInTurns(request);
     if (status()?.takes(request, response, mounted) === true) {
       if (mounted) this.#follow(response);
       holdTurn(response, http.bounds);

@@ -5,6 +5,7 @@ import { TurnReader } from '../../../core/time/TurnReader.js';
 /** So much of what was read is parsed between two looks at the clock: in chunks of one byte, some 700. */
 const SLICE_BYTES = 4 * 1_024;
 
+const { pause, resume } = Socket.prototype;
 const read = new WeakSet<Socket>();
 
 /**
@@ -25,7 +26,22 @@ export function readChunksInTurns({ headers, socket }: IncomingMessage): void {
       return slice.length;
     };
     socket.removeAllListeners('data');
-    const reader = new TurnReader(socket, { push, takeCount: () => 0 }, (error) => socket.destroy(error as Error));
+    // The reader's own pauses, between turns, are not those of who takes no more.
+    const stream = {
+      on: (event: 'data', listener: (chunk: Buffer) => void) => socket.on(event, listener),
+      pause: () => pause.call(socket),
+      resume: () => resume.call(socket),
+    };
+    const reader = new TurnReader(stream, { push, takeCount: () => 0 }, (error) => socket.destroy(error as Error));
+    socket.pause = () => {
+      reader.hold();
+      return socket;
+    };
+    socket.resume = () => {
+      reader.goOn();
+      return socket;
+    };
+    if (socket.isPaused()) reader.hold();
     socket.once('close', () => reader.close());
   });
 }
