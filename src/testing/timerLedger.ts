@@ -9,9 +9,13 @@ export interface LedgerEntry {
   readonly _destroyed: boolean;
 }
 
-/** Every timer armed since the ledger was opened; the error holds the stack that armed it, put into words on demand. */
-const ledger = new Map<LedgerEntry, Error>();
-let open = false;
+const LEDGER = Symbol.for('mcp-poolkit.timerLedger');
+
+/**
+ * Every timer armed since the ledger was opened; the error holds the stack that armed it, put into words on demand. One for all copies of this
+ * module in the process: a second one around the same functions would tell each timer twice, by its own lines.
+ */
+const shared = globalThis as { [LEDGER]?: Map<LedgerEntry, Error> };
 
 /**
  * From now on records every `setTimeout` and `setInterval` of this process: the global ones, those of `node:timers`, and
@@ -19,8 +23,8 @@ let open = false;
  * variable before, and a timer that has fired and is armed again by `refresh()`. Idempotent.
  */
 export function openTimerLedger(): void {
-  if (open) return;
-  open = true;
+  if (shared[LEDGER] !== undefined) return;
+  shared[LEDGER] = new Map();
   globalThis.setTimeout = recording(globalThis.setTimeout);
   globalThis.setInterval = recording(globalThis.setInterval);
   timersModule.setTimeout = recording(timersModule.setTimeout);
@@ -31,13 +35,15 @@ export function openTimerLedger(): void {
 
 /** Forgets the timers that have fired or were cleared, and gives the rest. */
 export function liveTimers(): ReadonlyMap<LedgerEntry, Error> {
+  const ledger = shared[LEDGER] ?? new Map<LedgerEntry, Error>();
   for (const timer of ledger.keys()) if (timer._destroyed) ledger.delete(timer);
   return ledger;
 }
 
 function record(timer: LedgerEntry): void {
-  ledger.set(timer, new Error('armed'));
-  if (ledger.size % 1_024 === 0) liveTimers();
+  const ledger = shared[LEDGER];
+  ledger?.set(timer, new Error('armed'));
+  if (ledger !== undefined && ledger.size % 1_024 === 0) liveTimers();
 }
 
 function recording<F extends typeof setTimeout | typeof setInterval>(original: F): F {
