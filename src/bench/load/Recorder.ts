@@ -13,10 +13,10 @@ const quick = (): Histogram => build({ bitBucketSize: 32, useWebAssembly: false,
 /** The same, small and slow: for what is kept in numbers. */
 const packed = (): Histogram => build({ bitBucketSize: 'packed', useWebAssembly: false, ...HISTOGRAM });
 
-/** The latency of answered calls, in ms. Undefined figures do not occur: without samples there is no `LatencySummary`. */
 /** Classes of errors that are told apart, of those whose code a server says. */
 const MAX_KINDS = 32;
 
+/** The latency of answered calls, in ms. Undefined figures do not occur: without samples there is no `LatencySummary`. */
 export interface LatencySummary {
   readonly min: number;
   readonly mean: number;

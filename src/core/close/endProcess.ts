@@ -1,8 +1,7 @@
 import { systemClock } from '../clock.js';
+import { DISK_MS } from '../files/DiskTime.js';
 import { sleep } from '../time/sleep.js';
 
-/** How long what a disk is asked may take before the process ends without its answer, in ms. */
-const DISK_MS = 5_000;
 /** Between two looks, in ms. */
 const LOOK_MS = 20;
 

@@ -2,7 +2,7 @@ import { systemClock } from '../clock.js';
 import { within } from '../time/within.js';
 
 /** The longest that a disk is waited for, in ms. */
-const DISK_MS = 5_000;
+export const DISK_MS = 5_000;
 
 /**
  * Has what a disk is asked end in time: a file system that hangs, such as one of a server that has gone, answers never. While one

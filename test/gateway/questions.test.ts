@@ -1,0 +1,85 @@
+import { expect, test, vi } from 'vitest';
+import { Flight } from '../../src/gateway/bridge/Flight.js';
+import { HeldBytes } from '../../src/gateway/http/HeldBytes.js';
+import { ClientRequests } from '../../src/gateway/session/ClientRequests.js';
+import { FakeClock } from '../../src/testing/FakeClock.js';
+
+const limitsOf = (held: HeldBytes) => ({ maxRequestsPerSession: 100, replica: '00000000', held });
+
+test('a question that cannot be written is refused, and the session can be asked others', async () => {
+  const sent = vi.fn(() => true);
+  const asks = new ClientRequests('a', sent, limitsOf(new HeldBytes(1_024)), new FakeClock());
+  const deep = JSON.parse(`${'{"a":'.repeat(20_000)}1${'}'.repeat(20_000)}`) as Record<string, unknown>;
+  const ask = (params: Record<string, unknown>) =>
+    asks.ask({ server: 's', method: 'elicitation/create', params, signal: new AbortController().signal });
+  await expect(ask(deep)).rejects.toMatchObject({ code: 'ERR_RPC', rpcCode: -32_603 });
+  expect([asks.size, sent.mock.calls.length]).toEqual([0, 0]);
+  const other = ask({ message: '?' });
+  expect(asks.size).toBe(1);
+  asks.answer('ask-00000000-1', { result: 1, error: undefined });
+  expect(await other).toBe(1);
+});
+
+test('questions that no stream takes are not all tried again, in every stream, with each call that begins', async () => {
+  const anywhere = vi.fn(() => false);
+  const asks = new ClientRequests('a', anywhere, limitsOf(new HeldBytes(100_000)), new FakeClock());
+  const { signal } = new AbortController();
+  const asked = Array.from({ length: 50 }, () =>
+    asks.ask({ server: 's', method: 'elicitation/create', params: {}, signal }).catch(() => 'over'),
+  );
+  anywhere.mockClear();
+  const begun = vi.fn(() => false);
+  asks.flush(begun);
+  asks.flush();
+  expect([begun, anywhere].map(({ mock }) => mock.calls.length)).toEqual([1, 1]);
+  begun.mockReturnValue(true);
+  asks.flush(begun);
+  expect(begun).toHaveBeenCalledTimes(51);
+  asks.close(new Error('over'));
+  expect(new Set(await Promise.all(asked))).toEqual(new Set(['over']));
+});
+
+test('questions that wait for a client are held by their bytes, and refused beyond the bound', async () => {
+  const held = new HeldBytes(110_000);
+  const asks = new ClientRequests('a', () => true, limitsOf(held), new FakeClock());
+  const flight = new Flight('s', 'a call', { capabilities: { elicitation: {} } }, 'b', held);
+  const request = { id: 1, method: 'elicitation/create', params: { message: 'x'.repeat(20_000) } };
+  const control = new AbortController();
+  const { signal } = control;
+  let askFlight!: () => Promise<unknown>;
+  flight.start(
+    (onRequest) =>
+      new Promise((_resolve, reject) => {
+        askFlight = () => onRequest(request, { signal });
+        flight.control.join({ onAbort: reject });
+      }),
+    () => undefined,
+  );
+  const first = asks.ask({ server: 's', ...request, signal });
+  const second = askFlight();
+  expect(held.held).toBeGreaterThan(2 * 40_000);
+  await expect(askFlight()).rejects.toMatchObject({ code: 'ERR_RPC', rpcCode: -32_603 });
+  await expect(asks.ask({ server: 's', ...request, signal })).rejects.toMatchObject({ rpcCode: -32_603 });
+  asks.answer('ask-00000000-1', { result: 1, error: undefined });
+  expect(await first).toBe(1);
+  const third = askFlight();
+  flight.answer({ 'request-1': { action: 'decline' } });
+  expect(await second).toEqual({ action: 'decline' });
+  control.abort(new Error('given up'));
+  await expect(third).rejects.toThrow('given up');
+  expect(held.held).toBe(0);
+  // One client has its share alone, whatever room there is.
+  const wide = new HeldBytes(Number.POSITIVE_INFINITY);
+  const large = {
+    ...request,
+    params: { message: 'x'.repeat(9 * 1_024 * 1_024) },
+    server: 's',
+    signal: new AbortController().signal,
+  };
+  const one = new ClientRequests('a', () => true, limitsOf(wide), new FakeClock());
+  const waiting = one.ask(large);
+  await expect(one.ask(large)).rejects.toMatchObject({ rpcCode: -32_603 });
+  one.close(new Error('over'));
+  await expect(waiting).rejects.toThrow('over');
+  expect(wide.held).toBe(0);
+});
