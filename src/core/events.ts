@@ -1,3 +1,5 @@
+import { isPromise } from './errors/thrown.js';
+
 export type Listener<T> = (payload: T) => void;
 
 /**
@@ -6,8 +8,7 @@ export type Listener<T> = (payload: T) => void;
  */
 export function tellListener<T>(listener: Listener<T>, payload: T, failed: (error: unknown) => void): void {
   try {
-    const result: unknown = listener(payload);
-    if (result instanceof Promise) result.catch(failed);
+    isPromise(listener(payload), failed);
   } catch (error) {
     failed(error);
   }

@@ -1,3 +1,4 @@
+import { isPromise } from './errors/thrown.js';
 import { messageOf } from './show.js';
 
 /** One log line: fields first, then the message, as pino takes them. */
@@ -49,8 +50,7 @@ export function guardedLogger(logger: Logger): Logger {
     (level: (typeof LOG_LEVELS)[number]): LogFn =>
     (...line: readonly unknown[]): void => {
       try {
-        const done: unknown = logger[level] && Reflect.apply(logger[level], logger, line);
-        if (done instanceof Promise) done.catch(fail);
+        if (logger[level]) isPromise(Reflect.apply(logger[level], logger, line), fail);
       } catch (error) {
         fail(error);
       }

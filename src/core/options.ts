@@ -1,4 +1,5 @@
 import type { Clock } from './clock.js';
+import { isPromise } from './errors/thrown.js';
 import { OptionError } from './errors.js';
 import { guardedLogger, LOG_LEVELS, type Logger } from './logger.js';
 import { nearNames } from './nearNames.js';
@@ -82,8 +83,7 @@ export function checkRecord<O extends object>(option: string, value: O): O {
  * its rejection would be unhandled. @throws OptionError
  */
 export function checkAtOnce<T>(hook: string, value: T): T {
-  if (!(value instanceof Promise)) return value;
-  value.catch(() => undefined);
+  if (!isPromise(value, () => undefined)) return value;
   throw new OptionError(hook, value, 'a function that answers at once, not by a promise');
 }
 

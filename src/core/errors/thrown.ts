@@ -10,3 +10,13 @@ export function thrown(error: unknown): unknown {
     return new Error('something was thrown that cannot be looked at');
   }
 }
+
+/**
+ * Whether what a user's function gave is a promise, also one of another realm or library; `failed` is told if that rejects. Throws what a
+ * look at it throws.
+ */
+export function isPromise(given: unknown, failed: (error: unknown) => void): boolean {
+  if (given === undefined || given === null || typeof (given as { then?: unknown }).then !== 'function') return false;
+  Promise.resolve(given).catch(failed);
+  return true;
+}

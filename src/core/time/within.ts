@@ -46,16 +46,19 @@ export function within<T>(promise: PromiseLike<T>, bounds: WaitBounds): Promise<
     let watch: AbortWatch | undefined;
     if (signal?.aborted === true) onAbort(thrown(signal.reason));
     else if (signal !== undefined) watch = waits.watch(signal, onAbort);
-    promise.then(
-      (value) => {
+    const onError = (error: unknown): void => {
+      release();
+      reject(error);
+    };
+    try {
+      promise.then((value) => {
         release();
         resolve(value);
-      },
-      (error: unknown) => {
-        release();
-        reject(error);
-      },
-    );
+      }, onError);
+    } catch (error) {
+      // One of a user's own making.
+      onError(error);
+    }
   });
 }
 

@@ -1,7 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { Connection } from '../../connection/Connection.js';
 import { messageOf, OptionError, ProtocolError, RpcError, StartError } from '../../core/errors.js';
-import { within } from '../../core/time/within.js';
 import { fingerprint } from '../../registry/config/fingerprint.js';
 import type { SingleServerConfig } from '../../registry/config/ServerConfig.js';
 import { eraFor, isSome } from '../server/callers/callerKey.js';
@@ -48,7 +47,9 @@ export class AutoConnector implements Connector {
         const verdict = { era: connection.info.era, transport, at: pool.clock.wallNow() };
         // A legacy client's connection says nothing of what else the server speaks.
         if (eraFor(request.caller, request.options) === undefined)
-          void withStore(pool, 'written', (store) => store.set(request.fingerprint, verdict));
+          void withStore({ ...request, signal: request.closing }, 'written', (store) =>
+            store.set(request.fingerprint, verdict),
+          );
         return connection;
       } catch (error) {
         failures.push({ transport, error });
@@ -77,14 +78,9 @@ export class AutoConnector implements Connector {
     return connector.connect({ ...request, config, fingerprint: fingerprint(config) });
   }
 
-  async #remembered({ pool, fingerprint: key, signal, leftMs }: ConnectRequest): Promise<UrlTransport | undefined> {
-    const known = this.#verdicts.get(key);
-    if (known !== undefined || pool.eraStore === undefined) return known;
-    // A store that never answers must leave the start most of its time.
-    const timeoutMs = leftMs() / 4;
-    const late = (): unknown => pool.logger.warn({ timeoutMs }, 'the era store did not answer');
-    const verdict = withStore(pool, 'read', (store) => store.get(key));
-    return (await within(verdict, { clock: pool.clock, timeoutMs, late, signal }).catch(() => undefined))?.transport;
+  async #remembered(request: ConnectRequest): Promise<UrlTransport | undefined> {
+    const { fingerprint: key } = request;
+    return this.#verdicts.get(key) ?? (await withStore(request, 'read', (store) => store.get(key)))?.transport;
   }
 }
 

@@ -80,14 +80,14 @@ export class StdioConnector implements Connector {
   async connect(request: ConnectRequest): Promise<Connection> {
     const { config, pool, caller, credentials, signal } = request;
     if (config.transport !== 'stdio') throw new OptionError('transport', config.transport, "'stdio'");
-    const own = await within(credentials.get(caller, signal), { clock: pool.clock, signal });
+    const own = await within(credentials.get(caller, request.closing), { clock: pool.clock, signal });
     const target = own?.env === undefined ? config : { ...config, env: { ...config.env, ...own.env } };
     const wanted = eraFor(caller, request.options);
     // A server of either era takes `initialize`, or says that it is modern.
     if (wanted === 'legacy') return this.#open(target, request, 'legacy');
     if (wanted === undefined && request.options.era !== 'auto') return this.#open(target, request, request.options.era);
     return startInEra(
-      pool,
+      request,
       request.fingerprint,
       () => this.#probe(target, request),
       (era) => {

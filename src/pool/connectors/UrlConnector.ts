@@ -14,6 +14,7 @@ import { within } from '../../core/time/within.js';
 import { SingleFlight } from '../../core/wait/SingleFlight.js';
 import { listAll } from '../listAll.js';
 import { eraFor } from '../server/callers/callerKey.js';
+import { withStore } from '../server/callers/startInEra.js';
 import { POOL_DEFAULTS, type PoolOptions } from '../server/options.js';
 import { type ConfiguredTransport, type Connector, type ConnectRequest, commonOptions } from './Connector.js';
 
@@ -36,9 +37,6 @@ export const URL_OPTION_NAMES: {
   maxEventBytes: true,
   maxReplyBytes: true,
 };
-
-/** How long the `credentials` hook may take for others while a connection lives, in ms. For a start the start's own time counts. */
-const HOOK_MS = 30_000;
 
 /** Makes connections to URLs, all over the sockets of one set of dispatchers. */
 export class UrlConnector implements Connector {
@@ -95,8 +93,8 @@ export class UrlConnector implements Connector {
       },
       ...(eraStore && {
         eraMemory: {
-          get: () => eraStore.get(fingerprint),
-          set: (verdict) => eraStore.set(fingerprint, verdict),
+          get: () => withStore(request, 'read', (store) => store.get(fingerprint)),
+          set: (verdict) => withStore(request, 'written', (store) => store.set(fingerprint, verdict)),
         },
       }),
     });
@@ -119,11 +117,7 @@ export class UrlConnector implements Connector {
             reason === 'renewal'
               ? credentials.renewAhead(refused, stale, request.closing)
               : credentials.renew(refused, stale, request.closing, again, challenge);
-          const late = (): Error => {
-            credentials.giveUp(refused);
-            return new Error(`the credentials hook has not answered within ${HOOK_MS} ms`);
-          };
-          return within(asked, { clock: pool.clock, timeoutMs: HOOK_MS, late, signal: request.closing });
+          return within(asked, { clock: pool.clock, signal: request.closing });
         },
       }),
     };

@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { checkCredentials } from '../../../connection/checkCredentials.js';
 import type { Clock } from '../../../core/clock.js';
 import { thrown } from '../../../core/errors/thrown.js';
+import { within } from '../../../core/time/within.js';
 import type { SingleServerConfig } from '../../../registry/config/ServerConfig.js';
 import type { Caller } from '../../McpPool.js';
 
@@ -33,6 +34,9 @@ export interface CredentialsRequest {
 }
 
 export type CredentialsHook = (request: CredentialsRequest) => Promise<CredentialSet | undefined>;
+
+/** How long it may take: then the next who needs an answer asks anew, in ms. */
+const HOOK_MS = 30_000;
 
 /** Ahead of their expiry they are asked for anew by this much, so that they do not expire on the way. */
 const EARLY_MS = 5_000;
@@ -139,13 +143,6 @@ export class Credentials {
     }
   }
 
-  /** What a hook has not answered is not waited for any more: the next who needs it asks anew. */
-  giveUp(caller: Caller | undefined): void {
-    const principal = caller?.principal ?? '';
-    if (this.#table?.peek(principal)?.set === undefined) this.#table?.delete(principal);
-    this.#renewing.delete(principal);
-  }
-
   #ask(
     caller: Caller | undefined,
     signal: AbortSignal,
@@ -178,9 +175,11 @@ export class Credentials {
       reason,
       ...(challenge !== undefined && { challenge }),
     };
+    const late = (): Error => new Error(`the credentials hook has not answered within ${HOOK_MS} ms`);
+    const ask = async (): Promise<CredentialSet | undefined> => this.#hook?.(request);
     const asked: Asked = {
       caller,
-      answer: new Promise<CredentialSet | undefined>((resolve) => resolve(this.#hook?.(request))).then(
+      answer: within(ask(), { clock: this.#clock, timeoutMs: HOOK_MS, late, signal }).then(
         (given) => {
           const set = checkCredentials(given);
           asked.set = set;

@@ -3,6 +3,7 @@ import { AnswerMeter } from '../../../connection/AnswerMeter.js';
 import type { Connection, DisconnectReason } from '../../../connection/Connection.js';
 import { methodNotFound } from '../../../connection/channel/ServerRequests.js';
 import type { ServerNotice, ServerRequest } from '../../../connection/protocol/messages.js';
+import { WrappedConnection } from '../../../connection/WrappedConnection.js';
 import { thrown } from '../../../core/errors/thrown.js';
 import { AcquireTimeoutError, messageOf, QueueFullError, StartError } from '../../../core/errors.js';
 import { withDeadline, within } from '../../../core/time/within.js';
@@ -140,15 +141,18 @@ export class ConnectionMaker {
       onAnswer: answers.onAnswer,
       onStderr: (line, pid) => events.emit('stderr', { server: config.name, pid, line }),
     });
-    const connection = await this.#wrapped(made, signal);
-    pooled = new PooledConnection(
-      connection,
-      made,
-      this.#router(connection, caller, () => pooled),
-      permit,
-      answers,
-      startMs,
-    );
+    try {
+      const connection = await this.#wrapped(made, signal);
+      const router = this.#router(connection, caller, () => pooled);
+      pooled = new PooledConnection(connection, made, router, permit, answers, startMs);
+    } catch (error) {
+      // Idempotent: the wrapper may have done so itself.
+      await made
+        .close({ graceMs: 0 })
+        .catch((failed: unknown) => pool.logger.error({ error: failed }, 'it did not end'));
+      throw thrown(error);
+    }
+    const { connection } = pooled;
     answers.counting = true;
     counters.startedAt = connection.startedAt;
     const principal = caller?.principal;
@@ -196,15 +200,11 @@ export class ConnectionMaker {
 
   /** `wrapConnection` is a user's function: it may hang or throw, and counts into the start. */
   async #wrapped(made: Connection, signal: AbortSignal): Promise<Connection> {
-    const { wrapConnection, logger, clock } = this.#context.pool;
+    const { options, pool } = this.#context;
+    const { wrapConnection, clock, maxTotalTimeoutMs } = pool;
     if (wrapConnection === undefined) return made;
-    try {
-      return await within(Promise.resolve(wrapConnection(made)), { clock, signal });
-    } catch (error) {
-      // Idempotent: the wrapper may have done so itself.
-      await made.close({ graceMs: 0 }).catch((failed: unknown) => logger.error({ error: failed }, 'it did not end'));
-      throw thrown(error);
-    }
+    const front = await within(Promise.resolve(wrapConnection(made)), { clock, signal });
+    return front === made ? made : new WrappedConnection(front, made, { ...options, clock, maxTotalTimeoutMs });
   }
 
   /** A request that belongs to no call: the first listener of the pool that responds answers it. */
