@@ -6,6 +6,7 @@ import { ConfigError } from '../registry/config/ConfigError.js';
 import { type ParsedConfig, parseConfig, unreadable } from '../registry/config/configFile.js';
 import type { ServerConfig } from '../registry/config/ServerConfig.js';
 import { isSeveral } from '../registry/config/targets/targetsOf.js';
+import { unpoolable, withoutUnusable } from './config/withoutUnusable.js';
 
 /** Servers that are named where none is like the one that was asked for. */
 const NAMES_SHOWN = 5;
@@ -24,7 +25,7 @@ export async function loadConfig(named: string | undefined): Promise<LoadedConfi
   const file = named ?? DEFAULT_FILES.find((each) => existsSync(each)) ?? DEFAULT_FILES[0];
   try {
     const text = await readWhole(file);
-    return { ...parseConfig(text, { file }), file, text };
+    return { ...withoutUnusable(parseConfig(text, { file }), file, unpoolable), file, text };
   } catch (error) {
     return { ...unreadable(file, error), file, text: undefined };
   }

@@ -19,6 +19,7 @@ import { FileCache } from '../toolstore/FileCache.js';
 import { credentialsOf } from './auth/credentialsOf.js';
 import { LiveConfig } from './config/LiveConfig.js';
 import { onHangup } from './config/onHangup.js';
+import { unpoolable, withoutUnusable } from './config/withoutUnusable.js';
 import { type LoadedConfig, loadConfig, NO_SERVERS, startProblem } from './configs.js';
 import { whenUnused } from './desk/whenUnused.js';
 import { createLogger } from './output/logger.js';
@@ -71,14 +72,15 @@ export async function serve(options: ServeOptions): Promise<void> {
   orphaned = () => void plan.shutdown('its primary is gone');
   if (options.stdio === true) whenParentIsGone(() => void plan.shutdown('its client is gone'));
   else if (worker === undefined) whenNpmIsGone(() => void plan.shutdown('npm is gone'));
-  let live: LiveConfig | undefined;
+  let live: Promise<LiveConfig> | undefined;
   const stop = (): void => void plan.shutdown('SIGHUP');
-  const reload = async (): Promise<boolean> => (await live?.reload()) ?? false;
+  const reload = async (): Promise<boolean> => (await live)?.reload() ?? false;
   if (options.stdio === true) process.on('SIGHUP', stop);
   else if (worker === undefined) onHangup({ reload, stop });
   else worker.onReload(reload);
   try {
-    live = await start(options, { plan, output, logger, worker });
+    live = start(options, { plan, output, logger, worker });
+    await live;
   } catch (error) {
     // A stop while it starts is told by the plan.
     if (plan.stopping) return;
@@ -163,7 +165,7 @@ async function start(options: ServeOptions, { plan, output, logger, worker }: Co
     logger,
     start: startOne,
     curate: (curation) => gateway.curate(curation),
-    usable: (parsed) => usable(parsed, config.file),
+    usable: (parsed) => usable(withoutUnusable(parsed, config.file, unpoolable), config.file),
     share,
   });
   plan.add('config', live, { phase: 'refuse' });

@@ -1,7 +1,10 @@
 import { expect, test } from 'vitest';
-import { notThere } from '../../src/cli/configs.js';
+import { loadConfig, notThere } from '../../src/cli/configs.js';
 import { readSessionKeys } from '../../src/cli/serving/readSessionKeys.js';
+import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
 import { parseConfig } from '../../src/registry/config/configFile.js';
+import { configFile } from '../support/cli.js';
+import { closeAfter } from '../support/closeAfter.js';
 
 const named = (...names: string[]) => ({
   ...parseConfig(JSON.stringify({ mcpServers: Object.fromEntries(names.map((name) => [name, { command: 'x' }])) })),
@@ -22,4 +25,33 @@ test('a server that is not in the config is told with a few names: those like it
 test('what every object has is no variable of the environment', async () => {
   for (const name of ['__proto__', 'constructor', 'toString'])
     await expect(readSessionKeys([`env:${name}`])).rejects.toThrow('expected a variable that is set');
+});
+
+test('a server that a pool would refuse is told with its field, and hides no other', async () => {
+  const clientCapabilities = { sampling: {} };
+  const file = configFile({
+    good: { command: 'x' },
+    asked: { url: 'https://h/mcp', type: 'http', clientCapabilities },
+    shared: { command: 'x', clientCapabilities },
+    mixed: { targets: [{ url: 'https://h/mcp', type: 'http' }, { command: 'x' }], clientCapabilities },
+    spares: { command: 'x', warmSpares: 17 },
+    never: { command: 'x', idleTimeoutMs: 0 },
+    small: { command: 'x', maxMessageBytes: 1_000 },
+  });
+  const { servers, problems, broken } = await loadConfig(file);
+  const pool = closeAfter(new UnifiedPool());
+  for (const each of servers) pool.addServer(each);
+  expect(pool.servers()).toEqual(['good', 'asked']);
+  const places = Object.fromEntries(problems.map(({ server, field }) => [server, field]));
+  expect(places).toEqual({
+    shared: 'clientCapabilities',
+    mixed: 'clientCapabilities',
+    spares: 'warmSpares',
+    never: 'idleTimeoutMs',
+    small: 'maxMessageBytes',
+  });
+  expect([...broken].sort()).toEqual(Object.keys(places).sort());
+  expect(problems.map(({ message }) => message)).toContain(
+    `${file}: server "spares", field warmSpares: expected a whole number from 0 to 16, got 17`,
+  );
 });

@@ -56,3 +56,18 @@ test('a config that changes is applied by what has changed, one that is broken c
   expect(program.events.at(-1)).toMatchObject({ event: 'stopped' });
   expect(bearers()).toEqual([]);
 });
+
+test('SIGHUP while servers start reads a config that has changed meanwhile, and is no stop', async () => {
+  const { env, bearers } = mark();
+  const slow = { command: process.execPath, args: [fixture('echo-server.mjs'), '--start-delay=700'], env };
+  const file = configFile({ slow });
+  const program = new Cli('serve', '--config', file, '--port', '0', '--json');
+  await program.line(/.*"state":"starting".*/);
+  writeFileSync(file, JSON.stringify({ mcpServers: { slow, more: slow } }));
+  program.kill('SIGHUP');
+  await program.line(/.*"event":"reloaded".*"added":\["more"\].*/);
+  program.kill('SIGTERM');
+  expect(await program.exited).toEqual({ code: 0, signal: null });
+  expect(program.events.filter(({ event }) => event === 'stopping')).toMatchObject([{ reason: 'SIGTERM' }]);
+  expect(bearers()).toEqual([]);
+});

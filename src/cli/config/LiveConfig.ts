@@ -35,6 +35,8 @@ export class LiveConfig {
   readonly #watcher: ConfigWatcher;
   /** One change after the other. */
   #applying = Promise.resolve();
+  /** What the file said last, until its turn comes. */
+  #newest: ParsedConfig | undefined;
   #changes = 0;
   #curation: Curation;
 
@@ -47,7 +49,8 @@ export class LiveConfig {
     this.#watcher = new ConfigWatcher({ file: config.file, logger }, config.text);
     this.#watcher.on('change', (changed) => {
       this.#changes++;
-      this.#applying = this.#applying.then(() => this.#take(options.usable(changed)));
+      this.#newest = changed;
+      this.#applying = this.#applying.then(() => this.#takeNewest());
     });
   }
 
@@ -74,11 +77,15 @@ export class LiveConfig {
     this.#options.curate(next);
   }
 
-  /** Never rejects. */
-  async #take(parsed: ParsedConfig): Promise<void> {
-    const { pool, output, start, share } = this.#options;
+  /** Never rejects. What was said before the last one while another was applied is passed over. */
+  async #takeNewest(): Promise<void> {
+    const { pool, output, start, share, usable } = this.#options;
     const { file } = this.#options.config;
+    const newest = this.#newest;
+    if (newest === undefined) return;
+    this.#newest = undefined;
     try {
+      const parsed = usable(newest);
       for (const warning of parsed.warnings) output.warning(warning);
       for (const problem of parsed.problems) output.problem(problem);
       const { added, changed, removed, kept } = this.#registry.update(parsed, file);

@@ -1,7 +1,7 @@
 import { POOL_DEFAULTS } from '../../pool/server/options.js';
-import { ConfigError } from '../../registry/config/ConfigError.js';
 import type { ParsedConfig } from '../../registry/config/configFile.js';
 import type { ServerConfig } from '../../registry/config/ServerConfig.js';
+import { withoutUnusable } from '../config/withoutUnusable.js';
 import type { Share } from './messages.js';
 
 /**
@@ -26,16 +26,8 @@ export function unshareable(config: ServerConfig, { workers }: Share): string | 
 
 /** The same config, in which a server that cannot be shared out is broken: a worker that has it would lose the sessions of all. */
 export function shareable<T extends ParsedConfig>(parsed: T, file: string, share: Share): T {
-  const found = parsed.servers.flatMap((config) => {
+  return withoutUnusable(parsed, file, (config) => {
     const why = unshareable(config, share);
-    return why === undefined ? [] : [{ server: config.name, why: `--workers ${share.workers}: ${why}` }];
+    return why === undefined ? undefined : { why: `--workers ${share.workers}: ${why}` };
   });
-  if (found.length === 0) return parsed;
-  const broken = new Set([...parsed.broken, ...found.map(({ server }) => server)]);
-  return {
-    ...parsed,
-    servers: parsed.servers.filter(({ name }) => !broken.has(name)),
-    problems: [...parsed.problems, ...found.map(({ server, why }) => new ConfigError({ file, server }, why))],
-    broken,
-  };
 }

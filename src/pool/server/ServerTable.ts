@@ -97,8 +97,8 @@ export class ServerTable {
       const same = [...fresh].filter(
         ([name, { fingerprint: print }]) => this.#servers.get(name)?.fingerprint === print,
       );
-      const unchanged = same.map(([name]) => name);
-      const changed = [...fresh.keys()].filter((name) => this.#servers.has(name) && !unchanged.includes(name));
+      const stay = new Set(same.map(([name]) => name));
+      const changed = [...fresh.keys()].filter((name) => this.#servers.has(name) && !stay.has(name));
       const updates = new Map(
         changed.flatMap((name) => {
           const update = this.#update(this.#held(name), fresh.get(name) as AnyServer);
@@ -109,7 +109,7 @@ export class ServerTable {
         added: [...fresh.keys()].filter((name) => !this.#servers.has(name)),
         removed: [...this.#servers.keys()].filter((name) => !fresh.has(name)),
         restarted: changed.filter((name) => !updates.has(name)),
-        unchanged,
+        unchanged: [...stay],
         ...(updates.size > 0 && { updated: [...updates.keys()] }),
       };
       for (const name of report.added) this.#servers.set(name, fresh.get(name) as AnyServer);

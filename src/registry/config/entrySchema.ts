@@ -3,11 +3,13 @@ import { toolRulesSchema } from './curation/checkCuration.js';
 import { oauthSchema } from './OAuthSettings.js';
 import { SEVERAL_SHAPE } from './targets/severalSchema.js';
 
-/** A count or a time in a file, where JSON has no Infinity. */
-const endless = z.union([z.number().nonnegative(), z.literal('Infinity').transform(() => Number.POSITIVE_INFINITY)], {
-  error: 'expected a number, 0 or more, or "Infinity"',
+/** A time in a file, where JSON has no Infinity. */
+const ENDLESS = 'expected milliseconds, 1 or more, or "Infinity"';
+const endless = z.union([z.number().min(1, ENDLESS), z.literal('Infinity').transform(() => Number.POSITIVE_INFINITY)], {
+  error: ENDLESS,
 });
 const count = z.int({ error: 'expected a whole number, 1 or more' }).min(1, 'expected a whole number, 1 or more');
+const BYTES = 'expected a whole number of bytes, 1024 or more';
 const COUNT_OR_AUTO = 'expected a whole number, 1 or more, or "auto"';
 const text = z.string({ error: 'expected a string' });
 const texts = z.array(text, { error: 'expected an array of strings' });
@@ -26,7 +28,7 @@ export const settingsSchema = z.object({
   maxConnections: count.optional(),
   maxConcurrent: z.union([z.int().min(1, COUNT_OR_AUTO), z.literal('auto')], { error: COUNT_OR_AUTO }).optional(),
   maxQueue: z.int({ error: 'expected a whole number, 0 or more' }).min(0).optional(),
-  maxMessageBytes: count.optional(),
+  maxMessageBytes: z.int({ error: BYTES }).min(1_024, BYTES).optional(),
   acquireTimeoutMs: endless.optional(),
   startTimeoutMs: endless.optional(),
   idleTimeoutMs: endless.optional(),

@@ -1,6 +1,19 @@
-import { appendFileSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  appendFileSync,
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import fsPromises from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { OptionError } from '../../../src/core/errors.js';
 import type { ParsedConfig } from '../../../src/registry/config/configFile.js';
 import { ConfigWatcher, type ConfigWatcherOptions } from '../../../src/registry/config/watch/ConfigWatcher.js';
@@ -124,4 +137,33 @@ test('a folder that is not there yet is waited for; options are checked; close i
   expect(() => new ConfigWatcher({ file: 'x', settle: 1 } as unknown as ConfigWatcherOptions)).toThrow(/settle/);
   expect(watcher.close()).toBe(watcher.close());
   await watcher.close();
+});
+
+test('a pipe that takes the place of the file between the look and its opening holds nothing up', async () => {
+  const file = join(tempFolder(), 'mcp.json');
+  writeFileSync(file, json('a'));
+  const { stat } = fsPromises;
+  const put = (replaced: typeof stat): void => {
+    fsPromises.stat = replaced;
+    syncBuiltinESMExports();
+  };
+  onTestFinished(() => put(stat));
+  let swapped = false;
+  put((async (...given: Parameters<typeof stat>) => {
+    const found = await stat(...given);
+    if (!swapped && given[0] === file) {
+      swapped = true;
+      rmSync(file);
+      execFileSync('mkfifo', [file]);
+      // A reader that waits for a writer is let go at the end.
+      onTestFinished(() => closeSync(openSync(file, constants.O_RDWR | constants.O_NONBLOCK)));
+    }
+    return found;
+  }) as typeof stat);
+  const { watcher, told } = watching(file, { pollMs: 60_000 });
+  await watcher.check();
+  expect(swapped).toBe(true);
+  expect(told.map(({ problems }) => problems.map(({ message }) => message))).toEqual([
+    [`${file}: cannot be read: it is no regular file`],
+  ]);
 });

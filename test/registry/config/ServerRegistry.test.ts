@@ -195,7 +195,7 @@ test('any set of servers is the same after save and load', async () => {
         url: fc.webUrl(),
         headers: strings,
         enabled: fc.boolean(),
-        startTimeoutMs: fc.constantFrom(0, 5, Number.POSITIVE_INFINITY),
+        startTimeoutMs: fc.constantFrom(1, 5, Number.POSITIVE_INFINITY),
       },
       { requiredKeys: ['name', 'transport', 'url'] },
     ),

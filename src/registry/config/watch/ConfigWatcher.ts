@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { BigIntStats } from 'node:fs';
+import { type BigIntStats, constants } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import type { Clock } from '../../../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../../../core/close/CloseScope.js';
@@ -133,14 +133,17 @@ export class ConfigWatcher implements Closeable, AsyncDisposable {
     try {
       const found = await stat(this.#file, { bigint: true });
       // To open a pipe may wait for ever, and it can be read but once.
-      if (!found.isFile()) return { stamp: 'no file', text: undefined, error: new Error('it is no regular file') };
+      if (!found.isFile()) return NO_FILE;
       if (stampOf(found) === known) return { stamp: known, text: undefined, error: undefined };
       if (found.size > MAX_FILE_BYTES) {
         const error = new Error(`it has more than ${MAX_FILE_BYTES} bytes`);
         return { stamp: stampOf(found), text: undefined, error };
       }
-      handle = await open(this.#file, 'r');
-      const before = stampOf(await handle.stat({ bigint: true }));
+      // Another may stand there by now.
+      handle = await open(this.#file, constants.O_RDONLY | constants.O_NONBLOCK);
+      const opened = await handle.stat({ bigint: true });
+      if (!opened.isFile()) return NO_FILE;
+      const before = stampOf(opened);
       const text = await readOpen(handle, true);
       const after = stampOf(await handle.stat({ bigint: true }));
       // Changed while it was read: the next look decides.
@@ -159,6 +162,8 @@ interface Contents {
   readonly text: string | undefined;
   readonly error: unknown;
 }
+
+const NO_FILE: Contents = { stamp: 'no file', text: undefined, error: new Error('it is no regular file') };
 
 function stampOf({ dev, ino, size, mtimeNs, ctimeNs }: BigIntStats): string {
   return `${dev}:${ino}:${size}:${mtimeNs}:${ctimeNs}`;

@@ -1,0 +1,74 @@
+import { writeFileSync } from 'node:fs';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { LiveConfig } from '../../src/cli/config/LiveConfig.js';
+import { loadConfig } from '../../src/cli/configs.js';
+import { stdioOutput } from '../../src/cli/output/output.js';
+import { silentLogger } from '../../src/core/logger.js';
+import type { McpPool } from '../../src/pool/McpPool.js';
+import { ConfigWatcher } from '../../src/registry/config/watch/ConfigWatcher.js';
+import { configFile } from '../support/cli.js';
+import { closeAfter } from '../support/closeAfter.js';
+
+/** The config of a pool that applies nothing before it is let to. */
+async function slowly(text: string) {
+  const file = configFile(text);
+  const applied: string[] = [];
+  let letGo = (): void => undefined;
+  const gate = new Promise<void>((resolve) => {
+    letGo = resolve;
+  });
+  const apply: McpPool['apply'] = async (configs) => {
+    applied.push([...configs].map(({ name }) => name).join());
+    await gate;
+    return { added: [], removed: [], restarted: [], unchanged: [] };
+  };
+  const looks = vi.spyOn(ConfigWatcher.prototype, 'check');
+  onTestFinished(() => looks.mockRestore());
+  const live = closeAfter(
+    new LiveConfig({
+      config: await loadConfig(file),
+      pool: { apply } as McpPool,
+      output: stdioOutput,
+      logger: silentLogger,
+      start: async () => undefined,
+      curate: () => undefined,
+      usable: (parsed) => {
+        if (parsed.servers.some(({ name }) => name === 'throws')) throw new Error('it cannot be looked at');
+        return parsed;
+      },
+      share: (config) => config,
+    }),
+  );
+  /** What the file says is known by then; what came before may still be on its way. */
+  const says = async (...names: string[]): Promise<{ readonly taken: Promise<boolean> }> => {
+    writeFileSync(file, servers(...names));
+    const taken = live.reload();
+    await looks.mock.results.at(-1)?.value;
+    return { taken };
+  };
+  return { applied, says, letGo };
+}
+
+const servers = (...names: string[]): string =>
+  JSON.stringify({ mcpServers: Object.fromEntries(names.map((name) => [name, { command: name }])) });
+
+test('while a change is applied those that follow wait as one: the last is taken', async () => {
+  const { applied, says, letGo } = await slowly(servers('a'));
+  await says('b');
+  await says('b', 'passed');
+  const { taken } = await says('last');
+  letGo();
+  expect(await taken).toBe(true);
+  expect(applied).toEqual(['b', 'last']);
+});
+
+test('a change that cannot be looked at is told, and the next one is taken', async () => {
+  const complaints = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+  onTestFinished(() => complaints.mockRestore());
+  const { applied, says, letGo } = await slowly(servers('a'));
+  letGo();
+  await (await says('throws')).taken;
+  expect(complaints.mock.calls.join()).toContain('could not be applied: it cannot be looked at');
+  expect(await (await says('next')).taken).toBe(true);
+  expect(applied).toEqual(['next']);
+});
