@@ -15,6 +15,29 @@ function put(file: string, content: string): string {
   return file;
 }
 
+/** What this process writes to stdout and stderr until the test ends. */
+function hearing(): string[] {
+  const heard: string[] = [];
+  for (const stream of [process.stdout, process.stderr]) {
+    const written = vi.spyOn(stream, 'write').mockImplementation((text, ...rest: unknown[]) => {
+      heard.push(String(text));
+      for (const done of rest) if (typeof done === 'function') done();
+      return true;
+    });
+    onTestFinished(() => written.mockRestore());
+  }
+  return heard;
+}
+
+/** What an import says, in this process. */
+async function importing(files: readonly string[], out: string): Promise<string> {
+  const { exitCode } = process;
+  const heard = hearing();
+  await importConfigs(files, { out });
+  process.exitCode = exitCode;
+  return heard.join('');
+}
+
 test('the configs of several clients are merged: doubles once, names kept apart, references kept, places spelled out', async () => {
   const folder = tempFolder();
   const cursor = put(
@@ -79,22 +102,54 @@ test('files without servers are told, with 1, and nothing is written; what is go
   expect([itself.code, itself.stderr]).toEqual([1, expect.stringContaining('is the config to write')]);
 });
 
+test('a config that has no servers yet is added to; one whose comments would be lost, or that none could read then, is not written', async () => {
+  const folder = tempFolder();
+  const at = (name: string, text: string): string => put(join(folder, name), text);
+  const one = at('one.json', '{ "mcpServers": { "s": { "command": "s" } } }');
+  const after = async (name: string, text: string, from = [one]): Promise<readonly [string, string]> => {
+    const out = at(name, text);
+    return [await importing(from, out), readFileSync(out, 'utf8')];
+  };
+  const large = (name: string): string => {
+    const entry = { command: name, args: [name.repeat(4_500_000)] };
+    return at(`${name}.json`, JSON.stringify({ mcpServers: { [name]: entry } }));
+  };
+  const many = {
+    mcpServers: Object.fromEntries(Array.from({ length: 1_200 }, (_, i) => [`m${i}`, { command: `${i}` }])),
+  };
+  const all = await importing([at('many.json', JSON.stringify(many))], join(folder, 'all.json'));
+  expect(all).toMatch(/ m999, 200 more of the kind\n.*has 1200 servers, 1200 of them new/);
+  const mcpServers = { s: { command: 's' } };
+  const gateway = { expose: 'search' };
+  for (const text of ['{}', '', `\uFEFF${JSON.stringify({ gateway })}`]) {
+    const [told, now] = await after('begun', text);
+    expect(told).toContain('has 1 servers, 1 of them new');
+    expect(JSON.parse(now)).toEqual({ ...(text.includes('gateway') && { gateway }), mcpServers });
+  }
+  const commented = '{ "mcpServers": {} } // mine';
+  expect(await after('kept', commented)).toEqual([
+    expect.stringMatching(/^mcp-poolkit: .*kept is not written: its comments/),
+    commented,
+  ]);
+  expect(await after('full', '{}', [large('a'), large('b')])).toEqual([
+    expect.stringMatching(/full is not written: with 2 servers .* more than 8388608 bytes/),
+    '{}',
+  ]);
+});
+
 test('imports into one file at the same time, by whichever of its names, lose nothing of each other', async () => {
   const folder = tempFolder();
   const out = put(join(folder, 'out.json'), '{ "mcpServers": {} }');
   const link = join(folder, 'link.json');
   symlinkSync(out, link);
   const names = ['a', 'b', 'c', 'd', 'e', 'f'];
-  const written = vi.spyOn(process.stdout, 'write').mockImplementation((_text, ...rest: unknown[]) => {
-    for (const done of rest) if (typeof done === 'function') done();
-    return true;
-  });
-  onTestFinished(() => written.mockRestore());
+  const heard = hearing();
   const one = (name: string, at: number): Promise<void> => {
     const file = put(join(folder, `${name}.json`), `{ "mcpServers": { "${name}": { "command": "${name}" } } }`);
     return importConfigs([file], { out: at % 2 === 0 ? out : link });
   };
   await Promise.all(names.map(one));
+  expect(heard.join('')).toContain('has 6 servers');
   const { mcpServers } = JSON.parse(readFileSync(out, 'utf8')) as { mcpServers: object };
   expect(Object.keys(mcpServers).sort()).toEqual(names);
   expect(readdirSync(folder).filter((name) => name.includes('.lock'))).toEqual([]);

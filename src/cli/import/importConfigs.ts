@@ -3,11 +3,13 @@ import { dirname, isAbsolute, resolve } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
 import { messageOf } from '../../core/errors.js';
 import { editFile } from '../../core/files/editFile.js';
-import { readNamed } from '../../core/files/readWhole.js';
+import { MAX_FILE_BYTES, readNamed } from '../../core/files/readWhole.js';
 import { parseConfig } from '../../registry/config/configFile.js';
 import { canonical } from '../../registry/config/fingerprint.js';
+import { isObject } from '../../registry/config/shapes/findServers.js';
 import { workspaceOf } from '../../registry/config/shapes/references.js';
 import { complain } from '../output/complain.js';
+import { few } from '../output/few.js';
 import { writeOut } from '../output/showResult.js';
 import { type KnownConfig, knownConfigs } from './knownConfigs.js';
 
@@ -34,6 +36,9 @@ interface Read {
   readonly servers: number;
   readonly problems: number;
 }
+
+/** Names of one file that are told. */
+const MAX_NAMED = 1_000;
 
 /** Every variable is set as far as an import has to do with it: references stay as they are. */
 const ANY: Readonly<Record<string, string>> = new Proxy(
@@ -74,13 +79,16 @@ async function merge(
   out: string,
   dryRun = false,
 ): Promise<{ lines: string[]; problems: number }> {
-  const before = existsSync(out) ? [{ client: 'out', file: out, text: await readNamed(out) }] : [];
+  const before = existsSync(out) ? [{ client: 'out', file: out, text: begun(await readNamed(out)) }] : [];
   const servers = new Map<string, Imported>();
   const read = [...before, ...found].map((each) => add(each, servers));
   if (read.slice(before.length).every(({ servers }) => servers === 0))
     throw new Error(`nothing was imported: no server was found in ${found.map(({ file }) => file).join(', ')}`);
   const added = [...servers.values()].filter(({ client }) => client !== 'out').length;
-  if (!dryRun && added > 0) await write(out, before[0]?.text ?? '{}', servers);
+  if (added > 0) {
+    const text = textOf(out, before[0]?.text ?? '{}', servers);
+    if (!dryRun) await writeFileAtomic(out, text, { mode: 0o600 });
+  }
   const done = dryRun ? `${out} would have ${servers.size} servers` : `${out} has ${servers.size} servers`;
   return {
     lines: [...read.map(({ line }) => line), `${done}, ${added} of them new.`],
@@ -101,7 +109,7 @@ function add({ client, file, text }: Source, servers: Map<string, Imported>): Re
     servers.set(own, { client, entry });
     return own === name ? name : `${name} as ${own}`;
   });
-  const line = `  ${file}: ${told.length === 0 ? 'no servers' : told.join(', ')}`;
+  const line = `  ${file}: ${told.length === 0 ? 'no servers' : few(told, String, MAX_NAMED).join(', ')}`;
   return { line, servers: entries.size, problems: problems.length };
 }
 
@@ -127,8 +135,32 @@ function placed(entry: Readonly<Record<string, unknown>>, file: string): object 
   return moved;
 }
 
-async function write(out: string, before: string, servers: ReadonlyMap<string, Imported>): Promise<void> {
-  const root = JSON.parse(before) as object;
+/** A config that has no table of servers yet has none. */
+function begun(text: string): string {
+  const own = text.replace(/^\uFEFF/, '').trim() || '{}';
+  try {
+    const root: unknown = JSON.parse(own);
+    const bare = isObject(root) && Object.keys(root).every((field) => field === 'gateway' || field === '$schema');
+    return bare ? JSON.stringify({ ...root, mcpServers: {} }) : own;
+  } catch {
+    return own;
+  }
+}
+
+/** What is there and the servers. @throws Error when something would be lost, or none could read it */
+function textOf(out: string, before: string, servers: ReadonlyMap<string, Imported>): string {
   const mcpServers = Object.fromEntries([...servers].map(([name, { entry }]) => [name, entry]));
-  await writeFileAtomic(out, `${JSON.stringify({ ...root, mcpServers }, null, 2)}\n`, { mode: 0o600 });
+  const text = `${JSON.stringify({ ...rootOf(out, before), mcpServers }, null, 2)}\n`;
+  if (Buffer.byteLength(text) <= MAX_FILE_BYTES) return text;
+  throw new Error(
+    `${out} is not written: with ${servers.size} servers it would have more than ${MAX_FILE_BYTES} bytes, and could not be read`,
+  );
+}
+
+function rootOf(out: string, text: string): object {
+  try {
+    return JSON.parse(text) as object;
+  } catch (error) {
+    throw new Error(`${out} is not written: its comments, or what else is no JSON, would be lost`, { cause: error });
+  }
 }
