@@ -1,13 +1,19 @@
+import type { Clock } from '../core/clock.js';
 import { messageOf, SignInError } from '../core/errors.js';
+import { lent, within } from '../core/time/within.js';
 import { keyOf, type OAuthServer } from './OAuthServer.js';
 import { checkGrant, type StoredGrant, type TokenStore } from './store/TokenStore.js';
 
 /** The grants of a store, by server and principal. What belongs to another of either is never handed out. */
 export class Grants {
-  readonly #store: TokenStore;
+  readonly #store: Pick<TokenStore, 'get' | 'set' | 'delete'>;
+  readonly #exclusive: TokenStore['exclusive'];
+  readonly #clock: Clock;
 
-  constructor(store: TokenStore) {
-    this.#store = store;
+  constructor(store: TokenStore, clock: Clock) {
+    this.#store = lent('the store of tokens', store, ['get', 'set', 'delete'], { clock });
+    this.#exclusive = store.exclusive?.bind(store);
+    this.#clock = clock;
   }
 
   /** @throws SignInError when the store cannot be read, or has what is not this one's */
@@ -48,8 +54,8 @@ export class Grants {
     work: () => Promise<T>,
     signal: AbortSignal,
   ): Promise<T> {
-    const store = this.#store;
-    if (store.exclusive === undefined) return work();
+    const exclusive = this.#exclusive;
+    if (exclusive === undefined) return work();
     let own: { readonly error: unknown } | undefined;
     const watched = (): Promise<T> =>
       work().catch((error: unknown) => {
@@ -57,7 +63,8 @@ export class Grants {
         throw error;
       });
     try {
-      return await store.exclusive(keyOf(server, principal), watched, signal);
+      const run = async (): Promise<T> => exclusive(keyOf(server, principal), watched, signal);
+      return await within(run(), { clock: this.#clock, signal });
     } catch (error) {
       if (own !== undefined) throw own.error;
       signal.throwIfAborted();

@@ -116,7 +116,7 @@ export class UpstreamOAuth {
       clock,
       logger,
     };
-    this.#grants = new Grants(store);
+    this.#grants = new Grants(store, clock);
     this.#granted = new GrantedTokens({
       grants: this.#grants,
       clock,

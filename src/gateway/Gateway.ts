@@ -74,7 +74,7 @@ export class Gateway implements Closeable, AsyncDisposable {
 
   /** @throws OptionError */
   constructor(options: GatewayOptions) {
-    const { settings, pool, logger, clock } = gatewayParts(options);
+    const { settings, pool, link, logger, clock } = gatewayParts(options, this.#closing.signal);
     this.#pool = pool;
     this.#settings = settings;
     this.#logger = logger;
@@ -92,13 +92,13 @@ export class Gateway implements Closeable, AsyncDisposable {
     const clients = new ModernClients(this.#closing.signal, undefined);
     this.#held = held;
     const onEnd = (session: Session): void => this.#tenants.ofSession(session)?.callers.release(session);
-    this.#sessions = makeSessions(options, settings, { held, logger, clock, onEnd });
+    this.#sessions = makeSessions(options, settings, { held, link, logger, clock, onEnd });
     const room = this.#sessions.subscriptionRoom;
     this.#modern = new ModernHttp({ pool, clients, settings, held, room, logger, clock, onDrop });
     this.#inFlight = new InFlight({ name: 'gateway requests', clock, logger });
     this.#checks = new ServerChecks(options.health ?? healthOf(this.#inFlight, clock), pool);
     const own = { ...settings, sessions: this.#sessions, relay: () => this.#relay, clock, logger };
-    const replicas = joinReplicas(options.replicas, own);
+    const replicas = joinReplicas(link, own);
     const shared = {
       replicas,
       pool,

@@ -9,7 +9,7 @@ import type { Curation } from '../registry/config/curation/Curation.js';
 import type { Health } from '../shutdown/Health.js';
 import type { ToolStore } from '../toolstore/ToolStore.js';
 import type { EventStore } from './http/stream/stored/EventStore.js';
-import type { ReplicaLink } from './replicas/ReplicaLink.js';
+import { checkLink, type ReplicaLink } from './replicas/ReplicaLink.js';
 import type { StatusOptions } from './status/StatusOptions.js';
 import type { ResourceMetadata } from './users/Admission.js';
 import type { Authenticate } from './users/Authenticate.js';
@@ -251,12 +251,13 @@ export function checkGatewayOptions(options: GatewayOptions): GatewaySettings {
   return settings;
 }
 
-/** What a gateway is made of, checked. @throws OptionError */
-export function gatewayParts(options: GatewayOptions) {
+/** What a gateway is made of, checked. `closing` aborts when it closes. @throws OptionError */
+export function gatewayParts(options: GatewayOptions, closing: AbortSignal) {
   const settings = checkGatewayOptions(options);
-  const { pool, logger = silentLogger, clock = systemClock } = options;
+  const { pool, logger = silentLogger, clock = systemClock, replicas } = options;
+  const link = replicas === undefined ? undefined : checkLink(replicas, clock, closing);
   // Clients cause most of what a gateway tells.
-  return { settings, pool, logger: limitedLogger(guardedLogger(logger), () => clock.now()), clock };
+  return { settings, pool, link, logger: limitedLogger(guardedLogger(logger), () => clock.now()), clock };
 }
 
 export function isLoopback(host: string): boolean {

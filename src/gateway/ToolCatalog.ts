@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import { type Clock, systemClock } from '../core/clock.js';
 import { type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
+import { ClosedError } from '../core/errors.js';
 import { type Logger, silentLogger } from '../core/logger.js';
 import { checkCount, checkFunction, checkPart, withDefaults } from '../core/options.js';
-import { within } from '../core/time/within.js';
+import { lent, within } from '../core/time/within.js';
 import type { Caller, McpPool } from '../pool/McpPool.js';
 import { canonical } from '../registry/config/fingerprint.js';
 import type { CachedTools, ServerRef, ToolHints, ToolListing, ToolStore } from '../toolstore/ToolStore.js';
@@ -109,6 +110,8 @@ export class ToolCatalog implements AsyncDisposable {
   readonly #listening: Disposable;
   readonly #invalidations: Map<string, Invalidation>;
   readonly #hints = new Map<string, ToolHints>();
+  /** Aborts at the end of a close's grace. */
+  readonly #over = new AbortController();
   #loading = 0;
 
   /** @throws OptionError */
@@ -126,6 +129,7 @@ export class ToolCatalog implements AsyncDisposable {
     this.#scope = new CloseScope('ToolCatalog', {
       clock: this.#clock,
       onRefuse: () => this.#listening[Symbol.dispose](),
+      onDeadline: () => this.#over.abort(new ClosedError('ToolCatalog')),
     });
     this.#listening = options.pool.on('notification', ({ server, notice }) => {
       if (notice.method !== LIST_CHANGED) return;
@@ -197,16 +201,15 @@ export class ToolCatalog implements AsyncDisposable {
     this.#scope.assertOpen();
     let invalidation = this.#invalidations.get(server);
     if (invalidation === undefined) {
-      invalidation = new Invalidation(() =>
-        this.#options.cache.invalidate(server, undefined, { keepAsFallback: true }),
-      );
+      const { invalidate } = lent('the cache of tools', this.#options.cache, ['invalidate'], { clock: this.#clock });
+      invalidation = new Invalidation(() => invalidate(server, undefined, { keepAsFallback: true }));
       this.#invalidations.set(server, invalidation);
     }
     const own = invalidation;
     const done = own.run().finally(() => {
       if (own.idle) this.#invalidations.delete(server);
     });
-    await this.#scope.track(done);
+    await this.#scope.track(within(done, { clock: this.#clock, signal: this.#over.signal }));
   }
 
   #refOf(server: string, caller: Caller | undefined): ServerRef {

@@ -1,5 +1,6 @@
 import { type Clock, systemClock } from '../clock.js';
 import { thrown } from '../errors/thrown.js';
+import { RequestTimeoutError } from '../errors.js';
 import { AbortHub, type AbortWatch } from '../wait/AbortHub.js';
 
 /** Many wait under one signal: Node takes eleven listeners of one for a leak. */
@@ -82,6 +83,14 @@ export async function withDeadline<T>(bounds: WaitBounds, work: (signal: AbortSi
   }
 }
 
+/** The same for a user's function, which need not obey its signal: it is abandoned, and what it still settles with is no one's. */
+export function orAbandoned<T>(bounds: WaitBounds, work: (signal: AbortSignal) => PromiseLike<T> | T): Promise<T> {
+  return withDeadline(bounds, (signal) => {
+    const own = async (): Promise<T> => work(signal);
+    return within(own(), { clock: bounds.clock, signal });
+  });
+}
+
 /**
  * The same with the system's clock, and the error of `AbortSignal.timeout`, which must not stand in an `AbortSignal.any`: Node 20 may
  * collect such a signal as garbage before it aborts, so that the wait has no end.
@@ -93,4 +102,27 @@ export function withTimeoutSignal<T>(
 ): Promise<T> {
   const late = (): unknown => new DOMException('The operation was aborted due to timeout', 'TimeoutError');
   return withDeadline({ clock: systemClock, timeoutMs, signal, late }, work);
+}
+
+/** The longest that a part which a program lent is waited for where no option says so, in ms. */
+const LENT_MS = 5_000;
+
+type Method = (...given: unknown[]) => unknown;
+
+/**
+ * Methods of a part that a program lent (a store, a link), each with an end: one that has not answered in time, or throws, rejects. What is
+ * asked of it next is asked all the same.
+ */
+export function lent<T extends object, K extends keyof T>(
+  what: string,
+  part: T,
+  methods: readonly K[],
+  { clock, timeoutMs = LENT_MS, signal }: Pick<WaitBounds, 'clock' | 'timeoutMs' | 'signal'>,
+): Pick<T, K> {
+  const bounded = (name: K): Method => {
+    const late = (): Error => new RequestTimeoutError(what, String(name), timeoutMs);
+    const ask = async (given: unknown[]): Promise<unknown> => Reflect.apply(part[name] as Method, part, given);
+    return (...given) => within(ask(given), { clock, timeoutMs, late, signal });
+  };
+  return Object.fromEntries(methods.map((name) => [name, bounded(name)])) as unknown as Pick<T, K>;
 }

@@ -1,6 +1,7 @@
 import { Shares } from '../../concurrent/Shares.js';
 import type { Clock, Timer } from '../../core/clock.js';
 import { messageOf } from '../../core/errors.js';
+import { tellListener } from '../../core/events.js';
 import type { Logger } from '../../core/logger.js';
 import type { PoolEvents, ServerNotice } from '../../pool/McpPool.js';
 import type { Params, ResponseMessage } from '../rpc/envelope.js';
@@ -219,11 +220,8 @@ export class Replicas implements Disposable {
 
   #publish(text: string, mayBeLost: boolean, to?: string): void {
     const { link, logger } = this.#options;
-    try {
-      link.publish(text, mayBeLost, to);
-    } catch (error) {
-      logger.warn({ error: messageOf(error) }, NOT_TOLD);
-    }
+    const publish = (): void => link.publish(text, mayBeLost, to);
+    tellListener(publish, undefined, (error) => logger.warn({ error: messageOf(error) }, NOT_TOLD));
   }
 
   /** Whether it may be noted of the session. */

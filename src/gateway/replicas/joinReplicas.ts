@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
 import type { Clock } from '../../core/clock.js';
-import { OptionError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { PoolRelay } from '../PoolRelay.js';
 import type { SessionTable, SessionTableOptions } from '../session/SessionTable.js';
@@ -32,7 +31,7 @@ export function joinReplicas(
   });
 }
 
-/** What sessions know of the replicas. @throws OptionError */
+/** What sessions know of the replicas. */
 export function selfOf(link: ReplicaLink | undefined): Pick<SessionTableOptions, 'replica' | 'isAlive'> {
   // One of which nothing is known may be there.
   const isAlive = async (other: string): Promise<boolean> => {
@@ -42,13 +41,6 @@ export function selfOf(link: ReplicaLink | undefined): Pick<SessionTableOptions,
       return true;
     }
   };
-  return { replica: replicaId(link), isAlive };
-}
-
-/** What names this process among the replicas, also where it is alone. @throws OptionError */
-function replicaId(link: ReplicaLink | undefined): string {
-  if (link === undefined) return randomBytes(4).toString('hex');
-  const methods = ['publish', 'listen', 'note', 'notes', 'isAlive'] as const;
-  if (/^[0-9a-f]{8}$/.test(link?.id) && methods.every((name) => typeof link[name] === 'function')) return link.id;
-  throw new OptionError('replicas', link, `an object with an id of 8 hexadecimal digits, and ${methods.join(', ')}`);
+  // What names this process among the replicas, also where it is alone.
+  return { replica: link?.id ?? randomBytes(4).toString('hex'), isAlive };
 }

@@ -5,10 +5,13 @@ import type { Middleware } from '../../connection/calls/Middleware.js';
 import { sameNumber, saysAll, withNumbers } from '../../connection/channel/codec/exactText.js';
 import { repeatsName } from '../../connection/channel/codec/members.js';
 import { checkReadable } from '../../connection/channel/codec/parsingCost.js';
+import { systemClock } from '../../core/clock.js';
 import { ForbiddenError, QueueFullError } from '../../core/errors.js';
+import { tellListener } from '../../core/events.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
 import { checkCount, checkPart, withDefaults } from '../../core/options.js';
 import { inSlices } from '../../core/time/inSlices.js';
+import { lent } from '../../core/time/within.js';
 import { canonical } from '../canonical.js';
 
 /** Hashes of definitions by tool, of each server. Keep them where they outlive the process, if they are to. */
@@ -67,7 +70,9 @@ export class Pins {
     const others = { store: true, onHeld: true, logger: true } as const;
     const { store, onHeld, maxTools, logger = silentLogger } = withDefaults('Pins', given, PIN_DEFAULTS, others);
     this.#maxTools = checkCount('maxTools', maxTools, { min: 1 });
-    this.#store = checkPart('store', store ?? new MemoryPins(), ['get', 'set'], 'a PinStore: get() and set()');
+    if (store !== undefined) checkPart('store', store, ['get', 'set'], 'a PinStore: get() and set()');
+    // One look at a time: a store that hangs would hold up all that come after.
+    this.#store = store ? lent('the store of pins', store, ['get', 'set'], { clock: systemClock }) : new MemoryPins();
     this.#onHeld = onHeld;
     this.#logger = logger;
   }
@@ -193,13 +198,7 @@ export class Pins {
   #tell(held: HeldTool): void {
     if (this.#onHeld === undefined)
       this.#logger.warn({ ...held }, 'the definition of a tool has changed: it is held back');
-    else {
-      try {
-        this.#onHeld(held);
-      } catch (error) {
-        this.#logger.error({ error }, 'a listener for held tools failed');
-      }
-    }
+    else tellListener(this.#onHeld, held, (error) => this.#logger.error({ error }, 'a listener for held tools failed'));
   }
 
   #turn<T>(server: string, work: () => Promise<T>): Promise<T> {

@@ -2,7 +2,7 @@ import type { Middleware, MiddlewareCall } from '../../connection/calls/Middlewa
 import { type Clock, systemClock } from '../../core/clock.js';
 import { ForbiddenError } from '../../core/errors.js';
 import { checkFunction, checkMs, checkOneOf, withDefaults } from '../../core/options.js';
-import { withDeadline, within } from '../../core/time/within.js';
+import { orAbandoned } from '../../core/time/within.js';
 
 export type Decision = 'allow' | 'ask' | 'deny';
 
@@ -47,8 +47,7 @@ export function approve(given: ApproveOptions): Middleware {
     if (decision === 'ask') {
       const late = (): Error => forbidden(call, `${what} was not approved within ${askTimeoutMs} ms`);
       const bounds = { clock, timeoutMs: askTimeoutMs, signal: call.signal, late };
-      // A person who does not answer may leave `ask` open for ever: it need not take the signal.
-      const answer = await withDeadline(bounds, (signal) => within(ask(call, { signal }), { clock, signal }));
+      const answer = await orAbandoned(bounds, (signal) => ask(call, { signal }));
       if (answer !== true) throw forbidden(call, `${what} was not approved`);
     }
     return next();

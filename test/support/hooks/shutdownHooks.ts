@@ -6,6 +6,7 @@ import { Grants } from '../../../src/auth/Grants.js';
 import { signInOnLoopback } from '../../../src/auth/signInOnLoopback.js';
 import type { TokenStore } from '../../../src/auth/store/TokenStore.js';
 import { UpstreamOAuth } from '../../../src/auth/UpstreamOAuth.js';
+import { systemClock } from '../../../src/core/clock.js';
 import { BackgroundWorker } from '../../../src/shutdown/BackgroundWorker.js';
 import { InFlight } from '../../../src/shutdown/InFlight.js';
 import { ShutdownPlan } from '../../../src/shutdown/ShutdownPlan.js';
@@ -90,7 +91,9 @@ export const shutdownHooks: Readonly<Record<string, () => unknown>> = {
       await expect(new UpstreamOAuth({ store: { ...good, delete: broken } }).signOut(FAR)).rejects.toMatchObject(
         planted,
       );
-      await expect(new Grants({ ...good, set: broken }).set(FAR, undefined, old)).rejects.toMatchObject(planted);
+      await expect(new Grants({ ...good, set: broken }, systemClock).set(FAR, undefined, old)).rejects.toMatchObject(
+        planted,
+      );
     }
   },
   'UpstreamOAuthOptions ownerOf': async () => {

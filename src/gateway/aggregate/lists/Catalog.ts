@@ -2,7 +2,7 @@ import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../../core/clock.js';
 import { keptError, keptText, messageOf, RequestTimeoutError, RpcError } from '../../../core/errors.js';
 import type { Logger } from '../../../core/logger.js';
-import { withDeadline, within } from '../../../core/time/within.js';
+import { orAbandoned, within } from '../../../core/time/within.js';
 import type { Caller, ListItems, ListKind, McpPool } from '../../../pool/McpPool.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
 import type { Callers } from '../../session/callers/Callers.js';
@@ -256,7 +256,7 @@ export class Catalog<K extends ListKind> {
       const caller = who && (await within(who(), { ...bounds, late }));
       const capabilities = pool.info(server, caller)?.capabilities;
       if (capabilities !== undefined && capabilities[capabilityOf(this.#kind)] === undefined) return NOTHING;
-      const listing = await withDeadline({ ...bounds, late }, (bounded) =>
+      const listing = await orAbandoned({ ...bounds, late }, (bounded) =>
         refresh
           ? this.#source.refresh(server, bounded)
           : this.#source.list(server, { signal: bounded, ...(caller && { caller }) }),
