@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, readFileSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
@@ -75,6 +75,19 @@ test('the lock is of one starter, until it is let go, its owner is gone or it is
   utimesSync(lock, Date.now() / 1_000 - 5, Date.now() / 1_000 - 5);
   expect(await files.take(60_000)).toBe(true);
   expect(await files.take(-1)).toBe(true);
+});
+
+test('a lock and a log that have grown to gigabytes are read by their beginnings', async () => {
+  const path = folder();
+  const files = await GatewayFiles.of('1');
+  writeFileSync(`${path + LOG}.lock`, '');
+  truncateSync(`${path + LOG}.lock`, 3e9);
+  expect(await files.take(60_000)).toBe(true);
+  const { handle, from } = await files.openLog();
+  await handle.writeFile('before');
+  truncateSync(path + LOG, 3e9);
+  expect((await files.logFrom(from)).length).toBe(2 ** 20);
+  await handle.close();
 });
 
 const ANSWER = 'HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n';

@@ -6,6 +6,8 @@ import { OwnFolder } from '../../core/files/OwnFolder.js';
 import { readProcess, startTimeOf } from '../../registry/process/processTable.js';
 
 const MAX_LOG_BYTES = 1_024 * 1_024;
+/** What a starter writes into its lock is shorter. */
+const MAX_LOCK_BYTES = 64;
 /** A lock is made and written in two steps: one that is empty for longer is of a starter that was killed in between. */
 const MAX_EMPTY_MS = 1_000;
 /** Neither a link nor a pipe is opened: the one leads elsewhere, the other waits without end. */
@@ -36,10 +38,10 @@ export class GatewayFiles {
     return { handle, from: 0 };
   }
 
-  /** What stands in the log behind `from`. */
+  /** What stands in the log behind `from`, 1 MiB at most. */
   async logFrom(from: number): Promise<string> {
     await using handle = await this.#open(this.#log, constants.O_RDONLY);
-    return (await handle.readFile()).subarray(from).toString('utf8');
+    return start(handle, MAX_LOG_BYTES, from);
   }
 
   /** True for the one who may start it now. A lock that is older than `maxAgeMs`, or whose owner is gone, counts for nothing. */
@@ -69,7 +71,7 @@ export class GatewayFiles {
   async #ownerOf(maxAgeMs: number): Promise<'none' | 'alive' | 'gone'> {
     try {
       await using handle = await this.#open(this.#lock, constants.O_RDONLY);
-      const text = await handle.readFile('utf8');
+      const text = await start(handle, MAX_LOCK_BYTES);
       const ageMs = Math.abs(Date.now() - (await handle.stat()).mtimeMs);
       if (ageMs > maxAgeMs) return 'gone';
       return (text === '' ? ageMs <= MAX_EMPTY_MS : isAlive(text)) ? 'alive' : 'gone';
@@ -92,6 +94,12 @@ export class GatewayFiles {
       throw odd();
     });
   }
+}
+
+/** Of a file that may have grown to any size. */
+async function start(handle: FileHandle, bytes: number, from = 0): Promise<string> {
+  const { buffer, bytesRead } = await handle.read(Buffer.alloc(bytes), 0, bytes, from);
+  return buffer.toString('utf8', 0, bytesRead);
 }
 
 /** Of `<pid> <start time>`: a number alone may be another process's since. */

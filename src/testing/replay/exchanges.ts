@@ -97,6 +97,8 @@ class Wire {
       open.exchange.answerPlace = place;
       return;
     }
+    // What a server says in place of a method may be anything.
+    if (typeof given.method !== 'string') return;
     const step: Step = { message: given };
     if (isRequest(given)) this.#asked.set(given.id, step);
     const owner = this.#ownerOf(given);

@@ -105,11 +105,12 @@ class Replayer {
     const asked = steps.filter(({ message }) => isRequest(message));
     const control = new AbortController();
     // What was never answered is not waited for: it was cancelled, or the recording ends before.
-    const timer =
-      answer === undefined ? setTimeout(() => control.abort(), cancelledAfterMs ?? this.#settings.settleMs) : undefined;
+    const { settleMs, timeoutMs } = this.#settings;
+    const patienceMs = Math.min(cancelledAfterMs ?? settleMs, timeoutMs);
+    const timer = answer === undefined ? setTimeout(() => control.abort(), patienceMs) : undefined;
     const options: RequestOptions = {
       caller,
-      timeoutMs: this.#settings.timeoutMs,
+      timeoutMs,
       signal: control.signal,
       onNotification: (notice) => this.#notices.hear(notice),
       onRequest: (got) => this.#reply(call, asked, got),

@@ -84,7 +84,6 @@ test('what has no end is refused at its bound, whatever reads it', async () => {
 const OWN: ReadonlySet<string> = new Set([
   'cli/doctor/memory.ts',
   'cli/serving/openFilesLimit.ts',
-  'cli/desk/GatewayFiles.ts',
   'cli/desk/OwnAgent.ts',
 ]);
 

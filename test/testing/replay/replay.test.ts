@@ -264,3 +264,28 @@ test('what is no recording is refused by name', async () => {
   const { pool } = await poolOf({});
   await expect(replay(new History(), pool, 's')).rejects.toThrow(OptionError);
 });
+
+test('what is no message, and a time that no timer takes, are passed over in a recording', async () => {
+  const at = { type: 'message', server: 's', wire: 'w' } as const;
+  const history = new History();
+  const put = (atMs: number, from: 'client' | 'server', message: Record<string, unknown>): void =>
+    history.push({ ...at, atMs, from, message });
+  put(1, 'client', { id: 1, method: 'tools/call', params: { name: 'x' } });
+  put(2, 'server', { method: { toString: 1 }, params: {} });
+  put(1e300, 'client', { method: 'notifications/cancelled', params: { requestId: 1 } });
+  let waitedMs = 0;
+  const pool = {
+    request: (_server: string, _method: string, _params: unknown, { signal }: { signal?: AbortSignal }) => {
+      const begunMs = performance.now();
+      return new Promise((_, reject) => {
+        signal?.addEventListener('abort', () => {
+          waitedMs = performance.now() - begunMs;
+          reject(signal.reason as Error);
+        });
+      });
+    },
+    on: () => ({ [Symbol.dispose]: () => undefined }),
+  };
+  const verdict = await replay(history, pool as unknown as McpPool, 's', { timeoutMs: 50, settleMs: 1 });
+  expect([verdict.ok, waitedMs > 40]).toEqual([true, true]);
+});
