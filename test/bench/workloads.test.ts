@@ -1,12 +1,11 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
 import { type BenchOptions, parseTarget, ReferenceServer, runBench, type StepResult } from 'mcp-poolkit/bench';
 import { OptionError } from 'mcp-poolkit/errors';
 import { expect, test } from 'vitest';
 import { closeHttpServer } from '../../src/shutdown/closeHttpServer.js';
+import { EVERYTHING } from '../support/everything.js';
 
-const ROOT = resolve(import.meta.dirname, '../..');
-const everything = `"${process.execPath}" "${join(ROOT, 'node_modules/@modelcontextprotocol/server-everything/dist/index.js')}"`;
+const everything = `"${process.execPath}" "${EVERYTHING}"`;
 
 async function step(text: string, options: Omit<BenchOptions, 'targets'>): Promise<StepResult> {
   const target = await parseTarget(text);

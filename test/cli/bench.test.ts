@@ -5,6 +5,7 @@ import { expect, test } from 'vitest';
 import type { BenchReport } from '../../src/bench/report/results.js';
 import { splitCommand } from '../../src/bench/target/TargetSpec.js';
 import { shownCommand } from '../../src/cli/bench/shownCommand.js';
+import { EVERYTHING } from '../support/everything.js';
 import { freePort } from '../support/httpServers.js';
 import { tempFolder } from '../support/tempFolder.js';
 
@@ -157,9 +158,7 @@ function installedFolder({ real }: { readonly real: boolean }): string {
   const folder = tempFolder();
   mkdirSync(join(folder, 'node_modules'));
   symlinkSync(ROOT, join(folder, 'node_modules/mcp-poolkit'));
-  const args = real
-    ? [join(ROOT, 'node_modules/@modelcontextprotocol/server-everything/dist/index.js'), 'stdio']
-    : [join(ROOT, 'test/fixtures/timed-server.mjs'), 'none'];
+  const args = real ? [EVERYTHING] : [join(ROOT, 'test/fixtures/timed-server.mjs'), 'none'];
   const mcpServers = { everything: { command: process.execPath, args } };
   writeFileSync(join(folder, 'mcp.json'), JSON.stringify({ mcpServers }));
   return folder;

@@ -3,7 +3,7 @@ import { systemClock } from '../../src/core/clock.js';
 import { ToolCatalog } from '../../src/gateway/ToolCatalog.js';
 import { fingerprint } from '../../src/registry/config/fingerprint.js';
 import { closeAfter } from '../support/closeAfter.js';
-import { everything } from '../support/servers.js';
+import { everything } from '../support/everything.js';
 import { stdioPool } from '../support/stdioPool.js';
 import { CacheHouse } from '../toolstore/fixtureCache.js';
 

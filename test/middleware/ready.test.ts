@@ -26,8 +26,8 @@ import { retry } from '../../src/middleware/ready/retry.js';
 import { timeouts } from '../../src/middleware/ready/timeouts.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { closeAfter } from '../support/closeAfter.js';
+import { everything } from '../support/everything.js';
 import { listed } from '../support/hooks/planted.js';
-import { everything } from '../support/servers.js';
 import { stdioPool } from '../support/stdioPool.js';
 
 type Answer = (params: Readonly<Record<string, unknown>> | undefined, attempt: number) => unknown;

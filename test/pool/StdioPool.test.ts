@@ -5,7 +5,8 @@ import { expect, test } from 'vitest';
 import { ServerNotFoundError, ServerStoppedError } from '../../src/core/errors.js';
 import { LifecycleManager } from '../../src/registry/lifecycle/LifecycleManager.js';
 import { closeAfter } from '../support/closeAfter.js';
-import { everything, examples, filesystem, memory } from '../support/servers.js';
+import { everything } from '../support/everything.js';
+import { examples, filesystem, memory } from '../support/servers.js';
 import { echo, said, stdioPool, tool } from '../support/stdioPool.js';
 
 test('three real servers start, list their tools and answer', async () => {

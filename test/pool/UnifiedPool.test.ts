@@ -4,11 +4,11 @@ import { ClosedError, messageOf, OptionError, ServerNotFoundError, StartError } 
 import { UnifiedPool, type UnifiedPoolOptions } from '../../src/pool/UnifiedPool.js';
 import type { ServerConfig } from '../../src/registry/config/ServerConfig.js';
 import { closeAfter } from '../support/closeAfter.js';
+import { everything } from '../support/everything.js';
 import { fakeServer, fakeTransports } from '../support/fakeTransports.js';
 import { everythingHttp, everythingSse, freePort } from '../support/httpServers.js';
 import { RawServer } from '../support/rawServer.js';
 import { RawSse } from '../support/rawSse.js';
-import { everything } from '../support/servers.js';
 import { said } from '../support/stdioPool.js';
 
 function unifiedPool(options: UnifiedPoolOptions = {}): UnifiedPool {

@@ -2,8 +2,9 @@ import { expect, test } from 'vitest';
 import { CallResult } from '../../src/connection/calls/CallResult.js';
 import type { MiddlewareCall } from '../../src/connection/calls/Middleware.js';
 import { OptionError } from '../../src/core/errors.js';
+import { everything } from '../support/everything.js';
 import { MEMORY, memoryPool } from '../support/memoryPool.js';
-import { everything, fixture } from '../support/servers.js';
+import { fixture } from '../support/servers.js';
 import { stdioPool } from '../support/stdioPool.js';
 
 const text = (result: unknown): string => JSON.stringify(result);

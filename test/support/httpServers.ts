@@ -8,7 +8,7 @@ import { systemClock } from '../../src/core/clock.js';
 import { silentLogger } from '../../src/core/logger.js';
 import { bundled } from './bundled.js';
 import { closeAfter } from './closeAfter.js';
-import { EVERYTHING } from './servers.js';
+import { everythingFile } from './everything.js';
 
 /** Below the ports that the system gives to others: to a `listen(0)`, and to each connection on its way out. */
 const [FIRST_PORT, LAST_PORT] = [10_000, 32_000];
@@ -64,11 +64,11 @@ export async function serverChild(args: readonly string[], port: number, path: s
 }
 
 export async function everythingHttp(port?: number): Promise<HttpServerChild> {
-  return serverChild([EVERYTHING, 'streamableHttp'], port ?? (await freePort()), '/mcp');
+  return serverChild([await everythingFile('streamableHttp')], port ?? (await freePort()), '/mcp');
 }
 
 export async function everythingSse(port?: number): Promise<HttpServerChild> {
-  return serverChild([EVERYTHING, 'sse'], port ?? (await freePort()), '/sse');
+  return serverChild([await everythingFile('sse')], port ?? (await freePort()), '/sse');
 }
 
 export const URL_OPTIONS = {

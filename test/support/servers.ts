@@ -7,7 +7,6 @@ const root = resolve(import.meta.dirname, '../..');
 
 const entry = (name: string): string => join(dirname(require.resolve(`${name}/package.json`)), 'dist/index.js');
 
-export const EVERYTHING = entry('@modelcontextprotocol/server-everything');
 export const FILESYSTEM = entry('@modelcontextprotocol/server-filesystem');
 export const MEMORY = entry('@modelcontextprotocol/server-memory');
 
@@ -15,10 +14,6 @@ export const fixture = (name: string): string => join(root, 'test/fixtures', nam
 export const examples = join(root, 'examples');
 
 /** The real servers, as a pool takes them. */
-export function everything(name = 'everything'): StdioServerConfig {
-  return { name, transport: 'stdio', command: process.execPath, args: [EVERYTHING, 'stdio'] };
-}
-
 export function filesystem(folder: string, name = 'filesystem'): StdioServerConfig {
   return { name, transport: 'stdio', command: process.execPath, args: [FILESYSTEM, folder] };
 }

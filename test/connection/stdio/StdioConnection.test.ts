@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest';
 import { RequestTimeoutError, StartError } from '../../../src/core/errors.js';
-import { EVERYTHING } from '../../support/servers.js';
+import { EVERYTHING } from '../../support/everything.js';
 import { call, echoArgs as echo, open, said } from '../../support/stdioConnection.js';
 
 test('a real server is initialised, lists its tools and answers a call', async () => {
-  const connection = await open([EVERYTHING, 'stdio']);
+  const connection = await open([EVERYTHING]);
   expect(connection.info.era).toBe('legacy');
   expect(connection.info.protocolVersion).toBe('2025-11-25');
   const { tools } = (await connection.request('tools/list', {}, {})) as { tools: { name: string }[] };

@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest';
-import { everything } from '../../support/servers.js';
+import { everything } from '../../support/everything.js';
 import { compareServer } from './servers/compareServer.js';
 import { unexplained } from './servers/reasons.js';
 import { SERVERS } from './servers/SERVERS.js';

@@ -10,9 +10,10 @@ import { StdioPool } from '../../../src/pool/StdioPool.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { collectGarbage } from '../../support/collectGarbage.js';
 import { countTurns } from '../../support/countTurns.js';
+import { everything } from '../../support/everything.js';
 import { FakePool } from '../../support/FakePool.js';
 import { exchange, RawClient } from '../../support/httpClient.js';
-import { everything, fixture } from '../../support/servers.js';
+import { fixture } from '../../support/servers.js';
 import { RawSocket } from '../../support/tcp.js';
 
 // Processes start here, and the machine may be busy.

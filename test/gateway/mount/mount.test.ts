@@ -16,8 +16,8 @@ import { serve as hono } from '../../../examples/mount/hono.js';
 import { serve as koa } from '../../../examples/mount/koa.js';
 import { serve as nodeHttp } from '../../../examples/mount/node-http.js';
 import { closeAfter } from '../../support/closeAfter.js';
+import { everything } from '../../support/everything.js';
 import { RawClient } from '../../support/httpClient.js';
-import { everything } from '../../support/servers.js';
 
 // A process starts here, and the machine may be busy.
 vi.setConfig({ testTimeout: 60_000 });
