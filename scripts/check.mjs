@@ -40,7 +40,8 @@ run('build', process.execPath, ['scripts/build.mjs']);
 node('format and lint', [binOf('@biomejs/biome'), 'ci', '.']);
 node('types', [tsc, '-p', 'tsconfig.json', '--noEmit']);
 node('types of the status page', [tsc, '-p', 'web/status/tsconfig.json']);
-if (!process.argv.includes('--no-tests')) node('tests', [binOf('vitest'), 'run']);
+if (!process.argv.includes('--no-tests'))
+  node('tests', [binOf('vitest'), 'run'], { env: { ...process.env, POOLKIT_BUILT: '1' } });
 checkPackage();
 
 /** The tarball, installed into an empty folder: every subpath by `import` and by `require`, and its types. */

@@ -35,7 +35,7 @@ const [HAVE_NGINX, HAVE_HAPROXY] = [have('nginx'), have('haproxy')];
 test.skipIf(!HAVE_NGINX || !HAVE_REDIS)(
   'behind nginx a rolling restart of all replicas fails no call, a kill only those in flight there, which say so; sessions and the limit hold',
   async () => {
-    const limit = { maxRequests: 100, windowMs: 500 };
+    const limit = { maxRequests: 30, windowMs: 500 };
     const before = nginxWorkers();
     const report = await runFleet({ rounds: 1, clientsOfEach: 1, calmMs: 200, delayMs: 400, refusingMs: 300, limit });
     expect(report.failedInRestarts).toEqual([]);

@@ -24,13 +24,13 @@ test('progress: each call has its notifications, in order and before its answer'
 });
 
 test('a tool that sends no progress is wrong for the progress workload', async () => {
-  const { all } = await step('reference', { workloads: [{ kind: 'progress' }] });
+  const { all } = await step('reference', { workloads: [{ kind: 'progress' }], durationMs: 100 });
   expect(all.calls).toBe(0);
   expect(all.errors['WRONG_ANSWER']).toBeGreaterThan(1);
 });
 
 test.each(['lists', 'cold'] as const)('%s runs against a real server without an error', async (kind) => {
-  const { all } = await step(everything, { workloads: [{ kind }] });
+  const { all } = await step(everything, { workloads: [{ kind }], durationMs: 100 });
   expect(all.errors).toEqual({});
   expect(all.calls).toBeGreaterThan(0);
 });
@@ -60,7 +60,7 @@ test('what a call takes beyond the service time of the reference server stands a
     // Call by call the server took its 5 ms; histograms keep three digits.
     expect(beyondServiceMs?.[figure]).toBeLessThanOrEqual((latencyMs?.[figure] ?? 0) * 1.002 - 5 + 0.01);
   }
-  expect((await step(everything, {})).all.beyondServiceMs).toBeUndefined();
+  expect((await step(everything, { durationMs: 100 })).all.beyondServiceMs).toBeUndefined();
 });
 
 test.each(['fixed', 'fixed:x', 'fixed:-1', 'uniform:3:1', 'sometimes:2', 'none:1'])(

@@ -171,7 +171,7 @@ test.each(blocks)('the guide’s commands run: %s', { timeout: 60_000 }, async (
     const started = splitCommand(command)
       .slice(2)
       .map((word) => word.replace(/^npx mcp-poolkit/, `"${process.execPath}" "${MAIN}"`));
-    shorten(started, '--duration', () => (started.includes('--find-max') ? '100ms' : '200ms'));
+    shorten(started, '--duration', () => '100ms');
     shorten(started, '--turns', () => '1');
     // Of so short a run on a busy machine the latency says nothing.
     shorten(started, '--fail-if', () => 'p99>+10000%,errors>0');

@@ -145,7 +145,11 @@ test.each<[string, number, (socket: Socket, path: string) => void]>([
     vi.advanceTimersByTime(20_000);
     await sleep(30);
   };
-  for (let looks = 0; looks < answers; looks++) await look();
+  for (let looks = 1; looks <= answers; looks++) {
+    await look();
+    await vi.waitFor(() => expect(asked).toHaveLength(looks));
+    await sleep(30);
+  }
   input.end('{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}\n');
   await look();
   await vi.waitFor(() => expect(asked.slice(answers).sort()).toEqual(['/livez', '/mcp']));
