@@ -46,7 +46,7 @@ async function slowly(text: string) {
     await looks.mock.results.at(-1)?.value;
     return { taken };
   };
-  return { applied, says, letGo };
+  return { file, live, applied, says, letGo };
 }
 
 const servers = (...names: string[]): string =>
@@ -71,4 +71,14 @@ test('a change that cannot be looked at is told, and the next one is taken', asy
   expect(complaints.mock.calls.join()).toContain('could not be applied: it cannot be looked at');
   expect(await (await says('next')).taken).toBe(true);
   expect(applied).toEqual(['next']);
+});
+
+test('a change that was found before it is asked for is one all the same, once', async () => {
+  const { file, live, applied, letGo } = await slowly(servers('a'));
+  writeFileSync(file, servers('b'));
+  await vi.waitFor(() => expect(applied).toEqual(['b']), 30_000);
+  const [first, same] = [live.reload(), live.reload()];
+  letGo();
+  expect(await Promise.all([first, same])).toEqual([true, true]);
+  expect(await live.reload()).toBe(false);
 });

@@ -1,3 +1,4 @@
+import { systemClock } from '../../core/clock.js';
 import { messageOf } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { McpPool } from '../../pool/McpPool.js';
@@ -25,6 +26,9 @@ export interface LiveConfigOptions {
   readonly share: (config: ServerConfig) => ServerConfig;
 }
 
+/** How long the edit of a file may lie back that a signal is for. */
+const RECENT_MS = 10_000;
+
 /**
  * Keeps a pool's servers as its config file says, change by change. What cannot be read or is wrong is told, and leaves the
  * servers as they were: all of them, or the one that it is about.
@@ -38,6 +42,9 @@ export class LiveConfig {
   /** What the file said last, until its turn comes. */
   #newest: ParsedConfig | undefined;
   #changes = 0;
+  /** Of those, how many a `reload` has told of; and when the last one was found. */
+  #told = 0;
+  #changedMs = Number.NEGATIVE_INFINITY;
   #curation: Curation;
 
   constructor(options: LiveConfigOptions) {
@@ -49,17 +56,23 @@ export class LiveConfig {
     this.#watcher = new ConfigWatcher({ file: config.file, logger }, config.text);
     this.#watcher.on('change', (changed) => {
       this.#changes++;
+      this.#changedMs = systemClock.now();
       this.#newest = changed;
       this.#applying = this.#applying.then(() => this.#takeNewest());
     });
   }
 
-  /** Looks at the file now; resolves when what it says has been applied, to whether it said something else than before. */
+  /**
+   * Looks at the file now; resolves when what it says has been applied, to whether it said something else than at the last `reload`, or ten
+   * seconds ago: a look of its own may have found that before.
+   */
   async reload(): Promise<boolean> {
-    const before = this.#changes;
+    const told = this.#told;
+    const sinceMs = systemClock.now() - RECENT_MS;
     await this.#watcher.check();
     await this.#applying;
-    return this.#changes > before;
+    this.#told = this.#changes;
+    return this.#changes > told && this.#changedMs > sinceMs;
   }
 
   async close(): Promise<void> {

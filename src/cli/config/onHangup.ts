@@ -9,7 +9,7 @@ export interface HangupOptions {
 /**
  * SIGHUP has two meanings: a terminal that closed, and a wish to read the config again. Where a terminal is there it is the
  * first. Where stdin is `/dev/null`, as under systemd and in containers, it is the second. A program that started this one
- * over pipes may mean either: a config that has changed is read, and with one that has not it is a stop, so that nothing is left
+ * over pipes may mean either: a config that has changed lately is read, and with one that has not it is a stop, so that nothing is left
  * behind by a starter that goes.
  */
 export function onHangup({ reload, stop }: HangupOptions): Disposable {
