@@ -134,7 +134,7 @@ export interface McpPool extends AsyncDisposable, Closeable {
   startAll(configs: Iterable<ServerConfig>): Promise<StartReport>;
   /** Ends it; then `ServerStoppedError` until `startServer(name)`. */
   stopServer(name: string, options?: CloseOptions): Promise<void>;
-  /** Stop, then start; resets backoff and breaker. Concurrent callers share one. */
+  /** Stop, then start; resets backoff and breaker. Concurrent callers share one. Rejects with `StartError`, of several targets with each that failed. */
   restartServer(name: string): Promise<void>;
   removeServer(name: string, options?: CloseOptions & { readonly reason?: string }): Promise<void>;
   /** Makes the pool hold exactly `configs`: adds, removes, restarts only what changed. Validated whole first. */

@@ -135,7 +135,16 @@ export class TargetGroup<S extends GroupServer, O extends RoutedOptions> {
   }
 
   async restart(): Promise<void> {
-    await this.#all((server) => server.restart());
+    const failed = new Map<string, unknown>();
+    const one = ({ id, server }: Target<S>): Promise<void> =>
+      server.restart().catch((error: unknown) => void failed.set(id, error));
+    await Promise.all(this.targets.all.map(one));
+    const [first, ...more] = failed.values();
+    if (failed.size === 0) return;
+    // Of one that was ended meanwhile.
+    if (!(first instanceof StartError)) throw first;
+    const why = [...failed].map(([id, error]) => `target ${id}: ${messageOf(error)}`).join('; ');
+    throw new StartError(this.#name, why, first, more.length === 0 ? first : new AggregateError([first, ...more]));
   }
 
   async remove(options?: CloseOptions): Promise<void> {

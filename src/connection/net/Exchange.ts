@@ -10,6 +10,7 @@ import { WholeBody } from './body/WholeBody.js';
 import type { Endpoint, Outgoing } from './Endpoint.js';
 import { ResponseTimeout } from './ResponseTimeout.js';
 import { redirectPath, redirects } from './redirects.js';
+import { ownWords } from './sockets/brokenProtocol.js';
 import type { Lane } from './sockets/HttpDispatchers.js';
 
 /** Of a body that only serves an error, so much is read. */
@@ -204,7 +205,7 @@ export abstract class Exchange extends ResponseReader implements Outgoing {
   }
 
   onError(error: Error): void {
-    if (!this.#over) this.#guarded(() => this.#complete(error));
+    if (!this.#over) this.#guarded(() => this.#complete(ownWords(error)));
   }
 
   onOversized(): void {
@@ -240,13 +241,12 @@ export abstract class Exchange extends ResponseReader implements Outgoing {
 
   #redirected(): void {
     const path = redirectPath(this.endpoint, this.status, this.responseHeaders, this.#redirects++);
-    if (path instanceof Error) {
-      this.onFailed(path);
-      return;
+    if (path instanceof Error) this.onFailed(path);
+    else {
+      this.path = path;
+      this.#over = false;
+      this.#submit();
     }
-    this.path = path;
-    this.#over = false;
-    this.#submit();
   }
 
   #finish(): void {

@@ -226,3 +226,15 @@ test('interim responses are waited through, and fail the call when they are too 
   expect(await call(connection, 'some')).toEqual(said('x'));
   expect(server.of('tools/call').length).toBe(3);
 });
+
+test.each(['000', '001', '099', '101', '600', '999'])(
+  'an answer of status %s fails its call in words of ours',
+  async (status) => {
+    const { connection } = await serve({
+      odd: ({ res }) => void res.socket?.end(`HTTP/1.1 ${status} X\r\ncontent-length: 2\r\n\r\n{}`),
+    });
+    const { code, message } = (await failure(call(connection, 'odd'))) as { code: string; message: string };
+    expect(`${code} ${message}`).not.toMatch(/assert|expression|falsy|undici/i);
+    if (status < '100') expect(code).toBe('ERR_PROTOCOL');
+  },
+);

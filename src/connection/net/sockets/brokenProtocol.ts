@@ -5,11 +5,22 @@ export class NoProgress extends Error {
   }
 }
 
+/** What undici takes for impossible, such as a status of 000: it tells of an expression in its source. */
+export const ownWords = (error: Error): Error =>
+  (error as { readonly code?: unknown }).code === 'ERR_ASSERTION' ? new NotHttp(error) : error;
+
+class NotHttp extends Error {
+  constructor(cause: Error) {
+    super('a status or a header that HTTP does not know', { cause });
+  }
+}
+
 /** What came is no HTTP response, or has headers over their cap, or goes on without telling anything. */
 export function brokenProtocol(error: Error): boolean {
   const { code } = error as { readonly code?: unknown };
   return (
     error instanceof NoProgress ||
+    error instanceof NotHttp ||
     code === 'UND_ERR_HEADERS_OVERFLOW' ||
     (typeof code === 'string' && code.startsWith('HPE_'))
   );
