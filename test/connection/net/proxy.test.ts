@@ -3,6 +3,7 @@ import { createServer } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
 import { afterEach, expect, test, vi } from 'vitest';
 import { proxyAuthorization, proxyFor } from '../../../src/connection/net/sockets/proxyFor.js';
+import { HTTPClientPool } from '../../../src/pool/HTTPClientPool.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { openHttp } from '../../support/httpServers.js';
 import { call, failure, LEGACY } from '../../support/rawCalls.js';
@@ -99,4 +100,30 @@ test('`proxyFromEnv: false` asks no proxy', async () => {
   vi.stubEnv('http_proxy', url);
   await failure(openHttp('http://mcp.corp.invalid/mcp', { ...LEGACY, proxyFromEnv: false }));
   expect(asked).toEqual([]);
+});
+
+test('what waits for a tunnel through a proxy that never answers takes its request for one along when it is given up', async () => {
+  const proxy = createServer();
+  let open = 0;
+  let asked = 0;
+  proxy.on('connect', (_, socket) => {
+    asked++;
+    open++;
+    socket.on('error', () => undefined).on('close', () => open--);
+    socket.on('end', () => socket.destroy());
+    socket.resume();
+  });
+  proxy.listen(0, '127.0.0.1');
+  await once(proxy, 'listening');
+  closeAfter({
+    close: async () => {
+      proxy.closeAllConnections();
+      await new Promise((resolve) => proxy.close(resolve));
+    },
+  });
+  vi.stubEnv('https_proxy', `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`);
+  const pool = closeAfter(new HTTPClientPool({ proxyFromEnv: true, startTimeoutMs: 100 }));
+  pool.addServer({ name: 's', transport: 'http', url: 'https://far.example/mcp', era: 'legacy' });
+  expect(await failure(pool.request('s', 'ping'))).toMatchObject({ code: 'ERR_START_FAILED' });
+  await expect.poll(() => [asked > 0, open]).toEqual([true, 0]);
 });

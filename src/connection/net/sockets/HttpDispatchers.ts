@@ -26,7 +26,7 @@ export interface Connecting {
 export class HttpDispatchers {
   readonly proxyFromEnv: boolean;
   readonly incoming: IncomingBytes;
-  /** Of the last dispatch that began one: undici does so at once. Not of a tunnel. */
+  /** Of the last dispatch that began one: undici does so at once. */
   connecting: Connecting | undefined;
   readonly #options: HttpDispatcherOptions;
   readonly #resolved: ReturnType<typeof resolveDispatcherOptions>;
@@ -94,14 +94,34 @@ export class HttpDispatchers {
       const { connect, ...others } = given as Pools.Options & { readonly connect: Connectors.connector };
       return new Pool(origin, { ...others, connect: this.#pausable(connect) });
     };
+    // A proxy that takes the connection and never answers for the tunnel.
+    const toProxy = (origin: string | URL, given: object): Dispatcher =>
+      factory(origin, { ...given, headersTimeout: timeout });
+    const tunnel = (origin: string | URL, given: object): Dispatcher => {
+      const { connect, ...others } = given as { readonly connect: Connectors.connector };
+      return factory(origin, { ...others, connect: this.#given(connect) });
+    };
     return new ProxyAgent({
       ...this.#common(),
       uri: proxy.href,
       proxyTls: { timeout } as never,
       requestTls: { ...this.#options.tls, timeout } as never,
-      clientFactory: factory,
-      factory,
+      clientFactory: toProxy,
+      factory: tunnel,
     });
+  }
+
+  /** The request for a tunnel ends with the request that needs it. */
+  #given(connect: Connectors.connector): Connectors.connector {
+    return (options, callback) => {
+      const ended = new AbortController();
+      const connecting = { over: false, destroy: (error: Error) => ended.abort(error) };
+      this.connecting = connecting;
+      connect({ ...options, signal: ended.signal } as Connectors.Options, (...result) => {
+        connecting.over = true;
+        callback(...result);
+      });
+    };
   }
 
   /** Its sockets stand it that the reading of a response is paused. */
