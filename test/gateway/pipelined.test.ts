@@ -316,3 +316,33 @@ test('a body in small chunks that is not read yet stays with its client, and is 
   expect(String(await told)).toContain('the body is not JSON');
   socket.destroy();
 });
+
+test('once what several connections send at one instant has taken long, all are read in turns, also new ones from their beginning', async () => {
+  const gateway = closeAfter(new Gateway({ pool: new FakePool({ one: {} }), port: 0 }));
+  using turns = countTurns();
+  const read = new Map<number, number>();
+  const begun = new Map<number, number>();
+  const note = (all: Map<number, number>): void => void all.set(turns.count, (all.get(turns.count) ?? 0) + 1);
+  onRequests((request) => {
+    note(begun);
+    request.on('data', () => note(read));
+    // As long as its chunks may take.
+    if (request.method === 'POST') for (const endMs = performance.now() + 10; performance.now() < endMs; );
+  });
+  const { port } = await gateway.listen();
+  const probe = 'GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n';
+  const kept = Array.from({ length: 8 }, () => new RawSocket(port));
+  for (const each of kept) {
+    each.send(probe);
+    await each.until((text) => answersIn(text) === 1);
+  }
+  for (const each of kept) each.send(`${CHUNKED}${'1\r\n \r\n'.repeat(10_000)}0\r\n\r\n`);
+  for (const each of kept) await each.until((text) => text.includes('the body is not JSON'));
+  // The first, and the one behind it that shows how long it took.
+  expect(Math.max(...read.values())).toBeLessThan(4 * 10_000);
+  begun.clear();
+  const late = new RawSocket(port);
+  late.send(probe.repeat(600));
+  await late.until((text) => answersIn(text) === 600);
+  expect(Math.max(...begun.values())).toBeLessThan(400);
+});

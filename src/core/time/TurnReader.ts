@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import { TurnBudget } from './turns.js';
+import { TurnBudget, type TurnBudgetOptions } from './turns.js';
 
 /** What takes the bytes of a stream apart. */
 export interface LineTaker {
@@ -9,6 +9,8 @@ export interface LineTaker {
   stop?(): void;
   /** Lines that ended since it was asked last. */
   takeCount(): number;
+  /** How long so many bytes may take, in ms; without it as long as the last that were read. */
+  expectMs?(bytes: number): number;
 }
 
 /** What is read. */
@@ -25,14 +27,15 @@ export class TurnReader {
   readonly #stream: Source;
   readonly #lines: LineTaker;
   readonly #onError: (error: unknown) => void;
-  readonly #budget = new TurnBudget();
+  readonly #budget: TurnBudget;
   /** Chunks that are not read to their end. */
   #rest: Buffer[] = [];
   #bounded = true;
   #paused = false;
   #held = false;
 
-  constructor(stream: Source, lines: LineTaker, onError: (error: unknown) => void) {
+  constructor(stream: Source, lines: LineTaker, onError: (error: unknown) => void, budget?: TurnBudgetOptions) {
+    this.#budget = new TurnBudget(budget);
     this.#stream = stream;
     this.#lines = lines;
     this.#onError = onError;
@@ -109,7 +112,8 @@ export class TurnReader {
     this.#stream.pause();
     if (this.#paused || this.#held) return;
     this.#paused = true;
-    this.#budget.inNextTurn(() => this.#resume());
+    const expectedMs = this.#lines.expectMs?.(this.#rest.reduce((sum, { length }) => sum + length, 0));
+    this.#budget.inNextTurn(() => this.#resume(), expectedMs);
   }
 
   #resume(): void {

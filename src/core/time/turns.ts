@@ -137,6 +137,8 @@ export class TurnBudget {
   #ms = 0;
   /** Of the turn before. */
   #beforeMs = 0;
+  /** What waits is expected to take so long; undefined: as long as it took before. */
+  #expectedMs: number | undefined;
   #scheduled = false;
 
   constructor({
@@ -147,7 +149,7 @@ export class TurnBudget {
     this.#maxBytes = maxBytes;
     this.#maxMessages = maxMessages;
     this.#maxMs = maxMs;
-    const cost = (): number => Math.max(this.#ms, this.#beforeMs);
+    const cost = (): number => this.#expectedMs ?? Math.max(this.#ms, this.#beforeMs);
     this.#turn = {
       get costMs() {
         return cost();
@@ -183,8 +185,9 @@ export class TurnBudget {
     if (this.#messages >= this.#maxMessages / 4 || this.#bytes >= this.#maxBytes / 4 || this.#ms >= 1) this.#schedule();
   }
 
-  /** Calls `read` in the next turn. It must not throw. */
-  inNextTurn(read: () => void): void {
+  /** Calls `read` in the next turn: sooner than others where it is expected to take less than they. It must not throw. */
+  inNextTurn(read: () => void, expectedMs?: number): void {
+    this.#expectedMs = expectedMs;
     this.#waiting.push(read);
     this.#schedule();
   }

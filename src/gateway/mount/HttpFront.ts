@@ -13,7 +13,7 @@ import { type Target, targetOf } from '../http/paths.js';
 import { allowOrigin, answerPreflight, isPreflight } from '../http/request/cors.js';
 import type { Guard, Refused } from '../http/request/guard.js';
 import { itsTurn } from '../http/request/itsTurn.js';
-import { readChunksInTurns } from '../http/request/readChunksInTurns.js';
+import { watchRequest } from '../http/request/readInTurns.js';
 import { sendFailure, watchAnswers } from '../http/respond.js';
 import type { ServerChecks } from '../http/ServerChecks.js';
 import type { StreamableHttp } from '../http/StreamableHttp.js';
@@ -93,7 +93,7 @@ export class HttpFront {
     }
     watchAnswers(request.socket, this.#onWaiting);
     // A host's own requests may come on its connections, and other protocols.
-    if (!mounted) readChunksInTurns(request);
+    if (!mounted) watchRequest(response);
     if (status()?.takes(request, response, mounted) === true) {
       if (mounted) this.#follow(response);
       holdTurn(response, http.bounds);

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import { Shares } from '../../concurrent/Shares.js';
 import type { Clock } from '../../core/clock.js';
 import { type TrackedHttpServer, trackHttpServer } from '../../shutdown/TrackedHttpServer.js';
+import { forgetSocket, watchSocket } from '../http/request/readInTurns.js';
 import { addressOrigin } from '../session/origin.js';
 
 /** Tracks a server that has `max` connections at most. */
@@ -39,7 +40,11 @@ class SocketShares {
     }
     this.#shares.add(address, 1);
     this.#open.set(address, (this.#open.get(address) ?? new Set()).add(socket));
-    socket.once('close', () => this.#forget(address, socket));
+    watchSocket(socket);
+    socket.once('close', () => {
+      this.#forget(address, socket);
+      forgetSocket(socket);
+    });
   }
 
   #makeRoom(newcomer: string): boolean {

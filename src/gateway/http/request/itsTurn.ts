@@ -34,6 +34,11 @@ class Pipeline implements Line {
     this.#socket = socket.once('close', () => this.#resume());
   }
 
+  /** Nothing is to be read from its connection, though Node resumes it. */
+  get held(): boolean {
+    return this.#paused !== undefined;
+  }
+
   /** One more waits. */
   add(): void {
     if (++this.#waiting !== MAX_WAITING || this.#paused !== undefined) return;
@@ -86,6 +91,10 @@ class Pipelines {
     return pipeline;
   }
 
+  isHeld(socket: Socket): boolean {
+    return this.#all.get(socket)?.held === true;
+  }
+
   push(pipeline: Pipeline, begin: () => void): void {
     if (pipeline.push(begin) === 1) this.add(pipeline);
   }
@@ -103,6 +112,9 @@ class Pipelines {
 }
 
 const pipelines = new Pipelines();
+
+/** Whether so many requests of a connection wait that nothing more is to be read from it: Node reads on behind each that has come whole. */
+export const isHeld = (socket: Socket): boolean => pipelines.isHeld(socket);
 
 /**
  * Resolves once a request that waits behind others on its connection may begin: in the order in which they came, in turns of the event loop that
