@@ -57,9 +57,9 @@ export class HttpTransport implements HttpCallTransport {
     this.endpoint = endpoint;
     this.settings = settings;
     const { logger, onOverflow } = settings;
-    const { server, bounds } = endpoint;
+    const { server } = endpoint;
     this.#checks = new PingChecks({ server, logger, ping: (timeoutMs) => this.#ping(timeoutMs) });
-    this.#replies = new PendingReplies({ server, logger, onOverflow, maxBytes: bounds.maxReplyBytes });
+    this.#replies = PendingReplies.to(endpoint, logger, onOverflow);
   }
 
   get clock(): Clock {

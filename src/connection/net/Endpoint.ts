@@ -84,6 +84,8 @@ export class Endpoint {
   readonly clock: Clock;
   /** Of all connections of the pool. */
   readonly incoming: IncomingBytes;
+  /** Of all connections of the pool, to this origin. */
+  readonly maxReplySockets: number;
   /** Timeouts of headers and bodies. */
   readonly wheel: TimeoutWheel;
   /** What is read in one turn of the event loop. */
@@ -126,6 +128,7 @@ export class Endpoint {
     this.wheel = new TimeoutWheel(options.clock);
     this.#dispatchers = options.dispatchers;
     this.incoming = options.dispatchers.incoming;
+    this.maxReplySockets = options.dispatchers.maxReplySockets;
     const proxy = options.dispatchers.proxyFromEnv ? proxyFor(this.#url) : undefined;
     if (proxy !== undefined && this.#url.protocol === 'https:') this.#tunnel = proxy;
     else if (proxy !== undefined) {

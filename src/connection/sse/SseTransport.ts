@@ -26,8 +26,7 @@ export class SseTransport implements PostTransport {
   constructor(endpoint: Endpoint, clock: Clock, logger: Logger, onOverflow: (why: string) => void) {
     this.endpoint = endpoint;
     this.clock = clock;
-    const { server, bounds } = endpoint;
-    this.#replies = new PendingReplies({ server, logger, onOverflow, maxBytes: bounds.maxReplyBytes });
+    this.#replies = PendingReplies.to(endpoint, logger, onOverflow);
   }
 
   get channel(): Channel {

@@ -54,6 +54,7 @@ export class StdioBridge {
       server: 'gateway',
       logger: this.#logger,
       maxBytes: HTTP_DEFAULTS.maxReplyBytes,
+      maxSending: HTTP_DEFAULTS.maxReplySockets,
       onOverflow: (why) => this.#link.cut(new ProtocolError('gateway', why)),
     });
     this.#session = new HttpSession({

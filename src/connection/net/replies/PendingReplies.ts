@@ -1,7 +1,10 @@
 import type { Logger } from '../../../core/logger.js';
+import { RingQueue } from '../../../core/wait/RingQueue.js';
 import { LARGE_REPLY_CHARS } from '../../channel/ServerRequests.js';
+import type { Endpoint } from '../Endpoint.js';
 import type { PlainAnswer } from '../PlainExchange.js';
 import { Cancellations } from './Cancellations.js';
+import { type Send, Sends } from './Sends.js';
 
 /** What one request under way holds beside its text. */
 const REQUEST_BYTES = 2_048;
@@ -11,6 +14,8 @@ export interface PendingRepliesOptions {
   readonly logger: Logger;
   /** Bytes, as held, of small replies that the server has not accepted, and of large ones. */
   readonly maxBytes: number;
+  /** Small ones that are on their way at once. */
+  readonly maxSending: number;
   /** There were more. */
   readonly onOverflow: (why: string) => void;
 }
@@ -22,16 +27,30 @@ export interface PendingRepliesOptions {
 export class PendingReplies {
   readonly #options: PendingRepliesOptions;
   readonly #cancellations: Cancellations;
+  readonly #waiting = new RingQueue<Send>();
+  readonly #sends: Sends;
   #bytes = 0;
   #largeBytes = 0;
 
   constructor(options: PendingRepliesOptions) {
     this.#options = options;
-    const { server, logger } = options;
-    this.#cancellations = new Cancellations(
-      (answer) => void this.#told(answer),
-      () => logger.warn({ server }, 'a cancellation is not sent: the server takes them too slowly'),
+    const { server, logger, maxSending } = options;
+    this.#sends = new Sends(maxSending, () => this.#waiting.shift());
+    this.#cancellations = new Cancellations(() =>
+      logger.warn({ server }, 'a cancellation is not sent: the server takes them too slowly'),
     );
+  }
+
+  /** Those to a server by its URL. */
+  static to(endpoint: Endpoint, logger: Logger, onOverflow: (why: string) => void): PendingReplies {
+    const { server, bounds, maxReplySockets } = endpoint;
+    return new PendingReplies({
+      server,
+      logger,
+      onOverflow,
+      maxBytes: bounds.maxReplyBytes,
+      maxSending: maxReplySockets,
+    });
   }
 
   /** False: it is large, and there is no room now. */
@@ -51,15 +70,21 @@ export class PendingReplies {
       return true;
     }
     this.#bytes += bytes;
-    void this.#told(submit()).then(() => {
-      this.#bytes -= bytes;
-    });
+    this.#waiting.push(() =>
+      this.#told(submit()).then(() => {
+        this.#bytes -= bytes;
+      }),
+    );
+    this.#sends.next();
     return true;
   }
 
   /** `submit` is called when its turn comes; it gives undefined when there is nothing to cancel any more. */
   cancel(caller: object | undefined, submit: () => Promise<PlainAnswer> | undefined): void {
-    this.#cancellations.send(caller, submit);
+    this.#cancellations.send(caller, () => {
+      const answer = submit();
+      return answer === undefined ? undefined : this.#told(answer);
+    });
   }
 
   /** Resolves when it is settled. */

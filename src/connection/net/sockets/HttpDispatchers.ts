@@ -55,12 +55,16 @@ export class HttpDispatchers {
     });
   }
 
+  get maxReplySockets(): number {
+    return this.#resolved.maxReplySockets;
+  }
+
   /** The sockets of `lane`; for an https URL behind `proxy`, those of a tunnel through it. */
   of(lane: Lane, proxy: URL | undefined): Dispatcher {
     const key = proxy === undefined ? lane : `${lane} ${proxy.href}`;
     let sockets = this.#sockets.get(key);
     if (sockets === undefined) {
-      sockets = proxy === undefined ? this.#direct(lane) : this.#tunnel(proxy);
+      sockets = proxy === undefined ? this.#direct(lane) : this.#tunnel(lane, proxy);
       // A request after the close fails as one under way does.
       if (this.#released) void sockets.destroy();
       this.#sockets.set(key, sockets);
@@ -80,6 +84,7 @@ export class HttpDispatchers {
       ...this.#common(),
       ...(lane === 'replies' && { connections: maxReplySockets }),
       connect: this.#pausable(
+        lane,
         connector(connectTimeoutMs, this.#options.tls ?? {}, this.#clock, (connecting) => {
           this.connecting = connecting;
         }),
@@ -87,12 +92,12 @@ export class HttpDispatchers {
     });
   }
 
-  #tunnel(proxy: URL): Dispatcher {
+  #tunnel(lane: Lane, proxy: URL): Dispatcher {
     const { Pool, ProxyAgent } = undici();
     const timeout = this.#resolved.connectTimeoutMs;
     const factory = (origin: string | URL, given: object): Dispatcher => {
       const { connect, ...others } = given as Pools.Options & { readonly connect: Connectors.connector };
-      return new Pool(origin, { ...others, connect: this.#pausable(connect) });
+      return new Pool(origin, { ...others, connect: this.#pausable(lane, connect) });
     };
     // A proxy that takes the connection and never answers for the tunnel.
     const toProxy = (origin: string | URL, given: object): Dispatcher =>
@@ -125,8 +130,8 @@ export class HttpDispatchers {
   }
 
   /** Its sockets stand it that the reading of a response is paused. */
-  #pausable(connect: Connectors.connector): Connectors.connector {
-    return endsWhilePaused(boundedReads(connect, this.#turns));
+  #pausable(lane: Lane, connect: Connectors.connector): Connectors.connector {
+    return endsWhilePaused(boundedReads(connect, this.#turns, lane === 'replies'));
   }
 
   /** Ends every socket at once; requests on them fail. */

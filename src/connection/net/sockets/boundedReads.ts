@@ -16,13 +16,18 @@ const COUNTED_BYTES = 4 * 1024;
  *
  * What its parser passes over without a word (a chunk's extensions, zeros before its size, a reason phrase, empty lines, blanks) comes to no
  * handler. It is counted here: in `turns`, beyond which its socket is read in the next turn, and up to 16 KiB in a row, which end it.
+ * `all`: so is all that is read, since a peer may bring about as many responses as it likes.
  */
-export function boundedReads(connect: buildConnector.connector, turns: TurnBudget): buildConnector.connector {
+export function boundedReads(
+  connect: buildConnector.connector,
+  turns: TurnBudget,
+  all: boolean,
+): buildConnector.connector {
   return (options, callback) =>
     connect(options, (...result) => {
       // Undefined or null when it could not connect.
       const socket = result[1] as Socket | null | undefined;
-      const reads = socket ? new BoundedReads(socket, turns) : undefined;
+      const reads = socket ? new BoundedReads(socket, turns, all) : undefined;
       callback(...result);
       reads?.watch();
     });
@@ -31,18 +36,22 @@ export function boundedReads(connect: buildConnector.connector, turns: TurnBudge
 class BoundedReads {
   readonly #socket: Socket;
   readonly #turns: TurnBudget;
+  readonly #all: boolean;
+  #parser: Parser | undefined;
   /** Nothing is read until the next turn, or ever. */
   #held = false;
   #silentBytes = 0;
 
-  constructor(socket: Socket, turns: TurnBudget) {
+  constructor(socket: Socket, turns: TurnBudget, all: boolean) {
     this.#socket = socket;
     this.#turns = turns;
+    this.#all = all;
     const read = socket.read;
     // More would make the buffer larger, which is how a stream takes the wish for more.
     const maxBytes = socket.readableHighWaterMark;
     socket.read = (bytes) => {
       if (bytes !== undefined) return read.call(socket, bytes);
+      if (all && !this.#held && turns.spent) this.#hold();
       return this.#held ? null : read.call(socket, socket.readableLength > maxBytes ? maxBytes : bytes);
     };
   }
@@ -51,24 +60,27 @@ class BoundedReads {
   watch(): void {
     const parser = parserOf(this.#socket);
     if (parser === undefined) return;
+    this.#parser = parser;
     const { execute } = parser;
     parser.execute = (chunk) => {
       const { headers } = parser;
       const before = parser.headersSize + parser.bytesRead;
-      const startMs = chunk.length < COUNTED_BYTES ? undefined : performance.now();
+      const startMs = chunk.length < COUNTED_BYTES && !this.#all ? undefined : performance.now();
       execute.call(parser, chunk);
       const told = parser.headers === headers ? parser.headersSize + parser.bytesRead - before : chunk.length;
       this.#silentBytes = told > 0 ? 0 : this.#silentBytes + chunk.length;
       if (this.#silentBytes > MAX_SILENT_BYTES) this.#refuse();
       // What pauses it is counted by who reads the body.
-      else if (startMs !== undefined && told < chunk.length / 2 && !parser.paused) {
-        this.#turns.spend(chunk.length - told, 0, startMs);
-        if (this.#turns.spent) this.#hold(parser);
+      else if (startMs !== undefined && (this.#all || told < chunk.length / 2) && !parser.paused) {
+        this.#turns.spend(this.#all ? chunk.length : chunk.length - told, 0, startMs);
+        if (this.#turns.spent) this.#hold();
       }
     };
   }
 
-  #hold(parser: Parser): void {
+  #hold(): void {
+    const parser = this.#parser;
+    if (parser === undefined) return;
     this.#held = true;
     this.#turns.inNextTurn(() => {
       if (this.#socket.destroyed) return;
