@@ -27,15 +27,12 @@ const LONG = [
 
 /**
  * The others share the process of a worker, and with it the modules that it has loaded: a fifth of their time. These load the package
- * beside the sources, put another module in the place of one, or measure the memory of their process.
+ * beside the sources, or measure the memory of their process.
  */
-const ALONE = [
-  'test/bench/workloads.test.ts',
-  'test/bundledStatus.test.ts',
-  'test/connection/channel/batches.test.ts',
-  'test/core/text/ownText.test.ts',
-  'test/examples/observe.test.ts',
-];
+const ALONE = ['test/bench/workloads.test.ts', 'test/core/text/ownText.test.ts', 'test/examples/observe.test.ts'];
+
+/** These put another module in the place of one, which works with sources only. */
+const MOCKING = ['test/bundledStatus.test.ts', 'test/connection/channel/batches.test.ts'];
 
 const SOURCES = join(import.meta.dirname, 'src');
 const MODULES = join(import.meta.dirname, '.build/lib');
@@ -49,8 +46,8 @@ class LongSpread extends BaseSequencer {
     const rank = ({ moduleId }: TestSpecification): number => LONG.findIndex((each) => moduleId.endsWith(each));
     const sorted = await super.sort(files);
     // First, since a process that others share ends where one of these is next.
-    const alone = sorted.filter(({ project }) => project.name === 'alone');
-    const shared = sorted.filter(({ project }) => project.name !== 'alone');
+    const alone = sorted.filter(({ project }) => project.name !== 'together');
+    const shared = sorted.filter(({ project }) => project.name === 'together');
     const long = shared.filter((file) => rank(file) >= 0).sort((a, b) => rank(a) - rank(b));
     const others = shared.filter((file) => rank(file) < 0);
     const spread = long.flatMap((file, i) => [file, ...others.slice(i * SPACING, (i + 1) * SPACING)]);
@@ -94,10 +91,11 @@ export default defineConfig({
           name: 'together',
           isolate: false,
           include: ['test/**/*.test.ts'],
-          exclude: ALONE,
+          exclude: [...ALONE, ...MOCKING],
         },
       },
-      { extends: true, test: { name: 'alone', include: ALONE } },
+      { extends: true, plugins: [built], test: { name: 'alone', include: ALONE } },
+      { extends: true, test: { name: 'mocking', include: MOCKING } },
     ],
   },
 });
