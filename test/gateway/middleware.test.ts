@@ -32,7 +32,7 @@ const LIST = {
 };
 const RESULT = '{"n":12345678901234567890,"content":[]}';
 
-const served = async () => {
+const served = async (result = RESULT) => {
   const pool = new FakePool({
     a: {
       capabilities: { tools: { listChanged: true }, logging: {}, resources: { subscribe: true } },
@@ -40,7 +40,7 @@ const served = async () => {
       methods: {
         'tools/call': async (_params, options) => {
           options.onNotification?.({ method: 'notifications/message', params: { level: 'info', data: 'secret' } });
-          return Buffer.from(RESULT);
+          return Buffer.from(result);
         },
       },
     },
@@ -138,6 +138,30 @@ test('what middleware decides by is what the server gets, however deep a name co
   ] as const) {
     expect(await sent(given)).toBe(gets ?? given);
   }
+});
+
+test('the same of results: where a name comes twice in one that middleware looked at, clients get what it saw', async () => {
+  const result = '{"n":1.0,"content":[{"type":"text","text":"evil","text":"ok"}]}';
+  const { gateway, url } = await served(result);
+  const client = new RawClient(`${url}/servers/a/mcp`);
+  await client.initialize();
+  const got = async (): Promise<string> => {
+    const body = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"one"}}';
+    return (await exchange(client.url, { headers: client.headers, body })).text;
+  };
+  expect(await got()).toContain(result);
+  const looking = gateway.use(async (_call, next) => {
+    const given = await next();
+    expect(JSON.stringify(given.value)).not.toContain('evil');
+    return given;
+  });
+  expect(await got()).toContain('{"n":1,"content":[{"type":"text","text":"ok"}]}');
+  looking[Symbol.dispose]();
+  gateway.use(async (_call, next) => {
+    const given = await next();
+    return given.with({ ...(given.value as object), more: 1 });
+  });
+  expect(await got()).toContain('{"n":1,"content":[{"type":"text","text":"ok"}],"more":1}');
 });
 
 test('the same of what is told and asked: a name that comes twice goes on as middleware sees it', async () => {

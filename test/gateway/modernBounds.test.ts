@@ -337,9 +337,10 @@ test('a call whose headers do not say what it says is refused, also when the lis
   const clock = new FakeClock();
   gateway = new Gateway({ pool, port: 0, clock });
   const url = `${(await gateway.listen()).url}/servers/one/mcp`;
-  const call = async (more: Record<string, string>): Promise<unknown> => {
+  const call = async (more: Record<string, string>, twice = ''): Promise<unknown> => {
     const params = { name: 'there', arguments: { region: 'x' }, _meta: META_OF_ANYONE };
-    const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params });
+    const once = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params });
+    const body = once.replace('"region"', `${twice}"region"`);
     const { status, messages } = await exchange(url, {
       headers: { ...headersOf('tools/call', 'there'), ...more },
       body,
@@ -347,6 +348,8 @@ test('a call whose headers do not say what it says is refused, also when the lis
     return [status, messages[0]?.error?.code];
   };
   expect(await call({ 'mcp-param-region': 'x' })).toEqual([200, undefined]);
+  // Its server may read the first of two.
+  expect(await call({ 'mcp-param-region': 'x' }, '"region":"y",')).toEqual([400, -32020]);
   // The list was read a moment ago.
   expect([await call({}), lists]).toEqual([[400, -32020], 1]);
   await clock.advance(1_000);

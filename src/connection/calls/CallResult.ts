@@ -1,3 +1,4 @@
+import { repeatsName } from '../channel/codec/members.js';
 import { parsedAnswer } from '../channel/codec/parsingCost.js';
 import { spliced } from './spliced.js';
 
@@ -26,13 +27,16 @@ export class CallResult {
   /** What it says, parsed at once: of 60 MB that stops the event loop, see `bytes`. Never change it in place: give `with` another. @throws ProtocolError when it has too many values to be read */
   get value(): unknown {
     if (!this.#parsed) {
-      this.#value = parsedAnswer(this.#server, this.text);
+      const { text } = this;
+      this.#value = parsedAnswer(this.#server, text);
       this.#parsed = true;
+      // Who looks decides by this value: of a name that comes twice another reader may take the other.
+      if (repeatsName(text)) this.#bytes = undefined;
     }
     return this.#value;
   }
 
-  /** As JSON, to the digit as it came. */
+  /** As JSON, to the digit as it came; as `value` says it, once that was looked at, where a name comes twice. */
   get text(): string {
     const bytes = this.#bytes;
     if (bytes === undefined) return JSON.stringify(this.#value) ?? 'null';
@@ -52,8 +56,9 @@ export class CallResult {
 
   /** One that says `value`. Members that are the same object or value as in this one keep their text. */
   with(value: unknown): CallResult {
+    const before = this.value;
     if (this.#bytes === undefined) return new CallResult(undefined, value);
-    const result = new CallResult(Buffer.from(spliced(this.text, this.value, value)), value, this.#server);
+    const result = new CallResult(Buffer.from(spliced(this.text, before, value)), value, this.#server);
     result.#parsed = true;
     return result;
   }

@@ -172,8 +172,9 @@ export class HttpTransport implements HttpCallTransport {
   headersOf(call: Call, tool: Tool | undefined): string[] {
     const { post } = this.#headers();
     if (this.#era === 'legacy') return post as string[];
-    const about = this.#about(call.method, call.params);
-    const own = tool === undefined ? [] : paramHeaders(tool, call.params?.['arguments']);
+    const { params, options } = call;
+    const about = this.#about(call.method, params);
+    const own = tool === undefined ? [] : paramHeaders(tool, params?.['arguments'], options.paramsText);
     return [...post, ...sayable(call.method, [...about, ...own])];
   }
 

@@ -1,5 +1,6 @@
 import type { Tool } from '@modelcontextprotocol/client';
 import { OptionError, show } from '../../core/errors.js';
+import { repeatsName } from '../channel/codec/members.js';
 import type { Params } from '../protocol/messages.js';
 
 /** An argument that also goes into a header: where it is, and the header's name. */
@@ -20,10 +21,15 @@ const byTool = new WeakMap<object, readonly ParamHeader[]>();
 /**
  * The `Mcp-Param-*` headers of one `tools/call`, names and values in turn: one for each argument whose property in the
  * tool's `inputSchema` says `x-mcp-header` (2026-07-28, Streamable HTTP, custom headers from tool parameters). An
- * argument that is absent, null or no primitive has none.
+ * argument that is absent, null or no primitive has none. `text`: the params as they are sent.
+ * @throws OptionError where a name comes twice in it: who reads the arguments may take another than the headers say
  */
-export function paramHeaders(tool: Tool, args: unknown): string[] {
-  return headersOf(declaredBy(tool), args);
+export function paramHeaders(tool: Tool, args: unknown, text = ''): string[] {
+  const declared = declaredBy(tool);
+  if (declared.length > 0 && repeatsName(text)) {
+    throw new OptionError('params', tool.name, 'without names that come twice: headers say what its arguments say');
+  }
+  return headersOf(declared, args);
 }
 
 /** The same, of what `declaredBy` told of the tool. */

@@ -182,7 +182,7 @@ export class ModernHttp {
         onLarge: (onRoom) => reply.large(idText, onRoom),
         onNotification: (notice) => reply.notify(notice.method, notice.params),
         onTool: (tool, args) => {
-          const problem = paramProblem(request.headers, tool, args);
+          const problem = paramProblem(request.headers, tool, args, paramsText);
           if (problem !== undefined) throw new Refusal(RPC_CODES.headerMismatch, problem);
         },
       };

@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Tool } from '@modelcontextprotocol/client';
+import { repeatsName } from '../../connection/channel/codec/members.js';
 import { headerNames, paramHeaders } from '../../connection/http/paramHeaders.js';
 import { type Clock, systemClock } from '../../core/clock.js';
 import { AcquireTimeoutError, messageOf } from '../../core/errors.js';
@@ -121,13 +122,17 @@ export class ToolDefinitions {
 
 /**
  * Why the `Mcp-Param-*` headers of a call do not say what its arguments say; undefined when they do. Every argument whose
- * schema names a header must be repeated in it (2026-07-28, custom headers from tool parameters).
+ * schema names a header must be repeated in it (2026-07-28, custom headers from tool parameters). `text`: the params as the server
+ * gets them: of a name that comes twice it may read another than the header says.
  */
-export function paramProblem(headers: IncomingHttpHeaders, tool: Tool, args: unknown): string | undefined {
+export function paramProblem(headers: IncomingHttpHeaders, tool: Tool, args: unknown, text = ''): string | undefined {
   const expected = new Map<string, string>();
   const pairs = paramHeaders(tool, args);
   for (let i = 0; i < pairs.length; i += 2) expected.set(String(pairs[i]), String(pairs[i + 1]));
-  for (const name of headerNames(tool)) {
+  const names = headerNames(tool);
+  if (names.length > 0 && repeatsName(text))
+    return 'Bad Request: a name comes twice in the params: headers say one of the two';
+  for (const name of names) {
     const given = trimmed(headers[name]);
     const wanted = expected.get(name);
     if (given === undefined && wanted === undefined) continue;

@@ -2,6 +2,7 @@ import type { Tool } from '@modelcontextprotocol/client';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { headerValue, paramHeaders } from '../../../src/connection/http/paramHeaders.js';
+import { OptionError } from '../../../src/core/errors.js';
 import { RUNS } from '../../support/runs.js';
 
 const tool = (properties: object): Tool =>
@@ -45,4 +46,11 @@ test('what looks encoded already is encoded, so that it cannot be mistaken', () 
   expect(headerValue('=?base64?eA==?=')).toBe(`=?base64?${Buffer.from('=?base64?eA==?=').toString('base64')}?=`);
   expect(headerValue('')).toBe('=?base64??=');
   expect(headerValue('plain')).toBe('plain');
+});
+
+test('of an argument that comes twice no header is made: its server may read the one that the header does not say', () => {
+  const definition = tool({ region: { type: 'string', 'x-mcp-header': 'Region' } });
+  const twice = '{"name":"t","arguments":{"region":"evil","region":"eu"}}';
+  expect(() => paramHeaders(definition, { region: 'eu' }, twice)).toThrow(OptionError);
+  expect(paramHeaders(tool({}), { region: 'eu' }, twice)).toEqual([]);
 });
