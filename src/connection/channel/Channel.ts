@@ -1,4 +1,5 @@
 import { messageOf } from '../../core/errors.js';
+import { inTurnOrNow } from '../../core/time/turns.js';
 import { AbortHub } from '../../core/wait/AbortHub.js';
 import type { CallOptions, Params, Progress } from '../protocol/messages.js';
 import { type Arrival, arrivalOfBatch } from './Arrival.js';
@@ -89,20 +90,16 @@ export class Channel {
    * `ERR_OPTION` (params that are not JSON), or the signal's reason.
    */
   request(method: string, params: Params | undefined, options: CallOptions): Promise<unknown> {
-    return new Promise((resolve, reject) => {
+    const begin = (resolve: (result: unknown) => void, reject: (error: unknown) => void): void => {
       const ended = options.cancellation ?? options.signal;
       if (ended?.aborted === true) return void reject(ended.reason);
       const call = new Call(this.#pending.nextId(), method, params, options, resolve, reject, this.#owner);
-      if (this.#failure !== undefined) {
-        reject(this.#failure(call));
-        return;
-      }
+      if (this.#failure !== undefined) return void reject(this.#failure(call));
       let text: string;
       try {
         text = encodeCall(call, this.envelope, this.#options);
       } catch (error) {
-        reject(error);
-        return;
+        return void reject(error);
       }
       if (options.meter !== undefined) options.meter.sentBytes = Buffer.byteLength(text);
       this.#pending.add(call);
@@ -112,7 +109,11 @@ export class Channel {
       } catch (error) {
         this.failCall(call, error);
       }
-    });
+    };
+    const { paramsText = '' } = options;
+    if (paramsText.length < FREE_BYTES) return new Promise(begin);
+    // They are gone through again: of calls that waited for one event, a start or a reload, as many go on in a turn as fit into it.
+    return inTurnOrNow(() => new Promise(begin)) as Promise<unknown>;
   }
 
   /** A notification's text, checked as a request's is. */

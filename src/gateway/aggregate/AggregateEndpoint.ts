@@ -4,7 +4,7 @@ import { RequestTimeoutError, show } from '../../core/errors.js';
 import { withDeadline, within } from '../../core/time/within.js';
 import { signalOf } from '../../core/wait/Cancellation.js';
 import type { ServerNotice } from '../../pool/McpPool.js';
-import { changed } from '../bridge/paramsFor.js';
+import { changed, changedInTurn } from '../bridge/paramsFor.js';
 import { argumentsOf, innerCall, withFixed } from '../curation/searchedCall.js';
 import { isSearchTool, searchTools, ToolSearch } from '../curation/ToolSearch.js';
 import { discovered } from '../endpoint/discovered.js';
@@ -122,10 +122,9 @@ export class AggregateEndpoint implements BareEndpoint {
     const { params, paramsText } = asked;
     const { server, name } = await this.#named('tools/call', session, params?.['name']);
     const fixed = this.#options.curator().fixedFor(server, name, () => params?.['arguments']);
-    const given = withFixed(
-      changed(params, { ...(paramsText === undefined ? {} : { paramsText }) }, { params: { name } }),
-      fixed,
-    );
+    const text = paramsText === undefined ? {} : { paramsText };
+    const changing = changedInTurn(params, text, { params: { name } });
+    const given = withFixed(changing instanceof Promise ? await changing : changing, fixed);
     return this.#passage.send({ server, session, method: 'tools/call' }, given, call);
   }
 

@@ -10,7 +10,7 @@ import { Refusal } from '../rpc/failure.js';
 import { levelOf } from '../rpc/levels.js';
 import { Flight } from './Flight.js';
 import { type Crowding, GivingWay } from './GivingWay.js';
-import { changed, WITHOUT_ENVELOPE } from './paramsFor.js';
+import { changedInTurn, WITHOUT_ENVELOPE } from './paramsFor.js';
 import { modernResult } from './resultText.js';
 
 /** Calls that wait for their clients' answers. */
@@ -65,15 +65,15 @@ export class ModernOverLegacy {
     // What is no text may be nested beyond what can be written.
     const what = JSON.stringify([server, method, typeof name === 'string' ? name : null]);
     const state = params?.['requestState'];
-    const flight =
-      state === undefined ? new Flight(server, what, client, owner, this.#held) : this.#resume(state, what);
+    const changing = state === undefined ? changedInTurn(params, call, WITHOUT_ENVELOPE) : undefined;
+    const own = changing instanceof Promise ? await changing : changing;
+    const flight = own === undefined ? this.#resume(state, what) : new Flight(server, what, client, owner, this.#held);
     const { signal } = call;
     flight.current = call;
     if (signal?.aborted === true) flight.onAbort(signal.reason);
     const watched = signal && this.#aborts.join(signal, flight);
     try {
-      if (state === undefined) {
-        const own = changed(params, call, WITHOUT_ENVELOPE);
+      if (own !== undefined) {
         flight.start(
           (onRequest) =>
             given.send(own.params, { ...relayed(flight, params), ...own, onRequest, signal: flight.control }),

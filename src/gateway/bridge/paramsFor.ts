@@ -1,4 +1,5 @@
 import { membersOf, memberText, withMembers } from '../../connection/channel/codec/members.js';
+import { FREE_BYTES } from '../../connection/channel/codec/parsingCost.js';
 import {
   META_CLIENT_CAPABILITIES,
   META_CLIENT_INFO,
@@ -6,6 +7,7 @@ import {
   META_PROTOCOL_VERSION,
 } from '../../connection/protocol/metaKeys.js';
 import { objectOf } from '../../connection/protocol/objectOf.js';
+import { inTurnOrNow } from '../../core/time/turns.js';
 import type { CallOptions } from '../endpoint/Endpoint.js';
 import type { Params } from '../rpc/envelope.js';
 import { copyOf } from '../rpc/light.js';
@@ -50,6 +52,17 @@ export function changed(
   }
   const text = paramsText === undefined ? undefined : changedText(paramsText, own, meta);
   return { params: whole, ...(text === undefined ? {} : { paramsText: text }) };
+}
+
+/** The same; long ones in turns of the event loop, since calls wait for one event: a start, a list, a reload. */
+export function changedInTurn(
+  params: Params | undefined,
+  call: Pick<CallOptions, 'paramsText'>,
+  changes: Changes,
+): GivenParams | Promise<GivenParams> {
+  const { paramsText = '' } = call;
+  if (paramsText.length < FREE_BYTES) return changed(params, call, changes);
+  return inTurnOrNow(() => changed(params, call, changes));
 }
 
 function changedText(paramsText: string, own: Params, meta: Params): string | undefined {
