@@ -1,3 +1,4 @@
+import { HTTP_DEFAULTS } from '../connection/net/httpOptions.js';
 import { systemClock } from '../core/clock.js';
 import { messageOf } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
@@ -120,7 +121,12 @@ async function start(options: ServeOptions, { plan, output, logger, worker }: Co
   const cache = options.cache === undefined ? undefined : new FileCache({ directory: options.cache, logger });
   if (cache !== undefined) plan.add('tool lists', cache, { phase: 'release' });
   const credentials = credentialsOf(options, logger);
-  const pool = new UnifiedPool({ logger, credentials, ...(cache && { eraStore: cache.eraStore() }) });
+  const pool = new UnifiedPool({
+    logger,
+    credentials,
+    maxSubscriptionStreams: socketsOf(HTTP_DEFAULTS.maxSubscriptionStreams, 1 / 4),
+    ...(cache && { eraStore: cache.eraStore() }),
+  });
   plan.add('servers', pool, { phase: 'close' });
   const startMs = new Map<string, number>();
   watch(pool, { output, logger, startMs });

@@ -24,7 +24,12 @@ export interface OpenListen {
 
 type Listen = (
   filter: Params,
-  options: { readonly onNotification: (notice: ServerNotice) => void; readonly signal?: AbortSignal },
+  options: {
+    readonly onNotification: (notice: ServerNotice) => void;
+    readonly signal?: AbortSignal;
+    /** In whose share its stream is; without one it is of no share. */
+    readonly owner?: string | undefined;
+  },
 ) => Promise<OpenListen>;
 
 /** Who sends a notification, as the credentials hook is told when the server refuses it (401). */

@@ -12,8 +12,8 @@ export function openFilesLimit(): number | undefined {
   }
 }
 
-/** How many connections are taken of `max`: half of what may be open, so that servers can still be started. */
-export function socketsOf(max: number): number {
+/** How many sockets are taken of `max`: half of the files that may be open, or another `part` of them, so that servers can still be started. */
+export function socketsOf(max: number, part = 1 / 2): number {
   const limit = openFilesLimit();
-  return limit === undefined ? max : Math.max(1, Math.min(max, Math.floor(limit / 2)));
+  return limit === undefined ? max : Math.max(1, Math.min(max, Math.floor(limit * part)));
 }

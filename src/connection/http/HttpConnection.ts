@@ -52,11 +52,12 @@ export class HttpConnection extends UrlConnection<HttpTransport, HttpConnectionO
     return this.channel.inFlight - this.#listens.size;
   }
 
-  /** Opens a subscription (modern era): see `listen`. @throws OptionError in the legacy era. */
+  /** Opens a subscription (modern era): see `listen`. @throws OptionError in the legacy era; QueueFullError beyond `maxSubscriptionStreams`. */
   async listen(filter: Params, options: ListenOptions): Promise<ListenSubscription> {
     this.scope.assertOpen();
     assertModern(this.info.era);
-    return this.#listens.open(filter, { ...options, timeoutMs: options.timeoutMs ?? this.options.timeoutMs });
+    const left = this.transport.endpoint.subscribe(options.owner);
+    return this.#listens.open(filter, { ...options, timeoutMs: options.timeoutMs ?? this.options.timeoutMs }, left);
   }
 
   protected override makeTransport(endpoint: Endpoint, options: HttpConnectionOptions): HttpTransport {

@@ -222,6 +222,11 @@ export class Endpoint {
     if (reader.end() && this.#readers.length < MAX_READERS) this.#readers.push(reader);
   }
 
+  /** As `HttpDispatchers.subscribe`. */
+  subscribe(owner: string | undefined): () => void {
+    return this.#dispatchers.subscribe(owner);
+  }
+
   /** Ends every exchange. */
   abandon(): void {
     for (const exchange of [...this.#live]) exchange.giveUp();

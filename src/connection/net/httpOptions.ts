@@ -10,8 +10,13 @@ export interface HttpDispatcherOptions {
   readonly maxHeaderBytes?: number;
   /** How long an idle socket is kept where the server does not say, in ms, from 1. @defaultValue 4000 */
   readonly keepAliveMs?: number;
-  /** Sockets per origin for replies and notifications, from 1. Those of calls and streams are as many as there are. @defaultValue 64 */
+  /** Sockets per origin for replies and notifications, from 1. Those of calls are as many as there are. @defaultValue 64 */
   readonly maxReplySockets?: number;
+  /**
+   * Open `subscriptions/listen` streams (modern era) over all connections, each with a socket, from 1. One caller has three quarters of what
+   * others leave at most. Beyond it a subscription is refused with `ERR_QUEUE_FULL`. @defaultValue 4096
+   */
+  readonly maxSubscriptionStreams?: number;
   /**
    * Bytes of answers on their way, over all connections: bodies and events that are not complete, from 1024. Beyond it the call
    * whose answer grows fails. `Infinity`: no bound. @defaultValue 536870912
@@ -48,6 +53,7 @@ export const HTTP_DEFAULTS = Object.freeze({
   maxHeaderBytes: 16 * 1024,
   keepAliveMs: 4_000,
   maxReplySockets: 64,
+  maxSubscriptionStreams: 4_096,
   maxIncomingBytes: 512 * 1024 * 1024,
   proxyFromEnv: true,
   headersTimeoutMs: Number.POSITIVE_INFINITY,
@@ -56,8 +62,8 @@ export const HTTP_DEFAULTS = Object.freeze({
 });
 
 export function resolveDispatcherOptions(options: HttpDispatcherOptions): Required<Omit<HttpDispatcherOptions, 'tls'>> {
-  const { connectTimeoutMs, maxHeaderBytes, keepAliveMs, maxReplySockets, maxIncomingBytes, proxyFromEnv } =
-    HTTP_DEFAULTS;
+  const { connectTimeoutMs, maxHeaderBytes, keepAliveMs, maxReplySockets, maxSubscriptionStreams } = HTTP_DEFAULTS;
+  const { maxIncomingBytes, proxyFromEnv } = HTTP_DEFAULTS;
   if (options.tls !== undefined) checkOptions('tls', options.tls, 'an object of TLS options');
   return {
     connectTimeoutMs: checkMs('connectTimeoutMs', options.connectTimeoutMs ?? connectTimeoutMs, { min: 1 }),
@@ -69,6 +75,11 @@ export function resolveDispatcherOptions(options: HttpDispatcherOptions): Requir
     }),
     proxyFromEnv: checkBoolean('proxyFromEnv', options.proxyFromEnv ?? proxyFromEnv),
     maxReplySockets: checkCount('maxReplySockets', options.maxReplySockets ?? maxReplySockets, { min: 1 }),
+    maxSubscriptionStreams: checkCount(
+      'maxSubscriptionStreams',
+      options.maxSubscriptionStreams ?? maxSubscriptionStreams,
+      { min: 1 },
+    ),
   };
 }
 

@@ -11,6 +11,8 @@ export interface ListenOptions {
   readonly timeoutMs?: number;
   /** The id that the subscription's notifications carry in place of the transport's; without one they carry none. */
   readonly subscriptionId?: string | number;
+  /** In whose share its stream is; without one it is of no share. */
+  readonly owner?: string | undefined;
   readonly onNotification: (notice: ServerNotice) => void;
 }
 
@@ -54,10 +56,19 @@ export class OpenListens {
     return this.#controls.size;
   }
 
-  open(filter: Params, options: ListenOptions & { readonly timeoutMs: number }): Promise<ListenSubscription> {
+  /** `onEnd`: it is over, or was refused. */
+  open(
+    filter: Params,
+    options: ListenOptions & { readonly timeoutMs: number },
+    onEnd?: () => void,
+  ): Promise<ListenSubscription> {
     const control = new AbortController();
     this.#controls.add(control);
-    return listen(this.#ground, filter, { ...options, control, onEnd: () => void this.#controls.delete(control) });
+    const over = (): void => {
+      this.#controls.delete(control);
+      onEnd?.();
+    };
+    return listen(this.#ground, filter, { ...options, control, onEnd: over });
   }
 
   /** Ends all. */

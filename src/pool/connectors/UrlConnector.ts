@@ -29,6 +29,7 @@ export const URL_OPTION_NAMES: {
   maxHeaderBytes: true,
   keepAliveMs: true,
   maxReplySockets: true,
+  maxSubscriptionStreams: true,
   maxIncomingBytes: true,
   proxyFromEnv: true,
   tls: true,

@@ -1,6 +1,7 @@
 import { expect, test, vi } from 'vitest';
 import type { Connection, OpenListen } from '../../../src/connection/Connection.js';
 import type { ServerNotice } from '../../../src/connection/protocol/messages.js';
+import type { Subscription } from '../../../src/pool/McpPool.js';
 import { fakeServer } from '../../../src/testing/fake/FakeServer.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { httpPool, rawPool } from '../../support/httpPool.js';
@@ -212,4 +213,18 @@ test('a subscriber that leaves before its server has agreed leaves no stream', a
   leaving.abort(new Error('left'));
   await failed;
   await expect.poll(() => streams).toBe(0);
+});
+
+test('subscriptions of one caller do not take all the sockets that they may have', async () => {
+  const fake = closeAfter(fakeServer({ era: 'modern' }));
+  const { url } = await fake.listen();
+  const pool = httpPool({ maxSubscriptionStreams: 8 });
+  pool.addServer({ name: 's', transport: 'http', url, era: 'modern' });
+  const subscribe = (principal: string): Promise<Subscription> =>
+    pool.subscribe('s', { toolsListChanged: true }, { caller: { principal }, onNotification: () => undefined });
+  const [first] = await Promise.all(Array.from({ length: 6 }, () => subscribe('a')));
+  await expect(subscribe('a')).rejects.toMatchObject({ code: 'ERR_QUEUE_FULL' });
+  await subscribe('b');
+  await first?.close();
+  await subscribe('a');
 });

@@ -1,6 +1,8 @@
 import type { Agent, buildConnector as Connectors, Dispatcher, Pool as Pools } from 'undici';
+import { Shares } from '../../../concurrent/Shares.js';
 import { type Clock, systemClock } from '../../../core/clock.js';
 import { type CloseOptions, CloseScope } from '../../../core/close/CloseScope.js';
+import { QueueFullError } from '../../../core/errors.js';
 import { TurnBudget } from '../../../core/time/turns.js';
 import { IncomingBytes } from '../body/IncomingBytes.js';
 import { type HttpDispatcherOptions, resolveDispatcherOptions } from '../httpOptions.js';
@@ -35,6 +37,8 @@ export class HttpDispatchers {
   readonly #sockets = new Map<string, Dispatcher>();
   /** What is read of all sockets in a turn of the event loop without telling anything. */
   readonly #turns = new TurnBudget();
+  /** Open subscriptions, which have a socket each, by whose they are. */
+  readonly #subscriptions: Shares;
   readonly #scope: CloseScope;
   #released = false;
 
@@ -44,6 +48,7 @@ export class HttpDispatchers {
     this.#resolved = resolveDispatcherOptions(options);
     this.#clock = clock;
     this.proxyFromEnv = this.#resolved.proxyFromEnv;
+    this.#subscriptions = new Shares(this.#resolved.maxSubscriptionStreams);
     this.incoming = new IncomingBytes(this.#resolved.maxIncomingBytes);
     this.#scope = new CloseScope('http dispatchers', {
       clock,
@@ -57,6 +62,17 @@ export class HttpDispatchers {
 
   get maxReplySockets(): number {
     return this.#resolved.maxReplySockets;
+  }
+
+  /** Room for one more subscription, until what is given back is called. Without an owner it is of no share. @throws QueueFullError */
+  subscribe(owner: string | undefined): () => void {
+    const group = owner ?? '';
+    const all = this.#subscriptions;
+    if (!all.mayTake(group, 1, 0, owner === undefined)) {
+      throw new QueueFullError('streams of subscriptions (maxSubscriptionStreams)', all.taken, all.max);
+    }
+    all.add(group, 1);
+    return () => all.add(group, -1);
   }
 
   /** The sockets of `lane`; for an https URL behind `proxy`, those of a tunnel through it. */

@@ -206,6 +206,7 @@ export class Subscriptions {
   }
 
   async #ask(open: Open, connection: Connection): Promise<void> {
+    const owner = open.caller?.principal ?? open.caller?.origin;
     if (connection.listen !== undefined && connection.info.era === 'modern') {
       const missing = notOffered(open.filter, connection.info.capabilities);
       if (missing !== undefined) {
@@ -213,23 +214,22 @@ export class Subscriptions {
         throw new OptionError('filter', open.filter, offer);
       }
       const { onNotification, over } = open;
-      const stream = await connection.listen({ ...open.filter }, { onNotification, signal: over.signal });
+      const stream = await connection.listen({ ...open.filter }, { onNotification, signal: over.signal, owner });
       if (over.signal.aborted) return stream.close();
       open.stream = stream;
       const sinceMs = this.#context.pool.clock.now();
       void stream.ended.then(() => this.#streamEnded(open, stream, connection, sinceMs));
       return;
     }
-    const { caller, key, filter } = open;
+    const { key, filter } = open;
     const { timeoutMs } = this.#context.options;
     const uris =
       this.#uris.get(connection) ?? new UriSubscriptions(connection, timeoutMs, (error) => this.#warn(key, error));
     this.#uris.set(connection, uris);
-    const owner = caller?.principal ?? caller?.origin ?? '';
     const wanted = filter.resourceUris ?? [];
     // Its caller may have left when it has its turn.
     const ask = (): Promise<unknown> =>
-      Promise.all(this.#open.has(open) ? wanted.map((uri) => uris.ask(uri, owner)) : []);
+      Promise.all(this.#open.has(open) ? wanted.map((uri) => uris.ask(uri, owner ?? '')) : []);
     await (wanted.length > FEW ? inTurn(ask) : ask());
   }
 
