@@ -346,3 +346,25 @@ test('once what several connections send at one instant has taken long, all are 
   await late.until((text) => answersIn(text) === 600);
   expect(Math.max(...begun.values())).toBeLessThan(400);
 });
+
+test('heads of many names that come at one instant are read in turns', async () => {
+  const gateway = closeAfter(new Gateway({ pool: new FakePool({ one: {} }), port: 0 }));
+  using turns = countTurns();
+  const begun = new Map<number, number>();
+  onRequests((request) => {
+    begun.set(turns.count, (begun.get(turns.count) ?? 0) + 1);
+    if (request.rawHeaders.length > 1_000) for (const endMs = performance.now() + 5; performance.now() < endMs; );
+  });
+  const { port } = await gateway.listen();
+  const probe = 'GET /livez HTTP/1.1\r\nhost: localhost\r\n';
+  const kept = Array.from({ length: 20 }, () => new RawSocket(port));
+  for (const each of kept) {
+    each.send(`${probe}\r\n`);
+    await each.until((text) => answersIn(text) === 1);
+  }
+  begun.clear();
+  const names = Array.from({ length: 1_900 }, (_, i) => `${i.toString(36)}:\r\n`).join('');
+  for (const each of kept) each.send(`${probe}${names}\r\n`);
+  for (const each of kept) await each.until((text) => answersIn(text) === 2);
+  expect(Math.max(...begun.values())).toBeLessThan(10);
+});

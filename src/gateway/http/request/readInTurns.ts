@@ -8,6 +8,8 @@ import { isHeld } from './itsTurn.js';
 const SLICE_BYTES = 4 * 1_024;
 /** What Node may parse in one turn of requests that cost more than their length, in ms. */
 const LONG_TURN_MS = 8;
+/** Names and values of a head: of some 1,900 in 16 KiB each costs more than what it is for. */
+const MANY_NAMES = 2 * 100;
 /** After a longer one all new connections are read in turns for so long, in ms. */
 const ALARM_MS = 60_000;
 
@@ -38,11 +40,12 @@ export function forgetSocket(socket: Socket): void {
 /**
  * From the first body in chunks on a connection is read in turns of the event loop, and from the first request behind another: each chunk costs a
  * microsecond and more, each request some ten, however small, and Node parses all of a piece of 64 KiB, and 32 of those, in one turn. Where one has taken
- * long, by several, all connections are. What goes by its length, one by one, costs a look at a header.
+ * long, by several, all connections are; heads of many names count to that, too. What goes by its length, one by one, costs a look at a header.
  */
 export function watchRequest(response: ServerResponse): void {
-  const { headers, socket } = response.req;
-  if ((headers['transfer-encoding'] === undefined && !waitsItsTurn(response)) || !readByNode.has(socket)) return;
+  const { headers, rawHeaders, socket } = response.req;
+  const costly = rawHeaders.length > MANY_NAMES || headers['transfer-encoding'] !== undefined || waitsItsTurn(response);
+  if (!costly || !readByNode.has(socket)) return;
   readInTurns(socket);
   const nowMs = performance.now();
   if (sinceMs === undefined) {
