@@ -17,6 +17,11 @@ test.each([
   ['text/*', false],
   ['application/jsonp', false],
   ['', false],
+  // Of more than 64 ranges the rest is not read, nor more than 8 parameters of one.
+  [`${'a/b,'.repeat(63)}application/json`, true],
+  [`${'a/b,'.repeat(64)}application/json`, false],
+  [`application/json${';x=1'.repeat(7)};q=0`, false],
+  [`application/json${';x=1'.repeat(8)};q=0`, true],
 ])('Accept %j takes JSON: %j', (header, takes) => {
   expect(accepts(header, JSON_TYPE)).toBe(takes);
 });

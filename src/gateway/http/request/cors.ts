@@ -5,6 +5,8 @@ const METHODS = 'GET, POST, DELETE, OPTIONS';
 const ALLOWED =
   'accept, authorization, content-type, last-event-id, mcp-method, mcp-name, mcp-protocol-version, mcp-session-id';
 const EXPOSED = 'mcp-protocol-version, mcp-session-id, www-authenticate';
+/** Names of a preflight that are looked at. */
+const MAX_NAMES = 128;
 /** How long a browser may remember the answer to a preflight, in seconds. */
 const MAX_AGE_S = '600';
 
@@ -21,7 +23,7 @@ export function answerPreflight({ headers }: IncomingMessage, response: ServerRe
   const asked = headers['access-control-request-headers'];
   // The parameters of a modern call travel in headers of their own names (2026-07-28, `Mcp-Param-*`).
   const more = (asked ?? '')
-    .split(',')
+    .split(',', MAX_NAMES)
     .map((name) => name.trim().toLowerCase())
     .filter((name) => /^mcp-param-[a-z0-9-]{1,64}$/.test(name));
   sendEmpty(response, 204, {

@@ -3,20 +3,26 @@ import type { HeldBytes } from '../HeldBytes.js';
 
 /** How long a client that was refused may go on sending. */
 const REST_MS = 5_000;
+/** How long one that sends more than that may take to read its answer: a connection that ends with bytes unread ends by a reset, which takes the answer along. */
+const LAST_MS = 1_000;
 
 /**
  * Reads on in a body that was refused and keeps nothing of it: its client gets to the answer, and a connection that it leaves is
- * seen to end, which one that is not read never is. Beyond another `maxBytes`, or after 5 s, the connection ends.
+ * seen to end, which one that is not read never is. Beyond another `maxBytes` nothing is read any more, and a second later, or after 5 s, the connection ends.
  */
 export function forgetRest(request: IncomingMessage, maxBytes: number, { arriving }: HeldBytes): void {
   if (request.destroyed || request.readableEnded) return;
   let left = maxBytes;
+  const end = (): void => void request.destroy();
+  let timer = setTimeout(end, REST_MS).unref();
   const onData = (chunk: Buffer): void => {
     left -= chunk.length;
-    if (left < 0) request.destroy();
+    if (left >= 0) return;
+    request.off('data', onData).pause();
+    clearTimeout(timer);
+    timer = setTimeout(end, LAST_MS).unref();
   };
   const rest = { cut: (): void => over() };
-  const timer = setTimeout(() => request.destroy(), REST_MS).unref();
   const over = (): void => {
     clearTimeout(timer);
     arriving.delete(rest);
