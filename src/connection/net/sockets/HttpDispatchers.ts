@@ -40,6 +40,8 @@ export class HttpDispatchers {
   /** Open subscriptions, which have a socket each, by whose they are. */
   readonly #subscriptions: Shares;
   readonly #scope: CloseScope;
+  /** Connections that are being made: undici makes some by itself, and at its end waits for none. */
+  readonly #making = new Set<Connecting>();
   #released = false;
 
   /** @throws OptionError */
@@ -54,7 +56,9 @@ export class HttpDispatchers {
       clock,
       onRelease: async () => {
         this.#released = true;
-        await Promise.all([...this.#sockets.values()].map((each) => each.destroy()));
+        const ended = [...this.#sockets.values()].map((each) => each.destroy());
+        for (const each of [...this.#making]) each.destroy(new Error('the connection is closed'));
+        await Promise.all(ended);
         this.#turns.close();
       },
     });
@@ -99,12 +103,7 @@ export class HttpDispatchers {
     return new (undici().Agent)({
       ...this.#common(),
       ...(lane === 'replies' && { connections: maxReplySockets }),
-      connect: this.#pausable(
-        lane,
-        connector(connectTimeoutMs, this.#options.tls ?? {}, this.#clock, (connecting) => {
-          this.connecting = connecting;
-        }),
-      ),
+      connect: this.#pausable(lane, this.#connector(connectTimeoutMs)),
     });
   }
 
@@ -136,12 +135,42 @@ export class HttpDispatchers {
   #given(connect: Connectors.connector): Connectors.connector {
     return (options, callback) => {
       const ended = new AbortController();
-      const connecting = { over: false, destroy: (error: Error) => ended.abort(error) };
-      this.connecting = connecting;
+      const over = this.#begun((error) => ended.abort(error));
       connect({ ...options, signal: ended.signal } as Connectors.Options, (...result) => {
-        connecting.over = true;
+        over();
         callback(...result);
       });
+    };
+  }
+
+  /** undici's own timeout of connecting stands on a clock of half a second that outlives its sockets. */
+  #connector(timeoutMs: number): Connectors.connector {
+    const tls = { ...this.#options.tls, timeout: 0 } as Connectors.BuildOptions;
+    const connect = undici().buildConnector(tls) as (
+      options: Connectors.Options,
+      callback: Connectors.Callback,
+    ) => { destroy(error: Error): void };
+    return (options, callback) => {
+      // First: with a key that is not the certificate's it throws.
+      const socket = connect(options, (...result) => {
+        timer.cancel();
+        over();
+        callback(...result);
+      });
+      const over = this.#begun((error) => socket.destroy(error));
+      const late = (): void => socket.destroy(new Error(`no connection to ${options.hostname} within ${timeoutMs} ms`));
+      const timer = this.#clock.setTimer(late, timeoutMs, { ref: true });
+    };
+  }
+
+  /** A connection is being made; what is given back says that it is there, or failed. */
+  #begun(destroy: (error: Error) => void): () => void {
+    const connecting = { over: false, destroy };
+    this.connecting = connecting;
+    this.#making.add(connecting);
+    return () => {
+      connecting.over = true;
+      this.#making.delete(connecting);
     };
   }
 
@@ -158,32 +187,4 @@ export class HttpDispatchers {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-}
-
-/** undici's own timeout of connecting stands on a clock of half a second that outlives its sockets. */
-function connector(
-  timeoutMs: number,
-  tls: object,
-  clock: Clock,
-  begun: (connecting: Connecting) => void,
-): Connectors.connector {
-  const connect = undici().buildConnector({ ...tls, timeout: 0 } as Connectors.BuildOptions) as (
-    options: Connectors.Options,
-    callback: Connectors.Callback,
-  ) => { destroy(error: Error): void };
-  return (options, callback) => {
-    // First: with a key that is not the certificate's it throws.
-    const socket = connect(options, (...result) => {
-      timer.cancel();
-      connecting.over = true;
-      callback(...result);
-    });
-    const connecting = { over: false, destroy: (error: Error) => socket.destroy(error) };
-    const timer = clock.setTimer(
-      () => socket.destroy(new Error(`no connection to ${options.hostname} within ${timeoutMs} ms`)),
-      timeoutMs,
-      { ref: true },
-    );
-    begun(connecting);
-  };
 }
