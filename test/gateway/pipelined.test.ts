@@ -363,7 +363,7 @@ test('heads of many names that come at one instant are read in turns', async () 
     await each.until((text) => answersIn(text) === 1);
   }
   begun.clear();
-  const names = Array.from({ length: 1_900 }, (_, i) => `${i.toString(36)}:\r\n`).join('');
+  const names = Array.from({ length: 900 }, (_, i) => `${i.toString(36)}:\r\n`).join('');
   for (const each of kept) each.send(`${probe}${names}\r\n`);
   for (const each of kept) await each.until((text) => answersIn(text) === 2);
   expect(Math.max(...begun.values())).toBeLessThan(10);

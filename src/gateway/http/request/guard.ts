@@ -7,9 +7,12 @@ const LOCAL: readonly string[] = ['localhost', '127.0.0.1', '[::1]'];
 
 /** What a request is refused with: 400 for a header that is not of its grammar, 403 for a name that may not ask. */
 export interface Refused {
-  readonly status: 400 | 403;
+  readonly status: 400 | 403 | 431;
   readonly why: string;
 }
+
+/** Headers of one request. Node leaves out what stands behind 2,000 without a word: a second Host, a foreign Origin, the length of the body. */
+const MAX_HEADERS = 1_000;
 
 /** What is looked at of a request; of one that Node did not read there may be no `rawHeaders`. */
 type Asked = Pick<IncomingMessage, 'headers' | 'url'> & { readonly rawHeaders?: readonly string[] };
@@ -48,6 +51,7 @@ export class Guard {
   }
 
   #refusal({ headers: { host, origin }, rawHeaders = [], url }: Asked, byAddress: boolean): Refused | undefined {
+    if (rawHeaders.length > 2 * MAX_HEADERS) return { status: 431, why: `${MAX_HEADERS} headers, not more` };
     if (times('host', rawHeaders) > 1) return { status: 400, why: 'one Host header, not several' };
     if (times('origin', rawHeaders) > 1) return { status: 400, why: 'one Origin header, not several' };
     const authority = authorityOf(url);
