@@ -46,6 +46,12 @@ export class Shares {
     return amount <= free && (unbounded || this.of(group) + amount <= SHARE * (free - amount + 1));
   }
 
+  /** How much more the group may take. */
+  room(group: string): number {
+    const free = this.max - this.#taken;
+    return Math.min(free, (SHARE * (free + 1) - this.of(group)) / (SHARE + 1));
+  }
+
   /** The group holds so much more, or less. */
   add(group: string, amount: number): void {
     this.#taken += amount;

@@ -1,3 +1,4 @@
+import { shareOf } from '../../concurrent/Shares.js';
 import type { Clock } from '../../core/clock.js';
 import {
   confirmAlive,
@@ -61,6 +62,10 @@ export abstract class CallRequest extends Exchange implements Carrier {
     this.dispatch();
     // With a free socket it is on its way by now.
     if (call.phase === 'queued') this.#transport.channel.markWaiting(call);
+  }
+
+  override get share(): string | undefined {
+    return shareOf(this.call.options.caller);
   }
 
   protected get pending(): boolean {

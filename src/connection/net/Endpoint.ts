@@ -7,7 +7,7 @@ import { TurnBudget } from '../../core/time/turns.js';
 import { SingleFlight } from '../../core/wait/SingleFlight.js';
 import type { Flows } from './body/BodyFlow.js';
 import { SseReader, type SseSink } from './body/events/SseReader.js';
-import type { IncomingBytes } from './body/IncomingBytes.js';
+import type { Incoming } from './body/IncomingBytes.js';
 import { checkUrl, type HttpTransportOptions, resolveHttpTransportOptions } from './httpOptions.js';
 import type { Connecting, HttpDispatchers, Lane } from './sockets/HttpDispatchers.js';
 import { proxyAuthorization, proxyFor } from './sockets/proxyFor.js';
@@ -82,8 +82,8 @@ export class Endpoint {
   readonly maxMessageBytes: number;
   readonly bounds: Required<HttpTransportOptions>;
   readonly clock: Clock;
-  /** Of all connections of the pool. */
-  readonly incoming: IncomingBytes;
+  /** Of all connections of the pool, to this URL of its server. */
+  readonly incoming: Incoming;
   /** Of all connections of the pool, to this origin. */
   readonly maxReplySockets: number;
   /** Timeouts of headers and bodies. */
@@ -127,7 +127,7 @@ export class Endpoint {
     this.clock = options.clock;
     this.wheel = new TimeoutWheel(options.clock);
     this.#dispatchers = options.dispatchers;
-    this.incoming = options.dispatchers.incoming;
+    this.incoming = options.dispatchers.incoming.of(`${this.server} ${this.#url.href}`);
     this.maxReplySockets = options.dispatchers.maxReplySockets;
     const proxy = options.dispatchers.proxyFromEnv ? proxyFor(this.#url) : undefined;
     if (proxy !== undefined && this.#url.protocol === 'https:') this.#tunnel = proxy;

@@ -1,4 +1,3 @@
-import { messageOf, ProtocolError } from '../../core/errors.js';
 import { BodyDecoder, encodingOf, wrongEncoding } from './body/BodyDecoder.js';
 import { BodyFlow } from './body/BodyFlow.js';
 import type { BodyUse } from './body/BodyUse.js';
@@ -6,6 +5,7 @@ import { EventBody } from './body/events/EventBody.js';
 import { InterimResponses } from './body/InterimResponses.js';
 import { ResponseReader } from './body/ResponseReader.js';
 import type { RawHeaders } from './body/responseHeaders.js';
+import { unreadable } from './body/statusError.js';
 import { WholeBody } from './body/WholeBody.js';
 import type { Endpoint, Outgoing } from './Endpoint.js';
 import { ResponseTimeout } from './ResponseTimeout.js';
@@ -103,8 +103,7 @@ export abstract class Exchange extends ResponseReader implements Outgoing {
 
   override onTimeout(): void {
     if (this.#use === 'skip') this.end();
-    else if (this.#use === 'events') this.#guarded(() => this.#events?.complete());
-    else this.#late();
+    else if (this.#use !== 'events' || this.#guarded(() => this.#events?.complete())) this.#late();
   }
 
   #late(): void {
@@ -175,8 +174,9 @@ export abstract class Exchange extends ResponseReader implements Outgoing {
     if (this.#use === 'events') {
       const goesOn = this.#events?.push(chunk) ?? true;
       if (this.#events?.open === true) {
+        this.#heardMs = this.endpoint.clock.now();
         // A look at all of it: the larger it is, the rarer.
-        this.endpoint.wheel.add(this, OPEN_EVENT_MS + this.#events.pending / OPEN_EVENT_BYTES_PER_MS);
+        this.endpoint.wheel.add(this, OPEN_EVENT_MS + this.#events.pending / OPEN_EVENT_BYTES_PER_MS, this.#heardMs);
       }
       return goesOn;
     }
@@ -290,7 +290,7 @@ export abstract class Exchange extends ResponseReader implements Outgoing {
   }
 
   #broke(error: unknown): void {
-    this.#refuse(new ProtocolError(this.endpoint.server, `its response could not be read: ${messageOf(error)}`, error));
+    this.#refuse(unreadable(this.endpoint, this.arrivedBytes, error));
   }
 
   #refuse(error: Error): void {

@@ -1,4 +1,4 @@
-import { MessageTooLargeError, messageOf, ProtocolError } from '../../core/errors.js';
+import { MessageTooLargeError } from '../../core/errors.js';
 import type { LongMessage } from '../channel/large/LongMessage.js';
 import type { Edges } from '../channel/unread/MessageEdges.js';
 import type { BodyUse } from './body/BodyUse.js';
@@ -74,11 +74,7 @@ export class StreamExchange extends Exchange {
       server,
       bounds: { maxEventBytes },
     } = this.endpoint;
-    const error =
-      why === undefined
-        ? new MessageTooLargeError(server, 'incoming', edges.bytes, maxEventBytes)
-        : new ProtocolError(server, `its answer could not be read: ${messageOf(why)}`, why);
-    this.#listener.onSkipped(edges, error);
+    this.#listener.onSkipped(edges, new MessageTooLargeError(server, 'incoming', edges.bytes, maxEventBytes, why));
   }
 
   override onRetry(delayMs: number): void {

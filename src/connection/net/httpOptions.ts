@@ -18,8 +18,9 @@ export interface HttpDispatcherOptions {
    */
   readonly maxSubscriptionStreams?: number;
   /**
-   * Bytes of answers on their way, over all connections: bodies and events that are not complete, from 1024. Beyond it the call
-   * whose answer grows fails. `Infinity`: no bound. @defaultValue 536870912
+   * Bytes of answers on their way, over all connections: bodies and events that are not complete, of 16 KiB and less none, from 1024. One
+   * server has three quarters of what others leave at most, and one caller three quarters of that; beyond it the call whose answer grows
+   * fails with `ERR_MESSAGE_TOO_LARGE`. `Infinity`: no bound. @defaultValue 536870912
    */
   readonly maxIncomingBytes?: number;
   /**
@@ -35,7 +36,10 @@ export interface HttpDispatcherOptions {
 export interface HttpTransportOptions {
   /** Longest wait for a response's headers, in ms. `Infinity`: as long as the call may take. @defaultValue Infinity */
   readonly headersTimeoutMs?: number;
-  /** Longest silence within a JSON body, in ms; event streams may be silent. `Infinity` never. @defaultValue 60000 */
+  /**
+   * Longest silence within a JSON body, or an event of more than 16 KiB, in ms; between events streams may be silent. `Infinity` never.
+   * @defaultValue 60000
+   */
   readonly bodyTimeoutMs?: number;
   /** Bytes of one event of a stream, from 1024. The default is the connection's `maxMessageBytes`. @defaultValue the connection's `maxMessageBytes` */
   readonly maxEventBytes?: number;

@@ -56,18 +56,20 @@ export class ProtocolError extends PoolkitError {
   }
 }
 
-/** A message is over the cap. An `outgoing` one was not sent: the server did not act. */
+/**
+ * A message is over the cap, or there is no room for more of an `incoming` one: no fault of its server. An `outgoing` one was not sent: the
+ * server did not act.
+ */
 export class MessageTooLargeError extends PoolkitError {
   readonly server: string;
   readonly direction: 'incoming' | 'outgoing';
   readonly bytes: number;
   readonly maxBytes: number;
   override readonly acted: Acted;
-  constructor(server: string, direction: 'incoming' | 'outgoing', bytes: number, maxBytes: number) {
-    super(
-      'ERR_MESSAGE_TOO_LARGE',
-      `server ${show(server)}: ${direction} message of ${bytes} bytes, ${maxBytes} allowed`,
-    );
+  /** `cause`: why there is no room for more of one that is not above its own bound. */
+  constructor(server: string, direction: 'incoming' | 'outgoing', bytes: number, maxBytes: number, cause?: Error) {
+    const much = cause === undefined ? `, ${maxBytes} allowed` : ` so far, no room for more: ${cause.message}`;
+    super('ERR_MESSAGE_TOO_LARGE', `server ${show(server)}: ${direction} message of ${bytes} bytes${much}`, cause);
     this.server = server;
     this.direction = direction;
     this.bytes = bytes;

@@ -177,7 +177,7 @@ test.each(['data', 'data: x', 'id: 1', 'event: e', 'retry: 5', 'unknown'])(
       reader.push(chunk);
       if (told.oversized > 0) break;
       kept += chunk.length;
-      expect([reader.pending, incoming.bytes]).toEqual([kept, kept]);
+      expect([reader.pending, incoming.bytes]).toEqual([kept, kept > 16_384 ? kept : 0]);
     }
     expect(told.oversized).toBe(1);
     // The parser makes a piece of memory of each line: a cap on bytes alone would let it have twelve times as much.

@@ -263,7 +263,7 @@ test('an event for which there is no room among those on their way fails its cal
     { dispatchers: closeAfter(new HttpDispatchers({ maxIncomingBytes: 200_000 })) },
   );
   expect(await failure(call(connection, 'big'))).toMatchObject({
-    code: 'ERR_PROTOCOL',
+    code: 'ERR_MESSAGE_TOO_LARGE',
     message: expect.stringContaining('maxIncomingBytes'),
   });
   expect(await call(connection, 'echo', { text: 'x' })).toEqual(said('x'));

@@ -7,6 +7,11 @@ import type { WholeBody } from './WholeBody.js';
 
 /** What each kind of exchange makes of its response. */
 export abstract class ResponseReader extends WheelEntry implements SseSink {
+  /** Of its caller; undefined: of no one in particular. */
+  get share(): string | undefined {
+    return undefined;
+  }
+
   /** Ends it without a word. */
   abstract end(): void;
   /** An event over its cap; nothing more is read. */

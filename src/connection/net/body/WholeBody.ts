@@ -1,28 +1,33 @@
 import type { RawReply } from '../../channel/codec/envelope.js';
 import { type LongMessage, SCAN_BYTES } from '../../channel/large/LongMessage.js';
 import { ChunkRun } from './ChunkRun.js';
-import type { IncomingBytes } from './IncomingBytes.js';
+import type { Incoming, NoRoomError } from './IncomingBytes.js';
 
-/** Says how a body that has become long is read, of which `parts` came; undefined: as a whole. */
 export interface LongReader {
+  /** Whose share it counts to, where there is room for the answers of many. */
+  readonly share?: string | undefined;
+  /** Says how a body that has become long is read, of which `parts` came; undefined: as a whole. */
   onLong?(parts: readonly Buffer[]): LongMessage | undefined;
 }
 
+/** A body that is no larger counts for nothing, whatever there is room for: it is on its way in a read or two. */
+export const SMALL_BYTES = 16 * 1024;
 const EMPTY = Buffer.alloc(0);
 const JOIN_CHUNKS = 1_024;
 const JOIN_BYTES = 1024 * 1024;
 
 /**
  * The chunks of a body that is kept whole; most have one. Many small ones are joined as they come: each costs a hundred
- * bytes, and keeps the whole buffer that it was read into. What it holds counts as on its way until it is `landed`.
+ * bytes, and keeps the whole buffer that it was read into. What it holds counts as on its way until it is `landed`, if it is not small.
  */
 export class WholeBody {
   /** What its reading costs. */
   readonly run = new ChunkRun();
-  readonly #incoming: IncomingBytes;
+  readonly #incoming: Incoming;
   readonly #reader: LongReader | undefined;
   /** Counted as on its way. */
   #coming = 0;
+  #share: string | undefined;
   #first: Buffer | undefined;
   #more: Buffer[] | undefined;
   #bytes = 0;
@@ -37,7 +42,7 @@ export class WholeBody {
   reply: RawReply | null | undefined;
   taken = false;
 
-  constructor(incoming: IncomingBytes, reader?: LongReader) {
+  constructor(incoming: Incoming, reader?: LongReader) {
     this.#incoming = incoming;
     this.#reader = reader;
   }
@@ -53,7 +58,7 @@ export class WholeBody {
   }
 
   /** An error when there is no room for it among what is on its way. */
-  push(chunk: Buffer): Error | undefined {
+  push(chunk: Buffer): NoRoomError | undefined {
     this.#bytes += chunk.length;
     if (this.#long === undefined && this.#bytes >= SCAN_BYTES) this.#longNow();
     if (this.#long) this.#long.push(chunk);
@@ -63,8 +68,11 @@ export class WholeBody {
       if (this.#coming > 0) this.landed();
       return undefined;
     }
-    this.#coming += chunk.length;
-    return this.#incoming.change(chunk.length);
+    if (this.#bytes <= SMALL_BYTES) return undefined;
+    const more = this.#coming === 0 ? this.#bytes : chunk.length;
+    if (this.#coming === 0) this.#share = this.#reader?.share;
+    this.#coming += more;
+    return this.#incoming.change(more, this.#share);
   }
 
   /** Of a long one that is looked at: whether nothing is missing of it, if it is a reply with a result. */
@@ -79,7 +87,8 @@ export class WholeBody {
 
   /** Its response is over: it is not on its way any more. */
   landed(): void {
-    this.#incoming.change(-this.#coming);
+    if (this.#coming === 0) return;
+    this.#incoming.change(-this.#coming, this.#share);
     this.#coming = 0;
   }
 

@@ -1,5 +1,7 @@
 import {
   ForbiddenError,
+  MessageTooLargeError,
+  messageOf,
   OutcomeUnknownError,
   type PoolkitError,
   ProtocolError,
@@ -7,6 +9,7 @@ import {
   UnauthorizedError,
   UpstreamBusyError,
 } from '../../../core/errors.js';
+import { NoRoomError } from './IncomingBytes.js';
 import { headerOf, type RawHeaders, retryAfterMs } from './responseHeaders.js';
 
 /** A response that is no answer. */
@@ -45,6 +48,16 @@ export function statusError({ server, method, status, headers, body, wallNowMs }
       );
     }
   }
+}
+
+/** What a response breaks off with whose reading failed when so many bytes had come: with no room for more it is no fault of its server. */
+export function unreadable(
+  { server, maxMessageBytes }: { readonly server: string; readonly maxMessageBytes: number },
+  bytes: number,
+  cause: unknown,
+): PoolkitError {
+  if (cause instanceof NoRoomError) return new MessageTooLargeError(server, 'incoming', bytes, maxMessageBytes, cause);
+  return new ProtocolError(server, `its response could not be read: ${messageOf(cause)}`, cause);
 }
 
 /** The beginning of a body on one line, without markup. */

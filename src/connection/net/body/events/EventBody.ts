@@ -1,5 +1,6 @@
 import type { Endpoint } from '../../Endpoint.js';
 import type { BodyFlow } from '../BodyFlow.js';
+import { SMALL_BYTES } from '../WholeBody.js';
 import type { SseReader, SseSink } from './SseReader.js';
 
 const NEWLINE = 0x0a;
@@ -47,9 +48,10 @@ export class EventBody {
     return this.#read();
   }
 
-  /** Takes the event that stands open, if its data is whole. */
-  complete(): void {
+  /** Takes the event that stands open, if its data is whole; true when one is left that is not small. */
+  complete(): boolean {
     this.#reader.complete();
+    return this.#reader.pending > SMALL_BYTES;
   }
 
   /** The stream has ended: reads all that came of it. */

@@ -1,7 +1,7 @@
 import { createParser, type EventSourceParser } from 'eventsource-parser';
 import { SCAN_BYTES } from '../../../channel/large/LongMessage.js';
 import { type Edges, MessageEdges } from '../../../channel/unread/MessageEdges.js';
-import type { IncomingBytes } from '../IncomingBytes.js';
+import type { Incoming } from '../IncomingBytes.js';
 import { type LongReader, WholeBody } from '../WholeBody.js';
 import { CommentFilter } from './CommentFilter.js';
 import { DATA, dataOf, isWhole } from './eventData.js';
@@ -30,7 +30,6 @@ const SPACE = 0x20;
 const NEWLINE = 0x0a;
 const RETURN = 0x0d;
 const BLANK_LINE = Buffer.from('\n\n');
-const NOTHING = Buffer.alloc(0);
 /** What the parser makes of each line takes so much memory for a moment, in bytes. */
 const LINE_BYTES = 64;
 /** A line of data from this size on is kept by itself, as bytes; the parser gets an empty one in its place. */
@@ -46,7 +45,7 @@ const FREE_LINES = 65_536;
  * cannot be bounded from outside. The event that stands open is kept here, as bytes without its comments, which count as on
  * their way; it may have `maxEventBytes`, and as many lines as fit into them at 64 bytes each. One reader serves one stream after the other.
  */
-export class SseReader {
+export class SseReader implements LongReader {
   readonly #parser: EventSourceParser;
   readonly #maxEventBytes: number;
   readonly #maxLines: number;
@@ -54,7 +53,7 @@ export class SseReader {
   /** The event that stands open. */
   readonly #held: WholeBody;
   #heldLines = 0;
-  readonly #incoming: IncomingBytes;
+  readonly #incoming: Incoming;
   /** Its data, where that is one long line. */
   #long: WholeBody | undefined;
   /** While an event is passed over. */
@@ -73,15 +72,19 @@ export class SseReader {
   /** The sink is being called: the parser still stands in its loop. */
   #busy = false;
 
-  constructor(maxEventBytes: number, incoming: IncomingBytes) {
+  constructor(maxEventBytes: number, incoming: Incoming) {
     this.#maxEventBytes = maxEventBytes;
     this.#maxLines = Math.max(FREE_LINES, maxEventBytes / LINE_BYTES);
     this.#incoming = incoming;
-    this.#held = new WholeBody(incoming);
+    this.#held = new WholeBody(incoming, this);
     this.#parser = createParser({
       onEvent: (event) => this.#event(event),
       onRetry: (delayMs) => this.#sink?.onRetry(delayMs),
     });
+  }
+
+  get share(): string | undefined {
+    return this.#sink?.share;
   }
 
   /** A stream begins. */
@@ -140,9 +143,8 @@ export class SseReader {
   /** The stream is over; whether another may begin, which not from within a call of its own sink. */
   end(): boolean {
     this.stop();
-    if (this.#busy) return false;
-    this.#parser.reset();
-    return true;
+    if (!this.#busy) this.#parser.reset();
+    return !this.#busy;
   }
 
   /** The same with line feeds for line ends. The format leaves open what a CR is at the end of a chunk: an event must not wait for the next. */
@@ -169,7 +171,7 @@ export class SseReader {
     const end = skipped.push(bytes, this.#lineStart);
     if (end > 0) this.#endSkipped(skipped);
     else this.#lineStart = bytes[bytes.length - 1] === NEWLINE;
-    return end > 0 ? bytes.subarray(end) : NOTHING;
+    return bytes.subarray(end > 0 ? end : bytes.length);
   }
 
   #endSkipped({ data, why }: SkippedEvent): void {
@@ -240,12 +242,10 @@ export class SseReader {
 
   #event(event: SseEvent): void {
     const long = this.#long;
-    const units = event.data.length;
-    const longBytes = long?.bytes ?? 0;
     this.#long = undefined;
     // A UTF-16 unit is 3 bytes or fewer.
-    const isLarge = units * 3 > this.#maxEventBytes && Buffer.byteLength(event.data) > this.#maxEventBytes;
-    if (isLarge || longBytes > this.#maxEventBytes) {
+    const isLarge = event.data.length * 3 > this.#maxEventBytes && Buffer.byteLength(event.data) > this.#maxEventBytes;
+    if (isLarge || (long?.bytes ?? 0) > this.#maxEventBytes) {
       if (this.#sink?.onSkipped === undefined) this.#tooMuch();
       else this.#sink.onSkipped(new MessageEdges(long?.parts ?? [Buffer.from(event.data)]));
       if (long?.isTaken === true) long.take();
