@@ -85,12 +85,6 @@ export class SharedTable<K, V, O> {
     if (entry !== undefined) this.#remove(entry);
   }
 
-  /** All that is that owner's. */
-  forget(name: O): void {
-    const owner = this.#owners.get(name);
-    for (let next = owner?.oldest; next !== undefined; next = owner?.oldest) this.#remove(next);
-  }
-
   /** Takes from those that have most until all weigh no more than that. */
   shrink(maxWeight: number): void {
     if (this.#weight <= maxWeight) return;

@@ -10,7 +10,7 @@ test('its entries are those that were set last, within the bound; what gives way
       fc.integer({ min: 1, max: 60 }),
       fc.array(
         fc.record({
-          do: fc.constantFrom('set', 'set', 'set', 'use', 'delete', 'forget'),
+          do: fc.constantFrom('set', 'set', 'set', 'use', 'delete'),
           key: fc.nat({ max: 30 }),
           owner: fc.constantFrom('a', 'b', 'c'),
           weight: fc.integer({ min: 1, max: 20 }),
@@ -26,10 +26,7 @@ test('its entries are those that were set last, within the bound; what gives way
           model.reduce((sum, each) => sum + (owner === undefined || each.owner === owner ? each.weight : 0), 0);
         for (const [value, { do: what, key, owner, weight }] of steps.entries()) {
           const known = model.find((each) => each.key === key);
-          if (what === 'forget') {
-            table.forget(owner);
-            model = model.filter((each) => each.owner !== owner);
-          } else if (what === 'delete') {
+          if (what === 'delete') {
             table.delete(key);
             model = model.filter((each) => each !== known);
           } else if (what === 'use') {

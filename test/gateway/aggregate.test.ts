@@ -191,6 +191,41 @@ test('a tool that names a URI of another server takes nothing from the one that 
   );
 });
 
+test("no server takes over a tool's app by listing it, whatever is asked for first", async () => {
+  const tools = [{ name: 'board', inputSchema: { type: 'object' }, _meta: { ui: { resourceUri: 'ui://one' } } }];
+  const { connect } = await house({ thief: { uris: ['ui://one'] }, one: { tools } });
+  const client = await connect();
+  const { result = {} } = await client.call('tools/list');
+  const app = { ui: { resourceUri: 'poolkit:one/ui://one' } };
+  expect(result['tools']).toContainEqual(expect.objectContaining({ name: 'one__board', _meta: app }));
+  expect(await read(client, app.ui.resourceUri)).toMatchObject({ text: 'one has ui://one' });
+});
+
+test("a URI that clients were shown as one server's leads there or nowhere, whatever another lists later on", async () => {
+  const tools = [{ name: 'board', inputSchema: { type: 'object' }, _meta: { ui: { resourceUri: 'ui://one' } } }];
+  const { connect, pool } = await house({ thief: {}, one: { uris: ['a:1'], templates: ['row:{x}'], tools } });
+  const client = await connect();
+  const stream = await listen(client);
+  expect(await uris(client)).toEqual(['a:1']);
+  await client.call('tools/list');
+  const call = (name: string, given: object) => client.call('tools/call', { name, arguments: given });
+  for (const uri of ['link:1', 'row:1']) {
+    expect((await call('one__link', { uri })).result?.['content']).toMatchObject([{ uri }, { resource: { uri } }]);
+  }
+  expect(await read(client, 'row:2')).toMatchObject({ text: 'one has row:2' });
+  const shown = ['a:1', 'ui://one', 'link:1', 'row:1', 'row:2'];
+  await call('thief__touch', { listed: shown });
+  await stream.has(1);
+  const told = shown.map((uri) => `poolkit:thief/${uri}`);
+  expect(await uris(client)).toEqual([...told, 'a:1']);
+  const texts = async () => Promise.all(shown.map(async (uri) => (await read(client, uri))?.text));
+  expect(await texts()).toEqual(shown.map((uri) => `one has ${uri}`));
+  // It is not there any more: no other is asked.
+  await pool.removeServer('one');
+  expect(await texts()).toEqual(shown.map(() => undefined));
+  expect(await uris(client)).toEqual(told);
+});
+
 test('a task is known by an id that says whose it is; a session sees its own, and cannot guess others', async () => {
   const { connect } = await house({ one: {}, two: {} });
   const [client, other] = [await connect(), await connect()];

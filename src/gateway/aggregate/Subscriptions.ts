@@ -65,6 +65,7 @@ export class Subscriptions {
     );
     // Another request for the same may have been first: that one waits as it likes.
     await within(opened, { clock: this.#options.clock, signal });
+    if (given === route.uri) this.#options.uris.keep(route.server, route.uri, session);
     return {};
   }
 

@@ -37,21 +37,6 @@ export class SessionTables {
     if (this.#weight > this.#options.maxAllWeight) this.#makeRoom();
   }
 
-  delete(session: object, key: string): void {
-    const table = this.#bySession.get(session);
-    const before = table?.weight ?? 0;
-    table?.delete(key);
-    this.#weight += (table?.weight ?? 0) - before;
-  }
-
-  /** All that it has from a server. */
-  forget(session: object, server: string): void {
-    const table = this.#bySession.get(session);
-    const before = table?.weight ?? 0;
-    table?.forget(server);
-    this.#weight += (table?.weight ?? 0) - before;
-  }
-
   #begin(session: object): SharedTable<string, undefined, string> {
     const table = new SharedTable<string, undefined, string>({ maxWeight: this.#options.maxWeight });
     this.#bySession.set(session, table);

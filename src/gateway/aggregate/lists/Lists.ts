@@ -74,7 +74,8 @@ export class Lists {
 
   /** The result of a list request, as JSON. `owner`: whose request it is. */
   async page(kind: ListKind, session: Downstream, params: Params | undefined, owner: string): Promise<Buffer> {
-    const lists: readonly ServerList<unknown>[] = await this.#catalogs[kind].lists(session);
+    const lists: readonly ServerList<unknown>[] =
+      kind === 'tools' ? await this.#toolLists(session) : await this.#catalogs[kind].lists(session);
     return this.#making.run(owner, () => this.#page(kind, session, params, lists));
   }
 
@@ -108,7 +109,7 @@ export class Lists {
 
   /** Makes every tool as `session` sees it, once it is called. */
   async allTools(session: Downstream): Promise<() => Promise<ListItems['tools'][]>> {
-    const lists = await this.#catalogs.tools.lists(session);
+    const lists = await this.#toolLists(session);
     return async () => {
       const entries = [...this.tools.of(lists)];
       const tools: ListItems['tools'][] = [];
@@ -132,7 +133,13 @@ export class Lists {
 
   onRemoved(server: string): void {
     for (const catalog of Object.values(this.#catalogs)) catalog.onRemoved(server);
-    this.uris.onRemoved(server);
+  }
+
+  /** Whose the URIs of apps are is told by what lists of resources say. */
+  async #toolLists(session: Downstream): Promise<readonly ServerList<ListItems['tools']>[]> {
+    const lists = await this.#catalogs.tools.lists(session);
+    if (lists.some(({ items }) => this.#appsOf(items).size > 0)) await this.uris.prepare(session);
+    return lists;
   }
 
   #entries(kind: ListKind, lists: readonly ServerList<unknown>[]): Iterable<Entry<unknown>> {

@@ -105,7 +105,9 @@ export class Outward {
   }
 
   #uri(uri: string, { server, session, asked }: Crossing, work: Work, lists: KnownLists): string {
-    return uri === asked?.server ? asked.client : this.#uris.outward(server, uri, session, work, lists);
+    if (uri !== asked?.server) return this.#uris.outward(server, uri, session, work, lists);
+    if (asked.client === uri) this.#uris.keep(server, uri, session);
+    return asked.client;
   }
 }
 

@@ -16,7 +16,7 @@ const allOwn = new SessionTables({ maxWeight: MAX_OWN_LENGTH, maxAllWeight: MAX_
 
 /**
  * Whose a URI is that several servers may offer. Once clients were shown it as one server's, it stays that server's: the same URI
- * never leads elsewhere because a server is down for a while. What a `bound` server offers a session is known to that one alone.
+ * never leads elsewhere because a server is down, or taken out. What a `bound` server offers a session is known to that one alone.
  * When they are too many, the server, or the session, that has most loses what it is known for longest; of all users the one that has most.
  */
 export class UriOwners {
@@ -29,19 +29,13 @@ export class UriOwners {
   }
 
   set(uri: string, server: string, session: Downstream, shared: boolean): void {
-    const place = this.#places.get(session) ?? {};
-    if (shared) allOwn.delete(place, uri);
     if (uri.length > MAX_URI_LENGTH) return;
     const length = uri.length + ENTRY_LENGTH;
     if (shared) allShared.set(this, uri, server, length);
     else {
+      const place = this.#places.get(session) ?? {};
       this.#places.set(session, place);
       allOwn.set(place, uri, server, length);
     }
-  }
-
-  /** A server is not there any more. */
-  forget(server: string): void {
-    allShared.forget(this, server);
   }
 }

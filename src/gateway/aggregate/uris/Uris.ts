@@ -35,20 +35,24 @@ const SCHEME = 'poolkit:';
 const ANY_SCHEME = new RegExp(`^[\\0- ]*${[...SCHEME].join('[\\t\\n\\r]*')}`, 'i');
 /** A client may fetch those by itself: in links they are never changed for a link of another server. */
 const WEB = /^https?:/i;
+/** In place of a server: several linked to a URI of the web, so that none is asked for it. */
+const SEVERAL = '';
 
 /**
  * URIs as clients of the aggregate see them. They keep their form; one that is another server's already is told as
- * `poolkit:<server>/<uri>`, a template too, so that what it expands to leads there. Whose a URI is: the server's that a client was
- * shown it of, else of the first that lists it, else of the first whose tool names it, else of the one whose template says most of it,
- * else of the one that linked to it.
+ * `poolkit:<server>/<uri>`, a template too, so that what it expands to leads there. Whose a URI is: the server's that clients were
+ * shown it of, for good; else of the first that lists it, else of the first whose tool names it, else of the one whose template says
+ * most of it, else of the one that linked to it. Each way to tell a plain one claims it, and each looks at the claims of all others.
  */
 export class Uris {
   readonly #options: UrisOptions;
-  readonly #resources = new UriOwners();
-  readonly #templates = new UriOwners();
+  /** Of URIs that lists have and tools name, and those that one session has otherwise. */
+  readonly #owners = new UriOwners();
+  /** What all have of answers: any number, which must drive out nothing that is listed. */
+  readonly #answered = new UriOwners();
+  /** What a session has of links that no list and no template has. */
   readonly #links = new UriOwners();
-  /** URIs that tools name, which need not be listed. */
-  readonly #named = new UriOwners();
+  readonly #templates = new UriOwners();
   readonly #indices = new WeakMap<readonly unknown[], ReadonlySet<string>>();
   readonly #parsed = new WeakMap<readonly unknown[], UriTemplates>();
 
@@ -59,9 +63,8 @@ export class Uris {
   /** Where a client's URI leads; undefined when no server is known to have it. */
   async find(uri: string, session: Downstream): Promise<UriRoute | undefined> {
     if (ANY_SCHEME.test(uri)) return this.#explicit(uri);
-    const owned = this.#owned(uri, session);
-    if (owned !== undefined) return owned;
-    return (await this.findAll([uri], session))[0];
+    const owner = this.#owner(uri, session);
+    return owner === undefined ? (await this.findAll([uri], session))[0] : this.#route(owner, uri);
   }
 
   /** The same of the URIs of one message, in turns of the event loop. Where very many would be needed, the last ones are not looked for. */
@@ -87,8 +90,8 @@ export class Uris {
   /** Where a template leads that a client read in the list. */
   async findTemplate(template: string, session: Downstream): Promise<UriRoute | undefined> {
     if (ANY_SCHEME.test(template)) return this.#explicit(template);
-    const owner = this.#present(this.#templates.get(template, session));
-    if (owner !== undefined) return { server: owner, uri: template };
+    const owner = this.#templates.get(template, session);
+    if (owner !== undefined) return this.#route(owner, template);
     const lists = await this.#options.templates.listsSoon(session);
     const list = lists.find(({ items }) => this.#indexOf(items, 'uriTemplate').has(template));
     return list === undefined ? this.find(template, session) : { server: list.server, uri: template };
@@ -110,33 +113,41 @@ export class Uris {
   /** A URI that came from `server`, as clients see it; `work` is that of its message. */
   outward(server: string, uri: string, session: Downstream, work: Work, lists = this.known(session)): string {
     if (ANY_SCHEME.test(uri)) return wrapped(server, uri);
-    const owner =
-      this.#owner(uri, session, lists.resources) ??
-      this.#lister(uri, lists.resources, session, server) ??
-      this.#present(this.#named.get(uri, session)) ??
-      (lists.templates.length === 0
-        ? undefined
-        : atOnce(bestFit(uri, lists.templates, (items) => this.#parsedOf(items), work, server)));
-    if (owner !== undefined) return owner === server ? uri : wrapped(server, uri);
-    // Clients of the modern era have no session that could remember it: where it leads has to stand in it.
-    if (session.era === 'modern') {
-      return WEB.test(uri) || this.#options.pool.servers().length === 1 ? uri : wrapped(server, uri);
+    const linked = this.#links.get(uri, session);
+    const owner = linked ?? this.#owner(uri, session) ?? this.#lister(uri, lists.resources, session);
+    if (owner === server) return uri;
+    if (owner !== undefined) {
+      if (linked === undefined || !WEB.test(uri)) return wrapped(server, uri);
+      this.#links.set(uri, SEVERAL, session, false);
+      return uri;
     }
-    const linked = this.#present(this.#links.get(uri, session));
-    if (linked !== undefined && linked !== server) return WEB.test(uri) ? uri : wrapped(server, uri);
-    if (linked === undefined) this.#links.set(uri, server, session, false);
+    const fitting =
+      lists.templates.length === 0
+        ? undefined
+        : atOnce(bestFit(uri, lists.templates, (items) => this.#parsedOf(items), work, server));
+    if (fitting !== undefined && fitting !== server) return wrapped(server, uri);
+    const alone = session.era === 'modern' && this.#options.pool.servers().length === 1;
+    const shared = this.#shares(server);
+    if (fitting !== undefined || alone) (shared ? this.#answered : this.#owners).set(uri, server, session, shared);
+    else if (session.era === 'legacy') this.#links.set(uri, server, session, false);
+    // Clients of the modern era have no session that could remember it: where it leads has to stand in it.
+    else if (!WEB.test(uri)) return wrapped(server, uri);
     return uri;
   }
 
   /** A URI that an item of a list names: it is claimed for `first`, the first server that does, where none lists it. */
   named(server: string, uri: string, session: Downstream, first = server): string {
     if (ANY_SCHEME.test(uri)) return wrapped(server, uri);
-    const owner =
-      this.#owner(uri, session) ??
-      this.#lister(uri, this.#options.resources.known(session), session) ??
-      this.#present(this.#named.get(uri, session));
-    if (owner === undefined) this.#named.set(uri, first, session, this.#shares(first));
+    const owner = this.#owner(uri, session) ?? this.#lister(uri, this.#options.resources.known(session), session);
+    if (owner === undefined) this.#owners.set(uri, first, session, this.#shares(first));
     return (owner ?? first) === server ? uri : wrapped(server, uri);
+  }
+
+  /** A legacy client has it of that server now, by itself: it read it, or subscribed to it. */
+  keep(server: string, uri: string, session: Downstream): void {
+    if (session.era === 'legacy' && this.#owner(uri, session) === undefined) {
+      this.#owners.set(uri, server, session, false);
+    }
   }
 
   /** A resource under the URI that leads to it, for which it is claimed: for the first server that lists it. */
@@ -157,7 +168,7 @@ export class Uris {
     session: Downstream,
   ): ListItems['resourceTemplates'] {
     const { uriTemplate: own } = item;
-    let owner = this.#present(this.#templates.get(own, session));
+    let owner = this.#templates.get(own, session);
     if (owner === undefined) {
       owner = lists.find(({ items }) => this.#indexOf(items, 'uriTemplate').has(own))?.server ?? server;
       this.#templates.set(own, owner, session, this.#shares(owner));
@@ -171,26 +182,15 @@ export class Uris {
     return { resources: found[0], templates: found[1] };
   }
 
-  #owned(uri: string, session: Downstream): UriRoute | undefined {
-    const server = this.#owner(uri, session);
-    return server === undefined ? undefined : { server, uri };
-  }
-
   *#search(uri: string, session: Downstream, lists: KnownLists, work: Work): Search<UriRoute> {
     work.left -= uri.length;
     if (ANY_SCHEME.test(uri)) return this.#explicit(uri);
     const server =
       this.#owner(uri, session) ??
       this.#lister(uri, lists.resources, session) ??
-      this.#present(this.#named.get(uri, session)) ??
       (yield* bestFit(uri, lists.templates, (items) => this.#parsedOf(items), work)) ??
-      this.#present(this.#links.get(uri, session)) ??
       this.#onlyOne(session);
-    return server === undefined ? undefined : { server, uri };
-  }
-
-  onRemoved(server: string): void {
-    for (const owners of [this.#resources, this.#templates, this.#named]) owners.forget(server);
+    return this.#route(server, uri);
   }
 
   /** One that names a server leads to that one, or nowhere: no other hears of it. */
@@ -202,28 +202,22 @@ export class Uris {
     return server === undefined ? undefined : { server, uri: end === -1 ? uri : own.slice(end + 1) };
   }
 
-  /** Whose it is known to be, as long as that server is there and offers it, or cannot be asked now. */
-  #owner(
-    uri: string,
-    session: Downstream,
-    resources?: readonly ServerList<ListItems['resources']>[],
-  ): string | undefined {
-    const owner = this.#present(this.#resources.get(uri, session));
-    if (owner === undefined) return undefined;
-    const list = (resources ?? this.#options.resources.known(session)).find(({ server }) => server === owner);
-    return list === undefined || list.missing || this.#indexOf(list.items, 'uri').has(uri) ? owner : undefined;
+  /**
+   * Whose it is for good, since clients were shown it as that server's: also while that one does not offer it, or is not there. What
+   * the session itself was shown goes before what all were.
+   */
+  #owner(uri: string, session: Downstream): string | undefined {
+    return this.#links.get(uri, session) ?? this.#owners.get(uri, session) ?? this.#answered.get(uri, session);
   }
 
-  /** The server that lists it: `first` if that one does, and from now on. */
-  #lister(
-    uri: string,
-    lists: readonly ServerList<ListItems['resources']>[],
-    session: Downstream,
-    first?: string,
-  ): string | undefined {
-    const having = lists.filter(({ items }) => this.#indexOf(items, 'uri').has(uri)).map(({ server }) => server);
-    const server = having.find((each) => each === first) ?? having[0];
-    if (server !== undefined) this.#resources.set(uri, server, session, this.#shares(server));
+  #route(server: string | undefined, uri: string): UriRoute | undefined {
+    return server !== undefined && this.#options.pool.hasServer(server) ? { server, uri } : undefined;
+  }
+
+  /** The first server that lists it: from now on it is that one's. */
+  #lister(uri: string, lists: readonly ServerList<ListItems['resources']>[], session: Downstream): string | undefined {
+    const server = lists.find(({ items }) => this.#indexOf(items, 'uri').has(uri))?.server;
+    if (server !== undefined) this.#owners.set(uri, server, session, this.#shares(server));
     return server;
   }
 
@@ -235,10 +229,6 @@ export class Uris {
       return info === undefined || info.capabilities.resources !== undefined;
     });
     return having.length === 1 ? having[0] : undefined;
-  }
-
-  #present(server: string | undefined): string | undefined {
-    return server !== undefined && this.#options.pool.hasServer(server) ? server : undefined;
   }
 
   #shares(server: string): boolean {
