@@ -199,10 +199,9 @@ test('small messages for a reader that is behind are joined, over turns: they ta
 
 test('a larger one, which streams share, counts what its write takes', async () => {
   const { response, held, stream } = await waiting();
-  const shared = new Frame(`{"pad":"${'x'.repeat(1_100)}"}`);
-  shared.parts();
+  const shared = new Frame(`{"pad":"${'x'.repeat(1_100)}"}`, 1_024);
   for (let i = 0; i < 10; i++) expect(stream.offer(shared)).toBe(true);
-  expect(held.held).toBe(shared.length + 10 * 1_024);
+  expect(held.held).toBe(shared.heldBytes + 10 * 1_024);
   response.req.socket.destroy();
   await once(response, 'close');
   expect(held.held).toBe(0);

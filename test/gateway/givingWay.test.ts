@@ -157,13 +157,13 @@ test('where all places of calls that wait are taken, the oldest of the client th
 });
 
 test('where the bytes are taken, a client that holds more makes room; what has begun is not told as if it had not', async () => {
-  const { request, calls, held } = bridge(10_000);
-  const large = stateOf(JSON.stringify(await request('large', 8_000)));
-  const small = stateOf(JSON.stringify(await request('small', 1_000)));
-  const error = await request('huge', 9_500).catch((thrown: unknown) => thrown);
+  const { request, calls, held } = bridge(100_000);
+  const large = stateOf(JSON.stringify(await request('large', 80_000)));
+  const small = stateOf(JSON.stringify(await request('small', 10_000)));
+  const error = await request('huge', 95_000).catch((thrown: unknown) => thrown);
   expect(error).toBeInstanceOf(RpcError);
   expect(error).toMatchObject({ retryable: false, acted: 'answered' });
-  expect(await request('mid', 4_000)).toMatchObject({ resultType: 'input_required' });
+  expect(await request('mid', 40_000)).toMatchObject({ resultType: 'input_required' });
   await expect(request('large', 0, large)).rejects.toThrow('its call is over');
   expect(await request('small', 0, small)).toMatchObject({ resultType: 'complete' });
   calls.close(new Error('over'));

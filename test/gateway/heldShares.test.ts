@@ -180,8 +180,8 @@ test('a client that is alone gets an answer that takes nearly all', async () => 
 
 test('a message for readers of several owners is none’s, and what only is kept gives way', () => {
   const held = new HeldBytes(1_000);
-  const frame = new Frame('x'.repeat(560));
-  const { length } = frame;
+  const frame = new Frame('x'.repeat(432));
+  const { heldBytes } = frame;
   expect(frame.hold(held, 'a', true)).toBe(true);
   // Its share is taken.
   expect(held.takeFor('a', 300)).toBe(false);
@@ -190,7 +190,7 @@ test('a message for readers of several owners is none’s, and what only is kept
   held.giveBackFor('a', 300);
   frame.release(held);
   frame.spare(held);
-  expect(held.held).toBe(length);
+  expect(held.held).toBe(heldBytes);
   expect(held.takeFor('b', 1_000)).toBe(false);
   // Its client is back, and holds it once more.
   expect(frame.hold(held, 'a')).toBe(true);

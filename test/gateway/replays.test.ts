@@ -1,13 +1,14 @@
-import { createServer, get } from 'node:http';
+import { createServer, get, type ServerResponse } from 'node:http';
 import { expect, test } from 'vitest';
 import { systemClock } from '../../src/core/clock.js';
 import { silentLogger } from '../../src/core/logger.js';
 import { HeldBytes } from '../../src/gateway/http/HeldBytes.js';
+import { Resumable } from '../../src/gateway/http/stream/Resumable.js';
 import type { EventStore } from '../../src/gateway/http/stream/stored/EventStore.js';
 import { StoredStream } from '../../src/gateway/http/stream/stored/StoredStream.js';
 import { closeAfter } from '../support/closeAfter.js';
 
-/** What a store replays for clients that come back, as often as they like. */
+/** What a store, or the memory, replays for clients that come back, as often as they like. */
 
 const EVENTS = 100;
 
@@ -94,4 +95,98 @@ test('a few replays run at once', async () => {
   expect(new Set(got)).toEqual(new Set([EVENTS]));
   expect(store.replays).toBe(30);
   expect(store.most).toBeLessThanOrEqual(4);
+});
+
+/** A stream that is kept in memory; it counts its replays, and those of each turn of the event loop. */
+class Kept extends Resumable {
+  replays = 0;
+  mostInTurn = 0;
+  #inTurn = 0;
+
+  constructor(id: string, events: number) {
+    super(id, {
+      bounds: { held: new HeldBytes(1e8), maxStreamBufferBytes: 1e6, stallTimeoutMs: 30_000 },
+      owner: 'a',
+      primed: false,
+      onEnd: () => undefined,
+      onGiveWay: () => undefined,
+    });
+    for (let event = 1; event <= events; event++)
+      this.offer(`{"jsonrpc":"2.0","method":"x","params":{"event":${event}}}`);
+  }
+
+  override attach(response: ServerResponse, headers?: Readonly<Record<string, string>>): void {
+    super.attach(response, headers);
+    this.replays++;
+    if (this.#inTurn === 0) setImmediate(() => (this.#inTurn = 0));
+    this.mostInTurn = Math.max(this.mostInTurn, ++this.#inTurn);
+  }
+}
+
+/** Has so many clients come back at one instant, by `resume`; what each gets. */
+async function cameBack(clients: number, resume: (response: ServerResponse, at: number) => void): Promise<string[]> {
+  const arrived: ServerResponse[] = [];
+  const server = createServer((_request, response) => {
+    if (arrived.push(response) === clients) arrived.forEach(resume);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  closeAfter({ close: async () => void server.close().closeAllConnections() });
+  const { port } = server.address() as { port: number };
+  const one = (): Promise<string> =>
+    new Promise((resolve, reject) => {
+      let text = '';
+      get({ host: '127.0.0.1', port, agent: false }, (response) => {
+        response.setEncoding('utf8').on('data', (chunk: string) => {
+          text += chunk;
+        });
+        response.on('end', () => resolve(text)).on('error', reject);
+      }).on('error', reject);
+    });
+  return Promise.all(Array.from({ length: clients }, one));
+}
+
+test('of many connections for one stream in memory the newest is replayed it, and the others end', async () => {
+  const stream = new Kept('one', 600);
+  stream.end();
+  const got = await cameBack(30, (response) => void stream.resume(response, 0, {}));
+  expect(got.filter((text) => text.includes('id: one_600\n'))).toHaveLength(1);
+  expect(stream.replays).toBe(1);
+});
+
+test('long replays from memory take turns, and short ones wait for none', async () => {
+  const clients = 30;
+  // Each client has a stream of its own, of which one counts all.
+  const count = new Kept('count', 0);
+  const streams = Array.from({ length: clients }, (_, at) => new Kept(`s${at}`, 600));
+  for (const stream of streams) {
+    stream.end();
+    const { attach } = Kept.prototype;
+    stream.attach = (response, headers) => {
+      attach.call(stream, response, headers);
+      count.attach({ destroyed: true } as ServerResponse);
+    };
+  }
+  const got = await cameBack(clients, (response, at) => void streams[at]?.resume(response, 0, {}));
+  got.forEach((text, at) => expect(text).toContain(`id: s${at}_600\n`));
+  expect(count.replays).toBe(clients);
+  expect(count.mostInTurn).toBeLessThanOrEqual(4);
+  const short = new Kept('short', 600);
+  short.end();
+  await cameBack(1, (response) => {
+    expect(short.resume(response, 590, {})).toBeUndefined();
+    expect(short.replays).toBe(1);
+  });
+});
+
+test('what is said while a replay waits for its turn comes behind it', async () => {
+  const open = new Kept('open', 600);
+  const [text = ''] = await cameBack(1, (response) => {
+    open.resume(response, 0, {});
+    expect(open.offer('{"event":601}')).toBe(false);
+    open.send('{"answer":1}');
+    open.end();
+  });
+  expect([...text.matchAll(/^id: open_(\d+)$/gm)].map(([, seq]) => Number(seq))).toEqual(
+    Array.from({ length: 602 }, (_, at) => at + 1),
+  );
 });

@@ -5,6 +5,8 @@ import type { HeldBytes } from './HeldBytes.js';
 
 /** Bytes, as held, of the questions that wait for one client: of a session, or of a call between two rounds. */
 const MAX_ASKED_BYTES = 32 * 1_024 * 1_024;
+/** What one holds beside its params. */
+const QUESTION_BYTES = 2_048;
 
 /** Questions of servers that wait for their client: their bytes count among those that are held for all. */
 export class HeldQuestions {
@@ -20,7 +22,7 @@ export class HeldQuestions {
   /** Holds the params of one more until what it gives back is called. @throws RpcError when there is no room, or no JSON of them */
   hold(server: string, params: unknown): () => void {
     if (!isWritable(params)) throw new RpcError(server, RPC_CODES.internalError, 'the request is nested too deep');
-    const bytes = memoryOf(params);
+    const bytes = memoryOf(params) + QUESTION_BYTES;
     if (this.#bytes + bytes > MAX_ASKED_BYTES || !this.#held.takeFor(this.#owner, bytes)) {
       throw new RpcError(server, RPC_CODES.internalError, 'too much waits for the answers of clients already');
     }

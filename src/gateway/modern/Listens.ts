@@ -42,6 +42,8 @@ const MAX_URIS = 1_000;
 const FEW_URIS = 32;
 /** A server that is slow holds up the next of them for so long, in ms. */
 const OPENING_MS = 250;
+/** What a message takes beside its text that comes before its subscription is acknowledged. */
+const EARLY_BYTES = 128;
 
 const KINDS: readonly (keyof ListenFilter)[] = ['toolsListChanged', 'promptsListChanged', 'resourcesListChanged'];
 
@@ -104,13 +106,13 @@ export class Listens {
         if (!place.stream.offer(text)) onDrop();
         return;
       }
-      const fits =
-        earlyBytes + text.length <= bounds.maxStreamBufferBytes && bounds.held.takeFor(place.origin, text.length);
+      const bytes = text.length + EARLY_BYTES;
+      const fits = earlyBytes + bytes <= bounds.maxStreamBufferBytes && bounds.held.takeFor(place.origin, bytes);
       if (!fits) {
         onDrop();
         return;
       }
-      earlyBytes += text.length;
+      earlyBytes += bytes;
       early.push(text);
     };
     response.once('close', () => gone.abort(new Error('the client closed its subscription')));

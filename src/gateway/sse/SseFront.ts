@@ -99,7 +99,7 @@ export class SseFront {
     for (const { stream } of this.#clients.values()) stream.cut();
   }
 
-  #open(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse): void {
+  async #open(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (!accepts(request.headers.accept, 'text/event-stream')) {
       refuse(response, 406, 'accept must name text/event-stream');
       return;
@@ -110,13 +110,17 @@ export class SseFront {
       (each) => each.endpoint === endpoint && each.stream.id === place?.stream && each.session !== undefined,
     );
     const client = known ?? this.#enter(endpoint, request);
-    client.stream.connect(response, addressFor(request, client.id), known === undefined ? undefined : place?.seq);
-    client.session?.hear(client.stream);
+    const seq = known === undefined ? undefined : place?.seq;
+    const back = client.stream.connect(response, addressFor(request, client.id), seq);
+    if (back === undefined) client.session?.hear(client.stream);
     response.once('close', () => {
       if (client.stream.open) return;
       client.sinceMs = this.#options.clock.now();
       if (client.session === undefined) this.#forget(client);
     });
+    if (back === undefined) return;
+    await back;
+    client.session?.hear(client.stream);
   }
 
   #enter(endpoint: Endpoint, { socket }: IncomingMessage): SseClient {

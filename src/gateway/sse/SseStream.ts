@@ -29,11 +29,10 @@ export class SseStream extends Resumable {
   }
 
   /** A connection of its client, which is told to post to `address`; behind event `seq` where it has been here before. */
-  connect(response: ServerResponse, address: string, seq?: number): void {
+  connect(response: ServerResponse, address: string, seq?: number): void | Promise<void> {
     answersTravelOn(response);
     this.#address = address;
-    if (seq === undefined) this.attach(response);
-    else this.resume(response, seq, {});
+    return seq === undefined ? this.attach(response) : this.resume(response, seq, {});
   }
 
   override attach(response: ServerResponse, headers?: Readonly<Record<string, string>>): void {

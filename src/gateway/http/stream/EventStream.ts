@@ -160,7 +160,7 @@ export class EventStream implements MessageStream {
     if (this.#text !== '') this.flush();
     this.#begin();
     if (holds) this.#frames.push(frame);
-    this.#write(frame.parts(), bytes, answer, holds);
+    this.#write(frame.parts, bytes, answer, holds);
     return true;
   }
 

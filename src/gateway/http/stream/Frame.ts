@@ -3,10 +3,10 @@ import { toldText } from '../../rpc/notices.js';
 import type { HeldBytes } from '../HeldBytes.js';
 import { bytesOf, type JsonBody } from '../respond.js';
 
-/** Of one line, and a byte for each character. */
-const ASCII = /^[ -~]*$/;
+/** An event whose message has one line, and a byte for each character. */
+const ASCII_EVENT = /^event: message\ndata: [ -~]*\n\n$/;
 const SMALL_BYTES = 8 * 1_024;
-/** A notification up to this size is copied for each stream. */
+/** A notification up to this size is copied for each stream: that takes less than what it takes to write it by itself. */
 const COPIED_BYTES = 1_024;
 const SPACE = 0x20;
 const NEWLINE = 0x0a;
@@ -21,6 +21,11 @@ const STEP_BYTES = 256 * 1_024;
 export const EVENT_BEGIN = 'event: message\ndata: ';
 const BEGIN = Buffer.from(EVENT_BEGIN);
 const END = Buffer.from('\n\n');
+/** What one takes beside its bytes, and each buffer of one that is no text; measured, with what the heap needs around it. */
+const FRAME_BYTES = 128;
+const BUFFER_BYTES = 256;
+
+const NO_PARTS: readonly Buffer[] = [];
 
 /** Whose share it is what readers of several owners have yet to take. */
 const SEVERAL = 'several';
@@ -32,49 +37,48 @@ const SEVERAL = 'several';
 export class Frame {
   /** Of its bytes. */
   readonly length: number;
-  #latin1: string | undefined;
-  #parts: readonly Buffer[] | undefined;
+  /** Its bytes, a character each: of a small one. It is quicker written beside others than a buffer. */
+  readonly latin1: string | undefined;
+  readonly #parts: readonly Buffer[];
   #holders = 0;
   /** Those of whom may be asked to give way. */
   #keepers = 0;
   /** Whose share its holders count to. */
   #owner = '';
 
-  /** Of a message as JSON text. Newlines in it stand only between its tokens, where a space does as well. */
-  constructor(json: JsonBody) {
-    this.#latin1 = smallText(json);
-    if (this.#latin1 === undefined) this.#parts = framed(json);
-    this.length = this.#latin1?.length ?? bytesOf(this.#parts ?? []);
+  /** Of a message as JSON text. Newlines in it stand only between its tokens, where a space does as well. `smallBytes`: one up to this size is text. */
+  constructor(json: JsonBody, smallBytes = SMALL_BYTES) {
+    this.latin1 = smallText(json, smallBytes);
+    this.#parts = this.latin1 === undefined ? framed(json) : NO_PARTS;
+    this.length = this.latin1?.length ?? bytesOf(this.#parts);
   }
 
-  /** Its bytes, a character each: of a small one that no one has asked for `parts`. It is quicker written beside others than a buffer. */
-  get latin1(): string | undefined {
-    return this.#latin1;
-  }
-
-  /** Its bytes, always the same ones: from here on it is these alone. Of a large one they are not joined. */
-  parts(): readonly Buffer[] {
-    this.#parts ??= [Buffer.from(this.#latin1 ?? '', 'latin1')];
-    this.#latin1 = undefined;
+  /** Its bytes, always the same ones, where it is not `latin1`. Of a large one they are not joined. */
+  get parts(): readonly Buffer[] {
     return this.#parts;
+  }
+
+  /** What it takes, and counts as while it is held. */
+  get heldBytes(): number {
+    return this.length + FRAME_BYTES + BUFFER_BYTES * this.#parts.length;
   }
 
   /** The message, as JSON text. */
   get json(): string {
-    const bytes = this.#parts === undefined ? Buffer.from(this.#latin1 ?? '', 'latin1') : Buffer.concat(this.#parts);
+    const bytes = this.latin1 === undefined ? Buffer.concat(this.#parts) : Buffer.from(this.latin1, 'latin1');
     return bytes.toString('utf8', EVENT_BEGIN.length, this.length - 2);
   }
 
   /** One stream more of that owner has it to send. False when there is no room for it among what the owner, or all, may hold. */
   hold(held: HeldBytes, owner: string, toKeep = false): boolean {
-    const { length } = this;
+    const { heldBytes } = this;
     if (this.#holders > 0) {
       if (this.#owner !== owner && this.#owner !== SEVERAL) {
-        if (!held.handOver(this.#owner, SEVERAL, length)) return false;
+        if (!held.handOver(this.#owner, SEVERAL, heldBytes)) return false;
         this.#owner = SEVERAL;
       }
     } else {
-      const fits = this.#keepers > 0 ? held.reclaim(owner, length) : held.takeFor(owner, length, 0, toKeep);
+      const fits = this.#keepers > 0 ? held.reclaim(owner, heldBytes) : held.takeFor(owner, heldBytes, 0, toKeep);
       if (!fits) return false;
       this.#owner = owner;
     }
@@ -84,8 +88,8 @@ export class Frame {
 
   release(held: HeldBytes): void {
     if (--this.#holders > 0) return;
-    if (this.#keepers > 0) held.spare(this.#owner, this.length);
-    else held.giveBackFor(this.#owner, this.length);
+    if (this.#keepers > 0) held.spare(this.#owner, this.heldBytes);
+    else held.giveBackFor(this.#owner, this.heldBytes);
   }
 
   /** One that holds it only keeps it from here on. */
@@ -96,21 +100,23 @@ export class Frame {
 
   /** It is kept no longer. */
   drop(held: HeldBytes): void {
-    if (--this.#keepers === 0 && this.#holders === 0) held.dropSpare(this.length);
+    if (--this.#keepers === 0 && this.#holders === 0) held.dropSpare(this.heldBytes);
   }
 }
 
-/** A small message, framed; a character for each byte. Undefined for one that is not small. */
-function smallText(json: JsonBody): string | undefined {
+/**
+ * A small message, framed; a character for each byte. Undefined for one that is not small. It is one flat string, which holds none of the
+ * strings that it was made of.
+ */
+function smallText(json: JsonBody, smallBytes: number): string | undefined {
   if (typeof json === 'string') {
-    if (json.length > SMALL_BYTES) return undefined;
-    if (ASCII.test(json)) return `${EVENT_BEGIN}${json}\n\n`;
-    return smallText(Buffer.from(json));
+    if (json.length > smallBytes) return undefined;
+    const text = `${EVENT_BEGIN}${json}\n\n`;
+    // The look at each character makes it flat.
+    return ASCII_EVENT.test(text) ? text : smallText(Buffer.from(json), smallBytes);
   }
-  if (bytesOf(json) > SMALL_BYTES) return undefined;
-  const text =
-    json instanceof Uint8Array ? json.toString('latin1') : json.map((part) => part.toString('latin1')).join('');
-  return `${EVENT_BEGIN}${spaced(text)}\n\n`;
+  if (bytesOf(json) > smallBytes) return undefined;
+  return Buffer.concat(framed(json)).toString('latin1');
 }
 
 /** Bytes are not made text, nor joined: they may be many. */
@@ -178,9 +184,8 @@ export class NoticeFrames {
     if (this.#frame === undefined) queueMicrotask(() => this.#forget());
     this.#method = method;
     this.#params = params;
-    this.#frame = new Frame(toldText({ method, params }));
-    // Many streams share its bytes, and none makes a copy; of a small one a copy takes less than what it takes to write it by itself.
-    if (this.#frame.length > COPIED_BYTES) this.#frame.parts();
+    // Many streams share the bytes of a larger one, and none makes a copy.
+    this.#frame = new Frame(toldText({ method, params }), COPIED_BYTES);
     return this.#frame;
   }
 

@@ -4,6 +4,7 @@ import type { JsonBody } from '../respond.js';
 import { EventStream, type EventStreamBounds } from './EventStream.js';
 import { Frame } from './Frame.js';
 import { RETRY_MS, type SessionStream } from './SessionStream.js';
+import { replaying } from './stored/replaying.js';
 
 export interface ResumableOptions {
   readonly bounds: EventStreamBounds;
@@ -17,8 +18,14 @@ export interface ResumableOptions {
   readonly onGiveWay: (stream: Resumable) => void;
 }
 
-/** Of what a client may have missed, so much is kept beside the newest message, in bytes. */
+/** Of what a client may have missed, so much is kept beside the newest message, in bytes as held. */
 const MAX_KEPT_BYTES = 256 * 1_024;
+/** What an event that is kept takes beside its frame, which others may keep, too. */
+const ENTRY_BYTES = 64;
+/** What a stream takes of which something is kept. */
+const STREAM_BYTES = 512;
+/** So much, as held, is replayed at once: it takes no longer than a call. */
+const AT_ONCE_BYTES = 32 * 1_024;
 
 interface Kept {
   readonly seq: number;
@@ -35,12 +42,16 @@ export class Resumable implements SessionStream, KeptBytes {
   readonly #options: ResumableOptions;
   readonly #kept: Kept[] = [];
   #bytes = 0;
+  /** What is kept takes so much beside its frames. */
+  #ownBytes = 0;
   #seq = 0;
   #stream: EventStream | undefined;
   #ended = false;
   /** Where what is kept stands among what gives way, from the first time that it may. */
   #place: KeptPlace | undefined;
   #forgotten = false;
+  /** How often its client came back. */
+  #resumes = 0;
 
   /** `id`: what the session knows it by; its events' ids begin with it. */
   constructor(id: string, options: ResumableOptions) {
@@ -87,8 +98,27 @@ export class Resumable implements SessionStream, KeptBytes {
     if (this.#options.primed) this.#stream?.prime(`${this.id}_${this.#seq}`, RETRY_MS);
   }
 
-  /** The client is back and has everything up to `seq`. */
-  resume(response: ServerResponse, seq: number, headers: Readonly<Record<string, string>>): void {
+  /**
+   * The client is back and has everything up to `seq`. Where that is much, it is sent when its turn comes, with all that came
+   * meanwhile: until then the client counts as away. Of those that came back the newest is served. Rejects with what attaching throws.
+   */
+  resume(response: ServerResponse, seq: number, headers: Readonly<Record<string, string>>): void | Promise<void> {
+    const resumes = ++this.#resumes;
+    if (response.destroyed || this.#bytesBehind(seq) <= AT_ONCE_BYTES) return this.#replay(response, seq, headers);
+    const over = (): boolean => response.destroyed || resumes !== this.#resumes || this.#forgotten;
+    return replaying(this.#options.owner, over, () => this.#replay(response, seq, headers)).then(() => {
+      // No more is to come on it.
+      if (over() && !response.headersSent) new EventStream(response, this.#options.bounds, headers).end();
+    });
+  }
+
+  #bytesBehind(seq: number): number {
+    let bytes = 0;
+    for (const kept of this.#kept) if (kept.seq > seq) bytes += kept.frame.heldBytes;
+    return bytes;
+  }
+
+  #replay(response: ServerResponse, seq: number, headers: Readonly<Record<string, string>>): void {
     this.attach(response, headers);
     if (this.open && this.#place !== undefined) this.spare();
     // What is sent takes room, for which this may give way.
@@ -131,10 +161,13 @@ export class Resumable implements SessionStream, KeptBytes {
 
   /** What is kept gives way from here on when others need the room, behind what does so already. */
   spare(): void {
-    const { held } = this.#options.bounds;
+    const { bounds, owner } = this.#options;
+    const { held } = bounds;
     if (this.#kept.length === 0) return;
-    if (this.#place === undefined) for (const { frame } of this.#kept) frame.spare(held);
-    else held.forget(this.#place);
+    if (this.#place === undefined) {
+      for (const { frame } of this.#kept) frame.spare(held);
+      held.spare(owner, this.#ownBytes);
+    } else held.forget(this.#place);
     this.#place = held.keep(this);
   }
 
@@ -146,6 +179,7 @@ export class Resumable implements SessionStream, KeptBytes {
 
   #clear(): void {
     for (const { frame } of this.#kept.splice(0)) this.#letGo(frame);
+    this.#giveBack(this.#ownBytes);
     this.#bytes = 0;
     if (this.#place !== undefined) this.#options.bounds.held.forget(this.#place);
     this.#place = undefined;
@@ -157,22 +191,40 @@ export class Resumable implements SessionStream, KeptBytes {
     else frame.drop(held);
   }
 
+  /** Of what counts beside the frames. */
+  #giveBack(bytes: number): void {
+    const { bounds, owner } = this.#options;
+    this.#ownBytes -= bytes;
+    if (this.#place === undefined) bounds.held.giveBackFor(owner, bytes);
+    else bounds.held.dropSpare(bytes);
+  }
+
   #keep(frame: Frame, worth: boolean): number {
     const { bounds, owner } = this.#options;
     const { held } = bounds;
     const seq = ++this.#seq;
     // For a client that has left nothing that is kept gives way.
     if (this.#forgotten || this.#ended || !worth || !frame.hold(held, owner, !this.open)) return seq;
+    const own = this.#kept.length > 0 ? ENTRY_BYTES : ENTRY_BYTES + STREAM_BYTES;
+    if (!held.takeFor(owner, own, 0, !this.open)) {
+      frame.release(held);
+      return seq;
+    }
+    // To make room for either this stream itself may have given way.
     this.#kept.push({ seq, frame });
-    this.#bytes += frame.length;
-    if (this.#place !== undefined) frame.spare(held);
-    else if (!this.open) this.spare();
+    this.#bytes += frame.heldBytes + own;
+    this.#ownBytes += own;
+    if (this.#place !== undefined) {
+      frame.spare(held);
+      held.spare(owner, own);
+    } else if (!this.open) this.spare();
     // The newest stays, however large: it is the answer then.
     while (this.#bytes > MAX_KEPT_BYTES && this.#kept.length > 1) {
       const oldest = this.#kept.shift();
       if (oldest === undefined) break;
-      this.#bytes -= oldest.frame.length;
+      this.#bytes -= oldest.frame.heldBytes + ENTRY_BYTES;
       this.#letGo(oldest.frame);
+      this.#giveBack(ENTRY_BYTES);
     }
     return seq;
   }

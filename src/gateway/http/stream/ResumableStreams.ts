@@ -73,13 +73,12 @@ export class ResumableStreams implements SessionStreams {
     response: ServerResponse,
     headers: Readonly<Record<string, string>>,
     own: () => SessionStream,
-  ): boolean {
+  ): boolean | Promise<boolean> {
     const place = placeOf(eventId);
     const stream = this.#streams.find(({ id }) => id === place?.stream);
     if (place === undefined || stream === undefined)
       return this.#fromElsewhere(place?.stream ?? '', response, headers, own);
-    stream.resume(response, place.seq, headers);
-    return true;
+    return stream.resume(response, place.seq, headers)?.then(() => true) ?? true;
   }
 
   /** What another process kept is not here: the session's own stream goes on from now, and a call is told to be lost. */

@@ -33,6 +33,8 @@ export const STORE_TIMEOUT_MS = 5_000;
 const REPLAY_TIMEOUT_MS = 30_000;
 /** What an event's id may be: it stands on a line of its own. */
 export const EVENT_ID = /^[^\0\r\n]{1,1024}$/;
+/** What an event takes beside its frame until the store has it. */
+const STEP_BYTES = 1_024;
 
 /**
  * A stream whose events a store keeps. One thing at a time: an event is stored before it is sent, and a client that comes back
@@ -115,11 +117,17 @@ export class StoredStream implements SessionStream {
     const frame = typeof message === 'string' ? new Frame(message) : message;
     const { bounds, owner } = this.#options;
     const { held, maxStreamBufferBytes } = bounds;
-    if (this.#ended || this.#waitingBytes > maxStreamBufferBytes || !frame.hold(held, owner)) return false;
-    this.#waitingBytes += frame.length;
+    if (this.#ended || this.#waitingBytes > maxStreamBufferBytes || !held.takeFor(owner, STEP_BYTES)) return false;
+    if (!frame.hold(held, owner)) {
+      held.giveBackFor(owner, STEP_BYTES);
+      return false;
+    }
+    const bytes = frame.heldBytes + STEP_BYTES;
+    this.#waitingBytes += bytes;
     this.#next(async () => {
       const id = await this.#stored(frame);
-      this.#waitingBytes -= frame.length;
+      this.#waitingBytes -= bytes;
+      held.giveBackFor(owner, STEP_BYTES);
       frame.release(held);
       this.#stream?.offer(frame, id);
     });

@@ -1,15 +1,12 @@
 import { inTurn } from '../../../../core/time/turns.js';
 import { FairSemaphore } from '../../../../core/wait/FairSemaphore.js';
 
-/** In the whole process: what is replayed is read, parsed and written anew, a megabyte and more each time that a client asks. */
+/** In the whole process: what is replayed is read and written anew, 256 KiB, of a store a megabyte and more, each time that a client asks. */
 const places = new FairSemaphore<string>(4);
 
-/** Reads what a store has for a client, when it is the turn of whose share that is; not where it is `over` by then. */
-export function replaying(owner: string, over: () => boolean, replay: () => Promise<unknown>): Promise<unknown> {
-  return places.run(owner, async () => {
-    await inTurn(() => undefined);
-    return over() ? undefined : replay();
-  });
+/** Replays what is kept for a client when it is the turn of whose share that is, and of the event loop; not where it is `over` by then. */
+export function replaying(owner: string, over: () => boolean, replay: () => unknown): Promise<unknown> {
+  return places.run(owner, () => inTurn(() => (over() ? undefined : replay())));
 }
 
 /** What ends a replay that no client waits for any more. */
