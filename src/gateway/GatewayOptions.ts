@@ -34,7 +34,7 @@ export interface GatewayOptions {
   /**
    * Keeps what clients may have missed of their streams, in place of the memory of the gateway; an `EventStore` of the SDK. Numbers that
    * JavaScript cannot hold are what it makes of them when such a store hands them over. Lent.
-   * @defaultValue the memory of the gateway: 256 KiB a stream and the answer, for the last eight calls of a session that ended
+   * @defaultValue the memory of the gateway: 256 KiB a stream, as held, and the answer, for the last eight calls of a session that ended
    */
   readonly eventStore?: EventStore;
   /**

@@ -167,7 +167,7 @@ test('long replays from memory take turns, and short ones wait for none', async 
     };
   }
   const got = await cameBack(clients, (response, at) => void streams[at]?.resume(response, 0, {}));
-  got.forEach((text, at) => expect(text).toContain(`id: s${at}_600\n`));
+  for (const [at, text] of got.entries()) expect(text).toContain(`id: s${at}_600\n`);
   expect(count.replays).toBe(clients);
   expect(count.mostInTurn).toBeLessThanOrEqual(4);
   const short = new Kept('short', 600);
@@ -180,12 +180,14 @@ test('long replays from memory take turns, and short ones wait for none', async 
 
 test('what is said while a replay waits for its turn comes behind it', async () => {
   const open = new Kept('open', 600);
-  const [text = ''] = await cameBack(1, (response) => {
+  const [before, text = ''] = await cameBack(2, (response, at) => {
+    if (at === 0) return open.attach(response);
     open.resume(response, 0, {});
     expect(open.offer('{"event":601}')).toBe(false);
     open.send('{"answer":1}');
     open.end();
   });
+  expect(before).toBe('');
   expect([...text.matchAll(/^id: open_(\d+)$/gm)].map(([, seq]) => Number(seq))).toEqual(
     Array.from({ length: 602 }, (_, at) => at + 1),
   );

@@ -3,8 +3,8 @@ import { toldText } from '../../rpc/notices.js';
 import type { HeldBytes } from '../HeldBytes.js';
 import { bytesOf, type JsonBody } from '../respond.js';
 
-/** An event whose message has one line, and a byte for each character. */
-const ASCII_EVENT = /^event: message\ndata: [ -~]*\n\n$/;
+/** Of one line, and a byte for each character. */
+const ASCII = /^[ -~]*$/;
 const SMALL_BYTES = 8 * 1_024;
 /** A notification up to this size is copied for each stream: that takes less than what it takes to write it by itself. */
 const COPIED_BYTES = 1_024;
@@ -111,13 +111,16 @@ export class Frame {
 function smallText(json: JsonBody, smallBytes: number): string | undefined {
   if (typeof json === 'string') {
     if (json.length > smallBytes) return undefined;
-    const text = `${EVENT_BEGIN}${json}\n\n`;
-    // The look at each character makes it flat.
-    return ASCII_EVENT.test(text) ? text : smallText(Buffer.from(json), smallBytes);
+    return ASCII.test(json) ? flat(json) : smallText(Buffer.from(json), smallBytes);
   }
   if (bytesOf(json) > smallBytes) return undefined;
-  return Buffer.concat(framed(json)).toString('latin1');
+  return flat(
+    spaced(json instanceof Uint8Array ? json.toString('latin1') : json.map((part) => part.toString('latin1')).join('')),
+  );
 }
+
+/** A template would keep its parts beside it until it is read. */
+const flat = (line: string): string => [EVENT_BEGIN, line, '\n\n'].join('');
 
 /** Bytes are not made text, nor joined: they may be many. */
 function framed(json: JsonBody): readonly Buffer[] {

@@ -105,6 +105,9 @@ export class Resumable implements SessionStream, KeptBytes {
   resume(response: ServerResponse, seq: number, headers: Readonly<Record<string, string>>): void | Promise<void> {
     const resumes = ++this.#resumes;
     if (response.destroyed || this.#bytesBehind(seq) <= AT_ONCE_BYTES) return this.#replay(response, seq, headers);
+    this.#stream?.replaced();
+    this.#stream = undefined;
+    if (this.#place === undefined) this.spare();
     const over = (): boolean => response.destroyed || resumes !== this.#resumes || this.#forgotten;
     return replaying(this.#options.owner, over, () => this.#replay(response, seq, headers)).then(() => {
       // No more is to come on it.
