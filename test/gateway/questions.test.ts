@@ -8,7 +8,7 @@ const limitsOf = (held: HeldBytes) => ({ maxRequestsPerSession: 100, replica: '0
 
 test('a question that cannot be written is refused, and the session can be asked others', async () => {
   const sent = vi.fn(() => true);
-  const asks = new ClientRequests('a', sent, limitsOf(new HeldBytes(4_096)), new FakeClock());
+  const asks = new ClientRequests('a', sent, limitsOf(new HeldBytes(16_384)), new FakeClock());
   const deep = JSON.parse(`${'{"a":'.repeat(20_000)}1${'}'.repeat(20_000)}`) as Record<string, unknown>;
   const ask = (params: Record<string, unknown>) =>
     asks.ask({ server: 's', method: 'elicitation/create', params, signal: new AbortController().signal });
@@ -22,7 +22,7 @@ test('a question that cannot be written is refused, and the session can be asked
 
 test('questions that no stream takes are not all tried again, in every stream, with each call that begins', async () => {
   const anywhere = vi.fn(() => false);
-  const asks = new ClientRequests('a', anywhere, limitsOf(new HeldBytes(200_000)), new FakeClock());
+  const asks = new ClientRequests('a', anywhere, limitsOf(new HeldBytes(600_000)), new FakeClock());
   const { signal } = new AbortController();
   const asked = Array.from({ length: 50 }, () =>
     asks.ask({ server: 's', method: 'elicitation/create', params: {}, signal }).catch(() => 'over'),
@@ -40,7 +40,7 @@ test('questions that no stream takes are not all tried again, in every stream, w
 });
 
 test('questions that wait for a client are held by their bytes, and refused beyond the bound', async () => {
-  const held = new HeldBytes(116_000);
+  const held = new HeldBytes(310_000);
   const asks = new ClientRequests('a', () => true, limitsOf(held), new FakeClock());
   const flight = new Flight('s', 'a call', { capabilities: { elicitation: {} } }, 'b', held);
   const request = { id: 1, method: 'elicitation/create', params: { message: 'x'.repeat(20_000) } };

@@ -76,7 +76,7 @@ export class ServerRequests {
       if (!control.signal.aborted && !this.#closed) reply();
     };
     const answered = new Promise<unknown>((resolve) => {
-      resolve(handler(request, { signal: control.signal }));
+      resolve(handler(request, { signal: control.signal, server: this.#bounds.server }));
     }).then(
       (result) => done(() => this.answer(request.id, result ?? {}, stream)),
       (error: unknown) =>

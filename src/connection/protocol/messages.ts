@@ -26,8 +26,11 @@ export interface ServerRequest extends ServerNotice {
   readonly id: string | number;
 }
 
-/** Answers a server's request: resolves to the result sent back. An `RpcError` thrown is sent as it is. */
-export type RequestHandler = (request: ServerRequest, context: { readonly signal: AbortSignal }) => Promise<unknown>;
+/** Answers a server's request: resolves to the result sent back. An `RpcError` thrown is sent as it is. `server`: which asks, where it is known. */
+export type RequestHandler = (
+  request: ServerRequest,
+  context: { readonly signal: AbortSignal; readonly server?: string },
+) => Promise<unknown>;
 
 export interface Progress {
   readonly progressToken: string | number;

@@ -40,7 +40,7 @@ export class ClientNotices {
     const own = this.#underway.get(session) ?? { notices: 0, bytes: 0 };
     const bytes = memoryOf(params) + NOTICE_BYTES;
     const full = own.notices > 0 && (own.notices >= MAX_NOTICES || own.bytes + bytes > MAX_BYTES);
-    if (full || !this.#held.takeFor(owner, bytes)) {
+    if (full || !this.#held.hasRoomForNotice(owner, bytes) || !this.#held.takeFor(owner, bytes)) {
       this.#logger.warn({ server, method }, 'a notification of a client is dropped: too many wait');
       return;
     }

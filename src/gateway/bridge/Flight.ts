@@ -4,8 +4,8 @@ import type { CallClient, RequestHandler, ServerRequest } from '../../connection
 import { type AbortEntry, Cancellation } from '../../core/wait/Cancellation.js';
 import type { CallOptions } from '../endpoint/Endpoint.js';
 import type { HeldBytes } from '../http/HeldBytes.js';
-import { HeldQuestions } from '../http/HeldQuestions.js';
 import { canBeAsked, type Params } from '../rpc/envelope.js';
+import { HeldQuestions } from './HeldQuestions.js';
 
 interface Question {
   readonly request: ServerRequest;

@@ -11,7 +11,7 @@ export interface Away {
   readonly owner: string;
 }
 
-interface Owned<A> {
+interface Group<A> {
   weight: number;
   /** The oldest first. */
   readonly calls: A[];
@@ -62,12 +62,12 @@ export class GivingWay<A extends Away> {
   }
 
   /**
-   * One more is to wait, and there is no room: the oldest of the owner whose calls weigh most together ends, if they weigh `least`.
-   * False: there is none.
+   * One more is to wait, and there is no room: of the owner whose calls weigh most together, if they weigh `least`, the oldest ends of those
+   * on the server that asks it most. False: there is none.
    */
   makeRoom(weigh: (away: A) => number, least: number): boolean {
-    const { weight, calls } = this.#most(weigh);
-    const [oldest] = calls;
+    const { weight, calls } = mostOf(this.#away.values(), ({ owner }) => owner, weigh);
+    const [oldest] = mostOf(calls, ({ server }) => server, weigh).calls;
     if (oldest === undefined || weight < least) return false;
     this.#end(oldest);
     return true;
@@ -85,27 +85,32 @@ export class GivingWay<A extends Away> {
       if (crowding === undefined) continue;
       const looked = (this.#looks.get(server) ?? 0) + 1;
       looks.set(server, looked);
-      const { calls: most } = this.#most((each) => (each.server === server ? 1 : 0));
+      const { calls: most } = mostOf(
+        this.#away.values(),
+        ({ owner }) => owner,
+        (each) => (each.server === server ? 1 : 0),
+      );
       if (looked >= LATE || (crowding.full && looked >= SOON && most.length > FEW)) {
         for (const each of most.slice(0, Math.ceil(most.length / 4))) this.#end(each);
       }
     }
     this.#looks = looks;
   }
+}
 
-  /** The calls of the owner whose calls weigh most together, those that weigh nothing left out. */
-  #most(weigh: (away: A) => number): Owned<A> {
-    const byOwner = new Map<string, Owned<A>>();
-    let most: Owned<A> = { weight: 0, calls: [] };
-    for (const each of this.#away.values()) {
-      const weight = weigh(each);
-      if (weight === 0) continue;
-      const own = byOwner.get(each.owner) ?? { weight: 0, calls: [] };
-      byOwner.set(each.owner, own);
-      own.weight += weight;
-      own.calls.push(each);
-    }
-    for (const own of byOwner.values()) if (own.weight > most.weight) most = own;
-    return most;
+/** The calls of the group whose calls weigh most together, those that weigh nothing left out. */
+function mostOf<A>(all: Iterable<A>, groupOf: (away: A) => string, weigh: (away: A) => number): Group<A> {
+  const groups = new Map<string, Group<A>>();
+  let most: Group<A> = { weight: 0, calls: [] };
+  for (const each of all) {
+    const weight = weigh(each);
+    if (weight === 0) continue;
+    const group = groupOf(each);
+    const own = groups.get(group) ?? { weight: 0, calls: [] };
+    groups.set(group, own);
+    own.weight += weight;
+    own.calls.push(each);
   }
+  for (const own of groups.values()) if (own.weight > most.weight) most = own;
+  return most;
 }

@@ -75,7 +75,7 @@ async function answers(server: string, { inputRequests }: InputRequired, call: C
   const failed = new AbortController();
   const signal = call.signal === undefined ? failed.signal : AbortSignal.any([signalOf(call.signal), failed.signal]);
   const all = requests.map(
-    async (request): Promise<[unknown, unknown]> => [request.id, await onRequest?.(request, { signal })],
+    async (request): Promise<[unknown, unknown]> => [request.id, await onRequest?.(request, { signal, server })],
   );
   try {
     return Object.fromEntries(await Promise.all(all)) as Params;

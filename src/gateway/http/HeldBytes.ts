@@ -3,6 +3,7 @@ import { type Clock, systemClock } from '../../core/clock.js';
 import { limitedLogger } from '../../core/limitedLogger.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
 import type { GatewayStats } from '../GatewayStats.js';
+import { QuestionShares } from './QuestionShares.js';
 import { CutResponses } from './stream/CutResponses.js';
 
 /** What is kept for a client that may come back. */
@@ -20,6 +21,10 @@ export interface KeptPlace {
 
 /** An owner that holds no more than so much of all may take all that is free: one large answer of a client that is alone. */
 const LITTLE = 1 / 16;
+/** Questions of servers to clients hold so much of all at most. */
+const OF_QUESTIONS = 1 / 2;
+/** Whose share questions are: it is servers that bring them about, and `QuestionShares` tells which. */
+export const QUESTIONS = 'questions';
 
 /**
  * Bytes that the gateway holds for its clients, over all sessions: bodies that are not complete, answers not yet taken. Each is some owner's
@@ -31,6 +36,8 @@ export class HeldBytes {
   readonly arriving = new Set<{ cut(): void }>();
   /** What was cut, since its client did not take it or there was no room. */
   readonly cuts: CutResponses;
+  /** Whose questions wait for clients' answers. */
+  readonly questions: QuestionShares;
   /** What is kept for clients that may come back: it gives way to those that are there, the oldest first. */
   #oldest: KeptPlace | undefined;
   #newest: KeptPlace | undefined;
@@ -44,6 +51,7 @@ export class HeldBytes {
   constructor(maxBytes: number, logger: Logger = silentLogger, clock: Clock = systemClock) {
     this.#max = maxBytes;
     this.#shares = new Shares(maxBytes);
+    this.questions = new QuestionShares(maxBytes * OF_QUESTIONS);
     this.cuts = new CutResponses(limitedLogger(logger, () => clock.now()));
   }
 
@@ -75,6 +83,16 @@ export class HeldBytes {
   /** Whether so many more would fit, with nothing that gives way. */
   hasRoomFor(owner: string, bytes: number): boolean {
     return this.#fits(bytes) && this.#mayTake(owner, bytes);
+  }
+
+  /**
+   * Whether so much more of notices may wait: they may be lost, and leave a part of their owner's share to its requests and answers. Alone
+   * one has half of all for them, and a quarter for those that are `kept` for clients that may come back.
+   */
+  hasRoomForNotice(owner: string, bytes: number, kept = false): boolean {
+    const own = this.#shares.of(owner);
+    const free = this.#max - this.#shares.taken - bytes;
+    return own <= this.#max * LITTLE || (kept ? 3 : 1) * (own + bytes) <= free;
   }
 
   /** What one owner holds is another's from here on; false, and nothing changes, where that is more than its share. */

@@ -53,7 +53,7 @@ export async function answerRequest(asking: Asked, reply: Reply): Promise<void> 
       onProgress: progressToken === undefined ? undefined : (progress) => reply.progress(progressToken, progress),
       onLarge: (onRoom) => reply.large?.(idText, onRoom),
       onNotification: (notice) => reply.notify(notice.method, notice.params),
-      onRequest: (asked, context) => session.answerFor(asked, context.signal, (each) => reply.offer(each)),
+      onRequest: (asked, context) => session.answerFor(asked, context, (each) => reply.offer(each)),
     });
     const prepared = reply.prepared?.(result);
     answer(prepared === undefined ? result : await prepared);

@@ -107,7 +107,10 @@ export class Listens {
         return;
       }
       const bytes = text.length + EARLY_BYTES;
-      const fits = earlyBytes + bytes <= bounds.maxStreamBufferBytes && bounds.held.takeFor(place.origin, bytes);
+      const fits =
+        earlyBytes + bytes <= bounds.maxStreamBufferBytes &&
+        bounds.held.hasRoomForNotice(place.origin, bytes) &&
+        bounds.held.takeFor(place.origin, bytes);
       if (!fits) {
         onDrop();
         return;

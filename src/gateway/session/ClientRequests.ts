@@ -1,10 +1,11 @@
+import { Shares } from '../../concurrent/Shares.js';
 import { textOf } from '../../connection/channel/codec/exactText.js';
 import { membersOf, memberText } from '../../connection/channel/codec/members.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../core/clock.js';
 import { QueueFullError, RpcError } from '../../core/errors.js';
+import { HeldQuestions } from '../bridge/HeldQuestions.js';
 import type { HeldBytes } from '../http/HeldBytes.js';
-import { HeldQuestions } from '../http/HeldQuestions.js';
 import type { Params } from '../rpc/envelope.js';
 import type { Told } from '../rpc/notices.js';
 
@@ -42,7 +43,7 @@ const ASK_ID = /^ask-([0-9a-f]{8})-\d+$/;
 export const askedBy = (id: unknown): string | undefined => ASK_ID.exec(String(id))?.[1];
 
 export interface ClientRequestsLimits {
-  /** Questions at once. */
+  /** Questions at once; one server's leave room for others'. */
   readonly maxRequestsPerSession: number;
   /** Names this process in the ids of its questions, whose answers may come to another. */
   readonly replica: string;
@@ -56,7 +57,8 @@ const STREAM_WAIT_MS = 10_000;
 /** Servers' requests that wait for their client's answer, under ids of our own. */
 export class ClientRequests {
   readonly #send: Send;
-  readonly #max: number;
+  /** Questions that are open, by server. */
+  readonly #shares: Shares;
   readonly #clock: Clock;
   readonly #replica: string;
   readonly #held: HeldQuestions;
@@ -67,7 +69,7 @@ export class ClientRequests {
   constructor(owner: string, send: Send, { maxRequestsPerSession, replica, held }: ClientRequestsLimits, clock: Clock) {
     this.#held = new HeldQuestions(owner, held);
     this.#send = send;
-    this.#max = maxRequestsPerSession;
+    this.#shares = new Shares(maxRequestsPerSession);
     this.#clock = clock;
     this.#replica = replica;
   }
@@ -79,8 +81,10 @@ export class ClientRequests {
   /** Resolves to the client's result; rejects with its error as an `RpcError`, with the reason of `signal` or `close`. */
   ask({ server, method, params, signal, via }: AskOptions): Promise<unknown> {
     if (signal.aborted) return Promise.reject(signal.reason);
-    const { size } = this.#open;
-    if (size >= this.#max) return Promise.reject(new QueueFullError('questions to this client', size, this.#max));
+    const shares = this.#shares;
+    if (!shares.mayTake(server, 1)) {
+      return Promise.reject(new QueueFullError('questions to this client', shares.taken, shares.max));
+    }
     let giveBack: () => void;
     try {
       giveBack = this.#held.hold(server, params);
@@ -94,6 +98,7 @@ export class ClientRequests {
       const end = (): void => {
         waiting?.[Symbol.dispose]();
         giveBack();
+        shares.add(server, -1);
         this.#open.delete(id);
         signal.removeEventListener('abort', onAbort);
       };
@@ -119,6 +124,7 @@ export class ClientRequests {
         return sent !== undefined;
       };
       this.#open.set(id, { server, settle, fail, send });
+      shares.add(server, 1);
       signal.addEventListener('abort', onAbort, { once: true });
       if (send()) return;
       const late = (): void =>

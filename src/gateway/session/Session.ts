@@ -6,7 +6,7 @@ import type { Clock } from '../../core/clock.js';
 import { ClosedError, OutcomeUnknownError, QueueFullError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { sharedAbort } from '../../core/wait/sharedAbort.js';
-import type { Caller, ServerNotice, Subscription } from '../../pool/McpPool.js';
+import type { Caller, RequestHandler, ServerNotice, Subscription } from '../../pool/McpPool.js';
 import type { Downstream, Endpoint } from '../endpoint/Endpoint.js';
 import type { NoticeFrames } from '../http/stream/Frame.js';
 import { ResumableStreams } from '../http/stream/ResumableStreams.js';
@@ -241,9 +241,9 @@ export class Session implements Downstream {
   }
 
   /** Answers a request that came on a call's own stream: asks on the stream of that call. */
-  answerFor({ method, params }: ServerNotice, signal: AbortSignal, via: Send): Promise<unknown> {
+  answerFor({ method, params }: ServerNotice, context: Parameters<RequestHandler>[1], via: Send): Promise<unknown> {
     if (!this.canBeAsked(method)) return Promise.reject(methodNotFound('the client', method));
-    return this.#asks.ask({ server: 'the client', method, params, signal, via });
+    return this.#asks.ask({ server: 'the client', ...context, method, params, via });
   }
 
   /** Hands a server's request to the client, and its answer back. */

@@ -75,12 +75,20 @@ export class EventStream implements MessageStream {
     else this.#turn = setImmediate(flush, this);
   }
 
-  /** A message that may be lost: false when the reader is too slow, or too much is held for all, and it was dropped. */
-  offer(message: string | Frame, eventId?: string): boolean {
+  /**
+   * A message that may be lost: false when the reader is too slow, or too much is held for all, and it was dropped. `again`: it was sent
+   * before, and its client is back for it.
+   */
+  offer(message: string | Frame, eventId?: string, again = false): boolean {
     const { writableLength, writableEnded, destroyed } = this.#response;
-    if (writableEnded || destroyed || writableLength + this.#text.length > this.#bounds.maxStreamBufferBytes)
-      return false;
-    return this.#add(typeof message === 'string' ? new Frame(message) : message, false, eventId);
+    const { held, maxStreamBufferBytes } = this.#bounds;
+    const waiting = writableLength + this.#text.length;
+    if (writableEnded || destroyed || waiting > maxStreamBufferBytes) return false;
+    const frame = typeof message === 'string' ? new Frame(message) : message;
+    // A small one leaves at once where the reader is not behind.
+    const waits = waiting > 0 || frame.latin1 === undefined;
+    if (waits && !again && !held.hasRoomForNotice(this.#owner, frame.heldBytes)) return false;
+    return this.#add(frame, false, eventId);
   }
 
   /** A message that may not be lost: an answer. */

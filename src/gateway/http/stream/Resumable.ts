@@ -125,14 +125,19 @@ export class Resumable implements SessionStream, KeptBytes {
     this.attach(response, headers);
     if (this.open && this.#place !== undefined) this.spare();
     // What is sent takes room, for which this may give way.
-    for (const kept of [...this.#kept]) if (kept.seq > seq) this.#stream?.offer(kept.frame, `${this.id}_${kept.seq}`);
+    for (const kept of [...this.#kept])
+      if (kept.seq > seq) this.#stream?.offer(kept.frame, `${this.id}_${kept.seq}`, true);
     if (this.#ended) this.#stream?.end();
   }
 
   /** A message that may be lost: false when it reached no connection. It is kept all the same. */
   offer(message: string | Frame): boolean {
     const frame = typeof message === 'string' ? new Frame(message) : message;
-    const seq = this.#keep(frame, frame.length <= MAX_KEPT_BYTES);
+    const { bounds, owner } = this.#options;
+    // What is kept of notices while their client is there is the first to have no room.
+    const worth =
+      frame.length <= MAX_KEPT_BYTES && (!this.open || bounds.held.hasRoomForNotice(owner, frame.heldBytes, true));
+    const seq = this.#keep(frame, worth);
     return this.#stream?.offer(frame, `${this.id}_${seq}`) === true;
   }
 

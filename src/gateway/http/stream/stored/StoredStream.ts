@@ -117,12 +117,13 @@ export class StoredStream implements SessionStream {
     const frame = typeof message === 'string' ? new Frame(message) : message;
     const { bounds, owner } = this.#options;
     const { held, maxStreamBufferBytes } = bounds;
-    if (this.#ended || this.#waitingBytes > maxStreamBufferBytes || !held.takeFor(owner, STEP_BYTES)) return false;
+    const bytes = frame.heldBytes + STEP_BYTES;
+    if (this.#ended || this.#waitingBytes > maxStreamBufferBytes || !held.hasRoomForNotice(owner, bytes)) return false;
+    if (!held.takeFor(owner, STEP_BYTES)) return false;
     if (!frame.hold(held, owner)) {
       held.giveBackFor(owner, STEP_BYTES);
       return false;
     }
-    const bytes = frame.heldBytes + STEP_BYTES;
     this.#waitingBytes += bytes;
     this.#next(async () => {
       const id = await this.#stored(frame);

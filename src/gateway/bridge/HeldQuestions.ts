@@ -1,18 +1,20 @@
+import { Shares } from '../../concurrent/Shares.js';
 import { memoryOf } from '../../connection/channel/codec/memoryOf.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { RpcError } from '../../core/errors.js';
-import type { HeldBytes } from './HeldBytes.js';
+import { type HeldBytes, QUESTIONS } from '../http/HeldBytes.js';
 
 /** Bytes, as held, of the questions that wait for one client: of a session, or of a call between two rounds. */
 const MAX_ASKED_BYTES = 32 * 1_024 * 1_024;
 /** What one holds beside its params. */
 const QUESTION_BYTES = 2_048;
 
-/** Questions of servers that wait for their client: their bytes count among those that are held for all. */
+/** Questions of servers that wait for one client: their bytes count among those that are held for all. No server's leave others' no room. */
 export class HeldQuestions {
   readonly #owner: string;
   readonly #held: HeldBytes;
-  #bytes = 0;
+  /** By server, from the first question on. */
+  #shares: Shares | undefined;
 
   constructor(owner: string, held: HeldBytes) {
     this.#owner = owner;
@@ -23,17 +25,28 @@ export class HeldQuestions {
   hold(server: string, params: unknown): () => void {
     if (!isWritable(params)) throw new RpcError(server, RPC_CODES.internalError, 'the request is nested too deep');
     const bytes = memoryOf(params) + QUESTION_BYTES;
-    if (this.#bytes + bytes > MAX_ASKED_BYTES || !this.#held.takeFor(this.#owner, bytes)) {
+    this.#shares ??= new Shares(MAX_ASKED_BYTES);
+    const shares = this.#shares;
+    if (!shares.mayTake(server, bytes) || !this.#take(server, bytes)) {
       throw new RpcError(server, RPC_CODES.internalError, 'too much waits for the answers of clients already');
     }
-    this.#bytes += bytes;
+    shares.add(server, bytes);
     let over = false;
     return () => {
       if (over) return;
       over = true;
-      this.#bytes -= bytes;
-      this.#held.giveBackFor(this.#owner, bytes);
+      shares.add(server, -bytes);
+      this.#held.questions.giveBack(server, this.#owner, bytes);
+      this.#held.giveBackFor(QUESTIONS, bytes);
     };
+  }
+
+  #take(server: string, bytes: number): boolean {
+    const { questions } = this.#held;
+    if (!questions.take(server, this.#owner, bytes)) return false;
+    if (this.#held.takeFor(QUESTIONS, bytes)) return true;
+    questions.giveBack(server, this.#owner, bytes);
+    return false;
   }
 }
 
