@@ -9,7 +9,7 @@ import type { Flows } from './body/BodyFlow.js';
 import { SseReader, type SseSink } from './body/events/SseReader.js';
 import type { Incoming } from './body/IncomingBytes.js';
 import { checkUrl, type HttpTransportOptions, resolveHttpTransportOptions } from './httpOptions.js';
-import type { Connecting, HttpDispatchers, Lane } from './sockets/HttpDispatchers.js';
+import { type Connecting, HttpDispatchers, type Lane } from './sockets/HttpDispatchers.js';
 import { proxyAuthorization, proxyFor } from './sockets/proxyFor.js';
 
 /** What the credentials hook gives for a URL transport. */
@@ -84,7 +84,7 @@ export class Endpoint {
   readonly clock: Clock;
   /** Of all connections of the pool, to this URL of its server. */
   readonly incoming: Incoming;
-  /** Of all connections of the pool, to this origin. */
+  /** Of all connections of the pool, to this URL of its server. */
   readonly maxReplySockets: number;
   /** Timeouts of headers and bodies. */
   readonly wheel: TimeoutWheel;
@@ -104,6 +104,8 @@ export class Endpoint {
   readonly #tunnel: URL | undefined;
   /** The proxy that an http URL is asked of, and what it is told. */
   readonly #via: { readonly origin: string; readonly headers: readonly string[] } | undefined;
+  /** Whose sockets replies go over. */
+  readonly #replyOrigin: string;
   readonly #ownHeaders: readonly string[];
   readonly #source: CredentialsSource | undefined;
   /** Those under way, in no order. Not a Set: its outgrown tables keep dead exchanges until a full collection. */
@@ -127,7 +129,8 @@ export class Endpoint {
     this.clock = options.clock;
     this.wheel = new TimeoutWheel(options.clock);
     this.#dispatchers = options.dispatchers;
-    this.incoming = options.dispatchers.incoming.of(`${this.server} ${this.#url.href}`);
+    const owner = `${this.server} ${this.#url.href}`;
+    this.incoming = options.dispatchers.incoming.of(owner);
     this.maxReplySockets = options.dispatchers.maxReplySockets;
     const proxy = options.dispatchers.proxyFromEnv ? proxyFor(this.#url) : undefined;
     if (proxy !== undefined && this.#url.protocol === 'https:') this.#tunnel = proxy;
@@ -136,6 +139,7 @@ export class Endpoint {
       const own = authorization === undefined ? [] : ['proxy-authorization', authorization];
       this.#via = { origin: proxy.origin, headers: ['host', this.#url.host, ...own] };
     }
+    this.#replyOrigin = HttpDispatchers.ownOrigin(this.#via?.origin ?? this.origin, owner);
     this.#source = options.credentials;
     this.#ahead = new Renewal(options.clock, () => this.#renewAhead());
     this.#ownHeaders = flat('headers', options.headers);
@@ -190,7 +194,7 @@ export class Endpoint {
     this.#dispatchers.connecting = undefined;
     this.#dispatchers.of(exchange.lane, this.#tunnel).dispatch(
       {
-        origin: via === undefined ? this.origin : via.origin,
+        origin: exchange.lane === 'replies' ? this.#replyOrigin : via === undefined ? this.origin : via.origin,
         path: via === undefined ? exchange.path : this.origin + exchange.path,
         method: exchange.method,
         headers: via === undefined ? exchange.requestHeaders : [...exchange.requestHeaders, ...via.headers],

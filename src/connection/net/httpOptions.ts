@@ -10,7 +10,10 @@ export interface HttpDispatcherOptions {
   readonly maxHeaderBytes?: number;
   /** How long an idle socket is kept where the server does not say, in ms, from 1. @defaultValue 4000 */
   readonly keepAliveMs?: number;
-  /** Sockets per origin for replies and notifications, from 1. Those of calls are as many as there are. @defaultValue 64 */
+  /**
+   * Sockets for replies and notifications to a server, at each of its URLs, over all connections, from 1. Those of calls are as many as there
+   * are. @defaultValue 64
+   */
   readonly maxReplySockets?: number;
   /**
    * Open `subscriptions/listen` streams (modern era) over all connections, each with a socket, from 1. One caller has three quarters of what

@@ -7,7 +7,7 @@ import { HTTPClientPool } from '../../../src/pool/HTTPClientPool.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { openHttp } from '../../support/httpServers.js';
 import { call, failure, LEGACY } from '../../support/rawCalls.js';
-import { RawServer, said } from '../../support/rawServer.js';
+import { type Exchange, RawServer, said } from '../../support/rawServer.js';
 
 afterEach(() => void vi.unstubAllEnvs());
 
@@ -46,17 +46,17 @@ async function forwardProxy(port: number) {
     asked.push(`${req.method} ${req.url} ${req.headers['proxy-authorization']}`);
     const to = new URL(String(req.url));
     const headers = { ...req.headers, host: to.host };
-    fetch(`http://127.0.0.1:${port}${to.pathname}`, {
+    fetch(`http://127.0.0.1:${port}${to.pathname}${to.search}`, {
       method: String(req.method),
       headers: { 'content-type': 'application/json', accept: String(headers.accept) },
       ...(req.method === 'POST' && { body: req as never, duplex: 'half' }),
-    } as RequestInit).then(
-      async (answer) => {
-        const body = Buffer.from(await answer.arrayBuffer());
-        res.writeHead(answer.status, { 'content-type': answer.headers.get('content-type') ?? 'text/plain' }).end(body);
-      },
-      () => res.destroy(),
-    );
+    } as RequestInit)
+      .then(async (answer) => {
+        res.writeHead(answer.status, { 'content-type': answer.headers.get('content-type') ?? 'text/plain' });
+        for await (const chunk of answer.body ?? []) res.write(chunk);
+        res.end();
+      })
+      .catch(() => res.destroy());
   });
   server.on('connect', (req, socket) => {
     asked.push(`CONNECT ${req.url}`);
@@ -93,6 +93,48 @@ test('an https URL gets a tunnel through the proxy', async () => {
   await failure(openHttp('https://mcp.corp.invalid/mcp', LEGACY));
   expect(asked).toContain('CONNECT mcp.corp.invalid:443');
 });
+
+test.each(['on its origin', 'behind its proxy'])(
+  'a server that answers no reply holds up none to others %s',
+  async (where) => {
+    const pings = Array.from({ length: 5 }, (_, i) => ({ jsonrpc: '2.0', id: `p${i}`, method: 'ping' }));
+    const ask = (exchange: Exchange): void => {
+      exchange.sse();
+      for (const each of pings) exchange.event(each);
+    };
+    let unanswered = 0;
+    const server = await RawServer.listen({
+      tools: { ask, hang: () => undefined },
+      before: ({ message, path }) => {
+        const isReply = path === '/mcp?bad' && message?.result !== undefined;
+        if (isReply) unanswered++;
+        return isReply;
+      },
+    });
+    let origin = `http://127.0.0.1:${server.port}`;
+    if (where === 'behind its proxy') {
+      vi.stubEnv('http_proxy', (await forwardProxy(server.port)).url);
+      origin = 'http://mcp.corp.invalid';
+    }
+    const pool = closeAfter(new HTTPClientPool({ proxyFromEnv: true, maxReplySockets: 2 }));
+    for (const name of ['bad', 'good']) {
+      pool.addServer({ name, transport: 'http', url: `${origin}/mcp?${name}`, era: 'legacy' });
+    }
+    const bad = failure(pool.callTool('bad', 'ask', {}));
+    await expect.poll(() => unanswered).toBe(2);
+    // Its start tells the server that it is initialised, on the lane of replies.
+    expect(await pool.callTool('good', 'echo', { text: 'hi' })).toEqual(said('hi'));
+    const abort = new AbortController();
+    const hanging = failure(pool.callTool('good', 'hang', {}, { signal: abort.signal }));
+    await expect.poll(() => server.of('tools/call').length).toBe(3);
+    abort.abort();
+    await hanging;
+    await expect.poll(() => server.of('notifications/cancelled').length).toBe(1);
+    expect(unanswered).toBe(2);
+    await pool.close({ graceMs: 0 });
+    await bad;
+  },
+);
 
 test('`proxyFromEnv: false` asks no proxy', async () => {
   const server = await RawServer.listen();

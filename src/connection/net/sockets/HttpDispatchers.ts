@@ -79,6 +79,16 @@ export class HttpDispatchers {
     return () => all.add(group, -1);
   }
 
+  /**
+   * What `owner` asks of `origin` on the lane of replies has sockets of its own by this origin, beside those of others: the owner of an origin
+   * that answers none of them, or one behind the same proxy, would keep theirs.
+   */
+  static ownOrigin(origin: string, owner: string): string {
+    const own = new URL(origin);
+    own.hash = owner;
+    return own.href;
+  }
+
   /** The sockets of `lane`; for an https URL behind `proxy`, those of a tunnel through it. */
   of(lane: Lane, proxy: URL | undefined): Dispatcher {
     const key = proxy === undefined ? lane : `${lane} ${proxy.href}`;
@@ -92,27 +102,33 @@ export class HttpDispatchers {
     return sockets;
   }
 
-  #common(): Agent.Options {
+  #common(lane: Lane): Agent.Options {
     // Times of waiting are the calls' own: see `Exchange`.
-    const { maxHeaderBytes, keepAliveMs } = this.#resolved;
-    return { maxHeaderSize: maxHeaderBytes, keepAliveTimeout: keepAliveMs, headersTimeout: 0, bodyTimeout: 0 };
+    const { maxHeaderBytes, keepAliveMs, maxReplySockets } = this.#resolved;
+    return {
+      maxHeaderSize: maxHeaderBytes,
+      keepAliveTimeout: keepAliveMs,
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      ...(lane === 'replies' && { connections: maxReplySockets }),
+    };
   }
 
   #direct(lane: Lane): Agent {
-    const { connectTimeoutMs, maxReplySockets } = this.#resolved;
-    return new (undici().Agent)({
-      ...this.#common(),
-      ...(lane === 'replies' && { connections: maxReplySockets }),
-      connect: this.#pausable(lane, this.#connector(connectTimeoutMs)),
+    const { Agent } = undici();
+    return new Agent({
+      ...this.#common(lane),
+      connect: this.#pausable(lane, this.#connector(this.#resolved.connectTimeoutMs)),
+      factory: poolOf,
     });
   }
 
   #tunnel(lane: Lane, proxy: URL): Dispatcher {
-    const { Pool, ProxyAgent } = undici();
+    const { ProxyAgent } = undici();
     const timeout = this.#resolved.connectTimeoutMs;
     const factory = (origin: string | URL, given: object): Dispatcher => {
       const { connect, ...others } = given as Pools.Options & { readonly connect: Connectors.connector };
-      return new Pool(origin, { ...others, connect: this.#pausable(lane, connect) });
+      return poolOf(origin, { ...others, connect: this.#pausable(lane, connect) });
     };
     // A proxy that takes the connection and never answers for the tunnel.
     const toProxy = (origin: string | URL, given: object): Dispatcher =>
@@ -122,7 +138,7 @@ export class HttpDispatchers {
       return factory(origin, { ...others, connect: this.#given(connect) });
     };
     return new ProxyAgent({
-      ...this.#common(),
+      ...this.#common(lane),
       uri: proxy.href,
       proxyTls: { timeout } as never,
       requestTls: { ...this.#options.tls, timeout } as never,
@@ -187,4 +203,9 @@ export class HttpDispatchers {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+/** Sockets of one origin, or of one owner's (`ownOrigin`): an agent keeps these by what it is asked for. */
+function poolOf(origin: string | URL, options: object): Pools {
+  return new (undici().Pool)(new URL(origin).origin, options);
 }
