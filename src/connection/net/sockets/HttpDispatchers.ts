@@ -118,51 +118,63 @@ export class HttpDispatchers {
     const { Agent } = undici();
     return new Agent({
       ...this.#common(lane),
-      connect: this.#pausable(lane, this.#connector(this.#resolved.connectTimeoutMs)),
+      connect: this.#pausable(lane, this.#connector(this.#options.tls)),
       factory: poolOf,
     });
   }
 
   #tunnel(lane: Lane, proxy: URL): Dispatcher {
     const { ProxyAgent } = undici();
-    const timeout = this.#resolved.connectTimeoutMs;
-    const factory = (origin: string | URL, given: object): Dispatcher => {
-      const { connect, ...others } = given as Pools.Options & { readonly connect: Connectors.connector };
-      return poolOf(origin, { ...others, connect: this.#pausable(lane, connect) });
-    };
-    // A proxy that takes the connection and never answers for the tunnel.
-    const toProxy = (origin: string | URL, given: object): Dispatcher =>
-      factory(origin, { ...given, headersTimeout: timeout });
-    const tunnel = (origin: string | URL, given: object): Dispatcher => {
-      const { connect, ...others } = given as { readonly connect: Connectors.connector };
-      return factory(origin, { ...others, connect: this.#given(connect) });
-    };
+    const overIt = this.#connector(this.#options.tls);
+    const toProxy = this.#pausable(lane, this.#connector());
     return new ProxyAgent({
       ...this.#common(lane),
       uri: proxy.href,
-      proxyTls: { timeout } as never,
-      requestTls: { ...this.#options.tls, timeout } as never,
-      clientFactory: toProxy,
-      factory: tunnel,
+      // A proxy that takes the connection and never answers for the tunnel.
+      clientFactory: (origin: string | URL, given: object) =>
+        poolOf(origin, { ...given, headersTimeout: this.#resolved.connectTimeoutMs, connect: toProxy }),
+      factory: (origin: string | URL, given: object) => {
+        const { connect, ...others } = given as Pools.Options & { readonly connect: Connectors.connector };
+        return poolOf(origin, { ...others, connect: this.#pausable(lane, this.#through(connect, overIt)) });
+      },
     });
   }
 
-  /** The request for a tunnel ends with the request that needs it. */
-  #given(connect: Connectors.connector): Connectors.connector {
+  /** The request for a tunnel, and the TLS handshake over it, end with the request that needs them. */
+  #through(tunnel: Connectors.connector, overIt: Connectors.connector): Connectors.connector {
     return (options, callback) => {
       const ended = new AbortController();
-      const over = this.#begun((error) => ended.abort(error));
-      connect({ ...options, signal: ended.signal } as Connectors.Options, (...result) => {
+      let end = (error: Error): void => ended.abort(error);
+      const done: Connectors.Callback = (...result) => {
         over();
         callback(...result);
+      };
+      const host = options.port ? options.host : `${options.host}:443`;
+      // As if for http: ProxyAgent gives the tunnel alone. It would keep its handshake to itself.
+      const alone = { ...options, host, port: options.port || '443', protocol: 'http:', signal: ended.signal };
+      tunnel(alone as Connectors.Options, (...result) => {
+        const httpSocket = result[1] ?? undefined;
+        if (httpSocket === undefined) return done(...result);
+        try {
+          ended.signal.throwIfAborted();
+          // The name is that of the options, or of the host.
+          overIt({ ...options, servername: undefined, httpSocket } as unknown as Connectors.Options, done);
+          const handshake = this.connecting;
+          end = (error) => handshake?.destroy(error);
+        } catch (error) {
+          httpSocket.destroy();
+          done(error as Error, null);
+        }
       });
+      // After that of the connection to the proxy, which others may use.
+      const over = this.#begun((error) => end(error));
     };
   }
 
   /** undici's own timeout of connecting stands on a clock of half a second that outlives its sockets. */
-  #connector(timeoutMs: number): Connectors.connector {
-    const tls = { ...this.#options.tls, timeout: 0 } as Connectors.BuildOptions;
-    const connect = undici().buildConnector(tls) as (
+  #connector(tls: HttpDispatcherOptions['tls'] = {}): Connectors.connector {
+    const timeoutMs = this.#resolved.connectTimeoutMs;
+    const connect = undici().buildConnector({ ...tls, timeout: 0 } as Connectors.BuildOptions) as (
       options: Connectors.Options,
       callback: Connectors.Callback,
     ) => { destroy(error: Error): void };
