@@ -347,12 +347,12 @@ test('a fault of ours after the body was read is answered with a status, not wit
   expect(text).not.toContain('a fault');
 });
 
-test('more than 1,000 headers are refused: what stands behind 2,000 Node leaves out', async () => {
+test('more than 128 headers are refused: what stands behind those that it keeps Node leaves out', async () => {
   const names = 'a:\n'.repeat(2_000);
   for (const path of ['/mcp', '/livez']) {
     const hidden = `GET ${path} HTTP/1.1\nHost: localhost\n${names}Origin: https://evil.test\n\n`;
     expect(await raw(hidden).response).toMatch(/^HTTP\/1\.1 431 /);
   }
-  const many = `GET /livez HTTP/1.1\nHost: localhost\n${'a:\n'.repeat(900)}\n`;
+  const many = `GET /livez HTTP/1.1\nHost: localhost\n${'a:\n'.repeat(120)}\n`;
   expect(await raw(many).response).toMatch(/^HTTP\/1\.1 200 /);
 });

@@ -353,7 +353,7 @@ test('heads of many names that come at one instant are read in turns', async () 
   const begun = new Map<number, number>();
   onRequests((request) => {
     begun.set(turns.count, (begun.get(turns.count) ?? 0) + 1);
-    if (request.rawHeaders.length > 1_000) for (const endMs = performance.now() + 5; performance.now() < endMs; );
+    if (request.rawHeaders.length > 200) for (const endMs = performance.now() + 5; performance.now() < endMs; );
   });
   const { port } = await gateway.listen();
   const probe = 'GET /livez HTTP/1.1\r\nhost: localhost\r\n';
@@ -363,7 +363,7 @@ test('heads of many names that come at one instant are read in turns', async () 
     await each.until((text) => answersIn(text) === 1);
   }
   begun.clear();
-  const names = Array.from({ length: 900 }, (_, i) => `${i.toString(36)}:\r\n`).join('');
+  const names = Array.from({ length: 120 }, (_, i) => `${i.toString(36)}:\r\n`).join('');
   for (const each of kept) each.send(`${probe}${names}\r\n`);
   for (const each of kept) await each.until((text) => answersIn(text) === 2);
   expect(Math.max(...begun.values())).toBeLessThan(10);

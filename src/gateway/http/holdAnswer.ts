@@ -20,6 +20,10 @@ export const NO_ROOM = 'too much waits for clients that do not read';
 /** Smaller answers are counted only when they do not leave at once. */
 const SMALL_BYTES = 64 * 1_024;
 
+/** What a head of a request may take that is not counted, and what each of its headers takes beside its text. */
+const USUAL_HEAD_BYTES = 8 * 1_024;
+const HEADER_BYTES = 128;
+
 /** Responses that are cut when they stall, from their turn on. */
 const watched = new WeakSet<ServerResponse>();
 
@@ -120,13 +124,21 @@ export function holdWaiting(response: ServerResponse, bytes: number, bounds: Ans
 }
 
 /**
- * Holds what a request that waits behind others on its connection takes, until it is over: a client may send many before it reads
- * an answer. Where there is no room for it, its client is cut.
+ * Holds what a request takes that waits behind others on its connection, until it is over: a client may send many before it reads
+ * an answer. So it does with what a head takes that is no ordinary one. Where there is no room for it, its client is cut.
  */
 export function holdTurn(response: ServerResponse, { held }: AnswerBounds): void {
-  if (!waitsItsTurn(response) || isGone(response) || holds(response, EXCHANGE_BYTES, held)) return;
+  const bytes = (waitsItsTurn(response) ? EXCHANGE_BYTES : 0) + unusualBytes(response.req.rawHeaders);
+  if (bytes === 0 || isGone(response) || holds(response, bytes, held)) return;
   response.req.socket?.destroy();
   response.destroy();
+}
+
+/** What a head takes beyond an ordinary one: its text, and what stands for each name and value. */
+function unusualBytes(rawHeaders: readonly string[] = []): number {
+  let bytes = rawHeaders.length * (HEADER_BYTES / 2);
+  for (const each of rawHeaders) bytes += each.length;
+  return bytes <= USUAL_HEAD_BYTES ? 0 : bytes;
 }
 
 /** Answers one request, by its id as JSON text, with an error and the status that belongs to it. */

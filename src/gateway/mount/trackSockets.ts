@@ -3,13 +3,16 @@ import type { Socket } from 'node:net';
 import { Shares } from '../../concurrent/Shares.js';
 import type { Clock } from '../../core/clock.js';
 import { type TrackedHttpServer, trackHttpServer } from '../../shutdown/TrackedHttpServer.js';
+import { MAX_HEADERS } from '../http/request/guard.js';
 import { forgetSocket, watchSocket } from '../http/request/readInTurns.js';
 import { addressOrigin } from '../session/origin.js';
 
-/** Tracks a server that has `max` connections at most. */
+/** Tracks a server of the gateway's own, which has `max` connections at most. */
 export function trackSockets(server: Server, max: number, clock: Clock): TrackedHttpServer {
   const tracked = trackHttpServer(server, { clock });
   const shares = new SocketShares(max, tracked);
+  // Node keeps what has come of a head in strings: no more of them than it takes to refuse it.
+  server.maxHeadersCount = MAX_HEADERS + 1;
   server.on('connection', (socket) => shares.take(socket));
   return tracked;
 }

@@ -11,8 +11,11 @@ export interface Refused {
   readonly why: string;
 }
 
-/** Headers of one request. Node leaves out what stands behind 2,000 without a word: a second Host, a foreign Origin, the length of the body. */
-const MAX_HEADERS = 1_000;
+/**
+ * Headers of one request. Node leaves out what stands behind `maxHeadersCount` (2,000) of its server without a word, a second Host, a foreign Origin,
+ * the length of the body: where that is more than this, no such request gets by.
+ */
+export const MAX_HEADERS = 128;
 
 /** What is looked at of a request; of one that Node did not read there may be no `rawHeaders`. */
 type Asked = Pick<IncomingMessage, 'headers' | 'url'> & { readonly rawHeaders?: readonly string[] };

@@ -88,6 +88,8 @@ function readInTurns(socket: Socket): void {
       return socket;
     };
     if (socket.isPaused()) reader.hold();
+    // What came while Node's parser read by itself was never told to the stream: it still waits for that, and would not begin to read again.
+    socket.push('');
     socket.once('close', () => reader.close());
   });
 }
