@@ -92,6 +92,16 @@ test.each(['record --out FILE --', 'fault --plan PLAN --', 'fake-server'])(
   },
 );
 
+test('`fake-server` whose reader is gone ends, with its input still open', async () => {
+  const pings = `for i in $(seq 200); do echo '{"jsonrpc":"2.0","id":1,"method":"ping"}'; sleep 0.1; done`;
+  const program = new Program(MAIN, {
+    under: ['sh', '-c', `(${pings}; echo 'input over' >&2) | { "$@"; echo "code $?" >&2; } | head -n 1`, 'sh'],
+    args: ['fake-server'],
+  });
+  expect(await program.exited).toEqual({ code: 0, signal: null });
+  expect(program.stderr).toBe('code 0\n');
+});
+
 test('a fault of the program itself is an orderly stop with exit code 1, and leaves no server behind', async () => {
   for (const [fault, ...flags] of [
     // Ignores the end of its input and SIGTERM: what does not kill it leaves it behind.

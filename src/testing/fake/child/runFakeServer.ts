@@ -6,8 +6,8 @@ import { FakeServer } from '../FakeServer.js';
 import type { FakeServerOptions } from '../FakeServerOptions.js';
 
 /**
- * Makes this process a fake server over its stdin and stdout, until its stdin ends. One that replays a recording says on
- * stderr where it diverged, and exits with code 2 then.
+ * Makes this process a fake server over its stdin and stdout, until its stdin ends or nothing reads its stdout. One that replays a
+ * recording says on stderr where it diverged, and exits with code 2 then.
  */
 export function runFakeServer(options: FakeServerOptions): void {
   let exitCode = 0;
@@ -23,10 +23,16 @@ export function runFakeServer(options: FakeServerOptions): void {
       process.stderr.write(visible(`the replay diverged: ${event.what}\n`));
     },
   });
-  // The client may be gone before an answer is, and a fault may have closed it: neither is worth an exception.
-  process.stdout.on('error', () => undefined);
   let deaf = false;
+  let closed = false;
+  // The client is gone, unless a fault has closed it: that one lives on.
+  process.stdout.on('error', () => {
+    if (deaf || closed) return;
+    server.finish();
+    exitSelf(exitCode);
+  });
   server.plan.on('injected', ({ fault }) => {
+    if (fault === 'closeOutput') closed = true;
     if (fault === 'deaf') {
       deaf = true;
       deafen();
