@@ -1,66 +1,16 @@
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
-import { type IncomingMessage, request } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test, vi } from 'vitest';
-import { Gateway } from '../../src/gateway/Gateway.js';
-import type { GatewayOptions } from '../../src/gateway/GatewayOptions.js';
-import { StdioPool } from '../../src/pool/StdioPool.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
-import { closeAfter } from '../support/closeAfter.js';
-import { EventReader, RawClient } from '../support/httpClient.js';
-import { fixture } from '../support/servers.js';
+import { RawClient } from '../support/httpClient.js';
+import { house, listed, listen, listening, modern, read, uris } from '../support/offering.js';
 import { tempFolder } from '../support/tempFolder.js';
 
 // Programs start here, and the machine may be busy.
 vi.setConfig({ testTimeout: 60_000 });
-
-interface Offer {
-  readonly uris?: readonly string[];
-  readonly templates?: readonly string[];
-  readonly tools?: readonly object[];
-  readonly bad?: 'resources' | 'item' | 'silent';
-  readonly after?: string;
-}
-
-/** A gateway before servers that offer that. */
-async function house(offers: Readonly<Record<string, Offer>>, options: Partial<GatewayOptions> = {}) {
-  const pool = closeAfter(new StdioPool({ ledger: false }));
-  for (const [name, offer] of Object.entries(offers)) {
-    const args = [fixture('offering.mjs'), JSON.stringify({ name, ...offer })];
-    pool.addServer({ name, transport: 'stdio', command: process.execPath, args });
-  }
-  const gateway = closeAfter(new Gateway({ pool, port: 0, ...options }));
-  const url = `${(await gateway.listen()).url}/mcp`;
-  const connect = async (): Promise<RawClient> => {
-    const client = new RawClient(url);
-    await client.initialize('2025-11-25', { extensions: { 'io.modelcontextprotocol/ui': {} } });
-    return client;
-  };
-  return { url, connect, pool };
-}
-
-const listen = async (client: RawClient): Promise<EventReader> => {
-  const stream = await client.listen();
-  closeAfter({ close: () => stream.stop() });
-  return stream;
-};
-
-const listed = async (client: RawClient, method: string, kind: string, key: string): Promise<unknown[]> => {
-  const keys: unknown[] = [];
-  for (let cursor: unknown; ; ) {
-    const { result = {} } = await client.call(method, cursor === undefined ? {} : { cursor });
-    keys.push(...(result[kind] as Record<string, unknown>[]).map((item) => item[key]));
-    cursor = result['nextCursor'];
-    if (cursor === undefined) return keys;
-  }
-};
-const uris = (client: RawClient) => listed(client, 'resources/list', 'resources', 'uri');
-const read = async (client: RawClient, uri: string) =>
-  (
-    (await client.call('resources/read', { uri })).result?.['contents'] as { uri: string; text: string }[] | undefined
-  )?.[0];
 
 const ONE = { uris: ['file:///own', 'file:///both', 'ui://board'], templates: ['db://{+row}', 'only://one/{x}'] };
 const TWO = { uris: ['file:///both', 'poolkit:odd/x', 'ui://board'], templates: ['db://{+row}'] };
@@ -159,71 +109,6 @@ test('updates come under the URI that the client subscribed to, in both eras', a
   expect((await modern.has(2))[1]).toMatchObject(told);
   expect((await client.call('resources/unsubscribe', { uri: 'poolkit:two/file:///both' })).result).toEqual({});
   expect((await client.call('resources/unsubscribe', { uri: 'poolkit:two/file:///both' })).error).toBeDefined();
-});
-
-test("a tool's app is read from the tool's server", async () => {
-  const tool = (meta: object) => ({ name: 'board', inputSchema: { type: 'object' }, _meta: meta });
-  const { connect } = await house({
-    one: { tools: [tool({ ui: { resourceUri: 'ui://board', csp: {} }, 'ui/resourceUri': 'ui://board' })] },
-    two: { tools: [tool({ ui: { resourceUri: 'ui://board', visibility: ['app'] }, other: 'ui://board' })] },
-  });
-  const client = await connect();
-  const { result = {} } = await client.call('tools/list');
-  const apps = (result['tools'] as { name: string; _meta?: object }[]).filter(({ _meta }) => _meta !== undefined);
-  expect(apps.map(({ name, _meta }) => [name, _meta])).toEqual([
-    ['one__board', { ui: { resourceUri: 'ui://board', csp: {} }, 'ui/resourceUri': 'ui://board' }],
-    ['two__board', { ui: { resourceUri: 'poolkit:two/ui://board', visibility: ['app'] }, other: 'ui://board' }],
-  ]);
-  expect(await read(client, 'ui://board')).toEqual({ uri: 'ui://board', text: 'one has ui://board' });
-  expect(await read(client, 'poolkit:two/ui://board')).toMatchObject({ text: 'two has ui://board' });
-});
-
-test('a tool that names a URI of another server takes nothing from the one that lists it', async () => {
-  const named = { name: 'board', inputSchema: { type: 'object' }, _meta: { ui: { resourceUri: 'a:1' } } };
-  const { connect } = await house({ evil: { uris: ['e:1'], tools: [named] }, one: { uris: ['a:1'] } });
-  const client = await connect();
-  await client.call('tools/list');
-  expect(await read(client, 'a:1')).toEqual({ uri: 'a:1', text: 'one has a:1' });
-  expect(await uris(client)).toEqual(['e:1', 'a:1']);
-  const { result = {} } = await client.call('tools/list');
-  expect(result['tools']).toContainEqual(
-    expect.objectContaining({ name: 'evil__board', _meta: { ui: { resourceUri: 'poolkit:evil/a:1' } } }),
-  );
-});
-
-test("no server takes over a tool's app by listing it, whatever is asked for first", async () => {
-  const tools = [{ name: 'board', inputSchema: { type: 'object' }, _meta: { ui: { resourceUri: 'ui://one' } } }];
-  const { connect } = await house({ thief: { uris: ['ui://one'] }, one: { tools } });
-  const client = await connect();
-  const { result = {} } = await client.call('tools/list');
-  const app = { ui: { resourceUri: 'poolkit:one/ui://one' } };
-  expect(result['tools']).toContainEqual(expect.objectContaining({ name: 'one__board', _meta: app }));
-  expect(await read(client, app.ui.resourceUri)).toMatchObject({ text: 'one has ui://one' });
-});
-
-test("a URI that clients were shown as one server's leads there or nowhere, whatever another lists later on", async () => {
-  const tools = [{ name: 'board', inputSchema: { type: 'object' }, _meta: { ui: { resourceUri: 'ui://one' } } }];
-  const { connect, pool } = await house({ thief: {}, one: { uris: ['a:1'], templates: ['row:{x}'], tools } });
-  const client = await connect();
-  const stream = await listen(client);
-  expect(await uris(client)).toEqual(['a:1']);
-  await client.call('tools/list');
-  const call = (name: string, given: object) => client.call('tools/call', { name, arguments: given });
-  for (const uri of ['link:1', 'row:1']) {
-    expect((await call('one__link', { uri })).result?.['content']).toMatchObject([{ uri }, { resource: { uri } }]);
-  }
-  expect(await read(client, 'row:2')).toMatchObject({ text: 'one has row:2' });
-  const shown = ['a:1', 'ui://one', 'link:1', 'row:1', 'row:2'];
-  await call('thief__touch', { listed: shown });
-  await stream.has(1);
-  const told = shown.map((uri) => `poolkit:thief/${uri}`);
-  expect(await uris(client)).toEqual([...told, 'a:1']);
-  const texts = async () => Promise.all(shown.map(async (uri) => (await read(client, uri))?.text));
-  expect(await texts()).toEqual(shown.map((uri) => `one has ${uri}`));
-  // It is not there any more: no other is asked.
-  await pool.removeServer('one');
-  expect(await texts()).toEqual(shown.map(() => undefined));
-  expect(await uris(client)).toEqual(told);
 });
 
 test('a task is known by an id that says whose it is; a session sees its own, and cannot guess others', async () => {
@@ -393,36 +278,3 @@ test('a line that a legacy server logs during the only call comes to its modern 
     for (const level of [undefined, 'error']) expect(await log(path, name, level)).not.toContain('one logs');
   }
 });
-
-/** A request of the modern era that is yet to be sent. */
-function modern(
-  url: string,
-  method: string,
-  params: { readonly name?: string; readonly uri?: string },
-  logLevel?: string,
-) {
-  const meta = {
-    'io.modelcontextprotocol/protocolVersion': '2026-07-28',
-    'io.modelcontextprotocol/clientCapabilities': {},
-    ...(logLevel && { 'io.modelcontextprotocol/logLevel': logLevel }),
-  };
-  const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method, params: { ...params, _meta: meta } });
-  const headers = {
-    'content-type': 'application/json',
-    accept: 'application/json, text/event-stream',
-    'mcp-protocol-version': '2026-07-28',
-    'mcp-method': method,
-    ...((params.name ?? params.uri) && { 'mcp-name': params.name ?? params.uri }),
-  };
-  return { outgoing: request(url, { method: 'POST', headers, agent: false }), body };
-}
-
-/** A subscription of the modern era. */
-async function listening(url: string, notifications: object): Promise<EventReader> {
-  const { outgoing, body } = modern(url, 'subscriptions/listen', { notifications } as object);
-  outgoing.end(body);
-  const [incoming] = (await once(outgoing, 'response')) as [IncomingMessage];
-  const stream = new EventReader(incoming.setEncoding('utf8'));
-  closeAfter({ close: () => stream.stop() });
-  return stream;
-}

@@ -27,7 +27,6 @@ import { timeouts } from '../../src/middleware/ready/timeouts.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { everything } from '../support/everything.js';
-import { listed } from '../support/hooks/planted.js';
 import { stdioPool } from '../support/stdioPool.js';
 
 type Answer = (params: Readonly<Record<string, unknown>> | undefined, attempt: number) => unknown;
@@ -395,22 +394,4 @@ test('approve: a person who never answers has said no when the time is over, tho
   const ask = (): Promise<boolean> => new Promise(() => undefined);
   const guarded = through(approve({ decide: () => 'ask', ask, askTimeoutMs: 20 }), () => ({}));
   await expect(guarded.call('tools/call', { name: 'write' })).rejects.toThrow('was not approved within 20 ms');
-});
-
-test('a store of pins that hung once holds up no later look', async () => {
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
-  try {
-    const get = vi.fn<() => Promise<undefined>>().mockImplementationOnce(() => new Promise(() => undefined));
-    const { middleware } = new Pins({ store: { get, set: async () => undefined } });
-    const chain = new MiddlewareChain();
-    chain.use(middleware);
-    const hung = expect(listed(chain)).rejects.toMatchObject({ code: 'ERR_REQUEST_TIMEOUT' });
-    const next = listed(chain);
-    await new Promise((resolve) => setImmediate(resolve));
-    vi.advanceTimersByTime(5_000);
-    await hung;
-    expect((await next).value).toEqual({ tools: [{ name: 't' }] });
-  } finally {
-    vi.useRealTimers();
-  }
 });
