@@ -107,19 +107,13 @@ export class WrappedConnection implements Connection {
     const { clock } = this.#limits;
     const late = (): Error =>
       new ShutdownTimeoutError(`the connection that wrapConnection gave for ${this.server}`, LONGER_MS);
-    const closing = async (): Promise<void> => this.#front.close(options);
-    const closed = closing();
-    let over = false;
-    closed.then(
-      () => (over = true),
-      () => (over = true),
-    );
-    const [failed] = await Promise.allSettled([within(closed, { clock, timeoutMs: graceMs + LONGER_MS, late })]);
+    const close = async (): Promise<void> => this.#front.close(options);
+    const closed = close();
+    const closedWithin = (timeoutMs: number): Promise<void> => within(closed, { clock, timeoutMs, late });
+    await Promise.allSettled([closedWithin(graceMs + LONGER_MS)]);
     await this.#made.close(options).finally(() => this.#giveUp());
-    // It may be what closes the one behind it, which takes its time: a server that is deaf is killed first.
-    await new Promise((resolve) => setImmediate(resolve));
-    if (!over) throw late();
-    if (failed.status === 'rejected' && !(failed.reason instanceof ShutdownTimeoutError)) throw failed.reason;
+    // It may have waited for the one behind it, which takes its time: a server that is deaf is killed first.
+    await closedWithin(LONGER_MS);
   }
 
   #look<K extends keyof Connection>(name: K): Connection[K] {

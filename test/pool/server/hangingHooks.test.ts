@@ -87,16 +87,37 @@ test('a call that what wrapConnection gave never settles ends with its time, its
   expect([connector.live.length, clock.armedTimers]).toEqual([0, 0]);
 });
 
-test('a close that hangs in front of a connection holds up none for more than a second, and that one is closed', async () => {
+test('a close that hangs in front of a connection holds up none for more than two seconds, and that one is closed', async () => {
   const { pool, clock, connector, call } = memoryPool({ wrapConnection: inFront({ close: never }) });
   pool.addServer(MEMORY);
   await call('a');
   const closing = pool.removeServer('s', { graceMs: 0 }).catch((error: unknown) => error);
   await clock.advance(1_000);
+  expect(connector.live).toEqual([]);
+  await clock.advance(1_000);
   expect(await closing).toMatchObject({
     message: expect.stringContaining('the connection that wrapConnection gave for s'),
   });
-  expect(connector.live).toEqual([]);
+});
+
+test('a close in front of a connection that waits for the one behind it takes as long as that, and has not failed', async () => {
+  let kill = (): void => undefined;
+  const killed = new Promise<void>((resolve) => {
+    kill = resolve;
+  });
+  const wrapConnection = (made: Connection): Connection => {
+    const close = made.close.bind(made);
+    made.close = () => killed.then(() => close());
+    return inFront({})(made);
+  };
+  const { pool, clock, connector, call } = memoryPool({ wrapConnection });
+  pool.addServer(MEMORY);
+  await call('a');
+  const closing = pool.removeServer('s', { graceMs: 0 }).then(() => 'closed');
+  await clock.advance(1_500);
+  kill();
+  expect(await closing).toBe('closed');
+  expect([connector.live.length, clock.armedTimers]).toEqual([0, 0]);
 });
 
 test.each<[string, (made: Connection) => unknown, object]>([
