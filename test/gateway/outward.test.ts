@@ -48,7 +48,7 @@ test('an answer makes one task, however often it names one', async () => {
     pool: { servers: () => ['s'] },
   } as unknown as PassageOptions);
   const session = {} as Downstream;
-  await passage.send({ server: 's', session, method: 'tools/call' }, { params: {} }, {});
+  await passage.send({ server: 's', session, method: 'tools/call' }, { params: {}, paramsText: undefined }, {}, {});
   // Readers take the last of members of one name.
   expect(['1', '2', '3'].map((id) => passage.ownTasks.has('s', session, id))).toEqual([false, false, true]);
 });

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { RequestStates } from '../../src/gateway/bridge/RequestStates.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import { bearerTokens } from '../../src/gateway/users/bearerTokens.js';
 import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
@@ -104,4 +105,16 @@ test('a replica with the same keys opens it, another does not', async () => {
   expect(await ask(`${stranger}/servers/s/mcp`, ANNA, 'one', state)).toMatchObject(REFUSED);
   expect(await ask(`${second}/servers/s/mcp`, ANNA, 'one', state)).toMatchObject({ result: { content: [] } });
   expect(seen).toEqual([STATE]);
+});
+
+test('params that are written anew, since a name in their _meta comes twice, say the state as its server gave it', async () => {
+  const states = new RequestStates(undefined);
+  const of = { principal: undefined, server: 's', method: 'tools/call', params: { name: 'a' } };
+  const asked = Buffer.from('{"resultType":"input_required","requestState":"own"}');
+  const { requestState } = JSON.parse(String(await states.sealed(of, asked)));
+  const params = { name: 'a', requestState, _meta: { n: 2 } };
+  const paramsText = JSON.stringify(params).replace('"n":2', '"n":1,"n":2');
+  const opened = await states.opened({ ...of, params }, { paramsText });
+  expect(opened.params).toMatchObject({ requestState: 'own' });
+  expect(opened.paramsText).toBeUndefined();
 });

@@ -1,10 +1,11 @@
 import type { Implementation } from '@modelcontextprotocol/client';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { RequestTimeoutError, show } from '../../core/errors.js';
+import { inTurnOrNow } from '../../core/time/turns.js';
 import { withDeadline, within } from '../../core/time/within.js';
 import { signalOf } from '../../core/wait/Cancellation.js';
 import type { ServerNotice } from '../../pool/McpPool.js';
-import { changed, changedInTurn } from '../bridge/paramsFor.js';
+import type { GivenParams } from '../bridge/paramsFor.js';
 import { argumentsOf, innerCall, withFixed } from '../curation/searchedCall.js';
 import { isSearchTool, searchTools, ToolSearch } from '../curation/ToolSearch.js';
 import { discovered } from '../endpoint/discovered.js';
@@ -30,11 +31,6 @@ export interface AggregateEndpointOptions extends ListsOptions {
   readonly sessions: () => readonly Downstream[];
   /** Those of all endpoints, which a server's log messages may be for. */
   readonly allSessions: () => readonly Downstream[];
-}
-
-interface Asked {
-  readonly params: Params | undefined;
-  readonly paramsText?: string | undefined;
 }
 
 /** Notifications that make a list stale, and what they say to clients of the aggregate. */
@@ -80,20 +76,21 @@ export class AggregateEndpoint implements BareEndpoint {
     const searching = this.#options.searching();
     if (kind === 'tools' && searching) return this.#lists.whole(session, searchTools(this.#options.pool.servers()));
     if (kind !== undefined) return this.#lists.page(kind, session, params, ownerOf(session, call));
+    const given = { params, paramsText: call.paramsText };
     switch (method) {
       case 'server/discover':
         if (session.era === 'legacy') break;
         return discovered(await this.info(session, signalOf(call.signal) ?? session.signal));
       case 'tools/call':
-        if (searching && isSearchTool(params?.['name'])) return this.#searched(session, params, call);
-        return this.#callTool(session, { params, paramsText: call.paramsText }, call);
+        if (searching && isSearchTool(params?.['name'])) return this.#searched(session, given, call);
+        return this.#callTool(session, given, call);
       case 'prompts/get': {
         const { server, name } = await this.#named(method, session, params?.['name']);
-        return this.#passage.send({ server, session, method }, changed(params, call, { params: { name } }), call);
+        return this.#passage.send({ server, session, method }, given, call, { name });
       }
       case 'resources/read': {
         const { server, uri, asked } = await this.#located(session, params?.['uri']);
-        return this.#passage.send({ server, session, method, asked }, changed(params, call, { params: { uri } }), call);
+        return this.#passage.send({ server, session, method, asked }, given, call, { uri });
       }
       case 'resources/subscribe':
         return this.#subscriptions.open(session, params, call);
@@ -103,7 +100,7 @@ export class AggregateEndpoint implements BareEndpoint {
         return {};
       case 'completion/complete': {
         const { server, ref } = await this.#completed(session, params?.['ref'] as Params | undefined);
-        return this.#passage.send({ server, session, method }, changed(params, call, { params: { ref } }), call);
+        return this.#passage.send({ server, session, method }, given, call, { ref });
       }
       case 'logging/setLevel': {
         const level = params?.['level'];
@@ -118,26 +115,19 @@ export class AggregateEndpoint implements BareEndpoint {
     throw new Refusal(RPC_CODES.methodNotFound, `${method} is not to be had here: see the servers' own paths`);
   }
 
-  async #callTool(session: Downstream, asked: Asked, call: CallOptions): Promise<unknown> {
-    const { params, paramsText } = asked;
+  async #callTool(session: Downstream, asked: GivenParams, call: CallOptions): Promise<unknown> {
+    const { params } = asked;
     const { server, name } = await this.#named('tools/call', session, params?.['name']);
     const fixed = this.#options.curator().fixedFor(server, name, () => params?.['arguments']);
-    const text = paramsText === undefined ? {} : { paramsText };
-    const changing = changedInTurn(params, text, { params: { name } });
-    const given = withFixed(changing instanceof Promise ? await changing : changing, fixed);
-    return this.#passage.send({ server, session, method: 'tools/call' }, given, call);
+    const given = fixed === undefined ? asked : await inTurnOrNow(() => withFixed(asked, fixed));
+    return this.#passage.send({ server, session, method: 'tools/call' }, given, call, { name });
   }
 
   /** A call of one of the tools that stand for the others. */
-  async #searched(session: Downstream, params: Params | undefined, call: CallOptions): Promise<unknown> {
+  async #searched(session: Downstream, asked: GivenParams, call: CallOptions): Promise<unknown> {
+    const { params } = asked;
     const args = argumentsOf(params?.['arguments']);
-    if (params?.['name'] === 'call_tool') {
-      return this.#callTool(
-        session,
-        innerCall({ params, ...(call.paramsText !== undefined && { paramsText: call.paramsText }) }),
-        call,
-      );
-    }
+    if (params?.['name'] === 'call_tool') return this.#callTool(session, innerCall(asked), call);
     const tools = await this.#lists.allTools(session);
     if (params?.['name'] === 'search_tools') {
       return this.#search.search(tools, args, call.signal ?? session.signal, ownerOf(session, call));

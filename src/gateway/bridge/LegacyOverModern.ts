@@ -44,7 +44,8 @@ export async function legacyOverModern({ server, session, params, call }: Legacy
   let begun = false;
   try {
     for (let round = 0; round < MAX_ROUNDS; round++) {
-      const given = changed(params, call, { params: own, meta });
+      const changing = changed(params, call, { params: own, meta });
+      const given = changing instanceof Promise ? await changing : changing;
       const result = await send(given.params, { ...call, ...given, client });
       begun = true;
       const whole = result instanceof Uint8Array ? result : Buffer.from(JSON.stringify(result));

@@ -10,7 +10,7 @@ import { Refusal } from '../rpc/failure.js';
 import { levelOf } from '../rpc/levels.js';
 import { Flight } from './Flight.js';
 import { type Crowding, GivingWay } from './GivingWay.js';
-import { changedInTurn, WITHOUT_ENVELOPE } from './paramsFor.js';
+import { changed, WITHOUT_ENVELOPE } from './paramsFor.js';
 import { modernResult } from './resultText.js';
 
 /** Calls that wait for their clients' answers. */
@@ -65,7 +65,7 @@ export class ModernOverLegacy {
     // What is no text may be nested beyond what can be written.
     const what = JSON.stringify([server, method, typeof name === 'string' ? name : null]);
     const state = params?.['requestState'];
-    const changing = state === undefined ? changedInTurn(params, call, WITHOUT_ENVELOPE) : undefined;
+    const changing = state === undefined ? changed(params, call, WITHOUT_ENVELOPE) : undefined;
     const own = changing instanceof Promise ? await changing : changing;
     const flight = own === undefined ? this.#resume(state, what) : new Flight(server, what, client, owner, this.#held);
     const { signal } = call;

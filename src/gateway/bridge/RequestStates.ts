@@ -9,7 +9,7 @@ import { InPieces } from '../rpc/rewriting/InPieces.js';
 import { MemberRewriter } from '../rpc/rewriting/MemberRewriter.js';
 import { rewritten } from '../rpc/rewriting/rewritten.js';
 import { TicketSeal } from '../tickets/TicketSeal.js';
-import { changed } from './paramsFor.js';
+import { changed, type GivenParams } from './paramsFor.js';
 
 /** Whose call it is, and which: another cannot be given its state. */
 export interface StateOf {
@@ -32,13 +32,13 @@ export class RequestStates {
     this.#seal = new TicketSeal(sessionKeys ?? [randomBytes(32)]);
   }
 
-  /** The call as its server is to get it, with the state that it gave. @throws Refusal for a state that is not of this call */
-  opened(of: StateOf, call: CallOptions): CallOptions & { readonly params: Params | undefined } {
+  /** The params as their server is to get them, with the state that it gave. @throws Refusal for a state that is not of this call */
+  opened(of: StateOf, call: CallOptions): GivenParams | Promise<GivenParams> {
     const state = of.params?.['requestState'];
-    if (state === undefined) return { ...call, params: of.params };
+    if (state === undefined) return { params: of.params, paramsText: call.paramsText };
     const own = typeof state === 'string' ? this.#seal.open(state, purposeOf(of)) : undefined;
     if (own === undefined) throw new Refusal(RPC_CODES.invalidParams, 'requestState is not one of this call');
-    return { ...call, ...changed(of.params, call, { params: { requestState: own } }) };
+    return changed(of.params, call, { params: { requestState: own } });
   }
 
   /** A result as its client is to get it. */

@@ -15,7 +15,7 @@ import { copyOf } from '../rpc/light.js';
 /** Params in both their forms: what they say, and as text. */
 export interface GivenParams {
   readonly params: Params | undefined;
-  readonly paramsText?: string;
+  readonly paramsText: string | undefined;
 }
 
 /** Values to put into params, and into their `_meta`; undefined takes one out. */
@@ -35,10 +35,22 @@ export const WITHOUT_ENVELOPE: Changes = Object.freeze({
   },
 });
 
-/** The params with those changes; all the rest stays as it came, in text too. */
+/**
+ * The params with those changes; all the rest stays as it came, in text too. Long ones are changed in turns of the event loop, since
+ * calls wait for one event: a start, a list, a reload.
+ */
 export function changed(
   params: Params | undefined,
   { paramsText }: Pick<CallOptions, 'paramsText'>,
+  changes: Changes,
+): GivenParams | Promise<GivenParams> {
+  if (paramsText === undefined || paramsText.length < FREE_BYTES) return changedNow(params, paramsText, changes);
+  return inTurnOrNow(() => changedNow(params, paramsText, changes));
+}
+
+function changedNow(
+  params: Params | undefined,
+  paramsText: string | undefined,
   { params: own = {}, meta = {} }: Changes,
 ): GivenParams {
   const merged = present({ ...objectOf(params?.['_meta']), ...meta });
@@ -50,19 +62,7 @@ export function changed(
     if (value === undefined) delete whole[name];
     else Object.defineProperty(whole, name, { value, writable: true, enumerable: true, configurable: true });
   }
-  const text = paramsText === undefined ? undefined : changedText(paramsText, own, meta);
-  return { params: whole, ...(text === undefined ? {} : { paramsText: text }) };
-}
-
-/** The same; long ones in turns of the event loop, since calls wait for one event: a start, a list, a reload. */
-export function changedInTurn(
-  params: Params | undefined,
-  call: Pick<CallOptions, 'paramsText'>,
-  changes: Changes,
-): GivenParams | Promise<GivenParams> {
-  const { paramsText = '' } = call;
-  if (paramsText.length < FREE_BYTES) return changed(params, call, changes);
-  return inTurnOrNow(() => changed(params, call, changes));
+  return { params: whole, paramsText: paramsText === undefined ? undefined : changedText(paramsText, own, meta) };
 }
 
 function changedText(paramsText: string, own: Params, meta: Params): string | undefined {

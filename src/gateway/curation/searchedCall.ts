@@ -22,7 +22,7 @@ export function innerCall({ params, paramsText }: GivenParams): GivenParams {
           name: JSON.stringify(name),
           arguments: isObject(own) ? memberText(given, members, 'arguments') : '{}',
         });
-  return { params: inner, ...(text === undefined ? {} : { paramsText: text }) };
+  return { params: inner, paramsText: text };
 }
 
 /** What a call is once it is taken for the one inside, as `call_tool` makes it; any other as it is. @throws Refusal */
@@ -43,15 +43,14 @@ export function argumentsOf(given: unknown): Params {
 }
 
 /** A call with arguments that the config adds; what the client wrote stays as it was written. */
-export function withFixed({ params, paramsText }: GivenParams, fixed: Params | undefined): GivenParams {
-  if (fixed === undefined) return { params, ...(paramsText === undefined ? {} : { paramsText }) };
+export function withFixed({ params, paramsText }: GivenParams, fixed: Params): GivenParams {
   const all = { ...params, arguments: { ...argumentsOf(params?.['arguments']), ...fixed } };
-  if (paramsText === undefined) return { params: all };
+  if (paramsText === undefined) return { params: all, paramsText };
   const texts = Object.fromEntries(Object.entries(fixed).map(([name, value]) => [name, JSON.stringify(value)]));
   const given = textIn(paramsText, 'arguments');
   const own = withMembers(given?.startsWith('{') === true ? given : '{}', texts);
   const text = own === undefined ? undefined : withMembers(paramsText, { arguments: own });
-  return { params: all, ...(text === undefined ? {} : { paramsText: text }) };
+  return { params: all, paramsText: text };
 }
 
 function textIn(text: string | undefined, member: string): string | undefined {

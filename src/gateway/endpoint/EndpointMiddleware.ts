@@ -72,7 +72,7 @@ export class EndpointMiddleware {
         routes.began();
         try {
           if (chain.size === 0) return await endpoint.request(session, method, params, call);
-          const asked = { params, ...(call.paramsText !== undefined && { paramsText: call.paramsText }) };
+          const asked = { params, paramsText: call.paramsText };
           const inner = routes.searching() ? calledTool(method, asked) : asked;
           const origin: CallOrigin = {
             ...party(session, routes.serverOf(method, inner.params)),

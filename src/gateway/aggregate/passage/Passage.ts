@@ -9,6 +9,8 @@ import type { Uris } from '../uris/Uris.js';
 import { type Crossing, Outward, RELATED_TASK, withTask } from './Outward.js';
 import { TaskIds } from './TaskIds.js';
 
+const NOTHING: Params = Object.freeze({});
+
 export interface PassageOptions {
   readonly callers: Callers;
   readonly uris: Uris;
@@ -28,7 +30,8 @@ export class Passage {
     this.outward = new Outward(options.uris, this.taskIds);
   }
 
-  async send(to: Omit<Crossing, 'onTask'>, given: GivenParams, call: CallOptions): Promise<unknown> {
+  /** `own`: what of its params that server knows by other names. */
+  async send(to: Omit<Crossing, 'onTask'>, given: GivenParams, call: CallOptions, own: Params): Promise<unknown> {
     const { callers, levels } = this.#options;
     const { server, session, method } = to;
     // One answer makes one task: of several of that name readers take the last.
@@ -38,7 +41,8 @@ export class Passage {
     };
     const crossing: Crossing = { ...to, onTask };
     await levels.tell(server, session, call.signal);
-    const { params, paramsText } = this.#ofTask(given);
+    const changing = changed(given.params, given, { params: own, meta: this.#taskOf(given.params) });
+    const { params, paramsText } = changing instanceof Promise ? await changing : changing;
     const { paramsText: _, onNotification, onRequest, onLarge, ...rest } = call;
     const pieces = this.outward.inPieces(crossing, onLarge);
     try {
@@ -61,12 +65,10 @@ export class Passage {
   }
 
   /** Which task the params belong to, as the server knows it. */
-  #ofTask(given: GivenParams): GivenParams {
-    const related = (given.params?.['_meta'] as Params | undefined)?.[RELATED_TASK] as Params | undefined;
+  #taskOf(params: Params | undefined): Params {
+    const related = (params?.['_meta'] as Params | undefined)?.[RELATED_TASK] as Params | undefined;
     const task = this.taskIds.find(this.#options.pool.servers(), related?.['taskId']);
-    return task === undefined
-      ? given
-      : changed(given.params, given, { meta: { [RELATED_TASK]: { ...related, taskId: task.taskId } } });
+    return task === undefined ? NOTHING : { [RELATED_TASK]: { ...related, taskId: task.taskId } };
   }
 
   #asking(server: string, onRequest: RequestHandler): RequestHandler {

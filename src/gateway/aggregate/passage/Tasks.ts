@@ -5,7 +5,6 @@ import type { Logger } from '../../../core/logger.js';
 import { withDeadline } from '../../../core/time/within.js';
 import { signalOf } from '../../../core/wait/Cancellation.js';
 import type { McpPool } from '../../../pool/McpPool.js';
-import { changed } from '../../bridge/paramsFor.js';
 import type { CallOptions, Downstream } from '../../endpoint/Endpoint.js';
 import { whole } from '../../endpoint/whole.js';
 import type { Params } from '../../rpc/envelope.js';
@@ -48,22 +47,23 @@ export class Tasks {
     if (!BY_ID.has(method)) throw new Refusal(RPC_CODES.methodNotFound, `method not found: ${method}`);
     const task = passage.taskIds.find(pool.servers(), params?.['taskId']);
     if (task === undefined) throw new Refusal(RPC_CODES.invalidParams, 'Failed to retrieve task: Task not found');
-    const given = changed(params, call, { params: { taskId: task.taskId } });
-    return passage.send({ server: task.server, session, method }, given, call);
+    const given = { params, paramsText: call.paramsText };
+    return passage.send({ server: task.server, session, method }, given, call, { taskId: task.taskId });
   }
 
   /** A page is a page of one server; one that cannot tell, or not soon, is passed over. On a shared server a session has its own tasks alone. */
   async #list(session: Downstream, params: Params | undefined, call: CallOptions): Promise<unknown> {
     const { callers, passage, logger } = this.#options;
     const servers = this.#servers(session);
+    const given = { params, paramsText: call.paramsText };
     let { index, cursor } = startOf(servers, params?.['cursor']);
     for (; index < servers.length; index++, cursor = undefined) {
       const server = servers[index] as string;
-      const own = changed(params, call, { params: { cursor } });
+      const own = { cursor };
       let page: TaskPage;
       try {
         const crossing = { server, session, method: 'tasks/list' };
-        const send = (signal: AbortSignal) => passage.send(crossing, own, { ...whole(call), signal });
+        const send = (signal: AbortSignal) => passage.send(crossing, given, { ...whole(call), signal }, own);
         page = parseAnswer((await this.#soon(server, send, call)) as Uint8Array) as TaskPage;
       } catch (error) {
         if (call.signal?.aborted === true) throw error;

@@ -162,8 +162,7 @@ export class Callers {
 
   /** Finds out what the server speaks, by its start. */
   async #ask(server: string, session: Downstream, signal = session.signal): Promise<Era> {
-    const { era } = await this.info(server, session, signal);
-    return era;
+    return (await this.info(server, session, signal)).era;
   }
 
   /** Modern on both sides: nearly a pipe. The definition of a tool says which arguments go into headers. */
@@ -176,7 +175,9 @@ export class Callers {
   ): Promise<unknown> {
     const of = { principal: this.base?.principal, server, method, params };
     const pieces = this.#states.inPieces(of, call.onLarge);
-    const { params: own, ...given } = this.#states.opened(of, { ...call, onLarge: pieces.onLarge });
+    const opening = this.#states.opened(of, call);
+    const { params: own, paramsText } = opening instanceof Promise ? await opening : opening;
+    const given = { ...call, paramsText, onLarge: pieces.onLarge };
     const send = async (options: CallOptions): Promise<unknown> => {
       const result = await this.#sender.send(server, session, method, own, options);
       const passed = pieces.passedOn();
