@@ -62,7 +62,8 @@ export class FetchRequest extends Readable {
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    this.socket.destroyed = true;
+    // One that was read to its end is destroyed by itself: its client is there.
+    if (!this.readableEnded) this.socket.destroyed = true;
     this.#reader?.cancel(error ?? undefined).catch(() => undefined);
     callback(error);
   }

@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { expect, test, vi } from 'vitest';
 import { OptionError } from '../../../src/core/errors.js';
+import { silentLogger } from '../../../src/core/logger.js';
 import { Gateway } from '../../../src/gateway/Gateway.js';
 import { StdioPool } from '../../../src/pool/StdioPool.js';
 import { closeAfter } from '../../support/closeAfter.js';
@@ -306,6 +307,24 @@ test('close waits no longer than its grace for clients that do not read their st
   await expect(fetched.body?.cancel()).rejects.toThrow('the answer broke off');
   for (const each of asked) each.destroy();
   await once(server.close(), 'close');
+});
+
+test('an answer by fetch whose body nothing reads is cut after `stallTimeoutMs`, told and counted', async () => {
+  const big = { content: [{ type: 'text', text: 'x'.repeat(200_000) }] };
+  const lists = { tools: [{ name: 'big', inputSchema: { type: 'object' } }] };
+  const pool = new FakePool({ one: { lists, methods: { 'tools/call': () => big } } });
+  const told: string[] = [];
+  const logger = { ...silentLogger, warn: (...said: unknown[]) => void told.push(String(said[1])) };
+  const gateway = closeAfter(new Gateway({ pool, stallTimeoutMs: 20, logger }));
+  const url = 'http://127.0.0.1/servers/one/mcp';
+  const post = (body: string, headers = {}) =>
+    gateway.fetch(new Request(url, { method: 'POST', headers: { ...HEADERS, ...headers }, body }));
+  const session = { 'mcp-session-id': String((await post(initialize)).headers.get('mcp-session-id')) };
+  const unread = await post(rpc('tools/call', { name: 'big' }), session);
+  await vi.waitFor(() => expect(gateway.stats.heldBytes).toBe(0), PATIENT);
+  expect(gateway.stats.cutResponses).toEqual({ failed: 0, stalled: 1, no_room: 0 });
+  expect(told).toContain('a response was cut before its end');
+  await expect(unread.text()).rejects.toThrow('the answer broke off');
 });
 
 test('a body whose stream is always ready is read in turns of the event loop', async () => {
