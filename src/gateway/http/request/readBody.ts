@@ -5,7 +5,7 @@ import { forgetRest } from './forgetRest.js';
 
 export type Body =
   | { readonly text: string }
-  | { readonly status: 400 | 408 | 413 | 415 | 500 | 503; readonly why: string }
+  | { readonly status: 400 | 408 | 413 | 415 | 500 | 501 | 503; readonly why: string }
   /** The client went away before the end. */
   | { readonly gone: true };
 
@@ -24,6 +24,11 @@ export interface BodyBounds {
 const SMALL_BYTES = 16 * 1_024;
 const GONE: Body = Object.freeze({ gone: true });
 
+/** The charset that a content type names, in quotes or without (RFC 9110, 8.3.1). */
+const CHARSET = /;\s*charset\s*=\s*["']?([^\s;"']+)/i;
+/** JSON is UTF-8 (RFC 8259, 8.1), and what is ASCII is that. */
+const UTF8 = /^(?:utf-?8|us-ascii|ascii)$/i;
+
 /** Reads a JSON body within its bounds. Never rejects. */
 export function readBody(request: IncomingMessage, bounds: BodyBounds): Promise<Body> {
   const { headers } = request;
@@ -38,6 +43,14 @@ export function readBody(request: IncomingMessage, bounds: BodyBounds): Promise<
   if (parsed !== undefined) return Promise.resolve(givenBody(parsed, tooLarge, maxBytes));
   if (encoding !== undefined && encoding !== 'identity') {
     return Promise.resolve({ status: 415, why: 'a content-encoding is not understood' });
+  }
+  const charset = CHARSET.exec(type)?.[1];
+  if (charset !== undefined && !UTF8.test(charset)) {
+    return Promise.resolve({ status: 415, why: 'a body is UTF-8: another charset is not understood' });
+  }
+  // Node takes the last coding off, which is chunked, and leaves those before it on (RFC 9112, 6.1).
+  if (!/^(?:chunked)?$/i.test(headers['transfer-encoding'] ?? '')) {
+    return Promise.resolve({ status: 501, why: 'a transfer-encoding other than chunked is not understood' });
   }
   if (Number(headers['content-length'] ?? 0) > maxBytes) return Promise.resolve(tooLarge);
   return new Promise((resolve) => new BodyReader(request, bounds, tooLarge, resolve));
