@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
+import { basename } from 'node:path';
+import { isMainThread } from 'node:worker_threads';
 import { z } from 'zod';
 import type { SpawnConfig } from '../process/ManagedProcess.js';
 import { readProcess } from '../process/processTable.js';
@@ -36,6 +38,12 @@ export function thisPlace(): Place {
   return here;
 }
 
+/** This process; in a worker thread that thread, which may end before it: the kernel numbers both alike. */
+function thisOwner(): ProcessRecord['owner'] {
+  const pid = isMainThread ? process.pid : Number(basename(readlinkSync('/proc/thread-self')));
+  return { pid, startTime: readProcess(pid)?.startTime ?? 0 };
+}
+
 export function newRecord(token: string, name: string, config: SpawnConfig, createdAt: number): ProcessRecord {
   const command = JSON.stringify([config.command, config.args ?? [], config.cwd ?? '']);
   return {
@@ -43,7 +51,7 @@ export function newRecord(token: string, name: string, config: SpawnConfig, crea
     token,
     name,
     commandHash: createHash('sha256').update(command).digest('hex'),
-    owner: { pid: process.pid, startTime: readProcess(process.pid)?.startTime ?? 0 },
+    owner: thisOwner(),
     place: thisPlace(),
     createdAt: Math.round(createdAt),
   };

@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
   chmodSync,
   existsSync,
@@ -13,13 +15,14 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { LifecycleManager } from '../../../src/registry/lifecycle/LifecycleManager.js';
 import type { ProcessRecord } from '../../../src/registry/lifecycle/record.js';
 import { ManagedProcess } from '../../../src/registry/process/ManagedProcess.js';
 import { ProcessLedger } from '../../../src/registry/process/ProcessLedger.js';
 import { closeAfter } from '../../support/closeAfter.js';
-import { bearersOf, isAlive } from '../../support/processes.js';
+import { bearersOf, isAlive, OWNER } from '../../support/processes.js';
 
 let parent: string;
 let directory: string;
@@ -117,6 +120,31 @@ test('a pid that was given to another process is left alone', async () => {
   expect(isAlive(stranger.pid)).toBe(true);
   expect(records()).toEqual([]);
   await stranger.stop();
+});
+
+/** Starts its thread, says what that says, ends it when it is told to, and lives on. */
+const THREADED = `
+  const thread = new (require('node:worker_threads').Worker)(process.argv[1], { argv: process.argv.slice(2) });
+  process.stdin.once('data', () => thread.terminate().then(() => console.log('ended')));
+`;
+
+test('what a worker thread left is ended by the next owner, though its process lives', async () => {
+  const configs = JSON.stringify([{ id: 'a', name: 'sleep', command: '/bin/sleep', args: ['600'] }]);
+  const owner = spawn(process.execPath, ['-e', THREADED, OWNER, parent, configs], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  const lines = createInterface({ input: owner.stdout });
+  const [owned] = await once(lines, 'line');
+  const [{ pid }] = JSON.parse(owned.slice('owned '.length));
+  await manage().swept();
+  expect(isAlive(pid)).toBe(true);
+  owner.stdin.write('end it');
+  expect(await once(lines, 'line')).toEqual(['ended']);
+  expect(isAlive(pid)).toBe(true);
+  await manage().swept();
+  expect([isAlive(pid), records()]).toEqual([false, []]);
+  owner.stdin.end();
+  await once(owner, 'exit');
 });
 
 test("a living owner's children and records are not touched", async () => {
