@@ -117,13 +117,13 @@ test('what one does alone, no other does at the same time; what was left behind 
   expect(most).toBe(1);
   const lock = readdirSync(folder).map((name) => join(folder, `${name}.lock`))[0] ?? '';
   // Of a process that is gone, and one that is too old to be held.
-  writeFileSync(lock, JSON.stringify({ host: (await import('node:os')).hostname(), pid: 2 ** 22 + 1 }));
+  writeFileSync(lock, JSON.stringify({ host: (await import('node:os')).hostname(), pid: 2 ** 22 + 1, id: 'a' }));
   await alone(store);
-  writeFileSync(lock, JSON.stringify({ host: 'elsewhere', pid: 1 }));
+  writeFileSync(lock, JSON.stringify({ host: 'elsewhere', pid: 1, id: 'a' }));
   utimesSync(lock, new Date(0), new Date(0));
   await alone(store);
   // One of another host that is new is waited for, until the signal ends it.
-  writeFileSync(lock, JSON.stringify({ host: 'elsewhere', pid: 1 }));
+  writeFileSync(lock, JSON.stringify({ host: 'elsewhere', pid: 1, id: 'a' }));
   const reason = new Error('enough');
   const ending = new AbortController();
   const waiting = failure(store.exclusive('key', async () => undefined, ending.signal));

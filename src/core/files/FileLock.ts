@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { lstat, rename, rm, writeFile } from 'node:fs/promises';
+import { link, lstat, rename, rm, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { systemClock } from '../clock.js';
 import { sleep } from '../time/sleep.js';
@@ -45,12 +45,7 @@ export class FileLock {
 const markIn = (path: string): Promise<string | undefined> => readWhole(path, MAX_MARK_BYTES).catch(() => undefined);
 
 async function tryTake(path: string, mark: string): Promise<boolean> {
-  try {
-    await writeFile(path, mark, { mode: 0o600, flag: 'wx' });
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-  }
+  if ((await lstat(path).catch(() => undefined)) === undefined) return place(path, mark);
   const held = await markIn(path);
   if (held === undefined || !(await isLeft(path, held))) return false;
   // Moved first, and looked at where none else finds it: of two that saw it, one gets what the other has just taken, and gives it back.
@@ -64,17 +59,47 @@ async function tryTake(path: string, mark: string): Promise<boolean> {
   return false;
 }
 
-async function isLeft(path: string, held: string): Promise<boolean> {
-  const stat = await lstat(path).catch(() => undefined);
-  if (stat === undefined) return false;
-  if (Math.abs(systemClock.wallNow() - stat.mtimeMs) > STALE_MS) return true;
+/** Puts it there whole, or not at all: a full disk leaves no part of one. False where there is one. */
+async function place(path: string, mark: string): Promise<boolean> {
+  const aside = `${path}.${randomUUID()}`;
+  const write = (file: string): Promise<void> => writeFile(file, mark, { mode: 0o600, flag: 'wx' });
   try {
-    const { host, pid } = JSON.parse(held) as { readonly host?: unknown; readonly pid?: unknown };
-    if (host !== hostname() || typeof pid !== 'number') return false;
-    process.kill(pid, 0);
+    await write(aside);
+    await link(aside, path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'EEXIST') throw error;
+      // A file system without links.
+      return write(path);
+    });
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
+  } finally {
+    await rm(aside, { force: true });
+  }
+}
+
+/** Whether it is a lock of ours whose owner is gone, or that is too old. What another program put there is left alone. */
+async function isLeft(path: string, held: string): Promise<boolean> {
+  const owner = ownerIn(held);
+  const stat = owner && (await lstat(path).catch(() => undefined));
+  if (owner === undefined || stat === undefined) return false;
+  if (Math.abs(systemClock.wallNow() - stat.mtimeMs) > STALE_MS) return true;
+  if (owner.host !== hostname()) return false;
+  try {
+    process.kill(owner.pid, 0);
     return false;
   } catch (error) {
-    // What is half written is its owner's for a minute; a process that may not be signalled is there.
+    // A process that may not be signalled is there.
     return (error as NodeJS.ErrnoException).code === 'ESRCH';
+  }
+}
+
+function ownerIn(mark: string): { readonly host: string; readonly pid: number } | undefined {
+  try {
+    const { host, pid, id } = JSON.parse(mark) as Readonly<Record<string, unknown>>;
+    return typeof host === 'string' && typeof pid === 'number' && typeof id === 'string' ? { host, pid } : undefined;
+  } catch {
+    return undefined;
   }
 }

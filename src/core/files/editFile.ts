@@ -14,7 +14,8 @@ const WAIT_MS = 30_000;
 export async function editFile<T>(file: string, edit: () => Promise<T>): Promise<T> {
   const place = await realpath(file).catch(async () => join(await realpath(dirname(file)), basename(file)));
   const lock = `${place}.lock`;
-  const late = (): Error => new Error(`${file} is not written: another process holds ${lock}`);
+  const late = (): Error =>
+    new Error(`${file} is not written: another process holds ${lock}, or it is of another program`);
   const held = await withDeadline({ clock: systemClock, timeoutMs: WAIT_MS, late }, (signal) =>
     FileLock.take((use) => use(lock), signal),
   );
