@@ -1,5 +1,5 @@
-import type { ConnectionOptions as TlsOptions } from 'node:tls';
-import { OptionError } from '../../core/errors.js';
+import { createSecureContext, type ConnectionOptions as TlsOptions } from 'node:tls';
+import { messageOf, OptionError } from '../../core/errors.js';
 import { checkBoolean, checkBytes, checkCount, checkMs, checkOptions } from '../../core/options.js';
 
 /** What the sockets of the URL transports go by. */
@@ -71,7 +71,7 @@ export const HTTP_DEFAULTS = Object.freeze({
 export function resolveDispatcherOptions(options: HttpDispatcherOptions): Required<Omit<HttpDispatcherOptions, 'tls'>> {
   const { connectTimeoutMs, maxHeaderBytes, keepAliveMs, maxReplySockets, maxSubscriptionStreams } = HTTP_DEFAULTS;
   const { maxIncomingBytes, proxyFromEnv } = HTTP_DEFAULTS;
-  if (options.tls !== undefined) checkOptions('tls', options.tls, 'an object of TLS options');
+  if (options.tls !== undefined) checkTls(options.tls);
   return {
     connectTimeoutMs: checkMs('connectTimeoutMs', options.connectTimeoutMs ?? connectTimeoutMs, { min: 1 }),
     maxHeaderBytes: checkBytes('maxHeaderBytes', options.maxHeaderBytes ?? maxHeaderBytes, { min: 1_024 }),
@@ -88,6 +88,30 @@ export function resolveDispatcherOptions(options: HttpDispatcherOptions): Requir
       { min: 1 },
     ),
   };
+}
+
+/** What no connection could be made with is told before the first one. @throws OptionError that names it, and shows nothing of a key */
+function checkTls(tls: TlsOptions): void {
+  checkOptions('tls', tls, 'an object of TLS options');
+  const why = tlsProblem(tls);
+  if (why === undefined) return;
+  const { passphrase } = tls;
+  const alone = (['cert', 'key', 'pfx', 'ca'] as const).find((name) => tlsProblem({ [name]: tls[name], passphrase }));
+  throw new OptionError(
+    alone === undefined ? 'tls' : `tls.${alone}`,
+    '…',
+    `what node:tls takes (${messageOf(why)})`,
+    why,
+  );
+}
+
+function tlsProblem(tls: TlsOptions): unknown {
+  try {
+    createSecureContext(tls);
+    return undefined;
+  } catch (error) {
+    return error;
+  }
 }
 
 export function resolveHttpTransportOptions(

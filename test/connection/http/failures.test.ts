@@ -355,9 +355,12 @@ test("an error without an id in the body of a response is the call's, in the wor
   });
 });
 
-test('a key that Node refuses fails the start, and nothing later', async () => {
-  const dispatchers = closeAfter(new HttpDispatchers({ tls: { key: 'no key', cert: 'no certificate' } }));
-  await expect(openHttp('https://localhost:1/mcp', { dispatchers })).rejects.toMatchObject({
-    code: 'ERR_START_FAILED',
-  });
+test.each([
+  ['tls.key', { key: 'no key' }],
+  ['tls.cert', { cert: 'no certificate' }],
+  ['tls.key', { key: 7 }],
+  ['tls', { ciphers: 'none' }],
+])('what no connection could be made with is refused at once: %s', (option, tls) => {
+  const made = () => new HttpDispatchers({ tls: tls as object });
+  expect(made).toThrow(expect.objectContaining({ code: 'ERR_OPTION', option }));
 });
