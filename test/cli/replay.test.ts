@@ -1,8 +1,9 @@
-import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { readWhole } from '../../src/core/files/readWhole.js';
 import { StdioPool } from '../../src/pool/StdioPool.js';
 import { fakeServerCommand } from '../../src/testing/fake/child/fakeServerCommand.js';
 import { MAIN, run } from '../support/cli.js';
@@ -55,9 +56,11 @@ test('record writes what passes; replay is that server, compares another one wit
   expect(other.stdout).toContain('tools/call: result.content.0.text: recorded "hello", got "good bye"');
 });
 
-test('record takes messages of any depth, as they came', async () => {
-  const file = join(tempFolder(), 'session.jsonl');
-  const args = [MAIN, 'record', '--out', file, '--', ...serverSaying('hello')];
+test('record takes messages of any depth, as they came, and writes all of them into a pipe', async () => {
+  const pipe = join(tempFolder(), 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  const recorded = readWhole(pipe);
+  const args = [MAIN, 'record', '--out', pipe, '--', ...serverSaying('hello')];
   const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] });
   const deep = `${'['.repeat(8_000)}${']'.repeat(8_000)}`;
   const call = `{"jsonrpc":"2.0", "id":1,"method":"ping","params":{"deep":${deep},"n":1.0}}`;
@@ -65,7 +68,7 @@ test('record takes messages of any depth, as they came', async () => {
   await once(child.stdout, 'data');
   child.stdin.end();
   expect(await once(child, 'close')).toEqual([0, null]);
-  const [first, second] = readFileSync(file, 'utf8').trim().split('\n');
+  const [first, second] = (await recorded).trim().split('\n');
   expect(first).toContain(`"from":"client","message":${call}`);
   expect(JSON.parse(second ?? '')).toMatchObject({ from: 'server', message: { id: 1, result: {} } });
 });

@@ -18,6 +18,14 @@ export function appendWhole(file: string, text: string): void {
   writeInto(file, text, O_APPEND, 0o600);
 }
 
+/**
+ * The same file stays open until this process ends. Of a pipe, what appends to it then is read on: its reader would take the end of the
+ * first text for the end of all. @throws what the system says
+ */
+export function holdOpen(file: string): void {
+  openOf(file, O_APPEND, 0o600);
+}
+
 function writeInto(file: string, text: string, how: number, mode: number): void {
   const opened = openOf(file, how, mode);
   try {
