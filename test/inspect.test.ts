@@ -94,6 +94,7 @@ test('a pool tells its servers, its connections and what waits for one, and no c
     leaving: 0,
     connections: 1,
     maxConnectionsTotal: 1,
+    maxConnections: 16,
     waitingForConnection: 1,
   });
   expect(JSON.stringify(seen)).not.toMatch(/ann|secret/);

@@ -38,6 +38,8 @@ export interface PoolInspection {
   /** Connections that are up, coming or going, of the whole pool. */
   readonly connections: number;
   readonly maxConnectionsTotal: number;
+  /** Of one server whose config does not say. */
+  readonly maxConnections: number;
   /** Starts that wait because the whole pool is at `maxConnectionsTotal`. */
   readonly waitingForConnection: number;
 }

@@ -1,9 +1,12 @@
 import { expect, test } from 'vitest';
+import { Gateway } from '../../src/gateway/Gateway.js';
 import { isFullFor } from '../../src/gateway/session/callers/crowding.js';
 import { RoomMaker } from '../../src/gateway/session/callers/RoomMaker.js';
 import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
+import { FakeServer } from '../../src/testing/fake/FakeServer.js';
 import { closeAfter } from '../support/closeAfter.js';
+import { RawClient } from '../support/httpClient.js';
 
 test('a thousand newcomers who wait for one server cost one look at it, and each has room made', async () => {
   const clock = new FakeClock();
@@ -41,3 +44,29 @@ test('a thousand newcomers who wait for one server cost one look at it, and each
   rooms.wait('gone', 1)[Symbol.dispose]();
   expect(clock.armedTimers).toBe(0);
 });
+
+test.each([
+  ['maxConnections', 'b', 2, {}],
+  ['maxConnectionsTotal', 'b', 2, {}],
+  // Of another server's connections, where the pool has no more.
+  ['maxConnectionsTotal', 'a', 2, {}],
+  // One user has three of four connections.
+  ['maxConnectionsTotal', 'a', 4, { authenticate: async () => ({ principal: 'anna' }) }],
+] as const)(
+  'clients that left make room where newcomers wait for the pool’s own %s: %s of %i',
+  async (bound, first, max, options) => {
+    const upstream = closeAfter(new FakeServer({ era: 'legacy', tools: { echo: {} } }));
+    const { url } = await upstream.listen();
+    const pool = closeAfter(new UnifiedPool({ ledger: false, [bound]: max }));
+    for (const name of ['a', 'b']) pool.addServer({ name, transport: 'http', url, sharing: 'bound' });
+    const gateway = closeAfter(new Gateway({ pool, port: 0, ...options }));
+    const front = (await gateway.listen()).url;
+    for (const server of [...Array<string>(max === 4 ? 3 : 2).fill(first), 'b']) {
+      const client = new RawClient(`${front}/servers/${server}/mcp`);
+      await client.initialize();
+      const reader = await client.listen();
+      expect((await client.call('tools/call', { name: 'echo', arguments: {} })).error).toBeUndefined();
+      await reader.stop();
+    }
+  },
+);

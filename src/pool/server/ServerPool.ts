@@ -130,6 +130,7 @@ export abstract class ServerPool implements McpPool {
       leaving: this.#servers.leaving,
       connections: totalLimit.taken,
       maxConnectionsTotal: pool.maxConnectionsTotal,
+      maxConnections: pool.maxConnections,
       waitingForConnection: totalLimit.waiting,
     };
   }
@@ -275,8 +276,7 @@ export abstract class ServerPool implements McpPool {
 
   /** A call that reached no server: its trace begins and ends here. */
   #refused(name: string, method: string, params: Params | undefined, options: RequestOptions): PoolkitError {
-    const traced = [this, this.#context.pool.clock, name, method, params, options] as const;
-    return traceRefusal(this.#refusal(name), traced);
+    return traceRefusal(this.#refusal(name), [this, this.#context.pool.clock, name, method, params, options]);
   }
 
   #refusal(name: string): PoolkitError {

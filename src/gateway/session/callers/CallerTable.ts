@@ -1,3 +1,4 @@
+import type { Clock } from '../../../core/clock.js';
 import { OptionError } from '../../../core/errors.js';
 import type { Caller } from '../../../pool/McpPool.js';
 import type { Era, ServerConfig } from '../../../registry/config/ServerConfig.js';
@@ -7,6 +8,7 @@ import type { GatewayPool } from '../../GatewayOptions.js';
 import { askable } from '../../rpc/envelope.js';
 import { withContext } from '../../users/withKey.js';
 import { variantOrigin } from '../origin.js';
+import { isPoolFull } from './crowding.js';
 
 /** What a session is to one server, as long as the server's config stays. */
 interface Known {
@@ -21,6 +23,7 @@ interface Known {
  */
 export class CallerTable {
   readonly #pool: GatewayPool;
+  readonly #clock: Clock;
   readonly #base: Caller | undefined;
   readonly #known = new WeakMap<Downstream, Map<string, Known>>();
   /** The one era of a server that turned out to speak no other. */
@@ -29,8 +32,9 @@ export class CallerTable {
   readonly #mute = new WeakSet<ServerConfig>();
 
   /** `base`: the principal whose sessions these are. */
-  constructor(pool: GatewayPool, base?: Caller) {
+  constructor(pool: GatewayPool, clock: Clock, base?: Caller) {
     this.#pool = pool;
+    this.#clock = clock;
     this.#base = base;
   }
 
@@ -55,9 +59,15 @@ export class CallerTable {
     return Object.keys(caller).length === 1;
   }
 
-  /** Whether the session has asked for that server. */
-  has(server: string, session: Downstream): boolean {
-    return this.#known.get(session)?.has(server) === true;
+  /** Whether that session's end may give a newcomer of the server a connection: it asked for it too, or the pool has no more and it has one of another. */
+  makesRoom(server: string, session: Downstream): boolean {
+    const known = this.#known.get(session);
+    if (known?.has(server) === true) return true;
+    if (!isPoolFull(this.#pool, this.#clock)) return false;
+    return [...(known ?? [])].some(
+      ([each, { config, caller }]) =>
+        config.sharing === 'bound' && this.#pool.hasServer(each) && this.#pool.info(each, caller) !== undefined,
+    );
   }
 
   /** How many connections of the server those sessions have that are up. */

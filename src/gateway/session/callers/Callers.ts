@@ -74,7 +74,7 @@ export class Callers {
   constructor(options: CallersOptions) {
     const { pool, logger, clock, clients, sessions, callIdleMs, inPieces, held, base, states, failures } = options;
     this.#states = states;
-    this.#table = new CallerTable(pool, base);
+    this.#table = new CallerTable(pool, clock, base);
     this.base = base;
     this.failures = failures;
     this.#sender = new CallSender({ pool, table: this.#table, base, callIdleMs, inPieces, clock, logger });
@@ -106,7 +106,7 @@ export class Callers {
   /** What the handshake told the session, whose connection is made if there is none; from here on its era is known. */
   async info(server: string, session: Downstream, signal: AbortSignal): Promise<ServerInfo> {
     const info = this.#info(server, session, signal);
-    const uses = (other: Downstream): boolean => other !== session && this.#table.has(server, other);
+    const uses = (other: Downstream): boolean => other !== session && this.#table.makesRoom(server, other);
     const room = this.isBound(server) ? this.#rooms.wait(server, uses) : undefined;
     try {
       return await info;

@@ -17,6 +17,25 @@ interface Figures {
 
 const known = new WeakMap<McpPool, Map<string, Figures>>();
 
+interface Bounds {
+  readonly atMs: number;
+  readonly maxConnections: number;
+  readonly waiting: number;
+}
+
+const bounds = new WeakMap<McpPool, Bounds>();
+
+/** The same of a whole pool: what one server may have at most, and how many starts wait for one of all its connections. */
+function boundsOf(pool: McpPool, clock: Clock): Bounds {
+  const nowMs = clock.now();
+  const last = bounds.get(pool);
+  if (last !== undefined && nowMs - last.atMs < STANDS_MS) return last;
+  const { maxConnections, waitingForConnection: waiting } = pool.inspect();
+  const found = { atMs: nowMs, maxConnections, waiting };
+  bounds.set(pool, found);
+  return found;
+}
+
 /** A server's figures as they were a moment ago, for all who look; undefined for one that is not there. */
 export function figuresOf(pool: McpPool, server: string, clock: Clock): Figures | undefined {
   if (!pool.hasServer(server)) return undefined;
@@ -36,16 +55,20 @@ export function figuresOf(pool: McpPool, server: string, clock: Clock): Figures 
 export function crowdingOf(pool: McpPool, server: string, clock: Clock): { readonly full: boolean } | undefined {
   const figures = figuresOf(pool, server, clock);
   if (figures === undefined || figures.queued === 0) return undefined;
-  const { maxConnections = POOL_DEFAULTS.maxConnections, maxConcurrent } = pool.config(server) ?? {};
+  const { maxConnections = boundsOf(pool, clock).maxConnections, maxConcurrent } = pool.config(server) ?? {};
   const slots = typeof maxConcurrent === 'number' ? maxConcurrent : POOL_DEFAULTS.maxConcurrent;
   return { full: figures.connections >= maxConnections || figures.inFlight >= slots };
 }
+
+/** Whether a pool has no connection for one more session, of whichever server. */
+export const isPoolFull = (pool: McpPool, clock: Clock): boolean => boundsOf(pool, clock).waiting > 0;
 
 /** Whether a server has no connection for one more session; `own`: how many one principal's sessions have, of which it may not have all. */
 export function isFullFor(pool: McpPool, server: string, clock: Clock, own?: (server: string) => number): boolean {
   const figures = figuresOf(pool, server, clock);
   if (figures === undefined) return false;
-  const shares = new Shares(pool.config(server)?.maxConnections ?? POOL_DEFAULTS.maxConnections);
+  if (isPoolFull(pool, clock)) return true;
+  const shares = new Shares(pool.config(server)?.maxConnections ?? boundsOf(pool, clock).maxConnections);
   const mine = own?.(server) ?? 0;
   shares.add('others', Math.max(0, figures.connections - mine));
   shares.add('own', mine);
