@@ -173,7 +173,7 @@ const newUri = (uri: string, owner: string): Uri => ({
 });
 
 /** One for all: making one costs more than all the rest. */
-const OVER = new DOMException('the subscription is over', 'AbortError');
+export const OVER = new DOMException('the subscription is over', 'AbortError');
 
 function newAsked(): Asked {
   let resolve!: () => void;

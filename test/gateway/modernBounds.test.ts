@@ -1,11 +1,13 @@
 import { request } from 'node:http';
 import { afterEach, expect, test, vi } from 'vitest';
 import { keepText } from '../../src/connection/channel/codec/exactText.js';
+import { silentLogger } from '../../src/core/logger.js';
 import { modernResult } from '../../src/gateway/bridge/resultText.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import type { GatewayOptions } from '../../src/gateway/GatewayOptions.js';
 import { bearerTokens } from '../../src/gateway/users/bearerTokens.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
+import { countTurns } from '../support/countTurns.js';
 import { FakePool } from '../support/FakePool.js';
 import { EventReader, exchange, RawClient } from '../support/httpClient.js';
 import { fixture } from '../support/servers.js';
@@ -130,6 +132,38 @@ test('/mcp: URIs that are not agreed on hold nothing', async () => {
     expect(await reader.has(1)).toMatchObject([{ params: { notifications: { resourceSubscriptions: [] } } }]);
   }
   expect(gateway.stats.heldBytes).toBeLessThan(100_000);
+});
+
+test('at a stop many subscriptions end in turns of the event loop, and those not open yet are told why', async () => {
+  const lines: unknown[] = [];
+  const url = await start({ logger: { ...silentLogger, error: (...line: unknown[]) => void lines.push(line) } });
+  const ended: number[] = [];
+  using turns = countTurns();
+  let asked = 0;
+  pool.subscribe = (_server, _filter, { signal }) => {
+    asked++;
+    return new Promise((_, reject) =>
+      signal?.addEventListener('abort', () => {
+        ended.push(turns.count);
+        const untilMs = performance.now() + 1;
+        while (performance.now() < untilMs);
+        reject(signal.reason);
+      }),
+    );
+  };
+  const refused = Promise.all(
+    Array.from({ length: 30 }, (_, id) => {
+      const params = { notifications: { resourceSubscriptions: ['a:1'] }, _meta: META_OF_ANYONE };
+      const body = JSON.stringify({ jsonrpc: '2.0', id, method: 'subscriptions/listen', params });
+      return exchange(url, { method: 'POST', headers: headersOf('subscriptions/listen'), body });
+    }),
+  );
+  await vi.waitFor(() => expect(asked).toBe(30));
+  gateway.endStreams();
+  for (const { messages } of await refused) expect(messages[0]?.error?.data).toMatchObject({ code: 'ERR_CLOSED' });
+  expect(lines).toEqual([]);
+  // Each takes 1 ms, and 8 ms are the share of a turn.
+  expect(new Set(ended).size).toBeGreaterThan(2);
 });
 
 test('a subscription holds what it asks for, not the body that it came in', async () => {

@@ -11,7 +11,7 @@ import { detached, type RawReply, replyError, scanFailure, scanReply } from './c
 import { changed, keepParams } from './codec/exactText.js';
 import { objectOf } from './codec/ownId.js';
 import { bytesOf, FREE_BYTES, parseMessage } from './codec/parsingCost.js';
-import { failureOf } from './failureOf.js';
+import { type Failing, failAll, failureOf } from './failureOf.js';
 import { Inbox } from './Inbox.js';
 import { LargeReplies } from './large/LargeReplies.js';
 import { ServerRequests } from './ServerRequests.js';
@@ -42,7 +42,7 @@ export class Channel {
     timedOut: (call) => void (this.#times.goesOn(call, this.unread.arrived(call)) || this.#timedOut(call)),
     aborted: (call, reason) => this.#aborted(call, reason),
   };
-  #failure: ((call: Call) => unknown) | undefined;
+  #failure: Failing | undefined;
 
   constructor(transport: ChannelTransport, options: ChannelOptions) {
     this.#transport = transport;
@@ -224,10 +224,9 @@ export class Channel {
    */
   fail(why: string, cause?: unknown): void {
     if (this.#failure !== undefined) return;
-    const { server } = this.#options;
-    this.#failure = failureOf(server, why, cause);
+    this.#failure = failureOf(this.#options.server, why, cause);
     this.unread.halves.forget();
-    for (const call of this.#pending.values()) this.failCall(call, this.#failure(call));
+    void failAll(this.#pending.values(), this.#failure, (call) => this.#settle(call));
     this.#serverRequests.close();
     this.#times.close();
   }

@@ -1,10 +1,28 @@
 import { ClosedError, NotSentError, OutcomeUnknownError } from '../../core/errors.js';
+import { inTurn } from '../../core/time/turns.js';
 import type { Call } from './Call.js';
 
+/** So many callers hear at one go that their calls have failed: what each makes of it takes 30 to 160 µs in a gateway. */
+const AT_ONCE = 128;
+
+/** What a call gets, by the phase that it was in. */
+export type Failing = (call: Call, phase?: Call['phase']) => Error;
+
 /** What each call of a dead connection gets: those sent may have run, those not sent did not. */
-export function failureOf(server: string, why: string, cause: unknown): (call: Call) => Error {
-  return (call) => {
-    if (call.phase === 'sent') return new OutcomeUnknownError(server, call.method, why, { cause });
-    return cause instanceof ClosedError && call.phase === 'queued' ? cause : new NotSentError(server, why, cause);
+export function failureOf(server: string, why: string, cause: unknown): Failing {
+  return (call, phase = call.phase) => {
+    if (phase === 'sent') return new OutcomeUnknownError(server, call.method, why, { cause });
+    return cause instanceof ClosedError && phase === 'queued' ? cause : new NotSentError(server, why, cause);
   };
+}
+
+/** Settles them all at once, so that none is sent any more; the callers of many hear of it in turns of the event loop. */
+export async function failAll(calls: readonly Call[], failing: Failing, settle: (call: Call) => void): Promise<void> {
+  const phases = calls.map(({ phase }) => phase);
+  for (const call of calls) settle(call);
+  const step = (from: number): void => {
+    for (const [at, call] of calls.slice(from, from + AT_ONCE).entries()) call.reject(failing(call, phases[from + at]));
+  };
+  step(0);
+  for (let from = AT_ONCE; from < calls.length; from += AT_ONCE) await inTurn(() => step(from));
 }

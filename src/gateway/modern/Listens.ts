@@ -5,9 +5,9 @@ import { META_SUBSCRIPTION_ID, type ServerNotice } from '../../connection/protoc
 import { objectOf } from '../../connection/protocol/objectOf.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../core/clock.js';
-import { messageOf } from '../../core/errors.js';
+import { ClosedError, messageOf } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
-import { inTurn } from '../../core/time/turns.js';
+import { inTurn, inTurnOrNow } from '../../core/time/turns.js';
 import { within } from '../../core/time/within.js';
 import { FairSemaphore } from '../../core/wait/FairSemaphore.js';
 import { sharedAbort } from '../../core/wait/sharedAbort.js';
@@ -15,7 +15,7 @@ import type { Endpoint } from '../endpoint/Endpoint.js';
 import { sendError as refuse } from '../http/holdAnswer.js';
 import { EventStream, type EventStreamBounds } from '../http/stream/EventStream.js';
 import { idTextOf, type Params } from '../rpc/envelope.js';
-import { type Failure, failureOf } from '../rpc/failure.js';
+import { type Failure, failureOf, Refusal } from '../rpc/failure.js';
 import { MAX_LABEL_LENGTH, MAX_URI_LENGTH } from '../rpc/limits.js';
 import { CALL_BYTES } from '../rpc/readMessages.js';
 import { originOf } from '../session/origin.js';
@@ -80,14 +80,16 @@ export class Listens {
     const gone = sharedAbort();
     const place: Place = {
       origin: originOf(endpoint, response.req.socket?.remoteAddress),
-      end: () => {
+      end: (reason) => {
         place.stream?.end();
         // A client that reads nothing keeps its response from closing.
-        gone.abort(full(maxOpen));
+        leave(reason);
       },
     };
+    // In turns: thousands may end at one instant.
+    const leave = (reason: Error): void => void inTurnOrNow(() => gone.abort(reason));
     if (this.#places.size >= maxOpen && !this.#makeRoom(place.origin)) {
-      return refuse(response, idText, 200, full(maxOpen), bounds);
+      return refuse(response, idText, 200, full(maxOpen).failure, bounds);
     }
     const heldBytes = CALL_BYTES + 2 * idText.length;
     if (!bounds.held.takeFor(place.origin, heldBytes)) return refuse(response, idText, 200, TOO_MUCH, bounds);
@@ -118,7 +120,7 @@ export class Listens {
       earlyBytes += bytes;
       early.push(text);
     };
-    response.once('close', () => gone.abort(new Error('the client closed its subscription')));
+    response.once('close', () => leave(LEFT));
     try {
       const client = endpoint.anyone ?? this.#options.clients.anyone;
       const options = { signal: gone.signal, onNotification: tell };
@@ -182,7 +184,7 @@ export class Listens {
     const oldest = [...this.#places].find((each) => each.origin === rich);
     if (oldest === undefined) return false;
     this.#places.delete(oldest);
-    oldest.end();
+    oldest.end(full(this.#options.maxOpen));
     return true;
   }
 
@@ -192,7 +194,8 @@ export class Listens {
 
   /** Ends them all: their clients listen anew elsewhere. */
   end(): void {
-    for (const place of this.#places) place.end();
+    const reason = new ClosedError('Gateway');
+    for (const place of this.#places) place.end(reason);
   }
 }
 
@@ -210,7 +213,7 @@ interface Place {
   /** Where its client connected from. */
   readonly origin: string;
   stream?: EventStream;
-  end(): void;
+  end(reason: Error): void;
 }
 
 const TOO_MUCH: Failure = Object.freeze({
@@ -220,7 +223,10 @@ const TOO_MUCH: Failure = Object.freeze({
 
 const LONG_ID = `the id of a subscription has ${MAX_LABEL_LENGTH} characters or fewer`;
 
-const full = (max: number): Failure => ({ code: RPC_CODES.internalError, message: `${max} subscriptions are open` });
+const full = (max: number): Refusal => new Refusal(RPC_CODES.internalError, `${max} subscriptions are open`);
+
+/** One for all, and none is told: making one costs more than all the rest. */
+const LEFT = new Error('the client closed its subscription');
 
 function filterOf(given: unknown): ListenFilter | string {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) return 'notifications is an object';

@@ -1,6 +1,7 @@
 import { Shares } from '../../concurrent/Shares.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { QueueFullError } from '../../core/errors.js';
+import { inTurnOrNow } from '../../core/time/turns.js';
 import type { Subscription } from '../../pool/McpPool.js';
 import { Refusal } from '../rpc/failure.js';
 
@@ -79,12 +80,17 @@ export class SessionSubscriptions {
     await (await subscription).close();
   }
 
-  /** Gives all of them back. */
+  /** Gives all of them back, in turns of the event loop: thousands of sessions may end at one instant. */
   async close(): Promise<void> {
     this.#ended = true;
-    const subscriptions = [...this.#open];
-    for (const [uri, each] of subscriptions) this.#forget(uri, each);
-    await Promise.allSettled(subscriptions.map(async ([, each]) => (await each).close()));
+    const closing = [...this.#open].map(async ([uri, each]) => {
+      const subscription = await each;
+      await inTurnOrNow(() => {
+        this.#forget(uri, each);
+        return subscription.close();
+      });
+    });
+    await Promise.allSettled(closing);
   }
 
   #forget(uri: string, subscription: Promise<Subscription>): void {

@@ -1,5 +1,7 @@
 import { expect, test, vi } from 'vitest';
 import type { StdioPool } from '../../../src/pool/StdioPool.js';
+import { Watchers } from '../../../src/pool/server/partitions/Watchers.js';
+import { countTurns } from '../../support/countTurns.js';
 import { fixture } from '../../support/servers.js';
 import { stdioPool } from '../../support/stdioPool.js';
 
@@ -96,4 +98,32 @@ test('callers take turns at a server that answers no subscription, and one that 
   expect((await countOf(pool)).subscribe).toBe(33);
   await pool.close({ graceMs: 0 });
   await other;
+});
+
+test('a server that is back is asked for what all are subscribed to in turns of the event loop', async () => {
+  const pool = counting();
+  const uris = urisOf('u', 100);
+  await Promise.all(uris.map((uri) => subscribe(pool, [uri])));
+  const { add } = Watchers.prototype;
+  const taken: number[] = [];
+  using turns = countTurns();
+  using _ = vi.spyOn(Watchers.prototype, 'add').mockImplementation(function (this: Watchers<never>, watcher) {
+    taken.push(turns.count);
+    const untilMs = performance.now() + 0.5;
+    while (performance.now() < untilMs);
+    add.call(this, watcher);
+  });
+  await pool.restartServer('counter');
+  await vi.waitFor(async () => expect((await countOf(pool)).subscribed.toSorted()).toEqual(uris.toSorted()));
+  // Each takes half a ms, and 8 ms are the share of a turn.
+  expect(new Set(taken).size).toBeGreaterThan(2);
+});
+
+test('what is given back aborts nothing that none waits for: the error that tells of it costs more than all the rest', async () => {
+  const pool = counting();
+  const subscriptions = await Promise.all(urisOf('u', 5).map((uri) => subscribe(pool, [uri])));
+  using abort = vi.spyOn(AbortController.prototype, 'abort');
+  await Promise.all(subscriptions.map((each) => each.close()));
+  await Promise.all(subscriptions.map(({ ended }) => ended));
+  expect(abort).not.toHaveBeenCalled();
 });

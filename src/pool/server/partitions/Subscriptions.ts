@@ -1,6 +1,6 @@
 import type { Connection, OpenListen } from '../../../connection/Connection.js';
 import type { ServerNotice } from '../../../connection/protocol/messages.js';
-import { LEAVE_MS, UriSubscriptions } from '../../../connection/UriSubscriptions.js';
+import { LEAVE_MS, OVER, UriSubscriptions } from '../../../connection/UriSubscriptions.js';
 import {
   BackingOffError,
   CircuitOpenError,
@@ -11,11 +11,12 @@ import {
 } from '../../../core/errors.js';
 import { tellListener } from '../../../core/events.js';
 import { backoffMs } from '../../../core/time/backoff.js';
-import { inTurn } from '../../../core/time/turns.js';
+import { inTurn, inTurnOrNow } from '../../../core/time/turns.js';
 import { within } from '../../../core/time/within.js';
+import { Cancellation } from '../../../core/wait/Cancellation.js';
 import type { Caller, Subscription, SubscriptionFilter } from '../../McpPool.js';
 import type { ServerContext } from '../context.js';
-import { agreedFilter, notOffered } from './subscriptionFilter.js';
+import { agreedFilter, checkOffered } from './subscriptionFilter.js';
 import { Watchers } from './Watchers.js';
 
 /** How long an attempt to take subscriptions up again waits after those that failed. */
@@ -36,7 +37,7 @@ interface Open {
   /** Streams in a row that broke, or could not be opened. */
   broken: number;
   /** Aborts when it is over, also before its server has agreed. */
-  readonly over: AbortController;
+  readonly over: Cancellation;
 }
 
 export interface SubscribeRequest {
@@ -83,8 +84,8 @@ export class Subscriptions {
     // A copy: what its caller makes of the filter later changes nothing.
     const { resourceUris } = request.filter;
     const filter = { ...request.filter, ...(resourceUris && { resourceUris: [...resourceUris] }) };
-    const over = new AbortController();
-    const ended = new Promise<void>((resolve) => over.signal.addEventListener('abort', () => resolve()));
+    const over = new Cancellation();
+    const ended = new Promise<void>((resolve) => over.join({ onAbort: () => resolve() }));
     const open: Open = { key, caller, filter, onNotification, connection, stream: undefined, broken: 0, over };
     this.#open.add(open);
     this.#watch(open);
@@ -122,18 +123,15 @@ export class Subscriptions {
 
   /** A connection of the partition is up: it is asked for all that was subscribed on those that are gone. */
   resume(key: string, connection: Connection): void {
-    const left = this.#cutOff(key);
-    this.#again(left, connection);
+    void this.#again(this.#cutOff(key), connection, isCutOff);
   }
 
   /** The connection has a new session, which knows nothing of what the old one was asked. */
   renewed(connection: Connection): void {
     this.#uris.get(connection)?.close();
     this.#uris.delete(connection);
-    this.#again(
-      [...this.#open].filter((open) => open.connection === connection),
-      connection,
-    );
+    const ofIt = [...this.#open].filter((open) => open.connection === connection);
+    void this.#again(ofIt, connection, (open) => open.connection === connection);
   }
 
   /** A connection of the partition is gone: a subscriber still waits for its news, so another is made. */
@@ -189,44 +187,47 @@ export class Subscriptions {
     this.#retries.set(key, timer);
   }
 
-  #again(opens: readonly Open[], connection: Connection): void {
-    for (const open of opens) {
-      this.#watchers.get(open.connection)?.delete(open);
-      open.connection = connection;
-      this.#watch(open);
-      open.stream = undefined;
-      this.#ask(open, connection).catch((error: unknown) => {
-        if (open.over.signal.aborted) return;
-        this.#warn(open.key, error);
-        // Refused, or no longer offered: over. Lost with its connection: the next one is asked. Else it may still come.
-        if (error instanceof RpcError || error instanceof OptionError) this.#forget(open);
-        else if (connection.alive && connection.info.era === 'modern') this.#reopen(open, connection);
+  /** Takes them up on `connection`, in turns of the event loop: they may be thousands. `still`: whether that is wanted when its turn comes. */
+  async #again(opens: readonly Open[], connection: Connection, still: (open: Open) => boolean): Promise<void> {
+    for (let at = 0; at < opens.length && connection.alive; at += FEW) {
+      await inTurnOrNow(() => {
+        for (const open of opens.slice(at, at + FEW)) if (still(open)) this.#move(open, connection);
       });
     }
+  }
+
+  #move(open: Open, connection: Connection): void {
+    if (!this.#open.has(open)) return;
+    this.#watchers.get(open.connection)?.delete(open);
+    open.connection = connection;
+    this.#watch(open);
+    open.stream = undefined;
+    this.#ask(open, connection).catch((error: unknown) => {
+      if (open.over.aborted) return;
+      this.#warn(open.key, error);
+      // Refused, or no longer offered: over. Lost with its connection: the next one is asked. Else it may still come.
+      if (error instanceof RpcError || error instanceof OptionError) this.#forget(open);
+      else if (connection.alive && connection.info.era === 'modern') this.#reopen(open, connection);
+    });
   }
 
   async #ask(open: Open, connection: Connection): Promise<void> {
     const owner = open.caller?.principal ?? open.caller?.origin;
     if (connection.listen !== undefined && connection.info.era === 'modern') {
-      const missing = notOffered(open.filter, connection.info.capabilities);
-      if (missing !== undefined) {
-        const offer = `what server '${connection.server}' offers: it declares none of ${missing.join(', ')}`;
-        throw new OptionError('filter', open.filter, offer);
-      }
+      checkOffered(connection.server, open.filter, connection.info.capabilities);
       const { onNotification, over } = open;
       const stream = await connection.listen({ ...open.filter }, { onNotification, signal: over.signal, owner });
-      if (over.signal.aborted) return stream.close();
+      if (over.aborted) return stream.close();
       open.stream = stream;
       const sinceMs = this.#context.pool.clock.now();
       void stream.ended.then(() => this.#streamEnded(open, stream, connection, sinceMs));
       return;
     }
-    const { key, filter } = open;
     const { timeoutMs } = this.#context.options;
-    const uris =
-      this.#uris.get(connection) ?? new UriSubscriptions(connection, timeoutMs, (error) => this.#warn(key, error));
+    const onError = (error: unknown): void => this.#warn(open.key, error);
+    const uris = this.#uris.get(connection) ?? new UriSubscriptions(connection, timeoutMs, onError);
     this.#uris.set(connection, uris);
-    const wanted = filter.resourceUris ?? [];
+    const wanted = open.filter.resourceUris ?? [];
     // Its caller may have left when it has its turn.
     const ask = (): Promise<unknown> =>
       Promise.all(this.#open.has(open) ? wanted.map((uri) => uris.ask(uri, owner ?? '')) : []);
@@ -248,8 +249,7 @@ export class Subscriptions {
     const timer = this.#context.pool.clock.setTimer(
       () => {
         this.#reopenings.delete(timer);
-        const waiting = this.#open.has(open) && open.stream === undefined && open.connection === connection;
-        if (waiting && connection.alive) this.#again([open], connection);
+        void this.#again([open], connection, (it) => it.stream === undefined && it.connection === connection);
       },
       backoffMs(++open.broken, AGAIN),
     );
@@ -259,8 +259,8 @@ export class Subscriptions {
   async #close(open: Open): Promise<void> {
     if (!this.#open.has(open)) return;
     this.#forget(open);
-    await open.stream?.close();
-    const { connection, filter } = open;
+    const { connection, filter, stream } = open;
+    if (stream !== undefined) await stream.close();
     const uris = this.#uris.get(connection);
     if (uris === undefined || !connection.alive) return;
     const watchers = this.#watchers.get(connection);
@@ -271,7 +271,7 @@ export class Subscriptions {
 
   /** Those of a partition whose connection is gone. */
   #cutOff(key: string): readonly Open[] {
-    return [...(this.#byKey.get(key) ?? [])].filter(({ connection }) => !connection.alive);
+    return [...(this.#byKey.get(key) ?? [])].filter(isCutOff);
   }
 
   #watch(open: Open): void {
@@ -287,14 +287,14 @@ export class Subscriptions {
     const others = this.#byKey.get(key);
     others?.delete(open);
     if (others?.size === 0) this.#byKey.delete(key);
-    over.abort();
+    over.abort(OVER);
   }
 
   #warn(key: string, error: unknown): void {
     const { config, pool } = this.#context;
-    pool.logger.warn(
-      { server: config.name, caller: key, error: messageOf(error) },
-      'a subscription could not be kept up',
-    );
+    const said = { server: config.name, caller: key, error: messageOf(error) };
+    pool.logger.warn(said, 'a subscription could not be kept up');
   }
 }
+
+const isCutOff = ({ connection }: Open): boolean => !connection.alive;

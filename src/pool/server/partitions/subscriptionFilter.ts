@@ -1,5 +1,6 @@
 import type { ServerCapabilities } from '@modelcontextprotocol/client';
 import type { Params } from '../../../connection/protocol/messages.js';
+import { OptionError } from '../../../core/errors.js';
 import type { SubscriptionFilter } from '../../McpPool.js';
 
 /** That a resource has changed. */
@@ -20,16 +21,17 @@ export function methodsOf(filter: SubscriptionFilter): string[] {
   return KINDS.filter(([kind]) => kind !== 'resourceUris' && filter[kind] === true).map(([, method]) => method);
 }
 
-/** The capabilities that a filter needs, when the server offers none of them; undefined when it offers one. */
-export function notOffered(filter: SubscriptionFilter, capabilities: ServerCapabilities): string[] | undefined {
+/** @throws OptionError when the server offers none of the capabilities that a filter needs */
+export function checkOffered(server: string, filter: SubscriptionFilter, capabilities: ServerCapabilities): void {
   const wanted = KINDS.filter(([kind]) => isWanted(filter, kind));
   const offers = (capability: string): boolean => {
     const [area = '', flag = ''] = capability.split('.');
     const declared = (capabilities as Readonly<Record<string, unknown>>)[area];
     return (declared as Readonly<Record<string, unknown>> | undefined)?.[flag] === true;
   };
-  if (wanted.length === 0 || wanted.some(([, , capability]) => offers(capability))) return undefined;
-  return wanted.map(([, , capability]) => capability);
+  if (wanted.length === 0 || wanted.some(([, , capability]) => offers(capability))) return;
+  const missing = wanted.map(([, , capability]) => capability).join(', ');
+  throw new OptionError('filter', filter, `what server '${server}' offers: it declares none of ${missing}`);
 }
 
 function isWanted(filter: SubscriptionFilter, kind: Kind): boolean {
