@@ -1,12 +1,13 @@
-/** Whose share a call counts to: its principal's, else that of where it asks from, else its session's; undefined: of no one in particular. */
+/** Whose share a call counts to: its subject's, its principal's, else that of where it asks from, else its session's; undefined: of no one in particular. */
 export function shareOf(
   caller: {
+    readonly subject?: string | undefined;
     readonly principal?: string | undefined;
     readonly origin?: string | undefined;
     readonly key?: string | undefined;
   } = {},
 ): string | undefined {
-  return caller.principal || caller.origin || caller.key || undefined;
+  return caller.subject || caller.principal || caller.origin || caller.key || undefined;
 }
 
 /** A group takes more while it holds less than so many times what is free. */

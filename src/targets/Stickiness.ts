@@ -190,9 +190,9 @@ export function sessionKey(caller: Pick<Caller, 'principal' | 'key'> | undefined
   return JSON.stringify([caller?.principal ?? '', caller?.key ?? '']);
 }
 
-/** Whose share of what is remembered it counts to: its principal's, else that of where it asks from, else its session's. */
-function ownerOf({ principal, origin, key }: Caller = {}): string {
-  return JSON.stringify(principal !== undefined ? { principal } : origin !== undefined ? { origin } : { key });
+/** Whose share of what is remembered it counts to: its subject's, else that of where it asks from, else its session's. */
+function ownerOf({ principal, subject = principal, origin, key }: Caller = {}): string {
+  return JSON.stringify(subject !== undefined ? { subject } : origin !== undefined ? { origin } : { key });
 }
 
 /** Of one length, whatever a server gives as a token. `asked`: the params of the call that it was given for. */

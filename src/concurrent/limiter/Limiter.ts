@@ -69,6 +69,7 @@ export interface LimitedCall {
   /** Who asks: a principal, an address where there is none, a session. */
   readonly caller?:
     | {
+        readonly subject?: string | undefined;
         readonly principal?: string | undefined;
         readonly origin?: string | undefined;
         readonly key?: string | undefined;

@@ -7,6 +7,11 @@ export interface Caller {
   /** Hash of issuer, subject, client and scopes. Connections are never shared across principals. */
   readonly principal?: string;
   /**
+   * The person, or program, behind the principal, where one has several: as a token of each client, or with each scope, is one. What is
+   * bounded has shares by it. No part of what keeps connections apart. @defaultValue the principal
+   */
+  readonly subject?: string;
+  /**
    * Where it asks from, for one without a principal: connections of its own (by its capabilities) count to that share, within which
    * they give way to each other (not on `bound` servers), and so does what leads its calls back to one of several targets. No part of
    * what keeps connections apart. What follows a space names a part of it, whose failures are those of the whole. @defaultValue none
@@ -30,8 +35,8 @@ export interface Caller {
 }
 
 /** Whose failures and answers a caller's are, where servers are judged by them; undefined: of no one in particular. */
-export function callerName({ principal, origin }: Caller = {}): string | undefined {
-  if (principal !== undefined) return keyText(principal);
+export function callerName({ principal, subject = principal, origin }: Caller = {}): string | undefined {
+  if (subject !== undefined) return keyText(subject);
   const end = origin?.indexOf(' ') ?? -1;
   return origin === undefined ? undefined : keyText(end < 0 ? origin : origin.slice(0, end));
 }

@@ -3,13 +3,19 @@ import { isIPv6 } from 'node:net';
 import type { ClientCapabilities } from '@modelcontextprotocol/client';
 import type { Endpoint } from '../endpoint/Endpoint.js';
 
-/** Whose share of the sessions a session counts to: its principal's, else that of where its client connected from. */
-export function originOf({ anyone }: Endpoint, address: string | undefined): string {
-  return principalOrigin(anyone.caller?.principal, address);
+/** What names a user. */
+interface Named {
+  readonly principal?: string | undefined;
+  readonly subject?: string | undefined;
 }
 
-export function principalOrigin(principal: string | undefined, address: string | undefined): string {
-  return principal === undefined ? addressOrigin(address) : `principal ${principal}`;
+/** Whose share of the sessions a session counts to: its user's, else that of where its client connected from. */
+export function originOf({ anyone }: Endpoint, address: string | undefined): string {
+  return callerOrigin(anyone.caller, address);
+}
+
+export function callerOrigin({ principal, subject = principal }: Named = {}, address?: string): string {
+  return subject === undefined ? addressOrigin(address) : `user ${subject}`;
 }
 
 const OWNER = Symbol('owner');

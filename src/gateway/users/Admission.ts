@@ -3,6 +3,7 @@ import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../core/clock.js';
 import { ForbiddenError, OptionError, RequestTimeoutError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
+import { checkText } from '../../core/options.js';
 import { type WaitBounds, within } from '../../core/time/within.js';
 import { sendFailure, sendJson } from '../http/respond.js';
 import type { Authenticate, User } from './Authenticate.js';
@@ -101,6 +102,7 @@ export class Admission {
     if (typeof user.principal !== 'string' || user.principal === '') {
       throw new OptionError('authenticate', user.principal, 'a user with a principal, or undefined');
     }
+    if (user.subject !== undefined) checkText('authenticate', user.subject);
     return this.scopes === undefined ? user : apart(user);
   }
 
@@ -143,7 +145,12 @@ function written({ resource, authorizationServers, scopes, name }: ResourceMetad
 /** A token with fewer scopes never meets what one with more has opened: they are two principals. */
 function apart(user: User): User {
   const scopes = [...new Set(user.scopes ?? [])].sort();
-  return { ...user, scopes, principal: JSON.stringify([user.principal, ...scopes]) };
+  return {
+    ...user,
+    subject: user.subject ?? user.principal,
+    scopes,
+    principal: JSON.stringify([user.principal, ...scopes]),
+  };
 }
 
 function times(name: string, rawHeaders: readonly string[]): number {

@@ -11,8 +11,11 @@ export interface AuthRequest {
   readonly address: string | undefined;
 }
 
-/** Who a client is: by `principal`, which keeps users apart. `context` is for the credentials hook. */
-export type User = Pick<Caller, 'context'> & {
+/**
+ * Who a client is: by `principal`, which keeps users apart; where one person has several, `subject` says who that is, so that they have
+ * one share of what is bounded. `context` is for the credentials hook.
+ */
+export type User = Pick<Caller, 'context' | 'subject'> & {
   readonly principal: string;
   /** What the token of this very request allows, where the gateway has rules by scope. @defaultValue [] */
   readonly scopes?: readonly string[];

@@ -1,6 +1,7 @@
 import type { Clock } from '../../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import type { Logger } from '../../core/logger.js';
+import type { Caller } from '../../pool/McpPool.js';
 import { ListFailures } from '../aggregate/lists/ListFailures.js';
 import type { RequestStates } from '../bridge/RequestStates.js';
 import type { CurationTable } from '../curation/CurationTable.js';
@@ -43,6 +44,7 @@ export interface TenantOptions {
  */
 export class Tenant implements Closeable {
   readonly principal: string | undefined;
+  readonly subject: string | undefined;
   readonly callers: Callers;
   /** Of all servers together, and of the groups that were asked for. */
   readonly aggregates: MadeEndpoints['aggregates'];
@@ -54,9 +56,10 @@ export class Tenant implements Closeable {
   constructor(user: User | undefined, options: TenantOptions) {
     const { gateway, settings, sessions, middleware, curation, held, logger, clock, signal } = options;
     this.principal = user?.principal;
+    this.subject = user?.subject;
     this.#user = user;
     this.#scope = new CloseScope('the endpoints of a principal', { clock, logger });
-    const caller = user === undefined ? undefined : this.#caller(user.principal);
+    const caller = user === undefined ? undefined : this.#caller(user);
     const clients = new ModernClients(signal, caller);
     const access = options.scopes?.of(user?.scopes ?? []);
     const pool = access === undefined ? gateway.pool : scopedPool(gateway.pool, access);
@@ -105,10 +108,11 @@ export class Tenant implements Closeable {
   }
 
   /** Its context is the newest when it is asked for, however long ago a connection was opened. */
-  #caller(principal: string): { readonly principal: string; readonly context: unknown } {
+  #caller({ principal, subject }: User): Caller {
     const newest = (): unknown => this.#user?.context;
     return {
       principal,
+      ...(subject !== undefined && { subject }),
       get context() {
         return newest();
       },

@@ -1,17 +1,21 @@
+import { Shares } from '../../concurrent/Shares.js';
 import type { CloseOptions } from '../../core/close/CloseScope.js';
 import { QueueFullError } from '../../core/errors.js';
 import type { Curation } from '../../registry/config/curation/Curation.js';
 import { RequestStates } from '../bridge/RequestStates.js';
 import { CurationTable } from '../curation/CurationTable.js';
+import { callerOrigin } from '../session/origin.js';
 import type { Session } from '../session/Session.js';
 import type { User } from './Authenticate.js';
 import { Tenant, type TenantOptions } from './Tenant.js';
 
 export interface TenantsOptions extends Omit<TenantOptions, 'curation' | 'states'> {
   readonly curation: Curation | undefined;
+  /** Principals that are kept. @defaultValue 10000 */
+  readonly maxTenants?: number;
 }
 
-/** Principals whose endpoints are kept; the least recently used without a session or call makes room. */
+/** Principals whose endpoints are kept, of one user three quarters; the least recently used without a session or call makes room. */
 const MAX_TENANTS = 10_000;
 
 /** The tenants of a gateway, by principal: made with the first request of each. */
@@ -19,11 +23,13 @@ export class Tenants {
   readonly #options: TenantOptions;
   /** The least recently used first. */
   readonly #byPrincipal = new Map<string, Tenant>();
+  readonly #shares: Shares;
   readonly #anonymous: Tenant;
   readonly #closing = new Set<Promise<void>>();
 
   /** @throws OptionError for a curation or keys that are none */
-  constructor({ curation, ...options }: TenantsOptions) {
+  constructor({ curation, maxTenants = MAX_TENANTS, ...options }: TenantsOptions) {
+    this.#shares = new Shares(maxTenants);
     const states = new RequestStates(options.gateway.sessionKeys);
     this.#options = { ...options, states, curation: new CurationTable(curation) };
     this.#anonymous = new Tenant(undefined, this.#options);
@@ -34,7 +40,7 @@ export class Tenants {
     if (user === undefined) return this.#anonymous;
     const { principal } = user;
     const known = this.#byPrincipal.get(principal);
-    if (known === undefined && this.#byPrincipal.size >= MAX_TENANTS) this.#makeRoom();
+    if (known === undefined) this.#take(callerOrigin(user));
     const tenant = known ?? new Tenant(user, this.#options);
     this.#byPrincipal.delete(principal);
     this.#byPrincipal.set(principal, tenant);
@@ -68,11 +74,20 @@ export class Tenants {
     await Promise.all(this.#closing);
   }
 
-  #makeRoom(): void {
+  #take(owner: string): void {
+    const shares = this.#shares;
+    if (!shares.mayTake(owner, 1)) this.#makeRoom(shares.taken < shares.max ? owner : undefined);
+    shares.add(owner, 1);
+  }
+
+  /** Of that user's principals, or of all. */
+  #makeRoom(owner: string | undefined): void {
     const inUse = new Set([...this.#options.sessions()].map(({ caller }) => caller.principal));
     for (const [principal, tenant] of this.#byPrincipal) {
-      if (inUse.has(principal) || tenant.endpoints.busy) continue;
+      const own = callerOrigin(tenant);
+      if ((owner ?? own) !== own || inUse.has(principal) || tenant.endpoints.busy) continue;
       this.#byPrincipal.delete(principal);
+      this.#shares.add(own, -1);
       const closing = tenant.close({ graceMs: 0 }).catch((error: unknown) => {
         this.#options.logger.warn({ error }, 'what was kept for a principal did not end cleanly');
       });
@@ -80,6 +95,6 @@ export class Tenants {
       void closing.then(() => this.#closing.delete(closing));
       return;
     }
-    throw new QueueFullError('principals', this.#byPrincipal.size, MAX_TENANTS);
+    throw new QueueFullError('principals', this.#shares.taken, this.#shares.max);
   }
 }

@@ -59,7 +59,7 @@ export interface JwtContext {
 
 /**
  * Users by JWT: signature, issuer, audience and times are checked by `jose` for every request. The principal is a hash of issuer, subject,
- * client and scopes, so that a token with fewer scopes never meets what one with more has opened. The token itself is kept nowhere and
+ * client and scopes, so that a token with fewer scopes never meets what one with more has opened; all of a subject have one share of what is bounded. The token itself is kept nowhere and
  * goes nowhere. @throws OptionError, and Error where this process may not address the memory that asking for keys takes
  */
 export function jwtUsers(given: JwtOptions): Authenticate {
@@ -90,11 +90,17 @@ export function jwtUsers(given: JwtOptions): Authenticate {
     if (missing !== undefined)
       throw new ForbiddenError('gateway', { why: `the scope ${missing} is missing`, scope: missing });
     const client = claims['client_id'] ?? claims['azp'];
-    const identity = JSON.stringify([claims.iss, claims.sub, client ?? null, [...scopes].sort()]);
-    const principal = createHash('sha256').update(identity).digest('base64url');
-    return { principal, scopes, context: { claims, scopes } satisfies JwtContext };
+    const principal = hashOf([claims.iss, claims.sub, client ?? null, [...new Set(scopes)].sort()]);
+    return {
+      principal,
+      subject: hashOf([claims.iss, claims.sub]),
+      scopes,
+      context: { claims, scopes } satisfies JwtContext,
+    };
   };
 }
+
+const hashOf = (identity: unknown): string => createHash('sha256').update(JSON.stringify(identity)).digest('base64url');
 
 /** Failures to get the keys, which say nothing of a token. */
 const OF_THE_KEYS: ReadonlySet<string> = new Set(['ERR_JWKS_TIMEOUT', 'ERR_JWKS_INVALID', 'ERR_JOSE_GENERIC']);

@@ -6,7 +6,7 @@ import { OptionError } from '../../core/errors.js';
 import { checkAtOnce, checkPart, withDefaults } from '../../core/options.js';
 
 export interface LimitOptions {
-  /** What calls are counted by: a tool, a principal, any text; undefined: not at all. @defaultValue the principal */
+  /** What calls are counted by: a tool, a principal, any text; undefined: not at all. @defaultValue the user: the caller's subject, else its principal */
   readonly by?: (call: MiddlewareCall) => string | undefined;
   /** How many in a window, for each key. Lent. @defaultValue no bound on the rate */
   readonly rate?: MultiServerRateLimiter;
@@ -15,11 +15,11 @@ export interface LimitOptions {
 }
 
 export const LIMIT_DEFAULTS = Object.freeze({
-  by: (call: MiddlewareCall): string | undefined => call.caller?.principal ?? '',
+  by: (call: MiddlewareCall): string | undefined => call.caller?.subject ?? call.caller?.principal ?? '',
 });
 
 /**
- * Has what clients ask wait for its turn by any key; beyond the limiter's queue it is refused. One principal, or address, has three
+ * Has what clients ask wait for its turn by any key; beyond the limiter's queue it is refused. One user, or address, has three
  * quarters of the keys at most. @throws OptionError
  */
 export function limit(given: LimitOptions): Middleware {

@@ -20,7 +20,7 @@ import type { HeldBytes } from '../../http/HeldBytes.js';
 import type { ModernClients } from '../../modern/ModernClients.js';
 import { ToolDefinitions } from '../../modern/ParamChecks.js';
 import { askable, type Params } from '../../rpc/envelope.js';
-import { principalOrigin } from '../origin.js';
+import { callerOrigin } from '../origin.js';
 import { CallerTable } from './CallerTable.js';
 import { CallSender } from './CallSender.js';
 import type { Tell } from './CallsInFlight.js';
@@ -217,7 +217,7 @@ export class Callers {
       method,
       params,
       call,
-      owner: principalOrigin(this.base?.principal, call.address),
+      owner: callerOrigin(this.base, call.address),
       send: async (given, { client: _, ...options }) => {
         try {
           await this.#leveled(server, own, wanted, options);
@@ -271,7 +271,7 @@ export class Callers {
 
   /** Tells the session's own connections what its client said. One that is not up needs not know. */
   notify(session: Downstream, method: string, params: Params | undefined): void {
-    const owner = session.origin ?? principalOrigin(this.base?.principal, undefined);
+    const owner = session.origin ?? callerOrigin(this.base);
     for (const [server, caller] of this.#table.callersOf(session)) {
       if (caller === undefined || !this.isBound(server) || this.#pool.info(server, caller) === undefined) continue;
       const options = { caller, signal: session.signal };

@@ -41,9 +41,9 @@ export function callerKey(caller: Caller | undefined, options: CallerRules): str
   return JSON.stringify([principal, session, profile, era, ...(caller.eraOnly === true ? ['only'] : [])]);
 }
 
-/** Who has a connection started: a principal, or an address; undefined for the program itself. */
-export function starterOf({ principal, origin }: Caller = {}): string | undefined {
-  if (principal !== undefined && principal !== '') return `=${principal}`;
+/** Who has a connection started: a user, or an address; undefined for the program itself. */
+export function starterOf({ principal, subject = principal, origin }: Caller = {}): string | undefined {
+  if (subject !== undefined && subject !== '') return `=${subject}`;
   return origin === undefined ? undefined : `${UNNAMED}${origin}`;
 }
 

@@ -212,7 +212,7 @@ export class Subscriptions {
   }
 
   async #ask(open: Open, connection: Connection): Promise<void> {
-    const owner = open.caller?.principal ?? open.caller?.origin;
+    const owner = open.caller?.subject ?? open.caller?.principal ?? open.caller?.origin;
     if (connection.listen !== undefined && connection.info.era === 'modern') {
       checkOffered(connection.server, open.filter, connection.info.capabilities);
       const { onNotification, over } = open;
