@@ -3,6 +3,7 @@ import {
   linkSync,
   mkdirSync,
   readdirSync,
+  readlinkSync,
   renameSync,
   statSync,
   symlinkSync,
@@ -117,7 +118,15 @@ test('what one does alone, no other does at the same time; what was left behind 
   expect(most).toBe(1);
   const lock = readdirSync(folder).map((name) => join(folder, `${name}.lock`))[0] ?? '';
   // Of a process that is gone, and one that is too old to be held.
-  writeFileSync(lock, JSON.stringify({ host: (await import('node:os')).hostname(), pid: 2 ** 22 + 1, id: 'a' }));
+  writeFileSync(
+    lock,
+    JSON.stringify({
+      host: (await import('node:os')).hostname(),
+      pids: readlinkSync('/proc/self/ns/pid'),
+      pid: 2 ** 22 + 1,
+      id: 'a',
+    }),
+  );
   await alone(store);
   writeFileSync(lock, JSON.stringify({ host: 'elsewhere', pid: 1, id: 'a' }));
   utimesSync(lock, new Date(0), new Date(0));

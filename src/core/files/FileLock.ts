@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { readlinkSync } from 'node:fs';
 import { link, lstat, rename, rm, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { systemClock } from '../clock.js';
@@ -9,6 +10,9 @@ const LOOK_MS = 50;
 const MAX_MARK_BYTES = 4_096;
 /** What is done under a lock is bounded by less; an older one was left behind. */
 const STALE_MS = 60_000;
+
+/** Where a pid means anything. Containers may share a folder and the name of their host. */
+const HERE = Object.freeze({ host: hostname(), pids: pidNamespace() });
 
 /** Gives the lock's path, good until `use` has ended. */
 type At = <T>(use: (path: string) => Promise<T>) => Promise<T>;
@@ -25,7 +29,7 @@ export class FileLock {
 
   /** Waits its turn until the signal aborts. */
   static async take(at: At, signal: AbortSignal): Promise<FileLock> {
-    const mark = JSON.stringify({ host: hostname(), pid: process.pid, id: randomUUID() });
+    const mark = JSON.stringify({ ...HERE, pid: process.pid, id: randomUUID() });
     for (;;) {
       signal.throwIfAborted();
       if (await at((path) => tryTake(path, mark))) return new FileLock(at, mark);
@@ -85,7 +89,7 @@ async function isLeft(path: string, held: string): Promise<boolean> {
   const stat = owner && (await lstat(path).catch(() => undefined));
   if (owner === undefined || stat === undefined) return false;
   if (Math.abs(systemClock.wallNow() - stat.mtimeMs) > STALE_MS) return true;
-  if (owner.host !== hostname()) return false;
+  if (owner.host !== HERE.host || owner.pids !== HERE.pids) return false;
   try {
     process.kill(owner.pid, 0);
     return false;
@@ -95,11 +99,22 @@ async function isLeft(path: string, held: string): Promise<boolean> {
   }
 }
 
-function ownerIn(mark: string): { readonly host: string; readonly pid: number } | undefined {
+function ownerIn(mark: string): { readonly host: string; readonly pids: unknown; readonly pid: number } | undefined {
   try {
-    const { host, pid, id } = JSON.parse(mark) as Readonly<Record<string, unknown>>;
-    return typeof host === 'string' && typeof pid === 'number' && typeof id === 'string' ? { host, pid } : undefined;
+    const { host, pids, pid, id } = JSON.parse(mark) as Readonly<Record<string, unknown>>;
+    return typeof host === 'string' && typeof pid === 'number' && typeof id === 'string'
+      ? { host, pids, pid }
+      : undefined;
   } catch {
     return undefined;
+  }
+}
+
+/** Empty where there are none. */
+function pidNamespace(): string {
+  try {
+    return readlinkSync('/proc/self/ns/pid');
+  } catch {
+    return '';
   }
 }

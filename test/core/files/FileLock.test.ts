@@ -1,4 +1,5 @@
-import { mkdirSync, readdirSync, readFileSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { FileLock } from '../../../src/core/files/FileLock.js';
@@ -15,6 +16,8 @@ const TEXTS = [
   'null',
   '{',
 ];
+/** A process that is gone, by its number: in this namespace of pids, and in another. */
+const gone = (pids: string): string => JSON.stringify({ host: hostname(), pids, pid: 2 ** 22 + 1, id: 'a' });
 
 test('what is no lock of ours is waited for, however old it is, and stays as it is', async () => {
   for (const put of [...TEXTS.map((text) => (path: string) => writeFileSync(path, text)), mkdirSync, linkTo]) {
@@ -31,6 +34,19 @@ test('what is no lock of ours is waited for, however old it is, and stays as it 
     await expect(taken).rejects.toThrow('enough');
     expect([contents(path), readdirSync(join(path, '..'))]).toEqual([before, [PATH]]);
   }
+});
+
+test('a lock counts for nothing once its owner is gone, where that can be told', async () => {
+  const path = join(tempFolder(), PATH);
+  writeFileSync(path, gone(readlinkSync('/proc/self/ns/pid')));
+  const lock = await FileLock.take((use) => use(path), new AbortController().signal);
+  await lock.release();
+  writeFileSync(path, gone('pid:[1]'));
+  const ending = new AbortController();
+  const waiting = FileLock.take((use) => use(path), ending.signal);
+  ending.abort(new Error('enough'));
+  await expect(waiting).rejects.toThrow('enough');
+  expect(readdirSync(join(path, '..'))).toEqual([PATH]);
 });
 
 const linkTo = (path: string): void => symlinkSync('/none', path);
