@@ -80,3 +80,51 @@ test('a code of the gateway about the headers of a call that never ran is, of a 
   expect(await call('a')).toMatchObject({ status: 200, messages: [{ error: { code: -32_020 } }] });
   expect(await call('b')).toMatchObject({ status: 400, messages: [{ error: { code: -32_020 } }] });
 });
+
+test.each(['/mcp', '/servers/one/mcp'])(
+  'at %s what a shared server tells of a task comes to the session it was made for, and to no other',
+  async (path) => {
+    let asked: (() => void) | undefined;
+    const waits = new Promise<void>((resolve) => (asked = resolve));
+    let answer: (() => void) | undefined;
+    const call = (params?: Readonly<Record<string, unknown>>): unknown => {
+      if (params?.['task'] !== undefined) return { task: { taskId: 'task-1', status: 'working' } };
+      asked?.();
+      return new Promise((resolve) => (answer = () => resolve({ content: [] })));
+    };
+    const pool = new FakePool({
+      one: {
+        capabilities: { tools: {}, tasks: { list: {} } } as never,
+        lists: { tools: [{ name: 'run', inputSchema: { type: 'object' } }] },
+        methods: { 'tools/call': call, 'tasks/result': () => ({ content: ['secret'] }) },
+      },
+    });
+    const gateway = closeAfter(new Gateway({ pool, port: 0 }));
+    const url = `${(await gateway.listen()).url}${path}`;
+    const [own, other] = [new RawClient(url), new RawClient(url)];
+    for (const each of [own, other]) await each.initialize();
+    const [heard, overheard] = [await own.listen(), await other.listen()];
+    const name = path === '/mcp' ? 'one__run' : 'run';
+    const made = (await own.call('tools/call', { name, task: {} })).result?.['task'] as { taskId: string };
+    // Another session alone has a call in flight.
+    const busy = other.call('tools/call', { name });
+    await waits;
+    const meta = { 'io.modelcontextprotocol/related-task': { taskId: 'task-1' } };
+    const notices = [
+      { method: 'notifications/tasks/status', params: { taskId: 'task-1', status: 'completed' } },
+      { method: 'notifications/elicitation/complete', params: { elicitationId: 'e', _meta: meta } },
+      { method: 'notifications/tools/list_changed', params: {} },
+    ];
+    for (const notice of notices)
+      pool.emit('notification', { server: 'one', principal: undefined, key: undefined, notice } as never);
+    // What is for all comes behind it.
+    expect((await overheard.has(1)).map(({ method }) => method)).toEqual(['notifications/tools/list_changed']);
+    expect((await heard.has(3)).map(({ method }) => method)).toEqual(notices.map(({ method }) => method));
+    expect(heard.messages[0]?.params).toMatchObject({ taskId: made.taskId });
+    expect((await other.call('tasks/result', { taskId: made.taskId })).error).toMatchObject({ code: -32_602 });
+    expect((await own.call('tasks/result', { taskId: made.taskId })).result).toMatchObject({ content: ['secret'] });
+    answer?.();
+    await busy;
+    await Promise.all([heard.stop(), overheard.stop()]);
+  },
+);

@@ -1,10 +1,12 @@
 import { expect, test, vi } from 'vitest';
 import { keepParams, textOf } from '../../src/connection/channel/codec/exactText.js';
-import { Outward, RELATED_TASK } from '../../src/gateway/aggregate/passage/Outward.js';
+import { META_RELATED_TASK } from '../../src/connection/protocol/metaKeys.js';
+import { Outward } from '../../src/gateway/aggregate/passage/Outward.js';
 import { Passage, type PassageOptions } from '../../src/gateway/aggregate/passage/Passage.js';
 import type { TaskIds } from '../../src/gateway/aggregate/passage/TaskIds.js';
 import type { Uris } from '../../src/gateway/aggregate/uris/Uris.js';
 import type { Downstream } from '../../src/gateway/endpoint/Endpoint.js';
+import { OwnTasks } from '../../src/gateway/session/OwnTasks.js';
 import type { ServerNotice } from '../../src/pool/McpPool.js';
 
 const outward = vi.fn((_server: string, uri: string) => `poolkit:s/${uri}`);
@@ -41,21 +43,22 @@ test('the places of a deep answer are not compared level by level', async () => 
 
 test('an answer makes one task, however often it names one', async () => {
   const answer = Buffer.from('{"task":{"taskId":"1"},"task":{"taskId":"2"},"task":{"taskId":"3"}}');
+  const tasks = new OwnTasks();
   const passage = new Passage({
-    callers: { request: async () => answer },
+    callers: { request: async () => answer, tasks },
     levels: { tell: async () => undefined },
     uris: {},
     pool: { servers: () => ['s'] },
   } as unknown as PassageOptions);
-  const session = {} as Downstream;
+  const session = { key: 'k' } as Downstream;
   await passage.send({ server: 's', session, method: 'tools/call' }, { params: {}, paramsText: undefined }, {}, {});
   // Readers take the last of members of one name.
-  expect(['1', '2', '3'].map((id) => passage.ownTasks.has('s', session, id))).toEqual([false, false, true]);
+  expect(['1', '2', '3'].map((id) => tasks.has('s', session, id))).toEqual([false, false, true]);
 });
 
 test('a notification of a task is gone through a few times, however many members it has', () => {
   const many = Object.fromEntries(Array.from({ length: 5_000 }, (_, at) => [`k${at}`, {}]));
-  const params = { ...many, _meta: { [RELATED_TASK]: { taskId: '1' }, n: 1 } };
+  const params = { ...many, _meta: { [META_RELATED_TASK]: { taskId: '1' }, n: 1 } };
   const text = JSON.stringify({ jsonrpc: '2.0', method: 'notifications/message', params }).replace('"n":1', '"n":1.0');
   keepParams(params, text);
   const { charCodeAt } = String.prototype;

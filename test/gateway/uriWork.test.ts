@@ -299,7 +299,7 @@ test('lists of one server drive out none of another, however large and however o
 
 test('what one server makes of tasks drives out no task of another, and all sessions together keep a bounded number', () => {
   const tasks = new OwnTasks();
-  const sessions = Array.from({ length: 30 }, () => ({}));
+  const sessions = Array.from({ length: 30 }, (_, at) => ({ key: `${at}` }));
   const [modest = session] = sessions;
   tasks.add('good', modest, 'own');
   for (const each of sessions) {

@@ -10,7 +10,7 @@ import { Refusal } from '../rpc/failure.js';
 import { LEVELS, levelOf } from '../rpc/levels.js';
 import { MAX_URI_LENGTH } from '../rpc/limits.js';
 import type { Callers } from '../session/callers/Callers.js';
-import { OwnTasks } from '../session/OwnTasks.js';
+import type { TaskOwner } from '../session/OwnTasks.js';
 import { acrossEras } from './crossing.js';
 import { discovered } from './discovered.js';
 import type { BareEndpoint, CallOptions, Downstream, EndpointInfo, ListenOptions } from './Endpoint.js';
@@ -38,9 +38,8 @@ export class ServerEndpoint implements BareEndpoint {
   readonly #clock: Clock;
   readonly #sessions: () => readonly Downstream[];
   readonly #tell: ServerEndpointOptions['tell'];
-  readonly #tasks = new OwnTasks();
   /** Stands for all clients of the modern era, as whose tasks are. */
-  readonly #modernClients = {};
+  readonly #modernClients: TaskOwner = { key: '' };
 
   constructor(options: ServerEndpointOptions) {
     this.#pool = options.pool;
@@ -110,20 +109,20 @@ export class ServerEndpoint implements BareEndpoint {
         return this.#callers.request(this.#server, session, method, params, call);
       if (list) throw new Refusal(RPC_CODES.methodNotFound, `method not found: ${method}`);
     }
-    if (!list && !this.#tasks.has(this.#server, this.#taskOwner(session), params?.['taskId'])) {
+    if (!list && !this.#callers.tasks.has(this.#server, this.#taskOwner(session), params?.['taskId'])) {
       throw new Refusal(RPC_CODES.invalidParams, 'Failed to retrieve task: Task not found');
     }
     const result = await this.#callers.request(this.#server, session, method, params, list ? whole(call) : call);
-    return list ? this.#tasks.filtered(this.#server, session, result) : result;
+    return list ? this.#callers.tasks.filtered(this.#server, session, result) : result;
   }
 
   async #makingTask(session: Downstream, method: string, params: Params, call: CallOptions): Promise<unknown> {
     const result = await this.#callers.request(this.#server, session, method, params, whole(call));
-    this.#tasks.made(this.#server, this.#taskOwner(session), result);
+    this.#callers.tasks.made(this.#server, this.#taskOwner(session), result);
     return result;
   }
 
-  #taskOwner(session: Downstream): object {
+  #taskOwner(session: Downstream): TaskOwner {
     return session.era === 'modern' ? this.#modernClients : session;
   }
 

@@ -11,12 +11,33 @@ const MAX_ID_LENGTH = 1_024;
 /** A longer one is kept as its hash. */
 const SHORT_ID_LENGTH = 64;
 
+/** Whom a task was made for: a session, or clients without one together, whose key is no session's. */
+export interface TaskOwner {
+  readonly key: string;
+}
+
 /** Which tasks were made for which session, or for which others together. On a shared server a session is told of no others. */
 export class OwnTasks {
   readonly #tasks = new SessionTables({ maxWeight: MAX_TASKS, maxAllWeight: MAX_ALL_TASKS });
+  /** The keys of their owners, in a table for each server. */
+  readonly #owners = new SessionTables({ maxWeight: MAX_ALL_TASKS, maxAllWeight: MAX_ALL_TASKS });
 
-  add(server: string, session: object, taskId: string): void {
-    if (taskId.length <= MAX_ID_LENGTH) this.#tasks.set(session, keyOf(server, taskId), server, 1);
+  /** Each stands for a server. */
+  readonly #servers = new Map<string, object>();
+
+  add(server: string, session: TaskOwner, taskId: string): void {
+    if (taskId.length > MAX_ID_LENGTH) return;
+    const key = keyOf(server, taskId);
+    this.#tasks.set(session, key, server, 1);
+    const all = this.#servers.get(server) ?? {};
+    this.#servers.set(server, all);
+    this.#owners.set(all, key, session.key, 1);
+  }
+
+  /** The key of the one whose it is; undefined where that is not known. */
+  ownerOf(server: string, taskId: unknown): string | undefined {
+    const all = this.#servers.get(server);
+    return all && typeof taskId === 'string' ? this.#owners.serverOf(all, keyOf(server, taskId)) : undefined;
   }
 
   has(server: string, session: object, taskId: unknown): boolean {
@@ -24,7 +45,7 @@ export class OwnTasks {
   }
 
   /** A call was answered: with a task, if its server makes one of it. No result that does is large. */
-  made(server: string, session: object, result: unknown): void {
+  made(server: string, session: TaskOwner, result: unknown): void {
     if (result instanceof Uint8Array && isTooLargeToRead(result)) return;
     const { task } = parsed(result) as { readonly task?: { readonly taskId?: unknown } | null };
     if (typeof task?.taskId === 'string') this.add(server, session, task.taskId);

@@ -1,6 +1,7 @@
 import { respliced } from '../../../connection/calls/spliced.js';
 import { LONG_BYTES } from '../../../connection/channel/large/LongMessage.js';
 import type { OnLarge } from '../../../connection/channel/large/ResultSink.js';
+import { META_RELATED_TASK } from '../../../connection/protocol/metaKeys.js';
 import { RpcError } from '../../../core/errors.js';
 import type { ServerNotice } from '../../../pool/McpPool.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
@@ -23,7 +24,6 @@ export interface Crossing {
   readonly onTask?: (taskId: string) => void;
 }
 
-export const RELATED_TASK = 'io.modelcontextprotocol/related-task';
 const KEYS: ReadonlySet<string> = new Set(['uri', 'resourceUri', 'ui/resourceUri', 'openai/outputTemplate', 'taskId']);
 /** Whose values are the server's and the client's own business. */
 const OPAQUE: ReadonlySet<string | number | undefined> = new Set(['structuredContent', 'arguments', 'input']);
@@ -123,10 +123,10 @@ function workOf(notice: ServerNotice): Work {
 /** Params with another id of the task they belong to; the same params when they belong to none. */
 export function withTask(params: Params | undefined, map: (taskId: string) => string): Params | undefined {
   const meta = params?.['_meta'] as Params | undefined;
-  const related = meta?.[RELATED_TASK] as Params | undefined;
+  const related = meta?.[META_RELATED_TASK] as Params | undefined;
   const taskId = related?.['taskId'];
   if (typeof taskId !== 'string') return params;
-  return respliced(params, { ...params, _meta: { ...meta, [RELATED_TASK]: { ...related, taskId: map(taskId) } } });
+  return respliced(params, { ...params, _meta: { ...meta, [META_RELATED_TASK]: { ...related, taskId: map(taskId) } } });
 }
 
 function isTaskId(path: JsonPath, ofTask: boolean): boolean {
@@ -134,7 +134,7 @@ function isTaskId(path: JsonPath, ofTask: boolean): boolean {
   if (path.length === 1) return ofTask;
   if (path[0] === 'task') return path.length === 2;
   if (path[0] === 'tasks') return path.length === 3;
-  return path[0] === '_meta' && path[1] === RELATED_TASK && path.length === 3;
+  return path[0] === '_meta' && path[1] === META_RELATED_TASK && path.length === 3;
 }
 
 /** Links, embedded resources, contents; and where MCP Apps name their resource. */

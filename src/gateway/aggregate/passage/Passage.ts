@@ -1,12 +1,12 @@
 import type { RequestHandler } from '../../../connection/protocol/messages.js';
+import { META_RELATED_TASK } from '../../../connection/protocol/metaKeys.js';
 import { changed, type GivenParams } from '../../bridge/paramsFor.js';
 import type { CallOptions } from '../../endpoint/Endpoint.js';
 import type { Params } from '../../rpc/envelope.js';
 import type { Callers } from '../../session/callers/Callers.js';
 import type { LogLevels } from '../../session/LogLevels.js';
-import { OwnTasks } from '../../session/OwnTasks.js';
 import type { Uris } from '../uris/Uris.js';
-import { type Crossing, Outward, RELATED_TASK, withTask } from './Outward.js';
+import { type Crossing, Outward, withTask } from './Outward.js';
 import { TaskIds } from './TaskIds.js';
 
 const NOTHING: Params = Object.freeze({});
@@ -22,7 +22,6 @@ export interface PassageOptions {
 export class Passage {
   readonly outward: Outward;
   readonly taskIds = new TaskIds();
-  readonly ownTasks = new OwnTasks();
   readonly #options: PassageOptions;
 
   constructor(options: PassageOptions) {
@@ -57,7 +56,7 @@ export class Passage {
       });
       await pieces.passedOn();
       const told = await this.outward.result(result, crossing);
-      if (made !== undefined) this.ownTasks.add(server, session, made);
+      if (made !== undefined) callers.tasks.add(server, session, made);
       return told;
     } catch (error) {
       throw this.outward.failure(error, crossing);
@@ -66,9 +65,9 @@ export class Passage {
 
   /** Which task the params belong to, as the server knows it. */
   #taskOf(params: Params | undefined): Params {
-    const related = (params?.['_meta'] as Params | undefined)?.[RELATED_TASK] as Params | undefined;
+    const related = (params?.['_meta'] as Params | undefined)?.[META_RELATED_TASK] as Params | undefined;
     const task = this.taskIds.find(this.#options.pool.servers(), related?.['taskId']);
-    return task === undefined ? NOTHING : { [RELATED_TASK]: { ...related, taskId: task.taskId } };
+    return task === undefined ? NOTHING : { [META_RELATED_TASK]: { ...related, taskId: task.taskId } };
   }
 
   #asking(server: string, onRequest: RequestHandler): RequestHandler {

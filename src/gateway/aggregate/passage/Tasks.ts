@@ -13,6 +13,7 @@ import { parseAnswer } from '../../rpc/parseAnswer.js';
 import type { Callers } from '../../session/callers/Callers.js';
 import { ownOf } from '../../session/OwnTasks.js';
 import type { Passage } from './Passage.js';
+import type { TaskRoute } from './TaskIds.js';
 
 export interface TasksOptions {
   readonly pool: McpPool;
@@ -46,7 +47,8 @@ export class Tasks {
     if (method === 'tasks/list' && session.era === 'legacy') return this.#list(session, params, call);
     if (!BY_ID.has(method)) throw new Refusal(RPC_CODES.methodNotFound, `method not found: ${method}`);
     const task = passage.taskIds.find(pool.servers(), params?.['taskId']);
-    if (task === undefined) throw new Refusal(RPC_CODES.invalidParams, 'Failed to retrieve task: Task not found');
+    if (task === undefined || !this.#mayAsk(session, task))
+      throw new Refusal(RPC_CODES.invalidParams, 'Failed to retrieve task: Task not found');
     const given = { params, paramsText: call.paramsText };
     return passage.send({ server: task.server, session, method }, given, call, { taskId: task.taskId });
   }
@@ -98,9 +100,17 @@ export class Tasks {
   }
 
   #isOf(session: Downstream, task: unknown): boolean {
-    const { pool, passage } = this.#options;
+    const { pool, passage, callers } = this.#options;
     const route = passage.taskIds.find(pool.servers(), (task as Params | null)?.['taskId']);
-    return route !== undefined && passage.ownTasks.has(route.server, session, route.taskId);
+    return route !== undefined && callers.tasks.has(route.server, session, route.taskId);
+  }
+
+  /** A session by its key, since it may come back anew. Clients of the modern era, which have none, know by its id that a task is theirs. */
+  #mayAsk(session: Downstream, { server, taskId }: TaskRoute): boolean {
+    const { callers } = this.#options;
+    if (session.era === 'modern' || callers.isBound(server)) return true;
+    const owner = callers.tasks.ownerOf(server, taskId);
+    return owner === undefined || owner === session.key;
   }
 }
 

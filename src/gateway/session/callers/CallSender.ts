@@ -8,7 +8,7 @@ import type { GatewayPool } from '../../GatewayOptions.js';
 import type { Params } from '../../rpc/envelope.js';
 import { levelOf } from '../../rpc/levels.js';
 import type { CallerTable } from './CallerTable.js';
-import { CallsInFlight, type Tell } from './CallsInFlight.js';
+import { CallsInFlight } from './CallsInFlight.js';
 import { countedCaller } from './countedCaller.js';
 import { ServerLevels } from './ServerLevels.js';
 
@@ -30,23 +30,13 @@ const LEVEL_TIMEOUT_MS = 5_000;
 /** Calls on their way to the pool, counted by server and session while they run. */
 export class CallSender {
   readonly #options: CallSenderOptions;
-  readonly #calls: CallsInFlight;
+  readonly calls: CallsInFlight;
   readonly #levels: ServerLevels;
 
   constructor(options: CallSenderOptions) {
     this.#options = options;
-    this.#calls = new CallsInFlight(options.clock);
+    this.calls = new CallsInFlight(options.clock);
     this.#levels = new ServerLevels(options.logger);
-  }
-
-  /** What the only call in flight to the server is told by. */
-  soleCall(server: string): Tell | undefined {
-    return this.#calls.soleCall(server);
-  }
-
-  /** The session that alone has calls in flight to the server; undefined when none or several have. */
-  soleCaller(server: string): Downstream | undefined {
-    return this.#calls.sole(server);
   }
 
   /** A call of a session as it is. */
@@ -58,7 +48,7 @@ export class CallSender {
     call: CallOptions,
   ): Promise<unknown> {
     const { pool, table } = this.#options;
-    const flight = this.#calls.begin(server, session, call.onNotification);
+    const flight = this.calls.begin(server, session, call.onNotification);
     try {
       for (let again = false; ; again = true) {
         try {

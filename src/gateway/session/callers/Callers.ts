@@ -20,10 +20,11 @@ import type { HeldBytes } from '../../http/HeldBytes.js';
 import type { ModernClients } from '../../modern/ModernClients.js';
 import { ToolDefinitions } from '../../modern/ParamChecks.js';
 import { askable, type Params } from '../../rpc/envelope.js';
+import { OwnTasks } from '../OwnTasks.js';
 import { callerOrigin } from '../origin.js';
 import { CallerTable } from './CallerTable.js';
 import { CallSender } from './CallSender.js';
-import type { Tell } from './CallsInFlight.js';
+import type { CallsInFlight } from './CallsInFlight.js';
 import { crowdingOf, isFullFor } from './crowding.js';
 import { type AllSessions, RoomMaker } from './RoomMaker.js';
 
@@ -61,6 +62,8 @@ export class Callers {
   readonly base: Caller | undefined;
   /** Lists of servers that are not asked for again yet. */
   readonly failures: ListFailures;
+  /** Whose the tasks of servers are. */
+  readonly tasks = new OwnTasks();
   readonly #pool: GatewayPool;
   readonly #logger: Logger;
   readonly #rooms: RoomMaker<(other: Downstream) => boolean>;
@@ -259,14 +262,9 @@ export class Callers {
     }
   }
 
-  /** What the only call in flight to the server is told by. */
-  soleCall(server: string): Tell | undefined {
-    return this.#sender.soleCall(server);
-  }
-
-  /** The session that alone has calls in flight to the server; undefined when none or several have. */
-  soleCaller(server: string): Downstream | undefined {
-    return this.#sender.soleCaller(server);
+  /** Which sessions have calls in flight to which server. */
+  get calls(): Pick<CallsInFlight, 'sole' | 'soleCall'> {
+    return this.#sender.calls;
   }
 
   /** Tells the session's own connections what its client said. One that is not up needs not know. */

@@ -1,4 +1,5 @@
-import { LIST_CHANGES } from '../../../connection/protocol/messages.js';
+import { LIST_CHANGES, type Params } from '../../../connection/protocol/messages.js';
+import { META_RELATED_TASK } from '../../../connection/protocol/metaKeys.js';
 import type { PoolEvents } from '../../../pool/McpPool.js';
 import type { Tenant } from '../../users/Tenant.js';
 import type { Session } from '../Session.js';
@@ -17,8 +18,9 @@ const NO_ONE: Hearing = Object.freeze({ sessions: [], own: false });
 
 /**
  * The one place that decides who may hear a notification that belongs to no call. On a connection of its own: its session
- * alone. On a shared one, which is shared by the callers of one principal: list changes go to every session of that principal; anything else, log messages first of all, may be about a single
- * caller, so that it goes to the only session of it with a call in flight there, and to none when there are several or none.
+ * alone. On a shared one, which is shared by the callers of one principal: list changes go to every session of that principal; what names a task, to the
+ * session that it was made for; anything else, log messages first of all, may be about a single caller, so that it goes to the only session of it
+ * with a call in flight there, and to none when there are several or none.
  */
 export function hearingOf(
   { server, principal, key, notice }: PoolEvents['notification'],
@@ -33,9 +35,21 @@ export function hearingOf(
   if (LIST_CHANGES.has(notice.method)) {
     return { sessions: [...sessions].filter(({ caller }) => caller.principal === principal), own: false };
   }
-  const sole = callers.soleCaller(server);
+  const owner = callers.tasks.ownerOf(server, taskOf(notice));
+  if (owner !== undefined) {
+    const session = sessions.byKey(owner);
+    return session === undefined ? NO_ONE : { sessions: [session], own: false };
+  }
+  const sole = callers.calls.sole(server);
   if (sole === undefined) return NO_ONE;
   if (sole.era === 'legacy') return { sessions: [sole as Session], own: false };
   // Clients of the modern era share what stands for them here: with several calls in flight it may be about any of them.
-  return notice.method === 'notifications/message' ? { ...NO_ONE, call: callers.soleCall(server) } : NO_ONE;
+  return notice.method === 'notifications/message' ? { ...NO_ONE, call: callers.calls.soleCall(server) } : NO_ONE;
+}
+
+/** The task that it is about. */
+function taskOf({ method, params }: PoolEvents['notification']['notice']): unknown {
+  if (method.startsWith('notifications/tasks')) return params?.['taskId'];
+  const meta = params?.['_meta'] as Params | undefined;
+  return (meta?.[META_RELATED_TASK] as Params | undefined)?.['taskId'];
 }
