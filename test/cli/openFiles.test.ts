@@ -85,10 +85,12 @@ test.skipIf(little('-e', 'new WebAssembly.Memory({ initial: 1 })').status !== 1)
     expect(signIn).toMatchObject({ status: 1, stderr: expect.stringMatching(/^mcp-poolkit: .*ulimit -v.*\n$/) });
     const status = little(MAIN, 'status', '--url', 'http://127.0.0.1:9917/');
     expect(status).toMatchObject({ status: 1, stderr: expect.stringContaining('no gateway answers') });
+    // Keys are asked for without it.
     const users = "{ issuer: 'i', audience: 'a', jwks: 'http://127.0.0.1:9917/' }";
-    const program = `import('${pathToFileURL(resolve('dist/gateway/index.js'))}').then(({ jwtUsers }) => {
-      try { jwtUsers(${users}); } catch (error) { console.log(error.message); }
-    })`;
-    expect(little('-e', program)).toMatchObject({ status: 0, stdout: expect.stringContaining('ulimit -v') });
+    const headers = "{ authorization: 'Bearer eyJhbGciOiJFUzI1NiJ9.e30.AAAA' }";
+    const program = `import('${pathToFileURL(resolve('dist/gateway/index.js'))}')
+      .then(({ jwtUsers }) => jwtUsers(${users})({ headers: ${headers} }))
+      .catch((error) => console.log(error.message))`;
+    expect(little('-e', program)).toMatchObject({ status: 0, stdout: expect.stringContaining('ECONNREFUSED') });
   },
 );

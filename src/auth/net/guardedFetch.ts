@@ -1,11 +1,8 @@
 import { lookup as systemLookup } from 'node:dns';
-import { once } from 'node:events';
-import http, { type IncomingMessage } from 'node:http';
-import https from 'node:https';
+import type { IncomingMessage } from 'node:http';
 import { isIP, type LookupFunction } from 'node:net';
 import type { FetchLike } from '@modelcontextprotocol/client';
-import { boundedClient } from '../../connection/net/sockets/boundedClient.js';
-import { systemClock } from '../../core/clock.js';
+import { askOnce } from '../../connection/net/sockets/askOnce.js';
 import { messageOf } from '../../core/errors.js';
 import { isLoopbackHost } from '../../core/text/isLoopbackHost.js';
 import { withTimeoutSignal } from '../../core/time/within.js';
@@ -37,18 +34,7 @@ const NO_BODY: ReadonlySet<number> = new Set([101, 204, 205, 304]);
 export function guardedFetch(options: GuardedFetchOptions): FetchLike {
   const { reach, timeoutMs, maxBytes, signal, onStatus } = options;
   const send = async (url: URL, init: RequestInit, signals: readonly AbortSignal[]): Promise<Response> => {
-    const { request } = url.protocol === 'https:' ? https : http;
-    const asked = request(url, {
-      method: init.method ?? 'GET',
-      headers: Object.fromEntries(new Headers(init.headers)),
-      lookup: guardedLookup(reach, options.lookup ?? systemLookup),
-      agent: false,
-      signal: AbortSignal.any([...signals]),
-    });
-    boundedClient(asked, systemClock);
-    try {
-      asked.end(init.body === undefined || init.body === null ? undefined : String(init.body));
-      const [response] = (await once(asked, 'response')) as [IncomingMessage];
+    const take = async (response: IncomingMessage): Promise<Response> => {
       const { statusCode: status = 0 } = response;
       onStatus?.(status);
       if (status >= 300 && status < 400) {
@@ -59,12 +45,19 @@ export function guardedFetch(options: GuardedFetchOptions): FetchLike {
         [value ?? []].flat().map((each): [string, string] => [name, each]),
       );
       return new Response(NO_BODY.has(status) ? null : body, { status, headers });
+    };
+    const asked = {
+      method: init.method ?? 'GET',
+      headers: Object.fromEntries(new Headers(init.headers)),
+      lookup: guardedLookup(reach, options.lookup ?? systemLookup),
+      body: init.body === undefined || init.body === null ? undefined : String(init.body),
+      signal: AbortSignal.any([...signals]),
+    };
+    try {
+      return await askOnce(url, asked, take);
     } catch (error) {
       if (error instanceof TypeError || signal?.aborted === true) throw error;
       throw new GuardError(`${url.origin} cannot be asked: ${messageOf(error)}`, { cause: error });
-    } finally {
-      // A socket that breaks afterwards is no one's any more.
-      asked.on('error', () => undefined).destroy();
     }
   };
   return async (input, init = {}) => {

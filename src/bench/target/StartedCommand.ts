@@ -1,11 +1,15 @@
+import { askOnce } from '../../connection/net/sockets/askOnce.js';
 import { systemClock } from '../../core/clock.js';
 import { lastWords } from '../../core/errors/lastWords.js';
 import { messageOf } from '../../core/errors.js';
 import { sleep } from '../../core/time/sleep.js';
+import { withTimeoutSignal } from '../../core/time/within.js';
 import { type ExitInfo, ManagedProcess } from '../../registry/process/ManagedProcess.js';
 import { splitCommand } from './TargetSpec.js';
 
 const READY_MS = 60_000;
+/** Longest answer to one look. */
+const ANSWER_MS = 2_000;
 
 /** A command that stands behind a target's URL: started before, ended with its whole process group after. */
 export class StartedCommand implements AsyncDisposable {
@@ -52,10 +56,11 @@ export class StartedCommand implements AsyncDisposable {
       try {
         // A gateway may listen before what is behind it is up, and says so by 5xx.
         const headers = { accept: 'text/event-stream' };
-        const response = await fetch(url, { headers, signal: AbortSignal.timeout(2_000) });
-        await response.body?.cancel();
-        if (response.status < 500) return;
-        last = new Error(`it answered ${response.status}`);
+        const status = await withTimeoutSignal(ANSWER_MS, signal, (bounded) =>
+          askOnce(new URL(url), { headers, signal: bounded }, ({ statusCode = 0 }) => statusCode),
+        );
+        if (status < 500) return;
+        last = new Error(`it answered ${status}`);
       } catch (error) {
         last = error;
       }

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import type { JWTPayload, JWTVerifyGetKey, jwtVerify } from 'jose';
-import { assertFetch } from '../../connection/net/assertFetch.js';
 import { ForbiddenError, OptionError } from '../../core/errors.js';
 import { checkArray, checkMs, checkText, withDefaults } from '../../core/options.js';
 import type { Authenticate } from './Authenticate.js';
@@ -132,7 +131,6 @@ function checkKeys({ jwks, cacheMs, cooldownMs, timeoutMs }: Required<JwtOptions
   if (typeof jwks !== 'string' || !URL.canParse(jwks) || !/^https?:$/.test(new URL(jwks).protocol)) {
     throw new OptionError('jwks', jwks, 'an http or https URL, or a function of jose');
   }
-  assertFetch();
 }
 
 function scopesOf({

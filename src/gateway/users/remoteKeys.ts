@@ -1,4 +1,5 @@
 import type { JSONWebKeySet, JWTVerifyGetKey } from 'jose';
+import { askOnce } from '../../connection/net/sockets/askOnce.js';
 import { type Clock, systemClock } from '../../core/clock.js';
 import { messageOf } from '../../core/errors.js';
 import { readStream } from '../../core/files/readWhole.js';
@@ -35,13 +36,12 @@ export async function remoteKeys(
   let failed: { readonly atMs: number; readonly error: unknown } | undefined;
   let asking: Promise<JWTVerifyGetKey> | undefined;
 
-  const read = async (signal: AbortSignal): Promise<unknown> => {
-    // Keys come from where the operator says, not from where that place points to.
-    const response = await fetch(url, { redirect: 'error', signal, headers: { accept: JSON_TYPES } });
-    const text = await readStream((response.body ?? []) as AsyncIterable<Buffer>, MAX_BYTES);
-    if (response.status !== 200) throw new Error(`the answer is ${response.status}`);
-    return JSON.parse(text);
-  };
+  // Keys come from where the operator says, not from where that place points to.
+  const read = (signal: AbortSignal): Promise<unknown> =>
+    askOnce(new URL(url), { signal, headers: { accept: JSON_TYPES } }, async (response) => {
+      if (response.statusCode !== 200) throw new Error(`the answer is ${response.statusCode}`);
+      return JSON.parse(await readStream(response, MAX_BYTES));
+    });
   const get = async (): Promise<JWTVerifyGetKey> => {
     try {
       const list = (await withTimeoutSignal(timeoutMs, undefined, read)) as JSONWebKeySet;

@@ -51,6 +51,17 @@ const FAILURES: readonly (readonly [string, Answer])[] = [
       more();
     },
   ],
+  [
+    'chunks whose extensions are long',
+    ({ socket }) => {
+      const chunk = `1;${'x'.repeat(12_000)}\r\n \r\n`.repeat(8);
+      const more = (): void => {
+        while (socket?.write(chunk));
+      };
+      socket?.on('drain', more).write('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n');
+      more();
+    },
+  ],
 ];
 
 test.each(FAILURES)(
