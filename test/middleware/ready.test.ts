@@ -2,8 +2,9 @@ import { expect, test, vi } from 'vitest';
 import { Bulkhead } from '../../src/concurrent/balance/Bulkhead.js';
 import { MultiServerRateLimiter } from '../../src/concurrent/limiter/MultiServerRateLimiter.js';
 import { CallResult } from '../../src/connection/calls/CallResult.js';
-import type { Middleware, MiddlewareCall } from '../../src/connection/calls/Middleware.js';
-import { MiddlewareChain } from '../../src/connection/calls/MiddlewareChain.js';
+import type { CallChanges, Middleware, MiddlewareCall } from '../../src/connection/calls/Middleware.js';
+import { type CallOrigin, MiddlewareChain, type PassedCall } from '../../src/connection/calls/MiddlewareChain.js';
+import { systemClock } from '../../src/core/clock.js';
 import {
   ForbiddenError,
   NotSentError,
@@ -15,6 +16,7 @@ import {
   RpcError,
 } from '../../src/core/errors.js';
 import type { Logger } from '../../src/core/logger.js';
+import { within } from '../../src/core/time/within.js';
 import { approve } from '../../src/middleware/ready/approve.js';
 import { audit } from '../../src/middleware/ready/audit.js';
 import { cache } from '../../src/middleware/ready/cache.js';
@@ -226,6 +228,54 @@ test('coalesce and cache keep principals apart, follow hints, and forget what a 
   const before = await ask(hour, 'bob');
   await clock.advance(3_600_001);
   expect(await ask(hour, 'bob')).not.toBe(before);
+});
+
+test('coalesce: each caller keeps its own times, and the call that is shared lives as long as the longest', async () => {
+  const sent: { readonly call: PassedCall; readonly settle: (value: unknown) => void }[] = [];
+  const chain = new MiddlewareChain();
+  chain.use(coalesce());
+  const late = (timeoutMs: number): RequestTimeoutError => new RequestTimeoutError('s', 'tools/list', timeoutMs);
+  /** As a pool does, but that `timeoutMs` is over when the test says so. */
+  const end = async (call: PassedCall): Promise<CallResult> => {
+    const { deadlineMs: timeoutMs = Number.POSITIVE_INFINITY, signal } = call;
+    const answer = new Promise<unknown>((settle) => sent.push({ call, settle }));
+    return CallResult.of(await within(answer, { clock: systemClock, timeoutMs, late: () => late(timeoutMs), signal }));
+  };
+  const ask = (changes: CallChanges, times: NonNullable<CallOrigin['times']> = {}): Promise<unknown> => {
+    const origin = { kind: 'request', from: 'client', server: 's', method: 'tools/list', caller: undefined } as const;
+    const asked = chain.run({ ...origin, idempotent: false, era: () => undefined, times }, {}, changes, end);
+    return asked.then(
+      (result) => result.value,
+      (error: Error) => error.message,
+    );
+  };
+
+  for (const shortFirst of [true, false]) {
+    sent.length = 0;
+    const first = ask(shortFirst ? { deadlineMs: 20 } : {});
+    const second = ask(shortFirst ? {} : { deadlineMs: 20 });
+    expect(await (shortFirst ? first : second)).toBe(late(20).message);
+    expect(sent).toHaveLength(1);
+    expect(sent[0]?.call.signal.aborted).toBe(false);
+    sent[0]?.settle({ answered: true });
+    expect(await (shortFirst ? second : first)).toEqual({ answered: true });
+  }
+  sent.length = 0;
+  await Promise.all([ask({ deadlineMs: 20 }), ask({ deadlineMs: 10 })]);
+  expect(sent.map(({ call }) => call.signal.aborted)).toEqual([true]);
+
+  // Of other times: each by itself. Of equal ones: what came later is sent once more when the first took too long, and only once.
+  sent.length = 0;
+  const each = [ask({ timeoutMs: 20 }), ask({}), ask({}, { maxTotalTimeoutMs: 20 }), ask({}), ask({})];
+  expect(sent).toHaveLength(3);
+  sent[1]?.settle(Promise.reject(late(60_000)));
+  expect(await each[1]).toBe(late(60_000).message);
+  await expect.poll(() => sent.length).toBe(4);
+  sent[3]?.settle(Promise.reject(late(60_000)));
+  expect([await each[3], await each[4]]).toEqual([late(60_000).message, late(60_000).message]);
+  for (const { settle } of sent) settle({});
+  expect([await each[0], await each[2], sent.length]).toEqual([{}, {}, 4]);
+  expect(await ask({ deadlineMs: -1 })).toContain('deadlineMs');
 });
 
 test('coalesce, cache and pins take nothing for another that is not: lists for objects, large numbers, paths of a gateway', async () => {

@@ -2,7 +2,7 @@ import { OptionError } from '../../core/errors.js';
 import { checkFunction } from '../../core/options.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
 import { lookedAt } from '../channel/codec/exactText.js';
-import type { Params } from '../protocol/messages.js';
+import type { CallOptions, Params } from '../protocol/messages.js';
 import type { Caller } from './Caller.js';
 import { CallResult } from './CallResult.js';
 import type { CallChanges, Middleware, MiddlewareCall } from './Middleware.js';
@@ -18,7 +18,14 @@ export interface CallOrigin {
   readonly caller: Caller | undefined;
   readonly idempotent: boolean;
   readonly era: () => Era | undefined;
+  /** What its caller says of its times, beside those that middleware may change. */
+  readonly times?: OwnTimes;
 }
+
+type OwnTimes = Pick<
+  CallOptions,
+  'acquireTimeoutMs' | 'maxTotalTimeoutMs' | 'resetTimeoutOnProgress' | 'pauseWhileAsked'
+>;
 
 /** Params as they were written. */
 export interface WrittenParams {
@@ -60,6 +67,13 @@ class Call implements PassedCall {
   static textOf(call: MiddlewareCall): string | undefined {
     const written = #written in call ? call.#written : undefined;
     return written && spliced(written.text, written.params, call.params);
+  }
+
+  static timesOf(call: MiddlewareCall): string {
+    if (!(#origin in call)) return '';
+    const { acquireTimeoutMs, maxTotalTimeoutMs, resetTimeoutOnProgress, pauseWhileAsked } = call.#origin.times ?? {};
+    const { timeoutMs } = call.changes;
+    return String([timeoutMs, acquireTimeoutMs, maxTotalTimeoutMs, resetTimeoutOnProgress, pauseWhileAsked]);
   }
 
   get kind(): MiddlewareCall['kind'] {
@@ -119,6 +133,9 @@ class Call implements PassedCall {
 
 /** The JSON that a call's params are sent as, where it was written by another: it says more than their values can. */
 export const paramsTextOf = (call: MiddlewareCall): string | undefined => Call.textOf(call);
+
+/** How long a call may wait and run, but for its `deadlineMs`, as text: equal for calls with equal times. */
+export const timesOf = (call: MiddlewareCall): string => Call.timesOf(call);
 
 /** Middleware in the order it was added: the first stands outermost. */
 export class MiddlewareChain {

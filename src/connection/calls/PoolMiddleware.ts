@@ -89,7 +89,8 @@ export class PoolMiddleware {
   ): Promise<unknown> {
     const { caller, idempotent = false, raw } = options;
     const era = (): ServerInfo['era'] | undefined => this.#info(server, caller)?.era;
-    const origin: CallOrigin = { kind: 'request', from: 'client', server, method, caller, idempotent, era };
+    const party = { server, caller, era };
+    const origin: CallOrigin = { ...party, kind: 'request', from: 'client', method, idempotent, times: options };
     // Middleware may look at the result: it is to come whole.
     const own = options.onLarge === undefined ? options : { ...options, onLarge: undefined };
     const parts = { chain: this.#chain, runs: this.#runs, logger: this.#logger };
