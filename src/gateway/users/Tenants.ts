@@ -11,12 +11,12 @@ import { Tenant, type TenantOptions } from './Tenant.js';
 
 export interface TenantsOptions extends Omit<TenantOptions, 'curation' | 'states'> {
   readonly curation: Curation | undefined;
-  /** Principals that are kept. @defaultValue 10000 */
+  /** Principals that are kept, of one user three quarters. The least recently used without a session or call makes room. */
   readonly maxTenants?: number;
 }
 
-/** Principals whose endpoints are kept, of one user three quarters; the least recently used without a session or call makes room. */
-const MAX_TENANTS = 10_000;
+/** Of principals whose endpoints are kept there may be so many at least, or twice as many as sessions: each takes some 35 kB, and its lists. */
+const MIN_TENANTS = 2_000;
 
 /** The tenants of a gateway, by principal: made with the first request of each. */
 export class Tenants {
@@ -28,8 +28,8 @@ export class Tenants {
   readonly #closing = new Set<Promise<void>>();
 
   /** @throws OptionError for a curation or keys that are none */
-  constructor({ curation, maxTenants = MAX_TENANTS, ...options }: TenantsOptions) {
-    this.#shares = new Shares(maxTenants);
+  constructor({ curation, maxTenants, ...options }: TenantsOptions) {
+    this.#shares = new Shares(maxTenants ?? Math.max(MIN_TENANTS, 2 * options.settings.maxSessions));
     const states = new RequestStates(options.gateway.sessionKeys);
     this.#options = { ...options, states, curation: new CurationTable(curation) };
     this.#anonymous = new Tenant(undefined, this.#options);
