@@ -211,7 +211,7 @@ export class CallExchange extends CallRequest {
 
   /** Its session refused it, so it never ran: it goes out once more, in the next one. */
   #sessionGone(): void {
-    if (this.#resent || !this.#transport.settings.resendOnSessionLoss) {
+    if (this.#resent || !this.#transport.settings.resendOnSessionLoss || this.#transport.isNew(this.session)) {
       const error = new NotSentError(this.endpoint.server, 'its session is gone');
       if (this.#resent && this.call.options.lastSend !== true) sentTwice.add(error);
       this.fail(error);

@@ -9,6 +9,8 @@ import type { CallTransport } from '../net/CallRequest.js';
 /** One session of the legacy era, by identity; `id` is what the server calls it, if it does. */
 export interface Session {
   readonly id: string | undefined;
+  /** Clock ms. What it refuses before says nothing of its loss: the one before was lost a short while ago. */
+  readonly newUntilMs: number;
 }
 
 export interface HttpTransportSettings {
@@ -46,8 +48,10 @@ export interface HttpCallTransport extends CallTransport {
   begun(status: number, call: Call, headers: RawHeaders): void;
   /** Sends a call again that was refused unread. */
   resend(exchange: Sendable): void;
-  /** `session` was refused with 404, or what amounts to it. Once for each. */
+  /** `session` was refused with 404, or what amounts to it. Once for each, and not while it is new. */
   sessionLost(session: Session): void;
+  /** Whether `session` took the place of a lost one so short a while ago that its requests are refused for another reason. */
+  isNew(session: Session): boolean;
   /** Whether the server, which answered 400, does not know `session` any more: it answers a `ping` so, too. */
   confirmLost(session: Session): Promise<boolean>;
 }

@@ -1,6 +1,7 @@
 import type { Tool } from '@modelcontextprotocol/client';
 import type { Clock } from '../../core/clock.js';
 import { messageOf, NotSentError, OutcomeUnknownError } from '../../core/errors.js';
+import { backoffMs } from '../../core/time/backoff.js';
 import { within } from '../../core/time/within.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
 import type { Call } from '../channel/Call.js';
@@ -9,7 +10,7 @@ import { cancelledNotice } from '../channel/codec/encode.js';
 import { headerOf, type RawHeaders } from '../net/body/responseHeaders.js';
 import { statusError } from '../net/body/statusError.js';
 import type { Endpoint } from '../net/Endpoint.js';
-import { type PlainAnswer, type PlainRequest, submit } from '../net/PlainExchange.js';
+import { type PlainAnswer, type PlainRequest, POST_HEADERS, submit } from '../net/PlainExchange.js';
 import { ResponseTimeout } from '../net/ResponseTimeout.js';
 import { PendingReplies } from '../net/replies/PendingReplies.js';
 import type { Params } from '../protocol/messages.js';
@@ -19,7 +20,7 @@ import type { HttpCallTransport, HttpTransportSettings, Sendable, Session } from
 import { PingChecks } from './PingChecks.js';
 import { headerValue, paramHeaders, sayable } from './paramHeaders.js';
 
-const NO_SESSION: Session = Object.freeze({ id: undefined });
+const NO_SESSION: Session = Object.freeze({ id: undefined, newUntilMs: 0 });
 
 /** What a modern request is about, as its `Mcp-Name` header says it (2026-07-28, Streamable HTTP). */
 const NAMED_BY: ReadonlyMap<string, string> = new Map([
@@ -27,6 +28,9 @@ const NAMED_BY: ReadonlyMap<string, string> = new Map([
   ['prompts/get', 'name'],
   ['resources/read', 'uri'],
 ]);
+
+/** How long the session that follows a lost one is new, in ms: a server may refuse the same request in every one of them. */
+const NEW = Object.freeze({ initialMs: 250, maxMs: 30_000, jitterRatio: 0 });
 
 /** These make the session; they never wait for one. */
 const HANDSHAKES: readonly string[] = ['initialize', 'server/discover'];
@@ -52,6 +56,8 @@ export class HttpTransport implements HttpCallTransport {
   #held: WeakRef<Sendable>[] | undefined;
   readonly #checks: PingChecks;
   #pings = 0;
+  /** Sessions lost in a row, each a short while after the one before. */
+  #losses = 0;
 
   constructor(endpoint: Endpoint, settings: HttpTransportSettings) {
     this.endpoint = endpoint;
@@ -184,8 +190,13 @@ export class HttpTransport implements HttpCallTransport {
     return id === undefined ? [...get] : [...get, 'last-event-id', id];
   }
 
+  isNew(session: Session): boolean {
+    return this.clock.now() < session.newUntilMs;
+  }
+
   sessionLost(session: Session): void {
-    if (session !== this.session || this.#held !== undefined) return;
+    if (session !== this.session || this.#held !== undefined || this.isNew(session)) return;
+    this.#losses = this.clock.now() - session.newUntilMs >= NEW.maxMs ? 1 : this.#losses + 1;
     this.session = NO_SESSION;
     this.speak('legacy', undefined);
     this.#held = [];
@@ -259,7 +270,7 @@ export class HttpTransport implements HttpCallTransport {
 
   /** `initialize` was answered: every request belongs to this session from here on. */
   #enter(id: string | undefined): void {
-    this.session = { id };
+    this.session = { id, newUntilMs: this.#losses === 0 ? 0 : this.clock.now() + backoffMs(this.#losses, NEW) };
     this.#common = undefined;
   }
 
@@ -277,19 +288,9 @@ export class HttpTransport implements HttpCallTransport {
       ...(this.#version === undefined ? [] : ['mcp-protocol-version', this.#version]),
       ...(this.session.id === undefined ? [] : ['mcp-session-id', this.session.id]),
     ];
-    const post = [
-      'accept',
-      'application/json, text/event-stream',
-      'accept-encoding',
-      'identity',
-      'content-type',
-      'application/json',
-      ...own,
-      ...headers,
-    ];
     this.#common = {
       generation,
-      post,
+      post: [...POST_HEADERS, ...own, ...headers],
       get: ['accept', 'text/event-stream', 'accept-encoding', 'identity', ...own, ...headers],
     };
     return this.#common;

@@ -2,6 +2,7 @@ import type { Logger } from '../../core/logger.js';
 import { mediaTypeOf } from '../net/body/responseHeaders.js';
 import { rpcErrorIn } from '../net/body/statusError.js';
 import type { PlainAnswer } from '../net/PlainExchange.js';
+import { RPC_CODES } from '../protocol/rpcCodes.js';
 import type { Session } from './HttpCallTransport.js';
 
 /** A call that failed waits no longer for the check of its server. */
@@ -43,7 +44,9 @@ export class PingChecks {
   async #askLost(): Promise<boolean> {
     const answer = await this.#ask();
     this.#lost = undefined;
-    return answer !== undefined && (answer.status === 400 || answer.status === 404);
+    if (answer?.status !== 400 && answer?.status !== 404) return false;
+    // One that does not know `ping` knows the session.
+    return rpcErrorIn(answer.body)?.code !== RPC_CODES.methodNotFound;
   }
 
   async #askWell(): Promise<boolean> {

@@ -26,6 +26,8 @@ export class ServerStream {
   #retryMs = PAUSE_MS;
   #failures = 0;
   #renewed = false;
+  /** The server has one, in this session. */
+  #had = false;
 
   constructor(transport: HttpTransport) {
     this.#transport = transport;
@@ -47,6 +49,7 @@ export class ServerStream {
     this.#exchange = new StreamExchange(endpoint, this.#transport.streamHeaders(this.#lastEventId), {
       onOpen: () => {
         this.#renewed = false;
+        this.#had = true;
       },
       onEvent: (event) => this.#event(event),
       onSkipped: (edges, error) => this.#transport.channel.unread.oversized(edges, error),
@@ -75,7 +78,9 @@ export class ServerStream {
         this.#open();
       }
     } else if (status === 400 || status === 404) {
-      if (await this.#transport.confirmLost(this.#session)) this.#transport.sessionLost(this.#session);
+      // Refused from the first on: there is none, which some servers say so. A session that is lost shows at the next call.
+      const asked = this.#had && !this.#transport.isNew(this.#session);
+      if (asked && (await this.#transport.confirmLost(this.#session))) this.#transport.sessionLost(this.#session);
       else this.#giveUp(`it answered ${status}`);
     } else if (status === 0 || streamed || status >= 500 || status === 429) this.#reopen(error);
     else this.#giveUp(`it answered ${status}`);

@@ -22,6 +22,16 @@ export interface PlainRequest {
   readonly timeoutMs: number;
 }
 
+/** What every POST of a message says of itself, names and values in turn. */
+export const POST_HEADERS: readonly string[] = Object.freeze([
+  'accept',
+  'application/json, text/event-stream',
+  'accept-encoding',
+  'identity',
+  'content-type',
+  'application/json',
+]);
+
 /** A request of which only the status matters: a notification, a reply, the end of a session. */
 export class PlainExchange extends Exchange {
   /** Resolves at a success's headers or a refusal's end; rejects with `ERR_NOT_SENT` or `ERR_OUTCOME_UNKNOWN`. */

@@ -7,7 +7,7 @@ import { cancelledNotice } from '../channel/codec/encode.js';
 import { CHECK_MS, UNCHECKED } from '../http/PingChecks.js';
 import { statusError } from '../net/body/statusError.js';
 import type { Endpoint } from '../net/Endpoint.js';
-import { type PlainAnswer, type PlainRequest, submit } from '../net/PlainExchange.js';
+import { type PlainAnswer, type PlainRequest, POST_HEADERS, submit } from '../net/PlainExchange.js';
 import { PendingReplies } from '../net/replies/PendingReplies.js';
 import { PostExchange, type PostTransport } from './PostExchange.js';
 
@@ -83,15 +83,7 @@ export class SseTransport implements PostTransport {
   postHeaders(): string[] {
     const { generation, headers } = this.endpoint;
     if (this.#headers?.generation !== generation) {
-      const accept = [
-        'accept',
-        'application/json, text/event-stream',
-        'accept-encoding',
-        'identity',
-        'content-type',
-        'application/json',
-      ];
-      this.#headers = { generation, list: [...accept, ...headers] };
+      this.#headers = { generation, list: [...POST_HEADERS, ...headers] };
     }
     return this.#headers.list;
   }

@@ -3,6 +3,7 @@ import type { HttpConnection } from '../../../src/connection/http/HttpConnection
 import { HttpDispatchers } from '../../../src/connection/net/sockets/HttpDispatchers.js';
 import type { ServerNotice } from '../../../src/connection/protocol/messages.js';
 import { ClosedError, NotSentError, OutcomeUnknownError, ProtocolError, RpcError } from '../../../src/core/errors.js';
+import { FakeClock } from '../../../src/testing/FakeClock.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { openHttp } from '../../support/httpServers.js';
 import { call, failure, LEGACY, serve } from '../../support/rawCalls.js';
@@ -173,6 +174,70 @@ test('a session lost while nobody calls is found out by its stream', async () =>
   await expect.poll(() => server.initialises).toBe(2);
   await expect.poll(() => open.length).toBe(2);
   expect(open[1]?.headers['mcp-session-id']).toBe(server.session(2));
+});
+
+/** Refuses what `is` names, and `ping` so that it confirms a loss. */
+const refuses =
+  (status: number, is: string, ping: (exchange: Exchange) => void = ({ res }) => void res.writeHead(status).end()) =>
+  (exchange: Exchange): boolean => {
+    const { method, message, res } = exchange;
+    if (message?.method === 'ping') ping(exchange);
+    else if (method !== is && message?.method !== is) return false;
+    else res.writeHead(status).end();
+    return true;
+  };
+
+test.each([404, 400])(
+  'a server that answers GET and `ping` with %i has no stream of its own, and its session stays',
+  async (status) => {
+    const { server, connection } = await serve({}, { lost: 404, before: refuses(status, 'GET') });
+    await expect.poll(() => server.of('GET').length).toBe(1);
+    for (const text of ['a', 'b', 'c']) expect(await call(connection, 'echo', { text })).toEqual(said(text));
+    expect([server.initialises, server.of('GET').length, server.of('ping').length]).toEqual([1, 1, 0]);
+  },
+);
+
+test.each([404, 400] as const)(
+  'what every session refuses with %i does not have them replaced without a pause',
+  async (status) => {
+    const clock = new FakeClock();
+    const again: Promise<unknown>[] = [];
+    const ask = (): Promise<unknown> => connection.request('resources/subscribe', { uri: 'a:b' }, {});
+    const onNewSession = (): void => void again.push(failure(ask()));
+    const options = { lost: 404, before: refuses(status, 'resources/subscribe') } as const;
+    const { server, connection } = await serve({}, options, { clock, onNewSession });
+    for (const pauseMs of [0, 250, 500, 1_000]) {
+      await clock.advance(pauseMs);
+      const sessions = server.initialises;
+      expect(await failure(ask())).toMatchObject({ constructor: NotSentError });
+      expect(await call(connection, 'echo', { text: 'x' })).toEqual(said('x'));
+      for (const each of again.splice(0)) expect(await each).toMatchObject({ constructor: NotSentError });
+      expect(server.initialises).toBe(sessions + 1);
+    }
+    // One that is lost is replaced at once again after one that lasted.
+    await clock.advance(60_000);
+    for (const nth of [6, 7]) {
+      server.forget();
+      await call(connection, 'echo', { text: 'x' });
+      expect(server.initialises).toBe(nth);
+      await clock.advance(250);
+    }
+  },
+);
+
+test('a `ping` that the server says it does not know confirms no loss', async () => {
+  const { server, connection } = await serve(
+    {},
+    {
+      lost: 404,
+      before: refuses(400, 'resources/subscribe', ({ json, message }) =>
+        json({ jsonrpc: '2.0', id: message.id, error: { code: -32601, message: 'no such method' } }, 404),
+      ),
+    },
+  );
+  const refused = failure(connection.request('resources/subscribe', { uri: 'a:b' }, {}));
+  expect(await refused).toBeInstanceOf(ProtocolError);
+  expect(server.initialises).toBe(1);
 });
 
 test('closing with calls and streams open fails them truthfully, ends the session, and leaves no socket', async () => {
