@@ -31,6 +31,7 @@ import { answerRequest } from './answerRequest.js';
 import type { HeldBytes } from './HeldBytes.js';
 import { holdAnswer, sendError, sendHeld } from './holdAnswer.js';
 import { accepts } from './request/accepts.js';
+import { askNothing, refuseLate } from './request/late.js';
 import { ReadingOrder } from './request/ReadingOrder.js';
 import { readBody } from './request/readBody.js';
 import { sendEmpty, sendFailure } from './respond.js';
@@ -89,8 +90,8 @@ export class StreamableHttp {
     this.#order = new ReadingOrder(options.held);
   }
 
-  /** Resolves when the response was handed to the socket. Rejects only when the client went away. */
-  handle(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  /** Resolves when the response was handed to the socket; `late`: what belongs to a call in flight is taken alone. Rejects only when the client went away. */
+  handle(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse, late: boolean): Promise<void> {
     // The modern era has neither streams of their own nor sessions.
     if (request.method !== 'POST' && isModern(request.headers, undefined)) {
       sendEmpty(response, 405, { allow: 'POST' });
@@ -98,7 +99,7 @@ export class StreamableHttp {
     }
     switch (request.method) {
       case 'POST':
-        return this.#post(endpoint, request, response);
+        return this.#post(endpoint, request, response, late);
       case 'GET':
         return this.#get(endpoint, request, response);
       case 'DELETE':
@@ -109,7 +110,7 @@ export class StreamableHttp {
     }
   }
 
-  async #post(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #post(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse, late: boolean): Promise<void> {
     if (!accepts(request.headers.accept, 'application/json') && !accepts(request.headers.accept, 'text/event-stream')) {
       return refuse(response, 406, 'accept must name application/json and text/event-stream');
     }
@@ -123,15 +124,12 @@ export class StreamableHttp {
     if ('status' in body && stale && body.status === 413) return refuse(response, 404, NO_SESSION);
     // Node reads and forgets the rest: a client that is still sending would miss the answer otherwise.
     if ('status' in body) return refuse(response, body.status, body.why);
-    const { text } = body;
-    const reading = this.#order.read(text, request.headers, owner);
+    const reading = this.#order.read(body.text, request.headers, owner);
     const read = reading instanceof Promise ? await reading : reading;
     if (read === undefined) return sendFailure(response, 503, TOO_MUCH, RETRY_LATER);
     if ('failure' in read) return sendFailure(response, read.status, read.failure);
-    if (read.heldBytes === 0) {
-      await this.#answer(endpoint, read, request, response);
-      return;
-    }
+    if (late && !askNothing(read)) return refuseLate(response, this.#logger);
+    if (read.heldBytes === 0) return void (await this.#answer(endpoint, read, request, response));
     // Until it is answered a body is held, also when its client has gone: a call that hangs for long may cost its client nothing.
     if (!held.takeFor(owner, read.heldBytes)) {
       const [only] = read.messages;

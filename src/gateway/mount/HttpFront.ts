@@ -2,7 +2,6 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../core/clock.js';
 import { endWithSocket, waitsItsTurn } from '../../core/close/endWithSocket.js';
-import { ClosedError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { within } from '../../core/time/within.js';
 import type { InFlight } from '../../shutdown/InFlight.js';
@@ -13,6 +12,7 @@ import { type Target, targetOf } from '../http/paths.js';
 import { allowOrigin, answerPreflight, isPreflight } from '../http/request/cors.js';
 import type { Guard, Refused } from '../http/request/guard.js';
 import { itsTurn } from '../http/request/itsTurn.js';
+import { mayBeLate, refuseLate } from '../http/request/late.js';
 import { watchRequest } from '../http/request/readInTurns.js';
 import { sendFailure, watchAnswers } from '../http/respond.js';
 import type { ServerChecks } from '../http/ServerChecks.js';
@@ -21,7 +21,6 @@ import { failureOf } from '../rpc/failure.js';
 import { originOf, ownedBy } from '../session/origin.js';
 import type { SseFront } from '../sse/SseFront.js';
 import type { Status } from '../status/Status.js';
-import { CLOSING } from '../stdio/answers.js';
 import type { Admission } from '../users/Admission.js';
 import type { User } from '../users/Authenticate.js';
 import type { Tenants } from '../users/Tenants.js';
@@ -67,6 +66,8 @@ export class HttpFront {
   refused = 0;
   /** Responses through a host's server say `Connection: close`. */
   announced = false;
+  /** The grace is over. */
+  #over = false;
   readonly #options: HttpFrontOptions;
   /** Responses through a host's server that are not over. */
   readonly #mounted = new Set<ServerResponse>();
@@ -132,7 +133,7 @@ export class HttpFront {
   }
 
   #begin(request: IncomingMessage, response: ServerResponse, target: Target | undefined, mounted: boolean): void {
-    const { checks, admission, track } = this.#options;
+    const { checks, admission, inFlight, logger, track } = this.#options;
     if (mounted && this.announced && request.httpVersionMajor === 1) response.setHeader('connection', 'close');
     if (target === undefined && checks.concerns(request.url ?? '')) {
       this.#probe(request, response);
@@ -143,12 +144,15 @@ export class HttpFront {
       this.#enter(request, response, target, undefined);
       return;
     }
-    track(admission.userOf(request, response)).then(
+    const late = inFlight.refusing;
+    const user = admission.userOf(request, response, late);
+    // Of what comes late nothing is waited for.
+    (late ? user : track(user)).then(
       (user) => {
         if (user !== undefined && !response.destroyed) this.#enter(request, response, target, user);
       },
       (error: unknown) => {
-        if (this.#options.inFlight.refusing) this.#refuse(response);
+        if (inFlight.refusing) refuseLate(response, logger);
         else this.#failed(error, response);
       },
     );
@@ -156,6 +160,7 @@ export class HttpFront {
 
   /** What is left after `graceMs` of responses through a host's server is cut: its server may go on, and their clients read nothing. */
   async close(clock: Clock, graceMs: number): Promise<void> {
+    this.#over = true;
     const open = [...this.#mounted];
     const closed = Promise.all(open.map((each) => new Promise((resolve) => void each.once('close', resolve))));
     const closedIn = (timeoutMs: number): Promise<unknown> =>
@@ -182,8 +187,9 @@ export class HttpFront {
   /** Hands it to the endpoint that it is for, among those of its user. */
   #enter(request: IncomingMessage, response: ServerResponse, target: Target, user: User | undefined): void {
     const { inFlight, http, sse, tenants, track, logger } = this.#options;
-    if (inFlight.refusing) {
-      this.#refuse(response);
+    const late = inFlight.refusing;
+    if (late && !this.#takesLate(request, target)) {
+      refuseLate(response, logger);
       return;
     }
     let endpoint: Endpoint | undefined;
@@ -198,13 +204,13 @@ export class HttpFront {
       return;
     }
     // A stream has no end of its own: it is not work in flight.
-    if (request.method !== 'GET') {
+    if (request.method !== 'GET' && !late) {
       const entry = inFlight.begin(`${request.method} ${request.url}`);
       response.on('close', entry.end);
     }
     ownedBy(response, originOf(endpoint, request.socket?.remoteAddress));
     const front = target.sse === undefined ? http : (sse ?? http);
-    track(front.handle(endpoint, request, response)).catch((error: unknown) => this.#failed(error, response));
+    track(front.handle(endpoint, request, response, late)).catch((error: unknown) => this.#failed(error, response));
   }
 
   /** Probes are asked also while calls are refused: that is when they are needed. */
@@ -227,14 +233,14 @@ export class HttpFront {
     });
   }
 
-  #refuse(response: ServerResponse): void {
-    const failure = failureOf(new ClosedError('Gateway'), this.#options.logger);
-    sendFailure(response, 503, failure, { connection: 'close', 'retry-after': '1', ...CLOSING });
+  /** Calls in flight may wait for what their clients answer. */
+  #takesLate(request: IncomingMessage, target: Target | undefined): boolean {
+    return !this.#over && target !== undefined && mayBeLate(request, target);
   }
 
   /** Whether a request may come in at all; one that must not is answered here. */
   #admit(request: IncomingMessage, response: ServerResponse, target: Target | undefined): boolean {
-    const { guard, inFlight } = this.#options;
+    const { guard, inFlight, logger } = this.#options;
     const refusal = guard.refusal(request);
     if (refusal !== undefined) {
       this.#forbid(response, refusal);
@@ -245,8 +251,8 @@ export class HttpFront {
       answerPreflight(request, response);
       return false;
     }
-    if (inFlight.refusing) {
-      this.#refuse(response);
+    if (inFlight.refusing && !this.#takesLate(request, target)) {
+      refuseLate(response, logger);
       return false;
     }
     if (target === undefined) this.#nothing(response);

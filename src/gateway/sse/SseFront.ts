@@ -10,6 +10,7 @@ import { answerRequest } from '../http/answerRequest.js';
 import type { HeldBytes } from '../http/HeldBytes.js';
 import { addressFor, queryOf } from '../http/paths.js';
 import { accepts } from '../http/request/accepts.js';
+import { askNothing, refuseLate } from '../http/request/late.js';
 import { ReadingOrder } from '../http/request/ReadingOrder.js';
 import { readBody } from '../http/request/readBody.js';
 import { sendEmpty, sendFailure } from '../http/respond.js';
@@ -70,8 +71,8 @@ export class SseFront {
     this.#order = new ReadingOrder(options.held);
   }
 
-  /** Resolves when the request itself was answered. Rejects only when the client went away. */
-  async handle(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  /** Resolves when the request itself was answered; `late`: what belongs to a call in flight is taken alone. Rejects only when the client went away. */
+  async handle(endpoint: Endpoint, request: IncomingMessage, response: ServerResponse, late: boolean): Promise<void> {
     if (request.method === 'GET') return this.#open(endpoint, request, response);
     const id = queryOf(request.url).get('sessionId');
     // What posts here without having been told to is a client that tries the newer transport first.
@@ -79,7 +80,7 @@ export class SseFront {
     const client = this.#clients.get(id);
     if (client === undefined || client.endpoint !== endpoint)
       return refuse(response, 404, 'no such session: connect again');
-    return this.#post(client, request, response);
+    return this.#post(client, request, response, late);
   }
 
   /** Forgets those that did not initialise, and ends the sessions of those that have gone. */
@@ -150,7 +151,7 @@ export class SseFront {
     client.stream.forget();
   }
 
-  async #post(client: SseClient, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #post(client: SseClient, request: IncomingMessage, response: ServerResponse, late: boolean): Promise<void> {
     const { settings, held } = this.#options;
     const { maxBodyBytes: maxBytes, bodyTimeoutMs: timeoutMs } = settings;
     const { origin } = client;
@@ -161,6 +162,7 @@ export class SseFront {
     const read = await this.#order.read(body.text, { 'mcp-session-id': client.id }, origin);
     if (read === undefined) return refuse(response, 503, TOO_MUCH);
     if ('failure' in read) return sendFailure(response, read.status, read.failure);
+    if (late && !askNothing(read)) return refuseLate(response, this.#options.logger);
     const { messages, batch, heldBytes } = read;
     const problem = messages.find((each) => each.kind === 'invalid');
     if (problem?.kind === 'invalid') return refuse(response, 400, problem.why);

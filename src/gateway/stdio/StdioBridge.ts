@@ -83,15 +83,13 @@ export class StdioBridge {
     const { signal, graceMs } = this.#options;
     const over = this.#pipe.signal;
     await new Promise<void>((resolve) => {
-      const stop = (): void => {
-        this.#pipe.stop();
-        resolve();
-      };
-      over.addEventListener('abort', stop, { once: true });
-      signal?.addEventListener('abort', stop, { once: true });
-      if (over.aborted || signal?.aborted === true) stop();
+      over.addEventListener('abort', () => resolve(), { once: true });
+      signal?.addEventListener('abort', () => resolve(), { once: true });
+      if (over.aborted || signal?.aborted === true) resolve();
     });
+    // Calls in flight may wait for what the client answers: that is still read.
     await within(this.#calls.ended(), { clock: this.#clock, timeoutMs: graceMs }).catch(() => undefined);
+    this.#pipe.stop();
     await this.#session.end();
     this.#closing.abort(new ClosedError('the client'));
     this.#calls.cancelAll(this.#closing.signal.reason);
@@ -109,6 +107,10 @@ export class StdioBridge {
       return;
     }
     const message = Array.isArray(parsed) ? undefined : classify(parsed, line);
+    if (message?.kind === 'request' && this.#options.signal?.aborted === true) {
+      this.#onFailure(message, new ClosedError('the gateway'));
+      return;
+    }
     if (message?.kind === 'invalid') {
       this.#fail(JSON.stringify(message.id), { code: RPC_CODES.invalidRequest, message: message.why });
       return;

@@ -40,6 +40,7 @@ export class Admission {
   readonly #authenticate: Authenticate;
   readonly #logger: Logger;
   readonly #bounds: WaitBounds;
+  readonly #lateBounds: WaitBounds;
   readonly #metadata: { readonly url: string; readonly body: string } | undefined;
   /** What scopes open; undefined where they open nothing in particular. */
   readonly scopes: ScopeRules | undefined;
@@ -54,7 +55,8 @@ export class Admission {
     this.#authenticate = authenticate;
     this.#logger = logger;
     const late = (): Error => new RequestTimeoutError('gateway', 'authenticate', AUTHENTICATE_MS);
-    this.#bounds = { clock, signal, timeoutMs: AUTHENTICATE_MS, late };
+    this.#lateBounds = { clock, timeoutMs: AUTHENTICATE_MS, late, ref: false };
+    this.#bounds = { ...this.#lateBounds, signal, ref: true };
     this.#metadata = metadata === undefined ? undefined : written(metadata);
     this.scopes = scopes === undefined ? undefined : new ScopeRules(scopes, this.#metadata?.url);
   }
@@ -77,8 +79,8 @@ export class Admission {
     return true;
   }
 
-  /** Who a request comes from; undefined when it was answered. */
-  async userOf(request: IncomingMessage, response: ServerResponse): Promise<User | undefined> {
+  /** Who a request comes from; undefined when it was answered. `late`: one that is taken though the gateway closes. */
+  async userOf(request: IncomingMessage, response: ServerResponse, late = false): Promise<User | undefined> {
     const { method = 'GET', url = '', headers, rawHeaders } = request;
     if (times('authorization', rawHeaders) > 1) {
       sendFailure(response, 400, { code: RPC_CODES.invalidRequest, message: 'one Authorization header, not several' });
@@ -88,7 +90,7 @@ export class Admission {
     try {
       const address = request.socket?.remoteAddress;
       const ask = async (): Promise<User | undefined> => this.#authenticate({ method, url, headers, address });
-      user ??= await within(ask(), this.#bounds);
+      user ??= await within(ask(), late ? this.#lateBounds : this.#bounds);
     } catch (error) {
       if (!(error instanceof ForbiddenError)) throw error;
       this.#logger.debug({ error: error.message }, 'a request is refused: 403');
