@@ -1,7 +1,10 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
-import { Cli, configFile, mark } from '../support/cli.js';
+import { Cli, configFile, MAIN, mark } from '../support/cli.js';
+import { closeAfter } from '../support/closeAfter.js';
 import { tempFolder } from '../support/tempFolder.js';
 
 /** A server that heeds no signal and not the end of its stdin; it makes a file once it was called, or is started with `idle`. */
@@ -89,3 +92,15 @@ test.each(['record', 'fault'])(
     expect(bearers()).toEqual([]);
   },
 );
+
+test('a client that reads nothing does not keep fault from ending at one signal', async () => {
+  const plan = join(tempFolder(), 'plan.json');
+  writeFileSync(plan, '{}');
+  const server = ['sh', '-c', 'head -c 2000000 /dev/zero | tr "\\0" x; echo; cat >/dev/null'];
+  const child = spawn(process.execPath, [MAIN, 'fault', '--plan', plan, '--', ...server]);
+  closeAfter({ close: async () => void child.kill('SIGKILL') });
+  await once(child.stdout, 'readable');
+  const ended = once(child, 'exit');
+  child.kill('SIGTERM');
+  expect(await ended).toEqual([0, null]);
+});

@@ -102,7 +102,11 @@ export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<vo
     void stop()
       .catch(() => undefined)
       .then(() => hand.end({ exitCode: 0, why: 'its client is gone' }));
-  if (!deaf) onStopSignals(end);
+  const onSignal = (): void => {
+    hand.hurry();
+    end();
+  };
+  if (!deaf) onStopSignals(onSignal);
   await ledger.ready;
   record = await ledger.intend(name, { command, args });
   const started = ManagedProcess.spawn(name, { command, args, env }, record && { token: record.token });

@@ -8,16 +8,30 @@ import type { ProcessHand } from './LineWire.js';
 const DAEMON_SECONDS = 120;
 /** How long a client may take to read what was written before this process ended, in ms. */
 const UNREAD_MS = 30_000;
+/** And from a signal on: as long as the last answers of the other commands have. */
+const STOPPED_MS = 2_000;
+
+export interface OwnHand extends ProcessHand {
+  /** A signal has come: little is waited for from now on. */
+  hurry(): void;
+}
 
 /** What faults do to this very process. It ends once `before` has: what depends on it is ended there. `before` never rejects. */
-export function ownHand(before?: () => Promise<void>): ProcessHand {
+export function ownHand(before?: () => Promise<void>): OwnHand {
   let ending = false;
-  const endWhenWritten = (end: WireEnd): void =>
-    whenWritten(() => {
+  let unreadMs = UNREAD_MS;
+  let wait: ((timeoutMs: number) => void) | undefined;
+  const endWhenWritten = (end: WireEnd): void => {
+    wait = whenWritten(() => {
       ending = false;
       endSelf(end);
-    });
+    }, unreadMs);
+  };
   return {
+    hurry: () => {
+      unreadMs = STOPPED_MS;
+      wait?.(unreadMs);
+    },
     end: (end) => {
       // The first end is the one that is seen.
       if (ending) return;
@@ -30,12 +44,15 @@ export function ownHand(before?: () => Promise<void>): ProcessHand {
   };
 }
 
-/** Calls back when stdout has taken all that was written, or is gone, or has not for too long: at once when nothing waits. */
-export function whenWritten(done: () => void): void {
+/**
+ * Calls back when stdout has taken all that was written, or is gone, or has not for too long: at once when nothing waits. What it gives
+ * waits for so long from then on.
+ */
+export function whenWritten(done: () => void, timeoutMs = UNREAD_MS): ((timeoutMs: number) => void) | undefined {
   const { stdout } = process;
   if (stdout.writableLength === 0 || stdout.destroyed) {
     done();
-    return;
+    return undefined;
   }
   let timer: Timer | undefined;
   const end = (): void => {
@@ -44,13 +61,18 @@ export function whenWritten(done: () => void): void {
     stdout.off('error', end);
     done();
   };
-  timer = systemClock.setTimer(end, UNREAD_MS);
+  const wait = (ms: number): void => {
+    timer?.cancel();
+    timer = systemClock.setTimer(end, ms);
+  };
+  wait(timeoutMs);
   stdout.once('close', end);
   stdout.once('error', end);
   stdout.write('', (error) => {
     // An error is told by its event.
     if (!error) end();
   });
+  return wait;
 }
 
 /** From now on neither SIGTERM nor the end of stdin ends this process. */
