@@ -8,7 +8,9 @@ import {
 } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { AdaptiveLimit, type AdaptiveLimitInspection, type AdaptiveTicket } from './balance/AdaptiveLimit.js';
-import { WaitQueue } from './WaitQueue.js';
+import type { LimitedCall } from './limiter/Limiter.js';
+import { FairQueue } from './queue/FairQueue.js';
+import { shareOf } from './Shares.js';
 
 export interface AdaptiveQueueOptions {
   /** What errors call it. */
@@ -23,14 +25,14 @@ export interface AdaptiveQueueInspection extends AdaptiveLimitInspection {
   readonly waiting: number;
 }
 
-/** As many calls at a time as an `AdaptiveLimit` finds; the others wait, first in, first out. */
+/** As many calls at a time as an `AdaptiveLimit` finds; the others wait, first in, first out, owners in turns. */
 export class AdaptiveQueue {
   readonly #limit: AdaptiveLimit;
-  readonly #queue: WaitQueue<AdaptiveTicket>;
+  readonly #queue: FairQueue<AdaptiveTicket>;
 
   constructor({ name, maxQueue, clock, logger }: AdaptiveQueueOptions) {
     this.#limit = new AdaptiveLimit({ clock, logger });
-    this.#queue = new WaitQueue({
+    this.#queue = new FairQueue({
       what: name,
       maxQueue,
       clock,
@@ -48,10 +50,14 @@ export class AdaptiveQueue {
   }
 
   /** In its turn. Rejects with ERR_ACQUIRE_TIMEOUT, ERR_QUEUE_FULL, the signal's reason, or what `rejectAll` is given. */
-  acquire(signal: AbortSignal | undefined, timeoutMs: number): AdaptiveTicket | Promise<AdaptiveTicket> {
+  acquire(
+    signal: AbortSignal | undefined,
+    timeoutMs: number,
+    caller: LimitedCall['caller'],
+  ): AdaptiveTicket | Promise<AdaptiveTicket> {
     const { limit, inFlight } = this.#limit;
     const ticket = this.#queue.size > 0 || inFlight >= limit ? undefined : this.#limit.tryAcquire();
-    return ticket ?? this.#queue.wait({ signal, timeoutMs });
+    return ticket ?? this.#queue.wait({ signal, timeoutMs }, shareOf(caller));
   }
 
   succeeded(ticket: AdaptiveTicket, caller?: string): void {

@@ -2,7 +2,7 @@ import { type Clock, systemClock } from '../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
 import { AcquireTimeoutError, ClosedError, OptionError, ShutdownTimeoutError } from '../core/errors.js';
 import { checkCount, checkMs, checkNames, checkText, type Names, withDefaults } from '../core/options.js';
-import { WaitQueue } from './WaitQueue.js';
+import { WaitQueue } from './queue/WaitQueue.js';
 
 export interface SemaphoreOptions {
   /** Permits there are: a whole number from 1. */

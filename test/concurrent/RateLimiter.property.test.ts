@@ -203,21 +203,26 @@ test('waiters are granted in order, each at the first microsecond that allows it
     { numRuns: Math.ceil(RUNS / 2) },
   ));
 
+const owner = fc.constantFrom(undefined, undefined, 'ann', 'bob');
+
 test('the wait that a refusal names is the wait that the next caller would have had, heavy ones ahead or not', () =>
   fc.assert(
     fc.asyncProperty(
       limits,
-      fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 1, maxLength: 25 }),
+      fc.array(fc.record({ weight: fc.integer({ min: 1, max: 4 }), owner }), { minLength: 1, maxLength: 25 }),
       fc.integer({ min: 1, max: 4 }),
-      async ({ maxRequests, windowUs }, ahead, weight) => {
+      owner,
+      async ({ maxRequests, windowUs }, ahead, weight, whose) => {
         const clock = new FakeClock();
         const limiter = new RateLimiter({ maxRequests, windowMs: windowUs / 1_000, clock, acquireTimeoutMs: Infinity });
-        for (const each of ahead) void limiter.acquire({ weight: Math.min(each, maxRequests) });
+        for (const each of ahead) void limiter.acquire({ ...each, weight: Math.min(each.weight, maxRequests) });
         const wanted = Math.min(weight, maxRequests);
-        const error = await limiter.acquire({ weight: wanted, acquireTimeoutMs: 0 }).catch((reason: unknown) => reason);
+        const error = await limiter
+          .acquire({ weight: wanted, owner: whose, acquireTimeoutMs: 0 })
+          .catch((reason: unknown) => reason);
         if (error instanceof RateLimitedError) {
           let grantedMs = -1;
-          void limiter.acquire({ weight: wanted }).then(() => {
+          void limiter.acquire({ weight: wanted, owner: whose }).then(() => {
             grantedMs = clock.now();
           });
           const waitMs = error.retryAfterMs ?? -1;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { test } from 'vitest';
-import { WaitQueue } from '../../src/concurrent/WaitQueue.js';
+import { WaitQueue } from '../../src/concurrent/queue/WaitQueue.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { RUNS, RUNS_TIMEOUT_MS } from '../support/runs.js';
 

@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { WaitQueue } from '../../src/concurrent/WaitQueue.js';
+import { WaitQueue } from '../../src/concurrent/queue/WaitQueue.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 
 let clock: FakeClock;

@@ -11,6 +11,7 @@ import { coalesce } from '../../src/middleware/ready/coalesce.js';
 import { limit } from '../../src/middleware/ready/limit.js';
 import { Pins } from '../../src/middleware/ready/Pins.js';
 import { redact } from '../../src/middleware/ready/redact.js';
+import { FakeClock } from '../../src/testing/FakeClock.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { countTurns } from '../support/countTurns.js';
 
@@ -190,6 +191,37 @@ test('limit by tool: names that one caller makes up refuse none of another', asy
     await vi.waitFor(() => expect(server.asked()).toBe(before + 2));
     answer({});
     await Promise.all(asked);
+  }
+});
+
+test('limit by a key that several callers share: one has neither all places in its queue nor all turns', async () => {
+  const clock = new FakeClock();
+  const rate = closeAfter(new MultiServerRateLimiter({ maxRequests: 1, windowMs: 1_000, maxQueue: 20, clock }));
+  const bulkhead = closeAfter(new Bulkhead({ maxConcurrent: 1, maxQueue: 20, clock }));
+  const eve: Caller = { origin: '192.0.2.1', key: 'a session' };
+  const bob: Caller = { origin: '192.0.2.2', key: 'b' };
+  for (const limited of [limit({ rate }), limit({ bulkhead }), limit({ rate, by: ({ tool }) => tool })]) {
+    const served: unknown[] = [];
+    const server = through(limited, async ({ arguments: who }) => {
+      served.push(who);
+      await new Promise<void>((resolve) => void clock.setTimer(resolve, 1_000));
+      return bytes({});
+    });
+    const call = (caller: Caller, who: string): Promise<string> =>
+      Promise.resolve(server.callAs(caller, 'tools/call', { name: 't', arguments: who })).then(
+        () => 'answered',
+        (error: { code: string }) => error.code,
+      );
+    const asked = Array.from({ length: 20 }, () => call(eve, 'eve'));
+    await clock.advance(0);
+    const bobs = [call(bob, 'bob'), call(bob, 'bob')];
+    await clock.advance(5_000);
+    expect(served.slice(0, 5)).toEqual(['eve', 'eve', 'bob', 'eve', 'bob']);
+    await clock.advance(20_000);
+    expect(await Promise.all(bobs)).toEqual(['answered', 'answered']);
+    const answers = await Promise.all(asked);
+    expect(answers.filter((each) => each === 'answered')).toHaveLength(16);
+    expect(answers.filter((each) => each === 'ERR_QUEUE_FULL')).toHaveLength(4);
   }
 });
 

@@ -11,8 +11,8 @@ import {
   withDefaults,
 } from '../../core/options.js';
 import { keyText } from '../../core/text/ownText.js';
+import { FairQueue } from '../queue/FairQueue.js';
 import { Shares } from '../Shares.js';
-import { WaitQueue } from '../WaitQueue.js';
 
 export interface BulkheadOptions {
   /** Permits of each key: a whole number from 1. */
@@ -68,12 +68,12 @@ interface Compartment {
   readonly owner: string;
   inUse: number;
   /** Made when a caller has to wait for the first time. */
-  queue: WaitQueue<void> | undefined;
+  queue: FairQueue<void> | undefined;
 }
 
 /**
  * So many at a time for each key (a tool, a tenant), so that one cannot take all: each key has its own permits and its own
- * queue, first in, first out. A key costs nothing while it is not used.
+ * queue, first in, first out; with several owners these take turns, and one has three quarters of the places at most. A key costs nothing while it is not used.
  * Rejections: ERR_ACQUIRE_TIMEOUT, ERR_QUEUE_FULL (also when `maxKeys` are in use, or three quarters of them by the same owner), ERR_CLOSED,
  * or the signal's reason.
  */
@@ -116,18 +116,19 @@ export class Bulkhead implements Closeable, AsyncDisposable {
     return this.#lend(key, compartment);
   }
 
-  /** A permit of `key`, in turn. `owner`: as for `tryAcquire`. */
+  /** A permit of `key`, in turn. `owner`: as for `tryAcquire`, and who waits. */
   async acquire(key: string, options: BulkheadAcquireOptions = {}, owner?: string): Promise<BulkheadPermit> {
     checkNames('acquire', options, ACQUIRE_OPTIONS);
     const { signal, acquireTimeoutMs = this.#options.acquireTimeoutMs } = options;
     checkMs('acquireTimeoutMs', acquireTimeoutMs, { infinity: true });
+    if (owner !== undefined) checkText('owner', owner);
     signal?.throwIfAborted();
     const permit = this.tryAcquire(key, owner);
     if (permit !== undefined) return permit;
     const compartment = this.#compartment(key, owner);
     compartment.queue ??= this.#queue(key, compartment);
     // The permit is counted for the waiter before it hears of it.
-    await compartment.queue.wait({ signal, timeoutMs: acquireTimeoutMs });
+    await compartment.queue.wait({ signal, timeoutMs: acquireTimeoutMs }, owner);
     return this.#permit(key, compartment);
   }
 
@@ -172,9 +173,9 @@ export class Bulkhead implements Closeable, AsyncDisposable {
     return made;
   }
 
-  #queue(key: string, compartment: Compartment): WaitQueue<void> {
+  #queue(key: string, compartment: Compartment): FairQueue<void> {
     const { name, maxQueue, clock } = this.#options;
-    return new WaitQueue<void>({
+    return new FairQueue<void>({
       what: `${name} ${key}`,
       maxQueue,
       clock,

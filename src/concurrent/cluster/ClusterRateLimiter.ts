@@ -58,7 +58,7 @@ const MODES: Readonly<Record<OnStoreLost, Exclude<BlockMode, 'leasing'>>> = {
 /**
  * One limit for every process on a Redis or Valkey: the fleet together gets at most `maxRequests` permits in any window
  * of `windowMs`. Permits are leased in blocks through Bottleneck and handed out from this process's memory, first in,
- * first out among its own callers; a lease stays charged until a window after its last use. How exact that is, and what
+ * first out among its own callers (owners in turns); a lease stays charged until a window after its last use. How exact that is, and what
  * holds while the store is lost: docs/rate-limiting.md.
  *
  * `tryAcquire` answers from the local block, so it may refuse before a lease has come; `acquire` waits for it. `pauseFor`

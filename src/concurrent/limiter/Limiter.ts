@@ -10,6 +10,11 @@ export interface LimiterAcquireOptions {
   readonly acquireTimeoutMs?: number | undefined;
   /** How many permits the call takes, from 1 to `maxRequests`. @defaultValue 1 */
   readonly weight?: number | undefined;
+  /**
+   * Who waits: owners take turns, and one has three quarters of the places in the queue at most. Those of none are one group, which
+   * takes all places that are free. @defaultValue of no one in particular
+   */
+  readonly owner?: string | undefined;
   /** @deprecated the old name of `acquireTimeoutMs` @defaultValue `acquireTimeoutMs` */
   readonly maxWaitMs?: number | undefined;
 }
@@ -94,7 +99,7 @@ export interface Limiter extends LimiterSource, Closeable, AsyncDisposable {
    */
   tryAcquire(weight?: number): boolean;
   /**
-   * Waits for `weight` permits, first in, first out. Rejects with RateLimitedError (ERR_RATE_LIMITED) when the wait is
+   * Waits for `weight` permits, first in, first out; with several owners these take turns. Rejects with RateLimitedError (ERR_RATE_LIMITED) when the wait is
    * or becomes longer than `acquireTimeoutMs`, QueueFullError (ERR_QUEUE_FULL), ClosedError, OptionError or `signal.reason`.
    */
   acquire(options?: LimiterAcquireOptions): Promise<void>;

@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../../core/clock.js';
 import { ClosedError, RateLimitedError } from '../../core/errors.js';
-import { checkCount, checkMs, checkNames, type Names, type Range } from '../../core/options.js';
-import { WaitQueue } from '../WaitQueue.js';
+import { checkCount, checkMs, checkNames, checkText, type Names, type Range } from '../../core/options.js';
+import { FairQueue } from '../queue/FairQueue.js';
 import type { LimiterAcquireOptions, LimiterInspection, LimiterUsage } from './Limiter.js';
 import type { QueueAhead } from './SlidingWindow.js';
 
@@ -37,6 +37,7 @@ const ACQUIRE_OPTIONS: Names<LimiterAcquireOptions> = {
   weight: true,
   acquireTimeoutMs: true,
   maxWaitMs: true,
+  owner: true,
 };
 
 const GRANTED = Promise.resolve();
@@ -53,7 +54,7 @@ export class LimiterCore {
   readonly #clock: Clock;
   readonly #acquireTimeoutMs: number;
   readonly #maxPauseMs: number;
-  readonly #queue: WaitQueue<void>;
+  readonly #queue: FairQueue<void>;
   #lastUs = Number.NEGATIVE_INFINITY;
   #shiftUs = 0;
   #pausedUntilUs = Number.NEGATIVE_INFINITY;
@@ -68,11 +69,11 @@ export class LimiterCore {
     this.#clock = clock;
     this.#acquireTimeoutMs = checkMs('acquireTimeoutMs', acquireTimeoutMs, ANY);
     this.#maxPauseMs = maxPauseMs;
-    this.#queue = new WaitQueue<void>({
+    this.#queue = new FairQueue<void>({
       what: name,
       maxQueue: checkCount('maxQueue', maxQueue, ANY),
       clock,
-      timeoutError: (_timeoutMs, weight) => this.#refusal(weight),
+      timeoutError: (_timeoutMs, weight, whose) => this.#refusal(weight, whose),
       onLeave: () => this.serve(),
     });
   }
@@ -134,11 +135,19 @@ export class LimiterCore {
     return nowUs >= this.#pausedUntilUs && this.#source.take(nowUs, weight);
   }
 
-  acquire(options: LimiterAcquireOptions): Promise<void> {
-    const { signal, weight = 1, maxWaitMs, acquireTimeoutMs = maxWaitMs ?? this.#acquireTimeoutMs } = options;
+  /** `whose`: who waits, where the options do not say. */
+  acquire(options: LimiterAcquireOptions, whose?: string): Promise<void> {
+    const {
+      signal,
+      weight = 1,
+      owner = whose,
+      maxWaitMs,
+      acquireTimeoutMs = maxWaitMs ?? this.#acquireTimeoutMs,
+    } = options;
     try {
       checkNames('acquire', options, ACQUIRE_OPTIONS);
       if (acquireTimeoutMs !== this.#acquireTimeoutMs) checkMs('acquireTimeoutMs', acquireTimeoutMs, ANY);
+      if (owner !== undefined) checkText('owner', owner);
       if (signal?.aborted && !this.#closed) return Promise.reject(signal.reason);
       if (this.tryAcquire(weight)) return GRANTED;
     } catch (error) {
@@ -147,12 +156,12 @@ export class LimiterCore {
     const first = this.#queue.size === 0;
     if (first || acquireTimeoutMs !== Number.POSITIVE_INFINITY) {
       const nowUs = this.#lastUs;
-      const atUs = this.#source.fitsAtUs(Math.max(nowUs, this.#pausedUntilUs), this.#queue, weight);
+      const atUs = this.#source.fitsAtUs(Math.max(nowUs, this.#pausedUntilUs), this.#queue.ahead(owner), weight);
       if (acquireTimeoutMs === 0 || (atUs - nowUs) / 1_000 > acquireTimeoutMs)
-        return Promise.reject(this.#refusal(weight));
+        return Promise.reject(this.#refusal(weight, owner));
       if (first) this.#arm(atUs, nowUs);
     }
-    return this.#queue.wait({ signal, weight, timeoutMs: acquireTimeoutMs });
+    return this.#queue.wait({ signal, weight, timeoutMs: acquireTimeoutMs }, owner);
   }
 
   pauseFor(ms: number): void {
@@ -162,7 +171,7 @@ export class LimiterCore {
     this.#pausedUntilUs = Math.max(this.#pausedUntilUs, untilUs);
   }
 
-  /** Grants what can be granted, oldest first, and arms the timer for the next. */
+  /** Grants what can be granted, in the order of turns, and arms the timer for the next. */
   serve(): void {
     const nowUs = this.nowUs();
     for (let weight = this.#queue.peek(); weight > 0; weight = this.#queue.peek()) {
@@ -213,9 +222,9 @@ export class LimiterCore {
     this.#timer = undefined;
   }
 
-  #refusal(weight: number): RateLimitedError {
+  #refusal(weight: number, owner: string | undefined): RateLimitedError {
     const nowUs = this.nowUs();
-    const atUs = this.#source.fitsAtUs(Math.max(nowUs, this.#pausedUntilUs), this.#queue, weight);
+    const atUs = this.#source.fitsAtUs(Math.max(nowUs, this.#pausedUntilUs), this.#queue.ahead(owner), weight);
     const known = atUs > nowUs && atUs !== Number.POSITIVE_INFINITY;
     return new RateLimitedError(this.#name, 'local', known ? (atUs - nowUs) / 1_000 : undefined);
   }

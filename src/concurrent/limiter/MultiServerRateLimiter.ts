@@ -119,10 +119,13 @@ export class MultiServerRateLimiter implements LimiterSource, AsyncDisposable {
     return this.#core(server, owner).tryAcquire(weight);
   }
 
-  /** Waits for permits of `server`; rejects as `RateLimiter.acquire`, or with LimiterTableFullError. `owner`: as for `tryAcquire`. */
+  /**
+   * Waits for permits of `server`; rejects as `RateLimiter.acquire`, or with LimiterTableFullError. `owner`: as for `tryAcquire`, and who waits
+   * where the options do not say.
+   */
   acquire(server: string, options: LimiterAcquireOptions = {}, owner?: string): Promise<void> {
     try {
-      return this.#core(server, owner).acquire(options);
+      return this.#core(server, owner).acquire(options, owner);
     } catch (error) {
       return Promise.reject(error);
     }

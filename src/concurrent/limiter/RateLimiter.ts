@@ -17,7 +17,7 @@ import { ServerPauses } from './ServerPauses.js';
 /**
  * An exact sliding window: never more than `maxRequests` permits in *any* window of `windowMs` (half-open: a permit
  * granted at `t` counts until just before `t + windowMs`), and no refusal that the window does not demand, except while
- * a caller waits or the limiter is paused. Strictly first in, first out. Time is the monotonic clock in whole
+ * a caller waits or the limiter is paused. First in, first out; owners, where callers name them, in turns. Time is the monotonic clock in whole
  * microseconds: steps of the wall clock change nothing, after a suspend it may grant late, never more.
  *
  * ```ts

@@ -19,7 +19,7 @@ const UNLIMITED: PermitSource = Object.freeze({
 /**
  * One limiter for several servers, each with a pause of its own: a 429 of one must not hold up the calls to the others.
  * A paused server's callers wait at a gate that is made when it is paused and forgotten when the pause is over; while none is
- * paused this costs one comparison. At the gate, and then at the limiter, they are served first in, first out.
+ * paused this costs one comparison. At the gate, and then at the limiter, they are served first in, first out, owners in turns.
  */
 export class ServerPauses implements ServerTable {
   readonly #core: LimiterCore;
@@ -87,9 +87,9 @@ export class ServerPauses implements ServerTable {
 
   async #acquire(gate: LimiterCore, options: LimiterAcquireOptions): Promise<void> {
     const { clock } = this.#options;
-    const { signal, maxWaitMs, acquireTimeoutMs = maxWaitMs ?? this.#options.acquireTimeoutMs } = options;
+    const { signal, owner, maxWaitMs, acquireTimeoutMs = maxWaitMs ?? this.#options.acquireTimeoutMs } = options;
     const startMs = clock.now();
-    await gate.acquire({ signal, acquireTimeoutMs });
+    await gate.acquire({ signal, acquireTimeoutMs, owner });
     const leftMs = Math.max(0, acquireTimeoutMs - (clock.now() - startMs));
     return this.#core.acquire({ ...options, acquireTimeoutMs: leftMs });
   }

@@ -1,6 +1,6 @@
 import type { Timer } from '../../core/clock.js';
 import type { CloseScope } from '../../core/close/CloseScope.js';
-import type { WaitQueue } from '../WaitQueue.js';
+import type { WaitQueue } from '../queue/WaitQueue.js';
 import type { GenericPoolShelf } from './GenericPoolShelf.js';
 import type { Lease, LeaseTable } from './Lease.js';
 import type { Entry, LiveSet } from './LiveSet.js';

@@ -1,6 +1,6 @@
 import type { CloseScope } from '../../core/close/CloseScope.js';
 import { keptError } from '../../core/errors.js';
-import type { WaitQueue } from '../WaitQueue.js';
+import type { WaitQueue } from '../queue/WaitQueue.js';
 import { FactoryRunner } from './FactoryRunner.js';
 import { GenericPoolShelf } from './GenericPoolShelf.js';
 import { Housekeeper } from './Housekeeper.js';

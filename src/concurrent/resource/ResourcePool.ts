@@ -8,7 +8,7 @@ import {
 } from '../../core/errors.js';
 import type { Listener } from '../../core/events.js';
 import { checkAtOnce } from '../../core/options.js';
-import { WaitQueue } from '../WaitQueue.js';
+import { WaitQueue } from '../queue/WaitQueue.js';
 import { type Lease, useLease } from './Lease.js';
 import type { Entry } from './LiveSet.js';
 import {

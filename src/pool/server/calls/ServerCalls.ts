@@ -76,8 +76,10 @@ export class ServerCalls {
         let listening: Disposable | undefined;
         let turn: AdaptiveTicket | undefined;
         try {
-          if (limiter !== undefined)
-            await permit(limiter, config.name, signalOf(cancellation), this.#admission.stopped, budget, pool.clock);
+          if (limiter !== undefined) {
+            const { stopped } = this.#admission;
+            await permit(limiter, config.name, signalOf(cancellation), stopped, budget, pool.clock, options.caller);
+          }
           pooled = this.#tryAcquire(options.caller, cancellation) ?? (await this.acquire(withSignal(options), budget));
           const listens = (options.onNotification ?? options.onRequest) !== undefined;
           if (own.sharing !== 'shared' && listens && options.attributedOnly !== true) {
@@ -85,7 +87,7 @@ export class ServerCalls {
           }
           if (this.adaptive !== undefined) {
             pooled.made.hurry?.();
-            turn = await this.adaptive.acquire(signalOf(cancellation), this.#waitMs(options, budget));
+            turn = await this.adaptive.acquire(signalOf(cancellation), this.#waitMs(options, budget), options.caller);
           }
           trace?.sent(pooled);
           let call = this.#callOptions(method, params, options, budget);
@@ -158,7 +160,7 @@ export class ServerCalls {
       prepare: async (method, params, own) => {
         const budget = own.deadlineMs === undefined ? undefined : new Budget(pool.clock.now(), own.deadlineMs);
         const limiter = this.#limiter(method, params, own);
-        await permit(limiter, config.name, own.signal, this.#admission.stopped, budget, pool.clock);
+        await permit(limiter, config.name, own.signal, this.#admission.stopped, budget, pool.clock, own.caller);
         return this.#callOptions(method, params, own, budget);
       },
       onFailure: (error, method, params, own) => {

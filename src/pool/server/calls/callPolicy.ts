@@ -1,4 +1,5 @@
-import type { Limiter } from '../../../concurrent/limiter/Limiter.js';
+import type { Limiter, LimiterAcquireOptions } from '../../../concurrent/limiter/Limiter.js';
+import { shareOf } from '../../../concurrent/Shares.js';
 import type { Params } from '../../../connection/protocol/messages.js';
 import type { Clock } from '../../../core/clock.js';
 import {
@@ -12,7 +13,7 @@ import {
 import { checkMs } from '../../../core/options.js';
 import { type WaitBounds, within } from '../../../core/time/within.js';
 import { AbortHub } from '../../../core/wait/AbortHub.js';
-import type { RequestOptions } from '../../McpPool.js';
+import type { Caller, RequestOptions } from '../../McpPool.js';
 import type { Traced } from './trace.js';
 
 /** A call that other servers had before: it goes on, and does not begin anew. */
@@ -103,18 +104,20 @@ export function permit(
   stopped: AbortSignal,
   budget: Budget | undefined,
   clock: Clock,
+  caller?: Caller,
 ): Promise<void> | undefined {
   if (limiter === undefined || limiter.tryAcquire()) return undefined;
   const acquireTimeoutMs = budget?.within(server, Number.POSITIVE_INFINITY, clock.now());
   const bounds = { clock, timeoutMs: acquireTimeoutMs ?? Number.POSITIVE_INFINITY, late: () => budget?.spent(server) };
-  return waitForPermit(limiter, signal === undefined ? [stopped] : [signal, stopped], acquireTimeoutMs, bounds);
+  const wanted = { acquireTimeoutMs, owner: shareOf(caller) };
+  return waitForPermit(limiter, signal === undefined ? [stopped] : [signal, stopped], wanted, bounds);
 }
 
 /** `AbortSignal.any` would keep what waits on a signal that lives as long as its server. Nor is a limiter waited for that does not obey. */
 async function waitForPermit(
   limiter: Limiter,
   signals: readonly AbortSignal[],
-  acquireTimeoutMs: number | undefined,
+  wanted: LimiterAcquireOptions,
   bounds: WaitBounds,
 ): Promise<void> {
   for (const each of signals) each.throwIfAborted();
@@ -122,7 +125,7 @@ async function waitForPermit(
   const watched = signals.map((each) => waits.watch(each, (reason) => wait.abort(reason)));
   try {
     const { signal } = wait;
-    await within(Promise.resolve(limiter.acquire({ signal, acquireTimeoutMs })), { ...bounds, signal });
+    await within(Promise.resolve(limiter.acquire({ ...wanted, signal })), { ...bounds, signal });
   } finally {
     for (const each of watched) each[Symbol.dispose]();
   }

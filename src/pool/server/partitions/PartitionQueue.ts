@@ -1,4 +1,4 @@
-import { type Waiter, WaitQueue } from '../../../concurrent/WaitQueue.js';
+import { type Waiter, WaitQueue } from '../../../concurrent/queue/WaitQueue.js';
 import type { Clock } from '../../../core/clock.js';
 import { type AcquireTimeoutDetail, AcquireTimeoutError, QueueFullError } from '../../../core/errors.js';
 import type { PooledConnection } from '../connections/PooledConnection.js';

@@ -1,7 +1,7 @@
-import { systemClock } from '../core/clock.js';
-import { QueueFullError } from '../core/errors.js';
-import { TimeoutWheel } from '../core/time/TimeoutWheel.js';
-import { AbortHub } from '../core/wait/AbortHub.js';
+import { systemClock } from '../../core/clock.js';
+import { QueueFullError } from '../../core/errors.js';
+import { TimeoutWheel } from '../../core/time/TimeoutWheel.js';
+import { AbortHub } from '../../core/wait/AbortHub.js';
 import { type Exits, LimitedWait } from './LimitedWait.js';
 import { TimeoutLane } from './TimeoutLane.js';
 import type { Waiter, WaitOptions, WaitQueueOptions } from './WaitQueueOptions.js';
@@ -131,7 +131,7 @@ export class WaitQueue<T> {
   /** Rejects every waiter, oldest first, and disarms the timer. */
   rejectAll(error: unknown): void {
     for (let n = this.#oldest(); n >= 0; n = this.#oldest()) this.#take(n).reject(error);
-    this.#wheel?.close();
+    if (this.#options.wheel === undefined) this.#wheel?.close();
   }
 
   #at(place: number): number {
@@ -253,8 +253,8 @@ export class WaitQueue<T> {
   }
 
   #timeouts(): { readonly wheel: TimeoutWheel; readonly lane: TimeoutLane } {
-    const { clock = systemClock } = this.#options;
-    this.#wheel ??= new TimeoutWheel(clock);
+    const { clock = systemClock, wheel } = this.#options;
+    this.#wheel ??= wheel ?? new TimeoutWheel(clock);
     this.#lane ??= new TimeoutLane(clock, this.#wheel, (timeoutMs) =>
       this.#leave(this.#firstTimed, () => this.#options.timeoutError(timeoutMs, 1)),
     );

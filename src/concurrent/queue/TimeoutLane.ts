@@ -1,6 +1,6 @@
-import type { Clock } from '../core/clock.js';
-import { type TimeoutWheel, WheelEntry } from '../core/time/TimeoutWheel.js';
-import { RingQueue } from '../core/wait/RingQueue.js';
+import type { Clock } from '../../core/clock.js';
+import { type TimeoutWheel, WheelEntry } from '../../core/time/TimeoutWheel.js';
+import { RingQueue } from '../../core/wait/RingQueue.js';
 
 /** Waiters that came in one turn of the event loop. */
 interface Batch {

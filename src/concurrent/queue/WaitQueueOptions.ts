@@ -1,4 +1,5 @@
-import type { Clock } from '../core/clock.js';
+import type { Clock } from '../../core/clock.js';
+import type { TimeoutWheel } from '../../core/time/TimeoutWheel.js';
 
 export interface WaitQueueOptions {
   /** Whose queue it is, as errors say it. */
@@ -7,6 +8,8 @@ export interface WaitQueueOptions {
   readonly maxQueue: number;
   /** Measures time and arms timers; a `FakeClock` in tests. @defaultValue the system's clock */
   readonly clock?: Clock | undefined;
+  /** Where its timeouts stand, beside those of others; whose it is closes it. @defaultValue a wheel of its own */
+  readonly wheel?: TimeoutWheel | undefined;
   /** Makes the error of a waiter of that weight whose time is over; it has left by then. */
   readonly timeoutError: (timeoutMs: number, weight: number) => Error;
   /** Called after a waiter left by abort or timeout: those behind a heavy one may fit now. Must not throw. */

@@ -1,5 +1,5 @@
-import { WheelEntry } from '../core/time/TimeoutWheel.js';
-import type { AbortEntry, AbortGroup } from '../core/wait/Cancellation.js';
+import { WheelEntry } from '../../core/time/TimeoutWheel.js';
+import type { AbortEntry, AbortGroup } from '../../core/wait/Cancellation.js';
 
 const unset = (): void => undefined;
 

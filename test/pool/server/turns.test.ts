@@ -1,0 +1,71 @@
+import { expect, test } from 'vitest';
+import type { LimiterSource } from '../../../src/concurrent/limiter/Limiter.js';
+import { MultiServerRateLimiter } from '../../../src/concurrent/limiter/MultiServerRateLimiter.js';
+import { RateLimiter } from '../../../src/concurrent/limiter/RateLimiter.js';
+import { FakeClock } from '../../../src/testing/FakeClock.js';
+import { closeAfter } from '../../support/closeAfter.js';
+import { MEMORY, memoryPool, outcome } from '../../support/memoryPool.js';
+
+const EVE = { caller: { origin: '192.0.2.1' } };
+const BOB = { caller: { origin: '192.0.2.2' } };
+const LIMITS = { maxRequests: 1, windowMs: 1_000, maxQueue: 8 };
+
+/** One limiter, or one name of several, and what pauses it before its callers come. */
+const limiters: Record<string, (clock: FakeClock) => LimiterSource> = {
+  RateLimiter: (clock) => closeAfter(new RateLimiter({ ...LIMITS, clock })),
+  'RateLimiter, a server paused': (clock) => {
+    const limiter = closeAfter(new RateLimiter({ ...LIMITS, clock }));
+    limiter.for({ server: 's' }).pauseFor(500);
+    return limiter;
+  },
+  'MultiServerRateLimiter by server': (clock) => closeAfter(new MultiServerRateLimiter({ ...LIMITS, clock })),
+  'MultiServerRateLimiter by tool': (clock) =>
+    closeAfter(new MultiServerRateLimiter({ ...LIMITS, clock, keyOf: () => 'all' })),
+};
+
+test.each(Object.entries(limiters))('callers take turns at a limiter that they share: %s', async (_name, make) => {
+  const clock = new FakeClock();
+  const { pool, call, connector } = memoryPool({ clock, limiter: make(clock) });
+  pool.addServer(MEMORY);
+  const came: unknown[] = [];
+  connector.onMessage = ({ id, params }, connection) => {
+    if (params?.['name'] !== undefined) came.push(params['name']);
+    if (id !== undefined) connection.answer(id, {});
+  };
+  const eve = Array.from({ length: 12 }, () => outcome(call('eve', EVE)));
+  await clock.advance(0);
+  const bob = [outcome(call('bob', BOB)), outcome(call('bob', BOB))];
+  await clock.advance(5_600);
+  const [first, ...next] = came.slice(0, 5);
+  expect([first, next.slice(0, 2).sort(), next.slice(2).sort()]).toEqual(['eve', ['bob', 'eve'], ['bob', 'eve']]);
+  expect(await Promise.all(bob)).toEqual([{}, {}]);
+  await pool.close();
+  // One is granted at once where the server is not paused; 6 of 8 places are one caller's at most.
+  const refused = (await Promise.all(eve)).filter((each) => each === 'ERR_QUEUE_FULL').length;
+  expect([5, 6]).toContain(refused);
+});
+
+test("maxConcurrent: 'auto': callers take turns, and one leaves places in the queue to others", async () => {
+  const { pool, connector, call } = memoryPool({ maxConcurrent: 'auto', maxQueue: 8 });
+  pool.addServer(MEMORY);
+  const came: unknown[] = [];
+  const open: (() => void)[] = [];
+  connector.onMessage = ({ id, method, params }, connection) => {
+    if (id === undefined || method !== 'tools/call') return;
+    came.push(params?.['name']);
+    open.push(() => connection.answer(id, {}));
+  };
+  const eve = Array.from({ length: 20 }, () => outcome(call('eve', EVE)));
+  await expect.poll(() => came.length).toBe(20);
+  eve.push(...Array.from({ length: 8 }, () => outcome(call('eve', EVE))));
+  const bob = [outcome(call('bob', BOB)), outcome(call('bob', BOB))];
+  await expect.poll(() => pool.stats('s').queued).toBe(8);
+  for (let count = 20; count < 28; count++) {
+    open.shift()?.();
+    await expect.poll(() => came.length).toBe(count + 1);
+  }
+  expect(came.slice(20, 24).sort()).toEqual(['bob', 'bob', 'eve', 'eve']);
+  for (const answer of open) answer();
+  expect(await Promise.all(bob)).toEqual([{}, {}]);
+  expect((await Promise.all(eve)).filter((each) => each === 'ERR_QUEUE_FULL')).toHaveLength(2);
+});
