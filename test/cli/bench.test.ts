@@ -82,9 +82,33 @@ test.each([
 
 test('the command in a report shows no secrets', () => {
   const header = ['--header', 'Authorization: Bearer SECRET', 'X-Key: SECRET', '-c', '1', '--header=A: SECRET:SECRET'];
-  expect(shownCommand(['bench', 'http://me:SECRET@host:1/mcp?a=b', ...header])).toBe(
-    "mcp-poolkit bench 'http://...@host:1/mcp?a=b' --header 'Authorization: ...' 'X-Key: ...' -c 1 '--header=A: ...'",
+  expect(shownCommand(['bench', 'http://me:SECRET@host:1/mcp?a=SECRET', ...header])).toBe(
+    "mcp-poolkit bench 'http://...@host:1/mcp?...' --header 'Authorization: ...' 'X-Key: ...' -c 1 '--header=A: ...'",
   );
+  expect(shownCommand(['bench', 's', '-H', 'A: SECRET', 'B: SECRET', '-c', '1', '-HC: SECRET'])).toBe(
+    "mcp-poolkit bench s -H 'A: ...' 'B: ...' -c 1 '-HC: ...'",
+  );
+});
+
+test('reports and errors of bench, and fault, show no secret of a URL or of the arguments of a server', async () => {
+  const url = 'http://127.0.0.1:1/mcp?token=SECRET';
+  const withUser = 'http://me:SECRET@127.0.0.1:1/mcp';
+  const folder = tempFolder();
+  const json = join(folder, 'report.json');
+  const plan = join(folder, 'plan.json');
+  writeFileSync(plan, '{}');
+  const outputs = await Promise.all([
+    run(['bench', url, ...SHORT]),
+    run(['bench', withUser, '-H', 'Authorization: Bearer SECRET', ...SHORT]),
+    run(['bench', '--direct', SERVER, '--via', url, '--via-start', `${FAILING} --api-key SECRET`, ...SHORT]),
+    run(['bench', `${SERVER} none --api-key SECRET`, '-c', '1', '--json', json, '--markdown', ...SHORT]),
+    run(['fault', '--plan', plan, '--upstream', withUser, '--', process.execPath]),
+    run(['fault', '--plan', plan, '--upstream', withUser.replace('http', 'ftp')]),
+  ]);
+  for (const { stdout, stderr } of outputs) expect(stdout + stderr).not.toContain('SECRET');
+  expect(outputs[1]?.stderr).toContain('without user and password');
+  expect(outputs[3]).toMatchObject({ code: 0, stdout: expect.stringContaining('none --api-key ...') });
+  expect(readFileSync(json, 'utf8')).not.toContain('SECRET');
 });
 
 test('wrong answers are exit 2, a threshold that is broken exit 3 and in the JUnit file', async () => {

@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { wordsWithoutSecrets } from '../../core/text/withoutSecrets.js';
 import { readDescendants, readProcess } from '../../registry/process/processTable.js';
 
 /** One process of a side, over the measured time. */
@@ -167,7 +168,10 @@ export function listenerOf(url: string): number | undefined {
 
 const countFds = (pid: number): number => list(`/proc/${pid}/fd`).length;
 
-const commandOf = (pid: number): string => read(`/proc/${pid}/cmdline`).replaceAll('\0', ' ').trim();
+const commandOf = (pid: number): string =>
+  wordsWithoutSecrets(read(`/proc/${pid}/cmdline`).split('\0'))
+    .join(' ')
+    .trim();
 
 function list(folder: string): string[] {
   return attempt(() => readdirSync(folder), []);

@@ -2,6 +2,7 @@ import { askOnce } from '../../connection/net/sockets/askOnce.js';
 import { systemClock } from '../../core/clock.js';
 import { lastWords } from '../../core/errors/lastWords.js';
 import { messageOf } from '../../core/errors.js';
+import { withoutSecrets } from '../../core/text/withoutSecrets.js';
 import { sleep } from '../../core/time/sleep.js';
 import { withTimeoutSignal } from '../../core/time/within.js';
 import { type ExitInfo, ManagedProcess } from '../../registry/process/ManagedProcess.js';
@@ -31,7 +32,7 @@ export class StartedCommand implements AsyncDisposable {
     child.stdout.resume();
     child.stdin.on('error', () => undefined);
     try {
-      await started.#answers(commandLine, url, signal);
+      await started.#answers(withoutSecrets(commandLine), url, signal);
       return started;
     } catch (error) {
       await started[Symbol.asyncDispose]();
@@ -52,7 +53,9 @@ export class StartedCommand implements AsyncDisposable {
     let last: unknown;
     while (performance.now() < untilMs) {
       if (this.#ended)
-        throw new Error(`${commandLine} ${await this.#howItEnded(this.#ended)} before anything answered at ${url}`);
+        throw new Error(
+          `${commandLine} ${await this.#howItEnded(this.#ended)} before anything answered at ${withoutSecrets(url)}`,
+        );
       try {
         // A gateway may listen before what is behind it is up, and says so by 5xx.
         const headers = { accept: 'text/event-stream' };
@@ -66,7 +69,9 @@ export class StartedCommand implements AsyncDisposable {
       }
       await sleep(systemClock, 100, { signal });
     }
-    throw new Error(`${commandLine} did not answer at ${url} within ${READY_MS / 1_000} s: ${messageOf(last)}`);
+    throw new Error(
+      `${commandLine} did not answer at ${withoutSecrets(url)} within ${READY_MS / 1_000} s: ${messageOf(last)}`,
+    );
   }
 
   async #howItEnded({ exitCode, signal }: ExitInfo): Promise<string> {

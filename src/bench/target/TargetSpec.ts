@@ -2,6 +2,7 @@ import { OptionError, ServerNotFoundError } from '../../core/errors.js';
 import { builtFile } from '../../core/files/packageFiles.js';
 import { nearNames } from '../../core/nearNames.js';
 import { checkOptions, checkText } from '../../core/options.js';
+import { withoutSecrets } from '../../core/text/withoutSecrets.js';
 import { readConfigFile } from '../../registry/config/configFile.js';
 import type { Era, ServerConfig } from '../../registry/config/ServerConfig.js';
 import { serviceTime } from '../reference/serviceTime.js';
@@ -24,7 +25,7 @@ export interface TargetOptions {
   readonly transport?: 'http' | 'sse';
   /** The protocol's era. @defaultValue the transport's own default */
   readonly era?: Era;
-  /** How tables name it. @defaultValue the target's text */
+  /** How tables name it. @defaultValue the target's text, without secrets */
   readonly label?: string;
   /** A command to run before, such as the proxy behind the URL, ended after. @defaultValue none */
   readonly start?: string;
@@ -38,17 +39,18 @@ export interface TargetOptions {
 export async function parseTarget(text: string, options: TargetOptions = {}): Promise<TargetSpec> {
   checkText('target', text);
   const { headers, transport, era, label, start } = checkOptions('parseTarget', options);
+  const shown = withoutSecrets(text);
   const more = { ...(start !== undefined && { start }) };
   if (/^https?:\/\//i.test(text)) {
-    if (!URL.canParse(text)) throw new OptionError('target', text, 'a URL such as http://127.0.0.1:3000/mcp');
+    if (!URL.canParse(text)) throw new OptionError('target', shown, 'a URL such as http://127.0.0.1:3000/mcp');
     const config = {
-      name: nameOf(text),
+      name: nameOf(shown),
       url: text,
       ...(transport !== undefined && { transport }),
       ...(headers !== undefined && { headers }),
       ...(era !== undefined && { era }),
     } as ServerConfig;
-    return { label: label ?? text, config, ...more };
+    return { label: label ?? shown, config, ...more };
   }
   if (options.config !== undefined) {
     const { servers, problems } = await readConfigFile(options.config);
@@ -67,15 +69,15 @@ export async function parseTarget(text: string, options: TargetOptions = {}): Pr
     }
   }
   const [command, ...args] = /^reference(:|$)/.test(text) ? referenceCommand(text) : splitCommand(text);
-  if (command === undefined) throw new OptionError('target', text, 'a URL, a server of --config, or a command line');
+  if (command === undefined) throw new OptionError('target', shown, 'a URL, a server of --config, or a command line');
   const config: ServerConfig = {
-    name: nameOf(text),
+    name: nameOf(shown),
     transport: 'stdio',
     command,
     args,
     ...(era !== undefined && { era }),
   };
-  return { label: label ?? text, config, ...more };
+  return { label: label ?? shown, config, ...more };
 }
 
 const MAX_NAME = 100;
@@ -116,7 +118,7 @@ export function splitCommand(text: string): string[] {
       word = undefined;
     } else word = (word ?? '') + char;
   }
-  if (quote !== '') throw new OptionError('target', text, `a closing ${quote}`);
+  if (quote !== '') throw new OptionError('target', withoutSecrets(text), `a closing ${quote}`);
   if (word !== undefined) words.push(word);
   return words;
 }

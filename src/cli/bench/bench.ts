@@ -14,6 +14,7 @@ import { onStopSignals } from '../../core/close/onStopSignals.js';
 import { messageOf, OptionError } from '../../core/errors.js';
 import { readWhole } from '../../core/files/readWhole.js';
 import { writeWhole } from '../../core/files/writeWhole.js';
+import { withoutSecrets } from '../../core/text/withoutSecrets.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
 import { FaultPlan, type FaultPlanOptions } from '../../testing/faults/FaultPlan.js';
 import { sendable } from '../arguments.js';
@@ -144,17 +145,24 @@ async function targetsOf(target: string | undefined, options: BenchCommandOption
   };
   const one = target ?? options.server;
   if (one !== undefined && (direct !== undefined || via.length > 0)) {
-    throw new OptionError('target', one, 'either a target, or --direct and --via');
+    throw new OptionError('target', withoutSecrets(one), 'either a target, or --direct and --via');
   }
   if (direct !== undefined || via.length > 0) {
     if (direct === undefined)
       throw new OptionError('--direct', direct, 'the server reached straight, to compare --via with');
-    if (viaStart.length > via.length) throw new OptionError('--via-start', viaStart.at(-1), 'one for each --via');
+    if (viaStart.length > via.length)
+      throw new OptionError('--via-start', withoutSecrets(viaStart.at(-1) ?? ''), 'one for each --via');
+    const shown = via.map((each) => `via: ${withoutSecrets(each)}`);
+    // What told them apart may be what is not shown.
+    const labels = shown.map((each, i) => {
+      const before = shown.slice(0, i).filter((other) => other === each).length;
+      return before === 0 ? each : `${each} (${before + 1})`;
+    });
     return Promise.all([
-      parseTarget(direct, { ...common, label: `direct: ${direct}` }),
+      parseTarget(direct, { ...common, label: `direct: ${withoutSecrets(direct)}` }),
       ...via.map((each, i) => {
         const start = viaStart[i];
-        return parseTarget(each, { ...common, label: `via: ${each}`, ...(start !== undefined && { start }) });
+        return parseTarget(each, { ...common, label: labels[i] ?? each, ...(start !== undefined && { start }) });
       }),
     ]);
   }

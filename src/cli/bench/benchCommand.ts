@@ -45,7 +45,11 @@ export function addBench(program: Command): void {
     .option('--slo <conditions>', "the objective of --find-max, such as 'p99<200ms,errors<0.1%'")
     .option('--config <file>', 'config file whose servers may be named as targets', file)
     .option('--server <name>', 'the same as the target: a server of --config')
-    .option('--header <header...>', `sent to URLs, such as 'Authorization: Bearer \${TOKEN}'; ${SECRET_HELP}`, header)
+    .option(
+      '-H, --header <header...>',
+      `sent to URLs, such as 'Authorization: Bearer \${TOKEN}'; ${SECRET_HELP}`,
+      header,
+    )
     .addOption(new Option('--transport <kind>', 'of URLs, when it should not be found out').choices(['http', 'sse']))
     .addOption(new Option('--era <era>', 'the protocol era to speak').choices(['legacy', 'modern']))
     .option('-t, --tool <name>', 'the tool to call (default: echo, or the first that can be called)')

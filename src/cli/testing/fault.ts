@@ -1,5 +1,6 @@
 import { messageOf, OptionError } from '../../core/errors.js';
 import { readWhole } from '../../core/files/readWhole.js';
+import { withoutSecrets } from '../../core/text/withoutSecrets.js';
 import { runFakeServer } from '../../testing/fake/child/runFakeServer.js';
 import { FakeServer } from '../../testing/fake/FakeServer.js';
 import type { FakeServerOptions } from '../../testing/fake/FakeServerOptions.js';
@@ -36,14 +37,15 @@ export async function fault([command, ...args]: readonly string[], options: Faul
     const files = { ...(stateFile !== undefined && { stateFile }), ...(eventsFile !== undefined && { eventsFile }) };
     if (eventsFile !== undefined) tryOut('--events', eventsFile);
     if (command !== undefined) {
-      if (upstream !== undefined) throw new OptionError('--upstream', upstream, 'nothing beside a command after --');
+      if (upstream !== undefined)
+        throw new OptionError('--upstream', withoutSecrets(upstream), 'nothing beside a command after --');
       await runFaultProxy({ plan, name, command, args, ...files });
       return;
     }
     if (upstream === undefined) throw new OptionError('--upstream', upstream, 'a URL, or a command after --');
     const given = { upstream, plan, name, port, host, ...files };
     const proxy = await (/^https?:/i.test(upstream) ? FaultProxy.listen(given) : TcpFaultProxy.listen(given));
-    process.stdout.write(`${proxy.url} -> ${upstream}\n`);
+    process.stdout.write(`${proxy.url} -> ${withoutSecrets(upstream)}\n`);
     await signalled();
     await proxy.close({ graceMs: 0 });
     process.stderr.write(visible(`${proxy.plan}\n`));

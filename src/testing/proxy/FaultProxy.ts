@@ -4,6 +4,7 @@ import { systemClock } from '../../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import { OptionError } from '../../core/errors.js';
 import { checkCount, checkText, withDefaults } from '../../core/options.js';
+import { withoutSecrets } from '../../core/text/withoutSecrets.js';
 import { sleep } from '../../core/time/sleep.js';
 import { planState } from '../fake/planState.js';
 import { EventLog, type FaultLogOptions } from '../faults/EventLog.js';
@@ -266,8 +267,9 @@ export class FaultProxy implements Closeable, AsyncDisposable {
 
 function targetOf(upstream: unknown): URL {
   const expected = "a URL such as 'http://127.0.0.1:3000/mcp'";
-  if (typeof upstream !== 'string' || !URL.canParse(upstream)) throw new OptionError('upstream', upstream, expected);
-  const url = new URL(upstream);
-  if (url.protocol !== 'http:' && url.protocol !== 'https:') throw new OptionError('upstream', upstream, expected);
+  if (typeof upstream !== 'string') throw new OptionError('upstream', upstream, expected);
+  const url = URL.canParse(upstream) ? new URL(upstream) : undefined;
+  if (url?.protocol !== 'http:' && url?.protocol !== 'https:')
+    throw new OptionError('upstream', withoutSecrets(upstream), expected);
   return url;
 }

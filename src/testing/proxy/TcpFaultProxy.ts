@@ -4,6 +4,7 @@ import { type Clock, systemClock, type Timer } from '../../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import { OptionError } from '../../core/errors.js';
 import { checkCount, checkText, withDefaults } from '../../core/options.js';
+import { withoutSecrets } from '../../core/text/withoutSecrets.js';
 import { planState } from '../fake/planState.js';
 import { EventLog, type FaultLogOptions } from '../faults/EventLog.js';
 import type { KitEvent } from '../faults/events.js';
@@ -205,13 +206,9 @@ export class TcpFaultProxy implements Closeable, AsyncDisposable {
 function targetOf(upstream: unknown): { host: string; port: number } {
   const expected = "an address such as 'tcp://127.0.0.1:6379'";
   if (typeof upstream !== 'string') throw new OptionError('upstream', upstream, expected);
-  let url: URL;
-  try {
-    url = new URL(upstream.includes('://') ? upstream : `tcp://${upstream}`);
-  } catch {
-    throw new OptionError('upstream', upstream, expected);
-  }
-  const { protocol, hostname, port } = url;
-  if (protocol !== 'tcp:' || hostname === '' || port === '') throw new OptionError('upstream', upstream, expected);
+  const text = upstream.includes('://') ? upstream : `tcp://${upstream}`;
+  const { protocol = '', hostname = '', port = '' } = URL.canParse(text) ? new URL(text) : {};
+  if (protocol !== 'tcp:' || hostname === '' || port === '')
+    throw new OptionError('upstream', withoutSecrets(upstream), expected);
   return { host: hostname.replace(/^\[(.*)\]$/, '$1'), port: Number(port) };
 }
