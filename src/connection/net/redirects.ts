@@ -28,6 +28,9 @@ export function redirectPath(
   const follows = target !== undefined && !other && keepsMethod;
   if (follows && before < MAX_REDIRECTS) return target.pathname + target.search;
   const why = other ? 'to another origin' : follows ? 'too often' : `with ${status}, which does not keep the method`;
-  const where = target === undefined ? location : target.origin + target.pathname;
+  const where = target === undefined ? location : placeOf(target);
   return new ProtocolError(endpoint.server, `it redirects ${why}; not followed: ${show(where)}`, undefined, status);
 }
+
+/** Not every URL has an origin that says where it is (`javascript:`, `file:`). */
+const placeOf = ({ protocol, host, pathname }: URL): string => `${protocol}${host && '//'}${host}${pathname}`;

@@ -149,10 +149,12 @@ test('a server that pings without end and takes no reply loses its connection, w
 test('a redirect that is not followed says where it led, without its query', async () => {
   const { connection } = await serve({
     away: ({ res }) => void res.writeHead(307, { location: 'http://other.example/mcp/v2?token=secret' }).end(),
+    script: ({ res }) => void res.writeHead(307, { location: 'javascript:alert(1)' }).end(),
   });
   const error = (await failure(call(connection, 'away'))) as Error;
-  expect(error.message).toContain('http://other.example/mcp/v2');
+  expect(error.message).toContain('"http://other.example/mcp/v2"');
   expect(error.message).not.toContain('secret');
+  expect(((await failure(call(connection, 'script'))) as Error).message).toContain('"javascript:alert(1)"');
 });
 
 test('a body of many small chunks is joined as it comes, whatever their sizes', () => {
