@@ -43,6 +43,7 @@ export class Channel {
     aborted: (call, reason) => this.#aborted(call, reason),
   };
   #failure: Failing | undefined;
+  #told: Promise<void> | undefined;
 
   constructor(transport: ChannelTransport, options: ChannelOptions) {
     this.#transport = transport;
@@ -226,14 +227,14 @@ export class Channel {
     if (this.#failure !== undefined) return;
     this.#failure = failureOf(this.#options.server, why, cause);
     this.unread.halves.forget();
-    void failAll(this.#pending.values(), this.#failure, (call) => this.#settle(call));
+    this.#told = failAll(this.#pending.values(), this.#failure, (call) => this.#settle(call));
     this.#serverRequests.close();
     this.#times.close();
   }
 
-  /** Resolves when no call is in flight. */
+  /** Resolves when no call is in flight, and all callers have heard of theirs. */
   idle(): Promise<void> {
-    return this.#pending.idle();
+    return this.#pending.idle().then(() => this.#told);
   }
 
   #receiveOne(message: unknown, arrival: Arrival): void {

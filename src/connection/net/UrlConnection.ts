@@ -214,6 +214,7 @@ export abstract class UrlConnection<W extends CallTransport, O extends UrlConnec
       this.#endpoint.close();
       this.#events.clear();
       await this.#ownDispatchers?.close();
+      await this.channel.idle();
     }
   }
 }

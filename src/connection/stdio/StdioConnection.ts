@@ -280,6 +280,7 @@ export class StdioConnection implements Connection {
       this.#events.clear();
       this.#process.stdout.destroy();
       this.#process.stdin.destroy();
+      await this.#channel.idle();
     }
   }
 }
