@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { LookupFunction } from 'node:net';
 import { startAuthorization } from '@modelcontextprotocol/client';
+import type { CredentialSet } from '../connection/checkCredentials.js';
 import { assertFetch } from '../connection/net/assertFetch.js';
 import { type Clock, systemClock } from '../core/clock.js';
 import { messageOf, OptionError, SignInError, show } from '../core/errors.js';
@@ -18,7 +19,7 @@ import { isLoopbackHost } from '../core/text/isLoopbackHost.js';
 import { withDeadline } from '../core/time/within.js';
 import { SingleFlight } from '../core/wait/SingleFlight.js';
 import type { Caller } from '../pool/McpPool.js';
-import type { CredentialSet, CredentialsRequest } from '../pool/server/callers/Credentials.js';
+import type { CredentialsHook, CredentialsRequest } from '../pool/server/callers/Credentials.js';
 import type { SingleServerConfig } from '../registry/config/ServerConfig.js';
 import { type Authority, authorityOf, discover, type MakeFetch } from './discover.js';
 import { bearer, GrantedTokens } from './GrantedTokens.js';
@@ -89,12 +90,15 @@ export interface BeginOptions {
 /**
  * Signs in to servers whose config has `auth: { type: 'oauth' }`, and gives pools what they act with: hand `credentials` to a pool. A grant is
  * kept and used by server and principal, and never for another of either; nothing that a client brought goes to a server or an
- * authorization server. It holds nothing open and needs no end.
+ * authorization server. It holds nothing open and needs no end: a renewal that was sent goes on until its answer is stored, and the close of a
+ * pool waits for it.
  */
 export class UpstreamOAuth {
   /** For a pool's `credentials`. Undefined for servers without `auth`. @throws UnauthorizedError, SignInError */
-  readonly credentials = (request: CredentialsRequest): Promise<CredentialSet | undefined> =>
-    this.#credentials(request);
+  readonly credentials: CredentialsHook = Object.assign(
+    (request: CredentialsRequest): Promise<CredentialSet | undefined> => this.#credentials(request),
+    { settled: (): Promise<void> => this.#grants.settled() },
+  );
   readonly #options: Required<Omit<UpstreamOAuthOptions, 'lookup'>> & Pick<UpstreamOAuthOptions, 'lookup'>;
   readonly #grants: Grants;
   readonly #granted: GrantedTokens;
@@ -116,7 +120,7 @@ export class UpstreamOAuth {
       clock,
       logger,
     };
-    this.#grants = new Grants(store, clock);
+    this.#grants = new Grants({ store, clock, logger, revoke: (server, grant) => this.#revoke(server, grant) });
     this.#granted = new GrantedTokens({
       grants: this.#grants,
       clock,
@@ -205,15 +209,17 @@ export class UpstreamOAuth {
     // What cannot be read is removed too.
     const grant = await this.#grants.get(server, principal).catch(() => undefined);
     await this.#grants.delete(server, principal);
-    if (grant === undefined) return { revoked: false };
+    return { revoked: grant !== undefined && (await this.#revoke(server, grant, signal)) };
+  }
+
+  /** Never rejects. */
+  async #revoke(server: OAuthServer, grant: StoredGrant, signal?: AbortSignal): Promise<boolean> {
     try {
       const makeFetch = this.#fetching(server, signal);
-      return {
-        revoked: await revoked(server, grant, await authorityOf(server.name, grant.issuer, makeFetch), makeFetch()),
-      };
+      return await revoked(server, grant, await authorityOf(server.name, grant.issuer, makeFetch), makeFetch());
     } catch (error) {
       this.#options.logger.debug({ server: server.name, error: messageOf(error) }, 'the token could not be revoked');
-      return { revoked: false };
+      return false;
     }
   }
 
@@ -263,7 +269,7 @@ export class UpstreamOAuth {
     return registered(server, authority, { redirectUrl, clientName, scopes }, makeFetch());
   }
 
-  #fetching(server: OAuthServer, signal: AbortSignal | undefined): MakeFetch {
+  #fetching(server: OAuthServer, signal?: AbortSignal): MakeFetch {
     assertFetch();
     const { requestTimeoutMs: timeoutMs, maxResponseBytes: maxBytes, lookup } = this.#options;
     const reach = reachOf(server);

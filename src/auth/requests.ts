@@ -105,20 +105,28 @@ export async function registered(
   }
 }
 
-/** Has the authorization server forget a token (RFC 7009); false where it cannot. Rejects when it cannot be reached. */
+/**
+ * Has the authorization server forget what it gave (RFC 7009): the refresh token, and the access token, which need not end with it. False
+ * where it cannot. Rejects when it cannot be reached.
+ */
 export async function revoked(
   server: OAuthServer,
-  grant: StoredGrant,
+  { accessToken, refreshToken, client }: StoredGrant,
   { metadata }: Pick<Authority, 'metadata'>,
   fetch: FetchLike,
 ): Promise<boolean> {
   const { revocation_endpoint: endpoint } = metadata as { readonly revocation_endpoint?: unknown };
-  const token = grant.refreshToken ?? grant.accessToken;
   if (typeof endpoint !== 'string' || !URL.canParse(endpoint)) return false;
-  const { client_id, client_secret } = clientInformation(server, grant.client);
-  const hint = grant.refreshToken === undefined ? 'access_token' : 'refresh_token';
-  const body = new URLSearchParams({ token, token_type_hint: hint, client_id });
+  const { client_id, client_secret } = clientInformation(server, client);
   const headers = new Headers({ 'content-type': 'application/x-www-form-urlencoded' });
   if (client_secret !== undefined) headers.set('authorization', `Basic ${btoa(`${client_id}:${client_secret}`)}`);
-  return (await fetch(endpoint, { method: 'POST', headers, body })).ok;
+  const revoke = async (token: string, hint: string): Promise<boolean> => {
+    const body = new URLSearchParams({ token, token_type_hint: hint, client_id });
+    return (await fetch(endpoint, { method: 'POST', headers, body })).ok;
+  };
+  const access = revoke(accessToken, 'access_token');
+  if (refreshToken === undefined) return access;
+  // Not all end access tokens: what counts is that there will be no others.
+  const [done] = await Promise.all([revoke(refreshToken, 'refresh_token'), access.catch(() => false)]);
+  return done;
 }

@@ -1,16 +1,23 @@
 import { OptionError } from '../core/errors.js';
 
-interface Given {
-  readonly headers?: unknown;
-  readonly env?: unknown;
-  readonly expiresAt?: unknown;
+/** What a server needs to act for a principal. */
+export interface CredentialSet {
+  /** Added to every HTTP request to the server's origin. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Added to the environment of a process started for the principal. */
+  readonly env?: Readonly<Record<string, string>>;
+  /**
+   * Epoch ms at which they expire; never when undefined. On connections to URLs they are asked for anew 30 s before (half of their time
+   * before, when that is shorter); a process keeps the environment that it was started with.
+   */
+  readonly expiresAt?: number;
 }
 
 /**
  * What a credentials hook gave; undefined for nothing, however it says so. A token by itself, for one, would be sent nowhere, and its
  * calls be made as no one's. What it gave may be a secret: no error shows it. @throws OptionError
  */
-export function checkCredentials<T extends Given>(given: T | null | undefined): T | undefined {
+export function checkCredentials(given: CredentialSet | null | undefined): CredentialSet | undefined {
   if (given === undefined || given === null) return undefined;
   if (!isTable(given))
     throw new OptionError('credentials', undefined, 'an object with headers, env and expiresAt, or nothing');

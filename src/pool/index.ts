@@ -25,6 +25,7 @@ export type {
 } from '../concurrent/resource/PoolJournal.js';
 export { ResourcePool } from '../concurrent/resource/ResourcePool.js';
 export type { Connection, DisconnectReason } from '../connection/Connection.js';
+export type { CredentialSet } from '../connection/checkCredentials.js';
 export { HTTP_DEFAULTS } from '../connection/net/httpOptions.js';
 export { type EraStore, type EraVerdict, MemoryEraStore } from '../core/era/EraStore.js';
 export type { Clock, Closeable, CloseOptions, LogFn, Logger, Timer } from '../core/index.js';
@@ -64,7 +65,7 @@ export type {
 export type { MethodMap, ResultOf } from './MethodMap.js';
 export { SSEPool, type SSEPoolOptions } from './SSEPool.js';
 export { StdioPool, type StdioPoolOptions } from './StdioPool.js';
-export type { CredentialSet, CredentialsHook, CredentialsRequest } from './server/callers/Credentials.js';
+export type { CredentialsHook, CredentialsRequest } from './server/callers/Credentials.js';
 export type { CallTrace, TracedCall, TracedConnection } from './server/calls/trace.js';
 export { POOL_DEFAULTS, type PoolOptions } from './server/options.js';
 export { UnifiedPool, type UnifiedPoolOptions } from './UnifiedPool.js';

@@ -141,6 +141,40 @@ test('what one does alone, no other does at the same time; what was left behind 
   expect(readdirSync(folder).filter((name) => name.includes('.lock'))).toHaveLength(1);
 });
 
+test('a file that is replaced while it is read is read again', async () => {
+  const { store, folder } = await stored();
+  const other = new FileTokenStore({ directory: join(folder, '..') });
+  let over = false;
+  const writing = (async () => {
+    for (let i = 0; i < 40; i++) await other.set('key', GRANT);
+    over = true;
+  })();
+  while (!over) await store.get('key');
+  await writing;
+});
+
+test('what a process that was killed has begun to write is removed: with its grant, and when it is old', async () => {
+  const { store, file, folder } = await stored();
+  const draft = (of: string, id: string, ageMs: number): string => {
+    const path = `${of}.${id.repeat(16)}.tmp`;
+    writeFileSync(path, 'a secret', { mode: 0o600 });
+    utimesSync(path, new Date(Date.now() - ageMs), new Date(Date.now() - ageMs));
+    return path;
+  };
+  const other = join(folder, `${'0'.repeat(64)}.json`);
+  const foreign = join(folder, 'notes.tmp');
+  writeFileSync(foreign, '');
+  utimesSync(foreign, new Date(0), new Date(0));
+  draft(file, 'a', 0);
+  const young = draft(other, 'b', 0);
+  const old = draft(other, 'c', 120_000);
+  await store.set('key', GRANT);
+  expect(readdirSync(folder)).not.toContain(old.slice(folder.length + 1));
+  expect(readdirSync(folder)).toHaveLength(4);
+  await store.delete('key');
+  expect(readdirSync(folder).sort()).toEqual([young.slice(folder.length + 1), 'notes.tmp'].sort());
+});
+
 test('options are checked', () => {
   expect(() => new FileTokenStore({ directory: '' })).toThrow(OptionError);
   expect(() => new FileTokenStore({ folder: 'x' } as never)).toThrow(OptionError);

@@ -1,8 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { lstat, open, rename, rm, writeFile } from 'node:fs/promises';
+import { lstat, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import envPaths from 'env-paths';
+import { systemClock } from '../../core/clock.js';
 import { FileLock } from '../../core/files/FileLock.js';
 import { OwnFolder, type PathOf } from '../../core/files/OwnFolder.js';
 import { checkText, withDefaults } from '../../core/options.js';
@@ -14,6 +15,12 @@ export interface FileTokenStoreOptions {
 }
 
 const MAX_GRANT_BYTES = 65_536;
+/** What a file is written as before it is renamed. */
+const DRAFT = /^([0-9a-f]{64}\.json)\.[0-9a-f]{16}\.tmp$/;
+/** No save takes longer: an older draft is of a process that was killed. */
+const STALE_MS = 60_000;
+/** How often a file that is replaced as it is opened is opened again. */
+const READS = 10;
 const READ_FLAGS = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
 /** Modes and owners mean nothing elsewhere. */
 const POSIX = process.platform !== 'win32';
@@ -50,6 +57,7 @@ export class FileTokenStore implements TokenStore {
     const file = fileOf(key);
     await this.#using(async (pathOf) => {
       const draft = pathOf(`${file}.${randomBytes(8).toString('hex')}.tmp`);
+      await sweep(pathOf).catch(() => undefined);
       try {
         await writeFile(draft, `${JSON.stringify(checkGrant(grant))}\n`, { mode: 0o600, flag: 'wx', flush: true });
         await rename(draft, pathOf(file));
@@ -62,7 +70,10 @@ export class FileTokenStore implements TokenStore {
 
   async delete(key: string): Promise<void> {
     const file = fileOf(key);
-    await this.#using((pathOf) => rm(pathOf(file), { force: true }));
+    await this.#using(async (pathOf) => {
+      await rm(pathOf(file), { force: true });
+      await sweep(pathOf, file);
+    });
   }
 
   async exclusive<T>(key: string, work: () => Promise<T>, signal: AbortSignal): Promise<T> {
@@ -89,6 +100,17 @@ export class FileTokenStore implements TokenStore {
 /** Whatever a key is, it names a file in the folder and no other. */
 const fileOf = (key: string): string => `${createHash('sha256').update(checkText('key', key)).digest('hex')}.json`;
 
+/** Removes drafts that were left behind, and all of one file: they hold tokens, too. */
+async function sweep(pathOf: PathOf, file?: string): Promise<void> {
+  for (const name of await readdir(pathOf('.'))) {
+    const of = DRAFT.exec(name)?.[1];
+    if (of === undefined) continue;
+    const stat = of === file ? undefined : await lstat(pathOf(name)).catch(() => undefined);
+    const old = stat !== undefined && systemClock.wallNow() - stat.mtimeMs > STALE_MS;
+    if (of === file || old) await rm(pathOf(name), { force: true });
+  }
+}
+
 function parsed(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -99,7 +121,7 @@ function parsed(text: string): unknown {
 }
 
 /** The text of a file that this user alone can read; undefined when there is none. @throws Error that says why it is refused */
-async function readPrivate(path: string, shown: string): Promise<string | undefined> {
+async function readPrivate(path: string, shown: string, reads = READS): Promise<string | undefined> {
   const refuse = (why: string, cause?: unknown): Error =>
     new Error(`the file ${shown} ${why}; it is not used`, { cause });
   let file: Awaited<ReturnType<typeof open>>;
@@ -117,6 +139,8 @@ async function readPrivate(path: string, shown: string): Promise<string | undefi
     if ((mode & constants.S_IFMT) !== constants.S_IFREG) throw refuse('is no plain file');
     if (uid !== self) throw refuse(`belongs to user ${uid}, not to ${self}`);
     if (POSIX && (mode & 0o777) !== 0o600) throw refuse(`has the mode 0${(mode & 0o777).toString(8)}, not 0600`);
+    // It was replaced meanwhile.
+    if (nlink === 0 && reads > 1) return await readPrivate(path, shown, reads - 1);
     if (nlink !== 1) throw refuse('has a second name (a hard link)');
     if (size > MAX_GRANT_BYTES) throw refuse(`has ${size} bytes`);
     return await file.readFile('utf8');

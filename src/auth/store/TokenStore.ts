@@ -34,8 +34,9 @@ export interface TokenStore {
   /** No error when there is none. */
   delete(key: string): Promise<void>;
   /**
-   * Runs `work` while no other process does so for that key: a refresh token that rotates must not be used twice. Without it, processes
-   * that share a store may sign one another out. @defaultValue none
+   * Runs `work` while no other process does so for that key: a refresh token that rotates must not be used twice. `signal` ends the wait
+   * for the turn; work that has begun goes on to its end. While it runs, it is called for that key with `.change` behind it. Without it,
+   * processes that share a store may sign one another out. @defaultValue none
    */
   exclusive?<T>(key: string, work: () => Promise<T>, signal: AbortSignal): Promise<T>;
 }

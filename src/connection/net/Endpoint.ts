@@ -1,6 +1,6 @@
 import type { Dispatcher } from 'undici';
 import type { Clock } from '../../core/clock.js';
-import { OptionError } from '../../core/errors.js';
+import { OptionError, UnauthorizedError } from '../../core/errors.js';
 import { Renewal } from '../../core/time/Renewal.js';
 import { TimeoutWheel } from '../../core/time/TimeoutWheel.js';
 import { TurnBudget } from '../../core/time/turns.js';
@@ -114,6 +114,8 @@ export class Endpoint {
   readonly #readers: SseReader[] = [];
   #headers: readonly string[];
   #closed = false;
+  /** Those that the source has said there are none in the place of. */
+  #last: HttpCredentials | undefined;
   /** By the caller whose request was refused. */
   readonly #renewals = new SingleFlight<object | undefined>();
   readonly #ahead: Renewal;
@@ -190,6 +192,16 @@ export class Endpoint {
       return;
     }
     exchange.place = this.#live.push(exchange) - 1;
+    const last = this.#last;
+    if (last?.expiresAt !== undefined && last === this.credentials && last.expiresAt <= this.clock.wallNow()) {
+      // As the server should answer it: the source is asked, and has the word.
+      queueMicrotask(() => {
+        exchange.onConnect?.(noop);
+        exchange.onHeaders?.(401, [], noop, '');
+        exchange.onComplete?.([]);
+      });
+      return;
+    }
     const via = this.#via;
     this.#dispatchers.connecting = undefined;
     this.#dispatchers.of(exchange.lane, this.#tunnel).dispatch(
@@ -257,13 +269,18 @@ export class Endpoint {
   /** True when there are newer ones. Calls in flight keep those that they were sent with. */
   async #renewAhead(): Promise<boolean> {
     const stale = this.credentials;
-    const fresh = await this.#source?.('renewal', stale, this.caller);
+    const fresh = await this.#source?.('renewal', stale, this.caller).catch((error: unknown) => {
+      if (error instanceof UnauthorizedError) this.#last = stale;
+      throw error;
+    });
     if (this.#closed || this.credentials !== stale) return true;
     if (fresh === undefined || fresh === stale) return false;
     this.#use(fresh);
     return true;
   }
 }
+
+const noop = (): void => undefined;
 
 function flat(option: string, headers: Readonly<Record<string, string>> = {}): string[] {
   return Object.entries(headers).flatMap(([name, value]) => {

@@ -143,6 +143,10 @@ export class ServerTable {
     });
     const errors = await failuresOf(servers.map((server) => server.remove({ graceMs: grace.remainingMs })));
     shortened[Symbol.dispose]();
+    const { credentials, logger } = this.#context.pool;
+    const settled = (async () => credentials?.settled?.())();
+    for (const error of await failuresOf([Promise.race([settled, grace.over])]))
+      logger.error({ error }, 'the credentials hook did not settle');
     return errors;
   }
 

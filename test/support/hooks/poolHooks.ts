@@ -48,6 +48,13 @@ export const poolHooks: Readonly<Record<string, () => unknown>> = {
   'PoolOptions.wrapConnection': async () => {
     for (const wrapConnection of BOTH) await poolCall({ wrapConnection });
   },
+  'CredentialsHook.settled': async () => {
+    for (const settled of BOTH) {
+      const { pool } = memoryPool({ logger, credentials: Object.assign(async () => undefined, { settled }) });
+      await pool.close();
+    }
+    expect(logged).toHaveLength(BOTH.length);
+  },
   'PoolOptions.credentials': async () => {
     for (const credentials of BOTH) await poolCall({ credentials });
     for (const bad of BOTH) {

@@ -91,9 +91,9 @@ export const shutdownHooks: Readonly<Record<string, () => unknown>> = {
       await expect(new UpstreamOAuth({ store: { ...good, delete: broken } }).signOut(FAR)).rejects.toMatchObject(
         planted,
       );
-      await expect(new Grants({ ...good, set: broken }, systemClock).set(FAR, undefined, old)).rejects.toMatchObject(
-        planted,
-      );
+      const revoke = async (): Promise<void> => undefined;
+      const grants = new Grants({ store: { ...good, set: broken }, clock: systemClock, logger, revoke });
+      await expect(grants.set(FAR, undefined, old)).rejects.toMatchObject(planted);
     }
   },
   'UpstreamOAuthOptions ownerOf': async () => {

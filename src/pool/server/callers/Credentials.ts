@@ -1,23 +1,10 @@
 import { LRUCache } from 'lru-cache';
-import { checkCredentials } from '../../../connection/checkCredentials.js';
+import { type CredentialSet, checkCredentials } from '../../../connection/checkCredentials.js';
 import type { Clock } from '../../../core/clock.js';
 import { thrown } from '../../../core/errors/thrown.js';
 import { within } from '../../../core/time/within.js';
 import type { SingleServerConfig } from '../../../registry/config/ServerConfig.js';
 import type { Caller } from '../../McpPool.js';
-
-/** What a server needs to act for a principal. */
-export interface CredentialSet {
-  /** Added to every HTTP request to the server's origin. */
-  readonly headers?: Readonly<Record<string, string>>;
-  /** Added to the environment of a process started for the principal. */
-  readonly env?: Readonly<Record<string, string>>;
-  /**
-   * Epoch ms at which they expire; never when undefined. On connections to URLs they are asked for anew 30 s before (half of their time
-   * before, when that is shorter); a process keeps the environment that it was started with.
-   */
-  readonly expiresAt?: number;
-}
 
 /** What a server's credentials are asked for with. */
 export interface CredentialsRequest {
@@ -33,7 +20,11 @@ export interface CredentialsRequest {
   readonly challenge?: string;
 }
 
-export type CredentialsHook = (request: CredentialsRequest) => Promise<CredentialSet | undefined>;
+export interface CredentialsHook {
+  (request: CredentialsRequest): Promise<CredentialSet | undefined>;
+  /** Resolves when nothing that it has begun goes on: the close of a pool waits for it, within its grace. */
+  readonly settled?: () => Promise<void>;
+}
 
 /** How long it may take: then the next who needs an answer asks anew, in ms. */
 const HOOK_MS = 30_000;
