@@ -2,6 +2,7 @@ import type { Clock } from '../core/clock.js';
 import type { Closeable } from '../core/close/CloseScope.js';
 import type { Logger } from '../core/logger.js';
 import type { ChannelCounters } from './channel/Channel.js';
+import type { ListPace } from './ListPace.js';
 import type { CallOptions, Params, RequestHandler, ServerInfo, ServerNotice } from './protocol/messages.js';
 
 /** How a connection ended. */
@@ -88,6 +89,8 @@ export interface ConnectionOptions {
   readonly maxTotalTimeoutMs: number;
   /** Longest start, handshake included. */
   readonly startTimeoutMs: number;
+  /** Paces what is said of lists, for all connections of the server. */
+  readonly listPace?: ListPace | undefined;
   /** Told of each answered call: ms from send to answer. */
   readonly onAnswer?: (latencyMs: number) => void;
 }

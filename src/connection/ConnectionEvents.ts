@@ -3,6 +3,7 @@ import type { Logger } from '../core/logger.js';
 import type { DisconnectReason } from './Connection.js';
 import { methodNotFound } from './channel/ServerRequests.js';
 import { ListChanges } from './ListChanges.js';
+import type { ListPace } from './ListPace.js';
 import type { RequestHandler, ServerNotice } from './protocol/messages.js';
 
 /**
@@ -14,14 +15,15 @@ export class ConnectionEvents {
   readonly #logger: Logger;
   readonly #deathListeners = new Set<(death: DisconnectReason) => void>();
   readonly #noticeListeners = new Set<(notice: ServerNotice) => void>();
-  readonly #listChanges = new ListChanges((notice) => this.#deliver(notice));
+  readonly #listChanges: ListChanges;
   #requestHandler: RequestHandler | undefined;
   /** How it ended; set by `die`. */
   death: DisconnectReason | undefined;
 
-  constructor(server: string, logger: Logger) {
+  constructor(server: string, logger: Logger, pace?: ListPace) {
     this.#server = server;
     this.#logger = logger;
+    this.#listChanges = new ListChanges((notice) => this.#deliver(notice), pace);
   }
 
   /** Notes how it ended; false when it had ended before. The listeners are told by `tellDeath`, when calls are failed. */

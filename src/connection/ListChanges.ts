@@ -1,3 +1,4 @@
+import { type ListPace, MAX_LIST_REST_MS } from './ListPace.js';
 import type { ServerNotice } from './protocol/messages.js';
 
 const METHODS: ReadonlySet<string> = new Set([
@@ -12,19 +13,23 @@ const WINDOW_MS = 100;
 interface Window {
   fromMs: number;
   passed: number;
+  /** Armed while `notice` is held. */
   timer: NodeJS.Timeout | undefined;
+  notice: ServerNotice;
 }
 
 /**
  * A flood of "the list changed" says no more than the last of them, but costs every session and cache behind it: beyond
- * ten in 100 ms they become one, at the end of the window, so that the last change is never lost.
+ * ten in 100 ms, and while the server rests after large lists, they become one, at the end of it, so that the last change is never lost.
  */
 export class ListChanges {
   readonly #deliver: (notice: ServerNotice) => void;
+  readonly #pace: ListPace | undefined;
   readonly #windows = new Map<string, Window>();
 
-  constructor(deliver: (notice: ServerNotice) => void) {
+  constructor(deliver: (notice: ServerNotice) => void, pace?: ListPace) {
     this.#deliver = deliver;
+    this.#pace = pace;
   }
 
   /** Whether `notice` is to be delivered now; else it comes later, as one with others. */
@@ -33,7 +38,7 @@ export class ListChanges {
     const nowMs = performance.now();
     let window = this.#windows.get(notice.method);
     if (window === undefined) {
-      window = { fromMs: nowMs, passed: 0, timer: undefined };
+      window = { fromMs: nowMs, passed: 0, timer: undefined, notice };
       this.#windows.set(notice.method, window);
     }
     if (window.timer !== undefined) return false;
@@ -41,16 +46,32 @@ export class ListChanges {
       window.fromMs = nowMs;
       window.passed = 0;
     }
-    if (window.passed++ < MAX_IN_WINDOW) return true;
-    const full = window;
-    full.timer = setTimeout(() => {
-      full.timer = undefined;
-      full.fromMs = performance.now();
-      full.passed = 1;
-      this.#deliver(notice);
-    }, WINDOW_MS);
-    full.timer.unref();
+    const restMs = this.#pace?.leftMs ?? 0;
+    if (restMs === 0 && window.passed++ < MAX_IN_WINDOW) return true;
+    window.notice = notice;
+    this.#hold(window, Math.max(restMs, WINDOW_MS), nowMs + MAX_LIST_REST_MS);
     return false;
+  }
+
+  /** `lastMs`: then it comes, though the server may have told more lists meanwhile. */
+  #hold(window: Window, waitMs: number, lastMs: number): void {
+    window.timer = setTimeout(() => {
+      const nowMs = performance.now();
+      const restMs = Math.min(this.#pace?.leftMs ?? 0, lastMs - nowMs);
+      if (restMs > 0) return this.#hold(window, restMs, lastMs);
+      window.timer = undefined;
+      window.fromMs = nowMs;
+      window.passed = 1;
+      this.#deliver(window.notice);
+    }, waitMs);
+    window.timer.unref();
+  }
+
+  /** Nothing comes any more: what is held is told now. */
+  flush(): void {
+    const held = [...this.#windows.values()].filter(({ timer }) => timer !== undefined);
+    this.close();
+    for (const { notice } of held) this.#deliver(notice);
   }
 
   close(): void {

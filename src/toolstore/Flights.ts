@@ -1,5 +1,6 @@
 import type { CloseScope } from '../core/close/CloseScope.js';
 import { ClosedError, show } from '../core/errors.js';
+import { inTurnOrNow } from '../core/time/turns.js';
 import { AbortHub } from '../core/wait/AbortHub.js';
 import type { Key } from './keys.js';
 import type { LoadContext, Loader, SetOptions } from './ToolStore.js';
@@ -96,17 +97,19 @@ export class Flights {
       return current ? 'current' : flight.detached;
     };
     const work = invoke(loader, context).then(
-      (value) => {
-        // Given up at a close's deadline: its callers have their answer.
-        if (!this.#all.has(known)) return;
-        const standing = land();
-        try {
-          flight.resolve(settle({ value, hints, standing }));
-        } catch (error) {
-          this.failures++;
-          flight.reject(error);
-        }
-      },
+      // A large list is made into text and values here: of those that come together, each in a turn of its own.
+      (value) =>
+        inTurnOrNow(() => {
+          // Given up at a close's deadline: its callers have their answer.
+          if (!this.#all.has(known)) return;
+          const standing = land();
+          try {
+            flight.resolve(settle({ value, hints, standing }));
+          } catch (error) {
+            this.failures++;
+            flight.reject(error);
+          }
+        }),
       (error: unknown) => {
         this.failures++;
         land();

@@ -245,3 +245,31 @@ test("a load of tools keeps its upstream's rules: public, private, incomplete, i
   expect(await load('unused', {}, 'them')).toMatchObject({ tools: tools('all'), stale: false });
   expect(await cache.getTools('s', 'her')).toEqual(tools('hers'));
 });
+
+test('large values that are loaded together are made into text and back each in a turn of its own', async () => {
+  const cache = new CacheHouse().open();
+  const value = Array.from({ length: 400_000 }, (_, i) => i);
+  let begun = 0;
+  let release = (): void => undefined;
+  const gate = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  let turn = 0;
+  let ticking = setImmediate(function tick() {
+    turn++;
+    ticking = setImmediate(tick);
+  });
+  const loads = [1, 2, 3].map(async (nth) => {
+    await cache.getOrLoad(`list ${nth}`, async () => {
+      begun++;
+      await gate;
+      return value;
+    });
+    return turn;
+  });
+  await expect.poll(() => begun).toBe(3);
+  release();
+  const turns = await Promise.all(loads);
+  clearImmediate(ticking);
+  expect(new Set(turns).size).toBe(3);
+});

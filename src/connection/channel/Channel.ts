@@ -201,15 +201,14 @@ export class Channel {
 
   /** An answer came: the caller settles the call's promise right after. */
   answered(call: Call, text?: string | Uint8Array): void {
-    const { onAnswer, clock } = this.#options;
+    const { onAnswer, listPace, clock } = this.#options;
+    if (text !== undefined) listPace?.onRead(call.method, text.length);
     const { meter } = call.options;
     if (meter !== undefined && text !== undefined) meter.receivedBytes = Buffer.byteLength(text);
-    if (onAnswer !== undefined) {
-      try {
-        onAnswer(clock.now() - call.sentMs);
-      } catch (error) {
-        this.#inbox.threw(error);
-      }
+    try {
+      onAnswer?.(clock.now() - call.sentMs);
+    } catch (error) {
+      this.#inbox.threw(error);
     }
     this.#settle(call);
   }

@@ -1,5 +1,6 @@
 import type { Clock } from '../../core/clock.js';
 import type { Logger } from '../../core/logger.js';
+import type { ListPace } from '../ListPace.js';
 import type { RequestHandler, ServerNotice } from '../protocol/messages.js';
 import type { Call } from './Call.js';
 import type { UnfinishedLine } from './unread/UnfinishedLine.js';
@@ -37,6 +38,8 @@ export interface ChannelOptions {
   readonly onRequest?: RequestHandler;
   /** Told how many messages an array held that came as one. */
   readonly onBatch?: (messages: number) => void;
+  /** Told of each answer that was read, by its method and length. */
+  readonly listPace?: ListPace | undefined;
   /** Told of each answered call: ms from send to answer. */
   readonly onAnswer?: (latencyMs: number) => void;
 }

@@ -36,7 +36,7 @@ const REPLY_TIMEOUT_MS = 30_000;
  * was refused goes out once more. It dies when that fails, or by `close()`, which also ends the session.
  */
 export class HttpConnection extends UrlConnection<HttpTransport, HttpConnectionOptions> {
-  readonly #listens = new OpenListens({ server: this.server, channel: this.channel, clock: this.options.clock });
+  readonly #listens = new OpenListens({ ...this.options, channel: this.channel, listPace: this.options.listPace });
   #stream: ServerStream | undefined;
 
   /** @throws StartError with its cause, after everything is gone; OptionError; the signal's reason. */

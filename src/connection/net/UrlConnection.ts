@@ -59,7 +59,7 @@ export abstract class UrlConnection<W extends CallTransport, O extends UrlConnec
     this.#ownDispatchers = options.dispatchers === undefined ? new HttpDispatchers(options, clock) : undefined;
     const dispatchers = options.dispatchers ?? (this.#ownDispatchers as HttpDispatchers);
     this.#endpoint = new Endpoint({ ...options, dispatchers });
-    this.#events = new ConnectionEvents(server, logger);
+    this.#events = new ConnectionEvents(server, logger, options.listPace);
     this.scope = new CloseScope(`connection to ${server}`, {
       clock,
       logger,

@@ -1,7 +1,11 @@
 import type { Clock } from '../../core/clock.js';
 import { ClosedError, NotSentError, OptionError, OutcomeUnknownError, ProtocolError } from '../../core/errors.js';
+import { tellListener } from '../../core/events.js';
+import type { Logger } from '../../core/logger.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
 import type { Channel } from '../channel/Channel.js';
+import { ListChanges } from '../ListChanges.js';
+import type { ListPace } from '../ListPace.js';
 import { META_SUBSCRIPTION_ID, type Params, type ServerNotice } from './messages.js';
 
 export interface ListenOptions {
@@ -41,6 +45,8 @@ export interface ListenGround {
   readonly server: string;
   readonly channel: Channel;
   readonly clock: Clock;
+  readonly logger: Logger;
+  readonly listPace: ListPace | undefined;
 }
 
 /** The subscriptions of one connection that are open. */
@@ -92,7 +98,7 @@ const ACKNOWLEDGED = 'notifications/subscriptions/acknowledged';
  * An empty result and the end of the stream both end it.
  */
 async function listen(
-  { server, channel, clock }: ListenGround,
+  { server, channel, clock, logger, listPace }: ListenGround,
   filter: Params,
   { signal, timeoutMs, subscriptionId, onNotification, control, onEnd }: ListenRequest,
 ): Promise<ListenSubscription> {
@@ -104,6 +110,11 @@ async function listen(
   const opened = new Promise<Params>((resolve) => {
     open = resolve;
   });
+  const tell = (notice: ServerNotice): unknown => onNotification(relabelled(notice, subscriptionId));
+  const changes = new ListChanges((notice) => {
+    if (control.signal.aborted || signal?.aborted === true) return;
+    tellListener(tell, notice, (error) => logger.error({ server, error }, 'a subscription listener failed'));
+  }, listPace);
   const result = channel.request(
     'subscriptions/listen',
     { notifications: onTransport(filter) },
@@ -115,7 +126,7 @@ async function listen(
       onNotification: (notice) => {
         if (notice.method === ACKNOWLEDGED) return open((notice.params?.['notifications'] ?? {}) as Params);
         // Returned, so that an async listener that rejects is heard of.
-        return onNotification(relabelled(notice, subscriptionId));
+        return changes.admit(notice) ? tell(notice) : undefined;
       },
     },
   );
@@ -132,6 +143,8 @@ async function listen(
     .catch((): ListenEnd => 'cut')
     .then((end) => {
       endedBy = end;
+      // What is opened in its place does not know of it.
+      changes.flush();
       signal?.removeEventListener('abort', onAbort);
       onEnd();
     });

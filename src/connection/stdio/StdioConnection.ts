@@ -90,7 +90,7 @@ export class StdioConnection implements Connection {
     this.#options = options;
     this.#logger = limitedLogger(options.logger, () => options.clock.now());
     this.#end = options.end ?? process;
-    this.#events = new ConnectionEvents(options.server, this.#logger);
+    this.#events = new ConnectionEvents(options.server, this.#logger, options.listPace);
     this.#scope = new CloseScope(`connection to ${options.server}`, {
       clock: options.clock,
       logger: this.#logger,
@@ -115,7 +115,7 @@ export class StdioConnection implements Connection {
         onBatch: (messages) => this.#output.charge(messages),
       },
     );
-    this.#listens = new OpenListens({ server: this.server, channel: this.#channel, clock: options.clock });
+    this.#listens = new OpenListens({ ...options, channel: this.#channel, listPace: options.listPace });
     this.#writer = new StdioWriter(process.stdin, {
       clock: options.clock,
       maxUnsentBytes: options.maxMessageBytes * 2,

@@ -13,6 +13,9 @@ export function backoffMs(attempt: number, options: BackoffOptions, random: () =
   return fullMs * (1 - options.jitterRatio * fraction(random));
 }
 
+/** What is done again and again rests nine times as long as it took, so that most of the time is for others; `maxMs` at most. */
+export const restMs = (tookMs: number, maxMs: number): number => Math.min(9 * tookMs, maxMs);
+
 /** A number from 0 to 1 of a user's function; of `Math.random` where that throws or gives anything else. */
 export function fraction(random: () => number): number {
   try {

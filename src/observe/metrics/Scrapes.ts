@@ -1,12 +1,12 @@
 import { systemClock } from '../../core/clock.js';
+import { restMs } from '../../core/time/backoff.js';
 import { inSlices } from '../../core/time/inSlices.js';
 import { sleep } from '../../core/time/sleep.js';
 import { inTurn } from '../../core/time/turns.js';
 import type { Labels, MetricFamily } from './collect.js';
 import { BUCKETS_S, type Histogram } from './Histogram.js';
 
-/** A scrape is made after a rest of so many times as long as the one before took, up to `MAX_REST_MS`: most of the time is for calls. */
-const REST = 9;
+/** The longest rest between two scrapes. */
 const MAX_REST_MS = 1_000;
 /** Of the text, so much is made into bytes at a time. */
 const PIECE_CHARS = 64 * 1_024;
@@ -51,8 +51,8 @@ export class Scrapes implements Disposable {
       });
       return await textOf(families);
     } finally {
-      const restMs = Math.min(REST * (systemClock.now() - startMs), MAX_REST_MS);
-      void sleep(systemClock, restMs, { signal: this.#closed.signal, ref: false }).then(end, end);
+      const pauseMs = restMs(systemClock.now() - startMs, MAX_REST_MS);
+      void sleep(systemClock, pauseMs, { signal: this.#closed.signal, ref: false }).then(end, end);
     }
   }
 }

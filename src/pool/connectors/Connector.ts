@@ -1,5 +1,6 @@
 import type { ClientCapabilities } from '@modelcontextprotocol/client';
 import type { Connection, ConnectionOptions } from '../../connection/Connection.js';
+import type { ListPace } from '../../connection/ListPace.js';
 import type { ClientIdentity } from '../../connection/protocol/handshake.js';
 import type { Closeable } from '../../core/close/CloseScope.js';
 import type { ServerConfig, SingleServerConfig } from '../../registry/config/ServerConfig.js';
@@ -29,6 +30,7 @@ export interface ConnectRequest<C extends SingleServerConfig = SingleServerConfi
   /** The connection has a new session, which knows nothing of what the old one was told. */
   readonly onRenewed: () => void;
   readonly onAnswer: (latencyMs: number) => void;
+  readonly listPace: ListPace;
   readonly onStderr: (line: string, pid: number) => void;
 }
 
@@ -77,5 +79,6 @@ export function commonOptions({
     startTimeoutMs: request.leftMs(),
     signal: request.signal,
     onAnswer: request.onAnswer,
+    listPace: request.listPace,
   };
 }

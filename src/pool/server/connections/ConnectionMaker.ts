@@ -2,6 +2,7 @@ import type { ConnectionLimit, ConnectionPermit } from '../../../concurrent/Conn
 import { AnswerMeter } from '../../../connection/AnswerMeter.js';
 import type { Connection, DisconnectReason } from '../../../connection/Connection.js';
 import { methodNotFound } from '../../../connection/channel/ServerRequests.js';
+import { ListPace } from '../../../connection/ListPace.js';
 import type { ServerNotice, ServerRequest } from '../../../connection/protocol/messages.js';
 import { WrappedConnection } from '../../../connection/WrappedConnection.js';
 import { thrown } from '../../../core/errors/thrown.js';
@@ -33,6 +34,7 @@ export interface ConnectionMakerHooks {
 export class ConnectionMaker {
   readonly #context: ServerContext;
   readonly #hooks: ConnectionMakerHooks;
+  readonly #listPace = new ListPace();
   /** Those that were up when it was looked last, and whose they are. */
   readonly #up = new Map<Connection, string | undefined>();
 
@@ -139,6 +141,7 @@ export class ConnectionMaker {
         if (pooled !== undefined) onRenewed(pooled.connection);
       },
       onAnswer: answers.onAnswer,
+      listPace: this.#listPace,
       onStderr: (line, pid) => events.emit('stderr', { server: config.name, pid, line }),
     });
     try {
