@@ -282,7 +282,9 @@ test('a call that waits for input counts as held until it is over', async () => 
   const requestState = asked?.result?.['requestState'];
   const [refused] = (await call()).messages;
   expect(refused?.error).toMatchObject({ code: -32603, message: expect.stringContaining('no room') });
-  const [done] = (await call({ arguments: {}, inputResponses, requestState })).messages;
+  const [other] = (await call({ arguments: { pad: 'y' }, inputResponses, requestState })).messages;
+  expect(other?.error).toMatchObject({ code: -32602, message: expect.stringContaining('begun with') });
+  const [done] = (await call({ inputResponses, requestState })).messages;
   expect(done?.result).toMatchObject({ resultType: 'complete', answer: { action: 'accept' } });
   await expect.poll(() => gateway.stats.heldBytes).toBe(0);
 });

@@ -83,3 +83,15 @@ test('questions that wait for a client are held by their bytes, and refused beyo
   await expect(waiting).rejects.toThrow('over');
   expect(wide.held).toBe(0);
 });
+
+test('an answer with a result and an error that is null is the result', async () => {
+  const asks = new ClientRequests('a', () => true, limitsOf(new HeldBytes(16_384)), new FakeClock());
+  const { signal } = new AbortController();
+  const ask = () => asks.ask({ server: 's', method: 'elicitation/create', params: {}, signal });
+  const answered = ask();
+  asks.answer('ask-00000000-1', { result: { action: 'accept' }, error: null });
+  expect(await answered).toEqual({ action: 'accept' });
+  const failed = ask();
+  asks.answer('ask-00000000-2', { result: undefined, error: null });
+  await expect(failed).rejects.toMatchObject({ code: 'ERR_RPC' });
+});

@@ -30,6 +30,8 @@ export class Flight implements AbortEntry {
   readonly what: string;
   /** Whose share what is held for it counts to. */
   readonly owner: string;
+  /** What it was begun with: each round brings the same. */
+  readonly given: unknown;
   readonly control = new Cancellation();
   /** The request that the client waits for now: what comes on the way to the answer is for it. */
   current: CallOptions | undefined;
@@ -43,10 +45,11 @@ export class Flight implements AbortEntry {
   #onQuestion: (() => void) | undefined;
   #asked = 0;
 
-  constructor(server: string, what: string, client: CallClient, owner: string, held: HeldBytes) {
+  constructor(server: string, what: string, client: CallClient, owner: string, held: HeldBytes, given?: unknown) {
     this.#held = new HeldQuestions(owner, held);
     this.#server = server;
     this.what = what;
+    this.given = given;
     this.owner = owner;
     this.#client = client;
   }

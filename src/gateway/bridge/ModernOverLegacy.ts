@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { META_LOG_LEVEL } from '../../connection/protocol/metaKeys.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../core/clock.js';
@@ -67,7 +68,9 @@ export class ModernOverLegacy {
     const state = params?.['requestState'];
     const changing = state === undefined ? changed(params, call, WITHOUT_ENVELOPE) : undefined;
     const own = changing instanceof Promise ? await changing : changing;
-    const flight = own === undefined ? this.#resume(state, what) : new Flight(server, what, client, owner, this.#held);
+    const args = params?.['arguments'];
+    const flight =
+      own === undefined ? this.#resume(state, what, args) : new Flight(server, what, client, owner, this.#held, args);
     const { signal } = call;
     flight.current = call;
     if (signal?.aborted === true) flight.onAbort(signal.reason);
@@ -102,10 +105,14 @@ export class ModernOverLegacy {
     this.#waiting.clear();
   }
 
-  #resume(state: unknown, what: string): Flight {
+  #resume(state: unknown, what: string, args: unknown): Flight {
     const waiting = typeof state === 'string' ? this.#waiting.get(state) : undefined;
     if (waiting === undefined || waiting.flight.what !== what) {
       throw new Refusal(RPC_CODES.invalidParams, 'requestState is not one of this call, or its call is over');
+    }
+    // The call runs with those that it was begun with, and what looked at this round saw others.
+    if (!areSame(args, waiting.flight.given)) {
+      throw new Refusal(RPC_CODES.invalidParams, 'the arguments are not those that the call was begun with');
     }
     this.#forget(waiting.flight.state);
     return waiting.flight;
@@ -150,6 +157,15 @@ export class ModernOverLegacy {
   #forget(state: string): void {
     this.#waiting.get(state)?.timer.cancel();
     this.#waiting.delete(state);
+  }
+}
+
+/** What is nested too deeply to be compared is not the same. */
+function areSame(a: unknown, b: unknown): boolean {
+  try {
+    return isDeepStrictEqual(a, b);
+  } catch {
+    return false;
   }
 }
 

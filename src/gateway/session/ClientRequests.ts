@@ -112,7 +112,8 @@ export class ClientRequests {
       };
       const settle = ({ result, error }: ClientAnswer): void => {
         end();
-        if (error === undefined) resolve(result);
+        // Some clients write both members, one of them null.
+        if (error === undefined || (error === null && result !== undefined)) resolve(result);
         else reject(rpcError(server, error));
       };
       const message = { id, method, params };
