@@ -85,7 +85,7 @@ test('20,000 tools of one name are looked at once each', async () => {
   expect(reads).toBeLessThan(20_000 * 8);
 });
 
-test('the names of a list are made once for it, however often its pages are asked for', async () => {
+test('the names and entries of a list are made once for it, however often its pages are asked for', async () => {
   const curator = new Curator({});
   const made = vi.spyOn(curator, 'toolName');
   const items = Array.from({ length: 50 }, (_, i) => ({ name: `é${i}`, inputSchema: { type: 'object' as const } }));
@@ -94,6 +94,8 @@ test('the names of a list are made once for it, however often its pages are aske
   const lists = [{ server: 's', items, hints: {}, missing: false }];
   const [first] = names.of(lists);
   for (let page = 0; page < 3; page++) expect([...names.of(lists)]).toHaveLength(50);
+  const [again] = names.of(lists);
+  expect(again).toBe(first);
   const session = {} as Downstream;
   expect(await names.find(first?.key ?? '', session)).toEqual({ server: 's', name: 'é0', item: items[0] });
   expect(await names.find('s__nothing', session)).toBeUndefined();

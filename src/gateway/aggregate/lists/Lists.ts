@@ -11,7 +11,7 @@ import { Uris } from '../uris/Uris.js';
 import { Catalog, type CatalogOptions, type CatalogSource, type Listing } from './Catalog.js';
 import type { ListFailures } from './ListFailures.js';
 import { type NamedAccess, Names } from './Names.js';
-import { type Entry, mergedHints, type Page, pageOf } from './pages.js';
+import { type Entry, joined, mergedHints, type Page, pageOf } from './pages.js';
 import type { ServerList } from './ServerList.js';
 
 export interface ListsOptions extends CatalogOptions {
@@ -89,7 +89,7 @@ export class Lists {
     let page: Page<unknown> | undefined;
     const items: string[] = [];
     await inSlices(() => {
-      page ??= pageOf(kind, [...this.#entries(kind, lists)], params?.['cursor'], this.#pageItems);
+      page ??= pageOf(kind, this.#entries(kind, lists), params?.['cursor'], this.#pageItems);
       const entry = page.entries[items.length];
       // A list may be long: what clients see of it is made for the items of the page alone.
       if (entry !== undefined) items.push(JSON.stringify(this.#shown(kind, entry, lists, session)));
@@ -111,7 +111,7 @@ export class Lists {
   async allTools(session: Downstream): Promise<() => Promise<ListItems['tools'][]>> {
     const lists = await this.#toolLists(session);
     return async () => {
-      const entries = [...this.tools.of(lists)];
+      const entries = this.tools.of(lists);
       const tools: ListItems['tools'][] = [];
       await inSlices(() => {
         const entry = entries[tools.length];
@@ -142,7 +142,7 @@ export class Lists {
     return lists;
   }
 
-  #entries(kind: ListKind, lists: readonly ServerList<unknown>[]): Iterable<Entry<unknown>> {
+  #entries(kind: ListKind, lists: readonly ServerList<unknown>[]): readonly Entry<unknown>[] {
     switch (kind) {
       case 'tools':
         return this.tools.of(lists as readonly ServerList<ListItems['tools']>[]);
@@ -208,9 +208,16 @@ export class Lists {
   }
 }
 
-/** A list whose items are known by what stands in them. */
-function* entriesOf<T>(lists: readonly ServerList<T>[], keyOf: (item: T) => string): Generator<Entry<T>> {
-  for (const { server, items } of lists) for (const item of items) yield { server, key: keyOf(item), item };
+const entries = new WeakMap<readonly unknown[], readonly Entry<unknown>[]>();
+
+/** Lists whose items are known by what stands in them: made once for each. */
+function entriesOf<T>(lists: readonly ServerList<T>[], keyOf: (item: T) => string): readonly Entry<T>[] {
+  const all = lists.map(({ server, items }) => {
+    const known = entries.get(items) ?? items.map((item) => ({ server, key: keyOf(item), item }));
+    entries.set(items, known);
+    return known as readonly Entry<T>[];
+  });
+  return joined(all);
 }
 
 /** A tool whose app has another URI (MCP Apps; the older name of the same; ChatGPT's). */

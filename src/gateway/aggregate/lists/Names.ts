@@ -4,7 +4,7 @@ import type { Curator } from '../../curation/Curator.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
 import type { Access } from '../../users/scopes/ScopeRules.js';
 import type { Catalog } from './Catalog.js';
-import type { Entry } from './pages.js';
+import { type Entry, joined } from './pages.js';
 import type { ServerList } from './ServerList.js';
 
 export interface Route<T> {
@@ -20,9 +20,9 @@ interface Owner {
   readonly curator: Curator;
 }
 
-interface Exposed extends Owner {
-  readonly names: readonly (string | undefined)[];
-  readonly places: ReadonlyMap<string | undefined, number>;
+interface Exposed<T> extends Owner {
+  readonly entries: readonly Entry<T>[];
+  readonly places: ReadonlyMap<string, number>;
 }
 
 /** What a user may do, and all servers there are. */
@@ -46,8 +46,8 @@ export class Names<K extends 'tools' | 'prompts'> {
   readonly #curator: () => Curator;
   readonly #access: NamedAccess | undefined;
   readonly #owners = new Map<string, Owner>();
-  /** The exposed names of each list, in its order: made once for it. */
-  readonly #named = new WeakMap<readonly ListItems[K][], Exposed>();
+  /** What clients see of each list, in its order, and under which names: made once for it. */
+  readonly #named = new WeakMap<readonly ListItems[K][], Exposed<ListItems[K]>>();
 
   /** `curator` may be another one at any time. */
   constructor(kind: K, catalog: Catalog<K>, servers: () => readonly string[], { curator, access }: NamesOptions) {
@@ -59,16 +59,14 @@ export class Names<K extends 'tools' | 'prompts'> {
   }
 
   /** Every item that clients see, as its server has it; its key is its exposed name. `shown` is for those of a page. */
-  *of(lists: readonly ServerList<ListItems[K]>[]): Generator<Entry<ListItems[K]>> {
+  of(lists: readonly ServerList<ListItems[K]>[]): readonly Entry<ListItems[K]>[] {
     const curator = this.#curator();
-    for (const { server, items } of lists) {
-      const { names } = this.#exposed(curator, server, items);
-      for (const [index, item] of items.entries()) {
-        const key = names[index];
-        if (key === undefined || !this.#shows(server, item.name)) continue;
-        yield { server, key, item };
-      }
-    }
+    const all = lists.map(({ server, items }) => {
+      const { entries } = this.#exposed(curator, server, items);
+      if (this.#kind !== 'tools' || this.#access === undefined) return entries;
+      return entries.filter(({ item }) => this.#access?.shows(server, item.name));
+    });
+    return joined(all);
   }
 
   /** An item as clients see it. */
@@ -76,20 +74,21 @@ export class Names<K extends 'tools' | 'prompts'> {
     return this.#kind === 'tools' ? this.#curator().tool(server, item, key) : { ...item, name: key };
   }
 
-  #exposed(curator: Curator, server: string, items: readonly ListItems[K][]): Exposed {
+  #exposed(curator: Curator, server: string, items: readonly ListItems[K][]): Exposed<ListItems[K]> {
     const known = this.#named.get(items);
     if (known?.curator === curator && known.server === server) return known;
-    const names = items.map(({ name }) => this.#nameOf(curator, server, name));
-    const places = new Map<string | undefined, number>();
-    // Of equal ones the first is meant.
-    for (const [index, name] of names.entries()) if (!places.has(name)) places.set(name, index);
-    const exposed = { server, curator, names, places };
+    const entries: Entry<ListItems[K]>[] = [];
+    const places = new Map<string, number>();
+    for (const [index, item] of items.entries()) {
+      const key = this.#nameOf(curator, server, item.name);
+      if (key === undefined) continue;
+      entries.push({ server, key, item });
+      // Of equal ones the first is meant.
+      if (!places.has(key)) places.set(key, index);
+    }
+    const exposed = { server, curator, entries, places };
     this.#named.set(items, exposed);
     return exposed;
-  }
-
-  #shows(server: string, own: string): boolean {
-    return this.#kind !== 'tools' || this.#access?.shows(server, own) !== false;
   }
 
   #nameOf(curator: Curator, server: string, own: string): string | undefined {

@@ -34,6 +34,12 @@ export function pageOf<T>(kind: string, entries: readonly Entry<T>[], cursor: un
   return { entries: page, nextCursor: Buffer.from(JSON.stringify(place)).toString('base64url') };
 }
 
+/** The entries of all lists, which may be hundreds of thousands: `flat` and `flatMap` take a hundred times as long. */
+export function joined<T>(lists: readonly (readonly Entry<T>[])[]): readonly Entry<T>[] {
+  const none: readonly Entry<T>[] = [];
+  return none.concat(...lists);
+}
+
 /** What holds of several lists together: the shortest time, and `private` if one is; no time when one is missing. */
 export function mergedHints(lists: readonly ServerList<unknown>[]): Required<Pick<ListHints, 'ttlMs' | 'cacheScope'>> {
   const times = lists.map(({ hints, missing }) => (missing ? 0 : (hints.ttlMs ?? 0)));
