@@ -6,7 +6,7 @@ import { sleep } from '../core/time/sleep.js';
 import { addGateway } from '../gateway/addGateway.js';
 import { Gateway } from '../gateway/Gateway.js';
 import { GATEWAY_DEFAULTS, isLoopback } from '../gateway/GatewayOptions.js';
-import type { GatewayAddress } from '../gateway/http/paths.js';
+import type { GatewayAddress } from '../gateway/mount/listenAt.js';
 import { EventLog } from '../observe/logs/EventLog.js';
 import type { McpPool } from '../pool/McpPool.js';
 import { UnifiedPool } from '../pool/UnifiedPool.js';

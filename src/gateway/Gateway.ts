@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { Middleware } from '../connection/calls/Middleware.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../core/close/CloseScope.js';
@@ -14,7 +13,6 @@ import { EndpointMiddleware } from './endpoint/EndpointMiddleware.js';
 import { type GatewayOptions, type GatewayPool, type GatewaySettings, gatewayParts } from './GatewayOptions.js';
 import type { GatewayStats } from './GatewayStats.js';
 import { HeldBytes } from './http/HeldBytes.js';
-import { addressOf, type GatewayAddress } from './http/paths.js';
 import { Guard } from './http/request/guard.js';
 import { healthOf, ServerChecks } from './http/ServerChecks.js';
 import { StreamableHttp } from './http/StreamableHttp.js';
@@ -23,6 +21,7 @@ import { ModernHttp } from './modern/ModernHttp.js';
 import { type FetchContext, fetchOnce } from './mount/fetchOnce.js';
 import type { GatewayHandler } from './mount/GatewayHandler.js';
 import { HttpFront } from './mount/HttpFront.js';
+import { type GatewayAddress, listenAt } from './mount/listenAt.js';
 import { trackSockets } from './mount/trackSockets.js';
 import { PoolRelay } from './PoolRelay.js';
 import { joinReplicas } from './replicas/joinReplicas.js';
@@ -256,12 +255,10 @@ export class Gateway implements Closeable, AsyncDisposable {
   }
 
   async #listen(): Promise<GatewayAddress> {
-    await once(this.#server.listen({ host: this.#settings.host, port: this.#settings.port }), 'listening');
-    // Out of file descriptors, for example: unheard it would end the process.
-    this.#server.on('error', (error) => this.#logger.error({ error }, 'the server failed'));
+    const address = await listenAt(this.#server, this.#settings, this.#logger);
     this.#scope.assertOpen();
     this.#tick(false);
-    return addressOf(this.#server);
+    return address;
   }
 
   /** From the first request on, by whichever way it comes. */

@@ -4,7 +4,6 @@ export { addGateway, type GatewayStepsOptions } from './addGateway.js';
 export { Gateway } from './Gateway.js';
 export { GATEWAY_DEFAULTS, type GatewayOptions, type GatewayPool } from './GatewayOptions.js';
 export type { GatewayStats } from './GatewayStats.js';
-export type { GatewayAddress } from './http/paths.js';
 export type { EventStore } from './http/stream/stored/EventStore.js';
 export {
   MEMORY_EVENT_STORE_DEFAULTS,
@@ -13,6 +12,7 @@ export {
 } from './http/stream/stored/MemoryEventStore.js';
 export type { FetchContext } from './mount/fetchOnce.js';
 export type { GatewayHandler } from './mount/GatewayHandler.js';
+export type { GatewayAddress } from './mount/listenAt.js';
 export {
   REDIS_EVENT_STORE_DEFAULTS,
   RedisEventStore,

@@ -1,18 +1,4 @@
-import type { IncomingMessage, Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
-
-export interface GatewayAddress {
-  readonly host: string;
-  readonly port: number;
-  /** `http://host:port`. */
-  readonly url: string;
-}
-
-/** Where a server listens. */
-export function addressOf(server: Server): GatewayAddress {
-  const { address, family, port } = server.address() as AddressInfo;
-  return { host: address, port, url: `http://${family === 'IPv6' ? `[${address}]` : address}:${port}` };
-}
+import type { IncomingMessage } from 'node:http';
 
 /** What a path is for: one server, one group, or with neither all servers together. */
 export interface Target {
