@@ -129,7 +129,7 @@ export class Status implements Disposable {
 
   /** Tells open pages how it stands. */
   #tick(): void {
-    if (this.#streams.size > 0) this.#streams.send('snapshot', this.#snapshot());
+    if (this.#streams.size > 0) this.#streams.snapshot(this.#snapshot());
   }
 
   endStreams(): void {
@@ -196,7 +196,8 @@ export class Status implements Disposable {
       return;
     }
     const { actions } = this.#options;
-    this.#streams.sendTo(response, 'hello', { ...this.#data(), actions, token: actions ? this.#token : null });
+    const own = { actions, token: actions ? this.#token : null };
+    this.#streams.hello(response, { ...this.#data(), ...own });
   }
 
   #data(): StatusData {

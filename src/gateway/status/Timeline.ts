@@ -5,6 +5,8 @@ import type { TimelineEvent } from './StatusData.js';
 
 const MAX_EVENTS = 300;
 const MAX_TEXT_CHARS = 500;
+/** Of the name of a server. */
+const MAX_NAME_CHARS = 1_024;
 
 /** The newest events of a pool: starts, ends, crashes, breakers, configs. */
 export class Timeline implements Disposable {
@@ -54,7 +56,13 @@ export class Timeline implements Disposable {
   }
 
   add(kind: TimelineEvent['kind'], server: string | null, text: string): void {
-    const event = { id: ++this.#id, at: systemClock.wallNow(), kind, server, text: ownText(text, MAX_TEXT_CHARS) };
+    const event = {
+      id: ++this.#id,
+      at: systemClock.wallNow(),
+      kind,
+      server: server === null ? null : ownText(server, MAX_NAME_CHARS),
+      text: ownText(text, MAX_TEXT_CHARS),
+    };
     this.#events.push(event);
     if (this.#events.length > MAX_EVENTS) this.#events.shift();
     this.#onEvent(event);

@@ -2,8 +2,9 @@ import { channel } from 'node:diagnostics_channel';
 import { isToolError } from '../../connection/calls/toolError.js';
 import { systemClock } from '../../core/clock.js';
 import { PoolkitError } from '../../core/errors.js';
+import { ownText } from '../../core/text/ownText.js';
 import type { McpPool } from '../../pool/McpPool.js';
-import { selfOf, targetOf } from '../../pool/server/calls/trace.js';
+import { MAX_TARGET_CHARS, selfOf, targetOf } from '../../pool/server/calls/trace.js';
 
 /** One request of a client, from its arrival to its answer: the same object at both phases, and the `parent` of its calls. */
 export interface TracedRequest {
@@ -84,7 +85,7 @@ export class RequestTracer implements TracedRequest {
   private constructor({ pool, method, params, era, protocolVersion, transport, headers, cancel }: RequestOrigin) {
     const meta = params?.['_meta'] as Readonly<Record<string, unknown>> | undefined;
     this.pool = selfOf(pool);
-    this.method = method;
+    this.method = ownText(method, MAX_TARGET_CHARS);
     this.target = targetOf(method, params);
     this.era = era;
     this.protocolVersion = protocolVersion;
@@ -128,5 +129,5 @@ export class RequestTracer implements TracedRequest {
 }
 
 function textOf(value: unknown): string | undefined {
-  return typeof value === 'string' && value.length <= 1_024 ? value : undefined;
+  return typeof value === 'string' && value.length <= MAX_TARGET_CHARS ? value : undefined;
 }

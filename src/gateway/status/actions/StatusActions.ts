@@ -93,17 +93,17 @@ export class StatusActions {
 
   async #act({ action, id, server, tool, arguments: given }: Asked, signal: AbortSignal): Promise<unknown> {
     if (action === 'cancel') return this.#cancel(String(id));
-    const { pool, note } = this.#options;
+    const { pool } = this.#options;
     const name = String(server);
     switch (action) {
       case 'restart':
-        note(name, 'restart asked for on the page');
+        this.#note(name, 'restart asked for on the page');
         return pool.restartServer(name);
       case 'stop':
-        note(name, 'stop asked for on the page');
+        this.#note(name, 'stop asked for on the page');
         return pool.stopServer(name);
       case 'start':
-        note(name, 'start asked for on the page');
+        this.#note(name, 'start asked for on the page');
         return pool.startServer(name);
       case 'call':
         return this.#call(name, String(tool), given, signal);
@@ -124,13 +124,20 @@ export class StatusActions {
   }
 
   async #call(server: string, tool: string, given: unknown, signal: AbortSignal): Promise<unknown> {
-    const { pool, note } = this.#options;
+    const { pool } = this.#options;
     const params = { name: tool, arguments: objectOf(given) };
-    note(server, `tool ${tool} tried on the page`);
+    this.#note(server, `tool ${tool} tried on the page`);
     // As bytes: one of megabytes is neither parsed nor written anew.
     return this.#asItself(server, (caller) =>
       pool.request(server, 'tools/call', params, { signal, deadlineMs: CALL_TIMEOUT_MS, raw: true, ...caller }),
     );
+  }
+
+  /** @throws ServerNotFoundError; of a server that is not there nothing is noted */
+  #note(server: string, text: string): void {
+    const { pool, note } = this.#options;
+    pool.state(server);
+    note(server, text);
   }
 
   /** A `bound` server is asked in a session of its own, which ends with the answer: another page's question has another. */

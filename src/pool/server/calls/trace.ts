@@ -89,7 +89,7 @@ export const isItself = (pool: McpPool): boolean => (pool as { readonly [SELF]?:
 export const callChannel = channel('mcp-poolkit:call');
 
 /** Names that are a message's and not a peer's to grow: longer ones are cut. */
-const MAX_TARGET_CHARS = 1_024;
+export const MAX_TARGET_CHARS = 1_024;
 
 let calls = 0;
 
@@ -134,7 +134,7 @@ export class CallTracer implements TracedCall {
     this.pool = pool;
     this.#clock = clock;
     this.server = server;
-    this.method = method;
+    this.method = ownText(method, MAX_TARGET_CHARS);
     this.target = targetOf(method, params);
     this.principal = caller?.principal;
     this.parent = parent;
