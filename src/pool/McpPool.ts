@@ -137,7 +137,7 @@ export interface McpPool extends AsyncDisposable, Closeable {
   /** Stop, then start; resets backoff and breaker. Concurrent callers share one. Rejects with `StartError`, of several targets with each that failed. */
   restartServer(name: string): Promise<void>;
   removeServer(name: string, options?: CloseOptions & { readonly reason?: string }): Promise<void>;
-  /** Makes the pool hold exactly `configs`: adds, removes, restarts only what changed. Validated whole first. */
+  /** Makes the pool hold exactly `configs`: adds, removes, restarts only what changed. Validated whole first. Holds at once; resolves when what it ended is gone. */
   apply(configs: Iterable<ServerConfig>, options?: { readonly signal?: AbortSignal }): Promise<ApplyReport>;
   hasServer(name: string): boolean;
   servers(): string[];

@@ -1,7 +1,7 @@
 import type { Caller } from '../connection/calls/Caller.js';
 import type { ServerInfo } from '../connection/protocol/messages.js';
 import type { Clock } from '../core/clock.js';
-import type { CloseOptions } from '../core/close/CloseScope.js';
+import { CLOSE_DEFAULTS, type CloseOptions } from '../core/close/CloseScope.js';
 import { ClosedError, messageOf, StartError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { settleAll } from '../core/wait/settleAll.js';
@@ -147,9 +147,10 @@ export class TargetGroup<S extends GroupServer, O extends RoutedOptions> {
     throw new StartError(this.#name, why, first, more.length === 0 ? first : new AggregateError([first, ...more]));
   }
 
-  async remove(options?: CloseOptions): Promise<void> {
+  async remove({ graceMs = CLOSE_DEFAULTS.graceMs }: CloseOptions = {}): Promise<void> {
     this.#closing.abort(new ClosedError(`server ${this.#name}`));
-    await this.#all((server) => server.remove(options));
+    // Named: those that are drained may have had more time.
+    await this.#all((server) => server.remove({ graceMs }));
     await Promise.all(this.#drains);
   }
 

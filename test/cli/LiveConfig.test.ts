@@ -13,6 +13,7 @@ import { closeAfter } from '../support/closeAfter.js';
 async function slowly(text: string) {
   const file = configFile(text);
   const applied: string[] = [];
+  const curated: unknown[] = [];
   let letGo = (): void => undefined;
   const gate = new Promise<void>((resolve) => {
     letGo = resolve;
@@ -31,7 +32,7 @@ async function slowly(text: string) {
       output: stdioOutput,
       logger: silentLogger,
       start: async () => undefined,
-      curate: () => undefined,
+      curate: (curation) => void curated.push(curation),
       usable: (parsed) => {
         if (parsed.servers.some(({ name }) => name === 'throws')) throw new Error('it cannot be looked at');
         return parsed;
@@ -46,20 +47,20 @@ async function slowly(text: string) {
     await looks.mock.results.at(-1)?.value;
     return { taken };
   };
-  return { file, live, applied, says, letGo };
+  return { file, live, applied, curated, says, letGo };
 }
 
 const servers = (...names: string[]): string =>
   JSON.stringify({ mcpServers: Object.fromEntries(names.map((name) => [name, { command: name }])) });
 
-test('while a change is applied those that follow wait as one: the last is taken', async () => {
-  const { applied, says, letGo } = await slowly(servers('a'));
-  await says('b');
-  await says('b', 'passed');
-  const { taken } = await says('last');
-  letGo();
-  expect(await taken).toBe(true);
-  expect(applied).toEqual(['b', 'last']);
+test('a change is taken at once, with its rules, while servers of one before it are still ending', async () => {
+  const { applied, curated, file, live, says } = await slowly(servers('a'));
+  expect(await (await says('b')).taken).toBe(true);
+  expect(await (await says('b', 'c')).taken).toBe(true);
+  expect(applied).toEqual(['b', 'b,c']);
+  writeFileSync(file, JSON.stringify({ mcpServers: { b: { command: 'b', tools: { deny: ['echo'] } } } }));
+  expect(await live.reload()).toBe(true);
+  expect(curated).toEqual([{ servers: { b: { deny: ['echo'] } } }]);
 });
 
 test('a change that cannot be looked at is told, and the next one is taken', async () => {

@@ -3,6 +3,7 @@ import type { Connection } from '../../src/connection/Connection.js';
 import { ClosedError, messageOf, OptionError, ServerNotFoundError, StartError } from '../../src/core/errors.js';
 import { UnifiedPool, type UnifiedPoolOptions } from '../../src/pool/UnifiedPool.js';
 import type { ServerConfig } from '../../src/registry/config/ServerConfig.js';
+import { FakeClock } from '../../src/testing/FakeClock.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { everything } from '../support/everything.js';
 import { fakeServer, fakeTransports } from '../support/fakeTransports.js';
@@ -148,6 +149,90 @@ test('a call while its server is replaced by an apply waits, and is answered by 
   lease.release();
   expect(await call).toMatchObject({ address: 'http-2' });
   expect((await applied).restarted).toEqual(['x']);
+});
+
+/** Targets by number, in the order in which they are tried. */
+const targets = (numbers: readonly number[], settings: object = {}): ServerConfig => ({
+  name: 'app',
+  balance: 'failover',
+  drainMs: 3_600_000,
+  targets: numbers.map((number) => ({ transport: 'http', url: `http://http-${number}/` })),
+  ...settings,
+});
+
+test('an apply holds at once while targets of an earlier one are drained, and the last one wins', async () => {
+  const { connectors, net } = fakeTransports();
+  const pool = unifiedPool({ connectors });
+  const [x, y] = [fakeServer('x', 'http', 'http'), fakeServer('y', 'http', 'http')];
+  await pool.apply([targets([1, 2]), x]);
+  const lease = await pool.lease('app');
+  const drained = pool.apply([targets([2]), x]);
+  expect(await pool.apply([targets([2])])).toMatchObject({ removed: ['x'] });
+  expect(() => pool.state('x')).toThrow(ServerNotFoundError);
+  expect(await pool.request('app', 'ping')).toMatchObject({ address: 'http-2' });
+  // Back before it is drained: calls go to one set of targets, the new one.
+  expect(await pool.apply([targets([1, 2]), y])).toMatchObject({ added: ['y'], updated: ['app'] });
+  const roles = (): unknown => pool.stats('app').targets?.map(({ role }) => role);
+  expect(roles()).toEqual(['target', 'target', 'draining']);
+  expect(await pool.request('app', 'ping')).toMatchObject({ address: 'http-1' });
+  expect(lease.signal.aborted).toBe(false);
+  lease.release();
+  expect(await drained).toMatchObject({ updated: ['app'] });
+  expect(roles()).toEqual(['target', 'target']);
+  expect(net.live.size).toBe(2);
+});
+
+test('a server that is back before it is gone has one live set, that of the last config', async () => {
+  const { connectors, net } = fakeTransports();
+  const pool = unifiedPool({ connectors });
+  const x = (version: number): ServerConfig => fakeServer('x', 'http', 'http', version);
+  await pool.startServer(x(1));
+  const lease = await pool.lease('x');
+  const removed = pool.apply([]);
+  expect(await pool.apply([x(2)])).toMatchObject({ added: ['x'] });
+  const call = pool.request('x', 'ping');
+  const replaced = pool.apply([x(3)]);
+  await new Promise(setImmediate);
+  expect(net.starts).toHaveLength(1);
+  lease.release();
+  expect(await call).toMatchObject({ address: 'http-3' });
+  expect((await removed).removed).toEqual(['x']);
+  expect((await replaced).restarted).toEqual(['x']);
+  expect(net.starts).toHaveLength(2);
+  expect(net.live.size).toBe(1);
+});
+
+test('one that was up and is replaced twice before it is gone is started again', async () => {
+  const { connectors } = fakeTransports();
+  const pool = unifiedPool({ connectors });
+  await pool.startServer(fakeServer('x', 'http', 'http', 1));
+  const lease = await pool.lease('x');
+  const applied = [2, 3].map((version) => pool.apply([fakeServer('x', 'http', 'http', version)]));
+  await new Promise(setImmediate);
+  lease.release();
+  await Promise.all(applied);
+  await expect.poll(() => pool.state('x')).toBe('ready');
+});
+
+test('a server of targets that is replaced while one is drained is gone within the grace; a close waits for all', async () => {
+  const { connectors, net } = fakeTransports();
+  const clock = new FakeClock();
+  const pool = unifiedPool({ connectors, clock });
+  await pool.apply([targets([1, 2])]);
+  const lease = await pool.lease('app');
+  const drained = pool.apply([targets([2])]);
+  const replaced = pool.apply([targets([2], { maxQueue: 7 })]);
+  await new Promise(setImmediate);
+  await clock.advance(5_000);
+  expect(await replaced).toMatchObject({ restarted: ['app'] });
+  await drained;
+  expect(lease.signal.aborted).toBe(true);
+  await pool.lease('app');
+  const ends = [pool.apply([targets([1], { maxQueue: 7 })]), pool.apply([])];
+  await new Promise(setImmediate);
+  await pool.close({ graceMs: 0 });
+  expect(net.live.size).toBe(0);
+  await Promise.all(ends);
 });
 
 test('a removal that was given more time than the close does not hold it up', async () => {

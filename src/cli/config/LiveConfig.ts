@@ -37,10 +37,6 @@ export class LiveConfig {
   readonly #options: LiveConfigOptions;
   readonly #registry: ServerRegistry;
   readonly #watcher: ConfigWatcher;
-  /** One change after the other. */
-  #applying = Promise.resolve();
-  /** What the file said last, until its turn comes. */
-  #newest: ParsedConfig | undefined;
   #changes = 0;
   /** Of those, how many a `reload` has told of; and when the last one was found. */
   #told = 0;
@@ -57,20 +53,18 @@ export class LiveConfig {
     this.#watcher.on('change', (changed) => {
       this.#changes++;
       this.#changedMs = systemClock.now();
-      this.#newest = changed;
-      this.#applying = this.#applying.then(() => this.#takeNewest());
+      void this.#take(changed);
     });
   }
 
   /**
-   * Looks at the file now; resolves when what it says has been applied, to whether it said something else than at the last `reload`, or ten
+   * Looks at the file now; resolves when what it says is taken, to whether it said something else than at the last `reload`, or ten
    * seconds ago: a look of its own may have found that before.
    */
   async reload(): Promise<boolean> {
     const told = this.#told;
     const sinceMs = systemClock.now() - RECENT_MS;
     await this.#watcher.check();
-    await this.#applying;
     this.#told = this.#changes;
     return this.#changes > told && this.#changedMs > sinceMs;
   }
@@ -90,13 +84,10 @@ export class LiveConfig {
     this.#options.curate(next);
   }
 
-  /** Never rejects. What was said before the last one while another was applied is passed over. */
-  async #takeNewest(): Promise<void> {
+  /** Never rejects. Rules and servers change at once; servers of an earlier change may still be ending. */
+  async #take(newest: ParsedConfig): Promise<void> {
     const { pool, output, start, share, usable } = this.#options;
     const { file } = this.#options.config;
-    const newest = this.#newest;
-    if (newest === undefined) return;
-    this.#newest = undefined;
     try {
       const parsed = usable(newest);
       for (const warning of parsed.warnings) output.warning(warning);
@@ -111,7 +102,10 @@ export class LiveConfig {
       this.#curate(parsed.curation, kept);
       if (added.length + changed.length + removed.length > 0) await pool.apply(this.#registry.list().map(share));
       output.event('reloaded', { config: file, added, changed, removed, kept });
-      const wanted = [...added, ...changed].filter((name) => this.#registry.get(name).enabled !== false);
+      // A later change may have removed it meanwhile.
+      const wanted = [...added, ...changed].filter(
+        (name) => this.#registry.has(name) && this.#registry.get(name).enabled !== false,
+      );
       void Promise.all(wanted.map(start));
     } catch (error) {
       // The pool closes, for example.

@@ -1,10 +1,10 @@
 import { LRUCache } from 'lru-cache';
 import type { Connection } from '../../connection/Connection.js';
+import { withStore } from '../../core/era/withStore.js';
 import { messageOf, OptionError, ProtocolError, RpcError, StartError } from '../../core/errors.js';
 import { fingerprint } from '../../registry/config/fingerprint.js';
 import type { SingleServerConfig } from '../../registry/config/ServerConfig.js';
 import { eraFor, isSome } from '../server/callers/callerKey.js';
-import { withStore } from '../server/callers/startInEra.js';
 import type { Connector, ConnectRequest } from './Connector.js';
 
 type UrlTransport = 'http' | 'sse';

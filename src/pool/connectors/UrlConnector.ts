@@ -9,12 +9,12 @@ import { HttpDispatchers } from '../../connection/net/sockets/HttpDispatchers.js
 import type { UrlConnectionOptions } from '../../connection/net/UrlConnection.js';
 import { SseConnection } from '../../connection/sse/SseConnection.js';
 import type { CloseOptions } from '../../core/close/CloseScope.js';
+import { withStore } from '../../core/era/withStore.js';
 import { OptionError } from '../../core/errors.js';
 import { within } from '../../core/time/within.js';
 import { SingleFlight } from '../../core/wait/SingleFlight.js';
 import { listAll } from '../listAll.js';
 import { eraFor } from '../server/callers/callerKey.js';
-import { withStore } from '../server/callers/startInEra.js';
 import { POOL_DEFAULTS, type PoolOptions } from '../server/options.js';
 import { type ConfiguredTransport, type Connector, type ConnectRequest, commonOptions } from './Connector.js';
 

@@ -31,6 +31,8 @@ export class ServerTable {
   readonly byName: ReadonlyMap<string, AnyServer> = this.#servers;
   /** Removed or replaced, and not gone yet. */
   readonly #leaving = new Set<AnyServer>();
+  /** To be started once what they stand in for is gone. */
+  readonly #due = new WeakSet<AnyServer>();
   readonly #applying = new Mutex();
   readonly #context: PoolContext;
 
@@ -77,7 +79,7 @@ export class ServerTable {
     await this.#end(server, options);
   }
 
-  /** Adds, removes and replaces, one apply after the other. `assertOpen` throws once the pool refuses. */
+  /** Adds, removes and replaces, and waits for what ends by it; the next one does not. `assertOpen` throws once the pool refuses. */
   async apply(
     configs: Iterable<ServerConfig>,
     options: { readonly signal?: AbortSignal },
@@ -86,7 +88,7 @@ export class ServerTable {
     const { signal } = checkOptions('apply', options);
     assertLive(signal);
     const given = checkConfigs(configs);
-    return this.#applying.runExclusive(async (): Promise<ApplyReport> => {
+    const { report, ended } = await this.#applying.runExclusive(() => {
       assertOpen();
       signal?.throwIfAborted();
       const fresh = new Map<string, AnyServer>();
@@ -112,17 +114,18 @@ export class ServerTable {
         unchanged: [...stay],
         ...(updates.size > 0 && { updated: [...updates.keys()] }),
       };
-      for (const name of report.added) this.#servers.set(name, fresh.get(name) as AnyServer);
+      for (const name of report.added) this.#take(fresh.get(name) as AnyServer);
       const ends = [
         ...updates.values(),
         ...report.removed.map((name) => this.remove(this.#held(name), { reason: 'no longer configured' })),
         ...report.restarted.map((name) => this.#replace(this.#held(name), fresh.get(name) as Server)),
       ];
       this.#context.events.emit('applied', report);
-      const errors = await failuresOf(ends);
-      if (errors.length > 0) throw new AggregateError(errors, `${errors.length} server(s) did not end cleanly`);
-      return report;
+      return { report, ended: failuresOf(ends) };
     });
+    const errors = await ended;
+    if (errors.length > 0) throw new AggregateError(errors, `${errors.length} server(s) did not end cleanly`);
+    return report;
   }
 
   /** Connections that may have to give way to those of another server. */
@@ -223,15 +226,24 @@ export class ServerTable {
     return { started, failed };
   }
 
+  /** One that is back before it is gone: its calls wait for the old one's end. */
+  #take(fresh: AnyServer): void {
+    const old = [...this.#leaving].findLast(({ name }) => name === fresh.name);
+    // In the time that it has.
+    if (old !== undefined) fresh.replace(old, old.remove({ graceMs: Number.POSITIVE_INFINITY }));
+    this.#servers.set(fresh.name, fresh);
+  }
+
   /** Calls that come meanwhile wait for the old one's end. One that was up is started again. */
   async #replace(old: AnyServer, fresh: AnyServer): Promise<void> {
     const { name } = old;
-    const up = ['ready', 'starting', 'degraded'].includes(old.state);
+    const up = this.#due.delete(old) || ['ready', 'starting', 'degraded'].includes(old.state);
+    if (up) this.#due.add(fresh);
     const gone = this.#end(old);
     fresh.replace(old, gone);
     this.#servers.set(name, fresh);
     await gone;
-    if (!up || this.#servers.get(name) !== fresh || fresh.state === 'stopped') return;
+    if (!this.#due.delete(fresh) || this.#servers.get(name) !== fresh || fresh.state === 'stopped') return;
     // How it goes is told by events and state; the config was applied either way.
     const { logger } = this.#context.pool;
     fresh.start().catch((error: unknown) => logger.warn({ server: name, error: messageOf(error) }, 'restart failed'));
