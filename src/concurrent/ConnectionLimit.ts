@@ -26,6 +26,8 @@ export interface ConnectionLimitOptions {
   readonly candidates: () => Iterable<Evictable>;
   /** A wider limit, under which each permit stands too. */
   readonly parent?: ConnectionLimit;
+  /** From so many permits of connections that are not up on, none gives way to others that are not. @defaultValue `Infinity` */
+  readonly maxStarting?: number;
 }
 
 /** The right to one connection. */
@@ -60,7 +62,8 @@ const isNamed = (group: string): boolean => group !== '' && !group.startsWith(UN
  *
  * A waiter evicts the idle connection that was used longest ago; after `maxHoldMs` also the one held longest, which ends when
  * its calls are done. From a quarter of the limit on (and from 3) a group ends none but its own, and those of groups that hold more:
- * one that asks for ever new connections goes round in its own. Those of no group give way to each that has a name.
+ * one that asks for ever new connections goes round in its own. Those of no group give way to each that has a name. While starts
+ * hold most of the limit (`maxStarting`), what is up stays: those of servers that hang would take its place.
  *
  * A starter (a principal, an address) has a few connections being started at a time, with what is left of starts that failed or were
  * given up; its others wait for their turn before they ask for a permit.
@@ -76,6 +79,8 @@ export class ConnectionLimit {
   waiting = 0;
   /** Evicted and not gone yet: so many waiters need not evict another. */
   #leaving = 0;
+  /** Permits of connections that are not up. */
+  #starting = 0;
   #timer: Timer | undefined;
 
   constructor(options: ConnectionLimitOptions) {
@@ -158,10 +163,16 @@ export class ConnectionLimit {
 
   #permit(group: string): ConnectionPermit {
     this.#shares.add(group, 1);
-    let held = true;
+    this.#starting++;
+    let [held, starting] = [true, true];
+    const up = (): void => {
+      if (starting) this.#starting--;
+      starting = false;
+      this.#evictForWaiters();
+    };
     const permit: ConnectionPermit & { group: string } = {
       group,
-      started: () => undefined,
+      started: up,
       moveTo: (other: string) => {
         if (!held) return;
         this.#shares.add(permit.group, -1);
@@ -175,7 +186,7 @@ export class ConnectionLimit {
         this.#shares.add(permit.group, -1);
         this.#leaving = Math.max(0, this.#leaving - 1);
         this.#serve();
-        if (this.waiting > 0) this.#evictForWaiters();
+        up();
       },
     };
     return permit;
@@ -206,6 +217,8 @@ export class ConnectionLimit {
 
   /** Whether the end of one of a group's connections is of use to one that waits and may ask for it. */
   #givesWay(): (group: string) => boolean {
+    // Those that were asked to give way make room for starts, too.
+    if (this.#starting + this.#leaving >= (this.#options.maxStarting ?? Number.POSITIVE_INFINITY)) return () => false;
     let least = Number.POSITIVE_INFINITY;
     let named = false;
     for (const group of this.#groups.keys()) {
@@ -265,7 +278,6 @@ function evictFirst(all: Iterable<Evictable>, order: (each: Evictable) => number
 
 function joined(own: ConnectionPermit, wider?: ConnectionPermit, start?: Disposable): ConnectionPermit {
   if (wider === undefined && start === undefined) return own;
-  const started = (): void => start?.[Symbol.dispose]();
   return {
     get group() {
       return own.group;
@@ -274,9 +286,13 @@ function joined(own: ConnectionPermit, wider?: ConnectionPermit, start?: Disposa
       own.moveTo(group);
       wider?.moveTo(group);
     },
-    started,
+    started: () => {
+      start?.[Symbol.dispose]();
+      own.started();
+      wider?.started();
+    },
     release: () => {
-      started();
+      start?.[Symbol.dispose]();
       own.release();
       wider?.release();
     },

@@ -64,6 +64,37 @@ test('waiters evict as many idle connections as they need, those used longest ag
   all.close();
 });
 
+test('starts that hang and hold most of a limit end none that is up, at once or later; those that come up make room again', async () => {
+  const idle = [1, 2].map((lastUse) => evictable(true, lastUse, 0, ''));
+  const clock = new FakeClock();
+  const parent = new ConnectionLimit({ max: 4, clock, maxHoldMs: 1_000, candidates: () => idle, maxStarting: 3 });
+  const { all } = limit(9, () => [], parent);
+  const take = (): Promise<ConnectionPermit> => all.take('', never);
+  const held = await Promise.all([take(), take(), take(), take()]);
+  held[0]?.started();
+  const waiting = [take(), take(), take()];
+  await clock.advance(2_000);
+  expect([parent.wants(''), ...idle.map(({ asked }) => asked)]).toEqual([false, 0, 0]);
+  held[1]?.started();
+  held[1]?.started();
+  // One in place of the one that is up now, not one for each that waits.
+  expect(idle.map(({ asked }) => asked)).toEqual([1, 0]);
+  held[0]?.release();
+  await waiting[0];
+  await clock.advance(2_000);
+  expect(idle.map(({ asked }) => asked)).toEqual([1, 0]);
+  // A start that failed gives its place to the next that waits.
+  held[2]?.release();
+  held[2]?.release();
+  await waiting[1];
+  expect(idle.map(({ asked }) => asked)).toEqual([1, 0]);
+  held[1]?.release();
+  held[3]?.release();
+  for (const each of waiting) (await each).release();
+  expect([all.taken, parent.taken]).toEqual([0, 0]);
+  parent.close();
+});
+
 test('after maxHoldMs the connection held longest is asked, and again for as long as a caller waits', async () => {
   const busy = [evictable(false, 1, 20), evictable(false, 2, 10)];
   const { all, clock } = limit(1, () => busy);

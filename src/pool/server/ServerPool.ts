@@ -61,12 +61,9 @@ export abstract class ServerPool implements McpPool {
     const pool = resolvePoolOptions(options);
     this.#connector = connector;
     const events = new Emitter<PoolEvents>(listenerErrors(pool));
-    const totalLimit = new ConnectionLimit({
-      max: pool.maxConnectionsTotal,
-      clock: pool.clock,
-      maxHoldMs: pool.maxHoldMs,
-      candidates: () => this.#servers.evictable(),
-    });
+    const { clock, maxConnectionsTotal: max, maxHoldMs } = pool;
+    const candidates = (): ReturnType<ServerTable['evictable']> => this.#servers.evictable();
+    const totalLimit = new ConnectionLimit({ max, clock, maxHoldMs, maxStarting: Math.ceil(0.75 * max), candidates });
     this.#middleware = new PoolMiddleware(pool, (server, caller) => this.#byName.get(server)?.info(caller));
     const sweeper = new Sweeper(pool.clock);
     this.#context = { owner: this, pool, connector, events, totalLimit, middleware: this.#middleware, sweeper };
