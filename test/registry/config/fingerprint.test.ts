@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { fingerprint } from '../../../src/registry/config/fingerprint.js';
 import type { ServerConfig } from '../../../src/registry/config/ServerConfig.js';
 
@@ -71,4 +71,20 @@ test('header names are the same in any case, and a secret cannot be read back', 
   expect(with_({ AUTHORIZATION: 's3cret' })).toBe(with_({ authorization: 's3cret' }));
   expect(with_({ authorization: 's3cret' })).not.toBe(with_({ authorization: 's3creT' }));
   expect(with_({ authorization: 's3cret' })).toMatch(/^[0-9a-f]{32}$/);
+});
+
+test('what is inherited by name counts by its value, of targets too: another account is another server', () => {
+  const target = { command: 'serve', inheritEnv: ['ACCOUNT', 'UNSET'] } as const;
+  const configs = [
+    { name: 'a', transport: 'stdio', ...target },
+    { name: 'a', targets: [target, { command: 'other' }] },
+  ] as const;
+  const prints = (account: string): string[] => {
+    vi.stubEnv('ACCOUNT', account);
+    return configs.map(fingerprint);
+  };
+  const alice = prints('alice');
+  expect(prints('alice')).toEqual(alice);
+  for (const [at, print] of prints('bob').entries()) expect(print).not.toBe(alice[at]);
+  vi.unstubAllEnvs();
 });
