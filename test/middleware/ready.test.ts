@@ -1,19 +1,25 @@
+import { inspect } from 'node:util';
 import { expect, test, vi } from 'vitest';
 import { Bulkhead } from '../../src/concurrent/balance/Bulkhead.js';
 import { MultiServerRateLimiter } from '../../src/concurrent/limiter/MultiServerRateLimiter.js';
 import { CallResult } from '../../src/connection/calls/CallResult.js';
 import type { CallChanges, Middleware, MiddlewareCall } from '../../src/connection/calls/Middleware.js';
 import { type CallOrigin, MiddlewareChain, type PassedCall } from '../../src/connection/calls/MiddlewareChain.js';
+import { statusError } from '../../src/connection/net/body/statusError.js';
 import { systemClock } from '../../src/core/clock.js';
 import {
+  AcquireTimeoutError,
   ForbiddenError,
   NotSentError,
   OptionError,
   OutcomeUnknownError,
+  type PoolkitError,
+  ProtocolError,
   QueueFullError,
   RateLimitedError,
   RequestTimeoutError,
   RpcError,
+  StartError,
 } from '../../src/core/errors.js';
 import type { Logger } from '../../src/core/logger.js';
 import { within } from '../../src/core/time/within.js';
@@ -155,6 +161,49 @@ test('redact looks through what a server answers with as an error: message, data
   });
   const plain = new RpcError('s', -32000, 'nothing to hide');
   await expect(failing(plain)).rejects.toBe(plain);
+});
+
+test('redact looks through what errors of ours quote of a server: message, fields and causes; class and code stay', async () => {
+  const S = 'secret-1';
+  const hidden = async (error: PoolkitError): Promise<PoolkitError> => {
+    const failed = through(redact({ patterns: ['secret-\\d+'], replacement: 'X' }), () => {
+      throw error;
+    }).call('any');
+    const told = (await failed.catch((thrown: unknown) => thrown)) as PoolkitError;
+    expect(told.constructor).toBe(error.constructor);
+    expect([told.name, told.code, told.retryable, told.acted]).toEqual([
+      error.name,
+      error.code,
+      error.retryable,
+      error.acted,
+    ]);
+    expect(inspect(told, { depth: 9, showHidden: true })).not.toMatch(/ecret-1/);
+    return told;
+  };
+  const status = (status: number, body = `no: ${S}`, headers: string[] = []): PoolkitError =>
+    statusError({
+      ...{ server: 's', method: 'tools/call', status, wallNowMs: 0 },
+      ...{ body: Buffer.from(body), headers: headers.map((each) => Buffer.from(each)) },
+    });
+  for (const each of [400, 404, 408, 413, 422]) {
+    expect(await hidden(status(each))).toMatchObject({ message: expect.stringContaining('no: X'), status: each });
+  }
+  expect(await hidden(status(500))).toBeInstanceOf(OutcomeUnknownError);
+  expect((await hidden(status(502, '{"why":"\\u0073ecret-1\\/\\"secret-1"}'))).message).toContain('"why":"X/"X"');
+  await hidden(status(404, 'none', ['content-type', `x/${S}`]));
+  expect(await hidden(status(401, '', ['www-authenticate', `Bearer realm="${S}"`]))).toMatchObject({
+    challenge: 'Bearer realm="X"',
+  });
+  const cause = new AggregateError([new Error(S)], 'several', { cause: new Error(`at ${S}`) });
+  const start = new StartError('s', 'it ended', { stderr: ['line', S], stdout: S, exitCode: 1 }, cause);
+  expect(await hidden(start)).toMatchObject({ exitCode: 1, stderr: ['line', 'X'], stdout: 'X' });
+  const detail = { live: 0, creating: 0, dying: 0, slots: 0, inUse: 0, waiting: 1, lastCreateError: start };
+  expect(await hidden(new AcquireTimeoutError('s', 5, detail))).toMatchObject({ detail: { live: 0, waiting: 1 } });
+  expect(await hidden(new NotSentError('s', 'gone', new ProtocolError('s', S)))).toMatchObject({
+    cause: expect.any(ProtocolError),
+  });
+  const plain = status(404, 'nothing to hide');
+  expect(await hidden(plain)).toBe(plain);
 });
 
 test('retry tries again what never ran, and what may run twice; never an answer, nor what its caller gave up', async () => {

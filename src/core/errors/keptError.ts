@@ -35,15 +35,25 @@ const isSmallField = (name: string, value: unknown): boolean =>
   typeof value === 'string' ? value.length <= MAX_KEPT_CHARS : name !== 'data' || value === undefined;
 
 function copyOf(error: Error, cause: unknown): Error {
-  const message = keptText(messageOf(error));
+  const fields = new Map<string, unknown>();
+  for (const [name, value] of Object.entries(error)) {
+    if (isSmallField(name, value)) fields.set(name, value);
+    else if (typeof value === 'string' && name !== 'dataText') fields.set(name, keptText(value));
+  }
+  return errorLike(error, keptText(messageOf(error)), cause, fields);
+}
+
+/** An error of the same class with other texts, without its stack. Of a class that is not ours, the name and the message alone: it may have private members, which no copy has. */
+export function errorLike(
+  error: Error,
+  message: string,
+  cause: unknown,
+  fields: Iterable<readonly [string, unknown]>,
+): Error {
   const copy = new Error(message, cause === undefined ? undefined : { cause });
   copy.name = error.name;
   copy.stack = `${error.name}: ${message}`;
-  // A class that is not ours may have private members, which no copy has.
   if (!(error instanceof PoolkitError)) return copy;
-  for (const [name, value] of Object.entries(error)) {
-    if (name !== 'name' && isSmallField(name, value)) Object.assign(copy, { [name]: value });
-    else if (typeof value === 'string' && name !== 'dataText') Object.assign(copy, { [name]: keptText(value) });
-  }
+  for (const [name, value] of fields) if (name !== 'name') Object.assign(copy, { [name]: value });
   return Object.setPrototypeOf(copy, Object.getPrototypeOf(error)) as Error;
 }

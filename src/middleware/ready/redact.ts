@@ -2,7 +2,8 @@ import { RE2JS } from 're2js';
 import { CallResult } from '../../connection/calls/CallResult.js';
 import type { Middleware, MiddlewareCall } from '../../connection/calls/Middleware.js';
 import { skipString } from '../../connection/channel/codec/members.js';
-import { OptionError, RpcError } from '../../core/errors.js';
+import { errorLike } from '../../core/errors/keptError.js';
+import { AcquireTimeoutError, OptionError, PoolkitError, RpcError } from '../../core/errors.js';
 import { checkBoolean, checkText, withDefaults } from '../../core/options.js';
 import { inSlices } from '../../core/time/inSlices.js';
 import { decodedInTurns, encodedInTurns, LONG_CHARS, replacedInTurns } from './longText.js';
@@ -17,7 +18,7 @@ export interface RedactOptions {
   readonly replacement?: string;
   /** Whether params are looked through, on their way to the one who is asked or told. @defaultValue true */
   readonly params?: boolean;
-  /** Whether results are, on their way back, and the errors that a server answers with: message and data. @defaultValue true */
+  /** Whether results are, on their way back, and errors: of what a server answers with message and data, of others what they quote of it. @defaultValue true */
   readonly results?: boolean;
   /** Which messages. @defaultValue all, of clients and of servers */
   readonly when?: (call: MiddlewareCall) => boolean;
@@ -34,7 +35,7 @@ export const REDACT_DEFAULTS = Object.freeze({
 const META = '_meta';
 
 /**
- * Replaces what matches in every string of params, results and servers' errors, names of members excepted. All else stays as it came, to the digit; a
+ * Replaces what matches in every string of params, results and errors, names of members excepted. All else stays as it came, to the digit; a
  * message in which nothing matches is the one that came. @throws OptionError
  */
 export function redact(given: RedactOptions): Middleware {
@@ -70,19 +71,62 @@ export function redact(given: RedactOptions): Middleware {
     try {
       return await cleanedResult(await send(), clean);
     } catch (error) {
-      throw error instanceof RpcError ? await cleanedError(error, clean) : error;
+      throw error instanceof PoolkitError ? await cleanedError(error, clean) : error;
     }
   };
 }
 
-/** What a server answered with; an error of ours quotes no one. */
-async function cleanedError(error: RpcError, clean: Clean): Promise<RpcError> {
-  const { server, rpcCode, message, data, dataText } = error;
-  const own = await cleaned(data, clean);
-  const ownText = dataText === undefined ? undefined : await cleanedText(dataText, clean);
+/** What the code of a caller goes by: it says no word of a peer. */
+const OWN_FIELDS: ReadonlySet<string> = new Set([
+  'name',
+  'code',
+  'acted',
+  'server',
+  'method',
+  'what',
+  'option',
+  'direction',
+  'source',
+  'dataText',
+]);
+/** So many causes are looked through, one behind the other; what lies deeper is left out. */
+const MAX_CAUSES = 8;
+
+/** An error of the same class and code. One of ours may quote what a peer wrote, and so may its fields and causes. */
+async function cleanedError(error: unknown, clean: Clean, causes = MAX_CAUSES): Promise<unknown> {
+  if (!(error instanceof Error)) return typeof error === 'string' ? cleaned(error, clean) : error;
+  const message = await cleanedMessage(error.message, clean);
+  const cause =
+    causes > 0 && error.cause !== undefined ? await cleanedError(error.cause, clean, causes - 1) : undefined;
+  let same = message === error.message && cause === error.cause;
+  if (error instanceof AggregateError && causes > 0) {
+    for (const each of error.errors) same &&= (await cleanedError(each, clean, causes - 1)) === each;
+  }
+  const fields = new Map<string, unknown>();
+  for (const [name, value] of error instanceof PoolkitError ? Object.entries(error) : []) {
+    const told = !OWN_FIELDS.has(name) && (typeof value === 'string' || name === 'data' || name === 'stderr');
+    fields.set(name, told ? await cleaned(value, clean) : value);
+    same &&= fields.get(name) === value;
+  }
+  if (error instanceof RpcError && error.dataText !== undefined) {
+    fields.set('dataText', await cleanedText(error.dataText, clean));
+    same &&= fields.get('dataText') === error.dataText;
+  }
+  if (same) return error;
+  if (error instanceof AcquireTimeoutError) fields.set('detail', { ...error.detail, lastCreateError: cause });
+  return errorLike(error, message, cause, fields);
+}
+
+const ESCAPE = /\\(?:u([0-9a-f]{4})|(["\\/]))/gi;
+
+/** A message may quote the JSON of an answer: what matches once it is read is replaced, too. */
+async function cleanedMessage(message: string, clean: Clean): Promise<string> {
   const said = String(await cleaned(message, clean));
-  const same = own === data && ownText === dataText && said === message;
-  return same ? error : new RpcError(server, rpcCode, said, own, ownText);
+  const read = said.replace(ESCAPE, (_, hex: string | undefined, char: string) =>
+    hex === undefined ? char : String.fromCharCode(Number.parseInt(hex, 16)),
+  );
+  const own = String(await cleaned(read, clean));
+  return own === read ? said : own;
 }
 
 /** Replaces what matches in a text. */
