@@ -94,7 +94,8 @@ export class Gateway implements Closeable, AsyncDisposable {
     this.#sessions = makeSessions(options, settings, { held, link, logger, clock, onEnd });
     const room = this.#sessions.subscriptionRoom;
     this.#modern = new ModernHttp({ pool, clients, settings, held, room, logger, clock, onDrop });
-    this.#inFlight = new InFlight({ name: 'gateway requests', clock, logger });
+    const inFlight = new InFlight({ name: 'gateway requests', clock, logger });
+    this.#inFlight = inFlight;
     this.#checks = new ServerChecks(options.health ?? healthOf(this.#inFlight, clock), pool);
     const own = { ...settings, sessions: this.#sessions, relay: () => this.#relay, clock, logger };
     const replicas = joinReplicas(link, own);
@@ -129,7 +130,7 @@ export class Gateway implements Closeable, AsyncDisposable {
     });
     this.#scope.own('tenants', this.#tenants);
     const guard = new Guard(settings);
-    this.#openStatus = statusOf(options, settings.host, () => ({ pool, gateway: this, held, guard, logger }));
+    this.#openStatus = statusOf(options, settings.host, () => ({ pool, gateway: this, held, guard, inFlight, logger }));
     this.#front = new HttpFront({
       guard,
       status: () => this.#status,
@@ -280,6 +281,7 @@ export class Gateway implements Closeable, AsyncDisposable {
     const reason = new OutcomeUnknownError('gateway', 'the call', 'the proxy shut down');
     this.#sessions.failInFlight(reason);
     this.#modern.failInFlight(reason);
+    this.#status?.failInFlight(reason);
     for (const { callers } of this.#tenants) callers.close(reason);
     this.#held.cutArriving();
     void this.#tracked.close({ graceMs: FLUSH_MS }).catch(() => undefined); // told by `#release`

@@ -55,11 +55,17 @@ export async function readLargeMessages(
   text: string,
   headers: IncomingHttpHeaders,
 ): Promise<ReadMessages | Unreadable> {
-  if (await inTurn(() => costsMore(text, MAX_UNASKED_COST))) return TOO_MANY_VALUES;
-  const parsed = await inTurn(() => parse(text));
-  if (parsed === undefined) return NO_JSON;
-  const read = await inTurn(() => understood(parsed, text, headers));
+  const parsed = await parsedInTurns(text);
+  if ('failure' in parsed) return parsed;
+  const read = await inTurn(() => understood(parsed.value, text, headers));
   return inTurn(() => read);
+}
+
+/** What a text of JSON says, unless it costs more than what was not asked for may: each step in a turn of its own. */
+export async function parsedInTurns(text: string): Promise<{ readonly value: unknown } | Unreadable> {
+  if (await inTurn(() => costsMore(text, MAX_UNASKED_COST))) return TOO_MANY_VALUES;
+  const value = await inTurn(() => parse(text));
+  return value === undefined ? NO_JSON : { value };
 }
 
 /** What a text says; undefined when it is not JSON. */

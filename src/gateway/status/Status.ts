@@ -12,6 +12,7 @@ import type { GatewayFigures } from '../../observe/instrumentOptions.js';
 import { EventLoopDelay } from '../../observe/metrics/EventLoopDelay.js';
 import { Scrapes } from '../../observe/metrics/Scrapes.js';
 import type { McpPool } from '../../pool/McpPool.js';
+import type { InFlight } from '../../shutdown/InFlight.js';
 import type { HeldBytes } from '../http/HeldBytes.js';
 import type { Guard } from '../http/request/guard.js';
 import { itsTurn } from '../http/request/itsTurn.js';
@@ -33,6 +34,7 @@ export interface StatusParts {
     inspect(): { readonly refusing: boolean };
   };
   readonly held: HeldBytes;
+  readonly inFlight: InFlight;
   readonly guard: Guard;
   readonly logger: Logger;
 }
@@ -62,13 +64,14 @@ export class Status implements Disposable {
   constructor(options: CheckedStatus, parts: StatusParts) {
     this.#options = options;
     this.#parts = parts;
-    const { pool, gateway, held, logger } = parts;
+    const { pool, gateway, held, inFlight, logger } = parts;
     this.#instrument = new Instrument({ pool, gateway, ...(options.limiter && { limiter: options.limiter }) });
     this.#history = new StatusHistory(pool, (server) => this.#instrument.series(server));
     this.#timeline = new Timeline(pool, (event) => this.#streams.send('event', event));
     this.#actions = new StatusActions({
       pool,
       held,
+      inFlight,
       logger,
       token: this.#token,
       instrument: this.#instrument,
@@ -136,6 +139,11 @@ export class Status implements Disposable {
     this.#streams.end();
   }
 
+  /** The grace is over. */
+  failInFlight(reason: unknown): void {
+    this.#actions.failInFlight(reason);
+  }
+
   [Symbol.dispose](): void {
     this.#streams.end();
     this.#timeline[Symbol.dispose]();
@@ -160,7 +168,7 @@ export class Status implements Disposable {
     }
     if (method !== 'GET' && method !== 'HEAD') return sendEmpty(response, 405, { allow: 'GET' });
     if (page === 'status') return this.#sendPage(response);
-    if (page === 'status/events') return this.#open(response);
+    if (page === 'status/events') return this.#open(request, response);
     const { searchParams } = new URL(url, 'http://status');
     if (page === 'status/data.json') {
       // Of many servers the charts are most of it.
@@ -169,7 +177,7 @@ export class Status implements Disposable {
     }
     if (page === 'metrics') return this.#sendMetrics(response);
     if (page === 'status/tools' && this.#options.actions) {
-      return this.#actions.tools(searchParams.get('server') ?? '', response);
+      return this.#actions.tools(searchParams.get('server') ?? '', request, response);
     }
     sendEmpty(response, 404);
   }
@@ -190,7 +198,9 @@ export class Status implements Disposable {
     await inTurnOrNow(() => sendText(response, 200, Scrapes.TYPE, text));
   }
 
-  #open(response: ServerResponse): void {
+  #open({ method }: IncomingMessage, response: ServerResponse): void {
+    // Headers alone: an answer without an end would take the place of a page.
+    if (method === 'HEAD') return void response.writeHead(200, { 'content-type': 'text/event-stream' }).end();
     if (!this.#streams.open(response)) {
       sendEmpty(response, 503, { 'retry-after': '10' });
       return;

@@ -8,8 +8,10 @@ import { StatusStreams } from '../../../src/gateway/status/StatusStreams.js';
 import { Timeline } from '../../../src/gateway/status/Timeline.js';
 import type { McpPool } from '../../../src/pool/McpPool.js';
 import { UnifiedPool } from '../../../src/pool/UnifiedPool.js';
+import { mark } from '../../support/cli.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { RawClient } from '../../support/httpClient.js';
+import { RawSocket } from '../../support/tcp.js';
 
 const LONG = 'n'.repeat(100_000);
 const FRAME_BYTES = 4 * 1_024 * 1_024;
@@ -38,13 +40,17 @@ async function tokenOf(url: string): Promise<string> {
   throw new Error('no token');
 }
 
+async function acting(url: string): Promise<(body: string) => Promise<Response>> {
+  const headers = { 'content-type': 'application/json', 'x-poolkit-token': await tokenOf(url) };
+  return (body) => fetch(`${url}/status/act`, { method: 'POST', headers, body });
+}
+
 test('of an action for a server that is not there nothing is kept, and a long name of one that is there is cut', async () => {
   const { gateway } = served();
   const { url } = await gateway.listen();
-  const headers = { 'content-type': 'application/json', 'x-poolkit-token': await tokenOf(url) };
+  const act = await acting(url);
   for (const action of ['stop', 'start', 'restart', 'call']) {
-    const body = JSON.stringify({ action, server: LONG, tool: LONG });
-    const answer = await fetch(`${url}/status/act`, { method: 'POST', headers, body });
+    const answer = await act(JSON.stringify({ action, server: LONG, tool: LONG }));
     expect(await answer.json()).toMatchObject({ code: 'ERR_SERVER_NOT_FOUND' });
   }
   expect((await dataOf(url)).events).toEqual([]);
@@ -114,4 +120,50 @@ test('one event of a page has 4 MiB at most: of the charts and of what happened 
   expect(shown.data.open.length + shown.data.openMore).toBe(105);
   streams.send('points', { at: 1, servers: 'x'.repeat(FRAME_BYTES) });
   expect(written).toHaveLength(3);
+});
+
+test('a tool that is tried when the grace ends is answered that its outcome is unknown; what comes later is refused', async () => {
+  const { pool, gateway } = served();
+  const { url } = await gateway.listen();
+  const act = await acting(url);
+  const slow = act(JSON.stringify({ action: 'call', server: 'one', tool: 'slow', arguments: { ms: 60_000 } }));
+  await expect.poll(() => pool.stats('one').inFlight).toBe(1);
+  gateway.refuse({ listening: true });
+  expect((await act(JSON.stringify({ action: 'restart', server: 'one' }))).status).toBe(503);
+  await gateway.close({ graceMs: 50 });
+  const answer = await slow;
+  expect([answer.status, await answer.json()]).toMatchObject([200, { code: 'ERR_OUTCOME_UNKNOWN' }]);
+});
+
+test('the body of an action that has too many values is not read', async () => {
+  const { gateway } = served();
+  const { url } = await gateway.listen();
+  const act = await acting(url);
+  expect((await act(`{"action":"x","a":[${'{},'.repeat(300_000)}1]}`)).status).toBe(413);
+});
+
+test('a list of tools that no page waits for any more keeps no server', async () => {
+  const { pool, gateway } = served();
+  const { env, bearers } = mark();
+  // It never answers.
+  const args = ['-e', 'setInterval(() => undefined, 1_000)'];
+  pool.addServer({ name: 'own', transport: 'stdio', command: process.execPath, args, env, sharing: 'bound' });
+  const { url } = await gateway.listen();
+  const left = new AbortController();
+  const asked = fetch(`${url}/status/tools?server=own`, { signal: left.signal }).catch((error: unknown) => error);
+  await expect.poll(() => bearers().length).toBe(1);
+  left.abort();
+  await asked;
+  // A list that is waited for has 10 s.
+  await expect.poll(() => bearers().length, { timeout: 8_000 }).toBe(0);
+});
+
+test('HEAD of the events of a page is headers alone', async () => {
+  const { gateway } = served();
+  const { port } = await gateway.listen();
+  const socket = new RawSocket(port);
+  socket.send('HEAD /status/events HTTP/1.1\r\nhost: localhost\r\n\r\nGET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n');
+  const text = await socket.until((all) => all.includes('"checks":'));
+  expect(text).toMatch(/^HTTP\/1.1 200 OK\r\n[^{]*content-type: text\/event-stream\r\n/i);
+  await socket.close();
 });

@@ -1,17 +1,25 @@
 import { timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { objectOf } from '../../../connection/protocol/objectOf.js';
+import { systemClock } from '../../../core/clock.js';
 import { messageOf, OutcomeUnknownError, PoolkitError } from '../../../core/errors.js';
 import type { Logger } from '../../../core/logger.js';
+import { within, withTimeoutSignal } from '../../../core/time/within.js';
 import type { Instrument } from '../../../observe/Instrument.js';
 import type { McpPool } from '../../../pool/McpPool.js';
+import type { InFlight } from '../../../shutdown/InFlight.js';
+import { requestName } from '../../../shutdown/names.js';
 import type { HeldBytes } from '../../http/HeldBytes.js';
+import { refuseLate } from '../../http/request/late.js';
 import { readBody } from '../../http/request/readBody.js';
 import { JSON_TYPE, sendText } from '../../http/respond.js';
+import { parsedInTurns } from '../../rpc/readMessages.js';
+import { addressOrigin } from '../../session/origin.js';
 
 export interface StatusActionsOptions {
   readonly pool: McpPool;
   readonly held: HeldBytes;
+  readonly inFlight: InFlight;
   readonly logger: Logger;
   readonly token: string;
   /** Requests of clients that are not answered yet. */
@@ -35,11 +43,12 @@ interface Asked {
 }
 
 /** As whom a server is asked. */
-type OwnCaller = { readonly caller?: { readonly key: string } };
+type OwnCaller = { readonly caller?: { readonly key: string; readonly origin: string } };
 
 /** What the page can do: cancel a call, restart, stop and start a server, try a tool. Each must come with the page's token. */
 export class StatusActions {
   readonly #options: StatusActionsOptions;
+  readonly #open = new Set<AbortController>();
   #sessions = 0;
 
   constructor(options: StatusActionsOptions) {
@@ -50,20 +59,19 @@ export class StatusActions {
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     // A form of another page can neither set this header nor read the token.
     if (!this.#isOurs(request.headers['x-poolkit-token'])) return answer(response, 403, { error: 'reload the page' });
+    return this.#during(request, response, (signal) => this.#handle(request, response, signal));
+  }
+
+  async #handle(request: IncomingMessage, response: ServerResponse, signal: AbortSignal): Promise<void> {
     const { held, logger } = this.#options;
     const body = await readBody(request, { maxBytes: MAX_BODY_BYTES, timeoutMs: BODY_TIMEOUT_MS, held, owner: '' });
     if ('gone' in body) return;
     if ('status' in body) return answer(response, body.status, { error: body.why });
-    let asked: Asked | null;
+    const read = await parsedInTurns(body.text);
+    if ('failure' in read) return answer(response, read.status, { error: read.failure.message });
     try {
-      asked = JSON.parse(body.text) as Asked | null;
-    } catch {
-      return answer(response, 400, { error: 'the body is not JSON' });
-    }
-    const gone = new AbortController();
-    response.once('close', () => gone.abort(new Error('the page went away')));
-    try {
-      const result = await this.#act(asked ?? {}, gone.signal);
+      const acted = this.#act((read.value as Asked | null) ?? {}, request, signal);
+      const result = await within(acted, { clock: systemClock, signal });
       if (!(result instanceof Uint8Array)) return answer(response, 200, { result });
       sendText(response, 200, JSON_TYPE, [
         Buffer.from('{"result":'),
@@ -78,20 +86,51 @@ export class StatusActions {
   }
 
   /** The tools of one server. */
-  async tools(server: string, response: ServerResponse): Promise<void> {
+  tools(server: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { pool } = this.#options;
-    try {
-      const signal = AbortSignal.timeout(LIST_TIMEOUT_MS);
-      const list = (caller: OwnCaller): ReturnType<typeof pool.listAll> =>
-        pool.listAll(server, 'tools', { signal, ...caller });
-      const { items } = await this.#asItself(server, list);
-      answer(response, 200, { tools: items });
-    } catch (error) {
-      answer(response, 200, { error: messageOf(error) });
-    }
+    return this.#during(request, response, async (gone) => {
+      try {
+        const { items } = await withTimeoutSignal(LIST_TIMEOUT_MS, gone, (signal) => {
+          const list = (caller: OwnCaller): ReturnType<typeof pool.listAll> =>
+            pool.listAll(server, 'tools', { signal, ...caller });
+          return within(this.#asItself(server, request, list), { clock: systemClock, signal });
+        });
+        answer(response, 200, { tools: items });
+      } catch (error) {
+        answer(response, 200, { error: messageOf(error) });
+      }
+    });
   }
 
-  async #act({ action, id, server, tool, arguments: given }: Asked, signal: AbortSignal): Promise<unknown> {
+  /** The grace is over: what is under way is answered with that. */
+  failInFlight(reason: unknown): void {
+    for (const each of this.#open) each.abort(reason);
+  }
+
+  /** What is done for one request is in flight, and nothing waits for it when its page has left. */
+  async #during(
+    request: IncomingMessage,
+    response: ServerResponse,
+    work: (signal: AbortSignal) => Promise<void>,
+  ): Promise<void> {
+    const { inFlight, logger } = this.#options;
+    if (inFlight.refusing) return refuseLate(response, logger);
+    const entry = inFlight.begin(requestName(request));
+    const gone = new AbortController();
+    this.#open.add(gone);
+    response.once('close', () => {
+      entry.end();
+      this.#open.delete(gone);
+      gone.abort(new Error('the page went away'));
+    });
+    await work(gone.signal);
+  }
+
+  async #act(
+    { action, id, server, tool, arguments: given }: Asked,
+    request: IncomingMessage,
+    signal: AbortSignal,
+  ): Promise<unknown> {
     if (action === 'cancel') return this.#cancel(String(id));
     const { pool } = this.#options;
     const name = String(server);
@@ -106,7 +145,7 @@ export class StatusActions {
         this.#note(name, 'start asked for on the page');
         return pool.startServer(name);
       case 'call':
-        return this.#call(name, String(tool), given, signal);
+        return this.#call(name, { name: String(tool), arguments: objectOf(given) }, request, signal);
       default:
         throw new Error('action must be cancel, restart, stop, start or call');
     }
@@ -123,12 +162,16 @@ export class StatusActions {
     return { cancelled: true };
   }
 
-  async #call(server: string, tool: string, given: unknown, signal: AbortSignal): Promise<unknown> {
+  async #call(
+    server: string,
+    params: { readonly name: string; readonly arguments: Readonly<Record<string, unknown>> | undefined },
+    request: IncomingMessage,
+    signal: AbortSignal,
+  ): Promise<unknown> {
     const { pool } = this.#options;
-    const params = { name: tool, arguments: objectOf(given) };
-    this.#note(server, `tool ${tool} tried on the page`);
+    this.#note(server, `tool ${params.name} tried on the page`);
     // As bytes: one of megabytes is neither parsed nor written anew.
-    return this.#asItself(server, (caller) =>
+    return this.#asItself(server, request, (caller) =>
       pool.request(server, 'tools/call', params, { signal, deadlineMs: CALL_TIMEOUT_MS, raw: true, ...caller }),
     );
   }
@@ -141,12 +184,12 @@ export class StatusActions {
   }
 
   /** A `bound` server is asked in a session of its own, which ends with the answer: another page's question has another. */
-  async #asItself<T>(server: string, ask: (caller: OwnCaller) => Promise<T>): Promise<T> {
+  async #asItself<T>(server: string, { socket }: IncomingMessage, ask: (caller: OwnCaller) => Promise<T>): Promise<T> {
     const { pool } = this.#options;
     if (pool.config(server)?.sharing !== 'bound') return ask({});
     const key = `status page ${++this.#sessions}`;
     try {
-      return await ask({ caller: { key } });
+      return await ask({ caller: { key, origin: addressOrigin(socket?.remoteAddress) } });
     } finally {
       await pool.releaseKey(server, key);
     }
