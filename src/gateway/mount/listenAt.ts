@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { ClosedError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 
 export interface GatewayAddress {
@@ -22,6 +23,9 @@ export async function listenAt(
   await once(server.listen({ host, port, backlog: BACKLOG }), 'listening');
   // Out of file descriptors, for example.
   server.on('error', (error) => logger.error({ error }, 'the server failed'));
-  const { address, family, port: found } = server.address() as AddressInfo;
+  const bound = server.address() as AddressInfo | null;
+  // Closed meanwhile.
+  if (bound === null) throw new ClosedError('Gateway');
+  const { address, family, port: found } = bound;
   return { host: address, port: found, url: `http://${family === 'IPv6' ? `[${address}]` : address}:${found}` };
 }
