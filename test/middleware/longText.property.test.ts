@@ -1,7 +1,10 @@
 import fc from 'fast-check';
 import { RE2JS } from 're2js';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
+import { CallResult } from '../../src/connection/calls/CallResult.js';
+import type { MiddlewareCall } from '../../src/connection/calls/Middleware.js';
 import { decodedInTurns, encodedInTurns, LONG_CHARS, replacedInTurns } from '../../src/middleware/ready/longText.js';
+import { redact } from '../../src/middleware/ready/redact.js';
 import { countTurns } from '../support/countTurns.js';
 
 /** Of none does a match depend on more than a part's length of text. */
@@ -27,7 +30,62 @@ test('a long text has replaced in it what the whole would, wherever its parts en
     { numRuns: 60 },
   ));
 
+/** What `redact` makes of a result of these strings. */
+async function redacted(texts: readonly string[], pattern: string, replacement: string): Promise<unknown> {
+  const call = { kind: 'request', from: 'client', method: 'x', params: {} } as MiddlewareCall;
+  const redacting = redact({ patterns: [pattern, 'none'], replacement });
+  return ((await redacting(call, async () => CallResult.of(texts))) as CallResult).value;
+}
+
+test('a text of up to 65,536 characters has replaced in it what the whole would, groups and matches of any length too', () =>
+  fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.tuple(fc.constantFrom(...WORDS, 'BEGIN', 'END'), fc.integer({ min: 0, max: 16_000 })), {
+        minLength: 1,
+        maxLength: 4,
+      }),
+      fc.constantFrom(...PATTERNS, '\\b(k)ey=\\w', '\\B(a+)\\b', '(BEGIN)[^!]*END', '^x(.)|(\\D)$'),
+      async (words, source) => {
+        const text = words
+          .map(([word, gap]) => word + '.'.repeat(gap))
+          .join('')
+          .slice(0, LONG_CHARS);
+        const told = await redacted([text], source, '<$&$1>');
+        expect(told).toEqual([RE2JS.compile(source).matcher(text).replaceAll('<$&$1>')]);
+      },
+    ),
+    { numRuns: 60 },
+  ));
+
+/** Every look at the clock shows that a turn is over. */
+function slowClock(): Disposable {
+  let nowMs = performance.now();
+  const spy = vi.spyOn(performance, 'now').mockImplementation(() => {
+    nowMs += 10;
+    return nowMs;
+  });
+  return { [Symbol.dispose]: () => spy.mockRestore() };
+}
+
+test('redact: what takes long in a string is done match by match, with a look at the clock behind each', async () => {
+  const texts = [1, 2, 3].map((each) => `${each} ${'1 '.repeat(4_000)}`);
+  const wanted = texts.map((each) => RE2JS.compile('\\b(?:\\d[ -]*?){13,16}\\b').matcher(each).replaceAll('X'));
+  using _ = slowClock();
+  using turns = countTurns();
+  expect(await redacted(texts, '\\b(?:\\d[ -]*?){13,16}\\b', 'X')).toEqual(wanted);
+  expect(turns.count).toBeGreaterThan(700);
+});
+
+test('redact: strings that are no longer than a step are gone through one by one', async () => {
+  const texts = Array.from({ length: 100 }, (_, at) => `${at} ${'1 '.repeat(500)}`);
+  using _ = slowClock();
+  using turns = countTurns();
+  await redacted(texts, '\\b(?:\\d[ -]*?){13,16}\\b', 'X');
+  expect(turns.count).toBeGreaterThanOrEqual(99);
+});
+
 test('each turn takes a part; a match without an end takes all that is left with it', async () => {
+  using _ = slowClock();
   using turns = countTurns();
   const text = `secret-1${'s'.repeat(20 * LONG_CHARS)}secret-22`;
   const told = await replacedInTurns(text, RE2JS.compile('secret-\\d+'), () => 'X');

@@ -1,52 +1,71 @@
 import type { RE2JS } from 're2js';
+import { inSlices } from '../../core/time/inSlices.js';
 import { inTurn } from '../../core/time/turns.js';
 
 /** A text that has more characters is gone through part by part. */
 export const LONG_CHARS = 64 * 1_024;
-/** What one step looks through beyond what came before: to replace takes up to 0.3 µs a character. */
+/** What is replaced in one step: so many characters by one pattern. Where much of a text matches, one takes up to 7 µs. */
+export const STEP_CHARS = 4 * 1_024;
+/** What is looked through at a time of a long text, beyond what came before. */
 const PART_CHARS = 16 * 1_024;
 /** A match that has not ended after so many characters is taken to go on to the end of the text. */
 const MAX_MATCH_CHARS = 128 * 1_024;
 
-/** What stands in place of a match. */
-type Replace = (said: string) => string;
+/** What stands in place of a match: with what stands around it, which is `at` characters before it. */
+type Replace = (said: string, around: string, at: number) => string;
 
 /**
- * A long text with what matches replaced, each part of it in a turn of the event loop. As for the whole, but a match that has to be seen
- * to its end to be one, and that is longer than a part, may not be seen: `BEGIN[^!]*END` with 16,384 characters between the two.
+ * A text with what matches replaced, in turns of the event loop: each match is a step, with a look at the clock behind it. As for the whole; but in
+ * a long text a match that has to be seen to its end to be one, and that is longer than a part, may not be seen: `BEGIN[^!]*END` with
+ * 16,384 characters between the two.
  */
 export async function replacedInTurns(text: string, pattern: RE2JS, replace: Replace): Promise<string> {
   const parts: string[] = [];
   let same = true;
-  const told = (said: string): string => {
+  const told: Replace = (...match) => {
     same = false;
-    return replace(said);
+    return replace(...match);
   };
-  for (let at = 0; at < text.length; ) at = await inTurn(() => replacedPart(text, at, pattern, told, parts));
+  const steps = replacing(text, pattern, told, parts);
+  await inSlices(() => steps.next().done === true, 1);
   return same ? text : parts.join('');
 }
 
+function* replacing(text: string, pattern: RE2JS, replace: Replace, parts: string[]): Generator<undefined, void> {
+  for (let at = 0; at < text.length; ) at = yield* replacedPart(text, at, pattern, replace, parts);
+}
+
 /** Puts the next part into `parts`; gives where the one behind it begins. */
-function replacedPart(text: string, at: number, pattern: RE2JS, replace: Replace, parts: string[]): number {
+function* replacedPart(
+  text: string,
+  at: number,
+  pattern: RE2JS,
+  replace: Replace,
+  parts: string[],
+): Generator<undefined, number> {
   // A pattern may look at the character before.
   const from = Math.max(0, at - 1);
   const edge = edgeOf(text, at + PART_CHARS);
   for (let size = 2 * PART_CHARS; ; size *= 2) {
-    const to = edgeOf(text, at + size);
+    const to = text.length - at <= LONG_CHARS ? text.length : edgeOf(text, at + size);
     const window = text.slice(from, to);
     const done = parts.length;
     let kept = at;
     let open = false;
     const matcher = pattern.matcher(window);
-    for (let found = pattern.test(window) && matcher.find(at - from); found; found = matcher.find()) {
+    const any = pattern.test(window);
+    yield;
+    for (let found = any && matcher.find(at - from); found; found = matcher.find()) {
       const [start, end] = [from + matcher.start(), from + matcher.end()];
       if (start >= edge && to < text.length) break;
       open = end === to && to < text.length;
       // With more of the text it may be longer, or none.
       if (open && size < MAX_MATCH_CHARS) break;
-      parts.push(text.slice(kept, start), replace(text.slice(start, end)));
+      const before = Math.max(0, start - 1);
+      parts.push(text.slice(kept, start), replace(text.slice(start, end), text.slice(before, end + 1), start - before));
       if (open) return text.length;
       kept = end;
+      yield;
     }
     if (open) {
       parts.length = done;

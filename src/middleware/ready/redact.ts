@@ -6,7 +6,7 @@ import { errorLike } from '../../core/errors/keptError.js';
 import { AcquireTimeoutError, OptionError, PoolkitError, RpcError } from '../../core/errors.js';
 import { checkBoolean, checkText, withDefaults } from '../../core/options.js';
 import { inSlices } from '../../core/time/inSlices.js';
-import { decodedInTurns, encodedInTurns, LONG_CHARS, replacedInTurns } from './longText.js';
+import { decodedInTurns, encodedInTurns, LONG_CHARS, replacedInTurns, STEP_CHARS } from './longText.js';
 
 export interface RedactOptions {
   /**
@@ -55,10 +55,11 @@ export function redact(given: RedactOptions): Middleware {
         (left, pattern) => (pattern.test(left) ? pattern.matcher(left).replaceAll(replacement) : left),
         text,
       ),
+    isLong: (text) => text.length * patterns.length > STEP_CHARS,
     long: async (text) => {
       let left = text;
       for (const pattern of patterns)
-        left = await replacedInTurns(left, pattern, (said) => inPlace(said, pattern, replacement));
+        left = await replacedInTurns(left, pattern, (...match) => inPlace(match, pattern, replacement));
       return left;
     },
   };
@@ -132,15 +133,20 @@ async function cleanedMessage(message: string, clean: Clean): Promise<string> {
 /** Replaces what matches in a text. */
 interface Clean {
   text(text: string): string;
+  /** Whether it takes longer than a step may. */
+  isLong(text: string): boolean;
   /** The same of one that is long. */
   long(text: string): Promise<string>;
 }
 
-/** What stands in place of what matched. What matches only by what stands around it tells no groups. */
-function inPlace(said: string, pattern: RE2JS, replacement: string): string {
+/** What stands in place of what matched. What matches only by more than the character on each side of it tells no groups. */
+function inPlace([said, around, at]: [string, string, number], pattern: RE2JS, replacement: string): string {
   if (!replacement.includes('$')) return replacement;
-  const matcher = pattern.matcher(said);
-  return matcher.matches() ? matcher.replaceFirst(replacement) : REDACT_DEFAULTS.replacement;
+  const matcher = pattern.matcher(around);
+  if (!matcher.find() || matcher.start() !== at || matcher.end() !== at + said.length)
+    return REDACT_DEFAULTS.replacement;
+  const told = matcher.replaceFirst(replacement);
+  return told.slice(at, told.length - (around.length - at - said.length));
 }
 
 function compiled(pattern: string): RE2JS {
@@ -171,10 +177,10 @@ async function cleaned(value: unknown, clean: Clean): Promise<unknown> {
   await inSlices(() => {
     const next = left.next();
     if (next.done === true) return true;
-    if (next.value.length > LONG_CHARS) long.push(next.value);
+    if (clean.isLong(next.value)) long.push(next.value);
     else told(next.value, clean.text(next.value));
     return false;
-  });
+  }, 1);
   for (const each of long) told(each, await clean.long(each));
   return changed.size === 0 ? value : replaced(value, changed);
 }
@@ -236,13 +242,13 @@ async function cleanedText(text: string, clean: Clean): Promise<string> {
     if (COLON.test(text)) return false;
     const literal = text.slice(start, at);
     const plain = literal.includes('\\') ? (JSON.parse(literal) as string) : literal.slice(1, -1);
-    if (plain.length > LONG_CHARS) long = plain;
+    if (clean.isLong(plain)) long = plain;
     else told(plain, clean.text(plain));
     return long !== undefined;
   };
   do {
     long = undefined;
-    await inSlices(step);
+    await inSlices(step, 1);
     if (long !== undefined) told(long, await clean.long(long));
   } while (long !== undefined);
   return kept === 0 ? text : parts.join('') + text.slice(kept);
