@@ -66,7 +66,9 @@ export async function serve(options: ServeOptions): Promise<void> {
     forceMs: FORCE_MS,
     onReport: (report) => {
       for (const error of report.error?.errors ?? []) output.failure(messageOf(error));
-      if (report.ok) output.event('stopped', { exitCode: report.exitCode, ms: report.ms });
+      // One that could not start has failed, however well it stopped.
+      const exitCode = Number(process.exitCode ?? 0) || report.exitCode;
+      if (report.ok) output.event('stopped', { exitCode, ms: report.ms });
     },
   });
   plan.beforeStop(({ reason }) => output.event('stopping', { reason }));
@@ -80,7 +82,7 @@ export async function serve(options: ServeOptions): Promise<void> {
   else if (worker === undefined) onHangup({ reload, stop });
   else worker.onReload(reload);
   try {
-    live = start(options, { plan, output, logger, worker });
+    live = start(worker === undefined ? options : { ...options, port: worker.port }, { plan, output, logger, worker });
     await live;
   } catch (error) {
     // A stop while it starts is told by the plan.
@@ -145,7 +147,12 @@ async function start(options: ServeOptions, { plan, output, logger, worker }: Co
     maxSockets: socketsOf(GATEWAY_DEFAULTS.maxSockets),
     sse: options.sse === true,
     health: new Health({ plan }),
-    status: { page: options.status && isLoopback(host), metrics: options.metrics === true },
+    // What is done to one worker's servers is not done to those of the others.
+    status: {
+      page: options.status && isLoopback(host),
+      actions: worker === undefined,
+      metrics: options.metrics === true,
+    },
     curation: config.curation,
     ...(cache && { cache }),
     ...(sessionKeys && { sessionKeys }),

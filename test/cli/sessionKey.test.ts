@@ -38,7 +38,9 @@ test('keys that cannot be used end it at once, and are not shown', async () => {
   const short = join(tempFolder(), 'keys');
   writeFileSync(short, 'short-secret\n');
   const serve = (from: string) => run('serve', '--config', config(), '--port', '0', '--session-key', from);
+  const asLines = run('serve', '--config', config(), '--port', '0', '--json', '--session-key', empty);
   const runs = await Promise.all(['/nowhere/keys', 'env:NO_SUCH_VARIABLE', empty, short].map(serve));
+  expect((await asLines).stdout).toContain('{"event":"stopped","exitCode":1,');
   expect(runs.map(({ code }) => code)).toEqual([1, 1, 1, 1]);
   const told = [
     'cannot be read',

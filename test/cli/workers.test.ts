@@ -106,7 +106,7 @@ test.skipIf(spawnSync('script', ['--version']).error !== undefined)(
   },
 );
 
-test('a connection that was handed to a worker which dies before it takes it is closed', async () => {
+test('a connection that was handed to a worker which dies before it takes it is closed; when all die, others listen where clients were told', async () => {
   const { cli, url, pids } = await serving({});
   process.kill(pids[0] as number, 'SIGSTOP');
   let answered = 0;
@@ -118,8 +118,18 @@ test('a connection that was handed to a worker which dies before it takes it is 
   });
   await expect.poll(() => answered).toBe(3);
   process.kill(pids[0] as number, 'SIGKILL');
+  process.kill(pids[1] as number, 'SIGKILL');
   await Promise.all(closed);
   expect(answered).toBe(3);
+  await cli.line(/"event":"worker".*"state":"ready"/);
+  // A page acts on one worker alone: it is given no token.
+  const page = await fetch(new URL('/status/events', url));
+  let shown = '';
+  for await (const text of page.body?.pipeThrough(new TextDecoderStream()) ?? []) {
+    shown += text;
+    if (shown.includes('"token":')) break;
+  }
+  expect(shown).toContain('"actions":false,"token":null');
   cli.kill('SIGTERM');
   expect((await cli.exited).code).toBe(0);
 });

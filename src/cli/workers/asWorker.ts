@@ -10,6 +10,8 @@ export interface WorkerRole {
   readonly link: ReplicaLink;
   readonly sessionKeys: readonly string[];
   readonly share: Share;
+  /** Where it listens: not the option where that is 0, and clients were told another. */
+  readonly port: number;
   /** Has the config read again when the primary says so: what SIGHUP means is for the primary to tell. */
   onReload(reload: () => Promise<boolean>): void;
 }
@@ -40,7 +42,7 @@ export async function asWorker(onOrphaned: () => void): Promise<WorkerRole | und
     });
   });
   const link = new WorkerLink(tell);
-  const { sessionKeys, share } = await begun;
+  const { sessionKeys, share, port } = await begun;
   return {
     output: {
       warning: output('warning'),
@@ -52,6 +54,7 @@ export async function asWorker(onOrphaned: () => void): Promise<WorkerRole | und
     link,
     sessionKeys,
     share,
+    port,
     onReload: (given) => {
       reload = given;
     },

@@ -2,7 +2,7 @@ import type { Output } from '../output/output.js';
 
 /** What the primary tells a worker. */
 export type ToWorker =
-  | { readonly type: 'begin'; readonly sessionKeys: readonly string[]; readonly share: Share }
+  | { readonly type: 'begin'; readonly sessionKeys: readonly string[]; readonly share: Share; readonly port: number }
   | { readonly type: 'told'; readonly text: string }
   | { readonly type: 'reload' }
   | { readonly type: 'answer'; readonly id: number; readonly value: unknown };

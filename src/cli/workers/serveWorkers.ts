@@ -46,7 +46,12 @@ export async function serveWorkers(options: ServeOptions & { readonly workers: n
   }
   const sessionKeys = (await readSessionKeys(options.sessionKey)) ?? [randomBytes(32).toString('hex')];
   closeInheritedDescriptors();
-  const primary = new Primary(output, { workers, sessionKeys, stopMs: stopBudgetMs({ graceMs, propagationDelayMs }) });
+  const primary = new Primary(output, {
+    workers,
+    sessionKeys,
+    port: options.port,
+    stopMs: stopBudgetMs({ graceMs, propagationDelayMs }),
+  });
   await primary.start();
 }
 
@@ -62,6 +67,7 @@ async function problemOf(options: ServeOptions & { readonly workers: number }): 
 interface PrimaryOptions {
   readonly workers: number;
   readonly sessionKeys: readonly string[];
+  readonly port: number;
   readonly stopMs: number;
 }
 
@@ -78,6 +84,10 @@ class Primary {
   /** One after the other. */
   #reloading = Promise.resolve(false);
   readonly #onReloaded = new Map<Worker, (changed: boolean) => void>();
+  /** Where they listen. */
+  #port: number | undefined;
+  /** Those that were told to listen on any port: together they have one, which goes with the last of them. */
+  readonly #onAny = new Set<Worker>();
   #told = false;
   /** A worker ended without a stop of its own, at any time: its servers may live until another worker starts or the sweep at the end. */
   #crashed = false;
@@ -108,9 +118,15 @@ class Primary {
     this.#running.set(worker, number);
     closeUntaken(worker);
     worker.on('message', (message: FromWorker) => this.#heard(worker, number, message));
+    worker.on('listening', ({ port }) => {
+      this.#port ??= port;
+      // The last of those that shared the port ended before this one joined them: clients know no other.
+      if (port !== this.#port) worker.process.kill('SIGKILL');
+    });
     worker.on('error', (error) => this.#output.warning(`worker ${number}: ${error.message}`));
     worker.once('exit', (code, signal) => {
       this.#running.delete(worker);
+      this.#onAny.delete(worker);
       const served = this.#ready.delete(worker);
       this.#hub.gone(worker);
       this.#onReloaded.get(worker)?.(false);
@@ -125,9 +141,8 @@ class Primary {
     }
     if (message.type !== 'output') {
       this.#hub.heard(worker, message);
-      const { sessionKeys, workers } = this.#options;
       // Not before: it listens from its first word on.
-      if (message.type === 'hello') tell(worker, { type: 'begin', sessionKeys, share: { workers } });
+      if (message.type === 'hello') this.#begin(worker);
       return;
     }
     const { name, args } = message;
@@ -144,6 +159,13 @@ class Primary {
     // The primary says so itself, once.
     if (event === 'stopping' || event === 'stopped') return;
     this.#output.event(event, { ...fields, worker: number });
+  }
+
+  #begin(worker: Worker): void {
+    const { sessionKeys, workers, port: asked } = this.#options;
+    const any = asked === 0 && (this.#port === undefined || this.#onAny.size > 0);
+    if (any) this.#onAny.add(worker);
+    tell(worker, { type: 'begin', sessionKeys, share: { workers }, port: any ? 0 : (this.#port ?? asked) });
   }
 
   #onExit(
