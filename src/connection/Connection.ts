@@ -61,6 +61,8 @@ export interface Connection extends Closeable {
   /** For what stands in front of it and must keep to the same (`faulty`). */
   readonly limits?: ConnectionLimits | undefined;
   readonly inFlight: number;
+  /** Whether an answer is owed to a call that was given up: what comes and belongs to no call may be that one's. Undefined where such has a stream of its own. */
+  readonly inDoubt?: boolean | undefined;
   /** Bytes the server has not taken yet. */
   readonly unsentBytes: number;
   request(method: string, params: Params | undefined, options: CallOptions): Promise<unknown>;

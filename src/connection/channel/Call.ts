@@ -123,6 +123,11 @@ export class CallTable {
     return [...this.#givenUp, ...sent.map(({ id }) => id)];
   }
 
+  /** Whether one is owed to a call that was given up. */
+  get owesGivenUp(): boolean {
+    return this.#givenUp.size > 0;
+  }
+
   /** The only call that is owed one, if there is just one. */
   onlyOwed(): Call | undefined {
     if (this.size !== 1 || this.#givenUp.size > 0) return undefined;

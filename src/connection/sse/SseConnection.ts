@@ -32,6 +32,10 @@ export class SseConnection extends UrlConnection<SseTransport, SseConnectionOpti
     return connection;
   }
 
+  get inDoubt(): boolean {
+    return this.channel.unread.owed;
+  }
+
   protected override makeTransport(endpoint: Endpoint, { clock, logger }: SseConnectionOptions): SseTransport {
     return new SseTransport(endpoint, clock, logger, (why) => this.die(why));
   }

@@ -170,6 +170,10 @@ export class StdioConnection implements Connection {
     return this.#channel.inFlight - this.#listens.size;
   }
 
+  get inDoubt(): boolean {
+    return this.#channel.unread.owed;
+  }
+
   get unsentBytes(): number {
     return this.#writer.unsentBytes;
   }

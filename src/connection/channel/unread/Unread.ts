@@ -104,6 +104,11 @@ export class Unread {
     return true;
   }
 
+  /** Whether an answer may come to a call that was given up. */
+  get owed(): boolean {
+    return this.#calls.owesGivenUp;
+  }
+
   /** Whether an id is that of a call which has settled; then its reply counts as late. */
   late(id: unknown): boolean {
     if (!this.#calls.isPast(id)) return false;

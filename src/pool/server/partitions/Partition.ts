@@ -117,6 +117,9 @@ export class Partition implements ConnectionHolder {
 
   /** Gives a slot back. With others waiting for a connection, one that is idle now gives way. */
   release(pooled: PooledConnection): void {
+    // What a call that was given up still asks and tells must not reach the next caller.
+    const inDoubt = this.#settings.leased && pooled.made.inDoubt === true;
+    if (inDoubt) this.retire(pooled, 'a call on it was given up before its answer');
     const wasFull = pooled.load-- >= this.#settings.slots;
     if (pooled.leaving !== undefined) {
       if (pooled.load === 0) this.#ends.end(pooled);
@@ -219,15 +222,10 @@ export class Partition implements ConnectionHolder {
 
   /** As it is when a wait is over. */
   #detail(): AcquireTimeoutDetail {
-    return {
-      live: this.connections.size,
-      creating: this.#starts.size,
-      dying: this.#ends.size,
-      slots: this.#open * this.#settings.slots,
-      inUse: this.load,
-      waiting: this.queued + 1,
-      lastCreateError: this.health.lastError,
-    };
+    const [live, creating, dying] = [this.connections.size, this.#starts.size, this.#ends.size];
+    const slots = this.#open * this.#settings.slots;
+    const { load: inUse, queued, health } = this;
+    return { live, creating, dying, slots, inUse, waiting: queued + 1, lastCreateError: health.lastError };
   }
 
   /** Hands free slots to those who wait, oldest first. */

@@ -21,6 +21,8 @@ export interface PartitionSettings<P> {
   readonly idleTimeoutMs: number;
   /** Whether an idle connection may end for another caller's: not one that holds a session's state. */
   readonly evictable: boolean;
+  /** Whether a connection is one caller's for one call: `leased`. */
+  readonly leased: boolean;
   readonly host: PartitionHost<P>;
 }
 
@@ -58,18 +60,19 @@ export function partitionSettings<P>(
   { config, options, pool }: ServerContext,
   host: PartitionHost<P>,
 ): PartitionSettings<P> {
-  const whole = options.sharing === 'leased';
+  const leased = options.sharing === 'leased';
   return {
     server: config.name,
     clock: pool.clock,
     logger: pool.logger,
     rules: { stableAfterMs: pool.stableAfterMs, backoffMs: (attempt) => backoffMs(attempt, pool.backoff) },
-    maxConnections: whole ? options.maxConnections : 1,
-    slots: whole ? 1 : options.maxConcurrent,
+    maxConnections: leased ? options.maxConnections : 1,
+    slots: leased ? 1 : options.maxConcurrent,
     maxQueue: options.maxQueue,
     idleTimeoutMs: options.idleTimeoutMs,
     // A session's state would end with it.
     evictable: options.sharing !== 'bound',
+    leased,
     host,
   };
 }
