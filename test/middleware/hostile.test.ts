@@ -6,6 +6,7 @@ import { CallResult } from '../../src/connection/calls/CallResult.js';
 import type { Middleware, MiddlewareCall } from '../../src/connection/calls/Middleware.js';
 import { MiddlewareChain } from '../../src/connection/calls/MiddlewareChain.js';
 import type { Logger } from '../../src/core/logger.js';
+import { AUDIT_DEFAULTS, audit } from '../../src/middleware/ready/audit.js';
 import { cache } from '../../src/middleware/ready/cache.js';
 import { coalesce } from '../../src/middleware/ready/coalesce.js';
 import { limit } from '../../src/middleware/ready/limit.js';
@@ -62,6 +63,20 @@ test('redact: a member is looked into whatever its name, but for the _meta of th
   expect(sent.at(-1)).toEqual(meta);
   const answered = through(redact({ patterns: ['s3cret'] }), () => ({ method: 's3cret', _meta: { x: ['s3cret'] } }));
   expect((await answered.call('x')).text).not.toContain('s3cret');
+});
+
+test('audit: of texts that a client makes up an entry has 1,024 characters, of params all', async () => {
+  const entries: Record<string, unknown>[] = [];
+  const logger = { info: (entry: Record<string, unknown>) => void entries.push(entry) } as unknown as Logger;
+  const { callAs } = through(audit({ logger, fields: [...AUDIT_DEFAULTS.fields, 'params'] }), () => bytes({}));
+  const long = 'm'.repeat(100_000);
+  await callAs({ principal: long }, `x/${long}`, {});
+  await callAs({}, 'tools/call', { name: long });
+  await callAs({}, 'prompts/get', { name: long });
+  await callAs({}, 'resources/read', { uri: long });
+  const texts = entries.flatMap((entry) => Object.values(entry).filter((each) => typeof each === 'string'));
+  expect(Math.max(...texts.map(({ length }) => length))).toBe(1_024);
+  expect(entries.map(({ params }) => params)).toContainEqual({ name: long });
 });
 
 test('cache: what a server says has changed costs what is kept of it, and concerns nothing else', async () => {

@@ -97,6 +97,29 @@ test('planted secrets are in no line: arguments, results, headers, environment, 
   expect(lines.filter((line) => line.includes(client.sessionId))).toEqual([]);
 });
 
+test('texts that a client or a server makes up are cut in every line', async () => {
+  const { pool, connector } = memoryPool();
+  pool.addServer(MEMORY);
+  const { logger, lines } = plainPino();
+  log = new EventLog({ pool, logger });
+  const long = 'm'.repeat(100_000);
+  connector.onMessage = ({ id, method }, connection) => {
+    if (method === 'resources/read') connection.die(long);
+    else if (method === 'tools/call') connection.say({ id, error: { code: -1, message: long, data: long } });
+    else connection.answer(id as number, {});
+  };
+  const gateway = closeAfter(new Gateway({ pool, port: 0 }));
+  const client = new RawClient(`${(await gateway.listen()).url}/servers/s/mcp`);
+  await client.initialize();
+  await client.call(`x/${long}`);
+  await client.call('tools/call', { name: long });
+  await client.call('resources/read', { uri: long });
+  const events = ['call.failed', 'request.failed', 'server.exited'];
+  for (const event of events)
+    expect(lines.some((line) => line.includes(`"${event}"`) && line.includes('mmm'))).toBe(true);
+  expect(Math.max(...lines.map(({ length }) => length))).toBeLessThan(6_000);
+});
+
 test('names that try to be lines are one line; a logger that throws disturbs no call; options are checked', async () => {
   const { pool } = memoryPool();
   pool.addServer(MEMORY);

@@ -4,6 +4,10 @@ import { type Clock, systemClock } from '../../core/clock.js';
 import { PoolkitError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { checkArray, checkOneOf, withDefaults } from '../../core/options.js';
+import { ownText } from '../../core/text/ownText.js';
+
+/** Of what a client makes up, such as a name: so much is in an entry. */
+const MAX_TEXT_CHARS = 1_024;
 
 const FIELDS = [
   'kind',
@@ -81,7 +85,8 @@ export function audit(given: AuditOptions): Middleware {
           return call[field];
       }
     };
-    const entry = fields.map((field) => [field, all(field)] as const).filter(([, value]) => value !== undefined);
+    const cut = (value: unknown): unknown => (typeof value === 'string' ? ownText(value, MAX_TEXT_CHARS) : value);
+    const entry = fields.map((field) => [field, cut(all(field))] as const).filter(([, value]) => value !== undefined);
     logger[level](Object.fromEntries(entry), 'call');
   };
   return async (call, next) => {

@@ -2,6 +2,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { OptionError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { checkBoolean, withDefaults } from '../../core/options.js';
+import { ownText } from '../../core/text/ownText.js';
 import type { McpPool } from '../../pool/McpPool.js';
 import { type CallTrace, selfOf, type TracedCall } from '../../pool/server/calls/trace.js';
 import type { RequestTrace, TracedRequest } from '../requests/requestTrace.js';
@@ -35,6 +36,9 @@ export const LOG_EVENTS = Object.freeze([
   'lease.leaked',
 ] as const);
 
+/** Of the reason for an end, which may be a peer's words. */
+const MAX_TEXT_CHARS = 1_024;
+
 type LogEvent = (typeof LOG_EVENTS)[number];
 
 /** Outcomes that a server answered with, or that its own caller wanted: no one is to be woken by them. */
@@ -63,7 +67,10 @@ export class EventLog implements Disposable {
     subscribe('mcp-poolkit:request', this.#onRequest);
     const listening = [
       pool.on('started', ({ principal: _, ...event }) => this.#log('info', 'server.started', event)),
-      pool.on('exited', (event) => this.#log(event.expected ? 'info' : 'warn', 'server.exited', event)),
+      pool.on('exited', ({ reason: why, ...event }) => {
+        const reason = ownText(why, MAX_TEXT_CHARS);
+        this.#log(event.expected ? 'info' : 'warn', 'server.exited', { ...event, reason });
+      }),
       pool.on('restarted', (event) => this.#log('info', 'server.restarted', event)),
       pool.on('state', (event) => this.#log(event.state === 'failed' ? 'warn' : 'info', 'server.state', event)),
       pool.on('breaker', (event) => this.#log('warn', 'breaker.changed', event)),
