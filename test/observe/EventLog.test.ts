@@ -120,6 +120,23 @@ test('texts that a client or a server makes up are cut in every line', async () 
   expect(Math.max(...lines.map(({ length }) => length))).toBeLessThan(6_000);
 });
 
+test('a breaker of one principal says nothing of whose it is, in no line and no error', async () => {
+  const { pool, connector } = memoryPool({ breakerScope: 'principal', breakerThreshold: 1 });
+  pool.addServer(MEMORY);
+  const { logger, events, lines } = plainPino();
+  log = new EventLog({ pool, logger });
+  connector.onMessage = (_message, connection) => connection.die('it crashed');
+  const call = () =>
+    outcome(pool.request('s', 'tools/call', { name: 'add' }, { caller: { principal: `p-${SECRET}` } }));
+  await call();
+  await expect(
+    pool.request('s', 'tools/call', { name: 'add' }, { caller: { principal: `p-${SECRET}` } }),
+  ).rejects.toMatchObject({ code: 'ERR_CIRCUIT_OPEN', server: 's' });
+  expect(events().map(({ error }) => (error as { code?: string } | undefined)?.code)).toContain('ERR_CIRCUIT_OPEN');
+  expect(events().find(({ event }) => event === 'breaker.changed')).toMatchObject({ scope: 'principal' });
+  expect(lines.filter((line) => line.includes(SECRET))).toEqual([]);
+});
+
 test('names that try to be lines are one line; a logger that throws disturbs no call; options are checked', async () => {
   const { pool } = memoryPool();
   pool.addServer(MEMORY);

@@ -46,7 +46,8 @@ const EXPECTED: ReadonlySet<string> = new Set(['tool_error', 'ERR_RPC', 'ABORTED
 
 /**
  * One structured line for each event, with a stable name in `event` and `requestId` through all lines of one request. No
- * argument, result, header, principal or context is ever in a line; URIs of resources are left out, as they may be secrets.
+ * argument, result, header, principal or context is ever in a line; URIs of resources are left out, as they may be secrets. The
+ * message of an error may quote what a server wrote.
  */
 export class EventLog implements Disposable {
   readonly #pool: McpPool;

@@ -33,7 +33,7 @@ export class Breakers {
       onChange();
       events.emit('breaker', { server: config.name, state, scope: whole ? 'server' : pool.breakerScope });
     };
-    this.main = this.#make(context.config.name);
+    this.main = this.#make(config.name, true);
     this.shared = context.pool.breakerScope === 'server' ? this.main : undefined;
   }
 
@@ -73,12 +73,14 @@ export class Breakers {
       for (const [each, breaker] of this.#narrow)
         if (this.#narrow.ownerOf(each) === owner && breaker.inspect().failuresInRow === 0 && breaker.state === 'closed')
           this.#narrow.delete(each);
-    const made = this.#make(`${this.#context.config.name}: ${name}`);
+    // Errors and logs tell of a tool, and of no principal.
+    const { config, pool } = this.#context;
+    const made = this.#make(pool.breakerScope === 'tool' ? `${config.name}: ${name}` : config.name, false);
     this.#narrow.set(name, made, owner, 1);
     return made;
   }
 
-  #make(name: string): CircuitBreaker {
+  #make(name: string, whole: boolean): CircuitBreaker {
     const { clock, logger, breakerThreshold, breakerResetMs, breakerCountsTimeouts } = this.#context.pool;
     return new CircuitBreaker({
       name,
@@ -88,7 +90,7 @@ export class Breakers {
       isAnswer: (error) => error instanceof RpcError,
       clock,
       logger,
-      onChange: (state) => this.#onChange(state, name === this.#context.config.name),
+      onChange: (state) => this.#onChange(state, whole),
     });
   }
 }
