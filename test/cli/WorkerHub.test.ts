@@ -23,10 +23,16 @@ test('what is noted of sessions is bounded in characters: the one that was noted
     note('again', `uri ${large}`, '1');
     note('again', `uri ${large}`);
   }
+  // That one has ended is little, and is forgotten for no one's much.
+  note('ended', `uri ${large}`, '1');
+  note('ended', 'ended', '1');
+  note('ended', `uri ${large}`);
   note('first', `uri ${large}`, '1');
   for (let i = 0; i < 31; i++) note(`s${i}`, 'uri', large);
   note('again', 'level', 'info');
   expect([known('again'), known('first'), known('s0'), known('s30')]).toEqual([['level'], [], ['uri'], ['uri']]);
+  for (let i = 0; i < 50; i++) note(`t${i}`, 'uri', large);
+  expect([known('ended'), known('again'), known('s30'), known('t49')]).toEqual([['ended'], ['level'], [], ['uri']]);
 });
 
 test('a worker that reads nothing is told so much and no more, and given up, once', () => {

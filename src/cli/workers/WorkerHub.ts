@@ -3,10 +3,12 @@ import type { Clock } from '../../core/clock.js';
 import { hasRoom, MAX_SENDING_BYTES, sendingBytes } from '../../gateway/replicas/sendingRoom.js';
 import type { FromWorker, ToWorker } from './messages.js';
 
-/** Sessions of which something is noted; beyond it the one that was noted first is forgotten. */
+/** Sessions of which little is noted, as that one has ended, and of which much is; beyond it the one that was noted first is forgotten. */
 const MAX_SESSIONS = 100_000;
+/** So many characters are little: sessions with more drive out none of those. */
+const LITTLE = 64;
 
-/** Characters of all notes; beyond it the session that was noted first is forgotten. */
+/** Characters of all notes of sessions that have more; beyond it the session that was noted first is forgotten. */
 const MAX_CHARS = 32 * 1_024 * 1_024;
 
 /** Of all that waits for a worker, with what may not be lost: one that is so far behind does not read. */
@@ -14,6 +16,7 @@ const MAX_HELD_BYTES = 2 * MAX_SENDING_BYTES;
 
 interface Noted {
   readonly notes: Map<string, string>;
+  chars: number;
   untilMs: number;
 }
 
@@ -22,7 +25,10 @@ export class WorkerHub {
   readonly #clock: Clock;
   /** Each worker, and what its gateway is known by. */
   readonly #workers = new Map<Worker, string>();
-  readonly #sessions = new Map<string, Noted>();
+  /** Those with little and those with more, the first noted first. */
+  readonly #little = new Map<string, Noted>();
+  readonly #more = new Map<string, Noted>();
+  /** Of those with more. */
   #chars = 0;
   /** Bytes of what is on its way to each. */
   readonly #waiting = new WeakMap<Worker, number>();
@@ -71,33 +77,39 @@ export class WorkerHub {
 
   #answer(what: 'notes' | 'alive', key: string): unknown {
     if (what === 'alive') return [...this.#workers.values()].includes(key);
-    const noted = this.#sessions.get(key);
+    const noted = this.#little.get(key) ?? this.#more.get(key);
     return noted === undefined || noted.untilMs < this.#clock.now() ? {} : Object.fromEntries(noted.notes);
   }
 
   #note({ session, name, text, lifeMs }: Extract<FromWorker, { type: 'note' }>): void {
     const nowMs = this.#clock.now();
-    const noted = this.#sessions.get(session) ?? { notes: new Map<string, string>(), untilMs: 0 };
+    const noted = this.#taken(session) ?? { notes: new Map<string, string>(), chars: 0, untilMs: 0 };
     // Not all of them are counted anew: a client may have many, and set one again and again.
-    this.#chars -= charsIn(noted, name);
+    noted.chars -= charsIn(noted, name);
     if (text === undefined) noted.notes.delete(name);
     else noted.notes.set(name, text);
-    this.#chars += charsIn(noted, name);
+    noted.chars += charsIn(noted, name);
     noted.untilMs = nowMs + lifeMs;
-    this.#sessions.delete(session);
-    this.#sessions.set(session, noted);
-    for (const [key, oldest] of this.#sessions) {
-      if (oldest.untilMs > nowMs && this.#sessions.size <= MAX_SESSIONS && this.#chars <= MAX_CHARS) break;
-      this.#sessions.delete(key);
-      this.#chars -= charsOf(oldest);
+    const isMore = noted.chars > LITTLE;
+    (isMore ? this.#more : this.#little).set(session, noted);
+    if (isMore) this.#chars += noted.chars;
+    for (const all of [this.#little, this.#more]) {
+      for (const [key, oldest] of all) {
+        const fits = all.size <= MAX_SESSIONS && (all === this.#little || this.#chars <= MAX_CHARS);
+        if (oldest.untilMs > nowMs && fits) break;
+        this.#taken(key);
+      }
     }
   }
-}
 
-function charsOf(noted: Noted): number {
-  let chars = 0;
-  for (const name of noted.notes.keys()) chars += charsIn(noted, name);
-  return chars;
+  /** Takes out what is noted of a session. */
+  #taken(session: string): Noted | undefined {
+    const little = this.#little.get(session);
+    const more = this.#more.get(session);
+    this.#little.delete(session);
+    if (this.#more.delete(session)) this.#chars -= more?.chars ?? 0;
+    return little ?? more;
+  }
 }
 
 function charsIn({ notes }: Noted, name: string): number {
