@@ -25,10 +25,14 @@ export interface AdaptiveQueueInspection extends AdaptiveLimitInspection {
   readonly waiting: number;
 }
 
-/** As many calls at a time as an `AdaptiveLimit` finds; the others wait, first in, first out, owners in turns. */
+/**
+ * As many calls at a time as an `AdaptiveLimit` finds; the others wait, first in, first out, owners in turns. None waits that the limit
+ * would let in, so that one that comes overtakes none of them.
+ */
 export class AdaptiveQueue {
   readonly #limit: AdaptiveLimit;
   readonly #queue: FairQueue<AdaptiveTicket>;
+  readonly #isKeptOut = (owner: string | undefined): boolean => this.#limit.isKeptOut(owner);
 
   constructor({ name, maxQueue, clock, logger }: AdaptiveQueueOptions) {
     this.#limit = new AdaptiveLimit({ clock, logger });
@@ -55,9 +59,11 @@ export class AdaptiveQueue {
     timeoutMs: number,
     caller: LimitedCall['caller'],
   ): AdaptiveTicket | Promise<AdaptiveTicket> {
-    const { limit, inFlight } = this.#limit;
-    const ticket = this.#queue.size > 0 || inFlight >= limit ? undefined : this.#limit.tryAcquire();
-    return ticket ?? this.#queue.wait({ signal, timeoutMs }, shareOf(caller));
+    const owner = shareOf(caller);
+    const limit = this.#limit;
+    const mayEnter = (this.#queue.size === 0 && limit.inFlight < limit.limit) || limit.isKeptOut(owner);
+    const ticket = mayEnter ? limit.tryAcquire(owner) : undefined;
+    return ticket ?? this.#queue.wait({ signal, timeoutMs, tag: owner }, owner);
   }
 
   succeeded(ticket: AdaptiveTicket, caller?: string): void {
@@ -80,12 +86,11 @@ export class AdaptiveQueue {
   }
 
   #serve(): void {
-    while (this.#queue.peek() > 0 && this.#limit.inFlight < this.#limit.limit) {
-      const ticket = this.#limit.tryAcquire();
-      const waiter = ticket && this.#queue.shift();
-      if (ticket === undefined) return;
-      if (waiter === undefined) this.#limit.ignored(ticket);
-      else waiter.resolve(ticket);
+    const limit = this.#limit;
+    while (this.#queue.peek() > 0) {
+      const waiter = limit.inFlight < limit.limit ? this.#queue.shift() : this.#queue.shiftOf(this.#isKeptOut);
+      if (waiter === undefined) return;
+      waiter.resolve(limit.tryAcquire(waiter.tag as string | undefined) as AdaptiveTicket);
     }
   }
 }

@@ -19,6 +19,10 @@ const step = fc.oneof(
     }),
   },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('shift' as const), times: fc.constantFrom(1, 2, 30) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ do: fc.constant('shiftOf' as const), owner: fc.constantFrom(undefined, 'bob') }),
+  },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('abort' as const), signal: fc.constantFrom(0, 1) }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('pass' as const), ms: fc.constantFrom(0, 60, 130) }) },
 );
@@ -50,8 +54,8 @@ class Model {
   add(owner: string | undefined, waiting: Waiting): void {
     this.#lists.set(owner, [...(this.#lists.get(owner) ?? []), waiting]);
   }
-  shift(): Waiting | undefined {
-    const [next] = this.#lists;
+  shift(may = (_owner: string | undefined) => true): Waiting | undefined {
+    const next = [...this.#lists].find(([owner]) => may(owner));
     if (next === undefined) return undefined;
     const [owner, [first, ...rest]] = next;
     this.#lists.delete(owner);
@@ -129,6 +133,14 @@ test(
                 waiter?.resolve(first.number);
                 expected.set(first.number, `served ${first.number}`);
               }
+            } else if (each.do === 'shiftOf') {
+              const may = (owner: string | undefined): boolean => owner === each.owner || owner === 'eve';
+              const waiter = queue.shiftOf(may);
+              const first = model.shift(may);
+              assert.deepEqual([waiter?.tag, waiter?.weight], [first?.number, first?.weight]);
+              if (first === undefined) continue;
+              waiter?.resolve(first.number);
+              expected.set(first.number, `served ${first.number}`);
             } else if (each.do === 'abort') {
               controllers[each.signal]?.abort('aborted');
               controllers[each.signal] = new AbortController();

@@ -53,14 +53,22 @@ export interface AdaptiveTicket {
   readonly startedMs: number;
 }
 
+/** An owner, and how many calls it has in flight. */
+interface Holder {
+  readonly owner: string;
+  calls: number;
+}
+
 class Ticket implements AdaptiveTicket {
   readonly startedMs: number;
+  readonly holder: Holder | undefined;
   /** What let it in, until it has ended. */
   limit: AdaptiveLimit | undefined;
 
-  constructor(limit: AdaptiveLimit, startedMs: number) {
+  constructor(limit: AdaptiveLimit, startedMs: number, holder: Holder | undefined) {
     this.limit = limit;
     this.startedMs = startedMs;
+    this.holder = holder;
   }
 }
 
@@ -77,6 +85,10 @@ export interface AdaptiveLimitInspection {
 }
 
 const FEWEST_CALLS = 10;
+/** So many owners have a call in flight whatever the limit is. */
+const FEWEST_OWNERS = 2;
+/** So many are remembered that have none: to set and delete an entry of a Map for each call takes more than the rest of it. */
+const IDLE_OWNERS = 64;
 
 /**
  * How many calls a server takes at a time, found by watching it: docs/balancing.md. `tryAcquire` never waits; who wants to
@@ -87,6 +99,9 @@ export class AdaptiveLimit {
   readonly #options: ReturnType<typeof resolve>;
   #state: AdaptiveState;
   #inFlight = 0;
+  readonly #holders = new Map<string, Holder>();
+  /** How many of them have calls in flight. */
+  #holding = 0;
   #windowStartMs: number;
   #calls = 0;
   #sumMs = 0;
@@ -116,15 +131,25 @@ export class AdaptiveLimit {
     return this.#inFlight;
   }
 
-  /** Lets a call in, or not: undefined. */
-  tryAcquire(): AdaptiveTicket | undefined {
-    if (this.#inFlight >= this.limit) {
+  /**
+   * Whether others hold the limit while `owner` has no call in flight. One is let in beyond it then, as long as fewer owners than the limit
+   * (or two) have any: one whose calls hang locks none out, and windows end.
+   */
+  isKeptOut(owner: string | undefined): boolean {
+    if (owner === undefined || this.#inFlight < this.limit) return false;
+    return this.#holding < Math.max(FEWEST_OWNERS, this.limit) && !this.#holders.get(owner)?.calls;
+  }
+
+  /** Lets a call in, or not: undefined. `owner`: whose it is. */
+  tryAcquire(owner?: string): AdaptiveTicket | undefined {
+    if (this.#inFlight >= this.limit && !this.isKeptOut(owner)) {
       this.#refused++;
       return undefined;
     }
     this.#inFlight++;
     if (this.#inFlight > this.#peak) this.#peak = this.#inFlight;
-    return new Ticket(this, this.#options.clock.now());
+    const holder = owner === undefined ? undefined : this.#hold(owner);
+    return new Ticket(this, this.#options.clock.now(), holder);
   }
 
   /** The call was answered: its latency counts. `caller`: whose it was. */
@@ -158,11 +183,23 @@ export class AdaptiveLimit {
     this.#ended(ticket);
   }
 
+  #hold(owner: string): Holder {
+    const known = this.#holders.get(owner);
+    const holder = known ?? { owner, calls: 0 };
+    if (known === undefined) this.#holders.set(owner, holder);
+    if (++holder.calls === 1) this.#holding++;
+    return holder;
+  }
+
   /** False when it has ended before, or is none of this limit. */
   #ended(ticket: AdaptiveTicket): boolean {
     if (!(ticket instanceof Ticket) || ticket.limit !== this) return false;
     ticket.limit = undefined;
     this.#inFlight--;
+    const { holder } = ticket;
+    if (holder === undefined || --holder.calls > 0) return true;
+    this.#holding--;
+    if (this.#holders.size > IDLE_OWNERS) this.#holders.delete(holder.owner);
     return true;
   }
 

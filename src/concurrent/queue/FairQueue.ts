@@ -111,16 +111,17 @@ export class FairQueue<T> implements QueueAhead {
   /** Takes out the one whose turn it is; undefined when none waits. The caller settles it. */
   shift(): Waiter<T> | undefined {
     for (let group = this.#next; group !== undefined; group = this.#next) {
-      const waiter = group.queue.shift();
-      this.#count(group);
-      // All of its own had been aborted.
-      if (waiter === undefined) continue;
-      if (group.size > 0 && this.#groups.size > 1) {
-        this.#groups.delete(group.owner);
-        this.#groups.set(group.owner, group);
-        this.#first();
-      }
-      return waiter;
+      const waiter = this.#take(group);
+      if (waiter !== undefined) return waiter;
+    }
+    return undefined;
+  }
+
+  /** The same, among the owners that `may`. */
+  shiftOf(may: (owner: string | undefined) => boolean): Waiter<T> | undefined {
+    for (const group of this.#groups.values()) {
+      const waiter = may(group.owner) ? this.#take(group) : undefined;
+      if (waiter !== undefined) return waiter;
     }
     return undefined;
   }
@@ -132,6 +133,18 @@ export class FairQueue<T> implements QueueAhead {
       this.#count(group);
     }
     this.#wheel?.close();
+  }
+
+  /** Its oldest; the turn is another's then. Undefined when all of its own had been aborted: it has left. */
+  #take(group: Group<T>): Waiter<T> | undefined {
+    const waiter = group.queue.shift();
+    this.#count(group);
+    if (waiter !== undefined && group.size > 0 && this.#groups.size > 1) {
+      this.#groups.delete(group.owner);
+      this.#groups.set(group.owner, group);
+      this.#first();
+    }
+    return waiter;
   }
 
   #mayWait(owner: string | undefined): boolean {

@@ -84,6 +84,24 @@ test('drops of one caller, while others’ calls are answered, do not shrink it;
   expect(run((limit) => times(5, () => [answer(limit), drop(limit)]))).toBe(4);
 });
 
+test('as many owners as the limit, and two at least, have a call let in, beyond the limit too, and none a second one', () => {
+  const run = (initialLimit: number, owners: readonly string[]): string[] => {
+    const limit = new AdaptiveLimit({ initialLimit, clock: new FakeClock() });
+    const held = owners.map((owner) => [owner, limit.tryAcquire(owner)] as const);
+    const refused = held.filter(([, ticket]) => ticket === undefined).map(([owner]) => owner);
+    expect(limit.inspect()).toMatchObject({ inFlight: owners.length - refused.length, refused: refused.length });
+    expect(limit.tryAcquire()).toBeUndefined();
+    for (const [, ticket] of held) if (ticket !== undefined) for (let i = 0; i < 2; i++) limit.ignored(ticket);
+    expect(limit.inFlight).toBe(0);
+    expect(limit.tryAcquire(owners[0])).toBeDefined();
+    return refused;
+  };
+  expect(run(3, ['eve', 'eve', 'eve', 'eve', 'bob', 'bob', 'ann', 'joe', 'eve'])).toEqual(['eve', 'bob', 'joe', 'eve']);
+  expect(run(1, ['eve', 'eve', 'bob', 'ann'])).toEqual(['eve', 'ann']);
+  const many = Array.from({ length: 200 }, (_, i) => `${i}`);
+  expect(run(100, [...many, ...many])).toEqual([...many.slice(100), ...many]);
+});
+
 test('the limit stays within its bounds, and calls in flight within the limit they found, whatever happens', async () => {
   const steps = fc.array(
     fc.record({ what: fc.constantFrom('in', 'in', 'good', 'drop', 'ignore'), ms: fc.integer({ min: 0, max: 50 }) }),

@@ -58,14 +58,33 @@ test("maxConcurrent: 'auto': callers take turns, and one leaves places in the qu
   const eve = Array.from({ length: 20 }, () => outcome(call('eve', EVE)));
   await expect.poll(() => came.length).toBe(20);
   eve.push(...Array.from({ length: 8 }, () => outcome(call('eve', EVE))));
-  const bob = [outcome(call('bob', BOB)), outcome(call('bob', BOB))];
+  // One who has none under way has one let in beyond the limit.
+  const bob = Array.from({ length: 3 }, () => outcome(call('bob', BOB)));
+  await expect.poll(() => came.length).toBe(21);
+  expect(came[20]).toBe('bob');
   await expect.poll(() => pool.stats('s').queued).toBe(8);
-  for (let count = 20; count < 28; count++) {
+  open.shift()?.();
+  for (let count = 21; count < 29; count++) {
     open.shift()?.();
     await expect.poll(() => came.length).toBe(count + 1);
   }
-  expect(came.slice(20, 24).sort()).toEqual(['bob', 'bob', 'eve', 'eve']);
+  expect(came.slice(21, 25).sort()).toEqual(['bob', 'bob', 'eve', 'eve']);
   for (const answer of open) answer();
-  expect(await Promise.all(bob)).toEqual([{}, {}]);
+  expect(await Promise.all(bob)).toEqual([{}, {}, {}]);
   expect((await Promise.all(eve)).filter((each) => each === 'ERR_QUEUE_FULL')).toHaveLength(2);
+});
+
+test("maxConcurrent: 'auto': one caller's calls that hang, and wait, lock no other out", async () => {
+  const { pool, clock, call } = memoryPool({ maxConcurrent: 'auto' });
+  pool.addServer(MEMORY);
+  const over = new AbortController();
+  const eve = Array.from({ length: 40 }, () => outcome(call('hang', { ...EVE, signal: over.signal })));
+  await expect.poll(() => pool.stats('s').inFlight).toBe(20);
+  const others = Array.from({ length: 8 }, (_, i) => ({ caller: { principal: `other ${i % 4}` } }));
+  const answered = others.map((options) => outcome(call('echo', { ...options, acquireTimeoutMs: 1_000 })));
+  await clock.advance(1_100);
+  expect(await Promise.all(answered)).not.toContain('ERR_ACQUIRE_TIMEOUT');
+  expect(pool.stats('s')).toMatchObject({ limit: 20, inFlight: 20, queued: 20 });
+  over.abort('enough');
+  expect(new Set(await Promise.all(eve))).toEqual(new Set(['enough']));
 });
