@@ -59,7 +59,7 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
     this.#latencies = new LatencyWindow({ clock });
     this.#budget = new RetryBudget({ clock });
     this.#refusals = new Refusals(clock);
-    this.shadow = new Shadow(options);
+    this.shadow = new Shadow(options, this.#refusals);
     this.update();
   }
 

@@ -6,6 +6,7 @@ import { costsMore, MAX_READ_BYTES } from '../connection/channel/codec/parsingCo
 import { neverRan, OutcomeUnknownError, RequestTimeoutError, RpcError } from '../core/errors.js';
 import { withDeadline } from '../core/time/within.js';
 import { canonical } from '../registry/config/fingerprint.js';
+import type { RefusableCall, Refusals } from './Refusals.js';
 import { mayAsk, type RoutedCall, type RoutedOptions, type RouterOptions } from './routes.js';
 import type { RoutedServer, Target } from './Target.js';
 
@@ -20,7 +21,7 @@ const MAX_COMPARED_CHARS = 32 * 1_024 * 1_024;
 /** What was copied to a mirror, and how its answers compare. */
 export interface MirrorCounts {
   readonly sent: number;
-  /** Not sent: too many were under way. */
+  /** Not sent: too many were under way, or the mirror refused such a call a moment ago. */
   readonly skipped: number;
   readonly same: number;
   readonly different: number;
@@ -39,13 +40,15 @@ export interface CanaryCounts {
 /** Shares of the calls that may be repeated go to another target too, or to it first. A caller never feels how that ends. */
 export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
   readonly #options: RouterOptions<S>;
+  readonly #refusals: Refusals;
   readonly #mirrored = { sent: 0, skipped: 0, same: 0, different: 0, failed: 0 };
   readonly #asked = { asked: 0, answered: 0, replaced: 0 };
   #copies = 0;
   #heldChars = 0;
 
-  constructor(options: RouterOptions<S>) {
+  constructor(options: RouterOptions<S>, refusals: Refusals) {
     this.#options = options;
+    this.#refusals = refusals;
   }
 
   get mirror(): MirrorCounts {
@@ -66,10 +69,15 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
     const { mirror, canary, config } = targets;
     if (mirror === undefined && canary === undefined) return run();
     const tried = canary !== undefined && !mayAsk(call) && random() < (config.canary?.ratio ?? DEFAULT_RATIO);
-    const answer = tried ? this.#try(call, canary, run, mainAfterMs()) : run();
+    const answer = tried && !this.#avoids(canary, call) ? this.#try(call, canary, run, mainAfterMs()) : run();
     if (mirror === undefined || random() >= (config.mirror?.ratio ?? DEFAULT_RATIO)) return answer;
     void this.#copy(call, mirror, config.mirror?.compare ?? true, answer);
     return answer;
+  }
+
+  /** It refused such a call a moment ago, as with a 429. */
+  #avoids(target: Target<S>, call: RoutedCall<S, O>): boolean {
+    return this.#refusals.avoids(target.id, refusable(call));
   }
 
   /** A failure of the canary is no answer, whatever it says: the targets have the last word. */
@@ -91,12 +99,13 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
     const attempt = async (own: AbortSignal, number: number): Promise<Answer> => {
       if (number > 1) return ask(own);
       try {
-        const result = await call.send(canary.server, quiet(call.options, own));
+        const result = await call.send(canary.server, quiet(call.options, own), 'canary');
         if (isToolError(result)) throw new Error('the canary answered with an error');
         return { result, by: 'canary' };
       } catch (error) {
         if (signal?.aborted === true) throw error;
         unsent = neverRan(error);
+        this.#refusals.failed(canary.id, refusable(call), error);
         return ask(own);
       }
     };
@@ -116,13 +125,8 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
     }
   }
 
-  async #copy(
-    call: RoutedCall<S, O>,
-    { server }: Target<S>,
-    compare: boolean,
-    answer: Promise<unknown>,
-  ): Promise<void> {
-    if (this.#copies >= MAX_MIRRORED_CALLS) {
+  async #copy(call: RoutedCall<S, O>, mirror: Target<S>, compare: boolean, answer: Promise<unknown>): Promise<void> {
+    if (this.#copies >= MAX_MIRRORED_CALLS || this.#avoids(mirror, call)) {
       this.#mirrored.skipped++;
       return;
     }
@@ -132,7 +136,8 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
     const { clock, closing } = this.#options;
     const late = (): Error => new RequestTimeoutError(this.#options.server, call.method, MIRROR_TIMEOUT_MS);
     const bounds = { clock, timeoutMs: MIRROR_TIMEOUT_MS, signal: closing, late };
-    const copied = withDeadline(bounds, (signal) => call.send(server, quiet(call.options, signal)));
+    const copied = withDeadline(bounds, (signal) => call.send(mirror.server, quiet(call.options, signal), 'mirror'));
+    void copied.catch((error: unknown) => this.#refusals.failed(mirror.id, refusable(call), error));
     let heldChars = 0;
     const held = async (of: Promise<unknown>): Promise<string | undefined> => {
       const text = await settled(of, compare);
@@ -151,6 +156,12 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
 }
 
 const DEFAULT_RATIO = 0.01;
+
+const refusable = <S, O extends RoutedOptions>({ method, params, options }: RoutedCall<S, O>): RefusableCall => ({
+  method,
+  params,
+  caller: options.caller,
+});
 
 interface Answer {
   readonly result: unknown;

@@ -16,16 +16,19 @@ export class Target<S> {
   /** Of how it is reached and runs: who has the same after a change of the config stays. */
   readonly fingerprint: string;
   readonly server: S;
+  /** A mirror or a canary: what it tells and asks by itself is not heard. */
+  readonly shadow: boolean;
   weight: number;
   zone: string | undefined;
   /** It was removed, and goes on for the calls and sessions that it has. */
   draining = false;
 
-  constructor(id: string, { config, weight, zone }: ServerTargetConfig, server: S) {
+  constructor(id: string, { config, weight, zone }: ServerTargetConfig, server: S, shadow = false) {
     this.id = id;
     this.config = config;
     this.fingerprint = fingerprint(config);
     this.server = server;
+    this.shadow = shadow;
     this.weight = weight;
     this.zone = zone;
   }

@@ -38,8 +38,8 @@ export interface TargetGroupOptions<S> {
   readonly logger: Logger;
   /** From 0 to 1, as `Math.random`. */
   readonly random: () => number;
-  /** Makes the server of a new target; nothing is started. */
-  readonly make: (config: SingleServerConfig, id: string) => S;
+  /** Makes the server of a new target; nothing is started. `shadow`: of a mirror or a canary. */
+  readonly make: (config: SingleServerConfig, id: string, shadow: boolean) => S;
   /** A session of a `bound` server was given up, since its target cannot be reached. */
   readonly onSessionLost: (target: string, caller: Caller | undefined) => void;
   /** Targets came or went. */
@@ -95,8 +95,8 @@ export class TargetGroup<S extends GroupServer, O extends RoutedOptions> {
 
   info(caller: Caller | undefined): ServerInfo | undefined {
     const plain = this.plain(caller);
-    for (const server of this.servers) {
-      const info = server.info(plain);
+    for (const { server, shadow } of this.targets.all) {
+      const info = shadow ? undefined : server.info(plain);
       if (info !== undefined) return info;
     }
     return undefined;

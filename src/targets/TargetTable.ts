@@ -12,8 +12,8 @@ export interface TargetTableOptions<S> {
   readonly logger: Logger;
   /** From 0 to 1, as `Math.random`. */
   readonly random: () => number;
-  /** Makes the server of a new target; nothing is started. */
-  readonly make: (config: SingleServerConfig, id: string) => S;
+  /** Makes the server of a new target; nothing is started. `shadow`: of a mirror or a canary. */
+  readonly make: (config: SingleServerConfig, id: string, shadow: boolean) => S;
 }
 
 export interface TargetPickOptions extends PickOptions {
@@ -129,13 +129,13 @@ export class TargetTable<S extends RoutedServer> {
     const given = to && { config: targetConfig(config, to), weight: 0, zone: undefined };
     if (given !== undefined && known?.fingerprint === fingerprint(given.config)) return known;
     if (known !== undefined) gone.push(known);
-    return given && this.#make(given);
+    return given && this.#make(given, true);
   }
 
-  #make(given: ServerTargetConfig): Target<S> {
+  #make(given: ServerTargetConfig, shadow = false): Target<S> {
     const id = targetId(given.config, (each) => this.#ids.has(each));
     this.#ids.add(id);
-    return new Target(id, given, this.#options.make(given.config, id));
+    return new Target(id, given, this.#options.make(given.config, id, shadow), shadow);
   }
 
   #detector({ name, outliers = {} }: SeveralServersConfig): OutlierDetector {

@@ -56,8 +56,8 @@ export interface RoutedCall<S, O extends RoutedOptions> {
   readonly options: O;
   /** Whether it may run twice: it changes nothing, or its caller says so. */
   readonly repeatable: boolean;
-  /** Sends it to one target's server. */
-  readonly send: (server: S, options: O) => Promise<unknown>;
+  /** Sends it to one target's server. `as`: to one whose end no caller is to feel. */
+  readonly send: (server: S, options: O, as?: 'mirror' | 'canary') => Promise<unknown>;
   /** An attempt failed, and another follows. */
   readonly onRetry: (error: unknown) => void;
 }

@@ -1,7 +1,10 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { expect, test } from 'vitest';
+import { RateLimiter } from '../../src/concurrent/limiter/RateLimiter.js';
+import type { CallTrace } from '../../src/pool/server/calls/trace.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { closeAfter } from '../support/closeAfter.js';
-import { RawServer } from '../support/rawServer.js';
+import { type Exchange, RawServer } from '../support/rawServer.js';
 import { idempotent, many, pool, several, upstream, who } from '../support/upstreams.js';
 
 const SLOW = { who: { text: 'slow', serviceMs: 60_000 } };
@@ -130,4 +133,119 @@ test('the next page of a list that a canary answered comes from the canary', asy
   expect(page.tools.map(({ name }) => name)).toEqual(['c']);
   // It is sent there, and put to no choice.
   expect(of.stats('app').spread?.canary).toMatchObject({ asked: 1, answered: 1 });
+});
+
+const REFUSES = { seed: 1, rules: [{ method: 'tools/call', fault: 'status', status: 429, retryAfter: 50 }] } as const;
+
+test.each(['mirror', 'canary'] as const)('a 429 of a %s pauses no one else, and it is left alone', async (role) => {
+  const [main, other] = await Promise.all([upstream('main'), upstream('other', { plan: REFUSES })]);
+  const clock = new FakeClock();
+  const limiter = closeAfter(new RateLimiter({ maxRequests: 100, windowMs: 1_000, clock }));
+  const of = pool({ limiter, clock });
+  of.addServer(several([{ url: main.url }], { [role]: { to: { url: other.url }, ratio: 1 } }));
+  const refused = (): number => other.server.events.filter(({ type }) => type === 'fault').length;
+  const call = (): Promise<string> => who(of, { ...idempotent, deadlineMs: 500 });
+  expect(await call()).toBe('main');
+  await expect.poll(refused).toBe(1);
+  if (role === 'mirror') await expect.poll(() => of.stats('app').spread?.mirror?.failed).toBe(1);
+  expect(await many(3, call)).toEqual({ main: 3 });
+  expect(refused()).toBe(1);
+  const { mirror, canary } = of.stats('app').spread ?? {};
+  expect(mirror ?? canary).toMatchObject(role === 'mirror' ? { sent: 1, skipped: 3 } : { asked: 1, replaced: 1 });
+  // As any target that refuses.
+  await clock.advance(10_000);
+  expect(await call()).toBe('main');
+  await expect.poll(refused).toBe(2);
+});
+
+test('a 429 of a canary to what only it can answer pauses no one else', async () => {
+  const plan = {
+    seed: 1,
+    rules: [{ method: 'tools/list', nth: 2, fault: 'status', status: 429, retryAfter: 50 }],
+  } as const;
+  const [main, canary] = await Promise.all([upstream('main'), upstream('canary', { plan, pageSize: 2 })]);
+  const limiter = closeAfter(new RateLimiter({ maxRequests: 100, windowMs: 1_000 }));
+  const of = pool({ limiter });
+  of.addServer(several([{ url: main.url }], { canary: { to: { url: canary.url }, ratio: 1 } }));
+  const { nextCursor } = (await of.request('app', 'tools/list', {})) as { nextCursor: string };
+  await expect(of.request('app', 'tools/list', { cursor: nextCursor })).rejects.toMatchObject({ source: 'upstream' });
+  expect(limiter.tryAcquire()).toBe(true);
+});
+
+test('a copy takes no permit', async () => {
+  const [main, mirror] = await Promise.all([upstream('main'), upstream('mirror')]);
+  const clock = new FakeClock();
+  const limiter = closeAfter(new RateLimiter({ maxRequests: 3, windowMs: 1_000, clock }));
+  const of = pool({ limiter, clock });
+  of.addServer(several([{ url: main.url }], { mirror: { to: { url: mirror.url }, ratio: 1 } }));
+  for (let sent = 1; sent <= 3; sent++) {
+    expect(await who(of, idempotent)).toBe('main');
+    await expect.poll(() => mirror.ran('who')).toBe(sent);
+  }
+  expect(limiter.tryAcquire()).toBe(false);
+});
+
+test('a canary takes a permit that is free, and else the targets are asked', async () => {
+  const [main, canary] = await Promise.all([upstream('main'), upstream('canary')]);
+  const clock = new FakeClock();
+  const limiter = closeAfter(new RateLimiter({ maxRequests: 1, windowMs: 1_000, clock }));
+  const of = pool({ limiter, clock });
+  of.addServer(several([{ url: main.url }], { canary: { to: { url: canary.url }, ratio: 1 } }));
+  expect(await who(of, idempotent)).toBe('canary');
+  const waits = who(of, idempotent);
+  await expect.poll(() => limiter.inspect().waiting).toBe(1);
+  await clock.advance(1_000);
+  expect(await waits).toBe('main');
+});
+
+test.each(['mirror', 'canary'] as const)('what a %s tells and asks by itself is not heard', async (role) => {
+  const streams: Exchange[] = [];
+  const get = (exchange: Exchange): void => {
+    exchange.sse();
+    streams.push(exchange);
+  };
+  const [main, other] = await Promise.all([RawServer.listen({}), RawServer.listen({ get })]);
+  const of = pool();
+  const heard: string[] = [];
+  of.on('notification', ({ notice }) => heard.push(notice.method));
+  of.on('orphanRequest', ({ request, respond }) => respond(Promise.resolve(void heard.push(request.method))));
+  of.addServer(
+    several([{ url: main.url, transport: 'http' }], {
+      [role]: { to: { url: other.url, transport: 'http' }, ratio: 1 },
+      era: 'legacy',
+    }),
+  );
+  await of.request('app', 'tools/list');
+  await expect.poll(() => streams.length).toBe(1);
+  streams[0]?.event({ jsonrpc: '2.0', method: 'notifications/tools/list_changed' });
+  streams[0]?.event({ jsonrpc: '2.0', id: 'q', method: 'roots/list' });
+  await expect.poll(() => other.seen.some(({ message }) => message?.error?.code === -32_601)).toBe(true);
+  expect(heard).toEqual([]);
+});
+
+test.each(['mirror', 'canary'] as const)('a server is not described by its %s', async (role) => {
+  const [main, other] = await Promise.all([upstream('main'), upstream('other')]);
+  const of = pool();
+  of.addServer(several([{ url: main.url }], { [role]: { to: { url: other.url }, ratio: 1 } }));
+  await main.close();
+  await who(of, idempotent).catch(() => undefined);
+  await expect.poll(() => other.ran('who')).toBe(1);
+  expect(of.info('app')).toBeUndefined();
+});
+
+test('nothing is traced of a copy', async () => {
+  const [main, mirror] = await Promise.all([upstream('main'), upstream('mirror')]);
+  const of = pool();
+  of.addServer(several([{ url: main.url }], { mirror: { to: { url: mirror.url }, ratio: 1 } }));
+  const phases: string[] = [];
+  const onCall = (told: unknown): void => {
+    const { phase, call } = told as CallTrace;
+    if (call.pool === of) phases.push(phase);
+  };
+  subscribe('mcp-poolkit:call', onCall);
+  closeAfter({ close: async () => void unsubscribe('mcp-poolkit:call', onCall) });
+  await who(of, idempotent);
+  await expect.poll(() => mirror.ran('who')).toBe(1);
+  await expect.poll(() => of.stats('app').spread?.mirror).toMatchObject({ different: 1 });
+  expect(phases).toEqual(['queue', 'send', 'answer']);
 });

@@ -58,7 +58,7 @@ export class ServerGroup {
       clock: context.pool.clock,
       logger: context.pool.logger,
       random: Math.random,
-      make: (own, id) => new Server(own, this.#host(id)),
+      make: (own, id, shadow) => new Server(own, this.#host(id, shadow)),
       onSessionLost: (target, caller) =>
         context.events.emit('sessionLost', {
           server: this.name,
@@ -127,17 +127,18 @@ export class ServerGroup {
   }
 
   /** What its targets are told of the pool: events tell which target they are of, and states are the server's as a whole. */
-  #host(id: string): ServerHost {
+  #host(id: string, shadow: boolean): ServerHost {
     const { events } = this.#context;
     const emit: ServerHost['events']['emit'] = (event, payload) => {
       if (event === 'state') {
         this.#show();
         return true;
       }
+      if (shadow && (event === 'notification' || event === 'orphanRequest')) return false;
       if (event === 'sessionLost') this.#group.lost(sessionOf(payload as PoolEvents['sessionLost']), id);
       return events.emit(event, { ...payload, target: id });
     };
-    return { ...this.#context, events: { emit }, resends: () => this.#group.targets.main.length === 1 };
+    return { ...this.#context, events: { emit }, shadow, resends: () => this.#group.targets.main.length === 1 };
   }
 
   async #request(method: string, params: Params | undefined, options: RequestOptions, begun?: Begun): Promise<unknown> {
@@ -156,7 +157,8 @@ export class ServerGroup {
         // It may go to several targets, and what comes back is looked at.
         options: options.onLarge === undefined ? options : { ...options, onLarge: undefined },
         repeatable: mayRepeat(method, params, options),
-        send: ({ calls }, own) => calls.request(method, params, this.#group.optionsOf(own), attempt),
+        send: ({ calls }, own, as) =>
+          calls.request(method, params, this.#group.optionsOf(own), as === undefined ? attempt : shadowed(as, attempt)),
         onRetry: (error) => trace?.retried(error),
       });
       trace?.answered(result);
@@ -197,6 +199,12 @@ const attemptOf = (trace: Traced): Traced => ({
   answered: () => undefined,
   failed: () => undefined,
 });
+
+/** Nothing is told of a copy, and neither it nor a canary waits at a limiter. */
+const shadowed = (as: 'mirror' | 'canary', begun: Begun = { trace: undefined, sends: 1 }): Begun =>
+  as === 'mirror' ? COPY : { ...begun, permits: 'free' };
+
+const COPY: Begun = { trace: undefined, sends: 1, permits: 'none' };
 
 const sessionOf = ({ principal, key }: PoolEvents['sessionLost']): Pick<Caller, 'principal' | 'key'> => ({
   ...(principal !== undefined && { principal }),

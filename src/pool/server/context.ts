@@ -28,6 +28,8 @@ export interface ServerHost extends Omit<PoolContext, 'events'> {
   readonly events: Pick<PoolContext['events'], 'emit'>;
   /** Whether it sends a call again itself: with other targets beside it, another of them gets it. @defaultValue always */
   readonly resends?: () => boolean;
+  /** It is a mirror or a canary: its 429s pause no limiter. */
+  readonly shadow?: boolean;
 }
 
 /** What the parts of one server share. */

@@ -16,7 +16,7 @@ import type { PooledConnection } from '../connections/PooledConnection.js';
 import type { ServerContext } from '../context.js';
 import type { PartitionTable } from '../partitions/PartitionTable.js';
 import { Breakers } from './Breakers.js';
-import { type Begun, Budget, MAX_SENDS, mayRepeat, pauseAfter, permit, sendAgain } from './callPolicy.js';
+import { type Begun, Budget, freePermit, MAX_SENDS, mayRepeat, pauseAfter, permit, sendAgain } from './callPolicy.js';
 import { ServerLease } from './ServerLease.js';
 import { CallTracer, callChannel } from './trace.js';
 
@@ -56,10 +56,11 @@ export class ServerCalls {
 
   /** One asynchronous frame: a call in a healthy pool makes one promise here and one in its connection. */
   async request(method: string, params: Params | undefined, options: RequestOptions, begun?: Begun): Promise<unknown> {
-    const { config, pool, options: own, resends } = this.#context;
+    const { config, pool, options: own, resends, shadow } = this.#context;
     const trace = begun === undefined ? this.#trace(method, params, options) : begun.trace;
     let sends = begun?.sends ?? 1;
     let told = begun?.told;
+    const permits = begun?.permits;
     let budget: Budget | undefined;
     try {
       // In line: what the hot path runs through stays few files.
@@ -69,14 +70,16 @@ export class ServerCalls {
       if (cancellation !== undefined && cancellation.aborted !== false) assertLive(signalOf(cancellation));
       if (options.deadlineMs !== undefined) budget = new Budget(pool.clock.now(), options.deadlineMs);
       for (; ; sends++) {
-        const limiter = pool.limiter === undefined ? undefined : this.#limiter(method, params, options);
+        const limited = pool.limiter !== undefined && permits !== 'none';
+        const limiter = limited ? this.#limiter(method, params, options) : undefined;
         const breaker = this.breakers.shared ?? this.breakers.of(method, params, options.caller);
         const ticket = breaker.state === 'closed' ? breaker.enter() : breaker.enter(callerName(options.caller));
         let pooled: PooledConnection | undefined;
         let listening: Disposable | undefined;
         let turn: AdaptiveTicket | undefined;
         try {
-          if (limiter !== undefined) {
+          if (limiter !== undefined && permits === 'free') freePermit(limiter, config.name);
+          else if (limiter !== undefined) {
             const { stopped } = this.#admission;
             await permit(limiter, config.name, signalOf(cancellation), stopped, budget, pool.clock, options.caller);
           }
@@ -105,7 +108,7 @@ export class ServerCalls {
           if (ended) breaker.abandoned(ticket);
           else breaker.failed(ticket, error, this.breakers.voter(error, options.caller));
           if (turn !== undefined) this.adaptive?.failed(turn, ended ? undefined : error, callerName(options.caller));
-          pauseAfter(error, limiter);
+          if (shadow !== true) pauseAfter(error, limiter);
           told = endOf(told, error);
           if (error instanceof NotSentError && sentTwice.has(error)) sends++;
           const shared = own.sharing === 'shared' && resends?.() !== false;

@@ -22,6 +22,8 @@ export interface Begun {
   readonly sends: number;
   /** What it would have ended with there. */
   readonly told?: unknown;
+  /** What it takes of the limiter: none, or a permit that is free now. @defaultValue a permit in its turn */
+  readonly permits?: 'none' | 'free';
 }
 
 /** The most sends of one call that never ran. */
@@ -111,6 +113,11 @@ export function permit(
   const bounds = { clock, timeoutMs: acquireTimeoutMs ?? Number.POSITIVE_INFINITY, late: () => budget?.spent(server) };
   const wanted = { acquireTimeoutMs, owner: shareOf(caller) };
   return waitForPermit(limiter, signal === undefined ? [stopped] : [signal, stopped], wanted, bounds);
+}
+
+/** For a call that may be left out. @throws RateLimitedError */
+export function freePermit(limiter: Limiter, server: string): void {
+  if (!limiter.tryAcquire()) throw new RateLimitedError(`server ${server}`, 'local', undefined);
 }
 
 /** `AbortSignal.any` would keep what waits on a signal that lives as long as its server. Nor is a limiter waited for that does not obey. */
