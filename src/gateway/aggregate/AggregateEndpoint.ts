@@ -1,4 +1,3 @@
-import type { Implementation } from '@modelcontextprotocol/client';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { RequestTimeoutError, show } from '../../core/errors.js';
 import { inTurnOrNow } from '../../core/time/turns.js';
@@ -18,7 +17,8 @@ import { LEVELS, levelOf } from '../rpc/levels.js';
 import { LogLevels } from '../session/LogLevels.js';
 import { addressOrigin } from '../session/origin.js';
 import { type ChangedKind, LIST_METHODS, Lists, type ListsOptions } from './lists/Lists.js';
-import { type KnownServer, mergedInfo } from './mergedInfo.js';
+import type { MergedInfos } from './MergedInfos.js';
+import type { KnownServer } from './mergedInfo.js';
 import { Passage } from './passage/Passage.js';
 import { Tasks } from './passage/Tasks.js';
 import { Subscriptions } from './Subscriptions.js';
@@ -26,7 +26,8 @@ import { Subscriptions } from './Subscriptions.js';
 export interface AggregateEndpointOptions extends ListsOptions {
   /** Whether three tools stand for the others. */
   readonly searching: () => boolean;
-  readonly serverInfo: Implementation;
+  /** What clients are told, which principals may share. */
+  readonly infos: MergedInfos;
   /** The sessions of this endpoint. */
   readonly sessions: () => readonly Downstream[];
   /** Those of all endpoints, which a server's log messages may be for. */
@@ -66,9 +67,9 @@ export class AggregateEndpoint implements BareEndpoint {
 
   /** A server that is not up within a short time does not hold up the others. */
   async info(session: Downstream, signal: AbortSignal): Promise<EndpointInfo> {
-    const { pool, serverInfo } = this.#options;
+    const { pool, infos } = this.#options;
     const known = await Promise.all(pool.servers().map((server) => this.#infoOf(server, session, signal)));
-    return mergedInfo(known, serverInfo, session.era);
+    return infos.of(known, session.era);
   }
 
   async request(session: Downstream, method: string, params: Params | undefined, call: CallOptions): Promise<unknown> {

@@ -1,5 +1,4 @@
 import type { Closeable } from '../../core/close/CloseScope.js';
-import { packageVersion } from '../../core/version.js';
 import { fingerprint } from '../../registry/config/fingerprint.js';
 import { NoOpCache } from '../../toolstore/NoOpCache.js';
 import type { CurationTable } from '../curation/CurationTable.js';
@@ -13,7 +12,7 @@ type Times = 'listTimeoutMs' | 'serverWaitMs' | 'pageItems';
 
 export type MadeFrom = Omit<
   AggregateEndpointOptions,
-  'pool' | 'catalog' | 'serverInfo' | 'sessions' | 'curator' | 'searching' | Times
+  'pool' | 'catalog' | 'sessions' | 'curator' | 'searching' | Times
 > & {
   readonly sessionsOf: (endpoint: Endpoint) => readonly Downstream[];
   /** It as clients reach it, or one of its groups: what their sessions are of. */
@@ -49,7 +48,6 @@ export function makeAggregate(
     logger,
     clock,
   });
-  const serverInfo = { name: 'mcp-poolkit', version: packageVersion() };
   const made = new Map<string | undefined, AggregateEndpoint>();
   const make = (group?: string): AggregateEndpoint => {
     const view = curation.view(group);
@@ -59,7 +57,6 @@ export function makeAggregate(
       ...view,
       pool: group === undefined ? pool : somePool(pool, (server) => view.curator().holds(server)),
       catalog,
-      serverInfo,
       sessions: () => {
         const endpoint = shown(group);
         return endpoint === undefined ? [] : sessionsOf(endpoint);

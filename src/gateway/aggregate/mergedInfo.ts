@@ -4,6 +4,7 @@ import type { ServerInfo } from '../../pool/McpPool.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
 import { acrossEras } from '../endpoint/crossing.js';
 import type { EndpointInfo } from '../endpoint/Endpoint.js';
+import { joinedInstructions } from './instructions.js';
 
 /** What is known of one server. */
 export interface KnownServer {
@@ -24,16 +25,28 @@ type Capabilities = Omit<ServerCapabilities, 'tasks' | 'extensions'> & {
 /** Extensions whose messages the aggregate can bring to their server: what another one needs is not known. */
 const EXTENSIONS: readonly string[] = ['io.modelcontextprotocol/ui', 'io.modelcontextprotocol/tasks'];
 
-/** What any of the servers can do, of what the aggregate passes on. A server that is still starting may have any of it. */
-export function mergedInfo(known: readonly KnownServer[], serverInfo: Implementation, era: Era): EndpointInfo {
-  const all = known.flatMap(({ info }): Capabilities[] => {
+/** What settings of one server take at most that are passed on as they are, in bytes as JSON. */
+const MAX_SETTINGS_BYTES = 16 * 1_024;
+
+/**
+ * What any of the servers can do, of what the aggregate passes on. A server that is still starting may have any of it. `onCut`
+ * is told of each that says more of itself than is passed on.
+ */
+export function mergedInfo(
+  known: readonly KnownServer[],
+  serverInfo: Implementation,
+  era: Era,
+  onCut: (server: string) => void,
+): EndpointInfo {
+  const all = known.flatMap(({ server, info }): Capabilities[] => {
     if (info === undefined) return [];
-    return [info.era === era ? info.capabilities : acrossEras(info.capabilities)];
+    const capabilities = info.era === era ? info.capabilities : acrossEras(info.capabilities);
+    return [withinBounds(capabilities, () => onCut(server))];
   });
   const pending = known.some((each) => each.pending);
   const some = (has: (capabilities: Capabilities) => unknown): boolean => pending || all.some((each) => has(each));
   const instructions = known.flatMap(({ server, info }) =>
-    info?.instructions === undefined ? [] : [`# ${server}\n\n${info.instructions}`],
+    info?.instructions === undefined ? [] : [{ server, text: info.instructions }],
   );
   const tasks = all.flatMap((each) => (isObject(each.tasks) ? [each.tasks] : []));
   const extensions = EXTENSIONS.flatMap((name) => {
@@ -56,8 +69,19 @@ export function mergedInfo(known: readonly KnownServer[], serverInfo: Implementa
   return {
     capabilities: capabilities as ServerCapabilities,
     serverInfo,
-    ...(instructions.length === 0 ? {} : { instructions: instructions.join('\n\n') }),
+    ...(instructions.length === 0 ? {} : { instructions: joinedInstructions(instructions, onCut) }),
   };
+}
+
+/** Without what is passed on as it is and too large for that. */
+function withinBounds({ tasks, extensions, ...rest }: Capabilities, onCut: () => void): Capabilities {
+  const fits = (settings: unknown): boolean => {
+    if (settings === undefined || Buffer.byteLength(JSON.stringify(settings)) <= MAX_SETTINGS_BYTES) return true;
+    onCut();
+    return false;
+  };
+  const kept = EXTENSIONS.flatMap((name) => (fits(extensions?.[name]) ? [[name, extensions?.[name]]] : []));
+  return { ...rest, ...(fits(tasks) && { tasks }), extensions: Object.fromEntries(kept) };
 }
 
 /** Settings of an extension that two servers have alike. */

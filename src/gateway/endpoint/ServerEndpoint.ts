@@ -3,7 +3,7 @@ import type { Clock } from '../../core/clock.js';
 import { OptionError, ServerNotFoundError } from '../../core/errors.js';
 import { within } from '../../core/time/within.js';
 import { signalOf } from '../../core/wait/Cancellation.js';
-import type { Caller, McpPool, ServerNotice } from '../../pool/McpPool.js';
+import type { Caller, McpPool, ServerInfo, ServerNotice } from '../../pool/McpPool.js';
 import { type ListenFilter, type Listening, untilAborted } from '../modern/Listening.js';
 import type { Params } from '../rpc/envelope.js';
 import { Refusal } from '../rpc/failure.js';
@@ -53,16 +53,12 @@ export class ServerEndpoint implements BareEndpoint {
   async info(session: Downstream, signal: AbortSignal): Promise<EndpointInfo> {
     if (!this.#pool.hasServer(this.#server)) throw new ServerNotFoundError(this.#server);
     const caller = this.#callers.of(this.#server, session);
-    const { capabilities, serverInfo, instructions } = await this.#callers.info(this.#server, session, signal);
+    const info = await this.#callers.info(this.#server, session, signal);
     const era = this.#callers.eraOf(this.#server, session);
     if (session.era === 'legacy' && era === 'modern') {
       await within(this.#follow(session, caller), { clock: this.#clock, signal });
     }
-    return {
-      capabilities: era === session.era ? capabilities : acrossEras(capabilities),
-      serverInfo: serverInfo ?? { name: this.#server, version: '0' },
-      ...(instructions === undefined ? {} : { instructions }),
-    };
+    return shownOf(info, this.#server, era === session.era);
   }
 
   /** A modern server tells of changed lists on a subscription alone: a legacy session has one as long as it lives. */
@@ -216,6 +212,21 @@ export class ServerEndpoint implements BareEndpoint {
     session.logLevel = level;
     return result;
   }
+}
+
+/** What clients of the server's own era are told of each handshake, and those of the other one: made once. */
+const [toItsEra, acrossThem] = [new WeakMap<ServerInfo, EndpointInfo>(), new WeakMap<ServerInfo, EndpointInfo>()];
+
+function shownOf(info: ServerInfo, server: string, sameEra: boolean): EndpointInfo {
+  const made = sameEra ? toItsEra : acrossThem;
+  const { capabilities, serverInfo, instructions } = info;
+  const shown = made.get(info) ?? {
+    capabilities: sameEra ? capabilities : acrossEras(capabilities),
+    serverInfo: serverInfo ?? { name: server, version: '0' },
+    ...(instructions === undefined ? {} : { instructions }),
+  };
+  made.set(info, shown);
+  return shown;
 }
 
 function uriOf(params: Params | undefined): string {

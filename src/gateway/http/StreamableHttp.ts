@@ -4,6 +4,7 @@ import { QueueFullError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { inTurnOrNow } from '../../core/time/turns.js';
 import type { McpPool } from '../../pool/McpPool.js';
+import { initialised } from '../endpoint/discovered.js';
 import type { Endpoint } from '../endpoint/Endpoint.js';
 import type { GatewaySettings } from '../GatewayOptions.js';
 import { isModern } from '../modern/checkRequest.js';
@@ -34,13 +35,14 @@ import { accepts } from './request/accepts.js';
 import { askNothing, refuseLate } from './request/late.js';
 import { ReadingOrder } from './request/ReadingOrder.js';
 import { readBody } from './request/readBody.js';
-import { sendEmpty, sendFailure } from './respond.js';
+import { bytesOf, sendEmpty, sendFailure } from './respond.js';
 import { NO_SESSION, RETRY_LATER, SessionFinder, statusOfFull } from './SessionFinder.js';
 import type { EventStreamBounds } from './stream/EventStream.js';
 import { PostReply, type PostReplyOptions } from './stream/PostReply.js';
 
 /** An `initialize` with the id of a session that is gone is this large at most. */
 const MAX_STALE_BODY_BYTES = 128 * 1_024;
+const CLOSING_BRACE = Buffer.from('}');
 const DONE = Promise.resolve();
 const NEWEST = PROTOCOL_VERSIONS[0] ?? '';
 const TOO_MUCH = Object.freeze({
@@ -193,12 +195,12 @@ export class StreamableHttp {
         address: response.req.socket?.remoteAddress,
       });
       const info = await this.#sessions.infoOf(session, AbortSignal.any([gone.signal, session.signal]));
+      const result = await initialised(protocolVersion, info);
       if (response.destroyed) return void (await this.#sessions.end(session));
-      const answer = `{"jsonrpc":"2.0","id":${idText},"result":${JSON.stringify({ protocolVersion, ...info })}}`;
-      const heldBytes = holdAnswer(response, answer.length, this.bounds);
-      if (heldBytes === undefined) {
-        throw new QueueFullError('answers that wait for clients that do not read', answer.length, 0);
-      }
+      const answer = [Buffer.from(`{"jsonrpc":"2.0","id":${idText},"result":`), ...result, CLOSING_BRACE];
+      const bytes = bytesOf(answer);
+      const heldBytes = holdAnswer(response, bytes, this.bounds);
+      if (heldBytes === undefined) throw new QueueFullError('answers that wait for clients that do not read', bytes, 0);
       sendHeld(response, 200, answer, this.bounds, { heldBytes, headers: { 'mcp-session-id': session.id } });
     } catch (error) {
       if (session !== undefined) await this.#sessions.end(session);

@@ -224,7 +224,7 @@ export class SseFront {
       });
       const { result } = await opened;
       if (result === undefined) return session;
-      reply.result(idText, result);
+      reply.parts(idText, result);
     } catch (error) {
       reply.failure(idText, failureOf(error, logger));
     }

@@ -1,6 +1,7 @@
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Progress } from '../../pool/McpPool.js';
 import type { HeldBytes } from '../http/HeldBytes.js';
+import { bytesOf } from '../http/respond.js';
 import { preparedForEvent } from '../http/stream/Frame.js';
 import { type Failure, failureText } from '../rpc/failure.js';
 import { progressText, type Told, toldText } from '../rpc/notices.js';
@@ -48,11 +49,17 @@ export class SseReply implements Reply {
       result instanceof Uint8Array
         ? Buffer.from(result.buffer, result.byteOffset, result.byteLength)
         : Buffer.from(JSON.stringify(result) ?? '{}');
-    if (this.#held.hasRoomFor(this.#owner, json.length)) {
-      this.#stream.send([Buffer.from(`{"jsonrpc":"2.0","id":${idText},"result":`), json, CLOSING_BRACE]);
+    this.parts(idText, [json]);
+  }
+
+  /** A result, as JSON in parts. */
+  parts(idText: string, result: readonly Buffer[]): void {
+    const bytes = bytesOf(result);
+    if (this.#held.hasRoomFor(this.#owner, bytes)) {
+      this.#stream.send([Buffer.from(`{"jsonrpc":"2.0","id":${idText},"result":`), ...result, CLOSING_BRACE]);
       return;
     }
-    const message = `the answer of ${json.length} bytes is lost: too much waits for clients that do not read`;
+    const message = `the answer of ${bytes} bytes is lost: too much waits for clients that do not read`;
     const data = { code: 'ERR_OUTCOME_UNKNOWN', retryable: false };
     this.failure(idText, { code: RPC_CODES.internalError, message, data });
   }

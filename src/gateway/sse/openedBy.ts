@@ -1,4 +1,5 @@
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
+import { initialised } from '../endpoint/discovered.js';
 import {
   capabilitiesOf,
   capabilitiesProblem,
@@ -16,8 +17,8 @@ const SILENT_VERSION = '2024-11-05';
 
 export interface Opened {
   readonly session: Session;
-  /** What the client is answered; undefined where its request is not the one that opens. */
-  readonly result: unknown;
+  /** What the client is answered, as JSON in parts; undefined where its request is not the one that opens. */
+  readonly result: readonly Buffer[] | undefined;
 }
 
 /** The session of a client, which its first request opens. @throws Refusal, QueueFullError and whatever its server failed by */
@@ -44,7 +45,7 @@ export async function openedBy(
     stays: true,
   });
   try {
-    return { session, result: { protocolVersion, ...(await sessions.infoOf(session, session.signal)) } };
+    return { session, result: await initialised(protocolVersion, await sessions.infoOf(session, session.signal)) };
   } catch (error) {
     await sessions.end(session);
     throw error;

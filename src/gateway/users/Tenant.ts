@@ -3,6 +3,7 @@ import { type Closeable, type CloseOptions, CloseScope } from '../../core/close/
 import type { Logger } from '../../core/logger.js';
 import type { Caller } from '../../pool/McpPool.js';
 import { ListFailures } from '../aggregate/lists/ListFailures.js';
+import type { MergedInfos } from '../aggregate/MergedInfos.js';
 import type { RequestStates } from '../bridge/RequestStates.js';
 import type { CurationTable } from '../curation/CurationTable.js';
 import type { Endpoint } from '../endpoint/Endpoint.js';
@@ -29,6 +30,7 @@ export interface TenantOptions {
   readonly curation: CurationTable;
   readonly held: HeldBytes;
   readonly states: RequestStates;
+  readonly infos: MergedInfos;
   readonly logger: Logger;
   readonly clock: Clock;
   /** Aborts when the gateway closes. */
@@ -84,6 +86,7 @@ export class Tenant implements Closeable {
         anyone: clients.anyone,
         middleware,
         curation,
+        infos: options.infos,
         sessionsOf: (endpoint) => sessions().of(endpoint),
         allSessions: () => [...sessions()].filter((session) => session.caller.principal === this.principal),
         onEndpoint: options.onEndpoint,

@@ -2,6 +2,7 @@ import { Shares } from '../../concurrent/Shares.js';
 import type { CloseOptions } from '../../core/close/CloseScope.js';
 import { QueueFullError } from '../../core/errors.js';
 import type { Curation } from '../../registry/config/curation/Curation.js';
+import { MergedInfos } from '../aggregate/MergedInfos.js';
 import { RequestStates } from '../bridge/RequestStates.js';
 import { CurationTable } from '../curation/CurationTable.js';
 import { callerOrigin } from '../session/origin.js';
@@ -9,7 +10,7 @@ import type { Session } from '../session/Session.js';
 import type { User } from './Authenticate.js';
 import { Tenant, type TenantOptions } from './Tenant.js';
 
-export interface TenantsOptions extends Omit<TenantOptions, 'curation' | 'states'> {
+export interface TenantsOptions extends Omit<TenantOptions, 'curation' | 'states' | 'infos'> {
   readonly curation: Curation | undefined;
   /** Principals that are kept, of one user three quarters. The least recently used without a session or call makes room. */
   readonly maxTenants?: number;
@@ -31,7 +32,8 @@ export class Tenants {
   constructor({ curation, maxTenants, ...options }: TenantsOptions) {
     this.#shares = new Shares(maxTenants ?? Math.max(MIN_TENANTS, 2 * options.settings.maxSessions));
     const states = new RequestStates(options.gateway.sessionKeys);
-    this.#options = { ...options, states, curation: new CurationTable(curation) };
+    const infos = new MergedInfos(options.logger);
+    this.#options = { ...options, states, infos, curation: new CurationTable(curation) };
     this.#anonymous = new Tenant(undefined, this.#options);
   }
 
