@@ -42,9 +42,17 @@ export function trackHttpServer(server: Server, options: { readonly clock?: Cloc
   return tracker;
 }
 
-const NEEDED = ['on', 'prependListener', 'close', 'listenerCount'] as const;
+/** The last two are none of `node:http2`, whose connections are sessions. */
+const NEEDED = [
+  'on',
+  'prependListener',
+  'close',
+  'listenerCount',
+  'closeIdleConnections',
+  'closeAllConnections',
+] as const;
 const checkServer = (server: Server): Server =>
-  checkPart('server', server, NEEDED, 'a server of node:http or node:https');
+  checkPart('server', server, NEEDED, 'a server of node:http or node:https, not of node:http2');
 
 /** See `trackHttpServer`. */
 export class TrackedHttpServer implements Closeable {

@@ -1,9 +1,10 @@
 import { lookup } from 'node:dns/promises';
 import { Agent, createServer, get, type RequestListener, type Server } from 'node:http';
+import * as http2 from 'node:http2';
 import { createServer as createHttpsServer, request as httpsRequest } from 'node:https';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { expect, test } from 'vitest';
-import { closeHttpServer, trackHttpServer } from '../../src/shutdown/index.js';
+import { addHttpServer, closeHttpServer, ShutdownPlan, trackHttpServer } from '../../src/shutdown/index.js';
 import { closeAfter } from '../support/closeAfter.js';
 
 interface Listening {
@@ -343,4 +344,15 @@ test('https: a TLS connection is one connection, drained like any other', async 
   respond();
   expect(await text).toBe('close: answer');
   await closed;
+});
+
+test.each(['createServer', 'createSecureServer'] as const)('what %s of node:http2 gives is refused at once', (make) => {
+  const server = http2[make]() as unknown as Server;
+  const before = server.eventNames();
+  const expected = 'a server of node:http or node:https, not of node:http2';
+  const refused = expect.objectContaining({ code: 'ERR_OPTION', expected });
+  expect(() => trackHttpServer(server)).toThrow(refused);
+  expect(() => closeHttpServer(server)).toThrow(refused);
+  expect(() => addHttpServer(new ShutdownPlan(), server)).toThrow(refused);
+  expect(server.eventNames()).toEqual(before);
 });
